@@ -1,0 +1,65 @@
+/**
+ * One error class with closed codes, and what each is over gRPC, over HTTP and
+ * as an exit code. A message is one line that names the field, the bound and
+ * the value, and says what to do where there is something to do.
+ */
+import { status } from '@grpc/grpc-js';
+
+export type ErrorCode =
+  | 'invalid_argument'
+  | 'filter_invalid'
+  | 'cursor_invalid'
+  | 'cursor_expired'
+  | 'not_found'
+  | 'already_exists'
+  | 'resource_exhausted'
+  | 'failed_precondition'
+  | 'unavailable'
+  | 'damaged'
+  | 'cancelled'
+  | 'internal';
+
+const MAPPING: Record<ErrorCode, { grpc: status; http: number; exit: number }> = {
+  invalid_argument: { grpc: status.INVALID_ARGUMENT, http: 400, exit: 2 },
+  filter_invalid: { grpc: status.INVALID_ARGUMENT, http: 400, exit: 2 },
+  cursor_invalid: { grpc: status.INVALID_ARGUMENT, http: 400, exit: 2 },
+  cursor_expired: { grpc: status.OUT_OF_RANGE, http: 410, exit: 2 },
+  not_found: { grpc: status.NOT_FOUND, http: 404, exit: 1 },
+  already_exists: { grpc: status.ALREADY_EXISTS, http: 409, exit: 1 },
+  resource_exhausted: { grpc: status.RESOURCE_EXHAUSTED, http: 429, exit: 1 },
+  failed_precondition: { grpc: status.FAILED_PRECONDITION, http: 412, exit: 1 },
+  unavailable: { grpc: status.UNAVAILABLE, http: 503, exit: 1 },
+  damaged: { grpc: status.DATA_LOSS, http: 500, exit: 1 },
+  cancelled: { grpc: status.CANCELLED, http: 499, exit: 130 },
+  internal: { grpc: status.INTERNAL, http: 500, exit: 1 },
+};
+
+export class BackplaneError extends Error {
+  override readonly name = 'BackplaneError';
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    readonly details: Readonly<Record<string, unknown>> = {},
+  ) {
+    super(message);
+  }
+
+  get grpcStatus(): status {
+    return MAPPING[this.code].grpc;
+  }
+
+  get httpStatus(): number {
+    return MAPPING[this.code].http;
+  }
+
+  get exitCode(): number {
+    return MAPPING[this.code].exit;
+  }
+}
+
+/** Any thrown value as a BackplaneError; what is not one of ours is `internal`. */
+export function asBackplaneError(cause: unknown): BackplaneError {
+  if (cause instanceof BackplaneError) return cause;
+  return new BackplaneError('internal', cause instanceof Error ? cause.message : String(cause));
+}

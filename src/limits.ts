@@ -1,0 +1,94 @@
+/**
+ * Every bound of the system in one place, in bytes, counts or milliseconds
+ * (the unit comes last in the name), with the relations between them asserted
+ * at load.
+ */
+import assert from 'node:assert/strict';
+
+export const KiB = 1024;
+export const MiB = 1024 * KiB;
+export const GiB = 1024 * MiB;
+
+/** A frame is flushed when its events reach this. */
+export const FRAME_FLUSH_BYTES = 64 * KiB;
+/** No frame's events exceed this. */
+export const FRAME_BYTES_MAX = 256 * KiB;
+/** One encoded event; longer ones have their strings cut (see EVENT_STRING_BYTES_MAX). */
+export const EVENT_BYTES_MAX = 64 * KiB;
+/** Events in one frame. */
+export const FRAME_EVENTS_MAX = 8192;
+/** Any gRPC message received, from anyone. Frame metadata costs at most 24 bytes an event. */
+export const MESSAGE_BYTES_MAX = 1 * MiB;
+/** HTTP/2 receive window per stream on the broker: one frame in flight and one being read. */
+export const UPLINK_WINDOW_BYTES = 1 * MiB;
+/** HTTP/2 receive window per connection on the broker. */
+export const SESSION_WINDOW_BYTES = 4 * MiB;
+
+/** Arguments kept of one exec, in all; the rest is cut. */
+export const ARGUMENTS_BYTES_MAX = 16 * KiB;
+export const ARGUMENTS_MAX = 1024;
+/** Paths, cgroup names and the like. */
+export const EVENT_STRING_BYTES_MAX = 4 * KiB;
+
+/** Filter text, nesting (counted before parsing), and look-ups in error messages. */
+export const FILTER_BYTES_MAX = 4 * KiB;
+export const FILTER_DEPTH_MAX = 32;
+export const PREDICATES_MAX = 1024;
+export const TOPICS_PER_REQUEST_MAX = 64;
+export const NODE_GLOBS_MAX = 256;
+export const NAME_BYTES_MAX = 253;
+export const CURSOR_BYTES_MAX = 4 * KiB;
+export const LAST_MAX = 10_000;
+
+/** Frames an agent may have sent but not had acknowledged, before it waits. */
+export const UNACKNOWLEDGED_BYTES_MAX = 4 * MiB;
+/** What an agent may queue for the uplink before matching pauses: the recorder is the outbox. */
+export const UPLINK_QUEUE_BYTES_MAX = 2 * MiB;
+/** One history query's credit, and all queries' of one subscription together. */
+export const HISTORY_CREDIT_BYTES = 1 * MiB;
+export const HISTORY_FRAME_BYTES = 64 * KiB;
+export const HISTORY_QUERIES_PER_AGENT_MAX = 16;
+
+/** What waits in memory for one subscriber, in front of its stream. */
+export const SUBSCRIBER_QUEUE_BYTES_MAX = 1 * MiB;
+export const SUBSCRIPTIONS_MAX = 4096;
+export const SUBSCRIPTION_FRAME_CACHE_BYTES_MAX = 16 * MiB;
+
+/** Tasks (threads) and sockets whose context an agent remembers. */
+export const TASKS_MAX = 65_536;
+export const SOCKETS_MAX = 65_536;
+/** Page records and side records that wait in the timeline for their turn. */
+export const TIMELINE_PENDING_EVENTS_MAX = 262_144;
+/** How long an exec waits for its arguments before it goes on without. */
+export const EXEC_CONTEXT_WAIT_MS = 250;
+
+/** One record of a segment log. */
+export const RECORD_BYTES_MAX = 8 * MiB;
+export const SEGMENT_BYTES = 64 * MiB;
+
+export const RECORDER_BYTES_DEFAULT = 1 * GiB;
+export const RECORDER_AGE_MS_DEFAULT = 24 * 3600 * 1000;
+export const LOG_BYTES_DEFAULT = 4 * GiB;
+export const LOG_AGE_MS_DEFAULT = 24 * 3600 * 1000;
+export const PARTITIONS = 8;
+
+/** Interest outlives a lost subscriber by this. */
+export const INTEREST_GRACE_MS = 30_000;
+/** How long a subscriber waits for nodes to acknowledge its interest. */
+export const INTEREST_DEADLINE_MS = 2_000;
+/** An idle topic that somebody asked for states its coverage this often. */
+export const COVERAGE_INTERVAL_MS = 1_000;
+export const NODE_REPORT_INTERVAL_MS = 5_000;
+
+assert(FRAME_FLUSH_BYTES <= FRAME_BYTES_MAX);
+assert(EVENT_BYTES_MAX <= FRAME_BYTES_MAX);
+assert(FRAME_BYTES_MAX + FRAME_EVENTS_MAX * 24 <= MESSAGE_BYTES_MAX, 'a full frame must fit a message');
+assert(FRAME_BYTES_MAX < UPLINK_WINDOW_BYTES);
+assert(UPLINK_WINDOW_BYTES <= SESSION_WINDOW_BYTES);
+assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
+assert(ARGUMENTS_BYTES_MAX + 4 * EVENT_STRING_BYTES_MAX < EVENT_BYTES_MAX);
+assert(MESSAGE_BYTES_MAX < RECORD_BYTES_MAX);
+assert(RECORD_BYTES_MAX < SEGMENT_BYTES);
+
+/** Upper bound of what one agent's connection can hold in a broker's memory. */
+export const CONNECTION_BYTES_MAX = SESSION_WINDOW_BYTES + 3 * MESSAGE_BYTES_MAX;

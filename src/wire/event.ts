@@ -1,0 +1,88 @@
+/**
+ * An event in memory at the node: what filters are evaluated on and what the
+ * event writer encodes. The shape mirrors proto/backplane/v1/event.proto with
+ * camelCase names; unset fields are undefined.
+ */
+import type { Position } from './position.js';
+
+export interface BusEvent {
+  /** "process.exec" and so on: one of EVENT_TYPES. */
+  readonly type: string;
+  readonly topic: string;
+  readonly position: Position;
+  /** Wall time, nanoseconds since 1970, non-decreasing in position order. */
+  readonly wallNs: bigint;
+  readonly process?: ProcessContext | undefined;
+  readonly container?: { readonly id: string } | undefined;
+  readonly network?: NetworkContext | undefined;
+  readonly signal?: SignalContext | undefined;
+  readonly notice?: NoticeContext | undefined;
+  /** The acting process belongs to this Backplane: left out unless asked for. */
+  readonly self?: boolean | undefined;
+}
+
+export interface ProcessContext {
+  readonly pid: number;
+  readonly parentPid?: number | undefined;
+  readonly comm?: string | undefined;
+  readonly executable?: { readonly path: string; readonly name: string } | undefined;
+  readonly commandArgs?: readonly string[] | undefined;
+  readonly commandArgsMissed?: boolean | undefined;
+  readonly redactions?: number | undefined;
+  readonly workingDirectory?: string | undefined;
+  readonly user?: { readonly id: number } | undefined;
+  /** Wall time, nanoseconds since 1970. */
+  readonly creationTimeNs?: bigint | undefined;
+  readonly cgroup?: { readonly path: string } | undefined;
+  readonly threadId?: number | undefined;
+  readonly previousComm?: string | undefined;
+}
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface NetworkContext {
+  readonly type: 'ipv4' | 'ipv6';
+  readonly transport: 'tcp';
+  readonly local: Endpoint;
+  readonly peer: Endpoint;
+}
+
+export interface SignalContext {
+  readonly number: number;
+  readonly name: string;
+  readonly targetPid: number;
+  readonly targetComm: string;
+  readonly code: number;
+  readonly result: number;
+}
+
+export interface NoticeContext {
+  readonly reason: string;
+  readonly message: string;
+  readonly lost?: number | undefined;
+  readonly lostUnknown?: boolean | undefined;
+  readonly source: string;
+}
+
+/** Every event type by topic, with a line for people. Topics not here are refused. */
+export const TOPICS: Readonly<Record<string, { readonly description: string; readonly types: readonly string[] }>> = {
+  process: {
+    description: 'programs started, forked, renamed, signalled and ended',
+    types: ['process.exec', 'process.fork', 'process.exit', 'process.rename', 'process.signal'],
+  },
+  network: {
+    description: 'TCP connections opened, accepted, listened for and closed',
+    types: ['network.tcp.connect', 'network.tcp.accept', 'network.tcp.listen', 'network.tcp.close'],
+  },
+  host: {
+    description: 'agents about themselves: start, stop, loss, degraded',
+    types: ['host.start', 'host.stop', 'host.loss', 'host.degraded'],
+  },
+};
+
+export function topicOf(type: string): string {
+  return type.slice(0, type.indexOf('.'));
+}

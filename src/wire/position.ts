@@ -1,0 +1,33 @@
+/**
+ * Where an event stands on its node: (epoch, time, lane, tie), ordered
+ * lexicographically. Comes from the kernel's own record, so that live, history
+ * and refill name the same event alike.
+ */
+export interface Position {
+  /** One boot's recording; grows. */
+  readonly epoch: number;
+  /** Nanoseconds of the trace clock. */
+  readonly timeNs: bigint;
+  /** CPU, or AGENT_LANE. */
+  readonly lane: number;
+  /** Ordinal among equal times on that lane. */
+  readonly tie: number;
+}
+
+/** The lane of what agents say about themselves: after every CPU at equal times. */
+export const AGENT_LANE = 0xffff;
+
+export const ORIGIN: Position = { epoch: 0, timeNs: 0n, lane: 0, tie: 0 };
+
+/** Negative when a comes before b, 0 when they name the same event. */
+export function comparePositions(a: Position, b: Position): number {
+  if (a.epoch !== b.epoch) return a.epoch - b.epoch;
+  if (a.timeNs !== b.timeNs) return a.timeNs < b.timeNs ? -1 : 1;
+  if (a.lane !== b.lane) return a.lane - b.lane;
+  return a.tie - b.tie;
+}
+
+/** For people and map keys: `epoch:time:lane:tie`. */
+export function positionText(p: Position): string {
+  return `${p.epoch}:${p.timeNs}:${p.lane}:${p.tie}`;
+}
