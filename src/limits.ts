@@ -17,6 +17,8 @@ export const FRAME_BYTES_MAX = 256 * KiB;
 export const EVENT_BYTES_MAX = 64 * KiB;
 /** Events in one frame. */
 export const FRAME_EVENTS_MAX = 8192;
+/** Match indices of all predicates in one frame, together: at most two bytes each. */
+export const FRAME_MATCH_INDICES_MAX = 65_536;
 /** Any gRPC message received, from anyone. Frame metadata costs at most 24 bytes an event. */
 export const MESSAGE_BYTES_MAX = 1 * MiB;
 /** HTTP/2 receive window per stream on the broker: one frame in flight and one being read. */
@@ -37,6 +39,8 @@ export const PREDICATES_MAX = 1024;
 export const TOPICS_PER_REQUEST_MAX = 64;
 export const NODE_GLOBS_MAX = 256;
 export const NAME_BYTES_MAX = 253;
+/** A request to the public API, encoded. */
+export const REQUEST_BYTES_MAX = 128 * KiB;
 export const CURSOR_BYTES_MAX = 4 * KiB;
 export const LAST_MAX = 10_000;
 
@@ -56,11 +60,27 @@ export const SUBSCRIPTION_FRAME_CACHE_BYTES_MAX = 16 * MiB;
 
 /** Tasks (threads) and sockets whose context an agent remembers. */
 export const TASKS_MAX = 65_536;
-export const SOCKETS_MAX = 65_536;
+export const TASKS_BYTES_MAX = 32 * MiB;
+export const SOCKETS_MAX = 32_768;
 /** Page records and side records that wait in the timeline for their turn. */
 export const TIMELINE_PENDING_EVENTS_MAX = 262_144;
 /** How long an exec waits for its arguments before it goes on without. */
 export const EXEC_CONTEXT_WAIT_MS = 250;
+/** How far apart the two instances' times of one exec may be, and how many side records wait for their exec. */
+export const EXEC_JOIN_NS_MAX = 20_000_000n;
+export const EXEC_JOIN_RECORDS_MAX = 16_384;
+/** The recorder writes a checkpoint whenever it has written this much. */
+export const CHECKPOINT_INTERVAL_BYTES = 16 * MiB;
+export const CHECKPOINT_PART_BYTES = 2 * MiB;
+
+/** A kernel ring-buffer page (sub-buffer), its header, and the text that describes its events. */
+export const PAGE_BYTES_MAX = 64 * KiB;
+export const PAGE_HEADER_BYTES = 16;
+export const FORMAT_BYTES_MAX = 64 * KiB;
+export const FORMAT_FIELDS_MAX = 256;
+export const FORMATS_MAX = 4096;
+/** One CPU's pages of a capture given to `decode`. */
+export const CAPTURE_BYTES_MAX = 256 * MiB;
 
 /** One record of a segment log. */
 export const RECORD_BYTES_MAX = 8 * MiB;
@@ -80,9 +100,26 @@ export const INTEREST_DEADLINE_MS = 2_000;
 export const COVERAGE_INTERVAL_MS = 1_000;
 export const NODE_REPORT_INTERVAL_MS = 5_000;
 
+/** The configuration file, and how many brokers a client tries in turn. */
+export const CONFIG_BYTES_MAX = 256 * KiB;
+export const BROKERS_MAX = 16;
+/** How long a client waits for a broker's first answer. */
+export const CLIENT_ANSWER_MS = 10_000;
+/** A lost broker is tried again after this, doubling, with jitter. */
+export const RECONNECT_MS_MIN = 100;
+export const RECONNECT_MS_MAX = 2_000;
+/** Processes whose names the command line remembers, and an event's arguments on one of its lines, in characters. */
+export const SHOWN_PROCESSES_MAX = 4096;
+export const SHOWN_ARGUMENTS_CHARACTERS_MAX = 1024;
+/** How long `up` waits for its agent to end before it kills it. */
+export const AGENT_STOP_MS = 15_000;
+
 assert(FRAME_FLUSH_BYTES <= FRAME_BYTES_MAX);
 assert(EVENT_BYTES_MAX <= FRAME_BYTES_MAX);
-assert(FRAME_BYTES_MAX + FRAME_EVENTS_MAX * 24 <= MESSAGE_BYTES_MAX, 'a full frame must fit a message');
+assert(
+  FRAME_BYTES_MAX + FRAME_EVENTS_MAX * 24 + FRAME_MATCH_INDICES_MAX * 2 + PREDICATES_MAX * 24 <= MESSAGE_BYTES_MAX,
+  'a full frame must fit a message',
+);
 assert(FRAME_BYTES_MAX < UPLINK_WINDOW_BYTES);
 assert(UPLINK_WINDOW_BYTES <= SESSION_WINDOW_BYTES);
 assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);

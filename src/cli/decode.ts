@@ -1,0 +1,74 @@
+/**
+ * `decode`: the events of a captured trace buffer as one JSON object a line,
+ * in time order over all CPUs. No kernel and no agent needed.
+ */
+import { once } from 'node:events';
+import type { Writable } from 'node:stream';
+import type { FieldValue, FieldValues } from '../sensor-agent/source/tracefs/decoder.js';
+import { type CaptureEvent, mergeEvents, readCapture } from '../sensor-agent/source/tracefs/capture.js';
+import { eventPid, type FormatTable } from '../sensor-agent/source/tracefs/format.js';
+
+/** What is gathered before it is written, in characters. */
+const BATCH_CHARACTERS = 64 * 1024;
+
+/**
+ * Decodes the capture in `dir` (see capture.ts). Events go to `out` as
+ * `{"time":"<boot ns>","cpu":0,"event":"sched_process_exec","pid":1,"fields":{...}}`
+ * (integers beyond 2^53 as strings), each CPU's losses to `err` as `{"cpu":0,"lost":12}`.
+ * Throws BackplaneError `not_found` or `damaged`; events before the damage are written.
+ */
+export async function decode(dir: string, out: Writable, err: Writable): Promise<void> {
+  const { formats, lanes } = readCapture(dir);
+  let batch = '';
+  try {
+    for (const event of mergeEvents(lanes)) {
+      batch += `${line(event, formats)}\n`;
+      if (batch.length < BATCH_CHARACTERS) continue;
+      const full = !out.write(batch);
+      batch = '';
+      if (full) await drained(out);
+      if (out.destroyed) return;
+    }
+  } finally {
+    if (batch !== '') out.write(batch);
+    for (const { lane, lost, lostUnknown } of lanes) {
+      if (lost === 0 && !lostUnknown) continue;
+      err.write(`${JSON.stringify({ cpu: lane, lost, ...(lostUnknown ? { lostUnknown } : {}) })}\n`);
+    }
+  }
+}
+
+/** A reader that went away (`| head`) closes the stream instead of draining it. */
+async function drained(out: Writable): Promise<void> {
+  const stop = new AbortController();
+  const { signal } = stop;
+  try {
+    await Promise.race([once(out, 'drain', { signal }), once(out, 'close', { signal })]);
+  } finally {
+    stop.abort();
+  }
+}
+
+function line(event: CaptureEvent, formats: FormatTable): string {
+  const { page, at, length } = event;
+  const format = formats.byId(event.id);
+  return JSON.stringify({
+    time: event.timeNs.toString(),
+    cpu: event.lane,
+    event: format?.name ?? `#${event.id}`,
+    pid: eventPid(page, at, length),
+    fields: format === undefined ? {} : plain(format.decode(page, at, length)),
+  });
+}
+
+function plain(fields: FieldValues): Record<string, unknown> {
+  const out: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(fields)) out[name] = Array.isArray(value) ? value.map(wide) : wide(value);
+  return out;
+}
+
+function wide(value: FieldValue): unknown {
+  if (typeof value !== 'bigint') return value;
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value.toString();
+}

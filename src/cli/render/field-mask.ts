@@ -1,0 +1,90 @@
+/**
+ * `--field-mask time,process.pid,process.executable`: which fields of an event
+ * are printed. Paths as in the proto (snake_case) or in JSON (camelCase).
+ *
+ *   Mask := path (',' path)*     path := name ('.' name)*
+ */
+import { nearestName } from '../../config/nearest-name.js';
+import { BackplaneError } from '../../errors.js';
+
+/** Every leaf of backplane.v1.Event in its JSON form; raw.fields has names of its own below it. */
+export const EVENT_FIELDS: readonly string[] = [
+  'type',
+  'time',
+  'topic',
+  'node',
+  ...['epoch', 'timeNs', 'lane', 'tie'].map((name) => `position.${name}`),
+  ...['pid', 'parentPid', 'comm', 'executable.path', 'executable.name', 'commandArgs', 'commandArgsMissed', 'redactions']
+    .concat('workingDirectory', 'user.id', 'creationTime', 'cgroup.path', 'threadId', 'previousComm')
+    .map((name) => `process.${name}`),
+  'container.id',
+  ...['type', 'transport', 'local.address', 'local.port', 'peer.address', 'peer.port'].map((name) => `network.${name}`),
+  ...['number', 'name', 'targetPid', 'targetComm', 'code', 'result'].map((name) => `signal.${name}`),
+  ...['reason', 'message', 'lost', 'lostUnknown', 'source'].map((name) => `notice.${name}`),
+  'raw.name',
+  'raw.fields',
+];
+
+/** Paths in JSON form, each split at its dots, in the order given. */
+export type FieldMask = readonly (readonly string[])[];
+
+type JsonObject = Readonly<Record<string, unknown>>;
+
+/** @throws BackplaneError invalid_argument naming an unknown path and the nearest known one. */
+export function parseFieldMask(text: string): FieldMask {
+  return text.split(',').map((given) => {
+    const path = camelPath(given.trim());
+    const known = EVENT_FIELDS.some((leaf) => leaf === path || leaf.startsWith(`${path}.`));
+    if (known || /^raw\.fields\.[^.]+$/.test(path)) return path.split('.');
+    const nearest = nearestName(path, EVENT_FIELDS);
+    const mend = nearest === undefined ? '' : `, did you mean ${nearest}?`;
+    throw new BackplaneError('invalid_argument', `--field-mask: unknown field ${JSON.stringify(given.trim())}${mend}`);
+  });
+}
+
+function camelPath(path: string): string {
+  // Below raw.fields stand the kernel's names, which keep their underscores.
+  if (path.startsWith('raw.fields.')) return path;
+  return path.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** Only the masked fields, nested as before. Fields that the event does not have are left out. */
+export function applyFieldMask(event: JsonObject, mask: FieldMask): JsonObject {
+  const result: Record<string, unknown> = {};
+  for (const path of mask) {
+    const value = valueAt(event, path);
+    if (value === undefined) continue;
+    let target = result;
+    for (const name of path.slice(0, -1)) {
+      const inner = Object.hasOwn(target, name) ? target[name] : undefined;
+      // Copied: what lies below may be the event's own object, taken whole by an earlier path.
+      target[name] = isObject(inner) ? { ...inner } : {};
+      target = target[name] as Record<string, unknown>;
+    }
+    target[path.at(-1) ?? ''] = value;
+  }
+  return result;
+}
+
+/** The value at a path, or undefined. */
+export function valueAt(event: JsonObject, path: readonly string[]): unknown {
+  let value: unknown = event;
+  for (const name of path) {
+    if (!isObject(value) || !Object.hasOwn(value, name)) return undefined;
+    value = value[name];
+  }
+  return value;
+}
+
+/** Every leaf of a JSON object with its dotted path, in order. Lists are leaves. */
+export function* leaves(value: JsonObject, prefix = ''): Generator<readonly [string, unknown]> {
+  for (const [name, part] of Object.entries(value)) {
+    const path = prefix === '' ? name : `${prefix}.${name}`;
+    if (isObject(part)) yield* leaves(part, path);
+    else yield [path, part];
+  }
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,58 @@
+/** Colours: off unless a terminal wants them, one per node, one per kind of event. */
+
+export type Paint = (text: string) => string;
+
+export interface Palette {
+  readonly dim: Paint;
+  readonly bold: Paint;
+  /** The same node always gets the same colour. */
+  node(name: string): Paint;
+  /** By event type. */
+  type(type: string): Paint;
+}
+
+const plain: Paint = (text) => text;
+const sgr =
+  (code: string): Paint =>
+  (text) =>
+    text === '' ? '' : `\x1b[${code}m${text}\x1b[0m`;
+
+/** 256-colour indices that are legible on dark and on light. */
+const NODE_COLOURS = [33, 37, 70, 99, 133, 136, 166, 172, 30, 62, 97, 130].map((index) => sgr(`38;5;${index}`));
+const TYPE_COLOURS: Readonly<Record<string, Paint>> = {
+  'process.exec': sgr('1;32'),
+  'process.fork': sgr('36'),
+  'process.exit': sgr('2'),
+  'process.rename': sgr('35'),
+  'process.signal': sgr('33'),
+  'network.tcp.connect': sgr('1;34'),
+  'network.tcp.accept': sgr('34'),
+  'network.tcp.listen': sgr('1;34'),
+  'network.tcp.close': sgr('2;34'),
+  'host.loss': sgr('1;31'),
+  'host.degraded': sgr('1;31'),
+};
+
+export const PLAIN: Palette = { dim: plain, bold: plain, node: () => plain, type: () => plain };
+
+export const COLOURED: Palette = {
+  dim: sgr('2'),
+  bold: sgr('1'),
+  node: (name) => {
+    // FNV-1a: neighbours like node-1 and node-2 fall apart.
+    let hash = 0x811c9dc5;
+    for (let index = 0; index < name.length; index++) hash = Math.imul(hash ^ name.charCodeAt(index), 0x01000193);
+    return NODE_COLOURS[(hash >>> 0) % NODE_COLOURS.length] ?? plain;
+  },
+  type: (type) => (Object.hasOwn(TYPE_COLOURS, type) ? (TYPE_COLOURS[type] ?? plain) : plain),
+};
+
+/** Colours on a terminal only, and not where NO_COLOR (https://no-color.org) or a dumb terminal says no. */
+export function choosePalette(
+  stream: { readonly isTTY?: boolean },
+  environment: Readonly<Record<string, string | undefined>>,
+  wanted: boolean,
+): Palette {
+  const refused = (environment.NO_COLOR ?? '') !== '' || environment.TERM === 'dumb';
+  return wanted && stream.isTTY === true && !refused ? COLOURED : PLAIN;
+}

@@ -1,0 +1,32 @@
+/**
+ * Which name a pid had last, per node, as far as the events shown so far tell:
+ * events carry their parent's pid only, people want its name. Bounded; what is
+ * not known is left out.
+ */
+import { LRUCache } from 'lru-cache';
+import { SHOWN_PROCESSES_MAX } from '../../limits.js';
+import type { WireEvent } from '../../subscriptions/client.js';
+
+export class ProcessNames {
+  readonly #names = new LRUCache<string, string>({ max: SHOWN_PROCESSES_MAX });
+
+  /** Call for every event, in order, after it was shown. */
+  learn(node: string, event: WireEvent): void {
+    const process = event.process;
+    if (!process || process.comm === '') return;
+    if (event.type === 'process.exit') {
+      // The pid may soon be another's.
+      this.#names.delete(`${node}\0${process.pid}`);
+      return;
+    }
+    this.#names.set(`${node}\0${process.pid}`, process.comm);
+    // A child starts out with its parent's name.
+    if (event.type === 'process.fork' && process.parentPid > 0) {
+      this.#names.set(`${node}\0${process.parentPid}`, process.comm);
+    }
+  }
+
+  get(node: string, pid: number): string | undefined {
+    return this.#names.get(`${node}\0${pid}`);
+  }
+}

@@ -1,0 +1,113 @@
+/** What an event says, in one line of safe text: the part after time, node and type. */
+import { SHOWN_ARGUMENTS_CHARACTERS_MAX } from '../../limits.js';
+import type { WireEvent } from '../../subscriptions/client.js';
+import { type Palette, PLAIN } from './palette.js';
+import type { ProcessNames } from './process-names.js';
+import { safeText, shellWord, shellWords } from './text.js';
+
+type WireProcess = NonNullable<WireEvent['process']>;
+type WireEndpoint = NonNullable<NonNullable<WireEvent['network']>['local']>;
+
+export interface SubjectOptions {
+  readonly palette?: Palette;
+  readonly names?: ProcessNames;
+}
+
+/** For example `root /usr/bin/curl curl -s https://example.org pid 123 ← bash 100`. */
+export function subjectText(node: string, event: WireEvent, options: SubjectOptions = {}): string {
+  const { palette = PLAIN, names } = options;
+  const { process } = event;
+  if (event.network) return networkText(event, palette);
+  if (event.signal) return signalText(event, palette);
+  if (event.notice) return noticeText(event);
+  if (event.raw) return rawText(event, palette);
+  if (!process) return '';
+  return join(userText(process), actionText(event.type, process, palette), palette.dim(lineage(node, process, names)), containerText(event, palette));
+}
+
+/** `root`, or the number: names of other users are the node's, not ours. */
+export function userText(process: WireProcess): string {
+  const id = process.user?.id;
+  if (id === undefined) return '?';
+  return id === 0 ? 'root' : String(id);
+}
+
+/** `10.0.0.1:443` or `[::1]:443`. */
+export function endpointText(endpoint: WireEndpoint | null | undefined): string {
+  if (!endpoint) return '?';
+  const address = safeText(endpoint.address);
+  return `${address.includes(':') ? `[${address}]` : address || '?'}:${endpoint.port}`;
+}
+
+function actionText(type: string, process: WireProcess, palette: Palette): string {
+  if (type === 'process.exec') return execText(process, palette);
+  if (type === 'process.rename') return `${shellWord(process.previousComm)} → ${palette.bold(shellWord(process.comm))}`;
+  return shellWord(process.comm);
+}
+
+function execText(process: WireProcess, palette: Palette): string {
+  const path = process.executable?.path || process.comm;
+  const words = process.commandArgsMissed
+    ? palette.dim('(arguments missed)')
+    : shellWords(process.commandArgs, SHOWN_ARGUMENTS_CHARACTERS_MAX);
+  const redactions = process.redactions > 0 ? palette.dim(`(${process.redactions} redacted)`) : '';
+  return join(palette.bold(shellWord(path)), words, redactions);
+}
+
+function lineage(node: string, process: WireProcess, names: ProcessNames | undefined): string {
+  const thread = process.threadId !== 0 && process.threadId !== process.pid ? ` thread ${process.threadId}` : '';
+  const own = `pid ${process.pid}${thread}`;
+  if (process.parentPid === 0) return own;
+  const parent = names?.get(node, process.parentPid);
+  return `${own} ← ${parent === undefined ? '' : `${shellWord(parent)} `}${process.parentPid}`;
+}
+
+function networkText(event: WireEvent, palette: Palette): string {
+  const { local, peer } = event.network ?? {};
+  const owner = taskText(event.process);
+  const container = containerText(event, palette);
+  // Arrows point from who called to who was called.
+  if (event.type.endsWith('.listen')) return join(palette.bold(endpointText(local)), owner, container);
+  if (event.type.endsWith('.connect')) return join(`${palette.bold(endpointText(peer))} ← ${endpointText(local)}`, owner, container);
+  if (event.type.endsWith('.accept')) return join(`${palette.bold(endpointText(local))} ← ${endpointText(peer)}`, owner, container);
+  return join(`${endpointText(local)} – ${endpointText(peer)}`, owner, container);
+}
+
+const SIGNAL_RESULTS: Readonly<Record<number, string>> = { 1: '(ignored)', 2: '(already pending)', 3: '(lost)', 4: '(lost)' };
+
+function signalText(event: WireEvent, palette: Palette): string {
+  const { signal } = event;
+  if (!signal) return '';
+  const name = safeText(signal.name) || `signal ${signal.number}`;
+  const target = `${shellWord(signal.targetComm || '?')}[${signal.targetPid}]`;
+  const result = SIGNAL_RESULTS[signal.result] ?? '';
+  return join(palette.bold(name), `${taskText(event.process)} → ${target}`, result, containerText(event, palette));
+}
+
+function noticeText(event: WireEvent): string {
+  const { notice } = event;
+  if (!notice) return '';
+  const lost = notice.lostUnknown ? 'an unknown number of events lost' : notice.lost !== '0' ? `${notice.lost} events lost` : '';
+  const source = notice.source === '' ? '' : `(${safeText(notice.source)})`;
+  return join(safeText(notice.reason), safeText(notice.message), lost, source);
+}
+
+function rawText(event: WireEvent, palette: Palette): string {
+  const { raw } = event;
+  if (!raw) return '';
+  const fields = Object.entries(raw.fields).map(([name, value]) => `${safeText(name)}=${shellWord(value)}`);
+  return join(palette.bold(safeText(raw.name)), fields.join(' '), taskText(event.process));
+}
+
+function taskText(process: WireProcess | null | undefined): string {
+  return process ? `${shellWord(process.comm || '?')}[${process.pid}]` : '?';
+}
+
+function containerText(event: WireEvent, palette: Palette): string {
+  const id = event.container?.id ?? '';
+  return id === '' ? '' : palette.dim(`in ${safeText(id.slice(0, 12))}`);
+}
+
+function join(...parts: readonly string[]): string {
+  return parts.filter((part) => part !== '').join(' ');
+}

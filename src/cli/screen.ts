@@ -1,0 +1,96 @@
+/**
+ * What a command writes: results to stdout, notices and a status line to
+ * stderr. Waits for a slow reader of stdout, so that nothing is buffered
+ * without bound, and keeps the status line below what is printed. A reader
+ * that has gone (`| head`) ends the command quietly.
+ */
+import type { Writable } from 'node:stream';
+import { safeText } from './render/text.js';
+
+type Terminal = Writable & { readonly isTTY?: boolean; readonly columns?: number };
+
+const STATUS_INTERVAL_MS = 100;
+const CLEAR_LINE = '\r\x1b[2K';
+
+export class Screen {
+  readonly #out: Terminal;
+  readonly #err: Terminal;
+  readonly #gone = new AbortController();
+  #status = '';
+  #statusShown = false;
+  #statusTimer: NodeJS.Timeout | undefined;
+  #waiting: (() => void) | undefined;
+
+  constructor(out: Terminal, err: Terminal) {
+    this.#out = out;
+    this.#err = err;
+    out.on('error', (cause: NodeJS.ErrnoException) => this.#lose(cause));
+    out.on('drain', () => this.#release());
+    // Nobody reads what we complain about: not a reason to fail.
+    err.on('error', () => {});
+  }
+
+  /** Aborted when the reader of stdout has gone; the reason is undefined for EPIPE, else the error. */
+  get gone(): AbortSignal {
+    return this.#gone.signal;
+  }
+
+  get out(): Terminal {
+    return this.#out;
+  }
+
+  /** Resolves when there is room for more; at once when the reader has gone. */
+  async print(text: string): Promise<void> {
+    if (text === '' || this.#gone.signal.aborted) return;
+    this.#clearStatus();
+    if (this.#out.write(text)) return;
+    await new Promise<void>((resolve) => {
+      this.#waiting = resolve;
+    });
+  }
+
+  /** `-- text`, one line on stderr. The text may hold what came from events. */
+  notice(text: string): void {
+    this.#clearStatus();
+    this.#err.write(`-- ${safeText(text)}\n`);
+  }
+
+  /** The line shown while something takes long: on a terminal only, at most ten times a second. '' removes it. */
+  status(text: string): void {
+    if (this.#err.isTTY !== true) return;
+    this.#status = text;
+    if (text === '') {
+      clearTimeout(this.#statusTimer);
+      this.#statusTimer = undefined;
+      this.#clearStatus();
+    } else {
+      this.#statusTimer ??= setTimeout(() => this.#showStatus(), STATUS_INTERVAL_MS).unref();
+    }
+  }
+
+  #showStatus(): void {
+    this.#statusTimer = undefined;
+    if (this.#status === '') return;
+    // One column is left free: a full line wraps, and could not be cleared.
+    const line = safeText(this.#status).slice(0, Math.max(0, (this.#err.columns ?? 80) - 1));
+    this.#err.write(`${CLEAR_LINE}${line}`);
+    this.#statusShown = true;
+  }
+
+  #clearStatus(): void {
+    if (!this.#statusShown) return;
+    this.#statusShown = false;
+    this.#err.write(CLEAR_LINE);
+  }
+
+  #lose(cause: NodeJS.ErrnoException): void {
+    this.#gone.abort(cause.code === 'EPIPE' || cause.code === 'ERR_STREAM_DESTROYED' ? undefined : cause);
+    this.#release();
+  }
+
+  #release(): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    waiting?.();
+  }
+}

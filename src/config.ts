@@ -1,0 +1,65 @@
+/**
+ * The configuration in force. A value comes from a flag, else the environment (`BACKPLANE_` and the key in capitals), else the
+ * YAML file, else the default; all four are the same text, so one schema
+ * checks them all. Parsed once into a readonly value that knows where each
+ * part came from.
+ */
+import { readConfigFile } from './config/file.js';
+import {
+  environmentName,
+  flagName,
+  SETTING_KEYS,
+  SETTINGS,
+  type SettingKey,
+  type Settings,
+} from './config/settings.js';
+import { BackplaneError } from './errors.js';
+
+export interface Config {
+  readonly settings: Settings;
+  /** For each key the text it was parsed from and a phrase that says where that came from. */
+  readonly origins: Readonly<Record<SettingKey, { readonly text: string; readonly origin: string }>>;
+}
+
+export interface ConfigSources {
+  /** Text of each flag that was given, by key. */
+  readonly flags: Partial<Readonly<Record<SettingKey, string>>>;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** `--config`; else BACKPLANE_CONFIG names the file, else there is none. */
+  readonly file?: string | undefined;
+}
+
+/** @throws BackplaneError invalid_argument: one line with the key, the bound, the value and where it came from. */
+export function loadConfig(sources: ConfigSources): Config {
+  const path = sources.file ?? (sources.environment.BACKPLANE_CONFIG || undefined);
+  const file = path === undefined ? {} : readConfigFile(path);
+  const settings: Partial<Record<SettingKey, unknown>> = {};
+  const origins: Partial<Record<SettingKey, { text: string; origin: string }>> = {};
+  for (const key of SETTING_KEYS) {
+    const found = find(key, sources, file, path);
+    settings[key] = parseSetting(key, found.text, found.origin);
+    origins[key] = found;
+  }
+  return { settings: settings as Settings, origins: origins as Config['origins'] };
+}
+
+function find(key: SettingKey, sources: ConfigSources, file: Record<string, string>, path: string | undefined) {
+  const flag = sources.flags[key];
+  if (flag !== undefined) return { text: flag, origin: `flag ${flagName(key)}` };
+  const variable = sources.environment[environmentName(key)];
+  // An empty variable is how shells and compose files say "not set".
+  if (variable !== undefined && variable !== '')
+    return { text: variable, origin: `environment ${environmentName(key)}` };
+  const entry = Object.hasOwn(file, key) ? file[key] : undefined;
+  if (entry !== undefined) return { text: entry, origin: `file ${path}` };
+  return { text: SETTINGS[key].fallback, origin: 'default' };
+}
+
+function parseSetting(key: SettingKey, text: string, origin: string): unknown {
+  const result = SETTINGS[key].schema.safeParse(text);
+  if (result.success) return result.data;
+  const reason = result.error.issues[0]?.message ?? 'is not valid';
+  const where = origin === 'default' ? `the default; set ${flagName(key)}` : origin;
+  const shown = JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
+  throw new BackplaneError('invalid_argument', `${key} ${reason}, got ${shown} (${where})`, { key });
+}

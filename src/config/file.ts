@@ -1,0 +1,48 @@
+/** The YAML configuration file, flattened to the text of each setting by its key. */
+import { readFileSync, statSync } from 'node:fs';
+import { parse as parseYaml } from 'yaml';
+import { BackplaneError } from '../errors.js';
+import * as limits from '../limits.js';
+import { nearestName } from './nearest-name.js';
+import { SETTING_KEYS, SETTINGS, type SettingKey } from './settings.js';
+
+type Refuse = (reason: string) => BackplaneError;
+
+/** @throws BackplaneError invalid_argument: unreadable, too long, not YAML, an unknown key, a value of the wrong form. */
+export function readConfigFile(path: string): Record<string, string> {
+  const refuse = (reason: string) => new BackplaneError('invalid_argument', `configuration file ${path}: ${reason}`);
+  let document: unknown;
+  try {
+    const size = statSync(path).size;
+    if (size > limits.CONFIG_BYTES_MAX) throw new Error(`must be at most ${limits.CONFIG_BYTES_MAX} bytes, is ${size}`);
+    document = parseYaml(readFileSync(path, 'utf8'), { maxAliasCount: 0 });
+  } catch (cause) {
+    throw refuse(cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause));
+  }
+  const flat: Record<string, string> = {};
+  if (document !== null && document !== undefined) flatten(document, '', flat, refuse);
+  return flat;
+}
+
+function flatten(value: unknown, path: string, into: Record<string, string>, refuse: Refuse): void {
+  const known = Object.hasOwn(SETTINGS, path) ? SETTINGS[path as SettingKey] : undefined;
+  if (known !== undefined) {
+    into[path] = scalarText(value, path, 'list' in known, refuse);
+    return;
+  }
+  if (path !== '' && !SETTING_KEYS.some((key) => key.startsWith(`${path}.`))) {
+    const nearest = nearestName(path, SETTING_KEYS);
+    throw refuse(`unknown key ${JSON.stringify(path)}${nearest === undefined ? '' : `, did you mean ${nearest}?`}`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw refuse(`${path === '' ? 'the file' : path} must hold keys`);
+  }
+  for (const [name, part] of Object.entries(value)) flatten(part, path === '' ? name : `${path}.${name}`, into, refuse);
+}
+
+function scalarText(value: unknown, key: string, isList: boolean, refuse: Refuse): string {
+  const scalar = (item: unknown) => ['string', 'number', 'boolean', 'bigint'].includes(typeof item);
+  if (scalar(value)) return String(value);
+  if (isList && Array.isArray(value) && value.every(scalar)) return value.join(',');
+  throw refuse(`${key} must be ${isList ? 'a list or text' : 'a number, text, true or false'}`);
+}

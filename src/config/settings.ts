@@ -1,0 +1,179 @@
+/** Every setting: its key, what it accepts, its default. */
+import { hostname } from 'node:os';
+import { z } from 'zod';
+import * as limits from '../limits.js';
+import { bytesText, durationText, parseBytes, parseDurationMs } from './quantity.js';
+
+const DAY_MS = 24 * 3600 * 1000;
+
+interface Setting<T> {
+  readonly schema: z.ZodType<T, string>;
+  /** As a user would write it. */
+  readonly fallback: string;
+  readonly summary: string;
+  /** The inverse of the schema. */
+  readonly text: (value: T) => string;
+  /** True where YAML may give a list, which flags and environment give comma-separated. */
+  readonly list?: boolean;
+}
+
+function setting<T>(
+  schema: z.ZodType<T, string>,
+  fallback: string,
+  summary: string,
+  text: (value: T) => string = String,
+): Setting<T> {
+  return { schema, fallback, summary, text };
+}
+
+function whole(min: number, max: number): z.ZodType<number, string> {
+  return z
+    .string()
+    .regex(/^-?\d{1,15}$/, 'must be a whole number')
+    .transform(Number)
+    .pipe(z.number().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
+}
+
+function quantity(
+  parse: (text: string) => number | undefined,
+  text: (value: number) => string,
+  [min, max, example]: readonly [number, number, string],
+): z.ZodType<number, string> {
+  return z
+    .string()
+    .transform((given, context) => {
+      const value = parse(given);
+      if (value !== undefined) return value;
+      context.addIssue({ code: 'custom', message: `must be like ${example}` });
+      return z.NEVER;
+    })
+    .pipe(
+      z
+        .number()
+        .min(min, `must be at least ${text(min)}`)
+        .max(max, `must be at most ${text(max)}`),
+    );
+}
+
+const bytes = (min: number, max: number) => quantity(parseBytes, bytesText, [min, max, '512MiB']);
+const duration = (min: number, max: number) => quantity(parseDurationMs, durationText, [min, max, '90s or 24h']);
+const oneOf = <const T extends string>(...words: readonly [T, ...T[]]) =>
+  z.string().pipe(z.enum(words, { error: `must be one of ${words.join(', ')}` })) as z.ZodType<T, string>;
+const ADDRESS = /^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):(\d{1,5})$/;
+const isAddress = (text: string) => Number(ADDRESS.exec(text)?.[2] ?? 65_536) < 65_536;
+const address = z.string().refine(isAddress, 'must be host:port, like 127.0.0.1:8484 or [::1]:8484');
+
+function list(check: (item: string) => boolean, [min, max]: readonly [number, number], form: string) {
+  const schema = z
+    .string()
+    .transform((text) => text.split(',').flatMap((item) => item.trim() || []) as readonly string[])
+    .refine((items) => items.length >= min && items.length <= max, `must hold ${min} to ${max} items`)
+    .refine((items) => items.every(check), `must hold ${form}`);
+  return { schema, text: (items: readonly string[]) => items.join(','), list: true };
+}
+
+/** Every setting by key. Keys are the YAML paths. Ages are milliseconds, sizes bytes once parsed. */
+export const SETTINGS = {
+  'grpc.listen': setting(address, '127.0.0.1:8484', 'where the broker listens for agents and subscribers'),
+  'http.listen': setting(address, '127.0.0.1:8485', 'where the broker listens for HTTP'),
+  'data.dir': setting(z.string().min(1, 'must not be empty'), './data', 'directory of recorder and log'),
+  'node.name': setting(
+    z
+      .string()
+      .max(limits.NAME_BYTES_MAX, `must be at most ${limits.NAME_BYTES_MAX} characters`)
+      .regex(
+        /^[A-Za-z0-9_][A-Za-z0-9._-]*$/,
+        'must be letters, digits, ".", "_" or "-", not beginning with "." or "-"',
+      ),
+    hostname(),
+    "this node's name",
+  ),
+  brokers: {
+    ...list((item) => isAddress(item) && !item.endsWith(':0'), [1, limits.BROKERS_MAX], 'host:port items'),
+    fallback: '127.0.0.1:8484',
+    summary: 'brokers to connect to, tried in turn (host:port, comma-separated)',
+  },
+  insecure: setting<boolean>(
+    oneOf('true', 'false').transform((word) => word === 'true'),
+    'false',
+    'allow listening beyond loopback without TLS and authentication',
+  ),
+  'log.level': setting(
+    oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
+    'info',
+    'how much is logged to stderr',
+  ),
+  'log.bytesMax': setting(
+    bytes(limits.MiB, 1024 * limits.GiB * 1024),
+    bytesText(limits.LOG_BYTES_DEFAULT),
+    "size of the broker's log in all",
+    bytesText,
+  ),
+  'log.ageMax': setting(
+    duration(1000, 3650 * DAY_MS),
+    durationText(limits.LOG_AGE_MS_DEFAULT),
+    "age of the broker's log",
+    durationText,
+  ),
+  'log.fsync': setting(
+    oneOf('commit', 'interval', 'never'),
+    'commit',
+    'when frames become durable: before their acknowledgement, every second, or when the system likes',
+  ),
+  'recorder.bytesMax': setting(
+    bytes(limits.MiB, 1024 * limits.GiB * 1024),
+    bytesText(limits.RECORDER_BYTES_DEFAULT),
+    'size of the flight recorder',
+    bytesText,
+  ),
+  'recorder.ageMax': setting(
+    duration(1000, 3650 * DAY_MS),
+    durationText(limits.RECORDER_AGE_MS_DEFAULT),
+    'age of the flight recorder',
+    durationText,
+  ),
+  source: setting(oneOf('auto', 'tracefs', 'procfs', 'synthetic'), 'auto', 'where kernel events come from'),
+  'synthetic.rate': setting(whole(0, 10_000_000), '1000', 'events per second of the synthetic source'),
+  'synthetic.lanes': setting(whole(1, 1024), '2', 'lanes (CPUs) of the synthetic source'),
+  'synthetic.seed': setting(whole(0, 0xffff_ffff), '1', 'seed of the synthetic source'),
+  events: {
+    ...list((item) => /^\w{1,64}\/\w{1,128}$/.test(item), [0, 256], 'group/name items, like sched/sched_switch'),
+    fallback: '',
+    summary: 'trace events to record besides the default profile (group/name, comma-separated)',
+  },
+  'buffer.bytesPerCpu': setting(
+    bytes(64 * limits.KiB, limits.GiB),
+    bytesText(4 * limits.MiB),
+    'kernel trace buffer per CPU; all of them at most 1 % of memory',
+    bytesText,
+  ),
+} as const;
+
+export type SettingKey = keyof typeof SETTINGS;
+export type Settings = { readonly [K in SettingKey]: z.output<(typeof SETTINGS)[K]['schema']> };
+
+export const SETTING_KEYS = Object.keys(SETTINGS) as readonly SettingKey[];
+
+/** `recorder.bytesMax` is BACKPLANE_RECORDER_BYTES_MAX. */
+export function environmentName(key: SettingKey): string {
+  return `BACKPLANE_${words(key).join('_').toUpperCase()}`;
+}
+
+/** `recorder.bytesMax` is --recorder-bytes-max; brokers are given one by one or comma-separated as --broker. */
+export function flagName(key: SettingKey): string {
+  return key === 'brokers' ? '--broker' : `--${words(key).join('-')}`;
+}
+
+function words(key: SettingKey): string[] {
+  return key.split('.').flatMap((part) => part.split(/(?=[A-Z])/).map((word) => word.toLowerCase()));
+}
+
+/** The setting as a user would write it: what its schema parses to the same value. */
+export function settingText<K extends SettingKey>(key: K, value: Settings[K]): string {
+  return (SETTINGS[key] as unknown as Setting<Settings[K]>).text(value);
+}
+
+/** The same configuration as environment variables, for a child process. */
+export function configEnvironment(settings: Settings): Record<string, string> {
+  return Object.fromEntries(SETTING_KEYS.map((key) => [environmentName(key), settingText(key, settings[key])]));
+}

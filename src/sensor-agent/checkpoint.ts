@@ -1,0 +1,82 @@
+/**
+ * Checkpoint: everything a timeline must know to go on from a position by
+ * reading the log from an ordinal, in parts that fit a record. A query opens at
+ * the newest checkpoint before its window instead of at the recording's start.
+ */
+import { CHECKPOINT_PART_BYTES } from '../limits.js';
+import type { Position } from '../wire/position.js';
+import type { KernelEvents } from './kernel-events.js';
+import { type ProcessState, type ProcessTableState, processBytes } from './process-table.js';
+import type { Origin } from './recording.js';
+import type { SocketTableState } from './socket-table.js';
+import type { ClockPair } from './source/source.js';
+
+export interface CheckpointHead {
+  readonly origin: Origin;
+  /** Every event up to here has been accounted for. */
+  readonly position: Position;
+  readonly wallNs: bigint;
+  readonly floorWallNs: bigint;
+  readonly clock: ClockPair;
+  /** First record that may hold something after position. */
+  readonly resumeOrdinal: number;
+}
+
+/** The first part has the head and is an anchor; the others follow at once. */
+export interface Checkpoint {
+  readonly part: number;
+  readonly parts: number;
+  readonly head?: CheckpointHead | undefined;
+  readonly processes: ProcessTableState;
+  readonly sockets: SocketTableState;
+}
+
+const TASK_BYTES = 16;
+const SOCKET_BYTES = 32;
+
+/** Splits the tables so that no part exceeds CHECKPOINT_PART_BYTES by more than one process. */
+export function checkpointParts(head: CheckpointHead, kernel: KernelEvents): Checkpoint[] {
+  const table = kernel.processes.save();
+  const index = new Map<ProcessState, number>(table.processes.map((process, at) => [process, at]));
+  const processes = [...table.processes];
+  const sockets = kernel.sockets.save((process) => {
+    const known = index.get(process);
+    if (known !== undefined) return known;
+    index.set(process, processes.length);
+    return processes.push(process) - 1;
+  });
+  const chunks = {
+    processes: chunked(processes, processBytes),
+    tasks: chunked(table.tasks, () => TASK_BYTES),
+    owners: chunked(sockets.owners, () => SOCKET_BYTES),
+    listeners: chunked(sockets.listeners, () => SOCKET_BYTES),
+  };
+  const parts = Math.max(...Object.values(chunks).map((chunk) => chunk.length));
+  return Array.from({ length: parts }, (_, part) => ({
+    part,
+    parts,
+    head: part === 0 ? head : undefined,
+    processes: {
+      processes: chunks.processes[part] ?? [],
+      tasks: chunks.tasks[part] ?? [],
+      exited: part === 0 ? table.exited : [],
+    },
+    sockets: { owners: chunks.owners[part] ?? [], listeners: chunks.listeners[part] ?? [] },
+  }));
+}
+
+/** At least one chunk, so that there is a first part to carry the head. */
+function chunked<T>(items: readonly T[], bytesOf: (item: T) => number): T[][] {
+  const chunks: T[][] = [[]];
+  let bytes = 0;
+  for (const item of items) {
+    bytes += bytesOf(item);
+    if (bytes > CHECKPOINT_PART_BYTES) {
+      chunks.push([]);
+      bytes = bytesOf(item);
+    }
+    chunks.at(-1)!.push(item);
+  }
+  return chunks;
+}
+

@@ -1,0 +1,92 @@
+/**
+ * Where kernel events come from. Every source delivers the same thing, the
+ * kernel's own ring-buffer pages plus side records, so that recorder, timeline
+ * and matcher have one path: tracefs reads them, procfs and synthetic write
+ * them with the page writer.
+ */
+import type { FormatTable } from './tracefs/format.js';
+
+export interface Source {
+  readonly name: 'tracefs' | 'procfs' | 'synthetic';
+  /** The events that the pages hold. Constant while the source runs. */
+  readonly formats: FormatTable;
+  /** Number of lanes (CPUs) from which pages come: lane indices are below it. */
+  readonly lanes: number;
+  /** What this source cannot see, in one sentence; undefined when it sees all. */
+  readonly degraded: string | undefined;
+  /** Bytes per sub-buffer: no page is longer. */
+  readonly pageBytesMax: number;
+  /** What is still in a stale buffer of an earlier agent is delivered at the first drain. */
+  start(sink: SourceSink): Promise<void>;
+  /** Reads what is there. Called by the agent's timer; synchronous and bounded in time. */
+  drain(): DrainResult;
+  /** A pair of clocks read at the same moment; renewed by the agent every few seconds. */
+  clock(): ClockPair;
+  /** Events lost so far by the kernel's own count, to reconcile at shutdown; undefined where there is none. */
+  overrun(): number | undefined;
+  /** Stops reading and removes what was made in the kernel. Idempotent. */
+  stop(): Promise<void>;
+}
+
+export interface DrainResult {
+  readonly pages: number;
+  readonly bytes: number;
+  /** False when the drain stopped before the buffers were empty (there is more to read at once). */
+  readonly empty: boolean;
+}
+
+/** Calls are synchronous and in order of arrival; buffers are valid only during the call. */
+export interface SourceSink {
+  page(page: SourcePage): void;
+  /** End of a drain: no event below `horizonNs` (trace clock) will come from any lane, but for late ones. */
+  horizon(horizonNs: bigint): void;
+  /** What the exec lane read of one exec. */
+  exec(record: ExecRecord): void;
+  /** Something that people should know: an adopted instance, a mounted tracefs, a failed lane. */
+  note(reason: string, message: string): void;
+}
+
+export interface SourcePage {
+  readonly lane: number;
+  /** Header (16 bytes) and the committed data; trailing padding and the lost count trimmed off. */
+  readonly bytes: Buffer;
+  /** Events that the kernel lost between the page before (of this lane) and this one. */
+  readonly lost: number;
+  /** True when some were lost and the kernel does not say how many. */
+  readonly lostUnknown: boolean;
+}
+
+/** Which process an exec made, read from /proc at once. `missed` when it was gone. */
+export interface ExecRecord {
+  readonly lane: number;
+  /** Trace clock of the exec in the exec lane's own instance: within microseconds of the page's. */
+  readonly timeNs: bigint;
+  readonly pid: number;
+  readonly missed: boolean;
+  readonly process?: ProcessSnapshot;
+}
+
+/** One process as /proc shows it. Strings are cut to the limits. Not yet redacted. */
+export interface ProcessSnapshot {
+  readonly pid: number;
+  readonly parentPid: number;
+  readonly comm: string;
+  readonly executablePath?: string | undefined;
+  readonly args?: readonly string[] | undefined;
+  readonly workingDirectory?: string | undefined;
+  readonly uid?: number | undefined;
+  /** Path in the cgroup v2 hierarchy, or the longest of the v1 ones. */
+  readonly cgroup?: string | undefined;
+  readonly containerId?: string | undefined;
+  /** Boot clock (trace clock), nanoseconds, from field 22 of stat (10 ms steps). */
+  readonly startTimeNs?: bigint | undefined;
+  /** Thread ids other than pid (only in the scan at start). */
+  readonly threads?: readonly number[] | undefined;
+}
+
+export interface ClockPair {
+  /** Trace clock, nanoseconds. */
+  readonly bootNs: bigint;
+  /** Wall clock, nanoseconds since 1970. */
+  readonly wallNs: bigint;
+}

@@ -1,0 +1,218 @@
+/**
+ * The kernel's ring-buffer page, walked once. The only code that looks at
+ * every recorded event, so it allocates nothing and decodes nothing.
+ *
+ * Page  := time u64 | commit u64 | Entry*         commit: bits 0-29 data length, 30 a lost count
+ *                                                 follows the data, 31 events were lost before
+ * Entry := word u32 (type 5 bits, delta 27) ...   times add up from the page's time
+ *   1-28    delta, type * 4 bytes of payload
+ *   0       delta, length u32 (itself included), payload
+ *   29      padding: delta 0 ends the page, else length u32 bytes are skipped
+ *   30      time extend: high u32, adds high << 27 | delta
+ *   31      time stamp: high u32, low 59 bits of the absolute time
+ */
+import { PAGE_HEADER_BYTES } from '../../../limits.js';
+
+/** Carries tie numbering over the pages of one lane. */
+export interface LaneCursor {
+  /** Time of the lane's last entry; negative: unknown, and the next entry takes `tie` whatever its time. */
+  lastTimeNs: bigint;
+  /** What the next entry's tie is, if its time equals lastTimeNs. */
+  tie: number;
+}
+
+export function startCursor(firstTie = 0): LaneCursor {
+  return { lastTimeNs: -1n, tie: firstTie };
+}
+
+/** What scanPage found; reused from page to page. Parallel arrays, valid below `count`. */
+export class PageEntries {
+  /** Payload (common_type first), bytes from the start of the page. */
+  offsets = new Int32Array(0);
+  lengths = new Int32Array(0);
+  ids = new Uint16Array(0);
+  /** Nanoseconds after baseTimeNs; exact, a page spans less than 2^53 ns. */
+  deltas = new Float64Array(0);
+  ties = new Int32Array(0);
+  /** Wanted entries. */
+  count = 0;
+  baseTimeNs = 0n;
+  /** All entries recorded in the page, wanted or not. */
+  entries = 0;
+  /** Tie of the page's first entry: start a cursor with it to scan the page again. */
+  firstTie = 0;
+  /** Delta of the page's last entry; 0 when it has none. */
+  lastDelta = 0;
+  /** The page breaks its own grammar: entries after the break are not there. */
+  malformed = false;
+
+  timeNs(index: number): bigint {
+    return this.baseTimeNs + BigInt(this.deltas[index]!);
+  }
+
+  get lastTimeNs(): bigint {
+    return this.baseTimeNs + BigInt(this.lastDelta);
+  }
+
+  /** The smallest entry takes 8 bytes, so a page's length bounds its entries. */
+  reserve(pageBytes: number): void {
+    const capacity = pageBytes >>> 3;
+    if (this.offsets.length >= capacity) return;
+    this.offsets = new Int32Array(capacity);
+    this.lengths = new Int32Array(capacity);
+    this.ids = new Uint16Array(capacity);
+    this.deltas = new Float64Array(capacity);
+    this.ties = new Int32Array(capacity);
+  }
+}
+
+export interface PageHeader {
+  readonly timeNs: bigint;
+  /** Bytes of entries behind the header. */
+  readonly dataBytes: number;
+  /** Events lost before this page; 0 also when their number is not known. */
+  readonly lost: number;
+  readonly lostUnknown: boolean;
+}
+
+/** Reads the header of a page as the kernel gave it; the lost count must not be trimmed off yet. */
+export function readPageHeader(page: Buffer): PageHeader {
+  const commit = page.readUInt32LE(8);
+  const dataBytes = commit & 0x3fffffff;
+  const countAt = PAGE_HEADER_BYTES + dataBytes;
+  const missed = commit >>> 31 === 1;
+  const stored = missed && (commit & 0x40000000) !== 0 && countAt + 8 <= page.length;
+  const lost = stored ? Number(page.readBigUInt64LE(countAt)) : 0;
+  return { timeNs: page.readBigUInt64LE(0), dataBytes, lost, lostUnknown: missed && !stored };
+}
+
+/** 2^27: time extends count in these. */
+const HIGH = 134_217_728;
+const SPAN_NS_MAX = 2 ** 53;
+
+/**
+ * Walks a page once. `wanted` has 65,536 bytes, non-zero at the ids to note in
+ * `out`; `cursor` is advanced over all entries. Never throws, never reads
+ * outside the page; garbage sets `malformed`.
+ */
+export function scanPage(page: Buffer, wanted: Uint8Array, cursor: LaneCursor, out: PageEntries): void {
+  out.count = 0;
+  out.entries = 0;
+  out.lastDelta = 0;
+  out.firstTie = 0;
+  out.malformed = page.length < PAGE_HEADER_BYTES;
+  if (out.malformed) return;
+  const dataEnd = PAGE_HEADER_BYTES + (page.readUInt32LE(8) & 0x3fffffff);
+  const end = Math.min(dataEnd, page.length) >>> 2;
+  out.malformed = dataEnd > page.length;
+  out.reserve(end << 2);
+  out.baseTimeNs = page.readBigUInt64LE(0);
+  walk(wordsOf(page, end), end, wanted, cursor, out);
+}
+
+/** The hot loop. Positions are words, not bytes: entries are aligned to four bytes. */
+function walk(words: Uint32Array, end: number, wanted: Uint8Array, cursor: LaneCursor, out: PageEntries): void {
+  const { offsets, lengths, ids, deltas, ties } = out;
+  const unknown = cursor.lastTimeNs < 0n;
+  let previous = unknown ? Number.NaN : Number(cursor.lastTimeNs - out.baseTimeNs);
+  let tie = cursor.tie - 1;
+  let fresh = unknown ? cursor.tie : 0;
+  let count = 0;
+  let entries = 0;
+  let time = 0;
+  let at = PAGE_HEADER_BYTES >>> 2;
+  while (at < end) {
+    const word = words[at]!;
+    const type = word & 31;
+    let payload = at + 1;
+    let next = payload + type;
+    if (type - 1 >>> 0 < 28) {
+      time += word >>> 5;
+    } else if (type === 0 && at + 1 < end) {
+      time += word >>> 5;
+      payload = at + 2;
+      next = payload + Math.max(1, (words[at + 1]! - 1) >>> 2);
+    } else {
+      const skipped = at + 1 < end || word === 29 ? passTime(words, at, time, out) : -1;
+      if (skipped > 0) {
+        time = passed;
+        at = skipped;
+        continue;
+      }
+      out.malformed ||= skipped < 0;
+      break;
+    }
+    if (next > end) {
+      out.malformed = true;
+      break;
+    }
+    if (time === previous) {
+      tie++;
+    } else {
+      tie = fresh;
+      previous = time;
+    }
+    fresh = 0;
+    if (entries++ === 0) out.firstTie = tie;
+    const id = words[payload]! & 0xffff;
+    if (wanted[id] !== 0) {
+      offsets[count] = payload << 2;
+      lengths[count] = (next - payload) << 2;
+      ids[count] = id;
+      deltas[count] = time;
+      ties[count++] = tie;
+    }
+    at = next;
+  }
+  out.malformed ||= at > end;
+  out.count = count;
+  out.entries = entries;
+  if (entries === 0) return;
+  out.lastDelta = previous;
+  cursor.lastTimeNs = out.lastTimeNs;
+  cursor.tie = tie + 1;
+}
+
+/** Time after an entry that passTime went over. */
+let passed = 0;
+
+/** Goes over padding and time entries: the next entry's place, 0 at the page's end, -1 on garbage. */
+function passTime(words: Uint32Array, at: number, time: number, out: PageEntries): number {
+  const word = words[at]!;
+  const delta = word >>> 5;
+  const high = words[at + 1] ?? 0;
+  switch (word & 31) {
+    case 29:
+      passed = time + delta;
+      // A discarded event keeps its delta, on which the next one's counts.
+      return delta === 0 ? 0 : at + 1 + Math.max(1, (high + 3) >>> 2);
+    case 30:
+      passed = time + high * HIGH + delta;
+      return passed < SPAN_NS_MAX ? at + 2 : -1;
+    case 31:
+      passed = stampDelta(out.baseTimeNs, high, delta);
+      // Names must not repeat: within a page time never runs backwards.
+      if (passed < time) passed = time;
+      return passed < SPAN_NS_MAX ? at + 2 : -1;
+    default:
+      return -1;
+  }
+}
+
+/** Nanoseconds from the page's time to a stamp of 59 bits, exact beyond 2^53. */
+function stampDelta(baseNs: bigint, high: number, low: number): number {
+  const stamp = (BigInt(high) << 27n) | BigInt(low);
+  const delta = BigInt.asUintN(59, stamp - baseNs);
+  // The upper bits come from the page's time; a stamp just before it is not 18 years after it.
+  return Number(delta >= 1n << 58n ? delta - (1n << 59n) : delta);
+}
+
+let aligned = Buffer.alloc(0);
+
+/** The page as 32-bit words: a view where the address allows it, else a copy. */
+function wordsOf(page: Buffer, words: number): Uint32Array {
+  if ((page.byteOffset & 3) === 0) return new Uint32Array(page.buffer, page.byteOffset, words);
+  if (aligned.length < words << 2) aligned = Buffer.from(new ArrayBuffer(words << 2));
+  page.copy(aligned, 0, 0, words << 2);
+  return new Uint32Array(aligned.buffer, 0, words);
+}

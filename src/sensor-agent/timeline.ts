@@ -1,0 +1,312 @@
+/**
+ * Turns what was recorded, record by record, into one stream of typed events in
+ * position order: merges the lanes up to the horizon, joins each exec with its
+ * side record, follows process context. Live and replay feed the same records
+ * in the same order and therefore get the same events.
+ */
+import { TIMELINE_PENDING_EVENTS_MAX } from '../limits.js';
+import type { BusEvent } from '../wire/event.js';
+import { AGENT_LANE, comparePositions, type Position } from '../wire/position.js';
+import { type Checkpoint, type CheckpointHead, checkpointParts } from './checkpoint.js';
+import { ExecJoin } from './exec-join.js';
+import { KernelEvents, TYPED_TRACE_EVENTS, type TraceEvent } from './kernel-events.js';
+import type { Origin, RecordedExec, RecordedNotice, RecordedSnapshot } from './recording.js';
+import type { ClockPair, SourcePage } from './source/source.js';
+import { eventFlags, eventPid, type EventFormat, FormatTable } from './source/tracefs/format.js';
+import type { PageEntries } from './source/tracefs/page.js';
+
+/** What a timeline tells. Calls come in position order. */
+export interface TimelineSink {
+  /** Which types are worth building; context is followed for all. */
+  wants(type: string): boolean;
+  event(event: BusEvent): void;
+  /** The kernel lost events of a lane before `beforeNs`. */
+  loss(lost: number, unknown: boolean, beforeNs: bigint): void;
+  /** An event came below the horizon: it is recorded, but cannot be told in order any more. */
+  late(position: Position): void;
+}
+
+interface Pending extends TraceEvent {
+  readonly timeNs: bigint;
+  readonly lane: number;
+  readonly tie: number;
+  /** The record that held it. */
+  readonly ordinal: number;
+  readonly notice?: RecordedNotice;
+}
+
+const EXEC = 'sched_process_exec';
+const TIE_MAX = 0xffffffff;
+const NO_ORIGIN: Origin = { epoch: 0, bootId: '', source: '', formats: {}, selfPids: [], continued: false };
+
+export class Timeline {
+  #kernel = new KernelEvents();
+  #execs = new ExecJoin();
+  #formats = new Map<number, EventFormat>();
+  /** Not yet below the horizon, per lane in order. */
+  #lanes = new Map<number, Pending[]>();
+  /** Below the horizon, in position order; the first may wait for its side record. */
+  #ready: Pending[] = [];
+  #readyAt = 0;
+  #pending = 0;
+  #horizonNs = 0n;
+  #frontier: Position = { epoch: 0, timeNs: 0n, lane: 0, tie: 0 };
+  #origin: Origin = NO_ORIGIN;
+  #clock: ClockPair = { bootNs: 0n, wallNs: 0n };
+  #floorWallNs = 0n;
+  /** While records from before the checkpoint are read again: its ordinal and position. */
+  #restored: { ordinal: number; position: Position } | undefined;
+  /** Ids of the trace events to decode: for scanPage. */
+  wanted: Uint8Array = new Uint8Array(65_536);
+
+  constructor(private readonly sink: TimelineSink) {}
+
+  get origin(): Origin {
+    return this.#origin;
+  }
+
+  /** Every event up to here has been told. */
+  get frontier(): Position {
+    return this.#frontier;
+  }
+
+  get clock(): ClockPair {
+    return this.#clock;
+  }
+
+  get pending(): number {
+    return this.#pending;
+  }
+
+  get horizonNs(): bigint {
+    return this.#horizonNs;
+  }
+
+  /** Wall time of a trace-clock time: non-decreasing in position order although clocks are stepped. */
+  wallNs(timeNs: bigint): bigint {
+    const wall = this.#clock.wallNs + (timeNs - this.#clock.bootNs);
+    return wall > this.#floorWallNs ? wall : this.#floorWallNs;
+  }
+
+  /** An agent began to record. Unless it goes on where the one before stopped, nothing known holds any more. */
+  begin(origin: Origin, ordinal: number): void {
+    if (this.#readsAgain(ordinal)) return;
+    if (!origin.continued) {
+      this.#flush();
+      this.#kernel.processes.clear();
+      this.#kernel.sockets.clear();
+      this.#execs.clear();
+    }
+    if (origin.epoch !== this.#origin.epoch) {
+      this.#horizonNs = 0n;
+      this.#frontier = { epoch: origin.epoch, timeNs: 0n, lane: 0, tie: 0 };
+    }
+    this.#setOrigin(origin);
+    for (const pid of origin.selfPids) this.#kernel.processes.ensure(pid).self = true;
+  }
+
+  /** The wanted entries of a page; `entries` came from scanPage with `wanted`. */
+  page(page: SourcePage, entries: PageEntries, ordinal: number): void {
+    if ((page.lost > 0 || page.lostUnknown) && !this.#readsAgain(ordinal)) {
+      this.sink.loss(page.lost, page.lostUnknown, entries.baseTimeNs);
+    }
+    for (let at = 0; at < entries.count; at += 1) {
+      const format = this.#formats.get(entries.ids[at]!);
+      if (!format) continue;
+      const offset = entries.offsets[at]!;
+      const length = entries.lengths[at]!;
+      this.#add({
+        name: format.name,
+        timeNs: entries.timeNs(at),
+        lane: page.lane,
+        tie: entries.ties[at]!,
+        ordinal,
+        pid: eventPid(page.bytes, offset, length),
+        flags: eventFlags(page.bytes, offset, length),
+        values: format.decode(page.bytes, offset, length),
+      });
+    }
+  }
+
+  notice(notice: RecordedNotice, ordinal: number): void {
+    const { timeNs, tie } = notice;
+    this.#add({ name: '', timeNs, lane: AGENT_LANE, tie, ordinal, pid: 0, flags: 0, values: {}, notice });
+  }
+
+  exec(record: RecordedExec, ordinal: number): void {
+    this.#execs.add(record, ordinal);
+    this.#advance();
+  }
+
+  horizon(horizonNs: bigint): void {
+    if (horizonNs > this.#horizonNs) this.#horizonNs = horizonNs;
+    this.#gather();
+    this.#advance();
+  }
+
+  setClock(pair: ClockPair, ordinal: number): void {
+    if (this.#readsAgain(ordinal)) return;
+    if (this.#clock.bootNs !== 0n) this.#floorWallNs = this.wallNs(this.#frontier.timeNs);
+    this.#clock = pair;
+  }
+
+  snapshot({ processes }: RecordedSnapshot, ordinal: number): void {
+    if (this.#readsAgain(ordinal)) return;
+    for (const process of processes) {
+      const created = process.startTimeNs === undefined ? undefined : this.#clock.wallNs + (process.startTimeNs - this.#clock.bootNs);
+      this.#kernel.processes.adopt(process, created);
+    }
+  }
+
+  /** The exec that holds everything back, if one does. */
+  get waitingExec(): { lane: number; timeNs: bigint; pid: number } | undefined {
+    const first = this.#ready[this.#readyAt];
+    return first && { lane: first.lane, timeNs: first.timeNs, pid: Number(first.values['pid']) };
+  }
+
+  /** True when so much waits that nothing more should wait for side records. */
+  get crowded(): boolean {
+    return this.#pending > TIMELINE_PENDING_EVENTS_MAX;
+  }
+
+  /** What is needed to go on from here by reading the log from `nextOrdinal` or what is still pending. */
+  checkpoint(nextOrdinal: number): Checkpoint[] {
+    let resumeOrdinal = Math.min(nextOrdinal, this.#execs.oldestOrdinal ?? nextOrdinal);
+    for (const lane of this.#lanes.values()) for (const p of lane) resumeOrdinal = Math.min(resumeOrdinal, p.ordinal);
+    for (let at = this.#readyAt; at < this.#ready.length; at += 1) {
+      resumeOrdinal = Math.min(resumeOrdinal, this.#ready[at]!.ordinal);
+    }
+    const head: CheckpointHead = {
+      origin: this.#origin,
+      position: this.#frontier,
+      wallNs: this.wallNs(this.#frontier.timeNs),
+      floorWallNs: this.#floorWallNs,
+      clock: this.#clock,
+      resumeOrdinal,
+    };
+    return checkpointParts(head, this.#kernel);
+  }
+
+  /** Goes on from a checkpoint: feed the records from its resumeOrdinal. */
+  restore(head: CheckpointHead, parts: readonly Checkpoint[], ordinal: number): void {
+    this.#setOrigin(head.origin);
+    this.#clock = head.clock;
+    this.#floorWallNs = head.floorWallNs;
+    this.#frontier = head.position;
+    this.#horizonNs = head.position.timeNs;
+    this.#restored = { ordinal, position: head.position };
+    const processes = this.#kernel.processes.load({
+      processes: parts.flatMap((part) => part.processes.processes),
+      tasks: parts.flatMap((part) => part.processes.tasks),
+      exited: parts.flatMap((part) => part.processes.exited),
+    });
+    this.#kernel.sockets.load(
+      {
+        owners: parts.flatMap((part) => part.sockets.owners),
+        listeners: parts.flatMap((part) => part.sockets.listeners),
+      },
+      processes,
+    );
+  }
+
+  #setOrigin(origin: Origin): void {
+    this.#origin = origin;
+    this.#formats.clear();
+    const table = FormatTable.parse(origin.formats);
+    for (const name of TYPED_TRACE_EVENTS) {
+      const format = table.byName(name);
+      if (format) this.#formats.set(format.id, format);
+    }
+    this.wanted = table.wanted(TYPED_TRACE_EVENTS);
+  }
+
+  /** What a checkpoint already knows is not applied a second time. */
+  #readsAgain(ordinal: number): boolean {
+    return this.#restored !== undefined && ordinal < this.#restored.ordinal;
+  }
+
+  #add(event: Pending): void {
+    const place = { epoch: this.#origin.epoch, timeNs: event.timeNs, lane: event.lane, tie: event.tie };
+    if (this.#readsAgain(event.ordinal)) {
+      if (comparePositions(place, this.#restored!.position) <= 0) return;
+    } else if (event.timeNs <= this.#horizonNs) {
+      this.sink.late(place);
+      if (!event.notice) this.#follow(event, place, () => false);
+      return;
+    }
+    const lane = this.#lanes.get(event.lane);
+    if (lane) lane.push(event);
+    else this.#lanes.set(event.lane, [event]);
+    this.#pending += 1;
+  }
+
+  /** Takes what is below the horizon from every lane. */
+  #gather(): void {
+    const batch: Pending[] = [];
+    for (const [lane, events] of this.#lanes) {
+      let below = 0;
+      while (below < events.length && events[below]!.timeNs <= this.#horizonNs) below += 1;
+      if (below === 0) continue;
+      for (let at = 0; at < below; at += 1) batch.push(events[at]!);
+      if (below === events.length) this.#lanes.set(lane, []);
+      else events.splice(0, below);
+    }
+    if (batch.length === 0) return;
+    batch.sort(byPlace);
+    this.#ready = this.#readyAt === this.#ready.length ? batch : this.#ready.slice(this.#readyAt).concat(batch);
+    this.#readyAt = 0;
+  }
+
+  #advance(): void {
+    for (; this.#readyAt < this.#ready.length; this.#readyAt += 1) {
+      const event = this.#ready[this.#readyAt]!;
+      const exec = event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
+      if (event.name === EXEC && !exec) return;
+      this.#tell(event, exec);
+    }
+    this.#ready = [];
+    this.#readyAt = 0;
+    const end = { epoch: this.#origin.epoch, timeNs: this.#horizonNs, lane: AGENT_LANE, tie: TIE_MAX };
+    if (comparePositions(end, this.#frontier) > 0) this.#frontier = end;
+    this.#execs.prune(this.#frontier.timeNs);
+  }
+
+  #tell(event: Pending, exec: RecordedExec | undefined): void {
+    const position = { epoch: this.#origin.epoch, timeNs: event.timeNs, lane: event.lane, tie: event.tie };
+    this.#pending -= 1;
+    const typed = event.notice
+      ? this.#notice(event.notice, position)
+      : this.#follow(event, position, this.sink.wants, exec);
+    this.#frontier = position;
+    if (typed) this.sink.event(typed);
+  }
+
+  #follow(event: Pending, position: Position, wants: (type: string) => boolean, exec?: RecordedExec) {
+    return this.#kernel.follow(event, { position, wallNs: this.wallNs(event.timeNs) }, exec, wants);
+  }
+
+  #notice({ type, notice }: RecordedNotice, position: Position): BusEvent | undefined {
+    if (!this.sink.wants(type)) return undefined;
+    return { type, topic: 'host', position, wallNs: this.wallNs(position.timeNs), notice };
+  }
+
+  /** Tells everything that waits, execs without their arguments. */
+  #flush(): void {
+    for (const lane of this.#lanes.values()) {
+      const last = lane.at(-1);
+      if (last && last.timeNs > this.#horizonNs) this.#horizonNs = last.timeNs;
+    }
+    this.#gather();
+    for (; this.#readyAt < this.#ready.length; this.#readyAt += 1) {
+      const event = this.#ready[this.#readyAt]!;
+      const exec = event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
+      this.#tell(event, exec);
+    }
+    this.#advance();
+  }
+}
+
+function byPlace(a: Pending, b: Pending): number {
+  if (a.timeNs !== b.timeNs) return a.timeNs < b.timeNs ? -1 : 1;
+  return a.lane - b.lane || a.tie - b.tie;
+}

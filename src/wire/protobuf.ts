@@ -1,0 +1,218 @@
+/**
+ * The few parts of the protobuf wire format that the hand-written codecs need,
+ * over one Buffer, without an object per field.
+ *
+ *   Message := (tag varint | value)*      tag = field << 3 | wire type
+ *   value   := varint (0) | 8 bytes (1) | length varint, bytes (2) | 4 bytes (5)
+ *
+ * Every read checks the end of the message first; a message that lies about a
+ * length is refused with BackplaneError('invalid_argument').
+ */
+import { BackplaneError } from '../errors.js';
+
+export const VARINT = 0;
+export const FIXED64 = 1;
+export const LENGTH = 2;
+const FIXED32 = 5;
+
+export class ProtoReader {
+  offset = 0;
+  /** Of the tag read last. */
+  field = 0;
+  wireType = 0;
+
+  constructor(
+    readonly bytes: Buffer,
+    /** Named in errors. */
+    readonly what: string,
+  ) {}
+
+  fail(message: string): BackplaneError {
+    return new BackplaneError('invalid_argument', `${this.what}: ${message}`);
+  }
+
+  /** False at the end of the message. */
+  nextTag(): boolean {
+    if (this.offset >= this.bytes.length) return false;
+    const tag = this.varint();
+    if (tag > 0xffff_ffff) throw this.fail(`tag must be below 2^32, got ${tag}`);
+    this.field = tag >>> 3;
+    this.wireType = tag & 7;
+    if (this.field === 0) throw this.fail(`field number 0 at byte ${this.offset}`);
+    return true;
+  }
+
+  expect(wireType: number): void {
+    if (this.wireType !== wireType) {
+      throw this.fail(`field ${this.field} must have wire type ${wireType}, got ${this.wireType}`);
+    }
+  }
+
+  /** A bare varint up to 2^53 - 1; a larger one is refused. */
+  varint(): number {
+    const { bytes } = this;
+    let value = 0;
+    let scale = 1;
+    for (let i = 0; i < 10; i++) {
+      if (this.offset >= bytes.length) throw this.fail(`cut short at byte ${bytes.length}`);
+      const byte = bytes[this.offset++]!;
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) {
+        if (value > Number.MAX_SAFE_INTEGER) throw this.fail(`field ${this.field} must be below 2^53, got ${value}`);
+        return value;
+      }
+      scale *= 128;
+    }
+    throw this.fail(`varint longer than 10 bytes at byte ${this.offset}`);
+  }
+
+  uint(): number {
+    this.expect(VARINT);
+    return this.varint();
+  }
+
+  uint32(): number {
+    this.expect(VARINT);
+    return this.varint32();
+  }
+
+  /** A bare varint below 2^32: an element of a packed field. */
+  varint32(): number {
+    const value = this.varint();
+    if (value > 0xffff_ffff) throw this.fail(`field ${this.field} must be below 2^32, got ${value}`);
+    return value;
+  }
+
+  bool(): boolean {
+    return this.uint() !== 0;
+  }
+
+  fixed64(): bigint {
+    this.expect(FIXED64);
+    if (this.offset + 8 > this.bytes.length) throw this.fail(`cut short at byte ${this.bytes.length}`);
+    const value = this.bytes.readBigUInt64LE(this.offset);
+    this.offset += 8;
+    return value;
+  }
+
+  /** A view of the next length-delimited value, not a copy. */
+  chunk(): Buffer {
+    this.expect(LENGTH);
+    const length = this.varint();
+    const end = this.offset + length;
+    if (end > this.bytes.length) {
+      throw this.fail(`field ${this.field} says ${length} bytes, ${this.bytes.length - this.offset} are left`);
+    }
+    const chunk = this.bytes.subarray(this.offset, end);
+    this.offset = end;
+    return chunk;
+  }
+
+  skip(): void {
+    if (this.wireType === VARINT) this.skipBytes(this.varintLength());
+    else if (this.wireType === FIXED64) this.skipBytes(8);
+    else if (this.wireType === LENGTH) this.chunk();
+    else if (this.wireType === FIXED32) this.skipBytes(4);
+    else throw this.fail(`field ${this.field} has the unknown wire type ${this.wireType}`);
+  }
+
+  private varintLength(): number {
+    for (let i = 0; i < 10; i++) {
+      const byte = this.bytes[this.offset + i];
+      if (byte === undefined) break;
+      if (byte < 0x80) return i + 1;
+    }
+    throw this.fail(`varint without an end at byte ${this.offset}`);
+  }
+
+  private skipBytes(count: number): void {
+    if (this.offset + count > this.bytes.length) throw this.fail(`cut short at byte ${this.bytes.length}`);
+    this.offset += count;
+  }
+}
+
+/** Bytes that `value` (0 to 2^53 - 1) takes as a varint. */
+export function varintBytes(value: number): number {
+  let count = 1;
+  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) count++;
+  return count;
+}
+
+/** Writes into a buffer that the caller sized; offsets beyond it throw RangeError (a defect). */
+export class ProtoWriter {
+  readonly bytes: Buffer;
+  offset = 0;
+
+  constructor(bytesMax: number) {
+    this.bytes = Buffer.allocUnsafe(bytesMax);
+  }
+
+  varint(value: number): void {
+    let rest = value;
+    while (rest > 0x7fff_ffff) {
+      this.bytes[this.offset++] = (rest % 128) | 0x80;
+      rest = Math.floor(rest / 128);
+    }
+    while (rest >= 128) {
+      this.bytes[this.offset++] = (rest & 0x7f) | 0x80;
+      rest >>>= 7;
+    }
+    this.bytes[this.offset++] = rest;
+  }
+
+  tag(field: number, wireType: number): void {
+    this.varint((field << 3) | wireType);
+  }
+
+  /** Omitted when zero, as proto3 does. */
+  uintField(field: number, value: number): void {
+    if (value === 0) return;
+    this.tag(field, VARINT);
+    this.varint(value);
+  }
+
+  fixed64Field(field: number, value: bigint): void {
+    if (value === 0n) return;
+    this.tag(field, FIXED64);
+    this.bytes.writeBigUInt64LE(value, this.offset);
+    this.offset += 8;
+  }
+
+  stringField(field: number, value: string): void {
+    if (value === '') return;
+    this.tag(field, LENGTH);
+    this.varint(Buffer.byteLength(value));
+    this.offset += this.bytes.write(value, this.offset);
+  }
+
+  bytesField(field: number, value: Uint8Array): void {
+    if (value.length === 0) return;
+    this.tag(field, LENGTH);
+    this.varint(value.length);
+    this.bytes.set(value, this.offset);
+    this.offset += value.length;
+  }
+
+  packedField(field: number, values: ArrayLike<number>): void {
+    if (values.length === 0) return;
+    let length = 0;
+    for (let i = 0; i < values.length; i++) length += varintBytes(values[i]!);
+    this.tag(field, LENGTH);
+    this.varint(length);
+    for (let i = 0; i < values.length; i++) this.varint(values[i]!);
+  }
+
+  packedFixed64Field(field: number, values: BigUint64Array): void {
+    if (values.length === 0) return;
+    this.tag(field, LENGTH);
+    this.varint(values.length * 8);
+    for (let i = 0; i < values.length; i++) {
+      this.bytes.writeBigUInt64LE(values[i]!, this.offset);
+      this.offset += 8;
+    }
+  }
+
+  finish(): Buffer {
+    return this.bytes.subarray(0, this.offset);
+  }
+}

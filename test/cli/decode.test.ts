@@ -1,0 +1,120 @@
+/** Captures decoded against the kernel's own text of the same events. */
+import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { decode } from '../../src/cli/decode.js';
+import { BackplaneError } from '../../src/errors.js';
+import { kernelText, type PlainFields } from '../sensor-agent/source/tracefs/kernel-text.js';
+
+const FIXTURES = fileURLToPath(new URL('../../../test/fixtures/ftrace/', import.meta.url));
+
+interface Line {
+  readonly time: string;
+  readonly cpu: number;
+  readonly event: string;
+  readonly pid: number;
+  readonly fields: PlainFields;
+}
+
+class Text extends Writable {
+  text = '';
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.text += chunk.toString();
+    setImmediate(done);
+  }
+  lines<T>(): T[] {
+    return this.text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as T);
+  }
+}
+
+async function decoded(dir: string): Promise<{ events: Line[]; lost: { cpu: number; lost: number }[] }> {
+  const out = new Text();
+  const err = new Text();
+  await decode(dir, out, err);
+  return { events: await flushed(out), lost: await flushed(err) };
+}
+
+async function flushed<T>(stream: Text): Promise<T[]> {
+  await new Promise<void>((done) => stream.end(done));
+  return stream.lines<T>();
+}
+
+/** `           <...>-25872   [001]   4492.598828: task_newtask: pid=...` */
+const TEXT_LINE = /^\s*\S+-(\d+)\s+\[(\d+)\]\s+(\d+)\.(\d{6}): (.*)$/;
+
+function truth(dir: string): string[] {
+  const text = gunzipSync(readFileSync(join(dir, 'trace.txt.gz'))).toString();
+  const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  return lines.map((line) => {
+    const [, pid, cpu, seconds, micros, rest] = TEXT_LINE.exec(line)!;
+    return `${pid} ${Number(cpu)} ${seconds}${micros} ${rest}`;
+  });
+}
+
+/** The kernel rounds half up to microseconds. */
+function rendered(line: Line): string {
+  const micros = (BigInt(line.time) + 500n) / 1000n;
+  return `${line.pid} ${line.cpu} ${micros} ${kernelText(line.event, line.fields)}`;
+}
+
+for (const name of ['lite-4k', 'syscalls-64k', 'overflow-4k']) {
+  test(`${name}: every event, field and time is what the kernel printed`, async () => {
+    const dir = join(FIXTURES, name);
+    const meta = JSON.parse(readFileSync(join(dir, 'meta.json'), 'utf8'));
+    const { events, lost } = await decoded(dir);
+    assert.equal(events.length, meta.textEvents);
+    const order = events.map((line) => BigInt(line.time));
+    assert.ok(order.every((time, i) => i === 0 || order[i - 1]! <= time));
+    // Within one microsecond the kernel's own merge over CPUs may differ from ours: compare CPU by CPU.
+    for (const cpu of [0, 1]) {
+      const ours = events.filter((line) => line.cpu === cpu).map(rendered);
+      const theirs = truth(dir).filter((line) => line.split(' ')[1] === String(cpu));
+      assert.deepEqual(ours, theirs);
+    }
+    const overruns = Object.entries(meta.cpus as Record<string, { overrun: number }>)
+      .map(([cpu, { overrun }]) => ({ cpu: Number(cpu.slice(3)), lost: overrun }))
+      .filter((cpu) => cpu.lost > 0);
+    assert.deepEqual(lost, overruns);
+  });
+}
+
+test('garbage is refused in one line that names the file', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'decode-'));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const fixture = join(FIXTURES, 'lite-4k');
+  const pages = gunzipSync(readFileSync(join(fixture, 'cpu1.pages.gz')));
+  const zeroLength = Buffer.from(pages);
+  zeroLength.writeUInt32LE(0, 16);
+  zeroLength.writeUInt32LE(0, 20);
+  const cases: [string, string | Buffer, RegExp][] = [
+    ['cpu1.pages.gz', 'not gzip', /cpu1\.pages\.gz must be gzip/],
+    ['cpu1.pages.gz', gzipSync(pages.subarray(1)), /whole pages of 4096 bytes, got 12287/],
+    ['cpu1.pages.gz', gzipSync(zeroLength), /cpu1\.pages\.gz page 0 is not a ring-buffer page/],
+    ['meta.json', '{', /meta\.json must be JSON/],
+    ['meta.json', 'null', /subbufBytes of .* got undefined/],
+    ['meta.json', '{"subbufBytes": 1e9}', /subbufBytes .* must be 20 to 65536, got 1000000000/],
+    ['format/task.task_rename.txt', 'name: x\n', /format task\/task_rename must be/],
+    ['format/a.b.txt', `name: b\nID: 70\nformat:\n\tfield:int __proto__;\toffset:0;\tsize:4;\n`, /format a\/b must/],
+    ['format/a.b.txt', 'x'.repeat(70_000), /a\.b\.txt must be at most 65536 bytes, has 70000/],
+  ];
+  for (const [file, content, expected] of cases) {
+    rmSync(dir, { recursive: true });
+    cpSync(fixture, dir, { recursive: true });
+    writeFileSync(join(dir, file), content);
+    await assert.rejects(decoded(dir), (error) => {
+      assert.ok(error instanceof BackplaneError);
+      assert.match(error.message, expected);
+      assert.ok(!error.message.includes('\n'));
+      return true;
+    });
+  }
+  await assert.rejects(decoded(join(dir, 'none')), { code: 'not_found' });
+});
