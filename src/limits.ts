@@ -25,6 +25,11 @@ export const MESSAGE_BYTES_MAX = 1 * MiB;
 export const UPLINK_WINDOW_BYTES = 1 * MiB;
 /** HTTP/2 receive window per connection on the broker. */
 export const SESSION_WINDOW_BYTES = 4 * MiB;
+/** A silent connection is asked for a sign of life this often, and given this long. */
+export const KEEPALIVE_MS = 20_000;
+export const KEEPALIVE_TIMEOUT_MS = 10_000;
+/** Streams on one connection: an agent has three, a client few. */
+export const STREAMS_PER_CONNECTION_MAX = 256;
 
 /** Arguments kept of one exec, in all; the rest is cut. */
 export const ARGUMENTS_BYTES_MAX = 16 * KiB;
@@ -35,6 +40,18 @@ export const EVENT_STRING_BYTES_MAX = 4 * KiB;
 /** Filter text, nesting (counted before parsing), and look-ups in error messages. */
 export const FILTER_BYTES_MAX = 4 * KiB;
 export const FILTER_DEPTH_MAX = 32;
+/** Names, literals and operators of a filter: bounds the work of checking it and of evaluating it once. */
+export const FILTER_TOKENS_MAX = 1024;
+/** Text put together with `+`, in characters; longer is an evaluation error. */
+export const FILTER_STRING_CHARACTERS_MAX = 8 * KiB;
+/** Compiled RE2 instructions of all patterns of one filter; those within exists() and the like count twice. */
+export const FILTER_PATTERN_INSTRUCTIONS_MAX = 128;
+/** Steps of one comprehension's body over the longest argument list. */
+export const FILTER_STEPS_MAX = 128 * KiB;
+/** Compiled filters kept by text. */
+export const FILTER_CACHE_MAX = 256;
+/** A subscriber's own name, in characters. */
+export const CLIENT_NAME_CHARACTERS_MAX = 64;
 export const PREDICATES_MAX = 1024;
 export const TOPICS_PER_REQUEST_MAX = 64;
 export const NODE_GLOBS_MAX = 256;
@@ -72,6 +89,17 @@ export const EXEC_JOIN_RECORDS_MAX = 16_384;
 /** The recorder writes a checkpoint whenever it has written this much. */
 export const CHECKPOINT_INTERVAL_BYTES = 16 * MiB;
 export const CHECKPOINT_PART_BYTES = 2 * MiB;
+/** How much recording a replay reads before recording and control have their turn. */
+export const REPLAY_STEP_BYTES = 128 * KiB;
+/** Likewise for a history query: what it may send beyond its credit is what one step yields. */
+export const HISTORY_STEP_BYTES = 512 * KiB;
+/** A history query's share of one core over time, and what it may use at once before it is slowed. */
+export const HISTORY_CPU_SHARE = 0.25;
+export const HISTORY_CPU_BURST_MS = 400;
+/** A history query sends what it has at least this often. */
+export const HISTORY_LINGER_MS = 20;
+/** Events that a `last` query holds while it looks further back. */
+export const HISTORY_LAST_BYTES_MAX = 8 * MiB;
 
 /** A kernel ring-buffer page (sub-buffer), its header, and the text that describes its events. */
 export const PAGE_BYTES_MAX = 64 * KiB;
@@ -79,18 +107,51 @@ export const PAGE_HEADER_BYTES = 16;
 export const FORMAT_BYTES_MAX = 64 * KiB;
 export const FORMAT_FIELDS_MAX = 256;
 export const FORMATS_MAX = 4096;
+/** One drain of the trace buffers: whichever comes first. */
+export const DRAIN_BYTES_MAX = 64 * MiB;
+export const DRAIN_MS_MAX = 50;
+/** All kernel buffers together take at most this part of the machine's memory. */
+export const KERNEL_BUFFERS_MEMORY_SHARE = 0.01;
+export const KERNEL_BUFFER_BYTES_PER_CPU = 4 * MiB;
+/** The exec lane's own buffer: some thousand execs. */
+export const EXEC_BUFFER_BYTES_PER_CPU = 256 * KiB;
+/** Threads that wait for execs, one per CPU; machines with more CPUs poll. */
+export const EXEC_WORKERS_MAX = 8;
+/** Exec records on their way from the lane's workers to the agent, by their strings. */
+export const EXEC_QUEUE_BYTES_MAX = 4 * MiB;
 /** One CPU's pages of a capture given to `decode`. */
 export const CAPTURE_BYTES_MAX = 256 * MiB;
 
 /** One record of a segment log. */
 export const RECORD_BYTES_MAX = 8 * MiB;
 export const SEGMENT_BYTES = 64 * MiB;
+export const SEGMENT_BYTES_MIN = 256;
+export const SEGMENT_BYTES_MAX = 1 * GiB;
+/** The records that a segment opens with, together: less than a segment, or nothing else would fit. */
+export const SEGMENT_HEAD_BYTES_MAX = 32 * MiB;
+export const SEGMENT_HEAD_RECORDS_MAX = 1024;
+/** The index of a segment: an entry per so many bytes, and so many anchors (24 bytes each; thinned out beyond). */
+export const SEGMENT_MARK_BYTES = 256 * KiB;
+export const SEGMENT_ANCHORS_MAX = 4096;
+/** Segments of one log; the oldest go first, as over its bytes. */
+export const LOG_SEGMENTS_MAX = 4096;
+/** What was found damaged when a log was opened; the rest is counted. */
+export const LOG_NOTES_MAX = 256;
+/** A log reader's buffer; it grows for as long as records do not fit, to 1 MiB or the longest record. */
+export const READER_BUFFER_BYTES = 64 * KiB;
+export const READER_BUFFER_BYTES_MAX = 1 * MiB;
 
 export const RECORDER_BYTES_DEFAULT = 1 * GiB;
 export const RECORDER_AGE_MS_DEFAULT = 24 * 3600 * 1000;
 export const LOG_BYTES_DEFAULT = 4 * GiB;
 export const LOG_AGE_MS_DEFAULT = 24 * 3600 * 1000;
 export const PARTITIONS = 8;
+
+/** Reconnects back off between these, with jitter. */
+export const RECONNECT_MS_MIN = 100;
+export const RECONNECT_MS_MAX = 2_000;
+/** A broker that has not answered a Hello by then is tried again. */
+export const UPLINK_SILENCE_MS = 10_000;
 
 /** Interest outlives a lost subscriber by this. */
 export const INTEREST_GRACE_MS = 30_000;
@@ -99,6 +160,14 @@ export const INTEREST_DEADLINE_MS = 2_000;
 /** An idle topic that somebody asked for states its coverage this often. */
 export const COVERAGE_INTERVAL_MS = 1_000;
 export const NODE_REPORT_INTERVAL_MS = 5_000;
+/** How often the kernel's buffers are read while nobody listens, and while somebody does. */
+export const DRAIN_IDLE_MS = 100;
+export const DRAIN_LIVE_MS = 8;
+/** Loss is stated at most this often. */
+export const LOSS_INTERVAL_MS = 1_000;
+/** Wall clock and trace clock are compared this often. */
+export const CLOCK_INTERVAL_MS = 10_000;
+export const RECORDER_SYNC_INTERVAL_MS = 1_000;
 
 /** The configuration file, and how many brokers a client tries in turn. */
 export const CONFIG_BYTES_MAX = 256 * KiB;
@@ -110,6 +179,7 @@ export const RECONNECT_MS_MIN = 100;
 export const RECONNECT_MS_MAX = 2_000;
 /** Processes whose names the command line remembers, and an event's arguments on one of its lines, in characters. */
 export const SHOWN_PROCESSES_MAX = 4096;
+export const NODES_SHOWN_MAX = 4096;
 export const SHOWN_ARGUMENTS_CHARACTERS_MAX = 1024;
 /** How long `up` waits for its agent to end before it kills it. */
 export const AGENT_STOP_MS = 15_000;
@@ -126,6 +196,8 @@ assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
 assert(ARGUMENTS_BYTES_MAX + 4 * EVENT_STRING_BYTES_MAX < EVENT_BYTES_MAX);
 assert(MESSAGE_BYTES_MAX < RECORD_BYTES_MAX);
 assert(RECORD_BYTES_MAX < SEGMENT_BYTES);
+assert(SEGMENT_HEAD_BYTES_MAX < SEGMENT_BYTES);
+assert(SEGMENT_BYTES_MAX + SEGMENT_HEAD_BYTES_MAX + RECORD_BYTES_MAX < 2 ** 31, 'the index holds offsets in 31 bits');
 
 /** Upper bound of what one agent's connection can hold in a broker's memory. */
 export const CONNECTION_BYTES_MAX = SESSION_WINDOW_BYTES + 3 * MESSAGE_BYTES_MAX;

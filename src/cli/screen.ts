@@ -16,6 +16,7 @@ export class Screen {
   readonly #out: Terminal;
   readonly #err: Terminal;
   readonly #gone = new AbortController();
+  #failure: Error | undefined;
   #status = '';
   #statusShown = false;
   #statusTimer: NodeJS.Timeout | undefined;
@@ -30,13 +31,14 @@ export class Screen {
     err.on('error', () => {});
   }
 
-  /** Aborted when the reader of stdout has gone; the reason is undefined for EPIPE, else the error. */
+  /** Aborted when stdout takes no more. */
   get gone(): AbortSignal {
     return this.#gone.signal;
   }
 
-  get out(): Terminal {
-    return this.#out;
+  /** Why stdout takes no more, where that is an error: a reader that has gone is none. */
+  get failure(): Error | undefined {
+    return this.#failure;
   }
 
   /** Resolves when there is room for more; at once when the reader has gone. */
@@ -84,7 +86,8 @@ export class Screen {
   }
 
   #lose(cause: NodeJS.ErrnoException): void {
-    this.#gone.abort(cause.code === 'EPIPE' || cause.code === 'ERR_STREAM_DESTROYED' ? undefined : cause);
+    if (cause.code !== 'EPIPE' && cause.code !== 'ERR_STREAM_DESTROYED') this.#failure ??= cause;
+    this.#gone.abort();
     this.#release();
   }
 

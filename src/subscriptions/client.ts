@@ -5,43 +5,25 @@
  * would have held; the breaks show as `link` items.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ServiceError, status } from '@grpc/grpc-js';
-import { BackplaneError, type ErrorCode } from '../errors.js';
+import type { ServiceError } from '@grpc/grpc-js';
+import { BackplaneError } from '../errors.js';
 import { CLIENT_ANSWER_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN } from '../limits.js';
-import { resumeRequest } from './resume.js';
-import {
-  type Accepted,
-  type BackplaneClient,
-  type Coverage,
-  type EventBatch,
-  type ExplainResponse,
-  type Gap,
-  type GetStatusResponse,
-  type ListNodesResponse,
-  type ListSubscriptionsResponse,
-  type ListTopicsResponse,
-  type NodeStatus,
-  openService,
-  type SubscribeRequest,
-  type SubscribeResponse,
-  type Watermark,
-} from './service.js';
+import { clientError, noBrokerError } from './client-error.js';
+import { Resumption } from './resumption.js';
+import type {
+  BackplaneClient,
+  ExplainResponse__Output as ExplainResponse,
+  GetStatusResponse__Output as GetStatusResponse,
+  ListNodesResponse__Output as ListNodesResponse,
+  ListSubscriptionsResponse__Output as ListSubscriptionsResponse,
+  ListTopicsResponse__Output as ListTopicsResponse,
+  SubscribeRequest,
+} from '../wire/messages.js';
+import { createBackplaneClient } from '../wire/rpc.js';
+import { type SubscribeItem, subscribeItem } from './subscribe-item.js';
 
-export type SubscribeItem =
-  | { readonly kind: 'accepted'; readonly accepted: Accepted }
-  | { readonly kind: 'events'; readonly batch: EventBatch }
-  | { readonly kind: 'gap'; readonly gap: Gap }
-  | { readonly kind: 'node_status'; readonly nodeStatus: NodeStatus }
-  | { readonly kind: 'watermark'; readonly watermark: Watermark }
-  | { readonly kind: 'coverage'; readonly coverage: Coverage }
-  /** The stream broke and is being resumed, or is there again (cause undefined). */
-  | { readonly kind: 'link'; readonly broker: string; readonly cause: BackplaneError | undefined };
-
-type Unary<Response> = (
-  argument: object,
-  options: { deadline: number },
-  callback: (error: ServiceError | null, response?: Response) => void,
-) => unknown;
+type Callback<Response> = (error: ServiceError | null, response?: Response) => void;
+type UnaryCall<Response> = (service: BackplaneClient, deadline: Date, callback: Callback<Response>) => unknown;
 
 export class Client {
   readonly #brokers: readonly string[];
@@ -54,70 +36,154 @@ export class Client {
     this.#brokers = brokers;
   }
 
-  /** @throws BackplaneError filter_invalid or invalid_argument; unavailable when no broker answers. */
+  /** @throws BackplaneError invalid_argument for a refused request; unavailable when no broker answers. */
   explain(subscription: SubscribeRequest): Promise<ExplainResponse> {
-    return this.#ask((service) => service.explain.bind(service) as Unary<ExplainResponse>, { subscription });
+    return this.#ask((service, deadline, done) => service.explain({ subscription }, { deadline }, done));
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */
   listNodes(): Promise<ListNodesResponse> {
-    return this.#ask((service) => service.listNodes.bind(service) as Unary<ListNodesResponse>, {});
+    return this.#ask((service, deadline, done) => service.listNodes({}, { deadline }, done));
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */
   listTopics(): Promise<ListTopicsResponse> {
-    return this.#ask((service) => service.listTopics.bind(service) as Unary<ListTopicsResponse>, {});
+    return this.#ask((service, deadline, done) => service.listTopics({}, { deadline }, done));
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */
   listSubscriptions(): Promise<ListSubscriptionsResponse> {
-    return this.#ask((service) => service.listSubscriptions.bind(service) as Unary<ListSubscriptionsResponse>, {});
+    return this.#ask((service, deadline, done) => service.listSubscriptions({}, { deadline }, done));
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */
   getStatus(): Promise<GetStatusResponse> {
-    return this.#ask((service) => service.getStatus.bind(service) as Unary<GetStatusResponse>, {});
+    return this.#ask((service, deadline, done) => service.getStatus({}, { deadline }, done));
   }
 
   /**
-   * Iterates the subscription. Ends when the broker ends it or the signal is
-   * aborted; a consumer that stops reading stops the broker from sending.
+   * Iterates a subscription until the broker ends it or the signal is aborted.
+   * One item is read at a time: a consumer that stops reading stops the broker.
+   * After a break `accepted` comes again, behind the `link` item that ends the break.
    *
-   * @throws BackplaneError what the broker refused, or unavailable when at the start no broker answers; once
-   * accepted, a lost broker is tried again until the signal is aborted.
+   * @throws BackplaneError what the broker refused; unavailable when at the start no broker answers. Once accepted,
+   * lost brokers are tried again (0.1 to 2 s apart, with jitter) until the signal is aborted.
    */
   async *subscribe(request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<SubscribeItem, void, undefined> {
-    let state: StreamState = { request, accepted: false, finished: false };
-    for (let attempt = 0; !signal.aborted; attempt++) {
-      const broker = this.#broker(attempt);
-      let cause: BackplaneError;
+    const resumption = new Resumption(request);
+    // Attempts since a broker last answered.
+    let failures = 0;
+    while (!signal.aborted) {
+      const index = (this.#current + failures) % this.#brokers.length;
+      const broker = this.#brokers[index] ?? '';
+      let cause = new BackplaneError('unavailable', 'the broker ended the stream');
       try {
-        const recovered = state.accepted && attempt > 0;
-        for await (const item of this.#stream(broker, state.request, signal)) {
+        for await (const item of this.#stream(broker, resumption.request(), signal)) {
           if (item.kind === 'accepted') {
-            if (recovered) yield { kind: 'link', broker, cause: undefined };
-            attempt = this.#brokerAnswered(broker);
+            if (resumption.accepted) yield { kind: 'link', broker, cause: undefined };
+            this.#current = index;
+            failures = 0;
           }
+          // Before the consumer sees it: one that stops at this item has had it.
+          resumption.saw(item);
           yield item;
-          state = advance(state, item);
         }
-        if (signal.aborted || ends(state)) return;
-        cause = new BackplaneError('unavailable', 'the broker ended the stream');
+        if (signal.aborted || resumption.finished) return;
       } catch (thrown) {
         if (signal.aborted) return;
-        cause = asClientError(thrown, broker);
+        cause = clientError(thrown);
         if (cause.code !== 'unavailable') throw cause;
       }
-      if (!state.accepted && attempt + 1 >= this.#brokers.length) throw this.#noBroker(cause);
-      if (state.accepted) {
+      this.#forget(broker);
+      failures++;
+      if (resumption.accepted) {
         yield { kind: 'link', broker, cause };
-        await this.#backOff(attempt, signal);
+        await backOff(failures, signal);
+      } else if (failures >= this.#brokers.length) {
+        throw noBrokerError(this.#brokers, cause);
       }
     }
   }
 
+  /** Ends every call that is under way. */
   close(): void {
     for (const service of this.#services.values()) service.close();
     this.#services.clear();
   }
+
+  /** One stream at one broker, until it ends or fails. */
+  async *#stream(broker: string, request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<SubscribeItem> {
+    const call = this.#service(broker).subscribe(request);
+    // After a cancel the stream still fails, when nobody listens any more.
+    call.on('error', () => {});
+    const cancel = () => call.cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    let silent = false;
+    const timer = setTimeout(() => {
+      silent = true;
+      call.cancel();
+    }, CLIENT_ANSWER_MS);
+    try {
+      for await (const response of call) {
+        clearTimeout(timer);
+        const item = subscribeItem(response);
+        if (item !== undefined) yield item;
+      }
+    } catch (thrown) {
+      if (silent) throw new BackplaneError('unavailable', `no answer within ${CLIENT_ANSWER_MS} ms`);
+      throw thrown;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', cancel);
+      call.cancel();
+    }
+  }
+
+  async #ask<Response>(call: UnaryCall<Response>): Promise<Response> {
+    let cause: BackplaneError | undefined;
+    for (let failures = 0; failures < this.#brokers.length; failures++) {
+      const index = (this.#current + failures) % this.#brokers.length;
+      const broker = this.#brokers[index] ?? '';
+      try {
+        const answer = await this.#askOne(broker, call);
+        this.#current = index;
+        return answer;
+      } catch (thrown) {
+        cause = clientError(thrown);
+        if (cause.code !== 'unavailable') throw cause;
+        this.#forget(broker);
+      }
+    }
+    throw noBrokerError(this.#brokers, cause);
+  }
+
+  #askOne<Response>(broker: string, call: UnaryCall<Response>): Promise<Response> {
+    return new Promise((resolve, reject) => {
+      call(this.#service(broker), new Date(Date.now() + CLIENT_ANSWER_MS), (error, response) => {
+        if (error !== null || response === undefined) reject(error);
+        else resolve(response);
+      });
+    });
+  }
+
+  #service(broker: string): BackplaneClient {
+    const known = this.#services.get(broker);
+    if (known !== undefined) return known;
+    const service = createBackplaneClient(broker);
+    this.#services.set(broker, service);
+    return service;
+  }
+
+  /** A channel that failed backs off by itself, up to minutes; a new one connects at once, and backing off is ours. */
+  #forget(broker: string): void {
+    this.#services.get(broker)?.close();
+    this.#services.delete(broker);
+  }
+}
+
+async function backOff(failures: number, signal: AbortSignal): Promise<void> {
+  const ceiling = Math.min(RECONNECT_MS_MAX, RECONNECT_MS_MIN * 2 ** Math.min(failures, 16));
+  // Jitter over the whole range: a thousand clients of one broker must not come back together.
+  const waitMs = RECONNECT_MS_MIN + Math.random() * (ceiling - RECONNECT_MS_MIN);
+  await sleep(waitMs, undefined, { signal }).catch(() => {});
 }

@@ -151,7 +151,7 @@ export class EventWriter {
 
   #element(tag: number, value: string): void {
     const at = this.#open(tag);
-    this.#length += this.#bytes.write(value, this.#length, "utf8");
+    this.#length += this.#bytes.write(value, this.#length, 'utf8');
     this.#close(at);
   }
 

@@ -8,7 +8,7 @@
 import { BackplaneError } from '../errors.js';
 import { EVENT_BYTES_MAX, FRAME_BYTES_MAX, FRAME_EVENTS_MAX, NAME_BYTES_MAX } from '../limits.js';
 import type { Position } from './position.js';
-import { LENGTH, ProtoReader, type ProtoWriter, VARINT, varintBytes } from './protobuf.js';
+import { ProtoReader, VARINT } from './protobuf.js';
 
 /** `EventBatch.events` as a tag: what each event of a frame begins with. */
 export const EVENT_TAG = 0x2a;
@@ -135,40 +135,6 @@ export function readPackedFixed64(reader: ProtoReader, countMax: number): BigUin
 /** Bytes that the columns and events can take, for sizing a writer. */
 export function columnBytesMax(columns: EventColumns): number {
   return columns.eventSizes.length * 24 + columns.events.length + 64;
-}
-
-/**
- * Position := epoch uint64 = 1 | time_ns fixed64 = 2 | lane uint32 = 3 | tie uint32 = 4
- */
-export function writePosition(writer: ProtoWriter, field: number, p: Position): void {
-  const length =
-    (p.epoch === 0 ? 0 : 1 + varintBytes(p.epoch)) +
-    (p.timeNs === 0n ? 0 : 9) +
-    (p.lane === 0 ? 0 : 1 + varintBytes(p.lane)) +
-    (p.tie === 0 ? 0 : 1 + varintBytes(p.tie));
-  writer.tag(field, LENGTH);
-  writer.varint(length);
-  writer.uintField(1, p.epoch);
-  writer.fixed64Field(2, p.timeNs);
-  writer.uintField(3, p.lane);
-  writer.uintField(4, p.tie);
-}
-
-export function readPosition(reader: ProtoReader): Position {
-  const inner = new ProtoReader(reader.chunk(), `${reader.what}: position`);
-  let epoch = 0;
-  let timeNs = 0n;
-  let lane = 0;
-  let tie = 0;
-  while (inner.nextTag()) {
-    if (inner.field === 1) epoch = inner.uint();
-    else if (inner.field === 2) timeNs = inner.fixed64();
-    else if (inner.field === 3) lane = inner.uint32();
-    else if (inner.field === 4) tie = inner.uint32();
-    else inner.skip();
-  }
-  if (lane > 0xffff) throw inner.fail(`lane must be at most 65535, got ${lane}`);
-  return { epoch, timeNs, lane, tie };
 }
 
 export function invalid(what: string, message: string): BackplaneError {

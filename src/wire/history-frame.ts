@@ -40,20 +40,25 @@ export function encodeHistoryFrame(frame: HistoryFrame): Buffer {
   return writer.finish();
 }
 
+type Draft = { -readonly [K in keyof HistoryFrame]: HistoryFrame[K] } & Record<
+  'eventSizes' | 'lanes' | 'ties',
+  number[]
+>;
+
 /** `events` of the result is a view of `bytes`. Throws invalid_argument unless the frame is sound. */
 export function decodeHistoryFrame(bytes: Buffer): HistoryFrame {
   const reader = new ProtoReader(bytes, 'history frame');
   if (bytes.length > MESSAGE_BYTES_MAX) {
     throw reader.fail(`must be at most ${MESSAGE_BYTES_MAX} bytes, got ${bytes.length}`);
   }
-  const frame = {
+  const frame: Draft = {
     topic: '',
     epoch: 0,
-    eventSizes: [] as number[],
+    eventSizes: [],
     wallNs: new BigUint64Array(0),
     timesNs: new BigUint64Array(0),
-    lanes: [] as number[],
-    ties: [] as number[],
+    lanes: [],
+    ties: [],
     events: Buffer.alloc(0),
   };
   while (reader.nextTag()) {

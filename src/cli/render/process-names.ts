@@ -5,13 +5,13 @@
  */
 import { LRUCache } from 'lru-cache';
 import { SHOWN_PROCESSES_MAX } from '../../limits.js';
-import type { WireEvent } from '../../subscriptions/client.js';
+import type { EventMessage } from '../../wire/messages.js';
 
 export class ProcessNames {
   readonly #names = new LRUCache<string, string>({ max: SHOWN_PROCESSES_MAX });
 
   /** Call for every event, in order, after it was shown. */
-  learn(node: string, event: WireEvent): void {
+  learn(node: string, event: EventMessage): void {
     const process = event.process;
     if (!process || process.comm === '') return;
     if (event.type === 'process.exit') {

@@ -1,12 +1,12 @@
 /** What an event says, in one line of safe text: the part after time, node and type. */
 import { SHOWN_ARGUMENTS_CHARACTERS_MAX } from '../../limits.js';
-import type { WireEvent } from '../../subscriptions/client.js';
+import type { EventMessage } from '../../wire/messages.js';
 import { type Palette, PLAIN } from './palette.js';
 import type { ProcessNames } from './process-names.js';
 import { safeText, shellWord, shellWords } from './text.js';
 
-type WireProcess = NonNullable<WireEvent['process']>;
-type WireEndpoint = NonNullable<NonNullable<WireEvent['network']>['local']>;
+type WireProcess = NonNullable<EventMessage['process']>;
+type WireEndpoint = NonNullable<NonNullable<EventMessage['network']>['local']>;
 
 export interface SubjectOptions {
   readonly palette?: Palette;
@@ -14,7 +14,7 @@ export interface SubjectOptions {
 }
 
 /** For example `root /usr/bin/curl curl -s https://example.org pid 123 ← bash 100`. */
-export function subjectText(node: string, event: WireEvent, options: SubjectOptions = {}): string {
+export function subjectText(node: string, event: EventMessage, options: SubjectOptions = {}): string {
   const { palette = PLAIN, names } = options;
   const { process } = event;
   if (event.network) return networkText(event, palette);
@@ -62,7 +62,7 @@ function lineage(node: string, process: WireProcess, names: ProcessNames | undef
   return `${own} ← ${parent === undefined ? '' : `${shellWord(parent)} `}${process.parentPid}`;
 }
 
-function networkText(event: WireEvent, palette: Palette): string {
+function networkText(event: EventMessage, palette: Palette): string {
   const { local, peer } = event.network ?? {};
   const owner = taskText(event.process);
   const container = containerText(event, palette);
@@ -75,7 +75,7 @@ function networkText(event: WireEvent, palette: Palette): string {
 
 const SIGNAL_RESULTS: Readonly<Record<number, string>> = { 1: '(ignored)', 2: '(already pending)', 3: '(lost)', 4: '(lost)' };
 
-function signalText(event: WireEvent, palette: Palette): string {
+function signalText(event: EventMessage, palette: Palette): string {
   const { signal } = event;
   if (!signal) return '';
   const name = safeText(signal.name) || `signal ${signal.number}`;
@@ -84,7 +84,7 @@ function signalText(event: WireEvent, palette: Palette): string {
   return join(palette.bold(name), `${taskText(event.process)} → ${target}`, result, containerText(event, palette));
 }
 
-function noticeText(event: WireEvent): string {
+function noticeText(event: EventMessage): string {
   const { notice } = event;
   if (!notice) return '';
   const lost = notice.lostUnknown ? 'an unknown number of events lost' : notice.lost !== '0' ? `${notice.lost} events lost` : '';
@@ -92,7 +92,7 @@ function noticeText(event: WireEvent): string {
   return join(safeText(notice.reason), safeText(notice.message), lost, source);
 }
 
-function rawText(event: WireEvent, palette: Palette): string {
+function rawText(event: EventMessage, palette: Palette): string {
   const { raw } = event;
   if (!raw) return '';
   const fields = Object.entries(raw.fields).map(([name, value]) => `${safeText(name)}=${shellWord(value)}`);
@@ -103,7 +103,7 @@ function taskText(process: WireProcess | null | undefined): string {
   return process ? `${shellWord(process.comm || '?')}[${process.pid}]` : '?';
 }
 
-function containerText(event: WireEvent, palette: Palette): string {
+function containerText(event: EventMessage, palette: Palette): string {
   const id = event.container?.id ?? '';
   return id === '' ? '' : palette.dim(`in ${safeText(id.slice(0, 12))}`);
 }

@@ -1,0 +1,45 @@
+/** `backplane config`: the configuration in force as YAML, each value with where it comes from. */
+import type { Command } from 'commander';
+import { isScalar, parseDocument, stringify } from 'yaml';
+import { SETTING_KEYS, SETTINGS, type SettingKey, settingText } from '../config/settings.js';
+import type { Config } from '../config.js';
+import { addSettingFlags, commandConfig } from './setting-flags.js';
+
+export function define(command: Command): void {
+  addSettingFlags(command, SETTING_KEYS);
+  command.action(() => {
+    process.stdout.write(configYaml(commandConfig(command, SETTING_KEYS)));
+  });
+}
+
+/** A file that, given as --config, comes to the same configuration. */
+export function configYaml(config: Config): string {
+  const tree: Record<string, unknown> = {};
+  for (const key of SETTING_KEYS) setAt(tree, key.split('.'), yamlValue(config, key));
+  const document = parseDocument(stringify(tree));
+  for (const key of SETTING_KEYS) {
+    const node = document.getIn(key.split('.'), true);
+    const comment = ` ${config.origins[key].origin}`;
+    if (isScalar(node)) node.comment = comment;
+    else if (node !== null && typeof node === 'object') (node as { commentBefore?: string }).commentBefore = comment;
+  }
+  return document.toString({ lineWidth: 0 });
+}
+
+function yamlValue(config: Config, key: SettingKey): unknown {
+  const value = config.settings[key];
+  if (typeof value === 'boolean') return value;
+  if ('list' in SETTINGS[key]) return value;
+  const text = settingText(key, value as never);
+  return /^\d+$/.test(text) ? Number(text) : text;
+}
+
+function setAt(tree: Record<string, unknown>, path: readonly string[], value: unknown): void {
+  const [name = '', ...rest] = path;
+  if (rest.length === 0) {
+    tree[name] = value;
+    return;
+  }
+  tree[name] ??= {};
+  setAt(tree[name] as Record<string, unknown>, rest, value);
+}

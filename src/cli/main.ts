@@ -1,0 +1,94 @@
+#!/usr/bin/env node
+/**
+ * The command line's entry point: finds the verb, loads only its file, and
+ * turns what goes wrong into one line on stderr and an exit code: 0 done,
+ * 1 failed, 2 wrong usage, 130 interrupted.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+
+/** What a verb's file exports as `define`: its flags, arguments and action. */
+type Define = (command: Command) => void;
+
+interface Verb {
+  readonly name: string;
+  readonly summary: string;
+  readonly load: () => Promise<{ readonly define: Define }>;
+}
+
+const VERBS: readonly Verb[] = [
+  { name: 'up', summary: "run a broker and this node's agent", load: () => import('./up.js') },
+  { name: 'broker', summary: 'run a broker', load: () => import('./broker.js') },
+  { name: 'agent', summary: "run this node's agent", load: () => import('./agent.js') },
+  { name: 'observe', summary: 'show events, from the past and live', load: () => import('./observe.js') },
+  { name: 'nodes', summary: 'list the nodes and what they record', load: () => import('./nodes.js') },
+  { name: 'topics', summary: 'list the topics and their event types', load: () => import('./topics.js') },
+  { name: 'subscriptions', summary: 'list who is subscribed to what', load: () => import('./subscriptions.js') },
+  { name: 'status', summary: 'show the state of a broker', load: () => import('./status.js') },
+  { name: 'doctor', summary: 'try what this node can record, and say what is missing', load: () => import('./doctor.js') },
+  { name: 'config', summary: 'print the configuration in force and where it comes from', load: () => import('./config.js') },
+  { name: 'decode', summary: 'print a capture of raw trace pages as JSON lines', load: () => import('./decode-capture.js') },
+];
+
+process.exit(await main(process.argv.slice(2)));
+
+async function main(args: readonly string[]): Promise<number> {
+  try {
+    const program = await buildProgram(args);
+    if (args.length === 0) {
+      program.outputHelp({ error: true });
+      return 2;
+    }
+    await program.parseAsync(args, { from: 'user' });
+    return Number(process.exitCode ?? 0);
+  } catch (thrown) {
+    return report(thrown);
+  }
+}
+
+async function buildProgram(args: readonly string[]): Promise<Command> {
+  const program = new Command('backplane');
+  program
+    .description('A messaging backplane for kernel telemetry: nodes record, subscribers ask, what was asked for travels.')
+    .version(packageVersion(), '-V, --version')
+    .showHelpAfterError(false)
+    .exitOverride()
+    // Commander's complaint is reported with every other error, once.
+    .configureOutput({ outputError: () => {} });
+  const wanted = args.find((argument) => argument !== 'help' && !argument.startsWith('-'));
+  for (const verb of VERBS) {
+    const command = program.command(verb.name).description(verb.summary);
+    command.exitOverride().configureOutput({ outputError: () => {} });
+    if (verb.name === wanted) (await verb.load()).define(command);
+  }
+  return program;
+}
+
+function report(thrown: unknown): number {
+  if (thrown instanceof CommanderError) {
+    // --help and --version arrive as errors that are none.
+    if (thrown.exitCode === 0) return 0;
+    return complain(thrown.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '), 2);
+  }
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  // Told by its shape: importing the class here would load gRPC for `--help`.
+  const exitCode = 'exitCode' in error && typeof error.exitCode === 'number' ? error.exitCode : undefined;
+  if (exitCode === undefined && process.env.BACKPLANE_LOG_LEVEL === 'debug') console.error(error.stack);
+  return complain(exitCode === undefined ? `unexpected: ${error.message}` : error.message, exitCode ?? 1);
+}
+
+function complain(message: string, exitCode: number): number {
+  process.stderr.write(`backplane: ${message.replace(/[\x00-\x1f\x7f-\x9f]+/g, ' ')}\n`);
+  return exitCode;
+}
+
+function packageVersion(): string {
+  for (const path of ['../../../package.json', '../../package.json']) {
+    try {
+      return (JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as { version: string }).version;
+    } catch {
+      // Not this one: in a checkout the compiled file lies one directory deeper.
+    }
+  }
+  return 'unknown';
+}

@@ -1,0 +1,128 @@
+/**
+ * What `observe` does with each item of its subscription: events to stdout,
+ * all else as notices on stderr; with jsonpb every item as one line of JSON.
+ */
+import type { SubscribeItem } from '../subscriptions/subscribe-item.js';
+import { timestampNs } from '../subscriptions/timestamp.js';
+import type { Coverage, EventBatchMessage } from '../wire/messages.js';
+import type { EventLines } from './render/event-lines.js';
+import { NodeClock } from './render/node-clock.js';
+import { coverageNotices, gapNotice, linkNotice, missingNotice, nodeNotice } from './render/notices.js';
+import { batchJson, protoJson } from './render/proto-json.js';
+import { timeText } from './render/time.js';
+import type { Screen } from './screen.js';
+
+export type ObserveFormat = 'compact' | 'json' | 'jsonpb' | 'table' | 'dict';
+
+export interface ObserveOutputOptions {
+  /** Undefined for jsonpb. */
+  readonly lines: EventLines | undefined;
+  /** State complete coverage too. */
+  readonly verbose: boolean;
+}
+
+export class ObserveOutput {
+  readonly #screen: Screen;
+  readonly #options: ObserveOutputOptions;
+  readonly #clock = new NodeClock();
+  #events = 0;
+  #loading = true;
+  #cursor = '';
+
+  constructor(screen: Screen, options: ObserveOutputOptions) {
+    this.#screen = screen;
+    this.#options = options;
+    screen.status('waiting for the nodes');
+  }
+
+  /** Resumes behind what was printed last; '' before there was any. */
+  get cursor(): string {
+    return this.#cursor;
+  }
+
+  /** Resolves when stdout has room for more. */
+  async show(item: SubscribeItem): Promise<void> {
+    if (item.kind === 'link') this.#screen.notice(linkNotice(item.broker, item.cause));
+    else if (this.#options.lines === undefined) await this.#showJson(item);
+    else if (item.kind === 'events') await this.#showEvents(item.batch, this.#options.lines);
+    else this.#showNotices(item);
+    this.#follow(item);
+  }
+
+  /** Removes the status line. */
+  end(): void {
+    this.#screen.status('');
+  }
+
+  async #showEvents(batch: EventBatchMessage, lines: EventLines): Promise<void> {
+    let text = this.#events === 0 ? lines.header : '';
+    for (const event of batch.events) text += lines.line(batch.node, batch.topic, event);
+    await this.#screen.print(text);
+  }
+
+  async #showJson(item: Exclude<SubscribeItem, { kind: 'link' }>): Promise<void> {
+    await this.#screen.print(`${JSON.stringify(itemJson(item))}\n`);
+  }
+
+  #showNotices(item: SubscribeItem): void {
+    if (item.kind === 'gap') this.#screen.notice(gapNotice(item.gap, this.#clock));
+    else if (item.kind === 'node_status') this.#screen.notice(nodeNotice(item.status));
+    else if (item.kind === 'coverage') this.#showCoverage(item.coverage);
+    else if (item.kind === 'accepted') {
+      const missing = missingNotice(item.accepted);
+      if (missing !== undefined) this.#screen.notice(missing);
+      if (item.accepted.nodes.length + item.accepted.nodesMissing.length === 0) {
+        this.#screen.notice('no node matches: see "backplane nodes" for those that are connected');
+      }
+    }
+  }
+
+  #showCoverage(coverage: Coverage): void {
+    for (const line of coverageNotices(coverage, this.#options.verbose)) this.#screen.notice(line);
+  }
+
+  /** Keeps cursor, clock and status line up with what was shown. */
+  #follow(item: SubscribeItem): void {
+    if (item.kind === 'events') {
+      this.#cursor = item.batch.cursor || this.#cursor;
+      this.#events += item.batch.events.length;
+      const last = item.batch.events.at(-1);
+      if (last?.time) {
+        const wallNs = timestampNs(last.time);
+        this.#clock.learn(item.batch.node, last, wallNs);
+        if (item.batch.history && this.#loading) {
+          this.#screen.status(`${this.#events} events, ${timeText(wallNs)} reached`);
+        }
+      }
+      if (!item.batch.history) this.#loaded();
+    } else if (item.kind === 'watermark') {
+      this.#cursor = item.watermark.cursor || this.#cursor;
+      this.#loaded();
+    } else if (item.kind === 'coverage') {
+      this.#cursor = item.coverage.cursor || this.#cursor;
+      this.#loaded();
+    }
+  }
+
+  #loaded(): void {
+    this.#loading = false;
+    this.#screen.status('');
+  }
+}
+
+function itemJson(item: Exclude<SubscribeItem, { kind: 'link' }>): object {
+  switch (item.kind) {
+    case 'events':
+      return { events: batchJson(item.batch) };
+    case 'node_status':
+      return { nodeStatus: protoJson(item.status) };
+    case 'accepted':
+      return { accepted: protoJson(item.accepted) };
+    case 'gap':
+      return { gap: protoJson(item.gap) };
+    case 'watermark':
+      return { watermark: protoJson(item.watermark) };
+    case 'coverage':
+      return { coverage: protoJson(item.coverage) };
+  }
+}

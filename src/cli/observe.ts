@@ -1,0 +1,142 @@
+/** `backplane observe`: events from the past, live, or both, until there are no more or Ctrl-C. */
+import { type Command, Option } from 'commander';
+import { BackplaneError } from '../errors.js';
+import { LAST_MAX } from '../limits.js';
+import { Client } from '../subscriptions/client.js';
+import type { SubscribeRequest } from '../wire/messages.js';
+import { INTERRUPTED, watchInterrupt } from './interrupt.js';
+import { ObserveOutput, type ObserveFormat } from './observe-output.js';
+import { type EventFormat, eventLines } from './render/event-lines.js';
+import { parseFieldMask } from './render/field-mask.js';
+import { choosePalette } from './render/palette.js';
+import { planText } from './render/plan.js';
+import { protoJson } from './render/proto-json.js';
+import { Screen } from './screen.js';
+import { addSettingFlags, commandConfig } from './setting-flags.js';
+
+interface ObserveOptions {
+  topic?: string[];
+  node?: string[];
+  filter?: string;
+  since?: string;
+  until?: string;
+  last?: number;
+  follow?: boolean;
+  limit?: number;
+  cursor?: string;
+  output: ObserveFormat;
+  printPlan?: boolean;
+  color: boolean;
+  includeSelf?: boolean;
+  fieldMask?: string;
+  verbose?: boolean;
+}
+
+/** Shown when neither the window nor a count is given. */
+const LAST_DEFAULT = 20;
+
+export function define(command: Command): void {
+  command
+    .option('-t, --topic <topic>', 'only these topics (repeat, or comma-separated)', collect)
+    .option('-n, --node <glob>', 'only these nodes; * and ? match (repeat, or comma-separated)', collect)
+    .option('--filter <cel>', 'only events for which this CEL expression is true')
+    .option('--since <time>', 'from here on: how long ago (5m) or RFC 3339')
+    .option('--until <time>', 'up to here: how long ago or RFC 3339')
+    .option('--last <n>', `only the last N of the past (default ${LAST_DEFAULT} when no window is given)`, count('--last', LAST_MAX))
+    .option('-f, --follow', 'go on with live events; alone: live events only')
+    .option('--limit <n>', 'end after N events', count('--limit', Number.MAX_SAFE_INTEGER))
+    .addOption(new Option('--first <n>', 'the same as --limit').argParser(count('--first', Number.MAX_SAFE_INTEGER)))
+    .option('--cursor <cursor>', 'resume exactly behind the event with this cursor')
+    .addOption(new Option('-o, --output <format>', 'how to print').choices(['compact', 'json', 'jsonpb', 'table', 'dict']).default('compact'))
+    .option('--field-mask <fields>', 'print only these fields (process.pid,process.executable.path)')
+    .option('--print-plan', 'print what runs where and end')
+    .option('--include-self', "also events of Backplane's own processes")
+    .option('--no-color', 'no colours, as with NO_COLOR')
+    .option('-v, --verbose', 'state the coverage of every node, even where it is complete')
+    .action(async () => {
+      const config = commandConfig(command, ['brokers']);
+      const client = new Client(config.settings.brokers);
+      try {
+        process.exitCode = await observe(client, readOptions(command));
+      } finally {
+        client.close();
+      }
+    });
+  addSettingFlags(command, ['brokers']);
+}
+
+async function observe(client: Client, options: ObserveOptions): Promise<number> {
+  const request = subscribeRequest(options);
+  const screen = new Screen(process.stdout, process.stderr);
+  if (options.printPlan === true) {
+    const answer = await client.explain(request);
+    await screen.print(options.output.startsWith('json') ? `${JSON.stringify(protoJson(answer))}\n` : planText(answer));
+    return 0;
+  }
+  const palette = choosePalette(process.stdout, process.env, options.color);
+  const mask = options.fieldMask === undefined ? undefined : parseFieldMask(options.fieldMask);
+  const format: EventFormat = options.output === 'jsonpb' ? 'json' : options.output;
+  const output = new ObserveOutput(screen, {
+    lines: options.output === 'jsonpb' ? undefined : eventLines(format, { palette, mask, nowMs: Date.now }),
+    verbose: options.verbose === true,
+  });
+  const interrupt = watchInterrupt();
+  try {
+    const signal = AbortSignal.any([interrupt.signal, screen.gone]);
+    for await (const item of client.subscribe(request, signal)) await output.show(item);
+  } finally {
+    output.end();
+    interrupt.release();
+  }
+  if (screen.failure !== undefined) throw new BackplaneError('internal', `stdout: ${screen.failure.message}`);
+  if (!interrupt.signal.aborted) return 0;
+  if (output.cursor !== '') screen.notice(`resume with --cursor ${output.cursor}`);
+  return INTERRUPTED;
+}
+
+function subscribeRequest(options: ObserveOptions): SubscribeRequest {
+  const { topic = [], node = [], since = '', until = '', last = 0, limit = 0, cursor = '', follow = false } = options;
+  const windowGiven = since !== '' || until !== '' || last !== 0 || limit !== 0 || cursor !== '' || follow;
+  return {
+    topics: topic,
+    nodes: node,
+    filter: options.filter ?? '',
+    since,
+    until,
+    follow,
+    last: windowGiven ? last : LAST_DEFAULT,
+    limit: String(limit),
+    cursor,
+    includeSelf: options.includeSelf === true,
+    client: `observe (pid ${process.pid})`,
+  };
+}
+
+/** What contradicts itself is refused here, with the names of the flags. */
+function readOptions(command: Command): ObserveOptions {
+  const { first, ...options } = command.opts<ObserveOptions & { first?: number }>();
+  if (first !== undefined && options.limit !== undefined && first !== options.limit) {
+    throw new BackplaneError('invalid_argument', `--first ${first} and --limit ${options.limit} mean the same: give one`);
+  }
+  if (options.cursor !== undefined && (options.since !== undefined || options.last !== undefined)) {
+    const other = options.since === undefined ? '--last' : '--since';
+    throw new BackplaneError('invalid_argument', `--cursor already says where to begin: leave out ${other}`);
+  }
+  if (options.fieldMask !== undefined && options.output === 'jsonpb') {
+    throw new BackplaneError('invalid_argument', '--field-mask goes with -o compact, json, table or dict, got jsonpb');
+  }
+  const limit = options.limit ?? first;
+  return limit === undefined ? options : { ...options, limit };
+}
+
+function collect(value: string, before: string[] = []): string[] {
+  return [...before, ...value.split(',').flatMap((item) => item.trim() || [])];
+}
+
+function count(flag: string, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= 1 && value <= max) return value;
+    throw new BackplaneError('invalid_argument', `${flag} must be a whole number from 1 to ${max}, got ${JSON.stringify(text)}`);
+  };
+}

@@ -1,0 +1,150 @@
+/** Events as lines of one format: compact, table, dict or json. */
+import type { EventMessage } from '../../wire/messages.js';
+import { eventToJson } from '../../wire/event-json.js';
+import { timestampNs } from '../../subscriptions/timestamp.js';
+import { Columns } from './columns.js';
+import { applyFieldMask, type FieldMask, leaves, valueAt } from './field-mask.js';
+import type { Palette } from './palette.js';
+import { ProcessNames } from './process-names.js';
+import { endpointText, subjectText, userText } from './subject.js';
+import { safeText, shellWords } from './text.js';
+import { clockText } from './time.js';
+
+export type EventFormat = 'compact' | 'json' | 'table' | 'dict';
+
+export interface EventLinesOptions {
+  readonly palette: Palette;
+  readonly mask: FieldMask | undefined;
+  /** Milliseconds since 1970: which day needs no date. */
+  readonly nowMs: () => number;
+}
+
+/** One event of a batch as text that ends with a newline. */
+export type EventLine = (node: string, topic: string, event: EventMessage) => string;
+
+export interface EventLines {
+  /** Printed once, in front of the first event. */
+  readonly header: string;
+  readonly line: EventLine;
+}
+
+const NODE_WIDTH_MAX = 24;
+/** `tcp connect`. */
+const TYPE_WIDTH = 11;
+
+export function eventLines(format: EventFormat, options: EventLinesOptions): EventLines {
+  switch (format) {
+    case 'compact':
+      return { header: '', line: compactLine(options) };
+    case 'json':
+      return { header: '', line: jsonLine(options.mask) };
+    case 'dict':
+      return { header: '', line: dictLine(options) };
+    case 'table':
+      return options.mask === undefined ? eventTable(options) : maskTable(options.mask);
+  }
+}
+
+function jsonLine(mask: FieldMask | undefined): EventLine {
+  return (node, topic, event) => {
+    const json = eventToJson(event, node, topic);
+    return `${JSON.stringify(mask === undefined ? json : applyFieldMask(json, mask))}\n`;
+  };
+}
+
+function compactLine({ palette, mask, nowMs }: EventLinesOptions): EventLine {
+  const names = new ProcessNames();
+  let nodeWidth = 0;
+  return (node, topic, event) => {
+    const name = safeText(node);
+    nodeWidth = Math.max(nodeWidth, Math.min(name.length, NODE_WIDTH_MAX));
+    const type = typeText(event);
+    const subject =
+      mask === undefined ? subjectText(node, event, { palette, names }) : maskText(eventToJson(event, node, topic), mask);
+    names.learn(node, event);
+    const time = palette.dim(event.time ? clockText(timestampNs(event.time), nowMs()) : '--:--:--.------');
+    const nodeCell = palette.node(node)(name.padEnd(nodeWidth));
+    return `${time} ${nodeCell}  ${palette.type(event.type)(type.padEnd(TYPE_WIDTH))}  ${subject}\n`;
+  };
+}
+
+function dictLine({ palette, mask }: EventLinesOptions): EventLine {
+  let first = true;
+  return (node, topic, event) => {
+    const json = eventToJson(event, node, topic);
+    const lines = [...leaves(mask === undefined ? json : applyFieldMask(json, mask))].map(
+      ([path, value]) => `${palette.dim(`${safeText(path)}:`)} ${valueText(value)}\n`,
+    );
+    const separator = first ? '' : '\n';
+    first = false;
+    return separator + lines.join('');
+  };
+}
+
+function eventTable({ palette, nowMs }: EventLinesOptions): EventLines {
+  const names = new ProcessNames();
+  const columns = new Columns([
+    { title: 'TIME', widthMin: 15 },
+    { title: 'NODE', widthMin: 8 },
+    { title: 'TYPE', widthMin: TYPE_WIDTH },
+    { title: 'PID', align: 'right', widthMin: 7 },
+    { title: 'PARENT', align: 'right', widthMin: 7 },
+    { title: 'USER', widthMin: 5 },
+    { title: 'NAME', widthMin: 15 },
+    { title: 'WHAT' },
+  ]);
+  const line: EventLine = (node, _topic, event) => {
+    const { process } = event;
+    const cells = [
+      event.time ? clockText(timestampNs(event.time), nowMs()) : '',
+      safeText(node),
+      typeText(event),
+      process ? String(process.pid) : '',
+      process && process.parentPid !== 0 ? String(process.parentPid) : '',
+      process ? userText(process) : '',
+      process ? safeText(process.comm) : '',
+      whatText(node, event, names),
+    ];
+    names.learn(node, event);
+    return `${columns.row(cells)}\n`;
+  };
+  return { header: palette.bold(`${columns.header()}`).concat('\n'), line };
+}
+
+/** What the other columns do not say. */
+function whatText(node: string, event: EventMessage, names: ProcessNames): string {
+  const { process } = event;
+  if (event.type === 'process.exec' && process) {
+    const path = process.executable?.path ?? '';
+    const words = process.commandArgsMissed ? '(arguments missed)' : shellWords(process.commandArgs, 1024);
+    return [safeText(path), words].filter((part) => part !== '').join(' ');
+  }
+  if (event.type === 'process.rename' && process) return `was ${safeText(process.previousComm)}`;
+  if (event.network) return `${endpointText(event.network.local)} ${endpointText(event.network.peer)}`;
+  return process && !event.signal && !event.raw ? '' : subjectText(node, event, { names });
+}
+
+function maskTable(mask: FieldMask): EventLines {
+  const columns = new Columns(mask.map((path) => ({ title: path.join('.').toUpperCase(), widthMin: 8 })));
+  const line: EventLine = (node, topic, event) => {
+    const json = eventToJson(event, node, topic);
+    return `${columns.row(mask.map((path) => valueText(valueAt(json, path))))}\n`;
+  };
+  return { header: `${columns.header()}\n`, line };
+}
+
+function maskText(json: Readonly<Record<string, unknown>>, mask: FieldMask): string {
+  return [...leaves(applyFieldMask(json, mask))].map(([path, value]) => `${safeText(path)}=${valueText(value)}`).join(' ');
+}
+
+function valueText(value: unknown): string {
+  if (value === undefined) return '';
+  if (Array.isArray(value)) return shellWords(value.map(String), 64 * 1024);
+  return safeText(typeof value === 'object' ? JSON.stringify(value) : String(value));
+}
+
+/** `exec`, `tcp connect`, `host loss`; a kernel event's own name is in its text. */
+function typeText(event: EventMessage): string {
+  const type = event.type.replace(/^(process|network)\./, '').replaceAll('.', ' ');
+  return safeText(type);
+}

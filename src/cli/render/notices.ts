@@ -1,0 +1,76 @@
+/** What is not an event, as one line for people: gaps, nodes, coverage, the link to the broker. */
+import { timestampNs } from '../../subscriptions/timestamp.js';
+import type { NodeStatus } from '../../subscriptions/subscribe-item.js';
+import type { BackplaneError } from '../../errors.js';
+import type { Accepted, Coverage, Gap__Output as Gap } from '../../wire/messages.js';
+import type { NodeClock } from './node-clock.js';
+import { dateTimeText, timeText } from './time.js';
+
+type NodeCoverage = Coverage['nodes'][number];
+
+const STATES: Readonly<Record<NodeStatus['state'], string>> = {
+  NODE_STATE_UNSPECIFIED: 'in an unknown state',
+  NODE_STATE_CONNECTED: 'connected',
+  NODE_STATE_GONE: 'gone',
+  NODE_STATE_DEGRADED: 'sees less than it should',
+};
+
+/** `gap node-a network: 412 events, 10:02:03–10:02:05, kernel_overrun`. */
+export function gapNotice(gap: Gap, clock: NodeClock): string {
+  const where = [gap.node, gap.topic].filter((part) => part !== '').join(' ');
+  const count = gap.eventsUnknown ? 'an unknown number of events' : counted(gap.events, 'event');
+  const from = clock.wallNs(gap.node, gap.from);
+  const to = clock.wallNs(gap.node, gap.to);
+  const time = from === undefined || to === undefined ? '' : `${timeText(from)}–${timeText(to)}`;
+  return `gap ${where}: ${commas(count, time, gap.reason, gap.message)}`;
+}
+
+/** `node node-a: gone, connection lost`. */
+export function nodeNotice(status: NodeStatus): string {
+  return `node ${status.node}: ${commas(STATES[status.state], status.message)}`;
+}
+
+/** One line when nodes did not answer, else undefined. */
+export function missingNotice(accepted: Accepted): string | undefined {
+  if (accepted.nodesMissing.length === 0) return undefined;
+  return `no answer from ${accepted.nodesMissing.join(', ')}: what ${accepted.nodesMissing.length === 1 ? 'it' : 'they'} recorded is missing here`;
+}
+
+/** One line per node; without `all` only of those that could not answer the whole window. */
+export function coverageNotices(coverage: Coverage, all: boolean): string[] {
+  return coverage.nodes.filter((node) => all || isIncomplete(node)).map(coverageNotice);
+}
+
+export function linkNotice(broker: string, cause: BackplaneError | undefined): string {
+  if (cause === undefined) return `connected to the broker at ${broker}, going on where it broke off`;
+  return `lost the broker at ${broker}: ${cause.message}; trying again`;
+}
+
+function isIncomplete(node: NodeCoverage): boolean {
+  const partial = node.source === 'procfs' || node.message !== '';
+  return node.absent || node.evicted || node.lost !== '0' || node.lostUnknown || node.damagedBytes !== '0' || partial;
+}
+
+function coverageNotice(node: NodeCoverage): string {
+  if (node.absent) return `coverage ${node.node}: ${commas('absent, nothing of it is here', node.message)}`;
+  const from = node.from ? dateTimeText(timestampNs(node.from)) : 'unknown';
+  const to = node.to ? dateTimeText(timestampNs(node.to)) : 'unknown';
+  const lost = node.lostUnknown ? 'an unknown number of events lost by the kernel' : `${counted(node.lost, 'event')} lost by the kernel`;
+  return `coverage ${node.node}: ${commas(
+    `${from} to ${to}`,
+    counted(node.events, 'event'),
+    node.evicted ? 'older ones are no longer recorded' : '',
+    node.lostUnknown || node.lost !== '0' ? lost : '',
+    node.damagedBytes === '0' ? '' : `${node.damagedBytes} bytes of the recording are damaged`,
+    node.source === 'procfs' ? 'seen by polling /proc: short-lived processes are missing' : '',
+    node.message,
+  )}`;
+}
+
+function counted(count: string, noun: string): string {
+  return `${count} ${noun}${count === '1' ? '' : 's'}`;
+}
+
+function commas(...parts: readonly string[]): string {
+  return parts.filter((part) => part !== '').join(', ');
+}

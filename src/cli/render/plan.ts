@@ -1,0 +1,15 @@
+/** What a subscription would do, for people: one line per stage, in the order that events pass them. */
+import type { ExplainResponse__Output } from '../../wire/messages.js';
+import { tableText } from './columns.js';
+import { safeText } from './text.js';
+
+export function planText(answer: ExplainResponse__Output): string {
+  const { plan, nodes } = answer;
+  const rows = [
+    ['filter', plan?.filter || '(every event)'],
+    ['topics', plan?.topics.join(', ') || '(every topic)'],
+    ['nodes', nodes.join(', ') || '(none connected)'],
+    ...(plan?.stages ?? []).map((stage) => [stage.place, stage.text]),
+  ];
+  return tableText([{ title: 'PLACE' }, { title: 'WHAT RUNS THERE' }], rows.map((row) => row.map(safeText)));
+}

@@ -1,0 +1,39 @@
+/** Settings as flags of a command, and the configuration that a command's flags, environment and file come to. */
+import { type Command, Option } from 'commander';
+import { type Config, loadConfig } from '../config.js';
+import { flagName, SETTINGS, type SettingKey } from '../config/settings.js';
+
+/** Adds one flag per key and `--config`. */
+export function addSettingFlags(command: Command, keys: readonly SettingKey[]): void {
+  for (const key of keys) command.addOption(settingOption(key));
+  command.option('--config <file>', 'YAML file of settings (BACKPLANE_CONFIG)');
+}
+
+/** The configuration in force for this command. @throws BackplaneError invalid_argument */
+export function commandConfig(command: Command, keys: readonly SettingKey[]): Config {
+  const options = command.opts<Record<string, unknown>>();
+  const flags: Partial<Record<SettingKey, string>> = {};
+  for (const key of keys) {
+    const given = options[settingOption(key).attributeName()];
+    if (given !== undefined) flags[key] = String(given);
+  }
+  const file = options.config === undefined ? undefined : String(options.config);
+  return loadConfig({ flags, environment: process.env, file });
+}
+
+function settingOption(key: SettingKey): Option {
+  const { summary, fallback } = SETTINGS[key];
+  const text = fallback === '' || key === 'node.name' ? summary : `${summary} (default ${fallback})`;
+  if (key === 'insecure') return new Option(flagName(key), summary);
+  const option = new Option(`${flagName(key)} <${placeholder(key)}>`, text);
+  // Lists may be given one by one as well as comma-separated.
+  if ('list' in SETTINGS[key]) option.argParser((value, before?: string) => (before === undefined ? value : `${before},${value}`));
+  return option;
+}
+
+function placeholder(key: SettingKey): string {
+  if (key === 'brokers' || key.endsWith('.listen')) return 'host:port';
+  if (/bytes/i.test(key)) return 'size';
+  if (/age/i.test(key)) return 'duration';
+  return key.split('.').at(-1) ?? 'value';
+}

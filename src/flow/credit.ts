@@ -1,0 +1,76 @@
+/**
+ * Byte credit between a sender and a receiver: the receiver states a window,
+ * counts what it has worked off, and grants more in one message once less than
+ * a quarter of the window is left.
+ */
+
+/** The receiver's side. */
+export class CreditWindow {
+  /** What the sender may still send. Negative by at most one frame: the sender stops at zero or below. */
+  private left: number;
+  /** Received and worked off, not yet granted again. */
+  private owed = 0;
+
+  /** @param grant is called with the bytes to grant. The first `windowBytes` count as granted. */
+  constructor(
+    windowBytes: number,
+    private readonly grant: (bytes: number) => void,
+    private readonly threshold = windowBytes / 4,
+  ) {
+    this.left = windowBytes;
+  }
+
+  /** False when the sender has sent more than it was granted: it breaks the protocol. */
+  received(bytes: number): boolean {
+    const allowed = this.left > 0;
+    this.left -= bytes;
+    return allowed;
+  }
+
+  /** Memory for `bytes` is free again. */
+  consumed(bytes: number): void {
+    this.owed += bytes;
+    if (this.left >= this.threshold || this.owed === 0) return;
+    const granted = this.owed;
+    this.owed = 0;
+    this.left += granted;
+    this.grant(granted);
+  }
+}
+
+/** The sender's side: it may send while the balance is above zero. */
+export class CreditBalance {
+  private waiters: (() => void)[] = [];
+
+  constructor(private balance: number) {}
+
+  get available(): number {
+    return this.balance;
+  }
+
+  add(bytes: number): void {
+    this.balance += bytes;
+    if (this.balance <= 0) return;
+    const { waiters } = this;
+    this.waiters = [];
+    for (const wake of waiters) wake();
+  }
+
+  take(bytes: number): void {
+    this.balance -= bytes;
+  }
+
+  /** Resolves when there is credit, or at once when the signal aborts (the caller checks it). */
+  async positive(signal: AbortSignal): Promise<void> {
+    while (this.balance <= 0 && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const done = () => {
+          signal.removeEventListener('abort', done);
+          resolve();
+        };
+        signal.addEventListener('abort', done, { once: true });
+        this.waiters.push(done);
+      });
+    }
+  }
+}

@@ -1,0 +1,26 @@
+/**
+ * Keeps work to a share of one core: what was used is paid back by waiting,
+ * with a burst that small jobs never notice.
+ */
+export class Pacer {
+  #creditMs: number;
+  #sinceMs: number;
+
+  /** `share` of one core (0 to 1], `burstMs` of work ahead of its time. */
+  constructor(
+    private readonly share: number,
+    private readonly burstMs: number,
+    private readonly nowMs: () => number = () => performance.now(),
+  ) {
+    this.#creditMs = burstMs;
+    this.#sinceMs = nowMs();
+  }
+
+  /** Milliseconds to wait before more work, after `usedMs` of it. */
+  spend(usedMs: number): number {
+    const now = this.nowMs();
+    this.#creditMs = Math.min(this.burstMs, this.#creditMs + (now - this.#sinceMs) * this.share) - usedMs;
+    this.#sinceMs = now;
+    return this.#creditMs >= 0 ? 0 : -this.#creditMs / this.share;
+  }
+}

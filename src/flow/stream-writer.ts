@@ -1,0 +1,87 @@
+/**
+ * Writes to a gRPC stream or an HTTP response with a bound in bytes. Node's own
+ * mark counts objects on gRPC streams, and after a cancel a pending drain never
+ * comes; so what is in flight is counted here, per write callback, and every
+ * wait is raced with the stream's end.
+ */
+import type { Writable } from 'node:stream';
+import { BackplaneError } from '../errors.js';
+
+export interface StreamWriterOptions<T> {
+  readonly bytesMax: number;
+  readonly sizeOf: (item: T) => number;
+}
+
+export class StreamWriter<T> {
+  /** Written, and not yet taken by the transport. */
+  inFlightBytes = 0;
+  /** Aborts when the stream has ended, for whatever reason. */
+  readonly closed: AbortSignal;
+  private readonly controller = new AbortController();
+  private waiters: (() => void)[] = [];
+  private ending = false;
+
+  constructor(
+    private readonly stream: Writable,
+    private readonly options: StreamWriterOptions<T>,
+  ) {
+    this.closed = this.controller.signal;
+    for (const event of ['cancelled', 'close', 'error', 'finish']) stream.on(event, () => this.close());
+    if (stream.destroyed) this.close();
+  }
+
+  /**
+   * Resolves when there is room again. At most `bytesMax` and one item more are
+   * in flight if every caller awaits. Throws cancelled once the stream ended.
+   */
+  async write(item: T): Promise<void> {
+    this.post(item);
+    while (this.inFlightBytes > this.options.bytesMax && !this.closed.aborted) {
+      await new Promise<void>((resolve) => this.waiters.push(resolve));
+    }
+    this.throwIfClosed();
+  }
+
+  /** Writes without waiting; false, and nothing written, when there is no room. Throws cancelled once the stream ended. */
+  tryWrite(item: T): boolean {
+    if (this.inFlightBytes >= this.options.bytesMax) {
+      this.throwIfClosed();
+      return false;
+    }
+    this.post(item);
+    return true;
+  }
+
+  /** Lets the transport finish what is in flight, then ends the stream. */
+  end(): void {
+    if (this.ending || this.closed.aborted) return;
+    this.ending = true;
+    this.stream.end();
+  }
+
+  private post(item: T): void {
+    this.throwIfClosed();
+    const size = this.options.sizeOf(item);
+    this.inFlightBytes += size;
+    this.stream.write(item, () => {
+      this.inFlightBytes -= size;
+      if (this.inFlightBytes <= this.options.bytesMax) this.wake();
+    });
+  }
+
+  private throwIfClosed(): void {
+    if (this.closed.aborted || this.ending) throw new BackplaneError('cancelled', 'the stream has ended');
+  }
+
+  private close(): void {
+    if (this.closed.aborted) return;
+    this.controller.abort();
+    this.wake();
+  }
+
+  private wake(): void {
+    const { waiters } = this;
+    this.waiters = [];
+    for (const wake of waiters) wake();
+  }
+}

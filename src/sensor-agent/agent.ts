@@ -1,0 +1,297 @@
+/**
+ * The sensor agent: source -> recorder -> timeline -> publisher -> uplink, and
+ * history beside it. One timer drives it: slowly while nobody listens, fast
+ * while somebody does.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { asBackplaneError } from '../errors.js';
+import {
+  CLOCK_INTERVAL_MS,
+  DRAIN_IDLE_MS,
+  DRAIN_LIVE_MS,
+  LOSS_INTERVAL_MS,
+  NODE_REPORT_INTERVAL_MS,
+  RECORDER_SYNC_INTERVAL_MS,
+} from '../limits.js';
+import { lockDirectory } from '../storage/dir-lock.js';
+import { compilePredicate } from '../subscriptions/predicate.js';
+import type { Position } from '../wire/position.js';
+import { HistoryService } from './history-service.js';
+import { Interest, type PredicateRequest } from './interest.js';
+import { type NodeFacts, nodeHello, nodeReport } from './node-report.js';
+import { openSource, type SourceOptions } from './open-source.js';
+import { Publisher } from './publisher.js';
+import { Recorder } from './recorder.js';
+import type { Origin } from './recording.js';
+import { ProcessReader } from './source/process-reader.js';
+import type { ExecRecord, Source, SourcePage, SourceSink } from './source/source.js';
+import { Uplink } from './uplink.js';
+import type { UplinkNode } from './uplink-session.js';
+
+export interface AgentOptions {
+  readonly nodeName: string;
+  readonly dataDir: string;
+  /** host:port, tried in turn. */
+  readonly brokers: readonly string[];
+  readonly recorder: { readonly bytesMax: number; readonly ageMsMax: number };
+  readonly source: SourceOptions;
+  /** Processes of this Backplane: their events are left out of live matches unless asked for. */
+  readonly selfPids: readonly number[];
+  readonly version: string;
+  readonly log: Logger;
+}
+
+/** What a person should know about a running agent. */
+export interface AgentStatus {
+  readonly source: string;
+  /** What this node cannot see, in a sentence. */
+  readonly degraded: string | undefined;
+  /** Trace events that are recorded, `group/event`. */
+  readonly events: readonly string[];
+  readonly recorderDir: string;
+  readonly connected: boolean;
+}
+
+/** Throws with one line that says what to do when recording cannot begin. */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const dir = join(options.dataDir, 'recorder');
+  const lock = lockDirectory(dir);
+  try {
+    const agent = new Agent(options, dir, () => lock.release());
+    await agent.start();
+    return agent;
+  } catch (cause) {
+    lock.release();
+    throw cause;
+  }
+}
+
+export class Agent {
+  #publisher = new Publisher(() => this.#recorder);
+  #recorder: Recorder;
+  #history: HistoryService | undefined;
+  #source!: Source;
+  #uplink!: Uplink;
+  #degraded: string | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #due = { clockMs: 0, lossMs: 0, reportMs: 0, syncMs: 0 };
+  #syncing = false;
+  #stopped: Promise<void> | undefined;
+
+  constructor(
+    private readonly options: AgentOptions,
+    private readonly dir: string,
+    private readonly release: () => void,
+  ) {
+    this.#recorder = new Recorder({ dir, ...options.recorder }, this.#publisher);
+  }
+
+  get status(): AgentStatus {
+    return {
+      source: this.#source.name,
+      degraded: this.#degraded,
+      events: this.#source.formats.all().map((format) => `${format.group}/${format.name}`),
+      recorderDir: this.dir,
+      connected: this.#uplink.connected,
+    };
+  }
+
+  async start(): Promise<void> {
+    const { options } = this;
+    const notes: { reason: string; message: string }[] = [];
+    const sink = this.#sink((reason, message) => {
+      notes.push({ reason, message });
+      options.log.info({ reason }, message);
+    });
+    const { source, fallback } = await openSource(this.#recorder.id, options.source, sink, options.log);
+    this.#source = source;
+    this.#degraded = [fallback, source.degraded].filter(Boolean).join('; ') || undefined;
+    this.#recorder.begin(this.#origin(notes.some(({ reason }) => reason === 'instance_adopted')), source.clock());
+    const message = `recording ${source.formats.all().length} trace events from ${source.name}`;
+    this.#notice('host.start', notes.at(-1)?.reason ?? 'started', [message, ...notes.map((note) => note.message)].join('; '));
+    if (this.#degraded) this.#notice('host.degraded', 'blind', this.#degraded);
+    this.#collect();
+    if (source.name !== 'synthetic') this.#recorder.snapshot(new ProcessReader().scan());
+    this.#history = undefined;
+    this.#uplink = new Uplink({
+      brokers: options.brokers,
+      log: options.log,
+      hello: () => nodeHello(this.#facts()),
+      report: () => nodeReport(this.#facts()),
+      node: this.#node(),
+    });
+    this.#schedule(0);
+  }
+
+  /** Idempotent. What was recorded and not sent is sent by the next agent. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#notice('host.stop', 'stopped', 'the agent was stopped');
+    this.#collect();
+    this.#recorder.horizon(this.#recorder.timeline.horizonNs + 2_000_000n);
+    this.#publisher.tick(performance.now());
+    await this.#uplink.stop();
+    await this.#source.stop();
+    this.#recorder.reportLoss(this.#source.name, this.#nowNs());
+    await this.#recorder.close();
+    this.release();
+  }
+
+  #sink(note: (reason: string, message: string) => void): SourceSink {
+    return {
+      page: (page: SourcePage) => this.#recorder.page(page),
+      horizon: (horizonNs: bigint) => this.#recorder.horizon(horizonNs),
+      exec: (record: ExecRecord) => this.#recorder.exec(record),
+      note,
+    };
+  }
+
+  /** The same epoch while the machine and the source stay the same; a later one otherwise. */
+  #origin(continued: boolean): Origin {
+    const before = this.#recorder.timeline.origin;
+    const bootId = currentBootId();
+    const same = before.bootId === bootId && before.source === this.#source.name;
+    const epoch = same ? before.epoch : Math.max(before.epoch + 1, Math.floor(Date.now() / 1000));
+    return {
+      epoch,
+      continued: same && continued,
+      bootId,
+      source: this.#source.name,
+      formats: this.#source.formats.texts(),
+      selfPids: [process.pid, ...this.options.selfPids],
+      ...(this.#degraded === undefined ? {} : { degraded: this.#degraded }),
+    };
+  }
+
+  #schedule(delayMs: number): void {
+    clearTimeout(this.#timer);
+    if (!this.#stopped) this.#timer = setTimeout(() => this.#tick(), delayMs);
+  }
+
+  #tick(): void {
+    try {
+      const empty = this.#collect();
+      const nowMs = performance.now();
+      this.#publisher.tick(nowMs);
+      this.#housekeep(nowMs);
+      this.#schedule(empty ? (this.#publisher.live ? DRAIN_LIVE_MS : DRAIN_IDLE_MS) : 0);
+    } catch (cause) {
+      this.options.log.error({ err: cause }, `recording stopped for a moment: ${asBackplaneError(cause).message}`);
+      this.#schedule(DRAIN_IDLE_MS);
+    }
+  }
+
+  /** Reads what the kernel has; false when there is more. */
+  #collect(): boolean {
+    const { empty } = this.#source.drain();
+    this.#recorder.expire(this.#nowNs());
+    return empty;
+  }
+
+  #housekeep(nowMs: number): void {
+    const due = this.#due;
+    if (nowMs - due.lossMs >= LOSS_INTERVAL_MS) {
+      due.lossMs = nowMs;
+      this.#recorder.reportLoss(this.#source.name, this.#nowNs());
+    }
+    if (nowMs - due.clockMs >= CLOCK_INTERVAL_MS) {
+      due.clockMs = nowMs;
+      this.#recorder.setClock(this.#source.clock());
+      this.#recorder.log.enforceRetention();
+    }
+    if (nowMs - due.reportMs >= NODE_REPORT_INTERVAL_MS) {
+      due.reportMs = nowMs;
+      this.#uplink.report();
+    }
+    if (nowMs - due.syncMs >= RECORDER_SYNC_INTERVAL_MS && !this.#syncing) {
+      due.syncMs = nowMs;
+      this.#sync();
+    }
+  }
+
+  /** Against power loss only: what a killed agent wrote is in the page cache. */
+  #sync(): void {
+    const { log } = this.#recorder;
+    if (log.durableOrdinal >= log.nextOrdinal) return;
+    this.#syncing = true;
+    log
+      .sync()
+      .catch((cause) => this.options.log.error(`recorder: ${asBackplaneError(cause).message}`))
+      .finally(() => {
+        this.#syncing = false;
+      });
+  }
+
+  #nowNs(): bigint {
+    const { clock } = this.#recorder.timeline;
+    return clock.bootNs + (BigInt(Date.now()) * 1_000_000n - clock.wallNs);
+  }
+
+  #notice(type: 'host.start' | 'host.stop' | 'host.degraded', reason: string, message: string): void {
+    this.#recorder.notice(type, { reason, message, source: this.#source.name }, this.#nowNs());
+  }
+
+  #facts(): NodeFacts {
+    return {
+      nodeName: this.options.nodeName,
+      version: this.options.version,
+      kernelRelease: release(),
+      source: this.#source.name,
+      degraded: this.#degraded,
+      recorder: this.#recorder,
+      eventsMatched: this.#publisher.eventsMatched,
+    };
+  }
+
+  #node(): UplinkNode {
+    return {
+      source: this.#source.name,
+      connected: (link, covered, epochMin) => {
+        const { origin, clock } = this.#recorder.timeline;
+        if (epochMin > origin.epoch) this.#recorder.begin({ ...origin, epoch: epochMin, continued: true }, clock);
+        this.#publisher.connect(link, covered);
+      },
+      disconnected: () => {
+        this.#publisher.disconnect();
+        this.#history?.cancelAll();
+        this.#history = undefined;
+      },
+      interest: (generation, requests) => this.#interest(generation, requests),
+      history: (queryId, request, window, creditBytes, reply) => {
+        this.#history ??= new HistoryService(this.#recorder.log, reply);
+        try {
+          this.#collect();
+          const upTo = window.upTo ?? this.#recorder.timeline.frontier;
+          const predicate = compilePredicate({ ...request, hostName: this.options.nodeName });
+          this.#history.start(queryId, predicate, { ...window, upTo }, creditBytes);
+        } catch (cause) {
+          reply.fail(queryId, asBackplaneError(cause));
+        }
+      },
+      credit: (queryId, bytes) => this.#history?.credit(queryId, bytes),
+      cancel: (queryId) => this.#history?.cancel(queryId),
+    };
+  }
+
+  /** What was recorded before the question is history, not live: drained first. */
+  #interest(generation: bigint, requests: readonly PredicateRequest[]): { position: Position; errors: Interest['errors'] } {
+    this.#collect();
+    const interest = new Interest(generation, requests, this.options.nodeName);
+    const position = this.#publisher.setInterest(interest);
+    this.#schedule(0);
+    return { position, errors: interest.errors };
+  }
+}
+
+function currentBootId(): string {
+  const path = '/proc/sys/kernel/random/boot_id';
+  return existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
+}

@@ -1,0 +1,222 @@
+/**
+ * Answers one question about the past from the flight recorder: opens it at the
+ * checkpoint before the window, reads on in steps, sends what matches as far as
+ * it has credit. Runs beside the recording, within a share of one core.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BackplaneError } from '../errors.js';
+import { Pacer } from '../flow/pacer.js';
+import {
+  HISTORY_CPU_BURST_MS,
+  HISTORY_CPU_SHARE,
+  HISTORY_LAST_BYTES_MAX,
+  HISTORY_LINGER_MS,
+  HISTORY_STEP_BYTES,
+} from '../limits.js';
+import type { SegmentLog } from '../storage/segment-log.js';
+import type { Predicate } from '../subscriptions/predicate.js';
+import type { BusEvent } from '../wire/event.js';
+import type { HistoryFrame } from '../wire/history-frame.js';
+import { comparePositions, type Position } from '../wire/position.js';
+import { anchorAtPosition } from './anchors.js';
+import { type EncodedEvent, encodeEvent, HistoryBuilder } from './history-builder.js';
+import { Replay } from './replay.js';
+
+export interface HistoryWindow {
+  /** Wall nanoseconds, inclusive. */
+  readonly sinceNs: bigint | undefined;
+  /** Wall nanoseconds, exclusive. */
+  readonly untilNs: bigint | undefined;
+  /** Exclusive. */
+  readonly after: Position | undefined;
+  /** Inclusive. */
+  readonly upTo: Position;
+  /** Only the last N matches; 0: all. */
+  readonly last: number;
+}
+
+export interface HistoryAnswer {
+  readonly coveredFromNs: bigint;
+  readonly coveredToNs: bigint;
+  readonly evicted: boolean;
+  readonly lost: number;
+  readonly lostUnknown: boolean;
+  readonly late: number;
+  readonly damagedBytes: number;
+  readonly entriesScanned: number;
+}
+
+export interface HistoryOutlet {
+  send(frame: HistoryFrame): void;
+  /** Resolves when more may be sent. */
+  ready(signal: AbortSignal): Promise<void>;
+}
+
+interface Tally {
+  lost: number;
+  lostUnknown: boolean;
+  late: number;
+}
+
+export class HistoryQuery {
+  #pacer = new Pacer(HISTORY_CPU_SHARE, HISTORY_CPU_BURST_MS);
+  #tally: Tally = { lost: 0, lostUnknown: false, late: 0 };
+  #damagedBytes = 0;
+  #scanned = 0;
+  #evicted = false;
+
+  constructor(
+    private readonly log: SegmentLog,
+    private readonly predicate: Predicate,
+    private readonly window: HistoryWindow,
+    private readonly outlet: HistoryOutlet,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /** Throws `cancelled` when the signal fires. */
+  async run(): Promise<HistoryAnswer> {
+    return this.window.last > 0 ? await this.#newest() : await this.#forward();
+  }
+
+  async #forward(): Promise<HistoryAnswer> {
+    const builder = new HistoryBuilder((frame) => this.outlet.send(frame));
+    const opened = this.#open((event) => builder.add(encodeEvent(event)));
+    let flushedMs = performance.now();
+    try {
+      for (let more = true; more; ) {
+        const startedMs = performance.now();
+        more = this.#step(opened.replay, this.window.upTo);
+        const nowMs = performance.now();
+        if (!more || nowMs - flushedMs > HISTORY_LINGER_MS) {
+          builder.flush();
+          flushedMs = nowMs;
+        }
+        await this.#pause(startedMs);
+        await this.outlet.ready(this.signal);
+      }
+    } finally {
+      this.#close(opened.replay);
+    }
+    return this.#answer(opened.replay, opened.fromNs);
+  }
+
+  /** The last N, by reading one stretch between checkpoints after the other from the newest back. */
+  async #newest(): Promise<HistoryAnswer> {
+    const blocks: EncodedEvent[][] = [];
+    const wanted = this.window.last;
+    let upTo = this.window.upTo;
+    let found = 0;
+    let bytes = 0;
+    let newest: Replay | undefined;
+    let fromNs = 0n;
+    for (const { ordinal } of this.log.anchors()) {
+      const block: EncodedEvent[] = [];
+      const replay = new Replay(this.log, ordinal, this.#sink((event) => block.push(encodeEvent(event)), () => upTo, () => replay));
+      newest ??= replay;
+      const start = replay.timeline.frontier;
+      fromNs = replay.timeline.wallNs(start.timeNs);
+      try {
+        if (comparePositions(start, upTo) < 0) {
+          for (let more = true; more; ) {
+            const startedMs = performance.now();
+            more = this.#step(replay, upTo);
+            await this.#pause(startedMs);
+            for (; found + block.length > wanted && block.length > wanted; ) block.shift();
+          }
+        }
+      } finally {
+        this.#close(replay);
+      }
+      blocks.unshift(block);
+      found += block.length;
+      for (const event of block) bytes += event.run.length;
+      if (found >= wanted || bytes > HISTORY_LAST_BYTES_MAX || this.#reached(start, fromNs)) break;
+      if (comparePositions(start, upTo) < 0) upTo = start;
+    }
+    const builder = new HistoryBuilder((frame) => this.outlet.send(frame));
+    for (const event of blocks.flat().slice(-wanted)) builder.add(event);
+    builder.flush();
+    await this.outlet.ready(this.signal);
+    return this.#answer(newest, fromNs);
+  }
+
+  #reached(start: Position, startNs: bigint): boolean {
+    const { sinceNs, after } = this.window;
+    return (sinceNs !== undefined && startNs <= sinceNs) || (after !== undefined && comparePositions(start, after) <= 0);
+  }
+
+  #open(take: (event: BusEvent) => void): { replay: Replay; fromNs: bigint } {
+    const { after, sinceNs, upTo } = this.window;
+    const anchor = after ? anchorAtPosition(this.log, after)?.ordinal : this.log.anchorBefore(sinceNs ?? 0n);
+    const replay = new Replay(this.log, anchor, this.#sink(take, () => upTo, () => replay));
+    const { frontier } = replay.timeline;
+    const startNs = replay.timeline.wallNs(frontier.timeNs);
+    const reaches = after ? comparePositions(frontier, after) <= 0 : sinceNs !== undefined && startNs <= sinceNs;
+    // Without a start the window is "everything", of which eviction has left only this.
+    this.#evicted = !reaches && (this.log.firstOrdinal > 0 || after !== undefined);
+    return { replay, fromNs: reaches && sinceNs !== undefined ? sinceNs : startNs };
+  }
+
+  #sink(take: (event: BusEvent) => void, upTo: () => Position, replay: () => Replay) {
+    const { sinceNs, untilNs, after } = this.window;
+    return {
+      wants: (type: string) => this.predicate.mayMatchType(type),
+      event: (event: BusEvent) => {
+        if (sinceNs !== undefined && event.wallNs < sinceNs) return;
+        if (untilNs !== undefined && event.wallNs >= untilNs) return;
+        if (after && comparePositions(event.position, after) <= 0) return;
+        if (comparePositions(event.position, upTo()) > 0) return;
+        if (this.predicate.matches(event)) take(event);
+      },
+      loss: (lost: number, unknown: boolean, beforeNs: bigint) => {
+        if (!this.#inside(replay().timeline.wallNs(beforeNs))) return;
+        this.#tally.lost += lost;
+        this.#tally.lostUnknown ||= unknown;
+      },
+      late: (position: Position) => {
+        if (this.#inside(replay().timeline.wallNs(position.timeNs))) this.#tally.late += 1;
+      },
+    };
+  }
+
+  #inside(wallNs: bigint): boolean {
+    const { sinceNs, untilNs } = this.window;
+    return (sinceNs === undefined || wallNs >= sinceNs) && (untilNs === undefined || wallNs < untilNs);
+  }
+
+  /** False when everything up to `upTo`, or to the window's end, has been read. */
+  #step(replay: Replay, upTo: Position): boolean {
+    if (!replay.step(HISTORY_STEP_BYTES)) return false;
+    const { timeline } = replay;
+    if (comparePositions(timeline.frontier, upTo) >= 0) return false;
+    return this.window.untilNs === undefined || timeline.wallNs(timeline.frontier.timeNs) < this.window.untilNs;
+  }
+
+  async #pause(startedMs: number): Promise<void> {
+    if (this.signal.aborted) throw new BackplaneError('cancelled', 'history query cancelled');
+    const waitMs = this.#pacer.spend(performance.now() - startedMs);
+    if (waitMs > 1) await sleep(waitMs, undefined, { signal: this.signal }).catch(() => undefined);
+    else await new Promise(setImmediate);
+    if (this.signal.aborted) throw new BackplaneError('cancelled', 'history query cancelled');
+  }
+
+  #close(replay: Replay): void {
+    this.#damagedBytes += replay.damagedBytes;
+    this.#scanned += replay.entriesScanned;
+    this.#evicted ||= replay.evicted;
+    replay.close();
+  }
+
+  #answer(replay: Replay | undefined, fromNs: bigint): HistoryAnswer {
+    const { untilNs, upTo } = this.window;
+    const endNs = replay?.timeline.wallNs(upTo.timeNs) ?? 0n;
+    return {
+      coveredFromNs: fromNs,
+      coveredToNs: untilNs !== undefined && untilNs < endNs ? untilNs : endNs,
+      evicted: this.#evicted,
+      ...this.#tally,
+      damagedBytes: this.#damagedBytes,
+      entriesScanned: this.#scanned,
+    };
+  }
+}

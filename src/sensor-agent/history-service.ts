@@ -1,0 +1,89 @@
+/** The history queries under way on this node: their credit, their end, their cancellation. */
+import { asBackplaneError, BackplaneError } from '../errors.js';
+import { HISTORY_CREDIT_BYTES, HISTORY_QUERIES_PER_AGENT_MAX } from '../limits.js';
+import type { SegmentLog } from '../storage/segment-log.js';
+import type { Predicate } from '../subscriptions/predicate.js';
+import { encodeHistoryFrame, type HistoryFrame } from '../wire/history-frame.js';
+import { type HistoryAnswer, type HistoryOutlet, HistoryQuery, type HistoryWindow } from './history-query.js';
+
+export interface HistoryReply {
+  frame(queryId: number, frameBytes: Buffer): void;
+  end(queryId: number, answer: HistoryAnswer): void;
+  fail(queryId: number, error: BackplaneError): void;
+}
+
+interface Running {
+  readonly abort: AbortController;
+  readonly credit: Credit;
+}
+
+export class HistoryService {
+  #running = new Map<number, Running>();
+
+  constructor(
+    private readonly log: SegmentLog,
+    private readonly reply: HistoryReply,
+  ) {}
+
+  start(queryId: number, predicate: Predicate, window: HistoryWindow, creditBytes: number): void {
+    if (this.#running.has(queryId) || this.#running.size >= HISTORY_QUERIES_PER_AGENT_MAX) {
+      const reason = `at most ${HISTORY_QUERIES_PER_AGENT_MAX} history queries run on a node at once; try again`;
+      this.reply.fail(queryId, new BackplaneError('resource_exhausted', reason));
+      return;
+    }
+    const abort = new AbortController();
+    const credit = new Credit(Math.min(creditBytes, HISTORY_CREDIT_BYTES), (frame) => {
+      const bytes = encodeHistoryFrame(frame);
+      this.reply.frame(queryId, bytes);
+      return bytes.length;
+    });
+    this.#running.set(queryId, { abort, credit });
+    const query = new HistoryQuery(this.log, predicate, window, credit, abort.signal);
+    query
+      .run()
+      .then((answer) => this.#running.has(queryId) && this.reply.end(queryId, answer))
+      .catch((cause) => this.#running.has(queryId) && this.reply.fail(queryId, asBackplaneError(cause)))
+      .finally(() => this.#running.delete(queryId));
+  }
+
+  credit(queryId: number, bytes: number): void {
+    this.#running.get(queryId)?.credit.grant(bytes);
+  }
+
+  cancel(queryId: number): void {
+    this.#running.get(queryId)?.abort.abort();
+    this.#running.delete(queryId);
+  }
+
+  cancelAll(): void {
+    for (const queryId of [...this.#running.keys()]) this.cancel(queryId);
+  }
+}
+
+class Credit implements HistoryOutlet {
+  #wake: (() => void) | undefined;
+
+  constructor(
+    private bytes: number,
+    private readonly write: (frame: HistoryFrame) => number,
+  ) {}
+
+  send(frame: HistoryFrame): void {
+    this.bytes -= this.write(frame);
+  }
+
+  grant(bytes: number): void {
+    this.bytes = Math.min(this.bytes + bytes, HISTORY_CREDIT_BYTES);
+    if (this.bytes > 0) this.#wake?.();
+  }
+
+  async ready(signal: AbortSignal): Promise<void> {
+    while (this.bytes <= 0 && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        signal.addEventListener('abort', () => resolve(), { once: true });
+      });
+    }
+    this.#wake = undefined;
+  }
+}

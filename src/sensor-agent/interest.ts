@@ -1,0 +1,62 @@
+/** What is asked of this node: the predicates of one generation, arranged by event type. */
+import { asBackplaneError } from '../errors.js';
+import { PREDICATES_MAX } from '../limits.js';
+import { compilePredicate, type Predicate } from '../subscriptions/predicate.js';
+import type { BusEvent } from '../wire/event.js';
+
+/** A predicate as the broker sends it. */
+export interface PredicateRequest {
+  readonly id: bigint;
+  readonly topics: readonly string[];
+  readonly filter: string;
+  readonly includeSelf: boolean;
+}
+
+export class Interest {
+  readonly topics: ReadonlySet<string>;
+  /** Predicates that this agent cannot evaluate, and why. */
+  readonly errors: readonly { id: bigint; message: string }[];
+  #predicates: Predicate[] = [];
+  #byType = new Map<string, readonly Predicate[]>();
+
+  constructor(
+    readonly generation: bigint,
+    requests: readonly PredicateRequest[],
+    hostName: string,
+  ) {
+    const errors: { id: bigint; message: string }[] = [];
+    for (const request of requests.slice(0, PREDICATES_MAX)) {
+      try {
+        const predicate = compilePredicate({ ...request, hostName });
+        if (predicate.id !== request.id) throw new Error('this agent reads the filter differently: versions differ');
+        this.#predicates.push(predicate);
+      } catch (cause) {
+        errors.push({ id: request.id, message: asBackplaneError(cause).message });
+      }
+    }
+    for (const { id } of requests.slice(PREDICATES_MAX)) errors.push({ id, message: `over ${PREDICATES_MAX} predicates` });
+    this.errors = errors;
+    this.topics = new Set(this.#predicates.flatMap((predicate) => predicate.topics));
+  }
+
+  get empty(): boolean {
+    return this.#predicates.length === 0;
+  }
+
+  wants(type: string): boolean {
+    return this.#candidates(type).length > 0;
+  }
+
+  match(event: BusEvent): Predicate[] {
+    return this.#candidates(event.type).filter((predicate) => predicate.matches(event));
+  }
+
+  #candidates(type: string): readonly Predicate[] {
+    let candidates = this.#byType.get(type);
+    if (!candidates) {
+      candidates = this.#predicates.filter((predicate) => predicate.mayMatchType(type));
+      this.#byType.set(type, candidates);
+    }
+    return candidates;
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * Publishes live what interest asks for. At the tail it is fed by the timeline
+ * that records; when the uplink was away or is full it falls behind, keeps
+ * nothing, and reads the recorder from the last position it sent: the flight
+ * recorder is the outbox, memory is not.
+ */
+import { COVERAGE_INTERVAL_MS, REPLAY_STEP_BYTES } from '../limits.js';
+import type { BusEvent } from '../wire/event.js';
+import type { Frame } from '../wire/frame.js';
+import { comparePositions, type Position } from '../wire/position.js';
+import { anchorAtPosition } from './anchors.js';
+import { FrameBuilder } from './frame-builder.js';
+import type { Interest } from './interest.js';
+import type { Recorder } from './recorder.js';
+import { Replay } from './replay.js';
+import type { Timeline, TimelineSink } from './timeline.js';
+
+/** Where frames go. */
+export interface FrameLink {
+  /** False while more is under way than may be: nothing should be sent. */
+  readonly writable: boolean;
+  send(frame: Frame): void;
+}
+
+/** How far the log has this node's frames, per topic. */
+export interface Covered {
+  readonly topic: string;
+  readonly to: Position;
+  /** Go on from here: interest was in force without a break. */
+  readonly resume: boolean;
+}
+
+type State = { kind: 'idle' } | { kind: 'live' } | { kind: 'behind'; replay: Replay };
+
+export class Publisher implements TimelineSink {
+  eventsMatched = 0;
+  #state: State = { kind: 'idle' };
+  #interest: Interest | undefined;
+  #builders = new Map<string, FrameBuilder>();
+  #floors = new Map<string, Position>();
+  #resume: Position | undefined;
+  #link: FrameLink | undefined;
+  #coveredMs = 0;
+
+  constructor(private readonly recorder: () => Recorder) {}
+
+  get live(): boolean {
+    return this.#state.kind !== 'idle';
+  }
+
+  /** A broker answered. Nothing is published before it states its interest. */
+  connect(link: FrameLink, covered: readonly Covered[]): void {
+    this.disconnect();
+    this.#link = link;
+    for (const { topic, to, resume } of covered) {
+      this.#floors.set(topic, to);
+      if (resume && (!this.#resume || comparePositions(to, this.#resume) < 0)) this.#resume = to;
+    }
+  }
+
+  disconnect(): void {
+    this.#stopReplay();
+    this.#state = { kind: 'idle' };
+    this.#interest = undefined;
+    this.#builders.clear();
+    this.#floors.clear();
+    this.#resume = undefined;
+    this.#link = undefined;
+  }
+
+  /** Takes the place of what was asked before. Returns the position from which it holds for every predicate. */
+  setInterest(interest: Interest): Position {
+    const main = this.recorder().timeline;
+    this.#interest = interest;
+    const start = this.#resume ?? this.#frontier(main);
+    for (const topic of this.#builders.keys()) if (!interest.topics.has(topic)) this.#builders.delete(topic);
+    for (const topic of interest.topics) {
+      if (this.#builders.has(topic)) continue;
+      const floor = this.#floors.get(topic);
+      this.#builders.set(topic, new FrameBuilder(topic, floor && comparePositions(floor, start) > 0 ? floor : start));
+    }
+    if (interest.empty) {
+      this.#stopReplay();
+      this.#state = { kind: 'idle' };
+    } else if (this.#state.kind === 'idle') {
+      this.#state = { kind: 'live' };
+      if (comparePositions(start, main.frontier) < 0) this.#fallBehind(start);
+    }
+    this.#resume = undefined;
+    let holds = this.#frontier(main);
+    for (const { coveredTo } of this.#builders.values()) if (comparePositions(coveredTo, holds) > 0) holds = coveredTo;
+    return holds;
+  }
+
+  wants = (type: string): boolean => this.#state.kind === 'live' && this.#interest!.wants(type);
+
+  event(event: BusEvent): void {
+    if (this.#state.kind === 'live') this.#publish(event, this.recorder().timeline);
+  }
+
+  loss(lost: number, unknown: boolean): void {
+    if (this.#state.kind === 'live') this.#lose(lost, unknown);
+  }
+
+  late(): void {
+    if (this.#state.kind === 'live') for (const builder of this.#builders.values()) builder.late();
+  }
+
+  /** After every drain: sends what has gathered, or reads on where it is behind. */
+  tick(nowMs: number): void {
+    if (this.#state.kind === 'idle') return;
+    if (this.#state.kind === 'behind') this.#catchUp(this.#state.replay);
+    const due = nowMs - this.#coveredMs >= COVERAGE_INTERVAL_MS;
+    if (due) this.#coveredMs = nowMs;
+    const timeline = this.#state.kind === 'behind' ? this.#state.replay.timeline : this.recorder().timeline;
+    // A reader that is behind waits with what it has; a live one falls behind.
+    if (this.#state.kind === 'behind' && !this.#link!.writable) return;
+    for (const builder of this.#builders.values()) if (builder.telling || due) this.#flush(builder, timeline);
+  }
+
+  #frontier(main: Timeline): Position {
+    return this.#state.kind === 'behind' ? this.#state.replay.timeline.frontier : main.frontier;
+  }
+
+  #publish(event: BusEvent, timeline: Timeline): void {
+    const builder = this.#builders.get(event.topic);
+    if (!builder || comparePositions(event.position, builder.coveredTo) <= 0) return;
+    const matched = this.#interest!.match(event);
+    if (matched.length === 0) return;
+    if (builder.last && builder.last.epoch !== event.position.epoch) this.#flush(builder, timeline, builder.last);
+    this.eventsMatched += 1;
+    builder.add(event, matched.map((predicate) => predicate.id));
+    if (builder.full) this.#flush(builder, timeline, event.position);
+  }
+
+  #lose(lost: number, unknown: boolean): void {
+    for (const builder of this.#builders.values()) builder.lose(lost, unknown);
+  }
+
+  /** `to`: what the frame accounts for; the timeline's frontier where not given. */
+  #flush(builder: FrameBuilder, timeline: Timeline, to = timeline.frontier): void {
+    if (comparePositions(to, builder.coveredTo) <= 0) return;
+    if (this.#state.kind === 'live' && !this.#link!.writable) return this.#fallBehind();
+    // A frame's events are of one epoch, the one of coveredTo.
+    const end = builder.last && builder.last.epoch !== to.epoch ? builder.last : to;
+    this.#link!.send(builder.take(end, timeline.wallNs(end.timeNs)));
+  }
+
+  /** Everything that is not sent is read again later. */
+  #fallBehind(start?: Position): void {
+    let from = start;
+    for (const builder of this.#builders.values()) {
+      builder.abandon();
+      if (!from || comparePositions(builder.coveredTo, from) < 0) from = builder.coveredTo;
+    }
+    if (!from) return;
+    const { log } = this.recorder();
+    const anchor = anchorAtPosition(log, from);
+    const replay = new Replay(log, anchor?.ordinal, {
+      wants: (type) => this.#interest!.wants(type),
+      event: (event) => this.#publish(event, replay.timeline),
+      loss: (lost, unknown, beforeNs) => beforeNs > from.timeNs && this.#lose(lost, unknown),
+      late: () => undefined,
+    });
+    // The recorder no longer reaches back to where publishing stopped: how much that was, nobody knows.
+    if (!anchor || comparePositions(anchor.position, from) > 0) this.#lose(0, true);
+    this.#state = { kind: 'behind', replay };
+  }
+
+  #catchUp(replay: Replay): void {
+    if (!this.#link!.writable) return;
+    if (replay.step(REPLAY_STEP_BYTES)) return;
+    if (replay.damagedBytes > 0 || replay.evicted) this.#lose(0, true);
+    this.#stopReplay();
+    this.#state = { kind: 'live' };
+  }
+
+  #stopReplay(): void {
+    if (this.#state.kind === 'behind') this.#state.replay.close();
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * The flight recorder: writes what the source delivers to the segment log,
+ * undecoded, and feeds the timeline with the same records in the same order.
+ * It is the node's outbox too: whatever must be sent again is read from here.
+ */
+import { BackplaneError } from '../errors.js';
+import { CHECKPOINT_INTERVAL_BYTES, EXEC_CONTEXT_WAIT_MS } from '../limits.js';
+import type { FileOps } from '../storage/file-ops.js';
+import { type NewRecord, SegmentLog } from '../storage/segment-log.js';
+import type { RecordedProcess } from './process-table.js';
+import {
+  clockBytes,
+  horizonBytes,
+  type Origin,
+  packRecord,
+  pageHead,
+  type RecordedExec,
+  type RecordedNotice,
+  RecordKind,
+} from './recording.js';
+import { redactArguments } from './redact.js';
+import { Replay } from './replay.js';
+import type { ClockPair, ExecRecord, ProcessSnapshot, SourcePage } from './source/source.js';
+import { type LaneCursor, PageEntries, scanPage, startCursor } from './source/tracefs/page.js';
+import type { Timeline, TimelineSink } from './timeline.js';
+
+export interface RecorderOptions {
+  readonly dir: string;
+  readonly bytesMax: number;
+  readonly ageMsMax: number;
+  readonly segmentBytesMax?: number;
+  readonly files?: FileOps;
+}
+
+export class Recorder {
+  readonly log: SegmentLog;
+  /** Fed with everything that is recorded. */
+  readonly timeline: Timeline;
+  entriesRecorded = 0;
+  entriesLost = 0;
+  /** Entries that the disk had no room for. */
+  entriesUnrecorded = 0;
+  #cursors = new Map<number, LaneCursor>();
+  #entries = new PageEntries();
+  #checkpointBytes = 0;
+  #lost = { count: 0, unknown: false };
+  #diskFull = { entries: 0, message: '' };
+  #noticeNs = 0n;
+
+  /** Opens the recording and brings the timeline to where it was left. Throws when the log cannot be opened. */
+  constructor(options: RecorderOptions, sink: TimelineSink) {
+    let timeline: Timeline | undefined;
+    this.log = SegmentLog.open({
+      dir: options.dir,
+      bytesMax: options.bytesMax,
+      ageMsMax: options.ageMsMax,
+      ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
+      ...(options.files === undefined ? {} : { files: options.files }),
+      head: () => (timeline?.origin.epoch ? this.#checkpointRecords() : []),
+    });
+    const replay = this.#reopen(sink);
+    timeline = replay.timeline;
+    this.timeline = timeline;
+    replay.close();
+  }
+
+  /** The newest checkpoint that can be read, and everything after it. */
+  #reopen(sink: TimelineSink): Replay {
+    const silent = quiet(sink);
+    let replay: Replay | undefined;
+    for (const { ordinal } of this.log.anchors()) {
+      replay = new Replay(this.log, ordinal, silent);
+      if (replay.timeline.origin.epoch > 0) break;
+      replay.close();
+      replay = undefined;
+    }
+    replay ??= new Replay(this.log, undefined, silent);
+    while (replay.step(Number.MAX_SAFE_INTEGER));
+    silent.open();
+    return replay;
+  }
+
+  /** Names this recorder: survives restarts of the agent. */
+  get id(): string {
+    return this.log.identity;
+  }
+
+  /** An agent begins to record. */
+  begin(origin: Origin, clock: ClockPair): void {
+    const ordinal = this.#append({ kind: RecordKind.ORIGIN, timeNs: clock.wallNs, parts: [packRecord(origin)] });
+    this.timeline.begin(origin, ordinal);
+    this.setClock(clock);
+    if (!origin.continued) this.#cursors.clear();
+    this.#checkpoint();
+  }
+
+  page(page: SourcePage): void {
+    let cursor = this.#cursors.get(page.lane);
+    if (!cursor) {
+      cursor = startCursor();
+      this.#cursors.set(page.lane, cursor);
+    }
+    const entries = this.#entries;
+    scanPage(page.bytes, this.timeline.wanted, cursor, entries);
+    if (page.lost > 0 || page.lostUnknown) {
+      this.entriesLost += page.lost;
+      this.#lost.count += page.lost;
+      this.#lost.unknown ||= page.lostUnknown;
+    }
+    if (this.#checkpointBytes > CHECKPOINT_INTERVAL_BYTES) this.#checkpoint();
+    const parts = [pageHead(page, entries.firstTie), page.bytes];
+    const unrecorded = this.#diskFull.entries;
+    const ordinal = this.#append({ kind: RecordKind.PAGE, timeNs: this.#wall(entries.baseTimeNs), parts }, entries.entries);
+    if (this.#diskFull.entries === unrecorded) this.entriesRecorded += entries.entries;
+    this.timeline.page(page, entries, ordinal);
+  }
+
+  /** Recorded only where something waits for it: on a quiet machine nothing is written. */
+  horizon(horizonNs: bigint): void {
+    if (this.timeline.pending > 0) {
+      this.#append({ kind: RecordKind.HORIZON, timeNs: this.#wall(horizonNs), parts: [horizonBytes(horizonNs)] });
+    }
+    this.timeline.horizon(horizonNs);
+  }
+
+  exec(record: ExecRecord): void {
+    const { lane, timeNs, pid, missed } = record;
+    this.#exec({ lane, timeNs, pid, missed, process: record.process && redacted(record.process) });
+  }
+
+  setClock(clock: ClockPair): void {
+    const ordinal = this.#append({ kind: RecordKind.CLOCK, timeNs: clock.wallNs, parts: [clockBytes(clock)] });
+    this.timeline.setClock(clock, ordinal);
+  }
+
+  /** What a scan of /proc found. */
+  snapshot(processes: readonly ProcessSnapshot[]): void {
+    const snapshot = { processes: processes.map(redacted) };
+    const parts = [packRecord(snapshot)];
+    const ordinal = this.#append({ kind: RecordKind.SNAPSHOT, timeNs: this.timeline.clock.wallNs, parts });
+    this.timeline.snapshot(snapshot, ordinal);
+  }
+
+  /** A host.* event, at `nowNs` of the trace clock or as soon after as order allows. */
+  notice(type: RecordedNotice['type'], notice: RecordedNotice['notice'], nowNs: bigint): void {
+    for (const floor of [this.timeline.horizonNs, this.#noticeNs]) if (nowNs <= floor) nowNs = floor + 1n;
+    this.#noticeNs = nowNs;
+    const record: RecordedNotice = { type, timeNs: nowNs, tie: 0, notice };
+    const ordinal = this.#append({ kind: RecordKind.NOTICE, timeNs: this.#wall(nowNs), parts: [packRecord(record)] });
+    this.timeline.notice(record, ordinal);
+  }
+
+  /** Execs whose side record did not come in time go on without. */
+  expire(nowNs: bigint): void {
+    for (;;) {
+      const exec = this.timeline.waitingExec;
+      if (!exec) return;
+      const overdue = nowNs - exec.timeNs > BigInt(EXEC_CONTEXT_WAIT_MS) * 1_000_000n;
+      if (!overdue && !this.timeline.crowded) return;
+      this.#exec({ ...exec, missed: true });
+    }
+  }
+
+  /** States what was lost since the last call. Called at most once a second. */
+  reportLoss(source: string, nowNs: bigint): void {
+    const { count, unknown } = this.#lost;
+    if (count > 0 || unknown) {
+      this.#lost = { count: 0, unknown: false };
+      const message = `the kernel overwrote ${count}${unknown ? ' or more' : ''} events before they could be read`;
+      this.notice('host.loss', { reason: 'kernel_overrun', message, lost: count, lostUnknown: unknown, source }, nowNs);
+    }
+    const { entries, message } = this.#diskFull;
+    if (entries === 0) return;
+    this.#diskFull = { entries: 0, message: '' };
+    this.notice('host.loss', { reason: 'disk_full', message, lost: entries, source }, nowNs);
+  }
+
+  async close(): Promise<void> {
+    this.#checkpoint();
+    await this.log.close();
+  }
+
+  #exec(record: RecordedExec): void {
+    const parts = [packRecord(record)];
+    const ordinal = this.#append({ kind: RecordKind.EXEC, timeNs: this.#wall(record.timeNs), parts });
+    this.timeline.exec(record, ordinal);
+  }
+
+  #wall(timeNs: bigint): bigint {
+    return this.timeline.wallNs(timeNs);
+  }
+
+  #checkpoint(): void {
+    for (const record of this.#checkpointRecords()) this.#append(record);
+  }
+
+  #checkpointRecords(): NewRecord[] {
+    this.#checkpointBytes = 0;
+    const timeNs = this.#wall(this.timeline.frontier.timeNs);
+    return this.timeline.checkpoint(this.log.nextOrdinal).map((part) => ({
+      kind: RecordKind.CHECKPOINT,
+      timeNs,
+      anchor: part.head !== undefined,
+      parts: [packRecord(part)],
+    }));
+  }
+
+  /**
+   * A full disk stops the recording, never the agent: the events still reach
+   * the timeline, and the loss is stated as soon as there is room for it.
+   */
+  #append(record: NewRecord, entries = 0): number {
+    for (const part of record.parts) this.#checkpointBytes += part.length;
+    try {
+      return this.log.append(record);
+    } catch (cause) {
+      if (!(cause instanceof BackplaneError)) throw cause;
+      this.entriesUnrecorded += entries;
+      this.#diskFull = { entries: this.#diskFull.entries + entries, message: cause.message };
+      return this.log.nextOrdinal;
+    }
+  }
+}
+
+function redacted(process: ProcessSnapshot): RecordedProcess {
+  if (!process.args) return process;
+  return { ...process, ...redactArguments(process.args) };
+}
+
+/** What is read again at start was told before; `open` lets through what follows. */
+function quiet(sink: TimelineSink): TimelineSink & { open(): void } {
+  let reading = true;
+  return {
+    wants: (type) => !reading && sink.wants(type),
+    event: (event) => sink.event(event),
+    loss: (...loss) => reading || sink.loss(...loss),
+    late: (position) => reading || sink.late(position),
+    open: () => {
+      reading = false;
+    },
+  };
+}

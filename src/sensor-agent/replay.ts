@@ -1,0 +1,122 @@
+/**
+ * Reads a recording again through a timeline of its own, in bounded steps so
+ * that recording goes on meanwhile. Opens at a checkpoint.
+ */
+import { BackplaneError } from '../errors.js';
+import type { SegmentLog } from '../storage/segment-log.js';
+import type { LogItem, LogReader } from '../storage/log-reader.js';
+import type { Checkpoint } from './checkpoint.js';
+import {
+  type Origin,
+  type RecordedExec,
+  RecordKind,
+  type RecordedNotice,
+  type RecordedSnapshot,
+  readPage,
+  readU64,
+  unpackRecord,
+} from './recording.js';
+import { PageEntries, scanPage, startCursor } from './source/tracefs/page.js';
+import { Timeline, type TimelineSink } from './timeline.js';
+
+export class Replay {
+  readonly timeline: Timeline;
+  /** Bytes that could not be read again. */
+  damagedBytes = 0;
+  /** Some of what the checkpoint needed has left the recorder. */
+  evicted = false;
+  /** All entries of the pages that were read, of every type. */
+  entriesScanned = 0;
+  #reader: LogReader;
+  #entries = new PageEntries();
+
+  /** Opens at an anchor, or at the log's start where there is none. */
+  constructor(log: SegmentLog, anchor: number | undefined, sink: TimelineSink) {
+    this.timeline = new Timeline(sink);
+    const checkpoint = anchor === undefined ? undefined : readCheckpoint(log, anchor);
+    if (checkpoint) this.timeline.restore(checkpoint[0]!.head!, checkpoint, anchor!);
+    this.#reader = log.reader(checkpoint?.[0]!.head!.resumeOrdinal ?? log.firstOrdinal);
+  }
+
+  /** The next record to be read. */
+  get ordinal(): number {
+    return this.#reader.ordinal;
+  }
+
+  /** Feeds about `bytesMax` of records; false at the log's present end. */
+  step(bytesMax: number): boolean {
+    for (let bytes = 0; bytes < bytesMax; ) {
+      const item = this.#reader.next();
+      if (item === undefined) return false;
+      bytes += item.kind === 'record' ? item.payload.length + 64 : 64;
+      this.#take(item);
+    }
+    return true;
+  }
+
+  close(): void {
+    this.#reader.close();
+  }
+
+  #take(item: LogItem): void {
+    if (item.kind === 'evicted') this.evicted = true;
+    else if (item.kind === 'damage') this.damagedBytes += item.bytes;
+    else {
+      try {
+        this.#record(item.recordKind, item.payload, item.ordinal);
+      } catch (cause) {
+        if (!(cause instanceof BackplaneError)) throw cause;
+        this.damagedBytes += item.payload.length;
+      }
+    }
+  }
+
+  #record(kind: number, payload: Buffer, ordinal: number): void {
+    switch (kind) {
+      case RecordKind.PAGE:
+        return this.#page(payload, ordinal);
+      case RecordKind.HORIZON:
+        return this.timeline.horizon(readU64(payload, 0));
+      case RecordKind.CLOCK:
+        return this.timeline.setClock({ bootNs: readU64(payload, 0), wallNs: readU64(payload, 8) }, ordinal);
+      case RecordKind.EXEC:
+        return this.timeline.exec(unpackRecord<RecordedExec>(payload), ordinal);
+      case RecordKind.NOTICE:
+        return this.timeline.notice(unpackRecord<RecordedNotice>(payload), ordinal);
+      case RecordKind.SNAPSHOT:
+        return this.timeline.snapshot(unpackRecord<RecordedSnapshot>(payload), ordinal);
+      case RecordKind.ORIGIN:
+        return this.timeline.begin(unpackRecord<Origin>(payload), ordinal);
+      default:
+    }
+  }
+
+  #page(payload: Buffer, ordinal: number): void {
+    const page = readPage(payload);
+    scanPage(page.bytes, this.timeline.wanted, startCursor(page.firstTie), this.#entries);
+    this.entriesScanned += this.#entries.entries;
+    if (this.#entries.malformed) this.damagedBytes += payload.length;
+    this.timeline.page(page, this.#entries, ordinal);
+  }
+}
+
+/** The parts of the checkpoint at an anchor; undefined where they are not whole. */
+export function readCheckpoint(log: SegmentLog, anchor: number): Checkpoint[] | undefined {
+  const reader = log.reader(anchor);
+  const parts: Checkpoint[] = [];
+  try {
+    do {
+      const item = reader.next();
+      if (item?.kind !== 'record' || item.recordKind !== RecordKind.CHECKPOINT) return undefined;
+      const part = unpackRecord<Checkpoint>(item.payload);
+      if (part.part !== parts.length || (part.part === 0) !== (part.head !== undefined)) return undefined;
+      parts.push(part);
+    } while (parts.length < parts[0]!.parts);
+    return parts;
+  } catch (cause) {
+    if (cause instanceof BackplaneError) return undefined;
+    throw cause;
+  } finally {
+    reader.close();
+  }
+}

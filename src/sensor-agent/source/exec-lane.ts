@@ -1,0 +1,150 @@
+/**
+ * The exec lane: a second trace instance with nothing but execs, read by
+ * worker threads that block until one happens and read /proc/PID at once.
+ * One worker per CPU up to EXEC_WORKERS_MAX; on larger machines one worker
+ * polls all CPUs every 2 ms, which sees fewer of the shortest processes. So it
+ * does on kernels that do not release a blocked reader when its file is closed.
+ */
+import { closeSync, openSync } from 'node:fs';
+import { release } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { EXEC_BUFFER_BYTES_PER_CPU, EXEC_WORKERS_MAX, KiB } from '../../limits.js';
+import { type ExecBatch, type ExecLaneTask, QUEUED, STATE_BYTES, STOP } from './exec-lane-task.js';
+import type { SourceSink } from './source.js';
+import { parseFormat } from './tracefs/format.js';
+import { TraceInstance } from './tracefs/instance.js';
+
+const EVENT = 'sched/sched_process_exec';
+/** Losses are told at most this often. */
+const NOTE_INTERVAL_MS = 1000;
+/** A worker in the middle of its last visit. */
+const STOP_MS_MAX = 2000;
+
+export class ExecLane {
+  readonly #instance: TraceInstance;
+  readonly #workers: Worker[] = [];
+  readonly #state = new Int32Array(new SharedArrayBuffer(STATE_BYTES));
+  #descriptors: number[] = [];
+  #lost = 0;
+  #lostUnknown = false;
+  #notedMs = 0;
+
+  /** Makes (or adopts) instance `name`; throws `failed_precondition` when the kernel refuses. */
+  constructor(
+    tracefs: string,
+    name: string,
+    private readonly sink: SourceSink,
+  ) {
+    this.#instance = new TraceInstance(tracefs, {
+      name,
+      bufferBytesPerCpu: EXEC_BUFFER_BYTES_PER_CPU,
+      subBufferBytes: 4 * KiB,
+      events: [EVENT],
+      wakeAtOnce: true,
+    });
+    try {
+      this.#start();
+    } catch (cause) {
+      this.stopSync();
+      throw cause;
+    }
+  }
+
+  /** Closes the workers' files, which ends their reads, and removes the instance once they are gone. */
+  async stop(): Promise<void> {
+    const exits = this.#workers.map((worker) => new Promise((done) => worker.once('exit', done)));
+    const plugs = this.#release();
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise((done) => {
+      timer = setTimeout(done, STOP_MS_MAX);
+    });
+    await Promise.race([Promise.all(exits), timeout]);
+    clearTimeout(timer);
+    this.#workers.length = 0;
+    plugs.forEach(closeSync);
+    this.#instance.removeSync();
+    this.#tellLost();
+  }
+
+  /** In a process's last moments. */
+  stopSync(): void {
+    this.#release();
+    this.#instance.removeSync();
+  }
+
+  #start(): void {
+    const format = parseFormat(EVENT, this.#instance.formatText(EVENT));
+    const lanes = this.#instance.lanes();
+    const blocking = lanes.length <= EXEC_WORKERS_MAX && releasesReaders(release());
+    const opened = lanes.map((lane) => {
+      const fd = this.#instance.openPages(lane, blocking);
+      this.#descriptors.push(fd);
+      return { lane, fd };
+    });
+    const pageBytes = this.#instance.subBufferBytes;
+    const state = this.#state.buffer as SharedArrayBuffer;
+    const common = { blocking, pageBytes, eventId: format.id, fields: format.fields, state };
+    if (!blocking) this.#spawn({ ...common, lanes: opened });
+    else for (const lane of opened) this.#spawn({ ...common, lanes: [lane] });
+  }
+
+  #spawn(task: ExecLaneTask): void {
+    const worker = new Worker(new URL('./exec-lane-worker.js', import.meta.url), {
+      workerData: task,
+      execArgv: [],
+      env: {},
+      resourceLimits: { maxOldGenerationSizeMb: 24, maxYoungGenerationSizeMb: 2, stackSizeMb: 1 },
+    });
+    worker.on('message', (batch: ExecBatch) => this.#take(batch));
+    worker.on('error', (cause: Error) => {
+      const lanes = task.lanes.map(({ lane }) => lane).join(', ');
+      this.sink.note('exec_lane_failed', `no arguments from CPU ${lanes} any more: ${cause.message}`);
+    });
+    // The agent's other work keeps the process; this thread alone should not.
+    worker.unref();
+    this.#workers.push(worker);
+  }
+
+  #take(batch: ExecBatch): void {
+    Atomics.sub(this.#state, QUEUED, batch.bytes);
+    for (const record of batch.records) this.sink.exec(record);
+    this.#lost += batch.lost;
+    this.#lostUnknown ||= batch.lostUnknown;
+    if (Date.now() - this.#notedMs >= NOTE_INTERVAL_MS) this.#tellLost();
+  }
+
+  #tellLost(): void {
+    if (this.#lost === 0 && !this.#lostUnknown) return;
+    const count = this.#lostUnknown ? `at least ${this.#lost}` : String(this.#lost);
+    this.sink.note('exec_lane_lost', `${count} execs came faster than their arguments could be read`);
+    this.#lost = 0;
+    this.#lostUnknown = false;
+    this.#notedMs = Date.now();
+  }
+
+  /**
+   * Ends the workers. A worker about to read must not find another file under
+   * its descriptor's number, so /dev/null takes the numbers until all are gone.
+   */
+  #release(): number[] {
+    Atomics.store(this.#state, STOP, 1);
+    Atomics.notify(this.#state, STOP);
+    const closing = this.#descriptors;
+    this.#descriptors = [];
+    return closing.map((fd) => {
+      closeSync(fd);
+      return openSync('/dev/null', 'r');
+    });
+  }
+}
+
+/**
+ * Whether closing a trace_pipe_raw wakes its blocked reader (a commit of March
+ * 2024, "tracing: Use .flush() call to wake up readers").
+ */
+export function releasesReaders(kernelRelease: string): boolean {
+  const [major = 0, minor = 0, patch = 0] = kernelRelease.split(/[.-]/).map(Number);
+  const patches: Record<string, number> = { '5.15': 153, '6.1': 83, '6.6': 23, '6.8': 2 };
+  const since = patches[`${major}.${minor}`];
+  return since !== undefined ? patch >= since : major > 6 || (major === 6 && minor >= 9);
+}

@@ -1,0 +1,127 @@
+/**
+ * Reads the pages of all CPUs without blocking, on the agent's timer. Pages go
+ * to the sink one by one in one reused buffer. A drain ends a lane at an empty
+ * read, or at a page *after the first* that is less than half full: reading on
+ * would chase the writer page by page. (The first may be short because it is
+ * the remainder of a page half read before, with full ones behind it.)
+ */
+import { closeSync } from 'node:fs';
+import { DRAIN_BYTES_MAX, DRAIN_MS_MAX, PAGE_HEADER_BYTES } from '../../../limits.js';
+import type { DrainResult, SourcePage, SourceSink } from '../source.js';
+import { PageEntries, readPageHeader, scanPage, startCursor } from './page.js';
+import { readPage } from './page-read.js';
+
+/** What was stamped but not yet committed when a drain began; preemption is off meanwhile. */
+const COMMIT_SLACK_NS = 1_000_000n;
+/** Pages read from one lane before the next has its turn. */
+const TURN_PAGES = 16;
+const NOTHING = new Uint8Array(65_536);
+
+interface Lane {
+  readonly lane: number;
+  readonly fd: number;
+  /** No event below it will come from here. */
+  horizonNs: bigint;
+  /** The state of the running drain. */
+  pages: number;
+  ended: boolean;
+}
+
+export class PageDrain {
+  readonly #lanes: Lane[];
+  readonly #buffer: Buffer;
+  readonly #entries = new PageEntries();
+  #firstLane = 0;
+  /** Pages whose grammar is broken or whose length makes no sense, so far. */
+  malformedPages = 0;
+
+  /** Takes over the descriptors (non-blocking). `nowNs` is the trace clock. */
+  constructor(
+    descriptors: ReadonlyMap<number, number>,
+    readonly pageBytes: number,
+    private readonly nowNs: () => bigint,
+  ) {
+    this.#lanes = [...descriptors].map(([lane, fd]) => ({ lane, fd, horizonNs: 0n, pages: 0, ended: false }));
+    this.#buffer = Buffer.allocUnsafeSlow(pageBytes);
+  }
+
+  run(sink: SourceSink): DrainResult {
+    const beganNs = this.nowNs() - COMMIT_SLACK_NS;
+    const deadline = performance.now() + DRAIN_MS_MAX;
+    for (const lane of this.#lanes) {
+      lane.pages = 0;
+      lane.ended = false;
+    }
+    let bytes = 0;
+    let open = this.#lanes.length;
+    while (open > 0 && bytes < DRAIN_BYTES_MAX && performance.now() < deadline) {
+      open = 0;
+      for (let i = 0; i < this.#lanes.length; i++) {
+        const lane = this.#lanes[(this.#firstLane + i) % this.#lanes.length]!;
+        if (lane.ended) continue;
+        bytes += this.#turn(lane, sink, beganNs);
+        if (!lane.ended) open++;
+      }
+    }
+    // Whoever comes first has the most of a budget that runs out: take turns.
+    if (open > 0) this.#firstLane = (this.#firstLane + 1) % this.#lanes.length;
+    sink.horizon(this.#horizon());
+    return { pages: this.#lanes.reduce((sum, lane) => sum + lane.pages, 0), bytes, empty: open === 0 };
+  }
+
+  close(): void {
+    for (const lane of this.#lanes) closeSync(lane.fd);
+    this.#lanes.length = 0;
+  }
+
+  /** Up to TURN_PAGES pages of one lane; returns their bytes. */
+  #turn(lane: Lane, sink: SourceSink, beganNs: bigint): number {
+    let bytes = 0;
+    let last: SourcePage | undefined;
+    for (let turn = 0; turn < TURN_PAGES && !lane.ended; turn++) {
+      const length = readPage(lane.fd, this.#buffer);
+      if (length === 0) {
+        lane.ended = true;
+        if (beganNs > lane.horizonNs) lane.horizonNs = beganNs;
+        return bytes;
+      }
+      const page = this.#trimmed(lane.lane, length);
+      if (page === undefined) continue;
+      last = page;
+      sink.page(page);
+      bytes += page.bytes.length;
+      lane.ended = lane.pages > 0 && page.bytes.length < this.pageBytes / 2;
+      lane.pages++;
+    }
+    if (last !== undefined) this.#reached(lane, last.bytes);
+    return bytes;
+  }
+
+  #trimmed(lane: number, length: number): SourcePage | undefined {
+    const page = this.#buffer.subarray(0, length);
+    if (length < PAGE_HEADER_BYTES) return this.#malformed();
+    const { dataBytes, lost, lostUnknown } = readPageHeader(page);
+    if (PAGE_HEADER_BYTES + dataBytes > length) return this.#malformed();
+    if (dataBytes === 0 && lost === 0 && !lostUnknown) return undefined;
+    return { lane, bytes: page.subarray(0, PAGE_HEADER_BYTES + dataBytes), lost, lostUnknown };
+  }
+
+  #malformed(): undefined {
+    this.malformedPages++;
+    return undefined;
+  }
+
+  /** A lane that did not end on an empty read is known up to its last event. */
+  #reached(lane: Lane, page: Buffer): void {
+    scanPage(page, NOTHING, startCursor(), this.#entries);
+    if (this.#entries.malformed) this.malformedPages++;
+    const reached = this.#entries.lastTimeNs;
+    if (reached > lane.horizonNs) lane.horizonNs = reached;
+  }
+
+  #horizon(): bigint {
+    let lowest = this.#lanes[0]?.horizonNs ?? 0n;
+    for (const lane of this.#lanes) if (lane.horizonNs < lowest) lowest = lane.horizonNs;
+    return lowest;
+  }
+}

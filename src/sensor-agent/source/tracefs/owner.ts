@@ -1,0 +1,28 @@
+/** Which living process uses a trace instance, by its open files. */
+import { readdirSync, readlinkSync } from 'node:fs';
+
+/** The pid of a process (not this one) that has files of the instance open. */
+export function instanceOwner(name: string): number | undefined {
+  const part = `/instances/${name}/`;
+  for (const entry of readdirSync('/proc')) {
+    const pid = Number(entry);
+    if (!(pid > 0) || pid === process.pid) continue;
+    if (descriptors(pid).some((target) => target.includes(part))) return pid;
+  }
+  return undefined;
+}
+
+/** What a process's descriptors point at; empty when it is gone or not ours to look into. */
+function descriptors(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).map((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`);
+      } catch {
+        return '';
+      }
+    });
+  } catch {
+    return [];
+  }
+}

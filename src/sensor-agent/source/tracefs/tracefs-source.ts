@@ -1,0 +1,157 @@
+/**
+ * The real source: a trace instance with the wanted events, drained page by
+ * page, and the exec lane beside it. Whoever runs it holds the recorder's
+ * directory lock, so one recorder has one agent.
+ */
+import { availableParallelism, totalmem } from 'node:os';
+import { BackplaneError } from '../../../errors.js';
+import {
+  EXEC_BUFFER_BYTES_PER_CPU,
+  KERNEL_BUFFER_BYTES_PER_CPU,
+  KERNEL_BUFFERS_MEMORY_SHARE,
+  KiB,
+  MiB,
+} from '../../../limits.js';
+import { ExecLane } from '../exec-lane.js';
+import type { ClockPair, DrainResult, Source, SourceSink } from '../source.js';
+import { statsNow, TraceClock } from './clock.js';
+import { PageDrain } from './drain.js';
+import { FormatTable, parseFormat } from './format.js';
+import { removeInstance, TraceInstance } from './instance.js';
+import { LITE_EVENTS } from './lite-events.js';
+import { openTracefs } from './mount.js';
+
+export interface TracefsOptions {
+  /** Names the trace instance, so that the next agent of this recorder finds it: 1 to 64 of A-Z a-z 0-9 _ -. */
+  readonly recorderId: string;
+  /** Kernel buffer, default KERNEL_BUFFER_BYTES_PER_CPU; cut to the machine's share. */
+  readonly bufferBytesPerCpu?: number;
+  /** `group/event`; default LITE_EVENTS. */
+  readonly events?: readonly string[];
+  /** Read each exec's arguments and context. */
+  readonly execLane: boolean;
+}
+
+interface Running {
+  readonly sink: SourceSink;
+  readonly instance: TraceInstance;
+  readonly drain: PageDrain;
+  readonly clock: TraceClock;
+  execLane: ExecLane | undefined;
+  malformedPages: number;
+}
+
+export class TracefsSource implements Source {
+  readonly name = 'tracefs';
+  formats = new FormatTable([]);
+  lanes = 0;
+  pageBytesMax = 64 * KiB;
+  degraded: string | undefined;
+  #running: Running | undefined;
+  readonly #atExit = () => this.#stopSync();
+
+  constructor(private readonly options: TracefsOptions) {
+    if (!/^[A-Za-z0-9_-]{1,64}$/.test(options.recorderId)) {
+      throw new BackplaneError('invalid_argument', `recorderId must be 1 to 64 of A-Z a-z 0-9 _ -, got ${options.recorderId}`);
+    }
+  }
+
+  /** Throws `failed_precondition` when there is no usable tracefs, or another process uses this recorder's. */
+  async start(sink: SourceSink): Promise<void> {
+    const tracefs = openTracefs();
+    if (tracefs.mounted) sink.note('tracefs_mounted', `mounted tracefs on ${tracefs.path}`);
+    const bufferBytesPerCpu = affordable(this.options.bufferBytesPerCpu ?? KERNEL_BUFFER_BYTES_PER_CPU);
+    const events = this.options.events ?? LITE_EVENTS;
+    const name = `backplane-${this.options.recorderId}`;
+    const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
+    const instance = new TraceInstance(tracefs.path, { name, bufferBytesPerCpu, subBufferBytes, events });
+    process.once('exit', this.#atExit);
+    try {
+      this.#running = this.#open(instance, sink);
+      this.#startExecLane(tracefs.path, `${name}-exec`);
+    } catch (cause) {
+      if (this.#running === undefined) instance.removeSync();
+      await this.stop();
+      throw cause;
+    }
+    if (instance.adopted) sink.note('instance_adopted', `took over what ${name} recorded since its agent died`);
+    this.#degrade(instance.missing.map((event) => `${event} is not recorded: this kernel does not have it`));
+  }
+
+  drain(): DrainResult {
+    const running = this.#live();
+    const result = running.drain.run(running.sink);
+    const malformed = running.drain.malformedPages - running.malformedPages;
+    if (malformed > 0) running.sink.note('page_malformed', `${malformed} pages from the kernel are not ring-buffer pages`);
+    running.malformedPages += malformed;
+    return result;
+  }
+
+  clock(): ClockPair {
+    return this.#live().clock.pair();
+  }
+
+  /** Undefined for an adopted instance: its counts include what the earlier agent has told. */
+  overrun(): number | undefined {
+    const { instance } = this.#live();
+    if (instance.adopted) return undefined;
+    const { overrun, dropped } = instance.stats();
+    return overrun + dropped;
+  }
+
+  async stop(): Promise<void> {
+    const running = this.#running;
+    // Until the workers are gone, a process that ends all the same still cleans up at its exit.
+    await running?.execLane?.stop();
+    this.#stopSync();
+    process.removeListener('exit', this.#atExit);
+  }
+
+  #stopSync(): void {
+    const running = this.#running;
+    this.#running = undefined;
+    running?.execLane?.stopSync();
+    running?.drain.close();
+    running?.instance.removeSync();
+  }
+
+  #open(instance: TraceInstance, sink: SourceSink): Running {
+    const names = [...instance.events, ...instance.leftover];
+    this.formats = new FormatTable(names.map((event) => parseFormat(event, instance.formatText(event))));
+    const lanes = instance.lanes();
+    this.lanes = lanes[lanes.length - 1]! + 1;
+    this.pageBytesMax = instance.subBufferBytes;
+    const clock = new TraceClock(() => statsNow(instance.statsPath(lanes[0]!)));
+    const descriptors = new Map(lanes.map((lane) => [lane, instance.openPages(lane, false)]));
+    const drain = new PageDrain(descriptors, instance.subBufferBytes, () => clock.nowNs());
+    return { sink, instance, drain, clock, execLane: undefined, malformedPages: 0 };
+  }
+
+  #startExecLane(tracefs: string, name: string): void {
+    if (!this.options.execLane) {
+      removeInstance(`${tracefs}/instances/${name}`);
+      return;
+    }
+    const running = this.#live();
+    try {
+      running.execLane = new ExecLane(tracefs, name, running.sink);
+    } catch (cause) {
+      this.#degrade([`arguments of programs are not seen: ${(cause as Error).message}`]);
+    }
+  }
+
+  #degrade(reasons: readonly string[]): void {
+    if (reasons.length > 0) this.degraded = [this.degraded, ...reasons].filter((reason) => reason !== undefined).join('; ');
+  }
+
+  #live(): Running {
+    if (this.#running === undefined) throw new BackplaneError('failed_precondition', 'the tracefs source is not running');
+    return this.#running;
+  }
+}
+
+/** What one CPU's buffer may take so that all of ours stay within their share of memory. */
+function affordable(bytesPerCpu: number): number {
+  const share = (totalmem() * KERNEL_BUFFERS_MEMORY_SHARE) / availableParallelism();
+  return Math.max(64 * KiB, Math.min(bytesPerCpu, Math.floor(share) - EXEC_BUFFER_BYTES_PER_CPU));
+}

@@ -1,0 +1,232 @@
+/** One connected session of the uplink: three streams that live and die together. */
+import type { ClientDuplexStream, ClientWritableStream, ServiceError } from '@grpc/grpc-js';
+import { Metadata } from '@grpc/grpc-js';
+import { BackplaneError } from '../errors.js';
+import { HISTORY_CREDIT_BYTES, UNACKNOWLEDGED_BYTES_MAX } from '../limits.js';
+import { encodeFrame, type Frame } from '../wire/frame.js';
+import {
+  type ControlRequest,
+  type ControlResponse__Output,
+  type Hello,
+  type HistoryQuery__Output,
+  type Interest__Output,
+  type NodeReport,
+  nsToTimestamp,
+  positionFromMessage,
+  positionToMessage,
+  timestampToNs,
+  type Welcome__Output,
+} from '../wire/messages.js';
+import { comparePositions, type Position } from '../wire/position.js';
+import { type HistoryMessage, SESSION_KEY, type UplinkClient } from '../wire/rpc.js';
+import type { HistoryAnswer, HistoryWindow } from './history-query.js';
+import type { HistoryReply } from './history-service.js';
+import type { PredicateRequest } from './interest.js';
+import type { Covered, FrameLink } from './publisher.js';
+
+/** What a session asks of the node it serves. */
+export interface UplinkNode {
+  connected(link: FrameLink, covered: readonly Covered[], epochMin: number): void;
+  disconnected(): void;
+  /** Returns the position from which it holds, and what cannot be evaluated. */
+  interest(generation: bigint, predicates: readonly PredicateRequest[]): { position: Position; errors: readonly { id: bigint; message: string }[] };
+  history(queryId: number, predicate: PredicateRequest, window: Omit<HistoryWindow, 'upTo'> & { upTo: Position | undefined }, creditBytes: number, reply: HistoryReply): void;
+  credit(queryId: number, bytes: number): void;
+  cancel(queryId: number): void;
+  readonly source: string;
+}
+
+interface Sent {
+  readonly topic: string;
+  readonly coveredTo: Position;
+  readonly bytes: number;
+}
+
+type Control = ClientDuplexStream<ControlRequest, ControlResponse__Output>;
+
+export class UplinkSession implements FrameLink, HistoryReply {
+  /** Resolves when any of the streams has ended. */
+  readonly ended: Promise<void>;
+  reason = 'the broker closed the connection';
+  #end!: () => void;
+  #live: ClientWritableStream<Buffer>;
+  #history: ClientWritableStream<HistoryMessage>;
+  #sent: Sent[] = [];
+  #sentBytes = 0;
+
+  private constructor(
+    private readonly control: Control,
+    client: UplinkClient,
+    readonly id: string,
+    private readonly node: UplinkNode,
+  ) {
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    const metadata = new Metadata();
+    metadata.set(SESSION_KEY, id);
+    this.#live = client.live(metadata, (error) => this.#fail(error));
+    this.#history = client.history(metadata, (error) => this.#fail(error));
+    for (const stream of [control, this.#live, this.#history]) stream.on('error', (error: ServiceError) => this.#fail(error));
+    control.on('end', () => this.#fail(null));
+    control.on('data', (message: ControlResponse__Output) => this.#receive(message));
+    void this.ended.then(() => this.#tearDown());
+  }
+
+  /** Says Hello and waits for Welcome. Throws `unavailable` or what the broker refused with. */
+  static async open(client: UplinkClient, hello: Hello, node: UplinkNode, deadline: AbortSignal): Promise<UplinkSession> {
+    const control = client.control(new Metadata());
+    control.write({ hello });
+    const welcome = await firstWelcome(control, deadline);
+    const session = new UplinkSession(control, client, welcome.session, node);
+    const covered = (welcome.covered ?? []).flatMap(({ topic, to, resume }) =>
+      to ? [{ topic, to: positionFromMessage('welcome.covered.to', to), resume }] : [],
+    );
+    node.connected(session, covered, Number(welcome.epochMin));
+    control.resume();
+    return session;
+  }
+
+  get writable(): boolean {
+    return this.#sentBytes < UNACKNOWLEDGED_BYTES_MAX;
+  }
+
+  send(frame: Frame): void {
+    const bytes = encodeFrame(frame);
+    this.#sent.push({ topic: frame.topic, coveredTo: frame.coveredTo, bytes: bytes.length });
+    this.#sentBytes += bytes.length;
+    this.#live.write(bytes);
+  }
+
+  report(report: NodeReport): void {
+    this.control.write({ report });
+  }
+
+  frame(queryId: number, frameBytes: Buffer): void {
+    this.#history.write({ queryId, frameBytes });
+  }
+
+  end(queryId: number, answer: HistoryAnswer): void {
+    this.#history.write({
+      queryId,
+      end: {
+        coveredFrom: nsToTimestamp(answer.coveredFromNs),
+        coveredTo: nsToTimestamp(answer.coveredToNs),
+        evicted: answer.evicted,
+        lost: answer.lost,
+        lostUnknown: answer.lostUnknown,
+        damagedBytes: answer.damagedBytes,
+        late: answer.late,
+        eventsScanned: answer.entriesScanned,
+        source: this.node.source,
+      },
+    });
+  }
+
+  fail(queryId: number, error: BackplaneError): void {
+    this.#history.write({ queryId, end: { error: error.message, source: this.node.source } });
+  }
+
+  /** Lets what was sent be acknowledged no longer: the recorder has it all. */
+  async close(): Promise<void> {
+    this.reason = 'closed by the agent';
+    this.#live.end();
+    this.#history.end();
+    this.control.end();
+    this.#end();
+  }
+
+  #fail(error: ServiceError | null): void {
+    if (error) this.reason = error.details || error.message;
+    this.#end();
+  }
+
+  #tearDown(): void {
+    this.node.disconnected();
+    this.#live.cancel();
+    this.#history.cancel();
+    this.control.cancel();
+  }
+
+  #receive(message: ControlResponse__Output): void {
+    try {
+      if (message.interest) this.#interest(message.interest);
+      else if (message.frameAck?.coveredTo) {
+        this.#acknowledged(message.frameAck.topic, positionFromMessage('frame_ack.covered_to', message.frameAck.coveredTo));
+      } else if (message.historyQuery) this.#query(message.historyQuery);
+      else if (message.historyCredit) {
+        this.node.credit(Number(message.historyCredit.queryId), Number(message.historyCredit.bytes));
+      } else if (message.historyCancel) this.node.cancel(Number(message.historyCancel.queryId));
+    } catch (cause) {
+      this.reason = `a control message was refused: ${cause instanceof Error ? cause.message : cause}`;
+      this.#end();
+    }
+  }
+
+  #interest(interest: Interest__Output): void {
+    const generation = BigInt(interest.generation);
+    const { position, errors } = this.node.interest(generation, interest.predicates.map(predicateRequest));
+    this.control.write({
+      interestAck: {
+        generation: interest.generation,
+        position: positionToMessage(position),
+        errors: errors.map(({ id, message }) => ({ id: id.toString(), message })),
+      },
+    });
+  }
+
+  #query(query: HistoryQuery__Output): void {
+    const queryId = Number(query.queryId);
+    if (!query.predicate) return this.fail(queryId, new BackplaneError('invalid_argument', 'history query without a predicate'));
+    const window = {
+      sinceNs: query.since ? timestampToNs('history_query.since', query.since) : undefined,
+      untilNs: query.until ? timestampToNs('history_query.until', query.until) : undefined,
+      after: query.after ? positionFromMessage('history_query.after', query.after) : undefined,
+      upTo: query.upTo ? positionFromMessage('history_query.up_to', query.upTo) : undefined,
+      last: query.last,
+    };
+    const creditBytes = Number(query.creditBytes) || HISTORY_CREDIT_BYTES;
+    this.node.history(queryId, predicateRequest(query.predicate), window, creditBytes, this);
+  }
+
+  #acknowledged(topic: string, to: Position): void {
+    this.#sent = this.#sent.filter((frame) => {
+      const acknowledged = frame.topic === topic && comparePositions(frame.coveredTo, to) <= 0;
+      if (acknowledged) this.#sentBytes -= frame.bytes;
+      return !acknowledged;
+    });
+  }
+}
+
+function predicateRequest(message: Interest__Output['predicates'][number]): PredicateRequest {
+  return {
+    id: BigInt(message.id),
+    topics: message.topics,
+    filter: message.filter,
+    includeSelf: message.includeSelf,
+  };
+}
+
+function firstWelcome(control: Control, deadline: AbortSignal): Promise<Welcome__Output> {
+  return new Promise((resolve, reject) => {
+    const settle = (act: () => void) => () => {
+      deadline.removeEventListener('abort', late);
+      control.removeAllListeners('data');
+      act();
+    };
+    const late = settle(() => {
+      control.cancel();
+      reject(new BackplaneError('unavailable', 'the broker did not answer in time'));
+    });
+    deadline.addEventListener('abort', late);
+    control.once('data', (message: ControlResponse__Output) => {
+      control.pause();
+      settle(() => {
+        if (message.welcome) resolve(message.welcome);
+        else reject(new BackplaneError('unavailable', 'the broker did not begin with a welcome'));
+      })();
+    });
+    control.once('error', (error: ServiceError) => settle(() => reject(new BackplaneError('unavailable', error.details || error.message)))());
+    control.once('end', () => settle(() => reject(new BackplaneError('unavailable', 'the broker closed the connection')))());
+  });
+}

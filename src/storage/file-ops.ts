@@ -1,0 +1,135 @@
+/**
+ * The file operations that storage uses, as a parameter, so that tests can
+ * drop what was not synced, fill the disk and flip bits. All but the syncs of
+ * group commit are synchronous: an append is one write into the page cache.
+ */
+import fs from 'node:fs';
+import { promisify } from 'node:util';
+
+export interface FileOps {
+  /** Flags: 'r', 'r+', 'w+' (created or emptied). */
+  open(path: string, flags: 'r' | 'r+' | 'w+'): number;
+  close(fd: number): void;
+  /** Bytes read: fewer than asked for at the end of the file, or before a bad block. */
+  read(fd: number, buffer: Uint8Array, offset: number, length: number, position: number): number;
+  /** Bytes written: may be fewer than given when the disk fills up. */
+  writev(fd: number, buffers: readonly Uint8Array[], position: number): number;
+  truncate(fd: number, bytes: number): void;
+  size(fd: number): number;
+  makeDirectory(path: string): void;
+  /** File names, in no order. */
+  list(path: string): string[];
+  unlink(path: string): void;
+  rename(from: string, to: string): void;
+  /** fdatasync, in a thread. */
+  sync(fd: number): Promise<void>;
+  syncNow(fd: number): void;
+  /** Makes created, renamed and removed names durable. */
+  syncDirectory(path: string): Promise<void>;
+  syncDirectoryNow(path: string): void;
+}
+
+const fdatasync = promisify(fs.fdatasync);
+const fsync = promisify(fs.fsync);
+
+export const nodeFileOps: FileOps = {
+  open: (path, flags) => fs.openSync(path, flags, 0o600),
+  close: (fd) => fs.closeSync(fd),
+  read: (fd, buffer, offset, length, position) => fs.readSync(fd, buffer, offset, length, position),
+  writev: (fd, buffers, position) => fs.writevSync(fd, buffers, position),
+  truncate: (fd, bytes) => fs.ftruncateSync(fd, bytes),
+  size: (fd) => fs.fstatSync(fd).size,
+  makeDirectory: (path) => void fs.mkdirSync(path, { recursive: true, mode: 0o700 }),
+  list: (path) => fs.readdirSync(path),
+  unlink: (path) => fs.unlinkSync(path),
+  rename: (from, to) => fs.renameSync(from, to),
+  sync: (fd) => fdatasync(fd),
+  syncNow: (fd) => fs.fdatasyncSync(fd),
+  async syncDirectory(path) {
+    const fd = fs.openSync(path, 'r');
+    try {
+      await fsync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+  },
+  syncDirectoryNow(path) {
+    const fd = fs.openSync(path, 'r');
+    try {
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+  },
+};
+
+/** `ENOSPC` and the like; undefined for what is not a system error. */
+export function systemErrorCode(cause: unknown): string | undefined {
+  if (!(cause instanceof Error)) return undefined;
+  const code = (cause as NodeJS.ErrnoException).code;
+  return typeof code === 'string' ? code : undefined;
+}
+
+/** A small file's bytes, at most bytesMax; undefined when it is missing, longer or unreadable. */
+export function readSmallFile(files: FileOps, path: string, bytesMax: number): Buffer | undefined {
+  let fd: number;
+  try {
+    fd = files.open(path, 'r');
+  } catch {
+    return undefined;
+  }
+  try {
+    const bytes = files.size(fd);
+    if (bytes > bytesMax) return undefined;
+    const buffer = Buffer.alloc(bytes);
+    let have = 0;
+    while (have < bytes) {
+      const got = files.read(fd, buffer, have, bytes - have, have);
+      if (got === 0) return undefined;
+      have += got;
+    }
+    return buffer;
+  } catch {
+    return undefined;
+  } finally {
+    files.close(fd);
+  }
+}
+
+/** Replaces a small file in one step: nobody ever reads half of it. The name is durable after a directory sync. */
+export function writeSmallFile(files: FileOps, path: string, content: Buffer, durable: boolean): void {
+  const temporary = `${path}.new`;
+  const fd = files.open(temporary, 'w+');
+  try {
+    writeAll(files, fd, [content], content.length, 0);
+    if (durable) files.syncNow(fd);
+  } finally {
+    files.close(fd);
+  }
+  files.rename(temporary, path);
+}
+
+/** Writes all of it or throws. A short write is followed by the rest, whose error says why. */
+export function writeAll(
+  files: FileOps,
+  fd: number,
+  buffers: readonly Uint8Array[],
+  bytes: number,
+  position: number,
+): void {
+  let done = files.writev(fd, buffers, position);
+  while (done < bytes) {
+    const wrote = files.writev(fd, rest(buffers, done), position + done);
+    if (wrote === 0) throw Object.assign(new Error('wrote nothing'), { code: 'ENOSPC' });
+    done += wrote;
+  }
+}
+
+function rest(buffers: readonly Uint8Array[], skip: number): Uint8Array[] {
+  const left: Uint8Array[] = [];
+  for (const buffer of buffers) {
+    if (skip < buffer.length) left.push(buffer.subarray(skip));
+    skip = Math.max(0, skip - buffer.length);
+  }
+  return left;
+}

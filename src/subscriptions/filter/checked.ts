@@ -1,0 +1,100 @@
+/**
+ * A checked filter: a closed union, typed, free of syntax. What later stages
+ * (closures, kernel filter text, raw predicates, explanations) compile from.
+ * Every node has the type of its value; `column` is for messages only.
+ */
+import type { BusEvent } from '../../wire/event.js';
+import type { AddressBlock } from './cidr.js';
+import type { Pattern } from './pattern.js';
+import type { Field } from './schema.js';
+
+export type ValueType = 'bool' | 'int' | 'string' | 'timestamp' | 'duration' | 'list(string)' | 'list(int)';
+export type CompareOperator = '==' | '!=' | '<' | '<=' | '>' | '>=';
+export type ArithmeticOperator = '+' | '-' | '*' | '/' | '%';
+export type StringTest = 'startsWith' | 'endsWith' | 'contains';
+export type Quantifier = 'exists' | 'all' | 'exists_one';
+
+interface Node<Kind extends string, Type extends ValueType> {
+  readonly kind: Kind;
+  readonly type: Type;
+}
+
+export type CheckedExpr =
+  | (Node<'bool', 'bool'> & { readonly value: boolean })
+  | (Node<'int', 'int'> & { readonly value: bigint })
+  | (Node<'string', 'string'> & { readonly value: string })
+  /** Nanoseconds since 1970; nanoseconds. */
+  | (Node<'time', 'timestamp' | 'duration'> & { readonly value: bigint })
+  | (Node<'field', 'bool' | 'int' | 'string' | 'timestamp' | 'list(string)'> & { readonly field: Field })
+  | (Node<'has', 'bool'> & { readonly name: string; readonly present: (event: BusEvent) => boolean })
+  /** The variable of the comprehension around it: there is at most one. */
+  | Node<'item', 'string'>
+  | (Node<'list', 'list(string)' | 'list(int)'> & { readonly elements: readonly CheckedExpr[] })
+  | (Node<'not', 'bool'> & { readonly operand: CheckedExpr })
+  | (Node<'negate', 'int'> & { readonly operand: CheckedExpr })
+  /** At least two operands, none of the same kind. */
+  | (Node<'and' | 'or', 'bool'> & { readonly operands: readonly CheckedExpr[] })
+  | (Node<'compare', 'bool'> & {
+      readonly operator: CompareOperator;
+      readonly left: CheckedExpr;
+      readonly right: CheckedExpr;
+    })
+  | (Node<'arithmetic', 'int' | 'timestamp' | 'duration' | 'string'> & {
+      readonly operator: ArithmeticOperator;
+      readonly left: CheckedExpr;
+      readonly right: CheckedExpr;
+    })
+  | (Node<'conditional', ValueType> & {
+      readonly test: CheckedExpr;
+      readonly yes: CheckedExpr;
+      readonly no: CheckedExpr;
+    })
+  | (Node<'in', 'bool'> & { readonly item: CheckedExpr; readonly list: CheckedExpr })
+  | (Node<'string_test', 'bool'> & {
+      readonly test: StringTest;
+      readonly subject: CheckedExpr;
+      readonly argument: CheckedExpr;
+    })
+  | (Node<'matches', 'bool'> & { readonly subject: CheckedExpr; readonly pattern: Pattern })
+  | (Node<'size', 'int'> & { readonly operand: CheckedExpr })
+  | (Node<'index', 'string' | 'int'> & { readonly list: CheckedExpr; readonly index: CheckedExpr })
+  | (Node<'comprehension', 'bool'> & {
+      readonly quantifier: Quantifier;
+      readonly list: CheckedExpr;
+      readonly body: CheckedExpr;
+    })
+  | (Node<'cidr_contains', 'bool'> & { readonly block: AddressBlock; readonly address: CheckedExpr });
+
+/** The nodes directly below one. */
+export function childrenOf(expr: CheckedExpr): readonly CheckedExpr[] {
+  switch (expr.kind) {
+    case 'list':
+      return expr.elements;
+    case 'not':
+    case 'negate':
+    case 'size':
+      return [expr.operand];
+    case 'and':
+    case 'or':
+      return expr.operands;
+    case 'compare':
+    case 'arithmetic':
+      return [expr.left, expr.right];
+    case 'conditional':
+      return [expr.test, expr.yes, expr.no];
+    case 'in':
+      return [expr.item, expr.list];
+    case 'string_test':
+      return [expr.subject, expr.argument];
+    case 'matches':
+      return [expr.subject];
+    case 'index':
+      return [expr.list, expr.index];
+    case 'comprehension':
+      return [expr.list, expr.body];
+    case 'cidr_contains':
+      return [expr.address];
+    default:
+      return [];
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * What a filter can name: OpenTelemetry's names for the fields of an event,
+ * their types, and how each is read. An unset scalar reads as its zero value,
+ * as in proto3; `present` is what has() answers.
+ */
+import type { BusEvent } from '../../wire/event.js';
+
+interface FieldOf<Type extends string, Value> {
+  readonly name: string;
+  readonly type: Type;
+  readonly read: (event: BusEvent) => Value;
+  readonly present: (event: BusEvent) => boolean;
+}
+
+export type BoolField = FieldOf<'bool', boolean>;
+export type StringField = FieldOf<'string', string>;
+/** Always a safe integer: within plus and minus 2^53 - 1. */
+export type IntField = FieldOf<'int', number>;
+/** Nanoseconds since 1970. */
+export type TimestampField = FieldOf<'timestamp', bigint>;
+export type ListField = FieldOf<'list(string)', readonly string[]>;
+/** The node's name: not in the event, but known to whoever compiles the filter. */
+export type HostField = { readonly name: 'host.name'; readonly type: 'string'; readonly host: true };
+export type Field = BoolField | StringField | IntField | TimestampField | ListField | HostField;
+
+const NO_STRINGS: readonly string[] = [];
+
+function text(name: string, get: (event: BusEvent) => string | undefined): StringField {
+  return { name, type: 'string', read: (e) => get(e) ?? '', present: (e) => (get(e) ?? '') !== '' };
+}
+
+function integer(name: string, get: (event: BusEvent) => number | undefined): IntField {
+  return { name, type: 'int', read: (e) => get(e) ?? 0, present: (e) => (get(e) ?? 0) !== 0 };
+}
+
+const ALL: readonly Field[] = [
+  text('event.type', (e) => e.type),
+  text('event.topic', (e) => e.topic),
+  { name: 'event.time', type: 'timestamp', read: (e) => e.wallNs, present: () => true },
+  integer('process.pid', (e) => e.process?.pid),
+  integer('process.parent_pid', (e) => e.process?.parentPid),
+  text('process.comm', (e) => e.process?.comm),
+  text('process.executable.path', (e) => e.process?.executable?.path),
+  text('process.executable.name', (e) => e.process?.executable?.name),
+  {
+    name: 'process.command_args',
+    type: 'list(string)',
+    read: (e) => e.process?.commandArgs ?? NO_STRINGS,
+    present: (e) => (e.process?.commandArgs ?? NO_STRINGS).length > 0,
+  },
+  {
+    name: 'process.command_args_missed',
+    type: 'bool',
+    read: (e) => e.process?.commandArgsMissed === true,
+    present: (e) => e.process?.commandArgsMissed === true,
+  },
+  text('process.working_directory', (e) => e.process?.workingDirectory),
+  // The only scalar with presence of its own: user 0 is root, not "unknown".
+  {
+    name: 'process.user.id',
+    type: 'int',
+    read: (e) => e.process?.user?.id ?? 0,
+    present: (e) => e.process?.user !== undefined,
+  },
+  {
+    name: 'process.creation_time',
+    type: 'timestamp',
+    read: (e) => e.process?.creationTimeNs ?? 0n,
+    present: (e) => e.process?.creationTimeNs !== undefined,
+  },
+  text('process.cgroup.path', (e) => e.process?.cgroup?.path),
+  integer('process.thread_id', (e) => e.process?.threadId),
+  text('process.previous_comm', (e) => e.process?.previousComm),
+  text('container.id', (e) => e.container?.id),
+  { name: 'host.name', type: 'string', host: true },
+  text('network.type', (e) => e.network?.type),
+  text('network.transport', (e) => e.network?.transport),
+  text('network.local.address', (e) => e.network?.local.address),
+  integer('network.local.port', (e) => e.network?.local.port),
+  text('network.peer.address', (e) => e.network?.peer.address),
+  integer('network.peer.port', (e) => e.network?.peer.port),
+  integer('signal.number', (e) => e.signal?.number),
+  text('signal.name', (e) => e.signal?.name),
+  integer('signal.target_pid', (e) => e.signal?.targetPid),
+  text('signal.target_comm', (e) => e.signal?.targetComm),
+  integer('signal.code', (e) => e.signal?.code),
+  integer('signal.result', (e) => e.signal?.result),
+  text('notice.reason', (e) => e.notice?.reason),
+  text('notice.message', (e) => e.notice?.message),
+  integer('notice.lost', (e) => e.notice?.lost),
+  text('notice.source', (e) => e.notice?.source),
+];
+
+/** By full name. A Map, so that `__proto__` and its like are unknown names and no more. */
+export const FIELDS: ReadonlyMap<string, Field> = new Map(ALL.map((field) => [field.name, field]));
+
+/** Names of messages that can be asked for with has(), as far as they can be absent. */
+export const GROUPS: ReadonlyMap<string, (event: BusEvent) => boolean> = new Map([
+  ['process.executable', (e: BusEvent) => e.process?.executable !== undefined],
+  ['process.user', (e: BusEvent) => e.process?.user !== undefined],
+  ['process.cgroup', (e: BusEvent) => e.process?.cgroup !== undefined],
+  ['network.local', (e: BusEvent) => e.network !== undefined],
+  ['network.peer', (e: BusEvent) => e.network !== undefined],
+]);
+
+/** First parts of field names: `process`, `network`, ... */
+export const ROOTS: ReadonlySet<string> = new Set(ALL.map((field) => field.name.slice(0, field.name.indexOf('.'))));

@@ -1,0 +1,33 @@
+/** What a subscription's stream brings, as a closed union. */
+import type { BackplaneError } from '../errors.js';
+import type {
+  Accepted,
+  Coverage,
+  EventBatchMessage,
+  Gap__Output as Gap,
+  SubscribeResponse__Output as SubscribeResponse,
+} from '../wire/messages.js';
+
+export type NodeStatus = NonNullable<SubscribeResponse['nodeStatus']>;
+type Watermark = NonNullable<SubscribeResponse['watermark']>;
+
+export type SubscribeItem =
+  | { readonly kind: 'accepted'; readonly accepted: Accepted }
+  | { readonly kind: 'events'; readonly batch: EventBatchMessage }
+  | { readonly kind: 'gap'; readonly gap: Gap }
+  | { readonly kind: 'node_status'; readonly status: NodeStatus }
+  | { readonly kind: 'watermark'; readonly watermark: Watermark }
+  | { readonly kind: 'coverage'; readonly coverage: Coverage }
+  /** The stream broke, for this cause, and is being resumed; without a cause: it goes on, at this broker. */
+  | { readonly kind: 'link'; readonly broker: string; readonly cause: BackplaneError | undefined };
+
+/** Undefined for what a newer broker says and this client does not know. */
+export function subscribeItem(response: SubscribeResponse): SubscribeItem | undefined {
+  if (response.events) return { kind: 'events', batch: response.events };
+  if (response.accepted) return { kind: 'accepted', accepted: response.accepted };
+  if (response.gap) return { kind: 'gap', gap: response.gap };
+  if (response.nodeStatus) return { kind: 'node_status', status: response.nodeStatus };
+  if (response.watermark) return { kind: 'watermark', watermark: response.watermark };
+  if (response.coverage) return { kind: 'coverage', coverage: response.coverage };
+  return undefined;
+}

@@ -1,0 +1,122 @@
+/**
+ * Messages as others see them: the generated types, the codecs of those that
+ * the broker encodes and decodes itself, and conversions of times and
+ * positions between the wire's objects (decimal strings) and ours (bigint
+ * nanoseconds).
+ */
+import { BackplaneError } from '../errors.js';
+import type { ControlRequest__Output } from './gen/backplane/v1/ControlRequest.js';
+import type { ControlResponse } from './gen/backplane/v1/ControlResponse.js';
+import type { Event__Output } from './gen/backplane/v1/Event.js';
+import type { EventBatch__Output } from './gen/backplane/v1/EventBatch.js';
+import type { ExplainRequest__Output } from './gen/backplane/v1/ExplainRequest.js';
+import type { ExplainResponse } from './gen/backplane/v1/ExplainResponse.js';
+import type { GetStatusResponse } from './gen/backplane/v1/GetStatusResponse.js';
+import type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
+import type { ListNodesResponse } from './gen/backplane/v1/ListNodesResponse.js';
+import type { ListSubscriptionsResponse } from './gen/backplane/v1/ListSubscriptionsResponse.js';
+import type { ListTopicsResponse } from './gen/backplane/v1/ListTopicsResponse.js';
+import type { Position__Output } from './gen/backplane/v1/Position.js';
+import type { SubscribeRequest__Output } from './gen/backplane/v1/SubscribeRequest.js';
+import type { SubscribeResponse, SubscribeResponse__Output } from './gen/backplane/v1/SubscribeResponse.js';
+import type { Timestamp__Output } from './gen/google/protobuf/Timestamp.js';
+import type { Position } from './position.js';
+import { messageCodec } from './schema.js';
+
+export type { Accepted__Output as Accepted } from './gen/backplane/v1/Accepted.js';
+export type { BackplaneClient } from './gen/backplane/v1/Backplane.js';
+export type { ControlRequest, ControlRequest__Output } from './gen/backplane/v1/ControlRequest.js';
+export type { ControlResponse, ControlResponse__Output } from './gen/backplane/v1/ControlResponse.js';
+export type { Coverage__Output as Coverage } from './gen/backplane/v1/Coverage.js';
+export type { Event__Output as EventMessage } from './gen/backplane/v1/Event.js';
+export type { EventBatch__Output as EventBatchMessage } from './gen/backplane/v1/EventBatch.js';
+export type { ExplainResponse, ExplainResponse__Output } from './gen/backplane/v1/ExplainResponse.js';
+export type { Gap, Gap__Output } from './gen/backplane/v1/Gap.js';
+export type { GetStatusResponse, GetStatusResponse__Output } from './gen/backplane/v1/GetStatusResponse.js';
+export type { Hello, Hello__Output } from './gen/backplane/v1/Hello.js';
+export type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
+export type { HistoryQuery, HistoryQuery__Output } from './gen/backplane/v1/HistoryQuery.js';
+export type { Interest, Interest__Output } from './gen/backplane/v1/Interest.js';
+export type { InterestAck__Output } from './gen/backplane/v1/InterestAck.js';
+export type { ListNodesResponse, ListNodesResponse__Output } from './gen/backplane/v1/ListNodesResponse.js';
+export type {
+  ListSubscriptionsResponse,
+  ListSubscriptionsResponse__Output,
+} from './gen/backplane/v1/ListSubscriptionsResponse.js';
+export type { ListTopicsResponse, ListTopicsResponse__Output } from './gen/backplane/v1/ListTopicsResponse.js';
+export type { Node, Node__Output } from './gen/backplane/v1/Node.js';
+export type { NodeCoverage } from './gen/backplane/v1/NodeCoverage.js';
+export type { NodeReport, NodeReport__Output } from './gen/backplane/v1/NodeReport.js';
+export type { Plan } from './gen/backplane/v1/Plan.js';
+export type { Predicate as PredicateMessage, Predicate__Output } from './gen/backplane/v1/Predicate.js';
+export type { SubscribeRequest, SubscribeRequest__Output } from './gen/backplane/v1/SubscribeRequest.js';
+export type { SubscribeResponse, SubscribeResponse__Output } from './gen/backplane/v1/SubscribeResponse.js';
+export type { Welcome__Output } from './gen/backplane/v1/Welcome.js';
+
+type Empty = Record<string, never>;
+
+export const controlRequestCodec = messageCodec<object, ControlRequest__Output>('ControlRequest');
+export const controlResponseCodec = messageCodec<ControlResponse, unknown>('ControlResponse');
+export const historyEndCodec = messageCodec<HistoryEnd, HistoryEnd__Output>('HistoryEnd');
+export const subscribeRequestCodec = messageCodec<object, SubscribeRequest__Output>('SubscribeRequest');
+export const subscribeResponseCodec = messageCodec<SubscribeResponse, SubscribeResponse__Output>('SubscribeResponse');
+export const eventBatchCodec = messageCodec<object, EventBatch__Output>('EventBatch');
+export const eventCodec = messageCodec<object, Event__Output>('Event');
+export const explainRequestCodec = messageCodec<object, ExplainRequest__Output>('ExplainRequest');
+export const explainResponseCodec = messageCodec<ExplainResponse, unknown>('ExplainResponse');
+export const listNodesResponseCodec = messageCodec<ListNodesResponse, unknown>('ListNodesResponse');
+export const listTopicsResponseCodec = messageCodec<ListTopicsResponse, unknown>('ListTopicsResponse');
+export const listSubscriptionsResponseCodec = messageCodec<ListSubscriptionsResponse, unknown>(
+  'ListSubscriptionsResponse',
+);
+export const getStatusResponseCodec = messageCodec<GetStatusResponse, unknown>('GetStatusResponse');
+export const emptyCodec = messageCodec<Empty, Empty>('LiveResponse');
+
+const NS_PER_S = 1_000_000_000n;
+/** 9999-12-31T23:59:59Z, the last second a Timestamp may name. */
+const SECONDS_MAX = 253_402_300_799n;
+
+export interface TimestampFields {
+  readonly seconds: string;
+  readonly nanos: number;
+}
+
+/** Wall nanoseconds since 1970. Throws invalid_argument outside 1970 to 9999. */
+export function timestampToNs(field: string, timestamp: Timestamp__Output): bigint {
+  const seconds = BigInt(timestamp.seconds);
+  const { nanos } = timestamp;
+  if (seconds < 0n || seconds > SECONDS_MAX || nanos < 0 || nanos > 999_999_999) {
+    throw new BackplaneError(
+      'invalid_argument',
+      `${field} must be a time from 1970 to 9999, got ${seconds} s and ${nanos} ns`,
+    );
+  }
+  return seconds * NS_PER_S + BigInt(nanos);
+}
+
+export function nsToTimestamp(wallNs: bigint): TimestampFields {
+  return { seconds: (wallNs / NS_PER_S).toString(), nanos: Number(wallNs % NS_PER_S) };
+}
+
+/** Throws invalid_argument when the epoch exceeds 2^53 or the lane 65535. */
+export function positionFromMessage(field: string, position: Position__Output): Position {
+  const epoch = Number(position.epoch);
+  if (!Number.isSafeInteger(epoch)) {
+    throw new BackplaneError('invalid_argument', `${field}.epoch must be below 2^53, got ${position.epoch}`);
+  }
+  if (position.lane > 0xffff) {
+    throw new BackplaneError('invalid_argument', `${field}.lane must be at most 65535, got ${position.lane}`);
+  }
+  return { epoch, timeNs: BigInt(position.timeNs), lane: position.lane, tie: position.tie };
+}
+
+export interface PositionFields {
+  readonly epoch: string;
+  readonly timeNs: string;
+  readonly lane: number;
+  readonly tie: number;
+}
+
+export function positionToMessage(p: Position): PositionFields {
+  return { epoch: String(p.epoch), timeNs: p.timeNs.toString(), lane: p.lane, tie: p.tie };
+}
