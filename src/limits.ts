@@ -116,9 +116,12 @@ export const KERNEL_BUFFER_BYTES_PER_CPU = 4 * MiB;
 /** The exec lane's own buffer: some thousand execs. */
 export const EXEC_BUFFER_BYTES_PER_CPU = 256 * KiB;
 /** Threads that wait for execs, one per CPU; machines with more CPUs poll. */
-export const EXEC_WORKERS_MAX = 8;
+export const EXEC_WORKERS_MAX = 4;
 /** Exec records on their way from the lane's workers to the agent, by their strings. */
 export const EXEC_QUEUE_BYTES_MAX = 4 * MiB;
+/** The synthetic source, so that it neither hangs the agent after a stall nor outruns its page writer. */
+export const SYNTHETIC_EVENTS_PER_SECOND_MAX = 5_000_000;
+export const SYNTHETIC_EVENTS_PER_DRAIN_MAX = 100_000;
 /** One CPU's pages of a capture given to `decode`. */
 export const CAPTURE_BYTES_MAX = 256 * MiB;
 
@@ -174,9 +177,6 @@ export const CONFIG_BYTES_MAX = 256 * KiB;
 export const BROKERS_MAX = 16;
 /** How long a client waits for a broker's first answer. */
 export const CLIENT_ANSWER_MS = 10_000;
-/** A lost broker is tried again after this, doubling, with jitter. */
-export const RECONNECT_MS_MIN = 100;
-export const RECONNECT_MS_MAX = 2_000;
 /** Processes whose names the command line remembers, and an event's arguments on one of its lines, in characters. */
 export const SHOWN_PROCESSES_MAX = 4096;
 export const NODES_SHOWN_MAX = 4096;

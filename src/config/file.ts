@@ -3,7 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import { BackplaneError } from '../errors.js';
 import * as limits from '../limits.js';
-import { nearestName } from './nearest-name.js';
+import { suggestion } from '../subscriptions/nearest.js';
 import { SETTING_KEYS, SETTINGS, type SettingKey } from './settings.js';
 
 type Refuse = (reason: string) => BackplaneError;
@@ -31,8 +31,7 @@ function flatten(value: unknown, path: string, into: Record<string, string>, ref
     return;
   }
   if (path !== '' && !SETTING_KEYS.some((key) => key.startsWith(`${path}.`))) {
-    const nearest = nearestName(path, SETTING_KEYS);
-    throw refuse(`unknown key ${JSON.stringify(path)}${nearest === undefined ? '' : `, did you mean ${nearest}?`}`);
+    throw refuse(`unknown key ${JSON.stringify(path)}${suggestion(path, SETTING_KEYS)}`);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw refuse(`${path === '' ? 'the file' : path} must hold keys`);

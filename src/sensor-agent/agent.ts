@@ -78,6 +78,8 @@ export class Agent {
   #degraded: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #due = { clockMs: 0, lossMs: 0, reportMs: 0, syncMs: 0 };
+  /** process.hrtime when the timeline's clock was read. */
+  #clockReadNs = 0n;
   #syncing = false;
   #stopped: Promise<void> | undefined;
 
@@ -110,11 +112,12 @@ export class Agent {
     this.#source = source;
     this.#degraded = [fallback, source.degraded].filter(Boolean).join('; ') || undefined;
     this.#recorder.begin(this.#origin(notes.some(({ reason }) => reason === 'instance_adopted')), source.clock());
+    this.#clockReadNs = process.hrtime.bigint();
     const message = `recording ${source.formats.all().length} trace events from ${source.name}`;
     this.#notice('host.start', notes.at(-1)?.reason ?? 'started', [message, ...notes.map((note) => note.message)].join('; '));
     if (this.#degraded) this.#notice('host.degraded', 'blind', this.#degraded);
     this.#collect();
-    if (source.name !== 'synthetic') this.#recorder.snapshot(new ProcessReader().scan());
+    if (source.name !== 'synthetic') this.#recorder.snapshot([...new ProcessReader().scan()]);
     this.#history = undefined;
     this.#uplink = new Uplink({
       brokers: options.brokers,
@@ -204,7 +207,7 @@ export class Agent {
     }
     if (nowMs - due.clockMs >= CLOCK_INTERVAL_MS) {
       due.clockMs = nowMs;
-      this.#recorder.setClock(this.#source.clock());
+      this.#setClock();
       this.#recorder.log.enforceRetention();
     }
     if (nowMs - due.reportMs >= NODE_REPORT_INTERVAL_MS) {
@@ -215,6 +218,11 @@ export class Agent {
       due.syncMs = nowMs;
       this.#sync();
     }
+  }
+
+  #setClock(): void {
+    this.#recorder.setClock(this.#source.clock());
+    this.#clockReadNs = process.hrtime.bigint();
   }
 
   /** Against power loss only: what a killed agent wrote is in the page cache. */
@@ -231,8 +239,7 @@ export class Agent {
   }
 
   #nowNs(): bigint {
-    const { clock } = this.#recorder.timeline;
-    return clock.bootNs + (BigInt(Date.now()) * 1_000_000n - clock.wallNs);
+    return this.#recorder.timeline.clock.bootNs + (process.hrtime.bigint() - this.#clockReadNs);
   }
 
   #notice(type: 'host.start' | 'host.stop' | 'host.degraded', reason: string, message: string): void {

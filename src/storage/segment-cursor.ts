@@ -56,14 +56,18 @@ export class SegmentCursor {
   #smallFills = 0;
   #unreadable: string | undefined;
 
-  /** Stands at `from`, an ordinal of this segment, or at its end. */
+  /**
+   * Stands at `from`, an ordinal of this segment, or at its end. While a
+   * segment is first read, its end is not known: then `ordinalEnd` bounds it.
+   */
   constructor(
     readonly segment: Segment,
     from: number,
+    private readonly ordinalEnd?: number,
   ) {
     this.#from = from;
     const mark = segment.index.seek(from);
-    if (from === segment.nextOrdinal && !segment.sealed) {
+    if (from === segment.nextOrdinal && !segment.sealed && ordinalEnd === undefined) {
       this.offset = segment.bytes;
       this.#expected = from;
     } else {
@@ -110,8 +114,12 @@ export class SegmentCursor {
   }
 
   #end(): DamageItem | undefined {
-    const { sealed, nextOrdinal } = this.segment;
-    return sealed && this.#expected < nextOrdinal ? this.#missing(nextOrdinal) : undefined;
+    const end = this.#ordinalEnd;
+    return this.segment.sealed && this.#expected < end ? this.#missing(end) : undefined;
+  }
+
+  get #ordinalEnd(): number {
+    return this.ordinalEnd ?? this.segment.nextOrdinal;
   }
 
   #missing(ordinalTo: number): DamageItem {
@@ -125,7 +133,7 @@ export class SegmentCursor {
     const from = this.offset;
     const ordinalFrom = this.#expected;
     let at = from;
-    let ordinalTo = this.segment.nextOrdinal;
+    let ordinalTo = this.#ordinalEnd;
     for (;;) {
       at = this.#findMarker(at + 1, limit);
       if (at >= limit) break;
@@ -165,7 +173,7 @@ export class SegmentCursor {
     const { salt } = this.segment.key;
     const header = decodeRecordHeader(this.#buffer, at - this.#start, salt);
     if (header === undefined || header.length > RECORD_BYTES_MAX) return 'no record';
-    if (header.ordinal < this.#expected || header.ordinal >= this.segment.nextOrdinal) return 'record out of order';
+    if (header.ordinal < this.#expected || header.ordinal >= this.#ordinalEnd) return 'record out of order';
     const size = RECORD_HEADER_BYTES + header.length;
     if (at + size > limit) return 'cut record';
     if (this.#load(at, size, limit) < size) return this.#unreadable ?? 'file cut';

@@ -4,8 +4,8 @@
  *
  *   Mask := path (',' path)*     path := name ('.' name)*
  */
-import { nearestName } from '../../config/nearest-name.js';
 import { BackplaneError } from '../../errors.js';
+import { suggestion } from '../../subscriptions/nearest.js';
 
 /** Every leaf of backplane.v1.Event in its JSON form; raw.fields has names of its own below it. */
 export const EVENT_FIELDS: readonly string[] = [
@@ -36,8 +36,7 @@ export function parseFieldMask(text: string): FieldMask {
     const path = camelPath(given.trim());
     const known = EVENT_FIELDS.some((leaf) => leaf === path || leaf.startsWith(`${path}.`));
     if (known || /^raw\.fields\.[^.]+$/.test(path)) return path.split('.');
-    const nearest = nearestName(path, EVENT_FIELDS);
-    const mend = nearest === undefined ? '' : `, did you mean ${nearest}?`;
+    const mend = suggestion(path, EVENT_FIELDS);
     throw new BackplaneError('invalid_argument', `--field-mask: unknown field ${JSON.stringify(given.trim())}${mend}`);
   });
 }

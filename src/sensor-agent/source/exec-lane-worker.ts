@@ -3,20 +3,32 @@
  * once. Loads as little as it can: every import costs resident memory per CPU
  * and the time to the first exec.
  */
+import { closeSync, constants, openSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
-import { EXEC_QUEUE_BYTES_MAX } from '../../limits.js';
-import { type ExecBatch, type ExecLaneTask, QUEUED, STOP } from './exec-lane-task.js';
+import { EXEC_QUEUE_BYTES_MAX, PAGE_HEADER_BYTES } from '../../limits.js';
+import { DESCRIPTORS, type ExecBatch, type ExecLaneTask, QUEUED, STOP } from './exec-lane-task.js';
 import { type ExecEvent, visitExec } from './exec-visit.js';
 import { ProcessReader } from './process-reader.js';
 import type { ExecRecord } from './source.js';
 import { compileDecoder } from './tracefs/decoder.js';
-import { readPage } from './tracefs/page-read.js';
 import { type LaneCursor, PageEntries, readPageHeader, scanPage, startCursor } from './tracefs/page.js';
+import { readPage } from './tracefs/page-read.js';
 
 /** How long a polling worker sleeps when no lane had anything. */
 const POLL_MS = 2;
-/** How long a full queue, or a read that did not block, is waited out. */
+/** How long a full queue, or a file whose reads do not block, is waited out. */
 const PAUSE_MS = 10;
+/**
+ * A blocking read gives 0 once in a while, when an event comes just between
+ * the kernel's look and its wait. But when this process spawns a child, the
+ * child's closing of its copy marks the open file itself as closed, and it
+ * never blocks again: then it is opened anew.
+ */
+const EMPTY_READS_MAX = 3;
+/** Reopened this often without finding anything: it is not that. */
+const REOPENS_MAX = 16;
+
+const WARM_UP_VISITS = 20;
 
 const task = workerData as ExecLaneTask;
 const state = new Int32Array(task.state);
@@ -30,27 +42,66 @@ const reader = new ProcessReader();
 // Processes that are gone are the rule here, and a stack trace costs more than the visit.
 Error.stackTraceLimit = 0;
 
-while (Atomics.load(state, STOP) === 0) {
-  if (Atomics.load(state, QUEUED) > EXEC_QUEUE_BYTES_MAX) {
-    Atomics.wait(state, STOP, 0, PAUSE_MS);
-    continue;
+// The first visits would take a millisecond each, and the first processes be gone.
+for (let visit = 0; visit < WARM_UP_VISITS; visit++) reader.snapshot(process.pid);
+for (const { lane, path } of task.lanes) open(lane, path);
+if (task.blocking) runBlocking();
+else runPolling();
+for (const { lane } of task.lanes) close(Atomics.exchange(state, DESCRIPTORS + lane, -1));
+
+function runBlocking(): void {
+  const { lane, path } = task.lanes[0]!;
+  let emptyReads = 0;
+  while (Atomics.load(state, STOP) === 0) {
+    if (queueFull()) continue;
+    if (visitLane(lane)) {
+      emptyReads = 0;
+      continue;
+    }
+    if (++emptyReads % EMPTY_READS_MAX !== 0) continue;
+    if (emptyReads >= EMPTY_READS_MAX * REOPENS_MAX) Atomics.wait(state, STOP, 0, PAUSE_MS);
+    open(lane, path);
   }
-  let found = false;
-  for (const { lane, fd } of task.lanes) found = visitLane(lane, fd) || found;
-  if (!found) Atomics.wait(state, STOP, 0, task.blocking ? PAUSE_MS : POLL_MS);
+}
+
+function runPolling(): void {
+  while (Atomics.load(state, STOP) === 0) {
+    if (queueFull()) continue;
+    let found = false;
+    for (const { lane } of task.lanes) found = visitLane(lane) || found;
+    if (!found) Atomics.wait(state, STOP, 0, POLL_MS);
+  }
+}
+
+/** Waits a little while the main thread has too much to take; the kernel's buffer keeps what comes. */
+function queueFull(): boolean {
+  if (Atomics.load(state, QUEUED) <= EXEC_QUEUE_BYTES_MAX) return false;
+  Atomics.wait(state, STOP, 0, PAUSE_MS);
+  return true;
+}
+
+/** Opens a lane's file, in place of the one that is open. */
+function open(lane: number, path: string): void {
+  const fd = openSync(path, constants.O_RDONLY | (task.blocking ? 0 : constants.O_NONBLOCK));
+  // The main thread looks here after it has set STOP, and we look at STOP after this: one of us closes it.
+  close(Atomics.exchange(state, DESCRIPTORS + lane, fd));
+}
+
+function close(fd: number): void {
+  if (fd >= 0) closeSync(fd);
 }
 
 /** Reads one page of a lane; false when there was none. */
-function visitLane(lane: number, fd: number): boolean {
+function visitLane(lane: number): boolean {
   let length: number;
   try {
-    length = readPage(fd, page);
+    length = readPage(Atomics.load(state, DESCRIPTORS + lane), page);
   } catch (cause) {
     // The main thread closed it to stop us.
     if (Atomics.load(state, STOP) !== 0) return false;
     throw cause;
   }
-  if (length < 16 || Atomics.load(state, STOP) !== 0) return false;
+  if (length < PAGE_HEADER_BYTES || Atomics.load(state, STOP) !== 0) return false;
   const bytes = page.subarray(0, length);
   const { lost, lostUnknown } = readPageHeader(bytes);
   scanPage(bytes, wanted, cursors.get(lane)!, entries);

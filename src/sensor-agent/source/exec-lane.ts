@@ -9,7 +9,7 @@ import { closeSync, openSync } from 'node:fs';
 import { release } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { EXEC_BUFFER_BYTES_PER_CPU, EXEC_WORKERS_MAX, KiB } from '../../limits.js';
-import { type ExecBatch, type ExecLaneTask, QUEUED, STATE_BYTES, STOP } from './exec-lane-task.js';
+import { DESCRIPTORS, type ExecBatch, type ExecLaneTask, QUEUED, STOP } from './exec-lane-task.js';
 import type { SourceSink } from './source.js';
 import { parseFormat } from './tracefs/format.js';
 import { TraceInstance } from './tracefs/instance.js';
@@ -23,8 +23,7 @@ const STOP_MS_MAX = 2000;
 export class ExecLane {
   readonly #instance: TraceInstance;
   readonly #workers: Worker[] = [];
-  readonly #state = new Int32Array(new SharedArrayBuffer(STATE_BYTES));
-  #descriptors: number[] = [];
+  readonly #state: Int32Array<SharedArrayBuffer>;
   #lost = 0;
   #lostUnknown = false;
   #notedMs = 0;
@@ -42,8 +41,11 @@ export class ExecLane {
       events: [EVENT],
       wakeAtOnce: true,
     });
+    const lanes = this.#instance.lanes();
+    this.#state = new Int32Array(new SharedArrayBuffer(4 * (DESCRIPTORS + lanes[lanes.length - 1]! + 1))).fill(-1);
+    this.#state.fill(0, 0, DESCRIPTORS);
     try {
-      this.#start();
+      this.#start(lanes);
     } catch (cause) {
       this.stopSync();
       throw cause;
@@ -72,20 +74,14 @@ export class ExecLane {
     this.#instance.removeSync();
   }
 
-  #start(): void {
+  #start(cpus: readonly number[]): void {
     const format = parseFormat(EVENT, this.#instance.formatText(EVENT));
-    const lanes = this.#instance.lanes();
-    const blocking = lanes.length <= EXEC_WORKERS_MAX && releasesReaders(release());
-    const opened = lanes.map((lane) => {
-      const fd = this.#instance.openPages(lane, blocking);
-      this.#descriptors.push(fd);
-      return { lane, fd };
-    });
+    const blocking = cpus.length <= EXEC_WORKERS_MAX && releasesReaders(release());
+    const lanes = cpus.map((lane) => ({ lane, path: this.#instance.pagesPath(lane) }));
     const pageBytes = this.#instance.subBufferBytes;
-    const state = this.#state.buffer as SharedArrayBuffer;
-    const common = { blocking, pageBytes, eventId: format.id, fields: format.fields, state };
-    if (!blocking) this.#spawn({ ...common, lanes: opened });
-    else for (const lane of opened) this.#spawn({ ...common, lanes: [lane] });
+    const common = { blocking, pageBytes, eventId: format.id, fields: format.fields, state: this.#state.buffer };
+    if (!blocking) this.#spawn({ ...common, lanes });
+    else for (const lane of lanes) this.#spawn({ ...common, lanes: [lane] });
   }
 
   #spawn(task: ExecLaneTask): void {
@@ -93,6 +89,8 @@ export class ExecLane {
       workerData: task,
       execArgv: [],
       env: {},
+      // Descriptors are closed by whoever exchanges them (see ExecLaneTask), never by number at a thread's end.
+      trackUnmanagedFds: false,
       resourceLimits: { maxOldGenerationSizeMb: 24, maxYoungGenerationSizeMb: 2, stackSizeMb: 1 },
     });
     worker.on('message', (batch: ExecBatch) => this.#take(batch));
@@ -129,12 +127,14 @@ export class ExecLane {
   #release(): number[] {
     Atomics.store(this.#state, STOP, 1);
     Atomics.notify(this.#state, STOP);
-    const closing = this.#descriptors;
-    this.#descriptors = [];
-    return closing.map((fd) => {
+    const plugs: number[] = [];
+    for (let at = DESCRIPTORS; at < this.#state.length; at++) {
+      const fd = Atomics.exchange(this.#state, at, -1);
+      if (fd < 0) continue;
       closeSync(fd);
-      return openSync('/dev/null', 'r');
-    });
+      plugs.push(openSync('/dev/null', 'r'));
+    }
+    return plugs;
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * A checked filter: a closed union, typed, free of syntax. What later stages
  * (closures, kernel filter text, raw predicates, explanations) compile from.
- * Every node has the type of its value; `column` is for messages only.
+ * Every node has the type of its value.
  */
 import type { BusEvent } from '../../wire/event.js';
 import type { AddressBlock } from './cidr.js';

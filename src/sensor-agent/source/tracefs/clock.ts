@@ -6,8 +6,10 @@
 import { readFileSync } from 'node:fs';
 import type { ClockPair } from '../source.js';
 
-/** No suspend is shorter; smaller differences are the reading's own. */
-const SUSPEND_NS_MIN = 2_000_000n;
+/** No suspend is shorter; smaller differences are the reading's own (uptimeNow gives steps of 10 ms). */
+const SUSPEND_NS_MIN = 25_000_000n;
+/** A reading that took longer says nothing. */
+const READING_NS_MAX = 5_000_000n;
 /** How far apart two readings around a tick of the wall clock may be, and how many ticks are tried. */
 const EDGE_NS_MAX = 20_000n;
 const EDGE_TRIES = 4;
@@ -30,7 +32,7 @@ export class TraceClock {
     const before = process.hrtime.bigint();
     const now = this.readNow();
     const after = process.hrtime.bigint();
-    if (now === undefined || after - before > SUSPEND_NS_MIN) return;
+    if (now === undefined || after - before > READING_NS_MAX) return;
     const suspended = now - (before + after) / 2n;
     const change = suspended - this.#suspendedNs;
     if (change > SUSPEND_NS_MIN || change < -SUSPEND_NS_MIN) this.#suspendedNs = suspended;

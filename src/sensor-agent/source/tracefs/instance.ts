@@ -74,10 +74,13 @@ export class TraceInstance {
     return names.map((name) => Number(name.slice(3))).sort((a, b) => a - b);
   }
 
-  /** Opens a CPU's pages for reading. */
-  openPages(lane: number, blocking: boolean): number {
-    const flags = constants.O_RDONLY | (blocking ? 0 : constants.O_NONBLOCK);
-    return openSync(join(this.path, 'per_cpu', `cpu${lane}`, 'trace_pipe_raw'), flags);
+  /** Opens a CPU's pages for reading without blocking. */
+  openPages(lane: number): number {
+    return openSync(this.pagesPath(lane), constants.O_RDONLY | constants.O_NONBLOCK);
+  }
+
+  pagesPath(lane: number): string {
+    return join(this.path, 'per_cpu', `cpu${lane}`, 'trace_pipe_raw');
   }
 
   formatText(event: string): string {

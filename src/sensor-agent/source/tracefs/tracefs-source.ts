@@ -122,7 +122,7 @@ export class TracefsSource implements Source {
     this.lanes = lanes[lanes.length - 1]! + 1;
     this.pageBytesMax = instance.subBufferBytes;
     const clock = new TraceClock(() => statsNow(instance.statsPath(lanes[0]!)));
-    const descriptors = new Map(lanes.map((lane) => [lane, instance.openPages(lane, false)]));
+    const descriptors = new Map(lanes.map((lane) => [lane, instance.openPages(lane)]));
     const drain = new PageDrain(descriptors, instance.subBufferBytes, () => clock.nowNs());
     return { sink, instance, drain, clock, execLane: undefined, malformedPages: 0 };
   }

@@ -1,0 +1,36 @@
+/** What nodes, topics, subscriptions and status share: ask a broker once, print a table or JSON. */
+import { type Command, Option } from 'commander';
+import { Client } from '../subscriptions/client.js';
+import { protoJson } from './render/proto-json.js';
+import { Screen } from './screen.js';
+import { addSettingFlags, commandConfig } from './setting-flags.js';
+
+export interface List<Answer extends object> {
+  readonly ask: (client: Client) => Promise<Answer>;
+  /** The answer for people: lines of safe text. */
+  readonly text: (answer: Answer, nowNs: bigint) => string;
+  /** The answer's items, one JSON line each; undefined: the answer itself is the one line. */
+  readonly items?: (answer: Answer) => readonly object[];
+}
+
+export function defineList<Answer extends object>(command: Command, list: List<Answer>): void {
+  command.addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'));
+  addSettingFlags(command, ['brokers']);
+  command.action(async () => {
+    const config = commandConfig(command, ['brokers']);
+    const client = new Client(config.settings.brokers);
+    try {
+      const answer = await list.ask(client);
+      const screen = new Screen(process.stdout, process.stderr);
+      const json = command.opts<{ output: string }>().output === 'json';
+      await screen.print(json ? jsonLines(list, answer) : list.text(answer, BigInt(Date.now()) * 1_000_000n));
+    } finally {
+      client.close();
+    }
+  });
+}
+
+function jsonLines<Answer extends object>(list: List<Answer>, answer: Answer): string {
+  const items = list.items?.(answer) ?? [answer];
+  return items.map((item) => `${JSON.stringify(protoJson(item))}\n`).join('');
+}

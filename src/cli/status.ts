@@ -1,0 +1,28 @@
+/** `backplane status`: one broker's state, a line per fact. */
+import type { Command } from 'commander';
+import { timestampNs } from '../subscriptions/timestamp.js';
+import type { GetStatusResponse__Output } from '../wire/messages.js';
+import { defineList } from './list.js';
+import { compactBytes } from './render/bytes.js';
+import { safeText } from './render/text.js';
+import { agoText } from './render/time.js';
+
+export function define(command: Command): void {
+  defineList(command, { ask: (client) => client.getStatus(), text: statusText });
+}
+
+export function statusText(answer: GetStatusResponse__Output, nowNs: bigint): string {
+  const facts: readonly (readonly [string, string])[] = [
+    ['version', answer.version],
+    ['running for', answer.started ? agoText(timestampNs(answer.started), nowNs) : '-'],
+    ['nodes', String(answer.nodes)],
+    ['subscriptions', String(answer.subscriptions)],
+    ['log', compactBytes(answer.logBytes)],
+    ['ingested', `${answer.eventsIngested} events in ${answer.framesIngested} frames`],
+    ['delivered', `${answer.eventsDelivered} events`],
+    ['data directory', answer.dataDir],
+    ['gRPC', answer.grpcListen],
+    ['HTTP', answer.httpListen],
+  ];
+  return facts.map(([name, value]) => `${`${name}:`.padEnd(16)} ${safeText(value)}\n`).join('');
+}

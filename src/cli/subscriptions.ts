@@ -1,0 +1,46 @@
+/** `backplane subscriptions`: who is subscribed to what, and how far behind. */
+import type { Command } from 'commander';
+import { timestampNs } from '../subscriptions/timestamp.js';
+import type { ListSubscriptionsResponse__Output } from '../wire/messages.js';
+import { defineList } from './list.js';
+import { compactBytes } from './render/bytes.js';
+import { tableText } from './render/columns.js';
+import { safeText } from './render/text.js';
+import { agoText } from './render/time.js';
+
+export function define(command: Command): void {
+  defineList(command, {
+    ask: (client) => client.listSubscriptions(),
+    items: (answer) => answer.subscriptions,
+    text: subscriptionsText,
+  });
+}
+
+export function subscriptionsText(answer: ListSubscriptionsResponse__Output, nowNs: bigint): string {
+  if (answer.subscriptions.length === 0) return 'nobody is subscribed: try "backplane observe --follow"\n';
+  const rows = answer.subscriptions.map((subscription) => [
+    safeText(subscription.id),
+    safeText(subscription.client) || '-',
+    safeText(subscription.phase),
+    subscription.started ? agoText(timestampNs(subscription.started), nowNs) : '-',
+    subscription.eventsDelivered,
+    compactBytes(subscription.bytesDelivered),
+    subscription.lagFrames,
+    safeText(subscription.topics.join(',')) || '(every topic)',
+    safeText(subscription.filter) || '(every event)',
+  ]);
+  return tableText(
+    [
+      { title: 'ID' },
+      { title: 'CLIENT' },
+      { title: 'PHASE' },
+      { title: 'SINCE' },
+      { title: 'EVENTS', align: 'right' },
+      { title: 'SENT', align: 'right' },
+      { title: 'LAG', align: 'right' },
+      { title: 'TOPICS' },
+      { title: 'FILTER' },
+    ],
+    rows,
+  );
+}

@@ -1,0 +1,33 @@
+/** `backplane topics`: what can be subscribed to, and what the broker's log holds of it. */
+import type { Command } from 'commander';
+import type { ListTopicsResponse__Output } from '../wire/messages.js';
+import { defineList } from './list.js';
+import { compactBytes } from './render/bytes.js';
+import { tableText } from './render/columns.js';
+import { safeText } from './render/text.js';
+
+export function define(command: Command): void {
+  defineList(command, { ask: (client) => client.listTopics(), items: (answer) => answer.topics, text: topicsText });
+}
+
+export function topicsText(answer: ListTopicsResponse__Output): string {
+  const rows = answer.topics.map((topic) => [
+    safeText(topic.name),
+    String(topic.subscriptions),
+    topic.events,
+    compactBytes(topic.logBytes),
+    safeText(topic.description),
+    safeText(topic.eventTypes.join(' ')),
+  ]);
+  return tableText(
+    [
+      { title: 'TOPIC' },
+      { title: 'SUBSCRIPTIONS', align: 'right' },
+      { title: 'EVENTS', align: 'right' },
+      { title: 'LOG', align: 'right' },
+      { title: 'WHAT' },
+      { title: 'TYPES' },
+    ],
+    rows,
+  );
+}

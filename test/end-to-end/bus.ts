@@ -1,0 +1,151 @@
+/** Runs the real commands as processes of their own, on ports and directories of their own. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+
+/** An event as `observe -o json` prints it. */
+export interface EventLine {
+  readonly node: string;
+  readonly topic: string;
+  readonly type: string;
+  readonly time: string;
+  readonly position: { epoch: string; timeNs: string; lane?: number; tie?: number };
+  readonly process?: {
+    pid: number;
+    parentPid?: number;
+    comm?: string;
+    executable?: { path: string };
+    commandArgs?: string[];
+    commandArgsMissed?: boolean;
+    user?: { id: number };
+  };
+  readonly network?: { local: { address: string; port: number }; peer: { address: string; port: number } };
+  readonly notice?: { reason: string; message: string };
+}
+
+/** Why these tests cannot run here, or false. */
+export const cannotTrace: string | false =
+  process.getuid?.() === 0 && process.platform === 'linux' ? false : 'needs root on Linux with tracefs';
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** One command under test. */
+export class Command {
+  readonly child: ChildProcess;
+  stderr = '';
+  stdout = '';
+  readonly exited: Promise<number | null>;
+
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+    this.child = spawn(process.execPath, [MAIN, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, NO_COLOR: '1', ...env },
+    });
+    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+    });
+    this.exited = once(this.child, 'close').then(([code]) => code as number | null);
+  }
+
+  /** Waits until stdout has a line that matches. */
+  async says(pattern: RegExp, deadlineMs = 20_000): Promise<string> {
+    this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
+    });
+    const until = Date.now() + deadlineMs;
+    while (!pattern.test(this.stdout)) {
+      if (Date.now() > until || this.child.exitCode !== null) {
+        throw new Error(`no ${pattern} within ${deadlineMs} ms; stdout: ${this.stdout} stderr: ${this.stderr}`);
+      }
+      await sleep(20);
+    }
+    return this.stdout;
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill(signal);
+    return this.exited;
+  }
+}
+
+/** Lines of `observe -o json` as they come. */
+export class Observer extends Command {
+  readonly events: EventLine[] = [];
+
+  constructor(bus: { readonly grpc: string }, args: readonly string[]) {
+    super(['observe', '-o', 'json', ...args], { BACKPLANE_BROKERS: bus.grpc });
+    createInterface({ input: this.child.stdout! }).on('line', (line) => this.events.push(JSON.parse(line) as EventLine));
+  }
+
+  async sees(match: (event: EventLine) => boolean, deadlineMs = 10_000): Promise<EventLine> {
+    const until = Date.now() + deadlineMs;
+    for (;;) {
+      const found = this.events.find(match);
+      if (found) return found;
+      if (Date.now() > until || this.child.exitCode !== null) {
+        throw new Error(`not seen within ${deadlineMs} ms among ${this.events.length} events; stderr: ${this.stderr}`);
+      }
+      await sleep(10);
+    }
+  }
+}
+
+/** `backplane up` with a directory that outlives it. */
+export class Bus {
+  readonly dataDir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+  grpc = '';
+  http = '';
+  up!: Command;
+
+  static async start(env: NodeJS.ProcessEnv = {}): Promise<Bus> {
+    const bus = new Bus();
+    bus.grpc = `127.0.0.1:${await freePort()}`;
+    bus.http = `127.0.0.1:${await freePort()}`;
+    await bus.start(env);
+    return bus;
+  }
+
+  async start(env: NodeJS.ProcessEnv = {}): Promise<void> {
+    this.up = new Command(['up'], {
+      BACKPLANE_DATA_DIR: this.dataDir,
+      BACKPLANE_GRPC_LISTEN: this.grpc,
+      BACKPLANE_HTTP_LISTEN: this.http,
+      BACKPLANE_NODE_NAME: 'node-under-test',
+      BACKPLANE_LOG_LEVEL: 'warn',
+      ...env,
+    });
+    await this.up.says(/backplane observe/);
+  }
+
+  observe(...args: string[]): Observer {
+    return new Observer(this, args);
+  }
+
+  /** The agent's pid: the only child of `up`. */
+  async agentPid(): Promise<number> {
+    const { readFileSync } = await import('node:fs');
+    const children = readFileSync(`/proc/${this.up.child.pid}/task/${this.up.child.pid}/children`, 'utf8').trim();
+    return Number(children.split(' ')[0]);
+  }
+
+  async destroy(): Promise<void> {
+    await this.up.stop();
+    rmSync(this.dataDir, { recursive: true, force: true });
+  }
+}

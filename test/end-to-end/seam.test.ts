@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Bus, cannotTrace, type EventLine } from './bus.js';
+import { type KernelExec, KernelCount } from './kernel-count.js';
+
+const LOAD_SECONDS = 20;
+
+let bus: Bus;
+before(async () => {
+  if (!cannotTrace) bus = await Bus.start();
+});
+after(async () => {
+  if (!cannotTrace) await bus.destroy();
+});
+
+/** About 500 execs a second for so many seconds. */
+function load(seconds: number) {
+  const script = `end=$(( $(date +%s) + ${seconds} )); while [ $(date +%s) -lt $end ]; do
+    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23; do /bin/true $i; done; sleep 0.03; done`;
+  const child = spawn('/bin/sh', ['-c', script], { stdio: 'ignore' });
+  return new Promise<void>((resolve) => child.on('close', () => resolve()));
+}
+
+function inOrder(events: readonly EventLine[]): void {
+  for (let at = 1; at < events.length; at += 1) {
+    const [a, b] = [events[at - 1]!.position, events[at]!.position];
+    const key = (p: typeof a) => [BigInt(p.epoch), BigInt(p.timeNs), BigInt(p.lane ?? 0), BigInt(p.tie ?? 0)] as const;
+    const [before, now] = [key(a), key(b)];
+    const differs = before.findIndex((part, i) => part !== now[i]);
+    assert.ok(differs >= 0 && before[differs]! < now[differs]!, `events ${at - 1} and ${at} are out of order or equal`);
+  }
+}
+
+/** Compares per CPU, in order, within the stretch that the subscription saw. */
+function sameAsKernel(events: readonly EventLine[], kernel: readonly KernelExec[], fromUs: number, toUs: number): number {
+  let compared = 0;
+  for (const cpu of new Set(kernel.map((exec) => exec.cpu))) {
+    const expected = kernel.filter((exec) => exec.cpu === cpu && exec.timeUs >= fromUs && exec.timeUs <= toUs);
+    // Two instances note the same exec some microseconds apart: the edges are taken from the kernel's list.
+    const seen = events.filter((event) => (event.position.lane ?? 0) === cpu).map((event) => event.process!.pid);
+    const start = seen.indexOf(expected[0]?.pid ?? -1);
+    assert.ok(start >= 0 || expected.length === 0, `cpu ${cpu}: the first exec of the stretch is missing`);
+    assert.deepEqual(seen.slice(start, start + expected.length), expected.map((exec) => exec.pid), `cpu ${cpu}`);
+    compared += expected.length;
+  }
+  return compared;
+}
+
+async function runThrough(disturb: () => Promise<void>): Promise<void> {
+  const kernel = new KernelCount(`backplane-test-${process.pid}`);
+  try {
+    const loading = load(LOAD_SECONDS);
+    await sleep((LOAD_SECONDS / 2) * 1000);
+    const observer = bus.observe('--since', '10s', '--follow', '--include-self', '--filter', 'event.type == "process.exec"');
+    await sleep(2_000);
+    await disturb();
+    await loading;
+    await sleep(4_000);
+    await observer.stop('SIGINT');
+    const counted = kernel.finish();
+    const { events } = observer;
+    assert.ok(events.length > 0, observer.stderr);
+    inOrder(events);
+    const fromUs = Number(BigInt(events[0]!.position.timeNs) / 1000n) + 1_000;
+    const toUs = counted.at(-1)!.timeUs - 1_000_000;
+    const compared = sameAsKernel(events, counted, fromUs, toUs);
+    assert.ok(compared > 300 * LOAD_SECONDS * 0.8, `only ${compared} execs`);
+    const missed = events.filter((event) => event.process!.commandArgsMissed).length;
+    console.log(`# ${compared} execs compared, arguments missed of ${missed}`);
+    assert.doesNotMatch(observer.stderr, /gap/);
+  } finally {
+    kernel.remove();
+  }
+}
+
+test('since and follow have no seam under load', { skip: cannotTrace }, async () => {
+  await runThrough(async () => {});
+});
+
+test('nothing is missed or told twice when the agent is killed', { skip: cannotTrace }, async () => {
+  await runThrough(async () => process.kill(await bus.agentPid(), 'SIGKILL'));
+});
