@@ -48,8 +48,8 @@ export const FILTER_STRING_CHARACTERS_MAX = 8 * KiB;
 export const FILTER_PATTERN_INSTRUCTIONS_MAX = 128;
 /** Steps of one comprehension's body over the longest argument list. */
 export const FILTER_STEPS_MAX = 128 * KiB;
-/** Compiled filters kept by text. */
-export const FILTER_CACHE_MAX = 256;
+/** Text of the checked filters that are kept; a tree takes some thirty times its text. */
+export const FILTER_CACHE_BYTES_MAX = 256 * KiB;
 /** A subscriber's own name, in characters. */
 export const CLIENT_NAME_CHARACTERS_MAX = 64;
 export const PREDICATES_MAX = 1024;
@@ -149,12 +149,47 @@ export const RECORDER_AGE_MS_DEFAULT = 24 * 3600 * 1000;
 export const LOG_BYTES_DEFAULT = 4 * GiB;
 export const LOG_AGE_MS_DEFAULT = 24 * 3600 * 1000;
 export const PARTITIONS = 8;
+/** Segments of a partition log: a start, and a cursor that comes back, read one of them. */
+export const LOG_SEGMENT_BYTES = 16 * MiB;
+/** Nodes whose place a partition log remembers; the longest silent are forgotten first. */
+export const NODES_PER_PARTITION_MAX = 4096;
+export const LOG_RETENTION_INTERVAL_MS = 30_000;
+/** How often the log is synced where frames are not acknowledged by their sync. */
+export const LOG_SYNC_INTERVAL_MS = 1_000;
 
 /** Reconnects back off between these, with jitter. */
 export const RECONNECT_MS_MIN = 100;
 export const RECONNECT_MS_MAX = 2_000;
 /** A broker that has not answered a Hello by then is tried again. */
 export const UPLINK_SILENCE_MS = 10_000;
+
+/** Nodes that a broker knows, connected or not; the longest gone are forgotten first. */
+export const NODES_MAX = 4096;
+/** All that is asked of one node, encoded: it must fit a message. */
+export const INTEREST_BYTES_MAX = 512 * KiB;
+/** A control message waits in memory for its agent; one that does not read loses its session. */
+export const CONTROL_QUEUE_BYTES_MAX = 2 * MiB;
+/** A control stream that does not say Hello by then is closed. */
+export const HELLO_MS = 5_000;
+/** A history query of which nothing is heard for so long has failed. */
+export const HISTORY_SILENCE_MS = 60_000;
+/** A history query waits so long for its turn on a node that runs as many as it may. */
+export const HISTORY_TURN_MS = 20_000;
+/** Credit of all history queries of a broker together. */
+export const HISTORY_POOL_BYTES_MAX = 256 * MiB;
+/** What a broker holds to find the last N events over all nodes. */
+export const LAST_BYTES_MAX = 32 * MiB;
+/** Watermarks and gaps of one subscription: at most one per node and reason in this time. */
+export const NOTICE_INTERVAL_MS = 1_000;
+/** Nodes of which one subscription is told a watermark in one interval; the others have their turn next. */
+export const WATERMARKS_PER_INTERVAL_MAX = 32;
+/** How long a live subscription with an end waits for nodes that are behind it. */
+export const UNTIL_GRACE_MS = 10_000;
+
+/** HTTP API: request line and headers, connections, and how long a request may take to arrive. */
+export const HTTP_HEADER_BYTES_MAX = 32 * KiB;
+export const HTTP_CONNECTIONS_MAX = 1024;
+export const HTTP_REQUEST_MS = 10_000;
 
 /** Interest outlives a lost subscriber by this. */
 export const INTEREST_GRACE_MS = 30_000;
@@ -183,6 +218,9 @@ export const NODES_SHOWN_MAX = 4096;
 export const SHOWN_ARGUMENTS_CHARACTERS_MAX = 1024;
 /** How long `up` waits for its agent to end before it kills it. */
 export const AGENT_STOP_MS = 15_000;
+/** A dead agent is started again after this, doubling while it keeps dying. */
+export const AGENT_RESTART_MS_MIN = 250;
+export const AGENT_RESTART_MS_MAX = 30_000;
 
 assert(FRAME_FLUSH_BYTES <= FRAME_BYTES_MAX);
 assert(EVENT_BYTES_MAX <= FRAME_BYTES_MAX);
@@ -195,6 +233,9 @@ assert(UPLINK_WINDOW_BYTES <= SESSION_WINDOW_BYTES);
 assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
 assert(ARGUMENTS_BYTES_MAX + 4 * EVENT_STRING_BYTES_MAX < EVENT_BYTES_MAX);
 assert(MESSAGE_BYTES_MAX < RECORD_BYTES_MAX);
+assert(INTEREST_BYTES_MAX < MESSAGE_BYTES_MAX && MESSAGE_BYTES_MAX < CONTROL_QUEUE_BYTES_MAX);
+assert(NODES_PER_PARTITION_MAX * 512 < RECORD_BYTES_MAX, 'a checkpoint must fit a record');
+assert(HISTORY_CREDIT_BYTES < HISTORY_POOL_BYTES_MAX);
 assert(RECORD_BYTES_MAX < SEGMENT_BYTES);
 assert(SEGMENT_HEAD_BYTES_MAX < SEGMENT_BYTES);
 assert(SEGMENT_BYTES_MAX + SEGMENT_HEAD_BYTES_MAX + RECORD_BYTES_MAX < 2 ** 31, 'the index holds offsets in 31 bits');

@@ -1,6 +1,6 @@
 /** `backplane config`: the configuration in force as YAML, each value with where it comes from. */
 import type { Command } from 'commander';
-import { isScalar, parseDocument, stringify } from 'yaml';
+import { isNode, isSeq, parseDocument, stringify } from 'yaml';
 import { SETTING_KEYS, SETTINGS, type SettingKey, settingText } from '../config/settings.js';
 import type { Config } from '../config.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
@@ -19,9 +19,8 @@ export function configYaml(config: Config): string {
   const document = parseDocument(stringify(tree));
   for (const key of SETTING_KEYS) {
     const node = document.getIn(key.split('.'), true);
-    const comment = ` ${config.origins[key].origin}`;
-    if (isScalar(node)) node.comment = comment;
-    else if (node !== null && typeof node === 'object') (node as { commentBefore?: string }).commentBefore = comment;
+    if (isSeq(node)) node.flow = true;
+    if (isNode(node)) node.comment = ` ${config.origins[key].origin}`;
   }
   return document.toString({ lineWidth: 0 });
 }

@@ -4,8 +4,8 @@
  * turns what goes wrong into one line on stderr and an exit code: 0 done,
  * 1 failed, 2 wrong usage, 130 interrupted.
  */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { packageVersion } from './version.js';
 
 /** What a verb's file exports as `define`: its flags, arguments and action. */
 type Define = (command: Command) => void;
@@ -80,15 +80,4 @@ function report(thrown: unknown): number {
 function complain(message: string, exitCode: number): number {
   process.stderr.write(`backplane: ${message.replace(/[\x00-\x1f\x7f-\x9f]+/g, ' ')}\n`);
   return exitCode;
-}
-
-function packageVersion(): string {
-  for (const path of ['../../../package.json', '../../package.json']) {
-    try {
-      return (JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as { version: string }).version;
-    } catch {
-      // Not this one: in a checkout the compiled file lies one directory deeper.
-    }
-  }
-  return 'unknown';
 }

@@ -20,7 +20,7 @@ const DURATIONS: readonly (readonly [string, number])[] = [
 
 /** Bytes, or undefined when the text is not a size. */
 export function parseBytes(text: string): number | undefined {
-  const [, digits = '', unit = ''] = /^(\d{1,15}) ?([A-Za-z]{0,3})$/.exec(text.trim()) ?? [];
+  const [, digits = '', unit = ''] = /^(\d{1,16}) ?([A-Za-z]{0,3})$/.exec(text.trim()) ?? [];
   if (digits === '') return undefined;
   const factor = unit === '' || unit === 'B' ? 1 : SIZES.find(([name]) => name === unit || name[0] === unit)?.[1];
   const value = factor === undefined ? undefined : Number(digits) * factor;

@@ -17,9 +17,12 @@ export interface CheckpointHead {
   readonly position: Position;
   readonly wallNs: bigint;
   readonly floorWallNs: bigint;
+  readonly toldNs: bigint;
   readonly clock: ClockPair;
   /** First record that may hold something after position. */
   readonly resumeOrdinal: number;
+  /** Exec records from before the checkpoint that no exec has taken yet. */
+  readonly execOrdinals: readonly number[];
 }
 
 /** The first part has the head and is an anchor; the others follow at once. */

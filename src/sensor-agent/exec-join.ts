@@ -47,13 +47,9 @@ export class ExecJoin {
     return record;
   }
 
-  get oldestOrdinal(): number | undefined {
-    let oldest: number | undefined;
-    for (const list of this.#waiting.values()) {
-      const { ordinal } = list[0]!;
-      if (oldest === undefined || ordinal < oldest) oldest = ordinal;
-    }
-    return oldest;
+  /** The records that still wait for their exec. */
+  ordinals(): number[] {
+    return Array.from(this.#waiting.values(), (list) => list.map(({ ordinal }) => ordinal)).flat();
   }
 
   /** Records of execs that must have passed already belong to nobody. */

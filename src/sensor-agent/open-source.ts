@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { asBackplaneError } from '../errors.js';
 import { ProcfsSource } from './source/procfs.js';
 import type { Source, SourceSink } from './source/source.js';
-import { SyntheticSource } from './source/synthetic.js';
+import { type SyntheticOptions, SyntheticSource } from './source/synthetic.js';
 import { LITE_EVENTS } from './source/tracefs/lite-events.js';
 import { TracefsSource } from './source/tracefs/tracefs-source.js';
 
@@ -12,7 +12,7 @@ export interface SourceOptions {
   /** Trace events to record besides the default profile, `group/event`. */
   readonly events: readonly string[];
   readonly bufferBytesPerCpu: number;
-  readonly synthetic: { readonly rate: number; readonly lanes: number; readonly seed: number };
+  readonly synthetic: SyntheticOptions;
 }
 
 export interface OpenedSource {

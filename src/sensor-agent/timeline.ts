@@ -49,13 +49,16 @@ export class Timeline {
   #ready: Pending[] = [];
   #readyAt = 0;
   #pending = 0;
+  /** Events up to here have been gathered. */
   #horizonNs = 0n;
   #frontier: Position = { epoch: 0, timeNs: 0n, lane: 0, tie: 0 };
   #origin: Origin = NO_ORIGIN;
   #clock: ClockPair = { bootNs: 0n, wallNs: 0n };
   #floorWallNs = 0n;
+  /** Of the last event told. Not the frontier: where nothing waited, horizons are not recorded. */
+  #toldNs = 0n;
   /** While records from before the checkpoint are read again: its ordinal and position. */
-  #restored: { ordinal: number; position: Position } | undefined;
+  #restored: { ordinal: number; position: Position; execs: ReadonlySet<number> } | undefined;
   /** Ids of the trace events to decode: for scanPage. */
   wanted: Uint8Array = new Uint8Array(65_536);
 
@@ -134,19 +137,21 @@ export class Timeline {
   }
 
   exec(record: RecordedExec, ordinal: number): void {
-    this.#execs.add(record, ordinal);
+    // Read again: one that an exec took before the checkpoint is not there for another one.
+    if (!this.#readsAgain(ordinal) || this.#restored!.execs.has(ordinal)) this.#execs.add(record, ordinal);
     this.#advance();
   }
 
+  /** No event below `horizonNs` follows. */
   horizon(horizonNs: bigint): void {
-    if (horizonNs > this.#horizonNs) this.#horizonNs = horizonNs;
+    if (horizonNs - 1n > this.#horizonNs) this.#horizonNs = horizonNs - 1n;
     this.#gather();
     this.#advance();
   }
 
   setClock(pair: ClockPair, ordinal: number): void {
     if (this.#readsAgain(ordinal)) return;
-    if (this.#clock.bootNs !== 0n) this.#floorWallNs = this.wallNs(this.#frontier.timeNs);
+    if (this.#toldNs > 0n) this.#floorWallNs = this.wallNs(this.#toldNs);
     this.#clock = pair;
   }
 
@@ -171,7 +176,8 @@ export class Timeline {
 
   /** What is needed to go on from here by reading the log from `nextOrdinal` or what is still pending. */
   checkpoint(nextOrdinal: number): Checkpoint[] {
-    let resumeOrdinal = Math.min(nextOrdinal, this.#execs.oldestOrdinal ?? nextOrdinal);
+    const execOrdinals = this.#execs.ordinals();
+    let resumeOrdinal = execOrdinals.reduce((oldest, ordinal) => Math.min(oldest, ordinal), nextOrdinal);
     for (const lane of this.#lanes.values()) for (const p of lane) resumeOrdinal = Math.min(resumeOrdinal, p.ordinal);
     for (let at = this.#readyAt; at < this.#ready.length; at += 1) {
       resumeOrdinal = Math.min(resumeOrdinal, this.#ready[at]!.ordinal);
@@ -181,8 +187,10 @@ export class Timeline {
       position: this.#frontier,
       wallNs: this.wallNs(this.#frontier.timeNs),
       floorWallNs: this.#floorWallNs,
+      toldNs: this.#toldNs,
       clock: this.#clock,
       resumeOrdinal,
+      execOrdinals,
     };
     return checkpointParts(head, this.#kernel);
   }
@@ -192,9 +200,11 @@ export class Timeline {
     this.#setOrigin(head.origin);
     this.#clock = head.clock;
     this.#floorWallNs = head.floorWallNs;
+    this.#toldNs = head.toldNs;
     this.#frontier = head.position;
-    this.#horizonNs = head.position.timeNs;
-    this.#restored = { ordinal, position: head.position };
+    // What waited behind position at the same time is still to be read again.
+    this.#horizonNs = head.position.timeNs - 1n;
+    this.#restored = { ordinal, position: head.position, execs: new Set(head.execOrdinals) };
     const processes = this.#kernel.processes.load({
       processes: parts.flatMap((part) => part.processes.processes),
       tasks: parts.flatMap((part) => part.processes.tasks),
@@ -278,6 +288,7 @@ export class Timeline {
       ? this.#notice(event.notice, position)
       : this.#follow(event, position, this.sink.wants, exec);
     this.#frontier = position;
+    this.#toldNs = event.timeNs;
     if (typed) this.sink.event(typed);
   }
 

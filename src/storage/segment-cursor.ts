@@ -110,7 +110,14 @@ export class SegmentCursor {
     this.offset += size;
     this.#expected = header.ordinal + 1;
     const { ordinal, kind: recordKind, anchor, timeNs } = header;
-    return { kind: 'record', ordinal, recordKind, anchor, timeNs, payload: this.#buffer.subarray(at, at + header.length) };
+    return {
+      kind: 'record',
+      ordinal,
+      recordKind,
+      anchor,
+      timeNs,
+      payload: this.#buffer.subarray(at, at + header.length),
+    };
   }
 
   #end(): DamageItem | undefined {

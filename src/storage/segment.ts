@@ -38,6 +38,8 @@ export class Segment implements SegmentInfo {
   bytes = 0;
   syncedBytes = 0;
   headRecords = 0;
+  /** Wall clock. */
+  createdNs = 0n;
   index = new SparseIndex();
   /** Nothing is appended to it any more. */
   sealed = true;
@@ -108,6 +110,11 @@ export class Segment implements SegmentInfo {
     return this.syncedBytes >= this.bytes;
   }
 
+  /** Whether something was appended to it after the records that it was begun with. */
+  get grown(): boolean {
+    return this.nextOrdinal - this.firstOrdinal > this.headRecords;
+  }
+
   /** Makes what is written now durable. */
   async sync(): Promise<void> {
     const bytes = this.bytes;
@@ -120,6 +127,17 @@ export class Segment implements SegmentInfo {
       this.#syncs--;
       this.release();
       if (this.removed) this.#close();
+    }
+  }
+
+  /** The same at once, for the start. */
+  syncNow(): void {
+    const fd = this.acquire();
+    try {
+      this.files.syncNow(fd);
+      this.syncedBytes = this.bytes;
+    } finally {
+      this.release();
     }
   }
 

@@ -42,5 +42,5 @@ export function noBrokerError(brokers: readonly string[], cause: BackplaneError 
 /** grpc-js says a lot; what matters is in its last part. */
 function reason(cause: BackplaneError | undefined): string {
   const message = cause?.message ?? 'no answer';
-  return /connect E[A-Z]+ \S+|ENOTFOUND \S+|EAI_AGAIN \S+/.exec(message)?.[0] ?? message;
+  return /(connect E[A-Z]+|ENOTFOUND|EAI_AGAIN) [^\s,;]*[^\s,;.]/.exec(message)?.[0] ?? message;
 }

@@ -9,7 +9,7 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 1;
   for (const candidate of candidates) {
-    const distance = editDistance(wanted, candidate.slice(0, COMPARED_CHARACTERS_MAX).toLowerCase());
+    const distance = nameDistance(wanted, candidate.slice(0, COMPARED_CHARACTERS_MAX).toLowerCase());
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;
@@ -22,6 +22,18 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
 export function suggestion(name: string, candidates: Iterable<string>): string {
   const found = nearest(name, candidates);
   return found === undefined ? '' : `, did you mean "${found}"?`;
+}
+
+/** As editDistance, but a part of a dotted name that is cut short (`exe` for `executable`) counts as one edit. */
+function nameDistance(a: string, b: string): number {
+  const aParts = a.split('.');
+  const bParts = b.split('.');
+  if (aParts.length !== bParts.length || aParts.length === 1) return editDistance(a, b);
+  return aParts.reduce((sum, part, i) => {
+    const other = bParts[i]!;
+    const cutShort = part.length > 1 && part !== other && other.startsWith(part);
+    return sum + (cutShort ? 1 : editDistance(part, other));
+  }, 0);
 }
 
 /** Insertions, deletions and replacements between two strings (Levenshtein). */

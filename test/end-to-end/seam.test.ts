@@ -80,5 +80,7 @@ test('since and follow have no seam under load', { skip: cannotTrace }, async ()
 });
 
 test('nothing is missed or told twice when the agent is killed', { skip: cannotTrace }, async () => {
-  await runThrough(async () => process.kill(await bus.agentPid(), 'SIGKILL'));
+  await runThrough(async () => {
+    process.kill(await bus.agentPid(), 'SIGKILL');
+  });
 });

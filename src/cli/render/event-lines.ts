@@ -1,6 +1,6 @@
 /** Events as lines of one format: compact, table, dict or json. */
 import type { EventMessage } from '../../wire/messages.js';
-import { eventToJson } from './event-json.js';
+import { eventToJson } from '../../wire/event-json.js';
 import { timestampNs } from '../../subscriptions/timestamp.js';
 import { Columns } from './columns.js';
 import { applyFieldMask, type FieldMask, leaves, valueAt } from './field-mask.js';

@@ -1,6 +1,6 @@
 /** Answers of the broker as canonical protojson, with fields at their defaults written out. */
 import { timestampText } from '../../subscriptions/timestamp.js';
-import { eventToJson } from './event-json.js';
+import { eventToJson } from '../../wire/event-json.js';
 import type { EventBatchMessage } from '../../wire/messages.js';
 
 /** The message's JSON form: times as RFC 3339, unset messages and oneof markers left out. For any message but Event. */

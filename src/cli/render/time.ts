@@ -3,6 +3,7 @@
 /** Wall nanoseconds as `10:02:03.123456`, or `2026-11-22 23:59:59.999999` when not on the day of `todayMs`. */
 export function clockText(wallNs: bigint, todayMs: number): string {
   const at = dateOf(wallNs);
+  if (Number.isNaN(at.getTime())) return '(no such time)';
   const time = `${timeText(wallNs)}.${String((wallNs / 1000n) % 1_000_000n).padStart(6, '0')}`;
   return dayText(at) === dayText(new Date(todayMs)) ? time : `${dayText(at)} ${time}`;
 }
@@ -18,6 +19,7 @@ export function dateTimeText(wallNs: bigint): string {
   return `${dayText(dateOf(wallNs))} ${timeText(wallNs)}`;
 }
 
+/** Invalid outside the years that a Date knows. */
 function dateOf(wallNs: bigint): Date {
   return new Date(Number(wallNs / 1_000_000n));
 }

@@ -1,6 +1,6 @@
 /** What the exec lane and its workers tell each other. */
 import type { ExecRecord } from './source.js';
-import type { Field } from './tracefs/format.js';
+import type { Field } from './tracefs/field.js';
 
 /** A worker's orders (its workerData). */
 export interface ExecLaneTask {

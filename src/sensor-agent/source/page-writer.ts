@@ -5,7 +5,8 @@
 import { BackplaneError } from '../../errors.js';
 import { PAGE_BYTES_MAX, PAGE_HEADER_BYTES } from '../../limits.js';
 import type { FieldValue } from './tracefs/decoder.js';
-import type { EventFormat, Field } from './tracefs/format.js';
+import type { Field } from './tracefs/field.js';
+import type { EventFormat } from './tracefs/format.js';
 
 export interface NewEntry {
   readonly format: EventFormat;

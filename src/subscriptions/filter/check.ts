@@ -3,12 +3,12 @@
  * the schema; the first thing that does not fit is refused at its column.
  */
 import { suggestion } from '../nearest.js';
+import { shown } from '../shown.js';
 import { checkCall } from './check-calls.js';
 import { checkOperator } from './check-operators.js';
 import type { CheckedExpr, Quantifier } from './checked.js';
 import { checkCost } from './cost.js';
 import type { CallSyntax, ConstantSyntax, LoopSyntax, ParsedFilter, Syntax } from './parse.js';
-import { quoted } from './refusal.js';
 import { FIELDS, GROUPS, ROOTS } from './schema.js';
 import { INT_MAX, INT_MIN, Scope } from './scope.js';
 
@@ -25,7 +25,8 @@ const PATHS = [...FIELDS.keys(), ...GROUPS.keys()];
 export function checkFilter(parsed: ParsedFilter): CheckedExpr {
   const scope = new Scope(parsed, undefined, check);
   const root = check(scope, parsed.root);
-  if (root.type !== 'bool') throw scope.refuse(parsed.root, `the filter must be a condition (bool), but is ${root.type}`);
+  if (root.type !== 'bool')
+    throw scope.refuse(parsed.root, `the filter must be a condition (bool), but is ${root.type}`);
   checkCost(root, parsed.text);
   return root;
 }
@@ -95,7 +96,7 @@ function checkPath(scope: Scope, node: Syntax): CheckedExpr {
     throw scope.refuse(node, `"${name}" is a group of fields: name one of them, such as "${example}"`);
   }
   const known = scope.variable === undefined ? FIELDS.keys() : [...FIELDS.keys(), scope.variable];
-  throw scope.refuse(node, `unknown field ${quoted(name)}${suggestion(name, known)}`);
+  throw scope.refuse(node, `unknown field ${shown(name)}${suggestion(name, known)}`);
 }
 
 function checkHas(scope: Scope, node: Syntax, name: string): CheckedExpr {
@@ -103,8 +104,7 @@ function checkHas(scope: Scope, node: Syntax, name: string): CheckedExpr {
   if (field && 'host' in field) return { kind: 'has', type: 'bool', name, present: () => true };
   const present = field?.present ?? GROUPS.get(name);
   if (!present) {
-    const path = scope.pathSyntax(node);
-    throw scope.refuse(path, `unknown field ${quoted(name)}${suggestion(name, PATHS)}`);
+    throw scope.refuse(node, `unknown field ${shown(name)}${suggestion(name, PATHS)}`);
   }
   return { kind: 'has', type: 'bool', name, present };
 }
@@ -117,7 +117,7 @@ function pathOf(scope: Scope, node: Syntax): string {
     at = at.exprKind.value.operand;
   }
   if (at.exprKind.case !== 'identExpr') {
-    throw scope.refuse(at, `${quoted(`.${parts.at(-1) ?? ''}`)} follows something that has no fields`);
+    throw scope.refuse(at, `${shown(`.${parts.at(-1) ?? ''}`)} follows something that has no fields`);
   }
   return [at.exprKind.value.name, ...parts.reverse()].join('.');
 }
@@ -143,12 +143,16 @@ function checkLoop(scope: Scope, node: Syntax, loop: LoopSyntax): CheckedExpr {
   const variable = loop.iterVar;
   if (ROOTS.has(variable)) throw scope.refuse(node, `the variable "${variable}" would hide the fields of that name`);
   const list = check(scope, loop.iterRange!);
-  if (list.type !== 'list(string)') throw scope.refuse(node, `"${macro}" goes over a list of strings, not ${list.type}`);
-  if (list.kind === 'conditional' && containsLoop(loop.iterRange!)) {
-    throw scope.refuse(node, `"${macro}" cannot go over a list that is itself chosen by a comprehension`);
-  }
+  if (list.type !== 'list(string)')
+    throw scope.refuse(node, `"${macro}" goes over a list of strings, not ${list.type}`);
   const bodySyntax = bodyOf(loop, quantifier);
   const body = check(new Scope(scope.parsed, variable, check), bodySyntax);
   if (body.type !== 'bool') throw scope.refuse(bodySyntax, `"${macro}" needs a condition (bool), not ${body.type}`);
   return { kind: 'comprehension', type: 'bool', quantifier, list, body };
+}
+
+/** The condition as written, out of the parser's expansion of the macro. */
+function bodyOf(loop: LoopSyntax, quantifier: Quantifier): Syntax {
+  const step = loop.loopStep!.exprKind as { case: 'callExpr'; value: CallSyntax };
+  return step.value.args[quantifier === 'exists_one' ? 0 : 1]!;
 }

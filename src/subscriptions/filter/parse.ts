@@ -1,7 +1,16 @@
 /** Filter text to a syntax tree: the pass of scan.ts, then the CEL parser, with every error at a column. */
 import { parse } from '@bufbuild/cel';
-import { quoted, refusal } from './refusal.js';
+import { shown } from '../shown.js';
+import { refusal } from './refusal.js';
 import { scanFilter } from './scan.js';
+
+const OPERATOR = /^\s*(?:&&|\|\||[=!<>]=|[-+*/%<>?:,.]|in\b)\s*/;
+const MEANT = new Map([
+  ['and', '&&'],
+  ['or', '||'],
+  ['not', '!'],
+]);
+const OPERAND_END = /[\w)\]"']\s*$/;
 
 type Parsed = ReturnType<typeof parse>;
 export type Syntax = Parsed['expr'];
@@ -54,9 +63,23 @@ function parseChecked(text: string): Parsed {
     if (offset === undefined) throw refusal(text, 0, cause instanceof Error ? cause.message : 'cannot be parsed');
     const reserved = /reserved (?:identifier|keyword)/.test((cause as Error).message);
     if (reserved) throw refusal(text, offset, 'a reserved word cannot be a name');
-    const found = /^(?:[A-Za-z0-9_]+|&&|\|\||[=!<>]=|.)/su.exec(text.slice(offset))?.[0];
-    throw refusal(text, offset, found === undefined ? 'the filter ends too early' : `unexpected ${quoted(found)}`);
+    throw refusal(text, ...unexpected(text, offset));
   }
+}
+
+/**
+ * Where and what. The parser stops before an operator that lacks its right
+ * side; what is wrong then is what follows.
+ */
+function unexpected(text: string, stopped: number): [number, string] {
+  let offset = stopped;
+  const operator = OPERATOR.exec(text.slice(offset))?.[0];
+  if (operator !== undefined && OPERAND_END.test(text.slice(0, offset))) offset += operator.length;
+  offset += /^\s*/.exec(text.slice(offset))![0].length;
+  const found = /^(?:[A-Za-z0-9_]+|&&|\|\||[=!<>]=|.)/su.exec(text.slice(offset))?.[0];
+  if (found === undefined) return [offset, 'the filter ends too early'];
+  const meant = MEANT.get(found.toLowerCase());
+  return [offset, `unexpected ${shown(found)}${meant === undefined ? '' : `, did you mean "${meant}"?`}`];
 }
 
 /** The parser's error classes are not exported; what they carry is. */

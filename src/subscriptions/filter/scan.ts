@@ -9,7 +9,8 @@
  *   nesting := open brackets + conditionals (`?`) begun within them
  */
 import { FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_TOKENS_MAX } from '../../limits.js';
-import { quoted, refusal } from './refusal.js';
+import { shown } from '../shown.js';
+import { refusal } from './refusal.js';
 
 const CLOSING: Readonly<Record<string, string>> = { '(': ')', '[': ']', '{': '}' };
 const PAIRS = new Set(['&&', '||', '==', '!=', '<=', '>=']);
@@ -77,7 +78,7 @@ class Scanner {
   #word(start: number, word: string): void {
     const next = this.text[this.#at];
     if (next !== '"' && next !== "'") return;
-    if (!/^[bB]?[rR]?$/.test(word)) throw this.#refuse(this.#at, `a string cannot follow ${quoted(word)} directly`);
+    if (!/^[bB]?[rR]?$/.test(word)) throw this.#refuse(this.#at, `a string cannot follow ${shown(word)} directly`);
     this.#string(start, /[rR]$/.test(word));
   }
 
@@ -93,7 +94,7 @@ class Scanner {
       }
       if (raw || char !== '\\') this.#at++;
       else if (this.#take(ESCAPE) === '') {
-        throw this.#refuse(this.#at, `unknown escape ${quoted(text.slice(this.#at, this.#at + 2))} in a string`);
+        throw this.#refuse(this.#at, `unknown escape ${shown(text.slice(this.#at, this.#at + 2))} in a string`);
       }
     }
     this.#at += end.length;
@@ -119,7 +120,7 @@ class Scanner {
       this.#depth -= level.conditionals;
       level.conditionals = 0;
     } else if (!PUNCTUATION.has(char)) {
-      throw this.#refuse(at, `unexpected ${quoted(String.fromCodePoint(this.text.codePointAt(at)!))}`);
+      throw this.#refuse(at, `unexpected ${shown(String.fromCodePoint(this.text.codePointAt(at)!))}`);
     }
   }
 

@@ -14,8 +14,8 @@ interface FieldOf<Type extends string, Value> {
 
 export type BoolField = FieldOf<'bool', boolean>;
 export type StringField = FieldOf<'string', string>;
-/** Always a safe integer: within plus and minus 2^53 - 1. */
-export type IntField = FieldOf<'int', number>;
+/** A safe integer, within plus and minus `bound`. */
+export type IntField = FieldOf<'int', number> & { readonly bound: number };
 /** Nanoseconds since 1970. */
 export type TimestampField = FieldOf<'timestamp', bigint>;
 export type ListField = FieldOf<'list(string)', readonly string[]>;
@@ -24,13 +24,15 @@ export type HostField = { readonly name: 'host.name'; readonly type: 'string'; r
 export type Field = BoolField | StringField | IntField | TimestampField | ListField | HostField;
 
 const NO_STRINGS: readonly string[] = [];
+/** Kernel integers: signed or unsigned, 32 bits. */
+const BITS_32 = 2 ** 32;
 
 function text(name: string, get: (event: BusEvent) => string | undefined): StringField {
   return { name, type: 'string', read: (e) => get(e) ?? '', present: (e) => (get(e) ?? '') !== '' };
 }
 
-function integer(name: string, get: (event: BusEvent) => number | undefined): IntField {
-  return { name, type: 'int', read: (e) => get(e) ?? 0, present: (e) => (get(e) ?? 0) !== 0 };
+function integer(name: string, get: (event: BusEvent) => number | undefined, bound = BITS_32): IntField {
+  return { name, type: 'int', bound, read: (e) => get(e) ?? 0, present: (e) => (get(e) ?? 0) !== 0 };
 }
 
 const ALL: readonly Field[] = [
@@ -59,6 +61,7 @@ const ALL: readonly Field[] = [
   {
     name: 'process.user.id',
     type: 'int',
+    bound: BITS_32,
     read: (e) => e.process?.user?.id ?? 0,
     present: (e) => e.process?.user !== undefined,
   },
@@ -87,7 +90,7 @@ const ALL: readonly Field[] = [
   integer('signal.result', (e) => e.signal?.result),
   text('notice.reason', (e) => e.notice?.reason),
   text('notice.message', (e) => e.notice?.message),
-  integer('notice.lost', (e) => e.notice?.lost),
+  integer('notice.lost', (e) => e.notice?.lost, Number.MAX_SAFE_INTEGER),
   text('notice.source', (e) => e.notice?.source),
 ];
 

@@ -3,7 +3,7 @@
  * payload. Generated code is twice as fast as walking the fields; all it
  * contains of a format's text are names that `parseField` has checked.
  */
-import type { Field } from './format.js';
+import type { Field } from './field.js';
 
 /** 64-bit numbers are bigint (unless declared safe), byte arrays are copies. */
 export type FieldValue = number | bigint | boolean | string | readonly number[] | readonly bigint[];

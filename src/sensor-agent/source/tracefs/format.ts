@@ -9,24 +9,7 @@
 import { BackplaneError } from '../../../errors.js';
 import { FORMAT_BYTES_MAX, FORMAT_FIELDS_MAX, FORMATS_MAX, PAGE_BYTES_MAX } from '../../../limits.js';
 import { compileDecoder, type Decoder } from './decoder.js';
-
-/** How a field's bytes are read; `loc` kinds point elsewhere in the payload. */
-export type FieldKind = 'int' | 'bool' | 'string' | 'array' | 'bytes' | 'loc-string' | 'loc-bytes';
-
-export interface Field {
-  readonly name: string;
-  /** The declaration without the name, as the kernel writes it: `const void *`, `__data_loc char[]`. */
-  readonly type: string;
-  readonly kind: FieldKind;
-  /** Bytes from the start of the payload. */
-  readonly offset: number;
-  readonly sizeBytes: number;
-  readonly signed: boolean;
-  /** Bytes per element: 1, 2, 4 or 8 for ints and arrays. */
-  readonly elementBytes: number;
-  /** __rel_loc: the offset counts from the end of the field itself. */
-  readonly relative: boolean;
-}
+import type { Field } from './field.js';
 
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 const FIELD_LINE = /^\tfield:([^;]+);\toffset:(\d+);\tsize:(\d+);(?:\tsigned:(\d+);)?$/;

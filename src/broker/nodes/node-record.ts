@@ -1,0 +1,106 @@
+/**
+ * One node as the broker knows it, connected or not: who it is, what it was
+ * asked, and for which predicates its frames in the log are complete, from
+ * which position on.
+ */
+import type { Hello__Output, NodeReport__Output } from '../../wire/messages.js';
+import type { Position } from '../../wire/position.js';
+import type { PredicateSpec } from './interest-book.js';
+import type { SavedNode } from './state-file.js';
+
+/** Interests sent and not yet acknowledged that are remembered; older acknowledgements are passed over. */
+const PENDING_MAX = 64;
+
+export interface Connection {
+  readonly session: string;
+  readonly sinceMs: number;
+}
+
+export class NodeRecord {
+  recorderId = '';
+  epoch = 0;
+  hello: Hello__Output | undefined;
+  report: NodeReport__Output | undefined;
+  connection: Connection | undefined;
+  /** The node's wall clock less the broker's. */
+  clockOffsetNs = 0n;
+  uplinkBytes = 0;
+  lastSeenMs = Date.now();
+  /** Predicates that the agent could not evaluate, and why. */
+  readonly errors = new Map<bigint, string>();
+  readonly holds = new Map<bigint, Position>();
+  private asked: readonly PredicateSpec[] | undefined;
+  private pending: { readonly generation: number; readonly ids: ReadonlySet<bigint> }[] = [];
+
+  constructor(readonly name: string) {}
+
+  static restored(saved: SavedNode): NodeRecord {
+    const record = new NodeRecord(saved.name);
+    record.recorderId = saved.recorderId;
+    record.epoch = saved.epoch;
+    for (const [id, position] of saved.holds) record.holds.set(id, position);
+    return record;
+  }
+
+  saved(): SavedNode {
+    return { name: this.name, recorderId: this.recorderId, epoch: this.epoch, holds: this.holds };
+  }
+
+  /** Not empty: what this node cannot see, in a sentence. */
+  get degraded(): string {
+    return this.report?.degraded || this.hello?.degraded || [...this.errors.values()][0] || '';
+  }
+
+  /** A new session was asked nothing yet. */
+  begin(connection: Connection): void {
+    this.connection = connection;
+    this.asked = undefined;
+    this.pending = [];
+    this.report = undefined;
+    this.errors.clear();
+  }
+
+  /** Ends what is no longer asked, at once: from here on the node may leave it out. True when something held. */
+  narrow(wanted: readonly PredicateSpec[]): boolean {
+    const ids = new Set(wanted.map(({ id }) => id));
+    let dropped = false;
+    for (const id of this.holds.keys()) if (!ids.has(id)) dropped = this.holds.delete(id) || dropped;
+    for (const id of this.errors.keys()) if (!ids.has(id)) this.errors.delete(id);
+    return dropped;
+  }
+
+  /** True when the node must be told: what is asked differs from what it was told in this session. */
+  ask(wanted: readonly PredicateSpec[], generation: number): boolean {
+    const same = this.asked?.length === wanted.length && this.asked.every(({ id }, i) => id === wanted[i]!.id);
+    if (same) return false;
+    this.asked = wanted;
+    this.pending.push({ generation, ids: new Set(wanted.map(({ id }) => id)) });
+    if (this.pending.length > PENDING_MAX) this.pending.shift();
+    return true;
+  }
+
+  /**
+   * The node's answer to one generation. A predicate holds from `position` if
+   * it was asked then and ever since. True when something holds that did not.
+   */
+  acknowledge(generation: number, position: Position, errors: ReadonlyMap<bigint, string>): boolean {
+    const at = this.pending.findIndex((interest) => interest.generation === generation);
+    if (at < 0) return false;
+    const [answered, ...later] = this.pending.slice(at);
+    this.pending = later;
+    let changed = false;
+    for (const id of answered!.ids) {
+      if (!later.every(({ ids }) => ids.has(id))) continue;
+      const error = errors.get(id);
+      if (error !== undefined) {
+        this.errors.set(id, error);
+        changed = this.holds.delete(id) || changed;
+      } else if (!this.holds.has(id)) {
+        this.errors.delete(id);
+        this.holds.set(id, position);
+        changed = true;
+      }
+    }
+    return changed;
+  }
+}

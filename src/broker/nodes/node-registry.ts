@@ -1,0 +1,241 @@
+/**
+ * All nodes: which are connected, what each is asked, what holds for each. The
+ * one place where interest meets nodes; subscriptions listen here.
+ */
+import { randomUUID } from 'node:crypto';
+import { BackplaneError } from '../../errors.js';
+import { NODES_MAX } from '../../limits.js';
+import { TOPICS } from '../../wire/event.js';
+import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
+import { comparePositions, type Position } from '../../wire/position.js';
+import type { LogStore } from '../log/log-store.js';
+import type { InterestBook, PredicateSpec } from './interest-book.js';
+import { NodeRecord } from './node-record.js';
+import type { NodeSession } from './node-session.js';
+import type { SavedNode, StateFile } from './state-file.js';
+
+export interface Covered {
+  readonly topic: string;
+  readonly to: Position;
+  readonly resume: boolean;
+}
+
+export interface Admission {
+  readonly record: NodeRecord;
+  readonly session: string;
+  readonly covered: readonly Covered[];
+  /** Frames of earlier epochs are refused. */
+  readonly epochMin: number;
+}
+
+/** Told the name of a node that came, went, or whose acknowledged interest changed. */
+export type NodeListener = (node: string) => void;
+
+const SAVE_DELAY_MS = 200;
+
+export class NodeRegistry {
+  private readonly records = new Map<string, NodeRecord>();
+  private readonly sessions = new Map<string, NodeSession>();
+  private readonly listeners = new Set<NodeListener>();
+  private saveTimer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly book: InterestBook,
+    private readonly store: LogStore,
+    private readonly state: StateFile,
+    nodes: readonly SavedNode[],
+  ) {
+    for (const saved of nodes) this.records.set(saved.name, NodeRecord.restored(saved));
+    book.onChange = () => this.reconcile();
+  }
+
+  record(node: string): NodeRecord | undefined {
+    return this.records.get(node);
+  }
+
+  all(): Iterable<NodeRecord> {
+    return this.records.values();
+  }
+
+  session(node: string): NodeSession | undefined {
+    return this.sessions.get(node);
+  }
+
+  get connectedCount(): number {
+    return this.sessions.size;
+  }
+
+  /** Names of connected nodes that match. */
+  connected(matches: (node: string) => boolean): string[] {
+    return [...this.sessions.keys()].filter(matches);
+  }
+
+  /** From which position a node's frames are complete for a predicate; undefined when they are not. */
+  hold(node: string, predicateId: bigint): Position | undefined {
+    return this.records.get(node)?.holds.get(predicateId);
+  }
+
+  listen(listener: NodeListener): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Throws already_exists when another living recorder has the name. */
+  admit(hello: Hello__Output): Admission {
+    const existing = this.records.get(hello.node);
+    if (existing?.connection !== undefined) {
+      if (existing.recorderId !== hello.recorderId) {
+        throw new BackplaneError(
+          'already_exists',
+          `node ${hello.node} is connected with recorder ${existing.recorderId}, recorder ${hello.recorderId} ` +
+            'cannot have the same name: set node.name',
+        );
+      }
+      this.sessions.get(hello.node)?.close('the same recorder connected again');
+    }
+    const record = existing ?? this.newRecord(hello.node);
+    const known = this.knownEpoch(record);
+    const epoch = Number(hello.epoch);
+    const sameRecorder = record.recorderId === '' || record.recorderId === hello.recorderId;
+    // Positions of two recordings must not be compared: the one without the past begins a new epoch.
+    const epochMin = epoch < known || (epoch === known && !sameRecorder) ? known + 1 : known;
+    record.recorderId = hello.recorderId;
+    record.epoch = Math.max(epoch, epochMin);
+    record.hello = hello;
+    if (hello.wallTime) {
+      record.clockOffsetNs = timestampToNs('hello.wall_time', hello.wallTime) - BigInt(Date.now()) * 1_000_000n;
+    }
+    record.narrow(this.book.forNode(record.name));
+    const session = randomUUID();
+    record.begin({ session, sinceMs: Date.now() });
+    this.scheduleSave();
+    return { record, session, covered: this.covered(record), epochMin };
+  }
+
+  /** The session can be written to: the node is told what is asked. */
+  attach(session: NodeSession): void {
+    this.sessions.set(session.record.name, session);
+    this.tell(session.record, session);
+    this.changed(session.record.name);
+  }
+
+  detach(session: NodeSession): void {
+    const { record } = session;
+    if (record.connection?.session === session.id) {
+      record.connection = undefined;
+      record.lastSeenMs = Date.now();
+    }
+    if (this.sessions.get(record.name) !== session) return;
+    this.sessions.delete(record.name);
+    this.changed(record.name);
+  }
+
+  acknowledged(record: NodeRecord, generation: number, position: Position, errors: ReadonlyMap<bigint, string>): void {
+    if (!record.acknowledge(generation, position, errors) && errors.size === 0) return;
+    this.scheduleSave();
+    this.changed(record.name);
+  }
+
+  reported(record: NodeRecord, report: NodeReport__Output): void {
+    const degradedBefore = record.degraded;
+    record.report = report;
+    record.lastSeenMs = Date.now();
+    if (report.wallTime) {
+      record.clockOffsetNs = timestampToNs('report.wall_time', report.wallTime) - BigInt(Date.now()) * 1_000_000n;
+    }
+    if (record.degraded !== degradedBefore) this.changed(record.name);
+  }
+
+  /** How far the log has a node's frames, over several topics the furthest. */
+  coveredTo(node: string, topics: readonly string[]): Position | undefined {
+    let furthest: Position | undefined;
+    for (const topic of topics) {
+      const to = this.store.existing(topic, node)?.coveredTo(node);
+      if (to && (!furthest || comparePositions(to, furthest) > 0)) furthest = to;
+    }
+    return furthest;
+  }
+
+  closeSessions(reason: string): void {
+    for (const session of [...this.sessions.values()]) session.close(reason);
+  }
+
+  save(): void {
+    clearTimeout(this.saveTimer);
+    this.saveTimer = undefined;
+    const nodes = [...this.records.values()].map((record) => record.saved());
+    this.state.save({ generation: this.book.generation, claims: this.book.saved(), nodes });
+  }
+
+  /**
+   * What is asked has changed. What ceases to hold is written down before any
+   * node hears of it: otherwise a broker killed in between would take a log
+   * with a hole for a complete one.
+   */
+  private reconcile(): void {
+    for (const record of this.records.values()) record.narrow(this.book.forNode(record.name));
+    this.save();
+    for (const session of this.sessions.values()) this.tell(session.record, session);
+  }
+
+  private tell(record: NodeRecord, session: NodeSession): void {
+    const wanted = this.book.forNode(record.name);
+    if (record.ask(wanted, this.book.generation)) session.sendInterest(this.book.generation, wanted);
+  }
+
+  private covered(record: NodeRecord): Covered[] {
+    const wanted = this.book.forNode(record.name);
+    const covered: Covered[] = [];
+    for (const topic of Object.keys(TOPICS)) {
+      const to = this.store.existing(topic, record.name)?.coveredTo(record.name);
+      const promised = earliestHold(record, wanted, topic);
+      const resume = promised !== undefined;
+      // What was promised but never framed begins where the promise does.
+      const from = to && promised ? later(to, promised) : (to ?? promised);
+      if (from) covered.push({ topic, to: from, resume });
+    }
+    return covered;
+  }
+
+  private knownEpoch(record: NodeRecord): number {
+    return Math.max(record.epoch, this.coveredTo(record.name, Object.keys(TOPICS))?.epoch ?? 0);
+  }
+
+  private newRecord(name: string): NodeRecord {
+    if (this.records.size >= NODES_MAX) this.forgetOldest();
+    const record = new NodeRecord(name);
+    this.records.set(name, record);
+    return record;
+  }
+
+  private forgetOldest(): void {
+    let oldest: NodeRecord | undefined;
+    for (const record of this.records.values()) {
+      if (record.connection === undefined && (!oldest || record.lastSeenMs < oldest.lastSeenMs)) oldest = record;
+    }
+    if (!oldest) throw new BackplaneError('resource_exhausted', `at most ${NODES_MAX} nodes can be connected`);
+    this.records.delete(oldest.name);
+  }
+
+  private changed(node: string): void {
+    for (const listener of this.listeners) listener(node);
+  }
+
+  private scheduleSave(): void {
+    this.saveTimer ??= setTimeout(() => this.save(), SAVE_DELAY_MS);
+    this.saveTimer.unref();
+  }
+}
+
+function earliestHold(record: NodeRecord, wanted: readonly PredicateSpec[], topic: string): Position | undefined {
+  let earliest: Position | undefined;
+  for (const { id, topics } of wanted) {
+    const hold = topics.includes(topic) ? record.holds.get(id) : undefined;
+    if (hold && (!earliest || comparePositions(hold, earliest) < 0)) earliest = hold;
+  }
+  return earliest;
+}
+
+function later(a: Position, b: Position): Position {
+  return comparePositions(a, b) >= 0 ? a : b;
+}

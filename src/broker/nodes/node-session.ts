@@ -1,0 +1,111 @@
+/**
+ * One agent's connection: three streams that live and die together. What goes
+ * to the agent is bounded in bytes; an agent that does not read its control
+ * stream loses the session, and reads its recorder when it is back.
+ */
+import type { ServerDuplexStream, ServerReadableStream } from '@grpc/grpc-js';
+import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { StreamWriter } from '../../flow/stream-writer.js';
+import { CONTROL_QUEUE_BYTES_MAX, MESSAGE_BYTES_MAX } from '../../limits.js';
+import {
+  type ControlResponse,
+  controlRequestCodec,
+  controlResponseCodec,
+  positionFromMessage,
+  positionToMessage,
+} from '../../wire/messages.js';
+import type { Position } from '../../wire/position.js';
+import { HistoryDesk } from './history-desk.js';
+import type { PredicateSpec } from './interest-book.js';
+import type { NodeRecord } from './node-record.js';
+import type { Admission, NodeRegistry } from './node-registry.js';
+
+export type UplinkCall = ServerReadableStream<Buffer, Buffer>;
+type Respond = (error: { code: number; details: string } | null, response?: Buffer) => void;
+
+interface DataStream {
+  readonly call: UplinkCall;
+  readonly respond: Respond;
+}
+
+export class NodeSession {
+  readonly id: string;
+  readonly record: NodeRecord;
+  readonly epochMin: number;
+  readonly history: HistoryDesk;
+  private readonly writer: StreamWriter<Buffer>;
+  private readonly data = new Map<'live' | 'history', DataStream>();
+  private closedBy: string | undefined;
+
+  constructor(
+    admission: Admission,
+    private readonly control: ServerDuplexStream<Buffer, Buffer>,
+    private readonly registry: NodeRegistry,
+  ) {
+    this.id = admission.session;
+    this.record = admission.record;
+    this.epochMin = admission.epochMin;
+    this.writer = new StreamWriter(control, { bytesMax: CONTROL_QUEUE_BYTES_MAX, sizeOf: (bytes) => bytes.length });
+    this.history = new HistoryDesk(admission.record.name, (message) => this.send(message));
+    this.writer.closed.addEventListener('abort', () => this.close('the control stream ended'));
+  }
+
+  sendInterest(generation: number, predicates: readonly PredicateSpec[]): void {
+    const items = predicates.map(({ id, topics, filter, includeSelf }) => {
+      return { id: id.toString(), topics: [...topics], filter, includeSelf };
+    });
+    this.send({ interest: { generation, predicates: items } });
+  }
+
+  acknowledge(topic: string, coveredTo: Position): void {
+    this.send({ frameAck: { topic, coveredTo: positionToMessage(coveredTo) } });
+  }
+
+  send(message: ControlResponse): void {
+    if (this.closedBy !== undefined) return;
+    try {
+      if (this.writer.tryWrite(controlResponseCodec.encode(message))) return;
+      this.close(`the agent left ${CONTROL_QUEUE_BYTES_MAX} bytes of control messages unread`);
+    } catch (cause) {
+      this.close(asBackplaneError(cause).message);
+    }
+  }
+
+  /** A message of the control stream behind Hello. Throws when it breaks the protocol. */
+  receive(bytes: Buffer): void {
+    const message = controlRequestCodec.decode(bytes, MESSAGE_BYTES_MAX);
+    if (message.report) this.registry.reported(this.record, message.report);
+    else if (message.interestAck) {
+      const { generation, position, errors } = message.interestAck;
+      if (position === null) throw new BackplaneError('invalid_argument', 'interest_ack.position is missing');
+      const failed = new Map(errors.map((error) => [BigInt(error.id), error.message.slice(0, 256)]));
+      const at = positionFromMessage('interest_ack.position', position);
+      this.registry.acknowledged(this.record, Number(generation), at, failed);
+    } else throw new BackplaneError('invalid_argument', 'control: hello comes once, at the start');
+  }
+
+  /** Throws already_exists when the session has such a stream. */
+  attach(kind: 'live' | 'history', stream: DataStream): void {
+    if (this.closedBy !== undefined) throw new BackplaneError('failed_precondition', `session: ${this.closedBy}`);
+    if (this.data.has(kind)) throw new BackplaneError('already_exists', `session has a ${kind} stream already`);
+    this.data.set(kind, stream);
+    stream.call.on('cancelled', () => this.close(`the ${kind} stream was cancelled`));
+    stream.call.on('end', () => this.close(`the ${kind} stream ended`));
+  }
+
+  get open(): boolean {
+    return this.closedBy === undefined;
+  }
+
+  /** Ends all three streams. The agent comes back by itself. */
+  close(reason: string, cause?: BackplaneError): void {
+    if (this.closedBy !== undefined) return;
+    this.closedBy = reason;
+    this.registry.detach(this);
+    this.history.close(`node ${this.record.name} went: ${reason}`);
+    const error = cause ?? new BackplaneError('unavailable', reason);
+    const status = { code: error.grpcStatus, details: error.message };
+    for (const { respond } of this.data.values()) respond(status);
+    this.control.emit('error', status);
+  }
+}

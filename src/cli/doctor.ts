@@ -1,0 +1,43 @@
+/** `backplane doctor`: what this node can record, each item tried, and the mend for what it cannot. */
+import { type Command, Option } from 'commander';
+import type { Check } from '../sensor-agent/doctor.js';
+import { type Column, tableText } from './render/columns.js';
+import { safeText } from './render/text.js';
+
+const COLUMNS: readonly Column[] = [{ title: 'STATE' }, { title: 'WHAT' }, { title: 'FOUND' }];
+
+export function define(command: Command): void {
+  command
+    .addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'))
+    .action(async () => {
+      const { runDoctor } = await import('../sensor-agent/doctor.js');
+      const checks = await runDoctor();
+      const json = command.opts<{ output: string }>().output === 'json';
+      process.stdout.write(json ? checks.map((check) => `${JSON.stringify(check)}\n`).join('') : doctorText(checks));
+      process.exitCode = recordability(checks) === 'nothing' ? 1 : 0;
+    });
+}
+
+/** A table, the mends below it, and a verdict. */
+export function doctorText(checks: readonly Check[]): string {
+  const rows = checks.map((check) => [check.state, check.name, check.detail].map(safeText));
+  const mends = checks.flatMap((check) =>
+    check.state !== 'ok' && check.mend !== undefined ? [`${safeText(check.name)}: ${safeText(check.mend)}\n`] : [],
+  );
+  const mendText = mends.length === 0 ? '' : `\nTo mend:\n${mends.map((line) => `  ${line}`).join('')}`;
+  return `${tableText(COLUMNS, rows)}${mendText}\n${VERDICTS[recordability(checks)]}\n`;
+}
+
+const VERDICTS = {
+  kernel: 'This node can record what its kernel reports.',
+  polling: 'This node can only poll /proc: it sees a part of the short-lived processes, and no network.',
+  nothing: 'This node can record nothing.',
+} as const;
+
+/** From the kernel when one of its events can be enabled; else by polling /proc where that is open. */
+function recordability(checks: readonly Check[]): keyof typeof VERDICTS {
+  const kernel = checks.some((check) => check.name.startsWith('event ') && check.state === 'ok');
+  if (kernel) return 'kernel';
+  const polling = checks.some((check) => check.name === 'processes in /proc' && check.state !== 'missing');
+  return polling ? 'polling' : 'nothing';
+}

@@ -1,0 +1,66 @@
+/**
+ * `backplane up`: a broker in this process and this node's agent beside it, in
+ * a process of its own so that its work and the broker's do not disturb each
+ * other. Ends in order on the first signal: the agent first, so that what it
+ * still sends is taken in, then the broker.
+ */
+import { once } from 'node:events';
+import type { Command } from 'commander';
+import { startBroker } from '../broker/broker.js';
+import type { Config } from '../config.js';
+import { configEnvironment, type SettingKey } from '../config/settings.js';
+import { AGENT_KEYS } from './agent-options.js';
+import { type AgentMessage, AgentProcess } from './agent-process.js';
+import { BROKER_KEYS, brokerOptions } from './broker-options.js';
+import { watchInterrupt } from './interrupt.js';
+import { openLog } from './log.js';
+import { safeText } from './render/text.js';
+import { addSettingFlags, commandConfig } from './setting-flags.js';
+
+/** The agent goes to this broker, whatever the setting says. */
+const UP_KEYS: readonly SettingKey[] = [...new Set([...BROKER_KEYS, ...AGENT_KEYS])].filter((key) => key !== 'brokers');
+
+export function define(command: Command): void {
+  addSettingFlags(command, UP_KEYS);
+  command.action(() => up(commandConfig(command, UP_KEYS)));
+}
+
+async function up({ settings }: Config): Promise<void> {
+  const log = openLog(settings, 'broker');
+  let agent: AgentProcess | undefined;
+  const interrupt = watchInterrupt(() => agent?.kill());
+  // Locks the directory and takes the ports: what fails, fails before an agent is there.
+  const broker = await startBroker(brokerOptions(settings, log));
+  say(`Backplane listens on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}`);
+  const brokers = [reachable(broker.grpcAddress)];
+  agent = new AgentProcess({
+    environment: configEnvironment({ ...settings, brokers }),
+    log,
+    onMessage: (message) => sayAgent(message, settings['node.name'], brokers[0] ?? ''),
+  });
+  if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');
+  log.info('stopping');
+  await agent.stop();
+  await broker.drain();
+  interrupt.release();
+}
+
+function sayAgent(message: AgentMessage, node: string, broker: string): void {
+  if (message.kind === 'failed') {
+    say(`This node cannot record: ${safeText(message.message)}`);
+    return;
+  }
+  say(`Node ${node} records ${message.events.length} kernel events from ${safeText(message.source)}`);
+  if (message.degraded !== undefined) say(`It sees less than it should: ${safeText(message.degraded)} (try "backplane doctor")`);
+  const flag = broker === '127.0.0.1:8484' ? '' : ` --broker ${broker}`;
+  say(`Next, in another terminal: backplane observe --follow${flag}`);
+}
+
+/** A broker that listens everywhere is reached on loopback. */
+function reachable(address: string): string {
+  return address.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:');
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

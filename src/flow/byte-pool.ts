@@ -1,0 +1,53 @@
+/** A bound in bytes that many share: who does not fit waits its turn, first come, first served. */
+export class BytePool {
+  private free: number;
+  private waiting: { readonly bytes: number; readonly go: () => void }[] = [];
+
+  constructor(private readonly bytesMax: number) {
+    this.free = bytesMax;
+  }
+
+  /** Resolves with the release, or with undefined when the signal aborts first. More than all of it counts as all of it. */
+  async take(bytesWanted: number, signal: AbortSignal): Promise<(() => void) | undefined> {
+    const bytes = Math.min(bytesWanted, this.bytesMax);
+    if (signal.aborted) return undefined;
+    if (this.waiting.length === 0 && this.free >= bytes) {
+      this.free -= bytes;
+      return this.releaseOf(bytes);
+    }
+    return new Promise((resolve) => {
+      const entry = {
+        bytes,
+        go: () => {
+          signal.removeEventListener('abort', giveUp);
+          resolve(this.releaseOf(bytes));
+        },
+      };
+      const giveUp = () => {
+        this.waiting = this.waiting.filter((other) => other !== entry);
+        resolve(undefined);
+        this.serve();
+      };
+      signal.addEventListener('abort', giveUp, { once: true });
+      this.waiting.push(entry);
+    });
+  }
+
+  private releaseOf(bytes: number): () => void {
+    let released = false;
+    return () => {
+      if (released) return;
+      released = true;
+      this.free += bytes;
+      this.serve();
+    };
+  }
+
+  private serve(): void {
+    for (let first = this.waiting[0]; first && first.bytes <= this.free; first = this.waiting[0]) {
+      this.waiting.shift();
+      this.free -= first.bytes;
+      first.go();
+    }
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * What this node can and cannot see. Everything is tried, in an instance made
+ * for it and removed: what a kernel's README lists often does not work.
+ */
+import { readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { BackplaneError } from '../errors.js';
+import { KERNEL_BUFFER_BYTES_PER_CPU, KiB, MiB } from '../limits.js';
+import type { Check } from './doctor-check.js';
+import { tryDynamicEvents, tryExecLane } from './doctor-probes.js';
+import { pids } from './source/process-reader.js';
+import { put, TraceInstance } from './source/tracefs/instance.js';
+import { LITE_EVENTS } from './source/tracefs/lite-events.js';
+import { openTracefs } from './source/tracefs/mount.js';
+
+export type { Check };
+
+const CAP_SYS_PTRACE = 19n;
+const CAP_SYS_ADMIN = 21n;
+const RUN_AS_ROOT = 'run the agent as root, in Kubernetes privileged with hostPID and the host tracefs mounted writable';
+
+/** Tries everything the agent may use, most basic first. Never throws; leaves nothing behind but a mounted tracefs. */
+export async function runDoctor(): Promise<Check[]> {
+  const checks = [privileges(), processes(), cgroups()];
+  let path: string;
+  try {
+    const tracefs = openTracefs();
+    path = tracefs.path;
+    checks.push({ name: 'tracefs', state: 'ok', detail: `${path}${tracefs.mounted ? ' (mounted it just now)' : ''}` });
+  } catch (cause) {
+    checks.push({ name: 'tracefs', state: 'missing', detail: (cause as Error).message, mend: RUN_AS_ROOT });
+    return checks;
+  }
+  let instance: TraceInstance;
+  try {
+    const name = `backplane-doctor-${process.pid}`;
+    instance = new TraceInstance(path, { name, bufferBytesPerCpu: 1 * MiB, subBufferBytes: 64 * KiB, events: [] });
+    checks.push({ name: 'trace instance', state: 'ok', detail: 'made one' });
+  } catch (cause) {
+    checks.push({ name: 'trace instance', state: 'missing', detail: (cause as Error).message, mend: RUN_AS_ROOT });
+    return checks;
+  }
+  try {
+    checks.push(...instanceChecks(instance), ...tryDynamicEvents(path));
+  } finally {
+    instance.removeSync();
+  }
+  checks.push(await tryExecLane(path));
+  return checks;
+}
+
+function instanceChecks(instance: TraceInstance): Check[] {
+  return [
+    clock(instance),
+    subBuffers(instance),
+    ...LITE_EVENTS.map((event) => tracepoint(instance, event)),
+    attempt('kernel filters', 'wrote one', 'events are filtered by the agent alone', () => {
+      put(join(instance.path, 'events/sched/sched_process_exec/filter'), 'pid > 1 && filename ~ "/usr/*"');
+    }),
+    attempt('system call events', 'enabled and disabled one', 'single system calls cannot be watched', () => {
+      toggle(instance, 'syscalls/sys_enter_ptrace');
+    }),
+    attempt('raw system calls', 'enabled and disabled them', 'system calls cannot be recorded', () => {
+      toggle(instance, 'raw_syscalls/sys_enter');
+    }),
+    memory(instance),
+  ];
+}
+
+function privileges(): Check {
+  const name = 'privileges';
+  const effective = /^CapEff:\s+([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
+  const has = (capability: bigint) => ((BigInt(`0x${effective}`) >> capability) & 1n) === 1n;
+  const uid = process.geteuid?.() ?? -1;
+  if (uid !== 0) return { name, state: 'limited', detail: `runs as user ${uid}`, mend: RUN_AS_ROOT };
+  const lacks = [...(has(CAP_SYS_ADMIN) ? [] : ['CAP_SYS_ADMIN']), ...(has(CAP_SYS_PTRACE) ? [] : ['CAP_SYS_PTRACE'])];
+  if (lacks.length === 0) return { name, state: 'ok', detail: 'root with all that is needed' };
+  return { name, state: 'limited', detail: `root without ${lacks.join(' and ')}`, mend: `grant ${lacks.join(' and ')}` };
+}
+
+/** /proc may be mounted with hidepid, or links of others be closed to us. */
+function processes(): Check {
+  const name = 'processes in /proc';
+  const all = pids('/proc');
+  if (!all.includes(1)) {
+    return { name, state: 'missing', detail: 'process 1 is hidden', mend: 'mount /proc without hidepid' };
+  }
+  const denied = all.filter((pid) => linkError(`/proc/${pid}/exe`) === 'EACCES').length;
+  const detail = `${all.length - denied} of ${all.length} processes are open to us`;
+  if (denied * 2 > all.length) return { name, state: 'limited', detail, mend: 'grant CAP_SYS_PTRACE' };
+  return { name, state: 'ok', detail };
+}
+
+function linkError(path: string): string | undefined {
+  try {
+    readlinkSync(path);
+    return undefined;
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code;
+  }
+}
+
+function cgroups(): Check {
+  const lines = readFileSync('/proc/self/cgroup', 'utf8').trim().split('\n');
+  const version = lines.length === 1 && lines[0]!.startsWith('0::') ? 'version 2' : 'version 1 or mixed';
+  return { name: 'cgroups', state: 'ok', detail: `${version}: containers are recognised by their path` };
+}
+
+function clock(instance: TraceInstance): Check {
+  const clocks = readFileSync(join(instance.path, 'trace_clock'), 'utf8');
+  if (clocks.includes('[boot]')) return { name: 'boot clock', state: 'ok', detail: 'set' };
+  return { name: 'boot clock', state: 'missing', detail: `the kernel keeps ${clocks.trim()}`, mend: 'use Linux 4.10 or later' };
+}
+
+function subBuffers({ subBufferBytes }: TraceInstance): Check {
+  const name = 'sub-buffers';
+  if (subBufferBytes >= 64 * KiB) return { name, state: 'ok', detail: `${subBufferBytes / KiB} KiB` };
+  const detail = `${subBufferBytes / KiB} KiB: recording volume costs more CPU`;
+  return { name, state: 'limited', detail, mend: 'use Linux 6.8 or later' };
+}
+
+function tracepoint(instance: TraceInstance, event: string): Check {
+  return attempt(`event ${event}`, 'enabled and disabled', 'not recorded here', () => toggle(instance, event));
+}
+
+function memory(instance: TraceInstance): Check {
+  const kilobytes = KERNEL_BUFFER_BYTES_PER_CPU / KiB;
+  const mend = 'lower the recorder\'s kernel buffer';
+  return attempt('kernel buffers', `${kilobytes} KiB per CPU`, mend, () => {
+    put(join(instance.path, 'buffer_size_kb'), String(kilobytes));
+    const got = Number(readFileSync(join(instance.path, 'buffer_size_kb'), 'utf8').split(' ')[0]);
+    if (got < kilobytes) throw new BackplaneError('resource_exhausted', `${kilobytes} KiB per CPU wanted, got ${got}`);
+  });
+}
+
+function toggle(instance: TraceInstance, event: string): void {
+  const path = join(instance.path, 'events', event, 'enable');
+  put(path, '1');
+  put(path, '0');
+}
+
+/** A check that does something: it worked, or the kernel's answer and what that means. */
+function attempt(name: string, done: string, otherwise: string, act: () => void): Check {
+  try {
+    act();
+    return { name, state: 'ok', detail: done };
+  } catch (cause) {
+    return { name, state: 'missing', detail: `${(cause as Error).message}: ${otherwise}` };
+  }
+}

@@ -1,0 +1,71 @@
+/** Reads a log in order, past damage and eviction, and tails it. Holds one buffer and nothing else. */
+import { type DamageItem, type RecordItem, SegmentCursor } from './segment-cursor.js';
+import type { SegmentList } from './segment-list.js';
+
+/** Records that were deleted before they could be read: ordinalFrom to ordinalTo, exclusive. */
+export interface EvictedItem {
+  readonly kind: 'evicted';
+  readonly ordinalFrom: number;
+  readonly ordinalTo: number;
+}
+
+export type LogItem = RecordItem | DamageItem | EvictedItem;
+
+export class LogReader {
+  #list: SegmentList;
+  #ordinal: number;
+  #cursor: SegmentCursor | undefined;
+  #closed = false;
+
+  constructor(list: SegmentList, ordinal: number) {
+    this.#list = list;
+    this.#ordinal = ordinal;
+  }
+
+  /** The next ordinal to be read. */
+  get ordinal(): number {
+    return this.#ordinal;
+  }
+
+  /**
+   * The next item, or undefined at the log's present end; may be called again
+   * when more was appended. Never throws.
+   */
+  next(): LogItem | undefined {
+    while (!this.#closed) {
+      const ordinalFrom = this.#ordinal;
+      if (ordinalFrom < this.#list.firstOrdinal) {
+        this.#leave();
+        this.#ordinal = this.#list.firstOrdinal;
+        return { kind: 'evicted', ordinalFrom, ordinalTo: this.#ordinal };
+      }
+      // Evicted while the reader stood at its very end: nothing was missed, but its file is gone.
+      if (this.#cursor?.segment.removed) this.#leave();
+      if (!this.#cursor) {
+        const segment = this.#list.at(ordinalFrom);
+        if (!segment) return undefined;
+        this.#cursor = new SegmentCursor(segment, ordinalFrom);
+      }
+      const item = this.#cursor.next();
+      if (item) {
+        this.#ordinal = item.kind === 'record' ? item.ordinal + 1 : item.ordinalTo;
+        return item;
+      }
+      if (!this.#cursor.segment.sealed) return undefined;
+      this.#leave();
+      if (this.#list.at(this.#ordinal) === undefined) return undefined;
+    }
+    return undefined;
+  }
+
+  /** Gives the file back. A reader that is not closed keeps a descriptor. */
+  close(): void {
+    this.#closed = true;
+    this.#leave();
+  }
+
+  #leave(): void {
+    this.#cursor?.close();
+    this.#cursor = undefined;
+  }
+}

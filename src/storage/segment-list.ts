@@ -1,0 +1,50 @@
+/** The segments of one log, oldest first: what readers walk along while the log appends and evicts. */
+import type { Segment } from './segment.js';
+
+export class SegmentList {
+  /** Of all segment files. */
+  bytes = 0;
+
+  constructor(
+    readonly segments: Segment[],
+    /** What the next record gets. */
+    public nextOrdinal: number,
+  ) {
+    for (const segment of segments) this.bytes += segment.bytes;
+  }
+
+  get firstOrdinal(): number {
+    return this.segments[0]?.firstOrdinal ?? this.nextOrdinal;
+  }
+
+  get newest(): Segment | undefined {
+    return this.segments.at(-1);
+  }
+
+  /** The segment that holds an ordinal or, at the end, will hold it; undefined when it does not exist yet. */
+  at(ordinal: number): Segment | undefined {
+    let low = 0;
+    let high = this.segments.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.segments[middle]!.firstOrdinal <= ordinal) low = middle + 1;
+      else high = middle;
+    }
+    const segment = this.segments[low - 1];
+    return segment && (ordinal < segment.nextOrdinal || !segment.sealed) ? segment : undefined;
+  }
+
+  push(segment: Segment): void {
+    this.segments.push(segment);
+    this.bytes += segment.bytes;
+  }
+
+  /** Deletes the oldest segment, but never the newest: it carries the count of ordinals on. */
+  dropOldest(): Segment | undefined {
+    if (this.segments.length < 2) return undefined;
+    const segment = this.segments.shift()!;
+    this.bytes -= segment.bytes;
+    segment.remove();
+    return segment;
+  }
+}

@@ -1,0 +1,339 @@
+/**
+ * One crash-safe log in segment files: records with dense, ever growing
+ * ordinals, bounded in bytes and age. The flight recorder appends to it
+ * without syncing; the partition logs sync in groups.
+ */
+import { BackplaneError } from '../errors.js';
+import { LOG_SEGMENTS_MAX, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN } from '../limits.js';
+import { type FileOps, nodeFileOps, systemErrorCode } from './file-ops.js';
+import { encodeRecordHeader, RECORD_HEADER_BYTES } from './format.js';
+import { GroupCommit } from './group-commit.js';
+import { LogReader } from './log-reader.js';
+import { checkRange, createSegment, type NewRecord, payloadLength } from './new-record.js';
+import { type Damage, type Recovered, recover } from './recovery.js';
+import { Segment, type SegmentInfo } from './segment.js';
+import type { SegmentList } from './segment-list.js';
+import type { Anchor } from './sparse-index.js';
+
+export type { NewRecord } from './new-record.js';
+
+export interface LogOptions {
+  /** Made when it is missing; belongs to this log alone. */
+  readonly dir: string;
+  /** A segment is closed before it grows over this. Default SEGMENT_BYTES, and at most a quarter of bytesMax. */
+  readonly segmentBytesMax?: number;
+  /** Of all segment files; the oldest go first. */
+  readonly bytesMax: number;
+  /** By the records' own times. */
+  readonly ageMsMax: number;
+  readonly files?: FileOps;
+  /** The records that a new segment begins with; called when one is begun. Must not append. */
+  readonly head?: () => readonly NewRecord[];
+  /** Wall clock, nanoseconds since 1970, for ageing. */
+  readonly now?: () => bigint;
+}
+
+export class SegmentLog {
+  /** What was cut or found damaged when the log was opened. */
+  readonly notes: readonly Damage[];
+  /** Random, made with the log: 16 hex digits. */
+  readonly identity: string;
+  #options: LogOptions;
+  #segmentBytesMax: number;
+  #files: FileOps;
+  #list: SegmentList;
+  #key: Recovered['key'];
+  #active: Segment | undefined;
+  #commit = new GroupCommit(() => this.#flush());
+  /** Written but not synced, oldest first. */
+  #unsynced: Set<Segment>;
+  #namesUnsynced = false;
+  /** Since somebody relies on syncs, an index on disk is written after its segment is synced. */
+  #syncs = false;
+  #durableOrdinal: number;
+  #failed: BackplaneError | undefined;
+  #closing: Promise<void> | undefined;
+  #recordHeader = Buffer.alloc(RECORD_HEADER_BYTES);
+
+  /**
+   * Opens or creates a log, reading its newest segment through. Throws
+   * BackplaneError: `invalid_argument` for options out of range,
+   * `failed_precondition` when the directory cannot be used, `unavailable`
+   * when the disk fails. Two logs must not be open on one directory: see
+   * `lockDirectory`.
+   */
+  static open(options: LogOptions): SegmentLog {
+    checkRange('bytesMax', options.bytesMax, 4 * SEGMENT_BYTES_MIN, Number.MAX_SAFE_INTEGER);
+    checkRange('ageMsMax', options.ageMsMax, 1, Number.MAX_SAFE_INTEGER);
+    checkRange('segmentBytesMax', options.segmentBytesMax ?? SEGMENT_BYTES, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+    return new SegmentLog(options);
+  }
+
+  private constructor(options: LogOptions) {
+    this.#options = options;
+    this.#segmentBytesMax = Math.min(options.segmentBytesMax ?? SEGMENT_BYTES, Math.floor(options.bytesMax / 4));
+    this.#files = options.files ?? nodeFileOps;
+    const { key, list, notes } = recover(this.#files, options.dir, this.#now());
+    this.#key = key;
+    this.#list = list;
+    this.notes = notes;
+    this.identity = key.identity.toString(16).padStart(16, '0');
+    const unsynced = list.segments.filter((segment) => !segment.synced);
+    this.#unsynced = new Set(unsynced);
+    this.#durableOrdinal = unsynced[0]?.firstOrdinal ?? list.nextOrdinal;
+    const { newest } = list;
+    if (newest && !newest.sealed) {
+      newest.acquire();
+      this.#active = newest;
+    }
+  }
+
+  /** The oldest record that is still there; nextOrdinal when there is none. */
+  get firstOrdinal(): number {
+    return this.#list.firstOrdinal;
+  }
+
+  /** What the next record gets. */
+  get nextOrdinal(): number {
+    return this.#list.nextOrdinal;
+  }
+
+  /** All records below it are on the disk for certain. */
+  get durableOrdinal(): number {
+    return Math.max(this.#durableOrdinal, this.#list.firstOrdinal);
+  }
+
+  /** Of all segment files. */
+  get bytes(): number {
+    return this.#list.bytes;
+  }
+
+  segments(): SegmentInfo[] {
+    return this.#list.segments.map(({ path, firstOrdinal, nextOrdinal, firstTimeNs, lastTimeNs, bytes }) => {
+      return { path, firstOrdinal, nextOrdinal, firstTimeNs, lastTimeNs, bytes };
+    });
+  }
+
+  /**
+   * Writes a record and returns its ordinal. Throws BackplaneError, and the log
+   * is as it was: `invalid_argument`, `resource_exhausted` when the disk is
+   * full and there is nothing older to delete (later appends succeed when
+   * there is room), `unavailable` when the disk fails, `failed_precondition`
+   * after close.
+   */
+  append(record: NewRecord): number {
+    this.#checkOpen();
+    const length = payloadLength(record);
+    for (;;) {
+      try {
+        const ordinal = this.#write(record, length);
+        if (this.#list.bytes > this.#options.bytesMax) this.#evict();
+        return ordinal;
+      } catch (cause) {
+        this.#makeSpace(cause);
+      }
+    }
+  }
+
+  /** Closes the newest segment; the next record begins another. Does nothing when it holds no records. */
+  roll(): void {
+    const segment = this.#active;
+    if (!segment || segment.nextOrdinal === segment.firstOrdinal) return;
+    this.#active = undefined;
+    segment.sealed = true;
+    if (!this.#syncs) segment.writeIndex();
+    segment.release();
+  }
+
+  /**
+   * Resolves when everything appended before the call is durable. Callers share
+   * syncs. Rejects with `unavailable` when the disk cannot promise it: the log
+   * then takes no more records until it is opened again.
+   */
+  sync(): Promise<void> {
+    if (this.#failed) return Promise.reject(this.#failed);
+    this.#syncs = true;
+    return this.#commit.sync();
+  }
+
+  /** Newest first. */
+  *anchors(): Generator<Anchor> {
+    for (const segment of this.#list.segments.toReversed()) if (!segment.removed) yield* segment.index.anchors();
+  }
+
+  /**
+   * The newest anchor at or before a time (wall, nanoseconds), else the oldest
+   * one. Where a segment has more than SEGMENT_ANCHORS_MAX of them, an older one
+   * may be returned.
+   */
+  anchorBefore(timeNs: bigint): number | undefined {
+    for (const segment of this.#list.segments.toReversed()) {
+      if (segment.firstTimeNs > timeNs) continue;
+      for (const anchor of segment.index.anchors()) if (anchor.timeNs <= timeNs) return anchor.ordinal;
+    }
+    for (const segment of this.#list.segments) {
+      const oldest = [...segment.index.anchors()].at(-1);
+      if (oldest) return oldest.ordinal;
+    }
+    return undefined;
+  }
+
+  /** Reads from an ordinal, which may be one that was evicted; throws `invalid_argument` beyond nextOrdinal. */
+  reader(fromOrdinal: number): LogReader {
+    checkRange('fromOrdinal', fromOrdinal, 0, this.nextOrdinal);
+    return new LogReader(this.#list, fromOrdinal);
+  }
+
+  /**
+   * Deletes the oldest segments while the log is over bytesMax, or they hold
+   * nothing younger than ageMsMax. Appending does the first by itself; call
+   * this now and then for the second. An idle log's last records are let go
+   * too: a new segment is begun to carry the count of ordinals on.
+   */
+  enforceRetention(): void {
+    this.#checkOpen();
+    const ageNs = BigInt(this.#options.ageMsMax) * 1_000_000n;
+    const oldestNs = this.#now() - ageNs;
+    const { newest, segments } = this.#list;
+    if (newest?.grown && isOlder(newest, oldestNs)) this.#renew();
+    else if (newest?.grown && newest.createdNs < oldestNs + (ageNs * 3n) / 4n) this.roll();
+    this.#evict();
+    while (segments.length > 1 && isOlder(segments[0]!, oldestNs)) this.#dropOldest();
+  }
+
+  /** Syncs where syncs are relied on, and gives the files back. Readers go on to the end. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      if (this.#syncs && !this.#failed) await this.#commit.sync();
+    } finally {
+      if (this.#syncs) for (const segment of this.#unsynced) if (segment.sealed) segment.writeIndex();
+      const active = this.#active;
+      this.#active = undefined;
+      if (active) {
+        active.sealed = true;
+        active.writeIndex();
+        active.release();
+      }
+    }
+  }
+
+  #write(record: NewRecord, length: number): number {
+    const size = RECORD_HEADER_BYTES + length;
+    let segment = this.#active;
+    if (segment?.grown && segment.bytes + size > this.#segmentBytesMax) {
+      this.roll();
+      segment = undefined;
+    }
+    segment ??= this.#begin();
+    const ordinal = this.#list.nextOrdinal;
+    const offset = segment.bytes;
+    encodeRecordHeader(this.#recordHeader, record, record.parts, length, ordinal, this.#key.salt);
+    segment.write([this.#recordHeader, ...record.parts], size);
+    this.#unsynced.add(segment);
+    segment.note(ordinal, offset, record.timeNs, record.anchor === true);
+    this.#list.bytes += size;
+    this.#list.nextOrdinal = ordinal + 1;
+    return ordinal;
+  }
+
+  #begin(): Segment {
+    const { dir, head } = this.#options;
+    const segment = new Segment(this.#files, dir, this.#key, this.#list.nextOrdinal);
+    segment.createdNs = this.#now();
+    const records = head?.() ?? [];
+    try {
+      createSegment(segment, records);
+    } catch (cause) {
+      segment.remove();
+      throw cause;
+    }
+    this.#namesUnsynced = true;
+    this.#unsynced.add(segment);
+    this.#list.push(segment);
+    this.#list.nextOrdinal = segment.nextOrdinal;
+    this.#active = segment;
+    return segment;
+  }
+
+  /** Closes the newest segment and begins another at once, so that it can be evicted. */
+  #renew(): void {
+    this.roll();
+    try {
+      this.#begin();
+    } catch (cause) {
+      if (systemErrorCode(cause) === undefined) throw cause;
+      // A full disk: its records stay until there is room for the next segment.
+    }
+  }
+
+  #evict(): void {
+    const { bytesMax } = this.#options;
+    while (this.#list.bytes > bytesMax || this.#list.segments.length > LOG_SEGMENTS_MAX) {
+      if (!this.#dropOldest()) return;
+    }
+  }
+
+  #dropOldest(): boolean {
+    const segment = this.#list.dropOldest();
+    if (segment) this.#unsynced.delete(segment);
+    return segment !== undefined;
+  }
+
+  /** Deletes the oldest segment when the disk is full; throws when it cannot, or something else is wrong. */
+  #makeSpace(cause: unknown): void {
+    const code = systemErrorCode(cause);
+    if (code === undefined) throw cause;
+    const { dir } = this.#options;
+    if (code !== 'ENOSPC' && code !== 'EDQUOT') {
+      throw new BackplaneError('unavailable', `cannot append to the log in ${dir}: ${code}; check the disk`);
+    }
+    if (this.#dropOldest()) return;
+    const message = `no space for the log in ${dir}, which holds ${this.bytes} bytes: free some, or move the data`;
+    throw new BackplaneError('resource_exhausted', message);
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#failed) throw this.#failed;
+    const ordinal = this.#list.nextOrdinal;
+    const pending = [...this.#unsynced];
+    const namesUnsynced = this.#namesUnsynced;
+    this.#namesUnsynced = false;
+    try {
+      for (const segment of pending) if (!segment.removed && !segment.synced) await segment.sync();
+      if (namesUnsynced) await this.#files.syncDirectory(this.#options.dir);
+    } catch (cause) {
+      // After a failed sync the kernel drops the pages: a second that succeeds would promise what is not there.
+      const reason = systemErrorCode(cause) ?? String(cause);
+      this.#failed = new BackplaneError(
+        'unavailable',
+        `cannot sync the log in ${this.#options.dir}: ${reason}; check the disk and restart`,
+      );
+      throw this.#failed;
+    }
+    this.#durableOrdinal = ordinal;
+    for (const segment of pending) {
+      if (!segment.synced || segment.removed) continue;
+      this.#unsynced.delete(segment);
+      if (segment.sealed) segment.writeIndex();
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#failed) throw this.#failed;
+    if (this.#closing) throw new BackplaneError('failed_precondition', `the log in ${this.#options.dir} is closed`);
+  }
+
+  #now(): bigint {
+    return this.#options.now?.() ?? BigInt(Date.now()) * 1_000_000n;
+  }
+}
+
+/** A segment without a readable record ages by when it was begun. */
+function isOlder(segment: Segment, timeNs: bigint): boolean {
+  return (segment.index.length > 0 ? segment.lastTimeNs : segment.createdNs) < timeNs;
+}

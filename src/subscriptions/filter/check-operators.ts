@@ -1,0 +1,135 @@
+/** Operators: which types each takes and what it gives. */
+import type { ArithmeticOperator, CheckedExpr, CompareOperator, ValueType } from './checked.js';
+import type { CallSyntax, Syntax } from './parse.js';
+import { INT_MIN, type Scope } from './scope.js';
+
+const COMPARE = /^_(==|!=|<|<=|>|>=)_$/;
+const ARITHMETIC = /^_([-+*/%])_$/;
+const ORDERED: ReadonlySet<ValueType> = new Set<ValueType>(['int', 'string', 'timestamp', 'duration']);
+
+/** Results of `left operator right`, by `left operator right` in types. */
+const ARITHMETIC_RESULT: ReadonlyMap<string, 'int' | 'string' | 'timestamp' | 'duration'> = new Map([
+  ['int + int', 'int'],
+  ['int - int', 'int'],
+  ['int * int', 'int'],
+  ['int / int', 'int'],
+  ['int % int', 'int'],
+  ['string + string', 'string'],
+  ['timestamp + duration', 'timestamp'],
+  ['duration + timestamp', 'timestamp'],
+  ['timestamp - duration', 'timestamp'],
+  ['timestamp - timestamp', 'duration'],
+  ['duration + duration', 'duration'],
+  ['duration - duration', 'duration'],
+]);
+
+/** undefined when the call is not an operator. */
+export function checkOperator(scope: Scope, node: Syntax, call: CallSyntax): CheckedExpr | undefined {
+  const name = call.function;
+  const [first, second, third] = call.args as [Syntax, Syntax, Syntax];
+  const compare = COMPARE.exec(name);
+  if (compare) return checkCompare(scope, node, compare[1] as CompareOperator, first, second);
+  const arithmetic = ARITHMETIC.exec(name);
+  if (arithmetic) return checkArithmetic(scope, node, arithmetic[1] as ArithmeticOperator, first, second);
+  switch (name) {
+    case '_&&_':
+      return checkLogic(scope, 'and', call.args);
+    case '_||_':
+      return checkLogic(scope, 'or', call.args);
+    case '!_':
+      return { kind: 'not', type: 'bool', operand: scope.checkAs(first, 'bool', 'what follows "!"') };
+    case '-_':
+      return checkNegate(scope, first);
+    case '@in':
+      return checkIn(scope, first, second);
+    case '_?_:_':
+      return checkConditional(scope, first, second, third);
+    case '_[_]':
+      return checkIndex(scope, node, first, second);
+    default:
+      return undefined;
+  }
+}
+
+/** Flattened: `a && (b && c)` has three operands. */
+function checkLogic(scope: Scope, kind: 'and' | 'or', args: readonly Syntax[]): CheckedExpr {
+  const role = kind === 'and' ? 'each side of "&&"' : 'each side of "||"';
+  const operands = args.flatMap((arg) => {
+    const checked = scope.checkAs(arg, 'bool', role);
+    return checked.kind === kind ? checked.operands : [checked];
+  });
+  return { kind, type: 'bool', operands };
+}
+
+function checkCompare(
+  scope: Scope,
+  node: Syntax,
+  operator: CompareOperator,
+  leftSyntax: Syntax,
+  rightSyntax: Syntax,
+): CheckedExpr {
+  let left = scope.check(leftSyntax);
+  let right = scope.check(rightSyntax);
+  if (isEmptyList(left) && right.type === 'list(int)') left = { ...left, type: 'list(int)' };
+  if (isEmptyList(right) && left.type === 'list(int)') right = { ...right, type: 'list(int)' };
+  if (left.type !== right.type) {
+    throw scope.refuse(node, `"${operator}" cannot compare ${left.type} with ${right.type}`);
+  }
+  if (operator !== '==' && operator !== '!=' && !ORDERED.has(left.type)) {
+    throw scope.refuse(node, `"${operator}" cannot compare ${left.type}: it has no order`);
+  }
+  return { kind: 'compare', type: 'bool', operator, left, right };
+}
+
+function isEmptyList(expr: CheckedExpr): expr is Extract<CheckedExpr, { kind: 'list' }> {
+  return expr.kind === 'list' && expr.elements.length === 0;
+}
+
+function checkArithmetic(
+  scope: Scope,
+  node: Syntax,
+  operator: ArithmeticOperator,
+  leftSyntax: Syntax,
+  rightSyntax: Syntax,
+): CheckedExpr {
+  const left = scope.check(leftSyntax);
+  const right = scope.check(rightSyntax);
+  const type = ARITHMETIC_RESULT.get(`${left.type} ${operator} ${right.type}`);
+  if (!type) throw scope.refuse(node, `"${operator}" does not go with ${left.type} and ${right.type}`);
+  return { kind: 'arithmetic', type, operator, left, right };
+}
+
+function checkNegate(scope: Scope, syntax: Syntax): CheckedExpr {
+  const operand = scope.checkAs(syntax, 'int', 'what follows "-"');
+  if (operand.kind === 'int' && operand.value !== INT_MIN) return { ...operand, value: -operand.value };
+  return { kind: 'negate', type: 'int', operand };
+}
+
+function checkIn(scope: Scope, itemSyntax: Syntax, listSyntax: Syntax): CheckedExpr {
+  const item = scope.check(itemSyntax);
+  let list = scope.check(listSyntax);
+  if (isEmptyList(list) && item.type === 'int') list = { ...list, type: 'list(int)' };
+  if (list.type !== 'list(string)' && list.type !== 'list(int)') {
+    throw scope.refuse(listSyntax, `"in" needs a list on its right, but this is ${list.type}`);
+  }
+  if (list.type !== `list(${item.type})`) {
+    throw scope.refuse(itemSyntax, `"in" cannot look for ${item.type} in ${list.type}`);
+  }
+  return { kind: 'in', type: 'bool', item, list };
+}
+
+function checkConditional(scope: Scope, testSyntax: Syntax, yesSyntax: Syntax, noSyntax: Syntax): CheckedExpr {
+  const test = scope.checkAs(testSyntax, 'bool', 'what stands before "?"');
+  const yes = scope.check(yesSyntax);
+  const no = scope.checkAs(noSyntax, yes.type, 'what stands after ":"');
+  return { kind: 'conditional', type: yes.type, test, yes, no };
+}
+
+function checkIndex(scope: Scope, node: Syntax, listSyntax: Syntax, indexSyntax: Syntax): CheckedExpr {
+  const list = scope.check(listSyntax);
+  if (list.type !== 'list(string)' && list.type !== 'list(int)') {
+    throw scope.refuse(node, `"[...]" takes an element of a list, but this is ${list.type}`);
+  }
+  const index = scope.checkAs(indexSyntax, 'int', 'an index');
+  return { kind: 'index', type: list.type === 'list(int)' ? 'int' : 'string', list, index };
+}

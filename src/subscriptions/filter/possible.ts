@@ -1,0 +1,55 @@
+/** Whether a filter can be true of any event of a type: what lets an agent pass over whole types. */
+import type { BusEvent } from '../../wire/event.js';
+import { type CheckedExpr, childrenOf } from './checked.js';
+import { compileFilter } from './compile.js';
+
+/** `always`: true of every such event. `never`: of none; it is false, or has no value. */
+type Answer = 'always' | 'never' | 'maybe';
+
+/** False only when no event of this type can match. `hostName` undefined: any host. */
+export function canMatch(root: CheckedExpr, type: string, topic: string, hostName: string | undefined): boolean {
+  const event: BusEvent = { type, topic, position: { epoch: 0, timeNs: 0n, lane: 0, tie: 0 }, wallNs: 0n };
+  return answer(root, event, hostName) !== 'never';
+}
+
+function answer(expr: CheckedExpr, event: BusEvent, hostName: string | undefined): Answer {
+  switch (expr.kind) {
+    case 'and':
+    case 'or':
+      return logicAnswer(
+        expr.operands.map((operand) => answer(operand, event, hostName)),
+        expr.kind === 'and' ? 'never' : 'always',
+      );
+    case 'not':
+      // The opposite of `never` may still have no value.
+      return answer(expr.operand, event, hostName) === 'always' ? 'never' : decided(expr, event, hostName);
+    case 'conditional': {
+      const test = answer(expr.test, event, hostName);
+      if (test === 'always') return answer(expr.yes, event, hostName);
+      const no = answer(expr.no, event, hostName);
+      if (test === 'never') return no === 'never' ? 'never' : 'maybe';
+      return no === 'never' && answer(expr.yes, event, hostName) === 'never' ? 'never' : 'maybe';
+    }
+    default:
+      return decided(expr, event, hostName);
+  }
+}
+
+function logicAnswer(answers: readonly Answer[], decisive: 'always' | 'never'): Answer {
+  if (answers.includes(decisive)) return decisive;
+  return answers.includes('maybe') ? 'maybe' : answers[0]!;
+}
+
+/** Evaluates what depends on the type alone. */
+function decided(expr: CheckedExpr, event: BusEvent, hostName: string | undefined): Answer {
+  if (!isFixed(expr, hostName !== undefined)) return 'maybe';
+  return compileFilter(expr, hostName ?? '')(event) ? 'always' : 'never';
+}
+
+function isFixed(expr: CheckedExpr, hostKnown: boolean): boolean {
+  if (expr.kind === 'field' || expr.kind === 'has') {
+    const name = expr.kind === 'field' ? expr.field.name : expr.name;
+    return name === 'event.type' || name === 'event.topic' || (name === 'host.name' && hostKnown);
+  }
+  return expr.kind !== 'item' && childrenOf(expr).every((child) => isFixed(child, hostKnown));
+}

@@ -1,0 +1,37 @@
+/** What is known where an expression is checked: the text for messages, and the variable of a comprehension. */
+import type { CheckedExpr, ValueType } from './checked.js';
+import type { ParsedFilter, Syntax } from './parse.js';
+import { refusal } from './refusal.js';
+
+export const INT_MIN = -(2n ** 63n);
+export const INT_MAX = 2n ** 63n - 1n;
+
+type Check = (scope: Scope, node: Syntax) => CheckedExpr;
+
+export class Scope {
+  readonly #check: Check;
+
+  constructor(
+    readonly parsed: ParsedFilter,
+    /** The comprehension's variable; undefined outside of one. */
+    readonly variable: string | undefined,
+    check: Check,
+  ) {
+    this.#check = check;
+  }
+
+  check(node: Syntax): CheckedExpr {
+    return this.#check(this, node);
+  }
+
+  /** Checks a node that must be of one type. `role` is what it is, for the message. */
+  checkAs(node: Syntax, type: ValueType, role: string): CheckedExpr {
+    const checked = this.check(node);
+    if (checked.type !== type) throw this.refuse(node, `${role} must be ${type}, but is ${checked.type}`);
+    return checked;
+  }
+
+  refuse(node: Syntax, problem: string): Error {
+    return refusal(this.parsed.text, this.parsed.offsetOf(node), problem);
+  }
+}

@@ -1,0 +1,99 @@
+/** What one subscription asks of events: topics, a filter, and whether Backplane's own processes count. */
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { BackplaneError } from '../errors.js';
+import { FILTER_BYTES_MAX, FILTER_CACHE_BYTES_MAX } from '../limits.js';
+import { type BusEvent, topicOf } from '../wire/event.js';
+import { canonicalText } from './filter/canonical.js';
+import { checkFilter } from './filter/check.js';
+import type { CheckedExpr } from './filter/checked.js';
+import { compileFilter } from './filter/compile.js';
+import { parseFilter } from './filter/parse.js';
+import { canMatch } from './filter/possible.js';
+import { scanFilter } from './filter/scan.js';
+import { checkTopics } from './names.js';
+
+export interface PredicateOptions {
+  /** None: all of them. */
+  readonly topics: readonly string[];
+  /** CEL text; blank: every event. */
+  readonly filter: string;
+  readonly includeSelf: boolean;
+  /** What `host.name` reads: the node where events are matched. Not part of the predicate's identity. */
+  readonly hostName?: string | undefined;
+}
+
+export interface Predicate {
+  /** 64 bits, never 0: equal predicates have equal ids, on every node and broker. */
+  readonly id: bigint;
+  /** Sorted, each once; never empty. */
+  readonly topics: readonly string[];
+  /** The filter's canonical text: a filter itself. */
+  readonly canonical: string;
+  readonly includeSelf: boolean;
+  /** Never throws. An event on which the filter has no value does not match. */
+  matches(event: BusEvent): boolean;
+  /** False only when no event of this type can match. */
+  mayMatchType(type: string): boolean;
+}
+
+interface CheckedFilter {
+  readonly root: CheckedExpr;
+  readonly canonical: string;
+}
+
+const EVERYTHING: CheckedFilter = { root: { kind: 'bool', type: 'bool', value: true }, canonical: 'true' };
+
+/** By text. A node's interest is sent whole at every change: most of it is known already. */
+const checkedFilters = new LRUCache<string, CheckedFilter>({
+  maxSize: FILTER_CACHE_BYTES_MAX,
+  sizeCalculation: (_checked, text) => text.length,
+});
+
+/** @throws BackplaneError filter_invalid, with the column; invalid_argument for a topic. */
+export function compilePredicate(options: PredicateOptions): Predicate {
+  const topics = checkTopics(options.topics);
+  const { root, canonical } = checkText(options.filter);
+  const { includeSelf, hostName } = options;
+  const accepts = compileFilter(root, hostName ?? '');
+  const wanted = new Set(topics);
+  return {
+    id: predicateId(topics, canonical, includeSelf),
+    topics,
+    canonical,
+    includeSelf,
+    matches: (event) => wanted.has(event.topic) && (includeSelf || event.self !== true) && accepts(event),
+    mayMatchType(type) {
+      const topic = topicOf(type);
+      return wanted.has(topic) && canMatch(root, type, topic, hostName);
+    },
+  };
+}
+
+function checkText(text: string): CheckedFilter {
+  if (text.length <= FILTER_BYTES_MAX && text.trim() === '') return EVERYTHING;
+  const known = checkedFilters.get(text);
+  if (known) return known;
+  const root = checkFilter(parseFilter(text));
+  const canonical = canonicalText(root);
+  checkCanonical(canonical);
+  const checked = { root, canonical };
+  checkedFilters.set(text, checked);
+  return checked;
+}
+
+/** Nodes are sent the canonical text, and hold it to the same bounds as any other. */
+function checkCanonical(canonical: string): void {
+  try {
+    scanFilter(canonical);
+  } catch (cause) {
+    const reason = (cause as Error).message.replace(/^filter: /, '');
+    throw new BackplaneError('filter_invalid', `filter: too large when written in canonical form: ${reason}`);
+  }
+}
+
+function predicateId(topics: readonly string[], canonical: string, includeSelf: boolean): bigint {
+  const form = JSON.stringify({ topics, filter: canonical, includeSelf });
+  const id = createHash('sha256').update(form).digest().readBigUInt64BE(0);
+  return id === 0n ? 1n : id;
+}

@@ -1,0 +1,13 @@
+/** Text from outside, for one line of an error. */
+
+const SHOWN_CHARACTERS_MAX = 48;
+
+/** In quotes, of bounded length, with everything escaped that a terminal would act on or reorder. */
+export function shown(value: string): string {
+  const characters = [...value.slice(0, 2 * SHOWN_CHARACTERS_MAX)];
+  const whole = characters.length <= SHOWN_CHARACTERS_MAX && value.length <= 2 * SHOWN_CHARACTERS_MAX;
+  const text = whole ? value : `${characters.slice(0, SHOWN_CHARACTERS_MAX).join('')}…`;
+  return JSON.stringify(text).replace(/[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
+}

@@ -1,0 +1,144 @@
+/**
+ * A request to subscribe, checked: the same for gRPC, for the JSON body and
+ * the query string of HTTP. Values may come as text where the transport has
+ * only text; whatever they are, they are checked before they are used.
+ */
+import { BackplaneError } from '../errors.js';
+import { CLIENT_NAME_CHARACTERS_MAX, CURSOR_BYTES_MAX } from '../limits.js';
+import { suggestion } from './nearest.js';
+import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
+import { compilePredicate, type Predicate } from './predicate.js';
+import { shown } from './shown.js';
+import { resolveWindow, type Window } from './window.js';
+
+/** SubscribeRequest of the protocol, from any transport: fields may be absent, and of any type until checked. */
+export interface SubscriptionRequest {
+  readonly topics?: unknown;
+  readonly nodes?: unknown;
+  readonly filter?: unknown;
+  readonly since?: unknown;
+  readonly until?: unknown;
+  readonly follow?: unknown;
+  readonly last?: unknown;
+  readonly limit?: unknown;
+  readonly cursor?: unknown;
+  readonly includeSelf?: unknown;
+  readonly client?: unknown;
+}
+
+export interface CheckedSubscription {
+  /** Sorted, each once; never empty. */
+  readonly topics: readonly string[];
+  readonly nodes: NodeGlobs;
+  readonly predicate: Predicate;
+  readonly window: Window;
+  /** End after this many events. 0: no limit. */
+  readonly limit: number;
+  /** Opaque; empty when none was given. */
+  readonly cursor: string;
+  /** For people: printable, at most CLIENT_NAME_CHARACTERS_MAX. */
+  readonly client: string;
+  readonly includeSelf: boolean;
+}
+
+const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
+  'topics',
+  'nodes',
+  'filter',
+  'since',
+  'until',
+  'follow',
+  'last',
+  'limit',
+  'cursor',
+  'includeSelf',
+  'client',
+]);
+/** Opaque tokens are URL-safe text. */
+const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
+/** Controls, and what reorders or hides text on a terminal. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+
+/** @throws BackplaneError invalid_argument, filter_invalid or cursor_invalid, naming the field, the bound and the value. */
+export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): CheckedSubscription {
+  for (const name of Object.keys(request)) {
+    if (!FIELD_NAMES.has(name)) {
+      throw invalid(shown(name), `is not a field of a subscription${suggestion(name, FIELD_NAMES)}`);
+    }
+  }
+  const cursor = checkCursor(textOf('cursor', request.cursor));
+  const includeSelf = flagOf('includeSelf', request.includeSelf);
+  const window = resolveWindow(
+    {
+      since: textOf('since', request.since),
+      until: textOf('until', request.until),
+      follow: flagOf('follow', request.follow),
+      last: countOf('last', request.last),
+      cursor,
+    },
+    nowNs,
+  );
+  const nodes = compileNodeGlobs(textsOf('node', request.nodes));
+  const topics = textsOf('topic', request.topics);
+  const predicate = compilePredicate({ topics, filter: textOf('filter', request.filter), includeSelf });
+  const limit = countOf('limit', request.limit);
+  const client = cleanName(textOf('client', request.client));
+  return { topics: predicate.topics, nodes, predicate, window, limit, cursor, client, includeSelf };
+}
+
+function checkCursor(cursor: string): string {
+  if (cursor.length > CURSOR_BYTES_MAX) {
+    throw new BackplaneError(
+      'cursor_invalid',
+      `cursor: must be at most ${CURSOR_BYTES_MAX} bytes, got ${cursor.length}`,
+    );
+  }
+  if (!CURSOR.test(cursor)) throw new BackplaneError('cursor_invalid', 'cursor: is not one that Backplane gave');
+  return cursor;
+}
+
+/** Bounded first, so that the work is. */
+function cleanName(name: string): string {
+  const printable = name.slice(0, 4 * CLIENT_NAME_CHARACTERS_MAX).replace(UNPRINTABLE, '');
+  return [...printable].slice(0, CLIENT_NAME_CHARACTERS_MAX).join('').trim();
+}
+
+function textOf(field: string, value: unknown): string {
+  if (value === undefined || value === null) return '';
+  if (typeof value !== 'string') throw invalid(field, `must be text, got ${kindOf(value)}`);
+  return value;
+}
+
+function textsOf(field: string, value: unknown): readonly string[] {
+  if (value === undefined || value === null) return [];
+  const values: readonly unknown[] = Array.isArray(value) ? value : [value];
+  const odd = values.find((each) => typeof each !== 'string');
+  if (odd !== undefined) throw invalid(field, `must be text or a list of texts, got ${kindOf(odd)}`);
+  return values as readonly string[];
+}
+
+function flagOf(field: string, value: unknown): boolean {
+  if (value === undefined || value === null || value === false || value === '' || value === 'false' || value === '0') {
+    return false;
+  }
+  if (value === true || value === 'true' || value === '1') return true;
+  throw invalid(field, `must be true or false, got ${typeof value === 'string' ? shown(value) : kindOf(value)}`);
+}
+
+/** Counts: whole numbers that a double holds exactly. Text, as protobuf's JSON writes 64 bits, is read likewise. */
+function countOf(field: string, value: unknown): number {
+  if (value === undefined || value === null || value === '') return 0;
+  const count = typeof value === 'string' && /^[0-9]{1,20}$/.test(value) ? Number(value) : value;
+  if (typeof count === 'number' && Number.isSafeInteger(count) && count >= 0) return count;
+  const got = typeof value === 'string' ? shown(value) : typeof value === 'number' ? String(value) : kindOf(value);
+  throw invalid(field, `must be a whole number from 0 to ${Number.MAX_SAFE_INTEGER}, got ${got}`);
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'a list' : `a value of type ${typeof value}`;
+}
+
+function invalid(field: string, problem: string): BackplaneError {
+  return new BackplaneError('invalid_argument', `${field}: ${problem}`);
+}

@@ -1,0 +1,212 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type EventFormat, type EventLine, eventLines } from '../../../src/cli/render/event-lines.js';
+import { parseFieldMask } from '../../../src/cli/render/field-mask.js';
+import { choosePalette, COLOURED, PLAIN } from '../../../src/cli/render/palette.js';
+import { TOPICS, type BusEvent } from '../../../src/wire/event.js';
+import type { EventMessage } from '../../../src/wire/messages.js';
+import { CURL, WALL_MS, wireEvent } from '../event-fixture.js';
+
+process.env.TZ = 'UTC';
+
+function lines(format: EventFormat, mask?: string) {
+  return eventLines(format, {
+    palette: PLAIN,
+    mask: mask === undefined ? undefined : parseFieldMask(mask),
+    nowMs: () => WALL_MS,
+  });
+}
+
+function show(line: EventLine, event: EventMessage): string {
+  return line('node-a', event.type.split('.')[0] ?? '', event);
+}
+
+const V4 = {
+  type: 'ipv4',
+  transport: 'tcp',
+  local: { address: '10.0.0.2', port: 5555 },
+  peer: { address: '10.0.0.1', port: 443 },
+} as const;
+const V6 = { ...V4, type: 'ipv6', local: { address: '::', port: 80 }, peer: { address: '2001:db8::1', port: 9 } } as const;
+const BASH = { pid: 100, parentPid: 1, comm: 'bash', user: { id: 0 } };
+
+const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
+  ['process.exec', { process: CURL }, "exec         root /usr/bin/curl curl -s 'https://example.org/a b' pid 123 ← 100"],
+  [
+    'process.exec',
+    { process: { ...CURL, user: { id: 1000 }, redactions: 2 }, container: { id: 'abcdef0123456789abcdef' } },
+    "exec         1000 /usr/bin/curl curl -s 'https://example.org/a b' (2 redacted) pid 123 ← 100 in abcdef012345",
+  ],
+  [
+    'process.exec',
+    { process: { pid: 5, comm: 'gone', commandArgsMissed: true } },
+    'exec         ? gone (arguments missed) pid 5',
+  ],
+  ['process.fork', { process: BASH }, 'fork         root bash pid 100 ← 1'],
+  ['process.fork', { process: { ...BASH, threadId: 104 } }, 'fork         root bash pid 100 thread 104 ← 1'],
+  ['process.exit', { process: BASH }, 'exit         root bash pid 100 ← 1'],
+  [
+    'process.rename',
+    { process: { ...BASH, comm: 'worker/1', previousComm: 'a b' } },
+    "rename       root 'a b' → worker/1 pid 100 ← 1",
+  ],
+  [
+    'process.signal',
+    { process: BASH, signal: { number: 15, name: 'SIGTERM', targetPid: 123, targetComm: 'sleep', code: 0, result: 0 } },
+    'signal       SIGTERM bash[100] → sleep[123]',
+  ],
+  [
+    'process.signal',
+    { process: BASH, signal: { number: 40, name: '', targetPid: 1, targetComm: 'init', code: 0, result: 1 } },
+    'signal       signal 40 bash[100] → init[1] (ignored)',
+  ],
+  ['network.tcp.connect', { process: CURL, network: V4 }, 'tcp connect  10.0.0.1:443 ← 10.0.0.2:5555 curl[123]'],
+  ['network.tcp.accept', { process: CURL, network: V4 }, 'tcp accept   10.0.0.2:5555 ← 10.0.0.1:443 curl[123]'],
+  ['network.tcp.listen', { process: CURL, network: V6 }, 'tcp listen   [::]:80 curl[123]'],
+  ['network.tcp.close', { process: CURL, network: V6 }, 'tcp close    [::]:80 – [2001:db8::1]:9 curl[123]'],
+  ['network.tcp.close', { network: V4 }, 'tcp close    10.0.0.2:5555 – 10.0.0.1:443 ?'],
+  [
+    'host.start',
+    { notice: { reason: 'started', message: 'recording 6 trace events', source: 'tracefs' } },
+    'host start   started recording 6 trace events (tracefs)',
+  ],
+  [
+    'host.loss',
+    { notice: { reason: 'kernel_overrun', message: '', lost: 412, source: 'tracefs' } },
+    'host loss    kernel_overrun 412 events lost (tracefs)',
+  ],
+  [
+    'host.loss',
+    { notice: { reason: 'killed', message: '', lostUnknown: true, source: '' } },
+    'host loss    killed an unknown number of events lost',
+  ],
+  ['host.stop', { notice: { reason: 'stopped', message: 'the agent was stopped', source: 'procfs' } }, 'host stop    stopped the agent was stopped (procfs)'],
+  ['host.degraded', { notice: { reason: 'blind', message: 'no tracefs', source: 'procfs' } }, 'host degraded  blind no tracefs (procfs)'],
+];
+
+test('compact shows every event type in one line', () => {
+  for (const [type, rest, expected] of GOLDEN) {
+    assert.equal(show(lines('compact').line, wireEvent(type, rest)), `10:02:03.123456 node-a  ${expected}\n`);
+  }
+  const shown = new Set(GOLDEN.map(([type]) => type));
+  for (const type of Object.values(TOPICS).flatMap((topic) => topic.types)) assert.ok(shown.has(type), `${type} is not tested`);
+});
+
+test('a raw kernel event shows its fields, escaped', () => {
+  const event = wireEvent('sched.switch', { process: BASH });
+  const raw = { ...event, raw: { name: 'sched_switch', fields: { prev: 'a b', 'x\x1b': '\x1b[0m' } } };
+  assert.equal(
+    show(lines('compact').line, raw),
+    "10:02:03.123456 node-a  sched switch  sched_switch prev='a b' x\\x1b=$'\\x1b[0m' bash[100]\n",
+  );
+});
+
+test('a parent is named once its own event was seen, and forgotten when it ends', () => {
+  const { line } = lines('compact');
+  show(line, wireEvent('process.fork', { process: { pid: 123, parentPid: 100, comm: 'bash' } }));
+  assert.match(show(line, wireEvent('process.exec', { process: CURL })), /pid 123 ← bash 100\n$/);
+  show(line, wireEvent('process.exit', { process: BASH }));
+  assert.match(show(line, wireEvent('process.exec', { process: CURL })), /pid 123 ← 100\n$/);
+});
+
+test('columns stay aligned as longer node names come', () => {
+  const { line } = lines('compact');
+  const event = wireEvent('process.exit', { process: BASH });
+  assert.equal(line('node-long-name', 'process', event).indexOf('exit'), line('b', 'process', event).indexOf('exit'));
+});
+
+test('an event of another day carries its date', () => {
+  const { line } = eventLines('compact', { palette: PLAIN, mask: undefined, nowMs: () => WALL_MS + 86_400_000 });
+  assert.match(show(line, wireEvent('process.exit', { process: BASH })), /^2026-11-23 10:02:03\.123456 node-a/);
+});
+
+const EVIL = '\x1b]0;x\x07\u202e\n\u009b';
+
+test('hostile text acts in no format', () => {
+  const events = [
+    wireEvent('process.exec', {
+      process: { ...CURL, comm: EVIL, executable: { path: EVIL, name: EVIL }, commandArgs: [EVIL], workingDirectory: EVIL },
+      container: { id: EVIL },
+    }),
+    wireEvent('process.rename', { process: { ...BASH, comm: EVIL, previousComm: EVIL } }),
+    wireEvent('process.signal', {
+      process: { ...BASH, comm: EVIL },
+      signal: { number: 1, name: EVIL, targetPid: 1, targetComm: EVIL, code: 0, result: 0 },
+    }),
+    wireEvent('network.tcp.connect', { network: { ...V4, peer: { address: EVIL, port: 1 } } }),
+    wireEvent('host.loss', { notice: { reason: EVIL, message: EVIL, source: EVIL } }),
+    wireEvent(EVIL, { process: BASH }),
+  ];
+  for (const format of ['compact', 'table', 'dict', 'json'] as const) {
+    for (const palette of [PLAIN, COLOURED]) {
+      const { line } = eventLines(format, { palette, mask: undefined, nowMs: () => WALL_MS });
+      for (const event of events) {
+        const shown = line(EVIL, EVIL, event);
+        // Our own colours are the only escapes.
+        const rest = shown.replace(/\x1b\[[0-9;]*m/g, '').replaceAll('\n', '');
+        if (format === 'json') assert.doesNotMatch(rest, /[\x00-\x1f]/);
+        else assert.doesNotMatch(rest, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+        if (format !== 'dict') assert.equal(shown.indexOf('\n'), shown.length - 1);
+      }
+    }
+  }
+});
+
+test('a node that names impossible times is shown all the same', () => {
+  for (const seconds of ['9223372036854775807', '-9223372036854775808']) {
+    const event = { ...wireEvent('process.exit', { process: BASH }), time: { seconds, nanos: -1 } };
+    for (const format of ['compact', 'table', 'dict', 'json'] as const) assert.match(show(lines(format).line, event), /bash/);
+  }
+});
+
+test('json is canonical protojson with topic and node, one object a line', () => {
+  const shown = show(lines('json').line, wireEvent('process.exec', { process: CURL }));
+  assert.match(shown, /^\{.*\}\n$/);
+  const json = JSON.parse(shown) as Record<string, unknown>;
+  assert.equal(json.time, '2026-11-23T10:02:03.123456789Z');
+  assert.equal(json.topic, 'process');
+  assert.equal(json.node, 'node-a');
+  assert.deepEqual(json.position, { epoch: '7', timeNs: '5000000000', lane: 1 });
+  assert.deepEqual((json.process as { user: unknown }).user, { id: 0 });
+  assert.deepEqual((json.process as { commandArgs: unknown }).commandArgs, ['curl', '-s', 'https://example.org/a b']);
+});
+
+test('dict shows one field a line, events apart', () => {
+  const { line } = lines('dict', 'type,process.pid,process.command_args');
+  const first = show(line, wireEvent('process.exec', { process: CURL }));
+  assert.equal(first, "type: process.exec\nprocess.pid: 123\nprocess.commandArgs: curl -s 'https://example.org/a b'\n");
+  assert.equal(show(line, wireEvent('process.exit', { process: BASH })), '\ntype: process.exit\nprocess.pid: 100\n');
+});
+
+test('table aligns its columns below the header', () => {
+  const { header, line } = lines('table');
+  const row = show(line, wireEvent('process.exec', { process: CURL }));
+  assert.equal(header, 'TIME             NODE      TYPE             PID   PARENT  USER   NAME             WHAT\n');
+  assert.equal(
+    row,
+    "10:02:03.123456  node-a    exec             123      100  root   curl             /usr/bin/curl curl -s 'https://example.org/a b'\n",
+  );
+});
+
+test('a field mask leaves only its fields, in every format', () => {
+  const event = wireEvent('process.exec', { process: CURL });
+  const mask = 'process.pid,process.executable,node';
+  assert.deepEqual(JSON.parse(show(lines('json', mask).line, event)), {
+    process: { pid: 123, executable: { path: '/usr/bin/curl', name: 'curl' } },
+    node: 'node-a',
+  });
+  assert.equal(lines('table', 'process.pid,process.comm').header, 'PROCESS.PID  PROCESS.COMM\n');
+  assert.equal(show(lines('table', 'process.pid,process.comm').line, event), '123          curl\n');
+  assert.match(show(lines('compact', 'process.pid').line, event), /exec {9}process\.pid=123\n$/);
+});
+
+test('colours need a terminal that wants them', () => {
+  const terminal = { isTTY: true };
+  assert.equal(choosePalette(terminal, {}, true), COLOURED);
+  assert.equal(choosePalette({ isTTY: false }, {}, true), PLAIN);
+  assert.equal(choosePalette({}, {}, true), PLAIN);
+  assert.equal(choosePalette(terminal, { NO_COLOR: '1' }, true), PLAIN);
+  assert.equal(choosePalette(terminal, { NO_COLOR: '' }, true), COLOURED);
+  assert.equal(choosePalette(terminal, { TERM: 'dumb' }, true), PLAIN);
+  assert.equal(choosePalette(terminal, {}, false), PLAIN);
+});

@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import fc from 'fast-check';
+import { parse } from 'yaml';
+import { configYaml } from '../src/cli/config.js';
+import { bytesText, durationText, parseBytes, parseDurationMs } from '../src/config/quantity.js';
+import { configEnvironment, environmentName, flagName, SETTING_KEYS, SETTINGS } from '../src/config/settings.js';
+import { type ConfigSources, loadConfig } from '../src/config.js';
+import { BackplaneError } from '../src/errors.js';
+
+const dir = mkdtempSync(join(tmpdir(), 'backplane-config-'));
+after(() => rmSync(dir, { recursive: true }));
+
+function file(text: string): string {
+  const path = join(dir, `${Math.random()}.yaml`);
+  writeFileSync(path, text);
+  return path;
+}
+
+function load(sources: Partial<ConfigSources>) {
+  return loadConfig({ flags: {}, environment: {}, ...sources });
+}
+
+function refusal(sources: Partial<ConfigSources>): string {
+  try {
+    load(sources);
+  } catch (thrown) {
+    assert.ok(thrown instanceof BackplaneError);
+    assert.equal(thrown.exitCode, 2);
+    assert.doesNotMatch(thrown.message, /\n/);
+    return thrown.message;
+  }
+  return assert.fail('not refused');
+}
+
+test('defaults hold where nothing is given', () => {
+  const { settings, origins } = load({});
+  assert.equal(settings['grpc.listen'], '127.0.0.1:8484');
+  assert.equal(settings['http.listen'], '127.0.0.1:8485');
+  assert.deepEqual(settings.brokers, ['127.0.0.1:8484']);
+  assert.equal(settings['recorder.bytesMax'], 2 ** 30);
+  assert.equal(settings['recorder.ageMax'], 86_400_000);
+  assert.equal(settings.insecure, false);
+  assert.deepEqual(settings.events, []);
+  assert.equal(origins['data.dir'].origin, 'default');
+});
+
+test('flags come before environment, environment before file, file before default', () => {
+  const path = file('data: { dir: /file }\nlog: { level: debug, fsync: never }\nsource: procfs\n');
+  const { settings, origins } = load({
+    flags: { 'data.dir': '/flag' },
+    environment: { BACKPLANE_DATA_DIR: '/env', BACKPLANE_LOG_LEVEL: 'warn', BACKPLANE_CONFIG: path },
+  });
+  assert.equal(settings['data.dir'], '/flag');
+  assert.equal(settings['log.level'], 'warn');
+  assert.equal(settings['log.fsync'], 'never');
+  assert.equal(settings.source, 'procfs');
+  assert.equal(origins['data.dir'].origin, 'flag --data-dir');
+  assert.equal(origins['log.level'].origin, 'environment BACKPLANE_LOG_LEVEL');
+  assert.equal(origins['log.fsync'].origin, `file ${path}`);
+});
+
+test('--config comes before BACKPLANE_CONFIG', () => {
+  const chosen = file('source: synthetic\n');
+  const other = file('source: procfs\n');
+  assert.equal(load({ file: chosen, environment: { BACKPLANE_CONFIG: other } }).settings.source, 'synthetic');
+});
+
+test('an empty variable is not set, and variables of others are left alone', () => {
+  const environment = { BACKPLANE_DATA_DIR: '', BACKPLANE_SERVICE_HOST: '10.0.0.1', BACKPLANE_PORT: 'tcp://10.0.0.1' };
+  assert.equal(load({ environment }).origins['data.dir'].origin, 'default');
+});
+
+test('names of flags and variables follow from the key', () => {
+  assert.equal(environmentName('recorder.bytesMax'), 'BACKPLANE_RECORDER_BYTES_MAX');
+  assert.equal(environmentName('buffer.bytesPerCpu'), 'BACKPLANE_BUFFER_BYTES_PER_CPU');
+  assert.equal(environmentName('grpc.listen'), 'BACKPLANE_GRPC_LISTEN');
+  assert.equal(flagName('recorder.ageMax'), '--recorder-age-max');
+  assert.equal(flagName('brokers'), '--broker');
+  assert.equal(new Set(SETTING_KEYS.map(environmentName)).size, SETTING_KEYS.length);
+});
+
+test('lists are the same from YAML, from a flag and from the environment', () => {
+  const expected = ['a:1', 'b.example:65535', '[::1]:8484'];
+  const sources: Partial<ConfigSources>[] = [
+    { file: file('brokers: ["a:1", "b.example:65535", "[::1]:8484"]') },
+    { flags: { brokers: 'a:1,b.example:65535,[::1]:8484' } },
+    { environment: { BACKPLANE_BROKERS: ' a:1, b.example:65535 ,[::1]:8484,' } },
+  ];
+  for (const source of sources) assert.deepEqual(load(source).settings.brokers, expected);
+});
+
+for (const [name, flags, expected] of [
+  ['too small a size', { 'recorder.bytesMax': '12' }, 'recorder.bytesMax must be at least 1MiB, got "12" (flag --recorder-bytes-max)'],
+  ['no size', { 'log.bytesMax': '12 potatoes' }, 'log.bytesMax must be like 512MiB, got "12 potatoes" (flag --log-bytes-max)'],
+  ['no duration', { 'log.ageMax': '1y' }, 'log.ageMax must be like 90s or 24h, got "1y" (flag --log-age-max)'],
+  ['too long', { 'recorder.ageMax': '9999d' }, 'recorder.ageMax must be at most 3650d, got "9999d" (flag --recorder-age-max)'],
+  ['port', { 'grpc.listen': '127.0.0.1:65536' }, 'grpc.listen must be host:port, like 127.0.0.1:8484 or [::1]:8484, got "127.0.0.1:65536" (flag --grpc-listen)'],
+  ['word', { 'log.fsync': 'Always' }, 'log.fsync must be one of commit, interval, never, got "Always" (flag --log-fsync)'],
+  ['whole number', { 'synthetic.rate': '1e3' }, 'synthetic.rate must be a whole number, got "1e3" (flag --synthetic-rate)'],
+  ['negative', { 'synthetic.lanes': '-1' }, 'synthetic.lanes must be at least 1, got "-1" (flag --synthetic-lanes)'],
+  ['event', { events: 'sched_switch' }, 'events must hold group/name items, like sched/sched_switch, got "sched_switch" (flag --events)'],
+  ['no broker', { brokers: ' , ' }, 'brokers must hold 1 to 16 items, got " , " (flag --broker)'],
+  ['empty', { 'data.dir': '' }, 'data.dir must not be empty, got "" (flag --data-dir)'],
+] as const) {
+  test(`a refusal names key, bound, value and origin: ${name}`, () => assert.equal(refusal({ flags }), expected));
+}
+
+test('a hostile node name is refused', () => {
+  for (const name of ['a b', '../x', 'a\nb', '-rf', 'x'.repeat(254)]) {
+    assert.match(refusal({ flags: { 'node.name': name } }), /^node\.name must be .* \(flag --node-name\)$/);
+  }
+});
+
+for (const [name, text, expected] of [
+  ['unknown key', 'recorder: { bytesMaxx: 1GiB }', /unknown key "recorder.bytesMaxx", did you mean "recorder.bytesMax"\?$/],
+  ['prototype', '__proto__: { source: procfs }', /unknown key "__proto__"/],
+  ['constructor', 'recorder: { constructor: 1 }', /unknown key "recorder.constructor"/],
+  ['not keys', '- 1', /the file must hold keys$/],
+  ['scalar where keys are', 'recorder: 12', /recorder must hold keys$/],
+  ['map where a value is', 'source: { a: 1 }', /source must be a number, text, true or false$/],
+  ['list where a value is', 'source: [procfs]', /source must be a number, text, true or false$/],
+  ['nested list', 'brokers: [[a]]', /brokers must be a list or text$/],
+  ['no YAML', 'a: [', /configuration file .*: .+/],
+  ['alias bomb', 'a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]', /configuration file .*: .+/],
+  ['too long', `#${'x'.repeat(300_000)}`, /must be at most 262144 bytes, is 300001$/],
+] as const) {
+  test(`a bad file is refused in one line: ${name}`, () => assert.match(refusal({ file: file(text) }), expected));
+}
+
+test('a missing file is refused, an empty one is none', () => {
+  assert.match(refusal({ file: join(dir, 'none.yaml') }), /^configuration file .*none\.yaml: ENOENT/);
+  assert.equal(load({ file: file('') }).origins.source.origin, 'default');
+});
+
+const sources = fc.record(
+  {
+    'recorder.bytesMax': fc.integer({ min: 2 ** 20, max: 2 ** 45 }).map(String),
+    'log.ageMax': fc.integer({ min: 1000, max: 10 ** 10 }).map((ms) => `${ms}ms`),
+    'synthetic.seed': fc.integer({ min: 0, max: 2 ** 32 - 1 }).map(String),
+    insecure: fc.constantFrom('true', 'false'),
+    source: fc.constantFrom('auto', 'tracefs', 'procfs', 'synthetic'),
+    brokers: fc.array(fc.constantFrom('a:1', 'b:2', '[::1]:3'), { minLength: 1, maxLength: 16 }).map((all) => all.join(',')),
+    events: fc.array(fc.constantFrom('sched/sched_switch', 'irq/softirq_entry')).map((all) => all.join(',')),
+    'data.dir': fc.constantFrom('/a b', './data', 'true', '12', '~', 'a: b # c'),
+  },
+  { requiredKeys: [] },
+);
+
+test('the printed configuration, read back, is the same; so is its environment', () => {
+  fc.assert(
+    fc.property(sources, (flags) => {
+      const config = load({ flags });
+      assert.deepEqual(load({ file: file(configYaml(config)) }).settings, config.settings);
+      assert.deepEqual(load({ environment: configEnvironment(config.settings) }).settings, config.settings);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test('the printed configuration says where each value comes from', () => {
+  const yaml = configYaml(load({ flags: { source: 'procfs' }, environment: { BACKPLANE_DATA_DIR: '/d' } }));
+  assert.match(yaml, /^source: procfs # flag --source$/m);
+  assert.match(yaml, /^ {2}dir: \/d # environment BACKPLANE_DATA_DIR$/m);
+  assert.match(yaml, /^brokers: \[ 127\.0\.0\.1:8484 \] # default$/m);
+  assert.equal((parse(yaml) as { recorder: { bytesMax: string } }).recorder.bytesMax, '1GiB');
+});
+
+test('every default passes its own check', () => {
+  for (const key of SETTING_KEYS) if (key !== 'node.name') SETTINGS[key].schema.parse(SETTINGS[key].fallback);
+});
+
+test('sizes and durations survive being printed and read', () => {
+  fc.assert(
+    fc.property(fc.maxSafeNat(), (value) => {
+      assert.equal(parseBytes(bytesText(value)), value);
+      const ms = value % 10 ** 12;
+      assert.equal(parseDurationMs(durationText(ms)), ms);
+    }),
+  );
+  assert.equal(parseBytes('1.5GiB'), undefined);
+  assert.equal(parseBytes('-1'), undefined);
+  assert.equal(parseBytes('2KB'), undefined);
+  assert.equal(parseBytes('512 MiB'), 512 * 2 ** 20);
+  assert.equal(parseBytes('4G'), 4 * 2 ** 30);
+  assert.equal(parseBytes('999999999999999TiB'), undefined);
+  assert.equal(parseDurationMs('1h30m'), 5_400_000);
+  assert.equal(parseDurationMs('5'), undefined);
+  assert.equal(parseDurationMs(''), undefined);
+});

@@ -1,0 +1,160 @@
+/** What was promised durable is there after the power goes, whatever becomes of the rest. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { BackplaneError } from '../../src/errors.js';
+import { SegmentLog } from '../../src/storage/segment-log.js';
+import { FaultyFiles, type Loss } from './faulty-files.js';
+import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory } from './scratch.js';
+
+const step = fc.oneof(
+  { weight: 10, arbitrary: fc.record({ do: fc.constant('append' as const), size: fc.nat(400) }) },
+  { weight: 3, arbitrary: fc.constant({ do: 'sync' as const }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'unawaited' as const }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'roll' as const }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('power' as const),
+      loss: fc.constantFrom<Loss>('cut', 'zeros', 'noise'),
+      share: fc.double({ min: 0, max: 1, noNaN: true }),
+    }),
+  },
+);
+
+test('everything below durableOrdinal survives the loss of what was not synced', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      const dir = scratchDirectory();
+      let files = new FaultyFiles();
+      const open = () => SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 1200, files: files.ops });
+      let log = open();
+      const model = new Map<number, string>();
+      for (const [at, todo] of steps.entries()) {
+        if (todo.do === 'append') {
+          const text = `step ${at} `.padEnd(todo.size, 'x');
+          model.set(log.append(record(text)), text);
+        } else if (todo.do === 'sync') {
+          const next = log.nextOrdinal;
+          await log.sync();
+          assert.equal(log.durableOrdinal, next);
+        } else if (todo.do === 'unawaited') void log.sync();
+        else if (todo.do === 'roll') log.roll();
+        else {
+          await settle(log);
+          const promised = log.durableOrdinal;
+          files.powerLoss(todo.loss, (bytes) => Math.floor(bytes * todo.share));
+          const { identity } = log;
+          files = new FaultyFiles();
+          log = open();
+          assert.equal(log.identity, identity);
+          assert.ok(log.nextOrdinal >= promised, `next ${log.nextOrdinal}, promised ${promised}`);
+          const items = readAll(log, 0);
+          assertContiguous(items, 0, log.nextOrdinal);
+          const found = payloads(items);
+          for (const [ordinal, text] of found) assert.equal(text, model.get(ordinal));
+          for (const [ordinal, text] of model) {
+            if (ordinal < promised) assert.equal(found.get(ordinal), text, `promised ${ordinal}`);
+            else if (!found.has(ordinal)) model.delete(ordinal);
+          }
+        }
+      }
+      await settle(log);
+      fs.rmSync(dir, { recursive: true });
+    }),
+    { numRuns: 120 },
+  );
+});
+
+/** Lets syncs that nobody waits for end, without starting one. */
+async function settle(log: SegmentLog): Promise<void> {
+  for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setTimeout(resolve, 2));
+  assert.ok(log.durableOrdinal <= log.nextOrdinal);
+}
+
+test('callers that come together share syncs, and each is covered', async () => {
+  const files = new FaultyFiles();
+  const log = SegmentLog.open({ ...ROOMY, dir: scratchDirectory(), files: files.ops });
+  let open = () => {};
+  files.gate = new Promise((resolve) => {
+    open = resolve;
+  });
+  log.append(record('first'));
+  const done: number[] = [];
+  const waits = [log.sync().then(() => done.push(log.durableOrdinal))];
+  for (let at = 1; at <= 100; at++) {
+    const ordinal = log.append(record(`${at}`));
+    waits.push(
+      log.sync().then(() => {
+        assert.ok(log.durableOrdinal > ordinal);
+        return done.push(ordinal);
+      }),
+    );
+  }
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(log.durableOrdinal, 0);
+  open();
+  await Promise.all(waits);
+  assert.equal(files.syncs, 2);
+  assert.equal(done[0], 1);
+  assert.equal(done.length, 101);
+  assert.equal(log.durableOrdinal, 101);
+  await log.sync();
+  assert.equal(files.syncs, 2, 'nothing new: nothing to sync');
+});
+
+test('records that are appended, rolled and synced under a running sync are not forgotten', async () => {
+  const dir = scratchDirectory();
+  const files = new FaultyFiles();
+  const log = SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 300, files: files.ops });
+  const syncs: Promise<void>[] = [];
+  for (let at = 0; at < 200; at++) {
+    log.append(record(`${at}`.padEnd(50)));
+    if (at % 3 === 0) syncs.push(log.sync());
+    if (at % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  await Promise.all(syncs);
+  await log.sync();
+  files.powerLoss('cut', () => 0);
+  const again = SegmentLog.open({ ...ROOMY, dir });
+  assert.deepEqual(again.notes, []);
+  assert.equal(payloads(readAll(again, 0)).size, 200);
+});
+
+test('after a failed sync the log promises nothing more, and is good again when reopened', async () => {
+  const dir = scratchDirectory();
+  const files = new FaultyFiles();
+  const log = SegmentLog.open({ ...ROOMY, dir, files: files.ops });
+  log.append(record('durable'));
+  await log.sync();
+  log.append(record('lost'));
+  files.failNext = { operation: 'sync', code: 'EIO' };
+  const both = [log.sync(), log.sync()];
+  const failed = (cause: unknown) => cause instanceof BackplaneError && cause.code === 'unavailable' && /EIO/.test(cause.message);
+  for (const sync of both) await assert.rejects(sync, failed);
+  await assert.rejects(log.sync(), failed);
+  assert.throws(() => log.append(record('more')), failed);
+  assert.equal(log.durableOrdinal, 1);
+  assert.equal(readAll(log).length, 2, 'reading goes on');
+  await log.close();
+  files.powerLoss('cut', () => 0);
+  const again = SegmentLog.open({ ...ROOMY, dir });
+  assert.deepEqual([...payloads(readAll(again, 0))], [[0, 'durable']]);
+  assert.equal(again.durableOrdinal, again.nextOrdinal);
+  again.append(record('on'));
+  await again.sync();
+});
+
+test('a log that was never synced and is closed loses at most what the disk lost', async () => {
+  const dir = scratchDirectory();
+  const files = new FaultyFiles();
+  const log = SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 1000, files: files.ops });
+  for (let at = 0; at < 100; at++) log.append(record(`${at}`.padEnd(100)));
+  await log.close();
+  const reopened = SegmentLog.open({ ...ROOMY, dir, files: files.ops });
+  assert.deepEqual(reopened.notes, []);
+  assert.equal(reopened.durableOrdinal, 0, 'older segments were never synced');
+  await reopened.sync();
+  assert.equal(reopened.durableOrdinal, 100);
+});
