@@ -11,7 +11,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { GiB, MiB, SEGMENT_BYTES } from '../src/limits.js';
+import { MiB, RECORDER_BYTES_DEFAULT, SEGMENT_BYTES } from '../src/limits.js';
 import type { SourceSink } from '../src/sensor-agent/source/source.js';
 import { LITE_EVENTS } from '../src/sensor-agent/source/tracefs/lite-events.js';
 import { type LaneCursor, PageEntries, scanPage, startCursor } from '../src/sensor-agent/source/tracefs/page.js';
@@ -30,7 +30,12 @@ const source = new TracefsSource({
   events: ['raw_syscalls/sys_enter', 'raw_syscalls/sys_exit', ...LITE_EVENTS],
   execLane: false,
 });
-const log = SegmentLog.open({ dir, bytesMax: 2 * GiB, ageMsMax: 3_600_000, segmentBytesMax: SEGMENT_BYTES });
+const log = SegmentLog.open({
+  dir,
+  bytesMax: RECORDER_BYTES_DEFAULT,
+  ageMsMax: 3_600_000,
+  segmentBytesMax: SEGMENT_BYTES,
+});
 const totals = { events: 0, lost: 0, pages: 0, bytes: 0, lifecycle: 0 };
 const entries = new PageEntries();
 const cursors = new Map<number, LaneCursor>();
@@ -80,9 +85,9 @@ async function record(): Promise<void> {
 
 async function step(): Promise<void> {
   wallNs = BigInt(Date.now()) * 1_000_000n;
-  while (!source.drain().empty);
+  const { empty } = source.drain();
   log.enforceRetention();
-  await sleep(POLL_MS);
+  await sleep(empty ? POLL_MS : 0);
 }
 
 /** The first second is the compiler's. */
@@ -99,12 +104,18 @@ function report(elapsed: number, cpuPercent: number, overrun: number): void {
     megabytesPerSecond: Number((totals.bytes / elapsed / 1e6).toFixed(1)),
     lost: Math.max(totals.lost, overrun),
     cpuPercent: Number(cpuPercent.toFixed(1)),
+    cpuMillisecondsPerMillionEvents: Number(((cpuPercent * elapsed * 1e7) / totals.events).toFixed(1)),
     lifecycleEvents: totals.lifecycle,
     pages: totals.pages,
     bytes: totals.bytes,
   };
   const rows: [string, number, string, boolean][] = [
-    ['events/s on disk', result.eventsPerSecond, `>= ${TARGET.eventsPerSecond}`, result.eventsPerSecond >= TARGET.eventsPerSecond],
+    [
+      'events/s on disk',
+      result.eventsPerSecond,
+      `>= ${TARGET.eventsPerSecond}`,
+      result.eventsPerSecond >= TARGET.eventsPerSecond,
+    ],
     ['events lost', result.lost, `${TARGET.lost}`, result.lost === TARGET.lost],
     ['% of a core', result.cpuPercent, `<= ${TARGET.cpuPercent}`, result.cpuPercent <= TARGET.cpuPercent],
   ];

@@ -98,6 +98,8 @@ for (const callers of [1, 100]) {
 fs.rmSync(root, { recursive: true });
 
 for (const { what, value, unit, cpu } of rows) {
-  console.log(`${what.padEnd(40)} ${String(value).padStart(9)} ${unit.padEnd(10)} ${String(cpu).padStart(4)} % of a core`);
+  console.log(
+    `${what.padEnd(40)} ${String(value).padStart(9)} ${unit.padEnd(10)} ${String(cpu).padStart(4)} % of a core`,
+  );
 }
 console.log(JSON.stringify({ bench: 'segment-log', node: process.version, cpus: os.cpus().length, rows }));

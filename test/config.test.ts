@@ -94,15 +94,43 @@ test('lists are the same from YAML, from a flag and from the environment', () =>
 });
 
 for (const [name, flags, expected] of [
-  ['too small a size', { 'recorder.bytesMax': '12' }, 'recorder.bytesMax must be at least 1MiB, got "12" (flag --recorder-bytes-max)'],
-  ['no size', { 'log.bytesMax': '12 potatoes' }, 'log.bytesMax must be like 512MiB, got "12 potatoes" (flag --log-bytes-max)'],
+  [
+    'too small a size',
+    { 'recorder.bytesMax': '12' },
+    'recorder.bytesMax must be at least 1MiB, got "12" (flag --recorder-bytes-max)',
+  ],
+  [
+    'no size',
+    { 'log.bytesMax': '12 potatoes' },
+    'log.bytesMax must be like 512MiB, got "12 potatoes" (flag --log-bytes-max)',
+  ],
   ['no duration', { 'log.ageMax': '1y' }, 'log.ageMax must be like 90s or 24h, got "1y" (flag --log-age-max)'],
-  ['too long', { 'recorder.ageMax': '9999d' }, 'recorder.ageMax must be at most 3650d, got "9999d" (flag --recorder-age-max)'],
-  ['port', { 'grpc.listen': '127.0.0.1:65536' }, 'grpc.listen must be host:port, like 127.0.0.1:8484 or [::1]:8484, got "127.0.0.1:65536" (flag --grpc-listen)'],
-  ['word', { 'log.fsync': 'Always' }, 'log.fsync must be one of commit, interval, never, got "Always" (flag --log-fsync)'],
-  ['whole number', { 'synthetic.rate': '1e3' }, 'synthetic.rate must be a whole number, got "1e3" (flag --synthetic-rate)'],
+  [
+    'too long',
+    { 'recorder.ageMax': '9999d' },
+    'recorder.ageMax must be at most 3650d, got "9999d" (flag --recorder-age-max)',
+  ],
+  [
+    'port',
+    { 'grpc.listen': '127.0.0.1:65536' },
+    'grpc.listen must be host:port, like 127.0.0.1:8484 or [::1]:8484, got "127.0.0.1:65536" (flag --grpc-listen)',
+  ],
+  [
+    'word',
+    { 'log.fsync': 'Always' },
+    'log.fsync must be one of commit, interval, never, got "Always" (flag --log-fsync)',
+  ],
+  [
+    'whole number',
+    { 'synthetic.rate': '1e3' },
+    'synthetic.rate must be a whole number, got "1e3" (flag --synthetic-rate)',
+  ],
   ['negative', { 'synthetic.lanes': '-1' }, 'synthetic.lanes must be at least 1, got "-1" (flag --synthetic-lanes)'],
-  ['event', { events: 'sched_switch' }, 'events must hold group/name items, like sched/sched_switch, got "sched_switch" (flag --events)'],
+  [
+    'event',
+    { events: 'sched_switch' },
+    'events must hold group/name items, like sched/sched_switch, got "sched_switch" (flag --events)',
+  ],
   ['no broker', { brokers: ' , ' }, 'brokers must hold 1 to 16 items, got " , " (flag --broker)'],
   ['empty', { 'data.dir': '' }, 'data.dir must not be empty, got "" (flag --data-dir)'],
 ] as const) {
@@ -116,7 +144,11 @@ test('a hostile node name is refused', () => {
 });
 
 for (const [name, text, expected] of [
-  ['unknown key', 'recorder: { bytesMaxx: 1GiB }', /unknown key "recorder.bytesMaxx", did you mean "recorder.bytesMax"\?$/],
+  [
+    'unknown key',
+    'recorder: { bytesMaxx: 1GiB }',
+    /unknown key "recorder.bytesMaxx", did you mean "recorder.bytesMax"\?$/,
+  ],
   ['prototype', '__proto__: { source: procfs }', /unknown key "__proto__"/],
   ['constructor', 'recorder: { constructor: 1 }', /unknown key "recorder.constructor"/],
   ['not keys', '- 1', /the file must hold keys$/],
@@ -143,7 +175,9 @@ const sources = fc.record(
     'synthetic.seed': fc.integer({ min: 0, max: 2 ** 32 - 1 }).map(String),
     insecure: fc.constantFrom('true', 'false'),
     source: fc.constantFrom('auto', 'tracefs', 'procfs', 'synthetic'),
-    brokers: fc.array(fc.constantFrom('a:1', 'b:2', '[::1]:3'), { minLength: 1, maxLength: 16 }).map((all) => all.join(',')),
+    brokers: fc
+      .array(fc.constantFrom('a:1', 'b:2', '[::1]:3'), { minLength: 1, maxLength: 16 })
+      .map((all) => all.join(',')),
     events: fc.array(fc.constantFrom('sched/sched_switch', 'irq/softirq_entry')).map((all) => all.join(',')),
     'data.dir': fc.constantFrom('/a b', './data', 'true', '12', '~', 'a: b # c'),
   },

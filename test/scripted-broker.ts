@@ -35,6 +35,7 @@ export interface ScriptedBrokerOptions {
   readonly cuts?: readonly ({ readonly after: number; readonly code: status; readonly details: string } | undefined)[];
   /** Sent behind the last event; with follow the stream stays open. */
   readonly coverage?: SubscribeResponse['coverage'];
+  readonly nodesMissing?: readonly string[];
   readonly batch?: number;
   readonly port?: number;
 }
@@ -64,22 +65,40 @@ export class ScriptedBroker {
       Subscribe: (call: Call) => void broker.#subscribe(call),
       Explain: unary(() =>
         explainResponseCodec.encode({
-          plan: { filter: 'process.pid == 1', topics: ['process'], stages: [{ place: 'agent', text: 'matches "x"\x1b[0m' }] },
+          plan: {
+            filter: 'process.pid == 1',
+            topics: ['process'],
+            stages: [{ place: 'agent', text: 'matches "x"\x1b[0m' }],
+          },
           nodes: ['node-a'],
         }),
       ),
       ListNodes: unary(() =>
         listNodesResponseCodec.encode({
-          nodes: [{ name: 'node-a', state: 'NODE_STATE_DEGRADED', degraded: 'no tracefs', eventsRecorded: '12', cpuRatio: 0.004 }],
+          nodes: [
+            {
+              name: 'node-a',
+              state: 'NODE_STATE_DEGRADED',
+              degraded: 'no tracefs',
+              eventsRecorded: '12',
+              cpuRatio: 0.004,
+            },
+          ],
         }),
       ),
-      ListTopics: unary(() => listTopicsResponseCodec.encode({ topics: [{ name: 'process', description: 'programs' }] })),
-      ListSubscriptions: unary(() => listSubscriptionsResponseCodec.encode({ subscriptions: [{ id: 's1', client: 'me' }] })),
+      ListTopics: unary(() =>
+        listTopicsResponseCodec.encode({ topics: [{ name: 'process', description: 'programs' }] }),
+      ),
+      ListSubscriptions: unary(() =>
+        listSubscriptionsResponseCodec.encode({ subscriptions: [{ id: 's1', client: 'me' }] }),
+      ),
       GetStatus: unary(() => getStatusResponseCodec.encode({ version: '1.2.3', nodes: 1, eventsIngested: '7' })),
     });
     const port = await new Promise<number>((resolve, reject) => {
       const credentials = ServerCredentials.createInsecure();
-      broker.#server.bindAsync(`127.0.0.1:${options.port ?? 0}`, credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
+      broker.#server.bindAsync(`127.0.0.1:${options.port ?? 0}`, credentials, (error, bound) =>
+        error ? reject(error) : resolve(bound),
+      );
     });
     broker.address = `127.0.0.1:${port}`;
     return broker;
@@ -95,16 +114,20 @@ export class ScriptedBroker {
     const cut = this.#options.cuts?.[this.requests.length];
     this.requests.push(request);
     let cancelled = false;
+    let flow = () => {};
+    call.on('drain', () => flow());
     call.on('cancelled', () => {
       cancelled = true;
       this.cancelled++;
+      flow();
     });
     if (request.filter === 'bad') {
       call.emit('error', { code: status.INVALID_ARGUMENT, details: 'filter: column 1: unknown field "bad"' });
       return;
     }
     const since = nsToTimestamp(1_000_000_000n);
-    this.#write(call, { accepted: { subscriptionId: 's', nodes: ['node-a'], since } });
+    const nodesMissing = [...(this.#options.nodesMissing ?? [])];
+    this.#write(call, { accepted: { subscriptionId: 's', nodes: ['node-a'], nodesMissing, since } });
     for (const notice of this.#options.notices ?? []) this.#write(call, notice);
     const first = request.cursor === '' ? 0 : Number(request.cursor) + 1;
     const left = this.#options.events.length - first;
@@ -113,7 +136,7 @@ export class ScriptedBroker {
       const end = Math.min(at + (this.#options.batch ?? 3), first + count);
       const flowing = this.#write(call, batch(this.#options.events, at, end));
       this.written++;
-      if (!flowing) await new Promise((resolve) => void call.once('drain', resolve).once('cancelled', resolve));
+      if (!flowing && !cancelled) await new Promise<void>((resolve) => (flow = resolve));
     }
     if (cut !== undefined) call.emit('error', cut);
     else if (!request.follow) {

@@ -83,7 +83,10 @@ export class AgentProcess {
     if (performance.now() - this.#startedMs > AGENT_RESTART_MS_MAX) this.#restartMs = AGENT_RESTART_MS_MIN;
     const waitMs = this.#restartMs;
     this.#restartMs = Math.min(waitMs * 2, AGENT_RESTART_MS_MAX);
-    this.#options.log.error({ code, signal, waitMs }, `agent ended (${signal ?? `exit code ${code}`}): starting it again`);
+    this.#options.log.error(
+      { code, signal, waitMs },
+      `agent ended (${signal ?? `exit code ${code}`}): starting it again`,
+    );
     this.#restart = setTimeout(() => this.#start(), waitMs);
   }
 

@@ -31,7 +31,10 @@ async function runAgent({ settings }: Config): Promise<void> {
     try {
       const { source, degraded, events } = agent.status;
       tell({ kind: 'started', source, degraded, events });
-      log.info({ source, degraded, brokers: settings.brokers }, `recording ${events.length} trace events from ${source}`);
+      log.info(
+        { source, degraded, brokers: settings.brokers },
+        `recording ${events.length} trace events from ${source}`,
+      );
       if (!ending.aborted) await once(ending, 'abort');
       log.info(orphaned.signal.aborted ? 'the parent is gone: stopping' : 'stopping');
     } finally {

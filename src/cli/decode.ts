@@ -4,8 +4,8 @@
  */
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
-import type { FieldValue, FieldValues } from '../sensor-agent/source/tracefs/decoder.js';
 import { type CaptureEvent, mergeEvents, readCapture } from '../sensor-agent/source/tracefs/capture.js';
+import type { FieldValue, FieldValues } from '../sensor-agent/source/tracefs/decoder.js';
 import { eventPid, type FormatTable } from '../sensor-agent/source/tracefs/format.js';
 
 /** What is gathered before it is written, in characters. */

@@ -25,9 +25,21 @@ const VERBS: readonly Verb[] = [
   { name: 'topics', summary: 'list the topics and their event types', load: () => import('./topics.js') },
   { name: 'subscriptions', summary: 'list who is subscribed to what', load: () => import('./subscriptions.js') },
   { name: 'status', summary: 'show the state of a broker', load: () => import('./status.js') },
-  { name: 'doctor', summary: 'try what this node can record, and say what is missing', load: () => import('./doctor.js') },
-  { name: 'config', summary: 'print the configuration in force and where it comes from', load: () => import('./config.js') },
-  { name: 'decode', summary: 'print a capture of raw trace pages as JSON lines', load: () => import('./decode-capture.js') },
+  {
+    name: 'doctor',
+    summary: 'try what this node can record, and say what is missing',
+    load: () => import('./doctor.js'),
+  },
+  {
+    name: 'config',
+    summary: 'print the configuration in force and where it comes from',
+    load: () => import('./config.js'),
+  },
+  {
+    name: 'decode',
+    summary: 'print a capture of raw trace pages as JSON lines',
+    load: () => import('./decode-capture.js'),
+  },
 ];
 
 process.exit(await main(process.argv.slice(2)));
@@ -49,7 +61,9 @@ async function main(args: readonly string[]): Promise<number> {
 async function buildProgram(args: readonly string[]): Promise<Command> {
   const program = new Command('backplane');
   program
-    .description('A messaging backplane for kernel telemetry: nodes record, subscribers ask, what was asked for travels.')
+    .description(
+      'A messaging backplane for kernel telemetry: nodes record, subscribers ask, what was asked for travels.',
+    )
     .version(packageVersion(), '-V, --version')
     .showHelpAfterError(false)
     .exitOverride()

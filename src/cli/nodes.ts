@@ -3,8 +3,8 @@ import type { Command } from 'commander';
 import { timestampNs } from '../subscriptions/timestamp.js';
 import type { ListNodesResponse__Output } from '../wire/messages.js';
 import { defineList } from './list.js';
-import { tableText } from './render/columns.js';
 import { compactBytes } from './render/bytes.js';
+import { tableText } from './render/columns.js';
 import { safeText } from './render/text.js';
 import { agoText } from './render/time.js';
 

@@ -5,7 +5,7 @@ import { LAST_MAX } from '../limits.js';
 import { Client } from '../subscriptions/client.js';
 import type { SubscribeRequest } from '../wire/messages.js';
 import { INTERRUPTED, watchInterrupt } from './interrupt.js';
-import { ObserveOutput, type ObserveFormat } from './observe-output.js';
+import { type ObserveFormat, ObserveOutput } from './observe-output.js';
 import { type EventFormat, eventLines } from './render/event-lines.js';
 import { parseFieldMask } from './render/field-mask.js';
 import { choosePalette } from './render/palette.js';
@@ -42,12 +42,20 @@ export function define(command: Command): void {
     .option('--filter <cel>', 'only events for which this CEL expression is true')
     .option('--since <time>', 'from here on: how long ago (5m) or RFC 3339')
     .option('--until <time>', 'up to here: how long ago or RFC 3339')
-    .option('--last <n>', `only the last N of the past (default ${LAST_DEFAULT} when no window is given)`, count('--last', LAST_MAX))
+    .option(
+      '--last <n>',
+      `only the last N of the past (default ${LAST_DEFAULT} when no window is given)`,
+      count('--last', LAST_MAX),
+    )
     .option('-f, --follow', 'go on with live events; alone: live events only')
     .option('--limit <n>', 'end after N events', count('--limit', Number.MAX_SAFE_INTEGER))
     .addOption(new Option('--first <n>', 'the same as --limit').argParser(count('--first', Number.MAX_SAFE_INTEGER)))
     .option('--cursor <cursor>', 'resume exactly behind the event with this cursor')
-    .addOption(new Option('-o, --output <format>', 'how to print').choices(['compact', 'json', 'jsonpb', 'table', 'dict']).default('compact'))
+    .addOption(
+      new Option('-o, --output <format>', 'how to print')
+        .choices(['compact', 'json', 'jsonpb', 'table', 'dict'])
+        .default('compact'),
+    )
     .option('--field-mask <fields>', 'print only these fields (process.pid,process.executable.path)')
     .option('--print-plan', 'print what runs where and end')
     .option('--include-self', "also events of Backplane's own processes")
@@ -116,7 +124,10 @@ function subscribeRequest(options: ObserveOptions): SubscribeRequest {
 function readOptions(command: Command): ObserveOptions {
   const { first, ...options } = command.opts<ObserveOptions & { first?: number }>();
   if (first !== undefined && options.limit !== undefined && first !== options.limit) {
-    throw new BackplaneError('invalid_argument', `--first ${first} and --limit ${options.limit} mean the same: give one`);
+    throw new BackplaneError(
+      'invalid_argument',
+      `--first ${first} and --limit ${options.limit} mean the same: give one`,
+    );
   }
   if (options.cursor !== undefined && (options.since !== undefined || options.last !== undefined)) {
     const other = options.since === undefined ? '--last' : '--since';
@@ -137,6 +148,9 @@ function count(flag: string, max: number): (text: string) => number {
   return (text) => {
     const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
     if (value >= 1 && value <= max) return value;
-    throw new BackplaneError('invalid_argument', `${flag} must be a whole number from 1 to ${max}, got ${JSON.stringify(text)}`);
+    throw new BackplaneError(
+      'invalid_argument',
+      `${flag} must be a whole number from 1 to ${max}, got ${JSON.stringify(text)}`,
+    );
   };
 }

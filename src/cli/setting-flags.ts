@@ -1,7 +1,7 @@
 /** Settings as flags of a command, and the configuration that a command's flags, environment and file come to. */
 import { type Command, Option } from 'commander';
-import { type Config, loadConfig } from '../config.js';
 import { flagName, SETTINGS, type SettingKey } from '../config/settings.js';
+import { type Config, loadConfig } from '../config.js';
 
 /** Adds one flag per key and `--config`. */
 export function addSettingFlags(command: Command, keys: readonly SettingKey[]): void {
@@ -27,7 +27,8 @@ function settingOption(key: SettingKey): Option {
   if (key === 'insecure') return new Option(flagName(key), summary);
   const option = new Option(`${flagName(key)} <${placeholder(key)}>`, text);
   // Lists may be given one by one as well as comma-separated.
-  if ('list' in SETTINGS[key]) option.argParser((value, before?: string) => (before === undefined ? value : `${before},${value}`));
+  if ('list' in SETTINGS[key])
+    option.argParser((value, before?: string) => (before === undefined ? value : `${before},${value}`));
   return option;
 }
 

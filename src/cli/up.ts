@@ -7,8 +7,8 @@
 import { once } from 'node:events';
 import type { Command } from 'commander';
 import { startBroker } from '../broker/broker.js';
-import type { Config } from '../config.js';
 import { configEnvironment, type SettingKey } from '../config/settings.js';
+import type { Config } from '../config.js';
 import { AGENT_KEYS } from './agent-options.js';
 import { type AgentMessage, AgentProcess } from './agent-process.js';
 import { BROKER_KEYS, brokerOptions } from './broker-options.js';
@@ -51,7 +51,8 @@ function sayAgent(message: AgentMessage, node: string, broker: string): void {
     return;
   }
   say(`Node ${node} records ${message.events.length} kernel events from ${safeText(message.source)}`);
-  if (message.degraded !== undefined) say(`It sees less than it should: ${safeText(message.degraded)} (try "backplane doctor")`);
+  if (message.degraded !== undefined)
+    say(`It sees less than it should: ${safeText(message.degraded)} (try "backplane doctor")`);
   const flag = broker === '127.0.0.1:8484' ? '' : ` --broker ${broker}`;
   say(`Next, in another terminal: backplane observe --follow${flag}`);
 }

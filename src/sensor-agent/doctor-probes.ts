@@ -85,8 +85,9 @@ export async function tryExecLane(tracefs: string): Promise<Check> {
       };
     });
     if (record?.missed === false) return { name, state: 'ok', detail: `saw ${record.process?.args?.join(' ')}` };
-    const detail = notes[0] ?? (record === undefined ? 'a program that was run was not seen' : 'its arguments were not readable');
-    return { name, state: 'missing', detail, mend: 'let the agent share the host\'s pid namespace (hostPID)' };
+    const detail =
+      notes[0] ?? (record === undefined ? 'a program that was run was not seen' : 'its arguments were not readable');
+    return { name, state: 'missing', detail, mend: "let the agent share the host's pid namespace (hostPID)" };
   } finally {
     await lane.stop();
   }

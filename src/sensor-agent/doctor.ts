@@ -17,7 +17,8 @@ export type { Check };
 
 const CAP_SYS_PTRACE = 19n;
 const CAP_SYS_ADMIN = 21n;
-const RUN_AS_ROOT = 'run the agent as root, in Kubernetes privileged with hostPID and the host tracefs mounted writable';
+const RUN_AS_ROOT =
+  'run the agent as root, in Kubernetes privileged with hostPID and the host tracefs mounted writable';
 
 /** Tries everything the agent may use, most basic first. Never throws; leaves nothing behind but a mounted tracefs. */
 export async function runDoctor(): Promise<Check[]> {
@@ -75,7 +76,12 @@ function privileges(): Check {
   if (uid !== 0) return { name, state: 'limited', detail: `runs as user ${uid}`, mend: RUN_AS_ROOT };
   const lacks = [...(has(CAP_SYS_ADMIN) ? [] : ['CAP_SYS_ADMIN']), ...(has(CAP_SYS_PTRACE) ? [] : ['CAP_SYS_PTRACE'])];
   if (lacks.length === 0) return { name, state: 'ok', detail: 'root with all that is needed' };
-  return { name, state: 'limited', detail: `root without ${lacks.join(' and ')}`, mend: `grant ${lacks.join(' and ')}` };
+  return {
+    name,
+    state: 'limited',
+    detail: `root without ${lacks.join(' and ')}`,
+    mend: `grant ${lacks.join(' and ')}`,
+  };
 }
 
 /** /proc may be mounted with hidepid, or links of others be closed to us. */
@@ -109,7 +115,12 @@ function cgroups(): Check {
 function clock(instance: TraceInstance): Check {
   const clocks = readFileSync(join(instance.path, 'trace_clock'), 'utf8');
   if (clocks.includes('[boot]')) return { name: 'boot clock', state: 'ok', detail: 'set' };
-  return { name: 'boot clock', state: 'missing', detail: `the kernel keeps ${clocks.trim()}`, mend: 'use Linux 4.10 or later' };
+  return {
+    name: 'boot clock',
+    state: 'missing',
+    detail: `the kernel keeps ${clocks.trim()}`,
+    mend: 'use Linux 4.10 or later',
+  };
 }
 
 function subBuffers({ subBufferBytes }: TraceInstance): Check {
@@ -125,7 +136,7 @@ function tracepoint(instance: TraceInstance, event: string): Check {
 
 function memory(instance: TraceInstance): Check {
   const kilobytes = KERNEL_BUFFER_BYTES_PER_CPU / KiB;
-  const mend = 'lower the recorder\'s kernel buffer';
+  const mend = "lower the recorder's kernel buffer";
   return attempt('kernel buffers', `${kilobytes} KiB per CPU`, mend, () => {
     put(join(instance.path, 'buffer_size_kb'), String(kilobytes));
     const got = Number(readFileSync(join(instance.path, 'buffer_size_kb'), 'utf8').split(' ')[0]);

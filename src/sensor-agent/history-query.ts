@@ -59,7 +59,7 @@ interface Tally {
 }
 
 export class HistoryQuery {
-  #pacer = new Pacer(HISTORY_CPU_SHARE, HISTORY_CPU_BURST_MS);
+  #pacer: Pacer;
   #tally: Tally = { lost: 0, lostUnknown: false, late: 0 };
   #damagedBytes = 0;
   #scanned = 0;
@@ -71,7 +71,10 @@ export class HistoryQuery {
     private readonly window: HistoryWindow,
     private readonly outlet: HistoryOutlet,
     private readonly signal: AbortSignal,
-  ) {}
+    cpuShare = HISTORY_CPU_SHARE,
+  ) {
+    this.#pacer = new Pacer(cpuShare, HISTORY_CPU_BURST_MS);
+  }
 
   /** Throws `cancelled` when the signal fires. */
   async run(): Promise<HistoryAnswer> {
@@ -114,7 +117,7 @@ export class HistoryQuery {
       const replay = new Replay(this.log, ordinal, this.#sink((event) => block.push(encodeEvent(event)), () => upTo, () => replay));
       newest ??= replay;
       const start = replay.timeline.frontier;
-      fromNs = replay.timeline.wallNs(start.timeNs);
+      fromNs = this.#startNs(replay);
       try {
         if (comparePositions(start, upTo) < 0) {
           for (let more = true; more; ) {
@@ -145,12 +148,20 @@ export class HistoryQuery {
     return (sinceNs !== undefined && startNs <= sinceNs) || (after !== undefined && comparePositions(start, after) <= 0);
   }
 
+  /** From when on a replay that was just opened knows what happened: at the latest when recording began. */
+  #startNs(replay: Replay): bigint {
+    const { timeline } = replay;
+    const recordedNs = this.log.segments()[0]?.firstTimeNs ?? 0n;
+    const openedNs = timeline.wallNs(timeline.frontier.timeNs);
+    return openedNs > recordedNs ? openedNs : recordedNs;
+  }
+
   #open(take: (event: BusEvent) => void): { replay: Replay; fromNs: bigint } {
     const { after, sinceNs, upTo } = this.window;
     const anchor = after ? anchorAtPosition(this.log, after)?.ordinal : this.log.anchorBefore(sinceNs ?? 0n);
     const replay = new Replay(this.log, anchor, this.#sink(take, () => upTo, () => replay));
     const { frontier } = replay.timeline;
-    const startNs = replay.timeline.wallNs(frontier.timeNs);
+    const startNs = this.#startNs(replay);
     const reaches = after ? comparePositions(frontier, after) <= 0 : sinceNs !== undefined && startNs <= sinceNs;
     // Without a start the window is "everything", of which eviction has left only this.
     this.#evicted = !reaches && (this.log.firstOrdinal > 0 || after !== undefined);

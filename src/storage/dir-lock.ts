@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { BackplaneError } from '../errors.js';
 import { systemErrorCode } from './file-ops.js';
 
-export interface DirectoryLock {
+interface DirectoryLock {
   /** Idempotent. */
   release(): void;
 }

@@ -3,7 +3,7 @@ import { type DamageItem, type RecordItem, SegmentCursor } from './segment-curso
 import type { SegmentList } from './segment-list.js';
 
 /** Records that were deleted before they could be read: ordinalFrom to ordinalTo, exclusive. */
-export interface EvictedItem {
+interface EvictedItem {
   readonly kind: 'evicted';
   readonly ordinalFrom: number;
   readonly ordinalTo: number;

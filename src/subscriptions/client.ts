@@ -8,8 +8,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServiceError } from '@grpc/grpc-js';
 import { BackplaneError } from '../errors.js';
 import { CLIENT_ANSWER_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN } from '../limits.js';
-import { clientError, noBrokerError } from './client-error.js';
-import { Resumption } from './resumption.js';
 import type {
   BackplaneClient,
   ExplainResponse__Output as ExplainResponse,
@@ -20,6 +18,8 @@ import type {
   SubscribeRequest,
 } from '../wire/messages.js';
 import { createBackplaneClient } from '../wire/rpc.js';
+import { clientError, noBrokerError } from './client-error.js';
+import { Resumption } from './resumption.js';
 import { type SubscribeItem, subscribeItem } from './subscribe-item.js';
 
 type Callback<Response> = (error: ServiceError | null, response?: Response) => void;
@@ -73,6 +73,7 @@ export class Client {
     const resumption = new Resumption(request);
     // Attempts since a broker last answered.
     let failures = 0;
+    let broken = false;
     while (!signal.aborted) {
       const index = (this.#current + failures) % this.#brokers.length;
       const broker = this.#brokers[index] ?? '';
@@ -80,7 +81,8 @@ export class Client {
       try {
         for await (const item of this.#stream(broker, resumption.request(), signal)) {
           if (item.kind === 'accepted') {
-            if (resumption.accepted) yield { kind: 'link', broker, cause: undefined };
+            if (broken) yield { kind: 'link', broker, cause: undefined };
+            broken = false;
             this.#current = index;
             failures = 0;
           }
@@ -90,13 +92,15 @@ export class Client {
         }
         if (signal.aborted || resumption.finished) return;
       } catch (thrown) {
-        if (signal.aborted) return;
+        // A stream that breaks behind its last event has brought all there is.
+        if (signal.aborted || resumption.complete) return;
         cause = clientError(thrown);
         if (cause.code !== 'unavailable') throw cause;
       }
       this.#forget(broker);
       failures++;
       if (resumption.accepted) {
+        broken = true;
         yield { kind: 'link', broker, cause };
         await backOff(failures, signal);
       } else if (failures >= this.#brokers.length) {

@@ -31,10 +31,15 @@ export class Resumption {
     return this.#accepted;
   }
 
-  /** An end of the stream is the subscription's own end, not a break. */
-  get finished(): boolean {
+  /** All that was asked for has come: nothing is left to resume, however the stream ends. */
+  get complete(): boolean {
     if (this.#limit > 0n && this.#delivered >= this.#limit) return true;
-    return this.#first.follow === true ? this.#until !== '' : this.#covered;
+    return this.#first.follow !== true && this.#covered;
+  }
+
+  /** A stream that ends without an error has come to the subscription's own end, and was not broken off. */
+  get finished(): boolean {
+    return this.complete || (this.#first.follow === true && this.#until !== '');
   }
 
   /** What to ask the next broker. */

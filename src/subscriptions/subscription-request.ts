@@ -112,8 +112,8 @@ function textOf(field: string, value: unknown): string {
 function textsOf(field: string, value: unknown): readonly string[] {
   if (value === undefined || value === null) return [];
   const values: readonly unknown[] = Array.isArray(value) ? value : [value];
-  const odd = values.find((each) => typeof each !== 'string');
-  if (odd !== undefined) throw invalid(field, `must be text or a list of texts, got ${kindOf(odd)}`);
+  const odd = values.findIndex((each) => typeof each !== 'string');
+  if (odd >= 0) throw invalid(field, `must be text or a list of texts, got ${kindOf(values[odd])}`);
   return values as readonly string[];
 }
 

@@ -22,10 +22,11 @@ const DURATION = /^-?(?:[0-9]+(?:\.[0-9]+)?(?:d|h|ms|us|ns|m|s))+$/;
 const TIMESTAMP =
   /^([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})$/;
 
-/** CEL's ranges: years 1 to 9999, and durations as long as those at most. */
+/** CEL's ranges: years 1 to 9999, and durations whose nanoseconds fit 64 bits with a sign (292 years). */
 export const TIMESTAMP_NS_MIN = -62_135_596_800n * SECOND_NS;
 export const TIMESTAMP_NS_MAX = 253_402_300_800n * SECOND_NS - 1n;
-export const DURATION_NS_MAX = 315_576_000_000n * SECOND_NS;
+export const DURATION_NS_MIN = -(2n ** 63n);
+export const DURATION_NS_MAX = 2n ** 63n - 1n;
 
 /** Nanoseconds, or undefined for what is not a duration. */
 export function parseDuration(text: string): bigint | undefined {

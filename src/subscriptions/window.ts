@@ -42,10 +42,7 @@ export function resolveWindow(request: WindowRequest, nowNs: bigint): Window {
   if (cursor !== '' && last > 0) throw invalid('cursor', 'excludes last: a cursor is a place to start from');
   const sinceNs = since === '' ? undefined : resolveSince(since, nowNs);
   const untilNs = until === '' ? undefined : resolveUntil(until, nowNs, follow);
-  const endNs = untilNs ?? nowNs;
-  if (sinceNs !== undefined && !(follow && untilNs === undefined) && endNs <= sinceNs) {
-    throw invalid('until', `must be after since (${timestampNsText(sinceNs)}), got ${timestampNsText(endNs)}`);
-  }
+  if (sinceNs !== undefined) checkOrder(sinceNs, untilNs, follow, nowNs);
   const history = sinceNs !== undefined || last > 0 || cursor !== '' || !follow;
   return { sinceNs, untilNs, follow, last, history };
 }
@@ -53,6 +50,15 @@ export function resolveWindow(request: WindowRequest, nowNs: bigint): Window {
 function checkLast(last: number): void {
   if (!Number.isSafeInteger(last) || last < 0 || last > LAST_MAX) {
     throw invalid('last', `must be a whole number from 0 to ${LAST_MAX}, got ${last}`);
+  }
+}
+
+function checkOrder(sinceNs: bigint, untilNs: bigint | undefined, follow: boolean, nowNs: bigint): void {
+  if (untilNs !== undefined && untilNs <= sinceNs) {
+    throw invalid('until', `must be after since (${timestampNsText(sinceNs)}), got ${timestampNsText(untilNs)}`);
+  }
+  if (untilNs === undefined && !follow && sinceNs >= nowNs) {
+    throw invalid('since', `must be before now (${timestampNsText(nowNs)}) without follow`);
   }
 }
 

@@ -1,6 +1,7 @@
 /** Events as the wire brings them: encoded by the node's writer, decoded as a client does. */
-import { EventWriter } from '../../src/wire/event-writer.js';
+
 import type { BusEvent, ProcessContext } from '../../src/wire/event.js';
+import { EventWriter } from '../../src/wire/event-writer.js';
 import { type EventBatchMessage, type EventMessage, eventBatchCodec } from '../../src/wire/messages.js';
 
 /** 2026-11-23 10:02:03.123456789 UTC. */

@@ -25,7 +25,9 @@ class Starter {
   #text = '';
 
   constructor(dir: string) {
-    this.child = spawn(process.execPath, ['--input-type=module', '-e', STARTER, dir], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.child = spawn(process.execPath, ['--input-type=module', '-e', STARTER, dir], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.#text += text;
     });

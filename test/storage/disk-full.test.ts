@@ -29,10 +29,10 @@ function fill(log: SegmentLog, from: number): { taken: Map<number, string>; refu
   return { taken, refused };
 }
 
-test('the disk fills up at every byte in turn', async () => {
+test('the disk fills up at one place after another, in headers, heads and records', async () => {
   let evicting = 0;
   let refusing = 0;
-  for (let space = 0; space < 1500; space += 7) {
+  for (let space = 0; space < 1500; space += 13) {
     const dir = scratchDirectory();
     const files = new FaultyFiles();
     const options = { ...ROOMY, dir, segmentBytesMax: 400, files: files.ops };
@@ -46,8 +46,11 @@ test('the disk fills up at every byte in turn', async () => {
       const items = readAll(read);
       assertContiguous(items, read.firstOrdinal, read.nextOrdinal);
       assert.ok(items.every(({ kind }) => kind === 'record'));
+      for (const { path, bytes } of read.segments())
+        assert.equal(fs.statSync(path).size, bytes, 'nothing half written is left');
       const found = payloads(items);
-      for (const [ordinal, expected] of taken) if (ordinal >= read.firstOrdinal) assert.equal(found.get(ordinal), expected);
+      for (const [ordinal, expected] of taken)
+        if (ordinal >= read.firstOrdinal) assert.equal(found.get(ordinal), expected);
       for (const [ordinal, got] of found) assert.ok(taken.get(ordinal) === got || got === 'head');
     };
     check(log);
@@ -65,7 +68,7 @@ test('the disk fills up at every byte in turn', async () => {
     await log.close();
     fs.rmSync(dir, { recursive: true });
   }
-  assert.ok(evicting > 10 && refusing > 10, `${evicting} logs evicted, ${refusing} refused`);
+  assert.ok(evicting > 5 && refusing > 5, `${evicting} logs evicted, ${refusing} refused`);
 });
 
 test('a failing write leaves the log as it was', () => {
@@ -76,10 +79,17 @@ test('a failing write leaves the log as it was', () => {
     files.failNext = { operation: 'writev', code };
     assert.throws(
       () => log.append(record('b')),
-      (cause: unknown) => cause instanceof BackplaneError && cause.code === 'unavailable' && cause.message.includes(code),
+      (cause: unknown) =>
+        cause instanceof BackplaneError && cause.code === 'unavailable' && cause.message.includes(code),
     );
     assert.equal(log.append(record('c')), 1);
-    assert.deepEqual([...payloads(readAll(log))], [[0, 'a'], [1, 'c']]);
+    assert.deepEqual(
+      [...payloads(readAll(log))],
+      [
+        [0, 'a'],
+        [1, 'c'],
+      ],
+    );
   }
 });
 
@@ -99,5 +109,12 @@ test('bytes that could not be cut back are cut before the next record', () => {
   assert.equal(SegmentLog.open({ ...ROOMY, dir: crashed }).append(record('b')), 1);
   files.space = Number.POSITIVE_INFINITY;
   assert.equal(log.append(record('b')), 1);
-  assert.deepEqual([...payloads(readAll(SegmentLog.open({ ...ROOMY, dir })))], [[0, 'a'], [1, 'b']]);
+  assert.equal(fs.statSync(path).size, log.bytes);
+  assert.deepEqual(
+    [...payloads(readAll(SegmentLog.open({ ...ROOMY, dir })))],
+    [
+      [0, 'a'],
+      [1, 'b'],
+    ],
+  );
 });

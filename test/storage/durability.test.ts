@@ -131,7 +131,8 @@ test('after a failed sync the log promises nothing more, and is good again when 
   log.append(record('lost'));
   files.failNext = { operation: 'sync', code: 'EIO' };
   const both = [log.sync(), log.sync()];
-  const failed = (cause: unknown) => cause instanceof BackplaneError && cause.code === 'unavailable' && /EIO/.test(cause.message);
+  const failed = (cause: unknown) =>
+    cause instanceof BackplaneError && cause.code === 'unavailable' && /EIO/.test(cause.message);
   for (const sync of both) await assert.rejects(sync, failed);
   await assert.rejects(log.sync(), failed);
   assert.throws(() => log.append(record('more')), failed);

@@ -4,42 +4,50 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { LOG_NOTES_MAX, SEGMENT_ANCHORS_MAX } from '../../src/limits.js';
 import { SegmentLog } from '../../src/storage/segment-log.js';
-import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory } from './scratch.js';
+import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory, UNSYNCED } from './scratch.js';
 
 test('a log stays within its bytes, and readers are told what they missed', () => {
   fc.assert(
-    fc.property(fc.array(fc.record({ size: fc.nat(300), reads: fc.nat(6) }), { minLength: 20, maxLength: 150 }), (steps) => {
-      const dir = scratchDirectory();
-      const bytesMax = 4000;
-      const log = SegmentLog.open({ dir, bytesMax, ageMsMax: ROOMY.ageMsMax, segmentBytesMax: 600 });
-      const reader = log.reader(0);
-      let next = 0;
-      for (const { size, reads } of steps) {
-        log.append(record(''.padEnd(size, 'x')));
-        assert.ok(log.bytes <= bytesMax, `${log.bytes} bytes`);
-        for (let read = 0; read < reads; read++) {
-          const item = reader.next();
-          if (!item) break;
-          assert.notEqual(item.kind, 'damage');
-          assert.equal(item.kind === 'record' ? item.ordinal : item.ordinalFrom, next);
-          if (item.kind === 'evicted') assert.equal(item.ordinalTo, log.firstOrdinal);
-          next = reader.ordinal;
+    fc.property(
+      fc.array(fc.record({ size: fc.nat(300), reads: fc.nat(6) }), { minLength: 20, maxLength: 150 }),
+      (steps) => {
+        const dir = scratchDirectory();
+        const bytesMax = 4000;
+        const log = SegmentLog.open({ files: UNSYNCED, dir, bytesMax, ageMsMax: ROOMY.ageMsMax, segmentBytesMax: 600 });
+        const reader = log.reader(0);
+        let next = 0;
+        for (const { size, reads } of steps) {
+          log.append(record(''.padEnd(size, 'x')));
+          assert.ok(log.bytes <= bytesMax, `${log.bytes} bytes`);
+          for (let read = 0; read < reads; read++) {
+            const item = reader.next();
+            if (!item) break;
+            assert.notEqual(item.kind, 'damage');
+            assert.equal(item.kind === 'record' ? item.ordinal : item.ordinalFrom, next);
+            if (item.kind === 'evicted') assert.equal(item.ordinalTo, log.firstOrdinal);
+            next = reader.ordinal;
+          }
         }
-      }
-      const rest = [];
-      for (let item = reader.next(); item; item = reader.next()) rest.push(item);
-      assertContiguous(rest, next, steps.length);
-      reader.close();
-      const onDisk = fs.readdirSync(dir).filter((name) => name.endsWith('.log'));
-      assert.equal(onDisk.length, log.segments().length);
-      fs.rmSync(dir, { recursive: true });
-    }),
+        const rest = [];
+        for (let item = reader.next(); item; item = reader.next()) rest.push(item);
+        assertContiguous(rest, next, steps.length);
+        reader.close();
+        const onDisk = fs.readdirSync(dir).filter((name) => name.endsWith('.log'));
+        assert.equal(onDisk.length, log.segments().length);
+        fs.rmSync(dir, { recursive: true });
+      },
+    ),
     { numRuns: 60 },
   );
 });
 
 test('a reader in the middle of a segment that is deleted goes on behind it', () => {
-  const log = SegmentLog.open({ dir: scratchDirectory(), bytesMax: 4000, ageMsMax: ROOMY.ageMsMax, segmentBytesMax: 1000 });
+  const log = SegmentLog.open({
+    dir: scratchDirectory(),
+    bytesMax: 4000,
+    ageMsMax: ROOMY.ageMsMax,
+    segmentBytesMax: 1000,
+  });
   for (let at = 0; at < 5; at++) log.append(record(`${at}`.padEnd(150)));
   const reader = log.reader(0);
   assert.equal(reader.next()?.kind, 'record');
@@ -56,7 +64,8 @@ const SECOND_NS = 1_000_000_000n;
 test('segments go by age, an idle log lets its last records go and keeps its count', async () => {
   const dir = scratchDirectory();
   let nowNs = 1000n * SECOND_NS;
-  const open = () => SegmentLog.open({ dir, bytesMax: ROOMY.bytesMax, ageMsMax: 100_000, now: () => nowNs });
+  const open = () =>
+    SegmentLog.open({ files: UNSYNCED, dir, bytesMax: ROOMY.bytesMax, ageMsMax: 100_000, now: () => nowNs });
   let log = open();
   for (let at = 0; at < 30; at++) {
     log.append(record(`${at}`, nowNs));
@@ -95,7 +104,7 @@ test('anchors are bounded in number and still lead to anchors at or before the t
 
 test('damage notes are bounded', () => {
   const dir = scratchDirectory();
-  const log = SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 256 });
+  const log = SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir, segmentBytesMax: 256 });
   for (let at = 0; at < LOG_NOTES_MAX + 50; at++) log.append(record(`${at}`.padEnd(180)));
   for (const { path } of log.segments()) {
     const bytes = fs.readFileSync(path);

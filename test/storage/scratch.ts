@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { type FileOps, nodeFileOps } from '../../src/storage/file-ops.js';
 import type { LogItem } from '../../src/storage/log-reader.js';
 import type { NewRecord, SegmentLog } from '../../src/storage/segment-log.js';
 
@@ -9,6 +10,15 @@ const DAY_MS = 24 * 3600 * 1000;
 
 /** Bounds that a test does not reach by accident. */
 export const ROOMY = { bytesMax: 1 << 28, ageMsMax: 365_000 * DAY_MS } as const;
+
+/** For tests that are not about syncs, and open thousands of logs. */
+export const UNSYNCED: FileOps = {
+  ...nodeFileOps,
+  sync: async () => {},
+  syncNow: () => {},
+  syncDirectory: async () => {},
+  syncDirectoryNow: () => {},
+};
 
 const made: string[] = [];
 process.once('exit', () => {
@@ -21,7 +31,11 @@ export function scratchDirectory(): string {
   return dir;
 }
 
-export function record(text: string | Uint8Array, timeNs = 1n, options: { kind?: number; anchor?: boolean } = {}): NewRecord {
+export function record(
+  text: string | Uint8Array,
+  timeNs = 1n,
+  options: { kind?: number; anchor?: boolean } = {},
+): NewRecord {
   return { kind: options.kind ?? 7, timeNs, anchor: options.anchor ?? false, parts: [Buffer.from(text)] };
 }
 
@@ -47,7 +61,8 @@ export function assertContiguous(items: readonly LogItem[], from: number, to: nu
   let next = from;
   for (const item of items) {
     const begin = item.kind === 'record' ? item.ordinal : item.ordinalFrom;
-    if (begin !== next) throw new Error(`expected ordinal ${next}, got ${JSON.stringify({ ...item, timeNs: undefined })}`);
+    if (begin !== next)
+      throw new Error(`expected ordinal ${next}, got ${JSON.stringify({ ...item, timeNs: undefined })}`);
     next = item.kind === 'record' ? item.ordinal + 1 : item.ordinalTo;
   }
   if (next !== to) throw new Error(`read to ordinal ${next}, expected ${to}`);

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { BackplaneError } from '../../src/errors.js';
 import { RECORD_BYTES_MAX } from '../../src/limits.js';
 import { type NewRecord, SegmentLog } from '../../src/storage/segment-log.js';
-import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory } from './scratch.js';
+import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory, UNSYNCED } from './scratch.js';
 
 interface Kept {
   readonly kind: number;
@@ -47,80 +47,103 @@ function checkLog(log: SegmentLog, model: readonly Kept[], from: number): void {
 
 test('a log gives back what was appended, over rolls, restarts and crashes', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.integer({ min: 256, max: 2000 }), async (steps, segmentBytesMax) => {
-      const dir = scratchDirectory();
-      const open = () => SegmentLog.open({ ...ROOMY, dir, segmentBytesMax });
-      const model: Kept[] = [];
-      let log = open();
-      const { identity } = log;
-      for (const todo of steps) {
-        if (todo.do === 'append') {
-          const { kind, timeNs, anchor, parts } = todo;
-          assert.equal(log.append({ kind, timeNs, anchor, parts }), model.length);
-          model.push({ kind, timeNs, anchor, payload: Buffer.concat(parts).toString('latin1') });
-        } else if (todo.do === 'roll') log.roll();
-        else if (todo.do === 'sync') {
-          await log.sync();
-          assert.equal(log.durableOrdinal, model.length);
-        } else if (todo.do === 'read') checkLog(log, model, todo.from % (model.length + 1));
-        else {
-          if (todo.do === 'reopen') await log.close();
-          log = open();
-          assert.deepEqual(log.notes, []);
-          assert.equal(log.identity, identity);
-          assert.equal(log.durableOrdinal <= log.nextOrdinal, true);
+    fc.asyncProperty(
+      fc.array(step, { maxLength: 60 }),
+      fc.integer({ min: 256, max: 2000 }),
+      async (steps, segmentBytesMax) => {
+        const dir = scratchDirectory();
+        const open = () => SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir, segmentBytesMax });
+        const model: Kept[] = [];
+        let log = open();
+        const { identity } = log;
+        for (const todo of steps) {
+          if (todo.do === 'append') {
+            const { kind, timeNs, anchor, parts } = todo;
+            assert.equal(log.append({ kind, timeNs, anchor, parts }), model.length);
+            model.push({ kind, timeNs, anchor, payload: Buffer.concat(parts).toString('latin1') });
+          } else if (todo.do === 'roll') log.roll();
+          else if (todo.do === 'sync') {
+            await log.sync();
+            assert.equal(log.durableOrdinal, model.length);
+          } else if (todo.do === 'read') checkLog(log, model, todo.from % (model.length + 1));
+          else {
+            if (todo.do === 'reopen') await log.close();
+            log = open();
+            assert.deepEqual(log.notes, []);
+            assert.equal(log.identity, identity);
+            assert.equal(log.durableOrdinal <= log.nextOrdinal, true);
+          }
         }
-      }
-      checkLog(log, model, 0);
-      const anchors = model.flatMap(({ anchor, timeNs }, ordinal) => (anchor ? [{ ordinal, timeNs }] : []));
-      assert.deepEqual([...log.anchors()], anchors.toReversed());
-      for (const timeNs of [0n, 2n ** 63n, 2n ** 64n - 1n, ...anchors.map((anchor) => anchor.timeNs)]) {
-        const expected = anchors.findLast((anchor) => anchor.timeNs <= timeNs) ?? anchors[0];
-        assert.equal(log.anchorBefore(timeNs), expected?.ordinal);
-      }
-      for (const { bytes, path } of log.segments()) assert.equal(fs.statSync(path).size, bytes);
-      assert.equal(log.bytes, log.segments().reduce((sum, { bytes }) => sum + bytes, 0));
-      await log.close();
-      fs.rmSync(dir, { recursive: true });
-    }),
+        checkLog(log, model, 0);
+        const anchors = model.flatMap(({ anchor, timeNs }, ordinal) => (anchor ? [{ ordinal, timeNs }] : []));
+        assert.deepEqual([...log.anchors()], anchors.toReversed());
+        for (const timeNs of [0n, 2n ** 63n, 2n ** 64n - 1n, ...anchors.map((anchor) => anchor.timeNs)]) {
+          const expected = anchors.findLast((anchor) => anchor.timeNs <= timeNs) ?? anchors[0];
+          assert.equal(log.anchorBefore(timeNs), expected?.ordinal);
+        }
+        for (const { bytes, path } of log.segments()) assert.equal(fs.statSync(path).size, bytes);
+        assert.equal(
+          log.bytes,
+          log.segments().reduce((sum, { bytes }) => sum + bytes, 0),
+        );
+        await log.close();
+        fs.rmSync(dir, { recursive: true });
+      },
+    ),
     { numRuns: 150 },
   );
 });
 
 test('a tailing reader sees records as they are appended, over rolls and from every start', () => {
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: 0, max: 300 }), { minLength: 1, maxLength: 80 }), fc.nat(79), (sizes, from) => {
-      const dir = scratchDirectory();
-      const log = SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 700 });
-      let reader = log.reader(0);
-      let read = 0;
-      for (const [ordinal, size] of sizes.entries()) {
-        log.append(record(`${ordinal}:`.padEnd(size, 'x')));
-        if (ordinal === from) {
-          reader.close();
-          reader = log.reader(ordinal);
-          read = ordinal;
+    fc.property(
+      fc.array(fc.integer({ min: 0, max: 300 }), { minLength: 1, maxLength: 80 }),
+      fc.nat(79),
+      (sizes, from) => {
+        const dir = scratchDirectory();
+        const log = SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir, segmentBytesMax: 700 });
+        let reader = log.reader(0);
+        let read = 0;
+        for (const [ordinal, size] of sizes.entries()) {
+          log.append(record(`${ordinal}:`.padEnd(size, 'x')));
+          if (ordinal === from) {
+            reader.close();
+            reader = log.reader(ordinal);
+            read = ordinal;
+          }
+          if (size % 3 === 0) continue;
+          for (let item = reader.next(); item; item = reader.next()) {
+            assert.ok(item.kind === 'record' && item.ordinal === read);
+            assert.equal(item.payload.toString(), `${read}:`.padEnd(sizes[read]!, 'x'));
+            read++;
+          }
+          assert.equal(read, ordinal + 1);
+          assert.equal(reader.ordinal, read);
         }
-        if (size % 3 === 0) continue;
-        for (let item = reader.next(); item; item = reader.next()) {
-          assert.ok(item.kind === 'record' && item.ordinal === read);
-          assert.equal(item.payload.toString(), `${read}:`.padEnd(sizes[read]!, 'x'));
-          read++;
-        }
-        assert.equal(read, ordinal + 1);
-        assert.equal(reader.ordinal, read);
-      }
-      reader.close();
-      assert.equal(reader.next(), undefined);
-      fs.rmSync(dir, { recursive: true });
-    }),
+        reader.close();
+        assert.equal(reader.next(), undefined);
+        fs.rmSync(dir, { recursive: true });
+      },
+    ),
     { numRuns: 60 },
   );
 });
 
 test('records larger than the reader buffer, small ones between them, and the largest', () => {
   const log = SegmentLog.open({ ...ROOMY, dir: scratchDirectory() });
-  const sizes = [0, 10, 65_504, 65_536, 300_000, 1, RECORD_BYTES_MAX, 3, 2_000_000, ...Array<number>(300).fill(2000), 70_000];
+  const sizes = [
+    0,
+    10,
+    65_504,
+    65_536,
+    300_000,
+    1,
+    RECORD_BYTES_MAX,
+    3,
+    2_000_000,
+    ...Array<number>(300).fill(2000),
+    70_000,
+  ];
   for (const [at, size] of sizes.entries()) log.append(record(Buffer.alloc(size, at)));
   const items = readAll(log);
   assertContiguous(items, 0, sizes.length);
@@ -141,13 +164,17 @@ test('what cannot be stored is refused with the bound and the value, and nothing
   for (const [bad, message] of refused) {
     assert.throws(
       () => log.append(bad),
-      (cause: unknown) => cause instanceof BackplaneError && cause.code === 'invalid_argument' && message.test(cause.message),
+      (cause: unknown) =>
+        cause instanceof BackplaneError && cause.code === 'invalid_argument' && message.test(cause.message),
     );
   }
   assert.equal(log.nextOrdinal, 0);
   assert.equal(log.append(record('good')), 0);
   assert.throws(() => log.reader(2), /fromOrdinal must be a whole number from 0 to 1, got 2/);
-  assert.throws(() => SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 1 }), /segmentBytesMax must be .* from 256 .* got 1/);
+  assert.throws(
+    () => SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir, segmentBytesMax: 1 }),
+    /segmentBytesMax must be .* from 256 .* got 1/,
+  );
 });
 
 test('every segment begins with the head records of its time', async () => {
@@ -174,7 +201,10 @@ test('every segment begins with the head records of its time', async () => {
   assert.ok(log.segments().length >= 3);
   assert.deepEqual(
     [...log.anchors()].map(({ ordinal }) => ordinal),
-    log.segments().map(({ firstOrdinal }) => firstOrdinal).toReversed(),
+    log
+      .segments()
+      .map(({ firstOrdinal }) => firstOrdinal)
+      .toReversed(),
   );
   const all = payloads(readAll(log));
   await log.close();
@@ -198,7 +228,8 @@ test('the directory of one log says so when it is not usable', () => {
   fs.writeFileSync(file, '');
   assert.throws(
     () => SegmentLog.open({ ...ROOMY, dir: join(file, 'log') }),
-    (cause: unknown) => cause instanceof BackplaneError && cause.code === 'failed_precondition' && /ENOTDIR/.test(cause.message),
+    (cause: unknown) =>
+      cause instanceof BackplaneError && cause.code === 'failed_precondition' && /ENOTDIR/.test(cause.message),
   );
 });
 

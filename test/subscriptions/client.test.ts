@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { BackplaneError } from '../../src/errors.js';
 import { Client } from '../../src/subscriptions/client.js';
@@ -10,7 +10,9 @@ import { ScriptedBroker, type ScriptedBrokerOptions } from '../scripted-broker.j
 
 /** Nothing listens there: port 1 needs root, and root does not. */
 const NOBODY = '127.0.0.1:1';
-const NUMBERED = Array.from({ length: 20 }, (_, pid) => busEvent('process.exit', { process: { pid: pid + 1, comm: 'n' } }));
+const NUMBERED = Array.from({ length: 20 }, (_, pid) =>
+  busEvent('process.exit', { process: { pid: pid + 1, comm: 'n' } }),
+);
 const ALL = NUMBERED.map((event) => event.process!.pid);
 
 async function start(t: TestContext, options: Partial<ScriptedBrokerOptions> = {}): Promise<ScriptedBroker> {
@@ -58,7 +60,10 @@ test('a stream cut at any event is resumed: every event once and in order', asyn
   const { pids, kinds } = await collect(client(t, broker.address), { since: '5m', last: 20 });
   assert.deepEqual(pids, ALL);
   assert.equal(broker.requests.length, 5);
-  assert.deepEqual(broker.requests.map((request) => request.cursor), ['', '6', '6', '7', '19']);
+  assert.deepEqual(
+    broker.requests.map((request) => request.cursor),
+    ['', '6', '6', '7', '19'],
+  );
   // A cursor stands for the window's start.
   for (const request of broker.requests.slice(1)) assert.deepEqual([request.since, request.last], ['', 0]);
   // Each break shows as a link lost and a link regained.
@@ -76,7 +81,10 @@ test('a limit holds over a break', async (t) => {
   const broker = await start(t, { cuts: [cut(4), undefined] });
   const { pids } = await collect(client(t, broker.address), { since: '5m', limit: '9', follow: false });
   assert.deepEqual(pids, ALL.slice(0, 9));
-  assert.deepEqual(broker.requests.map((request) => request.limit), ['9', '5']);
+  assert.deepEqual(
+    broker.requests.map((request) => request.limit),
+    ['9', '5'],
+  );
 });
 
 test('a limit that is reached ends a following subscription whose stream ends', async (t) => {
@@ -127,7 +135,10 @@ test('when no broker answers, one line names them and says what to do', async (t
     await assert.rejects(call, (thrown) => {
       assert.ok(thrown instanceof BackplaneError);
       assert.equal(thrown.code, 'unavailable');
-      assert.match(thrown.message, /^none of 127\.0\.0\.1:1, 127\.0\.0\.1:2 answers: start one .*--broker.*\(connect ECONNREFUSED 127\.0\.0\.1:2\)$/);
+      assert.match(
+        thrown.message,
+        /^none of 127\.0\.0\.1:1, 127\.0\.0\.1:2 answers: start one .*--broker.*\(connect ECONNREFUSED 127\.0\.0\.1:2\)$/,
+      );
       return true;
     });
   }
@@ -147,7 +158,10 @@ test('what the broker refuses is not tried again, and its message is kept', asyn
 test('a refusal after a break ends the subscription with it', async (t) => {
   const expired = { after: 0, code: status.OUT_OF_RANGE, details: 'cursor expired' };
   const broker = await start(t, { cuts: [cut(5), expired] });
-  await assert.rejects(collect(client(t, broker.address), { since: '5m' }), { code: 'cursor_expired', message: 'cursor expired' });
+  await assert.rejects(collect(client(t, broker.address), { since: '5m' }), {
+    code: 'cursor_expired',
+    message: 'cursor expired',
+  });
 });
 
 test('an aborted signal ends the iteration and the stream at the broker', async (t) => {

@@ -15,7 +15,10 @@ export class Columns {
   constructor(columns: readonly Column[], rows: readonly (readonly string[])[] = []) {
     this.#columns = columns;
     this.#widths = columns.map((column, index) =>
-      rows.reduce((width, row) => Math.max(width, length(row[index])), Math.max(length(column.title), column.widthMin ?? 0)),
+      rows.reduce(
+        (width, row) => Math.max(width, length(row[index])),
+        Math.max(length(column.title), column.widthMin ?? 0),
+      ),
     );
   }
 

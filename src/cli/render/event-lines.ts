@@ -1,7 +1,8 @@
 /** Events as lines of one format: compact, table, dict or json. */
-import type { EventMessage } from '../../wire/messages.js';
-import { eventToJson } from '../../wire/event-json.js';
+
 import { timestampNs } from '../../subscriptions/timestamp.js';
+import { eventToJson } from '../../wire/event-json.js';
+import type { EventMessage } from '../../wire/messages.js';
 import { Columns } from './columns.js';
 import { applyFieldMask, type FieldMask, leaves, valueAt } from './field-mask.js';
 import type { Palette } from './palette.js';
@@ -60,7 +61,9 @@ function compactLine({ palette, mask, nowMs }: EventLinesOptions): EventLine {
     nodeWidth = Math.max(nodeWidth, Math.min(name.length, NODE_WIDTH_MAX));
     const type = typeText(event);
     const subject =
-      mask === undefined ? subjectText(node, event, { palette, names }) : maskText(eventToJson(event, node, topic), mask);
+      mask === undefined
+        ? subjectText(node, event, { palette, names })
+        : maskText(eventToJson(event, node, topic), mask);
     names.learn(node, event);
     const time = palette.dim(event.time ? clockText(timestampNs(event.time), nowMs()) : '--:--:--.------');
     const nodeCell = palette.node(node)(name.padEnd(nodeWidth));
@@ -134,7 +137,9 @@ function maskTable(mask: FieldMask): EventLines {
 }
 
 function maskText(json: Readonly<Record<string, unknown>>, mask: FieldMask): string {
-  return [...leaves(applyFieldMask(json, mask))].map(([path, value]) => `${safeText(path)}=${valueText(value)}`).join(' ');
+  return [...leaves(applyFieldMask(json, mask))]
+    .map(([path, value]) => `${safeText(path)}=${valueText(value)}`)
+    .join(' ');
 }
 
 function valueText(value: unknown): string {

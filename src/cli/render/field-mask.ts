@@ -14,7 +14,16 @@ export const EVENT_FIELDS: readonly string[] = [
   'topic',
   'node',
   ...['epoch', 'timeNs', 'lane', 'tie'].map((name) => `position.${name}`),
-  ...['pid', 'parentPid', 'comm', 'executable.path', 'executable.name', 'commandArgs', 'commandArgsMissed', 'redactions']
+  ...[
+    'pid',
+    'parentPid',
+    'comm',
+    'executable.path',
+    'executable.name',
+    'commandArgs',
+    'commandArgsMissed',
+    'redactions',
+  ]
     .concat('workingDirectory', 'user.id', 'creationTime', 'cgroup.path', 'threadId', 'previousComm')
     .map((name) => `process.${name}`),
   'container.id',

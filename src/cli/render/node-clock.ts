@@ -13,7 +13,9 @@ interface WirePosition {
 }
 
 export class NodeClock {
-  readonly #offsets = new LRUCache<string, { readonly epoch: string; readonly offsetNs: bigint }>({ max: NODES_SHOWN_MAX });
+  readonly #offsets = new LRUCache<string, { readonly epoch: string; readonly offsetNs: bigint }>({
+    max: NODES_SHOWN_MAX,
+  });
 
   /** The last event of a batch is enough: the offset moves slowly. */
   learn(node: string, event: EventMessage, wallNs: bigint): void {

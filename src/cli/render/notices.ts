@@ -1,7 +1,8 @@
 /** What is not an event, as one line for people: gaps, nodes, coverage, the link to the broker. */
-import { timestampNs } from '../../subscriptions/timestamp.js';
-import type { NodeStatus } from '../../subscriptions/subscribe-item.js';
+
 import type { BackplaneError } from '../../errors.js';
+import type { NodeStatus } from '../../subscriptions/subscribe-item.js';
+import { timestampNs } from '../../subscriptions/timestamp.js';
 import type { Accepted, Coverage, Gap__Output as Gap } from '../../wire/messages.js';
 import type { NodeClock } from './node-clock.js';
 import { dateTimeText, timeText } from './time.js';
@@ -55,7 +56,9 @@ function coverageNotice(node: NodeCoverage): string {
   if (node.absent) return `coverage ${node.node}: ${commas('absent, nothing of it is here', node.message)}`;
   const from = node.from ? dateTimeText(timestampNs(node.from)) : 'unknown';
   const to = node.to ? dateTimeText(timestampNs(node.to)) : 'unknown';
-  const lost = node.lostUnknown ? 'an unknown number of events lost by the kernel' : `${counted(node.lost, 'event')} lost by the kernel`;
+  const lost = node.lostUnknown
+    ? 'an unknown number of events lost by the kernel'
+    : `${counted(node.lost, 'event')} lost by the kernel`;
   return `coverage ${node.node}: ${commas(
     `${from} to ${to}`,
     counted(node.events, 'event'),

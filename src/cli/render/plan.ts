@@ -11,5 +11,8 @@ export function planText(answer: ExplainResponse__Output): string {
     ['nodes', nodes.join(', ') || '(none connected)'],
     ...(plan?.stages ?? []).map((stage) => [stage.place, stage.text]),
   ];
-  return tableText([{ title: 'PLACE' }, { title: 'WHAT RUNS THERE' }], rows.map((row) => row.map(safeText)));
+  return tableText(
+    [{ title: 'PLACE' }, { title: 'WHAT RUNS THERE' }],
+    rows.map((row) => row.map(safeText)),
+  );
 }

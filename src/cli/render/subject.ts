@@ -22,7 +22,12 @@ export function subjectText(node: string, event: EventMessage, options: SubjectO
   if (event.notice) return noticeText(event);
   if (event.raw) return rawText(event, palette);
   if (!process) return '';
-  return join(userText(process), actionText(event.type, process, palette), palette.dim(lineage(node, process, names)), containerText(event, palette));
+  return join(
+    userText(process),
+    actionText(event.type, process, palette),
+    palette.dim(lineage(node, process, names)),
+    containerText(event, palette),
+  );
 }
 
 /** `root`, or the number: names of other users are the node's, not ours. */
@@ -68,12 +73,19 @@ function networkText(event: EventMessage, palette: Palette): string {
   const container = containerText(event, palette);
   // Arrows point from who called to who was called.
   if (event.type.endsWith('.listen')) return join(palette.bold(endpointText(local)), owner, container);
-  if (event.type.endsWith('.connect')) return join(`${palette.bold(endpointText(peer))} ← ${endpointText(local)}`, owner, container);
-  if (event.type.endsWith('.accept')) return join(`${palette.bold(endpointText(local))} ← ${endpointText(peer)}`, owner, container);
+  if (event.type.endsWith('.connect'))
+    return join(`${palette.bold(endpointText(peer))} ← ${endpointText(local)}`, owner, container);
+  if (event.type.endsWith('.accept'))
+    return join(`${palette.bold(endpointText(local))} ← ${endpointText(peer)}`, owner, container);
   return join(`${endpointText(local)} – ${endpointText(peer)}`, owner, container);
 }
 
-const SIGNAL_RESULTS: Readonly<Record<number, string>> = { 1: '(ignored)', 2: '(already pending)', 3: '(lost)', 4: '(lost)' };
+const SIGNAL_RESULTS: Readonly<Record<number, string>> = {
+  1: '(ignored)',
+  2: '(already pending)',
+  3: '(lost)',
+  4: '(lost)',
+};
 
 function signalText(event: EventMessage, palette: Palette): string {
   const { signal } = event;
@@ -87,7 +99,11 @@ function signalText(event: EventMessage, palette: Palette): string {
 function noticeText(event: EventMessage): string {
   const { notice } = event;
   if (!notice) return '';
-  const lost = notice.lostUnknown ? 'an unknown number of events lost' : notice.lost !== '0' ? `${notice.lost} events lost` : '';
+  const lost = notice.lostUnknown
+    ? 'an unknown number of events lost'
+    : notice.lost !== '0'
+      ? `${notice.lost} events lost`
+      : '';
   const source = notice.source === '' ? '' : `(${safeText(notice.source)})`;
   return join(safeText(notice.reason), safeText(notice.message), lost, source);
 }

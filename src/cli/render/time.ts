@@ -32,7 +32,12 @@ function dayText(at: Date): string {
 export function agoText(fromNs: bigint, nowNs: bigint): string {
   let seconds = Number((nowNs - fromNs) / 1_000_000_000n);
   if (seconds < 0) seconds = 0;
-  const [d, h, m, s] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60, seconds % 60];
+  const [d, h, m, s] = [
+    Math.floor(seconds / 86_400),
+    Math.floor(seconds / 3600) % 24,
+    Math.floor(seconds / 60) % 60,
+    seconds % 60,
+  ];
   if (d > 0) return `${d}d ${h}h`;
   if (h > 0) return `${h}h ${m}m`;
   return m > 0 ? `${m}m ${s}s` : `${s}s`;

@@ -116,7 +116,10 @@ function execsOf(lane: number): ExecEvent[] {
   const seen = new Set<number>();
   const events: ExecEvent[] = [];
   for (let i = entries.count - 1; i >= 0; i--) {
-    const { filename, pid } = decode(page, entries.offsets[i]!, entries.lengths[i]!) as { filename: string; pid: number };
+    const { filename, pid } = decode(page, entries.offsets[i]!, entries.lengths[i]!) as {
+      filename: string;
+      pid: number;
+    };
     events.push({ lane, timeNs: entries.timeNs(i), pid, filename, superseded: seen.has(pid) });
     seen.add(pid);
   }

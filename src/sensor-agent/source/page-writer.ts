@@ -47,12 +47,15 @@ export class PageWriter {
   append(entry: NewEntry): boolean {
     const payloadBytes = this.#payloadBytes(entry);
     const first = this.#at === PAGE_HEADER_BYTES;
-    const timeNs = entry.timeNs > this.#lastNs ? entry.timeNs : this.#lastNs;
+    const timeNs = latest(entry.timeNs, this.#lastNs);
     const delta = first ? 0n : timeNs - this.#lastNs;
     const entryBytes = (delta > DELTA_MAX ? 8 : 0) + (payloadBytes > SHORT_BYTES ? 8 : 4) + payloadBytes;
     if (this.#at + entryBytes > this.#page.length) {
       if (!first) return false;
-      throw new BackplaneError('invalid_argument', `an entry must fit a page of ${this.#page.length} bytes, got ${entryBytes}`);
+      throw new BackplaneError(
+        'invalid_argument',
+        `an entry must fit a page of ${this.#page.length} bytes, got ${entryBytes}`,
+      );
     }
     if (first) this.#page.writeBigUInt64LE(timeNs, 0);
     this.#header(delta, payloadBytes);
@@ -127,6 +130,11 @@ export class PageWriter {
     }
     this.#at += payloadBytes;
   }
+}
+
+function latest(a: bigint, b: bigint): bigint {
+  if (a > b) return a;
+  return b;
 }
 
 /** What a `__data_loc` value takes behind the fixed part: strings with their NUL. */

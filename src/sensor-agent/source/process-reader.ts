@@ -8,12 +8,12 @@ import { ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX, EVENT_STRING_BYTES_MAX, TASKS_MAX }
 import type { ProcessSnapshot } from './source.js';
 
 /** stat counts time in these: USER_HZ is 100 on every Linux. */
-export const TICK_NS = 10_000_000n;
+const TICK_NS = 10_000_000n;
 
 const DELETED = ' (deleted)';
 const COLON = 58;
 
-export interface ProcessStat {
+interface ProcessStat {
   readonly comm: string;
   readonly state: string;
   readonly parentPid: number;
@@ -79,7 +79,10 @@ export class ProcessReader {
     if (length < 0) return undefined;
     const at = this.#buffer.subarray(0, length).indexOf('\nUid:\t');
     if (at < 0) return undefined;
-    const ids = this.#buffer.toString('latin1', at + 6, at + 60).split('\n', 1)[0]!.split('\t');
+    const ids = this.#buffer
+      .toString('latin1', at + 6, at + 60)
+      .split('\n', 1)[0]!
+      .split('\t');
     return Number(ids[1]);
   }
 

@@ -1,6 +1,6 @@
 /** A checked filter to one closure over a decoded event: the reference for every other way to evaluate it. */
 import type { BusEvent } from '../../wire/event.js';
-import { DURATION_NS_MAX, TIMESTAMP_NS_MAX, TIMESTAMP_NS_MIN } from '../time-text.js';
+import { DURATION_NS_MAX, DURATION_NS_MIN, TIMESTAMP_NS_MAX, TIMESTAMP_NS_MIN } from '../time-text.js';
 import type { CheckedExpr } from './checked.js';
 import { blockContains } from './cidr.js';
 import {
@@ -141,7 +141,7 @@ class Compiler {
     const left = this.#time(expr.left).run;
     const right = this.#time(expr.right).run;
     const [min, max] =
-      expr.type === 'timestamp' ? [TIMESTAMP_NS_MIN, TIMESTAMP_NS_MAX] : [-DURATION_NS_MAX, DURATION_NS_MAX];
+      expr.type === 'timestamp' ? [TIMESTAMP_NS_MIN, TIMESTAMP_NS_MAX] : [DURATION_NS_MIN, DURATION_NS_MAX];
     const sign = expr.operator === '-' ? -1n : 1n;
     const run: Run<bigint> = (event, item) => {
       const result = left(event, item) + sign * right(event, item);

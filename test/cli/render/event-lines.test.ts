@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type EventFormat, type EventLine, eventLines } from '../../../src/cli/render/event-lines.js';
 import { parseFieldMask } from '../../../src/cli/render/field-mask.js';
-import { choosePalette, COLOURED, PLAIN } from '../../../src/cli/render/palette.js';
-import { TOPICS, type BusEvent } from '../../../src/wire/event.js';
+import { COLOURED, choosePalette, PLAIN } from '../../../src/cli/render/palette.js';
+import { type BusEvent, TOPICS } from '../../../src/wire/event.js';
 import type { EventMessage } from '../../../src/wire/messages.js';
 import { CURL, WALL_MS, wireEvent } from '../event-fixture.js';
 
@@ -27,11 +27,20 @@ const V4 = {
   local: { address: '10.0.0.2', port: 5555 },
   peer: { address: '10.0.0.1', port: 443 },
 } as const;
-const V6 = { ...V4, type: 'ipv6', local: { address: '::', port: 80 }, peer: { address: '2001:db8::1', port: 9 } } as const;
+const V6 = {
+  ...V4,
+  type: 'ipv6',
+  local: { address: '::', port: 80 },
+  peer: { address: '2001:db8::1', port: 9 },
+} as const;
 const BASH = { pid: 100, parentPid: 1, comm: 'bash', user: { id: 0 } };
 
 const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
-  ['process.exec', { process: CURL }, "exec         root /usr/bin/curl curl -s 'https://example.org/a b' pid 123 ← 100"],
+  [
+    'process.exec',
+    { process: CURL },
+    "exec         root /usr/bin/curl curl -s 'https://example.org/a b' pid 123 ← 100",
+  ],
   [
     'process.exec',
     { process: { ...CURL, user: { id: 1000 }, redactions: 2 }, container: { id: 'abcdef0123456789abcdef' } },
@@ -80,8 +89,16 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
     { notice: { reason: 'killed', message: '', lostUnknown: true, source: '' } },
     'host loss    killed an unknown number of events lost',
   ],
-  ['host.stop', { notice: { reason: 'stopped', message: 'the agent was stopped', source: 'procfs' } }, 'host stop    stopped the agent was stopped (procfs)'],
-  ['host.degraded', { notice: { reason: 'blind', message: 'no tracefs', source: 'procfs' } }, 'host degraded  blind no tracefs (procfs)'],
+  [
+    'host.stop',
+    { notice: { reason: 'stopped', message: 'the agent was stopped', source: 'procfs' } },
+    'host stop    stopped the agent was stopped (procfs)',
+  ],
+  [
+    'host.degraded',
+    { notice: { reason: 'blind', message: 'no tracefs', source: 'procfs' } },
+    'host degraded  blind no tracefs (procfs)',
+  ],
 ];
 
 test('compact shows every event type in one line', () => {
@@ -89,7 +106,8 @@ test('compact shows every event type in one line', () => {
     assert.equal(show(lines('compact').line, wireEvent(type, rest)), `10:02:03.123456 node-a  ${expected}\n`);
   }
   const shown = new Set(GOLDEN.map(([type]) => type));
-  for (const type of Object.values(TOPICS).flatMap((topic) => topic.types)) assert.ok(shown.has(type), `${type} is not tested`);
+  for (const type of Object.values(TOPICS).flatMap((topic) => topic.types))
+    assert.ok(shown.has(type), `${type} is not tested`);
 });
 
 test('a raw kernel event shows its fields, escaped', () => {
@@ -125,7 +143,13 @@ const EVIL = '\x1b]0;x\x07\u202e\n\u009b';
 test('hostile text acts in no format', () => {
   const events = [
     wireEvent('process.exec', {
-      process: { ...CURL, comm: EVIL, executable: { path: EVIL, name: EVIL }, commandArgs: [EVIL], workingDirectory: EVIL },
+      process: {
+        ...CURL,
+        comm: EVIL,
+        executable: { path: EVIL, name: EVIL },
+        commandArgs: [EVIL],
+        workingDirectory: EVIL,
+      },
       container: { id: EVIL },
     }),
     wireEvent('process.rename', { process: { ...BASH, comm: EVIL, previousComm: EVIL } }),
@@ -155,7 +179,8 @@ test('hostile text acts in no format', () => {
 test('a node that names impossible times is shown all the same', () => {
   for (const seconds of ['9223372036854775807', '-9223372036854775808']) {
     const event = { ...wireEvent('process.exit', { process: BASH }), time: { seconds, nanos: -1 } };
-    for (const format of ['compact', 'table', 'dict', 'json'] as const) assert.match(show(lines(format).line, event), /bash/);
+    for (const format of ['compact', 'table', 'dict', 'json'] as const)
+      assert.match(show(lines(format).line, event), /bash/);
   }
 });
 

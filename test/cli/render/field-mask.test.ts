@@ -8,11 +8,13 @@ import { BackplaneError } from '../../../src/errors.js';
 function protoLeaves(message: string): string[] {
   const text = readFileSync(new URL('../../../../proto/backplane/v1/event.proto', import.meta.url), 'utf8');
   const body = new RegExp(`message ${message} \\{([^}]*)\\}`).exec(text)?.[1] ?? assert.fail(message);
-  return [...body.matchAll(/^\s*(?:repeated |optional )?([\w.<>, ]+?) (\w+) = \d+;/gm)].flatMap(([, type = '', name = '']) => {
-    const json = name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
-    if (/^[a-z]/.test(type)) return [json];
-    return protoLeaves(type).map((leaf) => `${json}.${leaf}`);
-  });
+  return [...body.matchAll(/^\s*(?:repeated |optional )?([\w.<>, ]+?) (\w+) = \d+;/gm)].flatMap(
+    ([, type = '', name = '']) => {
+      const json = name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+      if (/^[a-z]/.test(type)) return [json];
+      return protoLeaves(type).map((leaf) => `${json}.${leaf}`);
+    },
+  );
 }
 
 test('every field of the proto can be asked for, and nothing else', () => {
@@ -35,7 +37,10 @@ test('unknown paths are refused with the nearest known one', () => {
     ['__proto__.polluted', /unknown field/],
     ['constructor', /unknown field/],
   ] as const) {
-    assert.throws(() => parseFieldMask(path), (thrown) => thrown instanceof BackplaneError && expected.test(thrown.message));
+    assert.throws(
+      () => parseFieldMask(path),
+      (thrown) => thrown instanceof BackplaneError && expected.test(thrown.message),
+    );
   }
 });
 

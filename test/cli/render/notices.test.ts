@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { NodeClock } from '../../../src/cli/render/node-clock.js';
 import { coverageNotices, gapNotice, linkNotice, missingNotice, nodeNotice } from '../../../src/cli/render/notices.js';
 import { BackplaneError } from '../../../src/errors.js';
-import { nsToTimestamp, subscribeResponseCodec, type SubscribeResponse } from '../../../src/wire/messages.js';
+import { nsToTimestamp, type SubscribeResponse, subscribeResponseCodec } from '../../../src/wire/messages.js';
 import { WALL_NS, wireEvent } from '../event-fixture.js';
 
 process.env.TZ = 'UTC';
@@ -28,7 +28,9 @@ test('a gap names node, topic, count, wall time and reason', () => {
   assert.equal(gapNotice(gap!, clock), 'gap node-a network: 412 events, kernel_overrun');
   clock.learn('node-a', wireEvent('process.exit'), WALL_NS);
   assert.equal(gapNotice(gap!, clock), 'gap node-a network: 412 events, 10:02:03–10:02:05, kernel_overrun');
-  const { gap: unknown } = received({ gap: { ...GAP, topic: '', from: { epoch: '8' }, eventsUnknown: true, message: 'disk' } });
+  const { gap: unknown } = received({
+    gap: { ...GAP, topic: '', from: { epoch: '8' }, eventsUnknown: true, message: 'disk' },
+  });
   assert.equal(gapNotice(unknown!, clock), 'gap node-a: an unknown number of events, kernel_overrun, disk');
 });
 

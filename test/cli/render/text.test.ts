@@ -35,7 +35,10 @@ test('a shell reads a shown word back as what it was', () => {
   // No byte 0: arguments have none. No lone surrogates: they are no text for a shell.
   const word = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 12 }),
-    fc.string({ unit: fc.constantFrom('a', "'", '"', '\\', '$', '~', '=', '!', '\n', '\x1b', '\u202e', ' ', '-', '#'), maxLength: 12 }),
+    fc.string({
+      unit: fc.constantFrom('a', "'", '"', '\\', '$', '~', '=', '!', '\n', '\x1b', '\u202e', ' ', '-', '#'),
+      maxLength: 12,
+    }),
   );
   const argument = word.filter((text) => !text.includes('\0') && !/\p{Cs}/u.test(text));
   fc.assert(

@@ -8,11 +8,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ProcfsSource } from '../../../src/sensor-agent/source/procfs.js';
 import { Recording } from './tracefs/live-kernel.js';
 
-test('a process that lives is seen to start, change its program and end', { skip: !existsSync('/proc/self/stat') && 'no /proc' }, async () => {
+test('a process that lives is seen to start, change its program and end', {
+  skip: !existsSync('/proc/self/stat') && 'no /proc',
+}, async (t) => {
   const source = new ProcfsSource({ pollMs: 1 });
   const seen = new Recording(() => source.formats);
   await source.start(seen);
   const child = spawn('sh', ['-c', 'read line; exec sleep 60'], { stdio: ['pipe', 'ignore', 'ignore'] });
+  t.after(() => child.kill('SIGKILL'));
   const pid = child.pid!;
   const ours = (name: string) => seen.named(name).filter((event) => event.fields.pid === pid);
   await until(source, () => ours('sched_process_exec').some((event) => String(event.fields.filename).includes('sh')));
@@ -21,7 +24,9 @@ test('a process that lives is seen to start, change its program and end', { skip
   assert.equal(record?.missed, false);
   assert.equal(record?.process?.parentPid, process.pid);
   child.stdin.write('\n');
-  await until(source, () => ours('sched_process_exec').some((event) => String(event.fields.filename).includes('sleep')));
+  await until(source, () =>
+    ours('sched_process_exec').some((event) => String(event.fields.filename).includes('sleep')),
+  );
   child.kill('SIGKILL');
   await once(child, 'exit');
   await until(source, () => ours('sched_process_exit').length === 1);

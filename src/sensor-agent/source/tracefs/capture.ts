@@ -62,7 +62,10 @@ export class CaptureLane {
   ) {
     this.#pages = gunzip(path);
     if (this.#pages.length % pageBytes !== 0) {
-      throw new BackplaneError('damaged', `${path} must hold whole pages of ${pageBytes} bytes, got ${this.#pages.length}`);
+      throw new BackplaneError(
+        'damaged',
+        `${path} must hold whole pages of ${pageBytes} bytes, got ${this.#pages.length}`,
+      );
     }
   }
 
@@ -126,7 +129,10 @@ function gunzip(path: string): Buffer {
   try {
     return gunzipSync(packed, { maxOutputLength: CAPTURE_BYTES_MAX });
   } catch (cause) {
-    throw new BackplaneError('damaged', `${path} must be gzip of at most ${CAPTURE_BYTES_MAX} bytes: ${(cause as Error).message}`);
+    throw new BackplaneError(
+      'damaged',
+      `${path} must be gzip of at most ${CAPTURE_BYTES_MAX} bytes: ${(cause as Error).message}`,
+    );
   }
 }
 
@@ -141,7 +147,8 @@ function listed(dir: string): string[] {
 function bounded(path: string, bytesMax: number): Buffer {
   try {
     const bytes = statSync(path).size;
-    if (bytes > bytesMax) throw new BackplaneError('damaged', `${path} must be at most ${bytesMax} bytes, has ${bytes}`);
+    if (bytes > bytesMax)
+      throw new BackplaneError('damaged', `${path} must be at most ${bytesMax} bytes, has ${bytes}`);
     return readFileSync(path);
   } catch (cause) {
     if (cause instanceof BackplaneError) throw cause;

@@ -23,7 +23,7 @@ export function compileDecoder(fields: readonly Field[], options: DecoderOptions
   const endBytes = picked.reduce((end, field) => Math.max(end, field.offset + field.sizeBytes), 0);
   const values = picked.map((field) => `${JSON.stringify(field.name)}: ${expression(field, options.safe)}`);
   const body = `return function decode(b, at, n) {
-    if (n < ${endBytes}) { b = padded(b, at, n, ${endBytes}); at = 0; }
+    if (n < ${endBytes} || at + ${endBytes} > b.length) { b = padded(b, at, n, ${endBytes}); at = 0; }
     return { ${values.join(',\n')} };
   }`;
   const make = new Function('text', 'bytes', 'locText', 'locBytes', 'padded', body) as (

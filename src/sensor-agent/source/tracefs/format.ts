@@ -155,7 +155,11 @@ function parseField(key: string, declaration: string, offset: number, sizeBytes:
   return { ...common, ...scalarOrArray(type, array?.[2], sizeBytes), relative: false };
 }
 
-function scalarOrArray(type: string, bound: string | undefined, sizeBytes: number): Pick<Field, 'kind' | 'elementBytes'> {
+function scalarOrArray(
+  type: string,
+  bound: string | undefined,
+  sizeBytes: number,
+): Pick<Field, 'kind' | 'elementBytes'> {
   if (bound !== undefined) {
     if (type === 'char' || type === 'const char') return { kind: 'string', elementBytes: 1 };
     const count = Number(bound);

@@ -6,7 +6,17 @@
  * identity only, and "is its owner alive" is asked of the kernel: whoever has
  * its files open (/proc/PID/fd) owns it, which no reused pid can fake.
  */
-import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { BackplaneError } from '../../../errors.js';
 import { KiB } from '../../../limits.js';
@@ -63,7 +73,7 @@ export class TraceInstance {
       this.missing = settings.events.filter((event) => !enabled.includes(event));
       put(join(this.path, 'tracing_on'), '1');
     } catch (cause) {
-      this.removeSync();
+      if (!this.adopted) this.removeSync();
       throw cause;
     }
   }
@@ -141,7 +151,10 @@ function adoptable(path: string, name: string): boolean {
   if (!existsSync(path)) return false;
   const owner = instanceOwner(name);
   if (owner !== undefined) {
-    throw new BackplaneError('failed_precondition', `trace instance ${name} must be free, but process ${owner} reads it`);
+    throw new BackplaneError(
+      'failed_precondition',
+      `trace instance ${name} must be free, but process ${owner} reads it`,
+    );
   }
   if (/\[boot\]/.test(readFileSync(join(path, 'trace_clock'), 'utf8'))) return true;
   // Changing the clock empties the buffer: whoever made it died before it recorded.
@@ -153,7 +166,10 @@ function create(path: string): void {
   try {
     mkdirSync(path);
   } catch (cause) {
-    throw new BackplaneError('failed_precondition', `trace instance ${path} must be creatable: ${(cause as Error).message}`);
+    throw new BackplaneError(
+      'failed_precondition',
+      `trace instance ${path} must be creatable: ${(cause as Error).message}`,
+    );
   }
 }
 

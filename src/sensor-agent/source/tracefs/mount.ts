@@ -29,11 +29,14 @@ export function openTracefs(): Tracefs {
   const result = spawnSync('mount', ['-t', 'tracefs', 'tracefs', MOUNT_POINT], { encoding: 'utf8', timeout: 5000 });
   if (result.status === 0) return { path: writable(MOUNT_POINT), mounted: true };
   const cause = (result.error?.message ?? result.stderr).trim().split('\n')[0];
-  throw new BackplaneError('failed_precondition', `tracefs must be mounted on ${MOUNT_POINT}, and mounting failed: ${cause}`);
+  throw new BackplaneError(
+    'failed_precondition',
+    `tracefs must be mounted on ${MOUNT_POINT}, and mounting failed: ${cause}`,
+  );
 }
 
 /** A mounted tracefs, or undefined. */
-export function findTracefs(): string | undefined {
+function findTracefs(): string | undefined {
   for (const line of readFileSync('/proc/self/mounts', 'utf8').split('\n')) {
     const [, path, type] = line.split(' ');
     if (type !== 'tracefs' || path === undefined) continue;
@@ -49,6 +52,9 @@ function writable(path: string): string {
     accessSync(join(path, 'instances'), constants.W_OK | constants.X_OK);
     return path;
   } catch {
-    throw new BackplaneError('failed_precondition', `${path}/instances must be writable: run as root, or mount it writable`);
+    throw new BackplaneError(
+      'failed_precondition',
+      `${path}/instances must be writable: run as root, or mount it writable`,
+    );
   }
 }

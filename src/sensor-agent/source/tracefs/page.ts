@@ -126,7 +126,7 @@ function walk(words: Uint32Array, end: number, wanted: Uint8Array, cursor: LaneC
     const type = word & 31;
     let payload = at + 1;
     let next = payload + type;
-    if (type - 1 >>> 0 < 28) {
+    if ((type - 1) >>> 0 < 28) {
       time += word >>> 5;
     } else if (type === 0 && at + 1 < end) {
       time += word >>> 5;
@@ -185,7 +185,7 @@ function passTime(words: Uint32Array, at: number, time: number, out: PageEntries
     case 29:
       passed = time + delta;
       // A discarded event keeps its delta, on which the next one's counts.
-      return delta === 0 ? 0 : at + 1 + Math.max(1, (high + 3) >>> 2);
+      return delta === 0 ? 0 : at + 1 + Math.max(1, Math.ceil(high / 4));
     case 30:
       passed = time + high * HIGH + delta;
       return passed < SPAN_NS_MAX ? at + 2 : -1;

@@ -3,7 +3,7 @@
  * page, and the exec lane beside it. Whoever runs it holds the recorder's
  * directory lock, so one recorder has one agent.
  */
-import { availableParallelism, totalmem } from 'node:os';
+import { cpus, totalmem } from 'node:os';
 import { BackplaneError } from '../../../errors.js';
 import {
   EXEC_BUFFER_BYTES_PER_CPU,
@@ -52,7 +52,10 @@ export class TracefsSource implements Source {
 
   constructor(private readonly options: TracefsOptions) {
     if (!/^[A-Za-z0-9_-]{1,64}$/.test(options.recorderId)) {
-      throw new BackplaneError('invalid_argument', `recorderId must be 1 to 64 of A-Z a-z 0-9 _ -, got ${options.recorderId}`);
+      throw new BackplaneError(
+        'invalid_argument',
+        `recorderId must be 1 to 64 of A-Z a-z 0-9 _ -, got ${options.recorderId}`,
+      );
     }
   }
 
@@ -70,7 +73,8 @@ export class TracefsSource implements Source {
       this.#running = this.#open(instance, sink);
       this.#startExecLane(tracefs.path, `${name}-exec`);
     } catch (cause) {
-      if (this.#running === undefined) instance.removeSync();
+      // An adopted one keeps what it holds for the next attempt.
+      if (this.#running === undefined && !instance.adopted) instance.removeSync();
       await this.stop();
       throw cause;
     }
@@ -82,7 +86,8 @@ export class TracefsSource implements Source {
     const running = this.#live();
     const result = running.drain.run(running.sink);
     const malformed = running.drain.malformedPages - running.malformedPages;
-    if (malformed > 0) running.sink.note('page_malformed', `${malformed} pages from the kernel are not ring-buffer pages`);
+    if (malformed > 0)
+      running.sink.note('page_malformed', `${malformed} pages from the kernel are not ring-buffer pages`);
     running.malformedPages += malformed;
     return result;
   }
@@ -141,17 +146,19 @@ export class TracefsSource implements Source {
   }
 
   #degrade(reasons: readonly string[]): void {
-    if (reasons.length > 0) this.degraded = [this.degraded, ...reasons].filter((reason) => reason !== undefined).join('; ');
+    if (reasons.length > 0)
+      this.degraded = [this.degraded, ...reasons].filter((reason) => reason !== undefined).join('; ');
   }
 
   #live(): Running {
-    if (this.#running === undefined) throw new BackplaneError('failed_precondition', 'the tracefs source is not running');
+    if (this.#running === undefined)
+      throw new BackplaneError('failed_precondition', 'the tracefs source is not running');
     return this.#running;
   }
 }
 
 /** What one CPU's buffer may take so that all of ours stay within their share of memory. */
 function affordable(bytesPerCpu: number): number {
-  const share = (totalmem() * KERNEL_BUFFERS_MEMORY_SHARE) / availableParallelism();
+  const share = (totalmem() * KERNEL_BUFFERS_MEMORY_SHARE) / cpus().length;
   return Math.max(64 * KiB, Math.min(bytesPerCpu, Math.floor(share) - EXEC_BUFFER_BYTES_PER_CPU));
 }

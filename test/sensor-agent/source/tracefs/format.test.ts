@@ -121,7 +121,10 @@ test('a table survives its plain form', () => {
   assert.equal(again.byName('e')?.field('n')?.offset, 8);
   const wanted = table.wanted(['e', 'unknown']);
   assert.equal(wanted[70], 1);
-  assert.equal(wanted.reduce((sum, one) => sum + one, 0), 1);
+  assert.equal(
+    wanted.reduce((sum, one) => sum + one, 0),
+    1,
+  );
   const many = Object.fromEntries(Array.from({ length: 4097 }, (_, i) => [`g/e${i}`, '']));
   assert.throws(() => FormatTable.parse(many), /formats must be at most 4096, got 4097/);
 });

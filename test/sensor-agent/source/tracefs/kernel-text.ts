@@ -30,8 +30,7 @@ const RENDER: Record<string, Render> = {
     `comm=${f.parent_comm} pid=${f.parent_pid} child_comm=${f.child_comm} child_pid=${f.child_pid}`,
   signal_generate: (f) =>
     `sig=${f.sig} errno=${f.errno} code=${f.code} comm=${f.comm} pid=${f.pid} grp=${f.group} res=${f.result}`,
-  task_newtask: (f) =>
-    `pid=${f.pid} comm=${f.comm} clone_flags=${hex(f.clone_flags)} oom_score_adj=${f.oom_score_adj}`,
+  task_newtask: (f) => `pid=${f.pid} comm=${f.comm} clone_flags=${hex(f.clone_flags)} oom_score_adj=${f.oom_score_adj}`,
   task_rename: (f) => `pid=${f.pid} oldcomm=${f.oldcomm} newcomm=${f.newcomm} oom_score_adj=${f.oom_score_adj}`,
   sys_enter: (f) => `NR ${f.id} (${(f.args as number[]).map(hex).join(', ')})`,
   sys_exit: (f) => `NR ${f.id} = ${f.ret}`,

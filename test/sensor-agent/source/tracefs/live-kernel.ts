@@ -1,9 +1,14 @@
 /** What tests against the real kernel share: whether there is one to test, and a sink that counts. */
 import type { ExecRecord, SourceSink } from '../../../../src/sensor-agent/source/source.js';
 import type { FieldValues } from '../../../../src/sensor-agent/source/tracefs/decoder.js';
-import { type LaneCursor, PageEntries, scanPage, startCursor } from '../../../../src/sensor-agent/source/tracefs/page.js';
 import type { FormatTable } from '../../../../src/sensor-agent/source/tracefs/format.js';
 import { openTracefs } from '../../../../src/sensor-agent/source/tracefs/mount.js';
+import {
+  type LaneCursor,
+  PageEntries,
+  scanPage,
+  startCursor,
+} from '../../../../src/sensor-agent/source/tracefs/page.js';
 
 /** tracefs's path, or why there is none. */
 export function liveTracefs(): { path: string; skip: false } | { path: ''; skip: string } {

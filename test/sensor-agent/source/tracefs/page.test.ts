@@ -23,7 +23,7 @@ interface Seen {
   readonly tie: number;
 }
 
-function scanned(page: Buffer, cursor: LaneCursor, wanted = ALL): { seen: Seen[]; entries: PageEntries } {
+function scanned(page: Buffer, cursor: LaneCursor, wanted: Uint8Array = ALL): { seen: Seen[]; entries: PageEntries } {
   const entries = new PageEntries();
   scanPage(page, wanted, cursor, entries);
   const seen = Array.from({ length: entries.count }, (_, i) => ({
@@ -43,9 +43,12 @@ const step = fc.oneof(
 );
 const script = fc.record({
   startNs: fc.bigInt(0n, 1n << 58n),
-  entries: fc.array(fc.record({ step, format: fc.constantFrom(EXIT, ENTER, EXEC), text: fc.string({ maxLength: 200 }) }), {
-    maxLength: 60,
-  }),
+  entries: fc.array(
+    fc.record({ step, format: fc.constantFrom(EXIT, ENTER, EXEC), text: fc.string({ maxLength: 200 }) }),
+    {
+      maxLength: 60,
+    },
+  ),
 });
 
 test('pages of a lane give back what was written, ties counted over page ends and unwanted entries', () => {
@@ -85,7 +88,10 @@ test('pages of a lane give back what was written, ties counted over page ends an
         assert.deepEqual(scanned(placed, startCursor(result.entries.firstTie)).seen, result.seen);
       }
       assert.deepEqual(seen, expected);
-      assert.deepEqual(seenSome, expected.filter(({ id }) => id === EXIT.id));
+      assert.deepEqual(
+        seenSome,
+        expected.filter(({ id }) => id === EXIT.id),
+      );
     }),
   );
 });
@@ -106,15 +112,26 @@ const word = (type: number, delta: number) => ((delta << 5) | type) >>> 0;
 test('padding, time extends, time stamps and length words are gone over as the kernel means them', () => {
   const timeNs = (3n << 59n) + (5n << 27n) + 100n;
   const page = pageOf(timeNs, [
-    word(2, 0), 7, 0, // at the page's time
-    word(29, 3), 4, // a discarded event: array[0] bytes follow the header word
-    word(1, 4), 8, // 3 + 4 later
-    word(30, 1), 2, // extends by 2 << 27 | 1
-    word(1, 0), 9,
-    word(31, 50), 9, // stamp 9 << 27 | 50: upper bits are the page's
-    word(0, 1), 8, 10, // a length word that counts itself
-    word(29, 0), 0xffffffff, // ends the page
-    word(1, 0), 11,
+    word(2, 0),
+    7,
+    0, // at the page's time
+    word(29, 3),
+    4, // a discarded event: array[0] bytes follow the header word
+    word(1, 4),
+    8, // 3 + 4 later
+    word(30, 1),
+    2, // extends by 2 << 27 | 1
+    word(1, 0),
+    9,
+    word(31, 50),
+    9, // stamp 9 << 27 | 50: upper bits are the page's
+    word(0, 1),
+    8,
+    10, // a length word that counts itself
+    word(29, 0),
+    0xffffffff, // ends the page
+    word(1, 0),
+    11,
   ]);
   const { seen, entries } = scanned(page, startCursor());
   assert.equal(entries.malformed, false);

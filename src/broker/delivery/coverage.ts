@@ -1,0 +1,61 @@
+/** What each node could really answer, from how its queries ended. */
+import type { NodeCoverage, SubscribeResponse } from '../../wire/messages.js';
+import type { HistoryOutcome } from '../nodes/history-answer.js';
+
+interface NodeSum {
+  outcome: HistoryOutcome | undefined;
+  events: number;
+}
+
+export class CoverageSum {
+  private readonly nodes = new Map<string, NodeSum>();
+
+  delivered(node: string, events: number): void {
+    this.of(node).events += events;
+  }
+
+  ended(node: string, outcome: HistoryOutcome): void {
+    this.of(node).outcome = outcome;
+  }
+
+  absent(node: string): void {
+    this.of(node);
+  }
+
+  message(cursor: string): SubscribeResponse {
+    const nodes = [...this.nodes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([node, sum]) => nodeCoverage(node, sum));
+    return { coverage: { nodes, cursor } };
+  }
+
+  private of(node: string): NodeSum {
+    let sum = this.nodes.get(node);
+    if (sum === undefined) {
+      sum = { outcome: undefined, events: 0 };
+      this.nodes.set(node, sum);
+    }
+    return sum;
+  }
+}
+
+function nodeCoverage(node: string, { outcome, events }: NodeSum): NodeCoverage {
+  if (outcome === undefined) return { node, absent: true, events, message: 'the node is not connected' };
+  if (outcome.kind === 'failed') return { node, absent: events === 0, events, message: outcome.message.slice(0, 512) };
+  const { end } = outcome;
+  return {
+    node,
+    from: end.coveredFrom,
+    to: end.coveredTo,
+    evicted: end.evicted,
+    lost: end.lost,
+    lostUnknown: end.lostUnknown,
+    damagedBytes: end.damagedBytes,
+    source: end.source,
+    message: lateNote(end.late, end.message),
+    events,
+  };
+}
+
+function lateNote(late: string, message: string): string {
+  const note = late === '0' ? '' : `${late} events came after their turn`;
+  return [note, message.slice(0, 512)].filter(Boolean).join('; ');
+}

@@ -1,0 +1,54 @@
+/** How far one subscription has got with one node. */
+import { comparePositions, type Position } from '../../wire/position.js';
+
+export type ViewState =
+  /** Served from the log. */
+  | 'live'
+  /** Its history comes first; its frames in the log are passed over until that has met the tail. */
+  | 'late';
+
+export class NodeView {
+  state: ViewState = 'live';
+  /** Events up to here were delivered, or lie before the subscription. */
+  skip: Position | undefined;
+  /** Per topic, the same. */
+  readonly floors = new Map<string, Position>();
+  /** Per topic, up to where frames of the log were worked off. */
+  readonly seen = new Map<string, Position>();
+  /** Per topic, wall nanoseconds. */
+  readonly watermarksNs = new Map<string, bigint>();
+  /** Told to the subscriber last. */
+  toldWatermarkNs = 0n;
+  toldConnected = true;
+  toldDegraded = '';
+
+  constructor(readonly node: string) {}
+
+  /** Events of the topic up to here are not delivered again. */
+  floor(topic: string): Position | undefined {
+    const floor = this.floors.get(topic);
+    if (floor === undefined || this.skip === undefined) return floor ?? this.skip;
+    return comparePositions(floor, this.skip) > 0 ? floor : this.skip;
+  }
+
+  /** Whether offsets of the log do not say all: a cursor must name this node. */
+  apart(topics: readonly string[]): boolean {
+    if (this.state === 'late') return true;
+    const { skip } = this;
+    if (skip === undefined) return false;
+    return !topics.every((topic) => {
+      const seen = this.seen.get(topic);
+      return seen !== undefined && comparePositions(seen, skip) >= 0;
+    });
+  }
+
+  /** The least over all topics; 0n while one has stated none. */
+  watermarkNs(topics: readonly string[]): bigint {
+    let least: bigint | undefined;
+    for (const topic of topics) {
+      const watermark = this.watermarksNs.get(topic) ?? 0n;
+      if (least === undefined || watermark < least) least = watermark;
+    }
+    return least ?? 0n;
+  }
+}

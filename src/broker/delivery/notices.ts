@@ -1,0 +1,141 @@
+/**
+ * What a subscriber is told besides events: gaps, watermarks, nodes that come
+ * and go. Merged, so that notices never flood: one per node and reason, and one
+ * watermark per node, in each interval.
+ */
+import { WATERMARKS_PER_INTERVAL_MAX } from '../../limits.js';
+import type { Frame } from '../../wire/frame.js';
+import { nsToTimestamp, positionToMessage, type SubscribeResponse } from '../../wire/messages.js';
+import type { Position } from '../../wire/position.js';
+import type { NodeRecord } from '../nodes/node-record.js';
+import type { NodeView } from './node-view.js';
+
+type GapReason = 'kernel_overrun' | 'late' | 'damaged' | 'expired';
+
+interface PendingGap {
+  readonly node: string;
+  readonly topic: string;
+  readonly reason: GapReason;
+  readonly message: string;
+  from: Position | undefined;
+  to: Position | undefined;
+  events: number;
+  unknown: boolean;
+}
+
+const MESSAGES: Record<GapReason, string> = {
+  kernel_overrun: 'the kernel lost events; whether they would have matched is unknown',
+  late: 'events came after their turn; they are in the recorder of the node',
+  damaged: 'stored frames cannot be read again',
+  expired: 'the log no longer holds these frames: the subscription was too slow',
+};
+
+/** What the frames of one node say was lost, by topic: a loss is stated once in the frames of every topic. */
+interface LossCount {
+  readonly byTopic: Map<string, number>;
+  told: number;
+}
+
+export class Notices {
+  private gaps = new Map<string, PendingGap>();
+  private readonly losses = new Map<string, LossCount>();
+  private watermarkTurn = 0;
+
+  /** What a live frame says about loss. */
+  frame(node: string, frame: Frame): void {
+    if (frame.lost > 0 || frame.lostUnknown) {
+      const lost = this.newlyLost(node, frame.topic, frame.lost);
+      if (lost > 0 || frame.lostUnknown) this.gap(node, '', 'kernel_overrun', frame, lost, frame.lostUnknown);
+    }
+    if (frame.late > 0) this.gap(node, frame.topic, 'late', frame, frame.late, false);
+  }
+
+  /** Frames of a partition that nobody can read: whose they were is unknown. */
+  partition(topic: string, reason: 'damaged' | 'expired'): void {
+    this.gap('', topic, reason, undefined, 0, true);
+  }
+
+  /** What is due, gaps merged since the last time. */
+  takeGaps(): SubscribeResponse[] {
+    const gaps = [...this.gaps.values()];
+    this.gaps = new Map();
+    return gaps.map(({ node, topic, from, to, events, unknown, reason, message }) => ({
+      gap: {
+        node,
+        topic,
+        from: from ? positionToMessage(from) : null,
+        to: to ? positionToMessage(to) : null,
+        events,
+        eventsUnknown: unknown,
+        reason,
+        message,
+      },
+    }));
+  }
+
+  /** Nodes that have got further, a bounded number of them, in turns. */
+  takeWatermarks(views: readonly NodeView[], topics: readonly string[], cursor: string): SubscribeResponse[] {
+    const responses: SubscribeResponse[] = [];
+    for (let i = 0; i < views.length && responses.length < WATERMARKS_PER_INTERVAL_MAX; i++) {
+      this.watermarkTurn = (this.watermarkTurn + 1) % views.length;
+      const view = views[this.watermarkTurn]!;
+      const timeNs = view.state === 'live' ? view.watermarkNs(topics) : 0n;
+      if (timeNs <= view.toldWatermarkNs) continue;
+      view.toldWatermarkNs = timeNs;
+      responses.push({ watermark: { node: view.node, time: nsToTimestamp(timeNs), cursor } });
+    }
+    return responses;
+  }
+
+  private newlyLost(node: string, topic: string, lost: number): number {
+    let count = this.losses.get(node);
+    if (count === undefined) {
+      count = { byTopic: new Map(), told: 0 };
+      this.losses.set(node, count);
+    }
+    const sum = (count.byTopic.get(topic) ?? 0) + lost;
+    count.byTopic.set(topic, sum);
+    const fresh = Math.max(0, sum - count.told);
+    count.told += fresh;
+    return fresh;
+  }
+
+  private gap(
+    node: string,
+    topic: string,
+    reason: GapReason,
+    stretch: Pick<Frame, 'coveredFrom' | 'coveredTo'> | undefined,
+    events: number,
+    unknown: boolean,
+  ): void {
+    const key = `${node}|${topic}|${reason}`;
+    let gap = this.gaps.get(key);
+    if (gap === undefined) {
+      gap = {
+        node,
+        topic,
+        reason,
+        message: MESSAGES[reason],
+        from: stretch?.coveredFrom,
+        to: stretch?.coveredTo,
+        events: 0,
+        unknown: false,
+      };
+      this.gaps.set(key, gap);
+    }
+    gap.to = stretch?.coveredTo ?? gap.to;
+    gap.events += events;
+    gap.unknown ||= unknown;
+  }
+}
+
+/** The status of a node, when it is another than the subscriber was told; else undefined. */
+export function nodeStatus(view: NodeView, record: NodeRecord | undefined): SubscribeResponse | undefined {
+  const connected = record?.connection !== undefined;
+  const degraded = connected ? (record?.degraded ?? '') : view.toldDegraded;
+  if (connected === view.toldConnected && degraded === view.toldDegraded) return undefined;
+  view.toldConnected = connected;
+  view.toldDegraded = degraded;
+  const state = !connected ? 'NODE_STATE_GONE' : degraded ? 'NODE_STATE_DEGRADED' : 'NODE_STATE_CONNECTED';
+  return { nodeStatus: { node: view.node, state, message: connected ? degraded : 'the connection was lost' } };
+}

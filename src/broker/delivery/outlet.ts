@@ -1,0 +1,50 @@
+/**
+ * Where one subscription's items go: counted, limited, and each batch with the
+ * cursor that resumes behind it.
+ */
+import type { SubscribeResponse } from '../../wire/messages.js';
+import type { BatchHeader, Selection } from '../../wire/splice.js';
+
+export type Delivery =
+  | { readonly kind: 'batch'; readonly header: BatchHeader; readonly parts: readonly Buffer[] }
+  | { readonly kind: 'message'; readonly message: SubscribeResponse };
+
+/** A stream to a subscriber. */
+export interface Sink {
+  /** Resolves when there is room again; throws cancelled when the subscriber went. */
+  write(delivery: Delivery): Promise<void>;
+  readonly closed: AbortSignal;
+}
+
+export interface DeliveryTotals {
+  events: number;
+}
+
+export class Outlet {
+  events = 0;
+  bytes = 0;
+
+  constructor(
+    private readonly sink: Sink,
+    /** 0: no limit. */
+    private readonly limit: number,
+    /** Of all subscriptions. */
+    private readonly totals: DeliveryTotals,
+  ) {}
+
+  /** How many events may still be delivered. */
+  get left(): number {
+    return this.limit === 0 ? Number.MAX_SAFE_INTEGER : this.limit - this.events;
+  }
+
+  async batch(header: BatchHeader, selection: Selection): Promise<void> {
+    this.events += selection.count;
+    this.bytes += selection.bytes;
+    this.totals.events += selection.count;
+    await this.sink.write({ kind: 'batch', header, parts: selection.parts });
+  }
+
+  async message(message: SubscribeResponse): Promise<void> {
+    await this.sink.write({ kind: 'message', message });
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * How each node is served from a subscription's start: what comes from its
+ * recorder, and from where its frames in the log count. History runs up to
+ * exactly the position behind which the log is complete, so there is no seam.
+ */
+import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
+import { comparePositions, ORIGIN, type Position } from '../../wire/position.js';
+import type { LogStore } from '../log/log-store.js';
+import type { NodeRegistry } from '../nodes/node-registry.js';
+import { NodeView } from './node-view.js';
+import type { NodeQuery } from './replay.js';
+import type { Resumption } from './resumption.js';
+
+export interface NodePlan {
+  readonly view: NodeView;
+  /** What the recorder is asked for first; undefined when the log says all. */
+  readonly query: NodeQuery | undefined;
+  /** What the view skips once the query is done. */
+  readonly skipAfter: Position | undefined;
+}
+
+export class Planner {
+  constructor(
+    private readonly checked: CheckedSubscription,
+    private readonly registry: NodeRegistry,
+    private readonly store: LogStore,
+    private readonly resumption: Resumption | undefined,
+    /** From where the past of a node is wanted of which nothing was delivered; undefined: not at all. 0n: all. */
+    private readonly sinceNs: bigint | undefined,
+  ) {}
+
+  /** At the start, for a node whose frames hold for the predicate; undefined when they do not (yet). */
+  follow(node: string): NodePlan | undefined {
+    const hold = this.registry.hold(node, this.checked.predicate.id);
+    if (hold === undefined) return undefined;
+    const view = this.restoredView(node);
+    const meeting = this.meeting(node, hold);
+    if (view !== undefined) {
+      const late = this.resumption?.of(node)?.standing?.standing === 'late';
+      if (!late && this.reachesBack(view, hold)) return { view, query: undefined, skipAfter: view.skip };
+      return { view, query: this.query(view, meeting), skipAfter: meeting };
+    }
+    const fresh = new NodeView(node);
+    // A node that came after the cursor was given: everything since is behind the cursor's offsets.
+    const fromCursor = this.resumption !== undefined && this.resumption.state.history === undefined;
+    if (!fromCursor) this.markSeen(fresh);
+    if (this.sinceNs === undefined) {
+      fresh.skip = fromCursor ? hold : meeting;
+      return { view: fresh, query: undefined, skipAfter: fresh.skip };
+    }
+    return { view: fresh, query: this.query(fresh, meeting), skipAfter: meeting };
+  }
+
+  /** For a node that joins later, at the present end of the log. */
+  join(node: string, sinceNs: bigint | undefined): NodePlan | undefined {
+    const hold = this.registry.hold(node, this.checked.predicate.id);
+    if (hold === undefined) return undefined;
+    const restored = this.restoredView(node);
+    const view = restored ?? new NodeView(node);
+    const meeting = this.meeting(node, hold);
+    this.markSeen(view);
+    if (restored === undefined && sinceNs === undefined) {
+      view.skip = meeting;
+      return { view, query: undefined, skipAfter: meeting };
+    }
+    return { view, query: this.query(view, meeting, sinceNs), skipAfter: meeting };
+  }
+
+  /** For a replay that nothing follows: what is recorded now, from what was delivered on. */
+  past(node: string): NodePlan | undefined {
+    const restored = this.restoredView(node);
+    if (restored === undefined && this.sinceNs === undefined) return undefined;
+    const view = restored ?? new NodeView(node);
+    return { view, query: this.query(view, undefined), skipAfter: undefined };
+  }
+
+  /** Behind this position the log holds everything from its present end on. */
+  meeting(node: string, hold: Position): Position {
+    return later(hold, this.registry.coveredTo(node, this.checked.topics));
+  }
+
+  /** What the recorder is asked, behind what was delivered. */
+  query(view: NodeView, upTo: Position | undefined, sinceNs = this.sinceNs): NodeQuery {
+    const { node } = view;
+    const { predicate, window, topics } = this.checked;
+    const offsetNs = this.registry.record(node)?.clockOffsetNs ?? 0n;
+    const floors = new Map<string, Position>();
+    for (const topic of topics) {
+      const floor = view.floor(topic);
+      if (floor) floors.set(topic, floor);
+    }
+    // The earliest of all topics: what the others had already is clipped by their floors.
+    const after = earliest(floors.values());
+    const afterKey = after === undefined ? this.resumption?.state.history : undefined;
+    const fromNs = afterKey?.wallNs ?? (sinceNs === undefined ? 0n : sinceNs + offsetNs);
+    return {
+      node,
+      floors,
+      afterKey,
+      request: {
+        predicate: { id: predicate.id, topics, filter: predicate.canonical, includeSelf: predicate.includeSelf },
+        sinceNs: after !== undefined || fromNs <= 0n ? undefined : fromNs,
+        untilNs: window.untilNs === undefined ? undefined : window.untilNs + offsetNs,
+        after,
+        upTo,
+      },
+    };
+  }
+
+  /** Where the log stands for this node at this moment, as what was worked off. */
+  markSeen(view: NodeView): void {
+    for (const topic of this.checked.topics) {
+      const to = this.store.existing(topic, view.node)?.coveredTo(view.node);
+      if (to) view.seen.set(topic, to);
+    }
+  }
+
+  /** What a cursor says of the node; undefined when it says nothing. */
+  private restoredView(node: string): NodeView | undefined {
+    const delivered = this.resumption?.of(node);
+    if (this.resumption === undefined || delivered === undefined) return undefined;
+    const view = new NodeView(node);
+    view.skip = delivered.standing?.position;
+    for (const [topic, floor] of delivered.floors) view.floors.set(topic, floor);
+    for (const topic of this.checked.topics) {
+      const seen = this.resumption.seen(node, topic);
+      if (seen) view.seen.set(topic, seen);
+    }
+    return view;
+  }
+
+  private reachesBack(view: NodeView, hold: Position): boolean {
+    return this.checked.topics.every((topic) => comparePositions(hold, view.floor(topic) ?? ORIGIN) <= 0);
+  }
+}
+
+function earliest(positions: Iterable<Position>): Position | undefined {
+  let first: Position | undefined;
+  for (const position of positions) if (!first || comparePositions(position, first) < 0) first = position;
+  return first;
+}
+
+function later(a: Position, b: Position | undefined): Position {
+  return b !== undefined && comparePositions(b, a) > 0 ? b : a;
+}

@@ -1,0 +1,118 @@
+/**
+ * What a cursor says about each node: up to where its events were delivered.
+ * Offsets become positions through the log.
+ */
+import { BackplaneError } from '../../errors.js';
+import type { CursorNode, CursorState } from '../../wire/cursor.js';
+import { decodeCursor } from '../../wire/cursor.js';
+import { positionAt } from '../../wire/frame-columns.js';
+import { comparePositions, type Position } from '../../wire/position.js';
+import type { LogStore } from '../log/log-store.js';
+import { partitionOf } from '../log/partition-log.js';
+
+/** Throws cursor_invalid for a cursor of another filter, log, or nobody's. */
+export function readCursor(
+  text: string,
+  predicateId: bigint,
+  topics: readonly string[],
+  logIdentity: string,
+): CursorState {
+  const state = decodeCursor(text);
+  if (state.predicateId !== predicateId) {
+    const [of, is] = [hex(state.predicateId), hex(predicateId)];
+    throw new BackplaneError(
+      'cursor_invalid',
+      `cursor is of another subscription: of predicate ${of}, topics and filter given are predicate ${is}`,
+    );
+  }
+  if (state.logId !== logIdentity) {
+    throw new BackplaneError('cursor_invalid', `cursor is of log ${state.logId}, this broker has log ${logIdentity}`);
+  }
+  if (state.history === undefined && !topics.every((topic) => state.offsets.has(topic))) {
+    throw new BackplaneError('cursor_invalid', `cursor has no offsets for one of the topics ${topics.join(', ')}`);
+  }
+  return state;
+}
+
+/** What was delivered of one node. */
+export interface Delivered {
+  /** Per topic; a topic without an entry: nothing known. */
+  readonly floors: ReadonlyMap<string, Position>;
+  readonly standing: CursorNode | undefined;
+}
+
+/** The last delivered event of a frame that was not delivered to its end. */
+interface PartialFrame {
+  readonly node: string;
+  readonly topic: string;
+  readonly position: Position;
+}
+
+export class Resumption {
+  private constructor(
+    readonly state: CursorState,
+    private readonly topics: readonly string[],
+    private readonly positions: ReadonlyMap<string, readonly ReadonlyMap<string, Position>[]>,
+    private readonly standings: ReadonlyMap<string, CursorNode>,
+    private readonly partial: PartialFrame | undefined,
+  ) {}
+
+  /** Throws cursor_expired when the log no longer reaches back, cursor_invalid when it never had these offsets. */
+  static async open(state: CursorState, topics: readonly string[], store: LogStore): Promise<Resumption> {
+    const positions = new Map<string, ReadonlyMap<string, Position>[]>();
+    for (const topic of topics) {
+      const perPartition: ReadonlyMap<string, Position>[] = [];
+      for (const [partition, offset] of (state.offsets.get(topic) ?? []).entries()) {
+        perPartition.push(await store.partition(topic, partition).positionsBefore(offset));
+      }
+      positions.set(topic, perPartition);
+    }
+    const standings = new Map(state.nodes.map((standing) => [standing.node, standing]));
+    return new Resumption(state, topics, positions, standings, await readPartial(state, store));
+  }
+
+  /** Undefined for a node of which the subscription had nothing. */
+  of(node: string): Delivered | undefined {
+    const standing = this.standings.get(node);
+    if (standing?.standing === 'late') return { floors: new Map(), standing };
+    const floors = new Map<string, Position>();
+    for (const topic of this.topics) {
+      let floor = this.positions.get(topic)![partitionOf(node)]?.get(node);
+      if (this.partial?.node === node && this.partial.topic === topic) floor = later(floor, this.partial.position);
+      floor = later(floor, standing?.position);
+      if (floor) floors.set(topic, floor);
+    }
+    return floors.size === 0 ? undefined : { floors, standing };
+  }
+
+  /** Before any frame at or behind the cursor's offsets: up to where the log goes for the node. */
+  seen(node: string, topic: string): Position | undefined {
+    return this.positions.get(topic)![partitionOf(node)]?.get(node);
+  }
+}
+
+async function readPartial(state: CursorState, store: LogStore): Promise<PartialFrame | undefined> {
+  if (state.partial === undefined) return undefined;
+  const { topic, partition, index } = state.partial;
+  const reader = store.partition(topic, partition).reader(state.offsets.get(topic)?.[partition] ?? 0);
+  try {
+    const item = await reader.next();
+    if (item?.kind !== 'frame' || index > item.frame.count) {
+      throw new BackplaneError('cursor_invalid', `cursor stands within a frame of ${topic} that cannot be read`);
+    }
+    if (index === 0) return undefined;
+    const { frame, node } = item;
+    return { node, topic, position: positionAt(frame.coveredTo.epoch, frame, index - 1) };
+  } finally {
+    reader.close();
+  }
+}
+
+function later(a: Position | undefined, b: Position | undefined): Position | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return comparePositions(a, b) >= 0 ? a : b;
+}
+
+function hex(id: bigint): string {
+  return id.toString(16).padStart(16, '0');
+}

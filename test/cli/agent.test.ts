@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { pino } from 'pino';
+import { type AgentMessage, AgentProcess } from '../../src/cli/agent-process.js';
+import { MAIN, run } from './command.js';
+
+/** Made-up events, and a broker that is not there: the agent records all the same. */
+function environment(t: TestContext): Record<string, string> {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-agent-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  return {
+    BACKPLANE_DATA_DIR: dir,
+    BACKPLANE_SOURCE: 'synthetic',
+    BACKPLANE_SYNTHETIC_RATE: '10',
+    BACKPLANE_BROKERS: '127.0.0.1:1',
+    BACKPLANE_LOG_LEVEL: 'silent',
+    BACKPLANE_RECORDER_BYTES_MAX: '128MiB',
+  };
+}
+
+function start(t: TestContext) {
+  const env = { PATH: process.env.PATH ?? '', ...environment(t) };
+  const child = fork(MAIN, ['agent'], { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  t.after(() => child.kill('SIGKILL'));
+  return child;
+}
+
+test('an agent tells its parent what it can see, and ends in order on SIGTERM', async (t) => {
+  const child = start(t);
+  const [message] = (await once(child, 'message')) as [AgentMessage];
+  assert.equal(message.kind, 'started');
+  if (message.kind === 'started') {
+    assert.equal(message.source, 'synthetic');
+    assert.match(message.degraded ?? '', /synthetic/);
+    assert.ok(message.events.includes('sched/sched_process_exec'));
+  }
+  child.kill('SIGTERM');
+  assert.deepEqual(await once(child, 'exit'), [0, null]);
+});
+
+test('an agent whose parent is gone ends by itself', async (t) => {
+  const child = start(t);
+  await once(child, 'message');
+  child.disconnect();
+  assert.deepEqual(await once(child, 'exit'), [0, null]);
+});
+
+test('a second agent on the same recorder is refused in one line', async (t) => {
+  const env = environment(t);
+  const child = fork(MAIN, ['agent'], { env: { PATH: process.env.PATH ?? '', ...env }, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  t.after(() => child.kill('SIGKILL'));
+  await once(child, 'message');
+  const { code, err } = await run(['agent'], env);
+  assert.match(err, /^backplane: .*recorder.*\n$/);
+  assert.equal(err.split('\n').length, 2);
+  assert.notEqual(code, 0);
+});
+
+test('a killed agent is started again; a stopped one is not', async (t) => {
+  const started: AgentMessage[] = [];
+  let heard = () => {};
+  const agent = new AgentProcess({
+    environment: environment(t),
+    log: pino({ level: 'silent' }),
+    onMessage: (message) => {
+      started.push(message);
+      heard();
+    },
+  });
+  t.after(() => agent.kill());
+  const next = () => new Promise<void>((resolve) => (heard = resolve));
+  await next();
+  const first = agent.pid ?? assert.fail('no pid');
+  const again = next();
+  process.kill(first, 'SIGKILL');
+  await again;
+  const second = agent.pid ?? assert.fail('no pid');
+  assert.notEqual(second, first);
+  assert.deepEqual(started.map(({ kind }) => kind), ['started', 'started']);
+  await Promise.all([agent.stop(), agent.stop()]);
+  assert.throws(() => process.kill(second, 0), { code: 'ESRCH' });
+  assert.equal(agent.pid, undefined);
+});

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { run } from './command.js';
+
+const REFUSALS: readonly (readonly [string, readonly string[], RegExp])[] = [
+  ['an unknown verb', ['obsrve'], /^backplane: unknown command 'obsrve' \(Did you mean observe\?\)\n$/],
+  ['an unknown flag', ['observe', '--folow'], /^backplane: unknown option '--folow' \(Did you mean --follow\?\)\n$/],
+  ['a flag without its value', ['observe', '--topic'], /^backplane: option '-t, --topic <topic>' argument missing\n$/],
+  [
+    'a bad count',
+    ['observe', '--last', '1.5'],
+    /^backplane: --last must be a whole number from 1 to 10000, got "1.5"\n$/,
+  ],
+  [
+    'too many',
+    ['observe', '--last', '10001'],
+    /^backplane: --last must be a whole number from 1 to 10000, got "10001"\n$/,
+  ],
+  [
+    'an unknown format',
+    ['observe', '-o', 'xml'],
+    /'xml' is invalid\. Allowed choices are compact, json, jsonpb, table, dict\.\n$/,
+  ],
+  [
+    'two limits',
+    ['observe', '--first', '1', '--limit', '2'],
+    /^backplane: --first 1 and --limit 2 mean the same: give one\n$/,
+  ],
+  [
+    'cursor and window',
+    ['observe', '--cursor', 'x', '--since', '1m'],
+    /--cursor already says where to begin: leave out --since\n$/,
+  ],
+  [
+    'an unknown field',
+    ['observe', '--field-mask', 'process.pidd'],
+    /unknown field "process.pidd", did you mean "process.pid"\?\n$/,
+  ],
+  [
+    'a mask of a stream',
+    ['observe', '--field-mask', 'time', '-o', 'jsonpb'],
+    /--field-mask goes with -o compact.* got jsonpb\n$/,
+  ],
+  [
+    'a bad broker',
+    ['nodes', '--broker', 'nowhere'],
+    /^backplane: brokers must hold host:port items, got "nowhere" \(flag --broker\)\n$/,
+  ],
+  [
+    'a bad setting',
+    ['up', '--recorder-bytes-max', '12'],
+    /recorder.bytesMax must be at least 1MiB, got "12" \(flag --recorder-bytes-max\)\n$/,
+  ],
+  [
+    'a stray argument',
+    ['status', 'x'],
+    /^backplane: too many arguments for 'status'\. Expected 0 arguments but got 1\.\n$/,
+  ],
+  ['a missing argument', ['decode'], /^backplane: missing required argument 'directory'\n$/],
+  ['escapes', ['\x1b[31mup'], /^backplane: unknown command ' \[31mup'/],
+];
+
+for (const [name, args, expected] of REFUSALS) {
+  test(`wrong usage exits 2 with one line: ${name}`, async () => {
+    const { code, out, err } = await run(args);
+    assert.match(err, expected);
+    assert.equal(err.split('\n').length, 2);
+    assert.equal(out, '');
+    assert.equal(code, 2);
+  });
+}
+
+test('a setting in the environment is refused by its name', async () => {
+  const { code, err } = await run(['status'], { BACKPLANE_BROKERS: 'x' });
+  assert.equal(err, 'backplane: brokers must hold host:port items, got "x" (environment BACKPLANE_BROKERS)\n');
+  assert.equal(code, 2);
+});
+
+test('no broker: exit code 1 and what to do', async () => {
+  for (const verb of ['observe', 'nodes', 'topics', 'subscriptions', 'status']) {
+    const { code, out, err } = await run([verb, '--broker', '127.0.0.1:1']);
+    assert.match(err, /^backplane: no broker answers at 127\.0\.0\.1:1: start one with "backplane up".*\n$/);
+    assert.equal(out, '');
+    assert.equal(code, 1);
+  }
+});
+
+test('help and version are answers; no verb is not', async () => {
+  for (const args of [['--help'], ['help', 'observe'], ['observe', '--help']]) {
+    const { code, out } = await run(args);
+    assert.match(out, /^Usage: backplane/);
+    assert.equal(code, 0);
+  }
+  assert.match((await run(['help', 'observe'])).out, /--follow/);
+  assert.match((await run(['--version'])).out, /^\d+\.\d+\.\d+\n$/);
+  const bare = await run([]);
+  assert.match(bare.err, /^Usage: backplane/);
+  assert.equal(bare.code, 2);
+});
+
+test('config prints what is in force', async () => {
+  const { code, out } = await run(['config', '--source', 'procfs'], { BACKPLANE_DATA_DIR: '/d' });
+  assert.match(out, /^source: procfs # flag --source$/m);
+  assert.match(out, /^ {2}dir: \/d # environment BACKPLANE_DATA_DIR$/m);
+  assert.equal(code, 0);
+});

@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type TestContext, test } from 'node:test';
+import { status } from '@grpc/grpc-js';
+import { ScriptedBroker, type ScriptedBrokerOptions } from '../scripted-broker.js';
+import { command, MAIN, run } from './command.js';
+import { busEvent } from './event-fixture.js';
+
+const EVENTS = Array.from({ length: 10 }, (_, index) =>
+  busEvent('process.exec', {
+    process: {
+      pid: index + 1,
+      parentPid: 1,
+      comm: 'true',
+      executable: { path: '/bin/true', name: 'true' },
+      commandArgs: ['true', '\x1b[2J'],
+    },
+  }),
+);
+
+async function start(t: TestContext, options: Partial<ScriptedBrokerOptions> = {}): Promise<ScriptedBroker> {
+  const broker = await ScriptedBroker.start({ events: EVENTS, coverage: { nodes: [] }, ...options });
+  t.after(() => broker.stop());
+  return broker;
+}
+
+const GAP = { gap: { node: 'node-a', topic: 'process', events: '3', reason: 'evicted', message: 'a\x1b[31mb' } };
+
+test('json: events on stdout, one object a line; all else on stderr', async (t) => {
+  const broker = await start(t, {
+    notices: [GAP],
+    nodesMissing: ['node-b'],
+    coverage: { nodes: [{ node: 'node-a', events: '10', evicted: true }] },
+  });
+  const { code, out, err } = await run(['observe', '--broker', broker.address, '--since', '5m', '-o', 'json']);
+  const events = out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { node: string; topic: string; process: { pid: number } });
+  assert.deepEqual(
+    events.map((event) => event.process.pid),
+    EVENTS.map((event) => event.process!.pid),
+  );
+  assert.deepEqual([events[0]?.node, events[0]?.topic], ['node-a', 'process']);
+  const notices = err.trimEnd().split('\n');
+  assert.equal(notices[0], '-- no answer from node-b: what it recorded is missing here');
+  assert.equal(notices[1], '-- gap node-a process: 3 events, evicted, a\\x1b[31mb');
+  assert.match(
+    notices[2] ?? '',
+    /^-- coverage node-a: unknown to unknown, 10 events, older ones are no longer recorded$/,
+  );
+  assert.equal(notices.length, 3);
+  assert.equal(code, 0);
+});
+
+test('jsonpb: every item on stdout, nothing on stderr', async (t) => {
+  const broker = await start(t, { notices: [GAP] });
+  const { out, err, code } = await run(['observe', '--broker', broker.address, '--since', '5m', '-o', 'jsonpb']);
+  const items = out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, Record<string, unknown>>);
+  assert.deepEqual(
+    items.map((item) => Object.keys(item)[0]),
+    ['accepted', 'gap', 'events', 'events', 'events', 'events', 'coverage'],
+  );
+  assert.equal(items[0]?.accepted?.since, '1970-01-01T00:00:01.000000000Z');
+  assert.equal(items[1]?.gap?.events, '3');
+  assert.equal(items[2]?.events?.cursor, '2');
+  assert.equal(err, '');
+  assert.equal(code, 0);
+});
+
+test('compact into a pipe: no colours, no escapes from events, no status line', async (t) => {
+  const broker = await start(t);
+  const { out, err } = await run(['observe', '--broker', broker.address, '--since', '5m']);
+  assert.equal(out.split('\n').length, 11);
+  assert.doesNotMatch(out, /\x1b/);
+  assert.match(out, /exec {9}\? \/bin\/true true \$'\\x1b\[2J' pid 1 ← 1\n/);
+  assert.equal(err, '');
+});
+
+test('flags become the request; without a window the last 20 are asked for', async (t) => {
+  const broker = await start(t);
+  const to = ['--broker', broker.address];
+  await run(['observe', ...to]);
+  await run([
+    'observe',
+    ...to,
+    '--topic',
+    'process,network',
+    '-t',
+    'host',
+    '--node',
+    'web-*',
+    '--limit',
+    '2',
+    '--until',
+    '1m',
+    '--include-self',
+  ]);
+  await run(['observe', ...to, '--cursor', '3', '--filter', 'process.pid > 1', '--first', '4']);
+  const [plain, window, cursor] = broker.requests;
+  assert.deepEqual([plain?.last, plain?.follow, plain?.since, plain?.limit], [20, false, '', '0']);
+  assert.deepEqual([window?.topics, window?.nodes], [['process', 'network', 'host'], ['web-*']]);
+  assert.deepEqual([window?.last, window?.limit, window?.until, window?.includeSelf], [0, '2', '1m', true]);
+  assert.deepEqual([cursor?.cursor, cursor?.filter, cursor?.limit, cursor?.last], ['3', 'process.pid > 1', '4', 0]);
+});
+
+test('a refused filter exits 2 with the sentence of the broker', async (t) => {
+  const broker = await start(t);
+  const { code, err } = await run(['observe', '--broker', broker.address, '--filter', 'bad']);
+  assert.equal(err, 'backplane: filter: column 1: unknown field "bad"\n');
+  assert.equal(code, 2);
+});
+
+test('interrupted: exit code 130 and the cursor to go on from', async (t) => {
+  const broker = await start(t);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    const observe = command(['observe', '--broker', broker.address, '--follow']);
+    await observe.printed(/pid 10 /);
+    observe.child.kill(signal);
+    const { code, err } = await observe.done;
+    assert.equal(err, '-- resume with --cursor 9\n');
+    assert.equal(code, 130);
+  }
+});
+
+test('a break is told and mended: no event is missing, none comes twice', async (t) => {
+  const broker = await start(t, { cuts: [{ after: 5, code: status.UNAVAILABLE, details: 'going away' }, undefined] });
+  const { out, err, code } = await run([
+    'observe',
+    '--broker',
+    broker.address,
+    '--since',
+    '1m',
+    '-o',
+    'json',
+    '--field-mask',
+    'process.pid',
+  ]);
+  const pids = out
+    .trimEnd()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { process: { pid: number } }).process.pid);
+  assert.deepEqual(
+    pids,
+    EVENTS.map((event) => event.process!.pid),
+  );
+  assert.equal(
+    err,
+    `-- lost the broker at ${broker.address}: going away; trying again\n-- connected to the broker at ${broker.address}, going on where it broke off\n`,
+  );
+  assert.equal(code, 0);
+});
+
+test('a reader that has had enough ends it quietly', async (t) => {
+  const events = Array.from({ length: 20_000 }, () => EVENTS[0]!);
+  const broker = await start(t, { events, batch: 200 });
+  const pipeline = `set -o pipefail; "$0" "$1" observe --broker ${broker.address} --since 5m | head -n 2`;
+  const env = { PATH: process.env.PATH, TZ: 'UTC' };
+  const child = spawn('bash', ['--norc', '-c', pipeline, process.execPath, MAIN], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let out = '';
+  let err = '';
+  child.stdout.on('data', (chunk) => (out += chunk));
+  child.stderr.on('data', (chunk) => (err += chunk));
+  const [code] = await once(child, 'close');
+  assert.equal(out.split('\n').length, 3);
+  assert.equal(err, '');
+  assert.equal(code, 0);
+});
+
+test('--print-plan says what runs where and subscribes to nothing', async (t) => {
+  const broker = await start(t);
+  const { out, code } = await run(['observe', '--broker', broker.address, '--print-plan']);
+  assert.equal(
+    out,
+    'PLACE   WHAT RUNS THERE\nfilter  process.pid == 1\ntopics  process\nnodes   node-a\nagent   matches "x"\\x1b[0m\n',
+  );
+  assert.equal(code, 0);
+  assert.equal(broker.requests.length, 0);
+});
+
+test('nodes, topics, subscriptions and status: a table, or JSON', async (t) => {
+  const broker = await start(t);
+  const to = ['--broker', broker.address];
+  assert.match((await run(['nodes', ...to])).out, /^NODE .*\nnode-a +degraded .*0\.4%.*\n\nnode-a: no tracefs\n$/);
+  assert.match((await run(['topics', ...to])).out, /^TOPIC .*\nprocess .*programs\n$/);
+  assert.match((await run(['subscriptions', ...to])).out, /^ID .*\ns1 +me .*\(every event\)\n$/);
+  assert.match((await run(['status', ...to])).out, /^version: +1\.2\.3\n/);
+  const node = JSON.parse((await run(['nodes', ...to, '-o', 'json'])).out) as Record<string, unknown>;
+  assert.deepEqual([node.name, node.eventsRecorded, node.state], ['node-a', '12', 'NODE_STATE_DEGRADED']);
+  const json = JSON.parse((await run(['status', ...to, '-o', 'json'])).out) as Record<string, unknown>;
+  assert.deepEqual([json.version, json.eventsIngested], ['1.2.3', '7']);
+});

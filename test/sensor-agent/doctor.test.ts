@@ -1,0 +1,24 @@
+/** The doctor on this machine. */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { runDoctor } from '../../src/sensor-agent/doctor.js';
+import { LITE_EVENTS } from '../../src/sensor-agent/source/tracefs/lite-events.js';
+import { liveTracefs } from './source/tracefs/live-kernel.js';
+
+const live = liveTracefs();
+
+test('everything the agent needs is tried, told, and removed again', { skip: live.skip }, async () => {
+  const checks = await runDoctor();
+  const state = (name: string) => checks.find((check) => check.name === name)?.state;
+  for (const name of ['tracefs', 'trace instance', 'boot clock', 'kernel filters', 'kernel buffers', 'exec lane']) {
+    assert.equal(state(name), 'ok', name);
+  }
+  for (const event of LITE_EVENTS) assert.equal(state(`event ${event}`), 'ok', event);
+  for (const name of ['uprobes', 'kprobes', 'event probes']) assert.match(state(name)!, /^(ok|limited)$/);
+  for (const { detail } of checks) assert.ok(detail.length > 0 && !detail.includes('\n'));
+  const left = readdirSync(join(live.path, 'instances')).filter((name) => name.includes(`doctor-${process.pid}`));
+  assert.deepEqual(left, []);
+  assert.ok(!readFileSync(join(live.path, 'dynamic_events'), 'utf8').includes(`backplane_doctor_${process.pid}`));
+});

@@ -1,0 +1,146 @@
+/** The exec lane on the real kernel, and what a visit makes of processes that moved on. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ExecLane, releasesReaders } from '../../../src/sensor-agent/source/exec-lane.js';
+import { visitExec } from '../../../src/sensor-agent/source/exec-visit.js';
+import { ProcessReader } from '../../../src/sensor-agent/source/process-reader.js';
+import { FormatTable } from '../../../src/sensor-agent/source/tracefs/format.js';
+import { TraceInstance } from '../../../src/sensor-agent/source/tracefs/instance.js';
+import { liveTracefs, Recording } from './tracefs/live-kernel.js';
+
+const live = liveTracefs();
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+function lane(): { seen: Recording; lane: ExecLane; path: string } {
+  const name = `backplane-test-${process.pid}-lane`;
+  const seen = new Recording(() => new FormatTable([]));
+  const started = new ExecLane(live.path, name, seen);
+  cleanups.push(() => started.stop());
+  return { seen, lane: started, path: join(live.path, 'instances', name) };
+}
+
+async function until(done: () => boolean): Promise<void> {
+  for (let i = 0; i < 1000 && !done(); i++) await sleep(5);
+  assert.ok(done());
+}
+
+test('every exec yields one record, also after this process has spawned children itself', {
+  skip: live.skip,
+}, async () => {
+  const { seen } = lane();
+  const name = `backplane-test-${process.pid}-count`;
+  const settings = { name, bufferBytesPerCpu: 1 << 20, subBufferBytes: 4096, events: ['sched/sched_process_exec'] };
+  const witness = new TraceInstance(live.path, settings);
+  cleanups.push(() => witness.removeSync());
+  for (let round = 0; round < 5; round++) {
+    const script = 'i=0; while [ $i -lt 40 ]; do /bin/true; i=$((i+1)); done; sleep 0.05';
+    assert.equal(spawnSync('sh', ['-c', script, `round-${round}`]).status, 0);
+  }
+  const counted = witness.stats().entries;
+  assert.ok(counted >= 5 * 42);
+  // Other tests run programs too: ours are the shells that this process started.
+  const ours = () => seen.execs.filter((exec) => exec.process?.parentPid === process.pid);
+  await until(() => seen.execs.length >= counted && ours().length >= 5);
+  const names = seen.execs.map(({ pid, timeNs, lane: cpu }) => `${cpu} ${pid} ${timeNs}`);
+  assert.equal(new Set(names).size, names.length);
+  const shells = ours()
+    .filter(({ process: found }) => found?.args?.includes('-c'))
+    .sort((a, b) => (a.timeNs < b.timeNs ? -1 : 1));
+  assert.deepEqual(
+    shells.map(({ missed, process: found }) => [missed, found!.args!.at(-1)]),
+    [0, 1, 2, 3, 4].map((round) => [false, `round-${round}`]),
+  );
+  for (const { missed, process: found } of seen.execs) {
+    assert.ok(found!.executablePath !== undefined);
+    assert.ok(missed || found!.args!.length > 0);
+  }
+});
+
+test('stopping ends blocked workers and removes the instance', { skip: live.skip }, async () => {
+  const { lane: started, path } = lane();
+  await sleep(200);
+  assert.ok(existsSync(path));
+  await started.stop();
+  await started.stop();
+  assert.ok(!existsSync(path));
+});
+
+test('a process that went on to another program is missed, with what stays true of it', async () => {
+  const child = spawn('sleep', ['60'], { stdio: 'ignore' });
+  cleanups.push(() => child.kill('SIGKILL'));
+  await once(child, 'spawn');
+  const reader = new ProcessReader();
+  const pid = child.pid!;
+  const now = 1n << 62n;
+  const of = (filename: string, superseded: boolean, timeNs = now) =>
+    visitExec({ lane: 0, timeNs, pid, filename, superseded }, reader);
+
+  const right = of('/bin/sleep', false);
+  assert.equal(right.missed, false);
+  assert.deepEqual(right.process?.args, ['sleep', '60']);
+
+  for (const gone of [of('/opt/starter', false), of('/bin/sleep', true)]) {
+    assert.equal(gone.missed, true);
+    assert.equal(gone.process?.args, undefined);
+    assert.equal(gone.process?.parentPid, process.pid);
+  }
+  assert.equal(of('/opt/starter', false).process?.executablePath, '/opt/starter');
+  assert.equal(of('/opt/starter', false).process?.comm, 'starter');
+
+  // Started after the exec: the pid is another process's by now, of which nothing is told.
+  const reused = of('/bin/sleep', false, 1n);
+  assert.equal(reused.missed, true);
+  assert.deepEqual(reused.process, { pid, parentPid: 0, comm: 'sleep', executablePath: '/bin/sleep' });
+});
+
+test('a process that is gone is missed, with the name of what it ran', async () => {
+  const child = spawn('true', { stdio: 'ignore' });
+  await once(child, 'exit');
+  const event = { lane: 1, timeNs: 5n, pid: child.pid!, filename: './a-program-with-a-long-name', superseded: false };
+  const expected = { pid: child.pid!, parentPid: 0, comm: 'a-program-with-', executablePath: event.filename };
+  assert.deepEqual(visitExec(event, new ProcessReader()), {
+    lane: 1,
+    timeNs: 5n,
+    pid: child.pid!,
+    missed: true,
+    process: expected,
+  });
+});
+
+test('a script is recognised by its interpreter’s arguments', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'exec-lane-'));
+  const filename = join(dir, 'renamed-at-once');
+  writeFileSync(filename, '#!/bin/sh\necho other >/proc/self/comm\necho up\nread line\n', { mode: 0o755 });
+  const child = spawn(filename, { stdio: ['pipe', 'pipe', 'ignore'] });
+  cleanups.push(
+    () => child.kill('SIGKILL'),
+    () => rmSync(dir, { recursive: true }),
+  );
+  await once(child.stdout, 'data');
+  const event = { lane: 0, timeNs: 1n << 62n, pid: child.pid!, filename, superseded: false };
+  assert.equal(visitExec(event, new ProcessReader()).missed, false);
+});
+
+test('blocking reads are used only where closing releases them', () => {
+  for (const [release, expected] of [
+    ['6.18.44-fc', true],
+    ['6.9.0', true],
+    ['7.0.1', true],
+    ['6.8.1', false],
+    ['6.6.23-generic', true],
+    ['6.6.22', false],
+    ['5.15.153', true],
+    ['5.14.0-427.el9', false],
+  ] as const) {
+    assert.equal(releasesReaders(release), expected, release);
+  }
+});

@@ -1,0 +1,215 @@
+/** The real source on the real kernel: counts, adoption, and nothing left behind. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, afterEach, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { TraceInstance } from '../../../../src/sensor-agent/source/tracefs/instance.js';
+import { TracefsSource } from '../../../../src/sensor-agent/source/tracefs/tracefs-source.js';
+import { liveTracefs, Recording } from './live-kernel.js';
+
+const live = liveTracefs();
+const AGENT = fileURLToPath(new URL('./agent-process.js', import.meta.url));
+const BURST = 200;
+let serial = 0;
+const recorderId = () => `test-${process.pid}-${serial++}`;
+const instances = (id: string) =>
+  readdirSync(join(live.path, 'instances')).filter((name) => name.startsWith(`backplane-${id}`));
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** A name for /bin/true that nobody else runs. */
+const TRUE = join(mkdtempSync(join(tmpdir(), 'tracefs-source-')), 'true');
+symlinkSync('/bin/true', TRUE);
+after(() => rmSync(dirname(TRUE), { recursive: true }));
+
+function burst(count = BURST): void {
+  const script = `i=0; while [ $i -lt ${count} ]; do ${TRUE} $i; i=$((i+1)); done`;
+  assert.equal(spawnSync('sh', ['-c', script]).status, 0);
+}
+
+function started(id: string, options: { execLane?: boolean } = {}): { source: TracefsSource; seen: Recording } {
+  const source = new TracefsSource({ recorderId: id, execLane: options.execLane ?? false });
+  cleanups.push(() => source.stop());
+  return { source, seen: new Recording(() => source.formats) };
+}
+
+function drainAll(source: TracefsSource): void {
+  while (!source.drain().empty);
+  // A drain may end at a short page; the one after it finds what that left.
+  while (!source.drain().empty);
+}
+
+test('a burst of processes is recorded without a hole, as a second instance counts it', {
+  skip: live.skip,
+}, async () => {
+  const { source, seen } = started(recorderId());
+  await source.start(seen);
+  const name = `backplane-witness-${process.pid}`;
+  const settings = { name, bufferBytesPerCpu: 1 << 20, subBufferBytes: 4096, events: ['sched/sched_process_exec'] };
+  const witness = new TraceInstance(live.path, settings);
+  cleanups.push(() => witness.removeSync());
+  burst();
+  const counted = witness.stats();
+  drainAll(source);
+  const trues = seen.named('sched_process_exec').filter((event) => event.fields.filename === TRUE);
+  assert.equal(trues.length, BURST);
+  assert.equal(counted.overrun, 0);
+  assert.ok(counted.entries >= BURST + 1 && seen.named('sched_process_exec').length >= counted.entries);
+  assert.equal(seen.lost, 0);
+  assert.equal(source.overrun(), 0);
+  const pids = new Set(trues.map((event) => event.fields.pid));
+  const forked = seen.named('task_newtask').filter((event) => pids.has(event.fields.pid));
+  const exited = seen.named('sched_process_exit').filter((event) => pids.has(event.fields.pid));
+  assert.equal(forked.length, trues.length);
+  assert.equal(exited.length, trues.length);
+});
+
+test('per lane events come in order of (time, tie), and none below a horizon told before', {
+  skip: live.skip,
+}, async () => {
+  const { source, seen } = started(recorderId());
+  await source.start(seen);
+  let horizon = 0n;
+  let late = 0;
+  for (let round = 0; round < 20; round++) {
+    burst(10);
+    const before = seen.events.length;
+    source.drain();
+    late += seen.events.slice(before).filter((event) => event.timeNs < horizon).length;
+    horizon = seen.horizons.at(-1)!;
+  }
+  assert.ok(seen.events.length > 200);
+  assert.equal(late, 0);
+  for (let lane = 0; lane < source.lanes; lane++) {
+    const events = seen.events.filter((event) => event.lane === lane);
+    for (let i = 1; i < events.length; i++) {
+      const [a, b] = [events[i - 1]!, events[i]!];
+      assert.ok(a.timeNs < b.timeNs || (a.timeNs === b.timeNs && b.tie === a.tie + 1));
+    }
+  }
+});
+
+test('what a buffer too small lost is told exactly', { skip: live.skip }, async () => {
+  const id = recorderId();
+  const source = new TracefsSource({ recorderId: id, bufferBytesPerCpu: 64 * 1024, execLane: false });
+  cleanups.push(() => source.stop());
+  const seen = new Recording(() => source.formats);
+  await source.start(seen);
+  burst(2000);
+  drainAll(source);
+  // A count shows on the next page only: let every lane have one more.
+  for (let lane = 0; lane < source.lanes; lane++) spawnSync('taskset', ['-c', String(lane), TRUE]);
+  drainAll(source);
+  assert.ok(seen.lost > 0);
+  assert.equal(seen.lost, source.overrun());
+});
+
+test('the clocks agree with the machine’s', { skip: live.skip }, async () => {
+  const { source, seen } = started(recorderId());
+  await source.start(seen);
+  const before = Date.now();
+  const first = source.clock();
+  const second = source.clock();
+  const after = Date.now();
+  for (const { wallNs } of [first, second]) {
+    assert.ok(wallNs >= BigInt(before) * 1_000_000n && wallNs <= BigInt(after) * 1_000_000n);
+  }
+  assert.ok(second.bootNs > first.bootNs);
+  const beforeNs = source.clock().bootNs;
+  burst(1);
+  const afterNs = source.clock().bootNs;
+  drainAll(source);
+  const event = seen.named('sched_process_exec').find(({ fields }) => fields.filename === TRUE)!;
+  assert.ok(event.timeNs > beforeNs && event.timeNs < afterNs);
+});
+
+test('stop leaves no instance behind, and can be called again', { skip: live.skip }, async () => {
+  const id = recorderId();
+  const { source, seen } = started(id, { execLane: true });
+  await source.start(seen);
+  assert.equal(instances(id).length, 2);
+  await source.stop();
+  await source.stop();
+  assert.deepEqual(instances(id), []);
+  assert.throws(() => source.drain(), /not running/);
+});
+
+async function agent(id: string): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [AGENT, id], { stdio: ['pipe', 'pipe', 'inherit'] });
+  cleanups.push(() => child.kill('SIGKILL'));
+  const [text] = (await once(child.stdout!, 'data')) as [Buffer];
+  assert.match(text.toString(), /ready/);
+  return child;
+}
+
+test('SIGTERM leaves no instance behind', { skip: live.skip }, async () => {
+  const id = recorderId();
+  const child = await agent(id);
+  assert.equal(instances(id).length, 2);
+  child.kill('SIGTERM');
+  await once(child, 'exit');
+  assert.deepEqual(instances(id), []);
+});
+
+test('what happened while a killed agent was down is delivered once to its successor', {
+  skip: live.skip,
+}, async () => {
+  const id = recorderId();
+  const child = await agent(id);
+  burst();
+  child.stdin!.write('\n');
+  const [text] = (await once(child.stdout!, 'data')) as [Buffer];
+  assert.ok(Number(/drained (\d+)/.exec(text.toString())?.[1]) >= 4 * BURST);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  assert.equal(instances(id).length, 2);
+  burst();
+  const { source, seen } = started(id, { execLane: true });
+  await source.start(seen);
+  assert.ok(seen.notes.includes('instance_adopted'));
+  burst();
+  drainAll(source);
+  const trues = seen.named('sched_process_exec').filter((event) => event.fields.filename === TRUE);
+  const pids = new Set(trues.map((event) => event.fields.pid));
+  assert.equal(trues.length, 2 * BURST);
+  assert.equal(pids.size, trues.length);
+  assert.equal(source.overrun(), undefined);
+  await source.stop();
+  assert.deepEqual(instances(id), []);
+});
+
+test('an instance that a living process reads is left alone', { skip: live.skip }, async () => {
+  const id = recorderId();
+  const child = await agent(id);
+  const { source, seen } = started(id);
+  await assert.rejects(source.start(seen), (error: Error) => {
+    return error.message.includes(`must be free, but process ${child.pid} reads it`);
+  });
+  assert.equal(instances(id).length, 2);
+  child.kill('SIGTERM');
+  await once(child, 'exit');
+});
+
+test('an event that the kernel lacks is said, not fatal', { skip: live.skip }, async () => {
+  const events = ['sched/sched_process_exec', 'sched/no_such_event'];
+  const source = new TracefsSource({ recorderId: recorderId(), events, execLane: false });
+  cleanups.push(() => source.stop());
+  await source.start(new Recording(() => source.formats));
+  assert.match(source.degraded!, /sched\/no_such_event is not recorded/);
+  assert.deepEqual(
+    source.formats.all().map((format) => format.name),
+    ['sched_process_exec'],
+  );
+});
+
+test('a recorder id that could leave the instances directory is refused', () => {
+  for (const id of ['', '../x', 'a/b', 'x'.repeat(65), 'a b']) {
+    assert.throws(() => new TracefsSource({ recorderId: id, execLane: false }), { code: 'invalid_argument' });
+  }
+});

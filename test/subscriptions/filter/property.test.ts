@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { BackplaneError } from '../../../src/errors.js';
+import { compilePredicate, type Predicate } from '../../../src/subscriptions/predicate.js';
+import { event, filter, manner, PLAIN, written } from './grammar.js';
+import { oracleMatches } from './oracle.js';
+
+const compiled = (text: string): Predicate => compilePredicate({ topics: [], filter: text, includeSelf: true });
+
+test('a filter decides as the CEL evaluator does', () => {
+  fc.assert(
+    fc.property(filter, event, (term, subject) => {
+      const text = written(term, PLAIN);
+      assert.equal(compiled(text).matches(subject), oracleMatches(text, subject), text);
+    }),
+    { numRuns: 1500 },
+  );
+});
+
+test('the canonical text is a filter with the same id, and its own canonical text', () => {
+  fc.assert(
+    fc.property(filter, event, (term, subject) => {
+      const predicate = compiled(written(term, PLAIN));
+      const again = compiled(predicate.canonical);
+      assert.equal(again.canonical, predicate.canonical);
+      assert.equal(again.id, predicate.id);
+      assert.equal(again.matches(subject), predicate.matches(subject), predicate.canonical);
+      assert.equal(oracleMatches(predicate.canonical, subject), predicate.matches(subject), predicate.canonical);
+    }),
+    { numRuns: 800 },
+  );
+});
+
+test('blanks, parentheses and the order of operands change no id', () => {
+  fc.assert(
+    fc.property(filter, manner, (term, how) => {
+      assert.equal(compiled(written(term, how)).id, compiled(written(term, PLAIN)).id);
+    }),
+    { numRuns: 800 },
+  );
+});
+
+test('a type that is passed over holds no match', () => {
+  fc.assert(
+    fc.property(filter, event, (term, subject) => {
+      const predicate = compiled(written(term, PLAIN));
+      if (!predicate.mayMatchType(subject.type)) assert.equal(predicate.matches(subject), false);
+    }),
+    { numRuns: 1500 },
+  );
+});
+
+test('any text is a predicate or is refused with a place, and never throws on an event', () => {
+  const pieces = fc.constantFrom(
+    ...['process', '.', 'pid', 'comm', '(', ')', '[', ']', '{', '}', '?', ':', '&&', '||', '!', '-', '==', '<', 'in'],
+    ...['"', "'", '\\', '"""', 'r"', '//', '\n', ' ', '1', '1.5', '9223372036854775808', 'exists', 'x', ',', 'has'],
+    ...['__proto__', '\u0000', '\ud800', '😀', 'matches', 'duration', 'size', '=', '`', '"a"', 'true'],
+  );
+  fc.assert(
+    fc.property(fc.array(pieces, { maxLength: 24 }), event, (parts, subject) => {
+      const text = parts.join('');
+      let predicate: Predicate;
+      try {
+        predicate = compiled(text);
+      } catch (cause) {
+        assert.ok(cause instanceof BackplaneError && cause.code === 'filter_invalid', String(cause));
+        assert.match(cause.message, /^filter: (?:line \d+, )?column \d+: [^\n]+$/);
+        return;
+      }
+      assert.equal(typeof predicate.matches(subject), 'boolean');
+    }),
+    { numRuns: 3000 },
+  );
+});

@@ -1,0 +1,163 @@
+/** What the tidy test holds the source against; each rule yields one line per offence, `file:line: what`. */
+import type { SourceFile } from './source-file.js';
+
+export const FILE_LINES_MAX = 400;
+export const FUNCTION_LINES_MAX = 70;
+/** Folders below src. */
+const DEPTH_MAX = 3;
+
+type Files = ReadonlyMap<string, SourceFile>;
+
+const at = (file: SourceFile, line: number, text: string) => `${file.path}:${line}: ${text}`;
+
+export function longFiles(files: Files): string[] {
+  return ours(files)
+    .filter((file) => file.lines > FILE_LINES_MAX)
+    .map((file) => at(file, FILE_LINES_MAX + 1, `${file.lines} lines, at most ${FILE_LINES_MAX}`));
+}
+
+export function longFunctions(files: Files): string[] {
+  return ours(files).flatMap((file) =>
+    file.functions
+      .filter(({ lines }) => lines > FUNCTION_LINES_MAX)
+      .map(({ name, line, lines }) => at(file, line, `${name} has ${lines} lines, at most ${FUNCTION_LINES_MAX}`)),
+  );
+}
+
+export function namedForNothing(files: Files): string[] {
+  return ours(files)
+    .filter((file) => /(^|[/-])(utils?|helpers?|misc|common)([-.]|\/)/.test(file.path))
+    .map((file) => at(file, 1, 'a file is named for what it holds, not utils or helpers'));
+}
+
+export function deepFolders(files: Files): string[] {
+  return ours(files)
+    .filter((file) => file.path.split('/').length - 2 > DEPTH_MAX)
+    .map((file) => at(file, 1, `folders below src go at most ${DEPTH_MAX} deep`));
+}
+
+export function headerless(files: Files): string[] {
+  return ours(files)
+    .filter((file) => !/^(#!.*\n)?\/\*\*/.test(file.text))
+    .map((file) => at(file, 1, 'begins with a comment that says what the file is'));
+}
+
+export function forbiddenWords(files: Files): string[] {
+  const offences: string[] = [];
+  for (const file of [...files.values()].filter(({ path }) => !isGenerated(path))) {
+    file.code.split('\n').forEach((text, index) => {
+      if (/[:<,|(]\s*any\b|\bas any\b|\bany\[\]/.test(text)) offences.push(at(file, index + 1, 'any'));
+    });
+    // In comments: the code is blanked there.
+    file.text.split('\n').forEach((text, index) => {
+      if (/(\/\/|\/?\*).*\b(TO[D]O|FIX[M]E|X{3}|HA[C]K)\b/.test(text))
+        offences.push(at(file, index + 1, 'unfinished work in a comment'));
+    });
+  }
+  return offences;
+}
+
+/** Generated code has one owner. */
+export function generatedOutsideWire(files: Files): string[] {
+  return edges(files)
+    .filter(({ from, target }) => isGenerated(target) && !from.path.startsWith('src/wire/'))
+    .map(({ from, line, target }) => at(from, line, `imports ${target}: only src/wire imports generated code`));
+}
+
+/** Layers, lowest first. A file imports from its own layer's folder or from a lower layer. */
+const LAYERS: readonly (readonly string[])[] = [
+  ['limits', 'errors'],
+  ['metrics'],
+  ['flow', 'wire'],
+  ['storage'],
+  ['subscriptions'],
+  ['broker', 'sensor-agent'],
+  ['config', 'cli'],
+];
+/** Within the lowest layers these lean on each other without a cycle. */
+const SAME_LAYER_ALLOWED: readonly string[] = ['errors>limits', 'flow>wire', 'wire>flow', 'cli>config'];
+
+export function wrongDirection(files: Files): string[] {
+  return edges(files).flatMap(({ from, line, target }) => {
+    if (!from.path.startsWith('src/') || !target.startsWith('src/')) return [];
+    const [lower, upper] = [part(target), part(from.path)];
+    if (lower === upper || SAME_LAYER_ALLOWED.includes(`${upper}>${lower}`)) return [];
+    const [lowerLayer, upperLayer] = [layer(lower), layer(upper)];
+    if (lowerLayer === -1 || upperLayer === -1)
+      return [at(from, line, `${lowerLayer === -1 ? lower : upper} is in no layer`)];
+    return lowerLayer < upperLayer ? [] : [at(from, line, `${upper} must not import ${lower}`)];
+  });
+}
+
+function part(path: string): string {
+  return path.split('/')[1]?.replace(/\.ts$/, '') ?? '';
+}
+
+function layer(name: string): number {
+  return LAYERS.findIndex((names) => names.includes(name));
+}
+
+/** One line per cycle that exists at run time, from the file where it was entered. */
+export function importCycles(files: Files): string[] {
+  const found: string[] = [];
+  const done = new Set<string>();
+  const trail: string[] = [];
+  const visit = (path: string) => {
+    const start = trail.indexOf(path);
+    if (start !== -1) found.push(`${path}:1: import cycle ${[...trail.slice(start), path].join(' -> ')}`);
+    if (start !== -1 || done.has(path)) return;
+    trail.push(path);
+    for (const { target, loads } of files.get(path)?.imports ?? []) {
+      if (target !== undefined && loads && files.has(target)) visit(target);
+    }
+    trail.pop();
+    done.add(path);
+  };
+  for (const path of files.keys()) if (path.startsWith('src/')) visit(path);
+  return found;
+}
+
+/** The shapes (types, classes) that a file's own public signatures name need no importer; values do. */
+export function deadExports(files: Files, entryPoints: readonly string[]): string[] {
+  const used = new Map<string, Set<string> | 'all'>();
+  for (const { target, names } of edges(files)) {
+    const before = used.get(target);
+    if (before === 'all' || names === undefined) used.set(target, 'all');
+    else used.set(target, new Set([...(before ?? []), ...names]));
+  }
+  return ours(files).flatMap((file) => {
+    const names = used.get(file.path);
+    if (names === 'all' || entryPoints.includes(file.path)) return [];
+    return file.exports
+      .filter(({ name, isShape }) => !(names?.has(name) ?? false) && !(isShape && occurrences(file.code, name) > 1))
+      .map(({ name, line }) => at(file, line, `export ${name} is imported nowhere`));
+  });
+}
+
+/** Dead files: imported by nobody. */
+export function deadFiles(files: Files, entryPoints: readonly string[]): string[] {
+  const targets = new Set(edges(files).map(({ target }) => target));
+  return ours(files)
+    .filter((file) => !targets.has(file.path) && !entryPoints.includes(file.path))
+    .map((file) => at(file, 1, 'is imported nowhere'));
+}
+
+function occurrences(code: string, name: string): number {
+  return code.match(new RegExp(`\\b${name}\\b`, 'g'))?.length ?? 0;
+}
+
+function isGenerated(path: string): boolean {
+  return path.startsWith('src/wire/gen/');
+}
+
+function ours(files: Files): SourceFile[] {
+  return [...files.values()].filter(({ path }) => path.startsWith('src/') && !isGenerated(path));
+}
+
+function edges(files: Files) {
+  return [...files.values()].flatMap((from) =>
+    isGenerated(from.path)
+      ? []
+      : from.imports.flatMap(({ target, ...rest }) => (target !== undefined ? [{ from, target, ...rest }] : [])),
+  );
+}
