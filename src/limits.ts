@@ -175,6 +175,8 @@ export const HELLO_MS = 5_000;
 export const HISTORY_SILENCE_MS = 60_000;
 /** A history query waits so long for its turn on a node that runs as many as it may. */
 export const HISTORY_TURN_MS = 20_000;
+/** How long one subscription's live stream stands still while a late node's history meets it. */
+export const LATE_ROUND_MS = 3_000;
 /** Credit of all history queries of a broker together. */
 export const HISTORY_POOL_BYTES_MAX = 256 * MiB;
 /** What a broker holds to find the last N events over all nodes. */

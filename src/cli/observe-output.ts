@@ -17,6 +17,8 @@ export type ObserveFormat = 'compact' | 'json' | 'jsonpb' | 'table' | 'dict';
 export interface ObserveOutputOptions {
   /** Undefined for jsonpb. */
   readonly lines: EventLines | undefined;
+  /** The past was asked for: it is loaded before live events come. */
+  readonly history: boolean;
   /** State complete coverage too. */
   readonly verbose: boolean;
 }
@@ -83,7 +85,10 @@ export class ObserveOutput {
 
   /** Keeps cursor, clock and status line up with what was shown. */
   #follow(item: SubscribeItem): void {
-    if (item.kind === 'events') {
+    if (item.kind === 'accepted') {
+      if (this.#options.history) this.#screen.status('reading the past');
+      else this.#loaded();
+    } else if (item.kind === 'events') {
       this.#cursor = item.batch.cursor || this.#cursor;
       this.#events += item.batch.events.length;
       const last = item.batch.events.at(-1);

@@ -86,6 +86,7 @@ async function observe(client: Client, options: ObserveOptions): Promise<number>
   const format: EventFormat = options.output === 'jsonpb' ? 'json' : options.output;
   const output = new ObserveOutput(screen, {
     lines: options.output === 'jsonpb' ? undefined : eventLines(format, { palette, mask, nowMs: Date.now }),
+    history: request.follow !== true || Boolean(request.since || request.last || request.cursor),
     verbose: options.verbose === true,
   });
   const interrupt = watchInterrupt();

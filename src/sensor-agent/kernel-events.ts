@@ -81,8 +81,9 @@ export class KernelEvents {
 
   #exec(event: TraceEvent, place: EventPlace, exec: RecordedExec | undefined, wants: (type: string) => boolean) {
     const pid = Number(event.values['pid']);
-    const read = exec?.missed === false ? exec.process : undefined;
-    const process = this.processes.exec(pid, String(event.values['filename']), read);
+    const process = this.processes.exec(pid, String(event.values['filename']), exec?.process);
+    const startNs = exec?.process?.startTimeNs;
+    if (startNs !== undefined) process.createdWallNs ??= place.wallNs - (place.position.timeNs - startNs);
     return wants('process.exec') ? typed('process.exec', place, process, pid) : undefined;
   }
 

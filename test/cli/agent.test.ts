@@ -52,7 +52,10 @@ test('an agent whose parent is gone ends by itself', async (t) => {
 
 test('a second agent on the same recorder is refused in one line', async (t) => {
   const env = environment(t);
-  const child = fork(MAIN, ['agent'], { env: { PATH: process.env.PATH ?? '', ...env }, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const child = fork(MAIN, ['agent'], {
+    env: { PATH: process.env.PATH ?? '', ...env },
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
   t.after(() => child.kill('SIGKILL'));
   await once(child, 'message');
   const { code, err } = await run(['agent'], env);
@@ -81,7 +84,10 @@ test('a killed agent is started again; a stopped one is not', async (t) => {
   await again;
   const second = agent.pid ?? assert.fail('no pid');
   assert.notEqual(second, first);
-  assert.deepEqual(started.map(({ kind }) => kind), ['started', 'started']);
+  assert.deepEqual(
+    started.map(({ kind }) => kind),
+    ['started', 'started'],
+  );
   await Promise.all([agent.stop(), agent.stop()]);
   assert.throws(() => process.kill(second, 0), { code: 'ESRCH' });
   assert.equal(agent.pid, undefined);

@@ -14,6 +14,8 @@ const RECORD_HEADER_BYTES = 32;
 
 interface Sample {
   readonly dir: string;
+  /** All of the directory, by name. */
+  readonly files: ReadonlyMap<string, Buffer>;
   readonly texts: readonly string[];
   /** Where each record of the chosen segment begins, by ordinal, and where the last one ends. */
   readonly offsets: ReadonlyMap<number, number>;
@@ -41,13 +43,14 @@ async function sample(which: 'middle' | 'newest', closed: boolean): Promise<Samp
     offsets.set(ordinal, offset);
     offset += RECORD_HEADER_BYTES + (texts[ordinal]?.length ?? 0);
   }
-  return { dir, texts, offsets, path: log.segments()[first / 4]!.path, first, end: first + 4 };
+  const files = new Map(fs.readdirSync(dir).map((name) => [name, fs.readFileSync(join(dir, name))]));
+  return { dir, files, texts, offsets, path: log.segments()[first / 4]!.path, first, end: first + 4 };
 }
 
 /** A copy of a sample's directory with the chosen segment's bytes replaced. */
 function damaged(from: Sample, bytes: Buffer, keepIndex: boolean): string {
   const dir = scratchDirectory();
-  for (const name of fs.readdirSync(from.dir)) fs.copyFileSync(join(from.dir, name), join(dir, name));
+  for (const [name, content] of from.files) fs.writeFileSync(join(dir, name), content);
   const path = join(dir, basename(from.path));
   fs.writeFileSync(path, bytes);
   if (!keepIndex) fs.rmSync(path.replace('.log', '.index'), { force: true });

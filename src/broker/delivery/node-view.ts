@@ -1,4 +1,5 @@
 /** How far one subscription has got with one node. */
+import type { HistoryPlace } from '../../wire/cursor.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 
 export type ViewState =
@@ -13,6 +14,8 @@ export class NodeView {
   skip: Position | undefined;
   /** Per topic, the same. */
   readonly floors = new Map<string, Position>();
+  /** Of its history, everything up to here in merged order was delivered. */
+  afterKey: HistoryPlace | undefined;
   /** Per topic, up to where frames of the log were worked off. */
   readonly seen = new Map<string, Position>();
   /** Per topic, wall nanoseconds. */

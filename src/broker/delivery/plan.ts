@@ -40,7 +40,7 @@ export class Planner {
       if (!late && this.reachesBack(view, hold)) return { view, query: undefined, skipAfter: view.skip };
       return { view, query: this.query(view, meeting), skipAfter: meeting };
     }
-    const fresh = new NodeView(node);
+    const fresh = this.freshView(node);
     // A node that came after the cursor was given: everything since is behind the cursor's offsets.
     const fromCursor = this.resumption !== undefined && this.resumption.state.history === undefined;
     if (!fromCursor) this.markSeen(fresh);
@@ -70,7 +70,7 @@ export class Planner {
   past(node: string): NodePlan | undefined {
     const restored = this.restoredView(node);
     if (restored === undefined && this.sinceNs === undefined) return undefined;
-    const view = restored ?? new NodeView(node);
+    const view = restored ?? this.freshView(node);
     return { view, query: this.query(view, undefined), skipAfter: undefined };
   }
 
@@ -91,7 +91,7 @@ export class Planner {
     }
     // The earliest of all topics: what the others had already is clipped by their floors.
     const after = earliest(floors.values());
-    const afterKey = after === undefined ? this.resumption?.state.history : undefined;
+    const afterKey = after === undefined ? view.afterKey : undefined;
     const fromNs = afterKey?.wallNs ?? (sinceNs === undefined ? 0n : sinceNs + offsetNs);
     return {
       node,
@@ -113,6 +113,13 @@ export class Planner {
       const to = this.store.existing(topic, view.node)?.coveredTo(view.node);
       if (to) view.seen.set(topic, to);
     }
+  }
+
+  /** In a replay that goes on, what was delivered of this node is known by the place in merged order. */
+  private freshView(node: string): NodeView {
+    const view = new NodeView(node);
+    view.afterKey = this.resumption?.state.history;
+    return view;
   }
 
   /** What a cursor says of the node; undefined when it says nothing. */

@@ -32,11 +32,30 @@ export interface ReplayOptions {
   readonly signal: AbortSignal;
 }
 
-export interface ReplayedRun {
-  readonly node: string;
-  readonly topic: string;
-  readonly selection: Selection;
-  readonly end: HistoryKey;
+/** Events of one node and topic, in order. */
+export class ReplayedRun {
+  constructor(
+    readonly node: string,
+    private readonly frame: HistoryFrame,
+    private readonly from: number,
+    private readonly to: number,
+    /** Of the last event. */
+    readonly end: HistoryKey,
+  ) {}
+
+  get topic(): string {
+    return this.frame.topic;
+  }
+
+  get selection(): Selection {
+    return sliceEvents(this.frame, this.from, this.to);
+  }
+
+  /** Its first events only, at least one. */
+  shortened(count: number): ReplayedRun {
+    const to = this.from + count;
+    return new ReplayedRun(this.node, this.frame, this.from, to, keyAt(this.node, this.frame, to - 1));
+  }
 }
 
 /** Per node: how its answer ended. */
@@ -90,9 +109,8 @@ async function deliver(
   const ring = last > 0 ? new LastRuns(last) : undefined;
   for await (const run of mergeHistory(sources)) {
     if (signal.aborted) break;
-    const { node, end, frame, from, to } = run;
     if (ring) ring.add(run);
-    else await onRun({ node, topic: frame.topic, selection: sliceEvents(frame, from, to), end });
+    else await onRun(new ReplayedRun(run.node, run.frame, run.from, run.to, run.end));
   }
   if (signal.aborted) throw new BackplaneError('cancelled', 'the subscription has ended');
   for (const run of ring?.take() ?? []) await onRun(run);
@@ -190,12 +208,7 @@ class LastRuns {
 
   *take(): Generator<ReplayedRun> {
     for (const { run, from } of this.runs) {
-      yield {
-        node: run.node,
-        topic: run.frame.topic,
-        selection: sliceEvents(run.frame, from, run.to),
-        end: run.end,
-      };
+      yield new ReplayedRun(run.node, run.frame, from, run.to, run.end);
     }
   }
 

@@ -7,7 +7,7 @@ import { Columns } from './columns.js';
 import { applyFieldMask, type FieldMask, leaves, valueAt } from './field-mask.js';
 import type { Palette } from './palette.js';
 import { ProcessNames } from './process-names.js';
-import { endpointText, subjectText, userText } from './subject.js';
+import { connectionText, subjectText, userText } from './subject.js';
 import { safeText, shellWords } from './text.js';
 import { clockText } from './time.js';
 
@@ -123,7 +123,7 @@ function whatText(node: string, event: EventMessage, names: ProcessNames): strin
     return [safeText(path), words].filter((part) => part !== '').join(' ');
   }
   if (event.type === 'process.rename' && process) return `was ${safeText(process.previousComm)}`;
-  if (event.network) return `${endpointText(event.network.local)} ${endpointText(event.network.peer)}`;
+  if (event.network) return connectionText(event);
   return process && !event.signal && !event.raw ? '' : subjectText(node, event, { names });
 }
 

@@ -38,7 +38,7 @@ export function userText(process: WireProcess): string {
 }
 
 /** `10.0.0.1:443` or `[::1]:443`. */
-export function endpointText(endpoint: WireEndpoint | null | undefined): string {
+function endpointText(endpoint: WireEndpoint | null | undefined): string {
   if (!endpoint) return '?';
   const address = safeText(endpoint.address);
   return `${address.includes(':') ? `[${address}]` : address || '?'}:${endpoint.port}`;
@@ -68,16 +68,17 @@ function lineage(node: string, process: WireProcess, names: ProcessNames | undef
 }
 
 function networkText(event: EventMessage, palette: Palette): string {
-  const { local, peer } = event.network ?? {};
-  const owner = taskText(event.process);
-  const container = containerText(event, palette);
-  // Arrows point from who called to who was called.
-  if (event.type.endsWith('.listen')) return join(palette.bold(endpointText(local)), owner, container);
-  if (event.type.endsWith('.connect'))
-    return join(`${palette.bold(endpointText(peer))} ← ${endpointText(local)}`, owner, container);
-  if (event.type.endsWith('.accept'))
-    return join(`${palette.bold(endpointText(local))} ← ${endpointText(peer)}`, owner, container);
-  return join(`${endpointText(local)} – ${endpointText(peer)}`, owner, container);
+  return join(connectionText(event, palette), taskText(event.process), containerText(event, palette));
+}
+
+/** Endpoints, arrows pointing from who called to who was called: `10.0.0.1:443 ← 10.0.0.2:5555`. */
+export function connectionText(event: EventMessage, palette: Palette = PLAIN): string {
+  const local = endpointText(event.network?.local);
+  const peer = endpointText(event.network?.peer);
+  if (event.type.endsWith('.listen')) return palette.bold(local);
+  if (event.type.endsWith('.connect')) return `${palette.bold(peer)} ← ${local}`;
+  if (event.type.endsWith('.accept')) return `${palette.bold(local)} ← ${peer}`;
+  return `${local} – ${peer}`;
 }
 
 const SIGNAL_RESULTS: Readonly<Record<number, string>> = {

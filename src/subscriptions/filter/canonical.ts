@@ -2,7 +2,8 @@
  * The canonical text of a checked filter: filters that differ in blanks,
  * parentheses, quoting, names of variables, order or repetition of operands of
  * `&&` and `||`, or in which side of a comparison stands first, have the same.
- * It is a filter itself, and its own canonical text.
+ * It is a filter itself, and its own canonical text. Written from the leaves
+ * up, each node once: nesting must not multiply the work.
  */
 import { durationText, timestampNsText } from '../time-text.js';
 import type { CheckedExpr, CompareOperator } from './checked.js';
@@ -33,6 +34,8 @@ const VARIABLE = 'x';
 interface Written {
   readonly text: string;
   readonly binding: number;
+  /** What the node around this one merges with its own. */
+  readonly merges?: { readonly kind: 'and' | 'or' | 'not'; readonly operands: readonly Written[] };
 }
 
 export function canonicalText(expr: CheckedExpr): string {
@@ -58,35 +61,43 @@ function write(expr: CheckedExpr): Written {
     case 'list':
       return primary(`[${expr.elements.map(canonicalText).join(', ')}]`);
     case 'not':
-      return { text: `!${within(expr.operand, PRIMARY)}`, binding: UNARY };
+      return writeNot(expr);
     case 'negate':
-      return { text: `-${within(expr.operand, PRIMARY)}`, binding: UNARY };
+      return { text: `-${within(write(expr.operand), PRIMARY)}`, binding: UNARY };
     case 'and':
-      return writeLogic(expr, ' && ', AND);
     case 'or':
-      return writeLogic(expr, ' || ', OR);
+      return writeLogic(expr);
     case 'compare':
       return writeCompare(expr);
     case 'arithmetic':
       return writeArithmetic(expr);
     case 'conditional': {
-      const branches = `${within(expr.yes, OR)} : ${within(expr.no, CONDITIONAL)}`;
-      return { text: `${within(expr.test, OR)} ? ${branches}`, binding: CONDITIONAL };
+      const branches = `${within(write(expr.yes), OR)} : ${within(write(expr.no), CONDITIONAL)}`;
+      return { text: `${within(write(expr.test), OR)} ? ${branches}`, binding: CONDITIONAL };
     }
     case 'in':
-      return { text: `${within(expr.item, RELATION)} in ${members(expr.list)}`, binding: RELATION };
+      return { text: `${within(write(expr.item), RELATION)} in ${members(expr.list)}`, binding: RELATION };
+    default:
+      return primary(callText(expr));
+  }
+}
+
+function callText(
+  expr: Expr<'string_test' | 'matches' | 'size' | 'index' | 'comprehension' | 'cidr_contains'>,
+): string {
+  switch (expr.kind) {
     case 'string_test':
-      return primary(`${within(expr.subject, PRIMARY)}.${expr.test}(${canonicalText(expr.argument)})`);
+      return `${within(write(expr.subject), PRIMARY)}.${expr.test}(${canonicalText(expr.argument)})`;
     case 'matches':
-      return primary(`${within(expr.subject, PRIMARY)}.matches(${JSON.stringify(expr.pattern.source)})`);
+      return `${within(write(expr.subject), PRIMARY)}.matches(${JSON.stringify(expr.pattern.source)})`;
     case 'size':
-      return primary(`size(${canonicalText(expr.operand)})`);
+      return `size(${canonicalText(expr.operand)})`;
     case 'index':
-      return primary(`${within(expr.list, PRIMARY)}[${canonicalText(expr.index)}]`);
+      return `${within(write(expr.list), PRIMARY)}[${canonicalText(expr.index)}]`;
     case 'comprehension':
-      return primary(`${within(expr.list, PRIMARY)}.${expr.quantifier}(${VARIABLE}, ${canonicalText(expr.body)})`);
+      return `${within(write(expr.list), PRIMARY)}.${expr.quantifier}(${VARIABLE}, ${canonicalText(expr.body)})`;
     case 'cidr_contains':
-      return primary(`cidr("${expr.block.text}").contains(${canonicalText(expr.address)})`);
+      return `cidr("${expr.block.text}").contains(${canonicalText(expr.address)})`;
   }
 }
 
@@ -98,28 +109,44 @@ function timestamp(ns: bigint): string {
   return `timestamp("${timestampNsText(ns)}")`;
 }
 
-function within(expr: CheckedExpr, binding: number): string {
-  const written = write(expr);
-  return written.binding < binding ? `(${written.text})` : written.text;
+function within({ text, binding }: Written, needed: number): string {
+  return binding < needed ? `(${text})` : text;
 }
 
-function writeLogic(expr: Expr<'and' | 'or'>, operator: string, binding: number): Written {
-  const [first, ...rest] = sortedSet(expr.operands.map((operand) => within(operand, binding + 1)));
-  if (rest.length === 0) return write(expr.operands[0]!);
-  return { text: [first, ...rest].join(operator), binding };
+/** Two negations, which merging operands can bring together, are none. */
+function writeNot(expr: Expr<'not'>): Written {
+  const operand = write(expr.operand);
+  if (operand.merges?.kind === 'not') return operand.merges.operands[0]!;
+  return { text: `!${within(operand, PRIMARY)}`, binding: UNARY, merges: { kind: 'not', operands: [operand] } };
+}
+
+function writeLogic({ kind, operands }: Expr<'and' | 'or'>): Written {
+  const [operator, binding] = kind === 'and' ? [' && ', AND] : [' || ', OR];
+  const all = operands.map(write).flatMap((each) => (each.merges?.kind === kind ? each.merges.operands : [each]));
+  const distinct = new Map(all.map((each) => [each.text, each]));
+  const sorted = [...distinct.values()].sort((a, b) => codePointOrder(a.text, b.text));
+  if (sorted.length === 1) return sorted[0]!;
+  const text = sorted.map((each) => within(each, binding + 1)).join(operator);
+  return { text, binding, merges: { kind, operands: sorted } };
 }
 
 function writeCompare({ operator, left, right }: Expr<'compare'>): Written {
-  const flip = flips(operator, left, right);
-  const [first, second] = flip ? [right, left] : [left, right];
+  const sides = [write(left), write(right)] as const;
+  const flip = flips(operator, left, right, sides);
+  const [first, second] = flip ? [sides[1], sides[0]] : sides;
   const sign = flip ? FLIPPED[operator] : operator;
   return { text: `${within(first, RELATION)} ${sign} ${within(second, SUM)}`, binding: RELATION };
 }
 
 /** Literals stand on the right; without any, `<` is preferred to `>`, and `==` has its sides in order. */
-function flips(operator: CompareOperator, left: CheckedExpr, right: CheckedExpr): boolean {
+function flips(
+  operator: CompareOperator,
+  left: CheckedExpr,
+  right: CheckedExpr,
+  [leftText, rightText]: readonly [Written, Written],
+): boolean {
   if (isLiteral(left) !== isLiteral(right)) return isLiteral(left);
-  if (operator === '==' || operator === '!=') return codePointOrder(canonicalText(left), canonicalText(right)) > 0;
+  if (operator === '==' || operator === '!=') return codePointOrder(leftText.text, rightText.text) > 0;
   return operator === '>' || operator === '>=';
 }
 
@@ -131,15 +158,11 @@ function isLiteral(expr: CheckedExpr): boolean {
 
 function writeArithmetic({ operator, left, right }: Expr<'arithmetic'>): Written {
   const binding = operator === '+' || operator === '-' ? SUM : PRODUCT;
-  return { text: `${within(left, binding)} ${operator} ${within(right, binding + 1)}`, binding };
+  return { text: `${within(write(left), binding)} ${operator} ${within(write(right), binding + 1)}`, binding };
 }
 
 /** The right of `in`: the order and repetition of literals mean nothing. */
 function members(list: CheckedExpr): string {
-  if (list.kind !== 'list' || !list.elements.every(isLiteral)) return within(list, SUM);
-  return `[${sortedSet(list.elements.map(canonicalText)).join(', ')}]`;
-}
-
-function sortedSet(texts: readonly string[]): string[] {
-  return [...new Set(texts)].sort(codePointOrder);
+  if (list.kind !== 'list' || !isLiteral(list)) return within(write(list), SUM);
+  return `[${[...new Set(list.elements.map(canonicalText))].sort(codePointOrder).join(', ')}]`;
 }

@@ -130,7 +130,6 @@ function wideResult(operator: ArithmeticOperator, a: bigint, b: bigint): bigint 
     case '/':
       return b === 0n ? fail() : a / b;
     case '%':
-      // As in CEL's own evaluators: the least integer by -1 overflows.
-      return b === 0n || (a === INT_MIN && b === -1n) ? fail() : a % b;
+      return b === 0n ? fail() : a % b;
   }
 }

@@ -1,0 +1,77 @@
+/** Delivers recorded history of some nodes to one subscription, and keeps its standing true meanwhile. */
+import type { BytePool } from '../../flow/byte-pool.js';
+import { comparePositions, type Position } from '../../wire/position.js';
+import type { HistoryKey } from './history-merge.js';
+import type { NodeRegistry } from '../nodes/node-registry.js';
+import type { CoverageSum } from './coverage.js';
+import type { NodeView } from './node-view.js';
+import type { Outlet } from './outlet.js';
+import { type NodeQuery, type ReplayedRun, replay } from './replay.js';
+import type { Standing } from './standing.js';
+
+export interface PastOptions {
+  readonly queries: readonly NodeQuery[];
+  readonly last: number;
+  /** The merged order is the subscription's place until this is over. */
+  readonly leading: boolean;
+  readonly signal: AbortSignal;
+}
+
+export class Past {
+  constructor(
+    private readonly registry: NodeRegistry,
+    private readonly pool: BytePool,
+    private readonly outlet: Outlet,
+    private readonly standing: Standing,
+  ) {}
+
+  /** Returns the nodes that did not answer to the end: their views are late. Stops when the limit is reached. */
+  async deliver(options: PastOptions, coverage: CoverageSum): Promise<ReadonlySet<string>> {
+    const failed = new Set<string>();
+    const enough = new AbortController();
+    const signal = AbortSignal.any([options.signal, enough.signal]);
+    const onFailed = (node: string) => {
+      failed.add(node);
+      const view = this.standing.views.get(node);
+      if (view) {
+        view.state = 'late';
+        this.standing.review(view);
+      }
+    };
+    try {
+      const { last, queries } = options;
+      const outcomes = await replay(this.registry, this.pool, queries, { last, signal, onFailed }, async (run) => {
+        await this.run(run, options, coverage);
+        if (this.outlet.left <= 0) enough.abort();
+      });
+      for (const [node, outcome] of outcomes) coverage.ended(node, outcome);
+    } catch (cause) {
+      if (!enough.signal.aborted) throw cause;
+    }
+    return failed;
+  }
+
+  private async run(run: ReplayedRun, { leading }: PastOptions, coverage: CoverageSum): Promise<void> {
+    const { node, topic, selection, end } = this.withinLimit(run);
+    const view = this.standing.views.get(node);
+    if (view) this.progress(view, end.position);
+    if (leading) this.standing.history = end;
+    coverage.delivered(node, selection.count);
+    await this.outlet.batch({ node, topic, history: true, cursor: this.standing.cursor() }, selection);
+  }
+
+  private progress(view: NodeView, position: Position): void {
+    if (view.skip === undefined || comparePositions(position, view.skip) > 0) view.skip = position;
+    this.standing.review(view);
+  }
+
+  private withinLimit(run: ReplayedRun): ReplayedRun {
+    const { left } = this.outlet;
+    return run.selection.count <= left ? run : run.shortened(left);
+  }
+}
+
+/** Sorts before every node's events of that time. */
+export function keyAtTime(wallNs: bigint): HistoryKey {
+  return { wallNs, node: '', position: { epoch: 0, timeNs: 0n, lane: 0, tie: 0 } };
+}

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { command, run } from './command.js';
+
+/** Ports of the system's choice; made-up events, so that it runs wherever the tests do. */
+function environment(t: TestContext): Record<string, string> {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-up-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  return {
+    BACKPLANE_DATA_DIR: dir,
+    BACKPLANE_SOURCE: 'synthetic',
+    BACKPLANE_SYNTHETIC_RATE: '200',
+    BACKPLANE_GRPC_LISTEN: '127.0.0.1:0',
+    BACKPLANE_HTTP_LISTEN: '127.0.0.1:0',
+    BACKPLANE_NODE_NAME: 'node-up',
+    BACKPLANE_LOG_LEVEL: 'silent',
+  };
+}
+
+async function start(t: TestContext, env: Record<string, string>) {
+  const up = command(['up'], env);
+  t.after(() => up.child.kill('SIGKILL'));
+  await up.printed(/^Next, /m);
+  const broker = /listens on (\S+) \(gRPC\)/.exec(up.out)?.[1] ?? assert.fail(up.out);
+  return { up, broker };
+}
+
+test('up says where it listens, what the node sees and what to type; that command works', async (t) => {
+  const { up, broker } = await start(t, environment(t));
+  assert.match(up.out, /^Backplane listens on 127\.0\.0\.1:\d+ \(gRPC\) and http:\/\/127\.0\.0\.1:\d+\n/);
+  assert.match(up.out, /^Node node-up records \d+ kernel events from synthetic\n/m);
+  assert.match(up.out, /^It sees less than it should: .*synthetic/m);
+  const next = /^Next, in another terminal: backplane (.*)$/m.exec(up.out)?.[1]?.split(' ') ?? assert.fail(up.out);
+  assert.deepEqual(next, ['observe', '--follow', '--broker', broker]);
+  const live = await run([...next, '--limit', '5', '-o', 'json']);
+  const events = live.out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { node: string });
+  assert.deepEqual(
+    events.map(({ node }) => node),
+    new Array(5).fill('node-up'),
+  );
+  assert.equal(live.code, 0);
+  const nodes = await run(['nodes', '--broker', broker, '-o', 'json']);
+  assert.equal((JSON.parse(nodes.out) as { name: string }).name, 'node-up');
+  up.child.kill('SIGTERM');
+  const { code, err } = await up.done;
+  assert.equal(err, '');
+  assert.equal(code, 0);
+});
+
+test('a second up on the same directory is refused in one line, and starts nothing', async (t) => {
+  const env = environment(t);
+  await start(t, env);
+  const { code, out, err } = await run(['up'], env);
+  assert.match(err, /^backplane: .*\n$/);
+  assert.ok(err.includes(env.BACKPLANE_DATA_DIR ?? ''), err);
+  assert.equal(out, '');
+  assert.equal(code, 1);
+});
+
+test('a port that is taken is refused in one line that names the setting', async (t) => {
+  const taken = createServer();
+  await new Promise<void>((resolve) => void taken.listen(0, '127.0.0.1', resolve));
+  t.after(() => taken.close());
+  const { port } = taken.address() as { port: number };
+  for (const [key, flag] of [
+    ['BACKPLANE_GRPC_LISTEN', /grpc[.-]listen/],
+    ['BACKPLANE_HTTP_LISTEN', /http[.-]listen/],
+  ] as const) {
+    const { code, out, err } = await run(['up'], { ...environment(t), [key]: `127.0.0.1:${port}` });
+    assert.match(err, /^backplane: .*\n$/);
+    assert.match(err, flag);
+    assert.ok(err.includes(String(port)), err);
+    assert.equal(out, '');
+    assert.equal(code, 1);
+  }
+});
+
+test('listening beyond loopback is refused unless it is allowed by name', async (t) => {
+  const env = { ...environment(t), BACKPLANE_GRPC_LISTEN: '0.0.0.0:0' };
+  const { code, err } = await run(['broker'], env);
+  assert.match(err, /^backplane: .*insecure.*\n$/);
+  assert.notEqual(code, 0);
+  const broker = command(['broker', '--insecure'], env);
+  t.after(() => broker.child.kill('SIGKILL'));
+  await broker.printed(/^listening on 0\.0\.0\.0:\d+/);
+  broker.child.kill('SIGTERM');
+  assert.equal((await broker.done).code, 0);
+});
