@@ -153,6 +153,8 @@ export const PARTITIONS = 8;
 export const LOG_SEGMENT_BYTES = 16 * MiB;
 /** Nodes whose place a partition log remembers; the longest silent are forgotten first. */
 export const NODES_PER_PARTITION_MAX = 4096;
+/** However small the bound on the whole log is. */
+export const LOG_BYTES_PER_PARTITION_MIN = 1 * MiB;
 export const LOG_RETENTION_INTERVAL_MS = 30_000;
 /** How often the log is synced where frames are not acknowledged by their sync. */
 export const LOG_SYNC_INTERVAL_MS = 1_000;
@@ -177,6 +179,8 @@ export const HISTORY_SILENCE_MS = 60_000;
 export const HISTORY_TURN_MS = 20_000;
 /** How long one subscription's live stream stands still while a late node's history meets it. */
 export const LATE_ROUND_MS = 3_000;
+/** How long a broker that shuts down waits for its streams to end. */
+export const DRAIN_MS = 5_000;
 /** Credit of all history queries of a broker together. */
 export const HISTORY_POOL_BYTES_MAX = 256 * MiB;
 /** What a broker holds to find the last N events over all nodes. */

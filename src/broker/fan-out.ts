@@ -38,6 +38,8 @@ export class FanOut {
 
 /** One subscription's place in one partition. */
 export class LogPlace {
+  /** Everything before it was delivered or passed over: what a cursor may say. */
+  delivered: number;
   private reader: PartitionReader | undefined;
 
   constructor(
@@ -46,7 +48,9 @@ export class LogPlace {
     /** What is read next. */
     public offset: number,
     private readonly leave: () => void,
-  ) {}
+  ) {
+    this.delivered = offset;
+  }
 
   /** Frames between here and the log's end, about. */
   get lag(): number {

@@ -58,7 +58,7 @@ export class AgentProcess {
 
   #start(): void {
     const main = fileURLToPath(new URL('./main.js', import.meta.url));
-    const child = spawn(process.execPath, [...process.execArgv, main, 'agent'], {
+    const child = spawn(process.execPath, [main, 'agent'], {
       env: { ...process.env, ...this.#options.environment, BACKPLANE_CONFIG: '' },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       // A group of its own: Ctrl-C reaches `up` only, which then stops the agent in order, once.

@@ -21,6 +21,7 @@ import { comparePositions, type Position } from '../wire/position.js';
 import { anchorAtPosition } from './anchors.js';
 import { type EncodedEvent, encodeEvent, HistoryBuilder } from './history-builder.js';
 import { Replay } from './replay.js';
+import type { Loss, Timeline } from './timeline.js';
 
 export interface HistoryWindow {
   /** Wall nanoseconds, inclusive. */
@@ -169,30 +170,29 @@ export class HistoryQuery {
   }
 
   #sink(take: (event: BusEvent) => void, upTo: () => Position, replay: () => Replay) {
-    const { sinceNs, untilNs, after } = this.window;
     return {
       wants: (type: string) => this.predicate.mayMatchType(type),
       event: (event: BusEvent) => {
-        if (sinceNs !== undefined && event.wallNs < sinceNs) return;
-        if (untilNs !== undefined && event.wallNs >= untilNs) return;
-        if (after && comparePositions(event.position, after) <= 0) return;
-        if (comparePositions(event.position, upTo()) > 0) return;
-        if (this.predicate.matches(event)) take(event);
+        if (this.#inside(event.position, replay().timeline, upTo()) && this.predicate.matches(event)) take(event);
       },
-      loss: (lost: number, unknown: boolean, beforeNs: bigint) => {
-        if (!this.#inside(replay().timeline.wallNs(beforeNs))) return;
-        this.#tally.lost += lost;
-        this.#tally.lostUnknown ||= unknown;
+      loss: (loss: Loss, position: Position) => {
+        if (!this.#inside(position, replay().timeline, upTo())) return;
+        this.#tally.lost += loss.count;
+        this.#tally.lostUnknown ||= loss.unknown;
       },
       late: (position: Position) => {
-        if (this.#inside(replay().timeline.wallNs(position.timeNs))) this.#tally.late += 1;
+        if (this.#inside(position, replay().timeline, upTo())) this.#tally.late += 1;
       },
     };
   }
 
-  #inside(wallNs: bigint): boolean {
-    const { sinceNs, untilNs } = this.window;
-    return (sinceNs === undefined || wallNs >= sinceNs) && (untilNs === undefined || wallNs < untilNs);
+  #inside(position: Position, timeline: Timeline, upTo: Position): boolean {
+    const { sinceNs, untilNs, after } = this.window;
+    const wallNs = timeline.wallNs(position.timeNs);
+    if (sinceNs !== undefined && wallNs < sinceNs) return false;
+    if (untilNs !== undefined && wallNs >= untilNs) return false;
+    if (after && comparePositions(position, after) <= 0) return false;
+    return comparePositions(position, upTo) <= 0;
   }
 
   /** False when everything up to `upTo`, or to the window's end, has been read. */

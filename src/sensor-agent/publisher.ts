@@ -13,7 +13,7 @@ import { FrameBuilder } from './frame-builder.js';
 import type { Interest } from './interest.js';
 import type { Recorder } from './recorder.js';
 import { Replay } from './replay.js';
-import type { Timeline, TimelineSink } from './timeline.js';
+import type { Loss, Timeline, TimelineSink } from './timeline.js';
 
 /** Where frames go. */
 export interface FrameLink {
@@ -29,6 +29,8 @@ export interface Covered {
   /** Go on from here: interest was in force without a break. */
   readonly resume: boolean;
 }
+
+const UNKNOWN_LOSS: Loss = { count: 0, unknown: true };
 
 type State = { kind: 'idle' } | { kind: 'live' } | { kind: 'behind'; replay: Replay };
 
@@ -98,8 +100,8 @@ export class Publisher implements TimelineSink {
     if (this.#state.kind === 'live') this.#publish(event, this.recorder().timeline);
   }
 
-  loss(lost: number, unknown: boolean): void {
-    if (this.#state.kind === 'live') this.#lose(lost, unknown);
+  loss(loss: Loss, position: Position): void {
+    if (this.#state.kind === 'live') this.#lose(loss, position);
   }
 
   late(): void {
@@ -133,8 +135,10 @@ export class Publisher implements TimelineSink {
     if (builder.full) this.#flush(builder, timeline, event.position);
   }
 
-  #lose(lost: number, unknown: boolean): void {
-    for (const builder of this.#builders.values()) builder.lose(lost, unknown);
+  #lose({ count, unknown }: Loss, position: Position): void {
+    for (const builder of this.#builders.values()) {
+      if (comparePositions(position, builder.coveredTo) > 0) builder.lose(count, unknown);
+    }
   }
 
   /** `to`: what the frame accounts for; the timeline's frontier where not given. */
@@ -159,18 +163,18 @@ export class Publisher implements TimelineSink {
     const replay = new Replay(log, anchor?.ordinal, {
       wants: (type) => this.#interest!.wants(type),
       event: (event) => this.#publish(event, replay.timeline),
-      loss: (lost, unknown, beforeNs) => beforeNs > from.timeNs && this.#lose(lost, unknown),
+      loss: (loss, position) => this.#lose(loss, position),
       late: () => undefined,
     });
     // The recorder no longer reaches back to where publishing stopped: how much that was, nobody knows.
-    if (!anchor || comparePositions(anchor.position, from) > 0) this.#lose(0, true);
+    if (!anchor || comparePositions(anchor.position, from) > 0) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     this.#state = { kind: 'behind', replay };
   }
 
   #catchUp(replay: Replay): void {
     if (!this.#link!.writable) return;
     if (replay.step(REPLAY_STEP_BYTES)) return;
-    if (replay.damagedBytes > 0 || replay.evicted) this.#lose(0, true);
+    if (replay.damagedBytes > 0 || replay.evicted) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     this.#stopReplay();
     this.#state = { kind: 'live' };
   }

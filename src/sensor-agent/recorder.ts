@@ -233,7 +233,7 @@ function quiet(sink: TimelineSink): TimelineSink & { open(): void } {
   return {
     wants: (type) => !reading && sink.wants(type),
     event: (event) => sink.event(event),
-    loss: (...loss) => reading || sink.loss(...loss),
+    loss: (loss, position) => reading || sink.loss(loss, position),
     late: (position) => reading || sink.late(position),
     open: () => {
       reading = false;

@@ -20,10 +20,16 @@ export interface TimelineSink {
   /** Which types are worth building; context is followed for all. */
   wants(type: string): boolean;
   event(event: BusEvent): void;
-  /** The kernel lost events of a lane before `beforeNs`. */
-  loss(lost: number, unknown: boolean, beforeNs: bigint): void;
+  /** The kernel lost events of a lane about here: counted where they were missed. */
+  loss(loss: Loss, position: Position): void;
   /** An event came below the horizon: it is recorded, but cannot be told in order any more. */
   late(position: Position): void;
+}
+
+export interface Loss {
+  readonly count: number;
+  /** More than count, and the kernel does not say how many. */
+  readonly unknown: boolean;
 }
 
 interface Pending extends TraceEvent {
@@ -33,10 +39,12 @@ interface Pending extends TraceEvent {
   /** The record that held it. */
   readonly ordinal: number;
   readonly notice?: RecordedNotice;
+  readonly loss?: Loss;
 }
 
 const EXEC = 'sched_process_exec';
 const TIE_MAX = 0xffffffff;
+const NO_TRACE: TraceEvent = { name: '', pid: 0, flags: 0, values: {} };
 const NO_ORIGIN: Origin = { epoch: 0, bootId: '', source: '', formats: {}, selfPids: [], continued: false };
 
 export class Timeline {
@@ -110,9 +118,7 @@ export class Timeline {
 
   /** The wanted entries of a page; `entries` came from scanPage with `wanted`. */
   page(page: SourcePage, entries: PageEntries, ordinal: number): void {
-    if ((page.lost > 0 || page.lostUnknown) && !this.#readsAgain(ordinal)) {
-      this.sink.loss(page.lost, page.lostUnknown, entries.baseTimeNs);
-    }
+    if (page.lost > 0 || page.lostUnknown) this.#addLoss(page, entries.baseTimeNs, ordinal);
     for (let at = 0; at < entries.count; at += 1) {
       const format = this.#formats.get(entries.ids[at]!);
       if (!format) continue;
@@ -131,9 +137,15 @@ export class Timeline {
     }
   }
 
+  /** Has a place of its own, behind everything that is older than the page, so that it is counted once. */
+  #addLoss(page: SourcePage, baseTimeNs: bigint, ordinal: number): void {
+    const loss = { count: page.lost, unknown: page.lostUnknown };
+    this.#add({ ...NO_TRACE, timeNs: baseTimeNs - 1n, lane: AGENT_LANE, tie: TIE_MAX - 1, ordinal, loss });
+  }
+
   notice(notice: RecordedNotice, ordinal: number): void {
     const { timeNs, tie } = notice;
-    this.#add({ name: '', timeNs, lane: AGENT_LANE, tie, ordinal, pid: 0, flags: 0, values: {}, notice });
+    this.#add({ ...NO_TRACE, timeNs, lane: AGENT_LANE, tie, ordinal, notice });
   }
 
   exec(record: RecordedExec, ordinal: number): void {
@@ -240,6 +252,7 @@ export class Timeline {
     if (this.#readsAgain(event.ordinal)) {
       if (comparePositions(place, this.#restored!.position) <= 0) return;
     } else if (event.timeNs <= this.#horizonNs) {
+      if (event.loss) return this.sink.loss(event.loss, this.#frontier);
       this.sink.late(place);
       if (!event.notice) this.#follow(event, place, () => false);
       return;
@@ -284,11 +297,12 @@ export class Timeline {
   #tell(event: Pending, exec: RecordedExec | undefined): void {
     const position = { epoch: this.#origin.epoch, timeNs: event.timeNs, lane: event.lane, tie: event.tie };
     this.#pending -= 1;
+    this.#toldNs = event.timeNs;
+    if (event.loss) this.sink.loss(event.loss, position);
     const typed = event.notice
       ? this.#notice(event.notice, position)
       : this.#follow(event, position, this.sink.wants, exec);
     this.#frontier = position;
-    this.#toldNs = event.timeNs;
     if (typed) this.sink.event(typed);
   }
 

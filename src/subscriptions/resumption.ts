@@ -1,7 +1,8 @@
 /**
  * How a broken subscription is asked for again, so that nothing is missed and
  * nothing comes twice: from the last cursor, with the window's ends as they
- * were resolved first, and with what is left of the limit.
+ * were resolved first, and with what is left of the limit. Only a replay without
+ * an end of its own ends where it was last asked for, not where it was first.
  */
 import type { SubscribeRequest } from '../wire/messages.js';
 import type { SubscribeItem } from './subscribe-item.js';

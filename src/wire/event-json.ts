@@ -6,7 +6,7 @@
  */
 import type { EventMessage, TimestampFields } from './messages.js';
 
-export type Json = string | number | boolean | Json[] | { [name: string]: Json };
+export type Json = string | number | boolean | null | Json[] | { [name: string]: Json };
 
 /** `node` and `topic` are left out when empty. */
 export function eventToJson(event: EventMessage, node: string, topic: string): { [name: string]: Json } {
@@ -56,7 +56,8 @@ function isTimestamp(value: object): value is TimestampFields {
   return 'seconds' in value && 'nanos' in value;
 }
 
-function timestampToJson({ seconds, nanos }: TimestampFields): string | undefined {
+/** RFC 3339 with nine digits; undefined outside 1970 to 9999. */
+export function timestampToJson({ seconds, nanos }: TimestampFields): string | undefined {
   const at = Number(seconds);
   if (!(at >= 0 && at <= SECONDS_MAX && nanos >= 0 && nanos <= 999_999_999)) return undefined;
   const toSecond = new Date(at * 1000).toISOString().slice(0, 19);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { run } from './command.js';
 
 const REFUSALS: readonly (readonly [string, readonly string[], RegExp])[] = [
@@ -103,4 +104,15 @@ test('config prints what is in force', async () => {
   assert.match(out, /^source: procfs # flag --source$/m);
   assert.match(out, /^ {2}dir: \/d # environment BACKPLANE_DATA_DIR$/m);
   assert.equal(code, 0);
+});
+
+test('decode prints a capture as JSON lines, and refuses what is none in one line', async () => {
+  const capture = fileURLToPath(new URL('../../../test/fixtures/ftrace/lite-4k', import.meta.url));
+  const { code, out } = await run(['decode', capture]);
+  const first = JSON.parse(out.slice(0, out.indexOf('\n'))) as Record<string, unknown>;
+  assert.deepEqual(Object.keys(first), ['time', 'cpu', 'event', 'pid', 'fields']);
+  assert.equal(code, 0);
+  const missing = await run(['decode', '/nowhere']);
+  assert.match(missing.err, /^backplane: .*\/nowhere.*\n$/);
+  assert.equal(missing.code, 1);
 });

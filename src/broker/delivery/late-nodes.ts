@@ -45,7 +45,7 @@ export class LateNodes {
     if (met) {
       view.state = 'live';
       view.skip = comparePositions(to, reached) > 0 ? to : reached;
-    }
+    } else if (deadline.aborted) this.waiting.add(view);
     this.startNext();
     return met ? view : undefined;
   }

@@ -1,7 +1,8 @@
 /** What of one live frame is for one subscription. */
-import { positionAt } from '../../wire/frame-columns.js';
+
 import { eventWallNs } from '../../wire/event-time.js';
 import type { Frame, Match } from '../../wire/frame.js';
+import { positionAt } from '../../wire/frame-columns.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import { type Selection, selectEvents, sliceEvents } from '../../wire/splice.js';
 
@@ -48,10 +49,7 @@ function firstAfter(frame: Frame, floor: Position): number {
 /** Wall times do not decrease within a frame, and none exceeds its watermark. */
 function firstAtOrAfter(frame: Frame, untilNs: bigint): number {
   if (frame.watermarkNs !== 0n && frame.watermarkNs < untilNs) return frame.count;
-  return partitionPoint(
-    frame.count,
-    (index) => eventWallNs(sliceEvents(frame, index, index + 1).parts[0]!) < untilNs,
-  );
+  return partitionPoint(frame.count, (index) => eventWallNs(sliceEvents(frame, index, index + 1).parts[0]!) < untilNs);
 }
 
 /** The first index for which `before` is false. */

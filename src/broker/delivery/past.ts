@@ -1,9 +1,9 @@
 /** Delivers recorded history of some nodes to one subscription, and keeps its standing true meanwhile. */
 import type { BytePool } from '../../flow/byte-pool.js';
 import { comparePositions, type Position } from '../../wire/position.js';
-import type { HistoryKey } from './history-merge.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import type { CoverageSum } from './coverage.js';
+import type { HistoryKey } from './history-merge.js';
 import type { NodeView } from './node-view.js';
 import type { Outlet } from './outlet.js';
 import { type NodeQuery, type ReplayedRun, replay } from './replay.js';

@@ -59,7 +59,7 @@ export class Standing {
     for (const [topic, places] of this.places) {
       offsets.set(
         topic,
-        places.map((place) => (this.partial?.place === place ? this.partial.offset : place.offset)),
+        places.map((place) => (this.partial?.place === place ? this.partial.offset : place.delivered)),
       );
     }
     return offsets;

@@ -15,6 +15,8 @@ export interface LogStoreOptions {
   /** Of one partition log, so that the sum over all topics keeps the broker's bound. */
   readonly partitionBytesMax: number;
   readonly ageMsMax: number;
+  /** Failed fsyncs of the interval mode are told here: nobody waits for them. */
+  readonly onSyncFailure: (cause: unknown) => void;
 }
 
 const DIRECTORY_PATTERN = /^([a-z][a-z0-9._-]*)-(\d+)$/;
@@ -24,8 +26,6 @@ export class LogStore {
   readonly identity: string;
   private readonly logs = new Map<string, EmbeddedLog>();
   private readonly timers: NodeJS.Timeout[] = [];
-  /** Failed fsyncs of the interval mode are told here: nobody waits for them. */
-  onSyncFailure: (cause: unknown) => void = () => undefined;
 
   /** Opens every log that exists; what a killed broker wrote but did not sync is made durable first. */
   static async open(options: LogStoreOptions): Promise<LogStore> {
@@ -46,7 +46,7 @@ export class LogStore {
     });
     if (options.fsync === 'interval') {
       this.every(LOG_SYNC_INTERVAL_MS, () => {
-        for (const log of this.logs.values()) log.flush().catch((cause) => this.onSyncFailure(cause));
+        for (const log of this.logs.values()) log.flush().catch(options.onSyncFailure);
       });
     }
   }

@@ -23,7 +23,10 @@ export interface SavedState {
   readonly nodes: readonly SavedNode[];
 }
 
-const u64 = z.string().regex(/^\d{1,20}$/).transform(BigInt);
+const u64 = z
+  .string()
+  .regex(/^\d{1,20}$/)
+  .transform(BigInt);
 const whole = z.number().int().nonnegative();
 const hold = z.tuple([u64, whole, u64, whole, whole]);
 const schema = z.object({

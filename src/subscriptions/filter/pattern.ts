@@ -23,7 +23,7 @@ export function compilePattern(source: string): Pattern | { readonly problem: st
   try {
     compiled = RE2JS.compile(source);
   } catch (cause) {
-    return { problem: `not an RE2 pattern (${cause instanceof Error ? cause.message.split('\n')[0] : String(cause)})` };
+    return { problem: `not an RE2 pattern (${reasonOf(cause)})` };
   }
   const instructions = compiled.programSize();
   if (instructions > FILTER_PATTERN_INSTRUCTIONS_MAX) return { problem: tooLarge(instructions) };
@@ -34,6 +34,12 @@ export function compilePattern(source: string): Pattern | { readonly problem: st
 
 export function tooLarge(instructions: number): string {
   return `patterns may compile to at most ${FILTER_PATTERN_INSTRUCTIONS_MAX} instructions in all, got ${instructions}`;
+}
+
+/** The engine's reason without the part of the pattern that it repeats, which may be all of it. */
+function reasonOf(cause: unknown): string {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return message.replace(/^error parsing regexp: /, '').replace(/: `.*$/s, '');
 }
 
 /** Atoms after writing repetitions out. Grows beyond bounds only as far as numbers do. */

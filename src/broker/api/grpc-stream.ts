@@ -1,0 +1,32 @@
+/** A subscriber's gRPC stream as a sink: batches are spliced, never decoded. */
+import type { ServerWritableStream } from '@grpc/grpc-js';
+import { StreamWriter } from '../../flow/stream-writer.js';
+import { SUBSCRIBER_QUEUE_BYTES_MAX } from '../../limits.js';
+import { subscribeResponseCodec } from '../../wire/messages.js';
+import { encodeEventBatch } from '../../wire/splice.js';
+import type { Delivery, Sink } from '../delivery/outlet.js';
+
+export class GrpcSink implements Sink {
+  readonly closed: AbortSignal;
+  private readonly writer: StreamWriter<Buffer>;
+
+  constructor(call: ServerWritableStream<Buffer, Buffer>) {
+    this.writer = new StreamWriter(call, {
+      bytesMax: SUBSCRIBER_QUEUE_BYTES_MAX,
+      sizeOf: (bytes) => bytes.length,
+    });
+    this.closed = this.writer.closed;
+  }
+
+  write(delivery: Delivery): Promise<void> {
+    return this.writer.write(
+      delivery.kind === 'batch'
+        ? encodeEventBatch(delivery.header, delivery.parts)
+        : subscribeResponseCodec.encode(delivery.message),
+    );
+  }
+
+  end(): void {
+    this.writer.end();
+  }
+}

@@ -1,0 +1,78 @@
+/** The public gRPC service. */
+import type { handleUnaryCall, ServerWritableStream, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { REQUEST_BYTES_MAX } from '../../limits.js';
+import { checkSubscription } from '../../subscriptions/subscription-request.js';
+import {
+  explainRequestCodec,
+  explainResponseCodec,
+  getStatusResponseCodec,
+  listNodesResponseCodec,
+  listSubscriptionsResponseCodec,
+  listTopicsResponseCodec,
+  subscribeRequestCodec,
+} from '../../wire/messages.js';
+import { explain } from '../delivery/explanation.js';
+import type { Subscriptions } from '../delivery/subscriptions.js';
+import type { Listings } from '../listings.js';
+import type { NodeRegistry } from '../nodes/node-registry.js';
+import { GrpcSink } from './grpc-stream.js';
+
+type SubscribeCall = ServerWritableStream<Buffer, Buffer>;
+
+export class GrpcApi {
+  constructor(
+    private readonly subscriptions: Subscriptions,
+    private readonly registry: NodeRegistry,
+    private readonly listings: Listings,
+  ) {}
+
+  handlers(): UntypedServiceImplementation {
+    const { listings } = this;
+    return {
+      Subscribe: (call: SubscribeCall) => void this.subscribe(call),
+      Explain: unary((bytes) => this.explain(bytes)),
+      ListNodes: unary(() => listNodesResponseCodec.encode(listings.nodes())),
+      ListTopics: unary(() => listTopicsResponseCodec.encode(listings.topics())),
+      ListSubscriptions: unary(() => listSubscriptionsResponseCodec.encode(listings.subscriptionList())),
+      GetStatus: unary(() => getStatusResponseCodec.encode(listings.status())),
+    };
+  }
+
+  private async subscribe(call: SubscribeCall): Promise<void> {
+    // Cancelled calls emit errors that nobody else wants to hear.
+    call.on('error', () => undefined);
+    const sink = new GrpcSink(call);
+    try {
+      const request = subscribeRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
+      await this.subscriptions.deliver(checkSubscription(request, nowNs()), sink);
+      sink.end();
+    } catch (cause) {
+      const error = asBackplaneError(cause);
+      if (!sink.closed.aborted) call.emit('error', { code: error.grpcStatus, details: error.message });
+    }
+  }
+
+  private explain(bytes: Buffer): Buffer {
+    const { subscription } = explainRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
+    if (!subscription) throw new BackplaneError('invalid_argument', 'subscription is missing');
+    const checked = checkSubscription(subscription, nowNs());
+    const nodes = this.registry.connected(checked.nodes.matches);
+    return explainResponseCodec.encode({ plan: explain(checked), nodes });
+  }
+}
+
+function unary(answer: (request: Buffer) => Buffer): handleUnaryCall<Buffer, Buffer> {
+  return (call, respond) => {
+    try {
+      respond(null, answer(call.request));
+    } catch (cause) {
+      const error = asBackplaneError(cause);
+      respond({ code: error.grpcStatus, details: error.message });
+    }
+  };
+}
+
+function nowNs(): bigint {
+  return BigInt(Date.now()) * 1_000_000n;
+}

@@ -1,0 +1,41 @@
+/**
+ * Query strings of the HTTP API as requests. Everything is text here; what it
+ * means is checked where gRPC's requests are.
+ */
+import { BackplaneError } from '../../errors.js';
+import type { SubscriptionRequest } from '../../subscriptions/subscription-request.js';
+
+/** Parameter to field, and whether it may come more than once. */
+const PARAMETERS: Readonly<Record<string, { readonly field: keyof SubscriptionRequest; readonly repeats: boolean }>> = {
+  topic: { field: 'topics', repeats: true },
+  node: { field: 'nodes', repeats: true },
+  filter: { field: 'filter', repeats: false },
+  since: { field: 'since', repeats: false },
+  until: { field: 'until', repeats: false },
+  follow: { field: 'follow', repeats: false },
+  last: { field: 'last', repeats: false },
+  limit: { field: 'limit', repeats: false },
+  cursor: { field: 'cursor', repeats: false },
+  include_self: { field: 'includeSelf', repeats: false },
+  client: { field: 'client', repeats: false },
+};
+
+/** Throws invalid_argument for a parameter that is unknown, or given twice where one is meant. */
+export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest {
+  const request: Record<string, string | string[]> = {};
+  for (const name of new Set(query.keys())) {
+    const parameter = Object.hasOwn(PARAMETERS, name) ? PARAMETERS[name] : undefined;
+    if (parameter === undefined) {
+      const known = Object.keys(PARAMETERS).join(', ');
+      const shown = JSON.stringify(name.slice(0, 40));
+      throw new BackplaneError('invalid_argument', `unknown parameter ${shown} (known: ${known})`);
+    }
+    const values = query.getAll(name);
+    if (parameter.repeats) request[parameter.field] = values;
+    else if (values.length === 1) request[parameter.field] = values[0]!;
+    else throw new BackplaneError('invalid_argument', `${name} must be given once, got ${values.length}`);
+  }
+  // "?follow" without a value is meant as yes.
+  if (request.follow === '' && query.has('follow')) request.follow = 'true';
+  return request;
+}

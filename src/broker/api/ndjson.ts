@@ -1,0 +1,54 @@
+/** A subscriber over HTTP as a sink: one JSON object a line, {"result": ...} or, at the end, {"error": ...}. */
+import type { ServerResponse } from 'node:http';
+import type { BackplaneError } from '../../errors.js';
+import { StreamWriter } from '../../flow/stream-writer.js';
+import { MESSAGE_BYTES_MAX, SUBSCRIBER_QUEUE_BYTES_MAX } from '../../limits.js';
+import { responseToJson } from '../../wire/message-json.js';
+import { subscribeResponseCodec } from '../../wire/messages.js';
+import { encodeEventBatch } from '../../wire/splice.js';
+import type { Delivery, Sink } from '../delivery/outlet.js';
+
+export class NdjsonSink implements Sink {
+  readonly closed: AbortSignal;
+  private readonly writer: StreamWriter<string>;
+
+  constructor(private readonly response: ServerResponse) {
+    this.writer = new StreamWriter(response, {
+      bytesMax: SUBSCRIBER_QUEUE_BYTES_MAX,
+      sizeOf: (text) => Buffer.byteLength(text),
+    });
+    this.closed = this.writer.closed;
+  }
+
+  /** Headers go with the first line: until then an error is a status. */
+  get started(): boolean {
+    return this.response.headersSent;
+  }
+
+  write(delivery: Delivery): Promise<void> {
+    const bytes =
+      delivery.kind === 'batch'
+        ? encodeEventBatch(delivery.header, delivery.parts)
+        : subscribeResponseCodec.encode(delivery.message);
+    // Both kinds take the way of a client that decodes, so that JSON says what gRPC says.
+    const response = subscribeResponseCodec.decode(bytes, 2 * MESSAGE_BYTES_MAX);
+    const lines = responseToJson(response).map((result) => `${JSON.stringify({ result })}\n`);
+    if (!this.started) this.response.writeHead(200, { 'content-type': 'application/x-ndjson; charset=utf-8' });
+    return this.writer.write(lines.join(''));
+  }
+
+  fail(error: BackplaneError): void {
+    if (this.closed.aborted) return;
+    void this.writer.write(`${JSON.stringify({ error: errorToJson(error) })}\n`).catch(() => undefined);
+    this.writer.end();
+  }
+
+  end(): void {
+    if (!this.started) this.response.writeHead(200, { 'content-type': 'application/x-ndjson; charset=utf-8' });
+    this.writer.end();
+  }
+}
+
+export function errorToJson(error: BackplaneError): { code: string; message: string } {
+  return { code: error.code, message: error.message };
+}

@@ -1,0 +1,50 @@
+/** What a broker shows at /metrics. */
+import type { Registry } from 'prom-client';
+import { createMetrics } from '../metrics.js';
+import type { DeliveryTotals } from './delivery/outlet.js';
+import type { Subscriptions } from './delivery/subscriptions.js';
+import type { Ingest } from './ingest.js';
+import type { LogStore } from './log/log-store.js';
+import type { NodeRegistry } from './nodes/node-registry.js';
+
+export function brokerMetrics(
+  registry: NodeRegistry,
+  subscriptions: Subscriptions,
+  ingest: Ingest,
+  store: LogStore,
+  totals: DeliveryTotals,
+): Registry {
+  const { totals: ingested, byTopic } = ingest;
+  return createMetrics([
+    { name: 'nodes_connected', help: 'Agents connected.', type: 'gauge', read: () => registry.connectedCount },
+    { name: 'subscriptions', help: 'Subscriptions running.', type: 'gauge', read: () => subscriptions.size },
+    {
+      name: 'subscription_lag_frames_max',
+      help: 'Frames that the slowest subscription is behind the end of the log.',
+      type: 'gauge',
+      read: () => Math.max(0, ...[...subscriptions.all()].map(({ lag }) => lag)),
+    },
+    { name: 'log_bytes', help: 'Bytes in all partition logs.', type: 'gauge', read: () => store.bytes },
+    { name: 'ingested_frames_total', help: 'Frames taken in.', type: 'counter', read: () => ingested.frames },
+    { name: 'ingested_bytes_total', help: 'Bytes of frames taken in.', type: 'counter', read: () => ingested.bytes },
+    {
+      name: 'ingested_events_total',
+      help: 'Events taken in, by topic.',
+      type: 'counter',
+      label: 'topic',
+      read: () => [...byTopic].map(([topic, { events }]) => [topic, events] as const),
+    },
+    {
+      name: 'duplicate_frames_total',
+      help: 'Frames dropped because the log had them already.',
+      type: 'counter',
+      read: () => ingested.duplicates,
+    },
+    {
+      name: 'delivered_events_total',
+      help: 'Events delivered to all subscriptions.',
+      type: 'counter',
+      read: () => totals.events,
+    },
+  ]);
+}

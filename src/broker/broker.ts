@@ -1,0 +1,171 @@
+/**
+ * A broker in this process: the log, the nodes, the subscriptions, and the two
+ * servers in front of them.
+ */
+import { join } from 'node:path';
+import { Server } from '@grpc/grpc-js';
+import { ReflectionService } from '@grpc/reflection';
+import { HealthImplementation } from 'grpc-health-check';
+import type { Logger } from 'pino';
+import { BytePool } from '../flow/byte-pool.js';
+import { DRAIN_MS, HISTORY_POOL_BYTES_MAX, LOG_BYTES_PER_PARTITION_MIN, PARTITIONS } from '../limits.js';
+import { lockDirectory } from '../storage/dir-lock.js';
+import { compileNodeGlobs } from '../subscriptions/node-globs.js';
+import { TOPICS } from '../wire/event.js';
+import { rawService } from '../wire/rpc.js';
+import { packageDefinition } from '../wire/schema.js';
+import { serverOptions, setStreamWindow } from '../wire/server-options.js';
+import { GrpcApi } from './api/grpc.js';
+import { HttpApi } from './api/http.js';
+import { brokerMetrics } from './broker-metrics.js';
+import { Subscriptions } from './delivery/subscriptions.js';
+import { FanOut } from './fan-out.js';
+import { Ingest } from './ingest.js';
+import { bindGrpc, bindHttp, parseListenAddress } from './listen.js';
+import { type BrokerFacts, Listings } from './listings.js';
+import type { FsyncMode } from './log/embedded-log.js';
+import { LogStore } from './log/log-store.js';
+import { InterestBook } from './nodes/interest-book.js';
+import { NodeRegistry } from './nodes/node-registry.js';
+import { StateFile } from './nodes/state-file.js';
+import { UplinkService } from './uplink-service.js';
+
+export interface BrokerOptions {
+  /** The broker keeps to `broker/` below it. */
+  readonly dataDir: string;
+  /** host:port; port 0 takes a free one. */
+  readonly grpcListen: string;
+  readonly httpListen: string;
+  /** Allows addresses beyond loopback, without authentication. */
+  readonly insecure: boolean;
+  readonly log: { readonly bytesMax: number; readonly ageMsMax: number; readonly fsync: FsyncMode };
+  readonly version: string;
+  readonly logger: Logger;
+}
+
+export interface Broker {
+  /** host:port, as bound. */
+  readonly grpcAddress: string;
+  readonly httpAddress: string;
+  /** Not serving; streams end behind a cursor; the log is flushed; everything is closed. Idempotent. */
+  drain(): Promise<void>;
+  /** Ends at once, as a kill would, but gives ports and files back. For tests. */
+  abort(): Promise<void>;
+}
+
+const INTEREST_SWEEP_MS = 1_000;
+
+/** Throws BackplaneError with one line: an address in use, a directory that is taken or cannot be written. */
+export async function startBroker(options: BrokerOptions): Promise<Broker> {
+  const grpcListen = parseListenAddress('grpc.listen', options.grpcListen, options.insecure);
+  const httpListen = parseListenAddress('http.listen', options.httpListen, options.insecure);
+  const dir = join(options.dataDir, 'broker');
+  const lock = lockDirectory(dir);
+  let store: LogStore | undefined;
+  try {
+    store = await openStore(dir, options);
+    const parts = assemble(dir, store, options);
+    const grpcAddress = await bindGrpc(parts.grpc, grpcListen);
+    const httpAddress = await bindHttp(parts.http.server, httpListen).catch((cause) => {
+      parts.grpc.forceShutdown();
+      throw cause;
+    });
+    parts.facts.grpcListen = grpcAddress;
+    parts.facts.httpListen = httpAddress;
+    parts.health.setStatus('', 'SERVING');
+    parts.state.ready = true;
+    return running(parts, store, lock, { grpcAddress, httpAddress });
+  } catch (cause) {
+    await store?.close();
+    lock.release();
+    throw cause;
+  }
+}
+
+function openStore(dir: string, { log, logger }: BrokerOptions): Promise<LogStore> {
+  const logs = Object.keys(TOPICS).length * PARTITIONS;
+  return LogStore.open({
+    dir: join(dir, 'log'),
+    fsync: log.fsync,
+    partitionBytesMax: Math.max(LOG_BYTES_PER_PARTITION_MIN, Math.floor(log.bytesMax / logs)),
+    ageMsMax: log.ageMsMax,
+    onSyncFailure: (cause) => logger.error({ cause: String(cause) }, 'the log cannot be synced'),
+  });
+}
+
+type Parts = ReturnType<typeof assemble>;
+
+function assemble(dir: string, store: LogStore, options: BrokerOptions) {
+  const { logger, version } = options;
+  const stateFile = new StateFile(dir);
+  const saved = stateFile.load();
+  const book = new InterestBook(saved, (globs) => compileNodeGlobs(globs).matches, Date.now());
+  const registry = new NodeRegistry(book, store, stateFile, saved.nodes);
+  const fanOut = new FanOut();
+  const ingest = new Ingest(store, fanOut);
+  const totals = { events: 0 };
+  const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
+  const subscriptions = new Subscriptions({ store, fanOut, registry, book, historyPool, totals });
+  const facts: BrokerFacts = {
+    version,
+    startedMs: Date.now(),
+    dataDir: options.dataDir,
+    grpcListen: '',
+    httpListen: '',
+  };
+  const listings = new Listings(facts, registry, subscriptions, ingest, store, () => totals.events);
+  const uplink = new UplinkService(registry, ingest, (what, { code, message }) => {
+    logger.warn({ code }, `${what}: ${message}`);
+  });
+  const state = { ready: false };
+  const grpc = new Server(serverOptions());
+  setStreamWindow(grpc);
+  grpc.addService(rawService('Uplink'), uplink.handlers());
+  grpc.addService(rawService('Backplane'), new GrpcApi(subscriptions, registry, listings).handlers());
+  const health = new HealthImplementation({ '': 'NOT_SERVING' });
+  health.addToServer(grpc);
+  new ReflectionService(packageDefinition).addToServer(grpc);
+  const metrics = brokerMetrics(registry, subscriptions, ingest, store, totals);
+  const http = new HttpApi({ subscriptions, listings, metrics, ready: () => state.ready });
+  const sweep = setInterval(() => book.expire(Date.now()), INTEREST_SWEEP_MS);
+  sweep.unref();
+  return { registry, subscriptions, uplink, grpc, http, health, facts, state, sweep };
+}
+
+function running(
+  parts: Parts,
+  store: LogStore,
+  lock: { release(): void },
+  addresses: Pick<Broker, 'grpcAddress' | 'httpAddress'>,
+): Broker {
+  const { registry, subscriptions, uplink, grpc, http, health, state, sweep } = parts;
+  const close = async (): Promise<void> => {
+    clearInterval(sweep);
+    http.server.closeAllConnections();
+    grpc.forceShutdown();
+    await new Promise<void>((resolve) => http.server.close(() => resolve()));
+    await store.close();
+    lock.release();
+  };
+  let drained: Promise<void> | undefined;
+  const drain = async (): Promise<void> => {
+    state.ready = false;
+    health.setStatus('', 'NOT_SERVING');
+    const deadline = new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref());
+    await Promise.race([subscriptions.drain(), deadline]);
+    uplink.drain();
+    registry.save();
+    await Promise.race([shutDown(grpc), deadline]);
+    await close();
+  };
+  return {
+    ...addresses,
+    drain: () => (drained ??= drain()),
+    abort: () => (drained ??= close()),
+  };
+}
+
+/** Lets what was written reach the peers. */
+function shutDown(server: Server): Promise<void> {
+  return new Promise((resolve) => server.tryShutdown(() => resolve()));
+}

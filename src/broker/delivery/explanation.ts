@@ -1,0 +1,18 @@
+/** What a subscription will do, and where. */
+import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
+import type { Plan } from '../../wire/messages.js';
+
+export function explain({ predicate, topics, window, nodes }: CheckedSubscription): Plan {
+  const where = nodes.globs.length === 0 ? 'every node' : `nodes ${nodes.globs.join(', ')}`;
+  const stages = [
+    { place: 'agent', text: `on ${where}: events of ${topics.join(', ')} that match ${predicate.canonical}` },
+  ];
+  if (window.history) {
+    stages.push({ place: 'agent', text: 'the same over the recorder, for the window, decoded only for this' });
+    stages.push({ place: 'broker', text: "merges the nodes' history by wall time" });
+  }
+  if (window.follow) {
+    stages.push({ place: 'broker', text: "selects live events by the agents' match lists, without decoding them" });
+  }
+  return { filter: predicate.canonical, topics: [...topics], stages };
+}

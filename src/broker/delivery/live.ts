@@ -1,0 +1,120 @@
+/**
+ * The live part of one subscription: its places in the partition logs, what of
+ * each frame is for it, and the notices in between.
+ */
+
+import type { Signal } from '../../flow/signal.js';
+import { NOTICE_INTERVAL_MS, UNTIL_GRACE_MS } from '../../limits.js';
+import type { LogPlace } from '../fan-out.js';
+import type { LogEntry } from '../log/partition-log.js';
+import type { NodeRegistry } from '../nodes/node-registry.js';
+import { selectLive } from './live-frame.js';
+import type { NodeView } from './node-view.js';
+import { Notices } from './notices.js';
+import type { Outlet } from './outlet.js';
+import type { Standing } from './standing.js';
+
+export interface LiveOptions {
+  readonly predicateId: bigint;
+  /** Wall nanoseconds by the broker's clock, exclusive. */
+  readonly untilNs: bigint | undefined;
+  readonly signal: AbortSignal;
+  /** Between two rounds over the partitions: nodes that came, went, or have caught up. */
+  readonly betweenRounds: () => Promise<void>;
+}
+
+export class Live {
+  private readonly notices = new Notices();
+  private noticedMs = Date.now();
+
+  constructor(
+    private readonly registry: NodeRegistry,
+    private readonly outlet: Outlet,
+    private readonly standing: Standing,
+    private readonly wake: Signal,
+    private readonly options: LiveOptions,
+  ) {}
+
+  /** Returns when the limit or the end of the window is reached, or the signal fires. */
+  async run(): Promise<void> {
+    const { signal, betweenRounds } = this.options;
+    const places = [...this.standing.places.values()].flat();
+    while (!signal.aborted) {
+      await betweenRounds();
+      let idle = true;
+      for (const place of places) {
+        if (place.lag === 0) continue;
+        idle = (await this.advance(place)) && idle;
+        if (this.outlet.left <= 0) return this.notify();
+      }
+      if (Date.now() - this.noticedMs >= NOTICE_INTERVAL_MS) await this.notify();
+      if (this.ended()) return this.notify();
+      if (idle) await this.wake.wait(signal, NOTICE_INTERVAL_MS);
+    }
+  }
+
+  /** True when there was nothing. */
+  private async advance(place: LogPlace): Promise<boolean> {
+    const item = await place.next();
+    // From here to the write nothing else runs: no cursor can name this frame before it was written.
+    place.delivered = place.offset;
+    if (item === undefined) return true;
+    if (item.kind === 'frame') await this.frame(place, item);
+    else this.notices.partition(place.log.topic, item.kind === 'damage' ? 'damaged' : 'expired');
+    return false;
+  }
+
+  private async frame(place: LogPlace, { offset, node, frame }: LogEntry): Promise<void> {
+    const view = this.standing.views.get(node);
+    const { topic } = frame;
+    if (view === undefined || view.state === 'late') return;
+    const floor = view.floor(topic);
+    const { predicateId } = this.options;
+    const selection = selectLive(frame, predicateId, {
+      floor,
+      untilNs: this.untilFor(node),
+      countMax: this.outlet.left,
+    });
+    view.seen.set(topic, frame.coveredTo);
+    if (frame.watermarkNs > (view.watermarksNs.get(topic) ?? 0n)) view.watermarksNs.set(topic, frame.watermarkNs);
+    this.standing.review(view);
+    this.notices.frame(node, frame);
+    if (selection === undefined) return;
+    if (selection.count === this.outlet.left) {
+      // The limit may fall into the frame: then its rest is what a cursor resumes with.
+      this.standing.partial = { place, offset, index: selection.next };
+    }
+    const cursor = this.standing.cursor();
+    await this.outlet.batch({ node, topic, history: false, cursor }, selection);
+  }
+
+  private untilFor(node: string): bigint | undefined {
+    const { untilNs } = this.options;
+    return untilNs === undefined ? undefined : untilNs + (this.registry.record(node)?.clockOffsetNs ?? 0n);
+  }
+
+  private async notify(): Promise<void> {
+    this.noticedMs = Date.now();
+    for (const gap of this.notices.takeGaps()) await this.outlet.message(gap);
+    const views = [...this.standing.views.values()];
+    const cursor = this.standing.cursor();
+    for (const watermark of this.notices.takeWatermarks(views, this.standing.topics, cursor)) {
+      await this.outlet.message(watermark);
+    }
+  }
+
+  /** Every connected node has got to the window's end, or has had its time to. */
+  private ended(): boolean {
+    const { untilNs } = this.options;
+    if (untilNs === undefined) return false;
+    const nowNs = BigInt(Date.now()) * 1_000_000n;
+    if (nowNs < untilNs) return false;
+    if (nowNs > untilNs + BigInt(UNTIL_GRACE_MS) * 1_000_000n) return true;
+    return [...this.standing.views.values()].every((view) => this.past(view));
+  }
+
+  private past(view: NodeView): boolean {
+    if (this.registry.session(view.node) === undefined) return true;
+    return view.state === 'live' && view.watermarkNs(this.standing.topics) >= this.untilFor(view.node)!;
+  }
+}

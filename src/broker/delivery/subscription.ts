@@ -1,0 +1,307 @@
+/**
+ * One subscription from its request to its end: interest, the past, the seam,
+ * live events.
+ */
+import { randomUUID } from 'node:crypto';
+import type { BytePool } from '../../flow/byte-pool.js';
+import { Signal } from '../../flow/signal.js';
+import { INTEREST_DEADLINE_MS, PARTITIONS } from '../../limits.js';
+import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
+import { nsToTimestamp } from '../../wire/messages.js';
+import type { Position } from '../../wire/position.js';
+import type { FanOut, LogPlace } from '../fan-out.js';
+import type { LogStore } from '../log/log-store.js';
+import type { InterestBook } from '../nodes/interest-book.js';
+import type { NodeRegistry } from '../nodes/node-registry.js';
+import { CoverageSum } from './coverage.js';
+import { explain } from './explanation.js';
+import { compareKeys } from './history-merge.js';
+import { LateNodes } from './late-nodes.js';
+import { Live } from './live.js';
+import type { NodeView } from './node-view.js';
+import { nodeStatus } from './notices.js';
+import { type DeliveryTotals, Outlet, type Sink } from './outlet.js';
+import { keyAtTime, Past } from './past.js';
+import { type NodePlan, Planner } from './plan.js';
+import { Resumption, readCursor } from './resumption.js';
+import { Standing } from './standing.js';
+
+/** What subscriptions share. */
+export interface DeliveryContext {
+  readonly store: LogStore;
+  readonly fanOut: FanOut;
+  readonly registry: NodeRegistry;
+  readonly book: InterestBook;
+  readonly historyPool: BytePool;
+  readonly totals: DeliveryTotals;
+}
+
+export class Subscription {
+  readonly id = randomUUID();
+  readonly startedMs = Date.now();
+  phase: 'history' | 'live' = 'history';
+  readonly outlet: Outlet;
+  private standing: Standing | undefined;
+  private readonly wake = new Signal();
+  /** Nodes about which something has changed. */
+  private readonly changed = new Set<string>();
+  private readonly cleanUp: (() => void)[] = [];
+
+  constructor(
+    readonly checked: CheckedSubscription,
+    private readonly context: DeliveryContext,
+    sink: Sink,
+    private readonly signal: AbortSignal,
+  ) {
+    this.outlet = new Outlet(sink, checked.limit, context.totals);
+  }
+
+  /** Frames between here and the log's end. */
+  get lag(): number {
+    let lag = 0;
+    for (const places of this.standing?.places.values() ?? []) for (const place of places) lag += place.lag;
+    return lag;
+  }
+
+  /** From where to go on; empty before anything was delivered. */
+  get cursor(): string {
+    return this.standing?.cursor() ?? '';
+  }
+
+  /** Delivers until the end of the window, the limit, or the signal. Throws BackplaneError. */
+  async run(): Promise<void> {
+    try {
+      const resumption = await this.resume();
+      if (this.checked.window.follow) await this.follow(resumption);
+      else await this.replayOnly(resumption);
+    } finally {
+      for (const undo of this.cleanUp) undo();
+    }
+  }
+
+  private async resume(): Promise<Resumption | undefined> {
+    const { cursor, predicate, topics } = this.checked;
+    if (cursor === '') return undefined;
+    const { store } = this.context;
+    return Resumption.open(readCursor(cursor, predicate.id, topics, store.identity), topics, store);
+  }
+
+  private sinceNs(resumption: Resumption | undefined): bigint | undefined {
+    if (resumption) {
+      const { history, sinceNs } = resumption.state;
+      // A replay that was cut short has a past to go on with, whoever joins later.
+      return history ? (sinceNs ?? 0n) : sinceNs;
+    }
+    const { window } = this.checked;
+    return window.history ? (window.sinceNs ?? 0n) : undefined;
+  }
+
+  private joinSinceNs(resumption: Resumption | undefined): bigint | undefined {
+    if (resumption) return resumption.state.sinceNs;
+    // The last N were chosen once: who joins later joins live.
+    return this.checked.window.last > 0 ? undefined : this.sinceNs(undefined);
+  }
+
+  private async replayOnly(resumption: Resumption | undefined): Promise<void> {
+    const { registry, store } = this.context;
+    const { nodes, predicate, topics, window } = this.checked;
+    const planner = new Planner(this.checked, registry, store, resumption, this.sinceNs(resumption));
+    // Behind a live place the nodes stand at different times: merged order cannot say where, positions can.
+    const offsets = resumption !== undefined && resumption.state.history === undefined;
+    const places = offsets ? this.places(resumption) : new Map<string, LogPlace[]>();
+    const standing = new Standing(store.identity, predicate.id, topics, this.joinSinceNs(resumption), places);
+    this.standing = standing;
+    if (!offsets) standing.history = resumption?.state.history ?? keyAtTime(0n);
+    const connected = registry.connected(nodes.matches);
+    const plans = connected.map((node) => planner.past(node)).filter((plan) => plan !== undefined);
+    for (const { view } of plans) standing.add(view);
+    await this.accept(connected, []);
+    const coverage = new CoverageSum();
+    for (const { name, connection } of registry.all()) {
+      if (connection === undefined && nodes.matches(name)) coverage.absent(name);
+    }
+    await this.past(plans, coverage);
+    if (this.outlet.left <= 0) return;
+    const end = keyAtTime(window.untilNs ?? BigInt(this.startedMs) * 1_000_000n);
+    if (standing.history && compareKeys(standing.history, end) < 0) standing.history = end;
+    await this.outlet.message(coverage.message(standing.cursor()));
+  }
+
+  private async follow(resumption: Resumption | undefined): Promise<void> {
+    const { registry, store, book } = this.context;
+    const { nodes, predicate, topics } = this.checked;
+    this.cleanUp.push(registry.listen((node) => this.nodeChanged(node)));
+    const spec = { id: predicate.id, topics, filter: predicate.canonical, includeSelf: predicate.includeSelf };
+    this.cleanUp.push(book.claim(spec, nodes.globs, nodes.matches));
+    const missing = await this.acknowledgements();
+    // From here to the end of planning nothing else runs: places, positions and holds are of one moment.
+    const planner = new Planner(this.checked, registry, store, resumption, this.sinceNs(resumption));
+    const places = this.places(resumption);
+    const standing = new Standing(store.identity, predicate.id, topics, this.joinSinceNs(resumption), places);
+    this.standing = standing;
+    if (resumption?.state.history) standing.history = resumption.state.history;
+    else if (!resumption && this.checked.window.history) standing.history = keyAtTime(0n);
+    const plans: NodePlan[] = [];
+    for (const { name } of registry.all()) {
+      const plan = nodes.matches(name) ? planner.follow(name) : undefined;
+      if (plan) plans.push(plan);
+    }
+    for (const { view } of plans) {
+      const record = registry.record(view.node);
+      view.toldConnected = record?.connection !== undefined;
+      view.toldDegraded = '';
+      standing.add(view);
+    }
+    await this.accept(
+      plans.map(({ view }) => view.node).filter((node) => !missing.includes(node)),
+      missing,
+    );
+    await this.pastThenLive(planner, standing, plans);
+  }
+
+  private async pastThenLive(planner: Planner, standing: Standing, plans: readonly NodePlan[]): Promise<void> {
+    const coverage = new CoverageSum();
+    const asked = plans.filter((plan) => plan.query !== undefined);
+    const failed = await this.past(asked, coverage);
+    if (this.outlet.left <= 0) return;
+    for (const { view, skipAfter } of asked) {
+      if (!failed.has(view.node)) view.skip = skipAfter;
+      standing.review(view);
+    }
+    standing.history = undefined;
+    if (asked.length > 0 || this.checked.window.history) {
+      await this.outlet.message(coverage.message(standing.cursor()));
+    }
+    this.phase = 'live';
+    await this.live(planner, standing, failed);
+  }
+
+  private past(plans: readonly NodePlan[], coverage: CoverageSum): Promise<ReadonlySet<string>> {
+    const { registry, historyPool } = this.context;
+    const past = new Past(registry, historyPool, this.outlet, this.standing!);
+    const queries = plans.flatMap(({ query }) => query ?? []);
+    const leading = this.standing!.history !== undefined;
+    return past.deliver({ queries, last: this.checked.window.last, leading, signal: this.signal }, coverage);
+  }
+
+  private async live(planner: Planner, standing: Standing, failed: ReadonlySet<string>): Promise<void> {
+    const { registry } = this.context;
+    const late = new LateNodes(
+      (view) => this.meeting(planner, view),
+      (view, to, signal) => this.lateRound(planner, standing, view, to, signal),
+      () => this.wake.notify(),
+      this.signal,
+    );
+    for (const node of failed) this.nodeChanged(node);
+    for (const { name } of registry.all()) this.nodeChanged(name);
+    const { predicate, window } = this.checked;
+    const live = new Live(registry, this.outlet, standing, this.wake, {
+      predicateId: predicate.id,
+      untilNs: window.untilNs,
+      signal: this.signal,
+      betweenRounds: async () => {
+        for (const node of this.changed) await this.review(node, planner, standing, late);
+        const joined = await late.join();
+        if (joined) standing.review(joined);
+      },
+    });
+    await live.run();
+  }
+
+  /** A node came, went, or answered. */
+  private async review(node: string, planner: Planner, standing: Standing, late: LateNodes): Promise<void> {
+    this.changed.delete(node);
+    let view = standing.views.get(node);
+    if (view === undefined) {
+      const plan = planner.join(node, standing.joinSinceNs);
+      if (plan === undefined) return;
+      view = plan.view;
+      view.toldConnected = false;
+      if (plan.query) view.state = 'late';
+      standing.add(view);
+    }
+    const { registry } = this.context;
+    const status = nodeStatus(view, registry.record(node));
+    if (status) await this.outlet.message(status);
+    if (view.state === 'late' && registry.session(node) && this.meeting(planner, view)) late.add(view);
+  }
+
+  private async lateRound(
+    planner: Planner,
+    standing: Standing,
+    view: NodeView,
+    to: Position,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { registry, historyPool } = this.context;
+    const coverage = new CoverageSum();
+    const queries = [planner.query(view, to, standing.joinSinceNs)];
+    const past = new Past(registry, historyPool, this.outlet, standing);
+    const failed = await past.deliver({ queries, last: 0, leading: false, signal }, coverage);
+    if (failed.size > 0) return false;
+    // All up to here is delivered, matches or not: the next round begins there.
+    view.skip = to;
+    standing.review(view);
+    await this.outlet.message(coverage.message(standing.cursor()));
+    return true;
+  }
+
+  private meeting(planner: Planner, view: NodeView): Position | undefined {
+    const hold = this.context.registry.hold(view.node, this.checked.predicate.id);
+    return hold && planner.meeting(view.node, hold);
+  }
+
+  /** Waits until every connected node that matches has answered; returns those that have not by the deadline. */
+  private async acknowledgements(): Promise<string[]> {
+    const { registry } = this.context;
+    const { nodes, predicate } = this.checked;
+    const deadlineMs = Date.now() + INTEREST_DEADLINE_MS;
+    for (;;) {
+      const missing = registry
+        .connected(nodes.matches)
+        .filter((node) => registry.hold(node, predicate.id) === undefined);
+      const leftMs = deadlineMs - Date.now();
+      if (missing.length === 0 || leftMs <= 0 || this.signal.aborted) return missing;
+      // An answer with an error is an answer.
+      if (missing.every((node) => registry.record(node)?.errors.has(predicate.id))) return missing;
+      await this.wake.wait(this.signal, leftMs);
+    }
+  }
+
+  private places(resumption: Resumption | undefined): Map<string, LogPlace[]> {
+    const { store, fanOut } = this.context;
+    const places = new Map<string, LogPlace[]>();
+    for (const topic of this.checked.topics) {
+      const offsets = resumption?.state.offsets.get(topic);
+      const row: LogPlace[] = [];
+      for (let partition = 0; partition < PARTITIONS; partition++) {
+        const log = store.partition(topic, partition);
+        const place = fanOut.place(log, offsets?.[partition] ?? log.nextOffset, () => this.wake.notify());
+        this.cleanUp.push(() => place.close());
+        row.push(place);
+      }
+      places.set(topic, row);
+    }
+    return places;
+  }
+
+  private async accept(answered: string[], missing: string[]): Promise<void> {
+    const { window, nodes } = this.checked;
+    await this.outlet.message({
+      accepted: {
+        subscriptionId: this.id,
+        plan: explain(this.checked),
+        nodes: answered,
+        nodesMissing: missing.filter(nodes.matches),
+        since: window.sinceNs === undefined ? null : nsToTimestamp(window.sinceNs),
+        until: window.untilNs === undefined ? null : nsToTimestamp(window.untilNs),
+      },
+    });
+  }
+
+  private nodeChanged(node: string): void {
+    if (!this.checked.nodes.matches(node)) return;
+    this.changed.add(node);
+    this.wake.notify();
+  }
+}

@@ -1,0 +1,68 @@
+/** All running subscriptions: admitted under a bound, listed, and ended together when the broker drains. */
+import { BackplaneError } from '../../errors.js';
+import { SUBSCRIPTIONS_MAX } from '../../limits.js';
+import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
+import type { Sink } from './outlet.js';
+import { type DeliveryContext, Subscription } from './subscription.js';
+
+export class Subscriptions {
+  private readonly running = new Map<Subscription, Promise<void>>();
+  private readonly drained = new AbortController();
+
+  constructor(private readonly context: DeliveryContext) {}
+
+  get size(): number {
+    return this.running.size;
+  }
+
+  all(): Iterable<Subscription> {
+    return this.running.keys();
+  }
+
+  /**
+   * Delivers to the sink until the end. Throws BackplaneError: what the
+   * request's cursor is refused with, cancelled when the subscriber went,
+   * unavailable when the broker drains, resource_exhausted when there are too many.
+   */
+  async deliver(checked: CheckedSubscription, sink: Sink): Promise<void> {
+    if (this.drained.signal.aborted) throw draining();
+    if (this.running.size >= SUBSCRIPTIONS_MAX) {
+      throw new BackplaneError('resource_exhausted', `at most ${SUBSCRIPTIONS_MAX} subscriptions run at once`);
+    }
+    const signal = AbortSignal.any([sink.closed, this.drained.signal]);
+    const subscription = new Subscription(checked, this.context, sink, signal);
+    const done = this.run(subscription, sink, signal);
+    this.running.set(
+      subscription,
+      done.catch(() => undefined),
+    );
+    try {
+      await done;
+    } finally {
+      this.running.delete(subscription);
+    }
+  }
+
+  /** Ends every stream behind a cursor, and waits until they have. */
+  async drain(): Promise<void> {
+    this.drained.abort();
+    await Promise.all(this.running.values());
+  }
+
+  private async run(subscription: Subscription, sink: Sink, signal: AbortSignal): Promise<void> {
+    try {
+      await subscription.run();
+    } catch (cause) {
+      if (!this.drained.signal.aborted || sink.closed.aborted) throw cause;
+    }
+    if (!signal.aborted) return;
+    if (sink.closed.aborted) throw new BackplaneError('cancelled', 'the subscriber went');
+    const { cursor } = subscription;
+    if (cursor !== '') await sink.write({ kind: 'message', message: { watermark: { node: '', cursor } } });
+    throw draining();
+  }
+}
+
+function draining(): BackplaneError {
+  return new BackplaneError('unavailable', 'the broker is shutting down: resume with the last cursor');
+}

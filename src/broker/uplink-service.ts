@@ -1,0 +1,205 @@
+/** The agents' side of the broker: three streams per node (see uplink.proto). */
+import type { ServerDuplexStream, sendUnaryData, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { asBackplaneError, BackplaneError } from '../errors.js';
+import { HELLO_MS, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX } from '../limits.js';
+import { checkName } from '../subscriptions/names.js';
+import { controlRequestCodec, emptyCodec, type Hello__Output, positionToMessage } from '../wire/messages.js';
+import type { Position } from '../wire/position.js';
+import { decodeLiveMessage, SESSION_KEY } from '../wire/rpc.js';
+import type { Ingest } from './ingest.js';
+import type { Admission, NodeRegistry } from './nodes/node-registry.js';
+import { NodeSession, type UplinkCall } from './nodes/node-session.js';
+
+type ControlCall = ServerDuplexStream<Buffer, Buffer>;
+
+/** Where few nodes talk, latency is what counts; where many do, frames. */
+const LINGER_MS_MIN = 1;
+const LINGER_MS_MAX = 50;
+const NODES_PER_LINGER_MS = 20;
+
+export class UplinkService {
+  private readonly sessions = new Map<string, NodeSession>();
+  private draining = false;
+
+  constructor(
+    private readonly registry: NodeRegistry,
+    private readonly ingest: Ingest,
+    private readonly onRefusal: (what: string, error: BackplaneError) => void,
+  ) {}
+
+  handlers(): UntypedServiceImplementation {
+    return {
+      Control: (call: ControlCall) => this.control(call),
+      Live: (call: UplinkCall, respond: sendUnaryData<Buffer>) => this.live(call, respond),
+      History: (call: UplinkCall, respond: sendUnaryData<Buffer>) => this.history(call, respond),
+    };
+  }
+
+  /** No new session; those that are end. */
+  drain(): void {
+    this.draining = true;
+    this.registry.closeSessions('the broker is shutting down');
+  }
+
+  private control(call: ControlCall): void {
+    let session: NodeSession | undefined;
+    const refuse = (cause: unknown) => {
+      const error = asBackplaneError(cause);
+      this.onRefusal(session ? `node ${session.record.name}` : 'an agent', error);
+      if (session) session.close(error.message, error);
+      else call.emit('error', { code: error.grpcStatus, details: error.message });
+    };
+    const helloTimer = setTimeout(() => {
+      refuse(new BackplaneError('failed_precondition', `control: hello must come within ${HELLO_MS} ms`));
+    }, HELLO_MS);
+    call.on('data', (bytes: Buffer) => {
+      try {
+        if (session) session.receive(bytes);
+        else {
+          clearTimeout(helloTimer);
+          session = this.begin(call, bytes);
+        }
+      } catch (cause) {
+        call.removeAllListeners('data');
+        call.resume();
+        refuse(cause);
+      }
+    });
+    const over = () => {
+      clearTimeout(helloTimer);
+      if (session) {
+        this.sessions.delete(session.id);
+        session.close('the control stream ended');
+      }
+    };
+    for (const event of ['end', 'cancelled', 'close']) call.on(event, over);
+    // An error that was sent is also emitted: it has been told.
+    call.on('error', over);
+  }
+
+  private begin(call: ControlCall, bytes: Buffer): NodeSession {
+    if (this.draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
+    const { hello } = controlRequestCodec.decode(bytes, MESSAGE_BYTES_MAX);
+    if (!hello) throw new BackplaneError('failed_precondition', 'control: the first message must be hello');
+    checkHello(hello);
+    const admission = this.registry.admit(hello);
+    const session = new NodeSession(admission, call, this.registry);
+    this.sessions.set(session.id, session);
+    session.send({ welcome: this.welcome(admission) });
+    this.registry.attach(session);
+    return session;
+  }
+
+  private welcome({ session, covered, epochMin }: Admission) {
+    const lingerMs = Math.round(this.registry.connectedCount / NODES_PER_LINGER_MS);
+    return {
+      session,
+      covered: covered.map(({ topic, to, resume }) => ({ topic, to: positionToMessage(to), resume })),
+      lingerMs: Math.min(LINGER_MS_MAX, Math.max(LINGER_MS_MIN, lingerMs)),
+      epochMin,
+    };
+  }
+
+  private live(call: UplinkCall, respond: sendUnaryData<Buffer>): void {
+    const session = this.attach('live', call, respond);
+    if (session === undefined) return;
+    const acknowledgements = new Acknowledgements(session);
+    let pendingBytes = 0;
+    call.on('data', (bytes: Buffer) => {
+      if (!session.open) return;
+      try {
+        const frameBytes = decodeLiveMessage(bytes);
+        const { topic, coveredTo, durable } = this.ingest.accept(session.record.name, session.epochMin, frameBytes);
+        session.record.uplinkBytes += bytes.length;
+        pendingBytes += bytes.length;
+        // An agent keeps to this by itself; one that does not is not read on.
+        if (pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
+        durable.then(
+          () => {
+            pendingBytes -= bytes.length;
+            if (pendingBytes <= UNACKNOWLEDGED_BYTES_MAX) call.resume();
+            acknowledgements.add(topic, coveredTo);
+          },
+          (cause) => this.end(session, cause),
+        );
+      } catch (cause) {
+        this.end(session, cause);
+      }
+    });
+  }
+
+  private history(call: UplinkCall, respond: sendUnaryData<Buffer>): void {
+    const session = this.attach('history', call, respond);
+    call.on('data', (bytes: Buffer) => {
+      if (!session?.open) return;
+      try {
+        session.record.uplinkBytes += bytes.length;
+        session.history.receive(bytes);
+      } catch (cause) {
+        this.end(session, cause);
+      }
+    });
+  }
+
+  private attach(kind: 'live' | 'history', call: UplinkCall, respond: sendUnaryData<Buffer>): NodeSession | undefined {
+    let responded = false;
+    const once = (error: { code: number; details: string } | null) => {
+      if (responded) return;
+      responded = true;
+      respond(error, emptyCodec.encode({}));
+    };
+    try {
+      const id = call.metadata.get(SESSION_KEY)[0];
+      const session = typeof id === 'string' ? this.sessions.get(id) : undefined;
+      if (session === undefined) {
+        throw new BackplaneError('failed_precondition', `${kind}: metadata ${SESSION_KEY} names no open session`);
+      }
+      session.attach(kind, { call, respond: once });
+      return session;
+    } catch (cause) {
+      const error = asBackplaneError(cause);
+      once({ code: error.grpcStatus, details: error.message });
+      call.resume();
+      return undefined;
+    }
+  }
+
+  private end(session: NodeSession, cause: unknown): void {
+    if (!session.open) return;
+    const error = asBackplaneError(cause);
+    this.onRefusal(`node ${session.record.name}`, error);
+    session.close(error.message, error);
+  }
+}
+
+/** Frames that became durable together are acknowledged together: the last of each topic stands for all. */
+class Acknowledgements {
+  private readonly pending = new Map<string, Position>();
+
+  constructor(private readonly session: NodeSession) {}
+
+  add(topic: string, coveredTo: Position): void {
+    if (this.pending.size === 0) setImmediate(() => this.flush());
+    this.pending.set(topic, coveredTo);
+  }
+
+  private flush(): void {
+    for (const [topic, coveredTo] of this.pending) this.session.acknowledge(topic, coveredTo);
+    this.pending.clear();
+  }
+}
+
+function checkHello(hello: Hello__Output): void {
+  checkName('hello.node', hello.node);
+  const { recorderId, bootId, version, kernelRelease, source, degraded, epoch } = hello;
+  for (const [field, text] of Object.entries({ recorderId, bootId, version, kernelRelease, source })) {
+    if (text.length > NAME_BYTES_MAX) {
+      throw new BackplaneError('invalid_argument', `hello.${field} must be at most ${NAME_BYTES_MAX} bytes`);
+    }
+  }
+  if (recorderId === '') throw new BackplaneError('invalid_argument', 'hello.recorder_id must not be empty');
+  if (degraded.length > 1024) throw new BackplaneError('invalid_argument', 'hello.degraded must be at most 1024 bytes');
+  if (!Number.isSafeInteger(Number(epoch))) {
+    throw new BackplaneError('invalid_argument', `hello.epoch must be below 2^53, got ${epoch}`);
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * Messages other than events as protojson, defaults written out so that a
+ * script finds every field: times as RFC 3339, unset messages left out.
+ */
+import { eventToJson, type Json, timestampToJson } from './event-json.js';
+import type { SubscribeResponse__Output } from './messages.js';
+
+export function messageToJson(message: object): { [name: string]: Json } {
+  const json: { [name: string]: Json } = {};
+  for (const [name, value] of Object.entries(message)) {
+    const text = valueToJson(value);
+    if (text !== undefined) json[name] = text;
+  }
+  return json;
+}
+
+/** A line for each thing a response says: one per event, else one. */
+export function responseToJson(response: SubscribeResponse__Output): { [name: string]: Json }[] {
+  const { events: batch, item } = response;
+  if (!batch) return [messageToJson({ [item ?? 'unknown']: item === undefined ? {} : response[item] })];
+  const { node, topic, history, cursor, events } = batch;
+  return events.map((event, index) => {
+    const line: { [name: string]: Json } = { event: eventToJson(event, node, topic), history };
+    // The cursor resumes behind the whole batch: only its last event may carry it.
+    if (index === events.length - 1 && cursor !== '') line.cursor = cursor;
+    return line;
+  });
+}
+
+function valueToJson(value: unknown): Json | undefined {
+  if (Array.isArray(value)) return value.map((item) => valueToJson(item) ?? null);
+  if (typeof value === 'object' && value !== null) {
+    if ('seconds' in value && 'nanos' in value) {
+      return timestampToJson({ seconds: String(value.seconds), nanos: Number(value.nanos) });
+    }
+    return messageToJson(value);
+  }
+  if (typeof value === 'string' || typeof value === 'boolean' || typeof value === 'number') return value;
+  return undefined;
+}

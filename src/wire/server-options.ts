@@ -1,0 +1,53 @@
+/**
+ * The gRPC server's options, and the one that it has no option for: its HTTP/2
+ * receive windows. The library ignores `grpc-node.flow_control_window` on
+ * servers, and 64 KB a round trip is what an uplink would be left with.
+ */
+import type { Http2Server, ServerHttp2Session } from 'node:http2';
+import type { Server, ServerOptions } from '@grpc/grpc-js';
+import { BackplaneError } from '../errors.js';
+import {
+  KEEPALIVE_MS,
+  KEEPALIVE_TIMEOUT_MS,
+  MESSAGE_BYTES_MAX,
+  SESSION_WINDOW_BYTES,
+  STREAMS_PER_CONNECTION_MAX,
+  UPLINK_WINDOW_BYTES,
+} from '../limits.js';
+
+export function serverOptions(): ServerOptions {
+  return {
+    'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+    'grpc.max_send_message_length': MESSAGE_BYTES_MAX + 64 * 1024,
+    'grpc.max_concurrent_streams': STREAMS_PER_CONNECTION_MAX,
+    'grpc.keepalive_time_ms': KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    'grpc.enable_channelz': 0,
+  };
+}
+
+/** What the library keeps to itself; checked before it is used, so that an upgrade cannot undo it in silence. */
+interface Internals {
+  commonServerOptions?: { settings?: { maxConcurrentStreams?: number; initialWindowSize?: number } };
+  http2Servers?: Map<Http2Server, unknown>;
+}
+
+/** Call between construction and bind. */
+export function setStreamWindow(server: Server): void {
+  const { commonServerOptions } = server as unknown as Internals;
+  if (commonServerOptions?.settings === undefined) throw changed();
+  commonServerOptions.settings.initialWindowSize = UPLINK_WINDOW_BYTES;
+}
+
+/** Call after bind: every new connection gets the larger window. */
+export function setSessionWindow(server: Server): void {
+  const { http2Servers } = server as unknown as Internals;
+  if (http2Servers === undefined || http2Servers.size === 0) throw changed();
+  for (const http2Server of http2Servers.keys()) {
+    http2Server.on('session', (session: ServerHttp2Session) => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
+  }
+}
+
+function changed(): BackplaneError {
+  return new BackplaneError('internal', 'the gRPC library has changed inside: its receive windows cannot be set');
+}

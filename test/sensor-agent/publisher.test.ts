@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { Interest } from '../../src/sensor-agent/interest.js';
+import { type FrameLink, Publisher } from '../../src/sensor-agent/publisher.js';
+import { compilePredicate } from '../../src/subscriptions/predicate.js';
+import { decodeFrame, encodeFrame, type Frame } from '../../src/wire/frame.js';
+import { comparePositions, type Position, positionText } from '../../src/wire/position.js';
+import { RecordingDriver, recordedStep, replayed } from './recording-driver.js';
+
+const FILTER = 'event.type != "process.rename"';
+const predicate = compilePredicate({ topics: ['process'], filter: FILTER, includeSelf: true });
+const interest = new Interest(1n, [{ id: predicate.id, topics: ['process'], filter: predicate.canonical, includeSelf: true }], 'n');
+
+/** The log of a broker: frames by topic, refused unless each begins where the one before ended. */
+class Log implements FrameLink {
+  writable = true;
+  connected = true;
+  events: string[] = [];
+  lost = 0;
+  coveredTo: Position | undefined;
+
+  send(sent: Frame): void {
+    // What is under way when a connection breaks never arrives.
+    if (!this.connected) return;
+    const frame = decodeFrame(encodeFrame(sent));
+    if (this.coveredTo) assert.equal(positionText(frame.coveredFrom), positionText(this.coveredTo), 'frames leave no hole');
+    this.coveredTo = frame.coveredTo;
+    this.lost += frame.lost;
+    assert.equal(frame.lostUnknown, false);
+    for (const [at, timeNs] of frame.timesNs.entries()) {
+      const position = { epoch: frame.coveredTo.epoch, timeNs, lane: frame.lanes[at]!, tie: frame.ties[at]! };
+      assert.ok(comparePositions(position, frame.coveredFrom) > 0 && comparePositions(position, frame.coveredTo) <= 0);
+      this.events.push(positionText(position));
+    }
+    const [match] = frame.matches;
+    if (frame.count > 0) assert.deepEqual([match?.predicateId, match?.all], [predicate.id, true]);
+  }
+}
+
+const weather = fc.record({
+  step: recordedStep,
+  link: fc.constantFrom('up', 'up', 'up', 'stalls', 'breaks'),
+  ticks: fc.integer({ min: 0, max: 3 }),
+});
+
+test('every match is framed exactly once, whatever the link and the agent do', () => {
+  fc.assert(
+    fc.property(fc.array(weather, { minLength: 1, maxLength: 30 }), (days) => {
+      const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+      try {
+        const log = new Log();
+        let publisher = new Publisher(() => driver.recorder);
+        const driver: RecordingDriver = new RecordingDriver(dir, {
+          wants: (type) => publisher.wants(type),
+          event: (event) => publisher.event(event),
+          loss: (loss, position) => publisher.loss(loss, position),
+          late: () => publisher.late(),
+        });
+        let clockMs = 0;
+        const connect = () => {
+          log.connected = true;
+          log.writable = true;
+          publisher.connect(log, log.coveredTo ? [{ topic: 'process', to: log.coveredTo, resume: true }] : []);
+          publisher.setInterest(interest);
+        };
+        connect();
+        const start = driver.recorder.timeline.frontier;
+        log.coveredTo = start;
+        for (const { step, link, ticks } of days) {
+          log.writable = link !== 'stalls';
+          if (link === 'breaks') {
+            log.connected = false;
+            publisher.disconnect();
+          }
+          driver.step(step);
+          for (let tick = 0; tick < ticks; tick += 1) publisher.tick((clockMs += 400));
+          if (step.crash) {
+            publisher = new Publisher(() => driver.recorder);
+            driver.crash();
+          }
+          if (step.crash || link === 'breaks') connect();
+        }
+        log.writable = true;
+        driver.finish();
+        for (let tick = 0; tick < 200; tick += 1) publisher.tick((clockMs += 400));
+        const whole = replayed(driver.recorder, undefined);
+        const expected = whole.events.filter((text) => !text.includes('process.rename')).map((text) => text.split(' ')[0]);
+        assert.deepEqual(log.events, expected);
+        assert.equal(log.lost, whole.lost);
+      } finally {
+        rmSync(dir, { recursive: true, force: true });
+      }
+    }),
+    { numRuns: 80 },
+  );
+});
