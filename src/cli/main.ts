@@ -42,6 +42,9 @@ const VERBS: readonly Verb[] = [
   },
 ];
 
+// gRPC reports its own failures on stderr besides handing them to us, who say them once. Read when it is loaded.
+process.env.GRPC_VERBOSITY ??= 'NONE';
+
 process.exit(await main(process.argv.slice(2)));
 
 async function main(args: readonly string[]): Promise<number> {

@@ -4,7 +4,7 @@
 const COMPARED_CHARACTERS_MAX = 64;
 
 /** The candidate nearest to `name`, or undefined when none is near enough to be worth a guess. */
-export function nearest(name: string, candidates: Iterable<string>): string | undefined {
+function nearest(name: string, candidates: Iterable<string>): string | undefined {
   const wanted = name.slice(0, COMPARED_CHARACTERS_MAX).toLowerCase();
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 1;
@@ -37,7 +37,7 @@ function nameDistance(a: string, b: string): number {
 }
 
 /** Insertions, deletions and replacements between two strings (Levenshtein). */
-export function editDistance(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let above = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
     const row = [i];

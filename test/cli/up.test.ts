@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -92,4 +92,38 @@ test('listening beyond loopback is refused unless it is allowed by name', async 
   await broker.printed(/^listening on 0\.0\.0\.0:\d+/);
   broker.child.kill('SIGTERM');
   assert.equal((await broker.done).code, 0);
+});
+
+/** Direct children, by the kernel's own list. */
+function children(pid: number | undefined): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+}
+
+async function gone(pid: number): Promise<void> {
+  while (existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, 'utf8') !== '') {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+test('when up is killed its agent ends too, and the next up goes on in the same directory', async (t) => {
+  const env = environment(t);
+  const { up } = await start(t, env);
+  const [agent] = children(up.child.pid);
+  assert.ok(agent !== undefined);
+  up.child.kill('SIGKILL');
+  await up.done;
+  await gone(agent);
+  const { broker } = await start(t, env);
+  assert.equal((await run(['status', '--broker', broker])).code, 0);
+});
+
+test('when the agent is killed up starts another, which connects', async (t) => {
+  const { up, broker } = await start(t, environment(t));
+  const [agent] = children(up.child.pid);
+  assert.ok(agent !== undefined);
+  process.kill(agent, 'SIGKILL');
+  await up.printed(/^Node node-up[\s\S]*^Node node-up/m);
+  assert.notDeepEqual(children(up.child.pid), [agent]);
+  const { code } = await run(['observe', '--follow', '--limit', '1', '--broker', broker]);
+  assert.equal(code, 0);
 });

@@ -5,6 +5,7 @@ import { BackplaneError } from '../../src/errors.js';
 import { NAME_BYTES_MAX, NODE_GLOBS_MAX } from '../../src/limits.js';
 import { checkName, checkTopics } from '../../src/subscriptions/names.js';
 import { compileNodeGlobs } from '../../src/subscriptions/node-globs.js';
+import { TOPICS } from '../../src/wire/event.js';
 
 const refusal = (run: () => unknown): string => {
   try {
@@ -94,8 +95,8 @@ test('names', () => {
 
 test('topics', () => {
   assert.deepEqual(checkTopics(['process', 'network', 'process']), ['network', 'process']);
-  assert.deepEqual(checkTopics([]), ['host', 'network', 'process']);
-  const known = '(known: process, network, host)';
+  assert.deepEqual(checkTopics([]), Object.keys(TOPICS).sort());
+  const known = `(known: ${Object.keys(TOPICS).join(', ')})`;
   assert.equal(
     refusal(() => checkTopics(['proces'])),
     `topic: unknown topic "proces", did you mean "process"? ${known}`,

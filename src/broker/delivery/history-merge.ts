@@ -48,9 +48,10 @@ class Head {
 
   key(index = this.index): HistoryKey {
     const { frame, source } = this;
-    const wallNs = frame.wallNs[index]!;
+    let wallNs = frame.wallNs[index]!;
+    if (wallNs < this.floorNs) wallNs = this.floorNs;
     return {
-      wallNs: wallNs > this.floorNs ? wallNs : this.floorNs,
+      wallNs,
       node: source.node,
       position: positionAt(frame.epoch, frame, index),
     };

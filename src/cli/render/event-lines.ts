@@ -74,7 +74,9 @@ function compactLine({ palette, mask, nowMs }: EventLinesOptions): EventLine {
 function dictLine({ palette, mask }: EventLinesOptions): EventLine {
   let first = true;
   return (node, topic, event) => {
-    const json = eventToJson(event, node, topic);
+    // When and where come first for people, whatever their place in the message.
+    const { time = '', node: from = '', topic: on = '', ...rest } = eventToJson(event, node, topic);
+    const json = { time, node: from, topic: on, ...rest };
     const lines = [...leaves(mask === undefined ? json : applyFieldMask(json, mask))].map(
       ([path, value]) => `${palette.dim(`${safeText(path)}:`)} ${valueText(value)}\n`,
     );

@@ -68,7 +68,9 @@ function lineage(node: string, process: WireProcess, names: ProcessNames | undef
 }
 
 function networkText(event: EventMessage, palette: Palette): string {
-  return join(connectionText(event, palette), taskText(event.process), containerText(event, palette));
+  // Connections that move in interrupt context may belong to nobody known.
+  const owner = event.process ? taskText(event.process) : '';
+  return join(connectionText(event, palette), owner, containerText(event, palette));
 }
 
 /** Endpoints, arrows pointing from who called to who was called: `10.0.0.1:443 ← 10.0.0.2:5555`. */

@@ -12,15 +12,15 @@ interface FieldOf<Type extends string, Value> {
   readonly present: (event: BusEvent) => boolean;
 }
 
-export type BoolField = FieldOf<'bool', boolean>;
-export type StringField = FieldOf<'string', string>;
+type BoolField = FieldOf<'bool', boolean>;
+type StringField = FieldOf<'string', string>;
 /** A safe integer, within plus and minus `bound`. */
-export type IntField = FieldOf<'int', number> & { readonly bound: number };
+type IntField = FieldOf<'int', number> & { readonly bound: number };
 /** Nanoseconds since 1970. */
-export type TimestampField = FieldOf<'timestamp', bigint>;
-export type ListField = FieldOf<'list(string)', readonly string[]>;
+type TimestampField = FieldOf<'timestamp', bigint>;
+type ListField = FieldOf<'list(string)', readonly string[]>;
 /** The node's name: not in the event, but known to whoever compiles the filter. */
-export type HostField = { readonly name: 'host.name'; readonly type: 'string'; readonly host: true };
+type HostField = { readonly name: 'host.name'; readonly type: 'string'; readonly host: true };
 export type Field = BoolField | StringField | IntField | TimestampField | ListField | HostField;
 
 const NO_STRINGS: readonly string[] = [];

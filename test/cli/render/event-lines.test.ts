@@ -73,7 +73,7 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
   ['network.tcp.accept', { process: CURL, network: V4 }, 'tcp accept   10.0.0.2:5555 ← 10.0.0.1:443 curl[123]'],
   ['network.tcp.listen', { process: CURL, network: V6 }, 'tcp listen   [::]:80 curl[123]'],
   ['network.tcp.close', { process: CURL, network: V6 }, 'tcp close    [::]:80 – [2001:db8::1]:9 curl[123]'],
-  ['network.tcp.close', { network: V4 }, 'tcp close    10.0.0.2:5555 – 10.0.0.1:443 ?'],
+  ['network.tcp.close', { network: V4 }, 'tcp close    10.0.0.2:5555 – 10.0.0.1:443'],
   [
     'host.start',
     { notice: { reason: 'started', message: 'recording 6 trace events', source: 'tracefs' } },
@@ -201,6 +201,11 @@ test('dict shows one field a line, events apart', () => {
   const first = show(line, wireEvent('process.exec', { process: CURL }));
   assert.equal(first, "type: process.exec\nprocess.pid: 123\nprocess.commandArgs: curl -s 'https://example.org/a b'\n");
   assert.equal(show(line, wireEvent('process.exit', { process: BASH })), '\ntype: process.exit\nprocess.pid: 100\n');
+  const whole = show(lines('dict').line, wireEvent('process.exit', { process: BASH })).split('\n');
+  assert.deepEqual(
+    whole.slice(0, 5).map((text) => text.split(':')[0]),
+    ['time', 'node', 'topic', 'type', 'position.epoch'],
+  );
 });
 
 test('table aligns its columns below the header', () => {

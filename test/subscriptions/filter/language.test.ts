@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { FIELDS } from '../../../src/subscriptions/filter/schema.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import type { BusEvent } from '../../../src/wire/event.js';
 import { oracleMatches } from './oracle.js';
@@ -173,4 +175,12 @@ test('topics and own processes are part of the predicate', () => {
   assert.equal(network.matches({ ...CONNECT, self: true }), false);
   const own = compilePredicate({ topics: ['network'], filter: '', includeSelf: true });
   assert.equal(own.matches({ ...CONNECT, self: true }), true);
+});
+
+test('the page for users names every field, and its examples are filters', () => {
+  const page = readFileSync(new URL('../../../../docs/filters.md', import.meta.url), 'utf8');
+  for (const name of FIELDS.keys()) assert.ok(page.includes(`\`${name}\``), `${name} is not on the page`);
+  const examples = /```cel\n([^`]+)```/.exec(page)?.[1]?.trim().split('\n') ?? [];
+  assert.ok(examples.length >= 5);
+  for (const filter of examples) compilePredicate({ topics: [], filter, includeSelf: false });
 });

@@ -1,0 +1,282 @@
+/**
+ * An agent without a kernel: its recorder is an array, its uplink the real one.
+ * Publishes like a node does: frames cover what was recorded, a resumed topic
+ * goes on where the broker says, history is answered from the array.
+ */
+import { Metadata } from '@grpc/grpc-js';
+import { compilePredicate, type Predicate } from '../../src/subscriptions/predicate.js';
+import { type BusEvent, topicOf } from '../../src/wire/event.js';
+import { EventWriter } from '../../src/wire/event-writer.js';
+import { encodeFrame, type Match } from '../../src/wire/frame.js';
+import { encodeHistoryFrame } from '../../src/wire/history-frame.js';
+import {
+  type ControlResponse__Output,
+  type HistoryQuery__Output,
+  nsToTimestamp,
+  positionFromMessage,
+  positionToMessage,
+  timestampToNs,
+} from '../../src/wire/messages.js';
+import { comparePositions, ORIGIN, type Position } from '../../src/wire/position.js';
+import { createUplinkClient, SESSION_KEY, type UplinkClient } from '../../src/wire/rpc.js';
+
+export interface Recorded {
+  readonly event: BusEvent;
+  readonly run: Buffer;
+}
+
+/** Survives its agent. */
+export class TestRecorder {
+  readonly events: Recorded[] = [];
+  private readonly writer = new EventWriter();
+  private tick = 0n;
+
+  constructor(
+    readonly id: string,
+    readonly epoch = 1,
+    private readonly startWallNs = BigInt(Date.now()) * 1_000_000n,
+  ) {}
+
+  /** One event, a millisecond of wall time after the last. `pid` tells events apart. */
+  record(type: string, pid: number): Recorded {
+    this.tick += 1_000_000n;
+    const event: BusEvent = {
+      type,
+      topic: topicOf(type),
+      position: { epoch: this.epoch, timeNs: this.tick, lane: Number(this.tick / 1_000_000n) % 2, tie: 0 },
+      wallNs: this.startWallNs + this.tick,
+      process: { pid, comm: `c${pid}` },
+    };
+    this.writer.write(event);
+    const recorded = { event, run: Buffer.from(this.writer.take()) };
+    this.events.push(recorded);
+    return recorded;
+  }
+
+  get frontier(): Position {
+    return this.events.at(-1)?.event.position ?? { ...ORIGIN, epoch: this.epoch };
+  }
+
+  wallAt(position: Position): bigint {
+    return this.startWallNs + position.timeNs;
+  }
+}
+
+export class TestAgent {
+  readonly interests: bigint[] = [];
+  acknowledged = new Map<string, Position>();
+  /** Why the session ended. */
+  ended: string | undefined;
+  historyQueries = 0;
+  /** Set to answer interest later, by calling it. */
+  holdInterest: boolean | undefined;
+  /** Called in the middle of a history answer. */
+  midHistory: (() => Promise<void>) | undefined;
+  welcome: NonNullable<ControlResponse__Output['welcome']> | undefined;
+  private readonly client: UplinkClient;
+  private predicates: Predicate[] = [];
+  private covered = new Map<string, Position>();
+  private floors = new Map<string, Position>();
+  private resume: Position | undefined;
+  private readonly control;
+  private live!: ReturnType<UplinkClient['live']>;
+  private history!: ReturnType<UplinkClient['history']>;
+  private readonly cancelled = new Set<number>();
+
+  private constructor(
+    address: string,
+    readonly node: string,
+    readonly recorder: TestRecorder,
+  ) {
+    this.client = createUplinkClient(address);
+    this.control = this.client.control(new Metadata());
+  }
+
+  static async connect(address: string, node: string, recorder: TestRecorder): Promise<TestAgent> {
+    const agent = new TestAgent(address, node, recorder);
+    const welcomed = new Promise<void>((resolve, reject) => {
+      agent.control.on('error', (error) => {
+        agent.ended ??= error.message;
+        reject(error);
+      });
+      agent.control.on('end', () => {
+        agent.ended ??= 'the broker closed the connection';
+      });
+      agent.control.on('data', (message: ControlResponse__Output) => {
+        if (message.welcome) resolve();
+        agent.receive(message);
+      });
+    });
+    agent.control.write({
+      hello: {
+        node,
+        recorderId: recorder.id,
+        epoch: recorder.epoch,
+        version: 'test',
+        source: 'synthetic',
+        wallTime: nsToTimestamp(BigInt(Date.now()) * 1_000_000n),
+      },
+    });
+    await welcomed;
+    return agent;
+  }
+
+  get topics(): string[] {
+    return [...new Set(this.predicates.flatMap(({ topics }) => topics))];
+  }
+
+  /** One frame per topic of interest, up to what is recorded. */
+  publish(): void {
+    for (const topic of this.topics) this.publishTopic(topic, this.recorder.frontier);
+  }
+
+  /** Whatever bytes, as a live frame. */
+  sendFrame(bytes: Buffer): void {
+    this.live.write(bytes);
+  }
+
+  /** The connection breaks, as when the agent is killed. */
+  kill(): void {
+    this.ended ??= 'killed';
+    this.control.cancel();
+    this.live.cancel();
+    this.history.cancel();
+    this.client.close();
+  }
+
+  answerInterest(): void {
+    this.holdInterest = false;
+    this.acknowledge();
+  }
+
+  private receive(message: ControlResponse__Output): void {
+    if (message.welcome) this.welcomed(message.welcome);
+    else if (message.interest) {
+      this.interests.push(BigInt(message.interest.generation));
+      this.predicates = message.interest.predicates.map((predicate) => compilePredicate(predicate));
+      if (!this.holdInterest) this.acknowledge();
+    } else if (message.frameAck?.coveredTo) {
+      this.acknowledged.set(message.frameAck.topic, positionFromMessage('covered_to', message.frameAck.coveredTo));
+    } else if (message.historyQuery) void this.answer(message.historyQuery);
+    else if (message.historyCancel) this.cancelled.add(Number(message.historyCancel.queryId));
+  }
+
+  private welcomed(welcome: NonNullable<ControlResponse__Output['welcome']>): void {
+    this.welcome = welcome;
+    const metadata = new Metadata();
+    metadata.set(SESSION_KEY, welcome.session);
+    this.live = this.client.live(metadata, (error) => {
+      this.ended ??= error?.message ?? 'live ended';
+    });
+    this.history = this.client.history(metadata, (error) => {
+      this.ended ??= error?.message ?? 'history ended';
+    });
+    for (const stream of [this.live, this.history]) stream.on('error', () => undefined);
+    for (const { topic, to, resume } of welcome.covered) {
+      if (!to) continue;
+      const position = positionFromMessage('to', to);
+      this.floors.set(topic, position);
+      if (resume && (!this.resume || comparePositions(position, this.resume) < 0)) this.resume = position;
+    }
+  }
+
+  /** The way of the real publisher: a new topic starts at the frontier, a resumed one where the log ends. */
+  private acknowledge(): void {
+    const start = this.resume ?? this.recorder.frontier;
+    this.resume = undefined;
+    const wanted = new Set(this.topics);
+    for (const topic of this.covered.keys()) if (!wanted.has(topic)) this.covered.delete(topic);
+    let holds = start;
+    for (const topic of wanted) {
+      const floor = this.floors.get(topic);
+      const from = this.covered.get(topic) ?? (floor && comparePositions(floor, start) > 0 ? floor : start);
+      this.covered.set(topic, from);
+      if (comparePositions(from, holds) > 0) holds = from;
+    }
+    // What was recorded but not yet framed is matched with the old predicates in a real agent: hold from the frontier.
+    if (comparePositions(this.recorder.frontier, holds) > 0 && !this.floors.size) holds = this.recorder.frontier;
+    const generation = this.interests.at(-1)!.toString();
+    this.control.write({ interestAck: { generation, position: positionToMessage(holds), errors: [] } });
+  }
+
+  private publishTopic(topic: string, to: Position): void {
+    const from = this.covered.get(topic);
+    if (from === undefined || comparePositions(to, from) <= 0) return;
+    const due = this.recorder.events.filter(
+      ({ event }) =>
+        event.topic === topic &&
+        comparePositions(event.position, from) > 0 &&
+        comparePositions(event.position, to) <= 0 &&
+        this.predicates.some((predicate) => predicate.matches(event)),
+    );
+    const matches: Match[] = [];
+    for (const predicate of this.predicates) {
+      const indices = due.flatMap(({ event }, index) => (predicate.matches(event) ? [index] : []));
+      if (indices.length === 0) continue;
+      const all = indices.length === due.length;
+      matches.push({ predicateId: predicate.id, all, indices: all ? [] : indices });
+    }
+    this.covered.set(topic, to);
+    this.live.write(
+      encodeFrame({
+        topic,
+        coveredFrom: from,
+        coveredTo: to,
+        count: due.length,
+        matches,
+        lost: 0,
+        lostUnknown: false,
+        late: 0,
+        watermarkNs: this.recorder.wallAt(to),
+        ...columns(due),
+      }),
+    );
+  }
+
+  private async answer(query: HistoryQuery__Output): Promise<void> {
+    this.historyQueries++;
+    const queryId = Number(query.queryId);
+    const predicate = compilePredicate(query.predicate!);
+    const sinceNs = query.since ? timestampToNs('since', query.since) : 0n;
+    const untilNs = query.until ? timestampToNs('until', query.until) : 1n << 62n;
+    const after = query.after ? positionFromMessage('after', query.after) : ORIGIN;
+    const upTo = query.upTo ? positionFromMessage('up_to', query.upTo) : this.recorder.frontier;
+    let found = this.recorder.events.filter(
+      ({ event }) =>
+        predicate.matches(event) &&
+        event.wallNs >= sinceNs &&
+        event.wallNs < untilNs &&
+        comparePositions(event.position, after) > 0 &&
+        comparePositions(event.position, upTo) <= 0,
+    );
+    if (query.last > 0) found = found.slice(-query.last);
+    for (let at = 0; at < found.length; ) {
+      const { topic } = found[at]!.event;
+      let end = at;
+      while (end < found.length && found[end]!.event.topic === topic && end - at < 50) end++;
+      const part = found.slice(at, end);
+      at = end;
+      const frameBytes = encodeHistoryFrame({
+        topic,
+        epoch: this.recorder.epoch,
+        wallNs: BigUint64Array.from(part, ({ event }) => event.wallNs),
+        ...columns(part),
+      });
+      if (this.cancelled.has(queryId) || this.ended) return;
+      this.history.write({ queryId, frameBytes });
+      await this.midHistory?.();
+    }
+    if (this.cancelled.has(queryId) || this.ended) return;
+    this.history.write({ queryId, end: { source: 'synthetic', eventsScanned: this.recorder.events.length } });
+  }
+}
+
+function columns(recorded: readonly Recorded[]) {
+  return {
+    eventSizes: recorded.map(({ run }) => run.length),
+    timesNs: BigUint64Array.from(recorded, ({ event }) => event.position.timeNs),
+    lanes: recorded.map(({ event }) => event.position.lane),
+    ties: recorded.map(({ event }) => event.position.tie),
+    events: Buffer.concat(recorded.map(({ run }) => run)),
+  };
+}
