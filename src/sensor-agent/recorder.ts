@@ -196,7 +196,9 @@ export class Recorder {
 
   #checkpointRecords(): NewRecord[] {
     this.#checkpointBytes = 0;
-    const timeNs = this.#wall(this.timeline.frontier.timeNs);
+    // A new epoch knows nothing of what was before its clock.
+    const { clock, frontier } = this.timeline;
+    const timeNs = frontier.timeNs === 0n ? clock.wallNs : this.#wall(frontier.timeNs);
     return this.timeline.checkpoint(this.log.nextOrdinal).map((part) => ({
       kind: RecordKind.CHECKPOINT,
       timeNs,

@@ -4,6 +4,7 @@
  * goes on where the broker says, history is answered from the array.
  */
 import { Metadata } from '@grpc/grpc-js';
+import { CreditBalance } from '../../src/flow/credit.js';
 import { compilePredicate, type Predicate } from '../../src/subscriptions/predicate.js';
 import { type BusEvent, topicOf } from '../../src/wire/event.js';
 import { EventWriter } from '../../src/wire/event-writer.js';
@@ -81,7 +82,7 @@ export class TestAgent {
   private readonly control;
   private live!: ReturnType<UplinkClient['live']>;
   private history!: ReturnType<UplinkClient['history']>;
-  private readonly cancelled = new Set<number>();
+  private readonly queries = new Map<number, { readonly credit: CreditBalance; readonly abort: AbortController }>();
 
   private constructor(
     address: string,
@@ -158,7 +159,9 @@ export class TestAgent {
     } else if (message.frameAck?.coveredTo) {
       this.acknowledged.set(message.frameAck.topic, positionFromMessage('covered_to', message.frameAck.coveredTo));
     } else if (message.historyQuery) void this.answer(message.historyQuery);
-    else if (message.historyCancel) this.cancelled.add(Number(message.historyCancel.queryId));
+    else if (message.historyCredit) {
+      this.queries.get(Number(message.historyCredit.queryId))?.credit.add(Number(message.historyCredit.bytes));
+    } else if (message.historyCancel) this.queries.get(Number(message.historyCancel.queryId))?.abort.abort();
   }
 
   private welcomed(welcome: NonNullable<ControlResponse__Output['welcome']>): void {
@@ -193,8 +196,6 @@ export class TestAgent {
       this.covered.set(topic, from);
       if (comparePositions(from, holds) > 0) holds = from;
     }
-    // What was recorded but not yet framed is matched with the old predicates in a real agent: hold from the frontier.
-    if (comparePositions(this.recorder.frontier, holds) > 0 && !this.floors.size) holds = this.recorder.frontier;
     const generation = this.interests.at(-1)!.toString();
     this.control.write({ interestAck: { generation, position: positionToMessage(holds), errors: [] } });
   }
@@ -236,6 +237,9 @@ export class TestAgent {
   private async answer(query: HistoryQuery__Output): Promise<void> {
     this.historyQueries++;
     const queryId = Number(query.queryId);
+    const credit = new CreditBalance(Number(query.creditBytes));
+    const abort = new AbortController();
+    this.queries.set(queryId, { credit, abort });
     const predicate = compilePredicate(query.predicate!);
     const sinceNs = query.since ? timestampToNs('since', query.since) : 0n;
     const untilNs = query.until ? timestampToNs('until', query.until) : 1n << 62n;
@@ -262,11 +266,13 @@ export class TestAgent {
         wallNs: BigUint64Array.from(part, ({ event }) => event.wallNs),
         ...columns(part),
       });
-      if (this.cancelled.has(queryId) || this.ended) return;
+      await credit.positive(abort.signal);
+      if (abort.signal.aborted || this.ended) return;
+      credit.take(frameBytes.length);
       this.history.write({ queryId, frameBytes });
       await this.midHistory?.();
     }
-    if (this.cancelled.has(queryId) || this.ended) return;
+    if (abort.signal.aborted || this.ended) return;
     this.history.write({ queryId, end: { source: 'synthetic', eventsScanned: this.recorder.events.length } });
   }
 }

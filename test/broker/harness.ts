@@ -1,0 +1,153 @@
+/** A broker on free ports with a directory of its own, and subscribers that collect what comes. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js';
+import { pino } from 'pino';
+import { type Broker, startBroker } from '../../src/broker/broker.js';
+import { MiB } from '../../src/limits.js';
+import type { BackplaneClient, SubscribeRequest, SubscribeResponse__Output } from '../../src/wire/messages.js';
+import { createBackplaneClient } from '../../src/wire/rpc.js';
+import { TestAgent, TestRecorder } from './test-agent.js';
+
+const DEADLINE_MS = 10_000;
+
+export async function until(what: string, holds: () => boolean): Promise<void> {
+  const end = Date.now() + DEADLINE_MS;
+  while (!holds()) {
+    if (Date.now() > end) assert.fail(`${what}: not within ${DEADLINE_MS} ms`);
+    await sleep(5);
+  }
+}
+
+export class Harness {
+  readonly dataDir = mkdtempSync(join(tmpdir(), 'backplane-broker-'));
+  broker!: Broker;
+  private agents: TestAgent[] = [];
+  private subscribers: Subscriber[] = [];
+
+  static async start(): Promise<Harness> {
+    const harness = new Harness();
+    await harness.startBroker();
+    return harness;
+  }
+
+  async startBroker(): Promise<void> {
+    this.broker = await startBroker({
+      dataDir: this.dataDir,
+      grpcListen: '127.0.0.1:0',
+      httpListen: '127.0.0.1:0',
+      insecure: false,
+      log: { bytesMax: 256 * MiB, ageMsMax: 3_600_000, fsync: 'commit' },
+      version: 'test',
+      logger: pino({ level: process.env.TEST_LOG ?? 'silent' }),
+    });
+  }
+
+  async agent(node: string, recorder = new TestRecorder(`recorder-${node}`)): Promise<TestAgent> {
+    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder);
+    this.agents.push(agent);
+    return agent;
+  }
+
+  subscribe(request: SubscribeRequest): Subscriber {
+    const subscriber = new Subscriber(this.broker.grpcAddress, request);
+    this.subscribers.push(subscriber);
+    return subscriber;
+  }
+
+  async destroy(): Promise<void> {
+    for (const subscriber of this.subscribers) subscriber.cancel();
+    for (const agent of this.agents) agent.kill();
+    await this.broker.abort();
+    rmSync(this.dataDir, { recursive: true, force: true });
+  }
+}
+
+export class Subscriber {
+  readonly responses: SubscribeResponse__Output[] = [];
+  error: ServiceError | undefined;
+  ended = false;
+  private readonly client: BackplaneClient;
+  private readonly call: ClientReadableStream<SubscribeResponse__Output>;
+
+  constructor(address: string, request: SubscribeRequest) {
+    this.client = createBackplaneClient(address);
+    this.call = this.client.subscribe(request);
+    this.call.on('data', (response: SubscribeResponse__Output) => this.responses.push(response));
+    this.call.on('error', (error: ServiceError) => {
+      this.error = error;
+      this.ended = true;
+    });
+    this.call.on('end', () => {
+      this.ended = true;
+    });
+  }
+
+  /** `node:pid` of each event, in order of arrival. */
+  get events(): string[] {
+    return this.responses.flatMap(({ events }) =>
+      events ? events.events.map((event) => `${events.node}:${event.process?.pid}`) : [],
+    );
+  }
+
+  get pids(): number[] {
+    return this.responses.flatMap(({ events }) => events?.events.map((event) => event.process?.pid ?? 0) ?? []);
+  }
+
+  get accepted() {
+    return this.responses[0]?.accepted;
+  }
+
+  get coverage() {
+    return this.responses.find(({ coverage }) => coverage)?.coverage;
+  }
+
+  /** The newest that came with anything. */
+  get cursor(): string {
+    for (const { events, watermark, coverage } of this.responses.toReversed()) {
+      const cursor = events?.cursor || watermark?.cursor || coverage?.cursor;
+      if (cursor) return cursor;
+    }
+    return '';
+  }
+
+  /** Cursor and how many events came up to it, for each batch. */
+  get cursors(): { cursor: string; count: number }[] {
+    let count = 0;
+    return this.responses.flatMap(({ events }) => {
+      if (!events) return [];
+      count += events.events.length;
+      return [{ cursor: events.cursor, count }];
+    });
+  }
+
+  pause(): void {
+    this.call.pause();
+  }
+
+  cancel(): void {
+    this.call.cancel();
+    this.client.close();
+  }
+
+  async isAccepted(): Promise<void> {
+    await until('accepted', () => this.accepted !== undefined || this.error !== undefined);
+    if (this.error) throw this.error;
+  }
+
+  async has(count: number): Promise<void> {
+    await until(`${count} events, ${this.pids.length} so far`, () => this.pids.length >= count || this.ended);
+    assert.ok(this.pids.length >= count, `${count} events expected, ${this.pids.length} came: ${this.error?.message}`);
+  }
+
+  async end(): Promise<void> {
+    await until('end of stream', () => this.ended);
+  }
+}
+
+export function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, index) => from + index);
+}
