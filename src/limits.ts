@@ -117,6 +117,9 @@ export const KERNEL_BUFFER_BYTES_PER_CPU = 4 * MiB;
 export const EXEC_BUFFER_BYTES_PER_CPU = 256 * KiB;
 /** Threads that wait for execs, one per CPU; machines with more CPUs poll. */
 export const EXEC_WORKERS_MAX = 4;
+/** What one thread of the exec lane may use of its core, over time and at once: some 1,500 execs a second. */
+export const EXEC_LANE_CPU_SHARE = 0.25;
+export const EXEC_LANE_CPU_BURST_MS = 500;
 /** Exec records on their way from the lane's workers to the agent, by their strings. */
 export const EXEC_QUEUE_BYTES_MAX = 4 * MiB;
 /** The synthetic source, so that it neither hangs the agent after a stall nor outruns its page writer. */

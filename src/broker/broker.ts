@@ -141,6 +141,7 @@ function running(
   const { registry, subscriptions, uplink, grpc, http, health, state, sweep } = parts;
   const close = async (): Promise<void> => {
     clearInterval(sweep);
+    registry.close();
     http.server.closeAllConnections();
     grpc.forceShutdown();
     await new Promise<void>((resolve) => http.server.close(() => resolve()));

@@ -10,6 +10,7 @@ import type { SavedNode } from './state-file.js';
 
 /** Interests sent and not yet acknowledged that are remembered; older acknowledgements are passed over. */
 const PENDING_MAX = 64;
+const CLOCK_TOLERANCE_NS = 500_000_000n;
 
 export interface Connection {
   readonly session: string;
@@ -44,6 +45,15 @@ export class NodeRecord {
 
   saved(): SavedNode {
     return { name: this.name, recorderId: this.recorderId, epoch: this.epoch, holds: this.holds };
+  }
+
+  /**
+   * What windows are shifted by. The measurement contains the way of the
+   * message that carried it: what is smaller than such a way may be is none.
+   */
+  get windowOffsetNs(): bigint {
+    const { clockOffsetNs } = this;
+    return clockOffsetNs > CLOCK_TOLERANCE_NS || clockOffsetNs < -CLOCK_TOLERANCE_NS ? clockOffsetNs : 0n;
   }
 
   /** Not empty: what this node cannot see, in a sentence. */

@@ -31,13 +31,16 @@ export interface Admission {
 /** Told the name of a node that came, went, or whose acknowledged interest changed. */
 export type NodeListener = (node: string) => void;
 
-const SAVE_DELAY_MS = 200;
+/** Answers of many nodes come together and are written once. */
+const SAVE_DELAY_MS = 20;
+const NODES_PER_SAVE_DELAY_MS = 4;
 
 export class NodeRegistry {
   private readonly records = new Map<string, NodeRecord>();
   private readonly sessions = new Map<string, NodeSession>();
   private readonly listeners = new Set<NodeListener>();
   private saveTimer: NodeJS.Timeout | undefined;
+  private closed = false;
 
   constructor(
     private readonly book: InterestBook,
@@ -160,9 +163,16 @@ export class NodeRegistry {
     for (const session of [...this.sessions.values()]) session.close(reason);
   }
 
+  /** Nothing is written any more. */
+  close(): void {
+    clearTimeout(this.saveTimer);
+    this.closed = true;
+  }
+
   save(): void {
     clearTimeout(this.saveTimer);
     this.saveTimer = undefined;
+    if (this.closed) return;
     const nodes = [...this.records.values()].map((record) => record.saved());
     this.state.save({ generation: this.book.generation, claims: this.book.saved(), nodes });
   }
@@ -222,7 +232,8 @@ export class NodeRegistry {
   }
 
   private scheduleSave(): void {
-    this.saveTimer ??= setTimeout(() => this.save(), SAVE_DELAY_MS);
+    if (this.closed) return;
+    this.saveTimer ??= setTimeout(() => this.save(), SAVE_DELAY_MS + this.records.size / NODES_PER_SAVE_DELAY_MS);
     this.saveTimer.unref();
   }
 }

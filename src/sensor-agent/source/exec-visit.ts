@@ -25,7 +25,7 @@ export function visitExec(event: ExecEvent, reader: ProcessReader): ExecRecord {
   const process = reader.snapshot(pid);
   // A start is rounded down: one after the exec is another process for sure.
   if (process === undefined || (process.startTimeNs ?? 0n) > timeNs) {
-    return { lane, timeNs, pid, missed: true, process: byEvent(event) };
+    return missedExec(event);
   }
   const { args, ...remains } = process;
   if (event.superseded || (args !== undefined && !runs(process, event.filename))) {
@@ -52,8 +52,9 @@ function runs(process: ProcessSnapshot, filename: string): boolean {
   return args.slice(0, 3).some((argument) => argument === filename || baseName(argument) === program);
 }
 
-function byEvent(event: ExecEvent): ProcessSnapshot {
-  return { pid: event.pid, parentPid: 0, ...programOf(event.filename) };
+/** The record of an exec that nobody could look up: what the event itself tells. */
+export function missedExec({ lane, timeNs, pid, filename }: ExecEvent): ExecRecord {
+  return { lane, timeNs, pid, missed: true, process: { pid, parentPid: 0, ...programOf(filename) } };
 }
 
 function programOf(filename: string): { comm: string; executablePath: string } {

@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { connect } from 'node:net';
+import { once } from 'node:events';
+import { Harness, range, until } from './harness.js';
+
+let harness: Harness;
+beforeEach(async () => {
+  harness = await Harness.start();
+});
+afterEach(() => harness.destroy());
+
+const url = (path: string) => `http://${harness.broker.httpAddress}${path}`;
+
+interface Line {
+  readonly result?: {
+    readonly accepted?: object;
+    readonly event?: { type: string; time: string; node: string; topic: string; position: object; process: { pid: number } };
+    readonly cursor?: string;
+    readonly coverage?: { nodes: { node: string; events: string }[] };
+  };
+  readonly error?: { readonly code: string; readonly message: string };
+}
+
+/** Lines as they come; `done` when the answer has ended. */
+class Lines {
+  readonly lines: Line[] = [];
+  done = false;
+  readonly abort = new AbortController();
+
+  async read(path: string): Promise<Response> {
+    const response = await fetch(url(path), { signal: this.abort.signal });
+    void this.collect(response);
+    return response;
+  }
+
+  get pids(): number[] {
+    return this.lines.flatMap(({ result }) => result?.event?.process.pid ?? []);
+  }
+
+  private async collect(response: Response): Promise<void> {
+    let rest = '';
+    const decoder = new TextDecoder();
+    try {
+      for await (const chunk of response.body!) {
+        rest += decoder.decode(chunk as Uint8Array, { stream: true });
+        const parts = rest.split('\n');
+        rest = parts.pop()!;
+        for (const part of parts) this.lines.push(JSON.parse(part) as Line);
+      }
+    } catch {
+      // Aborted by the test.
+    }
+    this.done = true;
+  }
+}
+
+test('history as NDJSON, one canonical event a line, and a cursor that goes on', async () => {
+  const agent = await harness.agent('a');
+  for (const pid of range(1, 101)) agent.recorder.record('process.exec', pid);
+  const lines = new Lines();
+  const response = await lines.read('/v1/events?topic=process&topic=network&since=1m&limit=60');
+  assert.equal(response.headers.get('content-type'), 'application/x-ndjson; charset=utf-8');
+  await until('end', () => lines.done);
+  assert.deepEqual(lines.pids, range(1, 61));
+  const { event } = lines.lines.find(({ result }) => result?.event)!.result!;
+  assert.equal(event!.type, 'process.exec');
+  assert.equal(event!.node, 'a');
+  assert.equal(event!.topic, 'process');
+  assert.match(event!.time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/);
+  const cursor = lines.lines.findLast(({ result }) => result?.cursor)!.result!.cursor!;
+  const rest = new Lines();
+  await rest.read(`/v1/events?topic=process&topic=network&cursor=${cursor}`);
+  await until('end', () => rest.done);
+  assert.deepEqual(rest.pids, range(61, 101));
+  assert.deepEqual(rest.lines.at(-1)?.result?.coverage?.nodes.map(({ node, events }) => [node, events]), [['a', '40']]);
+});
+
+test('live events as they come; a client that goes ends its subscription', async () => {
+  const agent = await harness.agent('a');
+  const lines = new Lines();
+  await lines.read('/v1/events?topic=process&follow=true&filter=process.pid%20%3E%205');
+  await until('accepted', () => lines.lines.length > 0);
+  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
+  agent.publish();
+  await until('events', () => lines.pids.length === 4);
+  assert.deepEqual(lines.pids, range(6, 10));
+  const subscriptions = async () =>
+    ((await (await fetch(url('/v1/subscriptions'))).json()) as { subscriptions: object[] }).subscriptions.length;
+  assert.equal(await subscriptions(), 1);
+  lines.abort.abort();
+  let left = 1;
+  await until('the subscription has ended', () => {
+    void subscriptions().then((count) => {
+      left = count;
+    });
+    return left === 0;
+  });
+});
+
+test('errors before the first line are a status and one sentence', async () => {
+  const refused: [string, number, string, RegExp][] = [
+    ['/v1/events?filter=proces.pid%3D%3D1', 400, 'filter_invalid', /column/],
+    ['/v1/events?topic=proces', 400, 'invalid_argument', /process/],
+    ['/v1/events?topics=process', 400, 'invalid_argument', /unknown parameter "topics"/],
+    ['/v1/events?since=1m&since=2m', 400, 'invalid_argument', /since must be given once/],
+    ['/v1/events?cursor=nonsense', 400, 'cursor_invalid', /cursor/],
+    ['/v1/nowhere', 404, 'not_found', /nowhere/],
+  ];
+  for (const [path, status, code, message] of refused) {
+    const response = await fetch(url(path));
+    const { error } = (await response.json()) as { error: { code: string; message: string } };
+    assert.deepEqual([response.status, error.code], [status, code], path);
+    assert.match(error.message, message);
+    assert.doesNotMatch(error.message, /\n/);
+  }
+  assert.equal((await fetch(url('/v1/nodes'), { method: 'POST' })).status, 405);
+});
+
+test('listings, health and metrics', async () => {
+  await harness.agent('a');
+  const nodes = (await (await fetch(url('/v1/nodes'))).json()) as { nodes: { name: string; state: string }[] };
+  assert.deepEqual(
+    nodes.nodes.map(({ name, state }) => [name, state]),
+    [['a', 'NODE_STATE_CONNECTED']],
+  );
+  const topics = (await (await fetch(url('/v1/topics'))).json()) as { topics: { name: string }[] };
+  assert.ok(topics.topics.some(({ name }) => name === 'process'));
+  const status = (await (await fetch(url('/v1/status'))).json()) as { nodes: number; grpcListen: string };
+  assert.equal(status.nodes, 1);
+  assert.equal(status.grpcListen, harness.broker.grpcAddress);
+  assert.equal((await fetch(url('/healthz'))).status, 200);
+  assert.equal((await fetch(url('/readyz'))).status, 200);
+  const metrics = await (await fetch(url('/metrics'))).text();
+  assert.match(metrics, /^backplane_nodes_connected 1$/m);
+});
+
+test('a request line that is too long is refused', async () => {
+  const socket = connect(Number(harness.broker.httpAddress.split(':')[1]), '127.0.0.1');
+  socket.write(`GET /v1/events?filter=${'a'.repeat(64 * 1024)} HTTP/1.1\r\nHost: x\r\n\r\n`);
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  assert.match(answer.toString(), /^HTTP\/1\.1 431 /);
+  socket.destroy();
+});
