@@ -14,7 +14,11 @@ try {
     ['programs that live 5 ms', '/bin/sleep 0.005', '>= 99.5'],
   ] as const) {
     const program = command.split(' ')[0]!;
-    const observer = bus.observe('--follow', '--filter', `event.type == "process.exec" && process.executable.path.endsWith("${program}")`);
+    const observer = bus.observe(
+      '--follow',
+      '--filter',
+      `event.type == "process.exec" && process.executable.path.endsWith("${program}")`,
+    );
     await sleep(2_000);
     execFileSync('/bin/sh', ['-c', `i=0; while [ $i -lt ${RUNS} ]; do ${command}; i=$((i+1)); done`]);
     await sleep(2_000);

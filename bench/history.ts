@@ -34,7 +34,14 @@ function record(): Recorder {
   const boot = process.hrtime.bigint();
   const wallNs = BigInt(Date.now()) * 1_000_000n;
   recorder.begin(
-    { epoch: 1, continued: false, bootId: 'bench', source: 'synthetic', formats: BUILTIN_FORMATS.texts(), selfPids: [] },
+    {
+      epoch: 1,
+      continued: false,
+      bootId: 'bench',
+      source: 'synthetic',
+      formats: BUILTIN_FORMATS.texts(),
+      selfPids: [],
+    },
     { bootNs: boot, wallNs },
   );
   // Deltas are relative to the page's time: one page of system calls serves for all.
@@ -53,7 +60,12 @@ function record(): Recorder {
     for (; execs < due; execs += 1) {
       timeNs += 1_000n;
       const pid = 1000 + (execs % 30_000);
-      writer.append({ format: BUILTIN_FORMATS.byName('sched_process_exec')!, timeNs, pid, values: { filename: '/bin/true', pid, old_pid: pid } });
+      writer.append({
+        format: BUILTIN_FORMATS.byName('sched_process_exec')!,
+        timeNs,
+        pid,
+        values: { filename: '/bin/true', pid, old_pid: pid },
+      });
       const args = ['/bin/true', execs % MATCH_EVERY === 0 ? 'needle' : 'hay'];
       recorder.exec({ lane: 1, timeNs, pid, missed: false, process: { pid, parentPid: 1, comm: 'true', args } });
     }
@@ -78,7 +90,11 @@ function syscallPage(): { page: Buffer; entries: number } {
 }
 
 async function measure(recorder: Recorder, share: number) {
-  const predicate = compilePredicate({ topics: ['process'], filter: 'process.command_args[1] == "needle"', includeSelf: false });
+  const predicate = compilePredicate({
+    topics: ['process'],
+    filter: 'process.command_args[1] == "needle"',
+    includeSelf: false,
+  });
   const firsts: number[] = [];
   const wholes: number[] = [];
   let matches = 0;
@@ -86,7 +102,13 @@ async function measure(recorder: Recorder, share: number) {
   for (let run = 0; run < RUNS; run += 1) {
     const started = performance.now();
     matches = 0;
-    const window = { sinceNs: undefined, untilNs: undefined, after: undefined, upTo: recorder.timeline.frontier, last: 0 };
+    const window = {
+      sinceNs: undefined,
+      untilNs: undefined,
+      after: undefined,
+      upTo: recorder.timeline.frontier,
+      last: 0,
+    };
     const outlet = {
       send: (frame: { eventSizes: ArrayLike<number> }) => {
         if (matches === 0) firsts.push(performance.now() - started);
@@ -94,7 +116,14 @@ async function measure(recorder: Recorder, share: number) {
       },
       ready: async () => {},
     };
-    const answer = await new HistoryQuery(recorder.log, predicate, window, outlet, new AbortController().signal, share).run();
+    const answer = await new HistoryQuery(
+      recorder.log,
+      predicate,
+      window,
+      outlet,
+      new AbortController().signal,
+      share,
+    ).run();
     scanned = answer.entriesScanned;
     wholes.push(performance.now() - started);
   }

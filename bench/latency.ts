@@ -21,14 +21,14 @@ try {
     delays.push(now - Number(rfc3339Ns(event.time)) / 1e6);
   });
   await sleep(2_000);
-  const script = `while :; do for i in 1 2 3 4 5 6 7 8 9 10; do /bin/true; done; sleep 0.002; done`;
-  const load = spawn('/bin/sh', ['-c', script], { stdio: 'ignore' });
+  const script = `while :; do for i in 1 2 3 4 5 6 7 8 9 10; do /bin/true; done; sleep 0.008; done`;
+  const loads = [0, 1].map(() => spawn('/bin/sh', ['-c', script], { stdio: 'ignore' }));
   await sleep(2_000);
   delays.length = 0;
   const cpu = cpuSeconds(agent);
   await sleep(SECONDS * 1000);
   const used = cpuSeconds(agent) - cpu;
-  load.kill('SIGKILL');
+  for (const load of loads) load.kill('SIGKILL');
   await observer.stop('SIGINT');
   report('kernel time stamp to line', [
     {

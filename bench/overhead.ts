@@ -29,7 +29,14 @@ const WORKLOADS: Record<string, readonly [string, readonly string[]]> = {
   'loopback HTTP': [process.execPath, ['-e', HTTP]],
 };
 
-const BPFTRACE = ['sched:sched_process_exec', 'sched:sched_process_exit', 'task:task_newtask', 'task:task_rename', 'signal:signal_generate', 'sock:inet_sock_set_state']
+const BPFTRACE = [
+  'sched:sched_process_exec',
+  'sched:sched_process_exit',
+  'task:task_newtask',
+  'task:task_rename',
+  'signal:signal_generate',
+  'sock:inet_sock_set_state',
+]
   .map((event) => `tracepoint:${event} { printf("%s %d %s\\n", probe, pid, comm); }`)
   .join('\n');
 
@@ -44,10 +51,16 @@ if (!withBpftrace) console.error('bpftrace is not installed: compared with nothi
 for (let index = -1; index < ROUNDS; index += 1) {
   for (let turn = 0; turn < arms.length; turn += 1) await runArm(arms[(index + 1 + turn) % arms.length]!, index < 0);
 }
-report('slowdown of workloads', Object.keys(WORKLOADS).flatMap((name) => arms.slice(1).map((arm) => row(name, arm))), {
-  rounds: ROUNDS,
-  'own CPU while working, % of a core': Object.fromEntries(arms.slice(1).map((arm) => [arm, round(median(cpu[arm]), 2)])),
-});
+report(
+  'slowdown of workloads',
+  Object.keys(WORKLOADS).flatMap((name) => arms.slice(1).map((arm) => row(name, arm))),
+  {
+    rounds: ROUNDS,
+    'own CPU while working, % of a core': Object.fromEntries(
+      arms.slice(1).map((arm) => [arm, round(median(cpu[arm]), 2)]),
+    ),
+  },
+);
 
 async function runArm(arm: Arm, warmUp: boolean): Promise<void> {
   const tool = await begin(arm);
@@ -58,7 +71,8 @@ async function runArm(arm: Arm, warmUp: boolean): Promise<void> {
       execFileSync(program, args, { stdio: 'ignore' });
       if (!warmUp) times[name]![arm].push(performance.now() - started);
     }
-    if (tool && !warmUp) cpu[arm].push(((cpuSeconds(tool.pid) - before.cpu) / (performance.now() - before.ms)) * 100_000);
+    if (tool && !warmUp)
+      cpu[arm].push(((cpuSeconds(tool.pid) - before.cpu) / (performance.now() - before.ms)) * 100_000);
   } finally {
     await tool?.stop();
   }
@@ -95,7 +109,9 @@ async function attached(child: ChildProcess): Promise<void> {
 function row(name: string, arm: Arm) {
   const ratios = times[name]![arm].map((ms, index) => Math.log(ms / times[name]!.none[index]!));
   const mean = ratios.reduce((sum, value) => sum + value, 0) / ratios.length;
-  const spread = Math.sqrt(ratios.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (ratios.length - 1) / ratios.length);
+  const spread = Math.sqrt(
+    ratios.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (ratios.length - 1) / ratios.length,
+  );
   const percent = (log: number) => round((Math.exp(log) - 1) * 100, 1);
   return {
     workload: name,

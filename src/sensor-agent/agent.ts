@@ -114,7 +114,11 @@ export class Agent {
     this.#recorder.begin(this.#origin(notes.some(({ reason }) => reason === 'instance_adopted')), source.clock());
     this.#clockReadNs = process.hrtime.bigint();
     const message = `recording ${source.formats.all().length} trace events from ${source.name}`;
-    this.#notice('host.start', notes.at(-1)?.reason ?? 'started', [message, ...notes.map((note) => note.message)].join('; '));
+    this.#notice(
+      'host.start',
+      notes.at(-1)?.reason ?? 'started',
+      [message, ...notes.map((note) => note.message)].join('; '),
+    );
     if (this.#degraded) this.#notice('host.degraded', 'blind', this.#degraded);
     this.#collect();
     if (source.name !== 'synthetic') this.#recorder.snapshot([...new ProcessReader().scan()]);
@@ -289,7 +293,10 @@ export class Agent {
   }
 
   /** What was recorded before the question is history, not live: drained first. */
-  #interest(generation: bigint, requests: readonly PredicateRequest[]): { position: Position; errors: Interest['errors'] } {
+  #interest(
+    generation: bigint,
+    requests: readonly PredicateRequest[],
+  ): { position: Position; errors: Interest['errors'] } {
     this.#collect();
     const interest = new Interest(generation, requests, this.options.nodeName);
     const position = this.#publisher.setInterest(interest);

@@ -82,4 +82,3 @@ function chunked<T>(items: readonly T[], bytesOf: (item: T) => number): T[][] {
   }
   return chunks;
 }
-

@@ -115,7 +115,15 @@ export class HistoryQuery {
     let fromNs = 0n;
     for (const { ordinal } of this.log.anchors()) {
       const block: EncodedEvent[] = [];
-      const replay = new Replay(this.log, ordinal, this.#sink((event) => block.push(encodeEvent(event)), () => upTo, () => replay));
+      const replay = new Replay(
+        this.log,
+        ordinal,
+        this.#sink(
+          (event) => block.push(encodeEvent(event)),
+          () => upTo,
+          () => replay,
+        ),
+      );
       newest ??= replay;
       const start = replay.timeline.frontier;
       fromNs = this.#startNs(replay);
@@ -146,7 +154,9 @@ export class HistoryQuery {
 
   #reached(start: Position, startNs: bigint): boolean {
     const { sinceNs, after } = this.window;
-    return (sinceNs !== undefined && startNs <= sinceNs) || (after !== undefined && comparePositions(start, after) <= 0);
+    return (
+      (sinceNs !== undefined && startNs <= sinceNs) || (after !== undefined && comparePositions(start, after) <= 0)
+    );
   }
 
   /** From when on a replay that was just opened knows what happened: at the latest when recording began. */
@@ -160,7 +170,15 @@ export class HistoryQuery {
   #open(take: (event: BusEvent) => void): { replay: Replay; fromNs: bigint } {
     const { after, sinceNs, upTo } = this.window;
     const anchor = after ? anchorAtPosition(this.log, after)?.ordinal : this.log.anchorBefore(sinceNs ?? 0n);
-    const replay = new Replay(this.log, anchor, this.#sink(take, () => upTo, () => replay));
+    const replay = new Replay(
+      this.log,
+      anchor,
+      this.#sink(
+        take,
+        () => upTo,
+        () => replay,
+      ),
+    );
     const { frontier } = replay.timeline;
     const startNs = this.#startNs(replay);
     const reaches = after ? comparePositions(frontier, after) <= 0 : sinceNs !== undefined && startNs <= sinceNs;

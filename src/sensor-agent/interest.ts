@@ -34,7 +34,8 @@ export class Interest {
         errors.push({ id: request.id, message: asBackplaneError(cause).message });
       }
     }
-    for (const { id } of requests.slice(PREDICATES_MAX)) errors.push({ id, message: `over ${PREDICATES_MAX} predicates` });
+    for (const { id } of requests.slice(PREDICATES_MAX))
+      errors.push({ id, message: `over ${PREDICATES_MAX} predicates` });
     this.errors = errors;
     this.topics = new Set(this.#predicates.flatMap((predicate) => predicate.topics));
   }

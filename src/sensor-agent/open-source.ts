@@ -28,7 +28,8 @@ export async function openSource(
   sink: SourceSink,
   log: Logger,
 ): Promise<OpenedSource> {
-  if (options.kind === 'synthetic') return { source: await started(new SyntheticSource(options.synthetic), sink), fallback: undefined };
+  if (options.kind === 'synthetic')
+    return { source: await started(new SyntheticSource(options.synthetic), sink), fallback: undefined };
   if (options.kind === 'procfs') return { source: await started(new ProcfsSource(), sink), fallback: undefined };
   const tracefs = new TracefsSource({
     recorderId,

@@ -36,7 +36,9 @@ export function processContext(process: ProcessState, threadId?: number): Proces
     pid: process.pid,
     parentPid: process.parentPid,
     comm: process.comm,
-    executable: process.path ? { path: process.path, name: process.path.slice(process.path.lastIndexOf('/') + 1) } : undefined,
+    executable: process.path
+      ? { path: process.path, name: process.path.slice(process.path.lastIndexOf('/') + 1) }
+      : undefined,
     commandArgs: process.args,
     commandArgsMissed: process.argsMissed,
     redactions: process.redactions,

@@ -131,7 +131,10 @@ export class Publisher implements TimelineSink {
     if (matched.length === 0) return;
     if (builder.last && builder.last.epoch !== event.position.epoch) this.#flush(builder, timeline, builder.last);
     this.eventsMatched += 1;
-    builder.add(event, matched.map((predicate) => predicate.id));
+    builder.add(
+      event,
+      matched.map((predicate) => predicate.id),
+    );
     if (builder.full) this.#flush(builder, timeline, event.position);
   }
 
@@ -144,7 +147,10 @@ export class Publisher implements TimelineSink {
   /** `to`: what the frame accounts for; the timeline's frontier where not given. */
   #flush(builder: FrameBuilder, timeline: Timeline, to = timeline.frontier): void {
     if (comparePositions(to, builder.coveredTo) <= 0) return;
-    if (this.#state.kind === 'live' && !this.#link!.writable) return this.#fallBehind();
+    if (this.#state.kind === 'live' && !this.#link!.writable) {
+      this.#fallBehind();
+      return;
+    }
     // A frame's events are of one epoch, the one of coveredTo.
     const end = builder.last && builder.last.epoch !== to.epoch ? builder.last : to;
     this.#link!.send(builder.take(end, timeline.wallNs(end.timeNs)));

@@ -110,7 +110,10 @@ export class Recorder {
     if (this.#checkpointBytes > CHECKPOINT_INTERVAL_BYTES) this.#checkpoint();
     const parts = [pageHead(page, entries.firstTie), page.bytes];
     const unrecorded = this.#diskFull.entries;
-    const ordinal = this.#append({ kind: RecordKind.PAGE, timeNs: this.#wall(entries.baseTimeNs), parts }, entries.entries);
+    const ordinal = this.#append(
+      { kind: RecordKind.PAGE, timeNs: this.#wall(entries.baseTimeNs), parts },
+      entries.entries,
+    );
     if (this.#diskFull.entries === unrecorded) this.entriesRecorded += entries.entries;
     this.timeline.page(page, entries, ordinal);
   }

@@ -92,7 +92,8 @@ export function pageHead(page: SourcePage, firstTie: number): Buffer {
 }
 
 export function readPage(payload: Buffer): SourcePage & { firstTie: number } {
-  if (payload.length < PAGE_HEAD_BYTES + 16) throw new BackplaneError('damaged', `page record of ${payload.length} bytes`);
+  if (payload.length < PAGE_HEAD_BYTES + 16)
+    throw new BackplaneError('damaged', `page record of ${payload.length} bytes`);
   return {
     lane: payload.readUInt16LE(0),
     lostUnknown: payload[2] === 1,
@@ -113,6 +114,10 @@ export function clockBytes(pair: ClockPair): Buffer {
   bytes.writeBigUInt64LE(pair.bootNs, 0);
   bytes.writeBigUInt64LE(pair.wallNs, 8);
   return bytes;
+}
+
+export function readClock(payload: Buffer): ClockPair {
+  return { bootNs: readU64(payload, 0), wallNs: readU64(payload, 8) };
 }
 
 export function readU64(payload: Buffer, at: number): bigint {

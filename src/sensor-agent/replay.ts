@@ -3,15 +3,16 @@
  * that recording goes on meanwhile. Opens at a checkpoint.
  */
 import { BackplaneError } from '../errors.js';
-import type { SegmentLog } from '../storage/segment-log.js';
 import type { LogItem, LogReader } from '../storage/log-reader.js';
+import type { SegmentLog } from '../storage/segment-log.js';
 import type { Checkpoint } from './checkpoint.js';
 import {
   type Origin,
   type RecordedExec,
-  RecordKind,
   type RecordedNotice,
   type RecordedSnapshot,
+  RecordKind,
+  readClock,
   readPage,
   readU64,
   unpackRecord,
@@ -34,8 +35,9 @@ export class Replay {
   constructor(log: SegmentLog, anchor: number | undefined, sink: TimelineSink) {
     this.timeline = new Timeline(sink);
     const checkpoint = anchor === undefined ? undefined : readCheckpoint(log, anchor);
-    if (checkpoint) this.timeline.restore(checkpoint[0]!.head!, checkpoint, anchor!);
-    this.#reader = log.reader(checkpoint?.[0]!.head!.resumeOrdinal ?? log.firstOrdinal);
+    const head = checkpoint?.[0]?.head;
+    if (checkpoint && head && anchor !== undefined) this.timeline.restore(head, checkpoint, anchor);
+    this.#reader = log.reader(head?.resumeOrdinal ?? log.firstOrdinal);
   }
 
   /** The next record to be read. */
@@ -72,23 +74,14 @@ export class Replay {
   }
 
   #record(kind: number, payload: Buffer, ordinal: number): void {
-    switch (kind) {
-      case RecordKind.PAGE:
-        return this.#page(payload, ordinal);
-      case RecordKind.HORIZON:
-        return this.timeline.horizon(readU64(payload, 0));
-      case RecordKind.CLOCK:
-        return this.timeline.setClock({ bootNs: readU64(payload, 0), wallNs: readU64(payload, 8) }, ordinal);
-      case RecordKind.EXEC:
-        return this.timeline.exec(unpackRecord<RecordedExec>(payload), ordinal);
-      case RecordKind.NOTICE:
-        return this.timeline.notice(unpackRecord<RecordedNotice>(payload), ordinal);
-      case RecordKind.SNAPSHOT:
-        return this.timeline.snapshot(unpackRecord<RecordedSnapshot>(payload), ordinal);
-      case RecordKind.ORIGIN:
-        return this.timeline.begin(unpackRecord<Origin>(payload), ordinal);
-      default:
-    }
+    const { timeline } = this;
+    if (kind === RecordKind.PAGE) this.#page(payload, ordinal);
+    else if (kind === RecordKind.HORIZON) timeline.horizon(readU64(payload, 0));
+    else if (kind === RecordKind.CLOCK) timeline.setClock(readClock(payload), ordinal);
+    else if (kind === RecordKind.EXEC) timeline.exec(unpackRecord<RecordedExec>(payload), ordinal);
+    else if (kind === RecordKind.NOTICE) timeline.notice(unpackRecord<RecordedNotice>(payload), ordinal);
+    else if (kind === RecordKind.SNAPSHOT) timeline.snapshot(unpackRecord<RecordedSnapshot>(payload), ordinal);
+    else if (kind === RecordKind.ORIGIN) timeline.begin(unpackRecord<Origin>(payload), ordinal);
   }
 
   #page(payload: Buffer, ordinal: number): void {

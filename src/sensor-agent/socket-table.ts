@@ -53,7 +53,8 @@ export class SocketTable {
         this.#inherit(t);
         return undefined;
       case TcpState.ESTABLISHED:
-        if (t.oldState === TcpState.SYN_SENT) return { type: 'network.tcp.connect', process: this.#owners.get(t.socket) };
+        if (t.oldState === TcpState.SYN_SENT)
+          return { type: 'network.tcp.connect', process: this.#owners.get(t.socket) };
         this.#inherit(t);
         return { type: 'network.tcp.accept', process: this.#owners.get(t.socket) };
       case TcpState.CLOSE:

@@ -9,10 +9,10 @@ import type { BusEvent } from '../wire/event.js';
 import { AGENT_LANE, comparePositions, type Position } from '../wire/position.js';
 import { type Checkpoint, type CheckpointHead, checkpointParts } from './checkpoint.js';
 import { ExecJoin } from './exec-join.js';
-import { KernelEvents, TYPED_TRACE_EVENTS, type TraceEvent } from './kernel-events.js';
+import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import type { Origin, RecordedExec, RecordedNotice, RecordedSnapshot } from './recording.js';
 import type { ClockPair, SourcePage } from './source/source.js';
-import { eventFlags, eventPid, type EventFormat, FormatTable } from './source/tracefs/format.js';
+import { type EventFormat, eventFlags, eventPid, FormatTable } from './source/tracefs/format.js';
 import type { PageEntries } from './source/tracefs/page.js';
 
 /** What a timeline tells. Calls come in position order. */
@@ -170,7 +170,8 @@ export class Timeline {
   snapshot({ processes }: RecordedSnapshot, ordinal: number): void {
     if (this.#readsAgain(ordinal)) return;
     for (const process of processes) {
-      const created = process.startTimeNs === undefined ? undefined : this.#clock.wallNs + (process.startTimeNs - this.#clock.bootNs);
+      const created =
+        process.startTimeNs === undefined ? undefined : this.#clock.wallNs + (process.startTimeNs - this.#clock.bootNs);
       this.#kernel.processes.adopt(process, created);
     }
   }
@@ -252,15 +253,20 @@ export class Timeline {
     if (this.#readsAgain(event.ordinal)) {
       if (comparePositions(place, this.#restored!.position) <= 0) return;
     } else if (event.timeNs <= this.#horizonNs) {
-      if (event.loss) return this.sink.loss(event.loss, this.#frontier);
-      this.sink.late(place);
-      if (!event.notice) this.#follow(event, place, () => false);
+      this.#tellLate(event, place);
       return;
     }
     const lane = this.#lanes.get(event.lane);
     if (lane) lane.push(event);
     else this.#lanes.set(event.lane, [event]);
     this.#pending += 1;
+  }
+
+  /** Too late for its place in the stream; context follows it all the same. */
+  #tellLate(event: Pending, place: Position): void {
+    if (event.loss) this.sink.loss(event.loss, this.#frontier);
+    else this.sink.late(place);
+    if (event.name !== '') this.#follow(event, place, () => false);
   }
 
   /** Takes what is below the horizon from every lane. */
@@ -283,7 +289,8 @@ export class Timeline {
   #advance(): void {
     for (; this.#readyAt < this.#ready.length; this.#readyAt += 1) {
       const event = this.#ready[this.#readyAt]!;
-      const exec = event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
+      const exec =
+        event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
       if (event.name === EXEC && !exec) return;
       this.#tell(event, exec);
     }
@@ -324,7 +331,8 @@ export class Timeline {
     this.#gather();
     for (; this.#readyAt < this.#ready.length; this.#readyAt += 1) {
       const event = this.#ready[this.#readyAt]!;
-      const exec = event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
+      const exec =
+        event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
       this.#tell(event, exec);
     }
     this.#advance();

@@ -29,8 +29,17 @@ export interface UplinkNode {
   connected(link: FrameLink, covered: readonly Covered[], epochMin: number): void;
   disconnected(): void;
   /** Returns the position from which it holds, and what cannot be evaluated. */
-  interest(generation: bigint, predicates: readonly PredicateRequest[]): { position: Position; errors: readonly { id: bigint; message: string }[] };
-  history(queryId: number, predicate: PredicateRequest, window: Omit<HistoryWindow, 'upTo'> & { upTo: Position | undefined }, creditBytes: number, reply: HistoryReply): void;
+  interest(
+    generation: bigint,
+    predicates: readonly PredicateRequest[],
+  ): { position: Position; errors: readonly { id: bigint; message: string }[] };
+  history(
+    queryId: number,
+    predicate: PredicateRequest,
+    window: Omit<HistoryWindow, 'upTo'> & { upTo: Position | undefined },
+    creditBytes: number,
+    reply: HistoryReply,
+  ): void;
   credit(queryId: number, bytes: number): void;
   cancel(queryId: number): void;
   readonly source: string;
@@ -67,14 +76,20 @@ export class UplinkSession implements FrameLink, HistoryReply {
     metadata.set(SESSION_KEY, id);
     this.#live = client.live(metadata, (error) => this.#fail(error));
     this.#history = client.history(metadata, (error) => this.#fail(error));
-    for (const stream of [control, this.#live, this.#history]) stream.on('error', (error: ServiceError) => this.#fail(error));
+    for (const stream of [control, this.#live, this.#history])
+      stream.on('error', (error: ServiceError) => this.#fail(error));
     control.on('end', () => this.#fail(null));
     control.on('data', (message: ControlResponse__Output) => this.#receive(message));
     void this.ended.then(() => this.#tearDown());
   }
 
   /** Says Hello and waits for Welcome. Throws `unavailable` or what the broker refused with. */
-  static async open(client: UplinkClient, hello: Hello, node: UplinkNode, deadline: AbortSignal): Promise<UplinkSession> {
+  static async open(
+    client: UplinkClient,
+    hello: Hello,
+    node: UplinkNode,
+    deadline: AbortSignal,
+  ): Promise<UplinkSession> {
     const control = client.control(new Metadata());
     control.write({ hello });
     const welcome = await firstWelcome(control, deadline);
@@ -152,7 +167,10 @@ export class UplinkSession implements FrameLink, HistoryReply {
     try {
       if (message.interest) this.#interest(message.interest);
       else if (message.frameAck?.coveredTo) {
-        this.#acknowledged(message.frameAck.topic, positionFromMessage('frame_ack.covered_to', message.frameAck.coveredTo));
+        this.#acknowledged(
+          message.frameAck.topic,
+          positionFromMessage('frame_ack.covered_to', message.frameAck.coveredTo),
+        );
       } else if (message.historyQuery) this.#query(message.historyQuery);
       else if (message.historyCredit) {
         this.node.credit(Number(message.historyCredit.queryId), Number(message.historyCredit.bytes));
@@ -177,7 +195,10 @@ export class UplinkSession implements FrameLink, HistoryReply {
 
   #query(query: HistoryQuery__Output): void {
     const queryId = Number(query.queryId);
-    if (!query.predicate) return this.fail(queryId, new BackplaneError('invalid_argument', 'history query without a predicate'));
+    if (!query.predicate) {
+      this.fail(queryId, new BackplaneError('invalid_argument', 'history query without a predicate'));
+      return;
+    }
     const window = {
       sinceNs: query.since ? timestampToNs('history_query.since', query.since) : undefined,
       untilNs: query.until ? timestampToNs('history_query.until', query.until) : undefined,
@@ -226,7 +247,11 @@ function firstWelcome(control: Control, deadline: AbortSignal): Promise<Welcome_
         else reject(new BackplaneError('unavailable', 'the broker did not begin with a welcome'));
       })();
     });
-    control.once('error', (error: ServiceError) => settle(() => reject(new BackplaneError('unavailable', error.details || error.message)))());
-    control.once('end', () => settle(() => reject(new BackplaneError('unavailable', 'the broker closed the connection')))());
+    control.once('error', (error: ServiceError) =>
+      settle(() => reject(new BackplaneError('unavailable', error.details || error.message)))(),
+    );
+    control.once('end', () =>
+      settle(() => reject(new BackplaneError('unavailable', 'the broker closed the connection')))(),
+    );
   });
 }

@@ -204,7 +204,7 @@ test('a live subscription ends at until', async () => {
 });
 
 function isProcess(pid: number): boolean {
-  return pid === 3_000_000 || pid % 20 % 4 !== 0;
+  return pid === 3_000_000 || (pid % 20) % 4 !== 0;
 }
 
 function named(pids: readonly number[]): string[] {

@@ -90,7 +90,9 @@ export class Observer extends Command {
 
   constructor(bus: { readonly grpc: string }, args: readonly string[]) {
     super(['observe', '-o', 'json', ...args], { BACKPLANE_BROKERS: bus.grpc });
-    createInterface({ input: this.child.stdout! }).on('line', (line) => this.events.push(JSON.parse(line) as EventLine));
+    createInterface({ input: this.child.stdout! }).on('line', (line) =>
+      this.events.push(JSON.parse(line) as EventLine),
+    );
   }
 
   async sees(match: (event: EventLine) => boolean, deadlineMs = 10_000): Promise<EventLine> {

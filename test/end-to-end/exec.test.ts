@@ -47,7 +47,11 @@ test('a program is seen live with its arguments, and found again after a crash',
 
 test('a filter is evaluated at the node', { skip: cannotTrace }, async () => {
   const word = randomBytes(8).toString('hex');
-  const observer = bus.observe('--follow', '--filter', `process.command_args.exists(a, a == "${word}") && event.type == "process.exec"`);
+  const observer = bus.observe(
+    '--follow',
+    '--filter',
+    `process.command_args.exists(a, a == "${word}") && event.type == "process.exec"`,
+  );
   await sleep(1_500);
   for (let round = 0; round < 20; round += 1) execFileSync('/bin/true', [round === 7 ? word : `other-${round}`]);
   await observer.sees(named(word));

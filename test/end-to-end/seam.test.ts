@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Bus, cannotTrace, type EventLine } from './bus.js';
-import { type KernelExec, KernelCount } from './kernel-count.js';
+import { KernelCount, type KernelExec } from './kernel-count.js';
 
 const LOAD_SECONDS = 20;
 
@@ -34,7 +34,12 @@ function inOrder(events: readonly EventLine[]): void {
 }
 
 /** Compares per CPU, in order, within the stretch that the subscription saw. */
-function sameAsKernel(events: readonly EventLine[], kernel: readonly KernelExec[], fromUs: number, toUs: number): number {
+function sameAsKernel(
+  events: readonly EventLine[],
+  kernel: readonly KernelExec[],
+  fromUs: number,
+  toUs: number,
+): number {
   let compared = 0;
   for (const cpu of new Set(kernel.map((exec) => exec.cpu))) {
     const expected = kernel.filter((exec) => exec.cpu === cpu && exec.timeUs >= fromUs && exec.timeUs <= toUs);
@@ -42,7 +47,11 @@ function sameAsKernel(events: readonly EventLine[], kernel: readonly KernelExec[
     const seen = events.filter((event) => (event.position.lane ?? 0) === cpu).map((event) => event.process!.pid);
     const start = seen.indexOf(expected[0]?.pid ?? -1);
     assert.ok(start >= 0 || expected.length === 0, `cpu ${cpu}: the first exec of the stretch is missing`);
-    assert.deepEqual(seen.slice(start, start + expected.length), expected.map((exec) => exec.pid), `cpu ${cpu}`);
+    assert.deepEqual(
+      seen.slice(start, start + expected.length),
+      expected.map((exec) => exec.pid),
+      `cpu ${cpu}`,
+    );
     compared += expected.length;
   }
   return compared;
@@ -53,7 +62,14 @@ async function runThrough(disturb: () => Promise<void>): Promise<void> {
   try {
     const loading = load(LOAD_SECONDS);
     await sleep((LOAD_SECONDS / 2) * 1000);
-    const observer = bus.observe('--since', '10s', '--follow', '--include-self', '--filter', 'event.type == "process.exec"');
+    const observer = bus.observe(
+      '--since',
+      '10s',
+      '--follow',
+      '--include-self',
+      '--filter',
+      'event.type == "process.exec"',
+    );
     await sleep(2_000);
     await disturb();
     await loading;

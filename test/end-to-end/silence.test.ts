@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cannotTrace, Command, freePort, Observer } from './bus.js';
+import { Command, cannotTrace, freePort, Observer } from './bus.js';
 
 const SECONDS = 30;
 
@@ -21,7 +21,11 @@ async function counted(port: number) {
       broker.write(data);
     });
     broker.pipe(agent);
-    for (const [a, b] of [[agent, broker], [broker, agent]] as const) a.on('error', () => b.destroy()).on('close', () => b.destroy());
+    for (const [a, b] of [
+      [agent, broker],
+      [broker, agent],
+    ] as const)
+      a.on('error', () => b.destroy()).on('close', () => b.destroy());
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -8,7 +8,9 @@ test('IPv6 text is the canonical form that the system gives', () => {
   const byte = fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 255 }));
   fc.assert(
     fc.property(fc.array(byte, { minLength: 16, maxLength: 16 }), (bytes) => {
-      const long = Array.from({ length: 8 }, (_, at) => ((bytes[at * 2]! << 8) | bytes[at * 2 + 1]!).toString(16)).join(':');
+      const long = Array.from({ length: 8 }, (_, at) => ((bytes[at * 2]! << 8) | bytes[at * 2 + 1]!).toString(16)).join(
+        ':',
+      );
       const text = ipv6Text(bytes);
       assert.ok(isIPv6(text), text);
       const canonical = new SocketAddress({ address: long, family: 'ipv6' }).address;

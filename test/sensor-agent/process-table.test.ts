@@ -4,7 +4,10 @@ import { ProcessTable } from '../../src/sensor-agent/process-table.js';
 
 test('a child inherits, an exec replaces, an exit is remembered for a while', () => {
   const table = new ProcessTable();
-  table.adopt({ pid: 10, parentPid: 1, comm: 'sh', executablePath: '/bin/sh', args: ['sh'], uid: 7, threads: [11] }, 5n);
+  table.adopt(
+    { pid: 10, parentPid: 1, comm: 'sh', executablePath: '/bin/sh', args: ['sh'], uid: 7, threads: [11] },
+    5n,
+  );
   assert.equal(table.of(11), table.of(10));
   const child = table.fork(20, table.ensure(11), 10, 'sh', 99n);
   assert.deepEqual([child.uid, child.parentPid, child.args, child.createdWallNs], [7, 10, ['sh'], 99n]);

@@ -13,7 +13,11 @@ import { RecordingDriver, recordedStep, replayed } from './recording-driver.js';
 
 const FILTER = 'event.type != "process.rename"';
 const predicate = compilePredicate({ topics: ['process'], filter: FILTER, includeSelf: true });
-const interest = new Interest(1n, [{ id: predicate.id, topics: ['process'], filter: predicate.canonical, includeSelf: true }], 'n');
+const interest = new Interest(
+  1n,
+  [{ id: predicate.id, topics: ['process'], filter: predicate.canonical, includeSelf: true }],
+  'n',
+);
 
 /** The log of a broker: frames by topic, refused unless each begins where the one before ended. */
 class Log implements FrameLink {
@@ -27,7 +31,8 @@ class Log implements FrameLink {
     // What is under way when a connection breaks never arrives.
     if (!this.connected) return;
     const frame = decodeFrame(encodeFrame(sent));
-    if (this.coveredTo) assert.equal(positionText(frame.coveredFrom), positionText(this.coveredTo), 'frames leave no hole');
+    if (this.coveredTo)
+      assert.equal(positionText(frame.coveredFrom), positionText(this.coveredTo), 'frames leave no hole');
     this.coveredTo = frame.coveredTo;
     this.lost += frame.lost;
     assert.equal(frame.lostUnknown, false);
@@ -61,6 +66,10 @@ test('every match is framed exactly once, whatever the link and the agent do', (
           late: () => publisher.late(),
         });
         let clockMs = 0;
+        const tick = () => {
+          clockMs += 400;
+          publisher.tick(clockMs);
+        };
         const connect = () => {
           log.connected = true;
           log.writable = true;
@@ -77,7 +86,7 @@ test('every match is framed exactly once, whatever the link and the agent do', (
             publisher.disconnect();
           }
           driver.step(step);
-          for (let tick = 0; tick < ticks; tick += 1) publisher.tick((clockMs += 400));
+          for (let count = 0; count < ticks; count += 1) tick();
           if (step.crash) {
             publisher = new Publisher(() => driver.recorder);
             driver.crash();
@@ -86,9 +95,11 @@ test('every match is framed exactly once, whatever the link and the agent do', (
         }
         log.writable = true;
         driver.finish();
-        for (let tick = 0; tick < 200; tick += 1) publisher.tick((clockMs += 400));
+        for (let count = 0; count < 200; count += 1) tick();
         const whole = replayed(driver.recorder, undefined);
-        const expected = whole.events.filter((text) => !text.includes('process.rename')).map((text) => text.split(' ')[0]);
+        const expected = whole.events
+          .filter((text) => !text.includes('process.rename'))
+          .map((text) => text.split(' ')[0]);
         assert.deepEqual(log.events, expected);
         assert.equal(log.lost, whole.lost);
       } finally {

@@ -135,7 +135,10 @@ function traceEvent(what: string, pid: number) {
     case 'exec':
       return { format: format('sched_process_exec'), values: { filename: `/bin/p${pid}`, pid, old_pid: pid } };
     case 'fork':
-      return { format: format('task_newtask'), values: { pid: pid + 20, comm: 'child', clone_flags: 0n, oom_score_adj: 0 } };
+      return {
+        format: format('task_newtask'),
+        values: { pid: pid + 20, comm: 'child', clone_flags: 0n, oom_score_adj: 0 },
+      };
     case 'exit':
       return { format: format('sched_process_exit'), values: { comm: 'x', pid, prio: 120, group_dead: true } };
     case 'rename':

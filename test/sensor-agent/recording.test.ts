@@ -36,7 +36,11 @@ test('live and replay, from the start and from every checkpoint, crashes or not,
         assert.equal(whole.lost, live.lost);
         for (const { ordinal } of recorder.log.anchors()) {
           const part = replayed(recorder, ordinal);
-          assert.deepEqual(part.events, live.events.slice(live.events.length - part.events.length), `anchor ${ordinal}`);
+          assert.deepEqual(
+            part.events,
+            live.events.slice(live.events.length - part.events.length),
+            `anchor ${ordinal}`,
+          );
         }
       });
     }),

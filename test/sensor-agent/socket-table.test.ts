@@ -6,7 +6,15 @@ import { SocketTable, TcpState } from '../../src/sensor-agent/socket-table.js';
 const server: ProcessState = { pid: 1 };
 const client: ProcessState = { pid: 2 };
 
-function step(table: SocketTable, socket: bigint, oldState: number, newState: number, process?: ProcessState, address = '127.0.0.1', port = 80) {
+function step(
+  table: SocketTable,
+  socket: bigint,
+  oldState: number,
+  newState: number,
+  process?: ProcessState,
+  address = '127.0.0.1',
+  port = 80,
+) {
   const meaning = table.follow({ socket, oldState, newState, localAddress: address, localPort: port, process });
   return meaning && [meaning.type, meaning.process?.pid];
 }

@@ -45,7 +45,10 @@ test('what is written is what a protobuf reader reads', () => {
       const writer = new EventWriter(64);
       const sizes = events.map((one) => writer.write(one));
       const run = writer.take();
-      assert.equal(run.length, sizes.reduce((sum, size) => sum + size, 0));
+      assert.equal(
+        run.length,
+        sizes.reduce((sum, size) => sum + size, 0),
+      );
       const { events: read } = eventBatchCodec.decode(run, run.length);
       assert.equal(read.length, events.length);
       for (const [at, one] of events.entries()) same(read[at]!, one);

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { crc32 } from 'node:zlib';
+import fc from 'fast-check';
+import { Packr } from 'msgpackr';
+import { BackplaneError } from '../../src/errors.js';
+import { CURSOR_BYTES_MAX, PARTITIONS } from '../../src/limits.js';
+import { type CursorState, decodeCursor, encodeCursor } from '../../src/wire/cursor.js';
+
+const u64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
+const whole = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
+const name = fc.stringMatching(/^[a-z][a-z0-9.-]{0,30}$/);
+const position = plain({
+  epoch: whole,
+  timeNs: u64,
+  lane: fc.integer({ min: 0, max: 0xffff }),
+  tie: fc.integer({ min: 0, max: 0xffff_ffff }),
+});
+const offsets = fc.array(whole, { minLength: PARTITIONS, maxLength: PARTITIONS });
+const state: fc.Arbitrary<CursorState> = plain({
+  logId: fc.stringMatching(/^[0-9a-f]{16}$/),
+  predicateId: u64,
+  sinceNs: fc.option(u64, { nil: undefined }),
+  history: fc.option(plain({ wallNs: u64, node: name, position }), { nil: undefined }),
+  partial: fc.option(plain({ topic: name, partition: fc.nat(PARTITIONS - 1), index: fc.nat(0xffff) }), {
+    nil: undefined,
+  }),
+  offsets: fc.array(fc.tuple(name, offsets), { maxLength: 4 }).map((entries) => new Map(entries)),
+  nodes: fc.array(
+    fc.oneof(
+      plain({ node: name, standing: fc.constant('beyond' as const), position }),
+      plain({
+        node: name,
+        standing: fc.constant('late' as const),
+        position: fc.option(position, { nil: undefined }),
+      }),
+    ),
+    { maxLength: 10 },
+  ),
+});
+
+function refused(text: string): void {
+  assert.throws(
+    () => decodeCursor(text),
+    (error) => error instanceof BackplaneError && error.code === 'cursor_invalid' && !error.message.includes('\n'),
+  );
+}
+
+test('a cursor says what was put in', () => {
+  fc.assert(
+    fc.property(state, (each) => {
+      const text = encodeCursor(each);
+      assert.ok(text !== undefined && /^[A-Za-z0-9_-]+$/.test(text));
+      assert.deepEqual(decodeCursor(text), each);
+    }),
+  );
+});
+
+test('one that does not fit is not given', () => {
+  const nodes = Array.from({ length: 400 }, (_, index) => ({
+    node: `node-with-a-long-name-${index}`,
+    standing: 'beyond' as const,
+    position: { epoch: 1, timeNs: 1n << 60n, lane: 1, tie: 1 },
+  }));
+  const base = { logId: '0123456789abcdef', predicateId: 1n, offsets: new Map<string, number[]>() };
+  assert.equal(encodeCursor({ ...base, nodes }), undefined);
+  const fitting = encodeCursor({ ...base, nodes: nodes.slice(0, 40) });
+  assert.ok(fitting !== undefined && fitting.length <= CURSOR_BYTES_MAX);
+});
+
+test('garbage, and a cursor that was cut or changed anywhere, is refused', () => {
+  fc.assert(fc.property(fc.string({ maxLength: 200 }), refused));
+  fc.assert(
+    fc.property(state, fc.nat(), (each, at) => {
+      const text = encodeCursor(each)!;
+      refused(text.slice(0, at % text.length));
+      const index = at % text.length;
+      const other = text[index] === 'A' ? 'B' : 'A';
+      refused(text.slice(0, index) + other + text.slice(index + 1));
+    }),
+  );
+  refused('A'.repeat(CURSOR_BYTES_MAX + 1));
+});
+
+test('one with a good checksum and bad content is refused', () => {
+  const packr = new Packr({ useRecords: false, int64AsType: 'bigint' });
+  const sealed = (value: unknown) => {
+    const packed = packr.pack(value);
+    const sum = Buffer.alloc(4);
+    sum.writeUInt32LE(crc32(packed));
+    return Buffer.concat([packed, sum]).toString('base64url');
+  };
+  const id = Buffer.alloc(8);
+  decodeCursor(sealed([1, id, 1n, null, null, null, [], []]));
+  const bad: unknown[] = [
+    null,
+    'text',
+    { __proto__: null, length: 8 },
+    [],
+    [2, id, 1n, null, null, null, [], []],
+    [1, id.subarray(1), 1n, null, null, null, [], []],
+    [1, id, -1n, null, null, null, [], []],
+    [1, id, 1n, null, ['x'], null, [], []],
+    [1, id, 1n, null, null, ['t', 99, 0], [], []],
+    [1, id, 1n, null, null, null, [['t', 1]], []],
+    [1, id, 1n, null, null, null, [['t', -1, 0, 0, 0, 0, 0, 0, 0]], []],
+    [1, id, 1n, null, null, null, [['t', 0.5, 0, 0, 0, 0, 0, 0, 0]], []],
+    [1, id, 1n, null, null, null, [], [['n', 0]]],
+    [1, id, 1n, null, null, null, [], [['n'.repeat(300), 1]]],
+    [1, id, 1n, null, null, null, [], [['n', 1, 1, 1n, 70_000, 0]]],
+  ];
+  for (const value of bad) refused(sealed(value));
+});
+
+/** Without null prototypes, which deepEqual tells from ours. */
+function plain<T extends object>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
+  return fc.record(fields, { noNullPrototype: true }) as fc.Arbitrary<T>;
+}
