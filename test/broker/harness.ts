@@ -24,6 +24,7 @@ export async function until(what: string, holds: () => boolean): Promise<void> {
 
 export class Harness {
   readonly dataDir = mkdtempSync(join(tmpdir(), 'backplane-broker-'));
+  readonly logger = pino({ level: process.env.BACKPLANE_TEST_LOG ?? 'silent' });
   broker!: Broker;
   private agents: TestAgent[] = [];
   private subscribers: Subscriber[] = [];
@@ -42,7 +43,7 @@ export class Harness {
       insecure: false,
       log: { bytesMax: 256 * MiB, ageMsMax: 3_600_000, fsync: 'commit' },
       version: 'test',
-      logger: pino({ level: process.env.TEST_LOG ?? 'silent' }),
+      logger: this.logger,
     });
   }
 

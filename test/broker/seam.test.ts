@@ -215,6 +215,9 @@ function named(pids: readonly number[]): string[] {
 function byTopic(events: readonly string[], recorder: TestRecorder): Record<string, string[]> {
   const topics = new Map(recorder.events.map(({ event }) => [`a:${event.process!.pid}`, event.topic]));
   const sorted: Record<string, string[]> = {};
-  for (const event of events) (sorted[topics.get(event) ?? 'unknown'] ??= []).push(event);
+  for (const event of events) {
+    const topic = topics.get(event) ?? 'unknown';
+    sorted[topic] = [...(sorted[topic] ?? []), event];
+  }
   return sorted;
 }

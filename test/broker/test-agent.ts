@@ -19,7 +19,7 @@ import {
   timestampToNs,
 } from '../../src/wire/messages.js';
 import { comparePositions, ORIGIN, type Position } from '../../src/wire/position.js';
-import { createUplinkClient, SESSION_KEY, type UplinkClient } from '../../src/wire/rpc.js';
+import { createUplinkClient, type HistoryMessage, SESSION_KEY, type UplinkClient } from '../../src/wire/rpc.js';
 
 export interface Recorded {
   readonly event: BusEvent;
@@ -71,6 +71,8 @@ export class TestAgent {
   historyQueries = 0;
   /** Set to answer interest later, by calling it. */
   holdInterest: boolean | undefined;
+  /** Set to answer every predicate with this error. */
+  refuses: string | undefined;
   /** Called in the middle of a history answer. */
   midHistory: (() => Promise<void>) | undefined;
   welcome: NonNullable<ControlResponse__Output['welcome']> | undefined;
@@ -136,6 +138,10 @@ export class TestAgent {
     this.live.write(bytes);
   }
 
+  sendHistory(message: HistoryMessage): void {
+    this.history.write(message);
+  }
+
   /** The connection breaks, as when the agent is killed. */
   kill(): void {
     this.ended ??= 'killed';
@@ -197,7 +203,9 @@ export class TestAgent {
       if (comparePositions(from, holds) > 0) holds = from;
     }
     const generation = this.interests.at(-1)!.toString();
-    this.control.write({ interestAck: { generation, position: positionToMessage(holds), errors: [] } });
+    const { refuses } = this;
+    const errors = refuses ? this.predicates.map(({ id }) => ({ id: id.toString(), message: refuses })) : [];
+    this.control.write({ interestAck: { generation, position: positionToMessage(holds), errors } });
   }
 
   private publishTopic(topic: string, to: Position): void {

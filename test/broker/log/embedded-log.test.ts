@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { EmbeddedLog, type FsyncMode } from '../../../src/broker/log/embedded-log.js';
+import { partitionOf } from '../../../src/broker/log/partition-log.js';
+import { MiB, PARTITIONS } from '../../../src/limits.js';
+import { encodeFrame } from '../../../src/wire/frame.js';
+import { partitionLogContract } from '../../contract/partition-log.js';
+
+function embedded(fsync: FsyncMode) {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-log-'));
+  const opened: EmbeddedLog[] = [];
+  return {
+    dir,
+    async open(bytesMax = 64 * MiB) {
+      const log = new EmbeddedLog({ dir, topic: 'process', partition: 0, fsync, bytesMax, ageMsMax: 3_600_000 });
+      await log.settled();
+      opened.push(log);
+      return log;
+    },
+    // What a killed process leaves is what it wrote: nothing is closed or flushed.
+    kill: async () => undefined,
+    enforce: (log: object) => (log as EmbeddedLog).enforceRetention(),
+    async destroy() {
+      for (const log of opened) await log.close();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+for (const fsync of ['commit', 'interval', 'never'] as const) {
+  partitionLogContract(`embedded, ${fsync}`, async () => embedded(fsync));
+}
+
+test('a flipped bit is a stated gap, and the frames around it are served', async () => {
+  const under = embedded('commit');
+  try {
+    const log = await under.open();
+    for (let i = 0; i < 10; i++) {
+      const position = (time: number) => ({ epoch: 1, timeNs: BigInt(time), lane: 0, tie: 0 });
+      const frame = {
+        topic: 'process',
+        coveredFrom: position(i),
+        coveredTo: position(i + 1),
+        count: 0,
+        eventSizes: [],
+        matches: [],
+        lost: 0,
+        lostUnknown: false,
+        late: 0,
+        watermarkNs: 0n,
+        timesNs: new BigUint64Array(0),
+        lanes: [],
+        ties: [],
+        events: Buffer.alloc(0),
+      };
+      await log.append('a', frame, encodeFrame(frame)).durable;
+    }
+    await log.close();
+    const segment = join(under.dir, readdirSync(under.dir).find((name) => name.endsWith('.log'))!);
+    const bytes = readFileSync(segment);
+    bytes[Math.floor(bytes.length / 2)]! ^= 0x10;
+    writeFileSync(segment, bytes);
+    const again = await under.open();
+    const reader = again.reader(again.firstOffset);
+    const kinds: string[] = [];
+    for (let item = await reader.next(); item; item = await reader.next()) kinds.push(item.kind);
+    assert.deepEqual(
+      kinds.filter((kind) => kind === 'damage'),
+      ['damage'],
+    );
+    assert.equal(kinds.filter((kind) => kind === 'frame').length, 9);
+  } finally {
+    await under.destroy();
+  }
+});
+
+test('nodes spread over the partitions, each always to the same', () => {
+  const seen = new Set<number>();
+  for (let i = 0; i < 200; i++) {
+    const partition = partitionOf(`node-${i}`);
+    assert.equal(partition, partitionOf(`node-${i}`));
+    assert.ok(partition >= 0 && partition < PARTITIONS);
+    seen.add(partition);
+  }
+  assert.equal(seen.size, PARTITIONS);
+});

@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict';
+import { Writable } from 'node:stream';
+import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import fc from 'fast-check';
+import { BoundedQueue } from '../../src/flow/bounded-queue.js';
+import { BytePool } from '../../src/flow/byte-pool.js';
+import { CreditBalance, CreditWindow } from '../../src/flow/credit.js';
+import { Signal } from '../../src/flow/signal.js';
+import { StreamWriter } from '../../src/flow/stream-writer.js';
+
+test('a bounded queue keeps its bound and its order under either policy', () => {
+  const operation = fc.oneof(fc.constant('shift' as const), fc.nat(60));
+  fc.assert(
+    fc.property(
+      fc.constantFrom('refuse' as const, 'shed-oldest' as const),
+      fc.array(operation),
+      (onFull, operations) => {
+        const queue = new BoundedQueue<number>({ bytesMax: 100, onFull, sizeOf: (size) => size });
+        let model: number[] = [];
+        let shed = 0;
+        const bytes = () => model.reduce((sum, size) => sum + size, 0);
+        for (const each of operations) {
+          if (each === 'shift') assert.equal(queue.shift(), model.shift());
+          else {
+            const fits = bytes() + each <= 100;
+            assert.equal(queue.push(each), fits || onFull === 'shed-oldest');
+            if (fits || onFull === 'shed-oldest') model = [...model, each];
+            while (bytes() > 100) {
+              model.shift();
+              shed++;
+            }
+          }
+          assert.deepEqual(
+            [queue.bytes, queue.length, queue.peek(), queue.shed],
+            [bytes(), model.length, model[0], shed],
+          );
+        }
+      },
+    ),
+  );
+  const queue = new BoundedQueue<number>({ bytesMax: 10, onFull: 'shed-oldest', sizeOf: (size) => size });
+  queue.push(5);
+  assert.equal(queue.push(11), false, 'an item that never fits drives nothing out');
+  assert.equal(queue.length, 1);
+});
+
+test('credit: a sender that keeps to it never stalls for good and is never found out', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 1000 }),
+      fc.array(fc.integer({ min: 1, max: 400 })),
+      async (size, frames) => {
+        const balance = new CreditBalance(size);
+        const window = new CreditWindow(size, (bytes) => balance.add(bytes));
+        const never = new AbortController().signal;
+        let granted = size;
+        let sent = 0;
+        for (const bytes of frames) {
+          await balance.positive(never);
+          balance.take(bytes);
+          sent += bytes;
+          assert.ok(window.received(bytes));
+          assert.ok(sent < granted + 400 + size);
+          window.consumed(bytes);
+          granted += bytes;
+        }
+      },
+    ),
+  );
+});
+
+test('credit: one that goes on without is found out', () => {
+  const grants: number[] = [];
+  const window = new CreditWindow(100, (bytes) => grants.push(bytes));
+  assert.ok(window.received(60));
+  assert.ok(window.received(60));
+  assert.equal(window.received(1), false);
+  window.consumed(60);
+  assert.deepEqual(grants, [60]);
+});
+
+test('credit: a waiting sender is released by an abort', async () => {
+  const abort = new AbortController();
+  const waiting = new CreditBalance(0).positive(abort.signal);
+  abort.abort();
+  await waiting;
+});
+
+test('a pool serves in order of arrival, forgets who gave up, and gets everything back', async () => {
+  const pool = new BytePool(100);
+  const order: string[] = [];
+  const giveUp = new AbortController();
+  const never = new AbortController().signal;
+  const first = (await pool.take(80, never))!;
+  const second = pool.take(90, giveUp.signal).then((release) => order.push(release ? 'second' : 'gave up'));
+  const third = pool.take(50, never).then((release) => {
+    order.push('third');
+    release?.();
+  });
+  await turn();
+  assert.deepEqual(order, [], 'the small one does not overtake');
+  giveUp.abort();
+  first();
+  first();
+  await Promise.all([second, third]);
+  assert.deepEqual(order, ['gave up', 'third']);
+  const everything = await pool.take(1_000_000, never);
+  assert.ok(everything, 'more than all of it counts as all of it');
+});
+
+test('a signal between two waits is not lost', async () => {
+  const signal = new Signal();
+  const never = new AbortController().signal;
+  signal.notify();
+  signal.notify();
+  await signal.wait(never, 60_000);
+  const waiting = signal.wait(never, 60_000);
+  signal.notify();
+  await waiting;
+  await signal.wait(AbortSignal.abort(), 60_000);
+});
+
+/** A stream whose consumer takes when the test says so. */
+class Tap extends Writable {
+  readonly taken: string[] = [];
+  private pending: (() => void)[] = [];
+
+  constructor() {
+    super({ objectMode: true, highWaterMark: 1_000 });
+  }
+
+  override _write(chunk: string, _encoding: string, done: () => void): void {
+    this.taken.push(chunk);
+    this.pending.push(done);
+  }
+
+  async take(count: number): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      this.pending.shift()?.();
+      await turn();
+    }
+  }
+}
+
+test('a writer holds its bound in bytes, whatever the mark of the stream', async () => {
+  const tap = new Tap();
+  const writer = new StreamWriter<string>(tap, { bytesMax: 100, sizeOf: (text) => text.length });
+  await writer.write('a'.repeat(100));
+  let written = false;
+  const over = writer.write('b').then(() => {
+    written = true;
+  });
+  await turn();
+  assert.equal(written, false);
+  assert.equal(writer.tryWrite('c'), false);
+  assert.equal(writer.inFlightBytes, 101);
+  await tap.take(1);
+  await over;
+  await tap.take(1);
+  assert.equal(writer.tryWrite('c'), true);
+  await tap.take(1);
+  assert.deepEqual(tap.taken, ['a'.repeat(100), 'b', 'c']);
+});
+
+test('a writer that waits is released when its stream is destroyed, cancelled or ends', async () => {
+  for (const end of [(tap: Tap) => tap.destroy(), (tap: Tap) => tap.emit('cancelled')]) {
+    const tap = new Tap();
+    const writer = new StreamWriter<string>(tap, { bytesMax: 1, sizeOf: (text) => text.length });
+    const waiting = writer.write('long');
+    await turn();
+    end(tap);
+    await assert.rejects(waiting, /the stream has ended/);
+    assert.ok(writer.closed.aborted);
+    await assert.rejects(writer.write('more'), /the stream has ended/);
+    assert.throws(() => writer.tryWrite('more'), /the stream has ended/);
+  }
+});
