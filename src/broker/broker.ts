@@ -65,7 +65,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   try {
     store = await openStore(dir, options);
     const parts = assemble(dir, store, options);
-    const grpcAddress = await bindGrpc(parts.grpc, grpcListen);
+    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen);
     const httpAddress = await bindHttp(parts.http.server, httpListen).catch((cause) => {
       parts.grpc.forceShutdown();
       throw cause;
@@ -74,7 +74,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     parts.facts.httpListen = httpAddress;
     parts.health.setStatus('', 'SERVING');
     parts.state.ready = true;
-    return running(parts, store, lock, { grpcAddress, httpAddress });
+    return running({ ...parts, endConnections }, store, lock, { grpcAddress, httpAddress });
   } catch (cause) {
     await store?.close();
     lock.release();
@@ -93,7 +93,7 @@ function openStore(dir: string, { log, logger }: BrokerOptions): Promise<LogStor
   });
 }
 
-type Parts = ReturnType<typeof assemble>;
+type Parts = ReturnType<typeof assemble> & { readonly endConnections: () => void };
 
 function assemble(dir: string, store: LogStore, options: BrokerOptions) {
   const { logger, version } = options;
@@ -127,9 +127,7 @@ function assemble(dir: string, store: LogStore, options: BrokerOptions) {
   new ReflectionService(packageDefinition).addToServer(grpc);
   const metrics = brokerMetrics(registry, subscriptions, ingest, store, totals);
   const http = new HttpApi({ subscriptions, listings, metrics, ready: () => state.ready });
-  const sweep = setInterval(() => book.expire(Date.now()), INTEREST_SWEEP_MS);
-  sweep.unref();
-  return { registry, subscriptions, uplink, grpc, http, health, facts, state, sweep };
+  return { book, registry, subscriptions, uplink, grpc, http, health, facts, state };
 }
 
 function running(
@@ -138,12 +136,15 @@ function running(
   lock: { release(): void },
   addresses: Pick<Broker, 'grpcAddress' | 'httpAddress'>,
 ): Broker {
-  const { registry, subscriptions, uplink, grpc, http, health, state, sweep } = parts;
+  const { book, registry, subscriptions, uplink, grpc, http, health, state, endConnections } = parts;
+  const sweep = setInterval(() => book.expire(Date.now()), INTEREST_SWEEP_MS);
+  sweep.unref();
   const close = async (): Promise<void> => {
     clearInterval(sweep);
     registry.close();
     http.server.closeAllConnections();
     grpc.forceShutdown();
+    endConnections();
     await new Promise<void>((resolve) => http.server.close(() => resolve()));
     await store.close();
     lock.release();

@@ -2,7 +2,7 @@
 
 import type { Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
+import { type Server as GrpcServer, logVerbosity, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
 import { BackplaneError } from '../errors.js';
 import { setSessionWindow } from '../wire/server-options.js';
 
@@ -39,18 +39,25 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 
-/** Returns the address that was bound: port 0 became a real one. */
-export async function bindGrpc(server: GrpcServer, address: ListenAddress): Promise<string> {
+export interface BoundGrpc {
+  /** host:port; port 0 became a real one. */
+  readonly address: string;
+  readonly endConnections: () => void;
+}
+
+export async function bindGrpc(server: GrpcServer, address: ListenAddress): Promise<BoundGrpc> {
+  // The library prints a line of its own for what is reported here.
+  setLogVerbosity(logVerbosity.NONE);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(address.text, ServerCredentials.createInsecure(), (error, bound) => {
       if (error) reject(listenFailure('grpc.listen', address, error.message));
       else resolve(bound);
     });
-  });
-  setSessionWindow(server);
-  return joined(address.host, port);
+  }).finally(() => setLogVerbosity(logVerbosity.ERROR));
+  return { address: joined(address.host, port), endConnections: setSessionWindow(server) };
 }
 
+/** Returns host:port; port 0 became a real one. */
 export async function bindHttp(server: HttpServer, address: ListenAddress): Promise<string> {
   await new Promise<void>((resolve, reject) => {
     const failed = (error: Error) => reject(listenFailure('http.listen', address, error.message));

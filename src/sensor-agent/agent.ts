@@ -6,6 +6,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import type { Logger } from 'pino';
 import { asBackplaneError } from '../errors.js';
 import {
@@ -57,6 +58,8 @@ export interface AgentStatus {
 
 /** Throws with one line that says what to do when recording cannot begin. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
+  // A young generation that may grow to 48 MiB is a third of what the whole agent may have.
+  setFlagsFromString('--semi-space-growth-factor=1');
   const dir = join(options.dataDir, 'recorder');
   const lock = lockDirectory(dir);
   try {

@@ -11,7 +11,7 @@ import type { Position } from './position.js';
 import { ProtoReader, VARINT } from './protobuf.js';
 
 /** `EventBatch.events` as a tag: what each event of a frame begins with. */
-export const EVENT_TAG = 0x2a;
+const EVENT_TAG = 0x2a;
 /** Tag and length in front of one event. */
 const EVENT_PREFIX_BYTES_MAX = 1 + 3;
 

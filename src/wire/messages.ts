@@ -7,7 +7,6 @@
 import { BackplaneError } from '../errors.js';
 import type { ControlRequest__Output } from './gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse } from './gen/backplane/v1/ControlResponse.js';
-import type { Event__Output } from './gen/backplane/v1/Event.js';
 import type { EventBatch__Output } from './gen/backplane/v1/EventBatch.js';
 import type { ExplainRequest__Output } from './gen/backplane/v1/ExplainRequest.js';
 import type { ExplainResponse } from './gen/backplane/v1/ExplainResponse.js';
@@ -31,24 +30,22 @@ export type { Coverage__Output as Coverage } from './gen/backplane/v1/Coverage.j
 export type { Event__Output as EventMessage } from './gen/backplane/v1/Event.js';
 export type { EventBatch__Output as EventBatchMessage } from './gen/backplane/v1/EventBatch.js';
 export type { ExplainResponse, ExplainResponse__Output } from './gen/backplane/v1/ExplainResponse.js';
-export type { Gap, Gap__Output } from './gen/backplane/v1/Gap.js';
+export type { Gap__Output } from './gen/backplane/v1/Gap.js';
 export type { GetStatusResponse, GetStatusResponse__Output } from './gen/backplane/v1/GetStatusResponse.js';
 export type { Hello, Hello__Output } from './gen/backplane/v1/Hello.js';
 export type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
-export type { HistoryQuery, HistoryQuery__Output } from './gen/backplane/v1/HistoryQuery.js';
-export type { Interest, Interest__Output } from './gen/backplane/v1/Interest.js';
-export type { InterestAck__Output } from './gen/backplane/v1/InterestAck.js';
+export type { HistoryQuery__Output } from './gen/backplane/v1/HistoryQuery.js';
+export type { Interest__Output } from './gen/backplane/v1/Interest.js';
 export type { ListNodesResponse, ListNodesResponse__Output } from './gen/backplane/v1/ListNodesResponse.js';
 export type {
   ListSubscriptionsResponse,
   ListSubscriptionsResponse__Output,
 } from './gen/backplane/v1/ListSubscriptionsResponse.js';
 export type { ListTopicsResponse, ListTopicsResponse__Output } from './gen/backplane/v1/ListTopicsResponse.js';
-export type { Node, Node__Output } from './gen/backplane/v1/Node.js';
+export type { Node } from './gen/backplane/v1/Node.js';
 export type { NodeCoverage } from './gen/backplane/v1/NodeCoverage.js';
 export type { NodeReport, NodeReport__Output } from './gen/backplane/v1/NodeReport.js';
 export type { Plan } from './gen/backplane/v1/Plan.js';
-export type { Predicate as PredicateMessage, Predicate__Output } from './gen/backplane/v1/Predicate.js';
 export type { SubscribeRequest, SubscribeRequest__Output } from './gen/backplane/v1/SubscribeRequest.js';
 export type { SubscribeResponse, SubscribeResponse__Output } from './gen/backplane/v1/SubscribeResponse.js';
 export type { Welcome__Output } from './gen/backplane/v1/Welcome.js';
@@ -61,7 +58,6 @@ export const historyEndCodec = messageCodec<HistoryEnd, HistoryEnd__Output>('His
 export const subscribeRequestCodec = messageCodec<object, SubscribeRequest__Output>('SubscribeRequest');
 export const subscribeResponseCodec = messageCodec<SubscribeResponse, SubscribeResponse__Output>('SubscribeResponse');
 export const eventBatchCodec = messageCodec<object, EventBatch__Output>('EventBatch');
-export const eventCodec = messageCodec<object, Event__Output>('Event');
 export const explainRequestCodec = messageCodec<object, ExplainRequest__Output>('ExplainRequest');
 export const explainResponseCodec = messageCodec<ExplainResponse, unknown>('ExplainResponse');
 export const listNodesResponseCodec = messageCodec<ListNodesResponse, unknown>('ListNodesResponse');

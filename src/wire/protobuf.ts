@@ -11,7 +11,7 @@
 import { BackplaneError } from '../errors.js';
 
 export const VARINT = 0;
-export const FIXED64 = 1;
+const FIXED64 = 1;
 export const LENGTH = 2;
 const FIXED32 = 5;
 

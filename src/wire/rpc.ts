@@ -48,7 +48,7 @@ export interface UplinkClient extends Client {
   history(metadata: Metadata, callback: requestCallback<object>): ClientWritableStream<HistoryMessage>;
 }
 
-export function encodeLiveMessage(frameBytes: Buffer): Buffer {
+function encodeLiveMessage(frameBytes: Buffer): Buffer {
   const writer = new ProtoWriter(frameBytes.length + 8);
   writer.tag(1, LENGTH);
   writer.varint(frameBytes.length);
@@ -69,7 +69,7 @@ export function decodeLiveMessage(bytes: Buffer): Buffer {
   return frame;
 }
 
-export function encodeHistoryMessage(message: HistoryMessage): Buffer {
+function encodeHistoryMessage(message: HistoryMessage): Buffer {
   const isFrame = 'frameBytes' in message;
   const content = isFrame ? message.frameBytes : historyEndCodec.encode(message.end);
   const writer = new ProtoWriter(content.length + varintBytes(message.queryId) + 8);
@@ -120,7 +120,7 @@ export function rawService(name: 'Uplink' | 'Backplane'): ServiceDefinition {
 }
 
 /** Options of every client: bounded messages, a real drain, dead peers noticed, no proxy in between. */
-export function createChannelOptions(): ChannelOptions {
+function createChannelOptions(): ChannelOptions {
   return {
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
     'grpc.max_send_message_length': MESSAGE_BYTES_MAX,

@@ -4,6 +4,7 @@
  * servers, and 64 KB a round trip is what an uplink would be left with.
  */
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
 import type { Server, ServerOptions } from '@grpc/grpc-js';
 import { BackplaneError } from '../errors.js';
 import {
@@ -39,13 +40,25 @@ export function setStreamWindow(server: Server): void {
   commonServerOptions.settings.initialWindowSize = UPLINK_WINDOW_BYTES;
 }
 
-/** Call after bind: every new connection gets the larger window. */
-export function setSessionWindow(server: Server): void {
+/**
+ * Call after bind: every new connection gets the larger window. Returns what
+ * ends all connections at once; the library's shutdown leaves them to peers
+ * that may never close.
+ */
+export function setSessionWindow(server: Server): () => void {
   const { http2Servers } = server as unknown as Internals;
   if (http2Servers === undefined || http2Servers.size === 0) throw changed();
+  const sockets = new Set<Socket>();
   for (const http2Server of http2Servers.keys()) {
     http2Server.on('session', (session: ServerHttp2Session) => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
+    http2Server.on('connection', (socket: Socket) => {
+      sockets.add(socket);
+      socket.on('close', () => sockets.delete(socket));
+    });
   }
+  return () => {
+    for (const socket of sockets) socket.destroy();
+  };
 }
 
 function changed(): BackplaneError {

@@ -120,7 +120,10 @@ export class TestAgent {
         wallTime: nsToTimestamp(BigInt(Date.now()) * 1_000_000n),
       },
     });
-    await welcomed;
+    await welcomed.catch((error) => {
+      agent.client.close();
+      throw error;
+    });
     return agent;
   }
 

@@ -22,8 +22,6 @@ export class NodeView {
   readonly watermarksNs = new Map<string, bigint>();
   /** Told to the subscriber last. */
   toldWatermarkNs = 0n;
-  toldConnected = true;
-  toldDegraded = '';
 
   constructor(readonly node: string) {}
 

@@ -129,13 +129,23 @@ export class Notices {
   }
 }
 
-/** The status of a node, when it is another than the subscriber was told; else undefined. */
-export function nodeStatus(view: NodeView, record: NodeRecord | undefined): SubscribeResponse | undefined {
-  const connected = record?.connection !== undefined;
-  const degraded = connected ? (record?.degraded ?? '') : view.toldDegraded;
-  if (connected === view.toldConnected && degraded === view.toldDegraded) return undefined;
-  view.toldConnected = connected;
-  view.toldDegraded = degraded;
-  const state = !connected ? 'NODE_STATE_GONE' : degraded ? 'NODE_STATE_DEGRADED' : 'NODE_STATE_CONNECTED';
-  return { nodeStatus: { node: view.node, state, message: connected ? degraded : 'the connection was lost' } };
+/** What a subscriber was told about nodes. */
+export class NodeStatuses {
+  private readonly told = new Map<string, { connected: boolean; degraded: string }>();
+
+  /** Named in the answer to the subscription. */
+  named(node: string, connected: boolean): void {
+    this.told.set(node, { connected, degraded: '' });
+  }
+
+  /** When it is another than the subscriber was told; else undefined. */
+  take(node: string, record: NodeRecord | undefined): SubscribeResponse | undefined {
+    const told = this.told.get(node) ?? { connected: false, degraded: '' };
+    const connected = record?.connection !== undefined;
+    const degraded = connected ? (record?.degraded ?? '') : told.degraded;
+    if (connected === told.connected && degraded === told.degraded) return undefined;
+    this.told.set(node, { connected, degraded });
+    const state = !connected ? 'NODE_STATE_GONE' : degraded ? 'NODE_STATE_DEGRADED' : 'NODE_STATE_CONNECTED';
+    return { nodeStatus: { node, state, message: connected ? degraded : 'the connection was lost' } };
+  }
 }

@@ -19,7 +19,7 @@ import { compareKeys } from './history-merge.js';
 import { LateNodes } from './late-nodes.js';
 import { Live } from './live.js';
 import type { NodeView } from './node-view.js';
-import { nodeStatus } from './notices.js';
+import { NodeStatuses } from './notices.js';
 import { type DeliveryTotals, Outlet, type Sink } from './outlet.js';
 import { keyAtTime, Past } from './past.js';
 import { type NodePlan, Planner } from './plan.js';
@@ -45,6 +45,7 @@ export class Subscription {
   private readonly wake = new Signal();
   /** Nodes about which something has changed. */
   private readonly changed = new Set<string>();
+  private readonly statuses = new NodeStatuses();
   private readonly cleanUp: (() => void)[] = [];
 
   constructor(
@@ -147,11 +148,10 @@ export class Subscription {
       if (plan) plans.push(plan);
     }
     for (const { view } of plans) {
-      const record = registry.record(view.node);
-      view.toldConnected = record?.connection !== undefined;
-      view.toldDegraded = '';
+      this.statuses.named(view.node, registry.record(view.node)?.connection !== undefined);
       standing.add(view);
     }
+    for (const node of missing) this.statuses.named(node, true);
     await this.accept(
       plans.map(({ view }) => view.node).filter((node) => !missing.includes(node)),
       missing,
@@ -211,18 +211,17 @@ export class Subscription {
   /** A node came, went, or answered. */
   private async review(node: string, planner: Planner, standing: Standing, late: LateNodes): Promise<void> {
     this.changed.delete(node);
+    const { registry } = this.context;
+    const status = this.statuses.take(node, registry.record(node));
+    if (status) await this.outlet.message(status);
     let view = standing.views.get(node);
     if (view === undefined) {
       const plan = planner.join(node, standing.joinSinceNs);
       if (plan === undefined) return;
       view = plan.view;
-      view.toldConnected = false;
       if (plan.query) view.state = 'late';
       standing.add(view);
     }
-    const { registry } = this.context;
-    const status = nodeStatus(view, registry.record(node));
-    if (status) await this.outlet.message(status);
     if (view.state === 'late' && registry.session(node) && this.meeting(planner, view)) late.add(view);
   }
 
