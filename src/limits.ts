@@ -125,6 +125,11 @@ export const EXEC_QUEUE_BYTES_MAX = 4 * MiB;
 /** The synthetic source, so that it neither hangs the agent after a stall nor outruns its page writer. */
 export const SYNTHETIC_EVENTS_PER_SECOND_MAX = 5_000_000;
 export const SYNTHETIC_EVENTS_PER_DRAIN_MAX = 100_000;
+/** Lanes of all synthetic nodes of one process: each holds a page of PAGE_BYTES_MAX. */
+export const SYNTHETIC_LANES_MAX = 1024;
+export const SYNTHETIC_NODES_MAX = 256;
+/** Of one kind of events in a mix; the plan of a mix has as many entries as its weights have in all. */
+export const SYNTHETIC_WEIGHT_MAX = 1000;
 /** One CPU's pages of a capture given to `decode`. */
 export const CAPTURE_BYTES_MAX = 256 * MiB;
 
@@ -182,6 +187,8 @@ export const HISTORY_SILENCE_MS = 60_000;
 export const HISTORY_TURN_MS = 20_000;
 /** How long one subscription's live stream stands still while a late node's history meets it. */
 export const LATE_ROUND_MS = 3_000;
+/** A subscriber that takes nothing of a replay for so long gives its place on the nodes to others. */
+export const HISTORY_STALL_MS = 60_000;
 /** How long a broker that shuts down waits for its streams to end. */
 export const DRAIN_MS = 5_000;
 /** Credit of all history queries of a broker together. */

@@ -100,7 +100,9 @@ function assemble(dir: string, store: LogStore, options: BrokerOptions) {
   const stateFile = new StateFile(dir);
   const saved = stateFile.load();
   const book = new InterestBook(saved, (globs) => compileNodeGlobs(globs).matches, Date.now());
-  const registry = new NodeRegistry(book, store, stateFile, saved.nodes);
+  const registry = new NodeRegistry(book, store, stateFile, saved.nodes, (cause) => {
+    logger.error({ cause: String(cause) }, 'what is asked of nodes cannot be written down');
+  });
   const fanOut = new FanOut();
   const ingest = new Ingest(store, fanOut);
   const totals = { events: 0 };

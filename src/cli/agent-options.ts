@@ -1,6 +1,9 @@
-/** Settings as an agent's options. */
+/** Settings as the options of the agents that one process runs: one, but for synthetic nodes. */
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { SettingKey, Settings } from '../config/settings.js';
+import { BackplaneError } from '../errors.js';
+import { NAME_BYTES_MAX, SYNTHETIC_LANES_MAX } from '../limits.js';
 import type { AgentOptions } from '../sensor-agent/agent.js';
 import { packageVersion } from './version.js';
 
@@ -16,14 +19,47 @@ export const AGENT_KEYS: readonly SettingKey[] = [
   'synthetic.rate',
   'synthetic.lanes',
   'synthetic.seed',
+  'synthetic.mix',
+  'synthetic.nodes',
   'log.level',
 ];
 
-/** `selfPids`: processes of this Backplane besides the agent's own. */
-export function agentOptions(settings: Settings, selfPids: readonly number[], log: Logger): AgentOptions {
-  return {
-    nodeName: settings['node.name'],
-    dataDir: settings['data.dir'],
+/** `-0001` */
+const NODE_SUFFIX_CHARACTERS = 5;
+
+/**
+ * The nodes that one agent process is: `node.name`, or with synthetic.nodes
+ * above 1 that many named after it.
+ * @throws BackplaneError invalid_argument: settings that do not go together
+ */
+export function nodeNames(settings: Settings): readonly string[] {
+  const { source, 'node.name': name, 'synthetic.nodes': nodes, 'synthetic.lanes': lanes } = settings;
+  if (nodes === 1) return [name];
+  const refuse = (message: string) => new BackplaneError('invalid_argument', message);
+  if (source !== 'synthetic')
+    throw refuse(`synthetic.nodes must be 1 unless source is synthetic, got ${nodes} with source ${source}`);
+  const lanesMax = Math.floor(SYNTHETIC_LANES_MAX / nodes);
+  if (lanes > lanesMax)
+    throw refuse(`synthetic.lanes must be at most ${lanesMax} where synthetic.nodes is ${nodes}, got ${lanes}`);
+  const nameMax = NAME_BYTES_MAX - NODE_SUFFIX_CHARACTERS;
+  if (name.length > nameMax)
+    throw refuse(
+      `node.name must be at most ${nameMax} characters where synthetic.nodes is above 1, got ${name.length}`,
+    );
+  return Array.from({ length: nodes }, (_, index) => `${name}-${String(index + 1).padStart(4, '0')}`);
+}
+
+/**
+ * One for each of nodeNames(). `selfPids`: processes of this Backplane besides
+ * the agent's own.
+ * @throws BackplaneError invalid_argument as nodeNames()
+ */
+export function agentOptions(settings: Settings, selfPids: readonly number[], log: Logger): readonly AgentOptions[] {
+  const dataDir = settings['data.dir'];
+  const names = nodeNames(settings);
+  return names.map((nodeName, index) => ({
+    nodeName,
+    dataDir: names.length === 1 ? dataDir : join(dataDir, nodeName),
     brokers: settings.brokers,
     recorder: { bytesMax: settings['recorder.bytesMax'], ageMsMax: settings['recorder.ageMax'] },
     source: {
@@ -33,11 +69,13 @@ export function agentOptions(settings: Settings, selfPids: readonly number[], lo
       synthetic: {
         eventsPerSecond: settings['synthetic.rate'],
         lanes: settings['synthetic.lanes'],
-        seed: settings['synthetic.seed'],
+        // Seeds are 32 bits.
+        seed: (settings['synthetic.seed'] + index) >>> 0,
+        mix: settings['synthetic.mix'],
       },
     },
     selfPids,
     version: packageVersion(),
-    log,
-  };
+    log: names.length === 1 ? log : log.child({ node: nodeName }),
+  }));
 }

@@ -1,12 +1,15 @@
 /**
- * `backplane agent`: this node's agent, until a signal. As the child of `up`
- * it tells its parent what it can see, and ends when the parent is gone.
+ * `backplane agent`: this node's agent, or those of its synthetic nodes, until
+ * a signal. As the child of `up` it tells its parent what it can see, and ends
+ * when the parent is gone.
  */
 import { once } from 'node:events';
 import type { Command } from 'commander';
+import type { Logger } from 'pino';
+import type { Settings } from '../config/settings.js';
 import type { Config } from '../config.js';
 import { asBackplaneError } from '../errors.js';
-import { startAgent } from '../sensor-agent/agent.js';
+import { type Agent, type AgentOptions, startAgent } from '../sensor-agent/agent.js';
 import { AGENT_KEYS, agentOptions } from './agent-options.js';
 import type { AgentMessage } from './agent-process.js';
 import { watchInterrupt } from './interrupt.js';
@@ -27,18 +30,15 @@ async function runAgent({ settings }: Config): Promise<void> {
   if (supervised) process.once('disconnect', () => orphaned.abort());
   const ending = AbortSignal.any([interrupt.signal, orphaned.signal]);
   try {
-    const agent = await startAgent(agentOptions(settings, supervised ? [process.ppid] : [], log));
+    const agents = await startAll(agentOptions(settings, supervised ? [process.ppid] : [], log), ending);
     try {
-      const { source, degraded, events } = agent.status;
-      tell({ kind: 'started', source, degraded, events });
-      log.info(
-        { source, degraded, brokers: settings.brokers },
-        `recording ${events.length} trace events from ${source}`,
-      );
-      if (!ending.aborted) await once(ending, 'abort');
+      if (!ending.aborted) {
+        report(agents, settings, log);
+        await once(ending, 'abort');
+      }
       log.info(orphaned.signal.aborted ? 'the parent is gone: stopping' : 'stopping');
     } finally {
-      await agent.stop();
+      await stopAll(agents);
     }
   } catch (cause) {
     tell({ kind: 'failed', message: asBackplaneError(cause).message });
@@ -46,6 +46,40 @@ async function runAgent({ settings }: Config): Promise<void> {
   } finally {
     interrupt.release();
   }
+}
+
+/** One after another, so that the first that cannot start is the one that is named; those before it are stopped. */
+async function startAll(options: readonly AgentOptions[], ending: AbortSignal): Promise<readonly Agent[]> {
+  const agents: Agent[] = [];
+  try {
+    for (const one of options) {
+      if (ending.aborted) break;
+      agents.push(await startAgent(one));
+    }
+    return agents;
+  } catch (cause) {
+    await stopAll(agents);
+    throw cause;
+  }
+}
+
+/** All of them, whatever becomes of one; then throws what the first that failed did. */
+async function stopAll(agents: readonly Agent[]): Promise<void> {
+  const ends = await Promise.allSettled(agents.map((agent) => agent.stop()));
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
+}
+
+/** What one says holds for all: several are of one synthetic source. */
+function report(agents: readonly Agent[], settings: Settings, log: Logger): void {
+  const [agent] = agents;
+  if (agent === undefined) return;
+  const { source, degraded, events } = agent.status;
+  tell({ kind: 'started', source, degraded, events });
+  const where = agents.length === 1 ? '' : ` on ${agents.length} nodes`;
+  log.info(
+    { source, degraded, brokers: settings.brokers },
+    `recording ${events.length} trace events from ${source}${where}`,
+  );
 }
 
 function tell(message: AgentMessage): void {

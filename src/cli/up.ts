@@ -9,7 +9,7 @@ import type { Command } from 'commander';
 import { startBroker } from '../broker/broker.js';
 import { configEnvironment, type SettingKey } from '../config/settings.js';
 import type { Config } from '../config.js';
-import { AGENT_KEYS } from './agent-options.js';
+import { AGENT_KEYS, nodeNames } from './agent-options.js';
 import { type AgentMessage, AgentProcess } from './agent-process.js';
 import { BROKER_KEYS, brokerOptions } from './broker-options.js';
 import { watchInterrupt } from './interrupt.js';
@@ -27,6 +27,8 @@ export function define(command: Command): void {
 
 async function up({ settings }: Config): Promise<void> {
   const log = openLog(settings, 'broker');
+  // Refuses what an agent would refuse: up would start that again and again.
+  const nodes = nodeNames(settings);
   let agent: AgentProcess | undefined;
   const interrupt = watchInterrupt(() => agent?.kill());
   // Locks the directory and takes the ports: what fails, fails before an agent is there.
@@ -36,7 +38,7 @@ async function up({ settings }: Config): Promise<void> {
   agent = new AgentProcess({
     environment: configEnvironment({ ...settings, brokers }),
     log,
-    onMessage: (message) => sayAgent(message, settings['node.name'], brokers[0] ?? ''),
+    onMessage: (message) => sayAgent(message, nodes, brokers[0] ?? ''),
   });
   if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');
   log.info('stopping');
@@ -45,14 +47,18 @@ async function up({ settings }: Config): Promise<void> {
   interrupt.release();
 }
 
-function sayAgent(message: AgentMessage, node: string, broker: string): void {
+function sayAgent(message: AgentMessage, nodes: readonly string[], broker: string): void {
   if (message.kind === 'failed') {
     say(`This node cannot record: ${safeText(message.message)}`);
     return;
   }
-  say(`Node ${node} records ${message.events.length} kernel events from ${safeText(message.source)}`);
+  const [several, first, last] = [nodes.length > 1, nodes.at(0), nodes.at(-1)];
+  const who = several ? `Nodes ${first} to ${last} record` : `Node ${first} records`;
+  say(`${who} ${message.events.length} kernel events from ${safeText(message.source)}`);
   if (message.degraded !== undefined)
-    say(`It sees less than it should: ${safeText(message.degraded)} (try "backplane doctor")`);
+    say(
+      `${several ? 'They see less than they' : 'It sees less than it'} should: ${safeText(message.degraded)} (try "backplane doctor")`,
+    );
   const flag = broker === '127.0.0.1:8484' ? '' : ` --broker ${broker}`;
   say(`Next, in another terminal: backplane observe --follow${flag}`);
 }

@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import * as limits from '../limits.js';
+import { mixSchema, mixText } from './mix.js';
 import { bytesText, durationText, parseBytes, parseDurationMs } from './quantity.js';
 
 const DAY_MS = 24 * 3600 * 1000;
@@ -133,9 +134,24 @@ export const SETTINGS = {
     durationText,
   ),
   source: setting(oneOf('auto', 'tracefs', 'procfs', 'synthetic'), 'auto', 'where kernel events come from'),
-  'synthetic.rate': setting(whole(0, 10_000_000), '1000', 'events per second of the synthetic source'),
-  'synthetic.lanes': setting(whole(1, 1024), '2', 'lanes (CPUs) of the synthetic source'),
+  'synthetic.rate': setting(
+    whole(1, limits.SYNTHETIC_EVENTS_PER_SECOND_MAX),
+    '1000',
+    'events per second of the synthetic source',
+  ),
+  'synthetic.lanes': setting(whole(1, limits.SYNTHETIC_LANES_MAX), '2', 'lanes (CPUs) of the synthetic source'),
   'synthetic.seed': setting(whole(0, 0xffff_ffff), '1', 'seed of the synthetic source'),
+  'synthetic.mix': setting(
+    mixSchema,
+    'life=1',
+    'which events are made up, by weight: life, process, network, syscall, numbered',
+    mixText,
+  ),
+  'synthetic.nodes': setting(
+    whole(1, limits.SYNTHETIC_NODES_MAX),
+    '1',
+    'synthetic nodes of one agent process, each with its own recorder and rate, named after node.name: NAME-0001, ...',
+  ),
   events: {
     ...list((item) => /^\w{1,64}\/\w{1,128}$/.test(item), [0, 256], 'group/name items, like sched/sched_switch'),
     fallback: '',

@@ -1,5 +1,7 @@
 /** Delivers recorded history of some nodes to one subscription, and keeps its standing true meanwhile. */
+import { BackplaneError } from '../../errors.js';
 import type { BytePool } from '../../flow/byte-pool.js';
+import { HISTORY_STALL_MS } from '../../limits.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import type { CoverageSum } from './coverage.js';
@@ -57,7 +59,23 @@ export class Past {
     if (view) this.progress(view, end.position);
     if (leading) this.standing.history = end;
     coverage.delivered(node, selection.count);
-    await this.outlet.batch({ node, topic, history: true, cursor: this.standing.cursor() }, selection);
+    await this.taken(this.outlet.batch({ node, topic, history: true, cursor: this.standing.cursor() }, selection));
+  }
+
+  /** Nodes answer only so many at once: who asks and does not read must not keep others from it. */
+  private async taken(write: Promise<void>): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const stalled = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const message = `nothing of the history was read for ${HISTORY_STALL_MS / 1000} s: resume with the last cursor`;
+        reject(new BackplaneError('resource_exhausted', message));
+      }, HISTORY_STALL_MS);
+    });
+    try {
+      await Promise.race([write, stalled]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   private progress(view: NodeView, position: Position): void {

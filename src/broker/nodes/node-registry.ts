@@ -34,12 +34,15 @@ export type NodeListener = (node: string) => void;
 /** Answers of many nodes come together and are written once. */
 const SAVE_DELAY_MS = 20;
 const NODES_PER_SAVE_DELAY_MS = 4;
+/** A full disk is tried again. */
+const SAVE_RETRY_MS = 1_000;
 
 export class NodeRegistry {
   private readonly records = new Map<string, NodeRecord>();
   private readonly sessions = new Map<string, NodeSession>();
   private readonly listeners = new Set<NodeListener>();
   private saveTimer: NodeJS.Timeout | undefined;
+  private retryTimer: NodeJS.Timeout | undefined;
   private closed = false;
 
   constructor(
@@ -47,6 +50,7 @@ export class NodeRegistry {
     private readonly store: LogStore,
     private readonly state: StateFile,
     nodes: readonly SavedNode[],
+    private readonly onSaveFailure: (cause: unknown) => void,
   ) {
     for (const saved of nodes) this.records.set(saved.name, NodeRecord.restored(saved));
     book.onChange = () => this.reconcile();
@@ -166,15 +170,23 @@ export class NodeRegistry {
   /** Nothing is written any more. */
   close(): void {
     clearTimeout(this.saveTimer);
+    clearTimeout(this.retryTimer);
     this.closed = true;
   }
 
-  save(): void {
+  /** False when it cannot be written at this moment: it is tried again. */
+  save(): boolean {
     clearTimeout(this.saveTimer);
     this.saveTimer = undefined;
-    if (this.closed) return;
+    if (this.closed) return true;
     const nodes = [...this.records.values()].map((record) => record.saved());
-    this.state.save({ generation: this.book.generation, claims: this.book.saved(), nodes });
+    try {
+      this.state.save({ generation: this.book.generation, claims: this.book.saved(), nodes });
+      return true;
+    } catch (cause) {
+      this.onSaveFailure(cause);
+      return false;
+    }
   }
 
   /**
@@ -183,8 +195,16 @@ export class NodeRegistry {
    * with a hole for a complete one.
    */
   private reconcile(): void {
-    for (const record of this.records.values()) record.narrow(this.book.forNode(record.name));
-    this.save();
+    let dropped = false;
+    for (const record of this.records.values()) dropped = record.narrow(this.book.forNode(record.name)) || dropped;
+    if (!this.save() && !this.closed) {
+      this.retryTimer ??= setTimeout(() => {
+        this.retryTimer = undefined;
+        this.reconcile();
+      }, SAVE_RETRY_MS);
+      this.retryTimer.unref();
+      if (dropped) return;
+    }
     for (const session of this.sessions.values()) this.tell(session.record, session);
   }
 

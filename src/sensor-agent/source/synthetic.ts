@@ -4,11 +4,12 @@
  * (its time: start + i / rate), so two runs with one seed say the same.
  */
 import { BackplaneError } from '../../errors.js';
-import { SYNTHETIC_EVENTS_PER_DRAIN_MAX, SYNTHETIC_EVENTS_PER_SECOND_MAX } from '../../limits.js';
+import { SYNTHETIC_EVENTS_PER_DRAIN_MAX, SYNTHETIC_EVENTS_PER_SECOND_MAX, SYNTHETIC_LANES_MAX } from '../../limits.js';
 import { BUILTIN_FORMATS } from './builtin-formats.js';
 import { type NewEntry, PageWriter } from './page-writer.js';
 import type { ClockPair, DrainResult, ExecRecord, Source, SourceSink } from './source.js';
 import { type SyntheticEvent, syntheticEvent } from './synthetic-events.js';
+import { MixPlan, type SyntheticMix } from './synthetic-mix.js';
 import { TraceClock, uptimeNow } from './tracefs/clock.js';
 
 export interface SyntheticOptions {
@@ -17,8 +18,8 @@ export interface SyntheticOptions {
   readonly lanes?: number;
   /** Default 1. */
   readonly seed?: number;
-  /** Every event is an exec whose last argument is `--sequence=<i>`, i counting from 0. */
-  readonly numbered?: boolean;
+  /** Default `{ life: 1 }`. */
+  readonly mix?: SyntheticMix;
   /** Events in all; unlimited by default. */
   readonly eventsMax?: number;
   /** Trace clock, nanoseconds; the machine's boot clock by default. */
@@ -38,6 +39,7 @@ export class SyntheticSource implements Source {
   readonly #clock = new TraceClock(uptimeNow);
   readonly #nowNs: () => bigint;
   readonly #writers: PageWriter[];
+  readonly #plan: MixPlan;
   #startNs = 0n;
   #sink: SourceSink | undefined;
 
@@ -49,10 +51,11 @@ export class SyntheticSource implements Source {
         `eventsPerSecond must be above 0 and at most ${SYNTHETIC_EVENTS_PER_SECOND_MAX}, got ${eventsPerSecond}`,
       );
     }
-    if (!(Number.isInteger(lanes) && lanes >= 1 && lanes <= 1024)) {
-      throw new BackplaneError('invalid_argument', `lanes must be 1 to 1024, got ${lanes}`);
+    if (!(Number.isInteger(lanes) && lanes >= 1 && lanes <= SYNTHETIC_LANES_MAX)) {
+      throw new BackplaneError('invalid_argument', `lanes must be 1 to ${SYNTHETIC_LANES_MAX}, got ${lanes}`);
     }
     this.lanes = lanes;
+    this.#plan = new MixPlan(options.mix ?? { life: 1 });
     this.#nowNs = options.nowNs ?? (() => this.#clock.nowNs());
     this.#writers = Array.from({ length: lanes }, () => new PageWriter(PAGE_BYTES));
   }
@@ -96,8 +99,7 @@ export class SyntheticSource implements Source {
   }
 
   #make(index: number, sink: SourceSink, result: { pages: number; bytes: number }): void {
-    const { seed = 1, numbered = false } = this.options;
-    const event = syntheticEvent(index, seed, numbered, this.lanes);
+    const event = syntheticEvent(this.#plan.at(index), this.options.seed ?? 1, this.lanes);
     const timeNs = this.#timeNs(index);
     const entry: NewEntry = { ...event, timeNs };
     if (!this.#writers[event.lane]!.append(entry)) {

@@ -1,0 +1,41 @@
+/**
+ * The text of a synthetic mix:
+ *
+ *   Mix  := Item ("," Item)*
+ *   Item := kind "=" weight
+ */
+import { z } from 'zod';
+import { SYNTHETIC_WEIGHT_MAX } from '../limits.js';
+import { SYNTHETIC_KINDS, type SyntheticKind, type SyntheticMix } from '../sensor-agent/source/synthetic-mix.js';
+
+const ITEM = /^\s*(\w{1,32})\s*=\s*(\d{1,15})\s*$/;
+
+export const mixSchema: z.ZodType<SyntheticMix, string> = z.string().transform((text, context) => {
+  const mix: Partial<Record<SyntheticKind, number>> = {};
+  for (const item of text.split(',')) {
+    const problem = addItem(mix, item);
+    if (problem === undefined) continue;
+    context.addIssue({ code: 'custom', message: problem });
+    return z.NEVER;
+  }
+  return mix;
+});
+
+/** In an order of its own: that of the text means nothing. */
+export function mixText(mix: SyntheticMix): string {
+  return SYNTHETIC_KINDS.flatMap((kind) => (mix[kind] === undefined ? [] : `${kind}=${mix[kind]}`)).join(',');
+}
+
+/** What is wrong with the item, if something is. */
+function addItem(mix: Partial<Record<SyntheticKind, number>>, item: string): string | undefined {
+  const [, name, weightText] = ITEM.exec(item) ?? [];
+  if (name === undefined) return 'must hold kind=weight items, like process=8,network=3,syscall=89';
+  const kind = SYNTHETIC_KINDS.find((known) => known === name);
+  if (kind === undefined) return `must hold kinds that are one of ${SYNTHETIC_KINDS.join(', ')}, not "${name}"`;
+  if (mix[kind] !== undefined) return `must hold each kind once, not "${name}" twice`;
+  const weight = Number(weightText);
+  if (!(weight >= 1 && weight <= SYNTHETIC_WEIGHT_MAX))
+    return `must hold weights of 1 to ${SYNTHETIC_WEIGHT_MAX}, not ${weight} for "${name}"`;
+  mix[kind] = weight;
+  return undefined;
+}
