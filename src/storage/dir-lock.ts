@@ -9,9 +9,9 @@
  *   Target := "pid" ":" start time of the process, clock ticks since boot ":" boot id | "released"
  */
 import fs from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { BackplaneError } from '../errors.js';
-import { systemErrorCode } from './file-ops.js';
+import { makeDirectory, systemErrorCode } from './file-ops.js';
 
 interface DirectoryLock {
   /** Idempotent. */
@@ -25,7 +25,7 @@ const ATTEMPTS_MAX = 16;
 /** Makes the directory and takes it. Throws BackplaneError `failed_precondition` when it cannot be written or is taken. */
 export function lockDirectory(dir: string): DirectoryLock {
   try {
-    fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
+    makeDirectory(resolve(dir));
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const highest = lockNumbers(dir).at(-1) ?? 0;
       const holder = highest === 0 ? undefined : livingHolder(dir, highest);

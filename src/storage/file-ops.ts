@@ -4,6 +4,7 @@
  * group commit are synchronous: an append is one write into the page cache.
  */
 import fs from 'node:fs';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 
 export interface FileOps {
@@ -39,7 +40,7 @@ export const nodeFileOps: FileOps = {
   writev: (fd, buffers, position) => fs.writevSync(fd, buffers, position),
   truncate: (fd, bytes) => fs.ftruncateSync(fd, bytes),
   size: (fd) => fs.fstatSync(fd).size,
-  makeDirectory: (path) => void fs.mkdirSync(path, { recursive: true, mode: 0o700 }),
+  makeDirectory,
   list: (path) => fs.readdirSync(path),
   unlink: (path) => fs.unlinkSync(path),
   rename: (from, to) => fs.renameSync(from, to),
@@ -132,4 +133,22 @@ function rest(buffers: readonly Uint8Array[], skip: number): Uint8Array[] {
     skip = Math.max(0, skip - buffer.length);
   }
   return left;
+}
+
+/**
+ * A directory and its parents, for its owner only. Not mkdir's own `recursive`:
+ * where a parent exists and answers ENOENT all the same, as /proc does, Node 20
+ * tries for ever.
+ */
+export function makeDirectory(path: string): void {
+  try {
+    fs.mkdirSync(path, { mode: 0o700 });
+  } catch (cause) {
+    const code = systemErrorCode(cause);
+    if (code === 'EEXIST' && fs.statSync(path).isDirectory()) return;
+    const parent = dirname(path);
+    if (code !== 'ENOENT' || parent === path || fs.existsSync(parent)) throw cause;
+    makeDirectory(parent);
+    makeDirectory(path);
+  }
 }

@@ -132,3 +132,7 @@ test('a directory that cannot be written is named with the reason', () => {
   fs.writeFileSync(file, '');
   assert.match(refusal(join(file, 'data')), /cannot write to directory .*: ENOTDIR/);
 });
+
+test('a file system that refuses directories is not tried for ever', () => {
+  assert.match(refusal('/proc/no-such-directory/data'), /cannot write to directory .*: E(NOENT|ACCES|PERM)/);
+});

@@ -3,9 +3,10 @@
  * and one bound of bytes.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { LOG_RETENTION_INTERVAL_MS, LOG_SYNC_INTERVAL_MS, PARTITIONS } from '../../limits.js';
+import { makeDirectory } from '../../storage/file-ops.js';
 import { EmbeddedLog, type FsyncMode } from './embedded-log.js';
 import { type PartitionLog, partitionOf } from './partition-log.js';
 
@@ -35,7 +36,7 @@ export class LogStore {
   }
 
   private constructor(private readonly options: LogStoreOptions) {
-    mkdirSync(options.dir, { recursive: true });
+    makeDirectory(options.dir);
     this.identity = readIdentity(path.join(options.dir, 'identity'));
     for (const entry of readdirSync(options.dir, { withFileTypes: true })) {
       const match = DIRECTORY_PATTERN.exec(entry.name);
