@@ -93,6 +93,12 @@ test('lists are the same from YAML, from a flag and from the environment', () =>
   for (const source of sources) assert.deepEqual(load(source).settings.brokers, expected);
 });
 
+test('a mix is read as its weights', () => {
+  const { settings } = load({ flags: { 'synthetic.mix': ' syscall = 89,process=8' } });
+  assert.deepEqual(settings['synthetic.mix'], { process: 8, syscall: 89 });
+  assert.deepEqual(load({}).settings['synthetic.mix'], { life: 1 });
+});
+
 for (const [name, flags, expected] of [
   [
     'too small a size',
@@ -124,6 +130,32 @@ for (const [name, flags, expected] of [
     'whole number',
     { 'synthetic.rate': '1e3' },
     'synthetic.rate must be a whole number, got "1e3" (flag --synthetic-rate)',
+  ],
+  [
+    'too fast',
+    { 'synthetic.rate': '5000001' },
+    'synthetic.rate must be at most 5000000, got "5000001" (flag --synthetic-rate)',
+  ],
+  ['nodes', { 'synthetic.nodes': '257' }, 'synthetic.nodes must be at most 256, got "257" (flag --synthetic-nodes)'],
+  [
+    'no weight',
+    { 'synthetic.mix': 'process,network=3' },
+    'synthetic.mix must hold kind=weight items, like process=8,network=3,syscall=89, got "process,network=3" (flag --synthetic-mix)',
+  ],
+  [
+    'kind',
+    { 'synthetic.mix': 'process=8,file=3' },
+    'synthetic.mix must hold kinds that are one of life, process, network, syscall, numbered, not "file", got "process=8,file=3" (flag --synthetic-mix)',
+  ],
+  [
+    'kind twice',
+    { 'synthetic.mix': 'process=8,process=3' },
+    'synthetic.mix must hold each kind once, not "process" twice, got "process=8,process=3" (flag --synthetic-mix)',
+  ],
+  [
+    'weight',
+    { 'synthetic.mix': 'process=0' },
+    'synthetic.mix must hold weights of 1 to 1000, not 0 for "process", got "process=0" (flag --synthetic-mix)',
   ],
   ['negative', { 'synthetic.lanes': '-1' }, 'synthetic.lanes must be at least 1, got "-1" (flag --synthetic-lanes)'],
   [
@@ -173,6 +205,7 @@ const sources = fc.record(
     'recorder.bytesMax': fc.integer({ min: 2 ** 20, max: 2 ** 45 }).map(String),
     'log.ageMax': fc.integer({ min: 1000, max: 10 ** 10 }).map((ms) => `${ms}ms`),
     'synthetic.seed': fc.integer({ min: 0, max: 2 ** 32 - 1 }).map(String),
+    'synthetic.mix': fc.constantFrom('life=1', 'syscall=89, process=8,network=3', 'numbered=1000'),
     insecure: fc.constantFrom('true', 'false'),
     source: fc.constantFrom('auto', 'tracefs', 'procfs', 'synthetic'),
     brokers: fc

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -62,6 +62,37 @@ test('a second agent on the same recorder is refused in one line', async (t) => 
   assert.match(err, /^backplane: .*recorder.*\n$/);
   assert.equal(err.split('\n').length, 2);
   assert.notEqual(code, 0);
+});
+
+test('when one of several nodes cannot record none does, and the one is named', async (t) => {
+  const single = { ...environment(t), BACKPLANE_NODE_NAME: 'many' };
+  const env: Record<string, string> = { ...single, BACKPLANE_SYNTHETIC_NODES: '3' };
+  const taken = join(env.BACKPLANE_DATA_DIR ?? '', 'many-0002');
+  const child = fork(MAIN, ['agent'], {
+    env: { PATH: process.env.PATH ?? '', ...single, BACKPLANE_DATA_DIR: taken },
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  await once(child, 'message');
+  const { code, err } = await run(['agent'], env);
+  assert.match(err, /^backplane: .*many-0002.*\n$/);
+  assert.notEqual(code, 0);
+  child.kill('SIGTERM');
+  await once(child, 'exit');
+  // The one that had started was stopped in order: its recording says so.
+  const recorder = join(env.BACKPLANE_DATA_DIR ?? '', 'many-0001', 'recorder');
+  const files = readdirSync(recorder).filter((name) => !name.startsWith('lock'));
+  const recorded = files.map((name) => readFileSync(join(recorder, name), 'latin1'));
+  assert.ok(recorded.some((text) => text.includes('the agent was stopped')));
+  const several = fork(MAIN, ['agent'], {
+    env: { PATH: process.env.PATH ?? '', ...env },
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  t.after(() => several.kill('SIGKILL'));
+  const [message] = (await once(several, 'message')) as [AgentMessage];
+  assert.equal(message.kind, 'started');
+  several.kill('SIGTERM');
+  assert.deepEqual(await once(several, 'exit'), [0, null]);
 });
 
 test('a killed agent is started again; a stopped one is not', async (t) => {

@@ -21,6 +21,12 @@ function environment(t: TestContext): Record<string, string> {
   };
 }
 
+/** An event of the mix `numbered`. */
+interface Numbered {
+  readonly node: string;
+  readonly process: { readonly commandArgs: readonly string[]; readonly executable: { readonly path: string } };
+}
+
 async function start(t: TestContext, env: Record<string, string>) {
   const up = command(['up'], env);
   t.after(() => up.child.kill('SIGKILL'));
@@ -52,6 +58,91 @@ test('up says where it listens, what the node sees and what to type; that comman
   const { code, err } = await up.done;
   assert.equal(err, '');
   assert.equal(code, 0);
+});
+
+test('up with synthetic nodes is that many nodes, each with a recorder of its own', async (t) => {
+  const env: Record<string, string> = {
+    ...environment(t),
+    BACKPLANE_SYNTHETIC_NODES: '3',
+    BACKPLANE_SYNTHETIC_MIX: 'numbered=1',
+  };
+  const { up, broker } = await start(t, env);
+  assert.match(up.out, /^Nodes node-up-0001 to node-up-0003 record \d+ kernel events from synthetic\n/m);
+  assert.match(up.out, /^They see less than they should: .*synthetic/m);
+  assert.equal(up.out.match(/^Nodes? /gm)?.length, 1);
+  const names = ['node-up-0001', 'node-up-0002', 'node-up-0003'];
+  const firsts = names.map((name) =>
+    run([
+      'observe',
+      '--node',
+      name,
+      '--topic',
+      'process',
+      '--since',
+      '5m',
+      '--limit',
+      '20',
+      '-o',
+      'json',
+      '--broker',
+      broker,
+    ]),
+  );
+  const programs = (await Promise.all(firsts)).map(({ out, err }, index) => {
+    assert.equal(err, '');
+    const events = out
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Numbered);
+    events.forEach(({ node, process }, at) => {
+      assert.equal(node, names[index]);
+      assert.equal(process.commandArgs.at(-1), `--sequence=${at}`);
+    });
+    return events.map(({ process }) => process.executable.path).join();
+  });
+  assert.equal(new Set(programs).size, 3, 'each has a seed of its own');
+  const nodes = await run(['nodes', '--broker', broker, '-o', 'json']);
+  const listed = nodes.out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { name: string; state: string });
+  assert.deepEqual(listed.map(({ name }) => name).sort(), names);
+  up.child.kill('SIGTERM');
+  const { code, err } = await up.done;
+  assert.equal(err, '');
+  assert.equal(code, 0);
+  for (const name of names) assert.ok(existsSync(join(env.BACKPLANE_DATA_DIR ?? '', name, 'recorder')), name);
+});
+
+test('nodes that are not synthetic cannot be many: refused in one line, by up and by agent', async (t) => {
+  const env = { ...environment(t), BACKPLANE_SYNTHETIC_NODES: '3' };
+  for (const [verb, changed, expected] of [
+    [
+      'up',
+      { BACKPLANE_SOURCE: 'auto' },
+      'synthetic.nodes must be 1 unless source is synthetic, got 3 with source auto',
+    ],
+    [
+      'agent',
+      { BACKPLANE_SOURCE: 'procfs' },
+      'synthetic.nodes must be 1 unless source is synthetic, got 3 with source procfs',
+    ],
+    [
+      'up',
+      { BACKPLANE_SYNTHETIC_LANES: '342' },
+      'synthetic.lanes must be at most 341 where synthetic.nodes is 3, got 342',
+    ],
+    [
+      'agent',
+      { BACKPLANE_NODE_NAME: 'x'.repeat(249) },
+      'node.name must be at most 248 characters where synthetic.nodes is above 1, got 249',
+    ],
+  ] as const) {
+    const { code, out, err } = await run([verb], { ...env, ...changed });
+    assert.equal(err, `backplane: ${expected}\n`);
+    assert.equal(out, '');
+    assert.equal(code, 2);
+  }
 });
 
 test('a second up on the same directory is refused in one line, and starts nothing', async (t) => {

@@ -58,7 +58,7 @@ test('no event comes below a horizon that was told', async () => {
 });
 
 test('numbered events count without a hole, and stop at their end', async () => {
-  const seen = await run({ eventsPerSecond: 1_000_000, numbered: true, eventsMax: 250_000 }, [1_000_000_000n]);
+  const seen = await run({ eventsPerSecond: 1_000_000, mix: { numbered: 1 }, eventsMax: 250_000 }, [1_000_000_000n]);
   assert.equal(seen.events.length, 250_000);
   seen.execs.forEach((record, i) => {
     assert.equal(record.process?.args?.at(-1), `--sequence=${i}`);
