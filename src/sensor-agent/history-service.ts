@@ -32,11 +32,8 @@ export class HistoryService {
       return;
     }
     const abort = new AbortController();
-    const credit = new Credit(Math.min(creditBytes, HISTORY_CREDIT_BYTES), (frame) => {
-      const bytes = encodeHistoryFrame(frame);
-      this.reply.frame(queryId, bytes);
-      return bytes.length;
-    });
+    const creditMax = Math.min(creditBytes, HISTORY_CREDIT_BYTES);
+    const credit = new Credit(creditMax, (frameBytes) => this.reply.frame(queryId, frameBytes));
     this.#running.set(queryId, { abort, credit });
     const query = new HistoryQuery(this.log, predicate, window, credit, abort.signal);
     query
@@ -60,30 +57,44 @@ export class HistoryService {
   }
 }
 
+/** Frames go out one by one while there is credit; a query goes on when all of its frames are out. */
 class Credit implements HistoryOutlet {
+  #waiting: Buffer[] = [];
   #wake: (() => void) | undefined;
 
   constructor(
     private bytes: number,
-    private readonly write: (frame: HistoryFrame) => number,
+    private readonly write: (frameBytes: Buffer) => void,
   ) {}
 
+  /** What waits here is bounded by what one step of a query yields. */
   send(frame: HistoryFrame): void {
-    this.bytes -= this.write(frame);
+    this.#waiting.push(encodeHistoryFrame(frame));
+    this.#flush();
   }
 
   grant(bytes: number): void {
-    this.bytes = Math.min(this.bytes + bytes, HISTORY_CREDIT_BYTES);
-    if (this.bytes > 0) this.#wake?.();
+    this.bytes += bytes;
+    this.#flush();
   }
 
   async ready(signal: AbortSignal): Promise<void> {
-    while (this.bytes <= 0 && !signal.aborted) {
+    while (this.#waiting.length > 0 && !signal.aborted) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
         signal.addEventListener('abort', () => resolve(), { once: true });
       });
     }
     this.#wake = undefined;
+  }
+
+  #flush(): void {
+    while (this.bytes > 0) {
+      const frameBytes = this.#waiting.shift();
+      if (!frameBytes) break;
+      this.bytes -= frameBytes.length;
+      this.write(frameBytes);
+    }
+    if (this.#waiting.length === 0) this.#wake?.();
   }
 }

@@ -173,7 +173,8 @@ export class Recorder {
       this.notice('host.loss', { reason: 'kernel_overrun', message, lost: count, lostUnknown: unknown, source }, nowNs);
     }
     const { entries, message } = this.#diskFull;
-    if (entries === 0) return;
+    // Stated once it can be recorded, in one sum: a notice that only live subscribers see would be lost to history.
+    if (entries === 0 || !this.#canWrite()) return;
     this.#diskFull = { entries: 0, message: '' };
     this.notice('host.loss', { reason: 'disk_full', message, lost: entries, source }, nowNs);
   }
@@ -191,6 +192,16 @@ export class Recorder {
 
   #wall(timeNs: bigint): bigint {
     return this.timeline.wallNs(timeNs);
+  }
+
+  #canWrite(): boolean {
+    const { clock } = this.timeline;
+    try {
+      this.log.append({ kind: RecordKind.CLOCK, timeNs: clock.wallNs, parts: [clockBytes(clock)] });
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   #checkpoint(): void {
