@@ -1,5 +1,6 @@
 /** The history queries under way on this node: their credit, their end, their cancellation. */
 import { asBackplaneError, BackplaneError } from '../errors.js';
+import { CreditBalance } from '../flow/credit.js';
 import { HISTORY_CREDIT_BYTES, HISTORY_QUERIES_PER_AGENT_MAX } from '../limits.js';
 import type { SegmentLog } from '../storage/segment-log.js';
 import type { Predicate } from '../subscriptions/predicate.js';
@@ -60,12 +61,14 @@ export class HistoryService {
 /** Frames go out one by one while there is credit; a query goes on when all of its frames are out. */
 class Credit implements HistoryOutlet {
   #waiting: Buffer[] = [];
-  #wake: (() => void) | undefined;
+  #balance: CreditBalance;
 
   constructor(
-    private bytes: number,
+    bytes: number,
     private readonly write: (frameBytes: Buffer) => void,
-  ) {}
+  ) {
+    this.#balance = new CreditBalance(bytes);
+  }
 
   /** What waits here is bounded by what one step of a query yields. */
   send(frame: HistoryFrame): void {
@@ -74,27 +77,23 @@ class Credit implements HistoryOutlet {
   }
 
   grant(bytes: number): void {
-    this.bytes += bytes;
-    this.#flush();
+    this.#balance.add(bytes);
   }
 
   async ready(signal: AbortSignal): Promise<void> {
-    while (this.#waiting.length > 0 && !signal.aborted) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-        signal.addEventListener('abort', () => resolve(), { once: true });
-      });
+    while (this.#waiting.length > 0) {
+      await this.#balance.positive(signal);
+      if (signal.aborted) return;
+      this.#flush();
     }
-    this.#wake = undefined;
   }
 
   #flush(): void {
-    while (this.bytes > 0) {
+    while (this.#balance.available > 0) {
       const frameBytes = this.#waiting.shift();
-      if (!frameBytes) break;
-      this.bytes -= frameBytes.length;
+      if (!frameBytes) return;
+      this.#balance.take(frameBytes.length);
       this.write(frameBytes);
     }
-    if (this.#waiting.length === 0) this.#wake?.();
   }
 }

@@ -194,14 +194,11 @@ export class Recorder {
     return this.timeline.wallNs(timeNs);
   }
 
+  /** Tried with a record that says nothing new. */
   #canWrite(): boolean {
-    const { clock } = this.timeline;
-    try {
-      this.log.append({ kind: RecordKind.CLOCK, timeNs: clock.wallNs, parts: [clockBytes(clock)] });
-      return true;
-    } catch {
-      return false;
-    }
+    const { nextOrdinal } = this.log;
+    this.setClock(this.timeline.clock);
+    return this.log.nextOrdinal > nextOrdinal;
   }
 
   #checkpoint(): void {
