@@ -120,8 +120,8 @@ export const EXEC_WORKERS_MAX = 4;
 /** What one thread of the exec lane may use of its core, over time and at once: some 1,500 execs a second. */
 export const EXEC_LANE_CPU_SHARE = 0.25;
 export const EXEC_LANE_CPU_BURST_MS = 500;
-/** Exec records on their way from the lane's workers to the agent, by their strings. */
-export const EXEC_QUEUE_BYTES_MAX = 4 * MiB;
+/** What one thread of the exec lane has read and the agent has not taken: a power of two. */
+export const EXEC_RING_BYTES = 512 * KiB;
 /** The synthetic source, so that it neither hangs the agent after a stall nor outruns its page writer. */
 export const SYNTHETIC_EVENTS_PER_SECOND_MAX = 5_000_000;
 export const SYNTHETIC_EVENTS_PER_DRAIN_MAX = 100_000;

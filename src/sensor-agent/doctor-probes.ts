@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { DRAIN_LIVE_MS } from '../limits.js';
 import type { Check } from './doctor-check.js';
 import { ExecLane } from './source/exec-lane.js';
 import type { ExecRecord } from './source/source.js';
@@ -73,6 +74,7 @@ export async function tryExecLane(tracefs: string): Promise<Check> {
   } catch (cause) {
     return { name, state: 'missing', detail: `${(cause as Error).message}: no arguments of programs` };
   }
+  const draining = setInterval(() => lane.drain(), DRAIN_LIVE_MS);
   try {
     const record = await new Promise<ExecRecord | undefined>((done) => {
       const timer = setTimeout(() => done(undefined), EXEC_WAIT_MS);
@@ -89,6 +91,7 @@ export async function tryExecLane(tracefs: string): Promise<Check> {
       notes[0] ?? (record === undefined ? 'a program that was run was not seen' : 'its arguments were not readable');
     return { name, state: 'missing', detail, mend: "let the agent share the host's pid namespace (hostPID)" };
   } finally {
+    clearInterval(draining);
     await lane.stop();
   }
 }

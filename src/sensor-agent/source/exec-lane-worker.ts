@@ -6,20 +6,20 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, constants, openSync, readlinkSync } from 'node:fs';
 import { constants as os, setPriority } from 'node:os';
-import { parentPort, workerData } from 'node:worker_threads';
+import { workerData } from 'node:worker_threads';
 import { Pacer } from '../../flow/pacer.js';
-import { EXEC_LANE_CPU_BURST_MS, EXEC_LANE_CPU_SHARE, EXEC_QUEUE_BYTES_MAX, PAGE_HEADER_BYTES } from '../../limits.js';
-import { DESCRIPTORS, type ExecBatch, type ExecLaneTask, QUEUED, STOP } from './exec-lane-task.js';
-import { type ExecEvent, missedExec, visitExec } from './exec-visit.js';
-import { ProcessReader } from './process-reader.js';
-import type { ExecRecord } from './source.js';
+import { EXEC_LANE_CPU_BURST_MS, EXEC_LANE_CPU_SHARE, PAGE_HEADER_BYTES } from '../../limits.js';
+import { EXEC_ENTRY_BYTES_MAX, type ExecEvent } from './exec-entry.js';
+import { DESCRIPTORS, type ExecLaneTask, STOP } from './exec-lane-task.js';
+import { ExecRing } from './exec-ring.js';
+import { ExecVisitor } from './exec-visit.js';
 import { compileDecoder } from './tracefs/decoder.js';
 import { type LaneCursor, PageEntries, readPageHeader, scanPage, startCursor } from './tracefs/page.js';
 import { readPage } from './tracefs/page-read.js';
 
 /** How long a polling worker sleeps when no lane had anything. */
 const POLL_MS = 2;
-/** How long a full queue, or a file whose reads do not block, is waited out. */
+/** How long a full ring, or a file whose reads do not block, is waited out. */
 const PAUSE_MS = 10;
 /**
  * A blocking read gives 0 once in a while, when an event comes just between
@@ -32,7 +32,7 @@ const EMPTY_READS_MAX = 3;
 const REOPENS_MAX = 16;
 
 const WARM_UP_VISITS = 20;
-const CHRT_MS_MAX = 2_000;
+const COMMAND_MS_MAX = 2_000;
 
 const task = workerData as ExecLaneTask;
 const state = new Int32Array(task.state);
@@ -42,7 +42,8 @@ wanted[task.eventId] = 1;
 const entries = new PageEntries();
 const cursors = new Map<number, LaneCursor>(task.lanes.map(({ lane }) => [lane, startCursor()]));
 const decode = compileDecoder(task.fields);
-const reader = new ProcessReader();
+const visitor = new ExecVisitor();
+const ring = new ExecRing(task.ring);
 /** Going before others must not mean taking a core from them: over this share, execs are told without a visit. */
 const pacer = new Pacer(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS);
 let restUntilMs = 0;
@@ -51,7 +52,10 @@ Error.stackTraceLimit = 0;
 
 hurry();
 // The first visits would take a millisecond each, and the first processes be gone.
-for (let visit = 0; visit < WARM_UP_VISITS; visit++) reader.snapshot(process.pid);
+const nowhere = Buffer.allocUnsafeSlow(EXEC_ENTRY_BYTES_MAX);
+for (let visit = 0; visit < WARM_UP_VISITS; visit++) {
+  visitor.visit({ lane: 0, timeNs: 0n, pid: process.pid, filename: '', superseded: false }, nowhere);
+}
 for (const { lane, path } of task.lanes) open(lane, path);
 if (task.blocking) runBlocking();
 else runPolling();
@@ -59,7 +63,8 @@ for (const { lane } of task.lanes) close(Atomics.exchange(state, DESCRIPTORS + l
 
 /**
  * A short-lived process is gone in half a millisecond, and a kernel with lazy
- * preemption lets others finish their tick first: this thread goes before them.
+ * preemption lets others finish their tick first: this thread goes before them,
+ * but on another CPU than the program that has just been started.
  * Done before any trace file of this thread is open (see EMPTY_READS_MAX), and
  * bounded by the pacer. Without chrt the nice value helps some.
  */
@@ -67,17 +72,21 @@ function hurry(): void {
   const threadId = Number(readlinkSync('/proc/thread-self').split('/').at(-1));
   try {
     setPriority(threadId, os.priority.PRIORITY_HIGHEST);
-    execFileSync('chrt', ['--fifo', '--pid', '1', String(threadId)], { stdio: 'ignore', timeout: CHRT_MS_MAX });
+    run('chrt', '--fifo', '--pid', '1', String(threadId));
+    if (task.cpuList !== '') run('taskset', '--cpu-list', '--pid', task.cpuList, String(threadId));
   } catch {
     // Not allowed or not there: then more arguments are missed, and each exec says so.
   }
+}
+
+function run(command: string, ...args: string[]): void {
+  execFileSync(command, args, { stdio: 'ignore', timeout: COMMAND_MS_MAX });
 }
 
 function runBlocking(): void {
   const { lane, path } = task.lanes[0]!;
   let emptyReads = 0;
   while (Atomics.load(state, STOP) === 0) {
-    if (queueFull()) continue;
     if (visitLane(lane)) {
       emptyReads = 0;
       continue;
@@ -90,18 +99,10 @@ function runBlocking(): void {
 
 function runPolling(): void {
   while (Atomics.load(state, STOP) === 0) {
-    if (queueFull()) continue;
     let found = false;
     for (const { lane } of task.lanes) found = visitLane(lane) || found;
     if (!found) Atomics.wait(state, STOP, 0, POLL_MS);
   }
-}
-
-/** Waits a little while the main thread has too much to take; the kernel's buffer keeps what comes. */
-function queueFull(): boolean {
-  if (Atomics.load(state, QUEUED) <= EXEC_QUEUE_BYTES_MAX) return false;
-  Atomics.wait(state, STOP, 0, PAUSE_MS);
-  return true;
 }
 
 /** Opens a lane's file, in place of the one that is open. */
@@ -128,24 +129,27 @@ function visitLane(lane: number): boolean {
   if (length < PAGE_HEADER_BYTES || Atomics.load(state, STOP) !== 0) return false;
   const bytes = page.subarray(0, length);
   const { lost, lostUnknown } = readPageHeader(bytes);
+  ring.addLost(lost, lostUnknown);
   scanPage(bytes, wanted, cursors.get(lane)!, entries);
-  const records = visitAll(execsOf(lane));
-  const size = records.reduce((sum, record) => sum + bytesOf(record), 0);
-  Atomics.add(state, QUEUED, size);
-  parentPort!.postMessage({ records, bytes: size, lost, lostUnknown } satisfies ExecBatch);
+  for (const event of execsOf(lane)) visit(event);
   return true;
 }
 
-function visitAll(events: readonly ExecEvent[]): ExecRecord[] {
-  return events.map((event) => {
-    const startMs = performance.now();
-    if (startMs < restUntilMs) return missedExec(event);
-    const record = visitExec(event, reader);
-    const endMs = performance.now();
-    const waitMs = pacer.spend(endMs - startMs);
-    if (waitMs > 0) restUntilMs = endMs + waitMs;
-    return record;
-  });
+function visit(event: ExecEvent): void {
+  // The main thread has too much to take: what comes meanwhile waits in the kernel's buffer.
+  let room = ring.reserve(EXEC_ENTRY_BYTES_MAX);
+  for (; room === undefined; room = ring.reserve(EXEC_ENTRY_BYTES_MAX)) {
+    if (Atomics.wait(state, STOP, 0, PAUSE_MS) === 'not-equal') return;
+  }
+  const startMs = performance.now();
+  if (startMs < restUntilMs) {
+    ring.commit(visitor.pass(event, room));
+    return;
+  }
+  ring.commit(visitor.visit(event, room));
+  const endMs = performance.now();
+  const waitMs = pacer.spend(endMs - startMs);
+  if (waitMs > 0) restUntilMs = endMs + waitMs;
 }
 
 function execsOf(lane: number): ExecEvent[] {
@@ -160,11 +164,4 @@ function execsOf(lane: number): ExecEvent[] {
     seen.add(pid);
   }
   return events.reverse();
-}
-
-/** What a record weighs in the queue, about. */
-function bytesOf(record: ExecRecord): number {
-  const { args = [], executablePath = '', workingDirectory = '', cgroup = '' } = record.process ?? {};
-  const strings = [...args, executablePath, workingDirectory, cgroup];
-  return strings.reduce((sum, text) => sum + 2 * text.length + 32, 256);
 }

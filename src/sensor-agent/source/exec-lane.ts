@@ -1,6 +1,7 @@
 /**
  * The exec lane: a second trace instance with nothing but execs, read by
  * worker threads that block until one happens and read /proc/PID at once.
+ * They never wake this thread: it takes what they read when it drains.
  * One worker per CPU up to EXEC_WORKERS_MAX; on larger machines one worker
  * polls all CPUs every 2 ms, which sees fewer of the shortest processes. So it
  * does on kernels that do not release a blocked reader when its file is closed.
@@ -9,7 +10,10 @@ import { closeSync, openSync } from 'node:fs';
 import { release } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { EXEC_BUFFER_BYTES_PER_CPU, EXEC_WORKERS_MAX, KiB } from '../../limits.js';
-import { DESCRIPTORS, type ExecBatch, type ExecLaneTask, QUEUED, STOP } from './exec-lane-task.js';
+import { readExecEntry } from './exec-entry.js';
+import { DESCRIPTORS, type ExecLaneTask, STOP } from './exec-lane-task.js';
+import { execRecord } from './exec-record.js';
+import { ExecRing } from './exec-ring.js';
 import type { SourceSink } from './source.js';
 import { parseFormat } from './tracefs/format.js';
 import { TraceInstance } from './tracefs/instance.js';
@@ -23,6 +27,7 @@ const STOP_MS_MAX = 2000;
 export class ExecLane {
   readonly #instance: TraceInstance;
   readonly #workers: Worker[] = [];
+  readonly #rings: ExecRing[] = [];
   readonly #state: Int32Array<SharedArrayBuffer>;
   #lost = 0;
   #lostUnknown = false;
@@ -52,6 +57,17 @@ export class ExecLane {
     }
   }
 
+  /** Tells what the workers have read since the last call. Called with every drain of the pages. */
+  drain(): void {
+    for (const ring of this.#rings) {
+      ring.drain((entry) => this.sink.exec(execRecord(readExecEntry(entry))));
+      const { count, unknown } = ring.takeLost();
+      this.#lost += count;
+      this.#lostUnknown ||= unknown;
+    }
+    if (Date.now() - this.#notedMs >= NOTE_INTERVAL_MS) this.#tellLost();
+  }
+
   /** Closes the workers' files, which ends their reads, and removes the instance once they are gone. */
   async stop(): Promise<void> {
     const exits = this.#workers.map((worker) => new Promise((done) => worker.once('exit', done)));
@@ -63,6 +79,7 @@ export class ExecLane {
     await Promise.race([Promise.all(exits), timeout]);
     clearTimeout(timer);
     this.#workers.length = 0;
+    this.drain();
     plugs.forEach(closeSync);
     this.#instance.removeSync();
     this.#tellLost();
@@ -80,11 +97,17 @@ export class ExecLane {
     const lanes = cpus.map((lane) => ({ lane, path: this.#instance.pagesPath(lane) }));
     const pageBytes = this.#instance.subBufferBytes;
     const common = { blocking, pageBytes, eventId: format.id, fields: format.fields, state: this.#state.buffer };
-    if (!blocking) this.#spawn({ ...common, lanes });
-    else for (const lane of lanes) this.#spawn({ ...common, lanes: [lane] });
+    if (!blocking) this.#spawn({ ...common, lanes, cpuList: '' });
+    else
+      for (const lane of lanes) {
+        const cpuList = cpus.filter((cpu) => cpu !== lane.lane).join(',');
+        this.#spawn({ ...common, lanes: [lane], cpuList });
+      }
   }
 
-  #spawn(task: ExecLaneTask): void {
+  #spawn(orders: Omit<ExecLaneTask, 'ring'>): void {
+    const task: ExecLaneTask = { ...orders, ring: ExecRing.memory() };
+    this.#rings.push(new ExecRing(task.ring));
     const worker = new Worker(new URL('./exec-lane-worker.js', import.meta.url), {
       workerData: task,
       execArgv: [],
@@ -93,7 +116,6 @@ export class ExecLane {
       trackUnmanagedFds: false,
       resourceLimits: { maxOldGenerationSizeMb: 24, maxYoungGenerationSizeMb: 2, stackSizeMb: 1 },
     });
-    worker.on('message', (batch: ExecBatch) => this.#take(batch));
     worker.on('error', (cause: Error) => {
       const lanes = task.lanes.map(({ lane }) => lane).join(', ');
       this.sink.note('exec_lane_failed', `no arguments from CPU ${lanes} any more: ${cause.message}`);
@@ -101,14 +123,6 @@ export class ExecLane {
     // The agent's other work keeps the process; this thread alone should not.
     worker.unref();
     this.#workers.push(worker);
-  }
-
-  #take(batch: ExecBatch): void {
-    Atomics.sub(this.#state, QUEUED, batch.bytes);
-    for (const record of batch.records) this.sink.exec(record);
-    this.#lost += batch.lost;
-    this.#lostUnknown ||= batch.lostUnknown;
-    if (Date.now() - this.#notedMs >= NOTE_INTERVAL_MS) this.#tellLost();
   }
 
   #tellLost(): void {

@@ -1,67 +1,61 @@
 /**
- * One exec, looked up in /proc at once. The process may have gone, may have
- * gone on to another program, or its pid may be another's by now: then what
- * /proc says of it is not what was started, and the record says `missed`.
+ * One exec, looked up in /proc at once by a thread of the exec lane. Arguments
+ * first: the process may live for half a millisecond. Only what nothing else
+ * tells is read here; parent, start and name follow from what the kernel
+ * recorded of fork and rename. Imports as little as it can.
  */
-import type { ProcessReader } from './process-reader.js';
-import type { ExecRecord, ProcessSnapshot } from './source.js';
+import { closeSync, openSync, readlinkSync, readSync, statSync } from 'node:fs';
+import { ARGUMENTS_BYTES_MAX, EVENT_STRING_BYTES_MAX } from '../../limits.js';
+import { ExecEntryWriter, type ExecEvent } from './exec-entry.js';
 
-export interface ExecEvent {
-  readonly lane: number;
-  readonly timeNs: bigint;
-  readonly pid: number;
-  /** As it was given to execve: may be relative, a link or a script. */
-  readonly filename: string;
-  /** A later exec of the same pid is known already. */
-  readonly superseded: boolean;
-}
+const AS_BYTES = { encoding: 'buffer' } as const;
+const MAY_BE_GONE = { throwIfNoEntry: false } as const;
 
-/** The kernel keeps this much of a program's name. */
-const COMM_BYTES = 15;
+/** Has one buffer: not to be shared between threads. */
+export class ExecVisitor {
+  readonly #buffer = Buffer.allocUnsafeSlow(ARGUMENTS_BYTES_MAX);
+  readonly #writer = new ExecEntryWriter();
 
-/** Exactly one record, whatever happened. A missed one tells what the event and a remaining zombie tell. */
-export function visitExec(event: ExecEvent, reader: ProcessReader): ExecRecord {
-  const { lane, timeNs, pid } = event;
-  const process = reader.snapshot(pid);
-  // A start is rounded down: one after the exec is another process for sure.
-  if (process === undefined || (process.startTimeNs ?? 0n) > timeNs) {
-    return missedExec(event);
+  /** Writes the entry of an exec; its length. */
+  visit(event: ExecEvent, into: Buffer): number {
+    const writer = this.#writer;
+    const proc = `/proc/${event.pid}`;
+    writer.begin(into, event);
+    this.#file(`${proc}/cmdline`, ARGUMENTS_BYTES_MAX);
+    this.#link(`${proc}/exe`);
+    this.#link(`${proc}/cwd`);
+    this.#file(`${proc}/cgroup`, EVENT_STRING_BYTES_MAX);
+    // The directory belongs to the effective user, whether or not the process may be dumped.
+    const directory = statSync(proc, MAY_BE_GONE);
+    if (directory !== undefined) writer.uid(directory.uid);
+    return writer.end();
   }
-  const { args, ...remains } = process;
-  if (event.superseded || (args !== undefined && !runs(process, event.filename))) {
-    // Same process, next program: parent, user and cgroup hold, the rest is the event's.
-    const { executablePath, ...kept } = remains;
-    return { lane, timeNs, pid, missed: true, process: { ...kept, ...programOf(event.filename) } };
+
+  /** The entry of an exec that is not looked up. */
+  pass(event: ExecEvent, into: Buffer): number {
+    const writer = this.#writer;
+    writer.begin(into, event);
+    for (let part = 0; part < 4; part += 1) writer.part(undefined);
+    return writer.end();
   }
-  const executablePath = process.executablePath ?? event.filename;
-  if (args === undefined) return { lane, timeNs, pid, missed: true, process: { ...remains, executablePath } };
-  return { lane, timeNs, pid, missed: false, process: { ...process, executablePath } };
-}
 
-/**
- * Whether the process can be running what was started: by its name, its
- * executable, its first argument, or as a script's interpreter.
- */
-function runs(process: ProcessSnapshot, filename: string): boolean {
-  const program = baseName(filename);
-  const { comm, executablePath, args = [] } = process;
-  if (comm === programOf(filename).comm) return true;
-  if (executablePath !== undefined && baseName(executablePath) === program) return true;
-  // Descriptors have no name that could be compared.
-  if (/^\/(dev|proc\/self)\/fd\//.test(filename)) return true;
-  return args.slice(0, 3).some((argument) => argument === filename || baseName(argument) === program);
-}
+  #file(path: string, bytesMax: number): void {
+    let fd = -1;
+    try {
+      fd = openSync(path, 'r');
+      this.#writer.part(this.#buffer, readSync(fd, this.#buffer, 0, bytesMax, null));
+    } catch {
+      this.#writer.part(undefined);
+    }
+    if (fd >= 0) closeSync(fd);
+  }
 
-/** The record of an exec that nobody could look up: what the event itself tells. */
-export function missedExec({ lane, timeNs, pid, filename }: ExecEvent): ExecRecord {
-  return { lane, timeNs, pid, missed: true, process: { pid, parentPid: 0, ...programOf(filename) } };
-}
-
-function programOf(filename: string): { comm: string; executablePath: string } {
-  const comm = Buffer.from(baseName(filename)).toString('utf8', 0, COMM_BYTES);
-  return { comm, executablePath: filename };
-}
-
-function baseName(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1);
+  #link(path: string): void {
+    try {
+      const target: Buffer = readlinkSync(path, AS_BYTES);
+      this.#writer.part(target, Math.min(target.length, EVENT_STRING_BYTES_MAX));
+    } catch {
+      this.#writer.part(undefined);
+    }
+  }
 }

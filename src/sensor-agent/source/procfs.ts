@@ -6,8 +6,8 @@ import { BackplaneError } from '../../errors.js';
 import { TASKS_MAX } from '../../limits.js';
 import { BUILTIN_FORMATS } from './builtin-formats.js';
 import { PageWriter } from './page-writer.js';
-import { ProcessReader, pids } from './process-reader.js';
-import type { ClockPair, DrainResult, ProcessSnapshot, Source, SourceSink } from './source.js';
+import { ProcessReader, pids, type ReadProcess } from './process-reader.js';
+import type { ClockPair, DrainResult, Source, SourceSink } from './source.js';
 import { TraceClock, uptimeNow } from './tracefs/clock.js';
 import type { FieldValue } from './tracefs/decoder.js';
 import { FormatTable } from './tracefs/format.js';
@@ -113,7 +113,7 @@ export class ProcfsSource implements Source {
     this.#remember(process);
   }
 
-  #started(process: ProcessSnapshot, nowNs: bigint): void {
+  #started(process: ReadProcess, nowNs: bigint): void {
     const { pid, parentPid, comm } = process;
     const parent = this.#known.get(parentPid);
     this.#write('task_newtask', nowNs, parentPid, { pid, comm: parent?.comm ?? comm });
@@ -123,7 +123,7 @@ export class ProcfsSource implements Source {
     this.#remember(process);
   }
 
-  #executed(process: ProcessSnapshot, timeNs: bigint): void {
+  #executed(process: ReadProcess, timeNs: bigint): void {
     const { pid, executablePath = '' } = process;
     this.#write('sched_process_exec', timeNs, pid, { filename: executablePath, pid, old_pid: pid });
     const missed = process.args === undefined;
@@ -135,7 +135,7 @@ export class ProcfsSource implements Source {
     this.#write('sched_process_exit', nowNs, pid, { comm, pid, prio: 120, group_dead: true });
   }
 
-  #remember({ pid, comm, executablePath, startTimeNs = 0n }: ProcessSnapshot): void {
+  #remember({ pid, comm, executablePath, startTimeNs = 0n }: ReadProcess): void {
     this.#known.set(pid, { comm, executablePath, startTimeNs });
   }
 

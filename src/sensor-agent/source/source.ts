@@ -69,10 +69,13 @@ export interface ExecRecord {
 /** One process as /proc shows it. Strings are cut to the limits. Not yet redacted. */
 export interface ProcessSnapshot {
   readonly pid: number;
-  readonly parentPid: number;
-  readonly comm: string;
+  /** Absent where fork and rename told it already. */
+  readonly parentPid?: number | undefined;
+  readonly comm?: string | undefined;
   readonly executablePath?: string | undefined;
   readonly args?: readonly string[] | undefined;
+  /** There were more, or longer ones. */
+  readonly argsTruncated?: boolean | undefined;
   readonly workingDirectory?: string | undefined;
   readonly uid?: number | undefined;
   /** Path in the cgroup v2 hierarchy, or the longest of the v1 ones. */

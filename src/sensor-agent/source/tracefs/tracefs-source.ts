@@ -85,6 +85,7 @@ export class TracefsSource implements Source {
   drain(): DrainResult {
     const running = this.#live();
     const result = running.drain.run(running.sink);
+    running.execLane?.drain();
     const malformed = running.drain.malformedPages - running.malformedPages;
     if (malformed > 0)
       running.sink.note('page_malformed', `${malformed} pages from the kernel are not ring-buffer pages`);
