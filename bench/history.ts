@@ -117,7 +117,7 @@ async function measure(recorder: Recorder, share: number) {
       ready: async () => {},
     };
     const answer = await new HistoryQuery(
-      recorder.log,
+      recorder,
       predicate,
       window,
       outlet,

@@ -280,7 +280,7 @@ export class Agent {
       },
       interest: (generation, requests) => this.#interest(generation, requests),
       history: (queryId, request, window, creditBytes, reply) => {
-        this.#history ??= new HistoryService(this.#recorder.log, reply);
+        this.#history ??= new HistoryService(this.#recorder, reply);
         try {
           this.#collect();
           const upTo = window.upTo ?? this.#recorder.timeline.frontier;

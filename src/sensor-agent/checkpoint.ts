@@ -7,7 +7,7 @@ import { CHECKPOINT_PART_BYTES } from '../limits.js';
 import type { Position } from '../wire/position.js';
 import type { KernelEvents } from './kernel-events.js';
 import { type ProcessState, type ProcessTableState, processBytes } from './process-table.js';
-import type { Origin } from './recording.js';
+import type { Origin, RecordedExec } from './recording.js';
 import type { SocketTableState } from './socket-table.js';
 import type { ClockPair } from './source/source.js';
 
@@ -21,8 +21,6 @@ export interface CheckpointHead {
   readonly clock: ClockPair;
   /** First record that may hold something after position. */
   readonly resumeOrdinal: number;
-  /** Exec records from before the checkpoint that no exec has taken yet. */
-  readonly execOrdinals: readonly number[];
 }
 
 /** The first part has the head and is an anchor; the others follow at once. */
@@ -32,13 +30,19 @@ export interface Checkpoint {
   readonly head?: CheckpointHead | undefined;
   readonly processes: ProcessTableState;
   readonly sockets: SocketTableState;
+  /** What was read of execs that have not been told yet: an exec would wait for ever for a record that was evicted. */
+  readonly execs: readonly RecordedExec[];
 }
 
 const TASK_BYTES = 16;
 const SOCKET_BYTES = 32;
 
 /** Splits the tables so that no part exceeds CHECKPOINT_PART_BYTES by more than one process. */
-export function checkpointParts(head: CheckpointHead, kernel: KernelEvents): Checkpoint[] {
+export function checkpointParts(
+  head: CheckpointHead,
+  kernel: KernelEvents,
+  execs: readonly RecordedExec[],
+): Checkpoint[] {
   const table = kernel.processes.save();
   const index = new Map<ProcessState, number>(table.processes.map((process, at) => [process, at]));
   const processes = [...table.processes];
@@ -53,6 +57,7 @@ export function checkpointParts(head: CheckpointHead, kernel: KernelEvents): Che
     tasks: chunked(table.tasks, () => TASK_BYTES),
     owners: chunked(sockets.owners, () => SOCKET_BYTES),
     listeners: chunked(sockets.listeners, () => SOCKET_BYTES),
+    execs: chunked(execs, execBytes),
   };
   const parts = Math.max(...Object.values(chunks).map((chunk) => chunk.length));
   return Array.from({ length: parts }, (_, part) => ({
@@ -65,7 +70,15 @@ export function checkpointParts(head: CheckpointHead, kernel: KernelEvents): Che
       exited: part === 0 ? table.exited : [],
     },
     sockets: { owners: chunks.owners[part] ?? [], listeners: chunks.listeners[part] ?? [] },
+    execs: chunks.execs[part] ?? [],
   }));
+}
+
+/** Estimate, as processBytes(). */
+function execBytes({ process }: RecordedExec): number {
+  let bytes = 512 + (process?.cgroup?.length ?? 0) + (process?.workingDirectory?.length ?? 0);
+  for (const argument of process?.args ?? []) bytes += argument.length + 16;
+  return bytes + (process?.executablePath?.length ?? 0);
 }
 
 /** At least one chunk, so that there is a first part to carry the head. */

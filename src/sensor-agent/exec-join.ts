@@ -6,21 +6,16 @@
 import { EXEC_JOIN_NS_MAX, EXEC_JOIN_RECORDS_MAX } from '../limits.js';
 import type { RecordedExec } from './recording.js';
 
-interface Waiting {
-  readonly record: RecordedExec;
-  readonly ordinal: number;
-}
-
 export class ExecJoin {
   /** In order of arrival; the oldest goes first when there are too many. */
-  #waiting = new Map<string, Waiting[]>();
+  #waiting = new Map<string, RecordedExec[]>();
   #count = 0;
 
-  add(record: RecordedExec, ordinal: number): void {
+  add(record: RecordedExec): void {
     const key = `${record.lane}:${record.pid}`;
     const list = this.#waiting.get(key);
-    if (list) list.push({ record, ordinal });
-    else this.#waiting.set(key, [{ record, ordinal }]);
+    if (list) list.push(record);
+    else this.#waiting.set(key, [record]);
     this.#count += 1;
     if (this.#count > EXEC_JOIN_RECORDS_MAX) this.#dropOldest();
   }
@@ -32,7 +27,7 @@ export class ExecJoin {
     if (!list) return undefined;
     let best = -1;
     let bestNs = EXEC_JOIN_NS_MAX + 1n;
-    for (const [at, { record }] of list.entries()) {
+    for (const [at, record] of list.entries()) {
       const apart = record.timeNs > timeNs ? record.timeNs - timeNs : timeNs - record.timeNs;
       if (apart < bestNs) {
         best = at;
@@ -40,7 +35,7 @@ export class ExecJoin {
       }
     }
     if (best < 0) return undefined;
-    const { record } = list[best]!;
+    const record = list[best]!;
     this.#count -= best + 1;
     if (best + 1 === list.length) this.#waiting.delete(key);
     else list.splice(0, best + 1);
@@ -48,8 +43,8 @@ export class ExecJoin {
   }
 
   /** The records that still wait for their exec. */
-  ordinals(): number[] {
-    return Array.from(this.#waiting.values(), (list) => list.map(({ ordinal }) => ordinal)).flat();
+  save(): RecordedExec[] {
+    return [...this.#waiting.values()].flat();
   }
 
   /** Records of execs that must have passed already belong to nobody. */
@@ -57,7 +52,7 @@ export class ExecJoin {
     if (this.#count === 0) return;
     for (const [key, list] of this.#waiting) {
       let stale = 0;
-      while (stale < list.length && list[stale]!.record.timeNs + EXEC_JOIN_NS_MAX < frontierNs) stale += 1;
+      while (stale < list.length && list[stale]!.timeNs + EXEC_JOIN_NS_MAX < frontierNs) stale += 1;
       this.#count -= stale;
       if (stale === list.length) this.#waiting.delete(key);
       else if (stale > 0) list.splice(0, stale);

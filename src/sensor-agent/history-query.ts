@@ -23,6 +23,13 @@ import { type EncodedEvent, encodeEvent, HistoryBuilder } from './history-builde
 import { Replay } from './replay.js';
 import type { Loss, Timeline } from './timeline.js';
 
+/** What is asked: a recorder. */
+export interface Recording {
+  readonly log: SegmentLog;
+  /** From where on nothing is recorded at this moment, if so. */
+  readonly holeFrom: Position | undefined;
+}
+
 export interface HistoryWindow {
   /** Wall nanoseconds, inclusive. */
   readonly sinceNs: bigint | undefined;
@@ -67,7 +74,7 @@ export class HistoryQuery {
   #evicted = false;
 
   constructor(
-    private readonly log: SegmentLog,
+    private readonly recording: Recording,
     private readonly predicate: Predicate,
     private readonly window: HistoryWindow,
     private readonly outlet: HistoryOutlet,
@@ -113,10 +120,10 @@ export class HistoryQuery {
     let bytes = 0;
     let newest: Replay | undefined;
     let fromNs = 0n;
-    for (const { ordinal } of this.log.anchors()) {
+    for (const { ordinal } of this.recording.log.anchors()) {
       const block: EncodedEvent[] = [];
       const replay = new Replay(
-        this.log,
+        this.recording.log,
         ordinal,
         this.#sink(
           (event) => block.push(encodeEvent(event)),
@@ -162,16 +169,18 @@ export class HistoryQuery {
   /** From when on a replay that was just opened knows what happened: at the latest when recording began. */
   #startNs(replay: Replay): bigint {
     const { timeline } = replay;
-    const recordedNs = this.log.segments()[0]?.firstTimeNs ?? 0n;
+    const recordedNs = this.recording.log.segments()[0]?.firstTimeNs ?? 0n;
     const openedNs = timeline.wallNs(timeline.frontier.timeNs);
     return openedNs > recordedNs ? openedNs : recordedNs;
   }
 
   #open(take: (event: BusEvent) => void): { replay: Replay; fromNs: bigint } {
     const { after, sinceNs, upTo } = this.window;
-    const anchor = after ? anchorAtPosition(this.log, after)?.ordinal : this.log.anchorBefore(sinceNs ?? 0n);
+    const anchor = after
+      ? anchorAtPosition(this.recording.log, after)?.ordinal
+      : this.recording.log.anchorBefore(sinceNs ?? 0n);
     const replay = new Replay(
-      this.log,
+      this.recording.log,
       anchor,
       this.#sink(
         take,
@@ -183,7 +192,7 @@ export class HistoryQuery {
     const startNs = this.#startNs(replay);
     const reaches = after ? comparePositions(frontier, after) <= 0 : sinceNs !== undefined && startNs <= sinceNs;
     // Without a start the window is "everything", of which eviction has left only this.
-    this.#evicted = !reaches && (this.log.firstOrdinal > 0 || after !== undefined);
+    this.#evicted = !reaches && (this.recording.log.firstOrdinal > 0 || after !== undefined);
     return { replay, fromNs: reaches && sinceNs !== undefined ? sinceNs : startNs };
   }
 
@@ -193,8 +202,8 @@ export class HistoryQuery {
       event: (event: BusEvent) => {
         if (this.#inside(event.position, replay().timeline, upTo()) && this.predicate.matches(event)) take(event);
       },
-      loss: (loss: Loss, position: Position) => {
-        if (!this.#inside(position, replay().timeline, upTo())) return;
+      loss: (loss: Loss, position: Position, from?: Position) => {
+        if (!this.#touched(from ?? position, position, replay().timeline, upTo())) return;
         this.#tally.lost += loss.count;
         this.#tally.lostUnknown ||= loss.unknown;
       },
@@ -205,12 +214,16 @@ export class HistoryQuery {
   }
 
   #inside(position: Position, timeline: Timeline, upTo: Position): boolean {
+    return this.#touched(position, position, timeline, upTo);
+  }
+
+  /** Whether some of a stretch is inside the window. */
+  #touched(from: Position, to: Position, timeline: Timeline, upTo: Position): boolean {
     const { sinceNs, untilNs, after } = this.window;
-    const wallNs = timeline.wallNs(position.timeNs);
-    if (sinceNs !== undefined && wallNs < sinceNs) return false;
-    if (untilNs !== undefined && wallNs >= untilNs) return false;
-    if (after && comparePositions(position, after) <= 0) return false;
-    return comparePositions(position, upTo) <= 0;
+    if (sinceNs !== undefined && timeline.wallNs(to.timeNs) < sinceNs) return false;
+    if (untilNs !== undefined && timeline.wallNs(from.timeNs) >= untilNs) return false;
+    if (after && comparePositions(to, after) <= 0) return false;
+    return comparePositions(from, upTo) <= 0;
   }
 
   /** False when everything up to `upTo`, or to the window's end, has been read. */
@@ -238,7 +251,9 @@ export class HistoryQuery {
 
   #answer(replay: Replay | undefined, fromNs: bigint): HistoryAnswer {
     const { untilNs, upTo } = this.window;
-    const endNs = replay?.timeline.wallNs(upTo.timeNs) ?? 0n;
+    const { holeFrom } = this.recording;
+    const end = holeFrom && comparePositions(holeFrom, upTo) < 0 ? holeFrom : upTo;
+    const endNs = replay?.timeline.wallNs(end.timeNs) ?? 0n;
     return {
       coveredFromNs: fromNs,
       coveredToNs: untilNs !== undefined && untilNs < endNs ? untilNs : endNs,

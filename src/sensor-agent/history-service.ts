@@ -2,10 +2,15 @@
 import { asBackplaneError, BackplaneError } from '../errors.js';
 import { CreditBalance } from '../flow/credit.js';
 import { HISTORY_CREDIT_BYTES, HISTORY_QUERIES_PER_AGENT_MAX } from '../limits.js';
-import type { SegmentLog } from '../storage/segment-log.js';
 import type { Predicate } from '../subscriptions/predicate.js';
 import { encodeHistoryFrame, type HistoryFrame } from '../wire/history-frame.js';
-import { type HistoryAnswer, type HistoryOutlet, HistoryQuery, type HistoryWindow } from './history-query.js';
+import {
+  type HistoryAnswer,
+  type HistoryOutlet,
+  HistoryQuery,
+  type HistoryWindow,
+  type Recording,
+} from './history-query.js';
 
 export interface HistoryReply {
   frame(queryId: number, frameBytes: Buffer): void;
@@ -22,7 +27,7 @@ export class HistoryService {
   #running = new Map<number, Running>();
 
   constructor(
-    private readonly log: SegmentLog,
+    private readonly recording: Recording,
     private readonly reply: HistoryReply,
   ) {}
 
@@ -36,7 +41,7 @@ export class HistoryService {
     const creditMax = Math.min(creditBytes, HISTORY_CREDIT_BYTES);
     const credit = new Credit(creditMax, (frameBytes) => this.reply.frame(queryId, frameBytes));
     this.#running.set(queryId, { abort, credit });
-    const query = new HistoryQuery(this.log, predicate, window, credit, abort.signal);
+    const query = new HistoryQuery(this.recording, predicate, window, credit, abort.signal);
     query
       .run()
       .then((answer) => this.#running.has(queryId) && this.reply.end(queryId, answer))

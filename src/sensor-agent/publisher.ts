@@ -181,6 +181,8 @@ export class Publisher implements TimelineSink {
     if (!this.#link!.writable) return;
     if (replay.step(REPLAY_STEP_BYTES)) return;
     if (replay.damagedBytes > 0 || replay.evicted) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
+    const { holeFrom, timeline } = this.recorder();
+    if (holeFrom) this.#lose(UNKNOWN_LOSS, timeline.frontier);
     this.#stopReplay();
     this.#state = { kind: 'live' };
   }

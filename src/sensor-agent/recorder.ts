@@ -7,6 +7,7 @@ import { BackplaneError } from '../errors.js';
 import { CHECKPOINT_INTERVAL_BYTES, EXEC_CONTEXT_WAIT_MS } from '../limits.js';
 import type { FileOps } from '../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../storage/segment-log.js';
+import type { Position } from '../wire/position.js';
 import type { RecordedProcess } from './process-table.js';
 import {
   clockBytes,
@@ -44,6 +45,8 @@ export class Recorder {
   #entries = new PageEntries();
   #checkpointBytes = 0;
   #lost = { count: 0, unknown: false };
+  /** Since an append was refused: nothing more is recorded until it can be said that something is missing. */
+  #hole: { from: Position; lost: number; lostUnknown: boolean } | undefined;
   #diskFull = { entries: 0, message: '' };
   #noticeNs = 0n;
 
@@ -85,6 +88,11 @@ export class Recorder {
     return this.log.identity;
   }
 
+  /** The position from which on nothing is recorded because the disk is full; undefined while recording. */
+  get holeFrom(): Position | undefined {
+    return this.#hole?.from;
+  }
+
   /** An agent begins to record. */
   begin(origin: Origin, clock: ClockPair): void {
     const ordinal = this.#append({ kind: RecordKind.ORIGIN, timeNs: clock.wallNs, parts: [packRecord(origin)] });
@@ -109,12 +117,15 @@ export class Recorder {
     }
     if (this.#checkpointBytes > CHECKPOINT_INTERVAL_BYTES) this.#checkpoint();
     const parts = [pageHead(page, entries.firstTie), page.bytes];
-    const unrecorded = this.#diskFull.entries;
     const ordinal = this.#append(
       { kind: RecordKind.PAGE, timeNs: this.#wall(entries.baseTimeNs), parts },
       entries.entries,
     );
-    if (this.#diskFull.entries === unrecorded) this.entriesRecorded += entries.entries;
+    if (!this.#hole) this.entriesRecorded += entries.entries;
+    else {
+      this.#hole.lost += page.lost;
+      this.#hole.lostUnknown ||= page.lostUnknown;
+    }
     this.timeline.page(page, entries, ordinal);
   }
 
@@ -164,8 +175,13 @@ export class Recorder {
     }
   }
 
-  /** States what was lost since the last call. Called at most once a second. */
+  /**
+   * States what was lost since the last call, once that can be recorded: a
+   * notice that only live subscribers see would be lost to history. Called at
+   * most once a second.
+   */
   reportLoss(source: string, nowNs: bigint): void {
+    if (!this.#closeHole()) return;
     const { count, unknown } = this.#lost;
     if (count > 0 || unknown) {
       this.#lost = { count: 0, unknown: false };
@@ -173,8 +189,7 @@ export class Recorder {
       this.notice('host.loss', { reason: 'kernel_overrun', message, lost: count, lostUnknown: unknown, source }, nowNs);
     }
     const { entries, message } = this.#diskFull;
-    // Stated once it can be recorded, in one sum: a notice that only live subscribers see would be lost to history.
-    if (entries === 0 || !this.#canWrite()) return;
+    if (entries === 0) return;
     this.#diskFull = { entries: 0, message: '' };
     this.notice('host.loss', { reason: 'disk_full', message, lost: entries, source }, nowNs);
   }
@@ -194,11 +209,26 @@ export class Recorder {
     return this.timeline.wallNs(timeNs);
   }
 
-  /** Tried with a record that says nothing new. */
-  #canWrite(): boolean {
-    const { nextOrdinal } = this.log;
-    this.setClock(this.timeline.clock);
-    return this.log.nextOrdinal > nextOrdinal;
+  /**
+   * Recording goes on where there is room for what it begins with: what is
+   * missing, and what the timeline knows by now, so that a replay that does not
+   * see the hole's events tells those behind it with the same context and time.
+   */
+  #closeHole(): boolean {
+    const hole = this.#hole;
+    if (!hole) return true;
+    const { timeline } = this;
+    const end = timeline.end;
+    const parts = [packRecord({ ...hole, to: end })];
+    this.#hole = undefined;
+    this.#append({ kind: RecordKind.HOLE, timeNs: this.#wall(end.timeNs), parts });
+    if (this.#hole) {
+      this.#hole = hole;
+      return false;
+    }
+    timeline.interrupt();
+    this.#checkpoint();
+    return this.#hole === undefined;
   }
 
   #checkpoint(): void {
@@ -223,15 +253,20 @@ export class Recorder {
    * the timeline, and the loss is stated as soon as there is room for it.
    */
   #append(record: NewRecord, entries = 0): number {
-    for (const part of record.parts) this.#checkpointBytes += part.length;
-    try {
-      return this.log.append(record);
-    } catch (cause) {
-      if (!(cause instanceof BackplaneError)) throw cause;
-      this.entriesUnrecorded += entries;
-      this.#diskFull = { entries: this.#diskFull.entries + entries, message: cause.message };
-      return this.log.nextOrdinal;
+    if (!this.#hole) {
+      for (const part of record.parts) this.#checkpointBytes += part.length;
+      try {
+        return this.log.append(record);
+      } catch (cause) {
+        if (!(cause instanceof BackplaneError)) throw cause;
+        this.#diskFull.message = cause.message;
+        this.#hole = { from: this.timeline.frontier, lost: 0, lostUnknown: false };
+      }
     }
+    this.#hole.lost += entries;
+    this.#diskFull.entries += entries;
+    this.entriesUnrecorded += entries;
+    return this.log.nextOrdinal;
   }
 }
 

@@ -5,7 +5,7 @@
  *   Page       := lane u16 | flags u8 (1: lost count unknown) | 0 u8 | firstTie u32 | lost u64 | ring-buffer page
  *   Horizon    := horizonNs u64                 no event below it follows, but for late ones
  *   Clock      := bootNs u64 | wallNs u64
- *   Exec, Notice, Snapshot, Origin, Checkpoint := msgpack
+ *   Exec, Notice, Snapshot, Origin, Checkpoint, Hole := msgpack
  *
  * msgpack is self-contained per record (no structures shared between records),
  * so that any record can be read alone.
@@ -13,6 +13,7 @@
 import { Packr, Unpackr } from 'msgpackr';
 import { BackplaneError } from '../errors.js';
 import type { NoticeContext } from '../wire/event.js';
+import type { Position } from '../wire/position.js';
 import type { Checkpoint } from './checkpoint.js';
 import type { RecordedProcess } from './process-table.js';
 import type { ClockPair, SourcePage } from './source/source.js';
@@ -26,6 +27,7 @@ export const RecordKind = {
   SNAPSHOT: 6,
   ORIGIN: 7,
   CHECKPOINT: 8,
+  HOLE: 9,
 } as const;
 
 /** An ExecRecord after redaction. `missed`: the process was gone, or nobody read it in time. */
@@ -63,11 +65,25 @@ export interface RecordedSnapshot {
   readonly processes: readonly RecordedProcess[];
 }
 
+/**
+ * The disk was full. Of what happened after `from` and up to `to` some is not
+ * recorded; the checkpoint that comes next knows what became of it.
+ */
+export interface RecordedHole {
+  readonly from: Position;
+  readonly to: Position;
+  /** Entries of pages, of every type, and what the kernel lost of them. */
+  readonly lost: number;
+  readonly lostUnknown: boolean;
+}
+
 /** Bigints stay bigints, and undefined stays absent. */
 const packr = new Packr({ useRecords: false, int64AsType: 'bigint', ...{ skipValues: [undefined] } });
 const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint' });
 
-export function packRecord(value: RecordedExec | RecordedNotice | RecordedSnapshot | Origin | Checkpoint): Buffer {
+export function packRecord(
+  value: RecordedExec | RecordedNotice | RecordedSnapshot | RecordedHole | Origin | Checkpoint,
+): Buffer {
   return packr.pack(value);
 }
 

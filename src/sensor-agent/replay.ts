@@ -9,6 +9,7 @@ import type { Checkpoint } from './checkpoint.js';
 import {
   type Origin,
   type RecordedExec,
+  type RecordedHole,
   type RecordedNotice,
   type RecordedSnapshot,
   RecordKind,
@@ -30,9 +31,15 @@ export class Replay {
   entriesScanned = 0;
   #reader: LogReader;
   #entries = new PageEntries();
+  /** A hole was read, and the checkpoint behind it not yet. */
+  #interrupted = false;
 
   /** Opens at an anchor, or at the log's start where there is none. */
-  constructor(log: SegmentLog, anchor: number | undefined, sink: TimelineSink) {
+  constructor(
+    private readonly log: SegmentLog,
+    anchor: number | undefined,
+    private readonly sink: TimelineSink,
+  ) {
     this.timeline = new Timeline(sink);
     const checkpoint = anchor === undefined ? undefined : readCheckpoint(log, anchor);
     const head = checkpoint?.[0]?.head;
@@ -82,6 +89,23 @@ export class Replay {
     else if (kind === RecordKind.NOTICE) timeline.notice(unpackRecord<RecordedNotice>(payload), ordinal);
     else if (kind === RecordKind.SNAPSHOT) timeline.snapshot(unpackRecord<RecordedSnapshot>(payload), ordinal);
     else if (kind === RecordKind.ORIGIN) timeline.begin(unpackRecord<Origin>(payload), ordinal);
+    else if (kind === RecordKind.HOLE) this.#hole(unpackRecord<RecordedHole>(payload));
+    else if (kind === RecordKind.CHECKPOINT && this.#interrupted) this.#resume(ordinal);
+  }
+
+  #hole({ from, to, lost, lostUnknown }: RecordedHole): void {
+    this.timeline.interrupt();
+    this.#interrupted = true;
+    if (lost > 0 || lostUnknown) this.sink.loss({ count: lost, unknown: lostUnknown }, to, from);
+  }
+
+  /** What was followed live while nothing could be recorded is known from the checkpoint only. */
+  #resume(ordinal: number): void {
+    const checkpoint = readCheckpoint(this.log, ordinal);
+    const head = checkpoint?.[0]?.head;
+    if (!checkpoint || !head) return;
+    this.timeline.restore(head, checkpoint, ordinal);
+    this.#interrupted = false;
   }
 
   #page(payload: Buffer, ordinal: number): void {

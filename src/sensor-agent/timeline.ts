@@ -20,8 +20,8 @@ export interface TimelineSink {
   /** Which types are worth building; context is followed for all. */
   wants(type: string): boolean;
   event(event: BusEvent): void;
-  /** The kernel lost events of a lane about here: counted where they were missed. */
-  loss(loss: Loss, position: Position): void;
+  /** Events are missing about here, or anywhere after `from` where that is given: counted where they were missed. */
+  loss(loss: Loss, position: Position, from?: Position): void;
   /** An event came below the horizon: it is recorded, but cannot be told in order any more. */
   late(position: Position): void;
 }
@@ -66,7 +66,7 @@ export class Timeline {
   /** Of the last event told. Not the frontier: where nothing waited, horizons are not recorded. */
   #toldNs = 0n;
   /** While records from before the checkpoint are read again: its ordinal and position. */
-  #restored: { ordinal: number; position: Position; execs: ReadonlySet<number> } | undefined;
+  #restored: { ordinal: number; position: Position } | undefined;
   /** Ids of the trace events to decode: for scanPage. */
   wanted: Uint8Array = new Uint8Array(65_536);
 
@@ -103,10 +103,9 @@ export class Timeline {
   begin(origin: Origin, ordinal: number): void {
     if (this.#readsAgain(ordinal)) return;
     if (!origin.continued) {
-      this.#flush();
+      this.interrupt();
       this.#kernel.processes.clear();
       this.#kernel.sockets.clear();
-      this.#execs.clear();
     }
     if (origin.epoch !== this.#origin.epoch) {
       this.#horizonNs = 0n;
@@ -149,8 +148,8 @@ export class Timeline {
   }
 
   exec(record: RecordedExec, ordinal: number): void {
-    // Read again: one that an exec took before the checkpoint is not there for another one.
-    if (!this.#readsAgain(ordinal) || this.#restored!.execs.has(ordinal)) this.#execs.add(record, ordinal);
+    // Read again: the checkpoint has those that no exec had taken by then.
+    if (!this.#readsAgain(ordinal)) this.#execs.add(record);
     this.#advance();
   }
 
@@ -176,6 +175,30 @@ export class Timeline {
     }
   }
 
+  /** Where interrupt() would end. */
+  get end(): Position {
+    let timeNs = this.#horizonNs;
+    for (const lane of this.#lanes.values()) {
+      const last = lane.at(-1);
+      if (last && last.timeNs > timeNs) timeNs = last.timeNs;
+    }
+    return { epoch: this.#origin.epoch, timeNs, lane: AGENT_LANE, tie: TIE_MAX };
+  }
+
+  /** The recording has a hole here: tells everything that waits, so that the next checkpoint needs nothing before it. */
+  interrupt(): void {
+    this.#horizonNs = this.end.timeNs;
+    this.#gather();
+    for (; this.#readyAt < this.#ready.length; this.#readyAt += 1) {
+      const event = this.#ready[this.#readyAt]!;
+      const exec =
+        event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
+      this.#tell(event, exec);
+    }
+    this.#advance();
+    this.#execs.clear();
+  }
+
   /** The exec that holds everything back, if one does. */
   get waitingExec(): { lane: number; timeNs: bigint; pid: number } | undefined {
     const first = this.#ready[this.#readyAt];
@@ -189,8 +212,7 @@ export class Timeline {
 
   /** What is needed to go on from here by reading the log from `nextOrdinal` or what is still pending. */
   checkpoint(nextOrdinal: number): Checkpoint[] {
-    const execOrdinals = this.#execs.ordinals();
-    let resumeOrdinal = execOrdinals.reduce((oldest, ordinal) => Math.min(oldest, ordinal), nextOrdinal);
+    let resumeOrdinal = nextOrdinal;
     for (const lane of this.#lanes.values()) for (const p of lane) resumeOrdinal = Math.min(resumeOrdinal, p.ordinal);
     for (let at = this.#readyAt; at < this.#ready.length; at += 1) {
       resumeOrdinal = Math.min(resumeOrdinal, this.#ready[at]!.ordinal);
@@ -203,9 +225,8 @@ export class Timeline {
       toldNs: this.#toldNs,
       clock: this.#clock,
       resumeOrdinal,
-      execOrdinals,
     };
-    return checkpointParts(head, this.#kernel);
+    return checkpointParts(head, this.#kernel, this.#execs.save());
   }
 
   /** Goes on from a checkpoint: feed the records from its resumeOrdinal. */
@@ -216,8 +237,11 @@ export class Timeline {
     this.#toldNs = head.toldNs;
     this.#frontier = head.position;
     // What waited behind position at the same time is still to be read again.
-    this.#horizonNs = head.position.timeNs - 1n;
-    this.#restored = { ordinal, position: head.position, execs: new Set(head.execOrdinals) };
+    this.#horizonNs = head.resumeOrdinal < ordinal ? head.position.timeNs - 1n : head.position.timeNs;
+    this.#restored = { ordinal, position: head.position };
+    this.#execs.clear();
+    // Absent from what earlier versions wrote.
+    for (const part of parts) for (const record of part.execs ?? []) this.#execs.add(record);
     const processes = this.#kernel.processes.load({
       processes: parts.flatMap((part) => part.processes.processes),
       tasks: parts.flatMap((part) => part.processes.tasks),
@@ -320,22 +344,6 @@ export class Timeline {
   #notice({ type, notice }: RecordedNotice, position: Position): BusEvent | undefined {
     if (!this.sink.wants(type)) return undefined;
     return { type, topic: 'host', position, wallNs: this.wallNs(position.timeNs), notice };
-  }
-
-  /** Tells everything that waits, execs without their arguments. */
-  #flush(): void {
-    for (const lane of this.#lanes.values()) {
-      const last = lane.at(-1);
-      if (last && last.timeNs > this.#horizonNs) this.#horizonNs = last.timeNs;
-    }
-    this.#gather();
-    for (; this.#readyAt < this.#ready.length; this.#readyAt += 1) {
-      const event = this.#ready[this.#readyAt]!;
-      const exec =
-        event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
-      this.#tell(event, exec);
-    }
-    this.#advance();
   }
 }
 

@@ -6,6 +6,7 @@ import { Replay } from '../../src/sensor-agent/replay.js';
 import { BUILTIN_FORMATS } from '../../src/sensor-agent/source/builtin-formats.js';
 import { PageWriter } from '../../src/sensor-agent/source/page-writer.js';
 import type { Loss, TimelineSink } from '../../src/sensor-agent/timeline.js';
+import type { FileOps } from '../../src/storage/file-ops.js';
 import type { BusEvent } from '../../src/wire/event.js';
 import { positionText } from '../../src/wire/position.js';
 
@@ -68,13 +69,14 @@ export class RecordingDriver {
   constructor(
     private readonly dir: string,
     private readonly sink: TimelineSink,
+    private readonly files?: FileOps,
   ) {
     this.open();
   }
 
   open(): void {
     const options = { dir: this.dir, bytesMax: 64 * 1024 * 1024, ageMsMax: 1e12, segmentBytesMax: 16 * 1024 };
-    this.recorder = new Recorder(options, this.sink);
+    this.recorder = new Recorder({ ...options, ...(this.files && { files: this.files }) }, this.sink);
     this.recorder.begin(ORIGIN, this.#clock());
   }
 
@@ -149,10 +151,13 @@ function traceEvent(what: string, pid: number) {
 }
 
 /** What a replay of the whole recording, or from an anchor, tells. */
-export function replayed(recorder: Recorder, anchor: number | undefined): Told & { damagedBytes: number } {
+export function replayed(
+  recorder: Recorder,
+  anchor: number | undefined,
+): Told & { damagedBytes: number; evicted: boolean } {
   const told = new Told();
   const replay = new Replay(recorder.log, anchor, told);
   while (replay.step(1024));
   replay.close();
-  return Object.assign(told, { damagedBytes: replay.damagedBytes });
+  return Object.assign(told, { damagedBytes: replay.damagedBytes, evicted: replay.evicted });
 }

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { HistoryQuery } from '../../src/sensor-agent/history-query.js';
+import { compilePredicate } from '../../src/subscriptions/predicate.js';
+import { FaultyFiles } from '../storage/faulty-files.js';
+import { type RecordedStep, RecordingDriver, recordedStep, replayed, Told } from './recording-driver.js';
+
+const steps = fc.array(
+  recordedStep.map((step) => ({ ...step, crash: false })),
+  { minLength: 1, maxLength: 8 },
+);
+
+/** Steps with room, steps on a disk with so many bytes left, and steps when there is room again. */
+const story = fc.record({ before: steps, space: fc.integer({ min: 0, max: 3_000 }), full: steps, after: steps });
+
+function withDriver<T>(run: (driver: RecordingDriver, live: Told, files: FaultyFiles) => T): T {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+  const done = () => rmSync(dir, { recursive: true, force: true });
+  const files = new FaultyFiles();
+  const live = new Told();
+  const result = run(new RecordingDriver(dir, live, files.ops), live, files);
+  if (result instanceof Promise) return result.finally(done) as T;
+  done();
+  return result;
+}
+
+test('behind a hole of a full disk a replay tells the same as was told live, and how much is missing in it', () => {
+  let holes = 0;
+  let compared = 0;
+  fc.assert(
+    fc.property(fc.array(story, { minLength: 1, maxLength: 3 }), (stories) => {
+      withDriver((driver, live, files) => {
+        let resumedAt = 0;
+        const report = () => {
+          const { holeFrom } = driver.recorder;
+          driver.recorder.reportLoss('tracefs', driver.nowNs);
+          if (!holeFrom || driver.recorder.holeFrom) return;
+          holes += 1;
+          resumedAt = live.events.length;
+        };
+        for (const { before, space, full, after } of stories) {
+          for (const step of before) driver.step(step);
+          files.space = space;
+          for (const step of full) driver.step(step);
+          report();
+          files.space = Number.POSITIVE_INFINITY;
+          report();
+          assert.equal(driver.recorder.holeFrom, undefined);
+          for (const step of after) driver.step(step);
+        }
+        driver.finish();
+        const { recorder } = driver;
+        const anchors = [...recorder.log.anchors()];
+        // Behind eviction the oldest checkpoints may lack some of what they refer to: exact are those that do not.
+        const oldest = replayed(recorder, anchors.at(-1)!.ordinal);
+        let whole = oldest;
+        for (let at = anchors.length - 2; whole.evicted && at >= 0; at -= 1) {
+          whole = replayed(recorder, anchors[at]!.ordinal);
+        }
+        if (whole.evicted) return;
+        assert.ok(oldest.events.length >= whole.events.length, 'nothing waits for what was evicted');
+        assert.equal(whole.damagedBytes, 0);
+        // A disk that fills up takes the oldest segments first: of what came behind the hole some may be gone.
+        const behind = Math.min(live.events.length - resumedAt, whole.events.length);
+        assert.deepEqual(whole.events.slice(whole.events.length - behind), live.events.slice(-behind || Infinity));
+        compared += behind;
+        const told = new Set(live.events.map((text) => text.split(' ')[0]));
+        for (const text of whole.events) assert.ok(told.has(text.split(' ')[0]), text);
+        assert.ok(whole.lost >= recorder.entriesUnrecorded || recorder.log.firstOrdinal > 0);
+      });
+    }),
+    { numRuns: 40, endOnFailure: true },
+  );
+  assert.ok(holes > 20 && compared > 200, `only ${holes} holes, and ${compared} events behind them`);
+});
+
+const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
+
+async function asked(driver: RecordingDriver, window: { sinceNs?: bigint; untilNs?: bigint }) {
+  const { recorder } = driver;
+  const whole = { sinceNs: undefined, untilNs: undefined, after: undefined, last: 0 };
+  const outlet = { send: () => undefined, ready: async () => undefined };
+  const upTo = recorder.timeline.frontier;
+  return new HistoryQuery(
+    recorder,
+    predicate,
+    { ...whole, ...window, upTo },
+    outlet,
+    new AbortController().signal,
+  ).run();
+}
+
+test('coverage ends where a full disk stopped the recording, and counts the hole afterwards', async () => {
+  const exec = { lane: 0, afterNs: 900n, pid: 5, what: 'exec', read: 'at once' } as const;
+  const step: RecordedStep = { entries: [exec, exec, exec], lost: 0, crash: false, wallStepNs: 0n };
+  await withDriver(async (driver, _live, files) => {
+    const wall = () => driver.recorder.timeline.wallNs(driver.recorder.timeline.frontier.timeNs);
+    driver.step(step);
+    const recordedNs = wall();
+    files.space = 0;
+    driver.step(step);
+    driver.step(step);
+    const inHoleNs = wall();
+    const during = await asked(driver, {});
+    assert.equal(during.coveredToNs, recordedNs);
+    driver.recorder.reportLoss('tracefs', driver.nowNs);
+    assert.equal(driver.recorder.entriesUnrecorded, 6, 'still no room, and nothing is forgotten');
+    files.space = Number.POSITIVE_INFINITY;
+    driver.recorder.reportLoss('tracefs', driver.nowNs);
+    driver.step(step);
+    const endNs = wall();
+    const whole = await asked(driver, {});
+    assert.equal(whole.coveredToNs, endNs);
+    assert.equal(whole.lost, 6);
+    assert.equal((await asked(driver, { untilNs: recordedNs })).lost, 0, 'the window ends before the hole');
+    assert.equal((await asked(driver, { untilNs: inHoleNs })).lost, 6, 'the window ends in the hole');
+    assert.equal((await asked(driver, { sinceNs: inHoleNs - 1n })).lost, 6, 'the window begins in the hole');
+    assert.equal((await asked(driver, { sinceNs: endNs })).lost, 0, 'the window begins behind the hole');
+  });
+});
