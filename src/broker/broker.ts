@@ -4,7 +4,6 @@
  */
 import { join } from 'node:path';
 import { Server } from '@grpc/grpc-js';
-import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { BytePool } from '../flow/byte-pool.js';
@@ -12,8 +11,8 @@ import { DRAIN_MS, HISTORY_POOL_BYTES_MAX, LOG_BYTES_PER_PARTITION_MIN, PARTITIO
 import { lockDirectory } from '../storage/dir-lock.js';
 import { compileNodeGlobs } from '../subscriptions/node-globs.js';
 import { TOPICS } from '../wire/event.js';
+import { addReflection } from '../wire/reflection.js';
 import { rawService } from '../wire/rpc.js';
-import { packageDefinition } from '../wire/schema.js';
 import { serverOptions, setStreamWindow } from '../wire/server-options.js';
 import { GrpcApi } from './api/grpc.js';
 import { HttpApi } from './api/http.js';
@@ -126,7 +125,7 @@ function assemble(dir: string, store: LogStore, options: BrokerOptions) {
   grpc.addService(rawService('Backplane'), new GrpcApi(subscriptions, registry, listings).handlers());
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(grpc);
-  new ReflectionService(packageDefinition).addToServer(grpc);
+  addReflection(grpc);
   const metrics = brokerMetrics(registry, subscriptions, ingest, store, totals);
   const http = new HttpApi({ subscriptions, listings, metrics, ready: () => state.ready });
   return { book, registry, subscriptions, uplink, grpc, http, health, facts, state };

@@ -22,7 +22,7 @@ function findProtoDirectory(): string {
   return path.join(directory, 'proto');
 }
 
-/** For the service definitions and for server reflection. */
+/** For the service definitions. */
 export const packageDefinition: PackageDefinition = loadSync(
   ['backplane/v1/uplink.proto', 'backplane/v1/subscription.proto'],
   { includeDirs: [findProtoDirectory()], longs: String, enums: String, defaults: true, oneofs: true },
