@@ -29,13 +29,14 @@ export function parseListenAddress(setting: string, text: string, insecure: bool
   if (!insecure && !isLoopback(host)) {
     throw new BackplaneError(
       'failed_precondition',
-      `${setting} is ${text}, which others can reach without authentication: use 127.0.0.1, or allow it with insecure`,
+      `${setting} is ${text}, which others can reach without authentication: use 127.0.0.1, or allow it with --insecure or BACKPLANE_INSECURE=true`,
     );
   }
   return { host, port, text };
 }
 
-function isLoopback(host: string): boolean {
+/** `host` as in ListenAddress: a name or an address, without brackets. */
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { request } from 'node:http';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { checkHost } from '../../src/broker/api/host.js';
 import { Harness, range, until } from './harness.js';
 
 let harness: Harness;
@@ -149,4 +151,44 @@ test('a request line that is too long is refused', async () => {
   const [answer] = (await once(socket, 'data')) as [Buffer];
   assert.match(answer.toString(), /^HTTP\/1\.1 431 /);
   socket.destroy();
+});
+
+/** Status and raw answer of a request with any Host, which fetch would not send. */
+function ask(method: string, path: string, headers: Record<string, string>): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const call = request(url(path), { method, headers, agent: false }, (response) => {
+      let body = '';
+      response.setEncoding('utf8');
+      response.on('data', (text: string) => (body += text));
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
+    });
+    call.on('error', reject);
+    call.end();
+  });
+}
+
+test('on loopback only loopback may be the Host', async () => {
+  for (const host of ['localhost', 'LOCALHOST:8485', '127.0.0.1', '127.0.0.1:1', '[::1]', '[::1]:8485']) {
+    assert.equal((await ask('GET', '/v1/status', { host })).status, 200, host);
+  }
+  for (const host of ['evil.example', 'localhost.evil.example:8485', '127.0.0.1.evil.example', '[::2]', 'a:b:c']) {
+    const { status, body } = await ask('GET', '/v1/status', { host });
+    assert.equal(status, 403, host);
+    assert.match(body, /^\{"error":\{"code":"permission_denied","message":"Host must be localhost/);
+  }
+});
+
+test('beyond loopback any Host is served', () => {
+  for (const address of ['0.0.0.0', '::', '192.0.2.1']) {
+    checkHost('bus.example:8485', { address, family: '', port: 8485 });
+  }
+  assert.throws(() => checkHost('bus.example:8485', { address: '::1', family: '', port: 8485 }), /Host must be/);
+});
+
+test('HEAD answers as GET does, without the body', async () => {
+  for (const path of ['/healthz', '/readyz', '/metrics', '/v1/status']) {
+    assert.deepEqual(await ask('HEAD', path, {}), { status: 200, body: '' }, path);
+  }
+  const events = await fetch(url('/v1/events'), { method: 'HEAD' });
+  assert.deepEqual([events.status, events.headers.get('allow')], [405, 'GET']);
 });

@@ -13,6 +13,7 @@ import {
 } from '../../wire/messages.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Listings } from '../listings.js';
+import { checkHost } from './host.js';
 import { subscriptionRequest } from './http-request.js';
 import { errorToJson, NdjsonSink } from './ndjson.js';
 
@@ -26,6 +27,8 @@ export interface HttpApiOptions {
   /** False while the broker starts or drains. */
   readonly ready: () => boolean;
 }
+
+const EVENTS_PATH = '/v1/events';
 
 type Route = (request: IncomingMessage, response: ServerResponse, query: URLSearchParams) => void | Promise<void>;
 
@@ -65,7 +68,7 @@ export class HttpApi {
           response.end(text);
         },
       ],
-      ['/v1/events', (_request, response, query) => this.events(response, query)],
+      [EVENTS_PATH, (_request, response, query) => this.events(response, query)],
       ['/v1/nodes', listing(() => through(listNodesResponseCodec, listings.nodes()))],
       ['/v1/topics', listing(() => through(listTopicsResponseCodec, listings.topics()))],
       ['/v1/subscriptions', listing(() => through(listSubscriptionsResponseCodec, listings.subscriptionList()))],
@@ -77,12 +80,16 @@ export class HttpApi {
     // A connection that breaks is told by the stream's own end.
     response.on('error', () => undefined);
     try {
+      checkHost(request.headers.host, this.server.address());
       const { path, query } = parseTarget(request.url ?? '/');
       const route = this.routes.get(path);
       if (route === undefined) throw new BackplaneError('not_found', `there is nothing at ${path.slice(0, 100)}`);
-      if (request.method !== 'GET') {
-        response.setHeader('allow', 'GET');
-        sendJson(response, 405, { error: { code: 'invalid_argument', message: 'only GET is understood here' } });
+      // Node leaves out the body of an answer to HEAD; a stream of events has no head without one.
+      const methods = path === EVENTS_PATH ? ['GET'] : ['GET', 'HEAD'];
+      if (!methods.includes(request.method ?? '')) {
+        response.setHeader('allow', methods.join(', '));
+        const message = `only ${methods.join(' and ')} are understood here`;
+        sendJson(response, 405, { error: { code: 'invalid_argument', message } });
         return;
       }
       await route(request, response, query);
