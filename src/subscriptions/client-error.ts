@@ -28,19 +28,20 @@ export function clientError(thrown: unknown): BackplaneError {
   if (code === status.INTERNAL && /RST_STREAM|ECONNRESET|GOAWAY|session/i.test(details)) {
     return new BackplaneError('unavailable', details);
   }
-  return new BackplaneError(CODES[code as status] ?? 'internal', details);
+  const error = CODES[code as status] ?? 'internal';
+  return new BackplaneError(error, error === 'unavailable' ? reason(details) : details);
 }
 
 export function noBrokerError(brokers: readonly string[], cause: BackplaneError | undefined): BackplaneError {
   const asked = brokers.length === 1 ? `no broker answers at ${brokers[0]}` : `none of ${brokers.join(', ')} answers`;
   return new BackplaneError(
     'unavailable',
-    `${asked}: start one with "backplane up", or name another with --broker or BACKPLANE_BROKERS (${reason(cause)})`,
+    `${asked}: start one with "backplane up", or name another with --broker or BACKPLANE_BROKERS (${cause?.message ?? 'no answer'})`,
   );
 }
 
-/** grpc-js says a lot; what matters is in its last part. */
-function reason(cause: BackplaneError | undefined): string {
-  const message = cause?.message ?? 'no answer';
-  return /(connect E[A-Z]+|ENOTFOUND|EAI_AGAIN) [^\s,;]*[^\s,;.]/.exec(message)?.[0] ?? message;
+/** grpc-js says a lot, with an empty "Resolution note:" behind it; what matters is in the middle. */
+function reason(details: string): string {
+  const system = /(connect E[A-Z]+|ENOTFOUND|EAI_AGAIN) [^\s,;]*[^\s,;.]/.exec(details)?.[0];
+  return system ?? details.replace(/[\s.]*Resolution note:\s*$/, '');
 }

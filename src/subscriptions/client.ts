@@ -100,8 +100,9 @@ export class Client {
       this.#forget(broker);
       failures++;
       if (resumption.accepted) {
+        // Once for each break: the attempts that follow fail for the same reason.
+        if (!broken) yield { kind: 'link', broker, cause };
         broken = true;
-        yield { kind: 'link', broker, cause };
         await backOff(failures, signal);
       } else if (failures >= this.#brokers.length) {
         throw noBrokerError(this.#brokers, cause);

@@ -97,10 +97,13 @@ function checkCursor(cursor: string): string {
   return cursor;
 }
 
-/** Bounded first, so that the work is. */
 function cleanName(name: string): string {
-  const printable = name.slice(0, 4 * CLIENT_NAME_CHARACTERS_MAX).replace(UNPRINTABLE, '');
-  return [...printable].slice(0, CLIENT_NAME_CHARACTERS_MAX).join('').trim();
+  // A character is at most two code units: what is far too long needs no counting.
+  const characters = name.length > 4 * CLIENT_NAME_CHARACTERS_MAX ? name.length : [...name].length;
+  if (characters > CLIENT_NAME_CHARACTERS_MAX) {
+    throw invalid('client', `must be at most ${CLIENT_NAME_CHARACTERS_MAX} characters, got ${characters}`);
+  }
+  return name.replace(UNPRINTABLE, '').trim();
 }
 
 function textOf(field: string, value: unknown): string {

@@ -47,11 +47,19 @@ test('a query string has text only, and a body may leave everything out', () => 
   assert.equal(empty.limit, 0);
 });
 
-test('names of clients are made printable and short', () => {
+test('names of clients are made printable; a long one is refused with the bound', () => {
   const clientOf = (client: string): string => checkSubscription({ client }, NOW).client;
   assert.equal(clientOf(' a\u001b[31mb\u202e\n\u0000c '), 'a[31mbc');
-  assert.equal(clientOf('😀'.repeat(500)), '😀'.repeat(64));
-  assert.equal(clientOf('\u0007'.repeat(100_000)), '');
+  assert.equal(clientOf('😀'.repeat(64)), '😀'.repeat(64));
+  for (const [name, length] of [
+    ['😀'.repeat(65), 65],
+    ['\u0007'.repeat(100_000), 100_000],
+  ] as const) {
+    assert.throws(() => clientOf(name), {
+      code: 'invalid_argument',
+      message: `client: must be at most 64 characters, got ${length}`,
+    });
+  }
 });
 
 test('what does not fit is refused, naming the field', () => {

@@ -22,11 +22,15 @@ export function readCursor(
     const [of, is] = [hex(state.predicateId), hex(predicateId)];
     throw new BackplaneError(
       'cursor_invalid',
-      `cursor is of another subscription: of predicate ${of}, topics and filter given are predicate ${is}`,
+      `cursor is of another subscription: give the topics, filter and include_self it came with (it is of predicate ${of}, this is ${is})`,
     );
   }
   if (state.logId !== logIdentity) {
-    throw new BackplaneError('cursor_invalid', `cursor is of log ${state.logId}, this broker has log ${logIdentity}`);
+    throw new BackplaneError(
+      'cursor_invalid',
+      'cursor is of another broker, or of this one before its data was removed: begin with since or last instead ' +
+        `(it is of log ${state.logId}, here is log ${logIdentity})`,
+    );
   }
   if (state.history === undefined && !topics.every((topic) => state.offsets.has(topic))) {
     throw new BackplaneError('cursor_invalid', `cursor has no offsets for one of the topics ${topics.join(', ')}`);

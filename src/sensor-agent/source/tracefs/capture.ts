@@ -140,7 +140,7 @@ function listed(dir: string): string[] {
   try {
     return readdirSync(dir);
   } catch (cause) {
-    throw new BackplaneError('not_found', `${dir} must be a capture's directory: ${(cause as Error).message}`);
+    throw new BackplaneError('not_found', `${dir} must be a capture's directory: ${problem(cause)}`);
   }
 }
 
@@ -152,6 +152,14 @@ function bounded(path: string, bytesMax: number): Buffer {
     return readFileSync(path);
   } catch (cause) {
     if (cause instanceof BackplaneError) throw cause;
-    throw new BackplaneError('not_found', `${path} must be readable: ${(cause as Error).message}`);
+    throw new BackplaneError('not_found', `${path} must be readable: ${problem(cause)}`);
   }
+}
+
+function problem(cause: unknown): string {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  if (code === 'ENOENT') return 'it does not exist';
+  if (code === 'ENOTDIR') return 'it is not a directory';
+  if (code === 'EACCES' || code === 'EPERM') return 'this user may not read it';
+  return message;
 }
