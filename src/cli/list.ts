@@ -1,7 +1,7 @@
 /** What nodes, topics, subscriptions and status share: ask a broker once, print a table or JSON. */
 import { type Command, Option } from 'commander';
 import { Client } from '../subscriptions/client.js';
-import { protoJson } from './render/proto-json.js';
+import { messageToJson } from '../wire/message-json.js';
 import { Screen } from './screen.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
@@ -32,5 +32,5 @@ export function defineList<Answer extends object>(command: Command, list: List<A
 
 function jsonLines<Answer extends object>(list: List<Answer>, answer: Answer): string {
   const items = list.items?.(answer) ?? [answer];
-  return items.map((item) => `${JSON.stringify(protoJson(item))}\n`).join('');
+  return items.map((item) => `${JSON.stringify(messageToJson(item))}\n`).join('');
 }

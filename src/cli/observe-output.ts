@@ -4,11 +4,11 @@
  */
 import type { SubscribeItem } from '../subscriptions/subscribe-item.js';
 import { timestampNs } from '../subscriptions/timestamp.js';
+import { batchToJson, messageToJson } from '../wire/message-json.js';
 import type { Coverage, EventBatchMessage } from '../wire/messages.js';
 import type { EventLines } from './render/event-lines.js';
 import { NodeClock } from './render/node-clock.js';
 import { coverageNotices, gapNotice, linkNotice, missingNotice, nodeNotice } from './render/notices.js';
-import { batchJson, protoJson } from './render/proto-json.js';
 import { timeText } from './render/time.js';
 import type { Screen } from './screen.js';
 
@@ -118,16 +118,16 @@ export class ObserveOutput {
 function itemJson(item: Exclude<SubscribeItem, { kind: 'link' }>): object {
   switch (item.kind) {
     case 'events':
-      return { events: batchJson(item.batch) };
+      return { events: batchToJson(item.batch) };
     case 'node_status':
-      return { nodeStatus: protoJson(item.status) };
+      return { nodeStatus: messageToJson(item.status) };
     case 'accepted':
-      return { accepted: protoJson(item.accepted) };
+      return { accepted: messageToJson(item.accepted) };
     case 'gap':
-      return { gap: protoJson(item.gap) };
+      return { gap: messageToJson(item.gap) };
     case 'watermark':
-      return { watermark: protoJson(item.watermark) };
+      return { watermark: messageToJson(item.watermark) };
     case 'coverage':
-      return { coverage: protoJson(item.coverage) };
+      return { coverage: messageToJson(item.coverage) };
   }
 }

@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import { BackplaneError } from '../errors.js';
 import { LAST_MAX } from '../limits.js';
 import { Client } from '../subscriptions/client.js';
+import { messageToJson } from '../wire/message-json.js';
 import type { SubscribeRequest } from '../wire/messages.js';
 import { INTERRUPTED, watchInterrupt } from './interrupt.js';
 import { type ObserveFormat, ObserveOutput } from './observe-output.js';
@@ -10,7 +11,6 @@ import { type EventFormat, eventLines } from './render/event-lines.js';
 import { parseFieldMask } from './render/field-mask.js';
 import { choosePalette } from './render/palette.js';
 import { planText } from './render/plan.js';
-import { protoJson } from './render/proto-json.js';
 import { Screen } from './screen.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
@@ -78,7 +78,9 @@ async function observe(client: Client, options: ObserveOptions): Promise<number>
   const screen = new Screen(process.stdout, process.stderr);
   if (options.printPlan === true) {
     const answer = await client.explain(request);
-    await screen.print(options.output.startsWith('json') ? `${JSON.stringify(protoJson(answer))}\n` : planText(answer));
+    await screen.print(
+      options.output.startsWith('json') ? `${JSON.stringify(messageToJson(answer))}\n` : planText(answer),
+    );
     return 0;
   }
   const palette = choosePalette(process.stdout, process.env, options.color);

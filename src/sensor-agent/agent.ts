@@ -22,7 +22,7 @@ import { compilePredicate } from '../subscriptions/predicate.js';
 import type { Position } from '../wire/position.js';
 import { HistoryService } from './history-service.js';
 import { Interest, type PredicateRequest } from './interest.js';
-import { type NodeFacts, nodeHello, nodeReport } from './node-report.js';
+import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './node-report.js';
 import { openSource, type SourceOptions } from './open-source.js';
 import { Publisher } from './publisher.js';
 import { Recorder } from './recorder.js';
@@ -126,11 +126,12 @@ export class Agent {
     this.#collect();
     if (source.name !== 'synthetic') this.#recorder.snapshot([...new ProcessReader().scan()]);
     this.#history = undefined;
+    const meter = new CpuMeter();
     this.#uplink = new Uplink({
       brokers: options.brokers,
       log: options.log,
       hello: () => nodeHello(this.#facts()),
-      report: () => nodeReport(this.#facts()),
+      report: () => nodeReport(this.#facts(), meter.ratio()),
       node: this.#node(),
     });
     this.#schedule(0);

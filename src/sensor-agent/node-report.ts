@@ -12,8 +12,6 @@ export interface NodeFacts {
   readonly eventsMatched: number;
 }
 
-let measured = { atMs: 0, cpuMs: 0 };
-
 export function nodeHello(facts: NodeFacts): Hello {
   const { origin } = facts.recorder.timeline;
   return {
@@ -29,7 +27,8 @@ export function nodeHello(facts: NodeFacts): Hello {
   };
 }
 
-export function nodeReport(facts: NodeFacts): NodeReport {
+/** `cpuRatio`: what the reporter's own CpuMeter says. */
+export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
   const { log } = facts.recorder;
   const oldest = log.segments()[0]?.firstTimeNs;
   return {
@@ -38,7 +37,7 @@ export function nodeReport(facts: NodeFacts): NodeReport {
     eventsRecorded: facts.recorder.entriesRecorded,
     eventsLost: facts.recorder.entriesLost + facts.recorder.entriesUnrecorded,
     eventsMatched: facts.eventsMatched,
-    cpuRatio: cpuRatio(),
+    cpuRatio,
     residentBytes: process.memoryUsage.rss(),
     wallTime: wallNow(),
     degraded: facts.degraded ?? '',
@@ -46,13 +45,19 @@ export function nodeReport(facts: NodeFacts): NodeReport {
   };
 }
 
-/** Share of one core that this process used since the last call. */
-function cpuRatio(): number {
-  const { user, system } = process.cpuUsage();
-  const now = { atMs: performance.now(), cpuMs: (user + system) / 1000 };
-  const ratio = (now.cpuMs - measured.cpuMs) / Math.max(1, now.atMs - measured.atMs);
-  measured = now;
-  return ratio;
+/** One per reporter: several nodes of one process report at their own times. */
+export class CpuMeter {
+  /** Of the process's start. */
+  #measured = { atMs: 0, cpuMs: 0 };
+
+  /** Share of one core that this process used since the last call, or since it was started. */
+  ratio(): number {
+    const { user, system } = process.cpuUsage();
+    const now = { atMs: performance.now(), cpuMs: (user + system) / 1000 };
+    const ratio = (now.cpuMs - this.#measured.cpuMs) / Math.max(1, now.atMs - this.#measured.atMs);
+    this.#measured = now;
+    return ratio;
+  }
 }
 
 function wallNow() {

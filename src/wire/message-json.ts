@@ -3,7 +3,7 @@
  * script finds every field: times as RFC 3339, unset messages left out.
  */
 import { eventToJson, type Json, timestampToJson } from './event-json.js';
-import type { SubscribeResponse__Output } from './messages.js';
+import type { EventBatchMessage, SubscribeResponse__Output } from './messages.js';
 
 export function messageToJson(message: object): { [name: string]: Json } {
   const json: { [name: string]: Json } = {};
@@ -25,6 +25,12 @@ export function responseToJson(response: SubscribeResponse__Output): { [name: st
     if (index === events.length - 1 && cursor !== '') line.cursor = cursor;
     return line;
   });
+}
+
+/** An EventBatch as one object; node and topic stand on the batch, not on its events. */
+export function batchToJson(batch: EventBatchMessage): { [name: string]: Json } {
+  const { events, ...rest } = batch;
+  return { ...messageToJson(rest), events: events.map((event) => eventToJson(event, '', '')) };
 }
 
 function valueToJson(value: unknown): Json | undefined {

@@ -3,47 +3,10 @@ import { Writable } from 'node:stream';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
-import { BoundedQueue } from '../../src/flow/bounded-queue.js';
 import { BytePool } from '../../src/flow/byte-pool.js';
 import { CreditBalance, CreditWindow } from '../../src/flow/credit.js';
 import { Signal } from '../../src/flow/signal.js';
 import { StreamWriter } from '../../src/flow/stream-writer.js';
-
-test('a bounded queue keeps its bound and its order under either policy', () => {
-  const operation = fc.oneof(fc.constant('shift' as const), fc.nat(60));
-  fc.assert(
-    fc.property(
-      fc.constantFrom('refuse' as const, 'shed-oldest' as const),
-      fc.array(operation),
-      (onFull, operations) => {
-        const queue = new BoundedQueue<number>({ bytesMax: 100, onFull, sizeOf: (size) => size });
-        let model: number[] = [];
-        let shed = 0;
-        const bytes = () => model.reduce((sum, size) => sum + size, 0);
-        for (const each of operations) {
-          if (each === 'shift') assert.equal(queue.shift(), model.shift());
-          else {
-            const fits = bytes() + each <= 100;
-            assert.equal(queue.push(each), fits || onFull === 'shed-oldest');
-            if (fits || onFull === 'shed-oldest') model = [...model, each];
-            while (bytes() > 100) {
-              model.shift();
-              shed++;
-            }
-          }
-          assert.deepEqual(
-            [queue.bytes, queue.length, queue.peek(), queue.shed],
-            [bytes(), model.length, model[0], shed],
-          );
-        }
-      },
-    ),
-  );
-  const queue = new BoundedQueue<number>({ bytesMax: 10, onFull: 'shed-oldest', sizeOf: (size) => size });
-  queue.push(5);
-  assert.equal(queue.push(11), false, 'an item that never fits drives nothing out');
-  assert.equal(queue.length, 1);
-});
 
 test('credit: a sender that keeps to it never stalls for good and is never found out', async () => {
   await fc.assert(
