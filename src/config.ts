@@ -14,11 +14,14 @@ import {
   type Settings,
 } from './config/settings.js';
 import { BackplaneError } from './errors.js';
+import { suggestion } from './subscriptions/nearest.js';
 
 export interface Config {
   readonly settings: Settings;
   /** For each key the text it was parsed from and a phrase that says where that came from. */
   readonly origins: Readonly<Record<SettingKey, { readonly text: string; readonly origin: string }>>;
+  /** A line for each variable that looks like a setting and is none. */
+  readonly warnings: readonly string[];
 }
 
 export interface ConfigSources {
@@ -40,7 +43,22 @@ export function loadConfig(sources: ConfigSources): Config {
     settings[key] = parseSetting(key, found.text, found.origin);
     origins[key] = found;
   }
-  return { settings: settings as Settings, origins: origins as Config['origins'] };
+  return {
+    settings: settings as Settings,
+    origins: origins as Config['origins'],
+    warnings: unknownVariables(sources.environment),
+  };
+}
+
+/** What Kubernetes sets for a service whose name begins with "backplane". */
+const SERVICE_LINK = /_SERVICE_(HOST|PORT(_\w+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/;
+
+/** Warned of, not refused: the variable may be another program's. */
+function unknownVariables(environment: ConfigSources['environment']): string[] {
+  const known = ['BACKPLANE_CONFIG', ...SETTING_KEYS.map(environmentName)];
+  return Object.keys(environment)
+    .filter((name) => name.startsWith('BACKPLANE_') && !known.includes(name) && !SERVICE_LINK.test(name))
+    .map((name) => `unknown variable ${name} in the environment${suggestion(name, known)}`);
 }
 
 function find(key: SettingKey, sources: ConfigSources, file: Record<string, string>, path: string | undefined) {

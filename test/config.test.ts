@@ -74,6 +74,23 @@ test('an empty variable is not set, and variables of others are left alone', () 
   assert.equal(load({ environment }).origins['data.dir'].origin, 'default');
 });
 
+test('an unknown variable is told with the nearest known name; those of Kubernetes are left alone', () => {
+  const environment = {
+    BACKPLANE_DATADIR: '/x',
+    BACKPLANE_FROBNICATION_OF_EVERYTHING: '1',
+    BACKPLANE_CONFIG: '',
+    BACKPLANE_BROKER_SERVICE_PORT_GRPC: '8484',
+    BACKPLANE_BROKER_PORT_8484_TCP_ADDR: '10.0.0.1',
+    BACKPLANE_SERVICE_HOST: '10.0.0.1',
+    BACKPLANE_PORT: 'tcp://10.0.0.1',
+  };
+  assert.deepEqual(load({ environment }).warnings, [
+    'unknown variable BACKPLANE_DATADIR in the environment, did you mean "BACKPLANE_DATA_DIR"?',
+    'unknown variable BACKPLANE_FROBNICATION_OF_EVERYTHING in the environment',
+  ]);
+  assert.deepEqual(load({ environment: { BACKPLANE_LOG_LEVEL: 'warn' } }).warnings, []);
+});
+
 test('names of flags and variables follow from the key', () => {
   assert.equal(environmentName('recorder.bytesMax'), 'BACKPLANE_RECORDER_BYTES_MAX');
   assert.equal(environmentName('buffer.bytesPerCpu'), 'BACKPLANE_BUFFER_BYTES_PER_CPU');

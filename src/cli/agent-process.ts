@@ -59,7 +59,7 @@ export class AgentProcess {
   #start(): void {
     const main = fileURLToPath(new URL('./main.js', import.meta.url));
     const child = spawn(process.execPath, [main, 'agent'], {
-      env: { ...process.env, ...this.#options.environment, BACKPLANE_CONFIG: '' },
+      env: { ...foreignEnvironment(), ...this.#options.environment },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       // A group of its own: Ctrl-C reaches `up` only, which then stops the agent in order, once.
       detached: true,
@@ -103,4 +103,9 @@ export class AgentProcess {
     await closed;
     clearTimeout(timer);
   }
+}
+
+/** Without Backplane's own variables, whose meaning the child is given, and of which it would warn once more. */
+function foreignEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BACKPLANE_')));
 }

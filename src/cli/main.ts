@@ -2,7 +2,7 @@
 /**
  * The command line's entry point: finds the verb, loads only its file, and
  * turns what goes wrong into one line on stderr and an exit code: 0 done,
- * 1 failed, 2 wrong usage, 130 interrupted.
+ * 1 failed, 2 wrong usage, 4 incomplete (observe), 130 interrupted.
  */
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from './version.js';

@@ -5,6 +5,7 @@ import { LAST_MAX } from '../limits.js';
 import { Client } from '../subscriptions/client.js';
 import { messageToJson } from '../wire/message-json.js';
 import type { SubscribeRequest } from '../wire/messages.js';
+import { Completeness } from './completeness.js';
 import { INTERRUPTED, watchInterrupt } from './interrupt.js';
 import { type ObserveFormat, ObserveOutput } from './observe-output.js';
 import { type EventFormat, eventLines } from './render/event-lines.js';
@@ -32,16 +33,31 @@ interface ObserveOptions {
   verbose?: boolean;
 }
 
+/** Exit code where a part of what was asked for is missing. */
+const INCOMPLETE = 4;
+
+const EXIT_CODES = `
+Exit codes: 0 all that was asked for came, 1 failed, 2 refused, ${INCOMPLETE} incomplete (a node was absent,
+broke off or did not answer, or the recording no longer had all of the window or was damaged), ${INTERRUPTED} interrupted.`;
+
 /** Shown when neither the window nor a count is given. */
 const LAST_DEFAULT = 20;
 
 export function define(command: Command): void {
   command
-    .option('-t, --topic <topic>', 'only these topics (repeat, or comma-separated)', collect)
-    .option('-n, --node <glob>', 'only these nodes; * and ? match (repeat, or comma-separated)', collect)
-    .option('--filter <cel>', 'only events for which this CEL expression is true')
-    .option('--since <time>', 'from here on: how long ago (5m) or RFC 3339')
-    .option('--until <time>', 'up to here: how long ago or RFC 3339')
+    .option('-t, --topic <topic>', 'only these topics (repeat, or comma-separated)', collect('--topic', 'every topic'))
+    .option(
+      '-n, --node <glob>',
+      'only these nodes; * and ? match (repeat, or comma-separated)',
+      collect('--node', 'every node'),
+    )
+    .option(
+      '--filter <cel>',
+      'only events for which this CEL expression is true',
+      filled('--filter', 'for every event'),
+    )
+    .option('--since <time>', 'from here on: how long ago (5m) or RFC 3339', filled('--since'))
+    .option('--until <time>', 'up to here: how long ago or RFC 3339', filled('--until'))
     .option(
       '--last <n>',
       `only the last N of the past (default ${LAST_DEFAULT} when no window is given)`,
@@ -50,7 +66,11 @@ export function define(command: Command): void {
     .option('-f, --follow', 'go on with live events; alone: live events only')
     .option('--limit <n>', 'end after N events', count('--limit', Number.MAX_SAFE_INTEGER))
     .addOption(new Option('--first <n>', 'the same as --limit').argParser(count('--first', Number.MAX_SAFE_INTEGER)))
-    .option('--cursor <cursor>', 'resume exactly behind the event with this cursor')
+    .option(
+      '--cursor <cursor>',
+      'resume exactly behind the event with this cursor',
+      filled('--cursor', 'to begin anew'),
+    )
     .addOption(
       new Option('-o, --output <format>', 'how to print')
         .choices(['compact', 'json', 'jsonpb', 'table', 'dict'])
@@ -61,6 +81,7 @@ export function define(command: Command): void {
     .option('--include-self', "also events of Backplane's own processes")
     .option('--no-color', 'no colours, as with NO_COLOR')
     .option('-v, --verbose', 'state the coverage of every node, even where it is complete')
+    .addHelpText('after', EXIT_CODES)
     .action(async () => {
       const config = commandConfig(command, ['brokers']);
       const client = new Client(config.settings.brokers);
@@ -91,18 +112,29 @@ async function observe(client: Client, options: ObserveOptions): Promise<number>
     history: request.follow !== true || Boolean(request.since || request.last || request.cursor),
     verbose: options.verbose === true,
   });
+  const completeness = new Completeness(Boolean(request.since || request.cursor));
   const interrupt = watchInterrupt();
   try {
     const signal = AbortSignal.any([interrupt.signal, screen.gone]);
-    for await (const item of client.subscribe(request, signal)) await output.show(item);
+    for await (const item of client.subscribe(request, signal)) {
+      completeness.saw(item);
+      await output.show(item);
+    }
   } finally {
     output.end();
     interrupt.release();
   }
   if (screen.failure !== undefined) throw new BackplaneError('internal', `stdout: ${screen.failure.message}`);
-  if (!interrupt.signal.aborted) return 0;
-  if (output.cursor !== '') screen.notice(`resume with --cursor ${output.cursor}`);
-  return INTERRUPTED;
+  // A reader that has gone had what it wanted; where it stopped is not known here.
+  if (screen.gone.aborted) return interrupt.signal.aborted ? INTERRUPTED : 0;
+  const missing = interrupt.signal.aborted ? undefined : completeness.missing();
+  if (missing !== undefined) screen.notice(`incomplete: ${missing}`);
+  if (output.cursor !== '' && (interrupt.signal.aborted || options.output !== 'jsonpb')) {
+    const { dim } = choosePalette(process.stderr, process.env, options.color);
+    screen.notice(`resume with --cursor ${output.cursor}`, dim);
+  }
+  if (interrupt.signal.aborted) return INTERRUPTED;
+  return missing === undefined ? 0 : INCOMPLETE;
 }
 
 function subscribeRequest(options: ObserveOptions): SubscribeRequest {
@@ -143,8 +175,17 @@ function readOptions(command: Command): ObserveOptions {
   return limit === undefined ? options : { ...options, limit };
 }
 
-function collect(value: string, before: string[] = []): string[] {
-  return [...before, ...value.split(',').flatMap((item) => item.trim() || [])];
+/** An empty value is a script's unset variable, and would ask for more than was meant. */
+function filled(flag: string, without = ''): (text: string) => string {
+  return (text) => {
+    if (text.trim() !== '') return text;
+    throw new BackplaneError('invalid_argument', `${flag} must not be empty: leave it out ${without}`.trim());
+  };
+}
+
+function collect(flag: string, every: string): (value: string, before?: string[]) => string[] {
+  const check = filled(flag, `for ${every}`);
+  return (value, before = []) => [...before, ...value.split(',').map((item) => check(item).trim())];
 }
 
 function count(flag: string, max: number): (text: string) => number {

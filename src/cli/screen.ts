@@ -5,6 +5,7 @@
  * that has gone (`| head`) ends the command quietly.
  */
 import type { Writable } from 'node:stream';
+import type { Paint } from './render/palette.js';
 import { safeText } from './render/text.js';
 
 type Terminal = Writable & { readonly isTTY?: boolean; readonly columns?: number };
@@ -52,9 +53,9 @@ export class Screen {
   }
 
   /** `-- text`, one line on stderr. The text may hold what came from events. */
-  notice(text: string): void {
+  notice(text: string, paint: Paint = (plain) => plain): void {
     this.#clearStatus();
-    this.#err.write(`-- ${safeText(text)}\n`);
+    this.#err.write(`${paint(`-- ${safeText(text)}`)}\n`);
   }
 
   /** The line shown while something takes long: on a terminal only, at most ten times a second. '' removes it. */

@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import { flagName, SETTINGS, type SettingKey } from '../config/settings.js';
 import { type Config, loadConfig } from '../config.js';
+import { safeText } from './render/text.js';
 
 /** Adds one flag per key and `--config`. */
 export function addSettingFlags(command: Command, keys: readonly SettingKey[]): void {
@@ -9,7 +10,7 @@ export function addSettingFlags(command: Command, keys: readonly SettingKey[]): 
   command.option('--config <file>', 'YAML file of settings (BACKPLANE_CONFIG)');
 }
 
-/** The configuration in force for this command. @throws BackplaneError invalid_argument */
+/** The configuration in force for this command; what is odd about it is told on stderr. @throws BackplaneError invalid_argument */
 export function commandConfig(command: Command, keys: readonly SettingKey[]): Config {
   const options = command.opts<Record<string, unknown>>();
   const flags: Partial<Record<SettingKey, string>> = {};
@@ -18,7 +19,9 @@ export function commandConfig(command: Command, keys: readonly SettingKey[]): Co
     if (given !== undefined) flags[key] = String(given);
   }
   const file = options.config === undefined ? undefined : String(options.config);
-  return loadConfig({ flags, environment: process.env, file });
+  const config = loadConfig({ flags, environment: process.env, file });
+  for (const warning of config.warnings) process.stderr.write(`backplane: ${safeText(warning)}\n`);
+  return config;
 }
 
 function settingOption(key: SettingKey): Option {

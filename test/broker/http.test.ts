@@ -114,6 +114,10 @@ test('errors before the first line are a status and one sentence', async () => {
     ['/v1/events?topic=proces', 400, 'invalid_argument', /process/],
     ['/v1/events?topics=process', 400, 'invalid_argument', /unknown parameter "topics"/],
     ['/v1/events?since=1m&since=2m', 400, 'invalid_argument', /since must be given once/],
+    ['/v1/events?cursor=', 400, 'invalid_argument', /^cursor must not be empty: leave it out/],
+    ['/v1/events?node=', 400, 'invalid_argument', /^node must not be empty/],
+    ['/v1/events?topic=process&topic=', 400, 'invalid_argument', /^topic must not be empty/],
+    ['/v1/events?filter=%20', 400, 'invalid_argument', /^filter must not be empty/],
     ['/v1/events?cursor=nonsense', 400, 'cursor_invalid', /cursor/],
     ['/v1/nowhere', 404, 'not_found', /nowhere/],
   ];

@@ -171,7 +171,10 @@ test('cursors of other filters, of other logs, and of nobody are refused', async
   try {
     const foreign = other.subscribe({ ...FOLLOW, cursor });
     await foreign.end();
-    assert.match(foreign.error?.details ?? '', /cursor is of another broker, or of this one before its data was removed/);
+    assert.match(
+      foreign.error?.details ?? '',
+      /cursor is of another broker, or of this one before its data was removed/,
+    );
   } finally {
     await other.destroy();
   }

@@ -33,6 +33,14 @@ const REFUSALS: readonly (readonly [string, readonly string[], RegExp])[] = [
     /--cursor already says where to begin: leave out --since\n$/,
   ],
   [
+    'an empty cursor',
+    ['observe', '--cursor='],
+    /^backplane: --cursor must not be empty: leave it out to begin anew\n$/,
+  ],
+  ['an empty node', ['observe', '--node='], /^backplane: --node must not be empty: leave it out for every node\n$/],
+  ['an empty topic', ['observe', '-t', 'process,'], /^backplane: --topic must not be empty: .* every topic\n$/],
+  ['an empty filter', ['observe', '--filter', ' '], /^backplane: --filter must not be empty: .* for every event\n$/],
+  [
     'an unknown field',
     ['observe', '--field-mask', 'process.pidd'],
     /unknown field "process.pidd", did you mean "process.pid"\?\n$/,
@@ -92,11 +100,18 @@ test('help and version are answers; no verb is not', async () => {
     assert.match(out, /^Usage: backplane/);
     assert.equal(code, 0);
   }
-  assert.match((await run(['help', 'observe'])).out, /--follow/);
+  assert.match((await run(['help', 'observe'])).out, /--follow[\s\S]*Exit codes: .* 4 incomplete/);
   assert.match((await run(['--version'])).out, /^\d+\.\d+\.\d+\n$/);
   const bare = await run([]);
   assert.match(bare.err, /^Usage: backplane/);
   assert.equal(bare.code, 2);
+});
+
+test('an unknown variable is warned of once', async () => {
+  const { code, err } = await run(['config'], { BACKPLANE_DATADIR: '/d' });
+  const warning = 'unknown variable BACKPLANE_DATADIR in the environment, did you mean "BACKPLANE_DATA_DIR"?';
+  assert.equal(err, `backplane: ${warning}\n`);
+  assert.equal(code, 0);
 });
 
 test('config prints what is in force', async () => {

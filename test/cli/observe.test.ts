@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type TestContext, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
+import type { SubscribeResponse } from '../../src/wire/messages.js';
 import { ScriptedBroker, type ScriptedBrokerOptions } from '../scripted-broker.js';
 import { command, MAIN, run } from './command.js';
 import { busEvent } from './event-fixture.js';
@@ -50,11 +51,13 @@ test('json: events on stdout, one object a line; all else on stderr', async (t) 
     notices[2] ?? '',
     /^-- coverage node-a: unknown to unknown, 10 events, older ones are no longer recorded$/,
   );
-  assert.equal(notices.length, 3);
-  assert.equal(code, 0);
+  assert.equal(notices[3], '-- incomplete: node-b (did not answer), node-a (older events are no longer recorded)');
+  assert.equal(notices[4], '-- resume with --cursor 9');
+  assert.equal(notices.length, 5);
+  assert.equal(code, 4);
 });
 
-test('jsonpb: every item on stdout, nothing on stderr', async (t) => {
+test('jsonpb: every item on stdout; stderr says only that something is missing', async (t) => {
   const broker = await start(t, { notices: [GAP] });
   const { out, err, code } = await run(['observe', '--broker', broker.address, '--since', '5m', '-o', 'jsonpb']);
   const items = out
@@ -68,8 +71,8 @@ test('jsonpb: every item on stdout, nothing on stderr', async (t) => {
   assert.equal(items[0]?.accepted?.since, '1970-01-01T00:00:01.000000000Z');
   assert.equal(items[1]?.gap?.events, '3');
   assert.equal(items[2]?.events?.cursor, '2');
-  assert.equal(err, '');
-  assert.equal(code, 0);
+  assert.equal(err, '-- incomplete: node-a (gap, evicted)\n');
+  assert.equal(code, 4);
 });
 
 test('compact into a pipe: no colours, no escapes from events, no status line', async (t) => {
@@ -78,7 +81,7 @@ test('compact into a pipe: no colours, no escapes from events, no status line', 
   assert.equal(out.split('\n').length, 11);
   assert.doesNotMatch(out, /\x1b/);
   assert.match(out, /exec {9}\? \/bin\/true true \$'\\x1b\[2J' pid 1 ← 1\n/);
-  assert.equal(err, '');
+  assert.equal(err, '-- resume with --cursor 9\n');
 });
 
 test('flags become the request; without a window the last 20 are asked for', async (t) => {
@@ -106,6 +109,41 @@ test('flags become the request; without a window the last 20 are asked for', asy
   assert.deepEqual([window?.topics, window?.nodes], [['process', 'network', 'host'], ['web-*']]);
   assert.deepEqual([window?.last, window?.limit, window?.until, window?.includeSelf], [0, '2', '1m', true]);
   assert.deepEqual([cursor?.cursor, cursor?.filter, cursor?.limit, cursor?.last], ['3', 'process.pid > 1', '4', 0]);
+});
+
+test('a limit ends behind a cursor that goes on', async (t) => {
+  const broker = await start(t);
+  const { err, code } = await run(['observe', '--broker', broker.address, '--limit', '4']);
+  assert.equal(err, '-- resume with --cursor 3\n');
+  assert.equal(code, 0);
+});
+
+test('an incomplete replay exits 4 and names the node and the reason', async (t) => {
+  const node = { node: 'n', events: '1' };
+  const cases: [NonNullable<SubscribeResponse['coverage']>['nodes'], string | undefined][] = [
+    [[{ ...node, absent: true, message: 'the node is not connected' }], 'n (absent: the node is not connected)'],
+    [[{ ...node, brokenOff: true, message: 'it went' }, { node: 'm' }], 'n (broken off: it went)'],
+    [[{ ...node, damagedBytes: '5' }], 'n (5 bytes of its recording are damaged)'],
+    [[{ ...node, evicted: true }], 'n (older events are no longer recorded)'],
+    [Array.from({ length: 10 }, (_, i) => ({ node: `n${i}`, absent: true })), '2 more'],
+    // What the kernel lost might not have matched: it is stated, and no failure.
+    [[{ ...node, lost: '5', lostUnknown: true }], undefined],
+  ];
+  for (const [nodes, reason] of cases) {
+    const broker = await start(t, { coverage: { nodes: nodes ?? [] } });
+    const { err, code } = await run(['observe', '--broker', broker.address, '--since', '1m', '-o', 'jsonpb']);
+    if (reason === undefined) assert.deepEqual([err, code], ['', 0]);
+    else {
+      assert.match(err, /^-- incomplete: .*\n$/);
+      assert.ok(err.endsWith(`${reason}\n`), err);
+      assert.equal(code, 4);
+    }
+  }
+});
+
+test('without a start the window is what there is: eviction leaves it whole', async (t) => {
+  const broker = await start(t, { coverage: { nodes: [{ node: 'n', evicted: true }] } });
+  assert.equal((await run(['observe', '--broker', broker.address])).code, 0);
 });
 
 test('a refused filter exits 2 with the sentence of the broker', async (t) => {
@@ -150,7 +188,7 @@ test('a break is told and mended: no event is missing, none comes twice', async 
   );
   assert.equal(
     err,
-    `-- lost the broker at ${broker.address}: going away; trying again\n-- connected to the broker at ${broker.address}, going on where it broke off\n`,
+    `-- lost the broker at ${broker.address}: going away; trying again\n-- connected to the broker at ${broker.address}, going on where it broke off\n-- resume with --cursor 9\n`,
   );
   assert.equal(code, 0);
 });

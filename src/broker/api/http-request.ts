@@ -20,7 +20,9 @@ const PARAMETERS: Readonly<Record<string, { readonly field: keyof SubscriptionRe
   client: { field: 'client', repeats: false },
 };
 
-/** Throws invalid_argument for a parameter that is unknown, or given twice where one is meant. */
+const FLAGS: ReadonlySet<string> = new Set(['follow', 'include_self']);
+
+/** Throws invalid_argument for a parameter that is unknown, empty, or given twice where one is meant. */
 export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest {
   const request: Record<string, string | string[]> = {};
   for (const name of new Set(query.keys())) {
@@ -30,12 +32,14 @@ export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest
       const shown = JSON.stringify(name.slice(0, 40));
       throw new BackplaneError('invalid_argument', `unknown parameter ${shown} (known: ${known})`);
     }
-    const values = query.getAll(name);
+    // "?follow" without a value is meant as yes; any other empty one would ask for more than was meant.
+    const values = query.getAll(name).map((value) => (FLAGS.has(name) && value === '' ? 'true' : value));
+    if (values.some((value) => value.trim() === '')) {
+      throw new BackplaneError('invalid_argument', `${name} must not be empty: leave it out instead`);
+    }
     if (parameter.repeats) request[parameter.field] = values;
     else if (values.length === 1) request[parameter.field] = values[0]!;
     else throw new BackplaneError('invalid_argument', `${name} must be given once, got ${values.length}`);
   }
-  // "?follow" without a value is meant as yes.
-  if (request.follow === '' && query.has('follow')) request.follow = 'true';
   return request;
 }

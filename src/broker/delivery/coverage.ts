@@ -39,7 +39,9 @@ export class CoverageSum {
 
 function nodeCoverage(node: string, { outcome, events }: NodeSum): NodeCoverage {
   if (outcome === undefined) return { node, absent: true, events, message: 'the node is not connected' };
-  if (outcome.kind === 'failed') return { node, absent: events === 0, events, message: outcome.message.slice(0, 512) };
+  if (outcome.kind === 'failed') {
+    return { node, absent: events === 0, brokenOff: events > 0, events, message: outcome.message.slice(0, 512) };
+  }
   const { end } = outcome;
   return {
     node,

@@ -54,6 +54,8 @@ function isIncomplete(node: NodeCoverage): boolean {
 
 function coverageNotice(node: NodeCoverage): string {
   if (node.absent) return `coverage ${node.node}: ${commas('absent, nothing of it is here', node.message)}`;
+  if (node.brokenOff)
+    return `coverage ${node.node}: ${commas('broken off', counted(node.events, 'event'), node.message)}`;
   const from = node.from ? dateTimeText(timestampNs(node.from)) : 'unknown';
   const to = node.to ? dateTimeText(timestampNs(node.to)) : 'unknown';
   const lost = node.lostUnknown

@@ -43,6 +43,7 @@ test('coverage is stated where it is incomplete, and everywhere when asked', () 
     { node: 'c', absent: true, message: 'not connected' },
     { ...whole, node: 'd', source: 'procfs' },
     { ...whole, node: 'e', lostUnknown: true },
+    { node: 'f', brokenOff: true, events: '3', message: 'it went' },
   ];
   const { coverage } = received({ coverage: { nodes } });
   const window = '2026-11-23 10:02:03 to 2026-11-23 10:03:03, 3 events';
@@ -51,6 +52,7 @@ test('coverage is stated where it is incomplete, and everywhere when asked', () 
     'coverage c: absent, nothing of it is here, not connected',
     `coverage d: ${window}, seen by polling /proc: short-lived processes are missing`,
     `coverage e: ${window}, an unknown number of events lost by the kernel`,
+    'coverage f: broken off, 3 events, it went',
   ];
   assert.deepEqual(coverageNotices(coverage!, false), incomplete);
   assert.deepEqual(coverageNotices(coverage!, true), [`coverage a: ${window}`, ...incomplete]);

@@ -1,0 +1,61 @@
+/**
+ * Whether a subscription brought all that was asked for, from what its stream
+ * says of it. What the kernel lost is stated elsewhere: nobody knows whether it
+ * would have matched.
+ */
+import { NODES_SHOWN_MAX } from '../limits.js';
+import type { SubscribeItem } from '../subscriptions/subscribe-item.js';
+import type { Coverage } from '../wire/messages.js';
+
+type NodeCoverage = Coverage['nodes'][number];
+
+/** Nodes that are named with their reasons; the rest is counted. */
+const NAMED_MAX = 8;
+
+export class Completeness {
+  /** Node to why; one that comes back and answers for the same window is complete after all. */
+  readonly #away = new Map<string, string>();
+  /** Node to why, for good. */
+  readonly #lost = new Map<string, string>();
+
+  /** `fromGiven`: the window has a start, so that older events were asked for than may be recorded still. */
+  constructor(private readonly fromGiven: boolean) {}
+
+  saw(item: SubscribeItem): void {
+    if (item.kind === 'accepted') {
+      for (const node of item.accepted.nodesMissing) this.#goes(node, 'did not answer');
+    } else if (item.kind === 'coverage') {
+      for (const node of item.coverage.nodes) this.#covered(node);
+    } else if (item.kind === 'gap' && item.gap.reason !== 'kernel_overrun') {
+      this.#lose(item.gap.node || `topic ${item.gap.topic}`, `gap, ${item.gap.reason}`);
+    }
+  }
+
+  /** `node-a (absent: the node is not connected), ...`, or undefined when nothing is. */
+  missing(): string | undefined {
+    const reasons = new Map([...this.#away, ...this.#lost]);
+    if (reasons.size === 0) return undefined;
+    const named = [...reasons].slice(0, NAMED_MAX).map(([node, reason]) => `${node} (${reason})`);
+    const more = reasons.size - named.length;
+    return [...named, ...(more > 0 ? [`${more} more`] : [])].join(', ');
+  }
+
+  #goes(node: string, reason: string): void {
+    if (this.#away.size < NODES_SHOWN_MAX) this.#away.set(node, reason);
+  }
+
+  #lose(what: string, reason: string): void {
+    if (this.#lost.size < NODES_SHOWN_MAX) this.#lost.set(what, reason);
+  }
+
+  #covered(coverage: NodeCoverage): void {
+    const { node, absent, brokenOff, message, damagedBytes, evicted } = coverage;
+    if (absent || brokenOff) {
+      this.#goes(node, `${absent ? 'absent' : 'broken off'}${message === '' ? '' : `: ${message}`}`);
+      return;
+    }
+    this.#away.delete(node);
+    if (damagedBytes !== '0') this.#lose(node, `${damagedBytes} bytes of its recording are damaged`);
+    else if (evicted && this.fromGiven) this.#lose(node, 'older events are no longer recorded');
+  }
+}
