@@ -50,11 +50,10 @@ export function nodeNames(settings: Settings): readonly string[] {
 }
 
 /**
- * One for each of nodeNames(). `selfPids`: processes of this Backplane besides
- * the agent's own.
+ * One for each of nodeNames(). `parent`: where `up` runs the agent.
  * @throws BackplaneError invalid_argument as nodeNames()
  */
-export function agentOptions(settings: Settings, selfPids: readonly number[], log: Logger): readonly AgentOptions[] {
+export function agentOptions(settings: Settings, parent: AgentOptions['parent'], log: Logger): readonly AgentOptions[] {
   const dataDir = settings['data.dir'];
   const names = nodeNames(settings);
   return names.map((nodeName, index) => ({
@@ -74,7 +73,7 @@ export function agentOptions(settings: Settings, selfPids: readonly number[], lo
         mix: settings['synthetic.mix'],
       },
     },
-    selfPids,
+    parent,
     version: packageVersion(),
     log: names.length === 1 ? log : log.child({ node: nodeName }),
   }));

@@ -30,7 +30,9 @@ async function runAgent({ settings }: Config): Promise<void> {
   if (supervised) process.once('disconnect', () => orphaned.abort());
   const ending = AbortSignal.any([interrupt.signal, orphaned.signal]);
   try {
-    const agents = await startAll(agentOptions(settings, supervised ? [process.ppid] : [], log), ending);
+    const listens = [settings['grpc.listen'], settings['http.listen']];
+    const parent = supervised ? { pid: process.ppid, listens } : undefined;
+    const agents = await startAll(agentOptions(settings, parent, log), ending);
     try {
       if (!ending.aborted) {
         report(agents, settings, log);

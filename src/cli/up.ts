@@ -36,7 +36,12 @@ async function up({ settings }: Config): Promise<void> {
   say(`Backplane listens on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}`);
   const brokers = [reachable(broker.grpcAddress)];
   agent = new AgentProcess({
-    environment: configEnvironment({ ...settings, brokers }),
+    environment: configEnvironment({
+      ...settings,
+      brokers,
+      'grpc.listen': broker.grpcAddress,
+      'http.listen': broker.httpAddress,
+    }),
     log,
     onMessage: (message) => sayAgent(message, nodes, brokers[0] ?? ''),
   });

@@ -1,4 +1,5 @@
 /** Text forms of addresses as trace events carry them: bytes in network order. */
+import { isIPv4, isIPv6, SocketAddress } from 'node:net';
 
 const V4_MAPPED = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
@@ -24,4 +25,13 @@ export function ipv6Text(bytes: ArrayLike<number>): string {
   const hex = groups.map((group) => group.toString(16));
   if (best.at < 0) return hex.join(':');
   return `${hex.slice(0, best.at).join(':')}::${hex.slice(best.at + best.length).join(':')}`;
+}
+
+/** `host:port` of a setting as the `address:port` that trace events come to; none for a name that would have to be resolved. */
+export function tcpEndpoints(text: string): string[] {
+  const [, bracketed, plain = '', port] = /^(?:\[(.*)\]|([^:]*)):(\d+)$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  if (host === 'localhost') return [`127.0.0.1:${port}`, `::1:${port}`];
+  if (isIPv4(host)) return [`${host}:${port}`];
+  return isIPv6(host) ? [`${new SocketAddress({ address: host, family: 'ipv6' }).address}:${port}`] : [];
 }

@@ -20,6 +20,7 @@ import {
 import { lockDirectory } from '../storage/dir-lock.js';
 import { compilePredicate } from '../subscriptions/predicate.js';
 import type { Position } from '../wire/position.js';
+import { tcpEndpoints } from './addresses.js';
 import { HistoryService } from './history-service.js';
 import { Interest, type PredicateRequest } from './interest.js';
 import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './node-report.js';
@@ -39,8 +40,11 @@ export interface AgentOptions {
   readonly brokers: readonly string[];
   readonly recorder: { readonly bytesMax: number; readonly ageMsMax: number };
   readonly source: SourceOptions;
-  /** Processes of this Backplane: their events are left out of live matches unless asked for. */
-  readonly selfPids: readonly number[];
+  /**
+   * The process that runs this agent beside a broker, and the host:port it listens on: like the agent's own, its events
+   * are left out of matches unless asked for.
+   */
+  readonly parent?: { readonly pid: number; readonly listens: readonly string[] } | undefined;
   readonly version: string;
   readonly log: Logger;
 }
@@ -169,6 +173,7 @@ export class Agent {
   #origin(continued: boolean): Origin {
     const before = this.#recorder.timeline.origin;
     const bootId = currentBootId();
+    const { parent } = this.options;
     const same = before.bootId === bootId && before.source === this.#source.name;
     const epoch = same ? before.epoch : Math.max(before.epoch + 1, Math.floor(Date.now() / 1000));
     return {
@@ -177,7 +182,11 @@ export class Agent {
       bootId,
       source: this.#source.name,
       formats: this.#source.formats.texts(),
-      selfPids: [process.pid, ...this.options.selfPids],
+      selfPids: parent === undefined ? [process.pid] : [process.pid, parent.pid],
+      selfSockets: {
+        brokers: this.options.brokers.flatMap(tcpEndpoints),
+        listeners: parent?.listens.flatMap(tcpEndpoints).map((endpoint) => [endpoint, parent.pid] as const) ?? [],
+      },
       ...(this.#degraded === undefined ? {} : { degraded: this.#degraded }),
     };
   }

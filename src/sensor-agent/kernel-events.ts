@@ -50,6 +50,8 @@ const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, numbe
 export class KernelEvents {
   readonly processes = new ProcessTable();
   readonly sockets = new SocketTable();
+  /** `address:port`: see SelfSockets. */
+  brokers: ReadonlySet<string> = new Set();
 
   /**
    * Follows one event; returns its typed form, or undefined where it has none
@@ -154,7 +156,13 @@ export class KernelEvents {
     if (!meaning || !wants(meaning.type)) return undefined;
     const peer = { address: addressText('daddr', 'daddr_v6'), port: Number(v['dport']) };
     const network = { type: ipv6 ? 'ipv6' : 'ipv4', transport: 'tcp', local, peer } as const;
-    return { ...typed(meaning.type, place, meaning.process, meaning.process?.pid), network };
+    const own = this.#isBroker(local) || this.#isBroker(peer);
+    const context = typed(meaning.type, place, meaning.process, meaning.process?.pid);
+    return { ...context, network, self: own || context.self };
+  }
+
+  #isBroker({ address, port }: { address: string; port: number }): boolean {
+    return this.brokers.has(`${address}:${port}`);
   }
 }
 

@@ -47,6 +47,14 @@ export interface RecordedNotice {
   readonly notice: NoticeContext;
 }
 
+/** TCP sockets of Backplane that pids alone do not tell; ends as `address:port`, without brackets. */
+export interface SelfSockets {
+  /** Ends of brokers: connections with them are Backplane's own, also those of subscribers. */
+  readonly brokers: readonly string[];
+  /** What listened before recording began, with its pid: connections to it were accepted by that process. */
+  readonly listeners: readonly (readonly [string, number])[];
+}
+
 /** Who recorded what follows: written whenever an agent starts. */
 export interface Origin {
   readonly epoch: number;
@@ -57,6 +65,8 @@ export interface Origin {
   /** Text of the format files, by `group/event`. */
   readonly formats: Readonly<Record<string, string>>;
   readonly selfPids: readonly number[];
+  /** Absent in older recordings. */
+  readonly selfSockets?: SelfSockets | undefined;
   readonly degraded?: string | undefined;
 }
 

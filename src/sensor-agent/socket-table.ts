@@ -64,6 +64,11 @@ export class SocketTable {
     }
   }
 
+  /** A socket that listened before it could be seen to begin. `endpoint`: `address:port`. */
+  listening(endpoint: string, process: ProcessState): void {
+    this.#listeners.set(endpoint, process);
+  }
+
   #listen(t: SocketTransition): SocketMeaning {
     const process = t.process ?? this.#owners.get(t.socket);
     if (process) this.#listeners.set(`${t.localAddress}:${t.localPort}`, process);

@@ -112,7 +112,10 @@ export class Timeline {
       this.#frontier = { epoch: origin.epoch, timeNs: 0n, lane: 0, tie: 0 };
     }
     this.#setOrigin(origin);
-    for (const pid of origin.selfPids) this.#kernel.processes.ensure(pid).self = true;
+    const { processes, sockets } = this.#kernel;
+    for (const pid of origin.selfPids) processes.ensure(pid).self = true;
+    for (const [endpoint, pid] of origin.selfSockets?.listeners ?? [])
+      sockets.listening(endpoint, processes.ensure(pid));
   }
 
   /** The wanted entries of a page; `entries` came from scanPage with `wanted`. */
@@ -258,6 +261,7 @@ export class Timeline {
 
   #setOrigin(origin: Origin): void {
     this.#origin = origin;
+    this.#kernel.brokers = new Set(origin.selfSockets?.brokers);
     this.#formats.clear();
     const table = FormatTable.parse(origin.formats);
     for (const name of TYPED_TRACE_EVENTS) {

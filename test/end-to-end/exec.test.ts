@@ -60,6 +60,22 @@ test('a filter is evaluated at the node', { skip: cannotTrace }, async () => {
   await observer.stop('SIGINT');
 });
 
+test("the bus's own connections are left out unless asked for", { skip: cannotTrace }, async () => {
+  const port = Number(bus.grpc.split(':')[1]);
+  const own = (e: EventLine) => [e.network?.local.port, e.network?.peer.port].includes(port);
+  const args = ['--follow', '--topic', 'network'];
+  const [plain, all] = [bus.observe(...args), bus.observe(...args, '--include-self')];
+  await sleep(1_500);
+  // Its connection, and the broker's side of it.
+  await bus.observe('--last', '1').exited;
+  await all.sees((e) => e.type === 'network.tcp.connect' && own(e));
+  const accept = await all.sees((e) => e.type === 'network.tcp.accept' && own(e));
+  assert.equal(accept.process?.pid, bus.up.child.pid);
+  await plain.stop('SIGINT');
+  await all.stop('SIGINT');
+  assert.deepEqual(plain.events.filter(own), []);
+});
+
 test('TCP connections name both ends and their processes', { skip: cannotTrace }, async () => {
   const observer = bus.observe('--follow', '--topic', 'network');
   await sleep(1_500);

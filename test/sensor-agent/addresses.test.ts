@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { isIPv6, SocketAddress } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ipv4Text, ipv6Text, isV4Mapped } from '../../src/sensor-agent/addresses.js';
+import { ipv4Text, ipv6Text, isV4Mapped, tcpEndpoints } from '../../src/sensor-agent/addresses.js';
 
 test('IPv6 text is the canonical form that the system gives', () => {
   const byte = fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 255 }));
@@ -25,4 +25,12 @@ test('known addresses', () => {
   assert.equal(ipv6Text([...new Array(15).fill(0), 1]), '::1');
   assert.ok(isV4Mapped([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 0, 0, 1]));
   assert.ok(!isV4Mapped([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 254, 10, 0, 0, 1]));
+});
+
+test('ends of connections from settings', () => {
+  assert.deepEqual(tcpEndpoints('127.0.0.1:8484'), ['127.0.0.1:8484']);
+  assert.deepEqual(tcpEndpoints('[0:0::1]:1'), ['::1:1']);
+  assert.deepEqual(tcpEndpoints('[::]:1'), [':::1']);
+  assert.deepEqual(tcpEndpoints('localhost:2'), ['127.0.0.1:2', '::1:2']);
+  assert.deepEqual(tcpEndpoints('broker.example:3'), []);
 });
