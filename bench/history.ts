@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { HISTORY_CPU_SHARE, MiB } from '../src/limits.js';
 import { HistoryQuery } from '../src/sensor-agent/history-query.js';
 import { Recorder } from '../src/sensor-agent/recorder.js';
+import { Redactor } from '../src/sensor-agent/redaction/redactor.js';
 import { BUILTIN_FORMATS } from '../src/sensor-agent/source/builtin-formats.js';
 import { PageWriter } from '../src/sensor-agent/source/page-writer.js';
 import { compilePredicate } from '../src/subscriptions/predicate.js';
@@ -30,7 +31,10 @@ try {
 
 function record(): Recorder {
   const sink = { wants: () => false, event: () => {}, loss: () => {}, late: () => {} };
-  const recorder = new Recorder({ dir, bytesMax: RECORDING_BYTES * 2, ageMsMax: 1e12 }, sink);
+  const recorder = new Recorder(
+    { dir, bytesMax: RECORDING_BYTES * 2, ageMsMax: 1e12, redactor: new Redactor([]) },
+    sink,
+  );
   const boot = process.hrtime.bigint();
   const wallNs = BigInt(Date.now()) * 1_000_000n;
   recorder.begin(

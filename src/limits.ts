@@ -34,6 +34,16 @@ export const STREAMS_PER_CONNECTION_MAX = 256;
 /** Arguments kept of one exec, in all; the rest is cut. */
 export const ARGUMENTS_BYTES_MAX = 16 * KiB;
 export const ARGUMENTS_MAX = 1024;
+/** Redaction rules of the configuration, and one rule's pattern: as text, compiled, its groups; its hints. */
+export const REDACTION_RULES_MAX = 64;
+export const REDACTION_PATTERN_BYTES_MAX = 8 * KiB;
+export const REDACTION_PATTERN_INSTRUCTIONS_MAX = 4096;
+export const REDACTION_GROUPS_MAX = 16;
+export const REDACTION_HINTS_MAX = 16;
+/** Rules whose masked secrets a broker tells apart, of all its nodes; the others count as one. */
+export const REDACTION_NAMES_MAX = 256;
+/** Matches of one rule in one text; what is behind the last is masked whole. */
+export const REDACTION_MATCHES_MAX = 256;
 /** Paths, cgroup names and the like. */
 export const EVENT_STRING_BYTES_MAX = 4 * KiB;
 

@@ -110,6 +110,17 @@ test('lists are the same from YAML, from a flag and from the environment', () =>
   for (const source of sources) assert.deepEqual(load(source).settings.brokers, expected);
 });
 
+test('redaction rules are the same from YAML and as JSON', () => {
+  const rules = [{ name: 'pin', field: 'process.command_args', pattern: '--pin=(?P<pin>\\d+)', groups: ['pin'] }];
+  const yaml =
+    "redaction: { rules: [{ name: pin, field: process.command_args, pattern: '--pin=(?P<pin>\\d+)', groups: [pin] }], off: [jwt] }";
+  const { settings } = load({ file: file(yaml) });
+  assert.deepEqual(settings['redaction.rules'], rules);
+  assert.deepEqual(settings['redaction.off'], ['jwt']);
+  const environment = { BACKPLANE_REDACTION_RULES: JSON.stringify(rules), BACKPLANE_REDACTION_OFF: 'jwt' };
+  assert.deepEqual(load({ environment }).settings, settings);
+});
+
 test('a mix is read as its weights', () => {
   const { settings } = load({ flags: { 'synthetic.mix': ' syscall = 89,process=8' } });
   assert.deepEqual(settings['synthetic.mix'], { process: 8, syscall: 89 });
@@ -181,6 +192,23 @@ for (const [name, flags, expected] of [
     'events must hold group/name items, like sched/sched_switch, got "sched_switch" (flag --events)',
   ],
   ['no broker', { brokers: ' , ' }, 'brokers must hold 1 to 16 items, got " , " (flag --broker)'],
+  [
+    'redaction rule',
+    { 'redaction.rules': '[{"name":"pin","field":"process.command_args","pattern":"(a"}]' },
+    'redaction.rules has a bad rule: redaction rule "pin": pattern: not an RE2 pattern (missing closing ))' +
+      ', got "[{\\"name\\":\\"pin\\",\\"field\\":\\"process.command_args\\",\\"pattern\\":\\"(a\\"}]" (flag --redaction-rules)',
+  ],
+  [
+    'redaction field',
+    { 'redaction.rules': '[{"name":"pin","field":"process.comm","pattern":"a"}]' },
+    'redaction.rules item 1.field: must be one of process.command_args, process.working_directory' +
+      ', got "[{\\"name\\":\\"pin\\",\\"field\\":\\"process.comm\\",\\"pattern\\":\\"a\\"}]" (flag --redaction-rules)',
+  ],
+  [
+    'redaction default',
+    { 'redaction.off': 'jwt,nonesuch' },
+    'redaction.off must hold names of default rules (backplane doctor lists them), or all, got "jwt,nonesuch" (flag --redaction-off)',
+  ],
   ['empty', { 'data.dir': '' }, 'data.dir must not be empty, got "" (flag --data-dir)'],
 ] as const) {
   test(`a refusal names key, bound, value and origin: ${name}`, () => assert.equal(refusal({ flags }), expected));
@@ -229,6 +257,22 @@ const sources = fc.record(
       .array(fc.constantFrom('a:1', 'b:2', '[::1]:3'), { minLength: 1, maxLength: 16 })
       .map((all) => all.join(',')),
     events: fc.array(fc.constantFrom('sched/sched_switch', 'irq/softirq_entry')).map((all) => all.join(',')),
+    'redaction.rules': fc
+      .array(
+        fc.record(
+          {
+            name: fc.constantFrom('a', 'jwt'),
+            field: fc.constantFrom('process.command_args', 'process.working_directory'),
+            pattern: fc.constantFrom('(?i)"(x)#\\x00', "a: b # 'c'", '(?P<g>\n)'),
+            groups: fc.constantFrom([0], [0, 0]),
+            hints: fc.constantFrom([], ['xy', '#1']),
+          },
+          { requiredKeys: ['name', 'field', 'pattern'] },
+        ),
+        { maxLength: 1 },
+      )
+      .map((rules) => JSON.stringify(rules)),
+    'redaction.off': fc.constantFrom('', 'all', 'jwt, bearer'),
     'data.dir': fc.constantFrom('/a b', './data', 'true', '12', '~', 'a: b # c'),
   },
   { requiredKeys: [] },

@@ -1,5 +1,6 @@
 /** What a broker shows at /metrics. */
 import type { Registry } from 'prom-client';
+import { REDACTION_NAMES_MAX } from '../limits.js';
 import { createMetrics } from '../metrics.js';
 import type { DeliveryTotals } from './delivery/outlet.js';
 import type { Subscriptions } from './delivery/subscriptions.js';
@@ -41,10 +42,31 @@ export function brokerMetrics(
       read: () => ingested.duplicates,
     },
     {
+      name: 'redactions',
+      help: 'Secrets that the agents connected have masked since they started, by rule.',
+      type: 'gauge',
+      label: 'rule',
+      read: () => redactions(registry),
+    },
+    {
       name: 'delivered_events_total',
       help: 'Events delivered to all subscriptions.',
       type: 'counter',
       read: () => totals.events,
     },
   ]);
+}
+
+/** Summed over nodes. Rules have the names that nodes give them: so many and no more, each short. */
+function redactions(registry: NodeRegistry): ReadonlyMap<string, number> {
+  const sums = new Map<string, number>();
+  for (const { connection, report } of registry.all()) {
+    if (connection === undefined) continue;
+    for (const [name, count] of Object.entries(report?.redactions ?? {})) {
+      const known = sums.has(name) || (sums.size < REDACTION_NAMES_MAX && /^[a-z0-9-]{1,48}$/.test(name));
+      const label = known ? name : 'other';
+      sums.set(label, (sums.get(label) ?? 0) + Number(count));
+    }
+  }
+  return sums;
 }

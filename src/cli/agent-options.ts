@@ -5,6 +5,7 @@ import type { SettingKey, Settings } from '../config/settings.js';
 import { BackplaneError } from '../errors.js';
 import { NAME_BYTES_MAX, SYNTHETIC_LANES_MAX } from '../limits.js';
 import type { AgentOptions } from '../sensor-agent/agent.js';
+import { compileRules } from '../sensor-agent/redaction/rule.js';
 import { packageVersion } from './version.js';
 
 export const AGENT_KEYS: readonly SettingKey[] = [
@@ -16,6 +17,8 @@ export const AGENT_KEYS: readonly SettingKey[] = [
   'recorder.bytesMax',
   'recorder.ageMax',
   'buffer.bytesPerCpu',
+  'redaction.rules',
+  'redaction.off',
   'synthetic.rate',
   'synthetic.lanes',
   'synthetic.seed',
@@ -56,11 +59,13 @@ export function nodeNames(settings: Settings): readonly string[] {
 export function agentOptions(settings: Settings, parent: AgentOptions['parent'], log: Logger): readonly AgentOptions[] {
   const dataDir = settings['data.dir'];
   const names = nodeNames(settings);
+  const redaction = compileRules({ rules: settings['redaction.rules'], off: settings['redaction.off'] });
   return names.map((nodeName, index) => ({
     nodeName,
     dataDir: names.length === 1 ? dataDir : join(dataDir, nodeName),
     brokers: settings.brokers,
     recorder: { bytesMax: settings['recorder.bytesMax'], ageMsMax: settings['recorder.ageMax'] },
+    redaction,
     source: {
       kind: settings.source,
       events: settings.events,

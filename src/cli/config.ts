@@ -28,7 +28,7 @@ export function configYaml(config: Config): string {
 function yamlValue(config: Config, key: SettingKey): unknown {
   const value = config.settings[key];
   if (typeof value === 'boolean') return value;
-  if ('list' in SETTINGS[key]) return value;
+  if ('list' in SETTINGS[key] || 'data' in SETTINGS[key]) return value;
   const text = settingText(key, value as never);
   return /^\d+$/.test(text) ? Number(text) : text;
 }

@@ -1,17 +1,26 @@
 /** `backplane doctor`: what this node can record, each item tried, and the mend for what it cannot. */
 import { type Command, Option } from 'commander';
+import type { SettingKey } from '../config/settings.js';
 import type { Check } from '../sensor-agent/doctor.js';
+import { compileRules } from '../sensor-agent/redaction/rule.js';
 import { type Column, tableText } from './render/columns.js';
 import { safeText } from './render/text.js';
+import { addSettingFlags, commandConfig } from './setting-flags.js';
+
+const KEYS: readonly SettingKey[] = ['redaction.rules', 'redaction.off'];
 
 const COLUMNS: readonly Column[] = [{ title: 'STATE' }, { title: 'WHAT' }, { title: 'FOUND' }];
 
 export function define(command: Command): void {
+  addSettingFlags(command, KEYS);
   command
     .addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'))
     .action(async () => {
       const { runDoctor } = await import('../sensor-agent/doctor.js');
-      const checks = await runDoctor();
+      const { settings } = commandConfig(command, KEYS);
+      const checks = await runDoctor(
+        compileRules({ rules: settings['redaction.rules'], off: settings['redaction.off'] }),
+      );
       const json = command.opts<{ output: string }>().output === 'json';
       process.stdout.write(json ? checks.map((check) => `${JSON.stringify(check)}\n`).join('') : doctorText(checks));
       process.exitCode = recordability(checks) === 'nothing' ? 1 : 0;

@@ -27,7 +27,7 @@ export function readConfigFile(path: string): Record<string, string> {
 function flatten(value: unknown, path: string, into: Record<string, string>, refuse: Refuse): void {
   const known = Object.hasOwn(SETTINGS, path) ? SETTINGS[path as SettingKey] : undefined;
   if (known !== undefined) {
-    into[path] = scalarText(value, path, 'list' in known, refuse);
+    into[path] = 'data' in known ? JSON.stringify(value) : scalarText(value, path, 'list' in known, refuse);
     return;
   }
   if (path !== '' && !SETTING_KEYS.some((key) => key.startsWith(`${path}.`))) {

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import * as limits from '../limits.js';
 import { mixSchema, mixText } from './mix.js';
 import { bytesText, durationText, parseBytes, parseDurationMs } from './quantity.js';
+import { isDefaultRule, redactionRulesSchema, redactionRulesText } from './redaction.js';
 
 const DAY_MS = 24 * 3600 * 1000;
 
@@ -16,6 +17,8 @@ interface Setting<T> {
   readonly text: (value: T) => string;
   /** True where YAML may give a list, which flags and environment give comma-separated. */
   readonly list?: boolean;
+  /** True where YAML gives data, which flags and environment give as JSON. */
+  readonly data?: boolean;
 }
 
 function setting<T>(
@@ -156,6 +159,18 @@ export const SETTINGS = {
     ...list((item) => /^\w{1,64}\/\w{1,128}$/.test(item), [0, 256], 'group/name items, like sched/sched_switch'),
     fallback: '',
     summary: 'trace events to record besides the default profile (group/name, comma-separated)',
+  },
+  'redaction.rules': {
+    schema: redactionRulesSchema,
+    text: redactionRulesText,
+    data: true,
+    fallback: '[]',
+    summary: 'rules that mask secrets before they are recorded, besides the default ones (JSON; see docs/redaction.md)',
+  },
+  'redaction.off': {
+    ...list(isDefaultRule, [0, 64], 'names of default rules (backplane doctor lists them), or all'),
+    fallback: '',
+    summary: 'default rules that do not mask, by name, or all (comma-separated)',
   },
   'buffer.bytesPerCpu': setting(
     bytes(64 * limits.KiB, limits.GiB),

@@ -28,6 +28,8 @@ import { openSource, type SourceOptions } from './open-source.js';
 import { Publisher } from './publisher.js';
 import { Recorder } from './recorder.js';
 import type { Origin } from './recording.js';
+import { Redactor } from './redaction/redactor.js';
+import type { CompiledRule } from './redaction/rule.js';
 import { ProcessReader } from './source/process-reader.js';
 import type { ExecRecord, Source, SourcePage, SourceSink } from './source/source.js';
 import { Uplink } from './uplink.js';
@@ -39,6 +41,8 @@ export interface AgentOptions {
   /** host:port, tried in turn. */
   readonly brokers: readonly string[];
   readonly recorder: { readonly bytesMax: number; readonly ageMsMax: number };
+  /** Which secrets are masked before they are recorded. */
+  readonly redaction: readonly CompiledRule[];
   readonly source: SourceOptions;
   /**
    * The process that runs this agent beside a broker, and the host:port it listens on: like the agent's own, its events
@@ -95,7 +99,10 @@ export class Agent {
     private readonly dir: string,
     private readonly release: () => void,
   ) {
-    this.#recorder = new Recorder({ dir, ...options.recorder }, this.#publisher);
+    this.#recorder = new Recorder(
+      { dir, ...options.recorder, redactor: new Redactor(options.redaction) },
+      this.#publisher,
+    );
   }
 
   get status(): AgentStatus {

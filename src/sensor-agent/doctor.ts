@@ -8,6 +8,7 @@ import { BackplaneError } from '../errors.js';
 import { KERNEL_BUFFER_BYTES_PER_CPU, KiB, MiB } from '../limits.js';
 import type { Check } from './doctor-check.js';
 import { tryDynamicEvents, tryExecLane } from './doctor-probes.js';
+import type { CompiledRule } from './redaction/rule.js';
 import { pids } from './source/process-reader.js';
 import { put, TraceInstance } from './source/tracefs/instance.js';
 import { LITE_EVENTS } from './source/tracefs/lite-events.js';
@@ -20,9 +21,9 @@ const CAP_SYS_ADMIN = 21n;
 const RUN_AS_ROOT =
   'run the agent as root, in Kubernetes privileged with hostPID and the host tracefs mounted writable';
 
-/** Tries everything the agent may use, most basic first. Never throws; leaves nothing behind but a mounted tracefs. */
-export async function runDoctor(): Promise<Check[]> {
-  const checks = [privileges(), processes(), cgroups()];
+/** Tries everything the agent may use, most basic first, and says which redaction rules hold. Never throws; leaves nothing behind but a mounted tracefs. */
+export async function runDoctor(redaction: readonly CompiledRule[]): Promise<Check[]> {
+  const checks = [privileges(), processes(), cgroups(), ...redactionChecks(redaction)];
   let path: string;
   try {
     const tracefs = openTracefs();
@@ -110,6 +111,20 @@ function cgroups(): Check {
   const lines = readFileSync('/proc/self/cgroup', 'utf8').trim().split('\n');
   const version = lines.length === 1 && lines[0]!.startsWith('0::') ? 'version 2' : 'version 1 or mixed';
   return { name: 'cgroups', state: 'ok', detail: `${version}: containers are recognised by their path` };
+}
+
+/** Which secrets the recorder masks: a line for each field that rules are about. */
+function redactionChecks(rules: readonly CompiledRule[]): Check[] {
+  if (rules.length === 0) {
+    const mend = 'switch default rules on again (redaction.off)';
+    return [{ name: 'redaction', state: 'limited', detail: 'no rule holds: secrets are recorded as they are', mend }];
+  }
+  return [...new Set(rules.map(({ field }) => field))].map((field) => {
+    const names = rules
+      .filter((rule) => rule.field === field)
+      .map((rule) => `${rule.name}${rule.isDefault ? '' : ' (configured)'}`);
+    return { name: `redaction of ${field}`, state: 'ok', detail: `${names.length} rules: ${names.join(', ')}` };
+  });
 }
 
 function clock(instance: TraceInstance): Check {

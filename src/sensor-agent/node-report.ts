@@ -42,6 +42,7 @@ export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
     wallTime: wallNow(),
     degraded: facts.degraded ?? '',
     source: facts.source,
+    redactions: Object.fromEntries(facts.recorder.redactor.counts),
   };
 }
 

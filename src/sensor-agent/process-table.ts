@@ -19,6 +19,7 @@ export interface ProcessState {
   path?: string | undefined;
   args?: readonly string[] | undefined;
   argsMissed?: boolean | undefined;
+  argsTruncated?: boolean | undefined;
   redactions?: number | undefined;
   cwd?: string | undefined;
   uid?: number | undefined;
@@ -41,6 +42,7 @@ export function processContext(process: ProcessState, threadId?: number): Proces
       : undefined,
     commandArgs: process.args,
     commandArgsMissed: process.argsMissed,
+    commandArgsTruncated: process.argsTruncated,
     redactions: process.redactions,
     workingDirectory: process.cwd,
     user: process.uid === undefined ? undefined : { id: process.uid },
@@ -50,7 +52,7 @@ export function processContext(process: ProcessState, threadId?: number): Proces
   };
 }
 
-/** A snapshot whose arguments have been redacted, as the recorder stores it. */
+/** A snapshot whose secrets have been masked, as the recorder stores it. */
 export interface RecordedProcess extends ProcessSnapshot {
   readonly redactions?: number | undefined;
 }
@@ -116,6 +118,7 @@ export class ProcessTable {
       path: read?.executablePath || path,
       args: read?.args,
       argsMissed: read?.args === undefined,
+      argsTruncated: read?.argsTruncated,
       redactions: read?.redactions,
     };
     if (read) {
@@ -189,6 +192,7 @@ function stateOf(
     comm: snapshot.comm,
     path: snapshot.executablePath,
     args: snapshot.args,
+    argsTruncated: snapshot.argsTruncated,
     redactions: snapshot.redactions,
     cwd: snapshot.workingDirectory,
     uid: snapshot.uid,

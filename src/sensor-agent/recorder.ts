@@ -8,7 +8,6 @@ import { CHECKPOINT_INTERVAL_BYTES, EXEC_CONTEXT_WAIT_MS } from '../limits.js';
 import type { FileOps } from '../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../storage/segment-log.js';
 import type { Position } from '../wire/position.js';
-import type { RecordedProcess } from './process-table.js';
 import {
   clockBytes,
   horizonBytes,
@@ -19,7 +18,7 @@ import {
   type RecordedNotice,
   RecordKind,
 } from './recording.js';
-import { redactArguments } from './redact.js';
+import type { Redactor } from './redaction/redactor.js';
 import { Replay } from './replay.js';
 import type { ClockPair, ExecRecord, ProcessSnapshot, SourcePage } from './source/source.js';
 import { type LaneCursor, PageEntries, scanPage, startCursor } from './source/tracefs/page.js';
@@ -31,10 +30,13 @@ export interface RecorderOptions {
   readonly ageMsMax: number;
   readonly segmentBytesMax?: number;
   readonly files?: FileOps;
+  /** Masks what is read beside the pages, before it is written. */
+  readonly redactor: Redactor;
 }
 
 export class Recorder {
   readonly log: SegmentLog;
+  readonly redactor: Redactor;
   /** Fed with everything that is recorded. */
   readonly timeline: Timeline;
   entriesRecorded = 0;
@@ -52,6 +54,7 @@ export class Recorder {
 
   /** Opens the recording and brings the timeline to where it was left. Throws when the log cannot be opened. */
   constructor(options: RecorderOptions, sink: TimelineSink) {
+    this.redactor = options.redactor;
     let timeline: Timeline | undefined;
     this.log = SegmentLog.open({
       dir: options.dir,
@@ -139,7 +142,7 @@ export class Recorder {
 
   exec(record: ExecRecord): void {
     const { lane, timeNs, pid, missed } = record;
-    this.#exec({ lane, timeNs, pid, missed, process: record.process && redacted(record.process) });
+    this.#exec({ lane, timeNs, pid, missed, process: record.process && this.redactor.redact(record.process) });
   }
 
   setClock(clock: ClockPair): void {
@@ -149,7 +152,7 @@ export class Recorder {
 
   /** What a scan of /proc found. */
   snapshot(processes: readonly ProcessSnapshot[]): void {
-    const snapshot = { processes: processes.map(redacted) };
+    const snapshot = { processes: processes.map((process) => this.redactor.redact(process)) };
     const parts = [packRecord(snapshot)];
     const ordinal = this.#append({ kind: RecordKind.SNAPSHOT, timeNs: this.timeline.clock.wallNs, parts });
     this.timeline.snapshot(snapshot, ordinal);
@@ -268,11 +271,6 @@ export class Recorder {
     this.entriesUnrecorded += entries;
     return this.log.nextOrdinal;
   }
-}
-
-function redacted(process: ProcessSnapshot): RecordedProcess {
-  if (!process.args) return process;
-  return { ...process, ...redactArguments(process.args) };
 }
 
 /** What is read again at start was told before; `open` lets through what follows. */

@@ -74,6 +74,7 @@ export class EventWriter {
     }
     this.#int(0x60, process.threadId ?? 0);
     this.#string(0x6a, process.previousComm);
+    if (process.commandArgsTruncated) this.#int(0x70, 1);
     this.#close(at);
   }
 

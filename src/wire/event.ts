@@ -28,6 +28,7 @@ export interface ProcessContext {
   readonly executable?: { readonly path: string; readonly name: string } | undefined;
   readonly commandArgs?: readonly string[] | undefined;
   readonly commandArgsMissed?: boolean | undefined;
+  readonly commandArgsTruncated?: boolean | undefined;
   readonly redactions?: number | undefined;
   readonly workingDirectory?: string | undefined;
   readonly user?: { readonly id: number } | undefined;

@@ -4,17 +4,20 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { runDoctor } from '../../src/sensor-agent/doctor.js';
+import { compileRules } from '../../src/sensor-agent/redaction/rule.js';
 import { LITE_EVENTS } from '../../src/sensor-agent/source/tracefs/lite-events.js';
 import { liveTracefs } from './source/tracefs/live-kernel.js';
 
 const live = liveTracefs();
 
 test('everything the agent needs is tried, told, and removed again', { skip: live.skip }, async () => {
-  const checks = await runDoctor();
+  const checks = await runDoctor(compileRules({ rules: [], off: [] }));
   const state = (name: string) => checks.find((check) => check.name === name)?.state;
   for (const name of ['tracefs', 'trace instance', 'boot clock', 'kernel filters', 'kernel buffers', 'exec lane']) {
     assert.equal(state(name), 'ok', name);
   }
+  const { detail } = checks.find((check) => check.name === 'redaction of process.command_args')!;
+  assert.match(detail, /^\d+ rules: secret-assignment, .*\bjwt\b/);
   for (const event of LITE_EVENTS) assert.equal(state(`event ${event}`), 'ok', event);
   for (const name of ['uprobes', 'kprobes', 'event probes']) assert.match(state(name)!, /^(ok|limited)$/);
   for (const { detail } of checks) assert.ok(detail.length > 0 && !detail.includes('\n'));

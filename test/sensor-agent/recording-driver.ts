@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { Recorder } from '../../src/sensor-agent/recorder.js';
 import type { Origin } from '../../src/sensor-agent/recording.js';
+import { Redactor } from '../../src/sensor-agent/redaction/redactor.js';
 import { Replay } from '../../src/sensor-agent/replay.js';
 import { BUILTIN_FORMATS } from '../../src/sensor-agent/source/builtin-formats.js';
 import { PageWriter } from '../../src/sensor-agent/source/page-writer.js';
@@ -75,7 +76,13 @@ export class RecordingDriver {
   }
 
   open(): void {
-    const options = { dir: this.dir, bytesMax: 64 * 1024 * 1024, ageMsMax: 1e12, segmentBytesMax: 16 * 1024 };
+    const options = {
+      dir: this.dir,
+      bytesMax: 64 * 1024 * 1024,
+      ageMsMax: 1e12,
+      segmentBytesMax: 16 * 1024,
+      redactor: new Redactor([]),
+    };
     this.recorder = new Recorder({ ...options, ...(this.files && { files: this.files }) }, this.sink);
     this.recorder.begin(ORIGIN, this.#clock());
   }

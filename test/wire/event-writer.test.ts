@@ -26,6 +26,7 @@ const event: fc.Arbitrary<BusEvent> = fc.record(
         executable: fc.record({ path: text, name: text }),
         commandArgs: fc.array(text, { maxLength: 20 }),
         commandArgsMissed: fc.boolean(),
+        commandArgsTruncated: fc.boolean(),
         workingDirectory: text,
         user: fc.record({ id: fc.integer({ min: 0, max: 0xffffffff }) }),
         cgroup: fc.record({ path: text }),

@@ -122,7 +122,7 @@ function whatText(node: string, event: EventMessage, names: ProcessNames): strin
   if (event.type === 'process.exec' && process) {
     const path = process.executable?.path ?? '';
     const words = process.commandArgsMissed ? '(arguments missed)' : shellWords(process.commandArgs, 1024);
-    return [safeText(path), words].filter((part) => part !== '').join(' ');
+    return [safeText(path), words, process.commandArgsTruncated ? '…' : ''].filter((part) => part !== '').join(' ');
   }
   if (event.type === 'process.rename' && process) return `was ${safeText(process.previousComm)}`;
   if (event.network) return connectionText(event);

@@ -22,6 +22,7 @@ export const EVENT_FIELDS: readonly string[] = [
     'executable.name',
     'commandArgs',
     'commandArgsMissed',
+    'commandArgsTruncated',
     'redactions',
   ]
     .concat('workingDirectory', 'user.id', 'creationTime', 'cgroup.path', 'threadId', 'previousComm')

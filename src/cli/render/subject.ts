@@ -56,7 +56,8 @@ function execText(process: WireProcess, palette: Palette): string {
     ? palette.dim('(arguments missed)')
     : shellWords(process.commandArgs, SHOWN_ARGUMENTS_CHARACTERS_MAX);
   const redactions = process.redactions > 0 ? palette.dim(`(${process.redactions} redacted)`) : '';
-  return join(palette.bold(shellWord(path)), words, redactions);
+  const truncated = process.commandArgsTruncated ? palette.dim('…') : '';
+  return join(palette.bold(shellWord(path)), words, truncated, redactions);
 }
 
 function lineage(node: string, process: WireProcess, names: ProcessNames | undefined): string {

@@ -74,7 +74,7 @@ export interface ProcessSnapshot {
   readonly comm?: string | undefined;
   readonly executablePath?: string | undefined;
   readonly args?: readonly string[] | undefined;
-  /** There were more, or longer ones. */
+  /** There was more than `args` holds: the last may be a part of one. */
   readonly argsTruncated?: boolean | undefined;
   readonly workingDirectory?: string | undefined;
   readonly uid?: number | undefined;

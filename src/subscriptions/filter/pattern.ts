@@ -1,5 +1,5 @@
 /**
- * Regular expressions of filters: RE2 only, which never backtracks. The work
+ * Regular expressions of filters and of redaction rules: RE2 only, which never backtracks. The work
  * of a match is bounded by instructions times characters, so the instructions
  * are bounded; an upper estimate is taken before compiling, for `(x{30}){30}`
  * is short to write and long to compile.
@@ -15,10 +15,28 @@ export interface Pattern {
   readonly test: (text: string) => boolean;
 }
 
-/** The pattern, or why it is refused. */
+/** A compiled pattern with its groups. */
+export interface Re2 {
+  readonly compiled: RE2JS;
+  readonly instructions: number;
+  readonly groupCount: number;
+  readonly groupNames: ReadonlyMap<string, number>;
+}
+
+/** A filter's pattern, or why it is refused. */
 export function compilePattern(source: string): Pattern | { readonly problem: string } {
+  const re2 = compileRe2(source, FILTER_PATTERN_INSTRUCTIONS_MAX);
+  if ('problem' in re2) return re2;
+  const { compiled, instructions } = re2;
+  // find() rather than test(): test() keeps an automaton of up to 8 MiB per
+  // pattern, and rebuilds it at a hundred times the cost on hostile text.
+  return { source, instructions, test: (text) => compiled.matcher(text).find() };
+}
+
+/** The pattern, or why it is refused. Its work is bounded before it is compiled. */
+export function compileRe2(source: string, instructionsMax: number): Re2 | { readonly problem: string } {
   const estimate = expandedSize(source);
-  if (estimate > 2 * FILTER_PATTERN_INSTRUCTIONS_MAX) return { problem: tooLarge(estimate) };
+  if (estimate > 2 * instructionsMax) return { problem: tooLarge(estimate, instructionsMax) };
   let compiled: RE2JS;
   try {
     compiled = RE2JS.compile(source);
@@ -26,14 +44,13 @@ export function compilePattern(source: string): Pattern | { readonly problem: st
     return { problem: `not an RE2 pattern (${reasonOf(cause)})` };
   }
   const instructions = compiled.programSize();
-  if (instructions > FILTER_PATTERN_INSTRUCTIONS_MAX) return { problem: tooLarge(instructions) };
-  // find() rather than test(): test() keeps an automaton of up to 8 MiB per
-  // pattern, and rebuilds it at a hundred times the cost on hostile text.
-  return { source, instructions, test: (text) => compiled.matcher(text).find() };
+  if (instructions > instructionsMax) return { problem: tooLarge(instructions, instructionsMax) };
+  const groupNames = new Map(Object.entries(compiled.namedGroups()));
+  return { compiled, instructions, groupCount: compiled.groupCount(), groupNames };
 }
 
-export function tooLarge(instructions: number): string {
-  return `patterns may compile to at most ${FILTER_PATTERN_INSTRUCTIONS_MAX} instructions in all, got ${instructions}`;
+export function tooLarge(instructions: number, instructionsMax = FILTER_PATTERN_INSTRUCTIONS_MAX): string {
+  return `patterns may compile to at most ${instructionsMax} instructions in all, got ${instructions}`;
 }
 
 /** The engine's reason without the part of the pattern that it repeats, which may be all of it. */

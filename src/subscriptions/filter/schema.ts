@@ -56,6 +56,12 @@ const ALL: readonly Field[] = [
     read: (e) => e.process?.commandArgsMissed === true,
     present: (e) => e.process?.commandArgsMissed === true,
   },
+  {
+    name: 'process.command_args_truncated',
+    type: 'bool',
+    read: (e) => e.process?.commandArgsTruncated === true,
+    present: (e) => e.process?.commandArgsTruncated === true,
+  },
   text('process.working_directory', (e) => e.process?.workingDirectory),
   // The only scalar with presence of its own: user 0 is root, not "unknown".
   {

@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { SYNTHETIC_WEIGHT_MAX } from '../../../src/limits.js';
 import { Recorder } from '../../../src/sensor-agent/recorder.js';
+import { Redactor } from '../../../src/sensor-agent/redaction/redactor.js';
 import { SyntheticSource } from '../../../src/sensor-agent/source/synthetic.js';
 import { syntheticEvent } from '../../../src/sensor-agent/source/synthetic-events.js';
 import { MixPlan, SYNTHETIC_KINDS, type SyntheticMix } from '../../../src/sensor-agent/source/synthetic-mix.js';
@@ -41,7 +42,10 @@ async function told(mix: SyntheticMix, count: number): Promise<BusEvent[]> {
     const wants = () => true;
     const unexpected = () => assert.fail('nothing is lost or late');
     const sink = { wants, event: (event: BusEvent) => events.push(event), loss: unexpected, late: unexpected };
-    const recorder = new Recorder({ dir, bytesMax: 256 * 1024 * 1024, ageMsMax: 1e12 }, sink);
+    const recorder = new Recorder(
+      { dir, bytesMax: 256 * 1024 * 1024, ageMsMax: 1e12, redactor: new Redactor([]) },
+      sink,
+    );
     const source = new SyntheticSource({ eventsPerSecond: 10_000, eventsMax: count, mix, nowNs: () => nowNs });
     await source.start({
       page: (page) => recorder.page(page),

@@ -76,6 +76,7 @@ export const event: fc.Arbitrary<BusEvent> = fc
         executable: maybe(fc.record({ path: text, name: text })),
         commandArgs: maybe(fc.array(text, { maxLength: 4 })),
         commandArgsMissed: maybe(fc.boolean()),
+        commandArgsTruncated: maybe(fc.boolean()),
         user: maybe(fc.record({ id: fc.constantFrom(0, 1000, 2 ** 32 - 1) })),
         creationTimeNs: maybe(fc.constantFrom(...TIMES_NS)),
       }),
@@ -106,7 +107,7 @@ const COMPARE = ['==', '!=', '<', '<=', '>', '>='];
 type Sort = 'bool' | 'int' | 'text' | 'time' | 'duration' | 'list';
 
 const LEAVES: Readonly<Record<Sort, fc.Arbitrary<Term>>> = {
-  bool: one('true', 'false', 'process.command_args_missed'),
+  bool: one('true', 'false', 'process.command_args_missed', 'process.command_args_truncated'),
   int: fc.oneof(
     one('process.pid', 'process.parent_pid', 'process.user.id', 'network.peer.port', 'notice.lost'),
     fc.constantFrom(...INTS, ...NEGATIVE_INTS).map((value) => term(value < 0n ? `(${value})` : String(value))),

@@ -49,6 +49,7 @@ function processOf({ process }: BusEvent): CelInput {
     executable: { path: process?.executable?.path ?? '', name: process?.executable?.name ?? '' },
     command_args: [...(process?.commandArgs ?? [])],
     command_args_missed: process?.commandArgsMissed ?? false,
+    command_args_truncated: process?.commandArgsTruncated ?? false,
     working_directory: process?.workingDirectory ?? '',
     user: { id: BigInt(process?.user?.id ?? 0) },
     creation_time: timestamp(process?.creationTimeNs ?? 0n),

@@ -1,0 +1,56 @@
+/** The text of redaction rules: a list in the YAML file, the same as JSON elsewhere. */
+import { z } from 'zod';
+import { BackplaneError } from '../errors.js';
+import { REDACTION_RULES_MAX } from '../limits.js';
+import { DEFAULT_RULES } from '../sensor-agent/redaction/default-rules.js';
+import { ALL_DEFAULTS, compileRules, REDACTION_FIELDS, type RedactionRule } from '../sensor-agent/redaction/rule.js';
+
+const ruleSchema: z.ZodType<RedactionRule> = z.strictObject({
+  name: z.string(),
+  field: z.enum(REDACTION_FIELDS, { error: `must be one of ${REDACTION_FIELDS.join(', ')}` }),
+  pattern: z.string(),
+  groups: z.array(z.union([z.string(), z.number()])).optional(),
+  hints: z.array(z.string()).optional(),
+});
+
+const rulesForm = z.array(ruleSchema).max(REDACTION_RULES_MAX, `must be at most ${REDACTION_RULES_MAX} rules`);
+
+/** Rules that compile. */
+export const redactionRulesSchema: z.ZodType<readonly RedactionRule[], string> = z
+  .string()
+  .transform((text, context) => {
+    const rules = parseRules(text);
+    if (typeof rules !== 'string') return rules;
+    context.addIssue({ code: 'custom', message: rules });
+    return z.NEVER;
+  });
+
+export const redactionRulesText = (rules: readonly RedactionRule[]): string => JSON.stringify(rules);
+
+export const isDefaultRule = (name: string): boolean =>
+  name === ALL_DEFAULTS || DEFAULT_RULES.some((rule) => rule.name === name);
+
+/** The rules, or what is wrong with the text. */
+function parseRules(text: string): readonly RedactionRule[] | string {
+  let given: unknown;
+  try {
+    given = JSON.parse(text);
+  } catch {
+    return 'must be a list of rules as JSON, like [{"name":"pin","field":"process.command_args","pattern":"--pin=(\\\\d+)"}]';
+  }
+  const form = rulesForm.safeParse(given);
+  if (!form.success) {
+    const issue = form.error.issues[0];
+    const [index, ...path] = issue?.path ?? [];
+    return index === undefined
+      ? (issue?.message ?? 'is not valid')
+      : `item ${[Number(index) + 1, ...path].join('.')}: ${issue?.message}`;
+  }
+  try {
+    compileRules({ rules: form.data, off: [ALL_DEFAULTS] });
+  } catch (cause) {
+    if (cause instanceof BackplaneError) return `has a bad rule: ${cause.message}`;
+    throw cause;
+  }
+  return form.data;
+}

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { BackplaneError } from '../../../src/errors.js';
+import { REDACTION_MATCHES_MAX } from '../../../src/limits.js';
+import { DEFAULT_RULES } from '../../../src/sensor-agent/redaction/default-rules.js';
+import { Redactor } from '../../../src/sensor-agent/redaction/redactor.js';
+import { compileRules, type RedactionRule } from '../../../src/sensor-agent/redaction/rule.js';
+
+const PROCESS = { pid: 1, parentPid: 1, comm: 'x' };
+
+function rule(pattern: string, more: Partial<RedactionRule> = {}): RedactionRule {
+  return { name: 'pin', field: 'process.command_args', pattern, ...more };
+}
+
+function redactorOf(...rules: readonly RedactionRule[]): Redactor {
+  return new Redactor(compileRules({ rules, off: ['all'] }));
+}
+
+function masked(pattern: string, args: readonly string[], more: Partial<RedactionRule> = {}): readonly string[] {
+  return redactorOf(rule(pattern, more)).redact({ ...PROCESS, args, executablePath: '/bin/x' }).args!;
+}
+
+test('groups say what is masked: some by name or number, else all, else the match', () => {
+  assert.deepEqual(masked('pin=\\d+', ['a', 'pin=12 b']), ['a', '*** b']);
+  assert.deepEqual(masked('pin=(\\d+)', ['a', 'pin=12 b']), ['a', 'pin=*** b']);
+  assert.deepEqual(masked('(p)in=(\\d+)', ['pin=12'], { groups: [2] }), ['pin=***']);
+  assert.deepEqual(masked('(p)in=(?P<digits>\\d+)', ['pin=12'], { groups: ['digits'] }), ['pin=***']);
+  assert.deepEqual(masked('pin=(\\d+)', ['pin=12'], { groups: [0] }), ['***']);
+});
+
+test('a rule sees the program and the argument before; the number of arguments never changes', () => {
+  assert.deepEqual(masked('^/bin/x\\x00x\\x00--pin\\x00([^\\x00]+)', ['x', '--pin', '1 2', 'y']), [
+    'x',
+    '--pin',
+    '***',
+    'y',
+  ]);
+  assert.deepEqual(masked('^.*$', ['x', '', 'y']), ['***', '', '***']);
+  assert.deepEqual(masked('^(/bin)', ['x']), ['x']);
+});
+
+test('a match in which no group took part is an exception', () => {
+  assert.deepEqual(masked('pin=none|pin=(\\w+)', ['pin=none', 'pin=12']), ['pin=none', 'pin=***']);
+});
+
+test('only where arguments were cut a value is at the end of the text', () => {
+  const redactor = redactorOf(rule('pin(\\d+)$'));
+  assert.deepEqual(redactor.redact({ ...PROCESS, args: ['x', 'pin12'] }).args, ['x', 'pin12']);
+  assert.deepEqual(redactor.redact({ ...PROCESS, args: ['x', 'pin12'], argsTruncated: true }).args, ['x', 'pin***']);
+});
+
+test('what two rules find is one secret, counted by both', () => {
+  const redactor = redactorOf(rule('abc'), rule('bcd', { name: 'other' }));
+  const { args, redactions } = redactor.redact({ ...PROCESS, args: ['abcde', 'abc'] });
+  assert.deepEqual(args, ['***e', '***']);
+  assert.equal(redactions, 2);
+  assert.deepEqual(
+    [...redactor.counts],
+    [
+      ['pin', 2],
+      ['other', 1],
+    ],
+  );
+});
+
+test('a working directory has rules of its own', () => {
+  const redactor = redactorOf(rule('/srv/([^/]+)', { field: 'process.working_directory' }));
+  const before = { ...PROCESS, args: ['/srv/a'], workingDirectory: '/srv/a/b' };
+  assert.deepEqual(redactor.redact(before), { ...before, workingDirectory: '/srv/***/b', redactions: 1 });
+});
+
+test('a hint that is not there spares the rule', () => {
+  assert.deepEqual(masked('\\d+', ['x 12'], { hints: ['PIN', 'c.d'] }), ['x 12']);
+  assert.deepEqual(masked('\\d+', ['pin 12'], { hints: ['PIN', 'c.d'] }), ['pin ***']);
+  assert.deepEqual(masked('\\d+', ['cxd 12'], { hints: ['PIN', 'c.d'] }), ['cxd 12']);
+});
+
+test('beyond so many matches the rest is masked whole', () => {
+  const args = ['z'.repeat(REDACTION_MATCHES_MAX * 2), 'tail'];
+  const [first, last] = masked('(z)', args);
+  assert.deepEqual([first, last], ['***', '***']);
+  const exact = ['zy'.repeat(REDACTION_MATCHES_MAX), 'tail'];
+  assert.deepEqual(masked('(z)', exact), ['***y'.repeat(REDACTION_MATCHES_MAX), 'tail']);
+});
+
+test('whatever the text, what a rule matches is gone and all else is there', () => {
+  const argument = fc
+    .array(fc.constantFrom('a', 'b', 'S1', 'S22', ' ', 'é', '😀', '\n'))
+    .map((parts) => parts.join(''));
+  const redactor = redactorOf(rule('S\\d+'));
+  fc.assert(
+    fc.property(fc.array(argument, { minLength: 1 }), (args) => {
+      const expected = args.map((text) => text.replaceAll(/(S\d+)+/g, '***'));
+      assert.deepEqual(redactor.redact({ ...PROCESS, args }).args, expected);
+    }),
+  );
+});
+
+test('default rules can be switched off, replaced and added to', () => {
+  const names = (settings: Parameters<typeof compileRules>[0]) => compileRules(settings).map(({ name }) => name);
+  const all = DEFAULT_RULES.map(({ name }) => name);
+  assert.deepEqual(names({ rules: [], off: [] }), all);
+  assert.deepEqual(names({ rules: [rule('x')], off: ['all'] }), ['pin']);
+  assert.deepEqual(names({ rules: [rule('x', { name: 'jwt' })], off: ['bearer'] }), [
+    ...all.filter((name) => name !== 'jwt' && name !== 'bearer'),
+    'jwt',
+  ]);
+});
+
+for (const [what, bad, expected] of [
+  ['no RE2', rule('a(?=b)'), /^redaction rule "pin": pattern: not an RE2 pattern \(.+\)$/],
+  ['too long', rule('x'.repeat(8193)), /^redaction rule "pin": pattern must be 1 to 8192 bytes, got 8193$/],
+  ['empty', rule(''), /pattern must be 1 to 8192 bytes, got 0$/],
+  ['too large', rule('((x{50}){50}){50}'), /may compile to at most 4096 instructions in all, got \d+$/],
+  [
+    'field',
+    rule('x', { field: 'process.comm' as 'process.command_args' }),
+    /field must be one of process\.command_args, process\.working_directory, got "process\.comm"$/,
+  ],
+  ['group', rule('(x)', { groups: [2] }), /groups must be 0 to 1, got 2$/],
+  ['half a group', rule('(x)', { groups: [0.5] }), /groups must be 0 to 1, got 0.5$/],
+  ['named group', rule('(?P<a>x)', { groups: ['b'] }), /groups must be 0 to 1 or one of a, got "b"$/],
+  ['too many groups', rule('(x)'.repeat(17)), /pattern must have at most 16 groups, got 17$/],
+  ['name', rule('x', { name: 'A b' }), /^redaction rule "A b": name must be 1 to 48 of/],
+  ['name of all', rule('x', { name: 'all' }), /and not "all"$/],
+  ['hint', rule('x', { hints: ['x'] }), /hints must be at most 16, of 2 to 64 characters$/],
+] as const) {
+  test(`a bad rule is refused in one line: ${what}`, () => {
+    assert.throws(
+      () => compileRules({ rules: [bad], off: [] }),
+      (thrown) => thrown instanceof BackplaneError && expected.test(thrown.message) && !thrown.message.includes('\n'),
+    );
+  });
+}
+
+test('too many rules, and two of one name, are refused', () => {
+  const many = Array.from({ length: 65 }, (_, index) => rule('x', { name: `r${index}` }));
+  assert.throws(() => compileRules({ rules: many, off: [] }), /redaction rules must be at most 64, got 65$/);
+  assert.throws(() => compileRules({ rules: [rule('x'), rule('y')], off: [] }), /a name each, got "pin" twice$/);
+});
