@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ProcessTable } from '../../src/sensor-agent/process-table.js';
+import { ProcessTable, processContext } from '../../src/sensor-agent/process-table.js';
 
 test('a child inherits, an exec replaces, an exit is remembered for a while', () => {
   const table = new ProcessTable();
@@ -23,6 +23,15 @@ test('an exec whose arguments nobody read says so and forgets the old ones', () 
   table.exec(5, '/a', { pid: 5, parentPid: 1, comm: 'a', args: ['a'] });
   const missed = table.exec(5, '/b', undefined);
   assert.deepEqual([missed.args, missed.argsMissed, missed.path], [undefined, true, '/b']);
+});
+
+test('arguments that were cut say so, until the next exec', () => {
+  const table = new ProcessTable();
+  const read = { pid: 5, parentPid: 1, comm: 'a', args: ['a'] };
+  table.adopt({ ...read, executablePath: '/a', argsTruncated: true }, 5n);
+  assert.equal(processContext(table.of(5)!).commandArgsTruncated, true);
+  assert.equal(processContext(table.exec(5, '/b', read)).commandArgsTruncated, undefined);
+  assert.equal(processContext(table.exec(5, '/b', { ...read, argsTruncated: true })).commandArgsTruncated, true);
 });
 
 test('a pid used again is not forgotten with its first owner', () => {

@@ -130,7 +130,8 @@ export class RecordingDriver {
     if (how === 'never') return;
     this.#sequence += 1;
     const args = ['/bin/x', `--sequence=${this.#sequence}`];
-    const process = { pid, parentPid: 1, comm: 'x', args, executablePath: `/bin/x${this.#sequence}` };
+    const argsTruncated = this.#sequence % 2 === 0;
+    const process = { pid, parentPid: 1, comm: 'x', args, argsTruncated, executablePath: `/bin/x${this.#sequence}` };
     const missed = how === 'missed';
     const act = () => this.recorder.exec({ lane, timeNs, pid, missed, ...(missed ? {} : { process }) });
     if (how === 'later') this.#later.push(act);

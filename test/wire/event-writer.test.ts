@@ -79,5 +79,6 @@ function same(read: ReturnType<typeof eventBatchCodec.decode>['events'][number],
   assert.equal(read.process!.executable?.path, process.executable?.path);
   assert.equal(read.process!.user?.id, process.user?.id);
   assert.equal(read.process!.cgroup?.path, process.cgroup?.path);
+  assert.equal(read.process!.commandArgsTruncated, process.commandArgsTruncated ?? false);
   assert.equal(read.process!.workingDirectory, process.workingDirectory ?? '');
 }

@@ -48,6 +48,11 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
   ],
   [
     'process.exec',
+    { process: { pid: 6, comm: 'long', commandArgs: ['long', 'a'], commandArgsTruncated: true, redactions: 1 } },
+    'exec         ? long long a … (1 redacted) pid 6',
+  ],
+  [
+    'process.exec',
     { process: { pid: 5, comm: 'gone', commandArgsMissed: true } },
     'exec         ? gone (arguments missed) pid 5',
   ],
