@@ -11,7 +11,8 @@ import { ExecLane } from './source/exec-lane.js';
 import type { ExecRecord } from './source/source.js';
 import { put } from './source/tracefs/instance.js';
 
-const EXEC_WAIT_MS = 1000;
+/** The lane's threads may still be starting: the program lives until it was seen. */
+const EXEC_WAIT_MS = 5000;
 
 interface Probe {
   readonly name: string;
@@ -78,11 +79,12 @@ export async function tryExecLane(tracefs: string): Promise<Check> {
   try {
     const record = await new Promise<ExecRecord | undefined>((done) => {
       const timer = setTimeout(() => done(undefined), EXEC_WAIT_MS);
-      const child = spawn('sleep', ['0.2'], { stdio: 'ignore' });
+      const child = spawn('sleep', ['5'], { stdio: 'ignore' });
       child.on('error', () => done(undefined));
       seen = (candidate) => {
         if (candidate.pid !== child.pid) return;
         clearTimeout(timer);
+        child.kill();
         done(candidate);
       };
     });
