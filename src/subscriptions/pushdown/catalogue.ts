@@ -1,0 +1,126 @@
+/**
+ * Every event type that a node can be asked for: the trace events it is made
+ * of, the profile that allows it, and which filter fields stand in the raw
+ * entry as they are. What a filter can be pushed down to follows from here,
+ * on the broker (the plan) and on the agent (kernel filters, raw predicates).
+ */
+
+/** `lite` is always recorded; the others only while somebody asks, where the operator allows them. */
+export const PROFILES = ['lite', 'security', 'file', 'syscall'] as const;
+export type Profile = (typeof PROFILES)[number];
+
+/** Where a filter field stands in the raw entry: a field of the format file, or one element of an array. */
+export interface RawRef {
+  readonly field: string;
+  readonly element?: number;
+}
+
+export interface CatalogueEntry {
+  readonly type: string;
+  readonly profile: Profile;
+  /** `group/event` whose entries become events of this type. */
+  readonly traceEvent: string;
+  /** Must be enabled too, for what the entry alone does not tell. */
+  readonly alsoTraced: readonly string[];
+  /** Filter field -> its place in the entry. The values are equal as 64-bit integers, always. */
+  readonly raw: ReadonlyMap<string, RawRef>;
+  /** What cannot be seen of it, in a sentence. */
+  readonly blindSpot: string | undefined;
+}
+
+function entry(
+  type: string,
+  profile: Profile,
+  traceEvent: string,
+  raw: Readonly<Record<string, RawRef>> = {},
+  more: { readonly alsoTraced?: readonly string[]; readonly blindSpot?: string } = {},
+): CatalogueEntry {
+  const { alsoTraced = [], blindSpot } = more;
+  return { type, profile, traceEvent, raw: new Map(Object.entries(raw)), alsoTraced, blindSpot };
+}
+
+const PORTS = { 'network.local.port': { field: 'sport' }, 'network.peer.port': { field: 'dport' } };
+const SOCKETS = 'sock/inet_sock_set_state';
+
+const LITE: readonly CatalogueEntry[] = [
+  entry('process.exec', 'lite', 'sched/sched_process_exec', { 'process.pid': { field: 'pid' } }),
+  entry('process.fork', 'lite', 'task/task_newtask', { 'process.pid': { field: 'pid' } }),
+  entry('process.exit', 'lite', 'sched/sched_process_exit'),
+  entry('process.rename', 'lite', 'task/task_rename'),
+  entry('process.signal', 'lite', 'signal/signal_generate', {
+    'signal.number': { field: 'sig' },
+    'signal.code': { field: 'code' },
+    'signal.result': { field: 'result' },
+  }),
+  entry('network.tcp.connect', 'lite', SOCKETS, PORTS),
+  entry('network.tcp.accept', 'lite', SOCKETS, PORTS),
+  entry('network.tcp.listen', 'lite', SOCKETS, PORTS),
+  entry('network.tcp.close', 'lite', SOCKETS, PORTS),
+];
+
+/** System calls of the security profile and their arguments, as their format files name them. */
+const SECURITY_CALLS: Readonly<Record<string, readonly string[]>> = {
+  ptrace: ['request', 'pid', 'addr', 'data'],
+  mount: ['dev_name', 'dir_name', 'type', 'flags', 'data'],
+  umount: ['name', 'flags'],
+  setns: ['fd', 'flags'],
+  unshare: ['unshare_flags'],
+  bpf: ['cmd', 'uattr', 'size'],
+  memfd_create: ['uname', 'flags'],
+  process_vm_readv: ['pid', 'lvec', 'liovcnt', 'rvec', 'riovcnt', 'flags'],
+  process_vm_writev: ['pid', 'lvec', 'liovcnt', 'rvec', 'riovcnt', 'flags'],
+  setuid: ['uid'],
+  setgid: ['gid'],
+  setreuid: ['ruid', 'euid'],
+  setregid: ['rgid', 'egid'],
+  setresuid: ['ruid', 'euid', 'suid'],
+  setresgid: ['rgid', 'egid', 'sgid'],
+  kill: ['pid', 'sig'],
+  tkill: ['pid', 'sig'],
+  tgkill: ['tgid', 'pid', 'sig'],
+};
+
+const SECURITY: readonly CatalogueEntry[] = [
+  ...Object.entries(SECURITY_CALLS).map(([name, args]) =>
+    entry(`security.${name}`, 'security', `syscalls/sys_enter_${name}`, argumentRefs(args)),
+  ),
+  entry('security.module_load', 'security', 'module/module_load'),
+  entry('security.module_free', 'security', 'module/module_free'),
+];
+
+function argumentRefs(args: readonly string[]): Record<string, RawRef> {
+  return Object.fromEntries(args.map((field, index) => [`syscall.arg${index}`, { field }]));
+}
+
+const SYSCALL: readonly CatalogueEntry[] = [
+  entry('syscall.enter', 'syscall', 'raw_syscalls/sys_enter', {
+    'syscall.id': { field: 'id' },
+    ...Object.fromEntries([0, 1, 2, 3, 4, 5].map((element) => [`syscall.arg${element}`, { field: 'args', element }])),
+  }),
+  entry('syscall.exit', 'syscall', 'raw_syscalls/sys_exit', {
+    'syscall.id': { field: 'id' },
+    'syscall.result': { field: 'ret' },
+  }),
+];
+
+const NO_PATH = 'the path behind a pointer cannot be read on a kernel without event probes: only numbers are known';
+const PATH_BY_DESCRIPTOR =
+  'the path is read from the descriptor after the call returned: missed when the file was closed by then';
+
+const FILE: readonly CatalogueEntry[] = [
+  entry(
+    'file.open',
+    'file',
+    'syscalls/sys_exit_openat',
+    { 'syscall.result': { field: 'ret' } },
+    { alsoTraced: ['syscalls/sys_enter_openat'], blindSpot: PATH_BY_DESCRIPTOR },
+  ),
+  entry('file.unlink', 'file', 'syscalls/sys_enter_unlinkat', {}, { blindSpot: NO_PATH }),
+  entry('file.rename', 'file', 'syscalls/sys_enter_renameat2', {}, { blindSpot: NO_PATH }),
+  entry('file.chmod', 'file', 'syscalls/sys_enter_fchmodat', {}, { blindSpot: NO_PATH }),
+];
+
+/** By event type. Types of the topic `host` are the agent's own and not here. */
+export const CATALOGUE: ReadonlyMap<string, CatalogueEntry> = new Map(
+  [...LITE, ...SECURITY, ...SYSCALL, ...FILE].map((each) => [each.type, each]),
+);
