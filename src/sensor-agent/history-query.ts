@@ -71,6 +71,7 @@ export class HistoryQuery {
   #tally: Tally = { lost: 0, lostUnknown: false, late: 0 };
   #damagedBytes = 0;
   #scanned = 0;
+  readonly #types = new Map<string, boolean>();
   #evicted = false;
 
   constructor(
@@ -196,9 +197,19 @@ export class HistoryQuery {
     return { replay, fromNs: reaches && sinceNs !== undefined ? sinceNs : startNs };
   }
 
+  #wants(type: string): boolean {
+    let wanted = this.#types.get(type);
+    if (wanted === undefined) {
+      wanted = this.predicate.mayMatchType(type);
+      this.#types.set(type, wanted);
+    }
+    return wanted;
+  }
+
   #sink(take: (event: BusEvent) => void, upTo: () => Position, replay: () => Replay) {
     return {
-      wants: (type: string) => this.predicate.mayMatchType(type),
+      wants: (type: string) => this.#wants(type),
+      selects: (type: string) => this.#wants(type),
       event: (event: BusEvent) => {
         if (this.#inside(event.position, replay().timeline, upTo()) && this.predicate.matches(event)) take(event);
       },

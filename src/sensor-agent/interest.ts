@@ -48,6 +48,12 @@ export class Interest {
     return this.#candidates(type).length > 0;
   }
 
+  /** Whether a type is asked for by a predicate that `before` did not have. */
+  asksMore(type: string, before: Interest | undefined): boolean {
+    const known = new Set(before?.#candidates(type).map(({ id }) => id));
+    return this.#candidates(type).some(({ id }) => !known.has(id));
+  }
+
   match(event: BusEvent): Predicate[] {
     return this.#candidates(event.type).filter((predicate) => predicate.matches(event));
   }

@@ -11,6 +11,7 @@ import { type ProcessState, ProcessTable, processContext } from './process-table
 import type { RecordedExec } from './recording.js';
 import { type SocketMeaning, SocketTable } from './socket-table.js';
 import type { FieldValues } from './source/tracefs/decoder.js';
+import { onDemandParts, onDemandType } from './syscall-events.js';
 
 /** One decoded trace event, before it has a meaning. */
 export interface TraceEvent {
@@ -27,7 +28,7 @@ export interface EventPlace {
   readonly wallNs: bigint;
 }
 
-/** The trace events that have a typed form; all others are recorded and passed over. */
+/** The trace events that context comes from. With those of ON_DEMAND all that have a typed form. */
 export const TYPED_TRACE_EVENTS = [
   'sched_process_exec',
   'sched_process_exit',
@@ -77,7 +78,7 @@ export class KernelEvents {
       case 'inet_sock_set_state':
         return this.#socket(event, place, wants);
       default:
-        return undefined;
+        return this.#onDemand(event, place, wants);
     }
   }
 
@@ -136,6 +137,14 @@ export class KernelEvents {
       result: Number(event.values['result']),
     };
     return { ...typed('process.signal', place, sender, event.pid), signal };
+  }
+
+  /** System calls happen in process context: common_pid is who made them. */
+  #onDemand(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
+    const type = onDemandType(event.name);
+    if (type === undefined || !wants(type)) return undefined;
+    const process = event.flags & IN_INTERRUPT ? undefined : this.processes.ensure(event.pid);
+    return { ...typed(type, place, process, event.pid), ...onDemandParts(event.name, event.values) };
   }
 
   #socket(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {

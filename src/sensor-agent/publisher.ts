@@ -43,6 +43,8 @@ export class Publisher implements TimelineSink {
   #resume: Position | undefined;
   #link: FrameLink | undefined;
   #coveredMs = 0;
+  /** What the recording timeline tells up to here is not whole for the present interest. */
+  #settledNs = 0n;
 
   constructor(private readonly recorder: () => Recorder) {}
 
@@ -73,6 +75,8 @@ export class Publisher implements TimelineSink {
   /** Takes the place of what was asked before. Returns the position from which it holds for every predicate. */
   setInterest(interest: Interest): Position {
     const main = this.recorder().timeline;
+    // Of these, pages read before now may hold entries that were passed over: they are read again.
+    const more = main.onDemandTypes.some((type) => interest.asksMore(type, this.#interest));
     this.#interest = interest;
     const start = this.#resume ?? this.#frontier(main);
     for (const topic of this.#builders.keys()) if (!interest.topics.has(topic)) this.#builders.delete(topic);
@@ -84,15 +88,21 @@ export class Publisher implements TimelineSink {
     if (interest.empty) {
       this.#stopReplay();
       this.#state = { kind: 'idle' };
-    } else if (this.#state.kind === 'idle') {
-      this.#state = { kind: 'live' };
-      if (comparePositions(start, main.frontier) < 0) this.#fallBehind(start);
+    } else {
+      const idle = this.#state.kind === 'idle';
+      if (more) this.#stopReplay();
+      if (idle || more) this.#state = { kind: 'live' };
+      if (more) this.#settledNs = main.scannedNs;
+      if (more || (idle && comparePositions(start, main.frontier) < 0)) this.#fallBehind(start);
     }
     this.#resume = undefined;
     let holds = this.#frontier(main);
     for (const { coveredTo } of this.#builders.values()) if (comparePositions(coveredTo, holds) > 0) holds = coveredTo;
     return holds;
   }
+
+  /** Also while it is behind, so that what the recording timeline holds is whole when that is over. */
+  selects = (type: string): boolean => this.#state.kind !== 'idle' && this.#interest!.wants(type);
 
   wants = (type: string): boolean => this.#state.kind === 'live' && this.#interest!.wants(type);
 
@@ -168,6 +178,7 @@ export class Publisher implements TimelineSink {
     const anchor = anchorAtPosition(log, from);
     const replay = new Replay(log, anchor?.ordinal, {
       wants: (type) => this.#interest!.wants(type),
+      selects: (type) => this.#interest!.wants(type),
       event: (event) => this.#publish(event, replay.timeline),
       loss: (loss, position) => this.#lose(loss, position),
       late: () => undefined,
@@ -180,6 +191,7 @@ export class Publisher implements TimelineSink {
   #catchUp(replay: Replay): void {
     if (!this.#link!.writable) return;
     if (replay.step(REPLAY_STEP_BYTES)) return;
+    if (this.recorder().timeline.frontier.timeNs < this.#settledNs) return;
     if (replay.damagedBytes > 0 || replay.evicted) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     const { holeFrom, timeline } = this.recorder();
     if (holeFrom) this.#lose(UNKNOWN_LOSS, timeline.frontier);

@@ -278,6 +278,7 @@ function quiet(sink: TimelineSink): TimelineSink & { open(): void } {
   let reading = true;
   return {
     wants: (type) => !reading && sink.wants(type),
+    selects: (type) => !reading && sink.selects(type),
     event: (event) => sink.event(event),
     loss: (loss, position) => reading || sink.loss(loss, position),
     late: (position) => reading || sink.late(position),

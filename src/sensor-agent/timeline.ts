@@ -14,11 +14,14 @@ import type { Origin, RecordedExec, RecordedNotice, RecordedSnapshot } from './r
 import type { ClockPair, SourcePage } from './source/source.js';
 import { type EventFormat, eventFlags, eventPid, FormatTable } from './source/tracefs/format.js';
 import type { PageEntries } from './source/tracefs/page.js';
+import { ON_DEMAND } from './syscall-events.js';
 
 /** What a timeline tells. Calls come in position order. */
 export interface TimelineSink {
   /** Which types are worth building; context is followed for all. */
   wants(type: string): boolean;
+  /** Which types without context are worth decoding: all that will be wanted once the pages read now are told. */
+  selects(type: string): boolean;
   event(event: BusEvent): void;
   /** Events are missing about here, or anywhere after `from` where that is given: counted where they were missed. */
   loss(loss: Loss, position: Position, from?: Position): void;
@@ -67,8 +70,10 @@ export class Timeline {
   #toldNs = 0n;
   /** While records from before the checkpoint are read again: its ordinal and position. */
   #restored: { ordinal: number; position: Position } | undefined;
-  /** Ids of the trace events to decode: for scanPage. */
-  wanted: Uint8Array = new Uint8Array(65_536);
+  #wanted: Uint8Array = new Uint8Array(65_536);
+  /** Trace events of this recording without context: decoded only where their type is wanted. */
+  #onDemand: { readonly id: number; readonly type: string }[] = [];
+  #scannedNs = 0n;
 
   constructor(private readonly sink: TimelineSink) {}
 
@@ -83,6 +88,22 @@ export class Timeline {
 
   get clock(): ClockPair {
     return this.#clock;
+  }
+
+  /** Ids of the trace events to decode: for scanPage. */
+  get wanted(): Uint8Array {
+    for (const { id, type } of this.#onDemand) this.#wanted[id] = this.sink.selects(type) ? 1 : 0;
+    return this.#wanted;
+  }
+
+  /** Types in this recording that are decoded only while they are wanted. */
+  get onDemandTypes(): readonly string[] {
+    return this.#onDemand.map(({ type }) => type);
+  }
+
+  /** Time of the newest entry of all pages, decoded or not. */
+  get scannedNs(): bigint {
+    return this.#scannedNs;
   }
 
   get pending(): number {
@@ -120,6 +141,7 @@ export class Timeline {
 
   /** The wanted entries of a page; `entries` came from scanPage with `wanted`. */
   page(page: SourcePage, entries: PageEntries, ordinal: number): void {
+    if (entries.entries > 0 && entries.lastTimeNs > this.#scannedNs) this.#scannedNs = entries.lastTimeNs;
     if (page.lost > 0 || page.lostUnknown) this.#addLoss(page, entries.baseTimeNs, ordinal);
     for (let at = 0; at < entries.count; at += 1) {
       const format = this.#formats.get(entries.ids[at]!);
@@ -268,7 +290,14 @@ export class Timeline {
       const format = table.byName(name);
       if (format) this.#formats.set(format.id, format);
     }
-    this.wanted = table.wanted(TYPED_TRACE_EVENTS);
+    this.#wanted = table.wanted(TYPED_TRACE_EVENTS);
+    this.#onDemand = [];
+    for (const { type, traceEvent } of ON_DEMAND.values()) {
+      const format = table.byName(traceEvent);
+      if (!format) continue;
+      this.#formats.set(format.id, format);
+      this.#onDemand.push({ id: format.id, type });
+    }
   }
 
   /** What a checkpoint already knows is not applied a second time. */

@@ -13,8 +13,8 @@ export function eventToJson(event: EventMessage, node: string, topic: string): {
   return messageToJson({ ...event, topic: topic || event.topic, node: node || event.node });
 }
 
-/** Fields of 64 bits, which proto-loader gives as decimal strings. */
-const LONG_FIELDS = new Set(['epoch', 'timeNs', 'lost']);
+/** Fields of 64 bits, which proto-loader gives as decimal strings. (No container's id is "0".) */
+const LONG_FIELDS = new Set(['epoch', 'timeNs', 'lost', 'id', 'result', 'flags', 'mode']);
 /** 9999-12-31, the last day that RFC 3339 can write. */
 const SECONDS_MAX = 253_402_300_799;
 

@@ -6,7 +6,17 @@
  *   Run := 0x2a | length varint | Event        (EventBatch field 5)
  */
 import { EVENT_BYTES_MAX } from '../limits.js';
-import type { BusEvent, Endpoint, NetworkContext, NoticeContext, ProcessContext, SignalContext } from './event.js';
+import type {
+  BusEvent,
+  Endpoint,
+  FileContext,
+  NetworkContext,
+  NoticeContext,
+  ProcessContext,
+  RawContext,
+  SignalContext,
+  SyscallContext,
+} from './event.js';
 import type { Position } from './position.js';
 
 const EVENT_RUN_TAG = 0x2a;
@@ -38,6 +48,9 @@ export class EventWriter {
     if (event.network) this.#network(event.network);
     if (event.signal) this.#signal(event.signal);
     if (event.notice) this.#notice(event.notice);
+    if (event.raw) this.#raw(event.raw);
+    if (event.syscall) this.#syscall(event.syscall);
+    if (event.file) this.#file(event.file);
     this.#close(run);
     return this.#length - start;
   }
@@ -129,6 +142,42 @@ export class EventWriter {
     this.#close(at);
   }
 
+  #raw(raw: RawContext): void {
+    const at = this.#open(0x4a);
+    this.#string(0x0a, raw.name);
+    for (const [name, value] of Object.entries(raw.fields)) {
+      const entry = this.#open(0x12);
+      this.#element(0x0a, name);
+      this.#element(0x12, value);
+      this.#close(entry);
+    }
+    this.#close(at);
+  }
+
+  #syscall(call: SyscallContext): void {
+    const at = this.#open(0x52);
+    this.#int64(0x08, call.id);
+    this.#string(0x12, call.name);
+    if (call.args.length > 0) {
+      const packed = this.#open(0x1a);
+      for (const argument of call.args) this.#length = this.#bytes.writeBigInt64LE(argument, this.#length);
+      this.#close(packed);
+    }
+    this.#int64(0x20, call.result);
+    if (call.returned) this.#int(0x28, 1);
+    this.#close(at);
+  }
+
+  #file(file: FileContext): void {
+    const at = this.#open(0x5a);
+    this.#string(0x0a, file.path);
+    if (file.pathMissed) this.#int(0x10, 1);
+    this.#int(0x18, file.descriptor);
+    this.#int(0x20, file.flags);
+    this.#int(0x28, file.mode);
+    this.#close(at);
+  }
+
   #position(tag: number, position: Position): void {
     const at = this.#open(tag);
     this.#int(0x08, position.epoch);
@@ -161,7 +210,14 @@ export class EventWriter {
     if (value === 0) return;
     this.#byte(tag);
     if (value > 0) this.#varint(value);
-    else this.#negative(value);
+    else this.#wide(BigInt.asUintN(64, BigInt(value)));
+  }
+
+  /** A varint field of any 64-bit integer; 0 is not written. */
+  #int64(tag: number, value: bigint): void {
+    if (value === 0n) return;
+    this.#byte(tag);
+    this.#wide(BigInt.asUintN(64, value));
   }
 
   #varint(value: number): void {
@@ -177,9 +233,9 @@ export class EventWriter {
     this.#byte(rest);
   }
 
-  /** Protobuf writes a negative int32 as ten bytes of its 64-bit two's complement. */
-  #negative(value: number): void {
-    let rest = BigInt.asUintN(64, BigInt(value));
+  /** Protobuf writes a negative integer as ten bytes of its 64-bit two's complement. */
+  #wide(value: bigint): void {
+    let rest = value;
     while (rest > 0x7fn) {
       this.#byte(Number(rest & 0x7fn) | 0x80);
       rest >>= 7n;

@@ -17,6 +17,9 @@ export interface BusEvent {
   readonly network?: NetworkContext | undefined;
   readonly signal?: SignalContext | undefined;
   readonly notice?: NoticeContext | undefined;
+  readonly raw?: RawContext | undefined;
+  readonly syscall?: SyscallContext | undefined;
+  readonly file?: FileContext | undefined;
   /** The acting process belongs to this Backplane: left out unless asked for. */
   readonly self?: boolean | undefined;
 }
@@ -68,6 +71,32 @@ export interface NoticeContext {
   readonly source: string;
 }
 
+/** A kernel event without a typed form of its own: its fields as text. */
+export interface RawContext {
+  readonly name: string;
+  readonly fields: Readonly<Record<string, string>>;
+}
+
+/** Numbers are exact: what stood in 64 bits, as two's complement. */
+export interface SyscallContext {
+  readonly id: bigint;
+  /** Empty for a number that has no known name. */
+  readonly name: string;
+  readonly args: readonly bigint[];
+  readonly result: bigint;
+  /** The event is the call's return, not its begin. */
+  readonly returned: boolean;
+}
+
+export interface FileContext {
+  readonly path: string;
+  readonly pathMissed: boolean;
+  /** The directory that the path starts from, or AT_FDCWD (-100). */
+  readonly descriptor: number;
+  readonly flags: number;
+  readonly mode: number;
+}
+
 /** Every event type by topic, with a line for people. Topics not here are refused. */
 export const TOPICS: Readonly<Record<string, { readonly description: string; readonly types: readonly string[] }>> = {
   process: {
@@ -77,6 +106,39 @@ export const TOPICS: Readonly<Record<string, { readonly description: string; rea
   network: {
     description: 'TCP connections opened, accepted, listened for and closed',
     types: ['network.tcp.connect', 'network.tcp.accept', 'network.tcp.listen', 'network.tcp.close'],
+  },
+  security: {
+    description: 'calls that gain or use privilege: ptrace, mount, namespaces, bpf, user ids, kill, modules',
+    types: [
+      'security.ptrace',
+      'security.mount',
+      'security.umount',
+      'security.setns',
+      'security.unshare',
+      'security.bpf',
+      'security.memfd_create',
+      'security.process_vm_readv',
+      'security.process_vm_writev',
+      'security.setuid',
+      'security.setgid',
+      'security.setreuid',
+      'security.setregid',
+      'security.setresuid',
+      'security.setresgid',
+      'security.kill',
+      'security.tkill',
+      'security.tgkill',
+      'security.module_load',
+      'security.module_free',
+    ],
+  },
+  file: {
+    description: 'files unlinked, renamed and given other modes',
+    types: ['file.unlink', 'file.rename', 'file.chmod'],
+  },
+  syscall: {
+    description: 'every system call, its arguments and its result',
+    types: ['syscall.enter', 'syscall.exit'],
   },
   host: {
     description: 'agents about themselves: start, stop, loss, degraded',

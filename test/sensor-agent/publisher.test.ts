@@ -61,6 +61,7 @@ test('every match is framed exactly once, whatever the link and the agent do', (
         let publisher = new Publisher(() => driver.recorder);
         const driver: RecordingDriver = new RecordingDriver(dir, {
           wants: (type) => publisher.wants(type),
+          selects: (type) => publisher.selects(type),
           event: (event) => publisher.event(event),
           loss: (loss, position) => publisher.loss(loss, position),
           late: () => publisher.late(),

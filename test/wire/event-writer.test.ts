@@ -7,6 +7,7 @@ import { eventBatchCodec } from '../../src/wire/messages.js';
 
 const text = fc.string({ unit: 'grapheme', maxLength: 300 });
 const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
+const int64 = fc.oneof(fc.bigInt({ min: -(1n << 63n), max: (1n << 63n) - 1n }), fc.constantFrom(0n, -1n, 1n));
 const event: fc.Arbitrary<BusEvent> = fc.record(
   {
     type: fc.constantFrom('process.exec', 'network.tcp.connect'),
@@ -36,6 +37,18 @@ const event: fc.Arbitrary<BusEvent> = fc.record(
     ),
     container: fc.record({ id: text }),
     signal: fc.record({ number: int32, name: text, targetPid: int32, targetComm: text, code: int32, result: int32 }),
+    raw: fc.record({
+      name: text,
+      fields: fc.dictionary(fc.stringMatching(/^[a-z]{1,9}$/), text, { maxKeys: 4, noNullPrototype: true }),
+    }),
+    syscall: fc.record({
+      id: int64,
+      name: text,
+      args: fc.array(int64, { maxLength: 6 }),
+      result: int64,
+      returned: fc.boolean(),
+    }),
+    file: fc.record({ path: text, pathMissed: fc.boolean(), descriptor: int32, flags: int32, mode: int32 }),
   },
   { requiredKeys: ['type', 'topic', 'position', 'wallNs'] },
 );
@@ -69,6 +82,16 @@ function same(read: ReturnType<typeof eventBatchCodec.decode>['events'][number],
   assert.equal(read.container?.id, written.container?.id);
   if (written.signal) {
     assert.deepEqual({ ...read.signal }, { ...written.signal });
+  }
+  assert.deepEqual(read.raw && { ...read.raw, fields: { ...read.raw.fields } }, written.raw);
+  const { syscall, file } = written;
+  if (syscall) {
+    const args = syscall.args.map((argument) => BigInt.asUintN(64, argument).toString());
+    const { id, result } = syscall;
+    assert.deepEqual({ ...read.syscall }, { ...syscall, id: id.toString(), result: result.toString(), args });
+  }
+  if (file) {
+    assert.deepEqual({ ...read.file }, { ...file, flags: file.flags.toString(), mode: file.mode.toString() });
   }
   const { process } = written;
   assert.equal(read.process === null || read.process === undefined, process === undefined);

@@ -126,7 +126,9 @@ function whatText(node: string, event: EventMessage, names: ProcessNames): strin
   }
   if (event.type === 'process.rename' && process) return `was ${safeText(process.previousComm)}`;
   if (event.network) return connectionText(event);
-  return process && !event.signal && !event.raw ? '' : subjectText(node, event, { names });
+  return process && !event.signal && !event.raw && !event.syscall && !event.file
+    ? ''
+    : subjectText(node, event, { names });
 }
 
 function maskTable(mask: FieldMask): EventLines {
@@ -152,6 +154,6 @@ function valueText(value: unknown): string {
 
 /** `exec`, `tcp connect`, `host loss`; a kernel event's own name is in its text. */
 function typeText(event: EventMessage): string {
-  const type = event.type.replace(/^(process|network)\./, '').replaceAll('.', ' ');
+  const type = event.type.replace(/^(process|network|security)\./, '').replaceAll('.', ' ');
   return safeText(type);
 }

@@ -31,6 +31,8 @@ export const EVENT_FIELDS: readonly string[] = [
   ...['type', 'transport', 'local.address', 'local.port', 'peer.address', 'peer.port'].map((name) => `network.${name}`),
   ...['number', 'name', 'targetPid', 'targetComm', 'code', 'result'].map((name) => `signal.${name}`),
   ...['reason', 'message', 'lost', 'lostUnknown', 'source'].map((name) => `notice.${name}`),
+  ...['id', 'name', 'args', 'result', 'returned'].map((name) => `syscall.${name}`),
+  ...['path', 'pathMissed', 'descriptor', 'flags', 'mode'].map((name) => `file.${name}`),
   'raw.name',
   'raw.fields',
 ];

@@ -6,7 +6,13 @@ import type { ProcessNames } from './process-names.js';
 import { safeText, shellWord, shellWords } from './text.js';
 
 type WireProcess = NonNullable<EventMessage['process']>;
+type WireSyscall = NonNullable<EventMessage['syscall']>;
+type WireFile = NonNullable<EventMessage['file']>;
 type WireEndpoint = NonNullable<NonNullable<EventMessage['network']>['local']>;
+
+const SMALL = 1n << 20n;
+/** include/uapi/linux/fcntl.h: the path starts from the working directory. */
+const AT_FDCWD = -100;
 
 export interface SubjectOptions {
   readonly palette?: Palette;
@@ -21,6 +27,8 @@ export function subjectText(node: string, event: EventMessage, options: SubjectO
   if (event.signal) return signalText(event, palette);
   if (event.notice) return noticeText(event);
   if (event.raw) return rawText(event, palette);
+  if (event.syscall) return join(syscallText(event.syscall, palette), taskText(process), containerText(event, palette));
+  if (event.file) return join(fileText(event.file, palette), taskText(process), containerText(event, palette));
   if (!process) return '';
   return join(
     userText(process),
@@ -117,6 +125,28 @@ function rawText(event: EventMessage, palette: Palette): string {
   if (!raw) return '';
   const fields = Object.entries(raw.fields).map(([name, value]) => `${safeText(name)}=${shellWord(value)}`);
   return join(palette.bold(safeText(raw.name)), fields.join(' '), taskText(event.process));
+}
+
+/** `kill(123, 9)`, or `read = 512` when it returned. */
+function syscallText({ id, name, args, result, returned }: WireSyscall, palette: Palette): string {
+  const call = palette.bold(safeText(name) || `syscall ${id}`);
+  return returned ? `${call} = ${result}` : `${call}(${args.map(argumentText).join(', ')})`;
+}
+
+/** Small numbers as such, pointers and flags in hexadecimal. */
+function argumentText(register: string): string {
+  const value = BigInt.asIntN(64, BigInt(register));
+  return value >= -SMALL && value < SMALL ? String(value) : `0x${BigInt(register).toString(16)}`;
+}
+
+function fileText({ path, descriptor, flags, mode }: WireFile, palette: Palette): string {
+  const where = path === '' ? palette.dim('(path unknown)') : palette.bold(shellWord(path));
+  const from = descriptor === AT_FDCWD ? '' : `from descriptor ${descriptor}`;
+  return join(where, from, numberText('mode 0', mode, 8), numberText('flags 0x', flags, 16));
+}
+
+function numberText(prefix: string, value: string, base: 8 | 16): string {
+  return value === '0' ? '' : `${prefix}${BigInt(value).toString(base)}`;
 }
 
 function taskText(process: WireProcess | null | undefined): string {

@@ -83,7 +83,9 @@ class Compiler {
       case 'int':
         return intConstant(expr.value);
       case 'field': {
-        const { read, bound } = expr.field as FieldOf<'int'>;
+        const field = expr.field as FieldOf<'int'>;
+        if ('wide' in field) return { wide: true, run: field.read, fallible: false };
+        const { read, bound } = field;
         return narrowInt(read, false, -bound, bound);
       }
       case 'negate':

@@ -16,12 +16,14 @@ type BoolField = FieldOf<'bool', boolean>;
 type StringField = FieldOf<'string', string>;
 /** A safe integer, within plus and minus `bound`. */
 type IntField = FieldOf<'int', number> & { readonly bound: number };
+/** Any 64-bit integer: filters compute with it as with other integers, exactly. */
+type WideIntField = FieldOf<'int', bigint> & { readonly wide: true };
 /** Nanoseconds since 1970. */
 type TimestampField = FieldOf<'timestamp', bigint>;
 type ListField = FieldOf<'list(string)', readonly string[]>;
 /** The node's name: not in the event, but known to whoever compiles the filter. */
 type HostField = { readonly name: 'host.name'; readonly type: 'string'; readonly host: true };
-export type Field = BoolField | StringField | IntField | TimestampField | ListField | HostField;
+export type Field = BoolField | StringField | IntField | WideIntField | TimestampField | ListField | HostField;
 
 const NO_STRINGS: readonly string[] = [];
 /** Kernel integers: signed or unsigned, 32 bits. */
@@ -33,6 +35,10 @@ function text(name: string, get: (event: BusEvent) => string | undefined): Strin
 
 function integer(name: string, get: (event: BusEvent) => number | undefined, bound = BITS_32): IntField {
   return { name, type: 'int', bound, read: (e) => get(e) ?? 0, present: (e) => (get(e) ?? 0) !== 0 };
+}
+
+function wide(name: string, get: (event: BusEvent) => bigint | undefined): WideIntField {
+  return { name, type: 'int', wide: true, read: (e) => get(e) ?? 0n, present: (e) => (get(e) ?? 0n) !== 0n };
 }
 
 const ALL: readonly Field[] = [
@@ -98,6 +104,20 @@ const ALL: readonly Field[] = [
   text('notice.message', (e) => e.notice?.message),
   integer('notice.lost', (e) => e.notice?.lost, Number.MAX_SAFE_INTEGER),
   text('notice.source', (e) => e.notice?.source),
+  wide('syscall.id', (e) => e.syscall?.id),
+  text('syscall.name', (e) => e.syscall?.name),
+  ...[0, 1, 2, 3, 4, 5].map((index) => wide(`syscall.arg${index}`, (e) => e.syscall?.args[index])),
+  wide('syscall.result', (e) => e.syscall?.result),
+  text('file.path', (e) => e.file?.path),
+  {
+    name: 'file.path_missed',
+    type: 'bool',
+    read: (e) => e.file?.pathMissed === true,
+    present: (e) => e.file?.pathMissed === true,
+  },
+  integer('file.descriptor', (e) => e.file?.descriptor),
+  integer('file.flags', (e) => e.file?.flags),
+  integer('file.mode', (e) => e.file?.mode),
 ];
 
 /** By full name. A Map, so that `__proto__` and its like are unknown names and no more. */

@@ -104,17 +104,8 @@ const SYSCALL: readonly CatalogueEntry[] = [
 ];
 
 const NO_PATH = 'the path behind a pointer cannot be read on a kernel without event probes: only numbers are known';
-const PATH_BY_DESCRIPTOR =
-  'the path is read from the descriptor after the call returned: missed when the file was closed by then';
 
 const FILE: readonly CatalogueEntry[] = [
-  entry(
-    'file.open',
-    'file',
-    'syscalls/sys_exit_openat',
-    { 'syscall.result': { field: 'ret' } },
-    { alsoTraced: ['syscalls/sys_enter_openat'], blindSpot: PATH_BY_DESCRIPTOR },
-  ),
   entry('file.unlink', 'file', 'syscalls/sys_enter_unlinkat', {}, { blindSpot: NO_PATH }),
   entry('file.rename', 'file', 'syscalls/sys_enter_renameat2', {}, { blindSpot: NO_PATH }),
   entry('file.chmod', 'file', 'syscalls/sys_enter_fchmodat', {}, { blindSpot: NO_PATH }),

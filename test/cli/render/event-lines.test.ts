@@ -79,6 +79,37 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
   ['network.tcp.listen', { process: CURL, network: V6 }, 'tcp listen   [::]:80 curl[123]'],
   ['network.tcp.close', { process: CURL, network: V6 }, 'tcp close    [::]:80 – [2001:db8::1]:9 curl[123]'],
   ['network.tcp.close', { network: V4 }, 'tcp close    10.0.0.2:5555 – 10.0.0.1:443'],
+  ...TOPICS['security']!.types.map((type): readonly [string, Partial<BusEvent>, string] => {
+    const name = type.slice('security.'.length);
+    const syscall = { id: 1n, name, args: [123n, -1n, 0x7ffc_0000_0000n, -(2n ** 63n)], result: 0n, returned: false };
+    const text = `${name}(123, -1, 0x7ffc00000000, 0x8000000000000000) bash[100]`;
+    return [type, { process: BASH, syscall }, `${name.padEnd(11)}  ${text}`];
+  }),
+  [
+    'syscall.enter',
+    { process: BASH, syscall: { id: 9999n, name: '', args: [], result: 0n, returned: false } },
+    'syscall enter  syscall 9999() bash[100]',
+  ],
+  [
+    'syscall.exit',
+    { process: BASH, syscall: { id: 0n, name: 'read', args: [], result: -11n, returned: true } },
+    'syscall exit  read = -11 bash[100]',
+  ],
+  [
+    'file.unlink',
+    { process: BASH, file: { path: '', pathMissed: true, descriptor: -100, flags: 512, mode: 0 } },
+    'file unlink  (path unknown) flags 0x200 bash[100]',
+  ],
+  [
+    'file.rename',
+    { process: BASH, file: { path: '', pathMissed: true, descriptor: 7, flags: 0, mode: 0 } },
+    'file rename  (path unknown) from descriptor 7 bash[100]',
+  ],
+  [
+    'file.chmod',
+    { process: BASH, file: { path: '/etc/x y', pathMissed: false, descriptor: -100, flags: 0, mode: 0o755 } },
+    "file chmod   '/etc/x y' mode 0755 bash[100]",
+  ],
   [
     'host.start',
     { notice: { reason: 'started', message: 'recording 6 trace events', source: 'tracefs' } },
@@ -116,8 +147,10 @@ test('compact shows every event type in one line', () => {
 });
 
 test('a raw kernel event shows its fields, escaped', () => {
-  const event = wireEvent('sched.switch', { process: BASH });
-  const raw = { ...event, raw: { name: 'sched_switch', fields: { prev: 'a b', 'x\x1b': '\x1b[0m' } } };
+  const raw = wireEvent('sched.switch', {
+    process: BASH,
+    raw: { name: 'sched_switch', fields: { prev: 'a b', 'x\x1b': '\x1b[0m' } },
+  });
   assert.equal(
     show(lines('compact').line, raw),
     "10:02:03.123456 node-a  sched switch  sched_switch prev='a b' x\\x1b=$'\\x1b[0m' bash[100]\n",

@@ -61,6 +61,7 @@ const TIMES_NS = [0n, 1n, 1_700_000_000_123_456_789n, 1_700_000_300_123_456_789n
 
 const text = fc.oneof(fc.constantFrom(...TEXTS), fc.string({ maxLength: 4 }));
 const port = fc.constantFrom(0, 22, 443, 65_535);
+const wide = fc.constantFrom(...INTS, ...NEGATIVE_INTS);
 const pid = fc.constantFrom(0, 1, 2, 42, 443, 2 ** 31 - 1);
 const maybe = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(arbitrary, { nil: undefined });
 
@@ -90,6 +91,12 @@ export const event: fc.Arbitrary<BusEvent> = fc
         peer: fc.record({ address: fc.constantFrom('10.0.0.1', 'fe80::1'), port }),
       }),
     ),
+    syscall: maybe(
+      fc.record({ id: wide, name: text, args: fc.array(wide, { maxLength: 6 }), result: wide, returned: fc.boolean() }),
+    ),
+    file: maybe(
+      fc.record({ path: text, pathMissed: fc.boolean(), descriptor: port, flags: port, mode: fc.constant(0o644) }),
+    ),
     notice: maybe(
       fc.record({ reason: text, message: text, lost: maybe(fc.constantFrom(0, 7, 2 ** 53 - 1)), source: text }),
     ),
@@ -107,13 +114,15 @@ const COMPARE = ['==', '!=', '<', '<=', '>', '>='];
 type Sort = 'bool' | 'int' | 'text' | 'time' | 'duration' | 'list';
 
 const LEAVES: Readonly<Record<Sort, fc.Arbitrary<Term>>> = {
-  bool: one('true', 'false', 'process.command_args_missed', 'process.command_args_truncated'),
+  bool: one('true', 'false', 'process.command_args_missed', 'process.command_args_truncated', 'file.path_missed'),
   int: fc.oneof(
     one('process.pid', 'process.parent_pid', 'process.user.id', 'network.peer.port', 'notice.lost'),
+    one('syscall.id', 'syscall.arg0', 'syscall.arg5', 'syscall.result', 'file.descriptor', 'file.flags', 'file.mode'),
     fc.constantFrom(...INTS, ...NEGATIVE_INTS).map((value) => term(value < 0n ? `(${value})` : String(value))),
   ),
   text: fc.oneof(
     one('process.comm', 'process.executable.path', 'event.type', 'event.topic', 'container.id', 'notice.reason'),
+    one('syscall.name', 'file.path'),
     text.map((value) => term(JSON.stringify(value))),
   ),
   time: one('event.time', 'process.creation_time', 'timestamp("2023-11-14T22:13:20.123456789Z")'),

@@ -32,6 +32,19 @@ function bindingsOf(event: BusEvent): Bindings {
       code: BigInt(event.signal?.code ?? 0),
       result: BigInt(event.signal?.result ?? 0),
     },
+    syscall: {
+      id: event.syscall?.id ?? 0n,
+      name: event.syscall?.name ?? '',
+      ...Object.fromEntries([0, 1, 2, 3, 4, 5].map((at) => [`arg${at}`, event.syscall?.args[at] ?? 0n])),
+      result: event.syscall?.result ?? 0n,
+    },
+    file: {
+      path: event.file?.path ?? '',
+      path_missed: event.file?.pathMissed ?? false,
+      descriptor: BigInt(event.file?.descriptor ?? 0),
+      flags: BigInt(event.file?.flags ?? 0),
+      mode: BigInt(event.file?.mode ?? 0),
+    },
     notice: {
       reason: event.notice?.reason ?? '',
       message: event.notice?.message ?? '',
