@@ -50,7 +50,7 @@ export class Interest {
 
   /** Whether a type is asked for by a predicate that `before` did not have. */
   asksMore(type: string, before: Interest | undefined): boolean {
-    const known = new Set(before?.#candidates(type).map(({ id }) => id));
+    const known = new Set(before === undefined ? [] : before.#candidates(type).map(({ id }) => id));
     return this.#candidates(type).some(({ id }) => !known.has(id));
   }
 

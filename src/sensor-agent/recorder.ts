@@ -278,7 +278,8 @@ function quiet(sink: TimelineSink): TimelineSink & { open(): void } {
   let reading = true;
   return {
     wants: (type) => !reading && sink.wants(type),
-    selects: (type) => !reading && sink.selects(type),
+    // What waits at the end of the recording is told once the agent goes on.
+    selects: (type) => sink.selects(type),
     event: (event) => sink.event(event),
     loss: (loss, position) => reading || sink.loss(loss, position),
     late: (position) => reading || sink.late(position),

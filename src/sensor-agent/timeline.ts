@@ -127,6 +127,7 @@ export class Timeline {
       this.interrupt();
       this.#kernel.processes.clear();
       this.#kernel.sockets.clear();
+      this.#scannedNs = 0n;
     }
     if (origin.epoch !== this.#origin.epoch) {
       this.#horizonNs = 0n;

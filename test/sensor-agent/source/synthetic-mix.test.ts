@@ -41,7 +41,13 @@ async function told(mix: SyntheticMix, count: number): Promise<BusEvent[]> {
     const events: BusEvent[] = [];
     const wants = () => true;
     const unexpected = () => assert.fail('nothing is lost or late');
-    const sink = { wants, event: (event: BusEvent) => events.push(event), loss: unexpected, late: unexpected };
+    const sink = {
+      wants,
+      selects: wants,
+      event: (event: BusEvent) => events.push(event),
+      loss: unexpected,
+      late: unexpected,
+    };
     const recorder = new Recorder(
       { dir, bytesMax: 256 * 1024 * 1024, ageMsMax: 1e12, redactor: new Redactor([]) },
       sink,
@@ -141,8 +147,19 @@ test('network: every connection is opened, then closed, by a process that is kno
   assert.ok(new Set(events.map(({ network }) => network?.peer.address)).size > 400);
 });
 
-test('syscall: recorded in pairs, and nothing is told of them', async () => {
-  assert.deepEqual(await told({ syscall: 3 }, 3000), []);
+test('syscall: recorded in pairs, and told with their numbers and results', async () => {
+  const events = await told({ syscall: 3 }, 3000);
+  const halves = ['syscall.enter', 'syscall.exit'].map((type) => events.filter((event) => event.type === type));
+  assert.deepEqual(
+    halves.map(({ length }) => length),
+    [1500, 1500],
+  );
+  const calls = halves.map((half) => half.map(({ syscall, process }) => `${process?.pid} ${syscall?.id}`).sort());
+  assert.deepEqual(calls[0], calls[1]);
+  for (const { type, syscall } of events) {
+    assert.equal(syscall!.returned, type === 'syscall.exit');
+    assert.equal(syscall!.args.length, syscall!.returned ? 0 : 6);
+  }
   for (let call = 0; call < 200; call += 1) {
     const enter = syntheticEvent({ kind: 'syscall', ordinal: 2 * call }, 9, 3);
     const exit = syntheticEvent({ kind: 'syscall', ordinal: 2 * call + 1 }, 9, 3);
@@ -153,7 +170,8 @@ test('syscall: recorded in pairs, and nothing is told of them', async () => {
 
 test('a mix of all is told in full, beside each other', async () => {
   const events = await told({ life: 8, process: 5, network: 3, syscall: 80, numbered: 4 }, 10_000);
-  const numbered = events.flatMap(({ process }) => process?.commandArgs?.[1]?.match(/^--sequence=(\d+)$/)?.[1] ?? []);
+  const execs = events.filter(({ type }) => type === 'process.exec');
+  const numbered = execs.flatMap(({ process }) => process?.commandArgs?.[1]?.match(/^--sequence=(\d+)$/)?.[1] ?? []);
   assert.deepEqual(
     numbered,
     Array.from({ length: 400 }, (_, index) => String(index)),
