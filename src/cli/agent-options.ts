@@ -14,6 +14,7 @@ export const AGENT_KEYS: readonly SettingKey[] = [
   'data.dir',
   'source',
   'events',
+  'agent.profiles',
   'recorder.bytesMax',
   'recorder.ageMax',
   'buffer.bytesPerCpu',
@@ -69,6 +70,7 @@ export function agentOptions(settings: Settings, parent: AgentOptions['parent'],
     source: {
       kind: settings.source,
       events: settings.events,
+      profiles: settings['agent.profiles'],
       bufferBytesPerCpu: settings['buffer.bytesPerCpu'],
       synthetic: {
         eventsPerSecond: settings['synthetic.rate'],

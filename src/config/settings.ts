@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import * as limits from '../limits.js';
+import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
 import { mixSchema, mixText } from './mix.js';
 import { bytesText, durationText, parseBytes, parseDurationMs } from './quantity.js';
 import { isDefaultRule, redactionRulesSchema, redactionRulesText } from './redaction.js';
@@ -75,6 +76,16 @@ function list(check: (item: string) => boolean, [min, max]: readonly [number, nu
     .refine((items) => items.every(check), `must hold ${form}`);
   return { schema, text: (items: readonly string[]) => items.join(','), list: true };
 }
+
+/** In the order of PROFILES, each once, `lite` among them. */
+const profiles = z
+  .string()
+  .transform((text) => text.split(',').flatMap((item) => item.trim() || []))
+  .refine(
+    (items) => items.every((item) => PROFILES.some((known) => known === item)),
+    `must hold ${PROFILES.join(', ')}`,
+  )
+  .transform((items): readonly Profile[] => PROFILES.filter((known) => known === 'lite' || items.includes(known)));
 
 /** Every setting by key. Keys are the YAML paths. Ages are milliseconds, sizes bytes once parsed. */
 export const SETTINGS = {
@@ -171,6 +182,13 @@ export const SETTINGS = {
     ...list(isDefaultRule, [0, 64], 'names of default rules (backplane doctor lists them), or all'),
     fallback: '',
     summary: 'default rules that do not mask, by name, or all (comma-separated)',
+  },
+  'agent.profiles': {
+    schema: profiles,
+    fallback: 'lite',
+    summary: `what subscriptions may have this node record: of ${PROFILES.join(', ')}; lite always is`,
+    text: (value: readonly Profile[]) => value.join(','),
+    list: true,
   },
   'buffer.bytesPerCpu': setting(
     bytes(64 * limits.KiB, limits.GiB),

@@ -21,6 +21,7 @@ import { lockDirectory } from '../storage/dir-lock.js';
 import { compilePredicate } from '../subscriptions/predicate.js';
 import type { Position } from '../wire/position.js';
 import { tcpEndpoints } from './addresses.js';
+import { Demand } from './demand.js';
 import { HistoryService } from './history-service.js';
 import { Interest, type PredicateRequest } from './interest.js';
 import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './node-report.js';
@@ -85,6 +86,7 @@ export class Agent {
   #recorder: Recorder;
   #history: HistoryService | undefined;
   #source!: Source;
+  #demand!: Demand;
   #uplink!: Uplink;
   #degraded: string | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -109,7 +111,7 @@ export class Agent {
     return {
       source: this.#source.name,
       degraded: this.#degraded,
-      events: this.#source.formats.all().map((format) => `${format.group}/${format.name}`),
+      events: this.#alwaysRecorded(),
       recorderDir: this.dir,
       connected: this.#uplink.connected,
     };
@@ -125,9 +127,10 @@ export class Agent {
     const { source, fallback } = await openSource(this.#recorder.id, options.source, sink, options.log);
     this.#source = source;
     this.#degraded = [fallback, source.degraded].filter(Boolean).join('; ') || undefined;
+    this.#demand = new Demand(source.onDemand, performance.now());
     this.#recorder.begin(this.#origin(notes.some(({ reason }) => reason === 'instance_adopted')), source.clock());
     this.#clockReadNs = process.hrtime.bigint();
-    const message = `recording ${source.formats.all().length} trace events from ${source.name}`;
+    const message = `recording ${this.#alwaysRecorded().length} trace events from ${source.name}`;
     this.#notice(
       'host.start',
       notes.at(-1)?.reason ?? 'started',
@@ -165,6 +168,13 @@ export class Agent {
     this.#recorder.reportLoss(this.#source.name, this.#nowNs());
     await this.#recorder.close();
     this.release();
+  }
+
+  /** Trace events that are recorded whether or not somebody asks. */
+  #alwaysRecorded(): string[] {
+    const { formats, onDemand } = this.#source;
+    const names = formats.all().map((format) => `${format.group}/${format.name}`);
+    return names.filter((name) => !onDemand?.events.has(name));
   }
 
   #sink(note: (reason: string, message: string) => void): SourceSink {
@@ -225,6 +235,7 @@ export class Agent {
 
   #housekeep(nowMs: number): void {
     const due = this.#due;
+    this.#demand.expire(nowMs);
     if (nowMs - due.lossMs >= LOSS_INTERVAL_MS) {
       due.lossMs = nowMs;
       this.#recorder.reportLoss(this.#source.name, this.#nowNs());
@@ -277,6 +288,8 @@ export class Agent {
       kernelRelease: release(),
       source: this.#source.name,
       degraded: this.#degraded,
+      // Other sources have what they have.
+      profiles: this.#source.name === 'tracefs' ? this.options.source.profiles : ['lite'],
       recorder: this.#recorder,
       eventsMatched: this.#publisher.eventsMatched,
     };
@@ -292,6 +305,7 @@ export class Agent {
       },
       disconnected: () => {
         this.#publisher.disconnect();
+        this.#demand.away(performance.now());
         this.#history?.cancelAll();
         this.#history = undefined;
       },
@@ -319,7 +333,9 @@ export class Agent {
   ): { position: Position; errors: Interest['errors'] } {
     this.#collect();
     const interest = new Interest(generation, requests, this.options.nodeName);
+    this.#demand.widen((type) => interest.wants(type));
     const position = this.#publisher.setInterest(interest);
+    this.#demand.narrow();
     this.#schedule(0);
     return { position, errors: interest.errors };
   }

@@ -11,8 +11,8 @@ import { tryDynamicEvents, tryExecLane } from './doctor-probes.js';
 import type { CompiledRule } from './redaction/rule.js';
 import { pids } from './source/process-reader.js';
 import { put, TraceInstance } from './source/tracefs/instance.js';
-import { LITE_EVENTS } from './source/tracefs/lite-events.js';
 import { openTracefs } from './source/tracefs/mount.js';
+import { LITE_EVENTS } from './source/tracefs/profile-events.js';
 
 export type { Check };
 

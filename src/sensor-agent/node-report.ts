@@ -1,4 +1,5 @@
 /** What an agent tells its broker about itself: once at Hello, then every few seconds. */
+import type { Profile } from '../subscriptions/pushdown/catalogue.js';
 import { type Hello, type NodeReport, nsToTimestamp } from '../wire/messages.js';
 import type { Recorder } from './recorder.js';
 
@@ -8,6 +9,7 @@ export interface NodeFacts {
   readonly kernelRelease: string;
   readonly source: string;
   readonly degraded: string | undefined;
+  readonly profiles: readonly Profile[];
   readonly recorder: Recorder;
   readonly eventsMatched: number;
 }
@@ -24,6 +26,7 @@ export function nodeHello(facts: NodeFacts): Hello {
     source: facts.source,
     wallTime: wallNow(),
     degraded: facts.degraded ?? '',
+    profiles: [...facts.profiles],
   };
 }
 

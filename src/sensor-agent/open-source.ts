@@ -1,16 +1,19 @@
 /** Chooses where kernel events come from: tracefs where it can be used, else procfs, saying so. */
 import type { Logger } from 'pino';
 import { asBackplaneError } from '../errors.js';
+import type { Profile } from '../subscriptions/pushdown/catalogue.js';
 import { ProcfsSource } from './source/procfs.js';
 import type { Source, SourceSink } from './source/source.js';
 import { type SyntheticOptions, SyntheticSource } from './source/synthetic.js';
-import { LITE_EVENTS } from './source/tracefs/lite-events.js';
+import { LITE_EVENTS, profileEvents } from './source/tracefs/profile-events.js';
 import { TracefsSource } from './source/tracefs/tracefs-source.js';
 
 export interface SourceOptions {
   readonly kind: 'auto' | 'tracefs' | 'procfs' | 'synthetic';
   /** Trace events to record besides the default profile, `group/event`. */
   readonly events: readonly string[];
+  /** What may be recorded: `lite` always, the others while somebody asks. */
+  readonly profiles: readonly Profile[];
   readonly bufferBytesPerCpu: number;
   readonly synthetic: SyntheticOptions;
 }
@@ -35,6 +38,7 @@ export async function openSource(
     recorderId,
     bufferBytesPerCpu: options.bufferBytesPerCpu,
     events: [...LITE_EVENTS, ...options.events],
+    onDemand: options.profiles.flatMap((profile) => (profile === 'lite' ? [] : profileEvents(profile))),
     execLane: true,
   });
   try {

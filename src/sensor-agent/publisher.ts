@@ -92,7 +92,7 @@ export class Publisher implements TimelineSink {
       const idle = this.#state.kind === 'idle';
       if (more) this.#stopReplay();
       if (idle || more) this.#state = { kind: 'live' };
-      if (more) this.#settledNs = main.scannedNs;
+      if (more) this.#settledNs = main.passedOverNs;
       if (more || (idle && comparePositions(start, main.frontier) < 0)) this.#fallBehind(start);
     }
     this.#resume = undefined;
@@ -191,7 +191,7 @@ export class Publisher implements TimelineSink {
   #catchUp(replay: Replay): void {
     if (!this.#link!.writable) return;
     if (replay.step(REPLAY_STEP_BYTES)) return;
-    if (this.recorder().timeline.frontier.timeNs < this.#settledNs) return;
+    if (this.recorder().timeline.frontier.timeNs <= this.#settledNs) return;
     if (replay.damagedBytes > 0 || replay.evicted) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     const { holeFrom, timeline } = this.recorder();
     if (holeFrom) this.#lose(UNKNOWN_LOSS, timeline.frontier);

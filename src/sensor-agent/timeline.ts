@@ -73,7 +73,8 @@ export class Timeline {
   #wanted: Uint8Array = new Uint8Array(65_536);
   /** Trace events of this recording without context: decoded only where their type is wanted. */
   #onDemand: { readonly id: number; readonly type: string }[] = [];
-  #scannedNs = 0n;
+  /** Pages with entries beyond the frontier that may have been passed over. */
+  #scanned: { readonly ordinal: number; readonly lastNs: bigint }[] = [];
 
   constructor(private readonly sink: TimelineSink) {}
 
@@ -101,9 +102,9 @@ export class Timeline {
     return this.#onDemand.map(({ type }) => type);
   }
 
-  /** Time of the newest entry of all pages, decoded or not. */
-  get scannedNs(): bigint {
-    return this.#scannedNs;
+  /** Up to here entries may have been passed over that are not told yet; 0n: none. */
+  get passedOverNs(): bigint {
+    return this.#scanned.reduce((newest, { lastNs }) => (lastNs > newest ? lastNs : newest), 0n);
   }
 
   get pending(): number {
@@ -127,7 +128,7 @@ export class Timeline {
       this.interrupt();
       this.#kernel.processes.clear();
       this.#kernel.sockets.clear();
-      this.#scannedNs = 0n;
+      this.#scanned = [];
     }
     if (origin.epoch !== this.#origin.epoch) {
       this.#horizonNs = 0n;
@@ -142,7 +143,7 @@ export class Timeline {
 
   /** The wanted entries of a page; `entries` came from scanPage with `wanted`. */
   page(page: SourcePage, entries: PageEntries, ordinal: number): void {
-    if (entries.entries > 0 && entries.lastTimeNs > this.#scannedNs) this.#scannedNs = entries.lastTimeNs;
+    if (this.#onDemand.length > 0 && entries.entries > 0) this.#scanned.push({ ordinal, lastNs: entries.lastTimeNs });
     if (page.lost > 0 || page.lostUnknown) this.#addLoss(page, entries.baseTimeNs, ordinal);
     for (let at = 0; at < entries.count; at += 1) {
       const format = this.#formats.get(entries.ids[at]!);
@@ -240,6 +241,7 @@ export class Timeline {
   checkpoint(nextOrdinal: number): Checkpoint[] {
     let resumeOrdinal = nextOrdinal;
     for (const lane of this.#lanes.values()) for (const p of lane) resumeOrdinal = Math.min(resumeOrdinal, p.ordinal);
+    for (const page of this.#scanned) resumeOrdinal = Math.min(resumeOrdinal, page.ordinal);
     for (let at = this.#readyAt; at < this.#ready.length; at += 1) {
       resumeOrdinal = Math.min(resumeOrdinal, this.#ready[at]!.ordinal);
     }
@@ -357,6 +359,7 @@ export class Timeline {
     const end = { epoch: this.#origin.epoch, timeNs: this.#horizonNs, lane: AGENT_LANE, tie: TIE_MAX };
     if (comparePositions(end, this.#frontier) > 0) this.#frontier = end;
     this.#execs.prune(this.#frontier.timeNs);
+    if (this.#scanned.length > 0) this.#scanned = this.#scanned.filter((page) => page.lastNs >= this.#frontier.timeNs);
   }
 
   #tell(event: Pending, exec: RecordedExec | undefined): void {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { runDoctor } from '../../src/sensor-agent/doctor.js';
 import { compileRules } from '../../src/sensor-agent/redaction/rule.js';
-import { LITE_EVENTS } from '../../src/sensor-agent/source/tracefs/lite-events.js';
+import { LITE_EVENTS } from '../../src/sensor-agent/source/tracefs/profile-events.js';
 import { liveTracefs } from './source/tracefs/live-kernel.js';
 
 const live = liveTracefs();

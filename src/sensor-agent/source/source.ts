@@ -12,6 +12,8 @@ export interface Source {
   readonly formats: FormatTable;
   /** Number of lanes (CPUs) from which pages come: lane indices are below it. */
   readonly lanes: number;
+  /** What it can record besides, only while asked to; undefined where there is no such thing. */
+  readonly onDemand?: OnDemandEvents | undefined;
   /** What this source cannot see, in one sentence; undefined when it sees all. */
   readonly degraded: string | undefined;
   /** Bytes per sub-buffer: no page is longer. */
@@ -26,6 +28,15 @@ export interface Source {
   overrun(): number | undefined;
   /** Stops reading and removes what was made in the kernel. Idempotent. */
   stop(): Promise<void>;
+}
+
+/** Trace events (`group/event`) that are switched on and off while the source runs. Their formats are in `formats`. */
+export interface OnDemandEvents {
+  readonly events: ReadonlySet<string>;
+  /** An adopted instance may have begun with some. */
+  readonly enabled: ReadonlySet<string>;
+  /** Throws `failed_precondition` where the kernel refuses. */
+  switch(event: string, on: boolean): void;
 }
 
 export interface DrainResult {

@@ -29,6 +29,8 @@ export interface InstanceSettings {
   readonly subBufferBytes: number;
   /** `group/event`. Those that the kernel lacks are in `missing`. */
   readonly events: readonly string[];
+  /** `group/event`, to be recorded only on demand. Not those of `events`. */
+  readonly onDemand?: readonly string[];
   /** Wake a blocked reader at the first event instead of at half a buffer. */
   readonly wakeAtOnce?: boolean;
 }
@@ -51,6 +53,9 @@ export class TraceInstance {
   /** Events recorded; those of an adopted instance that are no longer wanted are in its pages only. */
   readonly events: readonly string[];
   readonly leftover: readonly string[];
+  /** What there is of `onDemand`; what an earlier agent had switched on of it still is. */
+  readonly onDemand: ReadonlySet<string>;
+  readonly enabled = new Set<string>();
   readonly missing: readonly string[];
   #removed = false;
 
@@ -68,14 +73,30 @@ export class TraceInstance {
       this.subBufferBytes = subBufferBytes(this.path);
       if (settings.wakeAtOnce) put(join(this.path, 'buffer_percent'), '0');
       const enabled = settings.events.filter((event) => before.includes(event) || enable(this.path, event, '1'));
-      this.leftover = before.filter((event) => !enabled.includes(event) && enable(this.path, event, '0'));
       this.events = enabled;
+      const onDemand = settings.onDemand?.filter((event) => !enabled.includes(event)) ?? [];
+      this.onDemand = new Set(onDemand.filter((event) => existsSync(join(this.path, 'events', event, 'enable'))));
+      const extra = before.filter((event) => !enabled.includes(event));
+      for (const event of extra) if (this.onDemand.has(event)) this.enabled.add(event);
+      this.leftover = extra.filter((event) => !this.onDemand.has(event) && enable(this.path, event, '0'));
       this.missing = settings.events.filter((event) => !enabled.includes(event));
       put(join(this.path, 'tracing_on'), '1');
     } catch (cause) {
       if (!this.adopted) this.removeSync();
       throw cause;
     }
+  }
+
+  /** One of onDemand. */
+  switch(event: string, on: boolean): void {
+    if (!enable(this.path, event, on ? '1' : '0')) {
+      throw new BackplaneError(
+        'failed_precondition',
+        `${event} cannot be switched ${on ? 'on' : 'off'} in ${this.path}`,
+      );
+    }
+    if (on) this.enabled.add(event);
+    else this.enabled.delete(event);
   }
 
   /** The CPUs that have a buffer: all that could ever come online. */

@@ -13,13 +13,13 @@ import {
   MiB,
 } from '../../../limits.js';
 import { ExecLane } from '../exec-lane.js';
-import type { ClockPair, DrainResult, Source, SourceSink } from '../source.js';
+import type { ClockPair, DrainResult, OnDemandEvents, Source, SourceSink } from '../source.js';
 import { statsNow, TraceClock } from './clock.js';
 import { PageDrain } from './drain.js';
 import { FormatTable, parseFormat } from './format.js';
 import { removeInstance, TraceInstance } from './instance.js';
-import { LITE_EVENTS } from './lite-events.js';
 import { openTracefs } from './mount.js';
+import { LITE_EVENTS } from './profile-events.js';
 
 export interface TracefsOptions {
   /** Names the trace instance, so that the next agent of this recorder finds it: 1 to 64 of A-Z a-z 0-9 _ -. */
@@ -28,6 +28,8 @@ export interface TracefsOptions {
   readonly bufferBytesPerCpu?: number;
   /** `group/event`; default LITE_EVENTS. */
   readonly events?: readonly string[];
+  /** `group/event`, recorded only while somebody asks; default none. */
+  readonly onDemand?: readonly string[];
   /** Read each exec's arguments and context. */
   readonly execLane: boolean;
 }
@@ -47,6 +49,7 @@ export class TracefsSource implements Source {
   lanes = 0;
   pageBytesMax = 64 * KiB;
   degraded: string | undefined;
+  onDemand: OnDemandEvents | undefined;
   #running: Running | undefined;
   readonly #atExit = () => this.#stopSync();
 
@@ -67,7 +70,13 @@ export class TracefsSource implements Source {
     const events = this.options.events ?? LITE_EVENTS;
     const name = `backplane-${this.options.recorderId}`;
     const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
-    const instance = new TraceInstance(tracefs.path, { name, bufferBytesPerCpu, subBufferBytes, events });
+    const instance = new TraceInstance(tracefs.path, {
+      name,
+      bufferBytesPerCpu,
+      subBufferBytes,
+      events,
+      onDemand: this.options.onDemand ?? [],
+    });
     process.once('exit', this.#atExit);
     try {
       this.#running = this.#open(instance, sink);
@@ -78,8 +87,14 @@ export class TracefsSource implements Source {
       await this.stop();
       throw cause;
     }
+    this.#noteAbsent(instance, sink);
     if (instance.adopted) sink.note('instance_adopted', `took over what ${name} recorded since its agent died`);
     this.#degrade(instance.missing.map((event) => `${event} is not recorded: this kernel does not have it`));
+  }
+
+  #noteAbsent({ onDemand, events }: TraceInstance, sink: SourceSink): void {
+    const absent = this.options.onDemand?.filter((event) => !onDemand.has(event) && !events.includes(event)) ?? [];
+    if (absent.length > 0) sink.note('profile_partial', `this kernel does not have ${absent.join(', ')}`);
   }
 
   drain(): DrainResult {
@@ -122,7 +137,13 @@ export class TracefsSource implements Source {
   }
 
   #open(instance: TraceInstance, sink: SourceSink): Running {
-    const names = [...instance.events, ...instance.leftover];
+    const { onDemand } = instance;
+    const names = [...instance.events, ...onDemand, ...instance.leftover];
+    this.onDemand = {
+      events: onDemand,
+      enabled: instance.enabled,
+      switch: (event, on) => instance.switch(event, on),
+    };
     this.formats = new FormatTable(names.map((event) => parseFormat(event, instance.formatText(event))));
     const lanes = instance.lanes();
     this.lanes = lanes[lanes.length - 1]! + 1;

@@ -1,0 +1,13 @@
+/** The trace events of each profile, `group/event`. */
+import { CATALOGUE, type Profile } from '../../../subscriptions/pushdown/catalogue.js';
+
+export function profileEvents(profile: Profile): readonly string[] {
+  const entries = [...CATALOGUE.values()].filter((entry) => entry.profile === profile);
+  return [...new Set(entries.flatMap(({ traceEvent, alsoTraced }) => [traceEvent, ...alsoTraced]))];
+}
+
+/**
+ * The default event set: what processes and TCP connections do. No measurable
+ * cost to the workload; any `syscalls:*` event would tax every system call.
+ */
+export const LITE_EVENTS = profileEvents('lite');
