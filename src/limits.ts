@@ -60,6 +60,12 @@ export const FILTER_PATTERN_INSTRUCTIONS_MAX = 128;
 export const FILTER_STEPS_MAX = 128 * KiB;
 /** Text of the checked filters that are kept; a tree takes some thirty times its text. */
 export const FILTER_CACHE_BYTES_MAX = 256 * KiB;
+/** Comparisons in what a filter says about raw entries; beyond that it says nothing. */
+export const RAW_FORM_TERMS_MAX = 1024;
+/** Text of a kernel filter (one page of memory holds it), its comparisons, and how deep they nest. */
+export const KERNEL_FILTER_BYTES_MAX = 4000;
+export const KERNEL_FILTER_TERMS_MAX = 200;
+export const KERNEL_FILTER_DEPTH_MAX = 32;
 /** A subscriber's own name, in characters. */
 export const CLIENT_NAME_CHARACTERS_MAX = 64;
 export const PREDICATES_MAX = 1024;

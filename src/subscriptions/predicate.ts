@@ -12,6 +12,8 @@ import { parseFilter } from './filter/parse.js';
 import { canMatch } from './filter/possible.js';
 import { scanFilter } from './filter/scan.js';
 import { checkTopics } from './names.js';
+import { NEVER } from './pushdown/raw-expr.js';
+import { type RawForm, rawForm } from './pushdown/raw-form.js';
 
 export interface PredicateOptions {
   /** None: all of them. */
@@ -35,6 +37,8 @@ export interface Predicate {
   matches(event: BusEvent): boolean;
   /** False only when no event of this type can match. */
   mayMatchType(type: string): boolean;
+  /** Holds on the raw entry of every event of this type that matches. */
+  rawForm(type: string): RawForm;
 }
 
 interface CheckedFilter {
@@ -66,6 +70,9 @@ export function compilePredicate(options: PredicateOptions): Predicate {
     mayMatchType(type) {
       const topic = topicOf(type);
       return wanted.has(topic) && canMatch(root, type, topic, hostName);
+    },
+    rawForm(type) {
+      return wanted.has(topicOf(type)) ? rawForm(root, type, hostName) : { expr: NEVER, exact: true };
     },
   };
 }

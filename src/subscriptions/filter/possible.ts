@@ -8,8 +8,24 @@ type Answer = 'always' | 'never' | 'maybe';
 
 /** False only when no event of this type can match. `hostName` undefined: any host. */
 export function canMatch(root: CheckedExpr, type: string, topic: string, hostName: string | undefined): boolean {
-  const event: BusEvent = { type, topic, position: { epoch: 0, timeNs: 0n, lane: 0, tie: 0 }, wallNs: 0n };
-  return answer(root, event, hostName) !== 'never';
+  return answer(root, bareEvent(type, topic), hostName) !== 'never';
+}
+
+/** Whether an expression is true, or false, of every event of a type; neither: it has no value. Undefined: it depends. */
+export function decidedFor(
+  expr: CheckedExpr,
+  type: string,
+  topic: string,
+  hostName: string | undefined,
+): { readonly true: boolean; readonly false: boolean } | undefined {
+  if (!isFixed(expr, hostName !== undefined)) return undefined;
+  const event = bareEvent(type, topic);
+  const holds = (tested: CheckedExpr): boolean => compileFilter(tested, hostName ?? '')(event);
+  return { true: holds(expr), false: holds({ kind: 'not', type: 'bool', operand: expr }) };
+}
+
+function bareEvent(type: string, topic: string): BusEvent {
+  return { type, topic, position: { epoch: 0, timeNs: 0n, lane: 0, tie: 0 }, wallNs: 0n };
 }
 
 function answer(expr: CheckedExpr, event: BusEvent, hostName: string | undefined): Answer {
