@@ -43,7 +43,14 @@ export class LogStore {
       if (entry.isDirectory() && match && Number(match[2]) < PARTITIONS) this.partition(match[1]!, Number(match[2]));
     }
     this.every(LOG_RETENTION_INTERVAL_MS, () => {
-      for (const log of this.logs.values()) log.enforceRetention();
+      for (const log of this.logs.values()) {
+        // One whose sync has failed refuses: said, while the others go on.
+        try {
+          log.enforceRetention();
+        } catch (cause) {
+          options.onSyncFailure(cause);
+        }
+      }
     });
     if (options.fsync === 'interval') {
       this.every(LOG_SYNC_INTERVAL_MS, () => {
