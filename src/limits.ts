@@ -191,6 +191,8 @@ export const UPLINK_SILENCE_MS = 10_000;
 
 /** Nodes that a broker knows, connected or not; the longest gone are forgotten first. */
 export const NODES_MAX = 4096;
+/** What a node may say it allows: those of later versions too. */
+export const PROFILES_PER_NODE_MAX = 16;
 /** All that is asked of one node, encoded: it must fit a message. */
 export const INTEREST_BYTES_MAX = 512 * KiB;
 /** A control message waits in memory for its agent; one that does not read loses its session. */

@@ -45,6 +45,7 @@ test('defaults hold where nothing is given', () => {
   assert.equal(settings['recorder.ageMax'], 86_400_000);
   assert.equal(settings.insecure, false);
   assert.deepEqual(settings.events, []);
+  assert.deepEqual(settings['agent.profiles'], ['lite']);
   assert.equal(origins['data.dir'].origin, 'default');
 });
 
@@ -273,6 +274,7 @@ const sources = fc.record(
       )
       .map((rules) => JSON.stringify(rules)),
     'redaction.off': fc.constantFrom('', 'all', 'jwt, bearer'),
+    'agent.profiles': fc.constantFrom('', 'security', 'syscall, file', 'lite,security,file,syscall'),
     'data.dir': fc.constantFrom('/a b', './data', 'true', '12', '~', 'a: b # c'),
   },
   { requiredKeys: [] },

@@ -1,7 +1,13 @@
 /** The agents' side of the broker: three streams per node (see uplink.proto). */
 import type { ServerDuplexStream, sendUnaryData, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../errors.js';
-import { HELLO_MS, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX } from '../limits.js';
+import {
+  HELLO_MS,
+  MESSAGE_BYTES_MAX,
+  NAME_BYTES_MAX,
+  PROFILES_PER_NODE_MAX,
+  UNACKNOWLEDGED_BYTES_MAX,
+} from '../limits.js';
 import { checkName } from '../subscriptions/names.js';
 import { controlRequestCodec, emptyCodec, type Hello__Output, positionToMessage } from '../wire/messages.js';
 import type { Position } from '../wire/position.js';
@@ -191,7 +197,7 @@ class Acknowledgements {
 
 function checkHello(hello: Hello__Output): void {
   checkName('hello.node', hello.node);
-  const { recorderId, bootId, version, kernelRelease, source, degraded, epoch } = hello;
+  const { recorderId, bootId, version, kernelRelease, source, degraded, epoch, profiles } = hello;
   for (const [field, text] of Object.entries({ recorderId, bootId, version, kernelRelease, source })) {
     if (text.length > NAME_BYTES_MAX) {
       throw new BackplaneError('invalid_argument', `hello.${field} must be at most ${NAME_BYTES_MAX} bytes`);
@@ -199,6 +205,10 @@ function checkHello(hello: Hello__Output): void {
   }
   if (recorderId === '') throw new BackplaneError('invalid_argument', 'hello.recorder_id must not be empty');
   if (degraded.length > 1024) throw new BackplaneError('invalid_argument', 'hello.degraded must be at most 1024 bytes');
+  if (profiles.length > PROFILES_PER_NODE_MAX || profiles.some((profile) => profile.length > NAME_BYTES_MAX)) {
+    const bound = `at most ${PROFILES_PER_NODE_MAX} of ${NAME_BYTES_MAX} bytes`;
+    throw new BackplaneError('invalid_argument', `hello.profiles must be ${bound}, got ${profiles.length}`);
+  }
   if (!Number.isSafeInteger(Number(epoch))) {
     throw new BackplaneError('invalid_argument', `hello.epoch must be below 2^53, got ${epoch}`);
   }

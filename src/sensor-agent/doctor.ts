@@ -6,13 +6,14 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { BackplaneError } from '../errors.js';
 import { KERNEL_BUFFER_BYTES_PER_CPU, KiB, MiB } from '../limits.js';
+import { CATALOGUE, PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
 import type { Check } from './doctor-check.js';
 import { tryDynamicEvents, tryExecLane } from './doctor-probes.js';
 import type { CompiledRule } from './redaction/rule.js';
 import { pids } from './source/process-reader.js';
 import { put, TraceInstance } from './source/tracefs/instance.js';
 import { openTracefs } from './source/tracefs/mount.js';
-import { LITE_EVENTS } from './source/tracefs/profile-events.js';
+import { LITE_EVENTS, profileEvents } from './source/tracefs/profile-events.js';
 
 export type { Check };
 
@@ -65,8 +66,32 @@ function instanceChecks(instance: TraceInstance): Check[] {
     attempt('raw system calls', 'enabled and disabled them', 'system calls cannot be recorded', () => {
       toggle(instance, 'raw_syscalls/sys_enter');
     }),
+    ...PROFILES.filter((profile) => profile !== 'lite').map((profile) => profileCheck(instance, profile)),
     memory(instance),
   ];
+}
+
+/** Whether each of the profile's trace events can be had, and what cannot be seen with them all the same. */
+function profileCheck(instance: TraceInstance, profile: Profile): Check {
+  const name = `profile ${profile}`;
+  const events = profileEvents(profile);
+  const absent = events.filter((event) => !works(() => toggle(instance, event)));
+  const entries = [...CATALOGUE.values()].filter((entry) => entry.profile === profile);
+  const unseen = [...new Set(entries.flatMap(({ blindSpot }) => blindSpot ?? []))];
+  const has = `${events.length - absent.length} of ${events.length} events`;
+  const lacks = absent.length === 0 ? [] : [`not ${absent.join(', ')}`];
+  const detail = [has, ...lacks, ...unseen].join('; ');
+  if (absent.length === events.length) return { name, state: 'missing', detail };
+  return { name, state: absent.length + unseen.length === 0 ? 'ok' : 'limited', detail };
+}
+
+function works(act: () => void): boolean {
+  try {
+    act();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function privileges(): Check {

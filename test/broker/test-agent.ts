@@ -31,6 +31,8 @@ export class TestRecorder {
   readonly events: Recorded[] = [];
   private readonly writer = new EventWriter();
   private tick = 0n;
+  /** What its agents say they may record; an old agent says nothing. */
+  profiles: readonly string[] = [];
 
   constructor(
     readonly id: string,
@@ -117,6 +119,7 @@ export class TestAgent {
         epoch: recorder.epoch,
         version: 'test',
         source: 'synthetic',
+        profiles: [...recorder.profiles],
         wallTime: nsToTimestamp(BigInt(Date.now()) * 1_000_000n),
       },
     });

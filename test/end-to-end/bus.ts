@@ -28,6 +28,7 @@ export interface EventLine {
     user?: { id: number };
   };
   readonly network?: { local: { address: string; port: number }; peer: { address: string; port: number } };
+  readonly syscall?: { id: string; name: string; args?: string[]; result?: string; returned?: boolean };
   readonly notice?: { reason: string; message: string };
 }
 

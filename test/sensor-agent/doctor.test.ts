@@ -19,6 +19,8 @@ test('everything the agent needs is tried, told, and removed again', { skip: liv
   const { detail } = checks.find((check) => check.name === 'redaction of process.command_args')!;
   assert.match(detail, /^\d+ rules: secret-assignment, .*\bjwt\b/);
   for (const event of LITE_EVENTS) assert.equal(state(`event ${event}`), 'ok', event);
+  for (const name of ['profile security', 'profile file', 'profile syscall'])
+    assert.match(state(name)!, /^(ok|limited)$/, name);
   for (const name of ['uprobes', 'kprobes', 'event probes']) assert.match(state(name)!, /^(ok|limited)$/);
   for (const { detail } of checks) assert.ok(detail.length > 0 && !detail.includes('\n'));
   const left = readdirSync(join(live.path, 'instances')).filter((name) => name.includes(`doctor-${process.pid}`));

@@ -58,7 +58,7 @@ export class GrpcApi {
     if (!subscription) throw new BackplaneError('invalid_argument', 'subscription is missing');
     const checked = checkSubscription(subscription, nowNs());
     const nodes = this.registry.connected(checked.nodes.matches);
-    return explainResponseCodec.encode({ plan: explain(checked), nodes });
+    return explainResponseCodec.encode({ plan: explain(checked, this.registry), nodes });
   }
 }
 

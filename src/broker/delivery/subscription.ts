@@ -23,6 +23,7 @@ import { NodeStatuses } from './notices.js';
 import { type DeliveryTotals, Outlet, type Sink } from './outlet.js';
 import { keyAtTime, Past } from './past.js';
 import { type NodePlan, Planner } from './plan.js';
+import { checkProfiles } from './profiles.js';
 import { Resumption, readCursor } from './resumption.js';
 import { Standing } from './standing.js';
 
@@ -72,6 +73,7 @@ export class Subscription {
   /** Delivers until the end of the window, the limit, or the signal. Throws BackplaneError. */
   async run(): Promise<void> {
     try {
+      checkProfiles(this.checked, this.context.registry);
       const resumption = await this.resume();
       if (this.checked.window.follow) await this.follow(resumption);
       else await this.replayOnly(resumption);
@@ -289,7 +291,7 @@ export class Subscription {
     await this.outlet.message({
       accepted: {
         subscriptionId: this.id,
-        plan: explain(this.checked),
+        plan: explain(this.checked, this.context.registry),
         nodes: answered,
         nodesMissing: missing.filter(nodes.matches),
         since: window.sinceNs === undefined ? null : nsToTimestamp(window.sinceNs),

@@ -103,7 +103,8 @@ const SYSCALL: readonly CatalogueEntry[] = [
   }),
 ];
 
-const NO_PATH = 'the path behind a pointer cannot be read on a kernel without event probes: only numbers are known';
+const NO_PATH =
+  'the path behind a pointer cannot be read on a kernel without event probes: only numbers are known, and only of the *at calls';
 
 const FILE: readonly CatalogueEntry[] = [
   entry('file.unlink', 'file', 'syscalls/sys_enter_unlinkat', {}, { blindSpot: NO_PATH }),

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
@@ -206,6 +206,43 @@ test('an event that the kernel lacks is said, not fatal', { skip: live.skip }, a
     source.formats.all().map((format) => format.name),
     ['sched_process_exec'],
   );
+});
+
+test('events on demand are off until switched on, known from the start, and found on by a successor', {
+  skip: live.skip,
+}, async () => {
+  const id = recorderId();
+  const kill = 'syscalls/sys_enter_kill';
+  const onDemand = [kill, 'syscalls/sys_enter_setns', 'syscalls/no_such_call', 'sched/sched_process_exec'];
+  const path = join(live.path, 'instances', `backplane-${id}`);
+  const state = (event: string) => readFileSync(join(path, 'events', event, 'enable'), 'utf8').trim();
+  const first = new TraceInstance(live.path, {
+    name: `backplane-${id}`,
+    bufferBytesPerCpu: 1 << 20,
+    subBufferBytes: 4096,
+    events: ['sched/sched_process_exec'],
+    onDemand,
+  });
+  cleanups.push(() => first.removeSync());
+  assert.equal(state(kill), '0');
+  first.switch(kill, true);
+  assert.equal(state(kill), '1');
+  process.kill(process.pid, 0);
+  // Its agent dies here: the instance stays as it is.
+  const source = new TracefsSource({ recorderId: id, onDemand, execLane: false });
+  cleanups.push(() => source.stop());
+  const seen = new Recording(() => source.formats);
+  await source.start(seen);
+  assert.ok(seen.notes.includes('profile_partial'));
+  assert.deepEqual([...source.onDemand!.events], [kill, 'syscalls/sys_enter_setns']);
+  assert.deepEqual([...source.onDemand!.enabled], [kill]);
+  assert.ok(source.formats.byName('syscalls/sys_enter_setns'));
+  drainAll(source);
+  const fields = seen.named('sys_enter_kill').find((event) => event.fields.pid === BigInt(process.pid))?.fields;
+  assert.equal(fields?.sig, 0n);
+  source.onDemand!.switch(kill, false);
+  assert.equal(state(kill), '0');
+  assert.throws(() => source.onDemand!.switch('syscalls/no_such_call', true), { code: 'failed_precondition' });
 });
 
 test('a recorder id that could leave the instances directory is refused', () => {

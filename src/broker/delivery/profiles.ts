@@ -1,0 +1,68 @@
+/**
+ * Whether nodes may record what a subscription asks for. What can match an
+ * event that every node records, or that stands in no profile, needs nothing.
+ */
+import { BackplaneError } from '../../errors.js';
+import { CATALOGUE, type Profile } from '../../subscriptions/pushdown/catalogue.js';
+import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
+import { TOPICS } from '../../wire/event.js';
+import type { NodeRegistry } from '../nodes/node-registry.js';
+
+interface ProfileDemand {
+  /** Any of them would do. Empty: what every node records would. */
+  readonly profiles: readonly Profile[];
+  /** Connected nodes that were asked and allow none of them. */
+  readonly refusing: readonly string[];
+  readonly allowing: readonly string[];
+}
+
+function demandOf(checked: CheckedSubscription, registry: NodeRegistry): ProfileDemand {
+  const profiles = neededProfiles(checked);
+  const refusing: string[] = [];
+  const allowing: string[] = [];
+  if (profiles.length === 0) return { profiles, refusing, allowing };
+  for (const node of registry.connected(checked.nodes.matches).sort()) {
+    const allowed = registry.record(node)?.hello?.profiles ?? [];
+    (profiles.some((profile) => allowed.includes(profile)) ? allowing : refusing).push(node);
+  }
+  return { profiles, refusing, allowing };
+}
+
+function neededProfiles({ predicate }: CheckedSubscription): Profile[] {
+  const profiles = new Set<Profile>();
+  for (const { types } of Object.values(TOPICS)) {
+    for (const type of types) {
+      const profile = CATALOGUE.get(type)?.profile ?? 'lite';
+      if (profiles.has(profile) || !predicate.mayMatchType(type)) continue;
+      if (profile === 'lite') return [];
+      profiles.add(profile);
+    }
+  }
+  return [...profiles];
+}
+
+/** Throws failed_precondition when nodes are connected and none of them may record what is asked for. */
+export function checkProfiles(checked: CheckedSubscription, registry: NodeRegistry): void {
+  const demand = demandOf(checked, registry);
+  if (demand.refusing.length === 0 || demand.allowing.length > 0) return;
+  throw new BackplaneError('failed_precondition', refusalText(demand));
+}
+
+/** A sentence about the nodes from which nothing will come; undefined where there are none. */
+export function profileNote(checked: CheckedSubscription, registry: NodeRegistry): string | undefined {
+  const demand = demandOf(checked, registry);
+  return demand.refusing.length === 0 ? undefined : refusalText(demand);
+}
+
+const NODES_NAMED_MAX = 8;
+
+function refusalText({ profiles, refusing }: ProfileDemand): string {
+  const more = refusing.length - NODES_NAMED_MAX;
+  const nodes = refusing.slice(0, NODES_NAMED_MAX).join(', ') + (more > 0 ? ` and ${more} more` : '');
+  const [word, verb] = refusing.length === 1 ? ['node', 'does'] : ['nodes', 'do'];
+  const setting = ['lite', ...profiles].join(',');
+  return (
+    `this needs the profile ${profiles.join(' or ')}, which ${word} ${nodes} ${verb} not allow: ` +
+    `set agent.profiles (BACKPLANE_AGENT_PROFILES) to ${setting} there`
+  );
+}

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { status } from '@grpc/grpc-js';
+import type { SubscribeRequest } from '../../src/wire/messages.js';
+import { Harness } from './harness.js';
+import { type TestAgent, TestRecorder } from './test-agent.js';
+
+let harness: Harness;
+beforeEach(async () => {
+  harness = await Harness.start();
+});
+afterEach(() => harness.destroy());
+
+function agent(node: string, ...profiles: string[]): Promise<TestAgent> {
+  return harness.agent(node, Object.assign(new TestRecorder(`recorder-${node}`), { profiles }));
+}
+
+async function refusal(request: SubscribeRequest): Promise<string> {
+  const subscriber = harness.subscribe(request);
+  await assert.rejects(subscriber.isAccepted(), { code: status.FAILED_PRECONDITION });
+  return subscriber.error!.details;
+}
+
+test('what no asked node may record is refused in a sentence that says what to set where', async () => {
+  await agent('a', 'lite');
+  await agent('b', 'lite', 'file');
+  await agent('old');
+  assert.equal(
+    await refusal({ topics: ['security'], follow: true }),
+    'this needs the profile security, which nodes a, b, old do not allow: ' +
+      'set agent.profiles (BACKPLANE_AGENT_PROFILES) to lite,security there',
+  );
+  const filter = 'event.type in ["syscall.enter", "security.kill"] && syscall.arg0 == 1';
+  assert.equal(
+    await refusal({ filter, nodes: ['a'], since: '1h' }),
+    'this needs the profile security or syscall, which node a does not allow: ' +
+      'set agent.profiles (BACKPLANE_AGENT_PROFILES) to lite,security,syscall there',
+  );
+});
+
+test('what can also match what every node records is not refused', async () => {
+  await agent('a', 'lite');
+  for (const request of [
+    {},
+    { topics: ['process', 'security'] },
+    { filter: 'syscall.arg0 == 1' },
+    { filter: 'false' },
+  ]) {
+    const subscriber = harness.subscribe({ ...request, follow: true });
+    await subscriber.isAccepted();
+    assert.ok(subscriber.accepted!.plan!.stages.every(({ text }) => !text.includes('agent.profiles')));
+  }
+});
+
+test('where some nodes may record it the others are named in the plan; where no node is there nobody refuses', async () => {
+  const early = harness.subscribe({ topics: ['security'], follow: true });
+  await early.isAccepted();
+  const allowing = await agent('a', 'lite', 'security');
+  await agent('b', 'lite');
+  const subscriber = harness.subscribe({ topics: ['security'], follow: true });
+  await subscriber.isAccepted();
+  assert.deepEqual(allowing.topics, ['security']);
+  const texts = subscriber.accepted!.plan!.stages.map(({ text }) => text);
+  assert.ok(texts.some((text) => text.startsWith('this needs the profile security, which node b does not allow')));
+});

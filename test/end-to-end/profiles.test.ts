@@ -1,0 +1,80 @@
+/** The security profile on the real kernel: off, on while it is asked for, and seen. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { instanceOwner } from '../../src/sensor-agent/source/tracefs/owner.js';
+import { liveTracefs } from '../sensor-agent/source/tracefs/live-kernel.js';
+import { Bus, Command, cannotTrace } from './bus.js';
+
+const live = liveTracefs();
+const skip = cannotTrace || live.skip;
+const CLONE_NEWUTS = 0x0400_0000;
+
+/** What the enable files of the system calls say in the instance that the bus's agent reads. */
+async function enabledCalls(bus: Bus): Promise<string[]> {
+  const pid = await bus.agentPid();
+  const names = readdirSync(join(live.path, 'instances')).filter((name) => name.startsWith('backplane-'));
+  const name = names.find((name) => !name.endsWith('-exec') && instanceOwner(name) === pid);
+  assert.ok(name, `no instance of ${pid} among ${names.join(' ')}`);
+  const text = readFileSync(join(live.path, 'instances', name, 'set_event'), 'utf8');
+  return text
+    .split('\n')
+    .filter((line) => line.startsWith('syscalls:'))
+    .sort();
+}
+
+test('calls are recorded while somebody asks for them, and not before', { skip }, async () => {
+  const bus = await Bus.start({ BACKPLANE_AGENT_PROFILES: 'security' });
+  const observers: Command[] = [];
+  try {
+    assert.deepEqual(await enabledCalls(bus), []);
+    const types = '["security.unshare", "security.kill"]';
+    const observer = bus.observe('--topic', 'security', '--follow', '--filter', `event.type in ${types}`);
+    observers.push(observer);
+    const sleeper = spawn('sleep', ['60'], { stdio: 'ignore' });
+    const arg = String(sleeper.pid);
+    // Until the subscription is in force nothing is seen: asked again and again, seen at last.
+    const calls = setInterval(() => {
+      spawnSync('unshare', ['--uts', 'true']);
+      process.kill(sleeper.pid!, 0);
+    }, 100);
+    try {
+      const unshare = await observer.sees(
+        ({ type, process: by }) => type === 'security.unshare' && by?.parentPid === process.pid,
+      );
+      assert.deepEqual(unshare.syscall!.args, [String(CLONE_NEWUTS)]);
+      assert.equal(unshare.syscall!.name, 'unshare');
+      const kill = await observer.sees(({ type, syscall }) => type === 'security.kill' && syscall?.args?.[0] === arg);
+      assert.deepEqual(kill.syscall!.args, [arg, '0']);
+      assert.equal(kill.process!.pid, process.pid);
+    } finally {
+      clearInterval(calls);
+      sleeper.kill('SIGKILL');
+      await once(sleeper, 'close');
+    }
+    assert.deepEqual(await enabledCalls(bus), ['syscalls:sys_enter_kill', 'syscalls:sys_enter_unshare']);
+    await observer.stop('SIGINT');
+    const history = bus.observe('--topic', 'security', '--since', '1m', '--filter', `syscall.arg0 == ${arg}`);
+    assert.equal(await history.exited, 0, history.stderr);
+    assert.ok(history.events.some(({ type }) => type === 'security.kill'));
+  } finally {
+    for (const observer of observers) await observer.stop('SIGKILL');
+    await bus.destroy();
+  }
+});
+
+test('a profile that the node does not allow is refused with what to set', { skip }, async () => {
+  const bus = await Bus.start();
+  try {
+    const observer = new Command(['observe', '--topic', 'security', '--follow'], { BACKPLANE_BROKERS: bus.grpc });
+    observer.child.stdout!.resume();
+    assert.equal(await observer.exited, 1);
+    assert.match(observer.stderr, /needs the profile security, which node node-under-test does not allow: set agent/);
+    assert.deepEqual(await enabledCalls(bus), []);
+  } finally {
+    await bus.destroy();
+  }
+});
