@@ -1,4 +1,5 @@
 /** What masking costs an exec: ordinary ones, ones that hold a secret, and the worst that arguments can hold. */
+import { Pacer } from '../src/flow/pacer.js';
 import { ARGUMENTS_BYTES_MAX } from '../src/limits.js';
 import { Redactor } from '../src/sensor-agent/redaction/redactor.js';
 import { compileRules } from '../src/sensor-agent/redaction/rule.js';
@@ -6,7 +7,7 @@ import type { ProcessSnapshot } from '../src/sensor-agent/source/source.js';
 import { report } from './report.js';
 
 const RUN_MS = 300;
-const redactor = new Redactor(compileRules({ rules: [], off: [] }));
+const redactor = new Redactor(compileRules({ rules: [], off: [] }), new Pacer(1, Number.POSITIVE_INFINITY));
 
 function exec(...args: string[]): ProcessSnapshot {
   const executablePath = `/usr/bin/${args[0]}`;

@@ -34,6 +34,9 @@ export const STREAMS_PER_CONNECTION_MAX = 256;
 /** Arguments kept of one exec, in all; the rest is cut. */
 export const ARGUMENTS_BYTES_MAX = 16 * KiB;
 export const ARGUMENTS_MAX = 1024;
+/** After events were lost, /proc is read again at most this often, and for this long at a time. */
+export const RESCAN_INTERVAL_MS = 10_000;
+export const RESCAN_SLICE_MS = 2;
 /** Redaction rules of the configuration, and one rule's pattern: as text, compiled, its groups; its hints. */
 export const REDACTION_RULES_MAX = 64;
 export const REDACTION_PATTERN_BYTES_MAX = 8 * KiB;
@@ -44,6 +47,9 @@ export const REDACTION_HINTS_MAX = 16;
 export const REDACTION_NAMES_MAX = 256;
 /** Matches of one rule in one text; what is behind the last is masked whole. */
 export const REDACTION_MATCHES_MAX = 256;
+/** Of one core, for looking for secrets in texts that may hold some; beyond it they are masked whole. */
+export const REDACTION_CPU_SHARE = 0.05;
+export const REDACTION_CPU_BURST_MS = 250;
 /** Paths, cgroup names and the like. */
 export const EVENT_STRING_BYTES_MAX = 4 * KiB;
 

@@ -31,6 +31,7 @@ import { Recorder } from './recorder.js';
 import type { Origin } from './recording.js';
 import { Redactor } from './redaction/redactor.js';
 import type { CompiledRule } from './redaction/rule.js';
+import { Rescan } from './rescan.js';
 import { ProcessReader } from './source/process-reader.js';
 import type { ExecRecord, Source, SourcePage, SourceSink } from './source/source.js';
 import { Uplink } from './uplink.js';
@@ -88,6 +89,7 @@ export class Agent {
   #source!: Source;
   #demand!: Demand;
   #uplink!: Uplink;
+  #rescan: Rescan | undefined;
   #degraded: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #due = { clockMs: 0, lossMs: 0, reportMs: 0, syncMs: 0 };
@@ -139,6 +141,7 @@ export class Agent {
     if (this.#degraded) this.#notice('host.degraded', 'blind', this.#degraded);
     this.#collect();
     if (source.name !== 'synthetic') this.#recorder.snapshot([...new ProcessReader().scan()]);
+    if (source.name === 'tracefs') this.#rescan = new Rescan(this.#recorder);
     this.#history = undefined;
     const meter = new CpuMeter();
     this.#uplink = new Uplink({
@@ -236,6 +239,7 @@ export class Agent {
   #housekeep(nowMs: number): void {
     const due = this.#due;
     this.#demand.expire(nowMs);
+    this.#rescan?.step(nowMs);
     if (nowMs - due.lossMs >= LOSS_INTERVAL_MS) {
       due.lossMs = nowMs;
       this.#recorder.reportLoss(this.#source.name, this.#nowNs());

@@ -10,6 +10,8 @@ import type { ProcessSnapshot } from './source/source.js';
 
 /** Ended processes are remembered for as many later exits: their sockets and signals still name them. */
 const EXITED_MAX = 1024;
+/** Two times of one process's beginning, from a trace event and from /proc, are at most this far apart. */
+const CREATION_TOLERANCE_NS = 100_000_000n;
 
 /** One process. Mutable; replaced as a whole on fork. Strings are already redacted. */
 export interface ProcessState {
@@ -101,12 +103,19 @@ export class ProcessTable {
     return child;
   }
 
-  /** Adds what a scan of /proc knows and the recording does not. */
+  /**
+   * Adds what a scan of /proc knows and the recording does not: a process whose fork or exec was lost, one that has
+   * the pid of another whose end was lost, and what was not read of one that is known.
+   */
   adopt(snapshot: RecordedProcess, createdWallNs: bigint | undefined): void {
     const known = this.#tasks.get(snapshot.pid);
-    const process = known?.path === undefined ? stateOf(snapshot, createdWallNs, known) : known;
-    if (process !== known) this.#tasks.set(snapshot.pid, process);
-    for (const thread of snapshot.threads ?? []) if (!this.#tasks.has(thread)) this.#tasks.set(thread, process);
+    const seen = stateOf(snapshot, createdWallNs);
+    const process = known && isSame(known, seen) ? completed(known, seen) : seen;
+    this.#tasks.set(snapshot.pid, process);
+    for (const thread of snapshot.threads ?? []) {
+      const owner = this.#tasks.get(thread);
+      if (owner === undefined || owner === known || owner.pid !== snapshot.pid) this.#tasks.set(thread, process);
+    }
   }
 
   /** A new state takes the place of the old one: what a socket remembers stays who opened it. */
@@ -181,11 +190,7 @@ export class ProcessTable {
   }
 }
 
-function stateOf(
-  snapshot: RecordedProcess,
-  createdWallNs: bigint | undefined,
-  known: ProcessState | undefined,
-): ProcessState {
+function stateOf(snapshot: RecordedProcess, createdWallNs: bigint | undefined): ProcessState {
   return {
     pid: snapshot.pid,
     parentPid: snapshot.parentPid,
@@ -199,7 +204,36 @@ function stateOf(
     cgroup: snapshot.cgroup,
     containerId: snapshot.containerId,
     createdWallNs,
-    self: known?.self,
+  };
+}
+
+/** Whether a pid still is the process that the recording knows, by when it began: /proc tells that in 10 ms. */
+function isSame(known: ProcessState, seen: ProcessState): boolean {
+  if (known.exited) return false;
+  if (known.createdWallNs === undefined || seen.createdWallNs === undefined) return true;
+  const apartNs = known.createdWallNs - seen.createdWallNs;
+  return apartNs < CREATION_TOLERANCE_NS && apartNs > -CREATION_TOLERANCE_NS;
+}
+
+/** What is known of it and what was seen of it; where another program runs in it by now, that one's. */
+function completed(known: ProcessState, seen: ProcessState): ProcessState {
+  // Of a zombie, nothing but its name is seen.
+  const program = seen.path === undefined || seen.path === known.path ? known : seen;
+  const read = program.args === undefined ? seen : program;
+  return {
+    ...known,
+    parentPid: known.parentPid ?? seen.parentPid,
+    comm: program.comm ?? seen.comm,
+    path: program.path ?? seen.path,
+    args: read.args,
+    argsMissed: read.args === undefined ? known.argsMissed : undefined,
+    argsTruncated: read.argsTruncated,
+    redactions: read.redactions,
+    cwd: program.cwd ?? seen.cwd,
+    uid: program.uid ?? seen.uid,
+    cgroup: program.cgroup ?? seen.cgroup,
+    containerId: program.containerId ?? seen.containerId,
+    createdWallNs: known.createdWallNs ?? seen.createdWallNs,
   };
 }
 

@@ -44,6 +44,39 @@ test('a pid used again is not forgotten with its first owner', () => {
   assert.equal(table.of(100), undefined);
 });
 
+test('a scan after a loss mends what the recording knows', () => {
+  const second = 1_000_000_000n;
+  const table = new ProcessTable();
+  const parent = table.ensure(1);
+  // A task that was met without its fork, one whose exec was lost, one whose pid another has by now.
+  table.ensure(10);
+  table.fork(20, parent, 1, 'sh', 5n * second);
+  table.exec(20, '/bin/sh', { pid: 20, args: ['sh'] });
+  table.fork(30, parent, 1, 'old', 6n * second);
+  table.addThread(31, table.of(30)!);
+  const untouched = table.fork(40, parent, 1, 'cat', 7n * second);
+  untouched.path = '/bin/cat';
+  untouched.args = ['cat'];
+
+  const seen = (pid: number, path: string) =>
+    ({ pid, parentPid: 9, comm: path.slice(5), executablePath: path, args: [path], uid: 3 }) as const;
+  table.adopt(seen(10, '/bin/ten'), 2n * second);
+  table.adopt(seen(20, '/bin/ls'), 5n * second + 9_000_000n);
+  table.adopt({ ...seen(30, '/bin/new'), threads: [31] }, 8n * second);
+  table.adopt(seen(40, '/bin/cat'), 7n * second);
+
+  const fields = (pid: number) => {
+    const { parentPid, path, args, createdWallNs } = table.of(pid)!;
+    return [parentPid, path, args, createdWallNs];
+  };
+  assert.deepEqual(fields(10), [9, '/bin/ten', ['/bin/ten'], 2n * second]);
+  assert.deepEqual(fields(20), [1, '/bin/ls', ['/bin/ls'], 5n * second]);
+  assert.deepEqual(fields(30), [9, '/bin/new', ['/bin/new'], 8n * second]);
+  assert.equal(table.of(31), table.of(30));
+  assert.deepEqual(fields(40), [1, '/bin/cat', ['cat'], 7n * second]);
+  assert.equal(table.of(40)!.uid, 3);
+});
+
 test('a saved table is the same after loading', () => {
   const table = new ProcessTable();
   table.adopt({ pid: 10, parentPid: 1, comm: 'sh', executablePath: '/bin/sh', threads: [11, 12] }, 5n);

@@ -2,15 +2,20 @@
  * Masks secrets in what is read beside the kernel's pages, before it reaches
  * the disk. Every rule sees the text as it was read, so that their order does
  * not matter; what they find is masked in one go, within arguments, whose
- * number never changes. RE2 throughout: time is linear in the text.
+ * number never changes. RE2 throughout: time is linear in the text. Where
+ * somebody runs programs for no other purpose than to keep the rules busy, what
+ * they are not given time for is masked whole.
  */
-import { REDACTION_MATCHES_MAX } from '../../limits.js';
+import { Pacer } from '../../flow/pacer.js';
+import { REDACTION_CPU_BURST_MS, REDACTION_CPU_SHARE, REDACTION_MATCHES_MAX } from '../../limits.js';
 import type { RecordedProcess } from '../process-table.js';
 import type { ProcessSnapshot } from '../source/source.js';
 import type { CompiledRule, RedactionField } from './rule.js';
 
 const MASK = '***';
 const NUL = '\0';
+/** Counted under this name, beside the rules: texts that were masked without being looked at. */
+export const UNEXAMINED = 'unexamined';
 
 /** Where a secret stands in a text. */
 interface Span {
@@ -29,8 +34,12 @@ export class Redactor {
   readonly #args: FieldRules;
   readonly #directory: FieldRules;
   readonly #counts: Map<string, number>;
+  #restUntilMs = 0;
 
-  constructor(rules: readonly CompiledRule[]) {
+  constructor(
+    rules: readonly CompiledRule[],
+    private readonly budget = new Pacer(REDACTION_CPU_SHARE, REDACTION_CPU_BURST_MS),
+  ) {
     this.#args = fieldRules(rules, 'process.command_args');
     this.#directory = fieldRules(rules, 'process.working_directory');
     this.#counts = new Map(rules.map(({ name }) => [name, 0]));
@@ -71,6 +80,11 @@ export class Redactor {
   #find(field: FieldRules, text: string, from: number): Span[] {
     const spans: Span[] = [];
     if (field.rules.length === 0 || field.hint?.test(text) === false) return spans;
+    const startMs = performance.now();
+    if (startMs < this.#restUntilMs) {
+      this.#counts.set(UNEXAMINED, (this.#counts.get(UNEXAMINED) ?? 0) + 1);
+      return [{ start: from, end: text.length }];
+    }
     for (const { rule, hint } of field.rules) {
       if (hint?.test(text) === false) continue;
       const before = spans.length;
@@ -79,6 +93,8 @@ export class Redactor {
         this.#counts.set(rule.name, (this.#counts.get(rule.name) ?? 0) + spans.length - before);
       }
     }
+    const endMs = performance.now();
+    this.#restUntilMs = endMs + this.budget.spend(endMs - startMs);
     return spans;
   }
 }

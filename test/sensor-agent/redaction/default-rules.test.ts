@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { Pacer } from '../../../src/flow/pacer.js';
 import { Redactor } from '../../../src/sensor-agent/redaction/redactor.js';
 import { compileRules } from '../../../src/sensor-agent/redaction/rule.js';
 
-const redactor = new Redactor(compileRules({ rules: [], off: [] }));
+const redactor = new Redactor(compileRules({ rules: [], off: [] }), new Pacer(1, Number.POSITIVE_INFINITY));
 
 function redact(args: readonly string[], argsTruncated = false, executablePath?: string) {
   const { args: masked, redactions } = redactor.redact({

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { BackplaneError } from '../../../src/errors.js';
+import { Pacer } from '../../../src/flow/pacer.js';
 import { REDACTION_MATCHES_MAX } from '../../../src/limits.js';
 import { DEFAULT_RULES } from '../../../src/sensor-agent/redaction/default-rules.js';
-import { Redactor } from '../../../src/sensor-agent/redaction/redactor.js';
+import { Redactor, UNEXAMINED } from '../../../src/sensor-agent/redaction/redactor.js';
 import { compileRules, type RedactionRule } from '../../../src/sensor-agent/redaction/rule.js';
 
 const PROCESS = { pid: 1, parentPid: 1, comm: 'x' };
@@ -14,7 +15,7 @@ function rule(pattern: string, more: Partial<RedactionRule> = {}): RedactionRule
 }
 
 function redactorOf(...rules: readonly RedactionRule[]): Redactor {
-  return new Redactor(compileRules({ rules, off: ['all'] }));
+  return new Redactor(compileRules({ rules, off: ['all'] }), new Pacer(1, Number.POSITIVE_INFINITY));
 }
 
 function masked(pattern: string, args: readonly string[], more: Partial<RedactionRule> = {}): readonly string[] {
@@ -82,6 +83,22 @@ test('beyond so many matches the rest is masked whole', () => {
   assert.deepEqual([first, last], ['***', '***']);
   const exact = ['zy'.repeat(REDACTION_MATCHES_MAX), 'tail'];
   assert.deepEqual(masked('(z)', exact), ['***y'.repeat(REDACTION_MATCHES_MAX), 'tail']);
+});
+
+test('what there is no time to look at is masked whole, and counted', () => {
+  const rules = compileRules({ rules: [rule('\\d+', { hints: ['pin'] })], off: ['all'] });
+  const redactor = new Redactor(rules, new Pacer(1e-9, 0));
+  const argsOf = (...args: string[]) => redactor.redact({ ...PROCESS, args }).args;
+  assert.deepEqual(argsOf('pin', '12'), ['pin', '***']);
+  assert.deepEqual(argsOf('pin', 'x', '', '34'), ['***', '***', '', '***']);
+  assert.deepEqual(argsOf('no hint', '56'), ['no hint', '56']);
+  assert.deepEqual(
+    [...redactor.counts],
+    [
+      ['pin', 1],
+      [UNEXAMINED, 1],
+    ],
+  );
 });
 
 test('whatever the text, what a rule matches is gone and all else is there', () => {
