@@ -37,6 +37,17 @@ export const ARGUMENTS_MAX = 1024;
 /** After events were lost, /proc is read again at most this often, and for this long at a time. */
 export const RESCAN_INTERVAL_MS = 10_000;
 export const RESCAN_SLICE_MS = 2;
+/** What a node may send, live and from its recorder; the burst is so much time of either rate. */
+export const LIVE_BYTES_PER_SECOND_DEFAULT = 1 * MiB;
+export const LIVE_EVENTS_PER_SECOND_DEFAULT = 5_000;
+export const HISTORY_BYTES_PER_SECOND_DEFAULT = 8 * MiB;
+export const BUDGET_BURST_MS_DEFAULT = 4_000;
+/** However low the rate: any event fits, beside what classes leave to those above them. */
+export const BUDGET_BURST_BYTES_MIN = 4 * EVENT_BYTES_MAX;
+export const BUDGET_BURST_EVENTS_MIN = 16;
+/** Behind by less than this, an agent over budget waits and sends what it has later; behind by more, it sheds. */
+export const BUDGET_WAIT_MS_MAX = 30_000;
+
 /** Redaction rules of the configuration, and one rule's pattern: as text, compiled, its groups; its hints. */
 export const REDACTION_RULES_MAX = 64;
 export const REDACTION_PATTERN_BYTES_MAX = 8 * KiB;

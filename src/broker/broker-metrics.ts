@@ -42,6 +42,12 @@ export function brokerMetrics(
       read: () => ingested.duplicates,
     },
     {
+      name: 'shed_events',
+      help: 'Matches that the agents connected did not send since they started, being over their budgets.',
+      type: 'gauge',
+      read: () => shed(registry),
+    },
+    {
       name: 'redactions',
       help: 'Secrets that the agents connected have masked since they started, by rule.',
       type: 'gauge',
@@ -55,6 +61,12 @@ export function brokerMetrics(
       read: () => totals.events,
     },
   ]);
+}
+
+function shed(registry: NodeRegistry): number {
+  let sum = 0;
+  for (const { connection, report } of registry.all()) if (connection) sum += Number(report?.eventsShed ?? 0);
+  return sum;
 }
 
 /** Summed over nodes. Rules have the names that nodes give them: so many and no more, each short. */

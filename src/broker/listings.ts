@@ -63,6 +63,7 @@ export class Listings {
         started: msToTimestamp(startedMs),
         eventsDelivered: outlet.events,
         bytesDelivered: outlet.bytes,
+        eventsShed: outlet.shed,
         lagFrames: lag,
         phase,
       };
@@ -105,6 +106,7 @@ function nodeOf(record: NodeRecord): Node {
     eventsRecorded: report?.eventsRecorded ?? 0,
     eventsLost: report?.eventsLost ?? 0,
     eventsMatched: report?.eventsMatched ?? 0,
+    eventsShed: report?.eventsShed ?? 0,
     uplinkBytes: record.uplinkBytes,
     degraded,
     cpuRatio: report?.cpuRatio ?? 0,

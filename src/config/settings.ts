@@ -147,6 +147,29 @@ export const SETTINGS = {
     'age of the flight recorder',
     durationText,
   ),
+  'budget.live.bytes': setting(
+    bytes(limits.KiB, limits.GiB),
+    bytesText(limits.LIVE_BYTES_PER_SECOND_DEFAULT),
+    'bytes per second that this node may send live; what is above is shed, counted, and stays in the recorder',
+    bytesText,
+  ),
+  'budget.live.events': setting(
+    whole(1, 100_000_000),
+    String(limits.LIVE_EVENTS_PER_SECOND_DEFAULT),
+    'events per second that this node may send live',
+  ),
+  'budget.history.bytes': setting(
+    bytes(limits.KiB, limits.GiB),
+    bytesText(limits.HISTORY_BYTES_PER_SECOND_DEFAULT),
+    'bytes per second that this node may send from its recorder',
+    bytesText,
+  ),
+  'budget.burst': setting(
+    duration(100, 3600_000),
+    durationText(limits.BUDGET_BURST_MS_DEFAULT),
+    'how much of any budget may be sent at once, as so much time of its rate',
+    durationText,
+  ),
   source: setting(oneOf('auto', 'tracefs', 'procfs', 'synthetic'), 'auto', 'where kernel events come from'),
   'synthetic.rate': setting(
     whole(1, limits.SYNTHETIC_EVENTS_PER_SECOND_MAX),

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import type { Logger } from 'pino';
 import { asBackplaneError } from '../errors.js';
+import { TokenBucket } from '../flow/token-bucket.js';
 import {
   CLOCK_INTERVAL_MS,
   DRAIN_IDLE_MS,
@@ -21,6 +22,7 @@ import { lockDirectory } from '../storage/dir-lock.js';
 import { compilePredicate } from '../subscriptions/predicate.js';
 import type { Position } from '../wire/position.js';
 import { tcpEndpoints } from './addresses.js';
+import { type Budget, LiveBudget } from './budget.js';
 import { Demand } from './demand.js';
 import { HistoryService } from './history-service.js';
 import { Interest, type PredicateRequest } from './interest.js';
@@ -43,6 +45,8 @@ export interface AgentOptions {
   /** host:port, tried in turn. */
   readonly brokers: readonly string[];
   readonly recorder: { readonly bytesMax: number; readonly ageMsMax: number };
+  /** What may be sent, until the broker says otherwise. */
+  readonly budget: Budget;
   /** Which secrets are masked before they are recorded. */
   readonly redaction: readonly CompiledRule[];
   readonly source: SourceOptions;
@@ -83,7 +87,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 }
 
 export class Agent {
-  #publisher = new Publisher(() => this.#recorder);
+  readonly #liveBudget: LiveBudget;
+  readonly #historyBudget: TokenBucket;
+  readonly #publisher: Publisher;
   #recorder: Recorder;
   #history: HistoryService | undefined;
   #source!: Source;
@@ -103,6 +109,10 @@ export class Agent {
     private readonly dir: string,
     private readonly release: () => void,
   ) {
+    const { live, history } = options.budget;
+    this.#liveBudget = new LiveBudget(live);
+    this.#historyBudget = new TokenBucket(history.bytesPerSecond, (history.bytesPerSecond * history.burstMs) / 1000);
+    this.#publisher = new Publisher(() => this.#recorder, this.#liveBudget);
     this.#recorder = new Recorder(
       { dir, ...options.recorder, redactor: new Redactor(options.redaction) },
       this.#publisher,
@@ -296,6 +306,7 @@ export class Agent {
       profiles: this.#source.name === 'tracefs' ? this.options.source.profiles : ['lite'],
       recorder: this.#recorder,
       eventsMatched: this.#publisher.eventsMatched,
+      eventsShed: this.#publisher.eventsShed,
     };
   }
 
@@ -315,7 +326,7 @@ export class Agent {
       },
       interest: (generation, requests) => this.#interest(generation, requests),
       history: (queryId, request, window, creditBytes, reply) => {
-        this.#history ??= new HistoryService(this.#recorder, reply);
+        this.#history ??= new HistoryService(this.#recorder, reply, this.#historyBudget);
         try {
           this.#collect();
           const upTo = window.upTo ?? this.#recorder.timeline.frontier;

@@ -1,4 +1,4 @@
-/** Collects one topic's matches into the next frame, each event encoded once. */
+/** Collects one topic's matches into the next frame, each event encoded once; or counts what of them is shed. */
 import { FRAME_EVENTS_MAX, FRAME_FLUSH_BYTES } from '../limits.js';
 import type { BusEvent } from '../wire/event.js';
 import { EventWriter } from '../wire/event-writer.js';
@@ -12,7 +12,11 @@ export class FrameBuilder {
   #lanes: number[] = [];
   #ties: number[] = [];
   #matches = new Map<bigint, number[]>();
-  /** Of the last event that waits. */
+  #shed = new Map<bigint, number>();
+  /** Events that were shed, each once. */
+  shedCount = 0;
+  #charged = 0;
+  /** Of the last event that waits, or was shed. */
   last: Position | undefined;
   #lost = 0;
   #lostUnknown = false;
@@ -28,19 +32,32 @@ export class FrameBuilder {
     return this.#sizes.length;
   }
 
-  /** Something to tell besides that nothing happened. */
+  /** Something to tell soon. What was shed is told with the next coverage, so that telling it costs next to nothing. */
   get telling(): boolean {
     return this.count > 0 || this.#lost > 0 || this.#lostUnknown || this.#late > 0;
+  }
+
+  /** A frame has either events or what was shed: the other kind begins another frame. */
+  get sheds(): boolean {
+    return this.shedCount > 0;
+  }
+
+  /** Bytes that the budget was charged for the events that wait. */
+  get charged(): number {
+    return this.#charged;
   }
 
   get full(): boolean {
     return this.#writer.length >= FRAME_FLUSH_BYTES || this.count >= FRAME_EVENTS_MAX;
   }
 
-  add(event: BusEvent, predicateIds: readonly bigint[]): void {
+  /** `charge` is told the encoded event's bytes and returns what the budget took. */
+  add(event: BusEvent, predicateIds: readonly bigint[], charge: (eventBytes: number) => number): void {
     const index = this.count;
     this.last = event.position;
-    this.#sizes.push(this.#writer.write(event));
+    const bytes = this.#writer.write(event);
+    this.#charged += charge(bytes);
+    this.#sizes.push(bytes);
     this.#times.push(event.position.timeNs);
     this.#lanes.push(event.position.lane);
     this.#ties.push(event.position.tie);
@@ -49,6 +66,13 @@ export class FrameBuilder {
       if (indices) indices.push(index);
       else this.#matches.set(id, [index]);
     }
+  }
+
+  /** A match that is not sent. */
+  shed(position: Position, predicateIds: readonly bigint[]): void {
+    this.last = position;
+    this.shedCount += 1;
+    for (const id of predicateIds) this.#shed.set(id, (this.#shed.get(id) ?? 0) + 1);
   }
 
   lose(count: number, unknown: boolean): void {
@@ -74,6 +98,7 @@ export class FrameBuilder {
       count: this.count,
       eventSizes: this.#sizes,
       matches: this.#takeMatches(),
+      shed: Array.from(this.#shed, ([predicateId, events]) => ({ predicateId, events })),
       lost: this.#lost,
       lostUnknown: this.#lostUnknown,
       late: this.#late,
@@ -102,6 +127,9 @@ export class FrameBuilder {
     this.#lanes = [];
     this.#ties = [];
     this.#matches = new Map();
+    this.#shed = new Map();
+    this.shedCount = 0;
+    this.#charged = 0;
     this.#lost = 0;
     this.#lostUnknown = false;
     this.#late = 0;

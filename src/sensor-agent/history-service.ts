@@ -1,6 +1,7 @@
 /** The history queries under way on this node: their credit, their end, their cancellation. */
 import { asBackplaneError, BackplaneError } from '../errors.js';
 import { CreditBalance } from '../flow/credit.js';
+import type { TokenBucket } from '../flow/token-bucket.js';
 import { HISTORY_CREDIT_BYTES, HISTORY_QUERIES_PER_AGENT_MAX } from '../limits.js';
 import type { Predicate } from '../subscriptions/predicate.js';
 import { encodeHistoryFrame, type HistoryFrame } from '../wire/history-frame.js';
@@ -29,6 +30,7 @@ export class HistoryService {
   constructor(
     private readonly recording: Recording,
     private readonly reply: HistoryReply,
+    private readonly budget: TokenBucket,
   ) {}
 
   start(queryId: number, predicate: Predicate, window: HistoryWindow, creditBytes: number): void {
@@ -39,7 +41,7 @@ export class HistoryService {
     }
     const abort = new AbortController();
     const creditMax = Math.min(creditBytes, HISTORY_CREDIT_BYTES);
-    const credit = new Credit(creditMax, (frameBytes) => this.reply.frame(queryId, frameBytes));
+    const credit = new Credit(creditMax, this.budget, (frameBytes) => this.reply.frame(queryId, frameBytes));
     this.#running.set(queryId, { abort, credit });
     const query = new HistoryQuery(this.recording, predicate, window, credit, abort.signal);
     query
@@ -70,6 +72,7 @@ class Credit implements HistoryOutlet {
 
   constructor(
     bytes: number,
+    private readonly budget: TokenBucket,
     private readonly write: (frameBytes: Buffer) => void,
   ) {
     this.#balance = new CreditBalance(bytes);
@@ -88,16 +91,18 @@ class Credit implements HistoryOutlet {
   async ready(signal: AbortSignal): Promise<void> {
     while (this.#waiting.length > 0) {
       await this.#balance.positive(signal);
+      await this.budget.positive(signal);
       if (signal.aborted) return;
       this.#flush();
     }
   }
 
   #flush(): void {
-    while (this.#balance.available > 0) {
+    while (this.#balance.available > 0 && this.budget.level > 0) {
       const frameBytes = this.#waiting.shift();
       if (!frameBytes) return;
       this.#balance.take(frameBytes.length);
+      this.budget.take(frameBytes.length);
       this.write(frameBytes);
     }
   }

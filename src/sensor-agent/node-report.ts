@@ -12,6 +12,7 @@ export interface NodeFacts {
   readonly profiles: readonly Profile[];
   readonly recorder: Recorder;
   readonly eventsMatched: number;
+  readonly eventsShed: number;
 }
 
 export function nodeHello(facts: NodeFacts): Hello {
@@ -40,6 +41,7 @@ export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
     eventsRecorded: facts.recorder.entriesRecorded,
     eventsLost: facts.recorder.entriesLost + facts.recorder.entriesUnrecorded,
     eventsMatched: facts.eventsMatched,
+    eventsShed: facts.eventsShed,
     cpuRatio,
     residentBytes: process.memoryUsage.rss(),
     wallTime: wallNow(),

@@ -4,11 +4,12 @@
  * nothing, and reads the recorder from the last position it sent: the flight
  * recorder is the outbox, memory is not.
  */
-import { COVERAGE_INTERVAL_MS, REPLAY_STEP_BYTES } from '../limits.js';
+import { BUDGET_WAIT_MS_MAX, COVERAGE_INTERVAL_MS, REPLAY_STEP_BYTES } from '../limits.js';
 import type { BusEvent } from '../wire/event.js';
 import type { Frame } from '../wire/frame.js';
-import { comparePositions, type Position } from '../wire/position.js';
+import { comparePositions, type Position, positionBefore } from '../wire/position.js';
 import { anchorAtPosition } from './anchors.js';
+import type { LiveBudget } from './budget.js';
 import { FrameBuilder } from './frame-builder.js';
 import type { Interest } from './interest.js';
 import type { Recorder } from './recorder.js';
@@ -19,7 +20,8 @@ import type { Loss, Timeline, TimelineSink } from './timeline.js';
 export interface FrameLink {
   /** False while more is under way than may be: nothing should be sent. */
   readonly writable: boolean;
-  send(frame: Frame): void;
+  /** Returns the bytes it takes on the wire. */
+  send(frame: Frame): number;
 }
 
 /** How far the log has this node's frames, per topic. */
@@ -30,12 +32,15 @@ export interface Covered {
   readonly resume: boolean;
 }
 
+const BUDGET_WAIT_NS_MAX = BigInt(BUDGET_WAIT_MS_MAX) * 1_000_000n;
 const UNKNOWN_LOSS: Loss = { count: 0, unknown: true };
 
 type State = { kind: 'idle' } | { kind: 'live' } | { kind: 'behind'; replay: Replay };
 
 export class Publisher implements TimelineSink {
   eventsMatched = 0;
+  /** Matches that were not sent because the node was over its budget, each counted once however many asked. */
+  eventsShed = 0;
   #state: State = { kind: 'idle' };
   #interest: Interest | undefined;
   #builders = new Map<string, FrameBuilder>();
@@ -46,7 +51,10 @@ export class Publisher implements TimelineSink {
   /** What the recording timeline tells up to here is not whole for the present interest. */
   #settledNs = 0n;
 
-  constructor(private readonly recorder: () => Recorder) {}
+  constructor(
+    private readonly recorder: () => Recorder,
+    private readonly budget: LiveBudget,
+  ) {}
 
   get live(): boolean {
     return this.#state.kind !== 'idle';
@@ -139,12 +147,15 @@ export class Publisher implements TimelineSink {
     if (!builder || comparePositions(event.position, builder.coveredTo) <= 0) return;
     const matched = this.#interest!.match(event);
     if (matched.length === 0) return;
-    if (builder.last && builder.last.epoch !== event.position.epoch) this.#flush(builder, timeline, builder.last);
-    this.eventsMatched += 1;
-    builder.add(
-      event,
-      matched.map((predicate) => predicate.id),
-    );
+    const admitted = this.budget.admits(event.topic);
+    const ids = matched.map((predicate) => predicate.id);
+    const otherEpoch = builder.last !== undefined && builder.last.epoch !== event.position.epoch;
+    if (otherEpoch || (admitted ? builder.sheds : builder.count > 0)) {
+      // What does not go out now is read again, with this event.
+      if (!this.#flush(builder, timeline, otherEpoch ? builder.last : positionBefore(event.position))) return;
+    }
+    if (admitted) builder.add(event, ids, (bytes) => this.budget.charge(bytes, ids.length));
+    else builder.shed(event.position, ids);
     if (builder.full) this.#flush(builder, timeline, event.position);
   }
 
@@ -154,22 +165,27 @@ export class Publisher implements TimelineSink {
     }
   }
 
-  /** `to`: what the frame accounts for; the timeline's frontier where not given. */
-  #flush(builder: FrameBuilder, timeline: Timeline, to = timeline.frontier): void {
-    if (comparePositions(to, builder.coveredTo) <= 0) return;
+  /** `to`: what the frame accounts for; the timeline's frontier where not given. False: fell behind instead. */
+  #flush(builder: FrameBuilder, timeline: Timeline, to = timeline.frontier): boolean {
+    if (comparePositions(to, builder.coveredTo) <= 0) return true;
     if (this.#state.kind === 'live' && !this.#link!.writable) {
       this.#fallBehind();
-      return;
+      return false;
     }
     // A frame's events are of one epoch, the one of coveredTo.
     const end = builder.last && builder.last.epoch !== to.epoch ? builder.last : to;
-    this.#link!.send(builder.take(end, timeline.wallNs(end.timeNs)));
+    const { charged, count, shedCount } = builder;
+    this.eventsMatched += count + shedCount;
+    this.eventsShed += shedCount;
+    this.budget.settle(this.#link!.send(builder.take(end, timeline.wallNs(end.timeNs))), charged);
+    return true;
   }
 
   /** Everything that is not sent is read again later. */
   #fallBehind(start?: Position): void {
     let from = start;
     for (const builder of this.#builders.values()) {
+      this.budget.settle(0, builder.charged);
       builder.abandon();
       if (!from || comparePositions(builder.coveredTo, from) < 0) from = builder.coveredTo;
     }
@@ -190,8 +206,12 @@ export class Publisher implements TimelineSink {
 
   #catchUp(replay: Replay): void {
     if (!this.#link!.writable) return;
+    // What waits in the recorder can wait for its turn, as long as it is not to become old.
+    const main = this.recorder().timeline;
+    const lagNs = main.frontier.timeNs - replay.timeline.frontier.timeNs;
+    if (!this.budget.ample && lagNs < BUDGET_WAIT_NS_MAX) return;
     if (replay.step(REPLAY_STEP_BYTES)) return;
-    if (this.recorder().timeline.frontier.timeNs <= this.#settledNs) return;
+    if (main.frontier.timeNs <= this.#settledNs) return;
     if (replay.damagedBytes > 0 || replay.evicted) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     const { holeFrom, timeline } = this.recorder();
     if (holeFrom) this.#lose(UNKNOWN_LOSS, timeline.frontier);

@@ -6,7 +6,7 @@
  */
 import { TIMELINE_PENDING_EVENTS_MAX } from '../limits.js';
 import type { BusEvent } from '../wire/event.js';
-import { AGENT_LANE, comparePositions, type Position } from '../wire/position.js';
+import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../wire/position.js';
 import { type Checkpoint, type CheckpointHead, checkpointParts } from './checkpoint.js';
 import { ExecJoin } from './exec-join.js';
 import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
@@ -46,7 +46,6 @@ interface Pending extends TraceEvent {
 }
 
 const EXEC = 'sched_process_exec';
-const TIE_MAX = 0xffffffff;
 const NO_TRACE: TraceEvent = { name: '', pid: 0, flags: 0, values: {} };
 const NO_ORIGIN: Origin = { epoch: 0, bootId: '', source: '', formats: {}, selfPids: [], continued: false };
 

@@ -45,6 +45,9 @@ export interface UplinkNode {
   readonly source: string;
 }
 
+/** Of one message: gRPC's head, HTTP/2's frame heads, the field that holds the frame. */
+const GRPC_OVERHEAD_BYTES = 64;
+
 interface Sent {
   readonly topic: string;
   readonly coveredTo: Position;
@@ -106,11 +109,12 @@ export class UplinkSession implements FrameLink, HistoryReply {
     return this.#sentBytes < UNACKNOWLEDGED_BYTES_MAX;
   }
 
-  send(frame: Frame): void {
+  send(frame: Frame): number {
     const bytes = encodeFrame(frame);
     this.#sent.push({ topic: frame.topic, coveredTo: frame.coveredTo, bytes: bytes.length });
     this.#sentBytes += bytes.length;
     this.#live.write(bytes);
+    return bytes.length + GRPC_OVERHEAD_BYTES;
   }
 
   report(report: NodeReport): void {

@@ -8,7 +8,7 @@
  *          | lost uint64 7 | lost_unknown bool 8 | late uint64 9
  *          | watermark Timestamp 10 | event_times_ns packed fixed64 11
  *          | event_lanes packed uint32 12 | event_ties packed uint32 13
- *          | events bytes 15
+ *          | shed Shed 14 * | events bytes 15
  */
 import { FRAME_EVENTS_MAX, MESSAGE_BYTES_MAX } from '../limits.js';
 import {
@@ -25,8 +25,9 @@ import { checkMatches, type Match, readMatch, writeMatch } from './match.js';
 import { comparePositions, ORIGIN, type Position } from './position.js';
 import { readPosition, readTimestamp, writePosition, writeTimestamp } from './position-codec.js';
 import { ProtoReader, ProtoWriter } from './protobuf.js';
+import { checkShed, readShed, type Shed, writeShed } from './shed.js';
 
-export type { Match };
+export type { Match, Shed };
 
 export interface Frame extends EventColumns {
   readonly topic: string;
@@ -35,6 +36,8 @@ export interface Frame extends EventColumns {
   readonly coveredTo: Position;
   readonly count: number;
   readonly matches: readonly Match[];
+  /** Matches that were not sent. A frame has either events or this. */
+  readonly shed: readonly Shed[];
   /** What the kernel lost within the stretch. */
   readonly lost: number;
   readonly lostUnknown: boolean;
@@ -49,7 +52,9 @@ export function encodeFrame(frame: Frame): Buffer {
   checkFrame(frame);
   let matchBytesMax = 0;
   for (const match of frame.matches) matchBytesMax += 24 + match.indices.length * 2;
-  const writer = new ProtoWriter(columnBytesMax(frame) + matchBytesMax + frame.topic.length + 192);
+  const writer = new ProtoWriter(
+    columnBytesMax(frame) + matchBytesMax + frame.shed.length * 22 + frame.topic.length + 192,
+  );
   writer.stringField(1, frame.topic);
   writePosition(writer, 2, frame.coveredFrom);
   writePosition(writer, 3, frame.coveredTo);
@@ -63,6 +68,7 @@ export function encodeFrame(frame: Frame): Buffer {
   writer.packedFixed64Field(11, frame.timesNs);
   writer.packedField(12, frame.lanes);
   writer.packedField(13, frame.ties);
+  for (const shed of frame.shed) writeShed(writer, shed);
   writer.bytesField(15, frame.events);
   const bytes = writer.finish();
   if (bytes.length > MESSAGE_BYTES_MAX - 16) throw invalid('frame', `must fit a message, got ${bytes.length} bytes`);
@@ -84,6 +90,7 @@ export function decodeFrame(bytes: Buffer): Frame {
 type Draft = { -readonly [K in keyof Frame]: Frame[K] } & {
   eventSizes: number[];
   matches: Match[];
+  shed: Shed[];
   lanes: number[];
   ties: number[];
 };
@@ -96,6 +103,7 @@ function newDraft(): Draft {
     count: 0,
     eventSizes: [],
     matches: [],
+    shed: [],
     lost: 0,
     lostUnknown: false,
     late: 0,
@@ -148,6 +156,9 @@ function readField(reader: ProtoReader, draft: Draft): void {
     case 13:
       readPacked(reader, draft.ties, FRAME_EVENTS_MAX);
       break;
+    case 14:
+      readShed(reader, draft.shed);
+      break;
     case 15:
       draft.events = reader.chunk();
       break;
@@ -175,4 +186,5 @@ function checkFrame(frame: Frame): void {
     }
   }
   checkMatches(frame.matches, frame.count);
+  checkShed(frame.shed, frame.count);
 }

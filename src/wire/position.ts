@@ -17,6 +17,9 @@ export interface Position {
 /** The lane of what agents say about themselves: after every CPU at equal times. */
 export const AGENT_LANE = 0xffff;
 
+/** Ties are 32 bits. */
+export const TIE_MAX = 0xffffffff;
+
 export const ORIGIN: Position = { epoch: 0, timeNs: 0n, lane: 0, tie: 0 };
 
 /** Negative when a comes before b, 0 when they name the same event. */
@@ -25,6 +28,13 @@ export function comparePositions(a: Position, b: Position): number {
   if (a.timeNs !== b.timeNs) return a.timeNs < b.timeNs ? -1 : 1;
   if (a.lane !== b.lane) return a.lane - b.lane;
   return a.tie - b.tie;
+}
+
+/** The last position before it that an event of its epoch can have. */
+export function positionBefore({ epoch, timeNs, lane, tie }: Position): Position {
+  if (tie > 0) return { epoch, timeNs, lane, tie: tie - 1 };
+  if (lane > 0) return { epoch, timeNs, lane: lane - 1, tie: TIE_MAX };
+  return { epoch, timeNs: timeNs - 1n, lane: AGENT_LANE, tie: TIE_MAX };
 }
 
 /** For people and map keys: `epoch:time:lane:tie`. */

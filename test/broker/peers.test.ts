@@ -86,6 +86,7 @@ test('a frame of an unknown topic, and one that overlaps, end the session and no
       count: 0,
       eventSizes: [],
       matches: [],
+      shed: [],
       lost: 0,
       lostUnknown: false,
       late: 0,

@@ -239,6 +239,7 @@ export class TestAgent {
         coveredTo: to,
         count: due.length,
         matches,
+        shed: [],
         lost: 0,
         lostUnknown: false,
         late: 0,

@@ -30,6 +30,7 @@ function frameOf(from: number, to: number, bytes = 0): Frame {
     count: bytes === 0 ? 0 : 1,
     eventSizes: bytes === 0 ? [] : [events.length],
     matches: [],
+    shed: [],
     lost: 0,
     lostUnknown: false,
     late: 0,

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { LiveBudget } from '../../src/sensor-agent/budget.js';
 import { Interest } from '../../src/sensor-agent/interest.js';
 import { type FrameLink, Publisher } from '../../src/sensor-agent/publisher.js';
 import { compilePredicate } from '../../src/subscriptions/predicate.js';
@@ -26,15 +27,21 @@ class Log implements FrameLink {
   writable = true;
   connected = true;
   events: string[] = [];
+  /** Stretches that were shed, and how much. */
+  shed: { from: Position; to: Position; events: number }[] = [];
   lost = 0;
   coveredTo: Position | undefined;
 
   constructor(private readonly asked: Asked) {}
 
-  send(sent: Frame): void {
+  send(sent: Frame): number {
+    const bytes = encodeFrame(sent);
     // What is under way when a connection breaks never arrives.
-    if (!this.connected) return;
-    const frame = decodeFrame(encodeFrame(sent));
+    if (this.connected) this.receive(decodeFrame(bytes));
+    return bytes.length;
+  }
+
+  private receive(frame: Frame): void {
     if (this.coveredTo)
       assert.equal(positionText(frame.coveredFrom), positionText(this.coveredTo), 'frames leave no hole');
     this.coveredTo = frame.coveredTo;
@@ -44,6 +51,10 @@ class Log implements FrameLink {
       const position = { epoch: frame.coveredTo.epoch, timeNs, lane: frame.lanes[at]!, tie: frame.ties[at]! };
       assert.ok(comparePositions(position, frame.coveredFrom) > 0 && comparePositions(position, frame.coveredTo) <= 0);
       this.events.push(positionText(position));
+    }
+    for (const { predicateId, events } of frame.shed) {
+      assert.equal(predicateId, this.asked.id);
+      this.shed.push({ from: frame.coveredFrom, to: frame.coveredTo, events });
     }
     const [match] = frame.matches;
     if (frame.count > 0) assert.deepEqual([match?.predicateId, match?.all], [this.asked.id, true]);
@@ -56,14 +67,21 @@ const weather = fc.record({
   ticks: fc.integer({ min: 0, max: 3 }),
 });
 
-test('every match is framed exactly once, whatever the link and the agent do', () => {
+/** Sheds within a few steps. */
+const TIGHT = { bytesPerSecond: 1e9, eventsPerSecond: 5, burstMs: 1 };
+const PLENTY = { bytesPerSecond: 1e9, eventsPerSecond: 1e9, burstMs: 1000 };
+
+test('every match is framed or counted as shed exactly once, whatever the link, the agent and the budget do', () => {
+  let shed = 0;
   const days = fc.array(weather, { minLength: 1, maxLength: 30 });
   fc.assert(
-    fc.property(days, fc.constantFrom(PROCESSES, CALLS), (days, asked) => {
+    fc.property(days, fc.constantFrom(PROCESSES, CALLS), fc.constantFrom(TIGHT, PLENTY), (days, asked, rates) => {
       const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
       try {
         const log = new Log(asked);
-        let publisher = new Publisher(() => driver.recorder);
+        let clockMs = 0;
+        const agent = () => new Publisher(() => driver.recorder, new LiveBudget(rates, () => clockMs));
+        let publisher = agent();
         const driver: RecordingDriver = new RecordingDriver(dir, {
           wants: (type) => publisher.wants(type),
           selects: (type) => publisher.selects(type),
@@ -71,7 +89,6 @@ test('every match is framed exactly once, whatever the link and the agent do', (
           loss: (loss, position) => publisher.loss(loss, position),
           late: () => publisher.late(),
         });
-        let clockMs = 0;
         const tick = () => {
           clockMs += 400;
           publisher.tick(clockMs);
@@ -94,7 +111,7 @@ test('every match is framed exactly once, whatever the link and the agent do', (
           driver.step(step);
           for (let count = 0; count < ticks; count += 1) tick();
           if (step.crash) {
-            publisher = new Publisher(() => driver.recorder);
+            publisher = agent();
             driver.crash();
           }
           if (step.crash || link === 'breaks') connect();
@@ -104,14 +121,23 @@ test('every match is framed exactly once, whatever the link and the agent do', (
         for (let count = 0; count < 200; count += 1) tick();
         const whole = replayed(driver.recorder, undefined);
         const expected = whole.events
-          .filter((text) => text.includes(`"type":"${asked.topic}.`) && !text.includes('process.rename'))
-          .map((text) => text.split(' ')[0]);
-        assert.deepEqual(log.events, expected);
+          .map((text, at) => ({ text, position: whole.positions[at]! }))
+          .filter(({ text }) => text.includes(`"type":"${asked.topic}.`) && !text.includes('process.rename'))
+          .map(({ position }) => position);
+        for (const { from, to, events } of log.shed) {
+          const within = expected.filter((at) => comparePositions(at, from) > 0 && comparePositions(at, to) <= 0);
+          assert.equal(within.length, events);
+          for (const position of within) expected.splice(expected.indexOf(position), 1);
+        }
+        assert.deepEqual(log.events, expected.map(positionText));
+        if (rates === PLENTY) assert.deepEqual(log.shed, []);
+        shed += log.shed.length;
         assert.equal(log.lost, whole.lost);
       } finally {
         rmSync(dir, { recursive: true, force: true });
       }
     }),
-    { numRuns: 80 },
+    { numRuns: 120, interruptAfterTimeLimit: 60_000, markInterruptAsFailure: false },
   );
+  assert.ok(shed > 0, 'nothing was ever shed');
 });

@@ -1,6 +1,6 @@
 /** Random frames for property tests: sound in every part. */
 import fc from 'fast-check';
-import type { Frame, Match } from '../../src/wire/frame.js';
+import type { Frame, Match, Shed } from '../../src/wire/frame.js';
 import type { HistoryFrame } from '../../src/wire/history-frame.js';
 
 interface Columns {
@@ -61,6 +61,15 @@ function matchesFor(count: number): fc.Arbitrary<Match[]> {
   );
 }
 
+function shedFor(count: number): fc.Arbitrary<Shed[]> {
+  if (count > 0) return fc.constant([]);
+  const shed = plain({
+    predicateId: fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+    events: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
+  });
+  return fc.uniqueArray(shed, { selector: ({ predicateId }) => predicateId, maxLength: 4 });
+}
+
 const count = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 const topic = fc.constantFrom('process', 'network', 'host', 'app.x-1');
 
@@ -76,6 +85,7 @@ export const frameArbitrary: fc.Arbitrary<Frame> = columns.chain((each) =>
     coveredTo: fc.constant({ epoch: 3, timeNs: (each.timesNs.at(-1) ?? 10n) + 1n, lane: 0xffff, tie: 0 }),
     count: fc.constant(each.eventSizes.length),
     matches: matchesFor(each.eventSizes.length),
+    shed: shedFor(each.eventSizes.length),
     lost: count,
     lostUnknown: fc.boolean(),
     late: count,

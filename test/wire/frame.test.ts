@@ -97,6 +97,7 @@ function frame(change: Partial<Frame>): Frame {
     count: 2,
     eventSizes: [ONE.length, ONE.length],
     matches: [{ predicateId: 7n, all: false, indices: [1] }],
+    shed: [],
     lost: 0,
     lostUnknown: false,
     late: 0,

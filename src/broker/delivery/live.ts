@@ -78,7 +78,7 @@ export class Live {
     view.seen.set(topic, frame.coveredTo);
     if (frame.watermarkNs > (view.watermarksNs.get(topic) ?? 0n)) view.watermarksNs.set(topic, frame.watermarkNs);
     this.standing.review(view);
-    this.notices.frame(node, frame);
+    this.outlet.shed += this.notices.frame(node, frame, predicateId, floor);
     if (selection === undefined) return;
     if (selection.count === this.outlet.left) {
       // The limit may fall into the frame: then its rest is what a cursor resumes with.

@@ -6,11 +6,11 @@
 import { WATERMARKS_PER_INTERVAL_MAX } from '../../limits.js';
 import type { Frame } from '../../wire/frame.js';
 import { nsToTimestamp, positionToMessage, type SubscribeResponse } from '../../wire/messages.js';
-import type { Position } from '../../wire/position.js';
+import { comparePositions, type Position } from '../../wire/position.js';
 import type { NodeRecord } from '../nodes/node-record.js';
 import type { NodeView } from './node-view.js';
 
-type GapReason = 'kernel_overrun' | 'late' | 'damaged' | 'expired';
+type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'damaged' | 'expired';
 
 interface PendingGap {
   readonly node: string;
@@ -26,6 +26,7 @@ interface PendingGap {
 const MESSAGES: Record<GapReason, string> = {
   kernel_overrun: 'the kernel lost events; whether they would have matched is unknown',
   late: 'events came after their turn; they are in the recorder of the node',
+  shed: 'the node was over its budget; the events are in its recorder',
   damaged: 'stored frames cannot be read again',
   expired: 'the log no longer holds these frames: the subscription was too slow',
 };
@@ -41,13 +42,19 @@ export class Notices {
   private readonly losses = new Map<string, LossCount>();
   private watermarkTurn = 0;
 
-  /** What a live frame says about loss. */
-  frame(node: string, frame: Frame): void {
+  /** What a live frame says about what the subscription does not get. Events up to `floor` it had before. */
+  frame(node: string, frame: Frame, predicateId: bigint, floor: Position | undefined): number {
     if (frame.lost > 0 || frame.lostUnknown) {
       const lost = this.newlyLost(node, frame.topic, frame.lost);
       if (lost > 0 || frame.lostUnknown) this.gap(node, '', 'kernel_overrun', frame, lost, frame.lostUnknown);
     }
     if (frame.late > 0) this.gap(node, frame.topic, 'late', frame, frame.late, false);
+    const shed = frame.shed.find((each) => each.predicateId === predicateId)?.events ?? 0;
+    if (shed === 0 || (floor && comparePositions(frame.coveredTo, floor) <= 0)) return 0;
+    // Of a stretch that began before the subscription, only the sum is known.
+    const partly = floor !== undefined && comparePositions(floor, frame.coveredFrom) > 0;
+    this.gap(node, frame.topic, 'shed', frame, partly ? 0 : shed, partly);
+    return partly ? 0 : shed;
   }
 
   /** Frames of a partition that nobody can read: whose they were is unknown. */

@@ -23,6 +23,8 @@ export interface DeliveryTotals {
 export class Outlet {
   events = 0;
   bytes = 0;
+  /** Matches that nodes did not send because they were over their budgets. */
+  shed = 0;
 
   constructor(
     private readonly sink: Sink,

@@ -47,6 +47,7 @@ test('a flipped bit is a stated gap, and the frames around it are served', async
         count: 0,
         eventSizes: [],
         matches: [],
+        shed: [],
         lost: 0,
         lostUnknown: false,
         late: 0,

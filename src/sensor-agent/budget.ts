@@ -1,0 +1,98 @@
+/**
+ * What a node may send live: bytes and events a second, with a burst. A topic
+ * is a class: each has a share of the burst that it must leave to the classes
+ * above it, so that under pressure `syscall` goes first and `process` last. A
+ * topic over budget stays shed until there is room for a stretch of it again.
+ */
+import { TokenBucket } from '../flow/token-bucket.js';
+import { BUDGET_BURST_BYTES_MIN, BUDGET_BURST_EVENTS_MIN, EVENT_BYTES_MAX } from '../limits.js';
+
+export interface BudgetRates {
+  readonly bytesPerSecond: number;
+  readonly eventsPerSecond: number;
+  /** The burst, as so many milliseconds of either rate. */
+  readonly burstMs: number;
+}
+
+/** What one node may send. */
+export interface Budget {
+  readonly live: BudgetRates;
+  readonly history: { readonly bytesPerSecond: number; readonly burstMs: number };
+}
+
+/** Share of the burst that a topic leaves to others. Topics not named are shed first. */
+const RESERVES: Readonly<Record<string, number>> = { host: 0, process: 0, security: 0.1, network: 0.2, file: 0.35 };
+const RESERVE_OTHERS = 0.5;
+/** Of the burst, above its reserve: what must be there before a shed topic is sent again. */
+const RESUME_MARGIN = 0.15;
+/** An event's place in its frame: size, time, lane and tie; and in each predicate's match list. */
+const PLACE_BYTES = 22;
+const MATCH_INDEX_BYTES = 3;
+
+export class LiveBudget {
+  readonly #bytes: TokenBucket;
+  readonly #events: TokenBucket;
+  readonly #shed = new Set<string>();
+  #rates: BudgetRates;
+
+  constructor(rates: BudgetRates, nowMs?: () => number) {
+    this.#rates = rates;
+    this.#bytes = new TokenBucket(rates.bytesPerSecond, burstBytes(rates), nowMs);
+    this.#events = new TokenBucket(rates.eventsPerSecond, burstEvents(rates), nowMs);
+  }
+
+  get rates(): BudgetRates {
+    return this.#rates;
+  }
+
+  /** Topics that are shed at this moment. */
+  get shedding(): ReadonlySet<string> {
+    return this.#shed;
+  }
+
+  /** Whether another event of the topic may be sent. Decides for a stretch: see RESUME_MARGIN. */
+  admits(topic: string): boolean {
+    const reserve = RESERVES[topic] ?? RESERVE_OTHERS;
+    const needed = this.#shed.has(topic) ? reserve + RESUME_MARGIN : reserve;
+    // Room for the largest event, whatever this one turns out to be: the bound holds without encoding it first.
+    const admitted =
+      this.#bytes.level - EVENT_BYTES_MAX >= needed * (this.#bytes.burstMax - EVENT_BYTES_MAX) &&
+      this.#events.level - 1 >= needed * (this.#events.burstMax - 1);
+    if (admitted) this.#shed.delete(topic);
+    else this.#shed.add(topic);
+    return admitted;
+  }
+
+  /** An event that was admitted takes so many bytes in its frame; returns what was charged for it. */
+  charge(eventBytes: number, predicates: number): number {
+    const bytes = eventBytes + PLACE_BYTES + predicates * MATCH_INDEX_BYTES;
+    this.#bytes.take(bytes);
+    this.#events.take(1);
+    return bytes;
+  }
+
+  /** A frame went out, for whose events `charged` was taken. */
+  settle(frameBytes: number, charged: number): void {
+    this.#bytes.take(frameBytes - charged);
+  }
+
+  /** Half of the burst is there: time to go on with what waits in the recorder. */
+  get ample(): boolean {
+    return this.#bytes.level >= this.#bytes.burstMax / 2 && this.#events.level >= this.#events.burstMax / 2;
+  }
+
+  change(rates: BudgetRates): void {
+    this.#rates = rates;
+    this.#bytes.change(rates.bytesPerSecond, burstBytes(rates));
+    this.#events.change(rates.eventsPerSecond, burstEvents(rates));
+  }
+}
+
+/** So much that any event fits beside what is left to others. */
+function burstBytes({ bytesPerSecond, burstMs }: BudgetRates): number {
+  return Math.max(BUDGET_BURST_BYTES_MIN, (bytesPerSecond * burstMs) / 1000);
+}
+
+function burstEvents({ eventsPerSecond, burstMs }: BudgetRates): number {
+  return Math.max(BUDGET_BURST_EVENTS_MIN, (eventsPerSecond * burstMs) / 1000);
+}
