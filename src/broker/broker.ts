@@ -88,6 +88,7 @@ function openStore(dir: string, { log, logger }: BrokerOptions): Promise<LogStor
     fsync: log.fsync,
     partitionBytesMax: Math.max(LOG_BYTES_PER_PARTITION_MIN, Math.floor(log.bytesMax / logs)),
     ageMsMax: log.ageMsMax,
+    warn: (message) => logger.warn(message),
     onSyncFailure: (cause) => logger.error({ cause: String(cause) }, 'the log cannot be synced'),
   });
 }
@@ -97,7 +98,7 @@ type Parts = ReturnType<typeof assemble> & { readonly endConnections: () => void
 function assemble(dir: string, store: LogStore, options: BrokerOptions) {
   const { logger, version } = options;
   const stateFile = new StateFile(dir);
-  const saved = stateFile.load();
+  const saved = stateFile.load((message) => logger.warn(message));
   const book = new InterestBook(saved, (globs) => compileNodeGlobs(globs).matches, Date.now());
   const registry = new NodeRegistry(book, store, stateFile, saved.nodes, (cause) => {
     logger.error({ cause: String(cause) }, 'what is asked of nodes cannot be written down');

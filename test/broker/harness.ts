@@ -24,7 +24,9 @@ export async function until(what: string, holds: () => boolean): Promise<void> {
 
 export class Harness {
   readonly dataDir = mkdtempSync(join(tmpdir(), 'backplane-broker-'));
-  readonly logger = pino({ level: process.env.BACKPLANE_TEST_LOG ?? 'silent' });
+  /** What the broker has logged. */
+  readonly logged: { readonly level: number; readonly msg: string }[] = [];
+  readonly logger = pino({ level: 'info' }, { write: (line: string) => this.note(line) });
   broker!: Broker;
   private agents: TestAgent[] = [];
   private subscribers: Subscriber[] = [];
@@ -45,6 +47,11 @@ export class Harness {
       version: 'test',
       logger: this.logger,
     });
+  }
+
+  private note(line: string): void {
+    if (process.env.BACKPLANE_TEST_LOG) process.stderr.write(line);
+    this.logged.push(JSON.parse(line));
   }
 
   async agent(node: string, recorder = new TestRecorder(`recorder-${node}`)): Promise<TestAgent> {

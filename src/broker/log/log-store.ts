@@ -2,13 +2,13 @@
  * All partition logs of a broker, opened when first needed, under one identity
  * and one bound of bytes.
  */
-import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { LOG_RETENTION_INTERVAL_MS, LOG_SYNC_INTERVAL_MS, PARTITIONS } from '../../limits.js';
 import { makeDirectory } from '../../storage/file-ops.js';
 import { EmbeddedLog, type FsyncMode } from './embedded-log.js';
 import { type PartitionLog, partitionOf } from './partition-log.js';
+import { storeIdentity } from './store-identity.js';
 
 export interface LogStoreOptions {
   readonly dir: string;
@@ -16,6 +16,8 @@ export interface LogStoreOptions {
   /** Of one partition log, so that the sum over all topics keeps the broker's bound. */
   readonly partitionBytesMax: number;
   readonly ageMsMax: number;
+  /** Told what was found lost when the logs were opened, and what follows. */
+  readonly warn: (message: string) => void;
   /** Failed fsyncs of the interval mode are told here: nobody waits for them. */
   readonly onSyncFailure: (cause: unknown) => void;
 }
@@ -37,11 +39,11 @@ export class LogStore {
 
   private constructor(private readonly options: LogStoreOptions) {
     makeDirectory(options.dir);
-    this.identity = readIdentity(path.join(options.dir, 'identity'));
     for (const entry of readdirSync(options.dir, { withFileTypes: true })) {
       const match = DIRECTORY_PATTERN.exec(entry.name);
       if (entry.isDirectory() && match && Number(match[2]) < PARTITIONS) this.partition(match[1]!, Number(match[2]));
     }
+    this.identity = storeIdentity(options.dir, this.logs.size > 0, options.warn);
     this.every(LOG_RETENTION_INTERVAL_MS, () => {
       for (const log of this.logs.values()) {
         // One whose sync has failed refuses: said, while the others go on.
@@ -100,14 +102,4 @@ export class LogStore {
     timer.unref();
     this.timers.push(timer);
   }
-}
-
-function readIdentity(file: string): string {
-  if (existsSync(file)) {
-    const text = readFileSync(file, 'utf8').trim();
-    if (/^[0-9a-f]{16}$/.test(text)) return text;
-  }
-  const identity = randomBytes(8).toString('hex');
-  writeFileSync(file, `${identity}\n`, { flush: true });
-  return identity;
 }

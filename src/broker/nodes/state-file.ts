@@ -1,11 +1,17 @@
 /**
  * What a broker must know again after it was killed: what is asked, and from
  * which position each node's frames hold for it. JSON, replaced as a whole.
+ *
+ * A file that is damaged costs work, never events: without it nobody knows for
+ * which predicates the log is complete, so that what is resumed is taken from
+ * the recorders.
  */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
-import { BackplaneError } from '../../errors.js';
+import { systemErrorCode } from '../../storage/file-ops.js';
+import { checkName } from '../../subscriptions/names.js';
+import { compileNodeGlobs } from '../../subscriptions/node-globs.js';
 import type { Position } from '../../wire/position.js';
 import type { SavedClaim } from './interest-book.js';
 
@@ -23,12 +29,18 @@ export interface SavedState {
   readonly nodes: readonly SavedNode[];
 }
 
+const NOTHING: SavedState = { generation: 0, claims: [], nodes: [] };
+
 const u64 = z
   .string()
   .regex(/^\d{1,20}$/)
-  .transform(BigInt);
+  .transform(BigInt)
+  .refine((value) => value < 1n << 64n);
 const whole = z.number().int().nonnegative();
-const hold = z.tuple([u64, whole, u64, whole, whole]);
+const hold = z.tuple([u64, whole, u64, whole.max(0xffff), whole.max(0xffff_ffff)]);
+/** What is thrown refuses the whole. */
+const globs = z.array(z.string()).refine((texts) => compileNodeGlobs(texts));
+const nodeName = z.string().refine((name) => checkName('name', name) === name);
 const schema = z.object({
   version: z.literal(1),
   generation: whole,
@@ -38,10 +50,10 @@ const schema = z.object({
       topics: z.array(z.string()),
       filter: z.string(),
       includeSelf: z.boolean(),
-      globs: z.array(z.string()),
+      globs,
     }),
   ),
-  nodes: z.array(z.object({ name: z.string(), recorderId: z.string(), epoch: whole, holds: z.array(hold) })),
+  nodes: z.array(z.object({ name: nodeName, recorderId: z.string(), epoch: whole, holds: z.array(hold) })),
 });
 
 export class StateFile {
@@ -51,20 +63,18 @@ export class StateFile {
     this.file = path.join(dir, 'interest.json');
   }
 
-  /** Nothing was saved yet: an empty state. Throws damaged when the file cannot be understood. */
-  load(): SavedState {
-    let text: string;
+  /**
+   * Nothing was saved yet: an empty state. Likewise when the file cannot be
+   * understood: it is put aside, and `warn` is told what follows.
+   */
+  load(warn: (message: string) => void): SavedState {
     try {
-      text = readFileSync(this.file, 'utf8');
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return { generation: 0, claims: [], nodes: [] };
-      throw cause;
-    }
-    try {
-      const { generation, claims, nodes } = schema.parse(JSON.parse(text));
+      const { generation, claims, nodes } = schema.parse(JSON.parse(readFileSync(this.file, 'utf8')));
       return { generation, claims, nodes: nodes.map((node) => ({ ...node, holds: new Map(node.holds.map(holdOf)) })) };
-    } catch {
-      throw new BackplaneError('damaged', `${this.file} cannot be read: remove it, and nodes are asked anew`);
+    } catch (cause) {
+      const code = systemErrorCode(cause);
+      if (code !== 'ENOENT') warn(this.putAside(code));
+      return NOTHING;
     }
   }
 
@@ -96,6 +106,22 @@ export class StateFile {
     } finally {
       closeSync(directory);
     }
+  }
+
+  private putAside(code: string | undefined): string {
+    const aside = `${this.file}.damaged`;
+    let kept = `it is kept as ${aside}`;
+    try {
+      renameSync(this.file, aside);
+    } catch (cause) {
+      // The next save replaces it.
+      kept = `it cannot be kept (${systemErrorCode(cause) ?? cause})`;
+    }
+    return (
+      `${this.file} is damaged (${code ?? 'not what a broker writes'}): ${kept}. The broker starts without it: nodes are ` +
+      'asked anew, what nobody asks for again is no longer asked of them, and subscriptions that resume take from ' +
+      'the recorders what the log may lack; their cursors stay valid'
+    );
   }
 }
 
