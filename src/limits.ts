@@ -194,9 +194,11 @@ export const PARTITIONS = 8;
 export const LOG_SEGMENT_BYTES = 16 * MiB;
 /** Nodes whose place a partition log remembers; the longest silent are forgotten first. */
 export const NODES_PER_PARTITION_MAX = 4096;
-/** However small the bound on the whole log is. */
-export const LOG_BYTES_PER_PARTITION_MIN = 1 * MiB;
+/** How many segments the bound on the whole log makes at least: it is kept in steps of one. */
+export const LOG_SEGMENTS_MIN = 16;
 export const LOG_RETENTION_INTERVAL_MS = 30_000;
+/** A log that could not take a frame is tried again this often. */
+export const LOG_RETRY_MS = 1_000;
 /** How often the log is synced where frames are not acknowledged by their sync. */
 export const LOG_SYNC_INTERVAL_MS = 1_000;
 

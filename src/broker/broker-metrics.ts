@@ -4,6 +4,7 @@ import { REDACTION_NAMES_MAX } from '../limits.js';
 import { createMetrics } from '../metrics.js';
 import type { DeliveryTotals } from './delivery/outlet.js';
 import type { Subscriptions } from './delivery/subscriptions.js';
+import type { HeldFrames } from './held-frames.js';
 import type { Ingest } from './ingest.js';
 import type { LogStore } from './log/log-store.js';
 import type { NodeRegistry } from './nodes/node-registry.js';
@@ -13,6 +14,7 @@ export function brokerMetrics(
   subscriptions: Subscriptions,
   ingest: Ingest,
   store: LogStore,
+  held: HeldFrames,
   totals: DeliveryTotals,
 ): Registry {
   const { totals: ingested, byTopic } = ingest;
@@ -26,6 +28,14 @@ export function brokerMetrics(
       read: () => Math.max(0, ...[...subscriptions.all()].map(({ lag }) => lag)),
     },
     { name: 'log_bytes', help: 'Bytes in all partition logs.', type: 'gauge', read: () => store.bytes },
+    {
+      name: 'log_refusing',
+      help: '1 while the log takes no frames (its disk is full or fails) and agents wait.',
+      type: 'gauge',
+      read: () => (held.trouble === undefined ? 0 : 1),
+    },
+    { name: 'held_frames', help: 'Frames that wait for the log to take them.', type: 'gauge', read: () => held.count },
+    { name: 'held_bytes', help: 'Bytes of frames that wait for the log.', type: 'gauge', read: () => held.bytes },
     { name: 'ingested_frames_total', help: 'Frames taken in.', type: 'counter', read: () => ingested.frames },
     { name: 'ingested_bytes_total', help: 'Bytes of frames taken in.', type: 'counter', read: () => ingested.bytes },
     {

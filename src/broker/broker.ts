@@ -7,10 +7,10 @@ import { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { BytePool } from '../flow/byte-pool.js';
-import { DRAIN_MS, HISTORY_POOL_BYTES_MAX, LOG_BYTES_PER_PARTITION_MIN, PARTITIONS } from '../limits.js';
+import { DRAIN_MS, HISTORY_POOL_BYTES_MAX } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
+import type { FileOps } from '../storage/file-ops.js';
 import { compileNodeGlobs } from '../subscriptions/node-globs.js';
-import { TOPICS } from '../wire/event.js';
 import { addReflection } from '../wire/reflection.js';
 import { rawService } from '../wire/rpc.js';
 import { serverOptions, setStreamWindow } from '../wire/server-options.js';
@@ -19,6 +19,7 @@ import { HttpApi } from './api/http.js';
 import { brokerMetrics } from './broker-metrics.js';
 import { Subscriptions } from './delivery/subscriptions.js';
 import { FanOut } from './fan-out.js';
+import { HeldFrames } from './held-frames.js';
 import { Ingest } from './ingest.js';
 import { bindGrpc, bindHttp, parseListenAddress } from './listen.js';
 import { type BrokerFacts, Listings } from './listings.js';
@@ -37,7 +38,13 @@ export interface BrokerOptions {
   readonly httpListen: string;
   /** Allows addresses beyond loopback, without authentication. */
   readonly insecure: boolean;
-  readonly log: { readonly bytesMax: number; readonly ageMsMax: number; readonly fsync: FsyncMode };
+  readonly log: {
+    readonly bytesMax: number;
+    readonly ageMsMax: number;
+    readonly fsync: FsyncMode;
+    /** The log's disk; the file system by default. */
+    readonly files?: FileOps;
+  };
   readonly version: string;
   readonly logger: Logger;
 }
@@ -62,8 +69,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const lock = lockDirectory(dir);
   let store: LogStore | undefined;
   try {
-    store = await openStore(dir, options);
-    const parts = assemble(dir, store, options);
+    const held = heldFrames(options.logger);
+    store = await openStore(dir, options, held);
+    const parts = assemble(dir, store, held, options);
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen);
     const httpAddress = await bindHttp(parts.http.server, httpListen).catch((cause) => {
       parts.grpc.forceShutdown();
@@ -81,21 +89,25 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   }
 }
 
-function openStore(dir: string, { log, logger }: BrokerOptions): Promise<LogStore> {
-  const logs = Object.keys(TOPICS).length * PARTITIONS;
+function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames): Promise<LogStore> {
   return LogStore.open({
+    ...log,
     dir: join(dir, 'log'),
-    fsync: log.fsync,
-    partitionBytesMax: Math.max(LOG_BYTES_PER_PARTITION_MIN, Math.floor(log.bytesMax / logs)),
-    ageMsMax: log.ageMsMax,
     warn: (message) => logger.warn(message),
-    onSyncFailure: (cause) => logger.error({ cause: String(cause) }, 'the log cannot be synced'),
+    onSyncFailure: (failed, cause) => held.refused(failed, cause),
+  });
+}
+
+function heldFrames(logger: Logger): HeldFrames {
+  return new HeldFrames((trouble) => {
+    if (trouble.kind === 'over') logger.info('the log takes frames again: agents are acknowledged');
+    else logger.error({ cause: trouble.reason }, 'the log takes no frames: agents wait, unacknowledged, until it does');
   });
 }
 
 type Parts = ReturnType<typeof assemble> & { readonly endConnections: () => void };
 
-function assemble(dir: string, store: LogStore, options: BrokerOptions) {
+function assemble(dir: string, store: LogStore, held: HeldFrames, options: BrokerOptions) {
   const { logger, version } = options;
   const stateFile = new StateFile(dir);
   const saved = stateFile.load((message) => logger.warn(message));
@@ -104,7 +116,7 @@ function assemble(dir: string, store: LogStore, options: BrokerOptions) {
     logger.error({ cause: String(cause) }, 'what is asked of nodes cannot be written down');
   });
   const fanOut = new FanOut();
-  const ingest = new Ingest(store, fanOut);
+  const ingest = new Ingest(store, fanOut, held);
   const totals = { events: 0 };
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const subscriptions = new Subscriptions({ store, fanOut, registry, book, historyPool, totals });
@@ -115,7 +127,7 @@ function assemble(dir: string, store: LogStore, options: BrokerOptions) {
     grpcListen: '',
     httpListen: '',
   };
-  const listings = new Listings(facts, registry, subscriptions, ingest, store, () => totals.events);
+  const listings = new Listings(facts, registry, subscriptions, ingest, store, held, () => totals.events);
   const uplink = new UplinkService(registry, ingest, (what, { code, message }) => {
     logger.warn({ code }, `${what}: ${message}`);
   });
@@ -127,9 +139,14 @@ function assemble(dir: string, store: LogStore, options: BrokerOptions) {
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(grpc);
   addReflection(grpc);
-  const metrics = brokerMetrics(registry, subscriptions, ingest, store, totals);
-  const http = new HttpApi({ subscriptions, listings, metrics, ready: () => state.ready });
-  return { book, registry, subscriptions, uplink, grpc, http, health, facts, state };
+  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals);
+  const http = new HttpApi({
+    subscriptions,
+    listings,
+    metrics,
+    notReady: () => (state.ready ? held.trouble : 'draining'),
+  });
+  return { book, registry, subscriptions, held, uplink, grpc, http, health, facts, state };
 }
 
 function running(
@@ -138,11 +155,12 @@ function running(
   lock: { release(): void },
   addresses: Pick<Broker, 'grpcAddress' | 'httpAddress'>,
 ): Broker {
-  const { book, registry, subscriptions, uplink, grpc, http, health, state, endConnections } = parts;
+  const { book, registry, subscriptions, held, uplink, grpc, http, health, state, endConnections } = parts;
   const sweep = setInterval(() => book.expire(Date.now()), INTEREST_SWEEP_MS);
   sweep.unref();
   const close = async (): Promise<void> => {
     clearInterval(sweep);
+    held.close();
     registry.close();
     http.server.closeAllConnections();
     grpc.forceShutdown();

@@ -1,13 +1,15 @@
 /**
  * Takes frames in: checks them against what the log has, appends, and
  * acknowledges what is durable. Drops what is already covered; refuses what
- * overlaps, because agents never send that.
+ * overlaps, because agents never send that; keeps what the disk refuses until
+ * it takes it.
  */
 import { BackplaneError } from '../errors.js';
 import { TOPICS } from '../wire/event.js';
 import { decodeFrame, type Frame } from '../wire/frame.js';
 import { comparePositions, type Position, positionText } from '../wire/position.js';
 import type { FanOut } from './fan-out.js';
+import { type HeldFrames, isDiskTrouble } from './held-frames.js';
 import type { LogStore } from './log/log-store.js';
 import type { PartitionLog } from './log/partition-log.js';
 
@@ -21,8 +23,13 @@ export interface IngestCounters {
 export interface Accepted {
   readonly topic: string;
   readonly coveredTo: Position;
-  /** Resolves when the frame may be acknowledged; rejects when the log failed. */
+  /**
+   * Resolves when the frame may be acknowledged: never, when the log can no longer promise it. Rejects with cancelled
+   * when the session ended before the frame was taken.
+   */
   readonly durable: Promise<void>;
+  /** The log refuses it at this moment: nothing more is to be read from its sender until it is durable. */
+  readonly held: boolean;
 }
 
 export class Ingest {
@@ -32,14 +39,14 @@ export class Ingest {
   constructor(
     private readonly store: LogStore,
     private readonly fanOut: FanOut,
+    private readonly held: HeldFrames,
   ) {}
 
   /**
    * Throws invalid_argument for a broken frame, failed_precondition for one
-   * that overlaps or is of too early an epoch, resource_exhausted or unavailable when the log
-   * cannot take it.
+   * that overlaps or is of too early an epoch. `signal` ends with the session.
    */
-  accept(node: string, epochMin: number, frameBytes: Buffer): Accepted {
+  accept(node: string, epochMin: number, frameBytes: Buffer, signal: AbortSignal): Accepted {
     const frame = decodeFrame(frameBytes);
     const { topic, coveredTo } = frame;
     if (!Object.hasOwn(TOPICS, topic)) {
@@ -55,7 +62,7 @@ export class Ingest {
     const covered = log.coveredTo(node);
     if (covered && comparePositions(coveredTo, covered) <= 0) {
       this.totals.duplicates++;
-      return { topic, coveredTo, durable: log.settled() };
+      return { topic, coveredTo, durable: this.promised(log, log.settled()), held: false };
     }
     if (covered && comparePositions(frame.coveredFrom, covered) < 0) {
       throw new BackplaneError(
@@ -64,7 +71,21 @@ export class Ingest {
           `covered, got ${positionText(frame.coveredFrom)}`,
       );
     }
-    return { topic, coveredTo, durable: this.append(log, node, frame, frameBytes) };
+    const append = () => this.promised(log, this.append(log, node, frame, frameBytes));
+    try {
+      return { topic, coveredTo, durable: append(), held: false };
+    } catch (cause) {
+      if (!isDiskTrouble(cause)) throw cause;
+      const durable = this.held.hold(log, cause, { bytes: frameBytes.length, append, signal });
+      return { topic, coveredTo, durable, held: true };
+    }
+  }
+
+  private promised(log: PartitionLog, durable: Promise<void>): Promise<void> {
+    return durable.catch((cause) => {
+      this.held.refused(log, cause);
+      return new Promise(() => undefined);
+    });
   }
 
   private append(log: PartitionLog, node: string, frame: Frame, frameBytes: Buffer): Promise<void> {

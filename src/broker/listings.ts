@@ -9,6 +9,7 @@ import {
   nsToTimestamp,
 } from '../wire/messages.js';
 import type { Subscriptions } from './delivery/subscriptions.js';
+import type { HeldFrames } from './held-frames.js';
 import type { Ingest } from './ingest.js';
 import type { LogStore } from './log/log-store.js';
 import type { NodeRecord } from './nodes/node-record.js';
@@ -29,6 +30,7 @@ export class Listings {
     private readonly subscriptions: Subscriptions,
     private readonly ingest: Ingest,
     private readonly store: LogStore,
+    private readonly held: HeldFrames,
     private readonly deliveredEvents: () => number,
   ) {}
 
@@ -85,6 +87,7 @@ export class Listings {
       dataDir: facts.dataDir,
       grpcListen: facts.grpcListen,
       httpListen: facts.httpListen,
+      logTrouble: this.held.trouble ?? '',
     };
   }
 }

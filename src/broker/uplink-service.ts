@@ -111,19 +111,23 @@ export class UplinkService {
     if (session === undefined) return;
     const acknowledgements = new Acknowledgements(session);
     let pendingBytes = 0;
+    let heldFrames = 0;
     call.on('data', (bytes: Buffer) => {
       if (!session.open) return;
       try {
         const frameBytes = decodeLiveMessage(bytes);
-        const { topic, coveredTo, durable } = this.ingest.accept(session.record.name, session.epochMin, frameBytes);
-        session.record.uplinkBytes += bytes.length;
+        const { record, epochMin, closed } = session;
+        const { topic, coveredTo, durable, held } = this.ingest.accept(record.name, epochMin, frameBytes, closed);
+        record.uplinkBytes += bytes.length;
         pendingBytes += bytes.length;
-        // An agent keeps to this by itself; one that does not is not read on.
-        if (pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
+        // An agent keeps to this by itself; one that does not is not read on. Nor is one whose frame waits for room.
+        if (held || pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
+        if (held) heldFrames++;
         durable.then(
           () => {
             pendingBytes -= bytes.length;
-            if (pendingBytes <= UNACKNOWLEDGED_BYTES_MAX) call.resume();
+            if (held) heldFrames--;
+            if (heldFrames === 0 && pendingBytes <= UNACKNOWLEDGED_BYTES_MAX) call.resume();
             acknowledgements.add(topic, coveredTo);
           },
           (cause) => this.end(session, cause),

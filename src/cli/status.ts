@@ -18,6 +18,7 @@ export function statusText(answer: GetStatusResponse__Output, nowNs: bigint): st
     ['nodes', String(answer.nodes)],
     ['subscriptions', String(answer.subscriptions)],
     ['log', compactBytes(answer.logBytes)],
+    ...(answer.logTrouble ? ([['log refuses', answer.logTrouble]] as const) : []),
     ['ingested', `${answer.eventsIngested} events in ${answer.framesIngested} frames`],
     ['delivered', `${answer.eventsDelivered} events`],
     ['data directory', answer.dataDir],

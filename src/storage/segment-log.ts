@@ -22,16 +22,20 @@ export interface LogOptions {
   readonly dir: string;
   /** A segment is closed before it grows over this. Default SEGMENT_BYTES, and at most a quarter of bytesMax. */
   readonly segmentBytesMax?: number;
-  /** Of all segment files; the oldest go first. */
-  readonly bytesMax: number;
+  /** Of all segment files; the oldest go first. Default: no bound, for an owner that bounds several logs together. */
+  readonly bytesMax?: number;
   /** By the records' own times. */
   readonly ageMsMax: number;
   readonly files?: FileOps;
+  /** Makes room when the disk is full; false when it cannot. Default: this log's oldest segment goes. */
+  readonly onFull?: () => boolean;
   /** The records that a new segment begins with; called when one is begun. Must not append. */
   readonly head?: () => readonly NewRecord[];
   /** Wall clock, nanoseconds since 1970, for ageing. */
   readonly now?: () => bigint;
 }
+
+const UNBOUNDED = Number.MAX_SAFE_INTEGER;
 
 export class SegmentLog {
   /** What was cut or found damaged when the log was opened. */
@@ -39,6 +43,7 @@ export class SegmentLog {
   /** Random, made with the log: 16 hex digits. */
   readonly identity: string;
   #options: LogOptions;
+  #bytesMax: number;
   #segmentBytesMax: number;
   #files: FileOps;
   #list: SegmentList;
@@ -63,7 +68,7 @@ export class SegmentLog {
    * `lockDirectory`.
    */
   static open(options: LogOptions): SegmentLog {
-    checkRange('bytesMax', options.bytesMax, 4 * SEGMENT_BYTES_MIN, Number.MAX_SAFE_INTEGER);
+    checkRange('bytesMax', options.bytesMax ?? UNBOUNDED, 4 * SEGMENT_BYTES_MIN, Number.MAX_SAFE_INTEGER);
     checkRange('ageMsMax', options.ageMsMax, 1, Number.MAX_SAFE_INTEGER);
     checkRange('segmentBytesMax', options.segmentBytesMax ?? SEGMENT_BYTES, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
     return new SegmentLog(options);
@@ -71,7 +76,8 @@ export class SegmentLog {
 
   private constructor(options: LogOptions) {
     this.#options = options;
-    this.#segmentBytesMax = Math.min(options.segmentBytesMax ?? SEGMENT_BYTES, Math.floor(options.bytesMax / 4));
+    this.#bytesMax = options.bytesMax ?? UNBOUNDED;
+    this.#segmentBytesMax = Math.min(options.segmentBytesMax ?? SEGMENT_BYTES, Math.floor(this.#bytesMax / 4));
     this.#files = options.files ?? nodeFileOps;
     const { key, list, notes } = recover(this.#files, options.dir, this.#now());
     this.#key = key;
@@ -127,7 +133,7 @@ export class SegmentLog {
     for (;;) {
       try {
         const ordinal = this.#write(record, length);
-        if (this.#list.bytes > this.#options.bytesMax) this.#evict();
+        if (this.#list.bytes > this.#bytesMax) this.#evict();
         return ordinal;
       } catch (cause) {
         this.#makeSpace(cause);
@@ -201,6 +207,23 @@ export class SegmentLog {
     while (segments.length > 1 && isOlder(segments[0]!, oldestNs)) this.#dropOldest();
   }
 
+  /**
+   * When the oldest segment that may go ended (wall, nanoseconds); undefined when none may. Where syncs are relied
+   * on, what is not synced stays: nobody was promised it yet, and nobody can have read it.
+   */
+  get oldestNs(): bigint | undefined {
+    const [oldest] = this.#list.segments;
+    if (oldest === undefined || (this.#syncs && !oldest.synced)) return undefined;
+    return this.#list.segments.length > 1 || oldest.grown ? endNs(oldest) : undefined;
+  }
+
+  /** Deletes that segment; false when none may go, or the newest cannot be followed by another. */
+  removeOldest(): boolean {
+    if (this.oldestNs === undefined || this.#closing) return false;
+    if (this.#list.segments.length === 1) this.#renew();
+    return this.#dropOldest();
+  }
+
   /** Syncs where syncs are relied on, and gives the files back. Readers go on to the end. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -272,8 +295,7 @@ export class SegmentLog {
   }
 
   #evict(): void {
-    const { bytesMax } = this.#options;
-    while (this.#list.bytes > bytesMax || this.#list.segments.length > LOG_SEGMENTS_MAX) {
+    while (this.#list.bytes > this.#bytesMax || this.#list.segments.length > LOG_SEGMENTS_MAX) {
       if (!this.#dropOldest()) return;
     }
   }
@@ -292,7 +314,7 @@ export class SegmentLog {
     if (code !== 'ENOSPC' && code !== 'EDQUOT') {
       throw new BackplaneError('unavailable', `cannot append to the log in ${dir}: ${code}; check the disk`);
     }
-    if (this.#dropOldest()) return;
+    if (this.#options.onFull?.() ?? this.#dropOldest()) return;
     const message = `no space for the log in ${dir}, which holds ${this.bytes} bytes: free some, or move the data`;
     throw new BackplaneError('resource_exhausted', message);
   }
@@ -333,7 +355,11 @@ export class SegmentLog {
   }
 }
 
-/** A segment without a readable record ages by when it was begun. */
 function isOlder(segment: Segment, timeNs: bigint): boolean {
-  return (segment.index.length > 0 ? segment.lastTimeNs : segment.createdNs) < timeNs;
+  return endNs(segment) < timeNs;
+}
+
+/** A segment without a readable record ages by when it was begun. */
+function endNs(segment: Segment): bigint {
+  return segment.index.length > 0 ? segment.lastTimeNs : segment.createdNs;
 }

@@ -8,6 +8,7 @@ import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { type Broker, startBroker } from '../../src/broker/broker.js';
 import { MiB } from '../../src/limits.js';
+import { type FileOps, nodeFileOps } from '../../src/storage/file-ops.js';
 import type { BackplaneClient, SubscribeRequest, SubscribeResponse__Output } from '../../src/wire/messages.js';
 import { createBackplaneClient } from '../../src/wire/rpc.js';
 import { TestAgent, TestRecorder } from './test-agent.js';
@@ -28,11 +29,14 @@ export class Harness {
   readonly logged: { readonly level: number; readonly msg: string }[] = [];
   readonly logger = pino({ level: 'info' }, { write: (line: string) => this.note(line) });
   broker!: Broker;
+  /** The disk of the broker's log. */
+  files: FileOps = nodeFileOps;
   private agents: TestAgent[] = [];
   private subscribers: Subscriber[] = [];
 
-  static async start(): Promise<Harness> {
+  static async start(files = nodeFileOps): Promise<Harness> {
     const harness = new Harness();
+    harness.files = files;
     await harness.startBroker();
     return harness;
   }
@@ -43,7 +47,7 @@ export class Harness {
       grpcListen: '127.0.0.1:0',
       httpListen: '127.0.0.1:0',
       insecure: false,
-      log: { bytesMax: 256 * MiB, ageMsMax: 3_600_000, fsync: 'commit' },
+      log: { bytesMax: 256 * MiB, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
       version: 'test',
       logger: this.logger,
     });

@@ -21,7 +21,7 @@ export interface LogUnderTest {
 const position = (time: number): Position => ({ epoch: 1, timeNs: BigInt(time), lane: 0, tie: 0 });
 
 /** Covers (from, to], with `bytes` of one event when given. */
-function frameOf(from: number, to: number, bytes = 0): Frame {
+export function frameOf(from: number, to: number, bytes = 0): Frame {
   const events = bytes === 0 ? Buffer.alloc(0) : element(bytes, to);
   return {
     topic: 'process',

@@ -24,8 +24,8 @@ export interface HttpApiOptions {
   readonly subscriptions: Subscriptions;
   readonly listings: Listings;
   readonly metrics: Registry;
-  /** False while the broker starts or drains. */
-  readonly ready: () => boolean;
+  /** Why the broker is not ready: it starts or drains, or its log takes nothing. Undefined when it is. */
+  readonly notReady: () => string | undefined;
 }
 
 const EVENTS_PATH = '/v1/events';
@@ -52,14 +52,20 @@ export class HttpApi {
   }
 
   private buildRoutes(): ReadonlyMap<string, Route> {
-    const { listings, metrics, ready } = this.options;
+    const { listings, metrics, notReady } = this.options;
     const listing =
       (read: () => object): Route =>
       (_request, response) =>
         sendJson(response, 200, messageToJson(read()));
     return new Map<string, Route>([
       ['/healthz', (_request, response) => sendText(response, 200, 'ok\n')],
-      ['/readyz', (_request, response) => sendText(response, ready() ? 200 : 503, ready() ? 'ok\n' : 'draining\n')],
+      [
+        '/readyz',
+        (_request, response) => {
+          const reason = notReady();
+          sendText(response, reason === undefined ? 200 : 503, `${reason ?? 'ok'}\n`);
+        },
+      ],
       [
         '/metrics',
         async (_request, response) => {

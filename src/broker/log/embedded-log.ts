@@ -1,7 +1,8 @@
 /** A partition log in a directory of segment files. */
 import { BackplaneError } from '../../errors.js';
-import { LOG_SEGMENT_BYTES, NODES_PER_PARTITION_MAX } from '../../limits.js';
-import { SegmentLog } from '../../storage/segment-log.js';
+import { NODES_PER_PARTITION_MAX } from '../../limits.js';
+import { type FileOps, nodeFileOps } from '../../storage/file-ops.js';
+import { type NewRecord, SegmentLog } from '../../storage/segment-log.js';
 import type { Frame } from '../../wire/frame.js';
 import type { Position } from '../../wire/position.js';
 import {
@@ -27,8 +28,13 @@ export interface EmbeddedLogOptions {
   readonly topic: string;
   readonly partition: number;
   readonly fsync: FsyncMode;
-  readonly bytesMax: number;
+  readonly segmentBytesMax: number;
   readonly ageMsMax: number;
+  /** Makes room on a full disk, in whichever log; false when there is nothing to delete. */
+  readonly onFull: () => boolean;
+  /** Called when the log has grown. */
+  readonly onGrown: () => void;
+  readonly files?: FileOps | undefined;
 }
 
 export class EmbeddedLog implements PartitionLog {
@@ -45,9 +51,10 @@ export class EmbeddedLog implements PartitionLog {
     this.partition = options.partition;
     this.log = SegmentLog.open({
       dir: options.dir,
-      segmentBytesMax: LOG_SEGMENT_BYTES,
-      bytesMax: options.bytesMax,
+      segmentBytesMax: options.segmentBytesMax,
       ageMsMax: options.ageMsMax,
+      files: options.files ?? nodeFileOps,
+      onFull: options.onFull,
       head: () => this.head(),
     });
     this.restore(this.log.nextOrdinal, this.covered);
@@ -77,6 +84,8 @@ export class EmbeddedLog implements PartitionLog {
     const durable = this.settled().then(() => {
       for (const listener of this.listeners) listener();
     });
+    // Behind the sync that was begun: what is not synced yet is not deleted.
+    this.options.onGrown();
     return { offset, durable };
   }
 
@@ -137,19 +146,35 @@ export class EmbeddedLog implements PartitionLog {
     this.listeners.push(listener);
   }
 
+  probe(): void {
+    this.log.append(this.checkpoint());
+  }
+
   enforceRetention(): void {
     this.log.enforceRetention();
+  }
+
+  /** See SegmentLog. */
+  get oldestNs(): bigint | undefined {
+    return this.log.oldestNs;
+  }
+
+  removeOldest(): boolean {
+    return this.log.removeOldest();
   }
 
   close(): Promise<void> {
     return this.log.close();
   }
 
-  private head(): { kind: number; timeNs: bigint; anchor: true; parts: readonly Uint8Array[] }[] {
+  private head(): NewRecord[] {
     // While the log opens, what it covers is not known yet: no checkpoint is better than a wrong one.
-    if (!this.restored) return [];
+    return this.restored ? [this.checkpoint()] : [];
+  }
+
+  private checkpoint(): NewRecord {
     const timeNs = BigInt(Date.now()) * 1_000_000n;
-    return [{ kind: CHECKPOINT_RECORD, timeNs, anchor: true, parts: [encodeCheckpoint(this.covered)] }];
+    return { kind: CHECKPOINT_RECORD, timeNs, anchor: true, parts: [encodeCheckpoint(this.covered)] };
   }
 
   private advance(node: string, to: Position): void {

@@ -4,8 +4,14 @@
  */
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
-import { LOG_RETENTION_INTERVAL_MS, LOG_SYNC_INTERVAL_MS, PARTITIONS } from '../../limits.js';
-import { makeDirectory } from '../../storage/file-ops.js';
+import {
+  LOG_RETENTION_INTERVAL_MS,
+  LOG_SEGMENT_BYTES,
+  LOG_SEGMENTS_MIN,
+  LOG_SYNC_INTERVAL_MS,
+  PARTITIONS,
+} from '../../limits.js';
+import { type FileOps, makeDirectory } from '../../storage/file-ops.js';
 import { EmbeddedLog, type FsyncMode } from './embedded-log.js';
 import { type PartitionLog, partitionOf } from './partition-log.js';
 import { storeIdentity } from './store-identity.js';
@@ -13,13 +19,14 @@ import { storeIdentity } from './store-identity.js';
 export interface LogStoreOptions {
   readonly dir: string;
   readonly fsync: FsyncMode;
-  /** Of one partition log, so that the sum over all topics keeps the broker's bound. */
-  readonly partitionBytesMax: number;
+  /** Of all partition logs together: over it, the oldest segment of all goes. */
+  readonly bytesMax: number;
   readonly ageMsMax: number;
+  readonly files?: FileOps | undefined;
   /** Told what was found lost when the logs were opened, and what follows. */
   readonly warn: (message: string) => void;
   /** Failed fsyncs of the interval mode are told here: nobody waits for them. */
-  readonly onSyncFailure: (cause: unknown) => void;
+  readonly onSyncFailure: (log: PartitionLog, cause: unknown) => void;
 }
 
 const DIRECTORY_PATTERN = /^([a-z][a-z0-9._-]*)-(\d+)$/;
@@ -44,19 +51,10 @@ export class LogStore {
       if (entry.isDirectory() && match && Number(match[2]) < PARTITIONS) this.partition(match[1]!, Number(match[2]));
     }
     this.identity = storeIdentity(options.dir, this.logs.size > 0, options.warn);
-    this.every(LOG_RETENTION_INTERVAL_MS, () => {
-      for (const log of this.logs.values()) {
-        // One whose sync has failed refuses: said, while the others go on.
-        try {
-          log.enforceRetention();
-        } catch (cause) {
-          options.onSyncFailure(cause);
-        }
-      }
-    });
+    this.every(LOG_RETENTION_INTERVAL_MS, () => this.enforceRetention());
     if (options.fsync === 'interval') {
       this.every(LOG_SYNC_INTERVAL_MS, () => {
-        for (const log of this.logs.values()) log.flush().catch(options.onSyncFailure);
+        for (const log of this.logs.values()) log.flush().catch((cause) => options.onSyncFailure(log, cause));
       });
     }
   }
@@ -65,8 +63,18 @@ export class LogStore {
     const name = `${topic}-${partition}`;
     let log = this.logs.get(name);
     if (log === undefined) {
-      const { fsync, partitionBytesMax: bytesMax, ageMsMax, dir } = this.options;
-      log = new EmbeddedLog({ dir: path.join(dir, name), topic, partition, fsync, bytesMax, ageMsMax });
+      const { fsync, bytesMax, ageMsMax, dir, files } = this.options;
+      log = new EmbeddedLog({
+        dir: path.join(dir, name),
+        topic,
+        partition,
+        fsync,
+        segmentBytesMax: Math.min(LOG_SEGMENT_BYTES, Math.floor(bytesMax / LOG_SEGMENTS_MIN)),
+        ageMsMax,
+        onFull: () => this.removeOldest(),
+        onGrown: () => this.enforceBytes(),
+        files,
+      });
       this.logs.set(name, log);
     }
     return log;
@@ -92,9 +100,37 @@ export class LogStore {
     return bytes;
   }
 
+  /** By age, log for log, and by bytes over all of them. */
+  enforceRetention(): void {
+    for (const log of this.logs.values()) {
+      // One whose sync has failed refuses: said, while the others go on.
+      try {
+        log.enforceRetention();
+      } catch (cause) {
+        this.options.onSyncFailure(log, cause);
+      }
+    }
+    this.enforceBytes();
+  }
+
   async close(): Promise<void> {
     for (const timer of this.timers) clearInterval(timer);
     await Promise.all([...this.logs.values()].map((log) => log.close()));
+  }
+
+  private enforceBytes(): void {
+    while (this.bytes > this.options.bytesMax && this.removeOldest());
+  }
+
+  /** Deletes the segment that ended first, of whichever log: one that holds little is kept as long as the others. */
+  private removeOldest(): boolean {
+    const removable: { readonly log: EmbeddedLog; readonly oldestNs: bigint }[] = [];
+    for (const log of this.logs.values()) {
+      const { oldestNs } = log;
+      if (oldestNs !== undefined) removable.push({ log, oldestNs });
+    }
+    removable.sort((a, b) => (a.oldestNs < b.oldestNs ? -1 : 1));
+    return removable.some(({ log }) => log.removeOldest());
   }
 
   private every(ms: number, run: () => void): void {

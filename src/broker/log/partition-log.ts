@@ -44,9 +44,12 @@ export interface PartitionLog {
   readonly bytes: number;
   /**
    * Resolves with the frame's offset once it is as durable as the log promises.
-   * coveredTo() and nextOffset include it at once. Throws resource_exhausted when the disk is full.
+   * coveredTo() and nextOffset include it at once. Throws resource_exhausted when the disk is full,
+   * unavailable when it fails: nothing is appended then.
    */
   append(node: string, frame: Frame, frameBytes: Buffer): { readonly offset: number; readonly durable: Promise<void> };
+  /** Writes something that no reader sees, to learn whether append would work: throws what it would throw. */
+  probe(): void;
   /** Resolves when everything appended before is durable. */
   settled(): Promise<void>;
   /** Up to where this node's frames reach; undefined when it has none. */

@@ -35,6 +35,7 @@ export class NodeSession {
   readonly history: HistoryDesk;
   private readonly writer: StreamWriter<Buffer>;
   private readonly data = new Map<'live' | 'history', DataStream>();
+  private readonly ending = new AbortController();
   private closedBy: string | undefined;
 
   constructor(
@@ -97,10 +98,16 @@ export class NodeSession {
     return this.closedBy === undefined;
   }
 
+  /** Fires when the session has ended. */
+  get closed(): AbortSignal {
+    return this.ending.signal;
+  }
+
   /** Ends all three streams. The agent comes back by itself. */
   close(reason: string, cause?: BackplaneError): void {
     if (this.closedBy !== undefined) return;
     this.closedBy = reason;
+    this.ending.abort();
     this.registry.detach(this);
     this.history.close(`node ${this.record.name} went: ${reason}`);
     const error = cause ?? new BackplaneError('unavailable', reason);

@@ -3,28 +3,36 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { EmbeddedLog, type FsyncMode } from '../../../src/broker/log/embedded-log.js';
-import { partitionOf } from '../../../src/broker/log/partition-log.js';
+import type { FsyncMode } from '../../../src/broker/log/embedded-log.js';
+import { LogStore } from '../../../src/broker/log/log-store.js';
+import { type PartitionLog, partitionOf } from '../../../src/broker/log/partition-log.js';
 import { MiB, PARTITIONS } from '../../../src/limits.js';
 import { encodeFrame } from '../../../src/wire/frame.js';
 import { partitionLogContract } from '../../contract/partition-log.js';
 
 function embedded(fsync: FsyncMode) {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-log-'));
-  const opened: EmbeddedLog[] = [];
+  const stores = new Map<PartitionLog, LogStore>();
   return {
-    dir,
+    dir: join(dir, 'process-0'),
     async open(bytesMax = 64 * MiB) {
-      const log = new EmbeddedLog({ dir, topic: 'process', partition: 0, fsync, bytesMax, ageMsMax: 3_600_000 });
-      await log.settled();
-      opened.push(log);
+      const store = await LogStore.open({
+        dir,
+        fsync,
+        bytesMax,
+        ageMsMax: 3_600_000,
+        warn: assert.fail,
+        onSyncFailure: (_log, cause) => assert.fail(String(cause)),
+      });
+      const log = store.partition('process', 0);
+      stores.set(log, store);
       return log;
     },
     // What a killed process leaves is what it wrote: nothing is closed or flushed.
     kill: async () => undefined,
-    enforce: (log: object) => (log as EmbeddedLog).enforceRetention(),
+    enforce: (log: PartitionLog) => stores.get(log)!.enforceRetention(),
     async destroy() {
-      for (const log of opened) await log.close();
+      for (const store of stores.values()) await store.close();
       rmSync(dir, { recursive: true, force: true });
     },
   };

@@ -1,0 +1,122 @@
+/** One bound of bytes over all partition logs: what ended first goes first, of whichever log. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, mock, test } from 'node:test';
+import { LogStore } from '../../../src/broker/log/log-store.js';
+import type { PartitionLog } from '../../../src/broker/log/partition-log.js';
+import { KiB, MiB } from '../../../src/limits.js';
+import { nodeFileOps } from '../../../src/storage/file-ops.js';
+import { encodeFrame } from '../../../src/wire/frame.js';
+import { frameOf } from '../../contract/partition-log.js';
+import { FaultyFiles } from '../../storage/faulty-files.js';
+
+const BYTES_MAX = 4 * MiB;
+const FRAME_BYTES = 16 * KiB;
+let dir: string;
+let store: LogStore;
+let at: number;
+
+async function open(files = nodeFileOps): Promise<void> {
+  store = await LogStore.open({
+    dir,
+    fsync: 'commit',
+    bytesMax: BYTES_MAX,
+    ageMsMax: 3_600_000,
+    files,
+    warn: assert.fail,
+    onSyncFailure: (_log, cause) => assert.fail(String(cause)),
+  });
+}
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'backplane-store-'));
+  at = 0;
+  mock.timers.enable({ apis: ['Date'], now: 1_000_000 });
+});
+afterEach(async () => {
+  await store.close();
+  mock.timers.reset();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+async function append(log: PartitionLog, bytes: number): Promise<void> {
+  for (let done = 0; done < bytes; done += FRAME_BYTES) {
+    const frame = frameOf(at, ++at, FRAME_BYTES);
+    await log.append('a', frame, encodeFrame(frame)).durable;
+    assert.ok(store.bytes <= BYTES_MAX, `${store.bytes} bytes`);
+    mock.timers.tick(1);
+  }
+}
+
+test('a busy partition has what the others leave', async () => {
+  await open();
+  const [busy, idle] = [store.partition('process', 0), store.partition('network', 3)];
+  await append(idle, 64 * KiB);
+  await append(busy, 3.5 * MiB);
+  assert.equal(busy.firstOffset, 0, 'nothing had to go');
+  assert.equal(idle.firstOffset, 0);
+});
+
+test('what ended first goes first, also the only segment of an idle log; what it covered stays known', async () => {
+  await open();
+  const logs = [0, 1, 2].map((partition) => store.partition('process', partition));
+  const [first, second, busy] = logs as [PartitionLog, PartitionLog, PartitionLog];
+  await append(first, 0.5 * MiB);
+  const covered = first.coveredTo('a');
+  const { nextOffset } = first;
+  await append(second, 0.5 * MiB);
+  await append(busy, 3.25 * MiB);
+  assert.ok(first.firstOffset > 0, 'the oldest log gives way');
+  assert.equal(second.firstOffset, 0);
+  assert.equal(busy.firstOffset, 0);
+  await append(busy, 0.5 * MiB);
+  assert.equal(first.firstOffset, nextOffset, 'the whole of it');
+  assert.ok(second.firstOffset > 0);
+  assert.equal(busy.firstOffset, 0);
+  await append(busy, 2 * BYTES_MAX);
+  assert.ok(busy.firstOffset > 0);
+  assert.ok(store.bytes > BYTES_MAX / 2, 'no more goes than must');
+  await store.close();
+  await open();
+  assert.deepEqual(store.partition('process', 0).coveredTo('a'), covered);
+  assert.ok(store.partition('process', 0).nextOffset >= nextOffset);
+});
+
+test('on a full disk likewise: the oldest of all logs makes room', async () => {
+  const files = new FaultyFiles();
+  await open(files.ops);
+  const [old, busy] = [store.partition('process', 0), store.partition('process', 1)];
+  await append(old, 1 * MiB);
+  await append(busy, 1 * MiB);
+  files.space = 64 * KiB;
+  await append(busy, 0.75 * MiB);
+  assert.ok(old.firstOffset > 0, 'the other log gave way');
+  assert.equal(busy.firstOffset, 0, 'not the one that was written');
+});
+
+test('what nobody was promised yet is not deleted, however full the disk', async () => {
+  const files = new FaultyFiles();
+  await open(files.ops);
+  const log = store.partition('process', 0);
+  let release = () => undefined as void;
+  files.gate = new Promise((resolve) => {
+    release = resolve;
+  });
+  const frames = Array.from({ length: 40 }, (_, i) => frameOf(i, i + 1, FRAME_BYTES));
+  const promised = frames.map((frame) => log.append('a', frame, encodeFrame(frame)).durable);
+  files.space = 0;
+  const more = frameOf(40, 41, FRAME_BYTES);
+  assert.throws(() => log.append('a', more, encodeFrame(more)), /no space/);
+  release();
+  await Promise.all(promised);
+  const reader = log.reader(0);
+  let read = 0;
+  for (let item = await reader.next(); item; item = await reader.next()) {
+    assert.equal(item.kind, 'frame');
+    read++;
+  }
+  reader.close();
+  assert.equal(read, frames.length);
+});
