@@ -70,15 +70,12 @@ export class Live {
     if (view === undefined || view.state === 'late') return;
     const floor = view.floor(topic);
     const { predicateId } = this.options;
-    const selection = selectLive(frame, predicateId, {
-      floor,
-      untilNs: this.untilFor(node),
-      countMax: this.outlet.left,
-    });
+    const window = { floor, untilNs: this.untilFor(node) };
+    const selection = selectLive(frame, predicateId, { ...window, countMax: this.outlet.left });
     view.seen.set(topic, frame.coveredTo);
     if (frame.watermarkNs > (view.watermarksNs.get(topic) ?? 0n)) view.watermarksNs.set(topic, frame.watermarkNs);
     this.standing.review(view);
-    this.outlet.shed += this.notices.frame(node, frame, predicateId, floor);
+    this.outlet.shed += this.notices.frame(node, frame, predicateId, window);
     if (selection === undefined) return;
     if (selection.count === this.outlet.left) {
       // The limit may fall into the frame: then its rest is what a cursor resumes with.

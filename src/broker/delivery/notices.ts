@@ -12,6 +12,13 @@ import type { NodeView } from './node-view.js';
 
 type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'damaged' | 'expired';
 
+interface FrameWindow {
+  /** Events up to here were delivered before, or lie before the subscription. */
+  readonly floor: Position | undefined;
+  /** Wall nanoseconds by the node's clock, exclusive. */
+  readonly untilNs: bigint | undefined;
+}
+
 interface PendingGap {
   readonly node: string;
   readonly topic: string;
@@ -42,17 +49,22 @@ export class Notices {
   private readonly losses = new Map<string, LossCount>();
   private watermarkTurn = 0;
 
-  /** What a live frame says about what the subscription does not get. Events up to `floor` it had before. */
-  frame(node: string, frame: Frame, predicateId: bigint, floor: Position | undefined): number {
+  /**
+   * What a live frame says about what the subscription does not get; returns how many of its matches were shed.
+   * `window`: what of the node and topic is for it.
+   */
+  frame(node: string, frame: Frame, predicateId: bigint, window: FrameWindow): number {
     if (frame.lost > 0 || frame.lostUnknown) {
       const lost = this.newlyLost(node, frame.topic, frame.lost);
       if (lost > 0 || frame.lostUnknown) this.gap(node, '', 'kernel_overrun', frame, lost, frame.lostUnknown);
     }
     if (frame.late > 0) this.gap(node, frame.topic, 'late', frame, frame.late, false);
     const shed = frame.shed.find((each) => each.predicateId === predicateId)?.events ?? 0;
+    const { floor, untilNs } = window;
     if (shed === 0 || (floor && comparePositions(frame.coveredTo, floor) <= 0)) return 0;
-    // Of a stretch that began before the subscription, only the sum is known.
-    const partly = floor !== undefined && comparePositions(floor, frame.coveredFrom) > 0;
+    // Of a stretch that began before the window or goes beyond it, only the whole sum is known.
+    const begun = floor !== undefined && comparePositions(floor, frame.coveredFrom) > 0;
+    const partly = begun || (untilNs !== undefined && frame.watermarkNs >= untilNs);
     this.gap(node, frame.topic, 'shed', frame, partly ? 0 : shed, partly);
     return partly ? 0 : shed;
   }

@@ -1,0 +1,87 @@
+/** A node that is asked for more than it may send. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Bus } from './bus.js';
+
+interface Place {
+  readonly timeNs: string;
+  readonly lane?: number;
+  readonly tie?: number;
+}
+
+interface Result {
+  readonly event?: { readonly position: Place };
+  readonly gap?: { readonly events: string; readonly from: Place; readonly to: Place; readonly reason: string };
+}
+
+test('a node over its budget sheds; what was sent and what was shed are all that matched', async () => {
+  const bus = await Bus.start({
+    BACKPLANE_SOURCE: 'synthetic',
+    BACKPLANE_SYNTHETIC_RATE: '2000',
+    BACKPLANE_SYNTHETIC_MIX: 'numbered=1',
+    BACKPLANE_BUDGET_LIVE_BYTES: '64KiB',
+    BACKPLANE_BUDGET_LIVE_EVENTS: '500',
+    BACKPLANE_BUDGET_BURST: '1s',
+  });
+  try {
+    const since = new Date().toISOString();
+    const url = `http://${bus.http}/v1/events?topic=process&since=${since}`;
+    const sent: Place[] = [];
+    const gaps: NonNullable<Result['gap']>[] = [];
+    await readLines(await fetch(`${url}&follow=true`), ({ event, gap }) => {
+      if (event) sent.push(event.position);
+      if (gap) gaps.push(gap);
+      return gaps.length < 3;
+    });
+    assert.deepEqual([...new Set(gaps.map(({ reason }) => reason))], ['shed']);
+
+    // The ledger against the recorder, which has all of it.
+    const recorded: Place[] = [];
+    await readLines(await fetch(url), ({ event }) => {
+      if (event) recorded.push(event.position);
+      return true;
+    });
+    const names = new Set(sent.map(nameOf));
+    assert.equal(names.size, sent.length, 'nothing is sent twice');
+    const missing = recorded.filter((at) => !names.has(nameOf(at)) && !isAfter(at, sent.at(-1)!));
+    for (const { from, to, events } of gaps) {
+      const within = missing.filter((at) => isAfter(at, from) && !isAfter(at, to));
+      assert.equal(within.length, Number(events));
+    }
+    const told = gaps.at(-1)!.to;
+    const untold = missing.filter((at) => !gaps.some(({ from, to }) => isAfter(at, from) && !isAfter(at, to)));
+    assert.deepEqual(
+      untold.filter((at) => !isAfter(at, told)),
+      [],
+    );
+    const metrics = await (await fetch(`http://${bus.http}/metrics`)).text();
+    assert.match(metrics, /^backplane_shed_events \d+/m);
+  } finally {
+    await bus.destroy();
+  }
+});
+
+function nameOf({ timeNs, lane = 0, tie = 0 }: Place): string {
+  return `${timeNs}:${lane}:${tie}`;
+}
+
+function isAfter(a: Place, b: Place): boolean {
+  const laterNs = BigInt(a.timeNs) - BigInt(b.timeNs);
+  if (laterNs !== 0n) return laterNs > 0n;
+  const lanes = (a.lane ?? 0) - (b.lane ?? 0);
+  return lanes === 0 ? (a.tie ?? 0) > (b.tie ?? 0) : lanes > 0;
+}
+
+/** Until `take` says false. */
+async function readLines(response: Response, take: (result: Result) => boolean): Promise<void> {
+  let text = '';
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body!) {
+    text += decoder.decode(chunk as Uint8Array, { stream: true });
+    const lines = text.split('\n');
+    text = lines.pop()!;
+    for (const line of lines) {
+      if (line !== '' && !take((JSON.parse(line) as { result: Result }).result)) return;
+    }
+  }
+}
