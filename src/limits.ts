@@ -42,6 +42,12 @@ export const LIVE_BYTES_PER_SECOND_DEFAULT = 1 * MiB;
 export const LIVE_EVENTS_PER_SECOND_DEFAULT = 5_000;
 export const HISTORY_BYTES_PER_SECOND_DEFAULT = 8 * MiB;
 export const BUDGET_BURST_MS_DEFAULT = 4_000;
+export const BUDGET_BURST_MS_MAX = 3_600_000;
+/** What a node may seem to send above its budget before the broker stops reading it. */
+export const BUDGET_TOLERANCE = 1.1;
+/** Shares of the cluster's ceiling are dealt out this often, and hold without a word for so long. */
+export const LEASE_INTERVAL_MS = 2_000;
+export const LEASE_MS = 10_000;
 /** However low the rate: any event fits, beside what classes leave to those above them. */
 export const BUDGET_BURST_BYTES_MIN = 4 * EVENT_BYTES_MAX;
 export const BUDGET_BURST_EVENTS_MIN = 16;

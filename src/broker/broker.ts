@@ -7,10 +7,11 @@ import { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { BytePool } from '../flow/byte-pool.js';
-import { DRAIN_MS, HISTORY_POOL_BYTES_MAX } from '../limits.js';
+import { DRAIN_MS, HISTORY_POOL_BYTES_MAX, LEASE_INTERVAL_MS } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
 import type { FileOps } from '../storage/file-ops.js';
 import { compileNodeGlobs } from '../subscriptions/node-globs.js';
+import type { SetBudgetRequest__Output } from '../wire/messages.js';
 import { addReflection } from '../wire/reflection.js';
 import { rawService } from '../wire/rpc.js';
 import { serverOptions, setStreamWindow } from '../wire/server-options.js';
@@ -25,7 +26,10 @@ import { bindGrpc, bindHttp, parseListenAddress } from './listen.js';
 import { type BrokerFacts, Listings } from './listings.js';
 import type { FsyncMode } from './log/embedded-log.js';
 import { LogStore } from './log/log-store.js';
+import { checkBudgetChange } from './nodes/budget-change.js';
+import { BudgetFile } from './nodes/budget-file.js';
 import { InterestBook } from './nodes/interest-book.js';
+import { NodeBudgets } from './nodes/node-budgets.js';
 import { NodeRegistry } from './nodes/node-registry.js';
 import { StateFile } from './nodes/state-file.js';
 import { UplinkService } from './uplink-service.js';
@@ -45,6 +49,8 @@ export interface BrokerOptions {
     /** The log's disk; the file system by default. */
     readonly files?: FileOps;
   };
+  /** Bytes per second that all nodes together may send live; undefined: no such bound. */
+  readonly ceilingBytesPerSecond?: number | undefined;
   readonly version: string;
   readonly logger: Logger;
 }
@@ -115,6 +121,9 @@ function assemble(dir: string, store: LogStore, held: HeldFrames, options: Broke
   const registry = new NodeRegistry(book, store, stateFile, saved.nodes, (cause) => {
     logger.error({ cause: String(cause) }, 'what is asked of nodes cannot be written down');
   });
+  const budgetFile = new BudgetFile(dir);
+  const setBudgets = budgetFile.load((message) => logger.warn(message));
+  const budgets = new NodeBudgets(registry, budgetFile, setBudgets, options.ceilingBytesPerSecond);
   const fanOut = new FanOut();
   const ingest = new Ingest(store, fanOut, held);
   const totals = { events: 0 };
@@ -127,15 +136,21 @@ function assemble(dir: string, store: LogStore, held: HeldFrames, options: Broke
     grpcListen: '',
     httpListen: '',
   };
-  const listings = new Listings(facts, registry, subscriptions, ingest, store, held, () => totals.events);
-  const uplink = new UplinkService(registry, ingest, (what, { code, message }) => {
+  const listings = new Listings(facts, registry, budgets, subscriptions, ingest, store, held, () => totals.events);
+  const uplink = new UplinkService(registry, budgets, ingest, (what, { code, message }) => {
     logger.warn({ code }, `${what}: ${message}`);
   });
+  const setBudget = (request: SetBudgetRequest__Output) => {
+    const change = checkBudgetChange(request, registry);
+    budgets.change(change.nodes, change.budget);
+    logger.info({ audit: 'set_budget', ...change }, `budget of ${change.nodes.length} nodes set`);
+    return change.nodes;
+  };
   const state = { ready: false };
   const grpc = new Server(serverOptions());
   setStreamWindow(grpc);
   grpc.addService(rawService('Uplink'), uplink.handlers());
-  grpc.addService(rawService('Backplane'), new GrpcApi(subscriptions, registry, listings).handlers());
+  grpc.addService(rawService('Backplane'), new GrpcApi(subscriptions, registry, listings, setBudget).handlers());
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(grpc);
   addReflection(grpc);
@@ -146,7 +161,7 @@ function assemble(dir: string, store: LogStore, held: HeldFrames, options: Broke
     metrics,
     notReady: () => (state.ready ? held.trouble : 'draining'),
   });
-  return { book, registry, subscriptions, held, uplink, grpc, http, health, facts, state };
+  return { book, registry, budgets, subscriptions, held, uplink, grpc, http, health, facts, state };
 }
 
 function running(
@@ -155,11 +170,14 @@ function running(
   lock: { release(): void },
   addresses: Pick<Broker, 'grpcAddress' | 'httpAddress'>,
 ): Broker {
-  const { book, registry, subscriptions, held, uplink, grpc, http, health, state, endConnections } = parts;
+  const { book, registry, budgets, subscriptions, held, uplink, grpc, http, health, state, endConnections } = parts;
   const sweep = setInterval(() => book.expire(Date.now()), INTEREST_SWEEP_MS);
   sweep.unref();
+  const leasing = setInterval(() => budgets.lease(), LEASE_INTERVAL_MS);
+  leasing.unref();
   const close = async (): Promise<void> => {
     clearInterval(sweep);
+    clearInterval(leasing);
     held.close();
     registry.close();
     http.server.closeAllConnections();

@@ -12,6 +12,7 @@ import type { Subscriptions } from './delivery/subscriptions.js';
 import type { HeldFrames } from './held-frames.js';
 import type { Ingest } from './ingest.js';
 import type { LogStore } from './log/log-store.js';
+import type { NodeBudgets } from './nodes/node-budgets.js';
 import type { NodeRecord } from './nodes/node-record.js';
 import type { NodeRegistry } from './nodes/node-registry.js';
 
@@ -27,6 +28,7 @@ export class Listings {
   constructor(
     private readonly facts: BrokerFacts,
     private readonly registry: NodeRegistry,
+    private readonly budgets: NodeBudgets,
     private readonly subscriptions: Subscriptions,
     private readonly ingest: Ingest,
     private readonly store: LogStore,
@@ -35,7 +37,9 @@ export class Listings {
   ) {}
 
   nodes(): ListNodesResponse {
-    const nodes = [...this.registry.all()].filter((record) => record.hello !== undefined).map(nodeOf);
+    const nodes = [...this.registry.all()]
+      .filter((record) => record.hello !== undefined)
+      .map((record) => ({ ...nodeOf(record), budget: this.budgets.budget(record) }));
     return { nodes: nodes.sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1)) };
   }
 

@@ -13,6 +13,7 @@ import { controlRequestCodec, emptyCodec, type Hello__Output, positionToMessage 
 import type { Position } from '../wire/position.js';
 import { decodeLiveMessage, SESSION_KEY } from '../wire/rpc.js';
 import type { Ingest } from './ingest.js';
+import type { NodeBudgets } from './nodes/node-budgets.js';
 import type { Admission, NodeRegistry } from './nodes/node-registry.js';
 import { NodeSession, type UplinkCall } from './nodes/node-session.js';
 
@@ -29,6 +30,7 @@ export class UplinkService {
 
   constructor(
     private readonly registry: NodeRegistry,
+    private readonly budgets: NodeBudgets,
     private readonly ingest: Ingest,
     private readonly onRefusal: (what: string, error: BackplaneError) => void,
   ) {}
@@ -92,6 +94,8 @@ export class UplinkService {
     const session = new NodeSession(admission, call, this.registry);
     this.sessions.set(session.id, session);
     session.send({ welcome: this.welcome(admission) });
+    const lease = this.budgets.first(session.record);
+    if (lease) session.send(lease);
     this.registry.attach(session);
     return session;
   }
@@ -112,6 +116,10 @@ export class UplinkService {
     const acknowledgements = new Acknowledgements(session);
     let pendingBytes = 0;
     let heldFrames = 0;
+    let overBudget = false;
+    const goOn = () => {
+      if (heldFrames === 0 && !overBudget && pendingBytes <= UNACKNOWLEDGED_BYTES_MAX) call.resume();
+    };
     call.on('data', (bytes: Buffer) => {
       if (!session.open) return;
       try {
@@ -123,11 +131,20 @@ export class UplinkService {
         // An agent keeps to this by itself; one that does not is not read on. Nor is one whose frame waits for room.
         if (held || pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
         if (held) heldFrames++;
+        const waitMs = this.budgets.received(record, bytes.length);
+        if (waitMs > 0 && !overBudget) {
+          overBudget = true;
+          call.pause();
+          setTimeout(() => {
+            overBudget = false;
+            goOn();
+          }, waitMs).unref();
+        }
         durable.then(
           () => {
             pendingBytes -= bytes.length;
             if (held) heldFrames--;
-            if (heldFrames === 0 && pendingBytes <= UNACKNOWLEDGED_BYTES_MAX) call.resume();
+            goOn();
             acknowledgements.add(topic, coveredTo);
           },
           (cause) => this.end(session, cause),

@@ -12,6 +12,7 @@ export const BROKER_KEYS: readonly SettingKey[] = [
   'log.bytesMax',
   'log.ageMax',
   'log.fsync',
+  'budget.ceiling',
   'log.level',
 ];
 
@@ -26,6 +27,7 @@ export function brokerOptions(settings: Settings, log: Logger): BrokerOptions {
       ageMsMax: settings['log.ageMax'],
       fsync: settings['log.fsync'],
     },
+    ceilingBytesPerSecond: settings['budget.ceiling'] || undefined,
     version: packageVersion(),
     logger: log,
   };

@@ -7,6 +7,7 @@ import { compactBytes } from './render/bytes.js';
 import { tableText } from './render/columns.js';
 import { safeText } from './render/text.js';
 import { agoText } from './render/time.js';
+import { defineSetBudget } from './set-budget.js';
 
 type ListedNode = ListNodesResponse__Output['nodes'][number];
 
@@ -18,6 +19,7 @@ const STATES: Readonly<Record<ListedNode['state'], string>> = {
 };
 
 export function define(command: Command): void {
+  defineSetBudget(command.command('set-budget').description('set what nodes may send, from now on'));
   defineList(command, { ask: (client) => client.listNodes(), items: (answer) => answer.nodes, text: nodesText });
 }
 

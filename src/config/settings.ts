@@ -164,8 +164,14 @@ export const SETTINGS = {
     'bytes per second that this node may send from its recorder',
     bytesText,
   ),
+  'budget.ceiling': setting(
+    bytes(0, 1024 * limits.GiB),
+    '0',
+    'bytes per second that all nodes of a broker together may send live, dealt out by demand; 0: no such bound',
+    bytesText,
+  ),
   'budget.burst': setting(
-    duration(100, 3600_000),
+    duration(100, limits.BUDGET_BURST_MS_MAX),
     durationText(limits.BUDGET_BURST_MS_DEFAULT),
     'how much of any budget may be sent at once, as so much time of its rate',
     durationText,

@@ -22,6 +22,7 @@ import { lockDirectory } from '../storage/dir-lock.js';
 import { compilePredicate } from '../subscriptions/predicate.js';
 import type { Position } from '../wire/position.js';
 import { tcpEndpoints } from './addresses.js';
+import { Allowance } from './allowance.js';
 import { type Budget, LiveBudget } from './budget.js';
 import { Demand } from './demand.js';
 import { HistoryService } from './history-service.js';
@@ -89,6 +90,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 export class Agent {
   readonly #liveBudget: LiveBudget;
   readonly #historyBudget: TokenBucket;
+  readonly #allowance: Allowance;
   readonly #publisher: Publisher;
   #recorder: Recorder;
   #history: HistoryService | undefined;
@@ -112,6 +114,7 @@ export class Agent {
     const { live, history } = options.budget;
     this.#liveBudget = new LiveBudget(live);
     this.#historyBudget = new TokenBucket(history.bytesPerSecond, (history.bytesPerSecond * history.burstMs) / 1000);
+    this.#allowance = new Allowance(options.budget, this.#liveBudget, this.#historyBudget);
     this.#publisher = new Publisher(() => this.#recorder, this.#liveBudget);
     this.#recorder = new Recorder(
       { dir, ...options.recorder, redactor: new Redactor(options.redaction) },
@@ -249,6 +252,7 @@ export class Agent {
   #housekeep(nowMs: number): void {
     const due = this.#due;
     this.#demand.expire(nowMs);
+    this.#allowance.expire(nowMs);
     this.#rescan?.step(nowMs);
     if (nowMs - due.lossMs >= LOSS_INTERVAL_MS) {
       due.lossMs = nowMs;
@@ -307,6 +311,8 @@ export class Agent {
       recorder: this.#recorder,
       eventsMatched: this.#publisher.eventsMatched,
       eventsShed: this.#publisher.eventsShed,
+      liveDemandBytesPerSecond: this.#liveBudget.takeDemand(),
+      budget: this.options.budget,
     };
   }
 
@@ -320,6 +326,7 @@ export class Agent {
       },
       disconnected: () => {
         this.#publisher.disconnect();
+        this.#allowance.end();
         this.#demand.away(performance.now());
         this.#history?.cancelAll();
         this.#history = undefined;
@@ -336,6 +343,7 @@ export class Agent {
           reply.fail(queryId, asBackplaneError(cause));
         }
       },
+      lease: (lease) => this.#allowance.lease(lease, performance.now()),
       credit: (queryId, bytes) => this.#history?.credit(queryId, bytes),
       cancel: (queryId) => this.#history?.cancel(queryId),
     };

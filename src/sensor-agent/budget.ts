@@ -6,6 +6,7 @@
  */
 import { TokenBucket } from '../flow/token-bucket.js';
 import { BUDGET_BURST_BYTES_MIN, BUDGET_BURST_EVENTS_MIN, EVENT_BYTES_MAX } from '../limits.js';
+import type { Budget__Output, Budget as BudgetMessage } from '../wire/messages.js';
 
 export interface BudgetRates {
   readonly bytesPerSecond: number;
@@ -20,6 +21,28 @@ export interface Budget {
   readonly history: { readonly bytesPerSecond: number; readonly burstMs: number };
 }
 
+export function budgetToMessage({ live, history }: Budget): BudgetMessage {
+  return {
+    liveBytesPerSecond: live.bytesPerSecond,
+    liveEventsPerSecond: live.eventsPerSecond,
+    historyBytesPerSecond: history.bytesPerSecond,
+    burstMs: live.burstMs,
+  };
+}
+
+/** What a broker says, where it says something; the node's own for the rest. */
+export function budgetFromMessage(message: Budget__Output, own: Budget): Budget {
+  const { burstMs } = own.live;
+  return {
+    live: {
+      bytesPerSecond: Number(message.liveBytesPerSecond) || own.live.bytesPerSecond,
+      eventsPerSecond: Number(message.liveEventsPerSecond) || own.live.eventsPerSecond,
+      burstMs,
+    },
+    history: { bytesPerSecond: Number(message.historyBytesPerSecond) || own.history.bytesPerSecond, burstMs },
+  };
+}
+
 /** Share of the burst that a topic leaves to others. Topics not named are shed first. */
 const RESERVES: Readonly<Record<string, number>> = { host: 0, process: 0, security: 0.1, network: 0.2, file: 0.35 };
 const RESERVE_OTHERS = 0.5;
@@ -28,21 +51,21 @@ const RESUME_MARGIN = 0.15;
 /** An event's place in its frame: size, time, lane and tie; and in each predicate's match list. */
 const PLACE_BYTES = 22;
 const MATCH_INDEX_BYTES = 3;
+/** Over so many events an event's size is averaged. */
+const MEAN_EVENTS = 64;
 
 export class LiveBudget {
   readonly #bytes: TokenBucket;
   readonly #events: TokenBucket;
   readonly #shed = new Set<string>();
-  #rates: BudgetRates;
+  /** Of events, in bytes: what a shed one would have taken. */
+  #meanBytes = 256;
+  /** Charged and shed since the last report. */
+  #demand = { bytes: 0, sinceMs: performance.now() };
 
   constructor(rates: BudgetRates, nowMs?: () => number) {
-    this.#rates = rates;
     this.#bytes = new TokenBucket(rates.bytesPerSecond, burstBytes(rates), nowMs);
     this.#events = new TokenBucket(rates.eventsPerSecond, burstEvents(rates), nowMs);
-  }
-
-  get rates(): BudgetRates {
-    return this.#rates;
   }
 
   /** Topics that are shed at this moment. */
@@ -59,7 +82,10 @@ export class LiveBudget {
       this.#bytes.level - EVENT_BYTES_MAX >= needed * (this.#bytes.burstMax - EVENT_BYTES_MAX) &&
       this.#events.level - 1 >= needed * (this.#events.burstMax - 1);
     if (admitted) this.#shed.delete(topic);
-    else this.#shed.add(topic);
+    else {
+      this.#shed.add(topic);
+      this.#demand.bytes += this.#meanBytes;
+    }
     return admitted;
   }
 
@@ -68,6 +94,8 @@ export class LiveBudget {
     const bytes = eventBytes + PLACE_BYTES + predicates * MATCH_INDEX_BYTES;
     this.#bytes.take(bytes);
     this.#events.take(1);
+    this.#demand.bytes += bytes;
+    this.#meanBytes += (bytes - this.#meanBytes) / MEAN_EVENTS;
     return bytes;
   }
 
@@ -76,13 +104,25 @@ export class LiveBudget {
     this.#bytes.take(frameBytes - charged);
   }
 
+  /** Events that may be sent at once. */
+  get burstEventsMax(): number {
+    return this.#events.burstMax;
+  }
+
   /** Half of the burst is there: time to go on with what waits in the recorder. */
   get ample(): boolean {
     return this.#bytes.level >= this.#bytes.burstMax / 2 && this.#events.level >= this.#events.burstMax / 2;
   }
 
+  /** Bytes per second that there were to send since the last call, sent or shed. */
+  takeDemand(): number {
+    const nowMs = performance.now();
+    const { bytes, sinceMs } = this.#demand;
+    this.#demand = { bytes: 0, sinceMs: nowMs };
+    return (bytes * 1000) / Math.max(1, nowMs - sinceMs);
+  }
+
   change(rates: BudgetRates): void {
-    this.#rates = rates;
     this.#bytes.change(rates.bytesPerSecond, burstBytes(rates));
     this.#events.change(rates.eventsPerSecond, burstEvents(rates));
   }

@@ -1,6 +1,7 @@
 /** What an agent tells its broker about itself: once at Hello, then every few seconds. */
 import type { Profile } from '../subscriptions/pushdown/catalogue.js';
 import { type Hello, type NodeReport, nsToTimestamp } from '../wire/messages.js';
+import { type Budget, budgetToMessage } from './budget.js';
 import type { Recorder } from './recorder.js';
 
 export interface NodeFacts {
@@ -13,6 +14,9 @@ export interface NodeFacts {
   readonly recorder: Recorder;
   readonly eventsMatched: number;
   readonly eventsShed: number;
+  readonly liveDemandBytesPerSecond: number;
+  /** By the node's own settings. */
+  readonly budget: Budget;
 }
 
 export function nodeHello(facts: NodeFacts): Hello {
@@ -28,6 +32,7 @@ export function nodeHello(facts: NodeFacts): Hello {
     wallTime: wallNow(),
     degraded: facts.degraded ?? '',
     profiles: [...facts.profiles],
+    budget: budgetToMessage(facts.budget),
   };
 }
 
@@ -42,6 +47,7 @@ export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
     eventsLost: facts.recorder.entriesLost + facts.recorder.entriesUnrecorded,
     eventsMatched: facts.eventsMatched,
     eventsShed: facts.eventsShed,
+    liveDemandBytesPerSecond: Math.round(facts.liveDemandBytesPerSecond),
     cpuRatio,
     residentBytes: process.memoryUsage.rss(),
     wallTime: wallNow(),

@@ -10,6 +10,7 @@ import {
   type Hello,
   type HistoryQuery__Output,
   type Interest__Output,
+  type Lease__Output,
   type NodeReport,
   nsToTimestamp,
   positionFromMessage,
@@ -40,6 +41,7 @@ export interface UplinkNode {
     creditBytes: number,
     reply: HistoryReply,
   ): void;
+  lease(lease: Lease__Output): void;
   credit(queryId: number, bytes: number): void;
   cancel(queryId: number): void;
   readonly source: string;
@@ -175,7 +177,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
           message.frameAck.topic,
           positionFromMessage('frame_ack.covered_to', message.frameAck.coveredTo),
         );
-      } else if (message.historyQuery) this.#query(message.historyQuery);
+      } else if (message.lease) this.node.lease(message.lease);
+      else if (message.historyQuery) this.#query(message.historyQuery);
       else if (message.historyCredit) {
         this.node.credit(Number(message.historyCredit.queryId), Number(message.historyCredit.bytes));
       } else if (message.historyCancel) this.node.cancel(Number(message.historyCancel.queryId));

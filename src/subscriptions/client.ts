@@ -15,6 +15,8 @@ import type {
   ListNodesResponse__Output as ListNodesResponse,
   ListSubscriptionsResponse__Output as ListSubscriptionsResponse,
   ListTopicsResponse__Output as ListTopicsResponse,
+  SetBudgetRequest,
+  SetBudgetResponse__Output as SetBudgetResponse,
   SubscribeRequest,
 } from '../wire/messages.js';
 import { createBackplaneClient } from '../wire/rpc.js';
@@ -54,6 +56,11 @@ export class Client {
   /** @throws BackplaneError unavailable when no broker answers. */
   listSubscriptions(): Promise<ListSubscriptionsResponse> {
     return this.#ask((service, deadline, done) => service.listSubscriptions({}, { deadline }, done));
+  }
+
+  /** @throws BackplaneError invalid_argument, not_found when no node matches; unavailable when no broker answers. */
+  setBudget(request: SetBudgetRequest): Promise<SetBudgetResponse> {
+    return this.#ask((service, deadline, done) => service.setBudget(request, { deadline }, done));
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */

@@ -16,6 +16,8 @@ import type { ListNodesResponse } from './gen/backplane/v1/ListNodesResponse.js'
 import type { ListSubscriptionsResponse } from './gen/backplane/v1/ListSubscriptionsResponse.js';
 import type { ListTopicsResponse } from './gen/backplane/v1/ListTopicsResponse.js';
 import type { Position__Output } from './gen/backplane/v1/Position.js';
+import type { SetBudgetRequest__Output } from './gen/backplane/v1/SetBudgetRequest.js';
+import type { SetBudgetResponse } from './gen/backplane/v1/SetBudgetResponse.js';
 import type { SubscribeRequest__Output } from './gen/backplane/v1/SubscribeRequest.js';
 import type { SubscribeResponse, SubscribeResponse__Output } from './gen/backplane/v1/SubscribeResponse.js';
 import type { Timestamp__Output } from './gen/google/protobuf/Timestamp.js';
@@ -24,6 +26,7 @@ import { messageCodec } from './schema.js';
 
 export type { Accepted__Output as Accepted } from './gen/backplane/v1/Accepted.js';
 export type { BackplaneClient } from './gen/backplane/v1/Backplane.js';
+export type { Budget, Budget__Output } from './gen/backplane/v1/Budget.js';
 export type { ControlRequest, ControlRequest__Output } from './gen/backplane/v1/ControlRequest.js';
 export type { ControlResponse, ControlResponse__Output } from './gen/backplane/v1/ControlResponse.js';
 export type { Coverage__Output as Coverage } from './gen/backplane/v1/Coverage.js';
@@ -36,6 +39,7 @@ export type { Hello, Hello__Output } from './gen/backplane/v1/Hello.js';
 export type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
 export type { HistoryQuery__Output } from './gen/backplane/v1/HistoryQuery.js';
 export type { Interest__Output } from './gen/backplane/v1/Interest.js';
+export type { Lease__Output } from './gen/backplane/v1/Lease.js';
 export type { ListNodesResponse, ListNodesResponse__Output } from './gen/backplane/v1/ListNodesResponse.js';
 export type {
   ListSubscriptionsResponse,
@@ -46,6 +50,8 @@ export type { Node } from './gen/backplane/v1/Node.js';
 export type { NodeCoverage } from './gen/backplane/v1/NodeCoverage.js';
 export type { NodeReport, NodeReport__Output } from './gen/backplane/v1/NodeReport.js';
 export type { Plan } from './gen/backplane/v1/Plan.js';
+export type { SetBudgetRequest, SetBudgetRequest__Output } from './gen/backplane/v1/SetBudgetRequest.js';
+export type { SetBudgetResponse__Output } from './gen/backplane/v1/SetBudgetResponse.js';
 export type { SubscribeRequest, SubscribeRequest__Output } from './gen/backplane/v1/SubscribeRequest.js';
 export type { SubscribeResponse, SubscribeResponse__Output } from './gen/backplane/v1/SubscribeResponse.js';
 export type { Welcome__Output } from './gen/backplane/v1/Welcome.js';
@@ -66,6 +72,8 @@ export const listSubscriptionsResponseCodec = messageCodec<ListSubscriptionsResp
   'ListSubscriptionsResponse',
 );
 export const getStatusResponseCodec = messageCodec<GetStatusResponse, unknown>('GetStatusResponse');
+export const setBudgetRequestCodec = messageCodec<object, SetBudgetRequest__Output>('SetBudgetRequest');
+export const setBudgetResponseCodec = messageCodec<SetBudgetResponse, unknown>('SetBudgetResponse');
 export const emptyCodec = messageCodec<Empty, Empty>('LiveResponse');
 
 const NS_PER_S = 1_000_000_000n;

@@ -10,6 +10,9 @@ import {
   listNodesResponseCodec,
   listSubscriptionsResponseCodec,
   listTopicsResponseCodec,
+  type SetBudgetRequest__Output,
+  setBudgetRequestCodec,
+  setBudgetResponseCodec,
   subscribeRequestCodec,
 } from '../../wire/messages.js';
 import { explain } from '../delivery/explanation.js';
@@ -25,6 +28,8 @@ export class GrpcApi {
     private readonly subscriptions: Subscriptions,
     private readonly registry: NodeRegistry,
     private readonly listings: Listings,
+    /** Returns the nodes it holds for. */
+    private readonly setBudget: (request: SetBudgetRequest__Output) => readonly string[],
   ) {}
 
   handlers(): UntypedServiceImplementation {
@@ -35,6 +40,10 @@ export class GrpcApi {
       ListNodes: unary(() => listNodesResponseCodec.encode(listings.nodes())),
       ListTopics: unary(() => listTopicsResponseCodec.encode(listings.topics())),
       ListSubscriptions: unary(() => listSubscriptionsResponseCodec.encode(listings.subscriptionList())),
+      SetBudget: unary((bytes) => {
+        const nodes = this.setBudget(setBudgetRequestCodec.decode(bytes, REQUEST_BYTES_MAX));
+        return setBudgetResponseCodec.encode({ nodes: [...nodes] });
+      }),
       GetStatus: unary(() => getStatusResponseCodec.encode(listings.status())),
     };
   }

@@ -100,7 +100,7 @@ test('what nobody was promised yet is not deleted, however full the disk', async
   const files = new FaultyFiles();
   await open(files.ops);
   const log = store.partition('process', 0);
-  let release = () => undefined as void;
+  let release: () => void = () => undefined;
   files.gate = new Promise((resolve) => {
     release = resolve;
   });

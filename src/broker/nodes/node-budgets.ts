@@ -1,0 +1,138 @@
+/**
+ * What each node may send: its own setting, what an operator set for it, and
+ * its share of a ceiling over all nodes. Shares are leased by demand, max-min
+ * fair, and renewed every few seconds; an agent that hears nothing falls back
+ * to an even share. A node that sends more all the same is not read on.
+ */
+import { maxMinShares } from '../../flow/max-min.js';
+import { TokenBucket } from '../../flow/token-bucket.js';
+import {
+  BUDGET_BURST_BYTES_MIN,
+  BUDGET_BURST_MS_DEFAULT,
+  BUDGET_BURST_MS_MAX,
+  BUDGET_TOLERANCE,
+  LEASE_MS,
+  LIVE_BYTES_PER_SECOND_DEFAULT,
+} from '../../limits.js';
+import type { Budget, ControlResponse } from '../../wire/messages.js';
+import type { BudgetFile, SavedBudget } from './budget-file.js';
+import type { NodeRecord } from './node-record.js';
+import type { NodeRegistry } from './node-registry.js';
+
+/** 0: as the node's own settings say. */
+export interface NodeBudget {
+  readonly liveBytesPerSecond: number;
+  readonly liveEventsPerSecond: number;
+  readonly historyBytesPerSecond: number;
+  readonly burstMs: number;
+}
+
+export class NodeBudgets {
+  private readonly set: Map<string, SavedBudget>;
+  private readonly meters = new Map<string, TokenBucket>();
+
+  constructor(
+    private readonly registry: NodeRegistry,
+    private readonly file: BudgetFile,
+    saved: ReadonlyMap<string, SavedBudget>,
+    /** Bytes per second that all nodes together may send live; undefined: no such bound. */
+    private readonly ceiling: number | undefined,
+  ) {
+    this.set = new Map(saved);
+  }
+
+  /** Undefined takes back what was set. Durable when it returns; throws when it cannot be written. */
+  change(nodes: readonly string[], budget: SavedBudget | undefined): void {
+    const next = new Map(this.set);
+    for (const node of nodes) {
+      if (budget === undefined) next.delete(node);
+      else next.set(node, { ...next.get(node), ...budget });
+    }
+    this.file.save(next);
+    this.set.clear();
+    for (const [node, each] of next) this.set.set(node, each);
+    if (this.ceiling !== undefined) this.lease();
+    else for (const node of nodes) this.tell(node);
+  }
+
+  /** What a session that begins is told; undefined: it goes by its own setting. */
+  first(record: NodeRecord): ControlResponse | undefined {
+    this.meters.delete(record.name);
+    if (this.ceiling === undefined) return this.set.has(record.name) ? leaseOf(this.budget(record), 0) : undefined;
+    const even = this.ceiling / Math.max(1, this.registry.connectedCount);
+    return leaseOf(this.budget(record, even), LEASE_MS);
+  }
+
+  /** Shares the ceiling out anew. Called every few seconds. */
+  lease(): void {
+    const { ceiling } = this;
+    if (ceiling === undefined) return;
+    const records = [...this.registry.all()].filter(({ connection }) => connection !== undefined);
+    const shares = maxMinShares(
+      records.map((record) => this.demand(record)),
+      ceiling,
+    );
+    const even = ceiling / Math.max(1, records.length);
+    for (const [index, record] of records.entries()) {
+      const budget = this.budget(record, shares[index]);
+      this.meters.get(record.name)?.change(rateOf(budget), burstOf(budget));
+      this.registry.session(record.name)?.send(leaseOf(budget, LEASE_MS, even));
+    }
+  }
+
+  /** Live bytes of a node have come. Milliseconds for which it should not be read on. */
+  received(record: NodeRecord, bytes: number): number {
+    let meter = this.meters.get(record.name);
+    if (meter === undefined) {
+      const budget = this.budget(record);
+      meter = new TokenBucket(rateOf(budget), burstOf(budget));
+      this.meters.set(record.name, meter);
+    }
+    meter.take(bytes);
+    return meter.waitMs;
+  }
+
+  private tell(node: string): void {
+    const record = this.registry.record(node);
+    if (record?.connection === undefined) return;
+    const budget = this.budget(record);
+    this.meters.get(node)?.change(rateOf(budget), burstOf(budget));
+    this.registry.session(node)?.send(leaseOf(budget, 0));
+  }
+
+  private demand(record: NodeRecord): number {
+    const own = this.budget(record).liveBytesPerSecond;
+    return Math.min(own, Number(record.report?.liveDemandBytesPerSecond ?? 0));
+  }
+
+  /** What holds for a node: its own settings, what was set for it, its share. */
+  budget(record: NodeRecord, share = Number.POSITIVE_INFINITY): NodeBudget {
+    const own = record.hello?.budget;
+    const set = this.set.get(record.name);
+    const live = set?.liveBytesPerSecond ?? (Number(own?.liveBytesPerSecond ?? 0) || LIVE_BYTES_PER_SECOND_DEFAULT);
+    return {
+      liveBytesPerSecond: Math.max(1, Math.floor(Math.min(live, share))),
+      liveEventsPerSecond: set?.liveEventsPerSecond ?? Number(own?.liveEventsPerSecond ?? 0),
+      historyBytesPerSecond: set?.historyBytesPerSecond ?? Number(own?.historyBytesPerSecond ?? 0),
+      burstMs: Math.min(own?.burstMs || BUDGET_BURST_MS_DEFAULT, BUDGET_BURST_MS_MAX),
+    };
+  }
+}
+
+/** `validMs` 0: as long as the session. */
+function leaseOf(budget: NodeBudget, validMs: number, fallback?: number): ControlResponse {
+  const after: Budget | null =
+    fallback === undefined
+      ? null
+      : { ...budget, liveBytesPerSecond: Math.max(1, Math.floor(Math.min(budget.liveBytesPerSecond, fallback))) };
+  return { lease: { budget, validMs, fallback: after } };
+}
+
+/** More than an agent that keeps to its budget can come to, by what gRPC adds and clocks differ. */
+function rateOf({ liveBytesPerSecond }: NodeBudget): number {
+  return liveBytesPerSecond * BUDGET_TOLERANCE;
+}
+
+function burstOf({ liveBytesPerSecond, burstMs }: NodeBudget): number {
+  return BUDGET_BURST_BYTES_MIN + ((liveBytesPerSecond * burstMs) / 1000) * BUDGET_TOLERANCE;
+}

@@ -1,0 +1,68 @@
+/** `backplane nodes set-budget NODE...`: what nodes may send, live and from their recorders. */
+import type { Command } from 'commander';
+import { parseBytes } from '../config/quantity.js';
+import { BackplaneError } from '../errors.js';
+import { Client } from '../subscriptions/client.js';
+import { safeText } from './render/text.js';
+import { Screen } from './screen.js';
+import { addSettingFlags, commandConfig } from './setting-flags.js';
+
+interface Options {
+  readonly liveBytes?: string;
+  readonly liveEvents?: string;
+  readonly historyBytes?: string;
+  readonly reset?: true;
+}
+
+export function defineSetBudget(command: Command): void {
+  command
+    .argument('<node...>', 'names or globs')
+    .option('--live-bytes <size>', 'live bytes per second, like 512KiB')
+    .option('--live-events <count>', 'live events per second')
+    .option('--history-bytes <size>', 'bytes per second from the recorder')
+    .option('--reset', "take back what was set: the node's own settings hold again");
+  addSettingFlags(command, ['brokers']);
+  command.action(async (nodes: readonly string[]) => {
+    const { settings } = commandConfig(command, ['brokers']);
+    const budget = budgetOf(command.opts<Options>());
+    const client = new Client(settings.brokers);
+    try {
+      const answer = await client.setBudget({ nodes: [...nodes], budget });
+      const screen = new Screen(process.stdout, process.stderr);
+      await screen.print(`${answer.nodes.map((node) => `${safeText(node)}\n`).join('')}`);
+    } finally {
+      client.close();
+    }
+  });
+}
+
+function budgetOf({ liveBytes, liveEvents, historyBytes, reset }: Options) {
+  const given = [liveBytes, liveEvents, historyBytes].some((value) => value !== undefined);
+  if (given === (reset === true)) {
+    throw new BackplaneError(
+      'invalid_argument',
+      'give rates (--live-bytes, --live-events, --history-bytes) or --reset',
+    );
+  }
+  if (reset) return null;
+  return {
+    liveBytesPerSecond: bytes('--live-bytes', liveBytes),
+    liveEventsPerSecond: count('--live-events', liveEvents),
+    historyBytesPerSecond: bytes('--history-bytes', historyBytes),
+  };
+}
+
+function bytes(flag: string, text: string | undefined): number {
+  if (text === undefined) return 0;
+  const value = parseBytes(text);
+  if (!value) throw new BackplaneError('invalid_argument', `${flag} must be a size above 0 like 512KiB, got ${text}`);
+  return value;
+}
+
+function count(flag: string, text: string | undefined): number {
+  if (text === undefined) return 0;
+  if (!/^[1-9]\d{0,14}$/.test(text)) {
+    throw new BackplaneError('invalid_argument', `${flag} must be a whole number above 0, got ${text}`);
+  }
+  return Number(text);
+}
