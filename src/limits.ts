@@ -98,6 +98,9 @@ export const NAME_BYTES_MAX = 253;
 /** A request to the public API, encoded. */
 export const REQUEST_BYTES_MAX = 128 * KiB;
 export const CURSOR_BYTES_MAX = 4 * KiB;
+/** Nodes that a cursor names itself; more are named by notes in the log, so many of which follow each other. */
+export const CURSOR_NODES_MAX = 32;
+export const CURSOR_NOTES_MAX = 64;
 export const LAST_MAX = 10_000;
 
 /** Frames an agent may have sent but not had acknowledged, before it waits. */

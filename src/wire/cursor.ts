@@ -2,17 +2,25 @@
  * The token from which a subscription resumes exactly. Opaque to clients;
  * checked in every part, because it comes back from outside.
  *
- *   Cursor := base64url(msgpack [version, logId bin8, predicateId u64, sinceNs | nil,
- *                                history | nil, partial | nil, topics, nodes] | crc32 u32)
+ *   Cursor  := base64url(msgpack [version, logId bin8, predicateId u64, sinceNs | nil,
+ *                                 history | nil, partial | nil, topics, nodes, note | nil] | crc32 u32)
  *   history := [wallNs u64, node, epoch, timeNs u64, lane, tie]
  *   partial := [topic, partition, events of the frame at its offset that were delivered]
  *   topics  := [topic, offset per partition]*
- *   nodes   := [node, standing, (epoch, timeNs u64, lane, tie)?]*
+ *   nodes   := [node, 0, position]* and [node, 1, position | nil, [topic, position]*, history | nil]*
+ *   position := [epoch, timeNs u64, lane, tie]
+ *   note    := [partition of the first topic, offset, id u32]
+ *
+ * However many nodes there are, a cursor is at most CURSOR_BYTES_MAX long,
+ * because it comes with every batch and goes into query strings: where more
+ * nodes must be named than fit, they are in a note, which is in the log.
+ *
+ *   Note    := msgpack [id u32, the note before it | nil, nodes]
  */
 import { crc32 } from 'node:zlib';
 import { Packr, Unpackr } from 'msgpackr';
 import { BackplaneError } from '../errors.js';
-import { CURSOR_BYTES_MAX, NAME_BYTES_MAX, PARTITIONS, TOPICS_PER_REQUEST_MAX } from '../limits.js';
+import { CURSOR_BYTES_MAX, NAME_BYTES_MAX, NODES_MAX, PARTITIONS, TOPICS_PER_REQUEST_MAX } from '../limits.js';
 import type { Position } from './position.js';
 
 export type Cursor = string & { readonly brand: 'cursor' };
@@ -29,7 +37,24 @@ export interface CursorState {
   readonly partial?: { readonly topic: string; readonly partition: number; readonly index: number } | undefined;
   /** Per topic and partition, the next offset. Empty in the history phase. */
   readonly offsets: ReadonlyMap<string, readonly number[]>;
-  /** Nodes for which offsets alone do not tell. */
+  /** Nodes for which offsets alone do not tell. What is said here goes before what a note says. */
+  readonly nodes: readonly CursorNode[];
+  /** Where more such nodes are named. */
+  readonly note?: NotePlace | undefined;
+}
+
+/** A note in the log of the cursor's first topic. */
+export interface NotePlace {
+  readonly partition: number;
+  readonly offset: number;
+  /** Random: an offset may be given again when the machine lost what was not synced. */
+  readonly id: number;
+}
+
+/** What a note says: newer ones go before those they follow. */
+export interface Note {
+  readonly id: number;
+  readonly before: NotePlace | undefined;
   readonly nodes: readonly CursorNode[];
 }
 
@@ -43,14 +68,18 @@ export interface CursorNode {
   readonly node: string;
   /**
    * 'beyond': delivered at least up to position, whatever the offsets say.
-   * 'late': delivered exactly up to position, and nothing from the log yet.
+   * 'late': delivered exactly what is said here, and nothing from the log since.
    */
   readonly standing: 'beyond' | 'late';
-  /** Unset (late only): nothing delivered yet. */
+  /** Unset (late only): nothing delivered yet, but for what follows. */
   readonly position?: Position | undefined;
+  /** Late only: topics that were delivered further than that. */
+  readonly floors?: ReadonlyMap<string, Position> | undefined;
+  /** Late only: what was delivered of a replay, in its merged order. */
+  readonly history?: HistoryPlace | undefined;
 }
 
-const VERSION = 1;
+const VERSION = 2;
 const packr = new Packr({ useRecords: false, int64AsType: 'bigint' });
 const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint' });
 
@@ -64,14 +93,11 @@ export function encodeCursor(state: CursorState): Cursor | undefined {
     Buffer.from(state.logId, 'hex'),
     state.predicateId,
     state.sinceNs ?? null,
-    history === undefined ? null : [history.wallNs, history.node, ...positionParts(history.position)],
+    historyParts(history),
     partial === undefined ? null : [partial.topic, partial.partition, partial.index],
     [...state.offsets].map(([topic, offsets]) => [topic, ...offsets]),
-    state.nodes.map(({ node, standing, position }) => [
-      node,
-      standing === 'late' ? 1 : 0,
-      ...(position === undefined ? [] : positionParts(position)),
-    ]),
+    state.nodes.map(nodeParts),
+    noteParts(state.note),
   ]);
   const bytes = Buffer.allocUnsafe(packed.length + 4);
   packed.copy(bytes);
@@ -95,11 +121,11 @@ export function decodeCursor(text: string): CursorState {
   } catch {
     throw bad('cannot be read');
   }
-  return stateOf(list(value, 8, 8));
+  return stateOf(list(value, 9, 9));
 }
 
 function stateOf(parts: readonly unknown[]): CursorState {
-  const [version, logId, predicateId, sinceNs, history, partial, topics, nodes] = parts;
+  const [version, logId, predicateId, sinceNs, history, partial, topics, nodes, note] = parts;
   if (version !== VERSION) throw bad(`is of version ${String(version)}, this broker reads version ${VERSION}`);
   if (!(logId instanceof Uint8Array) || logId.length !== 8) throw bad('has no log identity');
   return {
@@ -109,7 +135,22 @@ function stateOf(parts: readonly unknown[]): CursorState {
     history: history === null ? undefined : historyOf(list(history, 6, 6)),
     partial: partial === null ? undefined : partialOf(list(partial, 3, 3)),
     offsets: new Map(list(topics, 0, TOPICS_PER_REQUEST_MAX).map((entry) => offsetsOf(list(entry, 1, 1 + PARTITIONS)))),
-    nodes: list(nodes, 0, CURSOR_BYTES_MAX).map((entry) => nodeOf(list(entry, 2, 6))),
+    nodes: list(nodes, 0, CURSOR_BYTES_MAX).map((entry) => nodeOf(list(entry, 3, 5))),
+    note: note === null ? undefined : notePlaceOf(list(note, 3, 3)),
+  };
+}
+
+export function encodeNote({ id, before, nodes }: Note): Buffer {
+  return packr.pack([id, noteParts(before), nodes.map(nodeParts)]);
+}
+
+/** The record's checksum has been checked, so its content is ours; throws cursor_invalid when it is not a note. */
+export function decodeNote(bytes: Buffer): Note {
+  const [id, before, nodes] = list(unpackr.unpack(bytes), 3, 3);
+  return {
+    id: whole(id, 0xffff_ffff),
+    before: before === null ? undefined : notePlaceOf(list(before, 3, 3)),
+    nodes: list(nodes, 0, NODES_MAX).map((entry) => nodeOf(list(entry, 3, 5))),
   };
 }
 
@@ -126,10 +167,42 @@ function offsetsOf([topic, ...offsets]: readonly unknown[]): [string, number[]] 
   return [name(topic), offsets.map((offset) => whole(offset, Number.MAX_SAFE_INTEGER))];
 }
 
-function nodeOf([node, late, ...position]: readonly unknown[]): CursorNode {
-  const standing = late === 1 ? 'late' : 'beyond';
-  if (position.length === 0 && late !== 1) throw bad('has a node without a position');
-  return { node: name(node), standing, position: position.length === 0 ? undefined : positionOf(position) };
+function nodeOf([node, late, position, floors, history]: readonly unknown[]): CursorNode {
+  const at = position === null ? undefined : positionOf(list(position, 4, 4));
+  if (late !== 1) {
+    if (at === undefined) throw bad('has a node without a position');
+    return { node: name(node), standing: 'beyond', position: at };
+  }
+  const topics = list(floors, 0, TOPICS_PER_REQUEST_MAX).map((entry) => list(entry, 2, 2));
+  return {
+    node: name(node),
+    standing: 'late',
+    position: at,
+    floors: new Map(topics.map(([topic, floor]) => [name(topic), positionOf(list(floor, 4, 4))])),
+    history: history === null ? undefined : historyOf(list(history, 6, 6)),
+  };
+}
+
+function notePlaceOf([partition, offset, id]: readonly unknown[]): NotePlace {
+  return {
+    partition: whole(partition, PARTITIONS - 1),
+    offset: whole(offset, Number.MAX_SAFE_INTEGER),
+    id: whole(id, 0xffff_ffff),
+  };
+}
+
+function nodeParts({ node, standing, position, floors, history }: CursorNode): unknown[] {
+  const at = position === undefined ? null : positionParts(position);
+  if (standing === 'beyond') return [node, 0, at];
+  return [node, 1, at, [...(floors ?? [])].map(([topic, p]) => [topic, positionParts(p)]), historyParts(history)];
+}
+
+function noteParts(note: NotePlace | undefined): unknown[] | null {
+  return note === undefined ? null : [note.partition, note.offset, note.id];
+}
+
+function historyParts(history: HistoryPlace | undefined): unknown[] | null {
+  return history === undefined ? null : [history.wallNs, history.node, ...positionParts(history.position)];
 }
 
 function positionParts(p: Position): [number, bigint, number, number] {

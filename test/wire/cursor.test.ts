@@ -33,11 +33,18 @@ const state: fc.Arbitrary<CursorState> = plain({
         node: name,
         standing: fc.constant('late' as const),
         position: fc.option(position, { nil: undefined }),
+        floors: fc.array(fc.tuple(name, position), { maxLength: 3 }).map((entries) => new Map(entries)),
+        history: fc.option(plain({ wallNs: u64, node: name, position }), { nil: undefined }),
       }),
     ),
     { maxLength: 10 },
   ),
+  note: fc.option(notePlace(), { nil: undefined }),
 });
+
+function notePlace() {
+  return plain({ partition: fc.nat(PARTITIONS - 1), offset: whole, id: fc.integer({ min: 0, max: 0xffff_ffff }) });
+}
 
 function refused(text: string): void {
   assert.throws(
@@ -91,23 +98,26 @@ test('one with a good checksum and bad content is refused', () => {
     return Buffer.concat([packed, sum]).toString('base64url');
   };
   const id = Buffer.alloc(8);
-  decodeCursor(sealed([1, id, 1n, null, null, null, [], []]));
+  decodeCursor(sealed([2, id, 1n, null, null, null, [], [['n', 1, null, [], null]], [0, 0, 0]]));
   const bad: unknown[] = [
     null,
     'text',
     { __proto__: null, length: 8 },
     [],
-    [2, id, 1n, null, null, null, [], []],
-    [1, id.subarray(1), 1n, null, null, null, [], []],
-    [1, id, -1n, null, null, null, [], []],
-    [1, id, 1n, null, ['x'], null, [], []],
-    [1, id, 1n, null, null, ['t', 99, 0], [], []],
-    [1, id, 1n, null, null, null, [['t', 1]], []],
-    [1, id, 1n, null, null, null, [['t', -1, 0, 0, 0, 0, 0, 0, 0]], []],
-    [1, id, 1n, null, null, null, [['t', 0.5, 0, 0, 0, 0, 0, 0, 0]], []],
-    [1, id, 1n, null, null, null, [], [['n', 0]]],
-    [1, id, 1n, null, null, null, [], [['n'.repeat(300), 1]]],
-    [1, id, 1n, null, null, null, [], [['n', 1, 1, 1n, 70_000, 0]]],
+    [1, id, 1n, null, null, null, [], [], null],
+    [2, id.subarray(1), 1n, null, null, null, [], [], null],
+    [2, id, -1n, null, null, null, [], [], null],
+    [2, id, 1n, null, ['x'], null, [], [], null],
+    [2, id, 1n, null, null, ['t', 99, 0], [], [], null],
+    [2, id, 1n, null, null, null, [['t', 1]], [], null],
+    [2, id, 1n, null, null, null, [['t', -1, 0, 0, 0, 0, 0, 0, 0]], [], null],
+    [2, id, 1n, null, null, null, [['t', 0.5, 0, 0, 0, 0, 0, 0, 0]], [], null],
+    [2, id, 1n, null, null, null, [], [['n', 0, null]], null],
+    [2, id, 1n, null, null, null, [], [['n'.repeat(300), 1, null, [], null]], null],
+    [2, id, 1n, null, null, null, [], [['n', 1, [1, 1n, 70_000, 0], [], null]], null],
+    [2, id, 1n, null, null, null, [], [['n', 1, null, ['t'], null]], null],
+    [2, id, 1n, null, null, null, [], [['n', 1, null, [], ['x']]], null],
+    [2, id, 1n, null, null, null, [], [], [99, 0, 0]],
   ];
   for (const value of bad) refused(sealed(value));
 });

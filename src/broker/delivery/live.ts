@@ -21,6 +21,8 @@ export interface LiveOptions {
   readonly signal: AbortSignal;
   /** Between two rounds over the partitions: nodes that came, went, or have caught up. */
   readonly betweenRounds: () => Promise<void>;
+  /** A frame of a node that is not served yet is passed over: what of it must not be forgotten is added. */
+  readonly unserved: (node: string) => void;
 }
 
 export class Live {
@@ -59,6 +61,7 @@ export class Live {
     // From here to the write nothing else runs: no cursor can name this frame before it was written.
     place.delivered = place.offset;
     if (item === undefined) return true;
+    if (this.standing.partial?.place === place) this.standing.partial = undefined;
     if (item.kind === 'frame') await this.frame(place, item);
     else this.notices.partition(place.log.topic, item.kind === 'damage' ? 'damaged' : 'expired');
     return false;
@@ -67,7 +70,8 @@ export class Live {
   private async frame(place: LogPlace, { offset, node, frame }: LogEntry): Promise<void> {
     const view = this.standing.views.get(node);
     const { topic } = frame;
-    if (view === undefined || view.state === 'late') return;
+    if (view === undefined) this.options.unserved(node);
+    if (view?.state !== 'live') return;
     const floor = view.floor(topic);
     const { predicateId } = this.options;
     const window = { floor, untilNs: this.untilFor(node) };
@@ -111,7 +115,9 @@ export class Live {
   }
 
   private past(view: NodeView): boolean {
-    if (this.registry.session(view.node) === undefined) return true;
+    const { node } = view;
+    // One that was not asked, or cannot answer, is not waited for.
+    if (!this.registry.session(node) || !this.registry.hold(node, this.options.predicateId)) return true;
     return view.state === 'live' && view.watermarkNs(this.standing.topics) >= this.untilFor(view.node)!;
   }
 }

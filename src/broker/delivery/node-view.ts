@@ -1,6 +1,6 @@
 /** How far one subscription has got with one node. */
-import type { HistoryPlace } from '../../wire/cursor.js';
-import { comparePositions, type Position } from '../../wire/position.js';
+import type { CursorNode, HistoryPlace } from '../../wire/cursor.js';
+import { comparePositions, ORIGIN, type Position } from '../../wire/position.js';
 
 export type ViewState =
   /** Served from the log. */
@@ -41,6 +41,22 @@ export class NodeView {
       const seen = this.seen.get(topic);
       return seen !== undefined && comparePositions(seen, skip) >= 0;
     });
+  }
+
+  /** What a cursor must say of it where it stands apart. */
+  toCursor(): CursorNode {
+    const { node, state, skip: position } = this;
+    if (state === 'live') return { node, standing: 'beyond', position: position ?? ORIGIN };
+    // Nothing of the log counts for it: what the offsets would have told must be said.
+    const further = [...this.floors].filter(([, floor]) => !position || comparePositions(floor, position) > 0);
+    const known = position !== undefined || further.length > 0;
+    return {
+      node,
+      standing: 'late',
+      position,
+      floors: new Map(further),
+      history: known ? undefined : this.afterKey,
+    };
   }
 
   /** The least over all topics; 0n while one has stated none. */

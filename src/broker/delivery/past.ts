@@ -5,7 +5,7 @@ import { HISTORY_STALL_MS } from '../../limits.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import type { CoverageSum } from './coverage.js';
-import type { HistoryKey } from './history-merge.js';
+import { compareKeys, type HistoryKey } from './history-merge.js';
 import type { NodeView } from './node-view.js';
 import type { Outlet } from './outlet.js';
 import { type NodeQuery, type ReplayedRun, replay } from './replay.js';
@@ -57,7 +57,7 @@ export class Past {
     const { node, topic, selection, end } = this.withinLimit(run);
     const view = this.standing.views.get(node);
     if (view) this.progress(view, end.position);
-    if (leading) this.standing.history = end;
+    if (leading) this.lead(end);
     coverage.delivered(node, selection.count);
     await this.taken(this.outlet.batch({ node, topic, history: true, cursor: this.standing.cursor() }, selection));
   }
@@ -81,6 +81,12 @@ export class Past {
   private progress(view: NodeView, position: Position): void {
     if (view.skip === undefined || comparePositions(position, view.skip) > 0) view.skip = position;
     this.standing.review(view);
+  }
+
+  /** Nodes that come late begin before the place that the others have reached: it never goes back. */
+  private lead(end: HistoryKey): void {
+    const { history } = this.standing;
+    if (history === undefined || compareKeys(end, history) > 0) this.standing.history = end;
   }
 
   private withinLimit(run: ReplayedRun): ReplayedRun {

@@ -36,8 +36,8 @@ export class Planner {
     const view = this.restoredView(node);
     const meeting = this.meeting(node, hold);
     if (view !== undefined) {
-      const late = this.resumption?.of(node)?.standing?.standing === 'late';
-      if (!late && this.reachesBack(view, hold)) return { view, query: undefined, skipAfter: view.skip };
+      if (view.state === 'live' && this.reachesBack(view, hold))
+        return { view, query: undefined, skipAfter: view.skip };
       return { view, query: this.query(view, meeting), skipAfter: meeting };
     }
     const fresh = this.freshView(node);
@@ -49,6 +49,17 @@ export class Planner {
       return { view: fresh, query: undefined, skipAfter: fresh.skip };
     }
     return { view: fresh, query: this.query(fresh, meeting), skipAfter: meeting };
+  }
+
+  /**
+   * For a node that cannot be served yet, while a cursor must not forget what was delivered of it, or that its past is
+   * still to come. Undefined when nothing is to be remembered.
+   */
+  waiting(node: string, joinSinceNs: bigint | undefined): NodeView | undefined {
+    const owed = joinSinceNs !== undefined || this.resumption?.state.history !== undefined;
+    const view = this.restoredView(node) ?? (owed ? this.freshView(node) : undefined);
+    if (view) view.state = 'late';
+    return view;
   }
 
   /** For a node that joins later, at the present end of the log. */
@@ -128,6 +139,9 @@ export class Planner {
     if (this.resumption === undefined || delivered === undefined) return undefined;
     const view = new NodeView(node);
     view.skip = delivered.standing?.position;
+    view.afterKey = delivered.standing?.history;
+    // Until its recorder has been asked the log counts for nothing.
+    if (delivered.standing?.standing === 'late') view.state = 'late';
     for (const [topic, floor] of delivered.floors) view.floors.set(topic, floor);
     for (const topic of this.checked.topics) {
       const seen = this.resumption.seen(node, topic);

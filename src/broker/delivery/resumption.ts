@@ -9,6 +9,7 @@ import { positionAt } from '../../wire/frame-columns.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import type { LogStore } from '../log/log-store.js';
 import { partitionOf } from '../log/partition-log.js';
+import { readNotes } from './notes.js';
 
 /** Throws cursor_invalid for a cursor of another filter, log, or nobody's. */
 export function readCursor(
@@ -30,6 +31,12 @@ export function readCursor(
       'cursor_invalid',
       'cursor is of another broker, or of this one before its data was removed: begin with since or last instead ' +
         `(it is of log ${state.logId}, here is log ${logIdentity})`,
+    );
+  }
+  if (state.partial !== undefined && !topics.includes(state.partial.topic)) {
+    throw new BackplaneError(
+      'cursor_invalid',
+      `cursor stands within a frame of none of the topics ${topics.join(', ')}`,
     );
   }
   if (state.history === undefined && !topics.every((topic) => state.offsets.has(topic))) {
@@ -71,14 +78,20 @@ export class Resumption {
       }
       positions.set(topic, perPartition);
     }
-    const standings = new Map(state.nodes.map((standing) => [standing.node, standing]));
+    const noted = readNotes(state.note, (partition) => store.partition(topics[0]!, partition));
+    const standings = new Map([...noted, ...state.nodes].map((standing) => [standing.node, standing]));
     return new Resumption(state, topics, positions, standings, await readPartial(state, store));
+  }
+
+  /** Nodes that the cursor names. */
+  get named(): Iterable<string> {
+    return this.standings.keys();
   }
 
   /** Undefined for a node of which the subscription had nothing. */
   of(node: string): Delivered | undefined {
     const standing = this.standings.get(node);
-    if (standing?.standing === 'late') return { floors: new Map(), standing };
+    if (standing?.standing === 'late') return { floors: standing.floors ?? new Map(), standing };
     const floors = new Map<string, Position>();
     for (const topic of this.topics) {
       let floor = this.positions.get(topic)![partitionOf(node)]?.get(node);

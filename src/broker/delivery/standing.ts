@@ -2,10 +2,12 @@
  * Where a subscription stands, over all nodes and partitions, and the cursor
  * that says so.
  */
-import type { CursorNode, CursorState, HistoryPlace } from '../../wire/cursor.js';
+import { CURSOR_NODES_MAX } from '../../limits.js';
+import type { CursorState, HistoryPlace } from '../../wire/cursor.js';
 import { encodeCursor } from '../../wire/cursor.js';
 import type { LogPlace } from '../fan-out.js';
 import type { NodeView } from './node-view.js';
+import type { Notes } from './notes.js';
 
 export interface Partial {
   readonly place: LogPlace;
@@ -15,12 +17,18 @@ export interface Partial {
   readonly index: number;
 }
 
+/** What a note says of a view. */
+type Noted = Pick<NodeView, 'state' | 'skip'>;
+
 export class Standing {
   readonly views = new Map<string, NodeView>();
-  /** Views that a cursor must name. Checked again at every frame of theirs. */
+  /** Views that a cursor must name. Checked again at every change of theirs. */
   private readonly apart = new Set<NodeView>();
+  /** Views that the notes name, and those of whom they say no longer what is true. */
+  private readonly noted = new Map<NodeView, Noted>();
+  private readonly changed = new Set<NodeView>();
   /** While the past is replayed: offsets say nothing yet. */
-  history: HistoryPlace | undefined;
+  private replayed: HistoryPlace | undefined;
   partial: Partial | undefined;
 
   constructor(
@@ -31,7 +39,19 @@ export class Standing {
     readonly joinSinceNs: bigint | undefined,
     /** Per topic, one per partition. Empty for a subscription that does not follow. */
     readonly places: ReadonlyMap<string, readonly LogPlace[]>,
+    private readonly notes: Notes,
   ) {}
+
+  get history(): HistoryPlace | undefined {
+    return this.replayed;
+  }
+
+  /** The place in merged order, or none: from then on offsets say where each node stands. */
+  set history(place: HistoryPlace | undefined) {
+    const ended = this.replayed !== undefined && place === undefined;
+    this.replayed = place;
+    if (ended) for (const view of this.views.values()) this.review(view);
+  }
 
   add(view: NodeView): void {
     this.views.set(view.node, view);
@@ -40,18 +60,60 @@ export class Standing {
 
   /** After a change of the view. */
   review(view: NodeView): void {
-    if (view.apart(this.topics)) this.apart.add(view);
+    const late = view.state === 'late';
+    const apart = this.replayed === undefined ? view.apart(this.topics) : late;
+    if (apart) this.apart.add(view);
     else this.apart.delete(view);
+    const noted = this.noted.get(view);
+    const changed = noted === undefined ? apart : noted.state !== view.state || noted.skip !== view.skip;
+    if (changed) this.changed.add(view);
+    else this.changed.delete(view);
   }
 
-  /** Empty when more nodes stand apart at this moment than a cursor can name. */
+  /** Empty when more nodes stand apart than a cursor can name, and the disk takes no note of them. */
   cursor(): string {
-    const { logId, predicateId, joinSinceNs: sinceNs, history } = this;
-    const state: CursorState =
-      history === undefined
-        ? { logId, predicateId, sinceNs, partial: this.cursorPartial(), offsets: this.offsets(), nodes: this.nodes() }
-        : { logId, predicateId, sinceNs, history, offsets: new Map(), nodes: this.nodes('late') };
-    return encodeCursor(state) ?? '';
+    // Few enough again: notes are not needed.
+    if (this.notes.gone || (this.notes.place && this.apart.size <= CURSOR_NODES_MAX / 2)) this.forgetNotes();
+    const named = this.notes.place === undefined ? this.apart : this.changed;
+    const cursor = named.size <= CURSOR_NODES_MAX ? this.encode(named) : undefined;
+    if (cursor !== undefined) return cursor;
+    this.takeNote();
+    return (this.notes.place && this.encode(this.changed)) ?? '';
+  }
+
+  /** Resolves when the cursors given up to now outlive the machine. */
+  settled(): Promise<void> {
+    this.cursor();
+    return this.notes.settled();
+  }
+
+  private encode(named: ReadonlySet<NodeView>): string | undefined {
+    const { logId, predicateId, joinSinceNs: sinceNs, replayed: history } = this;
+    const nodes = [...named].map((view) => view.toCursor());
+    const { place: note } = this.notes;
+    if (history !== undefined) {
+      return encodeCursor({ logId, predicateId, sinceNs, history, offsets: new Map(), nodes, note });
+    }
+    const partial = this.cursorPartial();
+    return encodeCursor({ logId, predicateId, sinceNs, partial, offsets: this.offsets(), nodes, note });
+  }
+
+  private takeNote(): void {
+    if (!this.notes.continued) this.forgetNotes();
+    const named = [...(this.notes.place === undefined ? this.apart : this.changed)];
+    if (!this.notes.write(named.map((view) => view.toCursor()))) {
+      this.forgetNotes();
+      return;
+    }
+    for (const view of named) this.noted.set(view, { state: view.state, skip: view.skip });
+    this.changed.clear();
+  }
+
+  private forgetNotes(): void {
+    this.notes.forget();
+    this.noted.clear();
+    this.changed.clear();
+    for (const view of this.apart) this.changed.add(view);
   }
 
   private offsets(): Map<string, number[]> {
@@ -69,14 +131,5 @@ export class Standing {
     if (this.partial === undefined) return undefined;
     const { place, index } = this.partial;
     return { topic: place.log.topic, partition: place.log.partition, index };
-  }
-
-  private nodes(only?: 'late'): CursorNode[] {
-    const nodes: CursorNode[] = [];
-    for (const { node, state, skip } of this.apart) {
-      const standing = state === 'late' ? 'late' : 'beyond';
-      if (only === undefined || standing === only) nodes.push({ node, standing, position: skip });
-    }
-    return nodes;
   }
 }

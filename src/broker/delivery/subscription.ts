@@ -19,6 +19,7 @@ import { compareKeys } from './history-merge.js';
 import { LateNodes } from './late-nodes.js';
 import { Live } from './live.js';
 import type { NodeView } from './node-view.js';
+import { Notes } from './notes.js';
 import { NodeStatuses } from './notices.js';
 import { type DeliveryTotals, Outlet, type Sink } from './outlet.js';
 import { keyAtTime, Past } from './past.js';
@@ -107,17 +108,17 @@ export class Subscription {
 
   private async replayOnly(resumption: Resumption | undefined): Promise<void> {
     const { registry, store } = this.context;
-    const { nodes, predicate, topics, window } = this.checked;
+    const { nodes, window } = this.checked;
     const planner = new Planner(this.checked, registry, store, resumption, this.sinceNs(resumption));
     // Behind a live place the nodes stand at different times: merged order cannot say where, positions can.
     const offsets = resumption !== undefined && resumption.state.history === undefined;
     const places = offsets ? this.places(resumption) : new Map<string, LogPlace[]>();
-    const standing = new Standing(store.identity, predicate.id, topics, this.joinSinceNs(resumption), places);
-    this.standing = standing;
+    const standing = this.stand(resumption, places);
     if (!offsets) standing.history = resumption?.state.history ?? keyAtTime(0n);
     const connected = registry.connected(nodes.matches);
     const plans = connected.map((node) => planner.past(node)).filter((plan) => plan !== undefined);
     for (const { view } of plans) standing.add(view);
+    for (const node of resumption?.named ?? []) this.wait(node, planner, standing);
     await this.accept(connected, []);
     const coverage = new CoverageSum();
     for (const { name, connection } of registry.all()) {
@@ -140,8 +141,7 @@ export class Subscription {
     // From here to the end of planning nothing else runs: places, positions and holds are of one moment.
     const planner = new Planner(this.checked, registry, store, resumption, this.sinceNs(resumption));
     const places = this.places(resumption);
-    const standing = new Standing(store.identity, predicate.id, topics, this.joinSinceNs(resumption), places);
-    this.standing = standing;
+    const standing = this.stand(resumption, places);
     if (resumption?.state.history) standing.history = resumption.state.history;
     else if (!resumption && this.checked.window.history) standing.history = keyAtTime(0n);
     const plans: NodePlan[] = [];
@@ -154,11 +154,27 @@ export class Subscription {
       standing.add(view);
     }
     for (const node of missing) this.statuses.named(node, true);
+    for (const { name } of registry.all()) this.wait(name, planner, standing);
+    for (const node of resumption?.named ?? []) this.wait(node, planner, standing);
+    await standing.settled();
     await this.accept(
       plans.map(({ view }) => view.node).filter((node) => !missing.includes(node)),
       missing,
     );
     await this.pastThenLive(planner, standing, plans);
+  }
+
+  private stand(resumption: Resumption | undefined, places: ReadonlyMap<string, readonly LogPlace[]>): Standing {
+    const { store } = this.context;
+    const { predicate, topics } = this.checked;
+    const notes = new Notes(() => store.of(topics[0]!, this.id));
+    const standing = new Standing(store.identity, predicate.id, topics, this.joinSinceNs(resumption), places, notes);
+    const partial = resumption?.state.partial;
+    const place = partial && places.get(partial.topic)?.[partial.partition];
+    // Until the frame has been read again, the next cursor stands within it as well.
+    if (place) standing.partial = { place, offset: place.offset, index: partial.index };
+    this.standing = standing;
+    return standing;
   }
 
   private async pastThenLive(planner: Planner, standing: Standing, plans: readonly NodePlan[]): Promise<void> {
@@ -167,7 +183,10 @@ export class Subscription {
     const failed = await this.past(asked, coverage);
     if (this.outlet.left <= 0) return;
     for (const { view, skipAfter } of asked) {
-      if (!failed.has(view.node)) view.skip = skipAfter;
+      if (!failed.has(view.node)) {
+        view.skip = skipAfter;
+        view.state = 'live';
+      }
       standing.review(view);
     }
     standing.history = undefined;
@@ -206,8 +225,16 @@ export class Subscription {
         const joined = await late.join();
         if (joined) standing.review(joined);
       },
+      unserved: (node) => this.wait(node, planner, standing),
     });
     await live.run();
+  }
+
+  /** Until the node can be served, cursors say what it is owed. */
+  private wait(node: string, planner: Planner, standing: Standing): void {
+    if (!this.checked.nodes.matches(node) || standing.views.has(node)) return;
+    const view = planner.waiting(node, standing.joinSinceNs);
+    if (view) standing.add(view);
   }
 
   /** A node came, went, or answered. */

@@ -12,6 +12,7 @@ import {
   encodeCheckpoint,
   FRAME_RECORD,
   frameRecordParts,
+  NOTE_RECORD,
 } from './log-record.js';
 import type { LogItem, PartitionLog, PartitionReader } from './partition-log.js';
 
@@ -144,6 +145,22 @@ export class EmbeddedLog implements PartitionLog {
 
   onDeliverable(listener: () => void): void {
     this.listeners.push(listener);
+  }
+
+  appendNote(bytes: Buffer): number {
+    return this.log.append({ kind: NOTE_RECORD, timeNs: BigInt(Date.now()) * 1_000_000n, parts: [bytes] });
+  }
+
+  readNote(offset: number): Buffer | undefined {
+    if (offset < this.log.firstOrdinal || offset >= this.log.nextOrdinal) return undefined;
+    const reader = this.log.reader(offset);
+    try {
+      const item = reader.next();
+      const found = item?.kind === 'record' && item.ordinal === offset && item.recordKind === NOTE_RECORD;
+      return found ? Buffer.from(item.payload) : undefined;
+    } finally {
+      reader.close();
+    }
   }
 
   probe(): void {

@@ -3,6 +3,7 @@
  *
  *   Frame record (kind 1)      := node length u8 | node | Frame, as the node sent it
  *   Checkpoint record (kind 2) := msgpack [node, epoch, timeNs u64, lane, tie]*
+ *   Note record (kind 3)       := Note, see wire/cursor.ts
  *
  * A checkpoint stands at the head of every segment and says how far each
  * node's frames reached when the segment began: so that a start, or a cursor,
@@ -15,6 +16,7 @@ import type { Position } from '../../wire/position.js';
 
 export const FRAME_RECORD = 1;
 export const CHECKPOINT_RECORD = 2;
+export const NOTE_RECORD = 3;
 
 const packr = new Packr({ useRecords: false, int64AsType: 'bigint' });
 const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint' });

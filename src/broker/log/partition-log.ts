@@ -48,6 +48,10 @@ export interface PartitionLog {
    * unavailable when it fails: nothing is appended then.
    */
   append(node: string, frame: Frame, frameBytes: Buffer): { readonly offset: number; readonly durable: Promise<void> };
+  /** Keeps something for a cursor that names the offset returned; readers pass it over. Throws as append does. */
+  appendNote(bytes: Buffer): number;
+  /** Undefined when the log has no note (any more) at this offset. */
+  readNote(offset: number): Buffer | undefined;
   /** Writes something that no reader sees, to learn whether append would work: throws what it would throw. */
   probe(): void;
   /** Resolves when everything appended before is durable. */
