@@ -3,9 +3,9 @@
  * checked in every part, because it comes back from outside.
  *
  *   Cursor  := base64url(msgpack [version, logId bin8, predicateId u64, sinceNs | nil,
- *                                 history | nil, partial | nil, topics, nodes, note | nil] | crc32 u32)
+ *                                 history | nil, partials, topics, nodes, note | nil] | crc32 u32)
  *   history := [wallNs u64, node, epoch, timeNs u64, lane, tie]
- *   partial := [topic, partition, events of the frame at its offset that were delivered]
+ *   partials := [topic, partition, events of the frame at its offset that were delivered]*
  *   topics  := [topic, offset per partition]*
  *   nodes   := [node, 0, position]* and [node, 1, position | nil, [topic, position]*, history | nil]*
  *   position := [epoch, timeNs u64, lane, tie]
@@ -33,8 +33,8 @@ export interface CursorState {
   readonly sinceNs?: bigint | undefined;
   /** While the past is replayed: the last delivered event in merged order. */
   readonly history?: HistoryPlace | undefined;
-  /** The frame at this partition's offset was delivered up to an event within. */
-  readonly partial?: { readonly topic: string; readonly partition: number; readonly index: number } | undefined;
+  /** Frames at their partition's offset that were delivered up to an event within: at most one of each partition. */
+  readonly partials: readonly PartialFrame[];
   /** Per topic and partition, the next offset. Empty in the history phase. */
   readonly offsets: ReadonlyMap<string, readonly number[]>;
   /** Nodes for which offsets alone do not tell. What is said here goes before what a note says. */
@@ -56,6 +56,13 @@ export interface Note {
   readonly id: number;
   readonly before: NotePlace | undefined;
   readonly nodes: readonly CursorNode[];
+}
+
+export interface PartialFrame {
+  readonly topic: string;
+  readonly partition: number;
+  /** Behind the last event that was delivered. */
+  readonly index: number;
 }
 
 export interface HistoryPlace {
@@ -87,14 +94,14 @@ const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint' });
 export function encodeCursor(state: CursorState): Cursor | undefined {
   // Two thirds are enough to know before the work: base64 adds one.
   if (state.nodes.length * 12 > CURSOR_BYTES_MAX) return undefined;
-  const { history, partial } = state;
+  const { history } = state;
   const packed = packr.pack([
     VERSION,
     Buffer.from(state.logId, 'hex'),
     state.predicateId,
     state.sinceNs ?? null,
     historyParts(history),
-    partial === undefined ? null : [partial.topic, partial.partition, partial.index],
+    state.partials.map(({ topic, partition, index }) => [topic, partition, index]),
     [...state.offsets].map(([topic, offsets]) => [topic, ...offsets]),
     state.nodes.map(nodeParts),
     noteParts(state.note),
@@ -125,7 +132,7 @@ export function decodeCursor(text: string): CursorState {
 }
 
 function stateOf(parts: readonly unknown[]): CursorState {
-  const [version, logId, predicateId, sinceNs, history, partial, topics, nodes, note] = parts;
+  const [version, logId, predicateId, sinceNs, history, partials, topics, nodes, note] = parts;
   if (version !== VERSION) throw bad(`is of version ${String(version)}, this broker reads version ${VERSION}`);
   if (!(logId instanceof Uint8Array) || logId.length !== 8) throw bad('has no log identity');
   return {
@@ -133,7 +140,7 @@ function stateOf(parts: readonly unknown[]): CursorState {
     predicateId: unsigned64(predicateId),
     sinceNs: sinceNs === null ? undefined : unsigned64(sinceNs),
     history: history === null ? undefined : historyOf(list(history, 6, 6)),
-    partial: partial === null ? undefined : partialOf(list(partial, 3, 3)),
+    partials: list(partials, 0, TOPICS_PER_REQUEST_MAX * PARTITIONS).map((entry) => partialOf(list(entry, 3, 3))),
     offsets: new Map(list(topics, 0, TOPICS_PER_REQUEST_MAX).map((entry) => offsetsOf(list(entry, 1, 1 + PARTITIONS)))),
     nodes: list(nodes, 0, CURSOR_BYTES_MAX).map((entry) => nodeOf(list(entry, 3, 5))),
     note: note === null ? undefined : notePlaceOf(list(note, 3, 3)),
@@ -158,7 +165,7 @@ function historyOf([wallNs, node, ...position]: readonly unknown[]): HistoryPlac
   return { wallNs: unsigned64(wallNs), node: name(node), position: positionOf(position) };
 }
 
-function partialOf([topic, partition, index]: readonly unknown[]): NonNullable<CursorState['partial']> {
+function partialOf([topic, partition, index]: readonly unknown[]): PartialFrame {
   return { topic: name(topic), partition: whole(partition, PARTITIONS - 1), index: whole(index, 0xffff) };
 }
 

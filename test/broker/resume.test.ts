@@ -148,6 +148,30 @@ test('a broker that drains ends streams behind a cursor that goes on at the next
   assert.deepEqual(resumed.pids, range(10, 20));
 });
 
+test('a place within a frame is kept by every cursor until the frame has been read again', async () => {
+  const agent = await harness.agent('a');
+  const request = { topics: ['network', 'process'], follow: true };
+  const first = harness.subscribe({ ...request, limit: 4 });
+  await first.isAccepted();
+  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
+  agent.publish();
+  await first.end();
+  assert.deepEqual(first.pids, range(0, 4));
+  for (const pid of range(10, 15)) agent.recorder.record('network.tcp.connect', pid);
+  agent.publish();
+  await until('acknowledged', () => agent.acknowledged.get('network')?.timeNs === agent.recorder.frontier.timeNs);
+  // Reads the other topic first, and goes within a frame there as well.
+  const second = harness.subscribe({ ...request, cursor: first.cursor, limit: 2 });
+  await second.end();
+  assert.deepEqual(second.pids, [10, 11]);
+  const third = harness.subscribe({ ...request, cursor: second.cursor });
+  await third.has(9);
+  assert.deepEqual(
+    third.pids.toSorted((a, b) => a - b),
+    [...range(4, 10), ...range(12, 15)],
+  );
+});
+
 test('cursors of other filters, of other logs, and of nobody are refused', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe(FOLLOW);

@@ -22,8 +22,8 @@ const state: fc.Arbitrary<CursorState> = plain({
   predicateId: u64,
   sinceNs: fc.option(u64, { nil: undefined }),
   history: fc.option(plain({ wallNs: u64, node: name, position }), { nil: undefined }),
-  partial: fc.option(plain({ topic: name, partition: fc.nat(PARTITIONS - 1), index: fc.nat(0xffff) }), {
-    nil: undefined,
+  partials: fc.array(plain({ topic: name, partition: fc.nat(PARTITIONS - 1), index: fc.nat(0xffff) }), {
+    maxLength: 4,
   }),
   offsets: fc.array(fc.tuple(name, offsets), { maxLength: 4 }).map((entries) => new Map(entries)),
   nodes: fc.array(
@@ -69,7 +69,7 @@ test('one that does not fit is not given', () => {
     standing: 'beyond' as const,
     position: { epoch: 1, timeNs: 1n << 60n, lane: 1, tie: 1 },
   }));
-  const base = { logId: '0123456789abcdef', predicateId: 1n, offsets: new Map<string, number[]>() };
+  const base = { logId: '0123456789abcdef', predicateId: 1n, partials: [], offsets: new Map<string, number[]>() };
   assert.equal(encodeCursor({ ...base, nodes }), undefined);
   const fitting = encodeCursor({ ...base, nodes: nodes.slice(0, 40) });
   assert.ok(fitting !== undefined && fitting.length <= CURSOR_BYTES_MAX);
@@ -98,26 +98,26 @@ test('one with a good checksum and bad content is refused', () => {
     return Buffer.concat([packed, sum]).toString('base64url');
   };
   const id = Buffer.alloc(8);
-  decodeCursor(sealed([2, id, 1n, null, null, null, [], [['n', 1, null, [], null]], [0, 0, 0]]));
+  decodeCursor(sealed([2, id, 1n, null, null, [], [], [['n', 1, null, [], null]], [0, 0, 0]]));
   const bad: unknown[] = [
     null,
     'text',
     { __proto__: null, length: 8 },
     [],
-    [1, id, 1n, null, null, null, [], [], null],
-    [2, id.subarray(1), 1n, null, null, null, [], [], null],
-    [2, id, -1n, null, null, null, [], [], null],
-    [2, id, 1n, null, ['x'], null, [], [], null],
-    [2, id, 1n, null, null, ['t', 99, 0], [], [], null],
-    [2, id, 1n, null, null, null, [['t', 1]], [], null],
-    [2, id, 1n, null, null, null, [['t', -1, 0, 0, 0, 0, 0, 0, 0]], [], null],
-    [2, id, 1n, null, null, null, [['t', 0.5, 0, 0, 0, 0, 0, 0, 0]], [], null],
-    [2, id, 1n, null, null, null, [], [['n', 0, null]], null],
-    [2, id, 1n, null, null, null, [], [['n'.repeat(300), 1, null, [], null]], null],
-    [2, id, 1n, null, null, null, [], [['n', 1, [1, 1n, 70_000, 0], [], null]], null],
-    [2, id, 1n, null, null, null, [], [['n', 1, null, ['t'], null]], null],
-    [2, id, 1n, null, null, null, [], [['n', 1, null, [], ['x']]], null],
-    [2, id, 1n, null, null, null, [], [], [99, 0, 0]],
+    [1, id, 1n, null, null, [], [], [], null],
+    [2, id.subarray(1), 1n, null, null, [], [], [], null],
+    [2, id, -1n, null, null, [], [], [], null],
+    [2, id, 1n, null, ['x'], [], [], [], null],
+    [2, id, 1n, null, null, [['t', 99, 0]], [], [], null],
+    [2, id, 1n, null, null, [], [['t', 1]], [], null],
+    [2, id, 1n, null, null, [], [['t', -1, 0, 0, 0, 0, 0, 0, 0]], [], null],
+    [2, id, 1n, null, null, [], [['t', 0.5, 0, 0, 0, 0, 0, 0, 0]], [], null],
+    [2, id, 1n, null, null, [], [], [['n', 0, null]], null],
+    [2, id, 1n, null, null, [], [], [['n'.repeat(300), 1, null, [], null]], null],
+    [2, id, 1n, null, null, [], [], [['n', 1, [1, 1n, 70_000, 0], [], null]], null],
+    [2, id, 1n, null, null, [], [], [['n', 1, null, ['t'], null]], null],
+    [2, id, 1n, null, null, [], [], [['n', 1, null, [], ['x']]], null],
+    [2, id, 1n, null, null, [], [], [], [99, 0, 0]],
   ];
   for (const value of bad) refused(sealed(value));
 });

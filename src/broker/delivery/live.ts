@@ -61,7 +61,7 @@ export class Live {
     // From here to the write nothing else runs: no cursor can name this frame before it was written.
     place.delivered = place.offset;
     if (item === undefined) return true;
-    if (this.standing.partial?.place === place) this.standing.partial = undefined;
+    this.standing.partials.delete(place);
     if (item.kind === 'frame') await this.frame(place, item);
     else this.notices.partition(place.log.topic, item.kind === 'damage' ? 'damaged' : 'expired');
     return false;
@@ -83,7 +83,7 @@ export class Live {
     if (selection === undefined) return;
     if (selection.count === this.outlet.left) {
       // The limit may fall into the frame: then its rest is what a cursor resumes with.
-      this.standing.partial = { place, offset, index: selection.next };
+      this.standing.partials.set(place, { offset, index: selection.next });
     }
     const cursor = this.standing.cursor();
     await this.outlet.batch({ node, topic, history: false, cursor }, selection);

@@ -34,23 +34,38 @@ export class Past {
     const signal = AbortSignal.any([options.signal, enough.signal]);
     const onFailed = (node: string) => {
       failed.add(node);
-      const view = this.standing.views.get(node);
-      if (view) {
-        view.state = 'late';
-        this.standing.review(view);
-      }
+      this.apart(node, undefined);
+    };
+    // What this node records from here on may be of a time, by its own clock, that merged order has passed already.
+    const onEnded = ({ node, request: { upTo } }: NodeQuery) => {
+      if (options.leading && upTo) this.apart(node, upTo);
     };
     try {
       const { last, queries } = options;
-      const outcomes = await replay(this.registry, this.pool, queries, { last, signal, onFailed }, async (run) => {
-        await this.run(run, options, coverage);
-        if (this.outlet.left <= 0) enough.abort();
-      });
+      const outcomes = await replay(
+        this.registry,
+        this.pool,
+        queries,
+        { last, signal, onFailed, onEnded },
+        async (run) => {
+          await this.run(run, options, coverage);
+          if (this.outlet.left <= 0) enough.abort();
+        },
+      );
       for (const [node, outcome] of outcomes) coverage.ended(node, outcome);
     } catch (cause) {
       if (!enough.signal.aborted) throw cause;
     }
     return failed;
+  }
+
+  /** Merged order says no longer how much of the node was delivered: its own position does, or what it had before. */
+  private apart(node: string, reached: Position | undefined): void {
+    const view = this.standing.views.get(node);
+    if (view === undefined) return;
+    view.state = 'late';
+    if (reached) this.progress(view, reached);
+    else this.standing.review(view);
   }
 
   private async run(run: ReplayedRun, { leading }: PastOptions, coverage: CoverageSum): Promise<void> {

@@ -28,6 +28,8 @@ export interface ReplayOptions {
   readonly last: number;
   /** Called as soon as it is known that a node will not answer to the end. */
   readonly onFailed: (node: string) => void;
+  /** Called when all that a query asked for has been taken by `onRun`. Not with `last`. */
+  readonly onEnded: (query: NodeQuery) => void;
   /** Ends the replay; the nodes are told. */
   readonly signal: AbortSignal;
 }
@@ -88,7 +90,7 @@ export async function replay(
     }
     const sources = queries.flatMap((query) => {
       const answer = answers.get(query.node);
-      return answer === undefined ? [] : [new ClippedAnswer(answer, query, options.onFailed)];
+      return answer === undefined ? [] : [new ClippedAnswer(answer, query, options)];
     });
     await deliver(sources, options, onRun);
     const outcomes = new Map(gone);
@@ -124,7 +126,7 @@ class ClippedAnswer implements HistorySource {
   constructor(
     private readonly answer: HistoryAnswer,
     private readonly query: NodeQuery,
-    private readonly onFailed: (node: string) => void,
+    private readonly options: ReplayOptions,
   ) {
     this.node = query.node;
     this.reached = new Map(query.floors);
@@ -134,7 +136,9 @@ class ClippedAnswer implements HistorySource {
     for (;;) {
       const frame = await this.answer.next();
       if (frame === undefined) {
-        if (this.answer.outcome?.kind === 'failed') this.onFailed(this.node);
+        const { last, onFailed, onEnded } = this.options;
+        if (this.answer.outcome?.kind === 'failed') onFailed(this.node);
+        else if (last === 0) onEnded(this.query);
         return undefined;
       }
       if (!this.query.request.predicate.topics.includes(frame.topic)) continue;

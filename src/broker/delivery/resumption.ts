@@ -3,7 +3,7 @@
  * Offsets become positions through the log.
  */
 import { BackplaneError } from '../../errors.js';
-import type { CursorNode, CursorState } from '../../wire/cursor.js';
+import type { CursorNode, CursorState, PartialFrame } from '../../wire/cursor.js';
 import { decodeCursor } from '../../wire/cursor.js';
 import { positionAt } from '../../wire/frame-columns.js';
 import { comparePositions, type Position } from '../../wire/position.js';
@@ -33,7 +33,7 @@ export function readCursor(
         `(it is of log ${state.logId}, here is log ${logIdentity})`,
     );
   }
-  if (state.partial !== undefined && !topics.includes(state.partial.topic)) {
+  if (!state.partials.every(({ topic }) => topics.includes(topic))) {
     throw new BackplaneError(
       'cursor_invalid',
       `cursor stands within a frame of none of the topics ${topics.join(', ')}`,
@@ -53,7 +53,7 @@ export interface Delivered {
 }
 
 /** The last delivered event of a frame that was not delivered to its end. */
-interface PartialFrame {
+interface PartialEnd {
   readonly node: string;
   readonly topic: string;
   readonly position: Position;
@@ -65,7 +65,7 @@ export class Resumption {
     private readonly topics: readonly string[],
     private readonly positions: ReadonlyMap<string, readonly ReadonlyMap<string, Position>[]>,
     private readonly standings: ReadonlyMap<string, CursorNode>,
-    private readonly partial: PartialFrame | undefined,
+    private readonly partials: readonly PartialEnd[],
   ) {}
 
   /** Throws cursor_expired when the log no longer reaches back, cursor_invalid when it never had these offsets. */
@@ -80,7 +80,12 @@ export class Resumption {
     }
     const noted = readNotes(state.note, (partition) => store.partition(topics[0]!, partition));
     const standings = new Map([...noted, ...state.nodes].map((standing) => [standing.node, standing]));
-    return new Resumption(state, topics, positions, standings, await readPartial(state, store));
+    const ends: PartialEnd[] = [];
+    for (const partial of state.partials) {
+      const end = await readPartial(partial, state.offsets.get(partial.topic)?.[partial.partition] ?? 0, store);
+      if (end) ends.push(end);
+    }
+    return new Resumption(state, topics, positions, standings, ends);
   }
 
   /** Nodes that the cursor names. */
@@ -95,7 +100,8 @@ export class Resumption {
     const floors = new Map<string, Position>();
     for (const topic of this.topics) {
       let floor = this.positions.get(topic)![partitionOf(node)]?.get(node);
-      if (this.partial?.node === node && this.partial.topic === topic) floor = later(floor, this.partial.position);
+      const partial = this.partials.find((end) => end.node === node && end.topic === topic);
+      floor = later(floor, partial?.position);
       floor = later(floor, standing?.position);
       if (floor) floors.set(topic, floor);
     }
@@ -108,10 +114,12 @@ export class Resumption {
   }
 }
 
-async function readPartial(state: CursorState, store: LogStore): Promise<PartialFrame | undefined> {
-  if (state.partial === undefined) return undefined;
-  const { topic, partition, index } = state.partial;
-  const reader = store.partition(topic, partition).reader(state.offsets.get(topic)?.[partition] ?? 0);
+async function readPartial(
+  { topic, partition, index }: PartialFrame,
+  offset: number,
+  store: LogStore,
+): Promise<PartialEnd | undefined> {
+  const reader = store.partition(topic, partition).reader(offset);
   try {
     const item = await reader.next();
     if (item?.kind !== 'frame' || index > item.frame.count) {

@@ -3,14 +3,13 @@
  * that says so.
  */
 import { CURSOR_NODES_MAX } from '../../limits.js';
-import type { CursorState, HistoryPlace } from '../../wire/cursor.js';
+import type { HistoryPlace } from '../../wire/cursor.js';
 import { encodeCursor } from '../../wire/cursor.js';
 import type { LogPlace } from '../fan-out.js';
 import type { NodeView } from './node-view.js';
 import type { Notes } from './notes.js';
 
 export interface Partial {
-  readonly place: LogPlace;
   /** Of the frame. */
   readonly offset: number;
   /** Behind the last delivered event. */
@@ -29,7 +28,8 @@ export class Standing {
   private readonly changed = new Set<NodeView>();
   /** While the past is replayed: offsets say nothing yet. */
   private replayed: HistoryPlace | undefined;
-  partial: Partial | undefined;
+  /** Frames that were delivered up to an event within, and not read again since. */
+  readonly partials = new Map<LogPlace, Partial>();
 
   constructor(
     private readonly logId: string,
@@ -92,10 +92,12 @@ export class Standing {
     const nodes = [...named].map((view) => view.toCursor());
     const { place: note } = this.notes;
     if (history !== undefined) {
-      return encodeCursor({ logId, predicateId, sinceNs, history, offsets: new Map(), nodes, note });
+      return encodeCursor({ logId, predicateId, sinceNs, history, partials: [], offsets: new Map(), nodes, note });
     }
-    const partial = this.cursorPartial();
-    return encodeCursor({ logId, predicateId, sinceNs, partial, offsets: this.offsets(), nodes, note });
+    const partials = [...this.partials].map(([{ log }, { index }]) => {
+      return { topic: log.topic, partition: log.partition, index };
+    });
+    return encodeCursor({ logId, predicateId, sinceNs, partials, offsets: this.offsets(), nodes, note });
   }
 
   private takeNote(): void {
@@ -121,15 +123,9 @@ export class Standing {
     for (const [topic, places] of this.places) {
       offsets.set(
         topic,
-        places.map((place) => (this.partial?.place === place ? this.partial.offset : place.delivered)),
+        places.map((place) => this.partials.get(place)?.offset ?? place.delivered),
       );
     }
     return offsets;
-  }
-
-  private cursorPartial(): CursorState['partial'] {
-    if (this.partial === undefined) return undefined;
-    const { place, index } = this.partial;
-    return { topic: place.log.topic, partition: place.log.partition, index };
   }
 }

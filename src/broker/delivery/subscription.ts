@@ -154,8 +154,7 @@ export class Subscription {
       standing.add(view);
     }
     for (const node of missing) this.statuses.named(node, true);
-    for (const { name } of registry.all()) this.wait(name, planner, standing);
-    for (const node of resumption?.named ?? []) this.wait(node, planner, standing);
+    for (const node of this.known(resumption)) this.wait(node, planner, standing);
     await standing.settled();
     await this.accept(
       plans.map(({ view }) => view.node).filter((node) => !missing.includes(node)),
@@ -169,10 +168,11 @@ export class Subscription {
     const { predicate, topics } = this.checked;
     const notes = new Notes(() => store.of(topics[0]!, this.id));
     const standing = new Standing(store.identity, predicate.id, topics, this.joinSinceNs(resumption), places, notes);
-    const partial = resumption?.state.partial;
-    const place = partial && places.get(partial.topic)?.[partial.partition];
-    // Until the frame has been read again, the next cursor stands within it as well.
-    if (place) standing.partial = { place, offset: place.offset, index: partial.index };
+    // Until such a frame has been read again, the next cursor stands within it as well.
+    for (const { topic, partition, index } of resumption?.state.partials ?? []) {
+      const place = places.get(topic)?.[partition];
+      if (place) standing.partials.set(place, { offset: place.offset, index });
+    }
     this.standing = standing;
     return standing;
   }
@@ -228,6 +228,16 @@ export class Subscription {
       unserved: (node) => this.wait(node, planner, standing),
     });
     await live.run();
+  }
+
+  /** Every node that the broker or the cursor has heard of. */
+  private known(resumption: Resumption | undefined): Set<string> {
+    const names = new Set(resumption?.named);
+    for (const { name } of this.context.registry.all()) names.add(name);
+    for (const log of this.context.store.all()) {
+      if (this.checked.topics.includes(log.topic)) for (const node of log.nodes()) names.add(node);
+    }
+    return names;
   }
 
   /** Until the node can be served, cursors say what it is owed. */

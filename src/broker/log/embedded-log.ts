@@ -99,6 +99,10 @@ export class EmbeddedLog implements PartitionLog {
     if (this.log.durableOrdinal < this.log.nextOrdinal) await this.log.sync();
   }
 
+  nodes(): Iterable<string> {
+    return this.covered.keys();
+  }
+
   coveredTo(node: string): Position | undefined {
     return this.covered.get(node);
   }

@@ -56,6 +56,8 @@ export interface PartitionLog {
   probe(): void;
   /** Resolves when everything appended before is durable. */
   settled(): Promise<void>;
+  /** Nodes that have frames in it, or had some. */
+  nodes(): Iterable<string>;
   /** Up to where this node's frames reach; undefined when it has none. */
   coveredTo(node: string): Position | undefined;
   /**
