@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { Harness, range, until } from './harness.js';
@@ -113,6 +113,41 @@ test('a replay that the broker does not survive goes on at its cursor, over the 
   await second.has(310 - count);
   assert.deepEqual(second.pids, range(count, 310));
 });
+
+test('a gap is told before any cursor from behind it: who resumes there would never hear of it', async () => {
+  const agent = await harness.agent('a');
+  const first = harness.subscribe(FOLLOW);
+  await first.isAccepted();
+  for (const pid of range(0, 40)) {
+    agent.recorder.record('process.exec', pid);
+    agent.publish();
+  }
+  await first.has(40);
+  await until('what holds is written down', () => /"holds":\[\[/.test(readFileSync(interestFile(), 'utf8')));
+  const { cursor, count } = first.cursors[0]!;
+  await harness.broker.abort();
+  damageMiddle(join(harness.dataDir, 'broker', 'log'));
+  await harness.startBroker();
+  await harness.agent('a', agent.recorder);
+  const second = harness.subscribe({ ...FOLLOW, cursor });
+  await until('the last event', () => second.pids.includes(39));
+  const missing = range(count, 40).find((pid) => !second.pids.includes(pid));
+  assert.ok(missing !== undefined, 'a frame was damaged');
+  const gapAt = second.responses.findIndex(({ gap }) => gap?.reason === 'damaged');
+  const behindAt = second.responses.findIndex(({ events }) => events?.events.some((e) => e.process!.pid > missing));
+  assert.ok(gapAt >= 0 && gapAt < behindAt, `the gap is response ${gapAt}, what is behind it ${behindAt}`);
+});
+
+/** Flips a bit in the middle of the one partition that has frames. */
+function damageMiddle(log: string): void {
+  for (const name of readdirSync(log).filter((entry) => entry.startsWith('process-'))) {
+    const [segment] = readdirSync(join(log, name)).filter((file) => file.endsWith('.log'));
+    const bytes = segment === undefined ? Buffer.alloc(0) : readFileSync(join(log, name, segment));
+    if (bytes.length < 1024) continue;
+    bytes[bytes.length >> 1]! ^= 1;
+    writeFileSync(join(log, name, segment!), bytes);
+  }
+}
 
 test('a cursor without follow replays what came since, and ends', async () => {
   const agent = await harness.agent('a');

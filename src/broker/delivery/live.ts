@@ -41,6 +41,7 @@ export class Live {
   async run(): Promise<void> {
     const { signal, betweenRounds } = this.options;
     const places = [...this.standing.places.values()].flat();
+    this.outlet.takeAhead = () => this.notices.takeGaps();
     while (!signal.aborted) {
       await betweenRounds();
       let idle = true;
@@ -96,7 +97,7 @@ export class Live {
 
   private async notify(): Promise<void> {
     this.noticedMs = Date.now();
-    for (const gap of this.notices.takeGaps()) await this.outlet.message(gap);
+    await this.outlet.gaps();
     const views = [...this.standing.views.values()];
     const cursor = this.standing.cursor();
     for (const watermark of this.notices.takeWatermarks(views, this.standing.topics, cursor)) {

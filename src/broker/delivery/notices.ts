@@ -1,7 +1,7 @@
 /**
  * What a subscriber is told besides events: gaps, watermarks, nodes that come
- * and go. Merged, so that notices never flood: one per node and reason, and one
- * watermark per node, in each interval.
+ * and go. Merged, so that notices never flood: one per node and reason before a
+ * cursor, and one watermark per node in each interval.
  */
 import { WATERMARKS_PER_INTERVAL_MAX } from '../../limits.js';
 import type { Frame } from '../../wire/frame.js';
@@ -74,7 +74,7 @@ export class Notices {
     this.gap('', topic, reason, undefined, 0, true);
   }
 
-  /** What is due, gaps merged since the last time. */
+  /** What was not told yet: merged since the last cursor that was given away, or the last interval. */
   takeGaps(): SubscribeResponse[] {
     const gaps = [...this.gaps.values()];
     this.gaps = new Map();

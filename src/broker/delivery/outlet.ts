@@ -25,6 +25,11 @@ export class Outlet {
   bytes = 0;
   /** Matches that nodes did not send because they were over their budgets. */
   shed = 0;
+  /**
+   * Takes what must be told before anything that carries a cursor: who is killed
+   * and resumes from behind a gap that was not told would never hear of it.
+   */
+  takeAhead: () => readonly SubscribeResponse[] = () => [];
 
   constructor(
     private readonly sink: Sink,
@@ -43,10 +48,24 @@ export class Outlet {
     this.events += selection.count;
     this.bytes += selection.bytes;
     this.totals.events += selection.count;
-    await this.sink.write({ kind: 'batch', header, parts: selection.parts });
+    await this.write({ kind: 'batch', header, parts: selection.parts });
   }
 
   async message(message: SubscribeResponse): Promise<void> {
-    await this.sink.write({ kind: 'message', message });
+    await this.write({ kind: 'message', message });
+  }
+
+  /** Tells what is due, where nothing else follows. */
+  async gaps(): Promise<void> {
+    await Promise.all(this.writeAhead());
+  }
+
+  private async write(delivery: Delivery): Promise<void> {
+    await Promise.all([...this.writeAhead(), this.sink.write(delivery)]);
+  }
+
+  /** Handed over at once and waited for later: nobody else's cursor comes in between. */
+  private writeAhead(): Promise<void>[] {
+    return this.takeAhead().map((message) => this.sink.write({ kind: 'message', message }));
   }
 }

@@ -58,7 +58,7 @@ export class Subscriptions {
     if (!signal.aborted) return;
     if (sink.closed.aborted) throw new BackplaneError('cancelled', 'the subscriber went');
     const { cursor } = subscription;
-    if (cursor !== '') await sink.write({ kind: 'message', message: { watermark: { node: '', cursor } } });
+    if (cursor !== '') await subscription.outlet.message({ watermark: { node: '', cursor } });
     throw draining();
   }
 }
