@@ -1,0 +1,154 @@
+/** The parties of a system under test, each a process of its own that runs the real command. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MAIN } from '../end-to-end/bus.js';
+
+const STDERR_CHARACTERS_KEPT = 8192;
+const READY_MS = 30_000;
+
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** One process, which may be ended and started again. */
+export class Party {
+  starts = 0;
+  startedMs = 0;
+  stderr = '';
+  rssBytesMax = 0;
+  /** A fault has it: no other may touch it. */
+  busy = false;
+  /** Ends that no fault asked for. */
+  readonly unexpected: string[] = [];
+  protected child: ChildProcess | undefined;
+  protected exited: Promise<Exit> = Promise.resolve({ code: 0, signal: null });
+  #ending = false;
+
+  constructor(
+    readonly name: string,
+    private readonly env: NodeJS.ProcessEnv,
+  ) {}
+
+  get running(): boolean {
+    return this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  protected get args(): readonly string[] {
+    return [this.name.startsWith('broker') ? 'broker' : 'agent'];
+  }
+
+  start(): void {
+    this.starts += 1;
+    this.startedMs = performance.now();
+    this.stderr = '';
+    this.#ending = false;
+    const child = spawn(process.execPath, [MAIN, ...this.args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: process.env.PATH, NO_COLOR: '1', BACKPLANE_LOG_LEVEL: 'warn', ...this.env },
+    });
+    this.child = child;
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr = (this.stderr + text).slice(-STDERR_CHARACTERS_KEPT);
+    });
+    this.listen(child);
+    this.exited = once(child, 'close').then(([code, signal]) => {
+      const exit = { code: code as number | null, signal: signal as NodeJS.Signals | null };
+      if (!this.#ending && this.child === child) this.died(exit);
+      return exit;
+    });
+  }
+
+  /** Sends a signal that may end it, and waits for that. */
+  async end(signal: NodeJS.Signals): Promise<Exit> {
+    this.#ending = true;
+    if (this.running) this.child!.kill(signal);
+    return this.exited;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.child?.kill(signal);
+  }
+
+  /** Remembers the most that it had resident. */
+  sample(): void {
+    if (!this.running) return;
+    try {
+      const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.child!.pid}/status`, 'utf8'))?.[1];
+      this.rssBytesMax = Math.max(this.rssBytesMax, Number(kilobytes ?? 0) * 1024);
+    } catch {
+      // It has just ended.
+    }
+  }
+
+  /** Its output; a broker's first line says that it serves. */
+  protected listen(child: ChildProcess): void {
+    child.stdout!.resume();
+  }
+
+  protected died({ code, signal }: Exit): void {
+    this.unexpected.push(`${this.name} ended by itself (${signal ?? code}): ${this.stderr.trim().slice(-500)}`);
+  }
+}
+
+export class BrokerParty extends Party {
+  #served = Promise.resolve(false);
+
+  protected override listen(child: ChildProcess): void {
+    this.#served = Promise.race([once(child.stdout!, 'data').then(() => true), once(child, 'close').then(() => false)]);
+  }
+
+  async serving(): Promise<void> {
+    const served = await Promise.race([this.#served, sleep(READY_MS, false, { ref: false })]);
+    if (!served) throw new Error(`${this.name} does not serve: ${this.stderr}`);
+  }
+}
+
+export interface AgentOptions {
+  readonly name: string;
+  readonly nodes: number;
+  /** Of each node. Divides 10^9, so that the time of an event is a whole number of periods from the start. */
+  readonly eventsPerSecond: number;
+  /** Default: a directory of the cluster. */
+  readonly dataDir?: string;
+  /** The directory is a file system of its own, which may be filled. */
+  readonly ownDisk?: boolean;
+}
+
+export class AgentParty extends Party {
+  /** Node name to its recorder's directory. */
+  readonly recorders: ReadonlyMap<string, string>;
+
+  constructor(
+    brokers: string,
+    readonly options: AgentOptions & { readonly dataDir: string },
+  ) {
+    const { name, nodes, dataDir, eventsPerSecond } = options;
+    super(name, {
+      BACKPLANE_BROKERS: brokers,
+      BACKPLANE_DATA_DIR: dataDir,
+      BACKPLANE_NODE_NAME: name,
+      BACKPLANE_SOURCE: 'synthetic',
+      BACKPLANE_SYNTHETIC_MIX: 'numbered=1',
+      BACKPLANE_SYNTHETIC_RATE: String(eventsPerSecond),
+      BACKPLANE_SYNTHETIC_LANES: String(LANES),
+      BACKPLANE_SYNTHETIC_NODES: String(nodes),
+      ...(options.ownDisk ? { BACKPLANE_RECORDER_BYTES_MAX: '32MiB' } : {}),
+    });
+    const names = Array.from({ length: nodes }, (_, at) => `${name}-${String(at + 1).padStart(4, '0')}`);
+    this.recorders =
+      nodes === 1
+        ? new Map([[name, join(dataDir, 'recorder')]])
+        : new Map(names.map((node) => [node, join(dataDir, node, 'recorder')]));
+  }
+
+  get periodNs(): number {
+    return 1e9 / this.options.eventsPerSecond;
+  }
+}
+
+/** Lanes of every node: event n is on lane n mod LANES. */
+export const LANES = 2;

@@ -1,0 +1,119 @@
+/**
+ * What one subscriber received, compactly: which numbers of which run of which
+ * node. A run is one life of an agent, whose events are numbered from 0, n at
+ * the run's start plus n periods. Order and duplicates are checked as they come.
+ */
+
+interface ReceivedEvent {
+  readonly time: string;
+  readonly position: { readonly epoch: string; readonly timeNs: string; readonly lane?: number; readonly tie?: number };
+  readonly process?: { readonly commandArgs?: readonly string[] };
+}
+
+export interface StatedGap {
+  /** '': of every node. */
+  readonly node: string;
+  /** Boot clock; undefined: open. */
+  readonly fromNs: number | undefined;
+  readonly toNs: number | undefined;
+  readonly reason: string;
+}
+
+const FAULTS_KEPT = 20;
+const GAPS_KEPT = 10_000;
+
+/** Numbers that were seen, a bit each. */
+export class Numbers {
+  #bits = new Uint8Array(1024);
+  count = 0;
+  max = -1;
+
+  has(number: number): boolean {
+    return ((this.#bits[number >>> 3] ?? 0) & (1 << (number & 7))) !== 0;
+  }
+
+  /** False when it was there. */
+  add(number: number): boolean {
+    if (this.has(number)) return false;
+    while (number >>> 3 >= this.#bits.length) {
+      const grown = new Uint8Array(this.#bits.length * 2);
+      grown.set(this.#bits);
+      this.#bits = grown;
+    }
+    this.#bits[number >>> 3]! |= 1 << (number & 7);
+    this.count += 1;
+    this.max = Math.max(this.max, number);
+    return true;
+  }
+}
+
+interface NodeReceived {
+  /** By the time of event 0. */
+  readonly runs: Map<number, Numbers>;
+  /** Of events whose arguments are missing: they have no number. */
+  readonly unnumberedNs: Set<number>;
+  last: readonly [number, number, number, number] | undefined;
+  firstNs: number;
+  lastNs: number;
+  wallLessBootMs: number;
+}
+
+export class Received {
+  readonly nodes = new Map<string, NodeReceived>();
+  readonly gaps: StatedGap[] = [];
+  /** Order broken, something twice, content that does not fit its position. */
+  readonly faults: string[] = [];
+  events = 0;
+  /** Nanoseconds between two numbers, by node. */
+  periodNs: (node: string) => number = () => 1;
+
+  batch(name: string, events: readonly ReceivedEvent[]): void {
+    let node = this.nodes.get(name);
+    if (node === undefined) {
+      node = { runs: new Map(), unnumberedNs: new Set(), last: undefined, firstNs: 0, lastNs: 0, wallLessBootMs: 0 };
+      this.nodes.set(name, node);
+    }
+    for (const event of events) this.#event(name, node, event);
+  }
+
+  gap(gap: StatedGap): void {
+    if (this.gaps.length < GAPS_KEPT) this.gaps.push(gap);
+  }
+
+  /** A wall time of the node as its boot clock, to the millisecond. */
+  bootNs(name: string, time: string): number {
+    return (Date.parse(time) - (this.nodes.get(name)?.wallLessBootMs ?? 0)) * 1e6;
+  }
+
+  #event(name: string, node: NodeReceived, { time, position, process }: ReceivedEvent): void {
+    const { epoch, timeNs, lane = 0, tie = 0 } = position;
+    const now = [Number(epoch), Number(timeNs), lane, tie] as const;
+    const { last } = node;
+    if (last !== undefined) {
+      const differs = now.findIndex((part, at) => part !== last[at]);
+      if (differs < 0) this.#fault(`${name}: ${now} comes twice`);
+      else if (now[differs]! < last[differs]!) this.#fault(`${name}: ${now} comes after ${last}`);
+    }
+    node.last = now;
+    this.events += 1;
+    node.firstNs ||= now[1];
+    node.lastNs = now[1];
+    node.wallLessBootMs = Date.parse(time) - now[1] / 1e6;
+    const number = Number(/^--sequence=(\d+)$/.exec(process?.commandArgs?.at(-1) ?? '')?.[1] ?? Number.NaN);
+    if (Number.isNaN(number)) {
+      node.unnumberedNs.add(now[1]);
+      return;
+    }
+    const start = now[1] - number * this.periodNs(name);
+    let run = node.runs.get(start);
+    if (run === undefined) {
+      run = new Numbers();
+      node.runs.set(start, run);
+    }
+    if (!run.add(number)) this.#fault(`${name}: number ${number} of the run from ${start} comes twice`);
+  }
+
+  #fault(text: string): void {
+    if (this.faults.length < FAULTS_KEPT) this.faults.push(text);
+  }
+}

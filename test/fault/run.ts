@@ -1,0 +1,113 @@
+/** One run: a cluster under load, a schedule of faults, and then the invariants. */
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Cluster } from './driver.js';
+import { FAULT_ACTS, type FaultContext } from './faults.js';
+import { violations } from './invariants.js';
+import { Recorded } from './recorded.js';
+import type { FaultName } from './schedule.js';
+import { Random, schedule } from './schedule.js';
+
+/** How long everybody may take to catch up when the last fault is over. */
+const CATCH_UP_MS = 90_000;
+
+export interface Run {
+  readonly seed: number;
+  readonly durationMs: number;
+  readonly kinds: readonly FaultName[];
+}
+
+export interface Outcome {
+  readonly violations: readonly string[];
+  /** What was done when, and what came of it. */
+  readonly history: readonly string[];
+}
+
+/**
+ * Three nodes on two agents, and three subscribers: to everything, to some of
+ * each node's events, and to one node's.
+ *
+ * @param smallDisk the data directory of the first agent, a small file system of its own
+ */
+export async function standardCluster(smallDisk?: string): Promise<Cluster> {
+  const cluster = await Cluster.start();
+  const disk = smallDisk === undefined ? {} : { dataDir: smallDisk, ownDisk: true };
+  cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 400, ...disk });
+  cluster.agent({ name: 'beta', nodes: 2, eventsPerSecond: 200 });
+  const exec = 'event.type == "process.exec"';
+  cluster.subscribe('all', { args: ['--filter', exec] });
+  const ending = (digit: number) =>
+    `process.command_args.exists(a, a.startsWith("--sequence=") && a.endsWith("${digit}"))`;
+  cluster.subscribe('some', {
+    args: ['--filter', `${exec} && (${ending(2)} || ${ending(7)})`],
+    numbers: (number) => number % 5 === 2,
+  });
+  const nodes = (node: string) => node === 'beta-0002';
+  cluster.subscribe('one', { args: ['--filter', exec, '--node', 'beta-0002'], nodes });
+  const behind = await caughtUp(cluster, bootNs());
+  if (behind.length > 0) {
+    await cluster.destroy();
+    throw new Error(behind.join('; '));
+  }
+  return cluster;
+}
+
+/** Everybody must be connected and delivering when it begins. Ends all processes. */
+export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: Run): Promise<Outcome> {
+  const beganMs = performance.now();
+  const history: string[] = [];
+  const note = (text: string) => history.push(`${((performance.now() - beganMs) / 1000).toFixed(1)} s: ${text}`);
+  const shared = { cluster, recorded: new Recorded(), lossy: { log: false, nodes: new Set<string>() }, failures: [] };
+  const acts: Promise<void>[] = [];
+  for (const { atMs, fault, seed: own } of schedule(seed, durationMs, kinds)) {
+    await sleep(Math.max(0, beganMs + atMs - performance.now()));
+    note(fault);
+    const context: FaultContext = { ...shared, random: new Random(own), note };
+    acts.push(FAULT_ACTS[fault](context).catch((cause) => void context.failures.push(`${fault}: ${cause}`)));
+  }
+  await Promise.all(acts);
+  const untilNs = bootNs();
+  note(`the faults are over at ${untilNs}`);
+  const behind = await caughtUp(cluster, untilNs);
+  await endAll(cluster, shared.failures);
+  for (const agent of cluster.agents) await shared.recorded.read(agent);
+  const found = [...behind, ...violations(cluster, shared, untilNs)];
+  for (const { name, received } of cluster.subscribers) note(`${name} received ${received.events} events`);
+  for (const party of cluster.parties)
+    note(`${party.name}: ${party.starts} starts, ${party.rssBytesMax >> 20} MiB at most`);
+  return { violations: found, history };
+}
+
+/** Waits until every subscriber has something of every node from behind this moment: in order, so all before has come. */
+export async function caughtUp(cluster: Pick<Cluster, 'agents' | 'subscribers'>, untilNs: number): Promise<string[]> {
+  const nodes = cluster.agents.flatMap((agent) => [...agent.recorders.keys()]);
+  const deadlineMs = performance.now() + CATCH_UP_MS;
+  for (;;) {
+    const behind = cluster.subscribers.flatMap((subscriber) =>
+      nodes
+        .filter((node) => subscriber.wants(node, 2) && (subscriber.received.nodes.get(node)?.lastNs ?? 0) <= untilNs)
+        .map((node) => `${subscriber.name} of ${node}`),
+    );
+    if (behind.length === 0) return [];
+    if (performance.now() > deadlineMs) return [`nothing came for ${CATCH_UP_MS} ms: to ${behind.join(', ')}`];
+    await sleep(50);
+  }
+}
+
+/** The boot clock, as agents read it. */
+export function bootNs(): number {
+  return Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1e9;
+}
+
+async function endAll(cluster: Cluster, failures: string[]): Promise<void> {
+  for (const [parties, code] of [
+    [cluster.subscribers, 130],
+    [cluster.agents, 0],
+    [[cluster.broker], 0],
+  ] as const) {
+    for (const party of parties) {
+      const exit = await party.end('SIGTERM');
+      if (exit.code !== code) failures.push(`${party.name} ended with ${exit.signal ?? exit.code}, expected ${code}`);
+    }
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * `npm run soak -- --minutes 30 --seed N`: rounds of faults until the time is
+ * over, each on a new cluster and with a seed of its own, printed before it
+ * begins. `--seed N --rounds 1` repeats one. Exit code 1 at the first violation.
+ */
+import { parseArgs } from 'node:util';
+import { runFaults, standardCluster } from './run.js';
+import { FAULTS, LOSSLESS } from './schedule.js';
+import { cannotMount, withSmallDisk } from './small-disk.js';
+
+const ROUND_MS = 180_000;
+const DISK_BYTES = 64 * 1024 * 1024;
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '30' },
+    seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
+    rounds: { type: 'string', default: 'Infinity' },
+  },
+});
+
+const untilMs = performance.now() + Number(values.minutes) * 60_000;
+const rounds = Number(values.rounds);
+let seed = Number(values.seed);
+let failed = false;
+for (let round = 0; round < rounds && performance.now() < untilMs && !failed; round += 1, seed += 1) {
+  const durationMs = Math.min(ROUND_MS, Math.max(10_000, untilMs - performance.now()));
+  // Every second round nothing may be missing at all.
+  const lossy = seed % 2 === 1 && cannotMount === false;
+  console.log(
+    `seed ${seed}: ${lossy ? 'every fault' : 'faults that lose nothing'}, ${Math.round(durationMs / 1000)} s`,
+  );
+  failed = lossy ? await withSmallDisk(DISK_BYTES, (dir) => fails(durationMs, dir)) : await fails(durationMs);
+}
+process.exit(failed ? 1 : 0);
+
+async function fails(durationMs: number, disk?: string): Promise<boolean> {
+  const cluster = await standardCluster(disk);
+  try {
+    const kinds = disk === undefined ? LOSSLESS : FAULTS;
+    const { violations, history } = await runFaults(cluster, { seed, durationMs, kinds });
+    if (violations.length > 0) console.log(`${violations.join('\n')}\n\nwhat was done:\n${history.join('\n')}`);
+    else console.log(`  held: ${history.length} lines of history, ${history.slice(-9).join('; ')}`);
+    return violations.length > 0;
+  } finally {
+    await cluster.destroy();
+  }
+}
