@@ -73,14 +73,14 @@ async function runThrough(disturb: () => Promise<void>): Promise<void> {
     await sleep(2_000);
     await disturb();
     await loading;
-    await sleep(4_000);
-    await observer.stop('SIGINT');
     const counted = kernel.finish();
+    const toUs = counted.at(-1)!.timeUs - 1_000_000;
+    await observer.sees(({ position }) => Number(BigInt(position.timeNs) / 1000n) >= toUs, 60_000);
+    await observer.stop('SIGINT');
     const { events } = observer;
     assert.ok(events.length > 0, observer.stderr);
     inOrder(events);
     const fromUs = Number(BigInt(events[0]!.position.timeNs) / 1000n) + 1_000;
-    const toUs = counted.at(-1)!.timeUs - 1_000_000;
     const compared = sameAsKernel(events, counted, fromUs, toUs);
     assert.ok(compared > 300 * LOAD_SECONDS * 0.8, `only ${compared} execs`);
     const missed = events.filter((event) => event.process!.commandArgsMissed).length;

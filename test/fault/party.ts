@@ -136,6 +136,9 @@ export class AgentParty extends Party {
       BACKPLANE_SYNTHETIC_RATE: String(eventsPerSecond),
       BACKPLANE_SYNTHETIC_LANES: String(LANES),
       BACKPLANE_SYNTHETIC_NODES: String(nodes),
+      // What is shed is another matter, with tests of its own.
+      BACKPLANE_BUDGET_LIVE_BYTES: '1GiB',
+      BACKPLANE_BUDGET_LIVE_EVENTS: '10000000',
       ...(options.ownDisk ? { BACKPLANE_RECORDER_BYTES_MAX: '32MiB' } : {}),
     });
     const names = Array.from({ length: nodes }, (_, at) => `${name}-${String(at + 1).padStart(4, '0')}`);
