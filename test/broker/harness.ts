@@ -31,6 +31,7 @@ export class Harness {
   broker!: Broker;
   /** The disk of the broker's log. */
   files: FileOps = nodeFileOps;
+  log = { bytesMax: 256 * MiB };
   private agents: TestAgent[] = [];
   private subscribers: Subscriber[] = [];
 
@@ -47,7 +48,7 @@ export class Harness {
       grpcListen: '127.0.0.1:0',
       httpListen: '127.0.0.1:0',
       insecure: false,
-      log: { bytesMax: 256 * MiB, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
+      log: { ...this.log, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
       version: 'test',
       logger: this.logger,
     });

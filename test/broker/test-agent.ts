@@ -41,14 +41,14 @@ export class TestRecorder {
   ) {}
 
   /** One event, a millisecond of wall time after the last. `pid` tells events apart. */
-  record(type: string, pid: number): Recorded {
+  record(type: string, pid: number, comm = `c${pid}`): Recorded {
     this.tick += 1_000_000n;
     const event: BusEvent = {
       type,
       topic: topicOf(type),
       position: { epoch: this.epoch, timeNs: this.tick, lane: Number(this.tick / 1_000_000n) % 2, tie: 0 },
       wallNs: this.startWallNs + this.tick,
-      process: { pid, comm: `c${pid}` },
+      process: { pid, comm },
     };
     this.writer.write(event);
     const recorded = { event, run: Buffer.from(this.writer.take()) };
