@@ -54,6 +54,10 @@ export const BUDGET_BURST_EVENTS_MIN = 16;
 /** Behind by less than this, an agent over budget waits and sends what it has later; behind by more, it sheds. */
 export const BUDGET_WAIT_MS_MAX = 30_000;
 
+/** Looking up which files were opened: of one core, and how long after the call at most. */
+export const FILE_PATHS_CPU_SHARE = 0.05;
+export const FILE_PATHS_CPU_BURST_MS = 250;
+export const FILE_PATHS_AGE_MS_MAX = 1_000;
 /** Redaction rules of the configuration, and one rule's pattern: as text, compiled, its groups; its hints. */
 export const REDACTION_RULES_MAX = 64;
 export const REDACTION_PATTERN_BYTES_MAX = 8 * KiB;

@@ -21,6 +21,8 @@ export interface TraceEvent {
   /** common_flags. */
   readonly flags: number;
   readonly values: FieldValues;
+  /** Of the file that was opened, where it could be read beside the event. */
+  path?: string;
 }
 
 export interface EventPlace {
@@ -144,7 +146,7 @@ export class KernelEvents {
     const type = onDemandType(event.name);
     if (type === undefined || !wants(type)) return undefined;
     const process = event.flags & IN_INTERRUPT ? undefined : this.processes.ensure(event.pid);
-    return { ...typed(type, place, process, event.pid), ...onDemandParts(event.name, event.values) };
+    return { ...typed(type, place, process, event.pid), ...onDemandParts(event.name, event.values, event.path) };
   }
 
   #socket(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {

@@ -8,6 +8,7 @@ import { CHECKPOINT_INTERVAL_BYTES, EXEC_CONTEXT_WAIT_MS } from '../limits.js';
 import type { FileOps } from '../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../storage/segment-log.js';
 import type { Position } from '../wire/position.js';
+import { FilePaths } from './file-paths.js';
 import {
   clockBytes,
   horizonBytes,
@@ -23,6 +24,9 @@ import { Replay } from './replay.js';
 import type { ClockPair, ExecRecord, ProcessSnapshot, SourcePage } from './source/source.js';
 import { type LaneCursor, PageEntries, scanPage, startCursor } from './source/tracefs/page.js';
 import type { Timeline, TimelineSink } from './timeline.js';
+
+/** Keeps such a record small however many files were opened. */
+const PATHS_PER_RECORD = 64;
 
 export interface RecorderOptions {
   readonly dir: string;
@@ -51,6 +55,7 @@ export class Recorder {
   #hole: { from: Position; lost: number; lostUnknown: boolean } | undefined;
   #diskFull = { entries: 0, message: '' };
   #noticeNs = 0n;
+  readonly #filePaths = new FilePaths();
 
   /** Opens the recording and brings the timeline to where it was left. Throws when the log cannot be opened. */
   constructor(options: RecorderOptions, sink: TimelineSink) {
@@ -67,6 +72,7 @@ export class Recorder {
     const replay = this.#reopen(sink);
     timeline = replay.timeline;
     this.timeline = timeline;
+    this.timeline.opened = [];
     replay.close();
   }
 
@@ -134,10 +140,25 @@ export class Recorder {
 
   /** Recorded only where something waits for it: on a quiet machine nothing is written. */
   horizon(horizonNs: bigint): void {
+    this.#readPaths(horizonNs);
     if (this.timeline.pending > 0) {
       this.#append({ kind: RecordKind.HORIZON, timeNs: this.#wall(horizonNs), parts: [horizonBytes(horizonNs)] });
     }
     this.timeline.horizon(horizonNs);
+  }
+
+  /** Of what was opened in the pages before: the horizon lets it be told. */
+  #readPaths(nowNs: bigint): void {
+    const { opened } = this.timeline;
+    if (!opened || opened.length === 0) return;
+    this.timeline.opened = [];
+    const paths = this.#filePaths.read(opened, nowNs);
+    if (paths.length === 0) return;
+    for (let at = 0; at < paths.length; at += PATHS_PER_RECORD) {
+      const record = { paths: paths.slice(at, at + PATHS_PER_RECORD) };
+      this.#append({ kind: RecordKind.PATHS, timeNs: this.#wall(nowNs), parts: [packRecord(record)] });
+      this.timeline.paths(record);
+    }
   }
 
   exec(record: ExecRecord): void {

@@ -5,7 +5,7 @@
  *   Page       := lane u16 | flags u8 (1: lost count unknown) | 0 u8 | firstTie u32 | lost u64 | ring-buffer page
  *   Horizon    := horizonNs u64                 no event below it follows, but for late ones
  *   Clock      := bootNs u64 | wallNs u64
- *   Exec, Notice, Snapshot, Origin, Checkpoint, Hole := msgpack
+ *   Exec, Notice, Snapshot, Origin, Checkpoint, Hole, Paths := msgpack
  *
  * msgpack is self-contained per record (no structures shared between records),
  * so that any record can be read alone.
@@ -28,6 +28,7 @@ export const RecordKind = {
   ORIGIN: 7,
   CHECKPOINT: 8,
   HOLE: 9,
+  PATHS: 10,
 } as const;
 
 /** An ExecRecord after redaction. `missed`: the process was gone, or nobody read it in time. */
@@ -75,6 +76,16 @@ export interface RecordedSnapshot {
   readonly processes: readonly RecordedProcess[];
 }
 
+/** Paths of files that were opened in pages before, where they could be read in time. */
+export interface RecordedPaths {
+  readonly paths: readonly {
+    readonly lane: number;
+    readonly timeNs: bigint;
+    readonly tie: number;
+    readonly path: string;
+  }[];
+}
+
 /**
  * The disk was full. Of what happened after `from` and up to `to` some is not
  * recorded; the checkpoint that comes next knows what became of it.
@@ -92,7 +103,7 @@ const packr = new Packr({ useRecords: false, int64AsType: 'bigint', ...{ skipVal
 const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint' });
 
 export function packRecord(
-  value: RecordedExec | RecordedNotice | RecordedSnapshot | RecordedHole | Origin | Checkpoint,
+  value: RecordedExec | RecordedNotice | RecordedSnapshot | RecordedHole | RecordedPaths | Origin | Checkpoint,
 ): Buffer {
   return packr.pack(value);
 }

@@ -11,6 +11,7 @@ import {
   type RecordedExec,
   type RecordedHole,
   type RecordedNotice,
+  type RecordedPaths,
   type RecordedSnapshot,
   RecordKind,
   readClock,
@@ -88,6 +89,7 @@ export class Replay {
     else if (kind === RecordKind.EXEC) timeline.exec(unpackRecord<RecordedExec>(payload), ordinal);
     else if (kind === RecordKind.NOTICE) timeline.notice(unpackRecord<RecordedNotice>(payload), ordinal);
     else if (kind === RecordKind.SNAPSHOT) timeline.snapshot(unpackRecord<RecordedSnapshot>(payload), ordinal);
+    else if (kind === RecordKind.PATHS) timeline.paths(unpackRecord<RecordedPaths>(payload));
     else if (kind === RecordKind.ORIGIN) timeline.begin(unpackRecord<Origin>(payload), ordinal);
     else if (kind === RecordKind.HOLE) this.#hole(unpackRecord<RecordedHole>(payload));
     else if (kind === RecordKind.CHECKPOINT && this.#interrupted) this.#resume(ordinal);

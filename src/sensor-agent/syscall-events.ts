@@ -10,21 +10,34 @@ import { syscallName } from './syscall-names.js';
 
 /** Types of the profiles beyond `lite`, by `group/event`. */
 export const ON_DEMAND: ReadonlyMap<string, CatalogueEntry> = new Map(
-  [...CATALOGUE.values()].filter(({ profile }) => profile !== 'lite').map((entry) => [entry.traceEvent, entry]),
+  [...CATALOGUE.values()]
+    .filter(({ profile }) => profile !== 'lite')
+    .flatMap((entry) => [entry.traceEvent, ...entry.alsoTraced].map((name) => [name, entry] as const)),
 );
 
 /** By the event's own name, which no other event that is followed has. */
-const BY_NAME = new Map([...ON_DEMAND.values()].map((entry) => [entry.traceEvent.replace(/^.*\//, ''), entry]));
+const BY_NAME = new Map([...ON_DEMAND].map(([name, entry]) => [name.replace(/^.*\//, ''), entry]));
 
 /** The type of such a trace event, by its own name; undefined for all others. */
 export function onDemandType(name: string): string | undefined {
   return BY_NAME.get(name)?.type;
 }
 
-/** What the event has besides its process. `name` is one for which there is an onDemandType. */
-export function onDemandParts(name: string, values: FieldValues): Pick<BusEvent, 'syscall' | 'file' | 'raw'> {
+/** The descriptor that a call gave, for which the path can be asked; undefined for all other events and failed calls. */
+export function openedDescriptor(name: string, values: FieldValues): number | undefined {
+  if (BY_NAME.get(name)?.type !== 'file.open') return undefined;
+  const result = Number(integer(values['ret']));
+  return result >= 0 ? result : undefined;
+}
+
+/** What the event has besides its process. `name` is one for which there is an onDemandType; `path`: read beside it. */
+export function onDemandParts(
+  name: string,
+  values: FieldValues,
+  path?: string,
+): Pick<BusEvent, 'syscall' | 'file' | 'raw'> {
   const entry = BY_NAME.get(name)!;
-  if (entry.profile === 'file') return { file: fileOf(entry.type, values) };
+  if (entry.profile === 'file') return { file: fileOf(entry.type, values, path) };
   if (entry.traceEvent.startsWith('module/')) return { raw: { name, fields: textOf(values) } };
   return { syscall: syscallOf(entry, values) };
 }
@@ -47,19 +60,23 @@ function syscallOf(entry: CatalogueEntry, values: FieldValues): SyscallContext {
 
 /** Argument registers of int parameters have 32 bits that count. */
 const FILE_FIELDS: Readonly<Record<string, { descriptor: string; flags?: string; mode?: string }>> = {
+  'file.open': { descriptor: 'ret' },
   'file.unlink': { descriptor: 'dfd', flags: 'flag' },
   'file.rename': { descriptor: 'olddfd', flags: 'flags' },
   'file.chmod': { descriptor: 'dfd', mode: 'mode' },
 };
 
-function fileOf(type: string, values: FieldValues): FileContext {
+/** What older calls start from, which have no directory among their arguments. */
+const WORKING_DIRECTORY = -100;
+
+function fileOf(type: string, values: FieldValues, path = ''): FileContext {
   const { descriptor, flags, mode } = FILE_FIELDS[type]!;
   const number = (name: string | undefined) =>
     name === undefined ? 0 : Number(BigInt.asIntN(32, integer(values[name])));
   return {
-    path: '',
-    pathMissed: true,
-    descriptor: number(descriptor),
+    path,
+    pathMissed: path === '',
+    descriptor: descriptor in values ? number(descriptor) : WORKING_DIRECTORY,
     flags: number(flags),
     mode: number(mode),
   };

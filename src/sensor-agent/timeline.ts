@@ -10,7 +10,8 @@ import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../wire/po
 import { type Checkpoint, type CheckpointHead, checkpointParts } from './checkpoint.js';
 import { ExecJoin } from './exec-join.js';
 import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
-import type { Origin, RecordedExec, RecordedNotice, RecordedSnapshot } from './recording.js';
+import { eventAt, type OpenedFile, openedFiles } from './opened-file.js';
+import type { Origin, RecordedExec, RecordedNotice, RecordedPaths, RecordedSnapshot } from './recording.js';
 import type { ClockPair, SourcePage } from './source/source.js';
 import { type EventFormat, eventFlags, eventPid, FormatTable } from './source/tracefs/format.js';
 import type { PageEntries } from './source/tracefs/page.js';
@@ -58,7 +59,8 @@ export class Timeline {
   /** Below the horizon, in position order; the first may wait for its side record. */
   #ready: Pending[] = [];
   #readyAt = 0;
-  #pending = 0;
+  /** Entries that wait. */
+  pending = 0;
   /** Events up to here have been gathered. */
   #horizonNs = 0n;
   #frontier: Position = { epoch: 0, timeNs: 0n, lane: 0, tie: 0 };
@@ -70,6 +72,8 @@ export class Timeline {
   /** While records from before the checkpoint are read again: its ordinal and position. */
   #restored: { ordinal: number; position: Position } | undefined;
   #wanted: Uint8Array = new Uint8Array(65_536);
+  /** Files opened in pages since they were last looked up; undefined where nobody looks them up. */
+  opened: OpenedFile[] | undefined;
   /** Trace events of this recording without context: decoded only where their type is wanted. */
   #onDemand: { readonly id: number; readonly type: string }[] = [];
   /** Pages with entries beyond the frontier that may have been passed over. */
@@ -104,10 +108,6 @@ export class Timeline {
   /** Up to here entries may have been passed over that are not told yet; 0n: none. */
   get passedOverNs(): bigint {
     return this.#scanned.reduce((newest, { lastNs }) => (lastNs > newest ? lastNs : newest), 0n);
-  }
-
-  get pending(): number {
-    return this.#pending;
   }
 
   get horizonNs(): bigint {
@@ -149,7 +149,7 @@ export class Timeline {
       if (!format) continue;
       const offset = entries.offsets[at]!;
       const length = entries.lengths[at]!;
-      this.#add({
+      const event = {
         name: format.name,
         timeNs: entries.timeNs(at),
         lane: page.lane,
@@ -158,7 +158,17 @@ export class Timeline {
         pid: eventPid(page.bytes, offset, length),
         flags: eventFlags(page.bytes, offset, length),
         values: format.decode(page.bytes, offset, length),
-      });
+      };
+      this.#add(event);
+      if (this.opened) this.opened.push(...openedFiles(event, this.#kernel.processes));
+    }
+  }
+
+  /** What was read of opened files that are not told yet; called behind their pages, before their horizon. */
+  paths({ paths }: RecordedPaths): void {
+    for (const read of paths) {
+      const event = eventAt(this.#lanes.get(read.lane), read);
+      if (event) event.path = read.path;
     }
   }
 
@@ -233,7 +243,7 @@ export class Timeline {
 
   /** True when so much waits that nothing more should wait for side records. */
   get crowded(): boolean {
-    return this.#pending > TIMELINE_PENDING_EVENTS_MAX;
+    return this.pending > TIMELINE_PENDING_EVENTS_MAX;
   }
 
   /** What is needed to go on from here by reading the log from `nextOrdinal` or what is still pending. */
@@ -318,7 +328,7 @@ export class Timeline {
     const lane = this.#lanes.get(event.lane);
     if (lane) lane.push(event);
     else this.#lanes.set(event.lane, [event]);
-    this.#pending += 1;
+    this.pending += 1;
   }
 
   /** Too late for its place in the stream; context follows it all the same. */
@@ -363,7 +373,7 @@ export class Timeline {
 
   #tell(event: Pending, exec: RecordedExec | undefined): void {
     const position = { epoch: this.#origin.epoch, timeNs: event.timeNs, lane: event.lane, tie: event.tie };
-    this.#pending -= 1;
+    this.pending -= 1;
     this.#toldNs = event.timeNs;
     if (event.loss) this.sink.loss(event.loss, position);
     const typed = event.notice
@@ -378,8 +388,8 @@ export class Timeline {
   }
 
   #notice({ type, notice }: RecordedNotice, position: Position): BusEvent | undefined {
-    if (!this.sink.wants(type)) return undefined;
-    return { type, topic: 'host', position, wallNs: this.wallNs(position.timeNs), notice };
+    const wallNs = this.wallNs(position.timeNs);
+    return this.sink.wants(type) ? { type, topic: 'host', position, wallNs, notice } : undefined;
   }
 }
 

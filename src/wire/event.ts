@@ -91,7 +91,7 @@ export interface SyscallContext {
 export interface FileContext {
   readonly path: string;
   readonly pathMissed: boolean;
-  /** The directory that the path starts from, or AT_FDCWD (-100). */
+  /** The directory that the path starts from, or AT_FDCWD (-100). Of file.open what the call gave: below 0, the error. */
   readonly descriptor: number;
   readonly flags: number;
   readonly mode: number;
@@ -133,8 +133,8 @@ export const TOPICS: Readonly<Record<string, { readonly description: string; rea
     ],
   },
   file: {
-    description: 'files unlinked, renamed and given other modes',
-    types: ['file.unlink', 'file.rename', 'file.chmod'],
+    description: 'files opened, unlinked, renamed and given other modes',
+    types: ['file.open', 'file.unlink', 'file.rename', 'file.chmod'],
   },
   syscall: {
     description: 'every system call, its arguments and its result',

@@ -29,6 +29,7 @@ export interface EventLine {
   };
   readonly network?: { local: { address: string; port: number }; peer: { address: string; port: number } };
   readonly syscall?: { id: string; name: string; args?: string[]; result?: string; returned?: boolean };
+  readonly file?: { path?: string; pathMissed?: boolean; descriptor?: number };
   readonly notice?: { reason: string; message: string };
 }
 

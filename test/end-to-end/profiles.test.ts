@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { instanceOwner } from '../../src/sensor-agent/source/tracefs/owner.js';
@@ -11,6 +12,23 @@ import { Bus, Command, cannotTrace } from './bus.js';
 
 const live = liveTracefs();
 const skip = cannotTrace || live.skip;
+const python = spawnSync('python3', ['--version']).status === 0;
+/** Opens a file whose name stands in a page that is in no memory: what looks at the name beforehand sees nothing. */
+const COLD_OPEN = `
+import ctypes, mmap, os, sys, time
+with open(sys.argv[2], 'wb') as f:
+    f.write(sys.argv[1].encode().ljust(4096, b'\\0'))
+    f.flush()
+    os.fsync(f.fileno())
+    os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+fd = os.open(sys.argv[2], os.O_RDWR)
+page = mmap.mmap(fd, 4096)
+page.madvise(mmap.MADV_DONTNEED)
+libc = ctypes.CDLL(None)
+opened = libc.open(ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(page))), 0)
+assert opened > 2
+time.sleep(0.2)
+`;
 const CLONE_NEWUTS = 0x0400_0000;
 
 /** What the enable files of the system calls say in the instance that the bus's agent reads. */
@@ -63,6 +81,43 @@ test('calls are recorded while somebody asks for them, and not before', { skip }
   } finally {
     for (const observer of observers) await observer.stop('SIGKILL');
     await bus.destroy();
+  }
+});
+
+test('an opened file is told with its path, also where its name was in no memory when it was opened', {
+  skip,
+}, async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+  const bus = await Bus.start({ BACKPLANE_AGENT_PROFILES: 'file' });
+  const observers: Command[] = [];
+  try {
+    const plain = join(dir, 'plain');
+    const cold = join(dir, 'cold');
+    for (const file of [plain, cold]) writeFileSync(file, '');
+    const filter = `event.type == "file.open" && file.path.startsWith("${dir}/")`;
+    const observer = bus.observe('--topic', 'file', '--follow', '--filter', filter);
+    observers.push(observer);
+    const opens = setInterval(() => {
+      spawnSync('sh', ['-c', `exec 3<"${plain}"; sleep 0.2`]);
+      if (python) spawnSync('python3', ['-c', COLD_OPEN, cold, join(dir, 'name')]);
+    }, 500);
+    try {
+      const seen = await observer.sees(({ file }) => file?.path === plain, 30_000);
+      assert.equal(seen.process!.comm, 'sh');
+      assert.ok(seen.file!.descriptor! >= 3 && !seen.file!.pathMissed);
+      if (python) await observer.sees(({ file, process: by }) => file?.path === cold && by?.comm === 'python3', 30_000);
+    } finally {
+      clearInterval(opens);
+    }
+    await observer.stop('SIGINT');
+    const history = bus.observe('--topic', 'file', '--since', '1m', '--filter', filter);
+    assert.equal(await history.exited, 0, history.stderr);
+    const names = (events: typeof history.events) => new Set(events.map(({ file }) => file?.path));
+    for (const name of names(observer.events)) assert.ok(names(history.events).has(name), `${name} is in the recorder`);
+  } finally {
+    for (const observer of observers) await observer.stop('SIGKILL');
+    await bus.destroy();
+    rmSync(dir, { recursive: true });
   }
 });
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { onDemandParts, onDemandType } from '../../src/sensor-agent/syscall-events.js';
+import { onDemandParts, onDemandType, openedDescriptor } from '../../src/sensor-agent/syscall-events.js';
 import { syscallName } from '../../src/sensor-agent/syscall-names.js';
 import { CATALOGUE } from '../../src/subscriptions/pushdown/catalogue.js';
 import { TOPICS } from '../../src/wire/event.js';
@@ -32,6 +32,23 @@ test('a file call has its directory, flags and mode, and says that the path is n
   const values = { __syscall_nr: 263, dfd: 0xffff_ff9cn, pathname: 0x7ffcn, flag: 0x200n };
   const file = { path: '', pathMissed: true, descriptor: -100, flags: 0x200, mode: 0 };
   assert.deepEqual(onDemandParts('sys_enter_unlinkat', values), { file });
+});
+
+test('an open has the descriptor it gave and the path that was read; a failed one its error', () => {
+  const file = { path: '', pathMissed: true, descriptor: 7, flags: 0, mode: 0 };
+  assert.deepEqual(onDemandParts('sys_exit_openat', { ret: 7n }), { file });
+  assert.deepEqual(onDemandParts('sys_exit_creat', { ret: 7n }, '/a'), {
+    file: { ...file, path: '/a', pathMissed: false },
+  });
+  assert.deepEqual(onDemandParts('sys_exit_open', { ret: -13n }), { file: { ...file, descriptor: -13 } });
+  assert.equal(openedDescriptor('sys_exit_openat2', { ret: 9n }), 9);
+  assert.equal(openedDescriptor('sys_exit_open', { ret: -2n }), undefined);
+  assert.equal(openedDescriptor('sys_enter_unlinkat', { ret: 9n }), undefined);
+});
+
+test('older calls start from the working directory', () => {
+  const file = { path: '', pathMissed: true, descriptor: -100, flags: 0, mode: 0o600 };
+  assert.deepEqual(onDemandParts('sys_enter_chmod', { filename: 1n, mode: 0o600n }), { file });
 });
 
 test('a module is told with the fields of its event', () => {

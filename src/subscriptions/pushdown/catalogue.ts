@@ -104,13 +104,46 @@ const SYSCALL: readonly CatalogueEntry[] = [
 ];
 
 const NO_PATH =
-  'the path behind a pointer cannot be read on a kernel without event probes: only numbers are known, and only of the *at calls';
+  'the path behind a pointer cannot be read on a kernel without event probes: of unlink, rename and chmod only numbers are known';
+const LINK_LATER =
+  'the path of an open is the link of its descriptor, read some milliseconds after the call returned: a file that was ' +
+  'closed by then has no path, one whose descriptor was given away and reused by a thread within that time may have ' +
+  "the later one's; what io_uring and open_by_handle_at open is not seen";
 
 const FILE: readonly CatalogueEntry[] = [
-  entry('file.unlink', 'file', 'syscalls/sys_enter_unlinkat', {}, { blindSpot: NO_PATH }),
-  entry('file.rename', 'file', 'syscalls/sys_enter_renameat2', {}, { blindSpot: NO_PATH }),
-  entry('file.chmod', 'file', 'syscalls/sys_enter_fchmodat', {}, { blindSpot: NO_PATH }),
+  entry(
+    'file.open',
+    'file',
+    'syscalls/sys_exit_openat',
+    { 'file.descriptor': { field: 'ret' } },
+    { alsoTraced: calls('exit', 'open', 'openat2', 'creat'), blindSpot: LINK_LATER },
+  ),
+  entry(
+    'file.unlink',
+    'file',
+    'syscalls/sys_enter_unlinkat',
+    {},
+    { alsoTraced: calls('enter', 'unlink', 'rmdir'), blindSpot: NO_PATH },
+  ),
+  entry(
+    'file.rename',
+    'file',
+    'syscalls/sys_enter_renameat2',
+    {},
+    { alsoTraced: calls('enter', 'rename', 'renameat'), blindSpot: NO_PATH },
+  ),
+  entry(
+    'file.chmod',
+    'file',
+    'syscalls/sys_enter_fchmodat',
+    {},
+    { alsoTraced: calls('enter', 'fchmodat2', 'chmod', 'fchmod'), blindSpot: NO_PATH },
+  ),
 ];
+
+function calls(side: 'enter' | 'exit', ...names: readonly string[]): readonly string[] {
+  return names.map((name) => `syscalls/sys_${side}_${name}`);
+}
 
 /** By event type. Types of the topic `host` are the agent's own and not here. */
 export const CATALOGUE: ReadonlyMap<string, CatalogueEntry> = new Map(
