@@ -50,6 +50,8 @@ export class Publisher implements TimelineSink {
   #coveredMs = 0;
   /** What the recording timeline tells up to here is not whole for the present interest. */
   #settledNs = 0n;
+  /** Of what the reader that is behind could not read. */
+  #unreadTold = 0;
 
   constructor(
     private readonly recorder: () => Recorder,
@@ -165,6 +167,14 @@ export class Publisher implements TimelineSink {
     }
   }
 
+  /**
+   * What could not be read is stated in the frames that cover its place, from the moment it was passed over until the
+   * reader is a step beyond it; not for what was covered already.
+   */
+  #loseUnread(replay: Replay, position: Position): void {
+    if (unread(replay) > this.#unreadTold) this.#lose(UNKNOWN_LOSS, position);
+  }
+
   /** `to`: what the frame accounts for; the timeline's frontier where not given. False: fell behind instead. */
   #flush(builder: FrameBuilder, timeline: Timeline, to = timeline.frontier): boolean {
     if (comparePositions(to, builder.coveredTo) <= 0) return true;
@@ -195,13 +205,17 @@ export class Publisher implements TimelineSink {
     const replay = new Replay(log, anchor?.ordinal, {
       wants: (type) => this.#interest!.wants(type),
       selects: (type) => this.#interest!.wants(type),
-      event: (event) => this.#publish(event, replay.timeline),
+      event: (event) => {
+        this.#loseUnread(replay, event.position);
+        this.#publish(event, replay.timeline);
+      },
       loss: (loss, position) => this.#lose(loss, position),
       late: () => undefined,
     });
     // The recorder no longer reaches back to where publishing stopped: how much that was, nobody knows.
     if (!anchor || comparePositions(anchor.position, from) > 0) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     this.#state = { kind: 'behind', replay };
+    this.#unreadTold = 0;
   }
 
   #catchUp(replay: Replay): void {
@@ -210,11 +224,17 @@ export class Publisher implements TimelineSink {
     const main = this.recorder().timeline;
     const lagNs = main.frontier.timeNs - replay.timeline.frontier.timeNs;
     if (!this.budget.ample && lagNs < BUDGET_WAIT_NS_MAX) return;
-    if (replay.step(REPLAY_STEP_BYTES)) return;
+    const before = { unread: unread(replay), frontier: replay.timeline.frontier };
+    const more = replay.step(REPLAY_STEP_BYTES);
+    const { frontier } = replay.timeline;
+    this.#loseUnread(replay, frontier);
+    const beyond = [...this.#builders.values()].every(({ coveredTo }) => comparePositions(frontier, coveredTo) > 0);
+    if (beyond && comparePositions(frontier, before.frontier) > 0) this.#unreadTold = before.unread;
+    if (more) return;
     if (main.frontier.timeNs <= this.#settledNs) return;
-    if (replay.damagedBytes > 0 || replay.evicted) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     const { holeFrom, timeline } = this.recorder();
-    if (holeFrom) this.#lose(UNKNOWN_LOSS, timeline.frontier);
+    // What was passed over last lies before what is recorded now, and may lie behind all that could be read.
+    if (holeFrom || unread(replay) > this.#unreadTold) this.#lose(UNKNOWN_LOSS, timeline.frontier);
     this.#stopReplay();
     this.#state = { kind: 'live' };
   }
@@ -222,4 +242,9 @@ export class Publisher implements TimelineSink {
   #stopReplay(): void {
     if (this.#state.kind === 'behind') this.#state.replay.close();
   }
+}
+
+/** Grows whenever the reader passes over something. */
+function unread(replay: Replay): number {
+  return replay.damagedBytes + (replay.evicted ? 1 : 0);
 }

@@ -3,6 +3,7 @@
  * that recording goes on meanwhile. Opens at a checkpoint.
  */
 import { BackplaneError } from '../errors.js';
+import { RECORD_HEADER_BYTES } from '../storage/format.js';
 import type { LogItem, LogReader } from '../storage/log-reader.js';
 import type { SegmentLog } from '../storage/segment-log.js';
 import type { Checkpoint } from './checkpoint.js';
@@ -24,7 +25,7 @@ import { Timeline, type TimelineSink } from './timeline.js';
 
 export class Replay {
   readonly timeline: Timeline;
-  /** Bytes that could not be read again. */
+  /** Bytes that could not be read again, at least: of a record that is not there, its header is counted. */
   damagedBytes = 0;
   /** Some of what the checkpoint needed has left the recorder. */
   evicted = false;
@@ -70,8 +71,9 @@ export class Replay {
 
   #take(item: LogItem): void {
     if (item.kind === 'evicted') this.evicted = true;
-    else if (item.kind === 'damage') this.damagedBytes += item.bytes;
-    else {
+    else if (item.kind === 'damage') {
+      this.damagedBytes += Math.max(item.bytes, (item.ordinalTo - item.ordinalFrom) * RECORD_HEADER_BYTES);
+    } else {
       try {
         this.#record(item.recordKind, item.payload, item.ordinal);
       } catch (cause) {

@@ -86,18 +86,38 @@ export class Command {
   }
 }
 
-/** Lines of `observe -o json` as they come. */
+/** How long a test waits for what must come, on a machine that does other things too. */
+const PATIENCE_MS = 30_000;
+
+interface BatchLine {
+  readonly accepted?: { readonly nodes: readonly string[]; readonly nodesMissing: readonly string[] };
+  readonly events?: { readonly node: string; readonly topic: string; readonly events: readonly EventLine[] };
+}
+
+/** Events as `observe` prints them, one by one (`-o json`) or as they came (`-o jsonpb`). */
 export class Observer extends Command {
   readonly events: EventLine[] = [];
+  accepted: BatchLine['accepted'];
 
-  constructor(bus: { readonly grpc: string }, args: readonly string[]) {
-    super(['observe', '-o', 'json', ...args], { BACKPLANE_BROKERS: bus.grpc });
-    createInterface({ input: this.child.stdout! }).on('line', (line) =>
-      this.events.push(JSON.parse(line) as EventLine),
-    );
+  constructor(bus: { readonly grpc: string }, args: readonly string[], format: 'json' | 'jsonpb' = 'json') {
+    super(['observe', '-o', format, ...args], { BACKPLANE_BROKERS: bus.grpc });
+    createInterface({ input: this.child.stdout! }).on('line', (line) => {
+      if (format === 'json') this.events.push(JSON.parse(line) as EventLine);
+      else this.#take(JSON.parse(line) as BatchLine);
+    });
   }
 
-  async sees(match: (event: EventLine) => boolean, deadlineMs = 10_000): Promise<EventLine> {
+  /** The cursor that it ended with. */
+  get cursor(): string {
+    return /--cursor (\S+)/.exec(this.stderr)?.[1] ?? '';
+  }
+
+  #take({ accepted, events: batch }: BatchLine): void {
+    this.accepted ??= accepted;
+    for (const event of batch?.events ?? []) this.events.push({ ...event, node: batch!.node, topic: batch!.topic });
+  }
+
+  async sees(match: (event: EventLine) => boolean, deadlineMs = PATIENCE_MS): Promise<EventLine> {
     const until = Date.now() + deadlineMs;
     for (;;) {
       const found = this.events.find(match);
@@ -139,6 +159,20 @@ export class Bus {
 
   observe(...args: string[]): Observer {
     return new Observer(this, args);
+  }
+
+  /** As observe() with `--follow`, once the node has answered: what happens from here on is seen. */
+  async follow(...args: string[]): Promise<Observer> {
+    const until = Date.now() + PATIENCE_MS;
+    for (;;) {
+      const observer = new Observer(this, ['--follow', ...args], 'jsonpb');
+      while (observer.accepted === undefined && observer.child.exitCode === null && Date.now() < until) await sleep(20);
+      if (observer.accepted?.nodes.length === 1) return observer;
+      // The agent was still on its way, or too slow to answer.
+      await observer.stop('SIGKILL');
+      if (Date.now() > until)
+        throw new Error(`no node answers: ${this.up.stdout} ${this.up.stderr} ${observer.stderr}`);
+    }
   }
 
   /** The agent's pid: the only child of `up`. */

@@ -53,12 +53,11 @@ test('a secret in arguments is nowhere on disk and nowhere on the wire', { skip:
   const secret = `Zq${randomBytes(10).toString('hex')}`;
   const mark = `mark-${randomBytes(6).toString('hex')}`;
   const all = commands(secret, mark);
-  const observer = bus.observe('--follow', '--topic', 'process', '--filter', 'event.type == "process.exec"');
+  const observer = await bus.follow('--topic', 'process', '--filter', 'event.type == "process.exec"');
   let printed = '';
   observer.child.stdout!.on('data', (bytes: Buffer) => {
     printed += bytes.toString('utf8');
   });
-  await sleep(1_500);
   // A program that ends at once may be gone before its arguments are read: run until each was seen with them.
   const marked = () => observer.events.filter((event) => event.process?.commandArgs?.includes(mark) === true);
   const seen = (index: number) => marked().some(({ process }) => process!.commandArgs!.length === all[index]!.length);

@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { LiveBudget } from '../../src/sensor-agent/budget.js';
+import { Interest } from '../../src/sensor-agent/interest.js';
+import { Publisher } from '../../src/sensor-agent/publisher.js';
+import { MARKER } from '../../src/storage/format.js';
+import { compilePredicate } from '../../src/subscriptions/predicate.js';
+import type { Frame } from '../../src/wire/frame.js';
+import { comparePositions, type Position, positionText } from '../../src/wire/position.js';
+import { RecordingDriver, recordedStep, replayed, type Told } from './recording-driver.js';
+
+const PLENTY = { bytesPerSecond: 1e9, eventsPerSecond: 1e9, burstMs: 1000 };
+const steps = fc.array(
+  // Every exec is read at once: what follows one that is not would wait for it to the end of the recording.
+  recordedStep.map((step) => ({
+    ...step,
+    crash: false,
+    entries: step.entries.map((entry) => ({ ...entry, read: 'at once' as const })),
+  })),
+  { minLength: 20, maxLength: 60 },
+);
+const damage = fc.record({
+  how: fc.constantFrom('flip', 'cut', 'cut at a record'),
+  at: fc.double({ min: 0.05, max: 0.98, noNaN: true }),
+});
+
+test('what a damaged recorder can no longer tell is stated in the frames that cover its place', async () => {
+  let missing = 0;
+  await fc.assert(
+    fc.asyncProperty(steps, damage, async (steps, { how, at }) => {
+      const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+      try {
+        let publisher = new Publisher(() => driver.recorder, new LiveBudget(PLENTY));
+        const driver: RecordingDriver = new RecordingDriver(dir, {
+          wants: (type) => publisher.wants(type),
+          selects: (type) => publisher.selects(type),
+          event: (event) => publisher.event(event),
+          loss: (loss, position) => publisher.loss(loss, position),
+          late: () => publisher.late(),
+        });
+        const start = driver.recorder.timeline.frontier;
+        // Several frames' worth.
+        for (let round = 0; round < 8; round += 1) for (const step of steps) driver.step(step);
+        driver.finish();
+        const whole = replayed(driver.recorder, undefined);
+        await driver.recorder.close();
+        damageSegment(dir, how, at);
+        publisher = new Publisher(() => driver.recorder, new LiveBudget(PLENTY));
+        driver.open();
+        const frames: Frame[] = [];
+        publisher.connect({ writable: true, send: (frame) => frames.push(frame) }, [
+          { topic: 'process', to: start, resume: true },
+        ]);
+        publisher.setInterest(EVERYTHING);
+        driver.finish();
+        for (let tick = 1; tick < 200; tick += 1) publisher.tick(tick * 400);
+        missing += assertStated(whole, frames);
+      } finally {
+        rmSync(dir, { recursive: true, force: true });
+      }
+    }),
+    { numRuns: 20, endOnFailure: true },
+  );
+  assert.ok(missing > 0, 'something was damaged');
+});
+
+const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
+const EVERYTHING = new Interest(
+  1n,
+  [{ id: predicate.id, topics: ['process'], filter: predicate.canonical, includeSelf: true }],
+  'n',
+);
+
+/** A bit, or everything behind a place of the newest segment. */
+function damageSegment(dir: string, how: string, at: number): void {
+  const name = readdirSync(dir)
+    .filter((file) => file.endsWith('.log'))
+    .sort()
+    .at(-1)!;
+  const bytes = readFileSync(join(dir, name));
+  const place = Math.floor(bytes.length * at);
+  const end = how === 'cut at a record' ? bytes.indexOf(MARKER, place) : place;
+  bytes[place]! ^= 4;
+  writeFileSync(join(dir, name), how === 'flip' || end < 0 ? bytes : bytes.subarray(0, end));
+}
+
+/** Returns how many were missing. */
+function assertStated(whole: Told, frames: readonly Frame[]): number {
+  const framed = new Set<string>();
+  for (const { coveredTo, timesNs, lanes, ties } of frames) {
+    for (const [at, timeNs] of timesNs.entries())
+      framed.add(positionText({ epoch: coveredTo.epoch, timeNs, lane: lanes[at]!, tie: ties[at]! }));
+  }
+  const covers = ({ coveredFrom, coveredTo }: Frame, position: Position) =>
+    comparePositions(coveredFrom, position) < 0 && comparePositions(position, coveredTo) <= 0;
+  const topics = whole.events.map((text) => text.includes('"topic":"process"'));
+  const missing = whole.positions.filter((position, at) => topics[at] && !framed.has(positionText(position)));
+  for (const position of missing) {
+    const frame = frames.find((one) => covers(one, position));
+    assert.ok(frame?.lostUnknown, `${positionText(position)} is missing, and nothing is said where it was`);
+  }
+  return missing.length;
+}
