@@ -30,7 +30,7 @@ try {
 }
 
 function record(): Recorder {
-  const sink = { wants: () => false, selects: () => false, event: () => {}, loss: () => {}, late: () => {} };
+  const sink = { wants: () => false, entryTest: () => false, event: () => {}, loss: () => {}, late: () => {} };
   const recorder = new Recorder(
     { dir, bytesMax: RECORDING_BYTES * 2, ageMsMax: 1e12, redactor: new Redactor([]) },
     sink,

@@ -89,6 +89,8 @@ export const FILTER_STEPS_MAX = 128 * KiB;
 export const FILTER_CACHE_BYTES_MAX = 256 * KiB;
 /** Comparisons in what a filter says about raw entries; beyond that it says nothing. */
 export const RAW_FORM_TERMS_MAX = 1024;
+/** Predicates of which one test of raw entries is made; where more ask for a type, all of it is decoded. */
+export const RAW_TEST_CONDITIONS_MAX = 64;
 /** Text of a kernel filter (one page of memory holds it), its comparisons, and how deep they nest. */
 export const KERNEL_FILTER_BYTES_MAX = 4000;
 export const KERNEL_FILTER_TERMS_MAX = 200;

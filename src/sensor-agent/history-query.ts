@@ -20,7 +20,9 @@ import type { HistoryFrame } from '../wire/history-frame.js';
 import { comparePositions, type Position } from '../wire/position.js';
 import { anchorAtPosition } from './anchors.js';
 import { type EncodedEvent, encodeEvent, HistoryBuilder } from './history-builder.js';
+import { entryTest } from './match/entry-test.js';
 import { Replay } from './replay.js';
+import type { EventFormat } from './source/tracefs/format.js';
 import type { Loss, Timeline } from './timeline.js';
 
 /** What is asked: a recorder. */
@@ -209,7 +211,7 @@ export class HistoryQuery {
   #sink(take: (event: BusEvent) => void, upTo: () => Position, replay: () => Replay) {
     return {
       wants: (type: string) => this.#wants(type),
-      selects: (type: string) => this.#wants(type),
+      entryTest: (format: EventFormat) => entryTest(format, (type) => (this.#wants(type) ? [this.predicate] : [])),
       event: (event: BusEvent) => {
         if (this.#inside(event.position, replay().timeline, upTo()) && this.predicate.matches(event)) take(event);
       },

@@ -3,6 +3,9 @@ import { asBackplaneError } from '../errors.js';
 import { PREDICATES_MAX } from '../limits.js';
 import { compilePredicate, type Predicate } from '../subscriptions/predicate.js';
 import type { BusEvent } from '../wire/event.js';
+import { entryTest } from './match/entry-test.js';
+import type { EventFormat } from './source/tracefs/format.js';
+import type { EntryTest } from './source/tracefs/page.js';
 
 /** A predicate as the broker sends it. */
 export interface PredicateRequest {
@@ -46,6 +49,11 @@ export class Interest {
 
   wants(type: string): boolean {
     return this.#candidates(type).length > 0;
+  }
+
+  /** Which entries of a trace event any predicate may match: see TimelineSink. */
+  entryTest(format: EventFormat): EntryTest | boolean {
+    return entryTest(format, (type) => this.#candidates(type));
   }
 
   /** Whether a type is asked for by a predicate that `before` did not have. */

@@ -14,6 +14,8 @@ import { FrameBuilder } from './frame-builder.js';
 import type { Interest } from './interest.js';
 import type { Recorder } from './recorder.js';
 import { Replay } from './replay.js';
+import type { EventFormat } from './source/tracefs/format.js';
+import type { EntryTest } from './source/tracefs/page.js';
 import type { Loss, Timeline, TimelineSink } from './timeline.js';
 
 /** Where frames go. */
@@ -50,8 +52,6 @@ export class Publisher implements TimelineSink {
   #coveredMs = 0;
   /** What the recording timeline tells up to here is not whole for the present interest. */
   #settledNs = 0n;
-  /** Of what the reader that is behind could not read. */
-  #unreadTold = 0;
 
   constructor(
     private readonly recorder: () => Recorder,
@@ -74,19 +74,21 @@ export class Publisher implements TimelineSink {
 
   disconnect(): void {
     this.#stopReplay();
+    const asked = this.#interest !== undefined;
     this.#state = { kind: 'idle' };
     this.#interest = undefined;
     this.#builders.clear();
     this.#floors.clear();
     this.#resume = undefined;
     this.#link = undefined;
+    if (asked) this.recorder().timeline.renew();
   }
 
   /** Takes the place of what was asked before. Returns the position from which it holds for every predicate. */
   setInterest(interest: Interest): Position {
     const main = this.recorder().timeline;
     // Of these, pages read before now may hold entries that were passed over: they are read again.
-    const more = main.onDemandTypes.some((type) => interest.asksMore(type, this.#interest));
+    const more = main.selection.types.some((type) => interest.asksMore(type, this.#interest));
     this.#interest = interest;
     const start = this.#resume ?? this.#frontier(main);
     for (const topic of this.#builders.keys()) if (!interest.topics.has(topic)) this.#builders.delete(topic);
@@ -105,6 +107,7 @@ export class Publisher implements TimelineSink {
       if (more) this.#settledNs = main.passedOverNs;
       if (more || (idle && comparePositions(start, main.frontier) < 0)) this.#fallBehind(start);
     }
+    main.renew();
     this.#resume = undefined;
     let holds = this.#frontier(main);
     for (const { coveredTo } of this.#builders.values()) if (comparePositions(coveredTo, holds) > 0) holds = coveredTo;
@@ -112,7 +115,8 @@ export class Publisher implements TimelineSink {
   }
 
   /** Also while it is behind, so that what the recording timeline holds is whole when that is over. */
-  selects = (type: string): boolean => this.#state.kind !== 'idle' && this.#interest!.wants(type);
+  entryTest = (format: EventFormat): EntryTest | boolean =>
+    this.#state.kind === 'idle' ? false : this.#interest!.entryTest(format);
 
   wants = (type: string): boolean => this.#state.kind === 'live' && this.#interest!.wants(type);
 
@@ -167,14 +171,6 @@ export class Publisher implements TimelineSink {
     }
   }
 
-  /**
-   * What could not be read is stated in the frames that cover its place, from the moment it was passed over until the
-   * reader is a step beyond it; not for what was covered already.
-   */
-  #loseUnread(replay: Replay, position: Position): void {
-    if (unread(replay) > this.#unreadTold) this.#lose(UNKNOWN_LOSS, position);
-  }
-
   /** `to`: what the frame accounts for; the timeline's frontier where not given. False: fell behind instead. */
   #flush(builder: FrameBuilder, timeline: Timeline, to = timeline.frontier): boolean {
     if (comparePositions(to, builder.coveredTo) <= 0) return true;
@@ -204,9 +200,9 @@ export class Publisher implements TimelineSink {
     const anchor = anchorAtPosition(log, from);
     const replay = new Replay(log, anchor?.ordinal, {
       wants: (type) => this.#interest!.wants(type),
-      selects: (type) => this.#interest!.wants(type),
+      entryTest: (format) => this.#interest!.entryTest(format),
       event: (event) => {
-        this.#loseUnread(replay, event.position);
+        if (replay.unsureAt(event.position.timeNs)) this.#lose(UNKNOWN_LOSS, event.position);
         this.#publish(event, replay.timeline);
       },
       loss: (loss, position) => this.#lose(loss, position),
@@ -215,7 +211,6 @@ export class Publisher implements TimelineSink {
     // The recorder no longer reaches back to where publishing stopped: how much that was, nobody knows.
     if (!anchor || comparePositions(anchor.position, from) > 0) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     this.#state = { kind: 'behind', replay };
-    this.#unreadTold = 0;
   }
 
   #catchUp(replay: Replay): void {
@@ -224,17 +219,16 @@ export class Publisher implements TimelineSink {
     const main = this.recorder().timeline;
     const lagNs = main.frontier.timeNs - replay.timeline.frontier.timeNs;
     if (!this.budget.ample && lagNs < BUDGET_WAIT_NS_MAX) return;
-    const before = { unread: unread(replay), frontier: replay.timeline.frontier };
+    const unsure = replay.unsureAt(replay.timeline.frontier.timeNs);
     const more = replay.step(REPLAY_STEP_BYTES);
     const { frontier } = replay.timeline;
-    this.#loseUnread(replay, frontier);
-    const beyond = [...this.#builders.values()].every(({ coveredTo }) => comparePositions(frontier, coveredTo) > 0);
-    if (beyond && comparePositions(frontier, before.frontier) > 0) this.#unreadTold = before.unread;
+    // Stated in every frame that covers some of where it may have been, and was not sent before.
+    if (unsure || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, frontier);
     if (more) return;
     if (main.frontier.timeNs <= this.#settledNs) return;
     const { holeFrom, timeline } = this.recorder();
     // What was passed over last lies before what is recorded now, and may lie behind all that could be read.
-    if (holeFrom || unread(replay) > this.#unreadTold) this.#lose(UNKNOWN_LOSS, timeline.frontier);
+    if (holeFrom || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, timeline.frontier);
     this.#stopReplay();
     this.#state = { kind: 'live' };
   }
@@ -242,9 +236,4 @@ export class Publisher implements TimelineSink {
   #stopReplay(): void {
     if (this.#state.kind === 'behind') this.#state.replay.close();
   }
-}
-
-/** Grows whenever the reader passes over something. */
-function unread(replay: Replay): number {
-  return replay.damagedBytes + (replay.evicted ? 1 : 0);
 }

@@ -118,7 +118,8 @@ export class Recorder {
       this.#cursors.set(page.lane, cursor);
     }
     const entries = this.#entries;
-    scanPage(page.bytes, this.timeline.wanted, cursor, entries);
+    const { wanted, tests } = this.timeline.selection;
+    scanPage(page.bytes, wanted, cursor, entries, tests);
     if (page.lost > 0 || page.lostUnknown) {
       this.entriesLost += page.lost;
       this.#lost.count += page.lost;
@@ -300,7 +301,7 @@ function quiet(sink: TimelineSink): TimelineSink & { open(): void } {
   return {
     wants: (type) => !reading && sink.wants(type),
     // What waits at the end of the recording is told once the agent goes on.
-    selects: (type) => sink.selects(type),
+    entryTest: (format) => sink.entryTest(format),
     event: (event) => sink.event(event),
     loss: (loss, position) => reading || sink.loss(loss, position),
     late: (position) => reading || sink.late(position),

@@ -3,6 +3,7 @@
  * that recording goes on meanwhile. Opens at a checkpoint.
  */
 import { BackplaneError } from '../errors.js';
+import { EXEC_CONTEXT_WAIT_MS } from '../limits.js';
 import { RECORD_HEADER_BYTES } from '../storage/format.js';
 import type { LogItem, LogReader } from '../storage/log-reader.js';
 import type { SegmentLog } from '../storage/segment-log.js';
@@ -23,6 +24,8 @@ import {
 import { PageEntries, scanPage, startCursor } from './source/tracefs/page.js';
 import { Timeline, type TimelineSink } from './timeline.js';
 
+const EXEC_WAIT_NS = BigInt(EXEC_CONTEXT_WAIT_MS) * 1_000_000n;
+
 export class Replay {
   readonly timeline: Timeline;
   /** Bytes that could not be read again, at least: of a record that is not there, its header is counted. */
@@ -35,6 +38,13 @@ export class Replay {
   #entries = new PageEntries();
   /** A hole was read, and the checkpoint behind it not yet. */
   #interrupted = false;
+  /** Something was passed over; what it told is not beyond this time; undefined: not known yet. */
+  #unsure = false;
+  #unsureToNs: bigint | undefined;
+  /** Since then. */
+  #horizons = 0;
+  /** Execs before it were overdue at the horizon before. */
+  #overdueNs = 0n;
 
   /** Opens at an anchor, or at the log's start where there is none. */
   constructor(
@@ -69,24 +79,42 @@ export class Replay {
     this.#reader.close();
   }
 
+  /** Whether something that could not be read may have told of this time, or of before it. */
+  unsureAt(timeNs: bigint): boolean {
+    return this.#unsure && (this.#unsureToNs === undefined || timeNs <= this.#unsureToNs);
+  }
+
   #take(item: LogItem): void {
-    if (item.kind === 'evicted') this.evicted = true;
-    else if (item.kind === 'damage') {
-      this.damagedBytes += Math.max(item.bytes, (item.ordinalTo - item.ordinalFrom) * RECORD_HEADER_BYTES);
+    if (item.kind === 'evicted') {
+      this.evicted = true;
+      this.#passedOver();
+    } else if (item.kind === 'damage') {
+      this.#damaged(Math.max(item.bytes, (item.ordinalTo - item.ordinalFrom) * RECORD_HEADER_BYTES));
     } else {
       try {
         this.#record(item.recordKind, item.payload, item.ordinal);
       } catch (cause) {
         if (!(cause instanceof BackplaneError)) throw cause;
-        this.damagedBytes += item.payload.length;
+        this.#damaged(item.payload.length);
       }
     }
+  }
+
+  #damaged(bytes: number): void {
+    this.damagedBytes += bytes;
+    this.#passedOver();
+  }
+
+  #passedOver(): void {
+    this.#unsure = true;
+    this.#unsureToNs = undefined;
+    this.#horizons = 0;
   }
 
   #record(kind: number, payload: Buffer, ordinal: number): void {
     const { timeline } = this;
     if (kind === RecordKind.PAGE) this.#page(payload, ordinal);
-    else if (kind === RecordKind.HORIZON) timeline.horizon(readU64(payload, 0));
+    else if (kind === RecordKind.HORIZON) this.#horizon(readU64(payload, 0));
     else if (kind === RecordKind.CLOCK) timeline.setClock(readClock(payload), ordinal);
     else if (kind === RecordKind.EXEC) timeline.exec(unpackRecord<RecordedExec>(payload), ordinal);
     else if (kind === RecordKind.NOTICE) timeline.notice(unpackRecord<RecordedNotice>(payload), ordinal);
@@ -95,6 +123,22 @@ export class Replay {
     else if (kind === RecordKind.ORIGIN) timeline.begin(unpackRecord<Origin>(payload), ordinal);
     else if (kind === RecordKind.HOLE) this.#hole(unpackRecord<RecordedHole>(payload));
     else if (kind === RecordKind.CHECKPOINT && this.#interrupted) this.#resume(ordinal);
+  }
+
+  /**
+   * The record for which an exec waits may be among what cannot be read. The recorder lets none wait longer than until
+   * the horizon after the one at which it was overdue.
+   */
+  #horizon(horizonNs: bigint): void {
+    const { timeline } = this;
+    timeline.horizon(horizonNs);
+    if (!this.#unsure) return;
+    // Pages are read a little beyond the horizon that follows them, and not beyond the next one.
+    if (this.#unsureToNs === undefined && ++this.#horizons === 2) this.#unsureToNs = horizonNs;
+    for (let exec = timeline.waitingExec; exec && exec.timeNs < this.#overdueNs; exec = timeline.waitingExec) {
+      timeline.exec({ ...exec, missed: true }, this.#reader.ordinal);
+    }
+    this.#overdueNs = horizonNs - EXEC_WAIT_NS;
   }
 
   #hole({ from, to, lost, lostUnknown }: RecordedHole): void {
@@ -114,7 +158,8 @@ export class Replay {
 
   #page(payload: Buffer, ordinal: number): void {
     const page = readPage(payload);
-    scanPage(page.bytes, this.timeline.wanted, startCursor(page.firstTie), this.#entries);
+    const { wanted, tests } = this.timeline.selection;
+    scanPage(page.bytes, wanted, startCursor(page.firstTie), this.#entries, tests);
     this.entriesScanned += this.#entries.entries;
     if (this.#entries.malformed) this.damagedBytes += payload.length;
     this.timeline.page(page, this.#entries, ordinal);

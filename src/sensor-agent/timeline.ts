@@ -10,19 +10,22 @@ import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../wire/po
 import { type Checkpoint, type CheckpointHead, checkpointParts } from './checkpoint.js';
 import { ExecJoin } from './exec-join.js';
 import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
+import { EntrySelection } from './match/entry-selection.js';
 import { eventAt, type OpenedFile, openedFiles } from './opened-file.js';
 import type { Origin, RecordedExec, RecordedNotice, RecordedPaths, RecordedSnapshot } from './recording.js';
 import type { ClockPair, SourcePage } from './source/source.js';
 import { type EventFormat, eventFlags, eventPid, FormatTable } from './source/tracefs/format.js';
-import type { PageEntries } from './source/tracefs/page.js';
-import { ON_DEMAND } from './syscall-events.js';
+import type { EntryTest, PageEntries } from './source/tracefs/page.js';
 
 /** What a timeline tells. Calls come in position order. */
 export interface TimelineSink {
   /** Which types are worth building; context is followed for all. */
   wants(type: string): boolean;
-  /** Which types without context are worth decoding: all that will be wanted once the pages read now are told. */
-  selects(type: string): boolean;
+  /**
+   * Which entries of a trace event are worth decoding: true, all; false, none. Passes all that will be wanted once the
+   * pages read now are told; asked of events without context. See Timeline.renew.
+   */
+  entryTest(format: EventFormat): EntryTest | boolean;
   event(event: BusEvent): void;
   /** Events are missing about here, or anywhere after `from` where that is given: counted where they were missed. */
   loss(loss: Loss, position: Position, from?: Position): void;
@@ -71,11 +74,9 @@ export class Timeline {
   #toldNs = 0n;
   /** While records from before the checkpoint are read again: its ordinal and position. */
   #restored: { ordinal: number; position: Position } | undefined;
-  #wanted: Uint8Array = new Uint8Array(65_536);
+  readonly #selection = new EntrySelection();
   /** Files opened in pages since they were last looked up; undefined where nobody looks them up. */
   opened: OpenedFile[] | undefined;
-  /** Trace events of this recording without context: decoded only where their type is wanted. */
-  #onDemand: { readonly id: number; readonly type: string }[] = [];
   /** Pages with entries beyond the frontier that may have been passed over. */
   #scanned: { readonly ordinal: number; readonly lastNs: bigint }[] = [];
 
@@ -94,15 +95,14 @@ export class Timeline {
     return this.#clock;
   }
 
-  /** Ids of the trace events to decode: for scanPage. */
-  get wanted(): Uint8Array {
-    for (const { id, type } of this.#onDemand) this.#wanted[id] = this.sink.selects(type) ? 1 : 0;
-    return this.#wanted;
+  /** Which entries are noted: for scanPage. */
+  get selection(): Pick<EntrySelection, 'wanted' | 'tests' | 'types'> {
+    return this.#selection;
   }
 
-  /** Types in this recording that are decoded only while they are wanted. */
-  get onDemandTypes(): readonly string[] {
-    return this.#onDemand.map(({ type }) => type);
+  /** The sink asks for other entries from the next page on. */
+  renew(): void {
+    this.#selection.renew((format) => this.sink.entryTest(format));
   }
 
   /** Up to here entries may have been passed over that are not told yet; 0n: none. */
@@ -142,7 +142,8 @@ export class Timeline {
 
   /** The wanted entries of a page; `entries` came from scanPage with `wanted`. */
   page(page: SourcePage, entries: PageEntries, ordinal: number): void {
-    if (this.#onDemand.length > 0 && entries.entries > 0) this.#scanned.push({ ordinal, lastNs: entries.lastTimeNs });
+    if (this.#selection.formats.length > 0 && entries.entries > 0)
+      this.#scanned.push({ ordinal, lastNs: entries.lastTimeNs });
     if (page.lost > 0 || page.lostUnknown) this.#addLoss(page, entries.baseTimeNs, ordinal);
     for (let at = 0; at < entries.count; at += 1) {
       const format = this.#formats.get(entries.ids[at]!);
@@ -302,14 +303,8 @@ export class Timeline {
       const format = table.byName(name);
       if (format) this.#formats.set(format.id, format);
     }
-    this.#wanted = table.wanted(TYPED_TRACE_EVENTS);
-    this.#onDemand = [];
-    for (const { type, traceEvent } of ON_DEMAND.values()) {
-      const format = table.byName(traceEvent);
-      if (!format) continue;
-      this.#formats.set(format.id, format);
-      this.#onDemand.push({ id: format.id, type });
-    }
+    this.#selection.begin(table, TYPED_TRACE_EVENTS, (format) => this.sink.entryTest(format));
+    for (const format of this.#selection.formats) this.#formats.set(format.id, format);
   }
 
   /** What a checkpoint already knows is not applied a second time. */

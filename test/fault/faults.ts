@@ -125,11 +125,12 @@ const readerStalls: Fault = (context) =>
 const damageRecorder: Fault = (context) => {
   const { cluster, random, recorded, lossy } = context;
   return taking(context, cluster.agents, async (agent) => {
-    await agent.end(random.pick(['SIGKILL', 'SIGTERM']));
+    const signal = random.pick(['SIGKILL', 'SIGTERM'] as const);
+    await agent.end(signal);
     await recorded.read(agent);
     const [node, dir] = random.pick([...agent.recorders]);
     lossy.nodes.add(node);
-    damageFile(context, dir, true);
+    damageFile(context, dir, signal === 'SIGTERM');
     agent.start();
   });
 };
@@ -147,9 +148,9 @@ const damageLog: Fault = (context) =>
   });
 
 /**
- * Flips some bits of one segment file, or cuts it. Where a killed broker's log
- * is cut at a record's end nothing tells it from one that was never longer:
- * cursors from behind its end are then refused, which is a test of its own.
+ * Flips some bits of one segment file, or cuts it. What was cut of a killed
+ * process's newest file cannot be told from what it never wrote: only files
+ * that were closed in order are cut.
  */
 function damageFile({ random, note }: FaultContext, dir: string, mayCut: boolean): void {
   const names = readdirSync(dir).filter((name) => name.endsWith('.log'));

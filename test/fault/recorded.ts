@@ -52,7 +52,7 @@ async function replayAll(dir: string, event: (event: BusEvent) => void): Promise
     const log = SegmentLog.open({ dir: copy, bytesMax: 2 ** 40, ageMsMax: 365 * 24 * 3600 * 1000 });
     const replay = new Replay(log, undefined, {
       wants: () => true,
-      selects: () => true,
+      entryTest: () => true,
       event,
       loss: () => undefined,
       late: () => undefined,

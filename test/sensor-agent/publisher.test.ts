@@ -84,7 +84,7 @@ test('every match is framed or counted as shed exactly once, whatever the link, 
         let publisher = agent();
         const driver: RecordingDriver = new RecordingDriver(dir, {
           wants: (type) => publisher.wants(type),
-          selects: (type) => publisher.selects(type),
+          entryTest: (format) => publisher.entryTest(format),
           event: (event) => publisher.event(event),
           loss: (loss, position) => publisher.loss(loss, position),
           late: () => publisher.late(),

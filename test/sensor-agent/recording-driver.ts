@@ -28,7 +28,7 @@ export class Told implements TimelineSink {
   lost = 0;
   lateCount = 0;
   wants = () => true;
-  selects = () => true;
+  entryTest: TimelineSink['entryTest'] = () => true;
   event(event: BusEvent): void {
     this.positions.push(event.position);
     const text = JSON.stringify(event, (_, value) => (typeof value === 'bigint' ? String(value) : value));

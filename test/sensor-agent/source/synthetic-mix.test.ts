@@ -43,7 +43,7 @@ async function told(mix: SyntheticMix, count: number): Promise<BusEvent[]> {
     const unexpected = () => assert.fail('nothing is lost or late');
     const sink = {
       wants,
-      selects: wants,
+      entryTest: wants,
       event: (event: BusEvent) => events.push(event),
       loss: unexpected,
       late: unexpected,

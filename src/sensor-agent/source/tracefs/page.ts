@@ -25,6 +25,16 @@ export function startCursor(firstTie = 0): LaneCursor {
   return { lastTimeNs: -1n, tie: firstTie };
 }
 
+/** What `wanted` says of an event id besides 0, pass over: note it, or from FIRST_TEST on which test decides. */
+export const NOTED = 1;
+export const FIRST_TEST = 2;
+export const TESTS_MAX = 256 - FIRST_TEST;
+
+/** Decides about the entry whose payload goes from word `at` to word `end`. */
+export type EntryTest = (words: Uint32Array, at: number, end: number) => boolean;
+
+const NO_TESTS: readonly EntryTest[] = [];
+
 /** What scanPage found; reused from page to page. Parallel arrays, valid below `count`. */
 export class PageEntries {
   /** Payload (common_type first), bytes from the start of the page. */
@@ -91,11 +101,17 @@ const HIGH = 134_217_728;
 const SPAN_NS_MAX = 2 ** 53;
 
 /**
- * Walks a page once. `wanted` has 65,536 bytes, non-zero at the ids to note in
- * `out`; `cursor` is advanced over all entries. Never throws, never reads
- * outside the page; garbage sets `malformed`.
+ * Walks a page once. `wanted` has 65,536 bytes: at each id 0, NOTED, or
+ * FIRST_TEST plus an index of `tests`; `cursor` is advanced over all entries.
+ * Never throws, never reads outside the page; garbage sets `malformed`.
  */
-export function scanPage(page: Buffer, wanted: Uint8Array, cursor: LaneCursor, out: PageEntries): void {
+export function scanPage(
+  page: Buffer,
+  wanted: Uint8Array,
+  cursor: LaneCursor,
+  out: PageEntries,
+  tests: readonly EntryTest[] = NO_TESTS,
+): void {
   out.count = 0;
   out.entries = 0;
   out.lastDelta = 0;
@@ -107,11 +123,18 @@ export function scanPage(page: Buffer, wanted: Uint8Array, cursor: LaneCursor, o
   out.malformed = dataEnd > page.length;
   out.reserve(end << 2);
   out.baseTimeNs = page.readBigUInt64LE(0);
-  walk(wordsOf(page, end), end, wanted, cursor, out);
+  walk(wordsOf(page, end), wanted, tests, cursor, out);
 }
 
 /** The hot loop. Positions are words, not bytes: entries are aligned to four bytes. */
-function walk(words: Uint32Array, end: number, wanted: Uint8Array, cursor: LaneCursor, out: PageEntries): void {
+function walk(
+  words: Uint32Array,
+  wanted: Uint8Array,
+  tests: readonly EntryTest[],
+  cursor: LaneCursor,
+  out: PageEntries,
+): void {
+  const end = words.length;
   const { offsets, lengths, ids, deltas, ties } = out;
   const unknown = cursor.lastTimeNs < 0n;
   let previous = unknown ? Number.NaN : Number(cursor.lastTimeNs - out.baseTimeNs);
@@ -155,7 +178,8 @@ function walk(words: Uint32Array, end: number, wanted: Uint8Array, cursor: LaneC
     fresh = 0;
     if (entries++ === 0) out.firstTie = tie;
     const id = words[payload]! & 0xffff;
-    if (wanted[id] !== 0) {
+    const how = wanted[id]!;
+    if (how !== 0 && (how === NOTED || tests[how - FIRST_TEST]!(words, payload, next))) {
       offsets[count] = payload << 2;
       lengths[count] = (next - payload) << 2;
       ids[count] = id;
