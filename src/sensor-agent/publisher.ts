@@ -228,7 +228,9 @@ export class Publisher implements TimelineSink {
     if (main.frontier.timeNs <= this.#settledNs) return;
     const { holeFrom, timeline } = this.recorder();
     // What was passed over last lies before what is recorded now, and may lie behind all that could be read.
-    if (holeFrom || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, timeline.frontier);
+    // So may what waits for a record that is gone: the recording's own timeline had it, and waits no longer.
+    const stuck = replay.timeline.pending > timeline.pending;
+    if (holeFrom || stuck || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, timeline.frontier);
     this.#stopReplay();
     this.#state = { kind: 'live' };
   }
