@@ -356,7 +356,7 @@ export class Agent {
   ): { position: Position; errors: Interest['errors'] } {
     this.#collect();
     const interest = new Interest(generation, requests, this.options.nodeName);
-    this.#demand.widen((type) => interest.wants(type));
+    this.#demand.widen(interest);
     const position = this.#publisher.setInterest(interest);
     this.#demand.narrow();
     this.#schedule(0);

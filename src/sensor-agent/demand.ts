@@ -6,13 +6,21 @@
  */
 import { INTEREST_GRACE_MS } from '../limits.js';
 import { CATALOGUE } from '../subscriptions/pushdown/catalogue.js';
+import type { RawExpr } from '../subscriptions/pushdown/raw-expr.js';
 import type { OnDemandEvents } from './source/source.js';
 
-/** Whether a type is asked for. */
-export type Wants = (type: string) => boolean;
+/** What is asked for. */
+export interface Asked {
+  wants(type: string): boolean;
+  /** What entries of a type must hold to be asked for, any of them; undefined where it cannot be said. */
+  conditions(type: string): readonly RawExpr[] | undefined;
+}
+
+const NOTHING: Asked = { wants: () => false, conditions: () => undefined };
 
 export class Demand {
-  #needed: ReadonlySet<string> = new Set();
+  /** Trace events, and the type that needs each. */
+  #needed: ReadonlyMap<string, string> = new Map();
   /** Monotonic; undefined while there is an interest in force. */
   #endsMs: number | undefined;
 
@@ -25,10 +33,14 @@ export class Demand {
   }
 
   /** Before the interest is in force: switches on what it needs. Throws `failed_precondition` where the kernel refuses. */
-  widen(wants: Wants): void {
-    this.#needed = needed(wants, this.events);
+  widen(asked: Asked): void {
+    this.#needed = needed(asked, this.events);
     this.#endsMs = undefined;
-    for (const event of this.#needed) if (!this.events?.enabled.has(event)) this.events?.switch(event, true);
+    for (const [event, type] of this.#needed) {
+      // The kernel's filter first: what is on already goes from one to the other in one step.
+      this.events?.filter(event, asked.conditions(type));
+      if (!this.events?.enabled.has(event)) this.events?.switch(event, true);
+    }
   }
 
   /** After: switches off what nobody needs any more. */
@@ -47,16 +59,16 @@ export class Demand {
   expire(nowMs: number): void {
     if (this.#endsMs === undefined || nowMs < this.#endsMs) return;
     this.#endsMs = undefined;
-    this.#needed = new Set();
+    this.#needed = needed(NOTHING, this.events);
     this.narrow();
   }
 }
 
-function needed(wants: Wants, events: OnDemandEvents | undefined): ReadonlySet<string> {
-  const needed = new Set<string>();
+function needed(asked: Asked, events: OnDemandEvents | undefined): ReadonlyMap<string, string> {
+  const needed = new Map<string, string>();
   for (const { type, traceEvent, alsoTraced } of CATALOGUE.values()) {
-    if (!events?.events.has(traceEvent) || !wants(type)) continue;
-    for (const event of [traceEvent, ...alsoTraced]) if (events.events.has(event)) needed.add(event);
+    if (!asked.wants(type)) continue;
+    for (const event of [traceEvent, ...alsoTraced]) if (events?.events.has(event)) needed.set(event, type);
   }
   return needed;
 }

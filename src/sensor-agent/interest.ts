@@ -1,7 +1,8 @@
 /** What is asked of this node: the predicates of one generation, arranged by event type. */
 import { asBackplaneError } from '../errors.js';
-import { PREDICATES_MAX } from '../limits.js';
+import { PREDICATES_MAX, RAW_TEST_CONDITIONS_MAX } from '../limits.js';
 import { compilePredicate, type Predicate } from '../subscriptions/predicate.js';
+import type { RawExpr } from '../subscriptions/pushdown/raw-expr.js';
 import type { BusEvent } from '../wire/event.js';
 import { entryTest } from './match/entry-test.js';
 import type { EventFormat } from './source/tracefs/format.js';
@@ -54,6 +55,13 @@ export class Interest {
   /** Which entries of a trace event any predicate may match: see TimelineSink. */
   entryTest(format: EventFormat): EntryTest | boolean {
     return entryTest(format, (type) => this.#candidates(type));
+  }
+
+  /** What raw entries of a type must hold to be asked for, any of them; undefined where too many ask. */
+  conditions(type: string): readonly RawExpr[] | undefined {
+    const candidates = this.#candidates(type);
+    if (candidates.length > RAW_TEST_CONDITIONS_MAX) return undefined;
+    return candidates.map((predicate) => predicate.rawForm(type).expr);
   }
 
   /** Whether a type is asked for by a predicate that `before` did not have. */

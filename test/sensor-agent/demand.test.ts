@@ -19,6 +19,8 @@ class Switches implements OnDemandEvents {
     this.enabled = new Set(enabled);
   }
 
+  filter(): void {}
+
   switch(event: string, on: boolean): void {
     assert.notEqual(this.enabled.has(event), on, `${event} is not switched twice`);
     this.moves.push(`${on ? '+' : '-'}${event}`);
@@ -30,7 +32,7 @@ class Switches implements OnDemandEvents {
 const KILL = 'syscalls/sys_enter_kill';
 const SETNS = 'syscalls/sys_enter_setns';
 const asks = (...types: string[]) => {
-  return (type: string) => types.includes(type);
+  return { wants: (type: string) => types.includes(type), conditions: () => undefined };
 };
 
 test('what is asked for is on before the interest holds, and off after nobody asks', () => {
@@ -80,7 +82,7 @@ test('what an adopted instance has on is off after the grace unless it is asked 
 
 test('a source without such events is asked for nothing', () => {
   const demand = new Demand(undefined, 0);
-  demand.widen(() => true);
+  demand.widen({ wants: () => true, conditions: () => undefined });
   demand.narrow();
   demand.expire(INTEREST_GRACE_MS);
 });

@@ -4,6 +4,7 @@
  * and matcher have one path: tracefs reads them, procfs and synthetic write
  * them with the page writer.
  */
+import type { RawExpr } from '../../subscriptions/pushdown/raw-expr.js';
 import type { FormatTable } from './tracefs/format.js';
 
 export interface Source {
@@ -37,6 +38,11 @@ export interface OnDemandEvents {
   readonly enabled: ReadonlySet<string>;
   /** Throws `failed_precondition` where the kernel refuses. */
   switch(event: string, on: boolean): void;
+  /**
+   * Lets the kernel leave out entries on which none of the conditions holds; it may pass more. Undefined: leave out
+   * none. In force at once, without a moment at which entries that pass before and after are left out.
+   */
+  filter(event: string, conditions: readonly RawExpr[] | undefined): void;
 }
 
 export interface DrainResult {

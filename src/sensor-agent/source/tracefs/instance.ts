@@ -99,6 +99,19 @@ export class TraceInstance {
     else this.enabled.delete(event);
   }
 
+  /** What the kernel leaves out of one of onDemand; undefined: nothing. False: the kernel refuses the text, and leaves out nothing. */
+  filter(event: string, text: string | undefined): boolean {
+    const path = join(this.path, 'events', event, 'filter');
+    try {
+      put(path, text ?? '0');
+      return true;
+    } catch {
+      // After an error the kernel holds no filter but its complaint.
+      put(path, '0');
+      return false;
+    }
+  }
+
   /** The CPUs that have a buffer: all that could ever come online. */
   lanes(): number[] {
     const names = readdirSync(join(this.path, 'per_cpu'));

@@ -12,6 +12,8 @@ import {
   KiB,
   MiB,
 } from '../../../limits.js';
+import { kernelFilter } from '../../../subscriptions/pushdown/kernel-filter.js';
+import type { RawExpr } from '../../../subscriptions/pushdown/raw-expr.js';
 import { ExecLane } from '../exec-lane.js';
 import type { ClockPair, DrainResult, OnDemandEvents, Source, SourceSink } from '../source.js';
 import { statsNow, TraceClock } from './clock.js';
@@ -143,6 +145,7 @@ export class TracefsSource implements Source {
       events: onDemand,
       enabled: instance.enabled,
       switch: (event, on) => instance.switch(event, on),
+      filter: (event, conditions) => this.#filter(instance, sink, event, conditions),
     };
     this.formats = new FormatTable(names.map((event) => parseFormat(event, instance.formatText(event))));
     const lanes = instance.lanes();
@@ -152,6 +155,12 @@ export class TracefsSource implements Source {
     const descriptors = new Map(lanes.map((lane) => [lane, instance.openPages(lane)]));
     const drain = new PageDrain(descriptors, instance.subBufferBytes, () => clock.nowNs());
     return { sink, instance, drain, clock, execLane: undefined, malformedPages: 0 };
+  }
+
+  #filter(instance: TraceInstance, sink: SourceSink, event: string, conditions: readonly RawExpr[] | undefined): void {
+    const format = this.formats.byName(event);
+    const text = format && conditions && kernelFilter(conditions, format);
+    if (!instance.filter(event, text)) sink.note('filter_refused', `${event} is not filtered: ${text}`);
   }
 
   #startExecLane(tracefs: string, name: string): void {

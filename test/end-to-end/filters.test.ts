@@ -1,0 +1,99 @@
+/** Filters in the kernel: written while somebody asks, and changed under load without a hole. */
+import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { instanceOwner } from '../../src/sensor-agent/source/tracefs/owner.js';
+import { liveTracefs } from '../sensor-agent/source/tracefs/live-kernel.js';
+import { Bus, type Command, cannotTrace } from './bus.js';
+
+const live = liveTracefs();
+const skip = cannotTrace || live.skip;
+const EVENT = 'syscalls/sys_enter_kill';
+/** Above every pid there is: kill(2) of them does nothing, and nobody else calls it so. */
+const FIRST = 2_000_000_000;
+const CALLS = 3_000;
+const NUMBERED = `event.type == "security.kill" && syscall.arg0 >= ${FIRST}`;
+
+/** A trace instance of the test's own that records the very same calls. */
+class Witness {
+  readonly #path = join(live.path, 'instances', `backplane-test-${process.pid}`);
+
+  constructor() {
+    mkdirSync(this.#path);
+    writeFileSync(join(this.#path, 'buffer_size_kb'), '4096');
+    writeFileSync(join(this.#path, 'events', EVENT, 'filter'), `pid >= ${FIRST}`);
+    writeFileSync(join(this.#path, 'events', EVENT, 'enable'), '1');
+  }
+
+  /** What each call names. */
+  numbers(): number[] {
+    const text = readFileSync(join(this.#path, 'trace'), 'utf8');
+    return Array.from(text.matchAll(/sys_kill\(pid: (?:0x)?([0-9a-f]+),/g), ([, pid]) => Number.parseInt(pid!, 16));
+  }
+
+  remove(): void {
+    writeFileSync(join(this.#path, 'events', EVENT, 'enable'), '0');
+    rmdirSync(this.#path);
+  }
+}
+
+async function kernelFilter(bus: Bus): Promise<string> {
+  const agent = await bus.agentPid();
+  const names = readdirSync(join(live.path, 'instances')).filter((name) => name.startsWith('backplane-'));
+  const name = names.find((name) => !name.endsWith('-exec') && instanceOwner(name) === agent);
+  return readFileSync(join(live.path, 'instances', name!, 'events', EVENT, 'filter'), 'utf8').trim();
+}
+
+function call(number: number): void {
+  try {
+    process.kill(number, 0);
+  } catch (cause) {
+    assert.equal((cause as NodeJS.ErrnoException).code, 'ESRCH');
+  }
+}
+
+test('interest that changes under load misses no event that was asked for before and after', { skip }, async () => {
+  const bus = await Bus.start({ BACKPLANE_AGENT_PROFILES: 'security' });
+  const others: Command[] = [];
+  const witness = new Witness();
+  let changing = true;
+  try {
+    const observer = await bus.follow('--topic', 'security', '--filter', NUMBERED);
+    others.push(observer);
+    assert.match(await kernelFilter(bus), new RegExp(`pid >= ${FIRST}$`));
+    const texts = new Set<string>();
+    const changes = (async () => {
+      for (let round = 0; changing; round += 1) {
+        const filter = `event.type == "security.kill" && syscall.arg1 == ${round + 40}`;
+        const other = await bus.follow('--topic', 'security', '--filter', filter);
+        others.push(other);
+        texts.add(await kernelFilter(bus));
+        await other.stop('SIGINT');
+      }
+    })();
+    for (let at = 0; at < CALLS; at += 1) {
+      call(FIRST + at);
+      if (at % 2 === 0) await sleep(1);
+    }
+    changing = false;
+    await changes;
+    call(FIRST + CALLS);
+    await observer.sees(({ syscall }) => syscall?.args?.[0] === String(FIRST + CALLS));
+    const seen = observer.events.map(({ syscall }) => Number(syscall!.args![0])).sort((a, b) => a - b);
+    assert.deepEqual(
+      seen,
+      witness.numbers().sort((a, b) => a - b),
+    );
+    assert.equal(seen.length, CALLS + 1);
+    assert.ok(texts.size >= 2, `${texts.size} filters were in force`);
+    const [first] = texts;
+    assert.ok(first!.includes(`pid >= ${FIRST}`) && first!.includes('sig == 40'), first);
+  } finally {
+    changing = false;
+    for (const other of others) await other.stop('SIGKILL');
+    witness.remove();
+    await bus.destroy();
+  }
+});
