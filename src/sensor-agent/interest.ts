@@ -2,6 +2,7 @@
 import { asBackplaneError } from '../errors.js';
 import { PREDICATES_MAX, RAW_TEST_CONDITIONS_MAX } from '../limits.js';
 import { compilePredicate, type Predicate } from '../subscriptions/predicate.js';
+import { PredicateIndex } from '../subscriptions/predicate-index.js';
 import type { RawExpr } from '../subscriptions/pushdown/raw-expr.js';
 import type { BusEvent } from '../wire/event.js';
 import { entryTest } from './match/entry-test.js';
@@ -22,6 +23,7 @@ export class Interest {
   readonly errors: readonly { id: bigint; message: string }[];
   #predicates: Predicate[] = [];
   #byType = new Map<string, readonly Predicate[]>();
+  #indices = new Map<string, PredicateIndex>();
 
   constructor(
     readonly generation: bigint,
@@ -71,7 +73,12 @@ export class Interest {
   }
 
   match(event: BusEvent): Predicate[] {
-    return this.#candidates(event.type).filter((predicate) => predicate.matches(event));
+    let index = this.#indices.get(event.type);
+    if (!index) {
+      index = new PredicateIndex(this.#candidates(event.type));
+      this.#indices.set(event.type, index);
+    }
+    return index.match(event);
   }
 
   #candidates(type: string): readonly Predicate[] {

@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 import { BackplaneError } from '../errors.js';
 import { FILTER_BYTES_MAX, FILTER_CACHE_BYTES_MAX } from '../limits.js';
 import { type BusEvent, topicOf } from '../wire/event.js';
+import { type RequiredEquality, requiredEqualities } from './equality.js';
 import { canonicalText } from './filter/canonical.js';
 import { checkFilter } from './filter/check.js';
 import type { CheckedExpr } from './filter/checked.js';
@@ -33,6 +34,8 @@ export interface Predicate {
   /** The filter's canonical text: a filter itself. */
   readonly canonical: string;
   readonly includeSelf: boolean;
+  /** What must equal a constant for it to match. */
+  readonly equalities: readonly RequiredEquality[];
   /** Never throws. An event on which the filter has no value does not match. */
   matches(event: BusEvent): boolean;
   /** False only when no event of this type can match. */
@@ -66,6 +69,7 @@ export function compilePredicate(options: PredicateOptions): Predicate {
     topics,
     canonical,
     includeSelf,
+    equalities: requiredEqualities(root),
     matches: (event) => wanted.has(event.topic) && (includeSelf || event.self !== true) && accepts(event),
     mayMatchType(type) {
       const topic = topicOf(type);

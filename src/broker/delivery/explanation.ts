@@ -1,17 +1,22 @@
-/** What a subscription will do, and where. */
+/** What a subscription will do, where, and what it costs the nodes: for people. */
+import { CATALOGUE, type CatalogueEntry, EVENT_COSTS } from '../../subscriptions/pushdown/catalogue.js';
+import { kernelFilter } from '../../subscriptions/pushdown/kernel-filter.js';
+import { isConstant, type RawExpr, type RawField } from '../../subscriptions/pushdown/raw-expr.js';
 import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
-import type { Plan } from '../../wire/messages.js';
+import { TOPICS } from '../../wire/event.js';
+import type { Plan, PlanStage } from '../../wire/messages.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { profileNote } from './profiles.js';
 
+const NODES_NAMED_MAX = 16;
+
 export function explain(checked: CheckedSubscription, registry: NodeRegistry): Plan {
-  const { predicate, topics, window, nodes } = checked;
-  const where = nodes.globs.length === 0 ? 'every node' : `nodes ${nodes.globs.join(', ')}`;
-  const stages = [
-    { place: 'agent', text: `on ${where}: events of ${topics.join(', ')} that match ${predicate.canonical}` },
-  ];
+  const { predicate, topics, window } = checked;
+  const types = topics.flatMap((topic) => (TOPICS[topic]?.types ?? []).filter((type) => predicate.mayMatchType(type)));
+  const stages: PlanStage[] = [...kernelStages(checked, types)];
   const note = profileNote(checked, registry);
   if (note !== undefined) stages.push({ place: 'agent', text: note });
+  stages.push({ place: 'agent', text: agentText(checked, registry, types) });
   if (window.history) {
     stages.push({ place: 'agent', text: 'the same over the recorder, for the window, decoded only for this' });
     stages.push({ place: 'broker', text: "merges the nodes' history by wall time" });
@@ -20,4 +25,55 @@ export function explain(checked: CheckedSubscription, registry: NodeRegistry): P
     stages.push({ place: 'broker', text: "selects live events by the agents' match lists, without decoding them" });
   }
   return { filter: predicate.canonical, topics: [...topics], stages };
+}
+
+function agentText(
+  { predicate, nodes }: CheckedSubscription,
+  registry: NodeRegistry,
+  types: readonly string[],
+): string {
+  const asked = registry.connected(nodes.matches).sort();
+  const more = asked.length - NODES_NAMED_MAX;
+  const names = asked.slice(0, NODES_NAMED_MAX).join(', ') + (more > 0 ? ` and ${more} more` : '');
+  const where = nodes.globs.length === 0 ? 'every node' : `nodes ${nodes.globs.join(', ')}`;
+  const now = asked.length === 0 ? 'none is connected' : `now ${names}`;
+  const what = types.length === 0 ? 'nothing: no event type can match' : `events of ${types.join(', ')}`;
+  return `on ${where} (${now}): ${what} that match ${predicate.canonical}`;
+}
+
+/** What every node records anyway in one line, and one for each event that is switched on for this. */
+function kernelStages({ predicate }: CheckedSubscription, types: readonly string[]): PlanStage[] {
+  const entries = types.flatMap((type) => CATALOGUE.get(type) ?? []);
+  const always = new Set(entries.filter(({ profile }) => profile === 'lite').map(({ traceEvent }) => traceEvent));
+  const stages: PlanStage[] = [];
+  if (always.size > 0) {
+    stages.push({
+      place: 'kernel',
+      text: `records ${[...always].join(', ')}, whole, as on every node: ${EVENT_COSTS.lite}`,
+    });
+  }
+  for (const entry of entries) {
+    if (entry.profile === 'lite') continue;
+    const { type, traceEvent, alsoTraced, profile, blindSpot } = entry;
+    const events = [traceEvent, ...alsoTraced].join(', ');
+    const text = `records ${events} while this is asked for (profile ${profile}): ${filterText(predicate.rawForm(type).expr)}; ${costOf(entry)}`;
+    stages.push({ place: 'kernel', text });
+    if (blindSpot !== undefined) stages.push({ place: 'kernel', text: `${type} does not see all: ${blindSpot}` });
+  }
+  return stages;
+}
+
+/** Sizes and signs differ between kernels: what the node writes may be wider. */
+const ANY_FIELD: RawField = { kind: 'int', type: '', sizeBytes: 8, elementBytes: 8, signed: true };
+
+function filterText(expr: RawExpr): string {
+  if (isConstant(expr, true)) return 'all of them, as nothing in the filter can be decided from the raw entry';
+  const text = kernelFilter([expr], { field: () => ANY_FIELD });
+  if (text !== undefined) return `only where ${text}`;
+  return 'all of them, as the kernel cannot decide the filter; the agent tests raw entries before it decodes them';
+}
+
+function costOf({ traceEvent }: CatalogueEntry): string {
+  if (traceEvent.startsWith('module/')) return EVENT_COSTS.lite;
+  return EVENT_COSTS.syscall;
 }

@@ -1,4 +1,5 @@
 /** What an event says, in one line of safe text: the part after time, node and type. */
+import { getSystemErrorName } from 'node:util';
 import { SHOWN_ARGUMENTS_CHARACTERS_MAX } from '../../limits.js';
 import type { EventMessage } from '../../wire/messages.js';
 import { type Palette, PLAIN } from './palette.js';
@@ -28,7 +29,7 @@ export function subjectText(node: string, event: EventMessage, options: SubjectO
   if (event.notice) return noticeText(event);
   if (event.raw) return rawText(event, palette);
   if (event.syscall) return join(syscallText(event.syscall, palette), taskText(process), containerText(event, palette));
-  if (event.file) return join(fileText(event.file, palette), taskText(process), containerText(event, palette));
+  if (event.file) return join(fileText(event, palette), taskText(process), containerText(event, palette));
   if (!process) return '';
   return join(
     userText(process),
@@ -139,10 +140,21 @@ function argumentText(register: string): string {
   return value >= -SMALL && value < SMALL ? String(value) : `0x${BigInt(register).toString(16)}`;
 }
 
-function fileText({ path, descriptor, flags, mode }: WireFile, palette: Palette): string {
+function fileText({ type, file }: EventMessage, palette: Palette): string {
+  const { path, descriptor, flags, mode } = file as WireFile;
+  if (type === 'file.open' && descriptor < 0) return errorText(descriptor);
   const where = path === '' ? palette.dim('(path unknown)') : palette.bold(shellWord(path));
+  if (type === 'file.open') return `${where} as ${descriptor}`;
   const from = descriptor === AT_FDCWD ? '' : `from descriptor ${descriptor}`;
   return join(where, from, numberText('mode 0', mode, 8), numberText('flags 0x', flags, 16));
+}
+
+function errorText(result: number): string {
+  try {
+    return `failed: ${getSystemErrorName(result)}`;
+  } catch {
+    return `failed: error ${-result}`;
+  }
 }
 
 function numberText(prefix: string, value: string, base: 8 | 16): string {

@@ -96,6 +96,16 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
     'syscall exit  read = -11 bash[100]',
   ],
   [
+    'file.open',
+    { process: BASH, file: { path: '/etc/shadow', pathMissed: false, descriptor: 3, flags: 0, mode: 0 } },
+    'file open    /etc/shadow as 3 bash[100]',
+  ],
+  [
+    'file.open',
+    { process: BASH, file: { path: '', pathMissed: true, descriptor: -13, flags: 0, mode: 0 } },
+    'file open    failed: EACCES bash[100]',
+  ],
+  [
     'file.unlink',
     { process: BASH, file: { path: '', pathMissed: true, descriptor: -100, flags: 512, mode: 0 } },
     'file unlink  (path unknown) flags 0x200 bash[100]',

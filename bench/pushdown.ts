@@ -1,0 +1,147 @@
+/**
+ * What filters cost where they run: a generated test per recorded entry that
+ * does not match, 1,000 predicates of 20 filters and 1,000 that differ in a
+ * constant against 20 and 1, and the broker's splice of frames of which half
+ * the events match.
+ */
+import { Interest } from '../src/sensor-agent/interest.js';
+import { compileRawPredicate } from '../src/sensor-agent/match/raw-predicate.js';
+import { BUILTIN_FORMATS } from '../src/sensor-agent/source/builtin-formats.js';
+import { PageWriter } from '../src/sensor-agent/source/page-writer.js';
+import { FIRST_TEST, PageEntries, scanPage, startCursor } from '../src/sensor-agent/source/tracefs/page.js';
+import { compilePredicate } from '../src/subscriptions/predicate.js';
+import type { BusEvent } from '../src/wire/event.js';
+import { EventWriter } from '../src/wire/event-writer.js';
+import { encodeEventBatch, selectEvents } from '../src/wire/splice.js';
+import { median, report, round } from './report.js';
+
+const RUNS = 9;
+const RUN_MS = 300;
+
+/** Units per second: the median of some runs, the first of which is the compiler's. */
+function rate(unitsPerCall: number, call: () => void): number {
+  const rates: number[] = [];
+  for (let run = 0; run <= RUNS; run += 1) {
+    const startMs = performance.now();
+    let calls = 0;
+    for (; performance.now() - startMs < RUN_MS; calls += 1) call();
+    if (run > 0) rates.push((calls * unitsPerCall * 1000) / (performance.now() - startMs));
+  }
+  return median(rates);
+}
+
+function scan(filter: string) {
+  const format = BUILTIN_FORMATS.byName('raw_syscalls/sys_enter')!;
+  const writer = new PageWriter(64 * 1024);
+  let entries = 0;
+  while (
+    writer.append({
+      format,
+      timeNs: BigInt(entries) * 300n,
+      pid: 77,
+      values: { id: BigInt(entries % 300), args: [1n, 2n, 3n, 4n, 5n, 6n] },
+    })
+  )
+    entries += 1;
+  const page = Buffer.from(writer.take()!);
+  const predicate = compilePredicate({ topics: ['syscall'], filter, includeSelf: true });
+  const test = compileRawPredicate([predicate.rawForm('syscall.enter').expr], format);
+  if (typeof test === 'boolean') throw new Error(`${filter} has no raw form`);
+  const wanted = new Uint8Array(65_536);
+  wanted[format.id] = FIRST_TEST;
+  const found = new PageEntries();
+  const each = rate(entries, () => scanPage(page, wanted, startCursor(), found, [test]));
+  if (found.count !== 0) throw new Error(`${filter} matches ${found.count}`);
+  return { what: `raw predicate, no match: ${filter}`, 'M/s': round(each / 1e6, 1), target: '>= 30 M entries/s' };
+}
+
+const EVENT: BusEvent = {
+  type: 'process.exec',
+  topic: 'process',
+  position: { epoch: 1, timeNs: 5n, lane: 0, tie: 0 },
+  wallNs: 1_700_000_000_000_000_000n,
+  process: {
+    pid: 4711,
+    parentPid: 1,
+    comm: 'cat',
+    executable: { path: '/usr/bin/cat', name: 'cat' },
+    commandArgs: ['cat', '/etc/hostname'],
+    workingDirectory: '/root',
+    user: { id: 0 },
+    creationTimeNs: 1_700_000_000_000_000_000n,
+  },
+};
+
+function match(filters: readonly string[]): number {
+  // As the broker sends them: equal predicates once.
+  const requests = new Map(
+    filters.map((filter) => {
+      const predicate = compilePredicate({ topics: ['process'], filter, includeSelf: true });
+      return [predicate.id, { id: predicate.id, topics: ['process'], filter: predicate.canonical, includeSelf: true }];
+    }),
+  );
+  const interest = new Interest(1n, [...requests.values()], 'node');
+  return rate(100, () => {
+    for (let at = 0; at < 100; at += 1) interest.match(EVENT);
+  });
+}
+
+function sharing() {
+  const distinct = Array.from({ length: 20 }, (_, at) => `process.executable.path.endsWith("/bin/tool-${at}")`);
+  const spelled = Array.from({ length: 1000 }, (_, at) => `${' '.repeat(at % 50)}(${distinct[at % 20]})`);
+  const constants = Array.from({ length: 1000 }, (_, at) => `process.pid == ${at + 10_000}`);
+  const [few, many, one, thousand] = [match(distinct), match(spelled), match(constants.slice(0, 1)), match(constants)];
+  return [
+    { what: '20 filters, evaluated', 'M/s': round(few / 1e6), target: '' },
+    {
+      what: `1,000 subscriptions of 20 filters: ${round(few / many)} times the CPU`,
+      'M/s': round(many / 1e6),
+      target: '<= 1.5 times',
+    },
+    { what: 'process.pid == N, one', 'M/s': round(one / 1e6), target: '' },
+    {
+      what: `process.pid == N, 1,000 of them: ${round(one / thousand)} times the CPU`,
+      'M/s': round(thousand / 1e6),
+      target: '',
+    },
+  ];
+}
+
+function splice() {
+  const count = 200;
+  const writer = new EventWriter();
+  const eventSizes = Array.from({ length: count }, () => writer.write(EVENT));
+  const columns = {
+    eventSizes,
+    timesNs: new BigUint64Array(count),
+    lanes: new Array<number>(count).fill(0),
+    ties: new Array<number>(count).fill(0),
+    events: Buffer.from(writer.take()),
+  };
+  const rows = [];
+  const patterns = {
+    'every second event': (at: number) => at % 2 === 0,
+    'runs of ten': (at: number) => Math.floor(at / 10) % 2 === 0,
+  };
+  for (const [name, matches] of Object.entries(patterns)) {
+    const indices = eventSizes.flatMap((_, at) => (matches(at) ? [at] : []));
+    const each = rate(indices.length, () => {
+      const { parts } = selectEvents(columns, { all: false, indices }, 0, count, count);
+      encodeEventBatch({ node: 'node-1', topic: 'process', history: false, cursor: 'x'.repeat(80) }, parts);
+    });
+    rows.push({
+      what: `broker splice, half matching: ${name}`,
+      'M/s': round(each / 1e6, 1),
+      target: '>= 3 M events/s',
+    });
+  }
+  return rows;
+}
+
+report('pushdown', [
+  scan('syscall.id == 999'),
+  scan('syscall.id in [901, 902, 903] && syscall.arg1 > 100'),
+  scan('syscall.id == 999 || syscall.arg0 == 123456789012'),
+  ...sharing(),
+  ...splice(),
+]);

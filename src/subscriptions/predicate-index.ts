@@ -1,0 +1,74 @@
+/**
+ * Many predicates over one event: those that differ only in a constant are
+ * found by one look-up of the event's value, and only they are evaluated.
+ */
+import type { BusEvent } from '../wire/event.js';
+import type { FieldConstant, RequiredEquality } from './equality.js';
+import type { Predicate } from './predicate.js';
+
+/** Fewer are as quick to evaluate. */
+const GROUP_MIN = 4;
+/** Events are sorted by type before they come here: it tells nothing apart. */
+const OF_TYPE: ReadonlySet<string> = new Set(['event.type', 'event.topic']);
+
+interface Group {
+  readonly read: (event: BusEvent) => FieldConstant;
+  readonly byValue: ReadonlyMap<FieldConstant, readonly Predicate[]>;
+}
+
+export class PredicateIndex {
+  readonly #groups: readonly Group[];
+  readonly #others: readonly Predicate[];
+
+  constructor(predicates: readonly Predicate[]) {
+    const counts = new Map<string, number>();
+    for (const predicate of predicates) {
+      for (const { field } of equalitiesOf(predicate)) counts.set(field.name, (counts.get(field.name) ?? 0) + 1);
+    }
+    const members = new Map<string, { readonly equality: RequiredEquality; readonly predicate: Predicate }[]>();
+    const others: Predicate[] = [];
+    for (const predicate of predicates) {
+      const equality = mostShared(equalitiesOf(predicate), counts);
+      if (!equality || counts.get(equality.field.name)! < GROUP_MIN) others.push(predicate);
+      else members.set(equality.field.name, [...(members.get(equality.field.name) ?? []), { equality, predicate }]);
+    }
+    this.#others = others;
+    this.#groups = [...members.values()].map((each) => groupOf(each));
+  }
+
+  /** Those that match. */
+  match(event: BusEvent): Predicate[] {
+    const matched = this.#others.filter((predicate) => predicate.matches(event));
+    for (const { read, byValue } of this.#groups) {
+      for (const predicate of byValue.get(read(event)) ?? []) if (predicate.matches(event)) matched.push(predicate);
+    }
+    return matched;
+  }
+}
+
+function equalitiesOf(predicate: Predicate): readonly RequiredEquality[] {
+  return predicate.equalities.filter(({ field }) => !OF_TYPE.has(field.name));
+}
+
+function mostShared(
+  equalities: readonly RequiredEquality[],
+  counts: ReadonlyMap<string, number>,
+): RequiredEquality | undefined {
+  let best: RequiredEquality | undefined;
+  for (const equality of equalities) {
+    if (!best || counts.get(equality.field.name)! > counts.get(best.field.name)!) best = equality;
+  }
+  return best;
+}
+
+function groupOf(members: readonly { readonly equality: RequiredEquality; readonly predicate: Predicate }[]): Group {
+  const byValue = new Map<FieldConstant, Predicate[]>();
+  for (const { equality, predicate } of members) {
+    for (const value of equality.values) {
+      const known = byValue.get(value);
+      if (known) known.push(predicate);
+      else byValue.set(value, [predicate]);
+    }
+  }
+  return { read: members[0]!.equality.field.read as Group['read'], byValue };
+}
