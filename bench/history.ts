@@ -1,6 +1,7 @@
 /**
- * A query over a 1 GiB recording: mostly system calls, one entry in a hundred
- * an exec, one exec in 10,000 matching. Without the CPU guard and with it.
+ * Queries over a 1 GiB recording: mostly system calls, one entry in a hundred
+ * an exec. For one exec in 10,000, and by a compiled filter for one call in
+ * 10,000. Without the CPU guard and with it.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,7 +24,13 @@ const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
 try {
   const recorder = record();
   const rows = [];
-  for (const share of [1, HISTORY_CPU_SHARE]) rows.push(await measure(recorder, share));
+  const queries = [
+    { topics: ['process'], filter: 'process.command_args[1] == "needle"' },
+    { topics: ['syscall'], filter: 'event.type == "syscall.enter" && syscall.arg3 == 999' },
+  ];
+  for (const query of queries) {
+    for (const share of [1, HISTORY_CPU_SHARE]) rows.push(await measure(recorder, query, share));
+  }
   report('history', rows, { recordingBytes: recorder.log.bytes, entries: recorder.entriesRecorded });
 } finally {
   rmSync(dir, { recursive: true, force: true });
@@ -49,15 +56,20 @@ function record(): Recorder {
     { bootNs: boot, wallNs },
   );
   // Deltas are relative to the page's time: one page of system calls serves for all.
-  const syscalls = syscallPage();
-  const perPage = syscalls.entries;
+  const [hay, needle] = [syscallPage(4n), syscallPage(999n)];
+  const perPage = hay.entries;
+  let calls = 0;
   let timeNs = boot;
   let execs = 0;
   let due = 0;
   while (recorder.log.bytes < RECORDING_BYTES) {
     timeNs += 1_000_000n;
-    syscalls.page.writeBigUInt64LE(timeNs, 0);
-    recorder.page({ lane: 0, bytes: syscalls.page, lost: 0, lostUnknown: false });
+    calls += hay.enters;
+    const rare = calls >= MATCH_EVERY;
+    if (rare) calls -= MATCH_EVERY;
+    const { page } = rare ? needle : hay;
+    page.writeBigUInt64LE(timeNs, 0);
+    recorder.page({ lane: 0, bytes: page, lost: 0, lostUnknown: false });
     timeNs += 1_000_000n;
     due += perPage / SYSCALLS_PER_EXEC;
     const writer = new PageWriter(64 * 1024);
@@ -79,26 +91,27 @@ function record(): Recorder {
   return recorder;
 }
 
-function syscallPage(): { page: Buffer; entries: number } {
+/** `first`: the fourth argument of its first call. */
+function syscallPage(first: bigint): { page: Buffer; entries: number; enters: number } {
   const writer = new PageWriter(64 * 1024);
   let entries = 0;
+  let enters = 0;
   const append = (name: string, values: Record<string, bigint | bigint[]>) =>
     writer.append({ format: BUILTIN_FORMATS.byName(name)!, timeNs: BigInt(entries) * 300n, pid: 77, values });
   for (;;) {
-    const enter = append('sys_enter', { id: 1n, args: [1n, 2n, 3n, 4n, 5n, 6n] });
-    if (enter) entries += 1;
+    const enter = append('sys_enter', { id: 1n, args: [1n, 2n, 3n, enters === 0 ? first : 4n, 5n, 6n] });
+    if (enter) {
+      entries += 1;
+      enters += 1;
+    }
     if (!enter || !append('sys_exit', { id: 1n, ret: 1n })) break;
     entries += 1;
   }
-  return { page: Buffer.from(writer.take()!), entries };
+  return { page: Buffer.from(writer.take()!), entries, enters };
 }
 
-async function measure(recorder: Recorder, share: number) {
-  const predicate = compilePredicate({
-    topics: ['process'],
-    filter: 'process.command_args[1] == "needle"',
-    includeSelf: false,
-  });
+async function measure(recorder: Recorder, query: { topics: string[]; filter: string }, share: number) {
+  const predicate = compilePredicate({ ...query, includeSelf: false });
   const firsts: number[] = [];
   const wholes: number[] = [];
   let matches = 0;
@@ -132,6 +145,7 @@ async function measure(recorder: Recorder, share: number) {
     wholes.push(performance.now() - started);
   }
   return {
+    topic: query.topics.join(),
     'guard, share of a core': share,
     'entries, M': round(scanned / 1e6, 1),
     matches,
