@@ -1,11 +1,12 @@
 /** Functions: their arguments, and those arguments that must be constants because they are compiled once. */
+import { FILTER_PATTERN_INSTRUCTIONS_MAX } from '../../limits.js';
 import { suggestion } from '../nearest.js';
 import { shown } from '../shown.js';
 import { parseDuration, parseTimestamp } from '../time-text.js';
 import type { CheckedExpr, StringTest } from './checked.js';
 import { parseBlock } from './cidr.js';
 import type { CallSyntax, Syntax } from './parse.js';
-import { compilePattern } from './pattern.js';
+import { compilePattern, tooLarge } from './pattern.js';
 import type { Scope } from './scope.js';
 
 type CheckCall = (scope: Scope, node: Syntax, call: CallSyntax) => CheckedExpr;
@@ -104,6 +105,9 @@ function checkMatches(scope: Scope, node: Syntax, call: CallSyntax): CheckedExpr
   const { text, syntax } = onlyLiteral(scope, node, call);
   const pattern = compilePattern(text);
   if ('problem' in pattern) throw scope.refuse(syntax, pattern.problem);
+  scope.patterns.instructions += pattern.instructions;
+  const { instructions } = scope.patterns;
+  if (instructions > FILTER_PATTERN_INSTRUCTIONS_MAX) throw scope.refuse(syntax, tooLarge(instructions));
   return { kind: 'matches', type: 'bool', subject, pattern };
 }
 

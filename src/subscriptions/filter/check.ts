@@ -146,7 +146,7 @@ function checkLoop(scope: Scope, node: Syntax, loop: LoopSyntax): CheckedExpr {
   if (list.type !== 'list(string)')
     throw scope.refuse(node, `"${macro}" goes over a list of strings, not ${list.type}`);
   const bodySyntax = bodyOf(loop, quantifier);
-  const body = check(new Scope(scope.parsed, variable, check), bodySyntax);
+  const body = check(new Scope(scope.parsed, variable, check, scope.patterns), bodySyntax);
   if (body.type !== 'bool') throw scope.refuse(bodySyntax, `"${macro}" needs a condition (bool), not ${body.type}`);
   return { kind: 'comprehension', type: 'bool', quantifier, list, body };
 }

@@ -16,6 +16,8 @@ export class Scope {
     /** The comprehension's variable; undefined outside of one. */
     readonly variable: string | undefined,
     check: Check,
+    /** Of all patterns up to here: those behind are not compiled once they are too many. */
+    readonly patterns = { instructions: 0 },
   ) {
     this.#check = check;
   }
