@@ -49,6 +49,13 @@ export async function freePort(): Promise<number> {
 
 /** One command under test. */
 export class Command {
+  static readonly #running = new Set<Command>();
+
+  /** Whatever a test that failed left behind; it would keep the test's process from ending. */
+  static async killAll(): Promise<void> {
+    await Promise.all([...Command.#running].map((command) => command.stop('SIGKILL')));
+  }
+
   readonly child: ChildProcess;
   stderr = '';
   stdout = '';
@@ -62,7 +69,11 @@ export class Command {
     this.child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
     });
-    this.exited = once(this.child, 'close').then(([code]) => code as number | null);
+    Command.#running.add(this);
+    this.exited = once(this.child, 'close').then(([code]) => {
+      Command.#running.delete(this);
+      return code as number | null;
+    });
   }
 
   /** Waits until stdout has a line that matches. */
@@ -184,6 +195,7 @@ export class Bus {
 
   async destroy(): Promise<void> {
     await this.up.stop();
+    await Command.killAll();
     rmSync(this.dataDir, { recursive: true, force: true });
   }
 }
