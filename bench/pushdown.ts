@@ -77,7 +77,7 @@ function match(filters: readonly string[]): number {
   const requests = new Map(
     filters.map((filter) => {
       const predicate = compilePredicate({ topics: ['process'], filter, includeSelf: true });
-      return [predicate.id, { id: predicate.id, topics: ['process'], filter: predicate.canonical, includeSelf: true }];
+      return [predicate.id, predicate.spec];
     }),
   );
   const interest = new Interest(1n, [...requests.values()], 'node');

@@ -58,6 +58,8 @@ export const BUDGET_WAIT_MS_MAX = 30_000;
 export const FILE_PATHS_CPU_SHARE = 0.05;
 export const FILE_PATHS_CPU_BURST_MS = 250;
 export const FILE_PATHS_AGE_MS_MAX = 1_000;
+/** Paths in the field mask of one subscription. */
+export const FIELDS_MAX = 64;
 /** Redaction rules of the configuration, and one rule's pattern: as text, compiled, its groups; its hints. */
 export const REDACTION_RULES_MAX = 64;
 export const REDACTION_PATTERN_BYTES_MAX = 8 * KiB;

@@ -76,7 +76,7 @@ export function define(command: Command): void {
         .choices(['compact', 'json', 'jsonpb', 'table', 'dict'])
         .default('compact'),
     )
-    .option('--field-mask <fields>', 'print only these fields (process.pid,process.executable.path)')
+    .option('--field-mask <fields>', 'only these fields (process.pid,process.executable.path); others are not sent')
     .option('--print-plan', 'print what runs where and end')
     .option('--include-self', "also events of Backplane's own processes")
     .option('--no-color', 'no colours, as with NO_COLOR')
@@ -151,6 +151,7 @@ function subscribeRequest(options: ObserveOptions): SubscribeRequest {
     limit: String(limit),
     cursor,
     includeSelf: options.includeSelf === true,
+    fields: options.fieldMask === undefined ? [] : parseFieldMask(options.fieldMask).map((path) => path.join('.')),
     client: `observe (pid ${process.pid})`,
   };
 }
@@ -167,9 +168,6 @@ function readOptions(command: Command): ObserveOptions {
   if (options.cursor !== undefined && (options.since !== undefined || options.last !== undefined)) {
     const other = options.since === undefined ? '--last' : '--since';
     throw new BackplaneError('invalid_argument', `--cursor already says where to begin: leave out ${other}`);
-  }
-  if (options.fieldMask !== undefined && options.output === 'jsonpb') {
-    throw new BackplaneError('invalid_argument', '--field-mask goes with -o compact, json, table or dict, got jsonpb');
   }
   const limit = options.limit ?? first;
   return limit === undefined ? options : { ...options, limit };

@@ -19,6 +19,7 @@ import {
   RECORDER_SYNC_INTERVAL_MS,
 } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
+import type { PredicateSpec } from '../subscriptions/predicate.js';
 import { compilePredicate } from '../subscriptions/predicate.js';
 import type { Position } from '../wire/position.js';
 import { tcpEndpoints } from './addresses.js';
@@ -26,7 +27,7 @@ import { Allowance } from './allowance.js';
 import { type Budget, LiveBudget } from './budget.js';
 import { Demand } from './demand.js';
 import { HistoryService } from './history-service.js';
-import { Interest, type PredicateRequest } from './interest.js';
+import { Interest } from './interest.js';
 import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './node-report.js';
 import { openSource, type SourceOptions } from './open-source.js';
 import { Publisher } from './publisher.js';
@@ -352,7 +353,7 @@ export class Agent {
   /** What was recorded before the question is history, not live: drained first. */
   #interest(
     generation: bigint,
-    requests: readonly PredicateRequest[],
+    requests: readonly PredicateSpec[],
   ): { position: Position; errors: Interest['errors'] } {
     this.#collect();
     const interest = new Interest(generation, requests, this.options.nodeName);

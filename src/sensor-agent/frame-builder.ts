@@ -2,6 +2,7 @@
 import { FRAME_EVENTS_MAX, FRAME_FLUSH_BYTES } from '../limits.js';
 import type { BusEvent } from '../wire/event.js';
 import { EventWriter } from '../wire/event-writer.js';
+import type { FieldMask } from '../wire/field-mask.js';
 import type { Frame, Match } from '../wire/frame.js';
 import type { Position } from '../wire/position.js';
 
@@ -51,11 +52,16 @@ export class FrameBuilder {
     return this.#writer.length >= FRAME_FLUSH_BYTES || this.count >= FRAME_EVENTS_MAX;
   }
 
-  /** `charge` is told the encoded event's bytes and returns what the budget took. */
-  add(event: BusEvent, predicateIds: readonly bigint[], charge: (eventBytes: number) => number): void {
+  /** `charge` is told the encoded event's bytes and returns what the budget took. Without a mask: all of the event. */
+  add(
+    event: BusEvent,
+    predicateIds: readonly bigint[],
+    charge: (eventBytes: number) => number,
+    mask?: FieldMask,
+  ): void {
     const index = this.count;
     this.last = event.position;
-    const bytes = this.#writer.write(event);
+    const bytes = this.#writer.write(event, mask);
     this.#charged += charge(bytes);
     this.#sizes.push(bytes);
     this.#times.push(event.position.timeNs);

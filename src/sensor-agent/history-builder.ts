@@ -2,6 +2,7 @@
 import { HISTORY_FRAME_BYTES } from '../limits.js';
 import type { BusEvent } from '../wire/event.js';
 import { EventWriter } from '../wire/event-writer.js';
+import type { FieldMask } from '../wire/field-mask.js';
 import type { HistoryFrame } from '../wire/history-frame.js';
 
 /** One match, encoded. */
@@ -49,8 +50,8 @@ export class HistoryBuilder {
 
 const writer = new EventWriter();
 
-export function encodeEvent(event: BusEvent): EncodedEvent {
+export function encodeEvent(event: BusEvent, mask: FieldMask | undefined): EncodedEvent {
   const { epoch, timeNs, lane, tie } = event.position;
-  writer.write(event);
+  writer.write(event, mask);
   return { topic: event.topic, epoch, timeNs, lane, tie, wallNs: event.wallNs, run: writer.take() };
 }

@@ -94,7 +94,7 @@ export class HistoryQuery {
 
   async #forward(): Promise<HistoryAnswer> {
     const builder = new HistoryBuilder((frame) => this.outlet.send(frame));
-    const opened = this.#open((event) => builder.add(encodeEvent(event)));
+    const opened = this.#open((event) => builder.add(encodeEvent(event, this.predicate.mask)));
     let flushedMs = performance.now();
     try {
       for (let more = true; more; ) {
@@ -129,7 +129,7 @@ export class HistoryQuery {
         this.recording.log,
         ordinal,
         this.#sink(
-          (event) => block.push(encodeEvent(event)),
+          (event) => block.push(encodeEvent(event, this.predicate.mask)),
           () => upTo,
           () => replay,
         ),

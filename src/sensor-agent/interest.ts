@@ -1,7 +1,7 @@
 /** What is asked of this node: the predicates of one generation, arranged by event type. */
 import { asBackplaneError } from '../errors.js';
 import { PREDICATES_MAX, RAW_TEST_CONDITIONS_MAX } from '../limits.js';
-import { compilePredicate, type Predicate } from '../subscriptions/predicate.js';
+import { compilePredicate, type Predicate, type PredicateSpec } from '../subscriptions/predicate.js';
 import { PredicateIndex } from '../subscriptions/predicate-index.js';
 import type { RawExpr } from '../subscriptions/pushdown/raw-expr.js';
 import type { BusEvent } from '../wire/event.js';
@@ -9,39 +9,41 @@ import { entryTest } from './match/entry-test.js';
 import type { EventFormat } from './source/tracefs/format.js';
 import type { EntryTest } from './source/tracefs/page.js';
 
-/** A predicate as the broker sends it. */
-export interface PredicateRequest {
-  readonly id: bigint;
-  readonly topics: readonly string[];
-  readonly filter: string;
-  readonly includeSelf: boolean;
-}
-
 export class Interest {
   readonly topics: ReadonlySet<string>;
   /** Predicates that this agent cannot evaluate, and why. */
   readonly errors: readonly { id: bigint; message: string }[];
+  /** One of each kind: those that differ only in their fields match alike. */
   #predicates: Predicate[] = [];
+  /** All of a kind, by the one that stands for them. */
+  #alike = new Map<Predicate, Predicate[]>();
   #byType = new Map<string, readonly Predicate[]>();
   #indices = new Map<string, PredicateIndex>();
 
   constructor(
     readonly generation: bigint,
-    requests: readonly PredicateRequest[],
+    requests: readonly PredicateSpec[],
     hostName: string,
   ) {
     const errors: { id: bigint; message: string }[] = [];
+    const kinds = new Map<string, Predicate[]>();
     for (const request of requests.slice(0, PREDICATES_MAX)) {
       try {
         const predicate = compilePredicate({ ...request, hostName });
         if (predicate.id !== request.id) throw new Error('this agent reads the filter differently: versions differ');
-        this.#predicates.push(predicate);
+        const alike = kinds.get(kindOf(predicate));
+        if (alike) alike.push(predicate);
+        else kinds.set(kindOf(predicate), [predicate]);
       } catch (cause) {
         errors.push({ id: request.id, message: asBackplaneError(cause).message });
       }
     }
     for (const { id } of requests.slice(PREDICATES_MAX))
       errors.push({ id, message: `over ${PREDICATES_MAX} predicates` });
+    for (const alike of kinds.values()) {
+      this.#predicates.push(alike[0]!);
+      this.#alike.set(alike[0]!, alike);
+    }
     this.errors = errors;
     this.topics = new Set(this.#predicates.flatMap((predicate) => predicate.topics));
   }
@@ -68,8 +70,8 @@ export class Interest {
 
   /** Whether a type is asked for by a predicate that `before` did not have. */
   asksMore(type: string, before: Interest | undefined): boolean {
-    const known = new Set(before === undefined ? [] : before.#candidates(type).map(({ id }) => id));
-    return this.#candidates(type).some(({ id }) => !known.has(id));
+    const known = new Set(before === undefined ? [] : before.#candidates(type).map(kindOf));
+    return this.#candidates(type).some((predicate) => !known.has(kindOf(predicate)));
   }
 
   match(event: BusEvent): Predicate[] {
@@ -78,7 +80,7 @@ export class Interest {
       index = new PredicateIndex(this.#candidates(event.type));
       this.#indices.set(event.type, index);
     }
-    return index.match(event);
+    return index.match(event).flatMap((predicate) => this.#alike.get(predicate)!);
   }
 
   #candidates(type: string): readonly Predicate[] {
@@ -89,4 +91,8 @@ export class Interest {
     }
     return candidates;
   }
+}
+
+function kindOf({ topics, canonical, includeSelf }: Predicate): string {
+  return `${includeSelf} ${topics.join()} ${canonical}`;
 }

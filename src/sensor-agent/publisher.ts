@@ -6,6 +6,7 @@
  */
 import { BUDGET_WAIT_MS_MAX, COVERAGE_INTERVAL_MS, REPLAY_STEP_BYTES } from '../limits.js';
 import type { BusEvent } from '../wire/event.js';
+import { unionOfMasks } from '../wire/field-mask.js';
 import type { Frame } from '../wire/frame.js';
 import { comparePositions, type Position, positionBefore } from '../wire/position.js';
 import { anchorAtPosition } from './anchors.js';
@@ -160,8 +161,10 @@ export class Publisher implements TimelineSink {
       // What does not go out now is read again, with this event.
       if (!this.#flush(builder, timeline, otherEpoch ? builder.last : positionBefore(event.position))) return;
     }
-    if (admitted) builder.add(event, ids, (bytes) => this.budget.charge(bytes, ids.length));
-    else builder.shed(event.position, ids);
+    if (admitted) {
+      const mask = unionOfMasks(matched.map((predicate) => predicate.mask));
+      builder.add(event, ids, (bytes) => this.budget.charge(bytes, ids.length), mask);
+    } else builder.shed(event.position, ids);
     if (builder.full) this.#flush(builder, timeline, event.position);
   }
 

@@ -3,6 +3,7 @@ import type { ClientDuplexStream, ClientWritableStream, ServiceError } from '@gr
 import { Metadata } from '@grpc/grpc-js';
 import { BackplaneError } from '../errors.js';
 import { HISTORY_CREDIT_BYTES, UNACKNOWLEDGED_BYTES_MAX } from '../limits.js';
+import type { PredicateSpec } from '../subscriptions/predicate.js';
 import { encodeFrame, type Frame } from '../wire/frame.js';
 import {
   type ControlRequest,
@@ -22,7 +23,6 @@ import { comparePositions, type Position } from '../wire/position.js';
 import { type HistoryMessage, SESSION_KEY, type UplinkClient } from '../wire/rpc.js';
 import type { HistoryAnswer, HistoryWindow } from './history-query.js';
 import type { HistoryReply } from './history-service.js';
-import type { PredicateRequest } from './interest.js';
 import type { Covered, FrameLink } from './publisher.js';
 
 /** What a session asks of the node it serves. */
@@ -32,11 +32,11 @@ export interface UplinkNode {
   /** Returns the position from which it holds, and what cannot be evaluated. */
   interest(
     generation: bigint,
-    predicates: readonly PredicateRequest[],
+    predicates: readonly PredicateSpec[],
   ): { position: Position; errors: readonly { id: bigint; message: string }[] };
   history(
     queryId: number,
-    predicate: PredicateRequest,
+    predicate: PredicateSpec,
     window: Omit<HistoryWindow, 'upTo'> & { upTo: Position | undefined },
     creditBytes: number,
     reply: HistoryReply,
@@ -226,12 +226,13 @@ export class UplinkSession implements FrameLink, HistoryReply {
   }
 }
 
-function predicateRequest(message: Interest__Output['predicates'][number]): PredicateRequest {
+function predicateRequest(message: Interest__Output['predicates'][number]): PredicateSpec {
   return {
     id: BigInt(message.id),
     topics: message.topics,
     filter: message.filter,
     includeSelf: message.includeSelf,
+    fields: message.fields,
   };
 }
 

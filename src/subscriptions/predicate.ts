@@ -4,7 +4,9 @@ import { LRUCache } from 'lru-cache';
 import { BackplaneError } from '../errors.js';
 import { FILTER_BYTES_MAX, FILTER_CACHE_BYTES_MAX } from '../limits.js';
 import { type BusEvent, topicOf } from '../wire/event.js';
+import { compileFieldMask, type FieldMask } from '../wire/field-mask.js';
 import { type RequiredEquality, requiredEqualities } from './equality.js';
+import { checkFields } from './fields.js';
 import { canonicalText } from './filter/canonical.js';
 import { checkFilter } from './filter/check.js';
 import type { CheckedExpr } from './filter/checked.js';
@@ -22,8 +24,21 @@ export interface PredicateOptions {
   /** CEL text; blank: every event. */
   readonly filter: string;
   readonly includeSelf: boolean;
+  /** Paths of the fields that are wanted; none or absent: all of them. */
+  readonly fields?: readonly string[] | undefined;
   /** What `host.name` reads: the node where events are matched. Not part of the predicate's identity. */
   readonly hostName?: string | undefined;
+}
+
+/** A predicate as brokers ask it of nodes. */
+export interface PredicateSpec {
+  readonly id: bigint;
+  readonly topics: readonly string[];
+  /** Canonical text. */
+  readonly filter: string;
+  readonly includeSelf: boolean;
+  /** Canonical paths; empty: every field. */
+  readonly fields: readonly string[];
 }
 
 export interface Predicate {
@@ -34,6 +49,9 @@ export interface Predicate {
   /** The filter's canonical text: a filter itself. */
   readonly canonical: string;
   readonly includeSelf: boolean;
+  /** Undefined: every field. */
+  readonly mask: FieldMask | undefined;
+  readonly spec: PredicateSpec;
   /** What must equal a constant for it to match. */
   readonly equalities: readonly RequiredEquality[];
   /** Never throws. An event on which the filter has no value does not match. */
@@ -64,11 +82,15 @@ export function compilePredicate(options: PredicateOptions): Predicate {
   const { includeSelf, hostName } = options;
   const accepts = compileFilter(root, hostName ?? '');
   const wanted = new Set(topics);
+  const fields = checkFields(options.fields ?? []);
+  const id = predicateId(topics, canonical, includeSelf, fields);
   return {
-    id: predicateId(topics, canonical, includeSelf),
+    id,
     topics,
     canonical,
     includeSelf,
+    mask: fields.length === 0 ? undefined : compileFieldMask(fields),
+    spec: { id, topics, filter: canonical, includeSelf, fields },
     equalities: requiredEqualities(root),
     matches: (event) => wanted.has(event.topic) && (includeSelf || event.self !== true) && accepts(event),
     mayMatchType(type) {
@@ -103,8 +125,13 @@ function checkCanonical(canonical: string): void {
   }
 }
 
-function predicateId(topics: readonly string[], canonical: string, includeSelf: boolean): bigint {
-  const form = JSON.stringify({ topics, filter: canonical, includeSelf });
+function predicateId(
+  topics: readonly string[],
+  canonical: string,
+  includeSelf: boolean,
+  fields: readonly string[],
+): bigint {
+  const form = JSON.stringify({ topics, filter: canonical, includeSelf, ...(fields.length === 0 ? {} : { fields }) });
   const id = createHash('sha256').update(form).digest().readBigUInt64BE(0);
   return id === 0n ? 1n : id;
 }

@@ -24,6 +24,7 @@ export interface SubscriptionRequest {
   readonly cursor?: unknown;
   readonly includeSelf?: unknown;
   readonly client?: unknown;
+  readonly fields?: unknown;
 }
 
 export interface CheckedSubscription {
@@ -53,6 +54,7 @@ const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
   'cursor',
   'includeSelf',
   'client',
+  'fields',
 ]);
 /** Opaque tokens are URL-safe text. */
 const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
@@ -80,7 +82,8 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   );
   const nodes = compileNodeGlobs(textsOf('node', request.nodes));
   const topics = textsOf('topic', request.topics);
-  const predicate = compilePredicate({ topics, filter: textOf('filter', request.filter), includeSelf });
+  const fields = textsOf('fields', request.fields).flatMap((text) => text.split(','));
+  const predicate = compilePredicate({ topics, filter: textOf('filter', request.filter), includeSelf, fields });
   const limit = countOf('limit', request.limit);
   const client = cleanName(textOf('client', request.client));
   return { topics: predicate.topics, nodes, predicate, window, limit, cursor, client, includeSelf };

@@ -17,6 +17,7 @@ import type {
   SignalContext,
   SyscallContext,
 } from './event.js';
+import { cutRuns, type FieldMask } from './field-mask.js';
 import type { Position } from './position.js';
 
 const EVENT_RUN_TAG = 0x2a;
@@ -35,8 +36,8 @@ export class EventWriter {
     return this.#length;
   }
 
-  /** Appends one event; returns the bytes its run takes. */
-  write(event: BusEvent): number {
+  /** Appends one event, or what the mask keeps of it; returns the bytes its run takes. */
+  write(event: BusEvent, mask?: FieldMask): number {
     this.#reserve(EVENT_BYTES_MAX);
     const start = this.#length;
     const run = this.#open(EVENT_RUN_TAG);
@@ -52,6 +53,7 @@ export class EventWriter {
     if (event.syscall) this.#syscall(event.syscall);
     if (event.file) this.#file(event.file);
     this.#close(run);
+    if (mask) this.#length = start + cutRuns(this.#bytes.subarray(start, this.#length), mask).copy(this.#bytes, start);
     return this.#length - start;
   }
 

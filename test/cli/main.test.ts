@@ -46,11 +46,6 @@ const REFUSALS: readonly (readonly [string, readonly string[], RegExp])[] = [
     /unknown field "process.pidd", did you mean "process.pid"\?\n$/,
   ],
   [
-    'a mask of a stream',
-    ['observe', '--field-mask', 'time', '-o', 'jsonpb'],
-    /--field-mask goes with -o compact.* got jsonpb\n$/,
-  ],
-  [
     'a bad broker',
     ['nodes', '--broker', 'nowhere'],
     /^backplane: brokers must hold host:port items, got "nowhere" \(flag --broker\)\n$/,

@@ -102,12 +102,15 @@ test('flags become the request; without a window the last 20 are asked for', asy
     '--until',
     '1m',
     '--include-self',
+    '--field-mask',
+    'process.commandArgs,container',
   ]);
   await run(['observe', ...to, '--cursor', '3', '--filter', 'process.pid > 1', '--first', '4']);
   const [plain, window, cursor] = broker.requests;
   assert.deepEqual([plain?.last, plain?.follow, plain?.since, plain?.limit], [20, false, '', '0']);
   assert.deepEqual([window?.topics, window?.nodes], [['process', 'network', 'host'], ['web-*']]);
   assert.deepEqual([window?.last, window?.limit, window?.until, window?.includeSelf], [0, '2', '1m', true]);
+  assert.deepEqual([plain?.fields, window?.fields], [[], ['process.commandArgs', 'container']]);
   assert.deepEqual([cursor?.cursor, cursor?.filter, cursor?.limit, cursor?.last], ['3', 'process.pid > 1', '4', 0]);
 });
 

@@ -1,12 +1,13 @@
 /** Filters in the kernel: written while somebody asks, and changed under load without a hole. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, realpathSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { instanceOwner } from '../../src/sensor-agent/source/tracefs/owner.js';
 import { liveTracefs } from '../sensor-agent/source/tracefs/live-kernel.js';
-import { Bus, type Command, cannotTrace } from './bus.js';
+import { Bus, type Command, cannotTrace, type EventLine } from './bus.js';
 
 const live = liveTracefs();
 const skip = cannotTrace || live.skip;
@@ -94,6 +95,56 @@ test('interest that changes under load misses no event that was asked for before
     changing = false;
     for (const other of others) await other.stop('SIGKILL');
     witness.remove();
+    await bus.destroy();
+  }
+});
+
+test('fields that were not asked for are not sent; who asks for all has all', { skip }, async () => {
+  const bus = await Bus.start();
+  try {
+    const about = ['--topic', 'process', '--filter', 'event.type == "process.exec"'];
+    const narrow = await bus.follow(...about, '--field-mask', 'process.executable.path');
+    const shell = realpathSync('/bin/sh');
+    const alone = `alone-${process.pid}`;
+    const both = `both-${process.pid}`;
+    const run = (mark: string) => execFileSync('/bin/sh', ['-c', 'sleep 0.05; :', mark]);
+    const ran = (path: string) => (event: EventLine) => event.process?.executable?.path === path;
+    run(alone);
+    await sleep(3000);
+    console.error(JSON.stringify(narrow.events.slice(0, 5)));
+    await narrow.sees(ran(shell));
+    const whole = await bus.follow(...about);
+    run(both);
+    const full = await whole.sees(({ process }) => process?.commandArgs?.includes(both) === true);
+    const same = await narrow.sees(({ position }) => JSON.stringify(position) === JSON.stringify(full.position));
+    for (const event of narrow.events) assert.deepEqual(Object.keys(event.process!), ['executable']);
+    assert.deepEqual(same.process, { executable: { path: full.process!.executable!.path } });
+    assert.deepEqual([same.type, same.time], [full.type, full.time]);
+    await narrow.stop('SIGINT');
+    await whole.stop('SIGINT');
+    // What went over the wire for the first one alone has nothing of the arguments.
+    await bus.up.stop();
+    const logs = join(bus.dataDir, 'broker');
+    const logged = readdirSync(logs, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => readFileSync(join(entry.parentPath, entry.name)));
+    assert.ok(!logged.some((bytes) => bytes.includes(alone)));
+    assert.ok(logged.some((bytes) => bytes.includes(both)));
+    await bus.start();
+    const past = bus.observe(
+      ...about,
+      '--since',
+      '5m',
+      '--field-mask',
+      'process.executable.path,process.pid',
+      '-o',
+      'jsonpb',
+    );
+    await past.exited;
+    const batches = past.events.filter(ran(shell));
+    assert.ok(batches.length >= 2);
+    for (const event of batches) assert.deepEqual(Object.keys(event.process!).sort(), ['executable', 'pid']);
+  } finally {
     await bus.destroy();
   }
 });

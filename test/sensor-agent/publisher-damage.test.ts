@@ -73,11 +73,7 @@ test('what a damaged recorder can no longer tell is stated in the frames that co
 });
 
 const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
-const EVERYTHING = new Interest(
-  1n,
-  [{ id: predicate.id, topics: ['process'], filter: predicate.canonical, includeSelf: true }],
-  'n',
-);
+const EVERYTHING = new Interest(1n, [predicate.spec], 'n');
 
 /** A bit of some segment, or everything behind a place of it. */
 function damageSegment(dir: string, how: string, at: number): void {

@@ -14,7 +14,7 @@ import { RecordingDriver, recordedStep, replayed } from './recording-driver.js';
 
 function asked(topic: string, filter: string) {
   const predicate = compilePredicate({ topics: [topic], filter, includeSelf: true });
-  const request = { id: predicate.id, topics: [topic], filter: predicate.canonical, includeSelf: true };
+  const request = predicate.spec;
   return { topic, id: predicate.id, interest: new Interest(1n, [request], 'n') };
 }
 type Asked = ReturnType<typeof asked>;

@@ -132,3 +132,24 @@ test('whatever JSON comes, the answer is a subscription or a refusal in one line
     { numRuns: 1000 },
   );
 });
+
+test('fields are paths of the proto or of JSON, in canonical form, and part of what a predicate is', () => {
+  const asked = (fields: unknown) => checkSubscription({ fields }, NOW).predicate;
+  const canonical = ['container', 'process.command_args', 'process.executable'];
+  for (const fields of [
+    ['process.executable.path', 'process.commandArgs', 'container.id', 'container', 'process.executable', 'node'],
+    'container, process.executable,process.command_args',
+  ]) {
+    assert.deepEqual(asked(fields).spec.fields, canonical);
+  }
+  assert.deepEqual(asked('raw.fields.prev_pid').spec.fields, ['raw.fields']);
+  assert.deepEqual(asked(['topic', 'node']).spec.fields, ['type']);
+  assert.deepEqual(asked([]).spec.fields, []);
+  assert.equal(asked([]).id, asked(undefined).id);
+  assert.notEqual(asked('process.pid').id, asked('process.comm').id);
+  assert.throws(() => asked('process.pidd'), /fields: unknown field "process.pidd", did you mean "process.pid"\?/);
+  for (const odd of ['__proto__', 'constructor', '', 'process.', 'process.pid.x']) {
+    assert.throws(() => asked([odd]), { code: 'invalid_argument' });
+  }
+  assert.throws(() => asked(Array(65).fill('time')), /fields: must be at most 64, got 65/);
+});

@@ -17,6 +17,7 @@ const PARAMETERS: Readonly<Record<string, { readonly field: keyof SubscriptionRe
   limit: { field: 'limit', repeats: false },
   cursor: { field: 'cursor', repeats: false },
   include_self: { field: 'includeSelf', repeats: false },
+  fields: { field: 'fields', repeats: true },
   client: { field: 'client', repeats: false },
 };
 

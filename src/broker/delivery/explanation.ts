@@ -17,6 +17,11 @@ export function explain(checked: CheckedSubscription, registry: NodeRegistry): P
   const note = profileNote(checked, registry);
   if (note !== undefined) stages.push({ place: 'agent', text: note });
   stages.push({ place: 'agent', text: agentText(checked, registry, types) });
+  if (predicate.spec.fields.length > 0) {
+    const only = `only type, time, position, ${predicate.spec.fields.join(', ')}`;
+    stages.push({ place: 'agent', text: `encodes ${only}, and what others ask for of the same event` });
+    stages.push({ place: 'broker', text: 'cuts off what others asked for, without decoding' });
+  }
   if (window.history) {
     stages.push({ place: 'agent', text: 'the same over the recorder, for the window, decoded only for this' });
     stages.push({ place: 'broker', text: "merges the nodes' history by wall time" });

@@ -2,6 +2,8 @@
  * Where one subscription's items go: counted, limited, and each batch with the
  * cursor that resumes behind it.
  */
+import { BackplaneError } from '../../errors.js';
+import { cutRuns, type FieldMask } from '../../wire/field-mask.js';
 import type { SubscribeResponse } from '../../wire/messages.js';
 import type { BatchHeader, Selection } from '../../wire/splice.js';
 
@@ -35,6 +37,8 @@ export class Outlet {
     private readonly sink: Sink,
     /** 0: no limit. */
     private readonly limit: number,
+    /** What of each event is asked for: frames have what any subscription asks. Undefined: all. */
+    private readonly mask: FieldMask | undefined,
     /** Of all subscriptions. */
     private readonly totals: DeliveryTotals,
   ) {}
@@ -46,9 +50,11 @@ export class Outlet {
 
   async batch(header: BatchHeader, selection: Selection): Promise<void> {
     this.events += selection.count;
-    this.bytes += selection.bytes;
     this.totals.events += selection.count;
-    await this.write({ kind: 'batch', header, parts: selection.parts });
+    const { mask } = this;
+    const parts = mask === undefined ? selection.parts : selection.parts.map((part) => cut(part, mask));
+    for (const part of parts) this.bytes += part.length;
+    await this.write({ kind: 'batch', header, parts });
   }
 
   async message(message: SubscribeResponse): Promise<void> {
@@ -67,5 +73,15 @@ export class Outlet {
   /** Handed over at once and waited for later: nobody else's cursor comes in between. */
   private writeAhead(): Promise<void>[] {
     return this.takeAhead().map((message) => this.sink.write({ kind: 'message', message }));
+  }
+}
+
+/** What is no event is for the subscriber to refuse, as without a mask: nodes are not trusted, and others go on. */
+function cut(part: Buffer, mask: FieldMask): Buffer {
+  try {
+    return cutRuns(part, mask);
+  } catch (cause) {
+    if (cause instanceof BackplaneError) return part;
+    throw cause;
   }
 }

@@ -109,7 +109,7 @@ export class Planner {
       floors,
       afterKey,
       request: {
-        predicate: { id: predicate.id, topics, filter: predicate.canonical, includeSelf: predicate.includeSelf },
+        predicate: predicate.spec,
         sinceNs: after !== undefined || fromNs <= 0n ? undefined : fromNs,
         untilNs: window.untilNs === undefined ? undefined : window.untilNs + offsetNs,
         after,

@@ -56,7 +56,7 @@ export class Subscription {
     sink: Sink,
     private readonly signal: AbortSignal,
   ) {
-    this.outlet = new Outlet(sink, checked.limit, context.totals);
+    this.outlet = new Outlet(sink, checked.limit, checked.predicate.mask, context.totals);
   }
 
   /** Frames between here and the log's end. */
@@ -133,10 +133,9 @@ export class Subscription {
 
   private async follow(resumption: Resumption | undefined): Promise<void> {
     const { registry, store, book } = this.context;
-    const { nodes, predicate, topics } = this.checked;
+    const { nodes, predicate } = this.checked;
     this.cleanUp.push(registry.listen((node) => this.nodeChanged(node)));
-    const spec = { id: predicate.id, topics, filter: predicate.canonical, includeSelf: predicate.includeSelf };
-    this.cleanUp.push(book.claim(spec, nodes.globs, nodes.matches));
+    this.cleanUp.push(book.claim(predicate.spec, nodes.globs, nodes.matches));
     const missing = await this.acknowledgements();
     // From here to the end of planning nothing else runs: places, positions and holds are of one moment.
     const planner = new Planner(this.checked, registry, store, resumption, this.sinceNs(resumption));

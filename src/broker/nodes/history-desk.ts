@@ -4,11 +4,11 @@
  */
 import { BackplaneError } from '../../errors.js';
 import { HISTORY_QUERIES_PER_AGENT_MAX, HISTORY_TURN_MS } from '../../limits.js';
+import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { type ControlResponse, nsToTimestamp, positionToMessage } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
 import { decodeHistoryMessage } from '../../wire/rpc.js';
 import { HistoryAnswer } from './history-answer.js';
-import type { PredicateSpec } from './interest-book.js';
 
 export interface HistoryRequest {
   readonly predicate: PredicateSpec;
@@ -84,7 +84,12 @@ export class HistoryDesk {
     this.send({
       historyQuery: {
         queryId: id,
-        predicate: { ...predicate, id: predicate.id.toString(), topics: [...predicate.topics] },
+        predicate: {
+          ...predicate,
+          id: predicate.id.toString(),
+          topics: [...predicate.topics],
+          fields: [...predicate.fields],
+        },
         since: sinceNs === undefined ? null : nsToTimestamp(sinceNs),
         until: untilNs === undefined ? null : nsToTimestamp(untilNs),
         after: after === undefined ? null : positionToMessage(after),

@@ -5,14 +5,7 @@
  */
 import { BackplaneError } from '../../errors.js';
 import { INTEREST_BYTES_MAX, INTEREST_GRACE_MS, PREDICATES_MAX } from '../../limits.js';
-
-export interface PredicateSpec {
-  readonly id: bigint;
-  readonly topics: readonly string[];
-  /** Canonical text. */
-  readonly filter: string;
-  readonly includeSelf: boolean;
-}
+import type { PredicateSpec } from '../../subscriptions/predicate.js';
 
 export interface SavedClaim extends PredicateSpec {
   readonly globs: readonly string[];
@@ -93,8 +86,8 @@ export class InterestBook {
   }
 
   saved(): SavedClaim[] {
-    return [...this.claims.values()].map(({ id, topics, filter, includeSelf, globs }) => {
-      return { id, topics, filter, includeSelf, globs };
+    return [...this.claims.values()].map(({ id, topics, filter, includeSelf, fields, globs }) => {
+      return { id, topics, filter, includeSelf, fields, globs };
     });
   }
 
@@ -116,9 +109,9 @@ export class InterestBook {
   }
 }
 
-function specBytes({ filter, topics }: PredicateSpec): number {
+function specBytes({ filter, topics, fields }: PredicateSpec): number {
   let bytes = Buffer.byteLength(filter) + 32;
-  for (const topic of topics) bytes += topic.length + 2;
+  for (const text of [...topics, ...fields]) bytes += text.length + 2;
   return bytes;
 }
 

@@ -3,9 +3,10 @@
  * asked, and for which predicates its frames in the log are complete, from
  * which position on.
  */
+
+import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import type { Hello__Output, NodeReport__Output } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
-import type { PredicateSpec } from './interest-book.js';
 import type { SavedNode } from './state-file.js';
 
 /** Interests sent and not yet acknowledged that are remembered; older acknowledgements are passed over. */

@@ -5,11 +5,12 @@
 import { randomUUID } from 'node:crypto';
 import { BackplaneError } from '../../errors.js';
 import { NODES_MAX } from '../../limits.js';
+import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { TOPICS } from '../../wire/event.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import type { LogStore } from '../log/log-store.js';
-import type { InterestBook, PredicateSpec } from './interest-book.js';
+import type { InterestBook } from './interest-book.js';
 import { NodeRecord } from './node-record.js';
 import type { NodeSession } from './node-session.js';
 import type { SavedNode, StateFile } from './state-file.js';

@@ -7,6 +7,7 @@ import type { ServerDuplexStream, ServerReadableStream } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { StreamWriter } from '../../flow/stream-writer.js';
 import { CONTROL_QUEUE_BYTES_MAX, MESSAGE_BYTES_MAX } from '../../limits.js';
+import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import {
   type ControlResponse,
   controlRequestCodec,
@@ -16,7 +17,6 @@ import {
 } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
 import { HistoryDesk } from './history-desk.js';
-import type { PredicateSpec } from './interest-book.js';
 import type { NodeRecord } from './node-record.js';
 import type { Admission, NodeRegistry } from './node-registry.js';
 
@@ -52,8 +52,8 @@ export class NodeSession {
   }
 
   sendInterest(generation: number, predicates: readonly PredicateSpec[]): void {
-    const items = predicates.map(({ id, topics, filter, includeSelf }) => {
-      return { id: id.toString(), topics: [...topics], filter, includeSelf };
+    const items = predicates.map(({ id, topics, filter, includeSelf, fields }) => {
+      return { id: id.toString(), topics: [...topics], filter, includeSelf, fields: [...fields] };
     });
     this.send({ interest: { generation, predicates: items } });
   }

@@ -50,6 +50,7 @@ const schema = z.object({
       topics: z.array(z.string()),
       filter: z.string(),
       includeSelf: z.boolean(),
+      fields: z.array(z.string()).default([]),
       globs,
     }),
   ),

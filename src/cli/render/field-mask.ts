@@ -6,36 +6,10 @@
  */
 import { BackplaneError } from '../../errors.js';
 import { suggestion } from '../../subscriptions/nearest.js';
+import { EVENT_FIELDS } from '../../wire/field-mask.js';
 
 /** Every leaf of backplane.v1.Event in its JSON form; raw.fields has names of its own below it. */
-export const EVENT_FIELDS: readonly string[] = [
-  'type',
-  'time',
-  'topic',
-  'node',
-  ...['epoch', 'timeNs', 'lane', 'tie'].map((name) => `position.${name}`),
-  ...[
-    'pid',
-    'parentPid',
-    'comm',
-    'executable.path',
-    'executable.name',
-    'commandArgs',
-    'commandArgsMissed',
-    'commandArgsTruncated',
-    'redactions',
-  ]
-    .concat('workingDirectory', 'user.id', 'creationTime', 'cgroup.path', 'threadId', 'previousComm')
-    .map((name) => `process.${name}`),
-  'container.id',
-  ...['type', 'transport', 'local.address', 'local.port', 'peer.address', 'peer.port'].map((name) => `network.${name}`),
-  ...['number', 'name', 'targetPid', 'targetComm', 'code', 'result'].map((name) => `signal.${name}`),
-  ...['reason', 'message', 'lost', 'lostUnknown', 'source'].map((name) => `notice.${name}`),
-  ...['id', 'name', 'args', 'result', 'returned'].map((name) => `syscall.${name}`),
-  ...['path', 'pathMissed', 'descriptor', 'flags', 'mode'].map((name) => `file.${name}`),
-  'raw.name',
-  'raw.fields',
-];
+export const JSON_FIELDS: readonly string[] = EVENT_FIELDS.map(camelPath);
 
 /** Paths in JSON form, each split at its dots, in the order given. */
 export type FieldMask = readonly (readonly string[])[];
@@ -46,9 +20,9 @@ type JsonObject = Readonly<Record<string, unknown>>;
 export function parseFieldMask(text: string): FieldMask {
   return text.split(',').map((given) => {
     const path = camelPath(given.trim());
-    const known = EVENT_FIELDS.some((leaf) => leaf === path || leaf.startsWith(`${path}.`));
+    const known = JSON_FIELDS.some((leaf) => leaf === path || leaf.startsWith(`${path}.`));
     if (known || /^raw\.fields\.[^.]+$/.test(path)) return path.split('.');
-    const mend = suggestion(path, EVENT_FIELDS);
+    const mend = suggestion(path, JSON_FIELDS);
     throw new BackplaneError('invalid_argument', `--field-mask: unknown field ${JSON.stringify(given.trim())}${mend}`);
   });
 }
