@@ -11,6 +11,7 @@ import { DRAIN_MS, HISTORY_POOL_BYTES_MAX, LEASE_INTERVAL_MS } from '../limits.j
 import { lockDirectory } from '../storage/dir-lock.js';
 import type { FileOps } from '../storage/file-ops.js';
 import { compileNodeGlobs } from '../subscriptions/node-globs.js';
+import { warmUpFilters } from '../subscriptions/warm-up.js';
 import type { SetBudgetRequest__Output } from '../wire/messages.js';
 import { addReflection } from '../wire/reflection.js';
 import { rawService } from '../wire/rpc.js';
@@ -73,6 +74,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const httpListen = parseListenAddress('http.listen', options.httpListen, options.insecure);
   const dir = join(options.dataDir, 'broker');
   const lock = lockDirectory(dir);
+  warmUpFilters();
   let store: LogStore | undefined;
   try {
     const held = heldFrames(options.logger);

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { instanceOwner } from '../../src/sensor-agent/source/tracefs/owner.js';
 import { liveTracefs } from '../sensor-agent/source/tracefs/live-kernel.js';
-import { Bus, type Command, cannotTrace, type EventLine } from './bus.js';
+import { Bus, Command, cannotTrace, type EventLine } from './bus.js';
 
 const live = liveTracefs();
 const skip = cannotTrace || live.skip;
@@ -131,19 +131,35 @@ test('fields that were not asked for are not sent; who asks for all has all', { 
     assert.ok(!logged.some((bytes) => bytes.includes(alone)));
     assert.ok(logged.some((bytes) => bytes.includes(both)));
     await bus.start();
-    const past = bus.observe(
-      ...about,
-      '--since',
-      '5m',
-      '--field-mask',
-      'process.executable.path,process.pid',
-      '-o',
-      'jsonpb',
-    );
+    const past = bus.observe(...about, '--since', '5m', '--field-mask', 'process.executable.path,process.pid');
     await past.exited;
     const batches = past.events.filter(ran(shell));
     assert.ok(batches.length >= 2);
     for (const event of batches) assert.deepEqual(Object.keys(event.process!).sort(), ['executable', 'pid']);
+  } finally {
+    await bus.destroy();
+  }
+});
+
+test('a node that has recorded nothing of the window is not asked, and it is said', { skip }, async () => {
+  const bus = await Bus.start();
+  try {
+    const recordedFrom = async () => {
+      const { nodes } = (await (await fetch(`http://${bus.http}/v1/nodes`)).json()) as {
+        nodes: { recordedFrom?: string }[];
+      };
+      return nodes[0]?.recordedFrom;
+    };
+    for (const until = Date.now() + 30_000; (await recordedFrom()) === undefined; await sleep(100)) {
+      assert.ok(Date.now() < until, 'the node reports what it has');
+    }
+    const window = ['--since', '2h', '--until', '1h', '--topic', 'process'];
+    const plan = new Command(['observe', ...window, '--print-plan'], { BACKPLANE_BROKERS: bus.grpc });
+    assert.match(await plan.says(/on every node/), /now none; 1 not asked, as all they have recorded is later/);
+    const past = bus.observe(...window);
+    assert.equal(await past.exited, 4);
+    assert.match(past.stderr, /coverage node-under-test: .*0 events, .*its recording begins after the window/);
+    assert.equal(past.events.length, 0);
   } finally {
     await bus.destroy();
   }

@@ -1,5 +1,5 @@
 /** What each node could really answer, from how its queries ended. */
-import type { NodeCoverage, SubscribeResponse } from '../../wire/messages.js';
+import type { NodeCoverage, SubscribeResponse, TimestampFields } from '../../wire/messages.js';
 import type { HistoryOutcome } from '../nodes/history-answer.js';
 
 interface NodeSum {
@@ -9,6 +9,7 @@ interface NodeSum {
 
 export class CoverageSum {
   private readonly nodes = new Map<string, NodeSum>();
+  private readonly later = new Map<string, TimestampFields>();
 
   delivered(node: string, events: number): void {
     this.of(node).events += events;
@@ -22,8 +23,16 @@ export class CoverageSum {
     this.of(node);
   }
 
+  /** Not asked: all that it has recorded is later than the window. */
+  recordedLater(node: string, from: TimestampFields): void {
+    this.later.set(node, from);
+  }
+
   message(cursor: string): SubscribeResponse {
-    const nodes = [...this.nodes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([node, sum]) => nodeCoverage(node, sum));
+    const nodes = [
+      ...Array.from(this.nodes, ([node, sum]) => nodeCoverage(node, sum)),
+      ...Array.from(this.later, ([node, from]) => laterCoverage(node, from)),
+    ].sort((a, b) => (a.node < b.node ? -1 : 1));
     return { coverage: { nodes, cursor } };
   }
 
@@ -37,7 +46,7 @@ export class CoverageSum {
   }
 }
 
-function nodeCoverage(node: string, { outcome, events }: NodeSum): NodeCoverage {
+function nodeCoverage(node: string, { outcome, events }: NodeSum): NodeCoverage & { node: string } {
   if (outcome === undefined) return { node, absent: true, events, message: 'the node is not connected' };
   if (outcome.kind === 'failed') {
     return { node, absent: events === 0, brokenOff: events > 0, events, message: outcome.message.slice(0, 512) };
@@ -55,6 +64,12 @@ function nodeCoverage(node: string, { outcome, events }: NodeSum): NodeCoverage 
     message: lateNote(end.late, end.message),
     events,
   };
+}
+
+/** Of the window it covers nothing: an empty stretch at its recording's start. */
+function laterCoverage(node: string, from: TimestampFields): NodeCoverage & { node: string } {
+  const nothing = { lost: '0', lostUnknown: false, damagedBytes: '0', source: '', events: 0 };
+  return { node, from, to: from, evicted: true, ...nothing, message: 'its recording begins after the window' };
 }
 
 function lateNote(late: string, message: string): string {

@@ -33,15 +33,21 @@ export function explain(checked: CheckedSubscription, registry: NodeRegistry): P
 }
 
 function agentText(
-  { predicate, nodes }: CheckedSubscription,
+  { predicate, nodes, window }: CheckedSubscription,
   registry: NodeRegistry,
   types: readonly string[],
 ): string {
-  const asked = registry.connected(nodes.matches).sort();
+  // With `follow` what is live is asked for, however late a recording begins.
+  const untilNs = window.follow ? undefined : window.untilNs;
+  const may = (node: string) => untilNs === undefined || registry.record(node)?.recordedAfter(untilNs) !== true;
+  const connected = registry.connected(nodes.matches).sort();
+  const asked = connected.filter(may);
+  const passedOver = connected.length - asked.length;
   const more = asked.length - NODES_NAMED_MAX;
   const names = asked.slice(0, NODES_NAMED_MAX).join(', ') + (more > 0 ? ` and ${more} more` : '');
   const where = nodes.globs.length === 0 ? 'every node' : `nodes ${nodes.globs.join(', ')}`;
-  const now = asked.length === 0 ? 'none is connected' : `now ${names}`;
+  const later = passedOver === 0 ? '' : `; ${passedOver} not asked, as all they have recorded is later than the window`;
+  const now = `${asked.length === 0 ? 'now none' : `now ${names}`}${later}`;
   const what = types.length === 0 ? 'nothing: no event type can match' : `events of ${types.join(', ')}`;
   return `on ${where} (${now}): ${what} that match ${predicate.canonical}`;
 }

@@ -7,7 +7,7 @@ import type { BytePool } from '../../flow/byte-pool.js';
 import { Signal } from '../../flow/signal.js';
 import { INTEREST_DEADLINE_MS, PARTITIONS } from '../../limits.js';
 import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
-import { nsToTimestamp } from '../../wire/messages.js';
+import { nsToTimestamp, type TimestampFields } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
 import type { FanOut, LogPlace } from '../fan-out.js';
 import type { LogStore } from '../log/log-store.js';
@@ -115,7 +115,8 @@ export class Subscription {
     const places = offsets ? this.places(resumption) : new Map<string, LogPlace[]>();
     const standing = this.stand(resumption, places);
     if (!offsets) standing.history = resumption?.state.history ?? keyAtTime(0n);
-    const connected = registry.connected(nodes.matches);
+    const later = this.recordedLater();
+    const connected = registry.connected(nodes.matches).filter((node) => !later.has(node));
     const plans = connected.map((node) => planner.past(node)).filter((plan) => plan !== undefined);
     for (const { view } of plans) standing.add(view);
     for (const node of resumption?.named ?? []) this.wait(node, planner, standing);
@@ -124,11 +125,26 @@ export class Subscription {
     for (const { name, connection } of registry.all()) {
       if (connection === undefined && nodes.matches(name)) coverage.absent(name);
     }
+    for (const [node, from] of later) coverage.recordedLater(node, from);
     await this.past(plans, coverage);
     if (this.outlet.left <= 0) return;
     const end = keyAtTime(window.untilNs ?? BigInt(this.startedMs) * 1_000_000n);
     if (standing.history && compareKeys(standing.history, end) < 0) standing.history = end;
     await this.outlet.message(coverage.message(standing.cursor()));
+  }
+
+  /** Connected nodes that have nothing of the window's time, and from when on they have something: they are not asked. */
+  private recordedLater(): Map<string, TimestampFields> {
+    const { registry } = this.context;
+    const { nodes, window } = this.checked;
+    const later = new Map<string, TimestampFields>();
+    if (window.untilNs === undefined) return later;
+    for (const node of registry.connected(nodes.matches)) {
+      const record = registry.record(node);
+      const from = record?.report?.recordedFrom;
+      if (from && record?.recordedAfter(window.untilNs)) later.set(node, from);
+    }
+    return later;
   }
 
   private async follow(resumption: Resumption | undefined): Promise<void> {

@@ -5,7 +5,7 @@
  */
 
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
-import type { Hello__Output, NodeReport__Output } from '../../wire/messages.js';
+import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
 import type { SavedNode } from './state-file.js';
 
@@ -55,6 +55,13 @@ export class NodeRecord {
   get windowOffsetNs(): bigint {
     const { clockOffsetNs } = this;
     return clockOffsetNs > CLOCK_TOLERANCE_NS || clockOffsetNs < -CLOCK_TOLERANCE_NS ? clockOffsetNs : 0n;
+  }
+
+  /** Whether all that is recorded is later than a window that ends (wall time of the broker) at `untilNs`. */
+  recordedAfter(untilNs: bigint): boolean {
+    const from = this.report?.recordedFrom;
+    // Recordings lose their oldest: what a report said is later by now, if anything.
+    return from ? timestampToNs('recorded_from', from) >= untilNs + this.windowOffsetNs : false;
   }
 
   /** Not empty: what this node cannot see, in a sentence. */
