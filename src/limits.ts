@@ -48,8 +48,10 @@ export const BUDGET_TOLERANCE = 1.1;
 /** Shares of the cluster's ceiling are dealt out this often, and hold without a word for so long. */
 export const LEASE_INTERVAL_MS = 2_000;
 export const LEASE_MS = 10_000;
+/** Of an even share: what a node has that asked for nothing yet, so that what it then has to send does not wait. */
+export const LEASE_SHARE_MIN = 0.1;
 /** However low the rate: any event fits, beside what classes leave to those above them. */
-export const BUDGET_BURST_BYTES_MIN = 4 * EVENT_BYTES_MAX;
+export const BUDGET_BURST_BYTES_MIN = EVENT_BYTES_MAX + 16 * KiB;
 export const BUDGET_BURST_EVENTS_MIN = 16;
 /** Behind by less than this, an agent over budget waits and sends what it has later; behind by more, it sheds. */
 export const BUDGET_WAIT_MS_MAX = 30_000;

@@ -312,7 +312,11 @@ export class Agent {
       recorder: this.#recorder,
       eventsMatched: this.#publisher.eventsMatched,
       eventsShed: this.#publisher.eventsShed,
-      liveDemandBytesPerSecond: this.#liveBudget.takeDemand(),
+      // What waits in the recorder wants all that can be had; how much that is nobody has counted.
+      liveDemandBytesPerSecond: Math.max(
+        this.#liveBudget.takeDemand(),
+        this.#publisher.behind ? this.options.budget.live.bytesPerSecond : 0,
+      ),
       budget: this.options.budget,
     };
   }

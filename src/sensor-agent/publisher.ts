@@ -63,6 +63,11 @@ export class Publisher implements TimelineSink {
     return this.#state.kind !== 'idle';
   }
 
+  /** Reads what it has to send from the recorder, later than it was recorded. */
+  get behind(): boolean {
+    return this.#state.kind === 'behind';
+  }
+
   /** A broker answered. Nothing is published before it states its interest. */
   connect(link: FrameLink, covered: readonly Covered[]): void {
     this.disconnect();

@@ -12,6 +12,7 @@ import {
   BUDGET_BURST_MS_MAX,
   BUDGET_TOLERANCE,
   LEASE_MS,
+  LEASE_SHARE_MIN,
   LIVE_BYTES_PER_SECOND_DEFAULT,
 } from '../../limits.js';
 import type { Budget, ControlResponse } from '../../wire/messages.js';
@@ -68,11 +69,11 @@ export class NodeBudgets {
     const { ceiling } = this;
     if (ceiling === undefined) return;
     const records = [...this.registry.all()].filter(({ connection }) => connection !== undefined);
+    const even = ceiling / Math.max(1, records.length);
     const shares = maxMinShares(
-      records.map((record) => this.demand(record)),
+      records.map((record) => Math.max(this.demand(record), even * LEASE_SHARE_MIN)),
       ceiling,
     );
-    const even = ceiling / Math.max(1, records.length);
     for (const [index, record] of records.entries()) {
       const budget = this.budget(record, shares[index]);
       this.meters.get(record.name)?.change(rateOf(budget), burstOf(budget));
