@@ -1,0 +1,113 @@
+/**
+ * One node that has ten times as much to send as its budget allows: what it really sends, counted at the socket, in every
+ * window of several lengths, against burst + rate x length.
+ *
+ *   node dist/bench/budget.js [seconds]
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from '../src/subscriptions/client.js';
+import { Command, freePort } from '../test/end-to-end/bus.js';
+import { report, round } from './report.js';
+
+const RATE = 64 * 1024;
+const BURST_MS = 4_000;
+const BURST = (RATE * BURST_MS) / 1000;
+/** Events of the synthetic source that take about ten times the rate. */
+const EVENTS_PER_SECOND = 3_700;
+const WINDOWS_MS = [100, 1_000, 5_000, 10_000, 30_000];
+const seconds = Number(process.argv[2] ?? 60);
+
+interface Passed {
+  readonly ms: number;
+  /** Bytes since the connection began. */
+  readonly bytes: number;
+}
+
+/** Between the agent and its broker: everything that leaves the node passes here, framing and control included. */
+function tap(
+  port: number,
+  to: { readonly host: string; readonly port: number },
+): { passed: Passed[]; close: () => void } {
+  const passed: Passed[] = [{ ms: performance.now(), bytes: 0 }];
+  const server = createServer((agent) => {
+    const broker = connect(to);
+    agent.on('data', (bytes) => passed.push({ ms: performance.now(), bytes: passed.at(-1)!.bytes + bytes.length }));
+    agent.pipe(broker).pipe(agent);
+    agent.on('error', () => broker.destroy()).on('close', () => broker.destroy());
+    broker.on('error', () => agent.destroy()).on('close', () => agent.destroy());
+  });
+  server.listen(port, '127.0.0.1');
+  return { passed, close: () => server.close() };
+}
+
+/** The most that passed in any window of so many milliseconds. */
+function most(passed: readonly Passed[], windowMs: number): number {
+  let max = 0;
+  let from = 0;
+  for (let to = 1; to < passed.length; to += 1) {
+    while (passed[to]!.ms - passed[from]!.ms > windowMs) from += 1;
+    // What came at `from` itself is inside the window: count from the one before.
+    max = Math.max(max, passed[to]!.bytes - passed[Math.max(0, from - 1)]!.bytes);
+  }
+  return max;
+}
+
+const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
+const [grpcPort, tapPort] = [await freePort(), await freePort()];
+const commands: Command[] = [];
+const { passed, close } = tap(tapPort, { host: '127.0.0.1', port: grpcPort });
+try {
+  commands.push(
+    new Command(['broker'], {
+      BACKPLANE_DATA_DIR: join(dir, 'broker'),
+      BACKPLANE_GRPC_LISTEN: `127.0.0.1:${grpcPort}`,
+      BACKPLANE_HTTP_LISTEN: `127.0.0.1:${await freePort()}`,
+    }),
+    new Command(['agent'], {
+      BACKPLANE_DATA_DIR: join(dir, 'agent'),
+      BACKPLANE_BROKERS: `127.0.0.1:${tapPort}`,
+      BACKPLANE_SOURCE: 'synthetic',
+      BACKPLANE_SYNTHETIC_RATE: String(EVENTS_PER_SECOND),
+      BACKPLANE_BUDGET_LIVE_BYTES: String(RATE),
+      BACKPLANE_BUDGET_BURST: `${BURST_MS}ms`,
+    }),
+  );
+  await sleep(5_000);
+  const client = new Client([`127.0.0.1:${grpcPort}`]);
+  const stop = new AbortController();
+  const [startMs, before] = [performance.now(), passed.at(-1)!.bytes];
+  let delivered = 0;
+  let shed = 0;
+  setTimeout(() => stop.abort(), seconds * 1000);
+  for await (const item of client.subscribe({ follow: true }, stop.signal)) {
+    if (item.kind === 'events') delivered += item.batch.events.length;
+    else if (item.kind === 'gap' && item.gap.reason === 'shed') shed += Number(item.gap.events);
+  }
+  const ms = performance.now() - startMs;
+  client.close();
+  report(
+    'a node at ten times its budget, bytes at the socket',
+    WINDOWS_MS.filter((each) => each <= seconds * 1000).map((windowMs) => {
+      const allowed = BURST + (RATE * windowMs) / 1000;
+      return {
+        'window, s': windowMs / 1000,
+        'the most sent, KiB': round(most(passed, windowMs) / 1024, 1),
+        'burst + rate x window, KiB': round(allowed / 1024, 1),
+        '% of it': round((100 * most(passed, windowMs)) / allowed, 1),
+        target: '<= 101',
+      };
+    }),
+    {
+      'mean over the run, % of the rate': round(((passed.at(-1)!.bytes - before) * 100_000) / ms / RATE, 1),
+      'delivered, % of what matched': round((100 * delivered) / Math.max(1, delivered + shed), 1),
+    },
+  );
+} finally {
+  for (const command of commands.reverse()) await command.stop('SIGTERM');
+  close();
+  rmSync(dir, { recursive: true, force: true });
+}
