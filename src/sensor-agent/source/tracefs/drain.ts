@@ -4,11 +4,15 @@
  * read, or at a page *after the first* that is less than half full: reading on
  * would chase the writer page by page. (The first may be short because it is
  * the remainder of a page half read before, with full ones behind it.)
+ *
+ * The kernel stores how many events it overwrote behind a page's data, but only
+ * where there is room: about one lossy page in ten has none. From then on that
+ * lane's losses come from its statistics, so that their sum stays exact.
  */
 import { closeSync } from 'node:fs';
 import { DRAIN_BYTES_MAX, DRAIN_MS_MAX, PAGE_HEADER_BYTES } from '../../../limits.js';
 import type { DrainResult, SourcePage, SourceSink } from '../source.js';
-import { PageEntries, readPageHeader, scanPage, startCursor } from './page.js';
+import { PageEntries, type PageHeader, readPageHeader, scanPage, startCursor } from './page.js';
 import { readPage } from './page-read.js';
 
 /** What was stamped but not yet committed when a drain began; preemption is off meanwhile. */
@@ -22,6 +26,10 @@ interface Lane {
   readonly fd: number;
   /** No event below it will come from here. */
   horizonNs: bigint;
+  /** Losses told so far. */
+  lost: number;
+  /** A page had no room for its count: the next counts overlap with what was told instead. */
+  uncounted: boolean;
   /** The state of the running drain. */
   pages: number;
   ended: boolean;
@@ -40,8 +48,12 @@ export class PageDrain {
     descriptors: ReadonlyMap<number, number>,
     readonly pageBytes: number,
     private readonly nowNs: () => bigint,
+    /** Events that a lane's buffer has overwritten so far; undefined when some of them were told by another reader. */
+    private readonly overrun: (lane: number) => number | undefined,
   ) {
-    this.#lanes = [...descriptors].map(([lane, fd]) => ({ lane, fd, horizonNs: 0n, pages: 0, ended: false }));
+    this.#lanes = [...descriptors].map(([lane, fd]) => {
+      return { lane, fd, horizonNs: 0n, lost: 0, uncounted: false, pages: 0, ended: false };
+    });
     this.#buffer = Buffer.allocUnsafeSlow(pageBytes);
   }
 
@@ -85,7 +97,7 @@ export class PageDrain {
         if (beganNs > lane.horizonNs) lane.horizonNs = beganNs;
         return bytes;
       }
-      const page = this.#trimmed(lane.lane, length);
+      const page = this.#trimmed(lane, length);
       if (page === undefined) continue;
       last = page;
       sink.page(page);
@@ -97,13 +109,28 @@ export class PageDrain {
     return bytes;
   }
 
-  #trimmed(lane: number, length: number): SourcePage | undefined {
+  #trimmed(lane: Lane, length: number): SourcePage | undefined {
     const page = this.#buffer.subarray(0, length);
     if (length < PAGE_HEADER_BYTES) return this.#malformed();
-    const { dataBytes, lost, lostUnknown } = readPageHeader(page);
+    const header = readPageHeader(page);
+    const { dataBytes } = header;
     if (PAGE_HEADER_BYTES + dataBytes > length) return this.#malformed();
+    const { lost, lostUnknown } = this.#losses(lane, header);
     if (dataBytes === 0 && lost === 0 && !lostUnknown) return undefined;
-    return { lane, bytes: page.subarray(0, PAGE_HEADER_BYTES + dataBytes), lost, lostUnknown };
+    return { lane: lane.lane, bytes: page.subarray(0, PAGE_HEADER_BYTES + dataBytes), lost, lostUnknown };
+  }
+
+  #losses(lane: Lane, { lost, lostUnknown }: PageHeader): { lost: number; lostUnknown: boolean } {
+    lane.uncounted ||= lostUnknown;
+    const overrun = lane.uncounted && (lost > 0 || lostUnknown) ? this.overrun(lane.lane) : undefined;
+    if (overrun === undefined) {
+      lane.lost += lost;
+      return { lost, lostUnknown };
+    }
+    // What was overwritten since the kernel prepared the page is told with it; the next page's share is the rest.
+    const untold = Math.max(0, overrun - lane.lost);
+    lane.lost += untold;
+    return { lost: untold, lostUnknown: false };
   }
 
   #malformed(): undefined {

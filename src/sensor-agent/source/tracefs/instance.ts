@@ -135,12 +135,21 @@ export class TraceInstance {
   stats(): InstanceStats {
     const total = { entries: 0, overrun: 0, dropped: 0 };
     for (const lane of this.lanes()) {
-      const text = readFileSync(this.statsPath(lane), 'utf8');
-      total.entries += count(text, 'entries');
-      total.overrun += count(text, 'overrun');
-      total.dropped += count(text, 'dropped events');
+      const { entries, overrun, dropped } = this.laneStats(lane);
+      total.entries += entries;
+      total.overrun += overrun;
+      total.dropped += dropped;
     }
     return total;
+  }
+
+  laneStats(lane: number): InstanceStats {
+    const text = readFileSync(this.statsPath(lane), 'utf8');
+    return {
+      entries: count(text, 'entries'),
+      overrun: count(text, 'overrun'),
+      dropped: count(text, 'dropped events'),
+    };
   }
 
   statsPath(lane: number): string {

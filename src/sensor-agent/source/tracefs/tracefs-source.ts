@@ -153,7 +153,8 @@ export class TracefsSource implements Source {
     this.pageBytesMax = instance.subBufferBytes;
     const clock = new TraceClock(() => statsNow(instance.statsPath(lanes[0]!)));
     const descriptors = new Map(lanes.map((lane) => [lane, instance.openPages(lane)]));
-    const drain = new PageDrain(descriptors, instance.subBufferBytes, () => clock.nowNs());
+    const overrun = (lane: number) => (instance.adopted ? undefined : instance.laneStats(lane).overrun);
+    const drain = new PageDrain(descriptors, instance.subBufferBytes, () => clock.nowNs(), overrun);
     return { sink, instance, drain, clock, execLane: undefined, malformedPages: 0 };
   }
 

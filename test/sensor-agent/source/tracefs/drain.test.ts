@@ -1,0 +1,83 @@
+/** Draining without a kernel: a file of pages stands for what the descriptor gives. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import type { SourcePage } from '../../../../src/sensor-agent/source/source.js';
+import { PageDrain } from '../../../../src/sensor-agent/source/tracefs/drain.js';
+
+const dir = mkdtempSync(join(tmpdir(), 'drain-'));
+after(() => rmSync(dir, { recursive: true }));
+const PAGE_BYTES = 4096;
+let serial = 0;
+
+/** A full page of one long entry, so that a drain goes on behind it. */
+function page(missed?: number | 'uncounted'): Buffer {
+  const bytes = Buffer.alloc(PAGE_BYTES);
+  const dataBytes = missed === 'uncounted' ? PAGE_BYTES - 16 : PAGE_BYTES - 64;
+  let commit = dataBytes;
+  if (missed !== undefined) commit += 2 ** 31;
+  if (typeof missed === 'number') {
+    commit += 2 ** 30;
+    bytes.writeBigUInt64LE(BigInt(missed), 16 + dataBytes);
+  }
+  bytes.writeBigUInt64LE(1_000n, 0);
+  bytes.writeUInt32LE(commit, 8);
+  bytes.writeUInt32LE(0, 16);
+  bytes.writeUInt32LE(dataBytes - 4, 20);
+  return bytes;
+}
+
+/** Drains the pages; overruns are what the lane's statistics say at each look. */
+function drained(pages: readonly Buffer[], overruns: readonly (number | undefined)[]) {
+  const path = join(dir, String(serial++));
+  writeFileSync(path, Buffer.concat(pages));
+  const looks = [...overruns];
+  const told: Pick<SourcePage, 'lost' | 'lostUnknown'>[] = [];
+  const drain = new PageDrain(
+    new Map([[0, openSync(path, 'r')]]),
+    PAGE_BYTES,
+    () => 2_000_000_000n,
+    () => looks.shift(),
+  );
+  const sink = {
+    page: ({ lost, lostUnknown }: SourcePage) => void told.push({ lost, lostUnknown }),
+    horizon: () => {},
+    exec: () => {},
+    note: () => {},
+  };
+  while (!drain.run(sink).empty);
+  drain.close();
+  assert.equal(drain.malformedPages, 0);
+  return { told, looksLeft: looks.length };
+}
+
+test('losses that the kernel counts are told as counted, without a look at the statistics', () => {
+  const { told, looksLeft } = drained([page(7), page(), page(3)], [99]);
+  assert.deepEqual(
+    told.map(({ lost }) => lost),
+    [7, 0, 3],
+  );
+  assert.ok(told.every(({ lostUnknown }) => !lostUnknown));
+  assert.equal(looksLeft, 1);
+});
+
+test('where a page has no room for the count the statistics give it, and nothing is told twice', () => {
+  // 5 counted; 20 uncounted, of which the statistics already include 4 of the next page's 10.
+  const { told } = drained([page(5), page('uncounted'), page(), page(10), page(1)], [29, 35, 36]);
+  assert.deepEqual(
+    told.map(({ lost }) => lost),
+    [5, 24, 0, 6, 1],
+  );
+  assert.ok(told.every(({ lostUnknown }) => !lostUnknown));
+});
+
+test('in an adopted buffer a loss without a count stays unknown', () => {
+  const { told } = drained([page(5), page('uncounted'), page(4)], [undefined, undefined]);
+  assert.deepEqual(told, [
+    { lost: 5, lostUnknown: false },
+    { lost: 0, lostUnknown: true },
+    { lost: 4, lostUnknown: false },
+  ]);
+});
