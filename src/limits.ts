@@ -255,6 +255,23 @@ export const LAST_BYTES_MAX = 32 * MiB;
 export const NOTICE_INTERVAL_MS = 1_000;
 /** Nodes of which one subscription is told a watermark in one interval; the others have their turn next. */
 export const WATERMARKS_PER_INTERVAL_MAX = 32;
+/** A subscriber that skips does so when it is behind the log by this, where it does not say. */
+export const LAG_MS_DEFAULT = 30_000;
+export const LAG_MS_MIN = 1_000;
+/** Throttling: the longest interval, and the keys that one subscription remembers; the longest unused is forgotten. */
+export const THROTTLE_NS_MAX = 86_400_000_000_000n;
+export const THROTTLE_KEYS_MAX = 8192;
+/** Refill: how often it looks what is owed, so that one query covers much of it; on how many nodes at once. */
+export const REFILL_INTERVAL_MS = 3_000;
+export const REFILL_NODES_MAX = 4;
+/** Of one query: stretches, frames of the log that are read to find them, and the time between two of them. */
+export const REFILL_STRETCHES_MAX = 256;
+export const REFILL_FRAMES_MAX = 4096;
+export const REFILL_APART_NS_MAX = 60_000_000_000n;
+/** A connected node that failed so often in a row is given up. */
+export const REFILL_TRIES_MAX = 5;
+/** Ranges of the log that are owed of one node and topic: one more with every skip and every resumption meanwhile. */
+export const OWED_RANGES_MAX = 8;
 /** How long a live subscription with an end waits for nodes that are behind it. */
 export const UNTIL_GRACE_MS = 10_000;
 

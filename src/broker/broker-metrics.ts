@@ -70,6 +70,30 @@ export function brokerMetrics(
       type: 'counter',
       read: () => totals.events,
     },
+    {
+      name: 'throttled_events_total',
+      help: 'Matches not delivered because subscriptions asked for fewer.',
+      type: 'counter',
+      read: () => totals.throttled,
+    },
+    {
+      name: 'refilled_events_total',
+      help: 'Events that were shed or skipped, and delivered later from recorders.',
+      type: 'counter',
+      read: () => totals.refilled,
+    },
+    {
+      name: 'subscriptions_shed_events',
+      help: 'Matches that nodes shed, summed over subscriptions since the start, and not refilled (yet).',
+      type: 'gauge',
+      read: () => totals.shed,
+    },
+    {
+      name: 'subscriptions_skipped_events',
+      help: 'Matches passed over for subscribers too far behind, since the start, and not refilled (yet).',
+      type: 'gauge',
+      read: () => totals.skipped,
+    },
   ]);
 }
 

@@ -19,6 +19,7 @@ import { serverOptions, setStreamWindow } from '../wire/server-options.js';
 import { GrpcApi } from './api/grpc.js';
 import { HttpApi } from './api/http.js';
 import { brokerMetrics } from './broker-metrics.js';
+import { newTotals } from './delivery/outlet.js';
 import { Subscriptions } from './delivery/subscriptions.js';
 import { FanOut } from './fan-out.js';
 import { HeldFrames } from './held-frames.js';
@@ -128,7 +129,7 @@ function assemble(dir: string, store: LogStore, held: HeldFrames, options: Broke
   const budgets = new NodeBudgets(registry, budgetFile, setBudgets, options.ceilingBytesPerSecond);
   const fanOut = new FanOut();
   const ingest = new Ingest(store, fanOut, held);
-  const totals = { events: 0 };
+  const totals = newTotals();
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const subscriptions = new Subscriptions({ store, fanOut, registry, book, historyPool, totals });
   const facts: BrokerFacts = {

@@ -61,15 +61,20 @@ export class Listings {
   subscriptionList(): ListSubscriptionsResponse {
     const subscriptions = [...this.subscriptions.all()].map((subscription) => {
       const { id, checked, startedMs, outlet, lag, phase } = subscription;
+      const { ledger } = outlet;
       return {
         id,
         client: checked.client,
         filter: checked.predicate.canonical,
         topics: [...checked.topics],
         started: msToTimestamp(startedMs),
-        eventsDelivered: outlet.events,
+        eventsDelivered: ledger.events,
         bytesDelivered: outlet.bytes,
-        eventsShed: outlet.shed,
+        eventsShed: ledger.shed,
+        eventsSkipped: ledger.skipped,
+        eventsThrottled: ledger.throttled,
+        eventsRefilled: ledger.refilled,
+        eventsMatched: ledger.events + ledger.throttled + ledger.shed + ledger.skipped,
         lagFrames: lag,
         phase,
       };

@@ -18,15 +18,21 @@ export class Completeness {
   /** Node to why, for good. */
   readonly #lost = new Map<string, string>();
 
-  /** `fromGiven`: the window has a start, so that older events were asked for than may be recorded still. */
-  constructor(private readonly fromGiven: boolean) {}
+  /**
+   * `fromGiven`: the window has a start, so that older events were asked for than may be recorded still.
+   * `refill`: what was shed or skipped comes later, or is told as evicted.
+   */
+  constructor(
+    private readonly fromGiven: boolean,
+    private readonly refill: boolean,
+  ) {}
 
   saw(item: SubscribeItem): void {
     if (item.kind === 'accepted') {
       for (const node of item.accepted.nodesMissing) this.#goes(node, 'did not answer');
     } else if (item.kind === 'coverage') {
       for (const node of item.coverage.nodes) this.#covered(node);
-    } else if (item.kind === 'gap' && item.gap.reason !== 'kernel_overrun') {
+    } else if (item.kind === 'gap' && item.gap.reason !== 'kernel_overrun' && !this.#comes(item.gap.reason)) {
       this.#lose(item.gap.node || `topic ${item.gap.topic}`, `gap, ${item.gap.reason}`);
     }
   }
@@ -38,6 +44,10 @@ export class Completeness {
     const named = [...reasons].slice(0, NAMED_MAX).map(([node, reason]) => `${node} (${reason})`);
     const more = reasons.size - named.length;
     return [...named, ...(more > 0 ? [`${more} more`] : [])].join(', ');
+  }
+
+  #comes(reason: string): boolean {
+    return this.refill && (reason === 'shed' || reason === 'skipped');
   }
 
   #goes(node: string, reason: string): void {

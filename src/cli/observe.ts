@@ -31,6 +31,11 @@ interface ObserveOptions {
   includeSelf?: boolean;
   fieldMask?: string;
   verbose?: boolean;
+  refill?: boolean;
+  throttle?: string;
+  throttleBy?: string[];
+  lagPolicy?: string;
+  lagMax?: string;
 }
 
 /** Exit code where a part of what was asked for is missing. */
@@ -77,6 +82,20 @@ export function define(command: Command): void {
         .default('compact'),
     )
     .option('--field-mask <fields>', 'only these fields (process.pid,process.executable.path); others are not sent')
+    .option('--refill', 'with --follow: what nodes shed comes later, from their recorders')
+    .option('--throttle <time>', 'at most one event in this time (5s) for each key', filled('--throttle'))
+    .option(
+      '--throttle-by <fields>',
+      'the key: fields, node, topic (comma-separated; default one key for all)',
+      collect('--throttle-by', 'one key for all events'),
+    )
+    .addOption(
+      new Option('--lag-policy <policy>', 'when far behind: keep up with the log, or skip to its end').choices([
+        'keep',
+        'skip',
+      ]),
+    )
+    .option('--lag-max <time>', 'how far behind is too far for skip (default 30s)', filled('--lag-max'))
     .option('--print-plan', 'print what runs where and end')
     .option('--include-self', "also events of Backplane's own processes")
     .option('--no-color', 'no colours, as with NO_COLOR')
@@ -112,7 +131,7 @@ async function observe(client: Client, options: ObserveOptions): Promise<number>
     history: request.follow !== true || Boolean(request.since || request.last || request.cursor),
     verbose: options.verbose === true,
   });
-  const completeness = new Completeness(Boolean(request.since || request.cursor));
+  const completeness = new Completeness(Boolean(request.since || request.cursor), request.refill === true);
   const interrupt = watchInterrupt();
   try {
     const signal = AbortSignal.any([interrupt.signal, screen.gone]);
@@ -153,6 +172,11 @@ function subscribeRequest(options: ObserveOptions): SubscribeRequest {
     includeSelf: options.includeSelf === true,
     fields: options.fieldMask === undefined ? [] : parseFieldMask(options.fieldMask).map((path) => path.join('.')),
     client: `observe (pid ${process.pid})`,
+    refill: options.refill === true,
+    throttle: options.throttle ?? '',
+    throttleBy: options.throttleBy ?? [],
+    lagPolicy: options.lagPolicy ?? '',
+    lagMax: options.lagMax ?? '',
   };
 }
 

@@ -43,6 +43,13 @@ export interface HistoryWindow {
   readonly upTo: Position;
   /** Only the last N matches; 0: all. */
   readonly last: number;
+  /** Only what lies in (from, to] of one of these, which ascend; undefined: no such bound. */
+  readonly within?: readonly Stretch[] | undefined;
+}
+
+export interface Stretch {
+  readonly from: Position;
+  readonly to: Position;
 }
 
 export interface HistoryAnswer {
@@ -75,6 +82,7 @@ export class HistoryQuery {
   #scanned = 0;
   readonly #types = new Map<string, boolean>();
   #evicted = false;
+  #stretch = 0;
 
   constructor(
     private readonly recording: Recording,
@@ -213,7 +221,9 @@ export class HistoryQuery {
       wants: (type: string) => this.#wants(type),
       entryTest: (format: EventFormat) => entryTest(format, (type) => (this.#wants(type) ? [this.predicate] : [])),
       event: (event: BusEvent) => {
-        if (this.#inside(event.position, replay().timeline, upTo()) && this.predicate.matches(event)) take(event);
+        const { position } = event;
+        if (!this.#inside(position, replay().timeline, upTo()) || !this.#withinStretch(position)) return;
+        if (this.predicate.matches(event)) take(event);
       },
       loss: (loss: Loss, position: Position, from?: Position) => {
         if (!this.#touched(from ?? position, position, replay().timeline, upTo())) return;
@@ -224,6 +234,15 @@ export class HistoryQuery {
         if (this.#inside(position, replay().timeline, upTo())) this.#tally.late += 1;
       },
     };
+  }
+
+  /** Events come in order: stretches that lie behind are done with. */
+  #withinStretch(position: Position): boolean {
+    const { within } = this.window;
+    if (within === undefined) return true;
+    while (this.#stretch < within.length && comparePositions(position, within[this.#stretch]!.to) > 0) this.#stretch++;
+    const stretch = within[this.#stretch];
+    return stretch !== undefined && comparePositions(position, stretch.from) > 0;
   }
 
   #inside(position: Position, timeline: Timeline, upTo: Position): boolean {

@@ -2,7 +2,7 @@
 import type { ClientDuplexStream, ClientWritableStream, ServiceError } from '@grpc/grpc-js';
 import { Metadata } from '@grpc/grpc-js';
 import { BackplaneError } from '../errors.js';
-import { HISTORY_CREDIT_BYTES, UNACKNOWLEDGED_BYTES_MAX } from '../limits.js';
+import { HISTORY_CREDIT_BYTES, REFILL_STRETCHES_MAX, UNACKNOWLEDGED_BYTES_MAX } from '../limits.js';
 import type { PredicateSpec } from '../subscriptions/predicate.js';
 import { encodeFrame, type Frame } from '../wire/frame.js';
 import {
@@ -21,7 +21,7 @@ import {
 } from '../wire/messages.js';
 import { comparePositions, type Position } from '../wire/position.js';
 import { type HistoryMessage, SESSION_KEY, type UplinkClient } from '../wire/rpc.js';
-import type { HistoryAnswer, HistoryWindow } from './history-query.js';
+import type { HistoryAnswer, HistoryWindow, Stretch } from './history-query.js';
 import type { HistoryReply } from './history-service.js';
 import type { Covered, FrameLink } from './publisher.js';
 
@@ -212,6 +212,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
       after: query.after ? positionFromMessage('history_query.after', query.after) : undefined,
       upTo: query.upTo ? positionFromMessage('history_query.up_to', query.upTo) : undefined,
       last: query.last,
+      within: query.within.length === 0 ? undefined : stretches(query.within),
     };
     const creditBytes = Number(query.creditBytes) || HISTORY_CREDIT_BYTES;
     this.node.history(queryId, predicateRequest(query.predicate), window, creditBytes, this);
@@ -224,6 +225,28 @@ export class UplinkSession implements FrameLink, HistoryReply {
       return !acknowledged;
     });
   }
+}
+
+/** Throws invalid_argument unless they ascend and are not too many. */
+function stretches(messages: HistoryQuery__Output['within']): Stretch[] {
+  if (messages.length > REFILL_STRETCHES_MAX) {
+    const bound = `at most ${REFILL_STRETCHES_MAX}`;
+    throw new BackplaneError('invalid_argument', `history_query.within must be ${bound}, got ${messages.length}`);
+  }
+  const within: Stretch[] = [];
+  for (const { from, to } of messages) {
+    if (!from || !to) throw new BackplaneError('invalid_argument', 'history_query.within: from and to must be set');
+    const stretch = {
+      from: positionFromMessage('history_query.within.from', from),
+      to: positionFromMessage('history_query.within.to', to),
+    };
+    const last = within.at(-1);
+    if (comparePositions(stretch.from, stretch.to) > 0 || (last && comparePositions(stretch.from, last.to) < 0)) {
+      throw new BackplaneError('invalid_argument', 'history_query.within must ascend');
+    }
+    within.push(stretch);
+  }
+  return within;
 }
 
 function predicateRequest(message: Interest__Output['predicates'][number]): PredicateSpec {

@@ -12,21 +12,21 @@ import { shown } from './shown.js';
 const BESIDE: ReadonlySet<string> = new Set(['topic', 'node']);
 
 /** @throws BackplaneError invalid_argument naming an unknown path and the nearest known one. None: every field. */
-export function checkFields(given: readonly string[]): readonly string[] {
+export function checkFields(given: readonly string[], field = 'fields'): readonly string[] {
   if (given.length > FIELDS_MAX) {
-    throw new BackplaneError('invalid_argument', `fields: must be at most ${FIELDS_MAX}, got ${given.length}`);
+    throw new BackplaneError('invalid_argument', `${field}: must be at most ${FIELDS_MAX}, got ${given.length}`);
   }
-  const paths = [...new Set(given.map(fieldPath))].filter((path) => !BESIDE.has(path)).sort();
+  const paths = [...new Set(given.map((path) => fieldPath(path, field)))].filter((path) => !BESIDE.has(path)).sort();
   if (paths.length === 0) return given.length === 0 ? [] : ['type'];
   return paths.filter((path) => !paths.some((other) => path.startsWith(`${other}.`)));
 }
 
-function fieldPath(given: string): string {
+function fieldPath(given: string, field: string): string {
   const path = given.trim().replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   if (/^raw\.fields\.[^.]+$/.test(path)) return 'raw.fields';
   if (EVENT_FIELDS.some((leaf) => leaf === path || leaf.startsWith(`${path}.`))) return path;
   throw new BackplaneError(
     'invalid_argument',
-    `fields: unknown field ${shown(given.trim())}${suggestion(path, EVENT_FIELDS)}`,
+    `${field}: unknown field ${shown(given.trim())}${suggestion(path, EVENT_FIELDS)}`,
   );
 }

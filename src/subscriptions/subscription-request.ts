@@ -5,10 +5,12 @@
  */
 import { BackplaneError } from '../errors.js';
 import { CLIENT_NAME_CHARACTERS_MAX, CURSOR_BYTES_MAX } from '../limits.js';
+import { checkLag } from './lag.js';
 import { suggestion } from './nearest.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
 import { compilePredicate, type Predicate } from './predicate.js';
 import { shown } from './shown.js';
+import { checkThrottle, type ThrottleRequest } from './throttle-request.js';
 import { resolveWindow, type Window } from './window.js';
 
 /** SubscribeRequest of the protocol, from any transport: fields may be absent, and of any type until checked. */
@@ -25,6 +27,11 @@ export interface SubscriptionRequest {
   readonly includeSelf?: unknown;
   readonly client?: unknown;
   readonly fields?: unknown;
+  readonly refill?: unknown;
+  readonly throttle?: unknown;
+  readonly throttleBy?: unknown;
+  readonly lagPolicy?: unknown;
+  readonly lagMax?: unknown;
 }
 
 export interface CheckedSubscription {
@@ -40,6 +47,11 @@ export interface CheckedSubscription {
   /** For people: printable, at most CLIENT_NAME_CHARACTERS_MAX. */
   readonly client: string;
   readonly includeSelf: boolean;
+  /** Shed and skipped events come later. */
+  readonly refill: boolean;
+  readonly throttle: ThrottleRequest | undefined;
+  /** Behind the log by more than this, delivery goes on at its end; undefined: never. */
+  readonly lagMaxMs: number | undefined;
 }
 
 const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
@@ -55,6 +67,11 @@ const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
   'includeSelf',
   'client',
   'fields',
+  'refill',
+  'throttle',
+  'throttleBy',
+  'lagPolicy',
+  'lagMax',
 ]);
 /** Opaque tokens are URL-safe text. */
 const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
@@ -83,10 +100,43 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   const nodes = compileNodeGlobs(textsOf('node', request.nodes));
   const topics = textsOf('topic', request.topics);
   const fields = textsOf('fields', request.fields).flatMap((text) => text.split(','));
+  const { refill, throttle, lagMaxMs } = checkDelivery(request, window);
+  // Nodes must send what the broker is to compare.
+  if (fields.length > 0) fields.push(...(throttle?.by ?? []));
   const predicate = compilePredicate({ topics, filter: textOf('filter', request.filter), includeSelf, fields });
   const limit = countOf('limit', request.limit);
   const client = cleanName(textOf('client', request.client));
-  return { topics: predicate.topics, nodes, predicate, window, limit, cursor, client, includeSelf };
+  const { topics: checkedTopics } = predicate;
+  return {
+    topics: checkedTopics,
+    nodes,
+    predicate,
+    window,
+    limit,
+    cursor,
+    client,
+    includeSelf,
+    refill,
+    throttle,
+    lagMaxMs,
+  };
+}
+
+function checkDelivery(
+  request: SubscriptionRequest,
+  { follow, last }: Window,
+): Pick<CheckedSubscription, 'refill' | 'throttle' | 'lagMaxMs'> {
+  const refill = flagOf('refill', request.refill);
+  if (refill && !follow) throw invalid('refill', 'needs follow: what comes from recorders alone is not shed');
+  const throttle = checkThrottle(
+    textOf('throttle', request.throttle),
+    textsOf('throttle_by', request.throttleBy).flatMap((text) => text.split(',')),
+  );
+  if (throttle && last > 0) throw invalid('throttle', 'excludes last: which events were last is decided at the nodes');
+  const lagMaxMs = checkLag(textOf('lag_policy', request.lagPolicy), textOf('lag_max', request.lagMax));
+  if (lagMaxMs !== undefined && !follow)
+    throw invalid('lag_policy', 'skip needs follow: the past has no end to skip to');
+  return { refill, throttle, lagMaxMs };
 }
 
 function checkCursor(cursor: string): string {

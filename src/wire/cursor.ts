@@ -7,7 +7,9 @@
  *   history := [wallNs u64, node, epoch, timeNs u64, lane, tie]
  *   partials := [topic, partition, events of the frame at its offset that were delivered]*
  *   topics  := [topic, offset per partition]*
- *   nodes   := [node, 0, position]* and [node, 1, position | nil, [topic, position]*, history | nil]*
+ *   nodes   := [node, 0, position, owed?]* and [node, 1, position | nil, [topic, position]*, history | nil, owed?]*
+ *              and [node, 2, owed]*
+ *   owed    := [topic, offset, offset | nil, position | nil, skipped]*
  *   position := [epoch, timeNs u64, lane, tie]
  *   note    := [partition of the first topic, offset, id u32]
  *
@@ -20,7 +22,14 @@
 import { crc32 } from 'node:zlib';
 import { Packr, Unpackr } from 'msgpackr';
 import { BackplaneError } from '../errors.js';
-import { CURSOR_BYTES_MAX, NAME_BYTES_MAX, NODES_MAX, PARTITIONS, TOPICS_PER_REQUEST_MAX } from '../limits.js';
+import {
+  CURSOR_BYTES_MAX,
+  NAME_BYTES_MAX,
+  NODES_MAX,
+  OWED_RANGES_MAX,
+  PARTITIONS,
+  TOPICS_PER_REQUEST_MAX,
+} from '../limits.js';
 import type { Position } from './position.js';
 
 export type Cursor = string & { readonly brand: 'cursor' };
@@ -76,14 +85,28 @@ export interface CursorNode {
   /**
    * 'beyond': delivered at least up to position, whatever the offsets say.
    * 'late': delivered exactly what is said here, and nothing from the log since.
+   * 'log': as the offsets say; named for what it is owed.
    */
-  readonly standing: 'beyond' | 'late';
+  readonly standing: 'beyond' | 'late' | 'log';
   /** Unset (late only): nothing delivered yet, but for what follows. */
   readonly position?: Position | undefined;
   /** Late only: topics that were delivered further than that. */
   readonly floors?: ReadonlyMap<string, Position> | undefined;
   /** Late only: what was delivered of a replay, in its merged order. */
   readonly history?: HistoryPlace | undefined;
+  /** Per topic: what was told as shed or skipped, and is to be refilled. */
+  readonly owed?: ReadonlyMap<string, readonly OwedRange[]> | undefined;
+}
+
+/** Frames of a partition, of one node, whose events a subscriber did not get. */
+export interface OwedRange {
+  readonly offsetFrom: number;
+  /** Exclusive. Undefined: up to the cursor's offset. */
+  readonly offsetTo?: number | undefined;
+  /** All up to here has been refilled. */
+  readonly after?: Position | undefined;
+  /** Not only what was shed: what was sent was skipped. */
+  readonly skipped: boolean;
 }
 
 const VERSION = 2;
@@ -142,7 +165,7 @@ function stateOf(parts: readonly unknown[]): CursorState {
     history: history === null ? undefined : historyOf(list(history, 6, 6)),
     partials: list(partials, 0, TOPICS_PER_REQUEST_MAX * PARTITIONS).map((entry) => partialOf(list(entry, 3, 3))),
     offsets: new Map(list(topics, 0, TOPICS_PER_REQUEST_MAX).map((entry) => offsetsOf(list(entry, 1, 1 + PARTITIONS)))),
-    nodes: list(nodes, 0, CURSOR_BYTES_MAX).map((entry) => nodeOf(list(entry, 3, 5))),
+    nodes: list(nodes, 0, CURSOR_BYTES_MAX).map((entry) => nodeOf(list(entry, 3, 6))),
     note: note === null ? undefined : notePlaceOf(list(note, 3, 3)),
   };
 }
@@ -157,7 +180,7 @@ export function decodeNote(bytes: Buffer): Note {
   return {
     id: whole(id, 0xffff_ffff),
     before: before === null ? undefined : notePlaceOf(list(before, 3, 3)),
-    nodes: list(nodes, 0, NODES_MAX).map((entry) => nodeOf(list(entry, 3, 5))),
+    nodes: list(nodes, 0, NODES_MAX).map((entry) => nodeOf(list(entry, 3, 6))),
   };
 }
 
@@ -174,11 +197,13 @@ function offsetsOf([topic, ...offsets]: readonly unknown[]): [string, number[]] 
   return [name(topic), offsets.map((offset) => whole(offset, Number.MAX_SAFE_INTEGER))];
 }
 
-function nodeOf([node, late, position, floors, history]: readonly unknown[]): CursorNode {
+function nodeOf(parts: readonly unknown[]): CursorNode {
+  const [node, standing, position, floors, history] = parts;
+  if (standing === 2) return { node: name(node), standing: 'log', owed: owedOf(position) };
   const at = position === null ? undefined : positionOf(list(position, 4, 4));
-  if (late !== 1) {
+  if (standing !== 1) {
     if (at === undefined) throw bad('has a node without a position');
-    return { node: name(node), standing: 'beyond', position: at };
+    return { node: name(node), standing: 'beyond', position: at, owed: owedOf(floors) };
   }
   const topics = list(floors, 0, TOPICS_PER_REQUEST_MAX).map((entry) => list(entry, 2, 2));
   return {
@@ -187,7 +212,28 @@ function nodeOf([node, late, position, floors, history]: readonly unknown[]): Cu
     position: at,
     floors: new Map(topics.map(([topic, floor]) => [name(topic), positionOf(list(floor, 4, 4))])),
     history: history === null ? undefined : historyOf(list(history, 6, 6)),
+    owed: owedOf(parts[5]),
   };
+}
+
+/** Cursors from before there was refill have none. */
+function owedOf(value: unknown): ReadonlyMap<string, readonly OwedRange[]> | undefined {
+  if (value === undefined) return undefined;
+  const owed = new Map<string, OwedRange[]>();
+  for (const entry of list(value, 0, TOPICS_PER_REQUEST_MAX * OWED_RANGES_MAX)) {
+    const [topic, from, to, after, skipped] = list(entry, 5, 5);
+    const range: OwedRange = {
+      offsetFrom: whole(from, Number.MAX_SAFE_INTEGER),
+      offsetTo: to === null ? undefined : whole(to, Number.MAX_SAFE_INTEGER),
+      after: after === null ? undefined : positionOf(list(after, 4, 4)),
+      skipped: skipped === 1,
+    };
+    const ranges = owed.get(name(topic));
+    if (ranges === undefined) owed.set(name(topic), [range]);
+    else if (ranges.length < OWED_RANGES_MAX) ranges.push(range);
+    else throw bad('is owed too much of one topic');
+  }
+  return owed;
 }
 
 function notePlaceOf([partition, offset, id]: readonly unknown[]): NotePlace {
@@ -198,10 +244,21 @@ function notePlaceOf([partition, offset, id]: readonly unknown[]): NotePlace {
   };
 }
 
-function nodeParts({ node, standing, position, floors, history }: CursorNode): unknown[] {
+function nodeParts({ node, standing, position, floors, history, owed }: CursorNode): unknown[] {
   const at = position === undefined ? null : positionParts(position);
-  if (standing === 'beyond') return [node, 0, at];
-  return [node, 1, at, [...(floors ?? [])].map(([topic, p]) => [topic, positionParts(p)]), historyParts(history)];
+  const due = owed === undefined || owed.size === 0 ? [] : [owedParts(owed)];
+  if (standing === 'log') return [node, 2, ...due];
+  if (standing === 'beyond') return [node, 0, at, ...due];
+  const further = [...(floors ?? [])].map(([topic, p]) => [topic, positionParts(p)]);
+  return [node, 1, at, further, historyParts(history), ...due];
+}
+
+function owedParts(owed: ReadonlyMap<string, readonly OwedRange[]>): unknown[] {
+  return [...owed].flatMap(([topic, ranges]) =>
+    ranges.map(({ offsetFrom, offsetTo, after, skipped }) => {
+      return [topic, offsetFrom, offsetTo ?? null, after ? positionParts(after) : null, skipped ? 1 : 0];
+    }),
+  );
 }
 
 function noteParts(note: NotePlace | undefined): unknown[] | null {

@@ -62,6 +62,13 @@ export function compileFieldMask(paths: readonly string[]): FieldMask {
   return root;
 }
 
+/** Only what the paths name: for what is compared, not delivered. */
+export function compileKeyMask(paths: readonly string[]): FieldMask {
+  const root = new Map<number, FieldMask | 'whole'>();
+  for (const path of paths) keep(root, EVENT, path.split('.'));
+  return root;
+}
+
 /** What any of them keeps; undefined: everything. */
 export function unionOfMasks(masks: readonly (FieldMask | undefined)[]): FieldMask | undefined {
   let union: FieldMask | undefined;

@@ -18,9 +18,10 @@ export function messageToJson(message: object): { [name: string]: Json } {
 export function responseToJson(response: SubscribeResponse__Output): { [name: string]: Json }[] {
   const { events: batch, item } = response;
   if (!batch) return [messageToJson({ [item ?? 'unknown']: item === undefined ? {} : response[item] })];
-  const { node, topic, history, cursor, events } = batch;
+  const { node, topic, history, refill, cursor, events } = batch;
   return events.map((event, index) => {
     const line: { [name: string]: Json } = { event: eventToJson(event, node, topic), history };
+    if (refill) line.refill = true;
     // The cursor resumes behind the whole batch: only its last event may carry it.
     if (index === events.length - 1 && cursor !== '') line.cursor = cursor;
     return line;

@@ -3,7 +3,7 @@
  * events match, and the elements of `EventBatch.events` concatenate.
  *
  *   SubscribeResponse := events EventBatch 2
- *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 *
+ *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6
  */
 import type { EventColumns } from './frame-columns.js';
 import type { Match } from './match.js';
@@ -14,15 +14,18 @@ export interface Selection {
   /** Views of the frame's events; each is one or more whole elements. */
   readonly parts: readonly Buffer[];
   readonly count: number;
+  /** Events that `admit` refused. */
+  readonly refused: number;
   /** Bytes of the parts together. */
   readonly bytes: number;
-  /** Index within the frame behind the last selected event; equal to `from` when none is. */
+  /** Index within the frame behind the last event that was selected or refused; equal to `from` when none was. */
   readonly next: number;
 }
 
 /**
  * The events with index in [from, to) that match, at most `countMax` of them.
  * Neighbours become one part, so that a frame of which all match is one view.
+ * `admit` is shown each, as a whole element, and may refuse it.
  */
 export function selectEvents(
   columns: EventColumns,
@@ -30,10 +33,12 @@ export function selectEvents(
   from: number,
   to: number,
   countMax: number,
+  admit?: (element: Buffer) => boolean,
 ): Selection {
   const parts: Buffer[] = [];
   const { eventSizes, events } = columns;
   let count = 0;
+  let refused = 0;
   let bytes = 0;
   let next = from;
   let offset = 0;
@@ -43,6 +48,11 @@ export function selectEvents(
   const take = (index: number): void => {
     while (walked < index) offset += eventSizes[walked++]!;
     const end = offset + eventSizes[index]!;
+    next = index + 1;
+    if (admit?.(events.subarray(offset, end)) === false) {
+      refused++;
+      return;
+    }
     if (partEnd !== offset) {
       if (partEnd >= 0) parts.push(events.subarray(partStart, partEnd));
       partStart = offset;
@@ -50,7 +60,6 @@ export function selectEvents(
     partEnd = end;
     bytes += end - offset;
     count++;
-    next = index + 1;
   };
   if (match.all) {
     for (let index = from; index < to && count < countMax; index++) take(index);
@@ -62,7 +71,7 @@ export function selectEvents(
     }
   }
   if (partEnd >= 0) parts.push(events.subarray(partStart, partEnd));
-  return { parts, count, bytes, next };
+  return { parts, count, refused, bytes, next };
 }
 
 /** Every event in [from, to). */
@@ -75,6 +84,8 @@ export interface BatchHeader {
   readonly topic: string;
   readonly history: boolean;
   readonly cursor: string;
+  /** Told as a gap before. */
+  readonly refill?: boolean;
 }
 
 /** A whole SubscribeResponse, encoded. */
@@ -91,6 +102,7 @@ export function encodeEventBatch(header: BatchHeader, parts: readonly Buffer[]):
   writer.stringField(2, header.topic);
   writer.uintField(3, header.history ? 1 : 0);
   writer.stringField(4, header.cursor);
+  writer.uintField(6, header.refill === true ? 1 : 0);
   for (const part of parts) {
     writer.bytes.set(part, writer.offset);
     writer.offset += part.length;

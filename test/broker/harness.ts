@@ -110,6 +110,17 @@ export class Subscriber {
     return this.responses.flatMap(({ events }) => events?.events.map((event) => event.process?.pid ?? 0) ?? []);
   }
 
+  /** Of events that came as refills. */
+  get refilled(): number[] {
+    return this.responses.flatMap(({ events }) =>
+      events?.refill ? events.events.map((event) => event.process?.pid ?? 0) : [],
+    );
+  }
+
+  get gaps() {
+    return this.responses.flatMap(({ gap }) => gap ?? []);
+  }
+
   get accepted() {
     return this.responses[0]?.accepted;
   }

@@ -71,6 +71,10 @@ export class TestAgent {
   /** Why the session ended. */
   ended: string | undefined;
   historyQueries = 0;
+  /** Over its budget: frames say how much was shed, and have no events. */
+  shedding = false;
+  /** Queries are answered as if nothing up to here were recorded any more. */
+  evictedTo: Position = ORIGIN;
   /** Set to answer interest later, by calling it. */
   holdInterest: boolean | undefined;
   /** Set to answer every predicate with this error. */
@@ -232,19 +236,23 @@ export class TestAgent {
       matches.push({ predicateId: predicate.id, all, indices: all ? [] : indices });
     }
     this.covered.set(topic, to);
+    const shed = this.shedding
+      ? this.predicates.map(({ id }) => ({ predicateId: id, events: countOf(matches, id, due) }))
+      : [];
+    const sent = this.shedding ? [] : due;
     this.live.write(
       encodeFrame({
         topic,
         coveredFrom: from,
         coveredTo: to,
-        count: due.length,
-        matches,
-        shed: [],
+        count: sent.length,
+        matches: this.shedding ? [] : matches,
+        shed: shed.filter(({ events }) => events > 0),
         lost: 0,
         lostUnknown: false,
         late: 0,
         watermarkNs: this.recorder.wallAt(to),
-        ...columns(due),
+        ...columns(sent),
       }),
     );
   }
@@ -268,6 +276,15 @@ export class TestAgent {
         comparePositions(event.position, after) > 0 &&
         comparePositions(event.position, upTo) <= 0,
     );
+    const within = query.within.map(({ from, to }) => {
+      return { from: positionFromMessage('from', from!), to: positionFromMessage('to', to!) };
+    });
+    found = found.filter(
+      ({ event: { position } }) =>
+        comparePositions(position, this.evictedTo) > 0 &&
+        (within.length === 0 ||
+          within.some(({ from, to }) => comparePositions(position, from) > 0 && comparePositions(position, to) <= 0)),
+    );
     if (query.last > 0) found = found.slice(-query.last);
     for (let at = 0; at < found.length; ) {
       const { topic } = found[at]!.event;
@@ -290,6 +307,11 @@ export class TestAgent {
     if (abort.signal.aborted || this.ended) return;
     this.history.write({ queryId, end: { source: 'synthetic', eventsScanned: this.recorder.events.length } });
   }
+}
+
+function countOf(matches: readonly Match[], id: bigint, due: readonly Recorded[]): number {
+  const match = matches.find(({ predicateId }) => predicateId === id);
+  return match?.all ? due.length : (match?.indices.length ?? 0);
 }
 
 function columns(recorded: readonly Recorded[]) {

@@ -19,9 +19,14 @@ const PARAMETERS: Readonly<Record<string, { readonly field: keyof SubscriptionRe
   include_self: { field: 'includeSelf', repeats: false },
   fields: { field: 'fields', repeats: true },
   client: { field: 'client', repeats: false },
+  refill: { field: 'refill', repeats: false },
+  throttle: { field: 'throttle', repeats: false },
+  throttle_by: { field: 'throttleBy', repeats: true },
+  lag_policy: { field: 'lagPolicy', repeats: false },
+  lag_max: { field: 'lagMax', repeats: false },
 };
 
-const FLAGS: ReadonlySet<string> = new Set(['follow', 'include_self']);
+const FLAGS: ReadonlySet<string> = new Set(['follow', 'include_self', 'refill']);
 
 /** Throws invalid_argument for a parameter that is unknown, empty, or given twice where one is meant. */
 export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest {

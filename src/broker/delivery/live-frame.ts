@@ -12,16 +12,39 @@ export interface LiveCut {
   /** Wall nanoseconds by the node's clock, exclusive; undefined: no end. */
   readonly untilNs: bigint | undefined;
   readonly countMax: number;
+  /** May refuse events. */
+  readonly admit?: ((element: Buffer) => boolean) | undefined;
 }
 
-/** Undefined when no event of the frame is. */
+/** Undefined when no event of the frame is, not even one that was refused. */
 export function selectLive(frame: Frame, predicateId: bigint, cut: LiveCut): Selection | undefined {
   const match = matchOf(frame, predicateId);
   if (match === undefined) return undefined;
   const from = cut.floor === undefined ? 0 : firstAfter(frame, cut.floor);
   const to = cut.untilNs === undefined ? frame.count : firstAtOrAfter(frame, cut.untilNs);
-  const selection = selectEvents(frame, match, from, to, cut.countMax);
-  return selection.count === 0 ? undefined : selection;
+  const selection = selectEvents(frame, match, from, to, cut.countMax, cut.admit);
+  return selection.count + selection.refused === 0 ? undefined : selection;
+}
+
+/** What of a frame a node shed for one subscription. */
+export interface ShedPart {
+  /** 0 where it is unknown. */
+  readonly events: number;
+  /** The stretch began before the window or goes beyond it: only the whole sum is known. */
+  readonly unknown: boolean;
+}
+
+/** Undefined when nothing was. */
+export function shedOf(
+  frame: Frame,
+  predicateId: bigint,
+  { floor, untilNs }: Pick<LiveCut, 'floor' | 'untilNs'>,
+): ShedPart | undefined {
+  const events = frame.shed.find((each) => each.predicateId === predicateId)?.events ?? 0;
+  if (events === 0 || (floor && comparePositions(frame.coveredTo, floor) <= 0)) return undefined;
+  const begun = floor !== undefined && comparePositions(floor, frame.coveredFrom) > 0;
+  const unknown = begun || (untilNs !== undefined && frame.watermarkNs >= untilNs);
+  return { events: unknown ? 0 : events, unknown };
 }
 
 /** Frames are shared by all subscriptions: their match lists are indexed once. */

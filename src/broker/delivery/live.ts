@@ -5,13 +5,15 @@
 
 import type { Signal } from '../../flow/signal.js';
 import { NOTICE_INTERVAL_MS, UNTIL_GRACE_MS } from '../../limits.js';
+import { comparePositions, type Position } from '../../wire/position.js';
 import type { LogPlace } from '../fan-out.js';
 import type { LogEntry } from '../log/partition-log.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
-import { selectLive } from './live-frame.js';
+import { selectLive, shedOf } from './live-frame.js';
 import type { NodeView } from './node-view.js';
 import { Notices } from './notices.js';
 import type { Outlet } from './outlet.js';
+import type { Refill } from './refill.js';
 import type { Standing } from './standing.js';
 
 export interface LiveOptions {
@@ -23,11 +25,17 @@ export interface LiveOptions {
   readonly betweenRounds: () => Promise<void>;
   /** A frame of a node that is not served yet is passed over: what of it must not be forgotten is added. */
   readonly unserved: (node: string) => void;
+  /** Behind the log by more than this, it goes on at the log's end; undefined: never. */
+  readonly lagMaxMs: number | undefined;
+  /** Sends later what was shed or skipped; undefined: nobody asked for that. */
+  readonly refill: Refill | undefined;
 }
 
 export class Live {
   private readonly notices = new Notices();
   private noticedMs = Date.now();
+  /** Frames before this offset are passed over. */
+  private readonly skipTo = new Map<LogPlace, number>();
 
   constructor(
     private readonly registry: NodeRegistry,
@@ -44,6 +52,7 @@ export class Live {
     this.outlet.takeAhead = () => this.notices.takeGaps();
     while (!signal.aborted) {
       await betweenRounds();
+      if (this.outlet.left <= 0) return this.notify();
       let idle = true;
       for (const place of places) {
         if (place.lag === 0) continue;
@@ -68,7 +77,8 @@ export class Live {
     return false;
   }
 
-  private async frame(place: LogPlace, { offset, node, frame }: LogEntry): Promise<void> {
+  private async frame(place: LogPlace, entry: LogEntry): Promise<void> {
+    const { offset, node, frame } = entry;
     const view = this.standing.views.get(node);
     const { topic } = frame;
     if (view === undefined) this.options.unserved(node);
@@ -76,18 +86,58 @@ export class Live {
     const floor = view.floor(topic);
     const { predicateId } = this.options;
     const window = { floor, untilNs: this.untilFor(node) };
-    const selection = selectLive(frame, predicateId, { ...window, countMax: this.outlet.left });
     view.seen.set(topic, frame.coveredTo);
     if (frame.watermarkNs > (view.watermarksNs.get(topic) ?? 0n)) view.watermarksNs.set(topic, frame.watermarkNs);
     this.standing.review(view);
-    this.outlet.shed += this.notices.frame(node, frame, predicateId, window);
+    this.notices.frame(node, frame);
+    const shed = shedOf(frame, predicateId, window);
+    if (shed !== undefined) {
+      this.notices.shed(node, frame, shed);
+      this.outlet.count({ shed: shed.events });
+    }
+    if (this.skips(place, entry)) {
+      const skipped = selectLive(frame, predicateId, { ...window, countMax: Number.MAX_SAFE_INTEGER })?.count ?? 0;
+      if (skipped > 0) this.notices.skipped(node, frame, skipped);
+      this.outlet.count({ skipped });
+      if (skipped > 0 || shed !== undefined) this.owe(view, entry, floor, this.skipTo.get(place));
+      return;
+    }
+    if (shed !== undefined) this.owe(view, entry, floor, undefined);
+    const admit = this.outlet.admit(node, topic);
+    const selection = selectLive(frame, predicateId, { ...window, countMax: this.outlet.left, admit });
     if (selection === undefined) return;
+    this.outlet.count({ throttled: selection.refused });
+    if (selection.count === 0) return;
     if (selection.count === this.outlet.left) {
       // The limit may fall into the frame: then its rest is what a cursor resumes with.
       this.standing.partials.set(place, { offset, index: selection.next });
     }
     const cursor = this.standing.cursor();
     await this.outlet.batch({ node, topic, history: false, cursor }, selection);
+  }
+
+  /** Whether the frame is passed over, because the subscriber is too far behind: all up to the log's present end. */
+  private skips(place: LogPlace, { offset, appendedMs }: LogEntry): boolean {
+    const { lagMaxMs } = this.options;
+    if (offset < (this.skipTo.get(place) ?? 0)) return true;
+    if (lagMaxMs === undefined || Date.now() - appendedMs <= lagMaxMs) return false;
+    this.skipTo.set(place, place.log.deliverableOffset);
+    return true;
+  }
+
+  /** `skipTo`: where the log is passed over, up to there; else what is owed is what is shed, from this frame on. */
+  private owe(view: NodeView, { offset, frame }: LogEntry, floor: Position | undefined, skipTo: number | undefined) {
+    if (this.options.refill === undefined) return;
+    const { topic } = frame;
+    const skipped = skipTo !== undefined;
+    const ranges = (view.owed.get(topic) ?? []).filter((owed) => owed.counted);
+    const shedding = ranges.find((owed) => owed.offsetTo === undefined);
+    if (skipped ? ranges.some((owed) => owed.skipped && owed.offsetTo === skipTo) : shedding) return;
+    // Ranges follow each other: no frame is owed twice.
+    if (shedding) view.replaceOwed(topic, shedding, { ...shedding, offsetTo: offset });
+    const after = floor && comparePositions(floor, frame.coveredFrom) > 0 ? floor : undefined;
+    view.owe(topic, { offsetFrom: offset, offsetTo: skipTo, after, skipped, counted: true });
+    this.standing.review(view);
   }
 
   private untilFor(node: string): bigint | undefined {
@@ -111,8 +161,9 @@ export class Live {
     if (untilNs === undefined) return false;
     const nowNs = BigInt(Date.now()) * 1_000_000n;
     if (nowNs < untilNs) return false;
-    if (nowNs > untilNs + BigInt(UNTIL_GRACE_MS) * 1_000_000n) return true;
-    return [...this.standing.views.values()].every((view) => this.past(view));
+    const { refill } = this.options;
+    const overdue = nowNs > untilNs + BigInt(UNTIL_GRACE_MS) * 1_000_000n;
+    return [...this.standing.views.values()].every((view) => (overdue || this.past(view)) && !refill?.owes(view));
   }
 
   private past(view: NodeView): boolean {

@@ -1,5 +1,6 @@
 /** How far one subscription has got with one node. */
-import type { CursorNode, HistoryPlace } from '../../wire/cursor.js';
+import { OWED_RANGES_MAX } from '../../limits.js';
+import type { CursorNode, HistoryPlace, OwedRange } from '../../wire/cursor.js';
 import { comparePositions, ORIGIN, type Position } from '../../wire/position.js';
 
 export type ViewState =
@@ -7,6 +8,12 @@ export type ViewState =
   | 'live'
   /** Its history comes first; its frames in the log are passed over until that has met the tail. */
   | 'late';
+
+/** What the subscriber did not get, and is to get later. */
+export interface Owed extends OwedRange {
+  /** It was counted as shed or skipped by this subscription, not by one before it. */
+  readonly counted: boolean;
+}
 
 export class NodeView {
   state: ViewState = 'live';
@@ -22,8 +29,29 @@ export class NodeView {
   readonly watermarksNs = new Map<string, bigint>();
   /** Told to the subscriber last. */
   toldWatermarkNs = 0n;
+  /** Per topic, in order. */
+  readonly owed = new Map<string, readonly Owed[]>();
+  /** Changes of `owed`. */
+  owedVersion = 0;
 
   constructor(readonly node: string) {}
+
+  /** Of too many ranges the oldest is given up: it stays shed. */
+  owe(topic: string, owed: Owed): void {
+    this.setOwed(topic, [...(this.owed.get(topic) ?? []), owed].slice(-OWED_RANGES_MAX));
+  }
+
+  /** Nothing happens when `before` was given up meanwhile. `after` undefined: nothing is left of it. */
+  replaceOwed(topic: string, before: Owed, after: Owed | undefined): void {
+    const ranges = (this.owed.get(topic) ?? []).flatMap((owed) => (owed !== before ? owed : (after ?? [])));
+    this.setOwed(topic, ranges);
+  }
+
+  private setOwed(topic: string, ranges: readonly Owed[]): void {
+    this.owedVersion++;
+    if (ranges.length === 0) this.owed.delete(topic);
+    else this.owed.set(topic, ranges);
+  }
 
   /** Events of the topic up to here are not delivered again. */
   floor(topic: string): Position | undefined {
@@ -34,7 +62,7 @@ export class NodeView {
 
   /** Whether offsets of the log do not say all: a cursor must name this node. */
   apart(topics: readonly string[]): boolean {
-    if (this.state === 'late') return true;
+    if (this.state === 'late' || this.owed.size > 0) return true;
     const { skip } = this;
     if (skip === undefined) return false;
     return !topics.every((topic) => {
@@ -45,8 +73,9 @@ export class NodeView {
 
   /** What a cursor must say of it where it stands apart. */
   toCursor(): CursorNode {
-    const { node, state, skip: position } = this;
-    if (state === 'live') return { node, standing: 'beyond', position: position ?? ORIGIN };
+    const { node, state, skip: position, owed } = this;
+    if (state === 'live' && position === undefined && owed.size > 0) return { node, standing: 'log', owed };
+    if (state === 'live') return { node, standing: 'beyond', position: position ?? ORIGIN, owed };
     // Nothing of the log counts for it: what the offsets would have told must be said.
     const further = [...this.floors].filter(([, floor]) => !position || comparePositions(floor, position) > 0);
     const known = position !== undefined || further.length > 0;
@@ -56,6 +85,7 @@ export class NodeView {
       position,
       floors: new Map(further),
       history: known ? undefined : this.afterKey,
+      owed,
     };
   }
 

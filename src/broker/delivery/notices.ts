@@ -6,18 +6,12 @@
 import { WATERMARKS_PER_INTERVAL_MAX } from '../../limits.js';
 import type { Frame } from '../../wire/frame.js';
 import { nsToTimestamp, positionToMessage, type SubscribeResponse } from '../../wire/messages.js';
-import { comparePositions, type Position } from '../../wire/position.js';
+import type { Position } from '../../wire/position.js';
 import type { NodeRecord } from '../nodes/node-record.js';
+import type { ShedPart } from './live-frame.js';
 import type { NodeView } from './node-view.js';
 
-type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'damaged' | 'expired';
-
-interface FrameWindow {
-  /** Events up to here were delivered before, or lie before the subscription. */
-  readonly floor: Position | undefined;
-  /** Wall nanoseconds by the node's clock, exclusive. */
-  readonly untilNs: bigint | undefined;
-}
+type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'skipped' | 'damaged' | 'expired';
 
 interface PendingGap {
   readonly node: string;
@@ -34,6 +28,7 @@ const MESSAGES: Record<GapReason, string> = {
   kernel_overrun: 'the kernel lost events; whether they would have matched is unknown',
   late: 'events came after their turn; they are in the recorder of the node',
   shed: 'the node was over its budget; the events are in its recorder',
+  skipped: 'the subscription was further behind than it allows; the events are in the recorder of the node',
   damaged: 'stored frames cannot be read again',
   expired: 'the log no longer holds these frames: the subscription was too slow',
 };
@@ -49,24 +44,21 @@ export class Notices {
   private readonly losses = new Map<string, LossCount>();
   private watermarkTurn = 0;
 
-  /**
-   * What a live frame says about what the subscription does not get; returns how many of its matches were shed.
-   * `window`: what of the node and topic is for it.
-   */
-  frame(node: string, frame: Frame, predicateId: bigint, window: FrameWindow): number {
+  /** What the kernel lost and what came late, by a live frame. */
+  frame(node: string, frame: Frame): void {
     if (frame.lost > 0 || frame.lostUnknown) {
       const lost = this.newlyLost(node, frame.topic, frame.lost);
       if (lost > 0 || frame.lostUnknown) this.gap(node, '', 'kernel_overrun', frame, lost, frame.lostUnknown);
     }
     if (frame.late > 0) this.gap(node, frame.topic, 'late', frame, frame.late, false);
-    const shed = frame.shed.find((each) => each.predicateId === predicateId)?.events ?? 0;
-    const { floor, untilNs } = window;
-    if (shed === 0 || (floor && comparePositions(frame.coveredTo, floor) <= 0)) return 0;
-    // Of a stretch that began before the window or goes beyond it, only the whole sum is known.
-    const begun = floor !== undefined && comparePositions(floor, frame.coveredFrom) > 0;
-    const partly = begun || (untilNs !== undefined && frame.watermarkNs >= untilNs);
-    this.gap(node, frame.topic, 'shed', frame, partly ? 0 : shed, partly);
-    return partly ? 0 : shed;
+  }
+
+  shed(node: string, frame: Frame, { events, unknown }: ShedPart): void {
+    this.gap(node, frame.topic, 'shed', frame, events, unknown);
+  }
+
+  skipped(node: string, frame: Frame, events: number): void {
+    this.gap(node, frame.topic, 'skipped', frame, events, false);
   }
 
   /** Frames of a partition that nobody can read: whose they were is unknown. */

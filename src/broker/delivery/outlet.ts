@@ -6,6 +6,7 @@ import { BackplaneError } from '../../errors.js';
 import { cutRuns, type FieldMask } from '../../wire/field-mask.js';
 import type { SubscribeResponse } from '../../wire/messages.js';
 import type { BatchHeader, Selection } from '../../wire/splice.js';
+import type { Throttle } from './throttle.js';
 
 export type Delivery =
   | { readonly kind: 'batch'; readonly header: BatchHeader; readonly parts: readonly Buffer[] }
@@ -18,15 +19,29 @@ export interface Sink {
   readonly closed: AbortSignal;
 }
 
+/** Of one subscription, or of all: every match is delivered, throttled, shed or skipped. */
 export interface DeliveryTotals {
+  /** Delivered. */
   events: number;
+  throttled: number;
+  /** Not sent, as nodes were over their budgets, and not refilled yet. */
+  shed: number;
+  /** Passed over, as the subscriber was too far behind, and not refilled yet. */
+  skipped: number;
+  /** Of those delivered or throttled: shed or skipped before. */
+  refilled: number;
 }
 
+export function newTotals(): DeliveryTotals {
+  return { events: 0, throttled: 0, shed: 0, skipped: 0, refilled: 0 };
+}
+
+/** What a number of matches came to. */
+type Count = Partial<DeliveryTotals>;
+
 export class Outlet {
-  events = 0;
+  readonly ledger = newTotals();
   bytes = 0;
-  /** Matches that nodes did not send because they were over their budgets. */
-  shed = 0;
   /**
    * Takes what must be told before anything that carries a cursor: who is killed
    * and resumes from behind a gap that was not told would never hear of it.
@@ -41,16 +56,37 @@ export class Outlet {
     private readonly mask: FieldMask | undefined,
     /** Of all subscriptions. */
     private readonly totals: DeliveryTotals,
+    private readonly throttle: Throttle | undefined,
   ) {}
+
+  /** What may refuse events of the node and topic; undefined: all are delivered. */
+  admit(node: string, topic: string, throttle = this.throttle): ((element: Buffer) => boolean) | undefined {
+    if (throttle === undefined) return undefined;
+    return (element) => {
+      try {
+        return throttle.admits(node, topic, element);
+      } catch (cause) {
+        // What is no event is for the subscriber to refuse.
+        if (cause instanceof BackplaneError) return true;
+        throw cause;
+      }
+    };
+  }
 
   /** How many events may still be delivered. */
   get left(): number {
-    return this.limit === 0 ? Number.MAX_SAFE_INTEGER : this.limit - this.events;
+    return this.limit === 0 ? Number.MAX_SAFE_INTEGER : this.limit - this.ledger.events;
+  }
+
+  count(count: Count): void {
+    for (const [kind, events] of Object.entries(count) as [keyof DeliveryTotals, number][]) {
+      this.ledger[kind] += events;
+      this.totals[kind] += events;
+    }
   }
 
   async batch(header: BatchHeader, selection: Selection): Promise<void> {
-    this.events += selection.count;
-    this.totals.events += selection.count;
+    this.count({ events: selection.count });
     const { mask } = this;
     const parts = mask === undefined ? selection.parts : selection.parts.map((part) => cut(part, mask));
     for (const part of parts) this.bytes += part.length;

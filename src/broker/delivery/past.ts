@@ -69,28 +69,15 @@ export class Past {
   }
 
   private async run(run: ReplayedRun, { leading }: PastOptions, coverage: CoverageSum): Promise<void> {
-    const { node, topic, selection, end } = this.withinLimit(run);
+    const { node, topic } = run;
+    const { selection, end } = run.take(this.outlet.left, this.outlet.admit(node, topic));
     const view = this.standing.views.get(node);
     if (view) this.progress(view, end.position);
     if (leading) this.lead(end);
     coverage.delivered(node, selection.count);
-    await this.taken(this.outlet.batch({ node, topic, history: true, cursor: this.standing.cursor() }, selection));
-  }
-
-  /** Nodes answer only so many at once: who asks and does not read must not keep others from it. */
-  private async taken(write: Promise<void>): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const stalled = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        const message = `nothing of the history was read for ${HISTORY_STALL_MS / 1000} s: resume with the last cursor`;
-        reject(new BackplaneError('resource_exhausted', message));
-      }, HISTORY_STALL_MS);
-    });
-    try {
-      await Promise.race([write, stalled]);
-    } finally {
-      clearTimeout(timer);
-    }
+    this.outlet.count({ throttled: selection.refused });
+    if (selection.count === 0) return;
+    await taken(this.outlet.batch({ node, topic, history: true, cursor: this.standing.cursor() }, selection));
   }
 
   private progress(view: NodeView, position: Position): void {
@@ -103,10 +90,21 @@ export class Past {
     const { history } = this.standing;
     if (history === undefined || compareKeys(end, history) > 0) this.standing.history = end;
   }
+}
 
-  private withinLimit(run: ReplayedRun): ReplayedRun {
-    const { left } = this.outlet;
-    return run.selection.count <= left ? run : run.shortened(left);
+/** Nodes answer only so many at once: who asks and does not read must not keep others from it. */
+export async function taken(write: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const stalled = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const message = `nothing of the history was read for ${HISTORY_STALL_MS / 1000} s: resume with the last cursor`;
+      reject(new BackplaneError('resource_exhausted', message));
+    }, HISTORY_STALL_MS);
+  });
+  try {
+    await Promise.race([write, stalled]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

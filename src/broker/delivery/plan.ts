@@ -6,6 +6,7 @@
 import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
 import { comparePositions, ORIGIN, type Position } from '../../wire/position.js';
 import type { LogStore } from '../log/log-store.js';
+import { partitionOf } from '../log/partition-log.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { NodeView } from './node-view.js';
 import type { NodeQuery } from './replay.js';
@@ -143,11 +144,25 @@ export class Planner {
     // Until its recorder has been asked the log counts for nothing.
     if (delivered.standing?.standing === 'late') view.state = 'late';
     for (const [topic, floor] of delivered.floors) view.floors.set(topic, floor);
+    this.restoreOwed(view);
     for (const topic of this.checked.topics) {
       const seen = this.resumption.seen(node, topic);
       if (seen) view.seen.set(topic, seen);
     }
     return view;
+  }
+
+  /** From the cursor's place on all is told anew: what was owed ends there at the latest. */
+  private restoreOwed(view: NodeView): void {
+    const { resumption } = this;
+    for (const [topic, ranges] of resumption?.of(view.node)?.standing?.owed ?? []) {
+      const end = resumption?.state.offsets.get(topic)?.[partitionOf(view.node)];
+      if (end === undefined || !this.checked.topics.includes(topic)) continue;
+      for (const range of ranges) {
+        const offsetTo = Math.min(end, range.offsetTo ?? end);
+        if (range.offsetFrom < offsetTo) view.owe(topic, { ...range, offsetTo, counted: false });
+      }
+    }
   }
 
   private reachesBack(view: NodeView, hold: Position): boolean {

@@ -8,9 +8,9 @@ import { HISTORY_CREDIT_BYTES, HISTORY_FRAME_BYTES, LAST_BYTES_MAX } from '../..
 import { positionAt } from '../../wire/frame-columns.js';
 import type { HistoryFrame } from '../../wire/history-frame.js';
 import { comparePositions, type Position } from '../../wire/position.js';
-import { type Selection, sliceEvents } from '../../wire/splice.js';
+import { type Selection, selectEvents, sliceEvents } from '../../wire/splice.js';
 import type { HistoryAnswer, HistoryOutcome } from '../nodes/history-answer.js';
-import type { HistoryRequest } from '../nodes/history-desk.js';
+import type { HistoryRequest, Stretch } from '../nodes/history-desk.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { compareKeys, type HistoryKey, type HistorySource, mergeHistory, type Run } from './history-merge.js';
 
@@ -21,6 +21,13 @@ export interface NodeQuery {
   readonly floors: ReadonlyMap<string, Position>;
   /** Everything up to here, in merged order, was delivered before. */
   readonly afterKey: HistoryKey | undefined;
+}
+
+/** Some events of a run, from its beginning. */
+export interface TakenRun {
+  readonly selection: Selection;
+  /** Of the last event that was looked at. */
+  readonly end: HistoryKey;
 }
 
 export interface ReplayOptions {
@@ -49,14 +56,11 @@ export class ReplayedRun {
     return this.frame.topic;
   }
 
-  get selection(): Selection {
-    return sliceEvents(this.frame, this.from, this.to);
-  }
-
-  /** Its first events only, at least one. */
-  shortened(count: number): ReplayedRun {
-    const to = this.from + count;
-    return new ReplayedRun(this.node, this.frame, this.from, to, keyAt(this.node, this.frame, to - 1));
+  /** At most `countMax` (at least 1) events that `admit` does not refuse. */
+  take(countMax: number, admit?: (element: Buffer) => boolean): TakenRun {
+    const { frame, from, to } = this;
+    const selection = selectEvents(frame, { all: true, indices: [] }, from, to, countMax, admit);
+    return { selection, end: selection.next === to ? this.end : keyAt(this.node, frame, selection.next - 1) };
   }
 }
 
@@ -122,6 +126,8 @@ async function deliver(
 class ClippedAnswer implements HistorySource {
   readonly node: string;
   private readonly reached: Map<string, Position>;
+  /** What is left of a frame that several stretches cut. */
+  private cut: HistoryFrame[] = [];
 
   constructor(
     private readonly answer: HistoryAnswer,
@@ -134,6 +140,8 @@ class ClippedAnswer implements HistorySource {
 
   async next(): Promise<HistoryFrame | undefined> {
     for (;;) {
+      const piece = this.cut.shift();
+      if (piece !== undefined) return piece;
       const frame = await this.answer.next();
       if (frame === undefined) {
         const { last, onFailed, onEnded } = this.options;
@@ -151,9 +159,22 @@ class ClippedAnswer implements HistorySource {
       const to = upTo === undefined ? count : firstAfter(frame, upTo);
       if (from >= to) continue;
       this.reached.set(frame.topic, positionAt(frame.epoch, frame, to - 1));
-      return from === 0 && to === count ? frame : sliceFrame(frame, from, to);
+      const { within } = this.query.request;
+      if (within !== undefined) this.cut = piecesWithin(frame, from, to, within);
+      else return from === 0 && to === count ? frame : sliceFrame(frame, from, to);
     }
   }
+}
+
+/** Of the events with index in [from, to), those within one of the stretches, which ascend. */
+function piecesWithin(frame: HistoryFrame, from: number, to: number, within: readonly Stretch[]): HistoryFrame[] {
+  const pieces: HistoryFrame[] = [];
+  for (const stretch of within) {
+    const start = Math.max(from, firstAfter(frame, stretch.from));
+    const end = Math.min(to, firstAfter(frame, stretch.to));
+    if (start < end) pieces.push(sliceFrame(frame, start, end));
+  }
+  return pieces;
 }
 
 function keyAt(node: string, frame: HistoryFrame, index: number): HistoryKey {

@@ -17,7 +17,7 @@ export interface Partial {
 }
 
 /** What a note says of a view. */
-type Noted = Pick<NodeView, 'state' | 'skip'>;
+type Noted = Pick<NodeView, 'state' | 'skip' | 'owedVersion'>;
 
 export class Standing {
   readonly views = new Map<string, NodeView>();
@@ -65,7 +65,8 @@ export class Standing {
     if (apart) this.apart.add(view);
     else this.apart.delete(view);
     const noted = this.noted.get(view);
-    const changed = noted === undefined ? apart : noted.state !== view.state || noted.skip !== view.skip;
+    const same = noted?.state === view.state && noted.skip === view.skip && noted.owedVersion === view.owedVersion;
+    const changed = noted === undefined ? apart : !same;
     if (changed) this.changed.add(view);
     else this.changed.delete(view);
   }
@@ -107,7 +108,9 @@ export class Standing {
       this.forgetNotes();
       return;
     }
-    for (const view of named) this.noted.set(view, { state: view.state, skip: view.skip });
+    for (const view of named) {
+      this.noted.set(view, { state: view.state, skip: view.skip, owedVersion: view.owedVersion });
+    }
     this.changed.clear();
   }
 

@@ -25,8 +25,10 @@ import { type DeliveryTotals, Outlet, type Sink } from './outlet.js';
 import { keyAtTime, Past } from './past.js';
 import { type NodePlan, Planner } from './plan.js';
 import { checkProfiles } from './profiles.js';
+import { Refill } from './refill.js';
 import { Resumption, readCursor } from './resumption.js';
 import { Standing } from './standing.js';
+import { Throttle } from './throttle.js';
 
 /** What subscriptions share. */
 export interface DeliveryContext {
@@ -56,7 +58,12 @@ export class Subscription {
     sink: Sink,
     private readonly signal: AbortSignal,
   ) {
-    this.outlet = new Outlet(sink, checked.limit, checked.predicate.mask, context.totals);
+    this.outlet = new Outlet(sink, checked.limit, checked.predicate.mask, context.totals, this.throttle());
+  }
+
+  private throttle(): Throttle | undefined {
+    const { throttle } = this.checked;
+    return throttle && new Throttle(throttle);
   }
 
   /** Frames between here and the log's end. */
@@ -230,7 +237,8 @@ export class Subscription {
     );
     for (const node of failed) this.nodeChanged(node);
     for (const { name } of registry.all()) this.nodeChanged(name);
-    const { predicate, window } = this.checked;
+    const { predicate, window, lagMaxMs } = this.checked;
+    const refill = this.refill(standing);
     const live = new Live(registry, this.outlet, standing, this.wake, {
       predicateId: predicate.id,
       untilNs: window.untilNs,
@@ -241,8 +249,30 @@ export class Subscription {
         if (joined) standing.review(joined);
       },
       unserved: (node) => this.wait(node, planner, standing),
+      lagMaxMs,
+      refill,
     });
-    await live.run();
+    const refilled = refill?.run();
+    try {
+      await live.run();
+    } finally {
+      refill?.close();
+      await refilled;
+    }
+  }
+
+  private refill(standing: Standing): Refill | undefined {
+    const { registry, historyPool } = this.context;
+    const { predicate, window, refill } = this.checked;
+    if (!refill) return undefined;
+    const { untilNs } = window;
+    return new Refill(registry, historyPool, this.outlet, standing, {
+      predicate: predicate.spec,
+      untilNs: (node) => untilNs && untilNs + (registry.record(node)?.windowOffsetNs ?? 0n),
+      throttle: this.throttle(),
+      signal: this.signal,
+      notify: () => this.wake.notify(),
+    });
   }
 
   /** Every node that the broker or the cursor has heard of. */

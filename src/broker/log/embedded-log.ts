@@ -139,7 +139,7 @@ export class EmbeddedLog implements PartitionLog {
             if (item.kind === 'evicted') return { kind: 'evicted', offsetFrom, offsetTo };
             return { kind: 'damage', offsetFrom, offsetTo, message: item.message };
           }
-          if (item.recordKind === FRAME_RECORD) return entryOf(item.ordinal, item.payload);
+          if (item.recordKind === FRAME_RECORD) return entryOf(item.ordinal, item.timeNs, item.payload);
         }
         return undefined;
       },
@@ -226,7 +226,7 @@ export class EmbeddedLog implements PartitionLog {
         if (item.kind !== 'record' || item.ordinal >= offset) continue;
         if (item.recordKind === CHECKPOINT_RECORD) decodeCheckpoint(item.payload, into);
         else if (item.recordKind === FRAME_RECORD) {
-          const entry = entryOf(item.ordinal, item.payload);
+          const entry = entryOf(item.ordinal, item.timeNs, item.payload);
           if (entry.kind === 'frame') {
             into.delete(entry.node);
             into.set(entry.node, entry.frame.coveredTo);
@@ -239,9 +239,9 @@ export class EmbeddedLog implements PartitionLog {
   }
 }
 
-function entryOf(offset: number, payload: Buffer): LogItem {
+function entryOf(offset: number, timeNs: bigint, payload: Buffer): LogItem {
   try {
-    return { kind: 'frame', offset, ...decodeFrameRecord(payload) };
+    return { kind: 'frame', offset, appendedMs: Number(timeNs / 1_000_000n), ...decodeFrameRecord(payload) };
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     return { kind: 'damage', offsetFrom: offset, offsetTo: offset + 1, message };

@@ -15,6 +15,8 @@ export interface LogEntry {
   readonly frame: Frame;
   /** What the encoded frame takes. */
   readonly bytes: number;
+  /** When it came, milliseconds since 1970. */
+  readonly appendedMs: number;
 }
 
 export type LogItem =

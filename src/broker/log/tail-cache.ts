@@ -48,7 +48,10 @@ export class PartitionTail {
 
   add(offset: number, node: string, frame: Frame, frameBytes: number): void {
     const bytes = frameBytes + frame.count * COLUMN_BYTES + ENTRY_BYTES;
-    this.entries.push({ entry: { kind: 'frame', offset, node, frame, bytes: frameBytes }, bytes });
+    this.entries.push({
+      entry: { kind: 'frame', offset, node, frame, bytes: frameBytes, appendedMs: Date.now() },
+      bytes,
+    });
     this.cache.added(this, bytes);
   }
 

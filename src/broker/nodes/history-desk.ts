@@ -22,6 +22,14 @@ export interface HistoryRequest {
   /** 0: all. */
   readonly last: number;
   readonly creditBytes: number;
+  /** Only events within one of these; they ascend. */
+  readonly within?: readonly Stretch[] | undefined;
+}
+
+/** Positions in (from, to]. */
+export interface Stretch {
+  readonly from: Position;
+  readonly to: Position;
 }
 
 interface Waiting {
@@ -96,6 +104,9 @@ export class HistoryDesk {
         upTo: upTo === undefined ? null : positionToMessage(upTo),
         last: request.last,
         creditBytes: request.creditBytes,
+        within: (request.within ?? []).map((stretch) => {
+          return { from: positionToMessage(stretch.from), to: positionToMessage(stretch.to) };
+        }),
       },
     });
   }
