@@ -1,7 +1,7 @@
 /** What a broker shows at /metrics. */
 import type { Registry } from 'prom-client';
 import { REDACTION_NAMES_MAX } from '../limits.js';
-import { createMetrics } from '../metrics.js';
+import { createMetrics, type Reading } from '../metrics.js';
 import type { DeliveryTotals } from './delivery/outlet.js';
 import type { Subscriptions } from './delivery/subscriptions.js';
 import type { HeldFrames } from './held-frames.js';
@@ -64,6 +64,13 @@ export function brokerMetrics(
       label: 'rule',
       read: () => redactions(registry),
     },
+    ...ledger(totals),
+  ]);
+}
+
+/** Of all subscriptions. */
+function ledger(totals: DeliveryTotals): Reading[] {
+  return [
     {
       name: 'delivered_events_total',
       help: 'Events delivered to all subscriptions.',
@@ -94,7 +101,7 @@ export function brokerMetrics(
       type: 'gauge',
       read: () => totals.skipped,
     },
-  ]);
+  ];
 }
 
 function shed(registry: NodeRegistry): number {

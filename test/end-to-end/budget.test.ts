@@ -2,17 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Bus, Command } from './bus.js';
-
-interface Place {
-  readonly timeNs: string;
-  readonly lane?: number;
-  readonly tie?: number;
-}
-
-interface Result {
-  readonly event?: { readonly position: Place };
-  readonly gap?: { readonly events: string; readonly from: Place; readonly to: Place; readonly reason: string };
-}
+import { isAfter, nameOf, type Place, type Result, readLines } from './event-stream.js';
 
 test('a node over its budget sheds; what was sent and what was shed are all that matched', async () => {
   const bus = await Bus.start({
@@ -105,28 +95,3 @@ test('a budget is set at run time, holds at once and after a restart, and is tak
     await bus.destroy();
   }
 });
-
-function nameOf({ timeNs, lane = 0, tie = 0 }: Place): string {
-  return `${timeNs}:${lane}:${tie}`;
-}
-
-function isAfter(a: Place, b: Place): boolean {
-  const laterNs = BigInt(a.timeNs) - BigInt(b.timeNs);
-  if (laterNs !== 0n) return laterNs > 0n;
-  const lanes = (a.lane ?? 0) - (b.lane ?? 0);
-  return lanes === 0 ? (a.tie ?? 0) > (b.tie ?? 0) : lanes > 0;
-}
-
-/** Until `take` says false. */
-async function readLines(response: Response, take: (result: Result) => boolean): Promise<void> {
-  let text = '';
-  const decoder = new TextDecoder();
-  for await (const chunk of response.body!) {
-    text += decoder.decode(chunk as Uint8Array, { stream: true });
-    const lines = text.split('\n');
-    text = lines.pop()!;
-    for (const line of lines) {
-      if (line !== '' && !take((JSON.parse(line) as { result: Result }).result)) return;
-    }
-  }
-}

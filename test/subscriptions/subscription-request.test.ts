@@ -33,6 +33,9 @@ test('a request as gRPC delivers it, with every field present', () => {
     cursor: '',
     client: 'console',
     includeSelf: false,
+    refill: false,
+    throttle: undefined,
+    lagMaxMs: undefined,
   });
 });
 

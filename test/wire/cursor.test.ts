@@ -17,6 +17,15 @@ const position = plain({
   tie: fc.integer({ min: 0, max: 0xffff_ffff }),
 });
 const offsets = fc.array(whole, { minLength: PARTITIONS, maxLength: PARTITIONS });
+const range = plain({
+  offsetFrom: whole,
+  offsetTo: fc.option(whole, { nil: undefined }),
+  after: fc.option(position, { nil: undefined }),
+  skipped: fc.boolean(),
+});
+const ranges = fc.array(range, { minLength: 1, maxLength: 3 });
+const owing = fc.array(fc.tuple(name, ranges), { minLength: 1, maxLength: 2 }).map((entries) => new Map(entries));
+const owed = fc.option(owing, { nil: undefined });
 const state: fc.Arbitrary<CursorState> = plain({
   logId: fc.stringMatching(/^[0-9a-f]{16}$/),
   predicateId: u64,
@@ -28,16 +37,18 @@ const state: fc.Arbitrary<CursorState> = plain({
   offsets: fc.array(fc.tuple(name, offsets), { maxLength: 4 }).map((entries) => new Map(entries)),
   nodes: fc.array(
     fc.oneof(
-      plain({ node: name, standing: fc.constant('beyond' as const), position }),
+      plain({ node: name, standing: fc.constant('beyond' as const), position, owed }),
+      plain({ node: name, standing: fc.constant('log' as const), owed: owing }),
       plain({
         node: name,
         standing: fc.constant('late' as const),
         position: fc.option(position, { nil: undefined }),
         floors: fc.array(fc.tuple(name, position), { maxLength: 3 }).map((entries) => new Map(entries)),
         history: fc.option(plain({ wallNs: u64, node: name, position }), { nil: undefined }),
+        owed,
       }),
     ),
-    { maxLength: 10 },
+    { maxLength: 6 },
   ),
   note: fc.option(notePlace(), { nil: undefined }),
 });

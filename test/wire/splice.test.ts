@@ -41,7 +41,7 @@ test('a spliced batch is a message that any client decodes', () => {
     const position = { epoch: 1, timeNs: BigInt(pid), lane: 0, tie: 0 };
     writer.write({ type: 'process.exec', topic: 'process', position, wallNs: BigInt(pid), process: { pid } });
   }
-  const header = { node: 'näme', topic: 'process', history: true, cursor: 'c'.repeat(200) };
+  const header = { node: 'näme', topic: 'process', history: true, refill: true, cursor: 'c'.repeat(200) };
   const run = writer.take();
   for (const parts of [[], [run], [run, run]]) {
     const { events } = subscribeResponseCodec.decode(encodeEventBatch(header, parts), 1 << 20);
