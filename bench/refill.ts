@@ -1,0 +1,114 @@
+/**
+ * One node that has ten times as much to send as it may, then is quiet: how much was shed when the overload ended, how
+ * long it takes until a subscriber with refill has all of it, and that every event came once.
+ *
+ *   node dist/bench/refill.js [minutes of overload]
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from '../src/subscriptions/client.js';
+import { Command, freePort } from '../test/end-to-end/bus.js';
+import { Numbers } from '../test/fault/received.js';
+import { report, round } from './report.js';
+
+const EVENTS_PER_SECOND = 5_000;
+const BUDGET_EVENTS_PER_SECOND = EVENTS_PER_SECOND / 10;
+/** So little that refilling cannot keep up with the overload. */
+const HISTORY_BYTES_PER_SECOND = 256 * 1024;
+const minutes = Number(process.argv[2] ?? 60);
+
+const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
+const grpc = `127.0.0.1:${await freePort()}`;
+const commands: Command[] = [];
+
+function agent(eventsPerSecond: number): Command {
+  const command = new Command(['agent'], {
+    BACKPLANE_DATA_DIR: join(dir, 'agent'),
+    BACKPLANE_BROKERS: grpc,
+    BACKPLANE_SOURCE: 'synthetic',
+    BACKPLANE_SYNTHETIC_MIX: 'numbered=1',
+    BACKPLANE_SYNTHETIC_RATE: String(eventsPerSecond),
+    BACKPLANE_RECORDER_BYTES_MAX: '16GiB',
+    BACKPLANE_BUDGET_LIVE_EVENTS: String(BUDGET_EVENTS_PER_SECOND),
+    BACKPLANE_BUDGET_HISTORY_BYTES: String(HISTORY_BYTES_PER_SECOND),
+  });
+  commands.push(command);
+  return command;
+}
+
+/** Every event of the overload, by its number. */
+const received = new Numbers();
+let twice = 0;
+let quietNs = Number.POSITIVE_INFINITY;
+const stop = new AbortController();
+
+async function subscribe(client: Client): Promise<void> {
+  for await (const item of client.subscribe({ follow: true, refill: true, since: '1h' }, stop.signal)) {
+    if (item.kind !== 'events') continue;
+    for (const { time, process } of item.batch.events) {
+      const number = Number(/^--sequence=(\d+)$/.exec(process?.commandArgs.at(-1) ?? '')?.[1] ?? Number.NaN);
+      if (Number.isNaN(number) || Number(time?.seconds ?? 0) * 1e9 >= quietNs) continue;
+      if (!received.add(number)) twice += 1;
+    }
+  }
+}
+
+async function ledger(client: Client) {
+  const [subscription] = (await client.listSubscriptions()).subscriptions;
+  return { shed: Number(subscription?.eventsShed), refilled: Number(subscription?.eventsRefilled) };
+}
+
+try {
+  commands.push(
+    new Command(['broker'], {
+      BACKPLANE_DATA_DIR: join(dir, 'broker'),
+      BACKPLANE_GRPC_LISTEN: grpc,
+      BACKPLANE_HTTP_LISTEN: `127.0.0.1:${await freePort()}`,
+    }),
+  );
+  const loud = agent(EVENTS_PER_SECOND);
+  await sleep(3_000);
+  const client = new Client([grpc]);
+  const subscribed = subscribe(client);
+  await sleep(minutes * 60_000);
+  await loud.stop('SIGTERM');
+  // Whole seconds: the quiet agent's events are all behind this one.
+  quietNs = (Math.floor(Date.now() / 1000) + 1) * 1e9;
+  await sleep(2_000);
+  const overload = await ledger(client);
+  const quietMs = performance.now();
+  agent(1);
+  for (;;) {
+    await sleep(1_000);
+    const { shed } = await ledger(client);
+    if (shed === 0) break;
+  }
+  const refillMs = performance.now() - quietMs;
+  const end = await ledger(client);
+  stop.abort();
+  await subscribed;
+  client.close();
+  report(
+    'overload, then quiet, with refill',
+    [
+      {
+        'overload, min': minutes,
+        'shed when it ended': overload.shed,
+        'refilled until then': overload.refilled,
+        'refilled in all': end.refilled,
+        'until nothing is shed, s': round(refillMs / 1000, 1),
+        'shed at the end': end.shed,
+        'events of the overload': received.max + 1,
+        missing: received.max + 1 - received.count,
+        twice,
+      },
+    ],
+    {},
+  );
+} finally {
+  for (const command of commands.reverse()) await command.stop('SIGTERM');
+  rmSync(dir, { recursive: true, force: true });
+}
+process.exit(0);
