@@ -6,7 +6,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../src/subscriptions/client.js';
 import { Cluster } from '../test/fault/driver.js';
-import { bootNs, caughtUp } from '../test/fault/run.js';
 import { median, report, round } from './report.js';
 
 const SUBSCRIBERS = 20;
@@ -19,10 +18,7 @@ for (let at = 0; at < rounds; at += 1) {
   const cluster = await Cluster.start();
   const clients: Client[] = [];
   try {
-    cluster.agent({ name: 'loud', nodes: 4, eventsPerSecond: 5_000 });
-    cluster.subscribe('reader', { args: [] });
-    const failed = await caughtUp(cluster, bootNs());
-    if (failed.length > 0) throw new Error(failed.join('; '));
+    cluster.agent({ name: 'loud', nodes: 4, eventsPerSecond: 1_000 });
     const stop = new AbortController();
     const cursors = new Map<number, string>();
     for (let index = 0; index < SUBSCRIBERS; index += 1) {
@@ -55,7 +51,7 @@ for (let at = 0; at < rounds; at += 1) {
   }
 }
 report(
-  'SIGTERM under 20,000 events/s, 20 subscribers, one of which does not read',
+  'SIGTERM under 4,000 events/s to each of 20 subscribers, one of which does not read',
   [...took].map(([name, ms]) => ({
     process: name,
     'until it ended, s (median)': round(median(ms) / 1000),

@@ -56,6 +56,16 @@ export const BUDGET_BURST_EVENTS_MIN = 16;
 /** Behind by less than this, an agent over budget waits and sends what it has later; behind by more, it sheds. */
 export const BUDGET_WAIT_MS_MAX = 30_000;
 
+/** What an agent gives up for taking too much: over a bound for so long; below so much of it for so long. */
+export const GUARD_WINDOW_MS = 10_000;
+export const GUARD_CALM_MS = 30_000;
+export const GUARD_CALM_SHARE = 0.7;
+export const GUARD_INTERVAL_MS = 1_000;
+export const GUARD_CPU_PERCENT_DEFAULT = 100;
+export const GUARD_MEMORY_BYTES_DEFAULT = 384 * MiB;
+/** Matching that is slowed may use this much at once. */
+export const SLOW_MATCHING_BURST_MS = 100;
+
 /** Looking up which files were opened: of one core, and how long after the call at most. */
 export const FILE_PATHS_CPU_SHARE = 0.05;
 export const FILE_PATHS_CPU_BURST_MS = 250;

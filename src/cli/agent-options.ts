@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import type { SettingKey, Settings } from '../config/settings.js';
 import { BackplaneError } from '../errors.js';
 import { NAME_BYTES_MAX, SYNTHETIC_LANES_MAX } from '../limits.js';
-import type { AgentOptions } from '../sensor-agent/agent.js';
+import type { AgentOptions } from '../sensor-agent/agent-options.js';
 import { compileRules } from '../sensor-agent/redaction/rule.js';
 import { packageVersion } from './version.js';
 
@@ -15,6 +15,8 @@ export const AGENT_KEYS: readonly SettingKey[] = [
   'source',
   'events',
   'agent.profiles',
+  'agent.guard.cpu',
+  'agent.guard.memory',
   'recorder.bytesMax',
   'recorder.ageMax',
   'buffer.bytesPerCpu',
@@ -78,6 +80,10 @@ export function agentOptions(settings: Settings, parent: AgentOptions['parent'],
         burstMs: settings['budget.burst'],
       },
       history: { bytesPerSecond: settings['budget.history.bytes'], burstMs: settings['budget.burst'] },
+    },
+    guard: {
+      cpuShare: settings['agent.guard.cpu'] / 100 || Number.POSITIVE_INFINITY,
+      residentBytes: settings['agent.guard.memory'] || Number.POSITIVE_INFINITY,
     },
     source: {
       kind: settings.source,

@@ -219,6 +219,17 @@ export const SETTINGS = {
     text: (value: readonly Profile[]) => value.join(','),
     list: true,
   },
+  'agent.guard.cpu': setting(
+    whole(0, 6_400),
+    String(limits.GUARD_CPU_PERCENT_DEFAULT),
+    'percent of one core that the agent may use over 10 s, without history queries; above, it gives up live matching first; 0: no bound',
+  ),
+  'agent.guard.memory': setting(
+    bytes(0, 1024 * limits.GiB),
+    bytesText(limits.GUARD_MEMORY_BYTES_DEFAULT),
+    'resident memory of the agent, likewise; 0: no bound',
+    bytesText,
+  ),
   'buffer.bytesPerCpu': setting(
     bytes(64 * limits.KiB, limits.GiB),
     bytesText(4 * limits.MiB),

@@ -7,13 +7,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
-import type { Logger } from 'pino';
 import { asBackplaneError } from '../errors.js';
 import { TokenBucket } from '../flow/token-bucket.js';
 import {
   CLOCK_INTERVAL_MS,
   DRAIN_IDLE_MS,
   DRAIN_LIVE_MS,
+  GUARD_INTERVAL_MS,
   LOSS_INTERVAL_MS,
   NODE_REPORT_INTERVAL_MS,
   RECORDER_SYNC_INTERVAL_MS,
@@ -23,59 +23,31 @@ import type { PredicateSpec } from '../subscriptions/predicate.js';
 import { compilePredicate } from '../subscriptions/predicate.js';
 import type { Position } from '../wire/position.js';
 import { tcpEndpoints } from './addresses.js';
+import type { AgentOptions, AgentStatus } from './agent-options.js';
 import { Allowance } from './allowance.js';
-import { type Budget, LiveBudget } from './budget.js';
+import { LiveBudget } from './budget.js';
 import { Demand } from './demand.js';
 import { HistoryService } from './history-service.js';
 import { Interest } from './interest.js';
 import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './node-report.js';
-import { openSource, type SourceOptions } from './open-source.js';
+import { openSource } from './open-source.js';
+import { Overhead, type Overheads } from './overhead.js';
 import { Publisher } from './publisher.js';
 import { Recorder } from './recorder.js';
 import type { Origin } from './recording.js';
 import { Redactor } from './redaction/redactor.js';
-import type { CompiledRule } from './redaction/rule.js';
 import { Rescan } from './rescan.js';
 import { ProcessReader } from './source/process-reader.js';
 import type { ExecRecord, Source, SourcePage, SourceSink } from './source/source.js';
 import { Uplink } from './uplink.js';
 import type { UplinkNode } from './uplink-session.js';
 
-export interface AgentOptions {
-  readonly nodeName: string;
-  readonly dataDir: string;
-  /** host:port, tried in turn. */
-  readonly brokers: readonly string[];
-  readonly recorder: { readonly bytesMax: number; readonly ageMsMax: number };
-  /** What may be sent, until the broker says otherwise. */
-  readonly budget: Budget;
-  /** Which secrets are masked before they are recorded. */
-  readonly redaction: readonly CompiledRule[];
-  readonly source: SourceOptions;
-  /**
-   * The process that runs this agent beside a broker, and the host:port it listens on: like the agent's own, its events
-   * are left out of matches unless asked for.
-   */
-  readonly parent?: { readonly pid: number; readonly listens: readonly string[] } | undefined;
-  readonly version: string;
-  readonly log: Logger;
-}
-
-/** What a person should know about a running agent. */
-export interface AgentStatus {
-  readonly source: string;
-  /** What this node cannot see, in a sentence. */
-  readonly degraded: string | undefined;
-  /** Trace events that are recorded, `group/event`. */
-  readonly events: readonly string[];
-  readonly recorderDir: string;
-  readonly connected: boolean;
-}
-
 /** Throws with one line that says what to do when recording cannot begin. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   // A young generation that may grow to 48 MiB is a third of what the whole agent may have.
   setFlagsFromString('--semi-space-growth-factor=1');
+  // Left alone, the old one grows to four times what lives in it before it is looked through.
+  setFlagsFromString('--heap-growing-percent=30');
   const dir = join(options.dataDir, 'recorder');
   const lock = lockDirectory(dir);
   try {
@@ -93,6 +65,7 @@ export class Agent {
   readonly #historyBudget: TokenBucket;
   readonly #allowance: Allowance;
   readonly #publisher: Publisher;
+  readonly #overhead: Overhead;
   #recorder: Recorder;
   #history: HistoryService | undefined;
   #source!: Source;
@@ -101,7 +74,7 @@ export class Agent {
   #rescan: Rescan | undefined;
   #degraded: string | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #due = { clockMs: 0, lossMs: 0, reportMs: 0, syncMs: 0 };
+  #due = { clockMs: 0, lossMs: 0, reportMs: 0, syncMs: 0, guardMs: 0 };
   /** process.hrtime when the timeline's clock was read. */
   #clockReadNs = 0n;
   #syncing = false;
@@ -117,6 +90,7 @@ export class Agent {
     this.#historyBudget = new TokenBucket(history.bytesPerSecond, (history.bytesPerSecond * history.burstMs) / 1000);
     this.#allowance = new Allowance(options.budget, this.#liveBudget, this.#historyBudget);
     this.#publisher = new Publisher(() => this.#recorder, this.#liveBudget);
+    this.#overhead = new Overhead(options.guard, this.#overheads());
     this.#recorder = new Recorder(
       { dir, ...options.recorder, redactor: new Redactor(options.redaction) },
       this.#publisher,
@@ -255,6 +229,11 @@ export class Agent {
     this.#demand.expire(nowMs);
     this.#allowance.expire(nowMs);
     this.#rescan?.step(nowMs);
+    if (nowMs - due.guardMs >= GUARD_INTERVAL_MS) {
+      due.guardMs = nowMs;
+      this.#overhead.tick(nowMs);
+      if (this.#demand.missing) this.#recorder.unrecorded(this.#nowNs());
+    }
     if (nowMs - due.lossMs >= LOSS_INTERVAL_MS) {
       due.lossMs = nowMs;
       this.#recorder.reportLoss(this.#source.name, this.#nowNs());
@@ -272,6 +251,24 @@ export class Agent {
       due.syncMs = nowMs;
       this.#sync();
     }
+  }
+
+  #overheads(): Overheads {
+    return {
+      slowMatching: (share) => this.#publisher.slow(share),
+      profilesAsked: () => this.#demand.profiles,
+      suspend: (profiles) => {
+        const missing = this.#demand.missing;
+        this.#demand.suspend(profiles);
+        // What happened since it was stated last.
+        if (missing || this.#demand.missing) this.#recorder.unrecorded(this.#nowNs());
+      },
+      notice: (reason, message) => {
+        this.options.log.warn({ reason }, message);
+        this.#notice('host.degraded', reason, message);
+        this.#uplink.report();
+      },
+    };
   }
 
   #setClock(): void {
@@ -306,7 +303,7 @@ export class Agent {
       version: this.options.version,
       kernelRelease: release(),
       source: this.#source.name,
-      degraded: this.#degraded,
+      degraded: [this.#degraded, this.#overhead.given].filter(Boolean).join('; ') || undefined,
       // Other sources have what they have.
       profiles: this.#source.name === 'tracefs' ? this.options.source.profiles : ['lite'],
       recorder: this.#recorder,
@@ -338,7 +335,9 @@ export class Agent {
       },
       interest: (generation, requests) => this.#interest(generation, requests),
       history: (queryId, request, window, creditBytes, reply) => {
-        this.#history ??= new HistoryService(this.#recorder, reply, this.#historyBudget);
+        this.#history ??= new HistoryService(this.#recorder, reply, this.#historyBudget, (ms) => {
+          this.#overhead.historyTook(ms);
+        });
         try {
           this.#collect();
           const upTo = window.upTo ?? this.#recorder.timeline.frontier;

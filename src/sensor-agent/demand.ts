@@ -5,7 +5,7 @@
  * was on stays on for the same grace, as its interest most likely comes again.
  */
 import { INTEREST_GRACE_MS } from '../limits.js';
-import { CATALOGUE } from '../subscriptions/pushdown/catalogue.js';
+import { CATALOGUE, type Profile } from '../subscriptions/pushdown/catalogue.js';
 import type { RawExpr } from '../subscriptions/pushdown/raw-expr.js';
 import type { OnDemandEvents } from './source/source.js';
 
@@ -16,6 +16,9 @@ export interface Asked {
   conditions(type: string): readonly RawExpr[] | undefined;
 }
 
+/** What recording them costs a machine, most first. */
+const COSTLIEST: readonly Profile[] = ['syscall', 'file', 'security'];
+
 const NOTHING: Asked = { wants: () => false, conditions: () => undefined };
 
 export class Demand {
@@ -23,6 +26,8 @@ export class Demand {
   #needed: ReadonlyMap<string, string> = new Map();
   /** Monotonic; undefined while there is an interest in force. */
   #endsMs: number | undefined;
+  #asked: Asked = NOTHING;
+  #suspended: readonly Profile[] = [];
 
   /** What an adopted instance still has on is kept for a grace from `nowMs` (monotonic). */
   constructor(
@@ -35,10 +40,34 @@ export class Demand {
   /** Before the interest is in force: switches on what it needs. Throws `failed_precondition` where the kernel refuses. */
   widen(asked: Asked): void {
     this.#needed = needed(asked, this.events);
+    this.#asked = asked;
     this.#endsMs = undefined;
+    this.#switchOn();
+  }
+
+  /** Of those that are asked for, costliest first; also what is suspended. */
+  get profiles(): readonly Profile[] {
+    const asked = new Set([...this.#needed.values()].map(profileOf));
+    return COSTLIEST.filter((profile) => asked.has(profile));
+  }
+
+  /** Something that is asked for is not recorded. */
+  get missing(): boolean {
+    return this.profiles.some((profile) => this.#suspended.includes(profile));
+  }
+
+  /** Switches off what only these profiles need, and on what others do. */
+  suspend(profiles: readonly Profile[]): void {
+    this.#suspended = profiles;
+    this.#switchOn();
+    this.narrow();
+  }
+
+  #switchOn(): void {
     for (const [event, type] of this.#needed) {
+      if (this.#suspended.includes(profileOf(type))) continue;
       // The kernel's filter first: what is on already goes from one to the other in one step.
-      this.events?.filter(event, asked.conditions(type));
+      this.events?.filter(event, this.#asked.conditions(type));
       if (!this.events?.enabled.has(event)) this.events?.switch(event, true);
     }
   }
@@ -46,7 +75,8 @@ export class Demand {
   /** After: switches off what nobody needs any more. */
   narrow(): void {
     for (const event of [...(this.events?.enabled ?? [])]) {
-      if (!this.#needed.has(event)) this.events?.switch(event, false);
+      const type = this.#needed.get(event);
+      if (type === undefined || this.#suspended.includes(profileOf(type))) this.events?.switch(event, false);
     }
   }
 
@@ -62,6 +92,10 @@ export class Demand {
     this.#needed = needed(NOTHING, this.events);
     this.narrow();
   }
+}
+
+function profileOf(type: string): Profile {
+  return CATALOGUE.get(type)?.profile ?? 'lite';
 }
 
 function needed(asked: Asked, events: OnDemandEvents | undefined): ReadonlyMap<string, string> {

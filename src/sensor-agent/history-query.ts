@@ -91,6 +91,8 @@ export class HistoryQuery {
     private readonly outlet: HistoryOutlet,
     private readonly signal: AbortSignal,
     cpuShare = HISTORY_CPU_SHARE,
+    /** Told what each step took. */
+    private readonly took: (ms: number) => void = () => undefined,
   ) {
     this.#pacer = new Pacer(cpuShare, HISTORY_CPU_BURST_MS);
   }
@@ -268,7 +270,9 @@ export class HistoryQuery {
 
   async #pause(startedMs: number): Promise<void> {
     if (this.signal.aborted) throw new BackplaneError('cancelled', 'history query cancelled');
-    const waitMs = this.#pacer.spend(performance.now() - startedMs);
+    const tookMs = performance.now() - startedMs;
+    this.took(tookMs);
+    const waitMs = this.#pacer.spend(tookMs);
     if (waitMs > 1) await sleep(waitMs, undefined, { signal: this.signal }).catch(() => undefined);
     else await new Promise(setImmediate);
     if (this.signal.aborted) throw new BackplaneError('cancelled', 'history query cancelled');

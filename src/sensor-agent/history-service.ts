@@ -2,7 +2,7 @@
 import { asBackplaneError, BackplaneError } from '../errors.js';
 import { CreditBalance } from '../flow/credit.js';
 import type { TokenBucket } from '../flow/token-bucket.js';
-import { HISTORY_CREDIT_BYTES, HISTORY_QUERIES_PER_AGENT_MAX } from '../limits.js';
+import { HISTORY_CPU_SHARE, HISTORY_CREDIT_BYTES, HISTORY_QUERIES_PER_AGENT_MAX } from '../limits.js';
 import type { Predicate } from '../subscriptions/predicate.js';
 import { encodeHistoryFrame, type HistoryFrame } from '../wire/history-frame.js';
 import {
@@ -31,6 +31,8 @@ export class HistoryService {
     private readonly recording: Recording,
     private readonly reply: HistoryReply,
     private readonly budget: TokenBucket,
+    /** Told what each step of a query took, in milliseconds. */
+    private readonly took: (ms: number) => void,
   ) {}
 
   start(queryId: number, predicate: Predicate, window: HistoryWindow, creditBytes: number): void {
@@ -43,7 +45,15 @@ export class HistoryService {
     const creditMax = Math.min(creditBytes, HISTORY_CREDIT_BYTES);
     const credit = new Credit(creditMax, this.budget, (frameBytes) => this.reply.frame(queryId, frameBytes));
     this.#running.set(queryId, { abort, credit });
-    const query = new HistoryQuery(this.recording, predicate, window, credit, abort.signal);
+    const query = new HistoryQuery(
+      this.recording,
+      predicate,
+      window,
+      credit,
+      abort.signal,
+      HISTORY_CPU_SHARE,
+      this.took,
+    );
     query
       .run()
       .then((answer) => this.#running.has(queryId) && this.reply.end(queryId, answer))

@@ -4,7 +4,8 @@
  * nothing, and reads the recorder from the last position it sent: the flight
  * recorder is the outbox, memory is not.
  */
-import { BUDGET_WAIT_MS_MAX, COVERAGE_INTERVAL_MS, REPLAY_STEP_BYTES } from '../limits.js';
+import { Pacer } from '../flow/pacer.js';
+import { BUDGET_WAIT_MS_MAX, COVERAGE_INTERVAL_MS, REPLAY_STEP_BYTES, SLOW_MATCHING_BURST_MS } from '../limits.js';
 import type { BusEvent } from '../wire/event.js';
 import { unionOfMasks } from '../wire/field-mask.js';
 import type { Frame } from '../wire/frame.js';
@@ -53,6 +54,9 @@ export class Publisher implements TimelineSink {
   #coveredMs = 0;
   /** What the recording timeline tells up to here is not whole for the present interest. */
   #settledNs = 0n;
+  /** Of matching, while it is slowed. */
+  #pacer: Pacer | undefined;
+  #restToMs = 0;
 
   constructor(
     private readonly recorder: () => Recorder,
@@ -111,13 +115,24 @@ export class Publisher implements TimelineSink {
       if (more) this.#stopReplay();
       if (idle || more) this.#state = { kind: 'live' };
       if (more) this.#settledNs = main.passedOverNs;
-      if (more || (idle && comparePositions(start, main.frontier) < 0)) this.#fallBehind(start);
+      const late = idle && comparePositions(start, main.frontier) < 0;
+      if (more || late || (idle && this.#pacer)) this.#fallBehind(start);
     }
     main.renew();
     this.#resume = undefined;
     let holds = this.#frontier(main);
     for (const { coveredTo } of this.#builders.values()) if (comparePositions(coveredTo, holds) > 0) holds = coveredTo;
     return holds;
+  }
+
+  /**
+   * Matching takes at most this share of a core, from the recorder, which is the outbox: what is not matched now is
+   * later. Undefined: it goes on at the tail, as fast as events come.
+   */
+  slow(share: number | undefined): void {
+    this.#pacer = share === undefined ? undefined : new Pacer(share, SLOW_MATCHING_BURST_MS);
+    this.#restToMs = 0;
+    if (this.#pacer && this.#state.kind === 'live') this.#fallBehind();
   }
 
   /** Also while it is behind, so that what the recording timeline holds is whole when that is over. */
@@ -141,7 +156,7 @@ export class Publisher implements TimelineSink {
   /** After every drain: sends what has gathered, or reads on where it is behind. */
   tick(nowMs: number): void {
     if (this.#state.kind === 'idle') return;
-    if (this.#state.kind === 'behind') this.#catchUp(this.#state.replay);
+    if (this.#state.kind === 'behind') this.#catchUp(this.#state.replay, nowMs);
     const due = nowMs - this.#coveredMs >= COVERAGE_INTERVAL_MS;
     if (due) this.#coveredMs = nowMs;
     const timeline = this.#state.kind === 'behind' ? this.#state.replay.timeline : this.recorder().timeline;
@@ -221,18 +236,20 @@ export class Publisher implements TimelineSink {
     this.#state = { kind: 'behind', replay };
   }
 
-  #catchUp(replay: Replay): void {
-    if (!this.#link!.writable) return;
+  #catchUp(replay: Replay, nowMs: number): void {
+    if (!this.#link!.writable || nowMs < this.#restToMs) return;
     // What waits in the recorder can wait for its turn, as long as it is not to become old.
     const main = this.recorder().timeline;
     const lagNs = main.frontier.timeNs - replay.timeline.frontier.timeNs;
     if (!this.budget.ample && lagNs < BUDGET_WAIT_NS_MAX) return;
     const unsure = replay.unsureAt(replay.timeline.frontier.timeNs);
+    const startedMs = performance.now();
     const more = replay.step(REPLAY_STEP_BYTES);
+    if (this.#pacer) this.#restToMs = nowMs + this.#pacer.spend(performance.now() - startedMs);
     const { frontier } = replay.timeline;
     // Stated in every frame that covers some of where it may have been, and was not sent before.
     if (unsure || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, frontier);
-    if (more) return;
+    if (more || this.#pacer) return;
     if (main.frontier.timeNs <= this.#settledNs) return;
     const { holeFrom, timeline } = this.recorder();
     // What was passed over last lies before what is recorded now, and may lie behind all that could be read.

@@ -4,7 +4,7 @@
  * It is the node's outbox too: whatever must be sent again is read from here.
  */
 import { BackplaneError } from '../errors.js';
-import { CHECKPOINT_INTERVAL_BYTES, EXEC_CONTEXT_WAIT_MS } from '../limits.js';
+import { CHECKPOINT_INTERVAL_BYTES, EXEC_CONTEXT_WAIT_MS, PAGE_HEADER_BYTES } from '../limits.js';
 import type { FileOps } from '../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../storage/segment-log.js';
 import type { Position } from '../wire/position.js';
@@ -136,6 +136,20 @@ export class Recorder {
       this.#hole.lost += page.lost;
       this.#hole.lostUnknown ||= page.lostUnknown;
     }
+    this.timeline.page(page, entries, ordinal);
+  }
+
+  /** States that events were not recorded up to `nowNs` of the trace clock: which, and how many, nobody knows. */
+  unrecorded(nowNs: bigint): void {
+    const bytes = Buffer.alloc(PAGE_HEADER_BYTES);
+    // An empty page, as the kernel has it where all was overwritten; behind everything told.
+    bytes.writeBigUInt64LE(nowNs > this.timeline.horizonNs ? nowNs + 1n : this.timeline.horizonNs + 2n);
+    const page = { lane: 0, bytes, lost: 0, lostUnknown: true };
+    const entries = new PageEntries();
+    scanPage(bytes, this.timeline.selection.wanted, startCursor(), entries);
+    const parts = [pageHead(page, 0), bytes];
+    const ordinal = this.#append({ kind: RecordKind.PAGE, timeNs: this.#wall(nowNs), parts });
+    if (this.#hole) this.#hole.lostUnknown = true;
     this.timeline.page(page, entries, ordinal);
   }
 

@@ -102,3 +102,21 @@ test('after any interests exactly what the last one needs is on', () => {
     }),
   );
 });
+
+test('what is suspended is off, known to be missing, and on again when it is not', () => {
+  const switches = new Switches('security');
+  const demand = new Demand(switches, 0);
+  demand.widen(asks('security.kill', 'process.exec'));
+  assert.deepEqual(demand.profiles, ['security']);
+  assert.equal(demand.missing, false);
+  demand.suspend(['syscall', 'security']);
+  assert.deepEqual([[...switches.enabled], demand.missing], [[], true]);
+  demand.widen(asks('security.kill', 'security.setns'));
+  demand.narrow();
+  assert.deepEqual([...switches.enabled], [], 'whoever asks meanwhile');
+  demand.suspend(['syscall']);
+  assert.deepEqual([[...switches.enabled].sort(), demand.missing], [[KILL, SETNS], false]);
+  demand.suspend(['security']);
+  demand.widen(asks());
+  assert.equal(demand.missing, false, 'nobody asks for it');
+});

@@ -65,13 +65,14 @@ const weather = fc.record({
   step: recordedStep,
   link: fc.constantFrom('up', 'up', 'up', 'stalls', 'breaks'),
   ticks: fc.integer({ min: 0, max: 3 }),
+  slowed: fc.constantFrom(false, false, false, true),
 });
 
 /** Sheds within a few steps. */
 const TIGHT = { bytesPerSecond: 1e9, eventsPerSecond: 5, burstMs: 1 };
 const PLENTY = { bytesPerSecond: 1e9, eventsPerSecond: 1e9, burstMs: 1000 };
 
-test('every match is framed or counted as shed exactly once, whatever the link, the agent and the budget do', () => {
+test('every match is framed or counted as shed exactly once, whatever link, agent, budget and guard do', () => {
   let shed = 0;
   const days = fc.array(weather, { minLength: 1, maxLength: 30 });
   fc.assert(
@@ -102,7 +103,8 @@ test('every match is framed or counted as shed exactly once, whatever the link, 
         connect();
         const start = driver.recorder.timeline.frontier;
         log.coveredTo = start;
-        for (const { step, link, ticks } of days) {
+        for (const { step, link, ticks, slowed } of days) {
+          publisher.slow(slowed ? 1e-6 : undefined);
           log.writable = link !== 'stalls';
           if (link === 'breaks') {
             log.connected = false;
@@ -117,6 +119,7 @@ test('every match is framed or counted as shed exactly once, whatever the link, 
           if (step.crash || link === 'breaks') connect();
         }
         log.writable = true;
+        publisher.slow(undefined);
         driver.finish();
         for (let count = 0; count < 200; count += 1) tick();
         const whole = replayed(driver.recorder, undefined);

@@ -1,0 +1,39 @@
+/** What an agent is told, and what it tells of itself. */
+import type { Logger } from 'pino';
+import type { Budget } from './budget.js';
+import type { SourceOptions } from './open-source.js';
+import type { GuardBounds } from './overhead-guard.js';
+import type { CompiledRule } from './redaction/rule.js';
+
+export interface AgentOptions {
+  readonly nodeName: string;
+  readonly dataDir: string;
+  /** host:port, tried in turn. */
+  readonly brokers: readonly string[];
+  readonly recorder: { readonly bytesMax: number; readonly ageMsMax: number };
+  /** What may be sent, until the broker says otherwise. */
+  readonly budget: Budget;
+  /** What it may take of the machine. */
+  readonly guard: GuardBounds;
+  /** Which secrets are masked before they are recorded. */
+  readonly redaction: readonly CompiledRule[];
+  readonly source: SourceOptions;
+  /**
+   * The process that runs this agent beside a broker, and the host:port it listens on: like the agent's own, its events
+   * are left out of matches unless asked for.
+   */
+  readonly parent?: { readonly pid: number; readonly listens: readonly string[] } | undefined;
+  readonly version: string;
+  readonly log: Logger;
+}
+
+/** What a person should know about a running agent. */
+export interface AgentStatus {
+  readonly source: string;
+  /** What this node cannot see, in a sentence. */
+  readonly degraded: string | undefined;
+  /** Trace events that are recorded, `group/event`. */
+  readonly events: readonly string[];
+  readonly recorderDir: string;
+  readonly connected: boolean;
+}
