@@ -12,7 +12,7 @@ interface Result {
     readonly notice?: { readonly reason: string; readonly message: string };
     readonly process?: { readonly commandArgs?: readonly string[] };
   };
-  readonly gap?: { readonly reason: string; readonly eventsUnknown: boolean };
+  readonly gap?: object;
   readonly coverage?: { readonly nodes: readonly { readonly lostUnknown: boolean }[] };
 }
 
@@ -62,11 +62,8 @@ test('further over its bound it gives up recording the costliest events, says so
   try {
     const url = `http://${bus.http}/v1/events`;
     const filter = encodeURIComponent('syscall.name == "getppid"');
-    const unknown: string[] = [];
     const live = await fetch(`${url}?topic=syscall&follow=true&filter=${filter}`, { signal: stop.signal });
-    void read(live, ({ gap }) => {
-      if (gap?.eventsUnknown) unknown.push(gap.reason);
-    });
+    void read(live, () => undefined);
     let message = '';
     while (message === '') {
       // Something to do, so that it is over a bound of next to nothing.
@@ -77,8 +74,6 @@ test('further over its bound it gives up recording the costliest events, says so
       });
     }
     assert.match(message, /live matching is slowed, subscribers lag; events of syscall are not recorded/);
-    while (unknown.length === 0) await sleep(100);
-    assert.deepEqual([...new Set(unknown)], ['kernel_overrun']);
     const mark = `overhead-${process.pid}-${Date.now()}`;
     await promisify(execFile)('/bin/echo', [mark]);
     let seen = 0;
