@@ -3,6 +3,7 @@
  *
  *   node dist/bench/drain.js [rounds]
  */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../src/subscriptions/client.js';
 import { Cluster } from '../test/fault/driver.js';
@@ -18,8 +19,9 @@ for (let at = 0; at < rounds; at += 1) {
   const cluster = await Cluster.start();
   const clients: Client[] = [];
   try {
-    cluster.agent({ name: 'loud', nodes: 4, eventsPerSecond: 1_000 });
+    await cluster.agent({ name: 'loud', nodes: 4, eventsPerSecond: 1_000 });
     const stop = new AbortController();
+    setMaxListeners(SUBSCRIBERS * 4, stop.signal);
     const cursors = new Map<number, string>();
     for (let index = 0; index < SUBSCRIBERS; index += 1) {
       const client = new Client([cluster.grpc]);

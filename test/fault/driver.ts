@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../end-to-end/bus.js';
 import { type AgentOptions, AgentParty, BrokerParty, type Party } from './party.js';
+import { Relay } from './relay.js';
 import { type Asks, Subscriber } from './subscriber.js';
 
 /** A broker, agents and subscribers, in a directory that goes with them. */
@@ -42,17 +43,18 @@ export class Cluster {
     return [this.broker, ...this.agents, ...this.subscribers];
   }
 
-  agent(options: AgentOptions): AgentParty {
+  async agent(options: AgentOptions): Promise<AgentParty> {
     const dataDir = options.dataDir ?? join(this.dir, options.name);
     mkdirSync(dataDir, { recursive: true });
-    const agent = new AgentParty(this.grpc, { ...options, dataDir });
+    const relay = await Relay.start(this.grpc);
+    const agent = new AgentParty(relay, { ...options, dataDir });
     this.agents.push(agent);
     agent.start();
     return agent;
   }
 
-  subscribe(name: string, asks: Asks): Subscriber {
-    const subscriber = new Subscriber(name, this.grpc, asks);
+  async subscribe(name: string, asks: Asks): Promise<Subscriber> {
+    const subscriber = new Subscriber(name, await Relay.start(this.grpc), asks);
     subscriber.received.periodNs = (node) => this.agents.find(({ recorders }) => recorders.has(node))?.periodNs ?? 1;
     this.subscribers.push(subscriber);
     subscriber.start();
@@ -63,6 +65,7 @@ export class Cluster {
   async destroy(): Promise<void> {
     clearInterval(this.#sampler);
     await Promise.all(this.parties.map((party) => party.end('SIGKILL')));
+    for (const { relay } of [...this.agents, ...this.subscribers]) relay.close();
     rmSync(this.dir, { recursive: true, force: true });
   }
 }

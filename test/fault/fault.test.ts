@@ -18,7 +18,7 @@ function holds({ violations, history }: Outcome): void {
   assert.equal(violations.length, 0, told);
 }
 
-test('kills, freezes, ends, an absent broker and stalled readers: every event once, in order, nothing missing', async () => {
+test('kills, freezes, reboots, bad networks, stalled readers: every event once, in order, nothing missing', async () => {
   const cluster = await standardCluster();
   try {
     holds(await runFaults(cluster, { seed: SEED, durationMs: 14_000, kinds: LOSSLESS }));
@@ -42,9 +42,9 @@ test('with damaged files and a full disk besides, what is missing is stated', { 
 test('a subscriber that never reads lags in the log, slows nobody, and gets everything once it reads on', async () => {
   const cluster = await Cluster.start();
   try {
-    cluster.agent({ name: 'fast', nodes: 1, eventsPerSecond: 2_000 });
-    const reader = cluster.subscribe('reader', { args: [] });
-    const sleeper = cluster.subscribe('sleeper', { args: [] });
+    await cluster.agent({ name: 'fast', nodes: 1, eventsPerSecond: 2_000 });
+    const reader = await cluster.subscribe('reader', { args: [] });
+    const sleeper = await cluster.subscribe('sleeper', { args: [] });
     assert.deepEqual(await caughtUp(cluster, bootNs()), []);
     sleeper.stall();
     while (!(await lags(cluster))) {

@@ -122,6 +122,64 @@ const readerStalls: Fault = (context) =>
     subscriber.readOn();
   });
 
+/** Those that have a network between them and the broker. */
+const linked = ({ agents, subscribers }: Cluster) => [...agents, ...subscribers];
+
+const halfOpen: Fault = (context) =>
+  taking(context, linked(context.cluster), async ({ name, relay }) => {
+    context.note(`connections of ${name} are lost in silence`);
+    relay.halfOpen();
+  });
+
+const partition: Fault = (context) =>
+  taking(context, linked(context.cluster), async ({ name, relay }) => {
+    const ms = context.random.between(500, 8_000);
+    context.note(`${name} is cut off for ${ms} ms`);
+    relay.partition();
+    await sleep(ms);
+    relay.heal();
+  });
+
+const slowLink: Fault = (context) =>
+  taking(context, linked(context.cluster), async ({ name, relay }) => {
+    const { random, note } = context;
+    const quality = { delayMs: random.between(5, 300), bytesPerSecond: random.between(20, 500) * 1024 };
+    const ms = random.between(2_000, 8_000);
+    note(`${name} has ${quality.delayMs} ms of delay and ${quality.bytesPerSecond} bytes a second for ${ms} ms`);
+    relay.quality = quality;
+    await sleep(ms);
+    relay.heal();
+  });
+
+const clockStep: Fault = (context) =>
+  taking(context, context.cluster.agents, async (agent) => {
+    const ms = context.random.between(-3_600_000, 3_600_000);
+    context.note(`the clock of ${agent.name} is set by ${ms} ms`);
+    agent.stepClock(ms);
+  });
+
+/** A new boot: positions begin anew in a later epoch. */
+const reboot: Fault = (context) =>
+  taking(context, context.cluster.agents, async (agent) => {
+    const signal = context.random.pick(['SIGKILL', 'SIGTERM'] as const);
+    context.note(`the machine of ${agent.name} boots anew, after ${signal}`);
+    await agent.end(signal);
+    agent.reboot();
+    agent.start();
+  });
+
+const wipedRecorder: Fault = (context) => {
+  const { cluster, recorded, lossy, note } = context;
+  return taking(context, cluster.agents, async (agent) => {
+    await agent.end('SIGKILL');
+    await recorded.read(agent);
+    note(`the recorders of ${agent.name} are removed`);
+    for (const node of agent.recorders.keys()) lossy.nodes.add(node);
+    agent.wipe();
+    agent.start();
+  });
+};
+
 const damageRecorder: Fault = (context) => {
   const { cluster, random, recorded, lossy } = context;
   return taking(context, cluster.agents, async (agent) => {
@@ -216,6 +274,12 @@ export const FAULT_ACTS: Readonly<Record<FaultName, Fault>> = {
   'terminate-twice': terminateTwice,
   'broker-away': brokerAway,
   'reader-stalls': readerStalls,
+  'half-open': halfOpen,
+  partition,
+  'slow-link': slowLink,
+  'clock-step': clockStep,
+  reboot,
+  'wiped-recorder': wipedRecorder,
   'damage-recorder': damageRecorder,
   'damage-log': damageLog,
   'recorder-disk-full': recorderDiskFull,

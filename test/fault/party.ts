@@ -1,13 +1,16 @@
 /** The parties of a system under test, each a process of its own that runs the real command. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { MAIN } from '../end-to-end/bus.js';
+import type { Relay } from './relay.js';
 
 const STDERR_CHARACTERS_KEPT = 8192;
 const READY_MS = 30_000;
+const PRELOAD = fileURLToPath(new URL('./preload.js', import.meta.url));
 
 export interface Exit {
   readonly code: number | null;
@@ -116,19 +119,27 @@ export interface AgentOptions {
   readonly dataDir?: string;
   /** The directory is a file system of its own, which may be filled. */
   readonly ownDisk?: boolean;
+  /** Of each node; default: more than there is to send. */
+  readonly budgetEventsPerSecond?: number;
 }
 
 export class AgentParty extends Party {
   /** Node name to its recorder's directory. */
   readonly recorders: ReadonlyMap<string, string>;
+  readonly #world: string;
+  #clockMs = 0;
+  #boots = 0;
 
   constructor(
-    brokers: string,
+    readonly relay: Relay,
     readonly options: AgentOptions & { readonly dataDir: string },
   ) {
-    const { name, nodes, dataDir, eventsPerSecond } = options;
+    const { name, nodes, dataDir, eventsPerSecond, budgetEventsPerSecond } = options;
+    const world = join(dataDir, 'world.json');
     super(name, {
-      BACKPLANE_BROKERS: brokers,
+      NODE_OPTIONS: `--import=${PRELOAD}`,
+      BACKPLANE_FAULT_WORLD: world,
+      BACKPLANE_BROKERS: relay.address,
       BACKPLANE_DATA_DIR: dataDir,
       BACKPLANE_NODE_NAME: name,
       BACKPLANE_SOURCE: 'synthetic',
@@ -136,16 +147,38 @@ export class AgentParty extends Party {
       BACKPLANE_SYNTHETIC_RATE: String(eventsPerSecond),
       BACKPLANE_SYNTHETIC_LANES: String(LANES),
       BACKPLANE_SYNTHETIC_NODES: String(nodes),
-      // What is shed is another matter, with tests of its own.
       BACKPLANE_BUDGET_LIVE_BYTES: '1GiB',
-      BACKPLANE_BUDGET_LIVE_EVENTS: '10000000',
+      BACKPLANE_BUDGET_LIVE_EVENTS: String(budgetEventsPerSecond ?? 10_000_000),
+      BACKPLANE_BUDGET_BURST: '1s',
       ...(options.ownDisk ? { BACKPLANE_RECORDER_BYTES_MAX: '32MiB' } : {}),
     });
+    this.#world = world;
     const names = Array.from({ length: nodes }, (_, at) => `${name}-${String(at + 1).padStart(4, '0')}`);
     this.recorders =
       nodes === 1
         ? new Map([[name, join(dataDir, 'recorder')]])
         : new Map(names.map((node) => [node, join(dataDir, node, 'recorder')]));
+  }
+
+  /** Its wall clock goes forward by so much, or back. */
+  stepClock(ms: number): void {
+    this.#clockMs += ms;
+    this.#writeWorld();
+  }
+
+  /** While it does not run: the machine seems to have been booted since. */
+  reboot(): void {
+    this.#boots += 1;
+    this.#writeWorld();
+  }
+
+  /** While it does not run: its recorders are gone. */
+  wipe(): void {
+    for (const dir of this.recorders.values()) rmSync(dir, { recursive: true, force: true });
+  }
+
+  #writeWorld(): void {
+    writeFileSync(this.#world, JSON.stringify({ clockMs: this.#clockMs, bootId: `boot-${this.#boots}` }));
   }
 
   get periodNs(): number {

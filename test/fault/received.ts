@@ -32,6 +32,14 @@ export class Numbers {
     return ((this.#bits[number >>> 3] ?? 0) & (1 << (number & 7))) !== 0;
   }
 
+  get firstMissing(): number {
+    let byte = 0;
+    while (this.#bits[byte] === 0xff) byte += 1;
+    let number = byte * 8;
+    while (this.has(number)) number += 1;
+    return number;
+  }
+
   /** False when it was there. */
   add(number: number): boolean {
     if (this.has(number)) return false;
@@ -52,7 +60,8 @@ interface NodeReceived {
   readonly runs: Map<number, Numbers>;
   /** Of events whose arguments are missing: they have no number. */
   readonly unnumberedNs: Set<number>;
-  last: readonly [number, number, number, number] | undefined;
+  /** Of live events and history, and of refills: each in order among themselves. */
+  readonly last: Record<'live' | 'refill', readonly [number, number, number, number] | undefined>;
   firstNs: number;
   lastNs: number;
   wallLessBootMs: number;
@@ -67,13 +76,14 @@ export class Received {
   /** Nanoseconds between two numbers, by node. */
   periodNs: (node: string) => number = () => 1;
 
-  batch(name: string, events: readonly ReceivedEvent[]): void {
+  batch(name: string, events: readonly ReceivedEvent[], refill: boolean): void {
     let node = this.nodes.get(name);
     if (node === undefined) {
-      node = { runs: new Map(), unnumberedNs: new Set(), last: undefined, firstNs: 0, lastNs: 0, wallLessBootMs: 0 };
+      const last = { live: undefined, refill: undefined };
+      node = { runs: new Map(), unnumberedNs: new Set(), last, firstNs: 0, lastNs: 0, wallLessBootMs: 0 };
       this.nodes.set(name, node);
     }
-    for (const event of events) this.#event(name, node, event);
+    for (const event of events) this.#event(name, node, event, refill ? 'refill' : 'live');
   }
 
   gap(gap: StatedGap): void {
@@ -85,19 +95,24 @@ export class Received {
     return (Date.parse(time) - (this.nodes.get(name)?.wallLessBootMs ?? 0)) * 1e6;
   }
 
-  #event(name: string, node: NodeReceived, { time, position, process }: ReceivedEvent): void {
+  #event(
+    name: string,
+    node: NodeReceived,
+    { time, position, process }: ReceivedEvent,
+    kind: keyof NodeReceived['last'],
+  ): void {
     const { epoch, timeNs, lane = 0, tie = 0 } = position;
     const now = [Number(epoch), Number(timeNs), lane, tie] as const;
-    const { last } = node;
+    const last = node.last[kind];
     if (last !== undefined) {
       const differs = now.findIndex((part, at) => part !== last[at]);
       if (differs < 0) this.#fault(`${name}: ${now} comes twice`);
       else if (now[differs]! < last[differs]!) this.#fault(`${name}: ${now} comes after ${last}`);
     }
-    node.last = now;
+    node.last[kind] = now;
     this.events += 1;
     node.firstNs ||= now[1];
-    node.lastNs = now[1];
+    node.lastNs = Math.max(node.lastNs, now[1]);
     node.wallLessBootMs = Date.parse(time) - now[1] / 1e6;
     const number = Number(/^--sequence=(\d+)$/.exec(process?.commandArgs?.at(-1) ?? '')?.[1] ?? Number.NaN);
     if (Number.isNaN(number)) {

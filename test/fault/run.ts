@@ -25,25 +25,35 @@ export interface Outcome {
 
 /**
  * Three nodes on two agents, and three subscribers: to everything, to some of
- * each node's events, and to one node's.
+ * each node's events, and to one node's. A third agent is over its budget all
+ * the time, and has a subscriber that gets what is shed later.
  *
  * @param smallDisk the data directory of the first agent, a small file system of its own
  */
 export async function standardCluster(smallDisk?: string): Promise<Cluster> {
   const cluster = await Cluster.start();
   const disk = smallDisk === undefined ? {} : { dataDir: smallDisk, ownDisk: true };
-  cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 400, ...disk });
-  cluster.agent({ name: 'beta', nodes: 2, eventsPerSecond: 200 });
+  await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 400, ...disk });
+  await cluster.agent({ name: 'beta', nodes: 2, eventsPerSecond: 200 });
+  await cluster.agent({ name: 'gamma', nodes: 1, eventsPerSecond: 400, budgetEventsPerSecond: 100 });
   const exec = 'event.type == "process.exec"';
-  cluster.subscribe('all', { args: ['--filter', exec] });
+  const within = (node: string) => node !== 'gamma';
+  const where = ['--node', 'alpha,beta-*'];
+  await cluster.subscribe('all', { args: ['--filter', exec, ...where], nodes: within });
   const ending = (digit: number) =>
     `process.command_args.exists(a, a.startsWith("--sequence=") && a.endsWith("${digit}"))`;
-  cluster.subscribe('some', {
-    args: ['--filter', `${exec} && (${ending(2)} || ${ending(7)})`],
+  await cluster.subscribe('some', {
+    args: ['--filter', `${exec} && (${ending(2)} || ${ending(7)})`, ...where],
+    nodes: within,
     numbers: (number) => number % 5 === 2,
   });
   const nodes = (node: string) => node === 'beta-0002';
-  cluster.subscribe('one', { args: ['--filter', exec, '--node', 'beta-0002'], nodes });
+  await cluster.subscribe('later', {
+    args: ['--filter', exec, '--node', 'gamma'],
+    nodes: (n) => n === 'gamma',
+    refill: true,
+  });
+  await cluster.subscribe('one', { args: ['--filter', exec, '--node', 'beta-0002'], nodes });
   const behind = await caughtUp(cluster, bootNs());
   if (behind.length > 0) {
     await cluster.destroy();
@@ -68,7 +78,7 @@ export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: R
   await Promise.all(acts);
   const untilNs = bootNs();
   note(`the faults are over at ${untilNs}`);
-  const behind = await caughtUp(cluster, untilNs);
+  const behind = [...(await caughtUp(cluster, untilNs)), ...(await refilled(cluster, untilNs))];
   await endAll(cluster, shared.failures);
   for (const agent of cluster.agents) await shared.recorded.read(agent);
   const found = [...behind, ...violations(cluster, shared, untilNs)];
@@ -91,6 +101,29 @@ export async function caughtUp(cluster: Pick<Cluster, 'agents' | 'subscribers'>,
     if (behind.length === 0) return [];
     if (performance.now() > deadlineMs) return [`nothing came for ${CATCH_UP_MS} ms: to ${behind.join(', ')}`];
     await sleep(50);
+  }
+}
+
+/** Waits until those that refill have no hole in what they have: it is owed to them, and must come. */
+async function refilled({ agents, subscribers }: Cluster, untilNs: number): Promise<string[]> {
+  const deadlineMs = performance.now() + CATCH_UP_MS;
+  for (;;) {
+    const owed = subscribers
+      .filter(({ asks }) => asks.refill)
+      .flatMap(({ name, received }) =>
+        [...received.nodes].flatMap(([node, { runs }]) => {
+          const periodNs = agents.find(({ recorders }) => recorders.has(node))?.periodNs ?? 1;
+          return [...runs].flatMap(([start, numbers]) => {
+            const end = Math.min(numbers.max, Math.floor((untilNs - start) / periodNs));
+            const missing = numbers.firstMissing;
+            return missing < end ? `${name} of ${node}: number ${missing} of the run from ${start}` : [];
+          });
+        }),
+      );
+    if (owed.length === 0) return [];
+    // Whether it was stated as gone is checked with all else.
+    if (performance.now() > deadlineMs) return [];
+    await sleep(200);
   }
 }
 

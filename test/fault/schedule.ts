@@ -7,6 +7,12 @@ export const FAULTS = [
   'terminate-twice',
   'broker-away',
   'reader-stalls',
+  'half-open',
+  'partition',
+  'slow-link',
+  'clock-step',
+  'reboot',
+  'wiped-recorder',
   'damage-recorder',
   'damage-log',
   'recorder-disk-full',
@@ -15,7 +21,7 @@ export const FAULTS = [
 export type FaultName = (typeof FAULTS)[number];
 
 /** What happens to stored bytes and to disks: then something may be missing, and must be stated. */
-export const LOSSY: readonly FaultName[] = ['damage-recorder', 'damage-log', 'recorder-disk-full'];
+export const LOSSY: readonly FaultName[] = ['damage-recorder', 'damage-log', 'recorder-disk-full', 'wiped-recorder'];
 export const LOSSLESS: readonly FaultName[] = FAULTS.filter((fault) => !LOSSY.includes(fault));
 
 export interface PlannedFault {

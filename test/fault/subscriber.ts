@@ -4,11 +4,13 @@ import { createInterface, type Interface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Exit, Party } from './party.js';
 import { Received } from './received.js';
+import type { Relay } from './relay.js';
 
 interface Line {
   readonly events?: {
     readonly node: string;
     readonly cursor: string;
+    readonly refill: boolean;
     readonly events: readonly {
       readonly time: string;
       readonly position: {
@@ -50,6 +52,8 @@ export interface Asks {
   /** The same of the harness's own: which nodes, and which of a node's numbers. Default: all. */
   readonly nodes?: (node: string) => boolean;
   readonly numbers?: (number: number) => boolean;
+  /** What is shed comes later. */
+  readonly refill?: boolean;
 }
 
 export class Subscriber extends Party {
@@ -60,15 +64,16 @@ export class Subscriber extends Party {
 
   constructor(
     name: string,
-    brokers: string,
-    private readonly asks: Asks,
+    readonly relay: Relay,
+    readonly asks: Asks,
   ) {
-    super(name, { BACKPLANE_BROKERS: brokers });
+    super(name, { BACKPLANE_BROKERS: relay.address });
   }
 
   protected override get args(): readonly string[] {
     const from = this.cursor === '' ? ['--since', '1h'] : ['--cursor', this.cursor];
-    return ['observe', '--follow', '-o', 'jsonpb', '--topic', 'process', ...from, ...this.asks.args];
+    const refill = this.asks.refill ? ['--refill'] : [];
+    return ['observe', '--follow', '-o', 'jsonpb', '--topic', 'process', ...from, ...refill, ...this.asks.args];
   }
 
   wants(node: string, number = 0): boolean {
@@ -117,10 +122,12 @@ export class Subscriber extends Party {
       return;
     }
     if (line.events) {
-      this.received.batch(line.events.node, line.events.events);
+      const { node, events, refill } = line.events;
+      this.received.batch(node, events, refill);
       this.cursor = line.events.cursor || this.cursor;
     } else if (line.gap) {
       const { node, from, to, reason } = line.gap;
+      if (this.asks.refill && reason === 'shed') return;
       this.received.gap({ node, fromNs: from && Number(from.timeNs), toNs: to && Number(to.timeNs), reason });
     } else if (line.coverage) {
       for (const one of line.coverage.nodes) {
