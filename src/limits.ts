@@ -148,8 +148,9 @@ export const EXEC_CONTEXT_WAIT_MS = 250;
 /** How far apart the two instances' times of one exec may be, and how many side records wait for their exec. */
 export const EXEC_JOIN_NS_MAX = 20_000_000n;
 export const EXEC_JOIN_RECORDS_MAX = 16_384;
-/** The recorder writes a checkpoint whenever it has written this much. */
+/** The recorder writes a checkpoint whenever it has written this much, and so many times what the last one took. */
 export const CHECKPOINT_INTERVAL_BYTES = 16 * MiB;
+export const CHECKPOINT_INTERVAL_RATIO = 3;
 export const CHECKPOINT_PART_BYTES = 2 * MiB;
 /** How much recording a replay reads before recording and control have their turn. */
 export const REPLAY_STEP_BYTES = 128 * KiB;

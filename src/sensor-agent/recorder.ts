@@ -4,7 +4,12 @@
  * It is the node's outbox too: whatever must be sent again is read from here.
  */
 import { BackplaneError } from '../errors.js';
-import { CHECKPOINT_INTERVAL_BYTES, EXEC_CONTEXT_WAIT_MS, PAGE_HEADER_BYTES } from '../limits.js';
+import {
+  CHECKPOINT_INTERVAL_BYTES,
+  CHECKPOINT_INTERVAL_RATIO,
+  EXEC_CONTEXT_WAIT_MS,
+  PAGE_HEADER_BYTES,
+} from '../limits.js';
 import type { FileOps } from '../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../storage/segment-log.js';
 import type { Position } from '../wire/position.js';
@@ -49,6 +54,8 @@ export class Recorder {
   entriesUnrecorded = 0;
   #cursors = new Map<number, LaneCursor>();
   #entries = new PageEntries();
+  /** Written since the last checkpoint, and what that took. */
+  #sinceCheckpointBytes = 0;
   #checkpointBytes = 0;
   #lost = { count: 0, unknown: false };
   /** Since an append was refused: nothing more is recorded until it can be said that something is missing. */
@@ -125,7 +132,7 @@ export class Recorder {
       this.#lost.count += page.lost;
       this.#lost.unknown ||= page.lostUnknown;
     }
-    if (this.#checkpointBytes > CHECKPOINT_INTERVAL_BYTES) this.#checkpoint();
+    if (this.#checkpointDue) this.#checkpoint();
     const parts = [pageHead(page, entries.firstTie), page.bytes];
     const ordinal = this.#append(
       { kind: RecordKind.PAGE, timeNs: this.#wall(entries.baseTimeNs), parts },
@@ -270,21 +277,30 @@ export class Recorder {
     return this.#hole === undefined;
   }
 
+  /** One of tens of thousands of processes may be longer than what is between two: it must not be most of the recording. */
+  get #checkpointDue(): boolean {
+    const intervalBytes = Math.max(CHECKPOINT_INTERVAL_BYTES, CHECKPOINT_INTERVAL_RATIO * this.#checkpointBytes);
+    return this.#sinceCheckpointBytes > intervalBytes;
+  }
+
   #checkpoint(): void {
     for (const record of this.#checkpointRecords()) this.#append(record);
+    this.#sinceCheckpointBytes = 0;
   }
 
   #checkpointRecords(): NewRecord[] {
-    this.#checkpointBytes = 0;
+    this.#sinceCheckpointBytes = 0;
     // A new epoch knows nothing of what was before its clock.
     const { clock, frontier } = this.timeline;
     const timeNs = frontier.timeNs === 0n ? clock.wallNs : this.#wall(frontier.timeNs);
-    return this.timeline.checkpoint(this.log.nextOrdinal).map((part) => ({
+    const records = this.timeline.checkpoint(this.log.nextOrdinal).map((part) => ({
       kind: RecordKind.CHECKPOINT,
       timeNs,
       anchor: part.head !== undefined,
       parts: [packRecord(part)],
     }));
+    this.#checkpointBytes = records.reduce((sum, { parts: [part] }) => sum + part!.length, 0);
+    return records;
   }
 
   /**
@@ -293,7 +309,7 @@ export class Recorder {
    */
   #append(record: NewRecord, entries = 0): number {
     if (!this.#hole) {
-      for (const part of record.parts) this.#checkpointBytes += part.length;
+      for (const part of record.parts) this.#sinceCheckpointBytes += part.length;
       try {
         return this.log.append(record);
       } catch (cause) {

@@ -11,6 +11,7 @@ import { EventWriter } from '../../src/wire/event-writer.js';
 import { encodeFrame, type Match } from '../../src/wire/frame.js';
 import { encodeHistoryFrame } from '../../src/wire/history-frame.js';
 import {
+  type Budget,
   type ControlResponse__Output,
   type HistoryQuery__Output,
   nsToTimestamp,
@@ -33,6 +34,8 @@ export class TestRecorder {
   private tick = 0n;
   /** What its agents say they may record; an old agent says nothing. */
   profiles: readonly string[] = [];
+  /** Likewise; without one there is no bound. */
+  budget: Budget | undefined;
 
   constructor(
     readonly id: string,
@@ -124,6 +127,7 @@ export class TestAgent {
         version: 'test',
         source: 'synthetic',
         profiles: [...recorder.profiles],
+        ...(recorder.budget ? { budget: recorder.budget } : {}),
         wallTime: nsToTimestamp(BigInt(Date.now()) * 1_000_000n),
       },
     });

@@ -40,6 +40,10 @@ export class Party {
     return this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null;
   }
 
+  get pid(): number | undefined {
+    return this.child?.pid;
+  }
+
   protected get args(): readonly string[] {
     return [this.name.startsWith('broker') ? 'broker' : 'agent'];
   }

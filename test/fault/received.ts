@@ -26,6 +26,7 @@ const GAPS_KEPT = 10_000;
 export class Numbers {
   #bits = new Uint8Array(1024);
   count = 0;
+  min = Number.POSITIVE_INFINITY;
   max = -1;
 
   has(number: number): boolean {
@@ -50,6 +51,7 @@ export class Numbers {
     }
     this.#bits[number >>> 3]! |= 1 << (number & 7);
     this.count += 1;
+    this.min = Math.min(this.min, number);
     this.max = Math.max(this.max, number);
     return true;
   }

@@ -1,0 +1,263 @@
+/**
+ * What peers may send by mistake or on purpose: each is answered as it should
+ * be, memory stays bounded, and everybody else is served on.
+ */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect as connectHttp2, constants } from 'node:http2';
+import { connect, type Socket } from 'node:net';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
+import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
+import { service as healthService } from 'grpc-health-check';
+import { HTTP_CONNECTIONS_MAX, KiB, MESSAGE_BYTES_MAX, MiB, STREAMS_PER_CONNECTION_MAX } from '../../src/limits.js';
+import { Harness, range, type Subscriber, until } from './harness.js';
+import { type TestAgent, TestRecorder } from './test-agent.js';
+
+let harness: Harness;
+let agent: TestAgent;
+let witness: Subscriber;
+let pid = 0;
+
+before(async () => {
+  harness = await Harness.start();
+  agent = await harness.agent('witness');
+  witness = harness.subscribe({ topics: ['process'], nodes: ['witness'], follow: true });
+  await witness.isAccepted();
+});
+after(() => harness.destroy());
+
+/** Somebody else is served on, and health says so. */
+async function served(): Promise<void> {
+  agent.recorder.record('process.exec', pid++);
+  agent.publish();
+  await witness.has(pid);
+  const Health = makeGenericClientConstructor(healthService as never, 'Health');
+  const { grpcAddress } = harness.broker;
+  const client = new Health(grpcAddress, credentials.createInsecure()) as never as {
+    check(request: object, answer: (error: Error | null, response: { status: string | number }) => void): void;
+    close(): void;
+  };
+  const { status } = await new Promise<{ status: string | number }>((resolve, reject) => {
+    client.check({ service: '' }, (error, response) => (error ? reject(error) : resolve(response)));
+  });
+  client.close();
+  assert.ok(status === 'SERVING' || status === 1);
+}
+
+interface Answer {
+  readonly status: string | undefined;
+  readonly message: string;
+}
+
+/** A call to a gRPC method with whatever bytes, in whatever pieces. */
+async function call(path: string, pieces: readonly Buffer[], headers: Record<string, string> = {}): Promise<Answer> {
+  const session = connectHttp2(`http://${harness.broker.grpcAddress}`);
+  session.on('error', () => undefined);
+  try {
+    const stream = session.request({
+      [constants.HTTP2_HEADER_METHOD]: 'POST',
+      [constants.HTTP2_HEADER_PATH]: path,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      ...headers,
+    });
+    stream.on('error', () => undefined);
+    const found: { status?: string; message?: string } = {};
+    const note = (each: Record<string, unknown>) => {
+      if (each['grpc-status'] !== undefined) found.status = String(each['grpc-status']);
+      if (each['grpc-message'] !== undefined) found.message = decodeURIComponent(String(each['grpc-message']));
+    };
+    stream.on('response', note).on('trailers', note);
+    stream.resume();
+    for (const piece of pieces) stream.write(piece);
+    stream.end();
+    await Promise.race([once(stream, 'close'), sleep(10_000)]);
+    return { status: found.status, message: found.message ?? '' };
+  } finally {
+    session.destroy();
+  }
+}
+
+function framed(message: Buffer, compressed = 0, length = message.length): Buffer {
+  const head = Buffer.alloc(5);
+  head[0] = compressed;
+  head.writeUInt32BE(length, 1);
+  return Buffer.concat([head, message]);
+}
+
+const SUBSCRIBE = '/backplane.v1.Backplane/Subscribe';
+const STATUS = '/backplane.v1.Backplane/GetStatus';
+const RESOURCE_EXHAUSTED = '8';
+
+test('a length prefix of 4 GiB, and a message above the bound, are refused before they are held', async () => {
+  const rss = process.memoryUsage.rss();
+  const huge = await call(SUBSCRIBE, [framed(Buffer.alloc(10), 0, 0xffff_ffff)]);
+  assert.equal(huge.status, RESOURCE_EXHAUSTED);
+  const large = await call(SUBSCRIBE, [framed(Buffer.alloc(MESSAGE_BYTES_MAX + 1))]);
+  assert.equal(large.status, RESOURCE_EXHAUSTED);
+  assert.ok(process.memoryUsage.rss() - rss < 64 * MiB);
+  await served();
+});
+
+test('a message in pieces of one byte is a message', async () => {
+  const bytes = framed(Buffer.alloc(0));
+  const answer = await call(
+    STATUS,
+    [...bytes].map((byte) => Buffer.from([byte])),
+  );
+  assert.equal(answer.status, '0');
+  await served();
+});
+
+test('a message that unpacks to 200 times its size is refused at the bound', async () => {
+  const rss = process.memoryUsage.rss();
+  const bomb = gzipSync(Buffer.alloc(256 * MiB));
+  const answer = await call(SUBSCRIBE, [framed(bomb, 1)], { 'grpc-encoding': 'gzip' });
+  assert.notEqual(answer.status, '0');
+  assert.ok(process.memoryUsage.rss() - rss < 400 * MiB);
+  await served();
+});
+
+test('a request that is no message, or cut anywhere, is one clear error', async () => {
+  const request = Buffer.concat([Buffer.from([0x0a, 7]), Buffer.from('process'), Buffer.from([0x30, 1])]);
+  for (const end of range(1, request.length)) {
+    const answer = await call(SUBSCRIBE, [framed(request.subarray(0, end))]);
+    // Cut between two fields it is a smaller request, which ends by itself as it does not follow.
+    assert.ok(answer.status === '0' || answer.status === '3', `cut at ${end}: ${answer.status}`);
+    if (answer.status === '3') assert.match(answer.message, /^(SubscribeRequest cannot be decoded|topic: )/);
+  }
+  await served();
+});
+
+test('numbers at their ends, and names that are none, are refused with the field, the bound and the value', async () => {
+  const refusals: [object, RegExp][] = [
+    [{ limit: '18446744073709551615' }, /limit: must be a whole number from 0 to 9007199254740991, got "1844/],
+    [{ last: 4_294_967_295 }, /last: must be a whole number from 0 to 10000, got 4294967295/],
+    [{ topics: ['process.>'] }, /topic/],
+    [{ topics: ['*'] }, /topic/],
+    [{ topics: ['pro cess'] }, /topic/],
+    [{ topics: ['process\r\nx: y'] }, /topic/],
+    [{ topics: ['t'.repeat(4096)] }, /topic/],
+    [{ topics: ['__proto__'] }, /topic/],
+    [{ nodes: ['n'.repeat(4096)] }, /node/],
+    [{ nodes: ['a\r\nb'] }, /node/],
+    [{ fields: ['__proto__'] }, /fields: unknown field "__proto__"/],
+    [{ filter: '('.repeat(2_000) }, /filter: /],
+    [{ filter: 'constructor.name == "x"' }, /filter: /],
+    [{ since: '-9223372036854775808ns' }, /since: /],
+    [{ cursor: 'A'.repeat(5_000) }, /cursor: must be at most 4096 bytes, got 5000/],
+    [{ client: 'c'.repeat(100_000) }, /client: must be at most 64 characters/],
+  ];
+  for (const [request, message] of refusals) {
+    const refused = harness.subscribe(request);
+    await refused.end();
+    assert.match(refused.error?.details ?? 'not refused', message, JSON.stringify(request).slice(0, 80));
+    assert.ok(!refused.error?.details.includes('\n') && (refused.error?.details.length ?? 0) < 600);
+    assert.equal(refused.error?.code, 3);
+  }
+  await served();
+});
+
+test('a name that somebody living has is refused; other bad names as well', async () => {
+  await assert.rejects(
+    harness.agent('witness', new TestRecorder('another')),
+    /node witness is connected with recorder/,
+  );
+  for (const name of ['', 'a b', 'a*', 'a>', 'a\r\nb', 'n'.repeat(4096)]) {
+    await assert.rejects(harness.agent(name), /hello\.node/, JSON.stringify(name.slice(0, 20)));
+  }
+  await served();
+});
+
+test('a node that sends far above its budget is not read on; others and its own control stream are', async () => {
+  const recorder = new TestRecorder('recorder-loud');
+  recorder.budget = { liveBytesPerSecond: 64 * KiB, burstMs: 1_000 };
+  const loud = await harness.agent('loud', recorder);
+  const subscriber = harness.subscribe({ topics: ['process'], nodes: ['loud'], follow: true });
+  await subscriber.isAccepted();
+  // Some 20 MiB at once: five minutes of its budget.
+  for (let frame = 0; frame < 120; frame++) {
+    for (const each of range(0, 4_000)) loud.recorder.record('process.exec', each);
+    loud.publish();
+    if (frame % 10 === 0) await served();
+  }
+  await until('some of it', () => loud.acknowledged.has('process'));
+  const interests = loud.interests.length;
+  const other = harness.subscribe({ topics: ['network'], nodes: ['loud'], follow: true });
+  await until('control goes on', () => loud.interests.length > interests);
+  other.cancel();
+  await served();
+  const { timeNs } = loud.acknowledged.get('process')!;
+  assert.ok(timeNs < loud.recorder.frontier.timeNs / 2n, 'most of it is not read yet');
+  loud.kill();
+  subscriber.cancel();
+});
+
+test('connections that say nothing, or never end what they say, do not keep others out', async () => {
+  const { httpAddress } = harness.broker;
+  const [host, port] = httpAddress.split(':') as [string, string];
+  const sockets: Socket[] = [];
+  try {
+    for (let count = 0; count < HTTP_CONNECTIONS_MAX + 50; count++) {
+      const socket = connect(Number(port), host);
+      socket.on('error', () => undefined);
+      socket.resume();
+      sockets.push(socket);
+      if (count % 2 === 0) socket.write('GET /healthz HT');
+    }
+    await served();
+    // All that may be open at once are; they are ended by the time that a request may take.
+    let answered = false;
+    for (let tries = 0; tries < 300 && !answered; tries++) {
+      answered = await fetch(`http://${httpAddress}/healthz`, { signal: AbortSignal.timeout(2_000) }).then(
+        ({ ok }) => ok,
+        () => false,
+      );
+      if (!answered) await sleep(100);
+    }
+    assert.ok(answered);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+  }
+});
+
+test('more streams on a connection than are allowed wait or are refused, and cost the others nothing', async () => {
+  const session = connectHttp2(`http://${harness.broker.grpcAddress}`);
+  session.on('error', () => undefined);
+  let opened = 0;
+  for (let count = 0; count < 20_000; count++) {
+    if (session.destroyed) break;
+    const stream = session.request({
+      [constants.HTTP2_HEADER_METHOD]: 'POST',
+      [constants.HTTP2_HEADER_PATH]: SUBSCRIBE,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    stream.on('error', () => undefined);
+    opened++;
+    // Half of them stay, half are reset at once.
+    if (count % 2 === 0) stream.close(constants.NGHTTP2_CANCEL);
+    if (count % 200 === 0) await sleep(1);
+    if (count % 10_000 === 0) await served();
+  }
+  assert.ok(opened > STREAMS_PER_CONNECTION_MAX);
+  await served();
+  session.destroy();
+  await served();
+});
+
+test('calls that are cancelled in the middle of a batch leave nothing behind', async () => {
+  const subscribers = range(0, 50).map(() => harness.subscribe({ topics: ['process'], follow: true }));
+  for (const each of range(0, 500)) agent.recorder.record('process.exec', each);
+  pid += 500;
+  agent.publish();
+  for (const subscriber of subscribers) subscriber.cancel();
+  const running = async () => {
+    const answer = await fetch(`http://${harness.broker.httpAddress}/v1/subscriptions`);
+    return ((await answer.json()) as { subscriptions: object[] }).subscriptions.length;
+  };
+  while ((await running()) > 1) await sleep(20);
+  await served();
+});
