@@ -30,8 +30,9 @@ import type { ClockPair, ExecRecord, ProcessSnapshot, SourcePage } from './sourc
 import { type LaneCursor, PageEntries, scanPage, startCursor } from './source/tracefs/page.js';
 import type { Timeline, TimelineSink } from './timeline.js';
 
-/** Keeps such a record small however many files were opened. */
+/** Keep such records small however many files were opened, and however many processes there are. */
 const PATHS_PER_RECORD = 64;
+const SNAPSHOT_PART_CHARACTERS = 1 << 20;
 
 export interface RecorderOptions {
   readonly dir: string;
@@ -195,7 +196,21 @@ export class Recorder {
 
   /** What a scan of /proc found. */
   snapshot(processes: readonly ProcessSnapshot[]): void {
-    const snapshot = { processes: processes.map((process) => this.redactor.redact(process)) };
+    let part: ProcessSnapshot[] = [];
+    let characters = 0;
+    for (const process of processes) {
+      part.push(this.redactor.redact(process));
+      characters += lengthOf(process);
+      if (characters < SNAPSHOT_PART_CHARACTERS) continue;
+      this.#snapshot(part);
+      part = [];
+      characters = 0;
+    }
+    if (part.length > 0) this.#snapshot(part);
+  }
+
+  #snapshot(processes: readonly ProcessSnapshot[]): void {
+    const snapshot = { processes };
     const parts = [packRecord(snapshot)];
     const ordinal = this.#append({ kind: RecordKind.SNAPSHOT, timeNs: this.timeline.clock.wallNs, parts });
     this.timeline.snapshot(snapshot, ordinal);
@@ -323,6 +338,12 @@ export class Recorder {
     this.entriesUnrecorded += entries;
     return this.log.nextOrdinal;
   }
+}
+
+/** What a snapshot of a process takes, about. */
+function lengthOf({ args = [], executablePath = '', workingDirectory = '', cgroup = '' }: ProcessSnapshot): number {
+  const texts = executablePath.length + workingDirectory.length + cgroup.length;
+  return args.reduce((sum, arg) => sum + arg.length + 4, texts + 128);
 }
 
 /** What is read again at start was told before; `open` lets through what follows. */
