@@ -248,7 +248,7 @@ export class SegmentLog {
   #write(record: NewRecord, length: number): number {
     const size = RECORD_HEADER_BYTES + length;
     let segment = this.#active;
-    if (segment?.grown && segment.bytes + size > this.#segmentBytesMax) {
+    if (segment?.grown && segment.bytes + size > this.#fullBytes(segment)) {
       this.roll();
       segment = undefined;
     }
@@ -262,6 +262,11 @@ export class SegmentLog {
     this.#list.bytes += size;
     this.#list.nextOrdinal = ordinal + 1;
     return ordinal;
+  }
+
+  /** What a segment begins with is at most half of it: a long head must not make a segment of every few records. */
+  #fullBytes({ headBytes }: Segment): number {
+    return Math.max(this.#segmentBytesMax, 2 * headBytes);
   }
 
   #begin(): Segment {

@@ -38,6 +38,8 @@ export class Segment implements SegmentInfo {
   bytes = 0;
   syncedBytes = 0;
   headRecords = 0;
+  /** What the file began with; 0 for one that was found. */
+  headBytes = 0;
   /** Wall clock. */
   createdNs = 0n;
   index = new SparseIndex();
@@ -79,6 +81,7 @@ export class Segment implements SegmentInfo {
     this.#users = 1;
     this.sealed = false;
     this.write(buffers, bytes);
+    this.headBytes = this.bytes;
   }
 
   /** Writes behind what is there, or leaves it as it was and throws. */

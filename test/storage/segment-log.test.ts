@@ -129,6 +129,23 @@ test('a tailing reader sees records as they are appended, over rolls and from ev
   );
 });
 
+test('what a segment begins with is at most half of it, however long that is', () => {
+  const dir = scratchDirectory();
+  const head = () => Array.from({ length: 10 }, () => record('head'.padEnd(200, '.')));
+  const log = SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir, segmentBytesMax: 600, head });
+  for (let count = 0; count < 300; count++) log.append(record(`${count}:`.padEnd(100, 'x')));
+  let heads = 0;
+  let all = 0;
+  for (const { bytes } of log.segments()) all += bytes;
+  const reader = log.reader(0);
+  for (let item = reader.next(); item; item = reader.next()) {
+    if (item.kind === 'record' && item.payload.toString().startsWith('head')) heads += item.payload.length;
+  }
+  reader.close();
+  assert.ok(log.segments().length > 3);
+  assert.ok(heads < all / 2, `${heads} of ${all} bytes`);
+});
+
 test('records larger than the reader buffer, small ones between them, and the largest', () => {
   const log = SegmentLog.open({ ...ROOMY, dir: scratchDirectory() });
   const sizes = [
