@@ -72,29 +72,39 @@ export class Relay {
   }
 
   #pass(connection: Connection, from: Socket, to: Socket): void {
+    const queue: { readonly bytes: Buffer; readonly dueMs: number }[] = [];
     let queuedBytes = 0;
     let freeMs = 0;
+    let timer: NodeJS.Timeout | undefined;
+    // One after the other, whatever the delay was for those before.
+    const pump = () => {
+      timer = undefined;
+      for (let first = queue[0]; first !== undefined; first = queue[0]) {
+        const waitMs = first.dueMs - performance.now();
+        if (waitMs > 0) {
+          timer = setTimeout(pump, waitMs);
+          return;
+        }
+        queue.shift();
+        queuedBytes -= first.bytes.length;
+        if (!connection.silent && !to.destroyed) to.write(first.bytes);
+      }
+      if (to.writableNeedDrain) to.once('drain', () => from.resume());
+      else from.resume();
+    };
     from.on('data', (bytes) => {
       if (connection.silent) return;
       const { delayMs, bytesPerSecond } = this.quality;
-      const nowMs = performance.now();
-      // In order, whatever the delay was for those before.
-      freeMs = Math.max(freeMs, nowMs + delayMs) + (bytes.length / bytesPerSecond) * 1000;
+      freeMs = Math.max(freeMs, performance.now() + delayMs) + (bytes.length / bytesPerSecond) * 1000;
+      queue.push({ bytes, dueMs: freeMs });
       queuedBytes += bytes.length;
       if (queuedBytes > QUEUE_BYTES_MAX) from.pause();
-      const send = () => {
-        queuedBytes -= bytes.length;
-        if (connection.silent || to.destroyed) return;
-        const room = to.write(bytes);
-        if (!room) to.once('drain', () => from.resume());
-        else if (queuedBytes <= QUEUE_BYTES_MAX) from.resume();
-      };
-      if (freeMs <= nowMs) send();
-      else setTimeout(send, freeMs - nowMs);
+      if (timer === undefined) pump();
     });
     from.on('error', () => undefined);
     from.on('close', () => {
-      if (!connection.silent) to.destroy();
+      // What is on its way arrives first.
+      if (!connection.silent) setTimeout(() => to.destroy(), Math.max(0, freeMs - performance.now()));
       if (connection.party.destroyed && connection.broker.destroyed) this.#connections.delete(connection);
     });
   }
