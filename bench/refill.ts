@@ -2,7 +2,7 @@
  * One node that has ten times as much to send as it may, then is quiet: how much was shed when the overload ended, how
  * long it takes until a subscriber with refill has all of it, and that every event came once.
  *
- *   node dist/bench/refill.js [minutes of overload]
+ *   node dist/bench/refill.js [minutes of overload] [events a second] [history budget, KiB a second]
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,11 +13,11 @@ import { Command, freePort } from '../test/end-to-end/bus.js';
 import { Numbers } from '../test/fault/received.js';
 import { report, round } from './report.js';
 
-const EVENTS_PER_SECOND = 5_000;
+const minutes = Number(process.argv[2] ?? 60);
+const EVENTS_PER_SECOND = Number(process.argv[3] ?? 5_000);
 const BUDGET_EVENTS_PER_SECOND = EVENTS_PER_SECOND / 10;
 /** So little that refilling cannot keep up with the overload. */
-const HISTORY_BYTES_PER_SECOND = 256 * 1024;
-const minutes = Number(process.argv[2] ?? 60);
+const HISTORY_BYTES_PER_SECOND = Number(process.argv[4] ?? 256) * 1024;
 
 const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
 const grpc = `127.0.0.1:${await freePort()}`;
@@ -78,6 +78,7 @@ try {
   quietNs = (Math.floor(Date.now() / 1000) + 1) * 1e9;
   await sleep(2_000);
   const overload = await ledger(client);
+  console.log(`after ${minutes} minutes: ${overload.shed} shed, ${overload.refilled} refilled`);
   const quietMs = performance.now();
   agent(1);
   for (;;) {
@@ -95,6 +96,7 @@ try {
     [
       {
         'overload, min': minutes,
+        'events/s': EVENTS_PER_SECOND,
         'shed when it ended': overload.shed,
         'refilled until then': overload.refilled,
         'refilled in all': end.refilled,
