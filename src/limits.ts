@@ -53,7 +53,7 @@ export const LEASE_SHARE_MIN = 0.1;
 /** However low the rate: any event fits, beside what classes leave to those above them. */
 export const BUDGET_BURST_BYTES_MIN = EVENT_BYTES_MAX + 16 * KiB;
 export const BUDGET_BURST_EVENTS_MIN = 16;
-/** Behind by less than this, an agent over budget waits and sends what it has later; behind by more, it sheds. */
+/** An agent that is behind for its budget alone by less than this waits and sends what it has later; by more, it sheds. */
 export const BUDGET_WAIT_MS_MAX = 30_000;
 
 /** What an agent gives up for taking too much: over a bound for so long; below so much of it for so long. */

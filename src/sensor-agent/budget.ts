@@ -51,6 +51,10 @@ const RESUME_MARGIN = 0.15;
 /** An event's place in its frame: size, time, lane and tie; and in each predicate's match list. */
 const PLACE_BYTES = 22;
 const MATCH_INDEX_BYTES = 3;
+/** What is recorded, against what it becomes on the wire: entries gain names and context. */
+const SENT_PER_RECORDED_BYTE = 4;
+/** Of an entry of the kernel's, with its header. */
+const ENTRY_BYTES_MIN = 24;
 /** Over so many events an event's size is averaged. */
 const MEAN_EVENTS = 64;
 
@@ -112,6 +116,12 @@ export class LiveBudget {
   /** Half of the burst is there: time to go on with what waits in the recorder. */
   get ample(): boolean {
     return this.#bytes.level >= this.#bytes.burstMax / 2 && this.#events.level >= this.#events.burstMax / 2;
+  }
+
+  /** Of a recording: so much of it may be read at once that what is found in it can be sent, whatever it is. */
+  get recordedBytes(): number {
+    const { level } = this.#bytes;
+    return Math.min(level / SENT_PER_RECORDED_BYTE, this.#events.level * ENTRY_BYTES_MIN);
   }
 
   /** Bytes per second that there were to send since the last call, sent or shed. */

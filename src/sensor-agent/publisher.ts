@@ -57,6 +57,8 @@ export class Publisher implements TimelineSink {
   /** Of matching, while it is slowed. */
   #pacer: Pacer | undefined;
   #restToMs = 0;
+  /** How late it is for other reasons than its budget: nobody was there, or could take it, or matching was slowed. */
+  #excusedNs = 0n;
 
   constructor(
     private readonly recorder: () => Recorder,
@@ -234,17 +236,21 @@ export class Publisher implements TimelineSink {
     // The recorder no longer reaches back to where publishing stopped: how much that was, nobody knows.
     if (!anchor || comparePositions(anchor.position, from) > 0) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     this.#state = { kind: 'behind', replay };
+    this.#excusedNs = this.recorder().timeline.frontier.timeNs - from.timeNs;
   }
 
   #catchUp(replay: Replay, nowMs: number): void {
-    if (!this.#link!.writable || nowMs < this.#restToMs) return;
-    // What waits in the recorder can wait for its turn, as long as it is not to become old.
     const main = this.recorder().timeline;
     const lagNs = main.frontier.timeNs - replay.timeline.frontier.timeNs;
-    if (!this.budget.ample && lagNs < BUDGET_WAIT_NS_MAX) return;
+    const held = !this.#link!.writable || nowMs < this.#restToMs;
+    if (held ? lagNs > this.#excusedNs : lagNs < this.#excusedNs) this.#excusedNs = lagNs;
+    if (held) return;
+    // What waits in the recorder can wait for its turn, unless there is more than the budget takes in the long run.
+    const waits = lagNs < this.#excusedNs + BUDGET_WAIT_NS_MAX;
+    if (waits && !this.budget.ample) return;
     const unsure = replay.unsureAt(replay.timeline.frontier.timeNs);
     const startedMs = performance.now();
-    const more = replay.step(REPLAY_STEP_BYTES);
+    const more = replay.step(waits ? Math.min(REPLAY_STEP_BYTES, this.budget.recordedBytes) : REPLAY_STEP_BYTES);
     if (this.#pacer) this.#restToMs = nowMs + this.#pacer.spend(performance.now() - startedMs);
     const { frontier } = replay.timeline;
     // Stated in every frame that covers some of where it may have been, and was not sent before.

@@ -144,3 +144,47 @@ test('every match is framed or counted as shed exactly once, whatever link, agen
   );
   assert.ok(shed > 0, 'nothing was ever shed');
 });
+
+test('a node that keeps to its budget sheds nothing of what a long outage left, and is up to date again', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+  try {
+    const log = new Log(PROCESSES);
+    let clockMs = 0;
+    const rates = { bytesPerSecond: 1e6, eventsPerSecond: 40, burstMs: 2_000 };
+    const publisher = new Publisher(() => driver.recorder, new LiveBudget(rates, () => clockMs));
+    const driver: RecordingDriver = new RecordingDriver(dir, {
+      wants: (type) => publisher.wants(type),
+      entryTest: (format) => publisher.entryTest(format),
+      event: (event) => publisher.event(event),
+      loss: (loss, position) => publisher.loss(loss, position),
+      late: () => publisher.late(),
+    });
+    // Ten events a second.
+    const second = () => {
+      const entry = { lane: 0, afterNs: 90_000_000n, pid: 7, what: 'exit', read: 'never' } as const;
+      driver.step({ entries: new Array(10).fill(entry), lost: 0, crash: false, wallStepNs: 0n });
+      driver.nowNs += 100_000_000n;
+      for (let tick = 0; tick < 10; tick += 1) {
+        clockMs += 100;
+        publisher.tick(clockMs);
+      }
+    };
+    const connect = () => {
+      log.connected = true;
+      publisher.connect(log, [{ topic: 'process', to: log.coveredTo!, resume: true }]);
+      publisher.setInterest(PROCESSES.interest);
+    };
+    log.coveredTo = driver.recorder.timeline.frontier;
+    connect();
+    for (let seconds = 0; seconds < 10; seconds += 1) second();
+    publisher.disconnect();
+    for (let seconds = 0; seconds < 300; seconds += 1) second();
+    connect();
+    for (let seconds = 0; seconds < 150; seconds += 1) second();
+    assert.equal(publisher.behind, false);
+    assert.deepEqual(log.shed, []);
+    assert.equal(log.events.length, 4_600);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
