@@ -53,7 +53,7 @@ export const LEASE_SHARE_MIN = 0.1;
 /** However low the rate: any event fits, beside what classes leave to those above them. */
 export const BUDGET_BURST_BYTES_MIN = EVENT_BYTES_MAX + 16 * KiB;
 export const BUDGET_BURST_EVENTS_MIN = 16;
-/** An agent that is behind for its budget alone by less than this waits and sends what it has later; by more, it sheds. */
+/** Behind by less than this for its budget alone, an agent waits and sends what it has later; by more, it sheds. */
 export const BUDGET_WAIT_MS_MAX = 30_000;
 
 /** What an agent gives up for taking too much: over a bound for so long; below so much of it for so long. */
@@ -286,6 +286,11 @@ export const OWED_RANGES_MAX = 8;
 /** How long a live subscription with an end waits for nodes that are behind it. */
 export const UNTIL_GRACE_MS = 10_000;
 
+/** What operators changed, and who: of each of two files. */
+export const AUDIT_BYTES_MAX = 8 * MiB;
+/** Of a refused request, what is kept on record: as much as fits a line that people read. */
+export const AUDIT_TEXT_CHARACTERS_MAX = 512;
+
 /** HTTP API: request line and headers, connections, and how long a request may take to arrive. */
 export const HTTP_HEADER_BYTES_MAX = 32 * KiB;
 export const HTTP_CONNECTIONS_MAX = 1024;
@@ -316,8 +321,8 @@ export const CLIENT_ANSWER_MS = 10_000;
 export const SHOWN_PROCESSES_MAX = 4096;
 export const NODES_SHOWN_MAX = 4096;
 export const SHOWN_ARGUMENTS_CHARACTERS_MAX = 1024;
-/** How long `up` waits for its agent to end before it kills it. */
-export const AGENT_STOP_MS = 15_000;
+/** How long `up` waits for its agent to end before it kills it: with the broker's streams, within ten seconds. */
+export const AGENT_STOP_MS = 4_000;
 /** A dead agent is started again after this, doubling while it keeps dying. */
 export const AGENT_RESTART_MS_MIN = 250;
 export const AGENT_RESTART_MS_MAX = 30_000;
@@ -338,6 +343,7 @@ assert(INTEREST_BYTES_MAX < MESSAGE_BYTES_MAX && MESSAGE_BYTES_MAX < CONTROL_QUE
 assert(NODES_PER_PARTITION_MAX * 512 < RECORD_BYTES_MAX, 'a checkpoint must fit a record');
 assert(HISTORY_CREDIT_BYTES < HISTORY_POOL_BYTES_MAX);
 assert(RECORD_BYTES_MAX < SEGMENT_BYTES);
+assert(AGENT_STOP_MS + DRAIN_MS < 10_000, 'SIGTERM ends a process within ten seconds');
 assert(SEGMENT_HEAD_BYTES_MAX < SEGMENT_BYTES);
 assert(SEGMENT_BYTES_MAX + SEGMENT_HEAD_BYTES_MAX + RECORD_BYTES_MAX < 2 ** 31, 'the index holds offsets in 31 bits');
 

@@ -12,12 +12,12 @@ import { lockDirectory } from '../storage/dir-lock.js';
 import type { FileOps } from '../storage/file-ops.js';
 import { compileNodeGlobs } from '../subscriptions/node-globs.js';
 import { warmUpFilters } from '../subscriptions/warm-up.js';
-import type { SetBudgetRequest__Output } from '../wire/messages.js';
 import { addReflection } from '../wire/reflection.js';
 import { rawService } from '../wire/rpc.js';
 import { serverOptions, setStreamWindow } from '../wire/server-options.js';
 import { GrpcApi } from './api/grpc.js';
 import { HttpApi } from './api/http.js';
+import { AuditTrail } from './audit-trail.js';
 import { brokerMetrics } from './broker-metrics.js';
 import { newTotals } from './delivery/outlet.js';
 import { Subscriptions } from './delivery/subscriptions.js';
@@ -28,7 +28,7 @@ import { bindGrpc, bindHttp, parseListenAddress } from './listen.js';
 import { type BrokerFacts, Listings } from './listings.js';
 import type { FsyncMode } from './log/embedded-log.js';
 import { LogStore } from './log/log-store.js';
-import { checkBudgetChange } from './nodes/budget-change.js';
+import { BudgetDesk } from './nodes/budget-desk.js';
 import { BudgetFile } from './nodes/budget-file.js';
 import { InterestBook } from './nodes/interest-book.js';
 import { NodeBudgets } from './nodes/node-budgets.js';
@@ -61,7 +61,9 @@ export interface Broker {
   /** host:port, as bound. */
   readonly grpcAddress: string;
   readonly httpAddress: string;
-  /** Not serving; streams end behind a cursor; the log is flushed; everything is closed. Idempotent. */
+  /** Health and readiness say that it is to end soon; all else goes on. */
+  retire(): void;
+  /** Retired; streams end behind a cursor; the log is flushed; everything is closed. Idempotent. */
   drain(): Promise<void>;
   /** Ends at once, as a kill would, but gives ports and files back. For tests. */
   abort(): Promise<void>;
@@ -143,17 +145,12 @@ function assemble(dir: string, store: LogStore, held: HeldFrames, options: Broke
   const uplink = new UplinkService(registry, budgets, ingest, (what, { code, message }) => {
     logger.warn({ code }, `${what}: ${message}`);
   });
-  const setBudget = (request: SetBudgetRequest__Output) => {
-    const change = checkBudgetChange(request, registry);
-    budgets.change(change.nodes, change.budget);
-    logger.info({ audit: 'set_budget', ...change }, `budget of ${change.nodes.length} nodes set`);
-    return change.nodes;
-  };
+  const budgetDesk = new BudgetDesk(registry, budgets, new AuditTrail(dir, logger));
   const state = { ready: false };
   const grpc = new Server(serverOptions());
   setStreamWindow(grpc);
   grpc.addService(rawService('Uplink'), uplink.handlers());
-  grpc.addService(rawService('Backplane'), new GrpcApi(subscriptions, registry, listings, setBudget).handlers());
+  grpc.addService(rawService('Backplane'), new GrpcApi(subscriptions, registry, listings, budgetDesk).handlers());
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(grpc);
   addReflection(grpc);
@@ -190,10 +187,13 @@ function running(
     await store.close();
     lock.release();
   };
-  let drained: Promise<void> | undefined;
-  const drain = async (): Promise<void> => {
+  const retire = (): void => {
     state.ready = false;
     health.setStatus('', 'NOT_SERVING');
+  };
+  let drained: Promise<void> | undefined;
+  const drain = async (): Promise<void> => {
+    retire();
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref());
     await Promise.race([subscriptions.drain(), deadline]);
     uplink.drain();
@@ -203,6 +203,7 @@ function running(
   };
   return {
     ...addresses,
+    retire,
     drain: () => (drained ??= drain()),
     abort: () => (drained ??= close()),
   };

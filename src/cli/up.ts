@@ -47,6 +47,7 @@ async function up({ settings }: Config): Promise<void> {
   });
   if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');
   log.info('stopping');
+  broker.retire();
   await agent.stop();
   await broker.drain();
   interrupt.release();

@@ -1,5 +1,7 @@
 /** A node that is asked for more than it may send. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { Bus, Command } from './bus.js';
 import { isAfter, nameOf, type Place, type Result, readLines } from './event-stream.js';
@@ -88,6 +90,21 @@ test('a budget is set at run time, holds at once and after a restart, and is tak
 
     const unknown = await run('nodes', 'set-budget', 'nobody', '--live-events', '20');
     assert.deepEqual([unknown.code, unknown.stderr], [1, 'backplane: no node matches nobody\n']);
+    const trail = readFileSync(join(bus.dataDir, 'broker', 'audit.jsonl'), 'utf8')
+      .trimEnd()
+      .split('\n');
+    const entries = trail.map((line) => JSON.parse(line) as Record<string, unknown>);
+    assert.ok(
+      entries.every(({ time, peer }) => Date.parse(String(time)) > 0 && /^127\.0\.0\.1:\d+$/.test(String(peer))),
+    );
+    assert.deepEqual(
+      entries.map(({ time, peer, ...rest }) => rest),
+      [
+        { action: 'set_budget', before: { 'node-under-test': null }, set: { liveEventsPerSecond: 20 } },
+        { action: 'set_budget', before: { 'node-under-test': { liveEventsPerSecond: 20 } }, set: null },
+        { action: 'set_budget', nodes: 'nobody', refused: 'no node matches nobody' },
+      ],
+    );
     const empty = await run('nodes', 'set-budget', 'node-under-test');
     assert.equal(empty.code, 2);
     assert.match(empty.stderr, /give rates .* or --reset/);

@@ -10,7 +10,6 @@ import {
   listNodesResponseCodec,
   listSubscriptionsResponseCodec,
   listTopicsResponseCodec,
-  type SetBudgetRequest__Output,
   setBudgetRequestCodec,
   setBudgetResponseCodec,
   subscribeRequestCodec,
@@ -18,6 +17,7 @@ import {
 import { explain } from '../delivery/explanation.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Listings } from '../listings.js';
+import type { BudgetDesk } from '../nodes/budget-desk.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { GrpcSink } from './grpc-stream.js';
 
@@ -28,8 +28,7 @@ export class GrpcApi {
     private readonly subscriptions: Subscriptions,
     private readonly registry: NodeRegistry,
     private readonly listings: Listings,
-    /** Returns the nodes it holds for. */
-    private readonly setBudget: (request: SetBudgetRequest__Output) => readonly string[],
+    private readonly budgets: BudgetDesk,
   ) {}
 
   handlers(): UntypedServiceImplementation {
@@ -40,8 +39,8 @@ export class GrpcApi {
       ListNodes: unary(() => listNodesResponseCodec.encode(listings.nodes())),
       ListTopics: unary(() => listTopicsResponseCodec.encode(listings.topics())),
       ListSubscriptions: unary(() => listSubscriptionsResponseCodec.encode(listings.subscriptionList())),
-      SetBudget: unary((bytes) => {
-        const nodes = this.setBudget(setBudgetRequestCodec.decode(bytes, REQUEST_BYTES_MAX));
+      SetBudget: unary((bytes, peer) => {
+        const nodes = this.budgets.change(setBudgetRequestCodec.decode(bytes, REQUEST_BYTES_MAX), peer);
         return setBudgetResponseCodec.encode({ nodes: [...nodes] });
       }),
       GetStatus: unary(() => getStatusResponseCodec.encode(listings.status())),
@@ -71,10 +70,10 @@ export class GrpcApi {
   }
 }
 
-function unary(answer: (request: Buffer) => Buffer): handleUnaryCall<Buffer, Buffer> {
+function unary(answer: (request: Buffer, peer: string) => Buffer): handleUnaryCall<Buffer, Buffer> {
   return (call, respond) => {
     try {
-      respond(null, answer(call.request));
+      respond(null, answer(call.request, call.getPeer()));
     } catch (cause) {
       const error = asBackplaneError(cause);
       respond({ code: error.grpcStatus, details: error.message });

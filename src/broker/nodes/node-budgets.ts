@@ -42,6 +42,11 @@ export class NodeBudgets {
     this.set = new Map(saved);
   }
 
+  /** What was set for a node. */
+  setFor(node: string): SavedBudget | undefined {
+    return this.set.get(node);
+  }
+
   /** Undefined takes back what was set. Durable when it returns; throws when it cannot be written. */
   change(nodes: readonly string[], budget: SavedBudget | undefined): void {
     const next = new Map(this.set);

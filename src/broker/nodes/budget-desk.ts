@@ -1,19 +1,49 @@
-/** A request to set what nodes may send, checked. */
-import { BackplaneError } from '../../errors.js';
-import { NODE_GLOBS_MAX } from '../../limits.js';
+/** Requests to set what nodes may send: checked, put on record, and carried out. */
+import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { AUDIT_TEXT_CHARACTERS_MAX, NODE_GLOBS_MAX } from '../../limits.js';
 import { compileNodeGlobs } from '../../subscriptions/node-globs.js';
 import type { SetBudgetRequest__Output } from '../../wire/messages.js';
+import type { AuditTrail } from '../audit-trail.js';
 import type { SavedBudget } from './budget-file.js';
+import type { NodeBudgets } from './node-budgets.js';
 import type { NodeRegistry } from './node-registry.js';
 
-export interface BudgetChange {
+export class BudgetDesk {
+  constructor(
+    private readonly registry: NodeRegistry,
+    private readonly budgets: NodeBudgets,
+    private readonly trail: AuditTrail,
+  ) {}
+
+  /** Returns the nodes it holds for. Throws what checkBudgetChange throws, and when it cannot be written down. */
+  change(request: SetBudgetRequest__Output, peer: string): readonly string[] {
+    const { nodes, budget } = this.check(request, peer);
+    const before = Object.fromEntries(nodes.map((node) => [node, this.budgets.setFor(node) ?? null]));
+    this.trail.record({ action: 'set_budget', peer, before, set: budget ?? null });
+    this.budgets.change(nodes, budget);
+    return nodes;
+  }
+
+  private check(request: SetBudgetRequest__Output, peer: string): BudgetChange {
+    try {
+      return checkBudgetChange(request, this.registry);
+    } catch (cause) {
+      const nodes = request.nodes.join(' ').slice(0, AUDIT_TEXT_CHARACTERS_MAX);
+      const { message } = asBackplaneError(cause);
+      this.trail.record({ action: 'set_budget', peer, nodes, refused: message.slice(0, AUDIT_TEXT_CHARACTERS_MAX) });
+      throw cause;
+    }
+  }
+}
+
+interface BudgetChange {
   readonly nodes: readonly string[];
   /** Undefined: what was set is taken back. */
   readonly budget: SavedBudget | undefined;
 }
 
 /** Throws invalid_argument for rates out of range and no nodes, not_found when no known node matches. */
-export function checkBudgetChange(request: SetBudgetRequest__Output, registry: NodeRegistry): BudgetChange {
+function checkBudgetChange(request: SetBudgetRequest__Output, registry: NodeRegistry): BudgetChange {
   const { nodes: globs, budget } = request;
   if (globs.length === 0 || globs.length > NODE_GLOBS_MAX) {
     throw new BackplaneError(
