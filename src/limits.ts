@@ -61,7 +61,7 @@ export const GUARD_WINDOW_MS = 10_000;
 export const GUARD_CALM_MS = 30_000;
 export const GUARD_CALM_SHARE = 0.7;
 export const GUARD_INTERVAL_MS = 1_000;
-export const GUARD_CPU_PERCENT_DEFAULT = 100;
+export const GUARD_CPU_PERCENT_DEFAULT = 50;
 export const GUARD_MEMORY_BYTES_DEFAULT = 384 * MiB;
 /** Matching that is slowed may use this much at once. */
 export const SLOW_MATCHING_BURST_MS = 100;

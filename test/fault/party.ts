@@ -147,6 +147,8 @@ export class AgentParty extends Party {
       BACKPLANE_DATA_DIR: dataDir,
       BACKPLANE_NODE_NAME: name,
       BACKPLANE_SOURCE: 'synthetic',
+      // Making the events is its work here, not an overhead.
+      BACKPLANE_AGENT_GUARD_CPU: '0',
       BACKPLANE_SYNTHETIC_MIX: 'numbered=1',
       BACKPLANE_SYNTHETIC_RATE: String(eventsPerSecond),
       BACKPLANE_SYNTHETIC_LANES: String(LANES),
