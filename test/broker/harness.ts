@@ -152,6 +152,10 @@ export class Subscriber {
     this.call.pause();
   }
 
+  resume(): void {
+    this.call.resume();
+  }
+
   cancel(): void {
     this.call.cancel();
     this.client.close();

@@ -134,7 +134,7 @@ export class Live {
     const shedding = ranges.find((owed) => owed.offsetTo === undefined);
     if (skipped ? ranges.some((owed) => owed.skipped && owed.offsetTo === skipTo) : shedding) return;
     // Ranges follow each other: no frame is owed twice.
-    if (shedding) view.replaceOwed(topic, shedding, { ...shedding, offsetTo: offset });
+    if (shedding) view.changeOwed(shedding, { offsetTo: offset });
     const after = floor && comparePositions(floor, frame.coveredFrom) > 0 ? floor : undefined;
     view.owe(topic, { offsetFrom: offset, offsetTo: skipTo, after, skipped, counted: true });
     this.standing.review(view);

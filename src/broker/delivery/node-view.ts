@@ -9,10 +9,12 @@ export type ViewState =
   /** Its history comes first; its frames in the log are passed over until that has met the tail. */
   | 'late';
 
-/** What the subscriber did not get, and is to get later. */
+/** What the subscriber did not get, and is to get later. Changed only by its view, as live delivery and refills meet in it. */
 export interface Owed extends OwedRange {
   /** It was counted as shed or skipped by this subscription, not by one before it. */
   readonly counted: boolean;
+  /** Events that were refilled of the stretch in which `after` lies; unset: nobody has counted them. */
+  readonly taken?: number | undefined;
 }
 
 export class NodeView {
@@ -41,10 +43,18 @@ export class NodeView {
     this.setOwed(topic, [...(this.owed.get(topic) ?? []), owed].slice(-OWED_RANGES_MAX));
   }
 
-  /** Nothing happens when `before` was given up meanwhile. `after` undefined: nothing is left of it. */
-  replaceOwed(topic: string, before: Owed, after: Owed | undefined): void {
-    const ranges = (this.owed.get(topic) ?? []).flatMap((owed) => (owed !== before ? owed : (after ?? [])));
-    this.setOwed(topic, ranges);
+  /** In place: whoever else is at work on the range goes on with what it has become. */
+  changeOwed(owed: Owed, change: Partial<Owed>): void {
+    Object.assign(owed, change);
+    this.owedVersion++;
+  }
+
+  /** Nothing is left of it. */
+  settleOwed(topic: string, settled: Owed): void {
+    this.setOwed(
+      topic,
+      (this.owed.get(topic) ?? []).filter((owed) => owed !== settled),
+    );
   }
 
   private setOwed(topic: string, ranges: readonly Owed[]): void {

@@ -60,7 +60,8 @@ export class Outlet {
   ) {}
 
   /** What may refuse events of the node and topic; undefined: all are delivered. */
-  admit(node: string, topic: string, throttle = this.throttle): ((element: Buffer) => boolean) | undefined {
+  admit(node: string, topic: string): ((element: Buffer) => boolean) | undefined {
+    const { throttle } = this;
     if (throttle === undefined) return undefined;
     return (element) => {
       try {

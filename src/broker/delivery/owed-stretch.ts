@@ -1,15 +1,17 @@
 /** Which stretch of a node's recording a subscriber is owed by one frame of the log. */
-import type { OwedRange } from '../../wire/cursor.js';
 import type { Frame } from '../../wire/frame.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import { selectLive } from './live-frame.js';
+import type { Owed } from './node-view.js';
 
 /** Positions in (from, to]. */
 export interface OwedStretch {
   readonly from: Position;
   readonly to: Position;
-  /** Matches in it; undefined: not known. */
+  /** Matches in it that are still to come; undefined: not known, and not counted when the subscriber was told. */
   readonly events: number | undefined;
+  /** Matches that came of the frame before; undefined: not known. */
+  readonly taken: number | undefined;
   /** As what it was told: a frame has either events or what was shed. */
   readonly kind: 'shed' | 'skipped';
 }
@@ -18,17 +20,22 @@ export interface OwedStretch {
 export function owedStretch(
   frame: Frame,
   predicateId: bigint,
-  { after, skipped }: OwedRange,
+  owed: Pick<Owed, 'after' | 'skipped' | 'taken'>,
   untilNs: bigint | undefined,
 ): OwedStretch | undefined {
   const { coveredFrom, coveredTo, watermarkNs } = frame;
-  const shed = frame.shed.find((each) => each.predicateId === predicateId)?.events ?? 0;
-  const window = { floor: undefined, untilNs: undefined, countMax: Number.MAX_SAFE_INTEGER };
-  const sent = skipped ? (selectLive(frame, predicateId, window)?.count ?? 0) : 0;
-  if (shed + sent === 0) return undefined;
-  const begun = after !== undefined && comparePositions(after, coveredFrom) > 0;
-  const from = begun ? after : coveredFrom;
+  const begun = owed.after !== undefined && comparePositions(owed.after, coveredFrom) > 0;
+  const from = begun ? owed.after! : coveredFrom;
   if (comparePositions(from, coveredTo) >= 0) return undefined;
-  const partly = begun || (untilNs !== undefined && watermarkNs >= untilNs);
-  return { from, to: coveredTo, events: partly ? undefined : shed + sent, kind: shed > 0 ? 'shed' : 'skipped' };
+  const taken = begun ? owed.taken : 0;
+  const shed = frame.shed.find((each) => each.predicateId === predicateId)?.events ?? 0;
+  if (shed > 0) {
+    const known = taken !== undefined && (untilNs === undefined || watermarkNs < untilNs);
+    const events = known ? shed - taken : undefined;
+    return events === 0 ? undefined : { from, to: coveredTo, events, taken, kind: 'shed' };
+  }
+  // What was sent is counted event by event.
+  const window = { floor: owed.after, untilNs, countMax: Number.MAX_SAFE_INTEGER };
+  const events = owed.skipped ? (selectLive(frame, predicateId, window)?.count ?? 0) : 0;
+  return events === 0 ? undefined : { from, to: coveredTo, events, taken, kind: 'skipped' };
 }

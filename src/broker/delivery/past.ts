@@ -77,7 +77,7 @@ export class Past {
     coverage.delivered(node, selection.count);
     this.outlet.count({ throttled: selection.refused });
     if (selection.count === 0) return;
-    await taken(this.outlet.batch({ node, topic, history: true, cursor: this.standing.cursor() }, selection));
+    await readInTime(this.outlet.batch({ node, topic, history: true, cursor: this.standing.cursor() }, selection));
   }
 
   private progress(view: NodeView, position: Position): void {
@@ -93,7 +93,7 @@ export class Past {
 }
 
 /** Nodes answer only so many at once: who asks and does not read must not keep others from it. */
-export async function taken(write: Promise<void>): Promise<void> {
+export async function readInTime(write: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const stalled = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {

@@ -16,6 +16,7 @@ import {
 } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { positionToMessage } from '../../wire/messages.js';
+import { comparePositions } from '../../wire/position.js';
 import type { LogPlace } from '../fan-out.js';
 import { type PartitionReader, partitionOf } from '../log/partition-log.js';
 import type { HistoryOutcome } from '../nodes/history-answer.js';
@@ -23,17 +24,14 @@ import type { NodeRegistry } from '../nodes/node-registry.js';
 import type { NodeView, Owed } from './node-view.js';
 import type { Outlet } from './outlet.js';
 import { type OwedStretch, owedStretch } from './owed-stretch.js';
-import { taken } from './past.js';
+import { readInTime } from './past.js';
 import { type ReplayedRun, replay } from './replay.js';
 import type { Standing } from './standing.js';
-import type { Throttle } from './throttle.js';
 
 export interface RefillOptions {
   readonly predicate: PredicateSpec;
   /** The window's end by a node's clock, wall nanoseconds, exclusive; undefined: none. */
   readonly untilNs: (node: string) => bigint | undefined;
-  /** Of its own: what is refilled is older than what comes live. */
-  readonly throttle: Throttle | undefined;
   readonly signal: AbortSignal;
   /** Called when the limit is reached, and when something owed has been settled. */
   readonly notify: () => void;
@@ -106,15 +104,10 @@ export class Refill {
     const place = this.standing.places.get(topic)?.[partitionOf(view.node)];
     if (owed === undefined || place === undefined) return false;
     const found = await this.find(view.node, place, owed);
-    let reached = owed;
-    if (found.stretches.length > 0) {
-      const progress = await this.deliver(view, topic, owed, found);
-      if (progress === undefined) return false;
-      reached = progress;
-    }
+    if (found.stretches.length > 0 && !(await this.deliver(view, topic, owed, found))) return false;
     const settled = found.offsetTo >= (owed.offsetTo ?? place.delivered);
-    const rest = { ...reached, offsetFrom: found.offsetTo, after: undefined };
-    view.replaceOwed(topic, reached, settled ? undefined : rest);
+    if (settled) view.settleOwed(topic, owed);
+    else view.changeOwed(owed, { offsetFrom: found.offsetTo, after: undefined, taken: undefined });
     this.standing.review(view);
     // What is shed at this moment gathers first.
     return found.full || settled;
@@ -163,8 +156,8 @@ export class Refill {
     return { stretches, events, offsetTo: end, full: false };
   }
 
-  /** Returns what is left of the range as the subscriber's cursor says it, or undefined when the node failed. */
-  private async deliver(view: NodeView, topic: string, owed: Owed, found: Found): Promise<Owed | undefined> {
+  /** The range says how far it has come. False when the node failed. */
+  private async deliver(view: NodeView, topic: string, owed: Owed, found: Found): Promise<boolean> {
     const { stretches } = found;
     const [first] = stretches;
     const { predicate, untilNs } = this.options;
@@ -176,48 +169,47 @@ export class Refill {
       within: stretches,
     };
     const query = { node: view.node, request, floors: new Map([[topic, first!.from]]), afterKey: undefined };
-    let reached = owed;
     let count = 0;
+    let within: OwedStretch | undefined;
     const noted = { last: 0, signal: this.signal, onFailed: () => undefined, onEnded: () => undefined };
     const outcomes = await replay(this.registry, this.pool, [query], noted, async (run) => {
-      const { events, position } = await this.take(
-        run,
-        view,
-        reached,
-        owed.counted && found.events !== undefined ? first!.kind : undefined,
-      );
-      count += events;
-      reached = position;
+      const stretch = stretches.find(({ to }) => comparePositions(run.end.position, to) <= 0)!;
+      if (stretch !== within) view.changeOwed(owed, { taken: stretch.taken });
+      within = stretch;
+      count += await this.take(run, view, owed, stretch);
     });
     const outcome = outcomes.get(view.node);
     if (outcome?.kind !== 'end') {
-      this.failed(view, topic, reached, outcome);
-      return undefined;
+      this.failed(view, topic, owed, outcome);
+      return false;
     }
     this.failures.delete(view);
     await this.tellEvicted(view.node, topic, found, count, outcome);
-    return reached;
+    return true;
   }
 
-  /** Delivers a run; the range that is owed goes on behind it. */
-  private async take(run: ReplayedRun, view: NodeView, before: Owed, countedAs: OwedStretch['kind'] | undefined) {
+  /** Delivers a run of one stretch; the range that is owed goes on behind it. Returns how many matches it was. */
+  private async take(run: ReplayedRun, view: NodeView, owed: Owed, stretch: OwedStretch): Promise<number> {
     const { outlet, standing } = this;
     const { node, topic } = run;
     if (outlet.left <= 0) throw this.limitReached();
-    const { selection, end } = run.take(outlet.left, outlet.admit(node, topic, this.options.throttle));
+    const { selection, end } = run.take(outlet.left, outlet.admit(node, topic));
     const events = selection.count + selection.refused;
-    const position: Owed = { ...before, after: end.position };
-    view.replaceOwed(topic, before, position);
-    standing.review(view);
     outlet.count({ throttled: selection.refused, refilled: events });
+    const { taken } = owed;
     // Of a subscription before this one nothing is counted here: then there is nothing to take back.
-    if (countedAs !== undefined) outlet.count({ [countedAs]: -events });
+    if (owed.counted && taken !== undefined && stretch.events !== undefined) {
+      const due = stretch.events + stretch.taken! - taken;
+      outlet.count({ [stretch.kind]: -Math.min(events, Math.max(0, due)) });
+    }
+    view.changeOwed(owed, { after: end.position, taken: taken === undefined ? undefined : taken + events });
+    standing.review(view);
     if (selection.count > 0) {
       const header = { node, topic, history: true, refill: true, cursor: standing.cursor() };
-      await taken(outlet.batch(header, selection));
+      await readInTime(outlet.batch(header, selection));
     }
     if (outlet.left <= 0) throw this.limitReached();
-    return { events, position };
+    return events;
   }
 
   private limitReached(): Error {
@@ -258,7 +250,7 @@ export class Refill {
     this.failures.set(view, failures);
     if (failures < REFILL_TRIES_MAX) return;
     this.failures.delete(view);
-    view.replaceOwed(topic, owed, undefined);
+    view.settleOwed(topic, owed);
     this.standing.review(view);
     const reason = outcome?.kind === 'failed' ? outcome.message : 'no answer';
     void this.outlet

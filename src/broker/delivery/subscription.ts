@@ -58,12 +58,8 @@ export class Subscription {
     sink: Sink,
     private readonly signal: AbortSignal,
   ) {
-    this.outlet = new Outlet(sink, checked.limit, checked.predicate.mask, context.totals, this.throttle());
-  }
-
-  private throttle(): Throttle | undefined {
-    const { throttle } = this.checked;
-    return throttle && new Throttle(throttle);
+    const throttle = checked.throttle && new Throttle(checked.throttle);
+    this.outlet = new Outlet(sink, checked.limit, checked.predicate.mask, context.totals, throttle);
   }
 
   /** Frames between here and the log's end. */
@@ -269,7 +265,6 @@ export class Subscription {
     return new Refill(registry, historyPool, this.outlet, standing, {
       predicate: predicate.spec,
       untilNs: (node) => untilNs && untilNs + (registry.record(node)?.windowOffsetNs ?? 0n),
-      throttle: this.throttle(),
       signal: this.signal,
       notify: () => this.wake.notify(),
     });

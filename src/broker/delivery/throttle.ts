@@ -1,7 +1,9 @@
 /**
  * At most one event in an interval for each key, by the events' own times, over
- * all nodes. Who has been seen is forgotten with the subscription's stream, and
- * for keys beyond THROTTLE_KEYS_MAX: then an event may come before its time.
+ * all nodes, in whatever order they come: clocks differ, and refills are older
+ * than what comes live. What was delivered is remembered by key and interval,
+ * so many as THROTTLE_KEYS_MAX; for what is forgotten, as with the
+ * subscription's stream, an event may come before its time.
  */
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
@@ -15,8 +17,8 @@ const KEY_BYTES_MAX = 32;
 
 export class Throttle {
   private readonly mask: FieldMask;
-  /** Key to when the last one was delivered. */
-  private readonly seen = new LRUCache<string, bigint>({ max: THROTTLE_KEYS_MAX });
+  /** Key and interval of time to the event of it that was delivered: there is at most one. */
+  private readonly delivered = new LRUCache<string, bigint>({ max: THROTTLE_KEYS_MAX });
 
   constructor(private readonly request: ThrottleRequest) {
     this.mask = compileKeyMask(request.by);
@@ -27,10 +29,12 @@ export class Throttle {
     const { intervalNs, byNode, byTopic } = this.request;
     const key = keyText(`${byNode ? node : ''} ${byTopic ? topic : ''} `, cutRuns(element, this.mask));
     const timeNs = eventWallNs(element);
-    const lastNs = this.seen.get(key);
-    // Nodes are not in step: an event may be older than the one before it.
-    if (lastNs !== undefined && timeNs < lastNs + intervalNs && timeNs > lastNs - intervalNs) return false;
-    if (lastNs === undefined || timeNs > lastNs) this.seen.set(key, timeNs);
+    const slot = timeNs / intervalNs;
+    for (const near of [slot, slot - 1n, slot + 1n]) {
+      const otherNs = this.delivered.get(`${near} ${key}`);
+      if (otherNs !== undefined && timeNs < otherNs + intervalNs && otherNs < timeNs + intervalNs) return false;
+    }
+    this.delivered.set(`${slot} ${key}`, timeNs);
     return true;
   }
 }

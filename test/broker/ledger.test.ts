@@ -1,0 +1,115 @@
+/** Every match is delivered, throttled, shed or skipped: once, whatever breaks in between. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { comparePositions } from '../../src/wire/position.js';
+import { Harness, range, until } from './harness.js';
+import { type TestAgent, TestRecorder } from './test-agent.js';
+
+let harness: Harness;
+beforeEach(async () => {
+  harness = await Harness.start();
+});
+afterEach(() => harness.destroy());
+
+const REFILL = { topics: ['process'], follow: true, refill: true };
+
+/** Events with these pids, shed or sent. */
+function publish(agent: TestAgent, pids: readonly number[], shedding: boolean, comm?: string): void {
+  for (const pid of pids) agent.recorder.record('process.exec', pid, comm);
+  agent.shedding = shedding;
+  agent.publish();
+}
+
+async function ledger(): Promise<Record<string, number>> {
+  const answer = await fetch(`http://${harness.broker.httpAddress}/v1/subscriptions`);
+  const { subscriptions } = (await answer.json()) as { subscriptions: Record<string, string>[] };
+  const names = ['Matched', 'Delivered', 'Shed', 'Skipped', 'Throttled', 'Refilled'];
+  return Object.fromEntries(names.map((name) => [name.toLowerCase(), Number(subscriptions[0]?.[`events${name}`])]));
+}
+
+function sorted(pids: readonly number[]): number[] {
+  return pids.toSorted((a, b) => a - b);
+}
+
+test('a node that goes in the middle of a refill: what comes when it is back is no longer shed', async () => {
+  const first = await harness.agent('a');
+  const subscriber = harness.subscribe(REFILL);
+  await subscriber.isAccepted();
+  first.midHistory = async () => {
+    await until('some of it', () => subscriber.refilled.length > 0);
+    first.kill();
+  };
+  publish(first, range(0, 120), true);
+  publish(first, range(120, 130), false);
+  await until('that it goes', () => first.ended !== undefined);
+  const again = await harness.agent('a', first.recorder);
+  await until('interest', () => again.topics.includes('process'));
+  await subscriber.has(130);
+  assert.deepEqual(sorted(subscriber.pids), range(0, 130));
+  const expected = { matched: 130, delivered: 130, shed: 0, skipped: 0, throttled: 0, refilled: 120 };
+  assert.deepEqual(await ledger(), expected);
+});
+
+test('a subscription that skips while it is refilled gets nothing twice', async () => {
+  const recorder = new TestRecorder('a');
+  recorder.budget = { liveBytesPerSecond: 2 ** 30, liveEventsPerSecond: 2 ** 30, historyBytesPerSecond: 2 ** 30 };
+  const agent = await harness.agent('a', recorder);
+  const subscriber = harness.subscribe({ ...REFILL, lagPolicy: 'skip', lagMax: '1s' });
+  await subscriber.isAccepted();
+  let filled = 0;
+  agent.midHistory = async () => {
+    if (filled > 0) return;
+    filled = 1;
+    await until('some of it', () => subscriber.refilled.length > 0);
+    subscriber.pause();
+    for (let frame = 0; frame < 40; frame++)
+      publish(agent, range(1000 + frame * 40, 1040 + frame * 40), false, 'x'.repeat(4000));
+    await until('that all is in the log', () => {
+      const to = agent.acknowledged.get('process');
+      return to !== undefined && comparePositions(to, agent.recorder.frontier) >= 0;
+    });
+    await sleep(1_200);
+    subscriber.resume();
+    await until('that it skips', () => subscriber.gaps.some(({ reason }) => reason === 'skipped'));
+  };
+  publish(agent, range(0, 200), true);
+  await until('the fill', () => filled === 1);
+  for (let frames = 0; frames <= 40; frames += 8) await subscriber.has(200 + frames * 40);
+  await sleep(3_500);
+  const all = [...range(0, 200), ...range(1000, 1000 + 40 * 40)];
+  assert.equal(subscriber.pids.length, all.length);
+  assert.deepEqual(sorted(subscriber.pids), all);
+  const { shed, skipped, matched } = await ledger();
+  assert.deepEqual({ shed, skipped, matched }, { shed: 0, skipped: 0, matched: all.length });
+});
+
+test('one event of a key in an interval, whatever the clocks of the nodes say', async () => {
+  const nowNs = BigInt(Date.now()) * 1_000_000n;
+  const ahead = await harness.agent('a', new TestRecorder('a', 1, nowNs + 3_600_000_000_000n));
+  const behind = await harness.agent('b', new TestRecorder('b', 1, nowNs));
+  const subscriber = harness.subscribe({ topics: ['process'], follow: true, throttle: '1m' });
+  await subscriber.isAccepted();
+  publish(ahead, range(0, 10), false);
+  await subscriber.has(1);
+  publish(behind, range(10, 20), false);
+  publish(behind, range(20, 30), false);
+  await until('all', () => true);
+  await subscriber.has(2);
+  await sleep(200);
+  assert.deepEqual(subscriber.pids, [0, 10]);
+});
+
+test('a refill does not bring what throttling would have kept back', async () => {
+  const agent = await harness.agent('a');
+  const subscriber = harness.subscribe({ ...REFILL, throttle: '1m' });
+  await subscriber.isAccepted();
+  publish(agent, range(0, 10), false);
+  publish(agent, range(10, 20), true);
+  publish(agent, range(20, 30), false);
+  await until('the refill', () => agent.historyQueries > 0);
+  await sleep(300);
+  assert.deepEqual(subscriber.pids, [0]);
+  const expected = { matched: 30, delivered: 1, shed: 0, skipped: 0, throttled: 29, refilled: 10 };
+  assert.deepEqual(await ledger(), expected);
+});
