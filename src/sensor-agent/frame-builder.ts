@@ -1,5 +1,5 @@
 /** Collects one topic's matches into the next frame, each event encoded once; or counts what of them is shed. */
-import { FRAME_EVENTS_MAX, FRAME_FLUSH_BYTES } from '../limits.js';
+import { FRAME_EVENTS_MAX, FRAME_FLUSH_BYTES, FRAME_MATCH_INDICES_MAX, PREDICATES_MAX } from '../limits.js';
 import type { BusEvent } from '../wire/event.js';
 import { EventWriter } from '../wire/event-writer.js';
 import type { FieldMask } from '../wire/field-mask.js';
@@ -13,6 +13,8 @@ export class FrameBuilder {
   #lanes: number[] = [];
   #ties: number[] = [];
   #matches = new Map<bigint, number[]>();
+  /** In all match lists. */
+  #indices = 0;
   #shed = new Map<bigint, number>();
   /** Events that were shed, each once. */
   shedCount = 0;
@@ -48,8 +50,10 @@ export class FrameBuilder {
     return this.#charged;
   }
 
+  /** Another event may not fit: one that every predicate matches. */
   get full(): boolean {
-    return this.#writer.length >= FRAME_FLUSH_BYTES || this.count >= FRAME_EVENTS_MAX;
+    const indicesFull = this.#indices > FRAME_MATCH_INDICES_MAX - PREDICATES_MAX;
+    return this.#writer.length >= FRAME_FLUSH_BYTES || this.count >= FRAME_EVENTS_MAX || indicesFull;
   }
 
   /** `charge` is told the encoded event's bytes and returns what the budget took. Without a mask: all of the event. */
@@ -67,6 +71,7 @@ export class FrameBuilder {
     this.#times.push(event.position.timeNs);
     this.#lanes.push(event.position.lane);
     this.#ties.push(event.position.tie);
+    this.#indices += predicateIds.length;
     for (const id of predicateIds) {
       const indices = this.#matches.get(id);
       if (indices) indices.push(index);
@@ -133,6 +138,7 @@ export class FrameBuilder {
     this.#lanes = [];
     this.#ties = [];
     this.#matches = new Map();
+    this.#indices = 0;
     this.#shed = new Map();
     this.shedCount = 0;
     this.#charged = 0;
