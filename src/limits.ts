@@ -269,9 +269,9 @@ export const WATERMARKS_PER_INTERVAL_MAX = 32;
 /** A subscriber that skips does so when it is behind the log by this, where it does not say. */
 export const LAG_MS_DEFAULT = 30_000;
 export const LAG_MS_MIN = 1_000;
-/** Throttling: the longest interval, and of how many keys and intervals one subscription remembers the event; the longest unused is forgotten. */
+/** Throttling: the longest interval, and the delivered events that one subscription remembers, the newest. */
 export const THROTTLE_NS_MAX = 86_400_000_000_000n;
-export const THROTTLE_KEYS_MAX = 8192;
+export const THROTTLE_EVENTS_MAX = 8192;
 /** Refill: how often it looks what is owed, so that one query covers much of it; on how many nodes at once. */
 export const REFILL_INTERVAL_MS = 3_000;
 export const REFILL_NODES_MAX = 4;

@@ -2,12 +2,12 @@
  * At most one event in an interval for each key, by the events' own times, over
  * all nodes, in whatever order they come: clocks differ, and refills are older
  * than what comes live. What was delivered is remembered by key and interval,
- * so many as THROTTLE_KEYS_MAX; for what is forgotten, as with the
+ * so many as THROTTLE_EVENTS_MAX; for what is forgotten, as with the
  * subscription's stream, an event may come before its time.
  */
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { THROTTLE_KEYS_MAX } from '../../limits.js';
+import { THROTTLE_EVENTS_MAX } from '../../limits.js';
 import type { ThrottleRequest } from '../../subscriptions/throttle-request.js';
 import { eventWallNs } from '../../wire/event-time.js';
 import { compileKeyMask, cutRuns, type FieldMask } from '../../wire/field-mask.js';
@@ -18,7 +18,7 @@ const KEY_BYTES_MAX = 32;
 export class Throttle {
   private readonly mask: FieldMask;
   /** Key and interval of time to the event of it that was delivered: there is at most one. */
-  private readonly delivered = new LRUCache<string, bigint>({ max: THROTTLE_KEYS_MAX });
+  private readonly delivered = new LRUCache<string, bigint>({ max: THROTTLE_EVENTS_MAX });
 
   constructor(private readonly request: ThrottleRequest) {
     this.mask = compileKeyMask(request.by);
