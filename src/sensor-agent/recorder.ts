@@ -3,6 +3,7 @@
  * undecoded, and feeds the timeline with the same records in the same order.
  * It is the node's outbox too: whatever must be sent again is read from here.
  */
+import { join } from 'node:path';
 import { BackplaneError } from '../errors.js';
 import {
   CHECKPOINT_INTERVAL_BYTES,
@@ -10,10 +11,11 @@ import {
   EXEC_CONTEXT_WAIT_MS,
   PAGE_HEADER_BYTES,
 } from '../limits.js';
-import type { FileOps } from '../storage/file-ops.js';
+import { type FileOps, nodeFileOps } from '../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../storage/segment-log.js';
 import type { Position } from '../wire/position.js';
 import { FilePaths } from './file-paths.js';
+import { HoleFlag } from './hole-flag.js';
 import {
   clockBytes,
   horizonBytes,
@@ -62,6 +64,9 @@ export class Recorder {
   /** Since an append was refused: nothing more is recorded until it can be said that something is missing. */
   #hole: { from: Position; lost: number; lostUnknown: boolean } | undefined;
   #diskFull = { entries: 0, message: '' };
+  readonly #holeFlag: HoleFlag;
+  /** An agent before this one had a hole that it did not state. */
+  #forgotten: boolean;
   #noticeNs = 0n;
   readonly #filePaths = new FilePaths();
 
@@ -77,6 +82,8 @@ export class Recorder {
       ...(options.files === undefined ? {} : { files: options.files }),
       head: () => (timeline?.origin.epoch ? this.#checkpointRecords() : []),
     });
+    this.#holeFlag = new HoleFlag(options.files ?? nodeFileOps, join(options.dir, 'hole'));
+    this.#forgotten = this.#holeFlag.leftRaised;
     const replay = this.#reopen(sink);
     timeline = replay.timeline;
     this.timeline = timeline;
@@ -243,6 +250,8 @@ export class Recorder {
    */
   reportLoss(source: string, nowNs: bigint): void {
     if (!this.#closeHole()) return;
+    if (this.#forgotten) this.#remember(source, nowNs);
+    if (!this.#hole) this.#holeFlag.lower();
     const { count, unknown } = this.#lost;
     if (count > 0 || unknown) {
       this.#lost = { count: 0, unknown: false };
@@ -257,7 +266,16 @@ export class Recorder {
 
   async close(): Promise<void> {
     this.#checkpoint();
+    this.#holeFlag.close();
     await this.log.close();
+  }
+
+  /** How much it was, and up to when, went with the agent. */
+  #remember(source: string, nowNs: bigint): void {
+    this.#forgotten = false;
+    this.unrecorded(nowNs);
+    const message = 'an agent before this one ended while the disk took nothing: what happened then is not recorded';
+    this.notice('host.loss', { reason: 'disk_full', message, lost: 0, lostUnknown: true, source }, nowNs);
   }
 
   #exec(record: RecordedExec): void {
@@ -330,6 +348,7 @@ export class Recorder {
       } catch (cause) {
         if (!(cause instanceof BackplaneError)) throw cause;
         this.#diskFull.message = cause.message;
+        this.#holeFlag.raise();
         this.#hole = { from: this.timeline.frontier, lost: 0, lostUnknown: false };
       }
     }

@@ -122,3 +122,35 @@ test('coverage ends where a full disk stopped the recording, and counts the hole
     assert.equal((await asked(driver, { sinceNs: endNs })).lost, 0, 'the window begins behind the hole');
   });
 });
+
+test('a hole that a killed agent could not state is stated by the next, once', async () => {
+  const exec = { lane: 0, afterNs: 900n, pid: 5, what: 'exec', read: 'at once' } as const;
+  const step: RecordedStep = { entries: [exec, exec, exec], lost: 0, crash: false, wallStepNs: 0n };
+  await withDriver(async (driver, _live, files) => {
+    const second = () => {
+      driver.step(step);
+      driver.recorder.reportLoss('tracefs', driver.nowNs);
+    };
+    second();
+    files.space = 0;
+    second();
+    second();
+    const inHoleNs = driver.recorder.timeline.wallNs(driver.recorder.timeline.frontier.timeNs);
+    driver.crash();
+    // Killed once more before there is room.
+    second();
+    driver.crash();
+    files.space = Number.POSITIVE_INFINITY;
+    second();
+    const behindNs = driver.recorder.timeline.wallNs(driver.recorder.timeline.frontier.timeNs);
+    second();
+    assert.equal((await asked(driver, {})).lostUnknown, true);
+    assert.equal((await asked(driver, { sinceNs: inHoleNs })).lostUnknown, true);
+    driver.crash();
+    second();
+    second();
+    assert.equal((await asked(driver, { sinceNs: behindNs + 1_000n })).lostUnknown, false, 'stated once');
+    const told = replayed(driver.recorder, undefined).events;
+    assert.equal(told.filter((text) => text.includes('an agent before this one ended')).length, 1);
+  });
+});
