@@ -242,6 +242,11 @@ export const UPLINK_SILENCE_MS = 10_000;
 export const NODES_MAX = 4096;
 /** What a node may say it allows: those of later versions too. */
 export const PROFILES_PER_NODE_MAX = 16;
+/** What a node, or its answer to a query, says of itself in a sentence. */
+export const NODE_MESSAGE_CHARACTERS_MAX = 1024;
+/** The epoch that an agent may begin with: seconds since 1970, and then some. Brokers may go on counting from there. */
+export const EPOCH_MAX = 2 ** 48;
+export const EPOCHS_BEYOND_MAX = 2 ** 20;
 /** All that is asked of one node, encoded: it must fit a message. */
 export const INTEREST_BYTES_MAX = 512 * KiB;
 /** A control message waits in memory for its agent; one that does not read loses its session. */

@@ -52,6 +52,12 @@ export function brokerMetrics(
       read: () => ingested.duplicates,
     },
     {
+      name: 'refused_frames_total',
+      help: 'Frames that were not sound: refused, or taken as a gap whose count is not known.',
+      type: 'counter',
+      read: () => ingested.refused,
+    },
+    {
       name: 'shed_events',
       help: 'Matches that the agents connected did not send since they started, being over their budgets.',
       type: 'gauge',

@@ -3,21 +3,28 @@
  * acknowledges what is durable. Drops what is already covered; refuses what
  * overlaps, because agents never send that; keeps what the disk refuses until
  * it takes it.
+ *
+ * A frame that is not sound ends its session, and the agent reads its recorder
+ * again. Comes the same stretch unsound again, it would come for ever: then it
+ * is taken as a gap whose count is not known.
  */
-import { BackplaneError } from '../errors.js';
+import { asBackplaneError, BackplaneError } from '../errors.js';
 import { TOPICS } from '../wire/event.js';
-import { decodeFrame, type Frame } from '../wire/frame.js';
+import { decodeFrame, encodeFrame, type Frame, refusedFrame, stretchOf } from '../wire/frame.js';
 import { comparePositions, type Position, positionText } from '../wire/position.js';
 import type { FanOut } from './fan-out.js';
 import { type HeldFrames, isDiskTrouble } from './held-frames.js';
 import type { LogStore } from './log/log-store.js';
 import type { PartitionLog } from './log/partition-log.js';
+import type { NodeRecord, Refusal } from './nodes/node-record.js';
 
 export interface IngestCounters {
   frames: number;
   events: number;
   bytes: number;
   duplicates: number;
+  /** Not sound, or in the place of one that was not. */
+  refused: number;
 }
 
 export interface Accepted {
@@ -30,39 +37,46 @@ export interface Accepted {
   readonly durable: Promise<void>;
   /** The log refuses it at this moment: nothing more is to be read from its sender until it is durable. */
   readonly held: boolean;
+  /** Set where a gap was taken in the place of events: why. */
+  readonly refusal: Refusal | undefined;
+}
+
+interface Taken {
+  readonly frame: Frame;
+  readonly frameBytes: Buffer;
+  readonly refusal: Refusal | undefined;
 }
 
 export class Ingest {
-  readonly totals: IngestCounters = { frames: 0, events: 0, bytes: 0, duplicates: 0 };
+  readonly totals: IngestCounters = { frames: 0, events: 0, bytes: 0, duplicates: 0, refused: 0 };
   readonly byTopic = new Map<string, { frames: number; events: number }>();
 
   constructor(
     private readonly store: LogStore,
     private readonly fanOut: FanOut,
     private readonly held: HeldFrames,
+    private readonly onRefused: (record: NodeRecord, refusal: Refusal) => void,
   ) {}
 
   /**
    * Throws invalid_argument for a broken frame, failed_precondition for one
    * that overlaps or is of too early an epoch. `signal` ends with the session.
    */
-  accept(node: string, epochMin: number, frameBytes: Buffer, signal: AbortSignal): Accepted {
-    const frame = decodeFrame(frameBytes);
+  accept(record: NodeRecord, epochMin: number, sentBytes: Buffer, signal: AbortSignal): Accepted {
+    const { frame, frameBytes, refusal } = this.read(record, sentBytes);
+    const node = record.name;
     const { topic, coveredTo } = frame;
-    if (!Object.hasOwn(TOPICS, topic)) {
-      throw new BackplaneError('invalid_argument', `frame: unknown topic ${JSON.stringify(topic.slice(0, 40))}`);
-    }
-    if (coveredTo.epoch < epochMin) {
+    if (coveredTo.epoch < epochMin || coveredTo.epoch > record.epoch) {
       throw new BackplaneError(
         'failed_precondition',
-        `frame: epoch must be at least ${epochMin}, got ${coveredTo.epoch}`,
+        `frame: epoch must be ${epochMin} to ${record.epoch}, got ${coveredTo.epoch}`,
       );
     }
     const log = this.store.of(topic, node);
     const covered = log.coveredTo(node);
     if (covered && comparePositions(coveredTo, covered) <= 0) {
       this.totals.duplicates++;
-      return { topic, coveredTo, durable: this.promised(log, log.settled()), held: false };
+      return { topic, coveredTo, durable: this.promised(log, log.settled()), held: false, refusal };
     }
     if (covered && comparePositions(frame.coveredFrom, covered) < 0) {
       throw new BackplaneError(
@@ -73,12 +87,38 @@ export class Ingest {
     }
     const append = () => this.promised(log, this.append(log, node, frame, frameBytes));
     try {
-      return { topic, coveredTo, durable: append(), held: false };
+      return { topic, coveredTo, durable: append(), held: false, refusal };
     } catch (cause) {
       if (!isDiskTrouble(cause)) throw cause;
       const durable = this.held.hold(log, cause, { bytes: frameBytes.length, append, signal });
-      return { topic, coveredTo, durable, held: true };
+      return { topic, coveredTo, durable, held: true, refusal };
     }
+  }
+
+  /** The frame that was sent, or the one that is taken in its place. */
+  private read(record: NodeRecord, sentBytes: Buffer): Taken {
+    try {
+      const frame = decodeFrame(sentBytes);
+      checkTopic(frame.topic);
+      if (!frame.refused) return { frame, frameBytes: sentBytes, refusal: undefined };
+      return { frame, frameBytes: sentBytes, refusal: this.refuse(record, frame, 'its agent could not make one') };
+    } catch (cause) {
+      const { message, code } = asBackplaneError(cause);
+      const before = record.refusal;
+      const taken = placeholder(sentBytes);
+      const refusal = this.refuse(record, taken?.frame, message);
+      if (taken && before?.stretch === refusal.stretch) return { ...taken, refusal };
+      throw new BackplaneError(code, refusal.message);
+    }
+  }
+
+  private refuse(record: NodeRecord, frame: Frame | undefined, reason: string): Refusal {
+    this.totals.refused++;
+    const stretch = frame && `${frame.topic} behind ${positionText(frame.coveredFrom)}`;
+    const of = stretch === undefined ? '' : ` of ${stretch}`;
+    const refusal = { stretch, message: `no sound frame${of}: ${reason}`.slice(0, 400), atMs: Date.now() };
+    this.onRefused(record, refusal);
+    return refusal;
   }
 
   private promised(log: PartitionLog, durable: Promise<void>): Promise<void> {
@@ -103,5 +143,23 @@ export class Ingest {
     topic.frames++;
     topic.events += frame.count;
     return durable;
+  }
+}
+
+function checkTopic(topic: string): void {
+  if (Object.hasOwn(TOPICS, topic)) return;
+  throw new BackplaneError('invalid_argument', `frame: unknown topic ${JSON.stringify(topic.slice(0, 40))}`);
+}
+
+/** A gap in the place of a frame that is not sound; undefined where nobody can tell of what. */
+function placeholder(sentBytes: Buffer): Pick<Taken, 'frame' | 'frameBytes'> | undefined {
+  const stretch = stretchOf(sentBytes);
+  if (stretch === undefined) return undefined;
+  const frame = refusedFrame(stretch);
+  try {
+    checkTopic(frame.topic);
+    return { frame, frameBytes: encodeFrame(frame) };
+  } catch {
+    return undefined;
   }
 }

@@ -1,15 +1,9 @@
 /** The agents' side of the broker: three streams per node (see uplink.proto). */
 import type { ServerDuplexStream, sendUnaryData, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../errors.js';
-import {
-  HELLO_MS,
-  MESSAGE_BYTES_MAX,
-  NAME_BYTES_MAX,
-  PROFILES_PER_NODE_MAX,
-  UNACKNOWLEDGED_BYTES_MAX,
-} from '../limits.js';
+import { HELLO_MS, MESSAGE_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX } from '../limits.js';
 import { checkName } from '../subscriptions/names.js';
-import { controlRequestCodec, emptyCodec, type Hello__Output, positionToMessage } from '../wire/messages.js';
+import { controlRequestCodec, emptyCodec, positionToMessage } from '../wire/messages.js';
 import type { Position } from '../wire/position.js';
 import { decodeLiveMessage, SESSION_KEY } from '../wire/rpc.js';
 import type { Ingest } from './ingest.js';
@@ -23,6 +17,8 @@ type ControlCall = ServerDuplexStream<Buffer, Buffer>;
 const LINGER_MS_MIN = 1;
 const LINGER_MS_MAX = 50;
 const NODES_PER_LINGER_MS = 20;
+/** A node over its budget is looked at again this often. */
+const BUDGET_LOOK_MS = 1_000;
 
 export class UplinkService {
   private readonly sessions = new Map<string, NodeSession>();
@@ -89,7 +85,7 @@ export class UplinkService {
     if (this.draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
     const { hello } = controlRequestCodec.decode(bytes, MESSAGE_BYTES_MAX);
     if (!hello) throw new BackplaneError('failed_precondition', 'control: the first message must be hello');
-    checkHello(hello);
+    checkName('hello.node', hello.node);
     const admission = this.registry.admit(hello);
     const session = new NodeSession(admission, call, this.registry);
     this.sessions.set(session.id, session);
@@ -120,26 +116,31 @@ export class UplinkService {
     const goOn = () => {
       if (heldFrames === 0 && !overBudget && pendingBytes <= UNACKNOWLEDGED_BYTES_MAX) call.resume();
     };
+    // What the node may send can be raised meanwhile.
+    const rest = (waitMs: number) => {
+      overBudget = waitMs > 0 && session.open;
+      if (!overBudget) return goOn();
+      call.pause();
+      const lookAgainMs = Math.min(waitMs, BUDGET_LOOK_MS);
+      setTimeout(() => rest(this.budgets.received(session.record, 0)), lookAgainMs).unref();
+    };
     call.on('data', (bytes: Buffer) => {
       if (!session.open) return;
       try {
         const frameBytes = decodeLiveMessage(bytes);
         const { record, epochMin, closed } = session;
-        const { topic, coveredTo, durable, held } = this.ingest.accept(record.name, epochMin, frameBytes, closed);
+        const { topic, coveredTo, durable, held, refusal } = this.ingest.accept(record, epochMin, frameBytes, closed);
+        if (refusal) {
+          const told = `${refusal.message}; it is stated as a gap`;
+          this.onRefusal(`node ${record.name}`, new BackplaneError('invalid_argument', told));
+        }
         record.uplinkBytes += bytes.length;
         pendingBytes += bytes.length;
         // An agent keeps to this by itself; one that does not is not read on. Nor is one whose frame waits for room.
         if (held || pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
         if (held) heldFrames++;
         const waitMs = this.budgets.received(record, bytes.length);
-        if (waitMs > 0 && !overBudget) {
-          overBudget = true;
-          call.pause();
-          setTimeout(() => {
-            overBudget = false;
-            goOn();
-          }, waitMs).unref();
-        }
+        if (waitMs > 0 && !overBudget) rest(waitMs);
         durable.then(
           () => {
             pendingBytes -= bytes.length;
@@ -213,24 +214,5 @@ class Acknowledgements {
   private flush(): void {
     for (const [topic, coveredTo] of this.pending) this.session.acknowledge(topic, coveredTo);
     this.pending.clear();
-  }
-}
-
-function checkHello(hello: Hello__Output): void {
-  checkName('hello.node', hello.node);
-  const { recorderId, bootId, version, kernelRelease, source, degraded, epoch, profiles } = hello;
-  for (const [field, text] of Object.entries({ recorderId, bootId, version, kernelRelease, source })) {
-    if (text.length > NAME_BYTES_MAX) {
-      throw new BackplaneError('invalid_argument', `hello.${field} must be at most ${NAME_BYTES_MAX} bytes`);
-    }
-  }
-  if (recorderId === '') throw new BackplaneError('invalid_argument', 'hello.recorder_id must not be empty');
-  if (degraded.length > 1024) throw new BackplaneError('invalid_argument', 'hello.degraded must be at most 1024 bytes');
-  if (profiles.length > PROFILES_PER_NODE_MAX || profiles.some((profile) => profile.length > NAME_BYTES_MAX)) {
-    const bound = `at most ${PROFILES_PER_NODE_MAX} of ${NAME_BYTES_MAX} bytes`;
-    throw new BackplaneError('invalid_argument', `hello.profiles must be ${bound}, got ${profiles.length}`);
-  }
-  if (!Number.isSafeInteger(Number(epoch))) {
-    throw new BackplaneError('invalid_argument', `hello.epoch must be below 2^53, got ${epoch}`);
   }
 }

@@ -47,7 +47,7 @@ export class Completeness {
   }
 
   #comes(reason: string): boolean {
-    return this.refill && (reason === 'shed' || reason === 'skipped');
+    return this.refill && ['shed', 'skipped', 'refused'].includes(reason);
   }
 
   #goes(node: string, reason: string): void {

@@ -89,7 +89,12 @@ export class Agent {
     this.#liveBudget = new LiveBudget(live);
     this.#historyBudget = new TokenBucket(history.bytesPerSecond, (history.bytesPerSecond * history.burstMs) / 1000);
     this.#allowance = new Allowance(options.budget, this.#liveBudget, this.#historyBudget);
-    this.#publisher = new Publisher(() => this.#recorder, this.#liveBudget);
+    this.#publisher = new Publisher(
+      () => this.#recorder,
+      this.#liveBudget,
+      (topic, cause) =>
+        options.log.error({ topic }, `no sound frame, stated as a gap: ${asBackplaneError(cause).message}`),
+    );
     this.#overhead = new Overhead(options.guard, this.#overheads());
     this.#recorder = new Recorder(
       { dir, ...options.recorder, redactor: new Redactor(options.redaction) },

@@ -114,6 +114,7 @@ export class FrameBuilder {
       lostUnknown: this.#lostUnknown,
       late: this.#late,
       watermarkNs,
+      refused: false,
       timesNs: BigUint64Array.from(this.#times),
       lanes: this.#lanes,
       ties: this.#ties,

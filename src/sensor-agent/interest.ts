@@ -27,7 +27,9 @@ export class Interest {
   ) {
     const errors: { id: bigint; message: string }[] = [];
     const kinds = new Map<string, Predicate[]>();
-    for (const request of requests.slice(0, PREDICATES_MAX)) {
+    // Asked for twice it would have two match lists in a frame, which then is none.
+    const distinct = [...new Map(requests.map((request) => [request.id, request])).values()];
+    for (const request of distinct.slice(0, PREDICATES_MAX)) {
       try {
         const predicate = compilePredicate({ ...request, hostName });
         if (predicate.id !== request.id) throw new Error('this agent reads the filter differently: versions differ');
@@ -38,7 +40,7 @@ export class Interest {
         errors.push({ id: request.id, message: asBackplaneError(cause).message });
       }
     }
-    for (const { id } of requests.slice(PREDICATES_MAX))
+    for (const { id } of distinct.slice(PREDICATES_MAX))
       errors.push({ id, message: `over ${PREDICATES_MAX} predicates` });
     for (const alike of kinds.values()) {
       this.#predicates.push(alike[0]!);

@@ -1,4 +1,5 @@
 /** What an agent tells its broker about itself: once at Hello, then every few seconds. */
+import { NODE_MESSAGE_CHARACTERS_MAX } from '../limits.js';
 import type { Profile } from '../subscriptions/pushdown/catalogue.js';
 import { type Hello, type NodeReport, nsToTimestamp } from '../wire/messages.js';
 import { type Budget, budgetToMessage } from './budget.js';
@@ -30,7 +31,7 @@ export function nodeHello(facts: NodeFacts): Hello {
     kernelRelease: facts.kernelRelease,
     source: facts.source,
     wallTime: wallNow(),
-    degraded: facts.degraded ?? '',
+    degraded: degradedText(facts),
     profiles: [...facts.profiles],
     budget: budgetToMessage(facts.budget),
   };
@@ -51,7 +52,7 @@ export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
     cpuRatio,
     residentBytes: process.memoryUsage.rss(),
     wallTime: wallNow(),
-    degraded: facts.degraded ?? '',
+    degraded: degradedText(facts),
     source: facts.source,
     redactions: Object.fromEntries(facts.recorder.redactor.counts),
   };
@@ -70,6 +71,11 @@ export class CpuMeter {
     this.#measured = now;
     return ratio;
   }
+}
+
+/** Brokers take no more. */
+function degradedText({ degraded = '' }: NodeFacts): string {
+  return degraded.slice(0, NODE_MESSAGE_CHARACTERS_MAX);
 }
 
 function wallNow() {

@@ -8,7 +8,7 @@ import { Pacer } from '../flow/pacer.js';
 import { BUDGET_WAIT_MS_MAX, COVERAGE_INTERVAL_MS, REPLAY_STEP_BYTES, SLOW_MATCHING_BURST_MS } from '../limits.js';
 import type { BusEvent } from '../wire/event.js';
 import { unionOfMasks } from '../wire/field-mask.js';
-import type { Frame } from '../wire/frame.js';
+import { type Frame, refusedFrame } from '../wire/frame.js';
 import { comparePositions, type Position, positionBefore } from '../wire/position.js';
 import { anchorAtPosition } from './anchors.js';
 import type { LiveBudget } from './budget.js';
@@ -24,7 +24,7 @@ import type { Loss, Timeline, TimelineSink } from './timeline.js';
 export interface FrameLink {
   /** False while more is under way than may be: nothing should be sent. */
   readonly writable: boolean;
-  /** Returns the bytes it takes on the wire. */
+  /** Returns the bytes it takes on the wire. Throws when the frame is not sound: a broker would refuse it. */
   send(frame: Frame): number;
 }
 
@@ -63,6 +63,8 @@ export class Publisher implements TimelineSink {
   constructor(
     private readonly recorder: () => Recorder,
     private readonly budget: LiveBudget,
+    /** Told of a frame that is not sound: in its place one goes out that says so. */
+    private readonly onRefused: (topic: string, cause: unknown) => void = () => undefined,
   ) {}
 
   get live(): boolean {
@@ -208,8 +210,18 @@ export class Publisher implements TimelineSink {
     const { charged, count, shedCount } = builder;
     this.eventsMatched += count + shedCount;
     this.eventsShed += shedCount;
-    this.budget.settle(this.#link!.send(builder.take(end, timeline.wallNs(end.timeNs))), charged);
+    this.budget.settle(this.#send(builder.take(end, timeline.wallNs(end.timeNs))), charged);
     return true;
+  }
+
+  /** Matched again it would be the same frame: the stretch is stated as not known, once, and publishing goes on. */
+  #send(frame: Frame): number {
+    try {
+      return this.#link!.send(frame);
+    } catch (cause) {
+      this.onRefused(frame.topic, cause);
+      return this.#link!.send(refusedFrame(frame));
+    }
   }
 
   /** Everything that is not sent is read again later. */

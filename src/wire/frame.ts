@@ -8,7 +8,7 @@
  *          | lost uint64 7 | lost_unknown bool 8 | late uint64 9
  *          | watermark Timestamp 10 | event_times_ns packed fixed64 11
  *          | event_lanes packed uint32 12 | event_ties packed uint32 13
- *          | shed Shed 14 * | events bytes 15
+ *          | shed Shed 14 * | events bytes 15 | refused bool 16
  */
 import { FRAME_EVENTS_MAX, MESSAGE_BYTES_MAX } from '../limits.js';
 import {
@@ -45,7 +45,16 @@ export interface Frame extends EventColumns {
   readonly late: number;
   /** Wall nanoseconds: no older event of this topic follows. 0: not stated. */
   readonly watermarkNs: bigint;
+  /** What was made of the stretch is no sound frame: what matches is not known, and the recorder has it. No events. */
+  readonly refused: boolean;
 }
+
+/** In the place of one that is not sound: the stretch is accounted for as not known. */
+export function refusedFrame({ topic, coveredFrom, coveredTo }: Stretch): Frame {
+  return { ...newDraft(), topic, coveredFrom, coveredTo, refused: true };
+}
+
+type Stretch = Pick<Frame, 'topic' | 'coveredFrom' | 'coveredTo'>;
 
 /** Throws invalid_argument where decodeFrame would. */
 export function encodeFrame(frame: Frame): Buffer {
@@ -70,6 +79,7 @@ export function encodeFrame(frame: Frame): Buffer {
   writer.packedField(13, frame.ties);
   for (const shed of frame.shed) writeShed(writer, shed);
   writer.bytesField(15, frame.events);
+  writer.uintField(16, frame.refused ? 1 : 0);
   const bytes = writer.finish();
   if (bytes.length > MESSAGE_BYTES_MAX - 16) throw invalid('frame', `must fit a message, got ${bytes.length} bytes`);
   return bytes;
@@ -84,6 +94,19 @@ export function decodeFrame(bytes: Buffer): Frame {
   const draft = newDraft();
   while (reader.nextTag()) readField(reader, draft);
   checkFrame(draft);
+  return draft;
+}
+
+/** What a frame that need not be sound says it accounts for; undefined where that cannot be told. */
+export function stretchOf(bytes: Buffer): Stretch | undefined {
+  const reader = new ProtoReader(bytes, 'frame');
+  const draft = newDraft();
+  try {
+    // These stand first, whatever is wrong behind them.
+    while (reader.nextTag() && reader.field <= 3) readField(reader, draft);
+  } catch {
+    return undefined;
+  }
   return draft;
 }
 
@@ -108,6 +131,7 @@ function newDraft(): Draft {
     lostUnknown: false,
     late: 0,
     watermarkNs: 0n,
+    refused: false,
     timesNs: new BigUint64Array(0),
     lanes: [],
     ties: [],
@@ -162,6 +186,9 @@ function readField(reader: ProtoReader, draft: Draft): void {
     case 15:
       draft.events = reader.chunk();
       break;
+    case 16:
+      draft.refused = reader.bool();
+      break;
     default:
       reader.skip();
   }
@@ -187,4 +214,7 @@ function checkFrame(frame: Frame): void {
   }
   checkMatches(frame.matches, frame.count);
   checkShed(frame.shed, frame.count);
+  if (frame.refused && frame.count + frame.shed.length > 0) {
+    throw invalid('frame', 'refused must have neither events nor shed');
+  }
 }

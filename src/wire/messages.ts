@@ -80,6 +80,7 @@ export const emptyCodec = messageCodec<Empty, Empty>('LiveResponse');
 const NS_PER_S = 1_000_000_000n;
 /** 9999-12-31T23:59:59Z, the last second a Timestamp may name. */
 const SECONDS_MAX = 253_402_300_799n;
+export const WALL_NS_MAX = SECONDS_MAX * NS_PER_S;
 
 export interface TimestampFields {
   readonly seconds: string;

@@ -3,89 +3,28 @@
  * be, memory stays bounded, and everybody else is served on.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { connect as connectHttp2, constants } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
-import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
-import { service as healthService } from 'grpc-health-check';
 import { HTTP_CONNECTIONS_MAX, KiB, MESSAGE_BYTES_MAX, MiB, STREAMS_PER_CONNECTION_MAX } from '../../src/limits.js';
-import { Harness, range, type Subscriber, until } from './harness.js';
+import { type Harness, range, until } from './harness.js';
 import { type TestAgent, TestRecorder } from './test-agent.js';
+import { framed, requestTo, Witness } from './witness.js';
 
+let witness: Witness;
 let harness: Harness;
 let agent: TestAgent;
-let witness: Subscriber;
-let pid = 0;
 
 before(async () => {
-  harness = await Harness.start();
-  agent = await harness.agent('witness');
-  witness = harness.subscribe({ topics: ['process'], nodes: ['witness'], follow: true });
-  await witness.isAccepted();
+  witness = await Witness.start();
+  ({ harness, agent } = witness);
 });
-after(() => harness.destroy());
+after(() => witness.destroy());
 
-/** Somebody else is served on, and health says so. */
-async function served(): Promise<void> {
-  agent.recorder.record('process.exec', pid++);
-  agent.publish();
-  await witness.has(pid);
-  const Health = makeGenericClientConstructor(healthService as never, 'Health');
-  const { grpcAddress } = harness.broker;
-  const client = new Health(grpcAddress, credentials.createInsecure()) as never as {
-    check(request: object, answer: (error: Error | null, response: { status: string | number }) => void): void;
-    close(): void;
-  };
-  const { status } = await new Promise<{ status: string | number }>((resolve, reject) => {
-    client.check({ service: '' }, (error, response) => (error ? reject(error) : resolve(response)));
-  });
-  client.close();
-  assert.ok(status === 'SERVING' || status === 1);
-}
-
-interface Answer {
-  readonly status: string | undefined;
-  readonly message: string;
-}
-
-/** A call to a gRPC method with whatever bytes, in whatever pieces. */
-async function call(path: string, pieces: readonly Buffer[], headers: Record<string, string> = {}): Promise<Answer> {
-  const session = connectHttp2(`http://${harness.broker.grpcAddress}`);
-  session.on('error', () => undefined);
-  try {
-    const stream = session.request({
-      [constants.HTTP2_HEADER_METHOD]: 'POST',
-      [constants.HTTP2_HEADER_PATH]: path,
-      'content-type': 'application/grpc',
-      te: 'trailers',
-      ...headers,
-    });
-    stream.on('error', () => undefined);
-    const found: { status?: string; message?: string } = {};
-    const note = (each: Record<string, unknown>) => {
-      if (each['grpc-status'] !== undefined) found.status = String(each['grpc-status']);
-      if (each['grpc-message'] !== undefined) found.message = decodeURIComponent(String(each['grpc-message']));
-    };
-    stream.on('response', note).on('trailers', note);
-    stream.resume();
-    for (const piece of pieces) stream.write(piece);
-    stream.end();
-    await Promise.race([once(stream, 'close'), sleep(10_000)]);
-    return { status: found.status, message: found.message ?? '' };
-  } finally {
-    session.destroy();
-  }
-}
-
-function framed(message: Buffer, compressed = 0, length = message.length): Buffer {
-  const head = Buffer.alloc(5);
-  head[0] = compressed;
-  head.writeUInt32BE(length, 1);
-  return Buffer.concat([head, message]);
-}
+const served = () => witness.served();
+const call: Witness['call'] = (...sent) => witness.call(...sent);
 
 const SUBSCRIBE = '/backplane.v1.Backplane/Subscribe';
 const STATUS = '/backplane.v1.Backplane/GetStatus';
@@ -229,12 +168,7 @@ test('more streams on a connection than are allowed wait or are refused, and cos
   let opened = 0;
   for (let count = 0; count < 20_000; count++) {
     if (session.destroyed) break;
-    const stream = session.request({
-      [constants.HTTP2_HEADER_METHOD]: 'POST',
-      [constants.HTTP2_HEADER_PATH]: SUBSCRIBE,
-      'content-type': 'application/grpc',
-      te: 'trailers',
-    });
+    const stream = session.request(requestTo(SUBSCRIBE));
     stream.on('error', () => undefined);
     opened++;
     // Half of them stay, half are reset at once.
@@ -251,7 +185,7 @@ test('more streams on a connection than are allowed wait or are refused, and cos
 test('calls that are cancelled in the middle of a batch leave nothing behind', async () => {
   const subscribers = range(0, 50).map(() => harness.subscribe({ topics: ['process'], follow: true }));
   for (const each of range(0, 500)) agent.recorder.record('process.exec', each);
-  pid += 500;
+  witness.count += 500;
   agent.publish();
   for (const subscriber of subscribers) subscriber.cancel();
   const running = async () => {

@@ -59,8 +59,8 @@ export class Harness {
     this.logged.push(JSON.parse(line));
   }
 
-  async agent(node: string, recorder = new TestRecorder(`recorder-${node}`)): Promise<TestAgent> {
-    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder);
+  async agent(node: string, recorder = new TestRecorder(`recorder-${node}`), hello = {}): Promise<TestAgent> {
+    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder, hello);
     this.agents.push(agent);
     return agent;
   }

@@ -89,6 +89,7 @@ test('a frame of an unknown topic, and one that overlaps, end the session and no
       shed: [],
       lost: 0,
       lostUnknown: false,
+      refused: false,
       late: 0,
       watermarkNs: 0n,
       timesNs: new BigUint64Array(0),

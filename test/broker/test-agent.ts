@@ -82,6 +82,10 @@ export class TestAgent {
   holdInterest: boolean | undefined;
   /** Set to answer every predicate with this error. */
   refuses: string | undefined;
+  /** What becomes of a frame on its way out. */
+  mangle = (frameBytes: Buffer): Buffer => frameBytes;
+  /** Answers queries in place of the recorder. */
+  answerWith: ((queryId: number) => void) | undefined;
   /** Called in the middle of a history answer. */
   midHistory: (() => Promise<void>) | undefined;
   welcome: NonNullable<ControlResponse__Output['welcome']> | undefined;
@@ -104,7 +108,8 @@ export class TestAgent {
     this.control = this.client.control(new Metadata());
   }
 
-  static async connect(address: string, node: string, recorder: TestRecorder): Promise<TestAgent> {
+  /** `hello`: what it says otherwise than it should. */
+  static async connect(address: string, node: string, recorder: TestRecorder, hello = {}): Promise<TestAgent> {
     const agent = new TestAgent(address, node, recorder);
     const welcomed = new Promise<void>((resolve, reject) => {
       agent.control.on('error', (error) => {
@@ -129,6 +134,7 @@ export class TestAgent {
         profiles: [...recorder.profiles],
         ...(recorder.budget ? { budget: recorder.budget } : {}),
         wallTime: nsToTimestamp(BigInt(Date.now()) * 1_000_000n),
+        ...hello,
       },
     });
     await welcomed.catch((error) => {
@@ -145,6 +151,11 @@ export class TestAgent {
   /** One frame per topic of interest, up to what is recorded. */
   publish(): void {
     for (const topic of this.topics) this.publishTopic(topic, this.recorder.frontier);
+  }
+
+  /** Whatever message, on the control stream. */
+  say(message: object): void {
+    this.control.write(message);
   }
 
   /** Whatever bytes, as a live frame. */
@@ -178,7 +189,8 @@ export class TestAgent {
       if (!this.holdInterest) this.acknowledge();
     } else if (message.frameAck?.coveredTo) {
       this.acknowledged.set(message.frameAck.topic, positionFromMessage('covered_to', message.frameAck.coveredTo));
-    } else if (message.historyQuery) void this.answer(message.historyQuery);
+    } else if (message.historyQuery && this.answerWith) this.answerWith(Number(message.historyQuery.queryId));
+    else if (message.historyQuery) void this.answer(message.historyQuery);
     else if (message.historyCredit) {
       this.queries.get(Number(message.historyCredit.queryId))?.credit.add(Number(message.historyCredit.bytes));
     } else if (message.historyCancel) this.queries.get(Number(message.historyCancel.queryId))?.abort.abort();
@@ -244,21 +256,21 @@ export class TestAgent {
       ? this.predicates.map(({ id }) => ({ predicateId: id, events: countOf(matches, id, due) }))
       : [];
     const sent = this.shedding ? [] : due;
-    this.live.write(
-      encodeFrame({
-        topic,
-        coveredFrom: from,
-        coveredTo: to,
-        count: sent.length,
-        matches: this.shedding ? [] : matches,
-        shed: shed.filter(({ events }) => events > 0),
-        lost: 0,
-        lostUnknown: false,
-        late: 0,
-        watermarkNs: this.recorder.wallAt(to),
-        ...columns(sent),
-      }),
-    );
+    const frameBytes = encodeFrame({
+      topic,
+      coveredFrom: from,
+      coveredTo: to,
+      count: sent.length,
+      matches: this.shedding ? [] : matches,
+      shed: shed.filter(({ events }) => events > 0),
+      lost: 0,
+      lostUnknown: false,
+      refused: false,
+      late: 0,
+      watermarkNs: this.recorder.wallAt(to),
+      ...columns(sent),
+    });
+    this.live.write(this.mangle(frameBytes));
   }
 
   private async answer(query: HistoryQuery__Output): Promise<void> {

@@ -88,6 +88,7 @@ export const frameArbitrary: fc.Arbitrary<Frame> = columns.chain((each) =>
     shed: shedFor(each.eventSizes.length),
     lost: count,
     lostUnknown: fc.boolean(),
+    refused: fc.constant(false),
     late: count,
     watermarkNs: fc.bigInt({ min: 0n, max: 253_402_300_799_000_000_000n }),
     eventSizes: fc.constant(each.eventSizes),

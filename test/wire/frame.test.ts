@@ -100,6 +100,7 @@ function frame(change: Partial<Frame>): Frame {
     shed: [],
     lost: 0,
     lostUnknown: false,
+    refused: false,
     late: 0,
     watermarkNs: 1n,
     timesNs: BigUint64Array.of(5n, 6n),

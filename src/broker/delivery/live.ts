@@ -95,6 +95,10 @@ export class Live {
       this.notices.shed(node, frame, shed);
       this.outlet.count({ shed: shed.events });
     }
+    if (frame.refused && !(floor && comparePositions(frame.coveredTo, floor) <= 0)) {
+      this.notices.refused(node, frame);
+      this.owe(view, entry, floor, undefined);
+    }
     if (this.skips(place, entry)) {
       const skipped = selectLive(frame, predicateId, { ...window, countMax: Number.MAX_SAFE_INTEGER })?.count ?? 0;
       if (skipped > 0) this.notices.skipped(node, frame, skipped);

@@ -11,7 +11,7 @@ import type { NodeRecord } from '../nodes/node-record.js';
 import type { ShedPart } from './live-frame.js';
 import type { NodeView } from './node-view.js';
 
-type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'skipped' | 'damaged' | 'expired';
+type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'skipped' | 'refused' | 'damaged' | 'expired';
 
 interface PendingGap {
   readonly node: string;
@@ -29,6 +29,7 @@ const MESSAGES: Record<GapReason, string> = {
   late: 'events came after their turn; they are in the recorder of the node',
   shed: 'the node was over its budget; the events are in its recorder',
   skipped: 'the subscription was further behind than it allows; the events are in the recorder of the node',
+  refused: 'what the node made of the events is no sound frame; the events are in its recorder',
   damaged: 'stored frames cannot be read again',
   expired: 'the log no longer holds these frames: the subscription was too slow',
 };
@@ -59,6 +60,10 @@ export class Notices {
 
   skipped(node: string, frame: Frame, events: number): void {
     this.gap(node, frame.topic, 'skipped', frame, events, false);
+  }
+
+  refused(node: string, frame: Frame): void {
+    this.gap(node, frame.topic, 'refused', frame, 0, true);
   }
 
   /** Frames of a partition that nobody can read: whose they were is unknown. */

@@ -27,6 +27,8 @@ export function owedStretch(
   const begun = owed.after !== undefined && comparePositions(owed.after, coveredFrom) > 0;
   const from = begun ? owed.after! : coveredFrom;
   if (comparePositions(from, coveredTo) >= 0) return undefined;
+  // What it holds nobody knows.
+  if (frame.refused) return { from, to: coveredTo, events: undefined, taken: undefined, kind: 'shed' };
   const taken = begun ? owed.taken : 0;
   const shed = frame.shed.find((each) => each.predicateId === predicateId)?.events ?? 0;
   if (shed > 0) {

@@ -5,10 +5,11 @@
 import { BackplaneError } from '../../errors.js';
 import { HISTORY_QUERIES_PER_AGENT_MAX, HISTORY_TURN_MS } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
-import { type ControlResponse, nsToTimestamp, positionToMessage } from '../../wire/messages.js';
+import { type ControlResponse, nsToTimestamp, positionToMessage, WALL_NS_MAX } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
 import { decodeHistoryMessage } from '../../wire/rpc.js';
 import { HistoryAnswer } from './history-answer.js';
+import { checkHistoryEnd } from './node-checks.js';
 
 export interface HistoryRequest {
   readonly predicate: PredicateSpec;
@@ -75,7 +76,10 @@ export class HistoryDesk {
       return;
     }
     if ('frameBytes' in received) answer.receive(received.frameBytes);
-    else answer.finish(received.end);
+    else {
+      checkHistoryEnd(received.end);
+      answer.finish(received.end);
+    }
   }
 
   close(reason: string): void {
@@ -98,8 +102,8 @@ export class HistoryDesk {
           topics: [...predicate.topics],
           fields: [...predicate.fields],
         },
-        since: sinceNs === undefined ? null : nsToTimestamp(sinceNs),
-        until: untilNs === undefined ? null : nsToTimestamp(untilNs),
+        since: sinceNs === undefined ? null : nsToTimestamp(inRange(sinceNs)),
+        until: untilNs === undefined ? null : nsToTimestamp(inRange(untilNs)),
         after: after === undefined ? null : positionToMessage(after),
         upTo: upTo === undefined ? null : positionToMessage(upTo),
         last: request.last,
@@ -138,4 +142,10 @@ export class HistoryDesk {
   private next(): void {
     this.waiting.shift()?.start();
   }
+}
+
+/** The clock of a node may be so far off that by it a window is before 1970, or later than times can be said. */
+function inRange(wallNs: bigint): bigint {
+  if (wallNs < 0n) return 0n;
+  return wallNs > WALL_NS_MAX ? WALL_NS_MAX : wallNs;
 }

@@ -11,11 +11,21 @@ import type { SavedNode } from './state-file.js';
 
 /** Interests sent and not yet acknowledged that are remembered; older acknowledgements are passed over. */
 const PENDING_MAX = 64;
+/** So long a refused frame is shown with its node: one that comes again and again stays. */
+const REFUSAL_SHOWN_MS = 60_000;
 const CLOCK_TOLERANCE_NS = 500_000_000n;
 
 export interface Connection {
   readonly session: string;
   readonly sinceMs: number;
+}
+
+/** A frame of a node that was not sound. */
+export interface Refusal {
+  /** Topic and where it begins: the same when it comes again. Undefined where that cannot be told. */
+  readonly stretch: string | undefined;
+  readonly message: string;
+  readonly atMs: number;
 }
 
 export class NodeRecord {
@@ -28,6 +38,8 @@ export class NodeRecord {
   clockOffsetNs = 0n;
   uplinkBytes = 0;
   lastSeenMs = Date.now();
+  /** The last one. */
+  refusal: Refusal | undefined;
   /** Predicates that the agent could not evaluate, and why. */
   readonly errors = new Map<bigint, string>();
   readonly holds = new Map<bigint, Position>();
@@ -64,9 +76,11 @@ export class NodeRecord {
     return from ? timestampToNs('recorded_from', from) >= untilNs + this.windowOffsetNs : false;
   }
 
-  /** Not empty: what this node cannot see, in a sentence. */
+  /** Not empty: what this node cannot see or say, in a sentence. */
   get degraded(): string {
-    return this.report?.degraded || this.hello?.degraded || [...this.errors.values()][0] || '';
+    const { refusal } = this;
+    const refused = refusal && Date.now() - refusal.atMs < REFUSAL_SHOWN_MS ? refusal.message : '';
+    return refused || this.report?.degraded || this.hello?.degraded || [...this.errors.values()][0] || '';
   }
 
   /** A new session was asked nothing yet. */

@@ -11,7 +11,8 @@ import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../.
 import { comparePositions, type Position } from '../../wire/position.js';
 import type { LogStore } from '../log/log-store.js';
 import type { InterestBook } from './interest-book.js';
-import { NodeRecord } from './node-record.js';
+import { checkHello, checkReport } from './node-checks.js';
+import { NodeRecord, type Refusal } from './node-record.js';
 import type { NodeSession } from './node-session.js';
 import type { SavedNode, StateFile } from './state-file.js';
 
@@ -88,9 +89,10 @@ export class NodeRegistry {
     return () => this.listeners.delete(listener);
   }
 
-  /** Throws already_exists when another living recorder has the name. */
+  /** Throws invalid_argument; already_exists when another living recorder has the name. */
   admit(hello: Hello__Output): Admission {
     const existing = this.records.get(hello.node);
+    checkHello(hello, existing === undefined ? 0 : this.knownEpoch(existing));
     if (existing?.connection !== undefined) {
       if (existing.recorderId !== hello.recorderId) {
         throw new BackplaneError(
@@ -144,7 +146,14 @@ export class NodeRegistry {
     this.changed(record.name);
   }
 
+  refused(record: NodeRecord, refusal: Refusal): void {
+    record.refusal = refusal;
+    this.changed(record.name);
+  }
+
+  /** Throws invalid_argument. */
   reported(record: NodeRecord, report: NodeReport__Output): void {
+    checkReport(report);
     const degradedBefore = record.degraded;
     record.report = report;
     record.lastSeenMs = Date.now();

@@ -17,6 +17,7 @@ import {
 } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
 import { HistoryDesk } from './history-desk.js';
+import { checkEpoch } from './node-checks.js';
 import type { NodeRecord } from './node-record.js';
 import type { Admission, NodeRegistry } from './node-registry.js';
 
@@ -81,6 +82,7 @@ export class NodeSession {
       if (position === null) throw new BackplaneError('invalid_argument', 'interest_ack.position is missing');
       const failed = new Map(errors.map((error) => [BigInt(error.id), error.message.slice(0, 256)]));
       const at = positionFromMessage('interest_ack.position', position);
+      checkEpoch('interest_ack.position', at, this.record.epoch);
       this.registry.acknowledged(this.record, Number(generation), at, failed);
     } else throw new BackplaneError('invalid_argument', 'control: hello comes once, at the start');
   }

@@ -1,0 +1,81 @@
+/** What nodes say about themselves, held to bounds before it is kept and shown to others. */
+import { BackplaneError } from '../../errors.js';
+import {
+  EPOCH_MAX,
+  NAME_BYTES_MAX,
+  NODE_MESSAGE_CHARACTERS_MAX,
+  PROFILES_PER_NODE_MAX,
+  REDACTION_NAMES_MAX,
+} from '../../limits.js';
+import { checkName } from '../../subscriptions/names.js';
+import { shown } from '../../subscriptions/shown.js';
+import {
+  type Hello__Output,
+  type HistoryEnd__Output,
+  type NodeReport__Output,
+  timestampToNs,
+} from '../../wire/messages.js';
+import type { Position } from '../../wire/position.js';
+
+/** Throws invalid_argument. `epochKnown`: the broker's own word may go beyond what agents may begin with. */
+export function checkHello(hello: Hello__Output, epochKnown: number): void {
+  const { recorderId, bootId, version, kernelRelease, source, degraded, epoch, profiles, wallTime } = hello;
+  checkName('hello.recorder_id', recorderId);
+  for (const [field, text] of Object.entries({ bootId, version, kernelRelease, source })) {
+    checkText(`hello.${field}`, text, NAME_BYTES_MAX);
+  }
+  checkText('hello.degraded', degraded, NODE_MESSAGE_CHARACTERS_MAX);
+  if (profiles.length > PROFILES_PER_NODE_MAX || profiles.some((profile) => profile.length > NAME_BYTES_MAX)) {
+    const bound = `at most ${PROFILES_PER_NODE_MAX} of ${NAME_BYTES_MAX} characters`;
+    throw refused(`hello.profiles must be ${bound}, got ${profiles.length}`);
+  }
+  if (Number(epoch) > Math.max(EPOCH_MAX, epochKnown)) {
+    throw refused(`hello.epoch must be at most ${EPOCH_MAX}, got ${epoch}`);
+  }
+  if (wallTime) timestampToNs('hello.wall_time', wallTime);
+}
+
+/** Throws invalid_argument. */
+export function checkReport({
+  recordedFrom,
+  wallTime,
+  degraded,
+  source,
+  cpuRatio,
+  redactions,
+}: NodeReport__Output): void {
+  if (recordedFrom) timestampToNs('report.recorded_from', recordedFrom);
+  if (wallTime) timestampToNs('report.wall_time', wallTime);
+  checkText('report.degraded', degraded, NODE_MESSAGE_CHARACTERS_MAX);
+  checkText('report.source', source, NAME_BYTES_MAX);
+  if (!Number.isFinite(cpuRatio) || cpuRatio < 0) {
+    throw refused(`report.cpu_ratio must be a number from 0, got ${cpuRatio}`);
+  }
+  const rules = Object.keys(redactions).length;
+  if (rules > REDACTION_NAMES_MAX) {
+    throw refused(`report.redactions must have at most ${REDACTION_NAMES_MAX} rules, got ${rules}`);
+  }
+}
+
+/** Throws invalid_argument. */
+export function checkHistoryEnd({ coveredFrom, coveredTo, source, message, error }: HistoryEnd__Output): void {
+  if (coveredFrom) timestampToNs('history_end.covered_from', coveredFrom);
+  if (coveredTo) timestampToNs('history_end.covered_to', coveredTo);
+  checkText('history_end.source', source, NAME_BYTES_MAX);
+  checkText('history_end.message', message, NODE_MESSAGE_CHARACTERS_MAX);
+  checkText('history_end.error', error, NODE_MESSAGE_CHARACTERS_MAX);
+}
+
+/** A later epoch than the session's would outlive it. Throws invalid_argument. */
+export function checkEpoch(field: string, { epoch }: Position, epochMax: number): void {
+  if (epoch > epochMax) throw refused(`${field}.epoch must be at most ${epochMax}, got ${epoch}`);
+}
+
+function checkText(field: string, text: string, charactersMax: number): void {
+  if (text.length <= charactersMax) return;
+  throw refused(`${field} must be at most ${charactersMax} characters, got ${text.length}: ${shown(text)}`);
+}
+
+function refused(message: string): BackplaneError {
+  return new BackplaneError('invalid_argument', message);
+}
