@@ -1,8 +1,9 @@
 /** A whole system of real processes, started, watched and ended together. */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../end-to-end/bus.js';
+import { Namespace } from './namespace.js';
 import { type AgentOptions, AgentParty, BrokerParty, type Party } from './party.js';
 import { Relay } from './relay.js';
 import { type Asks, Subscriber } from './subscriber.js';
@@ -16,9 +17,19 @@ export class Cluster {
   grpc = '';
   http = '';
   #sampler: NodeJS.Timeout | undefined;
+  readonly #namespaces: Namespace[] = [];
+  readonly #abandon = () => {
+    for (const party of this.parties) party.signal('SIGKILL');
+    this.#remove();
+  };
 
-  static async start(env: NodeJS.ProcessEnv = {}): Promise<Cluster> {
-    const cluster = new Cluster();
+  private constructor(private readonly apart: boolean) {}
+
+  /** @param apart whether each agent and subscriber gets a network namespace of its own */
+  static async start(env: NodeJS.ProcessEnv = {}, apart = false): Promise<Cluster> {
+    const cluster = new Cluster(apart);
+    process.on('exit', cluster.#abandon);
+    for (const signal of SIGNALS) process.on(signal, interrupted);
     cluster.grpc = `127.0.0.1:${await freePort()}`;
     cluster.http = `127.0.0.1:${await freePort()}`;
     cluster.broker = new BrokerParty('broker', {
@@ -46,15 +57,18 @@ export class Cluster {
   async agent(options: AgentOptions): Promise<AgentParty> {
     const dataDir = options.dataDir ?? join(this.dir, options.name);
     mkdirSync(dataDir, { recursive: true });
-    const relay = await Relay.start(this.grpc);
+    const { relay, namespace } = await this.#link();
     const agent = new AgentParty(relay, { ...options, dataDir });
+    agent.namespace = namespace;
     this.agents.push(agent);
     agent.start();
     return agent;
   }
 
   async subscribe(name: string, asks: Asks): Promise<Subscriber> {
-    const subscriber = new Subscriber(name, await Relay.start(this.grpc), asks);
+    const { relay, namespace } = await this.#link();
+    const subscriber = new Subscriber(name, relay, asks);
+    subscriber.namespace = namespace;
     subscriber.received.periodNs = (node) => this.agents.find(({ recorders }) => recorders.has(node))?.periodNs ?? 1;
     this.subscribers.push(subscriber);
     subscriber.start();
@@ -66,6 +80,28 @@ export class Cluster {
     clearInterval(this.#sampler);
     await Promise.all(this.parties.map((party) => party.end('SIGKILL')));
     for (const { relay } of [...this.agents, ...this.subscribers]) relay.close();
-    rmSync(this.dir, { recursive: true, force: true });
+    this.#remove();
+    process.off('exit', this.#abandon);
+    for (const signal of SIGNALS) process.off(signal, interrupted);
   }
+
+  /** The way of one party to the broker. */
+  async #link(): Promise<{ relay: Relay; namespace: Namespace | undefined }> {
+    const namespace = this.apart ? Namespace.create() : undefined;
+    if (namespace) this.#namespaces.push(namespace);
+    return { relay: await Relay.start(this.grpc, namespace?.hostAddress), namespace };
+  }
+
+  #remove(): void {
+    for (const namespace of this.#namespaces.splice(0)) namespace.remove();
+    // Somebody who has just been killed may still be at it.
+    rmSync(this.dir, { recursive: true, force: true, maxRetries: 10 });
+  }
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
+/** The process exits, and removes what its clusters have. */
+function interrupted(signal: NodeJS.Signals): void {
+  process.exit(128 + constants.signals[signal]);
 }

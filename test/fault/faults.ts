@@ -3,6 +3,7 @@ import { closeSync, ftruncateSync, openSync, readdirSync, readSync, rmSync, stat
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from './driver.js';
+import { refused } from './namespace.js';
 import { BrokerParty, type Exit, type Party } from './party.js';
 import type { Recorded } from './recorded.js';
 import type { FaultName, Random } from './schedule.js';
@@ -151,6 +152,26 @@ const slowLink: Fault = (context) =>
     relay.heal();
   });
 
+/** Packets are lost in the kernel; connections outlive it. */
+const linkDown: Fault = (context) =>
+  taking(context, linked(context.cluster), async ({ name, namespace }) => {
+    const ms = context.random.between(500, 12_000);
+    context.note(`the link of ${name} is down for ${ms} ms`);
+    namespace!.down();
+    await sleep(ms);
+    namespace!.up();
+  });
+
+const narrowLink: Fault = (context) =>
+  taking(context, linked(context.cluster), async ({ name, namespace }) => {
+    const kilobitsPerSecond = context.random.between(100, 2_000);
+    const ms = context.random.between(2_000, 8_000);
+    context.note(`the link of ${name} carries ${kilobitsPerSecond} kbit/s for ${ms} ms`);
+    namespace!.narrow(kilobitsPerSecond);
+    await sleep(ms);
+    namespace!.widen();
+  });
+
 const clockStep: Fault = (context) =>
   taking(context, context.cluster.agents, async (agent) => {
     const ms = context.random.between(-3_600_000, 3_600_000);
@@ -267,6 +288,13 @@ function fillDisk(path: string): void {
   }
 }
 
+/** Why it cannot be done to this cluster; undefined: it can. */
+export function cannot(fault: FaultName, cluster: Cluster): string | undefined {
+  if (fault !== 'link-down' && fault !== 'narrow-link') return undefined;
+  if (linked(cluster).some(({ namespace }) => namespace === undefined)) return refused().namespaces ?? 'no namespaces';
+  return fault === 'narrow-link' ? refused().rates : undefined;
+}
+
 export const FAULT_ACTS: Readonly<Record<FaultName, Fault>> = {
   kill,
   freeze,
@@ -277,6 +305,8 @@ export const FAULT_ACTS: Readonly<Record<FaultName, Fault>> = {
   'half-open': halfOpen,
   partition,
   'slow-link': slowLink,
+  'link-down': linkDown,
+  'narrow-link': narrowLink,
   'clock-step': clockStep,
   reboot,
   'wiped-recorder': wipedRecorder,

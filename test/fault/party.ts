@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { MAIN } from '../end-to-end/bus.js';
+import type { Namespace } from './namespace.js';
 import type { Relay } from './relay.js';
 
 const STDERR_CHARACTERS_KEPT = 8192;
@@ -25,6 +26,8 @@ export class Party {
   rssBytesMax = 0;
   /** A fault has it: no other may touch it. */
   busy = false;
+  /** Where it runs; default: in the host's network. */
+  namespace: Namespace | undefined;
   /** Ends that no fault asked for. */
   readonly unexpected: string[] = [];
   protected child: ChildProcess | undefined;
@@ -53,7 +56,8 @@ export class Party {
     this.startedMs = performance.now();
     this.stderr = '';
     this.#ending = false;
-    const child = spawn(process.execPath, [MAIN, ...this.args], {
+    const [command, ...args] = [...(this.namespace?.enter ?? []), process.execPath, MAIN, ...this.args];
+    const child = spawn(command!, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env.PATH, NO_COLOR: '1', BACKPLANE_LOG_LEVEL: 'warn', ...this.env },
     });
@@ -156,6 +160,8 @@ export class AgentParty extends Party {
       BACKPLANE_BUDGET_LIVE_BYTES: '1GiB',
       BACKPLANE_BUDGET_LIVE_EVENTS: String(budgetEventsPerSecond ?? 10_000_000),
       BACKPLANE_BUDGET_BURST: '1s',
+      // It keeps to a share of a core by the clock: on a crowded machine it would mask numbers, unexamined.
+      BACKPLANE_REDACTION_OFF: 'all',
       ...(options.ownDisk ? { BACKPLANE_RECORDER_BYTES_MAX: '32MiB' } : {}),
     });
     this.#world = world;

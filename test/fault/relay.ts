@@ -32,12 +32,12 @@ export class Relay {
 
   private constructor(private readonly target: string) {}
 
-  /** `target` is host:port. */
-  static async start(target: string): Promise<Relay> {
+  /** `target` is host:port; it listens at `host`. */
+  static async start(target: string, host = '127.0.0.1'): Promise<Relay> {
     const relay = new Relay(target);
-    relay.#server.listen(0, '127.0.0.1');
+    relay.#server.listen(0, host);
     await once(relay.#server, 'listening');
-    relay.address = `127.0.0.1:${(relay.#server.address() as AddressInfo).port}`;
+    relay.address = `${host}:${(relay.#server.address() as AddressInfo).port}`;
     return relay;
   }
 
@@ -89,7 +89,7 @@ export class Relay {
         queuedBytes -= first.bytes.length;
         if (!connection.silent && !to.destroyed) to.write(first.bytes);
       }
-      if (to.writableNeedDrain) to.once('drain', () => from.resume());
+      if (to.writableNeedDrain) from.pause();
       else from.resume();
     };
     from.on('data', (bytes) => {
@@ -100,6 +100,9 @@ export class Relay {
       queuedBytes += bytes.length;
       if (queuedBytes > QUEUE_BYTES_MAX) from.pause();
       if (timer === undefined) pump();
+    });
+    to.on('drain', () => {
+      if (queuedBytes <= QUEUE_BYTES_MAX) from.resume();
     });
     from.on('error', () => undefined);
     from.on('close', () => {

@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Cluster } from './driver.js';
-import { FAULT_ACTS, type FaultContext } from './faults.js';
+import { cannot, FAULT_ACTS, type FaultContext } from './faults.js';
 import { violations } from './invariants.js';
+import { refused } from './namespace.js';
 import { Recorded } from './recorded.js';
 import type { FaultName } from './schedule.js';
 import { Random, schedule } from './schedule.js';
@@ -26,12 +27,13 @@ export interface Outcome {
 /**
  * Three nodes on two agents, and three subscribers: to everything, to some of
  * each node's events, and to one node's. A third agent is over its budget all
- * the time, and has a subscriber that gets what is shed later.
+ * the time, and has a subscriber that gets what is shed later. Each is in a
+ * network namespace of its own where that can be.
  *
  * @param smallDisk the data directory of the first agent, a small file system of its own
  */
 export async function standardCluster(smallDisk?: string): Promise<Cluster> {
-  const cluster = await Cluster.start();
+  const cluster = await Cluster.start({}, refused().namespaces === undefined);
   const disk = smallDisk === undefined ? {} : { dataDir: smallDisk, ownDisk: true };
   await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 400, ...disk });
   await cluster.agent({ name: 'beta', nodes: 2, eventsPerSecond: 200 });
@@ -69,7 +71,7 @@ export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: R
   const note = (text: string) => history.push(`${((performance.now() - beganMs) / 1000).toFixed(1)} s: ${text}`);
   const shared = { cluster, recorded: new Recorded(), lossy: { log: false, nodes: new Set<string>() }, failures: [] };
   const acts: Promise<void>[] = [];
-  for (const { atMs, fault, seed: own } of schedule(seed, durationMs, kinds)) {
+  for (const { atMs, fault, seed: own } of schedule(seed, durationMs, possible(cluster, kinds, note))) {
     await sleep(Math.max(0, beganMs + atMs - performance.now()));
     note(fault);
     const context: FaultContext = { ...shared, random: new Random(own), note };
@@ -86,6 +88,15 @@ export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: R
   for (const party of cluster.parties)
     note(`${party.name}: ${party.starts} starts, ${party.rssBytesMax >> 20} MiB at most`);
   return { violations: found, history };
+}
+
+/** What cannot be done here is not planned, and the history says so. */
+function possible(cluster: Cluster, kinds: readonly FaultName[], note: (text: string) => void): FaultName[] {
+  return kinds.filter((fault) => {
+    const why = cannot(fault, cluster);
+    if (why !== undefined) note(`left out: ${fault} (${why})`);
+    return why === undefined;
+  });
 }
 
 /** Waits until every subscriber has something of every node from behind this moment: in order, so all before has come. */

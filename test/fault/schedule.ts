@@ -10,6 +10,8 @@ export const FAULTS = [
   'half-open',
   'partition',
   'slow-link',
+  'link-down',
+  'narrow-link',
   'clock-step',
   'reboot',
   'wiped-recorder',

@@ -12,10 +12,15 @@ export const cannotMount: string | false =
 export async function withSmallDisk<T>(bytes: number, run: (dir: string) => Promise<T>): Promise<T> {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-disk-'));
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', dir]);
+  const remove = () => {
+    execFileSync('umount', ['-l', dir]);
+    rmdirSync(dir);
+  };
+  process.on('exit', remove);
   try {
     return await run(dir);
   } finally {
-    execFileSync('umount', ['-l', dir]);
-    rmdirSync(dir);
+    process.off('exit', remove);
+    remove();
   }
 }
