@@ -1,5 +1,5 @@
 /** One function per fault: it does its worst to somebody who is free, and puts things right again. */
-import { closeSync, ftruncateSync, openSync, readdirSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, ftruncateSync, openSync, readdirSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from './driver.js';
@@ -232,7 +232,8 @@ const damageLog: Fault = (context) =>
  * that were closed in order are cut.
  */
 function damageFile({ random, note }: FaultContext, dir: string, mayCut: boolean): void {
-  const names = readdirSync(dir).filter((name) => name.endsWith('.log'));
+  // Killed as soon as it was started, it may not have any.
+  const names = existsSync(dir) ? readdirSync(dir).filter((name) => name.endsWith('.log')) : [];
   if (names.length === 0) return;
   const path = join(dir, random.pick(names));
   const size = statSync(path).size;
