@@ -1,10 +1,12 @@
 /** What must hold after all that was done to a cluster, checked by content: returns what does not. */
 import type { Cluster } from './driver.js';
 import type { FaultContext } from './faults.js';
+import { type ToldGap, unaccounted } from './ledger.js';
 import { LANES } from './party.js';
 import type { StatedGap } from './received.js';
 import type { Recorded } from './recorded.js';
 import type { Subscriber } from './subscriber.js';
+import { wronglyThrottled } from './throttled.js';
 
 const MISSING_SHOWN = 5;
 /** Far above what either needs (an agent 100 MiB, a broker 150), far below what either would take without bounds. */
@@ -30,11 +32,17 @@ export function violations(
       const runs = recorded.runs(node);
       if (runs.size > agent.starts) found.push(`${node} has ${runs.size} runs, and was started ${agent.starts} times`);
       for (const subscriber of cluster.subscribers) {
-        if (subscriber.wants(node, 2)) found.push(...incomplete(subscriber, recorded, node, agent.periodNs, untilNs));
+        if (!subscriber.wants(node) || subscriber.asks.throttleMs) continue;
+        found.push(...incomplete(subscriber, recorded, node, agent.periodNs, untilNs));
+        if (lossy.log || lossy.nodes.has(node)) continue;
+        found.push(...unaccounted(subscriber, recorded, node, agent.periodNs));
       }
     }
   }
-  for (const { name, received } of cluster.subscribers) {
+  const all = cluster.subscribers.find(({ asks }) => asks.timed && !asks.throttleMs);
+  for (const subscriber of cluster.subscribers) {
+    const { name, received, asks } = subscriber;
+    if (asks.throttleMs && all && !lossy.log) found.push(...wronglyThrottled(subscriber, all));
     found.push(...received.faults.map((fault) => `${name}: ${fault}`));
     for (const gap of received.gaps) {
       if (!lossy.log && !lossy.nodes.has(gap.node)) found.push(`${name} was told of a gap: ${JSON.stringify(gap)}`);
@@ -62,10 +70,11 @@ function incomplete(
   periodNs: number,
   untilNs: number,
 ): string[] {
-  const { name, received } = subscriber;
+  const { name, received, ledger, asks } = subscriber;
   const had = received.nodes.get(node);
   if (had === undefined) return [`${name} received nothing of ${node}`];
-  const gaps = received.gaps.filter((gap) => gap.node === '' || gap.node === node);
+  const told = asks.refill ? received.gaps : [...received.gaps, ...ledger.told.map(statedGap)];
+  const gaps = told.filter((gap) => gap.node === '' || gap.node === node);
   const missing: string[] = [];
   let count = 0;
   for (const [start, lanes] of recorded.runs(node)) {
@@ -74,16 +83,16 @@ function incomplete(
       for (let number = lane; number <= last; number += LANES) {
         const timeNs = start + number * periodNs;
         if (timeNs > untilNs) break;
-        if (!subscriber.wants(node, number)) continue;
-        if (numbers?.has(number) || had.unnumberedNs.has(timeNs) || stated(gaps, timeNs)) continue;
+        if (!subscriber.wantsNumber(number)) continue;
+        if (numbers?.has(number) || stated(gaps, timeNs)) continue;
         count += 1;
         if (missing.length < MISSING_SHOWN) missing.push(`${number} at ${timeNs}`);
       }
     }
   }
   if (count === 0) return [];
-  const told = gaps.length === 0 ? 'no gap was stated' : `gaps stated: ${JSON.stringify(gaps.slice(0, 10))}`;
-  return [`${name}: ${count} events of ${node} are missing (${missing.join(', ')}, ...); ${told}`];
+  const given = gaps.length === 0 ? 'no gap was stated' : `gaps stated: ${JSON.stringify(gaps.slice(0, 10))}`;
+  return [`${name}: ${count} events of ${node} are missing (${missing.join(', ')}, ...); ${given}`];
 }
 
 function stated(gaps: readonly StatedGap[], timeNs: number): boolean {
@@ -92,4 +101,8 @@ function stated(gaps: readonly StatedGap[], timeNs: number): boolean {
       (fromNs === undefined || fromNs - STATED_SLACK_NS <= timeNs) &&
       (toNs === undefined || timeNs <= toNs + STATED_SLACK_NS),
   );
+}
+
+function statedGap({ node, from, to, reason }: ToldGap): StatedGap {
+  return { node, fromNs: from[0], toNs: to[0], reason };
 }

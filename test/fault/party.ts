@@ -198,5 +198,7 @@ export class AgentParty extends Party {
   }
 }
 
+/** Event n is of this process and n: known also where its arguments were missed. */
+export const PID_FIRST = 3_600_000;
 /** Lanes of every node: event n is on lane n mod LANES. */
 export const LANES = 2;

@@ -3,11 +3,12 @@
  * node. A run is one life of an agent, whose events are numbered from 0, n at
  * the run's start plus n periods. Order and duplicates are checked as they come.
  */
+import { PID_FIRST } from './party.js';
 
 interface ReceivedEvent {
   readonly time: string;
   readonly position: { readonly epoch: string; readonly timeNs: string; readonly lane?: number; readonly tie?: number };
-  readonly process?: { readonly commandArgs?: readonly string[] };
+  readonly process?: { readonly pid: number; readonly commandArgs?: readonly string[] };
 }
 
 export interface StatedGap {
@@ -60,8 +61,8 @@ export class Numbers {
 interface NodeReceived {
   /** By the time of event 0. */
   readonly runs: Map<number, Numbers>;
-  /** Of events whose arguments are missing: they have no number. */
-  readonly unnumberedNs: Set<number>;
+  /** Of events that came as refills. */
+  readonly refilledNs: Set<number>;
   /** Of live events and history, and of refills: each in order among themselves. */
   readonly last: Record<'live' | 'refill', readonly [number, number, number, number] | undefined>;
   firstNs: number;
@@ -82,7 +83,7 @@ export class Received {
     let node = this.nodes.get(name);
     if (node === undefined) {
       const last = { live: undefined, refill: undefined };
-      node = { runs: new Map(), unnumberedNs: new Set(), last, firstNs: 0, lastNs: 0, wallLessBootMs: 0 };
+      node = { runs: new Map(), refilledNs: new Set(), last, firstNs: 0, lastNs: 0, wallLessBootMs: 0 };
       this.nodes.set(name, node);
     }
     for (const event of events) this.#event(name, node, event, refill ? 'refill' : 'live');
@@ -113,14 +114,15 @@ export class Received {
     }
     node.last[kind] = now;
     this.events += 1;
+    if (kind === 'refill') node.refilledNs.add(now[1]);
     node.firstNs ||= now[1];
     node.lastNs = Math.max(node.lastNs, now[1]);
     node.wallLessBootMs = Date.parse(time) - now[1] / 1e6;
-    const number = Number(/^--sequence=(\d+)$/.exec(process?.commandArgs?.at(-1) ?? '')?.[1] ?? Number.NaN);
-    if (Number.isNaN(number)) {
-      node.unnumberedNs.add(now[1]);
-      return;
-    }
+    const number = (process?.pid ?? 0) - PID_FIRST;
+    const args = process?.commandArgs?.at(-1) ?? '';
+    // Not when it was missed, or masked.
+    if (args.startsWith('--sequence=') && args !== `--sequence=${number}`)
+      this.#fault(`${name}: ${args} is of process ${process?.pid}`);
     const start = now[1] - number * this.periodNs(name);
     let run = node.runs.get(start);
     if (run === undefined) {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Replay } from '../../src/sensor-agent/replay.js';
 import { SegmentLog } from '../../src/storage/segment-log.js';
 import type { BusEvent } from '../../src/wire/event.js';
-import { type AgentParty, LANES } from './party.js';
+import { type AgentParty, LANES, PID_FIRST } from './party.js';
 
 /** By the time of event 0: the last number on each lane. Before it, every number of the lane was recorded. */
 export type Runs = Map<number, number[]>;
@@ -19,8 +19,8 @@ export class Recorded {
       if (!existsSync(dir)) continue;
       const runs = this.runs(node);
       await replayAll(dir, (event) => {
-        const number = Number(/^--sequence=(\d+)$/.exec(event.process?.commandArgs?.at(-1) ?? '')?.[1] ?? Number.NaN);
-        if (Number.isNaN(number)) return;
+        if (event.type !== 'process.exec') return;
+        const number = event.process!.pid - PID_FIRST;
         this.saw(runs, Number(event.position.timeNs) - number * agent.periodNs, number);
       });
     }

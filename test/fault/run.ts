@@ -25,9 +25,10 @@ export interface Outcome {
 }
 
 /**
- * Three nodes on two agents, and three subscribers: to everything, to some of
- * each node's events, and to one node's. A third agent is over its budget all
- * the time, and has a subscriber that gets what is shed later. Each is in a
+ * Three nodes on two agents, and subscribers: to everything, to some of each
+ * node's events, to one node's, one that skips when it lags, and one that is
+ * throttled. A third agent is over its budget all the time, and has a subscriber
+ * that gets what is shed later and one that is only told. Each is in a
  * network namespace of its own where that can be.
  *
  * @param smallDisk the data directory of the first agent, a small file system of its own
@@ -41,11 +42,9 @@ export async function standardCluster(smallDisk?: string): Promise<Cluster> {
   const exec = 'event.type == "process.exec"';
   const within = (node: string) => node !== 'gamma';
   const where = ['--node', 'alpha,beta-*'];
-  await cluster.subscribe('all', { args: ['--filter', exec, ...where], nodes: within });
-  const ending = (digit: number) =>
-    `process.command_args.exists(a, a.startsWith("--sequence=") && a.endsWith("${digit}"))`;
+  await cluster.subscribe('all', { args: ['--filter', exec, ...where], nodes: within, timed: true });
   await cluster.subscribe('some', {
-    args: ['--filter', `${exec} && (${ending(2)} || ${ending(7)})`, ...where],
+    args: ['--filter', `${exec} && process.pid % 5 == 2`, ...where],
     nodes: within,
     numbers: (number) => number % 5 === 2,
   });
@@ -54,6 +53,24 @@ export async function standardCluster(smallDisk?: string): Promise<Cluster> {
     args: ['--filter', exec, '--node', 'gamma'],
     nodes: (n) => n === 'gamma',
     refill: true,
+    misses: 'shed',
+  });
+  await cluster.subscribe('fewer', {
+    args: ['--filter', `${exec} && process.pid % 5 == 4`, '--node', 'gamma'],
+    nodes: (n) => n === 'gamma',
+    numbers: (number) => number % 5 === 4,
+    misses: 'shed',
+  });
+  await cluster.subscribe('hasty', {
+    args: ['--filter', exec, '--node', 'alpha', '--lag-policy', 'skip', '--lag-max', '1s'],
+    nodes: (n) => n === 'alpha',
+    misses: 'skipped',
+  });
+  await cluster.subscribe('sparse', {
+    args: ['--filter', exec, '--node', 'beta-*', '--throttle-by', 'node'],
+    nodes: (n) => n.startsWith('beta-'),
+    throttleMs: 50,
+    timed: true,
   });
   await cluster.subscribe('one', { args: ['--filter', exec, '--node', 'beta-0002'], nodes });
   const behind = await caughtUp(cluster, bootNs());
@@ -106,7 +123,7 @@ export async function caughtUp(cluster: Pick<Cluster, 'agents' | 'subscribers'>,
   for (;;) {
     const behind = cluster.subscribers.flatMap((subscriber) =>
       nodes
-        .filter((node) => subscriber.wants(node, 2) && (subscriber.received.nodes.get(node)?.lastNs ?? 0) <= untilNs)
+        .filter((node) => subscriber.awaits(node) && (subscriber.received.nodes.get(node)?.lastNs ?? 0) <= untilNs)
         .map((node) => `${subscriber.name} of ${node}`),
     );
     if (behind.length === 0) return [];

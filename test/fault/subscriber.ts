@@ -2,31 +2,38 @@
 import type { ChildProcess } from 'node:child_process';
 import { createInterface, type Interface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Ledger } from './ledger.js';
 import { type Exit, Party } from './party.js';
 import { Received } from './received.js';
 import type { Relay } from './relay.js';
+import { Times } from './throttled.js';
+
+interface LinePosition {
+  readonly epoch: string;
+  readonly timeNs: string;
+  readonly lane?: number;
+  readonly tie?: number;
+}
 
 interface Line {
+  readonly accepted?: { readonly nodes?: readonly string[]; readonly nodesMissing?: readonly string[] };
   readonly events?: {
     readonly node: string;
     readonly cursor: string;
     readonly refill: boolean;
     readonly events: readonly {
       readonly time: string;
-      readonly position: {
-        readonly epoch: string;
-        readonly timeNs: string;
-        readonly lane?: number;
-        readonly tie?: number;
-      };
-      readonly process?: { readonly commandArgs?: readonly string[] };
+      readonly position: LinePosition;
+      readonly process?: { readonly pid: number; readonly commandArgs?: readonly string[] };
     }[];
   };
   readonly gap?: {
     readonly node: string;
     readonly topic: string;
-    readonly from?: { readonly timeNs: string };
-    readonly to?: { readonly timeNs: string };
+    readonly from?: LinePosition;
+    readonly to?: LinePosition;
+    readonly events: string;
+    readonly eventsUnknown: boolean;
     readonly reason: string;
   };
   readonly coverage?: {
@@ -54,10 +61,18 @@ export interface Asks {
   readonly numbers?: (number: number) => boolean;
   /** What is shed comes later. */
   readonly refill?: boolean;
+  /** Why it may be told that it does not get everything: exactly how much that is. */
+  readonly misses?: 'shed' | 'skipped';
+  /** At most one event of each node in so many milliseconds. */
+  readonly throttleMs?: number;
+  /** When events were, and in which stream they came, is kept. */
+  readonly timed?: boolean;
 }
 
 export class Subscriber extends Party {
   readonly received = new Received();
+  readonly ledger = new Ledger();
+  readonly times = new Times();
   cursor = '';
   #lines: Interface | undefined;
   #stalled = false;
@@ -72,13 +87,22 @@ export class Subscriber extends Party {
 
   protected override get args(): readonly string[] {
     const from = this.cursor === '' ? ['--since', '1h'] : ['--cursor', this.cursor];
-    const refill = this.asks.refill ? ['--refill'] : [];
-    return ['observe', '--follow', '-o', 'jsonpb', '--topic', 'process', ...from, ...refill, ...this.asks.args];
+    const { args, refill, throttleMs } = this.asks;
+    const asked = [...(refill ? ['--refill'] : []), ...(throttleMs ? ['--throttle', `${throttleMs}ms`] : [])];
+    return ['observe', '--follow', '-o', 'jsonpb', '--topic', 'process', ...from, ...asked, ...args];
   }
 
-  wants(node: string, number = 0): boolean {
-    const { nodes, numbers } = this.asks;
-    return (nodes === undefined || nodes(node)) && (numbers === undefined || numbers(number));
+  wants(node: string): boolean {
+    return this.asks.nodes?.(node) ?? true;
+  }
+
+  wantsNumber(number: number): boolean {
+    return this.asks.numbers?.(number) ?? true;
+  }
+
+  /** Something of the node comes again and again. Not where throttled: a clock that was set back stands still. */
+  awaits(node: string): boolean {
+    return this.wants(node) && this.asks.throttleMs === undefined;
   }
 
   /** Stops to read; what it was sent stays in its pipe, in it, or with the broker. */
@@ -94,6 +118,7 @@ export class Subscriber extends Party {
   }
 
   protected override listen(child: ChildProcess): void {
+    this.ledger.resume();
     const lines = createInterface({ input: child.stdout! });
     this.#lines = lines;
     lines.on('line', (line) => this.#take(line));
@@ -121,23 +146,42 @@ export class Subscriber extends Party {
     } catch {
       return;
     }
-    if (line.events) {
-      const { node, events, refill } = line.events;
-      this.received.batch(node, events, refill);
-      this.cursor = line.events.cursor || this.cursor;
-    } else if (line.gap) {
-      const { node, from, to, reason } = line.gap;
-      if (this.asks.refill && reason === 'shed') return;
-      this.received.gap({ node, fromNs: from && Number(from.timeNs), toNs: to && Number(to.timeNs), reason });
-    } else if (line.coverage) {
-      for (const one of line.coverage.nodes) {
-        const { node, evicted, lost, lostUnknown, damagedBytes } = one;
-        if (!evicted && lost === '0' && !lostUnknown && damagedBytes === '0') continue;
-        const reason = `coverage: evicted ${evicted}, lost ${lost} ${lostUnknown}, damaged ${damagedBytes}`;
-        const wall = (time: string | undefined) => (time === undefined ? undefined : this.received.bootNs(node, time));
-        this.received.gap({ node, fromNs: evicted ? undefined : wall(one.from), toNs: wall(one.to), reason });
-      }
-      this.cursor = line.coverage.cursor || this.cursor;
-    } else this.cursor = line.watermark?.cursor || this.cursor;
+    if (line.accepted) this.times.begin();
+    else if (line.events) this.#batch(line.events);
+    else if (line.gap) this.#gap(line.gap);
+    else if (line.coverage) {
+      for (const one of line.coverage.nodes) this.#cover(one);
+      this.#reach(line.coverage.cursor);
+    } else if (line.watermark) this.#reach(line.watermark.cursor);
   }
+
+  #batch({ node, events, refill, cursor }: NonNullable<Line['events']>): void {
+    this.received.batch(node, events, refill);
+    if (this.asks.timed) for (const { time, position } of events) this.times.saw(node, Number(position.timeNs), time);
+    this.#reach(cursor);
+  }
+
+  #gap({ node, from, to, events, eventsUnknown: unknown, reason }: NonNullable<Line['gap']>): void {
+    if (reason === this.asks.misses && from && to) {
+      this.ledger.tell({ node, reason, from: place(from), to: place(to), events: Number(events), unknown });
+    } else this.received.gap({ node, fromNs: from && Number(from.timeNs), toNs: to && Number(to.timeNs), reason });
+  }
+
+  #cover(one: NonNullable<Line['coverage']>['nodes'][number]): void {
+    const { node, evicted, lost, lostUnknown, damagedBytes } = one;
+    if (!evicted && lost === '0' && !lostUnknown && damagedBytes === '0') return;
+    const reason = `coverage: evicted ${evicted}, lost ${lost} ${lostUnknown}, damaged ${damagedBytes}`;
+    const wall = (time: string | undefined) => (time === undefined ? undefined : this.received.bootNs(node, time));
+    this.received.gap({ node, fromNs: evicted ? undefined : wall(one.from), toNs: wall(one.to), reason });
+  }
+
+  #reach(cursor: string): void {
+    if (cursor === '') return;
+    this.cursor = cursor;
+    this.ledger.settle();
+  }
+}
+
+function place({ timeNs, lane = 0, tie = 0 }: LinePosition) {
+  return [Number(timeNs), lane, tie] as const;
 }
