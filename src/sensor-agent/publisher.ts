@@ -207,6 +207,7 @@ export class Publisher implements TimelineSink {
     }
     // A frame's events are of one epoch, the one of coveredTo.
     const end = builder.last && builder.last.epoch !== to.epoch ? builder.last : to;
+    if (this.recorder().unsureIn(builder.coveredTo, end)) builder.lose(0, true);
     const { charged, count, shedCount } = builder;
     this.eventsMatched += count + shedCount;
     this.eventsShed += shedCount;

@@ -13,7 +13,7 @@ import {
 } from '../limits.js';
 import { type FileOps, nodeFileOps } from '../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../storage/segment-log.js';
-import type { Position } from '../wire/position.js';
+import { comparePositions, type Position } from '../wire/position.js';
 import { FilePaths } from './file-paths.js';
 import { HoleFlag } from './hole-flag.js';
 import {
@@ -65,8 +65,10 @@ export class Recorder {
   #hole: { from: Position; lost: number; lostUnknown: boolean } | undefined;
   #diskFull = { entries: 0, message: '' };
   readonly #holeFlag: HoleFlag;
-  /** An agent before this one had a hole that it did not state. */
-  #forgotten: boolean;
+  /** What an agent before this one did not record, or what was damaged of it, and nobody has stated. */
+  #forgotten: 'disk_full' | 'damaged' | undefined;
+  /** Where that was: from the recording's end to this agent's beginning. */
+  #unsure: { readonly from: Position; readonly to: Position } | undefined;
   #noticeNs = 0n;
   readonly #filePaths = new FilePaths();
 
@@ -83,7 +85,8 @@ export class Recorder {
       head: () => (timeline?.origin.epoch ? this.#checkpointRecords() : []),
     });
     this.#holeFlag = new HoleFlag(options.files ?? nodeFileOps, join(options.dir, 'hole'));
-    this.#forgotten = this.#holeFlag.leftRaised;
+    if (this.#holeFlag.leftRaised) this.#forgotten = 'disk_full';
+    else if (this.log.endLost) this.#forgotten = 'damaged';
     const replay = this.#reopen(sink);
     timeline = replay.timeline;
     this.timeline = timeline;
@@ -117,8 +120,18 @@ export class Recorder {
     return this.#hole?.from;
   }
 
+  /** Whether it is not known what was in (from, to]: an agent before this one could not record it, or it is damaged. */
+  unsureIn(from: Position, to: Position): boolean {
+    const unsure = this.#unsure;
+    return unsure !== undefined && comparePositions(from, unsure.to) < 0 && comparePositions(unsure.from, to) < 0;
+  }
+
   /** An agent begins to record. */
   begin(origin: Origin, clock: ClockPair): void {
+    if (this.#forgotten !== undefined) {
+      const to = { epoch: origin.epoch, timeNs: clock.bootNs, lane: 0, tie: 0 };
+      this.#unsure ??= { from: this.timeline.frontier, to };
+    }
     const ordinal = this.#append({ kind: RecordKind.ORIGIN, timeNs: clock.wallNs, parts: [packRecord(origin)] });
     this.timeline.begin(origin, ordinal);
     this.setClock(clock);
@@ -250,7 +263,7 @@ export class Recorder {
    */
   reportLoss(source: string, nowNs: bigint): void {
     if (!this.#closeHole()) return;
-    if (this.#forgotten) this.#remember(source, nowNs);
+    if (this.#forgotten !== undefined) this.#remember(this.#forgotten, source, nowNs);
     if (!this.#hole) this.#holeFlag.lower();
     const { count, unknown } = this.#lost;
     if (count > 0 || unknown) {
@@ -270,12 +283,15 @@ export class Recorder {
     await this.log.close();
   }
 
-  /** How much it was, and up to when, went with the agent. */
-  #remember(source: string, nowNs: bigint): void {
-    this.#forgotten = false;
+  /** How much it was went with the agent. */
+  #remember(reason: 'disk_full' | 'damaged', source: string, nowNs: bigint): void {
+    this.#forgotten = undefined;
     this.unrecorded(nowNs);
-    const message = 'an agent before this one ended while the disk took nothing: what happened then is not recorded';
-    this.notice('host.loss', { reason: 'disk_full', message, lost: 0, lostUnknown: true, source }, nowNs);
+    const message =
+      reason === 'damaged'
+        ? 'the end of the recording is damaged: what an agent before this one recorded last cannot be read'
+        : 'an agent before this one ended while the disk took nothing: what happened then is not recorded';
+    this.notice('host.loss', { reason, message, lost: 0, lostUnknown: true, source }, nowNs);
   }
 
   #exec(record: RecordedExec): void {

@@ -32,10 +32,15 @@ export interface Recovered {
   readonly key: LogKey;
   readonly list: SegmentList;
   readonly notes: readonly Damage[];
+  /** Behind the last record that can be read there was more. */
+  readonly endLost: boolean;
 }
 
 /** What the newest segment is: to be appended to, closed, or not begun properly and to be made anew. */
-type Newest = 'active' | 'closed' | 'unborn';
+interface Newest {
+  readonly is: 'active' | 'closed' | 'unborn';
+  readonly endLost: boolean;
+}
 
 class Notes {
   readonly list: Damage[] = [];
@@ -61,20 +66,21 @@ export function recover(files: FileOps, dir: string, nowNs: bigint): Recovered {
   const key = findKey(files, dir, ordinals);
   const segments = ordinals.map((ordinal) => new Segment(files, dir, key, ordinal));
   let nextOrdinal = 0;
-  let unborn = false;
+  let newest: Newest | undefined;
   for (const [at, segment] of segments.entries()) {
     segment.createdNs = nowNs;
     const next = segments[at + 1];
     const headerFault = readHeader(segment, next === undefined, notes);
     if (next) recoverOlder(segment, next.firstOrdinal, notes);
     else {
-      unborn = recoverNewest(segment, headerFault, notes) === 'unborn';
-      nextOrdinal = unborn ? segment.firstOrdinal : segment.nextOrdinal;
+      newest = recoverNewest(segment, headerFault, notes);
+      nextOrdinal = newest.is === 'unborn' ? segment.firstOrdinal : segment.nextOrdinal;
     }
   }
   // Its file stays, and with it the count of ordinals, until the next segment takes its name.
-  if (unborn) segments.pop();
-  return { key, list: new SegmentList(segments, nextOrdinal), notes: notes.list };
+  if (newest?.is === 'unborn') segments.pop();
+  const list = new SegmentList(segments, nextOrdinal);
+  return { key, list, notes: notes.list, endLost: newest?.endLost ?? false };
 }
 
 function listSegments(files: FileOps, dir: string): number[] {
@@ -177,21 +183,22 @@ function recoverNewest(segment: Segment, headerFault: string | undefined, notes:
   const torn = tail === undefined || isTorn(segment, tail);
   const whole = segment.nextOrdinal - segment.firstOrdinal >= segment.headRecords;
   const begun = segment.bytes >= HEADER_BYTES && whole;
-  if (torn && !cut && !begun) return 'unborn';
+  const endLost = cut || tail !== undefined || !begun;
+  if (torn && !cut && !begun) return { is: 'unborn', endLost };
   if (torn && !cut && headerFault === undefined) {
     if (tail) cutTail(segment, tail);
     syncNow(segment);
     segment.sealed = false;
-    return 'active';
+    return { is: 'active', endLost };
   }
   const held = tail === undefined ? 0 : recordsMax(segment, tail);
   segment.nextOrdinal = Math.max(segment.nextOrdinal + held, promised);
   // Without a single ordinal it would share its name with the next segment.
-  if (segment.nextOrdinal === segment.firstOrdinal) return 'unborn';
+  if (segment.nextOrdinal === segment.firstOrdinal) return { is: 'unborn', endLost };
   if (cut && !tail) notes.add(segment, segment.bytes, 0, `file cut: records up to ordinal ${promised - 1} were there`);
   syncNow(segment);
   segment.writeIndex();
-  return 'closed';
+  return { is: 'closed', endLost };
 }
 
 /** Reads all records into the index. Returns the bad bytes that the segment ends in. */

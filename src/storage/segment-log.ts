@@ -40,6 +40,8 @@ const UNBOUNDED = Number.MAX_SAFE_INTEGER;
 export class SegmentLog {
   /** What was cut or found damaged when the log was opened. */
   readonly notes: readonly Damage[];
+  /** Found when it was opened: behind the last record that can be read there was more. */
+  readonly endLost: boolean;
   /** Random, made with the log: 16 hex digits. */
   readonly identity: string;
   #options: LogOptions;
@@ -79,10 +81,11 @@ export class SegmentLog {
     this.#bytesMax = options.bytesMax ?? UNBOUNDED;
     this.#segmentBytesMax = Math.min(options.segmentBytesMax ?? SEGMENT_BYTES, Math.floor(this.#bytesMax / 4));
     this.#files = options.files ?? nodeFileOps;
-    const { key, list, notes } = recover(this.#files, options.dir, this.#now());
+    const { key, list, notes, endLost } = recover(this.#files, options.dir, this.#now());
     this.#key = key;
     this.#list = list;
     this.notes = notes;
+    this.endLost = endLost;
     this.identity = key.identity.toString(16).padStart(16, '0');
     const unsynced = list.segments.filter((segment) => !segment.synced);
     this.#unsynced = new Set(unsynced);

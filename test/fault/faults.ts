@@ -280,8 +280,6 @@ const recorderDiskFull: Fault = (context) => {
     fillDisk(ballast);
     await sleep(ms);
     rmSync(ballast, { force: true });
-    // Killed before it has said so, it would forget (docs/known-limits.md): its loss is reported once a second.
-    await sleep(2_000);
   });
 };
 

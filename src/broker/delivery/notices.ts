@@ -25,7 +25,8 @@ interface PendingGap {
 }
 
 const MESSAGES: Record<GapReason, string> = {
-  kernel_overrun: 'the kernel lost events; whether they would have matched is unknown',
+  kernel_overrun:
+    'events were lost before they were recorded, or with the recording; whether they would have matched is unknown',
   late: 'events came after their turn; they are in the recorder of the node',
   shed: 'the node was over its budget; the events are in its recorder',
   skipped: 'the subscription was further behind than it allows; the events are in the recorder of the node',
