@@ -125,8 +125,13 @@ export const LAST_MAX = 10_000;
 
 /** Frames an agent may have sent but not had acknowledged, before it waits. */
 export const UNACKNOWLEDGED_BYTES_MAX = 4 * MiB;
-/** What an agent may queue for the uplink before matching pauses: the recorder is the outbox. */
+/**
+ * What an agent has given to a data stream that the socket has not taken, whatever the broker acknowledged or granted:
+ * beyond it matching pauses, the recorder is the outbox. And messages on any stream: a broker that leaves more unread
+ * loses the session.
+ */
 export const UPLINK_QUEUE_BYTES_MAX = 2 * MiB;
+export const UPLINK_QUEUE_MESSAGES_MAX = 4096;
 /** One history query's credit, and all queries' of one subscription together. */
 export const HISTORY_CREDIT_BYTES = 1 * MiB;
 export const HISTORY_FRAME_BYTES = 64 * KiB;

@@ -14,6 +14,8 @@ import {
 } from './history-query.js';
 
 export interface HistoryReply {
+  /** What the connection takes at this moment, of all queries together. */
+  readonly room: CreditBalance;
   frame(queryId: number, frameBytes: Buffer): void;
   end(queryId: number, answer: HistoryAnswer): void;
   fail(queryId: number, error: BackplaneError): void;
@@ -43,7 +45,8 @@ export class HistoryService {
     }
     const abort = new AbortController();
     const creditMax = Math.min(creditBytes, HISTORY_CREDIT_BYTES);
-    const credit = new Credit(creditMax, this.budget, (frameBytes) => this.reply.frame(queryId, frameBytes));
+    const { room } = this.reply;
+    const credit = new Credit(creditMax, this.budget, room, (frameBytes) => this.reply.frame(queryId, frameBytes));
     this.#running.set(queryId, { abort, credit });
     const query = new HistoryQuery(
       this.recording,
@@ -83,6 +86,7 @@ class Credit implements HistoryOutlet {
   constructor(
     bytes: number,
     private readonly budget: TokenBucket,
+    private readonly room: CreditBalance,
     private readonly write: (frameBytes: Buffer) => void,
   ) {
     this.#balance = new CreditBalance(bytes);
@@ -102,13 +106,14 @@ class Credit implements HistoryOutlet {
     while (this.#waiting.length > 0) {
       await this.#balance.positive(signal);
       await this.budget.positive(signal);
+      await this.room.positive(signal);
       if (signal.aborted) return;
       this.#flush();
     }
   }
 
   #flush(): void {
-    while (this.#balance.available > 0 && this.budget.level > 0) {
+    while (this.#balance.available > 0 && this.budget.level > 0 && this.room.available > 0) {
       const frameBytes = this.#waiting.shift();
       if (!frameBytes) return;
       this.#balance.take(frameBytes.length);

@@ -1,8 +1,19 @@
 /** One connected session of the uplink: three streams that live and die together. */
 import type { ClientDuplexStream, ClientWritableStream, ServiceError } from '@grpc/grpc-js';
 import { Metadata } from '@grpc/grpc-js';
-import { BackplaneError } from '../errors.js';
-import { HISTORY_CREDIT_BYTES, REFILL_STRETCHES_MAX, UNACKNOWLEDGED_BYTES_MAX } from '../limits.js';
+import { asBackplaneError, BackplaneError } from '../errors.js';
+import { CreditBalance } from '../flow/credit.js';
+import {
+  EPOCH_MAX,
+  EPOCHS_BEYOND_MAX,
+  HISTORY_CREDIT_BYTES,
+  LAST_MAX,
+  NODE_MESSAGE_CHARACTERS_MAX,
+  REFILL_STRETCHES_MAX,
+  UNACKNOWLEDGED_BYTES_MAX,
+  UPLINK_QUEUE_BYTES_MAX,
+  UPLINK_QUEUE_MESSAGES_MAX,
+} from '../limits.js';
 import type { PredicateSpec } from '../subscriptions/predicate.js';
 import { encodeFrame, type Frame } from '../wire/frame.js';
 import {
@@ -50,6 +61,11 @@ export interface UplinkNode {
 /** Of one message: gRPC's head, HTTP/2's frame heads, the field that holds the frame. */
 const GRPC_OVERHEAD_BYTES = 64;
 
+interface Writable<Message> {
+  readonly writableLength: number;
+  write(message: Message, taken: () => void): void;
+}
+
 interface Sent {
   readonly topic: string;
   readonly coveredTo: Position;
@@ -67,6 +83,9 @@ export class UplinkSession implements FrameLink, HistoryReply {
   #history: ClientWritableStream<HistoryMessage>;
   #sent: Sent[] = [];
   #sentBytes = 0;
+  /** What the socket takes of live frames, and of history: acknowledgements and credit are the broker's word only. */
+  readonly #liveRoom = new CreditBalance(UPLINK_QUEUE_BYTES_MAX);
+  readonly room = new CreditBalance(UPLINK_QUEUE_BYTES_MAX);
 
   private constructor(
     private readonly control: Control,
@@ -98,37 +117,38 @@ export class UplinkSession implements FrameLink, HistoryReply {
     const control = client.control(new Metadata());
     control.write({ hello });
     const welcome = await firstWelcome(control, deadline);
+    const epochMin = checkedEpoch(welcome.epochMin);
     const session = new UplinkSession(control, client, welcome.session, node);
     const covered = (welcome.covered ?? []).flatMap(({ topic, to, resume }) =>
       to ? [{ topic, to: positionFromMessage('welcome.covered.to', to), resume }] : [],
     );
-    node.connected(session, covered, Number(welcome.epochMin));
+    node.connected(session, covered, epochMin);
     control.resume();
     return session;
   }
 
   get writable(): boolean {
-    return this.#sentBytes < UNACKNOWLEDGED_BYTES_MAX;
+    return this.#sentBytes < UNACKNOWLEDGED_BYTES_MAX && this.#liveRoom.available > 0;
   }
 
   send(frame: Frame): number {
     const bytes = encodeFrame(frame);
     this.#sent.push({ topic: frame.topic, coveredTo: frame.coveredTo, bytes: bytes.length });
     this.#sentBytes += bytes.length;
-    this.#live.write(bytes);
+    this.#write(this.#live, bytes, bytes.length, this.#liveRoom);
     return bytes.length + GRPC_OVERHEAD_BYTES;
   }
 
   report(report: NodeReport): void {
-    this.control.write({ report });
+    this.#write(this.control, { report });
   }
 
   frame(queryId: number, frameBytes: Buffer): void {
-    this.#history.write({ queryId, frameBytes });
+    this.#write(this.#history, { queryId, frameBytes }, frameBytes.length, this.room);
   }
 
   end(queryId: number, answer: HistoryAnswer): void {
-    this.#history.write({
+    this.#write(this.#history, {
       queryId,
       end: {
         coveredFrom: nsToTimestamp(answer.coveredFromNs),
@@ -145,7 +165,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
   }
 
   fail(queryId: number, error: BackplaneError): void {
-    this.#history.write({ queryId, end: { error: error.message, source: this.node.source } });
+    const message = error.message.slice(0, NODE_MESSAGE_CHARACTERS_MAX);
+    this.#write(this.#history, { queryId, end: { error: message, source: this.node.source } });
   }
 
   /** Lets what was sent be acknowledged no longer: the recorder has it all. */
@@ -167,6 +188,16 @@ export class UplinkSession implements FrameLink, HistoryReply {
     this.#live.cancel();
     this.#history.cancel();
     this.control.cancel();
+  }
+
+  #write<Message>(stream: Writable<Message>, message: Message, bytes = 0, room?: CreditBalance): void {
+    if (stream.writableLength >= UPLINK_QUEUE_MESSAGES_MAX) {
+      this.reason = `the broker left ${UPLINK_QUEUE_MESSAGES_MAX} messages unread`;
+      this.#end();
+      return;
+    }
+    room?.take(bytes);
+    stream.write(message, () => room?.add(bytes));
   }
 
   #receive(message: ControlResponse__Output): void {
@@ -191,7 +222,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
   #interest(interest: Interest__Output): void {
     const generation = BigInt(interest.generation);
     const { position, errors } = this.node.interest(generation, interest.predicates.map(predicateRequest));
-    this.control.write({
+    this.#write(this.control, {
       interestAck: {
         generation: interest.generation,
         position: positionToMessage(position),
@@ -202,20 +233,13 @@ export class UplinkSession implements FrameLink, HistoryReply {
 
   #query(query: HistoryQuery__Output): void {
     const queryId = Number(query.queryId);
-    if (!query.predicate) {
-      this.fail(queryId, new BackplaneError('invalid_argument', 'history query without a predicate'));
-      return;
+    try {
+      if (!query.predicate) throw new BackplaneError('invalid_argument', 'history_query.predicate is missing');
+      const creditBytes = Number(query.creditBytes) || HISTORY_CREDIT_BYTES;
+      this.node.history(queryId, predicateRequest(query.predicate), windowOf(query), creditBytes, this);
+    } catch (cause) {
+      this.fail(queryId, asBackplaneError(cause));
     }
-    const window = {
-      sinceNs: query.since ? timestampToNs('history_query.since', query.since) : undefined,
-      untilNs: query.until ? timestampToNs('history_query.until', query.until) : undefined,
-      after: query.after ? positionFromMessage('history_query.after', query.after) : undefined,
-      upTo: query.upTo ? positionFromMessage('history_query.up_to', query.upTo) : undefined,
-      last: query.last,
-      within: query.within.length === 0 ? undefined : stretches(query.within),
-    };
-    const creditBytes = Number(query.creditBytes) || HISTORY_CREDIT_BYTES;
-    this.node.history(queryId, predicateRequest(query.predicate), window, creditBytes, this);
   }
 
   #acknowledged(topic: string, to: Position): void {
@@ -225,6 +249,28 @@ export class UplinkSession implements FrameLink, HistoryReply {
       return !acknowledged;
     });
   }
+}
+
+/** Throws invalid_argument. */
+function windowOf(query: HistoryQuery__Output) {
+  if (query.last > LAST_MAX) {
+    throw new BackplaneError('invalid_argument', `history_query.last must be at most ${LAST_MAX}, got ${query.last}`);
+  }
+  return {
+    sinceNs: query.since ? timestampToNs('history_query.since', query.since) : undefined,
+    untilNs: query.until ? timestampToNs('history_query.until', query.until) : undefined,
+    after: query.after ? positionFromMessage('history_query.after', query.after) : undefined,
+    upTo: query.upTo ? positionFromMessage('history_query.up_to', query.upTo) : undefined,
+    last: query.last,
+    within: query.within.length === 0 ? undefined : stretches(query.within),
+  };
+}
+
+/** An epoch is recorded for good: one beyond all counting would leave no later one. Throws invalid_argument. */
+function checkedEpoch(epochMin: string): number {
+  const epochMax = EPOCH_MAX + EPOCHS_BEYOND_MAX;
+  if (Number(epochMin) <= epochMax) return Number(epochMin);
+  throw new BackplaneError('invalid_argument', `welcome.epoch_min must be at most ${epochMax}, got ${epochMin}`);
 }
 
 /** Throws invalid_argument unless they ascend and are not too many. */

@@ -4,8 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FRAME_EVENTS_MAX, HISTORY_CREDIT_BYTES, KiB, MiB, PREDICATES_MAX } from '../../src/limits.js';
 import { WALL_NS_MAX } from '../../src/wire/messages.js';
+import { createBackplaneClient } from '../../src/wire/rpc.js';
 import { messageCodec } from '../../src/wire/schema.js';
 import { element } from '../wire/frame-arbitrary.js';
 import { type Harness, range, until } from './harness.js';
@@ -295,5 +297,29 @@ test('history that nobody asked for, that is not sound, or is more than was gran
   const asker = harness.subscribe({ topics: ['process'], nodes: [greedy.node], since: '1h' });
   await asker.end();
   assert.match(asker.coverage?.nodes[0]?.message ?? '', /history frame: |beyond its credit/);
+  await served();
+});
+
+test('a node that spent a small budget for days to come is read on as soon as it may send more', async () => {
+  const agent = await stranger();
+  const subscriber = harness.subscribe({ topics: ['process'], nodes: [agent.node], follow: true });
+  await subscriber.isAccepted();
+  const client = createBackplaneClient(harness.broker.grpcAddress);
+  const allow = (liveBytesPerSecond: string | undefined) =>
+    new Promise<void>((resolve, reject) => {
+      const budget = liveBytesPerSecond === undefined ? {} : { budget: { liveBytesPerSecond } };
+      client.setBudget({ nodes: [agent.node], ...budget }, (error) => (error ? reject(error) : resolve()));
+    });
+  await allow('1');
+  for (let frame = 0; frame < 12; frame++) {
+    for (const each of range(0, 4_000)) agent.recorder.record('process.exec', each);
+    agent.publish();
+  }
+  await until('some of it', () => agent.acknowledged.has('process'));
+  await sleep(1_500);
+  assert.ok(agent.acknowledged.get('process')!.timeNs < agent.recorder.frontier.timeNs, 'most of it is not read');
+  await allow(undefined);
+  await until('all of it', () => agent.acknowledged.get('process')!.timeNs === agent.recorder.frontier.timeNs);
+  client.close();
   await served();
 });
