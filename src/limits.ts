@@ -30,6 +30,14 @@ export const KEEPALIVE_MS = 20_000;
 export const KEEPALIVE_TIMEOUT_MS = 10_000;
 /** Streams on one connection: an agent has three, a client few. */
 export const STREAMS_PER_CONNECTION_MAX = 256;
+/** Connections of the gRPC port: every node and subscriber may have one. One without a stream is closed after this. */
+export const GRPC_CONNECTIONS_MAX = 8192;
+export const CONNECTION_IDLE_MS = 300_000;
+/** Messages of one connection of which some is not there yet, each DATA frame counted with what keeping it costs. */
+export const INCOMPLETE_BYTES_MAX = 4 * MiB;
+export const PIECE_BYTES = 1 * KiB;
+/** A call that has not said by then what it asks is refused. */
+export const FIRST_MESSAGE_MS = 10_000;
 
 /** Arguments kept of one exec, in all; the rest is cut. */
 export const ARGUMENTS_BYTES_MAX = 16 * KiB;
@@ -345,6 +353,12 @@ assert(
 );
 assert(FRAME_BYTES_MAX < UPLINK_WINDOW_BYTES);
 assert(UPLINK_WINDOW_BYTES <= SESSION_WINDOW_BYTES);
+assert(
+  3 * (MESSAGE_BYTES_MAX + PIECE_BYTES * (MESSAGE_BYTES_MAX / (16 * KiB))) < INCOMPLETE_BYTES_MAX,
+  'an agent has three',
+);
+assert(HELLO_MS < FIRST_MESSAGE_MS);
+assert(NODES_MAX + SUBSCRIPTIONS_MAX <= GRPC_CONNECTIONS_MAX);
 assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
 assert(ARGUMENTS_BYTES_MAX + 4 * EVENT_STRING_BYTES_MAX < EVENT_BYTES_MAX);
 assert(MESSAGE_BYTES_MAX < RECORD_BYTES_MAX);
@@ -358,4 +372,4 @@ assert(SEGMENT_HEAD_BYTES_MAX < SEGMENT_BYTES);
 assert(SEGMENT_BYTES_MAX + SEGMENT_HEAD_BYTES_MAX + RECORD_BYTES_MAX < 2 ** 31, 'the index holds offsets in 31 bits');
 
 /** Upper bound of what one agent's connection can hold in a broker's memory. */
-export const CONNECTION_BYTES_MAX = SESSION_WINDOW_BYTES + 3 * MESSAGE_BYTES_MAX;
+export const CONNECTION_BYTES_MAX = SESSION_WINDOW_BYTES + INCOMPLETE_BYTES_MAX;

@@ -8,6 +8,8 @@ import type { Socket } from 'node:net';
 import type { Server, ServerOptions } from '@grpc/grpc-js';
 import { BackplaneError } from '../errors.js';
 import {
+  CONNECTION_IDLE_MS,
+  GRPC_CONNECTIONS_MAX,
   KEEPALIVE_MS,
   KEEPALIVE_TIMEOUT_MS,
   MESSAGE_BYTES_MAX,
@@ -15,6 +17,7 @@ import {
   STREAMS_PER_CONNECTION_MAX,
   UPLINK_WINDOW_BYTES,
 } from '../limits.js';
+import { guardMessages } from './message-guard.js';
 
 export function serverOptions(): ServerOptions {
   return {
@@ -23,6 +26,7 @@ export function serverOptions(): ServerOptions {
     'grpc.max_concurrent_streams': STREAMS_PER_CONNECTION_MAX,
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    'grpc.max_connection_idle_ms': CONNECTION_IDLE_MS,
     'grpc.enable_channelz': 0,
   };
 }
@@ -41,7 +45,7 @@ export function setStreamWindow(server: Server): void {
 }
 
 /**
- * Call after bind: every new connection gets the larger window. Returns what
+ * Call after bind: every new connection gets the larger window, and is guarded. Returns what
  * ends all connections at once; the library's shutdown leaves them to peers
  * that may never close.
  */
@@ -50,7 +54,11 @@ export function setSessionWindow(server: Server): () => void {
   if (http2Servers === undefined || http2Servers.size === 0) throw changed();
   const sockets = new Set<Socket>();
   for (const http2Server of http2Servers.keys()) {
-    http2Server.on('session', (session: ServerHttp2Session) => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
+    http2Server.maxConnections = GRPC_CONNECTIONS_MAX;
+    http2Server.on('session', (session: ServerHttp2Session) => {
+      session.setLocalWindowSize(SESSION_WINDOW_BYTES);
+      guardMessages(session);
+    });
     http2Server.on('connection', (socket: Socket) => {
       sockets.add(socket);
       socket.on('close', () => sockets.delete(socket));

@@ -1,8 +1,6 @@
 /** Somebody who must be served on, whatever others send; and calls made of whatever bytes. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { connect as connectHttp2, constants } from 'node:http2';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2';
 import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
 import { Harness, type Subscriber } from './harness.js';
@@ -55,7 +53,23 @@ export class Witness {
   }
 
   /** A call to a gRPC method with whatever bytes, in whatever pieces. */
-  async call(path: string, pieces: readonly Buffer[], headers: Record<string, string> = {}): Promise<Answer> {
+  call(path: string, pieces: readonly Buffer[], headers: Record<string, string> = {}): Promise<Answer> {
+    return this.answer(path, headers, (stream) => {
+      for (const piece of pieces) stream.write(piece);
+      stream.end();
+    });
+  }
+
+  /** A call that says nothing. */
+  callOpen(path: string): Promise<Answer> {
+    return this.answer(path, {}, () => undefined);
+  }
+
+  private async answer(
+    path: string,
+    headers: Record<string, string>,
+    send: (stream: ClientHttp2Stream) => void,
+  ): Promise<Answer> {
     const session = connectHttp2(`http://${this.harness.broker.grpcAddress}`);
     session.on('error', () => undefined);
     try {
@@ -68,9 +82,8 @@ export class Witness {
       };
       stream.on('response', note).on('trailers', note);
       stream.resume();
-      for (const piece of pieces) stream.write(piece);
-      stream.end();
-      await Promise.race([once(stream, 'close'), sleep(10_000)]);
+      send(stream);
+      await new Promise((resolve) => stream.on('close', resolve));
       return { status: found.status, message: found.message ?? '', reset: stream.rstCode };
     } finally {
       session.destroy();
