@@ -16,6 +16,7 @@ import type { NoticeContext } from '../wire/event.js';
 import type { Position } from '../wire/position.js';
 import type { Checkpoint } from './checkpoint.js';
 import type { RecordedProcess } from './process-table.js';
+import { checkShape, type Shape } from './record-shape.js';
 import type { ClockPair, SourcePage } from './source/source.js';
 
 export const RecordKind = {
@@ -108,13 +109,16 @@ export function packRecord(
   return packr.pack(value);
 }
 
-/** The record's CRC was right, so what does not unpack was written by another version: `damaged`. */
-export function unpackRecord<T>(payload: Buffer): T {
+/** The record's CRC was right, so what does not unpack to its shape was written by another version: `damaged`. */
+export function unpackRecord<T>(payload: Buffer, shape: Shape): T {
+  let value: unknown;
   try {
-    return unpackr.unpack(payload) as T;
+    value = unpackr.unpack(payload);
   } catch (cause) {
     throw new BackplaneError('damaged', `record does not unpack: ${cause instanceof Error ? cause.message : cause}`);
   }
+  checkShape(value, shape);
+  return value as T;
 }
 
 const PAGE_HEAD_BYTES = 16;

@@ -9,6 +9,17 @@ import type { LogItem, LogReader } from '../storage/log-reader.js';
 import type { SegmentLog } from '../storage/segment-log.js';
 import type { Checkpoint } from './checkpoint.js';
 import {
+  CHECKPOINT_HEAD_SHAPE,
+  CHECKPOINT_SHAPE,
+  checkShape,
+  EXEC_SHAPE,
+  HOLE_SHAPE,
+  NOTICE_SHAPE,
+  ORIGIN_SHAPE,
+  PATHS_SHAPE,
+  SNAPSHOT_SHAPE,
+} from './record-shape.js';
+import {
   type Origin,
   type RecordedExec,
   type RecordedHole,
@@ -116,12 +127,13 @@ export class Replay {
     if (kind === RecordKind.PAGE) this.#page(payload, ordinal);
     else if (kind === RecordKind.HORIZON) this.#horizon(readU64(payload, 0));
     else if (kind === RecordKind.CLOCK) timeline.setClock(readClock(payload), ordinal);
-    else if (kind === RecordKind.EXEC) timeline.exec(unpackRecord<RecordedExec>(payload), ordinal);
-    else if (kind === RecordKind.NOTICE) timeline.notice(unpackRecord<RecordedNotice>(payload), ordinal);
-    else if (kind === RecordKind.SNAPSHOT) timeline.snapshot(unpackRecord<RecordedSnapshot>(payload), ordinal);
-    else if (kind === RecordKind.PATHS) timeline.paths(unpackRecord<RecordedPaths>(payload));
-    else if (kind === RecordKind.ORIGIN) timeline.begin(unpackRecord<Origin>(payload), ordinal);
-    else if (kind === RecordKind.HOLE) this.#hole(unpackRecord<RecordedHole>(payload));
+    else if (kind === RecordKind.EXEC) timeline.exec(unpackRecord<RecordedExec>(payload, EXEC_SHAPE), ordinal);
+    else if (kind === RecordKind.NOTICE) timeline.notice(unpackRecord<RecordedNotice>(payload, NOTICE_SHAPE), ordinal);
+    else if (kind === RecordKind.SNAPSHOT)
+      timeline.snapshot(unpackRecord<RecordedSnapshot>(payload, SNAPSHOT_SHAPE), ordinal);
+    else if (kind === RecordKind.PATHS) timeline.paths(unpackRecord<RecordedPaths>(payload, PATHS_SHAPE));
+    else if (kind === RecordKind.ORIGIN) timeline.begin(unpackRecord<Origin>(payload, ORIGIN_SHAPE), ordinal);
+    else if (kind === RecordKind.HOLE) this.#hole(unpackRecord<RecordedHole>(payload, HOLE_SHAPE));
     else if (kind === RecordKind.CHECKPOINT && this.#interrupted) this.#resume(ordinal);
   }
 
@@ -174,7 +186,8 @@ export function readCheckpoint(log: SegmentLog, anchor: number): Checkpoint[] | 
     do {
       const item = reader.next();
       if (item?.kind !== 'record' || item.recordKind !== RecordKind.CHECKPOINT) return undefined;
-      const part = unpackRecord<Checkpoint>(item.payload);
+      const part = unpackRecord<Checkpoint>(item.payload, CHECKPOINT_SHAPE);
+      if (part.head !== undefined) checkShape(part.head, CHECKPOINT_HEAD_SHAPE);
       if (part.part !== parts.length || (part.part === 0) !== (part.head !== undefined)) return undefined;
       parts.push(part);
     } while (parts.length < parts[0]!.parts);
