@@ -9,6 +9,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { HTTP_CONNECTIONS_MAX, KiB, MESSAGE_BYTES_MAX, MiB, STREAMS_PER_CONNECTION_MAX } from '../../src/limits.js';
+import { createBackplaneClient } from '../../src/wire/rpc.js';
 import { type Harness, range, until } from './harness.js';
 import { type TestAgent, TestRecorder } from './test-agent.js';
 import { framed, requestTo, Witness } from './witness.js';
@@ -193,5 +194,43 @@ test('calls that are cancelled in the middle of a batch leave nothing behind', a
     return ((await answer.json()) as { subscriptions: object[] }).subscriptions.length;
   };
   while ((await running()) > 1) await sleep(20);
+  await served();
+});
+
+test('budgets and plans are held to their fields as subscriptions are', async () => {
+  type Method = (request: object, done: (error: { details: string } | null) => void) => void;
+  const client = createBackplaneClient(harness.broker.grpcAddress);
+  const methods = client as unknown as Record<'setBudget' | 'explain', Method>;
+  const asked = (method: 'setBudget' | 'explain', request: object) =>
+    new Promise<string>((resolve) => {
+      methods[method](request, (error) => {
+        if (error) assert.ok(!error.details.includes('\n') && error.details.length < 600, error.details);
+        resolve(error?.details ?? 'taken');
+      });
+    });
+  const all = { nodes: ['witness'] };
+  const rows: ['setBudget' | 'explain', object, RegExp][] = [
+    ['setBudget', {}, /nodes must be 1 to 256 names or globs, got 0/],
+    ['setBudget', { nodes: range(0, 257).map(() => 'a') }, /nodes must be 1 to 256 names or globs, got 257/],
+    ['setBudget', { nodes: ['nobody'] }, /no node matches nobody/],
+    ['setBudget', { nodes: ['\r\n'] }, /node/],
+    ['setBudget', { nodes: ['n'.repeat(4096)] }, /node/],
+    ['setBudget', { nodes: ['a'.repeat(150_000)] }, /SetBudgetRequest must be at most 131072 bytes/],
+    ['setBudget', { ...all, budget: { liveBytesPerSecond: '18446744073709551615' } }, /must be below 2\^53, got 1844/],
+    ['setBudget', { ...all, budget: { historyBytesPerSecond: '9007199254740993' } }, /must be below 2\^53, got 9007/],
+    ['setBudget', { ...all, budget: { burstMs: 1 } }, /budget.burst_ms is a setting of the node/],
+    ['setBudget', { ...all, budget: { liveEventsPerSecond: String(Number.MAX_SAFE_INTEGER) } }, /^taken$/],
+    ['setBudget', { ...all, budget: { liveBytesPerSecond: '1', liveEventsPerSecond: '1' } }, /^taken$/],
+    ['setBudget', all, /^taken$/],
+    ['explain', {}, /subscription is missing/],
+    ['explain', { subscription: { topics: ['__proto__'] } }, /unknown topic/],
+    ['explain', { subscription: { filter: '('.repeat(5_000) } }, /filter: /],
+    ['explain', { subscription: { last: 4_294_967_295 } }, /last: must be a whole number/],
+    ['explain', { subscription: { cursor: '\u0000'.repeat(4096) } }, /cursor/],
+  ];
+  for (const [method, request, expected] of rows) {
+    assert.match(await asked(method, request), expected, JSON.stringify(request).slice(0, 80));
+  }
+  client.close();
   await served();
 });

@@ -1,8 +1,9 @@
 /** What operators set for nodes, kept over restarts. JSON, replaced as a whole. */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { nodeFileOps, systemErrorCode, writeSmallFile } from '../../storage/file-ops.js';
+import { putAside } from './put-aside.js';
 
 /** Fields that are not there are as the node's own settings say. */
 export interface SavedBudget {
@@ -28,9 +29,7 @@ export class BudgetFile {
       return new Map(Object.entries(schema.parse(JSON.parse(readFileSync(this.file, 'utf8'))).nodes));
     } catch (cause) {
       if (systemErrorCode(cause) === 'ENOENT') return new Map();
-      const aside = `${this.file}.damaged`;
-      renameSync(this.file, aside);
-      warn(`${this.file} is damaged: it is kept as ${aside}, and budgets that were set at run time are gone`);
+      warn(`${this.file} is damaged: ${putAside(this.file)}, and budgets that were set at run time are gone`);
       return new Map();
     }
   }

@@ -14,6 +14,7 @@ import { checkName } from '../../subscriptions/names.js';
 import { compileNodeGlobs } from '../../subscriptions/node-globs.js';
 import type { Position } from '../../wire/position.js';
 import type { SavedClaim } from './interest-book.js';
+import { putAside } from './put-aside.js';
 
 export interface SavedNode {
   readonly name: string;
@@ -74,7 +75,7 @@ export class StateFile {
       return { generation, claims, nodes: nodes.map((node) => ({ ...node, holds: new Map(node.holds.map(holdOf)) })) };
     } catch (cause) {
       const code = systemErrorCode(cause);
-      if (code !== 'ENOENT') warn(this.putAside(code));
+      if (code !== 'ENOENT') warn(this.damaged(code));
       return NOTHING;
     }
   }
@@ -109,17 +110,9 @@ export class StateFile {
     }
   }
 
-  private putAside(code: string | undefined): string {
-    const aside = `${this.file}.damaged`;
-    let kept = `it is kept as ${aside}`;
-    try {
-      renameSync(this.file, aside);
-    } catch (cause) {
-      // The next save replaces it.
-      kept = `it cannot be kept (${systemErrorCode(cause) ?? cause})`;
-    }
+  private damaged(code: string | undefined): string {
     return (
-      `${this.file} is damaged (${code ?? 'not what a broker writes'}): ${kept}. The broker starts without it: nodes are ` +
+      `${this.file} is damaged (${code ?? 'not what a broker writes'}): ${putAside(this.file)}. The broker starts without it: nodes are ` +
       'asked anew, what nobody asks for again is no longer asked of them, and subscriptions that resume take from ' +
       'the recorders what the log may lack; their cursors stay valid'
     );
