@@ -1,6 +1,7 @@
 /** The agents' side of the broker: three streams per node (see uplink.proto). */
 import type { ServerDuplexStream, sendUnaryData, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../errors.js';
+import type { TokenBucket } from '../flow/token-bucket.js';
 import { HELLO_MS, MESSAGE_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX } from '../limits.js';
 import { checkName } from '../subscriptions/names.js';
 import { controlRequestCodec, emptyCodec, positionToMessage } from '../wire/messages.js';
@@ -17,8 +18,6 @@ type ControlCall = ServerDuplexStream<Buffer, Buffer>;
 const LINGER_MS_MIN = 1;
 const LINGER_MS_MAX = 50;
 const NODES_PER_LINGER_MS = 20;
-/** A node over its budget is looked at again this often. */
-const BUDGET_LOOK_MS = 1_000;
 
 export class UplinkService {
   private readonly sessions = new Map<string, NodeSession>();
@@ -112,18 +111,9 @@ export class UplinkService {
     const acknowledgements = new Acknowledgements(session);
     let pendingBytes = 0;
     let heldFrames = 0;
-    let overBudget = false;
-    const goOn = () => {
-      if (heldFrames === 0 && !overBudget && pendingBytes <= UNACKNOWLEDGED_BYTES_MAX) call.resume();
-    };
-    // What the node may send can be raised meanwhile.
-    const rest = (waitMs: number) => {
-      overBudget = waitMs > 0 && session.open;
-      if (!overBudget) return goOn();
-      call.pause();
-      const lookAgainMs = Math.min(waitMs, BUDGET_LOOK_MS);
-      setTimeout(() => rest(this.budgets.received(session.record, 0)), lookAgainMs).unref();
-    };
+    const pace = new Pace(call, this.budgets.meter(session.record, 'live'), session.closed, () => {
+      return heldFrames === 0 && pendingBytes <= UNACKNOWLEDGED_BYTES_MAX;
+    });
     call.on('data', (bytes: Buffer) => {
       if (!session.open) return;
       try {
@@ -139,13 +129,12 @@ export class UplinkService {
         // An agent keeps to this by itself; one that does not is not read on. Nor is one whose frame waits for room.
         if (held || pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
         if (held) heldFrames++;
-        const waitMs = this.budgets.received(record, bytes.length);
-        if (waitMs > 0 && !overBudget) rest(waitMs);
+        pace.took(bytes.length);
         durable.then(
           () => {
             pendingBytes -= bytes.length;
             if (held) heldFrames--;
-            goOn();
+            pace.goOn();
             acknowledgements.add(topic, coveredTo);
           },
           (cause) => this.end(session, cause),
@@ -158,10 +147,13 @@ export class UplinkService {
 
   private history(call: UplinkCall, respond: sendUnaryData<Buffer>): void {
     const session = this.attach('history', call, respond);
+    if (session === undefined) return;
+    const pace = new Pace(call, this.budgets.meter(session.record, 'history'), session.closed, () => true);
     call.on('data', (bytes: Buffer) => {
-      if (!session?.open) return;
+      if (!session.open) return;
       try {
         session.record.uplinkBytes += bytes.length;
+        pace.took(bytes.length);
         session.history.receive(bytes);
       } catch (cause) {
         this.end(session, cause);
@@ -197,6 +189,36 @@ export class UplinkService {
     const error = asBackplaneError(cause);
     this.onRefusal(`node ${session.record.name}`, error);
     session.close(error.message, error);
+  }
+}
+
+/** Reads a data stream on while its node is within its budget, and nothing else speaks against it. */
+class Pace {
+  private waiting = false;
+
+  constructor(
+    private readonly call: UplinkCall,
+    private readonly meter: TokenBucket,
+    private readonly closed: AbortSignal,
+    private readonly free: () => boolean,
+  ) {
+    this.took(0);
+  }
+
+  took(bytes: number): void {
+    this.meter.take(bytes);
+    if (this.waiting || this.meter.level >= 0) return;
+    this.waiting = true;
+    this.call.pause();
+    // Looked at again now and then: the budget may be raised meanwhile.
+    void this.meter.positive(this.closed).then(() => {
+      this.waiting = false;
+      this.goOn();
+    });
+  }
+
+  goOn(): void {
+    if (!this.waiting && this.free()) this.call.resume();
   }
 }
 

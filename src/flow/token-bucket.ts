@@ -40,12 +40,6 @@ export class TokenBucket {
     this.#level = Math.min(this.burst, this.level - amount);
   }
 
-  /** Until something can be taken; 0: now. */
-  get waitMs(): number {
-    const { level } = this;
-    return level >= 0 ? 0 : (-level / this.ratePerSecond) * 1000;
-  }
-
   /** Resolves when something can be taken, or the signal fires. */
   async positive(signal: AbortSignal): Promise<void> {
     while (this.level <= 0 && !signal.aborted) {

@@ -32,6 +32,7 @@ export class Harness {
   /** The disk of the broker's log. */
   files: FileOps = nodeFileOps;
   log = { bytesMax: 256 * MiB };
+  ceilingBytesPerSecond: number | undefined;
   private agents: TestAgent[] = [];
   private subscribers: Subscriber[] = [];
 
@@ -49,6 +50,7 @@ export class Harness {
       httpListen: '127.0.0.1:0',
       insecure: false,
       log: { ...this.log, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
+      ceilingBytesPerSecond: this.ceilingBytesPerSecond,
       version: 'test',
       logger: this.logger,
     });

@@ -74,6 +74,8 @@ export class TestAgent {
   /** Why the session ended. */
   ended: string | undefined;
   historyQueries = 0;
+  /** Bytes per second that it was granted, lease by lease. */
+  readonly leases: number[] = [];
   /** Over its budget: frames say how much was shed, and have no events. */
   shedding = false;
   /** Queries are answered as if nothing up to here were recorded any more. */
@@ -189,7 +191,8 @@ export class TestAgent {
       if (!this.holdInterest) this.acknowledge();
     } else if (message.frameAck?.coveredTo) {
       this.acknowledged.set(message.frameAck.topic, positionFromMessage('covered_to', message.frameAck.coveredTo));
-    } else if (message.historyQuery && this.answerWith) this.answerWith(Number(message.historyQuery.queryId));
+    } else if (message.lease) this.leases.push(Number(message.lease.budget?.liveBytesPerSecond));
+    else if (message.historyQuery && this.answerWith) this.answerWith(Number(message.historyQuery.queryId));
     else if (message.historyQuery) void this.answer(message.historyQuery);
     else if (message.historyCredit) {
       this.queries.get(Number(message.historyCredit.queryId))?.credit.add(Number(message.historyCredit.bytes));

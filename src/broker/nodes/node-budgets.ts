@@ -11,6 +11,7 @@ import {
   BUDGET_BURST_MS_DEFAULT,
   BUDGET_BURST_MS_MAX,
   BUDGET_TOLERANCE,
+  HISTORY_BYTES_PER_SECOND_DEFAULT,
   LEASE_MS,
   LEASE_SHARE_MIN,
   LIVE_BYTES_PER_SECOND_DEFAULT,
@@ -30,7 +31,6 @@ export interface NodeBudget {
 
 export class NodeBudgets {
   private readonly set: Map<string, SavedBudget>;
-  private readonly meters = new Map<string, TokenBucket>();
 
   constructor(
     private readonly registry: NodeRegistry,
@@ -63,10 +63,16 @@ export class NodeBudgets {
 
   /** What a session that begins is told; undefined: it goes by its own setting. */
   first(record: NodeRecord): ControlResponse | undefined {
-    this.meters.delete(record.name);
-    if (this.ceiling === undefined) return this.set.has(record.name) ? leaseOf(this.budget(record), 0) : undefined;
-    const even = this.ceiling / Math.max(1, this.registry.connectedCount);
-    return leaseOf(this.budget(record, even), LEASE_MS);
+    if (this.ceiling === undefined) {
+      const budget = this.budget(record);
+      this.measure(record, budget);
+      return this.set.has(record.name) ? leaseOf(budget, 0) : undefined;
+    }
+    // The others have all of the ceiling until it is shared out anew.
+    const even = this.ceiling / (this.registry.connectedCount + 1);
+    const budget = this.budget(record, even * LEASE_SHARE_MIN);
+    this.measure(record, budget);
+    return leaseOf(budget, LEASE_MS, even);
   }
 
   /** Shares the ceiling out anew. Called every few seconds. */
@@ -81,28 +87,34 @@ export class NodeBudgets {
     );
     for (const [index, record] of records.entries()) {
       const budget = this.budget(record, shares[index]);
-      this.meters.get(record.name)?.change(rateOf(budget), burstOf(budget));
+      this.measure(record, budget);
       this.registry.session(record.name)?.send(leaseOf(budget, LEASE_MS, even));
     }
   }
 
-  /** Live bytes of a node have come. Milliseconds for which it should not be read on. */
-  received(record: NodeRecord, bytes: number): number {
-    let meter = this.meters.get(record.name);
-    if (meter === undefined) {
-      const budget = this.budget(record);
-      meter = new TokenBucket(rateOf(budget), burstOf(budget));
-      this.meters.set(record.name, meter);
+  /** What the broker reads of a node that has a session. Over it a stream is not read on. */
+  meter(record: NodeRecord, kind: 'live' | 'history'): TokenBucket {
+    return (record.meters ?? this.measure(record, this.budget(record)))[kind];
+  }
+
+  /** A new session goes on where the one before was: coming back brings nothing. */
+  private measure(record: NodeRecord, budget: NodeBudget): NonNullable<NodeRecord['meters']> {
+    const rates = { live: budget.liveBytesPerSecond, history: historyRate(budget) };
+    if (record.meters === undefined) {
+      const meter = (rate: number) => new TokenBucket(rateOf(rate), burstOf(rate, budget));
+      record.meters = { live: meter(rates.live), history: meter(rates.history) };
+    } else {
+      record.meters.live.change(rateOf(rates.live), burstOf(rates.live, budget));
+      record.meters.history.change(rateOf(rates.history), burstOf(rates.history, budget));
     }
-    meter.take(bytes);
-    return meter.waitMs;
+    return record.meters;
   }
 
   private tell(node: string): void {
     const record = this.registry.record(node);
     if (record?.connection === undefined) return;
     const budget = this.budget(record);
-    this.meters.get(node)?.change(rateOf(budget), burstOf(budget));
+    this.measure(record, budget);
     this.registry.session(node)?.send(leaseOf(budget, 0));
   }
 
@@ -134,11 +146,15 @@ function leaseOf(budget: NodeBudget, validMs: number, fallback?: number): Contro
   return { lease: { budget, validMs, fallback: after } };
 }
 
-/** More than an agent that keeps to its budget can come to, by what gRPC adds and clocks differ. */
-function rateOf({ liveBytesPerSecond }: NodeBudget): number {
-  return liveBytesPerSecond * BUDGET_TOLERANCE;
+function historyRate({ historyBytesPerSecond }: NodeBudget): number {
+  return historyBytesPerSecond || HISTORY_BYTES_PER_SECOND_DEFAULT;
 }
 
-function burstOf({ liveBytesPerSecond, burstMs }: NodeBudget): number {
-  return BUDGET_BURST_BYTES_MIN + ((liveBytesPerSecond * burstMs) / 1000) * BUDGET_TOLERANCE;
+/** More than an agent that keeps to its budget can come to, by what gRPC adds and clocks differ. */
+function rateOf(bytesPerSecond: number): number {
+  return bytesPerSecond * BUDGET_TOLERANCE;
+}
+
+function burstOf(bytesPerSecond: number, { burstMs }: NodeBudget): number {
+  return BUDGET_BURST_BYTES_MIN + ((bytesPerSecond * burstMs) / 1000) * BUDGET_TOLERANCE;
 }

@@ -4,6 +4,7 @@
  * which position on.
  */
 
+import type { TokenBucket } from '../../flow/token-bucket.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
@@ -37,6 +38,8 @@ export class NodeRecord {
   /** The node's wall clock less the broker's. */
   clockOffsetNs = 0n;
   uplinkBytes = 0;
+  /** What was read of it, over all its sessions; unset before the first. */
+  meters: { readonly live: TokenBucket; readonly history: TokenBucket } | undefined;
   lastSeenMs = Date.now();
   /** The last one. */
   refusal: Refusal | undefined;
