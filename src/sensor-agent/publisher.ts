@@ -103,6 +103,11 @@ export class Publisher implements TimelineSink {
     const main = this.recorder().timeline;
     // Of these, pages read before now may hold entries that were passed over: they are read again.
     const more = main.selection.types.some((type) => interest.asksMore(type, this.#interest));
+    // Frames end here: what is shed is counted for a new predicate from the position that it holds from.
+    if (this.#interest && this.#link!.writable) {
+      const timeline = this.#state.kind === 'behind' ? this.#state.replay.timeline : main;
+      for (const builder of this.#builders.values()) this.#flush(builder, timeline);
+    }
     this.#interest = interest;
     const start = this.#resume ?? this.#frontier(main);
     for (const topic of this.#builders.keys()) if (!interest.topics.has(topic)) this.#builders.delete(topic);

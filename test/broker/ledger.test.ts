@@ -25,7 +25,7 @@ async function ledger(): Promise<Record<string, number>> {
   const answer = await fetch(`http://${harness.broker.httpAddress}/v1/subscriptions`);
   const { subscriptions } = (await answer.json()) as { subscriptions: Record<string, string>[] };
   const names = ['Matched', 'Delivered', 'Shed', 'Skipped', 'Throttled', 'Refilled'];
-  return Object.fromEntries(names.map((name) => [name.toLowerCase(), Number(subscriptions[0]?.[`events${name}`])]));
+  return Object.fromEntries(names.map((name) => [name.toLowerCase(), Number(subscriptions.at(-1)?.[`events${name}`])]));
 }
 
 function sorted(pids: readonly number[]): number[] {
@@ -112,4 +112,38 @@ test('a refill does not bring what throttling would have kept back', async () =>
   assert.deepEqual(subscriber.pids, [0]);
   const expected = { matched: 30, delivered: 1, shed: 0, skipped: 0, throttled: 29, refilled: 10 };
   assert.deepEqual(await ledger(), expected);
+});
+
+const TOPICS = { topics: ['process', 'network'], follow: true };
+
+/** Nodes that are over their budget tell what they shed now and then; topics that are not go on meanwhile. */
+async function joinWithin(request: object): Promise<{ matched: number; unknown: boolean }> {
+  const agent = await harness.agent('a');
+  const first = harness.subscribe(TOPICS);
+  await first.isAccepted();
+  publish(agent, range(0, 10), false);
+  // Shed and not told yet.
+  for (const pid of range(10, 20)) agent.recorder.record('process.exec', pid);
+  agent.shedding = false;
+  agent.recorder.record('network.tcp.connect', 1);
+  agent.publishTopic('network', agent.recorder.frontier);
+  await until('the connection', () => first.events.length === 11);
+  const second = harness.subscribe({ ...TOPICS, ...request });
+  await second.isAccepted();
+  publish(agent, range(20, 30), true);
+  publish(agent, [30], false);
+  await until('the last', () => second.pids.includes(30));
+  first.cancel();
+  await until('that the first has gone', () => true);
+  const { matched } = await ledger();
+  return { matched: matched!, unknown: second.gaps.some(({ eventsUnknown }) => eventsUnknown) };
+}
+
+test('who joins within a stretch that is shed is told exactly what is shed of its own', async () => {
+  // From the last frame of its topic on.
+  assert.deepEqual(await joinWithin({}), { matched: 21, unknown: false });
+});
+
+test('who had some of a stretch that is shed as history is told exactly the rest', async () => {
+  assert.deepEqual(await joinWithin({ since: '1m' }), { matched: 32, unknown: false });
 });

@@ -237,7 +237,8 @@ export class TestAgent {
     this.control.write({ interestAck: { generation, position: positionToMessage(holds), errors } });
   }
 
-  private publishTopic(topic: string, to: Position): void {
+  /** A frame of one topic. */
+  publishTopic(topic: string, to: Position): void {
     const from = this.covered.get(topic);
     if (from === undefined || comparePositions(to, from) <= 0) return;
     const due = this.recorder.events.filter(

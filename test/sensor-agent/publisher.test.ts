@@ -66,6 +66,7 @@ const weather = fc.record({
   link: fc.constantFrom('up', 'up', 'up', 'stalls', 'breaks'),
   ticks: fc.integer({ min: 0, max: 3 }),
   slowed: fc.constantFrom(false, false, false, true),
+  asksAnew: fc.constantFrom(false, false, true),
 });
 
 /** Sheds within a few steps. */
@@ -103,7 +104,7 @@ test('every match is framed or counted as shed exactly once, whatever link, agen
         connect();
         const start = driver.recorder.timeline.frontier;
         log.coveredTo = start;
-        for (const { step, link, ticks, slowed } of days) {
+        for (const { step, link, ticks, slowed, asksAnew } of days) {
           publisher.slow(slowed ? 1e-6 : undefined);
           log.writable = link !== 'stalls';
           if (link === 'breaks') {
@@ -117,6 +118,10 @@ test('every match is framed or counted as shed exactly once, whatever link, agen
             driver.crash();
           }
           if (step.crash || link === 'breaks') connect();
+          if (asksAnew && log.writable) {
+            const holds = publisher.setInterest(asked.interest);
+            assert.equal(positionText(log.coveredTo!), positionText(holds), 'a frame ends where interest begins');
+          }
         }
         log.writable = true;
         publisher.slow(undefined);

@@ -5,6 +5,7 @@ import type { Frame, Match } from '../../wire/frame.js';
 import { positionAt } from '../../wire/frame-columns.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import { type Selection, selectEvents, sliceEvents } from '../../wire/splice.js';
+import type { Ahead } from './node-view.js';
 
 export interface LiveCut {
   /** Events up to here were delivered before. */
@@ -34,17 +35,26 @@ export interface ShedPart {
   readonly unknown: boolean;
 }
 
-/** Undefined when nothing was. */
+/** Undefined when nothing was. `ahead`: what of the topic's next frame came as history. */
 export function shedOf(
   frame: Frame,
   predicateId: bigint,
   { floor, untilNs }: Pick<LiveCut, 'floor' | 'untilNs'>,
+  ahead?: Ahead | undefined,
 ): ShedPart | undefined {
   const events = frame.shed.find((each) => each.predicateId === predicateId)?.events ?? 0;
   if (events === 0 || (floor && comparePositions(frame.coveredTo, floor) <= 0)) return undefined;
   const begun = floor !== undefined && comparePositions(floor, frame.coveredFrom) > 0;
-  const unknown = begun || (untilNs !== undefined && frame.watermarkNs >= untilNs);
-  return { events: unknown ? 0 : events, unknown };
+  const had = begun ? hadOf(frame, ahead) : 0;
+  if (had === undefined || had > events || (untilNs !== undefined && frame.watermarkNs >= untilNs)) {
+    return { events: 0, unknown: true };
+  }
+  return had === events ? undefined : { events: events - had, unknown: false };
+}
+
+/** Matches of a frame that came as history; undefined where that is not known. */
+export function hadOf(frame: Frame, ahead: Ahead | undefined): number | undefined {
+  return ahead !== undefined && comparePositions(ahead.from, frame.coveredFrom) === 0 ? ahead.events : undefined;
 }
 
 /** Frames are shared by all subscriptions: their match lists are indexed once. */

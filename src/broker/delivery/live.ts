@@ -9,7 +9,7 @@ import { comparePositions, type Position } from '../../wire/position.js';
 import type { LogPlace } from '../fan-out.js';
 import type { LogEntry } from '../log/partition-log.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
-import { selectLive, shedOf } from './live-frame.js';
+import { hadOf, selectLive, shedOf } from './live-frame.js';
 import type { NodeView } from './node-view.js';
 import { Notices } from './notices.js';
 import type { Outlet } from './outlet.js';
@@ -90,7 +90,7 @@ export class Live {
     if (frame.watermarkNs > (view.watermarksNs.get(topic) ?? 0n)) view.watermarksNs.set(topic, frame.watermarkNs);
     this.standing.review(view);
     this.notices.frame(node, frame);
-    const shed = shedOf(frame, predicateId, window);
+    const shed = shedOf(frame, predicateId, window, view.ahead.get(topic));
     if (shed !== undefined) {
       this.notices.shed(node, frame, shed);
       this.outlet.count({ shed: shed.events });
@@ -140,7 +140,8 @@ export class Live {
     // Ranges follow each other: no frame is owed twice.
     if (shedding) view.changeOwed(shedding, { offsetTo: offset });
     const after = floor && comparePositions(floor, frame.coveredFrom) > 0 ? floor : undefined;
-    view.owe(topic, { offsetFrom: offset, offsetTo: skipTo, after, skipped, counted: true });
+    const taken = after && hadOf(frame, view.ahead.get(topic));
+    view.owe(topic, { offsetFrom: offset, offsetTo: skipTo, after, skipped, counted: true, taken });
     this.standing.review(view);
   }
 

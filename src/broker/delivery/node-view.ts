@@ -17,6 +17,12 @@ export interface Owed extends OwedRange {
   readonly taken?: number | undefined;
 }
 
+/** Matches that came as history, from behind the border between two frames. */
+export interface Ahead {
+  readonly from: Position;
+  readonly events: number;
+}
+
 export class NodeView {
   state: ViewState = 'live';
   /** Events up to here were delivered, or lie before the subscription. */
@@ -25,6 +31,8 @@ export class NodeView {
   readonly floors = new Map<string, Position>();
   /** Of its history, everything up to here in merged order was delivered. */
   afterKey: HistoryPlace | undefined;
+  /** Per topic, what came of the next frame of the log before it. Not known of a subscription that was resumed. */
+  readonly ahead = new Map<string, Ahead>();
   /** Per topic, up to where frames of the log were worked off. */
   readonly seen = new Map<string, Position>();
   /** Per topic, wall nanoseconds. */

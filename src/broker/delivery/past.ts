@@ -52,7 +52,12 @@ export class Past {
           if (this.outlet.left <= 0) enough.abort();
         },
       );
-      for (const [node, outcome] of outcomes) coverage.ended(node, outcome);
+      for (const [node, outcome] of outcomes) {
+        coverage.ended(node, outcome);
+        // What could not be read is not counted.
+        const whole = outcome.kind === 'end' && outcome.end.damagedBytes === '0';
+        if (!whole) this.standing.views.get(node)?.ahead.clear();
+      }
     } catch (cause) {
       if (!enough.signal.aborted) throw cause;
     }
@@ -72,7 +77,11 @@ export class Past {
     const { node, topic } = run;
     const { selection, end } = run.take(this.outlet.left, this.outlet.admit(node, topic));
     const view = this.standing.views.get(node);
-    if (view) this.progress(view, end.position);
+    if (view) {
+      const ahead = view.ahead.get(topic);
+      if (ahead) view.ahead.set(topic, { ...ahead, events: ahead.events + run.countBehind(ahead.from) });
+      this.progress(view, end.position);
+    }
     if (leading) this.lead(end);
     coverage.delivered(node, selection.count);
     this.outlet.count({ throttled: selection.refused });

@@ -46,7 +46,8 @@ export class Planner {
     const fromCursor = this.resumption !== undefined && this.resumption.state.history === undefined;
     if (!fromCursor) this.markSeen(fresh);
     if (this.sinceNs === undefined) {
-      fresh.skip = fromCursor ? hold : meeting;
+      // The log begins where its last frames ended, topic for topic: within none that is still to come.
+      fresh.skip = hold;
       return { view: fresh, query: undefined, skipAfter: fresh.skip };
     }
     return { view: fresh, query: this.query(fresh, meeting), skipAfter: meeting };
@@ -72,8 +73,8 @@ export class Planner {
     const meeting = this.meeting(node, hold);
     this.markSeen(view);
     if (restored === undefined && sinceNs === undefined) {
-      view.skip = meeting;
-      return { view, query: undefined, skipAfter: meeting };
+      view.skip = hold;
+      return { view, query: undefined, skipAfter: hold };
     }
     return { view, query: this.query(view, meeting, sinceNs), skipAfter: meeting };
   }
@@ -104,6 +105,7 @@ export class Planner {
     // The earliest of all topics: what the others had already is clipped by their floors.
     const after = earliest(floors.values());
     const afterKey = after === undefined ? view.afterKey : undefined;
+    this.markAhead(view);
     const fromNs = afterKey?.wallNs ?? (sinceNs === undefined ? 0n : sinceNs + offsetNs);
     return {
       node,
@@ -117,6 +119,18 @@ export class Planner {
         upTo,
       },
     };
+  }
+
+  /** Where the next frame of each topic begins: what history brings from behind there, it brings ahead of the frame. */
+  private markAhead(view: NodeView): void {
+    const hold = this.registry.hold(view.node, this.checked.predicate.id);
+    for (const topic of hold === undefined ? [] : this.checked.topics) {
+      const from = later(hold!, this.registry.coveredTo(view.node, [topic]));
+      const floor = view.floor(topic);
+      const before = view.ahead.get(topic);
+      if (floor === undefined || comparePositions(from, floor) >= 0) view.ahead.set(topic, { from, events: 0 });
+      else if (!before || comparePositions(before.from, from) !== 0) view.ahead.delete(topic);
+    }
   }
 
   /** Where the log stands for this node at this moment, as what was worked off. */

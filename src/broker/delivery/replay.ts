@@ -56,6 +56,11 @@ export class ReplayedRun {
     return this.frame.topic;
   }
 
+  /** How many of its events lie behind the position. */
+  countBehind(position: Position): number {
+    return this.to - Math.max(this.from, Math.min(this.to, firstAfter(this.frame, position)));
+  }
+
   /** At most `countMax` (at least 1) events that `admit` does not refuse. */
   take(countMax: number, admit?: (element: Buffer) => boolean): TakenRun {
     const { frame, from, to } = this;
