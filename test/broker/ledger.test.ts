@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { encodeFrame } from '../../src/wire/frame.js';
 import { comparePositions } from '../../src/wire/position.js';
 import { Harness, range, until } from './harness.js';
 import { type TestAgent, TestRecorder } from './test-agent.js';
@@ -146,4 +147,34 @@ test('who joins within a stretch that is shed is told exactly what is shed of it
 
 test('who had some of a stretch that is shed as history is told exactly the rest', async () => {
   assert.deepEqual(await joinWithin({ since: '1m' }), { matched: 32, unknown: false });
+});
+
+/** A frame without events that says what the kernel lost. */
+function lose(agent: TestAgent, topic: string, from: number, to: number, lost: number, lostUnknown = false): void {
+  const at = (timeNs: number) => ({ epoch: 1, timeNs: BigInt(timeNs), lane: 0, tie: 0 });
+  const events = { eventSizes: [], timesNs: new BigUint64Array(), lanes: [], ties: [], events: Buffer.alloc(0) };
+  const stretch = { coveredFrom: at(from), coveredTo: at(to), watermarkNs: 0n };
+  agent.sendFrame(
+    encodeFrame({ topic, ...stretch, count: 0, matches: [], shed: [], lost, lostUnknown, late: 0, ...events }),
+  );
+}
+
+test('what the kernel lost is told once, however many topics say so, and whenever they do', async () => {
+  const agent = await harness.agent('a');
+  const subscriber = harness.subscribe(TOPICS);
+  await subscriber.isAccepted();
+  const losses = () => subscriber.gaps.filter(({ reason }) => reason === 'kernel_overrun');
+  lose(agent, 'process', 10, 100, 7);
+  lose(agent, 'process', 100, 200, 0, true);
+  await until('the loss', () => losses().some(({ eventsUnknown }) => eventsUnknown));
+  lose(agent, 'network', 10, 150, 7);
+  lose(agent, 'network', 150, 220, 0, true);
+  lose(agent, 'process', 200, 300, 5);
+  await until('the next', () => losses().reduce((sum, { events }) => sum + Number(events), 0) >= 12);
+  await sleep(1_200);
+  assert.equal(
+    losses().reduce((sum, { events }) => sum + Number(events), 0),
+    12,
+  );
+  assert.equal(losses().filter(({ eventsUnknown }) => eventsUnknown).length, 1);
 });

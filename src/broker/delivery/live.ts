@@ -89,7 +89,8 @@ export class Live {
     view.seen.set(topic, frame.coveredTo);
     if (frame.watermarkNs > (view.watermarksNs.get(topic) ?? 0n)) view.watermarksNs.set(topic, frame.watermarkNs);
     this.standing.review(view);
-    this.notices.frame(node, frame);
+    // The coverage of its history says what was lost of what came as history.
+    if (floor === undefined || comparePositions(frame.coveredTo, floor) > 0) this.notices.frame(node, frame);
     const shed = shedOf(frame, predicateId, window, view.ahead.get(topic));
     if (shed !== undefined) {
       this.notices.shed(node, frame, shed);

@@ -6,7 +6,7 @@
 import { WATERMARKS_PER_INTERVAL_MAX } from '../../limits.js';
 import type { Frame } from '../../wire/frame.js';
 import { nsToTimestamp, positionToMessage, type SubscribeResponse } from '../../wire/messages.js';
-import type { Position } from '../../wire/position.js';
+import { comparePositions, type Position } from '../../wire/position.js';
 import type { NodeRecord } from '../nodes/node-record.js';
 import type { ShedPart } from './live-frame.js';
 import type { NodeView } from './node-view.js';
@@ -39,6 +39,8 @@ const MESSAGES: Record<GapReason, string> = {
 interface LossCount {
   readonly byTopic: Map<string, number>;
   told: number;
+  /** A loss of unknown size was told by a frame that reaches to here. */
+  unknownTo: Position | undefined;
 }
 
 export class Notices {
@@ -49,8 +51,10 @@ export class Notices {
   /** What the kernel lost and what came late, by a live frame. */
   frame(node: string, frame: Frame): void {
     if (frame.lost > 0 || frame.lostUnknown) {
-      const lost = this.newlyLost(node, frame.topic, frame.lost);
-      if (lost > 0 || frame.lostUnknown) this.gap(node, '', 'kernel_overrun', frame, lost, frame.lostUnknown);
+      const count = this.lossOf(node);
+      const lost = newlyLost(count, frame);
+      const unknown = frame.lostUnknown && newlyUnknown(count, frame);
+      if (lost > 0 || unknown) this.gap(node, '', 'kernel_overrun', frame, lost, unknown);
     }
     if (frame.late > 0) this.gap(node, frame.topic, 'late', frame, frame.late, false);
   }
@@ -104,17 +108,13 @@ export class Notices {
     return responses;
   }
 
-  private newlyLost(node: string, topic: string, lost: number): number {
+  private lossOf(node: string): LossCount {
     let count = this.losses.get(node);
     if (count === undefined) {
-      count = { byTopic: new Map(), told: 0 };
+      count = { byTopic: new Map(), told: 0, unknownTo: undefined };
       this.losses.set(node, count);
     }
-    const sum = (count.byTopic.get(topic) ?? 0) + lost;
-    count.byTopic.set(topic, sum);
-    const fresh = Math.max(0, sum - count.told);
-    count.told += fresh;
-    return fresh;
+    return count;
   }
 
   private gap(
@@ -144,6 +144,21 @@ export class Notices {
     gap.events += events;
     gap.unknown ||= unknown;
   }
+}
+
+function newlyLost(count: LossCount, { topic, lost }: Frame): number {
+  const sum = (count.byTopic.get(topic) ?? 0) + lost;
+  count.byTopic.set(topic, sum);
+  const fresh = Math.max(0, sum - count.told);
+  count.told += fresh;
+  return fresh;
+}
+
+/** One that lies behind what was told is in the next frame of the topic that told it, too. */
+function newlyUnknown(count: LossCount, { coveredFrom, coveredTo }: Frame): boolean {
+  if (count.unknownTo && comparePositions(coveredFrom, count.unknownTo) < 0) return false;
+  count.unknownTo = coveredTo;
+  return true;
 }
 
 /** What a subscriber was told about nodes. */
