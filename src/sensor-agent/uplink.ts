@@ -71,7 +71,7 @@ export class Uplink {
 
   /** Until the session ends, one way or another. */
   async #serve(client: UplinkClient, broker: string): Promise<void> {
-    const deadline = AbortSignal.timeout(UPLINK_SILENCE_MS);
+    const deadline = AbortSignal.any([AbortSignal.timeout(UPLINK_SILENCE_MS), this.#abort.signal]);
     const session = await UplinkSession.open(client, this.options.hello(), this.options.node, deadline);
     if (this.#abort.signal.aborted) return session.close();
     this.#session = session;
