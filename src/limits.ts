@@ -143,6 +143,10 @@ export const UPLINK_QUEUE_MESSAGES_MAX = 4096;
 /** One history query's credit, and all queries' of one subscription together. */
 export const HISTORY_CREDIT_BYTES = 1 * MiB;
 export const HISTORY_FRAME_BYTES = 64 * KiB;
+/** One of which the last event made it full, with what it says of each: a budget may be overdrawn by so much. */
+export const HISTORY_OVERDRAFT_BYTES = 192 * KiB;
+/** Of a message on a data stream: gRPC's head, HTTP/2's frame heads, the field that holds the frame. */
+export const DATA_MESSAGE_OVERHEAD_BYTES = 64;
 export const HISTORY_QUERIES_PER_AGENT_MAX = 16;
 
 /** What waits in memory for one subscriber, in front of its stream. */
@@ -360,6 +364,7 @@ assert(
 assert(HELLO_MS < FIRST_MESSAGE_MS);
 assert(NODES_MAX + SUBSCRIPTIONS_MAX <= GRPC_CONNECTIONS_MAX);
 assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
+assert(HISTORY_FRAME_BYTES + EVENT_BYTES_MAX < HISTORY_OVERDRAFT_BYTES);
 assert(ARGUMENTS_BYTES_MAX + 4 * EVENT_STRING_BYTES_MAX < EVENT_BYTES_MAX);
 assert(MESSAGE_BYTES_MAX < RECORD_BYTES_MAX);
 assert(PAGE_BYTES_MAX < RECORD_BYTES_MAX);

@@ -25,7 +25,7 @@ import type { Position } from '../wire/position.js';
 import { tcpEndpoints } from './addresses.js';
 import type { AgentOptions, AgentStatus } from './agent-options.js';
 import { Allowance } from './allowance.js';
-import { LiveBudget } from './budget.js';
+import { historyBurstBytes, LiveBudget } from './budget.js';
 import { Demand } from './demand.js';
 import { HistoryService } from './history-service.js';
 import { Interest } from './interest.js';
@@ -87,7 +87,7 @@ export class Agent {
   ) {
     const { live, history } = options.budget;
     this.#liveBudget = new LiveBudget(live);
-    this.#historyBudget = new TokenBucket(history.bytesPerSecond, (history.bytesPerSecond * history.burstMs) / 1000);
+    this.#historyBudget = new TokenBucket(history.bytesPerSecond, historyBurstBytes(history));
     this.#allowance = new Allowance(options.budget, this.#liveBudget, this.#historyBudget);
     this.#publisher = new Publisher(
       () => this.#recorder,

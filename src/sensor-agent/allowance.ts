@@ -1,7 +1,7 @@
 /** Which budget is in force: the node's own, what its broker leases it, or what holds once a lease has run out. */
 import type { TokenBucket } from '../flow/token-bucket.js';
 import type { Lease__Output } from '../wire/messages.js';
-import { type Budget, budgetFromMessage, type LiveBudget } from './budget.js';
+import { type Budget, budgetFromMessage, historyBurstBytes, type LiveBudget } from './budget.js';
 
 export class Allowance {
   #endsMs = Number.POSITIVE_INFINITY;
@@ -38,6 +38,6 @@ export class Allowance {
 
   #use({ live, history }: Budget): void {
     this.live.change(live);
-    this.history.change(history.bytesPerSecond, (history.bytesPerSecond * history.burstMs) / 1000);
+    this.history.change(history.bytesPerSecond, historyBurstBytes(history));
   }
 }

@@ -5,7 +5,12 @@
  * topic over budget stays shed until there is room for a stretch of it again.
  */
 import { TokenBucket } from '../flow/token-bucket.js';
-import { BUDGET_BURST_BYTES_MIN, BUDGET_BURST_EVENTS_MIN, EVENT_BYTES_MAX } from '../limits.js';
+import {
+  BUDGET_BURST_BYTES_MIN,
+  BUDGET_BURST_EVENTS_MIN,
+  EVENT_BYTES_MAX,
+  HISTORY_OVERDRAFT_BYTES,
+} from '../limits.js';
 import type { Budget__Output, Budget as BudgetMessage } from '../wire/messages.js';
 
 export interface BudgetRates {
@@ -124,6 +129,11 @@ export class LiveBudget {
     return Math.min(level / SENT_PER_RECORDED_BYTE, this.#events.level * ENTRY_BYTES_MIN);
   }
 
+  /** Nothing is owed. */
+  get solvent(): boolean {
+    return this.#bytes.level >= 0;
+  }
+
   /** Bytes per second that there were to send since the last call, sent or shed. */
   takeDemand(): number {
     const nowMs = performance.now();
@@ -136,6 +146,11 @@ export class LiveBudget {
     this.#bytes.change(rates.bytesPerSecond, burstBytes(rates));
     this.#events.change(rates.eventsPerSecond, burstEvents(rates));
   }
+}
+
+/** The last frame may overdraw it: less so much. */
+export function historyBurstBytes({ bytesPerSecond, burstMs }: Budget['history']): number {
+  return Math.max(1, (bytesPerSecond * burstMs) / 1000 - HISTORY_OVERDRAFT_BYTES);
 }
 
 /** So much that any event fits beside what is left to others. */

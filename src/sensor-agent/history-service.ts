@@ -2,7 +2,12 @@
 import { asBackplaneError, BackplaneError } from '../errors.js';
 import { CreditBalance } from '../flow/credit.js';
 import type { TokenBucket } from '../flow/token-bucket.js';
-import { HISTORY_CPU_SHARE, HISTORY_CREDIT_BYTES, HISTORY_QUERIES_PER_AGENT_MAX } from '../limits.js';
+import {
+  DATA_MESSAGE_OVERHEAD_BYTES,
+  HISTORY_CPU_SHARE,
+  HISTORY_CREDIT_BYTES,
+  HISTORY_QUERIES_PER_AGENT_MAX,
+} from '../limits.js';
 import type { Predicate } from '../subscriptions/predicate.js';
 import { encodeHistoryFrame, type HistoryFrame } from '../wire/history-frame.js';
 import {
@@ -117,7 +122,7 @@ class Credit implements HistoryOutlet {
       const frameBytes = this.#waiting.shift();
       if (!frameBytes) return;
       this.#balance.take(frameBytes.length);
-      this.budget.take(frameBytes.length);
+      this.budget.take(frameBytes.length + DATA_MESSAGE_OVERHEAD_BYTES);
       this.write(frameBytes);
     }
   }

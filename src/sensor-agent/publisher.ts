@@ -166,7 +166,8 @@ export class Publisher implements TimelineSink {
   tick(nowMs: number): void {
     if (this.#state.kind === 'idle') return;
     if (this.#state.kind === 'behind') this.#catchUp(this.#state.replay, nowMs);
-    const due = nowMs - this.#coveredMs >= COVERAGE_INTERVAL_MS;
+    // Where a budget does not even pay for saying that there is nothing, it is said less often.
+    const due = nowMs - this.#coveredMs >= COVERAGE_INTERVAL_MS && this.budget.solvent;
     if (due) this.#coveredMs = nowMs;
     const timeline = this.#state.kind === 'behind' ? this.#state.replay.timeline : this.recorder().timeline;
     // A reader that is behind waits with what it has; a live one falls behind.

@@ -4,6 +4,7 @@ import { Metadata } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../errors.js';
 import { CreditBalance } from '../flow/credit.js';
 import {
+  DATA_MESSAGE_OVERHEAD_BYTES,
   EPOCH_MAX,
   EPOCHS_BEYOND_MAX,
   HISTORY_CREDIT_BYTES,
@@ -57,9 +58,6 @@ export interface UplinkNode {
   cancel(queryId: number): void;
   readonly source: string;
 }
-
-/** Of one message: gRPC's head, HTTP/2's frame heads, the field that holds the frame. */
-const GRPC_OVERHEAD_BYTES = 64;
 
 interface Writable<Message> {
   readonly writableLength: number;
@@ -136,7 +134,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
     this.#sent.push({ topic: frame.topic, coveredTo: frame.coveredTo, bytes: bytes.length });
     this.#sentBytes += bytes.length;
     this.#write(this.#live, bytes, bytes.length, this.#liveRoom);
-    return bytes.length + GRPC_OVERHEAD_BYTES;
+    return bytes.length + DATA_MESSAGE_OVERHEAD_BYTES;
   }
 
   report(report: NodeReport): void {

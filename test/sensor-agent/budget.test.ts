@@ -40,3 +40,14 @@ test('whatever the rate, the largest event can be sent at some time', () => {
   nowMs += BUDGET_BURST_BYTES_MIN * 1000;
   assert.equal(budget.admits('syscall'), true);
 });
+
+test('a budget that is overdrawn says so until time has paid for it', () => {
+  let nowMs = 0;
+  const budget = new LiveBudget({ bytesPerSecond: 1_000, eventsPerSecond: 10, burstMs: 1_000 }, () => nowMs);
+  assert.ok(budget.solvent);
+  // Coverage is sent whether or not there is room for an event.
+  budget.settle(100 * 1024, 0);
+  assert.ok(!budget.solvent);
+  nowMs += 60_000;
+  assert.ok(budget.solvent);
+});
