@@ -21,6 +21,7 @@ import type {
 } from '../wire/messages.js';
 import { createBackplaneClient } from '../wire/rpc.js';
 import { clientError, noBrokerError } from './client-error.js';
+import { HeldGaps } from './held-gaps.js';
 import { Resumption } from './resumption.js';
 import { type SubscribeItem, subscribeItem } from './subscribe-item.js';
 
@@ -85,6 +86,7 @@ export class Client {
       const index = (this.#current + failures) % this.#brokers.length;
       const broker = this.#brokers[index] ?? '';
       let cause = new BackplaneError('unavailable', 'the broker ended the stream');
+      const gaps = new HeldGaps();
       try {
         for await (const item of this.#stream(broker, resumption.request(), signal)) {
           if (item.kind === 'accepted') {
@@ -95,11 +97,13 @@ export class Client {
           }
           // Before the consumer sees it: one that stops at this item has had it.
           resumption.saw(item);
-          yield item;
+          yield* gaps.pass(item);
         }
+        if (!signal.aborted && resumption.finished) yield* gaps.take();
         if (signal.aborted || resumption.finished) return;
       } catch (thrown) {
         // A stream that breaks behind its last event has brought all there is.
+        if (!signal.aborted && resumption.complete) yield* gaps.take();
         if (signal.aborted || resumption.complete) return;
         cause = clientError(thrown);
         if (cause.code !== 'unavailable') throw cause;

@@ -71,6 +71,21 @@ test('a stream cut at any event is resumed: every event once and in order', asyn
   assert.equal(kinds.filter((kind) => kind === 'link').length, 8);
 });
 
+test('a gap of which a break takes the cursor is told once: the resumed stream tells it again', async (t) => {
+  const notices = [{ gap: { node: 'node-a', topic: 'process', events: 3, reason: 'shed' } }];
+  const broker = await start(t, { notices, cuts: [cut(0), cut(0), undefined] });
+  const { pids, kinds } = await collect(client(t, broker.address), { since: '5m' });
+  assert.deepEqual(pids, ALL);
+  assert.equal(broker.requests.length, 3);
+  assert.equal(kinds.filter((kind) => kind === 'gap').length, 1);
+});
+
+test('a gap behind which nothing comes is told at the end', async (t) => {
+  const broker = await start(t, { events: [], notices: [{ gap: { node: 'node-a', reason: 'late', events: 1 } }] });
+  const { kinds } = await collect(client(t, broker.address), { follow: false, since: '5m', until: '1m' });
+  assert.deepEqual(kinds, ['accepted', 'gap', 'coverage']);
+});
+
 test('a stream cut before its first event keeps the window as it was resolved first', async (t) => {
   const broker = await start(t, { cuts: [cut(0), undefined] });
   const { pids } = await collect(client(t, broker.address), { since: '5m' });

@@ -14,6 +14,8 @@ export type RunRound = (view: NodeView, to: Position, signal: AbortSignal) => Pr
 
 export class LateNodes {
   private readonly waiting = new Set<NodeView>();
+  /** Could be asked again while what they were asked before was not over yet. */
+  private readonly again = new Set<NodeView>();
   private running: NodeView | undefined;
   private ready: { readonly view: NodeView; readonly reached: Position } | undefined;
 
@@ -26,7 +28,8 @@ export class LateNodes {
 
   /** The node can be asked (again). */
   add(view: NodeView): void {
-    if (this.running !== view && this.ready?.view !== view) this.waiting.add(view);
+    if (this.running === view || this.ready?.view === view) this.again.add(view);
+    else this.waiting.add(view);
     this.startNext();
   }
 
@@ -45,7 +48,7 @@ export class LateNodes {
     if (met) {
       view.state = 'live';
       view.skip = comparePositions(to, reached) > 0 ? to : reached;
-    } else if (deadline.aborted) this.waiting.add(view);
+    } else if (deadline.aborted || this.again.has(view)) this.waiting.add(view);
     this.startNext();
     return met ? view : undefined;
   }
@@ -54,11 +57,13 @@ export class LateNodes {
     if (this.running !== undefined || this.ready !== undefined || this.signal.aborted) return;
     for (const view of this.waiting) {
       this.waiting.delete(view);
+      this.again.delete(view);
       this.running = view;
       void this.approach(view).then((reached) => {
         this.running = undefined;
         if (reached) this.ready = { view, reached };
-        else this.startNext();
+        else if (this.again.has(view)) this.waiting.add(view);
+        if (!reached) this.startNext();
         this.notify();
       });
       return;

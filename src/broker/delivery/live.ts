@@ -83,6 +83,11 @@ export class Live {
     const { topic } = frame;
     if (view === undefined) this.options.unserved(node);
     if (view?.state !== 'live') return;
+    if (this.outlet.left <= 0) {
+      // The limit was reached by what came beside: this frame is what a cursor resumes with.
+      this.standing.partials.set(place, { offset, index: 0 });
+      return;
+    }
     const floor = view.floor(topic);
     const { predicateId } = this.options;
     const window = { floor, untilNs: this.untilFor(node) };
@@ -159,6 +164,7 @@ export class Live {
     for (const watermark of this.notices.takeWatermarks(views, this.standing.topics, cursor)) {
       await this.outlet.message(watermark);
     }
+    if (this.outlet.gapsOpen) await this.outlet.message({ watermark: { node: '', cursor: this.standing.cursor() } });
   }
 
   /** Every connected node has got to the window's end, or has had its time to. */

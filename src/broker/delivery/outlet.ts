@@ -47,6 +47,8 @@ export class Outlet {
    * and resumes from behind a gap that was not told would never hear of it.
    */
   takeAhead: () => readonly SubscribeResponse[] = () => [];
+  /** A gap was told, and no cursor since: only with one has the subscriber had it. */
+  gapsOpen = false;
 
   constructor(
     private readonly sink: Sink,
@@ -104,12 +106,18 @@ export class Outlet {
   }
 
   private async write(delivery: Delivery): Promise<void> {
-    await Promise.all([...this.writeAhead(), this.sink.write(delivery)]);
+    const ahead = this.writeAhead();
+    const { gap, watermark, coverage } = delivery.kind === 'message' ? delivery.message : {};
+    if (gap) this.gapsOpen = true;
+    else if (delivery.kind === 'batch' || watermark || coverage) this.gapsOpen = false;
+    await Promise.all([...ahead, this.sink.write(delivery)]);
   }
 
   /** Handed over at once and waited for later: nobody else's cursor comes in between. */
   private writeAhead(): Promise<void>[] {
-    return this.takeAhead().map((message) => this.sink.write({ kind: 'message', message }));
+    const gaps = this.takeAhead();
+    if (gaps.length > 0) this.gapsOpen = true;
+    return gaps.map((message) => this.sink.write({ kind: 'message', message }));
   }
 }
 

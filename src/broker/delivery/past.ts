@@ -76,6 +76,8 @@ export class Past {
 
   private async run(run: ReplayedRun, { leading }: PastOptions, coverage: CoverageSum): Promise<void> {
     const { node, topic } = run;
+    // Reached by what came beside, or before this run: nothing of it is delivered, and no cursor says so.
+    if (this.outlet.left <= 0) return;
     const { selection, end } = run.take(this.outlet.left, this.outlet.admit(node, topic));
     const view = this.standing.views.get(node);
     if (view) {
