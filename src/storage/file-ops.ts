@@ -17,6 +17,7 @@ export interface FileOps {
   writev(fd: number, buffers: readonly Uint8Array[], position: number): number;
   truncate(fd: number, bytes: number): void;
   size(fd: number): number;
+  /** Durable when it returns. */
   makeDirectory(path: string): void;
   /** File names, in no order. */
   list(path: string): string[];
@@ -54,15 +55,17 @@ export const nodeFileOps: FileOps = {
       fs.closeSync(fd);
     }
   },
-  syncDirectoryNow(path) {
-    const fd = fs.openSync(path, 'r');
-    try {
-      fs.fsyncSync(fd);
-    } finally {
-      fs.closeSync(fd);
-    }
-  },
+  syncDirectoryNow,
 };
+
+function syncDirectoryNow(path: string): void {
+  const fd = fs.openSync(path, 'r');
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
 
 /** `ENOSPC` and the like; undefined for what is not a system error. */
 export function systemErrorCode(cause: unknown): string | undefined {
@@ -136,13 +139,15 @@ function rest(buffers: readonly Uint8Array[], skip: number): Uint8Array[] {
 }
 
 /**
- * A directory and its parents, for its owner only. Not mkdir's own `recursive`:
+ * A directory and its parents, for its owner only, durable when it returns:
+ * what is synced in a directory is lost with it. Not mkdir's own `recursive`:
  * where a parent exists and answers ENOENT all the same, as /proc does, Node 20
  * tries for ever.
  */
 export function makeDirectory(path: string): void {
   try {
     fs.mkdirSync(path, { mode: 0o700 });
+    syncDirectoryNow(dirname(path));
   } catch (cause) {
     const code = systemErrorCode(cause);
     if (code === 'EEXIST' && fs.statSync(path).isDirectory()) return;

@@ -10,15 +10,38 @@ export interface Tail {
   readonly ordinal: number;
 }
 
+/** Disks write no less at once. */
+const SECTOR_BYTES = 512;
+const SCAN_BYTES = 64 * 1024;
+
 /** True when the tail is the beginning of the next record and nothing else. */
 export function isTorn(segment: Segment, tail: Tail): boolean {
-  const bytes = readTail(segment, tail.byteOffset, Math.min(tail.bytes, RECORD_HEADER_BYTES));
+  const written = writtenBytes(segment, tail);
+  if (written === 0) return true;
+  const bytes = readTail(segment, tail.byteOffset, Math.min(written, RECORD_HEADER_BYTES));
   if (bytes.length < RECORD_HEADER_BYTES) {
     const known = Math.min(bytes.length, MARKER.length);
-    return bytes.length === tail.bytes && bytes.subarray(0, known).equals(MARKER.subarray(0, known));
+    return bytes.length === written && bytes.subarray(0, known).equals(MARKER.subarray(0, known));
   }
   const header = decodeRecordHeader(bytes, 0, segment.key.salt);
-  return header !== undefined && header.ordinal === tail.ordinal && RECORD_HEADER_BYTES + header.length > tail.bytes;
+  return header !== undefined && header.ordinal === tail.ordinal && RECORD_HEADER_BYTES + header.length > written;
+}
+
+/**
+ * Of the tail, without the sectors that were never written: when the power goes, file systems keep the length of an
+ * append whose bytes are not on the disk yet (ext4 does), and they read as zeros.
+ */
+function writtenBytes(segment: Segment, { byteOffset, bytes }: Tail): number {
+  const end = byteOffset + bytes;
+  for (let to = end; to > byteOffset; ) {
+    const from = Math.max(byteOffset, to - SCAN_BYTES);
+    const read = readTail(segment, from, to - from);
+    // What cannot be read is no zero.
+    const last = read.length < to - from ? read.length : read.findLastIndex((byte) => byte !== 0);
+    if (last >= 0) return Math.min(end, Math.ceil((from + last + 1) / SECTOR_BYTES) * SECTOR_BYTES) - byteOffset;
+    to = from;
+  }
+  return 0;
 }
 
 /** How many records the tail can have held at most. */

@@ -155,7 +155,18 @@ function lose(agent: TestAgent, topic: string, from: number, to: number, lost: n
   const events = { eventSizes: [], timesNs: new BigUint64Array(), lanes: [], ties: [], events: Buffer.alloc(0) };
   const stretch = { coveredFrom: at(from), coveredTo: at(to), watermarkNs: 0n };
   agent.sendFrame(
-    encodeFrame({ topic, ...stretch, count: 0, matches: [], shed: [], lost, lostUnknown, late: 0, ...events }),
+    encodeFrame({
+      topic,
+      ...stretch,
+      refused: false,
+      count: 0,
+      matches: [],
+      shed: [],
+      lost,
+      lostUnknown,
+      late: 0,
+      ...events,
+    }),
   );
 }
 

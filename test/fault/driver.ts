@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { freePort } from '../end-to-end/bus.js';
 import { Namespace } from './namespace.js';
 import { type AgentOptions, AgentParty, BrokerParty, type Party } from './party.js';
+import { Disk } from './power-cut.js';
 import { Relay } from './relay.js';
 import { type Asks, Subscriber } from './subscriber.js';
 
@@ -32,12 +33,15 @@ export class Cluster {
     for (const signal of SIGNALS) process.on(signal, interrupted);
     cluster.grpc = `127.0.0.1:${await freePort()}`;
     cluster.http = `127.0.0.1:${await freePort()}`;
-    cluster.broker = new BrokerParty('broker', {
+    const disk = cluster.#disk('broker', cluster.brokerDir);
+    const brokerEnv = {
+      NODE_OPTIONS: disk.nodeOption,
       BACKPLANE_DATA_DIR: cluster.brokerDir,
       BACKPLANE_GRPC_LISTEN: cluster.grpc,
       BACKPLANE_HTTP_LISTEN: cluster.http,
       ...env,
-    });
+    };
+    cluster.broker = new BrokerParty('broker', brokerEnv, disk);
     cluster.broker.start();
     await cluster.broker.serving();
     cluster.#sampler = setInterval(() => {
@@ -58,7 +62,7 @@ export class Cluster {
     const dataDir = options.dataDir ?? join(this.dir, options.name);
     mkdirSync(dataDir, { recursive: true });
     const { relay, namespace } = await this.#link();
-    const agent = new AgentParty(relay, { ...options, dataDir });
+    const agent = new AgentParty(relay, { ...options, dataDir }, this.#disk(options.name, dataDir));
     agent.namespace = namespace;
     this.agents.push(agent);
     agent.start();
@@ -73,6 +77,10 @@ export class Cluster {
     this.subscribers.push(subscriber);
     subscriber.start();
     return subscriber;
+  }
+
+  #disk(name: string, root: string): Disk {
+    return new Disk(root, join(this.dir, `journal-${name}`));
   }
 
   /** Whatever became of them. */

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from './driver.js';
 import { refused } from './namespace.js';
-import { BrokerParty, type Exit, type Party } from './party.js';
+import { AgentParty, BrokerParty, type Exit, type Party } from './party.js';
 import type { Recorded } from './recorded.js';
 import type { FaultName, Random } from './schedule.js';
 import { Subscriber } from './subscriber.js';
@@ -199,6 +199,44 @@ const reboot: Fault = (context) =>
     agent.start();
   });
 
+const brokerPowerCut: Fault = (context) =>
+  taking(context, [context.cluster.broker], async (broker) => {
+    context.note('the power of the broker is cut');
+    await broker.end('SIGKILL');
+    await withoutUnsynced(context, broker);
+  });
+
+const nodePowerCut: Fault = (context) =>
+  taking(context, context.cluster.agents, async (agent) => {
+    context.note(`the power of ${agent.name} is cut`);
+    await agent.end('SIGKILL');
+    await withoutUnsynced(context, agent);
+  });
+
+/** Of a broker and an agent on one machine. */
+const powerCut: Fault = (context) =>
+  taking(context, [context.cluster.broker], (broker) =>
+    taking(context, context.cluster.agents, async (agent) => {
+      context.note(`the power of the broker and of ${agent.name} is cut`);
+      await Promise.all([broker, agent].map((party) => party.end('SIGKILL')));
+      await Promise.all([broker, agent].map((party) => withoutUnsynced(context, party)));
+    }),
+  );
+
+/** Starts a killed party again, on a machine that lost what was not synced and has booted anew. */
+async function withoutUnsynced(context: FaultContext, party: BrokerParty | AgentParty): Promise<void> {
+  const { random, recorded, lossy, note } = context;
+  if (party instanceof AgentParty) {
+    // What is lost must be stated.
+    await recorded.read(party);
+    for (const node of party.recorders.keys()) lossy.nodes.add(node);
+    party.reboot();
+  }
+  for (const lost of party.disk!.cutPower(random)) note(`  ${party.name}: ${lost}`);
+  await sleep(random.between(0, 3_000));
+  await startAgain(party);
+}
+
 const wipedRecorder: Fault = (context) => {
   const { cluster, recorded, lossy, note } = context;
   return taking(context, cluster.agents, async (agent) => {
@@ -318,6 +356,9 @@ export const FAULT_ACTS: Readonly<Record<FaultName, Fault>> = {
   'narrow-link': narrowLink,
   'clock-step': clockStep,
   reboot,
+  'broker-power-cut': brokerPowerCut,
+  'node-power-cut': nodePowerCut,
+  'power-cut': powerCut,
   'wiped-recorder': wipedRecorder,
   'damage-recorder': damageRecorder,
   'damage-log': damageLog,

@@ -7,11 +7,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { MAIN } from '../end-to-end/bus.js';
 import type { Namespace } from './namespace.js';
+import type { Disk } from './power-cut.js';
 import type { Relay } from './relay.js';
 
 const STDERR_CHARACTERS_KEPT = 8192;
 const READY_MS = 30_000;
-const PRELOAD = fileURLToPath(new URL('./preload.js', import.meta.url));
+const WORLD_PRELOAD = fileURLToPath(new URL('./preload.js', import.meta.url));
 
 export interface Exit {
   readonly code: number | null;
@@ -37,6 +38,8 @@ export class Party {
   constructor(
     readonly name: string,
     private readonly env: NodeJS.ProcessEnv,
+    /** What it writes outlives it; what it has not synced does not outlive a power cut. */
+    readonly disk?: Disk,
   ) {}
 
   get running(): boolean {
@@ -59,7 +62,7 @@ export class Party {
     const [command, ...args] = [...(this.namespace?.enter ?? []), process.execPath, MAIN, ...this.args];
     const child = spawn(command!, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, NO_COLOR: '1', BACKPLANE_LOG_LEVEL: 'warn', ...this.env },
+      env: { PATH: process.env.PATH, NO_COLOR: '1', BACKPLANE_LOG_LEVEL: 'warn', ...this.env, ...this.disk?.env },
     });
     this.child = child;
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
@@ -141,11 +144,12 @@ export class AgentParty extends Party {
   constructor(
     readonly relay: Relay,
     readonly options: AgentOptions & { readonly dataDir: string },
+    disk: Disk,
   ) {
     const { name, nodes, dataDir, eventsPerSecond, budgetEventsPerSecond } = options;
     const world = join(dataDir, 'world.json');
-    super(name, {
-      NODE_OPTIONS: `--import=${PRELOAD}`,
+    const env = {
+      NODE_OPTIONS: `--import=${WORLD_PRELOAD} ${disk.nodeOption}`,
       BACKPLANE_FAULT_WORLD: world,
       BACKPLANE_BROKERS: relay.address,
       BACKPLANE_DATA_DIR: dataDir,
@@ -163,7 +167,8 @@ export class AgentParty extends Party {
       // It keeps to a share of a core by the clock: on a crowded machine it would mask numbers, unexamined.
       BACKPLANE_REDACTION_OFF: 'all',
       ...(options.ownDisk ? { BACKPLANE_RECORDER_BYTES_MAX: '32MiB' } : {}),
-    });
+    };
+    super(name, env, disk);
     this.#world = world;
     const names = Array.from({ length: nodes }, (_, at) => `${name}-${String(at + 1).padStart(4, '0')}`);
     this.recorders =
@@ -187,6 +192,7 @@ export class AgentParty extends Party {
   /** While it does not run: its recorders are gone. */
   wipe(): void {
     for (const dir of this.recorders.values()) rmSync(dir, { recursive: true, force: true });
+    this.disk!.settle();
   }
 
   #writeWorld(): void {

@@ -14,6 +14,9 @@ export const FAULTS = [
   'narrow-link',
   'clock-step',
   'reboot',
+  'broker-power-cut',
+  'node-power-cut',
+  'power-cut',
   'wiped-recorder',
   'damage-recorder',
   'damage-log',
@@ -22,8 +25,18 @@ export const FAULTS = [
 
 export type FaultName = (typeof FAULTS)[number];
 
-/** What happens to stored bytes and to disks: then something may be missing, and must be stated. */
-export const LOSSY: readonly FaultName[] = ['damage-recorder', 'damage-log', 'recorder-disk-full', 'wiped-recorder'];
+/**
+ * What happens to stored bytes and to disks: then something may be missing, and must be stated. A broker has synced
+ * what it acknowledged: a power cut takes nothing of it. A recorder is synced once a second.
+ */
+export const LOSSY: readonly FaultName[] = [
+  'damage-recorder',
+  'damage-log',
+  'recorder-disk-full',
+  'wiped-recorder',
+  'node-power-cut',
+  'power-cut',
+];
 export const LOSSLESS: readonly FaultName[] = FAULTS.filter((fault) => !LOSSY.includes(fault));
 
 export interface PlannedFault {

@@ -154,3 +154,24 @@ test('a log that was never synced and is closed loses at most what the disk lost
   await reopened.sync();
   assert.equal(reopened.durableOrdinal, 100);
 });
+
+test('sectors of zeros where an append was not written are cut, and are no damage', async () => {
+  for (let kept = 0; kept <= 8192; kept += 512) {
+    const dir = scratchDirectory();
+    const files = new FaultyFiles();
+    const log = SegmentLog.open({ ...ROOMY, dir, files: files.ops });
+    for (let at = 0; at < 20; at++) log.append(record(`${at}`.padEnd(200)));
+    await log.sync();
+    const { bytes } = log;
+    for (let at = 20; at < 40; at++) log.append(record(`${at}`.padEnd(200)));
+    files.powerLoss('zeros', () => Math.max(0, kept - bytes));
+    const again = SegmentLog.open({ ...ROOMY, dir });
+    const items = readAll(again, 0);
+    assert.ok(items.every(({ kind }) => kind === 'record'));
+    const whole = items.length;
+    assert.equal(again.nextOrdinal, whole);
+    assert.ok(whole >= 20 && (kept < 8192 || whole > 30), `${whole} with ${kept} bytes kept`);
+    assert.equal(again.append(record('on')), whole);
+    await again.close();
+  }
+});
