@@ -103,7 +103,7 @@ export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: R
   const found = [...behind, ...violations(cluster, shared, untilNs)];
   for (const { name, received } of cluster.subscribers) note(`${name} received ${received.events} events`);
   for (const party of cluster.parties)
-    note(`${party.name}: ${party.starts} starts, ${party.rssBytesMax >> 20} MiB at most`);
+    note(`${party.name}: ${party.starts} starts, ${Math.round(party.rssBytesMax / 2 ** 20)} MiB at most`);
   return { violations: found, history };
 }
 
