@@ -35,6 +35,8 @@ import {
 import { PageEntries, scanPage, startCursor } from './source/tracefs/page.js';
 import { Timeline, type TimelineSink } from './timeline.js';
 
+/** Not among what a checkpoint knows already: there an exec would wait for ever. */
+const OF_NO_RECORD = Number.MAX_SAFE_INTEGER;
 const EXEC_WAIT_NS = BigInt(EXEC_CONTEXT_WAIT_MS) * 1_000_000n;
 
 export class Replay {
@@ -148,7 +150,7 @@ export class Replay {
     // Pages are read a little beyond the horizon that follows them, and not beyond the next one.
     if (this.#unsureToNs === undefined && ++this.#horizons === 2) this.#unsureToNs = horizonNs;
     for (let exec = timeline.waitingExec; exec && exec.timeNs < this.#overdueNs; exec = timeline.waitingExec) {
-      timeline.exec({ ...exec, missed: true }, this.#reader.ordinal);
+      timeline.exec({ ...exec, missed: true }, OF_NO_RECORD);
     }
     this.#overdueNs = horizonNs - EXEC_WAIT_NS;
   }
