@@ -11,6 +11,7 @@ import { Random, schedule } from './schedule.js';
 
 /** How long everybody may take to catch up when the last fault is over. */
 const CATCH_UP_MS = 90_000;
+const STDERR_CHARACTERS_SHOWN = 600;
 
 export interface Run {
   readonly seed: number;
@@ -98,12 +99,14 @@ export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: R
   const untilNs = bootNs();
   note(`the faults are over at ${untilNs}`);
   const behind = [...(await caughtUp(cluster, untilNs)), ...(await refilled(cluster, untilNs))];
+  const said = cluster.parties.map(({ name, stderr }) => `${name} said: ${stderr.slice(-STDERR_CHARACTERS_SHOWN)}`);
   await endAll(cluster, shared.failures);
   for (const agent of cluster.agents) await shared.recorded.read(agent);
   const found = [...behind, ...violations(cluster, shared, untilNs)];
   for (const { name, received } of cluster.subscribers) note(`${name} received ${received.events} events`);
   for (const party of cluster.parties)
     note(`${party.name}: ${party.starts} starts, ${Math.round(party.rssBytesMax / 2 ** 20)} MiB at most`);
+  if (found.length > 0) history.push(...said);
   return { violations: found, history };
 }
 

@@ -1,0 +1,101 @@
+/** What the broker says of its subscriptions is what they received, event by event. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Cluster } from './driver.js';
+import { bootNs, caughtUp } from './run.js';
+import type { Subscriber } from './subscriber.js';
+
+const SETTLE_MS = 60_000;
+const LOOK_MS = 200;
+
+interface Account {
+  readonly delivered: number;
+  readonly shed: number;
+  readonly skipped: number;
+  readonly throttled: number;
+  readonly refilled: number;
+}
+
+type Listed = Readonly<
+  Record<'client' | `events${'Delivered' | 'Shed' | 'Skipped' | 'Throttled' | 'Refilled' | 'Matched'}`, string>
+>;
+
+async function listed(cluster: Cluster): Promise<Map<string, Account & { readonly matched: number }>> {
+  const answer = await fetch(`http://${cluster.http}/v1/subscriptions`);
+  const { subscriptions } = (await answer.json()) as { subscriptions: Listed[] };
+  const accounts = new Map<string, Account & { readonly matched: number }>();
+  for (const { name, pid } of cluster.subscribers) {
+    const one = subscriptions.find(({ client }) => client === `observe (pid ${pid})`);
+    if (one === undefined) continue;
+    accounts.set(name, {
+      delivered: Number(one.eventsDelivered),
+      shed: Number(one.eventsShed),
+      skipped: Number(one.eventsSkipped),
+      throttled: Number(one.eventsThrottled),
+      refilled: Number(one.eventsRefilled),
+      matched: Number(one.eventsMatched),
+    });
+  }
+  return accounts;
+}
+
+/** By what came. What was throttled is told nowhere else: see test/broker/refill.test.ts. */
+function counted({ received, ledger }: Subscriber): Omit<Account, 'throttled'> {
+  const refilled = [...received.nodes.values()].reduce((count, { refilledNs }) => count + refilledNs.size, 0);
+  const shed = ledger.sum('shed') - refilled;
+  return { delivered: received.events, shed, skipped: ledger.sum('skipped'), refilled };
+}
+
+async function metric(cluster: Cluster, name: string): Promise<number> {
+  const text = await (await fetch(`http://${cluster.http}/metrics`)).text();
+  return Number(new RegExp(`^backplane_${name} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN);
+}
+
+test('the ledger of every subscription, and the metrics over all, are what was received', async () => {
+  const cluster = await Cluster.start();
+  try {
+    await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 200 });
+    await cluster.agent({ name: 'gamma', nodes: 1, eventsPerSecond: 200, budgetEventsPerSecond: 50 });
+    const exec = ['--filter', 'event.type == "process.exec"'];
+    const [alpha, gamma] = [(node: string) => node === 'alpha', (node: string) => node === 'gamma'];
+    const [ofAlpha, ofGamma] = [
+      ['--node', 'alpha', ...exec],
+      ['--node', 'gamma', ...exec],
+    ];
+    await cluster.subscribe('later', { args: ofGamma, nodes: gamma, refill: true, misses: 'shed' });
+    await cluster.subscribe('fewer', { args: ofGamma, nodes: gamma, misses: 'shed' });
+    await cluster.subscribe('sparse', { args: [...ofAlpha, '--throttle-by', 'node'], nodes: alpha, throttleMs: 50 });
+    const skip = ['--lag-policy', 'skip', '--lag-max', '1s'];
+    const hasty = await cluster.subscribe('hasty', { args: [...ofAlpha, ...skip], nodes: alpha, misses: 'skipped' });
+    assert.deepEqual(await caughtUp(cluster, bootNs()), []);
+    hasty.stall();
+    await sleep(8_000);
+    hasty.readOn();
+    await sleep(2_000);
+    // Nothing new from here on.
+    for (const agent of cluster.agents) assert.equal((await agent.end('SIGTERM')).code, 0);
+    const account = () => new Map(cluster.subscribers.map((each) => [each.name, counted(each)]));
+    const told = async () => {
+      const accounts = await listed(cluster);
+      return new Map([...accounts].map(([name, { matched, throttled, ...rest }]) => [name, rest]));
+    };
+    const deadlineMs = performance.now() + SETTLE_MS;
+    while (performance.now() < deadlineMs && JSON.stringify([...account()]) !== JSON.stringify([...(await told())]))
+      await sleep(LOOK_MS);
+    const accounts = [...(await listed(cluster)).values()];
+    assert.deepEqual(await told(), account());
+    for (const { delivered, throttled, shed, skipped, matched } of accounts)
+      assert.equal(delivered + throttled + shed + skipped, matched);
+    assert.ok(account().get('fewer')!.shed > 0);
+    assert.ok((await listed(cluster)).get('sparse')!.throttled > 0);
+    const total = (kind: keyof Account) => accounts.reduce((sum, each) => sum + each[kind], 0);
+    assert.equal(await metric(cluster, 'delivered_events_total'), total('delivered'));
+    assert.equal(await metric(cluster, 'throttled_events_total'), total('throttled'));
+    assert.equal(await metric(cluster, 'refilled_events_total'), total('refilled'));
+    assert.equal(await metric(cluster, 'subscriptions_shed_events'), total('shed'));
+    assert.equal(await metric(cluster, 'subscriptions_skipped_events'), total('skipped'));
+  } finally {
+    await cluster.destroy();
+  }
+});
