@@ -70,6 +70,8 @@ export class Recorder {
   /** Where that was: from the recording's end to this agent's beginning. */
   #unsure: { readonly from: Position; readonly to: Position } | undefined;
   #noticeNs = 0n;
+  /** The last that was recorded. */
+  #horizonNs = 0n;
   readonly #filePaths = new FilePaths();
 
   /** Opens the recording and brings the timeline to where it was left. Throws when the log cannot be opened. */
@@ -134,6 +136,7 @@ export class Recorder {
     }
     const ordinal = this.#append({ kind: RecordKind.ORIGIN, timeNs: clock.wallNs, parts: [packRecord(origin)] });
     this.timeline.begin(origin, ordinal);
+    this.#horizonNs = 0n;
     this.setClock(clock);
     if (!origin.continued) this.#cursors.clear();
     this.#checkpoint();
@@ -181,10 +184,15 @@ export class Recorder {
     this.timeline.page(page, entries, ordinal);
   }
 
-  /** Recorded only where something waits for it: on a quiet machine nothing is written. */
+  /**
+   * Recorded only where something waits for it: on a quiet machine nothing is written. What was passed over here waits
+   * in whoever reads it again.
+   */
   horizon(horizonNs: bigint): void {
     this.#readPaths(horizonNs);
-    if (this.timeline.pending > 0) {
+    const { pending, passedOverNs } = this.timeline;
+    if (pending > 0 || (passedOverNs > 0n && passedOverNs >= this.#horizonNs)) {
+      this.#horizonNs = horizonNs;
       this.#append({ kind: RecordKind.HORIZON, timeNs: this.#wall(horizonNs), parts: [horizonBytes(horizonNs)] });
     }
     this.timeline.horizon(horizonNs);
