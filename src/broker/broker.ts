@@ -180,10 +180,9 @@ function running(
     clearInterval(leasing);
     held.close();
     registry.close();
-    http.server.closeAllConnections();
+    await http.close();
     grpc.forceShutdown();
     endConnections();
-    await new Promise<void>((resolve) => http.server.close(() => resolve()));
     await store.close();
     lock.release();
   };
@@ -198,7 +197,7 @@ function running(
     await Promise.race([subscriptions.drain(), deadline]);
     uplink.drain();
     registry.save();
-    await Promise.race([shutDown(grpc), deadline]);
+    await Promise.race([Promise.all([shutDown(grpc), http.end()]), deadline]);
     await close();
   };
   return {

@@ -2,7 +2,8 @@
  * What a node may send live: bytes and events a second, with a burst. A topic
  * is a class: each has a share of the burst that it must leave to the classes
  * above it, so that under pressure `syscall` goes first and `process` last. A
- * topic over budget stays shed until there is room for a stretch of it again.
+ * topic over budget stays shed until there is room for a stretch of it again,
+ * and for a second, so that subscribers are told no more often.
  */
 import { TokenBucket } from '../flow/token-bucket.js';
 import {
@@ -10,6 +11,7 @@ import {
   BUDGET_BURST_EVENTS_MIN,
   EVENT_BYTES_MAX,
   HISTORY_OVERDRAFT_BYTES,
+  NOTICE_INTERVAL_MS,
 } from '../limits.js';
 import type { Budget__Output, Budget as BudgetMessage } from '../wire/messages.js';
 
@@ -66,33 +68,35 @@ const MEAN_EVENTS = 64;
 export class LiveBudget {
   readonly #bytes: TokenBucket;
   readonly #events: TokenBucket;
-  readonly #shed = new Set<string>();
+  /** Topics that are shed at this moment: since when. */
+  readonly #shed = new Map<string, number>();
   /** Of events, in bytes: what a shed one would have taken. */
   #meanBytes = 256;
   /** Charged and shed since the last report. */
   #demand = { bytes: 0, sinceMs: performance.now() };
 
-  constructor(rates: BudgetRates, nowMs?: () => number) {
+  constructor(
+    rates: BudgetRates,
+    private readonly nowMs: () => number = () => performance.now(),
+  ) {
     this.#bytes = new TokenBucket(rates.bytesPerSecond, burstBytes(rates), nowMs);
     this.#events = new TokenBucket(rates.eventsPerSecond, burstEvents(rates), nowMs);
-  }
-
-  /** Topics that are shed at this moment. */
-  get shedding(): ReadonlySet<string> {
-    return this.#shed;
   }
 
   /** Whether another event of the topic may be sent. Decides for a stretch: see RESUME_MARGIN. */
   admits(topic: string): boolean {
     const reserve = RESERVES[topic] ?? RESERVE_OTHERS;
-    const needed = this.#shed.has(topic) ? reserve + RESUME_MARGIN : reserve;
+    const sinceMs = this.#shed.get(topic);
+    const needed = sinceMs === undefined ? reserve : reserve + RESUME_MARGIN;
+    const nowMs = this.nowMs();
     // Room for the largest event, whatever this one turns out to be: the bound holds without encoding it first.
     const admitted =
+      (sinceMs === undefined || nowMs - sinceMs >= NOTICE_INTERVAL_MS) &&
       this.#bytes.level - EVENT_BYTES_MAX >= needed * (this.#bytes.burstMax - EVENT_BYTES_MAX) &&
       this.#events.level - 1 >= needed * (this.#events.burstMax - 1);
     if (admitted) this.#shed.delete(topic);
     else {
-      this.#shed.add(topic);
+      if (sinceMs === undefined) this.#shed.set(topic, nowMs);
       this.#demand.bytes += this.#meanBytes;
     }
     return admitted;

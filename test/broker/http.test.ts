@@ -48,7 +48,7 @@ class Lines {
     return this.lines.flatMap(({ result }) => result?.event?.process.pid ?? []);
   }
 
-  private async collect(response: Response): Promise<void> {
+  async collect(response: Response): Promise<void> {
     let rest = '';
     const decoder = new TextDecoder();
     try {
@@ -64,6 +64,26 @@ class Lines {
     this.done = true;
   }
 }
+
+test('a broker that drains ends an answer behind a cursor, also for who reads slowly', async () => {
+  const agent = await harness.agent('a');
+  const lines = new Lines();
+  const response = await fetch(url('/v1/events?topic=process&follow=true'), { signal: lines.abort.signal });
+  await until('interest', () => agent.topics.includes('process'));
+  for (let from = 1; from < 20_000; from += 1_000) {
+    for (const pid of range(from, from + 1_000)) agent.recorder.record('process.exec', pid);
+    agent.publish();
+  }
+  await until('delivered', () => [...agent.acknowledged].length > 0);
+  const drained = harness.broker.drain();
+  // Reads only now.
+  void lines.collect(response);
+  await drained;
+  await until('the end', () => lines.done);
+  assert.deepEqual(lines.pids, range(1, lines.pids.length + 1));
+  assert.match(lines.lines.at(-1)?.error?.message ?? '', /shutting down: resume/);
+  assert.ok(lines.lines.some(({ result }) => (result?.cursor ?? '') !== ''));
+});
 
 test('history as NDJSON, one canonical event a line, and a cursor that goes on', async () => {
   const agent = await harness.agent('a');

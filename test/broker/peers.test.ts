@@ -8,6 +8,7 @@ import { MiB, SESSION_WINDOW_BYTES, UPLINK_WINDOW_BYTES } from '../../src/limits
 import { encodeFrame } from '../../src/wire/frame.js';
 import { createUplinkClient, SESSION_KEY, type UplinkClient } from '../../src/wire/rpc.js';
 import { Harness, until } from './harness.js';
+import { TestRecorder } from './test-agent.js';
 
 let harness: Harness;
 let client: UplinkClient;
@@ -118,6 +119,16 @@ test('a node that sends history nobody asked for, or beyond its credit, loses it
   agent.sendHistory({ queryId: 77, end: {} });
   await until('end', () => agent.ended !== undefined);
   assert.match(agent.ended ?? '', /history query 77 was never asked/);
+});
+
+test('a copy of a recorder on another machine is refused while the first is heard of', async () => {
+  const first = await harness.agent('a');
+  const copy = new TestRecorder(first.recorder.id);
+  copy.bootId = 'another boot';
+  await assert.rejects(harness.agent('a', copy), /from another boot, .*is its recorder a copy\?/);
+  // The same one over a connection that is not known to be lost yet.
+  await harness.agent('a', first.recorder);
+  await until('the end of the first session', () => first.ended !== undefined);
 });
 
 test('a predicate that a node cannot evaluate is said, and the others hold', async () => {

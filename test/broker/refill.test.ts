@@ -223,6 +223,11 @@ test('throttled by key, over all nodes, in history and live; what is throttled i
   await until('the count', () => subscriber.responses.length > 0);
   const { matched, delivered, throttled } = await ledger();
   assert.deepEqual({ matched, delivered, throttled }, { matched: 30, delivered: 3, throttled: 27 });
+  const atSeam = subscriber.responses.find(({ coverage }) => coverage)?.coverage?.ledger;
+  assert.deepEqual(
+    { ...atSeam },
+    { matched: '20', delivered: '2', throttled: '18', shed: '0', skipped: '0', refilled: '0' },
+  );
 });
 
 test('what does not go together is refused with the field that is wrong', async () => {

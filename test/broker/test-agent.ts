@@ -34,6 +34,7 @@ export class TestRecorder {
   private tick = 0n;
   /** What its agents say they may record; an old agent says nothing. */
   profiles: readonly string[] = [];
+  bootId = 'boot';
   /** Likewise; without one there is no bound. */
   budget: Budget | undefined;
 
@@ -130,6 +131,7 @@ export class TestAgent {
       hello: {
         node,
         recorderId: recorder.id,
+        bootId: recorder.bootId,
         epoch: recorder.epoch,
         version: 'test',
         source: 'synthetic',

@@ -29,12 +29,15 @@ export interface HttpApiOptions {
 }
 
 const EVENTS_PATH = '/v1/events';
+/** While it ends. */
+const IDLE_SWEEP_MS = 20;
 
 type Route = (request: IncomingMessage, response: ServerResponse, query: URLSearchParams) => void | Promise<void>;
 
 export class HttpApi {
   readonly server: Server;
   private readonly routes: ReadonlyMap<string, Route>;
+  private ended: Promise<void> | undefined;
 
   constructor(private readonly options: HttpApiOptions) {
     this.routes = this.buildRoutes();
@@ -49,6 +52,26 @@ export class HttpApi {
       (request, response) => void this.serve(request, response),
     );
     this.server.maxConnections = HTTP_CONNECTIONS_MAX;
+  }
+
+  /** Takes no more connections; resolves when every answer that is under way has been taken. */
+  end(): Promise<void> {
+    this.ended ??= new Promise((resolve) => {
+      // Connections whose answer has ended are kept alive otherwise.
+      const sweep = setInterval(() => this.server.closeIdleConnections(), IDLE_SWEEP_MS);
+      this.server.close(() => {
+        clearInterval(sweep);
+        resolve();
+      });
+    });
+    return this.ended;
+  }
+
+  /** At once. */
+  close(): Promise<void> {
+    const ended = this.end();
+    this.server.closeAllConnections();
+    return ended;
   }
 
   private buildRoutes(): ReadonlyMap<string, Route> {

@@ -1,6 +1,7 @@
 /** What each node could really answer, from how its queries ended. */
 import type { NodeCoverage, SubscribeResponse, TimestampFields } from '../../wire/messages.js';
 import type { HistoryOutcome } from '../nodes/history-answer.js';
+import type { DeliveryTotals } from './outlet.js';
 
 interface NodeSum {
   outcome: HistoryOutcome | undefined;
@@ -28,12 +29,13 @@ export class CoverageSum {
     this.later.set(node, from);
   }
 
-  message(cursor: string): SubscribeResponse {
+  message(cursor: string, { events, ...others }: DeliveryTotals): SubscribeResponse {
     const nodes = [
       ...Array.from(this.nodes, ([node, sum]) => nodeCoverage(node, sum)),
       ...Array.from(this.later, ([node, from]) => laterCoverage(node, from)),
     ].sort((a, b) => (a.node < b.node ? -1 : 1));
-    return { coverage: { nodes, cursor } };
+    const matched = events + others.throttled + others.shed + others.skipped;
+    return { coverage: { nodes, cursor, ledger: { matched, delivered: events, ...others } } };
   }
 
   private of(node: string): NodeSum {

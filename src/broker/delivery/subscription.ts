@@ -133,7 +133,7 @@ export class Subscription {
     if (this.outlet.left <= 0) return;
     const end = keyAtTime(window.untilNs ?? BigInt(this.startedMs) * 1_000_000n);
     if (standing.history && compareKeys(standing.history, end) < 0) standing.history = end;
-    await this.outlet.message(coverage.message(standing.cursor()));
+    await this.outlet.message(coverage.message(standing.cursor(), this.outlet.ledger));
   }
 
   /** Connected nodes that have nothing of the window's time, and from when on they have something: they are not asked. */
@@ -209,7 +209,7 @@ export class Subscription {
     }
     standing.history = undefined;
     if (asked.length > 0 || this.checked.window.history) {
-      await this.outlet.message(coverage.message(standing.cursor()));
+      await this.outlet.message(coverage.message(standing.cursor(), this.outlet.ledger));
     }
     this.phase = 'live';
     await this.live(planner, standing, failed);
@@ -320,7 +320,7 @@ export class Subscription {
     // All up to here is delivered, matches or not: the next round begins there.
     view.skip = to;
     standing.review(view);
-    await this.outlet.message(coverage.message(standing.cursor()));
+    await this.outlet.message(coverage.message(standing.cursor(), this.outlet.ledger));
     return true;
   }
 

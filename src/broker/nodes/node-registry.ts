@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { BackplaneError } from '../../errors.js';
-import { NODES_MAX } from '../../limits.js';
+import { NODE_REPORT_INTERVAL_MS, NODES_MAX } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { TOPICS } from '../../wire/event.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
@@ -38,6 +38,9 @@ const SAVE_DELAY_MS = 20;
 const NODES_PER_SAVE_DELAY_MS = 4;
 /** A full disk is tried again. */
 const SAVE_RETRY_MS = 1_000;
+
+/** A machine does not boot so fast: one heard of within this time lives, and another with its recorder has a copy. */
+const ANOTHER_BOOT_MS = 2 * NODE_REPORT_INTERVAL_MS;
 
 export class NodeRegistry {
   private readonly records = new Map<string, NodeRecord>();
@@ -101,6 +104,14 @@ export class NodeRegistry {
             'cannot have the same name: set node.name',
         );
       }
+      const heardMs = Date.now() - existing.lastSeenMs;
+      if (existing.hello?.bootId !== hello.bootId && heardMs < ANOTHER_BOOT_MS) {
+        throw new BackplaneError(
+          'already_exists',
+          `node ${hello.node} is connected with recorder ${hello.recorderId} from another boot, and was heard of ` +
+            `${heardMs} ms ago: is its recorder a copy? remove it, and set node.name`,
+        );
+      }
       this.sessions.get(hello.node)?.close('the same recorder connected again');
     }
     const record = existing ?? this.newRecord(hello.node);
@@ -117,7 +128,8 @@ export class NodeRegistry {
     }
     record.narrow(this.book.forNode(record.name));
     const session = randomUUID();
-    record.begin({ session, sinceMs: Date.now() });
+    record.lastSeenMs = Date.now();
+    record.begin({ session, sinceMs: record.lastSeenMs });
     this.scheduleSave();
     return { record, session, covered: this.covered(record), epochMin };
   }
