@@ -136,6 +136,7 @@ export class Agent {
     if (source.name !== 'synthetic') this.#recorder.snapshot([...new ProcessReader().scan()]);
     if (source.name === 'tracefs') this.#rescan = new Rescan(this.#recorder);
     this.#history = undefined;
+    await this.#epochDurable();
     const meter = new CpuMeter();
     this.#uplink = new Uplink({
       brokers: options.brokers,
@@ -281,6 +282,15 @@ export class Agent {
     this.#clockReadNs = process.hrtime.bigint();
   }
 
+  /** Before anything of an epoch is published: after a power cut another must not be given the same number. */
+  async #epochDurable(): Promise<void> {
+    try {
+      await this.#recorder.log.sync();
+    } catch (cause) {
+      this.options.log.error(`recorder: ${asBackplaneError(cause).message}`);
+    }
+  }
+
   /** Against power loss only: what a killed agent wrote is in the page cache. */
   #sync(): void {
     const { log } = this.#recorder;
@@ -326,9 +336,12 @@ export class Agent {
   #node(): UplinkNode {
     return {
       source: this.#source.name,
-      connected: (link, covered, epochMin) => {
+      connected: async (link, covered, epochMin) => {
         const { origin, clock } = this.#recorder.timeline;
-        if (epochMin > origin.epoch) this.#recorder.begin({ ...origin, epoch: epochMin, continued: true }, clock);
+        if (epochMin > origin.epoch) {
+          this.#recorder.begin({ ...origin, epoch: epochMin, continued: true }, clock);
+          await this.#epochDurable();
+        }
         this.#publisher.connect(link, covered);
       },
       disconnected: () => {

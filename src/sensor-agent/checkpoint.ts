@@ -21,6 +21,8 @@ export interface CheckpointHead {
   readonly clock: ClockPair;
   /** First record that may hold something after position. */
   readonly resumeOrdinal: number;
+  /** The agent was stopped here. */
+  readonly closed?: boolean | undefined;
 }
 
 /** The first part has the head and is an anchor; the others follow at once. */

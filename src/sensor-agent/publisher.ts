@@ -169,10 +169,14 @@ export class Publisher implements TimelineSink {
     // Where a budget does not even pay for saying that there is nothing, it is said less often.
     const due = nowMs - this.#coveredMs >= COVERAGE_INTERVAL_MS && this.budget.solvent;
     if (due) this.#coveredMs = nowMs;
-    const timeline = this.#state.kind === 'behind' ? this.#state.replay.timeline : this.recorder().timeline;
     // A reader that is behind waits with what it has; a live one falls behind.
     if (this.#state.kind === 'behind' && !this.#link!.writable) return;
-    for (const builder of this.#builders.values()) if (builder.telling || due) this.#flush(builder, timeline);
+    for (const builder of this.#builders.values()) if (builder.telling || due) this.#flush(builder, this.#timeline);
+  }
+
+  /** What it reads. */
+  get #timeline(): Timeline {
+    return this.#state.kind === 'behind' ? this.#state.replay.timeline : this.recorder().timeline;
   }
 
   #frontier(main: Timeline): Position {
@@ -200,7 +204,11 @@ export class Publisher implements TimelineSink {
 
   #lose({ count, unknown }: Loss, position: Position): void {
     for (const builder of this.#builders.values()) {
-      if (comparePositions(position, builder.coveredTo) > 0) builder.lose(count, unknown);
+      if (comparePositions(position, builder.coveredTo) <= 0) continue;
+      const { last } = builder;
+      // A frame of the epoch before does not account for it.
+      if (last && last.epoch !== position.epoch && !this.#flush(builder, this.#timeline, last)) return;
+      builder.lose(count, unknown);
     }
   }
 

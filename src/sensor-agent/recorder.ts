@@ -13,7 +13,7 @@ import {
 } from '../limits.js';
 import { type FileOps, nodeFileOps } from '../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../storage/segment-log.js';
-import { comparePositions, type Position } from '../wire/position.js';
+import type { Position } from '../wire/position.js';
 import { FilePaths } from './file-paths.js';
 import { HoleFlag } from './hole-flag.js';
 import {
@@ -31,6 +31,7 @@ import { Replay } from './replay.js';
 import type { ClockPair, ExecRecord, ProcessSnapshot, SourcePage } from './source/source.js';
 import { type LaneCursor, PageEntries, scanPage, startCursor } from './source/tracefs/page.js';
 import type { Timeline, TimelineSink } from './timeline.js';
+import { Unsaid } from './unsaid.js';
 
 /** Keep such records small however many files were opened, and however many processes there are. */
 const PATHS_PER_RECORD = 64;
@@ -65,10 +66,7 @@ export class Recorder {
   #hole: { from: Position; lost: number; lostUnknown: boolean } | undefined;
   #diskFull = { entries: 0, message: '' };
   readonly #holeFlag: HoleFlag;
-  /** What an agent before this one did not record, or what was damaged of it, and nobody has stated. */
-  #forgotten: 'disk_full' | 'damaged' | undefined;
-  /** Where that was: from the recording's end to this agent's beginning. */
-  #unsure: { readonly from: Position; readonly to: Position } | undefined;
+  readonly #unsaid: Unsaid;
   #noticeNs = 0n;
   /** The last that was recorded. */
   #horizonNs = 0n;
@@ -87,8 +85,7 @@ export class Recorder {
       head: () => (timeline?.origin.epoch ? this.#checkpointRecords() : []),
     });
     this.#holeFlag = new HoleFlag(options.files ?? nodeFileOps, join(options.dir, 'hole'));
-    if (this.#holeFlag.leftRaised) this.#forgotten = 'disk_full';
-    else if (this.log.endLost) this.#forgotten = 'damaged';
+    this.#unsaid = new Unsaid({ hole: this.#holeFlag.leftRaised, endLost: this.log.endLost });
     const replay = this.#reopen(sink);
     timeline = replay.timeline;
     this.timeline = timeline;
@@ -124,16 +121,15 @@ export class Recorder {
 
   /** Whether it is not known what was in (from, to]: an agent before this one could not record it, or it is damaged. */
   unsureIn(from: Position, to: Position): boolean {
-    const unsure = this.#unsure;
-    return unsure !== undefined && comparePositions(from, unsure.to) < 0 && comparePositions(unsure.from, to) < 0;
+    return this.#unsaid.in(from, to);
   }
 
   /** An agent begins to record. */
-  begin(origin: Origin, clock: ClockPair): void {
-    if (this.#forgotten !== undefined) {
-      const to = { epoch: origin.epoch, timeNs: clock.bootNs, lane: 0, tie: 0 };
-      this.#unsure ??= { from: this.timeline.frontier, to };
-    }
+  begin(given: Origin, clock: ClockPair): void {
+    this.#unsaid.begin(this.timeline.frontier, { epoch: given.epoch, timeNs: clock.bootNs, lane: 0, tie: 0 });
+    const { origin: before, closed } = this.timeline;
+    const unclosed = !given.continued && !closed && before.epoch > 0 && before.epoch !== given.epoch;
+    const origin = { ...given, unclosed: unclosed || undefined };
     const ordinal = this.#append({ kind: RecordKind.ORIGIN, timeNs: clock.wallNs, parts: [packRecord(origin)] });
     this.timeline.begin(origin, ordinal);
     this.#horizonNs = 0n;
@@ -271,7 +267,11 @@ export class Recorder {
    */
   reportLoss(source: string, nowNs: bigint): void {
     if (!this.#closeHole()) return;
-    if (this.#forgotten !== undefined) this.#remember(this.#forgotten, source, nowNs);
+    const unsaid = this.#unsaid.take();
+    if (unsaid !== undefined) {
+      this.unrecorded(nowNs);
+      this.notice('host.loss', { ...unsaid, lost: 0, lostUnknown: true, source }, nowNs);
+    }
     if (!this.#hole) this.#holeFlag.lower();
     const { count, unknown } = this.#lost;
     if (count > 0 || unknown) {
@@ -286,20 +286,10 @@ export class Recorder {
   }
 
   async close(): Promise<void> {
+    this.timeline.closed = true;
     this.#checkpoint();
     this.#holeFlag.close();
     await this.log.close();
-  }
-
-  /** How much it was went with the agent. */
-  #remember(reason: 'disk_full' | 'damaged', source: string, nowNs: bigint): void {
-    this.#forgotten = undefined;
-    this.unrecorded(nowNs);
-    const message =
-      reason === 'damaged'
-        ? 'the end of the recording is damaged: what an agent before this one recorded last cannot be read'
-        : 'an agent before this one ended while the disk took nothing: what happened then is not recorded';
-    this.notice('host.loss', { reason, message, lost: 0, lostUnknown: true, source }, nowNs);
   }
 
   #exec(record: RecordedExec): void {

@@ -70,6 +70,8 @@ export interface Origin {
   /** Absent in older recordings. */
   readonly selfSockets?: SelfSockets | undefined;
   readonly degraded?: string | undefined;
+  /** The epoch before was not closed, as when the power goes: whether and how much is missing at its end nobody knows. */
+  readonly unclosed?: boolean | undefined;
 }
 
 /** Processes that a scan of /proc found when an agent started. */

@@ -64,6 +64,7 @@ export class Timeline {
   #readyAt = 0;
   /** Entries that wait. */
   pending = 0;
+  closed = false; // The agent was stopped: nothing is missing at the end.
   /** Events up to here have been gathered. */
   #horizonNs = 0n;
   #frontier: Position = { epoch: 0, timeNs: 0n, lane: 0, tie: 0 };
@@ -129,11 +130,14 @@ export class Timeline {
       this.#kernel.sockets.clear();
       this.#scanned = [];
     }
+    const before = this.#frontier;
+    this.closed = false;
     if (origin.epoch !== this.#origin.epoch) {
       this.#horizonNs = 0n;
       this.#frontier = { epoch: origin.epoch, timeNs: 0n, lane: 0, tie: 0 };
     }
     this.#setOrigin(origin);
+    if (origin.unclosed) this.sink.loss({ count: 0, unknown: true }, this.#frontier, before);
     const { processes, sockets } = this.#kernel;
     for (const pid of origin.selfPids) processes.ensure(pid).self = true;
     for (const [endpoint, pid] of origin.selfSockets?.listeners ?? [])
@@ -263,6 +267,7 @@ export class Timeline {
       toldNs: this.#toldNs,
       clock: this.#clock,
       resumeOrdinal,
+      ...(this.closed ? { closed: true } : {}),
     };
     return checkpointParts(head, this.#kernel, this.#execs.save());
   }
@@ -273,6 +278,7 @@ export class Timeline {
     this.#clock = head.clock;
     this.#floorWallNs = head.floorWallNs;
     this.#toldNs = head.toldNs;
+    this.closed = head.closed === true;
     this.#frontier = head.position;
     // What waited behind position at the same time is still to be read again.
     this.#horizonNs = head.resumeOrdinal < ordinal ? head.position.timeNs - 1n : head.position.timeNs;

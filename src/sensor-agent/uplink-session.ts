@@ -39,7 +39,8 @@ import type { Covered, FrameLink } from './publisher.js';
 
 /** What a session asks of the node it serves. */
 export interface UplinkNode {
-  connected(link: FrameLink, covered: readonly Covered[], epochMin: number): void;
+  /** Nothing is received before it resolves. */
+  connected(link: FrameLink, covered: readonly Covered[], epochMin: number): Promise<void>;
   disconnected(): void;
   /** Returns the position from which it holds, and what cannot be evaluated. */
   interest(
@@ -120,7 +121,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
     const covered = (welcome.covered ?? []).flatMap(({ topic, to, resume }) =>
       to ? [{ topic, to: positionFromMessage('welcome.covered.to', to), resume }] : [],
     );
-    node.connected(session, covered, epochMin);
+    await node.connected(session, covered, epochMin);
     control.resume();
     return session;
   }

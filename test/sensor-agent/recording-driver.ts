@@ -76,7 +76,7 @@ export class RecordingDriver {
     this.open();
   }
 
-  open(): void {
+  open(origin: Partial<Origin> = {}): void {
     const options = {
       dir: this.dir,
       bytesMax: 64 * 1024 * 1024,
@@ -85,7 +85,7 @@ export class RecordingDriver {
       redactor: new Redactor([]),
     };
     this.recorder = new Recorder({ ...options, ...(this.files && { files: this.files }) }, this.sink);
-    this.recorder.begin(ORIGIN, this.#clock());
+    this.recorder.begin({ ...ORIGIN, ...origin }, this.#clock());
   }
 
   step(given: RecordedStep): void {

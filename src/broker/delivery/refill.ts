@@ -226,7 +226,7 @@ export class Refill {
     count: number,
     { end }: HistoryOutcome & { kind: 'end' },
   ): Promise<void> {
-    const unknown = events === undefined && (end.evicted || end.damagedBytes !== '0');
+    const unknown = events === undefined && (end.evicted || end.lostUnknown || end.damagedBytes !== '0');
     const missing = events === undefined ? 0 : events - count;
     if (missing <= 0 && !unknown) return;
     await this.outlet.message({
