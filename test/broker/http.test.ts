@@ -76,7 +76,8 @@ test('a broker that drains ends an answer behind a cursor, also for who reads sl
   }
   await until('delivered', () => [...agent.acknowledged].length > 0);
   const drained = harness.broker.drain();
-  // Reads only now.
+  // Reads only when the broker has nothing else to wait for.
+  await sleep(500);
   void lines.collect(response);
   await drained;
   await until('the end', () => lines.done);
