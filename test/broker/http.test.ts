@@ -75,8 +75,9 @@ test('a broker that drains ends an answer behind a cursor, also for who reads sl
     agent.publish();
   }
   await until('delivered', () => [...agent.acknowledged].length > 0);
+  // Nothing else is left to wait for.
+  agent.kill();
   const drained = harness.broker.drain();
-  // Reads only when the broker has nothing else to wait for.
   await sleep(500);
   void lines.collect(response);
   await drained;
