@@ -27,6 +27,13 @@ export interface IngestCounters {
   refused: number;
 }
 
+/** A node's session. */
+interface Sender {
+  readonly record: NodeRecord;
+  /** Frames of earlier epochs are refused. */
+  readonly frameEpochMin: number;
+}
+
 export interface Accepted {
   readonly topic: string;
   readonly coveredTo: Position;
@@ -62,14 +69,14 @@ export class Ingest {
    * Throws invalid_argument for a broken frame, failed_precondition for one
    * that overlaps or is of too early an epoch. `signal` ends with the session.
    */
-  accept(record: NodeRecord, epochMin: number, sentBytes: Buffer, signal: AbortSignal): Accepted {
+  accept({ record, frameEpochMin }: Sender, sentBytes: Buffer, signal: AbortSignal): Accepted {
     const { frame, frameBytes, refusal } = this.read(record, sentBytes);
     const node = record.name;
     const { topic, coveredTo } = frame;
-    if (coveredTo.epoch < epochMin || coveredTo.epoch > record.epoch) {
+    if (coveredTo.epoch < frameEpochMin || coveredTo.epoch > record.epoch) {
       throw new BackplaneError(
         'failed_precondition',
-        `frame: epoch must be ${epochMin} to ${record.epoch}, got ${coveredTo.epoch}`,
+        `frame: epoch must be ${frameEpochMin} to ${record.epoch}, got ${coveredTo.epoch}`,
       );
     }
     const log = this.store.of(topic, node);

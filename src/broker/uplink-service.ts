@@ -118,8 +118,8 @@ export class UplinkService {
       if (!session.open) return;
       try {
         const frameBytes = decodeLiveMessage(bytes);
-        const { record, epochMin, closed } = session;
-        const { topic, coveredTo, durable, held, refusal } = this.ingest.accept(record, epochMin, frameBytes, closed);
+        const { record, closed } = session;
+        const { topic, coveredTo, durable, held, refusal } = this.ingest.accept(session, frameBytes, closed);
         if (refusal) {
           const told = `${refusal.message}; it is stated as a gap`;
           this.onRefusal(`node ${record.name}`, new BackplaneError('invalid_argument', told));

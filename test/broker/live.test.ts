@@ -78,6 +78,27 @@ test('a recorder that lost its past begins a later epoch than the log knows', as
   assert.equal(reborn.welcome?.epochMin, '6');
 });
 
+test('a machine that was rebooted while it was behind sends what it has of the boot before, over any connection', async () => {
+  const agent = await harness.agent('a', new TestRecorder('one', 5));
+  const subscriber = harness.subscribe({ topics: ['process'], follow: true });
+  await subscriber.isAccepted();
+  agent.recorder.record('process.exec', 1);
+  agent.publish();
+  await subscriber.has(1);
+  agent.kill();
+  // It did not get to send this.
+  agent.recorder.record('process.exec', 2);
+  const rebooted = new TestRecorder('one', 6);
+  const gone = await harness.agent('a', rebooted);
+  gone.kill();
+  const again = await harness.agent('a', rebooted);
+  await until('interest', () => again.interests.length > 0);
+  again.recorder = agent.recorder;
+  again.publish();
+  await subscriber.has(2);
+  assert.equal(again.ended, undefined);
+});
+
 test('a node that is killed and comes back goes on where the log ends', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe({ topics: ['process'], follow: true });

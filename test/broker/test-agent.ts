@@ -105,7 +105,7 @@ export class TestAgent {
   private constructor(
     address: string,
     readonly node: string,
-    readonly recorder: TestRecorder,
+    public recorder: TestRecorder,
   ) {
     this.client = createUplinkClient(address);
     this.control = this.client.control(new Metadata());

@@ -26,8 +26,10 @@ export interface Admission {
   readonly record: NodeRecord;
   readonly session: string;
   readonly covered: readonly Covered[];
-  /** Frames of earlier epochs are refused. */
+  /** In which the node is to record from now on, at least. */
   readonly epochMin: number;
+  /** Frames of earlier epochs are refused: they are of another recording. */
+  readonly frameEpochMin: number;
 }
 
 /** Told the name of a node that came, went, or whose acknowledged interest changed. */
@@ -131,7 +133,9 @@ export class NodeRegistry {
     record.lastSeenMs = Date.now();
     record.begin({ session, sinceMs: record.lastSeenMs });
     this.scheduleSave();
-    return { record, session, covered: this.covered(record), epochMin };
+    // A recorder that returns may be behind: what it has of its earlier epochs comes first.
+    const frameEpochMin = sameRecorder ? 0 : epochMin;
+    return { record, session, covered: this.covered(record), epochMin, frameEpochMin };
   }
 
   /** The session can be written to: the node is told what is asked. */

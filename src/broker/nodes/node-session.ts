@@ -32,7 +32,7 @@ interface DataStream {
 export class NodeSession {
   readonly id: string;
   readonly record: NodeRecord;
-  readonly epochMin: number;
+  readonly frameEpochMin: number;
   readonly history: HistoryDesk;
   private readonly writer: StreamWriter<Buffer>;
   private readonly data = new Map<'live' | 'history', DataStream>();
@@ -46,7 +46,7 @@ export class NodeSession {
   ) {
     this.id = admission.session;
     this.record = admission.record;
-    this.epochMin = admission.epochMin;
+    this.frameEpochMin = admission.frameEpochMin;
     this.writer = new StreamWriter(control, { bytesMax: CONTROL_QUEUE_BYTES_MAX, sizeOf: (bytes) => bytes.length });
     this.history = new HistoryDesk(admission.record.name, (message) => this.send(message));
     this.writer.closed.addEventListener('abort', () => this.close('the control stream ended'));
