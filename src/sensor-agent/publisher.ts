@@ -12,6 +12,7 @@ import { type Frame, refusedFrame } from '../wire/frame.js';
 import { comparePositions, type Position, positionBefore } from '../wire/position.js';
 import { anchorAtPosition } from './anchors.js';
 import type { LiveBudget } from './budget.js';
+import { Excuse } from './excuse.js';
 import { FrameBuilder } from './frame-builder.js';
 import type { Interest } from './interest.js';
 import type { Recorder } from './recorder.js';
@@ -57,8 +58,8 @@ export class Publisher implements TimelineSink {
   /** Of matching, while it is slowed. */
   #pacer: Pacer | undefined;
   #restToMs = 0;
-  /** How late it is for other reasons than its budget: nobody was there, or could take it, or matching was slowed. */
-  #excusedNs = 0n;
+  /** How late it may be beyond what waiting for the budget makes it. */
+  readonly #excuse = new Excuse();
 
   constructor(
     private readonly recorder: () => Recorder,
@@ -263,17 +264,18 @@ export class Publisher implements TimelineSink {
     // The recorder no longer reaches back to where publishing stopped: how much that was, nobody knows.
     if (!anchor || comparePositions(anchor.position, from) > 0) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     this.#state = { kind: 'behind', replay };
-    this.#excusedNs = this.recorder().timeline.frontier.timeNs - from.timeNs;
+    this.#excuse.grant(this.recorder().timeline.frontier.timeNs - from.timeNs);
   }
 
   #catchUp(replay: Replay, nowMs: number): void {
     const main = this.recorder().timeline;
     const lagNs = main.frontier.timeNs - replay.timeline.frontier.timeNs;
     const held = !this.#link!.writable || nowMs < this.#restToMs;
-    if (held ? lagNs > this.#excusedNs : lagNs < this.#excusedNs) this.#excusedNs = lagNs;
+    if (held) this.#excuse.grant(lagNs);
+    else this.#excuse.review(lagNs, nowMs);
     if (held) return;
     // What waits in the recorder can wait for its turn, unless there is more than the budget takes in the long run.
-    const waits = lagNs < this.#excusedNs + BUDGET_WAIT_NS_MAX;
+    const waits = lagNs < this.#excuse.lagNs + BUDGET_WAIT_NS_MAX;
     if (waits && !this.budget.ample) return;
     const unsure = replay.unsureAt(replay.timeline.frontier.timeNs);
     const startedMs = performance.now();

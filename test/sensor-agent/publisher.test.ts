@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { LiveBudget } from '../../src/sensor-agent/budget.js';
+import { type BudgetRates, LiveBudget } from '../../src/sensor-agent/budget.js';
 import { Interest } from '../../src/sensor-agent/interest.js';
 import { type FrameLink, Publisher } from '../../src/sensor-agent/publisher.js';
 import { compilePredicate } from '../../src/subscriptions/predicate.js';
@@ -169,37 +169,31 @@ test('every match is framed or counted as shed exactly once, whatever link, agen
   assert.ok(shed > 0, 'nothing was ever shed');
 });
 
-test('a node that keeps to its budget sheds nothing of what a long outage left, and is up to date again', () => {
-  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+test('a node that has more than its budget takes sheds instead of being late, however often its connection breaks', () => {
+  const { log, publisher, driver, second, connect, end } = steady({
+    bytesPerSecond: 1e6,
+    eventsPerSecond: 5,
+    burstMs: 2_000,
+  });
   try {
-    const log = new Log(PROCESSES);
-    let clockMs = 0;
-    const rates = { bytesPerSecond: 1e6, eventsPerSecond: 40, burstMs: 2_000 };
-    const publisher = new Publisher(() => driver.recorder, new LiveBudget(rates, () => clockMs));
-    const driver: RecordingDriver = new RecordingDriver(dir, {
-      wants: (type) => publisher.wants(type),
-      entryTest: (format) => publisher.entryTest(format),
-      event: (event) => publisher.event(event),
-      loss: (loss, position) => publisher.loss(loss, position),
-      late: () => publisher.late(),
-    });
-    // Ten events a second.
-    const second = () => {
-      const entry = { lane: 0, afterNs: 90_000_000n, pid: 7, what: 'exit', read: 'never' } as const;
-      driver.step({ entries: new Array(10).fill(entry), lost: 0, crash: false, wallStepNs: 0n });
-      driver.nowNs += 100_000_000n;
-      for (let tick = 0; tick < 10; tick += 1) {
-        clockMs += 100;
-        publisher.tick(clockMs);
-      }
-    };
-    const connect = () => {
-      log.connected = true;
-      publisher.connect(log, [{ topic: 'process', to: log.coveredTo!, resume: true }]);
-      publisher.setInterest(PROCESSES.interest);
-    };
-    log.coveredTo = driver.recorder.timeline.frontier;
-    connect();
+    for (let connections = 0; connections < 10; connections += 1) {
+      for (let seconds = 0; seconds < 60; seconds += 1) second();
+      publisher.disconnect();
+      for (let seconds = 0; seconds < 5; seconds += 1) second();
+      connect();
+    }
+    for (let seconds = 0; seconds < 60; seconds += 1) second();
+    const lagNs = driver.recorder.timeline.frontier.timeNs - log.coveredTo!.timeNs;
+    assert.ok(lagNs < 60_000_000_000n, `${lagNs} ns late`);
+    assert.ok(log.shed.length > 0);
+  } finally {
+    end();
+  }
+});
+
+test('a node that keeps to its budget sheds nothing of what a long outage left, and is up to date again', () => {
+  const { log, publisher, second, connect, end } = steady({ bytesPerSecond: 1e6, eventsPerSecond: 40, burstMs: 2_000 });
+  try {
     for (let seconds = 0; seconds < 10; seconds += 1) second();
     publisher.disconnect();
     for (let seconds = 0; seconds < 300; seconds += 1) second();
@@ -209,6 +203,38 @@ test('a node that keeps to its budget sheds nothing of what a long outage left, 
     assert.deepEqual(log.shed, []);
     assert.equal(log.events.length, 4_600);
   } finally {
-    rmSync(dir, { recursive: true, force: true });
+    end();
   }
 });
+
+/** A connected node that records ten events a second, by a clock of its own. */
+function steady(rates: BudgetRates) {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+  const log = new Log(PROCESSES);
+  let clockMs = 0;
+  const publisher = new Publisher(() => driver.recorder, new LiveBudget(rates, () => clockMs));
+  const driver: RecordingDriver = new RecordingDriver(dir, {
+    wants: (type) => publisher.wants(type),
+    entryTest: (format) => publisher.entryTest(format),
+    event: (event) => publisher.event(event),
+    loss: (loss, position) => publisher.loss(loss, position),
+    late: () => publisher.late(),
+  });
+  const second = () => {
+    const entry = { lane: 0, afterNs: 90_000_000n, pid: 7, what: 'exit', read: 'never' } as const;
+    driver.step({ entries: new Array(10).fill(entry), lost: 0, crash: false, wallStepNs: 0n });
+    driver.nowNs += 100_000_000n;
+    for (let tick = 0; tick < 10; tick += 1) {
+      clockMs += 100;
+      publisher.tick(clockMs);
+    }
+  };
+  const connect = () => {
+    log.connected = true;
+    publisher.connect(log, [{ topic: 'process', to: log.coveredTo!, resume: true }]);
+    publisher.setInterest(PROCESSES.interest);
+  };
+  log.coveredTo = driver.recorder.timeline.frontier;
+  connect();
+  return { log, publisher, driver, second, connect, end: () => rmSync(dir, { recursive: true, force: true }) };
+}
