@@ -339,7 +339,8 @@ export class Agent {
       connected: async (link, covered, epochMin) => {
         const { origin, clock } = this.#recorder.timeline;
         if (epochMin > origin.epoch) {
-          this.#recorder.begin({ ...origin, epoch: epochMin, continued: true }, clock);
+          // What was recorded under the earlier number passes for covered, and is not taken.
+          this.#recorder.begin({ ...origin, epoch: epochMin, continued: true, unclosed: true }, clock);
           await this.#epochDurable();
         }
         this.#publisher.connect(link, covered);

@@ -128,8 +128,8 @@ export class Recorder {
   begin(given: Origin, clock: ClockPair): void {
     this.#unsaid.begin(this.timeline.frontier, { epoch: given.epoch, timeNs: clock.bootNs, lane: 0, tie: 0 });
     const { origin: before, closed } = this.timeline;
-    const unclosed = !given.continued && !closed && before.epoch > 0 && before.epoch !== given.epoch;
-    const origin = { ...given, unclosed: unclosed || undefined };
+    const torn = !given.continued && !closed && before.epoch > 0 && before.epoch !== given.epoch;
+    const origin = { ...given, unclosed: torn || given.unclosed };
     const ordinal = this.#append({ kind: RecordKind.ORIGIN, timeNs: clock.wallNs, parts: [packRecord(origin)] });
     this.timeline.begin(origin, ordinal);
     this.#horizonNs = 0n;

@@ -70,7 +70,7 @@ export interface Origin {
   /** Absent in older recordings. */
   readonly selfSockets?: SelfSockets | undefined;
   readonly degraded?: string | undefined;
-  /** The epoch before was not closed, as when the power goes: whether and how much is missing at its end nobody knows. */
+  /** The epoch before was not closed, as when the power goes: whether and how much is missing of it nobody knows. */
   readonly unclosed?: boolean | undefined;
 }
 

@@ -16,7 +16,7 @@ export interface StatedGap {
   readonly node: string;
   /** Boot clock; undefined: open. */
   readonly fromNs: number | undefined;
-  readonly toNs: number | undefined;
+  toNs: number | undefined;
   readonly reason: string;
 }
 
@@ -86,6 +86,7 @@ export class Received {
       node = { runs: new Map(), refilledNs: new Set(), last, firstNs: 0, lastNs: 0, wallLessBootMs: 0 };
       this.nodes.set(name, node);
     }
+    if (!refill && events[0]) this.#close(name, Number(events[0].position.timeNs));
     for (const event of events) this.#event(name, node, event, refill ? 'refill' : 'live');
   }
 
@@ -96,6 +97,11 @@ export class Received {
   /** A wall time of the node as its boot clock, to the millisecond. */
   bootNs(name: string, time: string): number {
     return (Date.parse(time) - (this.nodes.get(name)?.wallLessBootMs ?? 0)) * 1e6;
+  }
+
+  /** One that ends where an epoch begins reaches to the first event behind it: the boot clock goes on here. */
+  #close(node: string, timeNs: number): void {
+    for (const gap of this.gaps) if (gap.node === node && gap.toNs === 0) gap.toNs = timeNs;
   }
 
   #event(
