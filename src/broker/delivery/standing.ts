@@ -83,9 +83,11 @@ export class Standing {
   }
 
   /** Resolves when the cursors given up to now outlive the machine. */
-  settled(): Promise<void> {
+  async settled(): Promise<void> {
     this.cursor();
-    return this.notes.settled();
+    await this.notes.settled();
+    // They name the logs' ends. Where the disk fails there are no better ones.
+    await Promise.allSettled([...this.places.values()].flat().map(({ log }) => log.settled()));
   }
 
   private encode(named: ReadonlySet<NodeView>): string | undefined {
