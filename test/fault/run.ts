@@ -9,6 +9,8 @@ import { Recorded } from './recorded.js';
 import type { FaultName } from './schedule.js';
 import { Random, schedule } from './schedule.js';
 
+/** A refill of which nothing has come for so long has nothing to bring. */
+const REFILL_MS = 20_000;
 /** How long everybody may take to catch up when the last fault is over. */
 const CATCH_UP_MS = 90_000;
 const STDERR_CHARACTERS_SHOWN = 600;
@@ -137,20 +139,24 @@ export async function caughtUp(cluster: Pick<Cluster, 'agents' | 'subscribers'>,
 
 /** Waits until those that refill have no hole in what they have: it is owed to them, and must come. */
 async function refilled({ agents, subscribers }: Cluster, untilNs: number): Promise<string[]> {
-  const deadlineMs = performance.now() + CATCH_UP_MS;
-  for (;;) {
-    const owed = subscribers
-      .filter(({ asks }) => asks.refill)
-      .flatMap(({ name, received }) =>
-        [...received.nodes].flatMap(([node, { runs }]) => {
-          const periodNs = agents.find(({ recorders }) => recorders.has(node))?.periodNs ?? 1;
-          return [...runs].flatMap(([start, numbers]) => {
-            const end = Math.min(numbers.max, Math.floor((untilNs - start) / periodNs));
-            const missing = numbers.firstMissing;
-            return missing < end ? `${name} of ${node}: number ${missing} of the run from ${start}` : [];
-          });
-        }),
-      );
+  const refilling = subscribers.filter(({ asks }) => asks.refill);
+  let sum = 0;
+  for (let deadlineMs = 0; ; ) {
+    // Nothing comes any more: what is gone is gone.
+    const nodes = refilling.flatMap(({ received }) => [...received.nodes.values()]);
+    const events = nodes.reduce((all, { refilledNs }) => all + refilledNs.size, 0);
+    if (events > sum || deadlineMs === 0) deadlineMs = performance.now() + REFILL_MS;
+    sum = events;
+    const owed = refilling.flatMap(({ name, received }) =>
+      [...received.nodes].flatMap(([node, { runs }]) => {
+        const periodNs = agents.find(({ recorders }) => recorders.has(node))?.periodNs ?? 1;
+        return [...runs].flatMap(([start, numbers]) => {
+          const end = Math.min(numbers.max, Math.floor((untilNs - start) / periodNs));
+          const missing = numbers.firstMissing;
+          return missing < end ? `${name} of ${node}: number ${missing} of the run from ${start}` : [];
+        });
+      }),
+    );
     if (owed.length === 0) return [];
     // Whether it was stated as gone is checked with all else.
     if (performance.now() > deadlineMs) return [];
