@@ -204,7 +204,7 @@ export const EXEC_LANE_CPU_BURST_MS = 500;
 export const EXEC_RING_BYTES = 512 * KiB;
 /** The synthetic source, so that it neither hangs the agent after a stall nor outruns its page writer. */
 export const SYNTHETIC_EVENTS_PER_SECOND_MAX = 5_000_000;
-export const SYNTHETIC_EVENTS_PER_DRAIN_MAX = 100_000;
+export const SYNTHETIC_EVENTS_PER_DRAIN_MAX = 4_000;
 /** Lanes of all synthetic nodes of one process: each holds a page of PAGE_BYTES_MAX. */
 export const SYNTHETIC_LANES_MAX = 1024;
 export const SYNTHETIC_NODES_MAX = 256;
