@@ -1,5 +1,5 @@
 /**
- * kill -9, again and again: of the broker under a load of events from five nodes, and of an agent that records a loop of
+ * kill -9, again and again: of the broker under a load of execs of processes that all stay, and of an agent that records a loop of
  * execs. What is missing and what comes twice at a subscriber that resumes by its cursor, and how long until it gets
  * events again.
  *
@@ -18,7 +18,6 @@ import { Cluster } from '../test/fault/driver.js';
 import { Numbers } from '../test/fault/received.js';
 import { median, report, round } from './report.js';
 
-const NODES = 5;
 const BETWEEN_MS = 4_000;
 const QUIET_MS = 1_500;
 const kills = Number(process.argv[2] ?? 50);
@@ -30,7 +29,7 @@ async function brokerKills() {
   const client = new Client([cluster.grpc]);
   const stop = new AbortController();
   try {
-    await cluster.agent({ name: 'loud', nodes: NODES, eventsPerSecond: eventsPerSecond / NODES });
+    await cluster.agent({ name: 'loud', nodes: 1, eventsPerSecond });
     const numbers = new Map<string, Numbers>();
     let [events, twice, lastMs] = [0, 0, performance.now()];
     const done = (async () => {

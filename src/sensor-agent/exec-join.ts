@@ -10,6 +10,8 @@ export class ExecJoin {
   /** In order of arrival; the oldest goes first when there are too many. */
   #waiting = new Map<string, RecordedExec[]>();
   #count = 0;
+  /** Up to where nothing is stale. */
+  #prunedNs = 0n;
 
   add(record: RecordedExec): void {
     const key = `${record.lane}:${record.pid}`;
@@ -49,7 +51,9 @@ export class ExecJoin {
 
   /** Records of execs that must have passed already belong to nobody. */
   prune(frontierNs: bigint): void {
-    if (this.#count === 0) return;
+    // Called with every record: of many that come together only the first may find the frontier changed.
+    if (this.#count === 0 || frontierNs === this.#prunedNs) return;
+    this.#prunedNs = frontierNs;
     for (const [key, list] of this.#waiting) {
       let stale = 0;
       while (stale < list.length && list[stale]!.timeNs + EXEC_JOIN_NS_MAX < frontierNs) stale += 1;
