@@ -1,6 +1,6 @@
 /**
- * kill -9, again and again: of the broker under a load of execs of processes that all stay, and of an agent that records a loop of
- * execs. What is missing and what comes twice at a subscriber that resumes by its cursor, and how long until it gets
+ * kill -9, again and again: of the broker under a load of execs of processes that all stay, and of an agent that records a
+ * loop of execs. What is missing and what comes twice at a subscriber that resumes by its cursor, and how long until it gets
  * events again.
  *
  *   node dist/bench/kills.js [kills] [events a second]        as root, for the second part
