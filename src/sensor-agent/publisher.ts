@@ -106,7 +106,7 @@ export class Publisher implements TimelineSink {
     const more = main.selection.types.some((type) => interest.asksMore(type, this.#interest));
     // Frames end here: what is shed is counted for a new predicate from the position that it holds from.
     if (this.#interest && this.#link!.writable) {
-      const timeline = this.#state.kind === 'behind' ? this.#state.replay.timeline : main;
+      const timeline = this.#timeline;
       for (const builder of this.#builders.values()) this.#flush(builder, timeline);
     }
     this.#interest = interest;
@@ -271,9 +271,11 @@ export class Publisher implements TimelineSink {
     const main = this.recorder().timeline;
     const lagNs = main.frontier.timeNs - replay.timeline.frontier.timeNs;
     const held = !this.#link!.writable || nowMs < this.#restToMs;
-    if (held) this.#excuse.grant(lagNs);
-    else this.#excuse.review(lagNs, nowMs);
-    if (held) return;
+    if (held) {
+      this.#excuse.grant(lagNs);
+      return;
+    }
+    this.#excuse.review(lagNs, nowMs);
     // What waits in the recorder can wait for its turn, unless there is more than the budget takes in the long run.
     const waits = lagNs < this.#excuse.lagNs + BUDGET_WAIT_NS_MAX;
     if (waits && !this.budget.ample) return;

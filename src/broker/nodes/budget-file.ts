@@ -1,5 +1,5 @@
 /** What operators set for nodes, kept over restarts. JSON, replaced as a whole. */
-import { closeSync, fsyncSync, openSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { nodeFileOps, systemErrorCode, writeSmallFile } from '../../storage/file-ops.js';
@@ -38,11 +38,6 @@ export class BudgetFile {
   save(nodes: ReadonlyMap<string, SavedBudget>): void {
     const text = JSON.stringify({ version: 1, nodes: Object.fromEntries(nodes) });
     writeSmallFile(nodeFileOps, this.file, Buffer.from(text), true);
-    const directory = openSync(path.dirname(this.file), 'r');
-    try {
-      fsyncSync(directory);
-    } finally {
-      closeSync(directory);
-    }
+    nodeFileOps.syncDirectoryNow(path.dirname(this.file));
   }
 }
