@@ -110,7 +110,7 @@ export class Publisher implements TimelineSink {
       for (const builder of this.#builders.values()) this.#flush(builder, timeline);
     }
     this.#interest = interest;
-    const start = this.#resume ?? this.#frontier(main);
+    const start = this.#resume ?? this.#timeline.frontier;
     for (const topic of this.#builders.keys()) if (!interest.topics.has(topic)) this.#builders.delete(topic);
     for (const topic of interest.topics) {
       if (this.#builders.has(topic)) continue;
@@ -130,7 +130,7 @@ export class Publisher implements TimelineSink {
     }
     main.renew();
     this.#resume = undefined;
-    let holds = this.#frontier(main);
+    let holds = this.#timeline.frontier;
     for (const { coveredTo } of this.#builders.values()) if (comparePositions(coveredTo, holds) > 0) holds = coveredTo;
     return holds;
   }
@@ -178,10 +178,6 @@ export class Publisher implements TimelineSink {
   /** What it reads. */
   get #timeline(): Timeline {
     return this.#state.kind === 'behind' ? this.#state.replay.timeline : this.recorder().timeline;
-  }
-
-  #frontier(main: Timeline): Position {
-    return this.#state.kind === 'behind' ? this.#state.replay.timeline.frontier : main.frontier;
   }
 
   #publish(event: BusEvent, timeline: Timeline): void {

@@ -9,7 +9,7 @@
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
-import { systemErrorCode } from '../../storage/file-ops.js';
+import { nodeFileOps, systemErrorCode } from '../../storage/file-ops.js';
 import { checkName } from '../../subscriptions/names.js';
 import { compileNodeGlobs } from '../../subscriptions/node-globs.js';
 import type { Position } from '../../wire/position.js';
@@ -102,12 +102,7 @@ export class StateFile {
       closeSync(descriptor);
     }
     renameSync(temporary, this.file);
-    const directory = openSync(path.dirname(this.file), 'r');
-    try {
-      fsyncSync(directory);
-    } finally {
-      closeSync(directory);
-    }
+    nodeFileOps.syncDirectoryNow(path.dirname(this.file));
   }
 
   private damaged(code: string | undefined): string {
