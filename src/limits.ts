@@ -190,6 +190,10 @@ export const FORMATS_MAX = 4096;
 /** One drain of the trace buffers: whichever comes first. */
 export const DRAIN_BYTES_MAX = 64 * MiB;
 export const DRAIN_MS_MAX = 50;
+/** From an event's time stamp to where it can be read, and for how long more is allowed for where it was seen. */
+export const COMMIT_SLACK_NS_MIN = 1_000_000n;
+export const COMMIT_SLACK_NS_MAX = 20_000_000n;
+export const COMMIT_SLACK_KEPT_NS = 600_000_000_000n;
 /** All kernel buffers together take at most this part of the machine's memory. */
 export const KERNEL_BUFFERS_MEMORY_SHARE = 0.01;
 export const KERNEL_BUFFER_BYTES_PER_CPU = 4 * MiB;

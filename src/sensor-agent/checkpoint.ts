@@ -39,7 +39,10 @@ export interface Checkpoint {
 const TASK_BYTES = 16;
 const SOCKET_BYTES = 32;
 
-/** Splits the tables so that no part exceeds CHECKPOINT_PART_BYTES by more than one process. */
+/**
+ * Splits the tables so that no part exceeds CHECKPOINT_PART_BYTES by more than one process. Where one does not do, the
+ * first has none of them: whoever looks for a position reads the heads of many checkpoints.
+ */
 export function checkpointParts(
   head: CheckpointHead,
   kernel: KernelEvents,
@@ -61,6 +64,8 @@ export function checkpointParts(
     listeners: chunked(sockets.listeners, () => SOCKET_BYTES),
     execs: chunked(execs, execBytes),
   };
+  if (Object.values(chunks).some((chunk) => chunk.length > 1))
+    for (const chunk of Object.values(chunks)) chunk.unshift([]);
   const parts = Math.max(...Object.values(chunks).map((chunk) => chunk.length));
   return Array.from({ length: parts }, (_, part) => ({
     part,

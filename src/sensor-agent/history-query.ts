@@ -189,18 +189,16 @@ export class HistoryQuery {
 
   #open(take: (event: BusEvent) => void): { replay: Replay; fromNs: bigint } {
     const { after, sinceNs, upTo } = this.window;
-    const anchor = after
-      ? anchorAtPosition(this.recording.log, after)?.ordinal
-      : this.recording.log.anchorBefore(sinceNs ?? 0n);
-    const replay = new Replay(
-      this.recording.log,
-      anchor,
-      this.#sink(
-        take,
-        () => upTo,
-        () => replay,
-      ),
+    const { log } = this.recording;
+    const anchor = after && anchorAtPosition(log, after);
+    const sink = this.#sink(
+      take,
+      () => upTo,
+      () => replay,
     );
+    const replay: Replay = after
+      ? new Replay(log, anchor?.ordinal, sink, anchor?.checkpoint)
+      : new Replay(log, log.anchorBefore(sinceNs ?? 0n), sink);
     const { frontier } = replay.timeline;
     const startNs = this.#startNs(replay);
     const reaches = after ? comparePositions(frontier, after) <= 0 : sinceNs !== undefined && startNs <= sinceNs;
@@ -232,7 +230,7 @@ export class HistoryQuery {
         this.#tally.lost += loss.count;
         this.#tally.lostUnknown ||= loss.unknown;
       },
-      late: (position: Position) => {
+      late: ({ position }: BusEvent) => {
         if (this.#inside(position, replay().timeline, upTo())) this.#tally.late += 1;
       },
     };

@@ -159,8 +159,8 @@ export class Publisher implements TimelineSink {
     if (this.#state.kind === 'live') this.#lose(loss, position);
   }
 
-  late(): void {
-    if (this.#state.kind === 'live') for (const builder of this.#builders.values()) builder.late();
+  late(event: BusEvent, told: Position): void {
+    if (this.#state.kind === 'live') this.#miss(event, told);
   }
 
   /** After every drain: sends what has gathered, or reads on where it is behind. */
@@ -197,6 +197,12 @@ export class Publisher implements TimelineSink {
       builder.add(event, ids, (bytes) => this.budget.charge(bytes, ids.length), mask);
     } else builder.shed(event.position, ids);
     if (builder.full) this.#flush(builder, timeline, event.position);
+  }
+
+  /** In the frame that accounts for what is told next; without its side record nobody knows whether it matches. */
+  #miss(event: BusEvent, told: Position): void {
+    const builder = this.#builders.get(event.topic);
+    if (builder && comparePositions(told, builder.coveredTo) >= 0) builder.late();
   }
 
   #lose({ count, unknown }: Loss, position: Position): void {
@@ -247,7 +253,7 @@ export class Publisher implements TimelineSink {
     if (!from) return;
     const { log } = this.recorder();
     const anchor = anchorAtPosition(log, from);
-    const replay = new Replay(log, anchor?.ordinal, {
+    const told: TimelineSink = {
       wants: (type) => this.#interest!.wants(type),
       entryTest: (format) => this.#interest!.entryTest(format),
       event: (event) => {
@@ -255,8 +261,9 @@ export class Publisher implements TimelineSink {
         this.#publish(event, replay.timeline);
       },
       loss: (loss, position) => this.#lose(loss, position),
-      late: () => undefined,
-    });
+      late: (event, told) => this.#miss(event, told),
+    };
+    const replay: Replay = new Replay(log, anchor?.ordinal, told, anchor?.checkpoint);
     // The recorder no longer reaches back to where publishing stopped: how much that was, nobody knows.
     if (!anchor || comparePositions(anchor.position, from) > 0) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     this.#state = { kind: 'behind', replay };

@@ -388,7 +388,7 @@ function quiet(sink: TimelineSink): TimelineSink & { open(): void } {
     entryTest: (format) => sink.entryTest(format),
     event: (event) => sink.event(event),
     loss: (loss, position) => reading || sink.loss(loss, position),
-    late: (position) => reading || sink.late(position),
+    late: (event, told) => reading || sink.late(event, told),
     open: () => {
       reading = false;
     },

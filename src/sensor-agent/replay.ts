@@ -7,7 +7,7 @@ import { EXEC_CONTEXT_WAIT_MS } from '../limits.js';
 import { RECORD_HEADER_BYTES } from '../storage/format.js';
 import type { LogItem, LogReader } from '../storage/log-reader.js';
 import type { SegmentLog } from '../storage/segment-log.js';
-import type { Checkpoint } from './checkpoint.js';
+import type { Checkpoint, CheckpointHead } from './checkpoint.js';
 import {
   CHECKPOINT_HEAD_SHAPE,
   CHECKPOINT_SHAPE,
@@ -59,14 +59,14 @@ export class Replay {
   /** Execs before it were overdue at the horizon before. */
   #overdueNs = 0n;
 
-  /** Opens at an anchor, or at the log's start where there is none. */
+  /** Opens at an anchor, or at the log's start where there is none. `checkpoint`: its parts, where they were read. */
   constructor(
     private readonly log: SegmentLog,
     anchor: number | undefined,
     private readonly sink: TimelineSink,
+    checkpoint: readonly Checkpoint[] | undefined = anchor === undefined ? undefined : readCheckpoint(log, anchor),
   ) {
     this.timeline = new Timeline(sink);
-    const checkpoint = anchor === undefined ? undefined : readCheckpoint(log, anchor);
     const head = checkpoint?.[0]?.head;
     if (checkpoint && head && anchor !== undefined) this.timeline.restore(head, checkpoint, anchor);
     this.#reader = log.reader(head?.resumeOrdinal ?? log.firstOrdinal);
@@ -182,6 +182,15 @@ export class Replay {
 
 /** The parts of the checkpoint at an anchor; undefined where they are not whole. */
 export function readCheckpoint(log: SegmentLog, anchor: number): Checkpoint[] | undefined {
+  return readParts(log, anchor, Number.MAX_SAFE_INTEGER);
+}
+
+/** What a checkpoint begins with, a small record where the whole is large; says nothing of whether the rest is there. */
+export function readCheckpointHead(log: SegmentLog, anchor: number): CheckpointHead | undefined {
+  return readParts(log, anchor, 1)?.[0]?.head;
+}
+
+function readParts(log: SegmentLog, anchor: number, partsMax: number): Checkpoint[] | undefined {
   const reader = log.reader(anchor);
   const parts: Checkpoint[] = [];
   try {
@@ -192,7 +201,7 @@ export function readCheckpoint(log: SegmentLog, anchor: number): Checkpoint[] | 
       if (part.head !== undefined) checkShape(part.head, CHECKPOINT_HEAD_SHAPE);
       if (part.part !== parts.length || (part.part === 0) !== (part.head !== undefined)) return undefined;
       parts.push(part);
-    } while (parts.length < parts[0]!.parts);
+    } while (parts.length < Math.min(partsMax, parts[0]!.parts));
     return parts;
   } catch (cause) {
     if (cause instanceof BackplaneError) return undefined;

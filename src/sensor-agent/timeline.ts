@@ -29,8 +29,8 @@ export interface TimelineSink {
   event(event: BusEvent): void;
   /** Events are missing about here, or anywhere after `from` where that is given: counted where they were missed. */
   loss(loss: Loss, position: Position, from?: Position): void;
-  /** An event came below the horizon: it is recorded, but cannot be told in order any more. */
-  late(position: Position): void;
+  /** A wanted event came when everything up to `told` had been told: it is recorded, but has missed its turn. */
+  late(event: BusEvent, told: Position): void;
 }
 
 export interface Loss {
@@ -332,11 +332,11 @@ export class Timeline {
     this.pending += 1;
   }
 
-  /** Too late for its place in the stream; context follows it all the same. */
+  /** Too late for its place in the stream; context follows it all the same. The agent's own notices never are. */
   #tellLate(event: Pending, place: Position): void {
     if (event.loss) this.sink.loss(event.loss, this.#frontier);
-    else this.sink.late(place);
-    if (event.name !== '') this.#follow(event, place, () => false);
+    const typed = event.name === '' ? undefined : this.#follow(event, place, this.sink.wants);
+    if (typed) this.sink.late(typed, this.#frontier);
   }
 
   /** Takes what is below the horizon from every lane. */

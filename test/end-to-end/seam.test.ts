@@ -35,28 +35,36 @@ function inOrder(events: readonly EventLine[]): void {
   }
 }
 
-/** Compares per CPU, in order, within the stretch that the subscription saw. */
-function sameAsKernel(
-  events: readonly EventLine[],
-  kernel: readonly KernelExec[],
-  fromUs: number,
-  toUs: number,
-): number {
+/** Compares per CPU, in order, within the stretch that the subscription saw: how many there were, and were missing. */
+function sameAsKernel(events: readonly EventLine[], kernel: readonly KernelExec[], fromUs: number, toUs: number) {
   let compared = 0;
+  let missing = 0;
   for (const cpu of new Set(kernel.map((exec) => exec.cpu))) {
     const expected = kernel.filter((exec) => exec.cpu === cpu && exec.timeUs >= fromUs && exec.timeUs <= toUs);
     // Two instances note the same exec some microseconds apart: the edges are taken from the kernel's list.
     const seen = events.filter((event) => (event.position.lane ?? 0) === cpu).map((event) => event.process!.pid);
     const start = seen.indexOf(expected[0]?.pid ?? -1);
     assert.ok(start >= 0 || expected.length === 0, `cpu ${cpu}: the first exec of the stretch is missing`);
-    assert.deepEqual(
-      seen.slice(start, start + expected.length),
-      expected.map((exec) => exec.pid),
-      `cpu ${cpu}`,
-    );
+    let at = start;
+    for (const { pid } of expected)
+      if (seen[at] === pid) at += 1;
+      else missing += 1;
     compared += expected.length;
   }
-  return compared;
+  return { compared, missing };
+}
+
+/**
+ * Where a hypervisor takes a CPU away between an event's time stamp and its commit, the event misses its turn. That is
+ * stated, and the only thing that may be missing.
+ */
+function missedTurns(stderr: string): number {
+  const gaps = stderr.split('\n').filter((line) => line.startsWith('-- gap'));
+  return gaps.reduce((sum, line) => {
+    const events = /: (\d+) events?, .*, late, /.exec(line)?.[1];
+    assert.ok(events, line);
+    return sum + Number(events);
+  }, 0);
 }
 
 async function runThrough(disturb: () => Promise<void>): Promise<void> {
@@ -78,11 +86,11 @@ async function runThrough(disturb: () => Promise<void>): Promise<void> {
     inOrder(events);
     const fromUs = Number(BigInt(events[0]!.position.timeNs) / 1000n) + 1_000;
     const toUs = counted.findLast(({ pid }) => pid === last.pid)!.timeUs - 1_000;
-    const compared = sameAsKernel(events, counted, fromUs, toUs);
+    const { compared, missing } = sameAsKernel(events, counted, fromUs, toUs);
     assert.ok(compared >= LOAD_ROUNDS * EXECS_PER_ROUND, `only ${compared} execs`);
     const missed = events.filter((event) => event.process!.commandArgsMissed).length;
     console.log(`# ${compared} execs compared, arguments missed of ${missed}`);
-    assert.doesNotMatch(observer.stderr, /gap/);
+    assert.ok(missing <= missedTurns(observer.stderr), `${missing} missing, stated:\n${observer.stderr}`);
   } finally {
     kernel.remove();
   }

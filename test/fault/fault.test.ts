@@ -10,10 +10,12 @@ import { FAULTS, LOSSLESS } from './schedule.js';
 import { cannotMount, withSmallDisk } from './small-disk.js';
 
 const SEED = Number(process.env.BACKPLANE_FAULT_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const LAG_MS = 90_000;
 const DISK_BYTES = 64 * 1024 * 1024;
 
+console.log(`# BACKPLANE_FAULT_SEED=${SEED}`);
+
 function holds({ violations, history }: Outcome): void {
-  console.log(`# BACKPLANE_FAULT_SEED=${SEED}`);
   const told = `BACKPLANE_FAULT_SEED=${SEED}\n${violations.join('\n')}\n\nwhat was done:\n${history.join('\n')}`;
   assert.equal(violations.length, 0, told);
 }
@@ -47,7 +49,8 @@ test('a subscriber that never reads lags in the log, slows nobody, and gets ever
     const sleeper = await cluster.subscribe('sleeper', { args: [] });
     assert.deepEqual(await caughtUp(cluster, bootNs()), []);
     sleeper.stall();
-    while (!(await lags(cluster))) {
+    for (const deadlineMs = performance.now() + LAG_MS; !(await lags(cluster)); ) {
+      assert.ok(performance.now() < deadlineMs, `who does not read does not lag after ${LAG_MS} ms`);
       // Everything up to this moment, while the other does not read.
       assert.deepEqual(await caughtUp({ agents: cluster.agents, subscribers: [reader] }, bootNs()), []);
     }

@@ -34,12 +34,14 @@ export class Numbers {
     return ((this.#bits[number >>> 3] ?? 0) & (1 << (number & 7))) !== 0;
   }
 
-  get firstMissing(): number {
-    let byte = 0;
-    while (this.#bits[byte] === 0xff) byte += 1;
-    let number = byte * 8;
-    while (this.has(number)) number += 1;
-    return number;
+  /** How many there are not, of 0 to end - 1. */
+  missingBelow(end: number): number {
+    let missing = 0;
+    for (let number = 0; number < end; number += 1) {
+      if ((number & 7) === 0 && this.#bits[number >>> 3] === 0xff) number += 7;
+      else if (!this.has(number)) missing += 1;
+    }
+    return missing;
   }
 
   /** False when it was there. */

@@ -9,10 +9,13 @@ import { Recorded } from './recorded.js';
 import type { FaultName } from './schedule.js';
 import { Random, schedule } from './schedule.js';
 
-/** A refill of which nothing has come for so long has nothing to bring. */
+/** A hole of which nothing has come for so long is not filled any more. */
 const REFILL_MS = 20_000;
 /** How long everybody may take to catch up when the last fault is over. */
 const CATCH_UP_MS = 90_000;
+/** How long faults may take to the end of what they do, and a party to end. */
+const FAULT_END_MS = 80_000;
+const PARTY_END_MS = 30_000;
 const STDERR_CHARACTERS_SHOWN = 600;
 
 export interface Run {
@@ -89,18 +92,27 @@ export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: R
   const beganMs = performance.now();
   const history: string[] = [];
   const note = (text: string) => history.push(`${((performance.now() - beganMs) / 1000).toFixed(1)} s: ${text}`);
-  const shared = { cluster, recorded: new Recorded(), lossy: { log: false, nodes: new Set<string>() }, failures: [] };
-  const acts: Promise<void>[] = [];
+  const shared = {
+    cluster,
+    recorded: new Recorded(),
+    lossy: { log: false, nodes: new Set<string>() },
+    failures: [] as string[],
+  };
+  const acts = new Map<Promise<void>, string>();
   for (const { atMs, fault, seed: own } of schedule(seed, durationMs, possible(cluster, kinds, note))) {
     await sleep(Math.max(0, beganMs + atMs - performance.now()));
     note(fault);
     const context: FaultContext = { ...shared, random: new Random(own), note };
-    acts.push(FAULT_ACTS[fault](context).catch((cause) => void context.failures.push(`${fault}: ${cause}`)));
+    const act = FAULT_ACTS[fault](context).catch((cause) => void context.failures.push(`${fault}: ${cause}`));
+    acts.set(act, fault);
+    act.then(() => acts.delete(act));
   }
-  await Promise.all(acts);
+  await within(FAULT_END_MS, Promise.all(acts.keys()));
+  for (const fault of acts.values()) shared.failures.push(`${fault} does not end`);
   const untilNs = bootNs();
   note(`the faults are over at ${untilNs}`);
-  const behind = [...(await caughtUp(cluster, untilNs)), ...(await refilled(cluster, untilNs))];
+  const behind = await caughtUp(cluster, untilNs);
+  await refilled(cluster, untilNs);
   const said = cluster.parties.map(({ name, stderr }) => `${name} said: ${stderr.slice(-STDERR_CHARACTERS_SHOWN)}`);
   await endAll(cluster, shared.failures);
   for (const agent of cluster.agents) await shared.recorded.read(agent);
@@ -138,30 +150,31 @@ export async function caughtUp(cluster: Pick<Cluster, 'agents' | 'subscribers'>,
 }
 
 /** Waits until those that refill have no hole in what they have: it is owed to them, and must come. */
-async function refilled({ agents, subscribers }: Cluster, untilNs: number): Promise<string[]> {
+async function refilled({ agents, subscribers }: Cluster, untilNs: number): Promise<void> {
   const refilling = subscribers.filter(({ asks }) => asks.refill);
-  let sum = 0;
+  let before = 0;
   for (let deadlineMs = 0; ; ) {
-    // Nothing comes any more: what is gone is gone.
-    const nodes = refilling.flatMap(({ received }) => [...received.nodes.values()]);
-    const events = nodes.reduce((all, { refilledNs }) => all + refilledNs.size, 0);
-    if (events > sum || deadlineMs === 0) deadlineMs = performance.now() + REFILL_MS;
-    sum = events;
-    const owed = refilling.flatMap(({ name, received }) =>
-      [...received.nodes].flatMap(([node, { runs }]) => {
+    let owed = 0;
+    for (const { received } of refilling) {
+      for (const [node, { runs }] of received.nodes) {
         const periodNs = agents.find(({ recorders }) => recorders.has(node))?.periodNs ?? 1;
-        return [...runs].flatMap(([start, numbers]) => {
-          const end = Math.min(numbers.max, Math.floor((untilNs - start) / periodNs));
-          const missing = numbers.firstMissing;
-          return missing < end ? `${name} of ${node}: number ${missing} of the run from ${start}` : [];
-        });
-      }),
-    );
-    if (owed.length === 0) return [];
+        for (const [start, numbers] of runs)
+          owed += numbers.missingBelow(Math.min(numbers.max, Math.floor((untilNs - start) / periodNs)));
+      }
+    }
+    if (owed === 0) return;
+    // Not by what comes: who is over its budget still sheds, and that is refilled, however long a hole stays.
+    if (owed !== before) deadlineMs = performance.now() + REFILL_MS;
+    before = owed;
     // Whether it was stated as gone is checked with all else.
-    if (performance.now() > deadlineMs) return [];
+    if (performance.now() > deadlineMs) return;
     await sleep(200);
   }
+}
+
+/** Undefined where it takes longer. */
+function within<T>(ms: number, done: Promise<T>): Promise<T | undefined> {
+  return Promise.race([done, sleep(ms, undefined, { ref: false })]);
 }
 
 /** The boot clock, as agents read it. */
@@ -176,8 +189,12 @@ async function endAll(cluster: Cluster, failures: string[]): Promise<void> {
     [[cluster.broker], 0],
   ] as const) {
     for (const party of parties) {
-      const exit = await party.end('SIGTERM');
-      if (exit.code !== code) failures.push(`${party.name} ended with ${exit.signal ?? exit.code}, expected ${code}`);
+      const exit = await within(PARTY_END_MS, party.end('SIGTERM'));
+      if (exit === undefined) {
+        failures.push(`${party.name} did not end within ${PARTY_END_MS} ms of SIGTERM`);
+        await party.end('SIGKILL');
+      } else if (exit.code !== code)
+        failures.push(`${party.name} ended with ${exit.signal ?? exit.code}, expected ${code}`);
     }
   }
 }

@@ -2,26 +2,27 @@
  * `npm run soak -- --minutes 30 --seed N`: rounds of faults until the time is
  * over, each on a new cluster and with a seed of its own, printed before it
  * begins. `--seed N --rounds 1` repeats one; `--kinds partition,link-down` does
- * these only. Exit code 1 at the first violation.
+ * these only, `--seconds 14` makes rounds shorter. Exit code 1 at the first violation.
  */
 import { parseArgs } from 'node:util';
 import { runFaults, standardCluster } from './run.js';
 import { FAULTS, LOSSLESS } from './schedule.js';
 import { cannotMount, withSmallDisk } from './small-disk.js';
 
-const ROUND_MS = 180_000;
 const DISK_BYTES = 64 * 1024 * 1024;
 
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '30' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
+    seconds: { type: 'string', default: '180' },
     rounds: { type: 'string', default: 'Infinity' },
     kinds: { type: 'string', default: FAULTS.join(',') },
   },
 });
 
 const untilMs = performance.now() + Number(values.minutes) * 60_000;
+const roundMs = Number(values.seconds) * 1000;
 const rounds = Number(values.rounds);
 const asked = values.kinds.split(',').map((name) => {
   const fault = FAULTS.find((known) => known === name);
@@ -31,7 +32,7 @@ const asked = values.kinds.split(',').map((name) => {
 let seed = Number(values.seed);
 let failed = false;
 for (let round = 0; round < rounds && performance.now() < untilMs && !failed; round += 1, seed += 1) {
-  const durationMs = Math.min(ROUND_MS, Math.max(10_000, untilMs - performance.now()));
+  const durationMs = Math.min(roundMs, Math.max(10_000, untilMs - performance.now()));
   // Every second round nothing may be missing at all.
   const lossy = seed % 2 === 1 && cannotMount === false;
   console.log(
@@ -45,9 +46,11 @@ async function fails(durationMs: number, disk?: string): Promise<boolean> {
   const cluster = await standardCluster(disk);
   try {
     const kinds = disk === undefined ? asked.filter((fault) => LOSSLESS.includes(fault)) : asked;
+    const beganMs = performance.now();
     const { violations, history } = await runFaults(cluster, { seed, durationMs, kinds });
+    const tookS = Math.round((performance.now() - beganMs) / 1000);
     if (violations.length > 0) console.log(`${violations.join('\n')}\n\nwhat was done:\n${history.join('\n')}`);
-    else console.log(`  held: ${history.length} lines of history, ${history.slice(-9).join('; ')}`);
+    else console.log(`  held after ${tookS} s: ${history.length} lines of history, ${history.slice(-9).join('; ')}`);
     return violations.length > 0;
   } finally {
     await cluster.destroy();

@@ -11,7 +11,7 @@ import { compilePredicate } from '../../src/subscriptions/predicate.js';
 import type { Frame } from '../../src/wire/frame.js';
 import { comparePositions, type Position } from '../../src/wire/position.js';
 import { FaultyFiles } from '../storage/faulty-files.js';
-import { type RecordedStep, RecordingDriver } from './recording-driver.js';
+import { publishing, type RecordedStep, RecordingDriver } from './recording-driver.js';
 
 const PLENTY = { bytesPerSecond: 1e9, eventsPerSecond: 1e9, burstMs: 1000 };
 const EVERYTHING = new Interest(
@@ -38,13 +38,7 @@ class Machine {
   #tickMs = 0;
   readonly driver = new RecordingDriver(
     this.dir,
-    {
-      wants: (type) => this.#publisher.wants(type),
-      entryTest: (format) => this.#publisher.entryTest(format),
-      event: (event) => this.#publisher.event(event),
-      loss: (loss, position) => this.#publisher.loss(loss, position),
-      late: () => this.#publisher.late(),
-    },
+    publishing(() => this.#publisher),
     this.files.ops,
   );
 

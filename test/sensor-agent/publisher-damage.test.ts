@@ -11,7 +11,7 @@ import { MARKER } from '../../src/storage/format.js';
 import { compilePredicate } from '../../src/subscriptions/predicate.js';
 import type { Frame } from '../../src/wire/frame.js';
 import { comparePositions, type Position, positionText } from '../../src/wire/position.js';
-import { RecordingDriver, recordedStep, replayed, type Told } from './recording-driver.js';
+import { publishing, RecordingDriver, recordedStep, replayed, type Told } from './recording-driver.js';
 
 const PLENTY = { bytesPerSecond: 1e9, eventsPerSecond: 1e9, burstMs: 1000 };
 const steps = fc.array(
@@ -30,13 +30,10 @@ test('what a damaged recorder can no longer tell is stated in the frames that co
       const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
       try {
         let publisher = new Publisher(() => driver.recorder, new LiveBudget(PLENTY));
-        const driver: RecordingDriver = new RecordingDriver(dir, {
-          wants: (type) => publisher.wants(type),
-          entryTest: (format) => publisher.entryTest(format),
-          event: (event) => publisher.event(event),
-          loss: (loss, position) => publisher.loss(loss, position),
-          late: () => publisher.late(),
-        });
+        const driver: RecordingDriver = new RecordingDriver(
+          dir,
+          publishing(() => publisher),
+        );
         const begin = driver.recorder.timeline.frontier;
         // Several frames' worth.
         for (let round = 0; round < 3; round += 1) for (const step of steps) driver.step(step);

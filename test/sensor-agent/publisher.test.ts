@@ -10,7 +10,7 @@ import { type FrameLink, Publisher } from '../../src/sensor-agent/publisher.js';
 import { compilePredicate } from '../../src/subscriptions/predicate.js';
 import { decodeFrame, encodeFrame, type Frame } from '../../src/wire/frame.js';
 import { comparePositions, type Position, positionText } from '../../src/wire/position.js';
-import { RecordingDriver, recordedStep, replayed } from './recording-driver.js';
+import { publishing, RecordingDriver, recordedStep, replayed } from './recording-driver.js';
 
 function asked(topic: string, filter: string) {
   const predicate = compilePredicate({ topics: [topic], filter, includeSelf: true });
@@ -30,6 +30,7 @@ class Log implements FrameLink {
   /** Stretches that were shed, and how much. */
   shed: { from: Position; to: Position; events: number }[] = [];
   lost = 0;
+  late = 0;
   coveredTo: Position | undefined;
 
   constructor(private readonly asked: Asked) {}
@@ -46,6 +47,7 @@ class Log implements FrameLink {
       assert.equal(positionText(frame.coveredFrom), positionText(this.coveredTo), 'frames leave no hole');
     this.coveredTo = frame.coveredTo;
     this.lost += frame.lost;
+    this.late += frame.late;
     assert.equal(frame.lostUnknown, false);
     for (const [at, timeNs] of frame.timesNs.entries()) {
       const position = { epoch: frame.coveredTo.epoch, timeNs, lane: frame.lanes[at]!, tie: frame.ties[at]! };
@@ -98,13 +100,10 @@ test('every match is framed or counted as shed exactly once, whatever link, agen
         let clockMs = 0;
         const agent = () => new Publisher(() => driver.recorder, new LiveBudget(rates, () => clockMs));
         let publisher = agent();
-        const driver: RecordingDriver = new RecordingDriver(dir, {
-          wants: (type) => publisher.wants(type),
-          entryTest: (format) => publisher.entryTest(format),
-          event: (event) => publisher.event(event),
-          loss: (loss, position) => publisher.loss(loss, position),
-          late: () => publisher.late(),
-        });
+        const driver: RecordingDriver = new RecordingDriver(
+          dir,
+          publishing(() => publisher),
+        );
         const tick = () => {
           clockMs += 400;
           publisher.tick(clockMs);
@@ -207,19 +206,38 @@ test('a node that keeps to its budget sheds nothing of what a long outage left, 
   }
 });
 
+test('an event that missed its turn is counted once, in its topic, also where the stretch is read again', () => {
+  const { log, publisher, driver, second, connect, end } = steady(PLENTY);
+  try {
+    second();
+    driver.late('exit');
+    driver.late('other');
+    second();
+    assert.equal(log.late, 1);
+    // Not sent yet when the link breaks.
+    driver.late('exit');
+    log.connected = false;
+    publisher.disconnect();
+    second();
+    connect();
+    for (let seconds = 0; seconds < 5; seconds += 1) second();
+    assert.equal(log.late, 2);
+    assert.equal(log.events.length, 80);
+  } finally {
+    end();
+  }
+});
+
 /** A connected node that records ten events a second, by a clock of its own. */
 function steady(rates: BudgetRates) {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   const log = new Log(PROCESSES);
   let clockMs = 0;
   const publisher = new Publisher(() => driver.recorder, new LiveBudget(rates, () => clockMs));
-  const driver: RecordingDriver = new RecordingDriver(dir, {
-    wants: (type) => publisher.wants(type),
-    entryTest: (format) => publisher.entryTest(format),
-    event: (event) => publisher.event(event),
-    loss: (loss, position) => publisher.loss(loss, position),
-    late: () => publisher.late(),
-  });
+  const driver: RecordingDriver = new RecordingDriver(
+    dir,
+    publishing(() => publisher),
+  );
   const second = () => {
     const entry = { lane: 0, afterNs: 90_000_000n, pid: 7, what: 'exit', read: 'never' } as const;
     driver.step({ entries: new Array(10).fill(entry), lost: 0, crash: false, wallStepNs: 0n });

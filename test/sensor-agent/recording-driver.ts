@@ -1,5 +1,6 @@
 /** Drives a recorder as an agent does: random pages, side records, clock steps, crashes. */
 import fc from 'fast-check';
+import type { Publisher } from '../../src/sensor-agent/publisher.js';
 import { Recorder } from '../../src/sensor-agent/recorder.js';
 import type { Origin } from '../../src/sensor-agent/recording.js';
 import { Redactor } from '../../src/sensor-agent/redaction/redactor.js';
@@ -40,6 +41,17 @@ export class Told implements TimelineSink {
   late(): void {
     this.lateCount += 1;
   }
+}
+
+/** Told to a publisher, which may be another one later. */
+export function publishing(publisher: () => Publisher): TimelineSink {
+  return {
+    wants: (type) => publisher().wants(type),
+    entryTest: (format) => publisher().entryTest(format),
+    event: (event) => publisher().event(event),
+    loss: (loss, position) => publisher().loss(loss, position),
+    late: (event, told) => publisher().late(event, told),
+  };
 }
 
 /** What happens between two drains: entries per lane, and how their side records come. */
@@ -86,6 +98,13 @@ export class RecordingDriver {
     };
     this.recorder = new Recorder({ ...options, ...(this.files && { files: this.files }) }, this.sink);
     this.recorder.begin({ ...ORIGIN, ...origin }, this.#clock());
+  }
+
+  /** An entry is read that lies below the horizon. */
+  late(what: string): void {
+    const writer = new PageWriter(64 * 1024);
+    writer.append({ ...traceEvent(what, 7), timeNs: this.recorder.timeline.horizonNs - 1_000n, pid: 7 });
+    this.recorder.page({ lane: 0, bytes: writer.take()!, lost: 0, lostUnknown: false });
   }
 
   step(given: RecordedStep): void {

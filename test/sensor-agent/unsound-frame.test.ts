@@ -12,7 +12,7 @@ import { Publisher } from '../../src/sensor-agent/publisher.js';
 import { compilePredicate } from '../../src/subscriptions/predicate.js';
 import { decodeFrame, encodeFrame, type Frame, refusedFrame } from '../../src/wire/frame.js';
 import { type Position, positionText } from '../../src/wire/position.js';
-import { type RecordedStep, RecordingDriver } from './recording-driver.js';
+import { publishing, type RecordedStep, RecordingDriver } from './recording-driver.js';
 
 const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
 const at = (timeNs: number): Position => ({ epoch: 7, timeNs: BigInt(timeNs), lane: 0, tie: 0 });
@@ -53,13 +53,10 @@ test('a frame that cannot be sent is stated as not known, once, and what follows
       new LiveBudget({ bytesPerSecond: 1e9, eventsPerSecond: 1e9, burstMs: 1000 }),
       (topic, cause) => refusals.push(`${topic}: ${cause}`),
     );
-    const driver: RecordingDriver = new RecordingDriver(dir, {
-      wants: (type) => publisher.wants(type),
-      entryTest: (format) => publisher.entryTest(format),
-      event: (event) => publisher.event(event),
-      loss: (loss, position) => publisher.loss(loss, position),
-      late: () => publisher.late(),
-    });
+    const driver: RecordingDriver = new RecordingDriver(
+      dir,
+      publishing(() => publisher),
+    );
     const frames: Frame[] = [];
     let broken = false;
     publisher.connect(

@@ -12,11 +12,10 @@
 import { closeSync } from 'node:fs';
 import { DRAIN_BYTES_MAX, DRAIN_MS_MAX, PAGE_HEADER_BYTES } from '../../../limits.js';
 import type { DrainResult, SourcePage, SourceSink } from '../source.js';
+import { CommitSlack } from './commit-slack.js';
 import { PageEntries, type PageHeader, readPageHeader, scanPage, startCursor } from './page.js';
 import { readPage } from './page-read.js';
 
-/** What was stamped but not yet committed when a drain began; preemption is off meanwhile. */
-const COMMIT_SLACK_NS = 1_000_000n;
 /** Pages read from one lane before the next has its turn. */
 const TURN_PAGES = 16;
 const NOTHING = new Uint8Array(65_536);
@@ -39,7 +38,10 @@ export class PageDrain {
   readonly #lanes: Lane[];
   readonly #buffer: Buffer;
   readonly #entries = new PageEntries();
+  readonly #slack = new CommitSlack();
   #firstLane = 0;
+  /** The last that was told. */
+  #horizonNs = 0n;
   /** Pages whose grammar is broken or whose length makes no sense, so far. */
   malformedPages = 0;
 
@@ -58,7 +60,8 @@ export class PageDrain {
   }
 
   run(sink: SourceSink): DrainResult {
-    const beganNs = this.nowNs() - COMMIT_SLACK_NS;
+    const nowNs = this.nowNs();
+    const beganNs = nowNs - this.#slack.at(nowNs);
     const deadline = performance.now() + DRAIN_MS_MAX;
     for (const lane of this.#lanes) {
       lane.pages = 0;
@@ -77,7 +80,8 @@ export class PageDrain {
     }
     // Whoever comes first has the most of a budget that runs out: take turns.
     if (open > 0) this.#firstLane = (this.#firstLane + 1) % this.#lanes.length;
-    sink.horizon(this.#horizon());
+    this.#horizonNs = this.#horizon();
+    sink.horizon(this.#horizonNs);
     return { pages: this.#lanes.reduce((sum, lane) => sum + lane.pages, 0), bytes, empty: open === 0 };
   }
 
@@ -99,6 +103,7 @@ export class PageDrain {
       }
       const page = this.#trimmed(lane, length);
       if (page === undefined) continue;
+      if (lane.pages === 0) this.#review(page.bytes);
       last = page;
       sink.page(page);
       bytes += page.bytes.length;
@@ -136,6 +141,14 @@ export class PageDrain {
   #malformed(): undefined {
     this.malformedPages++;
     return undefined;
+  }
+
+  /** Entries are in order, so the first one of a drain says whether any was late. */
+  #review(page: Buffer): void {
+    if (page.readBigUInt64LE(0) >= this.#horizonNs) return;
+    scanPage(page, NOTHING, startCursor(), this.#entries);
+    const { entries, firstTimeNs } = this.#entries;
+    if (entries > 0 && firstTimeNs < this.#horizonNs) this.#slack.exceeded(this.#horizonNs - firstTimeNs, this.nowNs());
   }
 
   /** A lane that did not end on an empty read is known up to its last event. */

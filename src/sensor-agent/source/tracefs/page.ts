@@ -51,13 +51,18 @@ export class PageEntries {
   entries = 0;
   /** Tie of the page's first entry: start a cursor with it to scan the page again. */
   firstTie = 0;
-  /** Delta of the page's last entry; 0 when it has none. */
+  /** Deltas of the page's first and last entry; 0 when it has none. */
+  firstDelta = 0;
   lastDelta = 0;
   /** The page breaks its own grammar: entries after the break are not there. */
   malformed = false;
 
   timeNs(index: number): bigint {
     return this.baseTimeNs + BigInt(this.deltas[index]!);
+  }
+
+  get firstTimeNs(): bigint {
+    return this.baseTimeNs + BigInt(this.firstDelta);
   }
 
   get lastTimeNs(): bigint {
@@ -114,6 +119,7 @@ export function scanPage(
 ): void {
   out.count = 0;
   out.entries = 0;
+  out.firstDelta = 0;
   out.lastDelta = 0;
   out.firstTie = 0;
   out.malformed = page.length < PAGE_HEADER_BYTES;
@@ -176,7 +182,10 @@ function walk(
       previous = time;
     }
     fresh = 0;
-    if (entries++ === 0) out.firstTie = tie;
+    if (entries++ === 0) {
+      out.firstTie = tie;
+      out.firstDelta = time;
+    }
     const id = words[payload]! & 0xffff;
     const how = wanted[id]!;
     if (how !== 0 && (how === NOTED || tests[how - FIRST_TEST]!(words, payload, next))) {

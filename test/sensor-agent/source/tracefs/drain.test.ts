@@ -1,6 +1,6 @@
 /** Draining without a kernel: a file of pages stands for what the descriptor gives. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -13,7 +13,7 @@ const PAGE_BYTES = 4096;
 let serial = 0;
 
 /** A full page of one long entry, so that a drain goes on behind it. */
-function page(missed?: number | 'uncounted'): Buffer {
+function page(missed?: number | 'uncounted', timeNs = 1_000n): Buffer {
   const bytes = Buffer.alloc(PAGE_BYTES);
   const dataBytes = missed === 'uncounted' ? PAGE_BYTES - 16 : PAGE_BYTES - 64;
   let commit = dataBytes;
@@ -22,7 +22,7 @@ function page(missed?: number | 'uncounted'): Buffer {
     commit += 2 ** 30;
     bytes.writeBigUInt64LE(BigInt(missed), 16 + dataBytes);
   }
-  bytes.writeBigUInt64LE(1_000n, 0);
+  bytes.writeBigUInt64LE(timeNs, 0);
   bytes.writeUInt32LE(commit, 8);
   bytes.writeUInt32LE(0, 16);
   bytes.writeUInt32LE(dataBytes - 4, 20);
@@ -80,4 +80,39 @@ test('in an adopted buffer a loss without a count stays unknown', () => {
     { lost: 0, lostUnknown: true },
     { lost: 4, lostUnknown: false },
   ]);
+});
+
+test('where an event came behind its horizon, the horizon keeps a greater distance for ten minutes', () => {
+  const path = join(dir, String(serial++));
+  writeFileSync(path, '');
+  let nowNs = 0n;
+  const drain = new PageDrain(
+    new Map([[0, openSync(path, 'r')]]),
+    PAGE_BYTES,
+    () => nowNs,
+    () => undefined,
+  );
+  const distanceMs = (atMs: number) => {
+    nowNs = BigInt(atMs) * 1_000_000n;
+    let horizonNs = 0n;
+    const horizon = (ns: bigint) => {
+      horizonNs = ns;
+    };
+    drain.run({ page: () => {}, horizon, exec: () => {}, note: () => {} });
+    return Number(nowNs - horizonNs) / 1e6;
+  };
+  const committed = (timeMs: number) => appendFileSync(path, page(undefined, BigInt(timeMs) * 1_000_000n));
+  assert.equal(distanceMs(100), 1);
+  committed(99);
+  assert.equal(distanceMs(110), 1);
+  committed(107);
+  distanceMs(120);
+  // It came two milliseconds behind the one that was allowed for.
+  assert.equal(distanceMs(130), 6);
+  committed(20);
+  distanceMs(140);
+  assert.equal(distanceMs(160), 20);
+  assert.equal(distanceMs(599_000), 20);
+  assert.equal(distanceMs(601_000), 1);
+  drain.close();
 });

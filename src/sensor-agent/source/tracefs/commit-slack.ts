@@ -1,0 +1,23 @@
+/**
+ * How long the kernel may take from an event's time stamp to where readers see the event. Preemption is off meanwhile, so
+ * a millisecond is plenty on a CPU of one's own; a hypervisor may take a virtual one away in between. Where that was
+ * seen, more is allowed for: such events would miss their turn, and waiting makes all others later.
+ */
+import { COMMIT_SLACK_KEPT_NS, COMMIT_SLACK_NS_MAX, COMMIT_SLACK_NS_MIN } from '../../../limits.js';
+
+export class CommitSlack {
+  #ns = COMMIT_SLACK_NS_MIN;
+  #untilNs = 0n;
+
+  at(nowNs: bigint): bigint {
+    if (nowNs > this.#untilNs) this.#ns = COMMIT_SLACK_NS_MIN;
+    return this.#ns;
+  }
+
+  /** An event came so long after what was allowed for. */
+  exceeded(byNs: bigint, nowNs: bigint): void {
+    const ns = 2n * (this.#ns + byNs);
+    this.#ns = ns < COMMIT_SLACK_NS_MAX ? ns : COMMIT_SLACK_NS_MAX;
+    this.#untilNs = nowNs + COMMIT_SLACK_KEPT_NS;
+  }
+}
