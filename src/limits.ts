@@ -256,6 +256,9 @@ export const LOG_SYNC_INTERVAL_MS = 1_000;
 /** Reconnects back off between these, with jitter. */
 export const RECONNECT_MS_MIN = 100;
 export const RECONNECT_MS_MAX = 2_000;
+/** For the first attempts, some ten seconds. */
+export const RECONNECT_SOON_MS_MAX = 500;
+export const RECONNECT_SOON_ATTEMPTS = 32;
 /** A broker that has not answered a Hello by then is tried again. */
 export const UPLINK_SILENCE_MS = 10_000;
 

@@ -6,7 +6,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { asBackplaneError, BackplaneError } from '../errors.js';
-import { RECONNECT_MS_MAX, RECONNECT_MS_MIN, UPLINK_SILENCE_MS } from '../limits.js';
+import { reconnectDelayMs } from '../flow/reconnect.js';
+import { RECONNECT_MS_MAX, UPLINK_SILENCE_MS } from '../limits.js';
 import type { Hello, NodeReport } from '../wire/messages.js';
 import { createUplinkClient, type UplinkClient } from '../wire/rpc.js';
 import { type UplinkNode, UplinkSession } from './uplink-session.js';
@@ -64,8 +65,7 @@ export class Uplink {
       }
       // A connection that held counts as a new beginning.
       if (performance.now() - startedMs > RECONNECT_MS_MAX * 2) attempt = 0;
-      const waitMs = Math.min(RECONNECT_MS_MAX, RECONNECT_MS_MIN * 2 ** Math.min(attempt, 10));
-      await sleep(waitMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
+      await sleep(reconnectDelayMs(attempt + 1), undefined, { signal }).catch(() => undefined);
     }
   }
 

@@ -7,7 +7,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServiceError } from '@grpc/grpc-js';
 import { BackplaneError } from '../errors.js';
-import { CLIENT_ANSWER_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN } from '../limits.js';
+import { reconnectDelayMs } from '../flow/reconnect.js';
+import { CLIENT_ANSWER_MS } from '../limits.js';
 import type {
   BackplaneClient,
   ExplainResponse__Output as ExplainResponse,
@@ -75,7 +76,7 @@ export class Client {
    * After a break `accepted` comes again, behind the `link` item that ends the break.
    *
    * @throws BackplaneError what the broker refused; unavailable when at the start no broker answers. Once accepted,
-   * lost brokers are tried again (0.1 to 2 s apart, with jitter) until the signal is aborted.
+   * lost brokers are tried again (0.1 to 0.5 s apart, later up to 2 s, with jitter) until the signal is aborted.
    */
   async *subscribe(request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<SubscribeItem, void, undefined> {
     const resumption = new Resumption(request);
@@ -114,7 +115,7 @@ export class Client {
         // Once for each break: the attempts that follow fail for the same reason.
         if (!broken) yield { kind: 'link', broker, cause };
         broken = true;
-        await backOff(failures, signal);
+        await sleep(reconnectDelayMs(failures), undefined, { signal }).catch(() => {});
       } else if (failures >= this.#brokers.length) {
         throw noBrokerError(this.#brokers, cause);
       }
@@ -195,11 +196,4 @@ export class Client {
     this.#services.get(broker)?.close();
     this.#services.delete(broker);
   }
-}
-
-async function backOff(failures: number, signal: AbortSignal): Promise<void> {
-  const ceiling = Math.min(RECONNECT_MS_MAX, RECONNECT_MS_MIN * 2 ** Math.min(failures, 16));
-  // Jitter over the whole range: a thousand clients of one broker must not come back together.
-  const waitMs = RECONNECT_MS_MIN + Math.random() * (ceiling - RECONNECT_MS_MIN);
-  await sleep(waitMs, undefined, { signal }).catch(() => {});
 }

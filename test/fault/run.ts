@@ -112,7 +112,9 @@ export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: R
   const untilNs = bootNs();
   note(`the faults are over at ${untilNs}`);
   const behind = await caughtUp(cluster, untilNs);
+  note('everybody has caught up');
   await refilled(cluster, untilNs);
+  note('what can be refilled is');
   const said = cluster.parties.map(({ name, stderr }) => `${name} said: ${stderr.slice(-STDERR_CHARACTERS_SHOWN)}`);
   await endAll(cluster, shared.failures);
   for (const agent of cluster.agents) await shared.recorded.read(agent);

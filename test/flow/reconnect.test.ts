@@ -1,0 +1,21 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { reconnectDelayMs } from '../../src/flow/reconnect.js';
+import {
+  RECONNECT_MS_MAX,
+  RECONNECT_MS_MIN,
+  RECONNECT_SOON_ATTEMPTS,
+  RECONNECT_SOON_MS_MAX,
+} from '../../src/limits.js';
+
+test('attempts are close together while somebody may just be starting again, and rare when that lasts', () => {
+  for (let failures = 1; failures <= 100; failures += 1) {
+    assert.equal(reconnectDelayMs(failures, 0), RECONNECT_MS_MIN);
+    const longestMs = reconnectDelayMs(failures, 1);
+    const most = failures > RECONNECT_SOON_ATTEMPTS ? RECONNECT_MS_MAX : RECONNECT_SOON_MS_MAX;
+    assert.ok(longestMs > RECONNECT_MS_MIN && longestMs <= most, `${failures}: ${longestMs} ms`);
+    assert.ok(longestMs >= reconnectDelayMs(failures - 1, 1));
+  }
+  assert.equal(reconnectDelayMs(RECONNECT_SOON_ATTEMPTS, 1), RECONNECT_SOON_MS_MAX);
+  assert.equal(reconnectDelayMs(1_000_000, 1), RECONNECT_MS_MAX);
+});
