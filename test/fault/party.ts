@@ -13,6 +13,7 @@ import type { Relay } from './relay.js';
 const STDERR_CHARACTERS_KEPT = 8192;
 const READY_MS = 30_000;
 const WORLD_PRELOAD = fileURLToPath(new URL('./preload.js', import.meta.url));
+const ROGUE_PRELOAD = fileURLToPath(new URL('./rogue-preload.js', import.meta.url));
 
 export interface Exit {
   readonly code: number | null;
@@ -132,6 +133,10 @@ export interface AgentOptions {
   readonly ownDisk?: boolean;
   /** Of each node; default: more than there is to send. */
   readonly budgetEventsPerSecond?: number;
+  /** Likewise. */
+  readonly budgetBytesPerSecond?: number;
+  /** It ignores its budget, and sends whatever was not acknowledged. */
+  readonly rogue?: boolean;
 }
 
 export class AgentParty extends Party {
@@ -149,7 +154,7 @@ export class AgentParty extends Party {
     const { name, nodes, dataDir, eventsPerSecond, budgetEventsPerSecond } = options;
     const world = join(dataDir, 'world.json');
     const env = {
-      NODE_OPTIONS: `--import=${WORLD_PRELOAD} ${disk.nodeOption}`,
+      NODE_OPTIONS: `--import=${WORLD_PRELOAD} ${options.rogue ? `--import=${ROGUE_PRELOAD} ` : ''}${disk.nodeOption}`,
       BACKPLANE_FAULT_WORLD: world,
       BACKPLANE_BROKERS: relay.address,
       BACKPLANE_DATA_DIR: dataDir,
@@ -161,7 +166,7 @@ export class AgentParty extends Party {
       BACKPLANE_SYNTHETIC_RATE: String(eventsPerSecond),
       BACKPLANE_SYNTHETIC_LANES: String(LANES),
       BACKPLANE_SYNTHETIC_NODES: String(nodes),
-      BACKPLANE_BUDGET_LIVE_BYTES: '1GiB',
+      BACKPLANE_BUDGET_LIVE_BYTES: String(options.budgetBytesPerSecond ?? 2 ** 30),
       BACKPLANE_BUDGET_LIVE_EVENTS: String(budgetEventsPerSecond ?? 10_000_000),
       BACKPLANE_BUDGET_BURST: '1s',
       // It keeps to a share of a core by the clock: on a crowded machine it would mask numbers, unexamined.
