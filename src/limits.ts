@@ -165,12 +165,18 @@ export const EXEC_CONTEXT_WAIT_MS = 250;
 /** How far apart the two instances' times of one exec may be, and how many side records wait for their exec. */
 export const EXEC_JOIN_NS_MAX = 20_000_000n;
 export const EXEC_JOIN_RECORDS_MAX = 16_384;
-/** The recorder writes a checkpoint whenever it has written this much, and so many times what the last one took. */
-export const CHECKPOINT_INTERVAL_BYTES = 16 * MiB;
+/**
+ * The recorder writes a checkpoint whenever it has written SHARE times what the last one took, between these two bounds:
+ * whoever opens the recording reads from one. Very large ones (tens of thousands of processes) are a RATIO-th apart.
+ */
+export const CHECKPOINT_INTERVAL_BYTES_MIN = 4 * MiB;
+export const CHECKPOINT_INTERVAL_BYTES_MAX = 16 * MiB;
+export const CHECKPOINT_INTERVAL_SHARE = 16;
 export const CHECKPOINT_INTERVAL_RATIO = 3;
 export const CHECKPOINT_PART_BYTES = 2 * MiB;
-/** How much recording a replay reads before recording and control have their turn. */
+/** How much recording a publisher reads before it looks at its budget and link again, and how long until others have their turn. */
 export const REPLAY_STEP_BYTES = 128 * KiB;
+export const REPLAY_TURN_MS = 8;
 /** Likewise for a history query: what it may send beyond its credit is what one step yields. */
 export const HISTORY_STEP_BYTES = 512 * KiB;
 /** A history query's share of one core over time, and what it may use at once before it is slowed. */

@@ -3,7 +3,13 @@
  * reading the log from an ordinal, in parts that fit a record. A query opens at
  * the newest checkpoint before its window instead of at the recording's start.
  */
-import { CHECKPOINT_PART_BYTES } from '../limits.js';
+import {
+  CHECKPOINT_INTERVAL_BYTES_MAX,
+  CHECKPOINT_INTERVAL_BYTES_MIN,
+  CHECKPOINT_INTERVAL_RATIO,
+  CHECKPOINT_INTERVAL_SHARE,
+  CHECKPOINT_PART_BYTES,
+} from '../limits.js';
 import type { Position } from '../wire/position.js';
 import type { KernelEvents } from './kernel-events.js';
 import { type ProcessState, type ProcessTableState, processBytes } from './process-table.js';
@@ -34,6 +40,12 @@ export interface Checkpoint {
   readonly sockets: SocketTableState;
   /** What was read of execs that have not been told yet: an exec would wait for ever for a record that was evicted. */
   readonly execs: readonly RecordedExec[];
+}
+
+/** How much is recorded between a checkpoint of so many bytes and the next. */
+export function checkpointIntervalBytes(bytes: number): number {
+  const fair = Math.min(CHECKPOINT_INTERVAL_BYTES_MAX, CHECKPOINT_INTERVAL_SHARE * bytes);
+  return Math.max(CHECKPOINT_INTERVAL_BYTES_MIN, fair, CHECKPOINT_INTERVAL_RATIO * bytes);
 }
 
 const TASK_BYTES = 16;

@@ -5,7 +5,13 @@
  * recorder is the outbox, memory is not.
  */
 import { Pacer } from '../flow/pacer.js';
-import { BUDGET_WAIT_MS_MAX, COVERAGE_INTERVAL_MS, REPLAY_STEP_BYTES, SLOW_MATCHING_BURST_MS } from '../limits.js';
+import {
+  BUDGET_WAIT_MS_MAX,
+  COVERAGE_INTERVAL_MS,
+  REPLAY_STEP_BYTES,
+  REPLAY_TURN_MS,
+  SLOW_MATCHING_BURST_MS,
+} from '../limits.js';
 import type { BusEvent } from '../wire/event.js';
 import { unionOfMasks } from '../wire/field-mask.js';
 import { type Frame, refusedFrame } from '../wire/frame.js';
@@ -279,17 +285,20 @@ export class Publisher implements TimelineSink {
       return;
     }
     this.#excuse.review(lagNs, nowMs);
-    // What waits in the recorder can wait for its turn, unless there is more than the budget takes in the long run.
-    const waits = lagNs < this.#excuse.lagNs + BUDGET_WAIT_NS_MAX;
-    if (waits && !this.budget.ample) return;
-    const unsure = replay.unsureAt(replay.timeline.frontier.timeNs);
     const startedMs = performance.now();
-    const more = replay.step(waits ? Math.min(REPLAY_STEP_BYTES, this.budget.recordedBytes) : REPLAY_STEP_BYTES);
+    const inTurn = () => !this.#pacer && this.#link!.writable && performance.now() - startedMs < REPLAY_TURN_MS;
+    let more: boolean;
+    do {
+      // From the checkpoint to where it left off nothing is sent.
+      const sentTo = this.#sentTo;
+      const sent = sentTo && comparePositions(replay.timeline.frontier, sentTo) < 0 ? sentTo : undefined;
+      const bytes = sent ? REPLAY_STEP_BYTES : this.#affordableBytes(replay);
+      if (bytes === 0) return;
+      more = this.#readOn(replay, bytes, sent);
+    } while (more && inTurn());
     if (this.#pacer) this.#restToMs = nowMs + this.#pacer.spend(performance.now() - startedMs);
-    const { frontier } = replay.timeline;
-    // Stated in every frame that covers some of where it may have been, and was not sent before.
-    if (unsure || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, frontier);
     if (more || this.#pacer) return;
+    const { frontier } = replay.timeline;
     if (main.frontier.timeNs <= this.#settledNs) return;
     const { holeFrom, timeline } = this.recorder();
     // What was passed over last lies before what is recorded now, and may lie behind all that could be read.
@@ -298,6 +307,33 @@ export class Publisher implements TimelineSink {
     if (holeFrom || stuck || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, timeline.frontier);
     this.#stopReplay();
     this.#state = { kind: 'live' };
+  }
+
+  /** What is before it has been sent, of every topic. */
+  get #sentTo(): Position | undefined {
+    let least: Position | undefined;
+    for (const { coveredTo } of this.#builders.values())
+      if (!least || comparePositions(coveredTo, least) < 0) least = coveredTo;
+    return least;
+  }
+
+  /** Of recording; 0: not before the budget has grown. */
+  #affordableBytes({ timeline }: Replay): number {
+    const lagNs = this.recorder().timeline.frontier.timeNs - timeline.frontier.timeNs;
+    // What waits in the recorder can wait for its turn, unless there is more than the budget takes in the long run.
+    const waits = lagNs < this.#excuse.lagNs + BUDGET_WAIT_NS_MAX;
+    if (!waits) return REPLAY_STEP_BYTES;
+    return this.budget.ample ? Math.min(REPLAY_STEP_BYTES, this.budget.recordedBytes) : 0;
+  }
+
+  /** False at the recording's present end. */
+  #readOn(replay: Replay, bytes: number, upTo: Position | undefined): boolean {
+    const unsure = replay.unsureAt(replay.timeline.frontier.timeNs);
+    const more = replay.step(bytes, upTo);
+    const { frontier } = replay.timeline;
+    // Stated in every frame that covers some of where it may have been, and was not sent before.
+    if (unsure || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, frontier);
+    return more;
   }
 
   #stopReplay(): void {

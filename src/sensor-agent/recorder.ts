@@ -5,15 +5,11 @@
  */
 import { join } from 'node:path';
 import { BackplaneError } from '../errors.js';
-import {
-  CHECKPOINT_INTERVAL_BYTES,
-  CHECKPOINT_INTERVAL_RATIO,
-  EXEC_CONTEXT_WAIT_MS,
-  PAGE_HEADER_BYTES,
-} from '../limits.js';
+import { EXEC_CONTEXT_WAIT_MS, PAGE_HEADER_BYTES } from '../limits.js';
 import { type FileOps, nodeFileOps } from '../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../storage/segment-log.js';
 import type { Position } from '../wire/position.js';
+import { checkpointIntervalBytes } from './checkpoint.js';
 import { FilePaths } from './file-paths.js';
 import { HoleFlag } from './hole-flag.js';
 import {
@@ -326,8 +322,7 @@ export class Recorder {
 
   /** One of tens of thousands of processes may be longer than what is between two: it must not be most of the recording. */
   get #checkpointDue(): boolean {
-    const intervalBytes = Math.max(CHECKPOINT_INTERVAL_BYTES, CHECKPOINT_INTERVAL_RATIO * this.#checkpointBytes);
-    return this.#sinceCheckpointBytes > intervalBytes;
+    return this.#sinceCheckpointBytes > checkpointIntervalBytes(this.#checkpointBytes);
   }
 
   #checkpoint(): void {

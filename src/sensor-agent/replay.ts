@@ -7,6 +7,7 @@ import { EXEC_CONTEXT_WAIT_MS } from '../limits.js';
 import { RECORD_HEADER_BYTES } from '../storage/format.js';
 import type { LogItem, LogReader } from '../storage/log-reader.js';
 import type { SegmentLog } from '../storage/segment-log.js';
+import { comparePositions, type Position } from '../wire/position.js';
 import type { Checkpoint, CheckpointHead } from './checkpoint.js';
 import {
   CHECKPOINT_HEAD_SHAPE,
@@ -77,9 +78,10 @@ export class Replay {
     return this.#reader.ordinal;
   }
 
-  /** Feeds about `bytesMax` of records; false at the log's present end. */
-  step(bytesMax: number): boolean {
+  /** Feeds about `bytesMax` of records, or until everything up to a position is told; false at the log's present end. */
+  step(bytesMax: number, upTo?: Position): boolean {
     for (let bytes = 0; bytes < bytesMax; ) {
+      if (upTo && comparePositions(this.timeline.frontier, upTo) >= 0) return true;
       const item = this.#reader.next();
       if (item === undefined) return false;
       bytes += item.kind === 'record' ? item.payload.length + 64 : 64;
