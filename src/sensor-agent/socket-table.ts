@@ -4,8 +4,8 @@
  * context and remembered by the socket's address in the kernel; a connection
  * that was accepted belongs to whoever listened on its port.
  */
-import { LRUCache } from 'lru-cache';
 import { SOCKETS_MAX } from '../limits.js';
+import { BoundedMap } from './bounded-map.js';
 import type { ProcessState } from './process-table.js';
 
 /** include/net/tcp_states.h */
@@ -40,8 +40,8 @@ export interface SocketTableState {
 }
 
 export class SocketTable {
-  #owners = new LRUCache<bigint, ProcessState>({ max: SOCKETS_MAX });
-  #listeners = new LRUCache<string, ProcessState>({ max: SOCKETS_MAX });
+  #owners = new BoundedMap<bigint, ProcessState>(SOCKETS_MAX);
+  #listeners = new BoundedMap<string, ProcessState>(SOCKETS_MAX);
 
   /** What a transition means to people; undefined when nothing. */
   follow(t: SocketTransition): SocketMeaning | undefined {
@@ -104,14 +104,8 @@ export class SocketTable {
 
   save(indexOf: (process: ProcessState) => number): SocketTableState {
     return {
-      owners: Array.from(this.#owners.rentries() as Iterable<[bigint, ProcessState]>, ([socket, process]) => [
-        socket,
-        indexOf(process),
-      ]),
-      listeners: Array.from(this.#listeners.rentries() as Iterable<[string, ProcessState]>, ([key, process]) => [
-        key,
-        indexOf(process),
-      ]),
+      owners: Array.from(this.#owners, ([socket, process]) => [socket, indexOf(process)]),
+      listeners: Array.from(this.#listeners, ([key, process]) => [key, indexOf(process)]),
     };
   }
 

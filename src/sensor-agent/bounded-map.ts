@@ -1,0 +1,15 @@
+/**
+ * A map that forgets what was set longest ago beyond its bound. Not lru-cache: it clears arrays as long as its bound
+ * whenever its last entry is deleted, and on a quiet machine every connection that closes is the last.
+ */
+export class BoundedMap<K, V> extends Map<K, V> {
+  constructor(private readonly entriesMax: number) {
+    super();
+  }
+
+  override set(key: K, value: V): this {
+    this.delete(key);
+    if (this.size >= this.entriesMax) this.delete(this.keys().next().value!);
+    return super.set(key, value);
+  }
+}
