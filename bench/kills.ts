@@ -1,9 +1,10 @@
 /**
- * kill -9, again and again: of the broker under a load of execs of processes that all stay, and of an agent that records a
- * loop of execs. What is missing and what comes twice at a subscriber that resumes by its cursor, and how long until it gets
- * events again.
+ * kill -9, again and again: of the broker under a load of system calls and execs, or of an agent that records a loop of
+ * execs. What is missing and what comes twice at a subscriber of execs that resumes by its cursor, and how long until it
+ * gets events again.
  *
- *   node dist/bench/kills.js [kills] [events a second]        as root, for the second part
+ *   node dist/bench/kills.js broker [kills] [events a second] [of so many, one is an exec]
+ *   node dist/bench/kills.js agent [kills]                                                    as root
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -20,20 +21,24 @@ import { median, report, round } from './report.js';
 
 const BETWEEN_MS = 4_000;
 const QUIET_MS = 1_500;
-const kills = Number(process.argv[2] ?? 50);
+const [whom = 'broker'] = process.argv.slice(2);
+const kills = Number(process.argv[3] ?? 50);
 /** All of them made, recorded and matched by one process, beside the broker and the subscriber. */
-const eventsPerSecond = Number(process.argv[3] ?? 50_000);
+const eventsPerSecond = Number(process.argv[4] ?? 50_000);
+const execShare = Number(process.argv[5] ?? 25);
 
 async function brokerKills() {
   const cluster = await Cluster.start({ BACKPLANE_LOG_BYTES_MAX: '16GiB' });
   const client = new Client([cluster.grpc]);
   const stop = new AbortController();
   try {
-    await cluster.agent({ name: 'loud', nodes: 1, eventsPerSecond });
+    const mix = execShare === 1 ? 'numbered=1' : `numbered=1,syscall=${execShare - 1}`;
+    await cluster.agent({ name: 'loud', nodes: 1, eventsPerSecond, mix });
+    const request = { follow: true, topics: ['process'], filter: 'event.type == "process.exec"' };
     const numbers = new Map<string, Numbers>();
     let [events, twice, lastMs] = [0, 0, performance.now()];
     const done = (async () => {
-      for await (const item of client.subscribe({ follow: true, topics: ['process'] }, stop.signal)) {
+      for await (const item of client.subscribe(request, stop.signal)) {
         if (item.kind !== 'events') continue;
         lastMs = performance.now();
         const { node, events: batch } = item.batch;
@@ -67,7 +72,7 @@ async function brokerKills() {
       killed: 'broker',
       'events/s asked': eventsPerSecond,
       kills,
-      events,
+      'events delivered': events,
       missing,
       twice,
       'back after, s (median)': round(median(backMs) / 1000),
@@ -146,9 +151,8 @@ async function agentKills() {
     await done;
     return {
       killed: 'agent',
-      'events/s asked': 'execs',
       kills,
-      events: recorded,
+      'events recorded': recorded,
       missing,
       twice,
       'back after, s (median)': round(median(backMs) / 1000),
@@ -164,6 +168,6 @@ async function agentKills() {
   }
 }
 
-report('kill -9 of the broker under load', [await brokerKills()]);
-report('kill -9 of the agent under a loop of execs', [await agentKills()]);
+if (whom === 'agent') report('kill -9 of the agent under a loop of execs', [await agentKills()]);
+else report('kill -9 of the broker under load', [await brokerKills()]);
 process.exit(0);

@@ -177,6 +177,8 @@ export const CHECKPOINT_PART_BYTES = 2 * MiB;
 /** How much recording a publisher reads before it looks at its budget and link again, and how long until others have their turn. */
 export const REPLAY_STEP_BYTES = 128 * KiB;
 export const REPLAY_TURN_MS = 8;
+/** Likewise up to where it left off: it is a second at most, and meanwhile nothing is sent. */
+export const REPLAY_RETURN_TURN_MS = 32;
 /** Likewise for a history query: what it may send beyond its credit is what one step yields. */
 export const HISTORY_STEP_BYTES = 512 * KiB;
 /** A history query's share of one core over time, and what it may use at once before it is slowed. */

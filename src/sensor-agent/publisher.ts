@@ -8,6 +8,7 @@ import { Pacer } from '../flow/pacer.js';
 import {
   BUDGET_WAIT_MS_MAX,
   COVERAGE_INTERVAL_MS,
+  REPLAY_RETURN_TURN_MS,
   REPLAY_STEP_BYTES,
   REPLAY_TURN_MS,
   SLOW_MATCHING_BURST_MS,
@@ -286,8 +287,8 @@ export class Publisher implements TimelineSink {
     }
     this.#excuse.review(lagNs, nowMs);
     const startedMs = performance.now();
-    const inTurn = () => !this.#pacer && this.#link!.writable && performance.now() - startedMs < REPLAY_TURN_MS;
     let more: boolean;
+    let turnMs: number;
     do {
       // From the checkpoint to where it left off nothing is sent.
       const sentTo = this.#sentTo;
@@ -295,7 +296,8 @@ export class Publisher implements TimelineSink {
       const bytes = sent ? REPLAY_STEP_BYTES : this.#affordableBytes(replay);
       if (bytes === 0) return;
       more = this.#readOn(replay, bytes, sent);
-    } while (more && inTurn());
+      turnMs = sent ? REPLAY_RETURN_TURN_MS : REPLAY_TURN_MS;
+    } while (more && !this.#pacer && this.#link!.writable && performance.now() - startedMs < turnMs);
     if (this.#pacer) this.#restToMs = nowMs + this.#pacer.spend(performance.now() - startedMs);
     if (more || this.#pacer) return;
     const { frontier } = replay.timeline;

@@ -127,6 +127,8 @@ export interface AgentOptions {
   readonly nodes: number;
   /** Of each node. Divides 10^9, so that the time of an event is a whole number of periods from the start. */
   readonly eventsPerSecond: number;
+  /** Of what kinds; default: numbered ones only. */
+  readonly mix?: string;
   /** Default: a directory of the cluster. */
   readonly dataDir?: string;
   /** The directory is a file system of its own, which may be filled. */
@@ -162,7 +164,7 @@ export class AgentParty extends Party {
       BACKPLANE_SOURCE: 'synthetic',
       // Making the events is its work here, not an overhead.
       BACKPLANE_AGENT_GUARD_CPU: '0',
-      BACKPLANE_SYNTHETIC_MIX: 'numbered=1',
+      BACKPLANE_SYNTHETIC_MIX: options.mix ?? 'numbered=1',
       BACKPLANE_SYNTHETIC_RATE: String(eventsPerSecond),
       BACKPLANE_SYNTHETIC_LANES: String(LANES),
       BACKPLANE_SYNTHETIC_NODES: String(nodes),
