@@ -354,6 +354,8 @@ export const CONFIG_BYTES_MAX = 256 * KiB;
 export const BROKERS_MAX = 16;
 /** How long a client waits for a broker's first answer. */
 export const CLIENT_ANSWER_MS = 10_000;
+/** Notices of gaps that a client holds back until their cursor. */
+export const HELD_GAPS_MAX = 10_000;
 /** Processes whose names the command line remembers, and an event's arguments on one of its lines, in characters. */
 export const SHOWN_PROCESSES_MAX = 4096;
 export const NODES_SHOWN_MAX = 4096;

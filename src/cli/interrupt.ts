@@ -1,7 +1,9 @@
-/** Ctrl-C and SIGTERM: the first asks a command to end in order, the second ends it at once. */
+/** Ctrl-C, SIGTERM and a terminal that closes: the first asks a command to end in order, the second ends it at once. */
 
 /** Exit code of a command that was interrupted, by whichever signal. */
 export const INTERRUPTED = 130;
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export interface Interrupt {
   /** Aborted by the first signal. */
@@ -21,13 +23,11 @@ export function watchInterrupt(atOnce: () => void = () => {}): Interrupt {
     atOnce();
     process.exit(INTERRUPTED);
   };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
+  for (const signal of SIGNALS) process.on(signal, onSignal);
   return {
     signal: controller.signal,
     release() {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
+      for (const signal of SIGNALS) process.off(signal, onSignal);
     },
   };
 }

@@ -43,6 +43,13 @@ test('an agent tells its parent what it can see, and ends in order on SIGTERM', 
   assert.deepEqual(await once(child, 'exit'), [0, null]);
 });
 
+test('an agent whose terminal closes ends in order', async (t) => {
+  const child = start(t);
+  await once(child, 'message');
+  child.kill('SIGHUP');
+  assert.deepEqual(await once(child, 'exit'), [0, null]);
+});
+
 test('an agent whose parent is gone ends by itself', async (t) => {
   const child = start(t);
   await once(child, 'message');

@@ -6,10 +6,10 @@
  * which predicates the log is complete, so that what is resumed is taken from
  * the recorders.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
-import { nodeFileOps, systemErrorCode } from '../../storage/file-ops.js';
+import { nodeFileOps, systemErrorCode, writeSmallFile } from '../../storage/file-ops.js';
 import { checkName } from '../../subscriptions/names.js';
 import { compileNodeGlobs } from '../../subscriptions/node-globs.js';
 import type { Position } from '../../wire/position.js';
@@ -93,15 +93,7 @@ export class StateFile {
         holds: [...holds].map(([id, p]) => [id.toString(), p.epoch, p.timeNs.toString(), p.lane, p.tie]),
       })),
     });
-    const temporary = `${this.file}.new`;
-    const descriptor = openSync(temporary, 'w');
-    try {
-      writeFileSync(descriptor, text);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(temporary, this.file);
+    writeSmallFile(nodeFileOps, this.file, Buffer.from(text), true);
     nodeFileOps.syncDirectoryNow(path.dirname(this.file));
   }
 
