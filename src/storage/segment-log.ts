@@ -148,10 +148,23 @@ export class SegmentLog {
   roll(): void {
     const segment = this.#active;
     if (!segment || segment.nextOrdinal === segment.firstOrdinal) return;
+    if (this.#syncs) this.#syncEarlier();
     this.#active = undefined;
     segment.sealed = true;
     if (!this.#syncs) segment.writeIndex();
     segment.release();
+  }
+
+  /**
+   * What comes in a new file may reach the disk before the end of this one: when the power went, a hole would have
+   * something behind it that nobody was promised. Most of it was synced already.
+   */
+  #syncEarlier(): void {
+    try {
+      for (const segment of this.#unsynced) if (!segment.removed && !segment.synced) segment.syncNow();
+    } catch (cause) {
+      throw this.#fail(cause);
+    }
   }
 
   /**
@@ -337,13 +350,7 @@ export class SegmentLog {
       for (const segment of pending) if (!segment.removed && !segment.synced) await segment.sync();
       if (namesUnsynced) await this.#files.syncDirectory(this.#options.dir);
     } catch (cause) {
-      // After a failed sync the kernel drops the pages: a second that succeeds would promise what is not there.
-      const reason = systemErrorCode(cause) ?? String(cause);
-      this.#failed = new BackplaneError(
-        'unavailable',
-        `cannot sync the log in ${this.#options.dir}: ${reason}; check the disk and restart`,
-      );
-      throw this.#failed;
+      throw this.#fail(cause);
     }
     this.#durableOrdinal = ordinal;
     for (const segment of pending) {
@@ -351,6 +358,14 @@ export class SegmentLog {
       this.#unsynced.delete(segment);
       if (segment.sealed) segment.writeIndex();
     }
+  }
+
+  /** After a failed sync the kernel drops the pages: a second that succeeds would promise what is not there. */
+  #fail(cause: unknown): BackplaneError {
+    const reason = systemErrorCode(cause) ?? String(cause);
+    const message = `cannot sync the log in ${this.#options.dir}: ${reason}; check the disk and restart`;
+    this.#failed = new BackplaneError('unavailable', message);
+    return this.#failed;
   }
 
   #checkOpen(): void {

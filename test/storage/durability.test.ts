@@ -19,6 +19,7 @@ const step = fc.oneof(
       do: fc.constant('power' as const),
       loss: fc.constantFrom<Loss>('cut', 'zeros', 'noise'),
       share: fc.double({ min: 0, max: 1, noNaN: true }),
+      namesStay: fc.boolean(),
     }),
   },
 );
@@ -32,6 +33,8 @@ test('everything below durableOrdinal survives the loss of what was not synced',
       let log = open();
       const model = new Map<number, string>();
       const unawaited: Promise<void>[] = [];
+      let relied = false;
+      let opened = 0;
       for (const [at, todo] of steps.entries()) {
         if (todo.do === 'append') {
           const text = `step ${at} `.padEnd(todo.size, 'x');
@@ -40,12 +43,13 @@ test('everything below durableOrdinal survives the loss of what was not synced',
           const next = log.nextOrdinal;
           await log.sync();
           assert.equal(log.durableOrdinal, next);
+          relied = true;
         } else if (todo.do === 'unawaited') unawaited.push(log.sync());
         else if (todo.do === 'roll') log.roll();
         else {
           await Promise.all(unawaited);
           const promised = log.durableOrdinal;
-          files.powerLoss(todo.loss, (bytes) => Math.floor(bytes * todo.share));
+          files.powerLoss(todo.loss, (bytes) => Math.floor(bytes * todo.share), todo.namesStay);
           const { identity } = log;
           files = new FaultyFiles();
           log = open();
@@ -55,6 +59,11 @@ test('everything below durableOrdinal survives the loss of what was not synced',
           assertContiguous(items, 0, log.nextOrdinal);
           const found = payloads(items);
           for (const [ordinal, text] of found) assert.equal(text, model.get(ordinal));
+          // Whoever appended it would take what is behind a loss for proof of what is before.
+          const since = [...found.keys()].filter((ordinal) => ordinal >= opened);
+          if (relied) assert.equal(since.length, Math.max(0, ...since.map((ordinal) => ordinal + 1 - opened)));
+          opened = log.nextOrdinal;
+          relied = false;
           for (const [ordinal, text] of model) {
             if (ordinal < promised) assert.equal(found.get(ordinal), text, `promised ${ordinal}`);
             else if (!found.has(ordinal)) model.delete(ordinal);
@@ -173,5 +182,21 @@ test('sectors of zeros where an append was not written are cut, and are no damag
     assert.ok(whole >= 20 && (kept < 8192 || whole > 30), `${whole} with ${kept} bytes kept`);
     assert.equal(again.append(record('on')), whole);
     await again.close();
+  }
+});
+
+test('nothing is kept behind what was lost, also where a file ended meanwhile', async () => {
+  for (const share of [0, 0.3, 0.9]) {
+    const dir = scratchDirectory();
+    const files = new FaultyFiles();
+    const log = SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 2_000, files: files.ops });
+    log.append(record('promised'));
+    await log.sync();
+    for (let at = 0; at < 20; at += 1) log.append(record('x'.repeat(500)));
+    assert.ok(log.segments().length > 3);
+    files.powerLoss('cut', (bytes) => Math.floor(bytes * share), true);
+    const kept = [...payloads(readAll(SegmentLog.open({ ...ROOMY, dir }))).keys()];
+    assert.equal(kept.length, 1 + kept.at(-1)!);
+    fs.rmSync(dir, { recursive: true });
   }
 });

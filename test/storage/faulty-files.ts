@@ -86,11 +86,14 @@ export class FaultyFiles {
     };
   }
 
-  /** The power goes: names and bytes that were not synced are lost. `keep` chooses how many of the latter stay all the same. */
-  powerLoss(loss: Loss, keep: (bytes: number) => number): void {
+  /**
+   * The power goes: names and bytes that were not synced are lost. `keep` chooses how many of the latter stay all the
+   * same, `namesStay` whether the former do: a file system may write them down whenever it likes.
+   */
+  powerLoss(loss: Loss, keep: (bytes: number) => number, namesStay = false): void {
     for (const path of this.#names) {
       if (!fs.existsSync(path)) continue;
-      if (!this.#namesSynced.has(path)) {
+      if (!namesStay && !this.#namesSynced.has(path)) {
         fs.unlinkSync(path);
         continue;
       }
