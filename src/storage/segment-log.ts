@@ -225,11 +225,11 @@ export class SegmentLog {
 
   /**
    * When the oldest segment that may go ended (wall, nanoseconds); undefined when none may. Where syncs are relied
-   * on, what is not synced stays: nobody was promised it yet, and nobody can have read it.
+   * on, what is not durable stays: nobody was promised it yet, and nobody can have read it.
    */
   get oldestNs(): bigint | undefined {
     const [oldest] = this.#list.segments;
-    if (oldest === undefined || (this.#syncs && !oldest.synced)) return undefined;
+    if (oldest === undefined || (this.#syncs && oldest.nextOrdinal > this.#durableOrdinal)) return undefined;
     return this.#list.segments.length > 1 || oldest.grown ? endNs(oldest) : undefined;
   }
 
