@@ -12,7 +12,7 @@ import { Random, schedule } from './schedule.js';
 /** A hole of which nothing has come for so long is not filled any more. */
 const REFILL_MS = 20_000;
 /** How long everybody may take to catch up when the last fault is over. */
-const CATCH_UP_MS = 90_000;
+const CATCH_UP_MS = 120_000;
 /** How long faults may take to the end of what they do, and a party to end. */
 const FAULT_END_MS = 80_000;
 const PARTY_END_MS = 30_000;

@@ -1,45 +1,12 @@
-/**
- * About a minute of faults. The seed is printed; BACKPLANE_FAULT_SEED repeats it.
- * `npm run soak` does the same for as long as it is given.
- */
+/** A subscriber that stops reading, beside one that reads. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Cluster } from './driver.js';
-import { bootNs, caughtUp, type Outcome, runFaults, standardCluster } from './run.js';
-import { FAULTS, LOSSLESS } from './schedule.js';
-import { cannotMount, withSmallDisk } from './small-disk.js';
+import { holds, SEED } from './holds.js';
+import { bootNs, caughtUp, runFaults } from './run.js';
+import { LOSSLESS } from './schedule.js';
 
-const SEED = Number(process.env.BACKPLANE_FAULT_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const LAG_MS = 90_000;
-const DISK_BYTES = 64 * 1024 * 1024;
-
-console.log(`# BACKPLANE_FAULT_SEED=${SEED}`);
-
-function holds({ violations, history }: Outcome): void {
-  const told = `BACKPLANE_FAULT_SEED=${SEED}\n${violations.join('\n')}\n\nwhat was done:\n${history.join('\n')}`;
-  assert.equal(violations.length, 0, told);
-}
-
-test('kills, freezes, reboots, bad networks, stalled readers: every event once, in order, nothing missing', async () => {
-  const cluster = await standardCluster();
-  try {
-    holds(await runFaults(cluster, { seed: SEED, durationMs: 14_000, kinds: LOSSLESS }));
-  } finally {
-    await cluster.destroy();
-  }
-});
-
-test('with damaged files and a full disk besides, what is missing is stated', { skip: cannotMount }, () =>
-  withSmallDisk(DISK_BYTES, async (dir) => {
-    const cluster = await standardCluster(dir);
-    try {
-      const kinds = FAULTS.filter((fault) => fault !== 'broker-away');
-      holds(await runFaults(cluster, { seed: SEED, durationMs: 14_000, kinds }));
-    } finally {
-      await cluster.destroy();
-    }
-  }),
-);
 
 test('a subscriber that never reads lags in the log, slows nobody, and gets everything once it reads on', async () => {
   const cluster = await Cluster.start();
