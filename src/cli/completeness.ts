@@ -33,7 +33,9 @@ export class Completeness {
     } else if (item.kind === 'coverage') {
       for (const node of item.coverage.nodes) this.#covered(node);
     } else if (item.kind === 'gap' && item.gap.reason !== 'kernel_overrun' && !this.#comes(item.gap.reason)) {
-      this.#lose(item.gap.node || `topic ${item.gap.topic}`, `gap, ${item.gap.reason}`);
+      const { node, topic, topics } = item.gap;
+      const where = topic ? [topic] : topics.map((part) => part.topic);
+      this.#lose(node || `topic ${where.join(', ')}`, `gap, ${item.gap.reason}`);
     }
   }
 

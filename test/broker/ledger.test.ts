@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { encodeFrame } from '../../src/wire/frame.js';
+import { encodeFrame, refusedFrame } from '../../src/wire/frame.js';
 import { comparePositions } from '../../src/wire/position.js';
 import { Harness, range, until } from './harness.js';
 import { type TestAgent, TestRecorder } from './test-agent.js';
@@ -152,22 +152,8 @@ test('who had some of a stretch that is shed as history is told exactly the rest
 /** A frame without events that says what the kernel lost. */
 function lose(agent: TestAgent, topic: string, from: number, to: number, lost: number, lostUnknown = false): void {
   const at = (timeNs: number) => ({ epoch: 1, timeNs: BigInt(timeNs), lane: 0, tie: 0 });
-  const events = { eventSizes: [], timesNs: new BigUint64Array(), lanes: [], ties: [], events: Buffer.alloc(0) };
-  const stretch = { coveredFrom: at(from), coveredTo: at(to), watermarkNs: 0n };
-  agent.sendFrame(
-    encodeFrame({
-      topic,
-      ...stretch,
-      refused: false,
-      count: 0,
-      matches: [],
-      shed: [],
-      lost,
-      lostUnknown,
-      late: 0,
-      ...events,
-    }),
-  );
+  const stretch = refusedFrame({ topic, coveredFrom: at(from), coveredTo: at(to) });
+  agent.sendFrame(encodeFrame({ ...stretch, refused: false, lost, lostUnknown }));
 }
 
 test('what the kernel lost is told once, however many topics say so, and whenever they do', async () => {

@@ -13,15 +13,18 @@ import type { NodeView } from './node-view.js';
 
 type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'skipped' | 'refused' | 'damaged' | 'expired';
 
-interface PendingGap {
-  readonly node: string;
-  readonly topic: string;
-  readonly reason: GapReason;
-  readonly message: string;
+/** What is missing of one topic. */
+interface TopicGap {
   from: Position | undefined;
   to: Position | undefined;
   events: number;
   unknown: boolean;
+}
+
+interface PendingGap {
+  readonly node: string;
+  readonly reason: GapReason;
+  readonly topics: Map<string, TopicGap>;
 }
 
 const MESSAGES: Record<GapReason, string> = {
@@ -80,18 +83,12 @@ export class Notices {
   takeGaps(): SubscribeResponse[] {
     const gaps = [...this.gaps.values()];
     this.gaps = new Map();
-    return gaps.map(({ node, topic, from, to, events, unknown, reason, message }) => ({
-      gap: {
-        node,
-        topic,
-        from: from ? positionToMessage(from) : null,
-        to: to ? positionToMessage(to) : null,
-        events,
-        eventsUnknown: unknown,
-        reason,
-        message,
-      },
-    }));
+    return gaps.map(({ node, reason, topics }) => {
+      const told = { node, reason, message: MESSAGES[reason] };
+      const parts = Array.from(topics, ([topic, gap]) => ({ topic, ...gapMessage(gap) }));
+      if (parts.length === 1) return { gap: { ...told, ...parts[0]! } };
+      return { gap: { ...told, ...gapMessage(union([...topics.values()])), topics: parts } };
+    });
   }
 
   /** Nodes that have got further, a bounded number of them, in turns. */
@@ -125,25 +122,37 @@ export class Notices {
     events: number,
     unknown: boolean,
   ): void {
-    const key = `${node}|${topic}|${reason}`;
-    let gap = this.gaps.get(key);
+    const key = `${node}|${reason}`;
+    let merged = this.gaps.get(key);
+    if (merged === undefined) {
+      merged = { node, reason, topics: new Map() };
+      this.gaps.set(key, merged);
+    }
+    let gap = merged.topics.get(topic);
     if (gap === undefined) {
-      gap = {
-        node,
-        topic,
-        reason,
-        message: MESSAGES[reason],
-        from: stretch?.coveredFrom,
-        to: stretch?.coveredTo,
-        events: 0,
-        unknown: false,
-      };
-      this.gaps.set(key, gap);
+      gap = { from: stretch?.coveredFrom, to: stretch?.coveredTo, events: 0, unknown: false };
+      merged.topics.set(topic, gap);
     }
     gap.to = stretch?.coveredTo ?? gap.to;
     gap.events += events;
     gap.unknown ||= unknown;
   }
+}
+
+function gapMessage({ from, to, events, unknown }: TopicGap) {
+  return {
+    from: from ? positionToMessage(from) : null,
+    to: to ? positionToMessage(to) : null,
+    events,
+    eventsUnknown: unknown,
+  };
+}
+
+function union(gaps: readonly TopicGap[]): TopicGap {
+  const from = gaps.flatMap((gap) => gap.from ?? []).sort(comparePositions);
+  const to = gaps.flatMap((gap) => gap.to ?? []).sort(comparePositions);
+  const events = gaps.reduce((sum, gap) => sum + gap.events, 0);
+  return { from: from[0], to: to.at(-1), events, unknown: gaps.some(({ unknown }) => unknown) };
 }
 
 function newlyLost(count: LossCount, { topic, lost }: Frame): number {

@@ -23,7 +23,12 @@ export function gapNotice(gap: Gap, clock: NodeClock): string {
   const from = clock.wallNs(gap.node, gap.from);
   const to = clock.wallNs(gap.node, gap.to);
   const time = from === undefined || to === undefined ? '' : `${timeText(from)}–${timeText(to)}`;
-  return `gap ${where}: ${commas(count, time, gap.reason, gap.message)}`;
+  return `gap ${where}: ${commas(count + ofTopics(gap), time, gap.reason, gap.message)}`;
+}
+
+function ofTopics({ topics }: Gap): string {
+  const parts = topics.map(({ topic, events, eventsUnknown }) => `${topic} ${eventsUnknown ? 'unknown' : events}`);
+  return parts.length > 0 ? ` (${parts.join(', ')})` : '';
 }
 
 /** `node node-a: gone, connection lost`. */

@@ -32,6 +32,12 @@ test('a gap names node, topic, count, wall time and reason', () => {
     gap: { ...GAP, topic: '', from: { epoch: '8' }, eventsUnknown: true, message: 'disk' },
   });
   assert.equal(gapNotice(unknown!, clock), 'gap node-a: an unknown number of events, kernel_overrun, disk');
+  const topics = [
+    { topic: 'network', events: '400' },
+    { topic: 'process', events: '12' },
+  ];
+  const { gap: several } = received({ gap: { ...GAP, topic: '', topics, reason: 'shed' } });
+  assert.equal(gapNotice(several!, clock), 'gap node-a: 412 events (network 400, process 12), 10:02:03–10:02:05, shed');
 });
 
 test('coverage is stated where it is incomplete, and everywhere when asked', () => {
