@@ -174,10 +174,9 @@ export const CHECKPOINT_INTERVAL_BYTES_MAX = 16 * MiB;
 export const CHECKPOINT_INTERVAL_SHARE = 16;
 export const CHECKPOINT_INTERVAL_RATIO = 3;
 export const CHECKPOINT_PART_BYTES = 2 * MiB;
-/** How much recording a publisher reads before it looks at its budget and link again, and how long until others have their turn. */
+/** How much recording a publisher reads before others have their turn: a third of a core, which leaves the guard calm. */
 export const REPLAY_STEP_BYTES = 128 * KiB;
-export const REPLAY_TURN_MS = 8;
-/** Likewise up to where it left off: it is a second at most, and meanwhile nothing is sent. */
+/** How long, from a checkpoint up to where it left off: that is a second at most, and meanwhile nothing is sent. */
 export const REPLAY_RETURN_TURN_MS = 32;
 /** Likewise for a history query: what it may send beyond its credit is what one step yields. */
 export const HISTORY_STEP_BYTES = 512 * KiB;
@@ -354,6 +353,8 @@ export const CONFIG_BYTES_MAX = 256 * KiB;
 export const BROKERS_MAX = 16;
 /** How long a client waits for a broker's first answer. */
 export const CLIENT_ANSWER_MS = 10_000;
+/** Log lines that wait where stderr takes none. */
+export const LOG_WAITING_BYTES_MAX = 1 * MiB;
 /** Notices of gaps that a client holds back until their cursor. */
 export const HELD_GAPS_MAX = 10_000;
 /** Processes whose names the command line remembers, and an event's arguments on one of its lines, in characters. */

@@ -10,7 +10,6 @@ import {
   COVERAGE_INTERVAL_MS,
   REPLAY_RETURN_TURN_MS,
   REPLAY_STEP_BYTES,
-  REPLAY_TURN_MS,
   SLOW_MATCHING_BURST_MS,
 } from '../limits.js';
 import type { BusEvent } from '../wire/event.js';
@@ -162,8 +161,8 @@ export class Publisher implements TimelineSink {
     if (this.#state.kind === 'live') this.#publish(event, this.recorder().timeline);
   }
 
-  loss(loss: Loss, position: Position): void {
-    if (this.#state.kind === 'live') this.#lose(loss, position);
+  loss(loss: Loss, position: Position, from?: Position): void {
+    if (this.#state.kind === 'live') this.#lose(loss, position, from);
   }
 
   late(event: BusEvent, told: Position): void {
@@ -212,9 +211,11 @@ export class Publisher implements TimelineSink {
     if (builder && comparePositions(told, builder.coveredTo) >= 0) builder.late();
   }
 
-  #lose({ count, unknown }: Loss, position: Position): void {
+  #lose({ count, unknown }: Loss, position: Position, from?: Position): void {
+    const late = from !== undefined && comparePositions(from, position) === 0;
     for (const builder of this.#builders.values()) {
-      if (comparePositions(position, builder.coveredTo) <= 0) continue;
+      const beyond = comparePositions(position, builder.coveredTo);
+      if (beyond < 0 || (beyond === 0 && !late)) continue;
       const { last } = builder;
       // A frame of the epoch before does not account for it.
       if (last && last.epoch !== position.epoch && !this.#flush(builder, this.#timeline, last)) return;
@@ -267,7 +268,7 @@ export class Publisher implements TimelineSink {
         if (replay.unsureAt(event.position.timeNs)) this.#lose(UNKNOWN_LOSS, event.position);
         this.#publish(event, replay.timeline);
       },
-      loss: (loss, position) => this.#lose(loss, position),
+      loss: (loss, position, from) => this.#lose(loss, position, from),
       late: (event, told) => this.#miss(event, told),
     };
     const replay: Replay = new Replay(log, anchor?.ordinal, told, anchor?.checkpoint);
@@ -296,7 +297,7 @@ export class Publisher implements TimelineSink {
       const bytes = sent ? REPLAY_STEP_BYTES : this.#affordableBytes(replay);
       if (bytes === 0) return;
       more = this.#readOn(replay, bytes, sent);
-      turnMs = sent ? REPLAY_RETURN_TURN_MS : REPLAY_TURN_MS;
+      turnMs = sent ? REPLAY_RETURN_TURN_MS : 0;
     } while (more && !this.#pacer && this.#link!.writable && performance.now() - startedMs < turnMs);
     if (this.#pacer) this.#restToMs = nowMs + this.#pacer.spend(performance.now() - startedMs);
     if (more || this.#pacer) return;
@@ -331,10 +332,11 @@ export class Publisher implements TimelineSink {
   /** False at the recording's present end. */
   #readOn(replay: Replay, bytes: number, upTo: Position | undefined): boolean {
     const unsure = replay.unsureAt(replay.timeline.frontier.timeNs);
+    const { passages } = replay;
     const more = replay.step(bytes, upTo);
     const { frontier } = replay.timeline;
     // Stated in every frame that covers some of where it may have been, and was not sent before.
-    if (unsure || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, frontier);
+    if (unsure || replay.passages > passages || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, frontier);
     return more;
   }
 

@@ -382,7 +382,7 @@ function quiet(sink: TimelineSink): TimelineSink & { open(): void } {
     // What waits at the end of the recording is told once the agent goes on.
     entryTest: (format) => sink.entryTest(format),
     event: (event) => sink.event(event),
-    loss: (loss, position) => reading || sink.loss(loss, position),
+    loss: (loss, position, from) => reading || sink.loss(loss, position, from),
     late: (event, told) => reading || sink.late(event, told),
     open: () => {
       reading = false;

@@ -54,6 +54,8 @@ export class Replay {
   #interrupted = false;
   /** Something was passed over; what it told is not beyond this time; undefined: not known yet. */
   #unsure = false;
+  /** How often something was passed over. */
+  passages = 0;
   #unsureToNs: bigint | undefined;
   /** Since then. */
   #horizons = 0;
@@ -121,6 +123,7 @@ export class Replay {
   }
 
   #passedOver(): void {
+    this.passages += 1;
     this.#unsure = true;
     this.#unsureToNs = undefined;
     this.#horizons = 0;

@@ -27,7 +27,10 @@ export interface TimelineSink {
    */
   entryTest(format: EventFormat): EntryTest | boolean;
   event(event: BusEvent): void;
-  /** Events are missing about here, or anywhere after `from` where that is given: counted where they were missed. */
+  /**
+   * Events are missing about here, or anywhere after `from` where that is given: counted where they were missed. Behind
+   * its turn both are where telling had got to.
+   */
   loss(loss: Loss, position: Position, from?: Position): void;
   /** A wanted event came when everything up to `told` had been told: it is recorded, but has missed its turn. */
   late(event: BusEvent, told: Position): void;
@@ -334,7 +337,7 @@ export class Timeline {
 
   /** Too late for its place in the stream; context follows it all the same. The agent's own notices never are. */
   #tellLate(event: Pending, place: Position): void {
-    if (event.loss) this.sink.loss(event.loss, this.#frontier);
+    if (event.loss) this.sink.loss(event.loss, this.#frontier, this.#frontier);
     const typed = event.name === '' ? undefined : this.#follow(event, place, this.sink.wants);
     if (typed) this.sink.late(typed, this.#frontier);
   }

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { asBackplaneError, BackplaneError } from '../errors.js';
 import { reconnectDelayMs } from '../flow/reconnect.js';
+import { within } from '../flow/within.js';
 import { RECONNECT_MS_MAX, UPLINK_SILENCE_MS } from '../limits.js';
 import type { Hello, NodeReport } from '../wire/messages.js';
 import { createUplinkClient, type UplinkClient } from '../wire/rpc.js';
@@ -25,6 +26,8 @@ export class Uplink {
   #abort = new AbortController();
   #session: UplinkSession | undefined;
   #done: Promise<void>;
+  /** How long the last session was. */
+  #heldMs = 0;
   /** The last failure, or undefined while connected: for people. */
   failure: string | undefined = 'not connected yet';
 
@@ -49,9 +52,10 @@ export class Uplink {
   async #run(): Promise<void> {
     const { brokers, log } = this.options;
     const { signal } = this.#abort;
-    for (let attempt = 0; !signal.aborted; attempt += 1) {
-      const broker = brokers[attempt % brokers.length]!;
-      const startedMs = performance.now();
+    let failures = 0;
+    for (let turn = 0; !signal.aborted; turn += 1) {
+      const broker = brokers[turn % brokers.length]!;
+      this.#heldMs = 0;
       const client = createUplinkClient(broker);
       try {
         await this.#serve(client, broker);
@@ -64,21 +68,24 @@ export class Uplink {
         client.close();
       }
       // A connection that held counts as a new beginning.
-      if (performance.now() - startedMs > RECONNECT_MS_MAX * 2) attempt = 0;
-      await sleep(reconnectDelayMs(attempt + 1), undefined, { signal }).catch(() => undefined);
+      failures = this.#heldMs > RECONNECT_MS_MAX * 2 ? 1 : failures + 1;
+      await sleep(reconnectDelayMs(failures), undefined, { signal }).catch(() => undefined);
     }
   }
 
   /** Until the session ends, one way or another. */
   async #serve(client: UplinkClient, broker: string): Promise<void> {
-    const deadline = AbortSignal.any([AbortSignal.timeout(UPLINK_SILENCE_MS), this.#abort.signal]);
-    const session = await UplinkSession.open(client, this.options.hello(), this.options.node, deadline);
+    const session = await within(UPLINK_SILENCE_MS, this.#abort.signal, (deadline) =>
+      UplinkSession.open(client, this.options.hello(), this.options.node, deadline),
+    );
+    const openedMs = performance.now();
     if (this.#abort.signal.aborted) return session.close();
     this.#session = session;
     this.failure = undefined;
     this.options.log.info({ broker, session: session.id }, 'uplink connected');
     this.report();
     await session.ended;
+    this.#heldMs = performance.now() - openedMs;
     throw new BackplaneError('unavailable', session.reason);
   }
 }

@@ -1,7 +1,7 @@
 /**
  * One crash-safe log in segment files: records with dense, ever growing
- * ordinals, bounded in bytes and age. The flight recorder appends to it
- * without syncing; the partition logs sync in groups.
+ * ordinals, bounded in bytes and age. The flight recorder syncs it
+ * now and then; the partition logs sync in groups.
  */
 import { BackplaneError } from '../errors.js';
 import { LOG_SEGMENTS_MAX, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN } from '../limits.js';
@@ -27,6 +27,11 @@ export interface LogOptions {
   /** By the records' own times. */
   readonly ageMsMax: number;
   readonly files?: FileOps;
+  /**
+   * A segment is synced before the next begins, on the caller's thread, where syncs are relied on: a power cut then
+   * leaves nothing behind what it took.
+   */
+  readonly ordered?: boolean;
   /** Makes room when the disk is full; false when it cannot. Default: this log's oldest segment goes. */
   readonly onFull?: () => boolean;
   /** The records that a new segment begins with; called when one is begun. Must not append. */
@@ -148,7 +153,7 @@ export class SegmentLog {
   roll(): void {
     const segment = this.#active;
     if (!segment || segment.nextOrdinal === segment.firstOrdinal) return;
-    if (this.#syncs) this.#syncEarlier();
+    if (this.#syncs && this.#options.ordered) this.#syncEarlier();
     this.#active = undefined;
     segment.sealed = true;
     if (!this.#syncs) segment.writeIndex();
@@ -330,7 +335,7 @@ export class SegmentLog {
   /** Deletes the oldest segment when the disk is full; throws when it cannot, or something else is wrong. */
   #makeSpace(cause: unknown): void {
     const code = systemErrorCode(cause);
-    if (code === undefined) throw cause;
+    if (code === undefined || cause instanceof BackplaneError) throw cause;
     const { dir } = this.#options;
     if (code !== 'ENOSPC' && code !== 'EDQUOT') {
       throw new BackplaneError('unavailable', `cannot append to the log in ${dir}: ${code}; check the disk`);
@@ -352,6 +357,8 @@ export class SegmentLog {
     } catch (cause) {
       throw this.#fail(cause);
     }
+    // A sync that failed meanwhile took the error of these pages with it: the kernel tells it once.
+    if (this.#failed) throw this.#failed;
     this.#durableOrdinal = ordinal;
     for (const segment of pending) {
       if (!segment.synced || segment.removed) continue;

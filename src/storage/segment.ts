@@ -125,7 +125,7 @@ export class Segment implements SegmentInfo {
     this.#syncs++;
     try {
       await this.files.sync(fd);
-      this.syncedBytes = bytes;
+      this.syncedBytes = Math.max(this.syncedBytes, bytes);
     } finally {
       this.#syncs--;
       this.release();

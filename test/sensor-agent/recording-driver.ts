@@ -49,7 +49,7 @@ export function publishing(publisher: () => Publisher): TimelineSink {
     wants: (type) => publisher().wants(type),
     entryTest: (format) => publisher().entryTest(format),
     event: (event) => publisher().event(event),
-    loss: (loss, position) => publisher().loss(loss, position),
+    loss: (loss, position, from) => publisher().loss(loss, position, from),
     late: (event, told) => publisher().late(event, told),
   };
 }

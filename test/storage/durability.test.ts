@@ -29,7 +29,7 @@ test('everything below durableOrdinal survives the loss of what was not synced',
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
       const dir = scratchDirectory();
       let files = new FaultyFiles();
-      const open = () => SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 1200, files: files.ops });
+      const open = () => SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 1200, files: files.ops, ordered: true });
       let log = open();
       const model = new Map<number, string>();
       const unawaited: Promise<void>[] = [];
@@ -151,6 +151,26 @@ test('after a failed sync the log promises nothing more, and is good again when 
   await again.sync();
 });
 
+test('a sync that takes the error of another does not leave that one to promise anything', async () => {
+  const dir = scratchDirectory();
+  const files = new FaultyFiles();
+  const log = SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 2_000, files: files.ops, ordered: true });
+  let release = () => {};
+  files.gate = new Promise((resolve) => {
+    release = resolve;
+  });
+  log.append(record('x'.repeat(500)));
+  const promised = log.sync();
+  files.failNext = { operation: 'syncNow', code: 'EIO' };
+  assert.throws(() => {
+    for (let at = 0; at < 5; at += 1) log.append(record('x'.repeat(500)));
+  }, /cannot sync the log in .*: EIO/);
+  release();
+  await assert.rejects(promised, /EIO/);
+  assert.equal(log.durableOrdinal, 0);
+  await log.close();
+});
+
 test('a log that was never synced and is closed loses at most what the disk lost', async () => {
   const dir = scratchDirectory();
   const files = new FaultyFiles();
@@ -189,7 +209,7 @@ test('nothing is kept behind what was lost, also where a file ended meanwhile', 
   for (const share of [0, 0.3, 0.9]) {
     const dir = scratchDirectory();
     const files = new FaultyFiles();
-    const log = SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 2_000, files: files.ops });
+    const log = SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 2_000, files: files.ops, ordered: true });
     log.append(record('promised'));
     await log.sync();
     for (let at = 0; at < 20; at += 1) log.append(record('x'.repeat(500)));

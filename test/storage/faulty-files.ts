@@ -14,7 +14,7 @@ export class FaultyFiles {
   /** How often the disk has refused to write. */
   refused = 0;
   /** Thrown by the next operation of that name, once. */
-  failNext: { operation: 'writev' | 'sync' | 'open' | 'truncate' | 'read'; code: string } | undefined;
+  failNext: { operation: 'writev' | 'sync' | 'syncNow' | 'open' | 'truncate' | 'read'; code: string } | undefined;
   /** Syncs wait for it. */
   gate: Promise<void> = Promise.resolve();
   syncs = 0;
@@ -71,6 +71,7 @@ export class FaultyFiles {
         this.#syncedBytes.set(path, Math.max(size, this.#syncedBytes.get(path) ?? 0));
       },
       syncNow: (fd) => {
+        this.#fail('syncNow');
         nodeFileOps.syncNow(fd);
         this.#syncedBytes.set(this.#paths.get(fd)!, fs.fstatSync(fd).size);
       },

@@ -4,6 +4,7 @@
  * the last round, which is short, is run by the live loop itself, so that
  * history meets the tail while the tail stands still.
  */
+import { within } from '../../flow/within.js';
 import { LATE_ROUND_MS } from '../../limits.js';
 import type { Position } from '../../wire/position.js';
 import { comparePositions } from '../../wire/position.js';
@@ -42,13 +43,19 @@ export class LateNodes {
     const { view, reached } = this.ready;
     this.ready = undefined;
     const to = this.meeting(view);
+    let inTime = true;
+    let met = to !== undefined && comparePositions(to, reached) <= 0;
     // A node that stalls here would stall the others' events: it gets little time, and comes again later.
-    const deadline = AbortSignal.any([this.signal, AbortSignal.timeout(LATE_ROUND_MS)]);
-    const met = to !== undefined && (comparePositions(to, reached) <= 0 || (await this.attempt(view, to, deadline)));
-    if (met) {
+    if (to && !met)
+      met = await within(LATE_ROUND_MS, this.signal, async (deadline) => {
+        const done = await this.attempt(view, to, deadline);
+        inTime = !deadline.aborted;
+        return done;
+      });
+    if (to && met) {
       view.state = 'live';
       view.skip = comparePositions(to, reached) > 0 ? to : reached;
-    } else if (deadline.aborted || this.again.has(view)) this.waiting.add(view);
+    } else if (!inTime || this.again.has(view)) this.waiting.add(view);
     this.startNext();
     return met ? view : undefined;
   }

@@ -56,6 +56,7 @@ export class EmbeddedLog implements PartitionLog {
       ageMsMax: options.ageMsMax,
       files: options.files ?? nodeFileOps,
       onFull: options.onFull,
+      ordered: options.fsync === 'commit',
       head: () => this.head(),
     });
     this.restore(this.log.nextOrdinal, this.covered);

@@ -18,7 +18,8 @@ const STATES: Readonly<Record<NodeStatus['state'], string>> = {
 
 /** `gap node-a network: 412 events, 10:02:03–10:02:05, kernel_overrun`. */
 export function gapNotice(gap: Gap, clock: NodeClock): string {
-  const where = [gap.node, gap.topic].filter((part) => part !== '').join(' ');
+  const topics = gap.node === '' ? gap.topics.map(({ topic }) => topic) : [];
+  const where = [gap.node, gap.topic, topics.join(', ')].filter((part) => part !== '').join(' ');
   const count = gap.eventsUnknown ? 'an unknown number of events' : counted(gap.events, 'event');
   const from = clock.wallNs(gap.node, gap.from);
   const to = clock.wallNs(gap.node, gap.to);

@@ -1,0 +1,30 @@
+/** A daemon whose terminal closes: its shell and the kernel both say so, and nobody takes its last lines. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { freePort } from '../end-to-end/bus.js';
+import { command } from './command.js';
+
+for (const verb of ['broker', 'up']) {
+  test(`${verb} ends in order when its terminal closes`, async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+    try {
+      const daemon = command([verb], {
+        BACKPLANE_DATA_DIR: dir,
+        BACKPLANE_GRPC_LISTEN: `127.0.0.1:${await freePort()}`,
+        BACKPLANE_HTTP_LISTEN: `127.0.0.1:${await freePort()}`,
+        BACKPLANE_SOURCE: 'synthetic',
+      });
+      await daemon.printed(/127\.0\.0\.1/);
+      daemon.child.stdout!.destroy();
+      daemon.child.stderr!.destroy();
+      daemon.child.kill('SIGHUP');
+      setTimeout(() => daemon.child.kill('SIGHUP'), 5);
+      assert.equal((await daemon.done).code, 0);
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
+  });
+}
