@@ -13,18 +13,23 @@ export interface Anchor {
 
 /** The newest checkpoint at or before a position; the oldest one where the recorder does not reach back so far. */
 export function anchorAtPosition(log: SegmentLog, position: Position): Anchor | undefined {
-  const later: number[] = [];
-  for (const { ordinal } of log.anchors()) {
-    const head = readCheckpointHead(log, ordinal);
-    if (!head) continue;
-    later.push(ordinal);
-    if (comparePositions(head.position, position) > 0) continue;
-    const anchor = wholeAnchor(log, ordinal);
-    if (anchor) return anchor;
+  const ordinals = Array.from(log.anchors(), ({ ordinal }) => ordinal);
+  // Newest first, so that those at or before the position are at the end.
+  let at = 0;
+  for (let end = ordinals.length; at < end; ) {
+    const middle = (at + end) >>> 1;
+    const head = readCheckpointHead(log, ordinals[middle]!);
+    if (head && comparePositions(head.position, position) <= 0) end = middle;
+    else at = middle + 1;
   }
-  for (const ordinal of later.toReversed()) {
-    const anchor = wholeAnchor(log, ordinal);
-    if (anchor) return anchor;
+  const whole = (ordinal: number) => wholeAnchor(log, ordinal);
+  return firstOf(ordinals.slice(at), whole) ?? firstOf(ordinals.slice(0, at).toReversed(), whole);
+}
+
+function firstOf<T, R>(items: readonly T[], find: (item: T) => R | undefined): R | undefined {
+  for (const item of items) {
+    const found = find(item);
+    if (found) return found;
   }
   return undefined;
 }

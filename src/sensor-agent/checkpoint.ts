@@ -52,8 +52,8 @@ const TASK_BYTES = 16;
 const SOCKET_BYTES = 32;
 
 /**
- * Splits the tables so that no part exceeds CHECKPOINT_PART_BYTES by more than one process. Where one does not do, the
- * first has none of them: whoever looks for a position reads the heads of many checkpoints.
+ * Splits the tables so that no part exceeds CHECKPOINT_PART_BYTES by more than one process. The first has none of them:
+ * whoever looks for a position reads the heads of several checkpoints.
  */
 export function checkpointParts(
   head: CheckpointHead,
@@ -76,8 +76,6 @@ export function checkpointParts(
     listeners: chunked(sockets.listeners, () => SOCKET_BYTES),
     execs: chunked(execs, execBytes),
   };
-  if (Object.values(chunks).some((chunk) => chunk.length > 1))
-    for (const chunk of Object.values(chunks)) chunk.unshift([]);
   const parts = Math.max(...Object.values(chunks).map((chunk) => chunk.length));
   return Array.from({ length: parts }, (_, part) => ({
     part,
@@ -100,10 +98,10 @@ function execBytes({ process }: RecordedExec): number {
   return bytes + (process?.executablePath?.length ?? 0);
 }
 
-/** At least one chunk, so that there is a first part to carry the head. */
+/** The first chunk is empty: it goes with the head. */
 function chunked<T>(items: readonly T[], bytesOf: (item: T) => number): T[][] {
   const chunks: T[][] = [[]];
-  let bytes = 0;
+  let bytes = CHECKPOINT_PART_BYTES;
   for (const item of items) {
     bytes += bytesOf(item);
     if (bytes > CHECKPOINT_PART_BYTES) {

@@ -63,6 +63,8 @@ export class Publisher implements TimelineSink {
   #settledNs = 0n;
   /** Of matching, while it is slowed. */
   #pacer: Pacer | undefined;
+  /** Where telling had got to when an event last missed its turn. */
+  #lateAt: Position | undefined;
   #restToMs = 0;
   /** How late it may be beyond what waiting for the budget makes it. */
   readonly #excuse = new Excuse();
@@ -131,7 +133,7 @@ export class Publisher implements TimelineSink {
       if (more) this.#stopReplay();
       if (idle || more) this.#state = { kind: 'live' };
       if (more) this.#settledNs = main.passedOverNs;
-      const late = idle && comparePositions(start, main.frontier) < 0;
+      const late = idle && (comparePositions(start, main.frontier) < 0 || this.#missedSince(start));
       if (more || late || (idle && this.#pacer)) this.#fallBehind(start);
     }
     main.renew();
@@ -166,6 +168,7 @@ export class Publisher implements TimelineSink {
   }
 
   late(event: BusEvent, told: Position): void {
+    this.#lateAt = told;
     if (this.#state.kind === 'live') this.#miss(event, told);
   }
 
@@ -203,6 +206,11 @@ export class Publisher implements TimelineSink {
       builder.add(event, ids, (bytes) => this.budget.charge(bytes, ids.length), mask);
     } else builder.shed(event.position, ids);
     if (builder.full) this.#flush(builder, timeline, event.position);
+  }
+
+  /** What had not been sent of it has to be read again, although there is nothing newer. */
+  #missedSince(start: Position): boolean {
+    return this.#lateAt !== undefined && comparePositions(this.#lateAt, start) >= 0;
   }
 
   /** In the frame that accounts for what is told next; without its side record nobody knows whether it matches. */

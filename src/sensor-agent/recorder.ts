@@ -149,6 +149,7 @@ export class Recorder {
       this.#lost.unknown ||= page.lostUnknown;
     }
     if (this.#checkpointDue) this.#checkpoint();
+    this.#stateHorizon(entries);
     const parts = [pageHead(page, entries.firstTie), page.bytes];
     const ordinal = this.#append(
       { kind: RecordKind.PAGE, timeNs: this.#wall(entries.baseTimeNs), parts },
@@ -188,6 +189,14 @@ export class Recorder {
       this.#append({ kind: RecordKind.HORIZON, timeNs: this.#wall(horizonNs), parts: [horizonBytes(horizonNs)] });
     }
     this.timeline.horizon(horizonNs);
+  }
+
+  /** Whoever reads this again must know that these entries had missed their turn. */
+  #stateHorizon({ entries, firstTimeNs }: PageEntries): void {
+    const horizonNs = this.timeline.horizonNs + 1n;
+    if (entries === 0 || firstTimeNs >= horizonNs || horizonNs <= this.#horizonNs) return;
+    this.#horizonNs = horizonNs;
+    this.#append({ kind: RecordKind.HORIZON, timeNs: this.#wall(horizonNs), parts: [horizonBytes(horizonNs)] });
   }
 
   /** Of what was opened in the pages before: the horizon lets it be told. */
