@@ -95,6 +95,7 @@ const terminate: Fault = (context) =>
     const expected = party instanceof Subscriber ? INTERRUPTED : 0;
     if (exit?.signal === 'SIGTERM' && performance.now() - party.startedMs < LISTENS_MS)
       context.note(`${party.name} had just been started`);
+    else if (exit?.code === 1 && /: no broker answers/.test(party.stderr)) context.note(`${party.name} had given up`);
     else if (exit && exit.code !== expected)
       context.failures.push(`${party.name} ended with ${exit.signal ?? exit.code} on SIGTERM: ${party.stderr}`);
     await startAgain(party);

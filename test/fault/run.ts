@@ -9,8 +9,8 @@ import { Recorded } from './recorded.js';
 import type { FaultName } from './schedule.js';
 import { Random, schedule } from './schedule.js';
 
-/** A hole of which nothing has come for so long is not filled any more. */
-const REFILL_MS = 20_000;
+/** Refills come at least so often: what has not come by then comes no more. */
+const REFILL_MS = 15_000;
 /** How long everybody may take to catch up when the last fault is over. */
 const CATCH_UP_MS = 120_000;
 /** How long faults may take to the end of what they do, and a party to end. */
@@ -151,23 +151,26 @@ export async function caughtUp(cluster: Pick<Cluster, 'agents' | 'subscribers'>,
   }
 }
 
-/** Waits until those that refill have no hole in what they have: it is owed to them, and must come. */
+/**
+ * Waits until nothing from before comes any more to those that refill: it is owed to them, and must come. Newer refills
+ * come all the time, as somebody is over its budget.
+ */
 async function refilled({ agents, subscribers }: Cluster, untilNs: number): Promise<void> {
   const refilling = subscribers.filter(({ asks }) => asks.refill);
-  let before = 0;
+  let before = -1;
   for (let deadlineMs = 0; ; ) {
-    let owed = 0;
-    for (const { received } of refilling) {
-      for (const [node, { runs }] of received.nodes) {
+    let received = 0;
+    for (const subscriber of refilling) {
+      for (const [node, { runs }] of subscriber.received.nodes) {
         const periodNs = agents.find(({ recorders }) => recorders.has(node))?.periodNs ?? 1;
-        for (const [start, numbers] of runs)
-          owed += numbers.missingBelow(Math.min(numbers.max, Math.floor((untilNs - start) / periodNs)));
+        for (const [start, numbers] of runs) {
+          const end = Math.max(0, Math.floor((untilNs - start) / periodNs));
+          received += end - numbers.missingBelow(end);
+        }
       }
     }
-    if (owed === 0) return;
-    // Not by what comes: who is over its budget still sheds, and that is refilled, however long a hole stays.
-    if (owed !== before) deadlineMs = performance.now() + REFILL_MS;
-    before = owed;
+    if (received > before) deadlineMs = performance.now() + REFILL_MS;
+    before = received;
     // Whether it was stated as gone is checked with all else.
     if (performance.now() > deadlineMs) return;
     await sleep(200);
