@@ -177,6 +177,8 @@ export class AgentParty extends Party {
     };
     super(name, env, disk);
     this.#world = world;
+    // From the beginning: a boot id that first shows with a step of the clock would be a reboot.
+    this.#writeWorld();
     const names = Array.from({ length: nodes }, (_, at) => `${name}-${String(at + 1).padStart(4, '0')}`);
     this.recorders =
       nodes === 1
