@@ -12,7 +12,8 @@ export function addSettingFlags(command: Command, keys: readonly SettingKey[]): 
 
 /** The configuration in force for this command; what is odd about it is told on stderr. @throws BackplaneError invalid_argument */
 export function commandConfig(command: Command, keys: readonly SettingKey[]): Config {
-  const options = command.opts<Record<string, unknown>>();
+  // A command that has commands of its own takes their flags for its, wherever they stand.
+  const options = command.optsWithGlobals<Record<string, unknown>>();
   const flags: Partial<Record<SettingKey, string>> = {};
   for (const key of keys) {
     const given = options[settingOption(key).attributeName()];

@@ -80,6 +80,18 @@ test('a setting in the environment is refused by its name', async () => {
   assert.equal(code, 2);
 });
 
+test('a command of a command has its flags wherever they stand', async () => {
+  const broker = ['--broker', '127.0.0.1:1'];
+  for (const args of [
+    ['nodes', 'set-budget', 'node-a', '--live-events', '5', ...broker],
+    ['nodes', ...broker, 'set-budget', 'node-a', '--live-events', '5'],
+  ]) {
+    const { code, err } = await run(args);
+    assert.match(err, /^backplane: no broker answers at 127\.0\.0\.1:1: /, args.join(' '));
+    assert.equal(code, 1);
+  }
+});
+
 test('no broker: exit code 1 and what to do', async () => {
   for (const verb of ['observe', 'nodes', 'topics', 'subscriptions', 'status']) {
     const { code, out, err } = await run([verb, '--broker', '127.0.0.1:1']);
