@@ -2,7 +2,7 @@
  * One node that has ten times as much to send as it may, then is quiet: how much was shed when the overload ended, how
  * long it takes until a subscriber with refill has all of it, and that every event came once.
  *
- *   node dist/bench/refill.js [minutes of overload] [events a second] [history budget, KiB a second]
+ *   node dist/bench/refill.js [minutes of overload] [events a second] [history budget, KiB a second] [the same, afterwards]
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,6 +18,8 @@ const EVENTS_PER_SECOND = Number(process.argv[3] ?? 5_000);
 const BUDGET_EVENTS_PER_SECOND = EVENTS_PER_SECOND / 10;
 /** So little that refilling cannot keep up with the overload. */
 const HISTORY_BYTES_PER_SECOND = Number(process.argv[4] ?? 256) * 1024;
+/** Set at run time, as an operator would who wants it back sooner. */
+const QUIET_HISTORY_BYTES_PER_SECOND = Number(process.argv[5] ?? process.argv[4] ?? 256) * 1024;
 
 const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
 const grpc = `127.0.0.1:${await freePort()}`;
@@ -83,6 +85,12 @@ try {
   console.log(`after ${minutes} minutes: ${overload.shed} shed, ${overload.refilled} refilled`);
   const quietMs = performance.now();
   agent(1);
+  const budget = {
+    liveBytesPerSecond: 0,
+    liveEventsPerSecond: 0,
+    historyBytesPerSecond: QUIET_HISTORY_BYTES_PER_SECOND,
+  };
+  await client.setBudget({ nodes: ['*'], budget });
   for (;;) {
     await sleep(1_000);
     const { shed } = await ledger(client);
