@@ -94,7 +94,8 @@ try {
   for (;;) {
     await sleep(1_000);
     const { shed } = await ledger(client);
-    if (shed === 0) break;
+    // What had not been sent when the overload ended is sent, or shed, first.
+    if (shed === 0 && received.max >= minutes * 60 * EVENTS_PER_SECOND) break;
   }
   const refillMs = performance.now() - quietMs;
   const end = await ledger(client);
