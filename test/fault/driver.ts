@@ -29,7 +29,8 @@ export class Cluster {
   /** @param apart whether each agent and subscriber gets a network namespace of its own */
   static async start(env: NodeJS.ProcessEnv = {}, apart = false): Promise<Cluster> {
     const cluster = new Cluster(apart);
-    process.on('exit', cluster.#abandon);
+    // Before whoever removes the disks that it writes to.
+    process.prependListener('exit', cluster.#abandon);
     for (const signal of SIGNALS) process.on(signal, interrupted);
     cluster.grpc = `127.0.0.1:${await freePort()}`;
     cluster.http = `127.0.0.1:${await freePort()}`;

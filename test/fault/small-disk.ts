@@ -1,6 +1,6 @@
 /** A small file system of its own, mounted by a test that is root and removed behind it. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmdirSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -14,7 +14,7 @@ export async function withSmallDisk<T>(bytes: number, run: (dir: string) => Prom
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', dir]);
   const remove = () => {
     execFileSync('umount', ['-l', dir]);
-    rmdirSync(dir);
+    rmSync(dir, { recursive: true, force: true });
   };
   process.on('exit', remove);
   try {
