@@ -27,10 +27,7 @@ export interface TimelineSink {
    */
   entryTest(format: EventFormat): EntryTest | boolean;
   event(event: BusEvent): void;
-  /**
-   * Events are missing about here, or anywhere after `from` where that is given: counted where they were missed. Behind
-   * its turn both are where telling had got to.
-   */
+  /** Events are missing about here, or anywhere after `from`. Told behind its turn: both are the frontier. */
   loss(loss: Loss, position: Position, from?: Position): void;
   /** A wanted event came when everything up to `told` had been told: it is recorded, but has missed its turn. */
   late(event: BusEvent, told: Position): void;
