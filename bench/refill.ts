@@ -19,7 +19,7 @@ const BUDGET_EVENTS_PER_SECOND = EVENTS_PER_SECOND / 10;
 /** So little that refilling cannot keep up with the overload. */
 const HISTORY_BYTES_PER_SECOND = Number(process.argv[4] ?? 256) * 1024;
 /** Set at run time, as an operator would who wants it back sooner. */
-const QUIET_HISTORY_BYTES_PER_SECOND = Number(process.argv[5] ?? process.argv[4] ?? 256) * 1024;
+const QUIET_HISTORY_BYTES_PER_SECOND = process.argv[5] ? Number(process.argv[5]) * 1024 : HISTORY_BYTES_PER_SECOND;
 
 const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
 const grpc = `127.0.0.1:${await freePort()}`;

@@ -297,16 +297,21 @@ export class Publisher implements TimelineSink {
     this.#excuse.review(lagNs, nowMs);
     const startedMs = performance.now();
     let more: boolean;
-    let turnMs: number;
+    let sent: Position | undefined;
     do {
       // From the checkpoint to where it left off nothing is sent.
       const sentTo = this.#sentTo;
-      const sent = sentTo && comparePositions(replay.timeline.frontier, sentTo) < 0 ? sentTo : undefined;
+      sent = sentTo && comparePositions(replay.timeline.frontier, sentTo) < 0 ? sentTo : undefined;
       const bytes = sent ? REPLAY_STEP_BYTES : this.#affordableBytes(replay);
       if (bytes === 0) return;
       more = this.#readOn(replay, bytes, sent);
-      turnMs = sent ? REPLAY_RETURN_TURN_MS : 0;
-    } while (more && !this.#pacer && this.#link!.writable && performance.now() - startedMs < turnMs);
+    } while (
+      more &&
+      sent &&
+      !this.#pacer &&
+      this.#link!.writable &&
+      performance.now() - startedMs < REPLAY_RETURN_TURN_MS
+    );
     if (this.#pacer) this.#restToMs = nowMs + this.#pacer.spend(performance.now() - startedMs);
     if (more || this.#pacer) return;
     const { frontier } = replay.timeline;

@@ -34,14 +34,10 @@ export class Numbers {
     return ((this.#bits[number >>> 3] ?? 0) & (1 << (number & 7))) !== 0;
   }
 
-  /** How many there are not, of 0 to end - 1. */
-  missingBelow(end: number): number {
-    let missing = 0;
-    for (let number = 0; number < end; number += 1) {
-      if ((number & 7) === 0 && this.#bits[number >>> 3] === 0xff) number += 7;
-      else if (!this.has(number)) missing += 1;
-    }
-    return missing;
+  countBelow(end: number): number {
+    let count = 0;
+    for (let number = 0; number < end; number += 1) if (this.has(number)) count += 1;
+    return count;
   }
 
   /** False when it was there. */

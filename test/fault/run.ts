@@ -155,20 +155,15 @@ export async function caughtUp(cluster: Pick<Cluster, 'agents' | 'subscribers'>,
  * Waits until nothing from before comes any more to those that refill: it is owed to them, and must come. Newer refills
  * come all the time, as somebody is over its budget.
  */
-async function refilled({ agents, subscribers }: Cluster, untilNs: number): Promise<void> {
+async function refilled({ subscribers }: Cluster, untilNs: number): Promise<void> {
   const refilling = subscribers.filter(({ asks }) => asks.refill);
   let before = -1;
   for (let deadlineMs = 0; ; ) {
     let received = 0;
-    for (const subscriber of refilling) {
-      for (const [node, { runs }] of subscriber.received.nodes) {
-        const periodNs = agents.find(({ recorders }) => recorders.has(node))?.periodNs ?? 1;
-        for (const [start, numbers] of runs) {
-          const end = Math.max(0, Math.floor((untilNs - start) / periodNs));
-          received += end - numbers.missingBelow(end);
-        }
-      }
-    }
+    for (const subscriber of refilling)
+      for (const [node, { runs }] of subscriber.received.nodes)
+        for (const [start, numbers] of runs)
+          received += numbers.countBelow((untilNs - start) / subscriber.received.periodNs(node));
     if (received > before) deadlineMs = performance.now() + REFILL_MS;
     before = received;
     // Whether it was stated as gone is checked with all else.
