@@ -4,6 +4,7 @@
  * turns what goes wrong into one line on stderr and an exit code: 0 done,
  * 1 failed, 2 wrong usage, 4 incomplete (observe), 130 interrupted.
  */
+import { openSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from './version.js';
 
@@ -44,6 +45,10 @@ const VERBS: readonly Verb[] = [
 
 // gRPC reports its own failures on stderr besides handing them to us, who say them once. Read when it is loaded.
 process.env.GRPC_VERBOSITY ??= 'NONE';
+
+// Held open for as long as this runs: a build removes no program that somebody uses (scripts/build.js), so that `up`
+// can start its agent again from the one it was started from.
+openSync(new URL('../..', import.meta.url), 'r');
 
 process.exit(await main(process.argv.slice(2)));
 

@@ -1,0 +1,205 @@
+/** A build beside a running bus, and a package, each made from a copy of the project: what is tested is not disturbed. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { until } from './until.js';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const COPIED = ['src', 'proto', 'docs', 'scripts', 'package.json', 'package-lock.json', 'tsconfig.json', 'LICENSE'];
+const DIR = fs.mkdtempSync(path.join(tmpdir(), 'backplane-build-'));
+const COPY = path.join(DIR, 'checkout');
+const DIST = path.join(COPY, 'dist');
+
+before(() => {
+  for (const name of COPIED) {
+    const filter = (file: string) => !file.startsWith(path.join(ROOT, 'src/wire/gen'));
+    fs.cpSync(path.join(ROOT, name), path.join(COPY, name), { recursive: true, filter });
+  }
+  linkEach(path.join(ROOT, 'node_modules'), path.join(COPY, 'node_modules'));
+  linkEach(path.join(ROOT, 'node_modules/.bin'), path.join(COPY, 'node_modules/.bin'));
+});
+
+after(() => fs.rmSync(DIR, { recursive: true, force: true }));
+
+/** A folder of its own with links: a build writes into node_modules/.bin. */
+function linkEach(from: string, to: string): void {
+  fs.mkdirSync(to, { recursive: true });
+  for (const name of fs.readdirSync(from)) {
+    if (name !== '.bin' && name !== 'backplane') fs.symlinkSync(path.join(from, name), path.join(to, name));
+  }
+}
+
+interface Ran {
+  readonly child: ChildProcess;
+  readonly done: Promise<number | null>;
+  out: string;
+}
+
+function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd = COPY): Ran {
+  const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+  const ran: Ran = { child, out: '', done: new Promise((resolve) => child.on('close', resolve)) };
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      ran.out += text;
+    });
+  }
+  return ran;
+}
+
+async function ends(ran: Ran, code = 0): Promise<string> {
+  assert.equal(await ran.done, code, ran.out);
+  return ran.out;
+}
+
+const build = () => run('npm', ['run', '--silent', 'build']);
+
+/** Another program than before. */
+function change(text = `// ${randomBytes(8).toString('hex')}\n`): void {
+  fs.appendFileSync(path.join(COPY, 'src/limits.ts'), text);
+}
+
+function up(args: readonly string[], cwd = COPY): Ran {
+  return run(
+    process.execPath,
+    [...args, 'up'],
+    {
+      ...{
+        BACKPLANE_DATA_DIR: path.join(DIR, `data-${randomBytes(4).toString('hex')}`),
+        BACKPLANE_SOURCE: 'synthetic',
+      },
+      ...{ BACKPLANE_GRPC_LISTEN: '127.0.0.1:0', BACKPLANE_HTTP_LISTEN: '127.0.0.1:0', BACKPLANE_LOG_LEVEL: 'silent' },
+    },
+    cwd,
+  );
+}
+
+/** Times that the node of `up` was ready. */
+const starts = ({ out }: Ran) => out.match(/^Node /gm)?.length ?? 0;
+
+function killAgent({ child }: Ran): void {
+  const [agent] = fs.readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ');
+  process.kill(Number(agent), 'SIGKILL');
+}
+
+test('a bus starts its agent again while a build runs, and after it; commands work all the time', async (t) => {
+  await ends(build());
+  const first = fs.realpathSync(DIST);
+  assert.match(await ends(build()), /^$/, 'nothing changed, so that there is nothing to do');
+  const bus = up(['dist/src/cli/main.js']);
+  t.after(() => bus.child.kill('SIGKILL'));
+  await until(
+    'the bus is up',
+    () => starts(bus) === 1,
+    () => bus.out,
+  );
+
+  change();
+  const building = build();
+  await until(
+    'the build has begun',
+    () => unfinished().length > 0,
+    () => building.out,
+  );
+  killAgent(bus);
+  let commands = 0;
+  while (building.child.exitCode === null) {
+    assert.match(await ends(run(process.execPath, ['dist/src/cli/main.js', '--version'])), /^\d+\.\d+\.\d+\n$/);
+    commands += 1;
+  }
+  assert.ok(commands > 0);
+  await ends(building);
+  assert.notEqual(fs.realpathSync(DIST), first);
+  await until(
+    'the agent killed during the build is there again',
+    () => starts(bus) === 2,
+    () => bus.out,
+  );
+  killAgent(bus);
+  await until(
+    'the agent killed after the build is there again',
+    () => starts(bus) === 3,
+    () => bus.out,
+  );
+
+  // However long ago it was replaced, a program that is in use stays; then it goes.
+  const longAgo = new Date(0);
+  fs.utimesSync(first, longAgo, longAgo);
+  await ends(build());
+  killAgent(bus);
+  await until(
+    'the agent is there again',
+    () => starts(bus) === 4,
+    () => bus.out,
+  );
+  assert.doesNotMatch(bus.out, /MODULE_NOT_FOUND/);
+  bus.child.kill('SIGTERM');
+  await ends(bus);
+  await ends(build());
+  assert.ok(!fs.existsSync(first));
+});
+
+const unfinished = () => fs.readdirSync(COPY).filter((name) => name.startsWith('.dist-making-'));
+
+test('two builds at once and one that fails leave a whole program', async () => {
+  change();
+  const both = [build(), build()];
+  for (const one of both) await ends(one);
+  const whole = fs.realpathSync(DIST);
+  const source = fs.readFileSync(path.join(COPY, 'src/limits.ts'));
+  change('export const NOT_A_NUMBER: number = "text";\n');
+  assert.match(await ends(build(), 1), /limits\.ts.*is not assignable/);
+  assert.equal(fs.realpathSync(DIST), whole);
+  fs.writeFileSync(path.join(COPY, 'src/limits.ts'), source);
+  assert.deepEqual(unfinished(), []);
+  // What is generated is not written again where it is the same: a compiler may be reading it.
+  const generated = path.join(COPY, 'src/wire/gen/event.ts');
+  const before = fs.statSync(generated).ino;
+  change();
+  await ends(build());
+  assert.equal(fs.statSync(generated).ino, before);
+});
+
+test('a package holds a program that runs, and its licence; the checkout is as before', async (t) => {
+  await ends(build());
+  const program = fs.realpathSync(DIST);
+  const [{ filename, files }] = JSON.parse(
+    (await ends(run('npm', ['pack', '--json', '--silent']))).replace(/^[^[]*/, ''),
+  ) as [{ readonly filename: string; readonly files: readonly { readonly path: string }[] }];
+  assert.equal(fs.realpathSync(DIST), program);
+  const names = files.map((file) => file.path);
+  for (const name of [
+    'LICENSE',
+    'dist/src/cli/main.js',
+    'dist/src/wire/backplane.binpb',
+    'proto/backplane/v1/event.proto',
+  ])
+    assert.ok(names.includes(name), name);
+  assert.ok(!names.some((name) => /^(src|test|bench|dist\/test|scripts)\//.test(name)));
+
+  // As `npm install` would put it, with what it depends on beside it.
+  const installed = path.join(DIR, 'elsewhere/node_modules/backplane');
+  linkEach(path.join(ROOT, 'node_modules'), path.join(DIR, 'elsewhere/node_modules'));
+  fs.mkdirSync(installed);
+  await ends(run('tar', ['-xzf', path.join(COPY, filename), '--strip-components=1', '-C', installed]));
+  const { bin } = JSON.parse(fs.readFileSync(path.join(installed, 'package.json'), 'utf8')) as {
+    bin: { backplane: string };
+  };
+  const main = path.join(installed, bin.backplane);
+  fs.accessSync(main, fs.constants.X_OK);
+  const cwd = path.join(DIR, 'elsewhere');
+  assert.match(await ends(run(main, ['--version'], {}, cwd)), /^\d+\.\d+\.\d+\n$/);
+  const bus = up([main], cwd);
+  t.after(() => bus.child.kill('SIGKILL'));
+  await until(
+    'the bus is up',
+    () => starts(bus) === 1,
+    () => bus.out,
+  );
+  bus.child.kill('SIGTERM');
+  await ends(bus);
+});

@@ -1,0 +1,43 @@
+/** The one way in which tests wait: for a condition, however slow the machine is, as long as something happens. */
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { inspect } from 'node:util';
+
+const STILL_MS_MAX = 60_000;
+const POLL_MS = 10;
+/** Of a longer pause between two looks, this process was given no time: nobody else may have been given any. */
+const PAUSE_MS_MAX = 1_000;
+const SHOWN_CHARACTERS_MAX = 4_000;
+
+/**
+ * Resolves to what `holds` returns, once that is neither false nor undefined. What `holds` throws ends the wait.
+ * @param what for the message, as in "no gap within 60 s"
+ * @param seen what shows progress, such as how much has come so far or what a process has printed: the wait fails when
+ *   this has been the same for 60 s, and says what it was
+ */
+export async function until<T>(
+  what: string,
+  holds: () => T | Promise<T>,
+  seen: () => unknown = () => 'nothing to see progress by',
+): Promise<Exclude<T, false | undefined>> {
+  let last = show(seen());
+  let stillMs = 0;
+  for (let lookedMs = performance.now(); ; ) {
+    const found = await holds();
+    if (found !== false && found !== undefined) return found as Exclude<T, false | undefined>;
+    const now = show(seen());
+    const nowMs = performance.now();
+    stillMs = now === last ? stillMs + Math.min(nowMs - lookedMs, PAUSE_MS_MAX) : 0;
+    [last, lookedMs] = [now, nowMs];
+    if (stillMs > STILL_MS_MAX) assert.fail(`${what}: no progress for ${STILL_MS_MAX / 1000} s; last seen: ${last}`);
+    await sleep(POLL_MS);
+  }
+}
+
+function show(value: unknown): string {
+  const text = typeof value === 'string' ? value : inspect(value, { depth: 4, breakLength: 120 });
+  // The end is where the newest is.
+  return text.length > SHOWN_CHARACTERS_MAX
+    ? `${text.length} characters, … ${text.slice(-SHOWN_CHARACTERS_MAX)}`
+    : text;
+}
