@@ -11,6 +11,7 @@
 import { asBackplaneError, BackplaneError } from '../errors.js';
 import { TOPICS } from '../wire/event.js';
 import { decodeFrame, encodeFrame, type Frame, refusedFrame, stretchOf } from '../wire/frame.js';
+import { checkEvents } from '../wire/frame-columns.js';
 import { comparePositions, type Position, positionText } from '../wire/position.js';
 import type { FanOut } from './fan-out.js';
 import { type HeldFrames, isDiskTrouble } from './held-frames.js';
@@ -107,6 +108,7 @@ export class Ingest {
     try {
       const frame = decodeFrame(sentBytes);
       checkTopic(frame.topic);
+      checkEvents('frame', frame);
       if (!frame.refused) return { frame, frameBytes: sentBytes, refusal: undefined };
       return { frame, frameBytes: sentBytes, refusal: this.refuse(record, frame, 'its agent could not make one') };
     } catch (cause) {

@@ -34,9 +34,9 @@ function messageToJson(message: object): { [name: string]: Json } {
 function fieldToJson(name: string, value: unknown, present: boolean): Json | undefined {
   if (Array.isArray(value)) return value.length === 0 ? undefined : value.map(String);
   if (typeof value === 'object' && value !== null) {
-    if (isTimestamp(value)) return timestampToJson(value);
-    // The one map: its entries are data, defaults included.
+    // The one map: its entries are data, defaults included, whatever they are called.
     if (name === 'fields') return mapToJson(value);
+    if (isTimestamp(value)) return timestampToJson(value);
     return messageToJson(value);
   }
   if (typeof value === 'string') {

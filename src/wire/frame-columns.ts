@@ -1,12 +1,14 @@
 /**
  * What frames from uplink and history have in common: per-event columns (size,
  * time, lane, tie) beside a run of already encoded events, and the checks that
- * make the run safe to splice without looking inside.
+ * make the run safe to splice without looking inside. `checkEvents` looks inside,
+ * once, where frames come in.
  *
  *   events := (tag 0x2a | length varint | Event)*     field 5 of EventBatch
  */
 import { BackplaneError } from '../errors.js';
 import { EVENT_BYTES_MAX, FRAME_BYTES_MAX, FRAME_EVENTS_MAX, NAME_BYTES_MAX } from '../limits.js';
+import { eventFault } from './event-check.js';
 import type { Position } from './position.js';
 import { ProtoReader, VARINT } from './protobuf.js';
 
@@ -67,6 +69,26 @@ export function checkColumns(what: string, columns: EventColumns): void {
       throw invalid(what, `events must stand in position order, event ${i} does not`);
     }
   }
+}
+
+/**
+ * Throws invalid_argument unless each event is one that everybody can decode. Columns must have been checked. Frames are
+ * checked by this when they come in, not again when they are read from the log.
+ */
+export function checkEvents(what: string, { eventSizes, events }: EventColumns): void {
+  let offset = 0;
+  for (let i = 0; i < eventSizes.length; i++) {
+    const end = offset + eventSizes[i]!;
+    const fault = eventFault(events, offset + prefixBytes(events, offset), end);
+    if (fault !== undefined) throw invalid(what, `event ${i} is not an event: ${fault}`);
+    offset = end;
+  }
+}
+
+/** Tag and length of the element at `offset`, which has been checked. */
+function prefixBytes(events: Buffer, offset: number): number {
+  if (events[offset + 1]! < 0x80) return 2;
+  return events[offset + 2]! < 0x80 ? 3 : 4;
 }
 
 /** Every element must be exactly one length-delimited field 5: then spliced bytes stay a valid message. */

@@ -26,7 +26,7 @@ import type { BackplaneClient } from './gen/backplane/v1/Backplane.js';
 import type { ControlRequest } from './gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse__Output } from './gen/backplane/v1/ControlResponse.js';
 import type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
-import { historyEndCodec } from './messages.js';
+import { historyEndCodec, type SubscribeResponse__Output, subscribeResponseCodec } from './messages.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from './protobuf.js';
 import { packageDefinition } from './schema.js';
 
@@ -153,11 +153,47 @@ export function createUplinkClient(
   return new Constructor(address, credentials, createChannelOptions()) as unknown as UplinkClient;
 }
 
+/**
+ * A batch that cannot be decoded, as one of its events is none, becomes a gap: the stream goes on. Brokers check what
+ * comes in, but an older one does not.
+ */
+export function decodeSubscribeResponse(bytes: Buffer): SubscribeResponse__Output {
+  try {
+    return subscribeResponseCodec.decode(bytes, bytes.length);
+  } catch (cause) {
+    const gap = { ...batchNames(bytes, cause), eventsUnknown: true, reason: 'refused' };
+    const message = 'the broker sent these events with some that are none: nobody can decode them';
+    return subscribeResponseCodec.decode(
+      subscribeResponseCodec.encode({ gap: { ...gap, message } }),
+      bytes.length + 1024,
+    );
+  }
+}
+
+/** Node and topic of a response that is a batch of events; for any other `cause` is thrown. */
+function batchNames(bytes: Buffer, cause: unknown): { node: string; topic: string } {
+  const response = new ProtoReader(bytes, 'response');
+  if (!response.nextTag() || response.field !== 2) throw cause;
+  const batch = new ProtoReader(response.chunk(), 'batch');
+  const names = { node: '', topic: '' };
+  while (batch.nextTag()) {
+    if (batch.field === 1) names.node = batch.chunk().toString('utf8');
+    else if (batch.field === 2) names.topic = batch.chunk().toString('utf8');
+    else batch.skip();
+  }
+  return names;
+}
+
 /** `address` is host:port. Answers are objects (see schema.ts). */
 export function createBackplaneClient(
   address: string,
   credentials: ChannelCredentials = channelCredentials.createInsecure(),
 ): BackplaneClient {
-  const Constructor = makeGenericClientConstructor(serviceDefinition('Backplane'), 'Backplane');
+  const definition = serviceDefinition('Backplane');
+  const lenient: ServiceDefinition = {
+    ...definition,
+    Subscribe: { ...definition.Subscribe!, responseDeserialize: decodeSubscribeResponse },
+  };
+  const Constructor = makeGenericClientConstructor(lenient, 'Backplane');
   return new Constructor(address, credentials, createChannelOptions()) as unknown as BackplaneClient;
 }

@@ -52,7 +52,10 @@ async function refusal(agent: TestAgent, send: () => void): Promise<string> {
 
 /** As others encode it: nothing is checked. */
 const frameCodec = messageCodec<object, object>('Frame');
-const elements = (count: number, bytes = 4): Buffer => Buffer.concat(range(0, count).map(() => element(bytes, 1)));
+/** Bytes of which two by two are a field that events do not have. */
+const UNKNOWN_FIELD = 0x68;
+const elements = (count: number, bytes = 4): Buffer =>
+  Buffer.concat(range(0, count).map(() => element(bytes, UNKNOWN_FIELD)));
 const position = (timeNs: bigint | string, epoch: number | string = 5, lane = 0) => ({
   epoch: String(epoch),
   timeNs: String(timeNs),

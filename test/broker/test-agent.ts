@@ -87,6 +87,8 @@ export class TestAgent {
   refuses: string | undefined;
   /** What becomes of a frame on its way out. */
   mangle = (frameBytes: Buffer): Buffer => frameBytes;
+  /** Likewise of a frame of history. */
+  mangleHistory = (frameBytes: Buffer): Buffer => frameBytes;
   /** Answers queries in place of the recorder. */
   answerWith: ((queryId: number) => void) | undefined;
   /** Called in the middle of a history answer. */
@@ -323,7 +325,7 @@ export class TestAgent {
       await credit.positive(abort.signal);
       if (abort.signal.aborted || this.ended) return;
       credit.take(frameBytes.length);
-      this.history.write({ queryId, frameBytes });
+      this.history.write({ queryId, frameBytes: this.mangleHistory(frameBytes) });
       await this.midHistory?.();
     }
     if (abort.signal.aborted || this.ended) return;

@@ -5,6 +5,7 @@ import { StreamWriter } from '../../flow/stream-writer.js';
 import { MESSAGE_BYTES_MAX, SUBSCRIBER_QUEUE_BYTES_MAX } from '../../limits.js';
 import { responseToJson } from '../../wire/message-json.js';
 import { subscribeResponseCodec } from '../../wire/messages.js';
+import { soundParts } from '../../wire/sound-parts.js';
 import { encodeEventBatch } from '../../wire/splice.js';
 import type { Delivery, Sink } from '../delivery/outlet.js';
 
@@ -26,15 +27,9 @@ export class NdjsonSink implements Sink {
   }
 
   write(delivery: Delivery): Promise<void> {
-    const bytes =
-      delivery.kind === 'batch'
-        ? encodeEventBatch(delivery.header, delivery.parts)
-        : subscribeResponseCodec.encode(delivery.message);
-    // Both kinds take the way of a client that decodes, so that JSON says what gRPC says.
-    const response = subscribeResponseCodec.decode(bytes, 2 * MESSAGE_BYTES_MAX);
-    const lines = responseToJson(response).map((result) => `${JSON.stringify({ result })}\n`);
+    const lines = linesOf(delivery);
     if (!this.started) this.response.writeHead(200, { 'content-type': 'application/x-ndjson; charset=utf-8' });
-    return this.writer.write(lines.join(''));
+    return this.writer.write(lines);
   }
 
   fail(error: BackplaneError): void {
@@ -47,6 +42,29 @@ export class NdjsonSink implements Sink {
     if (!this.started) this.response.writeHead(200, { 'content-type': 'application/x-ndjson; charset=utf-8' });
     this.writer.end();
   }
+}
+
+/** One event that nobody can decode is told as missing: the stream, and the other events of its batch, go on. */
+function linesOf(delivery: Delivery): string {
+  if (delivery.kind === 'message') return jsonLines(subscribeResponseCodec.encode(delivery.message));
+  const { header, parts } = delivery;
+  try {
+    return jsonLines(encodeEventBatch(header, parts));
+  } catch {
+    const { sound, unsoundEvents } = soundParts(parts);
+    const gap = { node: header.node, topic: header.topic, events: unsoundEvents, reason: 'refused' };
+    const told = { gap: { ...gap, message: 'these are no events: nobody can decode them' } };
+    // The cursor comes last, behind the gap.
+    return jsonLines(subscribeResponseCodec.encode(told)) + jsonLines(encodeEventBatch(header, sound));
+  }
+}
+
+/** The way of a client that decodes, so that JSON says what gRPC says. */
+function jsonLines(bytes: Buffer): string {
+  const response = subscribeResponseCodec.decode(bytes, 2 * MESSAGE_BYTES_MAX);
+  return responseToJson(response)
+    .map((result) => `${JSON.stringify({ result })}\n`)
+    .join('');
 }
 
 export function errorToJson(error: BackplaneError): { code: string; message: string } {

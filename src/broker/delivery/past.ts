@@ -2,13 +2,15 @@
 import { BackplaneError } from '../../errors.js';
 import type { BytePool } from '../../flow/byte-pool.js';
 import { HISTORY_STALL_MS } from '../../limits.js';
+import { positionToMessage } from '../../wire/messages.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
+import type { NodeQuery, UnsoundStretch } from './clipped-answer.js';
 import type { CoverageSum } from './coverage.js';
 import { compareKeys, type HistoryKey } from './history-merge.js';
 import type { NodeView } from './node-view.js';
 import type { Outlet } from './outlet.js';
-import { type NodeQuery, type ReplayedRun, replay } from './replay.js';
+import { type ReplayedRun, replay } from './replay.js';
 import type { Standing } from './standing.js';
 
 export interface PastOptions {
@@ -25,6 +27,8 @@ export class Past {
     private readonly pool: BytePool,
     private readonly outlet: Outlet,
     private readonly standing: Standing,
+    /** What is told as shed, skipped or refused comes later. */
+    private readonly refilled: boolean,
   ) {}
 
   /** Returns the nodes that did not answer to the end: their views are late. Stops when the limit is reached. */
@@ -46,7 +50,7 @@ export class Past {
         this.registry,
         this.pool,
         queries,
-        { last, signal, onFailed, onEnded },
+        { last, signal, onFailed, onEnded, onUnsound: (stretch) => this.unsound(stretch) },
         async (run) => {
           // Live events that come beside it may have reached the limit.
           if (this.outlet.left > 0) await this.run(run, options, coverage);
@@ -90,6 +94,20 @@ export class Past {
     this.outlet.count({ throttled: selection.refused });
     if (selection.count === 0) return;
     await readInTime(this.outlet.batch({ node, topic, history: true, cursor: this.standing.cursor() }, selection));
+  }
+
+  /** Nobody can take them from the recorder: also where refills were asked for, no more comes of them. */
+  private async unsound({ node, topic, from, to, reason }: UnsoundStretch): Promise<void> {
+    const gap = {
+      node,
+      topic,
+      from: from ? positionToMessage(from) : null,
+      to: positionToMessage(to),
+      eventsUnknown: true,
+      reason: this.refilled ? 'evicted' : 'refused',
+      message: `what the node sent is not all events: ${reason}`.slice(0, 512),
+    };
+    await readInTime(this.outlet.message({ gap }));
   }
 
   private progress(view: NodeView, position: Position): void {

@@ -8,8 +8,8 @@ import { comparePositions, ORIGIN, type Position } from '../../wire/position.js'
 import type { LogStore } from '../log/log-store.js';
 import { partitionOf } from '../log/partition-log.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
+import type { NodeQuery } from './clipped-answer.js';
 import { NodeView } from './node-view.js';
-import type { NodeQuery } from './replay.js';
 import type { Resumption } from './resumption.js';
 
 export interface NodePlan {

@@ -171,7 +171,16 @@ export class Refill {
     const query = { node: view.node, request, floors: new Map([[topic, first!.from]]), afterKey: undefined };
     let count = 0;
     let within: OwedStretch | undefined;
-    const noted = { last: 0, signal: this.signal, onFailed: () => undefined, onEnded: () => undefined };
+    let unsound = false;
+    const noted = {
+      last: 0,
+      signal: this.signal,
+      onFailed: () => undefined,
+      onEnded: () => undefined,
+      onUnsound: async () => {
+        unsound = true;
+      },
+    };
     const outcomes = await replay(this.registry, this.pool, [query], noted, async (run) => {
       const stretch = stretches.find(({ to }) => comparePositions(run.end.position, to) <= 0)!;
       if (stretch !== within) view.changeOwed(owed, { taken: stretch.taken });
@@ -184,7 +193,9 @@ export class Refill {
       return false;
     }
     this.failures.delete(view);
-    await this.tellEvicted(view.node, topic, found, count, outcome);
+    const { end } = outcome;
+    const whole = !unsound && !end.evicted && !end.lostUnknown && end.damagedBytes === '0';
+    await this.tellEvicted(view.node, topic, found, count, whole);
     return true;
   }
 
@@ -224,9 +235,9 @@ export class Refill {
     topic: string,
     { stretches, events }: Found,
     count: number,
-    { end }: HistoryOutcome & { kind: 'end' },
+    whole: boolean,
   ): Promise<void> {
-    const unknown = events === undefined && (end.evicted || end.lostUnknown || end.damagedBytes !== '0');
+    const unknown = events === undefined && !whole;
     const missing = events === undefined ? 0 : events - count;
     if (missing <= 0 && !unknown) return;
     await this.outlet.message({

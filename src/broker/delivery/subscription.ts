@@ -217,7 +217,7 @@ export class Subscription {
 
   private past(plans: readonly NodePlan[], coverage: CoverageSum): Promise<ReadonlySet<string>> {
     const { registry, historyPool } = this.context;
-    const past = new Past(registry, historyPool, this.outlet, this.standing!);
+    const past = new Past(registry, historyPool, this.outlet, this.standing!, this.checked.refill);
     const queries = plans.flatMap(({ query }) => query ?? []);
     const leading = this.standing!.history !== undefined;
     return past.deliver({ queries, last: this.checked.window.last, leading, signal: this.signal }, coverage);
@@ -314,7 +314,7 @@ export class Subscription {
     const { registry, historyPool } = this.context;
     const coverage = new CoverageSum();
     const queries = [planner.query(view, to, standing.joinSinceNs)];
-    const past = new Past(registry, historyPool, this.outlet, standing);
+    const past = new Past(registry, historyPool, this.outlet, standing, this.checked.refill);
     const failed = await past.deliver({ queries, last: 0, leading: false, signal }, coverage);
     if (failed.size > 0) return false;
     // All up to here is delivered, matches or not: the next round begins there.

@@ -2,10 +2,9 @@
  * One node's answer to one history query, as it comes in: frames under credit,
  * then an end. What waits in memory is at most the credit and one frame.
  */
-import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { BackplaneError } from '../../errors.js';
 import { CreditWindow } from '../../flow/credit.js';
 import { HISTORY_SILENCE_MS } from '../../limits.js';
-import { decodeHistoryFrame, type HistoryFrame } from '../../wire/history-frame.js';
 import type { HistoryEnd__Output } from '../../wire/messages.js';
 
 export type HistoryOutcome =
@@ -29,17 +28,13 @@ export class HistoryAnswer {
     this.credit = new CreditWindow(creditBytes, grant);
   }
 
-  /** The next frame, or undefined when the answer is complete and `outcome` is set. Never throws. */
-  async next(): Promise<HistoryFrame | undefined> {
+  /** The next frame, encoded, or undefined when the answer is complete and `outcome` is set. Never throws. */
+  async next(): Promise<Buffer | undefined> {
     for (;;) {
       const bytes = this.frames.shift();
       if (bytes !== undefined) {
         this.credit.consumed(bytes.length);
-        try {
-          return decodeHistoryFrame(bytes);
-        } catch (cause) {
-          this.fail(`node ${this.node}: ${asBackplaneError(cause).message}`);
-        }
+        return bytes;
       }
       if (this.outcome !== undefined) return undefined;
       await this.arrival();
