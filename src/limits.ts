@@ -4,10 +4,11 @@
  * at load.
  */
 import assert from 'node:assert/strict';
+import { FRAME_LOSSES_MAX, PAGE_BYTES_MAX } from './limits/kernel.js';
+import { GiB, KiB, MiB } from './limits/units.js';
 
-export const KiB = 1024;
-export const MiB = 1024 * KiB;
-export const GiB = 1024 * MiB;
+export * from './limits/kernel.js';
+export * from './limits/units.js';
 
 /** A frame is flushed when its events reach this. */
 export const FRAME_FLUSH_BYTES = 64 * KiB;
@@ -188,42 +189,6 @@ export const HISTORY_LINGER_MS = 20;
 /** Events that a `last` query holds while it looks further back. */
 export const HISTORY_LAST_BYTES_MAX = 8 * MiB;
 
-/** A kernel ring-buffer page (sub-buffer), its header, and the text that describes its events. */
-export const PAGE_BYTES_MAX = 64 * KiB;
-export const PAGE_HEADER_BYTES = 16;
-export const FORMAT_BYTES_MAX = 64 * KiB;
-export const FORMAT_FIELDS_MAX = 256;
-export const FORMATS_MAX = 4096;
-/** One drain of the trace buffers: whichever comes first. */
-export const DRAIN_BYTES_MAX = 64 * MiB;
-export const DRAIN_MS_MAX = 50;
-/** From an event's time stamp to where it can be read, and for how long more is allowed for where it was seen. */
-export const COMMIT_SLACK_NS_MIN = 1_000_000n;
-export const COMMIT_SLACK_NS_MAX = 20_000_000n;
-export const COMMIT_SLACK_KEPT_NS = 600_000_000_000n;
-/** All kernel buffers together take at most this part of the machine's memory. */
-export const KERNEL_BUFFERS_MEMORY_SHARE = 0.01;
-export const KERNEL_BUFFER_BYTES_PER_CPU = 4 * MiB;
-/** The exec lane's own buffer: some thousand execs. */
-export const EXEC_BUFFER_BYTES_PER_CPU = 256 * KiB;
-/** Threads that wait for execs, one per CPU; machines with more CPUs poll. */
-export const EXEC_WORKERS_MAX = 4;
-/** What one thread of the exec lane may use of its core, over time and at once: some 1,500 execs a second. */
-export const EXEC_LANE_CPU_SHARE = 0.25;
-export const EXEC_LANE_CPU_BURST_MS = 500;
-/** What one thread of the exec lane has read and the agent has not taken: a power of two. */
-export const EXEC_RING_BYTES = 512 * KiB;
-/** The synthetic source, so that it neither hangs the agent after a stall nor outruns its page writer. */
-export const SYNTHETIC_EVENTS_PER_SECOND_MAX = 5_000_000;
-export const SYNTHETIC_EVENTS_PER_DRAIN_MAX = 4_000;
-/** Lanes of all synthetic nodes of one process: each holds a page of PAGE_BYTES_MAX. */
-export const SYNTHETIC_LANES_MAX = 1024;
-export const SYNTHETIC_NODES_MAX = 256;
-/** Of one kind of events in a mix; the plan of a mix has as many entries as its weights have in all. */
-export const SYNTHETIC_WEIGHT_MAX = 1000;
-/** One CPU's pages of a capture given to `decode`. */
-export const CAPTURE_BYTES_MAX = 256 * MiB;
-
 /** One record of a segment log. */
 export const RECORD_BYTES_MAX = 8 * MiB;
 export const SEGMENT_BYTES = 64 * MiB;
@@ -370,7 +335,12 @@ export const AGENT_RESTART_MS_MAX = 30_000;
 assert(FRAME_FLUSH_BYTES <= FRAME_BYTES_MAX);
 assert(EVENT_BYTES_MAX <= FRAME_BYTES_MAX);
 assert(
-  FRAME_BYTES_MAX + FRAME_EVENTS_MAX * 24 + FRAME_MATCH_INDICES_MAX * 2 + PREDICATES_MAX * 24 <= MESSAGE_BYTES_MAX,
+  FRAME_BYTES_MAX +
+    FRAME_EVENTS_MAX * 24 +
+    FRAME_MATCH_INDICES_MAX * 2 +
+    PREDICATES_MAX * 24 +
+    FRAME_LOSSES_MAX * 4096 <=
+    MESSAGE_BYTES_MAX,
   'a full frame must fit a message',
 );
 assert(FRAME_BYTES_MAX < UPLINK_WINDOW_BYTES);

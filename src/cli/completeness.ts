@@ -61,13 +61,14 @@ export class Completeness {
   }
 
   #covered(coverage: NodeCoverage): void {
-    const { node, absent, brokenOff, message, damagedBytes, evicted } = coverage;
+    const { node, absent, brokenOff, message, damagedBytes, evicted, losses } = coverage;
     if (absent || brokenOff) {
       this.#goes(node, `${absent ? 'absent' : 'broken off'}${message === '' ? '' : `: ${message}`}`);
       return;
     }
     this.#away.delete(node);
     if (damagedBytes !== '0') this.#lose(node, `${damagedBytes} bytes of its recording are damaged`);
+    else if (losses.length > 0) this.#lose(node, [...new Set(losses.map(({ reason }) => reason))].join(', '));
     else if (evicted && this.fromGiven) this.#lose(node, 'older events are no longer recorded');
   }
 }

@@ -13,7 +13,7 @@ import {
 import type { Position } from '../wire/position.js';
 import type { KernelEvents } from './kernel-events.js';
 import { type ProcessState, type ProcessTableState, processBytes } from './process-table.js';
-import type { Origin, RecordedExec } from './recording.js';
+import type { Origin, RecordedExec, RecordedLoss } from './recording.js';
 import type { SocketTableState } from './socket-table.js';
 import type { ClockPair } from './source/source.js';
 
@@ -29,6 +29,8 @@ export interface CheckpointHead {
   readonly resumeOrdinal: number;
   /** The agent was stopped here. */
   readonly closed?: boolean | undefined;
+  /** Those that go on. Absent: none. */
+  readonly losses?: readonly RecordedLoss[] | undefined;
 }
 
 /** The first part has the head and is an anchor; the others follow at once. */

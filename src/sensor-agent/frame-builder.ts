@@ -3,7 +3,8 @@ import { FRAME_EVENTS_MAX, FRAME_FLUSH_BYTES, FRAME_MATCH_INDICES_MAX, PREDICATE
 import type { BusEvent } from '../wire/event.js';
 import { EventWriter } from '../wire/event-writer.js';
 import type { FieldMask } from '../wire/field-mask.js';
-import type { Frame, Match } from '../wire/frame.js';
+import type { Frame, Match, StatedLoss } from '../wire/frame.js';
+import { mergeLoss } from '../wire/loss.js';
 import type { Position } from '../wire/position.js';
 
 export class FrameBuilder {
@@ -24,6 +25,7 @@ export class FrameBuilder {
   #lost = 0;
   #lostUnknown = false;
   #late = 0;
+  #losses: readonly StatedLoss[] = [];
 
   constructor(
     readonly topic: string,
@@ -37,7 +39,7 @@ export class FrameBuilder {
 
   /** Something to tell soon. What was shed is told with the next coverage, so that telling it costs next to nothing. */
   get telling(): boolean {
-    return this.count > 0 || this.#lost > 0 || this.#lostUnknown || this.#late > 0;
+    return this.count > 0 || this.#lost > 0 || this.#lostUnknown || this.#late > 0 || this.#losses.length > 0;
   }
 
   /** A frame has either events or what was shed: the other kind begins another frame. */
@@ -91,6 +93,11 @@ export class FrameBuilder {
     this.#lostUnknown ||= unknown;
   }
 
+  /** For another reason than the kernel's buffer. */
+  state(loss: StatedLoss): void {
+    this.#losses = mergeLoss(this.#losses, loss);
+  }
+
   late(): void {
     this.#late += 1;
   }
@@ -115,6 +122,7 @@ export class FrameBuilder {
       late: this.#late,
       watermarkNs,
       refused: false,
+      losses: this.#losses,
       timesNs: BigUint64Array.from(this.#times),
       lanes: this.#lanes,
       ties: this.#ties,
@@ -146,5 +154,6 @@ export class FrameBuilder {
     this.#lost = 0;
     this.#lostUnknown = false;
     this.#late = 0;
+    this.#losses = [];
   }
 }

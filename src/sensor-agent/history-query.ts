@@ -17,10 +17,12 @@ import type { SegmentLog } from '../storage/segment-log.js';
 import type { Predicate } from '../subscriptions/predicate.js';
 import type { BusEvent } from '../wire/event.js';
 import type { HistoryFrame } from '../wire/history-frame.js';
+import { mergeLoss, type StatedLoss } from '../wire/loss.js';
 import { comparePositions, type Position } from '../wire/position.js';
 import { anchorAtPosition } from './anchors.js';
 import { type EncodedEvent, encodeEvent, HistoryBuilder } from './history-builder.js';
 import { entryTest } from './match/entry-test.js';
+import { statedLoss } from './open-losses.js';
 import { Replay } from './replay.js';
 import type { EventFormat } from './source/tracefs/format.js';
 import type { Loss, Timeline } from './timeline.js';
@@ -58,6 +60,8 @@ export interface HistoryAnswer {
   readonly evicted: boolean;
   readonly lost: number;
   readonly lostUnknown: boolean;
+  /** For another reason than the kernel's buffer. */
+  readonly losses: readonly StatedLoss[];
   readonly late: number;
   readonly damagedBytes: number;
   readonly entriesScanned: number;
@@ -72,12 +76,13 @@ export interface HistoryOutlet {
 interface Tally {
   lost: number;
   lostUnknown: boolean;
+  losses: readonly StatedLoss[];
   late: number;
 }
 
 export class HistoryQuery {
   #pacer: Pacer;
-  #tally: Tally = { lost: 0, lostUnknown: false, late: 0 };
+  #tally: Tally = { lost: 0, lostUnknown: false, losses: [], late: 0 };
   #damagedBytes = 0;
   #scanned = 0;
   readonly #types = new Map<string, boolean>();
@@ -119,7 +124,7 @@ export class HistoryQuery {
         await this.outlet.ready(this.signal);
       }
     } finally {
-      this.#close(opened.replay);
+      this.#close(opened.replay, this.window.upTo);
     }
     return this.#answer(opened.replay, opened.fromNs);
   }
@@ -157,7 +162,7 @@ export class HistoryQuery {
           }
         }
       } finally {
-        this.#close(replay);
+        this.#close(replay, upTo);
       }
       blocks.unshift(block);
       found += block.length;
@@ -226,7 +231,11 @@ export class HistoryQuery {
         if (this.predicate.matches(event)) take(event);
       },
       loss: (loss: Loss, position: Position, from?: Position) => {
-        if (!this.#touched(from ?? position, position, replay().timeline, upTo())) return;
+        if (!this.#touched(loss.stated?.from ?? from ?? position, position, replay().timeline, upTo())) return;
+        if (loss.stated) {
+          this.#lose(loss, position);
+          return;
+        }
         this.#tally.lost += loss.count;
         this.#tally.lostUnknown ||= loss.unknown;
       },
@@ -234,6 +243,12 @@ export class HistoryQuery {
         if (this.#inside(position, replay().timeline, upTo())) this.#tally.late += 1;
       },
     };
+  }
+
+  #lose(loss: Loss, position: Position): void {
+    const { types } = loss.stated!;
+    if (types && !types.some((type) => this.#wants(type))) return;
+    this.#tally.losses = mergeLoss(this.#tally.losses, statedLoss(loss, position)!);
   }
 
   /** Events come in order: stretches that lie behind are done with. */
@@ -276,7 +291,10 @@ export class HistoryQuery {
     if (this.signal.aborted) throw new BackplaneError('cancelled', 'history query cancelled');
   }
 
-  #close(replay: Replay): void {
+  #close(replay: Replay, upTo: Position): void {
+    const { timeline } = replay;
+    for (const loss of timeline.losses.all)
+      if (this.#touched(loss.stated.from, timeline.frontier, timeline, upTo)) this.#lose(loss, timeline.frontier);
     this.#damagedBytes += replay.damagedBytes;
     this.#scanned += replay.entriesScanned;
     this.#evicted ||= replay.evicted;

@@ -21,6 +21,7 @@ import type { LiveBudget } from './budget.js';
 import { Excuse } from './excuse.js';
 import { FrameBuilder } from './frame-builder.js';
 import type { Interest } from './interest.js';
+import { mayBeOf, statedLoss } from './open-losses.js';
 import type { Recorder } from './recorder.js';
 import { Replay } from './replay.js';
 import type { EventFormat } from './source/tracefs/format.js';
@@ -137,6 +138,7 @@ export class Publisher implements TimelineSink {
       if (more || late || (idle && this.#pacer)) this.#fallBehind(start);
     }
     main.renew();
+    this.#stateOpenLosses();
     this.#resume = undefined;
     let holds = this.#timeline.frontier;
     for (const { coveredTo } of this.#builders.values()) if (comparePositions(coveredTo, holds) > 0) holds = coveredTo;
@@ -219,7 +221,7 @@ export class Publisher implements TimelineSink {
     if (builder && comparePositions(told, builder.coveredTo) >= 0) builder.late();
   }
 
-  #lose({ count, unknown }: Loss, position: Position, from?: Position): void {
+  #lose(loss: Loss, position: Position, from?: Position): void {
     const late = from !== undefined && comparePositions(from, position) === 0;
     for (const builder of this.#builders.values()) {
       const beyond = comparePositions(position, builder.coveredTo);
@@ -227,8 +229,18 @@ export class Publisher implements TimelineSink {
       const { last } = builder;
       // A frame of the epoch before does not account for it.
       if (last && last.epoch !== position.epoch && !this.#flush(builder, this.#timeline, last)) return;
-      builder.lose(count, unknown);
+      const stated = statedLoss(loss, position);
+      if (!stated) builder.lose(loss.count, loss.unknown);
+      else if (mayBeOf(loss, builder.topic)) builder.state(stated);
     }
+  }
+
+  /** Whoever asks from now on must hear of what is missing now; who was told already is not told again. */
+  #stateOpenLosses(): void {
+    const { losses, frontier } = this.#timeline;
+    for (const loss of losses.all)
+      for (const builder of this.#builders.values())
+        if (mayBeOf(loss, builder.topic)) builder.state(statedLoss(loss, frontier)!);
   }
 
   /** `to`: what the frame accounts for; the timeline's frontier where not given. False: fell behind instead. */
@@ -283,6 +295,7 @@ export class Publisher implements TimelineSink {
     // The recorder no longer reaches back to where publishing stopped: how much that was, nobody knows.
     if (!anchor || comparePositions(anchor.position, from) > 0) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     this.#state = { kind: 'behind', replay };
+    this.#stateOpenLosses();
     this.#excuse.grant(this.recorder().timeline.frontier.timeNs - from.timeNs);
   }
 

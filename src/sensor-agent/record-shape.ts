@@ -21,6 +21,13 @@ export const NOTICE_SHAPE: Shape = { type: 'string', timeNs: 'bigint', tie: 'num
 export const SNAPSHOT_SHAPE: Shape = { processes: 'list' };
 export const PATHS_SHAPE: Shape = { paths: 'list' };
 export const HOLE_SHAPE: Shape = { from: POSITION, to: POSITION, lost: 'number', lostUnknown: 'boolean' };
+export const LOSS_SHAPE: Shape = {
+  reason: 'string',
+  from: POSITION,
+  timeNs: 'bigint',
+  goesOn: 'boolean',
+  message: 'string',
+};
 export const ORIGIN_SHAPE: Shape = {
   epoch: 'number',
   continued: 'boolean',

@@ -12,6 +12,7 @@ import type { Position } from '../wire/position.js';
 import { checkpointIntervalBytes } from './checkpoint.js';
 import { FilePaths } from './file-paths.js';
 import { HoleFlag } from './hole-flag.js';
+import { quiet } from './quiet-sink.js';
 import {
   clockBytes,
   horizonBytes,
@@ -19,6 +20,7 @@ import {
   packRecord,
   pageHead,
   type RecordedExec,
+  type RecordedLoss,
   type RecordedNotice,
   RecordKind,
 } from './recording.js';
@@ -131,6 +133,8 @@ export class Recorder {
     this.#horizonNs = 0n;
     this.setClock(clock);
     if (!origin.continued) this.#cursors.clear();
+    // What the agent before did not record ends with it: this one says for itself.
+    for (const { stated } of this.timeline.losses.all) this.lose({ ...stated, goesOn: false }, clock.bootNs);
     this.#checkpoint();
   }
 
@@ -175,6 +179,16 @@ export class Recorder {
     const ordinal = this.#append({ kind: RecordKind.PAGE, timeNs: this.#wall(nowNs), parts });
     if (this.#hole) this.#hole.lostUnknown = true;
     this.timeline.page(page, entries, ordinal);
+  }
+
+  /** States that something is not recorded, or that this is over, at `nowNs` or as soon after as order allows. */
+  lose(loss: Omit<RecordedLoss, 'timeNs'>, nowNs: bigint): void {
+    const { horizonNs } = this.timeline;
+    const record = { ...loss, timeNs: nowNs > horizonNs ? nowNs : horizonNs + 1n };
+    const parts = [packRecord(record)];
+    const ordinal = this.#append({ kind: RecordKind.LOSS, timeNs: this.#wall(record.timeNs), parts });
+    if (this.#hole) this.#hole.lostUnknown = true;
+    this.timeline.lose(record, ordinal);
   }
 
   /**
@@ -381,20 +395,4 @@ export class Recorder {
 function lengthOf({ args = [], executablePath = '', workingDirectory = '', cgroup = '' }: ProcessSnapshot): number {
   const texts = executablePath.length + workingDirectory.length + cgroup.length;
   return args.reduce((sum, arg) => sum + arg.length + 4, texts + 128);
-}
-
-/** What is read again at start was told before; `open` lets through what follows. */
-function quiet(sink: TimelineSink): TimelineSink & { open(): void } {
-  let reading = true;
-  return {
-    wants: (type) => !reading && sink.wants(type),
-    // What waits at the end of the recording is told once the agent goes on.
-    entryTest: (format) => sink.entryTest(format),
-    event: (event) => sink.event(event),
-    loss: (loss, position, from) => reading || sink.loss(loss, position, from),
-    late: (event, told) => reading || sink.late(event, told),
-    open: () => {
-      reading = false;
-    },
-  };
 }

@@ -5,7 +5,7 @@
  *   Page       := lane u16 | flags u8 (1: lost count unknown) | 0 u8 | firstTie u32 | lost u64 | ring-buffer page
  *   Horizon    := horizonNs u64                 no event below it follows, but for late ones
  *   Clock      := bootNs u64 | wallNs u64
- *   Exec, Notice, Snapshot, Origin, Checkpoint, Hole, Paths := msgpack
+ *   Exec, Notice, Snapshot, Origin, Checkpoint, Hole, Paths, Loss := msgpack
  *
  * msgpack is self-contained per record (no structures shared between records),
  * so that any record can be read alone.
@@ -13,6 +13,7 @@
 import { Packr, Unpackr } from 'msgpackr';
 import { BackplaneError } from '../errors.js';
 import type { NoticeContext } from '../wire/event.js';
+import type { LossReason } from '../wire/loss.js';
 import type { Position } from '../wire/position.js';
 import type { Checkpoint } from './checkpoint.js';
 import type { RecordedProcess } from './process-table.js';
@@ -30,6 +31,7 @@ export const RecordKind = {
   CHECKPOINT: 8,
   HOLE: 9,
   PATHS: 10,
+  LOSS: 11,
 } as const;
 
 /** An ExecRecord after redaction. `missed`: the process was gone, or nobody read it in time. */
@@ -101,12 +103,37 @@ export interface RecordedHole {
   readonly lostUnknown: boolean;
 }
 
+/**
+ * Something was not recorded although the kernel's buffer did not run over. One that goes on is recorded when it begins
+ * and again, with the same reason and from, when it is over.
+ */
+export interface RecordedLoss {
+  readonly reason: LossReason;
+  /** What may be missing; absent: anything. */
+  readonly types?: readonly string[] | undefined;
+  /** Before the frontier where it was noticed late. */
+  readonly from: Position;
+  /** Where it was stated: its place among the events. */
+  readonly timeNs: bigint;
+  readonly goesOn: boolean;
+  /** For people: what is missing, and what would help. */
+  readonly message: string;
+}
+
 /** Bigints stay bigints, and undefined stays absent. */
 const packr = new Packr({ useRecords: false, int64AsType: 'bigint', ...{ skipValues: [undefined] } });
 const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint' });
 
 export function packRecord(
-  value: RecordedExec | RecordedNotice | RecordedSnapshot | RecordedHole | RecordedPaths | Origin | Checkpoint,
+  value:
+    | RecordedExec
+    | RecordedNotice
+    | RecordedSnapshot
+    | RecordedHole
+    | RecordedPaths
+    | RecordedLoss
+    | Origin
+    | Checkpoint,
 ): Buffer {
   return packr.pack(value);
 }

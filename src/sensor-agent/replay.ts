@@ -15,6 +15,7 @@ import {
   checkShape,
   EXEC_SHAPE,
   HOLE_SHAPE,
+  LOSS_SHAPE,
   NOTICE_SHAPE,
   ORIGIN_SHAPE,
   PATHS_SHAPE,
@@ -24,6 +25,7 @@ import {
   type Origin,
   type RecordedExec,
   type RecordedHole,
+  type RecordedLoss,
   type RecordedNotice,
   type RecordedPaths,
   type RecordedSnapshot,
@@ -141,6 +143,7 @@ export class Replay {
     else if (kind === RecordKind.PATHS) timeline.paths(unpackRecord<RecordedPaths>(payload, PATHS_SHAPE));
     else if (kind === RecordKind.ORIGIN) timeline.begin(unpackRecord<Origin>(payload, ORIGIN_SHAPE), ordinal);
     else if (kind === RecordKind.HOLE) this.#hole(unpackRecord<RecordedHole>(payload, HOLE_SHAPE));
+    else if (kind === RecordKind.LOSS) timeline.lose(unpackRecord<RecordedLoss>(payload, LOSS_SHAPE), ordinal);
     else if (kind === RecordKind.CHECKPOINT && this.#interrupted) this.#resume(ordinal);
   }
 

@@ -11,33 +11,15 @@ import { type Checkpoint, type CheckpointHead, checkpointParts } from './checkpo
 import { ExecJoin } from './exec-join.js';
 import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { EntrySelection } from './match/entry-selection.js';
+import { OpenLosses } from './open-losses.js';
 import { eventAt, type OpenedFile, openedFiles } from './opened-file.js';
 import type { Origin, RecordedExec, RecordedNotice, RecordedPaths, RecordedSnapshot } from './recording.js';
 import type { ClockPair, SourcePage } from './source/source.js';
 import { type EventFormat, eventFlags, eventPid, FormatTable } from './source/tracefs/format.js';
-import type { EntryTest, PageEntries } from './source/tracefs/page.js';
+import type { PageEntries } from './source/tracefs/page.js';
+import type { Loss, TimelineSink } from './timeline-sink.js';
 
-/** What a timeline tells. Calls come in position order. */
-export interface TimelineSink {
-  /** Which types are worth building; context is followed for all. */
-  wants(type: string): boolean;
-  /**
-   * Which entries of a trace event are worth decoding: true, all; false, none. Passes all that will be wanted once the
-   * pages read now are told; asked of events without context. See Timeline.renew.
-   */
-  entryTest(format: EventFormat): EntryTest | boolean;
-  event(event: BusEvent): void;
-  /** Events are missing about here, or anywhere after `from`. Told behind its turn: both are the frontier. */
-  loss(loss: Loss, position: Position, from?: Position): void;
-  /** A wanted event came when everything up to `told` had been told: it is recorded, but has missed its turn. */
-  late(event: BusEvent, told: Position): void;
-}
-
-export interface Loss {
-  readonly count: number;
-  /** More than count, and the kernel does not say how many. */
-  readonly unknown: boolean;
-}
+export type { Loss, TimelineSink };
 
 interface Pending extends TraceEvent {
   readonly timeNs: bigint;
@@ -75,6 +57,8 @@ export class Timeline {
   #toldNs = 0n;
   /** While records from before the checkpoint are read again: its ordinal and position. */
   #restored: { ordinal: number; position: Position } | undefined;
+  /** Losses that were told and go on. */
+  readonly losses = new OpenLosses();
   readonly #selection = new EntrySelection();
   /** Files opened in pages since they were last looked up; undefined where nobody looks them up. */
   opened: OpenedFile[] | undefined;
@@ -183,6 +167,12 @@ export class Timeline {
     this.#add({ ...NO_TRACE, timeNs: baseTimeNs - 1n, lane: AGENT_LANE, tie: TIE_MAX - 1, ordinal, loss });
   }
 
+  /** Told at the record's place, where it was noticed. */
+  lose(stated: NonNullable<Loss['stated']>, ordinal: number): void {
+    const loss = { count: 0, unknown: true, stated };
+    this.#add({ ...NO_TRACE, timeNs: stated.timeNs, lane: AGENT_LANE, tie: TIE_MAX - 1, ordinal, loss });
+  }
+
   notice(notice: RecordedNotice, ordinal: number): void {
     const { timeNs, tie } = notice;
     this.#add({ ...NO_TRACE, timeNs, lane: AGENT_LANE, tie, ordinal, notice });
@@ -268,6 +258,7 @@ export class Timeline {
       clock: this.#clock,
       resumeOrdinal,
       ...(this.closed ? { closed: true } : {}),
+      ...this.losses.save(),
     };
     return checkpointParts(head, this.#kernel, this.#execs.save());
   }
@@ -279,6 +270,7 @@ export class Timeline {
     this.#floorWallNs = head.floorWallNs;
     this.#toldNs = head.toldNs;
     this.closed = head.closed === true;
+    this.losses.load(head.losses);
     this.#frontier = head.position;
     // What waited behind position at the same time is still to be read again.
     this.#horizonNs = head.resumeOrdinal < ordinal ? head.position.timeNs - 1n : head.position.timeNs;
@@ -334,7 +326,7 @@ export class Timeline {
 
   /** Too late for its place in the stream; context follows it all the same. The agent's own notices never are. */
   #tellLate(event: Pending, place: Position): void {
-    if (event.loss) this.sink.loss(event.loss, this.#frontier, this.#frontier);
+    if (event.loss) this.#lose(event.loss, this.#frontier, this.#frontier);
     const typed = event.name === '' ? undefined : this.#follow(event, place, this.sink.wants);
     if (typed) this.sink.late(typed, this.#frontier);
   }
@@ -376,12 +368,17 @@ export class Timeline {
     const position = { epoch: this.#origin.epoch, timeNs: event.timeNs, lane: event.lane, tie: event.tie };
     this.pending -= 1;
     this.#toldNs = event.timeNs;
-    if (event.loss) this.sink.loss(event.loss, position);
+    if (event.loss) this.#lose(event.loss, position);
     const typed = event.notice
       ? this.#notice(event.notice, position)
       : this.#follow(event, position, this.sink.wants, exec);
     this.#frontier = position;
     if (typed) this.sink.event(typed);
+  }
+
+  #lose(loss: Loss, position: Position, from?: Position): void {
+    if (loss.stated) this.losses.follow(loss.stated);
+    this.sink.loss(loss, position, from);
   }
 
   #follow(event: Pending, position: Position, wants: (type: string) => boolean, exec?: RecordedExec) {

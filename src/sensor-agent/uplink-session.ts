@@ -17,6 +17,7 @@ import {
 } from '../limits.js';
 import type { PredicateSpec } from '../subscriptions/predicate.js';
 import { encodeFrame, type Frame } from '../wire/frame.js';
+import { lossToMessage } from '../wire/loss.js';
 import {
   type ControlRequest,
   type ControlResponse__Output,
@@ -155,6 +156,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
         evicted: answer.evicted,
         lost: answer.lost,
         lostUnknown: answer.lostUnknown,
+        losses: answer.losses.map(lossToMessage),
         damagedBytes: answer.damagedBytes,
         late: answer.late,
         eventsScanned: answer.entriesScanned,

@@ -8,7 +8,7 @@
  *          | lost uint64 7 | lost_unknown bool 8 | late uint64 9
  *          | watermark Timestamp 10 | event_times_ns packed fixed64 11
  *          | event_lanes packed uint32 12 | event_ties packed uint32 13
- *          | shed Shed 14 * | events bytes 15 | refused bool 16
+ *          | shed Shed 14 * | events bytes 15 | refused bool 16 | losses Loss 17 *
  */
 import { FRAME_EVENTS_MAX, MESSAGE_BYTES_MAX } from '../limits.js';
 import {
@@ -21,13 +21,14 @@ import {
   readPacked,
   readPackedFixed64,
 } from './frame-columns.js';
+import { checkLosses, lossBytesMax, readLoss, type StatedLoss, writeLoss } from './loss.js';
 import { checkMatches, type Match, readMatch, writeMatch } from './match.js';
 import { comparePositions, ORIGIN, type Position } from './position.js';
 import { readPosition, readTimestamp, writePosition, writeTimestamp } from './position-codec.js';
 import { ProtoReader, ProtoWriter } from './protobuf.js';
 import { checkShed, readShed, type Shed, writeShed } from './shed.js';
 
-export type { Match, Shed };
+export type { Match, Shed, StatedLoss };
 
 export interface Frame extends EventColumns {
   readonly topic: string;
@@ -47,6 +48,8 @@ export interface Frame extends EventColumns {
   readonly watermarkNs: bigint;
   /** What was made of the stretch is no sound frame: what matches is not known, and the recorder has it. No events. */
   readonly refused: boolean;
+  /** What else is missing from the recording; what the subscriber was told of before may be stated again. */
+  readonly losses: readonly StatedLoss[];
 }
 
 /** In the place of one that is not sound: the stretch is accounted for as not known. */
@@ -62,7 +65,12 @@ export function encodeFrame(frame: Frame): Buffer {
   let matchBytesMax = 0;
   for (const match of frame.matches) matchBytesMax += 24 + match.indices.length * 2;
   const writer = new ProtoWriter(
-    columnBytesMax(frame) + matchBytesMax + frame.shed.length * 22 + frame.topic.length + 192,
+    columnBytesMax(frame) +
+      matchBytesMax +
+      frame.shed.length * 22 +
+      lossBytesMax(frame.losses) +
+      frame.topic.length +
+      192,
   );
   writer.stringField(1, frame.topic);
   writePosition(writer, 2, frame.coveredFrom);
@@ -80,6 +88,7 @@ export function encodeFrame(frame: Frame): Buffer {
   for (const shed of frame.shed) writeShed(writer, shed);
   writer.bytesField(15, frame.events);
   writer.uintField(16, frame.refused ? 1 : 0);
+  for (const loss of frame.losses) writeLoss(writer, 17, loss);
   const bytes = writer.finish();
   if (bytes.length > MESSAGE_BYTES_MAX - 16) throw invalid('frame', `must fit a message, got ${bytes.length} bytes`);
   return bytes;
@@ -114,6 +123,7 @@ type Draft = { -readonly [K in keyof Frame]: Frame[K] } & {
   eventSizes: number[];
   matches: Match[];
   shed: Shed[];
+  losses: StatedLoss[];
   lanes: number[];
   ties: number[];
 };
@@ -132,6 +142,7 @@ function newDraft(): Draft {
     late: 0,
     watermarkNs: 0n,
     refused: false,
+    losses: [],
     timesNs: new BigUint64Array(0),
     lanes: [],
     ties: [],
@@ -189,6 +200,9 @@ function readField(reader: ProtoReader, draft: Draft): void {
     case 16:
       draft.refused = reader.bool();
       break;
+    case 17:
+      readLoss(reader, draft.losses);
+      break;
     default:
       reader.skip();
   }
@@ -214,6 +228,7 @@ function checkFrame(frame: Frame): void {
   }
   checkMatches(frame.matches, frame.count);
   checkShed(frame.shed, frame.count);
+  checkLosses('frame', frame.losses);
   if (frame.refused && frame.count + frame.shed.length > 0) {
     throw invalid('frame', 'refused must have neither events nor shed');
   }

@@ -46,6 +46,7 @@ export type {
   ListSubscriptionsResponse__Output,
 } from './gen/backplane/v1/ListSubscriptionsResponse.js';
 export type { ListTopicsResponse, ListTopicsResponse__Output } from './gen/backplane/v1/ListTopicsResponse.js';
+export type { Loss } from './gen/backplane/v1/Loss.js';
 export type { Node } from './gen/backplane/v1/Node.js';
 export type { NodeCoverage } from './gen/backplane/v1/NodeCoverage.js';
 export type { NodeReport, NodeReport__Output } from './gen/backplane/v1/NodeReport.js';

@@ -175,3 +175,39 @@ test('what the kernel lost is told once, however many topics say so, and wheneve
   );
   assert.equal(losses().filter(({ eventsUnknown }) => eventsUnknown).length, 1);
 });
+
+test('a loss that a node states is told when it begins and when it is over, once each, however often it is stated', async () => {
+  const agent = await harness.agent('a');
+  const subscriber = harness.subscribe(TOPICS);
+  await subscriber.isAccepted();
+  const at = (timeNs: number) => ({ epoch: 1, timeNs: BigInt(timeNs), lane: 0, tie: 0 });
+  const state = (topic: string, from: number, to: number, over: boolean) => {
+    const message = 'events of file are not recorded';
+    const loss = {
+      reason: 'overhead',
+      events: 0,
+      unknown: true,
+      from: at(50),
+      to: over ? at(280) : undefined,
+      message,
+    };
+    const stretch = refusedFrame({ topic, coveredFrom: at(from), coveredTo: at(to) });
+    agent.sendFrame(encodeFrame({ ...stretch, refused: false, losses: [loss] }));
+  };
+  const told = () => subscriber.gaps.filter(({ reason }) => reason === 'overhead');
+  state('process', 10, 100, false);
+  await until('its beginning', () => told().length === 1);
+  state('network', 10, 100, false);
+  state('process', 100, 200, false);
+  state('network', 100, 300, true);
+  state('process', 200, 300, true);
+  lose(agent, 'process', 300, 400, 1);
+  await until('what came behind it', () => subscriber.gaps.some(({ reason }) => reason === 'kernel_overrun'));
+  assert.deepEqual(
+    told().map(({ from, to, message, eventsUnknown }) => [from?.timeNs, to?.timeNs, message, eventsUnknown]),
+    [
+      ['50', undefined, 'events of file are not recorded', true],
+      ['50', '280', 'events of file are not recorded', true],
+    ],
+  );
+});

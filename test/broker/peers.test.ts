@@ -90,6 +90,7 @@ test('a frame of an unknown topic, and one that overlaps, end the session and no
       shed: [],
       lost: 0,
       lostUnknown: false,
+      losses: [],
       refused: false,
       late: 0,
       watermarkNs: 0n,

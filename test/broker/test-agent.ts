@@ -273,6 +273,7 @@ export class TestAgent {
       shed: shed.filter(({ events }) => events > 0),
       lost: 0,
       lostUnknown: false,
+      losses: [],
       refused: false,
       late: 0,
       watermarkNs: this.recorder.wallAt(to),

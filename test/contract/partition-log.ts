@@ -33,6 +33,7 @@ export function frameOf(from: number, to: number, bytes = 0): Frame {
     shed: [],
     lost: 0,
     lostUnknown: false,
+    losses: [],
     refused: false,
     late: 0,
     watermarkNs: 0n,

@@ -1,6 +1,7 @@
 /** Random frames for property tests: sound in every part. */
 import fc from 'fast-check';
-import type { Frame, Match, Shed } from '../../src/wire/frame.js';
+import { FRAME_LOSSES_MAX, LOSS_MESSAGE_CHARACTERS_MAX } from '../../src/limits.js';
+import type { Frame, Match, Shed, StatedLoss } from '../../src/wire/frame.js';
 import type { HistoryFrame } from '../../src/wire/history-frame.js';
 
 interface Columns {
@@ -73,6 +74,22 @@ function shedFor(count: number): fc.Arbitrary<Shed[]> {
 const count = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 const topic = fc.constantFrom('process', 'network', 'host', 'app.x-1');
 
+const position = plain({
+  epoch: count,
+  timeNs: fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+  lane: fc.integer({ min: 0, max: 0xffff }),
+  tie: fc.integer({ min: 0, max: 0xffff_ffff }),
+});
+
+const lossArbitrary: fc.Arbitrary<StatedLoss> = plain({
+  reason: fc.constantFrom('disk_full', 'trace_changed', 'overhead', 'of_a_later_version'),
+  events: count,
+  unknown: fc.boolean(),
+  from: position,
+  to: fc.option(position, { nil: undefined }),
+  message: fc.string({ maxLength: LOSS_MESSAGE_CHARACTERS_MAX }),
+});
+
 export const frameArbitrary: fc.Arbitrary<Frame> = columns.chain((each) =>
   plain({
     topic,
@@ -89,6 +106,7 @@ export const frameArbitrary: fc.Arbitrary<Frame> = columns.chain((each) =>
     lost: count,
     lostUnknown: fc.boolean(),
     refused: fc.constant(false),
+    losses: fc.array(lossArbitrary, { maxLength: FRAME_LOSSES_MAX }),
     late: count,
     watermarkNs: fc.bigInt({ min: 0n, max: 253_402_300_799_000_000_000n }),
     eventSizes: fc.constant(each.eventSizes),

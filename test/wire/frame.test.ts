@@ -100,6 +100,7 @@ function frame(change: Partial<Frame>): Frame {
     shed: [],
     lost: 0,
     lostUnknown: false,
+    losses: [],
     refused: false,
     late: 0,
     watermarkNs: 1n,

@@ -62,6 +62,7 @@ function nodeCoverage(node: string, { outcome, events }: NodeSum): NodeCoverage 
     lost: end.lost,
     lostUnknown: end.lostUnknown,
     damagedBytes: end.damagedBytes,
+    losses: end.losses,
     source: end.source,
     message: lateNote(end.late, end.message),
     events,

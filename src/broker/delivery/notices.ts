@@ -4,13 +4,14 @@
  * cursor, and one watermark per node in each interval.
  */
 import { WATERMARKS_PER_INTERVAL_MAX } from '../../limits.js';
-import type { Frame } from '../../wire/frame.js';
+import type { Frame, StatedLoss } from '../../wire/frame.js';
 import { nsToTimestamp, positionToMessage, type SubscribeResponse } from '../../wire/messages.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import type { NodeRecord } from '../nodes/node-record.js';
 import type { ShedPart } from './live-frame.js';
 import type { NodeView } from './node-view.js';
 
+/** Besides these, the reasons of losses that a node states. */
 type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'skipped' | 'refused' | 'damaged' | 'expired';
 
 /** What is missing of one topic. */
@@ -23,7 +24,8 @@ interface TopicGap {
 
 interface PendingGap {
   readonly node: string;
-  readonly reason: GapReason;
+  readonly reason: string;
+  message: string;
   readonly topics: Map<string, TopicGap>;
 }
 
@@ -44,7 +46,12 @@ interface LossCount {
   told: number;
   /** A loss of unknown size was told by a frame that reaches to here. */
   unknownTo: Position | undefined;
+  /** Stated losses that were told: by reason and from, whether they were over. The oldest are forgotten first. */
+  readonly stated: Map<string, boolean>;
 }
+
+/** Of one node. What is stated once more behind so many others is told once more. */
+const STATED_MAX = 64;
 
 export class Notices {
   private gaps = new Map<string, PendingGap>();
@@ -59,7 +66,22 @@ export class Notices {
       const unknown = frame.lostUnknown && newlyUnknown(count, frame);
       if (lost > 0 || unknown) this.gap(node, '', 'kernel_overrun', frame, lost, unknown);
     }
+    for (const loss of frame.losses) this.stated(node, loss);
     if (frame.late > 0) this.gap(node, frame.topic, 'late', frame, frame.late, false);
+  }
+
+  /** Once when it begins, and once when it is over. */
+  private stated(node: string, loss: StatedLoss): void {
+    const { stated } = this.lossOf(node);
+    const { epoch, timeNs, lane, tie } = loss.from;
+    const key = `${loss.reason} ${epoch} ${timeNs} ${lane} ${tie}`;
+    const over = loss.to !== undefined;
+    const told = stated.get(key);
+    if (told === true || told === over) return;
+    stated.set(key, over);
+    if (stated.size > STATED_MAX) stated.delete(stated.keys().next().value!);
+    const stretch = { coveredFrom: loss.from, coveredTo: loss.to };
+    this.gap(node, '', loss.reason, stretch, loss.events, loss.unknown, loss.message);
   }
 
   shed(node: string, frame: Frame, { events, unknown }: ShedPart): void {
@@ -83,8 +105,8 @@ export class Notices {
   takeGaps(): SubscribeResponse[] {
     const gaps = [...this.gaps.values()];
     this.gaps = new Map();
-    return gaps.map(({ node, reason, topics }) => {
-      const told = { node, reason, message: MESSAGES[reason] };
+    return gaps.map(({ node, reason, message, topics }) => {
+      const told = { node, reason, message };
       const parts = Array.from(topics, ([topic, gap]) => ({ topic, ...gapMessage(gap) }));
       if (parts.length === 1) return { gap: { ...told, ...parts[0]! } };
       return { gap: { ...told, ...gapMessage(union([...topics.values()])), topics: parts } };
@@ -108,7 +130,7 @@ export class Notices {
   private lossOf(node: string): LossCount {
     let count = this.losses.get(node);
     if (count === undefined) {
-      count = { byTopic: new Map(), told: 0, unknownTo: undefined };
+      count = { byTopic: new Map(), told: 0, unknownTo: undefined, stated: new Map() };
       this.losses.set(node, count);
     }
     return count;
@@ -117,15 +139,16 @@ export class Notices {
   private gap(
     node: string,
     topic: string,
-    reason: GapReason,
-    stretch: Pick<Frame, 'coveredFrom' | 'coveredTo'> | undefined,
+    reason: string,
+    stretch: { readonly coveredFrom: Position; readonly coveredTo: Position | undefined } | undefined,
     events: number,
     unknown: boolean,
+    message = MESSAGES[reason as GapReason] ?? '',
   ): void {
     const key = `${node}|${reason}`;
     let merged = this.gaps.get(key);
     if (merged === undefined) {
-      merged = { node, reason, topics: new Map() };
+      merged = { node, reason, message, topics: new Map() };
       this.gaps.set(key, merged);
     }
     let gap = merged.topics.get(topic);
@@ -133,7 +156,8 @@ export class Notices {
       gap = { from: stretch?.coveredFrom, to: stretch?.coveredTo, events: 0, unknown: false };
       merged.topics.set(topic, gap);
     }
-    gap.to = stretch?.coveredTo ?? gap.to;
+    gap.to = stretch === undefined ? gap.to : stretch.coveredTo;
+    merged.message = message;
     gap.events += events;
     gap.unknown ||= unknown;
   }

@@ -194,7 +194,7 @@ export class Refill {
     }
     this.failures.delete(view);
     const { end } = outcome;
-    const whole = !unsound && !end.evicted && !end.lostUnknown && end.damagedBytes === '0';
+    const whole = !unsound && !end.evicted && !end.lostUnknown && end.losses.length === 0 && end.damagedBytes === '0';
     await this.tellEvicted(view.node, topic, found, count, whole);
     return true;
   }

@@ -9,6 +9,7 @@ import {
 } from '../../limits.js';
 import { checkName } from '../../subscriptions/names.js';
 import { shown } from '../../subscriptions/shown.js';
+import { checkLosses } from '../../wire/loss.js';
 import {
   type Hello__Output,
   type HistoryEnd__Output,
@@ -58,12 +59,13 @@ export function checkReport({
 }
 
 /** Throws invalid_argument. */
-export function checkHistoryEnd({ coveredFrom, coveredTo, source, message, error }: HistoryEnd__Output): void {
+export function checkHistoryEnd({ coveredFrom, coveredTo, source, message, error, losses }: HistoryEnd__Output): void {
   if (coveredFrom) timestampToNs('history_end.covered_from', coveredFrom);
   if (coveredTo) timestampToNs('history_end.covered_to', coveredTo);
   checkText('history_end.source', source, NAME_BYTES_MAX);
   checkText('history_end.message', message, NODE_MESSAGE_CHARACTERS_MAX);
   checkText('history_end.error', error, NODE_MESSAGE_CHARACTERS_MAX);
+  checkLosses('history_end', losses);
 }
 
 /** A later epoch than the session's would outlive it. Throws invalid_argument. */

@@ -23,8 +23,13 @@ export function gapNotice(gap: Gap, clock: NodeClock): string {
   const count = gap.eventsUnknown ? 'an unknown number of events' : counted(gap.events, 'event');
   const from = clock.wallNs(gap.node, gap.from);
   const to = clock.wallNs(gap.node, gap.to);
-  const time = from === undefined || to === undefined ? '' : `${timeText(from)}–${timeText(to)}`;
+  const time = from === undefined ? '' : stretchText(from, gap.to === null ? 'open' : to);
   return `gap ${where}: ${commas(count + ofTopics(gap), time, gap.reason, gap.message)}`;
+}
+
+function stretchText(fromNs: bigint, toNs: bigint | 'open' | undefined): string {
+  if (toNs === undefined) return '';
+  return toNs === 'open' ? `from ${timeText(fromNs)} on` : `${timeText(fromNs)}–${timeText(toNs)}`;
 }
 
 function ofTopics({ topics }: Gap): string {
@@ -55,7 +60,8 @@ export function linkNotice(broker: string, cause: BackplaneError | undefined): s
 
 function isIncomplete(node: NodeCoverage): boolean {
   const partial = node.source === 'procfs' || node.message !== '';
-  return node.absent || node.evicted || node.lost !== '0' || node.lostUnknown || node.damagedBytes !== '0' || partial;
+  const lost = node.lost !== '0' || node.lostUnknown || node.damagedBytes !== '0' || node.losses.length > 0;
+  return node.absent || node.evicted || lost || partial;
 }
 
 function coverageNotice(node: NodeCoverage): string {
@@ -73,6 +79,7 @@ function coverageNotice(node: NodeCoverage): string {
     node.evicted ? 'older ones are no longer recorded' : '',
     node.lostUnknown || node.lost !== '0' ? lost : '',
     node.damagedBytes === '0' ? '' : `${node.damagedBytes} bytes of the recording are damaged`,
+    ...node.losses.map(({ reason, message }) => `${reason}: ${message}`),
     node.source === 'procfs' ? 'seen by polling /proc: short-lived processes are missing' : '',
     node.message,
   )}`;

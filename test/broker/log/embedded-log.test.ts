@@ -58,6 +58,7 @@ test('a flipped bit is a stated gap, and the frames around it are served', async
         shed: [],
         lost: 0,
         lostUnknown: false,
+        losses: [],
         refused: false,
         late: 0,
         watermarkNs: 0n,
