@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../src/subscriptions/client.js';
 import { Command, freePort } from '../test/end-to-end/bus.js';
+import { credentialIn, tokenFile } from '../test/end-to-end/token.js';
 import { report, round } from './report.js';
 
 const RATE = 64 * 1024;
@@ -70,6 +71,7 @@ try {
     new Command(['agent'], {
       BACKPLANE_DATA_DIR: join(dir, 'agent'),
       BACKPLANE_BROKERS: `127.0.0.1:${tapPort}`,
+      BACKPLANE_TOKEN_FILE: tokenFile(join(dir, 'broker')),
       BACKPLANE_SOURCE: 'synthetic',
       // Making the events is its work here, not an overhead.
       BACKPLANE_AGENT_GUARD_CPU: '0',
@@ -79,7 +81,7 @@ try {
     }),
   );
   await sleep(5_000);
-  const client = new Client([`127.0.0.1:${grpcPort}`]);
+  const client = new Client([`127.0.0.1:${grpcPort}`], credentialIn(join(dir, 'broker')));
   const stop = new AbortController();
   const [startMs, before] = [performance.now(), passed.at(-1)!.bytes];
   let delivered = 0;

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../src/subscriptions/client.js';
 import { Command, freePort } from '../test/end-to-end/bus.js';
+import { bearer, credentialIn, tokenFile } from '../test/end-to-end/token.js';
 import { quantile, report, round } from './report.js';
 
 const CEILING = 1024 * 1024;
@@ -33,7 +34,9 @@ interface Sample {
 }
 
 async function sample(): Promise<Sample> {
-  const { nodes } = (await (await fetch(`http://${http}/v1/nodes`)).json()) as {
+  const { nodes } = (await (
+    await fetch(`http://${http}/v1/nodes`, { headers: bearer(join(dir, 'broker')) })
+  ).json()) as {
     nodes: { name: string; uplinkBytes?: string }[];
   };
   return { ms: performance.now(), bytes: new Map(nodes.map((node) => [node.name, Number(node.uplinkBytes ?? 0)])) };
@@ -57,6 +60,7 @@ try {
       new Command(['agent'], {
         BACKPLANE_DATA_DIR: join(dir, name),
         BACKPLANE_BROKERS: grpc,
+        BACKPLANE_TOKEN_FILE: tokenFile(join(dir, 'broker')),
         BACKPLANE_NODE_NAME: name,
         BACKPLANE_SOURCE: 'synthetic',
         // Making the events is its work here, not an overhead.
@@ -76,7 +80,7 @@ try {
         `${connected?.bytes.size ?? 0} of ${wanted} nodes came: ${commands.map(({ stderr }) => stderr.slice(-500)).join()}`,
       );
   }
-  const client = new Client([grpc]);
+  const client = new Client([grpc], credentialIn(join(dir, 'broker')));
   const stop = new AbortController();
   let delivered = 0;
   let shed = 0;

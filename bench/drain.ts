@@ -5,7 +5,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from '../src/subscriptions/client.js';
+import type { Client } from '../src/subscriptions/client.js';
 import { Cluster } from '../test/fault/driver.js';
 import { median, report, round } from './report.js';
 
@@ -24,7 +24,7 @@ for (let at = 0; at < rounds; at += 1) {
     setMaxListeners(SUBSCRIBERS * 4, stop.signal);
     const cursors = new Map<number, string>();
     for (let index = 0; index < SUBSCRIBERS; index += 1) {
-      const client = new Client([cluster.grpc]);
+      const client = cluster.client();
       clients.push(client);
       void (async () => {
         for await (const item of client.subscribe({ follow: true }, stop.signal)) {

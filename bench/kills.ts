@@ -15,6 +15,7 @@ import { Client } from '../src/subscriptions/client.js';
 import { positionFromMessage } from '../src/wire/messages.js';
 import { positionText } from '../src/wire/position.js';
 import { Command, freePort } from '../test/end-to-end/bus.js';
+import { credentialIn, tokenFile } from '../test/end-to-end/token.js';
 import { Cluster } from '../test/fault/driver.js';
 import { Numbers } from '../test/fault/received.js';
 import { median, report, round } from './report.js';
@@ -29,7 +30,7 @@ const execShare = Number(process.argv[5] ?? 25);
 
 async function brokerKills() {
   const cluster = await Cluster.start({ BACKPLANE_LOG_BYTES_MAX: '16GiB' });
-  const client = new Client([cluster.grpc]);
+  const client = cluster.client();
   const stop = new AbortController();
   try {
     const mix = execShare === 1 ? 'numbered=1' : `numbered=1,syscall=${execShare - 1}`;
@@ -96,13 +97,14 @@ async function agentKills() {
     new Command(['agent'], {
       BACKPLANE_DATA_DIR: join(dir, 'agent'),
       BACKPLANE_BROKERS: grpc,
+      BACKPLANE_TOKEN_FILE: tokenFile(join(dir, 'broker')),
       BACKPLANE_NODE_NAME: 'node',
       BACKPLANE_BUDGET_LIVE_BYTES: '1GiB',
       BACKPLANE_BUDGET_LIVE_EVENTS: '1000000',
     });
   let agent = start();
   let load: ChildProcess | undefined;
-  const client = new Client([grpc]);
+  const client = new Client([grpc], credentialIn(join(dir, 'broker')));
   const stop = new AbortController();
   try {
     await sleep(5_000);

@@ -46,7 +46,7 @@ try {
     };
   };
   const rows = [await measure(0, 0)];
-  const live = await fetch(`http://${bus.http}/v1/events?follow=true`, { signal: stop.signal });
+  const live = await bus.get('/v1/events?follow=true', { signal: stop.signal });
   const reading = (async () => {
     for await (const chunk of live.body!) bytes += chunk.length;
   })().catch(() => undefined);

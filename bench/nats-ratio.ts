@@ -73,7 +73,7 @@ async function withBackplane(seconds: number): Promise<{ all: Used; agentCpu: nu
     await sleep(WARM_UP_MS);
     const pids = [bus.up.child.pid!, await bus.agentPid(), observer.child.pid!];
     const read = async () => {
-      const list = async (what: string) => (await (await fetch(`http://${bus.http}/v1/${what}`)).json()) as never;
+      const list = async (what: string) => (await (await bus.get(`/v1/${what}`)).json()) as never;
       const { nodes } = (await list('nodes')) as { nodes: { uplinkBytes: string; eventsRecorded: string }[] };
       const { subscriptions } = (await list('subscriptions')) as {
         subscriptions: { eventsDelivered: string; bytesDelivered: string }[];

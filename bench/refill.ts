@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../src/subscriptions/client.js';
 import { Command, freePort } from '../test/end-to-end/bus.js';
+import { credentialIn, tokenFile } from '../test/end-to-end/token.js';
 import { Numbers } from '../test/fault/received.js';
 import { report, round } from './report.js';
 
@@ -29,6 +30,7 @@ function agent(eventsPerSecond: number): Command {
   const command = new Command(['agent'], {
     BACKPLANE_DATA_DIR: join(dir, 'agent'),
     BACKPLANE_BROKERS: grpc,
+    BACKPLANE_TOKEN_FILE: tokenFile(join(dir, 'broker')),
     BACKPLANE_SOURCE: 'synthetic',
     // Making the events is its work here, not an overhead.
     BACKPLANE_AGENT_GUARD_CPU: '0',
@@ -74,7 +76,7 @@ try {
   );
   const loud = agent(EVENTS_PER_SECOND);
   await sleep(3_000);
-  const client = new Client([grpc]);
+  const client = new Client([grpc], credentialIn(join(dir, 'broker')));
   const subscribed = subscribe(client);
   await sleep(minutes * 60_000);
   await loud.stop('SIGTERM');

@@ -6,7 +6,7 @@
 import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from '../src/subscriptions/client.js';
+import type { Client } from '../src/subscriptions/client.js';
 import { Cluster } from '../test/fault/driver.js';
 import { median, quantile, report, round } from './report.js';
 
@@ -24,7 +24,7 @@ let stalled = false;
 let received = 0;
 
 async function subscribe(index: number): Promise<void> {
-  const client = new Client([cluster.grpc]);
+  const client = cluster.client();
   clients.push(client);
   for await (const item of client.subscribe({ follow: true, topics: ['process'] }, stop.signal)) {
     if (item.kind !== 'events') continue;

@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'already_exists'
   | 'resource_exhausted'
   | 'failed_precondition'
+  | 'unauthenticated'
   | 'permission_denied'
   | 'unavailable'
   | 'damaged'
@@ -29,6 +30,7 @@ const MAPPING: Record<ErrorCode, { grpc: status; http: number; exit: number }> =
   already_exists: { grpc: status.ALREADY_EXISTS, http: 409, exit: 1 },
   resource_exhausted: { grpc: status.RESOURCE_EXHAUSTED, http: 429, exit: 1 },
   failed_precondition: { grpc: status.FAILED_PRECONDITION, http: 412, exit: 1 },
+  unauthenticated: { grpc: status.UNAUTHENTICATED, http: 401, exit: 2 },
   permission_denied: { grpc: status.PERMISSION_DENIED, http: 403, exit: 1 },
   unavailable: { grpc: status.UNAVAILABLE, http: 503, exit: 1 },
   damaged: { grpc: status.DATA_LOSS, http: 500, exit: 1 },

@@ -126,6 +126,10 @@ export const NODE_GLOBS_MAX = 256;
 export const NAME_BYTES_MAX = 253;
 /** A request to the public API, encoded. */
 export const REQUEST_BYTES_MAX = 128 * KiB;
+/** A broker's token, where somebody else than the broker made it; and how often refusals for want of it are logged. */
+export const TOKEN_CHARACTERS_MIN = 32;
+export const TOKEN_CHARACTERS_MAX = 512;
+export const REFUSALS_LOGGED_INTERVAL_MS = 60_000;
 export const CURSOR_BYTES_MAX = 4 * KiB;
 /** Nodes that a cursor names itself; more are named by notes in the log, so many of which follow each other. */
 export const CURSOR_NODES_MAX = 32;

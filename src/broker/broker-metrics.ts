@@ -2,6 +2,7 @@
 import type { Registry } from 'prom-client';
 import { REDACTION_NAMES_MAX } from '../limits.js';
 import { createMetrics, type Reading } from '../metrics.js';
+import type { Gate } from './access/gate.js';
 import type { DeliveryTotals } from './delivery/outlet.js';
 import type { Subscriptions } from './delivery/subscriptions.js';
 import type { HeldFrames } from './held-frames.js';
@@ -16,6 +17,7 @@ export function brokerMetrics(
   store: LogStore,
   held: HeldFrames,
   totals: DeliveryTotals,
+  gate: Gate,
 ): Registry {
   const { totals: ingested, byTopic } = ingest;
   return createMetrics([
@@ -26,6 +28,13 @@ export function brokerMetrics(
       help: 'Frames that the slowest subscription is behind the end of the log.',
       type: 'gauge',
       read: () => Math.max(0, ...[...subscriptions.all()].map(({ lag }) => lag)),
+    },
+    {
+      name: 'auth_refused_total',
+      help: "Calls refused for want of the broker's token, by reason.",
+      type: 'counter',
+      label: 'reason',
+      read: () => [...gate.refusals],
     },
     { name: 'log_bytes', help: 'Bytes in all partition logs.', type: 'gauge', read: () => store.bytes },
     {

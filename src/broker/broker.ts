@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
+import { noteToken, runtimeDirectory } from '../access/token-note.js';
 import { BytePool } from '../flow/byte-pool.js';
 import { DRAIN_MS, HISTORY_POOL_BYTES_MAX, LEASE_INTERVAL_MS } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
@@ -15,6 +16,8 @@ import { warmUpFilters } from '../subscriptions/warm-up.js';
 import { addReflection } from '../wire/reflection.js';
 import { rawService } from '../wire/rpc.js';
 import { serverOptions, setStreamWindow } from '../wire/server-options.js';
+import { Gate } from './access/gate.js';
+import { type BrokerToken, brokerToken } from './access/token-file.js';
 import { GrpcApi } from './api/grpc.js';
 import { HttpApi } from './api/http.js';
 import { AuditTrail } from './audit-trail.js';
@@ -42,8 +45,10 @@ export interface BrokerOptions {
   /** host:port; port 0 takes a free one. */
   readonly grpcListen: string;
   readonly httpListen: string;
-  /** Allows addresses beyond loopback, without authentication. */
+  /** Allows addresses beyond loopback, without encryption. */
   readonly insecure: boolean;
+  /** Calls want the token in DATA_DIR/token, which is made where it is missing. */
+  readonly token: boolean;
   readonly log: {
     readonly bytesMax: number;
     readonly ageMsMax: number;
@@ -61,6 +66,8 @@ export interface Broker {
   /** host:port, as bound. */
   readonly grpcAddress: string;
   readonly httpAddress: string;
+  /** Where the token is that calls want; undefined when they want none. */
+  readonly tokenFile: string | undefined;
   /** Health and readiness say that it is to end soon; all else goes on. */
   retire(): void;
   /** Retired; streams end behind a cursor; the log is flushed; everything is closed. Idempotent. */
@@ -82,8 +89,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   try {
     const held = heldFrames(options.logger);
     store = await openStore(dir, options, held);
-    const parts = assemble(dir, store, held, options);
-    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen);
+    const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
+    const parts = assemble(dir, store, held, token, options);
+    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.gate);
     const httpAddress = await bindHttp(parts.http.server, httpListen).catch((cause) => {
       parts.grpc.forceShutdown();
       throw cause;
@@ -92,7 +100,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     parts.facts.httpListen = httpAddress;
     parts.health.setStatus('', 'SERVING');
     parts.state.ready = true;
-    return running({ ...parts, endConnections }, store, lock, { grpcAddress, httpAddress });
+    const forget = token === undefined ? () => undefined : noted(token, grpcAddress, options.logger);
+    const addresses = { grpcAddress, httpAddress, tokenFile: token?.file };
+    return running({ ...parts, endConnections, forget }, store, lock, addresses);
   } catch (cause) {
     await store?.close();
     lock.release();
@@ -116,9 +126,27 @@ function heldFrames(logger: Logger): HeldFrames {
   });
 }
 
-type Parts = ReturnType<typeof assemble> & { readonly endConnections: () => void };
+/** Notes the token for this user's commands. Returns what takes the note back; without a place for it there is none. */
+function noted(token: BrokerToken, grpcAddress: string, logger: Logger): () => void {
+  const runtimeDir = runtimeDirectory(process.env);
+  if (runtimeDir === undefined) return () => undefined;
+  try {
+    return noteToken(runtimeDir, grpcAddress, token.file);
+  } catch (cause) {
+    logger.warn(`commands must be told where the token is (${token.file}), it cannot be noted for them: ${cause}`);
+    return () => undefined;
+  }
+}
 
-function assemble(dir: string, store: LogStore, held: HeldFrames, options: BrokerOptions) {
+type Parts = ReturnType<typeof assemble> & { readonly endConnections: () => void; readonly forget: () => void };
+
+function assemble(
+  dir: string,
+  store: LogStore,
+  held: HeldFrames,
+  token: BrokerToken | undefined,
+  options: BrokerOptions,
+) {
   const { logger, version } = options;
   const stateFile = new StateFile(dir);
   const saved = stateFile.load((message) => logger.warn(message));
@@ -146,6 +174,7 @@ function assemble(dir: string, store: LogStore, held: HeldFrames, options: Broke
     logger.warn({ code }, `${what}: ${message}`);
   });
   const budgetDesk = new BudgetDesk(registry, budgets, new AuditTrail(dir, logger));
+  const gate = new Gate(token, logger);
   const state = { ready: false };
   const grpc = new Server(serverOptions());
   setStreamWindow(grpc);
@@ -154,23 +183,24 @@ function assemble(dir: string, store: LogStore, held: HeldFrames, options: Broke
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(grpc);
   addReflection(grpc);
-  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals);
+  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate);
   const http = new HttpApi({
     subscriptions,
     listings,
     metrics,
+    gate,
     notReady: () => (state.ready ? held.trouble : 'draining'),
   });
-  return { book, registry, budgets, subscriptions, held, uplink, grpc, http, health, facts, state };
+  return { book, registry, budgets, subscriptions, held, uplink, gate, grpc, http, health, facts, state };
 }
 
 function running(
   parts: Parts,
   store: LogStore,
   lock: { release(): void },
-  addresses: Pick<Broker, 'grpcAddress' | 'httpAddress'>,
+  addresses: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile'>,
 ): Broker {
-  const { book, registry, budgets, subscriptions, held, uplink, grpc, http, health, state, endConnections } = parts;
+  const { book, registry, budgets, subscriptions, held, uplink, grpc, http, health, state } = parts;
   const sweep = setInterval(() => book.expire(Date.now()), INTEREST_SWEEP_MS);
   sweep.unref();
   const leasing = setInterval(() => budgets.lease(), LEASE_INTERVAL_MS);
@@ -178,11 +208,13 @@ function running(
   const close = async (): Promise<void> => {
     clearInterval(sweep);
     clearInterval(leasing);
+    parts.forget();
+    parts.gate.close();
     held.close();
     registry.close();
     await http.close();
     grpc.forceShutdown();
-    endConnections();
+    parts.endConnections();
     await store.close();
     lock.release();
   };

@@ -5,6 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { type Server as GrpcServer, logVerbosity, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
 import { BackplaneError } from '../errors.js';
 import { setSessionWindow } from '../wire/server-options.js';
+import { gateStreams } from '../wire/stream-gate.js';
+import type { Gate } from './access/gate.js';
 
 export interface ListenAddress {
   readonly host: string;
@@ -29,7 +31,7 @@ export function parseListenAddress(setting: string, text: string, insecure: bool
   if (!insecure && !isLoopback(host)) {
     throw new BackplaneError(
       'failed_precondition',
-      `${setting} is ${text}, which others can reach without authentication: use 127.0.0.1, or allow it with --insecure or BACKPLANE_INSECURE=true`,
+      `${setting} is ${text}, which others can reach, and nothing is encrypted: use 127.0.0.1, or allow it with --insecure or BACKPLANE_INSECURE=true`,
     );
   }
   return { host, port, text };
@@ -46,7 +48,8 @@ export interface BoundGrpc {
   readonly endConnections: () => void;
 }
 
-export async function bindGrpc(server: GrpcServer, address: ListenAddress): Promise<BoundGrpc> {
+/** Every call passes `gate`. */
+export async function bindGrpc(server: GrpcServer, address: ListenAddress, gate: Gate): Promise<BoundGrpc> {
   // The library prints a line of its own for what is reported here.
   setLogVerbosity(logVerbosity.NONE);
   const port = await new Promise<number>((resolve, reject) => {
@@ -55,6 +58,7 @@ export async function bindGrpc(server: GrpcServer, address: ListenAddress): Prom
       else resolve(bound);
     });
   }).finally(() => setLogVerbosity(logVerbosity.ERROR));
+  gateStreams(server, (authorization, peer) => gate.identify(authorization, peer).name);
   return { address: joined(address.host, port), endConnections: setSessionWindow(server) };
 }
 

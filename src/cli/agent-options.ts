@@ -2,14 +2,17 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { SettingKey, Settings } from '../config/settings.js';
+import type { Config } from '../config.js';
 import { BackplaneError } from '../errors.js';
 import { NAME_BYTES_MAX, SYNTHETIC_LANES_MAX } from '../limits.js';
 import type { AgentOptions } from '../sensor-agent/agent-options.js';
 import { compileRules } from '../sensor-agent/redaction/rule.js';
+import { credentialFor } from './credentials.js';
 import { packageVersion } from './version.js';
 
 export const AGENT_KEYS: readonly SettingKey[] = [
   'brokers',
+  'token.file',
   'node.name',
   'data.dir',
   'source',
@@ -63,7 +66,9 @@ export function nodeNames(settings: Settings): readonly string[] {
  * One for each of nodeNames(). `parent`: where `up` runs the agent.
  * @throws BackplaneError invalid_argument as nodeNames()
  */
-export function agentOptions(settings: Settings, parent: AgentOptions['parent'], log: Logger): readonly AgentOptions[] {
+export function agentOptions(config: Config, parent: AgentOptions['parent'], log: Logger): readonly AgentOptions[] {
+  const { settings } = config;
+  const credentials = credentialFor(config);
   const dataDir = settings['data.dir'];
   const names = nodeNames(settings);
   const redaction = compileRules({ rules: settings['redaction.rules'], off: settings['redaction.off'] });
@@ -71,6 +76,7 @@ export function agentOptions(settings: Settings, parent: AgentOptions['parent'],
     nodeName,
     dataDir: names.length === 1 ? dataDir : join(dataDir, nodeName),
     brokers: settings.brokers,
+    credentialFor: credentials,
     recorder: { bytesMax: settings['recorder.bytesMax'], ageMsMax: settings['recorder.ageMax'] },
     redaction,
     budget: {

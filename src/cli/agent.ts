@@ -22,7 +22,8 @@ export function define(command: Command): void {
   command.action(() => runAgent(commandConfig(command, AGENT_KEYS)));
 }
 
-async function runAgent({ settings }: Config): Promise<void> {
+async function runAgent(config: Config): Promise<void> {
+  const { settings } = config;
   const log = openLog(settings, 'agent');
   const interrupt = watchInterrupt();
   // Noticed even while the agent starts: an orphan must not go on recording.
@@ -33,7 +34,7 @@ async function runAgent({ settings }: Config): Promise<void> {
   try {
     const listens = [settings['grpc.listen'], settings['http.listen']];
     const parent = supervised ? { pid: process.ppid, listens } : undefined;
-    const agents = await startAll(agentOptions(settings, parent, log), ending);
+    const agents = await startAll(agentOptions(config, parent, log), ending);
     try {
       if (!ending.aborted) {
         report(agents, settings, log);

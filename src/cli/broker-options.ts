@@ -8,6 +8,7 @@ export const BROKER_KEYS: readonly SettingKey[] = [
   'grpc.listen',
   'http.listen',
   'insecure',
+  'broker.token',
   'data.dir',
   'log.bytesMax',
   'log.ageMax',
@@ -16,12 +17,17 @@ export const BROKER_KEYS: readonly SettingKey[] = [
   'log.level',
 ];
 
+/** Said at each start without a token. */
+export const OPEN_TO_ALL =
+  'No token is wanted (--no-token): everybody who can connect may read all events and change budgets';
+
 export function brokerOptions(settings: Settings, log: Logger): BrokerOptions {
   return {
     dataDir: settings['data.dir'],
     grpcListen: settings['grpc.listen'],
     httpListen: settings['http.listen'],
     insecure: settings.insecure,
+    token: settings['broker.token'],
     log: {
       bytesMax: settings['log.bytesMax'],
       ageMsMax: settings['log.ageMax'],

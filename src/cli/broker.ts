@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Command } from 'commander';
 import { startBroker } from '../broker/broker.js';
 import type { Config } from '../config.js';
-import { BROKER_KEYS, brokerOptions } from './broker-options.js';
+import { BROKER_KEYS, brokerOptions, OPEN_TO_ALL } from './broker-options.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
@@ -17,6 +17,7 @@ async function runBroker({ settings }: Config): Promise<void> {
   const log = openLog(settings, 'broker');
   const interrupt = watchInterrupt();
   const broker = await startBroker(brokerOptions(settings, log));
+  if (broker.tokenFile === undefined) process.stdout.write(`${OPEN_TO_ALL}\n`);
   process.stdout.write(`listening on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}\n`);
   if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');
   log.info('draining');

@@ -8,7 +8,11 @@ import { addSettingFlags, commandConfig } from './setting-flags.js';
 export function define(command: Command): void {
   addSettingFlags(command, SETTING_KEYS);
   command.action(() => {
-    process.stdout.write(configYaml(commandConfig(command, SETTING_KEYS)));
+    const { BACKPLANE_TOKEN: token } = process.env;
+    const secret = token
+      ? '# BACKPLANE_TOKEN is set in the environment, and sent to brokers: it is not shown here\n'
+      : '';
+    process.stdout.write(`${secret}${configYaml(commandConfig(command, SETTING_KEYS))}`);
   });
 }
 

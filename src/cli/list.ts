@@ -1,7 +1,8 @@
 /** What nodes, topics, subscriptions and status share: ask a broker once, print a table or JSON. */
 import { type Command, Option } from 'commander';
-import { Client } from '../subscriptions/client.js';
+import type { Client } from '../subscriptions/client.js';
 import { messageToJson } from '../wire/message-json.js';
+import { CLIENT_KEYS, clientOf } from './credentials.js';
 import { Screen } from './screen.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
@@ -15,10 +16,9 @@ export interface List<Answer extends object> {
 
 export function defineList<Answer extends object>(command: Command, list: List<Answer>): void {
   command.addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'));
-  addSettingFlags(command, ['brokers']);
+  addSettingFlags(command, CLIENT_KEYS);
   command.action(async () => {
-    const config = commandConfig(command, ['brokers']);
-    const client = new Client(config.settings.brokers);
+    const client = clientOf(commandConfig(command, CLIENT_KEYS));
     try {
       const answer = await list.ask(client);
       const screen = new Screen(process.stdout, process.stderr);

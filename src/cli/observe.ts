@@ -2,10 +2,11 @@
 import { type Command, Option } from 'commander';
 import { BackplaneError } from '../errors.js';
 import { LAST_MAX } from '../limits.js';
-import { Client } from '../subscriptions/client.js';
+import type { Client } from '../subscriptions/client.js';
 import { messageToJson } from '../wire/message-json.js';
 import type { SubscribeRequest } from '../wire/messages.js';
 import { Completeness } from './completeness.js';
+import { CLIENT_KEYS, clientOf } from './credentials.js';
 import { INTERRUPTED, watchInterrupt } from './interrupt.js';
 import { type ObserveFormat, ObserveOutput } from './observe-output.js';
 import { type EventFormat, eventLines } from './render/event-lines.js';
@@ -102,15 +103,14 @@ export function define(command: Command): void {
     .option('-v, --verbose', 'state the coverage of every node, even where it is complete')
     .addHelpText('after', EXIT_CODES)
     .action(async () => {
-      const config = commandConfig(command, ['brokers']);
-      const client = new Client(config.settings.brokers);
+      const client = clientOf(commandConfig(command, CLIENT_KEYS));
       try {
         process.exitCode = await observe(client, readOptions(command));
       } finally {
         client.close();
       }
     });
-  addSettingFlags(command, ['brokers']);
+  addSettingFlags(command, CLIENT_KEYS);
 }
 
 async function observe(client: Client, options: ObserveOptions): Promise<number> {

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { parseBytes } from '../config/quantity.js';
 import { BackplaneError } from '../errors.js';
-import { Client } from '../subscriptions/client.js';
+import { CLIENT_KEYS, clientOf } from './credentials.js';
 import { safeText } from './render/text.js';
 import { Screen } from './screen.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
@@ -21,11 +21,11 @@ export function defineSetBudget(command: Command): void {
     .option('--live-events <count>', 'live events per second')
     .option('--history-bytes <size>', 'bytes per second from the recorder')
     .option('--reset', "take back what was set: the node's own settings hold again");
-  addSettingFlags(command, ['brokers']);
+  addSettingFlags(command, CLIENT_KEYS);
   command.action(async (nodes: readonly string[]) => {
-    const { settings } = commandConfig(command, ['brokers']);
+    const config = commandConfig(command, CLIENT_KEYS);
     const budget = budgetOf(command.opts<Options>());
-    const client = new Client(settings.brokers);
+    const client = clientOf(config);
     try {
       const answer = await client.setBudget({ nodes: [...nodes], budget });
       const screen = new Screen(process.stdout, process.stderr);

@@ -14,10 +14,11 @@ export function addSettingFlags(command: Command, keys: readonly SettingKey[]): 
 export function commandConfig(command: Command, keys: readonly SettingKey[]): Config {
   // A command that has commands of its own takes their flags for its, wherever they stand.
   const options = command.optsWithGlobals<Record<string, unknown>>();
+  const given = (name: string) => command.getOptionValueSourceWithGlobals(name) === 'cli';
   const flags: Partial<Record<SettingKey, string>> = {};
   for (const key of keys) {
-    const given = options[settingOption(key).attributeName()];
-    if (given !== undefined) flags[key] = String(given);
+    const name = settingOption(key).attributeName();
+    if (given(name)) flags[key] = String(options[name]);
   }
   const file = options.config === undefined ? undefined : String(options.config);
   const config = loadConfig({ flags, environment: process.env, file });
@@ -28,7 +29,8 @@ export function commandConfig(command: Command, keys: readonly SettingKey[]): Co
 function settingOption(key: SettingKey): Option {
   const { summary, fallback } = SETTINGS[key];
   const text = fallback === '' || key === 'node.name' ? summary : `${summary} (default ${fallback})`;
-  if (key === 'insecure') return new Option(flagName(key), summary);
+  // Without a value: what the setting is then, the flag's name says.
+  if (key === 'insecure' || key === 'broker.token') return new Option(flagName(key), summary);
   const option = new Option(`${flagName(key)} <${placeholder(key)}>`, text);
   // Lists may be given one by one as well as comma-separated.
   if ('list' in SETTINGS[key])

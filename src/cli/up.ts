@@ -11,14 +11,16 @@ import { configEnvironment, type SettingKey } from '../config/settings.js';
 import type { Config } from '../config.js';
 import { AGENT_KEYS, nodeNames } from './agent-options.js';
 import { type AgentMessage, AgentProcess } from './agent-process.js';
-import { BROKER_KEYS, brokerOptions } from './broker-options.js';
+import { BROKER_KEYS, brokerOptions, OPEN_TO_ALL } from './broker-options.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 import { safeText } from './render/text.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
-/** The agent goes to this broker, whatever the setting says. */
-const UP_KEYS: readonly SettingKey[] = [...new Set([...BROKER_KEYS, ...AGENT_KEYS])].filter((key) => key !== 'brokers');
+/** The agent goes to this broker with its token, whatever the settings say. */
+const UP_KEYS: readonly SettingKey[] = [...new Set([...BROKER_KEYS, ...AGENT_KEYS])].filter(
+  (key) => key !== 'brokers' && key !== 'token.file',
+);
 
 export function define(command: Command): void {
   addSettingFlags(command, UP_KEYS);
@@ -34,11 +36,13 @@ async function up({ settings }: Config): Promise<void> {
   // Locks the directory and takes the ports: what fails, fails before an agent is there.
   const broker = await startBroker(brokerOptions(settings, log));
   say(`Backplane listens on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}`);
+  if (broker.tokenFile === undefined) say(OPEN_TO_ALL);
   const brokers = [reachable(broker.grpcAddress)];
   agent = new AgentProcess({
     environment: configEnvironment({
       ...settings,
       brokers,
+      'token.file': broker.tokenFile ?? '',
       'grpc.listen': broker.grpcAddress,
       'http.listen': broker.httpAddress,
     }),

@@ -64,6 +64,8 @@ const bytes = (min: number, max: number) => quantity(parseBytes, bytesText, [min
 const duration = (min: number, max: number) => quantity(parseDurationMs, durationText, [min, max, '90s or 24h']);
 const oneOf = <const T extends string>(...words: readonly [T, ...T[]]) =>
   z.string().pipe(z.enum(words, { error: `must be one of ${words.join(', ')}` })) as z.ZodType<T, string>;
+/** On the command line a flag without a value. */
+const flag: z.ZodType<boolean, string> = oneOf('true', 'false').transform((word) => word === 'true');
 const ADDRESS = /^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):(\d{1,5})$/;
 const isAddress = (text: string) => Number(ADDRESS.exec(text)?.[2] ?? 65_536) < 65_536;
 const address = z.string().refine(isAddress, 'must be host:port, like 127.0.0.1:8484 or [::1]:8484');
@@ -108,10 +110,16 @@ export const SETTINGS = {
     fallback: '127.0.0.1:8484',
     summary: 'brokers to connect to, tried in turn (host:port, comma-separated)',
   },
-  insecure: setting<boolean>(
-    oneOf('true', 'false').transform((word) => word === 'true'),
-    'false',
-    'allow listening beyond loopback without TLS and authentication',
+  insecure: setting(flag, 'false', 'allow listening beyond loopback without TLS'),
+  'broker.token': setting(
+    flag,
+    'true',
+    'whether calls of the broker want the token in DATA_DIR/token; the flag lets everybody in who can connect',
+  ),
+  'token.file': setting(
+    z.string(),
+    '',
+    'file with the token of the broker, for agents and commands; BACKPLANE_TOKEN holds the token itself',
   ),
   'log.level': setting(
     oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
@@ -248,9 +256,13 @@ export function environmentName(key: SettingKey): string {
   return `BACKPLANE_${words(key).join('_').toUpperCase()}`;
 }
 
-/** `recorder.bytesMax` is --recorder-bytes-max; brokers are given one by one or comma-separated as --broker. */
+/**
+ * `recorder.bytesMax` is --recorder-bytes-max; brokers are given one by one or comma-separated as --broker; a token is
+ * wanted unless --no-token is given.
+ */
 export function flagName(key: SettingKey): string {
-  return key === 'brokers' ? '--broker' : `--${words(key).join('-')}`;
+  if (key === 'brokers') return '--broker';
+  return key === 'broker.token' ? '--no-token' : `--${words(key).join('-')}`;
 }
 
 function words(key: SettingKey): string[] {

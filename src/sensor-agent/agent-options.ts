@@ -1,5 +1,6 @@
 /** What an agent is told, and what it tells of itself. */
 import type { Logger } from 'pino';
+import type { CredentialFor } from '../access/token-lookup.js';
 import type { Budget } from './budget.js';
 import type { SourceOptions } from './open-source.js';
 import type { GuardBounds } from './overhead-guard.js';
@@ -10,6 +11,8 @@ export interface AgentOptions {
   readonly dataDir: string;
   /** host:port, tried in turn. */
   readonly brokers: readonly string[];
+  /** What to show each of them. */
+  readonly credentialFor: CredentialFor;
   readonly recorder: { readonly bytesMax: number; readonly ageMsMax: number };
   /** What may be sent, until the broker says otherwise. */
   readonly budget: Budget;

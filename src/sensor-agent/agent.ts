@@ -140,6 +140,7 @@ export class Agent {
     const meter = new CpuMeter();
     this.#uplink = new Uplink({
       brokers: options.brokers,
+      credentialFor: options.credentialFor,
       log: options.log,
       hello: () => nodeHello(this.#facts()),
       report: () => nodeReport(this.#facts(), meter.ratio()),

@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import type { CredentialFor } from '../access/token-lookup.js';
 import { asBackplaneError, BackplaneError } from '../errors.js';
 import { reconnectDelayMs } from '../flow/reconnect.js';
 import { within } from '../flow/within.js';
@@ -16,6 +17,8 @@ import { type UplinkNode, UplinkSession } from './uplink-session.js';
 export interface UplinkOptions {
   /** host:port, tried in turn. */
   readonly brokers: readonly string[];
+  /** Asked anew for each session. */
+  readonly credentialFor: CredentialFor;
   readonly log: Logger;
   hello(): Hello;
   report(): NodeReport;
@@ -56,8 +59,9 @@ export class Uplink {
     for (let turn = 0; !signal.aborted; turn += 1) {
       const broker = brokers[turn % brokers.length]!;
       this.#heldMs = 0;
-      const client = createUplinkClient(broker);
+      let client: UplinkClient | undefined;
       try {
+        client = createUplinkClient(broker, this.options.credentialFor(broker)?.token);
         await this.#serve(client, broker);
       } catch (cause) {
         const { message } = asBackplaneError(cause);
@@ -65,7 +69,7 @@ export class Uplink {
         this.failure = message;
       } finally {
         this.#session = undefined;
-        client.close();
+        client?.close();
       }
       // A connection that held counts as a new beginning.
       failures = this.#heldMs > RECONNECT_MS_MAX * 2 ? 1 : failures + 1;

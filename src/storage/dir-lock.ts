@@ -100,8 +100,8 @@ function ownName(): string {
   return processName(process.pid) ?? `${process.pid}:0:`;
 }
 
-/** Undefined when no such process runs (a zombie does not). */
-function processName(pid: number): string | undefined {
+/** Names a process of this machine for good, unlike its pid. Undefined when no such process runs (a zombie does not). */
+export function processName(pid: number): string | undefined {
   try {
     const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
     // proc(5): the name in parentheses may hold anything; behind it state is field 3, starttime field 22.

@@ -9,6 +9,8 @@ const CODES: Readonly<Partial<Record<status, ErrorCode>>> = {
   [status.NOT_FOUND]: 'not_found',
   [status.ALREADY_EXISTS]: 'already_exists',
   [status.RESOURCE_EXHAUSTED]: 'resource_exhausted',
+  [status.UNAUTHENTICATED]: 'unauthenticated',
+  [status.PERMISSION_DENIED]: 'permission_denied',
   [status.FAILED_PRECONDITION]: 'failed_precondition',
   [status.DATA_LOSS]: 'damaged',
   [status.UNAVAILABLE]: 'unavailable',

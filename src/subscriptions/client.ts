@@ -6,6 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServiceError } from '@grpc/grpc-js';
+import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
 import { reconnectDelayMs } from '../flow/reconnect.js';
 import { CLIENT_ANSWER_MS } from '../limits.js';
@@ -31,13 +32,18 @@ type UnaryCall<Response> = (service: BackplaneClient, deadline: Date, callback: 
 
 export class Client {
   readonly #brokers: readonly string[];
+  readonly #credentialFor: CredentialFor;
   readonly #services = new Map<string, BackplaneClient>();
   /** Index of the broker that answered last: the first to be asked. */
   #current = 0;
 
-  /** Brokers as host:port, asked in turn. Nothing is connected before the first call. */
-  constructor(brokers: readonly string[]) {
+  /**
+   * Brokers as host:port, asked in turn. Nothing is connected before the first call. `credentialFor` says what to send
+   * to a broker, and is asked anew for each connection; without it nothing is sent.
+   */
+  constructor(brokers: readonly string[], credentialFor: CredentialFor = () => undefined) {
     this.#brokers = brokers;
+    this.#credentialFor = credentialFor;
   }
 
   /** @throws BackplaneError invalid_argument for a refused request; unavailable when no broker answers. */
@@ -106,7 +112,7 @@ export class Client {
         // A stream that breaks behind its last event has brought all there is.
         if (!signal.aborted && resumption.complete) yield* gaps.take();
         if (signal.aborted || resumption.complete) return;
-        cause = clientError(thrown);
+        cause = this.#failure(broker, thrown);
         if (cause.code !== 'unavailable') throw cause;
       }
       this.#forget(broker);
@@ -166,7 +172,7 @@ export class Client {
         this.#current = index;
         return answer;
       } catch (thrown) {
-        cause = clientError(thrown);
+        cause = this.#failure(broker, thrown);
         if (cause.code !== 'unavailable') throw cause;
         this.#forget(broker);
       }
@@ -183,10 +189,17 @@ export class Client {
     });
   }
 
+  /** Of a token that was refused it says where it came from. */
+  #failure(broker: string, thrown: unknown): BackplaneError {
+    const error = clientError(thrown);
+    const from = error.code === 'unauthenticated' ? this.#credentialFor(broker)?.from : undefined;
+    return from === undefined ? error : new BackplaneError(error.code, `${error.message} (${from} was sent)`);
+  }
+
   #service(broker: string): BackplaneClient {
     const known = this.#services.get(broker);
     if (known !== undefined) return known;
-    const service = createBackplaneClient(broker);
+    const service = createBackplaneClient(broker, this.#credentialFor(broker)?.token);
     this.#services.set(broker, service);
     return service;
   }

@@ -13,8 +13,10 @@ import {
   type ChannelOptions,
   type Client,
   type ClientDuplexStream,
+  type ClientOptions,
   type ClientWritableStream,
   credentials as channelCredentials,
+  InterceptingCall,
   type Metadata,
   type MethodDefinition,
   makeGenericClientConstructor,
@@ -138,9 +140,26 @@ function createChannelOptions(): ChannelOptions {
   };
 }
 
-/** `address` is host:port. */
+/** Sends the token with every call. */
+function bearer(token: string | undefined): Pick<ClientOptions, 'interceptors'> {
+  if (token === undefined) return {};
+  return {
+    interceptors: [
+      (options, nextCall) =>
+        new InterceptingCall(nextCall(options), {
+          start(metadata, listener, next) {
+            metadata.set('authorization', `Bearer ${token}`);
+            next(metadata, listener);
+          },
+        }),
+    ],
+  };
+}
+
+/** `address` is host:port; `token` is the broker's, where it wants one. */
 export function createUplinkClient(
   address: string,
+  token?: string,
   credentials: ChannelCredentials = channelCredentials.createInsecure(),
 ): UplinkClient {
   const definition = serviceDefinition('Uplink');
@@ -150,7 +169,10 @@ export function createUplinkClient(
     History: { ...definition.History!, requestSerialize: encodeHistoryMessage },
   };
   const Constructor = makeGenericClientConstructor(withFrames, 'Uplink');
-  return new Constructor(address, credentials, createChannelOptions()) as unknown as UplinkClient;
+  return new Constructor(address, credentials, {
+    ...createChannelOptions(),
+    ...bearer(token),
+  }) as unknown as UplinkClient;
 }
 
 /**
@@ -184,9 +206,10 @@ function batchNames(bytes: Buffer, cause: unknown): { node: string; topic: strin
   return names;
 }
 
-/** `address` is host:port. Answers are objects (see schema.ts). */
+/** `address` is host:port; `token` is the broker's, where it wants one. Answers are objects (see schema.ts). */
 export function createBackplaneClient(
   address: string,
+  token?: string,
   credentials: ChannelCredentials = channelCredentials.createInsecure(),
 ): BackplaneClient {
   const definition = serviceDefinition('Backplane');
@@ -195,5 +218,8 @@ export function createBackplaneClient(
     Subscribe: { ...definition.Subscribe!, responseDeserialize: decodeSubscribeResponse },
   };
   const Constructor = makeGenericClientConstructor(lenient, 'Backplane');
-  return new Constructor(address, credentials, createChannelOptions()) as unknown as BackplaneClient;
+  return new Constructor(address, credentials, {
+    ...createChannelOptions(),
+    ...bearer(token),
+  }) as unknown as BackplaneClient;
 }

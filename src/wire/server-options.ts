@@ -50,10 +50,8 @@ export function setStreamWindow(server: Server): void {
  * that may never close.
  */
 export function setSessionWindow(server: Server): () => void {
-  const { http2Servers } = server as unknown as Internals;
-  if (http2Servers === undefined || http2Servers.size === 0) throw changed();
   const sockets = new Set<Socket>();
-  for (const http2Server of http2Servers.keys()) {
+  for (const http2Server of http2Servers(server)) {
     http2Server.maxConnections = GRPC_CONNECTIONS_MAX;
     http2Server.on('session', (session: ServerHttp2Session) => {
       session.setLocalWindowSize(SESSION_WINDOW_BYTES);
@@ -67,6 +65,13 @@ export function setSessionWindow(server: Server): () => void {
   return () => {
     for (const socket of sockets) socket.destroy();
   };
+}
+
+/** Those that the library listens with; none before bind. */
+export function http2Servers(server: Server): readonly Http2Server[] {
+  const { http2Servers: bound } = server as unknown as Internals;
+  if (bound === undefined || bound.size === 0) throw changed();
+  return [...bound.keys()];
 }
 
 function changed(): BackplaneError {

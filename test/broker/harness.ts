@@ -33,6 +33,8 @@ export class Harness {
   files: FileOps = nodeFileOps;
   log = { bytesMax: 256 * MiB };
   ceilingBytesPerSecond: number | undefined;
+  /** Whether calls want a token. Tests of what callers may do once they are let in need none. */
+  wantsToken = false;
   private agents: TestAgent[] = [];
   private subscribers: Subscriber[] = [];
 
@@ -49,6 +51,7 @@ export class Harness {
       grpcListen: '127.0.0.1:0',
       httpListen: '127.0.0.1:0',
       insecure: false,
+      token: this.wantsToken,
       log: { ...this.log, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
       ceilingBytesPerSecond: this.ceilingBytesPerSecond,
       version: 'test',

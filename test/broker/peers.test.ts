@@ -26,6 +26,7 @@ const options = (change: object = {}) => ({
   grpcListen: '127.0.0.1:0',
   httpListen: '127.0.0.1:0',
   insecure: false,
+  token: false,
   log: { bytesMax: 256 * MiB, ageMsMax: 3_600_000, fsync: 'commit' as const },
   version: 'test',
   logger: harness.logger,
@@ -154,7 +155,7 @@ test('one broker per directory and per port, said in one line', async () => {
     startBroker(options({ ...elsewhere, httpListen: harness.broker.httpAddress })),
     /the port is in use; choose another with --http-listen/,
   );
-  await assert.rejects(startBroker(options({ ...elsewhere, grpcListen: '0.0.0.0:0' })), /without authentication/);
+  await assert.rejects(startBroker(options({ ...elsewhere, grpcListen: '0.0.0.0:0' })), /nothing is encrypted/);
   const second = await startBroker(options(elsewhere));
   await second.drain();
 });

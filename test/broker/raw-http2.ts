@@ -38,8 +38,8 @@ export class RawHttp2 {
     return raw;
   }
 
-  /** Opens a stream of the odd number `id` for a gRPC call. */
-  request(id: number, path: string): void {
+  /** Opens a stream of the odd number `id` for a gRPC call. `more` are headers besides, of up to 126 bytes. */
+  request(id: number, path: string, more: readonly (readonly [string, string])[] = []): void {
     const headers = {
       ':method': 'POST',
       ':scheme': 'http',
@@ -48,7 +48,8 @@ export class RawHttp2 {
       'content-type': 'application/grpc',
       te: 'trailers',
     };
-    const literals = Object.entries(headers).flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]);
+    const all = [...Object.entries(headers), ...more];
+    const literals = all.flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]);
     this.socket.write(frame(HEADERS, END_HEADERS, id, Buffer.concat(literals)));
   }
 

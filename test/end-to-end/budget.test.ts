@@ -17,10 +17,10 @@ test('a node over its budget sheds; what was sent and what was shed are all that
   });
   try {
     const since = new Date().toISOString();
-    const url = `http://${bus.http}/v1/events?topic=process&since=${since}`;
+    const url = `/v1/events?topic=process&since=${since}`;
     const sent: Place[] = [];
     const gaps: NonNullable<Result['gap']>[] = [];
-    await readLines(await fetch(`${url}&follow=true`), ({ event, gap }) => {
+    await readLines(await bus.get(`${url}&follow=true`), ({ event, gap }) => {
       if (event) sent.push(event.position);
       if (gap) gaps.push(gap);
       return gaps.length < 3;
@@ -29,7 +29,7 @@ test('a node over its budget sheds; what was sent and what was shed are all that
 
     // The ledger against the recorder, which has all of it.
     const recorded: Place[] = [];
-    await readLines(await fetch(url), ({ event }) => {
+    await readLines(await bus.get(url), ({ event }) => {
       if (event) recorded.push(event.position);
       return true;
     });
@@ -46,7 +46,7 @@ test('a node over its budget sheds; what was sent and what was shed are all that
       untold.filter((at) => !isAfter(at, told)),
       [],
     );
-    const metrics = await (await fetch(`http://${bus.http}/metrics`)).text();
+    const metrics = await (await bus.get('/metrics')).text();
     assert.match(metrics, /^backplane_shed_events \d+/m);
   } finally {
     await bus.destroy();
@@ -70,8 +70,8 @@ test('a budget is set at run time, holds at once and after a restart, and is tak
     };
     const firstGap = async () => {
       let reason = '';
-      const url = `http://${bus.http}/v1/events?topic=process&follow=true`;
-      await readLines(await fetch(url), ({ gap }) => {
+      const url = '/v1/events?topic=process&follow=true';
+      await readLines(await bus.get(url), ({ gap }) => {
         reason = gap?.reason ?? '';
         return reason === '';
       });

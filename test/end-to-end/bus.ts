@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { bearer, tokenFile } from './token.js';
 
 export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 
@@ -110,8 +111,13 @@ export class Observer extends Command {
   readonly events: EventLine[] = [];
   accepted: BatchLine['accepted'];
 
-  constructor(bus: { readonly grpc: string }, args: readonly string[], format: 'json' | 'jsonpb' = 'json') {
-    super(['observe', '-o', format, ...args], { BACKPLANE_BROKERS: bus.grpc });
+  constructor(
+    bus: { readonly grpc: string; readonly brokerDir: string },
+    args: readonly string[],
+    format: 'json' | 'jsonpb' = 'json',
+  ) {
+    const env = { BACKPLANE_BROKERS: bus.grpc, BACKPLANE_TOKEN_FILE: tokenFile(bus.brokerDir) };
+    super(['observe', '-o', format, ...args], env);
     createInterface({ input: this.child.stdout! }).on('line', (line) => {
       if (format === 'json') this.events.push(JSON.parse(line) as EventLine);
       else this.#take(JSON.parse(line) as BatchLine);
@@ -166,6 +172,16 @@ export class Bus {
       ...env,
     });
     await this.up.says(/backplane observe/);
+  }
+
+  /** The broker's data directory: that of `up`. */
+  get brokerDir(): string {
+    return this.dataDir;
+  }
+
+  /** Of the HTTP API, with the token. */
+  get(path: string, init: RequestInit = {}): Promise<Response> {
+    return fetch(`http://${this.http}${path}`, { ...init, headers: bearer(this.brokerDir) });
   }
 
   observe(...args: string[]): Observer {

@@ -145,7 +145,7 @@ test('a node that has recorded nothing of the window is not asked, and it is sai
   const bus = await Bus.start();
   try {
     const recordedFrom = async () => {
-      const { nodes } = (await (await fetch(`http://${bus.http}/v1/nodes`)).json()) as {
+      const { nodes } = (await (await bus.get('/v1/nodes')).json()) as {
         nodes: { recordedFrom?: string }[];
       };
       return nodes[0]?.recordedFrom;

@@ -26,8 +26,8 @@ test('over its bound an agent slows live matching: it is told, and every event s
   try {
     const numbers: number[] = [];
     const stop = new AbortController();
-    const url = `http://${bus.http}/v1/events`;
-    const live = await fetch(`${url}?topic=process&follow=true&since=1h`, { signal: stop.signal });
+    const url = '/v1/events';
+    const live = await bus.get(`${url}?topic=process&follow=true&since=1h`, { signal: stop.signal });
     const reading = read(live, ({ event, gap }) => {
       assert.equal(gap, undefined, 'nothing is missing');
       const number = /^--sequence=(\d+)$/.exec(event?.process?.commandArgs?.at(-1) ?? '')?.[1];
@@ -36,12 +36,12 @@ test('over its bound an agent slows live matching: it is told, and every event s
     let message = '';
     while (message === '') {
       await sleep(500);
-      await read(await fetch(`${url}?topic=host&since=1h`), ({ event }) => {
+      await read(await bus.get(`${url}?topic=host&since=1h`), ({ event }) => {
         if (event?.type === 'host.degraded' && event.notice?.reason === 'overhead') message = event.notice.message;
       });
     }
     assert.match(message, /^the agent used \d+ % of a core \(agent\.guard\.cpu 1 %\) .*live matching is slowed/);
-    const nodes = await (await fetch(`http://${bus.http}/v1/nodes`)).text();
+    const nodes = await (await bus.get('/v1/nodes')).text();
     assert.match(nodes, /live matching is slowed, subscribers lag/);
     const before = numbers.length;
     while (numbers.length < before + 500) await sleep(100);
@@ -60,15 +60,15 @@ test('further over its bound it gives up recording the costliest events, says so
   const bus = await Bus.start({ BACKPLANE_AGENT_PROFILES: 'lite,syscall', BACKPLANE_AGENT_GUARD_CPU: '1' });
   const stop = new AbortController();
   try {
-    const url = `http://${bus.http}/v1/events`;
+    const url = '/v1/events';
     const filter = encodeURIComponent('syscall.name == "getppid"');
-    const live = await fetch(`${url}?topic=syscall&follow=true&filter=${filter}`, { signal: stop.signal });
+    const live = await bus.get(`${url}?topic=syscall&follow=true&filter=${filter}`, { signal: stop.signal });
     void read(live, () => undefined);
     let message = '';
     while (message === '') {
       // Something to do, so that it is over a bound of next to nothing.
       for (let count = 0; count < 100; count++) await promisify(execFile)('/bin/true');
-      await read(await fetch(`${url}?topic=host&since=1h`), ({ event }) => {
+      await read(await bus.get(`${url}?topic=host&since=1h`), ({ event }) => {
         const text = event?.type === 'host.degraded' ? (event.notice?.message ?? '') : '';
         if (text.includes('events of syscall are not recorded')) message = text;
       });
@@ -79,7 +79,7 @@ test('further over its bound it gives up recording the costliest events, says so
     let seen = 0;
     let coverage: Result['coverage'];
     while (seen === 0) {
-      await read(await fetch(`${url}?topic=process&since=1m`), (result) => {
+      await read(await bus.get(`${url}?topic=process&since=1m`), (result) => {
         if (result.event?.process?.commandArgs?.includes(mark)) seen += 1;
         coverage = result.coverage ?? coverage;
       });

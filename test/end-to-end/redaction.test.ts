@@ -44,7 +44,7 @@ function assertNowhere(bytes: Buffer, secret: string, where: string): void {
 /** What the broker shows of one rule; agents report every few seconds. */
 async function redactionMetric(rule: string): Promise<string> {
   for (const untilMs = Date.now() + 20_000; Date.now() < untilMs; await sleep(200)) {
-    const metrics = await (await fetch(`http://${bus.http}/metrics`)).text();
+    const metrics = await (await bus.get('/metrics')).text();
     const value = new RegExp(`^backplane_redactions\\{rule="${rule}"\\} (\\d+)$`, 'm').exec(metrics)?.[1];
     if (value !== undefined && value !== '0') return value;
   }
@@ -73,7 +73,7 @@ test('a secret in arguments is nowhere on disk and nowhere on the wire', { skip:
     `seen of ${mark}: ${marks().filter((arg) => arg.startsWith(mark))}`,
   );
   assert.match(await redactionMetric('house-pin'), /[1-9]/);
-  const answer = await fetch(`http://${bus.http}/v1/events?topic=process&since=5m`);
+  const answer = await bus.get('/v1/events?topic=process&since=5m');
   const past = Buffer.from(await answer.arrayBuffer());
   await observer.stop('SIGINT');
   await bus.up.stop();

@@ -40,9 +40,9 @@ test('with refill everything recorded comes, each event once, also over a crash 
   const bus = await Bus.start(ENV);
   try {
     const since = new Date().toISOString();
-    const url = `http://${bus.http}/v1/events?topic=process`;
+    const url = '/v1/events?topic=process';
     const received = new Received();
-    await readLines(await fetch(`${url}&follow=true&refill=true&since=${since}`), (result) => {
+    await readLines(await bus.get(`${url}&follow=true&refill=true&since=${since}`), (result) => {
       received.take(result);
       // Only behind a cursor is it known what was received.
       return result.cursor === undefined || received.refilled < 4_000;
@@ -52,7 +52,7 @@ test('with refill everything recorded comes, each event once, also over a crash 
     const due = new Set<string>();
     // The agent is on its way: until it is there nothing is known to be recorded.
     while (due.size === 0) {
-      await readLines(await fetch(`${url}&since=${since}`), ({ event }) => {
+      await readLines(await bus.get(`${url}&since=${since}`), ({ event }) => {
         if (event) due.add(nameOf(event.position));
         return true;
       });
@@ -60,7 +60,7 @@ test('with refill everything recorded comes, each event once, also over a crash 
     const before = received.refilled;
     for (const name of received.names) due.delete(name);
     assert.ok(due.size > 0, 'not all had come when everything was killed');
-    await readLines(await fetch(`${url}&follow=true&refill=true&cursor=${received.cursor}`), (result) => {
+    await readLines(await bus.get(`${url}&follow=true&refill=true&cursor=${received.cursor}`), (result) => {
       received.take(result);
       if (result.event) due.delete(nameOf(result.event.position));
       return due.size > 0 || received.refilled < before + 2_000;

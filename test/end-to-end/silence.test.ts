@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, cannotTrace, freePort, Observer } from './bus.js';
+import { tokenFile } from './token.js';
 
 const SECONDS = 30;
 
@@ -47,6 +48,7 @@ test('with no subscriber nothing but keep-alives and reports leaves a node', { s
   const agent = new Command(['agent'], {
     BACKPLANE_DATA_DIR: dirs[1],
     BACKPLANE_BROKERS: `127.0.0.1:${proxy.port}`,
+    BACKPLANE_TOKEN_FILE: tokenFile(dirs[0]!),
     BACKPLANE_NODE_NAME: 'silent-node',
     BACKPLANE_LOG_LEVEL: 'warn',
   });
@@ -59,7 +61,7 @@ test('with no subscriber nothing but keep-alives and reports leaves a node', { s
     const silent = proxy.count.bytes - before;
     // A report of some 100 bytes every 5 s, pings, window updates.
     assert.ok(silent < 4096, `${silent} bytes in ${SECONDS} s`);
-    const observer = new Observer({ grpc }, ['--follow', '--topic', 'process']);
+    const observer = new Observer({ grpc, brokerDir: dirs[0]! }, ['--follow', '--topic', 'process']);
     await observer.sees((event) => event.type === 'process.exec');
     await sleep(2_000);
     assert.ok(proxy.count.bytes - before - silent > 16 * 1024, 'the same load is sent once somebody asks');

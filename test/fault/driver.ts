@@ -2,7 +2,9 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Client } from '../../src/subscriptions/client.js';
 import { freePort } from '../end-to-end/bus.js';
+import { bearer, credentialIn, tokenFile } from '../end-to-end/token.js';
 import { Namespace } from './namespace.js';
 import { type AgentOptions, AgentParty, BrokerParty, type Party } from './party.js';
 import { Disk } from './power-cut.js';
@@ -55,6 +57,16 @@ export class Cluster {
     return join(this.dir, 'broker-data');
   }
 
+  /** Of the HTTP API, with the token. */
+  get(path: string): Promise<Response> {
+    return fetch(`http://${this.http}${path}`, { headers: bearer(this.brokerDir) });
+  }
+
+  /** A client of its own, with the token. */
+  client(): Client {
+    return new Client([this.grpc], credentialIn(this.brokerDir));
+  }
+
   get parties(): readonly Party[] {
     return [this.broker, ...this.agents, ...this.subscribers];
   }
@@ -63,7 +75,11 @@ export class Cluster {
     const dataDir = options.dataDir ?? join(this.dir, options.name);
     mkdirSync(dataDir, { recursive: true });
     const { relay, namespace } = await this.#link();
-    const agent = new AgentParty(relay, { ...options, dataDir }, this.#disk(options.name, dataDir));
+    const agent = new AgentParty(
+      relay,
+      { ...options, dataDir, tokenFile: tokenFile(this.brokerDir) },
+      this.#disk(options.name, dataDir),
+    );
     agent.namespace = namespace;
     this.agents.push(agent);
     agent.start();
@@ -72,7 +88,7 @@ export class Cluster {
 
   async subscribe(name: string, asks: Asks): Promise<Subscriber> {
     const { relay, namespace } = await this.#link();
-    const subscriber = new Subscriber(name, relay, asks);
+    const subscriber = new Subscriber(name, relay, tokenFile(this.brokerDir), asks);
     subscriber.namespace = namespace;
     subscriber.received.periodNs = (node) => this.agents.find(({ recorders }) => recorders.has(node))?.periodNs ?? 1;
     this.subscribers.push(subscriber);

@@ -22,7 +22,7 @@ type Listed = Readonly<
 >;
 
 async function listed(cluster: Cluster): Promise<Map<string, Account & { readonly matched: number }>> {
-  const answer = await fetch(`http://${cluster.http}/v1/subscriptions`);
+  const answer = await cluster.get('/v1/subscriptions');
   const { subscriptions } = (await answer.json()) as { subscriptions: Listed[] };
   const accounts = new Map<string, Account & { readonly matched: number }>();
   for (const { name, pid } of cluster.subscribers) {
@@ -48,7 +48,7 @@ function counted({ received, ledger }: Subscriber): Omit<Account, 'throttled'> {
 }
 
 async function metric(cluster: Cluster, name: string): Promise<number> {
-  const text = await (await fetch(`http://${cluster.http}/metrics`)).text();
+  const text = await (await cluster.get('/metrics')).text();
   return Number(new RegExp(`^backplane_${name} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN);
 }
 

@@ -30,7 +30,7 @@ test('a subscriber that never reads lags in the log, slows nobody, and gets ever
 
 /** Whether a subscription is behind by more than all windows and buffers between hold. */
 async function lags(cluster: Cluster): Promise<boolean> {
-  const answer = await fetch(`http://${cluster.http}/v1/subscriptions`);
+  const answer = await cluster.get('/v1/subscriptions');
   const { subscriptions } = (await answer.json()) as { subscriptions: { lagFrames: string }[] };
   return subscriptions.some(({ lagFrames }) => Number(lagFrames) > 200);
 }

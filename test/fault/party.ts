@@ -150,7 +150,7 @@ export class AgentParty extends Party {
 
   constructor(
     readonly relay: Relay,
-    readonly options: AgentOptions & { readonly dataDir: string },
+    readonly options: AgentOptions & { readonly dataDir: string; readonly tokenFile: string },
     disk: Disk,
   ) {
     const { name, nodes, dataDir, eventsPerSecond, budgetEventsPerSecond } = options;
@@ -159,6 +159,7 @@ export class AgentParty extends Party {
       NODE_OPTIONS: `--import=${WORLD_PRELOAD} ${options.rogue ? `--import=${ROGUE_PRELOAD} ` : ''}${disk.nodeOption}`,
       BACKPLANE_FAULT_WORLD: world,
       BACKPLANE_BROKERS: relay.address,
+      BACKPLANE_TOKEN_FILE: options.tokenFile,
       BACKPLANE_DATA_DIR: dataDir,
       BACKPLANE_NODE_NAME: name,
       BACKPLANE_SOURCE: 'synthetic',

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BUDGET_BURST_BYTES_MIN, BUDGET_TOLERANCE, FRAME_BYTES_MAX, KiB } from '../../src/limits.js';
-import { Client } from '../../src/subscriptions/client.js';
+import type { Client } from '../../src/subscriptions/client.js';
 import type { SubscribeRequest } from '../../src/wire/messages.js';
 import { Cluster } from './driver.js';
 import { bootNs, caughtUp, runFaults } from './run.js';
@@ -58,7 +58,7 @@ class Meter {
   async #sample(): Promise<void> {
     while (!this.#done) {
       const askedMs = performance.now();
-      const answer = await fetch(`http://${this.cluster.http}/v1/nodes`);
+      const answer = await this.cluster.get('/v1/nodes');
       const { nodes } = (await answer.json()) as { nodes: { name: string; uplinkBytes: string }[] };
       const bytes = Number(nodes.find(({ name }) => name === 'rogue')?.uplinkBytes ?? 0);
       this.samples.push({ askedMs, answeredMs: performance.now(), bytes });
@@ -77,7 +77,7 @@ async function answers(client: Client, request: SubscribeRequest): Promise<boole
 
 test('a node that ignores its budget is not read on, in all its lives; its control goes on, and others see nothing', async () => {
   const cluster = await Cluster.start();
-  const client = new Client([cluster.grpc]);
+  const client = cluster.client();
   const ending = new AbortController();
   try {
     await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 200 });

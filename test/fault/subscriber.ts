@@ -80,9 +80,10 @@ export class Subscriber extends Party {
   constructor(
     name: string,
     readonly relay: Relay,
+    tokenFile: string,
     readonly asks: Asks,
   ) {
-    super(name, { BACKPLANE_BROKERS: relay.address });
+    super(name, { BACKPLANE_BROKERS: relay.address, BACKPLANE_TOKEN_FILE: tokenFile });
   }
 
   protected override get args(): readonly string[] {

@@ -26,6 +26,7 @@ test('an agent that is stopped does not wait for a broker that says nothing', as
   const connected = once(broker, 'connection');
   const uplink = new Uplink({
     brokers: [`127.0.0.1:${port}`],
+    credentialFor: () => undefined,
     log: pino({ level: 'silent' }),
     hello: () => ({ node: 'a', recorderId: 'r' }),
     report: () => ({}),

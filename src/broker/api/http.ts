@@ -11,6 +11,7 @@ import {
   listSubscriptionsResponseCodec,
   listTopicsResponseCodec,
 } from '../../wire/messages.js';
+import type { Gate, Identity } from '../access/gate.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Listings } from '../listings.js';
 import { checkHost } from './host.js';
@@ -24,10 +25,13 @@ export interface HttpApiOptions {
   readonly subscriptions: Subscriptions;
   readonly listings: Listings;
   readonly metrics: Registry;
+  readonly gate: Gate;
   /** Why the broker is not ready: it starts or drains, or its log takes nothing. Undefined when it is. */
   readonly notReady: () => string | undefined;
 }
 
+/** What is below it wants the token. */
+const API_PATH = '/v1';
 const EVENTS_PATH = '/v1/events';
 /** While it ends. */
 const IDLE_SWEEP_MS = 20;
@@ -111,6 +115,7 @@ export class HttpApi {
     try {
       checkHost(request.headers.host, this.server.address());
       const { path, query } = parseTarget(request.url ?? '/');
+      if (path === API_PATH || path.startsWith(`${API_PATH}/`)) this.identify(request);
       const route = this.routes.get(path);
       if (route === undefined) throw new BackplaneError('not_found', `there is nothing at ${path.slice(0, 100)}`);
       // Node leaves out the body of an answer to HEAD; a stream of events has no head without one.
@@ -124,9 +129,15 @@ export class HttpApi {
       await route(request, response, query);
     } catch (cause) {
       const error = asBackplaneError(cause);
+      if (error.code === 'unauthenticated') response.setHeader('www-authenticate', 'Bearer realm="backplane"');
       if (response.headersSent) response.end();
       else sendJson(response, error.httpStatus, { error: errorToJson(error) });
     }
+  }
+
+  /** @throws BackplaneError unauthenticated */
+  private identify({ headersDistinct, socket }: IncomingMessage): Identity {
+    return this.options.gate.identify(headersDistinct.authorization ?? [], socket.remoteAddress ?? '');
   }
 
   private async events(response: ServerResponse, query: URLSearchParams): Promise<void> {

@@ -1,0 +1,125 @@
+/**
+ * Where the token of each broker of this user is, so that commands find it from
+ * any directory: a note per listening address in the user's runtime directory,
+ * which only that user can enter. An address means something only within a
+ * network namespace, so that is part of the note's name. A note whose broker no
+ * longer runs is not believed.
+ *
+ *   Directory := /run/backplane for root, else $XDG_RUNTIME_DIR/backplane; mode 0700
+ *   Name      := host ":" port [ "@" inode of the network namespace ]
+ *   Note      := process (see dir-lock.ts) "\n" absolute path of the token file "\n"
+ */
+import { lstatSync, mkdirSync, readdirSync, readlinkSync, unlinkSync } from 'node:fs';
+import { hostname, networkInterfaces } from 'node:os';
+import { isAbsolute, join } from 'node:path';
+import { processName } from '../storage/dir-lock.js';
+import { nodeFileOps, readSmallFile, systemErrorCode, writeSmallFile } from '../storage/file-ops.js';
+
+const NOTE_BYTES_MAX = 8192;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Undefined where this user has none. */
+export function runtimeDirectory(environment: Environment, uid = process.geteuid?.()): string | undefined {
+  if (uid === 0) return '/run/backplane';
+  const parent = environment.XDG_RUNTIME_DIR;
+  return parent !== undefined && isAbsolute(parent) ? join(parent, 'backplane') : undefined;
+}
+
+/**
+ * Notes that the broker of this process listens on `address` (host:port) and has its token in `tokenFile`. Returns what
+ * takes the note back. Throws where the directory cannot be made or is not this user's alone.
+ */
+export function noteToken(dir: string, address: string, tokenFile: string): () => void {
+  try {
+    mkdirSync(dir, { mode: 0o700 });
+  } catch (cause) {
+    if (systemErrorCode(cause) !== 'EEXIST') throw cause;
+  }
+  if (!isPrivate(dir)) throw new Error(`${dir} is not a directory that only this user can enter`);
+  removeStale(dir);
+  const path = join(dir, noteName(address));
+  writeSmallFile(nodeFileOps, path, Buffer.from(`${processName(process.pid) ?? ''}\n${tokenFile}\n`), false);
+  return () => {
+    // Another broker may have taken the address since.
+    if (readNote(path)?.holder === processName(process.pid)) remove(path);
+  };
+}
+
+/** The token file of the broker that listens where `address` (host:port) leads; undefined when nothing is noted. */
+export function notedTokenFile(dir: string, address: string): string | undefined {
+  if (!isPrivate(dir)) return undefined;
+  for (const listening of listeningAddresses(address)) {
+    const note = readNote(join(dir, noteName(listening)));
+    if (note !== undefined && isAlive(note.holder)) return note.tokenFile;
+  }
+  return undefined;
+}
+
+/** Ours, and nobody else's to enter: another user could have made it first. */
+function isPrivate(dir: string): boolean {
+  try {
+    const stats = lstatSync(dir);
+    return stats.isDirectory() && stats.uid === process.geteuid?.() && (stats.mode & 0o077) === 0;
+  } catch {
+    return false;
+  }
+}
+
+/** What a broker may listen on that is reached by `address`: it itself, and every address of this machine at once. */
+function listeningAddresses(address: string): readonly string[] {
+  const at = address.lastIndexOf(':');
+  const [host, port] = [address.slice(0, at).toLowerCase(), address.slice(at + 1)];
+  const plain = host.replace(/^\[|\]$/g, '');
+  const loopback = plain === 'localhost' || plain === '::1' || plain.startsWith('127.');
+  if (!loopback && !isOwnHost(plain)) return [`${host}:${port}`];
+  const hosts = [host, '0.0.0.0', '[::]', ...(loopback ? ['127.0.0.1', '[::1]', 'localhost'] : [])];
+  return [...new Set(hosts)].map((one) => `${one}:${port}`);
+}
+
+function isOwnHost(host: string): boolean {
+  if (host === hostname().toLowerCase()) return true;
+  return Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === host));
+}
+
+function noteName(address: string): string {
+  return `${address.toLowerCase().replaceAll('/', '_')}${namespaceSuffix()}`;
+}
+
+function namespaceSuffix(): string {
+  try {
+    const inode = /\d+/.exec(readlinkSync('/proc/self/ns/net'))?.[0];
+    return inode === undefined ? '' : `@${inode}`;
+  } catch {
+    return '';
+  }
+}
+
+function readNote(path: string): { readonly holder: string; readonly tokenFile: string } | undefined {
+  const lines = readSmallFile(nodeFileOps, path, NOTE_BYTES_MAX)?.toString('utf8').split('\n');
+  const [holder, tokenFile] = lines ?? [];
+  if (holder === undefined || tokenFile === undefined || !isAbsolute(tokenFile)) return undefined;
+  return { holder, tokenFile };
+}
+
+function isAlive(holder: string): boolean {
+  const pid = Number(holder.split(':')[0]);
+  return Number.isInteger(pid) && pid > 0 && processName(pid) === holder;
+}
+
+/** Of brokers that were killed. */
+function removeStale(dir: string): void {
+  for (const name of readdirSync(dir)) {
+    const path = join(dir, name);
+    const note = readNote(path);
+    if (note === undefined || !isAlive(note.holder)) remove(path);
+  }
+}
+
+function remove(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Somebody else did.
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * The one place where the broker decides who a caller is. Today that is whoever
+ * has the broker's token; where the token is switched off, it is anybody.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Logger } from 'pino';
+import { tokenOfCredential } from '../../access/token.js';
+import { BackplaneError } from '../../errors.js';
+import { REFUSALS_LOGGED_INTERVAL_MS } from '../../limits.js';
+import { isLoopback } from '../listen.js';
+import type { BrokerToken } from './token-file.js';
+
+export interface Identity {
+  /** `local`: the bearer of the broker's own token, who may do everything. */
+  readonly name: 'local' | 'anonymous';
+}
+
+const LOCAL: Identity = { name: 'local' };
+const ANONYMOUS: Identity = { name: 'anonymous' };
+
+type Reason = 'missing' | 'malformed' | 'wrong';
+
+const WHAT_CAME: Readonly<Record<Reason, string>> = {
+  missing: 'no token came',
+  malformed: 'what came is no token',
+  wrong: 'another token came',
+};
+
+export class Gate {
+  /** Calls that were refused, by reason. */
+  readonly refusals = new Map<Reason, number>([
+    ['missing', 0],
+    ['malformed', 0],
+    ['wrong', 0],
+  ]);
+  readonly #token: BrokerToken | undefined;
+  readonly #digest: Buffer | undefined;
+  readonly #logger: Logger;
+  #unlogged = 0;
+  #lastPeer = '';
+  #quiet: NodeJS.Timeout | undefined;
+
+  /** Without a token everybody is let in. */
+  constructor(token: BrokerToken | undefined, logger: Logger) {
+    this.#token = token;
+    this.#digest = token && digest(token.token);
+    this.#logger = logger;
+  }
+
+  /**
+   * `authorization`: the values of every header of that name, `peer` the caller's address, without its port.
+   * @throws BackplaneError unauthenticated
+   */
+  identify(authorization: readonly string[], peer: string): Identity {
+    if (this.#token === undefined || this.#digest === undefined) return ANONYMOUS;
+    const reason = this.#refusalOf(authorization, this.#digest);
+    if (reason === undefined) return LOCAL;
+    this.#count(reason, peer);
+    throw new BackplaneError('unauthenticated', `${WHAT_CAME[reason]}: ${this.#whereItIs(this.#token, peer)}`);
+  }
+
+  close(): void {
+    clearTimeout(this.#quiet);
+  }
+
+  #refusalOf(authorization: readonly string[], expected: Buffer): Reason | undefined {
+    const [value, ...others] = authorization;
+    if (value === undefined) return 'missing';
+    const token = others.length === 0 ? tokenOfCredential(value) : undefined;
+    if (token === undefined) return 'malformed';
+    return timingSafeEqual(digest(token), expected) ? undefined : 'wrong';
+  }
+
+  /** Names of files and users are nothing for strangers on the network. */
+  #whereItIs({ file, owner }: BrokerToken, peer: string): string {
+    if (!isLoopback(peer.replace(/^::ffff:/, '')))
+      return 'this broker wants its token, in BACKPLANE_TOKEN or in the file that BACKPLANE_TOKEN_FILE names';
+    return `the token of this broker is in ${file}, owned by ${owner}, mode 0600: run as ${owner}, or set BACKPLANE_TOKEN_FILE`;
+  }
+
+  /** One line for the first, then one for all of an interval: a stranger must not fill the log. */
+  #count(reason: Reason, peer: string): void {
+    this.refusals.set(reason, (this.refusals.get(reason) ?? 0) + 1);
+    this.#unlogged++;
+    this.#lastPeer = peer;
+    if (this.#quiet === undefined) this.#log();
+  }
+
+  #log(): void {
+    if (this.#unlogged === 0) {
+      this.#quiet = undefined;
+      return;
+    }
+    const calls = this.#unlogged === 1 ? 'a call was' : `${this.#unlogged} calls were`;
+    this.#logger.warn(
+      { peer: this.#lastPeer, ...Object.fromEntries(this.refusals) },
+      `${calls} refused for want of the broker's token`,
+    );
+    this.#unlogged = 0;
+    this.#quiet = setTimeout(() => this.#log(), REFUSALS_LOGGED_INTERVAL_MS).unref();
+  }
+}
+
+/** Of one length whatever came, so that the comparison tells nothing. */
+function digest(token: string): Buffer {
+  return createHash('sha256').update(token).digest();
+}
