@@ -91,7 +91,10 @@ export const REDACTION_HINTS_MAX = 16;
 export const REDACTION_NAMES_MAX = 256;
 /** Matches of one rule in one text; what is behind the last is masked whole. */
 export const REDACTION_MATCHES_MAX = 256;
-/** Of one core, for looking for secrets in texts that may hold some; beyond it they are masked whole. */
+/** Instructions times characters of one pattern and text; a longer text is masked whole. Time after which its rest is. */
+export const REDACTION_PATTERN_STEPS_MAX = 16 * MiB;
+export const REDACTION_PATTERN_MS_MAX = 100;
+/** Of one core, for looking for secrets in texts that may hold some; beyond it they are masked by their place. */
 export const REDACTION_CPU_SHARE = 0.05;
 export const REDACTION_CPU_BURST_MS = 250;
 /** Paths, cgroup names and the like. */

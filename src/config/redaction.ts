@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { BackplaneError } from '../errors.js';
 import { REDACTION_RULES_MAX } from '../limits.js';
-import { DEFAULT_RULES } from '../sensor-agent/redaction/default-rules.js';
+import { DEFAULT_RULE_NAMES } from '../sensor-agent/redaction/default-rules.js';
 import { ALL_DEFAULTS, compileRules, REDACTION_FIELDS, type RedactionRule } from '../sensor-agent/redaction/rule.js';
 
 const ruleSchema: z.ZodType<RedactionRule> = z.strictObject({
@@ -27,8 +27,7 @@ export const redactionRulesSchema: z.ZodType<readonly RedactionRule[], string> =
 
 export const redactionRulesText = (rules: readonly RedactionRule[]): string => JSON.stringify(rules);
 
-export const isDefaultRule = (name: string): boolean =>
-  name === ALL_DEFAULTS || DEFAULT_RULES.some((rule) => rule.name === name);
+export const isDefaultRule = (name: string): boolean => name === ALL_DEFAULTS || DEFAULT_RULE_NAMES.includes(name);
 
 /** The rules, or what is wrong with the text. */
 function parseRules(text: string): readonly RedactionRule[] | string {

@@ -1,182 +1,248 @@
 /**
- * The rules that hold unless the configuration switches them off: data of the
- * same form as configured rules (see rule.ts). A value that is an argument of
- * its own, or the rest of one, goes on to the next NUL; one within a command
- * text (`sh -c`) is a word as shells read it, quotes and all. No value needs
- * an end, because arguments may have been cut: `$` matches only there.
+ * The rules that hold unless the configuration switches them off or gives
+ * another rule their name. They are tables: which names, shapes, programs.
+ * How a secret is found in a text is the same for all of a kind, in one pass
+ * and in time linear in the text: named-secrets.ts, shaped-secrets.ts,
+ * program-secrets.ts.
  */
-import type { RedactionRule } from './rule.js';
+import type { ProgramRule } from './program-forms.js';
+import type { ProgramTraits } from './programs-seen.js';
+import type { Shape } from './shaped-secrets.js';
 
-const PIECE = String.raw`\\.|'[^'\x00]*'?|"(?:\\.|[^"\\\x00])*"?`;
-const BARE = String.raw`\s\x00'"\\;&|()<>`;
-/** Pieces side by side: bare, quoted, escaped. */
-const WORD = `((?:${PIECE}|[^${BARE}])+)`;
-const WORD_NOT_FLAG = `((?:${PIECE}|[^-${BARE}])(?:${PIECE}|[^${BARE}])*)`;
-const REST = String.raw`([^\x00]+)`;
+/** Rules about what follows a name that says that it is a secret (secret-name.ts). */
+export const NAME_RULES = [
+  'secret-assignment',
+  'secret-member',
+  'secret-flag',
+  'secret-setting',
+  'header',
+  'sql-password',
+] as const;
 
-/** Names whose value is a secret: these at the end of a name, or before a suffix that is set apart. */
-const LONG =
-  '(?:password|passwd|passphrase|secret|token|(?:api|access|secret|private|account|auth|encryption|signing|master)[_-]?key|credentials?)';
-/** These only as a word of their own. */
-const SHORT = '(?:[a-z0-9_.-]*[_.-])?(?:pass|pwd|auth|jwt)';
-const NAME = `(?:[a-z0-9_.-]*${LONG}(?:[0-9]+|[_.-][a-z0-9_.-]*)?|${SHORT})`;
-const FLAG = `-{1,2}(?:[a-z0-9_.-]*${LONG}(?:[0-9]+|[_.-][a-z0-9_.-]*)?|-${SHORT})`;
-/** Names that say where a secret is or what it is like. Tried first, with no group to mask: an exception. */
-const HARMLESS = `[a-z0-9_.-]*(?:${LONG}|pass|pwd|auth|jwt)[_.-](?:[a-z0-9_.-]*[_.-])?(?:files?|path|dir|ur[li]|endpoint|types?|name|ttl|expiry|lifetime|length|size|min|max|policy|helper|stdin|prompt|store|provider|method|mode|format|count|limit|age|timeout|scope|header|field|required|enabled|user(?:name)?|algorithm|sock)`;
-const HARMLESS_FLAG = `-{1,2}(?:no-[a-z0-9-]*|${HARMLESS})`;
-/** What cannot be within a name. */
-const EDGE = '[^a-z0-9_.-]';
-/** The flag before a command text. */
-const COMMAND_FLAG = String.raw`\x00-[a-z]{0,6}c`;
-const NAME_HINTS = ['pass', 'pwd', 'secret', 'token', 'key', 'credential', 'auth', 'jwt'];
-
-const HEADER =
-  '(?:(?:proxy-)?authorization|(?:set-)?cookie|x-[a-z0-9-]*(?:token|key|auth|secret)|private-token|api-?key)';
-const SCHEME = String.raw`(?:(?:bearer|basic|token|digest|negotiate|apikey)\s+)?`;
-
-/** A program: the path that runs, the zeroth argument, or a word where a command may begin. */
-function program(names: string): string {
-  return String.raw`(?:^(?:[^\x00]*/)?|[\x00\s;|&('"](?:[^\s\x00'"]*/s?bin/)?)(?:${names})`;
-}
-
-/** The value of a flag that is given as `-x value` or `-xvalue`, anywhere after its program's name. */
-function flagValue(names: string, flag: string): string {
-  return String.raw`(?s)${program(names)}(?:[\x00\s].*?)??(?:\x00-${flag}\x00?${REST}|\s-${flag}[ \t]*${WORD})`;
-}
-
-/** Flags of curl without a value, which may stand before one with a value: `-fsSLu`. */
-const CURL_FLAGS = '-[#0-46afgijklnpqsvBGIJLMNORSZ]*';
-/** user:secret in one argument, or quoted, or bare. */
-const CURL_USER = [
-  String.raw`\x00(?:${CURL_FLAGS}[uU]\x00?|--(?:proxy-)?user[=\x00])[^\x00:]*:${REST}`,
-  String.raw`\s(?:${CURL_FLAGS}[uU]|--(?:proxy-)?user[=\s])\s*(?:'[^'\x00:]*:([^'\x00]+)|"[^"\x00:]*:([^"\x00]+)|[^\s\x00:'"]*:${WORD})`,
-].join('|');
-const COOKIE = String.raw`'[^'\x00=]*=[^'\x00]*|"[^"\x00=]*=[^"\x00]*|[^\s\x00'"=]+=[^\s\x00]*`;
-
-/** [name, pattern, hints]; every group is masked. */
-const RULES: readonly (readonly [name: string, pattern: string, hints: readonly string[]])[] = [
-  [
-    // --password=x, TOKEN=x, ?api_key=x
-    'secret-assignment',
-    [
-      String.raw`(?i)(?:${COMMAND_FLAG})?${EDGE}(?:${HARMLESS}=|(?:old)?pwd=/)`,
-      String.raw`(?:${COMMAND_FLAG}\x00\s*|[\s(])${NAME}=${WORD}`,
-      String.raw`\x00(?:-[a-z0-9_-]+=)?${NAME}=${REST}`,
-      String.raw`"${NAME}=([^"\x00]+)`,
-      String.raw`'${NAME}=([^'\x00]+)`,
-      String.raw`${EDGE}${NAME}["']?\s*=\s*(?:"([^"\x00]+)|'([^'\x00]+)|([^\s\x00"'&;|)]+))`,
-    ].join('|'),
-    NAME_HINTS,
-  ],
-  [
-    // {"password":"x"}, password: x, client_secret:x
-    'secret-member',
-    [
-      String.raw`(?i)${EDGE}${HARMLESS}\\?["']?\s*:`,
-      String.raw`"${NAME}"\s*:\s*(?:"((?:\\.|[^"\\\x00])+)|([^\s"\x00,}\]]+))`,
-      String.raw`\\"${NAME}\\"\s*:\s*\\"([^\\\x00]+)`,
-      String.raw`${EDGE}${NAME}'?:[ \t]+(?:"([^"\x00]+)|'([^'\x00]+)|([^\x00\r\n"'\s][^\x00\r\n"']*))`,
-      String.raw`${EDGE}[a-z0-9.-]+_${LONG}:([^\s\x00"'&;|)]+)`,
-    ].join('|'),
-    NAME_HINTS,
-  ],
-  [
-    // --password x, -token x
-    'secret-flag',
-    [
-      String.raw`(?i)\x00${HARMLESS_FLAG}\x00[^\x00-][^\x00]*`,
-      String.raw`[\s"'(]${HARMLESS_FLAG}["']?\s+[^\s\x00-][^\s\x00]*`,
-      String.raw`\x00${FLAG}\x00([^\x00-][^\x00]*)`,
-      String.raw`[\s"'(]${FLAG}["']?[ \t]+${WORD_NOT_FLAG}`,
-    ].join('|'),
-    NAME_HINTS,
-  ],
-  [
-    'header',
-    [
-      String.raw`(?i)\x00(?:-H|--header=)?\s*${HEADER}\s*[:=]\s*${SCHEME}${REST}`,
-      String.raw`"${HEADER}\s*:\s*${SCHEME}([^"\x00]+)`,
-      String.raw`'${HEADER}\s*:\s*${SCHEME}([^'\x00]+)`,
-      String.raw`${EDGE}(?:-H\s*)?${HEADER}\\?["']?\s*[:=]\s*\\?["']?${SCHEME}([^\x00"'\r\n]+)`,
-    ].join('|'),
-    ['authorization', 'cookie', 'x-', 'private-token', 'api-key', 'apikey'],
-  ],
-  ['bearer', String.raw`(?i)\bbearer[\s:=]+([a-z0-9._~+/=-]{8,}|[a-z0-9._~+/=-]+$)`, ['bearer']],
-  [
-    // scheme://user:secret@host, scheme://secret@host
-    'url-credentials',
-    String.raw`(?i)[a-z0-9]://(?:[^\s/@:\x00'"]*:(?:([^\s/\x00]+)@|([^\s/@\x00]+)$)|([^\s/@:\x00?#]{20,})@)`,
-    ['://'],
-  ],
-  ['curl-user', String.raw`(?s)${program('curl|wget')}.*?(?:${CURL_USER})(?:.*?(?:${CURL_USER}))?`, ['curl', 'wget']],
-  [
-    // A cookie has a "="; without one it is a file of cookies.
-    'curl-cookie',
-    String.raw`(?s)${program('curl')}.*?(?:\x00(?:${CURL_FLAGS}b\x00?|--cookie[=\x00])([^\x00=]*=[^\x00]*)|\s(?:${CURL_FLAGS}b|--cookie[=\s])\s*(${COOKIE}))`,
-    ['curl'],
-  ],
-  [
-    // Only -pSECRET: in "-p name" the name is a database.
-    'mysql-password',
-    String.raw`(?s)${program('mysql(?:dump|admin|import|check|show|pump)?|mariadb(?:-dump|-admin|-import|-check|-show)?')}(?:[\x00\s].*?)??(?:\x00-p${REST}|[\s'"]-p${WORD}|[\x00\s](?:old-)?password(?:\x00${REST}|[ \t]+${WORD}))`,
-    ['mysql', 'mariadb'],
-  ],
-  [
-    'sshpass-password',
-    String.raw`${program('sshpass')}(?:[\x00\s]-(?:[ehvV]+|[fdP][\x00\s]?[^\x00\s]+))*(?:\x00-p\x00?${REST}|\s-p\s*${WORD})`,
-    ['sshpass'],
-  ],
-  ['redis-password', flagValue('redis-cli|valkey-cli', 'a'), ['redis-cli', 'valkey-cli']],
-  ['mongo-password', flagValue('mongo(?:sh|dump|restore|export|import)?', 'p'), ['mongo']],
-  ['ldap-password', flagValue('ldap(?:search|add|modify|delete|passwd|whoami|compare)', 'w'), ['ldap']],
-  ['zip-password', flagValue('zip|unzip|zipcloak', 'P'), ['zip']],
-  ['sqlserver-password', flagValue('sqlcmd|bcp', 'P'), ['sqlcmd', 'bcp']],
-  [
-    'openssl-key',
-    String.raw`(?s)${program('openssl')}[\x00\s].*?[\x00\s]-[kK](?:\x00${REST}|[ \t]+${WORD})`,
-    ['openssl'],
-  ],
-  ['openssl-pass', String.raw`\x00pass:${REST}|'pass:([^'\x00]+)|"pass:([^"\x00]+)|[\s=]pass:${WORD}`, ['pass:']],
-  [
-    'login-password',
-    String.raw`(?s)${program('docker|podman|nerdctl|buildah|skopeo|helm|crane|oc|az')}[\x00\s](?:.*?[\x00\s])??login(?:[\x00\s].*?)??(?:\x00-p(?:\x00|=)?${REST}|\s-p=?[ \t]*${WORD})`,
-    ['login'],
-  ],
-  ['jwt', String.raw`\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){0,3}`, ['eyJ']],
-  [
-    'pem-key',
-    String.raw`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----([^\x00]*?)(?:-----END|\x00|$)`,
-    ['private key'],
-  ],
-  ['aws-key', String.raw`\b((?:AKIA|ASIA)(?:[A-Z0-9]{16,}|[A-Z0-9]*$))`, ['AKIA', 'ASIA']],
-  [
-    // GitHub, GitLab, Slack, Stripe, OpenAI and its like, Google, npm, Hugging Face, Docker, Vault
-    'provider-token',
-    [
-      String.raw`(?:^|[^A-Za-z0-9])((?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|[sr]k_(?:live|test)_|sk-|AIza|npm_|hf_|dckr_pat_|hv[sb]\.)(?:[A-Za-z0-9_-]{16,}|[A-Za-z0-9_-]*$))`,
-      String.raw`hooks\.slack\.com/services/([A-Za-z0-9/]+)`,
-    ].join('|'),
-    [
-      'gh',
-      'github_pat_',
-      'glpat-',
-      'xox',
-      'k_',
-      'sk-',
-      'AIza',
-      'npm_',
-      'hf_',
-      'dckr_pat_',
-      'hvs.',
-      'hvb.',
-      'hooks.slack',
+export const SHAPES: readonly Shape[] = [
+  { rule: 'bearer', kind: 'bearer', literals: ['bearer'] },
+  { rule: 'url-credentials', kind: 'url', literals: ['://'] },
+  { rule: 'url-credentials', kind: 'dsn', literals: ['@tcp(', '@udp(', '@unix('] },
+  { rule: 'url-signature', kind: 'query', literals: ['sig=', 'signature=', 'hmac='] },
+  { rule: 'openssl-pass', kind: 'pass', literals: ['pass:'] },
+  { rule: 'jwt', kind: 'jwt', literals: ['eyJ'] },
+  { rule: 'pem-key', kind: 'pem', literals: ['-----BEGIN'] },
+  { rule: 'aws-key', kind: 'token', literals: ['AKIA', 'ASIA'] },
+  { rule: 'sql-password', kind: 'sql', literals: ['identified'] },
+  {
+    rule: 'piped-secret',
+    kind: 'piped',
+    literals: ['chpasswd', '--password-stdin', '--with-token', '--passphrase-fd'],
+  },
+  {
+    rule: 'piped-secret',
+    kind: 'piped',
+    literals: ['--pass-stdin', '--stdin', 'sudo -S', 'luksOpen', 'luksFormat', 'kinit'],
+  },
+  {
+    rule: 'provider-token',
+    kind: 'token',
+    literals: [
+      ...['ghp_', 'gho_', 'ghu_', 'ghs_', 'ghr_', 'github_pat_', 'glpat-', 'gldt-', 'glrt-', 'glptt-', 'glcbt-'],
+      ...['xoxa-', 'xoxb-', 'xoxe-', 'xoxp-', 'xoxr-', 'xoxs-', 'xapp-'],
+      ...['sk_live_', 'sk_test_', 'rk_live_', 'rk_test_', 'whsec_', 'sk-', 'AIza', 'npm_', 'hf_', 'pypi-', 'dckr_pat_'],
+      ...[
+        'hvs.',
+        'hvb.',
+        'dop_v1_',
+        'doo_v1_',
+        'shpat_',
+        'shpss_',
+        'tskey-',
+        'SG.',
+        'sntrys_',
+        'glsa_',
+        'lin_api_',
+        'dp.pt.',
+      ],
+      ...['SWMTKN-', 'AGE-SECRET-KEY-', 'nvapi-', 'figd_', 'rubygems_', 'atlasv1.'],
     ],
-  ],
+  },
+  {
+    rule: 'provider-token',
+    kind: 'tail',
+    literals: [
+      'hooks.slack.com/services/',
+      'discord.com/api/webhooks/',
+      'api.telegram.org/bot',
+      '.webhook.office.com/',
+    ],
+  },
 ];
 
-export const DEFAULT_RULES: readonly RedactionRule[] = RULES.map(([name, pattern, hints]) => ({
-  name,
-  field: 'process.command_args',
-  pattern,
-  hints,
-}));
+const MYSQL =
+  'mysql mysqldump mysqladmin mysqlimport mysqlcheck mysqlshow mysqlpump mysqlslap mysqlbinlog mycli mariadb mariadb-dump ' +
+  'mariadb-admin mariadb-import mariadb-check mariadb-show mariadb-binlog xtrabackup mariabackup innobackupex mydumper myloader';
+const CURL_SWITCHES = '#0123456789afgijklnpqsvBGIJLMNORSZ';
+const LDAP =
+  'ldapsearch ldapadd ldapmodify ldapdelete ldappasswd ldapwhoami ldapcompare ldapmodrdn ldapexop ldapvi dsconf dsctl dsidm';
+const SNMP =
+  'snmpget snmpwalk snmpbulkwalk snmpbulkget snmpset snmpgetnext snmptrap snmpinform snmptable snmpdf snmpstatus snmpusm snmptest snmpnetstat snmpvacm snmpdelta snmptranslate';
+const SMB =
+  'smbclient rpcclient smbcacls smbcquotas smbget smbtree smbtar smbspool nmblookup net winexe wmic pth-winexe samba-tool';
+
+export const PROGRAMS: readonly ProgramRule[] = [
+  {
+    rule: 'curl-user',
+    programs: 'curl',
+    forms: '-u~U:X, -U~U:X, --user~U:X, --proxy-user~U:X, -E~U:X, --cert~U:X',
+    switches: CURL_SWITCHES,
+  },
+  { rule: 'curl-user', programs: 'wget wget2', forms: '--user~U:X' },
+  { rule: 'curl-user', programs: 'http https xh xhs curlie', forms: '-a~U:X', strict: true },
+  { rule: 'curl-cookie', programs: 'curl', forms: '-b~C, --cookie~C', switches: CURL_SWITCHES },
+  // Only -pSECRET: in "-p name" the name is a database.
+  { rule: 'mysql-password', programs: MYSQL, forms: '-pX, password X, old-password X' },
+  { rule: 'mysql-password', programs: 'mysqlsh', forms: '-pX, --uri~U:X@, U:X@' },
+  { rule: 'mysql-password', programs: 'mycli', forms: '-p X' },
+  { rule: 'sshpass-password', programs: 'sshpass', forms: '-p~X', ownFlags: 'fdP' },
+  {
+    rule: 'redis-password',
+    programs: 'redis-cli valkey-cli keydb-cli redis-benchmark valkey-benchmark',
+    forms: '-a~X, AUTH X, auth X',
+  },
+  {
+    rule: 'mongo-password',
+    programs: 'mongo mongosh mongodump mongorestore mongoexport mongoimport mongostat mongotop mongofiles',
+    forms: '-p~X',
+  },
+  { rule: 'ldap-password', programs: LDAP, forms: '-w~X' },
+  { rule: 'ldap-password', programs: 'ldappasswd', forms: '-s~X, -a~X' },
+  { rule: 'ldap-password', programs: 'slappasswd', forms: '-s~X' },
+  { rule: 'ldap-password', programs: 'kadmin kadmin.local ipa-client-install ipa-replica-install', forms: '-w~X' },
+  { rule: 'ldap-password', programs: 'ipa-server-install', forms: '-p~X, -a~X' },
+  {
+    rule: 'zip-password',
+    programs: 'zip unzip zipcloak zipinfo',
+    forms: '-P~X',
+    switches: 'rqejvmoujnlxTDyXAc0123456789',
+  },
+  { rule: 'archive-password', programs: '7z 7za 7zr 7zz p7zip', forms: '-pX' },
+  { rule: 'archive-password', programs: 'rar unrar', forms: '-pX, -hpX' },
+  { rule: 'sqlserver-password', programs: 'sqlcmd bcp osql isql tsql mssql-cli', forms: '-P~X' },
+  { rule: 'oracle-password', programs: 'sqlplus sqlcl exp imp expdp impdp sqlldr rman', forms: 'U/X@', strict: true },
+  {
+    rule: 'database-password',
+    programs: 'cqlsh cypher-shell beeline cbq couchbase-cli elasticsearch-users',
+    forms: '-p~X',
+  },
+  { rule: 'database-password', programs: 'gbak gfix gsec isql-fb', forms: '-pas X, -pass X, -pw X' },
+  { rule: 'database-password', programs: 'db2', forms: 'using X' },
+  { rule: 'database-password', programs: 'etcdctl', forms: '--user~U:X, user add U:X' },
+  { rule: 'openssl-key', programs: 'openssl', forms: '-k X, -K X, -hmac X, key:X, hexkey:X, passwd: LAST' },
+  {
+    rule: 'login-password',
+    programs: 'docker podman nerdctl buildah skopeo helm crane oc az oras regctl',
+    forms: 'login: -p~X',
+  },
+  { rule: 'smb-password', programs: SMB, forms: '-U~U%X, --user~U%X', strict: true },
+  { rule: 'smb-password', programs: 'wbinfo', forms: '-a~U%X' },
+  { rule: 'smb-password', programs: 'net', forms: 'use U X', strict: true },
+  { rule: 'smb-password', programs: 'samba-tool', forms: 'user create U X, user add U X' },
+  {
+    rule: 'remote-login-password',
+    programs: 'xfreerdp xfreerdp3 wlfreerdp sdl-freerdp wfreerdp',
+    forms: '/p:X, /gp:X, /pth:X, -p~X',
+  },
+  {
+    rule: 'remote-login-password',
+    programs: 'rdesktop ipmi-sensors ipmi-sel ipmi-chassis ipmi-fru ipmipower racadm vncdo',
+    forms: '-p~X',
+  },
+  { rule: 'remote-login-password', programs: 'ipmitool', forms: '-P~X' },
+  {
+    rule: 'remote-login-password',
+    programs: 'hydra medusa ncrack crackmapexec netexec nxc evil-winrm smbmap',
+    forms: '-p~X',
+  },
+  { rule: 'snmp-secret', programs: SNMP, forms: '-A~X, -X~X, -c~X' },
+  { rule: 'message-password', programs: 'mosquitto_pub mosquitto_sub mosquitto_rr', forms: '-P~X' },
+  { rule: 'message-password', programs: 'mosquitto_passwd', forms: '-b LAST', switches: 'cH' },
+  {
+    rule: 'message-password',
+    programs: 'rabbitmqctl',
+    forms: 'add_user U X, change_password U X, authenticate_user U X',
+  },
+  { rule: 'message-password', programs: 'rabbitmqadmin', forms: '-p~X' },
+  { rule: 'message-password', programs: 'ejabberdctl prosodyctl', forms: 'register U U X, change_password U U X' },
+  { rule: 'message-password', programs: 'swaks', forms: '-ap X, --ap X' },
+  { rule: 'message-password', programs: 'sendemail sendEmail', forms: '-xp X' },
+  { rule: 'account-password', programs: 'htpasswd', forms: '-b LAST', switches: 'cnmdspBi25CrvD' },
+  { rule: 'account-password', programs: 'mkpasswd', forms: 'LAST' },
+  { rule: 'account-password', programs: 'useradd usermod groupadd groupmod', forms: '-p~X' },
+  { rule: 'account-password', programs: 'doveadm', forms: 'pw: -p~X, auth test U X, auth login U X' },
+  { rule: 'account-password', programs: 'testsaslauthd', forms: '-p~X' },
+  { rule: 'account-password', programs: 'radtest', forms: '^U X' },
+  { rule: 'account-password', programs: 'squidclient', forms: '-w~X, -W~X' },
+  { rule: 'account-password', programs: 'grafana-cli grafana', forms: 'reset-admin-password X' },
+  { rule: 'account-password', programs: 'caddy', forms: 'hash-password: --plaintext~X' },
+  { rule: 'account-password', programs: 'check_http check_tcp', forms: '-a~U:X, -b~U:X' },
+  { rule: 'account-password', programs: 'check_mysql check_pgsql check_ldap', forms: '-p~X' },
+  { rule: 'wireless-key', programs: 'wpa_passphrase', forms: '^U X' },
+  { rule: 'wireless-key', programs: 'iwconfig iw', forms: 'key X' },
+  { rule: 'disk-password', programs: 'veracrypt truecrypt zuluCrypt-cli', forms: '-p~X' },
+  {
+    rule: 'pin',
+    programs: 'pkcs11-tool pkcs15-tool pkcs15-init softhsm2-util p11tool',
+    forms: '--pin~X, --so-pin~X, --new-pin~X, --puk~X, -p~X',
+  },
+  { rule: 'pin', programs: 'ykman yubico-piv-tool', forms: '--pin~X, --puk~X, --new-pin~X, --new-puk~X, -P~X' },
+  { rule: 'transfer-password', programs: 'lftp', forms: '-u~U,X, open -u U,X' },
+  { rule: 'transfer-password', programs: 'ncftp ncftpget ncftpput ncftpls yt-dlp youtube-dl', forms: '-p~X' },
+  { rule: 'transfer-password', programs: 'rclone', forms: 'obscure X' },
+  { rule: 'transfer-password', programs: 'transmission-remote', forms: '-n~U:X' },
+  { rule: 'transfer-password', programs: 'p4', forms: '-P~X', strict: true },
+  { rule: 'dns-key', programs: 'dig nsupdate rndc delv host', forms: '-y~U:X', strict: true },
+  { rule: 'cookie', programs: 'erl werl iex elixir beam.smp beam mix', forms: '-setcookie X, --cookie~X' },
+  { rule: 'cloud-secret', programs: 'vault bao', forms: 'kv put: K=X, kv patch: K=X, login X' },
+  {
+    rule: 'cloud-secret',
+    programs: 'vault bao',
+    forms: 'unwrap X, unseal X, token: revoke X, token: renew X, token: lookup X',
+  },
+  { rule: 'cloud-secret', programs: 'kubectl oc', forms: 'create secret: --from-literal~K=X' },
+  { rule: 'cloud-secret', programs: 'aws', forms: 'put-parameter: --value~X' },
+  { rule: 'cloud-secret', programs: 'az', forms: 'secret set: --value~X' },
+  {
+    rule: 'cloud-secret',
+    programs: 'gh glab',
+    forms: 'secret set: -b~X, secret set: --body~X, variable set: -v~X, login: -t~X',
+  },
+  { rule: 'cloud-secret', programs: 'fly flyctl doppler supabase', forms: 'secrets set: K=X' },
+  { rule: 'cloud-secret', programs: 'doppler', forms: 'secrets set U X' },
+  { rule: 'cloud-secret', programs: 'dotnet', forms: 'user-secrets set U X' },
+  { rule: 'cloud-secret', programs: 'pulumi', forms: 'config set U X' },
+  { rule: 'cloud-secret', programs: 'doctl', forms: '-t~X' },
+  { rule: 'cloud-secret', programs: 'bw', forms: 'unlock X, login U X' },
+  { rule: 'cloud-secret', programs: 'ngrok', forms: 'authtoken X, add-authtoken X' },
+  { rule: 'cloud-secret', programs: 'cloudflared', forms: 'service install X' },
+  { rule: 'cloud-secret', programs: 'virsh', forms: 'secret-set-value U X' },
+  { rule: 'package-token', programs: 'cargo', forms: 'login X' },
+  { rule: 'package-token', programs: 'twine', forms: '-p~X' },
+  { rule: 'package-token', programs: 'nuget choco dotnet', forms: 'push: -k~X, apikey: -k~X' },
+  { rule: 'package-token', programs: 'npm pnpm yarn', forms: '--otp~X' },
+];
+
+export const TRAITS: readonly ProgramTraits[] = [
+  { programs: 'git gh hub glab svn hg', prose: true },
+  {
+    programs:
+      'git docker docker-compose podman nerdctl buildah skopeo crane ctr crictl kind minikube k3d helm kubectl chown chgrp install scp rsync ssh ' +
+      'npm pnpm yarn npx bun deno rake rails php artisan composer mix make gradle gradlew mvn bazel nx turbo task just journalctl getent heroku rclone restic borg',
+    tags: true,
+  },
+  { programs: 'docker podman nerdctl buildah docker-compose', harmless: '--secret' },
+  { programs: 'aws', harmless: '--secret-id --secret-arn --credential' },
+  { programs: 'pulumi', harmless: '--secret' },
+  { programs: 'kubectl helm', harmless: '--secret --image-pull-secret --tls-secret' },
+  { programs: 'nmcli wpa_cli rclone mysqladmin', settings: true },
+];
+
+export const DEFAULT_RULE_NAMES: readonly string[] = [
+  ...new Set([...NAME_RULES, ...SHAPES.map(({ rule }) => rule), ...PROGRAMS.map(({ rule }) => rule)]),
+];

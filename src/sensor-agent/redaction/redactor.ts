@@ -1,33 +1,33 @@
 /**
  * Masks secrets in what is read beside the kernel's pages, before it reaches
- * the disk. Every rule sees the text as it was read, so that their order does
- * not matter; what they find is masked in one go, within arguments, whose
- * number never changes. RE2 throughout: time is linear in the text. Where
- * somebody runs programs for no other purpose than to keep the rules busy, what
- * they are not given time for is masked whole.
+ * the disk. One pass over the text finds what any rule could begin with, and
+ * only there rules look closer. All see the text as it was read, so that
+ * their order does not matter; what they find is masked in one go, within
+ * arguments, whose number never changes. Time is linear in the text: default
+ * rules look ahead without going back, configured patterns are RE2. Where
+ * somebody runs programs for no other purpose than to keep the rules busy,
+ * arguments are masked by their place alone (unexamined.ts).
  */
 import { Pacer } from '../../flow/pacer.js';
-import { REDACTION_CPU_BURST_MS, REDACTION_CPU_SHARE, REDACTION_MATCHES_MAX } from '../../limits.js';
+import { REDACTION_CPU_BURST_MS, REDACTION_CPU_SHARE } from '../../limits.js';
 import type { RecordedProcess } from '../process-table.js';
 import type { ProcessSnapshot } from '../source/source.js';
+import { type Candidate, FieldRules } from './field-rules.js';
+import type { Span } from './findings.js';
 import type { CompiledRule, RedactionField } from './rule.js';
+import { masksIn, maskUnexamined } from './unexamined.js';
 
 const MASK = '***';
 const NUL = '\0';
 /** Counted under this name, beside the rules: texts that were masked without being looked at. */
 export const UNEXAMINED = 'unexamined';
+/** More than the slowest machine takes for a character: what is beyond was taken by others. */
+const CHARACTER_MS_MAX = 0.0002;
+const TEXT_MS_MAX = 0.02;
 
-/** Where a secret stands in a text. */
-interface Span {
-  readonly start: number;
-  readonly end: number;
-}
-
-/** The rules of one field with the cheap test that spares them for most texts. */
-interface FieldRules {
-  /** Matches nothing when some rule has no hint and no text can be spared. */
-  readonly hint: RegExp | undefined;
-  readonly rules: readonly { readonly rule: CompiledRule; readonly hint: RegExp | undefined }[];
+interface Masked {
+  readonly args: readonly string[];
+  readonly count: number;
 }
 
 export class Redactor {
@@ -40,9 +40,10 @@ export class Redactor {
     rules: readonly CompiledRule[],
     private readonly budget = new Pacer(REDACTION_CPU_SHARE, REDACTION_CPU_BURST_MS),
   ) {
-    this.#args = fieldRules(rules, 'process.command_args');
-    this.#directory = fieldRules(rules, 'process.working_directory');
     this.#counts = new Map(rules.map(({ name }) => [name, 0]));
+    const of = (field: RedactionField) => rules.filter((rule) => rule.field === field);
+    this.#args = new FieldRules(of('process.command_args'), this.#counts);
+    this.#directory = new FieldRules(of('process.working_directory'), this.#counts);
   }
 
   /** Secrets that each rule found; one that two rules find is counted by both. */
@@ -53,71 +54,58 @@ export class Redactor {
   /** The process as it may be recorded; `redactions` counts what was masked. */
   redact(process: ProcessSnapshot): RecordedProcess {
     const { args, workingDirectory } = process;
-    const maskedArgs = args && this.#maskArguments(args, process.executablePath ?? '', process.argsTruncated === true);
-    const maskedDirectory = workingDirectory === undefined ? undefined : this.#maskDirectory(workingDirectory);
-    if (!maskedArgs && !maskedDirectory) return process;
+    const masked = args && this.#maskArguments(args, process.executablePath ?? '', process.argsTruncated === true);
+    const directory = workingDirectory === undefined ? undefined : this.#maskDirectory(workingDirectory);
+    if (!masked && !directory) return process;
     return {
       ...process,
-      ...(maskedArgs ? { args: maskedArgs.text.split(NUL) } : {}),
-      ...(maskedDirectory ? { workingDirectory: maskedDirectory.text } : {}),
-      redactions: (maskedArgs?.count ?? 0) + (maskedDirectory?.count ?? 0),
+      ...(masked ? { args: masked.args } : {}),
+      ...(directory ? { workingDirectory: directory.args[0]! } : {}),
+      redactions: (masked?.count ?? 0) + (directory?.count ?? 0),
     };
   }
 
   #maskArguments(args: readonly string[], path: string, cut: boolean): Masked | undefined {
     const list = args.join(NUL);
     const text = `${path}${NUL}${list}${cut ? '' : NUL}`;
-    const spans = this.#find(this.#args, text, path.length + 1);
-    return spans.length === 0 ? undefined : mask(list, spans, path.length + 1);
+    const from = path.length + 1;
+    const candidate = this.#args.candidate(text, from, cut);
+    if (candidate === undefined) return undefined;
+    if (this.#isResting()) {
+      const masked = maskUnexamined(args, this.#args.unexamined(candidate));
+      return { args: masked, count: masksIn(masked) };
+    }
+    const spans = this.#examine(this.#args, candidate);
+    return spans.length === 0 ? undefined : mask(list, spans, from);
   }
 
   #maskDirectory(path: string): Masked | undefined {
-    const spans = this.#find(this.#directory, path, 0);
+    const candidate = this.#directory.candidate(path, 0, true);
+    if (candidate === undefined) return undefined;
+    if (this.#isResting()) return { args: [MASK], count: 1 };
+    const spans = this.#examine(this.#directory, candidate);
     return spans.length === 0 ? undefined : mask(path, spans, 0);
   }
 
-  /** What the rules find in the text, from `from` on. */
-  #find(field: FieldRules, text: string, from: number): Span[] {
-    const spans: Span[] = [];
-    if (field.rules.length === 0 || field.hint?.test(text) === false) return spans;
+  /** Whether the budget is used up: then the text is counted as one that was not looked at. */
+  #isResting(): boolean {
+    if (performance.now() >= this.#restUntilMs) return false;
+    this.#counts.set(UNEXAMINED, (this.#counts.get(UNEXAMINED) ?? 0) + 1);
+    return true;
+  }
+
+  /**
+   * Charges what a text took: the time that passed, but no more than such a
+   * text can take, so that what other programs took meanwhile is not charged.
+   */
+  #examine(rules: FieldRules, candidate: Candidate): Span[] {
     const startMs = performance.now();
-    if (startMs < this.#restUntilMs) {
-      this.#counts.set(UNEXAMINED, (this.#counts.get(UNEXAMINED) ?? 0) + 1);
-      return [{ start: from, end: text.length }];
-    }
-    for (const { rule, hint } of field.rules) {
-      if (hint?.test(text) === false) continue;
-      const before = spans.length;
-      findAll(rule, text, from, spans);
-      if (spans.length > before) {
-        this.#counts.set(rule.name, (this.#counts.get(rule.name) ?? 0) + spans.length - before);
-      }
-    }
+    const spans = rules.find(candidate);
     const endMs = performance.now();
-    this.#restUntilMs = endMs + this.budget.spend(endMs - startMs);
+    const mostMs = TEXT_MS_MAX + candidate.text.length * CHARACTER_MS_MAX + rules.patternsMs;
+    this.#restUntilMs = endMs + this.budget.spend(Math.min(endMs - startMs, mostMs));
     return spans;
   }
-}
-
-function findAll({ pattern, groups }: CompiledRule, text: string, from: number, spans: Span[]): void {
-  const matcher = pattern.compiled.matcher(text);
-  for (let matches = 0; matcher.find(); matches += 1) {
-    if (matches === REDACTION_MATCHES_MAX) {
-      // Going on could take a square of the text; what was not looked at must not be told.
-      spans.push({ start: Math.max(from, matcher.start()), end: text.length });
-      return;
-    }
-    for (const group of groups) {
-      const start = Math.max(from, matcher.start(group));
-      const end = matcher.end(group);
-      if (end > start) spans.push({ start, end });
-    }
-  }
-}
-
-interface Masked {
-  readonly text: string;
-  readonly count: number;
 }
 
 /** Spans that touch are one secret; one that goes over NULs is masked in each argument. `origin`: where the text begins. */
@@ -145,20 +133,5 @@ function mask(text: string, spans: Span[], origin: number): Masked {
     }
   }
   close();
-  return { text: out + text.slice(at), count };
-}
-
-function fieldRules(all: readonly CompiledRule[], field: RedactionField): FieldRules {
-  const rules = all.filter((rule) => rule.field === field);
-  const always = rules.some(({ hints }) => hints.length === 0);
-  return {
-    hint: always ? undefined : hintTest(rules.flatMap(({ hints }) => hints)),
-    rules: rules.map((rule) => ({ rule, hint: rule.hints.length === 0 ? undefined : hintTest(rule.hints) })),
-  };
-}
-
-/** Literals only: no pattern of anybody's reaches an engine that backtracks. */
-function hintTest(hints: readonly string[]): RegExp {
-  const literals = [...new Set(hints.map((hint) => hint.toLowerCase()))];
-  return new RegExp(literals.map((hint) => hint.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|') || '(?!)', 'i');
+  return { args: (out + text.slice(at)).split(NUL), count };
 }

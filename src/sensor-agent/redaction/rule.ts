@@ -1,5 +1,5 @@
 /**
- * A redaction rule: which parts of which recorded text are masked.
+ * A configured redaction rule: which parts of which recorded text are masked.
  *
  *   process.command_args       path NUL (argument NUL)*   the program's path, then its arguments as in /proc/PID/cmdline;
  *                              the last NUL is absent where the arguments were cut, so that only there `$` follows a value
@@ -18,7 +18,7 @@ import {
   REDACTION_RULES_MAX,
 } from '../../limits.js';
 import { compileRe2, type Re2 } from '../../subscriptions/filter/pattern.js';
-import { DEFAULT_RULES } from './default-rules.js';
+import { DEFAULT_RULE_NAMES } from './default-rules.js';
 
 export const REDACTION_FIELDS = ['process.command_args', 'process.working_directory'] as const;
 export type RedactionField = (typeof REDACTION_FIELDS)[number];
@@ -35,7 +35,8 @@ export interface RedactionRule {
   readonly groups?: readonly (string | number)[] | undefined;
   /**
    * Texts one of which, in whatever case, is in everything that the pattern
-   * can match: spares the pattern where none is. Default: always tried.
+   * can match: spares the pattern where none is. Default: always tried, and so
+   * where one is not ASCII.
    */
   readonly hints?: readonly string[] | undefined;
 }
@@ -47,10 +48,15 @@ export interface RedactionSettings {
   readonly off: readonly string[];
 }
 
+/** A rule in force: a default one, which is a table (default-rules.ts), or a pattern. */
 export interface CompiledRule {
   readonly name: string;
   readonly field: RedactionField;
   readonly isDefault: boolean;
+  readonly pattern?: Re2;
+}
+
+export interface CompiledPattern extends CompiledRule {
   readonly pattern: Re2;
   readonly groups: readonly number[];
   readonly hints: readonly string[];
@@ -68,11 +74,12 @@ export function compileRules({ rules, off }: RedactionSettings): readonly Compil
     names.add(name);
   }
   const without = new Set([...off, ...names]);
-  const defaults = without.has(ALL_DEFAULTS) ? [] : DEFAULT_RULES.filter(({ name }) => !without.has(name));
-  return [...defaults.map((rule) => compileRule(rule, true)), ...rules.map((rule) => compileRule(rule, false))];
+  const defaults = without.has(ALL_DEFAULTS) ? [] : DEFAULT_RULE_NAMES.filter((name) => !without.has(name));
+  const field = 'process.command_args';
+  return [...defaults.map((name) => ({ name, field, isDefault: true }) as const), ...rules.map(compileRule)];
 }
 
-function compileRule(rule: RedactionRule, isDefault: boolean): CompiledRule {
+function compileRule(rule: RedactionRule): CompiledPattern {
   const { name, field, pattern: source, groups, hints = [] } = rule;
   const refuse = (reason: string) =>
     new BackplaneError('invalid_argument', `redaction rule ${JSON.stringify(name.slice(0, 64))}: ${reason}`);
@@ -87,7 +94,14 @@ function compileRule(rule: RedactionRule, isDefault: boolean): CompiledRule {
     throw refuse(`hints must be at most ${REDACTION_HINTS_MAX}, of 2 to 64 characters`);
   const pattern = compileRe2(source, REDACTION_PATTERN_INSTRUCTIONS_MAX);
   if ('problem' in pattern) throw refuse(`pattern: ${pattern.problem}`);
-  return { name, field, isDefault, pattern, groups: groupNumbers(pattern, groups, refuse), hints };
+  return {
+    name,
+    field,
+    isDefault: false,
+    pattern,
+    groups: groupNumbers(pattern, groups, refuse),
+    hints: hints.some((hint) => /[^\x00-\x7f]/.test(hint)) ? [] : hints,
+  };
 }
 
 function groupNumbers(

@@ -1,0 +1,32 @@
+/** What the rules have found in one text, and the programs that were seen in it so far. */
+import type { ProgramsSeen } from './programs-seen.js';
+
+/** Where a secret stands in a text. */
+export interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
+export class Findings {
+  readonly spans: Span[] = [];
+
+  constructor(
+    readonly programs: ProgramsSeen,
+    private readonly from: number,
+    /** Found so far, by the rules that hold. */
+    private readonly counts: Map<string, number>,
+  ) {}
+
+  holds(rule: string): boolean {
+    return this.counts.has(rule);
+  }
+
+  /** A secret that a rule found; nothing where the rule does not hold. */
+  add(rule: string, start: number, end: number): void {
+    const from = Math.max(start, this.from);
+    const count = this.counts.get(rule);
+    if (end <= from || count === undefined) return;
+    this.counts.set(rule, count + 1);
+    this.spans.push({ start: from, end });
+  }
+}

@@ -1,0 +1,271 @@
+/**
+ * Secrets that are known by their shape, wherever they stand: credentials in
+ * URLs, tokens of providers, keys. Each look begins at a literal that the scan
+ * found, and takes time linear in what it masks.
+ */
+import { type ArgumentText, isQuote, isWhite, NUL } from './argument-text.js';
+import type { Findings } from './findings.js';
+
+export type ShapeKind =
+  | 'url'
+  | 'query'
+  | 'dsn'
+  | 'bearer'
+  | 'jwt'
+  | 'pem'
+  | 'token'
+  | 'tail'
+  | 'pass'
+  | 'sql'
+  | 'piped';
+
+/** What a rule looks for: one of the literals, then what its kind says. */
+export interface Shape {
+  readonly rule: string;
+  readonly kind: ShapeKind;
+  readonly literals: readonly string[];
+}
+
+const [SLASH, COLON, AT, QUESTION, HASH, AMPERSAND, EQUALS, SEMICOLON] = [47, 58, 64, 63, 35, 38, 61, 59];
+/** As long as a user's name in a URL may be without being taken for a token. */
+const URL_USER_CHARACTERS_MAX = 19;
+const TOKEN_CHARACTERS_MIN = 16;
+/** A token, not words: with a digit, or capitals among small letters. */
+const TOKEN = /\d|[a-z].*[A-Z]|[A-Z].*[a-z]/;
+/** Behind these prefixes there are letters and digits only. */
+const ALPHANUMERIC_PREFIX = /^(?:gh[a-z]|npm|hf|[sr]k_live|[sr]k_test|dop_v1|doo_v1|shpat|shpss|lin_api|rubygems)_$/;
+/** How long user and secret before @tcp( may be. */
+const DSN_CHARACTERS_MAX = 256;
+const JWT = /eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){0,3}/y;
+const BEARER = /[\s:=]+([a-z0-9._~+/=-]+)/iy;
+const AWS_KEY_CHARACTERS = 20;
+const PEM_LABEL = /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----/y;
+const SQL_SECRET = /\s+(?:with\s+\S+\s+)?(?:by|as)\s+(?:password\s+)?(["'])/iy;
+
+/** A command that says its arguments, and how far before its reader it is looked for. */
+const SAYS = /^\s*(?:echo|printf|print)\s+(?:-\S+\s+)*(?:(?:'%s[^']*'|"%s[^"]*"|%s\S*)\s+)?/;
+const PIPED_CHARACTERS_MAX = 1024;
+const HERE = /[^;&|\n\0<]{0,128}(?:(<<<)\s*|<<[^\0\n]{1,64}\n)/y;
+
+const isAlphanumeric = (code: number): boolean =>
+  (code >= 48 && code <= 57) || (code >= 65 && code <= 90) || (code >= 97 && code <= 122);
+const isTokenCharacter = (code: number): boolean => isAlphanumeric(code) || code === 95 || code === 45;
+
+export class ShapedSecrets {
+  constructor(
+    private readonly argument: ArgumentText,
+    private readonly found: Findings,
+  ) {}
+
+  /** Looks at the literal in [start, end). Returns the place from which on there is more to look at. */
+  look({ rule, kind }: Shape, literal: string, start: number, end: number): number {
+    this.argument.seek(start);
+    switch (kind) {
+      case 'url':
+        return this.#url(rule, start, end);
+      case 'query':
+        return this.#query(rule, start, end);
+      case 'dsn':
+        return this.#dsn(rule, start, end);
+      case 'bearer':
+        return this.#bearer(rule, start, end);
+      case 'jwt':
+        return this.#jwt(rule, start, end);
+      case 'pem':
+        return this.#pem(rule, start, end);
+      case 'token':
+        return this.#token(rule, literal, start, end);
+      case 'tail':
+        return this.#tail(rule, end);
+      case 'pass':
+        return this.#pass(rule, start, end);
+      case 'sql':
+        return this.#sql(rule, end);
+      case 'piped':
+        return this.#piped(rule, literal, start, end);
+    }
+  }
+
+  /** scheme://user:secret@host, scheme://secret@host */
+  #url(rule: string, start: number, end: number): number {
+    const { text, end: last, cut } = { text: this.argument.text, end: this.argument.end, cut: this.#isCut() };
+    if (start === 0 || !isAlphanumeric(text.charCodeAt(start - 1))) return end;
+    let colon = -1;
+    let sign = -1;
+    let slash = -1;
+    let at = text.charCodeAt(end) === 91 ? Math.max(end, text.indexOf(']', end)) : end;
+    for (; at < last; at += 1) {
+      const code = text.charCodeAt(at);
+      if (isWhite(code) || (colon < 0 && (isQuote(code) || code === QUESTION || code === HASH))) break;
+      if (code === COLON && colon < 0 && slash < 0) colon = at;
+      else if (code === SLASH && slash < 0) {
+        slash = at;
+        // A path begins, unless what is behind the colon is no port.
+        if (colon < 0 || (sign >= 0 && sign > colon) || isDigits(text, colon + 1, slash)) break;
+      } else if (code === AT && !text.startsWith('sha256:', at + 1)) sign = at;
+      else if ((code === QUESTION || code === HASH) && slash < 0 && (sign > colon || isDigits(text, colon + 1, at)))
+        break;
+    }
+    if (colon >= 0) {
+      if (sign > colon) this.found.add(rule, colon + 1, sign);
+      else if (slash < 0 && cut && at === last) this.found.add(rule, colon + 1, last);
+      return at;
+    }
+    if (sign - end > URL_USER_CHARACTERS_MAX) this.found.add(rule, end, sign);
+    return at;
+  }
+
+  /** ?sig=x, &X-Amz-Signature=x */
+  #query(rule: string, start: number, end: number): number {
+    const { text } = this.argument;
+    let name = start;
+    while (name > Math.max(this.argument.start, start - 64) && isTokenCharacter(text.charCodeAt(name - 1))) name -= 1;
+    const before = name === this.argument.start ? NUL : text.charCodeAt(name - 1);
+    const isQuery = before === QUESTION || before === AMPERSAND || before === SEMICOLON;
+    if (!isQuery && !/^x-/i.test(text.slice(name, name + 2))) return end;
+    let at = end;
+    for (; at < this.argument.end; at += 1) {
+      const code = text.charCodeAt(at);
+      if (isWhite(code) || isQuote(code) || code === AMPERSAND || code === HASH) break;
+    }
+    this.found.add(rule, end, at);
+    return at;
+  }
+
+  /** user:secret@tcp(host) */
+  #dsn(rule: string, start: number, end: number): number {
+    const { text } = this.argument;
+    let at = start;
+    let colon = -1;
+    while (at > Math.max(this.argument.start, start - DSN_CHARACTERS_MAX)) {
+      const code = text.charCodeAt(at - 1);
+      if (isWhite(code) || isQuote(code) || code === SLASH || code === EQUALS) break;
+      at -= 1;
+      if (code === COLON) colon = at;
+    }
+    if (colon > at) this.found.add(rule, colon + 1, start);
+    return end;
+  }
+
+  #bearer(rule: string, start: number, end: number): number {
+    const { text } = this.argument;
+    if (start > 0 && isAlphanumeric(text.charCodeAt(start - 1))) return end;
+    BEARER.lastIndex = end;
+    const token = BEARER.exec(text)?.[1];
+    if (token === undefined) return end;
+    const last = BEARER.lastIndex;
+    const isToken = token.length >= 8 && (token.length >= 24 || /\d/.test(token));
+    if (isToken || this.#isCutAt(last)) this.found.add(rule, last - token.length, last);
+    return last;
+  }
+
+  #jwt(rule: string, start: number, end: number): number {
+    const { text } = this.argument;
+    if (start > 0 && isTokenCharacter(text.charCodeAt(start - 1)) && text.charCodeAt(start - 1) !== 45) return end;
+    JWT.lastIndex = start;
+    if (!JWT.test(text)) return end;
+    this.found.add(rule, start, JWT.lastIndex);
+    return JWT.lastIndex;
+  }
+
+  #pem(rule: string, start: number, end: number): number {
+    const { text } = this.argument;
+    PEM_LABEL.lastIndex = start;
+    if (!PEM_LABEL.test(text)) return end;
+    const first = PEM_LABEL.lastIndex;
+    const close = text.indexOf('-----END', first);
+    const last = close < 0 || close > this.argument.end ? this.argument.end : close;
+    this.found.add(rule, first, last);
+    return last;
+  }
+
+  /** A prefix, as it is written, and enough behind it. */
+  #token(rule: string, literal: string, start: number, end: number): number {
+    const { text } = this.argument;
+    if (!isTokenStart(text, start, literal)) return end;
+    const isAws = rule === 'aws-key';
+    const isPart = isAws ? isUpperOrDigit : ALPHANUMERIC_PREFIX.test(literal) ? isAlphanumeric : isTokenCharacter;
+    let last = end;
+    while (last < this.argument.end && (isPart(text.charCodeAt(last)) || (literal === 'SG.' && text[last] === '.')))
+      last += 1;
+    const isToken = isAws
+      ? last - start >= AWS_KEY_CHARACTERS
+      : last - end >= TOKEN_CHARACTERS_MIN && TOKEN.test(text.slice(end, last));
+    if (isToken || this.#isCutAt(last)) this.found.add(rule, start, last);
+    return last;
+  }
+
+  /** All that follows in a URL's path: hooks.example/services/SECRET */
+  #tail(rule: string, end: number): number {
+    const { text } = this.argument;
+    let at = end;
+    while (
+      at < this.argument.end &&
+      (isTokenCharacter(text.charCodeAt(at)) || [SLASH, COLON].includes(text.charCodeAt(at)))
+    )
+      at += 1;
+    this.found.add(rule, end, at);
+    return at;
+  }
+
+  /** pass:SECRET as openssl takes it. */
+  #pass(rule: string, start: number, end: number): number {
+    const { argument } = this;
+    const { text } = argument;
+    const before = start === argument.start ? NUL : text.charCodeAt(start - 1);
+    if (before === NUL) this.found.add(rule, end, argument.isCommand ? argument.wordEnd(end) : argument.end);
+    else if (isQuote(before)) this.found.add(rule, end, argument.quoteEnd(start - 1));
+    else if (isWhite(before) || before === EQUALS) this.found.add(rule, end, argument.wordEnd(end));
+    return end;
+  }
+
+  /** IDENTIFIED BY 'SECRET' */
+  #sql(rule: string, end: number): number {
+    SQL_SECRET.lastIndex = end;
+    if (!SQL_SECRET.test(this.argument.text)) return end;
+    const quote = SQL_SECRET.lastIndex - 1;
+    const close = this.argument.quoteEnd(quote);
+    this.found.add(rule, quote + 1, close);
+    return close;
+  }
+
+  /** echo SECRET | chpasswd, chpasswd <<< SECRET */
+  #piped(rule: string, literal: string, start: number, end: number): number {
+    const { argument } = this;
+    const { text } = argument;
+    if (!argument.spaced || !text.startsWith(literal, start)) return end;
+    const floor = Math.max(argument.start, start - PIPED_CHARACTERS_MAX);
+    const before = text.slice(floor, start);
+    const pipe = before.lastIndexOf('|');
+    const command = before.slice(0, Math.max(0, pipe));
+    const first = Math.max(...[';', '&', '|', '\n', '('].map((separator) => command.lastIndexOf(separator))) + 1;
+    const says = SAYS.exec(command.slice(first));
+    if (says) this.found.add(rule, floor + first + says[0].length, floor + command.trimEnd().length);
+    HERE.lastIndex = end;
+    const here = HERE.exec(text);
+    if (here?.[1] === '<<<') this.found.add(rule, HERE.lastIndex, argument.wordEnd(HERE.lastIndex));
+    else if (here) this.found.add(rule, HERE.lastIndex, argument.end);
+    return end;
+  }
+
+  /** Whether the text goes on, unseen, behind this argument. */
+  #isCut(): boolean {
+    return this.#isCutAt(this.argument.end);
+  }
+
+  #isCutAt(at: number): boolean {
+    return this.argument.cut && at === this.argument.text.length;
+  }
+}
+
+/** Whether the literal is there as it is written, and not within a word. */
+export function isTokenStart(text: string, start: number, literal: string): boolean {
+  return text.startsWith(literal, start) && (start === 0 || !isAlphanumeric(text.charCodeAt(start - 1)));
+}
+
+function isDigits(text: string, from: number, to: number): boolean {
+  for (let at = from; at < to; at += 1) if (text.charCodeAt(at) < 48 || text.charCodeAt(at) > 57) return false;
+  return true;
+}
+
+const isUpperOrDigit = (code: number): boolean => (code >= 48 && code <= 57) || (code >= 65 && code <= 90);
