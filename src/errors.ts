@@ -4,6 +4,7 @@
  * the value, and says what to do where there is something to do.
  */
 import { status } from '@grpc/grpc-js';
+import { ERROR_CHARACTERS_MAX } from './limits.js';
 
 export type ErrorCode =
   | 'invalid_argument'
@@ -46,7 +47,7 @@ export class BackplaneError extends Error {
     message: string,
     readonly details: Readonly<Record<string, unknown>> = {},
   ) {
-    super(message);
+    super(sendable(message));
   }
 
   get grpcStatus(): status {
@@ -60,6 +61,15 @@ export class BackplaneError extends Error {
   get exitCode(): number {
     return MAPPING[this.code].exit;
   }
+}
+
+/**
+ * Messages name values that others chose, and come from libraries: none may fill a log, a header or a screen. Half of a
+ * surrogate pair, as cutting leaves it, is what gRPC cannot encode: it would throw instead of answering.
+ */
+function sendable(message: string): string {
+  const bounded = message.length <= ERROR_CHARACTERS_MAX ? message : `${message.slice(0, ERROR_CHARACTERS_MAX - 1)}…`;
+  return bounded.replace(/\p{Cs}/gu, '\ufffd');
 }
 
 /** Any thrown value as a BackplaneError; what is not one of ours is `internal`. */

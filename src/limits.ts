@@ -40,6 +40,11 @@ export const PIECE_BYTES = 1 * KiB;
 /** A call that has not said by then what it asks is refused. */
 export const FIRST_MESSAGE_MS = 10_000;
 
+/** Headers of a call that answers repeat, in characters: its path, its encoding, its deadline. */
+export const CALL_HEADER_CHARACTERS_MAX = 128;
+/** An error's message, in characters: percent-encoded it must fit a gRPC trailer. */
+export const ERROR_CHARACTERS_MAX = 1024;
+
 /** Arguments kept of one exec, in all; the rest is cut. */
 export const ARGUMENTS_BYTES_MAX = 16 * KiB;
 export const ARGUMENTS_MAX = 1024;
@@ -303,6 +308,12 @@ export const AUDIT_TEXT_CHARACTERS_MAX = 512;
 export const HTTP_HEADER_BYTES_MAX = 32 * KiB;
 export const HTTP_CONNECTIONS_MAX = 1024;
 export const HTTP_REQUEST_MS = 10_000;
+/** Of the connections, those with a stream of events; the others are left for health, metrics and lists. */
+export const HTTP_STREAMS_MAX = 960;
+/** Requests of one connection that wait for their turn or are being answered. */
+export const HTTP_PIPELINED_MAX = 16;
+/** How long what follows a refused request is read and dropped, so that the answer arrives. */
+export const HTTP_LINGER_MS = 1_000;
 
 /** Interest outlives a lost subscriber by this. */
 export const INTEREST_GRACE_MS = 30_000;
@@ -367,6 +378,7 @@ assert(INTEREST_BYTES_MAX < MESSAGE_BYTES_MAX && MESSAGE_BYTES_MAX < CONTROL_QUE
 assert(NODES_PER_PARTITION_MAX * 512 < RECORD_BYTES_MAX, 'a checkpoint must fit a record');
 assert(HISTORY_CREDIT_BYTES < HISTORY_POOL_BYTES_MAX);
 assert(RECORD_BYTES_MAX < SEGMENT_BYTES);
+assert(HTTP_STREAMS_MAX + 32 < HTTP_CONNECTIONS_MAX, 'health checks find a place');
 assert(AGENT_STOP_MS + DRAIN_MS < 10_000, 'SIGTERM ends a process within ten seconds');
 assert(SEGMENT_HEAD_BYTES_MAX < SEGMENT_BYTES);
 assert(SEGMENT_BYTES_MAX + SEGMENT_HEAD_BYTES_MAX + RECORD_BYTES_MAX < 2 ** 31, 'the index holds offsets in 31 bits');

@@ -4,6 +4,7 @@ import type { Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Server as GrpcServer, logVerbosity, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
 import { BackplaneError } from '../errors.js';
+import { guardCalls } from '../wire/call-guard.js';
 import { setSessionWindow } from '../wire/server-options.js';
 import { gateStreams } from '../wire/stream-gate.js';
 import type { Gate } from './access/gate.js';
@@ -59,6 +60,7 @@ export async function bindGrpc(server: GrpcServer, address: ListenAddress, gate:
     });
   }).finally(() => setLogVerbosity(logVerbosity.ERROR));
   gateStreams(server, (authorization, peer) => gate.identify(authorization, peer).name);
+  guardCalls(server);
   return { address: joined(address.host, port), endConnections: setSessionWindow(server) };
 }
 

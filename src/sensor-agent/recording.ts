@@ -122,7 +122,8 @@ export interface RecordedLoss {
 
 /** Bigints stay bigints, and undefined stays absent. */
 const packr = new Packr({ useRecords: false, int64AsType: 'bigint', ...{ skipValues: [undefined] } });
-const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint' });
+/** Left unset, the library would still follow references, which none of these records has. */
+const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint', structuredClone: false });
 
 export function packRecord(
   value:

@@ -20,7 +20,7 @@
  *   Note    := msgpack [id u32, the note before it | nil, nodes]
  */
 import { crc32 } from 'node:zlib';
-import { Packr, Unpackr } from 'msgpackr';
+import { Packr } from 'msgpackr';
 import { BackplaneError } from '../errors.js';
 import {
   CURSOR_BYTES_MAX,
@@ -30,6 +30,7 @@ import {
   PARTITIONS,
   TOPICS_PER_REQUEST_MAX,
 } from '../limits.js';
+import { type PlainValue, readPlainMsgpack } from './plain-msgpack.js';
 import type { Position } from './position.js';
 
 export type Cursor = string & { readonly brand: 'cursor' };
@@ -110,8 +111,9 @@ export interface OwedRange {
 }
 
 const VERSION = 2;
-const packr = new Packr({ useRecords: false, int64AsType: 'bigint' });
-const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint' });
+/** Of nodes and topics: printable, whatever else they may consist of. */
+const NAME = /^[\x21-\x7e]*$/;
+const packr = new Packr({ useRecords: false });
 
 /** Undefined when the state does not fit CURSOR_BYTES_MAX (too many nodes stand apart at this moment). */
 export function encodeCursor(state: CursorState): Cursor | undefined {
@@ -145,18 +147,24 @@ export function decodeCursor(text: string): CursorState {
   if (bytes.length < 8 || bytes.toString('base64url') !== text) throw bad('is not one that this bus gave out');
   const packed = bytes.subarray(0, -4);
   if (crc32(packed) !== bytes.readUInt32LE(packed.length)) throw bad('is cut or changed: its checksum does not fit');
-  let value: unknown;
+  return stateOf(list(read(packed), 9, 9));
+}
+
+function read(packed: Buffer): PlainValue {
   try {
-    value = unpackr.unpack(packed);
-  } catch {
-    throw bad('cannot be read');
+    return readPlainMsgpack(packed);
+  } catch (cause) {
+    if (cause instanceof BackplaneError) throw bad(`cannot be read: ${cause.message}`);
+    throw cause;
   }
-  return stateOf(list(value, 9, 9));
 }
 
 function stateOf(parts: readonly unknown[]): CursorState {
   const [version, logId, predicateId, sinceNs, history, partials, topics, nodes, note] = parts;
-  if (version !== VERSION) throw bad(`is of version ${String(version)}, this broker reads version ${VERSION}`);
+  if (version !== VERSION) {
+    const other = typeof version === 'number' ? `version ${version}` : 'an unknown version';
+    throw bad(`is of ${other}, this broker reads version ${VERSION}`);
+  }
   if (!(logId instanceof Uint8Array) || logId.length !== 8) throw bad('has no log identity');
   return {
     logId: Buffer.from(logId).toString('hex'),
@@ -176,7 +184,7 @@ export function encodeNote({ id, before, nodes }: Note): Buffer {
 
 /** The record's checksum has been checked, so its content is ours; throws cursor_invalid when it is not a note. */
 export function decodeNote(bytes: Buffer): Note {
-  const [id, before, nodes] = list(unpackr.unpack(bytes), 3, 3);
+  const [id, before, nodes] = list(read(bytes), 3, 3);
   return {
     id: whole(id, 0xffff_ffff),
     before: before === null ? undefined : notePlaceOf(list(before, 3, 3)),
@@ -304,7 +312,7 @@ function unsigned64(value: unknown): bigint {
 }
 
 function name(value: unknown): string {
-  if (typeof value !== 'string' || value.length > NAME_BYTES_MAX) throw bad('has a broken name');
+  if (typeof value !== 'string' || value.length > NAME_BYTES_MAX || !NAME.test(value)) throw bad('has a broken name');
   return value;
 }
 

@@ -5,8 +5,9 @@
  */
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
-import type { Server, ServerOptions } from '@grpc/grpc-js';
+import { type Server, ServerInterceptingCall, type ServerInterceptor, type ServerOptions } from '@grpc/grpc-js';
 import { BackplaneError } from '../errors.js';
+import { ConnectionPlaces } from '../flow/connection-places.js';
 import {
   CONNECTION_IDLE_MS,
   GRPC_CONNECTIONS_MAX,
@@ -19,6 +20,12 @@ import {
 } from '../limits.js';
 import { guardMessages } from './message-guard.js';
 
+/**
+ * With any interceptor the library lets nothing through to a handler any more once a call has been cancelled or its
+ * deadline has come. Without one it starts a call whose request ends later than that, and never tells it that it is over.
+ */
+const endedCallsStayEnded: ServerInterceptor = (_method, call) => new ServerInterceptingCall(call);
+
 export function serverOptions(): ServerOptions {
   return {
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
@@ -28,6 +35,7 @@ export function serverOptions(): ServerOptions {
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     'grpc.max_connection_idle_ms': CONNECTION_IDLE_MS,
     'grpc.enable_channelz': 0,
+    interceptors: [endedCallsStayEnded],
   };
 }
 
@@ -45,17 +53,19 @@ export function setStreamWindow(server: Server): void {
 }
 
 /**
- * Call after bind: every new connection gets the larger window, and is guarded. Returns what
+ * Call after bind: every new connection gets the larger window, and its messages are guarded. Returns what
  * ends all connections at once; the library's shutdown leaves them to peers
  * that may never close.
  */
-export function setSessionWindow(server: Server): () => void {
+export function setSessionWindow(server: Server, connectionsMax = GRPC_CONNECTIONS_MAX): () => void {
   const sockets = new Set<Socket>();
+  const places = new ConnectionPlaces<ServerHttp2Session>(connectionsMax);
   for (const http2Server of http2Servers(server)) {
-    http2Server.maxConnections = GRPC_CONNECTIONS_MAX;
     http2Server.on('session', (session: ServerHttp2Session) => {
+      places.add(session);
+      if (session.destroyed) return;
       session.setLocalWindowSize(SESSION_WINDOW_BYTES);
-      guardMessages(session);
+      guardMessages(session, (busy) => (busy ? places.keep(session) : places.release(session)));
     });
     http2Server.on('connection', (socket: Socket) => {
       sockets.add(socket);

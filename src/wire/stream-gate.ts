@@ -7,6 +7,7 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Server } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../errors.js';
+import { refuseCall } from './message-guard.js';
 import { http2Servers } from './server-options.js';
 
 /** Metadata key under which a handler finds the caller's identity; what a caller sends under it is dropped. */
@@ -27,20 +28,33 @@ type StreamListener = (
 
 /** Call after bind. */
 export function gateStreams(server: Server, identify: Identify): void {
+  interceptStreams(server, (stream, headers, rawHeaders) => {
+    headers[IDENTITY_KEY] = identityOf(stream, headers, rawHeaders, identify);
+    delete headers.authorization;
+  });
+}
+
+/**
+ * Shows every stream to `admit` before the library has it: what is then in the headers is what the library reads, and a
+ * BackplaneError that is thrown refuses the call. What is given last is asked first. Call after bind.
+ */
+export function interceptStreams(
+  server: Server,
+  admit: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: readonly string[]) => void,
+): void {
   for (const http2Server of http2Servers(server)) {
-    const [library, ...others] = http2Server.listeners('stream') as StreamListener[];
-    if (library === undefined || others.length > 0)
+    const [next, ...others] = http2Server.listeners('stream') as StreamListener[];
+    if (next === undefined || others.length > 0)
       throw new BackplaneError('internal', 'the gRPC library has changed inside: its streams cannot be gated');
     http2Server.removeAllListeners('stream');
     const gated: StreamListener = (stream, headers, flags, rawHeaders) => {
       try {
-        headers[IDENTITY_KEY] = identityOf(stream, headers, rawHeaders, identify);
+        admit(stream, headers, rawHeaders);
       } catch (cause) {
         refuse(stream, asBackplaneError(cause));
         return;
       }
-      delete headers.authorization;
-      library.call(http2Server, stream, headers, flags, rawHeaders);
+      next.call(http2Server, stream, headers, flags, rawHeaders);
     };
     http2Server.on('stream', gated);
   }
@@ -58,12 +72,8 @@ function identityOf(
   return identify(values, stream.session?.socket?.remoteAddress ?? '');
 }
 
-function refuse(stream: ServerHttp2Stream, error: BackplaneError): void {
+function refuse(stream: ServerHttp2Stream, { grpcStatus, message }: BackplaneError): void {
   stream.on('error', () => undefined);
-  if (stream.destroyed || stream.closed) return;
-  const headers = { ':status': 200, 'content-type': 'application/grpc' };
-  const status = { 'grpc-status': String(error.grpcStatus), 'grpc-message': encodeURI(error.message) };
-  stream.respond({ ...headers, ...status }, { endStream: true });
   // What else the caller sends is not waited for.
-  stream.close(constants.NGHTTP2_NO_ERROR);
+  refuseCall(stream, grpcStatus, message, constants.NGHTTP2_NO_ERROR);
 }

@@ -4,6 +4,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { crc32 } from 'node:zlib';
 import { CURSOR_BYTES_MAX, HTTP_HEADER_BYTES_MAX, KiB, MiB } from '../../src/limits.js';
 import { type CursorState, decodeCursor, encodeCursor } from '../../src/wire/cursor.js';
 import { Harness, range } from './harness.js';
@@ -44,6 +45,21 @@ test('a cursor that is cut anywhere, or has any bit turned, is refused', async (
   }
   assert.deepEqual([...refusals], ['3']);
   assert.equal(await answer(cursor, { follow: true }), undefined);
+  await witness.served();
+});
+
+test('a cursor that refers to itself forty times over is refused at once, over gRPC and HTTP', async () => {
+  // Made of msgpack's extensions for structured clones: each level is twice the one below it.
+  const level = (id: number, below: Buffer): Buffer =>
+    Buffer.concat([Buffer.from([0xd6, 0x69, 0, 0, 0, id, 0x92]), below, Buffer.from([0xd6, 0x70, 0, 0, 0, id + 1])]);
+  const nested = range(0, 40).reduceRight<Buffer>((below, id) => level(id, below), Buffer.from([0x01]));
+  const packed = Buffer.concat([Buffer.from([0x99]), nested, Buffer.alloc(8, 0xc0)]);
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32LE(crc32(packed));
+  const text = Buffer.concat([packed, sum]).toString('base64url');
+  assert.match((await answer(text))?.message ?? '', /^cursor cannot be read: byte \d+ begins a value of/);
+  const answered = await raw(`GET /v1/events?topic=process&cursor=${text} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
+  assert.match(answered, /^HTTP\/1.1 400 .*"cursor_invalid".*cannot be read/s);
   await witness.served();
 });
 
@@ -131,7 +147,7 @@ async function raw(text: string): Promise<string> {
   let received = '';
   socket.setEncoding('utf8').on('data', (part: string) => {
     received += part;
-    if (received.includes('\r\n\r\n')) socket.end();
+    if (/\r\n\r\n[\s\S]*\n$/.test(received)) socket.end();
   });
   socket.on('error', () => undefined);
   socket.write(text);
@@ -145,6 +161,19 @@ test('HTTP requests that are none, too long, or of another kind are answered wit
   const events = (query: string) => get(`/v1/events?${query}`);
   const rows: [string, RegExp][] = [
     ['\u0000\u0001\u0002\r\n\r\n', /^HTTP\/1.1 400/],
+    ['GET /v1/nodes HTTP/1.1\r\n\r\n', /^HTTP\/1.1 400.*Host is missing/s],
+    [`CONNECT 127.0.0.1:1 HTTP/1.1\r\n${host}\r\n`, /^HTTP\/1.1 405/],
+    [get('/v1/nodes', 'Expect: miracles\r\n'), /^HTTP\/1.1 200/],
+    [get('/v1/nodes?node=witness'), /^HTTP\/1.1 400.*unknown parameter \\"node\\"/s],
+    [get('http://127.0.0.1/v1/nowhere'), /^HTTP\/1.1 404.*nothing at \\"\/v1\/nowhere\\"/s],
+    [
+      `POST /v1/events HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\n\r\n1;${'x'.repeat(20_000)}`,
+      /^HTTP\/1.1 4(05|13)/,
+    ],
+    [get('/v1/nodes', 'Sec-Fetch-Site: cross-site\r\n'), /^HTTP\/1.1 403.*Sec-Fetch-Site/s],
+    [get('/v1/nodes', `${'X: y\r\n'.repeat(2_100)}Sec-Fetch-Site: same-site\r\n`), /^HTTP\/1.1 403.*Sec-Fetch-Site/s],
+    [get('/v1/nodes', 'Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site\r\n'), /^HTTP\/1.1 403.*Sec-Fetch-Site/s],
+    [get('/v1/nodes', `Origin: http://${'evil'.repeat(1_000)}\r\n`), /^HTTP\/1.1 403.*Origin/s],
     [get('/v1/nodes', `X: ${'x'.repeat(HTTP_HEADER_BYTES_MAX)}\r\n`), /^HTTP\/1.1 431/],
     [get('/v1/nodes', 'X: y\r\n'.repeat(20_000)), /^HTTP\/1.1 431/],
     [get('/v1/nodes', 'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n'), /^HTTP\/1.1 400/],
@@ -167,6 +196,17 @@ test('HTTP requests that are none, too long, or of another kind are answered wit
     [events('follow=%ff%fe'), /400.*follow/s],
     [events('topic=process&lag_max=99999999999d'), /400.*lag_max|lagMax/s],
   ];
-  for (const [text, expected] of rows) assert.match(await raw(text), expected, JSON.stringify(text.slice(0, 80)));
+  for (const [text, expected] of rows) {
+    const what = JSON.stringify(text.slice(0, 80));
+    const received = await raw(text);
+    assert.match(received, expected, what);
+    const [head = '', body = ''] = received.split('\r\n\r\n');
+    if (head.startsWith('HTTP/1.1 200')) continue;
+    // Every refusal is the same object, and no longer than a line.
+    assert.match(head, /^content-type: application\/json; charset=utf-8$/im, what);
+    const { error } = JSON.parse(body) as { error: { code: string; message: string } };
+    assert.deepEqual(Object.keys(error), ['code', 'message'], what);
+    assert.ok(/^[a-z_]+$/.test(error.code) && error.message.length < 600 && !error.message.includes('\n'), what);
+  }
   await witness.served();
 });

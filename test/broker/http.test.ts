@@ -175,7 +175,7 @@ test('a request line that is too long is refused', async () => {
   const socket = connect(Number(harness.broker.httpAddress.split(':')[1]), '127.0.0.1');
   socket.write(`GET /v1/events?filter=${'a'.repeat(64 * 1024)} HTTP/1.1\r\nHost: x\r\n\r\n`);
   const [answer] = (await once(socket, 'data')) as [Buffer];
-  assert.match(answer.toString(), /^HTTP\/1\.1 431 /);
+  assert.match(answer.toString(), /^HTTP\/1\.1 431 [\s\S]*\r\n\r\n\{"error":\{"code":"resource_exhausted"/);
   socket.destroy();
 });
 
@@ -212,9 +212,41 @@ test('beyond loopback any Host is served', () => {
 });
 
 test('HEAD answers as GET does, without the body', async () => {
-  for (const path of ['/healthz', '/readyz', '/metrics', '/v1/status']) {
+  for (const path of ['/', '/healthz', '/readyz', '/metrics', '/v1/status']) {
     assert.deepEqual(await ask('HEAD', path, {}), { status: 200, body: '' }, path);
   }
   const events = await fetch(url('/v1/events'), { method: 'HEAD' });
   assert.deepEqual([events.status, events.headers.get('allow')], [405, 'GET']);
+});
+
+test('what pages of other sites ask is refused; what this address and no page at all asks is served', async () => {
+  const host = harness.broker.httpAddress;
+  for (const site of ['same-origin', 'none']) {
+    assert.equal((await ask('GET', '/v1/status', { 'sec-fetch-site': site })).status, 200, site);
+  }
+  for (const site of ['cross-site', 'same-site', 'NONE', '', 'none, none', 'x'.repeat(5_000)]) {
+    for (const path of ['/', '/healthz', '/v1/events?follow=true', '/v1/nowhere']) {
+      const { status, body } = await ask('GET', path, { 'sec-fetch-site': site });
+      assert.equal(status, 403, site);
+      assert.match(
+        body,
+        /^\{"error":\{"code":"permission_denied","message":"Sec-Fetch-Site must be same-origin or none/,
+      );
+      assert.ok(body.length < 300);
+    }
+  }
+  // Browsers that do not say it.
+  assert.equal((await ask('GET', '/v1/status', { origin: `http://${host}` })).status, 200);
+  for (const origin of ['null', 'http://evil.example', `http://${host}.evil.example`]) {
+    assert.match((await ask('GET', '/v1/status', { origin })).body, /permission_denied.*Origin must be that of/);
+  }
+});
+
+test('GET / says where things are, and they are there', async () => {
+  const response = await fetch(url('/'));
+  assert.equal(response.status, 200);
+  const contents = await response.text();
+  const paths = [...contents.matchAll(/^GET (\/\S+)/gm)].map(([, path]) => path!);
+  assert.ok(paths.includes('/v1/events') && paths.includes('/healthz'), contents);
+  for (const path of paths) assert.equal((await fetch(url(path))).status, 200, path);
 });

@@ -9,6 +9,7 @@ const SETTINGS = 4;
 const PING = 6;
 const CONTINUATION = 9;
 const ACK = 1;
+const END_STREAM = 1;
 const END_HEADERS = 4;
 const FRAME_HEAD_BYTES = 9;
 
@@ -17,6 +18,9 @@ export class RawHttp2 {
   readonly resets = new Map<number, number>();
   /** Streams on which the server has sent headers. */
   readonly answered = new Set<number>();
+  /** Streams that the server has ended. */
+  readonly ended = new Set<number>();
+  private pongs = 0;
   closed = false;
   private pending = Buffer.alloc(0);
 
@@ -65,12 +69,21 @@ export class RawHttp2 {
     if (!this.socket.write(frame(RST_STREAM, 0, id, cancel))) await this.drained();
   }
 
-  /** The bytes in DATA frames of so many bytes each. Resolves when the socket has taken them. */
-  async data(id: number, bytes: Buffer, bytesEach: number): Promise<void> {
+  /** Resolves when the server has read all that was sent before. */
+  async ping(): Promise<void> {
+    const pongs = this.pongs + 1;
+    this.socket.write(frame(PING, 0, 0, Buffer.alloc(8)));
+    while (this.pongs < pongs && !this.closed) await once(this.socket, 'data');
+  }
+
+  /** The bytes in DATA frames of so many bytes each, the last of which may end the stream. Resolves when the socket has taken them. */
+  async data(id: number, bytes: Buffer, bytesEach: number, last = false): Promise<void> {
+    if (bytes.length === 0) this.socket.write(frame(DATA, last ? END_STREAM : 0, id));
     for (let at = 0; at < bytes.length && !this.closed; ) {
       const frames: Buffer[] = [];
       for (const end = Math.min(bytes.length, at + 4096 * bytesEach); at < end; at += bytesEach) {
-        frames.push(frame(DATA, 0, id, bytes.subarray(at, at + bytesEach)));
+        const flags = last && at + bytesEach >= bytes.length ? END_STREAM : 0;
+        frames.push(frame(DATA, flags, id, bytes.subarray(at, at + bytesEach)));
       }
       if (!this.socket.write(Buffer.concat(frames))) await this.drained();
     }
@@ -99,6 +112,8 @@ export class RawHttp2 {
       const [type, flags] = [this.pending[3]!, this.pending[4]!];
       const id = this.pending.readUInt32BE(5);
       const payload = this.pending.subarray(FRAME_HEAD_BYTES, FRAME_HEAD_BYTES + length);
+      if ((type === HEADERS || type === DATA) && (flags & END_STREAM) !== 0) this.ended.add(id);
+      if (type === PING && flags === ACK) this.pongs++;
       if (type === HEADERS) this.answered.add(id);
       else if (type === RST_STREAM) this.resets.set(id, payload.readUInt32BE(0));
       else if ((type === SETTINGS || type === PING) && flags !== ACK) {

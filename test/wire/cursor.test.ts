@@ -60,7 +60,8 @@ function notePlace() {
 function refused(text: string): void {
   assert.throws(
     () => decodeCursor(text),
-    (error) => error instanceof BackplaneError && error.code === 'cursor_invalid' && !error.message.includes('\n'),
+    (error) =>
+      error instanceof BackplaneError && error.code === 'cursor_invalid' && /^[ -~]{1,200}$/.test(error.message),
   );
 }
 
@@ -129,8 +130,27 @@ test('one with a good checksum and bad content is refused', () => {
     [2, id, 1n, null, null, [], [], [['n', 1, null, ['t'], null]], null],
     [2, id, 1n, null, null, [], [], [['n', 1, null, [], ['x']]], null],
     [2, id, 1n, null, null, [], [], [], [99, 0, 0]],
+    [2, id, 1n, null, null, [], [], [['n\u202e', 1, null, [], null]], null],
+    [['x'.repeat(1000), 'y'], id, 1n, null, null, [], [], [], null],
+    ['x'.repeat(200), id, 1n, null, null, [], [], [], null],
   ];
   for (const value of bad) refused(sealed(value));
+});
+
+test('a version that is a structure which refers to itself forty times over is refused, and not printed', () => {
+  const ids = Array.from({ length: 40 }, (_, level) => Buffer.from([0xd6, 0x69, 0, 0, 0, level]));
+  const pointers = ids.map((_, level) => Buffer.from([0xd6, 0x70, 0, 0, 0, level]));
+  // Each level is a list of twice the level below it: named once, and then referred to.
+  const nested = ids.reduceRight<Buffer>(
+    (below, own, level) => Buffer.concat([own, Buffer.from([0x92]), below, pointers[level + 1] ?? Buffer.from([0])]),
+    Buffer.from([0]),
+  );
+  const packed = Buffer.concat([Buffer.from([0x99]), nested, Buffer.alloc(8, 0xc0)]);
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32LE(crc32(packed));
+  const text = Buffer.concat([packed, sum]).toString('base64url');
+  assert.ok(text.length < CURSOR_BYTES_MAX);
+  refused(text);
 });
 
 /** Without null prototypes, which deepEqual tells from ours. */

@@ -3,6 +3,7 @@
  * means is checked where gRPC's requests are.
  */
 import { BackplaneError } from '../../errors.js';
+import { shown } from '../../subscriptions/shown.js';
 import type { SubscriptionRequest } from '../../subscriptions/subscription-request.js';
 
 /** Parameter to field, and whether it may come more than once. */
@@ -28,6 +29,23 @@ const PARAMETERS: Readonly<Record<string, { readonly field: keyof SubscriptionRe
 
 const FLAGS: ReadonlySet<string> = new Set(['follow', 'include_self', 'refill']);
 
+/** Scheme and authority, as requests to proxies have them: Host says the same. */
+const ORIGIN = /^https?:\/\/[^/?#]*/i;
+
+export function parseTarget(target: string): { path: string; query: URLSearchParams } {
+  const local = target.replace(ORIGIN, '');
+  const at = local.indexOf('?');
+  const path = at < 0 ? local : local.slice(0, at);
+  return { path: path === '' ? '/' : path, query: new URLSearchParams(at < 0 ? '' : local.slice(at + 1)) };
+}
+
+/** Throws invalid_argument: a list that seems to be narrowed down, and is not, would mislead. */
+export function checkNoParameters(query: URLSearchParams): void {
+  for (const name of query.keys()) {
+    throw new BackplaneError('invalid_argument', `unknown parameter ${shown(name)}: there are none here`);
+  }
+}
+
 /** Throws invalid_argument for a parameter that is unknown, empty, or given twice where one is meant. */
 export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest {
   const request: Record<string, string | string[]> = {};
@@ -35,8 +53,7 @@ export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest
     const parameter = Object.hasOwn(PARAMETERS, name) ? PARAMETERS[name] : undefined;
     if (parameter === undefined) {
       const known = Object.keys(PARAMETERS).join(', ');
-      const shown = JSON.stringify(name.slice(0, 40));
-      throw new BackplaneError('invalid_argument', `unknown parameter ${shown} (known: ${known})`);
+      throw new BackplaneError('invalid_argument', `unknown parameter ${shown(name)} (known: ${known})`);
     }
     // "?follow" without a value is meant as yes; any other empty one would ask for more than was meant.
     const values = query.getAll(name).map((value) => (FLAGS.has(name) && value === '' ? 'true' : value));

@@ -1,8 +1,19 @@
 /** The HTTP API: events as NDJSON, listings, health and metrics. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Registry } from 'prom-client';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { HTTP_CONNECTIONS_MAX, HTTP_HEADER_BYTES_MAX, HTTP_REQUEST_MS, MESSAGE_BYTES_MAX } from '../../limits.js';
+import { ConnectionPlaces } from '../../flow/connection-places.js';
+import {
+  HTTP_CONNECTIONS_MAX,
+  HTTP_HEADER_BYTES_MAX,
+  HTTP_PIPELINED_MAX,
+  HTTP_REQUEST_MS,
+  HTTP_STREAMS_MAX,
+  KEEPALIVE_MS,
+  MESSAGE_BYTES_MAX,
+} from '../../limits.js';
+import { shown } from '../../subscriptions/shown.js';
 import { checkSubscription } from '../../subscriptions/subscription-request.js';
 import { messageToJson } from '../../wire/message-json.js';
 import {
@@ -14,9 +25,11 @@ import {
 import type { Gate, Identity } from '../access/gate.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Listings } from '../listings.js';
-import { checkHost } from './host.js';
-import { subscriptionRequest } from './http-request.js';
+import { checkHost, checkSite } from './host.js';
+import { checkNoParameters, parseTarget, subscriptionRequest } from './http-request.js';
 import { errorToJson, NdjsonSink } from './ndjson.js';
+import { RequestLine } from './request-line.js';
+import { refuseConnect, refuseUnsound } from './unsound-request.js';
 
 /** No answer of ours is longer than the largest number of nodes. */
 const LISTING_BYTES_MAX = 8 * MESSAGE_BYTES_MAX;
@@ -33,6 +46,20 @@ export interface HttpApiOptions {
 /** What is below it wants the token. */
 const API_PATH = '/v1';
 const EVENTS_PATH = '/v1/events';
+/** What GET / answers. */
+const CONTENTS = `Backplane: kernel events of many nodes, as they happen and as they were recorded.
+
+GET /v1/events         events, one JSON object a line: the last 20, or those that are asked for with
+                       topic, node, filter, since, until, last, limit, follow, cursor, fields, ...
+                       (since=5m, follow=true)
+GET /v1/nodes          the nodes, and how they are
+GET /v1/topics         the topics, and what they hold
+GET /v1/subscriptions  who is subscribed to what
+GET /v1/status         this broker
+GET /healthz           200 while it runs
+GET /readyz            200 while it takes and serves events
+GET /metrics           for Prometheus
+`;
 /** While it ends. */
 const IDLE_SWEEP_MS = 20;
 
@@ -41,6 +68,9 @@ type Route = (request: IncomingMessage, response: ServerResponse, query: URLSear
 export class HttpApi {
   readonly server: Server;
   private readonly routes: ReadonlyMap<string, Route>;
+  private readonly places = new ConnectionPlaces<Socket>(HTTP_CONNECTIONS_MAX);
+  private readonly lines = new WeakMap<Socket, RequestLine>();
+  private streams = 0;
   private ended: Promise<void> | undefined;
 
   constructor(private readonly options: HttpApiOptions) {
@@ -52,10 +82,25 @@ export class HttpApi {
         requestTimeout: HTTP_REQUEST_MS,
         connectionsCheckingInterval: HTTP_REQUEST_MS / 4,
         keepAliveTimeout: HTTP_REQUEST_MS,
+        // Of TCP: a peer that vanished is noticed though nothing is sent to it.
+        keepAlive: true,
+        keepAliveInitialDelay: KEEPALIVE_MS,
+        // Missing it is refused with a sentence here.
+        requireHostHeader: false,
       },
-      (request, response) => void this.serve(request, response),
+      (request, response) => this.requested(request, response),
     );
-    this.server.maxConnections = HTTP_CONNECTIONS_MAX;
+    // Their bytes are bounded: none is passed over.
+    this.server.maxHeadersCount = 0;
+    this.server.on('connection', (socket) => {
+      this.lines.set(socket, new RequestLine(socket, HTTP_PIPELINED_MAX));
+      this.places.add(socket);
+    });
+    this.server.on('clientError', (cause, socket) => {
+      refuseUnsound(cause, socket as Socket, this.lines.get(socket as Socket)?.engaged === true);
+    });
+    this.server.on('checkExpectation', (request, response) => this.requested(request, response));
+    this.server.on('connect', (_request, socket) => refuseConnect(socket as Socket));
   }
 
   /** Takes no more connections; resolves when every answer that is under way has been taken. */
@@ -82,9 +127,12 @@ export class HttpApi {
     const { listings, metrics, notReady } = this.options;
     const listing =
       (read: () => object): Route =>
-      (_request, response) =>
+      (_request, response, query) => {
+        checkNoParameters(query);
         sendJson(response, 200, messageToJson(read()));
+      };
     return new Map<string, Route>([
+      ['/', (_request, response) => sendText(response, 200, CONTENTS)],
       ['/healthz', (_request, response) => sendText(response, 200, 'ok\n')],
       [
         '/readyz',
@@ -96,12 +144,10 @@ export class HttpApi {
       [
         '/metrics',
         async (_request, response) => {
-          const text = await metrics.metrics();
-          response.writeHead(200, { 'content-type': metrics.contentType });
-          response.end(text);
+          send(response, 200, metrics.contentType, await metrics.metrics());
         },
       ],
-      [EVENTS_PATH, (_request, response, query) => this.events(response, query)],
+      [EVENTS_PATH, (request, response, query) => this.events(request, response, query)],
       ['/v1/nodes', listing(() => through(listNodesResponseCodec, listings.nodes()))],
       ['/v1/topics', listing(() => through(listTopicsResponseCodec, listings.topics()))],
       ['/v1/subscriptions', listing(() => through(listSubscriptionsResponseCodec, listings.subscriptionList()))],
@@ -109,15 +155,23 @@ export class HttpApi {
     ]);
   }
 
-  private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  private requested(request: IncomingMessage, response: ServerResponse): void {
     // A connection that breaks is told by the stream's own end.
     response.on('error', () => undefined);
+    this.places.heard(request.socket);
+    this.lines.get(request.socket)?.add(request, response, () => void this.serve(request, response));
+  }
+
+  private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
+      if (request.headers.host === undefined && request.httpVersion === '1.1')
+        throw new BackplaneError('invalid_argument', 'Host is missing: HTTP/1.1 wants it');
       checkHost(request.headers.host, this.server.address());
+      checkSite(request);
       const { path, query } = parseTarget(request.url ?? '/');
       if (path === API_PATH || path.startsWith(`${API_PATH}/`)) this.identify(request);
       const route = this.routes.get(path);
-      if (route === undefined) throw new BackplaneError('not_found', `there is nothing at ${path.slice(0, 100)}`);
+      if (route === undefined) throw new BackplaneError('not_found', `there is nothing at ${shown(path)}: see GET /`);
       // Node leaves out the body of an answer to HEAD; a stream of events has no head without one.
       const methods = path === EVENTS_PATH ? ['GET'] : ['GET', 'HEAD'];
       if (!methods.includes(request.method ?? '')) {
@@ -140,10 +194,15 @@ export class HttpApi {
     return this.options.gate.identify(headersDistinct.authorization ?? [], socket.remoteAddress ?? '');
   }
 
-  private async events(response: ServerResponse, query: URLSearchParams): Promise<void> {
+  private async events({ socket }: IncomingMessage, response: ServerResponse, query: URLSearchParams): Promise<void> {
     const nowNs = BigInt(Date.now()) * 1_000_000n;
     const checked = checkSubscription(subscriptionRequest(query), nowNs);
+    if (this.streams >= HTTP_STREAMS_MAX) {
+      throw new BackplaneError('resource_exhausted', `at most ${HTTP_STREAMS_MAX} streams of events run at once`);
+    }
     const sink = new NdjsonSink(response);
+    this.streams++;
+    this.places.keep(socket);
     try {
       await this.options.subscriptions.deliver(checked, sink);
       sink.end();
@@ -151,14 +210,11 @@ export class HttpApi {
       const error = asBackplaneError(cause);
       if (!sink.started) throw error;
       sink.fail(error);
+    } finally {
+      this.streams--;
+      this.places.release(socket);
     }
   }
-}
-
-function parseTarget(target: string): { path: string; query: URLSearchParams } {
-  const at = target.indexOf('?');
-  const path = at < 0 ? target : target.slice(0, at);
-  return { path, query: new URLSearchParams(at < 0 ? '' : target.slice(at + 1)) };
 }
 
 /** As a client would decode it: long numbers as text, every field present. */
@@ -170,11 +226,14 @@ function through<In extends object>(
 }
 
 function sendJson(response: ServerResponse, status: number, body: object): void {
-  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' });
-  response.end(`${JSON.stringify(body)}\n`);
+  send(response, status, 'application/json; charset=utf-8', `${JSON.stringify(body)}\n`);
 }
 
 function sendText(response: ServerResponse, status: number, text: string): void {
-  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' });
+  send(response, status, 'text/plain; charset=utf-8', text);
+}
+
+function send(response: ServerResponse, status: number, type: string, text: string): void {
+  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) });
   response.end(text);
 }

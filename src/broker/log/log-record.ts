@@ -9,17 +9,17 @@
  * node's frames reached when the segment began: so that a start, or a cursor,
  * reads one segment instead of the log.
  */
-import { Packr, Unpackr } from 'msgpackr';
+import { Packr } from 'msgpackr';
 import { BackplaneError } from '../../errors.js';
 import { decodeFrame, type Frame } from '../../wire/frame.js';
+import { readPlainMsgpack } from '../../wire/plain-msgpack.js';
 import type { Position } from '../../wire/position.js';
 
 export const FRAME_RECORD = 1;
 export const CHECKPOINT_RECORD = 2;
 export const NOTE_RECORD = 3;
 
-const packr = new Packr({ useRecords: false, int64AsType: 'bigint' });
-const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint' });
+const packr = new Packr({ useRecords: false });
 
 export function frameRecordParts(node: string, frameBytes: Buffer): readonly Buffer[] {
   const name = Buffer.from(node, 'utf8');
@@ -40,7 +40,7 @@ export function encodeCheckpoint(covered: ReadonlyMap<string, Position>): Buffer
 
 /** Entries are added to `into`. The record's checksum has been checked, so its content is ours. */
 export function decodeCheckpoint(payload: Buffer, into: Map<string, Position>): void {
-  const entries = unpackr.unpack(payload) as [string, number, bigint, number, number][];
+  const entries = readPlainMsgpack(payload) as unknown as [string, number, bigint, number, number][];
   for (const [node, epoch, timeNs, lane, tie] of entries) {
     into.set(node, { epoch: Number(epoch), timeNs: BigInt(timeNs), lane, tie });
   }

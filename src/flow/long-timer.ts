@@ -1,0 +1,15 @@
+/** Timers of any length. Node's own hold 31 bits of milliseconds (24.8 days), and what is beyond fires at once. */
+
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** Calls `act` once after `ms` milliseconds, however many. Returns what calls it off. Does not keep the process alive. */
+export function startLongTimer(ms: number, act: () => void, nowMs = () => performance.now()): () => void {
+  const endMs = nowMs() + ms;
+  let timer: NodeJS.Timeout;
+  const arm = (): void => {
+    const leftMs = Math.max(0, endMs - nowMs());
+    timer = setTimeout(leftMs > TIMER_MS_MAX ? arm : act, Math.min(leftMs, TIMER_MS_MAX)).unref();
+  };
+  arm();
+  return () => clearTimeout(timer);
+}
