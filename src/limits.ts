@@ -4,7 +4,7 @@
  * at load.
  */
 import assert from 'node:assert/strict';
-import { FRAME_LOSSES_MAX, PAGE_BYTES_MAX } from './limits/kernel.js';
+import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from './limits/kernel.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
 export * from './limits/kernel.js';
@@ -361,6 +361,7 @@ assert(
     MESSAGE_BYTES_MAX,
   'a full frame must fit a message',
 );
+assert(INSTANCE_LOOK_MS + DRAIN_IDLE_MS + DRAIN_MS_MAX < 2_000, 'a changed trace instance is noticed within 2 s');
 assert(FRAME_BYTES_MAX < UPLINK_WINDOW_BYTES);
 assert(UPLINK_WINDOW_BYTES <= SESSION_WINDOW_BYTES);
 assert(

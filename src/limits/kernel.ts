@@ -10,6 +10,8 @@ export const FORMATS_MAX = 4096;
 /** One drain of the trace buffers: whichever comes first. */
 export const DRAIN_BYTES_MAX = 64 * MiB;
 export const DRAIN_MS_MAX = 50;
+/** A page may be so far ahead of the clock as it was when its drain began: it is read a moment later. */
+export const PAGE_AHEAD_NS_MAX = 5_000_000_000n;
 /** From an event's time stamp to where it can be read, and for how long more is allowed for where it was seen. */
 export const COMMIT_SLACK_NS_MIN = 1_000_000n;
 export const COMMIT_SLACK_NS_MAX = 20_000_000n;
@@ -40,3 +42,18 @@ export const CAPTURE_BYTES_MAX = 256 * MiB;
 /** Losses that a frame, or a history query's answer, states apart; more become one with the last of their reason. */
 export const FRAME_LOSSES_MAX = 8;
 export const LOSS_MESSAGE_CHARACTERS_MAX = 512;
+
+/**
+ * How often our trace instances are looked at, since others can change them; at once where a write is heard of, but not
+ * more often than this. Every so many looks read every control file, even where the kernel tells of writes.
+ */
+export const INSTANCE_LOOK_MS = 1_500;
+export const INSTANCE_LOOK_MS_MIN = 100;
+export const INSTANCE_LOOKS_PER_THOROUGH = 10;
+/** Restored so often within this time, an instance is left as somebody else wants it for a while, twice as long each time. */
+export const INSTANCE_RESTORES_MAX = 5;
+export const INSTANCE_RESTORES_MS = 60_000;
+export const INSTANCE_LEFT_MS_MIN = 30_000;
+export const INSTANCE_LEFT_MS_MAX = 600_000;
+/** A node says for so long that its trace instance was changed and restored. */
+export const INSTANCE_CHANGE_SHOWN_MS = 300_000;

@@ -3,7 +3,6 @@
  * history beside it. One timer drives it: slowly while nobody listens, fast
  * while somebody does.
  */
-import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
@@ -25,8 +24,10 @@ import type { Position } from '../wire/position.js';
 import { tcpEndpoints } from './addresses.js';
 import type { AgentOptions, AgentStatus } from './agent-options.js';
 import { Allowance } from './allowance.js';
+import { currentBootId } from './boot-id.js';
 import { historyBurstBytes, LiveBudget } from './budget.js';
 import { Demand } from './demand.js';
+import { Disturbances } from './disturbances.js';
 import { HistoryService } from './history-service.js';
 import { Interest } from './interest.js';
 import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './node-report.js';
@@ -71,6 +72,7 @@ export class Agent {
   #source!: Source;
   #demand!: Demand;
   #uplink!: Uplink;
+  #disturbances!: Disturbances;
   #rescan: Rescan | undefined;
   #degraded: string | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -123,6 +125,7 @@ export class Agent {
     this.#source = source;
     this.#degraded = [fallback, source.degraded].filter(Boolean).join('; ') || undefined;
     this.#demand = new Demand(source.onDemand, performance.now());
+    this.#disturbances = new Disturbances(this.#recorder, this.#recorder.timeline.frontier, this.#degradedNotice);
     this.#recorder.begin(this.#origin(notes.some(({ reason }) => reason === 'instance_adopted')), source.clock());
     this.#clockReadNs = process.hrtime.bigint();
     const message = `recording ${this.#alwaysRecorded().length} trace events from ${source.name}`;
@@ -236,6 +239,7 @@ export class Agent {
     this.#demand.expire(nowMs);
     this.#allowance.expire(nowMs);
     this.#rescan?.step(nowMs);
+    for (const found of this.#source.look?.(nowMs) ?? []) this.#disturbances.tell(found, this.#nowNs(), nowMs);
     if (nowMs - due.guardMs >= GUARD_INTERVAL_MS) {
       due.guardMs = nowMs;
       this.#overhead.tick(nowMs);
@@ -270,13 +274,15 @@ export class Agent {
         // What happened since it was stated last.
         if (missing || this.#demand.missing) this.#recorder.unrecorded(this.#nowNs());
       },
-      notice: (reason, message) => {
-        this.options.log.warn({ reason }, message);
-        this.#notice('host.degraded', reason, message);
-        this.#uplink.report();
-      },
+      notice: this.#degradedNotice,
     };
   }
+
+  readonly #degradedNotice = (reason: string, message: string): void => {
+    this.options.log.warn({ reason }, message);
+    this.#notice('host.degraded', reason, message);
+    this.#uplink.report();
+  };
 
   #setClock(): void {
     this.#recorder.setClock(this.#source.clock());
@@ -319,7 +325,10 @@ export class Agent {
       version: this.options.version,
       kernelRelease: release(),
       source: this.#source.name,
-      degraded: [this.#degraded, this.#overhead.given].filter(Boolean).join('; ') || undefined,
+      degraded:
+        [this.#degraded, this.#overhead.given, this.#disturbances.shown(performance.now())]
+          .filter(Boolean)
+          .join('; ') || undefined,
       // Other sources have what they have.
       profiles: this.#source.name === 'tracefs' ? this.options.source.profiles : ['lite'],
       recorder: this.#recorder,
@@ -386,9 +395,4 @@ export class Agent {
     this.#schedule(0);
     return { position, errors: interest.errors };
   }
-}
-
-function currentBootId(): string {
-  const path = '/proc/sys/kernel/random/boot_id';
-  return existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
 }

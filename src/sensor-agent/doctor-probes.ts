@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { DRAIN_LIVE_MS } from '../limits.js';
 import type { Check } from './doctor-check.js';
 import { ExecLane } from './source/exec-lane.js';
-import type { ExecRecord } from './source/source.js';
-import { put } from './source/tracefs/instance.js';
+import type { ExecRecord, SourceSink } from './source/source.js';
+import { TraceClock, uptimeNow } from './source/tracefs/clock.js';
+import { put } from './source/tracefs/put.js';
 
 /** The lane's threads may still be starting: the program lives until it was seen. */
 const EXEC_WAIT_MS = 5000;
@@ -65,13 +66,15 @@ export async function tryExecLane(tracefs: string): Promise<Check> {
   const notes: string[] = [];
   let seen: (record: ExecRecord) => void = () => {};
   let lane: ExecLane;
+  const sink: SourceSink = {
+    page: () => {},
+    horizon: () => {},
+    note: (_reason, message) => notes.push(message),
+    exec: (record) => seen(record),
+  };
   try {
-    lane = new ExecLane(tracefs, `backplane-doctor-${process.pid}-exec`, {
-      page: () => {},
-      horizon: () => {},
-      note: (_reason, message) => notes.push(message),
-      exec: (record) => seen(record),
-    });
+    const clock = new TraceClock(uptimeNow);
+    lane = new ExecLane(tracefs, `backplane-doctor-${process.pid}-exec`, sink, () => clock.nowNs());
   } catch (cause) {
     return { name, state: 'missing', detail: `${(cause as Error).message}: no arguments of programs` };
   }

@@ -11,9 +11,10 @@ import type { Check } from './doctor-check.js';
 import { tryDynamicEvents, tryExecLane } from './doctor-probes.js';
 import type { CompiledRule } from './redaction/rule.js';
 import { pids } from './source/process-reader.js';
-import { put, TraceInstance } from './source/tracefs/instance.js';
+import { TraceInstance } from './source/tracefs/instance.js';
 import { openTracefs } from './source/tracefs/mount.js';
 import { LITE_EVENTS, profileEvents } from './source/tracefs/profile-events.js';
+import { put } from './source/tracefs/put.js';
 
 export type { Check };
 

@@ -12,7 +12,8 @@ export interface ExecLaneTask {
   readonly eventId: number;
   readonly fields: readonly Field[];
   /**
-   * Int32. [STOP] is 1 when the lane stops. From [DESCRIPTORS + lane] on: the
+   * Int32. [STOP] is 1 when the lane stops. [READ]: entries that all threads have
+   * read, modulo 2^32. From [DESCRIPTORS + lane] on: the
    * open file of each lane, -1 for none. Whoever exchanges one for -1 closes it.
    */
   readonly state: SharedArrayBuffer;
@@ -21,4 +22,5 @@ export interface ExecLaneTask {
 }
 
 export const STOP = 0;
-export const DESCRIPTORS = 1;
+export const READ = 1;
+export const DESCRIPTORS = 2;

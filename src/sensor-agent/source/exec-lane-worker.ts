@@ -10,7 +10,7 @@ import { workerData } from 'node:worker_threads';
 import { Pacer } from '../../flow/pacer.js';
 import { EXEC_LANE_CPU_BURST_MS, EXEC_LANE_CPU_SHARE, PAGE_HEADER_BYTES } from '../../limits.js';
 import { EXEC_ENTRY_BYTES_MAX, type ExecEvent } from './exec-entry.js';
-import { DESCRIPTORS, type ExecLaneTask, STOP } from './exec-lane-task.js';
+import { DESCRIPTORS, type ExecLaneTask, READ, STOP } from './exec-lane-task.js';
 import { ExecRing } from './exec-ring.js';
 import { ExecVisitor } from './exec-visit.js';
 import { compileDecoder } from './tracefs/decoder.js';
@@ -131,6 +131,7 @@ function visitLane(lane: number): boolean {
   const { lost, lostUnknown } = readPageHeader(bytes);
   ring.addLost(lost, lostUnknown);
   scanPage(bytes, wanted, cursors.get(lane)!, entries);
+  Atomics.add(state, READ, entries.entries);
   for (const event of execsOf(lane)) visit(event);
   return true;
 }

@@ -9,14 +9,15 @@
 import { closeSync, openSync } from 'node:fs';
 import { release } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { EXEC_BUFFER_BYTES_PER_CPU, EXEC_WORKERS_MAX, KiB } from '../../limits.js';
+import { EXEC_BUFFER_BYTES_PER_CPU, EXEC_WORKERS_MAX, KiB, PAGE_AHEAD_NS_MAX } from '../../limits.js';
 import { readExecEntry } from './exec-entry.js';
-import { DESCRIPTORS, type ExecLaneTask, STOP } from './exec-lane-task.js';
+import { DESCRIPTORS, type ExecLaneTask, READ, STOP } from './exec-lane-task.js';
 import { execRecord } from './exec-record.js';
 import { ExecRing } from './exec-ring.js';
-import type { SourceSink } from './source.js';
+import type { Disturbance, ExecRecord, SourceSink } from './source.js';
 import { parseFormat } from './tracefs/format.js';
 import { TraceInstance } from './tracefs/instance.js';
+import { InstanceWatch } from './tracefs/instance-watch.js';
 
 const EVENT = 'sched/sched_process_exec';
 /** Losses are told at most this often. */
@@ -29,6 +30,9 @@ export class ExecLane {
   readonly #workers: Worker[] = [];
   readonly #rings: ExecRing[] = [];
   readonly #state: Int32Array<SharedArrayBuffer>;
+  #watch: InstanceWatch | undefined;
+  /** Entries that the threads have read, and their counter when it was looked at. */
+  #read = { entries: 0, counter: 0 };
   #lost = 0;
   #lostUnknown = false;
   #notedMs = 0;
@@ -38,6 +42,8 @@ export class ExecLane {
     tracefs: string,
     name: string,
     private readonly sink: SourceSink,
+    /** Trace clock. */
+    private readonly nowNs: () => bigint,
   ) {
     this.#instance = new TraceInstance(tracefs, {
       name,
@@ -46,10 +52,20 @@ export class ExecLane {
       events: [EVENT],
       wakeAtOnce: true,
     });
-    const lanes = this.#instance.lanes();
+    const lanes = this.#instance.lanes;
     this.#state = new Int32Array(new SharedArrayBuffer(4 * (DESCRIPTORS + lanes[lanes.length - 1]! + 1))).fill(-1);
     this.#state.fill(0, 0, DESCRIPTORS);
     try {
+      this.#watch = new InstanceWatch({
+        instance: this.#instance,
+        title: 'the trace instance',
+        missing: 'arguments of programs',
+        loses: false,
+        entriesRead: () => this.#entriesRead(),
+        readsMeanwhile: true,
+        onEmptied: () => undefined,
+        nowNs,
+      });
       this.#start(lanes);
     } catch (cause) {
       this.stopSync();
@@ -59,13 +75,19 @@ export class ExecLane {
 
   /** Tells what the workers have read since the last call. Called with every drain of the pages. */
   drain(): void {
+    const latestNs = this.nowNs() + PAGE_AHEAD_NS_MAX;
     for (const ring of this.#rings) {
-      ring.drain((entry) => this.sink.exec(execRecord(readExecEntry(entry))));
+      ring.drain((entry) => this.#tell(execRecord(readExecEntry(entry)), latestNs));
       const { count, unknown } = ring.takeLost();
       this.#lost += count;
       this.#lostUnknown ||= unknown;
     }
     if (Date.now() - this.#notedMs >= NOTE_INTERVAL_MS) this.#tellLost();
+  }
+
+  /** What somebody else did to the instance, where that is noticed. */
+  look(nowMs: number): Disturbance | undefined {
+    return this.#watch?.look(nowMs);
   }
 
   /** Closes the workers' files, which ends their reads, and removes the instance once they are gone. */
@@ -76,6 +98,7 @@ export class ExecLane {
     const timeout = new Promise((done) => {
       timer = setTimeout(done, STOP_MS_MAX);
     });
+    this.#watch?.close();
     await Promise.race([Promise.all(exits), timeout]);
     clearTimeout(timer);
     this.#workers.length = 0;
@@ -87,8 +110,21 @@ export class ExecLane {
 
   /** In a process's last moments. */
   stopSync(): void {
+    this.#watch?.close();
     this.#release();
     this.#instance.removeSync();
+  }
+
+  /** Somebody may have set another trace clock: such a time belongs to no exec, which goes on without its arguments. */
+  #tell(record: ExecRecord, latestNs: bigint): void {
+    if (record.timeNs <= latestNs) this.sink.exec(record);
+  }
+
+  #entriesRead(): number {
+    const counter = Atomics.load(this.#state, READ);
+    this.#read.entries += (counter - this.#read.counter) >>> 0;
+    this.#read.counter = counter;
+    return this.#read.entries;
   }
 
   #start(cpus: readonly number[]): void {

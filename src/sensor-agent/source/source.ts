@@ -27,8 +27,21 @@ export interface Source {
   clock(): ClockPair;
   /** Events lost so far by the kernel's own count, to reconcile at shutdown; undefined where there is none. */
   overrun(): number | undefined;
+  /** Called behind every drain: what somebody else did to it since, where that is noticed. `nowMs` is monotonic. */
+  look?(nowMs: number): readonly Disturbance[];
   /** Stops reading and removes what was made in the kernel. Idempotent. */
   stop(): Promise<void>;
+}
+
+/** Somebody changed what the source records with. */
+export interface Disturbance {
+  /** `left`: it is as somebody else wants it, and events are missing until it is `over`. */
+  readonly state: 'restored' | 'left' | 'over';
+  /** Trace clock: when all was right last. Undefined: before this agent, which nobody knows. */
+  readonly fromNs: bigint | undefined;
+  /** Events may be missing; not only what is known of them besides. */
+  readonly loses: boolean;
+  readonly message: string;
 }
 
 /** Trace events (`group/event`) that are switched on and off while the source runs. Their formats are in `formats`. */

@@ -24,7 +24,7 @@ afterEach(async () => {
 function lane(): { seen: Recording; lane: ExecLane; path: string } {
   const name = `backplane-test-${process.pid}-lane`;
   const seen = new Recording(() => new FormatTable([]));
-  const started = new ExecLane(live.path, name, seen);
+  const started = new ExecLane(live.path, name, seen, () => process.hrtime.bigint());
   const draining = setInterval(() => started.drain(), 5);
   cleanups.push(
     () => started.stop(),

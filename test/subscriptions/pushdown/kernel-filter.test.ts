@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { FormatTable } from '../../../src/sensor-agent/source/tracefs/format.js';
-import { put, TraceInstance } from '../../../src/sensor-agent/source/tracefs/instance.js';
+import { TraceInstance } from '../../../src/sensor-agent/source/tracefs/instance.js';
 import { PageEntries, readPageHeader, scanPage, startCursor } from '../../../src/sensor-agent/source/tracefs/page.js';
 import { readPage } from '../../../src/sensor-agent/source/tracefs/page-read.js';
+import { put } from '../../../src/sensor-agent/source/tracefs/put.js';
 import { kernelFilter } from '../../../src/subscriptions/pushdown/kernel-filter.js';
 import type { RawExpr } from '../../../src/subscriptions/pushdown/raw-expr.js';
 import { liveTracefs } from '../../sensor-agent/source/tracefs/live-kernel.js';
@@ -40,7 +41,7 @@ class Trace {
       subBufferBytes: 4096,
       events,
     });
-    this.#lanes = this.#instance.lanes().map((lane) => this.#instance.openPages(lane));
+    this.#lanes = this.#instance.lanes.map((lane) => this.#instance.openPages(lane));
     this.#page = Buffer.alloc(this.#instance.subBufferBytes);
     this.#formats = FormatTable.parse(
       Object.fromEntries(events.map((event) => [event, this.#instance.formatText(event)])),

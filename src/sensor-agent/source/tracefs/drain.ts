@@ -8,9 +8,12 @@
  * The kernel stores how many events it overwrote behind a page's data, but only
  * where there is room: about one lossy page in ten has none. From then on that
  * lane's losses come from its statistics, so that their sum stays exact.
+ *
+ * A page whose time runs backwards, or lies ahead of the clock, was written by
+ * another clock, which somebody has set: what is in it cannot be placed.
  */
 import { closeSync } from 'node:fs';
-import { DRAIN_BYTES_MAX, DRAIN_MS_MAX, PAGE_HEADER_BYTES } from '../../../limits.js';
+import { DRAIN_BYTES_MAX, DRAIN_MS_MAX, PAGE_AHEAD_NS_MAX, PAGE_HEADER_BYTES } from '../../../limits.js';
 import type { DrainResult, SourcePage, SourceSink } from '../source.js';
 import { CommitSlack } from './commit-slack.js';
 import { PageEntries, type PageHeader, readPageHeader, scanPage, startCursor } from './page.js';
@@ -29,6 +32,8 @@ interface Lane {
   lost: number;
   /** A page had no room for its count: the next counts overlap with what was told instead. */
   uncounted: boolean;
+  /** Time of the last page. */
+  baseNs: bigint;
   /** The state of the running drain. */
   pages: number;
   ended: boolean;
@@ -44,6 +49,10 @@ export class PageDrain {
   #horizonNs = 0n;
   /** Pages whose grammar is broken or whose length makes no sense, so far. */
   malformedPages = 0;
+  /** Entries of all pages that were read, of every type. */
+  entriesRead = 0;
+  /** Pages that another clock wrote, so far. */
+  misplacedPages = 0;
 
   /** Takes over the descriptors (non-blocking). `nowNs` is the trace clock. */
   constructor(
@@ -54,7 +63,7 @@ export class PageDrain {
     private readonly overrun: (lane: number) => number | undefined,
   ) {
     this.#lanes = [...descriptors].map(([lane, fd]) => {
-      return { lane, fd, horizonNs: 0n, lost: 0, uncounted: false, pages: 0, ended: false };
+      return { lane, fd, horizonNs: 0n, lost: 0, uncounted: false, baseNs: 0n, pages: 0, ended: false };
     });
     this.#buffer = Buffer.allocUnsafeSlow(pageBytes);
   }
@@ -85,6 +94,14 @@ export class PageDrain {
     return { pages: this.#lanes.reduce((sum, lane) => sum + lane.pages, 0), bytes, empty: open === 0 };
   }
 
+  /** The buffers were emptied: the kernel's counts begin anew. */
+  restarted(): void {
+    for (const lane of this.#lanes) {
+      lane.lost = 0;
+      lane.uncounted = false;
+    }
+  }
+
   close(): void {
     for (const lane of this.#lanes) closeSync(lane.fd);
     this.#lanes.length = 0;
@@ -93,7 +110,7 @@ export class PageDrain {
   /** Up to TURN_PAGES pages of one lane; returns their bytes. */
   #turn(lane: Lane, sink: SourceSink, beganNs: bigint): number {
     let bytes = 0;
-    let last: SourcePage | undefined;
+    let read = false;
     for (let turn = 0; turn < TURN_PAGES && !lane.ended; turn++) {
       const length = readPage(lane.fd, this.#buffer);
       if (length === 0) {
@@ -103,14 +120,15 @@ export class PageDrain {
       }
       const page = this.#trimmed(lane, length);
       if (page === undefined) continue;
-      if (lane.pages === 0) this.#review(page.bytes);
-      last = page;
+      if (!this.#placed(lane, page.bytes, beganNs)) continue;
+      if (lane.pages === 0) this.#review();
+      read = true;
       sink.page(page);
       bytes += page.bytes.length;
       lane.ended = lane.pages > 0 && page.bytes.length < this.pageBytes / 2;
       lane.pages++;
     }
-    if (last !== undefined) this.#reached(lane, last.bytes);
+    if (read) this.#reached(lane);
     return bytes;
   }
 
@@ -143,17 +161,28 @@ export class PageDrain {
     return undefined;
   }
 
-  /** Entries are in order, so the first one of a drain says whether any was late. */
-  #review(page: Buffer): void {
-    if (page.readBigUInt64LE(0) >= this.#horizonNs) return;
+  /** Goes over a page; false when it is none of our clock's. */
+  #placed(lane: Lane, page: Buffer, beganNs: bigint): boolean {
     scanPage(page, NOTHING, startCursor(), this.#entries);
+    const { entries, baseTimeNs, lastTimeNs } = this.#entries;
+    this.entriesRead += entries;
+    const reachedNs = entries > 0 ? lastTimeNs : baseTimeNs;
+    if (baseTimeNs < lane.baseNs || reachedNs > beganNs + PAGE_AHEAD_NS_MAX) {
+      this.misplacedPages++;
+      return false;
+    }
+    lane.baseNs = baseTimeNs;
+    return true;
+  }
+
+  /** Entries are in order, so the first one of a drain says whether any was late. */
+  #review(): void {
     const { entries, firstTimeNs } = this.#entries;
     if (entries > 0 && firstTimeNs < this.#horizonNs) this.#slack.exceeded(this.#horizonNs - firstTimeNs, this.nowNs());
   }
 
   /** A lane that did not end on an empty read is known up to its last event. */
-  #reached(lane: Lane, page: Buffer): void {
-    scanPage(page, NOTHING, startCursor(), this.#entries);
+  #reached(lane: Lane): void {
     if (this.#entries.malformed) this.malformedPages++;
     const reached = this.#entries.lastTimeNs;
     if (reached > lane.horizonNs) lane.horizonNs = reached;

@@ -6,21 +6,13 @@
  * identity only, and "is its owner alive" is asked of the kernel: whoever has
  * its files open (/proc/PID/fd) owns it, which no reused pid can fake.
  */
-import {
-  closeSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  writeSync,
-} from 'node:fs';
+import { constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { BackplaneError } from '../../../errors.js';
 import { KiB } from '../../../limits.js';
+import { enabledEvents, type WantedControls } from './instance-controls.js';
 import { instanceOwner } from './owner.js';
+import { put } from './put.js';
 
 export interface InstanceSettings {
   readonly name: string;
@@ -45,7 +37,7 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,119}$/;
 /** rmdir fails while a reader is on its way out; it is gone within a moment. */
 const REMOVE_TRIES = 50;
 
-export class TraceInstance {
+export class TraceInstance implements WantedControls {
   readonly path: string;
   /** An earlier agent left it, with what it recorded since. */
   readonly adopted: boolean;
@@ -57,6 +49,13 @@ export class TraceInstance {
   readonly onDemand: ReadonlySet<string>;
   readonly enabled = new Set<string>();
   readonly missing: readonly string[];
+  readonly wakeAtOnce: boolean;
+  /** What somebody changed while no agent was there, where that is certain. */
+  readonly changedMeanwhile: readonly string[];
+  /** Told of each control file, from the instance's folder, before it is written. */
+  onWrite: (file: string) => void = () => undefined;
+  #lanes: readonly number[] | undefined;
+  readonly #filters = new Map<string, string>();
   #removed = false;
 
   /** Throws `failed_precondition` when a living process uses it or the kernel refuses. */
@@ -65,11 +64,15 @@ export class TraceInstance {
       throw new BackplaneError('invalid_argument', `instance name must match ${NAME.source}, got ${settings.name}`);
     }
     this.path = join(tracefs, 'instances', settings.name);
-    this.adopted = adoptable(this.path, settings.name);
+    this.wakeAtOnce = settings.wakeAtOnce ?? false;
+    const left = leftover(this.path, settings.name);
+    this.adopted = left.adoptable;
+    this.changedMeanwhile = left.changed;
     if (!this.adopted) create(this.path);
     try {
       const before = this.adopted ? enabledEvents(this.path) : [];
       if (!this.adopted) configure(this.path, settings);
+      else growBuffer(this.path, settings.bufferBytesPerCpu);
       this.subBufferBytes = subBufferBytes(this.path);
       if (settings.wakeAtOnce) put(join(this.path, 'buffer_percent'), '0');
       const enabled = settings.events.filter((event) => before.includes(event) || enable(this.path, event, '1'));
@@ -77,7 +80,11 @@ export class TraceInstance {
       const onDemand = settings.onDemand?.filter((event) => !enabled.includes(event)) ?? [];
       this.onDemand = new Set(onDemand.filter((event) => existsSync(join(this.path, 'events', event, 'enable'))));
       const extra = before.filter((event) => !enabled.includes(event));
-      for (const event of extra) if (this.onDemand.has(event)) this.enabled.add(event);
+      for (const event of extra) {
+        if (!this.onDemand.has(event)) continue;
+        this.enabled.add(event);
+        this.#filters.set(event, readFileSync(join(this.path, 'events', event, 'filter'), 'utf8').trim());
+      }
       this.leftover = extra.filter((event) => !this.onDemand.has(event) && enable(this.path, event, '0'));
       this.missing = settings.events.filter((event) => !enabled.includes(event));
       put(join(this.path, 'tracing_on'), '1');
@@ -89,6 +96,7 @@ export class TraceInstance {
 
   /** One of onDemand. */
   switch(event: string, on: boolean): void {
+    this.onWrite(join('events', event, 'enable'));
     if (!enable(this.path, event, on ? '1' : '0')) {
       throw new BackplaneError(
         'failed_precondition',
@@ -101,21 +109,50 @@ export class TraceInstance {
 
   /** What the kernel leaves out of one of onDemand; undefined: nothing. False: the kernel refuses the text, and leaves out nothing. */
   filter(event: string, text: string | undefined): boolean {
-    const path = join(this.path, 'events', event, 'filter');
+    const file = join('events', event, 'filter');
+    const path = join(this.path, file);
+    this.onWrite(file);
     try {
       put(path, text ?? '0');
       return true;
     } catch {
       // After an error the kernel holds no filter but its complaint.
+      this.onWrite(file);
       put(path, '0');
+      return false;
+    } finally {
+      this.#filters.set(event, readFileSync(path, 'utf8').trim());
+    }
+  }
+
+  /** False when somebody has set another trace clock. */
+  get ownClock(): boolean {
+    try {
+      return isBootClock(this.path);
+    } catch {
       return false;
     }
   }
 
+  wantedEvents(): ReadonlySet<string> {
+    return new Set([...this.events, ...this.enabled]);
+  }
+
+  wantedFilter(event: string): string {
+    return this.#filters.get(event) ?? 'none';
+  }
+
+  /** Events that readers have taken, all CPUs together; less than before where the buffer was emptied. */
+  eventsRead(): number {
+    return this.lanes.reduce((sum, lane) => sum + count(readFileSync(this.statsPath(lane), 'utf8'), 'read events'), 0);
+  }
+
   /** The CPUs that have a buffer: all that could ever come online. */
-  lanes(): number[] {
-    const names = readdirSync(join(this.path, 'per_cpu'));
-    return names.map((name) => Number(name.slice(3))).sort((a, b) => a - b);
+  get lanes(): readonly number[] {
+    this.#lanes ??= readdirSync(join(this.path, 'per_cpu'))
+      .map((name) => Number(name.slice(3)))
+      .sort((a, b) => a - b);
+    return this.#lanes;
   }
 
   /** Opens a CPU's pages for reading without blocking. */
@@ -134,7 +171,7 @@ export class TraceInstance {
   /** The kernel's own counts, over all CPUs. */
   stats(): InstanceStats {
     const total = { entries: 0, overrun: 0, dropped: 0 };
-    for (const lane of this.lanes()) {
+    for (const lane of this.lanes) {
       const { entries, overrun, dropped } = this.laneStats(lane);
       total.entries += entries;
       total.overrun += overrun;
@@ -179,19 +216,9 @@ export function removeInstance(path: string): boolean {
   return false;
 }
 
-/** Writes one of tracefs's control files, as `echo text > path` does but never truncating. */
-export function put(path: string, text: string): void {
-  const fd = openSync(path, constants.O_WRONLY);
-  try {
-    writeSync(fd, text);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** True when it exists and can be adopted; one that was never set up is removed. */
-function adoptable(path: string, name: string): boolean {
-  if (!existsSync(path)) return false;
+/** Whether one exists that can be adopted, and what was changed of it since its agent died; another is removed. */
+function leftover(path: string, name: string): { readonly adoptable: boolean; readonly changed: readonly string[] } {
+  if (!existsSync(path)) return { adoptable: false, changed: [] };
   const owner = instanceOwner(name);
   if (owner !== undefined) {
     throw new BackplaneError(
@@ -199,10 +226,29 @@ function adoptable(path: string, name: string): boolean {
       `trace instance ${name} must be free, but process ${owner} reads it`,
     );
   }
-  if (/\[boot\]/.test(readFileSync(join(path, 'trace_clock'), 'utf8'))) return true;
-  // Changing the clock empties the buffer: whoever made it died before it recorded.
+  const events = enabledEvents(path);
+  if (isBootClock(path)) {
+    const off = readFileSync(join(path, 'tracing_on'), 'utf8').trim() !== '1';
+    return {
+      adoptable: true,
+      changed: [...(off ? ['tracing_on'] : []), ...(events.length === 0 ? ['set_event'] : [])],
+    };
+  }
+  // Changing the clock empties the buffer: whoever made it died before it recorded, or somebody changed it since.
   removeInstance(path);
-  return false;
+  return { adoptable: false, changed: events.length === 0 ? [] : ['trace_clock'] };
+}
+
+function isBootClock(path: string): boolean {
+  return /\[boot\]/.test(readFileSync(join(path, 'trace_clock'), 'utf8'));
+}
+
+/** Somebody may have freed an earlier agent's buffer. Growing keeps what is in it. */
+function growBuffer(path: string, bytesPerCpu: number): void {
+  const kilobytes = Math.ceil(bytesPerCpu / KiB);
+  const file = join(path, 'buffer_size_kb');
+  // "X" where CPUs differ.
+  if (!(Number.parseInt(readFileSync(file, 'utf8'), 10) >= kilobytes)) put(file, String(kilobytes));
 }
 
 function create(path: string): void {
@@ -238,15 +284,6 @@ function subBufferBytes(path: string): number {
     const data = /char data;\s*offset:(\d+);\s*size:(\d+);/.exec(header);
     return data === null ? 4 * KiB : Number(data[1]) + Number(data[2]);
   }
-}
-
-/** `sched:sched_process_exec` per line. */
-function enabledEvents(path: string): string[] {
-  const text = readFileSync(join(path, 'set_event'), 'utf8');
-  return text
-    .split('\n')
-    .filter((line) => line.includes(':'))
-    .map((line) => line.replace(':', '/'));
 }
 
 function enable(path: string, event: string, value: '0' | '1'): boolean {

@@ -15,11 +15,12 @@ import {
 import { kernelFilter } from '../../../subscriptions/pushdown/kernel-filter.js';
 import type { RawExpr } from '../../../subscriptions/pushdown/raw-expr.js';
 import { ExecLane } from '../exec-lane.js';
-import type { ClockPair, DrainResult, OnDemandEvents, Source, SourceSink } from '../source.js';
+import type { ClockPair, Disturbance, DrainResult, OnDemandEvents, Source, SourceSink } from '../source.js';
 import { statsNow, TraceClock } from './clock.js';
 import { PageDrain } from './drain.js';
 import { FormatTable, parseFormat } from './format.js';
 import { removeInstance, TraceInstance } from './instance.js';
+import { InstanceWatch } from './instance-watch.js';
 import { openTracefs } from './mount.js';
 import { LITE_EVENTS } from './profile-events.js';
 
@@ -41,8 +42,10 @@ interface Running {
   readonly instance: TraceInstance;
   readonly drain: PageDrain;
   readonly clock: TraceClock;
+  readonly watch: InstanceWatch;
   execLane: ExecLane | undefined;
   malformedPages: number;
+  misplacedPages: number;
 }
 
 export class TracefsSource implements Source {
@@ -107,7 +110,16 @@ export class TracefsSource implements Source {
     if (malformed > 0)
       running.sink.note('page_malformed', `${malformed} pages from the kernel are not ring-buffer pages`);
     running.malformedPages += malformed;
+    const misplaced = running.drain.misplacedPages - running.misplacedPages;
+    if (misplaced > 0)
+      running.sink.note('page_misplaced', `${misplaced} pages were written by another clock: left out`);
+    running.misplacedPages += misplaced;
     return result;
+  }
+
+  look(nowMs: number): readonly Disturbance[] {
+    const { watch, execLane } = this.#live();
+    return [watch.look(nowMs), execLane?.look(nowMs)].filter((found) => found !== undefined);
   }
 
   clock(): ClockPair {
@@ -134,6 +146,7 @@ export class TracefsSource implements Source {
     const running = this.#running;
     this.#running = undefined;
     running?.execLane?.stopSync();
+    running?.watch.close();
     running?.drain.close();
     running?.instance.removeSync();
   }
@@ -148,14 +161,24 @@ export class TracefsSource implements Source {
       filter: (event, conditions) => this.#filter(instance, sink, event, conditions),
     };
     this.formats = new FormatTable(names.map((event) => parseFormat(event, instance.formatText(event))));
-    const lanes = instance.lanes();
+    const lanes = instance.lanes;
     this.lanes = lanes[lanes.length - 1]! + 1;
     this.pageBytesMax = instance.subBufferBytes;
-    const clock = new TraceClock(() => statsNow(instance.statsPath(lanes[0]!)));
+    const clock = new TraceClock(() => (instance.ownClock ? statsNow(instance.statsPath(lanes[0]!)) : undefined));
     const descriptors = new Map(lanes.map((lane) => [lane, instance.openPages(lane)]));
     const overrun = (lane: number) => (instance.adopted ? undefined : instance.laneStats(lane).overrun);
     const drain = new PageDrain(descriptors, instance.subBufferBytes, () => clock.nowNs(), overrun);
-    return { sink, instance, drain, clock, execLane: undefined, malformedPages: 0 };
+    const watch = new InstanceWatch({
+      instance,
+      title: 'the trace instance',
+      missing: 'events',
+      loses: true,
+      entriesRead: () => drain.entriesRead,
+      readsMeanwhile: false,
+      onEmptied: () => drain.restarted(),
+      nowNs: () => clock.nowNs(),
+    });
+    return { sink, instance, drain, clock, watch, execLane: undefined, malformedPages: 0, misplacedPages: 0 };
   }
 
   #filter(instance: TraceInstance, sink: SourceSink, event: string, conditions: readonly RawExpr[] | undefined): void {
@@ -171,7 +194,7 @@ export class TracefsSource implements Source {
     }
     const running = this.#live();
     try {
-      running.execLane = new ExecLane(tracefs, name, running.sink);
+      running.execLane = new ExecLane(tracefs, name, running.sink, () => running.clock.nowNs());
     } catch (cause) {
       this.#degrade([`arguments of programs are not seen: ${(cause as Error).message}`]);
     }

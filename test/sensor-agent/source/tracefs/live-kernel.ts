@@ -38,7 +38,11 @@ export class Recording implements SourceSink {
   readonly #entries = new PageEntries();
   readonly #all = new Uint8Array(65_536).fill(1);
 
-  constructor(private readonly formats: () => FormatTable) {}
+  /** `strict`: nothing comes that the source has no format of. */
+  constructor(
+    private readonly formats: () => FormatTable,
+    private readonly strict = true,
+  ) {}
 
   page({ lane, bytes, lost }: { lane: number; bytes: Buffer; lost: number }): void {
     this.lost += lost;
@@ -48,6 +52,7 @@ export class Recording implements SourceSink {
     if (this.#entries.malformed) throw new Error(`malformed page on lane ${lane}`);
     for (let i = 0; i < this.#entries.count; i++) {
       const format = this.formats().byId(this.#entries.ids[i]!);
+      if (format === undefined && !this.strict) continue;
       if (format === undefined) throw new Error(`no format for event ${this.#entries.ids[i]}`);
       const fields = format.decode(bytes, this.#entries.offsets[i]!, this.#entries.lengths[i]!);
       const tie = this.#entries.ties[i]!;

@@ -1,0 +1,35 @@
+/**
+ * What others did to what this agent records with: stated as a loss in the
+ * recording, told as host.degraded, and shown in the node's status for a while.
+ */
+import { INSTANCE_CHANGE_SHOWN_MS } from '../limits.js';
+import type { Position } from '../wire/position.js';
+import type { Recorder } from './recorder.js';
+import type { Disturbance } from './source/source.js';
+
+export class Disturbances {
+  #shown: { readonly message: string; readonly untilMs: number } | undefined;
+
+  constructor(
+    private readonly recorder: Recorder,
+    /** Where the recording ended before this agent. */
+    private readonly resumedFrom: Position,
+    /** Says so to whoever listens, and to history. */
+    private readonly notice: (reason: string, message: string) => void,
+  ) {}
+
+  /** `nowNs` of the trace clock, `nowMs` monotonic. */
+  tell({ state, fromNs, loses, message }: Disturbance, nowNs: bigint, nowMs: number): void {
+    const { epoch } = this.recorder.timeline.origin;
+    const from = fromNs === undefined ? this.resumedFrom : { epoch, timeNs: fromNs, lane: 0, tie: 0 };
+    if (loses) this.recorder.lose({ reason: 'trace_changed', from, goesOn: state === 'left', message }, nowNs);
+    this.#shown = { message, untilMs: state === 'left' ? Number.POSITIVE_INFINITY : nowMs + INSTANCE_CHANGE_SHOWN_MS };
+    this.notice(state === 'over' ? 'trace_restored' : 'trace_changed', message);
+  }
+
+  /** For the node's status; undefined: nothing lately. */
+  shown(nowMs: number): string | undefined {
+    if (this.#shown && nowMs >= this.#shown.untilMs) this.#shown = undefined;
+    return this.#shown?.message;
+  }
+}

@@ -1,0 +1,252 @@
+/**
+ * Notices within two seconds that somebody changed one of our trace instances,
+ * puts it back, and says from when on events may be missing: from the last look
+ * at which all was right. It does not fight: whoever changes it again and again
+ * has it as they want for a while, which is said too.
+ *
+ *   right -> (changed: restored -> right | again and again: left -> right)*
+ */
+import {
+  INSTANCE_LEFT_MS_MAX,
+  INSTANCE_LEFT_MS_MIN,
+  INSTANCE_LOOK_MS,
+  INSTANCE_LOOK_MS_MIN,
+  INSTANCE_LOOKS_PER_THOROUGH,
+  INSTANCE_RESTORES_MAX,
+  INSTANCE_RESTORES_MS,
+} from '../../../limits.js';
+import type { Disturbance } from '../source.js';
+import { ControlWatch } from './control-watch.js';
+import type { TraceInstance } from './instance.js';
+import { type Change, InstanceControls } from './instance-controls.js';
+import { openTracefs } from './mount.js';
+import { put } from './put.js';
+
+export interface WatchedInstance {
+  readonly instance: TraceInstance;
+  /** "the trace instance", for people. */
+  readonly title: string;
+  /** What may be missing when it was changed. */
+  readonly missing: string;
+  /** Whether what may be missing is events. */
+  readonly loses: boolean;
+  /** Entries that our readers have taken so far. */
+  entriesRead(): number;
+  /** Readers of ours may be in the middle of taking some. */
+  readonly readsMeanwhile: boolean;
+  /** The buffer was emptied: the kernel counts from 0 again. */
+  onEmptied(): void;
+  /** Trace clock. */
+  nowNs(): bigint;
+}
+
+const SHOWN_FILES_MAX = 6;
+const ECHO_MS = 2 * INSTANCE_LOOK_MS_MIN;
+
+export class InstanceWatch {
+  readonly #controls: InstanceControls;
+  readonly #writes: ControlWatch;
+  #lastMs = Number.NEGATIVE_INFINITY;
+  #looks = 0;
+  #rightNs: bigint;
+  #read = { kernel: 0, ours: 0, excess: 0 };
+  /** When it was restored, the last few. */
+  #restoredMs: number[] = [];
+  #leftMs = INSTANCE_LEFT_MS_MIN;
+  #leftUntilMs = 0;
+  /** Left as it is, since. */
+  #left: { readonly fromNs: bigint } | undefined;
+  /** Changed while no agent was there. */
+  #meanwhile: readonly string[];
+
+  constructor(private readonly watched: WatchedInstance) {
+    const { instance } = watched;
+    this.#writes = new ControlWatch(instance.path);
+    this.#controls = new InstanceControls(instance);
+    this.#meanwhile = [...instance.changedMeanwhile, ...this.#controls.found.map(({ file }) => file)];
+    instance.onWrite = (file) => this.#writes.owns(file);
+    this.#watchFolders();
+    // Whether the kernel tells of writes: it should of this one.
+    this.#writes.owns('tracing_on');
+    put(`${instance.path}/tracing_on`, '1');
+    this.#rightNs = watched.nowNs();
+    this.#countAnew();
+  }
+
+  /** Called with every drain, behind it; mostly there is nothing to do. `nowMs` is monotonic. */
+  look(nowMs: number): Disturbance | undefined {
+    const sinceMs = nowMs - this.#lastMs;
+    if (sinceMs < INSTANCE_LOOK_MS && !(this.#writes.heard && sinceMs >= INSTANCE_LOOK_MS_MIN)) return undefined;
+    this.#lastMs = nowMs;
+    return this.#meanwhile.length > 0 ? this.#sayMeanwhile() : this.#review(nowMs);
+  }
+
+  close(): void {
+    this.#writes.close();
+  }
+
+  #sayMeanwhile(): Disturbance {
+    const what = `${listed(this.#meanwhile)} of ${this.#title()} was changed while no agent was there`;
+    this.#meanwhile = [];
+    return this.#disturbance(
+      'restored',
+      undefined,
+      `${what}: restored; ${this.watched.missing} of that time may be missing`,
+    );
+  }
+
+  #review(nowMs: number): Disturbance | undefined {
+    const heard = this.#writes.take();
+    // What was written before it was restored may be heard of after.
+    const written = nowMs - (this.#restoredMs.at(-1) ?? Number.NEGATIVE_INFINITY) < ECHO_MS ? [] : heard;
+    const read = this.#readings();
+    const turn = this.#looks++ % INSTANCE_LOOKS_PER_THOROUGH === 0;
+    const found = this.#found(turn || !this.#writes.serves || heard.length + read.length > 0);
+    if (found?.length === 0 && written.length + read.length === 0) return this.#right();
+    const what = found === undefined ? `${this.#title()} is not there` : this.#described(found, written, read);
+    if (nowMs < this.#leftUntilMs) return this.#leave(what, '');
+    if (found !== undefined && this.#restore(found)) return this.#restored(what, found, nowMs);
+    this.#leftUntilMs = nowMs + INSTANCE_LEFT_MS_MIN;
+    return this.#leave(what, 'it cannot be restored');
+  }
+
+  /** Undefined: it is not there, and mounting tracefs does not bring it back. */
+  #found(thorough: boolean): readonly Change[] | undefined {
+    try {
+      return this.#controls.look(thorough);
+    } catch {
+      // Somebody unmounted tracefs; the instance lives on, as its buffers are open.
+    }
+    try {
+      const { mounted } = openTracefs();
+      const changes = this.#controls.look(true);
+      return mounted
+        ? [{ file: 'tracefs', reads: 'unmounted', loses: false, restore: () => undefined }, ...changes]
+        : changes;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #right(): Disturbance | undefined {
+    const left = this.#left;
+    this.#rightNs = this.watched.nowNs();
+    this.#watchFolders();
+    if (!left) return undefined;
+    this.#left = undefined;
+    return this.#disturbance('over', left.fromNs, `${this.#title()} is as it should be again`);
+  }
+
+  /** False where some of it is not as it should be even then. */
+  #restore(changes: readonly Change[]): boolean {
+    for (const change of changes) {
+      this.#writes.owns(change.file);
+      try {
+        change.restore();
+      } catch {
+        // The look behind it finds it.
+      }
+    }
+    return changes.length === 0 || this.#found(true)?.length === 0;
+  }
+
+  #restored(what: string, changes: readonly Change[], nowMs: number): Disturbance {
+    const fromNs = this.#left?.fromNs ?? this.#rightNs;
+    const wasLeft = this.#left !== undefined;
+    this.#left = undefined;
+    this.#rightNs = this.watched.nowNs();
+    this.#countAnew();
+    this.#restoredMs = [...this.#restoredMs.filter((atMs) => nowMs - atMs < INSTANCE_RESTORES_MS), nowMs];
+    const loses = changes.length === 0 || changes.some((change) => change.loses);
+    const told = `${what}: restored; ${this.watched.missing} may be missing from the last look before it`;
+    if (this.#restoredMs.length < INSTANCE_RESTORES_MAX) {
+      if (this.#restoredMs.length === 1) this.#leftMs = INSTANCE_LEFT_MS_MIN;
+      return this.#disturbance(wasLeft ? 'over' : 'restored', fromNs, told, loses);
+    }
+    this.#leftUntilMs = nowMs + this.#leftMs;
+    const seconds = this.#leftMs / 1000;
+    this.#leftMs = Math.min(2 * this.#leftMs, INSTANCE_LEFT_MS_MAX);
+    const again = `changed ${INSTANCE_RESTORES_MAX} times within a minute: whoever does it again has it so for ${seconds} s`;
+    return this.#disturbance(wasLeft ? 'over' : 'restored', fromNs, `${told}; ${again}`, loses);
+  }
+
+  /** Told once, until it is right again. */
+  #leave(what: string, why: string): Disturbance | undefined {
+    this.#countAnew();
+    if (this.#left) return undefined;
+    this.#left = { fromNs: this.#rightNs };
+    const cause = why === '' ? 'again, it is left so for a while' : why;
+    return this.#disturbance('left', this.#rightNs, `${what}: ${cause}; ${this.watched.missing} are missing`);
+  }
+
+  /** Whether somebody else read some, or emptied the buffer. */
+  #readings(): string[] {
+    const { watched } = this;
+    const ours = watched.entriesRead();
+    const kernel = this.#kernelRead();
+    if (kernel === undefined) return [];
+    const excess = kernel - this.#read.kernel - (ours - this.#read.ours);
+    const stolen = watched.readsMeanwhile ? Math.min(excess, this.#read.excess) : excess;
+    this.#read.excess = excess;
+    if (excess < 0) return ['its buffer was emptied'];
+    if (stolen <= 0) return [];
+    return [`${stolen} of its events were taken by another reader`];
+  }
+
+  #countAnew(): void {
+    const kernel = this.#kernelRead();
+    if (kernel === undefined) return;
+    if (kernel < this.#read.kernel) this.watched.onEmptied();
+    this.#read = { kernel, ours: this.watched.entriesRead(), excess: 0 };
+  }
+
+  /** Undefined where it is not there. */
+  #kernelRead(): number | undefined {
+    try {
+      return this.watched.instance.eventsRead();
+    } catch {
+      return undefined;
+    }
+  }
+
+  #described(changes: readonly Change[], written: readonly string[], read: readonly string[]): string {
+    const files = changes.map(({ file, reads }) => `${file} (read "${reads}")`);
+    // Put back before it was looked at, or written with what it was.
+    const others = written.filter((file) => !changes.some((change) => change.file === file));
+    const parts = [
+      ...(files.length > 0 ? [`somebody changed ${listed(files)}`] : []),
+      ...(files.length === 0 && others.length > 0 ? [`somebody wrote to ${listed(others)}`] : []),
+      ...read,
+    ];
+    return `${parts.join(', ')} of ${this.#title()}`;
+  }
+
+  #disturbance(state: Disturbance['state'], fromNs: bigint | undefined, message: string, loses = true): Disturbance {
+    return { state, fromNs, message, loses: loses && this.watched.loses };
+  }
+
+  #title(): string {
+    const { instance, title } = this.watched;
+    return `${title} ${instance.path.split('/').at(-1)}`;
+  }
+
+  #watchFolders(): void {
+    const { instance } = this.watched;
+    const events = [...instance.wantedEvents()];
+    const groups = new Set(events.map((event) => `events/${event.split('/')[0]}`));
+    this.#writes.watch([
+      '.',
+      'options',
+      'events',
+      ...groups,
+      ...events.map((event) => `events/${event}`),
+      ...instance.lanes.map((lane) => `per_cpu/cpu${lane}`),
+    ]);
+  }
+}
+
+function listed(files: readonly string[]): string {
+  const distinct = [...new Set(files)];
+  const more = distinct.length - SHOWN_FILES_MAX;
+  return [...distinct.slice(0, SHOWN_FILES_MAX), ...(more > 0 ? [`${more} more`] : [])].join(', ');
+}
