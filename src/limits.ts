@@ -246,8 +246,17 @@ export const RECONNECT_SOON_ATTEMPTS = 32;
 /** A broker that has not answered a Hello by then is tried again. */
 export const UPLINK_SILENCE_MS = 10_000;
 
-/** Nodes that a broker knows, connected or not; the longest gone are forgotten first. */
+/** Nodes that a broker knows, connected or not: of those that are gone, the ones that never delivered go first. */
 export const NODES_MAX = 4096;
+/** Of these, names that came from one address: whoever is there cannot take all. */
+export const NODES_PER_PEER_MAX = 1024;
+/** How long a node that is gone stays listed; and one of which no frame ever became durable. */
+export const NODE_KEPT_MS = 30 * 24 * 3600 * 1000;
+export const NODE_UNPROVEN_KEPT_MS = 600_000;
+/** When a node was last seen is written down at least this often. */
+export const NODE_SEEN_SAVE_MS = 60_000;
+/** Nodes that were connected when a broker ended are back by then, or gone. */
+export const NODE_RETURN_MS = 10_000;
 /** What a node may say it allows: those of later versions too. */
 export const PROFILES_PER_NODE_MAX = 16;
 /** What a node, or its answer to a query, says of itself in a sentence. */
@@ -369,6 +378,8 @@ assert(
   'an agent has three',
 );
 assert(HELLO_MS < FIRST_MESSAGE_MS);
+assert(2 * NODES_PER_PEER_MAX <= NODES_MAX);
+assert(RECONNECT_MS_MAX < NODE_RETURN_MS);
 assert(NODES_MAX + SUBSCRIPTIONS_MAX <= GRPC_CONNECTIONS_MAX);
 assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
 assert(HISTORY_FRAME_BYTES + EVENT_BYTES_MAX < HISTORY_OVERDRAFT_BYTES);

@@ -11,7 +11,7 @@ import { AUDIT_BYTES_MAX } from '../limits.js';
 import { nodeFileOps, systemErrorCode } from '../storage/file-ops.js';
 
 export interface AuditEntry {
-  readonly action: 'set_budget';
+  readonly action: 'set_budget' | 'forget_nodes';
   /** Where it came from: the connection's own address. */
   readonly peer: string;
   /** Undefined: it was done. */

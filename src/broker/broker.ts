@@ -33,6 +33,7 @@ import type { FsyncMode } from './log/embedded-log.js';
 import { LogStore } from './log/log-store.js';
 import { BudgetDesk } from './nodes/budget-desk.js';
 import { BudgetFile } from './nodes/budget-file.js';
+import { ForgetDesk } from './nodes/forget-desk.js';
 import { InterestBook } from './nodes/interest-book.js';
 import { NodeBudgets } from './nodes/node-budgets.js';
 import { NodeRegistry } from './nodes/node-registry.js';
@@ -173,18 +174,24 @@ function assemble(
   const uplink = new UplinkService(registry, budgets, ingest, (what, { code, message }) => {
     logger.warn({ code }, `${what}: ${message}`);
   });
-  const budgetDesk = new BudgetDesk(registry, budgets, new AuditTrail(dir, logger));
+  const trail = new AuditTrail(dir, logger);
+  const budgetDesk = new BudgetDesk(registry, budgets, trail);
+  const forgetDesk = new ForgetDesk(registry, trail);
   const gate = new Gate(token, logger);
   const state = { ready: false };
   const grpc = new Server(serverOptions());
   setStreamWindow(grpc);
   grpc.addService(rawService('Uplink'), uplink.handlers());
-  grpc.addService(rawService('Backplane'), new GrpcApi(subscriptions, registry, listings, budgetDesk).handlers());
+  grpc.addService(
+    rawService('Backplane'),
+    new GrpcApi(subscriptions, registry, listings, budgetDesk, forgetDesk).handlers(),
+  );
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(grpc);
   addReflection(grpc);
   const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate);
   const http = new HttpApi({
+    forget: (glob, peer) => forgetDesk.forget([glob], peer),
     subscriptions,
     listings,
     metrics,
@@ -201,7 +208,10 @@ function running(
   addresses: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile'>,
 ): Broker {
   const { book, registry, budgets, subscriptions, held, uplink, grpc, http, health, state } = parts;
-  const sweep = setInterval(() => book.expire(Date.now()), INTEREST_SWEEP_MS);
+  const sweep = setInterval(() => {
+    book.expire(Date.now());
+    registry.expire(Date.now());
+  }, INTEREST_SWEEP_MS);
   sweep.unref();
   const leasing = setInterval(() => budgets.lease(), LEASE_INTERVAL_MS);
   leasing.unref();

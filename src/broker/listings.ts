@@ -37,9 +37,10 @@ export class Listings {
   ) {}
 
   nodes(): ListNodesResponse {
-    const nodes = [...this.registry.all()]
-      .filter((record) => record.hello !== undefined)
-      .map((record) => ({ ...nodeOf(record), budget: this.budgets.budget(record) }));
+    const nodes = [...this.registry.all()].map((record) => ({
+      ...nodeOf(record),
+      budget: this.budgets.budget(record),
+    }));
     return { nodes: nodes.sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1)) };
   }
 
@@ -111,6 +112,7 @@ function nodeOf(record: NodeRecord): Node {
     kernelRelease: hello?.kernelRelease ?? '',
     source: report?.source || (hello?.source ?? ''),
     epoch: record.epoch,
+    lastSeen: msToTimestamp(record.lastSeenMs),
     connectedSince: connection ? msToTimestamp(connection.sinceMs) : null,
     clockOffsetNs: record.clockOffsetNs.toString(),
     recordedFrom: report?.recordedFrom ?? null,

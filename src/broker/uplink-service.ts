@@ -3,6 +3,7 @@ import type { ServerDuplexStream, sendUnaryData, UntypedServiceImplementation } 
 import { asBackplaneError, BackplaneError } from '../errors.js';
 import type { TokenBucket } from '../flow/token-bucket.js';
 import { HELLO_MS, MESSAGE_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX } from '../limits.js';
+
 import { checkName } from '../subscriptions/names.js';
 import { controlRequestCodec, emptyCodec, positionToMessage } from '../wire/messages.js';
 import type { Position } from '../wire/position.js';
@@ -11,6 +12,7 @@ import type { Ingest } from './ingest.js';
 import type { NodeBudgets } from './nodes/node-budgets.js';
 import type { Admission, NodeRegistry } from './nodes/node-registry.js';
 import { NodeSession, type UplinkCall } from './nodes/node-session.js';
+import { addressOf } from './peer-address.js';
 
 type ControlCall = ServerDuplexStream<Buffer, Buffer>;
 
@@ -85,7 +87,7 @@ export class UplinkService {
     const { hello } = controlRequestCodec.decode(bytes, MESSAGE_BYTES_MAX);
     if (!hello) throw new BackplaneError('failed_precondition', 'control: the first message must be hello');
     checkName('hello.node', hello.node);
-    const admission = this.registry.admit(hello);
+    const admission = this.registry.admit(hello, addressOf(call.getPeer()));
     const session = new NodeSession(admission, call, this.registry);
     this.sessions.set(session.id, session);
     session.send({ welcome: this.welcome(admission) });
@@ -135,6 +137,7 @@ export class UplinkService {
             pendingBytes -= bytes.length;
             if (held) heldFrames--;
             pace.goOn();
+            this.registry.delivered(record);
             acknowledgements.add(topic, coveredTo);
           },
           (cause) => this.end(session, cause),

@@ -17,6 +17,7 @@ export class Completeness {
   readonly #away = new Map<string, string>();
   /** Node to why, for good. */
   readonly #lost = new Map<string, string>();
+  readonly #unmatched: string[] = [];
 
   /**
    * `fromGiven`: the window has a start, so that older events were asked for than may be recorded still.
@@ -39,12 +40,18 @@ export class Completeness {
     }
   }
 
+  /** A name that was asked for is no node's: said in this sentence. */
+  unmatched(sentence: string): void {
+    if (this.#unmatched.length < NODES_SHOWN_MAX) this.#unmatched.push(sentence);
+  }
+
   /** `node-a (absent: the node is not connected), ...`, or undefined when nothing is. */
   missing(): string | undefined {
     const reasons = new Map([...this.#away, ...this.#lost]);
-    if (reasons.size === 0) return undefined;
-    const named = [...reasons].slice(0, NAMED_MAX).map(([node, reason]) => `${node} (${reason})`);
-    const more = reasons.size - named.length;
+    const all = [...this.#unmatched, ...[...reasons].map(([node, reason]) => `${node} (${reason})`)];
+    if (all.length === 0) return undefined;
+    const named = all.slice(0, NAMED_MAX);
+    const more = all.length - named.length;
     return [...named, ...(more > 0 ? [`${more} more`] : [])].join(', ');
   }
 
@@ -61,12 +68,14 @@ export class Completeness {
   }
 
   #covered(coverage: NodeCoverage): void {
-    const { node, absent, brokenOff, message, damagedBytes, evicted, losses } = coverage;
+    const { node, absent, gone, brokenOff, message, damagedBytes, evicted, losses } = coverage;
     if (absent || brokenOff) {
       this.#goes(node, `${absent ? 'absent' : 'broken off'}${message === '' ? '' : `: ${message}`}`);
       return;
     }
     this.#away.delete(node);
+    // Before the window began, so that nothing of it is missing.
+    if (gone) return;
     if (damagedBytes !== '0') this.#lose(node, `${damagedBytes} bytes of its recording are damaged`);
     else if (losses.length > 0) this.#lose(node, [...new Set(losses.map(({ reason }) => reason))].join(', '));
     else if (evicted && this.fromGiven) this.#lose(node, 'older events are no longer recorded');

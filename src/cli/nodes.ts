@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { timestampNs } from '../subscriptions/timestamp.js';
 import type { ListNodesResponse__Output } from '../wire/messages.js';
+import { defineForget } from './forget-nodes.js';
 import { defineList } from './list.js';
 import { compactBytes } from './render/bytes.js';
 import { tableText } from './render/columns.js';
@@ -20,6 +21,7 @@ const STATES: Readonly<Record<ListedNode['state'], string>> = {
 
 export function define(command: Command): void {
   defineSetBudget(command.command('set-budget').description('set what nodes may send, from now on'));
+  defineForget(command.command('forget').description('no longer list nodes that are gone for good'));
   defineList(command, { ask: (client) => client.listNodes(), items: (answer) => answer.nodes, text: nodesText });
 }
 
@@ -57,7 +59,7 @@ function nodeRow(node: ListedNode, nowNs: bigint): string[] {
   return [
     safeText(node.name),
     STATES[node.state],
-    ago(node.connectedSince),
+    ago(node.connectedSince ?? node.lastSeen),
     safeText(node.source),
     safeText(node.kernelRelease),
     ago(node.recordedFrom),

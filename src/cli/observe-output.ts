@@ -73,9 +73,6 @@ export class ObserveOutput {
     else if (item.kind === 'accepted') {
       const missing = missingNotice(item.accepted);
       if (missing !== undefined) this.#screen.notice(missing);
-      if (item.accepted.nodes.length + item.accepted.nodesMissing.length === 0) {
-        this.#screen.notice('no node matches: see "backplane nodes" for those that are connected');
-      }
     }
   }
 

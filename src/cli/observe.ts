@@ -4,7 +4,7 @@ import { BackplaneError } from '../errors.js';
 import { LAST_MAX } from '../limits.js';
 import type { Client } from '../subscriptions/client.js';
 import { messageToJson } from '../wire/message-json.js';
-import type { SubscribeRequest } from '../wire/messages.js';
+import type { Accepted, SubscribeRequest } from '../wire/messages.js';
 import { Completeness } from './completeness.js';
 import { CLIENT_KEYS, clientOf } from './credentials.js';
 import { INTERRUPTED, watchInterrupt } from './interrupt.js';
@@ -15,6 +15,7 @@ import { choosePalette } from './render/palette.js';
 import { planText } from './render/plan.js';
 import { Screen } from './screen.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
+import { unmatchedNodes } from './unmatched-nodes.js';
 
 interface ObserveOptions {
   topic?: string[];
@@ -44,7 +45,7 @@ const INCOMPLETE = 4;
 
 const EXIT_CODES = `
 Exit codes: 0 all that was asked for came, 1 failed, 2 refused, ${INCOMPLETE} incomplete (a node was absent,
-broke off or did not answer, or the recording no longer had all of the window or was damaged), ${INTERRUPTED} interrupted.`;
+broke off, did not answer or does not exist, or the recording no longer had all of the window or was damaged), ${INTERRUPTED} interrupted.`;
 
 /** Shown when neither the window nor a count is given. */
 const LAST_DEFAULT = 20;
@@ -133,10 +134,16 @@ async function observe(client: Client, options: ObserveOptions): Promise<number>
   });
   const completeness = new Completeness(Boolean(request.since || request.cursor), request.refill === true);
   const interrupt = watchInterrupt();
+  let accepted = false;
   try {
     const signal = AbortSignal.any([interrupt.signal, screen.gone]);
     for await (const item of client.subscribe(request, signal)) {
       completeness.saw(item);
+      // Once: after a break it is accepted again.
+      if (item.kind === 'accepted' && !accepted) {
+        accepted = true;
+        await noticeNodes(client, request, screen, item.accepted, completeness);
+      }
       await output.show(item);
     }
   } finally {
@@ -154,6 +161,22 @@ async function observe(client: Client, options: ObserveOptions): Promise<number>
   }
   if (interrupt.signal.aborted) return INTERRUPTED;
   return missing === undefined ? 0 : INCOMPLETE;
+}
+
+/** What of the nodes that were asked for is not there: a replay lacks it, a stream that goes on waits for it. */
+async function noticeNodes(
+  client: Client,
+  { nodes = [], follow }: SubscribeRequest,
+  screen: Screen,
+  { nodes: answered, nodesMissing }: Accepted,
+  completeness: Completeness,
+): Promise<void> {
+  if (nodes.length === 0 && answered.length + nodesMissing.length === 0) {
+    screen.notice('no node is connected: see "backplane nodes"');
+  }
+  const unmatched = await unmatchedNodes(client, nodes);
+  if (!follow) for (const sentence of unmatched) completeness.unmatched(sentence);
+  else if (unmatched.length > 0) screen.notice(`${unmatched.join('; ')}: waiting for it`);
 }
 
 function subscribeRequest(options: ObserveOptions): SubscribeRequest {

@@ -13,6 +13,7 @@ import { CLIENT_ANSWER_MS } from '../limits.js';
 import type {
   BackplaneClient,
   ExplainResponse__Output as ExplainResponse,
+  ForgetNodesResponse__Output as ForgetNodesResponse,
   GetStatusResponse__Output as GetStatusResponse,
   ListNodesResponse__Output as ListNodesResponse,
   ListSubscriptionsResponse__Output as ListSubscriptionsResponse,
@@ -69,6 +70,15 @@ export class Client {
   /** @throws BackplaneError invalid_argument, not_found when no node matches; unavailable when no broker answers. */
   setBudget(request: SetBudgetRequest): Promise<SetBudgetResponse> {
     return this.#ask((service, deadline, done) => service.setBudget(request, { deadline }, done));
+  }
+
+  /**
+   * Names or globs of nodes that are gone.
+   * @throws BackplaneError not_found when no known node matches, failed_precondition when all that do are connected;
+   * unavailable when no broker answers.
+   */
+  forgetNodes(nodes: readonly string[]): Promise<ForgetNodesResponse> {
+    return this.#ask((service, deadline, done) => service.forgetNodes({ nodes: [...nodes] }, { deadline }, done));
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */

@@ -10,6 +10,8 @@ import type { ControlResponse } from './gen/backplane/v1/ControlResponse.js';
 import type { EventBatch__Output } from './gen/backplane/v1/EventBatch.js';
 import type { ExplainRequest__Output } from './gen/backplane/v1/ExplainRequest.js';
 import type { ExplainResponse } from './gen/backplane/v1/ExplainResponse.js';
+import type { ForgetNodesRequest__Output } from './gen/backplane/v1/ForgetNodesRequest.js';
+import type { ForgetNodesResponse } from './gen/backplane/v1/ForgetNodesResponse.js';
 import type { GetStatusResponse } from './gen/backplane/v1/GetStatusResponse.js';
 import type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
 import type { ListNodesResponse } from './gen/backplane/v1/ListNodesResponse.js';
@@ -33,6 +35,7 @@ export type { Coverage__Output as Coverage } from './gen/backplane/v1/Coverage.j
 export type { Event__Output as EventMessage } from './gen/backplane/v1/Event.js';
 export type { EventBatch__Output as EventBatchMessage } from './gen/backplane/v1/EventBatch.js';
 export type { ExplainResponse, ExplainResponse__Output } from './gen/backplane/v1/ExplainResponse.js';
+export type { ForgetNodesResponse__Output } from './gen/backplane/v1/ForgetNodesResponse.js';
 export type { Gap__Output } from './gen/backplane/v1/Gap.js';
 export type { GetStatusResponse, GetStatusResponse__Output } from './gen/backplane/v1/GetStatusResponse.js';
 export type { Hello, Hello__Output } from './gen/backplane/v1/Hello.js';
@@ -76,6 +79,8 @@ export const listSubscriptionsResponseCodec = messageCodec<ListSubscriptionsResp
 export const getStatusResponseCodec = messageCodec<GetStatusResponse, unknown>('GetStatusResponse');
 export const setBudgetRequestCodec = messageCodec<object, SetBudgetRequest__Output>('SetBudgetRequest');
 export const setBudgetResponseCodec = messageCodec<SetBudgetResponse, unknown>('SetBudgetResponse');
+export const forgetNodesRequestCodec = messageCodec<object, ForgetNodesRequest__Output>('ForgetNodesRequest');
+export const forgetNodesResponseCodec = messageCodec<ForgetNodesResponse, unknown>('ForgetNodesResponse');
 export const emptyCodec = messageCodec<Empty, Empty>('LiveResponse');
 
 const NS_PER_S = 1_000_000_000n;

@@ -238,3 +238,19 @@ test('nodes, topics, subscriptions and status: a table, or JSON', async (t) => {
   const json = JSON.parse((await run(['status', ...to, '-o', 'json'])).out) as Record<string, unknown>;
   assert.deepEqual([json.version, json.eventsIngested], ['1.2.3', '7']);
 });
+
+test('a node that does not exist: a replay is incomplete, with the nearest name; a stream says that it waits', async (t) => {
+  const broker = await start(t);
+  const observe = (...args: string[]) => run(['observe', '--broker', broker.address, '-o', 'json', ...args]);
+  const replay = await observe('--node', 'nod-a', '--node', 'node-*', '--since', '5m');
+  assert.equal(replay.code, 4);
+  assert.match(replay.err, /^-- incomplete: no node is called "nod-a", did you mean "node-a"\?$/m);
+  const globs = await observe('--node', 'web-*,node-a', '--since', '5m');
+  assert.deepEqual([globs.code, /^-- incomplete: no node matches "web-\*"$/m.test(globs.err)], [4, true]);
+  const stream = command(['observe', '--broker', broker.address, '-o', 'json', '--node', 'nod-a', '--follow']);
+  await stream.printed(/"pid":10/);
+  stream.child.kill('SIGINT');
+  assert.match((await stream.done).err, /^-- no node is called "nod-a", did you mean "node-a"\?: waiting for it$/m);
+  const known = await observe('--node', 'node-?', '--since', '5m');
+  assert.deepEqual([known.code, /no node/.test(known.err)], [0, false]);
+});

@@ -6,6 +6,8 @@ import { checkSubscription } from '../../subscriptions/subscription-request.js';
 import {
   explainRequestCodec,
   explainResponseCodec,
+  forgetNodesRequestCodec,
+  forgetNodesResponseCodec,
   getStatusResponseCodec,
   listNodesResponseCodec,
   listSubscriptionsResponseCodec,
@@ -18,6 +20,7 @@ import { explain } from '../delivery/explanation.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Listings } from '../listings.js';
 import type { BudgetDesk } from '../nodes/budget-desk.js';
+import type { ForgetDesk } from '../nodes/forget-desk.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { GrpcSink } from './grpc-stream.js';
 
@@ -29,6 +32,7 @@ export class GrpcApi {
     private readonly registry: NodeRegistry,
     private readonly listings: Listings,
     private readonly budgets: BudgetDesk,
+    private readonly forgetting: ForgetDesk,
   ) {}
 
   handlers(): UntypedServiceImplementation {
@@ -42,6 +46,10 @@ export class GrpcApi {
       SetBudget: unary((bytes, peer) => {
         const nodes = this.budgets.change(setBudgetRequestCodec.decode(bytes, REQUEST_BYTES_MAX), peer);
         return setBudgetResponseCodec.encode({ nodes: [...nodes] });
+      }),
+      ForgetNodes: unary((bytes, peer) => {
+        const { nodes } = forgetNodesRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
+        return forgetNodesResponseCodec.encode({ nodes: [...this.forgetting.forget(nodes, peer)] });
       }),
       GetStatus: unary(() => getStatusResponseCodec.encode(listings.status())),
     };

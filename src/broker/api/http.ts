@@ -39,6 +39,8 @@ export interface HttpApiOptions {
   readonly listings: Listings;
   readonly metrics: Registry;
   readonly gate: Gate;
+  /** Nodes that a name or glob matches and that are gone; returns their names. */
+  readonly forget: (glob: string, peer: string) => readonly string[];
   /** Why the broker is not ready: it starts or drains, or its log takes nothing. Undefined when it is. */
   readonly notReady: () => string | undefined;
 }
@@ -46,6 +48,7 @@ export interface HttpApiOptions {
 /** What is below it wants the token. */
 const API_PATH = '/v1';
 const EVENTS_PATH = '/v1/events';
+const NODES_PATH = '/v1/nodes/';
 /** What GET / answers. */
 const CONTENTS = `Backplane: kernel events of many nodes, as they happen and as they were recorded.
 
@@ -53,6 +56,7 @@ GET /v1/events         events, one JSON object a line: the last 20, or those tha
                        topic, node, filter, since, until, last, limit, follow, cursor, fields, ...
                        (since=5m, follow=true)
 GET /v1/nodes          the nodes, and how they are
+DELETE /v1/nodes/NAME  a node that is gone is no longer listed (a name, or a glob like fake-*)
 GET /v1/topics         the topics, and what they hold
 GET /v1/subscriptions  who is subscribed to what
 GET /v1/status         this broker
@@ -155,6 +159,13 @@ export class HttpApi {
     ]);
   }
 
+  private forgetRoute(node: string): Route {
+    return ({ socket }, response, query) => {
+      checkNoParameters(query);
+      sendJson(response, 200, { nodes: this.options.forget(node, socket.remoteAddress ?? '') });
+    };
+  }
+
   private requested(request: IncomingMessage, response: ServerResponse): void {
     // A connection that breaks is told by the stream's own end.
     response.on('error', () => undefined);
@@ -170,10 +181,11 @@ export class HttpApi {
       checkSite(request);
       const { path, query } = parseTarget(request.url ?? '/');
       if (path === API_PATH || path.startsWith(`${API_PATH}/`)) this.identify(request);
-      const route = this.routes.get(path);
+      const node = nodePath(path);
+      const route = node === undefined ? this.routes.get(path) : this.forgetRoute(node);
       if (route === undefined) throw new BackplaneError('not_found', `there is nothing at ${shown(path)}: see GET /`);
       // Node leaves out the body of an answer to HEAD; a stream of events has no head without one.
-      const methods = path === EVENTS_PATH ? ['GET'] : ['GET', 'HEAD'];
+      const methods = node !== undefined ? ['DELETE'] : path === EVENTS_PATH ? ['GET'] : ['GET', 'HEAD'];
       if (!methods.includes(request.method ?? '')) {
         response.setHeader('allow', methods.join(', '));
         const message = `only ${methods.join(' and ')} are understood here`;
@@ -214,6 +226,16 @@ export class HttpApi {
       this.streams--;
       this.places.release(socket);
     }
+  }
+}
+
+/** What stands behind `/v1/nodes/`; undefined for other paths. Throws invalid_argument. */
+function nodePath(path: string): string | undefined {
+  if (!path.startsWith(NODES_PATH)) return undefined;
+  try {
+    return decodeURIComponent(path.slice(NODES_PATH.length));
+  } catch {
+    throw new BackplaneError('invalid_argument', `${shown(path)}: the name is not percent-encoded UTF-8`);
   }
 }
 

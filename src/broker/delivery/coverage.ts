@@ -1,27 +1,44 @@
 /** What each node could really answer, from how its queries ended. */
-import type { NodeCoverage, SubscribeResponse, TimestampFields } from '../../wire/messages.js';
+import { type NodeCoverage, nsToTimestamp, type SubscribeResponse, type TimestampFields } from '../../wire/messages.js';
 import type { HistoryOutcome } from '../nodes/history-answer.js';
 import type { DeliveryTotals } from './outlet.js';
 
 interface NodeSum {
   outcome: HistoryOutcome | undefined;
   events: number;
+  /** When it was last seen, before the window began. */
+  goneSinceMs?: number | undefined;
+}
+
+export interface GoneNode {
+  readonly node: string;
+  /** Since when it is known to be gone: milliseconds since 1970. */
+  readonly sinceMs: number;
+  readonly lastSeenMs: number;
 }
 
 export class CoverageSum {
   private readonly nodes = new Map<string, NodeSum>();
   private readonly later = new Map<string, TimestampFields>();
 
-  delivered(node: string, events: number): void {
+  /** Wall time of the first that was delivered, which in merged order is the oldest. */
+  oldestNs: bigint | undefined;
+
+  delivered(node: string, events: number, firstNs: bigint): void {
     this.of(node).events += events;
+    if (events > 0) this.oldestNs ??= firstNs;
   }
 
   ended(node: string, outcome: HistoryOutcome): void {
     this.of(node).outcome = outcome;
   }
 
-  absent(node: string): void {
-    this.of(node);
+  /** Nodes that were not connected as the nodes were asked. Of one that went before the window began nothing is missing. */
+  gone(nodes: readonly GoneNode[], windowFromNs: bigint | undefined): void {
+    for (const { node, sinceMs, lastSeenMs } of nodes) {
+      const before = windowFromNs !== undefined && BigInt(sinceMs) * 1_000_000n < windowFromNs;
+      this.of(node).goneSinceMs = before ? lastSeenMs : undefined;
+    }
   }
 
   /** Not asked: all that it has recorded is later than the window. */
@@ -48,7 +65,11 @@ export class CoverageSum {
   }
 }
 
-function nodeCoverage(node: string, { outcome, events }: NodeSum): NodeCoverage & { node: string } {
+function nodeCoverage(node: string, { outcome, events, goneSinceMs }: NodeSum): NodeCoverage & { node: string } {
+  if (goneSinceMs !== undefined && outcome?.kind !== 'end' && events === 0) {
+    const lastSeen = nsToTimestamp(BigInt(goneSinceMs) * 1_000_000n);
+    return { node, gone: true, lastSeen, message: '' };
+  }
   if (outcome === undefined) return { node, absent: true, events, message: 'the node is not connected' };
   if (outcome.kind === 'failed') {
     return { node, absent: events === 0, brokenOff: events > 0, events, message: outcome.message.slice(0, 512) };

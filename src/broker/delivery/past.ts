@@ -90,7 +90,7 @@ export class Past {
       this.progress(view, end.position);
     }
     if (leading) this.lead(end);
-    coverage.delivered(node, selection.count);
+    coverage.delivered(node, selection.count, run.startNs);
     this.outlet.count({ throttled: selection.refused });
     if (selection.count === 0) return;
     await readInTime(this.outlet.batch({ node, topic, history: true, cursor: this.standing.cursor() }, selection));

@@ -48,6 +48,11 @@ export class ReplayedRun {
     return this.frame.topic;
   }
 
+  /** Wall time of the first event. */
+  get startNs(): bigint {
+    return this.frame.wallNs[this.from]!;
+  }
+
   /** How many of its events lie behind the position. */
   countBehind(position: Position): number {
     return this.to - Math.max(this.from, Math.min(this.to, firstAfter(this.frame, position)));

@@ -15,6 +15,7 @@ import type { InterestBook } from '../nodes/interest-book.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { CoverageSum } from './coverage.js';
 import { explain } from './explanation.js';
+import { goneNodes, windowFromNs } from './gone-nodes.js';
 import { compareKeys } from './history-merge.js';
 import { LateNodes } from './late-nodes.js';
 import { Live } from './live.js';
@@ -125,12 +126,11 @@ export class Subscription {
     for (const node of resumption?.named ?? []) this.wait(node, planner, standing);
     await this.accept(connected, []);
     const coverage = new CoverageSum();
-    for (const { name, connection } of registry.all()) {
-      if (connection === undefined && nodes.matches(name)) coverage.absent(name);
-    }
+    const gone = goneNodes(registry, this.checked);
     for (const [node, from] of later) coverage.recordedLater(node, from);
     await this.past(plans, coverage);
     if (this.outlet.left <= 0) return;
+    coverage.gone(gone, windowFromNs(this.checked, resumption, this.outlet.ledger.events, coverage));
     const end = keyAtTime(window.untilNs ?? BigInt(this.startedMs) * 1_000_000n);
     if (standing.history && compareKeys(standing.history, end) < 0) standing.history = end;
     await this.outlet.message(coverage.message(standing.cursor(), this.outlet.ledger));
@@ -178,7 +178,7 @@ export class Subscription {
       plans.map(({ view }) => view.node).filter((node) => !missing.includes(node)),
       missing,
     );
-    await this.pastThenLive(planner, standing, plans);
+    await this.pastThenLive(planner, standing, plans, resumption);
   }
 
   private stand(resumption: Resumption | undefined, places: ReadonlyMap<string, readonly LogPlace[]>): Standing {
@@ -195,9 +195,15 @@ export class Subscription {
     return standing;
   }
 
-  private async pastThenLive(planner: Planner, standing: Standing, plans: readonly NodePlan[]): Promise<void> {
+  private async pastThenLive(
+    planner: Planner,
+    standing: Standing,
+    plans: readonly NodePlan[],
+    resumption: Resumption | undefined,
+  ): Promise<void> {
     const coverage = new CoverageSum();
     const asked = plans.filter((plan) => plan.query !== undefined);
+    const gone = goneNodes(this.context.registry, this.checked);
     const failed = await this.past(asked, coverage);
     if (this.outlet.left <= 0) return;
     for (const { view, skipAfter } of asked) {
@@ -209,6 +215,7 @@ export class Subscription {
     }
     standing.history = undefined;
     if (asked.length > 0 || this.checked.window.history) {
+      coverage.gone(gone, windowFromNs(this.checked, resumption, this.outlet.ledger.events, coverage));
       await this.outlet.message(coverage.message(standing.cursor(), this.outlet.ledger));
     }
     this.phase = 'live';

@@ -5,6 +5,7 @@
  */
 
 import type { TokenBucket } from '../../flow/token-bucket.js';
+import { NODE_KEPT_MS, NODE_RETURN_MS, NODE_SEEN_SAVE_MS, NODE_UNPROVEN_KEPT_MS } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
@@ -41,6 +42,12 @@ export class NodeRecord {
   /** What was read of it, over all its sessions; unset before the first. */
   meters: { readonly live: TokenBucket; readonly history: TokenBucket } | undefined;
   lastSeenMs = Date.now();
+  /** A frame of it became durable, ever. */
+  delivered = false;
+  /** The address it came from last. */
+  peer = '';
+  /** Nobody saw whether it was there up to then: the broker was not. */
+  private unseenToMs = 0;
   /** The last one. */
   refusal: Refusal | undefined;
   /** Predicates that the agent could not evaluate, and why. */
@@ -56,11 +63,30 @@ export class NodeRecord {
     record.recorderId = saved.recorderId;
     record.epoch = saved.epoch;
     for (const [id, position] of saved.holds) record.holds.set(id, position);
+    const nowMs = Date.now();
+    record.lastSeenMs = Math.min(saved.seenMs, nowMs);
+    record.delivered = saved.delivered;
+    record.peer = saved.peer;
+    if (saved.connected) record.unseenToMs = nowMs + NODE_RETURN_MS;
     return record;
   }
 
   saved(): SavedNode {
-    return { name: this.name, recorderId: this.recorderId, epoch: this.epoch, holds: this.holds };
+    const { name, recorderId, epoch, holds, delivered, peer } = this;
+    const connected = this.connection !== undefined;
+    const seenMs = connected ? Date.now() + NODE_SEEN_SAVE_MS : this.lastSeenMs;
+    return { name, recorderId, epoch, holds, seenMs, connected, delivered, peer };
+  }
+
+  /** Since when it is known to be gone; undefined while it is connected. */
+  get goneSinceMs(): number | undefined {
+    return this.connection === undefined ? Math.max(this.lastSeenMs, this.unseenToMs) : undefined;
+  }
+
+  /** Whether it has been gone for so long that it is no longer listed. */
+  outdated(nowMs: number): boolean {
+    const keptMs = this.delivered ? NODE_KEPT_MS : NODE_UNPROVEN_KEPT_MS;
+    return this.connection === undefined && nowMs - this.lastSeenMs > keptMs;
   }
 
   /**

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { BackplaneError } from '../../errors.js';
-import { NODE_REPORT_INTERVAL_MS, NODES_MAX } from '../../limits.js';
+import { NODE_REPORT_INTERVAL_MS, NODE_SEEN_SAVE_MS, NODES_MAX, NODES_PER_PEER_MAX } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { TOPICS } from '../../wire/event.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
@@ -50,6 +50,7 @@ export class NodeRegistry {
   private readonly listeners = new Set<NodeListener>();
   private saveTimer: NodeJS.Timeout | undefined;
   private retryTimer: NodeJS.Timeout | undefined;
+  private savedMs = Date.now();
   private closed = false;
 
   constructor(
@@ -94,8 +95,11 @@ export class NodeRegistry {
     return () => this.listeners.delete(listener);
   }
 
-  /** Throws invalid_argument; already_exists when another living recorder has the name. */
-  admit(hello: Hello__Output): Admission {
+  /**
+   * `peer` is the address it comes from. Throws invalid_argument; already_exists when another living recorder has the
+   * name; resource_exhausted when too many names are known, of that address or in all.
+   */
+  admit(hello: Hello__Output, peer: string): Admission {
     const existing = this.records.get(hello.node);
     checkHello(hello, existing === undefined ? 0 : this.knownEpoch(existing));
     if (existing?.connection !== undefined) {
@@ -116,7 +120,7 @@ export class NodeRegistry {
       }
       this.sessions.get(hello.node)?.close('the same recorder connected again');
     }
-    const record = existing ?? this.newRecord(hello.node);
+    const record = existing ?? this.newRecord(hello.node, peer);
     const known = this.knownEpoch(record);
     const epoch = Number(hello.epoch);
     const sameRecorder = record.recorderId === '' || record.recorderId === hello.recorderId;
@@ -125,6 +129,7 @@ export class NodeRegistry {
     record.recorderId = hello.recorderId;
     record.epoch = Math.max(epoch, epochMin);
     record.hello = hello;
+    record.peer = peer;
     if (hello.wallTime) {
       record.clockOffsetNs = timestampToNs('hello.wall_time', hello.wallTime) - BigInt(Date.now()) * 1_000_000n;
     }
@@ -150,6 +155,7 @@ export class NodeRegistry {
     if (record.connection?.session === session.id) {
       record.connection = undefined;
       record.lastSeenMs = Date.now();
+      this.scheduleSave();
     }
     if (this.sessions.get(record.name) !== session) return;
     this.sessions.delete(record.name);
@@ -160,6 +166,25 @@ export class NodeRegistry {
     if (!record.acknowledge(generation, position, errors) && errors.size === 0) return;
     this.scheduleSave();
     this.changed(record.name);
+  }
+
+  /** A frame of it is durable. */
+  delivered(record: NodeRecord): void {
+    if (record.delivered) return;
+    record.delivered = true;
+    this.scheduleSave();
+  }
+
+  /** These are known no longer, until they come again. They must not be connected. */
+  forget(nodes: readonly string[]): void {
+    for (const node of nodes) this.drop(node);
+    if (nodes.length > 0) this.scheduleSave();
+  }
+
+  /** Lets go of nodes that have been gone for long, and writes down which others were seen. Called every second. */
+  expire(nowMs: number): void {
+    this.forget([...this.records.values()].filter((record) => record.outdated(nowMs)).map(({ name }) => name));
+    if (this.sessions.size > 0 && nowMs - this.savedMs > NODE_SEEN_SAVE_MS / 2) this.scheduleSave();
   }
 
   refused(record: NodeRecord, refusal: Refusal): void {
@@ -205,6 +230,7 @@ export class NodeRegistry {
     clearTimeout(this.saveTimer);
     this.saveTimer = undefined;
     if (this.closed) return true;
+    this.savedMs = Date.now();
     const nodes = [...this.records.values()].map((record) => record.saved());
     try {
       this.state.save({ generation: this.book.generation, claims: this.book.saved(), nodes });
@@ -257,20 +283,32 @@ export class NodeRegistry {
     return Math.max(record.epoch, this.coveredTo(record.name, Object.keys(TOPICS))?.epoch ?? 0);
   }
 
-  private newRecord(name: string): NodeRecord {
-    if (this.records.size >= NODES_MAX) this.forgetOldest();
+  private newRecord(name: string, peer: string): NodeRecord {
+    let ofPeer = 0;
+    for (const record of this.records.values()) if (record.peer === peer) ofPeer++;
+    if (ofPeer >= NODES_PER_PEER_MAX && !this.dropOldest((record) => record.peer === peer)) {
+      throw tooMany(`${NODES_PER_PEER_MAX} nodes of one address (${peer})`);
+    }
+    if (this.records.size >= NODES_MAX && !this.dropOldest(() => true)) throw tooMany(`${NODES_MAX} nodes`);
     const record = new NodeRecord(name);
     this.records.set(name, record);
     return record;
   }
 
-  private forgetOldest(): void {
+  /** Of those that are gone and never delivered the longest gone, else of the others that are gone. */
+  private dropOldest(among: (record: NodeRecord) => boolean): boolean {
     let oldest: NodeRecord | undefined;
     for (const record of this.records.values()) {
-      if (record.connection === undefined && (!oldest || record.lastSeenMs < oldest.lastSeenMs)) oldest = record;
+      if (record.connection !== undefined || !among(record)) continue;
+      if (oldest === undefined || goesFirst(record, oldest)) oldest = record;
     }
-    if (!oldest) throw new BackplaneError('resource_exhausted', `at most ${NODES_MAX} nodes can be connected`);
-    this.records.delete(oldest.name);
+    if (oldest) this.drop(oldest.name);
+    return oldest !== undefined;
+  }
+
+  private drop(node: string): void {
+    this.records.delete(node);
+    this.changed(node);
   }
 
   private changed(node: string): void {
@@ -282,6 +320,17 @@ export class NodeRegistry {
     this.saveTimer ??= setTimeout(() => this.save(), SAVE_DELAY_MS + this.records.size / NODES_PER_SAVE_DELAY_MS);
     this.saveTimer.unref();
   }
+}
+
+function goesFirst(a: NodeRecord, b: NodeRecord): boolean {
+  return a.delivered === b.delivered ? a.lastSeenMs < b.lastSeenMs : !a.delivered;
+}
+
+function tooMany(what: string): BackplaneError {
+  return new BackplaneError(
+    'resource_exhausted',
+    `at most ${what} can be known at once, and none of them is gone: take some away, or start a broker for them`,
+  );
 }
 
 function earliestHold(record: NodeRecord, wanted: readonly PredicateSpec[], topic: string): Position | undefined {

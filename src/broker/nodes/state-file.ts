@@ -22,6 +22,13 @@ export interface SavedNode {
   readonly epoch: number;
   /** Predicate id to the position after which its matches are in the log. */
   readonly holds: ReadonlyMap<bigint, Position>;
+  /** Milliseconds since 1970. Of a connected one, the latest at which it may be seen before this is saved again. */
+  readonly seenMs: number;
+  readonly connected: boolean;
+  /** A frame of it became durable, ever. */
+  readonly delivered: boolean;
+  /** The address it came from. */
+  readonly peer: string;
 }
 
 export interface SavedState {
@@ -55,7 +62,19 @@ const schema = z.object({
       globs,
     }),
   ),
-  nodes: z.array(z.object({ name: nodeName, recorderId: z.string(), epoch: whole, holds: z.array(hold) })),
+  nodes: z.array(
+    z.object({
+      name: nodeName,
+      recorderId: z.string(),
+      epoch: whole,
+      holds: z.array(hold),
+      // A broker of before these were saved: it is as if the node had been connected until now.
+      seenMs: whole.default(() => Date.now()),
+      connected: z.boolean().default(true),
+      delivered: z.boolean().default(true),
+      peer: z.string().default(''),
+    }),
+  ),
 });
 
 export class StateFile {
@@ -86,10 +105,8 @@ export class StateFile {
       version: 1,
       generation: state.generation,
       claims: state.claims.map((claim) => ({ ...claim, id: claim.id.toString() })),
-      nodes: state.nodes.map(({ name, recorderId, epoch, holds }) => ({
-        name,
-        recorderId,
-        epoch,
+      nodes: state.nodes.map(({ holds, ...node }) => ({
+        ...node,
         holds: [...holds].map(([id, p]) => [id.toString(), p.epoch, p.timeNs.toString(), p.lane, p.tie]),
       })),
     });

@@ -9,6 +9,9 @@ import { dateTimeText, timeText } from './time.js';
 
 type NodeCoverage = Coverage['nodes'][number];
 
+/** Nodes that were gone which are named; the rest is counted. */
+const GONE_NAMED_MAX = 4;
+
 const STATES: Readonly<Record<NodeStatus['state'], string>> = {
   NODE_STATE_UNSPECIFIED: 'in an unknown state',
   NODE_STATE_CONNECTED: 'connected',
@@ -50,7 +53,20 @@ export function missingNotice(accepted: Accepted): string | undefined {
 
 /** One line per node; without `all` only of those that could not answer the whole window. */
 export function coverageNotices(coverage: Coverage, all: boolean): string[] {
-  return coverage.nodes.filter((node) => all || isIncomplete(node)).map(coverageNotice);
+  const gone = coverage.nodes.filter((node) => node.gone);
+  const lines = coverage.nodes.filter((node) => !node.gone && (all || isIncomplete(node))).map(coverageNotice);
+  return gone.length === 0 ? lines : [...lines, goneNotice(gone)];
+}
+
+/** One line for all of them: they stay listed for long, and miss nothing. */
+function goneNotice(nodes: readonly NodeCoverage[]): string {
+  const named = nodes.slice(0, GONE_NAMED_MAX).map(({ node, lastSeen }) => {
+    return lastSeen ? `${node} (last seen ${dateTimeText(timestampNs(lastSeen))})` : node;
+  });
+  const more = nodes.length - named.length;
+  const what = nodes.length === 1 ? 'node was' : 'nodes were';
+  const rest = more > 0 ? ` and ${more} more` : '';
+  return `${nodes.length} ${what} gone before the window began, nothing is missing: ${named.join(', ')}${rest}`;
 }
 
 export function linkNotice(broker: string, cause: BackplaneError | undefined): string {

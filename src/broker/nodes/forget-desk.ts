@@ -1,0 +1,50 @@
+/** Requests to forget nodes that are gone: checked, put on record, and carried out. */
+import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { AUDIT_TEXT_CHARACTERS_MAX, NODE_GLOBS_MAX } from '../../limits.js';
+import { compileNodeGlobs } from '../../subscriptions/node-globs.js';
+import type { AuditTrail } from '../audit-trail.js';
+import type { NodeRegistry } from './node-registry.js';
+
+export class ForgetDesk {
+  constructor(
+    private readonly registry: NodeRegistry,
+    private readonly trail: AuditTrail,
+  ) {}
+
+  /**
+   * Names or globs; returns the nodes that are forgotten. Throws invalid_argument for none, failed_precondition when all
+   * that match are connected, not_found when no known node matches, and when it cannot be written down.
+   */
+  forget(globs: readonly string[], peer: string): readonly string[] {
+    const nodes = this.check(globs, peer);
+    this.trail.record({ action: 'forget_nodes', peer, nodes });
+    this.registry.forget(nodes);
+    return nodes;
+  }
+
+  private check(globs: readonly string[], peer: string): string[] {
+    try {
+      return this.gone(globs);
+    } catch (cause) {
+      const nodes = globs.join(' ').slice(0, AUDIT_TEXT_CHARACTERS_MAX);
+      const { message } = asBackplaneError(cause);
+      this.trail.record({ action: 'forget_nodes', peer, nodes, refused: message.slice(0, AUDIT_TEXT_CHARACTERS_MAX) });
+      throw cause;
+    }
+  }
+
+  private gone(globs: readonly string[]): string[] {
+    if (globs.length === 0 || globs.length > NODE_GLOBS_MAX) {
+      const bound = `1 to ${NODE_GLOBS_MAX} names or globs`;
+      throw new BackplaneError('invalid_argument', `nodes must be ${bound}, got ${globs.length}`);
+    }
+    const { matches } = compileNodeGlobs(globs);
+    const known = [...this.registry.all()].filter(({ name }) => matches(name));
+    const gone = known.filter(({ connection }) => connection === undefined).map(({ name }) => name);
+    const asked = globs.join(', ').slice(0, 200);
+    if (known.length === 0) throw new BackplaneError('not_found', `no known node matches ${asked}`);
+    if (gone.length > 0) return gone;
+    const message = `${asked}: connected, and would be known again at once: stop its agent first`;
+    throw new BackplaneError('failed_precondition', message);
+  }
+}

@@ -1,0 +1,7 @@
+/** Who is at the other end, as far as a connection tells. */
+
+/** The address without the port, of `1.2.3.4:5` or `[::1]:5`: another connection of the same peer has the same. */
+export function addressOf(peer: string): string {
+  const at = peer.lastIndexOf(':');
+  return at < 0 ? peer : peer.slice(0, at);
+}
