@@ -58,8 +58,9 @@ export class BackplaneError extends Error {
     return MAPPING[this.code].http;
   }
 
+  /** 2 also for what a broker refused, whatever the code: asked again, it would be refused again. */
   get exitCode(): number {
-    return MAPPING[this.code].exit;
+    return this.details.refused === true ? 2 : MAPPING[this.code].exit;
   }
 }
 

@@ -69,6 +69,8 @@ export interface Broker {
   readonly httpAddress: string;
   /** Where the token is that calls want; undefined when they want none. */
   readonly tokenFile: string | undefined;
+  /** This user's commands find the token by themselves. */
+  readonly tokenNoted: boolean;
   /** Health and readiness say that it is to end soon; all else goes on. */
   retire(): void;
   /** Retired; streams end behind a cursor; the log is flushed; everything is closed. Idempotent. */
@@ -101,9 +103,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     parts.facts.httpListen = httpAddress;
     parts.health.setStatus('', 'SERVING');
     parts.state.ready = true;
-    const forget = token === undefined ? () => undefined : noted(token, grpcAddress, options.logger);
-    const addresses = { grpcAddress, httpAddress, tokenFile: token?.file };
-    return running({ ...parts, endConnections, forget }, store, lock, addresses);
+    const forget = token && noted(token, grpcAddress, options.logger);
+    const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: forget !== undefined };
+    return running({ ...parts, endConnections, forget }, store, lock, facts);
   } catch (cause) {
     await store?.close();
     lock.release();
@@ -127,19 +129,22 @@ function heldFrames(logger: Logger): HeldFrames {
   });
 }
 
-/** Notes the token for this user's commands. Returns what takes the note back; without a place for it there is none. */
-function noted(token: BrokerToken, grpcAddress: string, logger: Logger): () => void {
+/** Notes the token for this user's commands. Returns what takes the note back; undefined where there is no place for it. */
+function noted(token: BrokerToken, grpcAddress: string, logger: Logger): (() => void) | undefined {
   const runtimeDir = runtimeDirectory(process.env);
-  if (runtimeDir === undefined) return () => undefined;
+  if (runtimeDir === undefined) return undefined;
   try {
     return noteToken(runtimeDir, grpcAddress, token.file);
   } catch (cause) {
     logger.warn(`commands must be told where the token is (${token.file}), it cannot be noted for them: ${cause}`);
-    return () => undefined;
+    return undefined;
   }
 }
 
-type Parts = ReturnType<typeof assemble> & { readonly endConnections: () => void; readonly forget: () => void };
+type Parts = ReturnType<typeof assemble> & {
+  readonly endConnections: () => void;
+  readonly forget: (() => void) | undefined;
+};
 
 function assemble(
   dir: string,
@@ -205,7 +210,7 @@ function running(
   parts: Parts,
   store: LogStore,
   lock: { release(): void },
-  addresses: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile'>,
+  facts: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile' | 'tokenNoted'>,
 ): Broker {
   const { book, registry, budgets, subscriptions, held, uplink, grpc, http, health, state } = parts;
   const sweep = setInterval(() => {
@@ -218,7 +223,7 @@ function running(
   const close = async (): Promise<void> => {
     clearInterval(sweep);
     clearInterval(leasing);
-    parts.forget();
+    parts.forget?.();
     parts.gate.close();
     held.close();
     registry.close();
@@ -243,7 +248,7 @@ function running(
     await close();
   };
   return {
-    ...addresses,
+    ...facts,
     retire,
     drain: () => (drained ??= drain()),
     abort: () => (drained ??= close()),

@@ -4,8 +4,6 @@ import { decode } from './decode.js';
 
 export function define(command: Command): void {
   command.argument('<directory>', 'a capture: cpuN.pages.gz beside its event formats').action(async (dir: string) => {
-    // A reader that has gone (`| head`) is not an error: decode sees that the stream is destroyed.
-    process.stdout.on('error', () => {});
     await decode(dir, process.stdout, process.stderr);
   });
 }

@@ -2,7 +2,6 @@
  * `decode`: the events of a captured trace buffer as one JSON object a line,
  * in time order over all CPUs. No kernel and no agent needed.
  */
-import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import { type CaptureEvent, mergeEvents, readCapture } from '../sensor-agent/source/tracefs/capture.js';
 import type { FieldValue, FieldValues } from '../sensor-agent/source/tracefs/decoder.js';
@@ -20,6 +19,11 @@ const BATCH_CHARACTERS = 64 * 1024;
 export async function decode(dir: string, out: Writable, err: Writable): Promise<void> {
   const { formats, lanes } = readCapture(dir);
   let batch = '';
+  // A reader that has gone (`| head`), or a full disk: what it means is the caller's to say.
+  let lost = false;
+  out.once('error', () => {
+    lost = true;
+  });
   try {
     for (const event of mergeEvents(lanes)) {
       batch += `${line(event, formats)}\n`;
@@ -27,7 +31,7 @@ export async function decode(dir: string, out: Writable, err: Writable): Promise
       const full = !out.write(batch);
       batch = '';
       if (full) await drained(out);
-      if (out.destroyed) return;
+      if (lost || out.destroyed) return;
     }
   } finally {
     if (batch !== '') out.write(batch);
@@ -38,15 +42,16 @@ export async function decode(dir: string, out: Writable, err: Writable): Promise
   }
 }
 
-/** A reader that went away (`| head`) closes the stream instead of draining it. */
+/** There is room again, or never will be. */
 async function drained(out: Writable): Promise<void> {
-  const stop = new AbortController();
-  const { signal } = stop;
-  try {
-    await Promise.race([once(out, 'drain', { signal }), once(out, 'close', { signal })]);
-  } finally {
-    stop.abort();
-  }
+  await new Promise<void>((resolve) => {
+    const events = ['drain', 'close', 'error'];
+    const done = () => {
+      for (const event of events) out.off(event, done);
+      resolve();
+    };
+    for (const event of events) out.on(event, done);
+  });
 }
 
 function line(event: CaptureEvent, formats: FormatTable): string {

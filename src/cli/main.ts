@@ -6,6 +6,7 @@
  */
 import { openSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { watchOutput } from './standard-output.js';
 import { packageVersion } from './version.js';
 
 /** What a verb's file exports as `define`: its flags, arguments and action. */
@@ -50,7 +51,15 @@ process.env.GRPC_VERBOSITY ??= 'NONE';
 // can start its agent again from the one it was started from.
 openSync(new URL('../..', import.meta.url), 'r');
 
-process.exit(await main(process.argv.slice(2)));
+const output = watchOutput(process.stdout, process.stderr);
+const exitCode = await main(process.argv.slice(2));
+const lost = await output.end();
+process.exit(lost === undefined || isFailure(exitCode) ? exitCode : complain(lost, 1));
+
+/** What went wrong has been said. */
+function isFailure(code: number): boolean {
+  return code === 1 || code === 2;
+}
 
 async function main(args: readonly string[]): Promise<number> {
   try {

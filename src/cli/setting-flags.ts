@@ -1,6 +1,6 @@
 /** Settings as flags of a command, and the configuration that a command's flags, environment and file come to. */
 import { type Command, Option } from 'commander';
-import { flagName, SETTINGS, type SettingKey } from '../config/settings.js';
+import { flagName, metavariable, SETTINGS, type SettingKey } from '../config/settings.js';
 import { type Config, loadConfig } from '../config.js';
 import { safeText } from './render/text.js';
 
@@ -27,20 +27,20 @@ export function commandConfig(command: Command, keys: readonly SettingKey[]): Co
 }
 
 function settingOption(key: SettingKey): Option {
-  const { summary, fallback } = SETTINGS[key];
-  const text = fallback === '' || key === 'node.name' ? summary : `${summary} (default ${fallback})`;
+  const setting = SETTINGS[key];
+  const { summary, fallback } = setting;
   // Without a value: what the setting is then, the flag's name says.
   if (key === 'insecure' || key === 'broker.token') return new Option(flagName(key), summary);
-  const option = new Option(`${flagName(key)} <${placeholder(key)}>`, text);
+  // Where the summary lists them in its sentence they are not said twice.
+  const choices = 'choices' in setting && key !== 'agent.profiles' ? [`one of ${setting.choices.join(', ')}`] : [];
+  const standard = fallback === '' || key === 'node.name' ? [] : [`default ${fallback}`];
+  const facts = [...choices, ...standard].join('; ');
+  const option = new Option(
+    `${flagName(key)} <${metavariable(key)}>`,
+    facts === '' ? summary : `${summary} (${facts})`,
+  );
   // Lists may be given one by one as well as comma-separated.
-  if ('list' in SETTINGS[key])
+  if ('list' in setting)
     option.argParser((value, before?: string) => (before === undefined ? value : `${before},${value}`));
   return option;
-}
-
-function placeholder(key: SettingKey): string {
-  if (key === 'brokers' || key.endsWith('.listen')) return 'host:port';
-  if (/bytes/i.test(key)) return 'size';
-  if (/age/i.test(key)) return 'duration';
-  return key.split('.').at(-1) ?? 'value';
 }

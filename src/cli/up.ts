@@ -6,15 +6,16 @@
  */
 import { once } from 'node:events';
 import type { Command } from 'commander';
-import { startBroker } from '../broker/broker.js';
-import { configEnvironment, type SettingKey } from '../config/settings.js';
+import { type Broker, startBroker } from '../broker/broker.js';
+import { configEnvironment, SETTINGS, type SettingKey } from '../config/settings.js';
 import type { Config } from '../config.js';
 import { AGENT_KEYS, nodeNames } from './agent-options.js';
 import { type AgentMessage, AgentProcess } from './agent-process.js';
 import { BROKER_KEYS, brokerOptions, OPEN_TO_ALL } from './broker-options.js';
+import { commandName } from './command-name.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
-import { safeText } from './render/text.js';
+import { safeText, shellWord } from './render/text.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
 /** The agent goes to this broker with its token, whatever the settings say. */
@@ -47,7 +48,7 @@ async function up({ settings }: Config): Promise<void> {
       'http.listen': broker.httpAddress,
     }),
     log,
-    onMessage: (message) => sayAgent(message, nodes, brokers[0] ?? ''),
+    onMessage: (message) => sayAgent(message, nodes, clientFlags(broker)),
   });
   if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');
   log.info('stopping');
@@ -57,7 +58,8 @@ async function up({ settings }: Config): Promise<void> {
   interrupt.release();
 }
 
-function sayAgent(message: AgentMessage, nodes: readonly string[], broker: string): void {
+/** `flags`: what commands need in order to reach this broker. */
+function sayAgent(message: AgentMessage, nodes: readonly string[], flags: string): void {
   if (message.kind === 'failed') {
     say(`This node cannot record: ${safeText(message.message)}`);
     return;
@@ -67,10 +69,17 @@ function sayAgent(message: AgentMessage, nodes: readonly string[], broker: strin
   say(`${who} ${message.events.length} kernel events from ${safeText(message.source)}`);
   if (message.degraded !== undefined)
     say(
-      `${several ? 'They see less than they' : 'It sees less than it'} should: ${safeText(message.degraded)} (try "backplane doctor")`,
+      `${several ? 'They see less than they' : 'It sees less than it'} should: ${safeText(message.degraded)} (try "${commandName()} doctor")`,
     );
-  const flag = broker === '127.0.0.1:8484' ? '' : ` --broker ${broker}`;
-  say(`Next, in another terminal: backplane observe --follow${flag}`);
+  say(`Next, in another terminal: ${commandName()} observe --follow${flags}`);
+}
+
+/** Commands find a broker at its default address, and the token that is noted for it, by themselves. */
+function clientFlags({ grpcAddress, tokenFile, tokenNoted }: Broker): string {
+  const address = reachable(grpcAddress);
+  const broker = address === SETTINGS.brokers.fallback ? '' : ` --broker ${address}`;
+  const token = tokenFile === undefined || tokenNoted ? '' : ` --token-file ${shellWord(tokenFile)}`;
+  return broker + token;
 }
 
 /** A broker that listens everywhere is reached on loopback. */

@@ -16,6 +16,8 @@ interface Setting<T> {
   readonly summary: string;
   /** The inverse of the schema. */
   readonly text: (value: T) => string;
+  /** The words that it accepts, where those are all. */
+  readonly choices?: readonly string[];
   /** True where YAML may give a list, which flags and environment give comma-separated. */
   readonly list?: boolean;
   /** True where YAML gives data, which flags and environment give as JSON. */
@@ -29,6 +31,11 @@ function setting<T>(
   text: (value: T) => string = String,
 ): Setting<T> {
   return { schema, fallback, summary, text };
+}
+
+/** One of a few words. */
+function choice<const T extends string>(choices: readonly [T, ...T[]], fallback: T, summary: string) {
+  return { ...setting<T>(oneOf(...choices), fallback, summary), choices };
 }
 
 function whole(min: number, max: number): z.ZodType<number, string> {
@@ -111,18 +118,14 @@ export const SETTINGS = {
     summary: 'brokers to connect to, tried in turn (host:port, comma-separated)',
   },
   insecure: setting(flag, 'false', 'allow listening beyond loopback without TLS'),
-  'broker.token': setting(
-    flag,
-    'true',
-    'whether calls of the broker want the token in DATA_DIR/token; the flag lets everybody in who can connect',
-  ),
+  'broker.token': setting(flag, 'true', 'let in whoever can connect: no call wants the token in DATA_DIR/token'),
   'token.file': setting(
     z.string(),
     '',
     'file with the token of the broker, for agents and commands; BACKPLANE_TOKEN holds the token itself',
   ),
-  'log.level': setting(
-    oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
+  'log.level': choice(
+    ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
     'info',
     'how much is logged to stderr',
   ),
@@ -138,8 +141,8 @@ export const SETTINGS = {
     "age of the broker's log",
     durationText,
   ),
-  'log.fsync': setting(
-    oneOf('commit', 'interval', 'never'),
+  'log.fsync': choice(
+    ['commit', 'interval', 'never'],
     'commit',
     'when frames become durable: before their acknowledgement, every second, or when the system likes',
   ),
@@ -184,7 +187,7 @@ export const SETTINGS = {
     'how much of any budget may be sent at once, as so much time of its rate',
     durationText,
   ),
-  source: setting(oneOf('auto', 'tracefs', 'procfs', 'synthetic'), 'auto', 'where kernel events come from'),
+  source: choice(['auto', 'tracefs', 'procfs', 'synthetic'], 'auto', 'where kernel events come from'),
   'synthetic.rate': setting(
     whole(1, limits.SYNTHETIC_EVENTS_PER_SECOND_MAX),
     '1000',
@@ -225,6 +228,7 @@ export const SETTINGS = {
     fallback: 'lite',
     summary: `what subscriptions may have this node record: of ${PROFILES.join(', ')}; lite always is`,
     text: (value: readonly Profile[]) => value.join(','),
+    choices: PROFILES,
     list: true,
   },
   'agent.guard.cpu': setting(
@@ -268,6 +272,44 @@ export function flagName(key: SettingKey): string {
 function words(key: SettingKey): string[] {
   return key.split('.').flatMap((part) => part.split(/(?=[A-Z])/).map((word) => word.toLowerCase()));
 }
+
+/** What stands for a value in help: `<percent>`. */
+export function metavariable(key: keyof typeof METAVARIABLES): string {
+  return METAVARIABLES[key];
+}
+
+const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.token'>, string>> = {
+  'grpc.listen': 'host:port',
+  'http.listen': 'host:port',
+  'data.dir': 'directory',
+  'node.name': 'name',
+  brokers: 'host:port',
+  'token.file': 'file',
+  'log.level': 'level',
+  'log.bytesMax': 'size',
+  'log.ageMax': 'duration',
+  'log.fsync': 'when',
+  'recorder.bytesMax': 'size',
+  'recorder.ageMax': 'duration',
+  'budget.live.bytes': 'size',
+  'budget.live.events': 'count',
+  'budget.history.bytes': 'size',
+  'budget.ceiling': 'size',
+  'budget.burst': 'duration',
+  source: 'source',
+  'synthetic.rate': 'count',
+  'synthetic.lanes': 'count',
+  'synthetic.seed': 'number',
+  'synthetic.mix': 'kind=weight,...',
+  'synthetic.nodes': 'count',
+  events: 'group/name',
+  'redaction.rules': 'json',
+  'redaction.off': 'names',
+  'agent.profiles': 'profiles',
+  'agent.guard.cpu': 'percent',
+  'agent.guard.memory': 'size',
+  'buffer.bytesPerCpu': 'size',
+};
 
 /** The setting as a user would write it: what its schema parses to the same value. */
 export function settingText<K extends SettingKey>(key: K, value: Settings[K]): string {

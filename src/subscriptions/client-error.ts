@@ -21,6 +21,14 @@ const CODES: Readonly<Partial<Record<status, ErrorCode>>> = {
   [status.UNIMPLEMENTED]: 'failed_precondition',
 };
 
+/** The broker's answer to what was asked, not to when. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'not_found',
+  'already_exists',
+  'failed_precondition',
+  'permission_denied',
+]);
+
 export function clientError(thrown: unknown): BackplaneError {
   const { code, details } = thrown as { code?: unknown; details?: unknown };
   if (thrown instanceof BackplaneError || typeof code !== 'number' || typeof details !== 'string') {
@@ -31,7 +39,8 @@ export function clientError(thrown: unknown): BackplaneError {
     return new BackplaneError('unavailable', details);
   }
   const error = CODES[code as status] ?? 'internal';
-  return new BackplaneError(error, error === 'unavailable' ? reason(details) : details);
+  const refused = REFUSALS.has(error);
+  return new BackplaneError(error, error === 'unavailable' ? reason(details) : details, { refused });
 }
 
 export function noBrokerError(brokers: readonly string[], cause: BackplaneError | undefined): BackplaneError {

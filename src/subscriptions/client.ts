@@ -203,7 +203,9 @@ export class Client {
   #failure(broker: string, thrown: unknown): BackplaneError {
     const error = clientError(thrown);
     const from = error.code === 'unauthenticated' ? this.#credentialFor(broker)?.from : undefined;
-    return from === undefined ? error : new BackplaneError(error.code, `${error.message} (${from} was sent)`);
+    return from === undefined
+      ? error
+      : new BackplaneError(error.code, `${error.message} (${from} was sent)`, error.details);
   }
 
   #service(broker: string): BackplaneClient {

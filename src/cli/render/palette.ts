@@ -5,6 +5,8 @@ export type Paint = (text: string) => string;
 export interface Palette {
   readonly dim: Paint;
   readonly bold: Paint;
+  readonly warning: Paint;
+  readonly error: Paint;
   /** The same node always gets the same colour. */
   node(name: string): Paint;
   /** By event type. */
@@ -33,11 +35,20 @@ const TYPE_COLOURS: Readonly<Record<string, Paint>> = {
   'host.degraded': sgr('1;31'),
 };
 
-export const PLAIN: Palette = { dim: plain, bold: plain, node: () => plain, type: () => plain };
+export const PLAIN: Palette = {
+  dim: plain,
+  bold: plain,
+  warning: plain,
+  error: plain,
+  node: () => plain,
+  type: () => plain,
+};
 
 export const COLOURED: Palette = {
   dim: sgr('2'),
   bold: sgr('1'),
+  warning: sgr('33'),
+  error: sgr('1;31'),
   node: (name) => {
     // FNV-1a: neighbours like node-1 and node-2 fall apart.
     let hash = 0x811c9dc5;

@@ -1,0 +1,32 @@
+/** What to type in order to run this program once more: never a name that something else might answer to. */
+import { accessSync, constants } from 'node:fs';
+import { basename, delimiter, dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { shellWord } from './render/text.js';
+
+/** A checkout has the executable beside its build; an installed package has not. */
+const CHECKOUT_COMMAND = fileURLToPath(new URL('../../../backplane', import.meta.url));
+
+/**
+ * `./backplane` within a checkout and its path from elsewhere; `backplane` where the installed command is on the PATH;
+ * else how it was started.
+ */
+export function commandName(
+  { argv, env, directory } = { argv: process.argv, env: process.env, directory: process.cwd() },
+  checkoutCommand = CHECKOUT_COMMAND,
+): string {
+  if (isExecutable(checkoutCommand))
+    return dirname(checkoutCommand) === directory ? './backplane' : shellWord(checkoutCommand);
+  const script = argv[1] ?? '';
+  if (basename(script) !== 'backplane') return `node ${shellWord(script)}`;
+  return (env.PATH ?? '').split(delimiter).includes(dirname(script)) ? 'backplane' : shellWord(script);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

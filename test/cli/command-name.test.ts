@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { commandName } from '../../src/cli/command-name.js';
+
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+const started = (script: string, PATH = '/usr/bin:/usr/local/bin', directory = '/tmp') => ({
+  argv: ['/usr/bin/node', script],
+  env: { PATH },
+  directory,
+});
+
+test('in a checkout it is the executable beside the build, from wherever it is typed', () => {
+  const own = join(ROOT, 'backplane');
+  assert.equal(commandName(started('/x/main.js', '', ROOT.replace(/\/$/, ''))), './backplane');
+  assert.equal(commandName(started('/x/main.js')), own);
+});
+
+test('installed it is the command that was typed, by its path where the PATH has none', () => {
+  const none = '/nowhere/backplane';
+  assert.equal(commandName(started('/usr/local/bin/backplane'), none), 'backplane');
+  assert.equal(commandName(started('/opt/my tools/bin/backplane'), none), "'/opt/my tools/bin/backplane'");
+  assert.equal(commandName(started('/opt/b/dist/src/cli/main.js'), none), 'node /opt/b/dist/src/cli/main.js');
+});
+
+test('the executable runs the build from any directory and through links, or says how to build', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-name-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const run = promisify(execFile);
+  symlinkSync(join(ROOT, 'backplane'), join(dir, 'linked'));
+  const { stdout } = await run(join(dir, 'linked'), ['--version'], { cwd: '/' });
+  assert.match(stdout, /^\d+\.\d+\.\d+/);
+  const bare = join(dir, "it's bare");
+  mkdirSync(bare);
+  copyFileSync(join(ROOT, 'backplane'), join(bare, 'backplane'));
+  chmodSync(join(bare, 'backplane'), 0o755);
+  await assert.rejects(
+    run(join(bare, 'backplane'), ['nodes'], { cwd: '/' }),
+    (error: Error & { stderr: string; code: number }) => {
+      assert.equal(error.code, 1);
+      return /^backplane: this checkout is not built yet: .*npm ci && npm run build/.test(error.stderr);
+    },
+  );
+});
