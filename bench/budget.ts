@@ -10,8 +10,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../src/subscriptions/client.js';
-import { Command, freePort } from '../test/end-to-end/bus.js';
+import { Command } from '../test/end-to-end/bus.js';
 import { credentialIn, tokenFile } from '../test/end-to-end/token.js';
+import { ownAddress } from '../test/own-address.js';
 import { report, round } from './report.js';
 
 const RATE = 64 * 1024;
@@ -58,7 +59,9 @@ function most(passed: readonly Passed[], windowMs: number): number {
 }
 
 const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
-const [grpcPort, tapPort] = [await freePort(), await freePort()];
+const [grpcPort, tapPort] = [await ownAddress(), await ownAddress()].map((address) =>
+  Number(address.split(':')[1]),
+) as [number, number];
 const commands: Command[] = [];
 const { passed, close } = tap(tapPort, { host: '127.0.0.1', port: grpcPort });
 try {
@@ -66,7 +69,7 @@ try {
     new Command(['broker'], {
       BACKPLANE_DATA_DIR: join(dir, 'broker'),
       BACKPLANE_GRPC_LISTEN: `127.0.0.1:${grpcPort}`,
-      BACKPLANE_HTTP_LISTEN: `127.0.0.1:${await freePort()}`,
+      BACKPLANE_HTTP_LISTEN: await ownAddress(),
     }),
     new Command(['agent'], {
       BACKPLANE_DATA_DIR: join(dir, 'agent'),

@@ -9,8 +9,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../src/subscriptions/client.js';
-import { Command, freePort } from '../test/end-to-end/bus.js';
+import { Command } from '../test/end-to-end/bus.js';
 import { bearer, credentialIn, tokenFile } from '../test/end-to-end/token.js';
+import { ownAddress } from '../test/own-address.js';
 import { quantile, report, round } from './report.js';
 
 const CEILING = 1024 * 1024;
@@ -24,8 +25,8 @@ const SETTLE_MS = 45_000;
 const seconds = Number(process.argv[2] ?? 30);
 
 const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
-const grpc = `127.0.0.1:${await freePort()}`;
-const http = `127.0.0.1:${await freePort()}`;
+const grpc = await ownAddress();
+const http = await ownAddress();
 const commands: Command[] = [];
 
 interface Sample {

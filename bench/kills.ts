@@ -14,10 +14,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../src/subscriptions/client.js';
 import { positionFromMessage } from '../src/wire/messages.js';
 import { positionText } from '../src/wire/position.js';
-import { Command, freePort } from '../test/end-to-end/bus.js';
+import { Command } from '../test/end-to-end/bus.js';
 import { credentialIn, tokenFile } from '../test/end-to-end/token.js';
 import { Cluster } from '../test/fault/driver.js';
 import { Numbers } from '../test/fault/received.js';
+import { ownAddress } from '../test/own-address.js';
 import { median, report, round } from './report.js';
 
 const BETWEEN_MS = 4_000;
@@ -87,11 +88,11 @@ async function brokerKills() {
 
 async function agentKills() {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
-  const grpc = `127.0.0.1:${await freePort()}`;
+  const grpc = await ownAddress();
   const broker = new Command(['broker'], {
     BACKPLANE_DATA_DIR: join(dir, 'broker'),
     BACKPLANE_GRPC_LISTEN: grpc,
-    BACKPLANE_HTTP_LISTEN: `127.0.0.1:${await freePort()}`,
+    BACKPLANE_HTTP_LISTEN: await ownAddress(),
   });
   const start = () =>
     new Command(['agent'], {

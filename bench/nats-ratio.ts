@@ -11,7 +11,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { connect } from '@nats-io/transport-node';
 import { EventWriter } from '../src/wire/event-writer.js';
-import { Bus, freePort } from '../test/end-to-end/bus.js';
+import { Bus } from '../test/end-to-end/bus.js';
+import { ownAddress } from '../test/own-address.js';
 import { cpuSeconds } from './process-cost.js';
 import { report, round } from './report.js';
 
@@ -105,8 +106,8 @@ async function withBackplane(seconds: number): Promise<{ all: Used; agentCpu: nu
 }
 
 async function withNats(seconds: number): Promise<Used> {
-  const url = `127.0.0.1:${await freePort()}`;
-  const server = spawn('nats-server', ['-a', '127.0.0.1', '-p', url.split(':')[1]!], { stdio: 'ignore' });
+  const url = await ownAddress();
+  const server = spawn('nats-server', ['-a', url.split(':')[0]!, '-p', url.split(':')[1]!], { stdio: 'ignore' });
   await sleep(1_000);
   const children: ChildProcess[] = [];
   const child = (what: string) => {

@@ -9,9 +9,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../src/subscriptions/client.js';
-import { Command, freePort } from '../test/end-to-end/bus.js';
+import { Command } from '../test/end-to-end/bus.js';
 import { credentialIn, tokenFile } from '../test/end-to-end/token.js';
 import { Numbers } from '../test/fault/received.js';
+import { ownAddress } from '../test/own-address.js';
 import { report, round } from './report.js';
 
 const minutes = Number(process.argv[2] ?? 60);
@@ -23,7 +24,7 @@ const HISTORY_BYTES_PER_SECOND = Number(process.argv[4] ?? 256) * 1024;
 const QUIET_HISTORY_BYTES_PER_SECOND = process.argv[5] ? Number(process.argv[5]) * 1024 : HISTORY_BYTES_PER_SECOND;
 
 const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
-const grpc = `127.0.0.1:${await freePort()}`;
+const grpc = await ownAddress();
 const commands: Command[] = [];
 
 function agent(eventsPerSecond: number): Command {
@@ -71,7 +72,7 @@ try {
     new Command(['broker'], {
       BACKPLANE_DATA_DIR: join(dir, 'broker'),
       BACKPLANE_GRPC_LISTEN: grpc,
-      BACKPLANE_HTTP_LISTEN: `127.0.0.1:${await freePort()}`,
+      BACKPLANE_HTTP_LISTEN: await ownAddress(),
     }),
   );
   const loud = agent(EVENTS_PER_SECOND);

@@ -34,6 +34,16 @@ export async function until<T>(
   }
 }
 
+/** Settles as `done` does. Fails when that has not settled and `seen` has been the same for 60 s. */
+export async function settled<T>(what: string, done: Promise<T>, seen?: () => unknown): Promise<T> {
+  let isSettled = false;
+  const settle = () => {
+    isSettled = true;
+  };
+  await Promise.race([done.then(settle, settle), until(what, () => isSettled, seen)]);
+  return done;
+}
+
 function show(value: unknown): string {
   const text = typeof value === 'string' ? value : inspect(value, { depth: 4, breakLength: 120 });
   // The end is where the newest is.

@@ -24,7 +24,8 @@ import { brokerToken } from '../../src/broker/access/token-file.js';
 import { Client } from '../../src/subscriptions/client.js';
 import { createBackplaneClient, createUplinkClient } from '../../src/wire/rpc.js';
 import { bearer, credentialIn } from '../end-to-end/token.js';
-import { Harness, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness } from './harness.js';
 import { RawHttp2 } from './raw-http2.js';
 
 const BUF = fileURLToPath(new URL('../../../node_modules/.bin/buf', import.meta.url));

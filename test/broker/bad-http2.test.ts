@@ -5,7 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { MESSAGE_BYTES_MAX, MiB, STREAMS_PER_CONNECTION_MAX } from '../../src/limits.js';
 import { rawService } from '../../src/wire/rpc.js';
-import { range, until } from './harness.js';
+import { until } from '../until.js';
+import { range } from './harness.js';
 import { RawHttp2 } from './raw-http2.js';
 import { framed, Witness } from './witness.js';
 

@@ -10,7 +10,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { HTTP_CONNECTIONS_MAX, KiB, MESSAGE_BYTES_MAX, MiB, STREAMS_PER_CONNECTION_MAX } from '../../src/limits.js';
 import { createBackplaneClient } from '../../src/wire/rpc.js';
-import { type Harness, range, until } from './harness.js';
+import { until } from '../until.js';
+import { type Harness, range } from './harness.js';
 import { type TestAgent, TestRecorder } from './test-agent.js';
 import { framed, requestTo, Witness } from './witness.js';
 
@@ -149,15 +150,15 @@ test('connections that say nothing, or never end what they say, do not keep othe
     }
     await served();
     // All that may be open at once are; they are ended by the time that a request may take.
-    let answered = false;
-    for (let tries = 0; tries < 300 && !answered; tries++) {
-      answered = await fetch(`http://${httpAddress}/healthz`, { signal: AbortSignal.timeout(2_000) }).then(
-        ({ ok }) => ok,
-        () => false,
-      );
-      if (!answered) await sleep(100);
-    }
-    assert.ok(answered);
+    await until(
+      'an answer',
+      () =>
+        fetch(`http://${httpAddress}/healthz`, { signal: AbortSignal.timeout(2_000) }).then(
+          ({ ok }) => ok,
+          () => false,
+        ),
+      () => sockets.filter(({ closed }) => closed).length,
+    );
   } finally {
     for (const socket of sockets) socket.destroy();
   }
@@ -193,7 +194,7 @@ test('calls that are cancelled in the middle of a batch leave nothing behind', a
     const answer = await fetch(`http://${harness.broker.httpAddress}/v1/subscriptions`);
     return ((await answer.json()) as { subscriptions: object[] }).subscriptions.length;
   };
-  while ((await running()) > 1) await sleep(20);
+  await until('that all have gone', async () => (await running()) <= 1);
   await served();
 });
 

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { Harness, range, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness, range } from './harness.js';
 import type { TestRecorder } from './test-agent.js';
 
 let harness: Harness;

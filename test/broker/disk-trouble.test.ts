@@ -1,10 +1,10 @@
 /** A disk that is full or fails under a whole broker: nothing is acknowledged that is not kept, nobody is sent away. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { comparePositions } from '../../src/wire/position.js';
 import { FaultyFiles } from '../storage/faulty-files.js';
-import { Harness, range, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness, range } from './harness.js';
 import type { TestAgent } from './test-agent.js';
 
 let files: FaultyFiles;
@@ -22,13 +22,6 @@ const metric = async (name: string) => {
   return Number(new RegExp(`^backplane_${name} (\\S+)$`, 'm').exec(text)?.[1]);
 };
 const said = (level: number) => harness.logged.filter((line) => line.level === level).map(({ msg }) => msg);
-
-async function eventually(what: string, holds: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; !(await holds()); tries++) {
-    if (tries > 600) assert.fail(`${what}: not within 30 s`);
-    await sleep(50);
-  }
-}
 
 function acknowledgedAll({ acknowledged, recorder }: TestAgent): boolean {
   const to = acknowledged.get('process');
@@ -57,7 +50,7 @@ test('a full disk: the session waits, the broker says so, and goes on when there
   assert.equal((await get('/readyz')).status, 200);
   files.space = 0;
   publish(agent, 10, 60);
-  await eventually('not ready', async () => (await get('/readyz')).status === 503);
+  await until('not ready', async () => (await get('/readyz')).status === 503);
   assert.match(await (await get('/readyz')).text(), /^no space for the log in .*: free some, or move the data\n$/);
   const status = (await (await get('/v1/status')).json()) as { logTrouble: string };
   assert.match(status.logTrouble, /^no space for the log/);
@@ -84,12 +77,12 @@ test('a session that ends drops what it holds; that it is over is found without 
   const { agent, subscriber } = await publishing('a');
   files.space = 0;
   publish(agent, 10, 20);
-  await eventually('held', async () => (await metric('held_frames')) === 1);
+  await until('held', async () => (await metric('held_frames')) === 1);
   agent.kill();
-  await eventually('dropped', async () => (await metric('held_bytes')) === 0);
+  await until('dropped', async () => (await metric('held_bytes')) === 0);
   assert.equal((await get('/readyz')).status, 503, 'the disk is still full');
   files.space = Number.POSITIVE_INFINITY;
-  await eventually('over', async () => (await get('/readyz')).status === 200);
+  await until('over', async () => (await get('/readyz')).status === 200);
   const again = await harness.agent('a', agent.recorder);
   await until('interest', () => again.topics.includes('process'));
   again.publish();
@@ -112,9 +105,9 @@ test('after a sync that failed nothing is acknowledged until a restart, and noth
   const { agent, subscriber } = await publishing('a');
   files.failNext = { operation: 'sync', code: 'EIO' };
   publish(agent, 10, 11);
-  await eventually('not ready', async () => (await get('/readyz')).status === 503);
+  await until('not ready', async () => (await get('/readyz')).status === 503);
   publish(agent, 11, 30);
-  await eventually('held', async () => (await metric('held_frames')) === 1);
+  await until('held', async () => (await metric('held_frames')) === 1);
   assert.match(await (await get('/readyz')).text(), /^cannot sync the log in .*: EIO; check the disk and restart\n$/);
   assert.equal(agent.ended, undefined);
   assert.equal(agent.acknowledged.get('process')?.timeNs, agent.recorder.events[9]!.event.position.timeNs);

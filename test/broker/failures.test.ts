@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { Harness, range, type Subscriber, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness, range, type Subscriber } from './harness.js';
 import { type TestAgent, TestRecorder } from './test-agent.js';
 
 const TOPICS = ['network', 'process'];

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { type Broker, startBroker } from '../../src/broker/broker.js';
@@ -11,17 +10,10 @@ import { MiB } from '../../src/limits.js';
 import { type FileOps, nodeFileOps } from '../../src/storage/file-ops.js';
 import type { BackplaneClient, SubscribeRequest, SubscribeResponse__Output } from '../../src/wire/messages.js';
 import { createBackplaneClient } from '../../src/wire/rpc.js';
+import { until } from '../until.js';
 import { TestAgent, TestRecorder } from './test-agent.js';
 
-const DEADLINE_MS = 10_000;
-
-export async function until(what: string, holds: () => boolean): Promise<void> {
-  const end = Date.now() + DEADLINE_MS;
-  while (!holds()) {
-    if (Date.now() > end) assert.fail(`${what}: not within ${DEADLINE_MS} ms`);
-    await sleep(5);
-  }
-}
+export { until };
 
 export class Harness {
   readonly dataDir = mkdtempSync(join(tmpdir(), 'backplane-broker-'));

@@ -9,8 +9,9 @@ import { FRAME_EVENTS_MAX, HISTORY_CREDIT_BYTES, KiB, MiB, PREDICATES_MAX } from
 import { WALL_NS_MAX } from '../../src/wire/messages.js';
 import { createBackplaneClient } from '../../src/wire/rpc.js';
 import { messageCodec } from '../../src/wire/schema.js';
+import { until } from '../until.js';
 import { element } from '../wire/frame-arbitrary.js';
-import { type Harness, range, until } from './harness.js';
+import { type Harness, range } from './harness.js';
 import { type TestAgent, TestRecorder } from './test-agent.js';
 import { Witness } from './witness.js';
 

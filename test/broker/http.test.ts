@@ -5,7 +5,8 @@ import { connect } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { checkHost } from '../../src/broker/api/host.js';
-import { Harness, range, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness, range } from './harness.js';
 
 let harness: Harness;
 beforeEach(async () => {
@@ -124,10 +125,7 @@ test('live events as they come; a client that goes ends its subscription', async
     ((await (await fetch(url('/v1/subscriptions'))).json()) as { subscriptions: object[] }).subscriptions.length;
   assert.equal(await subscriptions(), 1);
   lines.abort.abort();
-  for (let attempts = 0; (await subscriptions()) > 0; attempts++) {
-    assert.ok(attempts < 500, 'the subscription has not ended');
-    await sleep(10);
-  }
+  await until('the end of the subscription', async () => (await subscriptions()) === 0);
 });
 
 test('errors before the first line are a status and one sentence', async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LateNodes } from '../../src/broker/delivery/late-nodes.js';
 import { NodeView } from '../../src/broker/delivery/node-view.js';
-import { until } from './harness.js';
+import { until } from '../until.js';
 
 const HERE = { epoch: 1, timeNs: 1n, lane: 0, tie: 0 };
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Harness, range, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness, range } from './harness.js';
 import { TestRecorder } from './test-agent.js';
 
 let harness: Harness;

@@ -7,7 +7,8 @@ import { startBroker } from '../../src/broker/broker.js';
 import { MiB, SESSION_WINDOW_BYTES, UPLINK_WINDOW_BYTES } from '../../src/limits.js';
 import { encodeFrame } from '../../src/wire/frame.js';
 import { createUplinkClient, SESSION_KEY, type UplinkClient } from '../../src/wire/rpc.js';
-import { Harness, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness } from './harness.js';
 import { TestRecorder } from './test-agent.js';
 
 let harness: Harness;

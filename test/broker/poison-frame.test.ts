@@ -1,7 +1,8 @@
 /** A frame that is not sound, and comes again whenever its node reads its recorder: stated, and passed by. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { Harness, type Subscriber, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness, type Subscriber } from './harness.js';
 import { type TestAgent, TestRecorder } from './test-agent.js';
 
 let harness: Harness;

@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Random } from '../fault/schedule.js';
-import { Harness, range, type Subscriber, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness, range, type Subscriber } from './harness.js';
 import type { TestAgent } from './test-agent.js';
 
 const SEED = Number(process.env.BACKPLANE_REFILL_SEED ?? Math.floor(Math.random() * 2 ** 31));

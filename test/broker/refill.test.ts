@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Harness, range, type Subscriber, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness, range, type Subscriber } from './harness.js';
 import type { TestAgent } from './test-agent.js';
 
 let harness: Harness;

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { Harness, range, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness, range } from './harness.js';
 
 let harness: Harness;
 beforeEach(async () => {

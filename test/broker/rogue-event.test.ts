@@ -13,7 +13,8 @@ import { EventWriter } from '../../src/wire/event-writer.js';
 import { decodeFrame, encodeFrame } from '../../src/wire/frame.js';
 import type { EventColumns } from '../../src/wire/frame-columns.js';
 import { decodeHistoryFrame, encodeHistoryFrame } from '../../src/wire/history-frame.js';
-import { Harness, range, type Subscriber, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness, range, type Subscriber } from './harness.js';
 import { type TestAgent, TestRecorder } from './test-agent.js';
 
 const NONE = Buffer.from([0x2a, 4, 0xff, 0xff, 0xff, 0xff]);

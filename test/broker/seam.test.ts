@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Harness, range, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness, range } from './harness.js';
 import { TestRecorder } from './test-agent.js';
 
 let harness: Harness;
@@ -188,7 +189,7 @@ test('a live subscription ends at until', async () => {
   const subscriber = harness.subscribe({
     ...PROCESS,
     follow: true,
-    until: new Date(Date.now() + 400).toISOString(),
+    until: new Date(Date.now() + 3_000).toISOString(),
   });
   await subscriber.isAccepted();
   // A millisecond of wall time each: the first half lies before the end.

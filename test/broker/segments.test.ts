@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { MiB } from '../../src/limits.js';
-import { Harness, range, until } from './harness.js';
+import { until } from '../until.js';
+import { Harness, range } from './harness.js';
 import type { TestRecorder } from './test-agent.js';
 
 const FOLLOW = { topics: ['process'], follow: true };

@@ -1,6 +1,7 @@
 /** Runs the compiled command line as a user does. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { until } from '../until.js';
 
 export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 
@@ -23,30 +24,31 @@ export interface Running {
 export function command(args: readonly string[], environment: Readonly<Record<string, string>> = {}): Running {
   const env = { PATH: process.env.PATH, HOME: process.env.HOME, TZ: 'UTC', ...environment };
   const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-  const waiting: { pattern: RegExp; resolve: () => void; reject: (cause: Error) => void }[] = [];
+  let ended = false;
   const running: Running = {
     child,
     out: '',
     err: '',
     done: new Promise((resolve) => {
       child.on('close', (code) => {
-        for (const { pattern, reject } of waiting)
-          reject(new Error(`ended before ${pattern}: ${running.out}${running.err}`));
+        ended = true;
         resolve({ code, out: running.out, err: running.err });
       });
     }),
-    printed: (pattern) =>
-      new Promise((resolve, reject) => {
-        waiting.push({ pattern, resolve, reject });
-        look();
-      }),
-  };
-  const look = () => {
-    for (const { pattern, resolve } of waiting) if (pattern.test(running.out)) resolve();
+    printed: async (pattern) => {
+      await until(
+        `${pattern} on stdout`,
+        () => {
+          if (pattern.test(running.out)) return true;
+          if (ended) throw new Error(`ended before ${pattern}: ${running.out}${running.err}`);
+          return false;
+        },
+        () => `${running.out}${running.err}`,
+      );
+    },
   };
   child.stdout?.setEncoding('utf8').on('data', (text: string) => {
     running.out += text;
-    look();
   });
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     running.err += text;

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { freePort } from '../end-to-end/bus.js';
+import { ownAddress } from '../own-address.js';
 import { command } from './command.js';
 
 for (const verb of ['broker', 'up']) {
@@ -13,11 +13,11 @@ for (const verb of ['broker', 'up']) {
     try {
       const daemon = command([verb], {
         BACKPLANE_DATA_DIR: dir,
-        BACKPLANE_GRPC_LISTEN: `127.0.0.1:${await freePort()}`,
-        BACKPLANE_HTTP_LISTEN: `127.0.0.1:${await freePort()}`,
+        BACKPLANE_GRPC_LISTEN: await ownAddress(),
+        BACKPLANE_HTTP_LISTEN: await ownAddress(),
         BACKPLANE_SOURCE: 'synthetic',
       });
-      await daemon.printed(/127\.0\.0\.1/);
+      await daemon.printed(/127\.\d+\.\d+\.\d+:\d+/);
       daemon.child.stdout!.destroy();
       daemon.child.stderr!.destroy();
       daemon.child.kill('SIGHUP');

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
 import { Screen } from '../../src/cli/screen.js';
+import { until } from '../until.js';
 
 const CLEAR = '\r\x1b[2K';
 
@@ -25,15 +26,11 @@ class Terminal extends Writable {
   }
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
 test('on a terminal the status line stays below what is printed, cut to the width', async () => {
   const terminal = new Terminal(true);
   const screen = new Screen(terminal, terminal);
   screen.status('12 events, 10:02:03 reached');
-  await until(() => terminal.text !== '');
+  await until('what is shown', () => terminal.text !== '');
   assert.equal(terminal.text, `${CLEAR}12 events, 10:02:03`);
   await screen.print('event\n');
   screen.notice('gap');
@@ -47,7 +44,7 @@ test('a status that was removed in time is never shown', async () => {
   screen.status('x');
   screen.status('');
   screen.status('y');
-  await until(() => terminal.text !== '');
+  await until('what is shown', () => terminal.text !== '');
   assert.equal(terminal.text, `${CLEAR}y`);
 });
 
@@ -81,6 +78,6 @@ test('a full disk is a failure, not a reader that left', async () => {
   const out = new Terminal(false);
   const screen = new Screen(out, new Terminal(false));
   out.destroy(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' }));
-  await until(() => screen.gone.aborted);
+  await until('what is shown', () => screen.gone.aborted);
   assert.match(screen.failure?.message ?? '', /ENOSPC/);
 });

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
+import { until } from '../until.js';
 import { command, run } from './command.js';
 
 /** Ports of the system's choice; made-up events, so that it runs wherever the tests do. */
@@ -193,9 +194,13 @@ function children(pid: number | undefined): number[] {
 }
 
 async function gone(pid: number): Promise<void> {
-  while (existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, 'utf8') !== '') {
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  await until('the end of a process', () => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8') === '';
+    } catch {
+      return true;
+    }
+  });
 }
 
 test('when up is killed its agent ends too, and the next up goes on in the same directory', async (t) => {

@@ -59,9 +59,6 @@ test('a budget is set at run time, holds at once and after a restart, and is tak
   try {
     const run = async (...args: string[]) => {
       const command = new Command(args, { BACKPLANE_BROKERS: bus.grpc });
-      command.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
-        command.stdout += text;
-      });
       return { code: await command.exited, stdout: command.stdout, stderr: command.stderr };
     };
     const liveEvents = async () => {

@@ -1,13 +1,13 @@
 /** Runs the real commands as processes of their own, on ports and directories of their own. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { ownAddress } from '../own-address.js';
+import { until } from '../until.js';
 import { bearer, tokenFile } from './token.js';
 
 export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
@@ -38,16 +38,6 @@ export interface EventLine {
 export const cannotTrace: string | false =
   process.getuid?.() === 0 && process.platform === 'linux' ? false : 'needs root on Linux with tracefs';
 
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
 /** One command under test. */
 export class Command {
   static readonly #running = new Set<Command>();
@@ -60,9 +50,11 @@ export class Command {
   readonly child: ChildProcess;
   stderr = '';
   stdout = '';
+  /** With all of its output read. */
+  hasEnded = false;
   readonly exited: Promise<number | null>;
 
-  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}, keepsStdout = true) {
     this.child = spawn(process.execPath, [MAIN, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1', ...env },
@@ -70,26 +62,35 @@ export class Command {
     this.child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
     });
+    if (keepsStdout)
+      this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+        this.stdout += text;
+      });
     Command.#running.add(this);
     this.exited = once(this.child, 'close').then(([code]) => {
       Command.#running.delete(this);
+      this.hasEnded = true;
       return code as number | null;
     });
   }
 
   /** Waits until stdout has a line that matches. */
-  async says(pattern: RegExp, deadlineMs = 20_000): Promise<string> {
-    this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
-      this.stdout += text;
-    });
-    const until = Date.now() + deadlineMs;
-    while (!pattern.test(this.stdout)) {
-      if (Date.now() > until || this.child.exitCode !== null) {
-        throw new Error(`no ${pattern} within ${deadlineMs} ms; stdout: ${this.stdout} stderr: ${this.stderr}`);
-      }
-      await sleep(20);
-    }
+  async says(pattern: RegExp): Promise<string> {
+    await until(
+      `${pattern} on stdout`,
+      () => pattern.test(this.stdout) || this.goesOn(),
+      () => this.said,
+    );
     return this.stdout;
+  }
+
+  get said(): string {
+    return `stdout: ${this.stdout} stderr: ${this.stderr}`;
+  }
+
+  /** What to return where something is still to come. @throws where nothing can */
+  goesOn(): undefined {
+    if (this.hasEnded) throw new Error(`ended with ${this.child.signalCode ?? this.child.exitCode}; ${this.said}`);
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
@@ -97,9 +98,6 @@ export class Command {
     return this.exited;
   }
 }
-
-/** How long a test waits for what must come, on a machine that does other things too. */
-const PATIENCE_MS = 30_000;
 
 interface BatchLine {
   readonly accepted?: { readonly nodes: readonly string[]; readonly nodesMissing: readonly string[] };
@@ -117,7 +115,7 @@ export class Observer extends Command {
     format: 'json' | 'jsonpb' = 'json',
   ) {
     const env = { BACKPLANE_BROKERS: bus.grpc, BACKPLANE_TOKEN_FILE: tokenFile(bus.brokerDir) };
-    super(['observe', '-o', format, ...args], env);
+    super(['observe', '-o', format, ...args], env, false);
     createInterface({ input: this.child.stdout! }).on('line', (line) => {
       if (format === 'json') this.events.push(JSON.parse(line) as EventLine);
       else this.#take(JSON.parse(line) as BatchLine);
@@ -134,16 +132,23 @@ export class Observer extends Command {
     for (const event of batch?.events ?? []) this.events.push({ ...event, node: batch!.node, topic: batch!.topic });
   }
 
-  async sees(match: (event: EventLine) => boolean, deadlineMs = PATIENCE_MS): Promise<EventLine> {
-    const until = Date.now() + deadlineMs;
-    for (;;) {
-      const found = this.events.find(match);
-      if (found) return found;
-      if (Date.now() > until || this.child.exitCode !== null) {
-        throw new Error(`not seen within ${deadlineMs} ms among ${this.events.length} events; stderr: ${this.stderr}`);
-      }
-      await sleep(10);
-    }
+  /**
+   * Waits for an event that has happened: as long as events come that are not newer than this call. Others' come at any
+   * time, and do not mean that this one is still to come.
+   */
+  async sees(match: (event: EventLine) => boolean): Promise<EventLine> {
+    const beganMs = Date.now();
+    let looked = 0;
+    let before = 0;
+    return until(
+      `the event that matches ${match}`,
+      () => this.events.find(match) ?? this.goesOn(),
+      () => {
+        for (const event of this.events.slice(looked)) if (Date.parse(event.time) <= beganMs) before += 1;
+        looked = this.events.length;
+        return `${before} events from before the wait, ${this.stderr}`;
+      },
+    );
   }
 }
 
@@ -156,8 +161,8 @@ export class Bus {
 
   static async start(env: NodeJS.ProcessEnv = {}): Promise<Bus> {
     const bus = new Bus();
-    bus.grpc = `127.0.0.1:${await freePort()}`;
-    bus.http = `127.0.0.1:${await freePort()}`;
+    bus.grpc = await ownAddress();
+    bus.http = await ownAddress();
     await bus.start(env);
     return bus;
   }
@@ -190,23 +195,27 @@ export class Bus {
 
   /** As observe() with `--follow`, once the node has answered: what happens from here on is seen. */
   async follow(...args: string[]): Promise<Observer> {
-    const until = Date.now() + PATIENCE_MS;
-    for (;;) {
-      const observer = new Observer(this, ['--follow', ...args], 'jsonpb');
-      while (observer.accepted === undefined && observer.child.exitCode === null && Date.now() < until) await sleep(20);
-      if (observer.accepted?.nodes.length === 1) return observer;
-      // The agent was still on its way, or too slow to answer.
-      await observer.stop('SIGKILL');
-      if (Date.now() > until)
-        throw new Error(`no node answers: ${this.up.stdout} ${this.up.stderr} ${observer.stderr}`);
-    }
+    let observer = new Observer(this, ['--follow', ...args], 'jsonpb');
+    return until(
+      'a node that answers',
+      async () => {
+        if (observer.accepted?.nodes.length === 1) return observer;
+        // The agent was still on its way, or too slow to answer.
+        if (observer.accepted !== undefined || observer.hasEnded) {
+          await observer.stop('SIGKILL');
+          observer = new Observer(this, ['--follow', ...args], 'jsonpb');
+        }
+        return undefined;
+      },
+      () => this.up.said,
+    );
   }
 
   /** The agent's pid: the only child of `up`. */
   async agentPid(): Promise<number> {
-    const { readFileSync } = await import('node:fs');
-    const children = readFileSync(`/proc/${this.up.child.pid}/task/${this.up.child.pid}/children`, 'utf8').trim();
-    return Number(children.split(' ')[0]);
+    const { pid } = this.up.child;
+    const children = () => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+    return until('an agent', () => Number(children().split(' ')[0]) || undefined);
   }
 
   async destroy(): Promise<void> {

@@ -1,4 +1,5 @@
 /** Events over HTTP, line by line. */
+import { settled } from '../until.js';
 
 /** A position, without its epoch. */
 export interface Place {
@@ -25,16 +26,23 @@ export function isAfter(a: Place, b: Place): boolean {
   return lanes === 0 ? (a.tie ?? 0) > (b.tie ?? 0) : lanes > 0;
 }
 
-/** Until `take` says false. */
-export async function readLines(response: Response, take: (result: Result) => boolean): Promise<void> {
-  let text = '';
+/** Until `take` says false, or the stream ends. @throws where nothing comes for 60 s */
+export async function readLines<R = Result>(response: Response, take: (result: R) => boolean): Promise<void> {
+  const reader = response.body!.getReader();
   const decoder = new TextDecoder();
-  for await (const chunk of response.body!) {
-    text += decoder.decode(chunk as Uint8Array, { stream: true });
-    const lines = text.split('\n');
-    text = lines.pop()!;
-    for (const line of lines) {
-      if (line !== '' && !take((JSON.parse(line) as { result: Result }).result)) return;
+  let text = '';
+  try {
+    for (;;) {
+      const { done, value } = await settled('lines of a stream', reader.read());
+      if (done) return;
+      text += decoder.decode(value, { stream: true });
+      const lines = text.split('\n');
+      text = lines.pop()!;
+      for (const line of lines) {
+        if (line !== '' && !take((JSON.parse(line) as { result: R }).result)) return;
+      }
     }
+  } finally {
+    await reader.cancel().catch(() => undefined);
   }
 }

@@ -1,6 +1,7 @@
 /** A node over its budget for as long as the test runs: its subscriber gets everything all the same, some of it later. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '../until.js';
 import { Bus } from './bus.js';
 import { isAfter, nameOf, type Place, type Result, readLines } from './event-stream.js';
 
@@ -51,12 +52,13 @@ test('with refill everything recorded comes, each event once, also over a crash 
     await bus.start(ENV);
     const due = new Set<string>();
     // The agent is on its way: until it is there nothing is known to be recorded.
-    while (due.size === 0) {
+    await until('something recorded', async () => {
       await readLines(await bus.get(`${url}&since=${since}`), ({ event }) => {
         if (event) due.add(nameOf(event.position));
         return true;
       });
-    }
+      return due.size > 0;
+    });
     const before = received.refilled;
     for (const name of received.names) due.delete(name);
     assert.ok(due.size > 0, 'not all had come when everything was killed');

@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from '../../src/subscriptions/client.js';
-import { freePort } from '../end-to-end/bus.js';
 import { bearer, credentialIn, tokenFile } from '../end-to-end/token.js';
+import { ownAddress } from '../own-address.js';
 import { Namespace } from './namespace.js';
 import { type AgentOptions, AgentParty, BrokerParty, type Party } from './party.js';
 import { Disk } from './power-cut.js';
@@ -34,8 +34,8 @@ export class Cluster {
     // Before whoever removes the disks that it writes to.
     process.prependListener('exit', cluster.#abandon);
     for (const signal of SIGNALS) process.on(signal, interrupted);
-    cluster.grpc = `127.0.0.1:${await freePort()}`;
-    cluster.http = `127.0.0.1:${await freePort()}`;
+    cluster.grpc = await ownAddress();
+    cluster.http = await ownAddress();
     const disk = cluster.#disk('broker', cluster.brokerDir);
     const brokerEnv = {
       NODE_OPTIONS: disk.nodeOption,

@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { settled } from '../until.js';
 import type { Cluster } from './driver.js';
 import { refused } from './namespace.js';
 import { AgentParty, BrokerParty, type Exit, type Party } from './party.js';
@@ -34,7 +35,6 @@ export interface FaultContext {
 
 export type Fault = (context: FaultContext) => Promise<void>;
 
-const END_MS = 60_000;
 const AWAY_MS = 20_000;
 const INTERRUPTED = 130;
 /** Younger than that it may not have come to listen for signals: then SIGTERM is a kill. */
@@ -64,8 +64,8 @@ async function startAgain(party: Party): Promise<void> {
 
 /** How it ended; a failure where it did not. */
 async function ended({ failures }: FaultContext, party: Party, end: Promise<Exit>): Promise<Exit | undefined> {
-  const exit = await Promise.race([end, sleep(END_MS, undefined, { ref: false })]);
-  if (exit === undefined) failures.push(`${party.name} did not end within ${END_MS} ms of its signal: ${party.stderr}`);
+  const exit = await settled(`the end of ${party.name}`, end, () => party.stderr).catch(() => undefined);
+  if (exit === undefined) failures.push(`${party.name} did not end on its signal: ${party.stderr}`);
   return exit;
 }
 

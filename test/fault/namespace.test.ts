@@ -6,6 +6,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../until.js';
 import { Namespace, refused } from './namespace.js';
 
 const skip = refused().namespaces ?? false;
@@ -107,7 +108,7 @@ test('what a process that was killed has left goes with the next, and who was in
   const next = await started(`import { refused } from '${MODULE}'; refused(); console.log('done');`);
   assert.equal(next.line, 'done');
   assert.deepEqual(of(child.pid!), []);
-  while (existsSync(`/proc/${sleeper}`)) await sleep(10);
+  await until('the end of who was in it', () => !existsSync(`/proc/${sleeper}`));
 });
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -125,6 +126,6 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     assert.equal(code, signal === 'SIGINT' ? 130 : 143);
     assert.deepEqual(of(child.pid!), []);
     assert.ok(!existsSync(dir));
-    for (const pid of pids) while (existsSync(`/proc/${pid}`)) await sleep(10);
+    await until('the end of all', () => !pids.some((pid) => existsSync(`/proc/${pid}`)));
   });
 }

@@ -15,7 +15,7 @@ const NAME = /^bp(\d+)-(\d+)$/;
 const BLOCKS = 2 ** 17 / 4;
 const LIST = '/run/netns';
 const PARTY_END = 'eth0';
-const COMMAND_MS = 10_000;
+const COMMAND_MS = 60_000;
 
 export class Namespace {
   readonly hostAddress: string;

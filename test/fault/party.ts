@@ -3,15 +3,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { MAIN } from '../end-to-end/bus.js';
+import { settled } from '../until.js';
 import type { Namespace } from './namespace.js';
 import type { Disk } from './power-cut.js';
 import type { Relay } from './relay.js';
 
 const STDERR_CHARACTERS_KEPT = 8192;
-const READY_MS = 30_000;
 const WORLD_PRELOAD = fileURLToPath(new URL('./preload.js', import.meta.url));
 const ROGUE_PRELOAD = fileURLToPath(new URL('./rogue-preload.js', import.meta.url));
 
@@ -117,7 +116,7 @@ export class BrokerParty extends Party {
   }
 
   async serving(): Promise<void> {
-    const served = await Promise.race([this.#served, sleep(READY_MS, false, { ref: false })]);
+    const served = await settled(`${this.name} to serve`, this.#served, () => this.stderr);
     if (!served) throw new Error(`${this.name} does not serve: ${this.stderr}`);
   }
 }

@@ -1,6 +1,7 @@
 /** One run: a cluster under load, a schedule of faults, and then the invariants. */
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { settled, until } from '../until.js';
 import { Cluster } from './driver.js';
 import { cannot, FAULT_ACTS, type FaultContext } from './faults.js';
 import { violations } from './invariants.js';
@@ -11,11 +12,6 @@ import { Random, schedule } from './schedule.js';
 
 /** Refills come at least so often: what has not come by then comes no more. */
 const REFILL_MS = 15_000;
-/** How long everybody may take to catch up when the last fault is over. */
-const CATCH_UP_MS = 120_000;
-/** How long faults may take to the end of what they do, and a party to end. */
-const FAULT_END_MS = 80_000;
-const PARTY_END_MS = 30_000;
 const STDERR_CHARACTERS_SHOWN = 600;
 
 export interface Run {
@@ -107,7 +103,7 @@ export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: R
     acts.set(act, fault);
     act.then(() => acts.delete(act));
   }
-  await within(FAULT_END_MS, Promise.all(acts.keys()));
+  await settled('the end of the faults', Promise.all(acts.keys()), () => history.length).catch(() => undefined);
   for (const fault of acts.values()) shared.failures.push(`${fault} does not end`);
   const untilNs = bootNs();
   note(`the faults are over at ${untilNs}`);
@@ -135,19 +131,24 @@ function possible(cluster: Cluster, kinds: readonly FaultName[], note: (text: st
   });
 }
 
-/** Waits until every subscriber has something of every node from behind this moment: in order, so all before has come. */
+/**
+ * Waits until every subscriber has something of every node from behind this moment: in order, so all before has come.
+ * Returns to whom nothing of what it waits for comes any more.
+ */
 export async function caughtUp(cluster: Pick<Cluster, 'agents' | 'subscribers'>, untilNs: number): Promise<string[]> {
   const nodes = cluster.agents.flatMap((agent) => [...agent.recorders.keys()]);
-  const deadlineMs = performance.now() + CATCH_UP_MS;
-  for (;;) {
-    const behind = cluster.subscribers.flatMap((subscriber) =>
+  const behind = () =>
+    cluster.subscribers.flatMap((subscriber) =>
       nodes
-        .filter((node) => subscriber.awaits(node) && (subscriber.received.nodes.get(node)?.lastNs ?? 0) <= untilNs)
-        .map((node) => `${subscriber.name} of ${node}`),
+        .map((node) => ({ node, lastNs: subscriber.received.nodes.get(node)?.lastNs ?? 0 }))
+        .filter(({ node, lastNs }) => subscriber.awaits(node) && lastNs <= untilNs)
+        .map(({ node, lastNs }) => `${subscriber.name} has ${node} up to ${lastNs} of ${untilNs}`),
     );
-    if (behind.length === 0) return [];
-    if (performance.now() > deadlineMs) return [`nothing came for ${CATCH_UP_MS} ms: to ${behind.join(', ')}`];
-    await sleep(50);
+  try {
+    await until('everybody to catch up', () => behind().length === 0, behind);
+    return [];
+  } catch (cause) {
+    return [String(cause)];
   }
 }
 
@@ -172,11 +173,6 @@ async function refilled({ subscribers }: Cluster, untilNs: number): Promise<void
   }
 }
 
-/** Undefined where it takes longer. */
-function within<T>(ms: number, done: Promise<T>): Promise<T | undefined> {
-  return Promise.race([done, sleep(ms, undefined, { ref: false })]);
-}
-
 /** The boot clock, as agents read it. */
 export function bootNs(): number {
   return Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1e9;
@@ -189,9 +185,9 @@ async function endAll(cluster: Cluster, failures: string[]): Promise<void> {
     [[cluster.broker], 0],
   ] as const) {
     for (const party of parties) {
-      const exit = await within(PARTY_END_MS, party.end('SIGTERM'));
+      const exit = await settled(`the end of ${party.name}`, party.end('SIGTERM')).catch(() => undefined);
       if (exit === undefined) {
-        failures.push(`${party.name} did not end within ${PARTY_END_MS} ms of SIGTERM`);
+        failures.push(`${party.name} did not end on SIGTERM`);
         await party.end('SIGKILL');
       } else if (exit.code !== code)
         failures.push(`${party.name} ended with ${exit.signal ?? exit.code}, expected ${code}`);

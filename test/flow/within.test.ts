@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { within } from '../../src/flow/within.js';
+import { settled } from '../until.js';
 
 const never = new AbortController().signal;
 const aborted = async (signal: AbortSignal) => {
@@ -20,7 +21,7 @@ test('the time comes, also where garbage is collected meanwhile', async () => {
     await sleep(10);
     collect();
   }
-  assert.equal(await Promise.race([done, sleep(5_000, 'nothing came', { ref: false })]), 'aborted');
+  assert.equal(await settled('the time', done), 'aborted');
 });
 
 test('the signal given ends it, before or meanwhile; what is done in time is not disturbed', async () => {

@@ -15,10 +15,10 @@ import { decodeFrame } from '../../src/wire/frame.js';
 import type { ControlResponse } from '../../src/wire/messages.js';
 import { MAIN } from '../cli/command.js';
 import { HostileBroker, type HostileSession } from '../hostile-broker.js';
+import { until as untilProgress } from '../until.js';
 
 const U64_MAX = '18446744073709551615';
 const RSS_BYTES_MAX = 320 * MiB;
-const DEADLINE_MS = 60_000;
 
 let broker: HostileBroker;
 let agent: ChildProcess;
@@ -54,15 +54,16 @@ after(() => {
   rmSync(dataDir, { recursive: true, force: true });
 });
 
-async function until<T>(what: string, holds: () => T | undefined | false): Promise<T> {
-  const end = Date.now() + DEADLINE_MS;
-  for (;;) {
-    const found = holds();
-    if (found) return found;
-    assert.equal(agent.exitCode, null, `the agent has ended: ${logged}`);
-    if (Date.now() > end) assert.fail(`${what}: not within ${DEADLINE_MS} ms; ${logged.slice(-2000)}`);
-    await sleep(10);
-  }
+function until<T>(what: string, holds: () => T | undefined | false): Promise<Exclude<T, false | undefined>> {
+  return untilProgress(
+    what,
+    () => {
+      const found = holds();
+      if (!found) assert.equal(agent.exitCode, null, `the agent has ended: ${logged}`);
+      return found || undefined;
+    },
+    () => logged,
+  ) as Promise<Exclude<T, false | undefined>>;
 }
 
 const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { Uplink } from '../../src/sensor-agent/uplink.js';
 import type { UplinkNode } from '../../src/sensor-agent/uplink-session.js';
+import { settled } from '../until.js';
 
 const NEVER = (): never => assert.fail('a broker that says nothing asks for nothing');
 const NODE: UplinkNode = {
@@ -34,8 +35,7 @@ test('an agent that is stopped does not wait for a broker that says nothing', as
   });
   const [socket] = await connected;
   await sleep(100);
-  const stopped = await Promise.race([uplink.stop().then(() => true), sleep(5_000, false, { ref: false })]);
-  assert.ok(stopped);
+  await settled('the end of the uplink', uplink.stop());
   socket.destroy();
   broker.close();
 });

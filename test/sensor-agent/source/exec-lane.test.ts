@@ -13,6 +13,7 @@ import { execRecord } from '../../../src/sensor-agent/source/exec-record.js';
 import { ExecVisitor } from '../../../src/sensor-agent/source/exec-visit.js';
 import { FormatTable } from '../../../src/sensor-agent/source/tracefs/format.js';
 import { TraceInstance } from '../../../src/sensor-agent/source/tracefs/instance.js';
+import { until } from '../../until.js';
 import { liveTracefs, Recording } from './tracefs/live-kernel.js';
 
 const live = liveTracefs();
@@ -39,11 +40,6 @@ function visitExec(event: ExecEvent) {
   return execRecord(readExecEntry(room.subarray(0, new ExecVisitor().visit(event, room))));
 }
 
-async function until(done: () => boolean): Promise<void> {
-  for (let i = 0; i < 1000 && !done(); i++) await sleep(5);
-  assert.ok(done());
-}
-
 test('every exec yields one record, also after this process has spawned children itself', {
   skip: live.skip,
 }, async () => {
@@ -61,7 +57,11 @@ test('every exec yields one record, also after this process has spawned children
   assert.ok(counted >= 5 * 42);
   // Other tests run programs too: ours are known by a last argument that nobody else has.
   const shells = () => seen.execs.filter(({ process: found }) => found?.args?.at(-1)?.startsWith(mark));
-  await until(() => seen.execs.length >= counted && shells().length >= 5);
+  await until(
+    'a record of every exec',
+    () => seen.execs.length >= counted && shells().length >= 5,
+    () => seen.execs.length,
+  );
   const names = seen.execs.map(({ pid, timeNs, lane: cpu }) => `${cpu} ${pid} ${timeNs}`);
   assert.equal(new Set(names).size, names.length);
   const inOrder = shells().sort((a, b) => (a.timeNs < b.timeNs ? -1 : 1));

@@ -4,8 +4,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ProcfsSource } from '../../../src/sensor-agent/source/procfs.js';
+import { until } from '../../until.js';
 import { Recording } from './tracefs/live-kernel.js';
 
 test('a process that lives is seen to start, change its program and end', {
@@ -18,28 +18,29 @@ test('a process that lives is seen to start, change its program and end', {
   t.after(() => child.kill('SIGKILL'));
   const pid = child.pid!;
   const ours = (name: string) => seen.named(name).filter((event) => event.fields.pid === pid);
-  await until(source, () => ours('sched_process_exec').some((event) => String(event.fields.filename).includes('sh')));
+  await drainUntil(source, 'the shell', () =>
+    ours('sched_process_exec').some((event) => String(event.fields.filename).includes('sh')),
+  );
   assert.equal(ours('task_newtask').length, 1);
   const record = seen.execs.find((exec) => exec.pid === pid && exec.process?.args?.includes('-c'));
   assert.equal(record?.missed, false);
   assert.equal(record?.process?.parentPid, process.pid);
   child.stdin.write('\n');
-  await until(source, () =>
+  await drainUntil(source, 'the next program', () =>
     ours('sched_process_exec').some((event) => String(event.fields.filename).includes('sleep')),
   );
   child.kill('SIGKILL');
   await once(child, 'exit');
-  await until(source, () => ours('sched_process_exit').length === 1);
+  await drainUntil(source, 'the end', () => ours('sched_process_exit').length === 1);
   assert.match(source.degraded, /not seen/);
   assert.ok(seen.horizons.every((horizon, i) => i === 0 || horizon > seen.horizons[i - 1]!));
   await source.stop();
   assert.throws(() => source.drain(), /not running/);
 });
 
-async function until(source: ProcfsSource, done: () => boolean): Promise<void> {
-  for (let i = 0; i < 2000 && !done(); i++) {
+function drainUntil(source: ProcfsSource, what: string, done: () => boolean): Promise<boolean> {
+  return until(what, () => {
     source.drain();
-    await sleep(5);
-  }
-  assert.ok(done());
+    return done();
+  });
 }
