@@ -60,6 +60,8 @@ export interface BrokerOptions {
   /** Bytes per second that all nodes together may send live; undefined: no such bound. */
   readonly ceilingBytesPerSecond?: number | undefined;
   readonly version: string;
+  /** It is not ready before Broker.waitsFor() says so, for this reason. */
+  readonly waitsFor?: string;
   readonly logger: Logger;
 }
 
@@ -71,6 +73,8 @@ export interface Broker {
   readonly tokenFile: string | undefined;
   /** This user's commands find the token by themselves. */
   readonly tokenNoted: boolean;
+  /** What it is not ready for, by its owner's word: `up` is not ready without its own node. Undefined: nothing. */
+  waitsFor(reason: string | undefined): void;
   /** Health and readiness say that it is to end soon; all else goes on. */
   retire(): void;
   /** Retired; streams end behind a cursor; the log is flushed; everything is closed. Idempotent. */
@@ -101,8 +105,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     });
     parts.facts.grpcListen = grpcAddress;
     parts.facts.httpListen = httpAddress;
-    parts.health.setStatus('', 'SERVING');
     parts.state.ready = true;
+    parts.showHealth();
     const forget = token && noted(token, grpcAddress, options.logger);
     const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: forget !== undefined };
     return running({ ...parts, endConnections, forget }, store, lock, facts);
@@ -183,7 +187,7 @@ function assemble(
   const budgetDesk = new BudgetDesk(registry, budgets, trail);
   const forgetDesk = new ForgetDesk(registry, trail);
   const gate = new Gate(token, logger);
-  const state = { ready: false };
+  const state = { ready: false, waitsFor: options.waitsFor };
   const grpc = new Server(serverOptions());
   setStreamWindow(grpc);
   grpc.addService(rawService('Uplink'), uplink.handlers());
@@ -193,6 +197,9 @@ function assemble(
   );
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(grpc);
+  const showHealth = () => {
+    health.setStatus('', state.ready && state.waitsFor === undefined ? 'SERVING' : 'NOT_SERVING');
+  };
   addReflection(grpc);
   const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate);
   const http = new HttpApi({
@@ -201,9 +208,9 @@ function assemble(
     listings,
     metrics,
     gate,
-    notReady: () => (state.ready ? held.trouble : 'draining'),
+    notReady: () => (state.ready ? (held.trouble ?? state.waitsFor) : 'draining'),
   });
-  return { book, registry, budgets, subscriptions, held, uplink, gate, grpc, http, health, facts, state };
+  return { book, registry, budgets, subscriptions, held, uplink, gate, grpc, http, showHealth, facts, state };
 }
 
 function running(
@@ -212,7 +219,7 @@ function running(
   lock: { release(): void },
   facts: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile' | 'tokenNoted'>,
 ): Broker {
-  const { book, registry, budgets, subscriptions, held, uplink, grpc, http, health, state } = parts;
+  const { book, registry, budgets, subscriptions, held, uplink, grpc, http, showHealth, state } = parts;
   const sweep = setInterval(() => {
     book.expire(Date.now());
     registry.expire(Date.now());
@@ -235,7 +242,7 @@ function running(
   };
   const retire = (): void => {
     state.ready = false;
-    health.setStatus('', 'NOT_SERVING');
+    showHealth();
   };
   let drained: Promise<void> | undefined;
   const drain = async (): Promise<void> => {
@@ -249,6 +256,10 @@ function running(
   };
   return {
     ...facts,
+    waitsFor: (reason) => {
+      state.waitsFor = reason;
+      showHealth();
+    },
     retire,
     drain: () => (drained ??= drain()),
     abort: () => (drained ??= close()),

@@ -66,7 +66,12 @@ export function nodeNames(settings: Settings): readonly string[] {
  * One for each of nodeNames(). `parent`: where `up` runs the agent.
  * @throws BackplaneError invalid_argument as nodeNames()
  */
-export function agentOptions(config: Config, parent: AgentOptions['parent'], log: Logger): readonly AgentOptions[] {
+export function agentOptions(
+  config: Config,
+  parent: AgentOptions['parent'],
+  onPresence: (node: string, present: boolean) => void,
+  log: Logger,
+): readonly AgentOptions[] {
   const { settings } = config;
   const credentials = credentialFor(config);
   const dataDir = settings['data.dir'];
@@ -105,6 +110,7 @@ export function agentOptions(config: Config, parent: AgentOptions['parent'], log
       },
     },
     parent,
+    onPresence: (present) => onPresence(nodeName, present),
     version: packageVersion(),
     log: names.length === 1 ? log : log.child({ node: nodeName }),
   }));

@@ -18,13 +18,17 @@ export type AgentMessage =
       readonly degraded: string | undefined;
       readonly events: readonly string[];
     }
-  | { readonly kind: 'failed'; readonly message: string };
+  | { readonly kind: 'failed'; readonly message: string }
+  /** The broker has the node, or all of several, and its interest is answered; or no longer. */
+  | { readonly kind: 'present' | 'absent' };
 
 export interface AgentProcessOptions {
   /** Settings, as environment variables. */
   readonly environment: Readonly<Record<string, string>>;
   readonly log: Logger;
   readonly onMessage: (message: AgentMessage) => void;
+  /** It ended by itself, and is started again. */
+  readonly onEnd: () => void;
 }
 
 export class AgentProcess {
@@ -79,6 +83,7 @@ export class AgentProcess {
   #died(code: number | null, signal: NodeJS.Signals | null): void {
     this.#child = undefined;
     if (this.#stopping !== undefined) return;
+    this.#options.onEnd();
     // One that ran for long does not pay for those that died before it.
     if (performance.now() - this.#startedMs > AGENT_RESTART_MS_MAX) this.#restartMs = AGENT_RESTART_MS_MIN;
     const waitMs = this.#restartMs;

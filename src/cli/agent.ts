@@ -11,7 +11,7 @@ import type { Config } from '../config.js';
 import { asBackplaneError } from '../errors.js';
 import { type Agent, startAgent } from '../sensor-agent/agent.js';
 import type { AgentOptions } from '../sensor-agent/agent-options.js';
-import { AGENT_KEYS, agentOptions } from './agent-options.js';
+import { AGENT_KEYS, agentOptions, nodeNames } from './agent-options.js';
 import type { AgentMessage } from './agent-process.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
@@ -34,7 +34,9 @@ async function runAgent(config: Config): Promise<void> {
   try {
     const listens = [settings['grpc.listen'], settings['http.listen']];
     const parent = supervised ? { pid: process.ppid, listens } : undefined;
-    const agents = await startAll(agentOptions(config, parent, log), ending);
+    const presence = new Presence(nodeNames(settings));
+    const options = agentOptions(config, parent, (node, present) => presence.heard(node, present), log);
+    const agents = await startAll(options, ending);
     try {
       if (!ending.aborted) {
         report(agents, settings, log);
@@ -84,6 +86,23 @@ function report(agents: readonly Agent[], settings: Settings, log: Logger): void
     { source, degraded, brokers: settings.brokers },
     `recording ${events.length} trace events from ${source}${where}`,
   );
+}
+
+/** Tells the parent when a broker has all nodes of this process, and when it no longer has. */
+class Presence {
+  readonly #absent: Set<string>;
+
+  constructor(nodes: readonly string[]) {
+    this.#absent = new Set(nodes);
+  }
+
+  heard(node: string, present: boolean): void {
+    const before = this.#absent.size === 0;
+    if (present) this.#absent.delete(node);
+    else this.#absent.add(node);
+    const all = this.#absent.size === 0;
+    if (all !== before) tell({ kind: all ? 'present' : 'absent' });
+  }
 }
 
 function tell(message: AgentMessage): void {

@@ -35,10 +35,16 @@ async function up({ settings }: Config): Promise<void> {
   let agent: AgentProcess | undefined;
   const interrupt = watchInterrupt(() => agent?.kill());
   // Locks the directory and takes the ports: what fails, fails before an agent is there.
-  const broker = await startBroker(brokerOptions(settings, log));
+  const broker = await startBroker({ ...brokerOptions(settings, log), waitsFor: "this node's agent is starting" });
   say(`Backplane listens on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}`);
   if (broker.tokenFile === undefined) say(OPEN_TO_ALL);
   const brokers = [reachable(broker.grpcAddress)];
+  // What it names shows nothing before the node is there.
+  let saidNext = false;
+  const sayNext = () => {
+    if (!saidNext) say(`Next, in another terminal: ${commandName()} observe --follow${clientFlags(broker)}`);
+    saidNext = true;
+  };
   agent = new AgentProcess({
     environment: configEnvironment({
       ...settings,
@@ -48,7 +54,12 @@ async function up({ settings }: Config): Promise<void> {
       'http.listen': broker.httpAddress,
     }),
     log,
-    onMessage: (message) => sayAgent(message, nodes, clientFlags(broker)),
+    onMessage: (message) => {
+      broker.waitsFor(whyAbsent(message));
+      if (message.kind === 'present') sayNext();
+      else sayAgent(message, nodes);
+    },
+    onEnd: () => broker.waitsFor("this node's agent ended and is started again"),
   });
   if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');
   log.info('stopping');
@@ -58,12 +69,23 @@ async function up({ settings }: Config): Promise<void> {
   interrupt.release();
 }
 
-/** `flags`: what commands need in order to reach this broker. */
-function sayAgent(message: AgentMessage, nodes: readonly string[], flags: string): void {
-  if (message.kind === 'failed') {
-    say(`This node cannot record: ${safeText(message.message)}`);
-    return;
+/** Why this node is not there yet; undefined when it is. */
+function whyAbsent(message: AgentMessage): string | undefined {
+  switch (message.kind) {
+    case 'present':
+      return undefined;
+    case 'absent':
+      return "this node's agent is not connected";
+    case 'failed':
+      return `this node cannot record: ${message.message}`;
+    case 'started':
+      return "this node's agent is connecting";
   }
+}
+
+function sayAgent(message: AgentMessage, nodes: readonly string[]): void {
+  if (message.kind === 'failed') say(`This node cannot record: ${safeText(message.message)}`);
+  if (message.kind !== 'started') return;
   const [several, first, last] = [nodes.length > 1, nodes.at(0), nodes.at(-1)];
   const who = several ? `Nodes ${first} to ${last} record` : `Node ${first} records`;
   say(`${who} ${message.events.length} kernel events from ${safeText(message.source)}`);
@@ -71,7 +93,6 @@ function sayAgent(message: AgentMessage, nodes: readonly string[], flags: string
     say(
       `${several ? 'They see less than they' : 'It sees less than it'} should: ${safeText(message.degraded)} (try "${commandName()} doctor")`,
     );
-  say(`Next, in another terminal: ${commandName()} observe --follow${flags}`);
 }
 
 /** Commands find a broker at its default address, and the token that is noted for it, by themselves. */

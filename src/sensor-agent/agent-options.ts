@@ -26,6 +26,8 @@ export interface AgentOptions {
    * are left out of matches unless asked for.
    */
   readonly parent?: { readonly pid: number; readonly listens: readonly string[] } | undefined;
+  /** Told when a broker has this node, its interest answered, and when it has it no longer. */
+  readonly onPresence?: ((present: boolean) => void) | undefined;
   readonly version: string;
   readonly log: Logger;
 }

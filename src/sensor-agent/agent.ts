@@ -356,6 +356,7 @@ export class Agent {
         this.#publisher.connect(link, covered);
       },
       disconnected: () => {
+        this.options.onPresence?.(false);
         this.#publisher.disconnect();
         this.#allowance.end();
         this.#demand.away(performance.now());
@@ -393,6 +394,7 @@ export class Agent {
     const position = this.#publisher.setInterest(interest);
     this.#demand.narrow();
     this.#schedule(0);
+    this.options.onPresence?.(true);
     return { position, errors: interest.errors };
   }
 }

@@ -108,6 +108,7 @@ test('a killed agent is started again; a stopped one is not', async (t) => {
   const agent = new AgentProcess({
     environment: environment(t),
     log: pino({ level: 'silent' }),
+    onEnd: () => undefined,
     onMessage: (message) => {
       started.push(message);
       heard();

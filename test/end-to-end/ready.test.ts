@@ -1,0 +1,54 @@
+/** `up` is ready when its own node is there: what is asked then is answered whole. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Bus, Command, cannotTrace } from './bus.js';
+
+const STALL_MS = 60_000;
+
+/** Waits for /readyz to answer so; returns its text. */
+async function answers(bus: Bus, status: number): Promise<string> {
+  for (const end = Date.now() + STALL_MS; Date.now() < end; await sleep(5)) {
+    const answer = await fetch(`http://${bus.http}/readyz`).catch(() => undefined);
+    if (answer?.status === status) return answer.text();
+  }
+  throw new Error(`/readyz never answers ${status}: ${bus.up.stdout} ${bus.up.stderr}`);
+}
+
+test('killed and started again, up is ready when its node is back: a replay is complete at once', {
+  skip: cannotTrace,
+}, async () => {
+  const bus = await Bus.start();
+  try {
+    await answers(bus, 200);
+    await sleep(1_000);
+    const since = new Date().toISOString();
+    await sleep(1_000);
+    for (let round = 0; round < 3; round++) {
+      await bus.up.stop('SIGKILL');
+      const started = bus.start();
+      assert.equal(await answers(bus, 200), 'ok\n');
+      const replay = new Command(['observe', '--topic', 'process', '--since', since, '-o', 'json'], {
+        BACKPLANE_BROKERS: bus.grpc,
+        BACKPLANE_DATA_DIR: bus.dataDir,
+      });
+      replay.child.stdout!.resume();
+      assert.equal(await replay.exited, 0, `round ${round}: ${replay.stderr}`);
+      await started;
+    }
+  } finally {
+    await bus.destroy();
+  }
+});
+
+test('up is not ready while its agent is away, and says so', async () => {
+  const bus = await Bus.start({ BACKPLANE_SOURCE: 'synthetic', BACKPLANE_SYNTHETIC_RATE: '10' });
+  try {
+    await answers(bus, 200);
+    process.kill(await bus.agentPid(), 'SIGKILL');
+    assert.match(await answers(bus, 503), /this node's agent /);
+    await answers(bus, 200);
+  } finally {
+    await bus.destroy();
+  }
+});
