@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HISTORY_CPU_SHARE, MiB } from '../src/limits.js';
 import { HistoryQuery } from '../src/sensor-agent/history-query.js';
+import { HistoryTurns } from '../src/sensor-agent/history-turns.js';
 import { Recorder } from '../src/sensor-agent/recorder.js';
 import { Redactor } from '../src/sensor-agent/redaction/redactor.js';
 import { BUILTIN_FORMATS } from '../src/sensor-agent/source/builtin-formats.js';
@@ -139,7 +140,7 @@ async function measure(recorder: Recorder, query: { topics: string[]; filter: st
       window,
       outlet,
       new AbortController().signal,
-      share,
+      new HistoryTurns(share),
     ).run();
     scanned = answer.entriesScanned;
     wholes.push(performance.now() - started);

@@ -161,6 +161,11 @@ export const HISTORY_OVERDRAFT_BYTES = 192 * KiB;
 /** Of a message on a data stream: gRPC's head, HTTP/2's frame heads, the field that holds the frame. */
 export const DATA_MESSAGE_OVERHEAD_BYTES = 64;
 export const HISTORY_QUERIES_PER_AGENT_MAX = 16;
+/** Queries that wait on an agent for their turn, and what they take: brokers that keep to the bound above never fill it. */
+export const HISTORY_QUERIES_QUEUED_MAX = 1024;
+export const HISTORY_QUEUE_BYTES_MAX = 4 * MiB;
+/** An agent that has not ended a history query so long after it was cancelled loses its session. */
+export const HISTORY_CANCEL_MS = 10_000;
 
 /** What waits in memory for one subscriber, in front of its stream. */
 export const SUBSCRIBER_QUEUE_BYTES_MAX = 1 * MiB;
@@ -193,11 +198,13 @@ export const REPLAY_STEP_BYTES = 128 * KiB;
 export const REPLAY_RETURN_TURN_MS = 32;
 /** Likewise for a history query: what it may send beyond its credit is what one step yields. */
 export const HISTORY_STEP_BYTES = 512 * KiB;
-/** A history query's share of one core over time, and what it may use at once before it is slowed. */
+/** The share of one core of all history queries of an agent over time, and what they may use before they are slowed. */
 export const HISTORY_CPU_SHARE = 0.25;
 export const HISTORY_CPU_BURST_MS = 400;
 /** A history query sends what it has at least this often. */
 export const HISTORY_LINGER_MS = 20;
+/** A history query that finds nothing says this often that it is still at work. */
+export const HISTORY_PROGRESS_MS = 10_000;
 /** Events that a `last` query holds while it looks further back. */
 export const HISTORY_LAST_BYTES_MAX = 8 * MiB;
 
@@ -382,6 +389,7 @@ assert(2 * NODES_PER_PEER_MAX <= NODES_MAX);
 assert(RECONNECT_MS_MAX < NODE_RETURN_MS);
 assert(NODES_MAX + SUBSCRIPTIONS_MAX <= GRPC_CONNECTIONS_MAX);
 assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
+assert(3 * HISTORY_PROGRESS_MS < HISTORY_SILENCE_MS);
 assert(HISTORY_FRAME_BYTES + EVENT_BYTES_MAX < HISTORY_OVERDRAFT_BYTES);
 assert(ARGUMENTS_BYTES_MAX + 4 * EVENT_STRING_BYTES_MAX < EVENT_BYTES_MAX);
 assert(MESSAGE_BYTES_MAX < RECORD_BYTES_MAX);

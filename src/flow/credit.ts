@@ -40,7 +40,7 @@ export class CreditWindow {
 
 /** The sender's side: it may send while the balance is above zero. */
 export class CreditBalance {
-  private waiters: (() => void)[] = [];
+  private readonly waiters = new Set<() => void>();
 
   constructor(private balance: number) {}
 
@@ -51,9 +51,7 @@ export class CreditBalance {
   add(bytes: number): void {
     this.balance += bytes;
     if (this.balance <= 0) return;
-    const { waiters } = this;
-    this.waiters = [];
-    for (const wake of waiters) wake();
+    for (const wake of [...this.waiters]) wake();
   }
 
   take(bytes: number): void {
@@ -65,11 +63,12 @@ export class CreditBalance {
     while (this.balance <= 0 && !signal.aborted) {
       await new Promise<void>((resolve) => {
         const done = () => {
+          this.waiters.delete(done);
           signal.removeEventListener('abort', done);
           resolve();
         };
         signal.addEventListener('abort', done, { once: true });
-        this.waiters.push(done);
+        this.waiters.add(done);
       });
     }
   }

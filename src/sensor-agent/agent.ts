@@ -28,7 +28,7 @@ import { currentBootId } from './boot-id.js';
 import { historyBurstBytes, LiveBudget } from './budget.js';
 import { Demand } from './demand.js';
 import { Disturbances } from './disturbances.js';
-import { HistoryService } from './history-service.js';
+import { type HistoryRequest, HistoryService, type PreparedRequest } from './history-service.js';
 import { Interest } from './interest.js';
 import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './node-report.js';
 import { openSource } from './open-source.js';
@@ -360,26 +360,33 @@ export class Agent {
         this.#publisher.disconnect();
         this.#allowance.end();
         this.#demand.away(performance.now());
-        this.#history?.cancelAll();
+        this.#history?.close();
         this.#history = undefined;
       },
       interest: (generation, requests) => this.#interest(generation, requests),
-      history: (queryId, request, window, creditBytes, reply) => {
-        this.#history ??= new HistoryService(this.#recorder, reply, this.#historyBudget, (ms) => {
-          this.#overhead.historyTook(ms);
-        });
-        try {
-          this.#collect();
-          const upTo = window.upTo ?? this.#recorder.timeline.frontier;
-          const predicate = compilePredicate({ ...request, hostName: this.options.nodeName });
-          this.#history.start(queryId, predicate, { ...window, upTo }, creditBytes);
-        } catch (cause) {
-          reply.fail(queryId, asBackplaneError(cause));
-        }
+      history: (queryId, request, creditBytes, reply) => {
+        this.#history ??= new HistoryService(
+          this.#recorder,
+          reply,
+          this.#historyBudget,
+          (asked) => this.#prepare(asked),
+          (cpuMs) => this.#overhead.historyTook(cpuMs),
+        );
+        this.#history.start(queryId, request, creditBytes);
       },
       lease: (lease) => this.#allowance.lease(lease, performance.now()),
       credit: (queryId, bytes) => this.#history?.credit(queryId, bytes),
       cancel: (queryId) => this.#history?.cancel(queryId),
+    };
+  }
+
+  /** A question about the past, when its turn has come: what the kernel has of it is drained first. */
+  #prepare({ predicate, window }: HistoryRequest): PreparedRequest {
+    this.#collect();
+    const upTo = window.upTo ?? this.#recorder.timeline.frontier;
+    return {
+      predicate: compilePredicate({ ...predicate, hostName: this.options.nodeName }),
+      window: { ...window, upTo },
     };
   }
 

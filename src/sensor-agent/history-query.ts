@@ -3,16 +3,7 @@
  * checkpoint before the window, reads on in steps, sends what matches as far as
  * it has credit. Runs beside the recording, within a share of one core.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
-import { BackplaneError } from '../errors.js';
-import { Pacer } from '../flow/pacer.js';
-import {
-  HISTORY_CPU_BURST_MS,
-  HISTORY_CPU_SHARE,
-  HISTORY_LAST_BYTES_MAX,
-  HISTORY_LINGER_MS,
-  HISTORY_STEP_BYTES,
-} from '../limits.js';
+import { HISTORY_LAST_BYTES_MAX, HISTORY_LINGER_MS, HISTORY_PROGRESS_MS, HISTORY_STEP_BYTES } from '../limits.js';
 import type { SegmentLog } from '../storage/segment-log.js';
 import type { Predicate } from '../subscriptions/predicate.js';
 import type { BusEvent } from '../wire/event.js';
@@ -20,7 +11,8 @@ import type { HistoryFrame } from '../wire/history-frame.js';
 import { mergeLoss, type StatedLoss } from '../wire/loss.js';
 import { comparePositions, type Position } from '../wire/position.js';
 import { anchorAtPosition } from './anchors.js';
-import { type EncodedEvent, encodeEvent, HistoryBuilder } from './history-builder.js';
+import { type EncodedEvent, emptyFrame, encodeEvent, HistoryBuilder } from './history-builder.js';
+import { HistoryTurns } from './history-turns.js';
 import { entryTest } from './match/entry-test.js';
 import { statedLoss } from './open-losses.js';
 import { Replay } from './replay.js';
@@ -81,13 +73,14 @@ interface Tally {
 }
 
 export class HistoryQuery {
-  #pacer: Pacer;
   #tally: Tally = { lost: 0, lostUnknown: false, losses: [], late: 0 };
   #damagedBytes = 0;
   #scanned = 0;
   readonly #types = new Map<string, boolean>();
   #evicted = false;
   #stretch = 0;
+  /** When the broker last heard of it. */
+  #saidMs = performance.now();
 
   constructor(
     private readonly recording: Recording,
@@ -95,12 +88,8 @@ export class HistoryQuery {
     private readonly window: HistoryWindow,
     private readonly outlet: HistoryOutlet,
     private readonly signal: AbortSignal,
-    cpuShare = HISTORY_CPU_SHARE,
-    /** Told what each step took. */
-    private readonly took: (ms: number) => void = () => undefined,
-  ) {
-    this.#pacer = new Pacer(cpuShare, HISTORY_CPU_BURST_MS);
-  }
+    private readonly turns = new HistoryTurns(),
+  ) {}
 
   /** Throws `cancelled` when the signal fires. */
   async run(): Promise<HistoryAnswer> {
@@ -108,19 +97,20 @@ export class HistoryQuery {
   }
 
   async #forward(): Promise<HistoryAnswer> {
-    const builder = new HistoryBuilder((frame) => this.outlet.send(frame));
-    const opened = this.#open((event) => builder.add(encodeEvent(event, this.predicate.mask)));
+    const builder = new HistoryBuilder((frame) => this.#send(frame));
+    const opened = await this.#turn(() => this.#open((event) => builder.add(encodeEvent(event, this.predicate.mask))));
     let flushedMs = performance.now();
     try {
       for (let more = true; more; ) {
-        const startedMs = performance.now();
-        more = this.#step(opened.replay, this.window.upTo);
-        const nowMs = performance.now();
-        if (!more || nowMs - flushedMs > HISTORY_LINGER_MS) {
-          builder.flush();
-          flushedMs = nowMs;
-        }
-        await this.#pause(startedMs);
+        more = await this.#turn(() => {
+          const readOn = this.#step(opened.replay, this.window.upTo);
+          const nowMs = performance.now();
+          if (!readOn || nowMs - flushedMs > HISTORY_LINGER_MS) {
+            builder.flush();
+            flushedMs = nowMs;
+          }
+          return readOn;
+        });
         await this.outlet.ready(this.signal);
       }
     } finally {
@@ -140,24 +130,19 @@ export class HistoryQuery {
     let fromNs = 0n;
     for (const { ordinal } of this.recording.log.anchors()) {
       const block: EncodedEvent[] = [];
-      const replay = new Replay(
-        this.recording.log,
-        ordinal,
-        this.#sink(
-          (event) => block.push(encodeEvent(event, this.predicate.mask)),
-          () => upTo,
-          () => replay,
-        ),
+      const sink = this.#sink(
+        (event) => block.push(encodeEvent(event, this.predicate.mask)),
+        () => upTo,
+        () => replay,
       );
+      const replay: Replay = await this.#turn(() => new Replay(this.recording.log, ordinal, sink));
       newest ??= replay;
       const start = replay.timeline.frontier;
       fromNs = this.#startNs(replay);
       try {
         if (comparePositions(start, upTo) < 0) {
           for (let more = true; more; ) {
-            const startedMs = performance.now();
-            more = this.#step(replay, upTo);
-            await this.#pause(startedMs);
+            more = await this.#turn(() => this.#step(replay, upTo));
             for (; found + block.length > wanted && block.length > wanted; ) block.shift();
           }
         }
@@ -170,7 +155,7 @@ export class HistoryQuery {
       if (found >= wanted || bytes > HISTORY_LAST_BYTES_MAX || this.#reached(start, fromNs)) break;
       if (comparePositions(start, upTo) < 0) upTo = start;
     }
-    const builder = new HistoryBuilder((frame) => this.outlet.send(frame));
+    const builder = new HistoryBuilder((frame) => this.#send(frame));
     for (const event of blocks.flat().slice(-wanted)) builder.add(event);
     builder.flush();
     await this.outlet.ready(this.signal);
@@ -281,14 +266,16 @@ export class HistoryQuery {
     return this.window.untilNs === undefined || timeline.wallNs(timeline.frontier.timeNs) < this.window.untilNs;
   }
 
-  async #pause(startedMs: number): Promise<void> {
-    if (this.signal.aborted) throw new BackplaneError('cancelled', 'history query cancelled');
-    const tookMs = performance.now() - startedMs;
-    this.took(tookMs);
-    const waitMs = this.#pacer.spend(tookMs);
-    if (waitMs > 1) await sleep(waitMs, undefined, { signal: this.signal }).catch(() => undefined);
-    else await new Promise(setImmediate);
-    if (this.signal.aborted) throw new BackplaneError('cancelled', 'history query cancelled');
+  /** Work in a turn of its own. Throws `cancelled` when the signal has fired. */
+  #turn<T>(work: () => T): Promise<T> {
+    // A long search that finds nothing must not pass for a node that has gone silent.
+    if (performance.now() - this.#saidMs > HISTORY_PROGRESS_MS) this.#send(emptyFrame(this.predicate.spec.topics[0]!));
+    return this.turns.step(this.signal, work);
+  }
+
+  #send(frame: HistoryFrame): void {
+    this.#saidMs = performance.now();
+    this.outlet.send(frame);
   }
 
   #close(replay: Replay, upTo: Position): void {

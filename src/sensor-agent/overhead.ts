@@ -39,9 +39,9 @@ export class Overhead {
     this.#guard = new OverheadGuard(bounds);
   }
 
-  /** A step of a history query took so long. */
-  historyTook(ms: number): void {
-    this.#historyMs += ms;
+  /** A step of a history query took so much CPU time. */
+  historyTook(cpuMs: number): void {
+    this.#historyMs += cpuMs;
   }
 
   /** About once a second. `nowMs` is monotonic. */

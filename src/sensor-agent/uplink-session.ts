@@ -34,8 +34,8 @@ import {
 } from '../wire/messages.js';
 import { comparePositions, type Position } from '../wire/position.js';
 import { type HistoryMessage, SESSION_KEY, type UplinkClient } from '../wire/rpc.js';
-import type { HistoryAnswer, HistoryWindow, Stretch } from './history-query.js';
-import type { HistoryReply } from './history-service.js';
+import type { HistoryAnswer, Stretch } from './history-query.js';
+import type { HistoryReply, HistoryRequest } from './history-service.js';
 import type { Covered, FrameLink } from './publisher.js';
 
 /** What a session asks of the node it serves. */
@@ -48,13 +48,8 @@ export interface UplinkNode {
     generation: bigint,
     predicates: readonly PredicateSpec[],
   ): { position: Position; errors: readonly { id: bigint; message: string }[] };
-  history(
-    queryId: number,
-    predicate: PredicateSpec,
-    window: Omit<HistoryWindow, 'upTo'> & { upTo: Position | undefined },
-    creditBytes: number,
-    reply: HistoryReply,
-  ): void;
+  /** Throws when the broker breaks the protocol; what cannot be answered ends with an error. */
+  history(queryId: number, request: HistoryRequest, creditBytes: number, reply: HistoryReply): void;
   lease(lease: Lease__Output): void;
   credit(queryId: number, bytes: number): void;
   cancel(queryId: number): void;
@@ -234,13 +229,15 @@ export class UplinkSession implements FrameLink, HistoryReply {
 
   #query(query: HistoryQuery__Output): void {
     const queryId = Number(query.queryId);
+    let request: HistoryRequest;
     try {
       if (!query.predicate) throw new BackplaneError('invalid_argument', 'history_query.predicate is missing');
-      const creditBytes = Number(query.creditBytes) || HISTORY_CREDIT_BYTES;
-      this.node.history(queryId, predicateRequest(query.predicate), windowOf(query), creditBytes, this);
+      request = { predicate: predicateRequest(query.predicate), window: windowOf(query) };
     } catch (cause) {
       this.fail(queryId, asBackplaneError(cause));
+      return;
     }
+    this.node.history(queryId, request, Number(query.creditBytes) || HISTORY_CREDIT_BYTES, this);
   }
 
   #acknowledged(topic: string, to: Position): void {

@@ -182,6 +182,11 @@ export class TestAgent {
     this.client.close();
   }
 
+  /** Queries that it has not ended. */
+  get runningQueries(): number {
+    return this.queries.size;
+  }
+
   answerInterest(): void {
     this.holdInterest = false;
     this.acknowledge();
@@ -324,13 +329,16 @@ export class TestAgent {
         ...columns(part),
       });
       await credit.positive(abort.signal);
-      if (abort.signal.aborted || this.ended) return;
+      if (abort.signal.aborted) break;
+      if (this.ended) return;
       credit.take(frameBytes.length);
       this.history.write({ queryId, frameBytes: this.mangleHistory(frameBytes) });
       await this.midHistory?.();
     }
-    if (abort.signal.aborted || this.ended) return;
-    this.history.write({ queryId, end: { source: 'synthetic', eventsScanned: this.recorder.events.length } });
+    if (this.ended) return;
+    this.queries.delete(queryId);
+    if (abort.signal.aborted) this.history.write({ queryId, end: { error: 'cancelled' } });
+    else this.history.write({ queryId, end: { source: 'synthetic', eventsScanned: this.recorder.events.length } });
   }
 }
 

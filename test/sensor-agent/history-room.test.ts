@@ -34,11 +34,14 @@ test('history goes no further than the connection takes it, whatever credit a br
       end: () => ended++,
       fail: (_queryId: number, error: Error) => assert.fail(error),
     };
-    const history = new HistoryService(driver.recorder, reply, new TokenBucket(1e9, 1e9), () => undefined);
     const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
     const upTo = driver.recorder.timeline.frontier;
     const window = { sinceNs: undefined, untilNs: undefined, after: undefined, upTo, last: 0 };
-    for (let queryId = 1; queryId <= QUERIES; queryId++) history.start(queryId, predicate, window, 1e9);
+    const budget = new TokenBucket(1e9, 1e9);
+    const prepare = () => ({ predicate, window });
+    const history = new HistoryService(driver.recorder, reply, budget, prepare, () => undefined);
+    const request = { predicate: predicate.spec, window };
+    for (let queryId = 1; queryId <= QUERIES; queryId++) history.start(queryId, request, 1e9);
     for (let round = 0; round < 50; round++) {
       for (let queryId = 1; queryId <= QUERIES; queryId++) history.credit(queryId, 2 ** 60);
       await sleep(10);

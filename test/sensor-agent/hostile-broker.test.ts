@@ -235,6 +235,24 @@ test('a query that cannot be meant is answered with what is wrong in it', async 
   await well();
 });
 
+test('400 queries, each cancelled at once, have one end each, leave the agent small, and the next is answered', async () => {
+  const it = await session();
+  it.history.length = 0;
+  const asked = Array.from({ length: 400 }, () => ++queries);
+  for (const queryId of asked) {
+    it.say({ historyQuery: { queryId, predicate: spec() } }, { historyCancel: { queryId } });
+  }
+  await until('all have ended', () => it.history.filter((message) => 'end' in message).length >= asked.length);
+  const { error } = await answerTo(it, { last: 3 });
+  assert.equal(error, '');
+  const ends = it.history.flatMap((message) => ('end' in message ? [message.queryId] : []));
+  assert.deepEqual(
+    ends.slice(0, -1).sort((a, b) => a - b),
+    asked,
+  );
+  await well();
+});
+
 test('a broker that grants and acknowledges everything, and reads nothing, costs little', async () => {
   const it = await session();
   it.live!.pause();

@@ -1,9 +1,10 @@
 /**
  * The history queries that run on one node, by their ids, and those that wait
- * for their turn: a node runs only so many at once.
+ * for their turn: a node runs only so many at once. A query has its place until
+ * the node has said how it ended, also one that was cancelled.
  */
 import { BackplaneError } from '../../errors.js';
-import { HISTORY_QUERIES_PER_AGENT_MAX, HISTORY_TURN_MS } from '../../limits.js';
+import { HISTORY_CANCEL_MS, HISTORY_QUERIES_PER_AGENT_MAX, HISTORY_TURN_MS } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { type ControlResponse, nsToTimestamp, positionToMessage, WALL_NS_MAX } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
@@ -34,19 +35,26 @@ export interface Stretch {
 }
 
 interface Waiting {
-  readonly start: () => void;
-  readonly giveUp: (message: string) => void;
+  readonly request: HistoryRequest;
+  readonly answer: HistoryAnswer;
+  readonly timer: NodeJS.Timeout;
 }
 
 export class HistoryDesk {
   private readonly running = new Map<number, HistoryAnswer>();
-  private waiting: Waiting[] = [];
+  /** In order of asking. */
+  private readonly waiting = new Map<number, Waiting>();
+  /** Cancelled, and not ended by the node yet. */
+  private readonly cancelled = new Map<number, NodeJS.Timeout>();
   private lastId = 0;
   private closed: string | undefined;
 
   constructor(
     private readonly node: string,
     private readonly send: (message: ControlResponse) => void,
+    /** Called when the node has not ended a cancelled query in time. */
+    private readonly onSilence: (message: string) => void,
+    private readonly cancelMs = HISTORY_CANCEL_MS,
   ) {}
 
   /** The answer fails by itself when the node goes, or when its turn does not come in time. */
@@ -56,7 +64,7 @@ export class HistoryDesk {
       this.node,
       request.creditBytes,
       (bytes) => this.send({ historyCredit: { queryId: id, bytes } }),
-      () => this.release(id, answer),
+      () => this.release(id),
     );
     if (this.closed !== undefined) answer.fail(this.closed);
     else if (this.running.size < HISTORY_QUERIES_PER_AGENT_MAX) this.start(id, request, answer);
@@ -78,15 +86,18 @@ export class HistoryDesk {
     if ('frameBytes' in received) answer.receive(received.frameBytes);
     else {
       checkHistoryEnd(received.end);
+      this.running.delete(received.queryId);
+      clearTimeout(this.cancelled.get(received.queryId));
+      this.cancelled.delete(received.queryId);
       answer.finish(received.end);
+      this.next();
     }
   }
 
   close(reason: string): void {
     this.closed = reason;
-    const { waiting } = this;
-    this.waiting = [];
-    for (const { giveUp } of waiting) giveUp(reason);
+    for (const timer of this.cancelled.values()) clearTimeout(timer);
+    for (const { answer } of [...this.waiting.values()]) answer.fail(reason);
     for (const answer of [...this.running.values()]) answer.fail(reason);
   }
 
@@ -118,29 +129,33 @@ export class HistoryDesk {
   private queue(id: number, request: HistoryRequest, answer: HistoryAnswer): void {
     const message = `busy: ${HISTORY_QUERIES_PER_AGENT_MAX} history queries run on this node, none ended in time`;
     const timer = setTimeout(() => answer.fail(message), HISTORY_TURN_MS);
-    this.waiting.push({
-      start: () => {
-        clearTimeout(timer);
-        if (answer.outcome === undefined) this.start(id, request, answer);
-        else this.next();
-      },
-      giveUp: (reason) => {
-        clearTimeout(timer);
-        answer.fail(reason);
-      },
-    });
+    this.waiting.set(id, { request, answer, timer });
   }
 
-  private release(id: number, answer: HistoryAnswer): void {
-    if (!this.running.delete(id)) return;
-    if (this.closed !== undefined) return;
-    // A node that has said how it ended needs no cancel; for one that has not, it is harmless.
-    if (answer.outcome?.kind === 'failed') this.send({ historyCancel: { queryId: id } });
-    this.next();
+  /** Nothing more is wanted of the answer. */
+  private release(id: number): void {
+    const waiting = this.waiting.get(id);
+    if (waiting !== undefined) {
+      clearTimeout(waiting.timer);
+      this.waiting.delete(id);
+      return;
+    }
+    if (!this.running.has(id) || this.closed !== undefined) return;
+    this.send({ historyCancel: { queryId: id } });
+    const message = `history query ${id} has not ended within ${this.cancelMs} ms of its cancellation`;
+    this.cancelled.set(
+      id,
+      setTimeout(() => this.onSilence(message), this.cancelMs),
+    );
   }
 
   private next(): void {
-    this.waiting.shift()?.start();
+    for (const [id, { request, answer, timer }] of this.waiting) {
+      if (this.closed !== undefined || this.running.size >= HISTORY_QUERIES_PER_AGENT_MAX) return;
+      clearTimeout(timer);
+      this.waiting.delete(id);
+      this.start(id, request, answer);
+    }
   }
 }
 

@@ -48,7 +48,11 @@ export class NodeSession {
     this.record = admission.record;
     this.frameEpochMin = admission.frameEpochMin;
     this.writer = new StreamWriter(control, { bytesMax: CONTROL_QUEUE_BYTES_MAX, sizeOf: (bytes) => bytes.length });
-    this.history = new HistoryDesk(admission.record.name, (message) => this.send(message));
+    this.history = new HistoryDesk(
+      admission.record.name,
+      (message) => this.send(message),
+      (silence) => this.close(silence),
+    );
     this.writer.closed.addEventListener('abort', () => this.close('the control stream ended'));
   }
 
