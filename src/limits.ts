@@ -4,9 +4,16 @@
  * at load.
  */
 import assert from 'node:assert/strict';
+import {
+  HISTORY_CREDIT_BYTES,
+  HISTORY_FRAME_BYTES,
+  HISTORY_OVERDRAFT_BYTES,
+  HISTORY_PROGRESS_MS,
+} from './limits/history.js';
 import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from './limits/kernel.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
+export * from './limits/history.js';
 export * from './limits/kernel.js';
 export * from './limits/units.js';
 
@@ -153,19 +160,8 @@ export const UNACKNOWLEDGED_BYTES_MAX = 4 * MiB;
  */
 export const UPLINK_QUEUE_BYTES_MAX = 2 * MiB;
 export const UPLINK_QUEUE_MESSAGES_MAX = 4096;
-/** One history query's credit, and all queries' of one subscription together. */
-export const HISTORY_CREDIT_BYTES = 1 * MiB;
-export const HISTORY_FRAME_BYTES = 64 * KiB;
-/** One of which the last event made it full, with what it says of each: a budget may be overdrawn by so much. */
-export const HISTORY_OVERDRAFT_BYTES = 192 * KiB;
 /** Of a message on a data stream: gRPC's head, HTTP/2's frame heads, the field that holds the frame. */
 export const DATA_MESSAGE_OVERHEAD_BYTES = 64;
-export const HISTORY_QUERIES_PER_AGENT_MAX = 16;
-/** Queries that wait on an agent for their turn, and what they take: brokers that keep to the bound above never fill it. */
-export const HISTORY_QUERIES_QUEUED_MAX = 1024;
-export const HISTORY_QUEUE_BYTES_MAX = 4 * MiB;
-/** An agent that has not ended a history query so long after it was cancelled loses its session. */
-export const HISTORY_CANCEL_MS = 10_000;
 
 /** What waits in memory for one subscriber, in front of its stream. */
 export const SUBSCRIBER_QUEUE_BYTES_MAX = 1 * MiB;
@@ -196,17 +192,6 @@ export const CHECKPOINT_PART_BYTES = 2 * MiB;
 export const REPLAY_STEP_BYTES = 128 * KiB;
 /** How long, from a checkpoint up to where it left off: that is a second at most, and meanwhile nothing is sent. */
 export const REPLAY_RETURN_TURN_MS = 32;
-/** Likewise for a history query: what it may send beyond its credit is what one step yields. */
-export const HISTORY_STEP_BYTES = 512 * KiB;
-/** The share of one core of all history queries of an agent over time, and what they may use before they are slowed. */
-export const HISTORY_CPU_SHARE = 0.25;
-export const HISTORY_CPU_BURST_MS = 400;
-/** A history query sends what it has at least this often. */
-export const HISTORY_LINGER_MS = 20;
-/** A history query that finds nothing says this often that it is still at work. */
-export const HISTORY_PROGRESS_MS = 10_000;
-/** Events that a `last` query holds while it looks further back. */
-export const HISTORY_LAST_BYTES_MAX = 8 * MiB;
 
 /** One record of a segment log. */
 export const RECORD_BYTES_MAX = 8 * MiB;
@@ -221,6 +206,8 @@ export const SEGMENT_MARK_BYTES = 256 * KiB;
 export const SEGMENT_ANCHORS_MAX = 4096;
 /** Segments of one log; the oldest go first, as over its bytes. */
 export const LOG_SEGMENTS_MAX = 4096;
+/** Records that a log may have been given since its bounds were written down: by so many its ordinals go on further. */
+export const LOG_UNMARKED_RECORDS_MAX = 2 ** 20;
 /** What was found damaged when a log was opened; the rest is counted. */
 export const LOG_NOTES_MAX = 256;
 /** A log reader's buffer; it grows for as long as records do not fit, to 1 MiB or the longest record. */

@@ -57,7 +57,7 @@ test('the scan sees the repository', () => {
 const LONG_BODY = '  x();\n'.repeat(rules.FUNCTION_LINES_MAX);
 /** Each line breaks one rule; the expected offence beside it. */
 const BROKEN: readonly (readonly [keyof typeof RULES, Readonly<Record<string, string>>, readonly string[]])[] = [
-  ['no file is too long', { 'src/a.ts': '// x\n'.repeat(401) }, ['src/a.ts:401: 401 lines, at most 400']],
+  ['no file is too long', { 'src/limits.ts': '// x\n'.repeat(401) }, ['src/limits.ts:401: 401 lines, at most 400']],
   [
     'no function is too long',
     {

@@ -18,24 +18,22 @@ import {
   RECORDER_SYNC_INTERVAL_MS,
 } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
-import type { PredicateSpec } from '../subscriptions/predicate.js';
-import { compilePredicate } from '../subscriptions/predicate.js';
+import { compilePredicate, type PredicateSpec } from '../subscriptions/predicate.js';
 import type { Position } from '../wire/position.js';
-import { tcpEndpoints } from './addresses.js';
 import type { AgentOptions, AgentStatus } from './agent-options.js';
 import { Allowance } from './allowance.js';
-import { currentBootId } from './boot-id.js';
 import { historyBurstBytes, LiveBudget } from './budget.js';
 import { Demand } from './demand.js';
+import { DiskWatch } from './disk-watch.js';
 import { Disturbances } from './disturbances.js';
-import { type HistoryRequest, HistoryService, type PreparedRequest } from './history-service.js';
+import { type HistoryReply, type HistoryRequest, HistoryService, type PreparedRequest } from './history-service.js';
 import { Interest } from './interest.js';
 import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './node-report.js';
 import { openSource } from './open-source.js';
+import { originOf } from './origin.js';
 import { Overhead, type Overheads } from './overhead.js';
 import { Publisher } from './publisher.js';
 import { Recorder } from './recorder.js';
-import type { Origin } from './recording.js';
 import { Redactor } from './redaction/redactor.js';
 import { Rescan } from './rescan.js';
 import { ProcessReader } from './source/process-reader.js';
@@ -80,6 +78,7 @@ export class Agent {
   /** process.hrtime when the timeline's clock was read. */
   #clockReadNs = 0n;
   #syncing = false;
+  readonly #diskWatch: DiskWatch;
   #stopped: Promise<void> | undefined;
 
   constructor(
@@ -98,6 +97,10 @@ export class Agent {
         options.log.error({ topic }, `no sound frame, stated as a gap: ${asBackplaneError(cause).message}`),
     );
     this.#overhead = new Overhead(options.guard, this.#overheads());
+    this.#diskWatch = new DiskWatch(options.log, (hole) => {
+      if (hole) this.#notice('host.degraded', hole.reason, hole.message);
+      this.#uplink.report();
+    });
     this.#recorder = new Recorder(
       { dir, ...options.recorder, redactor: new Redactor(options.redaction) },
       this.#publisher,
@@ -126,7 +129,9 @@ export class Agent {
     this.#degraded = [fallback, source.degraded].filter(Boolean).join('; ') || undefined;
     this.#demand = new Demand(source.onDemand, performance.now());
     this.#disturbances = new Disturbances(this.#recorder, this.#recorder.timeline.frontier, this.#degradedNotice);
-    this.#recorder.begin(this.#origin(notes.some(({ reason }) => reason === 'instance_adopted')), source.clock());
+    const adopted = notes.some(({ reason }) => reason === 'instance_adopted');
+    const origin = originOf(this.#recorder.timeline.origin, adopted, source, this.#degraded, options);
+    this.#recorder.begin(origin, source.clock());
     this.#clockReadNs = process.hrtime.bigint();
     const message = `recording ${this.#alwaysRecorded().length} trace events from ${source.name}`;
     this.#notice(
@@ -187,28 +192,6 @@ export class Agent {
     };
   }
 
-  /** The same epoch while the machine and the source stay the same; a later one otherwise. */
-  #origin(continued: boolean): Origin {
-    const before = this.#recorder.timeline.origin;
-    const bootId = currentBootId();
-    const { parent } = this.options;
-    const same = before.bootId === bootId && before.source === this.#source.name;
-    const epoch = same ? before.epoch : Math.max(before.epoch + 1, Math.floor(Date.now() / 1000));
-    return {
-      epoch,
-      continued: same && continued,
-      bootId,
-      source: this.#source.name,
-      formats: this.#source.formats.texts(),
-      selfPids: parent === undefined ? [process.pid] : [process.pid, parent.pid],
-      selfSockets: {
-        brokers: this.options.brokers.flatMap(tcpEndpoints),
-        listeners: parent?.listens.flatMap(tcpEndpoints).map((endpoint) => [endpoint, parent.pid] as const) ?? [],
-      },
-      ...(this.#degraded === undefined ? {} : { degraded: this.#degraded }),
-    };
-  }
-
   #schedule(delayMs: number): void {
     clearTimeout(this.#timer);
     if (!this.#stopped) this.#timer = setTimeout(() => this.#tick(), delayMs);
@@ -219,6 +202,7 @@ export class Agent {
       const empty = this.#collect();
       const nowMs = performance.now();
       this.#publisher.tick(nowMs);
+      this.#diskWatch.look(this.#recorder.hole);
       this.#housekeep(nowMs);
       this.#schedule(empty ? (this.#publisher.live ? DRAIN_LIVE_MS : DRAIN_IDLE_MS) : 0);
     } catch (cause) {
@@ -319,16 +303,20 @@ export class Agent {
     this.#recorder.notice(type, { reason, message, source: this.#source.name }, this.#nowNs());
   }
 
+  /** What people should know of, in a sentence each. */
+  #troubles(): string | undefined {
+    const disturbed = this.#disturbances.shown(performance.now());
+    const troubles = [this.#degraded, this.#recorder.hole?.message, this.#overhead.given, disturbed];
+    return troubles.filter(Boolean).join('; ') || undefined;
+  }
+
   #facts(): NodeFacts {
     return {
       nodeName: this.options.nodeName,
       version: this.options.version,
       kernelRelease: release(),
       source: this.#source.name,
-      degraded:
-        [this.#degraded, this.#overhead.given, this.#disturbances.shown(performance.now())]
-          .filter(Boolean)
-          .join('; ') || undefined,
+      degraded: this.#troubles(),
       // Other sources have what they have.
       profiles: this.#source.name === 'tracefs' ? this.options.source.profiles : ['lite'],
       recorder: this.#recorder,
@@ -365,19 +353,19 @@ export class Agent {
       },
       interest: (generation, requests) => this.#interest(generation, requests),
       history: (queryId, request, creditBytes, reply) => {
-        this.#history ??= new HistoryService(
-          this.#recorder,
-          reply,
-          this.#historyBudget,
-          (asked) => this.#prepare(asked),
-          (cpuMs) => this.#overhead.historyTook(cpuMs),
-        );
+        this.#history ??= this.#historyService(reply);
         this.#history.start(queryId, request, creditBytes);
       },
       lease: (lease) => this.#allowance.lease(lease, performance.now()),
       credit: (queryId, bytes) => this.#history?.credit(queryId, bytes),
       cancel: (queryId) => this.#history?.cancel(queryId),
     };
+  }
+
+  #historyService(reply: HistoryReply): HistoryService {
+    const prepare = (request: HistoryRequest) => this.#prepare(request);
+    const took = (cpuMs: number) => this.#overhead.historyTook(cpuMs);
+    return new HistoryService(this.#recorder, reply, this.#historyBudget, prepare, took);
   }
 
   /** A question about the past, when its turn has come: what the kernel has of it is drained first. */

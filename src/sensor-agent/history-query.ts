@@ -9,21 +9,23 @@ import type { Predicate } from '../subscriptions/predicate.js';
 import type { BusEvent } from '../wire/event.js';
 import type { HistoryFrame } from '../wire/history-frame.js';
 import { mergeLoss, type StatedLoss } from '../wire/loss.js';
-import { comparePositions, type Position } from '../wire/position.js';
-import { anchorAtPosition } from './anchors.js';
+import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../wire/position.js';
+import { type Anchor, anchorAtPosition, anchorAtTime, wholeAnchors } from './anchors.js';
 import { type EncodedEvent, emptyFrame, encodeEvent, HistoryBuilder } from './history-builder.js';
 import { HistoryTurns } from './history-turns.js';
 import { entryTest } from './match/entry-test.js';
 import { statedLoss } from './open-losses.js';
-import { Replay } from './replay.js';
+import { Replay, type ReplaySink, type ReplayStart } from './replay.js';
 import type { EventFormat } from './source/tracefs/format.js';
 import type { Loss, Timeline } from './timeline.js';
 
 /** What is asked: a recorder. */
 export interface Recording {
   readonly log: SegmentLog;
-  /** From where on nothing is recorded at this moment, if so. */
-  readonly holeFrom: Position | undefined;
+  /** Fed with everything that is recorded. */
+  readonly timeline: Timeline;
+  /** Set while the disk takes nothing. */
+  readonly hole: { readonly from: Position; readonly stated: StatedLoss } | undefined;
 }
 
 export interface HistoryWindow {
@@ -72,6 +74,9 @@ interface Tally {
   late: number;
 }
 
+/** Where it is not known up to when something was. */
+const BEYOND_ALL: Position = { epoch: Number.MAX_SAFE_INTEGER, timeNs: 1n << 63n, lane: AGENT_LANE, tie: TIE_MAX };
+
 export class HistoryQuery {
   #tally: Tally = { lost: 0, lostUnknown: false, losses: [], late: 0 };
   #damagedBytes = 0;
@@ -98,12 +103,21 @@ export class HistoryQuery {
 
   async #forward(): Promise<HistoryAnswer> {
     const builder = new HistoryBuilder((frame) => this.#send(frame));
-    const opened = await this.#turn(() => this.#open((event) => builder.add(encodeEvent(event, this.predicate.mask))));
+    const { after, sinceNs, upTo } = this.window;
+    const replay = await this.#turn(() => {
+      const { log } = this.recording;
+      const anchor = after ? anchorAtPosition(log, after) : anchorAtTime(log, sinceNs ?? 0n);
+      return this.#replay(
+        anchor,
+        (event) => builder.add(encodeEvent(event, this.predicate.mask)),
+        () => upTo,
+      );
+    });
     let flushedMs = performance.now();
     try {
       for (let more = true; more; ) {
         more = await this.#turn(() => {
-          const readOn = this.#step(opened.replay, this.window.upTo);
+          const readOn = this.#step(replay, upTo);
           const nowMs = performance.now();
           if (!readOn || nowMs - flushedMs > HISTORY_LINGER_MS) {
             builder.flush();
@@ -114,33 +128,33 @@ export class HistoryQuery {
         await this.outlet.ready(this.signal);
       }
     } finally {
-      this.#close(opened.replay, this.window.upTo);
+      this.#close(replay, upTo);
     }
-    return this.#answer(opened.replay, opened.fromNs);
+    return this.#answer(replay, replay.start);
   }
 
   /** The last N, by reading one stretch between checkpoints after the other from the newest back. */
   async #newest(): Promise<HistoryAnswer> {
     const blocks: EncodedEvent[][] = [];
     const wanted = this.window.last;
-    let upTo = this.window.upTo;
+    let { upTo } = this.window;
     let found = 0;
     let bytes = 0;
     let newest: Replay | undefined;
-    let fromNs = 0n;
-    for (const { ordinal } of this.recording.log.anchors()) {
+    let start: ReplayStart | undefined;
+    for (const anchor of stretches(this.recording.log)) {
       const block: EncodedEvent[] = [];
-      const sink = this.#sink(
-        (event) => block.push(encodeEvent(event, this.predicate.mask)),
-        () => upTo,
-        () => replay,
+      const replay = await this.#turn(() =>
+        this.#replay(
+          anchor,
+          (event) => block.push(encodeEvent(event, this.predicate.mask)),
+          () => upTo,
+        ),
       );
-      const replay: Replay = await this.#turn(() => new Replay(this.recording.log, ordinal, sink));
       newest ??= replay;
-      const start = replay.timeline.frontier;
-      fromNs = this.#startNs(replay);
+      const from = replay.timeline.frontier;
       try {
-        if (comparePositions(start, upTo) < 0) {
+        if (comparePositions(from, upTo) < 0) {
           for (let more = true; more; ) {
             more = await this.#turn(() => this.#step(replay, upTo));
             for (; found + block.length > wanted && block.length > wanted; ) block.shift();
@@ -149,52 +163,34 @@ export class HistoryQuery {
       } finally {
         this.#close(replay, upTo);
       }
+      start = replay.start ?? start;
       blocks.unshift(block);
       found += block.length;
       for (const event of block) bytes += event.run.length;
-      if (found >= wanted || bytes > HISTORY_LAST_BYTES_MAX || this.#reached(start, fromNs)) break;
-      if (comparePositions(start, upTo) < 0) upTo = start;
+      if (found >= wanted || bytes > HISTORY_LAST_BYTES_MAX || this.#reaches(start)) break;
+      if (comparePositions(from, upTo) < 0) upTo = from;
     }
     const builder = new HistoryBuilder((frame) => this.#send(frame));
     for (const event of blocks.flat().slice(-wanted)) builder.add(event);
     builder.flush();
     await this.outlet.ready(this.signal);
-    return this.#answer(newest, fromNs);
+    return this.#answer(newest, start);
   }
 
-  #reached(start: Position, startNs: bigint): boolean {
+  /** Whether all of the window lies behind where a replay begins to know what happened. */
+  #reaches(start: ReplayStart | undefined): boolean {
     const { sinceNs, after } = this.window;
-    return (
-      (sinceNs !== undefined && startNs <= sinceNs) || (after !== undefined && comparePositions(start, after) <= 0)
-    );
+    if (!start) return false;
+    return after ? comparePositions(start.position, after) <= 0 : sinceNs !== undefined && start.timeNs <= sinceNs;
   }
 
-  /** From when on a replay that was just opened knows what happened: at the latest when recording began. */
-  #startNs(replay: Replay): bigint {
-    const { timeline } = replay;
-    const recordedNs = this.recording.log.segments()[0]?.firstTimeNs ?? 0n;
-    const openedNs = timeline.wallNs(timeline.frontier.timeNs);
-    return openedNs > recordedNs ? openedNs : recordedNs;
-  }
-
-  #open(take: (event: BusEvent) => void): { replay: Replay; fromNs: bigint } {
-    const { after, sinceNs, upTo } = this.window;
-    const { log } = this.recording;
-    const anchor = after && anchorAtPosition(log, after);
-    const sink = this.#sink(
-      take,
-      () => upTo,
-      () => replay,
+  #replay(anchor: Anchor | undefined, take: (event: BusEvent) => void, upTo: () => Position): Replay {
+    const replay: Replay = new Replay(
+      this.recording.log,
+      anchor,
+      this.#sink(take, upTo, () => replay),
     );
-    const replay: Replay = after
-      ? new Replay(log, anchor?.ordinal, sink, anchor?.checkpoint)
-      : new Replay(log, log.anchorBefore(sinceNs ?? 0n), sink);
-    const { frontier } = replay.timeline;
-    const startNs = this.#startNs(replay);
-    const reaches = after ? comparePositions(frontier, after) <= 0 : sinceNs !== undefined && startNs <= sinceNs;
-    // Without a start the window is "everything", of which eviction has left only this.
-    this.#evicted = !reaches && (this.recording.log.firstOrdinal > 0 || after !== undefined);
-    return { replay, fromNs: reaches && sinceNs !== undefined ? sinceNs : startNs };
+    return replay;
   }
 
   #wants(type: string): boolean {
@@ -206,7 +202,7 @@ export class HistoryQuery {
     return wanted;
   }
 
-  #sink(take: (event: BusEvent) => void, upTo: () => Position, replay: () => Replay) {
+  #sink(take: (event: BusEvent) => void, upTo: () => Position, replay: () => Replay): ReplaySink {
     return {
       wants: (type: string) => this.#wants(type),
       entryTest: (format: EventFormat) => entryTest(format, (type) => (this.#wants(type) ? [this.predicate] : [])),
@@ -226,6 +222,10 @@ export class HistoryQuery {
       },
       late: ({ position }: BusEvent) => {
         if (this.#inside(position, replay().timeline, upTo())) this.#tally.late += 1;
+      },
+      damage: (bytes, from, to) => {
+        const { timeline } = replay();
+        if (this.#touched(from, to ?? BEYOND_ALL, timeline, upTo())) this.#damagedBytes += bytes;
       },
     };
   }
@@ -260,7 +260,11 @@ export class HistoryQuery {
 
   /** False when everything up to `upTo`, or to the window's end, has been read. */
   #step(replay: Replay, upTo: Position): boolean {
-    if (!replay.step(HISTORY_STEP_BYTES)) return false;
+    if (!replay.step(HISTORY_STEP_BYTES)) {
+      const { frontier } = this.recording.timeline;
+      replay.finish(comparePositions(upTo, frontier) < 0 ? upTo : frontier);
+      return false;
+    }
     const { timeline } = replay;
     if (comparePositions(timeline.frontier, upTo) >= 0) return false;
     return this.window.untilNs === undefined || timeline.wallNs(timeline.frontier.timeNs) < this.window.untilNs;
@@ -282,24 +286,41 @@ export class HistoryQuery {
     const { timeline } = replay;
     for (const loss of timeline.losses.all)
       if (this.#touched(loss.stated.from, timeline.frontier, timeline, upTo)) this.#lose(loss, timeline.frontier);
-    this.#damagedBytes += replay.damagedBytes;
     this.#scanned += replay.entriesScanned;
     this.#evicted ||= replay.evicted;
     replay.close();
   }
 
-  #answer(replay: Replay | undefined, fromNs: bigint): HistoryAnswer {
-    const { untilNs, upTo } = this.window;
-    const { holeFrom } = this.recording;
-    const end = holeFrom && comparePositions(holeFrom, upTo) < 0 ? holeFrom : upTo;
+  /** `replay` tells the time of the window's end; `start`: where what was read begins. */
+  #answer(replay: Replay | undefined, start: ReplayStart | undefined): HistoryAnswer {
+    const { after, sinceNs, untilNs, upTo, last } = this.window;
+    const { hole, log } = this.recording;
+    const end = hole && comparePositions(hole.from, upTo) < 0 ? hole.from : upTo;
+    if (hole && replay && this.#touched(hole.from, upTo, replay.timeline, upTo)) {
+      this.#tally.losses = mergeLoss(this.#tally.losses, hole.stated);
+    }
     const endNs = replay?.timeline.wallNs(end.timeNs) ?? 0n;
+    const coveredToNs = untilNs !== undefined && untilNs < endNs ? untilNs : endNs;
+    const reaches = this.#reaches(start);
+    // Without a start the window is "everything", of which eviction has left only this.
+    const short = last === 0 && !reaches && (log.firstOrdinal > 0 || after !== undefined);
     return {
-      coveredFromNs: fromNs,
-      coveredToNs: untilNs !== undefined && untilNs < endNs ? untilNs : endNs,
-      evicted: this.#evicted,
+      coveredFromNs: reaches && sinceNs !== undefined ? sinceNs : (start?.timeNs ?? coveredToNs),
+      coveredToNs,
+      evicted: this.#evicted || short,
       ...this.#tally,
       damagedBytes: this.#damagedBytes,
       entriesScanned: this.#scanned,
     };
   }
+}
+
+/** Where to open the recording so as to read it backwards, stretch by stretch; undefined: at its start. */
+function* stretches(log: SegmentLog): Generator<Anchor | undefined> {
+  let from = log.nextOrdinal;
+  for (const anchor of wholeAnchors(log)) {
+    from = anchor.head.resumeOrdinal;
+    yield anchor;
+  }
+  if (from > log.firstOrdinal) yield undefined;
 }

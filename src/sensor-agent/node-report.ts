@@ -40,7 +40,7 @@ export function nodeHello(facts: NodeFacts): Hello {
 /** `cpuRatio`: what the reporter's own CpuMeter says. */
 export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
   const { log } = facts.recorder;
-  const oldest = log.segments()[0]?.firstTimeNs;
+  const oldest = log.firstTimeNs;
   return {
     ...(oldest === undefined ? {} : { recordedFrom: nsToTimestamp(oldest) }),
     recordedBytes: log.bytes,

@@ -16,7 +16,7 @@ import type { BusEvent } from '../wire/event.js';
 import { unionOfMasks } from '../wire/field-mask.js';
 import { type Frame, refusedFrame } from '../wire/frame.js';
 import { comparePositions, type Position, positionBefore } from '../wire/position.js';
-import { anchorAtPosition } from './anchors.js';
+import { anchorAtPosition, oldestAnchor } from './anchors.js';
 import type { LiveBudget } from './budget.js';
 import { Excuse } from './excuse.js';
 import { FrameBuilder } from './frame-builder.js';
@@ -252,7 +252,6 @@ export class Publisher implements TimelineSink {
     }
     // A frame's events are of one epoch, the one of coveredTo.
     const end = builder.last && builder.last.epoch !== to.epoch ? builder.last : to;
-    if (this.recorder().unsureIn(builder.coveredTo, end)) builder.lose(0, true);
     const { charged, count, shedCount } = builder;
     this.eventsMatched += count + shedCount;
     this.eventsShed += shedCount;
@@ -280,7 +279,7 @@ export class Publisher implements TimelineSink {
     }
     if (!from) return;
     const { log } = this.recorder();
-    const anchor = anchorAtPosition(log, from);
+    const anchor = anchorAtPosition(log, from) ?? oldestAnchor(log);
     const told: TimelineSink = {
       wants: (type) => this.#interest!.wants(type),
       entryTest: (format) => this.#interest!.entryTest(format),
@@ -291,9 +290,9 @@ export class Publisher implements TimelineSink {
       loss: (loss, position, from) => this.#lose(loss, position, from),
       late: (event, told) => this.#miss(event, told),
     };
-    const replay: Replay = new Replay(log, anchor?.ordinal, told, anchor?.checkpoint);
+    const replay: Replay = new Replay(log, anchor, told);
     // The recorder no longer reaches back to where publishing stopped: how much that was, nobody knows.
-    if (!anchor || comparePositions(anchor.position, from) > 0) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
+    if (!anchor || comparePositions(anchor.head.position, from) > 0) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     this.#state = { kind: 'behind', replay };
     this.#stateOpenLosses();
     this.#excuse.grant(this.recorder().timeline.frontier.timeNs - from.timeNs);
@@ -329,11 +328,11 @@ export class Publisher implements TimelineSink {
     if (more || this.#pacer) return;
     const { frontier } = replay.timeline;
     if (main.frontier.timeNs <= this.#settledNs) return;
-    const { holeFrom, timeline } = this.recorder();
+    const { hole, timeline } = this.recorder();
     // What was passed over last lies before what is recorded now, and may lie behind all that could be read.
     // So may what waits for a record that is gone: the recording's own timeline had it, and waits no longer.
     const stuck = replay.timeline.pending > timeline.pending;
-    if (holeFrom || stuck || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, timeline.frontier);
+    if (hole || stuck || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, timeline.frontier);
     this.#stopReplay();
     this.#state = { kind: 'live' };
   }

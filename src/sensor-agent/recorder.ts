@@ -8,9 +8,10 @@ import { BackplaneError } from '../errors.js';
 import { EXEC_CONTEXT_WAIT_MS, PAGE_HEADER_BYTES } from '../limits.js';
 import { type FileOps, nodeFileOps } from '../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../storage/segment-log.js';
-import type { Position } from '../wire/position.js';
+import { wholeAnchors } from './anchors.js';
 import { checkpointIntervalBytes } from './checkpoint.js';
 import { FilePaths } from './file-paths.js';
+import { Hole } from './hole.js';
 import { HoleFlag } from './hole-flag.js';
 import { quiet } from './quiet-sink.js';
 import {
@@ -61,8 +62,9 @@ export class Recorder {
   #checkpointBytes = 0;
   #lost = { count: 0, unknown: false };
   /** Since an append was refused: nothing more is recorded until it can be said that something is missing. */
-  #hole: { from: Position; lost: number; lostUnknown: boolean } | undefined;
-  #diskFull = { entries: 0, message: '' };
+  #hole: Hole | undefined;
+  /** Those that are over and recorded, and not told of as events yet. */
+  #closed: Hole[] = [];
   readonly #holeFlag: HoleFlag;
   readonly #unsaid: Unsaid;
   #noticeNs = 0n;
@@ -94,14 +96,8 @@ export class Recorder {
   /** The newest checkpoint that can be read, and everything after it. */
   #reopen(sink: TimelineSink): Replay {
     const silent = quiet(sink);
-    let replay: Replay | undefined;
-    for (const { ordinal } of this.log.anchors()) {
-      replay = new Replay(this.log, ordinal, silent);
-      if (replay.timeline.origin.epoch > 0) break;
-      replay.close();
-      replay = undefined;
-    }
-    replay ??= new Replay(this.log, undefined, silent);
+    const [newest] = wholeAnchors(this.log);
+    const replay = new Replay(this.log, newest, silent);
     while (replay.step(Number.MAX_SAFE_INTEGER));
     silent.open();
     return replay;
@@ -112,19 +108,14 @@ export class Recorder {
     return this.log.identity;
   }
 
-  /** The position from which on nothing is recorded because the disk is full; undefined while recording. */
-  get holeFrom(): Position | undefined {
-    return this.#hole?.from;
-  }
-
-  /** Whether it is not known what was in (from, to]: an agent before this one could not record it, or it is damaged. */
-  unsureIn(from: Position, to: Position): boolean {
-    return this.#unsaid.in(from, to);
+  /** Set while the disk takes nothing: what is missing by now. */
+  get hole(): Hole | undefined {
+    return this.#hole;
   }
 
   /** An agent begins to record. */
   begin(given: Origin, clock: ClockPair): void {
-    this.#unsaid.begin(this.timeline.frontier, { epoch: given.epoch, timeNs: clock.bootNs, lane: 0, tie: 0 });
+    this.#unsaid.begin(this.timeline.frontier);
     const { origin: before, closed } = this.timeline;
     const torn = !given.continued && !closed && before.epoch > 0 && before.epoch !== given.epoch;
     const origin = { ...given, unclosed: torn || given.unclosed };
@@ -135,6 +126,7 @@ export class Recorder {
     if (!origin.continued) this.#cursors.clear();
     // What the agent before did not record ends with it: this one says for itself.
     for (const { stated } of this.timeline.losses.all) this.lose({ ...stated, goesOn: false }, clock.bootNs);
+    this.#stateUnsaid(clock.bootNs);
     this.#checkpoint();
   }
 
@@ -160,10 +152,7 @@ export class Recorder {
       entries.entries,
     );
     if (!this.#hole) this.entriesRecorded += entries.entries;
-    else {
-      this.#hole.lost += page.lost;
-      this.#hole.lostUnknown ||= page.lostUnknown;
-    }
+    else this.#hole.add(page.lost, page.lostUnknown);
     this.timeline.page(page, entries, ordinal);
   }
 
@@ -177,7 +166,7 @@ export class Recorder {
     scanPage(bytes, this.timeline.selection.wanted, startCursor(), entries);
     const parts = [pageHead(page, 0), bytes];
     const ordinal = this.#append({ kind: RecordKind.PAGE, timeNs: this.#wall(nowNs), parts });
-    if (this.#hole) this.#hole.lostUnknown = true;
+    this.#hole?.add(0, true);
     this.timeline.page(page, entries, ordinal);
   }
 
@@ -187,7 +176,7 @@ export class Recorder {
     const record = { ...loss, timeNs: nowNs > horizonNs ? nowNs : horizonNs + 1n };
     const parts = [packRecord(record)];
     const ordinal = this.#append({ kind: RecordKind.LOSS, timeNs: this.#wall(record.timeNs), parts });
-    if (this.#hole) this.#hole.lostUnknown = true;
+    this.#hole?.add(0, true);
     this.timeline.lose(record, ordinal);
   }
 
@@ -279,6 +268,15 @@ export class Recorder {
     }
   }
 
+  /** What an agent before this one left unsaid; where the disk still takes nothing it is one with what is missing now. */
+  #stateUnsaid(nowNs: bigint): void {
+    const { loss } = this.#unsaid;
+    if (!loss) return;
+    if (!this.#hole) this.lose(loss, nowNs);
+    else this.#hole.add(0, true);
+    this.#unsaid.stated();
+  }
+
   /**
    * States what was lost since the last call, once that can be recorded: a
    * notice that only live subscribers see would be lost to history. Called at
@@ -286,11 +284,8 @@ export class Recorder {
    */
   reportLoss(source: string, nowNs: bigint): void {
     if (!this.#closeHole()) return;
-    const unsaid = this.#unsaid.take();
-    if (unsaid !== undefined) {
-      this.unrecorded(nowNs);
-      this.notice('host.loss', { ...unsaid, lost: 0, lostUnknown: true, source }, nowNs);
-    }
+    const unsaid = this.#unsaid.takeStated();
+    if (unsaid) this.notice('host.loss', { ...unsaid, lost: 0, lostUnknown: true, source }, nowNs);
     if (!this.#hole) this.#holeFlag.lower();
     const { count, unknown } = this.#lost;
     if (count > 0 || unknown) {
@@ -298,10 +293,11 @@ export class Recorder {
       const message = `the kernel overwrote ${count}${unknown ? ' or more' : ''} events before they could be read`;
       this.notice('host.loss', { reason: 'kernel_overrun', message, lost: count, lostUnknown: unknown, source }, nowNs);
     }
-    const { entries, message } = this.#diskFull;
-    if (entries === 0) return;
-    this.#diskFull = { entries: 0, message: '' };
-    this.notice('host.loss', { reason: 'disk_full', message, lost: entries, source }, nowNs);
+    const closed = this.#closed.splice(0);
+    for (const { reason, message, lost } of closed) {
+      this.notice('host.degraded', { reason, message: `for a while ${message}`, source }, nowNs);
+      if (lost > 0) this.notice('host.loss', { reason, message, lost, source }, nowNs);
+    }
   }
 
   async close(): Promise<void> {
@@ -331,13 +327,14 @@ export class Recorder {
     if (!hole) return true;
     const { timeline } = this;
     const end = timeline.end;
-    const parts = [packRecord({ ...hole, to: end })];
+    const parts = [packRecord(hole.endingAt(end))];
     this.#hole = undefined;
     this.#append({ kind: RecordKind.HOLE, timeNs: this.#wall(end.timeNs), parts });
     if (this.#hole) {
       this.#hole = hole;
       return false;
     }
+    this.#closed.push(hole);
     timeline.interrupt();
     this.#checkpoint();
     return this.#hole === undefined;
@@ -379,13 +376,11 @@ export class Recorder {
         return this.log.append(record);
       } catch (cause) {
         if (!(cause instanceof BackplaneError)) throw cause;
-        this.#diskFull.message = cause.message;
         this.#holeFlag.raise();
-        this.#hole = { from: this.timeline.frontier, lost: 0, lostUnknown: false };
+        this.#hole = new Hole(this.timeline.frontier, cause);
       }
     }
-    this.#hole.lost += entries;
-    this.#diskFull.entries += entries;
+    this.#hole.add(entries, false);
     this.entriesUnrecorded += entries;
     return this.log.nextOrdinal;
   }

@@ -92,8 +92,8 @@ export interface RecordedPaths {
 }
 
 /**
- * The disk was full. Of what happened after `from` and up to `to` some is not
- * recorded; the checkpoint that comes next knows what became of it.
+ * The disk took nothing. Of what happened after `from` and up to `to` some is
+ * not recorded; the checkpoint that comes next knows what became of it.
  */
 export interface RecordedHole {
   readonly from: Position;
@@ -101,6 +101,10 @@ export interface RecordedHole {
   /** Entries of pages, of every type, and what the kernel lost of them. */
   readonly lost: number;
   readonly lostUnknown: boolean;
+  /** Absent in older recordings, where it was a full disk. */
+  readonly reason?: LossReason | undefined;
+  /** For people. */
+  readonly message?: string | undefined;
 }
 
 /**

@@ -1,18 +1,16 @@
 /**
  * Reads a recording again through a timeline of its own, in bounded steps so
- * that recording goes on meanwhile. Opens at a checkpoint.
+ * that recording goes on meanwhile. Opens at a checkpoint, or at the log's start:
+ * there it is blind until it reads who recorded, or comes to the oldest
+ * checkpoint that is whole; what cannot be understood before counts as damaged.
  */
 import { BackplaneError } from '../errors.js';
 import { EXEC_CONTEXT_WAIT_MS } from '../limits.js';
-import { RECORD_HEADER_BYTES } from '../storage/format.js';
 import type { LogItem, LogReader } from '../storage/log-reader.js';
 import type { SegmentLog } from '../storage/segment-log.js';
-import { comparePositions, type Position } from '../wire/position.js';
-import type { Checkpoint, CheckpointHead } from './checkpoint.js';
+import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../wire/position.js';
+import { type Anchor, oldestAnchor, wholeAnchor } from './anchors.js';
 import {
-  CHECKPOINT_HEAD_SHAPE,
-  CHECKPOINT_SHAPE,
-  checkShape,
   EXEC_SHAPE,
   HOLE_SHAPE,
   LOSS_SHAPE,
@@ -38,13 +36,35 @@ import {
 import { PageEntries, scanPage, startCursor } from './source/tracefs/page.js';
 import { Timeline, type TimelineSink } from './timeline.js';
 
+/** Records that tell of something themselves; the others only help to understand them. */
+const TELLING: ReadonlySet<number> = new Set([
+  RecordKind.PAGE,
+  RecordKind.EXEC,
+  RecordKind.NOTICE,
+  RecordKind.HOLE,
+  RecordKind.LOSS,
+]);
 /** Not among what a checkpoint knows already: there an exec would wait for ever. */
 const OF_NO_RECORD = Number.MAX_SAFE_INTEGER;
 const EXEC_WAIT_NS = BigInt(EXEC_CONTEXT_WAIT_MS) * 1_000_000n;
 
+export interface ReplaySink extends TimelineSink {
+  /** So many bytes, at least, could not be read again; what they told lies in (from, to]. `to` unset: nobody knows. */
+  damage?(bytes: number, from: Position, to: Position | undefined): void;
+}
+
+/** Where a replay begins to know what happened. */
+export interface ReplayStart {
+  readonly position: Position;
+  /** Wall clock. */
+  readonly timeNs: bigint;
+}
+
 export class Replay {
   readonly timeline: Timeline;
-  /** Bytes that could not be read again, at least: of a record that is not there, its header is counted. */
+  /** Undefined while it knows nothing yet. */
+  start: ReplayStart | undefined;
+  /** Bytes that could not be read again, at least. */
   damagedBytes = 0;
   /** Some of what the checkpoint needed has left the recorder. */
   evicted = false;
@@ -63,18 +83,35 @@ export class Replay {
   #horizons = 0;
   /** Execs before it were overdue at the horizon before. */
   #overdueNs = 0n;
+  /** Where it ceases to be blind at the latest. */
+  #sight: Anchor | undefined;
+  /** Not told yet, as it is not known up to when it may have told of something. */
+  #damage: { bytes: number; readonly from: Position } | undefined;
 
-  /** Opens at an anchor, or at the log's start where there is none. `checkpoint`: its parts, where they were read. */
+  /** Opens at a checkpoint, or at the log's start where none is given. */
   constructor(
     private readonly log: SegmentLog,
-    anchor: number | undefined,
-    private readonly sink: TimelineSink,
-    checkpoint: readonly Checkpoint[] | undefined = anchor === undefined ? undefined : readCheckpoint(log, anchor),
+    anchor: Anchor | undefined,
+    private readonly sink: ReplaySink,
   ) {
     this.timeline = new Timeline(sink);
-    const head = checkpoint?.[0]?.head;
-    if (checkpoint && head && anchor !== undefined) this.timeline.restore(head, checkpoint, anchor);
-    this.#reader = log.reader(head?.resumeOrdinal ?? log.firstOrdinal);
+    if (anchor) this.#see(anchor);
+    else this.#sight = oldestAnchor(log);
+    this.#reader = log.reader(anchor?.head.resumeOrdinal ?? log.firstOrdinal);
+    this.#lookAround();
+  }
+
+  #see({ ordinal, head, checkpoint }: Anchor): void {
+    this.timeline.restore(head, checkpoint, ordinal);
+    const { position, clock, wallNs } = head;
+    this.start ??= { position, timeNs: position.timeNs === 0n ? clock.wallNs : wallNs };
+  }
+
+  /** Comes out of the dark where all that the oldest checkpoint needs begins. */
+  #lookAround(): void {
+    if (this.start || !this.#sight || this.#reader.ordinal < this.#sight.head.resumeOrdinal) return;
+    this.#see(this.#sight);
+    this.#sight = undefined;
   }
 
   /** The next record to be read. */
@@ -90,11 +127,26 @@ export class Replay {
       if (item === undefined) return false;
       bytes += item.kind === 'record' ? item.payload.length + 64 : 64;
       this.#take(item);
+      this.#lookAround();
     }
     return true;
   }
 
+  /**
+   * At the recording's present end, whose own timeline has told everything up to a position: whatever still waits here
+   * waits for a record that cannot be read.
+   */
+  finish({ epoch, timeNs }: Position): void {
+    const { timeline } = this;
+    if (!this.#unsure || epoch !== timeline.origin.epoch) return;
+    timeline.horizon(timeNs + 1n);
+    for (let exec = timeline.waitingExec; exec && exec.timeNs <= timeNs; exec = timeline.waitingExec) {
+      timeline.exec({ ...exec, missed: true }, OF_NO_RECORD);
+    }
+  }
+
   close(): void {
+    this.#tellDamage(undefined);
     this.#reader.close();
   }
 
@@ -108,10 +160,11 @@ export class Replay {
       this.evicted = true;
       this.#passedOver();
     } else if (item.kind === 'damage') {
-      this.#damaged(Math.max(item.bytes, (item.ordinalTo - item.ordinalFrom) * RECORD_HEADER_BYTES));
+      this.#damaged(item.lostBytes);
     } else {
       try {
-        this.#record(item.recordKind, item.payload, item.ordinal);
+        if (this.start) this.#record(item.recordKind, item.payload, item.ordinal);
+        else this.#inTheDark(item);
       } catch (cause) {
         if (!(cause instanceof BackplaneError)) throw cause;
         this.#damaged(item.payload.length);
@@ -119,9 +172,31 @@ export class Replay {
     }
   }
 
+  /** Nothing is known yet of who recorded, or of what is in its pages. */
+  #inTheDark({ recordKind, payload, ordinal, timeNs }: LogItem & { kind: 'record' }): void {
+    if (recordKind === RecordKind.CLOCK) this.timeline.setClock(readClock(payload), ordinal);
+    if (recordKind !== RecordKind.ORIGIN) {
+      if (TELLING.has(recordKind)) this.#damaged(payload.length);
+      return;
+    }
+    const origin = unpackRecord<Origin>(payload, ORIGIN_SHAPE);
+    this.timeline.begin(origin, ordinal);
+    this.start = { position: this.timeline.frontier, timeNs };
+    // What was known of processes before is in the checkpoint that follows.
+    this.#interrupted = origin.continued;
+  }
+
   #damaged(bytes: number): void {
     this.damagedBytes += bytes;
+    this.#damage ??= { bytes: 0, from: this.timeline.frontier };
+    this.#damage.bytes += bytes;
     this.#passedOver();
+  }
+
+  #tellDamage(to: Position | undefined): void {
+    const damage = this.#damage;
+    this.#damage = undefined;
+    if (damage) this.sink.damage?.(damage.bytes, damage.from, to);
   }
 
   #passedOver(): void {
@@ -156,25 +231,28 @@ export class Replay {
     timeline.horizon(horizonNs);
     if (!this.#unsure) return;
     // Pages are read a little beyond the horizon that follows them, and not beyond the next one.
-    if (this.#unsureToNs === undefined && ++this.#horizons === 2) this.#unsureToNs = horizonNs;
+    if (this.#unsureToNs === undefined && ++this.#horizons === 2) {
+      this.#unsureToNs = horizonNs;
+      this.#tellDamage({ epoch: timeline.origin.epoch, timeNs: horizonNs, lane: AGENT_LANE, tie: TIE_MAX });
+    }
     for (let exec = timeline.waitingExec; exec && exec.timeNs < this.#overdueNs; exec = timeline.waitingExec) {
       timeline.exec({ ...exec, missed: true }, OF_NO_RECORD);
     }
     this.#overdueNs = horizonNs - EXEC_WAIT_NS;
   }
 
-  #hole({ from, to, lost, lostUnknown }: RecordedHole): void {
+  #hole({ from, to, lost, lostUnknown, reason = 'disk_full', message = 'the disk had no room' }: RecordedHole): void {
     this.timeline.interrupt();
     this.#interrupted = true;
-    if (lost > 0 || lostUnknown) this.sink.loss({ count: lost, unknown: lostUnknown }, to, from);
+    const stated = { reason, from, timeNs: to.timeNs, goesOn: false, message };
+    if (lost > 0 || lostUnknown) this.sink.loss({ count: lost, unknown: lostUnknown, stated }, to, from);
   }
 
   /** What was followed live while nothing could be recorded is known from the checkpoint only. */
   #resume(ordinal: number): void {
-    const checkpoint = readCheckpoint(this.log, ordinal);
-    const head = checkpoint?.[0]?.head;
-    if (!checkpoint || !head) return;
-    this.timeline.restore(head, checkpoint, ordinal);
+    const anchor = wholeAnchor(this.log, ordinal);
+    if (!anchor) return;
+    this.#see(anchor);
     this.#interrupted = false;
   }
 
@@ -183,38 +261,7 @@ export class Replay {
     const { wanted, tests } = this.timeline.selection;
     scanPage(page.bytes, wanted, startCursor(page.firstTie), this.#entries, tests);
     this.entriesScanned += this.#entries.entries;
-    if (this.#entries.malformed) this.damagedBytes += payload.length;
+    if (this.#entries.malformed) this.#damaged(payload.length);
     this.timeline.page(page, this.#entries, ordinal);
-  }
-}
-
-/** The parts of the checkpoint at an anchor; undefined where they are not whole. */
-export function readCheckpoint(log: SegmentLog, anchor: number): Checkpoint[] | undefined {
-  return readParts(log, anchor, Number.MAX_SAFE_INTEGER);
-}
-
-/** What a checkpoint begins with, a small record where the whole is large; says nothing of whether the rest is there. */
-export function readCheckpointHead(log: SegmentLog, anchor: number): CheckpointHead | undefined {
-  return readParts(log, anchor, 1)?.[0]?.head;
-}
-
-function readParts(log: SegmentLog, anchor: number, partsMax: number): Checkpoint[] | undefined {
-  const reader = log.reader(anchor);
-  const parts: Checkpoint[] = [];
-  try {
-    do {
-      const item = reader.next();
-      if (item?.kind !== 'record' || item.recordKind !== RecordKind.CHECKPOINT) return undefined;
-      const part = unpackRecord<Checkpoint>(item.payload, CHECKPOINT_SHAPE);
-      if (part.head !== undefined) checkShape(part.head, CHECKPOINT_HEAD_SHAPE);
-      if (part.part !== parts.length || (part.part === 0) !== (part.head !== undefined)) return undefined;
-      parts.push(part);
-    } while (parts.length < Math.min(partsMax, parts[0]!.parts));
-    return parts;
-  } catch (cause) {
-    if (cause instanceof BackplaneError) return undefined;
-    throw cause;
-  } finally {
-    reader.close();
   }
 }

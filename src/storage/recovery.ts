@@ -1,7 +1,9 @@
 /**
  * Opens what is on disk: which log it is, which segments it has, and what of
  * them can be read. Only the newest segment and those without a good index
- * are read through.
+ * are read through. Of a file that is gone its index, or the log's bounds, tell
+ * that it was there: it stays in the list as a segment without bytes, so that
+ * whoever reads across it is told of the loss.
  *
  * A newest segment that ends in a record which was never wholly written is cut
  * there and goes on. One that ends in bytes which cannot be explained like
@@ -10,11 +12,12 @@
  * that none is given twice.
  */
 import { BackplaneError } from '../errors.js';
-import { LOG_NOTES_MAX } from '../limits.js';
+import { LOG_NOTES_MAX, LOG_UNMARKED_RECORDS_MAX } from '../limits.js';
+import { BoundsFile, type LogBounds } from './bounds-file.js';
 import { type FileOps, systemErrorCode } from './file-ops.js';
 import { decodeSegmentHeader, HEADER_BYTES, type LogKey, type SegmentHeader } from './format.js';
 import { newIdentity, readIdentity, writeIdentity } from './identity.js';
-import { Segment, segmentOrdinal } from './segment.js';
+import { indexOrdinal, Segment, segmentOrdinal } from './segment.js';
 import { SegmentCursor } from './segment-cursor.js';
 import { SegmentList } from './segment-list.js';
 import { isTorn, recordsMax, type Tail } from './segment-tail.js';
@@ -31,6 +34,7 @@ export interface Damage {
 export interface Recovered {
   readonly key: LogKey;
   readonly list: SegmentList;
+  readonly bounds: BoundsFile;
   readonly notes: readonly Damage[];
   /** Behind the last record that can be read there was more. */
   readonly endLost: boolean;
@@ -62,28 +66,43 @@ class Notes {
 /** Throws BackplaneError: `failed_precondition` when the directory cannot be used, `unavailable` when the disk fails. */
 export function recover(files: FileOps, dir: string, nowNs: bigint): Recovered {
   const notes = new Notes();
-  const ordinals = listSegments(files, dir);
-  const key = findKey(files, dir, ordinals);
+  const { found, lost } = listSegments(files, dir);
+  const key = findKey(files, dir, found);
+  const boundsFile = new BoundsFile(files, dir, key.identity);
+  const bounds = boundsFile.read();
+  const gone = goneSegments(found, lost, bounds);
+  const ordinals = [...found, ...gone].sort((a, b) => a - b);
   const segments = ordinals.map((ordinal) => new Segment(files, dir, key, ordinal));
   let nextOrdinal = 0;
   let newest: Newest | undefined;
   for (const [at, segment] of segments.entries()) {
     segment.createdNs = nowNs;
     const next = segments[at + 1];
+    if (gone.has(segment.firstOrdinal)) {
+      nextOrdinal = placeholder(segment, next?.firstOrdinal, bounds, notes);
+      newest = { is: 'closed', endLost: true };
+      continue;
+    }
     const headerFault = readHeader(segment, next === undefined, notes);
     if (next) recoverOlder(segment, next.firstOrdinal, notes);
     else {
-      newest = recoverNewest(segment, headerFault, notes);
+      newest = recoverNewest(segment, headerFault, bounds, notes);
       nextOrdinal = newest.is === 'unborn' ? segment.firstOrdinal : segment.nextOrdinal;
     }
   }
   // Its file stays, and with it the count of ordinals, until the next segment takes its name.
   if (newest?.is === 'unborn') segments.pop();
   const list = new SegmentList(segments, nextOrdinal);
-  return { key, list, notes: notes.list, endLost: newest?.endLost ?? false };
+  return { key, list, bounds: boundsFile, notes: notes.list, endLost: newest?.endLost ?? false };
 }
 
-function listSegments(files: FileOps, dir: string): number[] {
+interface Listed {
+  readonly found: readonly number[];
+  /** An index without its segment: the index is what is deleted first. */
+  readonly lost: readonly number[];
+}
+
+function listSegments(files: FileOps, dir: string): Listed {
   let names: string[];
   try {
     files.makeDirectory(dir);
@@ -92,16 +111,45 @@ function listSegments(files: FileOps, dir: string): number[] {
     throw new BackplaneError('failed_precondition', `cannot use directory ${dir}: ${systemErrorCode(cause) ?? cause}`);
   }
   for (const name of names) {
-    const orphan = name.endsWith('.index') && !names.includes(`${name.slice(0, -'.index'.length)}.log`);
-    if (!orphan && !name.endsWith('.new')) continue;
+    if (!name.endsWith('.new')) continue;
     try {
       files.unlink(`${dir}/${name}`);
     } catch {
       // Leftovers of a crash: in nobody's way.
     }
   }
-  const ordinals = names.map(segmentOrdinal).filter((ordinal) => ordinal !== undefined);
-  return ordinals.sort((a, b) => a - b);
+  const found = names.map(segmentOrdinal).filter((ordinal) => ordinal !== undefined);
+  const indexed = names.map(indexOrdinal).filter((ordinal) => ordinal !== undefined);
+  return { found: found.sort((a, b) => a - b), lost: indexed.filter((ordinal) => !found.includes(ordinal)) };
+}
+
+/** First ordinals of segments that were there, and whose files are not. */
+function goneSegments(found: readonly number[], lost: readonly number[], bounds: LogBounds | undefined): Set<number> {
+  const gone = new Set(lost);
+  if (bounds === undefined) return gone;
+  const { firstOrdinal, nextOrdinal, newestOrdinal } = bounds;
+  const oldest = Math.min(...found, ...lost);
+  const newest = Math.max(...found, ...lost);
+  if (firstOrdinal < oldest && firstOrdinal < nextOrdinal) gone.add(firstOrdinal);
+  if (newestOrdinal > newest && newestOrdinal < nextOrdinal) gone.add(newestOrdinal);
+  return gone;
+}
+
+/** A segment whose file is gone. Returns the ordinal that follows it, whatever it held. */
+function placeholder(
+  segment: Segment,
+  ordinalEnd: number | undefined,
+  bounds: LogBounds | undefined,
+  notes: Notes,
+): number {
+  const summary = segment.readIndex();
+  const marked = bounds?.newestOrdinal === segment.firstOrdinal ? bounds : undefined;
+  segment.lostBytes = Math.max(summary?.bytes ?? 0, marked?.newestBytes ?? 0);
+  // Without its index nobody knows how many records it was given since its bounds were written down.
+  const marks = Math.max(segment.firstOrdinal + 1, marked?.nextOrdinal ?? 0);
+  segment.nextOrdinal = ordinalEnd ?? summary?.nextOrdinal ?? marks + LOG_UNMARKED_RECORDS_MAX;
+  notes.add(segment, 0, 0, `file gone: it held ${segment.lostBytes} bytes or more`);
+  return segment.nextOrdinal;
 }
 
 function findKey(files: FileOps, dir: string, ordinals: readonly number[]): LogKey {
@@ -170,14 +218,24 @@ function recoverOlder(segment: Segment, ordinalEnd: number, notes: Notes): void 
     segment.nextOrdinal = ordinalEnd;
     return;
   }
+  segment.lostBytes = Math.max(0, (summary?.bytes ?? 0) - segment.bytes);
   readThrough(segment, ordinalEnd, notes);
   segment.nextOrdinal = ordinalEnd;
   if (segment.bytes > 0) syncNow(segment);
-  segment.writeIndex();
+  // The index of a file that was cut says how long it was: what it says must not be lost as well.
+  if (segment.lostBytes === 0) segment.writeIndex();
 }
 
-function recoverNewest(segment: Segment, headerFault: string | undefined, notes: Notes): Newest {
-  const promised = segment.readIndex()?.nextOrdinal ?? 0;
+function recoverNewest(
+  segment: Segment,
+  headerFault: string | undefined,
+  bounds: LogBounds | undefined,
+  notes: Notes,
+): Newest {
+  const summary = segment.readIndex();
+  const marked = bounds?.newestOrdinal === segment.firstOrdinal ? bounds : undefined;
+  const promised = Math.max(summary?.nextOrdinal ?? 0, marked?.nextOrdinal ?? 0);
+  const promisedBytes = Math.max(summary?.bytes ?? 0, marked?.newestBytes ?? 0);
   const tail = readThrough(segment, undefined, notes);
   const cut = segment.nextOrdinal < promised;
   const torn = tail === undefined || isTorn(segment, tail);
@@ -193,11 +251,12 @@ function recoverNewest(segment: Segment, headerFault: string | undefined, notes:
   }
   const held = tail === undefined ? 0 : recordsMax(segment, tail);
   segment.nextOrdinal = Math.max(segment.nextOrdinal + held, promised);
+  segment.lostBytes = Math.max(0, promisedBytes - segment.bytes);
   // Without a single ordinal it would share its name with the next segment.
   if (segment.nextOrdinal === segment.firstOrdinal) return { is: 'unborn', endLost };
   if (cut && !tail) notes.add(segment, segment.bytes, 0, `file cut: records up to ordinal ${promised - 1} were there`);
   syncNow(segment);
-  segment.writeIndex();
+  if (segment.lostBytes === 0) segment.writeIndex();
   return { is: 'closed', endLost };
 }
 

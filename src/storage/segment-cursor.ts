@@ -34,6 +34,8 @@ export interface DamageItem {
   readonly ordinalTo: number;
   /** That could not be read; 0 when records are missing and nothing is in their place. */
   readonly bytes: number;
+  /** Of the records that are lost, as far as is known: at least their headers. */
+  readonly lostBytes: number;
   readonly message: string;
 }
 
@@ -133,7 +135,8 @@ export class SegmentCursor {
     const ordinalFrom = this.#expected;
     this.#expected = ordinalTo;
     const message = `${ordinalTo - ordinalFrom} records missing in ${this.segment.path} at byte ${this.offset}`;
-    return { kind: 'damage', ordinalFrom, ordinalTo, bytes: 0, message };
+    const lostBytes = this.#lostBytes(0, ordinalTo - ordinalFrom);
+    return { kind: 'damage', ordinalFrom, ordinalTo, bytes: 0, lostBytes, message };
   }
 
   #resynchronise(reason: string, limit: number): DamageItem {
@@ -153,7 +156,14 @@ export class SegmentCursor {
     this.#expected = ordinalTo;
     const bytes = at - from;
     const message = `${reason} in ${this.segment.path} at byte ${from}, ${bytes} bytes passed over`;
-    return { kind: 'damage', ordinalFrom, ordinalTo, bytes, message };
+    const lostBytes = this.#lostBytes(bytes, ordinalTo - ordinalFrom);
+    return { kind: 'damage', ordinalFrom, ordinalTo, bytes, lostBytes, message };
+  }
+
+  /** Of `records` that are lost here; `bytes` stand in their place. */
+  #lostBytes(bytes: number, records: number): number {
+    const cut = this.offset >= this.segment.bytes ? this.segment.lostBytes : 0;
+    return cut > 0 ? bytes + cut : Math.max(bytes, records * RECORD_HEADER_BYTES);
   }
 
   /** Where the next marker stands, from `at` on; `limit` when there is none. */

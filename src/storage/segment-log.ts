@@ -5,6 +5,7 @@
  */
 import { BackplaneError } from '../errors.js';
 import { LOG_SEGMENTS_MAX, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN } from '../limits.js';
+import type { BoundsFile } from './bounds-file.js';
 import { type FileOps, nodeFileOps, systemErrorCode } from './file-ops.js';
 import { encodeRecordHeader, RECORD_HEADER_BYTES } from './format.js';
 import { GroupCommit } from './group-commit.js';
@@ -55,6 +56,7 @@ export class SegmentLog {
   #files: FileOps;
   #list: SegmentList;
   #key: Recovered['key'];
+  #bounds: BoundsFile;
   #active: Segment | undefined;
   #commit = new GroupCommit(() => this.#flush());
   /** Written but not synced, oldest first. */
@@ -86,8 +88,9 @@ export class SegmentLog {
     this.#bytesMax = options.bytesMax ?? UNBOUNDED;
     this.#segmentBytesMax = Math.min(options.segmentBytesMax ?? SEGMENT_BYTES, Math.floor(this.#bytesMax / 4));
     this.#files = options.files ?? nodeFileOps;
-    const { key, list, notes, endLost } = recover(this.#files, options.dir, this.#now());
+    const { key, list, bounds, notes, endLost } = recover(this.#files, options.dir, this.#now());
     this.#key = key;
+    this.#bounds = bounds;
     this.#list = list;
     this.notes = notes;
     this.endLost = endLost;
@@ -100,6 +103,7 @@ export class SegmentLog {
       newest.acquire();
       this.#active = newest;
     }
+    this.#bounds.begin(list);
   }
 
   /** The oldest record that is still there; nextOrdinal when there is none. */
@@ -158,6 +162,7 @@ export class SegmentLog {
     segment.sealed = true;
     if (!this.#syncs) segment.writeIndex();
     segment.release();
+    this.#bounds.reached(segment, segment.nextOrdinal, segment.bytes);
   }
 
   /**
@@ -183,26 +188,14 @@ export class SegmentLog {
     return this.#commit.sync();
   }
 
-  /** Newest first. */
+  /** Newest first. Where a segment has more than SEGMENT_ANCHORS_MAX of them, some are left out. */
   *anchors(): Generator<Anchor> {
     for (const segment of this.#list.segments.toReversed()) if (!segment.removed) yield* segment.index.anchors();
   }
 
-  /**
-   * The newest anchor at or before a time (wall, nanoseconds), else the oldest
-   * one. Where a segment has more than SEGMENT_ANCHORS_MAX of them, an older one
-   * may be returned.
-   */
-  anchorBefore(timeNs: bigint): number | undefined {
-    for (const segment of this.#list.segments.toReversed()) {
-      if (segment.firstTimeNs > timeNs) continue;
-      for (const anchor of segment.index.anchors()) if (anchor.timeNs <= timeNs) return anchor.ordinal;
-    }
-    for (const segment of this.#list.segments) {
-      const oldest = [...segment.index.anchors()].at(-1);
-      if (oldest) return oldest.ordinal;
-    }
-    return undefined;
+  /** Time of the oldest record that can be read (wall, nanoseconds); undefined when there is none. */
+  get firstTimeNs(): bigint | undefined {
+    return this.#list.segments.find(({ index }) => index.length > 0)?.firstTimeNs;
   }
 
   /** Reads from an ordinal, which may be one that was evicted; throws `invalid_argument` beyond nextOrdinal. */
@@ -262,6 +255,7 @@ export class SegmentLog {
         active.sealed = true;
         active.writeIndex();
         active.release();
+        this.#bounds.reached(active, active.nextOrdinal, active.bytes);
       }
     }
   }
@@ -327,6 +321,9 @@ export class SegmentLog {
   }
 
   #dropOldest(): boolean {
+    const [, next] = this.#list.segments;
+    // Before the file goes: one that goes without this was removed by somebody else.
+    if (next) this.#bounds.raiseFirst(next.firstOrdinal, this.#syncs);
     const segment = this.#list.dropOldest();
     if (segment) this.#unsynced.delete(segment);
     return segment !== undefined;
@@ -348,6 +345,8 @@ export class SegmentLog {
   async #flush(): Promise<void> {
     if (this.#failed) throw this.#failed;
     const ordinal = this.#list.nextOrdinal;
+    const { newest } = this.#list;
+    const newestBytes = newest?.bytes ?? 0;
     const pending = [...this.#unsynced];
     const namesUnsynced = this.#namesUnsynced;
     this.#namesUnsynced = false;
@@ -360,6 +359,7 @@ export class SegmentLog {
     // A sync that failed meanwhile took the error of these pages with it: the kernel tells it once.
     if (this.#failed) throw this.#failed;
     this.#durableOrdinal = ordinal;
+    if (newest && !newest.removed) this.#bounds.reached(newest, ordinal, newestBytes);
     for (const segment of pending) {
       if (!segment.synced || segment.removed) continue;
       this.#unsynced.delete(segment);

@@ -10,6 +10,7 @@ import { decodeIndex, encodeIndex, INDEX_FILE_BYTES_MAX, type SegmentSummary } f
 import { SparseIndex } from './sparse-index.js';
 
 const NAME = /^(\d{16})\.log$/;
+const INDEX_NAME = /^(\d{16})\.index$/;
 
 /** What the log tells about a segment. */
 export interface SegmentInfo {
@@ -29,6 +30,12 @@ export function segmentOrdinal(fileName: string): number | undefined {
   return match ? Number(match[1]) : undefined;
 }
 
+/** The same of an index's file name. */
+export function indexOrdinal(fileName: string): number | undefined {
+  const match = INDEX_NAME.exec(fileName);
+  return match ? Number(match[1]) : undefined;
+}
+
 export class Segment implements SegmentInfo {
   readonly path: string;
   nextOrdinal: number;
@@ -37,6 +44,8 @@ export class Segment implements SegmentInfo {
   /** How much of the file is written and may be read. */
   bytes = 0;
   syncedBytes = 0;
+  /** Bytes that the file had behind `bytes` when it was written, and has no more. */
+  lostBytes = 0;
   headRecords = 0;
   /** What the file began with; 0 for one that was found. */
   headBytes = 0;
@@ -149,7 +158,8 @@ export class Segment implements SegmentInfo {
     this.removed = true;
     this.sealed = true;
     this.#close();
-    for (const path of [this.path, this.#indexPath]) {
+    // An index without its segment says that somebody else removed the segment.
+    for (const path of [this.#indexPath, this.path]) {
       try {
         this.files.unlink(path);
       } catch {

@@ -14,10 +14,11 @@ import { readPosition, writePosition } from './position-codec.js';
 import { ProtoReader, ProtoWriter } from './protobuf.js';
 
 /**
- * `disk_full`: the recorder had no room. `trace_changed`: somebody changed the trace instance. `overhead`: the agent
+ * `disk_full`: the recorder had no room. `disk_failed`: its disk took nothing for another reason. `recording_damaged`:
+ * the recording's end cannot be read. `trace_changed`: somebody changed the trace instance. `overhead`: the agent
  * stopped recording some event types because it took more of the machine than it may.
  */
-export type LossReason = 'disk_full' | 'trace_changed' | 'overhead';
+export type LossReason = 'disk_full' | 'disk_failed' | 'recording_damaged' | 'trace_changed' | 'overhead';
 
 export interface StatedLoss {
   /** A LossReason, or that of a later version. */

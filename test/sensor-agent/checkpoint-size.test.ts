@@ -44,7 +44,7 @@ test('checkpoints are at most a third of the recording, however long each is', (
       page.writeUInt32LE(PAGE_BYTES - 24, 20);
       recorder.page({ lane: 0, bytes: page, lost: 0, lostUnknown: false });
     }
-    assert.equal(recorder.holeFrom, undefined, 'however much a scan finds, it is recorded');
+    assert.equal(recorder.hole, undefined, 'however much a scan finds, it is recorded');
     let [checkpoints, count, all] = [0, 0, 0];
     const reader = recorder.log.reader(recorder.log.firstOrdinal);
     for (let item = reader.next(); item !== undefined; item = reader.next()) {

@@ -36,9 +36,9 @@ test('behind a hole of a full disk a replay tells the same as was told live, and
       withDriver((driver, live, files) => {
         let resumedAt = 0;
         const report = () => {
-          const { holeFrom } = driver.recorder;
+          const { hole } = driver.recorder;
           driver.recorder.reportLoss('tracefs', driver.nowNs);
-          if (!holeFrom || driver.recorder.holeFrom) return;
+          if (!hole || driver.recorder.hole) return;
           holes += 1;
           resumedAt = live.events.length;
         };
@@ -49,7 +49,7 @@ test('behind a hole of a full disk a replay tells the same as was told live, and
           report();
           files.space = Number.POSITIVE_INFINITY;
           report();
-          assert.equal(driver.recorder.holeFrom, undefined);
+          assert.equal(driver.recorder.hole, undefined);
           for (const step of after) driver.step(step);
         }
         driver.finish();
@@ -107,6 +107,11 @@ test('coverage ends where a full disk stopped the recording, and counts the hole
     const inHoleNs = wall();
     const during = await asked(driver, {});
     assert.equal(during.coveredToNs, recordedNs);
+    const [open] = during.losses;
+    assert.deepEqual([open?.reason, open?.events, open?.to], ['disk_full', 6, undefined], 'said while it goes on');
+    assert.match(open!.message, /nothing is recorded: no space for the log in .*: free some, or move the data/);
+    const before = await asked(driver, { untilNs: recordedNs });
+    assert.deepEqual(before.losses, [], 'a window that ends before it is complete');
     driver.recorder.reportLoss('tracefs', driver.nowNs);
     assert.equal(driver.recorder.entriesUnrecorded, 6, 'still no room, and nothing is forgotten');
     files.space = Number.POSITIVE_INFINITY;
@@ -115,11 +120,20 @@ test('coverage ends where a full disk stopped the recording, and counts the hole
     const endNs = wall();
     const whole = await asked(driver, {});
     assert.equal(whole.coveredToNs, endNs);
-    assert.equal(whole.lost, 6);
-    assert.equal((await asked(driver, { untilNs: recordedNs })).lost, 0, 'the window ends before the hole');
-    assert.equal((await asked(driver, { untilNs: inHoleNs })).lost, 6, 'the window ends in the hole');
-    assert.equal((await asked(driver, { sinceNs: inHoleNs - 1n })).lost, 6, 'the window begins in the hole');
-    assert.equal((await asked(driver, { sinceNs: endNs })).lost, 0, 'the window begins behind the hole');
+    const missing = async (window: { sinceNs?: bigint; untilNs?: bigint }) => {
+      const { lost, lostUnknown, losses } = await asked(driver, window);
+      assert.deepEqual([lost, lostUnknown], [0, false], 'it is no loss of the kernel');
+      return losses.map(({ reason, events, unknown, to }) => [reason, events, unknown, to !== undefined]);
+    };
+    const hole = [['disk_full', 6, false, true]];
+    assert.deepEqual(await missing({}), hole);
+    assert.deepEqual(await missing({ untilNs: recordedNs }), [], 'the window ends before the hole');
+    assert.deepEqual(await missing({ untilNs: inHoleNs }), hole, 'the window ends in the hole');
+    assert.deepEqual(await missing({ sinceNs: inHoleNs - 1n }), hole, 'the window begins in the hole');
+    assert.deepEqual(await missing({ sinceNs: endNs }), [], 'the window begins behind the hole');
+    const events = replayed(driver.recorder, undefined).events.filter((text) => text.includes('disk_full'));
+    assert.equal(events.filter((text) => text.includes('host.degraded')).length, 1, 'an event says so, once');
+    assert.equal(events.filter((text) => text.includes('host.loss') && text.includes('"lost":6')).length, 1);
   });
 });
 
@@ -144,12 +158,14 @@ test('a hole that a killed agent could not state is stated by the next, once', a
     second();
     const behindNs = driver.recorder.timeline.wallNs(driver.recorder.timeline.frontier.timeNs);
     second();
-    assert.equal((await asked(driver, {})).lostUnknown, true);
-    assert.equal((await asked(driver, { sinceNs: inHoleNs })).lostUnknown, true);
+    for (const window of [{}, { sinceNs: inHoleNs }]) {
+      const { losses } = await asked(driver, window);
+      assert.ok(losses.some(({ reason, unknown }) => reason === 'disk_full' && unknown));
+    }
     driver.crash();
     second();
     second();
-    assert.equal((await asked(driver, { sinceNs: behindNs + 1_000n })).lostUnknown, false, 'stated once');
+    assert.deepEqual((await asked(driver, { sinceNs: behindNs + 1_000n })).losses, [], 'stated once');
     const told = replayed(driver.recorder, undefined).events;
     assert.equal(told.filter((text) => text.includes('an agent before this one ended')).length, 1);
   });

@@ -1,5 +1,6 @@
 /** Drives a recorder as an agent does: random pages, side records, clock steps, crashes. */
 import fc from 'fast-check';
+import { wholeAnchor } from '../../src/sensor-agent/anchors.js';
 import type { Publisher } from '../../src/sensor-agent/publisher.js';
 import { Recorder } from '../../src/sensor-agent/recorder.js';
 import type { Origin } from '../../src/sensor-agent/recording.js';
@@ -20,7 +21,8 @@ const ORIGIN: Origin = {
   formats: BUILTIN_FORMATS.texts(),
   selfPids: [3],
 };
-const WALL_NS = 1_700_000_000_000_000_000n;
+/** When the trace clock was 0, until it is stepped. */
+export const WALL_NS = 1_700_000_000_000_000_000n;
 
 /** Remembers what a timeline tells. */
 export class Told implements TimelineSink {
@@ -74,7 +76,6 @@ export const recordedStep = fc.record({
 export type RecordedStep = typeof recordedStep extends fc.Arbitrary<infer T> ? T : never;
 
 export class RecordingDriver {
-  nowNs = 1_000_000_000n;
   wallNs = WALL_NS;
   recorder!: Recorder;
   #later: (() => void)[] = [];
@@ -84,6 +85,7 @@ export class RecordingDriver {
     private readonly dir: string,
     private readonly sink: TimelineSink,
     private readonly files?: FileOps,
+    public nowNs = 1_000_000_000n,
   ) {
     this.open();
   }
@@ -97,7 +99,11 @@ export class RecordingDriver {
       redactor: new Redactor([]),
     };
     this.recorder = new Recorder({ ...options, ...(this.files && { files: this.files }) }, this.sink);
-    this.recorder.begin({ ...ORIGIN, ...origin }, this.#clock());
+    const { log, timeline } = this.recorder;
+    // Nobody can tell any more which epoch it was: as an agent does, it begins a later one.
+    const lost = timeline.origin.epoch === 0 && log.nextOrdinal > 0;
+    const later = lost ? { epoch: ORIGIN.epoch + 1, continued: false } : {};
+    this.recorder.begin({ ...ORIGIN, ...later, ...origin }, this.#clock());
   }
 
   /** An entry is read that lies below the horizon. */
@@ -184,7 +190,8 @@ export function replayed(
   anchor: number | undefined,
 ): Told & { damagedBytes: number; evicted: boolean } {
   const told = new Told();
-  const replay = new Replay(recorder.log, anchor, told);
+  const whole = anchor === undefined ? undefined : wholeAnchor(recorder.log, anchor);
+  const replay = new Replay(recorder.log, whole, told);
   while (replay.step(1024));
   replay.close();
   return Object.assign(told, { damagedBytes: replay.damagedBytes, evicted: replay.evicted });

@@ -25,7 +25,7 @@ interface Sample {
 }
 
 /** A log of three segments, four records each. */
-async function sample(which: 'middle' | 'newest', closed: boolean): Promise<Sample> {
+async function sample(which: 'middle' | 'newest', closed: boolean, synced = closed): Promise<Sample> {
   const dir = scratchDirectory();
   const log = SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir });
   const texts: string[] = [];
@@ -34,7 +34,7 @@ async function sample(which: 'middle' | 'newest', closed: boolean): Promise<Samp
     texts.push(`record ${at} `.padEnd(12 + 2 * at, 'abc'));
     log.append(record(texts[at]!, BigInt(at), { anchor: at % 3 === 0 }));
   }
-  await log.sync();
+  if (synced) await log.sync();
   if (closed) await log.close();
   const first = which === 'middle' ? 4 : 8;
   const offsets = new Map<number, number>();
@@ -90,17 +90,21 @@ function hit(from: Sample, at: number): Set<number> {
 
 /** An index on disk is of use to a segment in the middle, and tells of a newest one what it held when it was closed. */
 const CASES = [
-  { which: 'middle', closed: true, keepIndex: true },
-  { which: 'middle', closed: true, keepIndex: false },
-  { which: 'newest', closed: true, keepIndex: true },
-  { which: 'newest', closed: false, keepIndex: false },
+  { which: 'middle', closed: true, synced: true, keepIndex: true },
+  { which: 'middle', closed: true, synced: true, keepIndex: false },
+  { which: 'newest', closed: true, synced: true, keepIndex: true },
+  { which: 'newest', closed: false, synced: true, keepIndex: false },
+  { which: 'newest', closed: false, synced: false, keepIndex: false },
 ] as const;
 
-for (const { which, closed, keepIndex } of CASES) {
-  const name = `${which} segment, ${closed ? 'closed' : 'crashed'}, ${keepIndex ? 'with' : 'without'} its index`;
+for (const { which, closed, synced, keepIndex } of CASES) {
+  const ended = closed ? 'closed' : synced ? 'crashed after a sync' : 'crashed';
+  const name = `${which} segment, ${ended}, ${keepIndex ? 'with' : 'without'} its index`;
+  /** How far it went is written down. */
+  const known = which === 'middle' || synced;
 
   test(`a flip at every byte: ${name}`, async () => {
-    const from = await sample(which, closed);
+    const from = await sample(which, closed, synced);
     const good = fs.readFileSync(from.path);
     for (let at = 0; at < good.length; at++) {
       const bytes = Buffer.from(good);
@@ -114,7 +118,7 @@ for (const { which, closed, keepIndex } of CASES) {
         const size = from.offsets.get(ordinal + 1)! - from.offsets.get(ordinal)!;
         const stated = damage.map(({ ordinalFrom, ordinalTo, bytes }) => [ordinalFrom, ordinalTo, bytes]);
         // A damaged last record of the newest segment: nobody knows how many there were.
-        const open = ordinal === 11 && !(closed && keepIndex);
+        const open = ordinal === 11 && !known;
         if (open) assert.ok(stated.length === 1 && stated[0]![1]! >= 12 && stated[0]![2] === size, `flip at ${at}`);
         else assert.ok(stated.length === 1 && stated[0]![0] === ordinal && stated[0]![2] === size, `flip at ${at}`);
       }
@@ -122,7 +126,7 @@ for (const { which, closed, keepIndex } of CASES) {
   });
 
   test(`a cut at every byte: ${name}`, async () => {
-    const from = await sample(which, closed);
+    const from = await sample(which, closed, synced);
     const good = fs.readFileSync(from.path);
     for (let at = 0; at < good.length; at++) {
       const bad = new Set<number>();
@@ -131,7 +135,6 @@ for (const { which, closed, keepIndex } of CASES) {
       }
       const items = checkDamaged(from, damaged(from, good.subarray(0, at), keepIndex), bad, `cut at ${at}`);
       const lost = items.flatMap((item) => (item.kind === 'damage' ? [item.ordinalFrom, item.ordinalTo] : []));
-      const known = which === 'middle' || (closed && keepIndex);
       if (known) {
         assert.equal(lost[0], Math.min(...bad), `cut at ${at}`);
         assert.equal(lost.at(-1)! >= from.end, true, `cut at ${at}`);
@@ -240,4 +243,63 @@ test('a block that cannot be read is a stated gap; the next read may succeed', (
   assert.equal(gap.bytes % (RECORD_HEADER_BYTES + 1000), 0);
   assert.equal(items.length > 90, true);
   assert.equal(readAll(log).length, 100);
+});
+
+const lossesOf = (items: readonly LogItem[]) =>
+  items.flatMap((item) => (item.kind === 'damage' ? [[item.ordinalFrom, item.ordinalTo, item.lostBytes]] : []));
+
+test('a segment file that is gone is a stated loss, with its index or without, closed or crashed', async () => {
+  for (const closed of [true, false]) {
+    const from = await sample('newest', closed, true);
+    const names = [...from.files.keys()].filter((name) => name.endsWith('.log')).sort();
+    for (const [at, name] of names.entries()) {
+      for (const withIndex of [false, true]) {
+        const dir = damaged(from, fs.readFileSync(from.path), true);
+        fs.rmSync(join(dir, name));
+        if (withIndex) fs.rmSync(join(dir, name.replace('.log', '.index')), { force: true });
+        const bad = new Set([0, 1, 2, 3].map((record) => 4 * at + record));
+        const label = `${name} removed${withIndex ? ' with its index' : ''}, ${closed ? 'closed' : 'crashed'}`;
+        const [loss] = lossesOf(checkDamaged(from, dir, bad, label));
+        const bytes = from.files.get(name)!.length;
+        // Without an index nobody knows how long an older one was: its records had their headers at least.
+        const known = at === names.length - 1 || !withIndex;
+        assert.deepEqual(loss!.slice(0, 1), [4 * at], label);
+        assert.equal(loss![2], known ? bytes : 4 * RECORD_HEADER_BYTES, label);
+      }
+    }
+    const dir = damaged(from, fs.readFileSync(from.path), false);
+    for (const name of fs.readdirSync(dir)) if (/log$|index$/.test(name)) fs.rmSync(join(dir, name));
+    const items = checkDamaged(from, dir, new Set(from.texts.keys()), 'all removed');
+    assert.equal(lossesOf(items)[0]![0], 0);
+  }
+});
+
+test('a cut says how many bytes it took, at every start', async () => {
+  for (const which of ['middle', 'newest'] as const) {
+    const from = await sample(which, true);
+    const { length } = fs.readFileSync(from.path);
+    const dir = damaged(from, fs.readFileSync(from.path), true);
+    const at = from.offsets.get(from.first + 1)! + 3;
+    fs.truncateSync(join(dir, basename(from.path)), at);
+    for (let start = 0; start < 3; start++) {
+      const log = SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir });
+      const losses = lossesOf(readAll(log, 0));
+      assert.deepEqual(losses, [[from.first + 1, from.end, length - at + 3]], `${which}, start ${start}`);
+      log.append(record(`start ${start}`));
+    }
+  }
+});
+
+test('what retention deletes is evicted, not lost, also when the log is killed on the way', async () => {
+  const dir = scratchDirectory();
+  const options = { ...ROOMY, files: UNSYNCED, dir, bytesMax: 8192, segmentBytesMax: 1024 };
+  for (let start = 0; start < 4; start++) {
+    const log = SegmentLog.open(options);
+    for (let at = 0; at < 100; at++) log.append(record(`record ${at}`.padEnd(100)));
+    if (start % 2 === 0) await log.sync();
+    assert.ok(log.firstOrdinal > 0);
+    const items = readAll(SegmentLog.open(options), 0);
+    assert.deepEqual(lossesOf(items), []);
+    assert.equal(items[0]?.kind, 'evicted');
+  }
 });
