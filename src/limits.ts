@@ -145,6 +145,9 @@ export const REQUEST_BYTES_MAX = 128 * KiB;
 export const TOKEN_CHARACTERS_MIN = 32;
 export const TOKEN_CHARACTERS_MAX = 512;
 export const REFUSALS_LOGGED_INTERVAL_MS = 60_000;
+/** How often a command that watches may ask a broker. */
+export const WATCH_INTERVAL_MS_MIN = 100;
+export const WATCH_INTERVAL_MS_MAX = 86_400_000;
 export const CURSOR_BYTES_MAX = 4 * KiB;
 /** Nodes that a cursor names itself; more are named by notes in the log, so many of which follow each other. */
 export const CURSOR_NODES_MAX = 32;

@@ -63,9 +63,12 @@ export class Listings {
     const subscriptions = [...this.subscriptions.all()].map((subscription) => {
       const { id, checked, startedMs, outlet, lag, phase } = subscription;
       const { ledger } = outlet;
+      const caller = this.subscriptions.callerOf(subscription);
       return {
         id,
         client: checked.client,
+        peer: caller?.peer ?? '',
+        identity: caller?.identity ?? '',
         filter: checked.predicate.canonical,
         topics: [...checked.topics],
         started: msToTimestamp(startedMs),

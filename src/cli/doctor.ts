@@ -1,40 +1,47 @@
 /** `backplane doctor`: what this node can record, each item tried, and the mend for what it cannot. */
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { SettingKey } from '../config/settings.js';
 import type { Check } from '../sensor-agent/doctor.js';
 import { compileRules } from '../sensor-agent/redaction/rule.js';
-import { type Column, tableText } from './render/columns.js';
+import { outputOption, tableWidth } from './list.js';
+import { type Column, fittedTable, wrapText } from './render/columns.js';
 import { safeText } from './render/text.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
 const KEYS: readonly SettingKey[] = ['redaction.rules', 'redaction.off'];
 
-const COLUMNS: readonly Column[] = [{ title: 'STATE' }, { title: 'WHAT' }, { title: 'FOUND' }];
+const COLUMNS: readonly Column[] = [{ title: 'STATE' }, { title: 'WHAT' }, { title: 'FOUND', wraps: true }];
+const MEND_INDENT = 2;
 
 export function define(command: Command): void {
   addSettingFlags(command, KEYS);
-  command
-    .addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'))
-    .action(async () => {
-      const { runDoctor } = await import('../sensor-agent/doctor.js');
-      const { settings } = commandConfig(command, KEYS);
-      const checks = await runDoctor(
-        compileRules({ rules: settings['redaction.rules'], off: settings['redaction.off'] }),
-      );
-      const json = command.opts<{ output: string }>().output === 'json';
-      process.stdout.write(json ? checks.map((check) => `${JSON.stringify(check)}\n`).join('') : doctorText(checks));
-      process.exitCode = recordability(checks) === 'nothing' ? 1 : 0;
-    });
+  command.addOption(outputOption()).action(async () => {
+    const { runDoctor } = await import('../sensor-agent/doctor.js');
+    const { settings } = commandConfig(command, KEYS);
+    const checks = await runDoctor(
+      compileRules({ rules: settings['redaction.rules'], off: settings['redaction.off'] }),
+    );
+    const { output } = command.opts<{ output: string }>();
+    const text =
+      output === 'json'
+        ? checks.map((check) => `${JSON.stringify(check)}\n`).join('')
+        : doctorText(checks, tableWidth(output));
+    process.stdout.write(text);
+    process.exitCode = recordability(checks) === 'nothing' ? 1 : 0;
+  });
 }
 
 /** A table, the mends below it, and a verdict. */
-export function doctorText(checks: readonly Check[]): string {
+export function doctorText(checks: readonly Check[], width?: number): string {
   const rows = checks.map((check) => [check.state, check.name, check.detail].map(safeText));
   const mends = checks.flatMap((check) =>
-    check.state !== 'ok' && check.mend !== undefined ? [`${safeText(check.name)}: ${safeText(check.mend)}\n`] : [],
+    check.state !== 'ok' && check.mend !== undefined
+      ? wrapText(`${safeText(check.name)}: ${safeText(check.mend)}`, (width ?? Number.MAX_SAFE_INTEGER) - MEND_INDENT)
+      : [],
   );
-  const mendText = mends.length === 0 ? '' : `\nTo mend:\n${mends.map((line) => `  ${line}`).join('')}`;
-  return `${tableText(COLUMNS, rows)}${mendText}\n${VERDICTS[recordability(checks)]}\n`;
+  const mendText =
+    mends.length === 0 ? '' : `\nTo mend:\n${mends.map((line) => `${' '.repeat(MEND_INDENT)}${line}\n`).join('')}`;
+  return `${fittedTable(COLUMNS, rows, width)}${mendText}\n${VERDICTS[recordability(checks)]}\n`;
 }
 
 const VERDICTS = {

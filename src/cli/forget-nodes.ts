@@ -1,16 +1,15 @@
 /** `backplane nodes forget NODE...`: nodes that are gone for good are no longer listed, nor told as absent. */
 import type { Command } from 'commander';
-import { Client } from '../subscriptions/client.js';
+import { CLIENT_KEYS, clientOf } from './credentials.js';
 import { safeText } from './render/text.js';
 import { Screen } from './screen.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
 export function defineForget(command: Command): void {
   command.argument('<node...>', 'names or globs of nodes that are not connected');
-  addSettingFlags(command, ['brokers']);
+  addSettingFlags(command, CLIENT_KEYS);
   command.action(async (nodes: readonly string[]) => {
-    const { settings } = commandConfig(command, ['brokers']);
-    const client = new Client(settings.brokers);
+    const client = clientOf(commandConfig(command, CLIENT_KEYS));
     try {
       const answer = await client.forgetNodes(nodes);
       const screen = new Screen(process.stdout, process.stderr);

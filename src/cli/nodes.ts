@@ -5,7 +5,7 @@ import type { ListNodesResponse__Output } from '../wire/messages.js';
 import { defineForget } from './forget-nodes.js';
 import { defineList } from './list.js';
 import { compactBytes } from './render/bytes.js';
-import { tableText } from './render/columns.js';
+import { type Column, fittedTable, wrapText } from './render/columns.js';
 import { safeText } from './render/text.js';
 import { agoText } from './render/time.js';
 import { defineSetBudget } from './set-budget.js';
@@ -26,33 +26,37 @@ export function define(command: Command): void {
 }
 
 /** A table, and below it one line for every node that sees less than it should. */
-export function nodesText(answer: ListNodesResponse__Output, nowNs: bigint): string {
+export function nodesText(answer: ListNodesResponse__Output, nowNs: bigint, width?: number): string {
   if (answer.nodes.length === 0) return 'no node has connected yet: start "backplane agent" on one\n';
   const rows = answer.nodes.map((node) => nodeRow(node, nowNs));
   const degraded = answer.nodes
     .filter((node) => node.degraded !== '')
-    .map((node) => `${safeText(node.name)}: ${safeText(node.degraded)}\n`);
-  const table = tableText(
-    [
-      { title: 'NODE' },
-      { title: 'STATE' },
-      { title: 'SINCE' },
-      { title: 'SOURCE' },
-      { title: 'KERNEL' },
-      { title: 'RECORDED' },
-      { title: 'SIZE', align: 'right' },
-      { title: 'EVENTS', align: 'right' },
-      { title: 'LOST', align: 'right' },
-      { title: 'SHED', align: 'right' },
-      { title: 'SENT', align: 'right' },
-      { title: 'CLOCK', align: 'right' },
-      { title: 'CPU', align: 'right' },
-      { title: 'MEMORY', align: 'right' },
-    ],
-    rows,
-  );
-  return degraded.length === 0 ? table : `${table}\n${degraded.join('')}`;
+    .flatMap((node) =>
+      wrapText(`${safeText(node.name)}: ${safeText(node.degraded)}`, width ?? Number.MAX_SAFE_INTEGER),
+    );
+  const table = fittedTable(COLUMNS, rows, width);
+  return degraded.length === 0 ? table : `${table}\n${degraded.join('\n')}\n`;
 }
+
+const COLUMNS: readonly Column[] = [
+  { title: 'NODE' },
+  { title: 'STATE' },
+  { title: 'SINCE' },
+  { title: 'SOURCE', rank: 5 },
+  { title: 'KERNEL', rank: 9 },
+  { title: 'RECORDED', rank: 1 },
+  { title: 'SIZE', align: 'right', rank: 6 },
+  { title: 'EVENTS', align: 'right' },
+  { title: 'LOST', align: 'right' },
+  { title: 'SHED', align: 'right' },
+  { title: 'SENT', align: 'right', rank: 7 },
+  { title: 'CLOCK', align: 'right', rank: 8 },
+  { title: 'CPU', align: 'right', rank: 2 },
+  { title: 'MEMORY', align: 'right', rank: 3 },
+  { title: 'LIVE/S', align: 'right', rank: 12 },
+  { title: 'EVENTS/S', align: 'right', rank: 11 },
+  { title: 'HISTORY/S', align: 'right', rank: 10 },
+];
 
 function nodeRow(node: ListedNode, nowNs: bigint): string[] {
   const ago = (time: ListedNode['recordedFrom']) => (time ? agoText(timestampNs(time), nowNs) : '-');
@@ -71,7 +75,15 @@ function nodeRow(node: ListedNode, nowNs: bigint): string[] {
     clockText(node.clockOffsetNs),
     `${(node.cpuRatio * 100).toFixed(1)}%`,
     compactBytes(node.residentBytes),
+    rateText(node.budget?.liveBytesPerSecond, compactBytes),
+    rateText(node.budget?.liveEventsPerSecond),
+    rateText(node.budget?.historyBytesPerSecond, compactBytes),
   ];
+}
+
+/** What it may send; `-` where only the node knows. */
+function rateText(rate: string | undefined, text: (rate: string) => string = String): string {
+  return rate === undefined || rate === '0' ? '-' : text(rate);
 }
 
 /** How far the node's clock is from the broker's: `+1.2ms`. */

@@ -2,7 +2,12 @@
 import type { Command } from 'commander';
 import { parseBytes } from '../config/quantity.js';
 import { BackplaneError } from '../errors.js';
+import { messageToJson } from '../wire/message-json.js';
+import type { BudgetChange__Output } from '../wire/messages.js';
 import { CLIENT_KEYS, clientOf } from './credentials.js';
+import { outputOption, tableWidth } from './list.js';
+import { compactBytes } from './render/bytes.js';
+import { type Column, fittedTable } from './render/columns.js';
 import { safeText } from './render/text.js';
 import { Screen } from './screen.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
@@ -20,6 +25,7 @@ export function defineSetBudget(command: Command): void {
     .option('--live-bytes <size>', 'live bytes per second, like 512KiB')
     .option('--live-events <count>', 'live events per second')
     .option('--history-bytes <size>', 'bytes per second from the recorder')
+    .addOption(outputOption())
     .option('--reset', "take back what was set: the node's own settings hold again");
   addSettingFlags(command, CLIENT_KEYS);
   command.action(async (nodes: readonly string[]) => {
@@ -29,11 +35,39 @@ export function defineSetBudget(command: Command): void {
     try {
       const answer = await client.setBudget({ nodes: [...nodes], budget });
       const screen = new Screen(process.stdout, process.stderr);
-      await screen.print(`${answer.nodes.map((node) => `${safeText(node)}\n`).join('')}`);
+      // The command above has the same flag, and takes it wherever it stands.
+      const { output } = command.optsWithGlobals<{ output: string }>();
+      const json = () => answer.changes.map((change) => `${JSON.stringify(messageToJson(change))}\n`).join('');
+      await screen.print(output === 'json' ? json() : changesText(answer.changes, tableWidth(output)));
     } finally {
       client.close();
     }
   });
+}
+
+/** What each node could send, and can send now. */
+function changesText(changes: readonly BudgetChange__Output[], width?: number): string {
+  const rows = changes.map(({ node, before, after }) => [
+    safeText(node),
+    changeText(before?.liveBytesPerSecond, after?.liveBytesPerSecond, compactBytes),
+    changeText(before?.liveEventsPerSecond, after?.liveEventsPerSecond),
+    changeText(before?.historyBytesPerSecond, after?.historyBytesPerSecond, compactBytes),
+  ]);
+  return fittedTable(CHANGE_COLUMNS, rows, width);
+}
+
+const CHANGE_COLUMNS: readonly Column[] = [
+  { title: 'NODE' },
+  { title: 'LIVE/S' },
+  { title: 'EVENTS/S' },
+  { title: 'HISTORY/S' },
+];
+
+/** `1.0 MiB → 512.0 KiB`, or the one where they are the same. */
+function changeText(before = '0', after = '0', text: (rate: string) => string = String): string {
+  // Where nothing was set only a node that is connected knows.
+  const [from, to] = [before, after].map((rate) => (rate === '0' ? "the node's own" : text(rate)));
+  return before === after ? `${to}` : `${from} → ${to}`;
 }
 
 function budgetOf({ liveBytes, liveEvents, historyBytes, reset }: Options) {

@@ -4,14 +4,18 @@ import { timestampNs } from '../subscriptions/timestamp.js';
 import type { GetStatusResponse__Output } from '../wire/messages.js';
 import { defineList } from './list.js';
 import { compactBytes } from './render/bytes.js';
+import { wrapText } from './render/columns.js';
 import { safeText } from './render/text.js';
 import { agoText } from './render/time.js';
+
+/** With the space behind it. */
+const NAME_WIDTH = 17;
 
 export function define(command: Command): void {
   defineList(command, { ask: (client) => client.getStatus(), text: statusText });
 }
 
-export function statusText(answer: GetStatusResponse__Output, nowNs: bigint): string {
+export function statusText(answer: GetStatusResponse__Output, nowNs: bigint, width?: number): string {
   const facts: readonly (readonly [string, string])[] = [
     ['version', answer.version],
     ['running for', answer.started ? agoText(timestampNs(answer.started), nowNs) : '-'],
@@ -25,5 +29,11 @@ export function statusText(answer: GetStatusResponse__Output, nowNs: bigint): st
     ['gRPC', answer.grpcListen],
     ['HTTP', answer.httpListen],
   ];
-  return facts.map(([name, value]) => `${`${name}:`.padEnd(16)} ${safeText(value)}\n`).join('');
+  const valueWidth = width === undefined ? Number.MAX_SAFE_INTEGER : Math.max(20, width - NAME_WIDTH);
+  return facts
+    .map(([name, value]) => {
+      const lines = wrapText(safeText(value), valueWidth).join(`\n${' '.repeat(NAME_WIDTH)}`);
+      return `${`${name}:`.padEnd(NAME_WIDTH)}${lines}\n`;
+    })
+    .join('');
 }

@@ -4,7 +4,7 @@ import { timestampNs } from '../subscriptions/timestamp.js';
 import type { ListSubscriptionsResponse__Output } from '../wire/messages.js';
 import { defineList } from './list.js';
 import { compactBytes } from './render/bytes.js';
-import { tableText } from './render/columns.js';
+import { fittedTable } from './render/columns.js';
 import { safeText } from './render/text.js';
 import { agoText } from './render/time.js';
 
@@ -16,11 +16,13 @@ export function define(command: Command): void {
   });
 }
 
-export function subscriptionsText(answer: ListSubscriptionsResponse__Output, nowNs: bigint): string {
+export function subscriptionsText(answer: ListSubscriptionsResponse__Output, nowNs: bigint, width?: number): string {
   if (answer.subscriptions.length === 0) return 'nobody is subscribed: try "backplane observe --follow"\n';
   const rows = answer.subscriptions.map((subscription) => [
     safeText(subscription.id),
     safeText(subscription.client) || '-',
+    safeText(subscription.peer) || '-',
+    safeText(subscription.identity) || '-',
     safeText(subscription.phase),
     subscription.started ? agoText(timestampNs(subscription.started), nowNs) : '-',
     subscription.eventsDelivered,
@@ -33,22 +35,25 @@ export function subscriptionsText(answer: ListSubscriptionsResponse__Output, now
     safeText(subscription.topics.join(',')) || '(every topic)',
     safeText(subscription.filter) || '(every event)',
   ]);
-  return tableText(
+  return fittedTable(
     [
-      { title: 'ID' },
+      { title: 'ID', rank: 10 },
       { title: 'CLIENT' },
+      { title: 'FROM', rank: 1 },
+      { title: 'AS', rank: 8 },
       { title: 'PHASE' },
-      { title: 'SINCE' },
+      { title: 'SINCE', rank: 3 },
       { title: 'EVENTS', align: 'right' },
       { title: 'SHED', align: 'right' },
-      { title: 'SKIPPED', align: 'right' },
-      { title: 'REFILLED', align: 'right' },
-      { title: 'THROTTLED', align: 'right' },
-      { title: 'SENT', align: 'right' },
+      { title: 'SKIPPED', align: 'right', rank: 5 },
+      { title: 'REFILLED', align: 'right', rank: 7 },
+      { title: 'THROTTLED', align: 'right', rank: 6 },
+      { title: 'SENT', align: 'right', rank: 4 },
       { title: 'LAG', align: 'right' },
-      { title: 'TOPICS' },
-      { title: 'FILTER' },
+      { title: 'TOPICS', wraps: true, rank: 2 },
+      { title: 'FILTER', wraps: true },
     ],
     rows,
+    width,
   );
 }

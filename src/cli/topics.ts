@@ -3,14 +3,14 @@ import type { Command } from 'commander';
 import type { ListTopicsResponse__Output } from '../wire/messages.js';
 import { defineList } from './list.js';
 import { compactBytes } from './render/bytes.js';
-import { tableText } from './render/columns.js';
+import { fittedTable } from './render/columns.js';
 import { safeText } from './render/text.js';
 
 export function define(command: Command): void {
   defineList(command, { ask: (client) => client.listTopics(), items: (answer) => answer.topics, text: topicsText });
 }
 
-export function topicsText(answer: ListTopicsResponse__Output): string {
+export function topicsText(answer: ListTopicsResponse__Output, _nowNs: bigint, width?: number): string {
   const rows = answer.topics.map((topic) => [
     safeText(topic.name),
     String(topic.subscriptions),
@@ -19,15 +19,16 @@ export function topicsText(answer: ListTopicsResponse__Output): string {
     safeText(topic.description),
     safeText(topic.eventTypes.join(' ')),
   ]);
-  return tableText(
+  return fittedTable(
     [
       { title: 'TOPIC' },
-      { title: 'SUBSCRIPTIONS', align: 'right' },
+      { title: 'SUBSCRIPTIONS', align: 'right', rank: 1 },
       { title: 'EVENTS', align: 'right' },
       { title: 'LOG', align: 'right' },
-      { title: 'WHAT' },
-      { title: 'TYPES' },
+      { title: 'WHAT', wraps: true },
+      { title: 'TYPES', wraps: true, rank: 4 },
     ],
     rows,
+    width,
   );
 }

@@ -29,6 +29,7 @@ import { messageCodec } from './schema.js';
 export type { Accepted__Output as Accepted } from './gen/backplane/v1/Accepted.js';
 export type { BackplaneClient } from './gen/backplane/v1/Backplane.js';
 export type { Budget, Budget__Output } from './gen/backplane/v1/Budget.js';
+export type { BudgetChange__Output } from './gen/backplane/v1/BudgetChange.js';
 export type { ControlRequest, ControlRequest__Output } from './gen/backplane/v1/ControlRequest.js';
 export type { ControlResponse, ControlResponse__Output } from './gen/backplane/v1/ControlResponse.js';
 export type { Coverage__Output as Coverage } from './gen/backplane/v1/Coverage.js';
@@ -56,7 +57,7 @@ export type { NodeReport, NodeReport__Output } from './gen/backplane/v1/NodeRepo
 export type { Plan } from './gen/backplane/v1/Plan.js';
 export type { PlanStage } from './gen/backplane/v1/PlanStage.js';
 export type { SetBudgetRequest, SetBudgetRequest__Output } from './gen/backplane/v1/SetBudgetRequest.js';
-export type { SetBudgetResponse__Output } from './gen/backplane/v1/SetBudgetResponse.js';
+export type { SetBudgetResponse, SetBudgetResponse__Output } from './gen/backplane/v1/SetBudgetResponse.js';
 export type { SubscribeRequest, SubscribeRequest__Output } from './gen/backplane/v1/SubscribeRequest.js';
 export type { SubscribeResponse, SubscribeResponse__Output } from './gen/backplane/v1/SubscribeResponse.js';
 export type { Welcome__Output } from './gen/backplane/v1/Welcome.js';

@@ -5,7 +5,7 @@
  * credential.
  */
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
-import type { Server } from '@grpc/grpc-js';
+import type { Metadata, Server } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../errors.js';
 import { refuseCall } from './message-guard.js';
 import { http2Servers } from './server-options.js';
@@ -29,7 +29,7 @@ type StreamListener = (
 /** Call after bind. */
 export function gateStreams(server: Server, identify: Identify): void {
   interceptStreams(server, (stream, headers, rawHeaders) => {
-    headers[IDENTITY_KEY] = identityOf(stream, headers, rawHeaders, identify);
+    headers[IDENTITY_KEY] = identityOfStream(stream, headers, rawHeaders, identify);
     delete headers.authorization;
   });
 }
@@ -60,7 +60,7 @@ export function interceptStreams(
   }
 }
 
-function identityOf(
+function identityOfStream(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   rawHeaders: readonly string[],
@@ -70,6 +70,11 @@ function identityOf(
   // Of a header that came twice, `headers` has only the first.
   const values = rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1] === 'authorization');
   return identify(values, stream.session?.socket?.remoteAddress ?? '');
+}
+
+/** Of a call that was let in. */
+export function identityOf(metadata: Metadata): string {
+  return String(metadata.get(IDENTITY_KEY)[0] ?? '');
 }
 
 function refuse(stream: ServerHttp2Stream, { grpcStatus, message }: BackplaneError): void {

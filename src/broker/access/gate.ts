@@ -15,6 +15,13 @@ export interface Identity {
   readonly name: 'local' | 'anonymous';
 }
 
+/** Whose call it is. */
+export interface Caller {
+  /** The connection's own address, host:port. */
+  readonly peer: string;
+  readonly identity: string;
+}
+
 const LOCAL: Identity = { name: 'local' };
 const ANONYMOUS: Identity = { name: 'anonymous' };
 

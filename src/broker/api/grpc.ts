@@ -16,6 +16,7 @@ import {
   setBudgetResponseCodec,
   subscribeRequestCodec,
 } from '../../wire/messages.js';
+import { identityOf } from '../../wire/stream-gate.js';
 import { explain } from '../delivery/explanation.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Listings } from '../listings.js';
@@ -44,8 +45,8 @@ export class GrpcApi {
       ListTopics: unary(() => listTopicsResponseCodec.encode(listings.topics())),
       ListSubscriptions: unary(() => listSubscriptionsResponseCodec.encode(listings.subscriptionList())),
       SetBudget: unary((bytes, peer) => {
-        const nodes = this.budgets.change(setBudgetRequestCodec.decode(bytes, REQUEST_BYTES_MAX), peer);
-        return setBudgetResponseCodec.encode({ nodes: [...nodes] });
+        const request = setBudgetRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
+        return setBudgetResponseCodec.encode(this.budgets.change(request, peer));
       }),
       ForgetNodes: unary((bytes, peer) => {
         const { nodes } = forgetNodesRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
@@ -61,7 +62,8 @@ export class GrpcApi {
     const sink = new GrpcSink(call);
     try {
       const request = subscribeRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
-      await this.subscriptions.deliver(checkSubscription(request, nowNs()), sink);
+      const caller = { peer: call.getPeer(), identity: identityOf(call.metadata) };
+      await this.subscriptions.deliver(checkSubscription(request, nowNs()), sink, caller);
       sink.end();
     } catch (cause) {
       const error = asBackplaneError(cause);

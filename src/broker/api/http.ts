@@ -22,7 +22,7 @@ import {
   listSubscriptionsResponseCodec,
   listTopicsResponseCodec,
 } from '../../wire/messages.js';
-import type { Gate, Identity } from '../access/gate.js';
+import type { Caller, Gate, Identity } from '../access/gate.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Listings } from '../listings.js';
 import { checkHost, checkSite } from './host.js';
@@ -67,7 +67,12 @@ GET /metrics           for Prometheus
 /** While it ends. */
 const IDLE_SWEEP_MS = 20;
 
-type Route = (request: IncomingMessage, response: ServerResponse, query: URLSearchParams) => void | Promise<void>;
+type Route = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  query: URLSearchParams,
+  caller: Caller,
+) => void | Promise<void>;
 
 export class HttpApi {
   readonly server: Server;
@@ -151,7 +156,7 @@ export class HttpApi {
           send(response, 200, metrics.contentType, await metrics.metrics());
         },
       ],
-      [EVENTS_PATH, (request, response, query) => this.events(request, response, query)],
+      [EVENTS_PATH, (request, response, query, caller) => this.events(request, response, query, caller)],
       ['/v1/nodes', listing(() => through(listNodesResponseCodec, listings.nodes()))],
       ['/v1/topics', listing(() => through(listTopicsResponseCodec, listings.topics()))],
       ['/v1/subscriptions', listing(() => through(listSubscriptionsResponseCodec, listings.subscriptionList()))],
@@ -180,7 +185,9 @@ export class HttpApi {
       checkHost(request.headers.host, this.server.address());
       checkSite(request);
       const { path, query } = parseTarget(request.url ?? '/');
-      if (path === API_PATH || path.startsWith(`${API_PATH}/`)) this.identify(request);
+      const { socket } = request;
+      const wantsToken = path === API_PATH || path.startsWith(`${API_PATH}/`);
+      const caller = { peer: peerOf(socket), identity: wantsToken ? this.identify(request).name : '' };
       const node = nodePath(path);
       const route = node === undefined ? this.routes.get(path) : this.forgetRoute(node);
       if (route === undefined) throw new BackplaneError('not_found', `there is nothing at ${shown(path)}: see GET /`);
@@ -192,7 +199,7 @@ export class HttpApi {
         sendJson(response, 405, { error: { code: 'invalid_argument', message } });
         return;
       }
-      await route(request, response, query);
+      await route(request, response, query, caller);
     } catch (cause) {
       const error = asBackplaneError(cause);
       if (error.code === 'unauthenticated') response.setHeader('www-authenticate', 'Bearer realm="backplane"');
@@ -206,7 +213,12 @@ export class HttpApi {
     return this.options.gate.identify(headersDistinct.authorization ?? [], socket.remoteAddress ?? '');
   }
 
-  private async events({ socket }: IncomingMessage, response: ServerResponse, query: URLSearchParams): Promise<void> {
+  private async events(
+    { socket }: IncomingMessage,
+    response: ServerResponse,
+    query: URLSearchParams,
+    caller: Caller,
+  ): Promise<void> {
     const nowNs = BigInt(Date.now()) * 1_000_000n;
     const checked = checkSubscription(subscriptionRequest(query), nowNs);
     if (this.streams >= HTTP_STREAMS_MAX) {
@@ -216,7 +228,7 @@ export class HttpApi {
     this.streams++;
     this.places.keep(socket);
     try {
-      await this.options.subscriptions.deliver(checked, sink);
+      await this.options.subscriptions.deliver(checked, sink, caller);
       sink.end();
     } catch (cause) {
       const error = asBackplaneError(cause);
@@ -227,6 +239,11 @@ export class HttpApi {
       this.places.release(socket);
     }
   }
+}
+
+/** host:port, as gRPC has it. */
+function peerOf({ remoteAddress = '', remotePort }: Socket): string {
+  return `${remoteAddress}:${remotePort}`;
 }
 
 /** What stands behind `/v1/nodes/`; undefined for other paths. Throws invalid_argument. */

@@ -2,11 +2,12 @@
 import { BackplaneError } from '../../errors.js';
 import { SUBSCRIPTIONS_MAX } from '../../limits.js';
 import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
+import type { Caller } from '../access/gate.js';
 import type { Sink } from './outlet.js';
 import { type DeliveryContext, Subscription } from './subscription.js';
 
 export class Subscriptions {
-  private readonly running = new Map<Subscription, Promise<void>>();
+  private readonly running = new Map<Subscription, { readonly caller: Caller; readonly done: Promise<void> }>();
   private readonly drained = new AbortController();
 
   constructor(private readonly context: DeliveryContext) {}
@@ -19,12 +20,17 @@ export class Subscriptions {
     return this.running.keys();
   }
 
+  /** Whose a running subscription is. */
+  callerOf(subscription: Subscription): Caller | undefined {
+    return this.running.get(subscription)?.caller;
+  }
+
   /**
    * Delivers to the sink until the end. Throws BackplaneError: what the
    * request's cursor is refused with, cancelled when the subscriber went,
    * unavailable when the broker drains, resource_exhausted when there are too many.
    */
-  async deliver(checked: CheckedSubscription, sink: Sink): Promise<void> {
+  async deliver(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<void> {
     if (this.drained.signal.aborted) throw draining();
     if (this.running.size >= SUBSCRIPTIONS_MAX) {
       throw new BackplaneError('resource_exhausted', `at most ${SUBSCRIPTIONS_MAX} subscriptions run at once`);
@@ -32,10 +38,7 @@ export class Subscriptions {
     const signal = AbortSignal.any([sink.closed, this.drained.signal]);
     const subscription = new Subscription(checked, this.context, sink, signal);
     const done = this.run(subscription, sink, signal);
-    this.running.set(
-      subscription,
-      done.catch(() => undefined),
-    );
+    this.running.set(subscription, { caller, done: done.catch(() => undefined) });
     try {
       await done;
     } finally {
@@ -46,7 +49,7 @@ export class Subscriptions {
   /** Ends every stream behind a cursor, and waits until they have. */
   async drain(): Promise<void> {
     this.drained.abort();
-    await Promise.all(this.running.values());
+    await Promise.all([...this.running.values()].map(({ done }) => done));
   }
 
   private async run(subscription: Subscription, sink: Sink, signal: AbortSignal): Promise<void> {

@@ -2,7 +2,7 @@
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { AUDIT_TEXT_CHARACTERS_MAX, NODE_GLOBS_MAX } from '../../limits.js';
 import { compileNodeGlobs } from '../../subscriptions/node-globs.js';
-import type { SetBudgetRequest__Output } from '../../wire/messages.js';
+import type { Budget, SetBudgetRequest__Output, SetBudgetResponse } from '../../wire/messages.js';
 import type { AuditTrail } from '../audit-trail.js';
 import type { SavedBudget } from './budget-file.js';
 import type { NodeBudgets } from './node-budgets.js';
@@ -15,13 +15,20 @@ export class BudgetDesk {
     private readonly trail: AuditTrail,
   ) {}
 
-  /** Returns the nodes it holds for. Throws what checkBudgetChange throws, and when it cannot be written down. */
-  change(request: SetBudgetRequest__Output, peer: string): readonly string[] {
+  /** Returns the nodes it holds for, and what each could send before and can send now. Throws what checkBudgetChange throws, and when it cannot be written down. */
+  change(request: SetBudgetRequest__Output, peer: string): SetBudgetResponse {
     const { nodes, budget } = this.check(request, peer);
     const before = Object.fromEntries(nodes.map((node) => [node, this.budgets.setFor(node) ?? null]));
     this.trail.record({ action: 'set_budget', peer, before, set: budget ?? null });
+    const could = nodes.map((node) => this.budgetOf(node));
     this.budgets.change(nodes, budget);
-    return nodes;
+    const changes = nodes.map((node, index) => ({ node, before: could[index] ?? null, after: this.budgetOf(node) }));
+    return { nodes: [...nodes], changes };
+  }
+
+  private budgetOf(node: string): Budget | null {
+    const record = this.registry.record(node);
+    return record === undefined ? null : this.budgets.budget(record);
   }
 
   private check(request: SetBudgetRequest__Output, peer: string): BudgetChange {
