@@ -1,5 +1,7 @@
 /** The one way in which tests wait: for a condition, however slow the machine is, as long as something happens. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 
@@ -7,13 +9,14 @@ const STILL_MS_MAX = 60_000;
 const POLL_MS = 10;
 /** Of a longer pause between two looks, this process was given no time: nobody else may have been given any. */
 const PAUSE_MS_MAX = 1_000;
+const CORES = availableParallelism();
 const SHOWN_CHARACTERS_MAX = 4_000;
 
 /**
  * Resolves to what `holds` returns, once that is neither false nor undefined. What `holds` throws ends the wait.
  * @param what for the message, as in "no gap within 60 s"
  * @param seen what shows progress, such as how much has come so far or what a process has printed: the wait fails when
- *   this has been the same for 60 s, and says what it was
+ *   this has been the same for 60 s of an idle machine, and says what it was
  */
 export async function until<T>(
   what: string,
@@ -27,10 +30,20 @@ export async function until<T>(
     if (found !== false && found !== undefined) return found as Exclude<T, false | undefined>;
     const now = show(seen());
     const nowMs = performance.now();
-    stillMs = now === last ? stillMs + Math.min(nowMs - lookedMs, PAUSE_MS_MAX) : 0;
+    stillMs = now === last ? stillMs + Math.min(nowMs - lookedMs, PAUSE_MS_MAX) / crowd() : 0;
     [last, lookedMs] = [now, nowMs];
     if (stillMs > STILL_MS_MAX) assert.fail(`${what}: no progress for ${STILL_MS_MAX / 1000} s; last seen: ${last}`);
     await sleep(POLL_MS);
+  }
+}
+
+/** Threads that want to run, per core, and at least 1: where there are ten, all that is waited for takes ten times as long. */
+function crowd(): number {
+  try {
+    const running = Number(/ (\d+)\/\d+ /.exec(readFileSync('/proc/loadavg', 'utf8'))?.[1]);
+    return Math.max(1, running / CORES);
+  } catch {
+    return 1;
   }
 }
 

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BUDGET_BURST_BYTES_MIN, BUDGET_TOLERANCE, FRAME_BYTES_MAX, KiB } from '../../src/limits.js';
 import type { Client } from '../../src/subscriptions/client.js';
 import type { SubscribeRequest } from '../../src/wire/messages.js';
+import { until } from '../until.js';
 import { Cluster } from './driver.js';
 import { bootNs, caughtUp, runFaults } from './run.js';
 
@@ -101,10 +102,10 @@ test('a node that ignores its budget is not read on, in all its lives; its contr
     });
     const meter = new Meter(cluster);
     for (let life = 0; life < LIVES; life += 1) {
-      while ((meter.samples.at(-1)?.bytes ?? 0) === 0) await sleep(SAMPLE_MS);
+      await until('bytes of it', () => (meter.samples.at(-1)?.bytes ?? 0) > 0);
       await sleep(LIFE_MS);
       // It is over its budget: what it is asked on its control stream it answers all the same.
-      while (!(await answers(client, { ...loud, filter: `process.pid != ${life}` })));
+      await until('its answer', () => answers(client, { ...loud, filter: `process.pid != ${life}` }));
       if (life === LIVES - 1) break;
       await rogue.end('SIGKILL');
       rogue.start();

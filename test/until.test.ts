@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { settled, until } from './until.js';
+
+const never = () => false;
+
+test('a wait ends with what was found, or with what was thrown', async () => {
+  let count = 0;
+  assert.equal(await until('three', () => ++count === 3 && count), 3);
+  assert.equal(await until('zero is something', async () => 0), 0);
+  await assert.rejects(
+    until('nothing', () => assert.fail('it has ended')),
+    /it has ended/,
+  );
+  assert.equal(await settled('a value', Promise.resolve(7)), 7);
+  await assert.rejects(settled('a failure', Promise.reject(new Error('of its own'))), /of its own/);
+});
+
+test('a wait goes on while something changes, and fails when nothing has for 60 s: it says what it saw last', async (t) => {
+  let nowMs = 0;
+  t.mock.method(performance, 'now', () => nowMs);
+  let looks = 0;
+  const waiting = until(
+    'the impossible',
+    () => {
+      looks += 1;
+      nowMs += 1_000;
+      return false;
+    },
+    () => Math.min(looks, 50),
+  );
+  await assert.rejects(waiting, /^AssertionError.*: the impossible: no progress for 60 s; last seen: 50$/);
+  // Twice as many where the machine is twice as crowded.
+  assert.ok(looks > 110, `${looks} looks`);
+});
+
+test('a time in which this process did not run does not count', async (t) => {
+  let nowMs = 0;
+  t.mock.method(performance, 'now', () => nowMs);
+  let looks = 0;
+  const found = until('the tenth look', () => {
+    nowMs += 3_600_000;
+    return ++looks === 10 && looks;
+  });
+  assert.equal(await found, 10);
+  await assert.rejects(
+    until('never', () => {
+      nowMs += 3_600_000;
+      return never();
+    }),
+    /nothing to see progress by/,
+  );
+});
