@@ -1,15 +1,16 @@
-/** The known name that was probably meant, by edit distance. */
+/** The known name that was probably meant: by its last parts, else by edit distance. */
 
 /** Names longer than this are compared by their first part only: an error is not worth more. */
 const COMPARED_CHARACTERS_MAX = 64;
 
 /** The candidate nearest to `name`, or undefined when none is near enough to be worth a guess. */
 function nearest(name: string, candidates: Iterable<string>): string | undefined {
-  const wanted = name.slice(0, COMPARED_CHARACTERS_MAX).toLowerCase();
+  const wanted = comparable(name);
+  if (wanted === '') return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 1;
   for (const candidate of candidates) {
-    const distance = nameDistance(wanted, candidate.slice(0, COMPARED_CHARACTERS_MAX).toLowerCase());
+    const distance = distanceOf(wanted, comparable(candidate));
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;
@@ -24,6 +25,27 @@ export function suggestion(name: string, candidates: Iterable<string>): string {
   return found === undefined ? '' : `, did you mean "${found}"?`;
 }
 
+/** Case and underscores say nothing about what was meant: `commandArgs` is `command_args`. */
+function comparable(name: string): string {
+  return name.slice(0, COMPARED_CHARACTERS_MAX).replaceAll('_', '').toLowerCase();
+}
+
+function distanceOf(wanted: string, candidate: string): number {
+  const whole = nameDistance(wanted, candidate);
+  const parts = candidate.split('.');
+  const cut = parts.length - wanted.split('.').length;
+  // "comm" means process.comm: what stands before the last parts was left out.
+  return cut <= 0 ? whole : Math.min(whole, tailDistance(wanted, parts.slice(cut).join('.')));
+}
+
+/** Short names are near to too many others: of those no letter may be wrong. */
+function tailDistance(wanted: string, tail: string): number {
+  if (wanted === tail) return 0;
+  if (wanted.length >= 3 && (tail.startsWith(wanted) || (tail.length >= 4 && wanted.startsWith(tail)))) return 1;
+  const distance = nameDistance(wanted, tail);
+  return distance <= Math.floor(wanted.length / 4) ? distance : Number.POSITIVE_INFINITY;
+}
+
 /** As editDistance, but a part of a dotted name that is cut short (`exe` for `executable`) counts as one edit. */
 function nameDistance(a: string, b: string): number {
   const aParts = a.split('.');
@@ -36,15 +58,19 @@ function nameDistance(a: string, b: string): number {
   }, 0);
 }
 
-/** Insertions, deletions and replacements between two strings (Levenshtein). */
+/** Insertions, deletions, replacements and exchanges of neighbours between two strings (Levenshtein, Damerau). */
 function editDistance(a: string, b: string): number {
+  let twoAbove: number[] = [];
   let above = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
     const row = [i];
     for (let j = 1; j <= b.length; j++) {
       const replaced = above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
       row.push(Math.min(replaced, above[j]! + 1, row[j - 1]! + 1));
+      const exchanged = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      if (exchanged) row[j] = Math.min(row[j]!, twoAbove[j - 2]! + 1);
     }
+    twoAbove = above;
     above = row;
   }
   return above[b.length]!;

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { BackplaneError } from '../errors.js';
 import { FILTER_BYTES_MAX, FILTER_CACHE_BYTES_MAX } from '../limits.js';
-import { type BusEvent, topicOf } from '../wire/event.js';
+import { type BusEvent, TOPICS, topicOf } from '../wire/event.js';
 import { compileFieldMask, type FieldMask } from '../wire/field-mask.js';
 import { type RequiredEquality, requiredEqualities } from './equality.js';
 import { checkFields } from './fields.js';
@@ -11,6 +11,7 @@ import { canonicalText } from './filter/canonical.js';
 import { checkFilter } from './filter/check.js';
 import type { CheckedExpr } from './filter/checked.js';
 import { compileFilter } from './filter/compile.js';
+import { whyImpossible } from './filter/impossible.js';
 import { parseFilter } from './filter/parse.js';
 import { canMatch } from './filter/possible.js';
 import { scanFilter } from './filter/scan.js';
@@ -26,6 +27,8 @@ export interface PredicateOptions {
   readonly includeSelf: boolean;
   /** Paths of the fields that are wanted; none or absent: all of them. */
   readonly fields?: readonly string[] | undefined;
+  /** Refuse a filter that can be true of no event type of the topics: for who asks, not for nodes that are told. */
+  readonly refuseImpossible?: boolean | undefined;
   /** What `host.name` reads: the node where events are matched. Not part of the predicate's identity. */
   readonly hostName?: string | undefined;
 }
@@ -67,6 +70,9 @@ interface CheckedFilter {
   readonly canonical: string;
 }
 
+/** More than there are types; types of applications are not bounded. */
+const TYPES_KEPT_MAX = 128;
+
 const EVERYTHING: CheckedFilter = { root: { kind: 'bool', type: 'bool', value: true }, canonical: 'true' };
 
 /** By text. A node's interest is sent whole at every change: most of it is known already. */
@@ -84,6 +90,10 @@ export function compilePredicate(options: PredicateOptions): Predicate {
   const wanted = new Set(topics);
   const fields = checkFields(options.fields ?? []);
   const id = predicateId(topics, canonical, includeSelf, fields);
+  const mayMatch = typeTest(root, wanted, hostName);
+  if (options.refuseImpossible === true && !topics.some((topic) => TOPICS[topic]?.types.some(mayMatch))) {
+    throw new BackplaneError('filter_invalid', `filter: ${whyImpossible(root, topics)}`);
+  }
   return {
     id,
     topics,
@@ -93,13 +103,25 @@ export function compilePredicate(options: PredicateOptions): Predicate {
     spec: { id, topics, filter: canonical, includeSelf, fields },
     equalities: requiredEqualities(root),
     matches: (event) => wanted.has(event.topic) && (includeSelf || event.self !== true) && accepts(event),
-    mayMatchType(type) {
-      const topic = topicOf(type);
-      return wanted.has(topic) && canMatch(root, type, topic, hostName);
-    },
+    mayMatchType: mayMatch,
     rawForm(type) {
       return wanted.has(topicOf(type)) ? rawForm(root, type, hostName) : { expr: NEVER, exact: true };
     },
+  };
+}
+
+/** Answers are kept: plan, profiles and interest ask the same again, and a filter may be costly to try. */
+function typeTest(root: CheckedExpr, topics: ReadonlySet<string>, hostName: string | undefined) {
+  const known = new Map<string, boolean>();
+  return (type: string): boolean => {
+    const topic = topicOf(type);
+    if (!topics.has(topic)) return false;
+    let answer = known.get(type);
+    if (answer === undefined) {
+      answer = canMatch(root, type, topic, hostName);
+      if (known.size < TYPES_KEPT_MAX) known.set(type, answer);
+    }
+    return answer;
   };
 }
 

@@ -103,7 +103,8 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   const { refill, throttle, lagMaxMs } = checkDelivery(request, window);
   // Nodes must send what the broker is to compare.
   if (fields.length > 0) fields.push(...(throttle?.by ?? []));
-  const predicate = compilePredicate({ topics, filter: textOf('filter', request.filter), includeSelf, fields });
+  const filter = textOf('filter', request.filter);
+  const predicate = compilePredicate({ topics, filter, includeSelf, fields, refuseImpossible: true });
   const limit = countOf('limit', request.limit);
   const client = cleanName(textOf('client', request.client));
   const { topics: checkedTopics } = predicate;

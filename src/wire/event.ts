@@ -149,3 +149,20 @@ export const TOPICS: Readonly<Record<string, { readonly description: string; rea
 export function topicOf(type: string): string {
   return type.slice(0, type.indexOf('.'));
 }
+
+/** Parts of an event that only events of some types have. What is not here any event may have. */
+const CARRIERS: Readonly<Record<string, (type: string, topic: string) => boolean>> = {
+  network: (_type, topic) => topic === 'network',
+  signal: (type) => type === 'process.signal',
+  notice: (_type, topic) => topic === 'host',
+  syscall: (_type, topic) => topic === 'security' || topic === 'syscall',
+  file: (_type, topic) => topic === 'file',
+};
+
+const KNOWN_TYPES: ReadonlySet<string> = new Set(Object.values(TOPICS).flatMap(({ types }) => types));
+
+/** False only when no event of this type has the part (`network`, `file`, ...) of BusEvent. */
+export function carries(type: string, part: string): boolean {
+  const carrier = Object.hasOwn(CARRIERS, part) ? CARRIERS[part] : undefined;
+  return carrier === undefined || !KNOWN_TYPES.has(type) || carrier(type, topicOf(type));
+}

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { BackplaneError } from '../../src/errors.js';
 import { compilePredicate } from '../../src/subscriptions/predicate.js';
 import { TOPICS } from '../../src/wire/event.js';
 
@@ -115,6 +116,11 @@ test('types that cannot match are known without an event', () => {
     ['!(1 / 0 == 1 && event.type == "process.exec")', ['process.exit', 'network.tcp.connect', 'host.loss']],
     ['process.command_args.exists(a, event.type == "process.exec")', TYPES],
     ['host.name == "node-2"', TYPES],
+    // What no event of a type has reads as zero on every one of them.
+    ['network.peer.port == 443', ['network.tcp.connect']],
+    ['network.peer.port == 0', TYPES],
+    ['has(notice.reason) || has(network.peer)', ['network.tcp.connect', 'host.loss']],
+    ['event.type == "process.exec" && file.path != ""', []],
   ];
   for (const [filter, expected] of cases) {
     const predicate = compilePredicate({ topics: [], filter, includeSelf: false });
@@ -133,4 +139,56 @@ test('a node that knows its name passes over what is asked of others', () => {
   assert.equal(compilePredicate({ ...options, hostName: 'node-1' }).mayMatchType('process.exec'), false);
   assert.equal(compilePredicate({ ...options, hostName: 'node-2' }).mayMatchType('process.exec'), true);
   assert.equal(compilePredicate({ ...options, hostName: 'node-1' }).id, compilePredicate(options).id);
+});
+
+const IMPOSSIBLE: readonly (readonly [readonly string[], string, string])[] = [
+  [[], 'event.type == "exec"', '"exec" fits no event type, did you mean "process.exec"?'],
+  [[], '"exec" == event.type && process.pid > 1', '"exec" fits no event type, did you mean "process.exec"?'],
+  [[], '!(event.type != "execve")', '"execve" fits no event type, did you mean "process.exec"?'],
+  [[], 'event.type in ["connect", "acept"]', '"connect" fits no event type, did you mean "network.tcp.connect"?'],
+  [[], 'event.type == "acept"', '"acept" fits no event type, did you mean "network.tcp.accept"?'],
+  [[], 'event.type.startsWith("proces.")', '"proces." fits no event type, did you mean "process."?'],
+  [[], 'event.type.startsWith("exec")', '"exec" fits no event type, did you mean "process.exec"?'],
+  [[], 'event.type.endsWith(".exce")', '".exce" fits no event type, did you mean "process.exec"?'],
+  [[], 'event.type.contains("tcp.conect")', '"tcp.conect" fits no event type, did you mean "network.tcp.connect"?'],
+  [[], 'event.type.matches("^exec$")', '"^exec$" fits no event type, did you mean "process.exec"?'],
+  [[], 'event.type == "Process.Exec"', '"Process.Exec" fits no event type, did you mean "process.exec"?'],
+  [[], 'event.type == "exec" ? process.pid > 1 : false', '"exec" fits no event type, did you mean "process.exec"?'],
+  [[], 'event.topic == "proces"', '"proces" fits no event topic, did you mean "process"?'],
+  [[], 'event.type == "xxxxxxxxxxxx"', '"xxxxxxxxxxxx" fits no event type ("backplane topics" lists them)'],
+  [['file'], 'event.type == "xxxxxxxxxxxx"', '"xxxxxxxxxxxx" fits no event type (known: file.open, file.unlink,'],
+  [
+    ['network'],
+    'event.type == "process.exec"',
+    '"process.exec" is of the topic process, and only network is asked for',
+  ],
+  [['network'], 'event.topic == "file"', '"file" is of the topic file, and only network is asked for'],
+  [['process'], 'network.peer.port == 443', 'it is not true of any event type of the topic process'],
+  [[], 'event.type == "process.exec" && event.topic == "host"', 'it is not true of any event type of any topic'],
+  [[], 'event.type + "" == "exec"', 'it is not true of any event type of any topic'],
+  [[], 'false', 'it is not true of any event type of any topic'],
+];
+
+test('a filter that no event type can match is refused where it is asked, with what was probably meant', () => {
+  for (const [topics, filter, problem] of IMPOSSIBLE) {
+    assert.throws(
+      () => compilePredicate({ topics, filter, includeSelf: false, refuseImpossible: true }),
+      (error: BackplaneError) =>
+        error.code === 'filter_invalid' && error.message.startsWith(`filter: no event can match: ${problem}`),
+      filter,
+    );
+    // A node that is told one by a broker of another version evaluates it: it matches nothing.
+    assert.equal(compilePredicate({ topics, filter, includeSelf: false }).mayMatchType('process.exec'), false);
+  }
+});
+
+test('a filter that some event type can match is not refused, whatever else it names', () => {
+  for (const filter of [
+    'event.type in ["exec", "process.fork"]',
+    'event.type != "exec"',
+    'host.name == "nobody"',
+    '',
+  ]) {
+    compilePredicate({ topics: [], filter, includeSelf: false, refuseImpossible: true });
+  }
 });

@@ -72,6 +72,11 @@ test('what does not fit is refused, naming the field', () => {
       'filter_invalid',
       'filter: column 1: the filter must be a condition (bool), but is int',
     ],
+    [
+      { filter: 'event.type == "exec"' },
+      'filter_invalid',
+      'filter: no event can match: "exec" fits no event type, did you mean "process.exec"?',
+    ],
     [{ filter: 7 }, 'invalid_argument', 'filter: must be text, got a value of type number'],
     [{ topics: ['proces'] }, 'invalid_argument', 'topic: unknown topic "proces", did you mean "process"?'],
     [{ topics: [1] }, 'invalid_argument', 'topic: must be text or a list of texts, got a value of type number'],

@@ -48,8 +48,7 @@ function agentText(
   const where = nodes.globs.length === 0 ? 'every node' : `nodes ${nodes.globs.join(', ')}`;
   const later = passedOver === 0 ? '' : `; ${passedOver} not asked, as all they have recorded is later than the window`;
   const now = `${asked.length === 0 ? 'now none' : `now ${names}`}${later}`;
-  const what = types.length === 0 ? 'nothing: no event type can match' : `events of ${types.join(', ')}`;
-  return `on ${where} (${now}): ${what} that match ${predicate.canonical}`;
+  return `on ${where} (${now}): events of ${types.join(', ')} that match ${predicate.canonical}`;
 }
 
 /** What every node records anyway in one line, and one for each event that is switched on for this. */

@@ -1,5 +1,5 @@
 /** Whether a filter can be true of any event of a type: what lets an agent pass over whole types. */
-import type { BusEvent } from '../../wire/event.js';
+import { type BusEvent, carries } from '../../wire/event.js';
 import { type CheckedExpr, childrenOf } from './checked.js';
 import { compileFilter } from './compile.js';
 
@@ -18,7 +18,7 @@ export function decidedFor(
   topic: string,
   hostName: string | undefined,
 ): { readonly true: boolean; readonly false: boolean } | undefined {
-  if (!isFixed(expr, hostName !== undefined)) return undefined;
+  if (!isFixed(expr, type, hostName !== undefined)) return undefined;
   const event = bareEvent(type, topic);
   const holds = (tested: CheckedExpr): boolean => compileFilter(tested, hostName ?? '')(event);
   return { true: holds(expr), false: holds({ kind: 'not', type: 'bool', operand: expr }) };
@@ -58,14 +58,16 @@ function logicAnswer(answers: readonly Answer[], decisive: 'always' | 'never'): 
 
 /** Evaluates what depends on the type alone. */
 function decided(expr: CheckedExpr, event: BusEvent, hostName: string | undefined): Answer {
-  if (!isFixed(expr, hostName !== undefined)) return 'maybe';
+  if (!isFixed(expr, event.type, hostName !== undefined)) return 'maybe';
   return compileFilter(expr, hostName ?? '')(event) ? 'always' : 'never';
 }
 
-function isFixed(expr: CheckedExpr, hostKnown: boolean): boolean {
+/** Whether an expression has the same value on every event of the type: fields that the type never has read as zero. */
+function isFixed(expr: CheckedExpr, type: string, hostKnown: boolean): boolean {
   if (expr.kind === 'field' || expr.kind === 'has') {
     const name = expr.kind === 'field' ? expr.field.name : expr.name;
-    return name === 'event.type' || name === 'event.topic' || (name === 'host.name' && hostKnown);
+    if (name === 'event.type' || name === 'event.topic') return true;
+    return name === 'host.name' ? hostKnown : !carries(type, name.slice(0, name.indexOf('.')));
   }
-  return expr.kind !== 'item' && childrenOf(expr).every((child) => isFixed(child, hostKnown));
+  return expr.kind !== 'item' && childrenOf(expr).every((child) => isFixed(child, type, hostKnown));
 }

@@ -1,6 +1,6 @@
 /** Random events, and random filters that are well typed, for the property tests. */
 import fc from 'fast-check';
-import type { BusEvent } from '../../../src/wire/event.js';
+import { type BusEvent, carries } from '../../../src/wire/event.js';
 
 /** An expression whose parts are put in parentheses wherever it is written. */
 export interface Term {
@@ -65,9 +65,12 @@ const wide = fc.constantFrom(...INTS, ...NEGATIVE_INTS);
 const pid = fc.constantFrom(0, 1, 2, 42, 443, 2 ** 31 - 1);
 const maybe = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(arbitrary, { nil: undefined });
 
+const EVENT_TYPES = ['process.exec', 'process.exit', 'network.tcp.connect', 'host.loss', 'security.kill', 'file.open'];
+
+/** With the parts that events of its type can have. */
 export const event: fc.Arbitrary<BusEvent> = fc
   .record({
-    type: fc.constantFrom('process.exec', 'process.exit', 'network.tcp.connect', 'host.loss'),
+    type: fc.constantFrom(...EVENT_TYPES),
     wallNs: fc.constantFrom(...TIMES_NS),
     process: maybe(
       fc.record({
@@ -100,6 +103,10 @@ export const event: fc.Arbitrary<BusEvent> = fc
     notice: maybe(
       fc.record({ reason: text, message: text, lost: maybe(fc.constantFrom(0, 7, 2 ** 53 - 1)), source: text }),
     ),
+  })
+  .map((made) => {
+    const parts = Object.entries(made).filter(([part]) => carries(made.type, part));
+    return Object.fromEntries(parts) as Partial<typeof made> & Pick<typeof made, 'type' | 'wallNs'>;
   })
   .map((partial) => ({
     ...partial,
