@@ -59,51 +59,79 @@ function reasonOf(cause: unknown): string {
   return message.replace(/^error parsing regexp: /, '').replace(/: `.*$/s, '');
 }
 
-/** Atoms after writing repetitions out. Grows beyond bounds only as far as numbers do. */
+/**
+ * One token of RE2's syntax, from where it begins:
+ *
+ *   quote  := \\Q text (\\E | end)            group := ( (?flags) | (?flags: | (?P<name> | (?<name> )?
+ *   escape := \\x{hex} | \\x hex hex | \\p{name} | \\pL | octal | \\ any
+ *   class  := [ ^? ]? ( [:name:] | escape | any )* ]
+ *   repeat := {n} | {n,} | {n,m}              any other character is itself, braces that repeat nothing too
+ *
+ * Each alternative begins otherwise than the others, and none repeats within itself what it could also leave: the
+ * work is linear, whatever the text.
+ */
+const QUOTE = /\\Q([\s\S]*?)(?:\\E|$)/y;
+const ESCAPE = /\\(?:x\{[^}]{0,64}\}|x[0-9A-Fa-f]{2}|[pP]\{[^}]{0,64}\}|[pP][\s\S]|[0-7]{1,3}|[\s\S])/uy;
+const FLAGS = /\(\?[A-Za-z-]{0,16}\)/y;
+const GROUP = /\((?!\?[A-Za-z-]{0,16}\))(?:\?(?:P?<[^>]{0,128}>|([A-Za-z-]{0,16}:)))?/y;
+const CLASS_BEGIN = /\[\^?\]?/y;
+const CLASS_NAME = /\[:\^?[A-Za-z]*:\]/y;
+const REPEAT = /\{([0-9]{1,6})(?:,([0-9]{0,6}))?\}\??/y;
+
+/** Atoms after writing repetitions out: at least a quarter of the instructions there will be. Linear in the text. */
 function expandedSize(source: string): number {
-  const outer: number[] = [];
+  const outer: { readonly size: number; readonly captures: boolean }[] = [];
   let size = 0;
   let atom = 0;
-  for (let at = 0; at < source.length; at++) {
-    const char = source[at];
-    const repeat = char === '{' ? /^\{([0-9]{1,6})(?:,([0-9]{0,6}))?\}/.exec(source.slice(at, at + 16)) : null;
-    if (repeat) {
+  let at = 0;
+  /** Takes what stands here, if it is that. */
+  const take = (pattern: RegExp): RegExpExecArray | null => {
+    pattern.lastIndex = at;
+    const found = pattern.exec(source);
+    if (found) at += found[0].length;
+    return found;
+  };
+  while (at < source.length) {
+    const quote = take(QUOTE);
+    const repeat = quote ? null : take(REPEAT);
+    const group = quote || repeat ? null : take(GROUP);
+    if (quote) {
+      // What follows repeats the last character only.
+      const characters = [...quote[1]!].length;
+      atom = Math.min(1, characters);
+      size += characters;
+    } else if (repeat) {
       const times = Math.max(Number(repeat[1]), Number(repeat[2] ?? 0), 1);
       size += atom * (times - 1);
       atom *= times;
-      at += repeat[0].length - 1;
-    } else if (char === '(') {
-      outer.push(size);
+    } else if (group) {
+      outer.push({ size, captures: group[1] === undefined });
       size = 0;
       atom = 0;
-    } else if (char === ')') {
-      atom = size + 1;
-      size = (outer.pop() ?? 0) + atom;
-    } else if (char !== '*' && char !== '+' && char !== '?') {
-      at = atomEnd(source, at);
+    } else if (source[at] === ')') {
+      at += 1;
+      const { size: before, captures } = outer.pop() ?? { size: 0, captures: true };
+      atom = captures ? size + 1 : Math.max(size, 1);
+      size = before + atom;
+    } else if (/[*+?]/.test(source[at]!)) {
+      at += 1;
+    } else if (!take(FLAGS)) {
+      if (!take(ESCAPE) && !takeClass(source, take, () => at)) at += source.codePointAt(at)! > 0xffff ? 2 : 1;
       atom = 1;
       size += 1;
     }
   }
-  return outer.reduce((sum, part) => sum + part, size);
+  return outer.reduce((sum, part) => sum + part.size, size);
 }
 
-/** Index of the last character of the atom at `at`: a character, an escape or a class. */
-function atomEnd(source: string, at: number): number {
-  if (source[at] === '\\') {
-    if (/[pP]/.test(source[at + 1] ?? '') && source[at + 2] === '{') return endOr(source.indexOf('}', at), at + 1);
-    return at + 1;
+/** A class is one atom, whatever is in it. False where none begins; one that never ends takes all. */
+function takeClass(source: string, take: (pattern: RegExp) => unknown, at: () => number): boolean {
+  if (!take(CLASS_BEGIN)) return false;
+  while (at() < source.length && source[at()] !== ']') {
+    if (!take(CLASS_NAME) && !take(ESCAPE)) take(ANY);
   }
-  if (source[at] !== '[') return at;
-  const first = source[at + 1] === '^' ? at + 2 : at + 1;
-  for (let i = first; i < source.length; i++) {
-    if (source[i] === '\\') i++;
-    else if (source[i] === '[' && source[i + 1] === ':') i = endOr(source.indexOf(':]', i), i) + 1;
-    else if (source[i] === ']' && i > first) return i;
-  }
-  return at;
+  take(ANY);
+  return true;
 }
 
-function endOr(index: number, otherwise: number): number {
-  return index < 0 ? otherwise : index;
-}
+const ANY = /[\s\S]/uy;
