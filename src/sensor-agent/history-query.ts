@@ -52,6 +52,8 @@ export interface HistoryAnswer {
   readonly coveredFromNs: bigint;
   readonly coveredToNs: bigint;
   readonly evicted: boolean;
+  /** The window has a start, and recording began behind it. */
+  readonly beginsLater: boolean;
   readonly lost: number;
   readonly lostUnknown: boolean;
   /** For another reason than the kernel's buffer. */
@@ -130,7 +132,7 @@ export class HistoryQuery {
     } finally {
       this.#close(replay, upTo);
     }
-    return this.#answer(replay, replay.start);
+    return this.#answer(replay, replay.start, true);
   }
 
   /** The last N, by reading one stretch between checkpoints after the other from the newest back. */
@@ -174,7 +176,7 @@ export class HistoryQuery {
     for (const event of blocks.flat().slice(-wanted)) builder.add(event);
     builder.flush();
     await this.outlet.ready(this.signal);
-    return this.#answer(newest, start);
+    return this.#answer(newest, start, found < wanted && bytes <= HISTORY_LAST_BYTES_MAX);
   }
 
   /** Whether all of the window lies behind where a replay begins to know what happened. */
@@ -291,8 +293,8 @@ export class HistoryQuery {
     replay.close();
   }
 
-  /** `replay` tells the time of the window's end; `start`: where what was read begins. */
-  #answer(replay: Replay | undefined, start: ReplayStart | undefined): HistoryAnswer {
+  /** `replay` tells the time of the window's end; `start`: where what was read begins; `all`: nothing was left unread. */
+  #answer(replay: Replay | undefined, start: ReplayStart | undefined, all: boolean): HistoryAnswer {
     const { after, sinceNs, untilNs, upTo, last } = this.window;
     const { hole, log } = this.recording;
     const end = hole && comparePositions(hole.from, upTo) < 0 ? hole.from : upTo;
@@ -308,6 +310,7 @@ export class HistoryQuery {
       coveredFromNs: reaches && sinceNs !== undefined ? sinceNs : (start?.timeNs ?? coveredToNs),
       coveredToNs,
       evicted: this.#evicted || short,
+      beginsLater: all && sinceNs !== undefined && start !== undefined && !reaches && !after && log.firstOrdinal === 0,
       ...this.#tally,
       damagedBytes: this.#damagedBytes,
       entriesScanned: this.#scanned,

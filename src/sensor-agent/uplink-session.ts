@@ -149,6 +149,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
         coveredFrom: nsToTimestamp(answer.coveredFromNs),
         coveredTo: nsToTimestamp(answer.coveredToNs),
         evicted: answer.evicted,
+        beginsLater: answer.beginsLater,
         lost: answer.lost,
         lostUnknown: answer.lostUnknown,
         losses: answer.losses.map(lossToMessage),

@@ -80,6 +80,7 @@ function nodeCoverage(node: string, { outcome, events, goneSinceMs }: NodeSum): 
     from: end.coveredFrom,
     to: end.coveredTo,
     evicted: end.evicted,
+    beginsLater: end.beginsLater,
     lost: end.lost,
     lostUnknown: end.lostUnknown,
     damagedBytes: end.damagedBytes,
