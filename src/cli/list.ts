@@ -8,6 +8,8 @@ import type { Client } from '../subscriptions/client.js';
 import { messageToJson } from '../wire/message-json.js';
 import { CLIENT_KEYS, clientOf } from './credentials.js';
 import { INTERRUPTED, watchInterrupt } from './interrupt.js';
+import { takesEscapes } from './render/palette.js';
+import { jsonText } from './render/text.js';
 import { Screen } from './screen.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
@@ -72,7 +74,7 @@ function listText<Answer extends object>(list: List<Answer>, answer: Answer, out
 async function watchList(show: (clear: string) => Promise<void>, screen: Screen, intervalMs: number): Promise<number> {
   const interrupt = watchInterrupt();
   const signal = AbortSignal.any([interrupt.signal, screen.gone]);
-  const clear = process.stdout.isTTY === true && process.env.TERM !== 'dumb' ? CLEAR_SCREEN : '\n';
+  const clear = takesEscapes(process.stdout, process.env) ? CLEAR_SCREEN : '\n';
   for (;;) {
     await sleep(intervalMs, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) break;
@@ -96,5 +98,5 @@ function watchInterval(text: string): number {
 
 function jsonLines<Answer extends object>(list: List<Answer>, answer: Answer): string {
   const items = list.items?.(answer) ?? [answer];
-  return items.map((item) => `${JSON.stringify(messageToJson(item))}\n`).join('');
+  return items.map((item) => `${jsonText(messageToJson(item), process.stdout.isTTY === true)}\n`).join('');
 }

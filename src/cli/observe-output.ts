@@ -3,24 +3,37 @@
  * all else as notices on stderr; with jsonpb every item as one line of JSON.
  */
 import type { SubscribeItem } from '../subscriptions/subscribe-item.js';
-import { timestampNs } from '../subscriptions/timestamp.js';
+import { timestampNs, timestampText } from '../subscriptions/timestamp.js';
 import { batchToJson, messageToJson } from '../wire/message-json.js';
-import type { Coverage, EventBatchMessage } from '../wire/messages.js';
+import type { Accepted, Coverage, EventBatchMessage } from '../wire/messages.js';
 import type { EventLines } from './render/event-lines.js';
 import { NodeClock } from './render/node-clock.js';
-import { coverageNotices, gapNotice, linkNotice, missingNotice, nodeNotice } from './render/notices.js';
+import {
+  beginningNotice,
+  coverageNotices,
+  gapNotice,
+  linkNotice,
+  missingNotice,
+  nodeNotice,
+} from './render/notices.js';
+import { jsonText } from './render/text.js';
 import { timeText } from './render/time.js';
 import type { Screen } from './screen.js';
-
-export type ObserveFormat = 'compact' | 'json' | 'jsonpb' | 'table' | 'dict';
 
 export interface ObserveOutputOptions {
   /** Undefined for jsonpb. */
   readonly lines: EventLines | undefined;
   /** The past was asked for: it is loaded before live events come. */
   readonly history: boolean;
+  /** Live events are asked for. */
+  readonly follow: boolean;
   /** State complete coverage too. */
   readonly verbose: boolean;
+  readonly utc: boolean;
+  /** JSON lines of events carry cursors. */
+  readonly cursors: boolean;
+  /** JSON is read on a terminal: nothing in it may act there. */
+  readonly terminal: boolean;
 }
 
 export class ObserveOutput {
@@ -30,6 +43,9 @@ export class ObserveOutput {
   #events = 0;
   #loading = true;
   #cursor = '';
+  #accepted = false;
+  #sinceNs: bigint | undefined;
+  #until = '';
 
   constructor(screen: Screen, options: ObserveOutputOptions) {
     this.#screen = screen;
@@ -40,6 +56,11 @@ export class ObserveOutput {
   /** Resumes behind what was printed last; '' before there was any. */
   get cursor(): string {
     return this.#cursor;
+  }
+
+  /** The window's end as the broker resolved it, RFC 3339; '' where there is none. */
+  get until(): string {
+    return this.#until;
   }
 
   /** Resolves when stdout has room for more. */
@@ -58,31 +79,59 @@ export class ObserveOutput {
 
   async #showEvents(batch: EventBatchMessage, lines: EventLines): Promise<void> {
     let text = this.#events === 0 ? lines.header : '';
-    for (const event of batch.events) text += lines.line(batch.node, batch.topic, event);
+    for (const [at, event] of batch.events.entries()) {
+      // The cursor resumes behind the whole batch.
+      const cursor = this.#options.cursors && at === batch.events.length - 1 ? batch.cursor : '';
+      text += lines.line(batch.node, batch.topic, event, cursor);
+    }
     await this.#screen.print(text);
   }
 
   async #showJson(item: Exclude<SubscribeItem, { kind: 'link' }>): Promise<void> {
-    await this.#screen.print(`${JSON.stringify(itemJson(item))}\n`);
+    if (item.kind === 'accepted') this.#showFollowing(item.accepted);
+    if (item.kind === 'coverage') this.#showBeginnings(item.coverage);
+    await this.#screen.print(`${jsonText(itemJson(item), this.#options.terminal)}\n`);
   }
 
   #showNotices(item: SubscribeItem): void {
-    if (item.kind === 'gap') this.#screen.notice(gapNotice(item.gap, this.#clock));
+    if (item.kind === 'gap') this.#screen.notice(gapNotice(item.gap, this.#clock, this.#options.utc));
     else if (item.kind === 'node_status') this.#screen.notice(nodeNotice(item.status));
     else if (item.kind === 'coverage') this.#showCoverage(item.coverage);
-    else if (item.kind === 'accepted') {
-      const missing = missingNotice(item.accepted);
-      if (missing !== undefined) this.#screen.notice(missing);
-    }
+    else if (item.kind === 'accepted') this.#showAccepted(item.accepted);
+  }
+
+  #showAccepted(accepted: Accepted): void {
+    const missing = missingNotice(accepted);
+    if (missing !== undefined) this.#screen.notice(missing);
+    this.#showFollowing(accepted);
+  }
+
+  /** A quiet stream looks like one that hangs: said once, as it begins. */
+  #showFollowing({ nodes }: Accepted): void {
+    if (!this.#options.follow || this.#accepted || nodes.length === 0) return;
+    const which = nodes.length === 1 ? `1 node, ${nodes[0]}` : `${nodes.length} nodes`;
+    this.#screen.notice(`following ${which}; end with Ctrl-C`);
   }
 
   #showCoverage(coverage: Coverage): void {
-    for (const line of coverageNotices(coverage, this.#options.verbose)) this.#screen.notice(line);
+    const { verbose, utc } = this.#options;
+    for (const line of coverageNotices(coverage, verbose, utc)) this.#screen.notice(line);
+    this.#showBeginnings(coverage);
+  }
+
+  #showBeginnings(coverage: Coverage): void {
+    if (this.#sinceNs === undefined) return;
+    const notice = beginningNotice(coverage, this.#sinceNs, this.#options.utc);
+    if (notice !== undefined) this.#screen.notice(notice);
   }
 
   /** Keeps cursor, clock and status line up with what was shown. */
   #follow(item: SubscribeItem): void {
     if (item.kind === 'accepted') {
+      this.#accepted = true;
+      const { since, until } = item.accepted;
+      if (since) this.#sinceNs ??= timestampNs(since);
+      if (until) this.#until = timestampText(until);
       if (this.#options.history) this.#screen.status('reading the past');
       else this.#loaded();
     } else if (item.kind === 'events') {
@@ -93,7 +142,7 @@ export class ObserveOutput {
         const wallNs = timestampNs(last.time);
         this.#clock.learn(item.batch.node, last, wallNs);
         if (item.batch.history && this.#loading) {
-          this.#screen.status(`${this.#events} events, ${timeText(wallNs)} reached`);
+          this.#screen.status(`${this.#events} events, ${timeText(wallNs, this.#options.utc)} reached`);
         }
       }
       if (!item.batch.history) this.#loaded();

@@ -1,44 +1,29 @@
 /** `backplane observe`: events from the past, live, or both, until there are no more or Ctrl-C. */
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { BackplaneError } from '../errors.js';
-import { LAST_MAX } from '../limits.js';
 import type { Client } from '../subscriptions/client.js';
 import { messageToJson } from '../wire/message-json.js';
 import type { Accepted, SubscribeRequest } from '../wire/messages.js';
+import { commandName } from './command-name.js';
 import { Completeness } from './completeness.js';
 import { CLIENT_KEYS, clientOf } from './credentials.js';
 import { INTERRUPTED, watchInterrupt } from './interrupt.js';
-import { type ObserveFormat, ObserveOutput } from './observe-output.js';
-import { type EventFormat, eventLines } from './render/event-lines.js';
+import {
+  addObserveFlags,
+  type ObserveOptions,
+  readOptions,
+  resumeCommand,
+  subscribeRequest,
+} from './observe-options.js';
+import { ObserveOutput } from './observe-output.js';
+import { type EventLines, eventLines } from './render/event-lines.js';
 import { parseFieldMask } from './render/field-mask.js';
-import { choosePalette } from './render/palette.js';
+import { choosePalette, takesEscapes } from './render/palette.js';
 import { planText } from './render/plan.js';
+import { jsonText } from './render/text.js';
 import { Screen } from './screen.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 import { unmatchedNodes } from './unmatched-nodes.js';
-
-interface ObserveOptions {
-  topic?: string[];
-  node?: string[];
-  filter?: string;
-  since?: string;
-  until?: string;
-  last?: number;
-  follow?: boolean;
-  limit?: number;
-  cursor?: string;
-  output: ObserveFormat;
-  printPlan?: boolean;
-  color: boolean;
-  includeSelf?: boolean;
-  fieldMask?: string;
-  verbose?: boolean;
-  refill?: boolean;
-  throttle?: string;
-  throttleBy?: string[];
-  lagPolicy?: string;
-  lagMax?: string;
-}
 
 /** Exit code where a part of what was asked for is missing. */
 const INCOMPLETE = 4;
@@ -47,90 +32,38 @@ const EXIT_CODES = `
 Exit codes: 0 all that was asked for came, 1 failed, 2 refused, ${INCOMPLETE} incomplete (a node was absent,
 broke off, did not answer or does not exist, or the recording no longer had all of the window or was damaged), ${INTERRUPTED} interrupted.`;
 
-/** Shown when neither the window nor a count is given. */
-const LAST_DEFAULT = 20;
-
 export function define(command: Command): void {
-  command
-    .option('-t, --topic <topic>', 'only these topics (repeat, or comma-separated)', collect('--topic', 'every topic'))
-    .option(
-      '-n, --node <glob>',
-      'only these nodes; * and ? match (repeat, or comma-separated)',
-      collect('--node', 'every node'),
-    )
-    .option(
-      '--filter <cel>',
-      'only events for which this CEL expression is true',
-      filled('--filter', 'for every event'),
-    )
-    .option('--since <time>', 'from here on: how long ago (5m) or RFC 3339', filled('--since'))
-    .option('--until <time>', 'up to here: how long ago or RFC 3339', filled('--until'))
-    .option(
-      '--last <n>',
-      `only the last N of the past (default ${LAST_DEFAULT} when no window is given)`,
-      count('--last', LAST_MAX),
-    )
-    .option('-f, --follow', 'go on with live events; alone: live events only')
-    .option('--limit <n>', 'end after N events', count('--limit', Number.MAX_SAFE_INTEGER))
-    .addOption(new Option('--first <n>', 'the same as --limit').argParser(count('--first', Number.MAX_SAFE_INTEGER)))
-    .option(
-      '--cursor <cursor>',
-      'resume exactly behind the event with this cursor',
-      filled('--cursor', 'to begin anew'),
-    )
-    .addOption(
-      new Option('-o, --output <format>', 'how to print')
-        .choices(['compact', 'json', 'jsonpb', 'table', 'dict'])
-        .default('compact'),
-    )
-    .option('--field-mask <fields>', 'only these fields (process.pid,process.executable.path); others are not sent')
-    .option('--refill', 'with --follow: what nodes shed comes later, from their recorders')
-    .option('--throttle <time>', 'at most one event in this time (5s) for each key', filled('--throttle'))
-    .option(
-      '--throttle-by <fields>',
-      'the key: fields, node, topic (comma-separated; default one key for all)',
-      collect('--throttle-by', 'one key for all events'),
-    )
-    .addOption(
-      new Option('--lag-policy <policy>', 'when far behind: keep up with the log, or skip to its end').choices([
-        'keep',
-        'skip',
-      ]),
-    )
-    .option('--lag-max <time>', 'how far behind is too far for skip (default 30s)', filled('--lag-max'))
-    .option('--print-plan', 'print what runs where and end')
-    .option('--include-self', "also events of Backplane's own processes")
-    .option('--no-color', 'no colours, as with NO_COLOR')
-    .option('-v, --verbose', 'state the coverage of every node, even where it is complete')
-    .addHelpText('after', EXIT_CODES)
-    .action(async () => {
-      const client = clientOf(commandConfig(command, CLIENT_KEYS));
-      try {
-        process.exitCode = await observe(client, readOptions(command));
-      } finally {
-        client.close();
-      }
-    });
+  addObserveFlags(command);
+  command.addHelpText('after', EXIT_CODES).action(async () => {
+    const client = clientOf(commandConfig(command, CLIENT_KEYS));
+    try {
+      process.exitCode = await observe(client, command);
+    } finally {
+      client.close();
+    }
+  });
   addSettingFlags(command, CLIENT_KEYS);
 }
 
-async function observe(client: Client, options: ObserveOptions): Promise<number> {
+async function observe(client: Client, command: Command): Promise<number> {
+  const options = readOptions(command);
   const request = subscribeRequest(options);
-  const screen = new Screen(process.stdout, process.stderr);
+  const screen = new Screen(process.stdout, process.stderr, options.color && takesEscapes(process.stderr, process.env));
+  const terminal = process.stdout.isTTY === true;
   if (options.printPlan === true) {
     const answer = await client.explain(request);
-    await screen.print(
-      options.output.startsWith('json') ? `${JSON.stringify(messageToJson(answer))}\n` : planText(answer),
-    );
+    const json = options.output.startsWith('json');
+    await screen.print(json ? `${jsonText(messageToJson(answer), terminal)}\n` : planText(answer));
     return 0;
   }
-  const palette = choosePalette(process.stdout, process.env, options.color);
-  const mask = options.fieldMask === undefined ? undefined : parseFieldMask(options.fieldMask);
-  const format: EventFormat = options.output === 'jsonpb' ? 'json' : options.output;
   const output = new ObserveOutput(screen, {
-    lines: options.output === 'jsonpb' ? undefined : eventLines(format, { palette, mask, nowMs: Date.now }),
+    lines: linesOf(options, terminal),
     history: request.follow !== true || Boolean(request.since || request.last || request.cursor),
+    follow: request.follow === true,
     verbose: options.verbose === true,
+    utc: options.utc === true,
+    cursors: options.cursors === true,
+    terminal,
   });
   const completeness = new Completeness(Boolean(request.since || request.cursor), request.refill === true);
   const interrupt = watchInterrupt();
@@ -157,7 +90,7 @@ async function observe(client: Client, options: ObserveOptions): Promise<number>
   if (missing !== undefined) screen.notice(`incomplete: ${missing}`);
   if (output.cursor !== '' && (interrupt.signal.aborted || options.output !== 'jsonpb')) {
     const { dim } = choosePalette(process.stderr, process.env, options.color);
-    screen.notice(`resume with --cursor ${output.cursor}`, dim);
+    screen.notice(`resume with ${resumeCommand(command, options, output.cursor, output.until)}`, dim);
   }
   if (interrupt.signal.aborted) return INTERRUPTED;
   return missing === undefined ? 0 : INCOMPLETE;
@@ -172,74 +105,20 @@ async function noticeNodes(
   completeness: Completeness,
 ): Promise<void> {
   if (nodes.length === 0 && answered.length + nodesMissing.length === 0) {
-    screen.notice('no node is connected: see "backplane nodes"');
+    screen.notice(`no node is connected: see "${commandName()} nodes"`);
   }
   const unmatched = await unmatchedNodes(client, nodes);
   if (!follow) for (const sentence of unmatched) completeness.unmatched(sentence);
   else if (unmatched.length > 0) screen.notice(`${unmatched.join('; ')}: waiting for it`);
 }
 
-function subscribeRequest(options: ObserveOptions): SubscribeRequest {
-  const { topic = [], node = [], since = '', until = '', last = 0, limit = 0, cursor = '', follow = false } = options;
-  const windowGiven = since !== '' || until !== '' || last !== 0 || limit !== 0 || cursor !== '' || follow;
-  return {
-    topics: topic,
-    nodes: node,
-    filter: options.filter ?? '',
-    since,
-    until,
-    follow,
-    last: windowGiven ? last : LAST_DEFAULT,
-    limit: String(limit),
-    cursor,
-    includeSelf: options.includeSelf === true,
-    fields: options.fieldMask === undefined ? [] : parseFieldMask(options.fieldMask).map((path) => path.join('.')),
-    client: `observe (pid ${process.pid})`,
-    refill: options.refill === true,
-    throttle: options.throttle ?? '',
-    throttleBy: options.throttleBy ?? [],
-    lagPolicy: options.lagPolicy ?? '',
-    lagMax: options.lagMax ?? '',
-  };
-}
-
-/** What contradicts itself is refused here, with the names of the flags. */
-function readOptions(command: Command): ObserveOptions {
-  const { first, ...options } = command.opts<ObserveOptions & { first?: number }>();
-  if (first !== undefined && options.limit !== undefined && first !== options.limit) {
-    throw new BackplaneError(
-      'invalid_argument',
-      `--first ${first} and --limit ${options.limit} mean the same: give one`,
-    );
-  }
-  if (options.cursor !== undefined && (options.since !== undefined || options.last !== undefined)) {
-    const other = options.since === undefined ? '--last' : '--since';
-    throw new BackplaneError('invalid_argument', `--cursor already says where to begin: leave out ${other}`);
-  }
-  const limit = options.limit ?? first;
-  return limit === undefined ? options : { ...options, limit };
-}
-
-/** An empty value is a script's unset variable, and would ask for more than was meant. */
-function filled(flag: string, without = ''): (text: string) => string {
-  return (text) => {
-    if (text.trim() !== '') return text;
-    throw new BackplaneError('invalid_argument', `${flag} must not be empty: leave it out ${without}`.trim());
-  };
-}
-
-function collect(flag: string, every: string): (value: string, before?: string[]) => string[] {
-  const check = filled(flag, `for ${every}`);
-  return (value, before = []) => [...before, ...value.split(',').map((item) => check(item).trim())];
-}
-
-function count(flag: string, max: number): (text: string) => number {
-  return (text) => {
-    const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
-    if (value >= 1 && value <= max) return value;
-    throw new BackplaneError(
-      'invalid_argument',
-      `${flag} must be a whole number from 1 to ${max}, got ${JSON.stringify(text)}`,
-    );
-  };
+/** Undefined for jsonpb, which is not only of events. */
+function linesOf(options: ObserveOptions, terminal: boolean): EventLines | undefined {
+  if (options.output === 'jsonpb') return undefined;
+  return eventLines(options.output, {
+    palette: choosePalette(process.stdout, process.env, options.color),
+    mask: options.fieldMask === undefined ? undefined : parseFieldMask(options.fieldMask),
+    times: { format: options.timeFormat, utc: options.utc === true },
+    terminal,
+  });
 }

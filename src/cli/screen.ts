@@ -5,7 +5,7 @@
  * that has gone (`| head`) ends the command quietly.
  */
 import type { Writable } from 'node:stream';
-import type { Paint } from './render/palette.js';
+import { type Paint, takesEscapes } from './render/palette.js';
 import { safeText } from './render/text.js';
 
 type Terminal = Writable & { readonly isTTY?: boolean; readonly columns?: number };
@@ -16,6 +16,7 @@ const CLEAR_LINE = '\r\x1b[2K';
 export class Screen {
   readonly #out: Terminal;
   readonly #err: Terminal;
+  readonly #escapes: boolean;
   readonly #gone = new AbortController();
   #failure: Error | undefined;
   #status = '';
@@ -23,9 +24,11 @@ export class Screen {
   #statusTimer: NodeJS.Timeout | undefined;
   #waiting: (() => void) | undefined;
 
-  constructor(out: Terminal, err: Terminal) {
+  /** `escapes`: whether stderr takes them, without which there is no status line. */
+  constructor(out: Terminal, err: Terminal, escapes = takesEscapes(err, process.env)) {
     this.#out = out;
     this.#err = err;
+    this.#escapes = escapes;
     out.on('error', (cause: NodeJS.ErrnoException) => this.#lose(cause));
     out.on('drain', () => this.#release());
     // Nobody reads what we complain about: not a reason to fail.
@@ -60,7 +63,7 @@ export class Screen {
 
   /** The line shown while something takes long: on a terminal only, at most ten times a second. '' removes it. */
   status(text: string): void {
-    if (this.#err.isTTY !== true) return;
+    if (!this.#escapes) return;
     this.#status = text;
     if (text === '') {
       clearTimeout(this.#statusTimer);

@@ -8,7 +8,7 @@ import { CLIENT_KEYS, clientOf } from './credentials.js';
 import { outputOption, tableWidth } from './list.js';
 import { compactBytes } from './render/bytes.js';
 import { type Column, fittedTable } from './render/columns.js';
-import { safeText } from './render/text.js';
+import { jsonText, safeText } from './render/text.js';
 import { Screen } from './screen.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
@@ -37,7 +37,8 @@ export function defineSetBudget(command: Command): void {
       const screen = new Screen(process.stdout, process.stderr);
       // The command above has the same flag, and takes it wherever it stands.
       const { output } = command.optsWithGlobals<{ output: string }>();
-      const json = () => answer.changes.map((change) => `${JSON.stringify(messageToJson(change))}\n`).join('');
+      const json = () =>
+        answer.changes.map((change) => `${jsonText(messageToJson(change), process.stdout.isTTY === true)}\n`).join('');
       await screen.print(output === 'json' ? json() : changesText(answer.changes, tableWidth(output)));
     } finally {
       client.close();

@@ -5,7 +5,7 @@
 import { BackplaneError } from '../errors.js';
 import { FIELDS_MAX } from '../limits.js';
 import { EVENT_FIELDS } from '../wire/field-mask.js';
-import { suggestion } from './nearest.js';
+import { snakePath, suggestion } from './nearest.js';
 import { shown } from './shown.js';
 
 /** What stands beside the events of a batch comes anyway. */
@@ -21,12 +21,30 @@ export function checkFields(given: readonly string[], field = 'fields'): readonl
   return paths.filter((path) => !paths.some((other) => path.startsWith(`${other}.`)));
 }
 
-function fieldPath(given: string, field: string): string {
-  const path = given.trim().replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  if (/^raw\.fields\.[^.]+$/.test(path)) return 'raw.fields';
+/** Filters call these otherwise, as OpenTelemetry does: a batch carries some of them beside its events. */
+const FILTER_NAMES: ReadonlyMap<string, string> = new Map([
+  ['event.type', 'type'],
+  ['event.time', 'time'],
+  ['event.topic', 'topic'],
+  ['host.name', 'node'],
+]);
+
+/**
+ * A field as the proto names it, from any of its names: those of the proto, of JSON and of filters.
+ * @throws BackplaneError invalid_argument naming `field`, the unknown path and the nearest known one.
+ */
+export function protoPath(given: string, field: string): string {
+  const name = given.trim();
+  // Below raw.fields stand the kernel's names, whose letters are their own.
+  if (/^raw\.fields\.[^.]+$/.test(name)) return name;
+  const snake = snakePath(name);
+  const path = FILTER_NAMES.get(snake) ?? snake;
   if (EVENT_FIELDS.some((leaf) => leaf === path || leaf.startsWith(`${path}.`))) return path;
-  throw new BackplaneError(
-    'invalid_argument',
-    `${field}: unknown field ${shown(given.trim())}${suggestion(path, EVENT_FIELDS)}`,
-  );
+  const near = suggestion(path, [...EVENT_FIELDS, ...FILTER_NAMES.keys()]);
+  throw new BackplaneError('invalid_argument', `${field}: unknown field ${shown(name)}${near}`);
+}
+
+function fieldPath(given: string, field: string): string {
+  const path = protoPath(given, field);
+  return path.startsWith('raw.fields.') ? 'raw.fields' : path;
 }

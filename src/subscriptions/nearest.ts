@@ -25,6 +25,11 @@ export function suggestion(name: string, candidates: Iterable<string>): string {
   return found === undefined ? '' : `, did you mean "${found}"?`;
 }
 
+/** `process.commandArgs` as `process.command_args`: JSON's spelling as the proto's, which is that of filters. */
+export function snakePath(path: string): string {
+  return path.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
 /** Case and underscores say nothing about what was meant: `commandArgs` is `command_args`. */
 function comparable(name: string): string {
   return name.slice(0, COMPARED_CHARACTERS_MAX).replaceAll('_', '').toLowerCase();
@@ -41,7 +46,9 @@ function distanceOf(wanted: string, candidate: string): number {
 /** Short names are near to too many others: of those no letter may be wrong. */
 function tailDistance(wanted: string, tail: string): number {
   if (wanted === tail) return 0;
-  if (wanted.length >= 3 && (tail.startsWith(wanted) || (tail.length >= 4 && wanted.startsWith(tail)))) return 1;
+  const common = tail.startsWith(wanted) ? wanted.length : wanted.startsWith(tail) ? tail.length : 0;
+  // "exe" and "execve" are both near to "exec".
+  if (common >= 3 && Math.abs(wanted.length - tail.length) <= common / 2) return 1;
   const distance = nameDistance(wanted, tail);
   return distance <= Math.floor(wanted.length / 4) ? distance : Number.POSITIVE_INFINITY;
 }

@@ -2,6 +2,7 @@
 import { BackplaneError } from '../errors.js';
 import { THROTTLE_NS_MAX } from '../limits.js';
 import { checkFields } from './fields.js';
+import { snakePath } from './nearest.js';
 import { shown } from './shown.js';
 import { durationText, parseDuration } from './time-text.js';
 
@@ -12,6 +13,12 @@ export interface ThrottleRequest {
   readonly byNode: boolean;
   readonly byTopic: boolean;
 }
+
+/** What filters call the keys that stand beside an event. */
+const BESIDE_EVENTS: ReadonlyMap<string, string> = new Map([
+  ['event.topic', 'topic'],
+  ['host.name', 'node'],
+]);
 
 /** Undefined when none is asked for. @throws BackplaneError invalid_argument. */
 export function checkThrottle(interval: string, by: readonly string[]): ThrottleRequest | undefined {
@@ -24,7 +31,7 @@ export function checkThrottle(interval: string, by: readonly string[]): Throttle
     const bound = `a duration above 0, at most ${durationText(THROTTLE_NS_MAX)}, such as "5s"`;
     throw invalid('throttle', `must be ${bound}, got ${shown(interval)}`);
   }
-  const names = by.map((name) => name.trim());
+  const names = by.map((name) => BESIDE_EVENTS.get(snakePath(name.trim())) ?? name.trim());
   const fields = names.filter((name) => name !== 'node' && name !== 'topic');
   return {
     intervalNs,

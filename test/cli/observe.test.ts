@@ -3,6 +3,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type TestContext, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
+import { commandName } from '../../src/cli/command-name.js';
+import { observers } from '../../src/cli/observers.js';
+import { compilePredicate } from '../../src/subscriptions/predicate.js';
+import { type BusEvent, TOPICS } from '../../src/wire/event.js';
 import type { SubscribeResponse } from '../../src/wire/messages.js';
 import { ScriptedBroker, type ScriptedBrokerOptions } from '../scripted-broker.js';
 import { command, MAIN, run } from './command.js';
@@ -24,6 +28,16 @@ async function start(t: TestContext, options: Partial<ScriptedBrokerOptions> = {
   const broker = await ScriptedBroker.start({ events: EVENTS, coverage: { nodes: [] }, ...options });
   t.after(() => broker.stop());
   return broker;
+}
+
+/** The flags of the command that goes on, which begins as this program does; the default view has other pids each time. */
+function resumed(notice = ''): string {
+  const start = `-- resume with ${commandName()} observe `;
+  assert.ok(notice.startsWith(start), notice);
+  return notice
+    .slice(start.length)
+    .trimEnd()
+    .replace(/'\(event\.type in [^']*'/, 'FILTER');
 }
 
 const GAP = { gap: { node: 'node-a', topic: 'process', events: '3', reason: 'evicted', message: 'a\x1b[31mb' } };
@@ -52,7 +66,7 @@ test('json: events on stdout, one object a line; all else on stderr', async (t) 
     /^-- coverage node-a: unknown to unknown, 10 events, older ones are no longer recorded$/,
   );
   assert.equal(notices[3], '-- incomplete: node-b (did not answer), node-a (older events are no longer recorded)');
-  assert.equal(notices[4], '-- resume with --cursor 9');
+  assert.equal(resumed(notices[4]), `--output json --broker ${broker.address} --filter FILTER --cursor 9`);
   assert.equal(notices.length, 5);
   assert.equal(code, 4);
 });
@@ -81,7 +95,7 @@ test('compact into a pipe: no colours, no escapes from events, no status line', 
   assert.equal(out.split('\n').length, 11);
   assert.doesNotMatch(out, /\x1b/);
   assert.match(out, /exec {9}\? \/bin\/true true \$'\\x1b\[2J' pid 1 ← 1\n/);
-  assert.equal(err, '-- resume with --cursor 9\n');
+  assert.equal(resumed(err), `--broker ${broker.address} --filter FILTER --cursor 9`);
 });
 
 test('flags become the request; without a window the last 20 are asked for', async (t) => {
@@ -114,10 +128,100 @@ test('flags become the request; without a window the last 20 are asked for', asy
   assert.deepEqual([cursor?.cursor, cursor?.filter, cursor?.limit, cursor?.last], ['3', 'process.pid > 1', '4', 0]);
 });
 
+test('the default view is a filter, without the processes by which it is observed; anything that is said replaces it', async (t) => {
+  const broker = await start(t);
+  const observe = command(['observe', '--broker', broker.address]);
+  const { pid = 0 } = observe.child;
+  await observe.done;
+  for (const flags of [['--all'], ['--topic', 'process'], ['--cursor', '3'], ['--filter', 'process.pid > 1']])
+    await run(['observe', '--broker', broker.address, ...flags]);
+  await run(['observe', '--broker', broker.address, '--node', 'node-a', '--since', '5m', '-o', 'json']);
+  const filters = broker.requests.map(({ filter }) => filter);
+  assert.deepEqual(filters.slice(1, 5), ['', '', '', 'process.pid > 1']);
+  const { createdNs } = observers()[0]!;
+  for (const filter of [filters[0]!, filters[5]!]) {
+    const { matches } = compilePredicate({ topics: [], filter, includeSelf: false, refuseImpossible: true });
+    const shown = (type: string, rest: Partial<BusEvent> = {}) => matches({ ...busEvent(type), ...rest });
+    const types = Object.values(TOPICS).flatMap((topic) => topic.types);
+    const lite = ['process.exec', 'network.tcp.connect', 'network.tcp.accept'];
+    const hidden = [...TOPICS['process']!.types, ...TOPICS['network']!.types].filter((type) => !lite.includes(type));
+    for (const type of types) assert.equal(shown(type), !hidden.includes(type), type);
+    // The tests and what started them: their start is left out, what they do is not.
+    const parent = { process: { pid: process.pid, creationTimeNs: createdNs } };
+    assert.equal(shown('process.exec', parent), false);
+    assert.equal(shown('network.tcp.connect', parent), true);
+    // Another process that has the pid at another time, or on a node where the pid is another's.
+    assert.equal(
+      shown('process.exec', { process: { ...parent.process, creationTimeNs: createdNs + 1_000_000_000n } }),
+      true,
+    );
+    assert.equal(shown('process.exec', { process: { ...parent.process, pid: process.pid + 1 } }), true);
+    assert.equal(shown('process.exec', { process: { pid: process.pid } }), true);
+  }
+  assert.match(filters[0]!, new RegExp(`&& !\\(process\\.pid == ${pid} && process\\.creation_time > timestamp`));
+});
+
+test('the command that goes on runs in a shell and asks for what was asked, behind the cursor', async (t) => {
+  const broker = await start(t);
+  const filter = 'process.comm != "it\'s $HOME `x` \\\\ \u202e" && process.pid > 0';
+  const flags = ['--broker', broker.address, '-t', 'process,network', '-n', 'node-*', '--filter', filter, '-o', 'json'];
+  const { err } = await run([
+    'observe',
+    ...flags,
+    '--until',
+    '2026-11-28 04:00Z',
+    '--first',
+    '2',
+    '--cursors',
+    '--since',
+    '2026-11-28',
+  ]);
+  const line = err.trimEnd().split('\n').at(-1)!;
+  assert.match(line, /^-- resume with .* --until 2026-11-28T04:00:00Z --cursor 1$/);
+  const shell = spawn('bash', ['--norc', '-c', line.replace('-- resume with ', '')], { stdio: 'ignore' });
+  const [code] = await once(shell, 'close');
+  assert.equal(code, 0);
+  const [first, second] = broker.requests;
+  assert.deepEqual({ ...second, client: '' }, { ...first, client: '', cursor: '1', since: '' });
+  assert.equal(first?.filter, filter);
+});
+
+test('json with --cursors: who keeps the last cursor seen loses nothing', async (t) => {
+  const broker = await start(t);
+  const { out } = await run(['observe', '--broker', broker.address, '--since', '5m', '-o', 'json', '--cursors']);
+  const cursors = out
+    .trimEnd()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { cursor?: string }).cursor ?? '');
+  assert.deepEqual(cursors, ['', '', '2', '', '', '5', '', '', '8', '9']);
+  const { code, err } = await run(['observe', '--broker', broker.address, '--cursors']);
+  assert.match(err, /--cursors needs -o json/);
+  assert.equal(code, 2);
+});
+
+test('a window that begins before the recording is told in one line, in every format', async (t) => {
+  const from = { seconds: '601', nanos: 0 };
+  const nodes = [
+    { node: 'a', beginsLater: true, from },
+    { node: 'b', from },
+    { node: 'c', beginsLater: true, from },
+  ];
+  const broker = await start(t, { coverage: { nodes } });
+  for (const format of ['compact', 'json', 'jsonpb', 'table', 'dict']) {
+    const { err, code } = await run(['observe', '--broker', broker.address, '--since', '30d', '-o', format, '--utc']);
+    const line =
+      '-- the window begins 1970-01-01 00:00:01, before the recording: ' +
+      'a from 1970-01-01 00:10:01 (10m 0s later), c from 1970-01-01 00:10:01 (10m 0s later)';
+    assert.equal(err.split('\n')[0], line);
+    // Nothing is missing: it never was there.
+    assert.equal(code, 0);
+  }
+});
+
 test('a limit ends behind a cursor that goes on', async (t) => {
   const broker = await start(t);
   const { err, code } = await run(['observe', '--broker', broker.address, '--limit', '4']);
-  assert.equal(err, '-- resume with --cursor 3\n');
+  assert.equal(resumed(err), `--limit 4 --broker ${broker.address} --filter FILTER --cursor 3`);
   assert.equal(code, 0);
 });
 
@@ -163,7 +267,9 @@ test('interrupted: exit code 130 and the cursor to go on from', async (t) => {
     await observe.printed(/pid 10 /);
     observe.child.kill(signal);
     const { code, err } = await observe.done;
-    assert.equal(err, '-- resume with --cursor 9\n');
+    const [following, ...rest] = err.split('\n');
+    assert.equal(following, '-- following 1 node, node-a; end with Ctrl-C');
+    assert.equal(resumed(rest.join('\n')), `--follow --broker ${broker.address} --filter FILTER --cursor 9`);
     assert.equal(code, 130);
   }
 });
@@ -189,10 +295,13 @@ test('a break is told and mended: no event is missing, none comes twice', async 
     pids,
     EVENTS.map((event) => event.process!.pid),
   );
-  assert.equal(
-    err,
-    `-- lost the broker at ${broker.address}: going away; trying again\n-- connected to the broker at ${broker.address}, going on where it broke off\n-- resume with --cursor 9\n`,
-  );
+  const notices = err.split('\n');
+  assert.deepEqual(notices.slice(0, 2), [
+    `-- lost the broker at ${broker.address}: going away; trying again`,
+    `-- connected to the broker at ${broker.address}, going on where it broke off`,
+  ]);
+  const flags = `--output json --field-mask process.pid --broker ${broker.address}`;
+  assert.equal(resumed(notices[2]), `${flags} --filter FILTER --cursor 9`);
   assert.equal(code, 0);
 });
 

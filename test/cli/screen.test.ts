@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
+import { takesEscapes } from '../../src/cli/render/palette.js';
 import { Screen } from '../../src/cli/screen.js';
 import { until } from '../until.js';
 
@@ -28,7 +29,7 @@ class Terminal extends Writable {
 
 test('on a terminal the status line stays below what is printed, cut to the width', async () => {
   const terminal = new Terminal(true);
-  const screen = new Screen(terminal, terminal);
+  const screen = new Screen(terminal, terminal, true);
   screen.status('12 events, 10:02:03 reached');
   await until('what is shown', () => terminal.text !== '');
   assert.equal(terminal.text, `${CLEAR}12 events, 10:02:03`);
@@ -40,12 +41,21 @@ test('on a terminal the status line stays below what is printed, cut to the widt
 
 test('a status that was removed in time is never shown', async () => {
   const terminal = new Terminal(true);
-  const screen = new Screen(terminal, terminal);
+  const screen = new Screen(terminal, terminal, true);
   screen.status('x');
   screen.status('');
   screen.status('y');
   await until('what is shown', () => terminal.text !== '');
   assert.equal(terminal.text, `${CLEAR}y`);
+});
+
+test('a terminal that takes no escape sequences gets none', () => {
+  const terminal = new Terminal(true);
+  const screen = new Screen(terminal, terminal, takesEscapes(terminal, { TERM: 'dumb' }));
+  screen.status('12 events');
+  screen.notice('gap');
+  screen.status('');
+  assert.equal(terminal.text, '-- gap\n');
 });
 
 test('a pipe gets no status line, and notices are one line of safe text', () => {

@@ -115,7 +115,7 @@ export class Observer extends Command {
     format: 'json' | 'jsonpb' = 'json',
   ) {
     const env = { BACKPLANE_BROKERS: bus.grpc, BACKPLANE_TOKEN_FILE: tokenFile(bus.brokerDir) };
-    super(['observe', '-o', format, ...args], env, false);
+    super(['observe', '--all', '-o', format, ...args], env, false);
     createInterface({ input: this.child.stdout! }).on('line', (line) => {
       if (format === 'json') this.events.push(JSON.parse(line) as EventLine);
       else this.#take(JSON.parse(line) as BatchLine);

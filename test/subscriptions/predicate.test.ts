@@ -8,6 +8,8 @@ const idOf = (filter: string, topics: string[] = [], includeSelf = false): bigin
   compilePredicate({ topics, filter, includeSelf }).id;
 
 const EQUAL: [string, string, string][] = [
+  ['process.commandArgs == []', '[] == process.command_args', 'process.command_args == []'],
+  ['has(process.creationTime)', 'has(process.creation_time)', 'has(process.creation_time)'],
   ['process.pid==1', ' ( process.pid  ==  (1) )', 'process.pid == 1'],
   ['1 == process.pid', 'process.pid == 0x1', 'process.pid == 1'],
   ['1024 < network.peer.port', 'network.peer.port > 1024', 'network.peer.port > 1024'],

@@ -4,24 +4,25 @@ import { timestampNs } from '../../subscriptions/timestamp.js';
 import { eventToJson } from '../../wire/event-json.js';
 import type { EventMessage } from '../../wire/messages.js';
 import { Columns } from './columns.js';
-import { applyFieldMask, type FieldMask, leaves, valueAt } from './field-mask.js';
+import { applyFieldMask, type FieldMask, leaves, PROMISED, valueAt, WHEN_AND_WHERE } from './field-mask.js';
 import type { Palette } from './palette.js';
 import { ProcessNames } from './process-names.js';
 import { connectionText, subjectText, userText } from './subject.js';
-import { safeText, shellWords } from './text.js';
-import { clockText } from './time.js';
+import { jsonText, safeText, shellWords } from './text.js';
+import { EventTimes, type TimeStyle } from './time.js';
 
 export type EventFormat = 'compact' | 'json' | 'table' | 'dict';
 
 export interface EventLinesOptions {
   readonly palette: Palette;
   readonly mask: FieldMask | undefined;
-  /** Milliseconds since 1970: which day needs no date. */
-  readonly nowMs: () => number;
+  readonly times: TimeStyle;
+  /** JSON is read on a terminal: nothing in it may act there. */
+  readonly terminal: boolean;
 }
 
-/** One event of a batch as text that ends with a newline. */
-export type EventLine = (node: string, topic: string, event: EventMessage) => string;
+/** One event of a batch as text that ends with a newline. `cursor` resumes behind it; '' where none does. */
+export type EventLine = (node: string, topic: string, event: EventMessage, cursor?: string) => string;
 
 export interface EventLines {
   /** Printed once, in front of the first event. */
@@ -38,7 +39,7 @@ export function eventLines(format: EventFormat, options: EventLinesOptions): Eve
     case 'compact':
       return { header: '', line: compactLine(options) };
     case 'json':
-      return { header: '', line: jsonLine(options.mask) };
+      return { header: '', line: jsonLine(options) };
     case 'dict':
       return { header: '', line: dictLine(options) };
     case 'table':
@@ -46,15 +47,17 @@ export function eventLines(format: EventFormat, options: EventLinesOptions): Eve
   }
 }
 
-function jsonLine(mask: FieldMask | undefined): EventLine {
-  return (node, topic, event) => {
+function jsonLine({ mask, terminal }: EventLinesOptions): EventLine {
+  return (node, topic, event, cursor = '') => {
     const json = eventToJson(event, node, topic);
-    return `${JSON.stringify(mask === undefined ? json : applyFieldMask(json, mask))}\n`;
+    const masked = mask === undefined ? json : applyFieldMask(json, [...PROMISED, ...mask]);
+    return `${jsonText(cursor === '' ? masked : { ...masked, cursor }, terminal)}\n`;
   };
 }
 
-function compactLine({ palette, mask, nowMs }: EventLinesOptions): EventLine {
+function compactLine({ palette, mask, times }: EventLinesOptions): EventLine {
   const names = new ProcessNames();
+  const clock = new EventTimes(times);
   let nodeWidth = 0;
   return (node, topic, event) => {
     const name = safeText(node);
@@ -65,7 +68,7 @@ function compactLine({ palette, mask, nowMs }: EventLinesOptions): EventLine {
         ? subjectText(node, event, { palette, names })
         : maskText(eventToJson(event, node, topic), mask);
     names.learn(node, event);
-    const time = palette.dim(event.time ? clockText(timestampNs(event.time), nowMs()) : '--:--:--.------');
+    const time = palette.dim(event.time ? clock.text(timestampNs(event.time)) : '--:--:--.------');
     const nodeCell = palette.node(node)(name.padEnd(nodeWidth));
     return `${time} ${nodeCell}  ${palette.type(event.type)(type.padEnd(TYPE_WIDTH))}  ${subject}\n`;
   };
@@ -77,7 +80,7 @@ function dictLine({ palette, mask }: EventLinesOptions): EventLine {
     // When and where come first for people, whatever their place in the message.
     const { time = '', node: from = '', topic: on = '', ...rest } = eventToJson(event, node, topic);
     const json = { time, node: from, topic: on, ...rest };
-    const lines = [...leaves(mask === undefined ? json : applyFieldMask(json, mask))].map(
+    const lines = [...leaves(mask === undefined ? json : applyFieldMask(json, [...WHEN_AND_WHERE, ...mask]))].map(
       ([path, value]) => `${palette.dim(`${safeText(path)}:`)} ${valueText(value)}\n`,
     );
     const separator = first ? '' : '\n';
@@ -86,10 +89,12 @@ function dictLine({ palette, mask }: EventLinesOptions): EventLine {
   };
 }
 
-function eventTable({ palette, nowMs }: EventLinesOptions): EventLines {
+function eventTable({ palette, times }: EventLinesOptions): EventLines {
   const names = new ProcessNames();
+  // Every row has its date: a column is as wide as its widest cell.
+  const clock = new EventTimes(times.format === 'clock' ? { ...times, format: 'date' } : times);
   const columns = new Columns([
-    { title: 'TIME', widthMin: 15 },
+    { title: 'TIME', widthMin: times.utc ? 27 : 32 },
     { title: 'NODE', widthMin: 8 },
     { title: 'TYPE', widthMin: TYPE_WIDTH },
     { title: 'PID', align: 'right', widthMin: 7 },
@@ -101,7 +106,7 @@ function eventTable({ palette, nowMs }: EventLinesOptions): EventLines {
   const line: EventLine = (node, _topic, event) => {
     const { process } = event;
     const cells = [
-      event.time ? clockText(timestampNs(event.time), nowMs()) : '',
+      event.time ? clock.text(timestampNs(event.time)) : '',
       safeText(node),
       typeText(event),
       process ? String(process.pid) : '',

@@ -1,11 +1,10 @@
 /**
  * `--field-mask time,process.pid,process.executable`: which fields of an event
- * are printed. Paths as in the proto (snake_case) or in JSON (camelCase).
+ * are printed. Paths as in the proto (snake_case), in JSON (camelCase) or in filters (event.time).
  *
  *   Mask := path (',' path)*     path := name ('.' name)*
  */
-import { BackplaneError } from '../../errors.js';
-import { suggestion } from '../../subscriptions/nearest.js';
+import { protoPath } from '../../subscriptions/fields.js';
 import { EVENT_FIELDS } from '../../wire/field-mask.js';
 
 /** Every leaf of backplane.v1.Event in its JSON form; raw.fields has names of its own below it. */
@@ -16,15 +15,14 @@ export type FieldMask = readonly (readonly string[])[];
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
+/** What every event is known by, and is printed however little is asked for. */
+export const WHEN_AND_WHERE: FieldMask = [['time'], ['node'], ['topic'], ['type']];
+/** What the proto promises beside the fields that are asked for. */
+export const PROMISED: FieldMask = [...WHEN_AND_WHERE, ['position']];
+
 /** @throws BackplaneError invalid_argument naming an unknown path and the nearest known one. */
 export function parseFieldMask(text: string): FieldMask {
-  return text.split(',').map((given) => {
-    const path = camelPath(given.trim());
-    const known = JSON_FIELDS.some((leaf) => leaf === path || leaf.startsWith(`${path}.`));
-    if (known || /^raw\.fields\.[^.]+$/.test(path)) return path.split('.');
-    const mend = suggestion(path, JSON_FIELDS);
-    throw new BackplaneError('invalid_argument', `--field-mask: unknown field ${JSON.stringify(given.trim())}${mend}`);
-  });
+  return text.split(',').map((given) => camelPath(protoPath(given, '--field-mask')).split('.'));
 }
 
 function camelPath(path: string): string {

@@ -5,7 +5,7 @@ import type { NodeStatus } from '../../subscriptions/subscribe-item.js';
 import { timestampNs } from '../../subscriptions/timestamp.js';
 import type { Accepted, Coverage, Gap__Output as Gap } from '../../wire/messages.js';
 import type { NodeClock } from './node-clock.js';
-import { dateTimeText, timeText } from './time.js';
+import { agoText, dateTimeText, timeText } from './time.js';
 
 type NodeCoverage = Coverage['nodes'][number];
 
@@ -19,20 +19,23 @@ const STATES: Readonly<Record<NodeStatus['state'], string>> = {
   NODE_STATE_DEGRADED: 'sees less than it should',
 };
 
+const BEGINNINGS_NAMED_MAX = 8;
+
 /** `gap node-a network: 412 events, 10:02:03–10:02:05, kernel_overrun`. */
-export function gapNotice(gap: Gap, clock: NodeClock): string {
+export function gapNotice(gap: Gap, clock: NodeClock, utc = false): string {
   const topics = gap.node === '' ? gap.topics.map(({ topic }) => topic) : [];
   const where = [gap.node, gap.topic, topics.join(', ')].filter((part) => part !== '').join(' ');
   const count = gap.eventsUnknown ? 'an unknown number of events' : counted(gap.events, 'event');
   const from = clock.wallNs(gap.node, gap.from);
   const to = clock.wallNs(gap.node, gap.to);
-  const time = from === undefined ? '' : stretchText(from, gap.to === null ? 'open' : to);
+  const time = from === undefined ? '' : stretchText(from, gap.to === null ? 'open' : to, utc);
   return `gap ${where}: ${commas(count + ofTopics(gap), time, gap.reason, gap.message)}`;
 }
 
-function stretchText(fromNs: bigint, toNs: bigint | 'open' | undefined): string {
+function stretchText(fromNs: bigint, toNs: bigint | 'open' | undefined, utc: boolean): string {
   if (toNs === undefined) return '';
-  return toNs === 'open' ? `from ${timeText(fromNs)} on` : `${timeText(fromNs)}–${timeText(toNs)}`;
+  const from = timeText(fromNs, utc);
+  return toNs === 'open' ? `from ${from} on` : `${from}–${timeText(toNs, utc)}`;
 }
 
 function ofTopics({ topics }: Gap): string {
@@ -52,21 +55,38 @@ export function missingNotice(accepted: Accepted): string | undefined {
 }
 
 /** One line per node; without `all` only of those that could not answer the whole window. */
-export function coverageNotices(coverage: Coverage, all: boolean): string[] {
+export function coverageNotices(coverage: Coverage, all: boolean, utc = false): string[] {
   const gone = coverage.nodes.filter((node) => node.gone);
-  const lines = coverage.nodes.filter((node) => !node.gone && (all || isIncomplete(node))).map(coverageNotice);
-  return gone.length === 0 ? lines : [...lines, goneNotice(gone)];
+  const told = coverage.nodes.filter((node) => !node.gone && (all || isIncomplete(node)));
+  const lines = told.map((node) => coverageNotice(node, utc));
+  return gone.length === 0 ? lines : [...lines, goneNotice(gone, utc)];
 }
 
 /** One line for all of them: they stay listed for long, and miss nothing. */
-function goneNotice(nodes: readonly NodeCoverage[]): string {
+function goneNotice(nodes: readonly NodeCoverage[], utc: boolean): string {
   const named = nodes.slice(0, GONE_NAMED_MAX).map(({ node, lastSeen }) => {
-    return lastSeen ? `${node} (last seen ${dateTimeText(timestampNs(lastSeen))})` : node;
+    return lastSeen ? `${node} (last seen ${dateTimeText(timestampNs(lastSeen), utc)})` : node;
   });
   const more = nodes.length - named.length;
   const what = nodes.length === 1 ? 'node was' : 'nodes were';
   const rest = more > 0 ? ` and ${more} more` : '';
   return `${nodes.length} ${what} gone before the window began, nothing is missing: ${named.join(', ')}${rest}`;
+}
+
+/**
+ * One line for the nodes whose recording begins within the window: nothing of them is missing, but there is nothing of
+ * them from before. Undefined where there are none.
+ */
+export function beginningNotice(coverage: Coverage, sinceNs: bigint, utc = false): string | undefined {
+  const later = coverage.nodes.filter(({ beginsLater, from }) => beginsLater && from !== null);
+  if (later.length === 0) return undefined;
+  const named = later.slice(0, BEGINNINGS_NAMED_MAX).map(({ node, from }) => {
+    const fromNs = timestampNs(from!);
+    return `${node} from ${dateTimeText(fromNs, utc)} (${agoText(sinceNs, fromNs)} later)`;
+  });
+  const more = later.length - named.length;
+  const text = commas(...named, more > 0 ? `${more} more` : '');
+  return `the window begins ${dateTimeText(sinceNs, utc)}, before the recording: ${text}`;
 }
 
 export function linkNotice(broker: string, cause: BackplaneError | undefined): string {
@@ -80,12 +100,12 @@ function isIncomplete(node: NodeCoverage): boolean {
   return node.absent || node.evicted || lost || partial;
 }
 
-function coverageNotice(node: NodeCoverage): string {
+function coverageNotice(node: NodeCoverage, utc: boolean): string {
   if (node.absent) return `coverage ${node.node}: ${commas('absent, nothing of it is here', node.message)}`;
   if (node.brokenOff)
     return `coverage ${node.node}: ${commas('broken off', counted(node.events, 'event'), node.message)}`;
-  const from = node.from ? dateTimeText(timestampNs(node.from)) : 'unknown';
-  const to = node.to ? dateTimeText(timestampNs(node.to)) : 'unknown';
+  const from = node.from ? dateTimeText(timestampNs(node.from), utc) : 'unknown';
+  const to = node.to ? dateTimeText(timestampNs(node.to), utc) : 'unknown';
   const lost = node.lostUnknown
     ? 'an unknown number of events lost by the kernel'
     : `${counted(node.lost, 'event')} lost by the kernel`;

@@ -58,12 +58,18 @@ export const COLOURED: Palette = {
   type: (type) => (Object.hasOwn(TYPE_COLOURS, type) ? (TYPE_COLOURS[type] ?? plain) : plain),
 };
 
-/** Colours on a terminal only, and not where NO_COLOR (https://no-color.org) or a dumb terminal says no. */
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Whether a stream takes escape sequences at all: a terminal that is not dumb, where NO_COLOR (https://no-color.org) is not set. */
+export function takesEscapes(stream: { readonly isTTY?: boolean }, environment: Environment): boolean {
+  const { NO_COLOR = '', TERM = '' } = environment;
+  return stream.isTTY === true && NO_COLOR === '' && TERM !== '' && TERM !== 'dumb';
+}
+
 export function choosePalette(
   stream: { readonly isTTY?: boolean },
-  environment: Readonly<Record<string, string | undefined>>,
+  environment: Environment,
   wanted: boolean,
 ): Palette {
-  const refused = (environment.NO_COLOR ?? '') !== '' || environment.TERM === 'dumb';
-  return wanted && stream.isTTY === true && !refused ? COLOURED : PLAIN;
+  return wanted && takesEscapes(stream, environment) ? COLOURED : PLAIN;
 }

@@ -23,6 +23,20 @@ function escapeCharacter(character: string): string {
   return code > 0xffff ? `\\U${hex.padStart(8, '0')}` : `\\u${hex.padStart(4, '0')}`;
 }
 
+/**
+ * A value as one line of JSON. `terminal`: what would act on one is written as JSON's own escapes, so that the value
+ * stays the same. (JSON itself escapes only C0 and lone surrogates.)
+ */
+export function jsonText(value: unknown, terminal: boolean): string {
+  const text = JSON.stringify(value);
+  return terminal && HAS_UNSAFE.test(text) ? text.replace(UNSAFE, escapeUnits) : text;
+}
+
+function escapeUnits(character: string): string {
+  const units = Array.from({ length: character.length }, (_, at) => character.charCodeAt(at));
+  return units.map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`).join('');
+}
+
 /** One word that a POSIX shell (bash, for $'...') reads back as exactly this text. */
 export function shellWord(text: string): string {
   if (PLAIN_WORD.test(text)) return text;

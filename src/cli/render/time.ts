@@ -1,31 +1,86 @@
-/** Times for people: local time, to the microsecond, with the date where it is not today's. */
+/** Times for people: local time or UTC, to the microsecond, with date and zone where the day begins. */
 
-/** Wall nanoseconds as `10:02:03.123456`, or `2026-11-22 23:59:59.999999` when not on the day of `todayMs`. */
-export function clockText(wallNs: bigint, todayMs: number): string {
-  const at = dateOf(wallNs);
-  if (Number.isNaN(at.getTime())) return '(no such time)';
-  const time = `${timeText(wallNs)}.${String((wallNs / 1000n) % 1_000_000n).padStart(6, '0')}`;
-  return dayText(at) === dayText(new Date(todayMs)) ? time : `${dayText(at)} ${time}`;
+export const TIME_FORMATS = ['clock', 'date', 'rfc3339', 'unix'] as const;
+/** `clock`: date and zone only where they change. `date`: on every line. */
+export type TimeFormat = (typeof TIME_FORMATS)[number];
+
+export interface TimeStyle {
+  readonly format: TimeFormat;
+  /** UTC rather than this machine's own zone. */
+  readonly utc: boolean;
+}
+
+export const CLOCK: TimeStyle = { format: 'clock', utc: false };
+
+/** A time in its parts, as its zone has them. */
+interface Parts {
+  /** `2026-11-23`. */
+  readonly day: string;
+  /** `10:02:03`. */
+  readonly time: string;
+  /** `+01:00`, or `Z` where it is UTC that was asked for. */
+  readonly zone: string;
+}
+
+/** The times of a stream of events, one after the other: what is the same as before is not said again. */
+export class EventTimes {
+  readonly #style: TimeStyle;
+  #day = '';
+
+  constructor(style: TimeStyle) {
+    this.#style = style;
+  }
+
+  /** `10:02:03.123456`; the first of a day as `2026-11-23 10:02:03.123456+01:00`. */
+  text(wallNs: bigint): string {
+    const { format, utc } = this.#style;
+    if (format === 'unix') return unixText(wallNs);
+    const parts = partsOf(wallNs, utc);
+    if (parts === undefined) return '(no such time)';
+    const { day, time, zone } = parts;
+    if (format === 'rfc3339') return `${day}T${time}.${fraction(wallNs, 9)}${zone}`;
+    const clock = `${time}.${fraction(wallNs, 6)}`;
+    const known = this.#day === day + zone;
+    this.#day = day + zone;
+    return format === 'clock' && known ? clock : `${day} ${clock}${zone}`;
+  }
 }
 
 /** `10:02:03`. */
-export function timeText(wallNs: bigint): string {
-  const at = dateOf(wallNs);
-  return [at.getHours(), at.getMinutes(), at.getSeconds()].map((part) => String(part).padStart(2, '0')).join(':');
+export function timeText(wallNs: bigint, utc = false): string {
+  return partsOf(wallNs, utc)?.time ?? '(no such time)';
 }
 
 /** `2026-11-23 10:02:03`. */
-export function dateTimeText(wallNs: bigint): string {
-  return `${dayText(dateOf(wallNs))} ${timeText(wallNs)}`;
+export function dateTimeText(wallNs: bigint, utc = false): string {
+  const parts = partsOf(wallNs, utc);
+  return parts === undefined ? '(no such time)' : `${parts.day} ${parts.time}`;
 }
 
-/** Invalid outside the years that a Date knows. */
-function dateOf(wallNs: bigint): Date {
-  return new Date(Number(wallNs / 1_000_000n));
+/** Undefined outside the years that a Date knows. */
+function partsOf(wallNs: bigint, utc: boolean): Parts | undefined {
+  const at = new Date(Number(wallNs / 1_000_000n));
+  if (Number.isNaN(at.getTime())) return undefined;
+  // A Date writes UTC only: the zone's time is that of another moment, written as if it were UTC.
+  const aheadMinutes = utc ? 0 : -at.getTimezoneOffset();
+  const [day = '', time = ''] = new Date(at.getTime() + aheadMinutes * 60_000).toISOString().split('T');
+  return { day, time: time.slice(0, 8), zone: utc ? 'Z' : zoneText(aheadMinutes) };
 }
 
-function dayText(at: Date): string {
-  return `${at.getFullYear()}-${String(at.getMonth() + 1).padStart(2, '0')}-${String(at.getDate()).padStart(2, '0')}`;
+function zoneText(aheadMinutes: number): string {
+  const minutes = Math.abs(aheadMinutes);
+  const digits = [Math.floor(minutes / 60), minutes % 60].map((part) => String(part).padStart(2, '0'));
+  return `${aheadMinutes < 0 ? '-' : '+'}${digits.join(':')}`;
+}
+
+function fraction(wallNs: bigint, digits: number): string {
+  return String(wallNs % 1_000_000_000n)
+    .padStart(9, '0')
+    .slice(0, digits);
+}
+
+function unixText(wallNs: bigint): string {
+  return `${wallNs / 1_000_000_000n}.${fraction(wallNs, 9)}`;
 }
 
 /** How long ago, in its two largest units: `3h 12m`. */

@@ -2,7 +2,7 @@
  * Syntax to checked tree. Every name, operator and argument is checked against
  * the schema; the first thing that does not fit is refused at its column.
  */
-import { suggestion } from '../nearest.js';
+import { snakePath, suggestion } from '../nearest.js';
 import { shown } from '../shown.js';
 import { checkCall } from './check-calls.js';
 import { checkOperator } from './check-operators.js';
@@ -83,12 +83,16 @@ function checkConstant(scope: Scope, node: Syntax, constant: ConstantSyntax): Ch
 /** A dotted name: the loop's variable, a field, or has() of one. */
 function checkPath(scope: Scope, node: Syntax): CheckedExpr {
   const select = node.exprKind.case === 'selectExpr' ? node.exprKind.value : undefined;
-  const name = pathOf(scope, node);
-  if (select?.testOnly) return checkHas(scope, node, name);
-  if (scope.variable !== undefined && name === scope.variable) return { kind: 'item', type: 'string' };
-  if (scope.variable !== undefined && name.startsWith(`${scope.variable}.`)) {
-    throw scope.refuse(node, `"${scope.variable}" is a string: it has no fields`);
+  const written = pathOf(scope, node);
+  if (!select?.testOnly && scope.variable !== undefined) {
+    if (written === scope.variable) return { kind: 'item', type: 'string' };
+    if (written.startsWith(`${scope.variable}.`)) {
+      throw scope.refuse(node, `"${scope.variable}" is a string: it has no fields`);
+    }
   }
+  // Events as JSON have process.commandArgs: what was seen there may be written here.
+  const name = snakePath(written);
+  if (select?.testOnly) return checkHas(scope, node, name, written);
   const field = FIELDS.get(name);
   if (field) return { kind: 'field', type: field.type, field };
   if (GROUPS.has(name) || ROOTS.has(name)) {
@@ -96,15 +100,15 @@ function checkPath(scope: Scope, node: Syntax): CheckedExpr {
     throw scope.refuse(node, `"${name}" is a group of fields: name one of them, such as "${example}"`);
   }
   const known = scope.variable === undefined ? FIELDS.keys() : [...FIELDS.keys(), scope.variable];
-  throw scope.refuse(node, `unknown field ${shown(name)}${suggestion(name, known)}`);
+  throw scope.refuse(node, `unknown field ${shown(written)}${suggestion(name, known)}`);
 }
 
-function checkHas(scope: Scope, node: Syntax, name: string): CheckedExpr {
+function checkHas(scope: Scope, node: Syntax, name: string, written: string): CheckedExpr {
   const field = FIELDS.get(name);
   if (field && 'host' in field) return { kind: 'has', type: 'bool', name, present: () => true };
   const present = field?.present ?? GROUPS.get(name);
   if (!present) {
-    throw scope.refuse(node, `unknown field ${shown(name)}${suggestion(name, PATHS)}`);
+    throw scope.refuse(node, `unknown field ${shown(written)}${suggestion(name, PATHS)}`);
   }
   return { kind: 'has', type: 'bool', name, present };
 }

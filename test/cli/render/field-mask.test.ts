@@ -23,15 +23,24 @@ test('every field of the proto can be asked for, and nothing else', () => {
 });
 
 test('paths are accepted as in the proto and as in JSON', () => {
-  assert.deepEqual(parseFieldMask('process.command_args, process.commandArgs,raw.fields.prev_pid'), [
-    ['process', 'commandArgs'],
-    ['process', 'commandArgs'],
-    ['raw', 'fields', 'prev_pid'],
-  ]);
+  assert.deepEqual(
+    parseFieldMask('process.command_args, process.commandArgs,raw.fields.prev_pid,event.time,host.name'),
+    [
+      ['process', 'commandArgs'],
+      ['process', 'commandArgs'],
+      ['raw', 'fields', 'prev_pid'],
+      // As filters name them.
+      ['time'],
+      ['node'],
+    ],
+  );
 });
 
 test('unknown paths are refused with the nearest known one', () => {
   for (const [path, expected] of [
+    ['comm', /unknown field "comm", did you mean "process.comm"\?/],
+    ['command_args', /did you mean "process.command_args"\?/],
+    ['commandargs', /did you mean "process.command_args"\?/],
     ['process.pidd', /--field-mask: unknown field "process.pidd", did you mean "process.pid"\?/],
     ['', /unknown field ""/],
     ['__proto__.polluted', /unknown field/],
