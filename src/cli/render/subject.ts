@@ -4,6 +4,7 @@ import { SHOWN_ARGUMENTS_CHARACTERS_MAX } from '../../limits.js';
 import type { EventMessage } from '../../wire/messages.js';
 import { type Palette, PLAIN } from './palette.js';
 import type { ProcessNames } from './process-names.js';
+import { argumentsText, fileFlagsText } from './syscall-arguments.js';
 import { safeText, shellWord, shellWords } from './text.js';
 
 type WireProcess = NonNullable<EventMessage['process']>;
@@ -11,7 +12,8 @@ type WireSyscall = NonNullable<EventMessage['syscall']>;
 type WireFile = NonNullable<EventMessage['file']>;
 type WireEndpoint = NonNullable<NonNullable<EventMessage['network']>['local']>;
 
-const SMALL = 1n << 20n;
+/** No kernel's error is beyond; Node.js has numbers of its own there. */
+const ERRNO_MAX = 1000;
 /** include/uapi/linux/fcntl.h: the path starts from the working directory. */
 const AT_FDCWD = -100;
 
@@ -128,16 +130,15 @@ function rawText(event: EventMessage, palette: Palette): string {
   return join(palette.bold(safeText(raw.name)), fields.join(' '), taskText(event.process));
 }
 
-/** `kill(123, 9)`, or `read = 512` when it returned. */
+/** `kill(123, SIGKILL)`, or `read = 512` when it returned. */
 function syscallText({ id, name, args, result, returned }: WireSyscall, palette: Palette): string {
   const call = palette.bold(safeText(name) || `syscall ${id}`);
-  return returned ? `${call} = ${result}` : `${call}(${args.map(argumentText).join(', ')})`;
+  if (returned) return `${call} = ${resultText(result)}`;
+  return `${call}(${argumentsText(name, BigInt(id), args.map(BigInt))})`;
 }
 
-/** Small numbers as such, pointers and flags in hexadecimal. */
-function argumentText(register: string): string {
-  const value = BigInt.asIntN(64, BigInt(register));
-  return value >= -SMALL && value < SMALL ? String(value) : `0x${BigInt(register).toString(16)}`;
+function resultText(result: string): string {
+  return `${result} ${errorName(Number(result))}`.trimEnd();
 }
 
 function fileText({ type, file }: EventMessage, palette: Palette): string {
@@ -146,19 +147,19 @@ function fileText({ type, file }: EventMessage, palette: Palette): string {
   const where = path === '' ? palette.dim('(path unknown)') : palette.bold(shellWord(path));
   if (type === 'file.open') return `${where} as ${descriptor}`;
   const from = descriptor === AT_FDCWD ? '' : `from descriptor ${descriptor}`;
-  return join(where, from, numberText('mode 0', mode, 8), numberText('flags 0x', flags, 16));
+  const flagsText = flags === '0' ? '' : `flags ${fileFlagsText(type, BigInt(flags))}`;
+  return join(where, from, mode === '0' ? '' : `mode 0${BigInt(mode).toString(8)}`, flagsText);
 }
 
 function errorText(result: number): string {
-  try {
-    return `failed: ${getSystemErrorName(result)}`;
-  } catch {
-    return `failed: error ${-result}`;
-  }
+  return `failed: ${errorName(result) || `error ${-result}`}`;
 }
 
-function numberText(prefix: string, value: string, base: 8 | 16): string {
-  return value === '0' ? '' : `${prefix}${BigInt(value).toString(base)}`;
+/** Empty for a number that has none. */
+function errorName(result: number): string {
+  if (result >= 0 || result < -ERRNO_MAX) return '';
+  const name = getSystemErrorName(result);
+  return /^E[A-Z0-9]+$/.test(name) ? name : '';
 }
 
 function taskText(process: WireProcess | null | undefined): string {

@@ -38,6 +38,32 @@ const V6 = {
 } as const;
 const BASH = { pid: 100, parentPid: 1, comm: 'bash', user: { id: 0 } };
 
+/** What the registers 123, -1, a pointer and the lowest number are to each call. */
+const SECURITY_ARGUMENTS: Readonly<Record<string, string>> = {
+  ptrace: '123, -1, 0x7ffc00000000, 0x8000000000000000',
+  mount: '(string not readable), (string not readable), (string not readable), 0x8000000000000000',
+  umount: '(string not readable), MNT_FORCE|MNT_DETACH|MNT_EXPIRE|UMOUNT_NOFOLLOW|0xfffffff0',
+  setns:
+    '123, CLONE_NEWTIME|CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|CLONE_PIDFD|CLONE_PTRACE|CLONE_VFORK|' +
+    'CLONE_PARENT|CLONE_THREAD|CLONE_NEWNS|CLONE_SYSVSEM|CLONE_SETTLS|CLONE_PARENT_SETTID|CLONE_CHILD_CLEARTID|' +
+    'CLONE_DETACHED|CLONE_UNTRACED|CLONE_CHILD_SETTID|CLONE_NEWCGROUP|CLONE_NEWUTS|CLONE_NEWIPC|CLONE_NEWUSER|' +
+    'CLONE_NEWPID|CLONE_NEWNET|CLONE_IO|0x7f',
+  unshare: '0x7b',
+  bpf: '123, 0xffffffffffffffff, 140720308486144',
+  memfd_create: '(string not readable), MFD_CLOEXEC|MFD_ALLOW_SEALING|MFD_HUGETLB|MFD_NOEXEC_SEAL|MFD_EXEC|0xffffffe0',
+  process_vm_readv: '123, 0xffffffffffffffff, 140720308486144, 0x8000000000000000',
+  process_vm_writev: '123, 0xffffffffffffffff, 140720308486144, 0x8000000000000000',
+  setuid: '123',
+  setgid: '123',
+  setreuid: '123, -1',
+  setregid: '123, -1',
+  setresuid: '123, -1, 0',
+  setresgid: '123, -1, 0',
+  kill: '123, -1',
+  tkill: '123, -1',
+  tgkill: '123, -1, 0',
+};
+
 const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
   [
     'process.exec',
@@ -85,7 +111,9 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
   ...TOPICS['security']!.types.map((type): readonly [string, Partial<BusEvent>, string] => {
     const name = type.slice('security.'.length);
     const syscall = { id: 1n, name, args: [123n, -1n, 0x7ffc_0000_0000n, -(2n ** 63n)], result: 0n, returned: false };
-    const text = `${name}(123, -1, 0x7ffc00000000, 0x8000000000000000) bash[100]`;
+    // A call that no table knows: small numbers as such, pointers in hexadecimal.
+    const known = SECURITY_ARGUMENTS[name];
+    const text = `${name}(${known ?? '123, -1, 0x7ffc00000000, 0x8000000000000000'}) bash[100]`;
     return [type, { process: BASH, syscall }, `${name.padEnd(11)}  ${text}`];
   }),
   [
@@ -96,7 +124,7 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
   [
     'syscall.exit',
     { process: BASH, syscall: { id: 0n, name: 'read', args: [], result: -11n, returned: true } },
-    'syscall exit  read = -11 bash[100]',
+    'syscall exit  read = -11 EAGAIN bash[100]',
   ],
   [
     'file.open',
@@ -111,7 +139,7 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
   [
     'file.unlink',
     { process: BASH, file: { path: '', pathMissed: true, descriptor: -100, flags: 512, mode: 0 } },
-    'file unlink  (path unknown) flags 0x200 bash[100]',
+    'file unlink  (path unknown) flags AT_REMOVEDIR bash[100]',
   ],
   [
     'file.rename',
@@ -160,6 +188,63 @@ test('compact shows every event type in one line', () => {
   const shown = new Set(GOLDEN.map(([type]) => type));
   for (const type of Object.values(TOPICS).flatMap((topic) => topic.types))
     assert.ok(shown.has(type), `${type} is not tested`);
+});
+
+/** Registers as the kernel has them: 64 bits, of which an int is the lower half. */
+const CALLS: readonly (readonly [string, readonly bigint[], string])[] = [
+  ['kill', [0xffff_de4an, 0n], 'kill(-8630, 0)'],
+  ['kill', [-1n, 9n], 'kill(-1, SIGKILL)'],
+  ['tgkill', [1n, 2n, 34n], 'tgkill(1, 2, SIGRTMIN)'],
+  ['tkill', [7n, 64n], 'tkill(7, SIGRTMIN+30)'],
+  [
+    'mount',
+    [0x557c_0000_1234n, 0x557c_0000_2000n, 0n, 278_528n, 0n],
+    'mount((string not readable), (string not readable), NULL, MS_REC|MS_PRIVATE, NULL)',
+  ],
+  ['mount', [0n, 0n, 0n, 0xc0ed_0021n, 0n], 'mount(NULL, NULL, NULL, MS_RDONLY|MS_REMOUNT, NULL)'],
+  ['umount2', [0x1000_0000n, 2n], 'umount2((string not readable), MNT_DETACH)'],
+  ['unshare', [131_072n], 'unshare(CLONE_NEWNS)'],
+  ['unshare', [0x1002_0080n], 'unshare(CLONE_NEWTIME|CLONE_NEWNS|CLONE_NEWUSER)'],
+  ['setns', [5n, 0x4000_0000n], 'setns(5, CLONE_NEWNET)'],
+  ['clone', [0x11n, 0n, 0n, 0n, 0n, 7n], 'clone(SIGCHLD, NULL, NULL, NULL, NULL)'],
+  ['clone', [0x2000_0011n, 0n, 0n, 0n, 0n], 'clone(CLONE_NEWPID|SIGCHLD, NULL, NULL, NULL, NULL)'],
+  ['ptrace', [16n, 77n, 0n, 0n], 'ptrace(PTRACE_ATTACH, 77, NULL, 0)'],
+  ['ptrace', [0x4206n, 77n, 0n, 1n], 'ptrace(PTRACE_SEIZE, 77, NULL, 1)'],
+  ['bpf', [5n, 0x7ffc_0000_0000n, 128n], 'bpf(BPF_PROG_LOAD, 0x7ffc00000000, 128)'],
+  ['bpf', [99n, 0n, 0n], 'bpf(99, NULL, 0)'],
+  ['memfd_create', [0x1000_0000n, 3n], 'memfd_create((string not readable), MFD_CLOEXEC|MFD_ALLOW_SEALING)'],
+  ['setresuid', [0xffff_ffffn, 0n, 1000n], 'setresuid(-1, 0, 1000)'],
+  ['prctl', [38n, 1n, 0n, 0n, 0n, 9n], 'prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)'],
+  [
+    'openat',
+    [0xffff_ff9cn, 0x1000_0000n, 0x241n, 0o644n, 1n, 2n],
+    'openat(AT_FDCWD, (string not readable), O_WRONLY|O_CREAT|O_TRUNC, 0644)',
+  ],
+  ['openat', [3n, 0x1000_0000n, 0x9_0000n, 0n], 'openat(3, (string not readable), O_RDONLY|O_DIRECTORY|O_CLOEXEC, 00)'],
+  ['nosuch', [1n, 0x7ffc_0000_0000n, -5n], 'nosuch(1, 0x7ffc00000000, -5)'],
+  ['constructor', [1n], 'constructor(1)'],
+];
+
+test('arguments of system calls are what they are: pids, signals, flags, strings that were not read', () => {
+  for (const [name, args, expected] of CALLS) {
+    const id = name === 'openat' ? 257n : 1n;
+    const event = wireEvent('syscall.enter', {
+      process: BASH,
+      syscall: { id, name, args, result: 0n, returned: false },
+    });
+    const shown = show(lines('compact').line, event);
+    assert.equal(shown.slice(shown.indexOf(name)), `${expected} bash[100]\n`);
+    const table = show(lines('table').line, event);
+    assert.ok(table.includes(expected), table);
+  }
+});
+
+test('results of system calls name their error', () => {
+  const shown = [-1n, -38n, -4095n, -4096n, 0n, 7n].map((result) => {
+    const event = wireEvent('syscall.exit', { syscall: { id: 0n, name: 'x', args: [], result, returned: true } });
+    return /x = (.*) \?\n$/.exec(show(lines('compact').line, event))?.[1];
+  });
+  assert.deepEqual(shown, ['-1 EPERM', '-38 ENOSYS', '-4095', '-4096', '0', '7']);
 });
 
 test('a raw kernel event shows its fields, escaped', () => {

@@ -1,0 +1,184 @@
+/**
+ * Arguments of system calls as people read them: from registers, by a table of
+ * what each argument is. What a pointer points to was not recorded.
+ */
+import { constants } from 'node:os';
+import {
+  BPF_COMMANDS,
+  CLONE_FLAGS,
+  type Flags,
+  MEMFD_FLAGS,
+  MOUNT_FLAGS,
+  type Names,
+  OPEN_FLAGS,
+  OPEN_FLAGS_ARM64,
+  OPEN_FLAGS_X86,
+  PRCTL_OPTIONS,
+  PTRACE_REQUESTS,
+  RENAME_FLAGS,
+  UMOUNT_FLAGS,
+  UNLINK_FLAGS,
+} from './syscall-constants.js';
+
+/** An argument register, as 64 bits without a sign, in words. `id`: the call's number, which differs by architecture. */
+type Kind = (register: bigint, id: bigint) => string;
+
+const SMALL = 1n << 20n;
+const AT_FDCWD = -100n;
+const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [BigInt(number), name]));
+const SIGRTMIN = 34n;
+const SIGNALS_MAX = 64n;
+/** The upper half of mount's flags says so where it says nothing, as programs of the last century had it. */
+const MS_MGC_VAL = 0xc0ed_0000n;
+const MS_MGC_MSK = 0xffff_0000n;
+const CSIGNAL = 0xffn;
+const O_ACCMODE = 3n;
+const ACCESS_MODES = ['O_RDONLY', 'O_WRONLY', 'O_RDWR', '3'];
+
+/** The kernel looks at 32 bits of it: what stands above is whatever was in the register. */
+const int: Kind = (register) => String(BigInt.asIntN(32, register));
+const long: Kind = (register) => String(BigInt.asIntN(64, register));
+const size: Kind = (register) => String(register);
+const mode: Kind = (register) => `0${BigInt.asUintN(32, register).toString(8)}`;
+const pointer: Kind = (register) => (register === 0n ? 'NULL' : `0x${register.toString(16)}`);
+const string: Kind = (register) => (register === 0n ? 'NULL' : '(string not readable)');
+const descriptor: Kind = (register) => {
+  const number = BigInt.asIntN(32, register);
+  return number === AT_FDCWD ? 'AT_FDCWD' : String(number);
+};
+
+/** Small numbers as such, pointers and flags in hexadecimal: of what nobody knows what it is. */
+const unknown: Kind = (register) => {
+  const value = BigInt.asIntN(64, register);
+  return value >= -SMALL && value < SMALL ? String(value) : `0x${register.toString(16)}`;
+};
+
+export function signalText(number: bigint): string {
+  if (number >= SIGRTMIN && number <= SIGNALS_MAX)
+    return number === SIGRTMIN ? 'SIGRTMIN' : `SIGRTMIN+${number - SIGRTMIN}`;
+  return SIGNAL_NAMES.get(number) ?? String(number);
+}
+
+const signal: Kind = (register) => signalText(BigInt.asIntN(32, register));
+
+function oneOf(names: Names): Kind {
+  return (register) => names.get(BigInt.asUintN(32, register)) ?? unknown(register, 0n);
+}
+
+/** `A|B|0x400`: bits without a name stay a number; none is 0. */
+function bits(value: bigint, flags: Flags): string {
+  const parts: string[] = [];
+  let rest = value;
+  for (const [name, bit] of flags) {
+    if ((rest & bit) !== bit) continue;
+    parts.push(name);
+    rest &= ~bit;
+  }
+  if (rest !== 0n || parts.length === 0) parts.push(rest === 0n ? '0' : `0x${rest.toString(16)}`);
+  return parts.join('|');
+}
+
+function anyOf(flags: Flags): Kind {
+  return (register) => bits(BigInt.asUintN(32, register), flags);
+}
+
+const mountFlags: Kind = (register) => {
+  const flags = BigInt.asUintN(64, register);
+  return bits((flags & MS_MGC_MSK) === MS_MGC_VAL ? flags & ~MS_MGC_MSK : flags, MOUNT_FLAGS);
+};
+
+/** clone's lowest byte is the signal that the parent gets. */
+const cloneFlags: Kind = (register) => {
+  const flags = bits(register & ~CSIGNAL, CLONE_FLAGS);
+  const ending = register & CSIGNAL;
+  if (ending === 0n) return flags;
+  return flags === '0' ? signalText(ending) : `${flags}|${signalText(ending)}`;
+};
+
+/** Numbers of calls that are x86-64's only, or arm64's: a few of their flags differ. */
+const X86_OPENS: ReadonlySet<bigint> = new Set([2n, 257n]);
+const ARM64_OPENAT = 56n;
+
+const openFlags: Kind = (register, id) => {
+  const flags = BigInt.asUintN(32, register);
+  const own = X86_OPENS.has(id) ? OPEN_FLAGS_X86 : id === ARM64_OPENAT ? OPEN_FLAGS_ARM64 : [];
+  const rest = flags & ~O_ACCMODE;
+  const access = ACCESS_MODES[Number(flags & O_ACCMODE)]!;
+  return rest === 0n ? access : `${access}|${bits(rest, [...own, ...OPEN_FLAGS])}`;
+};
+
+const PROCESS_VM: readonly Kind[] = [int, pointer, size, pointer, size, size];
+
+/** By the call's name. Ids of users and groups are signed here: -1 leaves one as it is. */
+const CALLS: Readonly<Record<string, readonly Kind[]>> = {
+  ptrace: [oneOf(PTRACE_REQUESTS), int, pointer, unknown],
+  mount: [string, string, string, mountFlags, pointer],
+  umount: [string, anyOf(UMOUNT_FLAGS)],
+  umount2: [string, anyOf(UMOUNT_FLAGS)],
+  setns: [descriptor, anyOf(CLONE_FLAGS)],
+  unshare: [anyOf(CLONE_FLAGS)],
+  clone: [cloneFlags, pointer, pointer, pointer, pointer],
+  clone3: [pointer, size],
+  bpf: [oneOf(BPF_COMMANDS), pointer, size],
+  memfd_create: [string, anyOf(MEMFD_FLAGS)],
+  process_vm_readv: PROCESS_VM,
+  process_vm_writev: PROCESS_VM,
+  setuid: [int],
+  setgid: [int],
+  setreuid: [int, int],
+  setregid: [int, int],
+  setresuid: [int, int, int],
+  setresgid: [int, int, int],
+  kill: [int, signal],
+  tkill: [int, signal],
+  tgkill: [int, int, signal],
+  prctl: [oneOf(PRCTL_OPTIONS), unknown, unknown, unknown, unknown],
+  open: [string, openFlags, mode],
+  openat: [descriptor, string, openFlags, mode],
+  openat2: [descriptor, string, pointer, size],
+  creat: [string, mode],
+  close: [descriptor],
+  read: [descriptor, pointer, size],
+  write: [descriptor, pointer, size],
+  lseek: [descriptor, long, int],
+  unlink: [string],
+  unlinkat: [descriptor, string, anyOf(UNLINK_FLAGS)],
+  rmdir: [string],
+  mkdir: [string, mode],
+  mkdirat: [descriptor, string, mode],
+  rename: [string, string],
+  renameat: [descriptor, string, descriptor, string],
+  renameat2: [descriptor, string, descriptor, string, anyOf(RENAME_FLAGS)],
+  chmod: [string, mode],
+  fchmod: [descriptor, mode],
+  fchmodat: [descriptor, string, mode],
+  execve: [string, pointer, pointer],
+  execveat: [descriptor, string, pointer, pointer, unknown],
+  connect: [descriptor, pointer, size],
+  bind: [descriptor, pointer, size],
+  listen: [descriptor, int],
+  dup: [descriptor],
+  dup2: [descriptor, descriptor],
+  dup3: [descriptor, descriptor, openFlags],
+  chdir: [string],
+  chroot: [string],
+  pivot_root: [string, string],
+  getpid: [],
+  getppid: [],
+  gettid: [],
+  getuid: [],
+  geteuid: [],
+};
+
+/** `-8630, SIGKILL`: the arguments of a call, as many as it has; of an unknown call, every register. */
+export function argumentsText(name: string, id: bigint, registers: readonly bigint[]): string {
+  const kinds = Object.hasOwn(CALLS, name) ? CALLS[name] : undefined;
+  const shown = kinds === undefined ? registers : registers.slice(0, kinds.length);
+  return shown.map((register, at) => (kinds?.[at] ?? unknown)(register, id)).join(', ');
+}
+
+/** Flags of `file.*` events, which the call took. */
+export function fileFlagsText(type: string, flags: bigint): string {
+  if (type === 'file.unlink') return bits(flags, UNLINK_FLAGS);
+  return type === 'file.rename' ? bits(flags, RENAME_FLAGS) : `0x${flags.toString(16)}`;
+}

@@ -1,0 +1,245 @@
+/** Names that the kernel's headers give to arguments of system calls. */
+
+/** By value. */
+export type Names = ReadonlyMap<bigint, string>;
+/** Each with its bits; those with several bits stand before those that are within them. */
+export type Flags = readonly (readonly [string, bigint])[];
+
+/** include/uapi/linux/ptrace.h; those below 0x4200 as on x86-64. */
+export const PTRACE_REQUESTS: Names = new Map([
+  [0n, 'PTRACE_TRACEME'],
+  [1n, 'PTRACE_PEEKTEXT'],
+  [2n, 'PTRACE_PEEKDATA'],
+  [3n, 'PTRACE_PEEKUSR'],
+  [4n, 'PTRACE_POKETEXT'],
+  [5n, 'PTRACE_POKEDATA'],
+  [6n, 'PTRACE_POKEUSR'],
+  [7n, 'PTRACE_CONT'],
+  [8n, 'PTRACE_KILL'],
+  [9n, 'PTRACE_SINGLESTEP'],
+  [12n, 'PTRACE_GETREGS'],
+  [13n, 'PTRACE_SETREGS'],
+  [14n, 'PTRACE_GETFPREGS'],
+  [15n, 'PTRACE_SETFPREGS'],
+  [16n, 'PTRACE_ATTACH'],
+  [17n, 'PTRACE_DETACH'],
+  [24n, 'PTRACE_SYSCALL'],
+  [31n, 'PTRACE_SYSEMU'],
+  [32n, 'PTRACE_SYSEMU_SINGLESTEP'],
+  [0x4200n, 'PTRACE_SETOPTIONS'],
+  [0x4201n, 'PTRACE_GETEVENTMSG'],
+  [0x4202n, 'PTRACE_GETSIGINFO'],
+  [0x4203n, 'PTRACE_SETSIGINFO'],
+  [0x4204n, 'PTRACE_GETREGSET'],
+  [0x4205n, 'PTRACE_SETREGSET'],
+  [0x4206n, 'PTRACE_SEIZE'],
+  [0x4207n, 'PTRACE_INTERRUPT'],
+  [0x4208n, 'PTRACE_LISTEN'],
+  [0x4209n, 'PTRACE_PEEKSIGINFO'],
+  [0x420an, 'PTRACE_GETSIGMASK'],
+  [0x420bn, 'PTRACE_SETSIGMASK'],
+  [0x420cn, 'PTRACE_SECCOMP_GET_FILTER'],
+  [0x420dn, 'PTRACE_SECCOMP_GET_METADATA'],
+  [0x420en, 'PTRACE_GET_SYSCALL_INFO'],
+  [0x420fn, 'PTRACE_GET_RSEQ_CONFIGURATION'],
+  [0x4210n, 'PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG'],
+  [0x4211n, 'PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG'],
+  [0x4212n, 'PTRACE_SET_SYSCALL_INFO'],
+]);
+
+/** include/uapi/linux/mount.h */
+export const MOUNT_FLAGS: Flags = [
+  ['MS_RDONLY', 0x1n],
+  ['MS_NOSUID', 0x2n],
+  ['MS_NODEV', 0x4n],
+  ['MS_NOEXEC', 0x8n],
+  ['MS_SYNCHRONOUS', 0x10n],
+  ['MS_REMOUNT', 0x20n],
+  ['MS_MANDLOCK', 0x40n],
+  ['MS_DIRSYNC', 0x80n],
+  ['MS_NOSYMFOLLOW', 0x100n],
+  ['MS_NOATIME', 0x400n],
+  ['MS_NODIRATIME', 0x800n],
+  ['MS_BIND', 0x1000n],
+  ['MS_MOVE', 0x2000n],
+  ['MS_REC', 0x4000n],
+  ['MS_SILENT', 0x8000n],
+  ['MS_POSIXACL', 0x10000n],
+  ['MS_UNBINDABLE', 0x20000n],
+  ['MS_PRIVATE', 0x40000n],
+  ['MS_SLAVE', 0x80000n],
+  ['MS_SHARED', 0x100000n],
+  ['MS_RELATIME', 0x200000n],
+  ['MS_KERNMOUNT', 0x400000n],
+  ['MS_I_VERSION', 0x800000n],
+  ['MS_STRICTATIME', 0x1000000n],
+  ['MS_LAZYTIME', 0x2000000n],
+];
+
+/** include/linux/fs.h */
+export const UMOUNT_FLAGS: Flags = [
+  ['MNT_FORCE', 1n],
+  ['MNT_DETACH', 2n],
+  ['MNT_EXPIRE', 4n],
+  ['UMOUNT_NOFOLLOW', 8n],
+];
+
+/** include/uapi/linux/sched.h */
+export const CLONE_FLAGS: Flags = [
+  ['CLONE_NEWTIME', 0x80n],
+  ['CLONE_VM', 0x100n],
+  ['CLONE_FS', 0x200n],
+  ['CLONE_FILES', 0x400n],
+  ['CLONE_SIGHAND', 0x800n],
+  ['CLONE_PIDFD', 0x1000n],
+  ['CLONE_PTRACE', 0x2000n],
+  ['CLONE_VFORK', 0x4000n],
+  ['CLONE_PARENT', 0x8000n],
+  ['CLONE_THREAD', 0x10000n],
+  ['CLONE_NEWNS', 0x20000n],
+  ['CLONE_SYSVSEM', 0x40000n],
+  ['CLONE_SETTLS', 0x80000n],
+  ['CLONE_PARENT_SETTID', 0x100000n],
+  ['CLONE_CHILD_CLEARTID', 0x200000n],
+  ['CLONE_DETACHED', 0x400000n],
+  ['CLONE_UNTRACED', 0x800000n],
+  ['CLONE_CHILD_SETTID', 0x1000000n],
+  ['CLONE_NEWCGROUP', 0x2000000n],
+  ['CLONE_NEWUTS', 0x4000000n],
+  ['CLONE_NEWIPC', 0x8000000n],
+  ['CLONE_NEWUSER', 0x10000000n],
+  ['CLONE_NEWPID', 0x20000000n],
+  ['CLONE_NEWNET', 0x40000000n],
+  ['CLONE_IO', 0x80000000n],
+];
+
+/** include/uapi/linux/bpf.h */
+export const BPF_COMMANDS: Names = new Map([
+  [0n, 'BPF_MAP_CREATE'],
+  [1n, 'BPF_MAP_LOOKUP_ELEM'],
+  [2n, 'BPF_MAP_UPDATE_ELEM'],
+  [3n, 'BPF_MAP_DELETE_ELEM'],
+  [4n, 'BPF_MAP_GET_NEXT_KEY'],
+  [5n, 'BPF_PROG_LOAD'],
+  [6n, 'BPF_OBJ_PIN'],
+  [7n, 'BPF_OBJ_GET'],
+  [8n, 'BPF_PROG_ATTACH'],
+  [9n, 'BPF_PROG_DETACH'],
+  [10n, 'BPF_PROG_TEST_RUN'],
+  [11n, 'BPF_PROG_GET_NEXT_ID'],
+  [12n, 'BPF_MAP_GET_NEXT_ID'],
+  [13n, 'BPF_PROG_GET_FD_BY_ID'],
+  [14n, 'BPF_MAP_GET_FD_BY_ID'],
+  [15n, 'BPF_OBJ_GET_INFO_BY_FD'],
+  [16n, 'BPF_PROG_QUERY'],
+  [17n, 'BPF_RAW_TRACEPOINT_OPEN'],
+  [18n, 'BPF_BTF_LOAD'],
+  [19n, 'BPF_BTF_GET_FD_BY_ID'],
+  [20n, 'BPF_TASK_FD_QUERY'],
+  [21n, 'BPF_MAP_LOOKUP_AND_DELETE_ELEM'],
+  [22n, 'BPF_MAP_FREEZE'],
+  [23n, 'BPF_BTF_GET_NEXT_ID'],
+  [24n, 'BPF_MAP_LOOKUP_BATCH'],
+  [25n, 'BPF_MAP_LOOKUP_AND_DELETE_BATCH'],
+  [26n, 'BPF_MAP_UPDATE_BATCH'],
+  [27n, 'BPF_MAP_DELETE_BATCH'],
+  [28n, 'BPF_LINK_CREATE'],
+  [29n, 'BPF_LINK_UPDATE'],
+  [30n, 'BPF_LINK_GET_FD_BY_ID'],
+  [31n, 'BPF_LINK_GET_NEXT_ID'],
+  [32n, 'BPF_ENABLE_STATS'],
+  [33n, 'BPF_ITER_CREATE'],
+  [34n, 'BPF_LINK_DETACH'],
+  [35n, 'BPF_PROG_BIND_MAP'],
+  [36n, 'BPF_TOKEN_CREATE'],
+]);
+
+/** include/uapi/linux/memfd.h */
+export const MEMFD_FLAGS: Flags = [
+  ['MFD_CLOEXEC', 1n],
+  ['MFD_ALLOW_SEALING', 2n],
+  ['MFD_HUGETLB', 4n],
+  ['MFD_NOEXEC_SEAL', 8n],
+  ['MFD_EXEC', 0x10n],
+];
+
+/** include/uapi/asm-generic/fcntl.h: what is the same on every architecture here. */
+export const OPEN_FLAGS: Flags = [
+  ['O_SYNC', 0o4010000n],
+  ['O_CREAT', 0o100n],
+  ['O_EXCL', 0o200n],
+  ['O_NOCTTY', 0o400n],
+  ['O_TRUNC', 0o1000n],
+  ['O_APPEND', 0o2000n],
+  ['O_NONBLOCK', 0o4000n],
+  ['O_DSYNC', 0o10000n],
+  ['O_ASYNC', 0o20000n],
+  ['O_NOATIME', 0o1000000n],
+  ['O_CLOEXEC', 0o2000000n],
+  ['O_PATH', 0o10000000n],
+];
+
+/** As on x86-64. */
+export const OPEN_FLAGS_X86: Flags = [
+  ['O_TMPFILE', 0o20200000n],
+  ['O_DIRECT', 0o40000n],
+  ['O_LARGEFILE', 0o100000n],
+  ['O_DIRECTORY', 0o200000n],
+  ['O_NOFOLLOW', 0o400000n],
+];
+
+/** arch/arm64/include/uapi/asm/fcntl.h */
+export const OPEN_FLAGS_ARM64: Flags = [
+  ['O_TMPFILE', 0o20040000n],
+  ['O_DIRECTORY', 0o40000n],
+  ['O_NOFOLLOW', 0o100000n],
+  ['O_DIRECT', 0o200000n],
+  ['O_LARGEFILE', 0o400000n],
+];
+
+/** include/uapi/linux/fcntl.h */
+export const UNLINK_FLAGS: Flags = [['AT_REMOVEDIR', 0x200n]];
+
+/** include/uapi/linux/fs.h */
+export const RENAME_FLAGS: Flags = [
+  ['RENAME_NOREPLACE', 1n],
+  ['RENAME_EXCHANGE', 2n],
+  ['RENAME_WHITEOUT', 4n],
+];
+
+/** include/uapi/linux/prctl.h */
+export const PRCTL_OPTIONS: Names = new Map([
+  [1n, 'PR_SET_PDEATHSIG'],
+  [2n, 'PR_GET_PDEATHSIG'],
+  [3n, 'PR_GET_DUMPABLE'],
+  [4n, 'PR_SET_DUMPABLE'],
+  [7n, 'PR_GET_KEEPCAPS'],
+  [8n, 'PR_SET_KEEPCAPS'],
+  [15n, 'PR_SET_NAME'],
+  [16n, 'PR_GET_NAME'],
+  [21n, 'PR_GET_SECCOMP'],
+  [22n, 'PR_SET_SECCOMP'],
+  [23n, 'PR_CAPBSET_READ'],
+  [24n, 'PR_CAPBSET_DROP'],
+  [27n, 'PR_GET_SECUREBITS'],
+  [28n, 'PR_SET_SECUREBITS'],
+  [29n, 'PR_SET_TIMERSLACK'],
+  [30n, 'PR_GET_TIMERSLACK'],
+  [35n, 'PR_SET_MM'],
+  [36n, 'PR_SET_CHILD_SUBREAPER'],
+  [37n, 'PR_GET_CHILD_SUBREAPER'],
+  [38n, 'PR_SET_NO_NEW_PRIVS'],
+  [39n, 'PR_GET_NO_NEW_PRIVS'],
+  [40n, 'PR_GET_TID_ADDRESS'],
+  [41n, 'PR_SET_THP_DISABLE'],
+  [42n, 'PR_GET_THP_DISABLE'],
+  [47n, 'PR_CAP_AMBIENT'],
+  [52n, 'PR_GET_SPECULATION_CTRL'],
+  [53n, 'PR_SET_SPECULATION_CTRL'],
+  [59n, 'PR_SET_SYSCALL_USER_DISPATCH'],
+  [62n, 'PR_SCHED_CORE'],
+  [65n, 'PR_SET_MDWE'],
+  [66n, 'PR_GET_MDWE'],
+  [0x53564d41n, 'PR_SET_VMA'],
+  [0x59616d61n, 'PR_SET_PTRACER'],
+]);
