@@ -53,7 +53,7 @@ const unknown: Kind = (register) => {
   return value >= -SMALL && value < SMALL ? String(value) : `0x${register.toString(16)}`;
 };
 
-export function signalText(number: bigint): string {
+function signalText(number: bigint): string {
   if (number >= SIGRTMIN && number <= SIGNALS_MAX)
     return number === SIGRTMIN ? 'SIGRTMIN' : `SIGRTMIN+${number - SIGRTMIN}`;
   return SIGNAL_NAMES.get(number) ?? String(number);
