@@ -307,6 +307,10 @@ export const UNTIL_GRACE_MS = 10_000;
 
 /** What operators changed, and who: of each of two files. */
 export const AUDIT_BYTES_MAX = 8 * MiB;
+/** What was refused: of each of two files; how often it is written, and lines each time. */
+export const AUDIT_REFUSED_BYTES_MAX = 1 * MiB;
+export const AUDIT_REFUSED_INTERVAL_MS = 1_000;
+export const AUDIT_REFUSED_LINES_MAX = 16;
 /** Of a refused request, what is kept on record: as much as fits a line that people read. */
 export const AUDIT_TEXT_CHARACTERS_MAX = 512;
 

@@ -1,62 +1,119 @@
 /**
  * Who changed what, when: one JSON object a line in `audit.jsonl`, durable
- * before the change takes effect. A file that is full is kept once more, as
- * `audit.1.jsonl`, whose place the next one takes.
+ * before the change takes effect. What was refused is kept apart, in
+ * `audit-refused.jsonl`, as anybody can be refused as often as they like: each
+ * second at most one line per address, action and reason, with a count, and
+ * only so many lines in all.
  */
-import { closeSync, fstatSync, fsyncSync, openSync, renameSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { BackplaneError } from '../errors.js';
-import { AUDIT_BYTES_MAX } from '../limits.js';
-import { nodeFileOps, systemErrorCode } from '../storage/file-ops.js';
+import { BackplaneError, type ErrorCode } from '../errors.js';
+import {
+  AUDIT_BYTES_MAX,
+  AUDIT_REFUSED_BYTES_MAX,
+  AUDIT_REFUSED_INTERVAL_MS,
+  AUDIT_REFUSED_LINES_MAX,
+  AUDIT_TEXT_CHARACTERS_MAX,
+} from '../limits.js';
+import { systemErrorCode } from '../storage/file-ops.js';
+import { AuditFile } from './audit-file.js';
+import { addressOf } from './peer-address.js';
+
+type Action = 'set_budget' | 'forget_nodes';
 
 export interface AuditEntry {
-  readonly action: 'set_budget' | 'forget_nodes';
+  readonly action: Action;
   /** Where it came from: the connection's own address. */
   readonly peer: string;
-  /** Undefined: it was done. */
-  readonly refused?: string | undefined;
   readonly [fact: string]: unknown;
 }
 
+export interface Refused {
+  readonly action: Action;
+  readonly peer: string;
+  /** What it was about, as it was asked. */
+  readonly nodes: string;
+  readonly code: ErrorCode;
+  readonly refused: string;
+}
+
+interface Merged extends Refused {
+  readonly time: string;
+  /** How often this was refused within the interval; the texts are the first one's. */
+  count: number;
+}
+
+/** Refusals that found no line of their own. */
+const OTHERS = 'others';
+
 export class AuditTrail {
-  private readonly file: string;
+  private readonly changes: AuditFile;
+  private readonly refusals: AuditFile;
+  private readonly pending = new Map<string, Merged>();
+  private timer: NodeJS.Timeout | undefined;
 
   constructor(
-    private readonly dir: string,
+    dir: string,
     private readonly logger: Logger,
-    private readonly bytesMax = AUDIT_BYTES_MAX,
+    bytesMax = AUDIT_BYTES_MAX,
+    refusedBytesMax = AUDIT_REFUSED_BYTES_MAX,
   ) {
-    this.file = join(dir, 'audit.jsonl');
+    this.changes = new AuditFile(dir, 'audit', bytesMax);
+    this.refusals = new AuditFile(dir, 'audit-refused', refusedBytesMax);
   }
 
   /** Throws resource_exhausted when it cannot be written: what is not on record is not done. */
   record(entry: AuditEntry): void {
-    const line = `${JSON.stringify({ time: new Date().toISOString(), ...entry })}\n`;
     try {
-      this.append(line);
+      this.changes.append([{ time: new Date().toISOString(), ...entry }]);
     } catch (cause) {
       const why = systemErrorCode(cause) ?? String(cause);
-      throw new BackplaneError('resource_exhausted', `${this.file} cannot be written (${why}): nothing was changed`);
+      const message = `${this.changes.path} cannot be written (${why}): nothing was changed`;
+      throw new BackplaneError('resource_exhausted', message);
     }
-    this.logger.info(entry, `${entry.action} by ${entry.peer}${entry.refused === undefined ? '' : ' refused'}`);
+    this.logger.info(entry, `${entry.action} by ${entry.peer}`);
   }
 
-  private append(line: string): void {
-    let fd = openSync(this.file, 'a', 0o600);
-    try {
-      const { size } = fstatSync(fd);
-      if (size > 0 && size + line.length > this.bytesMax) {
-        closeSync(fd);
-        renameSync(this.file, join(this.dir, 'audit.1.jsonl'));
-        fd = openSync(this.file, 'a', 0o600);
-      }
-      const bytes = Buffer.from(line);
-      for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    nodeFileOps.syncDirectoryNow(this.dir);
+  /** Written within a second, with the others of its kind. */
+  refuse(refusal: Refused): void {
+    this.timer ??= setTimeout(() => this.flush(), AUDIT_REFUSED_INTERVAL_MS);
+    this.timer.unref();
+    const address = addressOf(refusal.peer);
+    const own = `${address} ${refusal.action} ${refusal.code}`;
+    const full = this.pending.size >= AUDIT_REFUSED_LINES_MAX && !this.pending.has(own);
+    const key = full ? OTHERS : own;
+    const merged = this.pending.get(key);
+    if (merged) merged.count++;
+    else this.pending.set(key, { ...shortened(refusal), peer: full ? OTHERS : address, time: now(), count: 1 });
   }
+
+  /** What was refused is on record, as far as the disk takes it. */
+  close(): void {
+    this.flush();
+  }
+
+  private flush(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    const lines = [...this.pending.values()];
+    this.pending.clear();
+    if (lines.length === 0) return;
+    for (const line of lines) {
+      this.logger.info(line, `${line.action} by ${line.peer} refused, ${line.count} times: ${line.refused}`);
+    }
+    try {
+      this.refusals.append(lines);
+    } catch (cause) {
+      const why = systemErrorCode(cause) ?? String(cause);
+      this.logger.warn(`${this.refusals.path} cannot be written (${why}): what was refused is only logged`);
+    }
+  }
+}
+
+function shortened({ nodes, refused, ...rest }: Refused): Refused {
+  const bounded = (text: string) => text.slice(0, AUDIT_TEXT_CHARACTERS_MAX);
+  return { ...rest, nodes: bounded(nodes), refused: bounded(refused) };
+}
+
+function now(): string {
+  return new Date().toISOString();
 }

@@ -210,7 +210,7 @@ function assemble(
     gate,
     notReady: () => (state.ready ? (held.trouble ?? state.waitsFor) : 'draining'),
   });
-  return { book, registry, budgets, subscriptions, held, uplink, gate, grpc, http, showHealth, facts, state };
+  return { book, registry, trail, budgets, subscriptions, held, uplink, gate, grpc, http, showHealth, facts, state };
 }
 
 function running(
@@ -232,6 +232,7 @@ function running(
     clearInterval(leasing);
     parts.forget?.();
     parts.gate.close();
+    parts.trail.close();
     held.close();
     registry.close();
     await http.close();

@@ -1,8 +1,9 @@
 /** A node that is asked for more than it may send. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Bus, Command } from './bus.js';
 import { isAfter, nameOf, type Place, type Result, readLines } from './event-stream.js';
 
@@ -100,9 +101,15 @@ test('a budget is set at run time, holds at once and after a restart, and is tak
       [
         { action: 'set_budget', before: { 'node-under-test': null }, set: { liveEventsPerSecond: 20 } },
         { action: 'set_budget', before: { 'node-under-test': { liveEventsPerSecond: 20 } }, set: null },
-        { action: 'set_budget', nodes: 'nobody', refused: 'no node matches nobody' },
       ],
     );
+    const refusedFile = join(bus.dataDir, 'broker', 'audit-refused.jsonl');
+    while (!existsSync(refusedFile) || readFileSync(refusedFile).length === 0) await sleep(50);
+    const refused = JSON.parse(readFileSync(refusedFile, 'utf8'));
+    const { time, peer, ...what } = refused as Record<string, unknown>;
+    assert.deepEqual([peer, Date.parse(String(time)) > 0], ['127.0.0.1', true]);
+    const refusal = { code: 'not_found', nodes: 'nobody', refused: 'no node matches nobody', count: 1 };
+    assert.deepEqual(what, { action: 'set_budget', ...refusal });
     const empty = await run('nodes', 'set-budget', 'node-under-test');
     assert.equal(empty.code, 2);
     assert.match(empty.stderr, /give rates .* or --reset/);

@@ -1,6 +1,6 @@
 /** Requests to set what nodes may send: checked, put on record, and carried out. */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { AUDIT_TEXT_CHARACTERS_MAX, NODE_GLOBS_MAX } from '../../limits.js';
+import { NODE_GLOBS_MAX } from '../../limits.js';
 import { compileNodeGlobs } from '../../subscriptions/node-globs.js';
 import type { Budget, SetBudgetRequest__Output, SetBudgetResponse } from '../../wire/messages.js';
 import type { AuditTrail } from '../audit-trail.js';
@@ -35,9 +35,8 @@ export class BudgetDesk {
     try {
       return checkBudgetChange(request, this.registry);
     } catch (cause) {
-      const nodes = request.nodes.join(' ').slice(0, AUDIT_TEXT_CHARACTERS_MAX);
-      const { message } = asBackplaneError(cause);
-      this.trail.record({ action: 'set_budget', peer, nodes, refused: message.slice(0, AUDIT_TEXT_CHARACTERS_MAX) });
+      const { code, message } = asBackplaneError(cause);
+      this.trail.refuse({ action: 'set_budget', peer, nodes: request.nodes.join(' '), code, refused: message });
       throw cause;
     }
   }

@@ -1,6 +1,6 @@
 /** Requests to forget nodes that are gone: checked, put on record, and carried out. */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { AUDIT_TEXT_CHARACTERS_MAX, NODE_GLOBS_MAX } from '../../limits.js';
+import { NODE_GLOBS_MAX } from '../../limits.js';
 import { compileNodeGlobs } from '../../subscriptions/node-globs.js';
 import type { AuditTrail } from '../audit-trail.js';
 import type { NodeRegistry } from './node-registry.js';
@@ -26,9 +26,8 @@ export class ForgetDesk {
     try {
       return this.gone(globs);
     } catch (cause) {
-      const nodes = globs.join(' ').slice(0, AUDIT_TEXT_CHARACTERS_MAX);
-      const { message } = asBackplaneError(cause);
-      this.trail.record({ action: 'forget_nodes', peer, nodes, refused: message.slice(0, AUDIT_TEXT_CHARACTERS_MAX) });
+      const { code, message } = asBackplaneError(cause);
+      this.trail.refuse({ action: 'forget_nodes', peer, nodes: globs.join(' '), code, refused: message });
       throw cause;
     }
   }
