@@ -11,10 +11,12 @@ import {
   HISTORY_PROGRESS_MS,
 } from './limits/history.js';
 import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from './limits/kernel.js';
+import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
 export * from './limits/history.js';
 export * from './limits/kernel.js';
+export * from './limits/records.js';
 export * from './limits/units.js';
 
 /** A frame is flushed when its events reach this. */
@@ -245,15 +247,6 @@ export const UPLINK_SILENCE_MS = 10_000;
 
 /** Nodes that a broker knows, connected or not: of those that are gone, the ones that never delivered go first. */
 export const NODES_MAX = 4096;
-/** Of these, names that came from one address: whoever is there cannot take all. */
-export const NODES_PER_PEER_MAX = 1024;
-/** How long a node that is gone stays listed; and one of which no frame ever became durable. */
-export const NODE_KEPT_MS = 30 * 24 * 3600 * 1000;
-export const NODE_UNPROVEN_KEPT_MS = 600_000;
-/** When a node was last seen is written down at least this often. */
-export const NODE_SEEN_SAVE_MS = 60_000;
-/** Nodes that were connected when a broker ended are back by then, or gone. */
-export const NODE_RETURN_MS = 10_000;
 /** What a node may say it allows: those of later versions too. */
 export const PROFILES_PER_NODE_MAX = 16;
 /** What a node, or its answer to a query, says of itself in a sentence. */
@@ -304,15 +297,6 @@ export const REFILL_TRIES_MAX = 5;
 export const OWED_RANGES_MAX = 8;
 /** How long a live subscription with an end waits for nodes that are behind it. */
 export const UNTIL_GRACE_MS = 10_000;
-
-/** What operators changed, and who: of each of two files. */
-export const AUDIT_BYTES_MAX = 8 * MiB;
-/** What was refused: of each of two files; how often it is written, and lines each time. */
-export const AUDIT_REFUSED_BYTES_MAX = 1 * MiB;
-export const AUDIT_REFUSED_INTERVAL_MS = 1_000;
-export const AUDIT_REFUSED_LINES_MAX = 16;
-/** Of a refused request, what is kept on record: as much as fits a line that people read. */
-export const AUDIT_TEXT_CHARACTERS_MAX = 512;
 
 /** HTTP API: request line and headers, connections, and how long a request may take to arrive. */
 export const HTTP_HEADER_BYTES_MAX = 32 * KiB;
