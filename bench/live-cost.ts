@@ -1,17 +1,18 @@
 /**
- * What an agent takes while somebody listens to everything it sees, by how many programs are started: what its guard's
- * default (agent.guard.cpu) goes by. Runs without the guard, as root.
+ * What it takes that somebody listens to everything a node sees, by how many programs are started: agent, broker and
+ * `observe` apart, and beside them, in the same run, `bpftrace` printing the same events with arguments. Runs without
+ * the guard, as root.
  *
- *   node dist/bench/live-cost.js
+ *   node dist/bench/live-cost.js [SECONDS]
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Bus } from '../test/end-to-end/bus.js';
+import { Bus, Command } from '../test/end-to-end/bus.js';
 import { cpuSeconds, residentMiB } from './process-cost.js';
 import { report, round } from './report.js';
 
-const SECONDS = 10;
-const SETTLE_MS = 5_000;
+const SECONDS = Number(process.argv[2] ?? 15);
+const SETTLE_MS = 3_000;
 const EXECS_PER_SECOND = [0, 10, 50, 100, 300, 1_000];
 
 /** Python starts a program and waits for it, at a given pace. */
@@ -25,35 +26,82 @@ while True:
     time.sleep(max(0, due - time.time()))
 `;
 
-const bus = await Bus.start({ BACKPLANE_AGENT_GUARD_CPU: '0', BACKPLANE_AGENT_GUARD_MEMORY: '0' });
-const stop = new AbortController();
-try {
-  const agent = await bus.agentPid();
-  let bytes = 0;
-  const measure = async (execsPerSecond: number, listeners: number) => {
-    const load = execsPerSecond === 0 ? undefined : spawn('python3', ['-c', LOAD, String(execsPerSecond)]);
+const BPFTRACE = [
+  'tracepoint:syscalls:sys_enter_execve { printf("%d ", pid); join(args->argv); }',
+  ...['sched:sched_process_exec', 'sched:sched_process_exit', 'task:task_newtask', 'task:task_rename'],
+  ...['signal:signal_generate', 'sock:inet_sock_set_state'],
+]
+  .map((probe) => (probe.includes('{') ? probe : `tracepoint:${probe} { printf("%s %d %s\\n", probe, pid, comm); }`))
+  .join('\n');
+
+/** CPU of processes over the run's seconds while so many programs are started, % of a core each. */
+async function load<Name extends string>(execsPerSecond: number, pids: Record<Name, number>) {
+  const names = Object.keys(pids) as Name[];
+  const loop = execsPerSecond === 0 ? undefined : spawn('python3', ['-c', LOAD, String(execsPerSecond)]);
+  try {
     await sleep(SETTLE_MS);
-    const [cpu, ms, before] = [cpuSeconds(agent), performance.now(), bytes];
+    const before = names.map((name) => cpuSeconds(pids[name]));
+    const started = performance.now();
     await sleep(SECONDS * 1000);
-    const seconds = (performance.now() - ms) / 1000;
-    load?.kill('SIGKILL');
-    return {
-      listeners,
-      'execs/s asked': execsPerSecond,
-      'JSON to the listener, KiB/s': round((bytes - before) / 1024 / seconds, 1),
-      'agent CPU, % of a core': round(((cpuSeconds(agent) - cpu) * 100) / seconds, 1),
-      'resident, MiB': round(residentMiB(agent), 0),
-    };
-  };
-  const rows = [await measure(0, 0)];
-  const live = await bus.get('/v1/events?follow=true', { signal: stop.signal });
-  const reading = (async () => {
-    for await (const chunk of live.body!) bytes += chunk.length;
-  })().catch(() => undefined);
-  for (const each of EXECS_PER_SECOND) rows.push(await measure(each, 1));
-  stop.abort();
-  await reading;
-  report('an agent somebody listens to, all topics, no guard', rows);
-} finally {
-  await bus.destroy();
+    const seconds = (performance.now() - started) / 1000;
+    return Object.fromEntries(
+      names.map((name, index) => [name, ((cpuSeconds(pids[name]) - before[index]!) * 100) / seconds]),
+    ) as Record<Name, number>;
+  } finally {
+    loop?.kill('SIGKILL');
+  }
 }
+
+async function withBpftrace(execsPerSecond: number): Promise<number | string> {
+  if (spawnSync('bpftrace', ['--version']).status !== 0) return 'not installed';
+  const child = spawn('bpftrace', ['-e', BPFTRACE], { stdio: ['ignore', 'pipe', 'ignore'] });
+  child.stdout!.resume();
+  const closed = new Promise((resolve) => child.on('close', resolve));
+  try {
+    await sleep(3_000);
+    return round((await load(execsPerSecond, { bpftrace: child.pid! })).bpftrace, 1);
+  } finally {
+    child.kill('SIGINT');
+    await closed;
+  }
+}
+
+async function withBackplane(execsPerSecond: number, listening: boolean) {
+  const bus = await Bus.start({ BACKPLANE_AGENT_GUARD_CPU: '0', BACKPLANE_AGENT_GUARD_MEMORY: '0' });
+  try {
+    const agent = await bus.agentPid();
+    const observer = listening
+      ? new Command(['observe', '-o', 'json', '--follow', '--all'], bus.env, false)
+      : undefined;
+    observer?.child.stdout?.resume();
+    const cpu = await load(execsPerSecond, {
+      agent,
+      broker: bus.up.child.pid!,
+      ...(observer && { observe: observer.child.pid! }),
+    } as { agent: number; broker: number; observe?: number } as Record<'agent' | 'broker' | 'observe', number>);
+    return { cpu, resident: residentMiB(agent) };
+  } finally {
+    await bus.destroy();
+  }
+}
+
+const rows = [];
+for (const [execsPerSecond, listening] of [
+  [0, false],
+  [50, false],
+  ...EXECS_PER_SECOND.map((each) => [each, true] as const),
+] as const) {
+  const { cpu, resident } = await withBackplane(execsPerSecond, listening);
+  const together = Object.values(cpu).reduce((sum, each) => sum + each, 0);
+  rows.push({
+    'execs/s asked': execsPerSecond,
+    listeners: listening ? 1 : 0,
+    'agent, % of a core': round(cpu.agent, 1),
+    broker: round(cpu.broker, 1),
+    observe: listening ? round(cpu.observe, 1) : '',
+    together: round(together, 1),
+    bpftrace: await withBpftrace(execsPerSecond),
+    'agent resident, MiB': round(resident, 0),
+  });
+}
+report('CPU while somebody listens to all topics, no guard, % of a core', rows);

@@ -184,6 +184,11 @@ export class Bus {
     return this.dataDir;
   }
 
+  /** Where the commands of a user of this bus find it. */
+  get env(): NodeJS.ProcessEnv {
+    return { BACKPLANE_BROKERS: this.grpc, BACKPLANE_TOKEN_FILE: tokenFile(this.brokerDir) };
+  }
+
   /** Of the HTTP API, with the token. */
   get(path: string, init: RequestInit = {}): Promise<Response> {
     return fetch(`http://${this.http}${path}`, { ...init, headers: bearer(this.brokerDir) });
