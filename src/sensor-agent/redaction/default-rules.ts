@@ -28,7 +28,9 @@ export const SHAPES: readonly Shape[] = [
   { rule: 'jwt', kind: 'jwt', literals: ['eyJ'] },
   { rule: 'pem-key', kind: 'pem', literals: ['-----BEGIN'] },
   { rule: 'aws-key', kind: 'token', literals: ['AKIA', 'ASIA'] },
-  { rule: 'sql-password', kind: 'sql', literals: ['identified'] },
+  { rule: 'sql-password', kind: 'sql', literals: ['identified', 'set password'] },
+  { rule: 'url-credentials', kind: 'userinfo', literals: [':pserver:', 'oracle:thin:', 'oracle:oci:'] },
+  { rule: 'secret-assignment', kind: 'data', literals: ['secret,id='] },
   {
     rule: 'piped-secret',
     kind: 'piped',
@@ -37,7 +39,7 @@ export const SHAPES: readonly Shape[] = [
   {
     rule: 'piped-secret',
     kind: 'piped',
-    literals: ['--pass-stdin', '--stdin', 'sudo -S', 'luksOpen', 'luksFormat', 'kinit'],
+    literals: ['--pass-stdin', '--stdin', 'sudo', 'passwd', 'smbpasswd', 'kinit', 'cryptsetup'],
   },
   {
     rule: 'provider-token',
@@ -90,7 +92,8 @@ export const PROGRAMS: readonly ProgramRule[] = [
   {
     rule: 'curl-user',
     programs: 'curl',
-    forms: '-u~U:X, -U~U:X, --user~U:X, --proxy-user~U:X, -E~U:X, --cert~U:X',
+    forms:
+      '-u~U:X, -U~U:X, --user~U:X, --proxy-user~U:X, -E~U:X, --cert~U:X, -x~U:X@, --proxy~U:X@, --socks5~U:X@, --socks5-hostname~U:X@, --preproxy~U:X@',
     switches: CURL_SWITCHES,
   },
   { rule: 'curl-user', programs: 'wget wget2', forms: '--user~U:X' },
@@ -131,7 +134,10 @@ export const PROGRAMS: readonly ProgramRule[] = [
     programs: 'cqlsh cypher-shell beeline cbq couchbase-cli elasticsearch-users',
     forms: '-p~X',
   },
-  { rule: 'database-password', programs: 'gbak gfix gsec isql-fb', forms: '-pas X, -pass X, -pw X' },
+  { rule: 'database-password', programs: 'gbak gfix gsec isql-fb', forms: '-p X, -pas X, -pass X, -pw X' },
+  { rule: 'database-password', programs: 'neo4j-admin', forms: 'set-initial-password X' },
+  { rule: 'database-password', programs: 'solr', forms: '-u~U:X' },
+  { rule: 'database-password', programs: 'zkCli.sh', forms: 'addauth U U:X' },
   { rule: 'database-password', programs: 'db2', forms: 'using X' },
   { rule: 'database-password', programs: 'etcdctl', forms: '--user~U:X, user add U:X' },
   { rule: 'openssl-key', programs: 'openssl', forms: '-k X, -K X, -hmac X, key:X, hexkey:X, passwd: LAST' },
@@ -142,7 +148,7 @@ export const PROGRAMS: readonly ProgramRule[] = [
   },
   { rule: 'smb-password', programs: SMB, forms: '-U~U%X, --user~U%X', strict: true },
   { rule: 'smb-password', programs: 'wbinfo', forms: '-a~U%X' },
-  { rule: 'smb-password', programs: 'net', forms: 'use U X', strict: true },
+  { rule: 'smb-password', programs: 'net', forms: 'use U X, use U U X', strict: true },
   { rule: 'smb-password', programs: 'samba-tool', forms: 'user create U X, user add U X' },
   {
     rule: 'remote-login-password',
@@ -160,6 +166,15 @@ export const PROGRAMS: readonly ProgramRule[] = [
     programs: 'hydra medusa ncrack crackmapexec netexec nxc evil-winrm smbmap',
     forms: '-p~X',
   },
+  {
+    rule: 'remote-login-password',
+    programs:
+      'psexec.py wmiexec.py smbexec.py atexec.py secretsdump.py smbclient.py GetUserSPNs.py GetNPUsers.py impacket-psexec impacket-wmiexec impacket-smbexec impacket-secretsdump impacket-smbclient',
+    forms: 'U:X@',
+  },
+  { rule: 'remote-login-password', programs: 'govc', forms: '-u~U:X@' },
+  { rule: 'remote-login-password', programs: 'knife', forms: '-P~X' },
+  { rule: 'snmp-secret', programs: 'check_snmp', forms: '-C~X, -A~X, -X~X' },
   { rule: 'snmp-secret', programs: SNMP, forms: '-A~X, -X~X, -c~X' },
   { rule: 'message-password', programs: 'mosquitto_pub mosquitto_sub mosquitto_rr', forms: '-P~X' },
   { rule: 'message-password', programs: 'mosquitto_passwd', forms: '-b LAST', switches: 'cH' },
@@ -177,6 +192,7 @@ export const PROGRAMS: readonly ProgramRule[] = [
   { rule: 'account-password', programs: 'useradd usermod groupadd groupmod', forms: '-p~X' },
   { rule: 'account-password', programs: 'doveadm', forms: 'pw: -p~X, auth test U X, auth login U X' },
   { rule: 'account-password', programs: 'testsaslauthd', forms: '-p~X' },
+  { rule: 'account-password', programs: 'add-user.sh', forms: '-p~X, ^U X' },
   { rule: 'account-password', programs: 'radtest', forms: '^U X' },
   { rule: 'account-password', programs: 'squidclient', forms: '-w~X, -W~X' },
   { rule: 'account-password', programs: 'grafana-cli grafana', forms: 'reset-admin-password X' },
@@ -192,7 +208,7 @@ export const PROGRAMS: readonly ProgramRule[] = [
     forms: '--pin~X, --so-pin~X, --new-pin~X, --puk~X, -p~X',
   },
   { rule: 'pin', programs: 'ykman yubico-piv-tool', forms: '--pin~X, --puk~X, --new-pin~X, --new-puk~X, -P~X' },
-  { rule: 'transfer-password', programs: 'lftp', forms: '-u~U,X, open -u U,X' },
+  { rule: 'transfer-password', programs: 'lftp open', forms: '-u~U,X', strict: true },
   { rule: 'transfer-password', programs: 'ncftp ncftpget ncftpput ncftpls yt-dlp youtube-dl', forms: '-p~X' },
   { rule: 'transfer-password', programs: 'rclone', forms: 'obscure X' },
   { rule: 'transfer-password', programs: 'transmission-remote', forms: '-n~U:X' },
@@ -224,20 +240,31 @@ export const PROGRAMS: readonly ProgramRule[] = [
   { rule: 'cloud-secret', programs: 'virsh', forms: 'secret-set-value U X' },
   { rule: 'package-token', programs: 'cargo', forms: 'login X' },
   { rule: 'package-token', programs: 'twine', forms: '-p~X' },
-  { rule: 'package-token', programs: 'nuget choco dotnet', forms: 'push: -k~X, apikey: -k~X' },
-  { rule: 'package-token', programs: 'npm pnpm yarn', forms: '--otp~X' },
+  { rule: 'package-token', programs: 'nuget choco dotnet', forms: 'push: -k~X, apikey: -k~X, setapikey X' },
+  { rule: 'package-token', programs: 'gitlab-runner', forms: 'register: -r~X' },
+  {
+    rule: 'package-token',
+    programs: 'poetry composer',
+    forms: 'config: http-basic.* U X, config: github-oauth.* X, config: bearer.* X',
+  },
+  { rule: 'package-token', programs: 'bundle', forms: 'config: U:X' },
+  { rule: 'cloud-secret', programs: 'mc', forms: 'alias set U U U X, host add U U U X', strict: true },
+  { rule: 'cloud-secret', programs: 'gcloud', forms: 'activate-refresh-token U X' },
+  { rule: 'package-token', programs: 'npm pnpm yarn gem', forms: '--otp~X' },
 ];
 
 export const TRAITS: readonly ProgramTraits[] = [
   { programs: 'git gh hub glab svn hg', prose: true },
   {
     programs:
-      'git docker docker-compose podman nerdctl buildah skopeo crane ctr crictl kind minikube k3d helm kubectl chown chgrp install scp rsync ssh ' +
-      'npm pnpm yarn npx bun deno rake rails php artisan composer mix make gradle gradlew mvn bazel nx turbo task just journalctl getent heroku rclone restic borg',
+      'git docker docker-compose podman nerdctl buildah skopeo crane ctr crictl kind minikube k3d helm kubectl chown chgrp install scp rsync ' +
+      'npm pnpm yarn npx bun deno rake rails php artisan composer mix make gradle gradlew mvn bazel nx turbo task just journalctl getent heroku rclone restic borg redis-cli valkey-cli',
     tags: true,
   },
   { programs: 'docker podman nerdctl buildah docker-compose', harmless: '--secret' },
   { programs: 'aws', harmless: '--secret-id --secret-arn --credential' },
+  { programs: 'gcloud', harmless: '--secret' },
+  { programs: 'grep egrep fgrep zgrep rg ag ack', prose: true },
   { programs: 'pulumi', harmless: '--secret' },
   { programs: 'kubectl helm', harmless: '--secret --image-pull-secret --tls-secret' },
   { programs: 'nmcli wpa_cli rclone mysqladmin', settings: true },

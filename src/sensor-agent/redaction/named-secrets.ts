@@ -10,7 +10,7 @@ import { canBeSecret, type SecretName, secretName } from './secret-name.js';
 
 const NAME_CHARACTERS_MAX = 128;
 const [EQUALS, COLON, DASH, SLASH, BACKSLASH, BRACKET, MORE] = [61, 58, 45, 47, 92, 93, 62];
-const [AMPERSAND, QUESTION, COMMA, SEMICOLON, PIPE, HASH, ROUND, CURLY] = [38, 63, 44, 59, 124, 35, 41, 125];
+const [AMPERSAND, QUESTION, COMMA, SEMICOLON, PIPE, HASH, ROUND, CURLY, OPEN] = [38, 63, 44, 59, 124, 35, 41, 125, 123];
 const IS_NAME = new Uint8Array(128);
 for (const character of 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-')
   IS_NAME[character.charCodeAt(0)] = 1;
@@ -30,8 +30,8 @@ const SETTING_GROUPS = new Set(
 const SETTING_VERBS = new Set(['set', 'put', 'write', 'setenv', '--set']);
 const SETTING_READS = /^(?:get|list|ls|show|unset|delete|rm|--get.*|--unset.*|--list)$/;
 const SETTING_WORDS_MAX = 5;
-/** A verb of its own rather than a name: set-credentials */
-const VERB_NAME = /^(?:set|get|add|create|delete|list|reset|rotate|revoke)[-_]/;
+/** A verb of its own rather than a name, or a kind of authentication: set-credentials, wpa-psk */
+const VERB_NAME = /^(?:set|get|add|create|delete|list|reset|rotate|revoke)[-_]|^wpa-psk$/;
 const SQL_BEFORE_PASSWORD =
   /\b(?:with|encrypted|unencrypted|user|role|login|superuser|createdb|inherit|set)\s+(?:\S+\s+)?$/i;
 
@@ -65,7 +65,7 @@ export class NamedSecrets {
     const name = secretName(text.slice(start, end));
     if (name?.kind === undefined || name.kind === 'several') return end;
     if (text.charCodeAt(start) === DASH) return this.#flag(start, end, close, name);
-    if (close === end) return this.#setting(start, end, next, name);
+    if (close - end <= 1) return this.#setting(start, end, next, name);
     return end;
   }
 
@@ -89,6 +89,9 @@ export class NamedSecrets {
     const isQuery = before === AMPERSAND || before === QUESTION;
     if (secret.isHeader && !isQuery && this.found.holds('header')) return this.#header(start, equals + 1);
     if (secret.kind === undefined || (secret.kind === 'several' && text.charCodeAt(start) === DASH)) return end;
+    // --from-file=token=path, gcloud --secret=name
+    if (/-files?=$/.test(text.slice(Math.max(argument.start, start - 6), start))) return end;
+    if (text.charCodeAt(start) === DASH && this.found.programs.harmless(text.slice(start, end))) return end;
     let at = equals + 1;
     if (text.charCodeAt(at) === MORE || text.charCodeAt(at) === EQUALS) at += 1;
     if (equals === end && at < argument.end && isWhite(text.charCodeAt(at)) && argument.isCommand) return at;
@@ -104,7 +107,7 @@ export class NamedSecrets {
     const before = start === argument.start ? NUL : text.charCodeAt(start - 1);
     if (isQuote(before) && equals === this.#nameEnd(equals)) return [at, argument.quoteEnd(start - 1)];
     const value = argument.spaced ? argument.skipWhite(at) : at;
-    const isShell = before === NUL || endsWord(before) || before === CURLY - 2;
+    const isShell = before === NUL || endsWord(before) || before === OPEN;
     const isQuery = before === AMPERSAND || before === QUESTION;
     if (value === at && isShell && !isQuery) return [at, argument.wordEnd(at)];
     if (value < end && isQuote(text.charCodeAt(value))) return [value + 1, argument.quoteEnd(value)];
@@ -148,6 +151,8 @@ export class NamedSecrets {
       return this.#tell('secret-member', first + 1, escaped < 0 || escaped > end ? end : escaped, secret);
     }
     if (isQuote(text.charCodeAt(at))) return this.#tell('secret-member', at + 1, this.argument.quoteEnd(at), secret);
+    // What is in an object has names of its own.
+    if (text.charCodeAt(at) === OPEN) return at;
     let last = at;
     for (; last < end; last += 1) {
       const code = text.charCodeAt(last);
@@ -183,13 +188,14 @@ export class NamedSecrets {
     const { text } = argument;
     const before = start === argument.start ? NUL : text.charCodeAt(start - 1);
     if (!secret.ends || secret.kind === 'several' || before === COLON) return at;
-    if (found.programs.some('tags')) return at;
+    const isWord = HOST.test(text.slice(start, at - 1));
+    if (isWord && found.programs.some('tags')) return at;
     PATH.lastIndex = at;
     if (PATH.test(text)) return PATH.lastIndex;
     const end = this.#leads(start) && !argument.isCommand ? argument.end : this.#bareEnd(at, false);
     const value = end - at > 64 ? '' : text.slice(at, end);
     // token:8080 is a place; API_TOKEN:8080 is not.
-    const isPort = (secret.kind === 'token' || secret.kind === 'auth') && HOST.test(text.slice(start, at - 1));
+    const isPort = isWord && (secret.kind === 'token' || secret.kind === 'auth');
     return (isPort && /^\d{1,5}$/.test(value)) || NO_MEMBER.test(value)
       ? end
       : this.#tell('secret-member', at, end, secret);
@@ -220,9 +226,20 @@ export class NamedSecrets {
       if (SQL_BEFORE_PASSWORD.test(before))
         return this.#tell('sql-password', value + 1, argument.quoteEnd(value), secret);
     }
-    const isSetting = (secret.ends && found.programs.some('settings')) || this.#isSet(start, inner);
-    if (!isSetting || VERB_NAME.test(text.slice(start, start + 8))) return end;
+    const isSetting =
+      (secret.ends && found.programs.some('settings') && !this.#isBehindFlag(start)) || this.#isSet(start, inner);
+    // SET PASSWORD FOR user = 'X' has a rule of its own.
+    if (/^(?:for|=)$/i.test(text.slice(value, inner ? argument.wordEnd(value) : value))) return end;
+    if (!isSetting || VERB_NAME.test(text.slice(start, end))) return end;
     return this.#tell('secret-setting', value, inner ? argument.wordEnd(value) : argument.endFrom(value), secret);
+  }
+
+  /** Whether the word before a name is a flag, of which the name is the value. */
+  #isBehindFlag(start: number): boolean {
+    const { text, from } = this.argument;
+    let at = start - 2;
+    while (at > from && text.charCodeAt(at - 1) !== NUL && !isWhite(text.charCodeAt(at - 1))) at -= 1;
+    return text.charCodeAt(at) === DASH;
   }
 
   /** Whether the words before a name say that it is set to what follows. */
@@ -233,7 +250,10 @@ export class NamedSecrets {
     // The word that the name ends: //registry/:_authToken
     let at = start;
     const isGap = (code: number) => (inner ? isWhite(code) : code === NUL);
-    while (at > floor && !isGap(text.charCodeAt(at - 1))) at -= 1;
+    while (at > floor && !isGap(text.charCodeAt(at - 1))) {
+      at -= 1;
+      if (start - at > NAME_CHARACTERS_MAX) return false;
+    }
     let sets = -1;
     for (let count = 0; count < SETTING_WORDS_MAX && at > floor; count += 1) {
       let first = at - 1;
@@ -241,10 +261,11 @@ export class NamedSecrets {
       const word = text.slice(first, Math.min(at - 1, first + 32)).toLowerCase();
       if (SETTING_READS.test(word)) return false;
       if (sets >= 0 && SETTING_GROUPS.has(word.slice(word.lastIndexOf('/') + 1))) return true;
-      if (count === 0 && (word === 'setenv' || (word === 'set' && first === floor))) return true;
+      if (count === 0 && (word === 'setenv' || word === '--arg' || (word === 'set' && first === floor))) return true;
+      // machine host login user password X
+      if (count === 3 && word.endsWith('machine')) return true;
       if (sets < 0 && SETTING_VERBS.has(word)) sets = count;
       else if (word === 'config' && sets < 0) return true;
-      else if (sets < 0 && count > 0 && !word.startsWith('-')) sets = -1;
       at = first;
     }
     return false;

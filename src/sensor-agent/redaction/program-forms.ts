@@ -8,6 +8,7 @@
  *   U/X@         of any word: what is between the "/" and the last "@", or the end
  *   -b~C         the value, if there is a "=" in it (a cookie rather than a file)
  *   -b LAST      the last word, if there is a -b
+ *   basic.* U X  the second word after one that begins with "basic."
  *   login: -p~X  only behind the word "login"
  *
  * X is the secret; U and K are any text.
@@ -36,6 +37,8 @@ export interface Form {
   /** A word, or what it begins with where `glued`; empty: any word, or with `first` the program's own. */
   readonly literal: string;
   readonly glued: boolean;
+  /** The literal is what a word begins with, and the secret stands behind the word. */
+  readonly prefix: boolean;
   readonly first: boolean;
   /** Words that are no flags between the literal and the secret's. */
   readonly skip: number;
@@ -67,9 +70,10 @@ function compileLine(line: string, verbs: readonly string[]): Omit<Form, 'rule' 
   const common = { part, separator, untilAt: at === '@' } as const;
   const before = words.slice(0, -1).filter((word) => word !== 'U');
   const after = [...verbs, ...before.slice(0, -1)];
-  const next = { ...common, first, glued: false, skip: words.length - 1 - before.length, after };
-  if (words.length > 1) return [{ ...next, literal: before.at(-1) ?? '' }];
-  const glued = { ...common, first, glued: true, skip: 0, after };
+  const prefix = before.at(-1)?.endsWith('*') === true;
+  const next = { ...common, first, glued: false, prefix, skip: words.length - 1 - before.length, after };
+  if (words.length > 1) return [{ ...next, literal: (before.at(-1) ?? '').replace('*', '') }];
+  const glued = { ...common, first, glued: true, prefix: false, skip: 0, after };
   if (either === '') return [{ ...glued, literal }];
   const isLong = literal.length > 2;
   return [
@@ -96,7 +100,7 @@ export class ProgramForms {
       if (form.first) this.#first.push(form);
       else if (form.literal === '' && form.part === 'last') this.#first.push(form);
       else if (form.literal === '') this.#any.push(form);
-      else if (form.glued) push(this.#glued, form.literal.slice(0, 2), form);
+      else if (form.glued || form.prefix) push(this.#glued, form.literal.slice(0, 2), form);
       else push(this.#exact, form.literal, form);
     }
   }

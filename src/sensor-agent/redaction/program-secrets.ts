@@ -166,9 +166,11 @@ class Command {
     const text = this.text.slice(innerStart, innerEnd);
     const isFlag = text.charCodeAt(0) === DASH && text.length > 1;
     for (const form of this.forms.exact(text) ?? []) if (this.#holds(form, index)) this.#behind(form, words, index);
-    for (const form of this.forms.glued(text) ?? [])
-      if (text.length > form.literal.length && text.startsWith(form.literal) && this.#holds(form, index))
-        this.#mask(form, words[index]!, innerStart + form.literal.length);
+    for (const form of this.forms.glued(text) ?? []) {
+      if (text.length <= form.literal.length || !text.startsWith(form.literal) || !this.#holds(form, index)) continue;
+      if (form.prefix) this.#behind(form, words, index);
+      else this.#mask(form, words[index]!, innerStart + form.literal.length);
+    }
     if (isFlag) this.#clusters(words, index, text);
     else for (const form of this.forms.any) if (this.#holds(form, index)) this.#mask(form, words[index]!, innerStart);
     if (this.forms.isVerb(text)) this.#verbs.add(text);
@@ -285,7 +287,9 @@ class Command {
       (at === start || /^@|^(?!userid=|target=).*=./.test(text.slice(start, at + (separator === '=' ? 0 : 1))))
     )
       return;
+    // user:secret@host, and not scheme://host or host:port; but user/secret may do without a host.
     const sign = untilAt ? text.lastIndexOf('@', end - 1) : -1;
+    if (separator === ':' && (text.startsWith('://', at) || (untilAt && sign < at))) return;
     this.found.add(rule, at + 1, sign > at ? sign : end);
   }
 }

@@ -26,7 +26,22 @@ export interface SecretName {
 
 /** Each name that is looked for has one of these in it: a hint for the scan. */
 export const NAME_HINTS = [
-  ...['pass', 'pw', 'secret', 'token', 'key', 'credential', 'auth', 'jwt', 'psk', 'bearer', 'mnemonic', 'cookie'],
+  ...[
+    'pass',
+    'pw',
+    'secret',
+    'token',
+    'key',
+    'credential',
+    'creds',
+    'auth',
+    'jwt',
+    'psk',
+    'bearer',
+    'mnemonic',
+    'phrase',
+  ],
+  'cookie',
 ] as const;
 
 const KEY_OF =
@@ -39,25 +54,28 @@ const KEY_FILE_QUALIFIER = new RegExp(`^(?:${KEY_FILE_OF})$`);
 /** The end of a word, and its kind. */
 const ENDINGS: readonly (readonly [RegExp, SecretKind])[] = [
   [/(?:password|passwd|passphrase|passcode|mnemonic)$/, 'password'],
-  [/(?:secret|credentials?|erlangcookie|setcookie)$/, 'secret'],
+  [/(?:secret|erlangcookie|setcookie)$/, 'secret'],
+  [/credentials?$/, 'keyfile'],
   [/(?:token|bearer|^jwt|^psk)$/, 'token'],
   [new RegExp(`(?:${KEY_OF})key$`), 'key'],
   [new RegExp(`(?:${KEY_FILE_OF})key$`), 'keyfile'],
   [/(?:pwd|^pw|(?:bind|root|db|user|admin|ldap|sudo|my)pw)$/, 'pass'],
   [/pass$/, 'pass'],
-  [/auth$/, 'auth'],
+  [/(?:auth|creds)$/, 'auth'],
   [/(?:passwords|secrets|tokens|apikeys|passphrases)$/, 'several'],
 ];
 /** Words that end like a secret's name and mean something else. */
 const OTHER_WORDS = new Set(
   (
     'bypass compass encompass trespass surpass overpass underpass multipass singlepass onepass twopass lowpass highpass ' +
-    'bandpass allpass fullpass firstpass lastpass prepass subpass renderpass keepass gopass sshpass askpass extpass ' +
-    'proxypass nopass nopasswd nopassword noauth nosecret notoken askpassword oauth xauth preauth unauth reauth'
+    'bandpass allpass fullpass firstpass lastpass prepass subpass renderpass keepass gopass askpass extpass ' +
+    'proxypass nopass nopasswd nopassword noauth nosecret notoken askpassword oauth xauth preauth unauth reauth anyauth'
   ).split(' '),
 );
 /** Before "pass" as a word of its own: `--low-pass 200`. */
-const PASSES = /^(?:low|high|band|all|first|second|multi|two|one|single|render|by|sub|last|next|each|per|full)$/;
+const PASSES = /^(?:low|high|band|all|first|second|multi|two|one|single|render|by|sub|last|next|each|per|full|debug)$/;
+/** Before "secret": what is named so holds it. */
+const SECRET_NAMES = /^(?:existing|pull|tls|external)$/;
 /** What a name goes on with when it says where a secret is or what it is like. */
 const ABOUT = new RegExp(
   `^(?:${[
@@ -67,16 +85,16 @@ const ABOUT = new RegExp(
     'cmd|command|program|plugin|module|backend|server|host|port|realm|issuer|audience|level|strategy|retries|attempts',
     'source|manager|version|protocol|flow|domain|agent|db|database|table|column|cache|class|driver|handler|generator',
     'strength|regex|pattern|template|chars|charset|rotation|interval|renewal|window|usage|budget|bytes|bits|challenge',
-    'callback|authentications?|prompts|index|through|thru|rules?|groups?|refs?|labels?|ids',
+    'callback|authentications?|prompts|index|process|change|lib|library|through|thru|rules?|groups?|refs?|labels?|ids',
   ].join('|')})$`,
 );
 /** A flag that begins with one of these is a switch, or asks: `--ask-pass`, `--enable-auth`. */
 const SWITCHES =
-  /^(?:no|not|ask|prompt|without|disable|enable|skip|use|allow|require|requires|show|hide|print|generate)$/;
+  /^(?:no|not|ask|prompt|with|without|disable|enable|skip|use|allow|require|requires|show|hide|print|generate)$/;
 /** How a camelCase name may go on behind the word: `secretString`, `passwordHash`, not `passwordField`. */
 const CAMEL_SUFFIX = /^(?:value|string|text|hash|data|base|encoded|plain|old|new|current)$/;
 /** Names as they are, in lower case. */
-const NO_SECRETS = new Set(['auth-user-pass', 'discovery-token-ca-cert-hash']);
+const NO_SECRETS = new Set(['auth-user-pass', 'discovery-token-ca-cert-hash', 'user.signingkey']);
 const HEADER =
   /^(?:(?:proxy-)?authorization|(?:set-)?cookie|x-[a-z0-9-]*(?:token|key|auth|secret)|private-token|api-?key)$/;
 
@@ -141,12 +159,18 @@ function kindOf(words: readonly string[], at: number): SecretKind | undefined {
   }
   if (word === 'keys') return KEY_QUALIFIER.test(before) ? 'several' : undefined;
   if (word === 'cookie') return before === 'erlang' || before === 'session' || before === 'set' ? 'secret' : undefined;
+  if (word === 'secret' && SECRET_NAMES.test(before)) return undefined;
+  // pass-phrase, seed_phrase
+  if (/^(?:phrase|word|code)$/.test(word) && before === 'pass') return 'password';
+  if (word === 'phrase' && /^(?:seed|recovery|backup)$/.test(before)) return 'password';
   if (word === 'pass' && PASSES.test(before)) return undefined;
   return ENDINGS.find(([ending]) => ending.test(word))?.[1];
 }
 
 /** Values that are no secret whatever the name: a switch's, or a single digit. */
 const PLAIN_VALUE = /^(?:true|false|yes|no|on|off|none|null|nil|undefined|enabled?|disabled?|\d)$/i;
+/** Nothing but punctuation, or a pattern of sed or grep that stands for any value. */
+const PATTERN_VALUE = /^[/'".*\s]*$|^(?:\.[*+]|\[\^|\\[Sw])/;
 /** How to authenticate, rather than with what. */
 const AUTH_VALUE =
   /^(?:basic|digest|ntlm|negotiate|kerberos|krb5i?p?|gssapi|plain|login|cram-md5|scram(?:-.*)?|oauth2?|xoauth2|bearer|jwt|ldap|pam|md5|sha-?\d+|hmac.*|trust|peer|ident|password|cert|anonymous|any|auto|guess|optional|required|internal|external|sspi|sys)$/i;
@@ -155,7 +179,7 @@ const FILE_VALUE = /^(?:~|\.{1,2})?\/[\w./:~-]*$|^[\w./-]+\.(?:pem|key|crt|cer|d
 
 /** Whether a value can be the secret that its name promises. */
 export function canBeSecret(value: string, kind: SecretKind | undefined): boolean {
-  if (value === '' || PLAIN_VALUE.test(value)) return false;
+  if (PLAIN_VALUE.test(value) || PATTERN_VALUE.test(value)) return false;
   if (kind === 'auth') return !AUTH_VALUE.test(value) && !FILE_VALUE.test(value);
   if (kind === 'directory') return !value.startsWith('/');
   if (kind === 'keyfile') return !FILE_VALUE.test(value);

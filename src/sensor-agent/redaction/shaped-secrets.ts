@@ -10,6 +10,7 @@ export type ShapeKind =
   | 'url'
   | 'query'
   | 'dsn'
+  | 'userinfo'
   | 'bearer'
   | 'jwt'
   | 'pem'
@@ -17,6 +18,7 @@ export type ShapeKind =
   | 'tail'
   | 'pass'
   | 'sql'
+  | 'data'
   | 'piped';
 
 /** What a rule looks for: one of the literals, then what its kind says. */
@@ -40,7 +42,14 @@ const JWT = /eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){0,3}/y;
 const BEARER = /[\s:=]+([a-z0-9._~+/=-]+)/iy;
 const AWS_KEY_CHARACTERS = 20;
 const PEM_LABEL = /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----/y;
-const SQL_SECRET = /\s+(?:with\s+\S+\s+)?(?:by|as)\s+(?:password\s+)?(["'])/iy;
+const SQL_SECRET =
+  /(?:\s+(?:with\s+\S+\s+)?(?:by|as)\s+(?:password\s+)?|(?:\s+for\s+[^\s=]+)?\s*=\s*(?:password\s*\()?\s*)(["'])/iy;
+/** user:secret before "@"; behind :pserver: or oracle:thin: */
+const USER_INFO = /[^\s:/@"'\0]{1,64}[:/]([^\s@"'\0]+)(?=@)/y;
+const QEMU_DATA = /[^\s\0]{0,128}?,data=([^\0,]+)/y;
+/** Words behind which a program reads a secret from its standard input; others are flags that say so. */
+const READS_STDIN = /^\s*(?:sudo\s+(?:-\S+\s+)*)?(?:\/\S*\/)?$/;
+const SUDO_READS = /^[^|;&\n]{0,48}?\s(?:-[A-Za-z]*S[A-Za-z]*|--stdin)\s/;
 
 /** A command that says its arguments, and how far before its reader it is looked for. */
 const SAYS = /^\s*(?:echo|printf|print)\s+(?:-\S+\s+)*(?:(?:'%s[^']*'|"%s[^"]*"|%s\S*)\s+)?/;
@@ -81,6 +90,10 @@ export class ShapedSecrets {
         return this.#pass(rule, start, end);
       case 'sql':
         return this.#sql(rule, end);
+      case 'userinfo':
+        return this.#behind(rule, USER_INFO, end);
+      case 'data':
+        return this.#behind(rule, QEMU_DATA, end);
       case 'piped':
         return this.#piped(rule, literal, start, end);
     }
@@ -219,6 +232,14 @@ export class ShapedSecrets {
     return end;
   }
 
+  /** What the pattern's group has, right behind the literal. */
+  #behind(rule: string, pattern: RegExp, end: number): number {
+    pattern.lastIndex = end;
+    const secret = pattern.exec(this.argument.text)?.[1];
+    if (secret !== undefined) this.found.add(rule, pattern.lastIndex - secret.length, pattern.lastIndex);
+    return end;
+  }
+
   /** IDENTIFIED BY 'SECRET' */
   #sql(rule: string, end: number): number {
     SQL_SECRET.lastIndex = end;
@@ -237,15 +258,25 @@ export class ShapedSecrets {
     const floor = Math.max(argument.start, start - PIPED_CHARACTERS_MAX);
     const before = text.slice(floor, start);
     const pipe = before.lastIndexOf('|');
-    const command = before.slice(0, Math.max(0, pipe));
-    const first = Math.max(...[';', '&', '|', '\n', '('].map((separator) => command.lastIndexOf(separator))) + 1;
-    const says = SAYS.exec(command.slice(first));
-    if (says) this.found.add(rule, floor + first + says[0].length, floor + command.trimEnd().length);
+    if (literal === 'sudo' && !SUDO_READS.test(text.slice(end, end + 64))) return end;
+    const isReader = literal.startsWith('-') || READS_STDIN.test(before.slice(pipe + 1));
+    if (pipe > 0 && isReader) this.#said(rule, before.slice(0, pipe), floor);
     HERE.lastIndex = end;
     const here = HERE.exec(text);
     if (here?.[1] === '<<<') this.found.add(rule, HERE.lastIndex, argument.wordEnd(HERE.lastIndex));
     else if (here) this.found.add(rule, HERE.lastIndex, argument.end);
     return end;
+  }
+
+  /** What the command before a pipe says; of a group, all of them. */
+  #said(rule: string, command: string, floor: number): void {
+    const group = /\)\s*$/.exec(command);
+    const first = group
+      ? command.lastIndexOf('(')
+      : Math.max(...[';', '&', '|', '\n', '('].map((separator) => command.lastIndexOf(separator)));
+    const says = SAYS.exec(command.slice(first + 1));
+    if (says)
+      this.found.add(rule, floor + first + 1 + says[0].length, floor + (group?.index ?? command.trimEnd().length));
   }
 
   /** Whether the text goes on, unseen, behind this argument. */

@@ -9,11 +9,17 @@ import { Recorder } from '../../../src/sensor-agent/recorder.js';
 import { Redactor, UNEXAMINED } from '../../../src/sensor-agent/redaction/redactor.js';
 import { compileRules } from '../../../src/sensor-agent/redaction/rule.js';
 import { Told } from '../recording-driver.js';
+import { MORE_ORDINARY } from './more-ordinary-lines.js';
 import { CLASS_PATH, KERNEL_COMPILE, ORDINARY } from './ordinary-lines.js';
-import { ANY_TEXT, COMMAND_TEXTS, WORDS } from './secret-lines.js';
+import { PROGRAM_LINES, PROGRAM_TEXTS } from './program-lines.js';
+import * as secret from './secret-lines.js';
 
 const RULES = compileRules({ rules: [], off: [] });
 const redactor = new Redactor(RULES, new Pacer(1, Number.POSITIVE_INFINITY));
+
+const { ANY_TEXT } = secret;
+const WORDS = [...secret.WORDS, ...PROGRAM_LINES];
+const COMMAND_TEXTS = [...secret.COMMAND_TEXTS, ...PROGRAM_TEXTS];
 
 const words = (line: string) => line.split(' ').map((word) => word.replaceAll('~', ' '));
 
@@ -70,7 +76,7 @@ test('secrets in command texts are masked, and nothing else', () => {
 });
 
 test('ordinary lines are left as they are', () => {
-  const lines = [...ORDINARY, KERNEL_COMPILE, CLASS_PATH];
+  const lines = [...ORDINARY, ...MORE_ORDINARY, KERNEL_COMPILE, CLASS_PATH];
   assertNone(
     lines.flatMap((line) => {
       const got = redact(words(line)).join(' ');
