@@ -8,6 +8,7 @@ import { commandName } from './command-name.js';
 import { Completeness } from './completeness.js';
 import { CLIENT_KEYS, clientOf } from './credentials.js';
 import { INTERRUPTED, watchInterrupt } from './interrupt.js';
+import { observeHelp } from './observe-help.js';
 import {
   addObserveFlags,
   type ObserveOptions,
@@ -29,19 +30,22 @@ import { unmatchedNodes } from './unmatched-nodes.js';
 const INCOMPLETE = 4;
 
 const EXIT_CODES = `
-Exit codes: 0 all that was asked for came, 1 failed, 2 refused, ${INCOMPLETE} incomplete (a node was absent,
-broke off, did not answer or does not exist, or the recording no longer had all of the window or was damaged), ${INTERRUPTED} interrupted.`;
+Exit codes: 0 all that was asked for came, 1 failed, 2 refused, ${INCOMPLETE} incomplete
+(a node was absent, broke off, did not answer or does not exist, or the
+recording no longer had all of the window or was damaged), ${INTERRUPTED} interrupted.`;
 
 export function define(command: Command): void {
   addObserveFlags(command);
-  command.addHelpText('after', EXIT_CODES).action(async () => {
-    const client = clientOf(commandConfig(command, CLIENT_KEYS));
-    try {
-      process.exitCode = await observe(client, command);
-    } finally {
-      client.close();
-    }
-  });
+  command
+    .addHelpText('after', () => `${observeHelp()}\n${EXIT_CODES}`)
+    .action(async () => {
+      const client = clientOf(commandConfig(command, CLIENT_KEYS));
+      try {
+        process.exitCode = await observe(client, command);
+      } finally {
+        client.close();
+      }
+    });
   addSettingFlags(command, CLIENT_KEYS);
 }
 

@@ -157,3 +157,22 @@ function predicateId(
   const id = createHash('sha256').update(form).digest().readBigUInt64BE(0);
   return id === 0n ? 1n : id;
 }
+
+/**
+ * What is other in the predicate with this id, of which nothing else is known: tried are the same with other topics,
+ * without the filter, without the fields, and with the other include_self. Undefined where it is none of these: then
+ * the filter or the fields are others, or several things are.
+ */
+export function differenceFrom(spec: PredicateSpec, id: bigint): string | undefined {
+  const { topics, filter, includeSelf, fields } = spec;
+  if (predicateId(topics, filter, !includeSelf, fields) === id) return `include_self was ${!includeSelf}`;
+  if (predicateId(topics, EVERYTHING.canonical, includeSelf, fields) === id) return 'filter was not given';
+  if (predicateId(topics, filter, includeSelf, []) === id) return 'fields were not given';
+  const known = Object.keys(TOPICS);
+  for (let chosen = 1; chosen < 2 ** known.length; chosen += 1) {
+    const others = checkTopics(known.filter((_topic, at) => (chosen & (1 << at)) !== 0));
+    if (predicateId(others, filter, includeSelf, fields) !== id) continue;
+    return others.length === known.length ? 'topics were not given' : `topics were ${others.join(', ')}`;
+  }
+  return undefined;
+}

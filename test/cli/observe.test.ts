@@ -363,3 +363,24 @@ test('a node that does not exist: a replay is incomplete, with the nearest name;
   const known = await observe('--node', 'node-?', '--since', '5m');
   assert.deepEqual([known.code, /no node/.test(known.err)], [0, false]);
 });
+
+test('--help names every topic and type, and its examples are commands that are understood', async (t) => {
+  const broker = await start(t);
+  const { out, code } = await run(['observe', '--help']);
+  assert.equal(code, 0);
+  for (const [topic, { types }] of Object.entries(TOPICS)) {
+    const line = new RegExp(`^  ${topic} +([^]*?)\\n(?:\\S|\\n|  [a-z]+ )`, 'm').exec(out)?.[1]?.replace(/\s+/g, ' ');
+    assert.equal(line, types.map((type) => type.slice(topic.length + 1)).join(', '));
+  }
+  assert.ok(out.split('\n').every((line) => line.length <= 120));
+  const examples = [...out.matchAll(/^ {2}(\S*backplane observe.*)$/gm)].map(([, example]) => example!);
+  assert.ok(examples.length >= 6);
+  for (const example of examples) {
+    const shell = spawn('bash', ['--norc', '-c', `${example} --print-plan --broker ${broker.address}`], {
+      stdio: 'ignore',
+    });
+    assert.deepEqual(await once(shell, 'close'), [0, null], example);
+    const filter = /--filter '([^']*)'/.exec(example)?.[1] ?? '';
+    compilePredicate({ topics: [], filter, includeSelf: false, refuseImpossible: true });
+  }
+});

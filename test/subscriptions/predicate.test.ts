@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BackplaneError } from '../../src/errors.js';
-import { compilePredicate } from '../../src/subscriptions/predicate.js';
+import { compilePredicate, differenceFrom, type PredicateOptions } from '../../src/subscriptions/predicate.js';
 import { TOPICS } from '../../src/wire/event.js';
 
 const idOf = (filter: string, topics: string[] = [], includeSelf = false): bigint =>
@@ -141,6 +141,28 @@ test('a node that knows its name passes over what is asked of others', () => {
   assert.equal(compilePredicate({ ...options, hostName: 'node-1' }).mayMatchType('process.exec'), false);
   assert.equal(compilePredicate({ ...options, hostName: 'node-2' }).mayMatchType('process.exec'), true);
   assert.equal(compilePredicate({ ...options, hostName: 'node-1' }).id, compilePredicate(options).id);
+});
+
+test('what is other in a predicate of which only the id is known', () => {
+  const { spec } = compilePredicate({
+    topics: ['process'],
+    filter: 'process.pid == 1',
+    includeSelf: false,
+    fields: ['type'],
+  });
+  const cases: [Partial<PredicateOptions>, string | undefined][] = [
+    [{ includeSelf: true }, 'include_self was true'],
+    [{ filter: '' }, 'filter was not given'],
+    [{ fields: [] }, 'fields were not given'],
+    [{ topics: ['network', 'process'] }, 'topics were network, process'],
+    [{ topics: [] }, 'topics were not given'],
+    [{ filter: 'process.pid == 2' }, undefined],
+    [{ topics: ['network'], includeSelf: true }, undefined],
+  ];
+  for (const [other, expected] of cases) {
+    const { id } = compilePredicate({ ...spec, ...other });
+    assert.equal(differenceFrom(spec, id), expected);
+  }
 });
 
 const IMPOSSIBLE: readonly (readonly [readonly string[], string, string])[] = [

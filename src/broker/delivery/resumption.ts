@@ -3,6 +3,7 @@
  * Offsets become positions through the log.
  */
 import { BackplaneError } from '../../errors.js';
+import { differenceFrom, type PredicateSpec } from '../../subscriptions/predicate.js';
 import type { CursorNode, CursorState, PartialFrame } from '../../wire/cursor.js';
 import { decodeCursor } from '../../wire/cursor.js';
 import { positionAt } from '../../wire/frame-columns.js';
@@ -11,19 +12,16 @@ import type { LogStore } from '../log/log-store.js';
 import { partitionOf } from '../log/partition-log.js';
 import { readNotes } from './notes.js';
 
+const OTHER = 'its filter or its fields were others, or several of topics, filter, fields and include_self';
+
 /** Throws cursor_invalid for a cursor of another filter, log, or nobody's. */
-export function readCursor(
-  text: string,
-  predicateId: bigint,
-  topics: readonly string[],
-  logIdentity: string,
-): CursorState {
+export function readCursor(text: string, predicate: PredicateSpec, logIdentity: string): CursorState {
   const state = decodeCursor(text);
-  if (state.predicateId !== predicateId) {
-    const [of, is] = [hex(state.predicateId), hex(predicateId)];
+  const { id, topics } = predicate;
+  if (state.predicateId !== id) {
     throw new BackplaneError(
       'cursor_invalid',
-      `cursor is of another subscription: give the topics, filter and include_self it came with (it is of predicate ${of}, this is ${is})`,
+      `cursor is of another subscription: ${differenceFrom(predicate, state.predicateId) ?? OTHER}; give what it came with`,
     );
   }
   if (state.logId !== logIdentity) {
@@ -136,8 +134,4 @@ async function readPartial(
 function later(a: Position | undefined, b: Position | undefined): Position | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return comparePositions(a, b) >= 0 ? a : b;
-}
-
-function hex(id: bigint): string {
-  return id.toString(16).padStart(16, '0');
 }

@@ -91,7 +91,7 @@ export class Subscription {
     const { cursor, predicate, topics } = this.checked;
     if (cursor === '') return undefined;
     const { store } = this.context;
-    return Resumption.open(readCursor(cursor, predicate.id, topics, store.identity), topics, store);
+    return Resumption.open(readCursor(cursor, predicate.spec, store.identity), topics, store);
   }
 
   private sinceNs(resumption: Resumption | undefined): bigint | undefined {
