@@ -2,17 +2,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../until.js';
 import { Bus, Command, cannotTrace } from './bus.js';
-
-const STALL_MS = 60_000;
 
 /** Waits for /readyz to answer so; returns its text. */
 async function answers(bus: Bus, status: number): Promise<string> {
-  for (const end = Date.now() + STALL_MS; Date.now() < end; await sleep(5)) {
-    const answer = await fetch(`http://${bus.http}/readyz`).catch(() => undefined);
-    if (answer?.status === status) return answer.text();
-  }
-  throw new Error(`/readyz never answers ${status}: ${bus.up.stdout} ${bus.up.stderr}`);
+  return until(
+    `${status} of /readyz`,
+    async () => {
+      const answer = await fetch(`http://${bus.http}/readyz`).catch(() => undefined);
+      return answer?.status === status && answer.text();
+    },
+    () => bus.up.said,
+  );
 }
 
 test('killed and started again, up is ready when its node is back: a replay is complete at once', {

@@ -3,11 +3,9 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { until } from '../until.js';
 import { Bus, Command, cannotTrace } from './bus.js';
-
-const STALL_MS = 60_000;
 
 /** The folder of an agent's trace instance, by the files that it has open. */
 function instanceOf(pid: number): string {
@@ -17,11 +15,6 @@ function instanceOf(pid: number): string {
     if (found && !found.endsWith('-exec')) return found;
   }
   throw new Error(`${pid} has no trace instance open`);
-}
-
-async function until(what: string, done: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + STALL_MS; !(await done()); await sleep(50))
-    assert.ok(Date.now() < end, `not within ${STALL_MS} ms: ${what}`);
 }
 
 test('tracing switched off by somebody else is put back and told to everybody whom it concerns', {

@@ -23,6 +23,7 @@ import type { Disturbance } from '../../../../src/sensor-agent/source/source.js'
 import { TraceInstance } from '../../../../src/sensor-agent/source/tracefs/instance.js';
 import { put } from '../../../../src/sensor-agent/source/tracefs/put.js';
 import { TracefsSource } from '../../../../src/sensor-agent/source/tracefs/tracefs-source.js';
+import { until } from '../../../until.js';
 import { liveTracefs, Recording } from './live-kernel.js';
 
 const live = liveTracefs();
@@ -90,12 +91,11 @@ class Watched {
   /** Programs run from now on are recorded. */
   async records(): Promise<void> {
     const before = this.execs();
-    for (const end = Date.now() + STALL_MS; ; await sleep(10)) {
+    await until('that something is recorded', () => {
       assert.equal(spawnSync(TRUE).status, 0);
       while (!this.source.drain().empty);
-      if (this.execs() > before) return;
-      assert.ok(Date.now() < end, 'nothing is recorded');
-    }
+      return this.execs() > before;
+    });
   }
 
   execs(): number {
@@ -207,12 +207,11 @@ test('the exec lane\u2019s instance is watched too: arguments come again', { ski
   assert.match(found?.message ?? '', /tracing_on.*-exec.*arguments of programs may be missing/);
   assert.equal(found?.loses, false, 'the events themselves are in the other instance');
   const mark = `${process.pid}${serial}`;
-  for (const end = Date.now() + STALL_MS; ; await sleep(20)) {
+  await until('arguments', () => {
     spawnSync('sh', ['-c', 'sleep 0.05; :', mark]);
     watched.source.drain();
-    if (watched.seen.execs.some(({ process: read }) => read?.args?.at(-1) === mark)) break;
-    assert.ok(Date.now() < end, 'no arguments come');
-  }
+    return watched.seen.execs.some(({ process: read }) => read?.args?.at(-1) === mark);
+  });
 });
 
 test('our own switching and filtering is not taken for somebody else\u2019s', { skip: live.skip }, async () => {
