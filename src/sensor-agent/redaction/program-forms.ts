@@ -96,7 +96,8 @@ export class ProgramForms {
     this.#rules = rules;
     for (const form of compileForms(rules)) {
       for (const verb of form.after) this.#verbs.add(verb);
-      if (!form.literal.startsWith('-')) this.#positional.add(form.program);
+      const isBehindFlag = form.literal.startsWith('-') && form.part !== 'last' && form.skip === 0;
+      if (!isBehindFlag) this.#positional.add(form.program);
       if (form.first) this.#first.push(form);
       else if (form.literal === '' && form.part === 'last') this.#first.push(form);
       else if (form.literal === '') this.#any.push(form);
