@@ -155,6 +155,8 @@ export const CURSOR_BYTES_MAX = 4 * KiB;
 export const CURSOR_NODES_MAX = 32;
 export const CURSOR_NOTES_MAX = 64;
 export const LAST_MAX = 10_000;
+/** What a subscriber gets who says neither from where nor how much. */
+export const LAST_DEFAULT = 20;
 
 /** Frames an agent may have sent but not had acknowledged, before it waits. */
 export const UNACKNOWLEDGED_BYTES_MAX = 4 * MiB;

@@ -4,7 +4,7 @@
  * only text; whatever they are, they are checked before they are used.
  */
 import { BackplaneError } from '../errors.js';
-import { CLIENT_NAME_CHARACTERS_MAX, CURSOR_BYTES_MAX } from '../limits.js';
+import { CLIENT_NAME_CHARACTERS_MAX, CURSOR_BYTES_MAX, LAST_MAX } from '../limits.js';
 import { checkLag } from './lag.js';
 import { suggestion } from './nearest.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
@@ -86,13 +86,15 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
     }
   }
   const cursor = checkCursor(textOf('cursor', request.cursor));
-  const includeSelf = flagOf('includeSelf', request.includeSelf);
+  const includeSelf = flagOf('include_self', request.includeSelf);
+  const limit = countOf('limit', request.limit, Number.MAX_SAFE_INTEGER);
   const window = resolveWindow(
     {
       since: textOf('since', request.since),
       until: textOf('until', request.until),
       follow: flagOf('follow', request.follow),
-      last: countOf('last', request.last),
+      last: countOf('last', request.last, LAST_MAX),
+      limit,
       cursor,
     },
     nowNs,
@@ -105,7 +107,6 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   if (fields.length > 0) fields.push(...(throttle?.by ?? []));
   const filter = textOf('filter', request.filter);
   const predicate = compilePredicate({ topics, filter, includeSelf, fields, refuseImpossible: true });
-  const limit = countOf('limit', request.limit);
   const client = cleanName(textOf('client', request.client));
   const { topics: checkedTopics } = predicate;
   return {
@@ -133,7 +134,10 @@ function checkDelivery(
     textOf('throttle', request.throttle),
     textsOf('throttle_by', request.throttleBy).flatMap((text) => text.split(',')),
   );
-  if (throttle && last > 0) throw invalid('throttle', 'excludes last: which events were last is decided at the nodes');
+  if (throttle && last > 0) {
+    const how = request.last ? 'excludes last' : 'needs since, until, limit or follow, without which the last few come';
+    throw invalid('throttle', `${how}: which events were last is decided at the nodes`);
+  }
   const lagMaxMs = checkLag(textOf('lag_policy', request.lagPolicy), textOf('lag_max', request.lagMax));
   if (lagMaxMs !== undefined && !follow)
     throw invalid('lag_policy', 'skip needs follow: the past has no end to skip to');
@@ -183,12 +187,12 @@ function flagOf(field: string, value: unknown): boolean {
 }
 
 /** Counts: whole numbers that a double holds exactly. Text, as protobuf's JSON writes 64 bits, is read likewise. */
-function countOf(field: string, value: unknown): number {
+function countOf(field: string, value: unknown, max: number): number {
   if (value === undefined || value === null || value === '') return 0;
   const count = typeof value === 'string' && /^[0-9]{1,20}$/.test(value) ? Number(value) : value;
-  if (typeof count === 'number' && Number.isSafeInteger(count) && count >= 0) return count;
+  if (typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 && count <= max) return count;
   const got = typeof value === 'string' ? shown(value) : typeof value === 'number' ? String(value) : kindOf(value);
-  throw invalid(field, `must be a whole number from 0 to ${Number.MAX_SAFE_INTEGER}, got ${got}`);
+  throw invalid(field, `must be a whole number from 0 to ${max}, got ${got}`);
 }
 
 function kindOf(value: unknown): string {

@@ -3,11 +3,17 @@
  * broker's clock.
  *
  *   since, until  a duration back from now (`5m`, `1h30m`) or RFC 3339
- *   none of since, last, cursor, follow: the whole recorded past
- *   follow alone: live events only
+ *
+ * What is meant where since is left out, for whoever asks and however:
+ *
+ *   last          the last N of the past, and with follow what comes then
+ *   cursor        what follows the cursor
+ *   follow        from now on, until `until` and at most `limit` where they are given
+ *   until, limit  from the start of what is recorded
+ *   none of them  the last LAST_DEFAULT of the past
  */
 import { BackplaneError } from '../errors.js';
-import { LAST_MAX } from '../limits.js';
+import { LAST_DEFAULT, LAST_MAX } from '../limits.js';
 import { shown } from './shown.js';
 import { parseDuration, parseTimestamp, timestampNsText } from './time-text.js';
 
@@ -18,6 +24,8 @@ export interface WindowRequest {
   readonly follow?: boolean | undefined;
   /** 0 or undefined: not given. */
   readonly last?: number | undefined;
+  /** 0 or undefined: not given. */
+  readonly limit?: number | undefined;
   readonly cursor?: string | undefined;
 }
 
@@ -36,7 +44,7 @@ export interface Window {
 
 /** @throws BackplaneError invalid_argument, naming the field, the bound and the value. */
 export function resolveWindow(request: WindowRequest, nowNs: bigint): Window {
-  const { since = '', until = '', follow = false, last = 0, cursor = '' } = request;
+  const { since = '', until = '', follow = false, last = 0, limit = 0, cursor = '' } = request;
   checkLast(last);
   if (cursor !== '' && since !== '') throw invalid('cursor', 'excludes since: a cursor is a place to start from');
   if (cursor !== '' && last > 0) throw invalid('cursor', 'excludes last: a cursor is a place to start from');
@@ -44,7 +52,8 @@ export function resolveWindow(request: WindowRequest, nowNs: bigint): Window {
   const untilNs = until === '' ? undefined : resolveUntil(until, nowNs, follow);
   if (sinceNs !== undefined) checkOrder(sinceNs, untilNs, follow, nowNs);
   const history = sinceNs !== undefined || last > 0 || cursor !== '' || !follow;
-  return { sinceNs, untilNs, follow, last, history };
+  const given = since !== '' || until !== '' || last > 0 || limit > 0 || cursor !== '' || follow;
+  return { sinceNs, untilNs, follow, last: given ? last : LAST_DEFAULT, history };
 }
 
 function checkLast(last: number): void {

@@ -88,8 +88,8 @@ test('what does not fit is refused, naming the field', () => {
     [{ nodes: ['a b'] }, 'invalid_argument', 'node: must consist of'],
     [{ follow: 'maybe' }, 'invalid_argument', 'follow: must be true or false, got "maybe"'],
     [{ follow: 1 }, 'invalid_argument', 'follow: must be true or false, got a value of type number'],
-    [{ last: 'ten' }, 'invalid_argument', 'last: must be a whole number from 0 to 9007199254740991, got "ten"'],
-    [{ last: '10001' }, 'invalid_argument', 'last: must be a whole number from 0 to 10000, got 10001'],
+    [{ last: 'ten' }, 'invalid_argument', 'last: must be a whole number from 0 to 10000, got "ten"'],
+    [{ last: '10001' }, 'invalid_argument', 'last: must be a whole number from 0 to 10000, got "10001"'],
     [{ limit: '18446744073709551615' }, 'invalid_argument', 'limit: must be a whole number from 0 to'],
     [{ limit: -1 }, 'invalid_argument', 'limit: must be a whole number from 0 to 9007199254740991, got -1'],
     [

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { BackplaneError } from '../../src/errors.js';
-import { LAST_MAX } from '../../src/limits.js';
+import { LAST_DEFAULT, LAST_MAX } from '../../src/limits.js';
 import {
   DURATION_NS_MAX,
   durationText,
@@ -96,8 +96,25 @@ test('windows', () => {
   const at = (seconds: bigint): bigint => NOW + seconds * S;
   const past = { sinceNs: undefined, untilNs: undefined, follow: false, last: 0, history: true };
   const cases: [WindowRequest, unknown][] = [
-    [{}, past],
-    [{ since: '', until: '', cursor: '', last: 0, follow: false }, past],
+    [{}, { ...past, last: LAST_DEFAULT }],
+    [
+      { since: '', until: '', cursor: '', last: 0, limit: 0, follow: false },
+      { ...past, last: LAST_DEFAULT },
+    ],
+    [{ limit: 5 }, past],
+    [
+      { limit: 5, follow: true },
+      { ...past, follow: true, history: false },
+    ],
+    [
+      { limit: 5, last: 3 },
+      { ...past, last: 3 },
+    ],
+    [{ limit: 5, cursor: 'c' }, past],
+    [
+      { limit: 5, until: '5m' },
+      { ...past, untilNs: at(-300n) },
+    ],
     [{ follow: true }, { ...past, follow: true, history: false }],
     [{ since: '5m' }, { ...past, sinceNs: at(-300n) }],
     [
@@ -184,6 +201,7 @@ test('any window that is accepted is a stretch of time that has begun', () => {
     until: time,
     follow: fc.boolean(),
     last: fc.constantFrom(0, 7),
+    limit: fc.constantFrom(0, 7),
     cursor: fc.constantFrom('', 'c'),
   });
   fc.assert(
@@ -195,7 +213,9 @@ test('any window that is accepted is a stretch of time that has begun', () => {
         assert.ok(cause instanceof BackplaneError, String(cause));
         return;
       }
-      const { sinceNs, untilNs, follow, history } = window;
+      const { sinceNs, untilNs, follow, last, history } = window;
+      const asked = each.since || each.until || each.last || each.limit || each.cursor || each.follow;
+      assert.equal(last, asked ? each.last : LAST_DEFAULT);
       if (sinceNs !== undefined) assert.ok(sinceNs >= 0n && sinceNs <= NOW);
       if (sinceNs !== undefined && untilNs !== undefined) assert.ok(sinceNs < untilNs);
       if (untilNs !== undefined) assert.equal(untilNs > NOW, follow);

@@ -66,7 +66,7 @@ export class GrpcApi {
       await this.subscriptions.deliver(checkSubscription(request, nowNs()), sink, caller);
       sink.end();
     } catch (cause) {
-      const error = asBackplaneError(cause);
+      const error = inProtoNames(cause);
       if (!sink.closed.aborted) call.emit('error', { code: error.grpcStatus, details: error.message });
     }
   }
@@ -85,10 +85,16 @@ function unary(answer: (request: Buffer, peer: string) => Buffer): handleUnaryCa
     try {
       respond(null, answer(call.request, call.getPeer()));
     } catch (cause) {
-      const error = asBackplaneError(cause);
+      const error = inProtoNames(cause);
       respond({ code: error.grpcStatus, details: error.message });
     }
   };
+}
+
+/** Lists have their elements' names in errors, as in query strings; the proto names the lists. */
+function inProtoNames(cause: unknown): BackplaneError {
+  const { code, message, details } = asBackplaneError(cause);
+  return new BackplaneError(code, message.replace(/^(topic|node): /, '$1s: '), details);
 }
 
 function nowNs(): bigint {

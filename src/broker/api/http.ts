@@ -63,6 +63,8 @@ GET /v1/status         this broker
 GET /healthz           200 while it runs
 GET /readyz            200 while it takes and serves events
 GET /metrics           for Prometheus
+
+What is below /v1 wants the token of the broker: Authorization: Bearer TOKEN, which is in DATA_DIR/token.
 `;
 /** While it ends. */
 const IDLE_SWEEP_MS = 20;
