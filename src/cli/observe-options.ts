@@ -1,7 +1,7 @@
 /** The flags of `observe`, what they ask of a broker, and the command that goes on where one ended. */
 import { type Command, Option } from 'commander';
 import { BackplaneError } from '../errors.js';
-import { LAST_MAX } from '../limits.js';
+import { LAST_DEFAULT, LAST_MAX } from '../limits.js';
 import { parseDuration, parseTimestamp } from '../subscriptions/time-text.js';
 import type { SubscribeRequest } from '../wire/messages.js';
 import { commandName } from './command-name.js';
@@ -40,9 +40,6 @@ export interface ObserveOptions {
   lagPolicy?: string;
   lagMax?: string;
 }
-
-/** Shown when neither the window nor a count is given. */
-const LAST_DEFAULT = 20;
 
 export function addObserveFlags(command: Command): void {
   command
@@ -156,7 +153,6 @@ function startNs(since: string | undefined, nowNs: bigint): bigint | undefined {
 
 export function subscribeRequest(options: ObserveOptions): SubscribeRequest {
   const { topic = [], node = [], since = '', until = '', last = 0, limit = 0, cursor = '', follow = false } = options;
-  const windowGiven = since !== '' || until !== '' || last !== 0 || limit !== 0 || cursor !== '' || follow;
   return {
     topics: topic,
     nodes: node,
@@ -164,7 +160,7 @@ export function subscribeRequest(options: ObserveOptions): SubscribeRequest {
     since,
     until,
     follow,
-    last: windowGiven ? last : LAST_DEFAULT,
+    last,
     limit: String(limit),
     cursor,
     includeSelf: options.includeSelf === true,

@@ -7,6 +7,7 @@ import type { Accepted, SubscribeRequest } from '../wire/messages.js';
 import { commandName } from './command-name.js';
 import { Completeness } from './completeness.js';
 import { CLIENT_KEYS, clientOf } from './credentials.js';
+import { inFlagNames } from './flag-names.js';
 import { INTERRUPTED, watchInterrupt } from './interrupt.js';
 import { observeHelp } from './observe-help.js';
 import {
@@ -42,6 +43,8 @@ export function define(command: Command): void {
       const client = clientOf(commandConfig(command, CLIENT_KEYS));
       try {
         process.exitCode = await observe(client, command);
+      } catch (thrown) {
+        throw inFlagNames(thrown);
       } finally {
         client.close();
       }

@@ -98,7 +98,7 @@ test('compact into a pipe: no colours, no escapes from events, no status line', 
   assert.equal(resumed(err), `--broker ${broker.address} --filter FILTER --cursor 9`);
 });
 
-test('flags become the request; without a window the last 20 are asked for', async (t) => {
+test('flags become the request; what is meant without a window is for the broker to say', async (t) => {
   const broker = await start(t);
   const to = ['--broker', broker.address];
   await run(['observe', ...to]);
@@ -121,7 +121,7 @@ test('flags become the request; without a window the last 20 are asked for', asy
   ]);
   await run(['observe', ...to, '--cursor', '3', '--filter', 'process.pid > 1', '--first', '4']);
   const [plain, window, cursor] = broker.requests;
-  assert.deepEqual([plain?.last, plain?.follow, plain?.since, plain?.limit], [20, false, '', '0']);
+  assert.deepEqual([plain?.last, plain?.follow, plain?.since, plain?.limit], [0, false, '', '0']);
   assert.deepEqual([window?.topics, window?.nodes], [['process', 'network', 'host'], ['web-*']]);
   assert.deepEqual([window?.last, window?.limit, window?.until, window?.includeSelf], [0, '2', '1m', true]);
   assert.deepEqual([plain?.fields, window?.fields], [[], ['process.commandArgs', 'container']]);

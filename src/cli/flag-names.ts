@@ -1,0 +1,49 @@
+/**
+ * Refusals of a subscription in the words of whoever typed it. Brokers name the
+ * fields of the protocol (`lag_max: must be …`, `refill: needs follow`), the
+ * command line has flags (`--lag-max`, `--follow`).
+ */
+import { asBackplaneError, BackplaneError } from '../errors.js';
+
+/** Fields of SubscribeRequest; lists also by what each of their elements is called. */
+const FLAGS: Readonly<Record<string, string>> = {
+  topics: '--topic',
+  topic: '--topic',
+  nodes: '--node',
+  node: '--node',
+  filter: '--filter',
+  since: '--since',
+  until: '--until',
+  last: '--last',
+  limit: '--limit',
+  follow: '--follow',
+  cursor: '--cursor',
+  include_self: '--include-self',
+  fields: '--field-mask',
+  refill: '--refill',
+  throttle: '--throttle',
+  throttle_by: '--throttle-by',
+  lag_policy: '--lag-policy',
+  lag_max: '--lag-max',
+};
+
+/** The field that it is about, in front. */
+const SUBJECT = /^([a-z_]+)(?=: | has | is | stands | names | cannot )/;
+/** Words that no sentence has, and fields that another one excludes, needs, or is given with. */
+const MENTIONED =
+  /\b(?:include_self|throttle_by|lag_policy|lag_max)\b|(?<=\b(?:excludes|needs|with|without|after|or|and) |, )(?:since|until|last|limit|follow|cursor|filter|throttle|refill)\b/g;
+/** Values that were given are in quotes, and stay as they are. */
+const QUOTED = /("(?:[^"\\]|\\.)*")/;
+
+/** What was thrown, for people at the command line. */
+export function inFlagNames(thrown: unknown): BackplaneError {
+  const { code, message, details } = asBackplaneError(thrown);
+  if (!['invalid_argument', 'filter_invalid', 'cursor_invalid', 'cursor_expired'].includes(code)) {
+    return asBackplaneError(thrown);
+  }
+  const subject = message.replace(SUBJECT, (field) => FLAGS[field] ?? field);
+  const parts = subject.split(QUOTED).map((part, index) => {
+    return index % 2 === 1 ? part : part.replace(MENTIONED, (field) => FLAGS[field] ?? field);
+  });
+  return new BackplaneError(code, parts.join(''), details);
+}
