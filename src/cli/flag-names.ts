@@ -5,13 +5,15 @@
  */
 import { asBackplaneError, BackplaneError } from '../errors.js';
 
-/** Fields of SubscribeRequest; lists also by what each of their elements is called. */
+/**
+ * Fields of SubscribeRequest; lists also by what each of their elements is called. Not the filter: what is refused
+ * stands within its text, and the column behind its name says where.
+ */
 const FLAGS: Readonly<Record<string, string>> = {
   topics: '--topic',
   topic: '--topic',
   nodes: '--node',
   node: '--node',
-  filter: '--filter',
   since: '--since',
   until: '--until',
   last: '--last',
@@ -31,7 +33,7 @@ const FLAGS: Readonly<Record<string, string>> = {
 const SUBJECT = /^([a-z_]+)(?=: | has | is | stands | names | cannot )/;
 /** Words that no sentence has, and fields that another one excludes, needs, or is given with. */
 const MENTIONED =
-  /\b(?:include_self|throttle_by|lag_policy|lag_max)\b|(?<=\b(?:excludes|needs|with|without|after|or|and) |, )(?:since|until|last|limit|follow|cursor|filter|throttle|refill)\b/g;
+  /\b(?:include_self|throttle_by|lag_policy|lag_max)\b|(?<=\b(?:excludes|needs|with|without|after|or|and) |, )(?:since|until|last|limit|follow|cursor|throttle|refill)\b/g;
 /** Values that were given are in quotes, and stay as they are. */
 const QUOTED = /("(?:[^"\\]|\\.)*")/;
 

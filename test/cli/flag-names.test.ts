@@ -21,7 +21,7 @@ test('what a broker refuses is said with the names of flags, whatever the values
   const rows: [SubscriptionRequest, RegExp][] = [
     [{ topics: ['since'] }, /^--topic: unknown topic "since"/],
     [{ nodes: ['-last, follow'] }, /^--node: must consist of .*, got "-last, follow"$/],
-    [{ filter: 'since == ", last"' }, /^--filter: /],
+    [{ filter: 'since == ", last"' }, /^filter: /],
     [{ since: 'with follow' }, /^--since: must be a duration .*, got "with follow"$/],
     [{ since: '0s' }, /^--since: must be before now \(.*\) without --follow$/],
     [{ since: '5m', until: '10m' }, /^--until: must be after --since \(/],
