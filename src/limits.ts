@@ -4,12 +4,7 @@
  * at load.
  */
 import assert from 'node:assert/strict';
-import {
-  HISTORY_CREDIT_BYTES,
-  HISTORY_FRAME_BYTES,
-  HISTORY_OVERDRAFT_BYTES,
-  HISTORY_PROGRESS_MS,
-} from './limits/history.js';
+import { HISTORY_CREDIT_BYTES, HISTORY_FRAME_BYTES, HISTORY_OVERDRAFT_BYTES } from './limits/history.js';
 import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from './limits/kernel.js';
 import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
 import { GiB, KiB, MiB } from './limits/units.js';
@@ -262,14 +257,8 @@ export const INTEREST_BYTES_MAX = 512 * KiB;
 export const CONTROL_QUEUE_BYTES_MAX = 2 * MiB;
 /** A control stream that does not say Hello by then is closed. */
 export const HELLO_MS = 5_000;
-/** A history query of which nothing is heard for so long has failed. */
-export const HISTORY_SILENCE_MS = 60_000;
-/** A history query waits so long for its turn on a node that runs as many as it may. */
-export const HISTORY_TURN_MS = 20_000;
 /** How long one subscription's live stream stands still while a late node's history meets it. */
 export const LATE_ROUND_MS = 3_000;
-/** A subscriber that takes nothing of a replay for so long gives its place on the nodes to others. */
-export const HISTORY_STALL_MS = 60_000;
 /** How long a broker that shuts down waits for its streams to end. */
 export const DRAIN_MS = 5_000;
 /** Credit of all history queries of a broker together. */
@@ -369,7 +358,6 @@ assert(2 * NODES_PER_PEER_MAX <= NODES_MAX);
 assert(RECONNECT_MS_MAX < NODE_RETURN_MS);
 assert(NODES_MAX + SUBSCRIPTIONS_MAX <= GRPC_CONNECTIONS_MAX);
 assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
-assert(3 * HISTORY_PROGRESS_MS < HISTORY_SILENCE_MS);
 assert(HISTORY_FRAME_BYTES + EVENT_BYTES_MAX < HISTORY_OVERDRAFT_BYTES);
 assert(ARGUMENTS_BYTES_MAX + 4 * EVENT_STRING_BYTES_MAX < EVENT_BYTES_MAX);
 assert(MESSAGE_BYTES_MAX < RECORD_BYTES_MAX);

@@ -7,6 +7,11 @@ export class BytePool {
     this.free = bytesMax;
   }
 
+  /** Somebody waits. */
+  get contended(): boolean {
+    return this.waiting.length > 0;
+  }
+
   /** Resolves with the release, or with undefined when the signal aborts first. More than all of it counts as all of it. */
   async take(bytesWanted: number, signal: AbortSignal): Promise<(() => void) | undefined> {
     const bytes = Math.min(bytesWanted, this.bytesMax);

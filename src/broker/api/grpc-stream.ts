@@ -5,9 +5,11 @@ import { SUBSCRIBER_QUEUE_BYTES_MAX } from '../../limits.js';
 import { subscribeResponseCodec } from '../../wire/messages.js';
 import { encodeEventBatch } from '../../wire/splice.js';
 import type { Delivery, Sink } from '../delivery/outlet.js';
+import { clientOf } from '../peer-address.js';
 
 export class GrpcSink implements Sink {
   readonly closed: AbortSignal;
+  readonly client: string;
   private readonly writer: StreamWriter<Buffer>;
 
   constructor(call: ServerWritableStream<Buffer, Buffer>) {
@@ -16,6 +18,7 @@ export class GrpcSink implements Sink {
       sizeOf: (bytes) => bytes.length,
     });
     this.closed = this.writer.closed;
+    this.client = clientOf(call.getPeer());
   }
 
   write(delivery: Delivery): Promise<void> {

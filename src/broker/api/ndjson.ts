@@ -8,9 +8,11 @@ import { subscribeResponseCodec } from '../../wire/messages.js';
 import { soundParts } from '../../wire/sound-parts.js';
 import { encodeEventBatch } from '../../wire/splice.js';
 import type { Delivery, Sink } from '../delivery/outlet.js';
+import { clientOf } from '../peer-address.js';
 
 export class NdjsonSink implements Sink {
   readonly closed: AbortSignal;
+  readonly client: string;
   private readonly writer: StreamWriter<string>;
 
   constructor(private readonly response: ServerResponse) {
@@ -19,6 +21,8 @@ export class NdjsonSink implements Sink {
       sizeOf: (text) => Buffer.byteLength(text),
     });
     this.closed = this.writer.closed;
+    const { remoteAddress = '', remotePort } = response.socket ?? {};
+    this.client = clientOf(`${remoteAddress}:${remotePort}`);
   }
 
   /** Headers go with the first line: until then an error is a status. */

@@ -15,7 +15,7 @@ import { firstAfter, keyAt, sliceFrame } from './history-slice.js';
 
 export interface NodeQuery {
   readonly node: string;
-  readonly request: Omit<HistoryRequest, 'creditBytes' | 'last'>;
+  readonly request: Omit<HistoryRequest, 'creditBytes' | 'last' | 'client'>;
   /** Events up to here, per topic, were delivered before. */
   readonly floors: ReadonlyMap<string, Position>;
   /** Everything up to here, in merged order, was delivered before. */
@@ -70,6 +70,11 @@ export class ClippedAnswer implements HistorySource {
       const piece = this.cut.shift();
       if (piece !== undefined) return piece;
       const bytes = await this.answer.next();
+      // Read on, it wants its place again: what was taken is clipped from the second answer.
+      if (bytes === undefined && this.answer.displaced) {
+        this.answer = this.askAgain() ?? this.answer;
+        if (!this.answer.displaced) continue;
+      }
       if (bytes === undefined) {
         this.options.onOver(this.answer.outcome!);
         return undefined;

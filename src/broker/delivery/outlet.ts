@@ -17,6 +17,8 @@ export interface Sink {
   /** Resolves when there is room again; throws cancelled when the subscriber went. */
   write(delivery: Delivery): Promise<void>;
   readonly closed: AbortSignal;
+  /** Who is at its other end, as far as places are shared out between clients. */
+  readonly client: string;
 }
 
 /** Of one subscription, or of all: every match is delivered, throttled, shed or skipped. */
@@ -60,6 +62,10 @@ export class Outlet {
     private readonly totals: DeliveryTotals,
     private readonly throttle: Throttle | undefined,
   ) {}
+
+  get client(): string {
+    return this.sink.client;
+  }
 
   /** What may refuse events of the node and topic; undefined: all are delivered. */
   admit(node: string, topic: string): ((element: Buffer) => boolean) | undefined {

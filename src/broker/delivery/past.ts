@@ -50,7 +50,7 @@ export class Past {
         this.registry,
         this.pool,
         queries,
-        { last, signal, onFailed, onEnded, onUnsound: (stretch) => this.unsound(stretch) },
+        { client: this.outlet.client, last, signal, onFailed, onEnded, onUnsound: (stretch) => this.unsound(stretch) },
         async (run) => {
           // Live events that come beside it may have reached the limit.
           if (this.outlet.left > 0) await this.run(run, options, coverage);
@@ -93,7 +93,8 @@ export class Past {
     coverage.delivered(node, selection.count, run.startNs);
     this.outlet.count({ throttled: selection.refused });
     if (selection.count === 0) return;
-    await readInTime(this.outlet.batch({ node, topic, history: true, cursor: this.standing.cursor() }, selection));
+    const header = { node, topic, history: true, cursor: this.standing.cursor() };
+    await readInTime(this.outlet.batch(header, selection), this.pool);
   }
 
   /** Nobody can take them from the recorder: also where refills were asked for, no more comes of them. */
@@ -107,7 +108,7 @@ export class Past {
       reason: this.refilled ? 'evicted' : 'refused',
       message: `what the node sent is not all events: ${reason}`.slice(0, 512),
     };
-    await readInTime(this.outlet.message({ gap }));
+    await readInTime(this.outlet.message({ gap }), this.pool);
   }
 
   private progress(view: NodeView, position: Position): void {
@@ -122,19 +123,19 @@ export class Past {
   }
 }
 
-/** Nodes answer only so many at once: who asks and does not read must not keep others from it. */
-export async function readInTime(write: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const stalled = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const message = `nothing of the history was read for ${HISTORY_STALL_MS / 1000} s: resume with the last cursor`;
-      reject(new BackplaneError('resource_exhausted', message));
-    }, HISTORY_STALL_MS);
-  });
-  try {
-    await Promise.race([write, stalled]);
-  } finally {
-    clearTimeout(timer);
+/** Whoever asks and does not read keeps what it holds for as long as nobody else wants it. */
+export async function readInTime(write: Promise<void>, pool: BytePool): Promise<void> {
+  const written = write.then(() => true);
+  for (;;) {
+    let timer: NodeJS.Timeout | undefined;
+    const stalled = new Promise<boolean>((resolve) => {
+      timer = setTimeout(() => resolve(false), HISTORY_STALL_MS);
+    });
+    const done = await Promise.race([written, stalled]).finally(() => clearTimeout(timer));
+    if (done) return;
+    if (!pool.contended) continue;
+    const message = `nothing of the history was read for ${HISTORY_STALL_MS / 1000} s, and others wait`;
+    throw new BackplaneError('resource_exhausted', `${message}: resume with the last cursor`);
   }
 }
 

@@ -173,6 +173,7 @@ export class Refill {
     let within: OwedStretch | undefined;
     let unsound = false;
     const noted = {
+      client: this.outlet.client,
       last: 0,
       signal: this.signal,
       onFailed: () => undefined,
@@ -217,7 +218,7 @@ export class Refill {
     standing.review(view);
     if (selection.count > 0) {
       const header = { node, topic, history: true, refill: true, cursor: standing.cursor() };
-      await readInTime(outlet.batch(header, selection));
+      await readInTime(outlet.batch(header, selection), this.pool);
     }
     if (outlet.left <= 0) throw this.limitReached();
     return events;

@@ -22,6 +22,8 @@ export interface TakenRun {
 }
 
 export interface ReplayOptions {
+  /** Who asks: nodes share out what they run between clients. */
+  readonly client: string;
   /** Only the last N over all nodes. 0: all. */
   readonly last: number;
   /** Called as soon as it is known that a node will not answer to the end. */
@@ -89,7 +91,8 @@ export async function replay(
   try {
     for (const query of queries) {
       const { node, request } = query;
-      const ask = () => registry.session(node)?.history.query({ ...request, last: options.last, creditBytes });
+      const ask = () =>
+        registry.session(node)?.history.query({ ...request, last: options.last, creditBytes, client: options.client });
       const answer = ask();
       if (answer === undefined) {
         gone.set(node, { kind: 'failed', message: 'the node is not connected' });

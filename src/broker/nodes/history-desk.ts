@@ -1,10 +1,18 @@
 /**
  * The history queries that run on one node, by their ids, and those that wait
  * for their turn: a node runs only so many at once. A query has its place until
- * the node has said how it ended, also one that was cancelled.
+ * the node has said how it ended, also one that was cancelled. One that is not
+ * read gives its place to those that wait, and no client has all places.
  */
 import { BackplaneError } from '../../errors.js';
-import { HISTORY_CANCEL_MS, HISTORY_QUERIES_PER_AGENT_MAX, HISTORY_TURN_MS } from '../../limits.js';
+import {
+  HISTORY_CANCEL_MS,
+  HISTORY_PLACE_CHECK_MS,
+  HISTORY_PLACE_MS,
+  HISTORY_QUERIES_PER_AGENT_MAX,
+  HISTORY_QUERIES_PER_CLIENT_MAX,
+  HISTORY_TURN_MS,
+} from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { type ControlResponse, nsToTimestamp, positionToMessage, WALL_NS_MAX } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
@@ -13,6 +21,8 @@ import { HistoryAnswer } from './history-answer.js';
 import { checkHistoryEnd } from './node-checks.js';
 
 export interface HistoryRequest {
+  /** Who asks: places are shared out between clients. */
+  readonly client: string;
   readonly predicate: PredicateSpec;
   /** Wall nanoseconds by the node's clock, inclusive. */
   readonly sinceNs?: bigint | undefined;
@@ -34,6 +44,11 @@ export interface Stretch {
   readonly to: Position;
 }
 
+interface Running {
+  readonly client: string;
+  readonly answer: HistoryAnswer;
+}
+
 interface Waiting {
   readonly request: HistoryRequest;
   readonly answer: HistoryAnswer;
@@ -41,13 +56,14 @@ interface Waiting {
 }
 
 export class HistoryDesk {
-  private readonly running = new Map<number, HistoryAnswer>();
+  private readonly running = new Map<number, Running>();
   /** In order of asking. */
   private readonly waiting = new Map<number, Waiting>();
   /** Cancelled, and not ended by the node yet. */
   private readonly cancelled = new Map<number, NodeJS.Timeout>();
   private lastId = 0;
   private closed: string | undefined;
+  private check: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly node: string,
@@ -55,6 +71,7 @@ export class HistoryDesk {
     /** Called when the node has not ended a cancelled query in time. */
     private readonly onSilence: (message: string) => void,
     private readonly cancelMs = HISTORY_CANCEL_MS,
+    private readonly placeMs = HISTORY_PLACE_MS,
   ) {}
 
   /** The answer fails by itself when the node goes, or when its turn does not come in time. */
@@ -67,7 +84,7 @@ export class HistoryDesk {
       () => this.release(id),
     );
     if (this.closed !== undefined) answer.fail(this.closed);
-    else if (this.running.size < HISTORY_QUERIES_PER_AGENT_MAX) this.start(id, request, answer);
+    else if (this.hasPlace(request.client)) this.start(id, request, answer);
     else this.queue(id, request, answer);
     return answer;
   }
@@ -76,7 +93,7 @@ export class HistoryDesk {
   receive(message: Buffer): void {
     const received = decodeHistoryMessage(message);
     // What a cancelled query had already sent is passed over.
-    const answer = this.running.get(received.queryId);
+    const answer = this.running.get(received.queryId)?.answer;
     if (answer === undefined) {
       if (received.queryId > this.lastId) {
         throw new BackplaneError('invalid_argument', `history query ${received.queryId} was never asked`);
@@ -97,12 +114,13 @@ export class HistoryDesk {
   close(reason: string): void {
     this.closed = reason;
     for (const timer of this.cancelled.values()) clearTimeout(timer);
-    for (const { answer } of [...this.waiting.values()]) answer.fail(reason);
-    for (const answer of [...this.running.values()]) answer.fail(reason);
+    clearInterval(this.check);
+    for (const { answer } of [...this.waiting.values(), ...this.running.values()]) answer.fail(reason);
   }
 
   private start(id: number, request: HistoryRequest, answer: HistoryAnswer): void {
-    this.running.set(id, answer);
+    this.running.set(id, { client: request.client, answer });
+    answer.begin();
     const { predicate, sinceNs, untilNs, after, upTo } = request;
     this.send({
       historyQuery: {
@@ -127,9 +145,11 @@ export class HistoryDesk {
   }
 
   private queue(id: number, request: HistoryRequest, answer: HistoryAnswer): void {
-    const message = `busy: ${HISTORY_QUERIES_PER_AGENT_MAX} history queries run on this node, none ended in time`;
+    const message = `busy: of the history queries that run on this node none ended within ${HISTORY_TURN_MS / 1000} s`;
     const timer = setTimeout(() => answer.fail(message), HISTORY_TURN_MS);
     this.waiting.set(id, { request, answer, timer });
+    this.check ??= setInterval(() => this.displace(), Math.min(this.placeMs, HISTORY_PLACE_CHECK_MS));
+    this.check.unref();
   }
 
   /** Nothing more is wanted of the answer. */
@@ -149,13 +169,48 @@ export class HistoryDesk {
     );
   }
 
+  /** Of those that may start, the one goes first whose client has the fewest places. */
   private next(): void {
-    for (const [id, { request, answer, timer }] of this.waiting) {
-      if (this.closed !== undefined || this.running.size >= HISTORY_QUERIES_PER_AGENT_MAX) return;
+    while (this.closed === undefined) {
+      let first: [number, Waiting] | undefined;
+      for (const entry of this.waiting) {
+        const { client } = entry[1].request;
+        if (!this.hasPlace(client)) continue;
+        if (first === undefined || this.placesOf(client) < this.placesOf(first[1].request.client)) first = entry;
+      }
+      if (first === undefined) return;
+      const [id, { request, answer, timer }] = first;
       clearTimeout(timer);
       this.waiting.delete(id);
       this.start(id, request, answer);
     }
+  }
+
+  private hasPlace(client: string): boolean {
+    const { size } = this.running;
+    return size < HISTORY_QUERIES_PER_AGENT_MAX && this.placesOf(client) < HISTORY_QUERIES_PER_CLIENT_MAX;
+  }
+
+  private placesOf(client: string): number {
+    let places = 0;
+    for (const running of this.running.values()) if (running.client === client) places++;
+    return places;
+  }
+
+  /** While somebody waits: those that were not read for longest give up their places, as many as wait. */
+  private displace(): void {
+    if (this.waiting.size === 0) {
+      clearInterval(this.check);
+      this.check = undefined;
+      return;
+    }
+    const nowMs = Date.now();
+    const unread = [...this.running.values()]
+      .filter(({ answer }) => answer.outcome === undefined && answer.unreadMs(nowMs) >= this.placeMs)
+      .sort((a, b) => b.answer.unreadMs(nowMs) - a.answer.unreadMs(nowMs));
+    // Those that were cancelled give up theirs by themselves.
+    const wanted = Math.max(0, this.waiting.size - this.cancelled.size);
+    for (const { answer } of unread.slice(0, wanted)) answer.displace();
   }
 }
 
