@@ -6,6 +6,7 @@
  */
 import { openSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { addExamples } from './examples.js';
 import { watchOutput } from './standard-output.js';
 import { packageVersion } from './version.js';
 
@@ -41,6 +42,11 @@ const VERBS: readonly Verb[] = [
     name: 'decode',
     summary: 'print a capture of raw trace pages as JSON lines',
     load: () => import('./decode-capture.js'),
+  },
+  {
+    name: 'completion',
+    summary: 'print a script that completes commands in a shell',
+    load: () => import('./completion.js'),
   },
 ];
 
@@ -90,7 +96,9 @@ async function buildProgram(args: readonly string[]): Promise<Command> {
   for (const verb of VERBS) {
     const command = program.command(verb.name).description(verb.summary);
     command.exitOverride().configureOutput({ outputError: () => {} });
-    if (verb.name === wanted) (await verb.load()).define(command);
+    if (verb.name !== wanted && wanted !== 'completion') continue;
+    (await verb.load()).define(command);
+    addExamples(command);
   }
   return program;
 }

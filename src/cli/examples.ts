@@ -1,0 +1,37 @@
+/** Commands to begin with, shown below each verb's help. Each can be typed as it is. */
+import type { Command } from 'commander';
+
+/** By the words of the command; observe has its own (observe-help.ts). */
+export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
+  up: ['backplane up', 'backplane up --data-dir /var/lib/backplane --agent-profiles lite,security'],
+  broker: ['backplane broker --data-dir /var/lib/backplane', 'backplane broker --grpc-listen 127.0.0.1:9484'],
+  agent: [
+    'backplane agent --broker 10.0.0.1:8484 --token-file /etc/backplane/token',
+    'backplane agent --source synthetic --synthetic-rate 1000',
+  ],
+  nodes: ['backplane nodes', 'backplane nodes -o wide --watch 5s', 'backplane nodes -o json'],
+  'nodes set-budget': [
+    "backplane nodes set-budget 'web-*' --live-bytes 512KiB --live-events 1000",
+    'backplane nodes set-budget web-1 --reset',
+  ],
+  'nodes forget': ['backplane nodes forget web-7'],
+  topics: ['backplane topics', 'backplane topics -o json'],
+  subscriptions: ['backplane subscriptions', 'backplane subscriptions --watch'],
+  status: ['backplane status', 'backplane status --broker 127.0.0.1:9484 -o json'],
+  doctor: ['backplane doctor', 'backplane doctor -o json'],
+  config: ['backplane config', 'backplane config --config /etc/backplane.yaml'],
+  decode: ['backplane decode ./capture'],
+  completion: [
+    'source <(backplane completion bash)',
+    'backplane completion zsh > ~/.zsh/functions/_backplane',
+    'backplane completion fish > ~/.config/fish/completions/backplane.fish',
+  ],
+};
+
+/** For the command and those below it. */
+export function addExamples(command: Command, path = command.name()): void {
+  const examples = EXAMPLES[path] ?? [];
+  if (examples.length > 0)
+    command.addHelpText('after', `\nExamples:\n${examples.map((example) => `  ${example}`).join('\n')}`);
+  for (const child of command.commands) addExamples(child, `${path} ${child.name()}`);
+}
