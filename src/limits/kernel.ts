@@ -57,3 +57,10 @@ export const INSTANCE_LEFT_MS_MIN = 30_000;
 export const INSTANCE_LEFT_MS_MAX = 600_000;
 /** A node says for so long that its trace instance was changed and restored. */
 export const INSTANCE_CHANGE_SHOWN_MS = 300_000;
+
+/** The overhead guard looks away behind the agent's start for as many times what the start took, and no longer than this. */
+export const GUARD_START_UP_FACTOR = 5;
+export const GUARD_START_UP_MS_MAX = 120_000;
+
+/** How far ahead of a node's clock its log may be: frames are covered up to a moment that has been. */
+export const COVERED_AHEAD_NS_MAX = 5_000_000_000n;

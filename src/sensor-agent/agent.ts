@@ -26,8 +26,10 @@ import { historyBurstBytes, LiveBudget } from './budget.js';
 import { Demand } from './demand.js';
 import { DiskWatch } from './disk-watch.js';
 import { Disturbances } from './disturbances.js';
+import { agreeOnEpoch } from './epoch.js';
 import { type HistoryReply, type HistoryRequest, HistoryService, type PreparedRequest } from './history-service.js';
 import { Interest } from './interest.js';
+import { MissingProfiles } from './missing-profiles.js';
 import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './node-report.js';
 import { openSource } from './open-source.js';
 import { originOf } from './origin.js';
@@ -71,6 +73,8 @@ export class Agent {
   #demand!: Demand;
   #uplink!: Uplink;
   #disturbances!: Disturbances;
+  readonly #missing = new MissingProfiles(() => this.#recorder);
+  #suspendedFor = '';
   #rescan: Rescan | undefined;
   #degraded: string | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -144,7 +148,8 @@ export class Agent {
     if (source.name !== 'synthetic') this.#recorder.snapshot([...new ProcessReader().scan()]);
     if (source.name === 'tracefs') this.#rescan = new Rescan(this.#recorder);
     this.#history = undefined;
-    await this.#epochDurable();
+    // Before anything of an epoch is published: after a power cut another must not be given the same number.
+    await this.#durable();
     const meter = new CpuMeter();
     this.#uplink = new Uplink({
       brokers: options.brokers,
@@ -220,14 +225,13 @@ export class Agent {
 
   #housekeep(nowMs: number): void {
     const due = this.#due;
-    this.#demand.expire(nowMs);
+    if (this.#demand.expire(nowMs)) this.#stateMissing();
     this.#allowance.expire(nowMs);
     this.#rescan?.step(nowMs);
     for (const found of this.#source.look?.(nowMs) ?? []) this.#disturbances.tell(found, this.#nowNs(), nowMs);
     if (nowMs - due.guardMs >= GUARD_INTERVAL_MS) {
       due.guardMs = nowMs;
       this.#overhead.tick(nowMs);
-      if (this.#demand.missing) this.#recorder.unrecorded(this.#nowNs());
     }
     if (nowMs - due.lossMs >= LOSS_INTERVAL_MS) {
       due.lossMs = nowMs;
@@ -248,15 +252,19 @@ export class Agent {
     }
   }
 
+  /** What subscribers ask for and the guard has switched off. */
+  #stateMissing(): void {
+    this.#missing.update(this.#demand.missing, this.#suspendedFor, this.#nowNs());
+  }
+
   #overheads(): Overheads {
     return {
       slowMatching: (share) => this.#publisher.slow(share),
       profilesAsked: () => this.#demand.profiles,
-      suspend: (profiles) => {
-        const missing = this.#demand.missing;
+      suspend: (profiles, cause) => {
         this.#demand.suspend(profiles);
-        // What happened since it was stated last.
-        if (missing || this.#demand.missing) this.#recorder.unrecorded(this.#nowNs());
+        this.#suspendedFor = cause;
+        this.#stateMissing();
       },
       notice: this.#degradedNotice,
     };
@@ -273,8 +281,7 @@ export class Agent {
     this.#clockReadNs = process.hrtime.bigint();
   }
 
-  /** Before anything of an epoch is published: after a power cut another must not be given the same number. */
-  async #epochDurable(): Promise<void> {
+  async #durable(): Promise<void> {
     try {
       await this.#recorder.log.sync();
     } catch (cause) {
@@ -287,12 +294,9 @@ export class Agent {
     const { log } = this.#recorder;
     if (log.durableOrdinal >= log.nextOrdinal) return;
     this.#syncing = true;
-    log
-      .sync()
-      .catch((cause) => this.options.log.error(`recorder: ${asBackplaneError(cause).message}`))
-      .finally(() => {
-        this.#syncing = false;
-      });
+    void this.#durable().finally(() => {
+      this.#syncing = false;
+    });
   }
 
   #nowNs(): bigint {
@@ -335,12 +339,7 @@ export class Agent {
     return {
       source: this.#source.name,
       connected: async (link, covered, epochMin) => {
-        const { origin, clock } = this.#recorder.timeline;
-        if (epochMin > origin.epoch) {
-          // What was recorded under the earlier number passes for covered, and is not taken.
-          this.#recorder.begin({ ...origin, epoch: epochMin, continued: true, unclosed: true }, clock);
-          await this.#epochDurable();
-        }
+        await agreeOnEpoch(this.#recorder, covered, epochMin, this.#nowNs(), () => this.#durable());
         this.#publisher.connect(link, covered);
       },
       disconnected: () => {
@@ -388,6 +387,7 @@ export class Agent {
     this.#demand.widen(interest);
     const position = this.#publisher.setInterest(interest);
     this.#demand.narrow();
+    this.#stateMissing();
     this.#schedule(0);
     this.options.onPresence?.(true);
     return { position, errors: interest.errors };

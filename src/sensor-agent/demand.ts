@@ -51,9 +51,9 @@ export class Demand {
     return COSTLIEST.filter((profile) => asked.has(profile));
   }
 
-  /** Something that is asked for is not recorded. */
-  get missing(): boolean {
-    return this.profiles.some((profile) => this.#suspended.includes(profile));
+  /** What is asked for and not recorded. */
+  get missing(): readonly Profile[] {
+    return this.profiles.filter((profile) => this.#suspended.includes(profile));
   }
 
   /** Switches off what only these profiles need, and on what others do. */
@@ -85,12 +85,13 @@ export class Demand {
     this.#endsMs ??= nowMs + INTEREST_GRACE_MS;
   }
 
-  /** Called now and then: ends the grace. */
-  expire(nowMs: number): void {
-    if (this.#endsMs === undefined || nowMs < this.#endsMs) return;
+  /** Called now and then: ends the grace. True when it ended. */
+  expire(nowMs: number): boolean {
+    if (this.#endsMs === undefined || nowMs < this.#endsMs) return false;
     this.#endsMs = undefined;
     this.#needed = needed(NOTHING, this.events);
     this.narrow();
+    return true;
   }
 }
 

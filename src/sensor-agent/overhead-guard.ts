@@ -1,7 +1,9 @@
 /**
  * Decides how much of its work an agent gives up because it takes more of the
  * machine than it may: one step at a time, up when it was over a bound for a
- * whole window, down when it was well below both for longer.
+ * whole window, down when it was well below both for longer. How long an agent
+ * takes to start says how slow its machine is: that it is busy for some time
+ * behind its start is no overload.
  */
 import { GUARD_CALM_MS, GUARD_CALM_SHARE, GUARD_WINDOW_MS } from '../limits.js';
 
@@ -35,10 +37,18 @@ export class OverheadGuard {
   /** Since when it has been well below the bounds. */
   #calmMs: number | undefined;
 
-  constructor(private readonly bounds: GuardBounds) {}
+  /** Of the first sample. */
+  #firstMs: number | undefined;
+
+  /** `startUpMs`: so long behind the first sample it may take what it needs, unless it calms down before. */
+  constructor(
+    private readonly bounds: GuardBounds,
+    private startUpMs = 0,
+  ) {}
 
   /** Called about once a second; `levelMax`: how many steps there are. Returns the load when the level has changed. */
   sample(usage: Usage, levelMax: number): Load | undefined {
+    if (this.#starting(usage)) return undefined;
     this.#samples.push(usage);
     // The window's beginning is the newest sample that is old enough.
     while (this.#samples[1] && usage.nowMs - this.#samples[1].nowMs >= GUARD_WINDOW_MS) this.#samples.shift();
@@ -55,6 +65,16 @@ export class OverheadGuard {
     this.#samples = [usage];
     this.#calmMs = undefined;
     return load;
+  }
+
+  #starting(usage: Usage): boolean {
+    if (this.startUpMs === 0) return false;
+    this.#firstMs ??= usage.nowMs;
+    const [before] = this.#samples;
+    this.#samples = [usage];
+    const calm = before && usage.cpuMs - before.cpuMs <= (usage.nowMs - before.nowMs) * this.bounds.cpuShare;
+    if (calm || usage.nowMs - this.#firstMs >= this.startUpMs) this.startUpMs = 0;
+    return true;
   }
 
   #target(load: Load, nowMs: number, levelMax: number): number {

@@ -5,6 +5,7 @@
  * costliest profile first: that is lost, and stated. What keeps processes known
  * is always recorded.
  */
+import { GUARD_START_UP_FACTOR, GUARD_START_UP_MS_MAX } from '../limits.js';
 import type { Profile } from '../subscriptions/pushdown/catalogue.js';
 import { type GuardBounds, type Load, OverheadGuard } from './overhead-guard.js';
 
@@ -14,7 +15,8 @@ export interface Overheads {
   slowMatching(share: number | undefined): void;
   /** Profiles that are asked for, costliest first. */
   profilesAsked(): readonly Profile[];
-  suspend(profiles: readonly Profile[]): void;
+  /** `cause`: what the agent took, and what would help. */
+  suspend(profiles: readonly Profile[], cause: string): void;
   /** Says so to whoever listens, and to history. */
   notice(reason: 'overhead' | 'overhead_over', message: string): void;
 }
@@ -36,7 +38,7 @@ export class Overhead {
     private readonly bounds: GuardBounds,
     private readonly overheads: Overheads,
   ) {
-    this.#guard = new OverheadGuard(bounds);
+    this.#guard = new OverheadGuard(bounds, startUpMs());
   }
 
   /** A step of a history query took so much CPU time. */
@@ -64,7 +66,7 @@ export class Overhead {
     const share = Number.isFinite(cpuShare) ? cpuShare * SLOW_SHARE : SLOW_SHARE_DEFAULT;
     if (before === 0 || level === 0) this.overheads.slowMatching(level > 0 ? share : undefined);
     this.#suspended = asked.slice(0, Math.max(0, level - 1));
-    this.overheads.suspend(this.#suspended);
+    this.overheads.suspend(this.#suspended, `the agent ${this.#measured(load)}; ${this.#help(load)}`);
     const given = [
       level > 0 ? 'live matching is slowed, subscribers lag' : '',
       this.#suspended.length > 0 ? `events of ${this.#suspended.join(' and ')} are not recorded` : '',
@@ -74,6 +76,11 @@ export class Overhead {
     if (level > before) this.overheads.notice('overhead', `the agent ${measured}: ${this.given}`);
     else
       this.overheads.notice('overhead_over', `the agent ${measured}: ${this.given ?? 'nothing is given up any more'}`);
+  }
+
+  #help({ cpuShare }: Load): string {
+    const setting = cpuShare > this.bounds.cpuShare ? 'agent.guard.cpu' : 'agent.guard.memory';
+    return `a narrower filter, or a higher ${setting}, would help`;
   }
 
   #measured({ cpuShare, residentBytes }: Load): string {
@@ -86,6 +93,11 @@ export class Overhead {
       : '';
     return `${cpu}${cpuBound} and ${memory}${memoryBound}`;
   }
+}
+
+/** A machine on which the agent takes long to start takes as much longer for what follows: connecting, catching up. */
+function startUpMs(): number {
+  return Math.min(GUARD_START_UP_MS_MAX, GUARD_START_UP_FACTOR * process.uptime() * 1000);
 }
 
 function percent(share: number): string {

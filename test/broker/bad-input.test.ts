@@ -104,7 +104,7 @@ test('numbers at their ends, and names that are none, are refused with the field
 test('a name that somebody living has is refused; other bad names as well', async () => {
   await assert.rejects(
     harness.agent('witness', new TestRecorder('another')),
-    /node witness is connected with recorder/,
+    /node witness is connected with (another|the same) recorder/,
   );
   for (const name of ['', 'a b', 'a*', 'a>', 'a\r\nb', 'n'.repeat(4096)]) {
     await assert.rejects(harness.agent(name), /hello\.node/, JSON.stringify(name.slice(0, 20)));

@@ -60,7 +60,7 @@ test('frames are acknowledged once, repeated ones are dropped, overlapping ones 
 
 test('a second living recorder with the same name is refused, the same one takes over', async () => {
   const first = await harness.agent('a', new TestRecorder('one'));
-  await assert.rejects(harness.agent('a', new TestRecorder('two')), /node a is connected with recorder one/);
+  await assert.rejects(harness.agent('a', new TestRecorder('two')), /node a is connected with another recorder/);
   const again = await harness.agent('a', first.recorder);
   await until('end of the first', () => first.ended !== undefined);
   assert.equal(again.ended, undefined);

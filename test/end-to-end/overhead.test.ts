@@ -14,8 +14,10 @@ interface Result {
     readonly notice?: { readonly reason: string; readonly message: string };
     readonly process?: { readonly commandArgs?: readonly string[] };
   };
-  readonly gap?: object;
-  readonly coverage?: { readonly nodes: readonly { readonly lostUnknown: boolean }[] };
+  readonly gap?: { readonly reason: string; readonly message: string };
+  readonly coverage?: {
+    readonly nodes: readonly { readonly losses?: readonly { readonly reason: string; readonly message: string }[] }[];
+  };
 }
 
 test('over its bound an agent slows live matching: it is told, and every event still comes, later', async () => {
@@ -66,7 +68,10 @@ test('further over its bound it gives up recording the costliest events, says so
     const url = '/v1/events';
     const filter = encodeURIComponent('syscall.name == "getppid"');
     const live = await bus.get(`${url}?topic=syscall&follow=true&filter=${filter}`, { signal: stop.signal });
-    void readLive(live, () => undefined);
+    const gaps: NonNullable<Result['gap']>[] = [];
+    void readLive(live, ({ gap }) => {
+      if (gap?.reason === 'overhead') gaps.push(gap);
+    });
     const message = await told(
       bus,
       (text) => text.includes('events of syscall are not recorded'),
@@ -89,7 +94,18 @@ test('further over its bound it gives up recording the costliest events, says so
       });
       return seen > 0;
     });
-    assert.equal(coverage?.nodes[0]?.lostUnknown, true, 'history says that something is missing, too');
+    assert.deepEqual(coverage?.nodes[0]?.losses ?? [], [], 'nothing of this topic is missing');
+    const past = await bus.get(`${url}?topic=syscall&since=1h&filter=${filter}`);
+    await readLines<Result>(past, (result) => {
+      coverage = result.coverage ?? coverage;
+      return true;
+    });
+    const [loss] = coverage?.nodes[0]?.losses ?? [];
+    assert.equal(loss?.reason, 'overhead', 'history says that something is missing, too');
+    assert.match(loss?.message ?? '', /^events of the profile syscall are not recorded: the agent used .* would help$/);
+    await until('a gap of its own', async () => gaps.length > 0);
+    assert.equal(gaps.length, 1, 'told once');
+    assert.match(gaps[0]?.message ?? '', /profile syscall/);
   } finally {
     stop.abort();
     await bus.destroy();

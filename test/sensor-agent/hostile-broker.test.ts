@@ -286,3 +286,22 @@ test('a broker that asks on and on, and reads no answer, loses its session', asy
   await until('the session ends', () => it.ended || /left \d+ messages unread/.test(logged));
   await well();
 });
+
+test('told of frames from beyond its clock, an agent goes on in a later epoch, and is heard', async () => {
+  const first = await until('a session', () => broker.session);
+  const epoch = first.heard[0]?.hello?.epoch ?? assert.fail('no Hello');
+  const welcome = broker.welcome;
+  const future = position(String(2n ** 62n), epoch);
+  broker.welcome = { welcome: { session: 's', covered: [{ topic: 'process', to: future, resume: true }] } };
+  first.control.end();
+  const later = await until('another epoch', () =>
+    broker.session?.heard.some(({ hello }) => Number(hello?.epoch) > Number(epoch)) ? broker.session : undefined,
+  );
+  later.say({ interest: { generation: '77', predicates: [spec()] } });
+  const frame = await until('events', () =>
+    later.frames.map((bytes) => decodeFrame(bytes)).find(({ count }) => count > 0),
+  );
+  assert.ok(frame.coveredTo.epoch > Number(epoch));
+  assert.ok(frame.coveredTo.timeNs < 2n ** 62n);
+  broker.welcome = welcome;
+});

@@ -75,3 +75,13 @@ test('levels move by one, up only over a bound, down only after calm', () => {
     { endOnFailure: true },
   );
 });
+
+test('what a slow machine takes to start is no overload; what goes on behind it is', () => {
+  const startUpMs = 40_000;
+  const settles = levels(new OverheadGuard(BOUNDS, startUpMs), [...lasting(30, 0.9), ...lasting(60, 0.2)]);
+  assert.equal(Math.max(...settles), 0);
+  const goesOn = levels(new OverheadGuard(BOUNDS, startUpMs), lasting(60, 0.9));
+  assert.deepEqual([goesOn[48], goesOn[50]], [0, 1], 'a window behind the start');
+  const again = levels(new OverheadGuard(BOUNDS, startUpMs), [...lasting(2, 0.2), ...lasting(12, 0.9)]);
+  assert.equal(again.at(-1), 1, 'the start is over with the first calm second');
+});

@@ -106,15 +106,14 @@ export class NodeRegistry {
       if (existing.recorderId !== hello.recorderId) {
         throw new BackplaneError(
           'already_exists',
-          `node ${hello.node} is connected with recorder ${existing.recorderId}, recorder ${hello.recorderId} ` +
-            'cannot have the same name: set node.name',
+          `node ${hello.node} is connected with another recorder: two cannot have one name, set node.name`,
         );
       }
       const heardMs = Date.now() - existing.lastSeenMs;
       if (existing.hello?.bootId !== hello.bootId && heardMs < ANOTHER_BOOT_MS) {
         throw new BackplaneError(
           'already_exists',
-          `node ${hello.node} is connected with recorder ${hello.recorderId} from another boot, and was heard of ` +
+          `node ${hello.node} is connected with the same recorder from another boot, and was heard of ` +
             `${heardMs} ms ago: is its recorder a copy? remove it, and set node.name`,
         );
       }
