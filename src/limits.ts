@@ -319,6 +319,8 @@ export const RECORDER_SYNC_INTERVAL_MS = 1_000;
 /** The configuration file, and how many brokers a client tries in turn. */
 export const CONFIG_BYTES_MAX = 256 * KiB;
 export const BROKERS_MAX = 16;
+/** A state file of a broker: interest and nodes, budgets. */
+export const STATE_BYTES_MAX = 64 * MiB;
 /** How long a client waits for a broker's first answer. */
 export const CLIENT_ANSWER_MS = 10_000;
 /** Log lines that wait where stderr takes none. */

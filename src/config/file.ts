@@ -1,8 +1,8 @@
 /** The YAML configuration file, flattened to the text of each setting by its key. */
-import { readFileSync, statSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import { BackplaneError } from '../errors.js';
 import * as limits from '../limits.js';
+import { readBoundedFile } from '../storage/bounded-file.js';
 import { suggestion } from '../subscriptions/nearest.js';
 import { SETTING_KEYS, SETTINGS, type SettingKey } from './settings.js';
 
@@ -13,9 +13,8 @@ export function readConfigFile(path: string): Record<string, string> {
   const refuse = (reason: string) => new BackplaneError('invalid_argument', `configuration file ${path}: ${reason}`);
   let document: unknown;
   try {
-    const size = statSync(path).size;
-    if (size > limits.CONFIG_BYTES_MAX) throw new Error(`must be at most ${limits.CONFIG_BYTES_MAX} bytes, is ${size}`);
-    document = parseYaml(readFileSync(path, 'utf8'), { maxAliasCount: 0 });
+    const text = readBoundedFile(path, limits.CONFIG_BYTES_MAX).toString('utf8');
+    document = parseYaml(text, { maxAliasCount: 0 });
   } catch (cause) {
     throw refuse(cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause));
   }

@@ -34,8 +34,11 @@ export interface FileOps {
 const fdatasync = promisify(fs.fdatasync);
 const fsync = promisify(fs.fsync);
 
+const { O_RDONLY, O_RDWR, O_CREAT, O_TRUNC } = fs.constants;
+const OPEN_FLAGS = { r: O_RDONLY, 'r+': O_RDWR, 'w+': O_RDWR | O_CREAT | O_TRUNC };
+
 export const nodeFileOps: FileOps = {
-  open: (path, flags) => fs.openSync(path, flags, 0o600),
+  open: openRegular,
   close: (fd) => fs.closeSync(fd),
   read: (fd, buffer, offset, length, position) => fs.readSync(fd, buffer, offset, length, position),
   writev: (fd, buffers, position) => fs.writevSync(fd, buffers, position),
@@ -57,6 +60,14 @@ export const nodeFileOps: FileOps = {
   },
   syncDirectoryNow,
 };
+
+/** Without waiting for a pipe's other end; throws EINVAL for what is no regular file. */
+function openRegular(path: string, flags: 'r' | 'r+' | 'w+'): number {
+  const fd = fs.openSync(path, OPEN_FLAGS[flags] | fs.constants.O_NONBLOCK, 0o600);
+  if (fs.fstatSync(fd).isFile()) return fd;
+  fs.closeSync(fd);
+  throw Object.assign(new Error(`${path} must be a regular file`), { code: 'EINVAL' });
+}
 
 function syncDirectoryNow(path: string): void {
   const fd = fs.openSync(path, 'r');

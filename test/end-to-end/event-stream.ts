@@ -26,14 +26,19 @@ export function isAfter(a: Place, b: Place): boolean {
   return lanes === 0 ? (a.tie ?? 0) > (b.tie ?? 0) : lanes > 0;
 }
 
-/** Until `take` says false, or the stream ends. @throws where nothing comes for 60 s */
-export async function readLines<R = Result>(response: Response, take: (result: R) => boolean): Promise<void> {
+/** Until `take` says false, or the stream ends. @throws where nothing comes for 60 s, unless it may be `quiet` */
+export async function readLines<R = Result>(
+  response: Response,
+  take: (result: R) => boolean,
+  quiet = false,
+): Promise<void> {
   const reader = response.body!.getReader();
   const decoder = new TextDecoder();
   let text = '';
   try {
     for (;;) {
-      const { done, value } = await settled('lines of a stream', reader.read());
+      const next = reader.read();
+      const { done, value } = await (quiet ? next : settled('lines of a stream', next));
       if (done) return;
       text += decoder.decode(value, { stream: true });
       const lines = text.split('\n');

@@ -133,10 +133,15 @@ async function told(bus: Bus, right: (text: string) => boolean, act = async () =
 /** Until it is aborted. */
 async function readLive(response: Response, take: (result: Result) => void): Promise<void> {
   try {
-    await readLines<Result>(response, (result) => {
-      take(result);
-      return true;
-    });
+    // Nothing need come while matching is slowed.
+    await readLines<Result>(
+      response,
+      (result) => {
+        take(result);
+        return true;
+      },
+      true,
+    );
   } catch (cause) {
     if (!(cause instanceof Error) || cause.name !== 'AbortError') throw cause;
   }

@@ -1,7 +1,8 @@
 /** What operators set for nodes, kept over restarts. JSON, replaced as a whole. */
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
+import { STATE_BYTES_MAX } from '../../limits.js';
+import { readBoundedFile } from '../../storage/bounded-file.js';
 import { nodeFileOps, systemErrorCode, writeSmallFile } from '../../storage/file-ops.js';
 import { putAside } from './put-aside.js';
 
@@ -26,7 +27,9 @@ export class BudgetFile {
   /** Empty when nothing was saved. A file that cannot be understood is put aside, and `warn` is told. */
   load(warn: (message: string) => void): ReadonlyMap<string, SavedBudget> {
     try {
-      return new Map(Object.entries(schema.parse(JSON.parse(readFileSync(this.file, 'utf8'))).nodes));
+      return new Map(
+        Object.entries(schema.parse(JSON.parse(readBoundedFile(this.file, STATE_BYTES_MAX).toString('utf8'))).nodes),
+      );
     } catch (cause) {
       if (systemErrorCode(cause) === 'ENOENT') return new Map();
       warn(`${this.file} is damaged: ${putAside(this.file)}, and budgets that were set at run time are gone`);

@@ -6,9 +6,10 @@
  * which predicates the log is complete, so that what is resumed is taken from
  * the recorders.
  */
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
+import { STATE_BYTES_MAX } from '../../limits.js';
+import { readBoundedFile } from '../../storage/bounded-file.js';
 import { nodeFileOps, systemErrorCode, writeSmallFile } from '../../storage/file-ops.js';
 import { checkName } from '../../subscriptions/names.js';
 import { compileNodeGlobs } from '../../subscriptions/node-globs.js';
@@ -90,7 +91,9 @@ export class StateFile {
    */
   load(warn: (message: string) => void): SavedState {
     try {
-      const { generation, claims, nodes } = schema.parse(JSON.parse(readFileSync(this.file, 'utf8')));
+      const { generation, claims, nodes } = schema.parse(
+        JSON.parse(readBoundedFile(this.file, STATE_BYTES_MAX).toString('utf8')),
+      );
       return { generation, claims, nodes: nodes.map((node) => ({ ...node, holds: new Map(node.holds.map(holdOf)) })) };
     } catch (cause) {
       const code = systemErrorCode(cause);

@@ -1,0 +1,54 @@
+/**
+ * Settings and state files, read whole. Whoever names one may name anything: a
+ * device has no end, and a pipe without a writer would be waited for for ever.
+ */
+import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs';
+import { BackplaneError } from '../errors.js';
+
+/**
+ * Its bytes: opened without waiting, and never more read than the bound and one.
+ * @throws BackplaneError invalid_argument: no regular file, or longer than `bytesMax`
+ * @throws the system's error, for example ENOENT
+ */
+export function readBoundedFile(path: string, bytesMax: number): Buffer {
+  // Before it is opened, too: opening some devices does something.
+  checkRegular(path, statSync(path));
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  try {
+    const stats = fstatSync(fd);
+    checkRegular(path, stats);
+    if (stats.size > bytesMax) throw tooLong(path, bytesMax, String(stats.size));
+    return readUpTo(fd, path, bytesMax, stats.size);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Files of /proc say that they have no bytes, and others may grow meanwhile. */
+function readUpTo(fd: number, path: string, bytesMax: number, bytesLikely: number): Buffer {
+  let buffer = Buffer.alloc(Math.min(bytesMax, Math.max(bytesLikely, 4096)) + 1);
+  let length = 0;
+  for (;;) {
+    const got = readSync(fd, buffer, length, buffer.length - length, length);
+    if (got === 0) return buffer.subarray(0, length);
+    length += got;
+    if (length > bytesMax) throw tooLong(path, bytesMax, 'longer');
+    if (length === buffer.length) buffer = Buffer.concat([buffer], Math.min(bytesMax, 2 * length) + 1);
+  }
+}
+
+function checkRegular(path: string, stats: Stats): void {
+  if (!stats.isFile())
+    throw new BackplaneError('invalid_argument', `${path} must be a regular file, is ${kind(stats)}`);
+}
+
+function tooLong(path: string, bytesMax: number, bytes: string): BackplaneError {
+  return new BackplaneError('invalid_argument', `${path} must be at most ${bytesMax} bytes, is ${bytes}`);
+}
+
+function kind(stats: Stats): string {
+  if (stats.isDirectory()) return 'a directory';
+  if (stats.isFIFO()) return 'a pipe';
+  if (stats.isSocket()) return 'a socket';
+  return 'a device';
+}
