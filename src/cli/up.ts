@@ -5,10 +5,12 @@
  * still sends is taken in, then the broker.
  */
 import { once } from 'node:events';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { type Broker, startBroker } from '../broker/broker.js';
 import { configEnvironment, SETTINGS, type SettingKey } from '../config/settings.js';
 import type { Config } from '../config.js';
+import { removeInstancesOf } from '../sensor-agent/source/tracefs/strays.js';
 import { AGENT_KEYS, nodeNames } from './agent-options.js';
 import { type AgentMessage, AgentProcess } from './agent-process.js';
 import { BROKER_KEYS, brokerOptions, OPEN_TO_ALL } from './broker-options.js';
@@ -17,6 +19,9 @@ import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 import { safeText, shellWord } from './render/text.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
+
+/** A killed agent's files are closed a moment later. */
+const AGENT_FILES_MS = 1_000;
 
 /** The agent goes to this broker with its token, whatever the settings say. */
 const UP_KEYS: readonly SettingKey[] = [...new Set([...BROKER_KEYS, ...AGENT_KEYS])].filter(
@@ -33,7 +38,15 @@ async function up({ settings }: Config): Promise<void> {
   // Refuses what an agent would refuse: up would start that again and again.
   const nodes = nodeNames(settings);
   let agent: AgentProcess | undefined;
-  const interrupt = watchInterrupt(() => agent?.kill());
+  // Its agent removes them, unless it had to be killed, or is not there.
+  const removeLeftInstances = () => {
+    const removed = removeInstancesOf(join(settings['data.dir'], 'recorder'), AGENT_FILES_MS);
+    if (removed.length > 0) log.warn(`the agent left its trace instances: removed ${removed.join(', ')}`);
+  };
+  const interrupt = watchInterrupt(() => {
+    agent?.kill();
+    removeLeftInstances();
+  });
   // Locks the directory and takes the ports: what fails, fails before an agent is there.
   const broker = await startBroker({ ...brokerOptions(settings, log), waitsFor: "this node's agent is starting" });
   say(`Backplane listens on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}`);
@@ -65,6 +78,7 @@ async function up({ settings }: Config): Promise<void> {
   log.info('stopping');
   broker.retire();
   await agent.stop();
+  removeLeftInstances();
   await broker.drain();
   interrupt.release();
 }

@@ -15,6 +15,7 @@ import { TraceInstance } from './source/tracefs/instance.js';
 import { openTracefs } from './source/tracefs/mount.js';
 import { LITE_EVENTS, profileEvents } from './source/tracefs/profile-events.js';
 import { put } from './source/tracefs/put.js';
+import { strayInstances } from './source/tracefs/strays.js';
 
 export type { Check };
 
@@ -49,7 +50,7 @@ export async function runDoctor(redaction: readonly CompiledRule[]): Promise<Che
   } finally {
     instance.removeSync();
   }
-  checks.push(await tryExecLane(path));
+  checks.push(await tryExecLane(path), strays());
   return checks;
 }
 
@@ -173,6 +174,15 @@ function subBuffers({ subBufferBytes }: TraceInstance): Check {
 
 function tracepoint(instance: TraceInstance, event: string): Check {
   return attempt(`event ${event}`, 'enabled and disabled', 'not recorded here', () => toggle(instance, event));
+}
+
+/** Instances of agents that are gone. */
+function strays(): Check {
+  const name = 'trace instances left behind';
+  const left = strayInstances();
+  if (left.length === 0) return { name, state: 'ok', detail: 'none' };
+  const mend = `start their agents again, which take over what they hold, or: rmdir ${left.join(' ')}`;
+  return { name, state: 'limited', detail: `no process reads ${left.join(', ')}`, mend };
 }
 
 function memory(instance: TraceInstance): Check {

@@ -117,7 +117,9 @@ export class Recorder {
   begin(given: Origin, clock: ClockPair): void {
     this.#unsaid.begin(this.timeline.frontier);
     const { origin: before, closed } = this.timeline;
-    const torn = !given.continued && !closed && before.epoch > 0 && before.epoch !== given.epoch;
+    // Where the kernel went on recording, and nobody has what it did, that is missing too.
+    const unread = given.source === 'tracefs' || before.epoch !== given.epoch;
+    const torn = !given.continued && !closed && before.epoch > 0 && unread;
     const origin = { ...given, unclosed: torn || given.unclosed };
     const ordinal = this.#append({ kind: RecordKind.ORIGIN, timeNs: clock.wallNs, parts: [packRecord(origin)] });
     this.timeline.begin(origin, ordinal);

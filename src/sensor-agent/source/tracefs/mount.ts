@@ -36,7 +36,7 @@ export function openTracefs(): Tracefs {
 }
 
 /** A mounted tracefs, or undefined. */
-function findTracefs(): string | undefined {
+export function findTracefs(): string | undefined {
   for (const line of readFileSync('/proc/self/mounts', 'utf8').split('\n')) {
     const [, path, type] = line.split(' ');
     if (type !== 'tracefs' || path === undefined) continue;

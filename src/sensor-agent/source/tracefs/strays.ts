@@ -1,0 +1,49 @@
+/**
+ * Trace instances of agents that are gone: they go on recording, and hold
+ * kernel memory, until an agent takes them over or somebody removes them. One
+ * whose agent lives is never touched: whoever has its files open owns it.
+ */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { nodeFileOps } from '../../../storage/file-ops.js';
+import { readIdentity } from '../../../storage/identity.js';
+import { removeInstance } from './instance.js';
+import { findTracefs } from './mount.js';
+import { instanceOwner } from './owner.js';
+
+const NAME = /^backplane-/;
+/** A process that was killed closes its files a moment later. */
+const LOOK_MS = 20;
+
+/** Paths of all of Backplane's that no living process uses. */
+export function strayInstances(): string[] {
+  const instances = instancesFolder();
+  if (instances === undefined) return [];
+  const names = readdirSync(instances).filter((name) => NAME.test(name) && instanceOwner(name) === undefined);
+  return names.map((name) => join(instances, name));
+}
+
+/**
+ * Removes those of the recorder in a folder, once its agent has ended: what it had not read is lost, which the next agent
+ * states. Waits up to `waitMs` for the agent's end. Returns what it removed.
+ */
+export function removeInstancesOf(recorderDir: string, waitMs: number): string[] {
+  const instances = instancesFolder();
+  const key = readIdentity(nodeFileOps, recorderDir);
+  if (instances === undefined || key === undefined) return [];
+  const name = `backplane-${key.identity.toString(16).padStart(16, '0')}`;
+  const left = [name, `${name}-exec`].filter((each) => existsSync(join(instances, each)));
+  const endMs = performance.now() + waitMs;
+  return left.filter((each) => {
+    while (instanceOwner(each) !== undefined) {
+      if (performance.now() >= endMs) return false;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_MS);
+    }
+    return removeInstance(join(instances, each));
+  });
+}
+
+function instancesFolder(): string | undefined {
+  const tracefs = findTracefs();
+  return tracefs === undefined ? undefined : join(tracefs, 'instances');
+}

@@ -1,0 +1,75 @@
+/** Trace instances that outlive their agent: `up` removes them, `doctor` names them, and no living agent loses its own. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import { removeInstancesOf } from '../../src/sensor-agent/source/tracefs/strays.js';
+import { until } from '../until.js';
+import { Bus, cannotTrace, MAIN } from './bus.js';
+
+/** The agent's two instances, by the files that it has open. */
+function instancesOf(pid: number): string[] {
+  const found = new Set<string>();
+  for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+    const path = readlinkSync(`/proc/${pid}/fd/${fd}`);
+    const instance = /^(.*\/instances\/backplane-[^/]+)\/per_cpu/.exec(path)?.[1];
+    if (instance) found.add(instance);
+  }
+  return [...found].sort();
+}
+
+async function running(): Promise<{ bus: Bus; agent: number; instances: string[] }> {
+  const bus = await Bus.start();
+  const agent = await bus.agentPid();
+  const instances = await until('both instances', () => {
+    const found = instancesOf(agent);
+    return found.length === 2 && found;
+  });
+  return { bus, agent, instances };
+}
+
+test('up that has to kill its stuck agent removes what it leaves', { skip: cannotTrace }, async () => {
+  const { bus, agent, instances } = await running();
+  try {
+    assert.deepEqual(removeInstancesOf(`${bus.dataDir}/recorder`, 0), [], 'its agent lives');
+    assert.ok(instances.every((path) => existsSync(path)));
+    process.kill(agent, 'SIGSTOP');
+    assert.equal(await bus.up.stop('SIGTERM'), 0);
+    for (const path of instances) assert.equal(existsSync(path), false, path);
+  } finally {
+    await bus.destroy();
+  }
+});
+
+test('up that ends while its agent is not there removes what that left', { skip: cannotTrace }, async () => {
+  const { bus, agent, instances } = await running();
+  try {
+    process.kill(agent, 'SIGKILL');
+    assert.equal(await bus.up.stop('SIGTERM'), 0);
+    for (const path of instances) assert.equal(existsSync(path), false, path);
+  } finally {
+    await bus.destroy();
+  }
+});
+
+test('what stays when both are killed is named by doctor', {
+  skip: cannotTrace,
+}, async () => {
+  const { bus, agent, instances } = await running();
+  try {
+    process.kill(bus.up.child.pid!, 'SIGSTOP');
+    process.kill(agent, 'SIGKILL');
+    await bus.up.stop('SIGKILL');
+    assert.ok(instances.every((path) => existsSync(path)));
+    const { stdout } = await promisify(execFile)(process.execPath, [MAIN, 'doctor', '-o', 'json']);
+    const checks = stdout.trim().split('\n');
+    const check = checks.find((line) => line.includes('trace instances left behind')) ?? '';
+    for (const path of instances) assert.ok(check.includes(path), `${path} in ${check}`);
+    const removed = removeInstancesOf(`${bus.dataDir}/recorder`, 1_000);
+    assert.equal(removed.length, 2);
+    for (const path of instances) assert.equal(existsSync(path), false, path);
+  } finally {
+    await bus.destroy();
+  }
+});
