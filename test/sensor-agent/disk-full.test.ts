@@ -170,3 +170,30 @@ test('a hole that a killed agent could not state is stated by the next, once', a
     assert.equal(told.filter((text) => text.includes('an agent before this one ended')).length, 1);
   });
 });
+
+test('a disk that fails, or takes only reads, has a reason of its own, and recording goes on when it does', async () => {
+  const exec = { lane: 0, afterNs: 900n, pid: 5, what: 'exec', read: 'at once' } as const;
+  const step: RecordedStep = { entries: [exec, exec, exec], lost: 0, crash: false, wallStepNs: 0n };
+  for (const code of ['EIO', 'EROFS']) {
+    await withDriver(async (driver, _live, files) => {
+      driver.step(step);
+      files.failNext = { operation: 'writev', code };
+      driver.step(step);
+      const { hole } = driver.recorder;
+      assert.equal(hole?.reason, 'disk_failed');
+      assert.match(hole?.message ?? '', new RegExp(`nothing is recorded: cannot append to the log in .*: ${code}`));
+      assert.deepEqual(
+        (await asked(driver, {})).losses.map(({ reason }) => reason),
+        ['disk_failed'],
+      );
+      driver.recorder.reportLoss('tracefs', driver.nowNs);
+      assert.equal(driver.recorder.hole, undefined);
+      driver.step(step);
+      driver.step(step);
+      assert.deepEqual(
+        (await asked(driver, {})).losses.map(({ reason }) => reason),
+        ['disk_failed'],
+      );
+    });
+  }
+});
