@@ -15,6 +15,8 @@ const NAMED_MAX = 8;
 export class Completeness {
   /** Node to why; one that comes back and answers for the same window is complete after all. */
   readonly #away = new Map<string, string>();
+  /** Nodes of which the broker's log could not read all. */
+  readonly #unread = new Set<string>();
   /** Node to why, for good. */
   readonly #lost = new Map<string, string>();
   readonly #unmatched: string[] = [];
@@ -34,7 +36,13 @@ export class Completeness {
     } else if (item.kind === 'coverage') {
       for (const node of item.coverage.nodes) this.#covered(node);
     } else if (item.kind === 'gap' && item.gap.reason !== 'kernel_overrun' && !this.#comes(item.gap.reason)) {
-      const { node, topic, topics } = item.gap;
+      const { node, topic, topics, reason } = item.gap;
+      // Its recorder is asked for what the broker's log cannot read: its answer says whether that was all.
+      if (reason === 'damaged' && node) {
+        this.#unread.add(node);
+        this.#goes(node, 'gap, damaged');
+        return;
+      }
       const where = topic ? [topic] : topics.map((part) => part.topic);
       this.#lose(node || `topic ${where.join(', ')}`, `gap, ${item.gap.reason}`);
     }
@@ -78,6 +86,7 @@ export class Completeness {
     if (gone) return;
     if (damagedBytes !== '0') this.#lose(node, `${damagedBytes} bytes of its recording are damaged`);
     else if (losses.length > 0) this.#lose(node, [...new Set(losses.map(({ reason }) => reason))].join(', '));
-    else if (evicted && this.fromGiven) this.#lose(node, 'older events are no longer recorded');
+    else if (evicted && (this.fromGiven || this.#unread.has(node)))
+      this.#lose(node, 'older events are no longer recorded');
   }
 }

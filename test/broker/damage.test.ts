@@ -1,8 +1,9 @@
 /** A broker starts on whatever a disk left of its files, serves what is good, and says what is not. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { partitionOf } from '../../src/broker/log/partition-log.js';
 import { until } from '../until.js';
 import { Harness, range } from './harness.js';
 import type { TestRecorder } from './test-agent.js';
@@ -102,4 +103,67 @@ test('without both, the log is served under a new name, old cursors are refused,
   const history = harness.subscribe({ topics: ['process'], since: '5m' });
   await history.end();
   assert.deepEqual(history.pids, range(0, 10));
+});
+
+/** A subscriber that has seen pids 0 to 9 resumes, when pids 10 to 29 are in the log and some of their frames cannot be read. */
+async function resumedOverDamage(evictedTo: number): Promise<{ subscriber: ReturnType<Harness['subscribe']> }> {
+  const agent = await harness.agent('a');
+  const first = harness.subscribe(FOLLOW);
+  await first.isAccepted();
+  const record = (pid: number) => {
+    agent.recorder.record('process.exec', pid);
+    agent.publish();
+  };
+  for (const pid of range(0, 10)) record(pid);
+  await first.has(10);
+  // From here on another one holds the interest.
+  const other = harness.subscribe(FOLLOW);
+  await other.isAccepted();
+  const { cursor } = first;
+  first.cancel();
+  for (const pid of range(10, 30)) record(pid);
+  await other.has(20);
+  await until('what holds is written down', () =>
+    /"holds":\[\[/.test(readFileSync(brokerFile('interest.json'), 'utf8')),
+  );
+  await harness.broker.abort();
+  const partition = `process-${partitionOf('a')}`;
+  const segment = readdirSync(brokerFile('log', partition)).find((name) => name.endsWith('.log'))!;
+  const path = brokerFile('log', partition, segment);
+  const bytes = readFileSync(path);
+  // The frames of pids about 15 to 20: in the middle of what is still to be read.
+  const middle = Math.floor(bytes.length * 0.6);
+  bytes.fill(0x5a, middle, middle + 400);
+  writeFileSync(path, bytes);
+  await harness.startBroker();
+  const again = await harness.agent('a', agent.recorder);
+  if (evictedTo > 0) again.evictedTo = agent.recorder.events[evictedTo]!.event.position;
+  again.evicts = evictedTo > 0;
+  const subscriber = harness.subscribe({ ...FOLLOW, cursor });
+  await subscriber.isAccepted();
+  again.recorder.record('process.exec', 30);
+  again.publish();
+  return { subscriber };
+}
+
+function assertBounded([gap, ...others]: ReturnType<Harness['subscribe']>['gaps']): void {
+  assert.deepEqual(others, []);
+  assert.deepEqual([gap?.node, gap?.topic, gap?.reason, gap?.eventsUnknown], ['a', 'process', 'damaged', true]);
+  assert.ok(gap?.from && gap.to && BigInt(gap.from.timeNs) < BigInt(gap.to.timeNs));
+}
+
+test('frames of the log that cannot be read come from the recorder, in order, behind a gap of their node', async () => {
+  const { subscriber } = await resumedOverDamage(0);
+  await subscriber.has(21);
+  assert.deepEqual(subscriber.pids, range(10, 31));
+  assertBounded(subscriber.gaps);
+});
+
+test('what neither the log nor the recorder has is a gap of this node, and its coverage says that it is gone', async () => {
+  const { subscriber } = await resumedOverDamage(25);
+  await until('the last event', () => subscriber.pids.includes(30));
+  assertBounded(subscriber.gaps);
+  const says = () => subscriber.responses.some(({ coverage }) => coverage?.nodes.some(({ evicted }) => evicted));
+  await until('its coverage says so', () => says() || undefined);
+  assert.deepEqual(new Set(subscriber.pids).size, subscriber.pids.length, 'nothing comes twice');
 });

@@ -129,7 +129,9 @@ test('a gap is told before any cursor from behind it: who resumes there would ne
   await harness.broker.abort();
   damageMiddle(join(harness.dataDir, 'broker', 'log'));
   await harness.startBroker();
-  await harness.agent('a', agent.recorder);
+  const again = await harness.agent('a', agent.recorder);
+  // Nor has the recorder what the log cannot read.
+  again.evictedTo = agent.recorder.events[38]!.event.position;
   const second = harness.subscribe({ ...FOLLOW, cursor });
   await until('the last event', () => second.pids.includes(39));
   const missing = range(count, 40).find((pid) => !second.pids.includes(pid));

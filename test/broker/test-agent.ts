@@ -81,6 +81,8 @@ export class TestAgent {
   shedding = false;
   /** Queries are answered as if nothing up to here were recorded any more. */
   evictedTo: Position = ORIGIN;
+  /** Answers say that older events are no longer recorded. */
+  evicts = false;
   /** Set to answer interest later, by calling it. */
   holdInterest: boolean | undefined;
   /** Set to answer every predicate with this error. */
@@ -338,7 +340,11 @@ export class TestAgent {
     if (this.ended) return;
     this.queries.delete(queryId);
     if (abort.signal.aborted) this.history.write({ queryId, end: { error: 'cancelled' } });
-    else this.history.write({ queryId, end: { source: 'synthetic', eventsScanned: this.recorder.events.length } });
+    else
+      this.history.write({
+        queryId,
+        end: { source: 'synthetic', evicted: this.evicts, eventsScanned: this.recorder.events.length },
+      });
   }
 }
 

@@ -5,9 +5,9 @@
 
 import type { Signal } from '../../flow/signal.js';
 import { NOTICE_INTERVAL_MS, UNTIL_GRACE_MS } from '../../limits.js';
-import { comparePositions, type Position } from '../../wire/position.js';
+import { comparePositions, ORIGIN, type Position } from '../../wire/position.js';
 import type { LogPlace } from '../fan-out.js';
-import type { LogEntry } from '../log/partition-log.js';
+import { type LogEntry, partitionOf } from '../log/partition-log.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { hadOf, selectLive, shedOf } from './live-frame.js';
 import type { NodeView } from './node-view.js';
@@ -25,6 +25,8 @@ export interface LiveOptions {
   readonly betweenRounds: () => Promise<void>;
   /** A frame of a node that is not served yet is passed over: what of it must not be forgotten is added. */
   readonly unserved: (node: string) => void;
+  /** The recorder of the node is to be read, from behind what was delivered. */
+  readonly askAgain: (node: string) => void;
   /** Behind the log by more than this, it goes on at the log's end; undefined: never. */
   readonly lagMaxMs: number | undefined;
   /** Sends later what was shed or skipped; undefined: nobody asked for that. */
@@ -73,8 +75,27 @@ export class Live {
     if (item === undefined) return true;
     this.standing.partials.delete(place);
     if (item.kind === 'frame') await this.frame(place, item);
-    else this.notices.partition(place.log.topic, item.kind === 'damage' ? 'damaged' : 'expired');
+    else if (item.kind !== 'damage') this.notices.partition(place.log.topic, 'expired');
+    else this.damaged(place);
     return false;
+  }
+
+  /** Whose frames they were cannot be read either: every node of the partition is asked for what it has behind the last. */
+  private damaged({ log }: LogPlace): void {
+    const { views, topics } = this.standing;
+    const nodes = [...views.values()].filter(({ node }) => partitionOf(node) === log.partition);
+    if (nodes.length === 0) this.notices.partition(log.topic, 'damaged');
+    for (const view of nodes) {
+      // One that is late gets it from its recorder anyway.
+      if (view.state === 'late') continue;
+      view.lostFrames(topics);
+      const coveredFrom = view.floor(log.topic) ?? ORIGIN;
+      const coveredTo = log.coveredTo(view.node) ?? coveredFrom;
+      if (comparePositions(coveredTo, coveredFrom) > 0)
+        this.notices.unread(view.node, log.topic, { coveredFrom, coveredTo });
+      this.standing.review(view);
+      this.options.askAgain(view.node);
+    }
   }
 
   private async frame(place: LogPlace, entry: LogEntry): Promise<void> {

@@ -46,6 +46,16 @@ export class NodeView {
 
   constructor(readonly node: string) {}
 
+  /** Frames of the log cannot be read: what the node recorded behind those that were comes from its recorder. */
+  lostFrames(topics: readonly string[]): void {
+    for (const each of topics) {
+      const seen = this.seen.get(each);
+      const floor = this.floor(each);
+      if (seen && (!floor || comparePositions(seen, floor) > 0)) this.floors.set(each, seen);
+    }
+    this.state = 'late';
+  }
+
   /** Of too many ranges the oldest is given up: it stays shed. */
   owe(topic: string, owed: Owed): void {
     this.setOwed(topic, [...(this.owed.get(topic) ?? []), owed].slice(-OWED_RANGES_MAX));

@@ -40,6 +40,8 @@ const MESSAGES: Record<GapReason, string> = {
   expired: 'the log no longer holds these frames: the subscription was too slow',
 };
 
+const UNREAD = `${MESSAGES.damaged}; what the node's recorder has of the stretch comes next`;
+
 /** What the frames of one node say was lost, by topic: a loss is stated once in the frames of every topic. */
 interface LossCount {
   readonly byTopic: Map<string, number>;
@@ -94,6 +96,11 @@ export class Notices {
 
   refused(node: string, frame: Frame): void {
     this.gap(node, frame.topic, 'refused', frame, 0, true);
+  }
+
+  /** Frames of the log that cannot be read, of which some may be of this node: its recorder is asked for all of it. */
+  unread(node: string, topic: string, stretch: { readonly coveredFrom: Position; readonly coveredTo: Position }): void {
+    this.gap(node, topic, 'damaged', stretch, 0, true, UNREAD);
   }
 
   /** Frames of a partition that nobody can read: whose they were is unknown. */

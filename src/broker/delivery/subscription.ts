@@ -252,6 +252,7 @@ export class Subscription {
         if (joined) standing.review(joined);
       },
       unserved: (node) => this.wait(node, planner, standing),
+      askAgain: (node) => this.nodeChanged(node),
       lagMaxMs,
       refill,
     });
