@@ -323,6 +323,9 @@ export const BROKERS_MAX = 16;
 export const STATE_BYTES_MAX = 64 * MiB;
 /** How long a client waits for a broker's first answer. */
 export const CLIENT_ANSWER_MS = 10_000;
+/** How long `observe` holds live lines to tell a node's topics in the order of time, and of how many events at most. */
+export const LINE_ORDER_MS = 10;
+export const LINE_ORDER_EVENTS_MAX = 1_000;
 /** Log lines that wait where stderr takes none. */
 export const LOG_WAITING_BYTES_MAX = 1 * MiB;
 /** Notices of gaps that a client holds back until their cursor. */

@@ -5,7 +5,7 @@
 import type { SubscribeItem } from '../subscriptions/subscribe-item.js';
 import { timestampNs, timestampText } from '../subscriptions/timestamp.js';
 import { batchToJson, messageToJson } from '../wire/message-json.js';
-import type { Accepted, Coverage, EventBatchMessage } from '../wire/messages.js';
+import type { Accepted, Coverage } from '../wire/messages.js';
 import type { EventLines } from './render/event-lines.js';
 import { NodeClock } from './render/node-clock.js';
 import {
@@ -19,6 +19,7 @@ import {
 import { jsonText } from './render/text.js';
 import { timeText } from './render/time.js';
 import type { Screen } from './screen.js';
+import { type Line, TimeOrder } from './time-order.js';
 
 export interface ObserveOutputOptions {
   /** Undefined for jsonpb. */
@@ -40,6 +41,8 @@ export class ObserveOutput {
   readonly #screen: Screen;
   readonly #options: ObserveOutputOptions;
   readonly #clock = new NodeClock();
+  readonly #order = new TimeOrder((lines) => this.#print(lines));
+  #headed = false;
   #events = 0;
   #loading = true;
   #cursor = '';
@@ -65,25 +68,28 @@ export class ObserveOutput {
 
   /** Resolves when stdout has room for more. */
   async show(item: SubscribeItem): Promise<void> {
-    if (item.kind === 'link') this.#screen.notice(linkNotice(item.broker, item.cause));
-    else if (this.#options.lines === undefined) await this.#showJson(item);
-    else if (item.kind === 'events') await this.#showEvents(item.batch, this.#options.lines);
-    else this.#showNotices(item);
+    if (this.#options.lines !== undefined && item.kind === 'events') await this.#order.add(item.batch);
+    else {
+      // What is said of a stretch comes behind its events.
+      await this.#order.flush();
+      if (item.kind === 'link') this.#screen.notice(linkNotice(item.broker, item.cause));
+      else if (this.#options.lines === undefined) await this.#showJson(item);
+      else this.#showNotices(item);
+    }
     this.#follow(item);
   }
 
-  /** Removes the status line. */
-  end(): void {
+  /** Prints what is still held, and removes the status line. */
+  async end(): Promise<void> {
+    await this.#order.flush();
     this.#screen.status('');
   }
 
-  async #showEvents(batch: EventBatchMessage, lines: EventLines): Promise<void> {
-    let text = this.#events === 0 ? lines.header : '';
-    for (const [at, event] of batch.events.entries()) {
-      // The cursor resumes behind the whole batch.
-      const cursor = this.#options.cursors && at === batch.events.length - 1 ? batch.cursor : '';
-      text += lines.line(batch.node, batch.topic, event, cursor);
-    }
+  async #print(lines: readonly Line[]): Promise<void> {
+    const { lines: format, cursors } = this.#options;
+    let text = this.#headed ? '' : format!.header;
+    this.#headed = true;
+    for (const { node, topic, event, cursor } of lines) text += format!.line(node, topic, event, cursors ? cursor : '');
     await this.#screen.print(text);
   }
 

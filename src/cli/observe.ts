@@ -87,7 +87,7 @@ async function observe(client: Client, command: Command): Promise<number> {
       await output.show(item);
     }
   } finally {
-    output.end();
+    await output.end();
     interrupt.release();
   }
   if (screen.failure !== undefined) throw new BackplaneError('internal', `stdout: ${screen.failure.message}`);
