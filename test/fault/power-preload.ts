@@ -48,7 +48,24 @@ function meaning(path: string): Meaning | undefined {
   return { kind: 'file', copy, ...(state.files.get(path) ?? { synced: stat.size, cuts: [] }) };
 }
 
-function noteOpen(path: string, flags: unknown): void {
+/** In letters, also where it was given as a number. */
+function modeOf(flags: unknown): unknown {
+  if (typeof flags !== 'number') return flags;
+  const { O_RDWR, O_WRONLY, O_TRUNC, O_CREAT, O_EXCL, O_APPEND } = real.constants;
+  switch (flags & (O_RDWR | O_WRONLY | O_TRUNC | O_CREAT | O_EXCL | O_APPEND)) {
+    case 0:
+      return 'r';
+    case O_RDWR:
+      return 'r+';
+    case O_RDWR | O_CREAT | O_TRUNC:
+      return 'w+';
+    default:
+      return flags;
+  }
+}
+
+function noteOpen(path: string, given: unknown): void {
+  const flags = modeOf(given);
   if (flags === 'r') return;
   const stat = real.lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) {
