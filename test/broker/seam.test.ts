@@ -22,7 +22,7 @@ test('history alone: every node, merged by wall time, with coverage at the end',
   }
   await harness.agent('a', a);
   await harness.agent('b', b);
-  const subscriber = harness.subscribe(PROCESS);
+  const subscriber = harness.subscribe({ ...PROCESS, since: '1h' });
   await subscriber.end();
   assert.deepEqual(subscriber.pids, range(0, 600));
   assert.deepEqual(
@@ -65,7 +65,7 @@ test('every cursor of a replay resumes exactly behind its batch', async () => {
   }
   await harness.agent('a', a);
   await harness.agent('b', b);
-  const whole = harness.subscribe(PROCESS);
+  const whole = harness.subscribe({ ...PROCESS, since: '1h' });
   await whole.end();
   for (const { cursor, count } of whole.cursors) {
     const rest = harness.subscribe({ ...PROCESS, cursor });

@@ -102,9 +102,7 @@ test('a flipped bit, a cut, or a missing file, anywhere', async () => {
   await fc.assert(
     fc.asyncProperty(kind, fraction, fraction, fc.boolean(), async (what, which, where, index) => {
       await survives((dir, segments) => {
-        // Without its oldest segment a log has nothing to say about it, as after retention.
-        const first = what === 'delete' ? 1 : 0;
-        const segment = segments[Math.min(segments.length - 1, first + Math.floor(which * segments.length))]!;
+        const segment = segments[Math.min(segments.length - 1, Math.floor(which * segments.length))]!;
         const bytes = readFileSync(segment);
         const at = Math.min(bytes.length - 1, Math.floor(where * bytes.length));
         if (what === 'delete') rmSync(segment);
@@ -122,13 +120,25 @@ test('a flipped bit, a cut, or a missing file, anywhere', async () => {
   );
 });
 
-test('without its oldest segment the log is shorter: the cursor from before is expired, and says so', async () => {
+test('without its oldest segment the log is damaged, and says so', () => survives((_, [oldest]) => rmSync(oldest!)));
+
+test('a cursor from before what retention has left is expired, and says so', async () => {
   rmSync(harness.dataDir, { recursive: true });
   cpSync(saved, harness.dataDir, { recursive: true, verbatimSymlinks: true });
-  rmSync(partitionDir().segments[0]!);
+  harness.log = { bytesMax: LOG.bytesMax / 8 };
   await harness.startBroker();
+  const agent = await harness.agent('a', recorder);
+  const follower = harness.subscribe(FOLLOW);
+  await follower.isAccepted();
+  const [oldest] = partitionDir().segments;
+  await until('the oldest segment to go', () => {
+    recorder.record('process.exec', recorder.events.length, 'x'.repeat(700));
+    agent.publish();
+    return !partitionDir().segments.includes(oldest!);
+  });
   const refused = harness.subscribe({ ...FOLLOW, cursor });
   await refused.end();
   assert.match(refused.error?.details ?? '', /cursor names offset \d+ of process-\d, the oldest is \d+/);
+  harness.log = LOG;
   await harness.broker.abort();
 });
