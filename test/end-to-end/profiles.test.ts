@@ -133,7 +133,7 @@ test('a profile that the node does not allow is refused with what to set', { ski
   try {
     const observer = new Command(['observe', '--topic', 'security', '--follow'], { BACKPLANE_BROKERS: bus.grpc });
     observer.child.stdout!.resume();
-    assert.equal(await observer.exited, 1);
+    assert.equal(await observer.exited, 2);
     assert.match(observer.stderr, /needs the profile security, which node node-under-test does not allow: set agent/);
     assert.deepEqual(await enabledCalls(bus), []);
   } finally {

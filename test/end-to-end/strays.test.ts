@@ -12,11 +12,20 @@ import { Bus, cannotTrace, MAIN } from './bus.js';
 function instancesOf(pid: number): string[] {
   const found = new Set<string>();
   for (const fd of readdirSync(`/proc/${pid}/fd`)) {
-    const path = readlinkSync(`/proc/${pid}/fd/${fd}`);
+    const path = target(`/proc/${pid}/fd/${fd}`);
     const instance = /^(.*\/instances\/backplane-[^/]+)\/per_cpu/.exec(path)?.[1];
     if (instance) found.add(instance);
   }
   return [...found].sort();
+}
+
+/** '' for a file that was closed since it was listed. */
+function target(link: string): string {
+  try {
+    return readlinkSync(link);
+  } catch {
+    return '';
+  }
 }
 
 async function running(): Promise<{ bus: Bus; agent: number; instances: string[] }> {

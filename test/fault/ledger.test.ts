@@ -77,7 +77,7 @@ test('the ledger of every subscription, and the metrics over all, are what was r
     hasty.readOn();
     assert.deepEqual(await caughtUp(cluster, bootNs()), []);
     // Nothing new from here on.
-    for (const agent of cluster.agents) assert.equal((await agent.end('SIGTERM')).code, 0);
+    for (const agent of cluster.agents) assert.equal((await agent.end('SIGTERM')).code, 0, agent.stderr);
     const account = () => new Map(cluster.subscribers.map((each) => [each.name, counted(each)]));
     const told = async () => {
       const accounts = await listed(cluster);
