@@ -14,7 +14,8 @@ export function readConfigFile(path: string): Record<string, string> {
   let document: unknown;
   try {
     const text = readBoundedFile(path, limits.CONFIG_BYTES_MAX).toString('utf8');
-    document = parseYaml(text, { maxAliasCount: 0 });
+    // It would print warnings by itself, with their place in the file.
+    document = parseYaml(text, { maxAliasCount: 0, logLevel: 'error' });
   } catch (cause) {
     throw refuse(cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause));
   }

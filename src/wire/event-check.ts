@@ -9,6 +9,11 @@
  * What nodes usually write is passed by a test made from the schema, at twice the
  * speed; whatever that does not pass is walked, which decides.
  *
+ * Decoders read a length from at most five bytes, and a number of 32 bits from at
+ * most five or from ten, as which negative ones are written: where zeros lengthen
+ * one to something between, they go on at another byte than this walk. Such an
+ * event is refused.
+ *
  * Fields that the schema does not know are allowed and skipped. Groups are not:
  * they nest without a bound, and proto3 has none.
  */
@@ -17,10 +22,12 @@ import { passTest } from './event-pass.js';
 import {
   BYTES,
   MESSAGE,
+  NANOS,
   NANOS_MAX,
   NARROW,
   NARROWS,
   NUMBER,
+  NUMBER32,
   NUMBERS,
   SECONDS,
   SECONDS_MAX,
@@ -38,6 +45,8 @@ const LENGTH = 2;
 const FIXED32 = 5;
 const TAG_BYTES_MAX = 5;
 const VARINT_BYTES_MAX = 10;
+/** Of a length, and of a number of 32 bits that is not negative. */
+const NARROW_VARINT_BYTES_MAX = 5;
 const LOOP_BYTES_MAX = 128;
 /** Messages within messages. The schema has four; one that could nest in itself must not get further. */
 const DEPTH_MAX = 16;
@@ -84,7 +93,7 @@ function walk(bytes: Buffer, from: number, to: number, shape: Shape, depth: numb
       case LENGTH: {
         let length = at < to ? bytes[at++]! : overrun(field);
         if (length >= 0x80) {
-          const end = varintEnd(bytes, at - 1, to, VARINT_BYTES_MAX);
+          const end = varintEnd(bytes, at - 1, to, NARROW_VARINT_BYTES_MAX);
           length = numberAt(bytes, at - 1, end);
           at = end;
         }
@@ -98,6 +107,7 @@ function walk(bytes: Buffer, from: number, to: number, shape: Shape, depth: numb
       }
       case VARINT:
         if (kind >= SECONDS) checkTime(bytes, at, to, kind);
+        else if (kind === NUMBER32) checkNumber32(bytes, at, to);
         else if (kind !== NUMBER && kind !== UNKNOWN && kind !== NUMBERS) throw wrongType(field, tag & 7);
         at = at < to && bytes[at]! < 0x80 ? at + 1 : varintEnd(bytes, at, to, VARINT_BYTES_MAX);
         break;
@@ -122,9 +132,18 @@ function walkInner(bytes: Buffer, from: number, to: number, shape: Shape, depth:
 }
 
 function checkTime(bytes: Buffer, at: number, to: number, kind: number): void {
-  const value = numberAt(bytes, at, varintEnd(bytes, at, to, VARINT_BYTES_MAX));
+  const bytesMax = kind === NANOS ? NARROW_VARINT_BYTES_MAX : VARINT_BYTES_MAX;
+  const value = numberAt(bytes, at, varintEnd(bytes, at, to, bytesMax));
   const max = kind === SECONDS ? SECONDS_MAX : NANOS_MAX;
   if (value > max) throw new Fault(`a time must be from 1970 to 9999, got ${value} ${kind === SECONDS ? 's' : 'ns'}`);
+}
+
+function checkNumber32(bytes: Buffer, at: number, to: number): void {
+  const length = varintEnd(bytes, at, to, VARINT_BYTES_MAX) - at;
+  if (length <= NARROW_VARINT_BYTES_MAX || length === VARINT_BYTES_MAX) return;
+  throw new Fault(
+    `varint of 32 bits must have at most ${NARROW_VARINT_BYTES_MAX} bytes or ${VARINT_BYTES_MAX}, got ${length}`,
+  );
 }
 
 /** A field of bytes, packed numbers, or one that the schema does not know. */

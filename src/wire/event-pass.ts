@@ -3,7 +3,7 @@
  * is surely sound. It knows fields 1 to 15 in their shortest encodings and ASCII
  * text of up to 127 bytes; false says only that somebody must look closer.
  */
-import { MESSAGE, NANOS, NANOS_MAX, NUMBER, SECONDS, type Shape, STRING, WIDE } from './event-shape.js';
+import { MESSAGE, NANOS, NANOS_MAX, NUMBER, NUMBER32, SECONDS, type Shape, STRING, WIDE } from './event-shape.js';
 
 /** Whether bytes[from, to) is surely such a message. */
 export type PassTest = (bytes: Buffer, from: number, to: number) => boolean;
@@ -58,7 +58,8 @@ function caseOf(field: number, kind: number, inner: string | undefined): string 
   if (kind === MESSAGE) return `${chunk} if (!${inner}(b, at + 2, end)) break; at = end; continue;`;
   if (kind === WIDE) return `case ${field * 8 + 1}: at += 9; if (at <= to) continue; break;`;
   const number = `case ${field * 8}:`;
-  if (kind === NUMBER) return `${number} ${[1, 2, 3, 4].map((bytes) => varint(bytes)).join(' ')} break;`;
+  if (kind === NUMBER || kind === NUMBER32)
+    return `${number} ${[1, 2, 3, 4].map((bytes) => varint(bytes)).join(' ')} break;`;
   // 35 bits of seconds are less than a time may have.
   if (kind === SECONDS) return `${number} ${[5, 4, 3, 2, 1].map((bytes) => varint(bytes)).join(' ')} break;`;
   if (kind === NANOS)

@@ -17,9 +17,11 @@ export const MESSAGE = 6;
 export const NUMBERS = 7;
 export const WIDES = 8;
 export const NARROWS = 9;
+/** A number of at most 32 bits. */
+export const NUMBER32 = 10;
 /** Of a Timestamp: what is out of range has no text. */
-export const SECONDS = 10;
-export const NANOS = 11;
+export const SECONDS = 11;
+export const NANOS = 12;
 
 export interface Shape {
   /** By field number. */
@@ -51,9 +53,19 @@ const KINDS: Readonly<Record<string, number>> = {
   TYPE_FIXED32: NARROW,
   TYPE_SFIXED32: NARROW,
   TYPE_FLOAT: NARROW,
+  TYPE_INT32: NUMBER32,
+  TYPE_UINT32: NUMBER32,
+  TYPE_SINT32: NUMBER32,
+  TYPE_BOOL: NUMBER32,
+  TYPE_ENUM: NUMBER32,
 };
 const TIMESTAMP: Readonly<Record<string, number>> = { seconds: SECONDS, nanos: NANOS };
-const REPEATED: Readonly<Record<number, number>> = { [NUMBER]: NUMBERS, [WIDE]: WIDES, [NARROW]: NARROWS };
+const REPEATED: Readonly<Record<number, number>> = {
+  [NUMBER]: NUMBERS,
+  [NUMBER32]: NUMBERS,
+  [WIDE]: WIDES,
+  [NARROW]: NARROWS,
+};
 
 /** `name` is that of a message in backplane.v1. */
 export function shapeOfMessage(name: string): Shape {
