@@ -100,7 +100,8 @@ export class InstanceWatch {
     // What was written before it was restored may be heard of after.
     const written = nowMs - (this.#restoredMs.at(-1) ?? Number.NEGATIVE_INFINITY) < ECHO_MS ? [] : heard;
     const read = this.#readings();
-    const turn = this.#looks++ % INSTANCE_LOOKS_PER_THOROUGH === 0;
+    // What it was left with need not be in what a short look sees.
+    const turn = this.#looks++ % INSTANCE_LOOKS_PER_THOROUGH === 0 || this.#left !== undefined;
     const found = this.#found(turn || !this.#writes.serves || heard.length + read.length > 0);
     if (found?.length === 0 && written.length + read.length === 0) return this.#right();
     const what = found === undefined ? `${this.#title()} is not there` : this.#described(found, written, read);
