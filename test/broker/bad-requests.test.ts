@@ -162,6 +162,7 @@ test('HTTP requests that are none, too long, or of another kind are answered wit
   const rows: [string, RegExp][] = [
     ['\u0000\u0001\u0002\r\n\r\n', /^HTTP\/1.1 400/],
     ['GET /v1/nodes HTTP/1.1\r\n\r\n', /^HTTP\/1.1 400.*Host is missing/s],
+    [get('/v1/nodes', 'Host: evil.example\r\n'), /^HTTP\/1.1 400.*Host must be given once, got 2/s],
     [`CONNECT 127.0.0.1:1 HTTP/1.1\r\n${host}\r\n`, /^HTTP\/1.1 405/],
     [get('/v1/nodes', 'Expect: miracles\r\n'), /^HTTP\/1.1 200/],
     [get('/v1/nodes?node=witness'), /^HTTP\/1.1 400.*unknown parameter \\"node\\"/s],

@@ -184,6 +184,9 @@ export class HttpApi {
     try {
       if (request.headers.host === undefined && request.httpVersion === '1.1')
         throw new BackplaneError('invalid_argument', 'Host is missing: HTTP/1.1 wants it');
+      // Which one a proxy on the way went by, nobody knows.
+      const hosts = request.headersDistinct.host?.length ?? 0;
+      if (hosts > 1) throw new BackplaneError('invalid_argument', `Host must be given once, got ${hosts}`);
       checkHost(request.headers.host, this.server.address());
       checkSite(request);
       const { path, query } = parseTarget(request.url ?? '/');
