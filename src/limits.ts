@@ -307,6 +307,10 @@ export const INTEREST_DEADLINE_MS = 2_000;
 /** An idle topic that somebody asked for states its coverage this often. */
 export const COVERAGE_INTERVAL_MS = 1_000;
 export const NODE_REPORT_INTERVAL_MS = 5_000;
+/** Of a node's wall clock, one in each report: so many are compared, of which the most timely counts. */
+export const CLOCK_MEASUREMENTS_MAX = 12;
+/** A node's wall clock that is no further from the broker's is taken for the same. */
+export const CLOCK_TOLERANCE_MS = 500;
 /** How often the kernel's buffers are read while nobody listens, and while somebody does. */
 export const DRAIN_IDLE_MS = 100;
 export const DRAIN_LIVE_MS = 8;

@@ -117,7 +117,7 @@ function nodeOf(record: NodeRecord): Node {
     epoch: record.epoch,
     lastSeen: msToTimestamp(record.lastSeenMs),
     connectedSince: connection ? msToTimestamp(connection.sinceMs) : null,
-    clockOffsetNs: record.clockOffsetNs.toString(),
+    clockOffsetNs: record.clock.offsetNs.toString(),
     recordedFrom: report?.recordedFrom ?? null,
     recordedBytes: report?.recordedBytes ?? 0,
     eventsRecorded: report?.eventsRecorded ?? 0,

@@ -4,6 +4,7 @@
  * core. Recording goes on between any two steps, however many queries there are.
  */
 import { BackplaneError } from '../errors.js';
+import { cpuTimer } from '../flow/cpu-time.js';
 import { Pacer } from '../flow/pacer.js';
 import { HISTORY_CPU_BURST_MS, HISTORY_CPU_SHARE } from '../limits.js';
 
@@ -60,22 +61,12 @@ export class HistoryTurns {
     const [turn] = this.#waiting;
     if (turn) {
       this.#waiting.delete(turn);
-      const cpuMs = measured(turn);
+      const usedMs = cpuTimer();
+      turn();
+      const cpuMs = usedMs();
       this.took(cpuMs);
       this.#restToMs = performance.now() + this.#pacer.spend(cpuMs);
     }
     this.#schedule();
   }
-}
-
-/**
- * CPU time of a step. Where the thread was kept from its core time passes without any being used, and what other
- * threads used meanwhile is not the step's: it is the lesser of the two.
- */
-function measured(work: () => void): number {
-  const startedMs = performance.now();
-  const before = process.cpuUsage();
-  work();
-  const { user, system } = process.cpuUsage(before);
-  return Math.min(performance.now() - startedMs, (user + system) / 1000);
 }

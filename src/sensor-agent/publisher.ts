@@ -4,6 +4,7 @@
  * nothing, and reads the recorder from the last position it sent: the flight
  * recorder is the outbox, memory is not.
  */
+import { cpuTimer } from '../flow/cpu-time.js';
 import { Pacer } from '../flow/pacer.js';
 import {
   BUDGET_WAIT_MS_MAX,
@@ -308,6 +309,7 @@ export class Publisher implements TimelineSink {
     }
     this.#excuse.review(lagNs, nowMs);
     const startedMs = performance.now();
+    const usedMs = cpuTimer();
     let more: boolean;
     let sent: Position | undefined;
     do {
@@ -324,7 +326,7 @@ export class Publisher implements TimelineSink {
       this.#link!.writable &&
       performance.now() - startedMs < REPLAY_RETURN_TURN_MS
     );
-    if (this.#pacer) this.#restToMs = nowMs + this.#pacer.spend(performance.now() - startedMs);
+    if (this.#pacer) this.#restToMs = nowMs + this.#pacer.spend(usedMs());
     if (more || this.#pacer) return;
     const { frontier } = replay.timeline;
     if (main.frontier.timeNs <= this.#settledNs) return;

@@ -174,7 +174,7 @@ export class Live {
 
   private untilFor(node: string): bigint | undefined {
     const { untilNs } = this.options;
-    return untilNs === undefined ? undefined : untilNs + (this.registry.record(node)?.windowOffsetNs ?? 0n);
+    return untilNs === undefined ? undefined : untilNs + (this.registry.record(node)?.clock.windowOffsetNs ?? 0n);
   }
 
   private async notify(): Promise<void> {

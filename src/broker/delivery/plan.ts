@@ -96,7 +96,7 @@ export class Planner {
   query(view: NodeView, upTo: Position | undefined, sinceNs = this.sinceNs): NodeQuery {
     const { node } = view;
     const { predicate, window, topics } = this.checked;
-    const offsetNs = this.registry.record(node)?.windowOffsetNs ?? 0n;
+    const offsetNs = this.registry.record(node)?.clock.windowOffsetNs ?? 0n;
     const floors = new Map<string, Position>();
     for (const topic of topics) {
       const floor = view.floor(topic);

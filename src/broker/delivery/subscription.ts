@@ -272,7 +272,7 @@ export class Subscription {
     const { untilNs } = window;
     return new Refill(registry, historyPool, this.outlet, standing, {
       predicate: predicate.spec,
-      untilNs: (node) => untilNs && untilNs + (registry.record(node)?.windowOffsetNs ?? 0n),
+      untilNs: (node) => untilNs && untilNs + (registry.record(node)?.clock.windowOffsetNs ?? 0n),
       signal: this.signal,
       notify: () => this.wake.notify(),
     });

@@ -9,13 +9,13 @@ import { NODE_KEPT_MS, NODE_RETURN_MS, NODE_SEEN_SAVE_MS, NODE_UNPROVEN_KEPT_MS 
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
+import { NodeClock } from './node-clock.js';
 import type { SavedNode } from './state-file.js';
 
 /** Interests sent and not yet acknowledged that are remembered; older acknowledgements are passed over. */
 const PENDING_MAX = 64;
 /** So long a refused frame is shown with its node: one that comes again and again stays. */
 const REFUSAL_SHOWN_MS = 60_000;
-const CLOCK_TOLERANCE_NS = 500_000_000n;
 
 export interface Connection {
   readonly session: string;
@@ -36,8 +36,7 @@ export class NodeRecord {
   hello: Hello__Output | undefined;
   report: NodeReport__Output | undefined;
   connection: Connection | undefined;
-  /** The node's wall clock less the broker's. */
-  clockOffsetNs = 0n;
+  readonly clock = new NodeClock();
   uplinkBytes = 0;
   /** What was read of it, over all its sessions; unset before the first. */
   meters: { readonly live: TokenBucket; readonly history: TokenBucket } | undefined;
@@ -89,20 +88,11 @@ export class NodeRecord {
     return this.connection === undefined && nowMs - this.lastSeenMs > keptMs;
   }
 
-  /**
-   * What windows are shifted by. The measurement contains the way of the
-   * message that carried it: what is smaller than such a way may be is none.
-   */
-  get windowOffsetNs(): bigint {
-    const { clockOffsetNs } = this;
-    return clockOffsetNs > CLOCK_TOLERANCE_NS || clockOffsetNs < -CLOCK_TOLERANCE_NS ? clockOffsetNs : 0n;
-  }
-
   /** Whether all that is recorded is later than a window that ends (wall time of the broker) at `untilNs`. */
   recordedAfter(untilNs: bigint): boolean {
     const from = this.report?.recordedFrom;
     // Recordings lose their oldest: what a report said is later by now, if anything.
-    return from ? timestampToNs('recorded_from', from) >= untilNs + this.windowOffsetNs : false;
+    return from ? timestampToNs('recorded_from', from) >= untilNs + this.clock.windowOffsetNs : false;
   }
 
   /** Not empty: what this node cannot see or say, in a sentence. */

@@ -129,9 +129,7 @@ export class NodeRegistry {
     record.epoch = Math.max(epoch, epochMin);
     record.hello = hello;
     record.peer = peer;
-    if (hello.wallTime) {
-      record.clockOffsetNs = timestampToNs('hello.wall_time', hello.wallTime) - BigInt(Date.now()) * 1_000_000n;
-    }
+    if (hello.wallTime) record.clock.measured(timestampToNs('hello.wall_time', hello.wallTime));
     record.narrow(this.book.forNode(record.name));
     const session = randomUUID();
     record.lastSeenMs = Date.now();
@@ -197,9 +195,7 @@ export class NodeRegistry {
     const degradedBefore = record.degraded;
     record.report = report;
     record.lastSeenMs = Date.now();
-    if (report.wallTime) {
-      record.clockOffsetNs = timestampToNs('report.wall_time', report.wallTime) - BigInt(Date.now()) * 1_000_000n;
-    }
+    if (report.wallTime) record.clock.measured(timestampToNs('report.wall_time', report.wallTime));
     if (record.degraded !== degradedBefore) this.changed(record.name);
   }
 
