@@ -159,17 +159,22 @@ export class Subscriber {
   }
 
   async isAccepted(): Promise<void> {
-    await until('accepted', () => this.accepted !== undefined || this.error !== undefined);
+    await this.until('accepted', () => this.accepted !== undefined || this.error !== undefined);
     if (this.error) throw this.error;
   }
 
   async has(count: number): Promise<void> {
-    await until(`${count} events, ${this.pids.length} so far`, () => this.pids.length >= count || this.ended);
+    await this.until(`${count} events`, () => this.pids.length >= count || this.ended);
     assert.ok(this.pids.length >= count, `${count} events expected, ${this.pids.length} came: ${this.error?.message}`);
   }
 
   async end(): Promise<void> {
-    await until('end of stream', () => this.ended);
+    await this.until('end of stream', () => this.ended);
+  }
+
+  /** As long as anything comes. */
+  async until(what: string, holds: () => boolean): Promise<void> {
+    await until(what, holds, () => `${this.responses.length} responses`);
   }
 }
 

@@ -4,7 +4,6 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { CURSOR_BYTES_MAX } from '../../src/limits.js';
-import { until } from '../until.js';
 import { Harness, range, type Subscriber } from './harness.js';
 import { type TestAgent, TestRecorder } from './test-agent.js';
 
@@ -55,7 +54,7 @@ for (const count of [200, 1000]) {
     const agents = await connect(recorders);
     const first = harness.subscribe({ ...FOLLOW, since: '5m' });
     await first.has(2 * count);
-    await until('the seam', () => first.coverage !== undefined);
+    await first.until('the seam', () => first.coverage !== undefined);
     // Half of the nodes publish: the others stand apart on.
     for (const [at, { recorder }] of agents.entries()) if (at % 2) recorder.record('network.tcp.connect', 2);
     for (const [at, agent] of agents.entries()) if (at % 2) agent.publish();
@@ -81,7 +80,7 @@ test('what was asked is forgotten: the recorders fill, and fill on after a secon
   await connect(recorders);
   const first = harness.subscribe({ ...FOLLOW, since: '5m' });
   await first.has(count);
-  await until('the seam', () => first.coverage !== undefined);
+  await first.until('the seam', () => first.coverage !== undefined);
   let events = first.events;
   let { cursor } = first;
   for (const pid of range(1, 4)) {
