@@ -3,13 +3,15 @@
  * any directory: a note per listening address in the user's runtime directory,
  * which only that user can enter. An address means something only within a
  * network namespace, so that is part of the note's name. A note whose broker no
- * longer runs is not believed.
+ * longer runs is not believed. The broker looks after its note: one that somebody
+ * removed is written again.
  *
  *   Directory := /run/backplane for root, else $XDG_RUNTIME_DIR/backplane; mode 0700
  *   Name      := host ":" port [ "@" inode of the network namespace ]
  *   Note      := process (see dir-lock.ts) "\n" absolute path of the token file "\n"
+ *                inode of the pid namespace, or nothing "\n"
  */
-import { lstatSync, mkdirSync, readdirSync, readlinkSync, unlinkSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readlinkSync, unlinkSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { processName } from '../storage/dir-lock.js';
@@ -26,24 +28,45 @@ export function runtimeDirectory(environment: Environment, uid = process.geteuid
   return parent !== undefined && isAbsolute(parent) ? join(parent, 'backplane') : undefined;
 }
 
+export interface TokenNote {
+  /** Writes it again where it was removed. Throws as noteToken does. */
+  keep(): void;
+  /** Takes it back. */
+  forget(): void;
+}
+
 /**
- * Notes that the broker of this process listens on `address` (host:port) and has its token in `tokenFile`. Returns what
- * takes the note back. Throws where the directory cannot be made or is not this user's alone.
+ * Notes that the broker of this process listens on `address` (host:port) and has its token in `tokenFile`. Throws where
+ * the directory cannot be made or is not this user's alone.
  */
-export function noteToken(dir: string, address: string, tokenFile: string): () => void {
+export function noteToken(dir: string, address: string, tokenFile: string): TokenNote {
+  const path = join(dir, noteName(address));
+  const own = processName(process.pid) ?? '';
+  const write = () => {
+    makePrivate(dir);
+    writeSmallFile(nodeFileOps, path, Buffer.from(`${own}\n${tokenFile}\n${namespaceInode('pid')}\n`), false);
+  };
+  makePrivate(dir);
+  removeStale(dir);
+  write();
+  return {
+    keep: () => {
+      if (!existsSync(path)) write();
+    },
+    // Another broker may have taken the address since.
+    forget: () => {
+      if (readNote(path)?.holder === own) remove(path);
+    },
+  };
+}
+
+function makePrivate(dir: string): void {
   try {
     mkdirSync(dir, { mode: 0o700 });
   } catch (cause) {
     if (systemErrorCode(cause) !== 'EEXIST') throw cause;
   }
   if (!isPrivate(dir)) throw new Error(`${dir} is not a directory that only this user can enter`);
-  removeStale(dir);
-  const path = join(dir, noteName(address));
-  writeSmallFile(nodeFileOps, path, Buffer.from(`${processName(process.pid) ?? ''}\n${tokenFile}\n`), false);
-  return () => {
-    // Another broker may have taken the address since.
-    if (readNote(path)?.holder === processName(process.pid)) remove(path);
-  };
 }
 
 /** The token file of the broker that listens where `address` (host:port) leads; undefined when nothing is noted. */
@@ -83,23 +106,31 @@ function isOwnHost(host: string): boolean {
 }
 
 function noteName(address: string): string {
-  return `${address.toLowerCase().replaceAll('/', '_')}${namespaceSuffix()}`;
+  const inode = namespaceInode('net');
+  return `${address.toLowerCase().replaceAll('/', '_')}${inode === '' ? '' : `@${inode}`}`;
 }
 
-function namespaceSuffix(): string {
+/** Of this process; empty where /proc does not say. */
+function namespaceInode(kind: 'net' | 'pid'): string {
   try {
-    const inode = /\d+/.exec(readlinkSync('/proc/self/ns/net'))?.[0];
-    return inode === undefined ? '' : `@${inode}`;
+    return /\d+/.exec(readlinkSync(`/proc/self/ns/${kind}`))?.[0] ?? '';
   } catch {
     return '';
   }
 }
 
-function readNote(path: string): { readonly holder: string; readonly tokenFile: string } | undefined {
+interface Note {
+  readonly holder: string;
+  readonly tokenFile: string;
+  /** Empty where its broker did not know. */
+  readonly pidNamespace: string;
+}
+
+function readNote(path: string): Note | undefined {
   const lines = readSmallFile(nodeFileOps, path, NOTE_BYTES_MAX)?.toString('utf8').split('\n');
-  const [holder, tokenFile] = lines ?? [];
+  const [holder, tokenFile, pidNamespace = ''] = lines ?? [];
   if (holder === undefined || tokenFile === undefined || !isAbsolute(tokenFile)) return undefined;
-  return { holder, tokenFile };
+  return { holder, tokenFile, pidNamespace };
 }
 
 function isAlive(holder: string): boolean {
@@ -107,12 +138,18 @@ function isAlive(holder: string): boolean {
   return Number.isInteger(pid) && pid > 0 && processName(pid) === holder;
 }
 
-/** Of brokers that were killed. */
+/**
+ * Of brokers that were killed. Whether a broker of another pid namespace runs, nobody here can see: its note stays, as
+ * all do where /proc is missing, or a container would take the host's notes away.
+ */
 function removeStale(dir: string): void {
+  const here = namespaceInode('pid');
+  if (here === '' || processName(process.pid) === undefined) return;
   for (const name of readdirSync(dir)) {
     const path = join(dir, name);
     const note = readNote(path);
-    if (note === undefined || !isAlive(note.holder)) remove(path);
+    const elsewhere = note !== undefined && note.pidNamespace !== '' && note.pidNamespace !== here;
+    if (!elsewhere && (note === undefined || !isAlive(note.holder))) remove(path);
   }
 }
 

@@ -2,11 +2,11 @@
  * A broker in this process: the log, the nodes, the subscriptions, and the two
  * servers in front of them.
  */
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
-import { noteToken, runtimeDirectory } from '../access/token-note.js';
+import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-note.js';
 import { BytePool } from '../flow/byte-pool.js';
 import { DRAIN_MS, HISTORY_POOL_BYTES_MAX, LEASE_INTERVAL_MS } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
@@ -107,9 +107,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     parts.facts.httpListen = httpAddress;
     parts.state.ready = true;
     parts.showHealth();
-    const forget = token && noted(token, grpcAddress, options.logger);
-    const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: forget !== undefined };
-    return running({ ...parts, endConnections, forget }, store, lock, facts);
+    const note = token && noted(token, grpcAddress, options.logger);
+    const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: note !== undefined };
+    return running({ ...parts, endConnections, note }, store, lock, facts);
   } catch (cause) {
     await store?.close();
     lock.release();
@@ -133,8 +133,8 @@ function heldFrames(logger: Logger): HeldFrames {
   });
 }
 
-/** Notes the token for this user's commands. Returns what takes the note back; undefined where there is no place for it. */
-function noted(token: BrokerToken, grpcAddress: string, logger: Logger): (() => void) | undefined {
+/** Notes the token for this user's commands; undefined where there is no place for it. */
+function noted(token: BrokerToken, grpcAddress: string, logger: Logger): TokenNote | undefined {
   const runtimeDir = runtimeDirectory(process.env);
   if (runtimeDir === undefined) return undefined;
   try {
@@ -145,9 +145,18 @@ function noted(token: BrokerToken, grpcAddress: string, logger: Logger): (() => 
   }
 }
 
+/** Somebody may have cleaned up the runtime directory; commands then do not find the token. */
+function keepNote(note: TokenNote | undefined): void {
+  try {
+    note?.keep();
+  } catch {
+    // There is no place for it now: tried again at the next look.
+  }
+}
+
 type Parts = ReturnType<typeof assemble> & {
   readonly endConnections: () => void;
-  readonly forget: (() => void) | undefined;
+  readonly note: TokenNote | undefined;
 };
 
 function assemble(
@@ -175,7 +184,8 @@ function assemble(
   const facts: BrokerFacts = {
     version,
     startedMs: Date.now(),
-    dataDir: options.dataDir,
+    // Absolute: who reads it stands elsewhere.
+    dataDir: resolve(options.dataDir),
     grpcListen: '',
     httpListen: '',
   };
@@ -223,6 +233,7 @@ function running(
   const sweep = setInterval(() => {
     book.expire(Date.now());
     registry.expire(Date.now());
+    keepNote(parts.note);
   }, INTEREST_SWEEP_MS);
   sweep.unref();
   const leasing = setInterval(() => budgets.lease(), LEASE_INTERVAL_MS);
@@ -230,7 +241,7 @@ function running(
   const close = async (): Promise<void> => {
     clearInterval(sweep);
     clearInterval(leasing);
-    parts.forget?.();
+    parts.note?.forget();
     parts.gate.close();
     parts.trail.close();
     held.close();

@@ -22,6 +22,11 @@ export function commandName(
   return (env.PATH ?? '').split(delimiter).includes(dirname(script)) ? 'backplane' : shellWord(script);
 }
 
+/** A text in which `backplane VERB` stands for a command to type: the name that works here takes its place. */
+export function asTyped(text: string, name = commandName()): string {
+  return text.replace(/(^|["(])backplane (?=[a-z])/g, (_, before: string) => `${before}${name} `);
+}
+
 function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);

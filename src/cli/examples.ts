@@ -1,7 +1,8 @@
 /** Commands to begin with, shown below each verb's help. Each can be typed as it is. */
 import type { Command } from 'commander';
+import { asTyped } from './command-name.js';
 
-/** By the words of the command; observe has its own (observe-help.ts). */
+/** By the words of the command; observe has its own (observe-help.ts). `backplane` stands for what is typed here. */
 export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   up: ['backplane up', 'backplane up --data-dir /var/lib/backplane --agent-profiles lite,security'],
   broker: ['backplane broker --data-dir /var/lib/backplane', 'backplane broker --grpc-listen 127.0.0.1:9484'],
@@ -32,6 +33,6 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
 export function addExamples(command: Command, path = command.name()): void {
   const examples = EXAMPLES[path] ?? [];
   if (examples.length > 0)
-    command.addHelpText('after', `\nExamples:\n${examples.map((example) => `  ${example}`).join('\n')}`);
+    command.addHelpText('after', `\nExamples:\n${examples.map((example) => `  ${asTyped(example)}`).join('\n')}`);
   for (const child of command.commands) addExamples(child, `${path} ${child.name()}`);
 }

@@ -34,7 +34,10 @@ const CLEAR_SCREEN = '\x1b[H\x1b[2J\x1b[3J';
 
 export function defineList<Answer extends object>(command: Command, list: List<Answer>): void {
   command.addOption(outputOption());
-  command.option('-w, --watch [interval]', `print it anew every so often (default ${WATCH_DEFAULT})`);
+  command.option(
+    '-w, --watch [interval]',
+    `print it again and again, each time after this long (default ${WATCH_DEFAULT})`,
+  );
   addSettingFlags(command, CLIENT_KEYS);
   command.action(async () => {
     const { output, watch } = command.opts<ListOptions>();

@@ -6,6 +6,7 @@
  */
 import { openSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { asTyped } from './command-name.js';
 import { addExamples } from './examples.js';
 import { watchOutput } from './standard-output.js';
 import { packageVersion } from './version.js';
@@ -117,6 +118,6 @@ function report(thrown: unknown): number {
 }
 
 function complain(message: string, exitCode: number): number {
-  process.stderr.write(`backplane: ${message.replace(/[\x00-\x1f\x7f-\x9f]+/g, ' ')}\n`);
+  process.stderr.write(`backplane: ${asTyped(message).replace(/[\x00-\x1f\x7f-\x9f]+/g, ' ')}\n`);
   return exitCode;
 }

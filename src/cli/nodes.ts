@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { timestampNs } from '../subscriptions/timestamp.js';
 import type { ListNodesResponse__Output } from '../wire/messages.js';
+import { asTyped } from './command-name.js';
 import { defineForget } from './forget-nodes.js';
 import { defineList } from './list.js';
 import { compactBytes } from './render/bytes.js';
@@ -27,7 +28,7 @@ export function define(command: Command): void {
 
 /** A table, and below it one line for every node that sees less than it should. */
 export function nodesText(answer: ListNodesResponse__Output, nowNs: bigint, width?: number): string {
-  if (answer.nodes.length === 0) return 'no node has connected yet: start "backplane agent" on one\n';
+  if (answer.nodes.length === 0) return asTyped('no node has connected yet: start "backplane agent" on one\n');
   const rows = answer.nodes.map((node) => nodeRow(node, nowNs));
   const degraded = answer.nodes
     .filter((node) => node.degraded !== '')

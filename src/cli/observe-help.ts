@@ -3,10 +3,12 @@ import { TOPICS } from '../wire/event.js';
 import { commandName } from './command-name.js';
 
 const SHOWN = `
-Shown:
-  Without --all, --topic, --filter and --cursor: programs that start, TCP
-  connections, what nodes say about themselves, and what profiles add; not this
-  command and the job it was started by. --print-plan prints it as a filter.`;
+What is shown:
+  With none of --all, --topic, --filter and --cursor: programs that start, TCP
+  connections that are opened or accepted, what nodes say about themselves, and
+  the topics security, file and syscall where a node's profiles allow them. Left
+  out is this command with the shell that started it, and Backplane itself.
+  With --print-plan it is printed as a filter.`;
 
 const TIMES = `
 Times:
@@ -33,7 +35,7 @@ function wrapped(text: string, indent: number): string {
 
 function examples(name: string): string {
   const lines = [
-    ['the last 20 of what is shown, or what happens now', 'observe', 'observe --follow'],
+    ['the last 20 events, or what happens from now on', 'observe', 'observe --follow'],
     ['the last five minutes, and then what happens', 'observe --since 5m --follow'],
     ['everything between two times', 'observe --all --since 04:00 --until 04:10'],
     ['programs below /tmp', `observe --since 1h --filter 'process.executable.path.startsWith("/tmp/")'`],

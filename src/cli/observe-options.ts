@@ -54,15 +54,15 @@ export function addObserveFlags(command: Command): void {
       'only events for which this CEL expression is true',
       filled('--filter', 'for every event'),
     )
-    .option('-a, --all', 'every event: without this, --topic, --filter and --cursor see "Shown" below')
+    .option('-a, --all', 'every event, and not the selection that is described below')
     .option('--since <time>', 'from here on: how long ago (5m), a time (04:00) or RFC 3339', filled('--since'))
-    .option('--until <time>', 'up to here: likewise', filled('--until'))
+    .option('--until <time>', 'up to here, written like --since', filled('--until'))
     .option(
       '--last <n>',
       `only the last N of the past (default ${LAST_DEFAULT} when no window is given)`,
       count('--last', LAST_MAX),
     )
-    .option('-f, --follow', 'go on with live events; alone: live events only')
+    .option('-f, --follow', 'go on with live events; without --since, --last or --cursor only live ones')
     .option('--limit <n>', 'end after N events', count('--limit', Number.MAX_SAFE_INTEGER))
     .addOption(new Option('--first <n>', 'the same as --limit').argParser(count('--first', Number.MAX_SAFE_INTEGER)))
     .option(
@@ -93,11 +93,11 @@ function addOutputFlags(command: Command): void {
 
 function addDeliveryFlags(command: Command): void {
   command
-    .option('--refill', 'with --follow: what nodes shed comes later, from their recorders')
+    .option('--refill', 'with --follow: get what nodes shed later, from their recorders')
     .option('--throttle <time>', 'at most one event in this time (5s) for each key', filled('--throttle'))
     .option(
       '--throttle-by <fields>',
-      'the key: fields, node, topic (comma-separated; default one key for all)',
+      'what makes the key: fields, node, topic (comma-separated; default one key for all events)',
       collect('--throttle-by', 'one key for all events'),
     )
     .addOption(
@@ -107,7 +107,7 @@ function addDeliveryFlags(command: Command): void {
       ]),
     )
     .option('--lag-max <time>', 'how far behind is too far for skip (default 30s)', filled('--lag-max'))
-    .option('--print-plan', 'print what runs where and end')
+    .option('--print-plan', 'only print what kernel, agent and broker would do')
     .option('--include-self', "also events of Backplane's own processes");
 }
 

@@ -60,7 +60,11 @@ async function observe(client: Client, command: Command): Promise<number> {
   if (options.printPlan === true) {
     const answer = await client.explain(request);
     const json = options.output.startsWith('json');
-    await screen.print(json ? `${jsonText(messageToJson(answer), terminal)}\n` : planText(answer));
+    await screen.print(
+      json
+        ? `${jsonText(messageToJson(answer), terminal)}\n`
+        : planText(answer, terminal ? process.stdout.columns || 80 : undefined),
+    );
     return 0;
   }
   const output = new ObserveOutput(screen, {

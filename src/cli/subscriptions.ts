@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { timestampNs } from '../subscriptions/timestamp.js';
 import type { ListSubscriptionsResponse__Output } from '../wire/messages.js';
+import { asTyped } from './command-name.js';
 import { defineList } from './list.js';
 import { compactBytes } from './render/bytes.js';
 import { fittedTable } from './render/columns.js';
@@ -17,7 +18,7 @@ export function define(command: Command): void {
 }
 
 export function subscriptionsText(answer: ListSubscriptionsResponse__Output, nowNs: bigint, width?: number): string {
-  if (answer.subscriptions.length === 0) return 'nobody is subscribed: try "backplane observe --follow"\n';
+  if (answer.subscriptions.length === 0) return asTyped('nobody is subscribed: try "backplane observe --follow"\n');
   const rows = answer.subscriptions.map((subscription) => [
     safeText(subscription.id),
     safeText(subscription.client) || '-',

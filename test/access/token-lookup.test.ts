@@ -104,7 +104,7 @@ test('only Bearer and one token is a credential', () => {
 
 test('a note is found by whichever address leads to the broker, and by no other', () => {
   const notes = join(dir, 'notes');
-  const forget = noteToken(notes, '0.0.0.0:41', '/data/token');
+  const { forget } = noteToken(notes, '0.0.0.0:41', '/data/token');
   assert.equal(statSync(notes).mode & 0o777, 0o700);
   for (const address of ['0.0.0.0:41', '127.0.0.1:41', '127.0.0.2:41', 'localhost:41', 'LOCALHOST:41'])
     assert.equal(notedTokenFile(notes, address), '/data/token', address);
@@ -141,9 +141,39 @@ test('a note whose broker was killed is not believed, and the next one removes i
   );
 });
 
+test('a broker leaves the notes of other pid namespaces, of which it cannot see who runs', () => {
+  const notes = join(dir, 'notes');
+  noteToken(notes, '127.0.0.1:41', '/data/token');
+  const [name] = readdirSync(notes);
+  const path = join(notes, name!);
+  // Of a broker that does not run, as far as this process can see.
+  const gone = readFileSync(path, 'utf8').replace(/^\d+/, '4194305');
+  writeFileSync(path, gone.replace(/\d+\n$/, '17\n'));
+  noteToken(notes, '127.0.0.1:42', '/data/token');
+  assert.equal(readdirSync(notes).length, 2);
+  writeFileSync(path, gone);
+  noteToken(notes, '127.0.0.1:42', '/data/token');
+  assert.equal(readdirSync(notes).length, 1);
+});
+
+test('a note that was removed is written again, with its directory; the one of another broker stays', () => {
+  const notes = join(dir, 'notes');
+  const { keep, forget } = noteToken(notes, '127.0.0.1:41', '/data/token');
+  rmSync(notes, { recursive: true });
+  assert.equal(notedTokenFile(notes, '127.0.0.1:41'), undefined);
+  keep();
+  assert.equal(notedTokenFile(notes, '127.0.0.1:41'), '/data/token');
+  const [name] = readdirSync(notes);
+  writeFileSync(join(notes, name!), 'another broker\n/second/token\n');
+  keep();
+  assert.equal(readFileSync(join(notes, name!), 'utf8'), 'another broker\n/second/token\n');
+  forget();
+  assert.deepEqual(readdirSync(notes), [name]);
+});
+
 test('a note is taken back by its own broker only', () => {
   const notes = join(dir, 'notes');
-  const forget = noteToken(notes, '127.0.0.1:41', '/first/token');
+  const { forget } = noteToken(notes, '127.0.0.1:41', '/first/token');
   const [name] = readdirSync(notes);
   writeFileSync(join(notes, name!), '1:2:another broker\n/second/token\n');
   forget();
@@ -178,7 +208,7 @@ test('where the data directory is the default one, the note of the address is as
   const noted = saved('broker/token');
   // A port that no broker can have.
   const address = `127.0.0.1:${70_000 + process.pid}`;
-  const forget = noteToken('/run/backplane', address, noted.file);
+  const { forget } = noteToken('/run/backplane', address, noted.file);
   try {
     assert.equal(tokenLookup({ ...nowhere(), dataDir: dir, dataDirGiven: false })(address)?.from, noted.file);
     assert.equal(tokenLookup({ ...nowhere(), dataDir: dir, dataDirGiven: true })(address)?.from, own.file);

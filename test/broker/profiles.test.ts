@@ -59,6 +59,18 @@ test('what can also match what every node records is not refused', async () => {
   }
 });
 
+test('a plan names the costs of a profile only where a node that is asked allows it', async () => {
+  await agent('a', 'lite', 'file');
+  await agent('b', 'lite', 'security', 'syscall');
+  const subscriber = harness.subscribe({ nodes: ['a'], follow: true });
+  await subscriber.isAccepted();
+  const texts = subscriber.accepted!.plan!.stages.map(({ text }) => text);
+  assert.ok(texts.includes('records nothing of the profiles security, syscall: no node that is asked allows them'));
+  const costs = texts.filter((text) => text.includes('while this is asked for'));
+  assert.ok(costs.length > 0);
+  assert.ok(costs.every((text) => text.includes('(profile file)')));
+});
+
 test('where some nodes may record it the others are named in the plan; where no node is there nobody refuses', async () => {
   const early = harness.subscribe({ topics: ['security'], follow: true });
   await early.isAccepted();

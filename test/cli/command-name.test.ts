@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { commandName } from '../../src/cli/command-name.js';
+import { asTyped, commandName } from '../../src/cli/command-name.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const started = (script: string, PATH = '/usr/bin:/usr/local/bin', directory = '/tmp') => ({
@@ -19,6 +19,15 @@ test('in a checkout it is the executable beside the build, from wherever it is t
   const own = join(ROOT, 'backplane');
   assert.equal(commandName(started('/x/main.js', '', ROOT.replace(/\/$/, ''))), './backplane');
   assert.equal(commandName(started('/x/main.js')), own);
+});
+
+test('in messages and examples the name that works here takes the place of the plain one', () => {
+  const typed = (text: string) => asTyped(text, './backplane');
+  assert.equal(typed('try "backplane observe --follow"'), 'try "./backplane observe --follow"');
+  assert.equal(typed('source <(backplane completion bash)'), 'source <(./backplane completion bash)');
+  assert.equal(typed('backplane nodes -o json'), './backplane nodes -o json');
+  for (const text of ['/var/lib/backplane is full', 'the backplane agent', '"backplane"', '> _backplane x'])
+    assert.equal(typed(text), text);
 });
 
 test('installed it is the command that was typed, by its path where the PATH has none', () => {

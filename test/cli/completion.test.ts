@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
+import { asTyped } from '../../src/cli/command-name.js';
 import { EXAMPLES } from '../../src/cli/examples.js';
 import { run } from './command.js';
 
@@ -111,7 +112,7 @@ test('every verb has examples, whose flags and words it takes', async () => {
   for (const [verb, examples] of Object.entries(EXAMPLES)) {
     const text = await help(verb);
     for (const example of examples) {
-      assert.ok(lines(text).includes(`  ${example}`), example);
+      assert.ok(lines(text).includes(`  ${asTyped(example)}`), example);
       for (const [flag] of example.matchAll(/(?<= )--?[a-z][\w-]*/g))
         assert.match(text, new RegExp(`[ ,]${flag}[ ,]`), example);
     }

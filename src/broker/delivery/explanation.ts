@@ -13,7 +13,7 @@ const NODES_NAMED_MAX = 16;
 export function explain(checked: CheckedSubscription, registry: NodeRegistry): Plan {
   const { predicate, topics, window } = checked;
   const types = topics.flatMap((topic) => (TOPICS[topic]?.types ?? []).filter((type) => predicate.mayMatchType(type)));
-  const stages: PlanStage[] = [...kernelStages(checked, types)];
+  const stages: PlanStage[] = [...kernelStages(checked, registry, types)];
   const note = profileNote(checked, registry);
   if (note !== undefined) stages.push({ place: 'agent', text: note });
   stages.push({ place: 'agent', text: agentText(checked, registry, types) });
@@ -51,8 +51,18 @@ function agentText(
   return `on ${where} (${now}): events of ${types.join(', ')} that match ${predicate.canonical}`;
 }
 
-/** What every node records anyway in one line, and one for each event that is switched on for this. */
-function kernelStages({ predicate }: CheckedSubscription, types: readonly string[]): PlanStage[] {
+/**
+ * What every node records anyway in one line, and one for each event that is switched on for this; of a profile that
+ * none of the connected nodes allows nothing is.
+ */
+function kernelStages(
+  { predicate, nodes }: CheckedSubscription,
+  registry: NodeRegistry,
+  types: readonly string[],
+): PlanStage[] {
+  const connected = registry.connected(nodes.matches);
+  const allowed = new Set(connected.flatMap((node) => registry.record(node)?.hello?.profiles ?? []));
+  const refused = new Set<string>();
   const entries = types.flatMap((type) => CATALOGUE.get(type) ?? []);
   const always = new Set(entries.filter(({ profile }) => profile === 'lite').map(({ traceEvent }) => traceEvent));
   const stages: PlanStage[] = [];
@@ -65,10 +75,18 @@ function kernelStages({ predicate }: CheckedSubscription, types: readonly string
   for (const entry of entries) {
     if (entry.profile === 'lite') continue;
     const { type, traceEvent, alsoTraced, profile, blindSpot } = entry;
+    if (connected.length > 0 && !allowed.has(profile)) {
+      refused.add(profile);
+      continue;
+    }
     const events = [traceEvent, ...alsoTraced].join(', ');
     const text = `records ${events} while this is asked for (profile ${profile}): ${filterText(predicate.rawForm(type).expr)}; ${costOf(entry)}`;
     stages.push({ place: 'kernel', text });
     if (blindSpot !== undefined) stages.push({ place: 'kernel', text: `${type} does not see all: ${blindSpot}` });
+  }
+  if (refused.size > 0) {
+    const text = `records nothing of the profiles ${[...refused].sort().join(', ')}: no node that is asked allows them`;
+    stages.push({ place: 'kernel', text });
   }
   return stages;
 }

@@ -43,7 +43,7 @@ export class ForgetDesk {
     const asked = globs.join(', ').slice(0, 200);
     if (known.length === 0) throw new BackplaneError('not_found', `no known node matches ${asked}`);
     if (gone.length > 0) return gone;
-    const message = `${asked}: connected, and would be known again at once: stop its agent first`;
+    const message = `${asked} is connected and would be listed again at once: stop its agent first`;
     throw new BackplaneError('failed_precondition', message);
   }
 }

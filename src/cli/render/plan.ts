@@ -1,9 +1,9 @@
 /** What a subscription would do, for people: one line per stage, in the order that events pass them. */
 import type { ExplainResponse__Output } from '../../wire/messages.js';
-import { tableText } from './columns.js';
+import { fittedTable } from './columns.js';
 import { safeText } from './text.js';
 
-export function planText(answer: ExplainResponse__Output): string {
+export function planText(answer: ExplainResponse__Output, width?: number): string {
   const { plan, nodes } = answer;
   const rows = [
     ['filter', plan?.filter || '(every event)'],
@@ -11,8 +11,9 @@ export function planText(answer: ExplainResponse__Output): string {
     ['nodes', nodes.join(', ') || '(none connected)'],
     ...(plan?.stages ?? []).map((stage) => [stage.place, stage.text]),
   ];
-  return tableText(
-    [{ title: 'PLACE' }, { title: 'WHAT RUNS THERE' }],
+  return fittedTable(
+    [{ title: 'PLACE' }, { title: 'WHAT RUNS THERE', wraps: true }],
     rows.map((row) => row.map(safeText)),
+    width,
   );
 }

@@ -106,7 +106,7 @@ function signalText(event: EventMessage, palette: Palette): string {
   const { signal } = event;
   if (!signal) return '';
   const name = safeText(signal.name) || `signal ${signal.number}`;
-  const target = `${shellWord(signal.targetComm || '?')}[${signal.targetPid}]`;
+  const target = `${signal.targetComm ? shellWord(signal.targetComm) : '?'}[${signal.targetPid}]`;
   const result = SIGNAL_RESULTS[signal.result] ?? '';
   return join(palette.bold(name), `${taskText(event.process)} → ${target}`, result, containerText(event, palette));
 }
@@ -163,7 +163,7 @@ function errorName(result: number): string {
 }
 
 function taskText(process: WireProcess | null | undefined): string {
-  return process ? `${shellWord(process.comm || '?')}[${process.pid}]` : '?';
+  return process ? `${process.comm ? shellWord(process.comm) : '?'}[${process.pid}]` : '?';
 }
 
 function containerText(event: EventMessage, palette: Palette): string {
