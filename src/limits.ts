@@ -230,6 +230,8 @@ export const LOG_SEGMENTS_MIN = 16;
 export const LOG_RETENTION_INTERVAL_MS = 30_000;
 /** A log that could not take a frame is tried again this often. */
 export const LOG_RETRY_MS = 1_000;
+/** Whether the broker's files are still where they were is looked at this often. */
+export const DATA_WATCH_INTERVAL_MS = 1_000;
 /** How often the log is synced where frames are not acknowledged by their sync. */
 export const LOG_SYNC_INTERVAL_MS = 1_000;
 

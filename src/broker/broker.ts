@@ -8,7 +8,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-note.js';
 import { BytePool } from '../flow/byte-pool.js';
-import { DRAIN_MS, HISTORY_POOL_BYTES_MAX, LEASE_INTERVAL_MS } from '../limits.js';
+import { DATA_WATCH_INTERVAL_MS, DRAIN_MS, HISTORY_POOL_BYTES_MAX, LEASE_INTERVAL_MS } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
 import type { FileOps } from '../storage/file-ops.js';
 import { compileNodeGlobs } from '../subscriptions/node-globs.js';
@@ -22,6 +22,7 @@ import { GrpcApi } from './api/grpc.js';
 import { HttpApi } from './api/http.js';
 import { AuditTrail } from './audit-trail.js';
 import { brokerMetrics } from './broker-metrics.js';
+import { DataWatch } from './data-watch.js';
 import { newTotals } from './delivery/outlet.js';
 import { Subscriptions } from './delivery/subscriptions.js';
 import { FanOut } from './fan-out.js';
@@ -122,7 +123,7 @@ function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames
     ...log,
     dir: join(dir, 'log'),
     warn: (message) => logger.warn(message),
-    onSyncFailure: (failed, cause) => held.refused(failed, cause),
+    onFailure: (failed, cause) => held.refused(failed, cause),
   });
 }
 
@@ -170,9 +171,7 @@ function assemble(
   const stateFile = new StateFile(dir);
   const saved = stateFile.load((message) => logger.warn(message));
   const book = new InterestBook(saved, (globs) => compileNodeGlobs(globs).matches, Date.now());
-  const registry = new NodeRegistry(book, store, stateFile, saved.nodes, (cause) => {
-    logger.error({ cause: String(cause) }, 'what is asked of nodes cannot be written down');
-  });
+  const registry = new NodeRegistry(book, store, stateFile, saved.nodes, (message) => logger.error(message));
   const budgetFile = new BudgetFile(dir);
   const setBudgets = budgetFile.load((message) => logger.warn(message));
   const budgets = new NodeBudgets(registry, budgetFile, setBudgets, options.ceilingBytesPerSecond);
@@ -189,7 +188,9 @@ function assemble(
     grpcListen: '',
     httpListen: '',
   };
-  const listings = new Listings(facts, registry, budgets, subscriptions, ingest, store, held, () => totals.events);
+  const watch = new DataWatch([options.dataDir, dir], token?.file, logger);
+  const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
+  const listings = new Listings(facts, registry, budgets, subscriptions, ingest, store, trouble, () => totals.events);
   const uplink = new UplinkService(registry, budgets, ingest, (what, { code, message }) => {
     logger.warn({ code }, `${what}: ${message}`);
   });
@@ -205,8 +206,7 @@ function assemble(
     rawService('Backplane'),
     new GrpcApi(subscriptions, registry, listings, budgetDesk, forgetDesk).handlers(),
   );
-  const health = new HealthImplementation({ '': 'NOT_SERVING' });
-  health.addToServer(grpc);
+  const health = healthOf(grpc);
   const showHealth = () => {
     health.setStatus('', state.ready && state.waitsFor === undefined ? 'SERVING' : 'NOT_SERVING');
   };
@@ -218,9 +218,30 @@ function assemble(
     listings,
     metrics,
     gate,
-    notReady: () => (state.ready ? (held.trouble ?? state.waitsFor) : 'draining'),
+    notReady: () => (state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
-  return { book, registry, trail, budgets, subscriptions, held, uplink, gate, grpc, http, showHealth, facts, state };
+  return {
+    book,
+    registry,
+    trail,
+    budgets,
+    subscriptions,
+    held,
+    watch,
+    uplink,
+    gate,
+    grpc,
+    http,
+    showHealth,
+    facts,
+    state,
+  };
+}
+
+function healthOf(grpc: Server): HealthImplementation {
+  const health = new HealthImplementation({ '': 'NOT_SERVING' });
+  health.addToServer(grpc);
+  return health;
 }
 
 function running(
@@ -229,7 +250,7 @@ function running(
   lock: { release(): void },
   facts: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile' | 'tokenNoted'>,
 ): Broker {
-  const { book, registry, budgets, subscriptions, held, uplink, grpc, http, showHealth, state } = parts;
+  const { book, registry, budgets, subscriptions, held, watch, uplink, grpc, http, showHealth, state } = parts;
   const sweep = setInterval(() => {
     book.expire(Date.now());
     registry.expire(Date.now());
@@ -238,7 +259,11 @@ function running(
   sweep.unref();
   const leasing = setInterval(() => budgets.lease(), LEASE_INTERVAL_MS);
   leasing.unref();
+  const watching = setInterval(() => watch.look(), DATA_WATCH_INTERVAL_MS);
+  watching.unref();
   const close = async (): Promise<void> => {
+    clearInterval(watching);
+    watch.close();
     clearInterval(sweep);
     clearInterval(leasing);
     parts.note?.forget();

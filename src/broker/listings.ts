@@ -9,7 +9,6 @@ import {
   nsToTimestamp,
 } from '../wire/messages.js';
 import type { Subscriptions } from './delivery/subscriptions.js';
-import type { HeldFrames } from './held-frames.js';
 import type { Ingest } from './ingest.js';
 import type { LogStore } from './log/log-store.js';
 import type { NodeBudgets } from './nodes/node-budgets.js';
@@ -32,7 +31,8 @@ export class Listings {
     private readonly subscriptions: Subscriptions,
     private readonly ingest: Ingest,
     private readonly store: LogStore,
-    private readonly held: HeldFrames,
+    /** Why what comes is not kept, in a sentence. */
+    private readonly trouble: () => string | undefined,
     private readonly deliveredEvents: () => number,
   ) {}
 
@@ -100,7 +100,7 @@ export class Listings {
       dataDir: facts.dataDir,
       grpcListen: facts.grpcListen,
       httpListen: facts.httpListen,
-      logTrouble: this.held.trouble ?? '',
+      logTrouble: this.trouble() ?? '',
     };
   }
 }

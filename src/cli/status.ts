@@ -22,7 +22,7 @@ export function statusText(answer: GetStatusResponse__Output, nowNs: bigint, wid
     ['nodes', String(answer.nodes)],
     ['subscriptions', String(answer.subscriptions)],
     ['log', compactBytes(answer.logBytes)],
-    ...(answer.logTrouble ? ([['log refuses', answer.logTrouble]] as const) : []),
+    ...(answer.logTrouble ? ([['trouble', answer.logTrouble]] as const) : []),
     ['ingested', `${answer.eventsIngested} events in ${answer.framesIngested} frames`],
     ['delivered', `${answer.eventsDelivered} events`],
     ['data directory', answer.dataDir],

@@ -5,10 +5,13 @@ import { RECONNECT_MS_MAX, RECONNECT_MS_MIN, RECONNECT_SOON_ATTEMPTS, RECONNECT_
  * Milliseconds to wait after so many attempts in a row (1 and more) that failed. Jitter over the whole range: a thousand
  * that have lost one broker must not come back together.
  *
+ * @param isAway nobody could be reached, or whoever was reached went away: it may be starting again. Not so where it
+ *   answers and the attempt fails all the same: then it will fail again.
  * @param random 0 to 1
  */
-export function reconnectDelayMs(failures: number, random = Math.random()): number {
-  const most = failures > RECONNECT_SOON_ATTEMPTS ? RECONNECT_MS_MAX : RECONNECT_SOON_MS_MAX;
+export function reconnectDelayMs(failures: number, isAway = true, random = Math.random()): number {
+  const soon = isAway && failures <= RECONNECT_SOON_ATTEMPTS;
+  const most = soon ? RECONNECT_SOON_MS_MAX : RECONNECT_MS_MAX;
   const ceilingMs = Math.min(most, RECONNECT_MS_MIN * 2 ** Math.min(failures, 16));
   return RECONNECT_MS_MIN + random * (ceilingMs - RECONNECT_MS_MIN);
 }

@@ -34,6 +34,7 @@ import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './node-report.j
 import { openSource } from './open-source.js';
 import { originOf } from './origin.js';
 import { Overhead, type Overheads } from './overhead.js';
+import { procMissing } from './proc-mount.js';
 import { Publisher } from './publisher.js';
 import { Recorder } from './recorder.js';
 import { Redactor } from './redaction/redactor.js';
@@ -130,7 +131,7 @@ export class Agent {
     });
     const { source, fallback } = await openSource(this.#recorder.id, options.source, sink, options.log);
     this.#source = source;
-    this.#degraded = [fallback, source.degraded].filter(Boolean).join('; ') || undefined;
+    this.#degraded = [fallback, source.degraded, procMissing(source.name)].filter(Boolean).join('; ') || undefined;
     this.#demand = new Demand(source.onDemand, performance.now());
     this.#disturbances = new Disturbances(this.#recorder, this.#recorder.timeline.frontier, this.#degradedNotice);
     const adopted = notes.some(({ reason }) => reason === 'instance_adopted');
@@ -292,7 +293,7 @@ export class Agent {
   /** Against power loss only: what a killed agent wrote is in the page cache. */
   #sync(): void {
     const { log } = this.#recorder;
-    if (log.durableOrdinal >= log.nextOrdinal) return;
+    if (log.failed || log.durableOrdinal >= log.nextOrdinal) return;
     this.#syncing = true;
     void this.#durable().finally(() => {
       this.#syncing = false;

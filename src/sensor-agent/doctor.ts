@@ -21,6 +21,7 @@ export type { Check };
 
 const CAP_SYS_PTRACE = 19n;
 const CAP_SYS_ADMIN = 21n;
+const MOUNT_PROC = 'mount -t proc proc /proc';
 const RUN_AS_ROOT =
   'run the agent as root, in Kubernetes privileged with hostPID and the host tracefs mounted writable';
 
@@ -98,7 +99,8 @@ function works(act: () => void): boolean {
 
 function privileges(): Check {
   const name = 'privileges';
-  const effective = /^CapEff:\s+([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
+  const effective = /^CapEff:\s+([0-9a-f]+)$/m.exec(procText('self/status'))?.[1];
+  if (effective === undefined) return { name, state: 'limited', detail: 'not known without /proc', mend: MOUNT_PROC };
   const has = (capability: bigint) => ((BigInt(`0x${effective}`) >> capability) & 1n) === 1n;
   const uid = process.geteuid?.() ?? -1;
   if (uid !== 0) return { name, state: 'limited', detail: `runs as user ${uid}`, mend: RUN_AS_ROOT };
@@ -116,6 +118,7 @@ function privileges(): Check {
 function processes(): Check {
   const name = 'processes in /proc';
   const all = pids('/proc');
+  if (all.length === 0) return { name, state: 'missing', detail: '/proc is not mounted', mend: MOUNT_PROC };
   if (!all.includes(1)) {
     return { name, state: 'missing', detail: 'process 1 is hidden', mend: 'mount /proc without hidepid' };
   }
@@ -123,6 +126,15 @@ function processes(): Check {
   const detail = `${all.length - denied} of ${all.length} processes are open to us`;
   if (denied * 2 > all.length) return { name, state: 'limited', detail, mend: 'grant CAP_SYS_PTRACE' };
   return { name, state: 'ok', detail };
+}
+
+/** Empty where it cannot be read. */
+function procText(path: string): string {
+  try {
+    return readFileSync(`/proc/${path}`, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 function linkError(path: string): string | undefined {
@@ -135,7 +147,11 @@ function linkError(path: string): string | undefined {
 }
 
 function cgroups(): Check {
-  const lines = readFileSync('/proc/self/cgroup', 'utf8').trim().split('\n');
+  const text = procText('self/cgroup').trim();
+  if (text === '') {
+    return { name: 'cgroups', state: 'limited', detail: 'containers are not recognised', mend: MOUNT_PROC };
+  }
+  const lines = text.split('\n');
   const version = lines.length === 1 && lines[0]!.startsWith('0::') ? 'version 2' : 'version 1 or mixed';
   return { name: 'cgroups', state: 'ok', detail: `${version}: containers are recognised by their path` };
 }

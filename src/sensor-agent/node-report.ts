@@ -4,6 +4,7 @@ import type { Profile } from '../subscriptions/pushdown/catalogue.js';
 import { type Hello, type NodeReport, nsToTimestamp } from '../wire/messages.js';
 import { type Budget, budgetToMessage } from './budget.js';
 import type { Recorder } from './recorder.js';
+import { residentBytes } from './resident.js';
 
 export interface NodeFacts {
   readonly nodeName: string;
@@ -50,7 +51,7 @@ export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
     eventsShed: facts.eventsShed,
     liveDemandBytesPerSecond: Math.round(facts.liveDemandBytesPerSecond),
     cpuRatio,
-    residentBytes: process.memoryUsage.rss(),
+    residentBytes: residentBytes(),
     wallTime: wallNow(),
     degraded: degradedText(facts),
     source: facts.source,

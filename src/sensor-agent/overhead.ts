@@ -8,6 +8,7 @@
 import { GUARD_START_UP_FACTOR, GUARD_START_UP_MS_MAX } from '../limits.js';
 import type { Profile } from '../subscriptions/pushdown/catalogue.js';
 import { type GuardBounds, type Load, OverheadGuard } from './overhead-guard.js';
+import { residentBytes } from './resident.js';
 
 /** What can be given up of an agent. */
 export interface Overheads {
@@ -52,7 +53,7 @@ export class Overhead {
     const usage = {
       nowMs,
       cpuMs: (user + system) / 1000 - this.#historyMs,
-      residentBytes: process.memoryUsage.rss(),
+      residentBytes: residentBytes(),
     };
     const asked = [...new Set([...this.#suspended, ...this.overheads.profilesAsked()])];
     const before = this.#guard.level;

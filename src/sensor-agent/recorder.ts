@@ -27,6 +27,7 @@ import {
 } from './recording.js';
 import type { Redactor } from './redaction/redactor.js';
 import { Replay } from './replay.js';
+import { lengthOf } from './snapshot-length.js';
 import type { ClockPair, ExecRecord, ProcessSnapshot, SourcePage } from './source/source.js';
 import { type LaneCursor, PageEntries, scanPage, startCursor } from './source/tracefs/page.js';
 import type { Timeline, TimelineSink } from './timeline.js';
@@ -103,17 +104,14 @@ export class Recorder {
     return replay;
   }
 
-  /** Names this recorder: survives restarts of the agent. */
   get id(): string {
     return this.log.identity;
   }
 
-  /** Set while the disk takes nothing: what is missing by now. */
   get hole(): Hole | undefined {
     return this.#hole;
   }
 
-  /** An agent begins to record. */
   begin(given: Origin, clock: ClockPair): void {
     this.#unsaid.begin(this.timeline.frontier);
     const { origin: before, closed } = this.timeline;
@@ -228,7 +226,6 @@ export class Recorder {
     this.timeline.setClock(clock, ordinal);
   }
 
-  /** What a scan of /proc found. */
   snapshot(processes: readonly ProcessSnapshot[]): void {
     let part: ProcessSnapshot[] = [];
     let characters = 0;
@@ -285,6 +282,7 @@ export class Recorder {
    * most once a second.
    */
   reportLoss(source: string, nowNs: bigint): void {
+    this.#checkPlace();
     if (!this.#closeHole()) return;
     const unsaid = this.#unsaid.takeStated();
     if (unsaid) this.notice('host.loss', { ...unsaid, lost: 0, lostUnknown: true, source }, nowNs);
@@ -377,19 +375,26 @@ export class Recorder {
       try {
         return this.log.append(record);
       } catch (cause) {
-        if (!(cause instanceof BackplaneError)) throw cause;
-        this.#holeFlag.raise();
-        this.#hole = new Hole(this.timeline.frontier, cause);
+        this.#openHole(cause);
       }
     }
-    this.#hole.add(entries, false);
+    this.#hole?.add(entries, false);
     this.entriesUnrecorded += entries;
     return this.log.nextOrdinal;
   }
-}
 
-/** What a snapshot of a process takes, about. */
-function lengthOf({ args = [], executablePath = '', workingDirectory = '', cgroup = '' }: ProcessSnapshot): number {
-  const texts = executablePath.length + workingDirectory.length + cgroup.length;
-  return args.reduce((sum, arg) => sum + arg.length + 4, texts + 128);
+  #openHole(cause: unknown): void {
+    if (!(cause instanceof BackplaneError)) throw cause;
+    this.#holeFlag.raise();
+    this.#hole = new Hole(this.timeline.frontier, cause);
+  }
+
+  /** On a quiet machine nothing is appended, and so nothing refused. */
+  #checkPlace(): void {
+    try {
+      if (!this.#hole) this.log.checkPlace();
+    } catch (cause) {
+      this.#openHole(cause);
+    }
+  }
 }

@@ -59,12 +59,14 @@ export class Uplink {
     for (let turn = 0; !signal.aborted; turn += 1) {
       const broker = brokers[turn % brokers.length]!;
       this.#heldMs = 0;
+      let isAway = true;
       let client: UplinkClient | undefined;
       try {
         client = createUplinkClient(broker, this.options.credentialFor(broker)?.token);
         await this.#serve(client, broker);
       } catch (cause) {
-        const { message } = asBackplaneError(cause);
+        const { code, message } = asBackplaneError(cause);
+        isAway = code === 'unavailable';
         if (!signal.aborted && message !== this.failure) log.warn({ broker }, `uplink: ${message}`);
         this.failure = message;
       } finally {
@@ -73,7 +75,7 @@ export class Uplink {
       }
       // A connection that held counts as a new beginning.
       failures = this.#heldMs > RECONNECT_MS_MAX * 2 ? 1 : failures + 1;
-      await sleep(reconnectDelayMs(failures), undefined, { signal }).catch(() => undefined);
+      await sleep(reconnectDelayMs(failures, isAway), undefined, { signal }).catch(() => undefined);
     }
   }
 

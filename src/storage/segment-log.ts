@@ -9,6 +9,8 @@ import type { BoundsFile } from './bounds-file.js';
 import { type FileOps, nodeFileOps, systemErrorCode } from './file-ops.js';
 import { encodeRecordHeader, RECORD_HEADER_BYTES } from './format.js';
 import { GroupCommit } from './group-commit.js';
+import { HeldDirectory } from './held-directory.js';
+import type { LogOptions } from './log-options.js';
 import { LogReader } from './log-reader.js';
 import { checkRange, createSegment, type NewRecord, payloadLength } from './new-record.js';
 import { type Damage, type Recovered, recover } from './recovery.js';
@@ -16,30 +18,8 @@ import { Segment, type SegmentInfo } from './segment.js';
 import type { SegmentList } from './segment-list.js';
 import type { Anchor } from './sparse-index.js';
 
+export type { LogOptions } from './log-options.js';
 export type { NewRecord } from './new-record.js';
-
-export interface LogOptions {
-  /** Made when it is missing; belongs to this log alone. */
-  readonly dir: string;
-  /** A segment is closed before it grows over this. Default SEGMENT_BYTES, and at most a quarter of bytesMax. */
-  readonly segmentBytesMax?: number;
-  /** Of all segment files; the oldest go first. Default: no bound, for an owner that bounds several logs together. */
-  readonly bytesMax?: number;
-  /** By the records' own times. */
-  readonly ageMsMax: number;
-  readonly files?: FileOps;
-  /**
-   * A segment is synced before the next begins, on the caller's thread, where syncs are relied on: a power cut then
-   * leaves nothing behind what it took.
-   */
-  readonly ordered?: boolean;
-  /** Makes room when the disk is full; false when it cannot. Default: this log's oldest segment goes. */
-  readonly onFull?: () => boolean;
-  /** The records that a new segment begins with; called when one is begun. Must not append. */
-  readonly head?: () => readonly NewRecord[];
-  /** Wall clock, nanoseconds since 1970, for ageing. */
-  readonly now?: () => bigint;
-}
 
 const UNBOUNDED = Number.MAX_SAFE_INTEGER;
 
@@ -57,6 +37,7 @@ export class SegmentLog {
   #list: SegmentList;
   #key: Recovered['key'];
   #bounds: BoundsFile;
+  readonly #directory: HeldDirectory;
   #active: Segment | undefined;
   #commit = new GroupCommit(() => this.#flush());
   /** Written but not synced, oldest first. */
@@ -104,6 +85,7 @@ export class SegmentLog {
       this.#active = newest;
     }
     this.#bounds.begin(list);
+    this.#directory = new HeldDirectory(options.dir);
   }
 
   /** The oldest record that is still there; nextOrdinal when there is none. */
@@ -188,6 +170,24 @@ export class SegmentLog {
     return this.#commit.sync();
   }
 
+  /**
+   * Throws `unavailable` when the directory, or the newest file, is no longer where it was opened: the log then takes
+   * no more records until it is opened again. Each sync looks for itself; call this now and then for a log that is idle.
+   */
+  checkPlace(): void {
+    if (this.#failed) throw this.#failed;
+    if (!this.#closing && !this.#inPlace) throw this.#fail(undefined);
+  }
+
+  /** It takes no more records until it is opened again. */
+  get failed(): boolean {
+    return this.#failed !== undefined;
+  }
+
+  get #inPlace(): boolean {
+    return this.#directory.inPlace && (this.#active?.inPlace ?? true);
+  }
+
   /** Newest first. Where a segment has more than SEGMENT_ANCHORS_MAX of them, some are left out. */
   *anchors(): Generator<Anchor> {
     for (const segment of this.#list.segments.toReversed()) if (!segment.removed) yield* segment.index.anchors();
@@ -248,6 +248,7 @@ export class SegmentLog {
     try {
       if (this.#syncs && !this.#failed) await this.#commit.sync();
     } finally {
+      this.#directory.close();
       if (this.#syncs) for (const segment of this.#unsynced) if (segment.sealed) segment.writeIndex();
       const active = this.#active;
       this.#active = undefined;
@@ -334,6 +335,7 @@ export class SegmentLog {
     const code = systemErrorCode(cause);
     if (code === undefined || cause instanceof BackplaneError) throw cause;
     const { dir } = this.#options;
+    if (!this.#inPlace) throw this.#fail(cause);
     if (code !== 'ENOSPC' && code !== 'EDQUOT') {
       throw new BackplaneError('unavailable', `cannot append to the log in ${dir}: ${code}; check the disk`);
     }
@@ -358,6 +360,8 @@ export class SegmentLog {
     }
     // A sync that failed meanwhile took the error of these pages with it: the kernel tells it once.
     if (this.#failed) throw this.#failed;
+    // A file without a name is synced like any other, and gone with the next start.
+    if (!this.#inPlace) throw this.#fail(undefined);
     this.#durableOrdinal = ordinal;
     if (newest && !newest.removed) this.#bounds.reached(newest, ordinal, newestBytes);
     for (const segment of pending) {
@@ -370,8 +374,9 @@ export class SegmentLog {
   /** After a failed sync the kernel drops the pages: a second that succeeds would promise what is not there. */
   #fail(cause: unknown): BackplaneError {
     const reason = systemErrorCode(cause) ?? String(cause);
-    const message = `cannot sync the log in ${this.#options.dir}: ${reason}; check the disk and restart`;
-    this.#failed = new BackplaneError('unavailable', message);
+    const isThere = reason !== 'ENOENT' && this.#inPlace;
+    const notSynced = `cannot sync the log in ${this.#options.dir}: ${reason}; check the disk and restart`;
+    this.#failed = new BackplaneError('unavailable', isThere ? notSynced : this.#directory.removedMessage);
     return this.#failed;
   }
 

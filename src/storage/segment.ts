@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { type FileOps, readSmallFile, writeAll, writeSmallFile } from './file-ops.js';
 import type { LogKey } from './format.js';
+import { leadsTo } from './held-directory.js';
 import { decodeIndex, encodeIndex, INDEX_FILE_BYTES_MAX, type SegmentSummary } from './index-file.js';
 import { SparseIndex } from './sparse-index.js';
 
@@ -125,6 +126,11 @@ export class Segment implements SegmentInfo {
   /** Whether something was appended to it after the records that it was begun with. */
   get grown(): boolean {
     return this.nextOrdinal - this.firstOrdinal > this.headRecords;
+  }
+
+  /** Whether its name leads to what is written: not when somebody removed or replaced the file. True while it is closed. */
+  get inPlace(): boolean {
+    return this.#fd === undefined || leadsTo(this.path, this.#fd);
   }
 
   /** Makes what is written now durable. */

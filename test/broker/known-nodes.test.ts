@@ -16,7 +16,7 @@ let store: LogStore;
 let dir: string;
 beforeEach(async () => {
   dir = scratchDirectory();
-  const quiet = { warn: () => undefined, onSyncFailure: () => undefined };
+  const quiet = { warn: () => undefined, onFailure: () => undefined };
   store = await LogStore.open({ dir, fsync: 'never', bytesMax: 256 * MiB, ageMsMax: 3_600_000, ...quiet });
 });
 afterEach(() => store.close());

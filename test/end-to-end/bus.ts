@@ -54,8 +54,15 @@ export class Command {
   hasEnded = false;
   readonly exited: Promise<number | null>;
 
-  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}, keepsStdout = true) {
-    this.child = spawn(process.execPath, [MAIN, ...args], {
+  /** @param within a command that runs the command that it is given */
+  constructor(
+    args: readonly string[],
+    env: NodeJS.ProcessEnv = {},
+    keepsStdout = true,
+    within: readonly string[] = [],
+  ) {
+    const [program, ...words] = [...within, process.execPath, MAIN, ...args];
+    this.child = spawn(program!, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1', ...env },
     });

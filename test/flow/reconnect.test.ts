@@ -10,12 +10,17 @@ import {
 
 test('attempts are close together while somebody may just be starting again, and rare when that lasts', () => {
   for (let failures = 1; failures <= 100; failures += 1) {
-    assert.equal(reconnectDelayMs(failures, 0), RECONNECT_MS_MIN);
-    const longestMs = reconnectDelayMs(failures, 1);
+    assert.equal(reconnectDelayMs(failures, true, 0), RECONNECT_MS_MIN);
+    const longestMs = reconnectDelayMs(failures, true, 1);
     const most = failures > RECONNECT_SOON_ATTEMPTS ? RECONNECT_MS_MAX : RECONNECT_SOON_MS_MAX;
     assert.ok(longestMs > RECONNECT_MS_MIN && longestMs <= most, `${failures}: ${longestMs} ms`);
-    assert.ok(longestMs >= reconnectDelayMs(failures - 1, 1));
+    assert.ok(longestMs >= reconnectDelayMs(failures - 1, true, 1));
   }
-  assert.equal(reconnectDelayMs(RECONNECT_SOON_ATTEMPTS, 1), RECONNECT_SOON_MS_MAX);
-  assert.equal(reconnectDelayMs(1_000_000, 1), RECONNECT_MS_MAX);
+  assert.equal(reconnectDelayMs(RECONNECT_SOON_ATTEMPTS, true, 1), RECONNECT_SOON_MS_MAX);
+  assert.equal(reconnectDelayMs(1_000_000, true, 1), RECONNECT_MS_MAX);
+});
+
+test('where a broker answers and the session fails all the same, attempts are rare soon', () => {
+  assert.equal(reconnectDelayMs(1, false, 1), reconnectDelayMs(1, true, 1));
+  assert.equal(reconnectDelayMs(6, false, 1), RECONNECT_MS_MAX);
 });

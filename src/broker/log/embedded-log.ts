@@ -172,6 +172,11 @@ export class EmbeddedLog implements PartitionLog {
     this.log.append(this.checkpoint());
   }
 
+  /** See SegmentLog. */
+  checkPlace(): void {
+    this.log.checkPlace();
+  }
+
   enforceRetention(): void {
     this.log.enforceRetention();
   }

@@ -4,7 +4,9 @@
  */
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
+import { BackplaneError } from '../../errors.js';
 import {
+  DATA_WATCH_INTERVAL_MS,
   LOG_RETENTION_INTERVAL_MS,
   LOG_SEGMENT_BYTES,
   LOG_SEGMENTS_MIN,
@@ -12,6 +14,7 @@ import {
   PARTITIONS,
 } from '../../limits.js';
 import { type FileOps, makeDirectory } from '../../storage/file-ops.js';
+import { HeldDirectory } from '../../storage/held-directory.js';
 import { EmbeddedLog, type FsyncMode } from './embedded-log.js';
 import { type PartitionLog, partitionOf } from './partition-log.js';
 import { storeIdentity } from './store-identity.js';
@@ -25,8 +28,8 @@ export interface LogStoreOptions {
   readonly files?: FileOps | undefined;
   /** Told what was found lost when the logs were opened, and what follows. */
   readonly warn: (message: string) => void;
-  /** Failed fsyncs of the interval mode are told here: nobody waits for them. */
-  readonly onSyncFailure: (log: PartitionLog, cause: unknown) => void;
+  /** Failures of a log that nobody waits for: of the syncs of the interval mode, or because its files were removed. */
+  readonly onFailure: (log: PartitionLog, cause: unknown) => void;
 }
 
 const DIRECTORY_PATTERN = /^([a-z][a-z0-9._-]*)-(\d+)$/;
@@ -35,6 +38,7 @@ export class LogStore {
   /** Hex, 16 digits. Cursors carry it. */
   readonly identity: string;
   private readonly logs = new Map<string, EmbeddedLog>();
+  private readonly directory: HeldDirectory;
   private readonly timers: NodeJS.Timeout[] = [];
 
   /** Opens every log that exists; what a killed broker wrote but did not sync is made durable first. */
@@ -46,23 +50,28 @@ export class LogStore {
 
   private constructor(private readonly options: LogStoreOptions) {
     makeDirectory(options.dir);
+    this.directory = new HeldDirectory(options.dir);
     for (const entry of readdirSync(options.dir, { withFileTypes: true })) {
       const match = DIRECTORY_PATTERN.exec(entry.name);
       if (entry.isDirectory() && match && Number(match[2]) < PARTITIONS) this.partition(match[1]!, Number(match[2]));
     }
     this.identity = storeIdentity(options.dir, this.logs.size > 0, options.warn);
     this.every(LOG_RETENTION_INTERVAL_MS, () => this.enforceRetention());
+    this.every(DATA_WATCH_INTERVAL_MS, () => this.eachGoesOn((log) => log.checkPlace()));
     if (options.fsync === 'interval') {
       this.every(LOG_SYNC_INTERVAL_MS, () => {
-        for (const log of this.logs.values()) log.flush().catch((cause) => options.onSyncFailure(log, cause));
+        for (const log of this.logs.values()) log.flush().catch((cause) => options.onFailure(log, cause));
       });
     }
   }
 
+  /** Throws `unavailable` when a new log would have to be made where nobody will look for it, and what opening throws. */
   partition(topic: string, partition: number): PartitionLog {
     const name = `${topic}-${partition}`;
     let log = this.logs.get(name);
     if (log === undefined) {
+      // It would make the directory anew, with nothing of what belongs to it.
+      if (!this.directory.inPlace) throw new BackplaneError('unavailable', this.directory.removedMessage);
       const { fsync, bytesMax, ageMsMax, dir, files } = this.options;
       log = new EmbeddedLog({
         dir: path.join(dir, name),
@@ -102,20 +111,25 @@ export class LogStore {
 
   /** By age, log for log, and by bytes over all of them. */
   enforceRetention(): void {
-    for (const log of this.logs.values()) {
-      // One whose sync has failed refuses: said, while the others go on.
-      try {
-        log.enforceRetention();
-      } catch (cause) {
-        this.options.onSyncFailure(log, cause);
-      }
-    }
+    this.eachGoesOn((log) => log.enforceRetention());
     this.enforceBytes();
   }
 
   async close(): Promise<void> {
     for (const timer of this.timers) clearInterval(timer);
+    this.directory.close();
     await Promise.all([...this.logs.values()].map((log) => log.close()));
+  }
+
+  /** One that has failed refuses: said, while the others go on. */
+  private eachGoesOn(run: (log: EmbeddedLog) => void): void {
+    for (const log of this.logs.values()) {
+      try {
+        run(log);
+      } catch (cause) {
+        this.options.onFailure(log, cause);
+      }
+    }
   }
 
   private enforceBytes(): void {

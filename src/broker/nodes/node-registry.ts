@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { BackplaneError } from '../../errors.js';
 import { NODE_REPORT_INTERVAL_MS, NODE_SEEN_SAVE_MS, NODES_MAX, NODES_PER_PEER_MAX } from '../../limits.js';
+import { systemErrorCode } from '../../storage/file-ops.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { TOPICS } from '../../wire/event.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
@@ -45,6 +46,8 @@ const SAVE_RETRY_MS = 1_000;
 const ANOTHER_BOOT_MS = 2 * NODE_REPORT_INTERVAL_MS;
 
 export class NodeRegistry {
+  /** Why what is asked of nodes could not be written down last, in a sentence; undefined: it is. */
+  saveTrouble: string | undefined;
   private readonly records = new Map<string, NodeRecord>();
   private readonly sessions = new Map<string, NodeSession>();
   private readonly listeners = new Set<NodeListener>();
@@ -58,7 +61,7 @@ export class NodeRegistry {
     private readonly store: LogStore,
     private readonly state: StateFile,
     nodes: readonly SavedNode[],
-    private readonly onSaveFailure: (cause: unknown) => void,
+    private readonly onSaveFailure: (message: string) => void,
   ) {
     for (const saved of nodes) this.records.set(saved.name, NodeRecord.restored(saved));
     book.onChange = () => this.reconcile();
@@ -229,9 +232,13 @@ export class NodeRegistry {
     const nodes = [...this.records.values()].map((record) => record.saved());
     try {
       this.state.save({ generation: this.book.generation, claims: this.book.saved(), nodes });
+      this.saveTrouble = undefined;
       return true;
     } catch (cause) {
-      this.onSaveFailure(cause);
+      const told = `cannot write ${this.state.file}: ${systemErrorCode(cause) ?? cause}; check the disk`;
+      if (told !== this.saveTrouble) this.onSaveFailure(told);
+      this.saveTrouble = told;
+      this.saveTimer = setTimeout(() => this.save(), SAVE_RETRY_MS).unref();
       return false;
     }
   }

@@ -79,7 +79,7 @@ const schema = z.object({
 });
 
 export class StateFile {
-  private readonly file: string;
+  readonly file: string;
 
   constructor(dir: string) {
     this.file = path.join(dir, 'interest.json');

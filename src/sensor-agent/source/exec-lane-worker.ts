@@ -69,8 +69,8 @@ for (const { lane } of task.lanes) close(Atomics.exchange(state, DESCRIPTORS + l
  * bounded by the pacer. Without chrt the nice value helps some.
  */
 function hurry(): void {
-  const threadId = Number(readlinkSync('/proc/thread-self').split('/').at(-1));
   try {
+    const threadId = Number(readlinkSync('/proc/thread-self').split('/').at(-1));
     setPriority(threadId, os.priority.PRIORITY_HIGHEST);
     run('chrt', '--fifo', '--pid', '1', String(threadId));
     if (task.cpuList !== '') run('taskset', '--cpu-list', '--pid', task.cpuList, String(threadId));

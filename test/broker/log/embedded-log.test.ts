@@ -22,7 +22,7 @@ function embedded(fsync: FsyncMode) {
         bytesMax,
         ageMsMax: 3_600_000,
         warn: assert.fail,
-        onSyncFailure: (_log, cause) => assert.fail(String(cause)),
+        onFailure: (_log, cause) => assert.fail(String(cause)),
       });
       const log = store.partition('process', 0);
       stores.set(log, store);

@@ -26,7 +26,7 @@ async function open(files = nodeFileOps): Promise<void> {
     ageMsMax: 3_600_000,
     files,
     warn: assert.fail,
-    onSyncFailure: (_log, cause) => assert.fail(String(cause)),
+    onFailure: (_log, cause) => assert.fail(String(cause)),
   });
 }
 

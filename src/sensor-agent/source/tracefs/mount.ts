@@ -37,14 +37,23 @@ export function openTracefs(): Tracefs {
 
 /** A mounted tracefs, or undefined. */
 export function findTracefs(): string | undefined {
-  for (const line of readFileSync('/proc/self/mounts', 'utf8').split('\n')) {
+  for (const line of mounts()) {
     const [, path, type] = line.split(' ');
     if (type !== 'tracefs' || path === undefined) continue;
     const plain = path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
     if (existsSync(join(plain, 'instances'))) return plain;
   }
-  // debugfs mounts it here when somebody looks.
-  return existsSync('/sys/kernel/debug/tracing/instances') ? '/sys/kernel/debug/tracing' : undefined;
+  // Where /proc does not tell; and debugfs mounts it at the second when somebody looks.
+  return [MOUNT_POINT, '/sys/kernel/debug/tracing'].find((path) => existsSync(join(path, 'instances')));
+}
+
+/** As /proc shows them; none where it is not mounted. */
+function mounts(): string[] {
+  try {
+    return readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  } catch {
+    return [];
+  }
 }
 
 function writable(path: string): string {

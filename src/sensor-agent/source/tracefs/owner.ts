@@ -1,12 +1,12 @@
 /** Which living process uses a trace instance, by its open files. */
 import { readdirSync, readlinkSync } from 'node:fs';
+import { pids } from '../process-reader.js';
 
 /** The pid of a process (not this one) that has files of the instance open. */
 export function instanceOwner(name: string): number | undefined {
   const part = `/instances/${name}/`;
-  for (const entry of readdirSync('/proc')) {
-    const pid = Number(entry);
-    if (!(pid > 0) || pid === process.pid) continue;
+  for (const pid of pids('/proc')) {
+    if (pid === process.pid) continue;
     if (descriptors(pid).some((target) => target.includes(part))) return pid;
   }
   return undefined;

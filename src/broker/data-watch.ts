@@ -1,0 +1,43 @@
+/**
+ * Whether what the broker has written down is still where the next start looks for it. What is gone is not brought
+ * back behind the back of whoever removed it: `/readyz` and `status` say what is missing until a restart.
+ */
+import { existsSync } from 'node:fs';
+import type { Logger } from 'pino';
+import { HeldDirectory } from '../storage/held-directory.js';
+
+export class DataWatch {
+  /** What is gone, in a sentence; undefined: nothing. */
+  trouble: string | undefined;
+  private readonly directories: readonly HeldDirectory[];
+
+  /** @param directories outermost first  @param tokenFile where calls want a token */
+  constructor(
+    directories: readonly string[],
+    private readonly tokenFile: string | undefined,
+    private readonly logger: Logger,
+  ) {
+    this.directories = directories.map((path) => new HeldDirectory(path));
+  }
+
+  /** Call this about once a second. */
+  look(): void {
+    const found = this.missing();
+    if (found === this.trouble) return;
+    this.trouble = found;
+    if (found === undefined) this.logger.info('the data directory is whole again');
+    else this.logger.error(found);
+  }
+
+  close(): void {
+    for (const directory of this.directories) directory.close();
+  }
+
+  private missing(): string | undefined {
+    const directory = this.directories.find(({ inPlace }) => !inPlace);
+    if (directory) return directory.removedMessage;
+    const { tokenFile } = this;
+    if (tokenFile === undefined || existsSync(tokenFile)) return undefined;
+    return `token file ${tokenFile} was removed: new commands and agents find no token; restart, and a new one is made`;
+  }
+}
