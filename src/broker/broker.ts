@@ -188,7 +188,7 @@ function assemble(
     grpcListen: '',
     httpListen: '',
   };
-  const watch = new DataWatch([options.dataDir, dir], token?.file, logger);
+  const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
   const listings = new Listings(facts, registry, budgets, subscriptions, ingest, store, trouble, () => totals.events);
   const uplink = new UplinkService(registry, budgets, ingest, (what, { code, message }) => {
@@ -207,9 +207,7 @@ function assemble(
     new GrpcApi(subscriptions, registry, listings, budgetDesk, forgetDesk).handlers(),
   );
   const health = healthOf(grpc);
-  const showHealth = () => {
-    health.setStatus('', state.ready && state.waitsFor === undefined ? 'SERVING' : 'NOT_SERVING');
-  };
+  const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
   const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate);
   const http = new HttpApi({
@@ -236,6 +234,10 @@ function assemble(
     facts,
     state,
   };
+}
+
+function servingStatus({ ready, waitsFor }: { ready: boolean; waitsFor: string | undefined }) {
+  return ready && waitsFor === undefined ? 'SERVING' : 'NOT_SERVING';
 }
 
 function healthOf(grpc: Server): HealthImplementation {

@@ -51,8 +51,11 @@ for (const [way, act] of Object.entries(WAYS)) {
         const ready = await answer('/readyz');
         return ready.status === 503 && GONE.test(await ready.text());
       });
-      const said = (await (await answer('/v1/status')).json()) as { logTrouble: string };
-      assert.ok(said.logTrouble.startsWith(`directory ${dataDir} was removed`), said.logTrouble);
+      // Its logs may be the first to notice.
+      await until('status names the directory', async () => {
+        const { logTrouble } = (await (await answer('/v1/status')).json()) as { logTrouble: string };
+        return logTrouble.startsWith(`directory ${dataDir} was removed`);
+      });
       await until('its node says so', async () => {
         const { nodes } = (await (await answer('/v1/nodes')).json()) as { nodes: { degraded?: string }[] };
         return /nothing is recorded: directory \S+recorder was removed/.test(nodes[0]?.degraded ?? '');
