@@ -133,7 +133,10 @@ test('forgotten: no longer listed, nor named, also after a restart, and on recor
   assert.equal((await overHttp('DELETE', 'stays')).status, 412);
   assert.deepEqual([(await overHttp('GET', 'stays')).status, (await overHttp('DELETE', '%ff')).status], [405, 400]);
   const refused = await forget('stays');
-  assert.match(refused.err, /^backplane: stays is connected and would be listed again at once: stop its agent first\n$/);
+  assert.match(
+    refused.err,
+    /^backplane: stays is connected and would be listed again at once: stop its agent first\n$/,
+  );
   assert.equal((await forget('fake-1')).err, 'backplane: no known node matches fake-1\n');
   assert.deepEqual(await coverage({ since: before }), { stays: 'covered' });
   await until('it is written down', () => !readFileSync(stateFile(), 'utf8').includes('fake'));

@@ -53,7 +53,7 @@ async function metric(cluster: Cluster, name: string): Promise<number> {
 test('the ledger of every subscription, and the metrics over all, are what was received', async () => {
   const cluster = await Cluster.start();
   try {
-    await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 200 });
+    await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 2_000 });
     await cluster.agent({ name: 'gamma', nodes: 1, eventsPerSecond: 200, budgetEventsPerSecond: 50 });
     const exec = ['--filter', 'event.type == "process.exec"'];
     const [alpha, gamma] = [(node: string) => node === 'alpha', (node: string) => node === 'gamma'];
