@@ -92,6 +92,7 @@ test('it stays listed, with when it was last seen, and is gone for replays when 
   await goes(agent);
   const seen = await listed('went');
   assert.ok(timestampNs(seen!.lastSeen!) >= beforeNs);
+  await until('it is written down that it went', () => /"went"[^{}]*"connected":false/.test(savedState()));
   await restart();
   await harness.agent('stays');
   assert.deepEqual((await listed('went'))?.lastSeen, seen!.lastSeen);
@@ -101,10 +102,7 @@ test('it stays listed, with when it was last seen, and is gone for replays when 
 
 test('one that was connected when the broker was killed may have recorded since: it is absent', async () => {
   const agent = await harness.agent('perhaps');
-  await until(
-    'it is written down',
-    () => existsSync(stateFile()) && readFileSync(stateFile(), 'utf8').includes('perhaps'),
-  );
+  await until('it is written down', () => savedState().includes('perhaps'));
   await restart();
   agent.kill();
   const perhaps = await listed('perhaps');
@@ -113,8 +111,9 @@ test('one that was connected when the broker was killed may have recorded since:
   assert.deepEqual(await coverage({ since: now() }), { perhaps: 'absent' });
 });
 
-function stateFile(): string {
-  return join(harness.dataDir, 'broker/interest.json');
+function savedState(): string {
+  const file = join(harness.dataDir, 'broker/interest.json');
+  return existsSync(file) ? readFileSync(file, 'utf8') : '';
 }
 
 test('forgotten: no longer listed, nor named, also after a restart, and on record; who is connected stays', async () => {
@@ -139,7 +138,7 @@ test('forgotten: no longer listed, nor named, also after a restart, and on recor
   );
   assert.equal((await forget('fake-1')).err, 'backplane: no known node matches fake-1\n');
   assert.deepEqual(await coverage({ since: before }), { stays: 'covered' });
-  await until('it is written down', () => !readFileSync(stateFile(), 'utf8').includes('fake'));
+  await until('it is written down', () => !savedState().includes('fake'));
   await restart();
   assert.deepEqual(
     (await client.listNodes()).nodes.map(({ name }) => name),
