@@ -35,7 +35,7 @@ if (all) {
   installTools();
   run('npm', ['run', '--silent', 'lint']);
 }
-run(process.execPath, ['--test', `--test-timeout=${FILE_MS_MAX}`, '--test-concurrency=2', ...flags, ...files]);
+run(process.execPath, ['--test', `--test-timeout=${FILE_MS_MAX}`, '--test-concurrency=3', ...flags, ...files]);
 
 function everyTest(folder) {
   const names = fs.readdirSync(folder, { recursive: true, encoding: 'utf8' });

@@ -6,7 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 
 const STILL_MS_MAX = 60_000;
-const POLL_MS = 10;
+/** Looks become rarer: what takes long to come is not kept from coming by looks that cost. */
+const POLL_MS_MIN = 5;
+const POLL_MS_MAX = 100;
+const POLL_GROWTH = 1.2;
 /** Of a longer pause between two looks, this process was given no time: nobody else may have been given any. */
 const PAUSE_MS_MAX = 1_000;
 const CORES = availableParallelism();
@@ -25,6 +28,7 @@ export async function until<T>(
 ): Promise<Exclude<T, false | undefined>> {
   let last = show(seen());
   let stillMs = 0;
+  let pollMs = POLL_MS_MIN;
   for (let lookedMs = performance.now(); ; ) {
     const found = await holds();
     if (found !== false && found !== undefined) return found as Exclude<T, false | undefined>;
@@ -33,7 +37,8 @@ export async function until<T>(
     stillMs = now === last ? stillMs + Math.min(nowMs - lookedMs, PAUSE_MS_MAX) / crowd() : 0;
     [last, lookedMs] = [now, nowMs];
     if (stillMs > STILL_MS_MAX) assert.fail(`${what}: no progress for ${STILL_MS_MAX / 1000} s; last seen: ${last}`);
-    await sleep(POLL_MS);
+    await sleep(pollMs);
+    pollMs = Math.min(pollMs * POLL_GROWTH, POLL_MS_MAX);
   }
 }
 

@@ -6,6 +6,7 @@ import type { Writable } from 'node:stream';
 import { type CaptureEvent, mergeEvents, readCapture } from '../sensor-agent/source/tracefs/capture.js';
 import type { FieldValue, FieldValues } from '../sensor-agent/source/tracefs/decoder.js';
 import { eventPid, type FormatTable } from '../sensor-agent/source/tracefs/format.js';
+import { jsonText } from './render/text.js';
 
 /** What is gathered before it is written, in characters. */
 const BATCH_CHARACTERS = 64 * 1024;
@@ -16,9 +17,10 @@ const BATCH_CHARACTERS = 64 * 1024;
  * (integers beyond 2^53 as strings), each CPU's losses to `err` as `{"cpu":0,"lost":12}`.
  * Throws BackplaneError `not_found` or `damaged`; events before the damage are written.
  */
-export async function decode(dir: string, out: Writable, err: Writable): Promise<void> {
+export async function decode(dir: string, out: Writable & { readonly isTTY?: boolean }, err: Writable): Promise<void> {
   const { formats, lanes } = readCapture(dir);
   let batch = '';
+  const terminal = out.isTTY === true;
   // A reader that has gone (`| head`), or a full disk: what it means is the caller's to say.
   let lost = false;
   out.once('error', () => {
@@ -26,7 +28,7 @@ export async function decode(dir: string, out: Writable, err: Writable): Promise
   });
   try {
     for (const event of mergeEvents(lanes)) {
-      batch += `${line(event, formats)}\n`;
+      batch += `${line(event, formats, terminal)}\n`;
       if (batch.length < BATCH_CHARACTERS) continue;
       const full = !out.write(batch);
       batch = '';
@@ -54,16 +56,17 @@ async function drained(out: Writable): Promise<void> {
   });
 }
 
-function line(event: CaptureEvent, formats: FormatTable): string {
+function line(event: CaptureEvent, formats: FormatTable, terminal: boolean): string {
   const { page, at, length } = event;
   const format = formats.byId(event.id);
-  return JSON.stringify({
+  const value = {
     time: event.timeNs.toString(),
     cpu: event.lane,
     event: format?.name ?? `#${event.id}`,
     pid: eventPid(page, at, length),
     fields: format === undefined ? {} : plain(format.decode(page, at, length)),
-  });
+  };
+  return jsonText(value, terminal);
 }
 
 function plain(fields: FieldValues): Record<string, unknown> {

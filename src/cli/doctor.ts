@@ -5,7 +5,7 @@ import type { Check } from '../sensor-agent/doctor.js';
 import { compileRules } from '../sensor-agent/redaction/rule.js';
 import { outputOption, tableWidth } from './list.js';
 import { type Column, fittedTable, wrapText } from './render/columns.js';
-import { safeText } from './render/text.js';
+import { jsonText, safeText } from './render/text.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
 const KEYS: readonly SettingKey[] = ['redaction.rules', 'redaction.off'];
@@ -24,7 +24,7 @@ export function define(command: Command): void {
     const { output } = command.opts<{ output: string }>();
     const text =
       output === 'json'
-        ? checks.map((check) => `${JSON.stringify(check)}\n`).join('')
+        ? checks.map((check) => `${jsonText(check, process.stdout.isTTY === true)}\n`).join('')
         : doctorText(checks, tableWidth(output));
     process.stdout.write(text);
     process.exitCode = recordability(checks) === 'nothing' ? 1 : 0;

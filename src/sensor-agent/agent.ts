@@ -169,17 +169,29 @@ export class Agent {
     return this.#stopped;
   }
 
+  /** Every step is taken, whatever became of those before it; then throws what the first that failed did. */
   async #stop(): Promise<void> {
     clearTimeout(this.#timer);
-    this.#notice('host.stop', 'stopped', 'the agent was stopped');
-    this.#collect();
-    this.#recorder.horizon(this.#recorder.timeline.horizonNs + 2_000_000n);
-    this.#publisher.tick(performance.now());
-    await this.#uplink.stop();
-    await this.#source.stop();
-    this.#recorder.reportLoss(this.#source.name, this.#nowNs());
-    await this.#recorder.close();
+    const failures: unknown[] = [];
+    const attempt = async (step: () => void | Promise<void>) => {
+      try {
+        await step();
+      } catch (cause) {
+        failures.push(cause);
+      }
+    };
+    await attempt(() => {
+      this.#notice('host.stop', 'stopped', 'the agent was stopped');
+      this.#collect();
+      this.#recorder.horizon(this.#recorder.timeline.horizonNs + 2_000_000n);
+      this.#publisher.tick(performance.now());
+    });
+    await attempt(() => this.#uplink.stop());
+    await attempt(() => this.#source.stop());
+    await attempt(() => this.#recorder.reportLoss(this.#source.name, this.#nowNs()));
+    await attempt(() => this.#recorder.close());
     this.release();
+    if (failures.length > 0) throw failures[0];
   }
 
   /** Trace events that are recorded whether or not somebody asks. */

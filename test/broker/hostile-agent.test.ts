@@ -203,7 +203,10 @@ test('a hello with anything beyond its bounds is refused', async () => {
     [{ wallTime: { seconds: I64_MIN, nanos: 0 } }, /hello.wall_time must be a time from 1970 to 9999/],
     [{ wallTime: { seconds: '1', nanos: -1 } }, /hello.wall_time must be/],
     [{ degraded: 'd'.repeat(500 * KiB) }, /hello.degraded must be at most 1024 characters, got 512000/],
-    [{ kernelRelease: 'k'.repeat(254) }, /hello.kernelRelease must be at most 253 characters, got 254/],
+    [{ kernelRelease: 'k'.repeat(254) }, /hello.kernel_release must be at most 253 characters, got 254/],
+    [{ kernelRelease: 'k\u001b[2J' }, /hello.kernel_release must have no control characters, got "k\\u001b\[2J"/],
+    [{ bootId: 'b\u009b' }, /hello.boot_id must have no control characters/],
+    [{ source: 'one\ntwo' }, /hello.source must have no control characters/],
     [{ profiles: range(0, 100_000).map(() => 'x') }, /hello.profiles must be at most 16 of 253 characters, got 100000/],
     [{ profiles: ['p'.repeat(900 * KiB)] }, /hello.profiles must be/],
     ...NAMES.filter((name) => name !== '__proto__').flatMap((name): [object, RegExp][] => [

@@ -158,6 +158,17 @@ test('columns that are unsound end the node alone, once it was asked again', asy
   assert.equal(agent.historyQueries, 2);
 });
 
+test('history of an epoch that the node has not begun ends the node alone: no cursor stands behind what it will record', async () => {
+  for (const pid of range(1, 201)) recorder.record('process.exec', pid);
+  agent.mangleHistory = (bytes) => encodeHistoryFrame({ ...decodeHistoryFrame(bytes), epoch: 2 ** 40 });
+  const subscriber = harness.subscribe({ topics: ['process'], since: '1h', follow: true });
+  await until('coverage', () => subscriber.coverage);
+  assert.match(subscriber.coverage!.nodes[0]!.message, /history frame\.epoch must be at most 1, got 1099511627776/);
+  agent.mangleHistory = (bytes) => bytes;
+  await subscriber.has(200);
+  assert.deepEqual(subscriber.pids, range(1, 201));
+});
+
 test('over HTTP what a log of an older broker may hold is told as missing, and the rest of its batch comes', async () => {
   const writer = new EventWriter();
   const position = { epoch: 1, timeNs: 1n, lane: 0, tie: 0 };

@@ -8,7 +8,7 @@ import { Bus, cannotTrace, type EventLine } from './bus.js';
 import { KernelCount, type KernelExec } from './kernel-count.js';
 
 /** Some 500 execs a second on a machine that has nothing else to do. */
-const LOAD_ROUNDS = 120;
+const LOAD_ROUNDS = 60;
 const EXECS_PER_ROUND = 24;
 
 let bus: Bus;

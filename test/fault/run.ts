@@ -38,9 +38,9 @@ export interface Outcome {
 export async function standardCluster(smallDisk?: string): Promise<Cluster> {
   const cluster = await Cluster.start({}, refused().namespaces === undefined);
   const disk = smallDisk === undefined ? {} : { dataDir: smallDisk, ownDisk: true };
-  await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 400, ...disk });
-  await cluster.agent({ name: 'beta', nodes: 2, eventsPerSecond: 200 });
-  await cluster.agent({ name: 'gamma', nodes: 1, eventsPerSecond: 400, budgetEventsPerSecond: 100 });
+  await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 125, ...disk });
+  await cluster.agent({ name: 'beta', nodes: 2, eventsPerSecond: 100 });
+  await cluster.agent({ name: 'gamma', nodes: 1, eventsPerSecond: 125, budgetEventsPerSecond: 40 });
   const exec = 'event.type == "process.exec"';
   const within = (node: string) => node !== 'gamma';
   const where = ['--node', 'alpha,beta-*'];
@@ -111,8 +111,8 @@ export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: R
   note('everybody has caught up');
   await refilled(cluster, untilNs);
   note('what can be refilled is');
-  const said = cluster.parties.map(({ name, stderr }) => `${name} said: ${stderr.slice(-STDERR_CHARACTERS_SHOWN)}`);
   await endAll(cluster, shared.failures);
+  const said = cluster.parties.map(({ name, stderr }) => `${name} said: ${stderr.slice(-STDERR_CHARACTERS_SHOWN)}`);
   for (const agent of cluster.agents) await shared.recorded.read(agent);
   const found = [...behind, ...violations(cluster, shared, untilNs)];
   for (const { name, received } of cluster.subscribers) note(`${name} received ${received.events} events`);

@@ -283,6 +283,6 @@ test('whatever is damaged, anywhere, more than once: told or stated, never silen
       await check(from, dir, JSON.stringify(damages));
       rmSync(dir, { recursive: true, force: true });
     }),
-    { numRuns: 60, endOnFailure: true },
+    { numRuns: Number(process.env.BACKPLANE_TEST_RUNS ?? 20), endOnFailure: true },
   );
 });

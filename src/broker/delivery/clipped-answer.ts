@@ -10,6 +10,7 @@ import { decodeHistoryFrame, type HistoryFrame } from '../../wire/history-frame.
 import type { Position } from '../../wire/position.js';
 import type { HistoryAnswer, HistoryOutcome } from '../nodes/history-answer.js';
 import type { HistoryRequest, Stretch } from '../nodes/history-desk.js';
+import { checkEpoch } from '../nodes/node-checks.js';
 import { compareKeys, type HistoryKey, type HistorySource } from './history-merge.js';
 import { firstAfter, keyAt, sliceFrame } from './history-slice.js';
 
@@ -32,6 +33,8 @@ export interface UnsoundStretch {
 }
 
 export interface AnswerOptions {
+  /** The node's present epoch: positions behind it would let nothing that it records later be delivered. */
+  readonly epochMax: () => number;
   /** Called when the answer is over; with `last` also before the whole of it was taken. */
   readonly onOver: (outcome: HistoryOutcome) => void;
   readonly onUnsound: (stretch: UnsoundStretch) => Promise<void>;
@@ -94,7 +97,9 @@ export class ClippedAnswer implements HistorySource {
   private async sound(bytes: Buffer): Promise<HistoryFrame | undefined> {
     let frame: HistoryFrame | undefined;
     try {
-      frame = decodeHistoryFrame(bytes);
+      const decoded = decodeHistoryFrame(bytes);
+      checkEpoch('history frame', decoded, this.options.epochMax());
+      frame = decoded;
       checkEvents('history frame', frame);
       return frame;
     } catch (cause) {

@@ -97,7 +97,10 @@ export async function replay(
       if (answer === undefined) {
         gone.set(node, { kind: 'failed', message: 'the node is not connected' });
         options.onFailed(node);
-      } else sources.push(new ClippedAnswer(answer, ask, query, answerOptions(query, options)));
+      } else {
+        const epochMax = () => registry.record(node)?.epoch ?? 0;
+        sources.push(new ClippedAnswer(answer, ask, query, answerOptions(query, epochMax, options)));
+      }
     }
     await deliver(sources, options, onRun);
     const outcomes = new Map(gone);
@@ -110,12 +113,16 @@ export async function replay(
   }
 }
 
-function answerOptions(query: NodeQuery, { last, onFailed, onEnded, onUnsound }: ReplayOptions): AnswerOptions {
+function answerOptions(
+  query: NodeQuery,
+  epochMax: () => number,
+  { last, onFailed, onEnded, onUnsound }: ReplayOptions,
+): AnswerOptions {
   const onOver = ({ kind }: HistoryOutcome) => {
     if (kind === 'failed') onFailed(query.node);
     else if (last === 0) onEnded(query);
   };
-  return { onOver, onUnsound };
+  return { epochMax, onOver, onUnsound };
 }
 
 async function deliver(

@@ -66,18 +66,19 @@ function checkBudgetChange(request: SetBudgetRequest__Output, registry: NodeRegi
   return {
     nodes,
     budget: {
-      ...rate('liveBytesPerSecond', budget.liveBytesPerSecond),
-      ...rate('liveEventsPerSecond', budget.liveEventsPerSecond),
-      ...rate('historyBytesPerSecond', budget.historyBytesPerSecond),
+      liveBytesPerSecond: rate('live_bytes_per_second', budget.liveBytesPerSecond),
+      liveEventsPerSecond: rate('live_events_per_second', budget.liveEventsPerSecond),
+      historyBytesPerSecond: rate('history_bytes_per_second', budget.historyBytesPerSecond),
     },
   };
 }
 
-function rate(field: keyof SavedBudget, value: string): SavedBudget {
+/** Undefined: it is not set. */
+function rate(field: string, value: string): number | undefined {
   const number = Number(value);
-  if (number === 0) return {};
+  if (number === 0) return undefined;
   if (!Number.isSafeInteger(number)) {
     throw new BackplaneError('invalid_argument', `budget.${field} must be below 2^53, got ${value}`);
   }
-  return { [field]: number };
+  return number;
 }

@@ -22,9 +22,8 @@ import type { Position } from '../../wire/position.js';
 export function checkHello(hello: Hello__Output, epochKnown: number): void {
   const { recorderId, bootId, version, kernelRelease, source, degraded, epoch, profiles, wallTime } = hello;
   checkName('hello.recorder_id', recorderId);
-  for (const [field, text] of Object.entries({ bootId, version, kernelRelease, source })) {
-    checkText(`hello.${field}`, text, NAME_BYTES_MAX);
-  }
+  const words = { boot_id: bootId, version, kernel_release: kernelRelease, source };
+  for (const [field, text] of Object.entries(words)) checkWord(`hello.${field}`, text);
   checkText('hello.degraded', degraded, NODE_MESSAGE_CHARACTERS_MAX);
   if (profiles.length > PROFILES_PER_NODE_MAX || profiles.some((profile) => profile.length > NAME_BYTES_MAX)) {
     const bound = `at most ${PROFILES_PER_NODE_MAX} of ${NAME_BYTES_MAX} characters`;
@@ -48,7 +47,7 @@ export function checkReport({
   if (recordedFrom) timestampToNs('report.recorded_from', recordedFrom);
   if (wallTime) timestampToNs('report.wall_time', wallTime);
   checkText('report.degraded', degraded, NODE_MESSAGE_CHARACTERS_MAX);
-  checkText('report.source', source, NAME_BYTES_MAX);
+  checkWord('report.source', source);
   if (!Number.isFinite(cpuRatio) || cpuRatio < 0) {
     throw refused(`report.cpu_ratio must be a number from 0, got ${cpuRatio}`);
   }
@@ -62,15 +61,23 @@ export function checkReport({
 export function checkHistoryEnd({ coveredFrom, coveredTo, source, message, error, losses }: HistoryEnd__Output): void {
   if (coveredFrom) timestampToNs('history_end.covered_from', coveredFrom);
   if (coveredTo) timestampToNs('history_end.covered_to', coveredTo);
-  checkText('history_end.source', source, NAME_BYTES_MAX);
+  checkWord('history_end.source', source);
   checkText('history_end.message', message, NODE_MESSAGE_CHARACTERS_MAX);
   checkText('history_end.error', error, NODE_MESSAGE_CHARACTERS_MAX);
   checkLosses('history_end', losses);
 }
 
 /** A later epoch than the session's would outlive it. Throws invalid_argument. */
-export function checkEpoch(field: string, { epoch }: Position, epochMax: number): void {
+export function checkEpoch(field: string, { epoch }: Pick<Position, 'epoch'>, epochMax: number): void {
   if (epoch > epochMax) throw refused(`${field}.epoch must be at most ${epochMax}, got ${epoch}`);
+}
+
+/** What is shown within a line, as a name is. */
+function checkWord(field: string, text: string): void {
+  checkText(field, text, NAME_BYTES_MAX);
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(text)) {
+    throw refused(`${field} must have no control characters, got ${shown(text)}`);
+  }
 }
 
 function checkText(field: string, text: string, charactersMax: number): void {
