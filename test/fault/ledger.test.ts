@@ -75,6 +75,12 @@ test('the ledger of every subscription, and the metrics over all, are what was r
     // and how long it takes, nobody knows.
     const skipped = async () => (await listed(cluster)).get('hasty')!.skipped;
     for (let stallNs = 4e9; (await skipped()) === 0; stallNs *= 2) {
+      // What comes from the recorder waits there: nothing of it is passed over.
+      await until(
+        'live events',
+        () => hasty.live.has('alpha'),
+        () => hasty.received.events,
+      );
       hasty.stall();
       const untilNs = bootNs() + stallNs;
       const sparseNs = () => sparse.received.nodes.get('alpha')?.lastNs ?? 0;

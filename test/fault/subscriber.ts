@@ -21,6 +21,7 @@ interface Line {
     readonly node: string;
     readonly cursor: string;
     readonly refill: boolean;
+    readonly history: boolean;
     readonly events: readonly {
       readonly time: string;
       readonly position: LinePosition;
@@ -73,6 +74,8 @@ export class Subscriber extends Party {
   readonly received = new Received();
   readonly ledger = new Ledger();
   readonly times = new Times();
+  /** Nodes whose last events came as they happened, not from their recorders. */
+  readonly live = new Set<string>();
   cursor = '';
   #lines: Interface | undefined;
   #stalled = false;
@@ -156,8 +159,10 @@ export class Subscriber extends Party {
     } else if (line.watermark) this.#reach(line.watermark.cursor);
   }
 
-  #batch({ node, events, refill, cursor }: NonNullable<Line['events']>): void {
+  #batch({ node, events, refill, history, cursor }: NonNullable<Line['events']>): void {
     this.received.batch(node, events, refill);
+    if (history) this.live.delete(node);
+    else this.live.add(node);
     if (this.asks.timed) for (const { time, position } of events) this.times.saw(node, Number(position.timeNs), time);
     this.#reach(cursor);
   }
