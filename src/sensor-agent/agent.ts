@@ -7,6 +7,7 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { asBackplaneError } from '../errors.js';
+import { everyStep } from '../flow/every-step.js';
 import { TokenBucket } from '../flow/token-bucket.js';
 import {
   CLOCK_INTERVAL_MS,
@@ -169,29 +170,23 @@ export class Agent {
     return this.#stopped;
   }
 
-  /** Every step is taken, whatever became of those before it; then throws what the first that failed did. */
   async #stop(): Promise<void> {
     clearTimeout(this.#timer);
-    const failures: unknown[] = [];
-    const attempt = async (step: () => void | Promise<void>) => {
-      try {
-        await step();
-      } catch (cause) {
-        failures.push(cause);
-      }
-    };
-    await attempt(() => {
-      this.#notice('host.stop', 'stopped', 'the agent was stopped');
-      this.#collect();
-      this.#recorder.horizon(this.#recorder.timeline.horizonNs + 2_000_000n);
-      this.#publisher.tick(performance.now());
-    });
-    await attempt(() => this.#uplink.stop());
-    await attempt(() => this.#source.stop());
-    await attempt(() => this.#recorder.reportLoss(this.#source.name, this.#nowNs()));
-    await attempt(() => this.#recorder.close());
-    this.release();
-    if (failures.length > 0) throw failures[0];
+    await everyStep(
+      () => this.#sendLast(),
+      () => this.#uplink.stop(),
+      () => this.#source.stop(),
+      () => this.#recorder.reportLoss(this.#source.name, this.#nowNs()),
+      () => this.#recorder.close(),
+      () => this.release(),
+    );
+  }
+
+  #sendLast(): void {
+    this.#notice('host.stop', 'stopped', 'the agent was stopped');
+    this.#collect();
+    this.#recorder.horizon(this.#recorder.timeline.horizonNs + 2_000_000n);
+    this.#publisher.tick(performance.now());
   }
 
   /** Trace events that are recorded whether or not somebody asks. */

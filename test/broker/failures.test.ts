@@ -71,7 +71,7 @@ class World {
       if (!last && each.breaksOff === at) agent.midHistory = async () => agent.kill();
       this.agents.push(agent);
     }
-    const resumed = this.cursor === '' ? { since: '5m' } : { cursor: this.cursor };
+    const resumed = this.cursor === '' ? { since: '1h' } : { cursor: this.cursor };
     const limit = each.limited && !last ? each.events : 0;
     const subscriber = this.harness.subscribe({ topics: TOPICS, follow: true, limit, ...resumed });
     await subscriber.isAccepted();

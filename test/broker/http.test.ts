@@ -92,7 +92,7 @@ test('history as NDJSON, one canonical event a line, and a cursor that goes on',
   const agent = await harness.agent('a');
   for (const pid of range(1, 101)) agent.recorder.record('process.exec', pid);
   const lines = new Lines();
-  const response = await lines.read('/v1/events?topic=process&topic=network&since=1m&limit=60');
+  const response = await lines.read('/v1/events?topic=process&topic=network&since=1h&limit=60');
   assert.equal(response.headers.get('content-type'), 'application/x-ndjson; charset=utf-8');
   await until('end', () => lines.done);
   assert.deepEqual(lines.pids, range(1, 61));

@@ -69,7 +69,7 @@ test('of the past: the first N, the last N, throttled or not, and what follows a
     for (let round = 0; round < ROUNDS; round++) {
       const told = `seed ${SEED}, round ${round}`;
       const count = random.between(1, 950);
-      const request = { topics: ['process'], since: '1m' };
+      const request = { topics: ['process'], since: '1h' };
       assert.deepEqual(
         await ended(harness.subscribe({ ...request, since: '', last: count })),
         names(all.slice(-count)),
@@ -121,7 +121,7 @@ class Follower {
   }
 
   private async subscribe(limit: number): Promise<Subscriber> {
-    const from = this.cursor === '' ? { since: '1m' } : { cursor: this.cursor };
+    const from = this.cursor === '' ? { since: '1h' } : { cursor: this.cursor };
     const request = { topics: ['process'], follow: true, refill: true, limit: String(limit), ...from };
     const subscriber = this.harness.subscribe(request);
     await subscriber.isAccepted();

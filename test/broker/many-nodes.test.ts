@@ -52,7 +52,7 @@ for (const count of [200, 1000]) {
     const recorders = recordersOf(count);
     for (const pid of range(0, 2)) for (const recorder of recorders) recorder.record('process.exec', pid);
     const agents = await connect(recorders);
-    const first = harness.subscribe({ ...FOLLOW, since: '5m' });
+    const first = harness.subscribe({ ...FOLLOW, since: '1h' });
     await first.has(2 * count);
     await first.until('the seam', () => first.coverage !== undefined);
     // Half of the nodes publish: the others stand apart on.
@@ -78,7 +78,7 @@ test('what was asked is forgotten: the recorders fill, and fill on after a secon
   const recorders = recordersOf(count);
   for (const recorder of recorders) recorder.record('process.exec', 0);
   await connect(recorders);
-  const first = harness.subscribe({ ...FOLLOW, since: '5m' });
+  const first = harness.subscribe({ ...FOLLOW, since: '1h' });
   await first.has(count);
   await first.until('the seam', () => first.coverage !== undefined);
   let events = first.events;

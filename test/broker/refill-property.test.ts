@@ -79,7 +79,7 @@ class Scenario {
 
   private async subscribe(): Promise<void> {
     const lag = this.random.between(0, 2) === 0 ? { lagPolicy: 'skip', lagMax: '1s' } : {};
-    const from = this.cursor === '' ? { since: '1m' } : { cursor: this.cursor };
+    const from = this.cursor === '' ? { since: '1h' } : { cursor: this.cursor };
     const request = { topics: ['process'], nodes: [this.node], follow: true, refill: true, ...lag, ...from };
     this.subscriber = this.harness.subscribe(request);
     await this.subscriber.isAccepted();

@@ -211,7 +211,7 @@ test('throttled by key, over all nodes, in history and live; what is throttled i
   const subscriber = harness.subscribe({
     topics: ['process'],
     follow: true,
-    since: '1m',
+    since: '1h',
     throttle: '1h',
     throttleBy: ['process.comm'],
   });

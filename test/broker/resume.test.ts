@@ -16,7 +16,7 @@ const FOLLOW = { topics: ['process'], follow: true };
 
 test('a broker that is killed resumes subscriptions exactly once', async () => {
   const agent = await harness.agent('a');
-  const first = harness.subscribe({ ...FOLLOW, since: '1m' });
+  const first = harness.subscribe({ ...FOLLOW, since: '1h' });
   await first.isAccepted();
   for (const pid of range(0, 200)) {
     agent.recorder.record('process.exec', pid);
@@ -100,7 +100,7 @@ test('when interest had a break, the recorder fills it', async () => {
 test('a replay that the broker does not survive goes on at its cursor, over the seam into live', async () => {
   const agent = await harness.agent('a');
   for (const pid of range(0, 300)) agent.recorder.record('process.exec', pid);
-  const first = harness.subscribe({ ...FOLLOW, since: '1m' });
+  const first = harness.subscribe({ ...FOLLOW, since: '1h' });
   await first.has(300);
   const { cursor, count } = first.cursors[2]!;
   assert.ok(count < 300);

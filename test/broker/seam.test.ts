@@ -90,11 +90,11 @@ test('since and follow have no seam while events are published all the time', as
   })();
   await sleep(20);
   const subscribers = [
-    harness.subscribe({ since: '1m', follow: true }),
-    harness.subscribe({ since: '1m', follow: true, topics: ['process'], filter: 'process.pid % 3 == 0' }),
+    harness.subscribe({ since: '1h', follow: true }),
+    harness.subscribe({ since: '1h', follow: true, topics: ['process'], filter: 'process.pid % 3 == 0' }),
   ];
   await sleep(30);
-  subscribers.push(harness.subscribe({ since: '1m', follow: true }), harness.subscribe({ last: 50, follow: true }));
+  subscribers.push(harness.subscribe({ since: '1h', follow: true }), harness.subscribe({ last: 50, follow: true }));
   for (const subscriber of subscribers) await subscriber.isAccepted();
   await sleep(100);
   stop = true;
@@ -122,7 +122,7 @@ test('since and follow have no seam while events are published all the time', as
 
 test('a node that connects during a follow is served from its past and joins without a seam', async () => {
   const first = await harness.agent('a');
-  const subscriber = harness.subscribe({ ...PROCESS, since: '1m', follow: true });
+  const subscriber = harness.subscribe({ ...PROCESS, since: '1h', follow: true });
   await subscriber.isAccepted();
   const recorder = new TestRecorder('b');
   for (const pid of range(0, 500)) recorder.record('process.exec', pid);
@@ -155,7 +155,7 @@ test('a node that dies in the middle of its history is served the rest when it i
   agent.midHistory = async () => {
     if (++frames === 3) agent.kill();
   };
-  const subscriber = harness.subscribe({ ...PROCESS, since: '1m', follow: true });
+  const subscriber = harness.subscribe({ ...PROCESS, since: '1h', follow: true });
   await until('coverage', () => subscriber.coverage !== undefined);
   assert.ok(subscriber.pids.length < 400);
   assert.notEqual(subscriber.coverage?.nodes[0]?.message, '');
@@ -173,7 +173,7 @@ test('a node that answers its interest late is named, and then served', async ()
   const agent = await harness.agent('a');
   agent.holdInterest = true;
   agent.recorder.record('process.exec', 1);
-  const subscriber = harness.subscribe({ ...PROCESS, since: '1m', follow: true });
+  const subscriber = harness.subscribe({ ...PROCESS, since: '1h', follow: true });
   await subscriber.isAccepted();
   assert.deepEqual(subscriber.accepted?.nodesMissing, ['a']);
   agent.answerInterest();
