@@ -5,7 +5,6 @@
  */
 import { release } from 'node:os';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
 import { asBackplaneError } from '../errors.js';
 import { everyStep } from '../flow/every-step.js';
 import { TokenBucket } from '../flow/token-bucket.js';
@@ -47,10 +46,6 @@ import type { UplinkNode } from './uplink-session.js';
 
 /** Throws with one line that says what to do when recording cannot begin. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
-  // A young generation that may grow to 48 MiB is a third of what the whole agent may have.
-  setFlagsFromString('--semi-space-growth-factor=1');
-  // Left alone, the old one grows to four times what lives in it before it is looked through.
-  setFlagsFromString('--heap-growing-percent=30');
   const dir = join(options.dataDir, 'recorder');
   const lock = lockDirectory(dir);
   try {
