@@ -163,6 +163,8 @@ test('history of an epoch that the node has not begun ends the node alone: no cu
   agent.mangleHistory = (bytes) => encodeHistoryFrame({ ...decodeHistoryFrame(bytes), epoch: 2 ** 40 });
   const subscriber = harness.subscribe({ topics: ['process'], since: '1h', follow: true });
   await until('coverage', () => subscriber.coverage);
+  // As it goes live, it asks the node again; and again later.
+  await until('another query', () => agent.historyQueries >= 4);
   assert.match(subscriber.coverage!.nodes[0]!.message, /history frame\.epoch must be at most 1, got 1099511627776/);
   agent.mangleHistory = (bytes) => bytes;
   await subscriber.has(200);

@@ -4,19 +4,22 @@
  * the last round, which is short, is run by the live loop itself, so that
  * history meets the tail while the tail stands still.
  */
+import { reconnectDelayMs } from '../../flow/reconnect.js';
 import { within } from '../../flow/within.js';
 import { LATE_ROUND_MS } from '../../limits.js';
 import type { Position } from '../../wire/position.js';
 import { comparePositions } from '../../wire/position.js';
 import type { NodeView } from './node-view.js';
 
-/** Delivers a node's history up to `to`; false when the node failed. */
+/** Delivers a node's history up to `to`; false when the node failed: it is asked again later. */
 export type RunRound = (view: NodeView, to: Position, signal: AbortSignal) => Promise<boolean>;
 
 export class LateNodes {
   private readonly waiting = new Set<NodeView>();
   /** Could be asked again while what they were asked before was not over yet. */
   private readonly again = new Set<NodeView>();
+  /** Of nodes that failed: how often in a row, and when they are asked again. */
+  private readonly failed = new Map<NodeView, { readonly failures: number; readonly timer: NodeJS.Timeout }>();
   private running: NodeView | undefined;
   private ready: { readonly view: NodeView; readonly reached: Position } | undefined;
 
@@ -25,10 +28,15 @@ export class LateNodes {
     private readonly round: RunRound,
     private readonly notify: () => void,
     private readonly signal: AbortSignal,
-  ) {}
+  ) {
+    signal.addEventListener('abort', () => {
+      for (const { timer } of this.failed.values()) clearTimeout(timer);
+    });
+  }
 
   /** The node can be asked (again). */
   add(view: NodeView): void {
+    clearTimeout(this.failed.get(view)?.timer);
     if (this.running === view || this.ready?.view === view) this.again.add(view);
     else this.waiting.add(view);
     this.startNext();
@@ -55,7 +63,9 @@ export class LateNodes {
     if (to && met) {
       view.state = 'live';
       view.skip = comparePositions(to, reached) > 0 ? to : reached;
+      this.failed.delete(view);
     } else if (!inTime || this.again.has(view)) this.waiting.add(view);
+    else if (to) this.askLater(view);
     this.startNext();
     return met ? view : undefined;
   }
@@ -70,11 +80,20 @@ export class LateNodes {
         this.running = undefined;
         if (reached) this.ready = { view, reached };
         else if (this.again.has(view)) this.waiting.add(view);
+        else if (this.meeting(view)) this.askLater(view);
         if (!reached) this.startNext();
         this.notify();
       });
       return;
     }
+  }
+
+  /** It is connected, and did not answer to the end: it had no room, say. No change of it will say that it has. */
+  private askLater(view: NodeView): void {
+    if (this.signal.aborted) return;
+    const failures = (this.failed.get(view)?.failures ?? 0) + 1;
+    const timer = setTimeout(() => this.add(view), reconnectDelayMs(failures, false)).unref();
+    this.failed.set(view, { failures, timer });
   }
 
   /** Two rounds: what came during the first, long one is little for the second. */
