@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Bus } from '../test/end-to-end/bus.js';
+import { Bus } from '../test/harness/bus/bus.js';
 import { report, round } from './report.js';
 
 const EXECS = Number(process.argv[2] ?? 1_000);

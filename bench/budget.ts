@@ -9,10 +9,10 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from '../src/subscriptions/client.js';
-import { Command } from '../test/end-to-end/bus.js';
-import { credentialIn, tokenFile } from '../test/end-to-end/token.js';
-import { ownAddress } from '../test/own-address.js';
+import { Client } from '../src/client/client.js';
+import { Command } from '../test/harness/bus/bus.js';
+import { credentialIn, tokenFile } from '../test/harness/bus/token.js';
+import { ownAddress } from '../test/harness/own-address.js';
 import { report, round } from './report.js';
 
 const RATE = 64 * 1024;

@@ -8,10 +8,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from '../src/subscriptions/client.js';
-import { Command } from '../test/end-to-end/bus.js';
-import { bearer, credentialIn, tokenFile } from '../test/end-to-end/token.js';
-import { ownAddress } from '../test/own-address.js';
+import { Client } from '../src/client/client.js';
+import { Command } from '../test/harness/bus/bus.js';
+import { bearer, credentialIn, tokenFile } from '../test/harness/bus/token.js';
+import { ownAddress } from '../test/harness/own-address.js';
 import { quantile, report, round } from './report.js';
 
 const CEILING = 1024 * 1024;

@@ -5,8 +5,8 @@
  */
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Client } from '../src/subscriptions/client.js';
-import { Cluster } from '../test/fault/driver.js';
+import type { Client } from '../src/client/client.js';
+import { Cluster } from '../test/harness/cluster/driver.js';
 import { median, report, round } from './report.js';
 
 const SUBSCRIBERS = 20;

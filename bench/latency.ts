@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Bus, Command, type EventLine } from '../test/end-to-end/bus.js';
+import { Bus, Command, type EventLine } from '../test/harness/bus/bus.js';
 import { cpuSeconds } from './process-cost.js';
 import { quantile, report, round } from './report.js';
 

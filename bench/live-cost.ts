@@ -7,7 +7,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Bus, Command } from '../test/end-to-end/bus.js';
+import { Bus, Command } from '../test/harness/bus/bus.js';
 import { cpuSeconds, residentMiB } from './process-cost.js';
 import { report, round } from './report.js';
 

@@ -10,9 +10,9 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { connect } from '@nats-io/transport-node';
-import { EventWriter } from '../src/wire/event-writer.js';
-import { Bus } from '../test/end-to-end/bus.js';
-import { ownAddress } from '../test/own-address.js';
+import { EventWriter } from '../src/wire/event/event-writer.js';
+import { Bus } from '../test/harness/bus/bus.js';
+import { ownAddress } from '../test/harness/own-address.js';
 import { cpuSeconds } from './process-cost.js';
 import { report, round } from './report.js';
 

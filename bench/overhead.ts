@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Bus } from '../test/end-to-end/bus.js';
+import { Bus } from '../test/harness/bus/bus.js';
 import { cpuSeconds } from './process-cost.js';
 import { median, report, round } from './report.js';
 

@@ -1,6 +1,6 @@
 /** Agent on a quiet machine, default profile, no subscriber: CPU and resident memory. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Bus } from '../test/end-to-end/bus.js';
+import { Bus } from '../test/harness/bus/bus.js';
 import { cpuSeconds, peakMiB, residentMiB } from './process-cost.js';
 import { median, report, round } from './report.js';
 

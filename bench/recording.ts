@@ -12,11 +12,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MiB, RECORDER_BYTES_DEFAULT, SEGMENT_BYTES } from '../src/limits.js';
+import { type LaneCursor, PageEntries, scanPage, startCursor } from '../src/sensor-agent/source/pages/page.js';
 import type { SourceSink } from '../src/sensor-agent/source/source.js';
-import { type LaneCursor, PageEntries, scanPage, startCursor } from '../src/sensor-agent/source/tracefs/page.js';
 import { LITE_EVENTS } from '../src/sensor-agent/source/tracefs/profile-events.js';
 import { TracefsSource } from '../src/sensor-agent/source/tracefs/tracefs-source.js';
-import { SegmentLog } from '../src/storage/segment-log.js';
+import { SegmentLog } from '../src/storage/segment-log/segment-log.js';
 
 const POLL_MS = 50;
 const WRITERS = 2;

@@ -8,11 +8,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from '../src/subscriptions/client.js';
-import { Command } from '../test/end-to-end/bus.js';
-import { credentialIn, tokenFile } from '../test/end-to-end/token.js';
-import { Numbers } from '../test/fault/received.js';
-import { ownAddress } from '../test/own-address.js';
+import { Client } from '../src/client/client.js';
+import { Command } from '../test/harness/bus/bus.js';
+import { credentialIn, tokenFile } from '../test/harness/bus/token.js';
+import { Numbers } from '../test/harness/oracle/received.js';
+import { ownAddress } from '../test/harness/own-address.js';
 import { report, round } from './report.js';
 
 const minutes = Number(process.argv[2] ?? 60);

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { GiB, KiB, MiB } from '../src/limits.js';
-import { SegmentLog } from '../src/storage/segment-log.js';
+import { SegmentLog } from '../src/storage/segment-log/segment-log.js';
 
 interface Row {
   readonly what: string;

@@ -1,6 +1,6 @@
 /**
  * `npm test` runs everything; `npm run test:one -- PATH...` some files, named as in test/ or as in dist/test/. What
- * begins with a dash goes to `node --test`: `npm run test:one -- test/wire/frame.test.ts --test-name-pattern=lanes`.
+ * begins with a dash goes to `node --test`: `npm run test:one -- test/wire/frame/frame.test.ts --test-name-pattern=lanes`.
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';

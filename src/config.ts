@@ -14,7 +14,7 @@ import {
   type Settings,
 } from './config/settings.js';
 import { BackplaneError } from './errors.js';
-import { suggestion } from './subscriptions/nearest.js';
+import { suggestion } from './text/nearest.js';
 
 export interface Config {
   readonly settings: Settings;

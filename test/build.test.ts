@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { until } from './until.js';
+import { until } from './harness/until.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const COPIED = ['src', 'proto', 'docs', 'scripts', 'package.json', 'package-lock.json', 'tsconfig.json', 'LICENSE'];

@@ -6,10 +6,10 @@ import { after, test } from 'node:test';
 import fc from 'fast-check';
 import { parse } from 'yaml';
 import { configYaml } from '../src/cli/config.js';
-import { bytesText, durationText, parseBytes, parseDurationMs } from '../src/config/quantity.js';
 import { configEnvironment, environmentName, flagName, SETTING_KEYS, SETTINGS } from '../src/config/settings.js';
 import { type ConfigSources, loadConfig } from '../src/config.js';
 import { BackplaneError } from '../src/errors.js';
+import { bytesText, durationText, parseBytes, parseDurationMs } from '../src/text/quantity.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'backplane-config-'));
 after(() => rmSync(dir, { recursive: true }));

@@ -29,6 +29,7 @@ const RULES = {
   'no function is too long': rules.longFunctions,
   'no file is named utils': rules.namedForNothing,
   'no folder is too deep': rules.deepFolders,
+  'no folder holds too much': rules.crowdedFolders,
   'every file says what it is': rules.headerless,
   'no any, nothing left to do': rules.forbiddenWords,
   'generated code is imported by src/wire only': rules.generatedOutsideWire,
@@ -57,7 +58,14 @@ test('the scan sees the repository', () => {
 const LONG_BODY = '  x();\n'.repeat(rules.FUNCTION_LINES_MAX);
 /** Each line breaks one rule; the expected offence beside it. */
 const BROKEN: readonly (readonly [keyof typeof RULES, Readonly<Record<string, string>>, readonly string[]])[] = [
-  ['no file is too long', { 'src/limits.ts': '// x\n'.repeat(401) }, ['src/limits.ts:401: 401 lines, at most 400']],
+  [
+    'no file is too long',
+    {
+      'src/a.ts': 'x();\n'.repeat(351),
+      'bench/b.ts': `import {\n  x,\n} from 'y';\n\n/** x */\n${'// x\n'.repeat(400)}${'x();\n'.repeat(350)}`,
+    },
+    ['src/a.ts:1: 351 lines of code, at most 350'],
+  ],
   [
     'no function is too long',
     {
@@ -82,6 +90,11 @@ const BROKEN: readonly (readonly [keyof typeof RULES, Readonly<Record<string, st
     ['src/flow/utils.ts:1', 'src/wire/time-helpers.ts:1'],
   ],
   ['no folder is too deep', { 'src/a/b/c/d.ts': '', 'src/a/b/c/d/e.ts': '' }, ['src/a/b/c/d/e.ts:1']],
+  [
+    'no folder holds too much',
+    Object.fromEntries(Array.from({ length: 16 }, (_, at) => [`src/wire/a${at}.ts`, ''])),
+    ['src/wire:1: 16 files, at most 15'],
+  ],
   [
     'every file says what it is',
     { 'src/a.ts': "import 'x';", 'src/b.ts': '/** b */', 'src/c.ts': '#!/x\n/** c */' },

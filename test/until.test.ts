@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { settled, until } from './until.js';
+import { settled, until } from './harness/until.js';
 
 const never = () => false;
 

@@ -1,8 +1,8 @@
 /** The broker's token for the commands that talk to one. */
 import { type CredentialFor, tokenLookup } from '../access/token-lookup.js';
+import { Client } from '../client/client.js';
 import type { SettingKey } from '../config/settings.js';
 import type { Config } from '../config.js';
-import { Client } from '../subscriptions/client.js';
 
 /** What every command that asks a broker takes. */
 export const CLIENT_KEYS: readonly SettingKey[] = ['brokers', 'token.file'];

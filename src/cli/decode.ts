@@ -3,9 +3,9 @@
  * in time order over all CPUs. No kernel and no agent needed.
  */
 import type { Writable } from 'node:stream';
-import { type CaptureEvent, mergeEvents, readCapture } from '../sensor-agent/source/tracefs/capture.js';
-import type { FieldValue, FieldValues } from '../sensor-agent/source/tracefs/decoder.js';
-import { eventPid, type FormatTable } from '../sensor-agent/source/tracefs/format.js';
+import { type CaptureEvent, mergeEvents, readCapture } from '../sensor-agent/source/pages/capture.js';
+import type { FieldValue, FieldValues } from '../sensor-agent/source/pages/decoder.js';
+import { eventPid, type FormatTable } from '../sensor-agent/source/pages/format.js';
 import { jsonText } from './render/text.js';
 
 /** What is gathered before it is written, in characters. */

@@ -1,9 +1,9 @@
 /** `backplane doctor`: what this node can record, each item tried, and the mend for what it cannot. */
 import type { Command } from 'commander';
 import type { SettingKey } from '../config/settings.js';
-import type { Check } from '../sensor-agent/doctor.js';
+import type { Check } from '../sensor-agent/doctor/doctor.js';
 import { compileRules } from '../sensor-agent/redaction/rule.js';
-import { outputOption, tableWidth } from './list.js';
+import { outputOption, tableWidth } from './lists/list.js';
 import { type Column, fittedTable, wrapText } from './render/columns.js';
 import { jsonText, safeText } from './render/text.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
@@ -16,7 +16,7 @@ const MEND_INDENT = 2;
 export function define(command: Command): void {
   addSettingFlags(command, KEYS);
   command.addOption(outputOption()).action(async () => {
-    const { runDoctor } = await import('../sensor-agent/doctor.js');
+    const { runDoctor } = await import('../sensor-agent/doctor/doctor.js');
     const { settings } = commandConfig(command, KEYS);
     const checks = await runDoctor(
       compileRules({ rules: settings['redaction.rules'], off: settings['redaction.off'] }),

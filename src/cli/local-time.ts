@@ -8,8 +8,8 @@
  *   unix  := seconds since 1970, with a fraction
  */
 import { BackplaneError } from '../errors.js';
-import { shown } from '../subscriptions/shown.js';
-import { parseDuration, parseTimestamp, timestampNsText } from '../subscriptions/time-text.js';
+import { shown } from '../text/shown.js';
+import { parseDuration, parseTimestamp, timestampNsText } from '../text/time-text.js';
 
 export interface TimeReading {
   readonly nowMs: number;

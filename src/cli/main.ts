@@ -21,14 +21,14 @@ interface Verb {
 }
 
 const VERBS: readonly Verb[] = [
-  { name: 'up', summary: "run a broker and this node's agent", load: () => import('./up.js') },
-  { name: 'broker', summary: 'run a broker', load: () => import('./broker.js') },
-  { name: 'agent', summary: "run this node's agent", load: () => import('./agent.js') },
-  { name: 'observe', summary: 'show events, from the past and live', load: () => import('./observe.js') },
-  { name: 'nodes', summary: 'list the nodes and what they record', load: () => import('./nodes.js') },
-  { name: 'topics', summary: 'list the topics and their event types', load: () => import('./topics.js') },
-  { name: 'subscriptions', summary: 'list who is subscribed to what', load: () => import('./subscriptions.js') },
-  { name: 'status', summary: 'show the state of a broker', load: () => import('./status.js') },
+  { name: 'up', summary: "run a broker and this node's agent", load: () => import('./process/up.js') },
+  { name: 'broker', summary: 'run a broker', load: () => import('./process/broker.js') },
+  { name: 'agent', summary: "run this node's agent", load: () => import('./process/agent.js') },
+  { name: 'observe', summary: 'show events, from the past and live', load: () => import('./observe/observe.js') },
+  { name: 'nodes', summary: 'list the nodes and what they record', load: () => import('./lists/nodes.js') },
+  { name: 'topics', summary: 'list the topics and their event types', load: () => import('./lists/topics.js') },
+  { name: 'subscriptions', summary: 'list who is subscribed to what', load: () => import('./lists/subscriptions.js') },
+  { name: 'status', summary: 'show the state of a broker', load: () => import('./lists/status.js') },
   {
     name: 'doctor',
     summary: 'try what this node can record, and say what is missing',
@@ -47,7 +47,7 @@ const VERBS: readonly Verb[] = [
   {
     name: 'completion',
     summary: 'print a script that completes commands in a shell',
-    load: () => import('./completion.js'),
+    load: () => import('./completion/completion.js'),
   },
 ];
 

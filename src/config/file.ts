@@ -3,7 +3,7 @@ import { parse as parseYaml } from 'yaml';
 import { BackplaneError } from '../errors.js';
 import * as limits from '../limits.js';
 import { readBoundedFile } from '../storage/bounded-file.js';
-import { suggestion } from '../subscriptions/nearest.js';
+import { suggestion } from '../text/nearest.js';
 import { SETTING_KEYS, SETTINGS, type SettingKey } from './settings.js';
 
 type Refuse = (reason: string) => BackplaneError;

@@ -6,7 +6,11 @@
  */
 import { z } from 'zod';
 import { SYNTHETIC_WEIGHT_MAX } from '../limits.js';
-import { SYNTHETIC_KINDS, type SyntheticKind, type SyntheticMix } from '../sensor-agent/source/synthetic-mix.js';
+import {
+  SYNTHETIC_KINDS,
+  type SyntheticKind,
+  type SyntheticMix,
+} from '../sensor-agent/source/synthetic/synthetic-mix.js';
 
 const ITEM = /^\s*(\w{1,32})\s*=\s*(\d{1,15})\s*$/;
 

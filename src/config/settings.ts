@@ -3,8 +3,8 @@ import { hostname } from 'node:os';
 import { z } from 'zod';
 import * as limits from '../limits.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
+import { bytesText, durationText, parseBytes, parseDurationMs } from '../text/quantity.js';
 import { mixSchema, mixText } from './mix.js';
-import { bytesText, durationText, parseBytes, parseDurationMs } from './quantity.js';
 import { isDefaultRule, redactionRulesSchema, redactionRulesText } from './redaction.js';
 
 const DAY_MS = 24 * 3600 * 1000;

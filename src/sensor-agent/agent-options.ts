@@ -1,10 +1,10 @@
 /** What an agent is told, and what it tells of itself. */
 import type { Logger } from 'pino';
 import type { CredentialFor } from '../access/token-lookup.js';
-import type { Budget } from './budget.js';
-import type { SourceOptions } from './open-source.js';
-import type { GuardBounds } from './overhead-guard.js';
+import type { GuardBounds } from './guard/overhead-guard.js';
+import type { Budget } from './publish/budget.js';
 import type { CompiledRule } from './redaction/rule.js';
+import type { SourceOptions } from './source/open-source.js';
 
 export interface AgentOptions {
   readonly nodeName: string;

@@ -21,28 +21,33 @@ import { lockDirectory } from '../storage/dir-lock.js';
 import { compilePredicate, type PredicateSpec } from '../subscriptions/predicate.js';
 import type { Position } from '../wire/position.js';
 import type { AgentOptions, AgentStatus } from './agent-options.js';
-import { Allowance } from './allowance.js';
-import { historyBurstBytes, LiveBudget } from './budget.js';
-import { Demand } from './demand.js';
-import { DiskWatch } from './disk-watch.js';
 import { Disturbances } from './disturbances.js';
-import { agreeOnEpoch } from './epoch.js';
-import { type HistoryReply, type HistoryRequest, HistoryService, type PreparedRequest } from './history-service.js';
-import { Interest } from './interest.js';
-import { MissingProfiles } from './missing-profiles.js';
-import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './node-report.js';
-import { openSource } from './open-source.js';
-import { originOf } from './origin.js';
-import { Overhead, type Overheads } from './overhead.js';
-import { procMissing } from './proc-mount.js';
-import { Publisher } from './publisher.js';
-import { Recorder } from './recorder.js';
+import { Overhead, type Overheads } from './guard/overhead.js';
+import { Allowance } from './history/allowance.js';
+import {
+  type HistoryReply,
+  type HistoryRequest,
+  HistoryService,
+  type PreparedRequest,
+} from './history/history-service.js';
+import { Demand } from './interest/demand.js';
+import { Interest } from './interest/interest.js';
+import { MissingProfiles } from './interest/missing-profiles.js';
+import { historyBurstBytes, LiveBudget } from './publish/budget.js';
+import { Publisher } from './publish/publisher.js';
+import { DiskWatch } from './recorder/disk-watch.js';
+import { agreeOnEpoch } from './recorder/epoch.js';
+import { originOf } from './recorder/origin.js';
+import { Recorder } from './recorder/recorder.js';
 import { Redactor } from './redaction/redactor.js';
-import { Rescan } from './rescan.js';
+import { openSource } from './source/open-source.js';
+import { procMissing } from './source/proc-mount.js';
 import { ProcessReader } from './source/process-reader.js';
 import type { ExecRecord, Source, SourcePage, SourceSink } from './source/source.js';
-import { Uplink } from './uplink.js';
-import type { UplinkNode } from './uplink-session.js';
+import { Rescan } from './timeline/rescan.js';
+import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './uplink/node-report.js';
+import { Uplink } from './uplink/uplink.js';
+import type { UplinkNode } from './uplink/uplink-session.js';
 
 /** Throws with one line that says what to do when recording cannot begin. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {

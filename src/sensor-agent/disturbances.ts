@@ -4,7 +4,7 @@
  */
 import { INSTANCE_CHANGE_SHOWN_MS } from '../limits.js';
 import type { Position } from '../wire/position.js';
-import type { Recorder } from './recorder.js';
+import type { Recorder } from './recorder/recorder.js';
 import type { Disturbance } from './source/source.js';
 
 export class Disturbances {

@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { type FileOps, readSmallFile, writeSmallFile } from './file-ops.js';
-import type { LogKey } from './format.js';
+import type { LogKey } from './segment-log/format.js';
 
 const MAGIC = Buffer.from('BPLOGID1', 'latin1');
 const BYTES = 24;

@@ -4,9 +4,9 @@
  */
 import { BackplaneError } from '../errors.js';
 import { FIELDS_MAX } from '../limits.js';
-import { EVENT_FIELDS } from '../wire/field-mask.js';
-import { snakePath, suggestion } from './nearest.js';
-import { shown } from './shown.js';
+import { snakePath, suggestion } from '../text/nearest.js';
+import { shown } from '../text/shown.js';
+import { EVENT_FIELDS } from '../wire/event/field-mask.js';
 
 /** What stands beside the events of a batch comes anyway. */
 const BESIDE: ReadonlySet<string> = new Set(['topic', 'node']);

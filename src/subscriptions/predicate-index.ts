@@ -2,7 +2,7 @@
  * Many predicates over one event: those that differ only in a constant are
  * found by one look-up of the event's value, and only they are evaluated.
  */
-import type { BusEvent } from '../wire/event.js';
+import type { BusEvent } from '../wire/event/event.js';
 import type { FieldConstant, RequiredEquality } from './equality.js';
 import type { Predicate } from './predicate.js';
 

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { BackplaneError } from '../errors.js';
 import { FILTER_BYTES_MAX, FILTER_CACHE_BYTES_MAX } from '../limits.js';
-import { type BusEvent, TOPICS, topicOf } from '../wire/event.js';
-import { compileFieldMask, type FieldMask } from '../wire/field-mask.js';
+import { type BusEvent, TOPICS, topicOf } from '../wire/event/event.js';
+import { compileFieldMask, type FieldMask } from '../wire/event/field-mask.js';
 import { type RequiredEquality, requiredEqualities } from './equality.js';
 import { checkFields } from './fields.js';
 import { canonicalText } from './filter/canonical.js';
@@ -15,9 +15,9 @@ import { whyImpossible } from './filter/impossible.js';
 import { parseFilter } from './filter/parse.js';
 import { canMatch } from './filter/possible.js';
 import { scanFilter } from './filter/scan.js';
-import { checkTopics } from './names.js';
 import { NEVER } from './pushdown/raw-expr.js';
 import { type RawForm, rawForm } from './pushdown/raw-form.js';
+import { checkTopics } from './request/names.js';
 
 export interface PredicateOptions {
   /** None: all of them. */

@@ -1,5 +1,5 @@
 /** Wire timestamps as nanoseconds and as RFC 3339 text with nine digits. */
-import { timestampToJson } from '../wire/event-json.js';
+import { timestampToJson } from '../wire/event/event-json.js';
 import type { TimestampFields as Timestamp } from '../wire/messages.js';
 
 /** Nanoseconds since 1970, whatever the node said: not checked, for events come from it unread. */

@@ -2,7 +2,7 @@
  * Messages other than events as protojson, defaults written out so that a
  * script finds every field: times as RFC 3339, unset messages left out.
  */
-import { eventToJson, type Json, timestampToJson } from './event-json.js';
+import { eventToJson, type Json, timestampToJson } from './event/event-json.js';
 import type { EventBatchMessage, SubscribeResponse__Output } from './messages.js';
 
 export function messageToJson(message: object): { [name: string]: Json } {

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { until } from '../until.js';
-import { Harness, range, type Subscriber } from './harness.js';
-import { type TestAgent, TestRecorder } from './test-agent.js';
+import { Harness, range, type Subscriber } from '../harness/broker/harness.js';
+import { type TestAgent, TestRecorder } from '../harness/broker/test-agent.js';
+import { until } from '../harness/until.js';
 
 const TOPICS = ['network', 'process'];
 const TYPES = ['process.exec', 'network.tcp.connect'];

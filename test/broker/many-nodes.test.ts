@@ -4,8 +4,8 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { CURSOR_BYTES_MAX } from '../../src/limits.js';
-import { Harness, range, type Subscriber } from './harness.js';
-import { type TestAgent, TestRecorder } from './test-agent.js';
+import { Harness, range, type Subscriber } from '../harness/broker/harness.js';
+import { type TestAgent, TestRecorder } from '../harness/broker/test-agent.js';
 
 const FOLLOW = { topics: ['process', 'network'], follow: true };
 

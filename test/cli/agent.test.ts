@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { pino } from 'pino';
-import { type AgentMessage, AgentProcess } from '../../src/cli/agent-process.js';
-import { MAIN, run } from './command.js';
+import { type AgentMessage, AgentProcess } from '../../src/cli/process/agent-process.js';
+import { MAIN, run } from '../harness/bus/command.js';
 
 /** Made-up events, and a broker that is not there: the agent records all the same. */
 function environment(t: TestContext): Record<string, string> {

@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { asTyped } from '../../src/cli/command-name.js';
 import { EXAMPLES } from '../../src/cli/examples.js';
-import { run } from './command.js';
+import { run } from '../harness/bus/command.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'backplane-completion-'));
 after(() => rmSync(dir, { recursive: true, force: true }));

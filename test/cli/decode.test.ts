@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { decode } from '../../src/cli/decode.js';
 import { BackplaneError } from '../../src/errors.js';
-import { kernelText, type PlainFields } from '../sensor-agent/source/tracefs/kernel-text.js';
+import { kernelText, type PlainFields } from '../harness/kernel/kernel-text.js';
 
 const FIXTURES = fileURLToPath(new URL('../../../test/fixtures/ftrace/', import.meta.url));
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { inFlagNames } from '../../src/cli/flag-names.js';
 import { BackplaneError } from '../../src/errors.js';
 import { CURSOR_BYTES_MAX } from '../../src/limits.js';
-import { checkSubscription, type SubscriptionRequest } from '../../src/subscriptions/subscription-request.js';
+import { checkSubscription, type SubscriptionRequest } from '../../src/subscriptions/request/subscription-request.js';
 
 const NOW = BigInt(Date.UTC(2026, 10, 23)) * 1_000_000n;
 

@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ownAddress } from '../own-address.js';
-import { command } from './command.js';
+import { command } from '../harness/bus/command.js';
+import { ownAddress } from '../harness/own-address.js';
 
 for (const verb of ['broker', 'up']) {
   test(`${verb} ends in order when its terminal closes`, async () => {

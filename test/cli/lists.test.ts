@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { command, MAIN, type Running, run } from './command.js';
+import { command, MAIN, type Running, run } from '../harness/bus/command.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'backplane-lists-'));
 let up: Running;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { run } from './command.js';
+import { run } from '../harness/bus/command.js';
 
 const REFUSALS: readonly (readonly [string, readonly string[], RegExp])[] = [
   ['an unknown verb', ['obsrve'], /^backplane: unknown command 'obsrve' \(Did you mean observe\?\)\n$/],

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { command, MAIN, type Running, run } from './command.js';
+import { command, MAIN, type Running, run } from '../harness/bus/command.js';
 
 const CAPTURE = fileURLToPath(new URL('../../../test/fixtures/ftrace/lite-4k', import.meta.url));
 const dir = mkdtempSync(join(tmpdir(), 'backplane-output-'));

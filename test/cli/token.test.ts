@@ -6,7 +6,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { command, MAIN, run } from './command.js';
+import { command, MAIN, run } from '../harness/bus/command.js';
 
 function directory(t: TestContext): string {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-token-'));

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
-import { until } from '../until.js';
-import { command, run } from './command.js';
+import { command, run } from '../harness/bus/command.js';
+import { until } from '../harness/until.js';
 
 /** Ports of the system's choice; made-up events, so that it runs wherever the tests do. */
 function environment(t: TestContext): Record<string, string> {

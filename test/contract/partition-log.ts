@@ -4,9 +4,9 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { LogItem, PartitionLog, PartitionReader } from '../../src/broker/log/partition-log.js';
 import { BackplaneError } from '../../src/errors.js';
-import { encodeFrame, type Frame } from '../../src/wire/frame.js';
+import { encodeFrame, type Frame } from '../../src/wire/frame/frame.js';
 import type { Position } from '../../src/wire/position.js';
-import { element } from '../wire/frame-arbitrary.js';
+import { element } from '../harness/arbitrary/frame-arbitrary.js';
 
 export interface LogUnderTest {
   /** The same log at every call, as after a restart. `bytesMax` bounds it by retention. */

@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Bus, Command } from './bus.js';
-import { isAfter, nameOf, type Place, type Result, readLines } from './event-stream.js';
+import { Bus, Command } from '../harness/bus/bus.js';
+import { isAfter, nameOf, type Place, type Result, readLines } from '../harness/bus/event-stream.js';
 
 test('a node over its budget sheds; what was sent and what was shed are all that matched', async () => {
   const bus = await Bus.start({

@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { MiB } from '../../src/limits.js';
-import { cannotMount, withSmallDisk } from '../fault/small-disk.js';
-import { ownAddress } from '../own-address.js';
-import { until } from '../until.js';
-import { Command, type EventLine, Observer } from './bus.js';
-import { bearer, tokenFile } from './token.js';
+import { Command, type EventLine, Observer } from '../harness/bus/bus.js';
+import { bearer, tokenFile } from '../harness/bus/token.js';
+import { cannotMount, withSmallDisk } from '../harness/cluster/small-disk.js';
+import { ownAddress } from '../harness/own-address.js';
+import { until } from '../harness/until.js';
 
 after(() => Command.killAll());
 

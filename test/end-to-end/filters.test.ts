@@ -16,10 +16,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { instanceOwner } from '../../src/sensor-agent/source/tracefs/owner.js';
-import { liveTracefs } from '../sensor-agent/source/tracefs/live-kernel.js';
-import { until } from '../until.js';
-import { Bus, Command, cannotTrace, type EventLine, type Observer } from './bus.js';
-import { runShellSeen } from './program.js';
+import { Bus, Command, cannotTrace, type EventLine, type Observer } from '../harness/bus/bus.js';
+import { runShellSeen } from '../harness/bus/program.js';
+import { liveTracefs } from '../harness/kernel/live-kernel.js';
+import { until } from '../harness/until.js';
 
 const live = liveTracefs();
 const skip = cannotTrace || live.skip;

@@ -5,10 +5,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { ownAddress } from '../own-address.js';
-import { until } from '../until.js';
-import { Command, MAIN } from './bus.js';
-import { bearer } from './token.js';
+import { Command, MAIN } from '../harness/bus/bus.js';
+import { bearer } from '../harness/bus/token.js';
+import { ownAddress } from '../harness/own-address.js';
+import { until } from '../harness/until.js';
 
 after(() => Command.killAll());
 

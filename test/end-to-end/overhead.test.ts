@@ -4,9 +4,9 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { until } from '../until.js';
-import { Bus, cannotTrace } from './bus.js';
-import { readLines } from './event-stream.js';
+import { Bus, cannotTrace } from '../harness/bus/bus.js';
+import { readLines } from '../harness/bus/event-stream.js';
+import { until } from '../harness/until.js';
 
 interface Result {
   readonly event?: {

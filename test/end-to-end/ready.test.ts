@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { until } from '../until.js';
-import { Bus, Command, cannotTrace } from './bus.js';
+import { Bus, Command, cannotTrace } from '../harness/bus/bus.js';
+import { until } from '../harness/until.js';
 
 /** Waits for /readyz to answer so; returns its text. */
 async function answers(bus: Bus, status: number): Promise<string> {

@@ -6,8 +6,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { until } from '../until.js';
-import { Bus, cannotTrace } from './bus.js';
+import { Bus, cannotTrace } from '../harness/bus/bus.js';
+import { until } from '../harness/until.js';
 
 const RULES = [{ name: 'house-pin', field: 'process.command_args', pattern: 'house:(\\w+)' }];
 

@@ -1,9 +1,9 @@
 /** A node over its budget for as long as the test runs: its subscriber gets everything all the same, some of it later. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { until } from '../until.js';
-import { Bus } from './bus.js';
-import { isAfter, nameOf, type Place, type Result, readLines } from './event-stream.js';
+import { Bus } from '../harness/bus/bus.js';
+import { isAfter, nameOf, type Place, type Result, readLines } from '../harness/bus/event-stream.js';
+import { until } from '../harness/until.js';
 
 const ENV = {
   BACKPLANE_SOURCE: 'synthetic',

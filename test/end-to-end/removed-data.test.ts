@@ -4,10 +4,10 @@ import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { ownAddress } from '../own-address.js';
-import { until } from '../until.js';
-import { Command, Observer } from './bus.js';
-import { bearer, tokenFile } from './token.js';
+import { Command, Observer } from '../harness/bus/bus.js';
+import { bearer, tokenFile } from '../harness/bus/token.js';
+import { ownAddress } from '../harness/own-address.js';
+import { until } from '../harness/until.js';
 
 after(() => Command.killAll());
 

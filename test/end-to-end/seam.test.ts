@@ -3,9 +3,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { until } from '../until.js';
-import { Bus, cannotTrace, type EventLine } from './bus.js';
-import { KernelCount, type KernelExec } from './kernel-count.js';
+import { Bus, cannotTrace, type EventLine } from '../harness/bus/bus.js';
+import { KernelCount, type KernelExec } from '../harness/bus/kernel-count.js';
+import { until } from '../harness/until.js';
 
 /** Some 500 execs a second on a machine that has nothing else to do. */
 const LOAD_ROUNDS = 60;

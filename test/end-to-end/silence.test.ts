@@ -8,10 +8,10 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ownAddress } from '../own-address.js';
-import { until } from '../until.js';
-import { Command, cannotTrace, Observer } from './bus.js';
-import { bearer, tokenFile } from './token.js';
+import { Command, cannotTrace, Observer } from '../harness/bus/bus.js';
+import { bearer, tokenFile } from '../harness/bus/token.js';
+import { ownAddress } from '../harness/own-address.js';
+import { until } from '../harness/until.js';
 
 /** What is sent while nobody asks: a report every five seconds, pings, window updates. */
 const REPORTS = 4;

@@ -12,13 +12,13 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { settled } from '../until.js';
-import type { Cluster } from './driver.js';
-import { refused } from './namespace.js';
-import { AgentParty, BrokerParty, type Exit, type Party } from './party.js';
-import type { Recorded } from './recorded.js';
+import type { Cluster } from '../harness/cluster/driver.js';
+import { refused } from '../harness/cluster/namespace.js';
+import { AgentParty, BrokerParty, type Exit, type Party } from '../harness/cluster/party.js';
+import { Subscriber } from '../harness/cluster/subscriber.js';
+import type { Recorded } from '../harness/oracle/recorded.js';
+import { settled } from '../harness/until.js';
 import type { FaultName, Random } from './schedule.js';
-import { Subscriber } from './subscriber.js';
 
 export interface FaultContext {
   readonly cluster: Cluster;

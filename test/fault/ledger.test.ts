@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
-import { until } from '../until.js';
-import { Cluster } from './driver.js';
+import { Cluster } from '../harness/cluster/driver.js';
+import type { Subscriber } from '../harness/cluster/subscriber.js';
+import { until } from '../harness/until.js';
 import { bootNs, caughtUp } from './run.js';
-import type { Subscriber } from './subscriber.js';
 
 interface Account {
   readonly delivered: number;
@@ -38,7 +38,7 @@ async function listed(cluster: Cluster): Promise<Map<string, Account & { readonl
   return accounts;
 }
 
-/** By what came. What was throttled is told nowhere else: see test/broker/refill.test.ts. */
+/** By what came. What was throttled is told nowhere else: see test/broker/delivery/history/refill.test.ts. */
 function counted({ received, ledger }: Subscriber): Omit<Account, 'throttled'> {
   const refilled = [...received.nodes.values()].reduce((count, { refilledNs }) => count + refilledNs.size, 0);
   const shed = ledger.sum('shed') - refilled;

@@ -1,9 +1,9 @@
 /** Damaged files, power cuts and a full disk. */
 import { test } from 'node:test';
+import { cannotMount, withSmallDisk } from '../harness/cluster/small-disk.js';
 import { holds, SEED } from './holds.js';
 import { runFaults, standardCluster } from './run.js';
 import { FAULTS } from './schedule.js';
-import { cannotMount, withSmallDisk } from './small-disk.js';
 
 const DISK_BYTES = 64 * 1024 * 1024;
 

@@ -6,12 +6,12 @@ import { existsSync, readdirSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { until } from '../until.js';
-import { Namespace, refused } from './namespace.js';
+import { Namespace, refused } from '../harness/cluster/namespace.js';
+import { until } from '../harness/until.js';
 
 const skip = refused().namespaces ?? false;
-const DRIVER = new URL('./driver.js', import.meta.url).href;
-const MODULE = new URL('./namespace.js', import.meta.url).href;
+const DRIVER = new URL('../harness/cluster/driver.js', import.meta.url).href;
+const MODULE = new URL('../harness/cluster/namespace.js', import.meta.url).href;
 const ECHO = 'const s = require("net").connect(+process.argv[2], process.argv[1]); s.pipe(s)';
 
 /** Runs with a connection to a process in the namespace that sends back what it is sent. */

@@ -1,12 +1,12 @@
 /** A subscriber that stops reading, beside one that reads. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { until } from '../until.js';
-import { Cluster } from './driver.js';
+import { Cluster } from '../harness/cluster/driver.js';
+import type { Subscriber } from '../harness/cluster/subscriber.js';
+import { until } from '../harness/until.js';
 import { holds, SEED } from './holds.js';
 import { bootNs, caughtUp, runFaults } from './run.js';
 import { LOSSLESS } from './schedule.js';
-import type { Subscriber } from './subscriber.js';
 
 /** Events that another gets while none leaves the broker for the one that does not read: it is full to the brim. */
 const STANDS_FOR = 2_000;

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Disk } from './power-cut.js';
+import { Disk } from '../harness/cluster/power-cut.js';
 import { Random } from './schedule.js';
 
 const FILE_OPS = new URL('../../src/storage/file-ops.js', import.meta.url).href;

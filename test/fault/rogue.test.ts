@@ -5,11 +5,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from '../../src/client/client.js';
 import { BUDGET_BURST_BYTES_MIN, BUDGET_TOLERANCE, FRAME_BYTES_MAX, KiB } from '../../src/limits.js';
-import type { Client } from '../../src/subscriptions/client.js';
 import type { SubscribeRequest } from '../../src/wire/messages.js';
-import { until } from '../until.js';
-import { Cluster } from './driver.js';
+import { Cluster } from '../harness/cluster/driver.js';
+import { until } from '../harness/until.js';
 import { bootNs, caughtUp, runFaults } from './run.js';
 
 const RATE = 16 * KiB;

@@ -1,12 +1,12 @@
 /** One run: a cluster under load, a schedule of faults, and then the invariants. */
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { settled, until } from '../until.js';
-import { Cluster } from './driver.js';
+import { Cluster } from '../harness/cluster/driver.js';
+import { refused } from '../harness/cluster/namespace.js';
+import { violations } from '../harness/oracle/invariants.js';
+import { Recorded } from '../harness/oracle/recorded.js';
+import { settled, until } from '../harness/until.js';
 import { cannot, FAULT_ACTS, type FaultContext } from './faults.js';
-import { violations } from './invariants.js';
-import { refused } from './namespace.js';
-import { Recorded } from './recorded.js';
 import type { FaultName } from './schedule.js';
 import { Random, schedule } from './schedule.js';
 

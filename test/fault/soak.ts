@@ -5,9 +5,9 @@
  * these only, `--seconds 14` makes rounds shorter. Exit code 1 at the first violation.
  */
 import { parseArgs } from 'node:util';
+import { cannotMount, withSmallDisk } from '../harness/cluster/small-disk.js';
 import { runFaults, standardCluster } from './run.js';
 import { FAULTS, LOSSLESS } from './schedule.js';
-import { cannotMount, withSmallDisk } from './small-disk.js';
 
 const DISK_BYTES = 64 * 1024 * 1024;
 

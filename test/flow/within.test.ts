@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { within } from '../../src/flow/within.js';
-import { settled } from '../until.js';
+import { settled } from '../harness/until.js';
 
 const never = new AbortController().signal;
 const aborted = async (signal: AbortSignal) => {

@@ -5,11 +5,11 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { BudgetFile } from '../../src/broker/nodes/budget-file.js';
-import { StateFile } from '../../src/broker/nodes/state-file.js';
+import { BudgetFile } from '../../src/broker/cluster/embedded/budget-file.js';
+import { StateFile } from '../../src/broker/cluster/embedded/state-file.js';
 import { readBoundedFile } from '../../src/storage/bounded-file.js';
 import { nodeFileOps, readSmallFile } from '../../src/storage/file-ops.js';
-import { MAIN } from '../cli/command.js';
+import { MAIN } from '../harness/bus/command.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'bounded-file-'));
 after(() => rmSync(dir, { recursive: true, force: true }));

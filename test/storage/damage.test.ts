@@ -4,10 +4,18 @@ import fs from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { LogItem } from '../../src/storage/log-reader.js';
-import { SegmentLog } from '../../src/storage/segment-log.js';
-import { FaultyFiles } from './faulty-files.js';
-import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory, UNSYNCED } from './scratch.js';
+import type { LogItem } from '../../src/storage/segment-log/log-reader.js';
+import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
+import { FaultyFiles } from '../harness/files/faulty-files.js';
+import {
+  assertContiguous,
+  payloads,
+  ROOMY,
+  readAll,
+  record,
+  scratchDirectory,
+  UNSYNCED,
+} from '../harness/files/scratch.js';
 
 const HEADER_BYTES = 48;
 const RECORD_HEADER_BYTES = 32;

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
 import { BackplaneError } from '../../src/errors.js';
-import { SegmentLog } from '../../src/storage/segment-log.js';
-import { FaultyFiles } from './faulty-files.js';
-import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory } from './scratch.js';
+import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
+import { FaultyFiles } from '../harness/files/faulty-files.js';
+import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory } from '../harness/files/scratch.js';
 
 const APPENDS = 40;
 

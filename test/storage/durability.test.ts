@@ -4,9 +4,9 @@ import fs from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { BackplaneError } from '../../src/errors.js';
-import { SegmentLog } from '../../src/storage/segment-log.js';
-import { FaultyFiles, type Loss } from './faulty-files.js';
-import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory } from './scratch.js';
+import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
+import { FaultyFiles, type Loss } from '../harness/files/faulty-files.js';
+import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory } from '../harness/files/scratch.js';
 
 const step = fc.oneof(
   { weight: 10, arbitrary: fc.record({ do: fc.constant('append' as const), size: fc.nat(400) }) },

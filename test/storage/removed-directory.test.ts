@@ -4,8 +4,8 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { BackplaneError } from '../../src/errors.js';
-import { SegmentLog } from '../../src/storage/segment-log.js';
-import { ROOMY, record, scratchDirectory } from './scratch.js';
+import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
+import { ROOMY, record, scratchDirectory } from '../harness/files/scratch.js';
 
 const WAYS: Readonly<Record<string, (dir: string) => void>> = {
   removed: (dir) => fs.rmSync(dir, { recursive: true }),

@@ -3,8 +3,16 @@ import fs from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { LOG_NOTES_MAX, SEGMENT_ANCHORS_MAX } from '../../src/limits.js';
-import { SegmentLog } from '../../src/storage/segment-log.js';
-import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory, UNSYNCED } from './scratch.js';
+import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
+import {
+  assertContiguous,
+  payloads,
+  ROOMY,
+  readAll,
+  record,
+  scratchDirectory,
+  UNSYNCED,
+} from '../harness/files/scratch.js';
 
 test('a log stays within its bytes, and readers are told what they missed', () => {
   fc.assert(

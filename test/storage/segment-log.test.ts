@@ -5,8 +5,16 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { BackplaneError } from '../../src/errors.js';
 import { RECORD_BYTES_MAX } from '../../src/limits.js';
-import { type NewRecord, SegmentLog } from '../../src/storage/segment-log.js';
-import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory, UNSYNCED } from './scratch.js';
+import { type NewRecord, SegmentLog } from '../../src/storage/segment-log/segment-log.js';
+import {
+  assertContiguous,
+  payloads,
+  ROOMY,
+  readAll,
+  record,
+  scratchDirectory,
+  UNSYNCED,
+} from '../harness/files/scratch.js';
 
 interface Kept {
   readonly kind: number;

@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { compilePredicate } from '../../src/subscriptions/predicate.js';
 import { PredicateIndex } from '../../src/subscriptions/predicate-index.js';
-import { topicOf } from '../../src/wire/event.js';
-import { filter as anyFilter, event, PLAIN, written } from './filter/grammar.js';
+import { topicOf } from '../../src/wire/event/event.js';
+import { filter as anyFilter, event, PLAIN, written } from '../harness/filters/grammar.js';
 
 const pid = fc.integer({ min: 0, max: 6 });
 const word = fc.constantFrom('', 'sh', 'cat', 'bash', '/bin/sh');

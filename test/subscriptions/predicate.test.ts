@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BackplaneError } from '../../src/errors.js';
 import { compilePredicate, differenceFrom, type PredicateOptions } from '../../src/subscriptions/predicate.js';
-import { TOPICS } from '../../src/wire/event.js';
+import { TOPICS } from '../../src/wire/event/event.js';
 
 const idOf = (filter: string, topics: string[] = [], includeSelf = false): bigint =>
   compilePredicate({ topics, filter, includeSelf }).id;

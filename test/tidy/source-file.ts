@@ -25,7 +25,8 @@ export interface Span {
 export interface SourceFile {
   /** From the repository's root. */
   readonly path: string;
-  readonly lines: number;
+  /** Without comments, imports and empty lines. */
+  readonly codeLines: number;
   readonly text: string;
   /** The text with the insides of comments, strings and patterns blanked. */
   readonly code: string;
@@ -39,7 +40,7 @@ export function readSource(root: string, file: string): SourceFile {
   const code = blank(text);
   return {
     path: file,
-    lines: text.split('\n').length - (text.endsWith('\n') ? 1 : 0),
+    codeLines: code.replace(/^import [^;]*;$/gm, '').match(/^.*\S.*$/gm)?.length ?? 0,
     text,
     code,
     imports: imports(text, code, file),

@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 import { tokenOfCredential } from '../../access/token.js';
 import { BackplaneError } from '../../errors.js';
 import { REFUSALS_LOGGED_INTERVAL_MS } from '../../limits.js';
-import { isLoopback } from '../listen.js';
+import { isLoopback } from './listen.js';
 import type { BrokerToken } from './token-file.js';
 
 export interface Identity {

@@ -2,10 +2,10 @@
 import type { ServerWritableStream } from '@grpc/grpc-js';
 import { StreamWriter } from '../../flow/stream-writer.js';
 import { SUBSCRIBER_QUEUE_BYTES_MAX } from '../../limits.js';
+import { encodeEventBatch } from '../../wire/frame/splice.js';
 import { subscribeResponseCodec } from '../../wire/messages.js';
-import { encodeEventBatch } from '../../wire/splice.js';
+import { clientOf } from '../access/peer-address.js';
 import type { Delivery, Sink } from '../delivery/outlet.js';
-import { clientOf } from '../peer-address.js';
 
 export class GrpcSink implements Sink {
   readonly closed: AbortSignal;

@@ -2,7 +2,8 @@
 import type { handleUnaryCall, ServerWritableStream, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { REQUEST_BYTES_MAX } from '../../limits.js';
-import { checkSubscription } from '../../subscriptions/subscription-request.js';
+import { checkSubscription } from '../../subscriptions/request/subscription-request.js';
+import { identityOf } from '../../wire/grpc/stream-gate.js';
 import {
   explainRequestCodec,
   explainResponseCodec,
@@ -16,14 +17,13 @@ import {
   setBudgetResponseCodec,
   subscribeRequestCodec,
 } from '../../wire/messages.js';
-import { identityOf } from '../../wire/stream-gate.js';
 import { explain } from '../delivery/explanation.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
-import type { Listings } from '../listings.js';
 import type { BudgetDesk } from '../nodes/budget-desk.js';
 import type { ForgetDesk } from '../nodes/forget-desk.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { GrpcSink } from './grpc-stream.js';
+import type { Listings } from './listings.js';
 
 type SubscribeCall = ServerWritableStream<Buffer, Buffer>;
 

@@ -9,8 +9,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { BackplaneError } from '../../errors.js';
-import { shown } from '../../subscriptions/shown.js';
-import { isLoopback } from '../listen.js';
+import { shown } from '../../text/shown.js';
+import { isLoopback } from '../access/listen.js';
 
 /** Undefined, and thus allowed: not from a browser, or from one that does not say. */
 const SITES: ReadonlySet<string | undefined> = new Set([undefined, 'same-origin', 'none']);

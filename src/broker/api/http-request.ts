@@ -3,8 +3,8 @@
  * means is checked where gRPC's requests are.
  */
 import { BackplaneError } from '../../errors.js';
-import { shown } from '../../subscriptions/shown.js';
-import type { SubscriptionRequest } from '../../subscriptions/subscription-request.js';
+import type { SubscriptionRequest } from '../../subscriptions/request/subscription-request.js';
+import { shown } from '../../text/shown.js';
 
 /** Parameter to field, and whether it may come more than once. */
 const PARAMETERS: Readonly<Record<string, { readonly field: keyof SubscriptionRequest; readonly repeats: boolean }>> = {

@@ -13,8 +13,8 @@ import {
   KEEPALIVE_MS,
   MESSAGE_BYTES_MAX,
 } from '../../limits.js';
-import { shown } from '../../subscriptions/shown.js';
-import { checkSubscription } from '../../subscriptions/subscription-request.js';
+import { checkSubscription } from '../../subscriptions/request/subscription-request.js';
+import { shown } from '../../text/shown.js';
 import { messageToJson } from '../../wire/message-json.js';
 import {
   getStatusResponseCodec,
@@ -24,9 +24,9 @@ import {
 } from '../../wire/messages.js';
 import type { Caller, Gate, Identity } from '../access/gate.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
-import type { Listings } from '../listings.js';
 import { checkHost, checkSite } from './host.js';
 import { checkNoParameters, parseTarget, subscriptionRequest } from './http-request.js';
+import type { Listings } from './listings.js';
 import { errorToJson, NdjsonSink } from './ndjson.js';
 import { RequestLine } from './request-line.js';
 import { refuseConnect, refuseUnsound } from './unsound-request.js';

@@ -3,12 +3,12 @@ import type { ServerResponse } from 'node:http';
 import type { BackplaneError } from '../../errors.js';
 import { StreamWriter } from '../../flow/stream-writer.js';
 import { MESSAGE_BYTES_MAX, SUBSCRIBER_QUEUE_BYTES_MAX } from '../../limits.js';
+import { soundParts } from '../../wire/event/sound-parts.js';
+import { encodeEventBatch } from '../../wire/frame/splice.js';
 import { responseToJson } from '../../wire/message-json.js';
 import { subscribeResponseCodec } from '../../wire/messages.js';
-import { soundParts } from '../../wire/sound-parts.js';
-import { encodeEventBatch } from '../../wire/splice.js';
+import { clientOf } from '../access/peer-address.js';
 import type { Delivery, Sink } from '../delivery/outlet.js';
-import { clientOf } from '../peer-address.js';
 
 export class NdjsonSink implements Sink {
   readonly closed: AbortSignal;

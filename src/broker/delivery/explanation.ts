@@ -2,8 +2,8 @@
 import { CATALOGUE, type CatalogueEntry, EVENT_COSTS } from '../../subscriptions/pushdown/catalogue.js';
 import { kernelFilter } from '../../subscriptions/pushdown/kernel-filter.js';
 import { isConstant, type RawExpr, type RawField } from '../../subscriptions/pushdown/raw-expr.js';
-import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
-import { TOPICS } from '../../wire/event.js';
+import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import { TOPICS } from '../../wire/event/event.js';
 import type { Plan, PlanStage } from '../../wire/messages.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { profileNote } from './profiles.js';

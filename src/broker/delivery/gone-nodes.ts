@@ -1,8 +1,8 @@
 /** Nodes that cannot be asked as they are gone, and whether a window could have had something of them. */
-import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
+import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
-import type { CoverageSum, GoneNode } from './coverage.js';
-import type { Resumption } from './resumption.js';
+import type { Resumption } from './cursor/resumption.js';
+import type { CoverageSum, GoneNode } from './history/coverage.js';
 
 export function goneNodes(registry: NodeRegistry, { nodes }: CheckedSubscription): GoneNode[] {
   return [...registry.all()].flatMap(({ name, goneSinceMs, lastSeenMs }) => {

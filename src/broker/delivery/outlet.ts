@@ -3,9 +3,9 @@
  * cursor that resumes behind it.
  */
 import { BackplaneError } from '../../errors.js';
-import { cutRuns, type FieldMask } from '../../wire/field-mask.js';
+import { cutRuns, type FieldMask } from '../../wire/event/field-mask.js';
+import type { BatchHeader, Selection } from '../../wire/frame/splice.js';
 import type { SubscribeResponse } from '../../wire/messages.js';
-import type { BatchHeader, Selection } from '../../wire/splice.js';
 import type { Throttle } from './throttle.js';
 
 export type Delivery =

@@ -3,14 +3,14 @@
  * recorder, and from where its frames in the log count. History runs up to
  * exactly the position behind which the log is complete, so there is no seam.
  */
-import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
+import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import { comparePositions, ORIGIN, type Position } from '../../wire/position.js';
 import type { LogStore } from '../log/log-store.js';
 import { partitionOf } from '../log/partition-log.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
-import type { NodeQuery } from './clipped-answer.js';
-import { NodeView } from './node-view.js';
-import type { Resumption } from './resumption.js';
+import { NodeView } from './cursor/node-view.js';
+import type { Resumption } from './cursor/resumption.js';
+import type { NodeQuery } from './history/clipped-answer.js';
 
 export interface NodePlan {
   readonly view: NodeView;

@@ -4,8 +4,8 @@
  */
 import { BackplaneError } from '../../errors.js';
 import { CATALOGUE, type Profile } from '../../subscriptions/pushdown/catalogue.js';
-import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
-import { TOPICS } from '../../wire/event.js';
+import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import { TOPICS } from '../../wire/event/event.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 
 interface ProfileDemand {

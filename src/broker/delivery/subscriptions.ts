@@ -1,7 +1,7 @@
 /** All running subscriptions: admitted under a bound, listed, and ended together when the broker drains. */
 import { BackplaneError } from '../../errors.js';
 import { SUBSCRIPTIONS_MAX } from '../../limits.js';
-import type { CheckedSubscription } from '../../subscriptions/subscription-request.js';
+import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import type { Caller } from '../access/gate.js';
 import type { Sink } from './outlet.js';
 import { type DeliveryContext, Subscription } from './subscription.js';

@@ -8,9 +8,9 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { THROTTLE_EVENTS_MAX } from '../../limits.js';
-import type { ThrottleRequest } from '../../subscriptions/throttle-request.js';
-import { eventWallNs } from '../../wire/event-time.js';
-import { compileKeyMask, cutRuns, type FieldMask } from '../../wire/field-mask.js';
+import type { ThrottleRequest } from '../../subscriptions/request/throttle-request.js';
+import { eventWallNs } from '../../wire/event/event-time.js';
+import { compileKeyMask, cutRuns, type FieldMask } from '../../wire/event/field-mask.js';
 
 /** Longer keys are remembered by their hash. */
 const KEY_BYTES_MAX = 32;

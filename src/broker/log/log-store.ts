@@ -15,9 +15,9 @@ import {
 } from '../../limits.js';
 import { type FileOps, makeDirectory } from '../../storage/file-ops.js';
 import { HeldDirectory } from '../../storage/held-directory.js';
-import { EmbeddedLog, type FsyncMode } from './embedded-log.js';
+import { EmbeddedLog, type FsyncMode } from './embedded/embedded-log.js';
+import { storeIdentity } from './embedded/store-identity.js';
 import { type PartitionLog, partitionOf } from './partition-log.js';
-import { storeIdentity } from './store-identity.js';
 
 export interface LogStoreOptions {
   readonly dir: string;

@@ -5,7 +5,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { PARTITIONS } from '../../limits.js';
-import type { Frame } from '../../wire/frame.js';
+import type { Frame } from '../../wire/frame/frame.js';
 import type { Position } from '../../wire/position.js';
 
 export interface LogEntry {

@@ -3,7 +3,7 @@
  * that stand near the end: one bound in bytes over all partitions, the oldest
  * frame out first. Who is further behind reads the log.
  */
-import type { Frame } from '../../wire/frame.js';
+import type { Frame } from '../../wire/frame/frame.js';
 import type { LogEntry } from './partition-log.js';
 
 /** An event's columns as JavaScript numbers and bigints. */

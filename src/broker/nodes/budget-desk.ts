@@ -1,10 +1,10 @@
 /** Requests to set what nodes may send: checked, put on record, and carried out. */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { NODE_GLOBS_MAX } from '../../limits.js';
-import { compileNodeGlobs } from '../../subscriptions/node-globs.js';
+import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { Budget, SetBudgetRequest__Output, SetBudgetResponse } from '../../wire/messages.js';
-import type { AuditTrail } from '../audit-trail.js';
-import type { SavedBudget } from './budget-file.js';
+import type { AuditTrail } from '../cluster/audit-trail.js';
+import type { SavedBudget } from '../cluster/embedded/budget-file.js';
 import type { NodeBudgets } from './node-budgets.js';
 import type { NodeRegistry } from './node-registry.js';
 

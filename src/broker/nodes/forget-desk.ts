@@ -1,8 +1,8 @@
 /** Requests to forget nodes that are gone: checked, put on record, and carried out. */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { NODE_GLOBS_MAX } from '../../limits.js';
-import { compileNodeGlobs } from '../../subscriptions/node-globs.js';
-import type { AuditTrail } from '../audit-trail.js';
+import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
+import type { AuditTrail } from '../cluster/audit-trail.js';
 import type { NodeRegistry } from './node-registry.js';
 
 export class ForgetDesk {

@@ -14,9 +14,9 @@ import {
   HISTORY_TURN_MS,
 } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
+import { decodeHistoryMessage } from '../../wire/grpc/rpc.js';
 import { type ControlResponse, nsToTimestamp, positionToMessage, WALL_NS_MAX } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
-import { decodeHistoryMessage } from '../../wire/rpc.js';
 import { HistoryAnswer } from './history-answer.js';
 import { checkHistoryEnd } from './node-checks.js';
 

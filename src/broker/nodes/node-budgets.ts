@@ -17,7 +17,7 @@ import {
   LIVE_BYTES_PER_SECOND_DEFAULT,
 } from '../../limits.js';
 import type { Budget, ControlResponse } from '../../wire/messages.js';
-import type { BudgetFile, SavedBudget } from './budget-file.js';
+import type { BudgetFile, SavedBudget } from '../cluster/embedded/budget-file.js';
 import type { NodeRecord } from './node-record.js';
 import type { NodeRegistry } from './node-registry.js';
 

@@ -7,9 +7,9 @@ import {
   PROFILES_PER_NODE_MAX,
   REDACTION_NAMES_MAX,
 } from '../../limits.js';
-import { checkName } from '../../subscriptions/names.js';
-import { shown } from '../../subscriptions/shown.js';
-import { checkLosses } from '../../wire/loss.js';
+import { checkName } from '../../subscriptions/request/names.js';
+import { shown } from '../../text/shown.js';
+import { checkLosses } from '../../wire/frame/loss.js';
 import {
   type Hello__Output,
   type HistoryEnd__Output,

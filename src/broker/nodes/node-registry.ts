@@ -7,15 +7,15 @@ import { BackplaneError } from '../../errors.js';
 import { NODE_REPORT_INTERVAL_MS, NODE_SEEN_SAVE_MS, NODES_MAX, NODES_PER_PEER_MAX } from '../../limits.js';
 import { systemErrorCode } from '../../storage/file-ops.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
-import { TOPICS } from '../../wire/event.js';
+import { TOPICS } from '../../wire/event/event.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import { comparePositions, type Position } from '../../wire/position.js';
+import type { SavedNode, StateFile } from '../cluster/embedded/state-file.js';
 import type { LogStore } from '../log/log-store.js';
 import type { InterestBook } from './interest-book.js';
 import { checkHello, checkReport } from './node-checks.js';
 import { NodeRecord, type Refusal } from './node-record.js';
 import type { NodeSession } from './node-session.js';
-import type { SavedNode, StateFile } from './state-file.js';
 
 export interface Covered {
   readonly topic: string;

@@ -1,7 +1,7 @@
 /** Events as lines of one format: compact, table, dict or json. */
 
 import { timestampNs } from '../../subscriptions/timestamp.js';
-import { eventToJson } from '../../wire/event-json.js';
+import { eventToJson } from '../../wire/event/event-json.js';
 import type { EventMessage } from '../../wire/messages.js';
 import { Columns } from './columns.js';
 import { applyFieldMask, type FieldMask, leaves, PROMISED, valueAt, WHEN_AND_WHERE } from './field-mask.js';

@@ -5,7 +5,7 @@
  *   Mask := path (',' path)*     path := name ('.' name)*
  */
 import { protoPath } from '../../subscriptions/fields.js';
-import { EVENT_FIELDS } from '../../wire/field-mask.js';
+import { EVENT_FIELDS } from '../../wire/event/field-mask.js';
 
 /** Every leaf of backplane.v1.Event in its JSON form; raw.fields has names of its own below it. */
 export const JSON_FIELDS: readonly string[] = EVENT_FIELDS.map(camelPath);

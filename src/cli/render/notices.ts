@@ -1,7 +1,7 @@
 /** What is not an event, as one line for people: gaps, nodes, coverage, the link to the broker. */
 
+import type { NodeStatus } from '../../client/subscribe-item.js';
 import type { BackplaneError } from '../../errors.js';
-import type { NodeStatus } from '../../subscriptions/subscribe-item.js';
 import { timestampNs } from '../../subscriptions/timestamp.js';
 import type { Accepted, Coverage, Gap__Output as Gap } from '../../wire/messages.js';
 import type { NodeClock } from './node-clock.js';

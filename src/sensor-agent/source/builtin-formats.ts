@@ -2,7 +2,7 @@
  * Formats for sources that write pages themselves, so that what they write is
  * read like any kernel's. Ids and offsets are those of Linux 6.18 on x86-64.
  */
-import { FormatTable } from './tracefs/format.js';
+import { FormatTable } from './pages/format.js';
 
 /** Declaration, offset, size, signed. */
 type Row = readonly [string, number, number, 0 | 1];

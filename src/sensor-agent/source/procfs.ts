@@ -5,12 +5,12 @@
 import { BackplaneError } from '../../errors.js';
 import { TASKS_MAX } from '../../limits.js';
 import { BUILTIN_FORMATS } from './builtin-formats.js';
-import { PageWriter } from './page-writer.js';
+import type { FieldValue } from './pages/decoder.js';
+import { FormatTable } from './pages/format.js';
 import { ProcessReader, pids, type ReadProcess } from './process-reader.js';
 import type { ClockPair, DrainResult, Source, SourceSink } from './source.js';
+import { PageWriter } from './synthetic/page-writer.js';
 import { TraceClock, uptimeNow } from './tracefs/clock.js';
-import type { FieldValue } from './tracefs/decoder.js';
-import { FormatTable } from './tracefs/format.js';
 
 export interface ProcfsOptions {
   /** Between two looks for processes that came and went; default 100. */

@@ -5,7 +5,7 @@
  * them with the page writer.
  */
 import type { RawExpr } from '../../subscriptions/pushdown/raw-expr.js';
-import type { FormatTable } from './tracefs/format.js';
+import type { FormatTable } from './pages/format.js';
 
 export interface Source {
   readonly name: 'tracefs' | 'procfs' | 'synthetic';

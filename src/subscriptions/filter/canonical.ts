@@ -5,7 +5,7 @@
  * It is a filter itself, and its own canonical text. Written from the leaves
  * up, each node once: nesting must not multiply the work.
  */
-import { durationText, timestampNsText } from '../time-text.js';
+import { durationText, timestampNsText } from '../../text/time-text.js';
 import type { CheckedExpr, CompareOperator } from './checked.js';
 import { codePointOrder } from './closures.js';
 

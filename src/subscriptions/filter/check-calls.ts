@@ -1,8 +1,8 @@
 /** Functions: their arguments, and those arguments that must be constants because they are compiled once. */
 import { FILTER_PATTERN_INSTRUCTIONS_MAX } from '../../limits.js';
-import { suggestion } from '../nearest.js';
-import { shown } from '../shown.js';
-import { parseDuration, parseTimestamp } from '../time-text.js';
+import { suggestion } from '../../text/nearest.js';
+import { shown } from '../../text/shown.js';
+import { parseDuration, parseTimestamp } from '../../text/time-text.js';
 import type { CheckedExpr, StringTest } from './checked.js';
 import { parseBlock } from './cidr.js';
 import type { CallSyntax, Syntax } from './parse.js';

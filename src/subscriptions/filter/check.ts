@@ -2,8 +2,8 @@
  * Syntax to checked tree. Every name, operator and argument is checked against
  * the schema; the first thing that does not fit is refused at its column.
  */
-import { snakePath, suggestion } from '../nearest.js';
-import { shown } from '../shown.js';
+import { snakePath, suggestion } from '../../text/nearest.js';
+import { shown } from '../../text/shown.js';
 import { checkCall } from './check-calls.js';
 import { checkOperator } from './check-operators.js';
 import type { CheckedExpr, Quantifier } from './checked.js';

@@ -3,7 +3,7 @@
  * (closures, kernel filter text, raw predicates, explanations) compile from.
  * Every node has the type of its value.
  */
-import type { BusEvent } from '../../wire/event.js';
+import type { BusEvent } from '../../wire/event/event.js';
 import type { AddressBlock } from './cidr.js';
 import type { Pattern } from './pattern.js';
 import type { Field } from './schema.js';

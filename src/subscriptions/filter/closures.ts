@@ -5,7 +5,7 @@
  * a whole catch. Those that cannot fail are known, and cost no try.
  */
 import { FILTER_STRING_CHARACTERS_MAX } from '../../limits.js';
-import type { BusEvent } from '../../wire/event.js';
+import type { BusEvent } from '../../wire/event/event.js';
 import type { CompareOperator, Quantifier, StringTest } from './checked.js';
 
 export type Run<T> = (event: BusEvent, item: string) => T;

@@ -1,6 +1,7 @@
 /** A checked filter to one closure over a decoded event: the reference for every other way to evaluate it. */
-import type { BusEvent } from '../../wire/event.js';
-import { DURATION_NS_MAX, DURATION_NS_MIN, TIMESTAMP_NS_MAX, TIMESTAMP_NS_MIN } from '../time-text.js';
+
+import { DURATION_NS_MAX, DURATION_NS_MIN, TIMESTAMP_NS_MAX, TIMESTAMP_NS_MIN } from '../../text/time-text.js';
+import type { BusEvent } from '../../wire/event/event.js';
 import type { CheckedExpr } from './checked.js';
 import { blockContains } from './cidr.js';
 import {

@@ -1,7 +1,8 @@
 /** Why no event can match a filter, in a sentence that names what was probably meant. */
-import { TOPICS, topicOf } from '../../wire/event.js';
-import { suggestion } from '../nearest.js';
-import { shown } from '../shown.js';
+
+import { suggestion } from '../../text/nearest.js';
+import { shown } from '../../text/shown.js';
+import { TOPICS, topicOf } from '../../wire/event/event.js';
 import { type CheckedExpr, childrenOf } from './checked.js';
 
 /** What a filter says of an event's type or topic in one place. */

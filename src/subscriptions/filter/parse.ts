@@ -1,6 +1,6 @@
 /** Filter text to a syntax tree: the pass of scan.ts, then the CEL parser, with every error at a column. */
 import { parse } from '@bufbuild/cel';
-import { shown } from '../shown.js';
+import { shown } from '../../text/shown.js';
 import { refusal } from './refusal.js';
 import { scanFilter } from './scan.js';
 

@@ -1,5 +1,5 @@
 /** Whether a filter can be true of any event of a type: what lets an agent pass over whole types. */
-import { type BusEvent, carries } from '../../wire/event.js';
+import { type BusEvent, carries } from '../../wire/event/event.js';
 import { type CheckedExpr, childrenOf } from './checked.js';
 import { compileFilter } from './compile.js';
 

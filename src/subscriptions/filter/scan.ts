@@ -9,7 +9,7 @@
  *   nesting := open brackets + conditionals (`?`) begun within them
  */
 import { FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_TOKENS_MAX } from '../../limits.js';
-import { shown } from '../shown.js';
+import { shown } from '../../text/shown.js';
 import { refusal } from './refusal.js';
 
 const CLOSING: Readonly<Record<string, string>> = { '(': ')', '[': ']', '{': '}' };

@@ -3,7 +3,7 @@
  * their types, and how each is read. An unset scalar reads as its zero value,
  * as in proto3; `present` is what has() answers.
  */
-import type { BusEvent } from '../../wire/event.js';
+import type { BusEvent } from '../../wire/event/event.js';
 
 interface FieldOf<Type extends string, Value> {
   readonly name: string;

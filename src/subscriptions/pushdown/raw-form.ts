@@ -8,7 +8,7 @@
  * index out of bounds), which is neither, needs no rule of its own.
  */
 import { RAW_FORM_TERMS_MAX } from '../../limits.js';
-import { topicOf } from '../../wire/event.js';
+import { topicOf } from '../../wire/event/event.js';
 import type { CheckedExpr, CompareOperator } from '../filter/checked.js';
 import { decidedFor } from '../filter/possible.js';
 import { CATALOGUE, type RawRef } from './catalogue.js';

@@ -3,11 +3,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { FsyncMode } from '../../../src/broker/log/embedded-log.js';
+import type { FsyncMode } from '../../../src/broker/log/embedded/embedded-log.js';
 import { LogStore } from '../../../src/broker/log/log-store.js';
 import { type PartitionLog, partitionOf } from '../../../src/broker/log/partition-log.js';
 import { MiB, PARTITIONS } from '../../../src/limits.js';
-import { encodeFrame } from '../../../src/wire/frame.js';
+import { encodeFrame } from '../../../src/wire/frame/frame.js';
 import { partitionLogContract } from '../../contract/partition-log.js';
 
 function embedded(fsync: FsyncMode) {

@@ -8,9 +8,9 @@ import { LogStore } from '../../../src/broker/log/log-store.js';
 import type { PartitionLog } from '../../../src/broker/log/partition-log.js';
 import { KiB, MiB } from '../../../src/limits.js';
 import { nodeFileOps } from '../../../src/storage/file-ops.js';
-import { encodeFrame } from '../../../src/wire/frame.js';
+import { encodeFrame } from '../../../src/wire/frame/frame.js';
 import { frameOf } from '../../contract/partition-log.js';
-import { FaultyFiles } from '../../storage/faulty-files.js';
+import { FaultyFiles } from '../../harness/files/faulty-files.js';
 
 const BYTES_MAX = 4 * MiB;
 const FRAME_BYTES = 16 * KiB;

@@ -4,10 +4,10 @@ import { type EventFormat, type EventLine, eventLines } from '../../../src/cli/r
 import { parseFieldMask } from '../../../src/cli/render/field-mask.js';
 import { COLOURED, choosePalette, PLAIN, takesEscapes } from '../../../src/cli/render/palette.js';
 import { CLOCK, type TimeStyle } from '../../../src/cli/render/time.js';
-import { parseTimestamp } from '../../../src/subscriptions/time-text.js';
-import { type BusEvent, TOPICS } from '../../../src/wire/event.js';
+import { parseTimestamp } from '../../../src/text/time-text.js';
+import { type BusEvent, TOPICS } from '../../../src/wire/event/event.js';
 import type { EventMessage } from '../../../src/wire/messages.js';
-import { CURL, wireEvent } from '../event-fixture.js';
+import { CURL, wireEvent } from '../../harness/bus/event-fixture.js';
 
 process.env.TZ = 'UTC';
 

@@ -4,7 +4,7 @@ import { NodeClock } from '../../../src/cli/render/node-clock.js';
 import { coverageNotices, gapNotice, linkNotice, missingNotice, nodeNotice } from '../../../src/cli/render/notices.js';
 import { BackplaneError } from '../../../src/errors.js';
 import { nsToTimestamp, type SubscribeResponse, subscribeResponseCodec } from '../../../src/wire/messages.js';
-import { WALL_NS, wireEvent } from '../event-fixture.js';
+import { WALL_NS, wireEvent } from '../../harness/bus/event-fixture.js';
 
 process.env.TZ = 'UTC';
 

@@ -5,8 +5,8 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { ProcfsSource } from '../../../src/sensor-agent/source/procfs.js';
-import { until } from '../../until.js';
-import { Recording } from './tracefs/live-kernel.js';
+import { Recording } from '../../harness/kernel/live-kernel.js';
+import { until } from '../../harness/until.js';
 
 test('a process that lives is seen to start, change its program and end', {
   skip: !existsSync('/proc/self/stat') && 'no /proc',

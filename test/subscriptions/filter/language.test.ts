@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { FIELDS } from '../../../src/subscriptions/filter/schema.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
-import type { BusEvent } from '../../../src/wire/event.js';
-import { oracleMatches } from './oracle.js';
+import type { BusEvent } from '../../../src/wire/event/event.js';
+import { oracleMatches } from '../../harness/filters/oracle.js';
 
 const EXEC: BusEvent = {
   type: 'process.exec',

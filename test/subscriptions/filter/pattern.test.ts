@@ -5,7 +5,7 @@ import { RE2JS } from 're2js';
 import { FILTER_PATTERN_INSTRUCTIONS_MAX } from '../../../src/limits.js';
 import { compilePattern } from '../../../src/subscriptions/filter/pattern.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
-import { busEvent } from '../../cli/event-fixture.js';
+import { busEvent } from '../../harness/bus/event-fixture.js';
 
 test('patterns within the bound compile, whatever their syntax', () => {
   const accepted = ['', 'a{100}', '[^]a-z{1000}]+', '\\p{Greek}\\pL[[:alpha:]{9}]', '(?i)x\\{900}', '[\\]{99}]'];

@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { BackplaneError } from '../../../src/errors.js';
 import { compilePredicate, type Predicate } from '../../../src/subscriptions/predicate.js';
-import { event, filter, manner, PLAIN, written } from './grammar.js';
-import { oracleMatches } from './oracle.js';
+import { event, filter, manner, PLAIN, written } from '../../harness/filters/grammar.js';
+import { oracleMatches } from '../../harness/filters/oracle.js';
 
 const compiled = (text: string): Predicate => compilePredicate({ topics: [], filter: text, includeSelf: true });
 

@@ -8,10 +8,10 @@ import { compilePredicate, type Predicate } from '../../../src/subscriptions/pre
 import { CATALOGUE, type RawRef } from '../../../src/subscriptions/pushdown/catalogue.js';
 import { kernelFilter } from '../../../src/subscriptions/pushdown/kernel-filter.js';
 import { ALWAYS, type RawExpr, type RawField } from '../../../src/subscriptions/pushdown/raw-expr.js';
-import type { BusEvent } from '../../../src/wire/event.js';
-import { event, filter, PLAIN, written } from '../filter/grammar.js';
-import { type Entry, kernelAccepts } from './kernel-language.js';
-import { heldValue, holds, rawEvent, rawExpr, rawFilter } from './raw-filters.js';
+import type { BusEvent } from '../../../src/wire/event/event.js';
+import { event, filter, PLAIN, written } from '../../harness/filters/grammar.js';
+import { type Entry, kernelAccepts } from '../../harness/filters/kernel-language.js';
+import { heldValue, holds, rawEvent, rawExpr, rawFilter } from '../../harness/filters/raw-filters.js';
 
 const compiled = (text: string): Predicate => compilePredicate({ topics: [], filter: text, includeSelf: true });
 

@@ -14,10 +14,10 @@
  */
 import { closeSync } from 'node:fs';
 import { DRAIN_BYTES_MAX, DRAIN_MS_MAX, PAGE_AHEAD_NS_MAX, PAGE_HEADER_BYTES } from '../../../limits.js';
+import { PageEntries, type PageHeader, readPageHeader, scanPage, startCursor } from '../pages/page.js';
+import { readPage } from '../pages/page-read.js';
 import type { DrainResult, SourcePage, SourceSink } from '../source.js';
 import { CommitSlack } from './commit-slack.js';
-import { PageEntries, type PageHeader, readPageHeader, scanPage, startCursor } from './page.js';
-import { readPage } from './page-read.js';
 
 /** Pages read from one lane before the next has its turn. */
 const TURN_PAGES = 16;

@@ -14,11 +14,11 @@ import {
 } from '../../../limits.js';
 import { kernelFilter } from '../../../subscriptions/pushdown/kernel-filter.js';
 import type { RawExpr } from '../../../subscriptions/pushdown/raw-expr.js';
-import { ExecLane } from '../exec-lane.js';
+import { ExecLane } from '../exec/exec-lane.js';
+import { FormatTable, parseFormat } from '../pages/format.js';
 import type { ClockPair, Disturbance, DrainResult, OnDemandEvents, Source, SourceSink } from '../source.js';
 import { statsNow, TraceClock } from './clock.js';
 import { PageDrain } from './drain.js';
-import { FormatTable, parseFormat } from './format.js';
 import { removeInstance, TraceInstance } from './instance.js';
 import { InstanceWatch } from './instance-watch.js';
 import { openTracefs } from './mount.js';

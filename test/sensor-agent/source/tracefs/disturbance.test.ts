@@ -23,8 +23,8 @@ import type { Disturbance } from '../../../../src/sensor-agent/source/source.js'
 import { TraceInstance } from '../../../../src/sensor-agent/source/tracefs/instance.js';
 import { put } from '../../../../src/sensor-agent/source/tracefs/put.js';
 import { TracefsSource } from '../../../../src/sensor-agent/source/tracefs/tracefs-source.js';
-import { until } from '../../../until.js';
-import { liveTracefs, Recording } from './live-kernel.js';
+import { liveTracefs, Recording } from '../../../harness/kernel/live-kernel.js';
+import { until } from '../../../harness/until.js';
 
 const live = liveTracefs();
 const EXEC = 'events/sched/sched_process_exec';
@@ -287,7 +287,7 @@ test('what was changed while no agent was there is said by the one that comes', 
 });
 
 test('tracefs that somebody unmounts is mounted again, and said', { skip: live.skip }, async (t) => {
-  const script = fileURLToPath(new URL('./unmounted-agent.js', import.meta.url));
+  const script = fileURLToPath(new URL('../../../harness/kernel/unmounted-agent.js', import.meta.url));
   const id = `test-${process.pid}-d${serial++}`;
   // In a mount namespace of its own: others go on using theirs.
   const args = ['--mount', '--propagation', 'private', process.execPath, script, id];

@@ -9,11 +9,11 @@ import { after, afterEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { TraceInstance } from '../../../../src/sensor-agent/source/tracefs/instance.js';
 import { TracefsSource } from '../../../../src/sensor-agent/source/tracefs/tracefs-source.js';
-import { until } from '../../../until.js';
-import { liveTracefs, Recording } from './live-kernel.js';
+import { liveTracefs, Recording } from '../../../harness/kernel/live-kernel.js';
+import { until } from '../../../harness/until.js';
 
 const live = liveTracefs();
-const AGENT = fileURLToPath(new URL('./agent-process.js', import.meta.url));
+const AGENT = fileURLToPath(new URL('../../../harness/kernel/agent-process.js', import.meta.url));
 const BURST = 200;
 let serial = 0;
 const recorderId = () => `test-${process.pid}-${serial++}`;

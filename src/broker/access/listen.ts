@@ -1,0 +1,98 @@
+/** Addresses to listen on: parsed, held to loopback, and bound with one clear line when that fails. */
+
+import type { Server as HttpServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type Server as GrpcServer, logVerbosity, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
+import { BackplaneError } from '../../errors.js';
+import { guardCalls } from '../../wire/grpc/call-guard.js';
+import { setSessionWindow } from '../../wire/grpc/server-options.js';
+import { gateStreams } from '../../wire/grpc/stream-gate.js';
+import type { Gate } from './gate.js';
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+  /** host:port, an IPv6 host in brackets. */
+  readonly text: string;
+}
+
+const ADDRESS = /^(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9.-]{1,253})):(\d{1,5})$/;
+
+/** `setting` is named in errors. Throws invalid_argument, failed_precondition for an address beyond loopback. */
+export function parseListenAddress(setting: string, text: string, insecure: boolean): ListenAddress {
+  const match = ADDRESS.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535) {
+    throw new BackplaneError(
+      'invalid_argument',
+      `${setting} must be host:port, got ${JSON.stringify(text.slice(0, 80))}`,
+    );
+  }
+  const host = match[1] ?? match[2]!;
+  if (!insecure && !isLoopback(host)) {
+    throw new BackplaneError(
+      'failed_precondition',
+      `${setting} is ${text}, which others can reach, and nothing is encrypted: use 127.0.0.1, or allow it with --insecure or BACKPLANE_INSECURE=true`,
+    );
+  }
+  return { host, port, text };
+}
+
+/** `host` as in ListenAddress: a name or an address, without brackets. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+}
+
+export interface BoundGrpc {
+  /** host:port; port 0 became a real one. */
+  readonly address: string;
+  readonly endConnections: () => void;
+}
+
+/** Every call passes `gate`. */
+export async function bindGrpc(server: GrpcServer, address: ListenAddress, gate: Gate): Promise<BoundGrpc> {
+  // The library prints a line of its own for what is reported here.
+  setLogVerbosity(logVerbosity.NONE);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(address.text, ServerCredentials.createInsecure(), (error, bound) => {
+      if (error) reject(listenFailure('grpc.listen', address, error.message));
+      else resolve(bound);
+    });
+  }).finally(() => setLogVerbosity(logVerbosity.ERROR));
+  gateStreams(server, (authorization, peer) => gate.identify(authorization, peer).name);
+  guardCalls(server);
+  return { address: joined(address.host, port), endConnections: setSessionWindow(server) };
+}
+
+/** Returns host:port; port 0 became a real one. */
+export async function bindHttp(server: HttpServer, address: ListenAddress): Promise<string> {
+  await new Promise<void>((resolve, reject) => {
+    const failed = (error: Error) => reject(listenFailure('http.listen', address, error.message));
+    server.once('error', failed);
+    server.listen(address.port, address.host, () => {
+      server.off('error', failed);
+      resolve();
+    });
+  });
+  return joined(address.host, (server.address() as AddressInfo).port);
+}
+
+function listenFailure(setting: string, { text }: ListenAddress, reason: string): BackplaneError {
+  const variable = `BACKPLANE_${setting.toUpperCase().replace('.', '_')}`;
+  const flag = `--${setting.replace('.', '-')}`;
+  const why = /EADDRINUSE/.test(reason)
+    ? 'the port is in use'
+    : /EACCES/.test(reason)
+      ? 'that port may not be used by this user'
+      : /EADDRNOTAVAIL/.test(reason)
+        ? 'this machine has no such address'
+        : reason.replace(/\s+/g, ' ');
+  return new BackplaneError(
+    'failed_precondition',
+    `cannot listen on ${text}: ${why}; choose another with ${flag} or ${variable}`,
+  );
+}
+
+function joined(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}

@@ -1,0 +1,140 @@
+/** What a broker shows at /metrics. */
+import type { Registry } from 'prom-client';
+import { REDACTION_NAMES_MAX } from '../../limits.js';
+import { createMetrics, type Reading } from '../../metrics.js';
+import type { Gate } from '../access/gate.js';
+import type { DeliveryTotals } from '../delivery/outlet.js';
+import type { Subscriptions } from '../delivery/subscriptions.js';
+import type { HeldFrames } from '../ingest/held-frames.js';
+import type { Ingest } from '../ingest/ingest.js';
+import type { LogStore } from '../log/log-store.js';
+import type { NodeRegistry } from '../nodes/node-registry.js';
+
+export function brokerMetrics(
+  registry: NodeRegistry,
+  subscriptions: Subscriptions,
+  ingest: Ingest,
+  store: LogStore,
+  held: HeldFrames,
+  totals: DeliveryTotals,
+  gate: Gate,
+): Registry {
+  const { totals: ingested, byTopic } = ingest;
+  return createMetrics([
+    { name: 'nodes_connected', help: 'Agents connected.', type: 'gauge', read: () => registry.connectedCount },
+    { name: 'subscriptions', help: 'Subscriptions running.', type: 'gauge', read: () => subscriptions.size },
+    {
+      name: 'subscription_lag_frames_max',
+      help: 'Frames that the slowest subscription is behind the end of the log.',
+      type: 'gauge',
+      read: () => Math.max(0, ...[...subscriptions.all()].map(({ lag }) => lag)),
+    },
+    {
+      name: 'auth_refused_total',
+      help: "Calls refused for want of the broker's token, by reason.",
+      type: 'counter',
+      label: 'reason',
+      read: () => [...gate.refusals],
+    },
+    { name: 'log_bytes', help: 'Bytes in all partition logs.', type: 'gauge', read: () => store.bytes },
+    {
+      name: 'log_refusing',
+      help: '1 while the log takes no frames (its disk is full or fails) and agents wait.',
+      type: 'gauge',
+      read: () => (held.trouble === undefined ? 0 : 1),
+    },
+    { name: 'held_frames', help: 'Frames that wait for the log to take them.', type: 'gauge', read: () => held.count },
+    { name: 'held_bytes', help: 'Bytes of frames that wait for the log.', type: 'gauge', read: () => held.bytes },
+    { name: 'ingested_frames_total', help: 'Frames taken in.', type: 'counter', read: () => ingested.frames },
+    { name: 'ingested_bytes_total', help: 'Bytes of frames taken in.', type: 'counter', read: () => ingested.bytes },
+    {
+      name: 'ingested_events_total',
+      help: 'Events taken in, by topic.',
+      type: 'counter',
+      label: 'topic',
+      read: () => [...byTopic].map(([topic, { events }]) => [topic, events] as const),
+    },
+    {
+      name: 'duplicate_frames_total',
+      help: 'Frames dropped because the log had them already.',
+      type: 'counter',
+      read: () => ingested.duplicates,
+    },
+    {
+      name: 'refused_frames_total',
+      help: 'Frames that were not sound: refused, or taken as a gap whose count is not known.',
+      type: 'counter',
+      read: () => ingested.refused,
+    },
+    {
+      name: 'shed_events',
+      help: 'Matches that the agents connected did not send since they started, being over their budgets.',
+      type: 'gauge',
+      read: () => shed(registry),
+    },
+    {
+      name: 'redactions',
+      help: 'Secrets that the agents connected have masked since they started, by rule.',
+      type: 'gauge',
+      label: 'rule',
+      read: () => redactions(registry),
+    },
+    ...ledger(totals),
+  ]);
+}
+
+/** Of all subscriptions. */
+function ledger(totals: DeliveryTotals): Reading[] {
+  return [
+    {
+      name: 'delivered_events_total',
+      help: 'Events delivered to all subscriptions.',
+      type: 'counter',
+      read: () => totals.events,
+    },
+    {
+      name: 'throttled_events_total',
+      help: 'Matches not delivered because subscriptions asked for fewer.',
+      type: 'counter',
+      read: () => totals.throttled,
+    },
+    {
+      name: 'refilled_events_total',
+      help: 'Events that were shed or skipped, and delivered later from recorders.',
+      type: 'counter',
+      read: () => totals.refilled,
+    },
+    {
+      name: 'subscriptions_shed_events',
+      help: 'Matches that nodes shed, summed over subscriptions since the start, and not refilled (yet).',
+      type: 'gauge',
+      read: () => totals.shed,
+    },
+    {
+      name: 'subscriptions_skipped_events',
+      help: 'Matches passed over for subscribers too far behind, since the start, and not refilled (yet).',
+      type: 'gauge',
+      read: () => totals.skipped,
+    },
+  ];
+}
+
+function shed(registry: NodeRegistry): number {
+  let sum = 0;
+  for (const { connection, report } of registry.all()) if (connection) sum += Number(report?.eventsShed ?? 0);
+  return sum;
+}
+
+/** Summed over nodes. Rules have the names that nodes give them: so many and no more, each short. */
+function redactions(registry: NodeRegistry): ReadonlyMap<string, number> {
+  const sums = new Map<string, number>();
+  for (const { connection, report } of registry.all()) {
+    if (connection === undefined) continue;
+    for (const [name, count] of Object.entries(report?.redactions ?? {})) {
+      const known = sums.has(name) || (sums.size < REDACTION_NAMES_MAX && /^[a-z0-9-]{1,48}$/.test(name));
+      const label = known ? name : 'other';
+      sums.set(label, (sums.get(label) ?? 0) + Number(count));
+    }
+  }
+  return sums;
+}

@@ -1,0 +1,136 @@
+/** What the broker says about itself, for gRPC and HTTP alike. */
+import { TOPICS } from '../../wire/event/event.js';
+import {
+  type GetStatusResponse,
+  type ListNodesResponse,
+  type ListSubscriptionsResponse,
+  type ListTopicsResponse,
+  type Node,
+  nsToTimestamp,
+} from '../../wire/messages.js';
+import type { Subscriptions } from '../delivery/subscriptions.js';
+import type { Ingest } from '../ingest/ingest.js';
+import type { LogStore } from '../log/log-store.js';
+import type { NodeBudgets } from '../nodes/node-budgets.js';
+import type { NodeRecord } from '../nodes/node-record.js';
+import type { NodeRegistry } from '../nodes/node-registry.js';
+
+export interface BrokerFacts {
+  readonly version: string;
+  readonly startedMs: number;
+  readonly dataDir: string;
+  grpcListen: string;
+  httpListen: string;
+}
+
+export class Listings {
+  constructor(
+    private readonly facts: BrokerFacts,
+    private readonly registry: NodeRegistry,
+    private readonly budgets: NodeBudgets,
+    private readonly subscriptions: Subscriptions,
+    private readonly ingest: Ingest,
+    private readonly store: LogStore,
+    /** Why what comes is not kept, in a sentence. */
+    private readonly trouble: () => string | undefined,
+    private readonly deliveredEvents: () => number,
+  ) {}
+
+  nodes(): ListNodesResponse {
+    const nodes = [...this.registry.all()].map((record) => ({
+      ...nodeOf(record),
+      budget: this.budgets.budget(record),
+    }));
+    return { nodes: nodes.sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1)) };
+  }
+
+  topics(): ListTopicsResponse {
+    const logBytes = new Map<string, number>();
+    for (const { topic, bytes } of this.store.all()) logBytes.set(topic, (logBytes.get(topic) ?? 0) + bytes);
+    const topics = Object.entries(TOPICS).map(([name, { description, types }]) => ({
+      name,
+      frames: this.ingest.byTopic.get(name)?.frames ?? 0,
+      events: this.ingest.byTopic.get(name)?.events ?? 0,
+      logBytes: logBytes.get(name) ?? 0,
+      subscriptions: [...this.subscriptions.all()].filter(({ checked }) => checked.topics.includes(name)).length,
+      description,
+      eventTypes: [...types],
+    }));
+    return { topics };
+  }
+
+  subscriptionList(): ListSubscriptionsResponse {
+    const subscriptions = [...this.subscriptions.all()].map((subscription) => {
+      const { id, checked, startedMs, outlet, lag, phase } = subscription;
+      const { ledger } = outlet;
+      const caller = this.subscriptions.callerOf(subscription);
+      return {
+        id,
+        client: checked.client,
+        peer: caller?.peer ?? '',
+        identity: caller?.identity ?? '',
+        filter: checked.predicate.canonical,
+        topics: [...checked.topics],
+        started: msToTimestamp(startedMs),
+        eventsDelivered: ledger.events,
+        bytesDelivered: outlet.bytes,
+        eventsShed: ledger.shed,
+        eventsSkipped: ledger.skipped,
+        eventsThrottled: ledger.throttled,
+        eventsRefilled: ledger.refilled,
+        eventsMatched: ledger.events + ledger.throttled + ledger.shed + ledger.skipped,
+        lagFrames: lag,
+        phase,
+      };
+    });
+    return { subscriptions };
+  }
+
+  status(): GetStatusResponse {
+    const { facts, ingest } = this;
+    return {
+      version: facts.version,
+      started: msToTimestamp(facts.startedMs),
+      nodes: this.registry.connectedCount,
+      subscriptions: this.subscriptions.size,
+      logBytes: this.store.bytes,
+      framesIngested: ingest.totals.frames,
+      eventsIngested: ingest.totals.events,
+      eventsDelivered: this.deliveredEvents(),
+      dataDir: facts.dataDir,
+      grpcListen: facts.grpcListen,
+      httpListen: facts.httpListen,
+      logTrouble: this.trouble() ?? '',
+    };
+  }
+}
+
+function nodeOf(record: NodeRecord): Node {
+  const { name, hello, report, connection, degraded } = record;
+  const state = !connection ? 'NODE_STATE_GONE' : degraded ? 'NODE_STATE_DEGRADED' : 'NODE_STATE_CONNECTED';
+  return {
+    name,
+    state,
+    version: hello?.version ?? '',
+    kernelRelease: hello?.kernelRelease ?? '',
+    source: report?.source || (hello?.source ?? ''),
+    epoch: record.epoch,
+    lastSeen: msToTimestamp(record.lastSeenMs),
+    connectedSince: connection ? msToTimestamp(connection.sinceMs) : null,
+    clockOffsetNs: record.clock.offsetNs.toString(),
+    recordedFrom: report?.recordedFrom ?? null,
+    recordedBytes: report?.recordedBytes ?? 0,
+    eventsRecorded: report?.eventsRecorded ?? 0,
+    eventsLost: report?.eventsLost ?? 0,
+    eventsMatched: report?.eventsMatched ?? 0,
+    eventsShed: report?.eventsShed ?? 0,
+    uplinkBytes: record.uplinkBytes,
+    degraded,
+    cpuRatio: report?.cpuRatio ?? 0,
+    residentBytes: report?.residentBytes ?? 0,
+  };
+}
+
+function msToTimestamp(ms: number): { seconds: string; nanos: number } {
+  return nsToTimestamp(BigInt(Math.round(ms)) * 1_000_000n);
+}

@@ -1,0 +1,108 @@
+/** What each node could really answer, from how its queries ended. */
+import {
+  type NodeCoverage,
+  nsToTimestamp,
+  type SubscribeResponse,
+  type TimestampFields,
+} from '../../../wire/messages.js';
+import type { HistoryOutcome } from '../../nodes/history-answer.js';
+import type { DeliveryTotals } from '../outlet.js';
+
+interface NodeSum {
+  outcome: HistoryOutcome | undefined;
+  events: number;
+  /** When it was last seen, before the window began. */
+  goneSinceMs?: number | undefined;
+}
+
+export interface GoneNode {
+  readonly node: string;
+  /** Since when it is known to be gone: milliseconds since 1970. */
+  readonly sinceMs: number;
+  readonly lastSeenMs: number;
+}
+
+export class CoverageSum {
+  private readonly nodes = new Map<string, NodeSum>();
+  private readonly later = new Map<string, TimestampFields>();
+
+  /** Wall time of the first that was delivered, which in merged order is the oldest. */
+  oldestNs: bigint | undefined;
+
+  delivered(node: string, events: number, firstNs: bigint): void {
+    this.of(node).events += events;
+    if (events > 0) this.oldestNs ??= firstNs;
+  }
+
+  ended(node: string, outcome: HistoryOutcome): void {
+    this.of(node).outcome = outcome;
+  }
+
+  /** Nodes that were not connected as the nodes were asked. Of one that went before the window began nothing is missing. */
+  gone(nodes: readonly GoneNode[], windowFromNs: bigint | undefined): void {
+    for (const { node, sinceMs, lastSeenMs } of nodes) {
+      const before = windowFromNs !== undefined && BigInt(sinceMs) * 1_000_000n < windowFromNs;
+      this.of(node).goneSinceMs = before ? lastSeenMs : undefined;
+    }
+  }
+
+  /** Not asked: all that it has recorded is later than the window. */
+  recordedLater(node: string, from: TimestampFields): void {
+    this.later.set(node, from);
+  }
+
+  message(cursor: string, { events, ...others }: DeliveryTotals): SubscribeResponse {
+    const nodes = [
+      ...Array.from(this.nodes, ([node, sum]) => nodeCoverage(node, sum)),
+      ...Array.from(this.later, ([node, from]) => laterCoverage(node, from)),
+    ].sort((a, b) => (a.node < b.node ? -1 : 1));
+    const matched = events + others.throttled + others.shed + others.skipped;
+    return { coverage: { nodes, cursor, ledger: { matched, delivered: events, ...others } } };
+  }
+
+  private of(node: string): NodeSum {
+    let sum = this.nodes.get(node);
+    if (sum === undefined) {
+      sum = { outcome: undefined, events: 0 };
+      this.nodes.set(node, sum);
+    }
+    return sum;
+  }
+}
+
+function nodeCoverage(node: string, { outcome, events, goneSinceMs }: NodeSum): NodeCoverage & { node: string } {
+  if (goneSinceMs !== undefined && outcome?.kind !== 'end' && events === 0) {
+    const lastSeen = nsToTimestamp(BigInt(goneSinceMs) * 1_000_000n);
+    return { node, gone: true, lastSeen, message: '' };
+  }
+  if (outcome === undefined) return { node, absent: true, events, message: 'the node is not connected' };
+  if (outcome.kind === 'failed') {
+    return { node, absent: events === 0, brokenOff: events > 0, events, message: outcome.message.slice(0, 512) };
+  }
+  const { end } = outcome;
+  return {
+    node,
+    from: end.coveredFrom,
+    to: end.coveredTo,
+    evicted: end.evicted,
+    beginsLater: end.beginsLater,
+    lost: end.lost,
+    lostUnknown: end.lostUnknown,
+    damagedBytes: end.damagedBytes,
+    losses: end.losses,
+    source: end.source,
+    message: lateNote(end.late, end.message),
+    events,
+  };
+}
+
+/** Of the window it covers nothing: an empty stretch at its recording's start. */
+function laterCoverage(node: string, from: TimestampFields): NodeCoverage & { node: string } {
+  const nothing = { lost: '0', lostUnknown: false, damagedBytes: '0', source: '', events: 0 };
+  return { node, from, to: from, evicted: true, ...nothing, message: 'its recording begins after the window' };
+}
+
+function lateNote(late: string, message: string): string {
+  const note = late === '0' ? '' : `${late} events came after their turn`;
+  return [note, message.slice(0, 512)].filter(Boolean).join('; ');
+}

@@ -1,0 +1,37 @@
+/** Parts of history frames, by position and index. */
+import { positionAt } from '../../../wire/frame/frame-columns.js';
+import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
+import { sliceEvents } from '../../../wire/frame/splice.js';
+import { comparePositions, type Position } from '../../../wire/position.js';
+import type { HistoryKey } from './history-merge.js';
+
+export function keyAt(node: string, frame: HistoryFrame, index: number): HistoryKey {
+  return { wallNs: frame.wallNs[index]!, node, position: positionAt(frame.epoch, frame, index) };
+}
+
+/** Index of the first event behind the position. */
+export function firstAfter(frame: HistoryFrame, position: Position): number {
+  let low = 0;
+  let high = frame.wallNs.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (comparePositions(positionAt(frame.epoch, frame, middle), position) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The events with index in [from, to); `events` of the result is a view. */
+export function sliceFrame(frame: HistoryFrame, from: number, to: number): HistoryFrame {
+  const { parts } = sliceEvents(frame, from, to);
+  return {
+    topic: frame.topic,
+    epoch: frame.epoch,
+    eventSizes: Array.from(frame.eventSizes).slice(from, to),
+    wallNs: frame.wallNs.slice(from, to),
+    timesNs: frame.timesNs.slice(from, to),
+    lanes: Array.from(frame.lanes).slice(from, to),
+    ties: Array.from(frame.ties).slice(from, to),
+    events: parts[0]!,
+  };
+}

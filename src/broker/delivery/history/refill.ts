@@ -1,0 +1,274 @@
+/**
+ * Sends later, from the nodes' recorders, what nodes shed and what was skipped:
+ * beside the live stream, within the nodes' history budgets, marked, each event
+ * once. What is owed is a range of the log: its frames say which stretches.
+ */
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
+import { asBackplaneError } from '../../../errors.js';
+import type { BytePool } from '../../../flow/byte-pool.js';
+import {
+  REFILL_APART_NS_MAX,
+  REFILL_FRAMES_MAX,
+  REFILL_INTERVAL_MS,
+  REFILL_NODES_MAX,
+  REFILL_STRETCHES_MAX,
+  REFILL_TRIES_MAX,
+} from '../../../limits.js';
+import type { PredicateSpec } from '../../../subscriptions/predicate.js';
+import { positionToMessage } from '../../../wire/messages.js';
+import { comparePositions } from '../../../wire/position.js';
+import type { LogPlace } from '../../log/fan-out.js';
+import { type PartitionReader, partitionOf } from '../../log/partition-log.js';
+import type { HistoryOutcome } from '../../nodes/history-answer.js';
+import type { NodeRegistry } from '../../nodes/node-registry.js';
+import type { NodeView, Owed } from '../cursor/node-view.js';
+import type { Standing } from '../cursor/standing.js';
+import type { Outlet } from '../outlet.js';
+import { type OwedStretch, owedStretch } from './owed-stretch.js';
+import { readInTime } from './past.js';
+import { type ReplayedRun, replay } from './replay.js';
+
+export interface RefillOptions {
+  readonly predicate: PredicateSpec;
+  /** The window's end by a node's clock, wall nanoseconds, exclusive; undefined: none. */
+  readonly untilNs: (node: string) => bigint | undefined;
+  readonly signal: AbortSignal;
+  /** Called when the limit is reached, and when something owed has been settled. */
+  readonly notify: () => void;
+}
+
+/** What one query asks for. */
+interface Found {
+  /** All of one kind. */
+  readonly stretches: readonly OwedStretch[];
+  /** Events in them; undefined: not known. */
+  readonly events: number | undefined;
+  /** The log has been read up to here. */
+  readonly offsetTo: number;
+  /** The query is full: there may be more. */
+  readonly full: boolean;
+}
+
+export class Refill {
+  /** Failures in a row, of connected nodes. */
+  private readonly failures = new Map<NodeView, number>();
+  private readonly signal: AbortSignal;
+  private readonly over = new AbortController();
+
+  constructor(
+    private readonly registry: NodeRegistry,
+    private readonly pool: BytePool,
+    private readonly outlet: Outlet,
+    private readonly standing: Standing,
+    private readonly options: RefillOptions,
+  ) {
+    this.signal = AbortSignal.any([options.signal, this.over.signal]);
+  }
+
+  /** Resolves when the subscription has ended. */
+  async run(): Promise<void> {
+    while (!this.signal.aborted) {
+      const views = [...this.standing.views.values()].filter((view) => this.owes(view));
+      const next = views.values();
+      await Promise.all(Array.from({ length: REFILL_NODES_MAX }, () => this.settleAll(next)));
+      await sleep(REFILL_INTERVAL_MS, undefined, { signal: this.signal }).catch(() => undefined);
+    }
+  }
+
+  close(): void {
+    this.over.abort();
+  }
+
+  /** Whether something of the node can be refilled now. */
+  owes(view: NodeView): boolean {
+    return view.owed.size > 0 && view.state === 'live' && this.registry.session(view.node) !== undefined;
+  }
+
+  private async settleAll(views: Iterator<NodeView>): Promise<void> {
+    for (let next = views.next(); !next.done && !this.signal.aborted; next = views.next()) {
+      const view = next.value;
+      for (const topic of [...view.owed.keys()]) {
+        try {
+          while (this.owes(view) && !this.signal.aborted && (await this.settle(view, topic)));
+        } catch {
+          // The subscriber reads nothing, or went: its own loop says so.
+        }
+      }
+      this.options.notify();
+    }
+  }
+
+  /** Settles some of what is owed first; true when more can be settled at once. */
+  private async settle(view: NodeView, topic: string): Promise<boolean> {
+    const owed = view.owed.get(topic)?.[0];
+    const place = this.standing.places.get(topic)?.[partitionOf(view.node)];
+    if (owed === undefined || place === undefined) return false;
+    const found = await this.find(view.node, place, owed);
+    if (found.stretches.length > 0 && !(await this.deliver(view, topic, owed, found))) return false;
+    const settled = found.offsetTo >= (owed.offsetTo ?? place.delivered);
+    if (settled) view.settleOwed(topic, owed);
+    else view.changeOwed(owed, { offsetFrom: found.offsetTo, after: undefined, taken: undefined });
+    this.standing.review(view);
+    // What is shed at this moment gathers first.
+    return found.full || settled;
+  }
+
+  /** Reads the log: which stretches are owed. */
+  private async find(node: string, place: LogPlace, owed: Owed): Promise<Found> {
+    const end = owed.offsetTo ?? place.delivered;
+    const reader = place.log.reader(owed.offsetFrom);
+    try {
+      return await this.gather(reader, end, (frame, from) =>
+        from === node ? owedStretch(frame, this.options.predicate.id, owed, this.options.untilNs(node)) : undefined,
+      );
+    } finally {
+      reader.close();
+    }
+  }
+
+  private async gather(
+    reader: PartitionReader,
+    end: number,
+    owedOf: (frame: Parameters<typeof owedStretch>[0], node: string) => OwedStretch | undefined,
+  ): Promise<Found> {
+    const stretches: OwedStretch[] = [];
+    let events: number | undefined = 0;
+    for (let frames = 0; ; frames++) {
+      if (frames % 64 === 63) await turn();
+      const item = await reader.next();
+      if (item === undefined || (item.kind === 'frame' ? item.offset : item.offsetFrom) >= end) break;
+      if (frames >= REFILL_FRAMES_MAX && item.kind === 'frame') {
+        return { stretches, events, offsetTo: item.offset, full: true };
+      }
+      const stretch = item.kind === 'frame' ? owedOf(item.frame, item.node) : undefined;
+      if (item.kind !== 'frame' || stretch === undefined) continue;
+      const last = stretches.at(-1);
+      const apart = last !== undefined && stretch.from.timeNs - last.to.timeNs > REFILL_APART_NS_MAX;
+      // What is not counted is asked for alone, so that the counts of the others stay exact.
+      const uncounted = events === undefined || stretch.events === undefined;
+      const alone = last !== undefined && (uncounted || stretch.kind !== last.kind);
+      if (apart || alone || stretches.length >= REFILL_STRETCHES_MAX) {
+        return { stretches, events, offsetTo: item.offset, full: true };
+      }
+      stretches.push(stretch);
+      events = stretch.events === undefined ? undefined : events! + stretch.events;
+    }
+    return { stretches, events, offsetTo: end, full: false };
+  }
+
+  /** The range says how far it has come. False when the node failed. */
+  private async deliver(view: NodeView, topic: string, owed: Owed, found: Found): Promise<boolean> {
+    const { stretches } = found;
+    const [first] = stretches;
+    const { predicate, untilNs } = this.options;
+    const request = {
+      predicate: { ...predicate, topics: [topic] },
+      untilNs: untilNs(view.node),
+      after: first!.from,
+      upTo: stretches.at(-1)!.to,
+      within: stretches,
+    };
+    const query = { node: view.node, request, floors: new Map([[topic, first!.from]]), afterKey: undefined };
+    let count = 0;
+    let within: OwedStretch | undefined;
+    let unsound = false;
+    const noted = {
+      client: this.outlet.client,
+      last: 0,
+      signal: this.signal,
+      onFailed: () => undefined,
+      onEnded: () => undefined,
+      onUnsound: async () => {
+        unsound = true;
+      },
+    };
+    const outcomes = await replay(this.registry, this.pool, [query], noted, async (run) => {
+      const stretch = stretches.find(({ to }) => comparePositions(run.end.position, to) <= 0)!;
+      if (stretch !== within) view.changeOwed(owed, { taken: stretch.taken });
+      within = stretch;
+      count += await this.take(run, view, owed, stretch);
+    });
+    const outcome = outcomes.get(view.node);
+    if (outcome?.kind !== 'end') {
+      this.failed(view, topic, owed, outcome);
+      return false;
+    }
+    this.failures.delete(view);
+    const { end } = outcome;
+    const whole = !unsound && !end.evicted && !end.lostUnknown && end.losses.length === 0 && end.damagedBytes === '0';
+    await this.tellEvicted(view.node, topic, found, count, whole);
+    return true;
+  }
+
+  /** Delivers a run of one stretch; the range that is owed goes on behind it. Returns how many matches it was. */
+  private async take(run: ReplayedRun, view: NodeView, owed: Owed, stretch: OwedStretch): Promise<number> {
+    const { outlet, standing } = this;
+    const { node, topic } = run;
+    if (outlet.left <= 0) throw this.limitReached();
+    const { selection, end } = run.take(outlet.left, outlet.admit(node, topic));
+    const events = selection.count + selection.refused;
+    outlet.count({ throttled: selection.refused, refilled: events });
+    const { taken } = owed;
+    // Of a subscription before this one nothing is counted here: then there is nothing to take back.
+    if (owed.counted && taken !== undefined && stretch.events !== undefined) {
+      const due = stretch.events + stretch.taken! - taken;
+      outlet.count({ [stretch.kind]: -Math.min(events, Math.max(0, due)) });
+    }
+    view.changeOwed(owed, { after: end.position, taken: taken === undefined ? undefined : taken + events });
+    standing.review(view);
+    if (selection.count > 0) {
+      const header = { node, topic, history: true, refill: true, cursor: standing.cursor() };
+      await readInTime(outlet.batch(header, selection), this.pool);
+    }
+    if (outlet.left <= 0) throw this.limitReached();
+    return events;
+  }
+
+  private limitReached(): Error {
+    this.over.abort();
+    this.options.notify();
+    return new Error('the limit is reached');
+  }
+
+  /** What the recorder no longer has stays shed. */
+  private async tellEvicted(
+    node: string,
+    topic: string,
+    { stretches, events }: Found,
+    count: number,
+    whole: boolean,
+  ): Promise<void> {
+    const unknown = events === undefined && !whole;
+    const missing = events === undefined ? 0 : events - count;
+    if (missing <= 0 && !unknown) return;
+    await this.outlet.message({
+      gap: {
+        node,
+        topic,
+        from: positionToMessage(stretches[0]!.from),
+        to: positionToMessage(stretches.at(-1)!.to),
+        events: Math.max(0, missing),
+        eventsUnknown: unknown,
+        reason: 'evicted',
+        message: 'the recorder of the node no longer has them: they are not refilled',
+      },
+    });
+  }
+
+  private failed(view: NodeView, topic: string, owed: Owed, outcome: HistoryOutcome | undefined): void {
+    // A node that is away may come back; one that answers with errors need not.
+    if (this.registry.session(view.node) === undefined || this.signal.aborted) return;
+    const failures = (this.failures.get(view) ?? 0) + 1;
+    this.failures.set(view, failures);
+    if (failures < REFILL_TRIES_MAX) return;
+    this.failures.delete(view);
+    view.settleOwed(topic, owed);
+    this.standing.review(view);
+    const reason = outcome?.kind === 'failed' ? outcome.message : 'no answer';
+    void this.outlet
+      .message({
+        gap: { node: view.node, topic, eventsUnknown: true, reason: 'evicted', message: `not refilled: ${reason}` },
+      })
+      .catch((cause) => void asBackplaneError(cause));
+  }
+}

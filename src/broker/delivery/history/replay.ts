@@ -1,0 +1,187 @@
+/**
+ * One replay of recorded history: a query to each node, merged by wall time,
+ * under credit, and what each node could answer.
+ */
+import { BackplaneError } from '../../../errors.js';
+import type { BytePool } from '../../../flow/byte-pool.js';
+import { HISTORY_CREDIT_BYTES, HISTORY_FRAME_BYTES, LAST_BYTES_MAX } from '../../../limits.js';
+import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
+import { type Selection, selectEvents } from '../../../wire/frame/splice.js';
+import type { Position } from '../../../wire/position.js';
+import type { HistoryOutcome } from '../../nodes/history-answer.js';
+import type { NodeRegistry } from '../../nodes/node-registry.js';
+import { type AnswerOptions, ClippedAnswer, type NodeQuery } from './clipped-answer.js';
+import { type HistoryKey, mergeHistory, type Run } from './history-merge.js';
+import { firstAfter, keyAt, sliceFrame } from './history-slice.js';
+
+/** Some events of a run, from its beginning. */
+export interface TakenRun {
+  readonly selection: Selection;
+  /** Of the last event that was looked at. */
+  readonly end: HistoryKey;
+}
+
+export interface ReplayOptions {
+  /** Who asks: nodes share out what they run between clients. */
+  readonly client: string;
+  /** Only the last N over all nodes. 0: all. */
+  readonly last: number;
+  /** Called as soon as it is known that a node will not answer to the end. */
+  readonly onFailed: (node: string) => void;
+  /** Called when all that a query asked for has been taken by `onRun`. Not with `last`. */
+  readonly onEnded: (query: NodeQuery) => void;
+  readonly onUnsound: AnswerOptions['onUnsound'];
+  /** Ends the replay; the nodes are told. */
+  readonly signal: AbortSignal;
+}
+
+/** Events of one node and topic, in order. */
+export class ReplayedRun {
+  constructor(
+    readonly node: string,
+    private readonly frame: HistoryFrame,
+    private readonly from: number,
+    private readonly to: number,
+    /** Of the last event. */
+    readonly end: HistoryKey,
+  ) {}
+
+  get topic(): string {
+    return this.frame.topic;
+  }
+
+  /** Wall time of the first event. */
+  get startNs(): bigint {
+    return this.frame.wallNs[this.from]!;
+  }
+
+  /** How many of its events lie behind the position. */
+  countBehind(position: Position): number {
+    return this.to - Math.max(this.from, Math.min(this.to, firstAfter(this.frame, position)));
+  }
+
+  /** At most `countMax` (at least 1) events that `admit` does not refuse. */
+  take(countMax: number, admit?: (element: Buffer) => boolean): TakenRun {
+    const { frame, from, to } = this;
+    const selection = selectEvents(frame, { all: true, indices: [] }, from, to, countMax, admit);
+    return { selection, end: selection.next === to ? this.end : keyAt(this.node, frame, selection.next - 1) };
+  }
+}
+
+/** Per node: how its answer ended. */
+export type ReplayOutcomes = ReadonlyMap<string, HistoryOutcome>;
+
+/** `onRun` is awaited: whoever is slow there slows the nodes, by credit. */
+export async function replay(
+  registry: NodeRegistry,
+  pool: BytePool,
+  queries: readonly NodeQuery[],
+  options: ReplayOptions,
+  onRun: (run: ReplayedRun) => Promise<void>,
+): Promise<ReplayOutcomes> {
+  const creditBytes = Math.max(HISTORY_FRAME_BYTES, Math.floor(HISTORY_CREDIT_BYTES / Math.max(1, queries.length)));
+  const release = await pool.take(queries.length * (creditBytes + 2 * HISTORY_FRAME_BYTES), options.signal);
+  if (release === undefined) throw new BackplaneError('cancelled', 'the subscription has ended');
+  const sources: ClippedAnswer[] = [];
+  const gone = new Map<string, HistoryOutcome>();
+  const cancel = () => {
+    for (const source of sources) source.cancel();
+  };
+  options.signal.addEventListener('abort', cancel, { once: true });
+  try {
+    for (const query of queries) {
+      const { node, request } = query;
+      const ask = () =>
+        registry.session(node)?.history.query({ ...request, last: options.last, creditBytes, client: options.client });
+      const answer = ask();
+      if (answer === undefined) {
+        gone.set(node, { kind: 'failed', message: 'the node is not connected' });
+        options.onFailed(node);
+      } else {
+        const epochMax = () => registry.record(node)?.epoch ?? 0;
+        sources.push(new ClippedAnswer(answer, ask, query, answerOptions(query, epochMax, options)));
+      }
+    }
+    await deliver(sources, options, onRun);
+    const outcomes = new Map(gone);
+    for (const { node, outcome } of sources) if (outcome) outcomes.set(node, outcome);
+    return outcomes;
+  } finally {
+    options.signal.removeEventListener('abort', cancel);
+    cancel();
+    release();
+  }
+}
+
+function answerOptions(
+  query: NodeQuery,
+  epochMax: () => number,
+  { last, onFailed, onEnded, onUnsound }: ReplayOptions,
+): AnswerOptions {
+  const onOver = ({ kind }: HistoryOutcome) => {
+    if (kind === 'failed') onFailed(query.node);
+    else if (last === 0) onEnded(query);
+  };
+  return { epochMax, onOver, onUnsound };
+}
+
+async function deliver(
+  sources: readonly ClippedAnswer[],
+  { last, signal }: ReplayOptions,
+  onRun: (run: ReplayedRun) => Promise<void>,
+): Promise<void> {
+  const ring = last > 0 ? new LastRuns(last) : undefined;
+  for await (const run of mergeHistory(sources)) {
+    if (signal.aborted) break;
+    if (ring) ring.add(run);
+    else await onRun(new ReplayedRun(run.node, run.frame, run.from, run.to, run.end));
+  }
+  if (signal.aborted) throw new BackplaneError('cancelled', 'the subscription has ended');
+  for (const run of ring?.take() ?? []) await onRun(run);
+}
+
+/** The last N events of a sequence of runs, copied out of their frames. */
+class LastRuns {
+  private runs: { readonly run: Run; from: number; readonly events: Buffer }[] = [];
+  private count = 0;
+  private bytes = 0;
+
+  constructor(private readonly countMax: number) {}
+
+  add(run: Run): void {
+    const own = sliceFrame(run.frame, run.from, run.to);
+    const events = Buffer.from(own.events);
+    this.runs.push({ run: { ...run, frame: { ...own, events }, from: 0, to: run.to - run.from }, from: 0, events });
+    this.count += run.to - run.from;
+    this.bytes += events.length;
+    while (this.count > this.countMax) this.shorten();
+    if (this.bytes > LAST_BYTES_MAX) {
+      throw new BackplaneError(
+        'resource_exhausted',
+        `last: the last ${this.countMax} events must be at most ${LAST_BYTES_MAX} bytes together, they are more: ` +
+          'ask for fewer, or for a window with since',
+      );
+    }
+  }
+
+  *take(): Generator<ReplayedRun> {
+    for (const { run, from } of this.runs) {
+      yield new ReplayedRun(run.node, run.frame, from, run.to, run.end);
+    }
+  }
+
+  /** Lets the oldest go: a whole run, or the beginning of one. */
+  private shorten(): void {
+    const oldest = this.runs[0]!;
+    const excess = this.count - this.countMax;
+    const length = oldest.run.to - oldest.from;
+    if (length > excess) {
+      oldest.from += excess;
+      this.count -= excess;
+      return;
+    }
+    this.runs.shift();
+    this.count -= length;
+    this.bytes -= oldest.events.length;
+  }
+}

@@ -1,0 +1,98 @@
+/** What of one live frame is for one subscription. */
+
+import { eventWallNs } from '../../../wire/event/event-time.js';
+import type { Frame, Match } from '../../../wire/frame/frame.js';
+import { positionAt } from '../../../wire/frame/frame-columns.js';
+import { type Selection, selectEvents, sliceEvents } from '../../../wire/frame/splice.js';
+import { comparePositions, type Position } from '../../../wire/position.js';
+import type { Ahead } from '../cursor/node-view.js';
+
+export interface LiveCut {
+  /** Events up to here were delivered before. */
+  readonly floor: Position | undefined;
+  /** Wall nanoseconds by the node's clock, exclusive; undefined: no end. */
+  readonly untilNs: bigint | undefined;
+  readonly countMax: number;
+  /** May refuse events. */
+  readonly admit?: ((element: Buffer) => boolean) | undefined;
+}
+
+/** Undefined when no event of the frame is, not even one that was refused. */
+export function selectLive(frame: Frame, predicateId: bigint, cut: LiveCut): Selection | undefined {
+  const match = matchOf(frame, predicateId);
+  if (match === undefined) return undefined;
+  const from = cut.floor === undefined ? 0 : firstAfter(frame, cut.floor);
+  const to = cut.untilNs === undefined ? frame.count : firstAtOrAfter(frame, cut.untilNs);
+  const selection = selectEvents(frame, match, from, to, cut.countMax, cut.admit);
+  return selection.count + selection.refused === 0 ? undefined : selection;
+}
+
+/** What of a frame a node shed for one subscription. */
+export interface ShedPart {
+  /** 0 where it is unknown. */
+  readonly events: number;
+  /** The stretch began before the window or goes beyond it: only the whole sum is known. */
+  readonly unknown: boolean;
+}
+
+/** Undefined when nothing was. `ahead`: what of the topic's next frame came as history. */
+export function shedOf(
+  frame: Frame,
+  predicateId: bigint,
+  { floor, untilNs }: Pick<LiveCut, 'floor' | 'untilNs'>,
+  ahead?: Ahead | undefined,
+): ShedPart | undefined {
+  const events = frame.shed.find((each) => each.predicateId === predicateId)?.events ?? 0;
+  if (events === 0 || (floor && comparePositions(frame.coveredTo, floor) <= 0)) return undefined;
+  const begun = floor !== undefined && comparePositions(floor, frame.coveredFrom) > 0;
+  const had = begun ? hadOf(frame, ahead) : 0;
+  if (had === undefined || had > events || (untilNs !== undefined && frame.watermarkNs >= untilNs)) {
+    return { events: 0, unknown: true };
+  }
+  return had === events ? undefined : { events: events - had, unknown: false };
+}
+
+/** Matches of a frame that came as history; undefined where that is not known. */
+export function hadOf(frame: Frame, ahead: Ahead | undefined): number | undefined {
+  return ahead !== undefined && comparePositions(ahead.from, frame.coveredFrom) === 0 ? ahead.events : undefined;
+}
+
+/** Frames are shared by all subscriptions: their match lists are indexed once. */
+const indexed = new WeakMap<Frame, ReadonlyMap<bigint, Match>>();
+const SCANNED_MAX = 8;
+
+function matchOf(frame: Frame, predicateId: bigint): Match | undefined {
+  if (frame.matches.length <= SCANNED_MAX) return frame.matches.find((match) => match.predicateId === predicateId);
+  let index = indexed.get(frame);
+  if (index === undefined) {
+    index = new Map(frame.matches.map((match) => [match.predicateId, match]));
+    indexed.set(frame, index);
+  }
+  return index.get(predicateId);
+}
+
+function firstAfter(frame: Frame, floor: Position): number {
+  if (comparePositions(floor, frame.coveredFrom) <= 0) return 0;
+  return partitionPoint(
+    frame.count,
+    (index) => comparePositions(positionAt(frame.coveredTo.epoch, frame, index), floor) <= 0,
+  );
+}
+
+/** Wall times do not decrease within a frame, and none exceeds its watermark. */
+function firstAtOrAfter(frame: Frame, untilNs: bigint): number {
+  if (frame.watermarkNs !== 0n && frame.watermarkNs < untilNs) return frame.count;
+  return partitionPoint(frame.count, (index) => eventWallNs(sliceEvents(frame, index, index + 1).parts[0]!) < untilNs);
+}
+
+/** The first index for which `before` is false. */
+function partitionPoint(count: number, before: (index: number) => boolean): number {
+  let low = 0;
+  let high = count;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (before(middle)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,208 @@
+/**
+ * The live part of one subscription: its places in the partition logs, what of
+ * each frame is for it, and the notices in between.
+ */
+
+import type { Signal } from '../../../flow/signal.js';
+import { NOTICE_INTERVAL_MS, UNTIL_GRACE_MS } from '../../../limits.js';
+import { comparePositions, ORIGIN, type Position } from '../../../wire/position.js';
+import type { LogPlace } from '../../log/fan-out.js';
+import { type LogEntry, partitionOf } from '../../log/partition-log.js';
+import type { NodeRegistry } from '../../nodes/node-registry.js';
+import type { NodeView } from '../cursor/node-view.js';
+import type { Standing } from '../cursor/standing.js';
+import type { Refill } from '../history/refill.js';
+import type { Outlet } from '../outlet.js';
+import { hadOf, selectLive, shedOf } from './live-frame.js';
+import { Notices } from './notices.js';
+
+export interface LiveOptions {
+  readonly predicateId: bigint;
+  /** Wall nanoseconds by the broker's clock, exclusive. */
+  readonly untilNs: bigint | undefined;
+  readonly signal: AbortSignal;
+  /** Between two rounds over the partitions: nodes that came, went, or have caught up. */
+  readonly betweenRounds: () => Promise<void>;
+  /** A frame of a node that is not served yet is passed over: what of it must not be forgotten is added. */
+  readonly unserved: (node: string) => void;
+  /** The recorder of the node is to be read, from behind what was delivered. */
+  readonly askAgain: (node: string) => void;
+  /** Behind the log by more than this, it goes on at the log's end; undefined: never. */
+  readonly lagMaxMs: number | undefined;
+  /** Sends later what was shed or skipped; undefined: nobody asked for that. */
+  readonly refill: Refill | undefined;
+}
+
+export class Live {
+  private readonly notices = new Notices();
+  private noticedMs = Date.now();
+  /** Frames before this offset are passed over. */
+  private readonly skipTo = new Map<LogPlace, number>();
+
+  constructor(
+    private readonly registry: NodeRegistry,
+    private readonly outlet: Outlet,
+    private readonly standing: Standing,
+    private readonly wake: Signal,
+    private readonly options: LiveOptions,
+  ) {}
+
+  /** Returns when the limit or the end of the window is reached, or the signal fires. */
+  async run(): Promise<void> {
+    const { signal, betweenRounds } = this.options;
+    const places = [...this.standing.places.values()].flat();
+    this.outlet.takeAhead = () => this.notices.takeGaps();
+    while (!signal.aborted) {
+      await betweenRounds();
+      if (this.outlet.left <= 0) return this.notify();
+      let idle = true;
+      for (const place of places) {
+        if (place.lag === 0) continue;
+        idle = (await this.advance(place)) && idle;
+        if (this.outlet.left <= 0) return this.notify();
+      }
+      if (Date.now() - this.noticedMs >= NOTICE_INTERVAL_MS) await this.notify();
+      if (this.ended()) return this.notify();
+      if (idle) await this.wake.wait(signal, NOTICE_INTERVAL_MS);
+    }
+  }
+
+  /** True when there was nothing. */
+  private async advance(place: LogPlace): Promise<boolean> {
+    const item = await place.next();
+    // From here to the write nothing else runs: no cursor can name this frame before it was written.
+    place.delivered = place.offset;
+    if (item === undefined) return true;
+    this.standing.partials.delete(place);
+    if (item.kind === 'frame') await this.frame(place, item);
+    else if (item.kind !== 'damage') this.notices.partition(place.log.topic, 'expired');
+    else this.damaged(place);
+    return false;
+  }
+
+  /** Whose frames they were cannot be read either: every node of the partition is asked for what it has behind the last. */
+  private damaged({ log }: LogPlace): void {
+    const { views, topics } = this.standing;
+    const nodes = [...views.values()].filter(({ node }) => partitionOf(node) === log.partition);
+    if (nodes.length === 0) this.notices.partition(log.topic, 'damaged');
+    for (const view of nodes) {
+      // One that is late gets it from its recorder anyway.
+      if (view.state === 'late') continue;
+      view.lostFrames(topics);
+      const coveredFrom = view.floor(log.topic) ?? ORIGIN;
+      const coveredTo = log.coveredTo(view.node) ?? coveredFrom;
+      if (comparePositions(coveredTo, coveredFrom) > 0)
+        this.notices.unread(view.node, log.topic, { coveredFrom, coveredTo });
+      this.standing.review(view);
+      this.options.askAgain(view.node);
+    }
+  }
+
+  private async frame(place: LogPlace, entry: LogEntry): Promise<void> {
+    const { offset, node, frame } = entry;
+    const view = this.standing.views.get(node);
+    const { topic } = frame;
+    if (view === undefined) this.options.unserved(node);
+    if (view?.state !== 'live') return;
+    if (this.outlet.left <= 0) {
+      // The limit was reached by what came beside: this frame is what a cursor resumes with.
+      this.standing.partials.set(place, { offset, index: 0 });
+      return;
+    }
+    const floor = view.floor(topic);
+    const { predicateId } = this.options;
+    const window = { floor, untilNs: this.untilFor(node) };
+    view.seen.set(topic, frame.coveredTo);
+    if (frame.watermarkNs > (view.watermarksNs.get(topic) ?? 0n)) view.watermarksNs.set(topic, frame.watermarkNs);
+    this.standing.review(view);
+    // The coverage of its history says what was lost of what came as history.
+    if (floor === undefined || comparePositions(frame.coveredTo, floor) > 0) this.notices.frame(node, frame);
+    const shed = shedOf(frame, predicateId, window, view.ahead.get(topic));
+    if (shed !== undefined) {
+      this.notices.shed(node, frame, shed);
+      this.outlet.count({ shed: shed.events });
+    }
+    if (frame.refused && !(floor && comparePositions(frame.coveredTo, floor) <= 0)) {
+      this.notices.refused(node, frame);
+      this.owe(view, entry, floor, undefined);
+    }
+    if (this.skips(place, entry)) {
+      const skipped = selectLive(frame, predicateId, { ...window, countMax: Number.MAX_SAFE_INTEGER })?.count ?? 0;
+      if (skipped > 0) this.notices.skipped(node, frame, skipped);
+      this.outlet.count({ skipped });
+      if (skipped > 0 || shed !== undefined) this.owe(view, entry, floor, this.skipTo.get(place));
+      return;
+    }
+    if (shed !== undefined) this.owe(view, entry, floor, undefined);
+    const admit = this.outlet.admit(node, topic);
+    const selection = selectLive(frame, predicateId, { ...window, countMax: this.outlet.left, admit });
+    if (selection === undefined) return;
+    this.outlet.count({ throttled: selection.refused });
+    if (selection.count === 0) return;
+    if (selection.count === this.outlet.left) {
+      // The limit may fall into the frame: then its rest is what a cursor resumes with.
+      this.standing.partials.set(place, { offset, index: selection.next });
+    }
+    const cursor = this.standing.cursor();
+    await this.outlet.batch({ node, topic, history: false, cursor }, selection);
+  }
+
+  /** Whether the frame is passed over, because the subscriber is too far behind: all up to the log's present end. */
+  private skips(place: LogPlace, { offset, appendedMs }: LogEntry): boolean {
+    const { lagMaxMs } = this.options;
+    if (offset < (this.skipTo.get(place) ?? 0)) return true;
+    if (lagMaxMs === undefined || Date.now() - appendedMs <= lagMaxMs) return false;
+    this.skipTo.set(place, place.log.deliverableOffset);
+    return true;
+  }
+
+  /** `skipTo`: where the log is passed over, up to there; else what is owed is what is shed, from this frame on. */
+  private owe(view: NodeView, { offset, frame }: LogEntry, floor: Position | undefined, skipTo: number | undefined) {
+    if (this.options.refill === undefined) return;
+    const { topic } = frame;
+    const skipped = skipTo !== undefined;
+    const ranges = (view.owed.get(topic) ?? []).filter((owed) => owed.counted);
+    const shedding = ranges.find((owed) => owed.offsetTo === undefined);
+    if (skipped ? ranges.some((owed) => owed.skipped && owed.offsetTo === skipTo) : shedding) return;
+    // Ranges follow each other: no frame is owed twice.
+    if (shedding) view.changeOwed(shedding, { offsetTo: offset });
+    const after = floor && comparePositions(floor, frame.coveredFrom) > 0 ? floor : undefined;
+    const taken = after && hadOf(frame, view.ahead.get(topic));
+    view.owe(topic, { offsetFrom: offset, offsetTo: skipTo, after, skipped, counted: true, taken });
+    this.standing.review(view);
+  }
+
+  private untilFor(node: string): bigint | undefined {
+    const { untilNs } = this.options;
+    return untilNs === undefined ? undefined : untilNs + (this.registry.record(node)?.clock.windowOffsetNs ?? 0n);
+  }
+
+  private async notify(): Promise<void> {
+    this.noticedMs = Date.now();
+    await this.outlet.gaps();
+    const views = [...this.standing.views.values()];
+    const cursor = this.standing.cursor();
+    for (const watermark of this.notices.takeWatermarks(views, this.standing.topics, cursor)) {
+      await this.outlet.message(watermark);
+    }
+    if (this.outlet.gapsOpen) await this.outlet.message({ watermark: { node: '', cursor: this.standing.cursor() } });
+  }
+
+  /** Every connected node has got to the window's end, or has had its time to. */
+  private ended(): boolean {
+    const { untilNs } = this.options;
+    if (untilNs === undefined) return false;
+    const nowNs = BigInt(Date.now()) * 1_000_000n;
+    if (nowNs < untilNs) return false;
+    const { refill } = this.options;
+    const overdue = nowNs > untilNs + BigInt(UNTIL_GRACE_MS) * 1_000_000n;
+    return [...this.standing.views.values()].every((view) => (overdue || this.past(view)) && !refill?.owes(view));
+  }
+
+  private past(view: NodeView): boolean {
+    const { node } = view;
+    // One that was not asked, or cannot answer, is not waited for.
+    if (!this.registry.session(node) || !this.registry.hold(node, this.options.predicateId)) return true;
+    return view.state === 'live' && view.watermarkNs(this.standing.topics) >= this.untilFor(view.node)!;
+  }
+}

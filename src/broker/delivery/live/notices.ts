@@ -1,0 +1,223 @@
+/**
+ * What a subscriber is told besides events: gaps, watermarks, nodes that come
+ * and go. Merged, so that notices never flood: one per node and reason before a
+ * cursor, and one watermark per node in each interval.
+ */
+import { WATERMARKS_PER_INTERVAL_MAX } from '../../../limits.js';
+import type { Frame, StatedLoss } from '../../../wire/frame/frame.js';
+import { nsToTimestamp, positionToMessage, type SubscribeResponse } from '../../../wire/messages.js';
+import { comparePositions, type Position } from '../../../wire/position.js';
+import type { NodeRecord } from '../../nodes/node-record.js';
+import type { NodeView } from '../cursor/node-view.js';
+import type { ShedPart } from './live-frame.js';
+
+/** Besides these, the reasons of losses that a node states. */
+type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'skipped' | 'refused' | 'damaged' | 'expired';
+
+/** What is missing of one topic. */
+interface TopicGap {
+  from: Position | undefined;
+  to: Position | undefined;
+  events: number;
+  unknown: boolean;
+}
+
+interface PendingGap {
+  readonly node: string;
+  readonly reason: string;
+  message: string;
+  readonly topics: Map<string, TopicGap>;
+}
+
+const MESSAGES: Record<GapReason, string> = {
+  kernel_overrun:
+    'events were lost before they were recorded, or with the recording; whether they would have matched is unknown',
+  late: 'events came after their turn; they are in the recorder of the node',
+  shed: 'the node was over its budget; the events are in its recorder',
+  skipped: 'the subscription was further behind than it allows; the events are in the recorder of the node',
+  refused: 'what the node made of the events is no sound frame; the events are in its recorder',
+  damaged: 'stored frames cannot be read again',
+  expired: 'the log no longer holds these frames: the subscription was too slow',
+};
+
+const UNREAD = `${MESSAGES.damaged}; what the node's recorder has of the stretch comes next`;
+
+/** What the frames of one node say was lost, by topic: a loss is stated once in the frames of every topic. */
+interface LossCount {
+  readonly byTopic: Map<string, number>;
+  told: number;
+  /** A loss of unknown size was told by a frame that reaches to here. */
+  unknownTo: Position | undefined;
+  /** Stated losses that were told: by reason and from, whether they were over. The oldest are forgotten first. */
+  readonly stated: Map<string, boolean>;
+}
+
+/** Of one node. What is stated once more behind so many others is told once more. */
+const STATED_MAX = 64;
+
+export class Notices {
+  private gaps = new Map<string, PendingGap>();
+  private readonly losses = new Map<string, LossCount>();
+  private watermarkTurn = 0;
+
+  /** What the kernel lost and what came late, by a live frame. */
+  frame(node: string, frame: Frame): void {
+    if (frame.lost > 0 || frame.lostUnknown) {
+      const count = this.lossOf(node);
+      const lost = newlyLost(count, frame);
+      const unknown = frame.lostUnknown && newlyUnknown(count, frame);
+      if (lost > 0 || unknown) this.gap(node, '', 'kernel_overrun', frame, lost, unknown);
+    }
+    for (const loss of frame.losses) this.stated(node, loss);
+    if (frame.late > 0) this.gap(node, frame.topic, 'late', frame, frame.late, false);
+  }
+
+  /** Once when it begins, and once when it is over. */
+  private stated(node: string, loss: StatedLoss): void {
+    const { stated } = this.lossOf(node);
+    const { epoch, timeNs, lane, tie } = loss.from;
+    const key = `${loss.reason} ${epoch} ${timeNs} ${lane} ${tie}`;
+    const over = loss.to !== undefined;
+    const told = stated.get(key);
+    if (told === true || told === over) return;
+    stated.set(key, over);
+    if (stated.size > STATED_MAX) stated.delete(stated.keys().next().value!);
+    const stretch = { coveredFrom: loss.from, coveredTo: loss.to };
+    this.gap(node, '', loss.reason, stretch, loss.events, loss.unknown, loss.message);
+  }
+
+  shed(node: string, frame: Frame, { events, unknown }: ShedPart): void {
+    this.gap(node, frame.topic, 'shed', frame, events, unknown);
+  }
+
+  skipped(node: string, frame: Frame, events: number): void {
+    this.gap(node, frame.topic, 'skipped', frame, events, false);
+  }
+
+  refused(node: string, frame: Frame): void {
+    this.gap(node, frame.topic, 'refused', frame, 0, true);
+  }
+
+  /** Frames of the log that cannot be read, of which some may be of this node: its recorder is asked for all of it. */
+  unread(node: string, topic: string, stretch: { readonly coveredFrom: Position; readonly coveredTo: Position }): void {
+    this.gap(node, topic, 'damaged', stretch, 0, true, UNREAD);
+  }
+
+  /** Frames of a partition that nobody can read: whose they were is unknown. */
+  partition(topic: string, reason: 'damaged' | 'expired'): void {
+    this.gap('', topic, reason, undefined, 0, true);
+  }
+
+  /** What was not told yet: merged since the last cursor that was given away, or the last interval. */
+  takeGaps(): SubscribeResponse[] {
+    const gaps = [...this.gaps.values()];
+    this.gaps = new Map();
+    return gaps.map(({ node, reason, message, topics }) => {
+      const told = { node, reason, message };
+      const parts = Array.from(topics, ([topic, gap]) => ({ topic, ...gapMessage(gap) }));
+      if (parts.length === 1) return { gap: { ...told, ...parts[0]! } };
+      return { gap: { ...told, ...gapMessage(union([...topics.values()])), topics: parts } };
+    });
+  }
+
+  /** Nodes that have got further, a bounded number of them, in turns. */
+  takeWatermarks(views: readonly NodeView[], topics: readonly string[], cursor: string): SubscribeResponse[] {
+    const responses: SubscribeResponse[] = [];
+    for (let i = 0; i < views.length && responses.length < WATERMARKS_PER_INTERVAL_MAX; i++) {
+      this.watermarkTurn = (this.watermarkTurn + 1) % views.length;
+      const view = views[this.watermarkTurn]!;
+      const timeNs = view.state === 'live' ? view.watermarkNs(topics) : 0n;
+      if (timeNs <= view.toldWatermarkNs) continue;
+      view.toldWatermarkNs = timeNs;
+      responses.push({ watermark: { node: view.node, time: nsToTimestamp(timeNs), cursor } });
+    }
+    return responses;
+  }
+
+  private lossOf(node: string): LossCount {
+    let count = this.losses.get(node);
+    if (count === undefined) {
+      count = { byTopic: new Map(), told: 0, unknownTo: undefined, stated: new Map() };
+      this.losses.set(node, count);
+    }
+    return count;
+  }
+
+  private gap(
+    node: string,
+    topic: string,
+    reason: string,
+    stretch: { readonly coveredFrom: Position; readonly coveredTo: Position | undefined } | undefined,
+    events: number,
+    unknown: boolean,
+    message = MESSAGES[reason as GapReason] ?? '',
+  ): void {
+    const key = `${node}|${reason}`;
+    let merged = this.gaps.get(key);
+    if (merged === undefined) {
+      merged = { node, reason, message, topics: new Map() };
+      this.gaps.set(key, merged);
+    }
+    let gap = merged.topics.get(topic);
+    if (gap === undefined) {
+      gap = { from: stretch?.coveredFrom, to: stretch?.coveredTo, events: 0, unknown: false };
+      merged.topics.set(topic, gap);
+    }
+    gap.to = stretch === undefined ? gap.to : stretch.coveredTo;
+    merged.message = message;
+    gap.events += events;
+    gap.unknown ||= unknown;
+  }
+}
+
+function gapMessage({ from, to, events, unknown }: TopicGap) {
+  return {
+    from: from ? positionToMessage(from) : null,
+    to: to ? positionToMessage(to) : null,
+    events,
+    eventsUnknown: unknown,
+  };
+}
+
+function union(gaps: readonly TopicGap[]): TopicGap {
+  const from = gaps.flatMap((gap) => gap.from ?? []).sort(comparePositions);
+  const to = gaps.flatMap((gap) => gap.to ?? []).sort(comparePositions);
+  const events = gaps.reduce((sum, gap) => sum + gap.events, 0);
+  return { from: from[0], to: to.at(-1), events, unknown: gaps.some(({ unknown }) => unknown) };
+}
+
+function newlyLost(count: LossCount, { topic, lost }: Frame): number {
+  const sum = (count.byTopic.get(topic) ?? 0) + lost;
+  count.byTopic.set(topic, sum);
+  const fresh = Math.max(0, sum - count.told);
+  count.told += fresh;
+  return fresh;
+}
+
+/** One that lies behind what was told is in the next frame of the topic that told it, too. */
+function newlyUnknown(count: LossCount, { coveredFrom, coveredTo }: Frame): boolean {
+  if (count.unknownTo && comparePositions(coveredFrom, count.unknownTo) < 0) return false;
+  count.unknownTo = coveredTo;
+  return true;
+}
+
+/** What a subscriber was told about nodes. */
+export class NodeStatuses {
+  private readonly told = new Map<string, { connected: boolean; degraded: string }>();
+
+  /** Named in the answer to the subscription. */
+  named(node: string, connected: boolean): void {
+    this.told.set(node, { connected, degraded: '' });
+  }
+
+  /** When it is another than the subscriber was told; else undefined. */
+  take(node: string, record: NodeRecord | undefined): SubscribeResponse | undefined {
+    const told = this.told.get(node) ?? { connected: false, degraded: '' };
+    const connected = record?.connection !== undefined;
+    const degraded = connected ? (record?.degraded ?? '') : told.degraded;
+    if (connected === told.connected && degraded === told.degraded) return undefined;
+    this.told.set(node, { connected, degraded });
+    const state = !connected ? 'NODE_STATE_GONE' : degraded ? 'NODE_STATE_DEGRADED' : 'NODE_STATE_CONNECTED';
+    return { nodeStatus: { node, state, message: connected ? degraded : 'the connection was lost' } };
+  }
+}

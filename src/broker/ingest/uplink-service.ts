@@ -1,0 +1,243 @@
+/** The agents' side of the broker: three streams per node (see uplink.proto). */
+import type { ServerDuplexStream, sendUnaryData, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { asBackplaneError, BackplaneError } from '../../errors.js';
+import type { TokenBucket } from '../../flow/token-bucket.js';
+import { HELLO_MS, MESSAGE_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX } from '../../limits.js';
+
+import { checkName } from '../../subscriptions/request/names.js';
+import { decodeLiveMessage, SESSION_KEY } from '../../wire/grpc/rpc.js';
+import { controlRequestCodec, emptyCodec, positionToMessage } from '../../wire/messages.js';
+import type { Position } from '../../wire/position.js';
+import { addressOf } from '../access/peer-address.js';
+import type { NodeBudgets } from '../nodes/node-budgets.js';
+import type { Admission, NodeRegistry } from '../nodes/node-registry.js';
+import { NodeSession, type UplinkCall } from '../nodes/node-session.js';
+import type { Ingest } from './ingest.js';
+
+type ControlCall = ServerDuplexStream<Buffer, Buffer>;
+
+/** Where few nodes talk, latency is what counts; where many do, frames. */
+const LINGER_MS_MIN = 1;
+const LINGER_MS_MAX = 50;
+const NODES_PER_LINGER_MS = 20;
+
+export class UplinkService {
+  private readonly sessions = new Map<string, NodeSession>();
+  private draining = false;
+
+  constructor(
+    private readonly registry: NodeRegistry,
+    private readonly budgets: NodeBudgets,
+    private readonly ingest: Ingest,
+    private readonly onRefusal: (what: string, error: BackplaneError) => void,
+  ) {}
+
+  handlers(): UntypedServiceImplementation {
+    return {
+      Control: (call: ControlCall) => this.control(call),
+      Live: (call: UplinkCall, respond: sendUnaryData<Buffer>) => this.live(call, respond),
+      History: (call: UplinkCall, respond: sendUnaryData<Buffer>) => this.history(call, respond),
+    };
+  }
+
+  /** No new session; those that are end. */
+  drain(): void {
+    this.draining = true;
+    this.registry.closeSessions('the broker is shutting down');
+  }
+
+  private control(call: ControlCall): void {
+    let session: NodeSession | undefined;
+    const refuse = (cause: unknown) => {
+      const error = asBackplaneError(cause);
+      this.onRefusal(session ? `node ${session.record.name}` : 'an agent', error);
+      if (session) session.close(error.message, error);
+      else call.emit('error', { code: error.grpcStatus, details: error.message });
+    };
+    const helloTimer = setTimeout(() => {
+      refuse(new BackplaneError('failed_precondition', `control: hello must come within ${HELLO_MS} ms`));
+    }, HELLO_MS);
+    call.on('data', (bytes: Buffer) => {
+      try {
+        if (session) session.receive(bytes);
+        else {
+          clearTimeout(helloTimer);
+          session = this.begin(call, bytes);
+        }
+      } catch (cause) {
+        call.removeAllListeners('data');
+        call.resume();
+        refuse(cause);
+      }
+    });
+    const over = () => {
+      clearTimeout(helloTimer);
+      if (session) {
+        this.sessions.delete(session.id);
+        session.close('the control stream ended');
+      }
+    };
+    for (const event of ['end', 'cancelled', 'close']) call.on(event, over);
+    // An error that was sent is also emitted: it has been told.
+    call.on('error', over);
+  }
+
+  private begin(call: ControlCall, bytes: Buffer): NodeSession {
+    if (this.draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
+    const { hello } = controlRequestCodec.decode(bytes, MESSAGE_BYTES_MAX);
+    if (!hello) throw new BackplaneError('failed_precondition', 'control: the first message must be hello');
+    checkName('hello.node', hello.node);
+    const admission = this.registry.admit(hello, addressOf(call.getPeer()));
+    const session = new NodeSession(admission, call, this.registry);
+    this.sessions.set(session.id, session);
+    session.send({ welcome: this.welcome(admission) });
+    const lease = this.budgets.first(session.record);
+    if (lease) session.send(lease);
+    this.registry.attach(session);
+    return session;
+  }
+
+  private welcome({ session, covered, epochMin }: Admission) {
+    const lingerMs = Math.round(this.registry.connectedCount / NODES_PER_LINGER_MS);
+    return {
+      session,
+      covered: covered.map(({ topic, to, resume }) => ({ topic, to: positionToMessage(to), resume })),
+      lingerMs: Math.min(LINGER_MS_MAX, Math.max(LINGER_MS_MIN, lingerMs)),
+      epochMin,
+    };
+  }
+
+  private live(call: UplinkCall, respond: sendUnaryData<Buffer>): void {
+    const session = this.attach('live', call, respond);
+    if (session === undefined) return;
+    const acknowledgements = new Acknowledgements(session);
+    let pendingBytes = 0;
+    let heldFrames = 0;
+    const pace = new Pace(call, this.budgets.meter(session.record, 'live'), session.closed, () => {
+      return heldFrames === 0 && pendingBytes <= UNACKNOWLEDGED_BYTES_MAX;
+    });
+    call.on('data', (bytes: Buffer) => {
+      if (!session.open) return;
+      try {
+        const frameBytes = decodeLiveMessage(bytes);
+        const { record, closed } = session;
+        const { topic, coveredTo, durable, held, refusal } = this.ingest.accept(session, frameBytes, closed);
+        if (refusal) {
+          const told = `${refusal.message}; it is stated as a gap`;
+          this.onRefusal(`node ${record.name}`, new BackplaneError('invalid_argument', told));
+        }
+        record.uplinkBytes += bytes.length;
+        pendingBytes += bytes.length;
+        // An agent keeps to this by itself; one that does not is not read on. Nor is one whose frame waits for room.
+        if (held || pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
+        if (held) heldFrames++;
+        pace.took(bytes.length);
+        durable.then(
+          () => {
+            pendingBytes -= bytes.length;
+            if (held) heldFrames--;
+            pace.goOn();
+            this.registry.delivered(record);
+            acknowledgements.add(topic, coveredTo);
+          },
+          (cause) => this.end(session, cause),
+        );
+      } catch (cause) {
+        this.end(session, cause);
+      }
+    });
+  }
+
+  private history(call: UplinkCall, respond: sendUnaryData<Buffer>): void {
+    const session = this.attach('history', call, respond);
+    if (session === undefined) return;
+    const pace = new Pace(call, this.budgets.meter(session.record, 'history'), session.closed, () => true);
+    call.on('data', (bytes: Buffer) => {
+      if (!session.open) return;
+      try {
+        session.record.uplinkBytes += bytes.length;
+        pace.took(bytes.length);
+        session.history.receive(bytes);
+      } catch (cause) {
+        this.end(session, cause);
+      }
+    });
+  }
+
+  private attach(kind: 'live' | 'history', call: UplinkCall, respond: sendUnaryData<Buffer>): NodeSession | undefined {
+    let responded = false;
+    const once = (error: { code: number; details: string } | null) => {
+      if (responded) return;
+      responded = true;
+      respond(error, emptyCodec.encode({}));
+    };
+    try {
+      const id = call.metadata.get(SESSION_KEY)[0];
+      const session = typeof id === 'string' ? this.sessions.get(id) : undefined;
+      if (session === undefined) {
+        throw new BackplaneError('failed_precondition', `${kind}: metadata ${SESSION_KEY} names no open session`);
+      }
+      session.attach(kind, { call, respond: once });
+      return session;
+    } catch (cause) {
+      const error = asBackplaneError(cause);
+      once({ code: error.grpcStatus, details: error.message });
+      call.resume();
+      return undefined;
+    }
+  }
+
+  private end(session: NodeSession, cause: unknown): void {
+    if (!session.open) return;
+    const error = asBackplaneError(cause);
+    this.onRefusal(`node ${session.record.name}`, error);
+    session.close(error.message, error);
+  }
+}
+
+/** Reads a data stream on while its node is within its budget, and nothing else speaks against it. */
+class Pace {
+  private waiting = false;
+
+  constructor(
+    private readonly call: UplinkCall,
+    private readonly meter: TokenBucket,
+    private readonly closed: AbortSignal,
+    private readonly free: () => boolean,
+  ) {
+    this.took(0);
+  }
+
+  took(bytes: number): void {
+    this.meter.take(bytes);
+    if (this.waiting || this.meter.level >= 0) return;
+    this.waiting = true;
+    this.call.pause();
+    // Looked at again now and then: the budget may be raised meanwhile.
+    void this.meter.positive(this.closed).then(() => {
+      this.waiting = false;
+      this.goOn();
+    });
+  }
+
+  goOn(): void {
+    if (!this.waiting && this.free()) this.call.resume();
+  }
+}
+
+/** Frames that became durable together are acknowledged together: the last of each topic stands for all. */
+class Acknowledgements {
+  private readonly pending = new Map<string, Position>();
+
+  constructor(private readonly session: NodeSession) {}
+
+  add(topic: string, coveredTo: Position): void {
+    if (this.pending.size === 0) setImmediate(() => this.flush());
+    this.pending.set(topic, coveredTo);
+  }
+
+  private flush(): void {
+    for (const [topic, coveredTo] of this.pending) this.session.acknowledge(topic, coveredTo);
+    this.pending.clear();
+  }
+}

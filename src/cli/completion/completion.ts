@@ -1,0 +1,37 @@
+/**
+ * `backplane completion SHELL`: a script for the shell that completes verbs,
+ * flags and the words that flags accept. It is made of the commands themselves,
+ * so that it says what they take.
+ */
+import { Argument, type Command } from 'commander';
+import { flagName, SETTING_KEYS, SETTINGS } from '../../config/settings.js';
+import { TOPICS } from '../../wire/event/event.js';
+import { bashScript } from './completion-bash.js';
+import { fishScript } from './completion-fish.js';
+import { type CompletedCommand, completedCommands } from './completion-tree.js';
+import { zshScript } from './completion-zsh.js';
+
+const SCRIPTS: Readonly<Record<string, (commands: readonly CompletedCommand[]) => string>> = {
+  bash: bashScript,
+  zsh: zshScript,
+  fish: fishScript,
+};
+
+/** Words that flags take whose help does not list them, or that are not all they take. */
+const KNOWN_WORDS = {
+  '--topic': Object.keys(TOPICS),
+  ...Object.fromEntries(
+    SETTING_KEYS.flatMap((key) => {
+      const setting = SETTINGS[key];
+      return 'choices' in setting ? [[flagName(key), setting.choices]] : [];
+    }),
+  ),
+};
+
+export function define(command: Command): void {
+  command.addArgument(new Argument('<shell>', 'whose completion').choices(Object.keys(SCRIPTS)));
+  command.action((shell: string) => {
+    const program = command.parent ?? command;
+    process.stdout.write(SCRIPTS[shell]?.(completedCommands(program, KNOWN_WORDS)) ?? '');
+  });
+}

@@ -1,0 +1,105 @@
+/** What nodes, topics, subscriptions and status share: ask a broker, print a table or JSON, once or again and again. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Command, Option } from 'commander';
+import type { Client } from '../../client/client.js';
+import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { WATCH_INTERVAL_MS_MAX, WATCH_INTERVAL_MS_MIN } from '../../limits.js';
+import { parseDurationMs } from '../../text/quantity.js';
+import { messageToJson } from '../../wire/message-json.js';
+import { CLIENT_KEYS, clientOf } from '../credentials.js';
+import { Screen } from '../observe/screen.js';
+import { INTERRUPTED, watchInterrupt } from '../process/interrupt.js';
+import { takesEscapes } from '../render/palette.js';
+import { jsonText } from '../render/text.js';
+import { addSettingFlags, commandConfig } from '../setting-flags.js';
+
+export interface List<Answer extends object> {
+  readonly ask: (client: Client) => Promise<Answer>;
+  /** The answer for people: lines of safe text. Tables are at most `width` columns wide; undefined: all columns. */
+  readonly text: (answer: Answer, nowNs: bigint, width: number | undefined) => string;
+  /** The answer's items, one JSON line each; undefined: the answer itself is the one line. */
+  readonly items?: (answer: Answer) => readonly object[];
+}
+
+type Format = 'table' | 'wide' | 'json';
+
+interface ListOptions {
+  readonly output: Format;
+  readonly watch?: string | true;
+}
+
+const WATCH_DEFAULT = '2s';
+/** Home, and away with what was there. */
+const CLEAR_SCREEN = '\x1b[H\x1b[2J\x1b[3J';
+
+export function defineList<Answer extends object>(command: Command, list: List<Answer>): void {
+  command.addOption(outputOption());
+  command.option(
+    '-w, --watch [interval]',
+    `print it again and again, each time after this long (default ${WATCH_DEFAULT})`,
+  );
+  addSettingFlags(command, CLIENT_KEYS);
+  command.action(async () => {
+    const { output, watch } = command.opts<ListOptions>();
+    const intervalMs = watch === undefined ? undefined : watchInterval(watch === true ? WATCH_DEFAULT : watch);
+    const client = clientOf(commandConfig(command, CLIENT_KEYS));
+    const screen = new Screen(process.stdout, process.stderr);
+    const show = async (clear: string) => {
+      const answer = await list.ask(client);
+      await screen.print(clear + listText(list, answer, output));
+    };
+    try {
+      await show('');
+      if (intervalMs !== undefined) process.exitCode = await watchList(show, screen, intervalMs);
+    } finally {
+      client.close();
+    }
+  });
+}
+
+export function outputOption(): Option {
+  return new Option('-o, --output <format>', 'how to print; wide: every column, however wide the terminal is')
+    .choices(['table', 'wide', 'json'])
+    .default('table');
+}
+
+/** Undefined where all columns are wanted: what is no terminal gets the same table always. */
+export function tableWidth(output: string): number | undefined {
+  return output === 'table' && process.stdout.isTTY === true ? process.stdout.columns || 80 : undefined;
+}
+
+function listText<Answer extends object>(list: List<Answer>, answer: Answer, output: Format): string {
+  if (output === 'json') return jsonLines(list, answer);
+  return list.text(answer, BigInt(Date.now()) * 1_000_000n, tableWidth(output));
+}
+
+/** Until Ctrl-C, or until nobody reads. A broker that does not answer is waited for. */
+async function watchList(show: (clear: string) => Promise<void>, screen: Screen, intervalMs: number): Promise<number> {
+  const interrupt = watchInterrupt();
+  const signal = AbortSignal.any([interrupt.signal, screen.gone]);
+  const clear = takesEscapes(process.stdout, process.env) ? CLEAR_SCREEN : '\n';
+  for (;;) {
+    await sleep(intervalMs, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) break;
+    try {
+      await show(clear);
+    } catch (cause) {
+      const error = asBackplaneError(cause);
+      if (error.code !== 'unavailable') throw error;
+      screen.notice(error.message);
+    }
+  }
+  interrupt.release();
+  return interrupt.signal.aborted ? INTERRUPTED : 0;
+}
+
+function watchInterval(text: string): number {
+  const ms = parseDurationMs(text);
+  if (ms !== undefined && ms >= WATCH_INTERVAL_MS_MIN && ms <= WATCH_INTERVAL_MS_MAX) return ms;
+  throw new BackplaneError('invalid_argument', `--watch must be a duration of 100ms to 1d, like 2s, got ${text}`);
+}
+
+function jsonLines<Answer extends object>(list: List<Answer>, answer: Answer): string {
+  const items = list.items?.(answer) ?? [answer];
+  return items.map((item) => `${jsonText(messageToJson(item), process.stdout.isTTY === true)}\n`).join('');
+}

@@ -1,0 +1,185 @@
+/**
+ * What `observe` does with each item of its subscription: events to stdout,
+ * all else as notices on stderr; with jsonpb every item as one line of JSON.
+ */
+import type { SubscribeItem } from '../../client/subscribe-item.js';
+import { timestampNs, timestampText } from '../../subscriptions/timestamp.js';
+import { batchToJson, messageToJson } from '../../wire/message-json.js';
+import type { Accepted, Coverage } from '../../wire/messages.js';
+import type { EventLines } from '../render/event-lines.js';
+import { NodeClock } from '../render/node-clock.js';
+import {
+  beginningNotice,
+  coverageNotices,
+  gapNotice,
+  linkNotice,
+  missingNotice,
+  nodeNotice,
+} from '../render/notices.js';
+import { jsonText } from '../render/text.js';
+import { timeText } from '../render/time.js';
+import type { Screen } from './screen.js';
+import { type Line, TimeOrder } from './time-order.js';
+
+export interface ObserveOutputOptions {
+  /** Undefined for jsonpb. */
+  readonly lines: EventLines | undefined;
+  /** The past was asked for: it is loaded before live events come. */
+  readonly history: boolean;
+  /** Live events are asked for. */
+  readonly follow: boolean;
+  /** State complete coverage too. */
+  readonly verbose: boolean;
+  readonly utc: boolean;
+  /** JSON lines of events carry cursors. */
+  readonly cursors: boolean;
+  /** JSON is read on a terminal: nothing in it may act there. */
+  readonly terminal: boolean;
+}
+
+export class ObserveOutput {
+  readonly #screen: Screen;
+  readonly #options: ObserveOutputOptions;
+  readonly #clock = new NodeClock();
+  readonly #order = new TimeOrder((lines) => this.#print(lines));
+  #headed = false;
+  #events = 0;
+  #loading = true;
+  #cursor = '';
+  #accepted = false;
+  #sinceNs: bigint | undefined;
+  #until = '';
+
+  constructor(screen: Screen, options: ObserveOutputOptions) {
+    this.#screen = screen;
+    this.#options = options;
+    screen.status('waiting for the nodes');
+  }
+
+  /** Resumes behind what was printed last; '' before there was any. */
+  get cursor(): string {
+    return this.#cursor;
+  }
+
+  /** The window's end as the broker resolved it, RFC 3339; '' where there is none. */
+  get until(): string {
+    return this.#until;
+  }
+
+  /** Resolves when stdout has room for more. */
+  async show(item: SubscribeItem): Promise<void> {
+    if (this.#options.lines !== undefined && item.kind === 'events') await this.#order.add(item.batch);
+    else {
+      // What is said of a stretch comes behind its events.
+      await this.#order.flush();
+      if (item.kind === 'link') this.#screen.notice(linkNotice(item.broker, item.cause));
+      else if (this.#options.lines === undefined) await this.#showJson(item);
+      else this.#showNotices(item);
+    }
+    this.#follow(item);
+  }
+
+  /** Prints what is still held, and removes the status line. */
+  async end(): Promise<void> {
+    await this.#order.flush();
+    this.#screen.status('');
+  }
+
+  async #print(lines: readonly Line[]): Promise<void> {
+    const { lines: format, cursors } = this.#options;
+    let text = this.#headed ? '' : format!.header;
+    this.#headed = true;
+    for (const { node, topic, event, cursor } of lines) text += format!.line(node, topic, event, cursors ? cursor : '');
+    await this.#screen.print(text);
+  }
+
+  async #showJson(item: Exclude<SubscribeItem, { kind: 'link' }>): Promise<void> {
+    if (item.kind === 'accepted') this.#showFollowing(item.accepted);
+    if (item.kind === 'coverage') this.#showBeginnings(item.coverage);
+    await this.#screen.print(`${jsonText(itemJson(item), this.#options.terminal)}\n`);
+  }
+
+  #showNotices(item: SubscribeItem): void {
+    if (item.kind === 'gap') this.#screen.notice(gapNotice(item.gap, this.#clock, this.#options.utc));
+    else if (item.kind === 'node_status') this.#screen.notice(nodeNotice(item.status));
+    else if (item.kind === 'coverage') this.#showCoverage(item.coverage);
+    else if (item.kind === 'accepted') this.#showAccepted(item.accepted);
+  }
+
+  #showAccepted(accepted: Accepted): void {
+    const missing = missingNotice(accepted);
+    if (missing !== undefined) this.#screen.notice(missing);
+    this.#showFollowing(accepted);
+  }
+
+  /** A quiet stream looks like one that hangs: said once, as it begins. */
+  #showFollowing({ nodes }: Accepted): void {
+    if (!this.#options.follow || this.#accepted || nodes.length === 0) return;
+    const which = nodes.length === 1 ? `1 node, ${nodes[0]}` : `${nodes.length} nodes`;
+    this.#screen.notice(`following ${which}; end with Ctrl-C`);
+  }
+
+  #showCoverage(coverage: Coverage): void {
+    const { verbose, utc } = this.#options;
+    for (const line of coverageNotices(coverage, verbose, utc)) this.#screen.notice(line);
+    this.#showBeginnings(coverage);
+  }
+
+  #showBeginnings(coverage: Coverage): void {
+    if (this.#sinceNs === undefined) return;
+    const notice = beginningNotice(coverage, this.#sinceNs, this.#options.utc);
+    if (notice !== undefined) this.#screen.notice(notice);
+  }
+
+  /** Keeps cursor, clock and status line up with what was shown. */
+  #follow(item: SubscribeItem): void {
+    if (item.kind === 'accepted') {
+      this.#accepted = true;
+      const { since, until } = item.accepted;
+      if (since) this.#sinceNs ??= timestampNs(since);
+      if (until) this.#until = timestampText(until);
+      if (this.#options.history) this.#screen.status('reading the past');
+      else this.#loaded();
+    } else if (item.kind === 'events') {
+      this.#cursor = item.batch.cursor || this.#cursor;
+      this.#events += item.batch.events.length;
+      const last = item.batch.events.at(-1);
+      if (last?.time) {
+        const wallNs = timestampNs(last.time);
+        this.#clock.learn(item.batch.node, last, wallNs);
+        if (item.batch.history && this.#loading) {
+          this.#screen.status(`${this.#events} events, ${timeText(wallNs, this.#options.utc)} reached`);
+        }
+      }
+      if (!item.batch.history) this.#loaded();
+    } else if (item.kind === 'watermark') {
+      this.#cursor = item.watermark.cursor || this.#cursor;
+      this.#loaded();
+    } else if (item.kind === 'coverage') {
+      this.#cursor = item.coverage.cursor || this.#cursor;
+      this.#loaded();
+    }
+  }
+
+  #loaded(): void {
+    this.#loading = false;
+    this.#screen.status('');
+  }
+}
+
+function itemJson(item: Exclude<SubscribeItem, { kind: 'link' }>): object {
+  switch (item.kind) {
+    case 'events':
+      return { events: batchToJson(item.batch) };
+    case 'node_status':
+      return { nodeStatus: messageToJson(item.status) };
+    case 'accepted':
+      return { accepted: messageToJson(item.accepted) };
+    case 'gap':
+      return { gap: messageToJson(item.gap) };
+    case 'watermark':
+      return { watermark: messageToJson(item.watermark) };
+    case 'coverage':
+      return { coverage: messageToJson(item.coverage) };
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * What a command writes: results to stdout, notices and a status line to
+ * stderr. Waits for a slow reader of stdout, so that nothing is buffered
+ * without bound, and keeps the status line below what is printed. A reader
+ * that has gone (`| head`) ends the command quietly.
+ */
+import type { Writable } from 'node:stream';
+import { type Paint, takesEscapes } from '../render/palette.js';
+import { safeText } from '../render/text.js';
+
+type Terminal = Writable & { readonly isTTY?: boolean; readonly columns?: number };
+
+const STATUS_INTERVAL_MS = 100;
+const CLEAR_LINE = '\r\x1b[2K';
+
+export class Screen {
+  readonly #out: Terminal;
+  readonly #err: Terminal;
+  readonly #escapes: boolean;
+  readonly #gone = new AbortController();
+  #failure: Error | undefined;
+  #status = '';
+  #statusShown = false;
+  #statusTimer: NodeJS.Timeout | undefined;
+  #waiting: (() => void) | undefined;
+
+  /** `escapes`: whether stderr takes them, without which there is no status line. */
+  constructor(out: Terminal, err: Terminal, escapes = takesEscapes(err, process.env)) {
+    this.#out = out;
+    this.#err = err;
+    this.#escapes = escapes;
+    out.on('error', (cause: NodeJS.ErrnoException) => this.#lose(cause));
+    out.on('drain', () => this.#release());
+    // Nobody reads what we complain about: not a reason to fail.
+    err.on('error', () => {});
+  }
+
+  /** Aborted when stdout takes no more. */
+  get gone(): AbortSignal {
+    return this.#gone.signal;
+  }
+
+  /** Why stdout takes no more, where that is an error: a reader that has gone is none. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  /** Resolves when there is room for more; at once when the reader has gone. */
+  async print(text: string): Promise<void> {
+    if (text === '' || this.#gone.signal.aborted) return;
+    this.#clearStatus();
+    if (this.#out.write(text)) return;
+    await new Promise<void>((resolve) => {
+      this.#waiting = resolve;
+    });
+  }
+
+  /** `-- text`, one line on stderr. The text may hold what came from events. */
+  notice(text: string, paint: Paint = (plain) => plain): void {
+    this.#clearStatus();
+    this.#err.write(`${paint(`-- ${safeText(text)}`)}\n`);
+  }
+
+  /** The line shown while something takes long: on a terminal only, at most ten times a second. '' removes it. */
+  status(text: string): void {
+    if (!this.#escapes) return;
+    this.#status = text;
+    if (text === '') {
+      clearTimeout(this.#statusTimer);
+      this.#statusTimer = undefined;
+      this.#clearStatus();
+    } else {
+      this.#statusTimer ??= setTimeout(() => this.#showStatus(), STATUS_INTERVAL_MS).unref();
+    }
+  }
+
+  #showStatus(): void {
+    this.#statusTimer = undefined;
+    if (this.#status === '') return;
+    // One column is left free: a full line wraps, and could not be cleared.
+    const line = safeText(this.#status).slice(0, Math.max(0, (this.#err.columns ?? 80) - 1));
+    this.#err.write(`${CLEAR_LINE}${line}`);
+    this.#statusShown = true;
+  }
+
+  #clearStatus(): void {
+    if (!this.#statusShown) return;
+    this.#statusShown = false;
+    this.#err.write(CLEAR_LINE);
+  }
+
+  #lose(cause: NodeJS.ErrnoException): void {
+    if (cause.code !== 'EPIPE' && cause.code !== 'ERR_STREAM_DESTROYED') this.#failure ??= cause;
+    this.#gone.abort();
+    this.#release();
+  }
+
+  #release(): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    waiting?.();
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * Live lines in the order of time. The broker sends each topic of a node as it comes, so that a program's connection can
+ * arrive before the program. Batches that arrive close together are held for a moment and told by the events' times.
+ */
+import { LINE_ORDER_EVENTS_MAX, LINE_ORDER_MS } from '../../limits.js';
+import { timestampNs } from '../../subscriptions/timestamp.js';
+import type { EventBatchMessage, EventMessage } from '../../wire/messages.js';
+
+export interface Line {
+  readonly node: string;
+  readonly topic: string;
+  readonly event: EventMessage;
+  /** Resumes behind this line; '' where no cursor does. */
+  readonly cursor: string;
+}
+
+export class TimeOrder {
+  readonly #print: (lines: readonly Line[]) => Promise<void>;
+  #held: EventBatchMessage[] = [];
+  #events = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #printed: Promise<void> = Promise.resolve();
+
+  /** `print` must not reject. */
+  constructor(print: (lines: readonly Line[]) => Promise<void>) {
+    this.#print = print;
+  }
+
+  /** Resolves when there is room for more. */
+  async add(batch: EventBatchMessage): Promise<void> {
+    await this.#printed;
+    // The past has been merged by time already.
+    if (batch.history) await this.flush();
+    this.#held.push(batch);
+    this.#events += batch.events.length;
+    if (batch.history || this.#events >= LINE_ORDER_EVENTS_MAX) await this.flush();
+    else this.#timer ??= setTimeout(() => void this.flush(), LINE_ORDER_MS);
+  }
+
+  /** Prints what is held. */
+  flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const held = this.#held;
+    this.#held = [];
+    this.#events = 0;
+    if (held.length > 0) this.#printed = this.#printed.then(() => this.#print(inOrder(held)));
+    return this.#printed;
+  }
+}
+
+/**
+ * All events of the batches by time; those of one time as they came. Only the last line has a cursor, as a cursor resumes
+ * behind all of the batches that came up to its own.
+ */
+export function inOrder(batches: readonly EventBatchMessage[]): Line[] {
+  const timed = batches.flatMap(({ node, topic, events }) =>
+    events.map((event) => ({ node, topic, event, cursor: '', timeNs: event.time ? timestampNs(event.time) : 0n })),
+  );
+  const [only] = batches;
+  if (batches.length > 1 || !only?.history)
+    timed.sort((a, b) => (a.timeNs < b.timeNs ? -1 : a.timeNs > b.timeNs ? 1 : 0));
+  const last = timed.at(-1);
+  if (last) last.cursor = batches.at(-1)!.cursor;
+  return timed;
+}

@@ -1,0 +1,20 @@
+/** Names and globs given as nodes that no known node matches: mistyped, most often. */
+import type { Client } from '../../client/client.js';
+import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
+import { suggestion } from '../../text/nearest.js';
+
+/** Globs with which this is asked: comparing names costs. */
+const SUGGESTIONS_MAX = 8;
+
+/** One sentence for each that matches no node, connected or gone. None where the broker does not say. */
+export async function unmatchedNodes(client: Client, globs: readonly string[]): Promise<string[]> {
+  if (globs.length === 0) return [];
+  const listed = await client.listNodes().catch(() => undefined);
+  if (listed === undefined) return [];
+  const names = listed.nodes.map(({ name }) => name);
+  const unmatched = globs.filter((glob) => !names.some(compileNodeGlobs([glob]).matches));
+  return unmatched.map((glob, at) => {
+    if (/[*?]/.test(glob)) return `no node matches "${glob}"`;
+    return `no node is called "${glob}"${at < SUGGESTIONS_MAX ? suggestion(glob, names) : ''}`;
+  });
+}

@@ -1,0 +1,117 @@
+/** Settings as the options of the agents that one process runs: one, but for synthetic nodes. */
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { SettingKey, Settings } from '../../config/settings.js';
+import type { Config } from '../../config.js';
+import { BackplaneError } from '../../errors.js';
+import { NAME_BYTES_MAX, SYNTHETIC_LANES_MAX } from '../../limits.js';
+import type { AgentOptions } from '../../sensor-agent/agent-options.js';
+import { compileRules } from '../../sensor-agent/redaction/rule.js';
+import { credentialFor } from '../credentials.js';
+import { packageVersion } from '../version.js';
+
+export const AGENT_KEYS: readonly SettingKey[] = [
+  'brokers',
+  'token.file',
+  'node.name',
+  'data.dir',
+  'source',
+  'events',
+  'agent.profiles',
+  'agent.guard.cpu',
+  'agent.guard.memory',
+  'recorder.bytesMax',
+  'recorder.ageMax',
+  'buffer.bytesPerCpu',
+  'budget.live.bytes',
+  'budget.live.events',
+  'budget.history.bytes',
+  'budget.burst',
+  'redaction.rules',
+  'redaction.off',
+  'synthetic.rate',
+  'synthetic.lanes',
+  'synthetic.seed',
+  'synthetic.mix',
+  'synthetic.nodes',
+  'log.level',
+];
+
+/** `-0001` */
+const NODE_SUFFIX_CHARACTERS = 5;
+
+/**
+ * The nodes that one agent process is: `node.name`, or with synthetic.nodes
+ * above 1 that many named after it.
+ * @throws BackplaneError invalid_argument: settings that do not go together
+ */
+export function nodeNames(settings: Settings): readonly string[] {
+  const { source, 'node.name': name, 'synthetic.nodes': nodes, 'synthetic.lanes': lanes } = settings;
+  if (nodes === 1) return [name];
+  const refuse = (message: string) => new BackplaneError('invalid_argument', message);
+  if (source !== 'synthetic')
+    throw refuse(`synthetic.nodes must be 1 unless source is synthetic, got ${nodes} with source ${source}`);
+  const lanesMax = Math.floor(SYNTHETIC_LANES_MAX / nodes);
+  if (lanes > lanesMax)
+    throw refuse(`synthetic.lanes must be at most ${lanesMax} where synthetic.nodes is ${nodes}, got ${lanes}`);
+  const nameMax = NAME_BYTES_MAX - NODE_SUFFIX_CHARACTERS;
+  if (name.length > nameMax)
+    throw refuse(
+      `node.name must be at most ${nameMax} characters where synthetic.nodes is above 1, got ${name.length}`,
+    );
+  return Array.from({ length: nodes }, (_, index) => `${name}-${String(index + 1).padStart(4, '0')}`);
+}
+
+/**
+ * One for each of nodeNames(). `parent`: where `up` runs the agent.
+ * @throws BackplaneError invalid_argument as nodeNames()
+ */
+export function agentOptions(
+  config: Config,
+  parent: AgentOptions['parent'],
+  onPresence: (node: string, present: boolean) => void,
+  log: Logger,
+): readonly AgentOptions[] {
+  const { settings } = config;
+  const credentials = credentialFor(config);
+  const dataDir = settings['data.dir'];
+  const names = nodeNames(settings);
+  const redaction = compileRules({ rules: settings['redaction.rules'], off: settings['redaction.off'] });
+  return names.map((nodeName, index) => ({
+    nodeName,
+    dataDir: names.length === 1 ? dataDir : join(dataDir, nodeName),
+    brokers: settings.brokers,
+    credentialFor: credentials,
+    recorder: { bytesMax: settings['recorder.bytesMax'], ageMsMax: settings['recorder.ageMax'] },
+    redaction,
+    budget: {
+      live: {
+        bytesPerSecond: settings['budget.live.bytes'],
+        eventsPerSecond: settings['budget.live.events'],
+        burstMs: settings['budget.burst'],
+      },
+      history: { bytesPerSecond: settings['budget.history.bytes'], burstMs: settings['budget.burst'] },
+    },
+    guard: {
+      cpuShare: settings['agent.guard.cpu'] / 100 || Number.POSITIVE_INFINITY,
+      residentBytes: settings['agent.guard.memory'] || Number.POSITIVE_INFINITY,
+    },
+    source: {
+      kind: settings.source,
+      events: settings.events,
+      profiles: settings['agent.profiles'],
+      bufferBytesPerCpu: settings['buffer.bytesPerCpu'],
+      synthetic: {
+        eventsPerSecond: settings['synthetic.rate'],
+        lanes: settings['synthetic.lanes'],
+        // Seeds are 32 bits.
+        seed: (settings['synthetic.seed'] + index) >>> 0,
+        mix: settings['synthetic.mix'],
+      },
+    },
+    parent,
+    onPresence: (present) => onPresence(nodeName, present),
+    version: packageVersion(),
+    log: names.length === 1 ? log : log.child({ node: nodeName }),
+  }));
+}

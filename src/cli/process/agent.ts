@@ -1,0 +1,121 @@
+/**
+ * `backplane agent`: this node's agent, or those of its synthetic nodes, until
+ * a signal. As the child of `up` it tells its parent what it can see, and ends
+ * when the parent is gone.
+ */
+import { once } from 'node:events';
+import { setFlagsFromString } from 'node:v8';
+import type { Command } from 'commander';
+import type { Logger } from 'pino';
+import type { Settings } from '../../config/settings.js';
+import type { Config } from '../../config.js';
+import { asBackplaneError } from '../../errors.js';
+import { type Agent, startAgent } from '../../sensor-agent/agent.js';
+import type { AgentOptions } from '../../sensor-agent/agent-options.js';
+import { addSettingFlags, commandConfig } from '../setting-flags.js';
+import { AGENT_KEYS, agentOptions, nodeNames } from './agent-options.js';
+import type { AgentMessage } from './agent-process.js';
+import { watchInterrupt } from './interrupt.js';
+import { openLog } from './log.js';
+
+export function define(command: Command): void {
+  addSettingFlags(command, AGENT_KEYS);
+  command.action(() => runAgent(commandConfig(command, AGENT_KEYS)));
+}
+
+/** The heap of the whole process: an agent's is small, and stays so. */
+function boundHeap(): void {
+  // A young generation that may grow to 48 MiB is a third of what the whole agent may have.
+  setFlagsFromString('--semi-space-growth-factor=1');
+  // Left alone, the old one grows to four times what lives in it before it is looked through.
+  setFlagsFromString('--heap-growing-percent=30');
+}
+
+async function runAgent(config: Config): Promise<void> {
+  boundHeap();
+  const { settings } = config;
+  const log = openLog(settings, 'agent');
+  const interrupt = watchInterrupt();
+  // Noticed even while the agent starts: an orphan must not go on recording.
+  const orphaned = new AbortController();
+  const supervised = process.send !== undefined;
+  if (supervised) process.once('disconnect', () => orphaned.abort());
+  const ending = AbortSignal.any([interrupt.signal, orphaned.signal]);
+  try {
+    const listens = [settings['grpc.listen'], settings['http.listen']];
+    const parent = supervised ? { pid: process.ppid, listens } : undefined;
+    const presence = new Presence(nodeNames(settings));
+    const options = agentOptions(config, parent, (node, present) => presence.heard(node, present), log);
+    const agents = await startAll(options, ending);
+    try {
+      if (!ending.aborted) {
+        report(agents, settings, log);
+        await once(ending, 'abort');
+      }
+      log.info(orphaned.signal.aborted ? 'the parent is gone: stopping' : 'stopping');
+    } finally {
+      await stopAll(agents);
+    }
+  } catch (cause) {
+    tell({ kind: 'failed', message: asBackplaneError(cause).message });
+    throw cause;
+  } finally {
+    interrupt.release();
+  }
+}
+
+/** One after another, so that the first that cannot start is the one that is named; those before it are stopped. */
+async function startAll(options: readonly AgentOptions[], ending: AbortSignal): Promise<readonly Agent[]> {
+  const agents: Agent[] = [];
+  try {
+    for (const one of options) {
+      if (ending.aborted) break;
+      agents.push(await startAgent(one));
+    }
+    return agents;
+  } catch (cause) {
+    await stopAll(agents);
+    throw cause;
+  }
+}
+
+/** All of them, whatever becomes of one; then throws what the first that failed did. */
+async function stopAll(agents: readonly Agent[]): Promise<void> {
+  const ends = await Promise.allSettled(agents.map((agent) => agent.stop()));
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
+}
+
+/** What one says holds for all: several are of one synthetic source. */
+function report(agents: readonly Agent[], settings: Settings, log: Logger): void {
+  const [agent] = agents;
+  if (agent === undefined) return;
+  const { source, degraded, events } = agent.status;
+  tell({ kind: 'started', source, degraded, events });
+  const where = agents.length === 1 ? '' : ` on ${agents.length} nodes`;
+  log.info(
+    { source, degraded, brokers: settings.brokers },
+    `recording ${events.length} trace events from ${source}${where}`,
+  );
+}
+
+/** Tells the parent when a broker has all nodes of this process, and when it no longer has. */
+class Presence {
+  readonly #absent: Set<string>;
+
+  constructor(nodes: readonly string[]) {
+    this.#absent = new Set(nodes);
+  }
+
+  heard(node: string, present: boolean): void {
+    const before = this.#absent.size === 0;
+    if (present) this.#absent.delete(node);
+    else this.#absent.add(node);
+    const all = this.#absent.size === 0;
+    if (all !== before) tell({ kind: all ? 'present' : 'absent' });
+  }
+}
+
+function tell(message: AgentMessage): void {
+  // The parent may go at any time; 'disconnect' says so.
+  if (process.connected) process.send?.(message, undefined, undefined, () => {});
+}

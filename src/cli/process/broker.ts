@@ -1,0 +1,26 @@
+/** `backplane broker`: a broker, until a signal; the first drains it. */
+import { once } from 'node:events';
+import type { Command } from 'commander';
+import { startBroker } from '../../broker/broker.js';
+import type { Config } from '../../config.js';
+import { addSettingFlags, commandConfig } from '../setting-flags.js';
+import { BROKER_KEYS, brokerOptions, OPEN_TO_ALL } from './broker-options.js';
+import { watchInterrupt } from './interrupt.js';
+import { openLog } from './log.js';
+
+export function define(command: Command): void {
+  addSettingFlags(command, BROKER_KEYS);
+  command.action(() => runBroker(commandConfig(command, BROKER_KEYS)));
+}
+
+async function runBroker({ settings }: Config): Promise<void> {
+  const log = openLog(settings, 'broker');
+  const interrupt = watchInterrupt();
+  const broker = await startBroker(brokerOptions(settings, log));
+  if (broker.tokenFile === undefined) process.stdout.write(`${OPEN_TO_ALL}\n`);
+  process.stdout.write(`listening on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}\n`);
+  if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');
+  log.info('draining');
+  await broker.drain();
+  interrupt.release();
+}

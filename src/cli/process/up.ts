@@ -1,0 +1,127 @@
+/**
+ * `backplane up`: a broker in this process and this node's agent beside it, in
+ * a process of its own so that its work and the broker's do not disturb each
+ * other. Ends in order on the first signal: the agent first, so that what it
+ * still sends is taken in, then the broker.
+ */
+import { once } from 'node:events';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { type Broker, startBroker } from '../../broker/broker.js';
+import { configEnvironment, SETTINGS, type SettingKey } from '../../config/settings.js';
+import type { Config } from '../../config.js';
+import { removeInstancesOf } from '../../sensor-agent/source/tracefs/strays.js';
+import { commandName } from '../command-name.js';
+import { safeText, shellWord } from '../render/text.js';
+import { addSettingFlags, commandConfig } from '../setting-flags.js';
+import { AGENT_KEYS, nodeNames } from './agent-options.js';
+import { type AgentMessage, AgentProcess } from './agent-process.js';
+import { BROKER_KEYS, brokerOptions, OPEN_TO_ALL } from './broker-options.js';
+import { watchInterrupt } from './interrupt.js';
+import { openLog } from './log.js';
+
+/** A killed agent's files are closed a moment later. */
+const AGENT_FILES_MS = 1_000;
+
+/** The agent goes to this broker with its token, whatever the settings say. */
+const UP_KEYS: readonly SettingKey[] = [...new Set([...BROKER_KEYS, ...AGENT_KEYS])].filter(
+  (key) => key !== 'brokers' && key !== 'token.file',
+);
+
+export function define(command: Command): void {
+  addSettingFlags(command, UP_KEYS);
+  command.action(() => up(commandConfig(command, UP_KEYS)));
+}
+
+async function up({ settings }: Config): Promise<void> {
+  const log = openLog(settings, 'broker');
+  // Refuses what an agent would refuse: up would start that again and again.
+  const nodes = nodeNames(settings);
+  let agent: AgentProcess | undefined;
+  // Its agent removes them, unless it had to be killed, or is not there.
+  const removeLeftInstances = () => {
+    const removed = removeInstancesOf(join(settings['data.dir'], 'recorder'), AGENT_FILES_MS);
+    if (removed.length > 0) log.warn(`the agent left its trace instances: removed ${removed.join(', ')}`);
+  };
+  const interrupt = watchInterrupt(() => {
+    agent?.kill();
+    removeLeftInstances();
+  });
+  // Locks the directory and takes the ports: what fails, fails before an agent is there.
+  const broker = await startBroker({ ...brokerOptions(settings, log), waitsFor: "this node's agent is starting" });
+  say(`Backplane listens on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}`);
+  if (broker.tokenFile === undefined) say(OPEN_TO_ALL);
+  const brokers = [reachable(broker.grpcAddress)];
+  // What it names shows nothing before the node is there.
+  let saidNext = false;
+  const sayNext = () => {
+    if (!saidNext) say(`Next, in another terminal: ${commandName()} observe --follow${clientFlags(broker)}`);
+    saidNext = true;
+  };
+  agent = new AgentProcess({
+    environment: configEnvironment({
+      ...settings,
+      brokers,
+      'token.file': broker.tokenFile ?? '',
+      'grpc.listen': broker.grpcAddress,
+      'http.listen': broker.httpAddress,
+    }),
+    log,
+    onMessage: (message) => {
+      broker.waitsFor(whyAbsent(message));
+      if (message.kind === 'present') sayNext();
+      else sayAgent(message, nodes);
+    },
+    onEnd: () => broker.waitsFor("this node's agent ended and is started again"),
+  });
+  if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');
+  log.info('stopping');
+  broker.retire();
+  await agent.stop();
+  removeLeftInstances();
+  await broker.drain();
+  interrupt.release();
+}
+
+/** Why this node is not there yet; undefined when it is. */
+function whyAbsent(message: AgentMessage): string | undefined {
+  switch (message.kind) {
+    case 'present':
+      return undefined;
+    case 'absent':
+      return "this node's agent is not connected";
+    case 'failed':
+      return `this node cannot record: ${message.message}`;
+    case 'started':
+      return "this node's agent is connecting";
+  }
+}
+
+function sayAgent(message: AgentMessage, nodes: readonly string[]): void {
+  if (message.kind === 'failed') say(`This node cannot record: ${safeText(message.message)}`);
+  if (message.kind !== 'started') return;
+  const [several, first, last] = [nodes.length > 1, nodes.at(0), nodes.at(-1)];
+  const who = several ? `Nodes ${first} to ${last} record` : `Node ${first} records`;
+  say(`${who} ${message.events.length} kernel events from ${safeText(message.source)}`);
+  if (message.degraded !== undefined)
+    say(
+      `${several ? 'They see less than they' : 'It sees less than it'} should: ${safeText(message.degraded)} (try "${commandName()} doctor")`,
+    );
+}
+
+/** Commands find a broker at its default address, and the token that is noted for it, by themselves. */
+function clientFlags({ grpcAddress, tokenFile, tokenNoted }: Broker): string {
+  const address = reachable(grpcAddress);
+  const broker = address === SETTINGS.brokers.fallback ? '' : ` --broker ${address}`;
+  const token = tokenFile === undefined || tokenNoted ? '' : ` --token-file ${shellWord(tokenFile)}`;
+  return broker + token;
+}
+
+/** A broker that listens everywhere is reached on loopback. */
+function reachable(address: string): string {
+  return address.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:');
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,43 @@
+/** Which budget is in force: the node's own, what its broker leases it, or what holds once a lease has run out. */
+import type { TokenBucket } from '../../flow/token-bucket.js';
+import type { Lease__Output } from '../../wire/messages.js';
+import { type Budget, budgetFromMessage, historyBurstBytes, type LiveBudget } from '../publish/budget.js';
+
+export class Allowance {
+  #endsMs = Number.POSITIVE_INFINITY;
+  #fallback: Budget;
+
+  constructor(
+    private readonly own: Budget,
+    private readonly live: LiveBudget,
+    private readonly history: TokenBucket,
+  ) {
+    this.#fallback = own;
+  }
+
+  /** `nowMs` is monotonic. */
+  lease({ budget, validMs, fallback }: Lease__Output, nowMs: number): void {
+    if (!budget) return;
+    this.#endsMs = validMs === 0 ? Number.POSITIVE_INFINITY : nowMs + validMs;
+    this.#fallback = fallback ? budgetFromMessage(fallback, this.own) : this.own;
+    this.#use(budgetFromMessage(budget, this.own));
+  }
+
+  /** A broker that is silent grants nothing. */
+  expire(nowMs: number): void {
+    if (nowMs < this.#endsMs) return;
+    this.#endsMs = Number.POSITIVE_INFINITY;
+    this.#use(this.#fallback);
+  }
+
+  /** Without a broker nothing is sent; the next one says what holds. */
+  end(): void {
+    this.#endsMs = Number.POSITIVE_INFINITY;
+    this.#use(this.own);
+  }
+
+  #use({ live, history }: Budget): void {
+    this.live.change(live);
+    this.history.change(history.bytesPerSecond, historyBurstBytes(history));
+  }
+}

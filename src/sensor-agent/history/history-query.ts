@@ -1,0 +1,329 @@
+/**
+ * Answers one question about the past from the flight recorder: opens it at the
+ * checkpoint before the window, reads on in steps, sends what matches as far as
+ * it has credit. Runs beside the recording, within a share of one core.
+ */
+import { HISTORY_LAST_BYTES_MAX, HISTORY_LINGER_MS, HISTORY_PROGRESS_MS, HISTORY_STEP_BYTES } from '../../limits.js';
+import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
+import type { Predicate } from '../../subscriptions/predicate.js';
+import type { BusEvent } from '../../wire/event/event.js';
+import type { HistoryFrame } from '../../wire/frame/history-frame.js';
+import { mergeLoss, type StatedLoss } from '../../wire/frame/loss.js';
+import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire/position.js';
+import { entryTest } from '../interest/entry-test.js';
+import { type Anchor, anchorAtPosition, anchorAtTime, wholeAnchors } from '../recorder/anchors.js';
+import { Replay, type ReplaySink, type ReplayStart } from '../recorder/replay.js';
+import type { EventFormat } from '../source/pages/format.js';
+import { statedLoss } from '../timeline/open-losses.js';
+import type { Loss, Timeline } from '../timeline/timeline.js';
+import { type EncodedEvent, emptyFrame, encodeEvent, HistoryBuilder } from './history-builder.js';
+import { HistoryTurns } from './history-turns.js';
+
+/** What is asked: a recorder. */
+export interface Recording {
+  readonly log: SegmentLog;
+  /** Fed with everything that is recorded. */
+  readonly timeline: Timeline;
+  /** Set while the disk takes nothing. */
+  readonly hole: { readonly from: Position; readonly stated: StatedLoss } | undefined;
+}
+
+export interface HistoryWindow {
+  /** Wall nanoseconds, inclusive. */
+  readonly sinceNs: bigint | undefined;
+  /** Wall nanoseconds, exclusive. */
+  readonly untilNs: bigint | undefined;
+  /** Exclusive. */
+  readonly after: Position | undefined;
+  /** Inclusive. */
+  readonly upTo: Position;
+  /** Only the last N matches; 0: all. */
+  readonly last: number;
+  /** Only what lies in (from, to] of one of these, which ascend; undefined: no such bound. */
+  readonly within?: readonly Stretch[] | undefined;
+}
+
+export interface Stretch {
+  readonly from: Position;
+  readonly to: Position;
+}
+
+export interface HistoryAnswer {
+  readonly coveredFromNs: bigint;
+  readonly coveredToNs: bigint;
+  readonly evicted: boolean;
+  /** The window has a start, and recording began behind it. */
+  readonly beginsLater: boolean;
+  readonly lost: number;
+  readonly lostUnknown: boolean;
+  /** For another reason than the kernel's buffer. */
+  readonly losses: readonly StatedLoss[];
+  readonly late: number;
+  readonly damagedBytes: number;
+  readonly entriesScanned: number;
+}
+
+export interface HistoryOutlet {
+  send(frame: HistoryFrame): void;
+  /** Resolves when more may be sent. */
+  ready(signal: AbortSignal): Promise<void>;
+}
+
+interface Tally {
+  lost: number;
+  lostUnknown: boolean;
+  losses: readonly StatedLoss[];
+  late: number;
+}
+
+/** Where it is not known up to when something was. */
+const BEYOND_ALL: Position = { epoch: Number.MAX_SAFE_INTEGER, timeNs: 1n << 63n, lane: AGENT_LANE, tie: TIE_MAX };
+
+export class HistoryQuery {
+  #tally: Tally = { lost: 0, lostUnknown: false, losses: [], late: 0 };
+  #damagedBytes = 0;
+  #scanned = 0;
+  readonly #types = new Map<string, boolean>();
+  #evicted = false;
+  #stretch = 0;
+  /** When the broker last heard of it. */
+  #saidMs = performance.now();
+
+  constructor(
+    private readonly recording: Recording,
+    private readonly predicate: Predicate,
+    private readonly window: HistoryWindow,
+    private readonly outlet: HistoryOutlet,
+    private readonly signal: AbortSignal,
+    private readonly turns = new HistoryTurns(),
+  ) {}
+
+  /** Throws `cancelled` when the signal fires. */
+  async run(): Promise<HistoryAnswer> {
+    return this.window.last > 0 ? await this.#newest() : await this.#forward();
+  }
+
+  async #forward(): Promise<HistoryAnswer> {
+    const builder = new HistoryBuilder((frame) => this.#send(frame));
+    const { after, sinceNs, upTo } = this.window;
+    const replay = await this.#turn(() => {
+      const { log } = this.recording;
+      const anchor = after ? anchorAtPosition(log, after) : anchorAtTime(log, sinceNs ?? 0n);
+      return this.#replay(
+        anchor,
+        (event) => builder.add(encodeEvent(event, this.predicate.mask)),
+        () => upTo,
+      );
+    });
+    let flushedMs = performance.now();
+    try {
+      for (let more = true; more; ) {
+        more = await this.#turn(() => {
+          const readOn = this.#step(replay, upTo);
+          const nowMs = performance.now();
+          if (!readOn || nowMs - flushedMs > HISTORY_LINGER_MS) {
+            builder.flush();
+            flushedMs = nowMs;
+          }
+          return readOn;
+        });
+        await this.outlet.ready(this.signal);
+      }
+    } finally {
+      this.#close(replay, upTo);
+    }
+    return this.#answer(replay, replay.start, true);
+  }
+
+  /** The last N, by reading one stretch between checkpoints after the other from the newest back. */
+  async #newest(): Promise<HistoryAnswer> {
+    const blocks: EncodedEvent[][] = [];
+    const wanted = this.window.last;
+    let { upTo } = this.window;
+    let found = 0;
+    let bytes = 0;
+    let newest: Replay | undefined;
+    let start: ReplayStart | undefined;
+    for (const anchor of stretches(this.recording.log)) {
+      const block: EncodedEvent[] = [];
+      const replay = await this.#turn(() =>
+        this.#replay(
+          anchor,
+          (event) => block.push(encodeEvent(event, this.predicate.mask)),
+          () => upTo,
+        ),
+      );
+      newest ??= replay;
+      const from = replay.timeline.frontier;
+      try {
+        if (comparePositions(from, upTo) < 0) {
+          for (let more = true; more; ) {
+            more = await this.#turn(() => this.#step(replay, upTo));
+            for (; found + block.length > wanted && block.length > wanted; ) block.shift();
+          }
+        }
+      } finally {
+        this.#close(replay, upTo);
+      }
+      start = replay.start ?? start;
+      blocks.unshift(block);
+      found += block.length;
+      for (const event of block) bytes += event.run.length;
+      if (found >= wanted || bytes > HISTORY_LAST_BYTES_MAX || this.#reaches(start)) break;
+      if (comparePositions(from, upTo) < 0) upTo = from;
+    }
+    const builder = new HistoryBuilder((frame) => this.#send(frame));
+    for (const event of blocks.flat().slice(-wanted)) builder.add(event);
+    builder.flush();
+    await this.outlet.ready(this.signal);
+    return this.#answer(newest, start, found < wanted && bytes <= HISTORY_LAST_BYTES_MAX);
+  }
+
+  /** Whether all of the window lies behind where a replay begins to know what happened. */
+  #reaches(start: ReplayStart | undefined): boolean {
+    const { sinceNs, after } = this.window;
+    if (!start) return false;
+    return after ? comparePositions(start.position, after) <= 0 : sinceNs !== undefined && start.timeNs <= sinceNs;
+  }
+
+  #replay(anchor: Anchor | undefined, take: (event: BusEvent) => void, upTo: () => Position): Replay {
+    const replay: Replay = new Replay(
+      this.recording.log,
+      anchor,
+      this.#sink(take, upTo, () => replay),
+    );
+    return replay;
+  }
+
+  #wants(type: string): boolean {
+    let wanted = this.#types.get(type);
+    if (wanted === undefined) {
+      wanted = this.predicate.mayMatchType(type);
+      this.#types.set(type, wanted);
+    }
+    return wanted;
+  }
+
+  #sink(take: (event: BusEvent) => void, upTo: () => Position, replay: () => Replay): ReplaySink {
+    return {
+      wants: (type: string) => this.#wants(type),
+      entryTest: (format: EventFormat) => entryTest(format, (type) => (this.#wants(type) ? [this.predicate] : [])),
+      event: (event: BusEvent) => {
+        const { position } = event;
+        if (!this.#inside(position, replay().timeline, upTo()) || !this.#withinStretch(position)) return;
+        if (this.predicate.matches(event)) take(event);
+      },
+      loss: (loss: Loss, position: Position, from?: Position) => {
+        if (!this.#touched(loss.stated?.from ?? from ?? position, position, replay().timeline, upTo())) return;
+        if (loss.stated) {
+          this.#lose(loss, position);
+          return;
+        }
+        this.#tally.lost += loss.count;
+        this.#tally.lostUnknown ||= loss.unknown;
+      },
+      late: ({ position }: BusEvent) => {
+        if (this.#inside(position, replay().timeline, upTo())) this.#tally.late += 1;
+      },
+      damage: (bytes, from, to) => {
+        const { timeline } = replay();
+        if (this.#touched(from, to ?? BEYOND_ALL, timeline, upTo())) this.#damagedBytes += bytes;
+      },
+    };
+  }
+
+  #lose(loss: Loss, position: Position): void {
+    const { types } = loss.stated!;
+    if (types && !types.some((type) => this.#wants(type))) return;
+    this.#tally.losses = mergeLoss(this.#tally.losses, statedLoss(loss, position)!);
+  }
+
+  /** Events come in order: stretches that lie behind are done with. */
+  #withinStretch(position: Position): boolean {
+    const { within } = this.window;
+    if (within === undefined) return true;
+    while (this.#stretch < within.length && comparePositions(position, within[this.#stretch]!.to) > 0) this.#stretch++;
+    const stretch = within[this.#stretch];
+    return stretch !== undefined && comparePositions(position, stretch.from) > 0;
+  }
+
+  #inside(position: Position, timeline: Timeline, upTo: Position): boolean {
+    return this.#touched(position, position, timeline, upTo);
+  }
+
+  /** Whether some of a stretch is inside the window. */
+  #touched(from: Position, to: Position, timeline: Timeline, upTo: Position): boolean {
+    const { sinceNs, untilNs, after } = this.window;
+    if (sinceNs !== undefined && timeline.wallNs(to.timeNs) < sinceNs) return false;
+    if (untilNs !== undefined && timeline.wallNs(from.timeNs) >= untilNs) return false;
+    if (after && comparePositions(to, after) <= 0) return false;
+    return comparePositions(from, upTo) <= 0;
+  }
+
+  /** False when everything up to `upTo`, or to the window's end, has been read. */
+  #step(replay: Replay, upTo: Position): boolean {
+    if (!replay.step(HISTORY_STEP_BYTES)) {
+      const { frontier } = this.recording.timeline;
+      replay.finish(comparePositions(upTo, frontier) < 0 ? upTo : frontier);
+      return false;
+    }
+    const { timeline } = replay;
+    if (comparePositions(timeline.frontier, upTo) >= 0) return false;
+    return this.window.untilNs === undefined || timeline.wallNs(timeline.frontier.timeNs) < this.window.untilNs;
+  }
+
+  /** Work in a turn of its own. Throws `cancelled` when the signal has fired. */
+  #turn<T>(work: () => T): Promise<T> {
+    // A long search that finds nothing must not pass for a node that has gone silent.
+    if (performance.now() - this.#saidMs > HISTORY_PROGRESS_MS) this.#send(emptyFrame(this.predicate.spec.topics[0]!));
+    return this.turns.step(this.signal, work);
+  }
+
+  #send(frame: HistoryFrame): void {
+    this.#saidMs = performance.now();
+    this.outlet.send(frame);
+  }
+
+  #close(replay: Replay, upTo: Position): void {
+    const { timeline } = replay;
+    for (const loss of timeline.losses.all)
+      if (this.#touched(loss.stated.from, timeline.frontier, timeline, upTo)) this.#lose(loss, timeline.frontier);
+    this.#scanned += replay.entriesScanned;
+    this.#evicted ||= replay.evicted;
+    replay.close();
+  }
+
+  /** `replay` tells the time of the window's end; `start`: where what was read begins; `all`: nothing was left unread. */
+  #answer(replay: Replay | undefined, start: ReplayStart | undefined, all: boolean): HistoryAnswer {
+    const { after, sinceNs, untilNs, upTo, last } = this.window;
+    const { hole, log } = this.recording;
+    const end = hole && comparePositions(hole.from, upTo) < 0 ? hole.from : upTo;
+    if (hole && replay && this.#touched(hole.from, upTo, replay.timeline, upTo)) {
+      this.#tally.losses = mergeLoss(this.#tally.losses, hole.stated);
+    }
+    const endNs = replay?.timeline.wallNs(end.timeNs) ?? 0n;
+    const coveredToNs = untilNs !== undefined && untilNs < endNs ? untilNs : endNs;
+    const reaches = this.#reaches(start);
+    // Without a start the window is "everything", of which eviction has left only this.
+    const short = last === 0 && !reaches && (log.firstOrdinal > 0 || after !== undefined);
+    return {
+      coveredFromNs: reaches && sinceNs !== undefined ? sinceNs : (start?.timeNs ?? coveredToNs),
+      coveredToNs,
+      evicted: this.#evicted || short,
+      beginsLater: all && sinceNs !== undefined && start !== undefined && !reaches && !after && log.firstOrdinal === 0,
+      ...this.#tally,
+      damagedBytes: this.#damagedBytes,
+      entriesScanned: this.#scanned,
+    };
+  }
+}
+
+/** Where to open the recording so as to read it backwards, stretch by stretch; undefined: at its start. */
+function* stretches(log: SegmentLog): Generator<Anchor | undefined> {
+  let from = log.nextOrdinal;
+  for (const anchor of wholeAnchors(log)) {
+    from = anchor.head.resumeOrdinal;
+    yield anchor;
+  }
+  if (from > log.firstOrdinal) yield undefined;
+}

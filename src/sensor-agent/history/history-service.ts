@@ -1,0 +1,203 @@
+/**
+ * The history queries that a broker has asked of this node. They are queued,
+ * run so many at once, and each ends with exactly one end, cancelled ones too;
+ * one that is cancelled before its turn has done no work at all.
+ */
+import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { CreditBalance } from '../../flow/credit.js';
+import type { TokenBucket } from '../../flow/token-bucket.js';
+import {
+  DATA_MESSAGE_OVERHEAD_BYTES,
+  HISTORY_CREDIT_BYTES,
+  HISTORY_QUERIES_PER_AGENT_MAX,
+  HISTORY_QUERIES_QUEUED_MAX,
+  HISTORY_QUEUE_BYTES_MAX,
+} from '../../limits.js';
+import type { Predicate, PredicateSpec } from '../../subscriptions/predicate.js';
+import { encodeHistoryFrame, type HistoryFrame } from '../../wire/frame/history-frame.js';
+import type { Position } from '../../wire/position.js';
+import {
+  type HistoryAnswer,
+  type HistoryOutlet,
+  HistoryQuery,
+  type HistoryWindow,
+  type Recording,
+} from './history-query.js';
+import { HistoryTurns } from './history-turns.js';
+
+export interface HistoryReply {
+  /** What the connection takes at this moment, of all queries together. */
+  readonly room: CreditBalance;
+  frame(queryId: number, frameBytes: Buffer): void;
+  end(queryId: number, answer: HistoryAnswer): void;
+  fail(queryId: number, error: BackplaneError): void;
+}
+
+/** As it was asked. */
+export interface HistoryRequest {
+  readonly predicate: PredicateSpec;
+  /** Without `upTo`: up to what is recorded when its turn comes. */
+  readonly window: Omit<HistoryWindow, 'upTo'> & { readonly upTo: Position | undefined };
+}
+
+/** What a request comes to, worked out when its turn has come. */
+export interface PreparedRequest {
+  readonly predicate: Predicate;
+  readonly window: HistoryWindow;
+}
+
+interface Query {
+  readonly request: HistoryRequest;
+  /** What it takes in the queue, about. */
+  readonly bytes: number;
+  readonly abort: AbortController;
+  readonly credit: Credit;
+}
+
+export class HistoryService {
+  readonly #waiting = new Map<number, Query>();
+  #waitingBytes = 0;
+  readonly #running = new Map<number, Query>();
+  readonly #turns: HistoryTurns;
+  #closed = false;
+
+  constructor(
+    private readonly recording: Recording,
+    private readonly reply: HistoryReply,
+    private readonly budget: TokenBucket,
+    /** Throws for a request that cannot be answered. */
+    private readonly prepare: (request: HistoryRequest) => PreparedRequest,
+    /** Told the CPU time of each step of a query, in milliseconds. */
+    took: (cpuMs: number) => void,
+  ) {
+    this.#turns = new HistoryTurns(undefined, took);
+  }
+
+  /** Queries that have not ended. */
+  get size(): number {
+    return this.#waiting.size + this.#running.size;
+  }
+
+  /** Throws invalid_argument for the id of a query that has not ended: nobody could tell the two answers apart. */
+  start(queryId: number, request: HistoryRequest, creditBytes: number): void {
+    if (this.#waiting.has(queryId) || this.#running.has(queryId)) {
+      throw new BackplaneError('invalid_argument', `history_query.query_id ${queryId} has not ended yet`);
+    }
+    const bytes = requestBytes(request);
+    if (this.#waiting.size >= HISTORY_QUERIES_QUEUED_MAX || this.#waitingBytes + bytes > HISTORY_QUEUE_BYTES_MAX) {
+      const bound = `at most ${HISTORY_QUERIES_QUEUED_MAX} history queries and ${HISTORY_QUEUE_BYTES_MAX} bytes of them`;
+      const error = new BackplaneError('resource_exhausted', `${bound} wait for their turn on a node; try again`);
+      this.reply.fail(queryId, error);
+      return;
+    }
+    const abort = new AbortController();
+    const creditMax = Math.min(creditBytes, HISTORY_CREDIT_BYTES);
+    const { room } = this.reply;
+    const credit = new Credit(creditMax, this.budget, room, (frameBytes) => this.reply.frame(queryId, frameBytes));
+    this.#waiting.set(queryId, { request, bytes, abort, credit });
+    this.#waitingBytes += bytes;
+    this.#runWaiting();
+  }
+
+  credit(queryId: number, bytes: number): void {
+    (this.#running.get(queryId) ?? this.#waiting.get(queryId))?.credit.grant(bytes);
+  }
+
+  /** Its end says so, unless it has ended before. */
+  cancel(queryId: number): void {
+    this.#running.get(queryId)?.abort.abort();
+    if (this.#leaveQueue(queryId)) this.reply.fail(queryId, new BackplaneError('cancelled', 'history query cancelled'));
+  }
+
+  /** Nobody hears of their ends any more. */
+  close(): void {
+    this.#closed = true;
+    this.#waiting.clear();
+    for (const { abort } of this.#running.values()) abort.abort();
+  }
+
+  #leaveQueue(queryId: number): Query | undefined {
+    const query = this.#waiting.get(queryId);
+    if (!query) return undefined;
+    this.#waiting.delete(queryId);
+    this.#waitingBytes -= query.bytes;
+    return query;
+  }
+
+  #runWaiting(): void {
+    for (const [queryId, query] of this.#waiting) {
+      if (this.#running.size >= HISTORY_QUERIES_PER_AGENT_MAX) return;
+      this.#leaveQueue(queryId);
+      this.#running.set(queryId, query);
+      void this.#run(queryId, query);
+    }
+  }
+
+  async #run(queryId: number, { request, abort, credit }: Query): Promise<void> {
+    const { signal } = abort;
+    let tell: () => void;
+    try {
+      const { predicate, window } = await this.#turns.step(signal, () => this.prepare(request));
+      const query = new HistoryQuery(this.recording, predicate, window, credit, signal, this.#turns);
+      const answer = await query.run();
+      tell = () => this.reply.end(queryId, answer);
+    } catch (cause) {
+      tell = () => this.reply.fail(queryId, asBackplaneError(cause));
+    }
+    this.#running.delete(queryId);
+    if (this.#closed) return;
+    tell();
+    this.#runWaiting();
+  }
+}
+
+/** In memory, about. */
+function requestBytes({ predicate, window }: HistoryRequest): number {
+  const texts = [predicate.filter, ...predicate.topics, ...predicate.fields];
+  return texts.reduce((sum, text) => sum + text.length * 2 + 32, 512) + (window.within?.length ?? 0) * 256;
+}
+
+/** Frames go out one by one while there is credit; a query goes on when all of its frames are out. */
+class Credit implements HistoryOutlet {
+  #waiting: Buffer[] = [];
+  #balance: CreditBalance;
+
+  constructor(
+    bytes: number,
+    private readonly budget: TokenBucket,
+    private readonly room: CreditBalance,
+    private readonly write: (frameBytes: Buffer) => void,
+  ) {
+    this.#balance = new CreditBalance(bytes);
+  }
+
+  /** What waits here is bounded by what one step of a query yields. */
+  send(frame: HistoryFrame): void {
+    this.#waiting.push(encodeHistoryFrame(frame));
+    this.#flush();
+  }
+
+  grant(bytes: number): void {
+    this.#balance.add(bytes);
+  }
+
+  async ready(signal: AbortSignal): Promise<void> {
+    while (this.#waiting.length > 0) {
+      await this.#balance.positive(signal);
+      await this.budget.positive(signal);
+      await this.room.positive(signal);
+      if (signal.aborted) return;
+      this.#flush();
+    }
+  }
+
+  #flush(): void {
+    while (this.#balance.available > 0 && this.budget.level > 0 && this.room.available > 0) {
+      const frameBytes = this.#waiting.shift();
+      if (!frameBytes) return;
+      this.#balance.take(frameBytes.length);
+      this.budget.take(frameBytes.length + DATA_MESSAGE_OVERHEAD_BYTES);
+      this.write(frameBytes);
+    }
+  }
+}

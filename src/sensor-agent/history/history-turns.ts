@@ -1,0 +1,72 @@
+/**
+ * The turns of history queries: one step of one query in each turn of the event
+ * loop, in order of asking, and all of them together within one share of a
+ * core. Recording goes on between any two steps, however many queries there are.
+ */
+import { BackplaneError } from '../../errors.js';
+import { cpuTimer } from '../../flow/cpu-time.js';
+import { Pacer } from '../../flow/pacer.js';
+import { HISTORY_CPU_BURST_MS, HISTORY_CPU_SHARE } from '../../limits.js';
+
+export class HistoryTurns {
+  /** In order of asking. */
+  readonly #waiting = new Set<() => void>();
+  readonly #pacer: Pacer;
+  #restToMs = 0;
+  #scheduled = false;
+
+  constructor(
+    cpuShare = HISTORY_CPU_SHARE,
+    /** Told the CPU time that each step took, in milliseconds. */
+    private readonly took: (cpuMs: number) => void = () => undefined,
+  ) {
+    this.#pacer = new Pacer(cpuShare, HISTORY_CPU_BURST_MS);
+  }
+
+  /** Does the work when its turn has come. Throws `cancelled`, and the work is never begun, when the signal fires before. */
+  step<T>(signal: AbortSignal, work: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const cancelled = () => {
+        this.#waiting.delete(turn);
+        reject(new BackplaneError('cancelled', 'history query cancelled'));
+      };
+      const turn = () => {
+        signal.removeEventListener('abort', cancelled);
+        try {
+          resolve(work());
+        } catch (cause) {
+          reject(cause);
+        }
+      };
+      if (signal.aborted) {
+        cancelled();
+        return;
+      }
+      signal.addEventListener('abort', cancelled, { once: true });
+      this.#waiting.add(turn);
+      this.#schedule();
+    });
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#waiting.size === 0) return;
+    this.#scheduled = true;
+    const restMs = this.#restToMs - performance.now();
+    if (restMs > 1) setTimeout(() => this.#next(), restMs);
+    else setImmediate(() => this.#next());
+  }
+
+  #next(): void {
+    this.#scheduled = false;
+    const [turn] = this.#waiting;
+    if (turn) {
+      this.#waiting.delete(turn);
+      const usedMs = cpuTimer();
+      turn();
+      const cpuMs = usedMs();
+      this.took(cpuMs);
+      this.#restToMs = performance.now() + this.#pacer.spend(cpuMs);
+    }
+    this.#schedule();
+  }
+}

@@ -1,0 +1,159 @@
+/** Collects one topic's matches into the next frame, each event encoded once; or counts what of them is shed. */
+import { FRAME_EVENTS_MAX, FRAME_FLUSH_BYTES, FRAME_MATCH_INDICES_MAX, PREDICATES_MAX } from '../../limits.js';
+import type { BusEvent } from '../../wire/event/event.js';
+import { EventWriter } from '../../wire/event/event-writer.js';
+import type { FieldMask } from '../../wire/event/field-mask.js';
+import type { Frame, Match, StatedLoss } from '../../wire/frame/frame.js';
+import { mergeLoss } from '../../wire/frame/loss.js';
+import type { Position } from '../../wire/position.js';
+
+export class FrameBuilder {
+  #writer = new EventWriter();
+  #sizes: number[] = [];
+  #times: bigint[] = [];
+  #lanes: number[] = [];
+  #ties: number[] = [];
+  #matches = new Map<bigint, number[]>();
+  /** In all match lists. */
+  #indices = 0;
+  #shed = new Map<bigint, number>();
+  /** Events that were shed, each once. */
+  shedCount = 0;
+  #charged = 0;
+  /** Of the last event that waits, or was shed. */
+  last: Position | undefined;
+  #lost = 0;
+  #lostUnknown = false;
+  #late = 0;
+  #losses: readonly StatedLoss[] = [];
+
+  constructor(
+    readonly topic: string,
+    /** The last frame accounted for everything up to here. */
+    public coveredTo: Position,
+  ) {}
+
+  get count(): number {
+    return this.#sizes.length;
+  }
+
+  /** Something to tell soon. What was shed is told with the next coverage, so that telling it costs next to nothing. */
+  get telling(): boolean {
+    return this.count > 0 || this.#lost > 0 || this.#lostUnknown || this.#late > 0 || this.#losses.length > 0;
+  }
+
+  /** A frame has either events or what was shed: the other kind begins another frame. */
+  get sheds(): boolean {
+    return this.shedCount > 0;
+  }
+
+  /** Bytes that the budget was charged for the events that wait. */
+  get charged(): number {
+    return this.#charged;
+  }
+
+  /** Another event may not fit: one that every predicate matches. */
+  get full(): boolean {
+    const indicesFull = this.#indices > FRAME_MATCH_INDICES_MAX - PREDICATES_MAX;
+    return this.#writer.length >= FRAME_FLUSH_BYTES || this.count >= FRAME_EVENTS_MAX || indicesFull;
+  }
+
+  /** `charge` is told the encoded event's bytes and returns what the budget took. Without a mask: all of the event. */
+  add(
+    event: BusEvent,
+    predicateIds: readonly bigint[],
+    charge: (eventBytes: number) => number,
+    mask?: FieldMask,
+  ): void {
+    const index = this.count;
+    this.last = event.position;
+    const bytes = this.#writer.write(event, mask);
+    this.#charged += charge(bytes);
+    this.#sizes.push(bytes);
+    this.#times.push(event.position.timeNs);
+    this.#lanes.push(event.position.lane);
+    this.#ties.push(event.position.tie);
+    this.#indices += predicateIds.length;
+    for (const id of predicateIds) {
+      const indices = this.#matches.get(id);
+      if (indices) indices.push(index);
+      else this.#matches.set(id, [index]);
+    }
+  }
+
+  /** A match that is not sent. */
+  shed(position: Position, predicateIds: readonly bigint[]): void {
+    this.last = position;
+    this.shedCount += 1;
+    for (const id of predicateIds) this.#shed.set(id, (this.#shed.get(id) ?? 0) + 1);
+  }
+
+  lose(count: number, unknown: boolean): void {
+    this.#lost += count;
+    this.#lostUnknown ||= unknown;
+  }
+
+  /** For another reason than the kernel's buffer. */
+  state(loss: StatedLoss): void {
+    this.#losses = mergeLoss(this.#losses, loss);
+  }
+
+  late(): void {
+    this.#late += 1;
+  }
+
+  /** Drops what was collected: it will be read from the recorder again. */
+  abandon(): void {
+    this.#writer.take();
+    this.#reset();
+  }
+
+  take(coveredTo: Position, watermarkNs: bigint): Frame {
+    const frame: Frame = {
+      topic: this.topic,
+      coveredFrom: this.coveredTo,
+      coveredTo,
+      count: this.count,
+      eventSizes: this.#sizes,
+      matches: this.#takeMatches(),
+      shed: Array.from(this.#shed, ([predicateId, events]) => ({ predicateId, events })),
+      lost: this.#lost,
+      lostUnknown: this.#lostUnknown,
+      late: this.#late,
+      watermarkNs,
+      refused: false,
+      losses: this.#losses,
+      timesNs: BigUint64Array.from(this.#times),
+      lanes: this.#lanes,
+      ties: this.#ties,
+      events: this.#writer.take(),
+    };
+    this.coveredTo = coveredTo;
+    this.#reset();
+    return frame;
+  }
+
+  #takeMatches(): Match[] {
+    return Array.from(this.#matches, ([predicateId, indices]) => {
+      const all = indices.length === this.count;
+      return { predicateId, all, indices: all ? [] : indices };
+    });
+  }
+
+  #reset(): void {
+    this.last = undefined;
+    this.#sizes = [];
+    this.#times = [];
+    this.#lanes = [];
+    this.#ties = [];
+    this.#matches = new Map();
+    this.#indices = 0;
+    this.#shed = new Map();
+    this.shedCount = 0;
+    this.#charged = 0;
+    this.#lost = 0;
+    this.#lostUnknown = false;
+    this.#late = 0;
+    this.#losses = [];
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * Finds the checkpoint at which to open a recording. One that cannot be read is
+ * as good as none: an older one that is whole serves, by reading on from there.
+ */
+import { BackplaneError } from '../../errors.js';
+import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
+import { comparePositions, type Position } from '../../wire/position.js';
+import type { Checkpoint, CheckpointHead } from './checkpoint.js';
+import { CHECKPOINT_HEAD_SHAPE, CHECKPOINT_SHAPE, checkShape } from './record-shape.js';
+import { RecordKind, unpackRecord } from './recording.js';
+
+/** A checkpoint of which every part can be read. */
+export interface Anchor {
+  readonly ordinal: number;
+  /** Everything up to `head.position` is behind the checkpoint. */
+  readonly head: CheckpointHead;
+  readonly checkpoint: readonly Checkpoint[];
+}
+
+/** Newest first. */
+export function* wholeAnchors(log: SegmentLog): Generator<Anchor> {
+  for (const { ordinal } of log.anchors()) {
+    const anchor = wholeAnchor(log, ordinal);
+    if (anchor) yield anchor;
+  }
+}
+
+/** The newest at or before a time (wall, nanoseconds); undefined when none reaches back so far. */
+export function anchorAtTime(log: SegmentLog, timeNs: bigint): Anchor | undefined {
+  for (const anchor of log.anchors()) {
+    const whole = anchor.timeNs <= timeNs ? wholeAnchor(log, anchor.ordinal) : undefined;
+    if (whole) return whole;
+  }
+  return undefined;
+}
+
+/** The newest at or before a position; undefined when none reaches back so far. */
+export function anchorAtPosition(log: SegmentLog, position: Position): Anchor | undefined {
+  const ordinals = Array.from(log.anchors(), ({ ordinal }) => ordinal);
+  const before = (head: CheckpointHead | undefined) => head && comparePositions(head.position, position) <= 0;
+  let misled = false;
+  // Newest first, so that those at or before the position are at the end.
+  let at = 0;
+  for (let end = ordinals.length; at < end; ) {
+    const middle = (at + end) >>> 1;
+    const head = readHead(log, ordinals[middle]!);
+    misled ||= head === undefined;
+    if (before(head)) end = middle;
+    else at = middle + 1;
+  }
+  for (const ordinal of ordinals.slice(at)) {
+    const anchor = wholeAnchor(log, ordinal);
+    if (anchor) return anchor;
+  }
+  // A head that cannot be read may have led the search beyond all that would do.
+  for (const ordinal of misled ? ordinals.slice(0, at) : []) {
+    const anchor = before(readHead(log, ordinal)) && wholeAnchor(log, ordinal);
+    if (anchor) return anchor;
+  }
+  return undefined;
+}
+
+export function oldestAnchor(log: SegmentLog): Anchor | undefined {
+  for (const { ordinal } of [...log.anchors()].reverse()) {
+    const anchor = wholeAnchor(log, ordinal);
+    if (anchor) return anchor;
+  }
+  return undefined;
+}
+
+export function wholeAnchor(log: SegmentLog, ordinal: number): Anchor | undefined {
+  const checkpoint = readParts(log, ordinal, Number.MAX_SAFE_INTEGER);
+  const head = checkpoint?.[0]?.head;
+  return checkpoint && head && { ordinal, head, checkpoint };
+}
+
+/** What a checkpoint begins with: says nothing of whether the rest can be read. */
+function readHead(log: SegmentLog, ordinal: number): CheckpointHead | undefined {
+  return readParts(log, ordinal, 1)?.[0]?.head;
+}
+
+/** The first parts of the checkpoint at an anchor; undefined where they are not whole. */
+function readParts(log: SegmentLog, anchor: number, partsMax: number): Checkpoint[] | undefined {
+  const reader = log.reader(anchor);
+  const parts: Checkpoint[] = [];
+  try {
+    do {
+      const item = reader.next();
+      if (item?.kind !== 'record' || item.recordKind !== RecordKind.CHECKPOINT) return undefined;
+      const part = unpackRecord<Checkpoint>(item.payload, CHECKPOINT_SHAPE);
+      if (part.head !== undefined) checkShape(part.head, CHECKPOINT_HEAD_SHAPE);
+      if (part.part !== parts.length || (part.part === 0) !== (part.head !== undefined)) return undefined;
+      parts.push(part);
+    } while (parts.length < Math.min(partsMax, parts[0]!.parts));
+    return parts;
+  } catch (cause) {
+    if (cause instanceof BackplaneError) return undefined;
+    throw cause;
+  } finally {
+    reader.close();
+  }
+}

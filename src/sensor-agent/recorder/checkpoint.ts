@@ -1,0 +1,116 @@
+/**
+ * Checkpoint: everything a timeline must know to go on from a position by
+ * reading the log from an ordinal, in parts that fit a record. A query opens at
+ * the newest checkpoint before its window instead of at the recording's start.
+ */
+import {
+  CHECKPOINT_INTERVAL_BYTES_MAX,
+  CHECKPOINT_INTERVAL_BYTES_MIN,
+  CHECKPOINT_INTERVAL_RATIO,
+  CHECKPOINT_INTERVAL_SHARE,
+  CHECKPOINT_PART_BYTES,
+} from '../../limits.js';
+import type { Position } from '../../wire/position.js';
+import type { ClockPair } from '../source/source.js';
+import type { KernelEvents } from '../timeline/kernel-events.js';
+import { type ProcessState, type ProcessTableState, processBytes } from '../timeline/process-table.js';
+import type { SocketTableState } from '../timeline/socket-table.js';
+import type { Origin, RecordedExec, RecordedLoss } from './recording.js';
+
+export interface CheckpointHead {
+  readonly origin: Origin;
+  /** Every event up to here has been accounted for. */
+  readonly position: Position;
+  readonly wallNs: bigint;
+  readonly floorWallNs: bigint;
+  readonly toldNs: bigint;
+  readonly clock: ClockPair;
+  /** First record that may hold something after position. */
+  readonly resumeOrdinal: number;
+  /** The agent was stopped here. */
+  readonly closed?: boolean | undefined;
+  /** Those that go on. Absent: none. */
+  readonly losses?: readonly RecordedLoss[] | undefined;
+}
+
+/** The first part has the head and is an anchor; the others follow at once. */
+export interface Checkpoint {
+  readonly part: number;
+  readonly parts: number;
+  readonly head?: CheckpointHead | undefined;
+  readonly processes: ProcessTableState;
+  readonly sockets: SocketTableState;
+  /** What was read of execs that have not been told yet: an exec would wait for ever for a record that was evicted. */
+  readonly execs: readonly RecordedExec[];
+}
+
+/** How much is recorded between a checkpoint of so many bytes and the next. */
+export function checkpointIntervalBytes(bytes: number): number {
+  const fair = Math.min(CHECKPOINT_INTERVAL_BYTES_MAX, CHECKPOINT_INTERVAL_SHARE * bytes);
+  return Math.max(CHECKPOINT_INTERVAL_BYTES_MIN, fair, CHECKPOINT_INTERVAL_RATIO * bytes);
+}
+
+const TASK_BYTES = 16;
+const SOCKET_BYTES = 32;
+
+/**
+ * Splits the tables so that no part exceeds CHECKPOINT_PART_BYTES by more than one process. The first has none of them:
+ * whoever looks for a position reads the heads of several checkpoints.
+ */
+export function checkpointParts(
+  head: CheckpointHead,
+  kernel: KernelEvents,
+  execs: readonly RecordedExec[],
+): Checkpoint[] {
+  const table = kernel.processes.save();
+  const index = new Map<ProcessState, number>(table.processes.map((process, at) => [process, at]));
+  const processes = [...table.processes];
+  const sockets = kernel.sockets.save((process) => {
+    const known = index.get(process);
+    if (known !== undefined) return known;
+    index.set(process, processes.length);
+    return processes.push(process) - 1;
+  });
+  const chunks = {
+    processes: chunked(processes, processBytes),
+    tasks: chunked(table.tasks, () => TASK_BYTES),
+    owners: chunked(sockets.owners, () => SOCKET_BYTES),
+    listeners: chunked(sockets.listeners, () => SOCKET_BYTES),
+    execs: chunked(execs, execBytes),
+  };
+  const parts = Math.max(...Object.values(chunks).map((chunk) => chunk.length));
+  return Array.from({ length: parts }, (_, part) => ({
+    part,
+    parts,
+    head: part === 0 ? head : undefined,
+    processes: {
+      processes: chunks.processes[part] ?? [],
+      tasks: chunks.tasks[part] ?? [],
+      exited: part === 0 ? table.exited : [],
+    },
+    sockets: { owners: chunks.owners[part] ?? [], listeners: chunks.listeners[part] ?? [] },
+    execs: chunks.execs[part] ?? [],
+  }));
+}
+
+/** Estimate, as processBytes(). */
+function execBytes({ process }: RecordedExec): number {
+  let bytes = 512 + (process?.cgroup?.length ?? 0) + (process?.workingDirectory?.length ?? 0);
+  for (const argument of process?.args ?? []) bytes += argument.length + 16;
+  return bytes + (process?.executablePath?.length ?? 0);
+}
+
+/** The first chunk is empty: it goes with the head. */
+function chunked<T>(items: readonly T[], bytesOf: (item: T) => number): T[][] {
+  const chunks: T[][] = [[]];
+  let bytes = CHECKPOINT_PART_BYTES;
+  for (const item of items) {
+    bytes += bytesOf(item);
+    if (bytes > CHECKPOINT_PART_BYTES) {
+      chunks.push([]);
+      bytes = bytesOf(item);
+    }
+    chunks.at(-1)!.push(item);
+  }
+  return chunks;
+}

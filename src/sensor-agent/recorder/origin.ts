@@ -1,0 +1,33 @@
+/** Who records: what an agent writes down when it begins, so that whoever reads the recording understands it. */
+
+import type { AgentOptions } from '../agent-options.js';
+import { currentBootId } from '../boot-id.js';
+import type { Source } from '../source/source.js';
+import { tcpEndpoints } from '../timeline/addresses.js';
+import type { Origin } from './recording.js';
+
+/** The same epoch while the machine and the source stay the same; a later one otherwise. */
+export function originOf(
+  before: Origin,
+  continued: boolean,
+  { name, formats }: Source,
+  degraded: string | undefined,
+  { brokers, parent }: AgentOptions,
+): Origin {
+  const bootId = currentBootId();
+  const same = before.bootId === bootId && before.source === name;
+  const epoch = same ? before.epoch : Math.max(before.epoch + 1, Math.floor(Date.now() / 1000));
+  return {
+    epoch,
+    continued: same && continued,
+    bootId,
+    source: name,
+    formats: formats.texts(),
+    selfPids: parent === undefined ? [process.pid] : [process.pid, parent.pid],
+    selfSockets: {
+      brokers: brokers.flatMap(tcpEndpoints),
+      listeners: parent?.listens.flatMap(tcpEndpoints).map((endpoint) => [endpoint, parent.pid] as const) ?? [],
+    },
+    ...(degraded === undefined ? {} : { degraded }),
+  };
+}

@@ -1,0 +1,66 @@
+/**
+ * What an unpacked record must have before anything is done with it. Its
+ * checksum was right, but another version, or another hand, may have written it.
+ */
+import { BackplaneError } from '../../errors.js';
+
+/** Of each field that must be there: a type, a list of such, or an object with such. */
+export type Shape =
+  | 'number'
+  | 'bigint'
+  | 'string'
+  | 'boolean'
+  | 'object'
+  | 'list'
+  | { readonly [field: string]: Shape };
+
+const POSITION: Shape = { epoch: 'number', timeNs: 'bigint', lane: 'number', tie: 'number' };
+
+export const EXEC_SHAPE: Shape = { lane: 'number', timeNs: 'bigint', pid: 'number', missed: 'boolean' };
+export const NOTICE_SHAPE: Shape = { type: 'string', timeNs: 'bigint', tie: 'number', notice: 'object' };
+export const SNAPSHOT_SHAPE: Shape = { processes: 'list' };
+export const PATHS_SHAPE: Shape = { paths: 'list' };
+export const HOLE_SHAPE: Shape = { from: POSITION, to: POSITION, lost: 'number', lostUnknown: 'boolean' };
+export const LOSS_SHAPE: Shape = {
+  reason: 'string',
+  from: POSITION,
+  timeNs: 'bigint',
+  goesOn: 'boolean',
+  message: 'string',
+};
+export const ORIGIN_SHAPE: Shape = {
+  epoch: 'number',
+  continued: 'boolean',
+  bootId: 'string',
+  source: 'string',
+  formats: 'object',
+  selfPids: 'list',
+};
+export const CHECKPOINT_SHAPE: Shape = {
+  part: 'number',
+  parts: 'number',
+  processes: { processes: 'list', tasks: 'list', exited: 'list' },
+  sockets: { owners: 'list', listeners: 'list' },
+  execs: 'list',
+};
+export const CHECKPOINT_HEAD_SHAPE: Shape = {
+  origin: ORIGIN_SHAPE,
+  position: POSITION,
+  wallNs: 'bigint',
+  floorWallNs: 'bigint',
+  toldNs: 'bigint',
+  clock: { bootNs: 'bigint', wallNs: 'bigint' },
+  resumeOrdinal: 'number',
+};
+
+/** Throws `damaged`, naming the field. */
+export function checkShape(value: unknown, shape: Shape, path = 'record'): void {
+  if (typeof shape === 'string') {
+    const fits = shape === 'list' ? Array.isArray(value) : typeof value === shape && value !== null;
+    if (!fits) throw new BackplaneError('damaged', `${path} must be a ${shape}`);
+    return;
+  }
+  checkShape(value, 'object', path);
+  const object = value as Record<string, unknown>;
+  for (const field in shape) checkShape(object[field], shape[field]!, `${path}.${field}`);
+}

@@ -1,0 +1,400 @@
+/**
+ * The flight recorder: writes what the source delivers to the segment log,
+ * undecoded, and feeds the timeline with the same records in the same order.
+ * It is the node's outbox too: whatever must be sent again is read from here.
+ */
+import { join } from 'node:path';
+import { BackplaneError } from '../../errors.js';
+import { EXEC_CONTEXT_WAIT_MS, PAGE_HEADER_BYTES } from '../../limits.js';
+import { type FileOps, nodeFileOps } from '../../storage/file-ops.js';
+import { type NewRecord, SegmentLog } from '../../storage/segment-log/segment-log.js';
+import type { Redactor } from '../redaction/redactor.js';
+import { type LaneCursor, PageEntries, scanPage, startCursor } from '../source/pages/page.js';
+import type { ClockPair, ExecRecord, ProcessSnapshot, SourcePage } from '../source/source.js';
+import { FilePaths } from '../timeline/file-paths.js';
+import { quiet } from '../timeline/quiet-sink.js';
+import type { Timeline, TimelineSink } from '../timeline/timeline.js';
+import { Unsaid } from '../uplink/unsaid.js';
+import { wholeAnchors } from './anchors.js';
+import { checkpointIntervalBytes } from './checkpoint.js';
+import { Hole } from './hole.js';
+import { HoleFlag } from './hole-flag.js';
+import {
+  clockBytes,
+  horizonBytes,
+  type Origin,
+  packRecord,
+  pageHead,
+  type RecordedExec,
+  type RecordedLoss,
+  type RecordedNotice,
+  RecordKind,
+} from './recording.js';
+import { Replay } from './replay.js';
+import { lengthOf } from './snapshot-length.js';
+
+/** Keep such records small however many files were opened, and however many processes there are. */
+const PATHS_PER_RECORD = 64;
+const SNAPSHOT_PART_CHARACTERS = 1 << 20;
+
+export interface RecorderOptions {
+  readonly dir: string;
+  readonly bytesMax: number;
+  readonly ageMsMax: number;
+  readonly segmentBytesMax?: number;
+  readonly files?: FileOps;
+  /** Masks what is read beside the pages, before it is written. */
+  readonly redactor: Redactor;
+}
+
+export class Recorder {
+  readonly log: SegmentLog;
+  readonly redactor: Redactor;
+  /** Fed with everything that is recorded. */
+  readonly timeline: Timeline;
+  entriesRecorded = 0;
+  entriesLost = 0;
+  /** Entries that the disk had no room for. */
+  entriesUnrecorded = 0;
+  #cursors = new Map<number, LaneCursor>();
+  #entries = new PageEntries();
+  /** Written since the last checkpoint, and what that took. */
+  #sinceCheckpointBytes = 0;
+  #checkpointBytes = 0;
+  #lost = { count: 0, unknown: false };
+  /** Since an append was refused: nothing more is recorded until it can be said that something is missing. */
+  #hole: Hole | undefined;
+  /** Those that are over and recorded, and not told of as events yet. */
+  #closed: Hole[] = [];
+  readonly #holeFlag: HoleFlag;
+  readonly #unsaid: Unsaid;
+  #noticeNs = 0n;
+  /** The last that was recorded. */
+  #horizonNs = 0n;
+  readonly #filePaths = new FilePaths();
+
+  /** Opens the recording and brings the timeline to where it was left. Throws when the log cannot be opened. */
+  constructor(options: RecorderOptions, sink: TimelineSink) {
+    this.redactor = options.redactor;
+    let timeline: Timeline | undefined;
+    this.log = SegmentLog.open({
+      dir: options.dir,
+      bytesMax: options.bytesMax,
+      ageMsMax: options.ageMsMax,
+      ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
+      ...(options.files === undefined ? {} : { files: options.files }),
+      head: () => (timeline?.origin.epoch ? this.#checkpointRecords() : []),
+    });
+    this.#holeFlag = new HoleFlag(options.files ?? nodeFileOps, join(options.dir, 'hole'));
+    this.#unsaid = new Unsaid({ hole: this.#holeFlag.leftRaised, endLost: this.log.endLost });
+    const replay = this.#reopen(sink);
+    timeline = replay.timeline;
+    this.timeline = timeline;
+    this.timeline.opened = [];
+    replay.close();
+  }
+
+  /** The newest checkpoint that can be read, and everything after it. */
+  #reopen(sink: TimelineSink): Replay {
+    const silent = quiet(sink);
+    const [newest] = wholeAnchors(this.log);
+    const replay = new Replay(this.log, newest, silent);
+    while (replay.step(Number.MAX_SAFE_INTEGER));
+    silent.open();
+    return replay;
+  }
+
+  get id(): string {
+    return this.log.identity;
+  }
+
+  get hole(): Hole | undefined {
+    return this.#hole;
+  }
+
+  begin(given: Origin, clock: ClockPair): void {
+    this.#unsaid.begin(this.timeline.frontier);
+    const { origin: before, closed } = this.timeline;
+    // Where the kernel went on recording, and nobody has what it did, that is missing too.
+    const unread = given.source === 'tracefs' || before.epoch !== given.epoch;
+    const torn = !given.continued && !closed && before.epoch > 0 && unread;
+    const origin = { ...given, unclosed: torn || given.unclosed };
+    const ordinal = this.#append({ kind: RecordKind.ORIGIN, timeNs: clock.wallNs, parts: [packRecord(origin)] });
+    this.timeline.begin(origin, ordinal);
+    this.#horizonNs = 0n;
+    this.setClock(clock);
+    if (!origin.continued) this.#cursors.clear();
+    // What the agent before did not record ends with it: this one says for itself.
+    for (const { stated } of this.timeline.losses.all) this.lose({ ...stated, goesOn: false }, clock.bootNs);
+    this.#stateUnsaid(clock.bootNs);
+    this.#checkpoint();
+  }
+
+  page(page: SourcePage): void {
+    let cursor = this.#cursors.get(page.lane);
+    if (!cursor) {
+      cursor = startCursor();
+      this.#cursors.set(page.lane, cursor);
+    }
+    const entries = this.#entries;
+    const { wanted, tests } = this.timeline.selection;
+    scanPage(page.bytes, wanted, cursor, entries, tests);
+    if (page.lost > 0 || page.lostUnknown) {
+      this.entriesLost += page.lost;
+      this.#lost.count += page.lost;
+      this.#lost.unknown ||= page.lostUnknown;
+    }
+    if (this.#checkpointDue) this.#checkpoint();
+    this.#stateHorizon(entries);
+    const parts = [pageHead(page, entries.firstTie), page.bytes];
+    const ordinal = this.#append(
+      { kind: RecordKind.PAGE, timeNs: this.#wall(entries.baseTimeNs), parts },
+      entries.entries,
+    );
+    if (!this.#hole) this.entriesRecorded += entries.entries;
+    else this.#hole.add(page.lost, page.lostUnknown);
+    this.timeline.page(page, entries, ordinal);
+  }
+
+  /** States that events were not recorded up to `nowNs` of the trace clock: which, and how many, nobody knows. */
+  unrecorded(nowNs: bigint): void {
+    const bytes = Buffer.alloc(PAGE_HEADER_BYTES);
+    // An empty page, as the kernel has it where all was overwritten; behind everything told.
+    bytes.writeBigUInt64LE(nowNs > this.timeline.horizonNs ? nowNs + 1n : this.timeline.horizonNs + 2n);
+    const page = { lane: 0, bytes, lost: 0, lostUnknown: true };
+    const entries = new PageEntries();
+    scanPage(bytes, this.timeline.selection.wanted, startCursor(), entries);
+    const parts = [pageHead(page, 0), bytes];
+    const ordinal = this.#append({ kind: RecordKind.PAGE, timeNs: this.#wall(nowNs), parts });
+    this.#hole?.add(0, true);
+    this.timeline.page(page, entries, ordinal);
+  }
+
+  /** States that something is not recorded, or that this is over, at `nowNs` or as soon after as order allows. */
+  lose(loss: Omit<RecordedLoss, 'timeNs'>, nowNs: bigint): void {
+    const { horizonNs } = this.timeline;
+    const record = { ...loss, timeNs: nowNs > horizonNs ? nowNs : horizonNs + 1n };
+    const parts = [packRecord(record)];
+    const ordinal = this.#append({ kind: RecordKind.LOSS, timeNs: this.#wall(record.timeNs), parts });
+    this.#hole?.add(0, true);
+    this.timeline.lose(record, ordinal);
+  }
+
+  /**
+   * Recorded only where something waits for it: on a quiet machine nothing is written. What was passed over here waits
+   * in whoever reads it again.
+   */
+  horizon(horizonNs: bigint): void {
+    this.#readPaths(horizonNs);
+    const { pending, passedOverNs } = this.timeline;
+    if (pending > 0 || (passedOverNs > 0n && passedOverNs >= this.#horizonNs)) {
+      this.#horizonNs = horizonNs;
+      this.#append({ kind: RecordKind.HORIZON, timeNs: this.#wall(horizonNs), parts: [horizonBytes(horizonNs)] });
+    }
+    this.timeline.horizon(horizonNs);
+  }
+
+  /** Whoever reads this again must know that these entries had missed their turn. */
+  #stateHorizon({ entries, firstTimeNs }: PageEntries): void {
+    const horizonNs = this.timeline.horizonNs + 1n;
+    if (entries === 0 || firstTimeNs >= horizonNs || horizonNs <= this.#horizonNs) return;
+    this.#horizonNs = horizonNs;
+    this.#append({ kind: RecordKind.HORIZON, timeNs: this.#wall(horizonNs), parts: [horizonBytes(horizonNs)] });
+  }
+
+  /** Of what was opened in the pages before: the horizon lets it be told. */
+  #readPaths(nowNs: bigint): void {
+    const { opened } = this.timeline;
+    if (!opened || opened.length === 0) return;
+    this.timeline.opened = [];
+    const paths = this.#filePaths.read(opened, nowNs);
+    if (paths.length === 0) return;
+    for (let at = 0; at < paths.length; at += PATHS_PER_RECORD) {
+      const record = { paths: paths.slice(at, at + PATHS_PER_RECORD) };
+      this.#append({ kind: RecordKind.PATHS, timeNs: this.#wall(nowNs), parts: [packRecord(record)] });
+      this.timeline.paths(record);
+    }
+  }
+
+  exec(record: ExecRecord): void {
+    const { lane, timeNs, pid, missed } = record;
+    this.#exec({ lane, timeNs, pid, missed, process: record.process && this.redactor.redact(record.process) });
+  }
+
+  setClock(clock: ClockPair): void {
+    const ordinal = this.#append({ kind: RecordKind.CLOCK, timeNs: clock.wallNs, parts: [clockBytes(clock)] });
+    this.timeline.setClock(clock, ordinal);
+  }
+
+  snapshot(processes: readonly ProcessSnapshot[]): void {
+    let part: ProcessSnapshot[] = [];
+    let characters = 0;
+    for (const process of processes) {
+      part.push(this.redactor.redact(process));
+      characters += lengthOf(process);
+      if (characters < SNAPSHOT_PART_CHARACTERS) continue;
+      this.#snapshot(part);
+      part = [];
+      characters = 0;
+    }
+    if (part.length > 0) this.#snapshot(part);
+  }
+
+  #snapshot(processes: readonly ProcessSnapshot[]): void {
+    const snapshot = { processes };
+    const parts = [packRecord(snapshot)];
+    const ordinal = this.#append({ kind: RecordKind.SNAPSHOT, timeNs: this.timeline.clock.wallNs, parts });
+    this.timeline.snapshot(snapshot, ordinal);
+  }
+
+  /** A host.* event, at `nowNs` of the trace clock or as soon after as order allows. */
+  notice(type: RecordedNotice['type'], notice: RecordedNotice['notice'], nowNs: bigint): void {
+    for (const floor of [this.timeline.horizonNs, this.#noticeNs]) if (nowNs <= floor) nowNs = floor + 1n;
+    this.#noticeNs = nowNs;
+    const record: RecordedNotice = { type, timeNs: nowNs, tie: 0, notice };
+    const ordinal = this.#append({ kind: RecordKind.NOTICE, timeNs: this.#wall(nowNs), parts: [packRecord(record)] });
+    this.timeline.notice(record, ordinal);
+  }
+
+  /** Execs whose side record did not come in time go on without. */
+  expire(nowNs: bigint): void {
+    for (;;) {
+      const exec = this.timeline.waitingExec;
+      if (!exec) return;
+      const overdue = nowNs - exec.timeNs > BigInt(EXEC_CONTEXT_WAIT_MS) * 1_000_000n;
+      if (!overdue && !this.timeline.crowded) return;
+      this.#exec({ ...exec, missed: true });
+    }
+  }
+
+  /** What an agent before this one left unsaid; where the disk still takes nothing it is one with what is missing now. */
+  #stateUnsaid(nowNs: bigint): void {
+    const { loss } = this.#unsaid;
+    if (!loss) return;
+    if (!this.#hole) this.lose(loss, nowNs);
+    else this.#hole.add(0, true);
+    this.#unsaid.stated();
+  }
+
+  /**
+   * States what was lost since the last call, once that can be recorded: a
+   * notice that only live subscribers see would be lost to history. Called at
+   * most once a second.
+   */
+  reportLoss(source: string, nowNs: bigint): void {
+    this.#checkPlace();
+    if (!this.#closeHole()) return;
+    const unsaid = this.#unsaid.takeStated();
+    if (unsaid) this.notice('host.loss', { ...unsaid, lost: 0, lostUnknown: true, source }, nowNs);
+    if (!this.#hole) this.#holeFlag.lower();
+    const { count, unknown } = this.#lost;
+    if (count > 0 || unknown) {
+      this.#lost = { count: 0, unknown: false };
+      const message = `the kernel overwrote ${count}${unknown ? ' or more' : ''} events before they could be read`;
+      this.notice('host.loss', { reason: 'kernel_overrun', message, lost: count, lostUnknown: unknown, source }, nowNs);
+    }
+    const closed = this.#closed.splice(0);
+    for (const { reason, message, lost } of closed) {
+      this.notice('host.degraded', { reason, message: `for a while ${message}`, source }, nowNs);
+      if (lost > 0) this.notice('host.loss', { reason, message, lost, source }, nowNs);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.timeline.closed = true;
+    this.#checkpoint();
+    this.#holeFlag.close();
+    await this.log.close();
+  }
+
+  #exec(record: RecordedExec): void {
+    const parts = [packRecord(record)];
+    const ordinal = this.#append({ kind: RecordKind.EXEC, timeNs: this.#wall(record.timeNs), parts });
+    this.timeline.exec(record, ordinal);
+  }
+
+  #wall(timeNs: bigint): bigint {
+    return this.timeline.wallNs(timeNs);
+  }
+
+  /**
+   * Recording goes on where there is room for what it begins with: what is
+   * missing, and what the timeline knows by now, so that a replay that does not
+   * see the hole's events tells those behind it with the same context and time.
+   */
+  #closeHole(): boolean {
+    const hole = this.#hole;
+    if (!hole) return true;
+    const { timeline } = this;
+    const end = timeline.end;
+    const parts = [packRecord(hole.endingAt(end))];
+    this.#hole = undefined;
+    this.#append({ kind: RecordKind.HOLE, timeNs: this.#wall(end.timeNs), parts });
+    if (this.#hole) {
+      this.#hole = hole;
+      return false;
+    }
+    this.#closed.push(hole);
+    timeline.interrupt();
+    this.#checkpoint();
+    return this.#hole === undefined;
+  }
+
+  /** One of tens of thousands of processes may be longer than what is between two: it must not be most of the recording. */
+  get #checkpointDue(): boolean {
+    return this.#sinceCheckpointBytes > checkpointIntervalBytes(this.#checkpointBytes);
+  }
+
+  #checkpoint(): void {
+    for (const record of this.#checkpointRecords()) this.#append(record);
+    this.#sinceCheckpointBytes = 0;
+  }
+
+  #checkpointRecords(): NewRecord[] {
+    this.#sinceCheckpointBytes = 0;
+    // A new epoch knows nothing of what was before its clock.
+    const { clock, frontier } = this.timeline;
+    const timeNs = frontier.timeNs === 0n ? clock.wallNs : this.#wall(frontier.timeNs);
+    const records = this.timeline.checkpoint(this.log.nextOrdinal).map((part) => ({
+      kind: RecordKind.CHECKPOINT,
+      timeNs,
+      anchor: part.head !== undefined,
+      parts: [packRecord(part)],
+    }));
+    this.#checkpointBytes = records.reduce((sum, { parts: [part] }) => sum + part!.length, 0);
+    return records;
+  }
+
+  /**
+   * A full disk stops the recording, never the agent: the events still reach
+   * the timeline, and the loss is stated as soon as there is room for it.
+   */
+  #append(record: NewRecord, entries = 0): number {
+    if (!this.#hole) {
+      for (const part of record.parts) this.#sinceCheckpointBytes += part.length;
+      try {
+        return this.log.append(record);
+      } catch (cause) {
+        this.#openHole(cause);
+      }
+    }
+    this.#hole?.add(entries, false);
+    this.entriesUnrecorded += entries;
+    return this.log.nextOrdinal;
+  }
+
+  #openHole(cause: unknown): void {
+    if (!(cause instanceof BackplaneError)) throw cause;
+    this.#holeFlag.raise();
+    this.#hole = new Hole(this.timeline.frontier, cause);
+  }
+
+  /** On a quiet machine nothing is appended, and so nothing refused. */
+  #checkPlace(): void {
+    try {
+      if (!this.#hole) this.log.checkPlace();
+    } catch (cause) {
+      this.#openHole(cause);
+    }
+  }
+}

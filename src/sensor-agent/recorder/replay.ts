@@ -1,0 +1,267 @@
+/**
+ * Reads a recording again through a timeline of its own, in bounded steps so
+ * that recording goes on meanwhile. Opens at a checkpoint, or at the log's start:
+ * there it is blind until it reads who recorded, or comes to the oldest
+ * checkpoint that is whole; what cannot be understood before counts as damaged.
+ */
+import { BackplaneError } from '../../errors.js';
+import { EXEC_CONTEXT_WAIT_MS } from '../../limits.js';
+import type { LogItem, LogReader } from '../../storage/segment-log/log-reader.js';
+import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
+import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire/position.js';
+import { PageEntries, scanPage, startCursor } from '../source/pages/page.js';
+import { Timeline, type TimelineSink } from '../timeline/timeline.js';
+import { type Anchor, oldestAnchor, wholeAnchor } from './anchors.js';
+import {
+  EXEC_SHAPE,
+  HOLE_SHAPE,
+  LOSS_SHAPE,
+  NOTICE_SHAPE,
+  ORIGIN_SHAPE,
+  PATHS_SHAPE,
+  SNAPSHOT_SHAPE,
+} from './record-shape.js';
+import {
+  type Origin,
+  type RecordedExec,
+  type RecordedHole,
+  type RecordedLoss,
+  type RecordedNotice,
+  type RecordedPaths,
+  type RecordedSnapshot,
+  RecordKind,
+  readClock,
+  readPage,
+  readU64,
+  unpackRecord,
+} from './recording.js';
+
+/** Records that tell of something themselves; the others only help to understand them. */
+const TELLING: ReadonlySet<number> = new Set([
+  RecordKind.PAGE,
+  RecordKind.EXEC,
+  RecordKind.NOTICE,
+  RecordKind.HOLE,
+  RecordKind.LOSS,
+]);
+/** Not among what a checkpoint knows already: there an exec would wait for ever. */
+const OF_NO_RECORD = Number.MAX_SAFE_INTEGER;
+const EXEC_WAIT_NS = BigInt(EXEC_CONTEXT_WAIT_MS) * 1_000_000n;
+
+export interface ReplaySink extends TimelineSink {
+  /** So many bytes, at least, could not be read again; what they told lies in (from, to]. `to` unset: nobody knows. */
+  damage?(bytes: number, from: Position, to: Position | undefined): void;
+}
+
+/** Where a replay begins to know what happened. */
+export interface ReplayStart {
+  readonly position: Position;
+  /** Wall clock. */
+  readonly timeNs: bigint;
+}
+
+export class Replay {
+  readonly timeline: Timeline;
+  /** Undefined while it knows nothing yet. */
+  start: ReplayStart | undefined;
+  /** Bytes that could not be read again, at least. */
+  damagedBytes = 0;
+  /** Some of what the checkpoint needed has left the recorder. */
+  evicted = false;
+  /** All entries of the pages that were read, of every type. */
+  entriesScanned = 0;
+  #reader: LogReader;
+  #entries = new PageEntries();
+  /** A hole was read, and the checkpoint behind it not yet. */
+  #interrupted = false;
+  /** Something was passed over; what it told is not beyond this time; undefined: not known yet. */
+  #unsure = false;
+  /** How often something was passed over. */
+  passages = 0;
+  #unsureToNs: bigint | undefined;
+  /** Since then. */
+  #horizons = 0;
+  /** Execs before it were overdue at the horizon before. */
+  #overdueNs = 0n;
+  /** Where it ceases to be blind at the latest. */
+  #sight: Anchor | undefined;
+  /** Not told yet, as it is not known up to when it may have told of something. */
+  #damage: { bytes: number; readonly from: Position } | undefined;
+
+  /** Opens at a checkpoint, or at the log's start where none is given. */
+  constructor(
+    private readonly log: SegmentLog,
+    anchor: Anchor | undefined,
+    private readonly sink: ReplaySink,
+  ) {
+    this.timeline = new Timeline(sink);
+    if (anchor) this.#see(anchor);
+    else this.#sight = oldestAnchor(log);
+    this.#reader = log.reader(anchor?.head.resumeOrdinal ?? log.firstOrdinal);
+    this.#lookAround();
+  }
+
+  #see({ ordinal, head, checkpoint }: Anchor): void {
+    this.timeline.restore(head, checkpoint, ordinal);
+    const { position, clock, wallNs } = head;
+    this.start ??= { position, timeNs: position.timeNs === 0n ? clock.wallNs : wallNs };
+  }
+
+  /** Comes out of the dark where all that the oldest checkpoint needs begins. */
+  #lookAround(): void {
+    if (this.start || !this.#sight || this.#reader.ordinal < this.#sight.head.resumeOrdinal) return;
+    this.#see(this.#sight);
+    this.#sight = undefined;
+  }
+
+  /** The next record to be read. */
+  get ordinal(): number {
+    return this.#reader.ordinal;
+  }
+
+  /** Feeds about `bytesMax` of records, or until everything up to a position is told; false at the log's present end. */
+  step(bytesMax: number, upTo?: Position): boolean {
+    for (let bytes = 0; bytes < bytesMax; ) {
+      if (upTo && comparePositions(this.timeline.frontier, upTo) >= 0) return true;
+      const item = this.#reader.next();
+      if (item === undefined) return false;
+      bytes += item.kind === 'record' ? item.payload.length + 64 : 64;
+      this.#take(item);
+      this.#lookAround();
+    }
+    return true;
+  }
+
+  /**
+   * At the recording's present end, whose own timeline has told everything up to a position: whatever still waits here
+   * waits for a record that cannot be read.
+   */
+  finish({ epoch, timeNs }: Position): void {
+    const { timeline } = this;
+    if (!this.#unsure || epoch !== timeline.origin.epoch) return;
+    timeline.horizon(timeNs + 1n);
+    for (let exec = timeline.waitingExec; exec && exec.timeNs <= timeNs; exec = timeline.waitingExec) {
+      timeline.exec({ ...exec, missed: true }, OF_NO_RECORD);
+    }
+  }
+
+  close(): void {
+    this.#tellDamage(undefined);
+    this.#reader.close();
+  }
+
+  /** Whether something that could not be read may have told of this time, or of before it. */
+  unsureAt(timeNs: bigint): boolean {
+    return this.#unsure && (this.#unsureToNs === undefined || timeNs <= this.#unsureToNs);
+  }
+
+  #take(item: LogItem): void {
+    if (item.kind === 'evicted') {
+      this.evicted = true;
+      this.#passedOver();
+    } else if (item.kind === 'damage') {
+      this.#damaged(item.lostBytes);
+    } else {
+      try {
+        if (this.start) this.#record(item.recordKind, item.payload, item.ordinal);
+        else this.#inTheDark(item);
+      } catch (cause) {
+        if (!(cause instanceof BackplaneError)) throw cause;
+        this.#damaged(item.payload.length);
+      }
+    }
+  }
+
+  /** Nothing is known yet of who recorded, or of what is in its pages. */
+  #inTheDark({ recordKind, payload, ordinal, timeNs }: LogItem & { kind: 'record' }): void {
+    if (recordKind === RecordKind.CLOCK) this.timeline.setClock(readClock(payload), ordinal);
+    if (recordKind !== RecordKind.ORIGIN) {
+      if (TELLING.has(recordKind)) this.#damaged(payload.length);
+      return;
+    }
+    const origin = unpackRecord<Origin>(payload, ORIGIN_SHAPE);
+    this.timeline.begin(origin, ordinal);
+    this.start = { position: this.timeline.frontier, timeNs };
+    // What was known of processes before is in the checkpoint that follows.
+    this.#interrupted = origin.continued;
+  }
+
+  #damaged(bytes: number): void {
+    this.damagedBytes += bytes;
+    this.#damage ??= { bytes: 0, from: this.timeline.frontier };
+    this.#damage.bytes += bytes;
+    this.#passedOver();
+  }
+
+  #tellDamage(to: Position | undefined): void {
+    const damage = this.#damage;
+    this.#damage = undefined;
+    if (damage) this.sink.damage?.(damage.bytes, damage.from, to);
+  }
+
+  #passedOver(): void {
+    this.passages += 1;
+    this.#unsure = true;
+    this.#unsureToNs = undefined;
+    this.#horizons = 0;
+  }
+
+  #record(kind: number, payload: Buffer, ordinal: number): void {
+    const { timeline } = this;
+    if (kind === RecordKind.PAGE) this.#page(payload, ordinal);
+    else if (kind === RecordKind.HORIZON) this.#horizon(readU64(payload, 0));
+    else if (kind === RecordKind.CLOCK) timeline.setClock(readClock(payload), ordinal);
+    else if (kind === RecordKind.EXEC) timeline.exec(unpackRecord<RecordedExec>(payload, EXEC_SHAPE), ordinal);
+    else if (kind === RecordKind.NOTICE) timeline.notice(unpackRecord<RecordedNotice>(payload, NOTICE_SHAPE), ordinal);
+    else if (kind === RecordKind.SNAPSHOT)
+      timeline.snapshot(unpackRecord<RecordedSnapshot>(payload, SNAPSHOT_SHAPE), ordinal);
+    else if (kind === RecordKind.PATHS) timeline.paths(unpackRecord<RecordedPaths>(payload, PATHS_SHAPE));
+    else if (kind === RecordKind.ORIGIN) timeline.begin(unpackRecord<Origin>(payload, ORIGIN_SHAPE), ordinal);
+    else if (kind === RecordKind.HOLE) this.#hole(unpackRecord<RecordedHole>(payload, HOLE_SHAPE));
+    else if (kind === RecordKind.LOSS) timeline.lose(unpackRecord<RecordedLoss>(payload, LOSS_SHAPE), ordinal);
+    else if (kind === RecordKind.CHECKPOINT && this.#interrupted) this.#resume(ordinal);
+  }
+
+  /**
+   * The record for which an exec waits may be among what cannot be read. The recorder lets none wait longer than until
+   * the horizon after the one at which it was overdue.
+   */
+  #horizon(horizonNs: bigint): void {
+    const { timeline } = this;
+    timeline.horizon(horizonNs);
+    if (!this.#unsure) return;
+    // Pages are read a little beyond the horizon that follows them, and not beyond the next one.
+    if (this.#unsureToNs === undefined && ++this.#horizons === 2) {
+      this.#unsureToNs = horizonNs;
+      this.#tellDamage({ epoch: timeline.origin.epoch, timeNs: horizonNs, lane: AGENT_LANE, tie: TIE_MAX });
+    }
+    for (let exec = timeline.waitingExec; exec && exec.timeNs < this.#overdueNs; exec = timeline.waitingExec) {
+      timeline.exec({ ...exec, missed: true }, OF_NO_RECORD);
+    }
+    this.#overdueNs = horizonNs - EXEC_WAIT_NS;
+  }
+
+  #hole({ from, to, lost, lostUnknown, reason = 'disk_full', message = 'the disk had no room' }: RecordedHole): void {
+    this.timeline.interrupt();
+    this.#interrupted = true;
+    const stated = { reason, from, timeNs: to.timeNs, goesOn: false, message };
+    if (lost > 0 || lostUnknown) this.sink.loss({ count: lost, unknown: lostUnknown, stated }, to, from);
+  }
+
+  /** What was followed live while nothing could be recorded is known from the checkpoint only. */
+  #resume(ordinal: number): void {
+    const anchor = wholeAnchor(this.log, ordinal);
+    if (!anchor) return;
+    this.#see(anchor);
+    this.#interrupted = false;
+  }
+
+  #page(payload: Buffer, ordinal: number): void {
+    const page = readPage(payload);
+    const { wanted, tests } = this.timeline.selection;
+    scanPage(page.bytes, wanted, startCursor(page.firstTie), this.#entries, tests);
+    this.entriesScanned += this.#entries.entries;
+    if (this.#entries.malformed) this.#damaged(payload.length);
+    this.timeline.page(page, this.#entries, ordinal);
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * What an exec lane thread writes of one exec: /proc's own bytes, because its
+ * time is dear and the main thread's is not.
+ *
+ *   Entry := lane u16 | superseded u8 | 0 u8 | pid u32 | timeNs u64 | uid i32 | Part{5}
+ *   Part  := length u16 (ABSENT: could not be read) | bytes
+ *   The parts: filename, cmdline, exe, cwd, cgroup.
+ */
+import { ARGUMENTS_BYTES_MAX, EVENT_STRING_BYTES_MAX } from '../../../limits.js';
+
+export interface ExecEvent {
+  readonly lane: number;
+  readonly timeNs: bigint;
+  readonly pid: number;
+  /** As it was given to execve: may be relative, a link or a script. */
+  readonly filename: string;
+  /** A later exec of the same pid is known already. */
+  readonly superseded: boolean;
+}
+
+/** Absent parts could not be read: the process was gone, or is not ours to see. */
+export interface ExecEntry extends ExecEvent {
+  readonly uid: number | undefined;
+  readonly cmdline: Buffer | undefined;
+  readonly exe: Buffer | undefined;
+  readonly cwd: Buffer | undefined;
+  readonly cgroup: Buffer | undefined;
+}
+
+const HEAD_BYTES = 20;
+const ABSENT = 0xffff;
+const UID_UNKNOWN = -1;
+const PARTS = 5;
+
+export const EXEC_ENTRY_BYTES_MAX = HEAD_BYTES + PARTS * 2 + ARGUMENTS_BYTES_MAX + 4 * EVENT_STRING_BYTES_MAX;
+
+/** Writes an entry part by part; the parts must come in their order. */
+export class ExecEntryWriter {
+  #into: Buffer = Buffer.alloc(0);
+  #at = 0;
+
+  /** `into` has room for EXEC_ENTRY_BYTES_MAX. */
+  begin(into: Buffer, event: ExecEvent): void {
+    into.writeUInt16LE(event.lane, 0);
+    into.writeUInt16LE(event.superseded ? 1 : 0, 2);
+    into.writeUInt32LE(event.pid, 4);
+    into.writeBigUInt64LE(event.timeNs, 8);
+    into.writeInt32LE(UID_UNKNOWN, 16);
+    this.#into = into;
+    this.#at = HEAD_BYTES;
+    this.text(event.filename);
+  }
+
+  uid(uid: number): void {
+    // 4294967295 is (uid_t) -1: nobody has it.
+    this.#into.writeInt32LE(uid | 0, 16);
+  }
+
+  /** The next part: `length` of `bytes`, or undefined. */
+  part(bytes: Uint8Array | undefined, length: number = bytes?.length ?? 0): void {
+    this.#into.writeUInt16LE(bytes === undefined ? ABSENT : length, this.#at);
+    this.#at += 2;
+    if (bytes === undefined) return;
+    this.#into.set(bytes.length === length ? bytes : bytes.subarray(0, length), this.#at);
+    this.#at += length;
+  }
+
+  /** The next part, cut to EVENT_STRING_BYTES_MAX bytes of UTF-8. */
+  text(text: string): void {
+    const length = this.#into.write(text, this.#at + 2, EVENT_STRING_BYTES_MAX, 'utf8');
+    this.#into.writeUInt16LE(length, this.#at);
+    this.#at += 2 + length;
+  }
+
+  /** The entry's length. */
+  end(): number {
+    return this.#at;
+  }
+}
+
+/** Its parts are views: copy what is kept. */
+export function readExecEntry(entry: Buffer): ExecEntry {
+  let at = HEAD_BYTES;
+  const part = (): Buffer | undefined => {
+    const length = entry.readUInt16LE(at);
+    at += 2;
+    if (length === ABSENT) return undefined;
+    at += length;
+    return entry.subarray(at - length, at);
+  };
+  const uid = entry.readInt32LE(16);
+  return {
+    lane: entry.readUInt16LE(0),
+    superseded: entry[2] === 1,
+    pid: entry.readUInt32LE(4),
+    timeNs: entry.readBigUInt64LE(8),
+    uid: uid === UID_UNKNOWN ? undefined : uid >>> 0,
+    filename: part()?.toString() ?? '',
+    cmdline: part(),
+    exe: part(),
+    cwd: part(),
+    cgroup: part(),
+  };
+}

@@ -1,0 +1,50 @@
+/**
+ * What an exec lane's entry says of an exec. The process may have gone, or may
+ * have gone on to another program: then what /proc said of it is not what was
+ * started, and the record says `missed`.
+ */
+
+import { cgroupPath, cleanLink, containerId, splitArguments } from '../process-text.js';
+import type { ExecRecord, ProcessSnapshot } from '../source.js';
+import type { ExecEntry, ExecEvent } from './exec-entry.js';
+
+/** Exactly one record, whatever happened. */
+export function execRecord(entry: ExecEntry): ExecRecord {
+  const { lane, timeNs, pid, filename } = entry;
+  const found = snapshotOf(entry);
+  const missed = entry.superseded || found.args === undefined || !runs(found, filename);
+  if (!missed) return { lane, timeNs, pid, missed, process: found };
+  // Same process, another program or none: user, cgroup and directory hold, the rest is the event's.
+  const { args, argsTruncated, ...remains } = found;
+  const executablePath = entry.superseded || args !== undefined ? filename : found.executablePath;
+  return { lane, timeNs, pid, missed, process: { ...remains, executablePath } };
+}
+
+function snapshotOf({ pid, filename, uid, cmdline, exe, cwd, cgroup: groups }: ExecEntry): ProcessSnapshot {
+  const { args, truncated } = splitArguments(cmdline ?? Buffer.alloc(0));
+  const cgroup = groups && cgroupPath(groups.toString());
+  return {
+    pid,
+    executablePath: exe ? cleanLink(exe) : filename,
+    args: args.length > 0 ? args : undefined,
+    argsTruncated: truncated || undefined,
+    workingDirectory: cwd && cleanLink(cwd),
+    uid,
+    cgroup,
+    containerId: cgroup === undefined ? undefined : containerId(cgroup),
+  };
+}
+
+/** Whether the process can be running what was started: by its executable, its first argument, or as an interpreter. */
+function runs({ executablePath, args = [] }: ProcessSnapshot, filename: ExecEvent['filename']): boolean {
+  const program = baseName(filename);
+  if (executablePath !== undefined && baseName(executablePath) === program) return true;
+  // Descriptors have no name that could be compared.
+  if (/^\/(dev|proc\/self)\/fd\//.test(filename)) return true;
+  // A login shell's name begins with a dash.
+  return args.slice(0, 3).some((argument) => baseName(argument.replace(/^-/, '')) === program);
+}
+
+function baseName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}

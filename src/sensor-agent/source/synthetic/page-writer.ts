@@ -1,0 +1,172 @@
+/**
+ * Writes ring-buffer pages as the kernel does (the grammar stands in
+ * source/pages/page.ts), for sources that have no kernel buffer to read.
+ */
+import { BackplaneError } from '../../../errors.js';
+import { PAGE_BYTES_MAX, PAGE_HEADER_BYTES } from '../../../limits.js';
+import type { FieldValue } from '../pages/decoder.js';
+import type { Field } from '../pages/field.js';
+import type { EventFormat } from '../pages/format.js';
+
+export interface NewEntry {
+  readonly format: EventFormat;
+  readonly timeNs: bigint;
+  /** common_pid. */
+  readonly pid: number;
+  /** common_flags: 0x08 hardirq, 0x10 softirq. */
+  readonly flags?: number;
+  /** By field name; those left out are zero. */
+  readonly values: Readonly<Record<string, FieldValue>>;
+}
+
+/** Entries with up to 28 words of payload need no length word. */
+const SHORT_BYTES = 28 * 4;
+const DELTA_BITS = 27n;
+const DELTA_MAX = (1n << DELTA_BITS) - 1n;
+
+/** The pages of one lane, one after another. */
+export class PageWriter {
+  readonly #page: Buffer;
+  #at = PAGE_HEADER_BYTES;
+  #lastNs = 0n;
+  readonly #layouts = new Map<EventFormat, number>();
+
+  /** `pageBytes`: length of a full page, header included, 256 to PAGE_BYTES_MAX. */
+  constructor(pageBytes: number) {
+    if (!(pageBytes >= 256 && pageBytes <= PAGE_BYTES_MAX && pageBytes % 4 === 0)) {
+      throw new BackplaneError('invalid_argument', `pageBytes must be 256 to ${PAGE_BYTES_MAX}, got ${pageBytes}`);
+    }
+    this.#page = Buffer.alloc(pageBytes);
+  }
+
+  /**
+   * Adds an entry; false when the page has no room for it (take() it first).
+   * A time before the lane's last entry becomes that entry's. Throws
+   * `invalid_argument` for an entry that no page could hold.
+   */
+  append(entry: NewEntry): boolean {
+    const payloadBytes = this.#payloadBytes(entry);
+    const first = this.#at === PAGE_HEADER_BYTES;
+    const timeNs = latest(entry.timeNs, this.#lastNs);
+    const delta = first ? 0n : timeNs - this.#lastNs;
+    const entryBytes = (delta > DELTA_MAX ? 8 : 0) + (payloadBytes > SHORT_BYTES ? 8 : 4) + payloadBytes;
+    if (this.#at + entryBytes > this.#page.length) {
+      if (!first) return false;
+      throw new BackplaneError(
+        'invalid_argument',
+        `an entry must fit a page of ${this.#page.length} bytes, got ${entryBytes}`,
+      );
+    }
+    if (first) this.#page.writeBigUInt64LE(timeNs, 0);
+    this.#header(delta, payloadBytes);
+    this.#payload(entry, payloadBytes);
+    this.#lastNs = timeNs;
+    return true;
+  }
+
+  /** The page so far, valid until the next append; undefined when nothing was added. */
+  take(): Buffer | undefined {
+    if (this.#at === PAGE_HEADER_BYTES) return undefined;
+    this.#page.writeBigUInt64LE(BigInt(this.#at - PAGE_HEADER_BYTES), 8);
+    const page = this.#page.subarray(0, this.#at);
+    this.#at = PAGE_HEADER_BYTES;
+    return page;
+  }
+
+  #header(delta: bigint, payloadBytes: number): void {
+    let rest = delta;
+    if (delta > DELTA_MAX) {
+      this.#word((Number(delta & DELTA_MAX) << 5) | 30);
+      this.#word(Number(delta >> DELTA_BITS));
+      rest = 0n;
+    }
+    const type = payloadBytes > SHORT_BYTES ? 0 : payloadBytes >>> 2;
+    this.#word((Number(rest) << 5) | type);
+    // The length word counts itself.
+    if (type === 0) this.#word(payloadBytes + 4);
+  }
+
+  #word(value: number): void {
+    this.#page.writeUInt32LE(value >>> 0, this.#at);
+    this.#at += 4;
+  }
+
+  #payloadBytes({ format, values }: NewEntry): number {
+    let bytes = this.#fixedBytes(format);
+    for (const field of format.fields) bytes += variableBytes(field, values[field.name]);
+    return (bytes + 3) & ~3;
+  }
+
+  /** As the kernel's struct: rounded up to its widest member. */
+  #fixedBytes(format: EventFormat): number {
+    const known = this.#layouts.get(format);
+    if (known !== undefined) return known;
+    const end = format.fields.reduce((most, field) => Math.max(most, field.offset + field.sizeBytes), 8);
+    const align = format.fields.reduce((most, field) => Math.max(most, field.elementBytes), 4);
+    const bytes = Math.ceil(end / align) * align;
+    this.#layouts.set(format, bytes);
+    return bytes;
+  }
+
+  #payload(entry: NewEntry, payloadBytes: number): void {
+    const start = this.#at;
+    const payload = this.#page.subarray(start, start + payloadBytes).fill(0);
+    payload.writeUInt16LE(entry.format.id, 0);
+    payload[2] = entry.flags ?? 0;
+    payload.writeInt32LE(entry.pid, 4);
+    let tail = this.#fixedBytes(entry.format);
+    for (const field of entry.format.fields) {
+      const value = entry.values[field.name];
+      if (value === undefined) continue;
+      const bytes = variableBytes(field, value);
+      if (bytes === 0) writeFixed(payload, field, value);
+      else {
+        if (typeof value === 'string') payload.write(value, tail);
+        else payload.set(value as readonly number[], tail);
+        const from = field.relative ? tail - field.offset - 4 : tail;
+        payload.writeUInt32LE(((bytes << 16) | from) >>> 0, field.offset);
+        tail += bytes;
+      }
+    }
+    this.#at += payloadBytes;
+  }
+}
+
+function latest(a: bigint, b: bigint): bigint {
+  if (a > b) return a;
+  return b;
+}
+
+/** What a `__data_loc` value takes behind the fixed part: strings with their NUL. */
+function variableBytes(field: Field, value: FieldValue | undefined): number {
+  if (field.kind === 'loc-string') return value === undefined ? 0 : Buffer.byteLength(value as string) + 1;
+  return field.kind === 'loc-bytes' && value !== undefined ? (value as readonly number[]).length : 0;
+}
+
+function writeFixed(payload: Buffer, field: Field, value: FieldValue): void {
+  if (typeof value === 'string') {
+    // The last byte stays NUL.
+    payload.write(value, field.offset, field.sizeBytes - 1);
+  } else if (Array.isArray(value)) {
+    const count = Math.min(value.length, field.sizeBytes / field.elementBytes);
+    for (let i = 0; i < count; i++) writeInteger(payload, field, field.offset + i * field.elementBytes, value[i]!);
+  } else {
+    writeInteger(payload, field, field.offset, typeof value === 'boolean' ? Number(value) : (value as number | bigint));
+  }
+}
+
+function writeInteger(payload: Buffer, field: Field, at: number, value: number | bigint): void {
+  switch (field.elementBytes) {
+    case 1:
+      payload[at] = Number(value);
+      break;
+    case 2:
+      payload.writeUInt16LE(Number(value) & 0xffff, at);
+      break;
+    case 4:
+      payload.writeUInt32LE(Number(value) >>> 0, at);
+      break;
+    default:
+      payload.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)), at);
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * Which files were opened: the links of the descriptors that calls gave, read
+ * when the calls' pages are. A descriptor may be closed or given again by then:
+ * where that is known no path is told, rather than another file's.
+ */
+import { readlinkSync } from 'node:fs';
+import { Pacer } from '../../flow/pacer.js';
+import {
+  EVENT_STRING_BYTES_MAX,
+  FILE_PATHS_AGE_MS_MAX,
+  FILE_PATHS_CPU_BURST_MS,
+  FILE_PATHS_CPU_SHARE,
+} from '../../limits.js';
+import type { RecordedPaths } from '../recorder/recording.js';
+import type { OpenedFile } from './opened-file.js';
+
+const AGE_NS_MAX = BigInt(FILE_PATHS_AGE_MS_MAX) * 1_000_000n;
+const DELETED = ' (deleted)';
+
+export class FilePaths {
+  readonly #pacer = new Pacer(FILE_PATHS_CPU_SHARE, FILE_PATHS_CPU_BURST_MS);
+  #restUntilMs = 0;
+
+  /** `nowNs` of the trace clock: what was opened too long before is not looked up. */
+  read(opened: readonly OpenedFile[], nowNs: bigint): RecordedPaths['paths'] {
+    const startMs = performance.now();
+    if (opened.length === 0 || startMs < this.#restUntilMs) return [];
+    const newest = new Map<string, OpenedFile>();
+    for (const file of opened) {
+      if (nowNs - file.timeNs > AGE_NS_MAX) continue;
+      const key = `${file.pid}:${file.descriptor}`;
+      const other = newest.get(key);
+      if (!other || file.timeNs > other.timeNs) newest.set(key, file);
+    }
+    const paths: RecordedPaths['paths'][number][] = [];
+    for (const { lane, timeNs, tie, threadId, descriptor } of newest.values()) {
+      const path = linkOf(threadId, descriptor);
+      if (path !== undefined) paths.push({ lane, timeNs, tie, path });
+    }
+    const endMs = performance.now();
+    this.#restUntilMs = endMs + this.#pacer.spend(endMs - startMs);
+    return paths;
+  }
+}
+
+/** Undefined where it is closed, or is no file: sockets, pipes and the like have links without a slash. */
+function linkOf(threadId: number, descriptor: number): string | undefined {
+  try {
+    const link = readlinkSync(`/proc/${threadId}/fd/${descriptor}`);
+    if (!link.startsWith('/')) return undefined;
+    const path = link.endsWith(DELETED) ? link.slice(0, -DELETED.length) : link;
+    return path.slice(0, EVENT_STRING_BYTES_MAX);
+  } catch {
+    return undefined;
+  }
+}

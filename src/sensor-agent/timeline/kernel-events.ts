@@ -1,0 +1,195 @@
+/**
+ * From the kernel's trace events to Backplane's typed ones. Called in position
+ * order for every recorded event of these kinds, because the process and socket
+ * tables follow what happens whether or not somebody asked for it.
+ */
+import { constants } from 'node:os';
+import type { BusEvent } from '../../wire/event/event.js';
+import type { Position } from '../../wire/position.js';
+import type { RecordedExec } from '../recorder/recording.js';
+import type { FieldValues } from '../source/pages/decoder.js';
+import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
+import { type ProcessState, ProcessTable, processContext } from './process-table.js';
+import { type SocketMeaning, SocketTable } from './socket-table.js';
+import { onDemandParts, onDemandType } from './syscall-events.js';
+
+/** One decoded trace event, before it has a meaning. */
+export interface TraceEvent {
+  readonly name: string;
+  /** common_pid: the task on the CPU, which in interrupt context has nothing to do with the event. */
+  readonly pid: number;
+  /** common_flags. */
+  readonly flags: number;
+  readonly values: FieldValues;
+  /** Of the file that was opened, where it could be read beside the event. */
+  path?: string;
+}
+
+export interface EventPlace {
+  readonly position: Position;
+  readonly wallNs: bigint;
+}
+
+/** The trace events that context comes from. With those of ON_DEMAND all that have a typed form. */
+export const TYPED_TRACE_EVENTS = [
+  'sched_process_exec',
+  'sched_process_exit',
+  'task_newtask',
+  'task_rename',
+  'signal_generate',
+  'inet_sock_set_state',
+] as const;
+
+/** include/uapi/linux/sched.h */
+const CLONE_PARENT = 0x8000n;
+const CLONE_THREAD = 0x10000n;
+/** TRACE_FLAG_HARDIRQ | TRACE_FLAG_SOFTIRQ, include/linux/trace_events.h */
+const IN_INTERRUPT = 0x08 | 0x10;
+const AF_INET6 = 10;
+const IPPROTO_TCP = 6;
+
+const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number as number, name]));
+
+export class KernelEvents {
+  readonly processes = new ProcessTable();
+  readonly sockets = new SocketTable();
+  /** `address:port`: see SelfSockets. */
+  brokers: ReadonlySet<string> = new Set();
+
+  /**
+   * Follows one event; returns its typed form, or undefined where it has none
+   * or `wants` says that nobody asks for its type.
+   */
+  follow(
+    event: TraceEvent,
+    place: EventPlace,
+    exec: RecordedExec | undefined,
+    wants: (type: string) => boolean,
+  ): BusEvent | undefined {
+    switch (event.name) {
+      case 'sched_process_exec':
+        return this.#exec(event, place, exec, wants);
+      case 'sched_process_exit':
+        return this.#exit(event, place, wants);
+      case 'task_newtask':
+        return this.#fork(event, place, wants);
+      case 'task_rename':
+        return this.#rename(event, place, wants);
+      case 'signal_generate':
+        return this.#signal(event, place, wants);
+      case 'inet_sock_set_state':
+        return this.#socket(event, place, wants);
+      default:
+        return this.#onDemand(event, place, wants);
+    }
+  }
+
+  #exec(event: TraceEvent, place: EventPlace, exec: RecordedExec | undefined, wants: (type: string) => boolean) {
+    const pid = Number(event.values['pid']);
+    const process = this.processes.exec(pid, String(event.values['filename']), exec?.process);
+    const startNs = exec?.process?.startTimeNs;
+    if (startNs !== undefined) process.createdWallNs ??= place.wallNs - (place.position.timeNs - startNs);
+    return wants('process.exec') ? typed('process.exec', place, process, pid) : undefined;
+  }
+
+  #exit(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean) {
+    const threadId = Number(event.values['pid']);
+    const process = this.processes.ensure(threadId);
+    // Kernels before 6.15 do not say whether the group died; there the first thread's end stands for it.
+    const groupDead = event.values['group_dead'];
+    const last = groupDead === undefined ? threadId === process.pid : Boolean(groupDead);
+    this.processes.exit(threadId, process, last);
+    return last && wants('process.exit') ? typed('process.exit', place, process, process.pid) : undefined;
+  }
+
+  #fork(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean) {
+    const childPid = Number(event.values['pid']);
+    const flags = BigInt(event.values['clone_flags'] as bigint);
+    const parent = this.processes.ensure(event.pid);
+    if (flags & CLONE_THREAD) {
+      this.processes.addThread(childPid, parent);
+      return undefined;
+    }
+    const parentPid = flags & CLONE_PARENT ? (parent.parentPid ?? 0) : parent.pid;
+    const child = this.processes.fork(childPid, parent, parentPid, String(event.values['comm']), place.wallNs);
+    return wants('process.fork') ? typed('process.fork', place, child, childPid) : undefined;
+  }
+
+  #rename(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
+    const threadId = Number(event.values['pid']);
+    const process = this.processes.ensure(threadId);
+    const comm = String(event.values['newcomm']);
+    if (threadId === process.pid) process.comm = comm;
+    if (!wants('process.rename')) return undefined;
+    const renamed = { ...processContext(process, threadId), comm, previousComm: String(event.values['oldcomm']) };
+    return { ...typed('process.rename', place, process, threadId), process: renamed };
+  }
+
+  #signal(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
+    if (!wants('process.signal')) return undefined;
+    const sender = event.flags & IN_INTERRUPT ? undefined : this.processes.ensure(event.pid);
+    const number = Number(event.values['sig']);
+    const target = Number(event.values['pid']);
+    const signal = {
+      number,
+      name: SIGNAL_NAMES.get(number) ?? (number >= 34 ? `SIGRTMIN+${number - 34}` : `SIG${number}`),
+      targetPid: this.processes.of(target)?.pid ?? target,
+      targetComm: String(event.values['comm']),
+      code: Number(event.values['code']),
+      result: Number(event.values['result']),
+    };
+    return { ...typed('process.signal', place, sender, event.pid), signal };
+  }
+
+  /** System calls happen in process context: common_pid is who made them. */
+  #onDemand(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
+    const type = onDemandType(event.name);
+    if (type === undefined || !wants(type)) return undefined;
+    const process = event.flags & IN_INTERRUPT ? undefined : this.processes.ensure(event.pid);
+    return { ...typed(type, place, process, event.pid), ...onDemandParts(event.name, event.values, event.path) };
+  }
+
+  #socket(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
+    const v = event.values;
+    if (Number(v['protocol']) !== IPPROTO_TCP) return undefined;
+    const ipv6 = Number(v['family']) === AF_INET6 && !isV4Mapped(v['saddr_v6'] as readonly number[]);
+    const addressText = (short: string, long: string) =>
+      ipv6 ? ipv6Text(v[long] as readonly number[]) : ipv4Text(v[short] as readonly number[]);
+    const local = { address: addressText('saddr', 'saddr_v6'), port: Number(v['sport']) };
+    const meaning: SocketMeaning | undefined = this.sockets.follow({
+      socket: v['skaddr'] as bigint,
+      oldState: Number(v['oldstate']),
+      newState: Number(v['newstate']),
+      localAddress: local.address,
+      localPort: local.port,
+      process: event.flags & IN_INTERRUPT ? undefined : this.processes.ensure(event.pid),
+    });
+    if (!meaning || !wants(meaning.type)) return undefined;
+    const peer = { address: addressText('daddr', 'daddr_v6'), port: Number(v['dport']) };
+    const network = { type: ipv6 ? 'ipv6' : 'ipv4', transport: 'tcp', local, peer } as const;
+    const own = this.#isBroker(local) || this.#isBroker(peer);
+    const context = typed(meaning.type, place, meaning.process, meaning.process?.pid);
+    return { ...context, network, self: own || context.self };
+  }
+
+  #isBroker({ address, port }: { address: string; port: number }): boolean {
+    return this.brokers.has(`${address}:${port}`);
+  }
+}
+
+function typed(
+  type: string,
+  place: EventPlace,
+  process: ProcessState | undefined,
+  threadId: number | undefined,
+): BusEvent {
+  return {
+    type,
+    topic: type.slice(0, type.indexOf('.')),
+    position: place.position,
+    wallNs: place.wallNs,
+    process: process && processContext(process, threadId),
+    container: process?.containerId ? { id: process.containerId } : undefined,
+    self: process?.self,
+  };
+}

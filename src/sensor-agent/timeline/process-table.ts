@@ -1,0 +1,245 @@
+/**
+ * Who the tasks of this node are: process context by thread id, following
+ * fork, exec, rename and exit in position order. A pure function of what was
+ * recorded, so that live and replay say the same of an event.
+ */
+import { LRUCache } from 'lru-cache';
+import { TASKS_BYTES_MAX, TASKS_MAX } from '../../limits.js';
+import type { ProcessContext } from '../../wire/event/event.js';
+import type { ProcessSnapshot } from '../source/source.js';
+
+/** Ended processes are remembered for as many later exits: their sockets and signals still name them. */
+const EXITED_MAX = 1024;
+/** Two times of one process's beginning, from a trace event and from /proc, are at most this far apart. */
+const CREATION_TOLERANCE_NS = 100_000_000n;
+
+/** One process. Mutable; replaced as a whole on fork. Strings are already redacted. */
+export interface ProcessState {
+  pid: number;
+  parentPid?: number | undefined;
+  comm?: string | undefined;
+  path?: string | undefined;
+  args?: readonly string[] | undefined;
+  argsMissed?: boolean | undefined;
+  argsTruncated?: boolean | undefined;
+  redactions?: number | undefined;
+  cwd?: string | undefined;
+  uid?: number | undefined;
+  cgroup?: string | undefined;
+  containerId?: string | undefined;
+  createdWallNs?: bigint | undefined;
+  /** One of Backplane's own. */
+  self?: boolean | undefined;
+  exited?: boolean | undefined;
+}
+
+/** What an event says of its process. */
+export function processContext(process: ProcessState, threadId?: number): ProcessContext {
+  return {
+    pid: process.pid,
+    parentPid: process.parentPid,
+    comm: process.comm,
+    executable: process.path
+      ? { path: process.path, name: process.path.slice(process.path.lastIndexOf('/') + 1) }
+      : undefined,
+    commandArgs: process.args,
+    commandArgsMissed: process.argsMissed,
+    commandArgsTruncated: process.argsTruncated,
+    redactions: process.redactions,
+    workingDirectory: process.cwd,
+    user: process.uid === undefined ? undefined : { id: process.uid },
+    creationTimeNs: process.createdWallNs,
+    cgroup: process.cgroup ? { path: process.cgroup } : undefined,
+    threadId: threadId === process.pid ? undefined : threadId,
+  };
+}
+
+/** A snapshot whose secrets have been masked, as the recorder stores it. */
+export interface RecordedProcess extends ProcessSnapshot {
+  readonly redactions?: number | undefined;
+}
+
+export interface ProcessTableState {
+  readonly processes: readonly ProcessState[];
+  /** Thread id, index into processes; for every task. */
+  readonly tasks: readonly (readonly [number, number])[];
+  readonly exited: readonly number[];
+}
+
+export class ProcessTable {
+  #tasks = new LRUCache<number, ProcessState>({
+    max: TASKS_MAX,
+    maxSize: TASKS_BYTES_MAX,
+    sizeCalculation: processBytes,
+  });
+  #exited: number[] = [];
+
+  get size(): number {
+    return this.#tasks.size;
+  }
+
+  /** The process that a thread belongs to; undefined when it was never seen. */
+  of(threadId: number): ProcessState | undefined {
+    return this.#tasks.get(threadId);
+  }
+
+  /** The process of a thread, made up with nothing but its pid where it is unknown. */
+  ensure(threadId: number): ProcessState {
+    const known = this.#tasks.get(threadId);
+    if (known) return known;
+    const made: ProcessState = { pid: threadId };
+    this.#tasks.set(threadId, made);
+    return made;
+  }
+
+  addThread(threadId: number, process: ProcessState): void {
+    this.#tasks.set(threadId, process);
+  }
+
+  /** A new process inherits everything but its identity. */
+  fork(childPid: number, parent: ProcessState, parentPid: number, comm: string, wallNs: bigint): ProcessState {
+    const child: ProcessState = { ...parent, pid: childPid, parentPid, comm, createdWallNs: wallNs, exited: undefined };
+    this.#tasks.set(childPid, child);
+    return child;
+  }
+
+  /**
+   * Adds what a scan of /proc knows and the recording does not: a process whose fork or exec was lost, one that has
+   * the pid of another whose end was lost, and what was not read of one that is known.
+   */
+  adopt(snapshot: RecordedProcess, createdWallNs: bigint | undefined): void {
+    const known = this.#tasks.get(snapshot.pid);
+    const seen = stateOf(snapshot, createdWallNs);
+    const process = known && isSame(known, seen) ? completed(known, seen) : seen;
+    this.#tasks.set(snapshot.pid, process);
+    for (const thread of snapshot.threads ?? []) {
+      const owner = this.#tasks.get(thread);
+      if (owner === undefined || owner === known || owner.pid !== snapshot.pid) this.#tasks.set(thread, process);
+    }
+  }
+
+  /** A new state takes the place of the old one: what a socket remembers stays who opened it. */
+  exec(pid: number, path: string, read: RecordedProcess | undefined): ProcessState {
+    const before = this.#tasks.get(pid);
+    const process: ProcessState = {
+      ...before,
+      pid,
+      path: read?.executablePath || path,
+      args: read?.args,
+      argsMissed: read?.args === undefined,
+      argsTruncated: read?.argsTruncated,
+      redactions: read?.redactions,
+    };
+    if (read) {
+      process.parentPid = read.parentPid || process.parentPid;
+      process.comm ??= read.comm;
+      process.cwd = read.workingDirectory ?? process.cwd;
+      process.uid = read.uid ?? process.uid;
+      if (read.cgroup !== undefined) {
+        process.cgroup = read.cgroup;
+        process.containerId = read.containerId;
+      }
+    }
+    this.#tasks.set(pid, process);
+    return process;
+  }
+
+  /** A thread ended; `last` when its process ended with it. */
+  exit(threadId: number, process: ProcessState, last: boolean): void {
+    if (!last) {
+      if (threadId !== process.pid) this.#tasks.delete(threadId);
+      return;
+    }
+    process.exited = true;
+    this.#exited.push(threadId);
+    if (threadId !== process.pid) this.#exited.push(process.pid);
+    while (this.#exited.length > EXITED_MAX) this.#forget(this.#exited.shift()!);
+  }
+
+  /** A pid that was used again since has another, living state and stays. */
+  #forget(threadId: number): void {
+    if (this.#tasks.peek(threadId)?.exited) this.#tasks.delete(threadId);
+  }
+
+  clear(): void {
+    this.#tasks.clear();
+    this.#exited = [];
+  }
+
+  save(): ProcessTableState {
+    const index = new Map<ProcessState, number>();
+    const processes: ProcessState[] = [];
+    const tasks: [number, number][] = [];
+    for (const [threadId, process] of this.#tasks.rentries() as Iterable<[number, ProcessState]>) {
+      let at = index.get(process);
+      if (at === undefined) {
+        at = processes.push(process) - 1;
+        index.set(process, at);
+      }
+      tasks.push([threadId, at]);
+    }
+    return { processes, tasks, exited: [...this.#exited] };
+  }
+
+  load(state: ProcessTableState): ProcessState[] {
+    this.clear();
+    const processes = state.processes.map((process) => ({ ...process }));
+    for (const [threadId, at] of state.tasks) this.#tasks.set(threadId, processes[at]!);
+    this.#exited = [...state.exited];
+    return processes;
+  }
+}
+
+function stateOf(snapshot: RecordedProcess, createdWallNs: bigint | undefined): ProcessState {
+  return {
+    pid: snapshot.pid,
+    parentPid: snapshot.parentPid,
+    comm: snapshot.comm,
+    path: snapshot.executablePath,
+    args: snapshot.args,
+    argsTruncated: snapshot.argsTruncated,
+    redactions: snapshot.redactions,
+    cwd: snapshot.workingDirectory,
+    uid: snapshot.uid,
+    cgroup: snapshot.cgroup,
+    containerId: snapshot.containerId,
+    createdWallNs,
+  };
+}
+
+/** Whether a pid still is the process that the recording knows, by when it began: /proc tells that in 10 ms. */
+function isSame(known: ProcessState, seen: ProcessState): boolean {
+  if (known.exited) return false;
+  if (known.createdWallNs === undefined || seen.createdWallNs === undefined) return true;
+  const apartNs = known.createdWallNs - seen.createdWallNs;
+  return apartNs < CREATION_TOLERANCE_NS && apartNs > -CREATION_TOLERANCE_NS;
+}
+
+/** What is known of it and what was seen of it; where another program runs in it by now, that one's. */
+function completed(known: ProcessState, seen: ProcessState): ProcessState {
+  // Of a zombie, nothing but its name is seen.
+  const program = seen.path === undefined || seen.path === known.path ? known : seen;
+  const read = program.args === undefined ? seen : program;
+  return {
+    ...known,
+    parentPid: known.parentPid ?? seen.parentPid,
+    comm: program.comm ?? seen.comm,
+    path: program.path ?? seen.path,
+    args: read.args,
+    argsMissed: read.args === undefined ? known.argsMissed : undefined,
+    argsTruncated: read.argsTruncated,
+    redactions: read.redactions,
+    cwd: program.cwd ?? seen.cwd,
+    uid: program.uid ?? seen.uid,
+    cgroup: program.cgroup ?? seen.cgroup,
+    containerId: program.containerId ?? seen.containerId,
+    createdWallNs: known.createdWallNs ?? seen.createdWallNs,
+  };
+}
+
+/** Estimate of what a state costs in memory and in a checkpoint. */
+export function processBytes(process: ProcessState): number {
+  let bytes = 256 + (process.cgroup?.length ?? 0) + (process.cwd?.length ?? 0) + (process.path?.length ?? 0);
+  for (const argument of process.args ?? []) bytes += argument.length + 16;
+  return bytes;
+}

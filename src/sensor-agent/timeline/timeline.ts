@@ -1,0 +1,397 @@
+/**
+ * Turns what was recorded, record by record, into one stream of typed events in
+ * position order: merges the lanes up to the horizon, joins each exec with its
+ * side record, follows process context. Live and replay feed the same records
+ * in the same order and therefore get the same events.
+ */
+import { TIMELINE_PENDING_EVENTS_MAX } from '../../limits.js';
+import type { BusEvent } from '../../wire/event/event.js';
+import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire/position.js';
+import { EntrySelection } from '../interest/entry-selection.js';
+import { type Checkpoint, type CheckpointHead, checkpointParts } from '../recorder/checkpoint.js';
+import type { Origin, RecordedExec, RecordedNotice, RecordedPaths, RecordedSnapshot } from '../recorder/recording.js';
+import { type EventFormat, eventFlags, eventPid, FormatTable } from '../source/pages/format.js';
+import type { PageEntries } from '../source/pages/page.js';
+import type { ClockPair, SourcePage } from '../source/source.js';
+import { ExecJoin } from './exec-join.js';
+import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
+import { OpenLosses } from './open-losses.js';
+import { eventAt, type OpenedFile, openedFiles } from './opened-file.js';
+import type { Loss, TimelineSink } from './timeline-sink.js';
+
+export type { Loss, TimelineSink };
+
+interface Pending extends TraceEvent {
+  readonly timeNs: bigint;
+  readonly lane: number;
+  readonly tie: number;
+  /** The record that held it. */
+  readonly ordinal: number;
+  readonly notice?: RecordedNotice;
+  readonly loss?: Loss;
+}
+
+const EXEC = 'sched_process_exec';
+const NO_TRACE: TraceEvent = { name: '', pid: 0, flags: 0, values: {} };
+const NO_ORIGIN: Origin = { epoch: 0, bootId: '', source: '', formats: {}, selfPids: [], continued: false };
+
+export class Timeline {
+  #kernel = new KernelEvents();
+  #execs = new ExecJoin();
+  #formats = new Map<number, EventFormat>();
+  /** Not yet below the horizon, per lane in order. */
+  #lanes = new Map<number, Pending[]>();
+  /** Below the horizon, in position order; the first may wait for its side record. */
+  #ready: Pending[] = [];
+  #readyAt = 0;
+  /** Entries that wait. */
+  pending = 0;
+  closed = false; // The agent was stopped: nothing is missing at the end.
+  /** Events up to here have been gathered. */
+  #horizonNs = 0n;
+  #frontier: Position = { epoch: 0, timeNs: 0n, lane: 0, tie: 0 };
+  #origin: Origin = NO_ORIGIN;
+  #clock: ClockPair = { bootNs: 0n, wallNs: 0n };
+  #floorWallNs = 0n;
+  /** Of the last event told. Not the frontier: where nothing waited, horizons are not recorded. */
+  #toldNs = 0n;
+  /** While records from before the checkpoint are read again: its ordinal and position. */
+  #restored: { ordinal: number; position: Position } | undefined;
+  /** Losses that were told and go on. */
+  readonly losses = new OpenLosses();
+  readonly #selection = new EntrySelection();
+  /** Files opened in pages since they were last looked up; undefined where nobody looks them up. */
+  opened: OpenedFile[] | undefined;
+  /** Pages with entries beyond the frontier that may have been passed over. */
+  #scanned: { readonly ordinal: number; readonly lastNs: bigint }[] = [];
+
+  constructor(private readonly sink: TimelineSink) {}
+
+  get origin(): Origin {
+    return this.#origin;
+  }
+
+  /** Every event up to here has been told. */
+  get frontier(): Position {
+    return this.#frontier;
+  }
+
+  get clock(): ClockPair {
+    return this.#clock;
+  }
+
+  /** Which entries are noted: for scanPage. */
+  get selection(): Pick<EntrySelection, 'wanted' | 'tests' | 'types'> {
+    return this.#selection;
+  }
+
+  /** The sink asks for other entries from the next page on. */
+  renew(): void {
+    this.#selection.renew((format) => this.sink.entryTest(format));
+  }
+
+  /** Up to here entries may have been passed over that are not told yet; 0n: none. */
+  get passedOverNs(): bigint {
+    return this.#scanned.reduce((newest, { lastNs }) => (lastNs > newest ? lastNs : newest), 0n);
+  }
+
+  get horizonNs(): bigint {
+    return this.#horizonNs;
+  }
+
+  /** Wall time of a trace-clock time: non-decreasing in position order although clocks are stepped. */
+  wallNs(timeNs: bigint): bigint {
+    const wall = this.#clock.wallNs + (timeNs - this.#clock.bootNs);
+    return wall > this.#floorWallNs ? wall : this.#floorWallNs;
+  }
+
+  /** An agent began to record. Unless it goes on where the one before stopped, nothing known holds any more. */
+  begin(origin: Origin, ordinal: number): void {
+    if (this.#readsAgain(ordinal)) return;
+    if (!origin.continued) {
+      this.interrupt();
+      this.#kernel.processes.clear();
+      this.#kernel.sockets.clear();
+      this.#scanned = [];
+    }
+    const before = this.#frontier;
+    this.closed = false;
+    if (origin.epoch !== this.#origin.epoch) {
+      this.#horizonNs = 0n;
+      this.#frontier = { epoch: origin.epoch, timeNs: 0n, lane: 0, tie: 0 };
+    }
+    this.#setOrigin(origin);
+    if (origin.unclosed) this.sink.loss({ count: 0, unknown: true }, this.#frontier, before);
+    const { processes, sockets } = this.#kernel;
+    for (const pid of origin.selfPids) processes.ensure(pid).self = true;
+    for (const [endpoint, pid] of origin.selfSockets?.listeners ?? [])
+      sockets.listening(endpoint, processes.ensure(pid));
+  }
+
+  /** The wanted entries of a page; `entries` came from scanPage with `wanted`. */
+  page(page: SourcePage, entries: PageEntries, ordinal: number): void {
+    if (this.#selection.formats.length > 0 && entries.entries > 0)
+      this.#scanned.push({ ordinal, lastNs: entries.lastTimeNs });
+    if (page.lost > 0 || page.lostUnknown) this.#addLoss(page, entries.baseTimeNs, ordinal);
+    for (let at = 0; at < entries.count; at += 1) {
+      const format = this.#formats.get(entries.ids[at]!);
+      if (!format) continue;
+      const offset = entries.offsets[at]!;
+      const length = entries.lengths[at]!;
+      const event = {
+        name: format.name,
+        timeNs: entries.timeNs(at),
+        lane: page.lane,
+        tie: entries.ties[at]!,
+        ordinal,
+        pid: eventPid(page.bytes, offset, length),
+        flags: eventFlags(page.bytes, offset, length),
+        values: format.decode(page.bytes, offset, length),
+      };
+      this.#add(event);
+      if (this.opened) this.opened.push(...openedFiles(event, this.#kernel.processes));
+    }
+  }
+
+  /** What was read of opened files that are not told yet; called behind their pages, before their horizon. */
+  paths({ paths }: RecordedPaths): void {
+    for (const read of paths) {
+      const event = eventAt(this.#lanes.get(read.lane), read);
+      if (event) event.path = read.path;
+    }
+  }
+
+  /** Has a place of its own, behind everything that is older than the page, so that it is counted once. */
+  #addLoss(page: SourcePage, baseTimeNs: bigint, ordinal: number): void {
+    const loss = { count: page.lost, unknown: page.lostUnknown };
+    this.#add({ ...NO_TRACE, timeNs: baseTimeNs - 1n, lane: AGENT_LANE, tie: TIE_MAX - 1, ordinal, loss });
+  }
+
+  /** Told at the record's place, where it was noticed. */
+  lose(stated: NonNullable<Loss['stated']>, ordinal: number): void {
+    const loss = { count: 0, unknown: true, stated };
+    this.#add({ ...NO_TRACE, timeNs: stated.timeNs, lane: AGENT_LANE, tie: TIE_MAX - 1, ordinal, loss });
+  }
+
+  notice(notice: RecordedNotice, ordinal: number): void {
+    const { timeNs, tie } = notice;
+    this.#add({ ...NO_TRACE, timeNs, lane: AGENT_LANE, tie, ordinal, notice });
+  }
+
+  exec(record: RecordedExec, ordinal: number): void {
+    // Read again: the checkpoint has those that no exec had taken by then.
+    if (!this.#readsAgain(ordinal)) this.#execs.add(record);
+    this.#advance();
+  }
+
+  /** No event below `horizonNs` follows. */
+  horizon(horizonNs: bigint): void {
+    if (horizonNs - 1n > this.#horizonNs) this.#horizonNs = horizonNs - 1n;
+    this.#gather();
+    this.#advance();
+  }
+
+  setClock(pair: ClockPair, ordinal: number): void {
+    if (this.#readsAgain(ordinal)) return;
+    if (this.#toldNs > 0n) this.#floorWallNs = this.wallNs(this.#toldNs);
+    this.#clock = pair;
+  }
+
+  snapshot({ processes }: RecordedSnapshot, ordinal: number): void {
+    if (this.#readsAgain(ordinal)) return;
+    for (const process of processes) {
+      const created =
+        process.startTimeNs === undefined ? undefined : this.#clock.wallNs + (process.startTimeNs - this.#clock.bootNs);
+      this.#kernel.processes.adopt(process, created);
+    }
+  }
+
+  /** Where interrupt() would end. */
+  get end(): Position {
+    let timeNs = this.#horizonNs;
+    for (const lane of this.#lanes.values()) {
+      const last = lane.at(-1);
+      if (last && last.timeNs > timeNs) timeNs = last.timeNs;
+    }
+    return { epoch: this.#origin.epoch, timeNs, lane: AGENT_LANE, tie: TIE_MAX };
+  }
+
+  /** The recording has a hole here: tells everything that waits, so that the next checkpoint needs nothing before it. */
+  interrupt(): void {
+    this.#horizonNs = this.end.timeNs;
+    this.#gather();
+    for (; this.#readyAt < this.#ready.length; this.#readyAt += 1) {
+      const event = this.#ready[this.#readyAt]!;
+      const exec =
+        event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
+      this.#tell(event, exec);
+    }
+    this.#advance();
+    this.#execs.clear();
+  }
+
+  /** The exec that holds everything back, if one does. */
+  get waitingExec(): { lane: number; timeNs: bigint; pid: number } | undefined {
+    const first = this.#ready[this.#readyAt];
+    return first && { lane: first.lane, timeNs: first.timeNs, pid: Number(first.values['pid']) };
+  }
+
+  /** True when so much waits that nothing more should wait for side records. */
+  get crowded(): boolean {
+    return this.pending > TIMELINE_PENDING_EVENTS_MAX;
+  }
+
+  /** What is needed to go on from here by reading the log from `nextOrdinal` or what is still pending. */
+  checkpoint(nextOrdinal: number): Checkpoint[] {
+    let resumeOrdinal = nextOrdinal;
+    for (const lane of this.#lanes.values()) for (const p of lane) resumeOrdinal = Math.min(resumeOrdinal, p.ordinal);
+    for (const page of this.#scanned) resumeOrdinal = Math.min(resumeOrdinal, page.ordinal);
+    for (let at = this.#readyAt; at < this.#ready.length; at += 1) {
+      resumeOrdinal = Math.min(resumeOrdinal, this.#ready[at]!.ordinal);
+    }
+    const head: CheckpointHead = {
+      origin: this.#origin,
+      position: this.#frontier,
+      wallNs: this.wallNs(this.#frontier.timeNs),
+      floorWallNs: this.#floorWallNs,
+      toldNs: this.#toldNs,
+      clock: this.#clock,
+      resumeOrdinal,
+      ...(this.closed ? { closed: true } : {}),
+      ...this.losses.save(),
+    };
+    return checkpointParts(head, this.#kernel, this.#execs.save());
+  }
+
+  /** Goes on from a checkpoint: feed the records from its resumeOrdinal. */
+  restore(head: CheckpointHead, parts: readonly Checkpoint[], ordinal: number): void {
+    this.#setOrigin(head.origin);
+    this.#clock = head.clock;
+    this.#floorWallNs = head.floorWallNs;
+    this.#toldNs = head.toldNs;
+    this.closed = head.closed === true;
+    this.losses.load(head.losses);
+    this.#frontier = head.position;
+    // What waited behind position at the same time is still to be read again.
+    this.#horizonNs = head.resumeOrdinal < ordinal ? head.position.timeNs - 1n : head.position.timeNs;
+    this.#restored = { ordinal, position: head.position };
+    this.#execs.clear();
+    // Absent from what earlier versions wrote.
+    for (const part of parts) for (const record of part.execs ?? []) this.#execs.add(record);
+    const processes = this.#kernel.processes.load({
+      processes: parts.flatMap((part) => part.processes.processes),
+      tasks: parts.flatMap((part) => part.processes.tasks),
+      exited: parts.flatMap((part) => part.processes.exited),
+    });
+    this.#kernel.sockets.load(
+      {
+        owners: parts.flatMap((part) => part.sockets.owners),
+        listeners: parts.flatMap((part) => part.sockets.listeners),
+      },
+      processes,
+    );
+  }
+
+  #setOrigin(origin: Origin): void {
+    this.#origin = origin;
+    this.#kernel.brokers = new Set(origin.selfSockets?.brokers);
+    this.#formats.clear();
+    const table = FormatTable.parse(origin.formats);
+    for (const name of TYPED_TRACE_EVENTS) {
+      const format = table.byName(name);
+      if (format) this.#formats.set(format.id, format);
+    }
+    this.#selection.begin(table, TYPED_TRACE_EVENTS, (format) => this.sink.entryTest(format));
+    for (const format of this.#selection.formats) this.#formats.set(format.id, format);
+  }
+
+  /** What a checkpoint already knows is not applied a second time. */
+  #readsAgain(ordinal: number): boolean {
+    return this.#restored !== undefined && ordinal < this.#restored.ordinal;
+  }
+
+  #add(event: Pending): void {
+    const place = { epoch: this.#origin.epoch, timeNs: event.timeNs, lane: event.lane, tie: event.tie };
+    if (this.#readsAgain(event.ordinal)) {
+      if (comparePositions(place, this.#restored!.position) <= 0) return;
+    } else if (event.timeNs <= this.#horizonNs) {
+      this.#tellLate(event, place);
+      return;
+    }
+    const lane = this.#lanes.get(event.lane);
+    if (lane) lane.push(event);
+    else this.#lanes.set(event.lane, [event]);
+    this.pending += 1;
+  }
+
+  /** Too late for its place in the stream; context follows it all the same. The agent's own notices never are. */
+  #tellLate(event: Pending, place: Position): void {
+    if (event.loss) this.#lose(event.loss, this.#frontier, this.#frontier);
+    const typed = event.name === '' ? undefined : this.#follow(event, place, this.sink.wants);
+    if (typed) this.sink.late(typed, this.#frontier);
+  }
+
+  /** Takes what is below the horizon from every lane. */
+  #gather(): void {
+    const batch: Pending[] = [];
+    for (const [lane, events] of this.#lanes) {
+      let below = 0;
+      while (below < events.length && events[below]!.timeNs <= this.#horizonNs) below += 1;
+      if (below === 0) continue;
+      for (let at = 0; at < below; at += 1) batch.push(events[at]!);
+      if (below === events.length) this.#lanes.set(lane, []);
+      else events.splice(0, below);
+    }
+    if (batch.length === 0) return;
+    batch.sort(byPlace);
+    this.#ready = this.#readyAt === this.#ready.length ? batch : this.#ready.slice(this.#readyAt).concat(batch);
+    this.#readyAt = 0;
+  }
+
+  #advance(): void {
+    for (; this.#readyAt < this.#ready.length; this.#readyAt += 1) {
+      const event = this.#ready[this.#readyAt]!;
+      const exec =
+        event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
+      if (event.name === EXEC && !exec) return;
+      this.#tell(event, exec);
+    }
+    this.#ready = [];
+    this.#readyAt = 0;
+    const end = { epoch: this.#origin.epoch, timeNs: this.#horizonNs, lane: AGENT_LANE, tie: TIE_MAX };
+    if (comparePositions(end, this.#frontier) > 0) this.#frontier = end;
+    this.#execs.prune(this.#frontier.timeNs);
+    if (this.#scanned.length > 0) this.#scanned = this.#scanned.filter((page) => page.lastNs >= this.#frontier.timeNs);
+  }
+
+  #tell(event: Pending, exec: RecordedExec | undefined): void {
+    const position = { epoch: this.#origin.epoch, timeNs: event.timeNs, lane: event.lane, tie: event.tie };
+    this.pending -= 1;
+    this.#toldNs = event.timeNs;
+    if (event.loss) this.#lose(event.loss, position);
+    const typed = event.notice
+      ? this.#notice(event.notice, position)
+      : this.#follow(event, position, this.sink.wants, exec);
+    this.#frontier = position;
+    if (typed) this.sink.event(typed);
+  }
+
+  #lose(loss: Loss, position: Position, from?: Position): void {
+    if (loss.stated) this.losses.follow(loss.stated);
+    this.sink.loss(loss, position, from);
+  }
+
+  #follow(event: Pending, position: Position, wants: (type: string) => boolean, exec?: RecordedExec) {
+    return this.#kernel.follow(event, { position, wallNs: this.wallNs(event.timeNs) }, exec, wants);
+  }
+
+  #notice({ type, notice }: RecordedNotice, position: Position): BusEvent | undefined {
+    const wallNs = this.wallNs(position.timeNs);
+    return this.sink.wants(type) ? { type, topic: 'host', position, wallNs, notice } : undefined;
+  }
+}
+
+function byPlace(a: Pending, b: Pending): number {
+  if (a.timeNs !== b.timeNs) return a.timeNs < b.timeNs ? -1 : 1;
+  return a.lane - b.lane || a.tie - b.tie;
+}

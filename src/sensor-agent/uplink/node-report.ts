@@ -1,0 +1,84 @@
+/** What an agent tells its broker about itself: once at Hello, then every few seconds. */
+import { NODE_MESSAGE_CHARACTERS_MAX } from '../../limits.js';
+import type { Profile } from '../../subscriptions/pushdown/catalogue.js';
+import { type Hello, type NodeReport, nsToTimestamp } from '../../wire/messages.js';
+import { residentBytes } from '../guard/resident.js';
+import { type Budget, budgetToMessage } from '../publish/budget.js';
+import type { Recorder } from '../recorder/recorder.js';
+
+export interface NodeFacts {
+  readonly nodeName: string;
+  readonly version: string;
+  readonly kernelRelease: string;
+  readonly source: string;
+  readonly degraded: string | undefined;
+  readonly profiles: readonly Profile[];
+  readonly recorder: Recorder;
+  readonly eventsMatched: number;
+  readonly eventsShed: number;
+  readonly liveDemandBytesPerSecond: number;
+  /** By the node's own settings. */
+  readonly budget: Budget;
+}
+
+export function nodeHello(facts: NodeFacts): Hello {
+  const { origin } = facts.recorder.timeline;
+  return {
+    node: facts.nodeName,
+    recorderId: facts.recorder.id,
+    epoch: origin.epoch,
+    bootId: origin.bootId,
+    version: facts.version,
+    kernelRelease: facts.kernelRelease,
+    source: facts.source,
+    wallTime: wallNow(),
+    degraded: degradedText(facts),
+    profiles: [...facts.profiles],
+    budget: budgetToMessage(facts.budget),
+  };
+}
+
+/** `cpuRatio`: what the reporter's own CpuMeter says. */
+export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
+  const { log } = facts.recorder;
+  const oldest = log.firstTimeNs;
+  return {
+    ...(oldest === undefined ? {} : { recordedFrom: nsToTimestamp(oldest) }),
+    recordedBytes: log.bytes,
+    eventsRecorded: facts.recorder.entriesRecorded,
+    eventsLost: facts.recorder.entriesLost + facts.recorder.entriesUnrecorded,
+    eventsMatched: facts.eventsMatched,
+    eventsShed: facts.eventsShed,
+    liveDemandBytesPerSecond: Math.round(facts.liveDemandBytesPerSecond),
+    cpuRatio,
+    residentBytes: residentBytes(),
+    wallTime: wallNow(),
+    degraded: degradedText(facts),
+    source: facts.source,
+    redactions: Object.fromEntries(facts.recorder.redactor.counts),
+  };
+}
+
+/** One per reporter: several nodes of one process report at their own times. */
+export class CpuMeter {
+  /** Of the process's start. */
+  #measured = { atMs: 0, cpuMs: 0 };
+
+  /** Share of one core that this process used since the last call, or since it was started. */
+  ratio(): number {
+    const { user, system } = process.cpuUsage();
+    const now = { atMs: performance.now(), cpuMs: (user + system) / 1000 };
+    const ratio = (now.cpuMs - this.#measured.cpuMs) / Math.max(1, now.atMs - this.#measured.atMs);
+    this.#measured = now;
+    return ratio;
+  }
+}
+
+/** Brokers take no more. */
+function degradedText({ degraded = '' }: NodeFacts): string {
+  return degraded.slice(0, NODE_MESSAGE_CHARACTERS_MAX);
+}
+
+function wallNow() {
+  return nsToTimestamp(BigInt(Date.now()) * 1_000_000n);
+}

@@ -1,0 +1,333 @@
+/** One connected session of the uplink: three streams that live and die together. */
+import type { ClientDuplexStream, ClientWritableStream, ServiceError } from '@grpc/grpc-js';
+import { Metadata } from '@grpc/grpc-js';
+import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { CreditBalance } from '../../flow/credit.js';
+import {
+  DATA_MESSAGE_OVERHEAD_BYTES,
+  EPOCH_MAX,
+  EPOCHS_BEYOND_MAX,
+  HISTORY_CREDIT_BYTES,
+  LAST_MAX,
+  NODE_MESSAGE_CHARACTERS_MAX,
+  REFILL_STRETCHES_MAX,
+  UNACKNOWLEDGED_BYTES_MAX,
+  UPLINK_QUEUE_BYTES_MAX,
+  UPLINK_QUEUE_MESSAGES_MAX,
+} from '../../limits.js';
+import type { PredicateSpec } from '../../subscriptions/predicate.js';
+import { encodeFrame, type Frame } from '../../wire/frame/frame.js';
+import { lossToMessage } from '../../wire/frame/loss.js';
+import { type HistoryMessage, SESSION_KEY, type UplinkClient } from '../../wire/grpc/rpc.js';
+import {
+  type ControlRequest,
+  type ControlResponse__Output,
+  type Hello,
+  type HistoryQuery__Output,
+  type Interest__Output,
+  type Lease__Output,
+  type NodeReport,
+  nsToTimestamp,
+  positionFromMessage,
+  positionToMessage,
+  timestampToNs,
+  type Welcome__Output,
+} from '../../wire/messages.js';
+import { comparePositions, type Position } from '../../wire/position.js';
+import type { HistoryAnswer, Stretch } from '../history/history-query.js';
+import type { HistoryReply, HistoryRequest } from '../history/history-service.js';
+import type { Covered, FrameLink } from '../publish/publisher.js';
+
+/** What a session asks of the node it serves. */
+export interface UplinkNode {
+  /** Nothing is received before it resolves. */
+  connected(link: FrameLink, covered: readonly Covered[], epochMin: number): Promise<void>;
+  disconnected(): void;
+  /** Returns the position from which it holds, and what cannot be evaluated. */
+  interest(
+    generation: bigint,
+    predicates: readonly PredicateSpec[],
+  ): { position: Position; errors: readonly { id: bigint; message: string }[] };
+  /** Throws when the broker breaks the protocol; what cannot be answered ends with an error. */
+  history(queryId: number, request: HistoryRequest, creditBytes: number, reply: HistoryReply): void;
+  lease(lease: Lease__Output): void;
+  credit(queryId: number, bytes: number): void;
+  cancel(queryId: number): void;
+  readonly source: string;
+}
+
+interface Writable<Message> {
+  readonly writableLength: number;
+  write(message: Message, taken: () => void): void;
+}
+
+interface Sent {
+  readonly topic: string;
+  readonly coveredTo: Position;
+  readonly bytes: number;
+}
+
+type Control = ClientDuplexStream<ControlRequest, ControlResponse__Output>;
+
+export class UplinkSession implements FrameLink, HistoryReply {
+  /** Resolves when any of the streams has ended. */
+  readonly ended: Promise<void>;
+  reason = 'the broker closed the connection';
+  #end!: () => void;
+  #live: ClientWritableStream<Buffer>;
+  #history: ClientWritableStream<HistoryMessage>;
+  #sent: Sent[] = [];
+  #sentBytes = 0;
+  /** What the socket takes of live frames, and of history: acknowledgements and credit are the broker's word only. */
+  readonly #liveRoom = new CreditBalance(UPLINK_QUEUE_BYTES_MAX);
+  readonly room = new CreditBalance(UPLINK_QUEUE_BYTES_MAX);
+
+  private constructor(
+    private readonly control: Control,
+    client: UplinkClient,
+    readonly id: string,
+    private readonly node: UplinkNode,
+  ) {
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    const metadata = new Metadata();
+    metadata.set(SESSION_KEY, id);
+    this.#live = client.live(metadata, (error) => this.#fail(error));
+    this.#history = client.history(metadata, (error) => this.#fail(error));
+    for (const stream of [control, this.#live, this.#history])
+      stream.on('error', (error: ServiceError) => this.#fail(error));
+    control.on('end', () => this.#fail(null));
+    control.on('data', (message: ControlResponse__Output) => this.#receive(message));
+    void this.ended.then(() => this.#tearDown());
+  }
+
+  /** Says Hello and waits for Welcome. Throws `unavailable` or what the broker refused with. */
+  static async open(
+    client: UplinkClient,
+    hello: Hello,
+    node: UplinkNode,
+    deadline: AbortSignal,
+  ): Promise<UplinkSession> {
+    const control = client.control(new Metadata());
+    control.write({ hello });
+    const welcome = await firstWelcome(control, deadline);
+    const epochMin = checkedEpoch(welcome.epochMin);
+    const session = new UplinkSession(control, client, welcome.session, node);
+    const covered = (welcome.covered ?? []).flatMap(({ topic, to, resume }) =>
+      to ? [{ topic, to: positionFromMessage('welcome.covered.to', to), resume }] : [],
+    );
+    await node.connected(session, covered, epochMin);
+    control.resume();
+    return session;
+  }
+
+  get writable(): boolean {
+    return this.#sentBytes < UNACKNOWLEDGED_BYTES_MAX && this.#liveRoom.available > 0;
+  }
+
+  send(frame: Frame): number {
+    const bytes = encodeFrame(frame);
+    this.#sent.push({ topic: frame.topic, coveredTo: frame.coveredTo, bytes: bytes.length });
+    this.#sentBytes += bytes.length;
+    this.#write(this.#live, bytes, bytes.length, this.#liveRoom);
+    return bytes.length + DATA_MESSAGE_OVERHEAD_BYTES;
+  }
+
+  report(report: NodeReport): void {
+    this.#write(this.control, { report });
+  }
+
+  frame(queryId: number, frameBytes: Buffer): void {
+    this.#write(this.#history, { queryId, frameBytes }, frameBytes.length, this.room);
+  }
+
+  end(queryId: number, answer: HistoryAnswer): void {
+    this.#write(this.#history, {
+      queryId,
+      end: {
+        coveredFrom: nsToTimestamp(answer.coveredFromNs),
+        coveredTo: nsToTimestamp(answer.coveredToNs),
+        evicted: answer.evicted,
+        beginsLater: answer.beginsLater,
+        lost: answer.lost,
+        lostUnknown: answer.lostUnknown,
+        losses: answer.losses.map(lossToMessage),
+        damagedBytes: answer.damagedBytes,
+        late: answer.late,
+        eventsScanned: answer.entriesScanned,
+        source: this.node.source,
+      },
+    });
+  }
+
+  fail(queryId: number, error: BackplaneError): void {
+    const message = error.message.slice(0, NODE_MESSAGE_CHARACTERS_MAX);
+    this.#write(this.#history, { queryId, end: { error: message, source: this.node.source } });
+  }
+
+  /** Lets what was sent be acknowledged no longer: the recorder has it all. */
+  async close(): Promise<void> {
+    this.reason = 'closed by the agent';
+    this.#live.end();
+    this.#history.end();
+    this.control.end();
+    this.#end();
+  }
+
+  #fail(error: ServiceError | null): void {
+    if (error) this.reason = error.details || error.message;
+    this.#end();
+  }
+
+  #tearDown(): void {
+    this.node.disconnected();
+    this.#live.cancel();
+    this.#history.cancel();
+    this.control.cancel();
+  }
+
+  #write<Message>(stream: Writable<Message>, message: Message, bytes = 0, room?: CreditBalance): void {
+    if (stream.writableLength >= UPLINK_QUEUE_MESSAGES_MAX) {
+      this.reason = `the broker left ${UPLINK_QUEUE_MESSAGES_MAX} messages unread`;
+      this.#end();
+      return;
+    }
+    room?.take(bytes);
+    stream.write(message, () => room?.add(bytes));
+  }
+
+  #receive(message: ControlResponse__Output): void {
+    try {
+      if (message.interest) this.#interest(message.interest);
+      else if (message.frameAck?.coveredTo) {
+        this.#acknowledged(
+          message.frameAck.topic,
+          positionFromMessage('frame_ack.covered_to', message.frameAck.coveredTo),
+        );
+      } else if (message.lease) this.node.lease(message.lease);
+      else if (message.historyQuery) this.#query(message.historyQuery);
+      else if (message.historyCredit) {
+        this.node.credit(Number(message.historyCredit.queryId), Number(message.historyCredit.bytes));
+      } else if (message.historyCancel) this.node.cancel(Number(message.historyCancel.queryId));
+    } catch (cause) {
+      this.reason = `a control message was refused: ${cause instanceof Error ? cause.message : cause}`;
+      this.#end();
+    }
+  }
+
+  #interest(interest: Interest__Output): void {
+    const generation = BigInt(interest.generation);
+    const { position, errors } = this.node.interest(generation, interest.predicates.map(predicateRequest));
+    this.#write(this.control, {
+      interestAck: {
+        generation: interest.generation,
+        position: positionToMessage(position),
+        errors: errors.map(({ id, message }) => ({ id: id.toString(), message })),
+      },
+    });
+  }
+
+  #query(query: HistoryQuery__Output): void {
+    const queryId = Number(query.queryId);
+    let request: HistoryRequest;
+    try {
+      if (!query.predicate) throw new BackplaneError('invalid_argument', 'history_query.predicate is missing');
+      request = { predicate: predicateRequest(query.predicate), window: windowOf(query) };
+    } catch (cause) {
+      this.fail(queryId, asBackplaneError(cause));
+      return;
+    }
+    this.node.history(queryId, request, Number(query.creditBytes) || HISTORY_CREDIT_BYTES, this);
+  }
+
+  #acknowledged(topic: string, to: Position): void {
+    this.#sent = this.#sent.filter((frame) => {
+      const acknowledged = frame.topic === topic && comparePositions(frame.coveredTo, to) <= 0;
+      if (acknowledged) this.#sentBytes -= frame.bytes;
+      return !acknowledged;
+    });
+  }
+}
+
+/** Throws invalid_argument. */
+function windowOf(query: HistoryQuery__Output) {
+  if (query.last > LAST_MAX) {
+    throw new BackplaneError('invalid_argument', `history_query.last must be at most ${LAST_MAX}, got ${query.last}`);
+  }
+  return {
+    sinceNs: query.since ? timestampToNs('history_query.since', query.since) : undefined,
+    untilNs: query.until ? timestampToNs('history_query.until', query.until) : undefined,
+    after: query.after ? positionFromMessage('history_query.after', query.after) : undefined,
+    upTo: query.upTo ? positionFromMessage('history_query.up_to', query.upTo) : undefined,
+    last: query.last,
+    within: query.within.length === 0 ? undefined : stretches(query.within),
+  };
+}
+
+/** An epoch is recorded for good: one beyond all counting would leave no later one. Throws invalid_argument. */
+function checkedEpoch(epochMin: string): number {
+  const epochMax = EPOCH_MAX + EPOCHS_BEYOND_MAX;
+  if (Number(epochMin) <= epochMax) return Number(epochMin);
+  throw new BackplaneError('invalid_argument', `welcome.epoch_min must be at most ${epochMax}, got ${epochMin}`);
+}
+
+/** Throws invalid_argument unless they ascend and are not too many. */
+function stretches(messages: HistoryQuery__Output['within']): Stretch[] {
+  if (messages.length > REFILL_STRETCHES_MAX) {
+    const bound = `at most ${REFILL_STRETCHES_MAX}`;
+    throw new BackplaneError('invalid_argument', `history_query.within must be ${bound}, got ${messages.length}`);
+  }
+  const within: Stretch[] = [];
+  for (const { from, to } of messages) {
+    if (!from || !to) throw new BackplaneError('invalid_argument', 'history_query.within: from and to must be set');
+    const stretch = {
+      from: positionFromMessage('history_query.within.from', from),
+      to: positionFromMessage('history_query.within.to', to),
+    };
+    const last = within.at(-1);
+    if (comparePositions(stretch.from, stretch.to) > 0 || (last && comparePositions(stretch.from, last.to) < 0)) {
+      throw new BackplaneError('invalid_argument', 'history_query.within must ascend');
+    }
+    within.push(stretch);
+  }
+  return within;
+}
+
+function predicateRequest(message: Interest__Output['predicates'][number]): PredicateSpec {
+  return {
+    id: BigInt(message.id),
+    topics: message.topics,
+    filter: message.filter,
+    includeSelf: message.includeSelf,
+    fields: message.fields,
+  };
+}
+
+function firstWelcome(control: Control, deadline: AbortSignal): Promise<Welcome__Output> {
+  return new Promise((resolve, reject) => {
+    const settle = (act: () => void) => () => {
+      deadline.removeEventListener('abort', late);
+      control.removeAllListeners('data');
+      act();
+    };
+    const late = settle(() => {
+      control.cancel();
+      reject(new BackplaneError('unavailable', 'the broker did not answer in time'));
+    });
+    deadline.addEventListener('abort', late);
+    control.once('data', (message: ControlResponse__Output) => {
+      control.pause();
+      settle(() => {
+        if (message.welcome) resolve(message.welcome);
+        else reject(new BackplaneError('unavailable', 'the broker did not begin with a welcome'));
+      })();
+    });
+    control.once('error', (error: ServiceError) =>
+      settle(() => reject(new BackplaneError('unavailable', error.details || error.message)))(),
+    );
+    control.once('end', () =>
+      settle(() => reject(new BackplaneError('unavailable', 'the broker closed the connection')))(),
+    );
+  });
+}

@@ -1,0 +1,97 @@
+/**
+ * The agent's connection to its broker: control, live and history streams on
+ * one channel. Reconnects for ever, with jitter; every session begins with a
+ * Hello and knows nothing of the one before.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { CredentialFor } from '../../access/token-lookup.js';
+import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { reconnectDelayMs } from '../../flow/reconnect.js';
+import { within } from '../../flow/within.js';
+import { RECONNECT_MS_MAX, UPLINK_SILENCE_MS } from '../../limits.js';
+import { createUplinkClient, type UplinkClient } from '../../wire/grpc/rpc.js';
+import type { Hello, NodeReport } from '../../wire/messages.js';
+import { type UplinkNode, UplinkSession } from './uplink-session.js';
+
+export interface UplinkOptions {
+  /** host:port, tried in turn. */
+  readonly brokers: readonly string[];
+  /** Asked anew for each session. */
+  readonly credentialFor: CredentialFor;
+  readonly log: Logger;
+  hello(): Hello;
+  report(): NodeReport;
+  readonly node: UplinkNode;
+}
+
+export class Uplink {
+  #abort = new AbortController();
+  #session: UplinkSession | undefined;
+  #done: Promise<void>;
+  /** How long the last session was. */
+  #heldMs = 0;
+  /** The last failure, or undefined while connected: for people. */
+  failure: string | undefined = 'not connected yet';
+
+  constructor(private readonly options: UplinkOptions) {
+    this.#done = this.#run();
+  }
+
+  get connected(): boolean {
+    return this.#session !== undefined;
+  }
+
+  report(): void {
+    this.#session?.report(this.options.report());
+  }
+
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    await this.#session?.close();
+    await this.#done;
+  }
+
+  async #run(): Promise<void> {
+    const { brokers, log } = this.options;
+    const { signal } = this.#abort;
+    let failures = 0;
+    for (let turn = 0; !signal.aborted; turn += 1) {
+      const broker = brokers[turn % brokers.length]!;
+      this.#heldMs = 0;
+      let isAway = true;
+      let client: UplinkClient | undefined;
+      try {
+        client = createUplinkClient(broker, this.options.credentialFor(broker)?.token);
+        await this.#serve(client, broker);
+      } catch (cause) {
+        const { code, message } = asBackplaneError(cause);
+        isAway = code === 'unavailable';
+        if (!signal.aborted && message !== this.failure) log.warn({ broker }, `uplink: ${message}`);
+        this.failure = message;
+      } finally {
+        this.#session = undefined;
+        client?.close();
+      }
+      // A connection that held counts as a new beginning.
+      failures = this.#heldMs > RECONNECT_MS_MAX * 2 ? 1 : failures + 1;
+      await sleep(reconnectDelayMs(failures, isAway), undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** Until the session ends, one way or another. */
+  async #serve(client: UplinkClient, broker: string): Promise<void> {
+    const session = await within(UPLINK_SILENCE_MS, this.#abort.signal, (deadline) =>
+      UplinkSession.open(client, this.options.hello(), this.options.node, deadline),
+    );
+    const openedMs = performance.now();
+    if (this.#abort.signal.aborted) return session.close();
+    this.#session = session;
+    this.failure = undefined;
+    this.options.log.info({ broker, session: session.id }, 'uplink connected');
+    this.report();
+    await session.ended;
+    this.#heldMs = performance.now() - openedMs;
+    throw new BackplaneError('unavailable', session.reason);
+  }
+}

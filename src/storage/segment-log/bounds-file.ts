@@ -1,0 +1,100 @@
+/**
+ * How far a log reached when it was written down last, in the file `bounds` of
+ * its directory. Without it a segment file that somebody removed would pass for
+ * one that retention deleted, or for one that never was.
+ *
+ *   Bounds := magic "BPBOUND1" | identity u64 | firstOrdinal u64 | nextOrdinal u64
+ *             | newestOrdinal u64 | newestBytes u64 | crc32 u32 (of the 48 bytes before)
+ *
+ * It is written over in place, so that a full disk has room for it, and smaller
+ * than a sector. One that is missing or damaged says nothing.
+ */
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { type FileOps, readSmallFile, systemErrorCode, writeAll } from '../file-ops.js';
+import type { Segment } from './segment.js';
+import type { SegmentList } from './segment-list.js';
+
+export interface LogBounds {
+  /** The oldest record that is to be there. */
+  readonly firstOrdinal: number;
+  /** All records below it were written. */
+  readonly nextOrdinal: number;
+  /** First ordinal of the newest segment, and how long its file was. */
+  readonly newestOrdinal: number;
+  readonly newestBytes: number;
+}
+
+const MAGIC = Buffer.from('BPBOUND1', 'latin1');
+const BYTES = 52;
+
+export class BoundsFile {
+  readonly #path: string;
+  #last: LogBounds = { firstOrdinal: 0, nextOrdinal: 0, newestOrdinal: 0, newestBytes: 0 };
+
+  constructor(
+    private readonly files: FileOps,
+    dir: string,
+    private readonly identity: bigint,
+  ) {
+    this.#path = join(dir, 'bounds');
+  }
+
+  /** As the log was left; undefined when nobody knows. */
+  read(): LogBounds | undefined {
+    const bytes = readSmallFile(this.files, this.#path, BYTES);
+    if (bytes?.length !== BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
+    if (crc32(bytes.subarray(0, BYTES - 4)) !== bytes.readUInt32LE(BYTES - 4)) return undefined;
+    if (bytes.readBigUInt64LE(8) !== this.identity) return undefined;
+    return {
+      firstOrdinal: Number(bytes.readBigUInt64LE(16)),
+      nextOrdinal: Number(bytes.readBigUInt64LE(24)),
+      newestOrdinal: Number(bytes.readBigUInt64LE(32)),
+      newestBytes: Number(bytes.readBigUInt64LE(40)),
+    };
+  }
+
+  /** Takes the file's place on the disk: from now on it is only written over. */
+  begin({ firstOrdinal, nextOrdinal, newest }: SegmentList): void {
+    const newestOrdinal = newest?.firstOrdinal ?? nextOrdinal;
+    this.#write('w+', { firstOrdinal, nextOrdinal, newestOrdinal, newestBytes: newest?.bytes ?? 0 }, false);
+  }
+
+  /** All below `nextOrdinal` was written, and the newest segment was so long then. */
+  reached({ firstOrdinal: newestOrdinal }: Segment, nextOrdinal: number, newestBytes: number): void {
+    this.#write('r+', { ...this.#last, nextOrdinal, newestOrdinal, newestBytes }, false);
+  }
+
+  /** Older records are let go. `durable`: on the disk when it returns. */
+  raiseFirst(firstOrdinal: number, durable: boolean): void {
+    this.#write('r+', { ...this.#last, firstOrdinal }, durable);
+  }
+
+  /** On a disk that takes nothing it says less than it could: then what is removed meanwhile is not noticed. */
+  #write(flags: 'r+' | 'w+', bounds: LogBounds, durable: boolean): void {
+    this.#last = bounds;
+    try {
+      const fd = this.files.open(this.#path, flags);
+      try {
+        writeAll(this.files, fd, [this.#encode(bounds)], BYTES, 0);
+        if (durable) this.files.syncNow(fd);
+      } finally {
+        this.files.close(fd);
+      }
+    } catch (cause) {
+      if (systemErrorCode(cause) === undefined) throw cause;
+    }
+  }
+
+  #encode({ firstOrdinal, nextOrdinal, newestOrdinal, newestBytes }: LogBounds): Buffer {
+    const bytes = Buffer.alloc(BYTES);
+    MAGIC.copy(bytes, 0);
+    bytes.writeBigUInt64LE(this.identity, 8);
+    bytes.writeBigUInt64LE(BigInt(firstOrdinal), 16);
+    bytes.writeBigUInt64LE(BigInt(nextOrdinal), 24);
+    bytes.writeBigUInt64LE(BigInt(newestOrdinal), 32);
+    bytes.writeBigUInt64LE(BigInt(newestBytes), 40);
+    bytes.writeUInt32LE(crc32(bytes.subarray(0, BYTES - 4)), BYTES - 4);
+    return bytes;
+  }
+}

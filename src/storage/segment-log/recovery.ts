@@ -1,0 +1,310 @@
+/**
+ * Opens what is on disk: which log it is, which segments it has, and what of
+ * them can be read. Only the newest segment and those without a good index
+ * are read through. Of a file that is gone its index, or the log's bounds, tell
+ * that it was there: it stays in the list as a segment without bytes, so that
+ * whoever reads across it is told of the loss.
+ *
+ * A newest segment that ends in a record which was never wholly written is cut
+ * there and goes on. One that ends in bytes which cannot be explained like
+ * that may have lost records that somebody was told are safe: it is left as it
+ * is and closed, and ordinals go on behind all that it could have held, so
+ * that none is given twice.
+ */
+import { BackplaneError } from '../../errors.js';
+import { LOG_NOTES_MAX, LOG_UNMARKED_RECORDS_MAX } from '../../limits.js';
+import { type FileOps, systemErrorCode } from '../file-ops.js';
+import { newIdentity, readIdentity, writeIdentity } from '../identity.js';
+import { BoundsFile, type LogBounds } from './bounds-file.js';
+import { decodeSegmentHeader, HEADER_BYTES, type LogKey, type SegmentHeader } from './format.js';
+import { indexOrdinal, Segment, segmentOrdinal } from './segment.js';
+import { SegmentCursor } from './segment-cursor.js';
+import { SegmentList } from './segment-list.js';
+import { isTorn, recordsMax, type Tail } from './segment-tail.js';
+
+/** Something on disk that was not as it should be, found when the log was opened. */
+export interface Damage {
+  /** File name. */
+  readonly segment: string;
+  readonly byteOffset: number;
+  readonly bytes: number;
+  readonly message: string;
+}
+
+export interface Recovered {
+  readonly key: LogKey;
+  readonly list: SegmentList;
+  readonly bounds: BoundsFile;
+  readonly notes: readonly Damage[];
+  /** Behind the last record that can be read there was more. */
+  readonly endLost: boolean;
+}
+
+/** What the newest segment is: to be appended to, closed, or not begun properly and to be made anew. */
+interface Newest {
+  readonly is: 'active' | 'closed' | 'unborn';
+  readonly endLost: boolean;
+}
+
+class Notes {
+  readonly list: Damage[] = [];
+  #more = 0;
+
+  add(segment: Segment, byteOffset: number, bytes: number, message: string): void {
+    const name = segment.path.slice(segment.dir.length + 1);
+    if (this.list.length < LOG_NOTES_MAX) this.list.push({ segment: name, byteOffset, bytes, message });
+    else
+      this.list[LOG_NOTES_MAX - 1] = {
+        segment: name,
+        byteOffset,
+        bytes,
+        message: `${++this.#more} more, and ${message}`,
+      };
+  }
+}
+
+/** Throws BackplaneError: `failed_precondition` when the directory cannot be used, `unavailable` when the disk fails. */
+export function recover(files: FileOps, dir: string, nowNs: bigint): Recovered {
+  const notes = new Notes();
+  const { found, lost } = listSegments(files, dir);
+  const key = findKey(files, dir, found);
+  const boundsFile = new BoundsFile(files, dir, key.identity);
+  const bounds = boundsFile.read();
+  const gone = goneSegments(found, lost, bounds);
+  const ordinals = [...found, ...gone].sort((a, b) => a - b);
+  const segments = ordinals.map((ordinal) => new Segment(files, dir, key, ordinal));
+  let nextOrdinal = 0;
+  let newest: Newest | undefined;
+  for (const [at, segment] of segments.entries()) {
+    segment.createdNs = nowNs;
+    const next = segments[at + 1];
+    if (gone.has(segment.firstOrdinal)) {
+      nextOrdinal = placeholder(segment, next?.firstOrdinal, bounds, notes);
+      newest = { is: 'closed', endLost: true };
+      continue;
+    }
+    const headerFault = readHeader(segment, next === undefined, notes);
+    if (next) recoverOlder(segment, next.firstOrdinal, notes);
+    else {
+      newest = recoverNewest(segment, headerFault, bounds, notes);
+      nextOrdinal = newest.is === 'unborn' ? segment.firstOrdinal : segment.nextOrdinal;
+    }
+  }
+  // Its file stays, and with it the count of ordinals, until the next segment takes its name.
+  if (newest?.is === 'unborn') segments.pop();
+  const list = new SegmentList(segments, nextOrdinal);
+  return { key, list, bounds: boundsFile, notes: notes.list, endLost: newest?.endLost ?? false };
+}
+
+interface Listed {
+  readonly found: readonly number[];
+  /** An index without its segment: the index is what is deleted first. */
+  readonly lost: readonly number[];
+}
+
+function listSegments(files: FileOps, dir: string): Listed {
+  let names: string[];
+  try {
+    files.makeDirectory(dir);
+    names = files.list(dir);
+  } catch (cause) {
+    throw new BackplaneError('failed_precondition', `cannot use directory ${dir}: ${systemErrorCode(cause) ?? cause}`);
+  }
+  for (const name of names) {
+    if (!name.endsWith('.new')) continue;
+    try {
+      files.unlink(`${dir}/${name}`);
+    } catch {
+      // Leftovers of a crash: in nobody's way.
+    }
+  }
+  const found = names.map(segmentOrdinal).filter((ordinal) => ordinal !== undefined);
+  const indexed = names.map(indexOrdinal).filter((ordinal) => ordinal !== undefined);
+  return { found: found.sort((a, b) => a - b), lost: indexed.filter((ordinal) => !found.includes(ordinal)) };
+}
+
+/** First ordinals of segments that were there, and whose files are not. */
+function goneSegments(found: readonly number[], lost: readonly number[], bounds: LogBounds | undefined): Set<number> {
+  const gone = new Set(lost);
+  if (bounds === undefined) return gone;
+  const { firstOrdinal, nextOrdinal, newestOrdinal } = bounds;
+  const oldest = Math.min(...found, ...lost);
+  const newest = Math.max(...found, ...lost);
+  if (firstOrdinal < oldest && firstOrdinal < nextOrdinal) gone.add(firstOrdinal);
+  if (newestOrdinal > newest && newestOrdinal < nextOrdinal) gone.add(newestOrdinal);
+  return gone;
+}
+
+/** A segment whose file is gone. Returns the ordinal that follows it, whatever it held. */
+function placeholder(
+  segment: Segment,
+  ordinalEnd: number | undefined,
+  bounds: LogBounds | undefined,
+  notes: Notes,
+): number {
+  const summary = segment.readIndex();
+  const marked = bounds?.newestOrdinal === segment.firstOrdinal ? bounds : undefined;
+  segment.lostBytes = Math.max(summary?.bytes ?? 0, marked?.newestBytes ?? 0);
+  // Without its index nobody knows how many records it was given since its bounds were written down.
+  const marks = Math.max(segment.firstOrdinal + 1, marked?.nextOrdinal ?? 0);
+  segment.nextOrdinal = ordinalEnd ?? summary?.nextOrdinal ?? marks + LOG_UNMARKED_RECORDS_MAX;
+  notes.add(segment, 0, 0, `file gone: it held ${segment.lostBytes} bytes or more`);
+  return segment.nextOrdinal;
+}
+
+function findKey(files: FileOps, dir: string, ordinals: readonly number[]): LogKey {
+  const known = readIdentity(files, dir);
+  if (known) return known;
+  let key: LogKey | undefined;
+  for (const ordinal of ordinals.toReversed()) {
+    try {
+      const header = peekHeader(new Segment(files, dir, { identity: 0n, salt: 0 }, ordinal));
+      if (typeof header === 'string') continue;
+      key = { identity: header.identity, salt: header.salt };
+      break;
+    } catch {
+      // Another segment may tell.
+    }
+  }
+  key ??= newIdentity();
+  try {
+    writeIdentity(files, dir, key);
+  } catch (cause) {
+    throw new BackplaneError('failed_precondition', `cannot write to ${dir}: ${systemErrorCode(cause) ?? cause}`);
+  }
+  return key;
+}
+
+/** The header, or what is wrong with it; sets the segment's length. Throws what the file system throws. */
+function peekHeader(segment: Segment): SegmentHeader | string {
+  const bytes = Buffer.alloc(HEADER_BYTES);
+  const fd = segment.acquire();
+  try {
+    segment.bytes = segment.files.size(fd);
+    return decodeSegmentHeader(bytes.subarray(0, segment.files.read(fd, bytes, 0, HEADER_BYTES, 0)));
+  } finally {
+    segment.release();
+  }
+}
+
+/** What is wrong with the header, if anything. A newest segment that cannot be read at all stops the start. */
+function readHeader(segment: Segment, newest: boolean, notes: Notes): string | undefined {
+  let header: SegmentHeader | string;
+  let fault: string | undefined;
+  try {
+    header = peekHeader(segment);
+  } catch (cause) {
+    if (newest) throw unusable(segment, cause);
+    header = `unreadable: ${systemErrorCode(cause) ?? cause}`;
+  }
+  if (typeof header === 'string') fault = header;
+  else if (header.identity !== segment.key.identity) fault = 'of another log';
+  else if (header.firstOrdinal !== segment.firstOrdinal) fault = `header says first ordinal ${header.firstOrdinal}`;
+  else {
+    segment.headRecords = header.headRecords;
+    segment.createdNs = header.createdNs;
+  }
+  if (fault !== undefined) notes.add(segment, 0, Math.min(HEADER_BYTES, segment.bytes), fault);
+  return fault;
+}
+
+function recoverOlder(segment: Segment, ordinalEnd: number, notes: Notes): void {
+  const summary = segment.readIndex();
+  if (summary && summary.bytes === segment.bytes && summary.nextOrdinal <= ordinalEnd) {
+    segment.index = summary.index;
+    segment.firstTimeNs = summary.firstTimeNs;
+    segment.lastTimeNs = summary.lastTimeNs;
+    if (summary.synced) segment.syncedBytes = segment.bytes;
+    segment.nextOrdinal = ordinalEnd;
+    return;
+  }
+  segment.lostBytes = Math.max(0, (summary?.bytes ?? 0) - segment.bytes);
+  readThrough(segment, ordinalEnd, notes);
+  segment.nextOrdinal = ordinalEnd;
+  if (segment.bytes > 0) syncNow(segment);
+  // The index of a file that was cut says how long it was: what it says must not be lost as well.
+  if (segment.lostBytes === 0) segment.writeIndex();
+}
+
+function recoverNewest(
+  segment: Segment,
+  headerFault: string | undefined,
+  bounds: LogBounds | undefined,
+  notes: Notes,
+): Newest {
+  const summary = segment.readIndex();
+  const marked = bounds?.newestOrdinal === segment.firstOrdinal ? bounds : undefined;
+  const promised = Math.max(summary?.nextOrdinal ?? 0, marked?.nextOrdinal ?? 0);
+  const promisedBytes = Math.max(summary?.bytes ?? 0, marked?.newestBytes ?? 0);
+  const tail = readThrough(segment, undefined, notes);
+  const cut = segment.nextOrdinal < promised;
+  const torn = tail === undefined || isTorn(segment, tail);
+  const whole = segment.nextOrdinal - segment.firstOrdinal >= segment.headRecords;
+  const begun = segment.bytes >= HEADER_BYTES && whole;
+  const endLost = cut || tail !== undefined || !begun;
+  if (torn && !cut && !begun) return { is: 'unborn', endLost };
+  if (torn && !cut && headerFault === undefined) {
+    if (tail) cutTail(segment, tail);
+    syncNow(segment);
+    segment.sealed = false;
+    return { is: 'active', endLost };
+  }
+  const held = tail === undefined ? 0 : recordsMax(segment, tail);
+  segment.nextOrdinal = Math.max(segment.nextOrdinal + held, promised);
+  segment.lostBytes = Math.max(0, promisedBytes - segment.bytes);
+  // Without a single ordinal it would share its name with the next segment.
+  if (segment.nextOrdinal === segment.firstOrdinal) return { is: 'unborn', endLost };
+  if (cut && !tail) notes.add(segment, segment.bytes, 0, `file cut: records up to ordinal ${promised - 1} were there`);
+  syncNow(segment);
+  if (segment.lostBytes === 0) segment.writeIndex();
+  return { is: 'closed', endLost };
+}
+
+/** Reads all records into the index. Returns the bad bytes that the segment ends in. */
+function readThrough(segment: Segment, ordinalEnd: number | undefined, notes: Notes): Tail | undefined {
+  const end = ordinalEnd ?? Number.MAX_SAFE_INTEGER;
+  segment.sealed = ordinalEnd !== undefined;
+  const cursor = new SegmentCursor(segment, segment.firstOrdinal, end);
+  let tail: Tail | undefined;
+  for (;;) {
+    const item = cursor.next();
+    if (item === undefined) break;
+    if (item.kind === 'record') segment.note(item.ordinal, cursor.itemOffset, item.timeNs, item.anchor);
+    else {
+      notes.add(segment, cursor.itemOffset, item.bytes, item.message);
+      if (item.bytes > 0 && cursor.itemOffset + item.bytes === segment.bytes) {
+        tail = { byteOffset: cursor.itemOffset, bytes: item.bytes, ordinal: item.ordinalFrom };
+      }
+    }
+  }
+  cursor.close();
+  segment.sealed = true;
+  return tail;
+}
+
+function cutTail(segment: Segment, tail: Tail): void {
+  const fd = segment.acquire();
+  try {
+    segment.files.truncate(fd, tail.byteOffset);
+    segment.bytes = tail.byteOffset;
+  } catch (cause) {
+    throw unusable(segment, cause);
+  } finally {
+    segment.release();
+  }
+}
+
+function syncNow(segment: Segment): void {
+  try {
+    segment.syncNow();
+  } catch (cause) {
+    throw unusable(segment, cause);
+  }
+}
+
+function unusable(segment: Segment, cause: unknown): BackplaneError {
+  return new BackplaneError(
+    'unavailable',
+    `cannot recover ${segment.path}: ${systemErrorCode(cause) ?? cause}; check the disk`,
+  );
+}

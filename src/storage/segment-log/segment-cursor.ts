@@ -1,0 +1,239 @@
+/**
+ * Reads one segment in order, checking every record; where one is bad it
+ * looks for the next good one and says what lies between. It never throws: a
+ * block that cannot be read is damage like any other.
+ */
+import { READER_BUFFER_BYTES, READER_BUFFER_BYTES_MAX, RECORD_BYTES_MAX } from '../../limits.js';
+import { systemErrorCode } from '../file-ops.js';
+import {
+  decodeRecordHeader,
+  HEADER_BYTES,
+  MARKER,
+  payloadMatches,
+  RECORD_HEADER_BYTES,
+  type RecordHeader,
+} from './format.js';
+import type { Segment } from './segment.js';
+
+export interface RecordItem {
+  readonly kind: 'record';
+  readonly ordinal: number;
+  /** The owner's. */
+  readonly recordKind: number;
+  readonly anchor: boolean;
+  /** Wall clock, nanoseconds since 1970. */
+  readonly timeNs: bigint;
+  /** Valid until the next call. */
+  readonly payload: Buffer;
+}
+
+export interface DamageItem {
+  readonly kind: 'damage';
+  readonly ordinalFrom: number;
+  /** Exclusive; equal to ordinalFrom when the bytes held no record. */
+  readonly ordinalTo: number;
+  /** That could not be read; 0 when records are missing and nothing is in their place. */
+  readonly bytes: number;
+  /** Of the records that are lost, as far as is known: at least their headers. */
+  readonly lostBytes: number;
+  readonly message: string;
+}
+
+const BLOCK_BYTES = 4096;
+/** After so many fills that a small buffer would have done for, a grown one is given back. */
+const SMALL_FILLS_MAX = 64;
+
+export class SegmentCursor {
+  /** Where the next record is expected in the file. */
+  offset: number;
+  /** Where the item returned last begins in the file. */
+  itemOffset = 0;
+  #expected: number;
+  #from: number;
+  #fd: number | undefined;
+  #buffer: Buffer = Buffer.alloc(0);
+  /** File offset of the buffer's first byte, and how many are filled. */
+  #start = 0;
+  #filled = 0;
+  #smallFills = 0;
+  #unreadable: string | undefined;
+
+  /**
+   * Stands at `from`, an ordinal of this segment, or at its end. While a
+   * segment is first read, its end is not known: then `ordinalEnd` bounds it.
+   */
+  constructor(
+    readonly segment: Segment,
+    from: number,
+    private readonly ordinalEnd?: number,
+  ) {
+    this.#from = from;
+    const mark = segment.index.seek(from);
+    if (from === segment.nextOrdinal && !segment.sealed && ordinalEnd === undefined) {
+      this.offset = segment.bytes;
+      this.#expected = from;
+    } else {
+      this.offset = mark < 0 ? HEADER_BYTES : segment.index.offset(mark);
+      this.#expected = mark < 0 ? segment.firstOrdinal : segment.index.ordinal(mark);
+    }
+  }
+
+  /** Undefined at the present end of the segment. */
+  next(): RecordItem | DamageItem | undefined {
+    for (;;) {
+      const item = this.#step();
+      if (item === undefined) return undefined;
+      if (item.kind === 'record') {
+        if (item.ordinal >= this.#from) return item;
+      } else if (item.ordinalTo > this.#from) {
+        return item.ordinalFrom >= this.#from ? item : { ...item, ordinalFrom: this.#from };
+      } else if (item.ordinalFrom >= this.#from) {
+        return item;
+      }
+    }
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) this.segment.release();
+    this.#fd = undefined;
+    this.#buffer = Buffer.alloc(0);
+    this.#filled = 0;
+  }
+
+  #step(): RecordItem | DamageItem | undefined {
+    const limit = this.segment.bytes;
+    this.itemOffset = this.offset;
+    if (this.offset >= limit) return this.#end();
+    const header = this.#recordAt(this.offset, limit);
+    if (typeof header === 'string') return this.#resynchronise(header, limit);
+    const size = RECORD_HEADER_BYTES + header.length;
+    if (header.ordinal > this.#expected) return this.#missing(header.ordinal);
+    const at = this.offset - this.#start + RECORD_HEADER_BYTES;
+    this.offset += size;
+    this.#expected = header.ordinal + 1;
+    const { ordinal, kind: recordKind, anchor, timeNs } = header;
+    return {
+      kind: 'record',
+      ordinal,
+      recordKind,
+      anchor,
+      timeNs,
+      payload: this.#buffer.subarray(at, at + header.length),
+    };
+  }
+
+  #end(): DamageItem | undefined {
+    const end = this.#ordinalEnd;
+    return this.segment.sealed && this.#expected < end ? this.#missing(end) : undefined;
+  }
+
+  get #ordinalEnd(): number {
+    return this.ordinalEnd ?? this.segment.nextOrdinal;
+  }
+
+  #missing(ordinalTo: number): DamageItem {
+    const ordinalFrom = this.#expected;
+    this.#expected = ordinalTo;
+    const message = `${ordinalTo - ordinalFrom} records missing in ${this.segment.path} at byte ${this.offset}`;
+    const lostBytes = this.#lostBytes(0, ordinalTo - ordinalFrom);
+    return { kind: 'damage', ordinalFrom, ordinalTo, bytes: 0, lostBytes, message };
+  }
+
+  #resynchronise(reason: string, limit: number): DamageItem {
+    const from = this.offset;
+    const ordinalFrom = this.#expected;
+    let at = from;
+    let ordinalTo = this.#ordinalEnd;
+    for (;;) {
+      at = this.#findMarker(at + 1, limit);
+      if (at >= limit) break;
+      const header = this.#recordAt(at, limit);
+      if (typeof header === 'string') continue;
+      ordinalTo = header.ordinal;
+      break;
+    }
+    this.offset = at;
+    this.#expected = ordinalTo;
+    const bytes = at - from;
+    const message = `${reason} in ${this.segment.path} at byte ${from}, ${bytes} bytes passed over`;
+    const lostBytes = this.#lostBytes(bytes, ordinalTo - ordinalFrom);
+    return { kind: 'damage', ordinalFrom, ordinalTo, bytes, lostBytes, message };
+  }
+
+  /** Of `records` that are lost here; `bytes` stand in their place. */
+  #lostBytes(bytes: number, records: number): number {
+    const cut = this.offset >= this.segment.bytes ? this.segment.lostBytes : 0;
+    return cut > 0 ? bytes + cut : Math.max(bytes, records * RECORD_HEADER_BYTES);
+  }
+
+  /** Where the next marker stands, from `at` on; `limit` when there is none. */
+  #findMarker(at: number, limit: number): number {
+    while (at + RECORD_HEADER_BYTES <= limit) {
+      const have = this.#load(at, RECORD_HEADER_BYTES, limit);
+      if (have < MARKER.length) {
+        if (this.#unreadable === undefined) return limit;
+        at = (Math.floor(at / BLOCK_BYTES) + 1) * BLOCK_BYTES;
+        continue;
+      }
+      const begin = at - this.#start;
+      const found = this.#buffer.subarray(0, this.#filled).indexOf(MARKER, begin);
+      if (found >= 0) return this.#start + found;
+      at = this.#start + this.#filled - (MARKER.length - 1);
+    }
+    return limit;
+  }
+
+  /** The good record at `at`, wholly in the buffer, or what is wrong there. */
+  #recordAt(at: number, limit: number): RecordHeader | string {
+    if (limit - at < RECORD_HEADER_BYTES) return 'cut record';
+    if (this.#load(at, RECORD_HEADER_BYTES, limit) < RECORD_HEADER_BYTES) return this.#unreadable ?? 'file cut';
+    const { salt } = this.segment.key;
+    const header = decodeRecordHeader(this.#buffer, at - this.#start, salt);
+    if (header === undefined || header.length > RECORD_BYTES_MAX) return 'no record';
+    if (header.ordinal < this.#expected || header.ordinal >= this.#ordinalEnd) return 'record out of order';
+    const size = RECORD_HEADER_BYTES + header.length;
+    if (at + size > limit) return 'cut record';
+    if (this.#load(at, size, limit) < size) return this.#unreadable ?? 'file cut';
+    const payload = this.#buffer.subarray(at - this.#start + RECORD_HEADER_BYTES, at - this.#start + size);
+    return payloadMatches(header, payload) ? header : 'checksum wrong';
+  }
+
+  /** Has `want` bytes from file offset `at` in the buffer, if the file has them below `limit`; returns how many there are. */
+  #load(at: number, want: number, limit: number): number {
+    const end = this.#start + this.#filled;
+    if (at >= this.#start && at + want <= end) return end - at;
+    const kept = at >= this.#start && at < end ? end - at : 0;
+    this.#makeRoom(want, at - this.#start, kept);
+    this.#start = at;
+    this.#filled = kept;
+    this.#unreadable = undefined;
+    try {
+      this.#fd ??= this.segment.acquire();
+      while (this.#filled < want) {
+        const room = Math.min(this.#buffer.length, limit - at) - this.#filled;
+        if (room <= 0) break;
+        const got = this.segment.files.read(this.#fd, this.#buffer, this.#filled, room, at + this.#filled);
+        if (got === 0) break;
+        this.#filled += got;
+      }
+    } catch (cause) {
+      this.#unreadable = `${systemErrorCode(cause) ?? 'read error'}`;
+    }
+    return this.#filled;
+  }
+
+  /** Room for `want` bytes in the buffer, with `kept` bytes moved from `keptAt` to its beginning. */
+  #makeRoom(want: number, keptAt: number, kept: number): void {
+    this.#smallFills = want > READER_BUFFER_BYTES ? 0 : this.#smallFills + 1;
+    const shrink = this.#buffer.length > READER_BUFFER_BYTES && this.#smallFills > SMALL_FILLS_MAX;
+    if (this.#buffer.length >= want && !shrink) {
+      if (kept > 0) this.#buffer.copyWithin(0, keptAt, keptAt + kept);
+      return;
+    }
+    const generous = Math.min(want * 4, READER_BUFFER_BYTES_MAX);
+    const bytes = Math.max(want, want > READER_BUFFER_BYTES ? generous : READER_BUFFER_BYTES, kept);
+    const grown = Buffer.allocUnsafeSlow(bytes);
+    if (kept > 0) this.#buffer.copy(grown, 0, keptAt, keptAt + kept);
+    this.#buffer = grown;
+  }
+}

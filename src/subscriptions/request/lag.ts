@@ -1,0 +1,28 @@
+/** What becomes of a subscriber that is behind the log: its lag policy. */
+import { BackplaneError } from '../../errors.js';
+import { LAG_MS_DEFAULT, LAG_MS_MIN } from '../../limits.js';
+import { shown } from '../../text/shown.js';
+import { parseDuration } from '../../text/time-text.js';
+
+/** Milliseconds beyond which a subscriber skips to the log's end; undefined: never. @throws BackplaneError invalid_argument. */
+export function checkLag(policy: string, lagMax: string): number | undefined {
+  if (policy !== '' && policy !== 'keep' && policy !== 'skip') {
+    throw invalid('lag_policy', `must be keep or skip, got ${shown(policy)}`);
+  }
+  if (policy !== 'skip') {
+    if (lagMax !== '') throw invalid('lag_max', 'needs the lag policy skip: what is kept has no such bound');
+    return undefined;
+  }
+  const lagNs = lagMax === '' ? BigInt(LAG_MS_DEFAULT) * 1_000_000n : parseDuration(lagMax);
+  if (lagNs === undefined || lagNs < BigInt(LAG_MS_MIN) * 1_000_000n) {
+    throw invalid(
+      'lag_max',
+      `must be a duration of at least ${LAG_MS_MIN / 1000}s, such as "30s", got ${shown(lagMax)}`,
+    );
+  }
+  return Number(lagNs / 1_000_000n);
+}
+
+function invalid(field: string, problem: string): BackplaneError {
+  return new BackplaneError('invalid_argument', `${field}: ${problem}`);
+}

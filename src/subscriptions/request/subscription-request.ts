@@ -1,0 +1,205 @@
+/**
+ * A request to subscribe, checked: the same for gRPC, for the JSON body and
+ * the query string of HTTP. Values may come as text where the transport has
+ * only text; whatever they are, they are checked before they are used.
+ */
+import { BackplaneError } from '../../errors.js';
+import { CLIENT_NAME_CHARACTERS_MAX, CURSOR_BYTES_MAX, LAST_MAX } from '../../limits.js';
+import { suggestion } from '../../text/nearest.js';
+import { shown } from '../../text/shown.js';
+import { compilePredicate, type Predicate } from '../predicate.js';
+import { checkLag } from './lag.js';
+import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
+import { checkThrottle, type ThrottleRequest } from './throttle-request.js';
+import { resolveWindow, type Window } from './window.js';
+
+/** SubscribeRequest of the protocol, from any transport: fields may be absent, and of any type until checked. */
+export interface SubscriptionRequest {
+  readonly topics?: unknown;
+  readonly nodes?: unknown;
+  readonly filter?: unknown;
+  readonly since?: unknown;
+  readonly until?: unknown;
+  readonly follow?: unknown;
+  readonly last?: unknown;
+  readonly limit?: unknown;
+  readonly cursor?: unknown;
+  readonly includeSelf?: unknown;
+  readonly client?: unknown;
+  readonly fields?: unknown;
+  readonly refill?: unknown;
+  readonly throttle?: unknown;
+  readonly throttleBy?: unknown;
+  readonly lagPolicy?: unknown;
+  readonly lagMax?: unknown;
+}
+
+export interface CheckedSubscription {
+  /** Sorted, each once; never empty. */
+  readonly topics: readonly string[];
+  readonly nodes: NodeGlobs;
+  readonly predicate: Predicate;
+  readonly window: Window;
+  /** End after this many events. 0: no limit. */
+  readonly limit: number;
+  /** Opaque; empty when none was given. */
+  readonly cursor: string;
+  /** For people: printable, at most CLIENT_NAME_CHARACTERS_MAX. */
+  readonly client: string;
+  readonly includeSelf: boolean;
+  /** Shed and skipped events come later. */
+  readonly refill: boolean;
+  readonly throttle: ThrottleRequest | undefined;
+  /** Behind the log by more than this, delivery goes on at its end; undefined: never. */
+  readonly lagMaxMs: number | undefined;
+}
+
+const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
+  'topics',
+  'nodes',
+  'filter',
+  'since',
+  'until',
+  'follow',
+  'last',
+  'limit',
+  'cursor',
+  'includeSelf',
+  'client',
+  'fields',
+  'refill',
+  'throttle',
+  'throttleBy',
+  'lagPolicy',
+  'lagMax',
+]);
+/** Opaque tokens are URL-safe text. */
+const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
+/** Controls, and what reorders or hides text on a terminal. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+
+/** @throws BackplaneError invalid_argument, filter_invalid or cursor_invalid, naming the field, the bound and the value. */
+export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): CheckedSubscription {
+  for (const name of Object.keys(request)) {
+    if (!FIELD_NAMES.has(name)) {
+      throw invalid(shown(name), `is not a field of a subscription${suggestion(name, FIELD_NAMES)}`);
+    }
+  }
+  const cursor = checkCursor(textOf('cursor', request.cursor));
+  const includeSelf = flagOf('include_self', request.includeSelf);
+  const limit = countOf('limit', request.limit, Number.MAX_SAFE_INTEGER);
+  const window = resolveWindow(
+    {
+      since: textOf('since', request.since),
+      until: textOf('until', request.until),
+      follow: flagOf('follow', request.follow),
+      last: countOf('last', request.last, LAST_MAX),
+      limit,
+      cursor,
+    },
+    nowNs,
+  );
+  const nodes = compileNodeGlobs(textsOf('node', request.nodes));
+  const topics = textsOf('topic', request.topics);
+  const fields = textsOf('fields', request.fields).flatMap((text) => text.split(','));
+  const { refill, throttle, lagMaxMs } = checkDelivery(request, window);
+  // Nodes must send what the broker is to compare.
+  if (fields.length > 0) fields.push(...(throttle?.by ?? []));
+  const filter = textOf('filter', request.filter);
+  const predicate = compilePredicate({ topics, filter, includeSelf, fields, refuseImpossible: true });
+  const client = cleanName(textOf('client', request.client));
+  const { topics: checkedTopics } = predicate;
+  return {
+    topics: checkedTopics,
+    nodes,
+    predicate,
+    window,
+    limit,
+    cursor,
+    client,
+    includeSelf,
+    refill,
+    throttle,
+    lagMaxMs,
+  };
+}
+
+function checkDelivery(
+  request: SubscriptionRequest,
+  { follow, last }: Window,
+): Pick<CheckedSubscription, 'refill' | 'throttle' | 'lagMaxMs'> {
+  const refill = flagOf('refill', request.refill);
+  if (refill && !follow) throw invalid('refill', 'needs follow: what comes from recorders alone is not shed');
+  const throttle = checkThrottle(
+    textOf('throttle', request.throttle),
+    textsOf('throttle_by', request.throttleBy).flatMap((text) => text.split(',')),
+  );
+  if (throttle && last > 0) {
+    const how = request.last ? 'excludes last' : 'needs since, until, limit or follow, without which the last few come';
+    throw invalid('throttle', `${how}: which events were last is decided at the nodes`);
+  }
+  const lagMaxMs = checkLag(textOf('lag_policy', request.lagPolicy), textOf('lag_max', request.lagMax));
+  if (lagMaxMs !== undefined && !follow)
+    throw invalid('lag_policy', 'skip needs follow: the past has no end to skip to');
+  return { refill, throttle, lagMaxMs };
+}
+
+function checkCursor(cursor: string): string {
+  if (cursor.length > CURSOR_BYTES_MAX) {
+    throw new BackplaneError(
+      'cursor_invalid',
+      `cursor: must be at most ${CURSOR_BYTES_MAX} bytes, got ${cursor.length}`,
+    );
+  }
+  if (!CURSOR.test(cursor)) throw new BackplaneError('cursor_invalid', 'cursor: is not one that Backplane gave');
+  return cursor;
+}
+
+function cleanName(name: string): string {
+  // A character is at most two code units: what is far too long needs no counting.
+  const characters = name.length > 4 * CLIENT_NAME_CHARACTERS_MAX ? name.length : [...name].length;
+  if (characters > CLIENT_NAME_CHARACTERS_MAX) {
+    throw invalid('client', `must be at most ${CLIENT_NAME_CHARACTERS_MAX} characters, got ${characters}`);
+  }
+  return name.replace(UNPRINTABLE, '').trim();
+}
+
+function textOf(field: string, value: unknown): string {
+  if (value === undefined || value === null) return '';
+  if (typeof value !== 'string') throw invalid(field, `must be text, got ${kindOf(value)}`);
+  return value;
+}
+
+function textsOf(field: string, value: unknown): readonly string[] {
+  if (value === undefined || value === null) return [];
+  const values: readonly unknown[] = Array.isArray(value) ? value : [value];
+  const odd = values.findIndex((each) => typeof each !== 'string');
+  if (odd >= 0) throw invalid(field, `must be text or a list of texts, got ${kindOf(values[odd])}`);
+  return values as readonly string[];
+}
+
+function flagOf(field: string, value: unknown): boolean {
+  if (value === undefined || value === null || value === false || value === '' || value === 'false' || value === '0') {
+    return false;
+  }
+  if (value === true || value === 'true' || value === '1') return true;
+  throw invalid(field, `must be true or false, got ${typeof value === 'string' ? shown(value) : kindOf(value)}`);
+}
+
+/** Counts: whole numbers that a double holds exactly. Text, as protobuf's JSON writes 64 bits, is read likewise. */
+function countOf(field: string, value: unknown, max: number): number {
+  if (value === undefined || value === null || value === '') return 0;
+  const count = typeof value === 'string' && /^[0-9]{1,20}$/.test(value) ? Number(value) : value;
+  if (typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 && count <= max) return count;
+  const got = typeof value === 'string' ? shown(value) : typeof value === 'number' ? String(value) : kindOf(value);
+  throw invalid(field, `must be a whole number from 0 to ${max}, got ${got}`);
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'a list' : `a value of type ${typeof value}`;
+}
+
+function invalid(field: string, problem: string): BackplaneError {
+  return new BackplaneError('invalid_argument', `${field}: ${problem}`);
+}

@@ -1,0 +1,278 @@
+/**
+ * Encodes events at the node, once, as the run `tag length Event` of
+ * EventBatch.events, so that frames concatenate into batches without being
+ * looked into. Hand-written, because encoding is what publishing costs.
+ *
+ *   Run := 0x2a | length varint | Event        (EventBatch field 5)
+ */
+import { EVENT_BYTES_MAX } from '../../limits.js';
+import type { Position } from '../position.js';
+import type {
+  BusEvent,
+  Endpoint,
+  FileContext,
+  NetworkContext,
+  NoticeContext,
+  ProcessContext,
+  RawContext,
+  SignalContext,
+  SyscallContext,
+} from './event.js';
+import { cutRuns, type FieldMask } from './field-mask.js';
+
+const EVENT_RUN_TAG = 0x2a;
+const NANOS_PER_SECOND = 1_000_000_000n;
+
+/** A growing buffer of event runs. Reused: `take` hands out a copy and starts over. */
+export class EventWriter {
+  #bytes: Buffer;
+  #length = 0;
+
+  constructor(capacityBytes = 16 * 1024) {
+    this.#bytes = Buffer.allocUnsafe(capacityBytes);
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Appends one event, or what the mask keeps of it; returns the bytes its run takes. */
+  write(event: BusEvent, mask?: FieldMask): number {
+    this.#reserve(EVENT_BYTES_MAX);
+    const start = this.#length;
+    const run = this.#open(EVENT_RUN_TAG);
+    this.#string(0x0a, event.type);
+    this.#timestamp(0x12, event.wallNs);
+    this.#position(0x1a, event.position);
+    if (event.process) this.#process(event.process);
+    if (event.container) this.#container(event.container.id);
+    if (event.network) this.#network(event.network);
+    if (event.signal) this.#signal(event.signal);
+    if (event.notice) this.#notice(event.notice);
+    if (event.raw) this.#raw(event.raw);
+    if (event.syscall) this.#syscall(event.syscall);
+    if (event.file) this.#file(event.file);
+    this.#close(run);
+    if (mask) this.#length = start + cutRuns(this.#bytes.subarray(start, this.#length), mask).copy(this.#bytes, start);
+    return this.#length - start;
+  }
+
+  /** A copy of what was written since the last take. */
+  take(): Buffer {
+    const copy = Buffer.from(this.#bytes.subarray(0, this.#length));
+    this.#length = 0;
+    return copy;
+  }
+
+  #process(process: ProcessContext): void {
+    const at = this.#open(0x22);
+    this.#int(0x08, process.pid);
+    this.#int(0x10, process.parentPid ?? 0);
+    this.#string(0x1a, process.comm);
+    if (process.executable) {
+      const executable = this.#open(0x22);
+      this.#string(0x0a, process.executable.path);
+      this.#string(0x12, process.executable.name);
+      this.#close(executable);
+    }
+    // An empty argument is an argument: written even where proto3 would skip it.
+    for (const argument of process.commandArgs ?? []) this.#element(0x2a, argument);
+    if (process.commandArgsMissed) this.#int(0x30, 1);
+    this.#int(0x38, process.redactions ?? 0);
+    this.#string(0x42, process.workingDirectory);
+    if (process.user) this.#user(process.user.id);
+    if (process.creationTimeNs !== undefined) this.#timestamp(0x52, process.creationTimeNs);
+    if (process.cgroup) {
+      const cgroup = this.#open(0x5a);
+      this.#string(0x0a, process.cgroup.path);
+      this.#close(cgroup);
+    }
+    this.#int(0x60, process.threadId ?? 0);
+    this.#string(0x6a, process.previousComm);
+    if (process.commandArgsTruncated) this.#int(0x70, 1);
+    this.#close(at);
+  }
+
+  /** User.id has presence: 0 is root and is written. */
+  #user(id: number): void {
+    const at = this.#open(0x4a);
+    this.#byte(0x08);
+    this.#varint(id);
+    this.#close(at);
+  }
+
+  #container(id: string): void {
+    const at = this.#open(0x2a);
+    this.#string(0x0a, id);
+    this.#close(at);
+  }
+
+  #network(network: NetworkContext): void {
+    const at = this.#open(0x32);
+    this.#string(0x0a, network.type);
+    this.#string(0x12, network.transport);
+    this.#endpoint(0x1a, network.local);
+    this.#endpoint(0x22, network.peer);
+    this.#close(at);
+  }
+
+  #endpoint(tag: number, endpoint: Endpoint): void {
+    const at = this.#open(tag);
+    this.#string(0x0a, endpoint.address);
+    this.#int(0x10, endpoint.port);
+    this.#close(at);
+  }
+
+  #signal(signal: SignalContext): void {
+    const at = this.#open(0x3a);
+    this.#int(0x08, signal.number);
+    this.#string(0x12, signal.name);
+    this.#int(0x18, signal.targetPid);
+    this.#string(0x22, signal.targetComm);
+    this.#int(0x28, signal.code);
+    this.#int(0x30, signal.result);
+    this.#close(at);
+  }
+
+  #notice(notice: NoticeContext): void {
+    const at = this.#open(0x42);
+    this.#string(0x0a, notice.reason);
+    this.#string(0x12, notice.message);
+    this.#int(0x18, notice.lost ?? 0);
+    if (notice.lostUnknown) this.#int(0x20, 1);
+    this.#string(0x2a, notice.source);
+    this.#close(at);
+  }
+
+  #raw(raw: RawContext): void {
+    const at = this.#open(0x4a);
+    this.#string(0x0a, raw.name);
+    for (const [name, value] of Object.entries(raw.fields)) {
+      const entry = this.#open(0x12);
+      this.#element(0x0a, name);
+      this.#element(0x12, value);
+      this.#close(entry);
+    }
+    this.#close(at);
+  }
+
+  #syscall(call: SyscallContext): void {
+    const at = this.#open(0x52);
+    this.#int64(0x08, call.id);
+    this.#string(0x12, call.name);
+    if (call.args.length > 0) {
+      const packed = this.#open(0x1a);
+      for (const argument of call.args) this.#length = this.#bytes.writeBigInt64LE(argument, this.#length);
+      this.#close(packed);
+    }
+    this.#int64(0x20, call.result);
+    if (call.returned) this.#int(0x28, 1);
+    this.#close(at);
+  }
+
+  #file(file: FileContext): void {
+    const at = this.#open(0x5a);
+    this.#string(0x0a, file.path);
+    if (file.pathMissed) this.#int(0x10, 1);
+    this.#int(0x18, file.descriptor);
+    this.#int(0x20, file.flags);
+    this.#int(0x28, file.mode);
+    this.#close(at);
+  }
+
+  #position(tag: number, position: Position): void {
+    const at = this.#open(tag);
+    this.#int(0x08, position.epoch);
+    this.#byte(0x11);
+    this.#length = this.#bytes.writeBigUInt64LE(position.timeNs, this.#length);
+    this.#int(0x18, position.lane);
+    this.#int(0x20, position.tie);
+    this.#close(at);
+  }
+
+  #timestamp(tag: number, wallNs: bigint): void {
+    const at = this.#open(tag);
+    this.#int(0x08, Number(wallNs / NANOS_PER_SECOND));
+    this.#int(0x10, Number(wallNs % NANOS_PER_SECOND));
+    this.#close(at);
+  }
+
+  #string(tag: number, value: string | undefined): void {
+    if (value) this.#element(tag, value);
+  }
+
+  #element(tag: number, value: string): void {
+    const at = this.#open(tag);
+    this.#length += this.#bytes.write(value, this.#length, 'utf8');
+    this.#close(at);
+  }
+
+  /** A varint field of a number up to 2^53, negative ones as int32 sign-extended; 0 is not written. */
+  #int(tag: number, value: number): void {
+    if (value === 0) return;
+    this.#byte(tag);
+    if (value > 0) this.#varint(value);
+    else this.#wide(BigInt.asUintN(64, BigInt(value)));
+  }
+
+  /** A varint field of any 64-bit integer; 0 is not written. */
+  #int64(tag: number, value: bigint): void {
+    if (value === 0n) return;
+    this.#byte(tag);
+    this.#wide(BigInt.asUintN(64, value));
+  }
+
+  #varint(value: number): void {
+    let rest = value;
+    while (rest > 0x7fffffff) {
+      this.#byte((rest % 128) | 0x80);
+      rest = Math.floor(rest / 128);
+    }
+    while (rest > 0x7f) {
+      this.#byte((rest & 0x7f) | 0x80);
+      rest >>>= 7;
+    }
+    this.#byte(rest);
+  }
+
+  /** Protobuf writes a negative integer as ten bytes of its 64-bit two's complement. */
+  #wide(value: bigint): void {
+    let rest = value;
+    while (rest > 0x7fn) {
+      this.#byte(Number(rest & 0x7fn) | 0x80);
+      rest >>= 7n;
+    }
+    this.#byte(Number(rest));
+  }
+
+  #byte(value: number): void {
+    this.#bytes[this.#length++] = value;
+  }
+
+  /** Begins a length-delimited field with one byte kept for its length. */
+  #open(tag: number): number {
+    this.#byte(tag);
+    return this.#length++;
+  }
+
+  /** Fills in the length; moves the content when one byte is not enough for it. */
+  #close(at: number): void {
+    const size = this.#length - at - 1;
+    if (size < 0x80) {
+      this.#bytes[at] = size;
+      return;
+    }
+    const extra = size < 0x4000 ? 1 : 2;
+    this.#bytes.copyWithin(at + 1 + extra, at + 1, this.#length);
+    this.#length = at;
+    this.#varint(size);
+    this.#length += size;
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#bytes.length - this.#length >= bytes) return;
+    const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#length + bytes));
+    this.#bytes.copy(grown, 0, 0, this.#length);
+    this.#bytes = grown;
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * An event in memory at the node: what filters are evaluated on and what the
+ * event writer encodes. The shape mirrors proto/backplane/v1/event.proto with
+ * camelCase names; unset fields are undefined.
+ */
+import type { Position } from '../position.js';
+
+export interface BusEvent {
+  /** "process.exec" and so on: one of EVENT_TYPES. */
+  readonly type: string;
+  readonly topic: string;
+  readonly position: Position;
+  /** Wall time, nanoseconds since 1970, non-decreasing in position order. */
+  readonly wallNs: bigint;
+  readonly process?: ProcessContext | undefined;
+  readonly container?: { readonly id: string } | undefined;
+  readonly network?: NetworkContext | undefined;
+  readonly signal?: SignalContext | undefined;
+  readonly notice?: NoticeContext | undefined;
+  readonly raw?: RawContext | undefined;
+  readonly syscall?: SyscallContext | undefined;
+  readonly file?: FileContext | undefined;
+  /** The acting process belongs to this Backplane: left out unless asked for. */
+  readonly self?: boolean | undefined;
+}
+
+export interface ProcessContext {
+  readonly pid: number;
+  readonly parentPid?: number | undefined;
+  readonly comm?: string | undefined;
+  readonly executable?: { readonly path: string; readonly name: string } | undefined;
+  readonly commandArgs?: readonly string[] | undefined;
+  readonly commandArgsMissed?: boolean | undefined;
+  readonly commandArgsTruncated?: boolean | undefined;
+  readonly redactions?: number | undefined;
+  readonly workingDirectory?: string | undefined;
+  readonly user?: { readonly id: number } | undefined;
+  /** Wall time, nanoseconds since 1970. */
+  readonly creationTimeNs?: bigint | undefined;
+  readonly cgroup?: { readonly path: string } | undefined;
+  readonly threadId?: number | undefined;
+  readonly previousComm?: string | undefined;
+}
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface NetworkContext {
+  readonly type: 'ipv4' | 'ipv6';
+  readonly transport: 'tcp';
+  readonly local: Endpoint;
+  readonly peer: Endpoint;
+}
+
+export interface SignalContext {
+  readonly number: number;
+  readonly name: string;
+  readonly targetPid: number;
+  readonly targetComm: string;
+  readonly code: number;
+  readonly result: number;
+}
+
+export interface NoticeContext {
+  readonly reason: string;
+  readonly message: string;
+  readonly lost?: number | undefined;
+  readonly lostUnknown?: boolean | undefined;
+  readonly source: string;
+}
+
+/** A kernel event without a typed form of its own: its fields as text. */
+export interface RawContext {
+  readonly name: string;
+  readonly fields: Readonly<Record<string, string>>;
+}
+
+/** Numbers are exact: what stood in 64 bits, as two's complement. */
+export interface SyscallContext {
+  readonly id: bigint;
+  /** Empty for a number that has no known name. */
+  readonly name: string;
+  readonly args: readonly bigint[];
+  readonly result: bigint;
+  /** The event is the call's return, not its begin. */
+  readonly returned: boolean;
+}
+
+export interface FileContext {
+  readonly path: string;
+  readonly pathMissed: boolean;
+  /** The directory that the path starts from, or AT_FDCWD (-100). Of file.open what the call gave: below 0, the error. */
+  readonly descriptor: number;
+  readonly flags: number;
+  readonly mode: number;
+}
+
+/** Every event type by topic, with a line for people. Topics not here are refused. */
+export const TOPICS: Readonly<Record<string, { readonly description: string; readonly types: readonly string[] }>> = {
+  process: {
+    description: 'programs started, forked, renamed, signalled and ended',
+    types: ['process.exec', 'process.fork', 'process.exit', 'process.rename', 'process.signal'],
+  },
+  network: {
+    description: 'TCP connections opened, accepted, listened for and closed',
+    types: ['network.tcp.connect', 'network.tcp.accept', 'network.tcp.listen', 'network.tcp.close'],
+  },
+  security: {
+    description: 'calls that gain or use privilege: ptrace, mount, namespaces, bpf, user ids, kill, modules',
+    types: [
+      'security.ptrace',
+      'security.mount',
+      'security.umount',
+      'security.setns',
+      'security.unshare',
+      'security.bpf',
+      'security.memfd_create',
+      'security.process_vm_readv',
+      'security.process_vm_writev',
+      'security.setuid',
+      'security.setgid',
+      'security.setreuid',
+      'security.setregid',
+      'security.setresuid',
+      'security.setresgid',
+      'security.kill',
+      'security.tkill',
+      'security.tgkill',
+      'security.module_load',
+      'security.module_free',
+    ],
+  },
+  file: {
+    description: 'files opened, unlinked, renamed and given other modes',
+    types: ['file.open', 'file.unlink', 'file.rename', 'file.chmod'],
+  },
+  syscall: {
+    description: 'every system call, its arguments and its result',
+    types: ['syscall.enter', 'syscall.exit'],
+  },
+  host: {
+    description: 'agents about themselves: start, stop, loss, degraded',
+    types: ['host.start', 'host.stop', 'host.loss', 'host.degraded'],
+  },
+};
+
+export function topicOf(type: string): string {
+  return type.slice(0, type.indexOf('.'));
+}
+
+/** Parts of an event that only events of some types have. What is not here any event may have. */
+const CARRIERS: Readonly<Record<string, (type: string, topic: string) => boolean>> = {
+  network: (_type, topic) => topic === 'network',
+  signal: (type) => type === 'process.signal',
+  notice: (_type, topic) => topic === 'host',
+  syscall: (_type, topic) => topic === 'security' || topic === 'syscall',
+  file: (_type, topic) => topic === 'file',
+};
+
+const KNOWN_TYPES: ReadonlySet<string> = new Set(Object.values(TOPICS).flatMap(({ types }) => types));
+
+/** False only when no event of this type has the part (`network`, `file`, ...) of BusEvent. */
+export function carries(type: string, part: string): boolean {
+  const carrier = Object.hasOwn(CARRIERS, part) ? CARRIERS[part] : undefined;
+  return carrier === undefined || !KNOWN_TYPES.has(type) || carrier(type, topicOf(type));
+}

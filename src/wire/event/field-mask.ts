@@ -1,0 +1,159 @@
+/**
+ * Which fields of events are asked for, and events cut down to them as bytes,
+ * without decoding: the same at the node, where the union of what is asked is
+ * kept, and at the broker, where each subscription's own is.
+ *
+ *   Run := 0x2a | length varint | Event        (EventBatch field 5)
+ */
+import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
+
+/** Field number, and for messages what is in them. Lists and maps are taken whole. */
+interface Shape {
+  readonly [name: string]: number | readonly [number, Shape];
+}
+
+const ENDPOINT: Shape = { address: 1, port: 2 };
+/** backplane.v1.Event. */
+const EVENT: Shape = {
+  type: 1,
+  time: 2,
+  position: [3, { epoch: 1, time_ns: 2, lane: 3, tie: 4 }],
+  process: [
+    4,
+    {
+      pid: 1,
+      parent_pid: 2,
+      comm: 3,
+      executable: [4, { path: 1, name: 2 }],
+      command_args: 5,
+      command_args_missed: 6,
+      redactions: 7,
+      working_directory: 8,
+      user: [9, { id: 1 }],
+      creation_time: 10,
+      cgroup: [11, { path: 1 }],
+      thread_id: 12,
+      previous_comm: 13,
+      command_args_truncated: 14,
+    },
+  ],
+  container: [5, { id: 1 }],
+  network: [6, { type: 1, transport: 2, local: [3, ENDPOINT], peer: [4, ENDPOINT] }],
+  signal: [7, { number: 1, name: 2, target_pid: 3, target_comm: 4, code: 5, result: 6 }],
+  notice: [8, { reason: 1, message: 2, lost: 3, lost_unknown: 4, source: 5 }],
+  raw: [9, { name: 1, fields: 2 }],
+  syscall: [10, { id: 1, name: 2, args: 3, result: 4, returned: 5 }],
+  file: [11, { path: 1, path_missed: 2, descriptor: 3, flags: 4, mode: 5 }],
+};
+
+/** Without these an event could be neither named nor ordered. */
+const ALWAYS = ['type', 'time', 'position'];
+
+/** Every leaf of an event by its path in the proto; topic and node stand beside the events of a batch. */
+export const EVENT_FIELDS: readonly string[] = [...leavesOf(EVENT), 'topic', 'node'];
+
+/** By field number: what is kept below it; 'whole': all of it. */
+export type FieldMask = ReadonlyMap<number, FieldMask | 'whole'>;
+
+/** `paths` as in the proto, leaves or messages; unknown ones are passed over. Type, time and position are always kept. */
+export function compileFieldMask(paths: readonly string[]): FieldMask {
+  const root = new Map<number, FieldMask | 'whole'>();
+  for (const path of [...ALWAYS, ...paths]) keep(root, EVENT, path.split('.'));
+  return root;
+}
+
+/** Only what the paths name: for what is compared, not delivered. */
+export function compileKeyMask(paths: readonly string[]): FieldMask {
+  const root = new Map<number, FieldMask | 'whole'>();
+  for (const path of paths) keep(root, EVENT, path.split('.'));
+  return root;
+}
+
+/** What any of them keeps; undefined: everything. */
+export function unionOfMasks(masks: readonly (FieldMask | undefined)[]): FieldMask | undefined {
+  let union: FieldMask | undefined;
+  for (const mask of masks) {
+    if (mask === undefined) return undefined;
+    union = union === undefined || union === mask ? mask : merge(union, mask);
+  }
+  return union;
+}
+
+/**
+ * Runs of events with only what the mask keeps. A message of which nothing is
+ * left is left out. Throws invalid_argument for bytes that are no such runs.
+ */
+export function cutRuns(runs: Buffer, mask: FieldMask): Buffer {
+  const reader = new ProtoReader(runs, 'event');
+  // Never longer than what it was cut from.
+  const writer = new ProtoWriter(runs.length);
+  while (reader.nextTag()) cutField(reader, mask, writer);
+  return writer.finish();
+}
+
+function cutField(reader: ProtoReader, mask: FieldMask, writer: ProtoWriter): void {
+  const { field } = reader;
+  const chunk = reader.chunk();
+  const start = writer.offset;
+  writer.tag(field, LENGTH);
+  const lengthAt = writer.offset;
+  // Written behind room for the length that it had, and moved where it now takes less.
+  writer.offset += varintBytes(chunk.length);
+  const contentAt = writer.offset;
+  cutMessage(chunk, mask, writer);
+  const end = writer.offset;
+  if (end === contentAt) {
+    writer.offset = start;
+    return;
+  }
+  writer.offset = lengthAt;
+  writer.varint(end - contentAt);
+  writer.bytes.copyWithin(writer.offset, contentAt, end);
+  writer.offset += end - contentAt;
+}
+
+function cutMessage(message: Buffer, mask: FieldMask, writer: ProtoWriter): void {
+  const reader = new ProtoReader(message, 'event');
+  for (let start = 0; reader.nextTag(); start = reader.offset) {
+    const kept = mask.get(reader.field);
+    if (kept !== undefined && kept !== 'whole') {
+      cutField(reader, kept, writer);
+      continue;
+    }
+    reader.skip();
+    if (kept === undefined) continue;
+    writer.bytes.set(message.subarray(start, reader.offset), writer.offset);
+    writer.offset += reader.offset - start;
+  }
+}
+
+function keep(into: Map<number, FieldMask | 'whole'>, shape: Shape, [name = '', ...below]: string[]): void {
+  const field = Object.hasOwn(shape, name) ? shape[name] : undefined;
+  if (field === undefined) return;
+  const [number, inner] = typeof field === 'number' ? [field, undefined] : field;
+  if (inner === undefined || below.length === 0) {
+    into.set(number, 'whole');
+    return;
+  }
+  const known = into.get(number);
+  if (known === 'whole') return;
+  const mask = new Map(known);
+  keep(mask, inner, below);
+  if (mask.size > 0) into.set(number, mask);
+}
+
+function merge(a: FieldMask, b: FieldMask): FieldMask {
+  const merged = new Map(a);
+  for (const [number, inner] of b) {
+    const known = merged.get(number);
+    if (known === undefined || inner === 'whole') merged.set(number, inner);
+    else if (known !== 'whole') merged.set(number, merge(known, inner));
+  }
+  return merged;
+}
+
+function leavesOf(shape: Shape): string[] {
+  return Object.entries(shape).flatMap(([name, field]) =>
+    typeof field === 'number' ? [name] : leavesOf(field[1]).map((leaf) => `${name}.${leaf}`),
+  );
+}

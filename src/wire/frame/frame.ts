@@ -1,0 +1,235 @@
+/**
+ * Frame: the unit of transport and storage. One node, one topic, events
+ * already encoded, and what they mean. Written and read by hand because every
+ * event of every node passes here.
+ *
+ *   Frame := topic 1 | covered_from Position 2 | covered_to Position 3
+ *          | count uint32 4 | event_sizes packed uint32 5 | matches Match 6 *
+ *          | lost uint64 7 | lost_unknown bool 8 | late uint64 9
+ *          | watermark Timestamp 10 | event_times_ns packed fixed64 11
+ *          | event_lanes packed uint32 12 | event_ties packed uint32 13
+ *          | shed Shed 14 * | events bytes 15 | refused bool 16 | losses Loss 17 *
+ */
+import { FRAME_EVENTS_MAX, MESSAGE_BYTES_MAX } from '../../limits.js';
+import { comparePositions, ORIGIN, type Position } from '../position.js';
+import { readPosition, readTimestamp, writePosition, writeTimestamp } from '../position-codec.js';
+import { ProtoReader, ProtoWriter } from '../protobuf.js';
+import {
+  checkColumns,
+  checkTopicName,
+  columnBytesMax,
+  type EventColumns,
+  invalid,
+  positionAt,
+  readPacked,
+  readPackedFixed64,
+} from './frame-columns.js';
+import { checkLosses, lossBytesMax, readLoss, type StatedLoss, writeLoss } from './loss.js';
+import { checkMatches, type Match, readMatch, writeMatch } from './match.js';
+import { checkShed, readShed, type Shed, writeShed } from './shed.js';
+
+export type { Match, Shed, StatedLoss };
+
+export interface Frame extends EventColumns {
+  readonly topic: string;
+  /** The frame accounts for every event in (coveredFrom, coveredTo]. */
+  readonly coveredFrom: Position;
+  readonly coveredTo: Position;
+  readonly count: number;
+  readonly matches: readonly Match[];
+  /** Matches that were not sent. A frame has either events or this. */
+  readonly shed: readonly Shed[];
+  /** What the kernel lost within the stretch. */
+  readonly lost: number;
+  readonly lostUnknown: boolean;
+  /** Events that came below the agent's horizon; they are in its recorder. */
+  readonly late: number;
+  /** Wall nanoseconds: no older event of this topic follows. 0: not stated. */
+  readonly watermarkNs: bigint;
+  /** What was made of the stretch is no sound frame: what matches is not known, and the recorder has it. No events. */
+  readonly refused: boolean;
+  /** What else is missing from the recording; what the subscriber was told of before may be stated again. */
+  readonly losses: readonly StatedLoss[];
+}
+
+/** In the place of one that is not sound: the stretch is accounted for as not known. */
+export function refusedFrame({ topic, coveredFrom, coveredTo }: Stretch): Frame {
+  return { ...newDraft(), topic, coveredFrom, coveredTo, refused: true };
+}
+
+type Stretch = Pick<Frame, 'topic' | 'coveredFrom' | 'coveredTo'>;
+
+/** Throws invalid_argument where decodeFrame would. */
+export function encodeFrame(frame: Frame): Buffer {
+  checkFrame(frame);
+  let matchBytesMax = 0;
+  for (const match of frame.matches) matchBytesMax += 24 + match.indices.length * 2;
+  const writer = new ProtoWriter(
+    columnBytesMax(frame) +
+      matchBytesMax +
+      frame.shed.length * 22 +
+      lossBytesMax(frame.losses) +
+      frame.topic.length +
+      192,
+  );
+  writer.stringField(1, frame.topic);
+  writePosition(writer, 2, frame.coveredFrom);
+  writePosition(writer, 3, frame.coveredTo);
+  writer.uintField(4, frame.count);
+  writer.packedField(5, frame.eventSizes);
+  for (const match of frame.matches) writeMatch(writer, match);
+  writer.uintField(7, frame.lost);
+  writer.uintField(8, frame.lostUnknown ? 1 : 0);
+  writer.uintField(9, frame.late);
+  if (frame.watermarkNs !== 0n) writeTimestamp(writer, 10, frame.watermarkNs);
+  writer.packedFixed64Field(11, frame.timesNs);
+  writer.packedField(12, frame.lanes);
+  writer.packedField(13, frame.ties);
+  for (const shed of frame.shed) writeShed(writer, shed);
+  writer.bytesField(15, frame.events);
+  writer.uintField(16, frame.refused ? 1 : 0);
+  for (const loss of frame.losses) writeLoss(writer, 17, loss);
+  const bytes = writer.finish();
+  if (bytes.length > MESSAGE_BYTES_MAX - 16) throw invalid('frame', `must fit a message, got ${bytes.length} bytes`);
+  return bytes;
+}
+
+/** `events` of the result is a view of `bytes`. Throws invalid_argument unless the frame is sound in every part. */
+export function decodeFrame(bytes: Buffer): Frame {
+  const reader = new ProtoReader(bytes, 'frame');
+  if (bytes.length > MESSAGE_BYTES_MAX) {
+    throw reader.fail(`must be at most ${MESSAGE_BYTES_MAX} bytes, got ${bytes.length}`);
+  }
+  const draft = newDraft();
+  while (reader.nextTag()) readField(reader, draft);
+  checkFrame(draft);
+  return draft;
+}
+
+/** What a frame that need not be sound says it accounts for; undefined where that cannot be told. */
+export function stretchOf(bytes: Buffer): Stretch | undefined {
+  const reader = new ProtoReader(bytes, 'frame');
+  const draft = newDraft();
+  try {
+    // These stand first, whatever is wrong behind them.
+    while (reader.nextTag() && reader.field <= 3) readField(reader, draft);
+  } catch {
+    return undefined;
+  }
+  return draft;
+}
+
+type Draft = { -readonly [K in keyof Frame]: Frame[K] } & {
+  eventSizes: number[];
+  matches: Match[];
+  shed: Shed[];
+  losses: StatedLoss[];
+  lanes: number[];
+  ties: number[];
+};
+
+function newDraft(): Draft {
+  return {
+    topic: '',
+    coveredFrom: ORIGIN,
+    coveredTo: ORIGIN,
+    count: 0,
+    eventSizes: [],
+    matches: [],
+    shed: [],
+    lost: 0,
+    lostUnknown: false,
+    late: 0,
+    watermarkNs: 0n,
+    refused: false,
+    losses: [],
+    timesNs: new BigUint64Array(0),
+    lanes: [],
+    ties: [],
+    events: Buffer.alloc(0),
+  };
+}
+
+function readField(reader: ProtoReader, draft: Draft): void {
+  switch (reader.field) {
+    case 1:
+      draft.topic = reader.chunk().toString('utf8');
+      break;
+    case 2:
+      draft.coveredFrom = readPosition(reader);
+      break;
+    case 3:
+      draft.coveredTo = readPosition(reader);
+      break;
+    case 4:
+      draft.count = reader.uint32();
+      break;
+    case 5:
+      readPacked(reader, draft.eventSizes, FRAME_EVENTS_MAX);
+      break;
+    case 6:
+      readMatch(reader, draft.matches);
+      break;
+    case 7:
+      draft.lost = reader.uint();
+      break;
+    case 8:
+      draft.lostUnknown = reader.bool();
+      break;
+    case 9:
+      draft.late = reader.uint();
+      break;
+    case 10:
+      draft.watermarkNs = readTimestamp(reader);
+      break;
+    case 11:
+      draft.timesNs = readPackedFixed64(reader, FRAME_EVENTS_MAX);
+      break;
+    case 12:
+      readPacked(reader, draft.lanes, FRAME_EVENTS_MAX);
+      break;
+    case 13:
+      readPacked(reader, draft.ties, FRAME_EVENTS_MAX);
+      break;
+    case 14:
+      readShed(reader, draft.shed);
+      break;
+    case 15:
+      draft.events = reader.chunk();
+      break;
+    case 16:
+      draft.refused = reader.bool();
+      break;
+    case 17:
+      readLoss(reader, draft.losses);
+      break;
+    default:
+      reader.skip();
+  }
+}
+
+function checkFrame(frame: Frame): void {
+  checkTopicName('frame', frame.topic);
+  if (frame.count !== frame.eventSizes.length) {
+    throw invalid('frame', `count must be the number of event_sizes, ${frame.eventSizes.length}, got ${frame.count}`);
+  }
+  checkColumns('frame', frame);
+  if (comparePositions(frame.coveredFrom, frame.coveredTo) > 0) {
+    throw invalid('frame', 'covered_from must not come after covered_to');
+  }
+  if (frame.count > 0) {
+    const { epoch } = frame.coveredTo;
+    if (comparePositions(positionAt(epoch, frame, 0), frame.coveredFrom) <= 0) {
+      throw invalid('frame', 'the first event must come after covered_from');
+    }
+    if (comparePositions(positionAt(epoch, frame, frame.count - 1), frame.coveredTo) > 0) {
+      throw invalid('frame', 'the last event must not come after covered_to');
+    }
+  }
+  checkMatches(frame.matches, frame.count);
+  checkShed(frame.shed, frame.count);
+  checkLosses('frame', frame.losses);
+  if (frame.refused && frame.count + frame.shed.length > 0) {
+    throw invalid('frame', 'refused must have neither events nor shed');
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * HistoryFrame: a part of the answer to a HistoryQuery. Events of one topic
+ * and epoch in position order, with the wall time nodes are merged by.
+ *
+ *   HistoryFrame := topic 1 | epoch uint64 2 | event_sizes packed uint32 3
+ *                 | event_wall_ns packed fixed64 4 | event_times_ns packed fixed64 5
+ *                 | event_lanes packed uint32 6 | event_ties packed uint32 7 | events bytes 15
+ */
+import { FRAME_EVENTS_MAX, MESSAGE_BYTES_MAX } from '../../limits.js';
+import { ProtoReader, ProtoWriter } from '../protobuf.js';
+import {
+  checkColumns,
+  checkTopicName,
+  columnBytesMax,
+  type EventColumns,
+  invalid,
+  readPacked,
+  readPackedFixed64,
+} from './frame-columns.js';
+
+export interface HistoryFrame extends EventColumns {
+  readonly topic: string;
+  readonly epoch: number;
+  /** Wall time of each event, nanoseconds since 1970, non-decreasing. */
+  readonly wallNs: BigUint64Array;
+}
+
+/** Throws invalid_argument where decodeHistoryFrame would. */
+export function encodeHistoryFrame(frame: HistoryFrame): Buffer {
+  checkHistoryFrame(frame);
+  const writer = new ProtoWriter(columnBytesMax(frame) + frame.wallNs.length * 8 + frame.topic.length + 64);
+  writer.stringField(1, frame.topic);
+  writer.uintField(2, frame.epoch);
+  writer.packedField(3, frame.eventSizes);
+  writer.packedFixed64Field(4, frame.wallNs);
+  writer.packedFixed64Field(5, frame.timesNs);
+  writer.packedField(6, frame.lanes);
+  writer.packedField(7, frame.ties);
+  writer.bytesField(15, frame.events);
+  return writer.finish();
+}
+
+type Draft = { -readonly [K in keyof HistoryFrame]: HistoryFrame[K] } & Record<
+  'eventSizes' | 'lanes' | 'ties',
+  number[]
+>;
+
+/** `events` of the result is a view of `bytes`. Throws invalid_argument unless the frame is sound. */
+export function decodeHistoryFrame(bytes: Buffer): HistoryFrame {
+  const reader = new ProtoReader(bytes, 'history frame');
+  if (bytes.length > MESSAGE_BYTES_MAX) {
+    throw reader.fail(`must be at most ${MESSAGE_BYTES_MAX} bytes, got ${bytes.length}`);
+  }
+  const frame: Draft = {
+    topic: '',
+    epoch: 0,
+    eventSizes: [],
+    wallNs: new BigUint64Array(0),
+    timesNs: new BigUint64Array(0),
+    lanes: [],
+    ties: [],
+    events: Buffer.alloc(0),
+  };
+  while (reader.nextTag()) {
+    if (reader.field === 1) frame.topic = reader.chunk().toString('utf8');
+    else if (reader.field === 2) frame.epoch = reader.uint();
+    else if (reader.field === 3) readPacked(reader, frame.eventSizes, FRAME_EVENTS_MAX);
+    else if (reader.field === 4) frame.wallNs = readPackedFixed64(reader, FRAME_EVENTS_MAX);
+    else if (reader.field === 5) frame.timesNs = readPackedFixed64(reader, FRAME_EVENTS_MAX);
+    else if (reader.field === 6) readPacked(reader, frame.lanes, FRAME_EVENTS_MAX);
+    else if (reader.field === 7) readPacked(reader, frame.ties, FRAME_EVENTS_MAX);
+    else if (reader.field === 15) frame.events = reader.chunk();
+    else reader.skip();
+  }
+  checkHistoryFrame(frame);
+  return frame;
+}
+
+function checkHistoryFrame(frame: HistoryFrame): void {
+  checkTopicName('history frame', frame.topic);
+  checkColumns('history frame', frame);
+  const { wallNs } = frame;
+  if (wallNs.length !== frame.eventSizes.length) {
+    throw invalid('history frame', `event_wall_ns must have ${frame.eventSizes.length} elements, got ${wallNs.length}`);
+  }
+  for (let i = 1; i < wallNs.length; i++) {
+    if (wallNs[i]! < wallNs[i - 1]!) {
+      throw invalid('history frame', `event_wall_ns must not decrease, element ${i} does`);
+    }
+  }
+}

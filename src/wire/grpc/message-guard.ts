@@ -1,0 +1,133 @@
+/**
+ * What the gRPC library leaves open on a server: what messages that are not
+ * complete may cost, and how long a call may take to say what it asks. The
+ * library keeps every DATA frame of a message as a buffer of its own until the
+ * message is whole: a megabyte in frames of one byte would cost a hundred.
+ *
+ *   stream := (compressed u8 | length u32 | message)*
+ */
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import { status } from '@grpc/grpc-js';
+import { FIRST_MESSAGE_MS, INCOMPLETE_BYTES_MAX, PIECE_BYTES } from '../../limits.js';
+
+/** Calls that may be silent: they belong to a session that has said who it is. */
+const SILENT: ReadonlySet<string> = new Set(['/backplane.v1.Uplink/Live', '/backplane.v1.Uplink/History']);
+
+/** Calls that anybody may make, and leave open: a connection that has none but these counts as idle. */
+const HEALTH_PREFIX = '/grpc.health.v1.';
+
+const HEAD_BYTES = 5;
+
+/** What goes on over one connection. */
+interface Traffic {
+  incompleteBytes: number;
+  /** Calls that have said something, and have not ended. */
+  calls: number;
+  /** After a change of whether there are such calls. */
+  readonly onBusy: (busy: boolean) => void;
+}
+
+/** `onBusy` hears when a first call has said what it asks, and when the last such call has ended. */
+export function guardMessages(session: ServerHttp2Session, onBusy: (busy: boolean) => void): void {
+  const traffic: Traffic = { incompleteBytes: 0, calls: 0, onBusy };
+  session.on('stream', (stream, headers) => {
+    const path = String(headers[':path']);
+    const call = new GuardedCall(stream, traffic, !path.startsWith(HEALTH_PREFIX));
+    if (!SILENT.has(path)) call.expectMessage();
+  });
+}
+
+class GuardedCall {
+  /** What the message that is not complete costs. */
+  private heldBytes = 0;
+  private headLeft = HEAD_BYTES;
+  private length = 0;
+  private bodyLeft = 0;
+  private timer: NodeJS.Timeout | undefined;
+  /** A whole message has come. */
+  private heard = false;
+
+  constructor(
+    private readonly stream: ServerHttp2Stream,
+    private readonly connection: Traffic,
+    /** Keeps its connection. */
+    private readonly counts: boolean,
+  ) {
+    // The library has its own listener, and lets nothing flow before it wants it.
+    stream.on('data', (piece: Buffer) => this.receive(piece));
+    stream.on('close', () => this.ended());
+  }
+
+  expectMessage(): void {
+    this.timer = setTimeout(() => {
+      this.refuse(status.DEADLINE_EXCEEDED, `the request must come within ${FIRST_MESSAGE_MS} ms`);
+    }, FIRST_MESSAGE_MS);
+    this.timer.unref();
+  }
+
+  private receive(piece: Buffer): void {
+    const rest = this.walk(piece);
+    if (rest < piece.length) this.said();
+    const before = rest < piece.length ? 0 : this.heldBytes;
+    this.hold(rest === 0 ? 0 : before + rest + PIECE_BYTES);
+    if (this.connection.incompleteBytes <= INCOMPLETE_BYTES_MAX) return;
+    const cost = `incomplete messages of a connection must take at most ${INCOMPLETE_BYTES_MAX} bytes`;
+    this.refuse(status.RESOURCE_EXHAUSTED, `${cost}, with ${PIECE_BYTES} for each DATA frame`);
+  }
+
+  private said(): void {
+    if (this.heard) return;
+    this.heard = true;
+    clearTimeout(this.timer);
+    if (this.counts && this.connection.calls++ === 0) this.connection.onBusy(true);
+  }
+
+  private ended(): void {
+    clearTimeout(this.timer);
+    this.hold(0);
+    if (this.heard && this.counts && --this.connection.calls === 0) this.connection.onBusy(false);
+  }
+
+  /** Returns the bytes behind the end of the last message that is complete. */
+  private walk(piece: Buffer): number {
+    let completeTo = 0;
+    for (let at = 0; at < piece.length; ) {
+      if (this.headLeft > 0) {
+        const byte = piece[at++]!;
+        if (this.headLeft-- < HEAD_BYTES) this.length = this.length * 256 + byte;
+        this.bodyLeft = this.length;
+      } else {
+        const taken = Math.min(this.bodyLeft, piece.length - at);
+        this.bodyLeft -= taken;
+        at += taken;
+      }
+      if (this.headLeft > 0 || this.bodyLeft > 0) continue;
+      this.headLeft = HEAD_BYTES;
+      this.length = 0;
+      completeTo = at;
+    }
+    return piece.length - completeTo;
+  }
+
+  private hold(bytes: number): void {
+    this.connection.incompleteBytes += bytes - this.heldBytes;
+    this.heldBytes = bytes;
+  }
+
+  private refuse(code: status, message: string): void {
+    refuseCall(this.stream, code, message, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+}
+
+/** Answers instead of the library, unless that has answered, and closes the stream with an HTTP/2 error code. */
+export function refuseCall(stream: ServerHttp2Stream, code: status, message: string, closeCode: number): void {
+  if (stream.closed || stream.destroyed) return;
+  if (!stream.headersSent) {
+    const headers = { ':status': 200, 'content-type': 'application/grpc' };
+    stream.respond(
+      { ...headers, 'grpc-status': String(code), 'grpc-message': encodeURI(message) },
+      { endStream: true },
+    );
+  }
+  stream.close(closeCode);
+}

@@ -1,0 +1,40 @@
+/**
+ * gRPC server reflection. What it serves is made by `buf` when the package is
+ * built: proto-loader's own descriptors merge the files of a package and lose
+ * imports, field names and map entries, so that no client can link them.
+ *
+ *   FileDescriptorSet := (FileDescriptorProto 1)*
+ */
+import { readFileSync } from 'node:fs';
+import type { Server } from '@grpc/grpc-js';
+import type { MessageTypeDefinition } from '@grpc/proto-loader';
+import { ReflectionService } from '@grpc/reflection';
+import { BackplaneError } from '../../errors.js';
+import { ProtoReader } from '../protobuf.js';
+
+/** Lists and describes the services of backplane.v1 and grpc.health.v1. */
+export function addReflection(server: Server): void {
+  const fileDescriptorProtos = ['backplane.binpb', 'health.binpb'].flatMap(fileDescriptors);
+  // The library takes a package, of which it reads nothing else.
+  const files: Pick<MessageTypeDefinition<object, object>, 'fileDescriptorProtos'> = { fileDescriptorProtos };
+  new ReflectionService({ files: files as MessageTypeDefinition<object, object> }).addToServer(server);
+}
+
+function fileDescriptors(name: string): Buffer[] {
+  const reader = new ProtoReader(readBuilt(name), name);
+  const files: Buffer[] = [];
+  while (reader.nextTag()) {
+    if (reader.field === 1) files.push(reader.chunk());
+    else reader.skip();
+  }
+  return files;
+}
+
+function readBuilt(name: string): Buffer {
+  try {
+    return readFileSync(new URL(name, import.meta.url));
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new BackplaneError('internal', `${name} is missing: build or reinstall the package (${reason})`);
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * gRPC set-up of both sides. Servers get and give raw Buffers (handlers decode,
+ * so that a bad message is answered with a sentence instead of a hidden one);
+ * clients get typed objects, but for the data streams, which carry encoded
+ * frames end to end.
+ *
+ *   LiveRequest    := frame 1
+ *   HistoryRequest := query_id varint 1 | (frame 2 | HistoryEnd 3)
+ */
+import {
+  type CallOptions,
+  type ChannelCredentials,
+  type ChannelOptions,
+  type Client,
+  type ClientDuplexStream,
+  type ClientOptions,
+  type ClientWritableStream,
+  credentials as channelCredentials,
+  InterceptingCall,
+  type Metadata,
+  type MethodDefinition,
+  makeGenericClientConstructor,
+  type requestCallback,
+  type ServiceDefinition,
+} from '@grpc/grpc-js';
+import { KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, MESSAGE_BYTES_MAX, UPLINK_WINDOW_BYTES } from '../../limits.js';
+import type { BackplaneClient } from '../gen/backplane/v1/Backplane.js';
+import type { ControlRequest } from '../gen/backplane/v1/ControlRequest.js';
+import type { ControlResponse__Output } from '../gen/backplane/v1/ControlResponse.js';
+import type { HistoryEnd, HistoryEnd__Output } from '../gen/backplane/v1/HistoryEnd.js';
+import { historyEndCodec, type SubscribeResponse__Output, subscribeResponseCodec } from '../messages.js';
+import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
+import { packageDefinition } from '../schema.js';
+
+/** Metadata key that ties an agent's data streams to its control stream. */
+export const SESSION_KEY = 'backplane-session';
+
+export type HistoryMessage =
+  | { readonly queryId: number; readonly frameBytes: Buffer }
+  | { readonly queryId: number; readonly end: HistoryEnd };
+
+export type ReceivedHistoryMessage =
+  | { readonly queryId: number; readonly frameBytes: Buffer }
+  | { readonly queryId: number; readonly end: HistoryEnd__Output };
+
+export interface UplinkClient extends Client {
+  control(metadata: Metadata, options?: CallOptions): ClientDuplexStream<ControlRequest, ControlResponse__Output>;
+  /** Written values are encoded frames. */
+  live(metadata: Metadata, callback: requestCallback<object>): ClientWritableStream<Buffer>;
+  history(metadata: Metadata, callback: requestCallback<object>): ClientWritableStream<HistoryMessage>;
+}
+
+function encodeLiveMessage(frameBytes: Buffer): Buffer {
+  const writer = new ProtoWriter(frameBytes.length + 8);
+  writer.tag(1, LENGTH);
+  writer.varint(frameBytes.length);
+  writer.bytes.set(frameBytes, writer.offset);
+  writer.offset += frameBytes.length;
+  return writer.finish();
+}
+
+/** The encoded frame within a LiveRequest, as a view. Throws invalid_argument. */
+export function decodeLiveMessage(bytes: Buffer): Buffer {
+  const reader = new ProtoReader(bytes, 'live message');
+  let frame: Buffer | undefined;
+  while (reader.nextTag()) {
+    if (reader.field === 1) frame = reader.chunk();
+    else reader.skip();
+  }
+  if (frame === undefined) throw reader.fail('frame is missing');
+  return frame;
+}
+
+function encodeHistoryMessage(message: HistoryMessage): Buffer {
+  const isFrame = 'frameBytes' in message;
+  const content = isFrame ? message.frameBytes : historyEndCodec.encode(message.end);
+  const writer = new ProtoWriter(content.length + varintBytes(message.queryId) + 8);
+  writer.uintField(1, message.queryId);
+  writer.tag(isFrame ? 2 : 3, LENGTH);
+  writer.varint(content.length);
+  writer.bytes.set(content, writer.offset);
+  writer.offset += content.length;
+  return writer.finish();
+}
+
+/** `frameBytes` of the result is a view. Throws invalid_argument. */
+export function decodeHistoryMessage(bytes: Buffer): ReceivedHistoryMessage {
+  const reader = new ProtoReader(bytes, 'history message');
+  let queryId = 0;
+  let frameBytes: Buffer | undefined;
+  let end: Buffer | undefined;
+  while (reader.nextTag()) {
+    if (reader.field === 1) queryId = reader.uint();
+    else if (reader.field === 2) frameBytes = reader.chunk();
+    else if (reader.field === 3) end = reader.chunk();
+    else reader.skip();
+  }
+  if (frameBytes !== undefined && end === undefined) return { queryId, frameBytes };
+  if (end !== undefined && frameBytes === undefined) {
+    return { queryId, end: historyEndCodec.decode(end, MESSAGE_BYTES_MAX) };
+  }
+  throw reader.fail('must have either frame or end');
+}
+
+function serviceDefinition(name: string): ServiceDefinition {
+  return packageDefinition[`backplane.v1.${name}`] as unknown as ServiceDefinition;
+}
+
+/** For a server: every request and response is the encoded message. */
+export function rawService(name: 'Uplink' | 'Backplane'): ServiceDefinition {
+  const raw: Record<string, MethodDefinition<Buffer, Buffer>> = {};
+  for (const [method, definition] of Object.entries(serviceDefinition(name))) {
+    raw[method] = {
+      ...definition,
+      requestSerialize: (bytes: Buffer) => bytes,
+      requestDeserialize: (bytes: Buffer) => bytes,
+      responseSerialize: (bytes: Buffer) => bytes,
+      responseDeserialize: (bytes: Buffer) => bytes,
+    };
+  }
+  return raw;
+}
+
+/** Options of every client: bounded messages, a real drain, dead peers noticed, no proxy in between. */
+function createChannelOptions(): ChannelOptions {
+  return {
+    'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+    'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
+    // With a retry buffer, write() never reports a full socket until it is full too.
+    'grpc.enable_retries': 0,
+    'grpc.per_rpc_retry_buffer_size': 0,
+    'grpc.retry_buffer_size': 0,
+    'grpc-node.flow_control_window': UPLINK_WINDOW_BYTES,
+    'grpc.keepalive_time_ms': KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    'grpc.keepalive_permit_without_calls': 1,
+    'grpc.enable_channelz': 0,
+    'grpc.enable_http_proxy': 0,
+    'grpc.use_local_subchannel_pool': 1,
+  };
+}
+
+/** Sends the token with every call. */
+function bearer(token: string | undefined): Pick<ClientOptions, 'interceptors'> {
+  if (token === undefined) return {};
+  return {
+    interceptors: [
+      (options, nextCall) =>
+        new InterceptingCall(nextCall(options), {
+          start(metadata, listener, next) {
+            metadata.set('authorization', `Bearer ${token}`);
+            next(metadata, listener);
+          },
+        }),
+    ],
+  };
+}
+
+/** `address` is host:port; `token` is the broker's, where it wants one. */
+export function createUplinkClient(
+  address: string,
+  token?: string,
+  credentials: ChannelCredentials = channelCredentials.createInsecure(),
+): UplinkClient {
+  const definition = serviceDefinition('Uplink');
+  const withFrames: ServiceDefinition = {
+    ...definition,
+    Live: { ...definition.Live!, requestSerialize: encodeLiveMessage },
+    History: { ...definition.History!, requestSerialize: encodeHistoryMessage },
+  };
+  const Constructor = makeGenericClientConstructor(withFrames, 'Uplink');
+  return new Constructor(address, credentials, {
+    ...createChannelOptions(),
+    ...bearer(token),
+  }) as unknown as UplinkClient;
+}
+
+/**
+ * A batch that cannot be decoded, as one of its events is none, becomes a gap: the stream goes on. Brokers check what
+ * comes in, but an older one does not.
+ */
+export function decodeSubscribeResponse(bytes: Buffer): SubscribeResponse__Output {
+  try {
+    return subscribeResponseCodec.decode(bytes, bytes.length);
+  } catch (cause) {
+    const gap = { ...batchNames(bytes, cause), eventsUnknown: true, reason: 'refused' };
+    const message = 'the broker sent these events with some that are none: nobody can decode them';
+    return subscribeResponseCodec.decode(
+      subscribeResponseCodec.encode({ gap: { ...gap, message } }),
+      bytes.length + 1024,
+    );
+  }
+}
+
+/** Node and topic of a response that is a batch of events; for any other `cause` is thrown. */
+function batchNames(bytes: Buffer, cause: unknown): { node: string; topic: string } {
+  const response = new ProtoReader(bytes, 'response');
+  if (!response.nextTag() || response.field !== 2) throw cause;
+  const batch = new ProtoReader(response.chunk(), 'batch');
+  const names = { node: '', topic: '' };
+  while (batch.nextTag()) {
+    if (batch.field === 1) names.node = batch.chunk().toString('utf8');
+    else if (batch.field === 2) names.topic = batch.chunk().toString('utf8');
+    else batch.skip();
+  }
+  return names;
+}
+
+/** `address` is host:port; `token` is the broker's, where it wants one. Answers are objects (see schema.ts). */
+export function createBackplaneClient(
+  address: string,
+  token?: string,
+  credentials: ChannelCredentials = channelCredentials.createInsecure(),
+): BackplaneClient {
+  const definition = serviceDefinition('Backplane');
+  const lenient: ServiceDefinition = {
+    ...definition,
+    Subscribe: { ...definition.Subscribe!, responseDeserialize: decodeSubscribeResponse },
+  };
+  const Constructor = makeGenericClientConstructor(lenient, 'Backplane');
+  return new Constructor(address, credentials, {
+    ...createChannelOptions(),
+    ...bearer(token),
+  }) as unknown as BackplaneClient;
+}

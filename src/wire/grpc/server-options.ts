@@ -1,0 +1,89 @@
+/**
+ * The gRPC server's options, and the one that it has no option for: its HTTP/2
+ * receive windows. The library ignores `grpc-node.flow_control_window` on
+ * servers, and 64 KB a round trip is what an uplink would be left with.
+ */
+import type { Http2Server, ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
+import { type Server, ServerInterceptingCall, type ServerInterceptor, type ServerOptions } from '@grpc/grpc-js';
+import { BackplaneError } from '../../errors.js';
+import { ConnectionPlaces } from '../../flow/connection-places.js';
+import {
+  CONNECTION_IDLE_MS,
+  GRPC_CONNECTIONS_MAX,
+  KEEPALIVE_MS,
+  KEEPALIVE_TIMEOUT_MS,
+  MESSAGE_BYTES_MAX,
+  SESSION_WINDOW_BYTES,
+  STREAMS_PER_CONNECTION_MAX,
+  UPLINK_WINDOW_BYTES,
+} from '../../limits.js';
+import { guardMessages } from './message-guard.js';
+
+/**
+ * With any interceptor the library lets nothing through to a handler any more once a call has been cancelled or its
+ * deadline has come. Without one it starts a call whose request ends later than that, and never tells it that it is over.
+ */
+const endedCallsStayEnded: ServerInterceptor = (_method, call) => new ServerInterceptingCall(call);
+
+export function serverOptions(): ServerOptions {
+  return {
+    'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+    'grpc.max_send_message_length': MESSAGE_BYTES_MAX + 64 * 1024,
+    'grpc.max_concurrent_streams': STREAMS_PER_CONNECTION_MAX,
+    'grpc.keepalive_time_ms': KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    'grpc.max_connection_idle_ms': CONNECTION_IDLE_MS,
+    'grpc.enable_channelz': 0,
+    interceptors: [endedCallsStayEnded],
+  };
+}
+
+/** What the library keeps to itself; checked before it is used, so that an upgrade cannot undo it in silence. */
+interface Internals {
+  commonServerOptions?: { settings?: { maxConcurrentStreams?: number; initialWindowSize?: number } };
+  http2Servers?: Map<Http2Server, unknown>;
+}
+
+/** Call between construction and bind. */
+export function setStreamWindow(server: Server): void {
+  const { commonServerOptions } = server as unknown as Internals;
+  if (commonServerOptions?.settings === undefined) throw changed();
+  commonServerOptions.settings.initialWindowSize = UPLINK_WINDOW_BYTES;
+}
+
+/**
+ * Call after bind: every new connection gets the larger window, and its messages are guarded. Returns what
+ * ends all connections at once; the library's shutdown leaves them to peers
+ * that may never close.
+ */
+export function setSessionWindow(server: Server, connectionsMax = GRPC_CONNECTIONS_MAX): () => void {
+  const sockets = new Set<Socket>();
+  const places = new ConnectionPlaces<ServerHttp2Session>(connectionsMax);
+  for (const http2Server of http2Servers(server)) {
+    http2Server.on('session', (session: ServerHttp2Session) => {
+      places.add(session);
+      if (session.destroyed) return;
+      session.setLocalWindowSize(SESSION_WINDOW_BYTES);
+      guardMessages(session, (busy) => (busy ? places.keep(session) : places.release(session)));
+    });
+    http2Server.on('connection', (socket: Socket) => {
+      sockets.add(socket);
+      socket.on('close', () => sockets.delete(socket));
+    });
+  }
+  return () => {
+    for (const socket of sockets) socket.destroy();
+  };
+}
+
+/** Those that the library listens with; none before bind. */
+export function http2Servers(server: Server): readonly Http2Server[] {
+  const { http2Servers: bound } = server as unknown as Internals;
+  if (bound === undefined || bound.size === 0) throw changed();
+  return [...bound.keys()];
+}
+
+function changed(): BackplaneError {
+  return new BackplaneError('internal', 'the gRPC library has changed inside: its receive windows cannot be set');
+}

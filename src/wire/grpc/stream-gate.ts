@@ -1,0 +1,84 @@
+/**
+ * Stands in front of the gRPC library: who opens a stream says who they are in
+ * its headers, and is refused before the library has made anything for the call
+ * or read of its message. What handlers learn is the identity, never the
+ * credential.
+ */
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import type { Metadata, Server } from '@grpc/grpc-js';
+import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { refuseCall } from './message-guard.js';
+import { http2Servers } from './server-options.js';
+
+/** Metadata key under which a handler finds the caller's identity; what a caller sends under it is dropped. */
+const IDENTITY_KEY = 'backplane-identity';
+
+/** Asked for load balancers and supervisors, who have no token. */
+const OPEN_PREFIX = '/grpc.health.v1.Health/';
+
+/** Returns the caller's identity. Throws BackplaneError unauthenticated. */
+type Identify = (authorization: readonly string[], peer: string) => string;
+
+type StreamListener = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  rawHeaders: readonly string[],
+) => void;
+
+/** Call after bind. */
+export function gateStreams(server: Server, identify: Identify): void {
+  interceptStreams(server, (stream, headers, rawHeaders) => {
+    headers[IDENTITY_KEY] = identityOfStream(stream, headers, rawHeaders, identify);
+    delete headers.authorization;
+  });
+}
+
+/**
+ * Shows every stream to `admit` before the library has it: what is then in the headers is what the library reads, and a
+ * BackplaneError that is thrown refuses the call. What is given last is asked first. Call after bind.
+ */
+export function interceptStreams(
+  server: Server,
+  admit: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: readonly string[]) => void,
+): void {
+  for (const http2Server of http2Servers(server)) {
+    const [next, ...others] = http2Server.listeners('stream') as StreamListener[];
+    if (next === undefined || others.length > 0)
+      throw new BackplaneError('internal', 'the gRPC library has changed inside: its streams cannot be gated');
+    http2Server.removeAllListeners('stream');
+    const gated: StreamListener = (stream, headers, flags, rawHeaders) => {
+      try {
+        admit(stream, headers, rawHeaders);
+      } catch (cause) {
+        refuse(stream, asBackplaneError(cause));
+        return;
+      }
+      next.call(http2Server, stream, headers, flags, rawHeaders);
+    };
+    http2Server.on('stream', gated);
+  }
+}
+
+function identityOfStream(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  rawHeaders: readonly string[],
+  identify: Identify,
+): string {
+  if (headers[':path']?.startsWith(OPEN_PREFIX)) return '';
+  // Of a header that came twice, `headers` has only the first.
+  const values = rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1] === 'authorization');
+  return identify(values, stream.session?.socket?.remoteAddress ?? '');
+}
+
+/** Of a call that was let in. */
+export function identityOf(metadata: Metadata): string {
+  return String(metadata.get(IDENTITY_KEY)[0] ?? '');
+}
+
+function refuse(stream: ServerHttp2Stream, { grpcStatus, message }: BackplaneError): void {
+  stream.on('error', () => undefined);
+  // What else the caller sends is not waited for.
+  refuseCall(stream, grpcStatus, message, constants.NGHTTP2_NO_ERROR);
+}

@@ -1,0 +1,213 @@
+/** Cursors, state files and HTTP requests as nobody should make them: one clear answer, and others are served. */
+import assert from 'node:assert/strict';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { crc32 } from 'node:zlib';
+import { CURSOR_BYTES_MAX, HTTP_HEADER_BYTES_MAX, KiB, MiB } from '../../../src/limits.js';
+import { type CursorState, decodeCursor, encodeCursor } from '../../../src/wire/cursor.js';
+import { Harness, range } from '../../harness/broker/harness.js';
+import { Witness } from '../../harness/broker/witness.js';
+
+const REQUEST = { topics: ['process'], nodes: ['witness'] };
+const U64_MAX = 2n ** 64n - 1n;
+const LAST = Number.MAX_SAFE_INTEGER;
+
+let witness: Witness;
+let cursor: string;
+before(async () => {
+  witness = await Witness.start();
+  for (let event = 0; event < 3; event++) await witness.served();
+  ({ cursor } = witness.subscriber);
+});
+after(() => witness.destroy());
+
+/** The gRPC status and sentence; undefined: it was accepted, and has ended or goes on. */
+async function answer(text: string, change: object = {}): Promise<{ code: number; message: string } | undefined> {
+  const subscriber = witness.harness.subscribe({ ...REQUEST, cursor: text, ...change });
+  await subscriber.isAccepted().catch(() => undefined);
+  subscriber.cancel();
+  const { error } = subscriber;
+  if (!error) return undefined;
+  assert.ok(!/[\r\n]/.test(error.details) && error.details.length < 600, error.details);
+  return { code: error.code, message: error.details };
+}
+
+test('a cursor that is cut anywhere, or has any bit turned, is refused', async () => {
+  const refusals = new Set<string>();
+  for (const end of range(1, cursor.length)) refusals.add(`${(await answer(cursor.slice(0, end)))?.code}`);
+  const bytes = Buffer.from(cursor, 'base64url');
+  for (const bit of range(0, bytes.length * 8)) {
+    const turned = Buffer.from(bytes);
+    turned[bit >> 3]! ^= 1 << (bit & 7);
+    refusals.add(`${(await answer(turned.toString('base64url')))?.code}`);
+  }
+  assert.deepEqual([...refusals], ['3']);
+  assert.equal(await answer(cursor, { follow: true }), undefined);
+  await witness.served();
+});
+
+test('a cursor that refers to itself forty times over is refused at once, over gRPC and HTTP', async () => {
+  // Made of msgpack's extensions for structured clones: each level is twice the one below it.
+  const level = (id: number, below: Buffer): Buffer =>
+    Buffer.concat([Buffer.from([0xd6, 0x69, 0, 0, 0, id, 0x92]), below, Buffer.from([0xd6, 0x70, 0, 0, 0, id + 1])]);
+  const nested = range(0, 40).reduceRight<Buffer>((below, id) => level(id, below), Buffer.from([0x01]));
+  const packed = Buffer.concat([Buffer.from([0x99]), nested, Buffer.alloc(8, 0xc0)]);
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32LE(crc32(packed));
+  const text = Buffer.concat([packed, sum]).toString('base64url');
+  assert.match((await answer(text))?.message ?? '', /^cursor cannot be read: byte \d+ begins a value of/);
+  const answered = await raw(`GET /v1/events?topic=process&cursor=${text} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
+  assert.match(answered, /^HTTP\/1.1 400 .*"cursor_invalid".*cannot be read/s);
+  await witness.served();
+});
+
+test('a cursor with a good checksum that names places that are not, is refused, or resumes where it can', async () => {
+  const good = decodeCursor(cursor);
+  const position = (epoch: number, timeNs: bigint) => ({ epoch, timeNs, lane: 0xffff, tie: 0xffff_ffff });
+  const offsets = (offset: number) => new Map([['process', Array.from({ length: 8 }, () => offset)]]);
+  const owed = (offsetFrom: number, offsetTo?: number) => {
+    const range = { offsetFrom, offsetTo, after: position(LAST, U64_MAX), skipped: true };
+    return [{ node: 'witness', standing: 'log' as const, owed: new Map([['process', [range]]]) }];
+  };
+  const changes: [Partial<CursorState>, RegExp | undefined][] = [
+    [{ logId: 'ffffffffffffffff' }, /cursor is of another broker/],
+    [{ predicateId: 0n }, /cursor is of another subscription/],
+    [{ offsets: offsets(LAST) }, /cursor/],
+    [{ offsets: offsets(1_000_000) }, /cursor/],
+    [{ offsets: new Map() }, /cursor has no offsets for one of the topics/],
+    [{ offsets: new Map([['weather', good.offsets.get('process')!]]) }, /cursor has no offsets/],
+    [{ note: { partition: 7, offset: LAST, id: 0 } }, /cursor/],
+    [{ note: { partition: 0, offset: 0, id: 0xffff_ffff } }, /cursor/],
+    [{ partials: [{ topic: 'weather', partition: 0, index: 1 }] }, /within a frame of none of the topics/],
+    [
+      { partials: [{ topic: 'process', partition: 3, index: 0xffff }] },
+      /within a frame of process that cannot be read/,
+    ],
+    [{ sinceNs: U64_MAX }, undefined],
+    [{ history: { wallNs: U64_MAX, node: '', position: position(LAST, U64_MAX) } }, undefined],
+    [{ nodes: [{ node: 'witness', standing: 'beyond', position: position(LAST, U64_MAX) }] }, undefined],
+    [{ nodes: [{ node: '../../etc', standing: 'late', position: undefined, floors: new Map() }] }, undefined],
+    [{ nodes: owed(0, LAST) }, undefined],
+    [{ nodes: owed(LAST) }, undefined],
+  ];
+  for (const [change, reason] of changes) {
+    const text = encodeCursor({ ...good, ...change });
+    assert.ok(text);
+    const refused = await answer(text, { follow: true, refill: true });
+    const what = JSON.stringify(change, (_, value) => (typeof value === 'bigint' ? String(value) : value));
+    if (reason === undefined) assert.equal(refused, undefined, what);
+    else assert.match(refused?.message ?? 'accepted', reason, what);
+    if (reason) assert.ok([3, 11].includes(refused!.code), what);
+  }
+  await witness.served();
+});
+
+const STATES: Record<string, string> = {
+  garbage: '\u0000\u0001{[}',
+  'deep nesting': '['.repeat(2_000_000),
+  'wrong types': JSON.stringify({ version: 1, generation: 'x', claims: {}, nodes: 7 }),
+  'another version': JSON.stringify({ version: 2 }),
+  'numbers at their ends': JSON.stringify({ version: 1, nodes: { a: { liveBytesPerSecond: 1e308 } }, generation: -1 }),
+  'much of nothing': ' '.repeat(32 * MiB),
+};
+
+for (const file of ['interest.json', 'budgets.json']) {
+  test(`a broker starts on a ${file} of whatever content, and says so in one line`, async () => {
+    const harness = await Harness.start();
+    try {
+      const path = join(harness.dataDir, 'broker', file);
+      for (const [what, text] of Object.entries(STATES)) {
+        await harness.broker.abort();
+        writeFileSync(path, text);
+        harness.logged.length = 0;
+        await harness.startBroker();
+        const warned = harness.logged.filter(({ level }) => level === 40).map(({ msg }) => msg);
+        assert.equal(warned.length, 1, `${what}: ${warned}`);
+        assert.ok(warned[0]!.startsWith(`${path} is damaged`) && !warned[0]!.includes('\n'), warned[0]);
+      }
+      await harness.broker.abort();
+      // Neither read nor put aside.
+      for (const name of [path, `${path}.damaged`]) rmSync(name, { force: true });
+      mkdirSync(path);
+      mkdirSync(join(`${path}.damaged`, 'kept'), { recursive: true });
+      await harness.startBroker();
+    } catch (cause) {
+      rmSync(harness.dataDir, { recursive: true, force: true });
+      throw cause;
+    }
+    await harness.destroy();
+  });
+}
+
+async function raw(text: string): Promise<string> {
+  const [host, port] = witness.harness.broker.httpAddress.split(':') as [string, string];
+  const socket = connect(Number(port), host);
+  let received = '';
+  socket.setEncoding('utf8').on('data', (part: string) => {
+    received += part;
+    if (/\r\n\r\n[\s\S]*\n$/.test(received)) socket.end();
+  });
+  socket.on('error', () => undefined);
+  socket.write(text);
+  await new Promise((resolve) => socket.on('close', resolve));
+  return received;
+}
+
+test('HTTP requests that are none, too long, or of another kind are answered with a status', async () => {
+  const host = 'Host: 127.0.0.1\r\n';
+  const get = (target: string, headers = '') => `GET ${target} HTTP/1.1\r\n${host}${headers}\r\n`;
+  const events = (query: string) => get(`/v1/events?${query}`);
+  const rows: [string, RegExp][] = [
+    ['\u0000\u0001\u0002\r\n\r\n', /^HTTP\/1.1 400/],
+    ['GET /v1/nodes HTTP/1.1\r\n\r\n', /^HTTP\/1.1 400.*Host is missing/s],
+    [get('/v1/nodes', 'Host: evil.example\r\n'), /^HTTP\/1.1 400.*Host must be given once, got 2/s],
+    [`CONNECT 127.0.0.1:1 HTTP/1.1\r\n${host}\r\n`, /^HTTP\/1.1 405/],
+    [get('/v1/nodes', 'Expect: miracles\r\n'), /^HTTP\/1.1 200/],
+    [get('/v1/nodes?node=witness'), /^HTTP\/1.1 400.*unknown parameter \\"node\\"/s],
+    [get('http://127.0.0.1/v1/nowhere'), /^HTTP\/1.1 404.*nothing at \\"\/v1\/nowhere\\"/s],
+    [
+      `POST /v1/events HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\n\r\n1;${'x'.repeat(20_000)}`,
+      /^HTTP\/1.1 4(05|13)/,
+    ],
+    [get('/v1/nodes', 'Sec-Fetch-Site: cross-site\r\n'), /^HTTP\/1.1 403.*Sec-Fetch-Site/s],
+    [get('/v1/nodes', `${'X: y\r\n'.repeat(2_100)}Sec-Fetch-Site: same-site\r\n`), /^HTTP\/1.1 403.*Sec-Fetch-Site/s],
+    [get('/v1/nodes', 'Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site\r\n'), /^HTTP\/1.1 403.*Sec-Fetch-Site/s],
+    [get('/v1/nodes', `Origin: http://${'evil'.repeat(1_000)}\r\n`), /^HTTP\/1.1 403.*Origin/s],
+    [get('/v1/nodes', `X: ${'x'.repeat(HTTP_HEADER_BYTES_MAX)}\r\n`), /^HTTP\/1.1 431/],
+    [get('/v1/nodes', 'X: y\r\n'.repeat(20_000)), /^HTTP\/1.1 431/],
+    [get('/v1/nodes', 'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n'), /^HTTP\/1.1 400/],
+    [get('/v1/nodes', 'Content-Length: -1\r\n'), /^HTTP\/1.1 400/],
+    [`POST /v1/events HTTP/1.1\r\n${host}Content-Length: 999999999999\r\n\r\n{"a":`, /^HTTP\/1.1 405/],
+    [`DELETE /v1/nodes HTTP/1.1\r\n${host}\r\n`, /^HTTP\/1.1 405/],
+    [get('/v1/__proto__'), /^HTTP\/1.1 404/],
+    [get('/../../etc/passwd'), /^HTTP\/1.1 404/],
+    [get(`/${'a'.repeat(8 * KiB)}`), /^HTTP\/1.1 404/],
+    [get('/v1/nodes', 'Last-Event-ID: \u0001\r\n'), /^HTTP\/1.1 400/],
+    [events('__proto__=1'), /400.*unknown parameter/s],
+    [events('topic=%00'), /400.*unknown topic/s],
+    [events('topic=process&limit=-1'), /400.*limit: must be a whole number/s],
+    [events('topic=process&limit=1e400'), /400.*limit/s],
+    [events('topic=process&last=99999999999999999999'), /400.*last/s],
+    [events('topic=process&since=-5m'), /400.*since/s],
+    [events(`topic=process&cursor=${'A'.repeat(CURSOR_BYTES_MAX + 1)}`), /400.*cursor: must be at most 4096/s],
+    [events(`filter=${'('.repeat(3_000)}`), /400.*filter/s],
+    [events('topic=process&'.repeat(1_500)), /^HTTP\/1.1 (400|200)/],
+    [events('follow=%ff%fe'), /400.*follow/s],
+    [events('topic=process&lag_max=99999999999d'), /400.*lag_max|lagMax/s],
+  ];
+  for (const [text, expected] of rows) {
+    const what = JSON.stringify(text.slice(0, 80));
+    const received = await raw(text);
+    assert.match(received, expected, what);
+    const [head = '', body = ''] = received.split('\r\n\r\n');
+    if (head.startsWith('HTTP/1.1 200')) continue;
+    // Every refusal is the same object, and no longer than a line.
+    assert.match(head, /^content-type: application\/json; charset=utf-8$/im, what);
+    const { error } = JSON.parse(body) as { error: { code: string; message: string } };
+    assert.deepEqual(Object.keys(error), ['code', 'message'], what);
+    assert.ok(/^[a-z_]+$/.test(error.code) && error.message.length < 600 && !error.message.includes('\n'), what);
+  }
+  await witness.served();
+});

@@ -1,0 +1,113 @@
+/** Connections of the HTTP port as nobody should use them: many requests at once, many that say nothing, abandoned ones. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { HTTP_CONNECTIONS_MAX, HTTP_PIPELINED_MAX, HTTP_STREAMS_MAX } from '../../../src/limits.js';
+import { Harness, range, until } from '../../harness/broker/harness.js';
+
+let harness: Harness;
+let sockets: Socket[];
+beforeEach(async () => {
+  sockets = [];
+  harness = await Harness.start();
+});
+afterEach(async () => {
+  for (const socket of sockets) socket.destroy();
+  await harness.destroy();
+});
+
+const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`;
+const FOLLOW = get('/v1/events?topic=process&follow=true');
+
+interface Peer {
+  readonly socket: Socket;
+  received: string;
+}
+
+async function peer(text: string): Promise<Peer> {
+  const [host, port] = harness.broker.httpAddress.split(':') as [string, string];
+  const socket = connect(Number(port), host);
+  sockets.push(socket);
+  const made: Peer = { socket, received: '' };
+  socket.setEncoding('utf8').on('data', (part: string) => {
+    made.received += part;
+  });
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  socket.write(text);
+  return made;
+}
+
+async function subscriptions(): Promise<number> {
+  const answer = await fetch(`http://${harness.broker.httpAddress}/v1/subscriptions`);
+  return ((await answer.json()) as { subscriptions: object[] }).subscriptions.length;
+}
+
+/** Asks until it is so. */
+async function has(count: number): Promise<void> {
+  for (let attempts = 0; (await subscriptions()) !== count; attempts++) {
+    assert.ok(attempts < 1_000, `${await subscriptions()} subscriptions, not ${count}`);
+    await sleep(10);
+  }
+}
+
+test('subscriptions that are asked for at once run one after the other, and none is left when their connection ends', async () => {
+  const ends: Record<string, (socket: Socket) => void> = {
+    closed: (socket) => socket.end(),
+    gone: (socket) => socket.destroy(),
+    reset: (socket) => socket.resetAndDestroy(),
+  };
+  for (const [how, end] of Object.entries(ends)) {
+    for (const count of [1, 2, 5, HTTP_PIPELINED_MAX]) {
+      const { socket } = await peer(FOLLOW.repeat(count));
+      await has(1);
+      end(socket);
+      await has(0);
+      assert.ok(how);
+    }
+  }
+});
+
+test('more than a few requests at once end the connection', async () => {
+  const { socket } = await peer(FOLLOW.repeat(HTTP_PIPELINED_MAX + 1));
+  await until('it is closed', () => socket.destroyed);
+  await has(0);
+});
+
+test('requests at once are answered in order, each whole, also behind a stream that ends', async () => {
+  const agent = await harness.agent('a');
+  for (const pid of range(1, 11)) agent.recorder.record('process.exec', pid);
+  const asked = ['/healthz', '/v1/events?topic=process&since=1h', '/v1/nowhere', '/v1/events?limit=x', '/healthz'];
+  const made = await peer(asked.map(get).join(''));
+  const statuses = () => [...made.received.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => status);
+  await until('all answers', () => statuses().length === asked.length && made.received.endsWith('ok\n'));
+  assert.deepEqual(statuses(), ['200', '200', '404', '400', '200']);
+  assert.equal([...made.received.matchAll(/"event":/g)].length, 10);
+});
+
+test('connections that say nothing, or never to the end, keep nobody out', async () => {
+  for (const text of ['', 'GET /healthz HTTP/1.1\r\nHost: x', get('/healthz')]) {
+    for (let left = HTTP_CONNECTIONS_MAX; left > 0; left -= 64) await Promise.all(range(0, 64).map(() => peer(text)));
+    const { received } = await answered(get('/healthz'));
+    assert.match(received, /^HTTP\/1\.1 200 /, JSON.stringify(text));
+  }
+});
+
+test('as many streams as may be leave a place for health, and the next one is told why it gets none', async () => {
+  for (let left = HTTP_STREAMS_MAX; left > 0; left -= 64) await Promise.all(range(0, 64).map(() => peer(FOLLOW)));
+  await has(HTTP_STREAMS_MAX);
+  assert.match((await answered(get('/healthz'))).received, /^HTTP\/1\.1 200 /);
+  assert.match((await answered(FOLLOW)).received, /^HTTP\/1\.1 429 [\s\S]*at most 960 streams of events run at once/);
+  // Who says nothing makes room for others, streams do not.
+  await Promise.all(range(0, 2 * (HTTP_CONNECTIONS_MAX - HTTP_STREAMS_MAX)).map(() => peer('')));
+  assert.match((await answered(get('/healthz'))).received, /^HTTP\/1\.1 200 /);
+  await has(HTTP_STREAMS_MAX);
+});
+
+async function answered(text: string): Promise<Peer> {
+  const made = await peer(text);
+  await until('an answer', () => /\r\n\r\n[\s\S]*\n$/.test(made.received) || made.socket.destroyed);
+  return made;
+}

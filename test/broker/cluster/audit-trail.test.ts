@@ -1,0 +1,119 @@
+/** What operators changed is on record before it holds, or is not done. */
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { AuditTrail } from '../../../src/broker/cluster/audit-trail.js';
+
+const silent = pino({ level: 'silent' });
+
+function inScratch(run: (dir: string) => void): void {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+  try {
+    run(dir);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+const numbers = (dir: string, file: string) =>
+  readFileSync(join(dir, file), 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { number: number }).number);
+
+test('entries are whole lines in their order, in at most two files of bounded size', () =>
+  inScratch((dir) => {
+    for (let number = 0; number < 100; number += 1) {
+      // As many writers as there are restarts of a broker.
+      new AuditTrail(dir, silent, 1_000).record({ action: 'set_budget', peer: 'peer', number });
+    }
+    assert.deepEqual(readdirSync(dir).sort(), ['audit.1.jsonl', 'audit.jsonl']);
+    const kept = [...numbers(dir, 'audit.1.jsonl'), ...numbers(dir, 'audit.jsonl')];
+    assert.ok(kept.length >= 10);
+    assert.deepEqual(
+      kept,
+      kept.map((_, at) => 100 - kept.length + at),
+    );
+  }));
+
+test('what cannot be written is refused with the file and the reason', () =>
+  inScratch((dir) => {
+    mkdirSync(join(dir, 'audit.jsonl'));
+    const trail = new AuditTrail(dir, silent);
+    assert.throws(
+      () => trail.record({ action: 'set_budget', peer: 'peer' }),
+      /audit\.jsonl cannot be written \(EISDIR\): nothing was changed/,
+    );
+  }));
+
+interface Line {
+  readonly peer: string;
+  readonly count: number;
+  readonly nodes: string;
+  readonly refused: string;
+}
+
+const lines = (dir: string, file: string) =>
+  readFileSync(join(dir, file), 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Line);
+
+const refusal = (peer: string, nodes: string) => {
+  return { action: 'set_budget', peer, nodes, code: 'not_found', refused: `no node matches ${nodes}` } as const;
+};
+
+test('refusals are apart, and many of one kind are one line: a change stays on record', () =>
+  inScratch((dir) => {
+    const trail = new AuditTrail(dir, silent, 1_000, 2_000);
+    trail.record({ action: 'set_budget', peer: '127.0.0.1:1', nodes: 'real' });
+    const before = readFileSync(join(dir, 'audit.jsonl'), 'utf8');
+    // Of other connections, about other names.
+    for (let at = 0; at < 9_000; at += 1) trail.refuse(refusal(`127.0.0.1:${at}`, `fake-${at}`));
+    trail.refuse({ ...refusal('127.0.0.1:5', 'x'), code: 'invalid_argument' });
+    trail.refuse(refusal('10.0.0.9:5', 'y'.repeat(5_000)));
+    trail.close();
+    assert.equal(readFileSync(join(dir, 'audit.jsonl'), 'utf8'), before);
+    const kept = lines(dir, 'audit-refused.jsonl');
+    assert.deepEqual(
+      kept.map(({ peer, count, nodes }) => [peer, count, nodes.length]),
+      [
+        ['127.0.0.1', 9_000, 6],
+        ['127.0.0.1', 1, 1],
+        ['10.0.0.9', 1, 512],
+      ],
+    );
+  }));
+
+test('refusals from ever other addresses are bounded too, by lines and by bytes', () =>
+  inScratch((dir) => {
+    for (let second = 0; second < 20; second += 1) {
+      const trail = new AuditTrail(dir, silent, 1_000, 10_000);
+      for (let at = 0; at < 200; at += 1) trail.refuse(refusal(`10.0.${second}.${at}:5`, 'x'));
+      trail.close();
+    }
+    assert.deepEqual(readdirSync(dir).sort(), ['audit-refused.1.jsonl', 'audit-refused.jsonl']);
+    const last = lines(dir, 'audit-refused.jsonl').slice(-17);
+    assert.deepEqual([last[0]?.peer, last.at(-1)?.peer, last.at(-1)?.count], ['10.0.19.0', 'others', 184]);
+    assert.ok(
+      ['audit-refused.1.jsonl', 'audit-refused.jsonl'].every((file) => statSync(join(dir, file)).size < 12_000),
+    );
+  }));
+
+test('refusals are written by themselves, and where the disk takes none the broker goes on', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+  try {
+    const trail = new AuditTrail(dir, silent);
+    trail.refuse(refusal('10.0.0.1:5', 'x'));
+    while (!existsSync(join(dir, 'audit-refused.jsonl'))) await sleep(20);
+    rmSync(dir, { recursive: true });
+    trail.refuse(refusal('10.0.0.1:5', 'x'));
+    trail.close();
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { status } from '@grpc/grpc-js';
+import type { SubscribeRequest } from '../../../src/wire/messages.js';
+import { Harness } from '../../harness/broker/harness.js';
+import { type TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
+
+let harness: Harness;
+beforeEach(async () => {
+  harness = await Harness.start();
+});
+afterEach(() => harness.destroy());
+
+function agent(node: string, ...profiles: string[]): Promise<TestAgent> {
+  return harness.agent(node, Object.assign(new TestRecorder(`recorder-${node}`), { profiles }));
+}
+
+async function refusal(request: SubscribeRequest): Promise<string> {
+  const subscriber = harness.subscribe(request);
+  await assert.rejects(subscriber.isAccepted(), { code: status.FAILED_PRECONDITION });
+  return subscriber.error!.details;
+}
+
+test('what no asked node may record is refused in a sentence that says what to set where', async () => {
+  await agent('a', 'lite');
+  await agent('b', 'lite', 'file');
+  await agent('old');
+  assert.equal(
+    await refusal({ topics: ['security'], follow: true }),
+    'this needs the profile security, which nodes a, b, old do not allow: ' +
+      'set agent.profiles (BACKPLANE_AGENT_PROFILES) to lite,security there',
+  );
+  const filter = 'event.type in ["syscall.enter", "security.kill"] && syscall.arg0 == 1';
+  assert.equal(
+    await refusal({ filter, nodes: ['a'], since: '1h' }),
+    'this needs the profile security or syscall, which node a does not allow: ' +
+      'set agent.profiles (BACKPLANE_AGENT_PROFILES) to lite,security,syscall there',
+  );
+});
+
+test('a filter about what only events of a profile have needs that profile', async () => {
+  await agent('a', 'lite');
+  assert.match(
+    await refusal({ filter: 'file.path.startsWith("/etc/")', since: '1h' }),
+    /^this needs the profile file,/,
+  );
+  assert.match(
+    await refusal({ filter: 'syscall.arg0 == 1', follow: true }),
+    /^this needs the profile security or syscall/,
+  );
+});
+
+test('what can also match what every node records is not refused', async () => {
+  await agent('a', 'lite');
+  for (const request of [{}, { topics: ['process', 'security'] }, { filter: 'syscall.arg0 == 0' }]) {
+    const subscriber = harness.subscribe({ ...request, follow: true });
+    await subscriber.isAccepted();
+    assert.ok(subscriber.accepted!.plan!.stages.every(({ text }) => !text.includes('agent.profiles')));
+  }
+});
+
+test('a plan names the costs of a profile only where a node that is asked allows it', async () => {
+  await agent('a', 'lite', 'file');
+  await agent('b', 'lite', 'security', 'syscall');
+  const subscriber = harness.subscribe({ nodes: ['a'], follow: true });
+  await subscriber.isAccepted();
+  const texts = subscriber.accepted!.plan!.stages.map(({ text }) => text);
+  assert.ok(texts.includes('records nothing of the profiles security, syscall: no node that is asked allows them'));
+  const costs = texts.filter((text) => text.includes('while this is asked for'));
+  assert.ok(costs.length > 0);
+  assert.ok(costs.every((text) => text.includes('(profile file)')));
+});
+
+test('where some nodes may record it the others are named in the plan; where no node is there nobody refuses', async () => {
+  const early = harness.subscribe({ topics: ['security'], follow: true });
+  await early.isAccepted();
+  const allowing = await agent('a', 'lite', 'security');
+  await agent('b', 'lite');
+  const subscriber = harness.subscribe({ topics: ['security'], follow: true });
+  await subscriber.isAccepted();
+  assert.deepEqual(allowing.topics, ['security']);
+  const texts = subscriber.accepted!.plan!.stages.map(({ text }) => text);
+  assert.ok(texts.some((text) => text.startsWith('this needs the profile security, which node b does not allow')));
+});

@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { Harness, range } from '../../harness/broker/harness.js';
+import { until } from '../../harness/until.js';
+
+let harness: Harness;
+beforeEach(async () => {
+  harness = await Harness.start();
+});
+afterEach(() => harness.destroy());
+
+const interestFile = () => join(harness.dataDir, 'broker', 'interest.json');
+const FOLLOW = { topics: ['process'], follow: true };
+
+test('a broker that is killed resumes subscriptions exactly once', async () => {
+  const agent = await harness.agent('a');
+  const first = harness.subscribe({ ...FOLLOW, since: '1h' });
+  await first.isAccepted();
+  for (const pid of range(0, 200)) {
+    agent.recorder.record('process.exec', pid);
+    if (pid % 10 === 9) agent.publish();
+  }
+  await first.has(200);
+  await until('what holds is written down', () => /"holds":\[\[/.test(readFileSync(interestFile(), 'utf8')));
+  // Every batch's cursor must do, also those from before the last ones were framed.
+  const cursors = first.cursors.filter((_, index) => index % 4 === 0);
+  await harness.broker.abort();
+  for (const pid of range(200, 250)) agent.recorder.record('process.exec', pid);
+  await harness.startBroker();
+  const again = await harness.agent('a', agent.recorder);
+  assert.deepEqual(
+    again.welcome?.covered.map(({ topic, resume }) => [topic, resume]),
+    [['process', true]],
+  );
+  await until('interest', () => again.topics.includes('process'));
+  again.publish();
+  const queriesBefore = again.historyQueries;
+  for (const { cursor, count } of cursors) {
+    const resumed = harness.subscribe({ ...FOLLOW, cursor });
+    await resumed.has(250 - count);
+    assert.deepEqual(resumed.pids, range(count, 250));
+  }
+  assert.equal(again.historyQueries, queriesBefore, 'interest was kept: the log says all');
+});
+
+test('a subscriber that returns within the grace reads the log from its cursor', async () => {
+  const agent = await harness.agent('a');
+  const first = harness.subscribe(FOLLOW);
+  await first.isAccepted();
+  agent.recorder.record('process.exec', 1);
+  agent.publish();
+  await first.has(1);
+  const { cursor } = first;
+  first.cancel();
+  for (const pid of range(2, 50)) {
+    agent.recorder.record('process.exec', pid);
+    agent.publish();
+  }
+  await until('acknowledgement', () => agent.acknowledged.get('process')?.timeNs === agent.recorder.frontier.timeNs);
+  const second = harness.subscribe({ ...FOLLOW, cursor });
+  await second.has(48);
+  agent.recorder.record('process.exec', 50);
+  agent.publish();
+  await second.has(49);
+  assert.deepEqual(second.pids, range(2, 51));
+  assert.equal(agent.historyQueries, 0);
+});
+
+test('when interest had a break, the recorder fills it', async () => {
+  const agent = await harness.agent('a');
+  const first = harness.subscribe(FOLLOW);
+  await first.isAccepted();
+  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
+  agent.publish();
+  await first.has(10);
+  const { cursor } = first;
+  first.cancel();
+  await until('nobody subscribed', () => agent.ended === undefined);
+  // A broker that lost what was asked cannot know that the log is complete.
+  await harness.broker.abort();
+  rmSync(interestFile());
+  for (const pid of range(10, 20)) agent.recorder.record('process.exec', pid);
+  await harness.startBroker();
+  const again = await harness.agent('a', agent.recorder);
+  for (const pid of range(20, 30)) agent.recorder.record('process.exec', pid);
+  const second = harness.subscribe({ ...FOLLOW, cursor });
+  await second.has(20);
+  for (const pid of range(30, 40)) agent.recorder.record('process.exec', pid);
+  again.publish();
+  await second.has(30);
+  assert.deepEqual(second.pids, range(10, 40));
+  assert.ok(again.historyQueries > 0);
+  const third = harness.subscribe({ ...FOLLOW, cursor: second.cursors[0]!.cursor });
+  await third.has(30 - second.cursors[0]!.count);
+  assert.deepEqual(third.pids, range(10 + second.cursors[0]!.count, 40));
+});
+
+test('a replay that the broker does not survive goes on at its cursor, over the seam into live', async () => {
+  const agent = await harness.agent('a');
+  for (const pid of range(0, 300)) agent.recorder.record('process.exec', pid);
+  const first = harness.subscribe({ ...FOLLOW, since: '1h' });
+  await first.has(300);
+  const { cursor, count } = first.cursors[2]!;
+  assert.ok(count < 300);
+  await harness.broker.abort();
+  await harness.startBroker();
+  const again = await harness.agent('a', agent.recorder);
+  const second = harness.subscribe({ ...FOLLOW, cursor });
+  await second.isAccepted();
+  for (const pid of range(300, 310)) agent.recorder.record('process.exec', pid);
+  again.publish();
+  await second.has(310 - count);
+  assert.deepEqual(second.pids, range(count, 310));
+});
+
+test('a gap is told before any cursor from behind it: who resumes there would never hear of it', async () => {
+  const agent = await harness.agent('a');
+  const first = harness.subscribe(FOLLOW);
+  await first.isAccepted();
+  for (const pid of range(0, 40)) {
+    agent.recorder.record('process.exec', pid);
+    agent.publish();
+  }
+  await first.has(40);
+  await until('what holds is written down', () => /"holds":\[\[/.test(readFileSync(interestFile(), 'utf8')));
+  const { cursor, count } = first.cursors[0]!;
+  await harness.broker.abort();
+  damageMiddle(join(harness.dataDir, 'broker', 'log'));
+  await harness.startBroker();
+  const again = await harness.agent('a', agent.recorder);
+  // Nor has the recorder what the log cannot read.
+  again.evictedTo = agent.recorder.events[38]!.event.position;
+  const second = harness.subscribe({ ...FOLLOW, cursor });
+  await until('the last event', () => second.pids.includes(39));
+  const missing = range(count, 40).find((pid) => !second.pids.includes(pid));
+  assert.ok(missing !== undefined, 'a frame was damaged');
+  const gapAt = second.responses.findIndex(({ gap }) => gap?.reason === 'damaged');
+  const behindAt = second.responses.findIndex(({ events }) => events?.events.some((e) => e.process!.pid > missing));
+  assert.ok(gapAt >= 0 && gapAt < behindAt, `the gap is response ${gapAt}, what is behind it ${behindAt}`);
+});
+
+/** Flips a bit in the middle of the one partition that has frames. */
+function damageMiddle(log: string): void {
+  for (const name of readdirSync(log).filter((entry) => entry.startsWith('process-'))) {
+    const [segment] = readdirSync(join(log, name)).filter((file) => file.endsWith('.log'));
+    const bytes = segment === undefined ? Buffer.alloc(0) : readFileSync(join(log, name, segment));
+    if (bytes.length < 1024) continue;
+    bytes[bytes.length >> 1]! ^= 1;
+    writeFileSync(join(log, name, segment!), bytes);
+  }
+}
+
+test('a cursor without follow replays what came since, and ends', async () => {
+  const agent = await harness.agent('a');
+  const first = harness.subscribe(FOLLOW);
+  await first.isAccepted();
+  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
+  agent.publish();
+  await first.has(10);
+  for (const pid of range(10, 20)) agent.recorder.record('process.exec', pid);
+  const rest = harness.subscribe({ topics: ['process'], cursor: first.cursor });
+  await rest.end();
+  assert.deepEqual(rest.pids, range(10, 20));
+});
+
+test('a broker that drains ends streams behind a cursor that goes on at the next', async () => {
+  const agent = await harness.agent('a');
+  const subscriber = harness.subscribe(FOLLOW);
+  await subscriber.isAccepted();
+  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
+  agent.publish();
+  await subscriber.has(10);
+  await harness.broker.drain();
+  await subscriber.end();
+  assert.match(subscriber.error?.details ?? '', /shutting down: resume/);
+  const { cursor } = subscriber;
+  await harness.startBroker();
+  const again = await harness.agent('a', agent.recorder);
+  for (const pid of range(10, 20)) agent.recorder.record('process.exec', pid);
+  const resumed = harness.subscribe({ ...FOLLOW, cursor });
+  await resumed.isAccepted();
+  again.publish();
+  await resumed.has(10);
+  assert.deepEqual(resumed.pids, range(10, 20));
+});
+
+test('a place within a frame is kept by every cursor until the frame has been read again', async () => {
+  const agent = await harness.agent('a');
+  const request = { topics: ['network', 'process'], follow: true };
+  const first = harness.subscribe({ ...request, limit: 4 });
+  await first.isAccepted();
+  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
+  agent.publish();
+  await first.end();
+  assert.deepEqual(first.pids, range(0, 4));
+  for (const pid of range(10, 15)) agent.recorder.record('network.tcp.connect', pid);
+  agent.publish();
+  await until('acknowledged', () => agent.acknowledged.get('network')?.timeNs === agent.recorder.frontier.timeNs);
+  // As a rule this reads the other topic first, and goes within a frame there as well.
+  const second = harness.subscribe({ ...request, cursor: first.cursor, limit: 2 });
+  await second.end();
+  assert.equal(second.pids.length, 2);
+  const third = harness.subscribe({ ...request, cursor: second.cursor });
+  await third.has(9);
+  const rest = [...second.pids, ...third.pids];
+  assert.deepEqual(
+    rest.toSorted((x, y) => x - y),
+    range(4, 15),
+  );
+});
+
+test('cursors of other filters, of other logs, and of nobody are refused', async () => {
+  const agent = await harness.agent('a');
+  const subscriber = harness.subscribe(FOLLOW);
+  await subscriber.isAccepted();
+  agent.recorder.record('process.exec', 1);
+  agent.publish();
+  await subscriber.has(1);
+  const { cursor } = subscriber;
+  const refusals: [object, RegExp][] = [
+    [{ ...FOLLOW, cursor, filter: 'process.pid == 1' }, /cursor is of another subscription/],
+    [{ ...FOLLOW, cursor: `${cursor.slice(0, -2)}AA` }, /checksum|gave out/],
+    [{ ...FOLLOW, cursor: 'x' }, /cursor/],
+  ];
+  for (const [request, message] of refusals) {
+    const refused = harness.subscribe(request);
+    await refused.end();
+    assert.match(refused.error?.details ?? '', message);
+    assert.equal(refused.error?.code, 3);
+  }
+  const other = await Harness.start();
+  try {
+    const foreign = other.subscribe({ ...FOLLOW, cursor });
+    await foreign.end();
+    assert.match(
+      foreign.error?.details ?? '',
+      /cursor is of another broker, or of this one before its data was removed/,
+    );
+  } finally {
+    await other.destroy();
+  }
+});

@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Harness, range } from '../../harness/broker/harness.js';
+import { TestRecorder } from '../../harness/broker/test-agent.js';
+import { until } from '../../harness/until.js';
+
+let harness: Harness;
+beforeEach(async () => {
+  harness = await Harness.start();
+});
+afterEach(() => harness.destroy());
+
+const PROCESS = { topics: ['process'] };
+
+test('history alone: every node, merged by wall time, with coverage at the end', async () => {
+  const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
+  const [a, b] = [new TestRecorder('a', 1, startNs), new TestRecorder('b', 1, startNs + 500_000n)];
+  for (const pid of range(0, 300)) {
+    a.record('process.exec', 2 * pid);
+    b.record('process.exec', 2 * pid + 1);
+  }
+  await harness.agent('a', a);
+  await harness.agent('b', b);
+  const subscriber = harness.subscribe({ ...PROCESS, since: '1h' });
+  await subscriber.end();
+  assert.deepEqual(subscriber.pids, range(0, 600));
+  assert.deepEqual(
+    subscriber.coverage?.nodes.map(({ node, events, absent }) => [node, events, absent]),
+    [
+      ['a', '300', false],
+      ['b', '300', false],
+    ],
+  );
+});
+
+test('last is global, until excludes, and a window begins where it says', async () => {
+  const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
+  const [a, b] = [new TestRecorder('a', 1, startNs), new TestRecorder('b', 1, startNs + 500_000n)];
+  for (const pid of range(0, 100)) {
+    a.record('process.exec', 2 * pid);
+    b.record('process.exec', 2 * pid + 1);
+  }
+  await harness.agent('a', a);
+  await harness.agent('b', b);
+  const last = harness.subscribe({ ...PROCESS, last: 7 });
+  await last.end();
+  assert.deepEqual(last.pids, range(193, 200));
+  const since = new Date(Number(startNs / 1_000_000n) + 11).toISOString();
+  const before = new Date(Number(startNs / 1_000_000n) + 21).toISOString();
+  const window = harness.subscribe({ ...PROCESS, nodes: ['a'], since, until: before });
+  await window.end();
+  assert.deepEqual(
+    window.pids,
+    range(10, 20).map((n) => 2 * n),
+  );
+});
+
+test('every cursor of a replay resumes exactly behind its batch', async () => {
+  const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
+  const [a, b] = [new TestRecorder('a', 1, startNs), new TestRecorder('b', 1, startNs + 500_000n)];
+  for (const pid of range(0, 20)) {
+    a.record('process.exec', 2 * pid);
+    b.record('process.exec', 2 * pid + 1);
+  }
+  await harness.agent('a', a);
+  await harness.agent('b', b);
+  const whole = harness.subscribe({ ...PROCESS, since: '1h' });
+  await whole.end();
+  for (const { cursor, count } of whole.cursors) {
+    const rest = harness.subscribe({ ...PROCESS, cursor });
+    await rest.end();
+    assert.deepEqual(rest.pids, range(count, 40));
+  }
+  const nothing = harness.subscribe({ ...PROCESS, cursor: whole.coverage!.cursor });
+  await nothing.end();
+  assert.deepEqual(nothing.pids, []);
+});
+
+test('since and follow have no seam while events are published all the time', async () => {
+  const agent = await harness.agent('a');
+  let pid = 0;
+  let stop = false;
+  const publishing = (async () => {
+    while (!stop) {
+      for (let i = 0; i < 20; i++) agent.recorder.record(i % 4 ? 'process.exec' : 'network.tcp.connect', pid++);
+      agent.publish();
+      await sleep(1);
+    }
+  })();
+  await sleep(20);
+  const subscribers = [
+    harness.subscribe({ since: '1h', follow: true }),
+    harness.subscribe({ since: '1h', follow: true, topics: ['process'], filter: 'process.pid % 3 == 0' }),
+  ];
+  await sleep(30);
+  subscribers.push(harness.subscribe({ since: '1h', follow: true }), harness.subscribe({ last: 50, follow: true }));
+  for (const subscriber of subscribers) await subscriber.isAccepted();
+  await sleep(100);
+  stop = true;
+  await publishing;
+  agent.recorder.record('process.exec', 3 * 1_000_000);
+  agent.publish();
+  for (const subscriber of subscribers) await until('the end', () => subscriber.pids.includes(3_000_000));
+  const [whole, filtered, second, last] = subscribers;
+  const expected = agent.recorder.events.map(({ event }) => event.process!.pid);
+  assert.deepEqual(byTopic(whole!.events, agent.recorder), byTopic(named(expected), agent.recorder));
+  assert.deepEqual(byTopic(second!.events, agent.recorder), byTopic(named(expected), agent.recorder));
+  assert.deepEqual(
+    filtered!.pids,
+    expected.filter((p) => p % 3 === 0 && isProcess(p)),
+  );
+  const tail = new Set(last!.pids);
+  assert.equal(tail.size, last!.pids.length);
+  assert.deepEqual(
+    [...tail].sort((x, y) => x - y),
+    expected.filter((p) => p >= Math.min(...tail)),
+  );
+  const live = whole!.responses.filter(({ events }) => events && !events.history);
+  assert.ok(live.length > 0 && whole!.responses.some(({ events }) => events?.history));
+});
+
+test('a node that connects during a follow is served from its past and joins without a seam', async () => {
+  const first = await harness.agent('a');
+  const subscriber = harness.subscribe({ ...PROCESS, since: '1h', follow: true });
+  await subscriber.isAccepted();
+  const recorder = new TestRecorder('b');
+  for (const pid of range(0, 500)) recorder.record('process.exec', pid);
+  const second = await harness.agent('b', recorder);
+  let pid = 500;
+  for (let round = 0; round < 30; round++) {
+    for (let i = 0; i < 10; i++) recorder.record('process.exec', pid++);
+    second.publish();
+    first.recorder.record('process.exec', 10_000 + round);
+    first.publish();
+    await sleep(2);
+  }
+  await subscriber.has(pid + 30);
+  const of = (node: string) => subscriber.events.filter((event) => event.startsWith(`${node}:`));
+  assert.deepEqual(
+    of('b'),
+    range(0, pid).map((each) => `b:${each}`),
+  );
+  assert.deepEqual(
+    of('a'),
+    range(10_000, 10_030).map((each) => `a:${each}`),
+  );
+  assert.ok(subscriber.responses.some(({ nodeStatus }) => nodeStatus?.node === 'b'));
+});
+
+test('a node that dies in the middle of its history is served the rest when it is back', async () => {
+  const agent = await harness.agent('a');
+  for (const pid of range(0, 400)) agent.recorder.record('process.exec', pid);
+  let frames = 0;
+  agent.midHistory = async () => {
+    if (++frames === 3) agent.kill();
+  };
+  const subscriber = harness.subscribe({ ...PROCESS, since: '1h', follow: true });
+  await until('coverage', () => subscriber.coverage !== undefined);
+  assert.ok(subscriber.pids.length < 400);
+  assert.notEqual(subscriber.coverage?.nodes[0]?.message, '');
+  for (const pid of range(400, 500)) agent.recorder.record('process.exec', pid);
+  const again = await harness.agent('a', agent.recorder);
+  await until('interest', () => again.interests.length > 0);
+  again.publish();
+  for (const pid of range(500, 520)) agent.recorder.record('process.exec', pid);
+  again.publish();
+  await subscriber.has(520);
+  assert.deepEqual(subscriber.pids, range(0, 520));
+});
+
+test('a node that answers its interest late is named, and then served', async () => {
+  const agent = await harness.agent('a');
+  agent.holdInterest = true;
+  agent.recorder.record('process.exec', 1);
+  const subscriber = harness.subscribe({ ...PROCESS, since: '1h', follow: true });
+  await subscriber.isAccepted();
+  assert.deepEqual(subscriber.accepted?.nodesMissing, ['a']);
+  agent.answerInterest();
+  await subscriber.has(1);
+  agent.recorder.record('process.exec', 2);
+  agent.publish();
+  await subscriber.has(2);
+  assert.deepEqual(subscriber.pids, [1, 2]);
+});
+
+test('a live subscription ends at until', async () => {
+  const agent = await harness.agent('a');
+  const subscriber = harness.subscribe({
+    ...PROCESS,
+    follow: true,
+    until: new Date(Date.now() + 3_000).toISOString(),
+  });
+  await subscriber.isAccepted();
+  // A millisecond of wall time each: the first half lies before the end.
+  for (const pid of range(0, 20_000)) {
+    agent.recorder.record('process.exec', pid);
+    if (pid % 3000 === 0) agent.publish();
+  }
+  agent.publish();
+  await subscriber.end();
+  assert.equal(subscriber.error, undefined);
+  assert.ok(subscriber.pids.length > 0 && subscriber.pids.length < 20_000);
+  assert.deepEqual(subscriber.pids, range(0, subscriber.pids.length));
+});
+
+function isProcess(pid: number): boolean {
+  return pid === 3_000_000 || (pid % 20) % 4 !== 0;
+}
+
+function named(pids: readonly number[]): string[] {
+  return pids.map((pid) => `a:${pid}`);
+}
+
+/** Order is promised per node and topic. */
+function byTopic(events: readonly string[], recorder: TestRecorder): Record<string, string[]> {
+  const topics = new Map(recorder.events.map(({ event }) => [`a:${event.process!.pid}`, event.topic]));
+  const sorted: Record<string, string[]> = {};
+  for (const event of events) {
+    const topic = topics.get(event) ?? 'unknown';
+    sorted[topic] = [...(sorted[topic] ?? []), event];
+  }
+  return sorted;
+}

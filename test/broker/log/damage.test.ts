@@ -1,0 +1,169 @@
+/** A broker starts on whatever a disk left of its files, serves what is good, and says what is not. */
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { partitionOf } from '../../../src/broker/log/partition-log.js';
+import { Harness, range } from '../../harness/broker/harness.js';
+import type { TestRecorder } from '../../harness/broker/test-agent.js';
+import { until } from '../../harness/until.js';
+
+let harness: Harness;
+beforeEach(async () => {
+  harness = await Harness.start();
+});
+afterEach(() => harness.destroy());
+
+const FOLLOW = { topics: ['process'], follow: true };
+const brokerFile = (...names: string[]) => join(harness.dataDir, 'broker', ...names);
+const warnings = () => harness.logged.filter(({ level }) => level === 40).map(({ msg }) => msg);
+
+/** One subscriber has seen pids 0 to 9, and went; the broker is down. Returns its cursor. */
+async function deliveredTen(): Promise<{ cursor: string; recorder: TestRecorder }> {
+  const agent = await harness.agent('a');
+  const subscriber = harness.subscribe(FOLLOW);
+  await subscriber.isAccepted();
+  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
+  agent.publish();
+  await subscriber.has(10);
+  await until('what holds is written down', () =>
+    /"holds":\[\[/.test(readFileSync(brokerFile('interest.json'), 'utf8')),
+  );
+  const { cursor } = subscriber;
+  await harness.broker.abort();
+  return { cursor, recorder: agent.recorder };
+}
+
+const STATE_DAMAGES: Record<string, (file: string) => void> = {
+  'cut in the middle': (file) => truncateSync(file, 40),
+  empty: (file) => truncateSync(file, 0),
+  'of zeros': (file) => writeFileSync(file, Buffer.alloc(200)),
+  'with a glob that is none': (file) => {
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"globs":[]', '"globs":["-;"]'));
+  },
+  'with a lane that is none': (file) => {
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/,\d+,0\]\]/, ',70000,0]]'));
+  },
+};
+
+for (const [what, damage] of Object.entries(STATE_DAMAGES)) {
+  test(`interest.json ${what}: put aside, and the cursor resumes exactly`, async () => {
+    const { cursor, recorder } = await deliveredTen();
+    const before = readFileSync(brokerFile('interest.json'));
+    damage(brokerFile('interest.json'));
+    const damaged = readFileSync(brokerFile('interest.json'));
+    assert.ok(!damaged.equals(before), 'the test did damage it');
+    for (const pid of range(10, 20)) recorder.record('process.exec', pid);
+    await harness.startBroker();
+    assert.deepEqual(readFileSync(brokerFile('interest.json.damaged')), damaged);
+    assert.equal(warnings().length, 1);
+    assert.match(warnings()[0]!, /interest\.json is damaged .*kept as .*nodes are asked anew.*cursors stay valid/);
+    const again = await harness.agent('a', recorder);
+    const resumed = harness.subscribe({ ...FOLLOW, cursor });
+    await resumed.has(10);
+    for (const pid of range(20, 30)) recorder.record('process.exec', pid);
+    again.publish();
+    await resumed.has(20);
+    assert.deepEqual(resumed.pids, range(10, 30));
+    await until('a new state', () => existsSync(brokerFile('interest.json')));
+  });
+}
+
+test('a lost identity of the log is restored from its copy, and cursors resume', async () => {
+  for (const lose of [(file: string) => truncateSync(file, 3), (file: string) => rmSync(file)]) {
+    const { cursor, recorder } = await deliveredTen();
+    const identity = readFileSync(brokerFile('log', 'identity'), 'utf8');
+    harness.logged.length = 0;
+    lose(brokerFile('log', 'identity'));
+    await harness.startBroker();
+    assert.match(warnings().join('\n'), /identity was lost or damaged and is restored from its copy/);
+    assert.equal(readFileSync(brokerFile('log', 'identity'), 'utf8'), identity);
+    const again = await harness.agent('a', recorder);
+    const resumed = harness.subscribe({ ...FOLLOW, cursor });
+    await resumed.isAccepted();
+    recorder.record('process.exec', 10);
+    again.publish();
+    await resumed.has(1);
+    assert.deepEqual(resumed.pids, [10]);
+    await harness.destroy();
+    harness = await Harness.start();
+  }
+});
+
+test('without both, the log is served under a new name, old cursors are refused, and it is said', async () => {
+  const { cursor, recorder } = await deliveredTen();
+  for (const name of ['identity', 'identity.copy']) writeFileSync(brokerFile('log', name), 'noise');
+  await harness.startBroker();
+  assert.equal(warnings().length, 1);
+  assert.match(warnings()[0]!, /new name [0-9a-f]{16}\..*cursors that were given out before are refused/);
+  await harness.agent('a', recorder);
+  const refused = harness.subscribe({ ...FOLLOW, cursor });
+  await refused.end();
+  assert.match(refused.error?.details ?? '', /cursor is of another broker, or of this one before/);
+  const history = harness.subscribe({ topics: ['process'], since: '1h' });
+  await history.end();
+  assert.deepEqual(history.pids, range(0, 10));
+});
+
+/** A subscriber that has seen pids 0 to 9 resumes, when pids 10 to 29 are in the log and some of their frames cannot be read. */
+async function resumedOverDamage(evictedTo: number): Promise<{ subscriber: ReturnType<Harness['subscribe']> }> {
+  const agent = await harness.agent('a');
+  const first = harness.subscribe(FOLLOW);
+  await first.isAccepted();
+  const record = (pid: number) => {
+    agent.recorder.record('process.exec', pid);
+    agent.publish();
+  };
+  for (const pid of range(0, 10)) record(pid);
+  await first.has(10);
+  // From here on another one holds the interest.
+  const other = harness.subscribe(FOLLOW);
+  await other.isAccepted();
+  const { cursor } = first;
+  first.cancel();
+  for (const pid of range(10, 30)) record(pid);
+  await other.has(20);
+  await until('what holds is written down', () =>
+    /"holds":\[\[/.test(readFileSync(brokerFile('interest.json'), 'utf8')),
+  );
+  await harness.broker.abort();
+  const partition = `process-${partitionOf('a')}`;
+  const segment = readdirSync(brokerFile('log', partition)).find((name) => name.endsWith('.log'))!;
+  const path = brokerFile('log', partition, segment);
+  const bytes = readFileSync(path);
+  // The frames of pids about 15 to 20: in the middle of what is still to be read.
+  const middle = Math.floor(bytes.length * 0.6);
+  bytes.fill(0x5a, middle, middle + 400);
+  writeFileSync(path, bytes);
+  await harness.startBroker();
+  const again = await harness.agent('a', agent.recorder);
+  if (evictedTo > 0) again.evictedTo = agent.recorder.events[evictedTo]!.event.position;
+  again.evicts = evictedTo > 0;
+  const subscriber = harness.subscribe({ ...FOLLOW, cursor });
+  await subscriber.isAccepted();
+  again.recorder.record('process.exec', 30);
+  again.publish();
+  return { subscriber };
+}
+
+function assertBounded([gap, ...others]: ReturnType<Harness['subscribe']>['gaps']): void {
+  assert.deepEqual(others, []);
+  assert.deepEqual([gap?.node, gap?.topic, gap?.reason, gap?.eventsUnknown], ['a', 'process', 'damaged', true]);
+  assert.ok(gap?.from && gap.to && BigInt(gap.from.timeNs) < BigInt(gap.to.timeNs));
+}
+
+test('frames of the log that cannot be read come from the recorder, in order, behind a gap of their node', async () => {
+  const { subscriber } = await resumedOverDamage(0);
+  await subscriber.has(21);
+  assert.deepEqual(subscriber.pids, range(10, 31));
+  assertBounded(subscriber.gaps);
+});
+
+test('what neither the log nor the recorder has is a gap of this node, and its coverage says that it is gone', async () => {
+  const { subscriber } = await resumedOverDamage(25);
+  await until('the last event', () => subscriber.pids.includes(30));
+  assertBounded(subscriber.gaps);
+  const says = () => subscriber.responses.some(({ coverage }) => coverage?.nodes.some(({ evicted }) => evicted));
+  await until('its coverage says so', () => says() || undefined);
+  assert.deepEqual(new Set(subscriber.pids).size, subscriber.pids.length, 'nothing comes twice');
+});

@@ -1,0 +1,112 @@
+/** Which names a broker keeps, and for how long. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { type SavedNode, StateFile } from '../../../src/broker/cluster/embedded/state-file.js';
+import { LogStore } from '../../../src/broker/log/log-store.js';
+import { InterestBook } from '../../../src/broker/nodes/interest-book.js';
+import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
+import { MiB, NODE_KEPT_MS, NODE_UNPROVEN_KEPT_MS, NODES_MAX, NODES_PER_PEER_MAX } from '../../../src/limits.js';
+import { compileNodeGlobs } from '../../../src/subscriptions/request/node-globs.js';
+import { controlRequestCodec } from '../../../src/wire/messages.js';
+import { range } from '../../harness/broker/harness.js';
+import { scratchDirectory } from '../../harness/files/scratch.js';
+
+const NOW_MS = Date.now();
+let store: LogStore;
+let dir: string;
+beforeEach(async () => {
+  dir = scratchDirectory();
+  const quiet = { warn: () => undefined, onFailure: () => undefined };
+  store = await LogStore.open({ dir, fsync: 'never', bytesMax: 256 * MiB, ageMsMax: 3_600_000, ...quiet });
+});
+afterEach(() => store.close());
+
+function registryOf(nodes: readonly SavedNode[]): NodeRegistry {
+  const book = new InterestBook({ generation: 0, claims: [] }, (globs) => compileNodeGlobs(globs).matches, NOW_MS);
+  return new NodeRegistry(book, store, new StateFile(dir), nodes, (cause) => assert.fail(String(cause)));
+}
+
+const saved = (name: string, node: Partial<SavedNode> = {}): SavedNode => {
+  const holds = new Map();
+  const seenMs = NOW_MS;
+  return {
+    name,
+    recorderId: 'r',
+    epoch: 1,
+    holds,
+    seenMs,
+    connected: false,
+    delivered: true,
+    peer: '10.0.0.1',
+    ...node,
+  };
+};
+
+function hello(node: string) {
+  const bytes = controlRequestCodec.encode({ hello: { node, recorderId: `recorder-${node}`, epoch: 1 } });
+  return controlRequestCodec.decode(bytes, MiB).hello!;
+}
+
+const names = (registry: NodeRegistry) => [...registry.all()].map(({ name }) => name);
+
+test('a node that delivered stays for 30 days after it was seen, one that never did for 10 minutes', () => {
+  const registry = registryOf([saved('real'), saved('fake', { delivered: false })]);
+  registry.expire(NOW_MS + NODE_UNPROVEN_KEPT_MS);
+  assert.deepEqual(names(registry), ['real', 'fake']);
+  registry.expire(NOW_MS + NODE_UNPROVEN_KEPT_MS + 1);
+  assert.deepEqual(names(registry), ['real']);
+  registry.expire(NOW_MS + NODE_KEPT_MS);
+  assert.deepEqual(names(registry), ['real']);
+  registry.expire(NOW_MS + NODE_KEPT_MS + 1);
+  assert.deepEqual(names(registry), []);
+  registry.close();
+});
+
+test('one that is connected stays, be it ever so long silent', () => {
+  const registry = registryOf([]);
+  registry.admit(hello('quiet'), '10.0.0.1');
+  registry.expire(NOW_MS + 2 * NODE_KEPT_MS);
+  assert.deepEqual(names(registry), ['quiet']);
+  registry.close();
+});
+
+test('what is kept is written down and read again: when it was seen, whether it delivered, from where it came', () => {
+  const registry = registryOf([]);
+  const { record } = registry.admit(hello('a'), '10.0.0.7');
+  registry.delivered(record);
+  registry.save();
+  registry.close();
+  const [node] = new StateFile(dir).load(assert.fail).nodes;
+  assert.deepEqual([node?.connected, node?.delivered, node?.peer], [true, true, '10.0.0.7']);
+  assert.ok(node!.seenMs >= record.lastSeenMs);
+  const again = registryOf([node!]);
+  assert.ok(again.record('a')!.lastSeenMs <= Date.now());
+  again.close();
+});
+
+test('one address has so many names: first those go that never delivered, and with all connected it is refused', () => {
+  const crowd = range(0, NODES_PER_PEER_MAX - 1).map((at) => saved(`n${at}`, { seenMs: NOW_MS - 1000 - at }));
+  const registry = registryOf([...crowd, saved('fake', { delivered: false })]);
+  registry.admit(hello('new-0'), '10.0.0.1');
+  assert.equal(registry.record('fake'), undefined);
+  // Then the longest gone.
+  registry.admit(hello('new-1'), '10.0.0.1');
+  assert.equal(registry.record(`n${NODES_PER_PEER_MAX - 2}`), undefined);
+  for (const at of range(2, NODES_PER_PEER_MAX)) registry.admit(hello(`new-${at}`), '10.0.0.1');
+  assert.equal(names(registry).length, NODES_PER_PEER_MAX);
+  const refused = /resource_exhausted|at most 1024 nodes of one address \(10\.0\.0\.1\) can be known at once/;
+  assert.throws(() => registry.admit(hello('one-more'), '10.0.0.1'), refused);
+  registry.admit(hello('one-more'), '10.0.0.2');
+  // Who is known comes back, however many there are.
+  registry.admit(hello('new-0'), '10.0.0.1');
+  registry.close();
+});
+
+test('in all there are so many: names that never delivered do not push out a node that did', () => {
+  const fakes = range(0, NODES_MAX - 1).map((at) => saved(`f${at}`, { delivered: false, peer: `10.1.0.${at % 200}` }));
+  const registry = registryOf([saved('real', { seenMs: NOW_MS - NODE_KEPT_MS / 2 }), ...fakes]);
+  for (const at of range(0, 100)) registry.admit(hello(`g${at}`), `10.2.0.${at}`);
+  assert.equal(names(registry).length, NODES_MAX);
+  assert.ok(registry.record('real'));
+  registry.close();
+});

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { inOrder, type Line, TimeOrder } from '../../../src/cli/observe/time-order.js';
+import type { EventBatchMessage } from '../../../src/wire/messages.js';
+import { until } from '../../harness/until.js';
+
+function batch(topic: string, times: readonly number[], more: Partial<EventBatchMessage> = {}): EventBatchMessage {
+  const events = times.map((nanos) => ({ type: `${topic}.x`, time: { seconds: '1', nanos } }));
+  return { node: 'n', topic, history: false, cursor: `after-${topic}-${times.at(-1)}`, events, ...more } as never;
+}
+
+const told = (lines: readonly Line[]) => lines.map(({ topic, event }) => `${topic} ${event.time!.nanos}`);
+
+test('topics of a node that come one after the other are told by time; the last line has the last cursor', () => {
+  const lines = inOrder([batch('network', [2, 5]), batch('process', [1, 3, 4])]);
+  assert.deepEqual(told(lines), ['process 1', 'network 2', 'process 3', 'process 4', 'network 5']);
+  assert.deepEqual(
+    lines.map(({ cursor }) => cursor),
+    ['', '', '', '', 'after-process-4'],
+  );
+});
+
+test('every event is told once, those of one topic in their order, whatever comes and however it is held', async () => {
+  const times = fc.array(fc.nat(50), { minLength: 1, maxLength: 5 }).map((all) => all.sort((a, b) => a - b));
+  const batches = fc.array(fc.record({ topic: fc.constantFrom('a', 'b', 'c'), times, history: fc.boolean() }));
+  await fc.assert(
+    fc.asyncProperty(batches, async (all) => {
+      const lines: Line[] = [];
+      const order = new TimeOrder(async (some) => {
+        lines.push(...some);
+      });
+      const floors = new Map<string, number>();
+      const expected: string[] = [];
+      for (const { topic, times, history } of all) {
+        const floor = floors.get(topic) ?? 0;
+        const moved = times.map((time) => time + floor);
+        floors.set(topic, moved.at(-1)!);
+        expected.push(...moved.map((time) => `${topic} ${time}`));
+        await order.add(batch(topic, moved, { history }));
+      }
+      await order.flush();
+      for (const topic of ['a', 'b', 'c']) {
+        const of = (names: readonly string[]) => names.filter((name) => name.startsWith(topic));
+        assert.deepEqual(of(told(lines)), of(expected));
+      }
+      assert.equal(lines.length, expected.length);
+    }),
+  );
+});
+
+test('live lines come by themselves, the past at once and behind what was held', async () => {
+  const lines: Line[] = [];
+  const order = new TimeOrder(async (some) => {
+    lines.push(...some);
+  });
+  await order.add(batch('process', [7]));
+  await order.add(batch('process', [8], { history: true }));
+  assert.deepEqual(told(lines), ['process 7', 'process 8']);
+  await order.add(batch('network', [9]));
+  await until('the live line', () => lines.length === 3);
+});
+
+test('a reader that is slow is waited for', async () => {
+  let release: () => void = () => {};
+  const order = new TimeOrder(
+    () =>
+      new Promise((resolve) => {
+        release = resolve;
+      }),
+  );
+  await order.add(batch('process', [1]));
+  void order.flush();
+  let taken = false;
+  const second = order.add(batch('process', [2])).then(() => {
+    taken = true;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(taken, false);
+  release();
+  await second;
+});

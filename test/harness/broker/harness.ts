@@ -1,0 +1,183 @@
+/** A broker on free ports with a directory of its own, and subscribers that collect what comes. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js';
+import { pino } from 'pino';
+import { type Broker, startBroker } from '../../../src/broker/broker.js';
+import { MiB } from '../../../src/limits.js';
+import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
+import { createBackplaneClient } from '../../../src/wire/grpc/rpc.js';
+import type { BackplaneClient, SubscribeRequest, SubscribeResponse__Output } from '../../../src/wire/messages.js';
+import { until } from '../until.js';
+import { TestAgent, TestRecorder } from './test-agent.js';
+
+export { until };
+
+export class Harness {
+  readonly dataDir = mkdtempSync(join(tmpdir(), 'backplane-broker-'));
+  /** What the broker has logged. */
+  readonly logged: { readonly level: number; readonly msg: string }[] = [];
+  readonly logger = pino({ level: 'info' }, { write: (line: string) => this.note(line) });
+  broker!: Broker;
+  /** The disk of the broker's log. */
+  files: FileOps = nodeFileOps;
+  log = { bytesMax: 256 * MiB };
+  ceilingBytesPerSecond: number | undefined;
+  /** Whether calls want a token. Tests of what callers may do once they are let in need none. */
+  wantsToken = false;
+  private agents: TestAgent[] = [];
+  private subscribers: Subscriber[] = [];
+
+  static async start(files = nodeFileOps): Promise<Harness> {
+    const harness = new Harness();
+    harness.files = files;
+    await harness.startBroker();
+    return harness;
+  }
+
+  async startBroker(): Promise<void> {
+    this.broker = await startBroker({
+      dataDir: this.dataDir,
+      grpcListen: '127.0.0.1:0',
+      httpListen: '127.0.0.1:0',
+      insecure: false,
+      token: this.wantsToken,
+      log: { ...this.log, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
+      ceilingBytesPerSecond: this.ceilingBytesPerSecond,
+      version: 'test',
+      logger: this.logger,
+    });
+  }
+
+  private note(line: string): void {
+    if (process.env.BACKPLANE_TEST_LOG) process.stderr.write(line);
+    this.logged.push(JSON.parse(line));
+  }
+
+  async agent(node: string, recorder = new TestRecorder(`recorder-${node}`), hello = {}): Promise<TestAgent> {
+    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder, hello);
+    this.agents.push(agent);
+    return agent;
+  }
+
+  subscribe(request: SubscribeRequest): Subscriber {
+    const subscriber = new Subscriber(this.broker.grpcAddress, request);
+    this.subscribers.push(subscriber);
+    return subscriber;
+  }
+
+  async destroy(): Promise<void> {
+    for (const subscriber of this.subscribers) subscriber.cancel();
+    for (const agent of this.agents) agent.kill();
+    await this.broker.abort();
+    rmSync(this.dataDir, { recursive: true, force: true });
+  }
+}
+
+export class Subscriber {
+  readonly responses: SubscribeResponse__Output[] = [];
+  error: ServiceError | undefined;
+  ended = false;
+  private readonly client: BackplaneClient;
+  private readonly call: ClientReadableStream<SubscribeResponse__Output>;
+
+  constructor(address: string, request: SubscribeRequest) {
+    this.client = createBackplaneClient(address);
+    this.call = this.client.subscribe(request);
+    this.call.on('data', (response: SubscribeResponse__Output) => this.responses.push(response));
+    this.call.on('error', (error: ServiceError) => {
+      this.error = error;
+      this.ended = true;
+    });
+    this.call.on('end', () => {
+      this.ended = true;
+    });
+  }
+
+  /** `node:pid` of each event, in order of arrival. */
+  get events(): string[] {
+    return this.responses.flatMap(({ events }) =>
+      events ? events.events.map((event) => `${events.node}:${event.process?.pid}`) : [],
+    );
+  }
+
+  get pids(): number[] {
+    return this.responses.flatMap(({ events }) => events?.events.map((event) => event.process?.pid ?? 0) ?? []);
+  }
+
+  /** Of events that came as refills. */
+  get refilled(): number[] {
+    return this.responses.flatMap(({ events }) =>
+      events?.refill ? events.events.map((event) => event.process?.pid ?? 0) : [],
+    );
+  }
+
+  get gaps() {
+    return this.responses.flatMap(({ gap }) => gap ?? []);
+  }
+
+  get accepted() {
+    return this.responses[0]?.accepted;
+  }
+
+  get coverage() {
+    return this.responses.find(({ coverage }) => coverage)?.coverage;
+  }
+
+  /** The newest that came with anything. */
+  get cursor(): string {
+    for (const { events, watermark, coverage } of this.responses.toReversed()) {
+      const cursor = events?.cursor || watermark?.cursor || coverage?.cursor;
+      if (cursor) return cursor;
+    }
+    return '';
+  }
+
+  /** Cursor and how many events came up to it, for each batch. */
+  get cursors(): { cursor: string; count: number }[] {
+    let count = 0;
+    return this.responses.flatMap(({ events }) => {
+      if (!events) return [];
+      count += events.events.length;
+      return [{ cursor: events.cursor, count }];
+    });
+  }
+
+  pause(): void {
+    this.call.pause();
+  }
+
+  resume(): void {
+    this.call.resume();
+  }
+
+  cancel(): void {
+    this.call.cancel();
+    this.client.close();
+  }
+
+  async isAccepted(): Promise<void> {
+    await this.until('accepted', () => this.accepted !== undefined || this.error !== undefined);
+    if (this.error) throw this.error;
+  }
+
+  async has(count: number): Promise<void> {
+    await this.until(`${count} events`, () => this.pids.length >= count || this.ended);
+    assert.ok(this.pids.length >= count, `${count} events expected, ${this.pids.length} came: ${this.error?.message}`);
+  }
+
+  async end(): Promise<void> {
+    await this.until('end of stream', () => this.ended);
+  }
+
+  /** As long as anything comes. */
+  async until(what: string, holds: () => boolean): Promise<void> {
+    await until(what, holds, () => `${this.responses.length} responses`);
+  }
+}
+
+export function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, index) => from + index);
+}

@@ -1,0 +1,364 @@
+/**
+ * An agent without a kernel: its recorder is an array, its uplink the real one.
+ * Publishes like a node does: frames cover what was recorded, a resumed topic
+ * goes on where the broker says, history is answered from the array.
+ */
+import { Metadata } from '@grpc/grpc-js';
+import { CreditBalance } from '../../../src/flow/credit.js';
+import { compilePredicate, type Predicate } from '../../../src/subscriptions/predicate.js';
+import { type BusEvent, topicOf } from '../../../src/wire/event/event.js';
+import { EventWriter } from '../../../src/wire/event/event-writer.js';
+import { encodeFrame, type Match } from '../../../src/wire/frame/frame.js';
+import { encodeHistoryFrame } from '../../../src/wire/frame/history-frame.js';
+import { createUplinkClient, type HistoryMessage, SESSION_KEY, type UplinkClient } from '../../../src/wire/grpc/rpc.js';
+import {
+  type Budget,
+  type ControlResponse__Output,
+  type HistoryQuery__Output,
+  nsToTimestamp,
+  positionFromMessage,
+  positionToMessage,
+  timestampToNs,
+} from '../../../src/wire/messages.js';
+import { comparePositions, ORIGIN, type Position } from '../../../src/wire/position.js';
+
+export interface Recorded {
+  readonly event: BusEvent;
+  readonly run: Buffer;
+}
+
+/** Survives its agent. */
+export class TestRecorder {
+  readonly events: Recorded[] = [];
+  private readonly writer = new EventWriter();
+  private tick = 0n;
+  /** What its agents say they may record; an old agent says nothing. */
+  profiles: readonly string[] = [];
+  bootId = 'boot';
+  /** Likewise; without one there is no bound. */
+  budget: Budget | undefined;
+
+  constructor(
+    readonly id: string,
+    readonly epoch = 1,
+    private readonly startWallNs = BigInt(Date.now()) * 1_000_000n,
+  ) {}
+
+  /** One event, a millisecond of wall time after the last. `pid` tells events apart. */
+  record(type: string, pid: number, comm = `c${pid}`): Recorded {
+    this.tick += 1_000_000n;
+    const event: BusEvent = {
+      type,
+      topic: topicOf(type),
+      position: { epoch: this.epoch, timeNs: this.tick, lane: Number(this.tick / 1_000_000n) % 2, tie: 0 },
+      wallNs: this.startWallNs + this.tick,
+      process: { pid, comm },
+    };
+    this.writer.write(event);
+    const recorded = { event, run: Buffer.from(this.writer.take()) };
+    this.events.push(recorded);
+    return recorded;
+  }
+
+  get frontier(): Position {
+    return this.events.at(-1)?.event.position ?? { ...ORIGIN, epoch: this.epoch };
+  }
+
+  wallAt(position: Position): bigint {
+    return this.startWallNs + position.timeNs;
+  }
+}
+
+export class TestAgent {
+  readonly interests: bigint[] = [];
+  acknowledged = new Map<string, Position>();
+  /** Why the session ended. */
+  ended: string | undefined;
+  historyQueries = 0;
+  /** Bytes per second that it was granted, lease by lease. */
+  readonly leases: number[] = [];
+  /** Over its budget: frames say how much was shed, and have no events. */
+  shedding = false;
+  /** Queries are answered as if nothing up to here were recorded any more. */
+  evictedTo: Position = ORIGIN;
+  /** Answers say that older events are no longer recorded. */
+  evicts = false;
+  /** Set to answer interest later, by calling it. */
+  holdInterest: boolean | undefined;
+  /** Set to answer every predicate with this error. */
+  refuses: string | undefined;
+  /** What becomes of a frame on its way out. */
+  mangle = (frameBytes: Buffer): Buffer => frameBytes;
+  /** Likewise of a frame of history. */
+  mangleHistory = (frameBytes: Buffer): Buffer => frameBytes;
+  /** Answers queries in place of the recorder. */
+  answerWith: ((queryId: number) => void) | undefined;
+  /** Called in the middle of a history answer. */
+  midHistory: (() => Promise<void>) | undefined;
+  welcome: NonNullable<ControlResponse__Output['welcome']> | undefined;
+  private readonly client: UplinkClient;
+  private predicates: Predicate[] = [];
+  private covered = new Map<string, Position>();
+  private floors = new Map<string, Position>();
+  private resume: Position | undefined;
+  private readonly control;
+  private live!: ReturnType<UplinkClient['live']>;
+  private history!: ReturnType<UplinkClient['history']>;
+  private readonly queries = new Map<number, { readonly credit: CreditBalance; readonly abort: AbortController }>();
+
+  private constructor(
+    address: string,
+    readonly node: string,
+    public recorder: TestRecorder,
+  ) {
+    this.client = createUplinkClient(address);
+    this.control = this.client.control(new Metadata());
+  }
+
+  /** `hello`: what it says otherwise than it should. */
+  static async connect(address: string, node: string, recorder: TestRecorder, hello = {}): Promise<TestAgent> {
+    const agent = new TestAgent(address, node, recorder);
+    const welcomed = new Promise<void>((resolve, reject) => {
+      agent.control.on('error', (error) => {
+        agent.ended ??= error.message;
+        reject(error);
+      });
+      agent.control.on('end', () => {
+        agent.ended ??= 'the broker closed the connection';
+      });
+      agent.control.on('data', (message: ControlResponse__Output) => {
+        if (message.welcome) resolve();
+        agent.receive(message);
+      });
+    });
+    agent.control.write({
+      hello: {
+        node,
+        recorderId: recorder.id,
+        bootId: recorder.bootId,
+        epoch: recorder.epoch,
+        version: 'test',
+        source: 'synthetic',
+        profiles: [...recorder.profiles],
+        ...(recorder.budget ? { budget: recorder.budget } : {}),
+        wallTime: nsToTimestamp(BigInt(Date.now()) * 1_000_000n),
+        ...hello,
+      },
+    });
+    await welcomed.catch((error) => {
+      agent.client.close();
+      throw error;
+    });
+    return agent;
+  }
+
+  get topics(): string[] {
+    return [...new Set(this.predicates.flatMap(({ topics }) => topics))];
+  }
+
+  /** One frame per topic of interest, up to what is recorded. */
+  publish(): void {
+    for (const topic of this.topics) this.publishTopic(topic, this.recorder.frontier);
+  }
+
+  /** Whatever message, on the control stream. */
+  say(message: object): void {
+    this.control.write(message);
+  }
+
+  /** Whatever bytes, as a live frame. */
+  sendFrame(bytes: Buffer): void {
+    this.live.write(bytes);
+  }
+
+  sendHistory(message: HistoryMessage): void {
+    this.history.write(message);
+  }
+
+  /** The connection breaks, as when the agent is killed. */
+  kill(): void {
+    this.ended ??= 'killed';
+    this.control.cancel();
+    this.live.cancel();
+    this.history.cancel();
+    this.client.close();
+  }
+
+  /** Queries that it has not ended. */
+  get runningQueries(): number {
+    return this.queries.size;
+  }
+
+  answerInterest(): void {
+    this.holdInterest = false;
+    this.acknowledge();
+  }
+
+  private receive(message: ControlResponse__Output): void {
+    if (message.welcome) this.welcomed(message.welcome);
+    else if (message.interest) {
+      this.interests.push(BigInt(message.interest.generation));
+      this.predicates = message.interest.predicates.map((predicate) => compilePredicate(predicate));
+      if (!this.holdInterest) this.acknowledge();
+    } else if (message.frameAck?.coveredTo) {
+      this.acknowledged.set(message.frameAck.topic, positionFromMessage('covered_to', message.frameAck.coveredTo));
+    } else if (message.lease) this.leases.push(Number(message.lease.budget?.liveBytesPerSecond));
+    else if (message.historyQuery && this.answerWith) this.answerWith(Number(message.historyQuery.queryId));
+    else if (message.historyQuery) void this.answer(message.historyQuery);
+    else if (message.historyCredit) {
+      this.queries.get(Number(message.historyCredit.queryId))?.credit.add(Number(message.historyCredit.bytes));
+    } else if (message.historyCancel) this.queries.get(Number(message.historyCancel.queryId))?.abort.abort();
+  }
+
+  private welcomed(welcome: NonNullable<ControlResponse__Output['welcome']>): void {
+    this.welcome = welcome;
+    const metadata = new Metadata();
+    metadata.set(SESSION_KEY, welcome.session);
+    this.live = this.client.live(metadata, (error) => {
+      this.ended ??= error?.message ?? 'live ended';
+    });
+    this.history = this.client.history(metadata, (error) => {
+      this.ended ??= error?.message ?? 'history ended';
+    });
+    for (const stream of [this.live, this.history]) stream.on('error', () => undefined);
+    for (const { topic, to, resume } of welcome.covered) {
+      if (!to) continue;
+      const position = positionFromMessage('to', to);
+      this.floors.set(topic, position);
+      if (resume && (!this.resume || comparePositions(position, this.resume) < 0)) this.resume = position;
+    }
+  }
+
+  /** The way of the real publisher: a new topic starts at the frontier, a resumed one where the log ends. */
+  private acknowledge(): void {
+    const start = this.resume ?? this.recorder.frontier;
+    this.resume = undefined;
+    const wanted = new Set(this.topics);
+    for (const topic of this.covered.keys()) if (!wanted.has(topic)) this.covered.delete(topic);
+    let holds = start;
+    for (const topic of wanted) {
+      const floor = this.floors.get(topic);
+      const from = this.covered.get(topic) ?? (floor && comparePositions(floor, start) > 0 ? floor : start);
+      this.covered.set(topic, from);
+      if (comparePositions(from, holds) > 0) holds = from;
+    }
+    const generation = this.interests.at(-1)!.toString();
+    const { refuses } = this;
+    const errors = refuses ? this.predicates.map(({ id }) => ({ id: id.toString(), message: refuses })) : [];
+    this.control.write({ interestAck: { generation, position: positionToMessage(holds), errors } });
+  }
+
+  /** A frame of one topic. */
+  publishTopic(topic: string, to: Position): void {
+    const from = this.covered.get(topic);
+    if (from === undefined || comparePositions(to, from) <= 0) return;
+    const due = this.recorder.events.filter(
+      ({ event }) =>
+        event.topic === topic &&
+        comparePositions(event.position, from) > 0 &&
+        comparePositions(event.position, to) <= 0 &&
+        this.predicates.some((predicate) => predicate.matches(event)),
+    );
+    const matches: Match[] = [];
+    for (const predicate of this.predicates) {
+      const indices = due.flatMap(({ event }, index) => (predicate.matches(event) ? [index] : []));
+      if (indices.length === 0) continue;
+      const all = indices.length === due.length;
+      matches.push({ predicateId: predicate.id, all, indices: all ? [] : indices });
+    }
+    this.covered.set(topic, to);
+    const shed = this.shedding
+      ? this.predicates.map(({ id }) => ({ predicateId: id, events: countOf(matches, id, due) }))
+      : [];
+    const sent = this.shedding ? [] : due;
+    const frameBytes = encodeFrame({
+      topic,
+      coveredFrom: from,
+      coveredTo: to,
+      count: sent.length,
+      matches: this.shedding ? [] : matches,
+      shed: shed.filter(({ events }) => events > 0),
+      lost: 0,
+      lostUnknown: false,
+      losses: [],
+      refused: false,
+      late: 0,
+      watermarkNs: this.recorder.wallAt(to),
+      ...columns(sent),
+    });
+    this.live.write(this.mangle(frameBytes));
+  }
+
+  private async answer(query: HistoryQuery__Output): Promise<void> {
+    this.historyQueries++;
+    const queryId = Number(query.queryId);
+    const credit = new CreditBalance(Number(query.creditBytes));
+    const abort = new AbortController();
+    this.queries.set(queryId, { credit, abort });
+    const predicate = compilePredicate(query.predicate!);
+    const sinceNs = query.since ? timestampToNs('since', query.since) : 0n;
+    const untilNs = query.until ? timestampToNs('until', query.until) : 1n << 62n;
+    const after = query.after ? positionFromMessage('after', query.after) : ORIGIN;
+    const upTo = query.upTo ? positionFromMessage('up_to', query.upTo) : this.recorder.frontier;
+    let found = this.recorder.events.filter(
+      ({ event }) =>
+        predicate.matches(event) &&
+        event.wallNs >= sinceNs &&
+        event.wallNs < untilNs &&
+        comparePositions(event.position, after) > 0 &&
+        comparePositions(event.position, upTo) <= 0,
+    );
+    const within = query.within.map(({ from, to }) => {
+      return { from: positionFromMessage('from', from!), to: positionFromMessage('to', to!) };
+    });
+    found = found.filter(
+      ({ event: { position } }) =>
+        comparePositions(position, this.evictedTo) > 0 &&
+        (within.length === 0 ||
+          within.some(({ from, to }) => comparePositions(position, from) > 0 && comparePositions(position, to) <= 0)),
+    );
+    if (query.last > 0) found = found.slice(-query.last);
+    for (let at = 0; at < found.length; ) {
+      const { topic } = found[at]!.event;
+      let end = at;
+      while (end < found.length && found[end]!.event.topic === topic && end - at < 50) end++;
+      const part = found.slice(at, end);
+      at = end;
+      const frameBytes = encodeHistoryFrame({
+        topic,
+        epoch: this.recorder.epoch,
+        wallNs: BigUint64Array.from(part, ({ event }) => event.wallNs),
+        ...columns(part),
+      });
+      await credit.positive(abort.signal);
+      if (abort.signal.aborted) break;
+      if (this.ended) return;
+      credit.take(frameBytes.length);
+      this.history.write({ queryId, frameBytes: this.mangleHistory(frameBytes) });
+      await this.midHistory?.();
+    }
+    if (this.ended) return;
+    this.queries.delete(queryId);
+    if (abort.signal.aborted) this.history.write({ queryId, end: { error: 'cancelled' } });
+    else
+      this.history.write({
+        queryId,
+        end: { source: 'synthetic', evicted: this.evicts, eventsScanned: this.recorder.events.length },
+      });
+  }
+}
+
+function countOf(matches: readonly Match[], id: bigint, due: readonly Recorded[]): number {
+  const match = matches.find(({ predicateId }) => predicateId === id);
+  return match?.all ? due.length : (match?.indices.length ?? 0);
+}
+
+function columns(recorded: readonly Recorded[]) {
+  return {
+    eventSizes: recorded.map(({ run }) => run.length),
+    timesNs: BigUint64Array.from(recorded, ({ event }) => event.position.timeNs),
+    lanes: recorded.map(({ event }) => event.position.lane),
+    ties: recorded.map(({ event }) => event.position.tie),
+    events: Buffer.concat(recorded.map(({ run }) => run)),
+  };
+}

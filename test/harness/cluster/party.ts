@@ -1,0 +1,219 @@
+/** The parties of a system under test, each a process of its own that runs the real command. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { MAIN } from '../bus/bus.js';
+import { settled } from '../until.js';
+import type { Namespace } from './namespace.js';
+import type { Disk } from './power-cut.js';
+import type { Relay } from './relay.js';
+
+const STDERR_CHARACTERS_KEPT = 8192;
+const WORLD_PRELOAD = fileURLToPath(new URL('./preload.js', import.meta.url));
+const ROGUE_PRELOAD = fileURLToPath(new URL('./rogue-preload.js', import.meta.url));
+
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** One process, which may be ended and started again. */
+export class Party {
+  starts = 0;
+  startedMs = 0;
+  stderr = '';
+  rssBytesMax = 0;
+  /** A fault has it: no other may touch it. */
+  busy = false;
+  /** Where it runs; default: in the host's network. */
+  namespace: Namespace | undefined;
+  /** Ends that no fault asked for. */
+  readonly unexpected: string[] = [];
+  protected child: ChildProcess | undefined;
+  protected exited: Promise<Exit> = Promise.resolve({ code: 0, signal: null });
+  #ending = false;
+
+  constructor(
+    readonly name: string,
+    private readonly env: NodeJS.ProcessEnv,
+    /** What it writes outlives it; what it has not synced does not outlive a power cut. */
+    readonly disk?: Disk,
+  ) {}
+
+  get running(): boolean {
+    return this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  get pid(): number | undefined {
+    return this.child?.pid;
+  }
+
+  protected get args(): readonly string[] {
+    return [this.name.startsWith('broker') ? 'broker' : 'agent'];
+  }
+
+  start(): void {
+    this.starts += 1;
+    this.startedMs = performance.now();
+    this.stderr = '';
+    this.#ending = false;
+    const [command, ...args] = [...(this.namespace?.enter ?? []), process.execPath, MAIN, ...this.args];
+    const child = spawn(command!, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: process.env.PATH, NO_COLOR: '1', BACKPLANE_LOG_LEVEL: 'warn', ...this.env, ...this.disk?.env },
+    });
+    this.child = child;
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr = (this.stderr + text).slice(-STDERR_CHARACTERS_KEPT);
+    });
+    this.listen(child);
+    this.exited = once(child, 'close').then(([code, signal]) => {
+      const exit = { code: code as number | null, signal: signal as NodeJS.Signals | null };
+      if (!this.#ending && this.child === child) this.died(exit);
+      return exit;
+    });
+  }
+
+  /** Sends a signal that may end it, and waits for that. */
+  async end(signal: NodeJS.Signals): Promise<Exit> {
+    this.#ending = true;
+    if (this.running) this.child!.kill(signal);
+    return this.exited;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.child?.kill(signal);
+  }
+
+  /** Remembers the most that it had resident. */
+  sample(): void {
+    if (!this.running) return;
+    try {
+      const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.child!.pid}/status`, 'utf8'))?.[1];
+      this.rssBytesMax = Math.max(this.rssBytesMax, Number(kilobytes ?? 0) * 1024);
+    } catch {
+      // It has just ended.
+    }
+  }
+
+  /** Its output; a broker's first line says that it serves. */
+  protected listen(child: ChildProcess): void {
+    child.stdout!.resume();
+  }
+
+  protected died({ code, signal }: Exit): void {
+    this.unexpected.push(`${this.name} ended by itself (${signal ?? code}): ${this.stderr.trim().slice(-500)}`);
+  }
+}
+
+export class BrokerParty extends Party {
+  #served = Promise.resolve(false);
+
+  protected override listen(child: ChildProcess): void {
+    this.#served = Promise.race([once(child.stdout!, 'data').then(() => true), once(child, 'close').then(() => false)]);
+  }
+
+  async serving(): Promise<void> {
+    const served = await settled(`${this.name} to serve`, this.#served, () => this.stderr);
+    if (!served) throw new Error(`${this.name} does not serve: ${this.stderr}`);
+  }
+}
+
+export interface AgentOptions {
+  readonly name: string;
+  readonly nodes: number;
+  /** Of each node. Divides 10^9, so that the time of an event is a whole number of periods from the start. */
+  readonly eventsPerSecond: number;
+  /** Of what kinds; default: numbered ones only. */
+  readonly mix?: string;
+  /** Default: a directory of the cluster. */
+  readonly dataDir?: string;
+  /** The directory is a file system of its own, which may be filled. */
+  readonly ownDisk?: boolean;
+  /** Of each node; default: more than there is to send. */
+  readonly budgetEventsPerSecond?: number;
+  /** Likewise. */
+  readonly budgetBytesPerSecond?: number;
+  /** It ignores its budget, and sends whatever was not acknowledged. */
+  readonly rogue?: boolean;
+}
+
+export class AgentParty extends Party {
+  /** Node name to its recorder's directory. */
+  readonly recorders: ReadonlyMap<string, string>;
+  readonly #world: string;
+  #clockMs = 0;
+  #boots = 0;
+
+  constructor(
+    readonly relay: Relay,
+    readonly options: AgentOptions & { readonly dataDir: string; readonly tokenFile: string },
+    disk: Disk,
+  ) {
+    const { name, nodes, dataDir, eventsPerSecond, budgetEventsPerSecond } = options;
+    const world = join(dataDir, 'world.json');
+    const env = {
+      NODE_OPTIONS: `--import=${WORLD_PRELOAD} ${options.rogue ? `--import=${ROGUE_PRELOAD} ` : ''}${disk.nodeOption}`,
+      BACKPLANE_FAULT_WORLD: world,
+      BACKPLANE_BROKERS: relay.address,
+      BACKPLANE_TOKEN_FILE: options.tokenFile,
+      BACKPLANE_DATA_DIR: dataDir,
+      BACKPLANE_NODE_NAME: name,
+      BACKPLANE_SOURCE: 'synthetic',
+      // Making the events is its work here, not an overhead.
+      BACKPLANE_AGENT_GUARD_CPU: '0',
+      BACKPLANE_SYNTHETIC_MIX: options.mix ?? 'numbered=1',
+      BACKPLANE_SYNTHETIC_RATE: String(eventsPerSecond),
+      BACKPLANE_SYNTHETIC_LANES: String(LANES),
+      BACKPLANE_SYNTHETIC_NODES: String(nodes),
+      BACKPLANE_BUDGET_LIVE_BYTES: String(options.budgetBytesPerSecond ?? 2 ** 30),
+      BACKPLANE_BUDGET_LIVE_EVENTS: String(budgetEventsPerSecond ?? 10_000_000),
+      BACKPLANE_BUDGET_BURST: '1s',
+      // It keeps to a share of a core by the clock: on a crowded machine it would mask numbers, unexamined.
+      BACKPLANE_REDACTION_OFF: 'all',
+      ...(options.ownDisk ? { BACKPLANE_RECORDER_BYTES_MAX: '32MiB' } : {}),
+    };
+    super(name, env, disk);
+    this.#world = world;
+    // From the beginning: a boot id that first shows with a step of the clock would be a reboot.
+    this.#writeWorld();
+    const names = Array.from({ length: nodes }, (_, at) => `${name}-${String(at + 1).padStart(4, '0')}`);
+    this.recorders =
+      nodes === 1
+        ? new Map([[name, join(dataDir, 'recorder')]])
+        : new Map(names.map((node) => [node, join(dataDir, node, 'recorder')]));
+  }
+
+  /** Its wall clock goes forward by so much, or back. */
+  stepClock(ms: number): void {
+    this.#clockMs += ms;
+    this.#writeWorld();
+  }
+
+  /** While it does not run: the machine seems to have been booted since. */
+  reboot(): void {
+    this.#boots += 1;
+    this.#writeWorld();
+  }
+
+  /** While it does not run: its recorders are gone. */
+  wipe(): void {
+    for (const dir of this.recorders.values()) rmSync(dir, { recursive: true, force: true });
+    this.disk!.settle();
+  }
+
+  #writeWorld(): void {
+    writeFileSync(this.#world, JSON.stringify({ clockMs: this.#clockMs, bootId: `boot-${this.#boots}` }));
+  }
+
+  get periodNs(): number {
+    return 1e9 / this.options.eventsPerSecond;
+  }
+}
+
+/** Event n is of this process and n: known also where its arguments were missed. */
+export const PID_FIRST = 3_600_000;
+/** Lanes of every node: event n is on lane n mod LANES. */
+export const LANES = 2;

@@ -1,0 +1,193 @@
+/** `observe --follow` as a process that may be killed: what it printed is kept, and it resumes by its last cursor. */
+import type { ChildProcess } from 'node:child_process';
+import { createInterface, type Interface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Ledger } from '../oracle/ledger.js';
+import { Received } from '../oracle/received.js';
+import { Times } from '../oracle/throttled.js';
+import { type Exit, Party } from './party.js';
+import type { Relay } from './relay.js';
+
+interface LinePosition {
+  readonly epoch: string;
+  readonly timeNs: string;
+  readonly lane?: number;
+  readonly tie?: number;
+}
+
+interface Line {
+  readonly accepted?: { readonly nodes?: readonly string[]; readonly nodesMissing?: readonly string[] };
+  readonly events?: {
+    readonly node: string;
+    readonly cursor: string;
+    readonly refill: boolean;
+    readonly history: boolean;
+    readonly events: readonly {
+      readonly time: string;
+      readonly position: LinePosition;
+      readonly process?: { readonly pid: number; readonly commandArgs?: readonly string[] };
+    }[];
+  };
+  readonly gap?: {
+    readonly node: string;
+    readonly topic: string;
+    readonly from?: LinePosition;
+    readonly to?: LinePosition;
+    readonly events: string;
+    readonly eventsUnknown: boolean;
+    readonly reason: string;
+  };
+  readonly coverage?: {
+    readonly cursor: string;
+    readonly nodes: readonly {
+      readonly node: string;
+      readonly from?: string;
+      readonly to?: string;
+      readonly evicted: boolean;
+      readonly lost: string;
+      readonly lostUnknown: boolean;
+      readonly damagedBytes: string;
+    }[];
+  };
+  readonly watermark?: { readonly cursor: string };
+}
+
+const RETRY_MS = 300;
+
+export interface Asks {
+  /** Of `observe`. */
+  readonly args: readonly string[];
+  /** The same of the harness's own: which nodes, and which of a node's numbers. Default: all. */
+  readonly nodes?: (node: string) => boolean;
+  readonly numbers?: (number: number) => boolean;
+  /** What is shed comes later. */
+  readonly refill?: boolean;
+  /** Why it may be told that it does not get everything: exactly how much that is. */
+  readonly misses?: 'shed' | 'skipped';
+  /** At most one event of each node in so many milliseconds. */
+  readonly throttleMs?: number;
+  /** When events were, and in which stream they came, is kept. */
+  readonly timed?: boolean;
+}
+
+export class Subscriber extends Party {
+  readonly received = new Received();
+  readonly ledger = new Ledger();
+  readonly times = new Times();
+  /** Nodes whose last events came as they happened, not from their recorders. */
+  readonly live = new Set<string>();
+  cursor = '';
+  #lines: Interface | undefined;
+  #stalled = false;
+
+  constructor(
+    name: string,
+    readonly relay: Relay,
+    tokenFile: string,
+    readonly asks: Asks,
+  ) {
+    super(name, { BACKPLANE_BROKERS: relay.address, BACKPLANE_TOKEN_FILE: tokenFile });
+  }
+
+  protected override get args(): readonly string[] {
+    const from = this.cursor === '' ? ['--since', '1h'] : ['--cursor', this.cursor];
+    const { args, refill, throttleMs } = this.asks;
+    const asked = [...(refill ? ['--refill'] : []), ...(throttleMs ? ['--throttle', `${throttleMs}ms`] : [])];
+    return ['observe', '--follow', '-o', 'jsonpb', '--topic', 'process', ...from, ...asked, ...args];
+  }
+
+  wants(node: string): boolean {
+    return this.asks.nodes?.(node) ?? true;
+  }
+
+  wantsNumber(number: number): boolean {
+    return this.asks.numbers?.(number) ?? true;
+  }
+
+  /** Something of the node comes again and again. Not where throttled: a clock that was set back stands still. */
+  awaits(node: string): boolean {
+    return this.wants(node) && this.asks.throttleMs === undefined;
+  }
+
+  /** Stops to read; what it was sent stays in its pipe, in it, or with the broker. */
+  stall(): void {
+    this.#stalled = true;
+    this.#lines?.pause();
+    this.child?.stdout?.pause();
+  }
+
+  readOn(): void {
+    this.#stalled = false;
+    this.#lines?.resume();
+  }
+
+  protected override listen(child: ChildProcess): void {
+    this.ledger.resume();
+    const lines = createInterface({ input: child.stdout! });
+    this.#lines = lines;
+    lines.on('line', (line) => this.#take(line));
+    // A line that a kill has cut is not JSON: its events were not received, and the cursor stands before it.
+    if (this.#stalled) this.stall();
+  }
+
+  /** As a script around it would: no broker answers just now, so try again. */
+  protected override died(exit: Exit): void {
+    if (exit.code === 1 && /no broker|unavailable|cannot be reached|no answer/i.test(this.stderr)) {
+      void this.#retry();
+    } else super.died(exit);
+  }
+
+  async #retry(): Promise<void> {
+    do await sleep(RETRY_MS);
+    while (this.busy);
+    if (!this.running) this.start();
+  }
+
+  #take(text: string): void {
+    let line: Line;
+    try {
+      line = JSON.parse(text) as Line;
+    } catch {
+      return;
+    }
+    if (line.accepted) this.times.begin();
+    else if (line.events) this.#batch(line.events);
+    else if (line.gap) this.#gap(line.gap);
+    else if (line.coverage) {
+      for (const one of line.coverage.nodes) this.#cover(one);
+      this.#reach(line.coverage.cursor);
+    } else if (line.watermark) this.#reach(line.watermark.cursor);
+  }
+
+  #batch({ node, events, refill, history, cursor }: NonNullable<Line['events']>): void {
+    this.received.batch(node, events, refill);
+    if (history) this.live.delete(node);
+    else this.live.add(node);
+    if (this.asks.timed) for (const { time, position } of events) this.times.saw(node, Number(position.timeNs), time);
+    this.#reach(cursor);
+  }
+
+  #gap({ node, from, to, events, eventsUnknown: unknown, reason }: NonNullable<Line['gap']>): void {
+    if (reason === this.asks.misses && from && to) {
+      this.ledger.tell({ node, reason, from: place(from), to: place(to), events: Number(events), unknown });
+    } else this.received.gap({ node, fromNs: from && Number(from.timeNs), toNs: to && Number(to.timeNs), reason });
+  }
+
+  #cover(one: NonNullable<Line['coverage']>['nodes'][number]): void {
+    const { node, evicted, lost, lostUnknown, damagedBytes } = one;
+    if (!evicted && lost === '0' && !lostUnknown && damagedBytes === '0') return;
+    const reason = `coverage: evicted ${evicted}, lost ${lost} ${lostUnknown}, damaged ${damagedBytes}`;
+    const wall = (time: string | undefined) => (time === undefined ? undefined : this.received.bootNs(node, time));
+    this.received.gap({ node, fromNs: evicted ? undefined : wall(one.from), toNs: wall(one.to), reason });
+  }
+
+  #reach(cursor: string): void {
+    if (cursor === '') return;
+    this.cursor = cursor;
+    this.ledger.settle();
+  }
+}
+
+function place({ timeNs, lane = 0, tie = 0 }: LinePosition) {
+  return [Number(timeNs), lane, tie] as const;
+}

@@ -1,0 +1,198 @@
+/** Drives a recorder as an agent does: random pages, side records, clock steps, crashes. */
+import fc from 'fast-check';
+import type { Publisher } from '../../src/sensor-agent/publish/publisher.js';
+import { wholeAnchor } from '../../src/sensor-agent/recorder/anchors.js';
+import { Recorder } from '../../src/sensor-agent/recorder/recorder.js';
+import type { Origin } from '../../src/sensor-agent/recorder/recording.js';
+import { Replay } from '../../src/sensor-agent/recorder/replay.js';
+import { Redactor } from '../../src/sensor-agent/redaction/redactor.js';
+import { BUILTIN_FORMATS } from '../../src/sensor-agent/source/builtin-formats.js';
+import { PageWriter } from '../../src/sensor-agent/source/synthetic/page-writer.js';
+import type { Loss, TimelineSink } from '../../src/sensor-agent/timeline/timeline.js';
+import type { FileOps } from '../../src/storage/file-ops.js';
+import type { BusEvent } from '../../src/wire/event/event.js';
+import { positionText } from '../../src/wire/position.js';
+
+const ORIGIN: Origin = {
+  epoch: 7,
+  continued: true,
+  bootId: 'boot',
+  source: 'tracefs',
+  formats: BUILTIN_FORMATS.texts(),
+  selfPids: [3],
+};
+/** When the trace clock was 0, until it is stepped. */
+export const WALL_NS = 1_700_000_000_000_000_000n;
+
+/** Remembers what a timeline tells. */
+export class Told implements TimelineSink {
+  events: string[] = [];
+  positions: BusEvent['position'][] = [];
+  lost = 0;
+  lateCount = 0;
+  wants = () => true;
+  entryTest: TimelineSink['entryTest'] = () => true;
+  event(event: BusEvent): void {
+    this.positions.push(event.position);
+    const text = JSON.stringify(event, (_, value) => (typeof value === 'bigint' ? String(value) : value));
+    this.events.push(`${positionText(event.position)} ${text}`);
+  }
+  loss(loss: Loss): void {
+    this.lost += loss.count;
+  }
+  late(): void {
+    this.lateCount += 1;
+  }
+}
+
+/** Told to a publisher, which may be another one later. */
+export function publishing(publisher: () => Publisher): TimelineSink {
+  return {
+    wants: (type) => publisher().wants(type),
+    entryTest: (format) => publisher().entryTest(format),
+    event: (event) => publisher().event(event),
+    loss: (loss, position, from) => publisher().loss(loss, position, from),
+    late: (event, told) => publisher().late(event, told),
+  };
+}
+
+/** What happens between two drains: entries per lane, and how their side records come. */
+export const recordedStep = fc.record({
+  entries: fc.array(
+    fc.record({
+      lane: fc.integer({ min: 0, max: 2 }),
+      afterNs: fc.constantFrom(0n, 0n, 1n, 900n, 40_000n),
+      pid: fc.integer({ min: 1, max: 12 }),
+      what: fc.constantFrom('exec', 'exec', 'fork', 'exit', 'rename', 'other'),
+      read: fc.constantFrom('at once', 'at once', 'later', 'missed', 'never'),
+    }),
+    { maxLength: 12 },
+  ),
+  lost: fc.constantFrom(0, 0, 0, 5),
+  crash: fc.constantFrom(false, false, false, false, true),
+  wallStepNs: fc.constantFrom(0n, 0n, 0n, -3_600_000_000_000n, 1_000_000n),
+});
+
+export type RecordedStep = typeof recordedStep extends fc.Arbitrary<infer T> ? T : never;
+
+export class RecordingDriver {
+  wallNs = WALL_NS;
+  recorder!: Recorder;
+  #later: (() => void)[] = [];
+  #sequence = 0;
+
+  constructor(
+    private readonly dir: string,
+    private readonly sink: TimelineSink,
+    private readonly files?: FileOps,
+    public nowNs = 1_000_000_000n,
+  ) {
+    this.open();
+  }
+
+  open(origin: Partial<Origin> = {}): void {
+    const options = {
+      dir: this.dir,
+      bytesMax: 64 * 1024 * 1024,
+      ageMsMax: 1e12,
+      segmentBytesMax: 16 * 1024,
+      redactor: new Redactor([]),
+    };
+    this.recorder = new Recorder({ ...options, ...(this.files && { files: this.files }) }, this.sink);
+    const { log, timeline } = this.recorder;
+    // Nobody can tell any more which epoch it was: as an agent does, it begins a later one.
+    const lost = timeline.origin.epoch === 0 && log.nextOrdinal > 0;
+    const later = lost ? { epoch: ORIGIN.epoch + 1, continued: false } : {};
+    this.recorder.begin({ ...ORIGIN, ...later, ...origin }, this.#clock());
+  }
+
+  /** An entry is read that lies below the horizon. */
+  late(what: string): void {
+    const writer = new PageWriter(64 * 1024);
+    writer.append({ ...traceEvent(what, 7), timeNs: this.recorder.timeline.horizonNs - 1_000n, pid: 7 });
+    this.recorder.page({ lane: 0, bytes: writer.take()!, lost: 0, lostUnknown: false });
+  }
+
+  step(given: RecordedStep): void {
+    const later = this.#later.splice(0);
+    this.wallNs += given.wallStepNs;
+    if (given.wallStepNs !== 0n) this.recorder.setClock(this.#clock());
+    const byLane = new Map<number, PageWriter>();
+    for (const entry of given.entries) {
+      this.nowNs += entry.afterNs;
+      const writer = byLane.get(entry.lane) ?? new PageWriter(64 * 1024);
+      byLane.set(entry.lane, writer);
+      writer.append({ ...traceEvent(entry.what, entry.pid), timeNs: this.nowNs, pid: entry.pid });
+      if (entry.what === 'exec') this.#read(entry.read, entry.lane, entry.pid, this.nowNs + 700n);
+    }
+    for (const [lane, writer] of byLane) {
+      this.recorder.page({ lane, bytes: writer.take()!, lost: given.lost, lostUnknown: false });
+    }
+    this.nowNs += 1_000n;
+    this.recorder.horizon(this.nowNs);
+    // The next event is not at the very horizon: sources keep a distance.
+    this.nowNs += 10n;
+    for (const act of later) act();
+  }
+
+  /** A killed agent: no close, nothing flushed; side records on their way are gone. */
+  crash(): void {
+    this.#later = [];
+    this.open();
+  }
+
+  finish(): void {
+    for (const act of this.#later.splice(0)) act();
+    this.nowNs += 1_000_000_000n;
+    this.recorder.horizon(this.nowNs);
+    this.recorder.expire(this.nowNs);
+  }
+
+  #clock() {
+    return { bootNs: this.nowNs, wallNs: this.wallNs + this.nowNs };
+  }
+
+  #read(how: string, lane: number, pid: number, timeNs: bigint): void {
+    if (how === 'never') return;
+    this.#sequence += 1;
+    const args = ['/bin/x', `--sequence=${this.#sequence}`];
+    const argsTruncated = this.#sequence % 2 === 0;
+    const process = { pid, parentPid: 1, comm: 'x', args, argsTruncated, executablePath: `/bin/x${this.#sequence}` };
+    const missed = how === 'missed';
+    const act = () => this.recorder.exec({ lane, timeNs, pid, missed, ...(missed ? {} : { process }) });
+    if (how === 'later') this.#later.push(act);
+    else act();
+  }
+}
+
+function traceEvent(what: string, pid: number) {
+  const format = (name: string) => BUILTIN_FORMATS.byName(name)!;
+  switch (what) {
+    case 'exec':
+      return { format: format('sched_process_exec'), values: { filename: `/bin/p${pid}`, pid, old_pid: pid } };
+    case 'fork':
+      return {
+        format: format('task_newtask'),
+        values: { pid: pid + 20, comm: 'child', clone_flags: 0n, oom_score_adj: 0 },
+      };
+    case 'exit':
+      return { format: format('sched_process_exit'), values: { comm: 'x', pid, prio: 120, group_dead: true } };
+    case 'rename':
+      return { format: format('task_rename'), values: { pid, oldcomm: 'a', newcomm: 'b', oom_score_adj: 0 } };
+    default:
+      return { format: format('sys_enter'), values: { id: 1n } };
+  }
+}
+
+/** What a replay of the whole recording, or from an anchor, tells. */
+export function replayed(
+  recorder: Recorder,
+  anchor: number | undefined,
+): Told & { damagedBytes: number; evicted: boolean } {
+  const told = new Told();
+  const whole = anchor === undefined ? undefined : wholeAnchor(recorder.log, anchor);
+  const replay = new Replay(recorder.log, whole, told);
+  while (replay.step(1024));
+  replay.close();
+  return Object.assign(told, { damagedBytes: replay.damagedBytes, evicted: replay.evicted });
+}

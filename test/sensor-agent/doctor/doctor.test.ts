@@ -1,0 +1,29 @@
+/** The doctor on this machine. */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { runDoctor } from '../../../src/sensor-agent/doctor/doctor.js';
+import { compileRules } from '../../../src/sensor-agent/redaction/rule.js';
+import { LITE_EVENTS } from '../../../src/sensor-agent/source/tracefs/profile-events.js';
+import { liveTracefs } from '../../harness/kernel/live-kernel.js';
+
+const live = liveTracefs();
+
+test('everything the agent needs is tried, told, and removed again', { skip: live.skip }, async () => {
+  const checks = await runDoctor(compileRules({ rules: [], off: [] }));
+  const state = (name: string) => checks.find((check) => check.name === name)?.state;
+  for (const name of ['tracefs', 'trace instance', 'boot clock', 'kernel filters', 'kernel buffers', 'exec lane']) {
+    assert.equal(state(name), 'ok', name);
+  }
+  const { detail } = checks.find((check) => check.name === 'redaction of process.command_args')!;
+  assert.match(detail, /^\d+ rules: secret-assignment, .*\bjwt\b/);
+  for (const event of LITE_EVENTS) assert.equal(state(`event ${event}`), 'ok', event);
+  for (const name of ['profile security', 'profile file', 'profile syscall'])
+    assert.match(state(name)!, /^(ok|limited)$/, name);
+  for (const name of ['uprobes', 'kprobes', 'event probes']) assert.match(state(name)!, /^(ok|limited)$/);
+  for (const { detail } of checks) assert.ok(detail.length > 0 && !detail.includes('\n'));
+  const left = readdirSync(join(live.path, 'instances')).filter((name) => name.includes(`doctor-${process.pid}`));
+  assert.deepEqual(left, []);
+  assert.ok(!readFileSync(join(live.path, 'dynamic_events'), 'utf8').includes(`backplane_doctor_${process.pid}`));
+});

@@ -1,0 +1,149 @@
+/** Every history query ends with exactly one end, works in its own turn, and costs nothing when it is cancelled before. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { CreditBalance } from '../../../src/flow/credit.js';
+import { TokenBucket } from '../../../src/flow/token-bucket.js';
+import {
+  HISTORY_CREDIT_BYTES,
+  HISTORY_QUERIES_PER_AGENT_MAX,
+  HISTORY_QUERIES_QUEUED_MAX,
+  HISTORY_QUEUE_BYTES_MAX,
+} from '../../../src/limits.js';
+import { HistoryService } from '../../../src/sensor-agent/history/history-service.js';
+import { compilePredicate } from '../../../src/subscriptions/predicate.js';
+import { type RecordedStep, RecordingDriver, Told } from '../../harness/recording-driver.js';
+
+const QUERIES = 400;
+const entry = { lane: 0, afterNs: 900n, pid: 7, what: 'exec', read: 'at once' } as const;
+const step: RecordedStep = { entries: Array.from({ length: 50 }, () => entry), lost: 0, crash: false, wallStepNs: 0n };
+const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
+const window = { sinceNs: undefined, untilNs: undefined, after: undefined, upTo: undefined, last: 0 };
+const request = { predicate: predicate.spec, window };
+
+interface Service {
+  readonly history: HistoryService;
+  /** By query id: how it ended, each time. */
+  readonly ends: Map<number, string[]>;
+  readonly room: CreditBalance;
+  /** Requests that had their turn. */
+  prepared: number;
+}
+
+async function withService(roomBytes: number, run: (service: Service) => Promise<void>): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+  try {
+    const driver = new RecordingDriver(dir, new Told());
+    for (let round = 0; round < 40; round++) driver.step(step);
+    driver.finish();
+    const ends = new Map<number, string[]>();
+    const note = (queryId: number, how: string) => ends.set(queryId, [...(ends.get(queryId) ?? []), how]);
+    const room = new CreditBalance(roomBytes);
+    const reply = {
+      room,
+      frame: (_queryId: number, { length }: Buffer) => room.take(length),
+      end: (queryId: number) => note(queryId, 'whole'),
+      fail: (queryId: number, error: Error) => note(queryId, error.message),
+    };
+    const prepare = () => {
+      service.prepared += 1;
+      return { predicate, window: { ...window, upTo: driver.recorder.timeline.frontier } };
+    };
+    const budget = new TokenBucket(1e9, 1e9);
+    const history = new HistoryService(driver.recorder, reply, budget, prepare, () => undefined);
+    const service: Service = { history, ends, room, prepared: 0 };
+    await run(service);
+    history.close();
+    await driver.recorder.close();
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** For as long as something goes on. */
+async function untilIdle({ history, ends }: Service): Promise<void> {
+  let ended = ends.size;
+  for (let turns = 0; history.size > 0; turns++) {
+    assert.ok(turns < 1_000_000, `${history.size} queries have not ended`);
+    await turn();
+    if (ends.size !== ended) turns = 0;
+    ended = ends.size;
+  }
+}
+
+test('queries that are cancelled before their turn never start, and each has its end', async () => {
+  await withService(1e9, async (service) => {
+    const { history, ends } = service;
+    for (let queryId = 1; queryId <= QUERIES; queryId++) {
+      history.start(queryId, request, HISTORY_CREDIT_BYTES);
+      history.cancel(queryId);
+      history.cancel(queryId);
+      assert.ok(history.size <= HISTORY_QUERIES_PER_AGENT_MAX, 'what is cancelled makes room at once');
+      if (queryId % HISTORY_QUERIES_PER_AGENT_MAX === 0) await untilIdle(service);
+    }
+    await untilIdle(service);
+    assert.equal(service.prepared, 0);
+    assert.equal(ends.size, QUERIES);
+    for (const [queryId, how] of ends) assert.deepEqual(how, ['history query cancelled'], `query ${queryId}`);
+    history.start(1, request, HISTORY_CREDIT_BYTES);
+    await untilIdle(service);
+    assert.deepEqual(ends.get(1), ['history query cancelled', 'whole'], 'its id is free again, and it is answered');
+  });
+});
+
+test('queries are queued and started one in a turn of the event loop, and cancelled ones end wherever they are', async () => {
+  // Nothing is taken from them: those that run stay where they are.
+  await withService(0, async (service) => {
+    const { history, ends, room } = service;
+    for (let queryId = 1; queryId <= QUERIES; queryId++) history.start(queryId, request, HISTORY_CREDIT_BYTES);
+    assert.equal(ends.size, 0, 'none is refused');
+    assert.equal(service.prepared, 0, 'none is started in the turn in which it was asked');
+    for (let before = 0; before < HISTORY_QUERIES_PER_AGENT_MAX; before = service.prepared) {
+      await turn();
+      assert.ok(service.prepared - before <= 1, `${service.prepared - before} in one turn`);
+    }
+    for (let turns = 0; turns < 100; turns++) await turn();
+    assert.equal(service.prepared, HISTORY_QUERIES_PER_AGENT_MAX, 'the others wait for their end');
+    for (let queryId = 2; queryId <= QUERIES; queryId++) history.cancel(queryId);
+    await turn();
+    assert.equal(history.size, 1);
+    assert.equal(service.prepared, HISTORY_QUERIES_PER_AGENT_MAX);
+    room.add(1e9);
+    await untilIdle(service);
+    for (let queryId = 1; queryId <= QUERIES; queryId++) {
+      assert.deepEqual(ends.get(queryId), [queryId === 1 ? 'whole' : 'history query cancelled']);
+    }
+  });
+});
+
+test('the queue is bounded in queries and in bytes, and an id names one query', async () => {
+  await withService(0, async ({ history, ends }) => {
+    const all = HISTORY_QUERIES_PER_AGENT_MAX + HISTORY_QUERIES_QUEUED_MAX;
+    for (let queryId = 1; queryId <= all; queryId++) history.start(queryId, request, HISTORY_CREDIT_BYTES);
+    assert.equal(ends.size, 0);
+    history.start(all + 1, request, HISTORY_CREDIT_BYTES);
+    assert.match(ends.get(all + 1)![0]!, /at most 1024 history queries and \d+ bytes of them wait/);
+    assert.throws(() => history.start(all, request, 1), /history_query.query_id 1040 has not ended yet/);
+  });
+  await withService(0, async ({ history, ends }) => {
+    const filter = 'x'.repeat(HISTORY_QUEUE_BYTES_MAX / 16);
+    const large = { ...request, predicate: { ...predicate.spec, filter } };
+    for (let queryId = 1; queryId <= 100; queryId++) history.start(queryId, large, HISTORY_CREDIT_BYTES);
+    assert.ok(history.size < HISTORY_QUERIES_PER_AGENT_MAX + 16, `${history.size} large ones are held`);
+    assert.equal(ends.size, 100 - history.size);
+  });
+});
+
+test('behind the end of a session nothing is heard of its queries', async () => {
+  await withService(0, async (service) => {
+    const { history, ends } = service;
+    for (let queryId = 1; queryId <= QUERIES; queryId++) history.start(queryId, request, HISTORY_CREDIT_BYTES);
+    for (let turns = 0; turns < 20; turns++) await turn();
+    history.close();
+    await untilIdle(service);
+    assert.equal(ends.size, 0);
+  });
+});

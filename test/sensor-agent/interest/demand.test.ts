@@ -1,0 +1,122 @@
+/** Trace events are on while somebody asks for them, and at no other time. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { INTEREST_GRACE_MS } from '../../../src/limits.js';
+import { Demand } from '../../../src/sensor-agent/interest/demand.js';
+import type { OnDemandEvents } from '../../../src/sensor-agent/source/source.js';
+import { CATALOGUE } from '../../../src/subscriptions/pushdown/catalogue.js';
+
+/** The switches of a source, and every move of them. */
+class Switches implements OnDemandEvents {
+  readonly events: ReadonlySet<string>;
+  readonly moves: string[] = [];
+  readonly enabled: Set<string>;
+
+  constructor(profile: string, enabled: readonly string[] = []) {
+    const entries = [...CATALOGUE.values()].filter((entry) => entry.profile === profile);
+    this.events = new Set(entries.map(({ traceEvent }) => traceEvent));
+    this.enabled = new Set(enabled);
+  }
+
+  filter(): void {}
+
+  switch(event: string, on: boolean): void {
+    assert.notEqual(this.enabled.has(event), on, `${event} is not switched twice`);
+    this.moves.push(`${on ? '+' : '-'}${event}`);
+    if (on) this.enabled.add(event);
+    else this.enabled.delete(event);
+  }
+}
+
+const KILL = 'syscalls/sys_enter_kill';
+const SETNS = 'syscalls/sys_enter_setns';
+const asks = (...types: string[]) => {
+  return { wants: (type: string) => types.includes(type), conditions: () => undefined };
+};
+
+test('what is asked for is on before the interest holds, and off after nobody asks', () => {
+  const switches = new Switches('security');
+  const demand = new Demand(switches, 0);
+  demand.widen(asks('security.kill', 'process.exec', 'syscall.enter'));
+  assert.deepEqual(switches.moves, [`+${KILL}`]);
+  demand.narrow();
+  demand.widen(asks('security.setns'));
+  assert.deepEqual([...switches.enabled].sort(), [KILL, SETNS], 'both until the new interest holds');
+  demand.narrow();
+  assert.deepEqual([...switches.enabled], [SETNS]);
+  demand.widen(asks());
+  demand.narrow();
+  assert.deepEqual([...switches.enabled], []);
+});
+
+test('without a broker what is on stays on for a grace, and a new interest ends it', () => {
+  const switches = new Switches('security');
+  const demand = new Demand(switches, 0);
+  demand.widen(asks('security.kill'));
+  demand.narrow();
+  demand.expire(10 * INTEREST_GRACE_MS);
+  demand.away(1000);
+  demand.away(2000);
+  demand.expire(999 + INTEREST_GRACE_MS);
+  assert.deepEqual([...switches.enabled], [KILL]);
+  demand.expire(1000 + INTEREST_GRACE_MS);
+  assert.deepEqual([...switches.enabled], []);
+  demand.widen(asks('security.kill'));
+  demand.expire(10 * INTEREST_GRACE_MS);
+  assert.deepEqual([...switches.enabled], [KILL]);
+});
+
+test('what an adopted instance has on is off after the grace unless it is asked for again', () => {
+  const switches = new Switches('security', [KILL, SETNS]);
+  const demand = new Demand(switches, 5);
+  demand.expire(4 + INTEREST_GRACE_MS);
+  assert.deepEqual(switches.moves, []);
+  demand.widen(asks('security.kill'));
+  demand.narrow();
+  assert.deepEqual(switches.moves, [`-${SETNS}`]);
+  const left = new Switches('security', [KILL]);
+  new Demand(left, 5).expire(5 + INTEREST_GRACE_MS);
+  assert.deepEqual([...left.enabled], []);
+});
+
+test('a source without such events is asked for nothing', () => {
+  const demand = new Demand(undefined, 0);
+  demand.widen({ wants: () => true, conditions: () => undefined });
+  demand.narrow();
+  demand.expire(INTEREST_GRACE_MS);
+});
+
+test('after any interests exactly what the last one needs is on', () => {
+  const types = [...CATALOGUE.values()].map(({ type }) => type);
+  fc.assert(
+    fc.property(fc.array(fc.subarray(types), { minLength: 1 }), fc.constantFrom('file', 'syscall'), (all, profile) => {
+      const switches = new Switches(profile);
+      const demand = new Demand(switches, 0);
+      for (const asked of all) {
+        demand.widen(asks(...asked));
+        demand.narrow();
+      }
+      const needed = all.at(-1)!.map((type) => CATALOGUE.get(type)!.traceEvent);
+      assert.deepEqual([...switches.enabled].sort(), needed.filter((event) => switches.events.has(event)).sort());
+    }),
+  );
+});
+
+test('what is suspended is off, known to be missing, and on again when it is not', () => {
+  const switches = new Switches('security');
+  const demand = new Demand(switches, 0);
+  demand.widen(asks('security.kill', 'process.exec'));
+  assert.deepEqual(demand.profiles, ['security']);
+  assert.deepEqual(demand.missing, []);
+  demand.suspend(['syscall', 'security']);
+  assert.deepEqual([[...switches.enabled], demand.missing], [[], ['security']]);
+  demand.widen(asks('security.kill', 'security.setns'));
+  demand.narrow();
+  assert.deepEqual([...switches.enabled], [], 'whoever asks meanwhile');
+  demand.suspend(['syscall']);
+  assert.deepEqual([[...switches.enabled].sort(), demand.missing], [[KILL, SETNS], []]);
+  demand.suspend(['security']);
+  demand.widen(asks());
+  assert.deepEqual(demand.missing, [], 'nobody asks for it');
+});

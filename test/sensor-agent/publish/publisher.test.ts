@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { Interest } from '../../../src/sensor-agent/interest/interest.js';
+import { type BudgetRates, LiveBudget } from '../../../src/sensor-agent/publish/budget.js';
+import { type FrameLink, Publisher } from '../../../src/sensor-agent/publish/publisher.js';
+import { compilePredicate } from '../../../src/subscriptions/predicate.js';
+import { decodeFrame, encodeFrame, type Frame } from '../../../src/wire/frame/frame.js';
+import { comparePositions, type Position, positionText } from '../../../src/wire/position.js';
+import { publishing, RecordingDriver, recordedStep, replayed } from '../../harness/recording-driver.js';
+
+function asked(topic: string, filter: string) {
+  const predicate = compilePredicate({ topics: [topic], filter, includeSelf: true });
+  const request = predicate.spec;
+  return { topic, id: predicate.id, interest: new Interest(1n, [request], 'n') };
+}
+type Asked = ReturnType<typeof asked>;
+const PROCESSES = asked('process', 'event.type != "process.rename"');
+/** Decoded only while they are asked for: what was passed over before must not be missing after. */
+const CALLS = asked('syscall', '');
+
+/** The log of a broker: frames by topic, refused unless each begins where the one before ended. */
+class Log implements FrameLink {
+  writable = true;
+  connected = true;
+  events: string[] = [];
+  /** Stretches that were shed, and how much. */
+  shed: { from: Position; to: Position; events: number }[] = [];
+  lost = 0;
+  late = 0;
+  coveredTo: Position | undefined;
+
+  constructor(private readonly asked: Asked) {}
+
+  send(sent: Frame): number {
+    const bytes = encodeFrame(sent);
+    // What is under way when a connection breaks never arrives.
+    if (this.connected) this.receive(decodeFrame(bytes));
+    return bytes.length;
+  }
+
+  private receive(frame: Frame): void {
+    if (this.coveredTo)
+      assert.equal(positionText(frame.coveredFrom), positionText(this.coveredTo), 'frames leave no hole');
+    this.coveredTo = frame.coveredTo;
+    this.lost += frame.lost;
+    this.late += frame.late;
+    assert.equal(frame.lostUnknown, false);
+    for (const [at, timeNs] of frame.timesNs.entries()) {
+      const position = { epoch: frame.coveredTo.epoch, timeNs, lane: frame.lanes[at]!, tie: frame.ties[at]! };
+      assert.ok(comparePositions(position, frame.coveredFrom) > 0 && comparePositions(position, frame.coveredTo) <= 0);
+      this.events.push(positionText(position));
+    }
+    for (const { predicateId, events } of frame.shed) {
+      assert.equal(predicateId, this.asked.id);
+      this.shed.push({ from: frame.coveredFrom, to: frame.coveredTo, events });
+    }
+    const [match] = frame.matches;
+    if (frame.count > 0) assert.deepEqual([match?.predicateId, match?.all], [this.asked.id, true]);
+  }
+}
+
+const weather = fc.record({
+  step: recordedStep,
+  link: fc.constantFrom('up', 'up', 'up', 'stalls', 'breaks'),
+  ticks: fc.integer({ min: 0, max: 3 }),
+  slowed: fc.constantFrom(false, false, false, true),
+  asksAnew: fc.constantFrom(false, false, true),
+});
+
+/** Sheds within a few steps. */
+const TIGHT = { bytesPerSecond: 1e9, eventsPerSecond: 5, burstMs: 1 };
+const PLENTY = { bytesPerSecond: 1e9, eventsPerSecond: 1e9, burstMs: 1000 };
+
+/** What nobody asks for at the moment is passed over; who reads it later waits for a horizon behind it. */
+const PASSED_OVER = {
+  step: {
+    entries: [{ lane: 0, afterNs: 0n as const, pid: 1, what: 'other' as const, read: 'at once' as const }],
+    lost: 0 as const,
+    crash: false,
+    wallStepNs: 0n as const,
+  },
+  link: 'breaks' as const,
+  ticks: 0,
+  slowed: false,
+  asksAnew: false,
+};
+
+test('every match is framed or counted as shed exactly once, whatever link, agent, budget and guard do', () => {
+  let shed = 0;
+  const days = fc.array(weather, { minLength: 1, maxLength: 30 });
+  fc.assert(
+    fc.property(days, fc.constantFrom(PROCESSES, CALLS), fc.constantFrom(TIGHT, PLENTY), (days, asked, rates) => {
+      const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+      try {
+        const log = new Log(asked);
+        let clockMs = 0;
+        const agent = () => new Publisher(() => driver.recorder, new LiveBudget(rates, () => clockMs));
+        let publisher = agent();
+        const driver: RecordingDriver = new RecordingDriver(
+          dir,
+          publishing(() => publisher),
+        );
+        const tick = () => {
+          clockMs += 400;
+          publisher.tick(clockMs);
+        };
+        const connect = () => {
+          log.connected = true;
+          log.writable = true;
+          publisher.connect(log, log.coveredTo ? [{ topic: asked.topic, to: log.coveredTo, resume: true }] : []);
+          publisher.setInterest(asked.interest);
+        };
+        connect();
+        const start = driver.recorder.timeline.frontier;
+        log.coveredTo = start;
+        for (const { step, link, ticks, slowed, asksAnew } of days) {
+          publisher.slow(slowed ? 1e-6 : undefined);
+          log.writable = link !== 'stalls';
+          if (link === 'breaks') {
+            log.connected = false;
+            publisher.disconnect();
+          }
+          driver.step(step);
+          for (let count = 0; count < ticks; count += 1) tick();
+          if (step.crash) {
+            publisher = agent();
+            driver.crash();
+          }
+          if (step.crash || link === 'breaks') connect();
+          if (asksAnew && log.writable) {
+            const holds = publisher.setInterest(asked.interest);
+            assert.equal(positionText(log.coveredTo!), positionText(holds), 'a frame ends where interest begins');
+          }
+        }
+        log.writable = true;
+        publisher.slow(undefined);
+        driver.finish();
+        for (let count = 0; count < 200; count += 1) tick();
+        const whole = replayed(driver.recorder, undefined);
+        const expected = whole.events
+          .map((text, at) => ({ text, position: whole.positions[at]! }))
+          .filter(({ text }) => text.includes(`"type":"${asked.topic}.`) && !text.includes('process.rename'))
+          .map(({ position }) => position);
+        for (const { from, to, events } of log.shed) {
+          const within = expected.filter((at) => comparePositions(at, from) > 0 && comparePositions(at, to) <= 0);
+          assert.equal(within.length, events);
+          for (const position of within) expected.splice(expected.indexOf(position), 1);
+        }
+        assert.deepEqual(log.events, expected.map(positionText));
+        if (rates === PLENTY) assert.deepEqual(log.shed, []);
+        shed += log.shed.length;
+        assert.equal(log.lost, whole.lost);
+      } finally {
+        rmSync(dir, { recursive: true, force: true });
+      }
+    }),
+    {
+      examples: [[[PASSED_OVER], CALLS, TIGHT]],
+      numRuns: 120,
+      interruptAfterTimeLimit: 60_000,
+      markInterruptAsFailure: false,
+    },
+  );
+  assert.ok(shed > 0, 'nothing was ever shed');
+});
+
+test('a node that has more than its budget takes sheds instead of being late, however often its connection breaks', () => {
+  const { log, publisher, driver, second, connect, end } = steady({
+    bytesPerSecond: 1e6,
+    eventsPerSecond: 5,
+    burstMs: 2_000,
+  });
+  try {
+    for (let connections = 0; connections < 10; connections += 1) {
+      for (let seconds = 0; seconds < 60; seconds += 1) second();
+      publisher.disconnect();
+      for (let seconds = 0; seconds < 5; seconds += 1) second();
+      connect();
+    }
+    for (let seconds = 0; seconds < 60; seconds += 1) second();
+    const lagNs = driver.recorder.timeline.frontier.timeNs - log.coveredTo!.timeNs;
+    assert.ok(lagNs < 60_000_000_000n, `${lagNs} ns late`);
+    assert.ok(log.shed.length > 0);
+  } finally {
+    end();
+  }
+});
+
+test('a node that keeps to its budget sheds nothing of what a long outage left, and is up to date again', () => {
+  const { log, publisher, second, connect, end } = steady({ bytesPerSecond: 1e6, eventsPerSecond: 40, burstMs: 2_000 });
+  try {
+    for (let seconds = 0; seconds < 10; seconds += 1) second();
+    publisher.disconnect();
+    for (let seconds = 0; seconds < 300; seconds += 1) second();
+    connect();
+    for (let seconds = 0; seconds < 150; seconds += 1) second();
+    assert.equal(publisher.behind, false);
+    assert.deepEqual(log.shed, []);
+    assert.equal(log.events.length, 4_600);
+  } finally {
+    end();
+  }
+});
+
+test('an event that missed its turn is counted once, in its topic, also where the stretch is read again', () => {
+  const { log, publisher, driver, second, connect, end } = steady(PLENTY);
+  try {
+    second();
+    driver.late('exit');
+    driver.late('other');
+    second();
+    assert.equal(log.late, 1);
+    // Not sent yet when the link breaks: it comes again at once, or when more has been recorded.
+    for (const between of [0, 1]) {
+      driver.late('exit');
+      log.connected = false;
+      publisher.disconnect();
+      for (let seconds = 0; seconds < between; seconds += 1) second();
+      connect();
+      second();
+    }
+    for (let seconds = 0; seconds < 5; seconds += 1) second();
+    assert.equal(log.late, 3);
+    assert.equal(log.events.length, 100);
+  } finally {
+    end();
+  }
+});
+
+/** A connected node that records ten events a second, by a clock of its own. */
+function steady(rates: BudgetRates) {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+  const log = new Log(PROCESSES);
+  let clockMs = 0;
+  const publisher = new Publisher(() => driver.recorder, new LiveBudget(rates, () => clockMs));
+  const driver: RecordingDriver = new RecordingDriver(
+    dir,
+    publishing(() => publisher),
+  );
+  const second = () => {
+    const entry = { lane: 0, afterNs: 90_000_000n, pid: 7, what: 'exit', read: 'never' } as const;
+    driver.step({ entries: new Array(10).fill(entry), lost: 0, crash: false, wallStepNs: 0n });
+    driver.nowNs += 100_000_000n;
+    for (let tick = 0; tick < 10; tick += 1) {
+      clockMs += 100;
+      publisher.tick(clockMs);
+    }
+  };
+  const connect = () => {
+    log.connected = true;
+    publisher.connect(log, [{ topic: 'process', to: log.coveredTo!, resume: true }]);
+    publisher.setInterest(PROCESSES.interest);
+  };
+  log.coveredTo = driver.recorder.timeline.frontier;
+  connect();
+  return { log, publisher, driver, second, connect, end: () => rmSync(dir, { recursive: true, force: true }) };
+}

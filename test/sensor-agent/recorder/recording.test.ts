@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { comparePositions } from '../../../src/wire/position.js';
+import { type RecordedStep, RecordingDriver, recordedStep, replayed, Told } from '../../harness/recording-driver.js';
+
+function recorded(steps: readonly RecordedStep[], check: (driver: RecordingDriver, live: Told) => void): void {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+  try {
+    const live = new Told();
+    const driver = new RecordingDriver(dir, live);
+    for (const step of steps) {
+      driver.step(step);
+      if (step.crash) driver.crash();
+    }
+    driver.finish();
+    check(driver, live);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+test('live and replay, from the start and from every checkpoint, crashes or not, tell the same', () => {
+  fc.assert(
+    fc.property(fc.array(recordedStep, { minLength: 1, maxLength: 25 }), (steps) => {
+      recorded(steps, ({ recorder }, live) => {
+        for (let at = 1; at < live.positions.length; at += 1) {
+          assert.ok(comparePositions(live.positions[at - 1]!, live.positions[at]!) < 0, 'position order');
+        }
+        const whole = replayed(recorder, undefined);
+        assert.equal(whole.damagedBytes, 0);
+        assert.deepEqual(whole.events, live.events);
+        assert.equal(whole.lost, live.lost);
+        for (const { ordinal } of recorder.log.anchors()) {
+          const part = replayed(recorder, ordinal);
+          assert.deepEqual(
+            part.events,
+            live.events.slice(live.events.length - part.events.length),
+            `anchor ${ordinal}`,
+          );
+        }
+      });
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test('every recorded event is told exactly once', () => {
+  fc.assert(
+    fc.property(fc.array(recordedStep, { minLength: 1, maxLength: 15 }), (steps) => {
+      recorded(steps, (_, live) => {
+        const expected = steps.flatMap((step) => step.entries).length;
+        assert.equal(live.events.length, expected);
+        assert.equal(live.lateCount, 0);
+      });
+    }),
+    { numRuns: 60 },
+  );
+});

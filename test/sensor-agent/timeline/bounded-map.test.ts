@@ -1,0 +1,19 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BoundedMap } from '../../../src/sensor-agent/timeline/bounded-map.js';
+
+test('what was set longest ago is forgotten beyond the bound; set again it is young', () => {
+  const map = new BoundedMap<string, number>(2);
+  map.set('a', 1).set('b', 2).set('a', 3).set('c', 4);
+  assert.deepEqual(
+    [...map],
+    [
+      ['a', 3],
+      ['c', 4],
+    ],
+  );
+  map.delete('a');
+  map.set('d', 5);
+  assert.deepEqual([...map.keys()], ['c', 'd']);
+  assert.equal(map.get('b'), undefined);
+});

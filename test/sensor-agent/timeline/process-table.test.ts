@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ProcessTable, processContext } from '../../../src/sensor-agent/timeline/process-table.js';
+
+test('a child inherits, an exec replaces, an exit is remembered for a while', () => {
+  const table = new ProcessTable();
+  table.adopt(
+    { pid: 10, parentPid: 1, comm: 'sh', executablePath: '/bin/sh', args: ['sh'], uid: 7, threads: [11] },
+    5n,
+  );
+  assert.equal(table.of(11), table.of(10));
+  const child = table.fork(20, table.ensure(11), 10, 'sh', 99n);
+  assert.deepEqual([child.uid, child.parentPid, child.args, child.createdWallNs], [7, 10, ['sh'], 99n]);
+  const started = table.exec(20, '/bin/ls', { pid: 20, parentPid: 10, comm: 'ls', args: ['ls', '-l'], uid: 8 });
+  assert.deepEqual([started.path, started.args, started.uid, started.createdWallNs], ['/bin/ls', ['ls', '-l'], 8, 99n]);
+  assert.deepEqual(table.of(10)!.args, ['sh']);
+  table.exit(20, started, true);
+  assert.equal(table.of(20), started);
+});
+
+test('an exec whose arguments nobody read says so and forgets the old ones', () => {
+  const table = new ProcessTable();
+  table.exec(5, '/a', { pid: 5, parentPid: 1, comm: 'a', args: ['a'] });
+  const missed = table.exec(5, '/b', undefined);
+  assert.deepEqual([missed.args, missed.argsMissed, missed.path], [undefined, true, '/b']);
+});
+
+test('arguments that were cut say so, until the next exec', () => {
+  const table = new ProcessTable();
+  const read = { pid: 5, parentPid: 1, comm: 'a', args: ['a'] };
+  table.adopt({ ...read, executablePath: '/a', argsTruncated: true }, 5n);
+  assert.equal(processContext(table.of(5)!).commandArgsTruncated, true);
+  assert.equal(processContext(table.exec(5, '/b', read)).commandArgsTruncated, undefined);
+  assert.equal(processContext(table.exec(5, '/b', { ...read, argsTruncated: true })).commandArgsTruncated, true);
+});
+
+test('a pid used again is not forgotten with its first owner', () => {
+  const table = new ProcessTable();
+  const parent = table.ensure(1);
+  table.exit(7, table.fork(7, parent, 1, 'a', 1n), true);
+  const second = table.fork(7, parent, 1, 'b', 2n);
+  for (let pid = 100; pid < 2_000; pid += 1) table.exit(pid, table.fork(pid, parent, 1, 'x', 3n), true);
+  assert.equal(table.of(7), second);
+  assert.equal(table.of(100), undefined);
+});
+
+test('a scan after a loss mends what the recording knows', () => {
+  const second = 1_000_000_000n;
+  const table = new ProcessTable();
+  const parent = table.ensure(1);
+  // A task that was met without its fork, one whose exec was lost, one whose pid another has by now.
+  table.ensure(10);
+  table.fork(20, parent, 1, 'sh', 5n * second);
+  table.exec(20, '/bin/sh', { pid: 20, args: ['sh'] });
+  table.fork(30, parent, 1, 'old', 6n * second);
+  table.addThread(31, table.of(30)!);
+  const untouched = table.fork(40, parent, 1, 'cat', 7n * second);
+  untouched.path = '/bin/cat';
+  untouched.args = ['cat'];
+
+  const seen = (pid: number, path: string) =>
+    ({ pid, parentPid: 9, comm: path.slice(5), executablePath: path, args: [path], uid: 3 }) as const;
+  table.adopt(seen(10, '/bin/ten'), 2n * second);
+  table.adopt(seen(20, '/bin/ls'), 5n * second + 9_000_000n);
+  table.adopt({ ...seen(30, '/bin/new'), threads: [31] }, 8n * second);
+  table.adopt(seen(40, '/bin/cat'), 7n * second);
+
+  const fields = (pid: number) => {
+    const { parentPid, path, args, createdWallNs } = table.of(pid)!;
+    return [parentPid, path, args, createdWallNs];
+  };
+  assert.deepEqual(fields(10), [9, '/bin/ten', ['/bin/ten'], 2n * second]);
+  assert.deepEqual(fields(20), [1, '/bin/ls', ['/bin/ls'], 5n * second]);
+  assert.deepEqual(fields(30), [9, '/bin/new', ['/bin/new'], 8n * second]);
+  assert.equal(table.of(31), table.of(30));
+  assert.deepEqual(fields(40), [1, '/bin/cat', ['cat'], 7n * second]);
+  assert.equal(table.of(40)!.uid, 3);
+});
+
+test('a saved table is the same after loading', () => {
+  const table = new ProcessTable();
+  table.adopt({ pid: 10, parentPid: 1, comm: 'sh', executablePath: '/bin/sh', threads: [11, 12] }, 5n);
+  table.fork(20, table.ensure(11), 10, 'sh', 99n);
+  const saved = table.save();
+  const other = new ProcessTable();
+  other.load(saved);
+  assert.deepEqual(other.save(), saved);
+  assert.equal(other.of(12), other.of(10));
+});

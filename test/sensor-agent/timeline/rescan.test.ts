@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { RESCAN_INTERVAL_MS } from '../../../src/limits.js';
+import { Rescan } from '../../../src/sensor-agent/timeline/rescan.js';
+import { RecordingDriver, Told } from '../../harness/recording-driver.js';
+
+const QUIET = { entries: [], lost: 0, crash: false, wallStepNs: 0n } as const;
+const EXIT = { lane: 0, afterNs: 1n, pid: process.pid, what: 'exit', read: 'never' } as const;
+
+test('after a loss the processes of this machine are read again, once', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'rescan-'));
+  try {
+    const told = new Told();
+    const driver = new RecordingDriver(dir, told);
+    const { recorder } = driver;
+    const rescan = new Rescan(recorder);
+    const settle = (nowMs: number) => {
+      const before = recorder.log.nextOrdinal;
+      for (let round = 0; round < 10_000; round += 1) rescan.step(nowMs);
+      return recorder.log.nextOrdinal - before;
+    };
+    assert.equal(settle(0), 0);
+    driver.step({ ...QUIET, entries: [{ ...EXIT, pid: 1, what: 'other' }], lost: 5 });
+    assert.ok(settle(1) > 0);
+    assert.equal(settle(RESCAN_INTERVAL_MS * 2), 0);
+
+    driver.step({ ...QUIET, entries: [EXIT] });
+    driver.finish();
+    const exit = told.events.find((text) => text.includes('process.exit'))!;
+    assert.match(exit, new RegExp(`"parentPid":${process.ppid},`));
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});

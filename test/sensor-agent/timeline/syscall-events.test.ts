@@ -1,0 +1,104 @@
+/** System calls as typed events, from values as the kernel's formats give them. */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { onDemandParts, onDemandType, openedDescriptor } from '../../../src/sensor-agent/timeline/syscall-events.js';
+import { syscallName } from '../../../src/sensor-agent/timeline/syscall-names.js';
+import { CATALOGUE } from '../../../src/subscriptions/pushdown/catalogue.js';
+import { TOPICS } from '../../../src/wire/event/event.js';
+import { liveTracefs } from '../../harness/kernel/live-kernel.js';
+
+const live = liveTracefs();
+
+test('registers are exact: pointers, flags, negative numbers, all ones', () => {
+  const args = [1n, 0xffff_ffff_ffff_ffffn, 0x8000_0000_0000_0000n, 0xffff_ffffn, 2n ** 53n + 1n, 0n];
+  const { syscall } = onDemandParts('sys_enter', { id: 39n, args });
+  assert.deepEqual(syscall!.args, [1n, -1n, -(2n ** 63n), 0xffff_ffffn, 2n ** 53n + 1n, 0n]);
+  assert.equal(syscall!.id, 39n);
+  assert.equal(syscall!.returned, false);
+  const exit = onDemandParts('sys_exit', { id: -1n, ret: -38n }).syscall!;
+  assert.deepEqual(exit, { id: -1n, name: '', args: [], result: -38n, returned: true });
+});
+
+test('a call of the security profile has its arguments in their order', () => {
+  assert.equal(onDemandType('sys_enter_tgkill'), 'security.tgkill');
+  const values = { __syscall_nr: 1_000_000, tgid: 10n, pid: 11n, sig: 9n };
+  const { syscall } = onDemandParts('sys_enter_tgkill', values);
+  assert.deepEqual(syscall, { id: 1_000_000n, name: 'tgkill', args: [10n, 11n, 9n], result: 0n, returned: false });
+});
+
+test('a file call has its directory, flags and mode, and says that the path is not known', () => {
+  const values = { __syscall_nr: 263, dfd: 0xffff_ff9cn, pathname: 0x7ffcn, flag: 0x200n };
+  const file = { path: '', pathMissed: true, descriptor: -100, flags: 0x200, mode: 0 };
+  assert.deepEqual(onDemandParts('sys_enter_unlinkat', values), { file });
+});
+
+test('an open has the descriptor it gave and the path that was read; a failed one its error', () => {
+  const file = { path: '', pathMissed: true, descriptor: 7, flags: 0, mode: 0 };
+  assert.deepEqual(onDemandParts('sys_exit_openat', { ret: 7n }), { file });
+  assert.deepEqual(onDemandParts('sys_exit_creat', { ret: 7n }, '/a'), {
+    file: { ...file, path: '/a', pathMissed: false },
+  });
+  assert.deepEqual(onDemandParts('sys_exit_open', { ret: -13n }), { file: { ...file, descriptor: -13 } });
+  assert.equal(openedDescriptor('sys_exit_openat2', { ret: 9n }), 9);
+  assert.equal(openedDescriptor('sys_exit_open', { ret: -2n }), undefined);
+  assert.equal(openedDescriptor('sys_enter_unlinkat', { ret: 9n }), undefined);
+});
+
+test('older calls start from the working directory', () => {
+  const file = { path: '', pathMissed: true, descriptor: -100, flags: 0, mode: 0o600 };
+  assert.deepEqual(onDemandParts('sys_enter_chmod', { filename: 1n, mode: 0o600n }), { file });
+});
+
+test('a module is told with the fields of its event', () => {
+  const { raw } = onDemandParts('module_load', { taints: 0, name: 'nbd' });
+  assert.deepEqual(raw, { name: 'module_load', fields: { taints: '0', name: 'nbd' } });
+});
+
+test('names of system calls, on both architectures', () => {
+  const known: readonly (readonly [number, string, string])[] = [
+    [0, 'read', 'io_setup'],
+    [56, 'clone', 'openat'],
+    [59, 'execve', 'pipe2'],
+    [62, 'kill', 'lseek'],
+    [129, 'rt_sigqueueinfo', 'kill'],
+    [272, 'unshare', 'kcmp'],
+    [435, 'clone3', 'clone3'],
+    [462, 'mseal', 'mseal'],
+    [400, '', ''],
+  ];
+  for (const [id, x64, arm64] of known) {
+    assert.equal(syscallName(BigInt(id), 'x64'), x64, `x64 ${id}`);
+    assert.equal(syscallName(BigInt(id), 'arm64'), arm64, `arm64 ${id}`);
+  }
+  assert.equal(syscallName(-1n, 'x64'), '');
+  assert.equal(syscallName(2n ** 62n, 'x64'), '');
+  assert.equal(syscallName(0n, 'riscv64'), '');
+});
+
+test('every type of the catalogue is a type of its topic, and the other way round', () => {
+  const types = Object.entries(TOPICS).flatMap(([topic, { types }]) => (topic === 'host' ? [] : types));
+  assert.deepEqual([...CATALOGUE.keys()].sort(), types.toSorted());
+});
+
+test('fields that the catalogue names are in the formats of this kernel', { skip: live.skip }, () => {
+  let checked = 0;
+  for (const { traceEvent, raw } of CATALOGUE.values()) {
+    const [group, name] = traceEvent.split('/') as [string, string];
+    const directory = join(live.path, 'events', group);
+    let names: string[] = [];
+    try {
+      names = readdirSync(directory);
+    } catch {
+      // A kernel without modules has no events of them.
+    }
+    if (!names.includes(name)) continue;
+    const format = readFileSync(join(directory, name, 'format'), 'utf8');
+    for (const { field } of raw.values()) {
+      assert.match(format, new RegExp(`field:[^;]*\\b${field}(\\[\\d+\\])?;`), `${traceEvent} ${field}`);
+      checked++;
+    }
+  }
+  assert.ok(checked > 0);
+});

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { applyFieldMask, parseFieldMask } from '../../../src/cli/render/field-mask.js';
+import { BackplaneError } from '../../../src/errors.js';
+import type { BusEvent } from '../../../src/wire/event/event.js';
+import { eventToJson } from '../../../src/wire/event/event-json.js';
+import { EventWriter } from '../../../src/wire/event/event-writer.js';
+import {
+  compileFieldMask,
+  cutRuns,
+  EVENT_FIELDS,
+  type FieldMask,
+  unionOfMasks,
+} from '../../../src/wire/event/field-mask.js';
+import { encodeEventBatch } from '../../../src/wire/frame/splice.js';
+import { subscribeResponseCodec } from '../../../src/wire/messages.js';
+
+/** An event that has every field. */
+const FULL: BusEvent = {
+  type: 'process.exec',
+  topic: 'process',
+  position: { epoch: 3, timeNs: 7n, lane: 1, tie: 2 },
+  wallNs: 1_700_000_000_123_456_789n,
+  process: {
+    pid: 300,
+    parentPid: 1,
+    comm: 'sh',
+    executable: { path: `/${'p'.repeat(300)}`, name: 'sh' },
+    commandArgs: ['sh', '', '-c'],
+    commandArgsMissed: true,
+    commandArgsTruncated: true,
+    redactions: 2,
+    workingDirectory: '/root',
+    user: { id: 0 },
+    creationTimeNs: 1_700_000_000_000_000_001n,
+    cgroup: { path: '/c' },
+    threadId: 301,
+    previousComm: 'bash',
+  },
+  container: { id: 'abc' },
+  network: {
+    type: 'ipv4',
+    transport: 'tcp',
+    local: { address: '127.0.0.1', port: 1 },
+    peer: { address: '127.0.0.2', port: 65535 },
+  },
+  signal: { number: 15, name: 'SIGTERM', targetPid: 5, targetComm: 'x', code: -6, result: 1 },
+  notice: { reason: 'r', message: 'm'.repeat(200), lost: 1, lostUnknown: true, source: 'tracefs' },
+  raw: { name: 'sched_switch', fields: { prev_pid: '1', next_pid: '2' } },
+  syscall: { id: 59n, name: 'execve', args: [1n, -1n], result: -2n, returned: true },
+  file: { path: '/etc', pathMissed: true, descriptor: -100, flags: 1, mode: 2 },
+};
+const paths = fc.uniqueArray(
+  fc.constantFrom(...EVENT_FIELDS, 'process', 'process.executable', 'network', 'network.peer', 'raw', 'position'),
+  { maxLength: 12 },
+);
+
+function encoded(mask?: FieldMask): Buffer {
+  const writer = new EventWriter();
+  writer.write(FULL, mask);
+  writer.write({ ...FULL, process: { pid: 1 } }, mask);
+  return writer.take();
+}
+
+function json(runs: Buffer): Record<string, unknown>[] {
+  const header = { node: 'n', topic: 't', history: false, cursor: '' };
+  const { events } = subscribeResponseCodec.decode(encodeEventBatch(header, [runs]), 1 << 20);
+  return events!.events.map((event) => ({ ...eventToJson(event, 'n', 't') }));
+}
+
+test('what is cut as bytes is what is left of the decoded event', () => {
+  const whole = json(encoded());
+  fc.assert(
+    fc.property(paths, (asked) => {
+      const kept = parseFieldMask(['type', 'time', 'position', 'topic', 'node', ...asked].join());
+      const expected = whole.map((event) => applyFieldMask(event, kept));
+      const mask = compileFieldMask(asked);
+      assert.deepEqual(json(cutRuns(encoded(), mask)), expected);
+      assert.deepEqual(encoded(mask), cutRuns(encoded(), mask));
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('a cut of the union is a cut of the whole', () => {
+  fc.assert(
+    fc.property(paths, paths, (a, b) => {
+      const [first, second] = [compileFieldMask(a), compileFieldMask(b)];
+      const union = unionOfMasks([first, second])!;
+      const both = cutRuns(encoded(), union);
+      assert.deepEqual(cutRuns(both, first), cutRuns(encoded(), first));
+      assert.deepEqual(cutRuns(both, second), cutRuns(encoded(), second));
+      assert.deepEqual(both, cutRuns(encoded(), compileFieldMask([...a, ...b])));
+      assert.equal(unionOfMasks([first, undefined]), undefined);
+    }),
+  );
+});
+
+test('bytes that are no events are refused, never read beyond their end', () => {
+  const mask = compileFieldMask(['process.executable.path', 'raw']);
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(), (noise, at) => {
+      const bytes = encoded();
+      bytes.set(
+        noise.subarray(0, bytes.length),
+        at % bytes.length > bytes.length - noise.length ? 0 : at % bytes.length,
+      );
+      try {
+        assert.ok(cutRuns(bytes, mask).length <= bytes.length);
+      } catch (cause) {
+        assert.ok(cause instanceof BackplaneError, String(cause));
+      }
+    }),
+    { numRuns: 2000 },
+  );
+});

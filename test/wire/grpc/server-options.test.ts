@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect as connectHttp2 } from 'node:http2';
+import { connect, type Socket } from 'node:net';
+import { after, before, test } from 'node:test';
+import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc-js';
+import { HealthImplementation } from 'grpc-health-check';
+import { rawService } from '../../../src/wire/grpc/rpc.js';
+import { serverOptions, setSessionWindow } from '../../../src/wire/grpc/server-options.js';
+
+const PLACES = 4;
+const CHECK = '/grpc.health.v1.Health/Check';
+const WATCH = '/grpc.health.v1.Health/Watch';
+const SUBSCRIBE = '/backplane.v1.Backplane/Subscribe';
+
+const server = new Server(serverOptions());
+const calls: ServerWritableStream<Buffer, Buffer>[] = [];
+let port: number;
+let endConnections: () => void;
+
+before(async () => {
+  new HealthImplementation({ '': 'SERVING' }).addToServer(server);
+  const subscribe = (call: ServerWritableStream<Buffer, Buffer>) => {
+    call.on('error', () => undefined);
+    call.write(Buffer.alloc(0));
+    calls.push(call);
+  };
+  server.addService(rawService('Backplane'), { Subscribe: subscribe });
+  port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (cause, bound) =>
+      cause ? reject(cause) : resolve(bound),
+    );
+  });
+  endConnections = setSessionWindow(server, PLACES);
+});
+after(() => {
+  server.forceShutdown();
+  endConnections();
+});
+
+/** Opens a connection and a call on it; resolves with the first of what comes, or nothing when it ends before. */
+async function call(path: string): Promise<{ answer: Buffer | undefined; end: () => void; ended: () => boolean }> {
+  const session = connectHttp2(`http://127.0.0.1:${port}`);
+  session.on('error', () => undefined);
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': path,
+    'content-type': 'application/grpc',
+    te: 'trailers',
+  });
+  stream.on('error', () => undefined);
+  stream.end(Buffer.alloc(5));
+  const first = new Promise<Buffer | undefined>((resolve) => {
+    stream.once('data', resolve);
+    stream.once('close', () => resolve(undefined));
+  });
+  return { answer: await first, end: () => session.destroy(), ended: () => stream.closed || session.destroyed };
+}
+
+test('connections on which nothing is asked, or only how the server is, keep nobody out; subscribers stay', async () => {
+  const subscribers = [await call(SUBSCRIBE), await call(SUBSCRIBE), await call(SUBSCRIBE)];
+  assert.ok(subscribers.every(({ answer }) => answer !== undefined));
+  const sockets: Socket[] = [];
+  for (let round = 0; round < 20; round++) {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+    sockets.push(socket);
+    await once(socket, 'connect');
+    const watcher = await call(WATCH);
+    assert.ok(watcher.answer !== undefined);
+    const check = await call(CHECK);
+    assert.ok(check.answer !== undefined, `round ${round}`);
+    check.end();
+  }
+  assert.ok(subscribers.every(({ ended }) => !ended()));
+  // One that has gone leaves its place.
+  subscribers[0]!.end();
+  await once(calls[0]!, 'cancelled');
+  subscribers.push(await call(SUBSCRIBE));
+  assert.ok(subscribers[3]!.answer !== undefined && !subscribers[2]!.ended());
+  for (const each of [...sockets, ...subscribers.map(({ end }) => ({ destroy: end }))]) each.destroy();
+});
