@@ -87,7 +87,7 @@ async function make(id) {
   const making = makingName();
   const types = path.join(making, 'types');
   try {
-    fs.mkdirSync(path.join(making, 'src/wire'), { recursive: true });
+    fs.mkdirSync(path.join(making, 'src/wire/grpc'), { recursive: true });
     await Promise.all([
       (async () => {
         await run('proto-loader-gen-types', ...GENERATOR, `--outDir=${types}`, ...PROTOS);
@@ -95,8 +95,8 @@ async function make(id) {
         fs.rmSync(types, { recursive: true });
         await run('tsc', '-p', '.', '--outDir', making);
       })(),
-      descriptors('proto', path.join(making, 'src/wire/backplane.binpb')),
-      descriptors('node_modules/grpc-health-check/proto', path.join(making, 'src/wire/health.binpb')),
+      descriptors('proto', path.join(making, 'src/wire/grpc/backplane.binpb')),
+      descriptors('node_modules/grpc-health-check/proto', path.join(making, 'src/wire/grpc/health.binpb')),
     ]);
     fs.chmodSync(path.join(making, 'src/cli/main.js'), 0o755);
     rename(making, folder(id));

@@ -173,7 +173,7 @@ test('a package holds a program that runs, and its licence; the checkout is as b
   for (const name of [
     'LICENSE',
     'dist/src/cli/main.js',
-    'dist/src/wire/backplane.binpb',
+    'dist/src/wire/grpc/backplane.binpb',
     'proto/backplane/v1/event.proto',
   ])
     assert.ok(names.includes(name), name);
