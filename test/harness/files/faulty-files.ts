@@ -29,10 +29,13 @@ export class FaultyFiles {
       ...nodeFileOps,
       open: (path, flags) => {
         this.#fail('open');
+        // What was there when these files were begun is on the disk: a file made empty keeps its name.
+        const isOld = fs.existsSync(path) && !this.#names.has(path);
         const fd = nodeFileOps.open(path, flags);
         this.#paths.set(fd, path);
         if (flags === 'w+') {
           this.#names.add(path);
+          if (isOld) this.#namesSynced.add(path);
           this.#syncedBytes.set(path, 0);
         }
         return fd;
