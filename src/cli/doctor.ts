@@ -3,9 +3,9 @@ import type { Command } from 'commander';
 import type { SettingKey } from '../config/settings.js';
 import type { Check } from '../sensor-agent/doctor/doctor.js';
 import { compileRules } from '../sensor-agent/redaction/rule.js';
-import { outputOption, tableWidth } from './lists/list.js';
+import { jsonLine, outputOption, tableWidth } from './lists/list.js';
 import { type Column, fittedTable, wrapText } from './render/columns.js';
-import { jsonText, safeText } from './render/text.js';
+import { safeText } from './render/text.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
 const KEYS: readonly SettingKey[] = ['redaction.rules', 'redaction.off'];
@@ -23,9 +23,7 @@ export function define(command: Command): void {
     );
     const { output } = command.opts<{ output: string }>();
     const text =
-      output === 'json'
-        ? checks.map((check) => `${jsonText(check, process.stdout.isTTY === true)}\n`).join('')
-        : doctorText(checks, tableWidth(output));
+      output === 'json' ? checks.map((check) => jsonLine(check)).join('') : doctorText(checks, tableWidth(output));
     process.stdout.write(text);
     process.exitCode = recordability(checks) === 'nothing' ? 1 : 0;
   });

@@ -101,5 +101,10 @@ function watchInterval(text: string): number {
 
 function jsonLines<Answer extends object>(list: List<Answer>, answer: Answer): string {
   const items = list.items?.(answer) ?? [answer];
-  return items.map((item) => `${jsonText(messageToJson(item), process.stdout.isTTY === true)}\n`).join('');
+  return items.map((item) => jsonLine(messageToJson(item))).join('');
+}
+
+/** A line for stdout: on a terminal, what would act on one is escaped. */
+export function jsonLine(value: unknown): string {
+  return `${jsonText(value, process.stdout.isTTY === true)}\n`;
 }

@@ -8,9 +8,9 @@ import { CLIENT_KEYS, clientOf } from '../credentials.js';
 import { Screen } from '../observe/screen.js';
 import { compactBytes } from '../render/bytes.js';
 import { type Column, fittedTable } from '../render/columns.js';
-import { jsonText, safeText } from '../render/text.js';
+import { safeText } from '../render/text.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
-import { outputOption, tableWidth } from './list.js';
+import { jsonLine, outputOption, tableWidth } from './list.js';
 
 interface Options {
   readonly liveBytes?: string;
@@ -37,8 +37,7 @@ export function defineSetBudget(command: Command): void {
       const screen = new Screen(process.stdout, process.stderr);
       // The command above has the same flag, and takes it wherever it stands.
       const { output } = command.optsWithGlobals<{ output: string }>();
-      const json = () =>
-        answer.changes.map((change) => `${jsonText(messageToJson(change), process.stdout.isTTY === true)}\n`).join('');
+      const json = () => answer.changes.map((change) => jsonLine(messageToJson(change))).join('');
       await screen.print(output === 'json' ? json() : changesText(answer.changes, tableWidth(output)));
     } finally {
       client.close();

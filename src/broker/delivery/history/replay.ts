@@ -97,10 +97,7 @@ export async function replay(
       if (answer === undefined) {
         gone.set(node, { kind: 'failed', message: 'the node is not connected' });
         options.onFailed(node);
-      } else {
-        const epochMax = () => registry.record(node)?.epoch ?? 0;
-        sources.push(new ClippedAnswer(answer, ask, query, answerOptions(query, epochMax, options)));
-      }
+      } else sources.push(new ClippedAnswer(answer, ask, query, answerOptions(registry, query, options)));
     }
     await deliver(sources, options, onRun);
     const outcomes = new Map(gone);
@@ -114,15 +111,15 @@ export async function replay(
 }
 
 function answerOptions(
+  registry: NodeRegistry,
   query: NodeQuery,
-  epochMax: () => number,
   { last, onFailed, onEnded, onUnsound }: ReplayOptions,
 ): AnswerOptions {
   const onOver = ({ kind }: HistoryOutcome) => {
     if (kind === 'failed') onFailed(query.node);
     else if (last === 0) onEnded(query);
   };
-  return { epochMax, onOver, onUnsound };
+  return { epochMax: () => registry.record(query.node)?.epoch ?? 0, onOver, onUnsound };
 }
 
 async function deliver(

@@ -28,11 +28,7 @@ export class LateNodes {
     private readonly round: RunRound,
     private readonly notify: () => void,
     private readonly signal: AbortSignal,
-  ) {
-    signal.addEventListener('abort', () => {
-      for (const { timer } of this.failed.values()) clearTimeout(timer);
-    });
-  }
+  ) {}
 
   /** The node can be asked (again). */
   add(view: NodeView): void {
@@ -64,8 +60,7 @@ export class LateNodes {
       view.state = 'live';
       view.skip = comparePositions(to, reached) > 0 ? to : reached;
       this.failed.delete(view);
-    } else if (!inTime || this.again.has(view)) this.waiting.add(view);
-    else if (to) this.askLater(view);
+    } else this.putBack(view, !inTime);
     this.startNext();
     return met ? view : undefined;
   }
@@ -79,21 +74,24 @@ export class LateNodes {
       void this.approach(view).then((reached) => {
         this.running = undefined;
         if (reached) this.ready = { view, reached };
-        else if (this.again.has(view)) this.waiting.add(view);
-        else if (this.meeting(view)) this.askLater(view);
-        if (!reached) this.startNext();
+        else {
+          this.putBack(view);
+          this.startNext();
+        }
         this.notify();
       });
       return;
     }
   }
 
-  /** It is connected, and did not answer to the end: it had no room, say. No change of it will say that it has. */
-  private askLater(view: NodeView): void {
-    if (this.signal.aborted) return;
-    const failures = (this.failed.get(view)?.failures ?? 0) + 1;
-    const timer = setTimeout(() => this.add(view), reconnectDelayMs(failures, false)).unref();
-    this.failed.set(view, { failures, timer });
+  /** It did not answer to the end. While it is connected, nothing but time may say that it can now: it had no room, say. */
+  private putBack(view: NodeView, soon = false): void {
+    if (soon || this.again.has(view)) this.waiting.add(view);
+    else if (this.meeting(view)) {
+      const failures = (this.failed.get(view)?.failures ?? 0) + 1;
+      const timer = setTimeout(() => this.add(view), reconnectDelayMs(failures, false)).unref();
+      this.failed.set(view, { failures, timer });
+    }
   }
 
   /** Two rounds: what came during the first, long one is little for the second. */
