@@ -13,6 +13,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundle } from './bundle.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DIST = path.join(ROOT, 'dist');
@@ -53,7 +54,7 @@ function makingName() {
 
 /** False also where somebody removed what is in the folder. */
 function isWhole(id) {
-  return fs.existsSync(path.join(folder(id), 'src/cli/main.js'));
+  return fs.existsSync(path.join(folder(id), 'program/main.js'));
 }
 
 /** A build that ran at once may have made the same from the same sources. */
@@ -61,7 +62,7 @@ function rename(making, target) {
   try {
     fs.renameSync(making, target);
   } catch (cause) {
-    if (fs.existsSync(path.join(target, 'src/cli/main.js'))) return;
+    if (fs.existsSync(path.join(target, 'program/main.js'))) return;
     if (cause.code !== 'ENOTEMPTY' && cause.code !== 'EEXIST') throw cause;
     fs.rmSync(target, { recursive: true, force: true });
     fs.renameSync(making, target);
@@ -87,18 +88,19 @@ async function make(id) {
   const making = makingName();
   const types = path.join(making, 'types');
   try {
-    fs.mkdirSync(path.join(making, 'src/wire/grpc'), { recursive: true });
+    fs.mkdirSync(path.join(making, 'descriptors'), { recursive: true });
     await Promise.all([
       (async () => {
         await run('proto-loader-gen-types', ...GENERATOR, `--outDir=${types}`, ...PROTOS);
         replaceChanged(types, GENERATED);
         fs.rmSync(types, { recursive: true });
         await run('tsc', '-p', '.', '--outDir', making);
+        await bundle(path.join(making, 'src'), path.join(making, 'program'));
       })(),
-      descriptors('proto', path.join(making, 'src/wire/grpc/backplane.binpb')),
-      descriptors('node_modules/grpc-health-check/proto', path.join(making, 'src/wire/grpc/health.binpb')),
+      descriptors('proto', path.join(making, 'descriptors/backplane.binpb')),
+      descriptors('node_modules/grpc-health-check/proto', path.join(making, 'descriptors/health.binpb')),
     ]);
-    fs.chmodSync(path.join(making, 'src/cli/main.js'), 0o755);
+    fs.chmodSync(path.join(making, 'program/main.js'), 0o755);
     rename(making, folder(id));
   } finally {
     fs.rmSync(making, { recursive: true, force: true });
@@ -176,7 +178,7 @@ function point(id) {
 function linkCommand() {
   const command = path.join(ROOT, 'node_modules/.bin/backplane');
   fs.mkdirSync(path.dirname(command), { recursive: true });
-  setLink('../../dist/src/cli/main.js', command);
+  setLink('../../dist/program/main.js', command);
 }
 
 /** Made aside and renamed: at no time is there no link. */

@@ -13,7 +13,8 @@ const program = await build();
 if (process.argv[2] === 'begin') {
   const aside = `${program}-package`;
   fs.rmSync(aside, { recursive: true, force: true });
-  fs.cpSync(path.join(program, 'src'), path.join(aside, 'src'), { recursive: true });
+  for (const name of ['program', 'descriptors'])
+    fs.cpSync(path.join(program, name), path.join(aside, name), { recursive: true });
   fs.rmSync(DIST);
   fs.renameSync(aside, DIST);
 }

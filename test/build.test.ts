@@ -90,7 +90,7 @@ test('a bus starts its agent again while a build runs, and after it; commands wo
   await ends(build());
   const first = fs.realpathSync(DIST);
   assert.match(await ends(build()), /^$/, 'nothing changed, so that there is nothing to do');
-  const bus = up(['dist/src/cli/main.js']);
+  const bus = up(['dist/program/main.js']);
   t.after(() => bus.child.kill('SIGKILL'));
   await until(
     'the bus is up',
@@ -108,7 +108,7 @@ test('a bus starts its agent again while a build runs, and after it; commands wo
   killAgent(bus);
   let commands = 0;
   while (building.child.exitCode === null) {
-    assert.match(await ends(run(process.execPath, ['dist/src/cli/main.js', '--version'])), /^\d+\.\d+\.\d+\n$/);
+    assert.match(await ends(run(process.execPath, ['dist/program/main.js', '--version'])), /^\d+\.\d+\.\d+\n$/);
     commands += 1;
   }
   assert.ok(commands > 0);
@@ -172,12 +172,13 @@ test('a package holds a program that runs, and its licence; the checkout is as b
   const names = files.map((file) => file.path);
   for (const name of [
     'LICENSE',
-    'dist/src/cli/main.js',
-    'dist/src/wire/grpc/backplane.binpb',
+    'dist/program/THIRD-PARTY-LICENSES.txt',
+    'dist/program/main.js',
+    'dist/descriptors/backplane.binpb',
     'proto/backplane/v1/event.proto',
   ])
     assert.ok(names.includes(name), name);
-  assert.ok(!names.some((name) => /^(src|test|bench|dist\/test|scripts)\//.test(name)));
+  assert.ok(!names.some((name) => /^(src|test|bench|dist\/(src|test)|scripts)\//.test(name)));
 
   // As `npm install` would put it, with what it depends on beside it.
   const installed = path.join(DIR, 'elsewhere/node_modules/backplane');

@@ -1,11 +1,11 @@
 /** What to type in order to run this program once more: never a name that something else might answer to. */
 import { accessSync, constants } from 'node:fs';
 import { basename, delimiter, dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { packageFile } from '../package-files.js';
 import { shellWord } from './render/text.js';
 
 /** A checkout has the executable beside its build; an installed package has not. */
-const CHECKOUT_COMMAND = fileURLToPath(new URL('../../../backplane', import.meta.url));
+const CHECKOUT_COMMAND = packageFile('backplane');
 
 /**
  * `./backplane` within a checkout and its path from elsewhere; `backplane` where the installed command is on the PATH;

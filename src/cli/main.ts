@@ -6,10 +6,10 @@
  */
 import { openSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { builtFile, packageVersion } from '../package-files.js';
 import { asTyped } from './command-name.js';
 import { addExamples } from './examples.js';
 import { watchOutput } from './standard-output.js';
-import { packageVersion } from './version.js';
 
 /** What a verb's file exports as `define`: its flags, arguments and action. */
 type Define = (command: Command) => void;
@@ -56,7 +56,7 @@ process.env.GRPC_VERBOSITY ??= 'NONE';
 
 // Held open for as long as this runs: a build removes no program that somebody uses (scripts/build.js), so that `up`
 // can start its agent again from the one it was started from.
-openSync(new URL('../..', import.meta.url), 'r');
+openSync(builtFile(), 'r');
 
 const output = watchOutput(process.stdout, process.stderr);
 const exitCode = await main(process.argv.slice(2));

@@ -4,7 +4,7 @@
  *   Mix  := Item ("," Item)*
  *   Item := kind "=" weight
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { SYNTHETIC_WEIGHT_MAX } from '../limits.js';
 import {
   SYNTHETIC_KINDS,

@@ -1,5 +1,5 @@
 /** The text of redaction rules: a list in the YAML file, the same as JSON elsewhere. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { BackplaneError } from '../errors.js';
 import { REDACTION_RULES_MAX } from '../limits.js';
 import { DEFAULT_RULE_NAMES } from '../sensor-agent/redaction/default-rules.js';

@@ -1,6 +1,6 @@
 /** Every setting: its key, what it accepts, its default. */
 import { hostname } from 'node:os';
-import { z } from 'zod';
+import * as z from 'zod';
 import * as limits from '../limits.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
 import { bytesText, durationText, parseBytes, parseDurationMs } from '../text/quantity.js';

@@ -3,29 +3,14 @@
  * the package, and one codec per message. Objects have longs as decimal
  * strings, enums as their names, bytes as Buffer, unset messages as null.
  */
-import { existsSync } from 'node:fs';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { loadSync, type MessageTypeDefinition, type PackageDefinition } from '@grpc/proto-loader';
 import { BackplaneError } from '../errors.js';
-
-/** In a checkout, under dist/ and when installed alike, proto/ is a sibling of some directory above. */
-function findProtoDirectory(): string {
-  let directory = path.dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(path.join(directory, 'proto/backplane/v1/uplink.proto'))) {
-    const parent = path.dirname(directory);
-    if (parent === directory) {
-      throw new BackplaneError('internal', 'proto/backplane/v1/uplink.proto is missing: reinstall the package');
-    }
-    directory = parent;
-  }
-  return path.join(directory, 'proto');
-}
+import { packageFile } from '../package-files.js';
 
 /** For the service definitions. */
 export const packageDefinition: PackageDefinition = loadSync(
   ['backplane/v1/uplink.proto', 'backplane/v1/subscription.proto'],
-  { includeDirs: [findProtoDirectory()], longs: String, enums: String, defaults: true, oneofs: true },
+  { includeDirs: [packageFile('proto')], longs: String, enums: String, defaults: true, oneofs: true },
 );
 
 export interface MessageCodec<In extends object, Out> {

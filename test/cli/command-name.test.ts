@@ -34,7 +34,7 @@ test('installed it is the command that was typed, by its path where the PATH has
   const none = '/nowhere/backplane';
   assert.equal(commandName(started('/usr/local/bin/backplane'), none), 'backplane');
   assert.equal(commandName(started('/opt/my tools/bin/backplane'), none), "'/opt/my tools/bin/backplane'");
-  assert.equal(commandName(started('/opt/b/dist/src/cli/main.js'), none), 'node /opt/b/dist/src/cli/main.js');
+  assert.equal(commandName(started('/opt/b/dist/program/main.js'), none), 'node /opt/b/dist/program/main.js');
 });
 
 test('the executable runs the build from any directory and through links, or says how to build', async (t) => {

@@ -5,10 +5,10 @@ import type { SettingKey, Settings } from '../../config/settings.js';
 import type { Config } from '../../config.js';
 import { BackplaneError } from '../../errors.js';
 import { NAME_BYTES_MAX, SYNTHETIC_LANES_MAX } from '../../limits.js';
+import { packageVersion } from '../../package-files.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { compileRules } from '../../sensor-agent/redaction/rule.js';
 import { credentialFor } from '../credentials.js';
-import { packageVersion } from '../version.js';
 
 export const AGENT_KEYS: readonly SettingKey[] = [
   'brokers',

@@ -5,9 +5,9 @@
  *   starting -> running -> (died -> waiting -> starting)* -> stopped
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { AGENT_RESTART_MS_MAX, AGENT_RESTART_MS_MIN, AGENT_STOP_MS } from '../../limits.js';
+import { builtFile } from '../../package-files.js';
 
 /** What an agent tells its parent over the IPC channel. */
 export type AgentMessage =
@@ -61,8 +61,7 @@ export class AgentProcess {
   }
 
   #start(): void {
-    const main = fileURLToPath(new URL('../main.js', import.meta.url));
-    const child = spawn(process.execPath, [main, 'agent'], {
+    const child = spawn(process.execPath, [builtFile('program/main.js'), 'agent'], {
       env: { ...foreignEnvironment(), ...this.#options.environment },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       // A group of its own: Ctrl-C reaches `up` only, which then stops the agent in order, once.

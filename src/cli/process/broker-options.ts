@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { BrokerOptions } from '../../broker/broker.js';
 import type { SettingKey, Settings } from '../../config/settings.js';
-import { packageVersion } from '../version.js';
+import { packageVersion } from '../../package-files.js';
 
 export const BROKER_KEYS: readonly SettingKey[] = [
   'grpc.listen',

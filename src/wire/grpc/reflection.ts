@@ -10,6 +10,7 @@ import type { Server } from '@grpc/grpc-js';
 import type { MessageTypeDefinition } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { BackplaneError } from '../../errors.js';
+import { builtFile } from '../../package-files.js';
 import { ProtoReader } from '../protobuf.js';
 
 /** Lists and describes the services of backplane.v1 and grpc.health.v1. */
@@ -32,7 +33,7 @@ function fileDescriptors(name: string): Buffer[] {
 
 function readBuilt(name: string): Buffer {
   try {
-    return readFileSync(new URL(name, import.meta.url));
+    return readFileSync(builtFile(`descriptors/${name}`));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new BackplaneError('internal', `${name} is missing: build or reinstall the package (${reason})`);

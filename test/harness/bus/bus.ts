@@ -10,7 +10,7 @@ import { ownAddress } from '../own-address.js';
 import { until } from '../until.js';
 import { bearer, tokenFile } from './token.js';
 
-export const MAIN = fileURLToPath(new URL('../../../src/cli/main.js', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../../program/main.js', import.meta.url));
 
 /** An event as `observe -o json` prints it. */
 export interface EventLine {

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { until } from '../until.js';
 
-export const MAIN = fileURLToPath(new URL('../../../src/cli/main.js', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../../program/main.js', import.meta.url));
 
 export interface Outcome {
   readonly code: number | null;

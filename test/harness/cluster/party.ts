@@ -13,6 +13,8 @@ import type { Relay } from './relay.js';
 const STDERR_CHARACTERS_KEPT = 8192;
 const WORLD_PRELOAD = fileURLToPath(new URL('./preload.js', import.meta.url));
 const ROGUE_PRELOAD = fileURLToPath(new URL('./rogue-preload.js', import.meta.url));
+/** The same program in modules, where a preload finds what it changes. */
+const MODULES_MAIN = fileURLToPath(new URL('../../../src/cli/main.js', import.meta.url));
 
 export interface Exit {
   readonly code: number | null;
@@ -50,6 +52,10 @@ export class Party {
     return this.child?.pid;
   }
 
+  protected get program(): string {
+    return MAIN;
+  }
+
   protected get args(): readonly string[] {
     return [this.name.startsWith('broker') ? 'broker' : 'agent'];
   }
@@ -59,7 +65,7 @@ export class Party {
     this.startedMs = performance.now();
     this.stderr = '';
     this.#ending = false;
-    const [command, ...args] = [...(this.namespace?.enter ?? []), process.execPath, MAIN, ...this.args];
+    const [command, ...args] = [...(this.namespace?.enter ?? []), process.execPath, this.program, ...this.args];
     const child = spawn(command!, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env.PATH, NO_COLOR: '1', BACKPLANE_LOG_LEVEL: 'warn', ...this.env, ...this.disk?.env },
@@ -184,6 +190,10 @@ export class AgentParty extends Party {
       nodes === 1
         ? new Map([[name, join(dataDir, 'recorder')]])
         : new Map(names.map((node) => [node, join(dataDir, node, 'recorder')]));
+  }
+
+  protected override get program(): string {
+    return this.options.rogue ? MODULES_MAIN : super.program;
   }
 
   /** Its wall clock goes forward by so much, or back. */

@@ -1,6 +1,6 @@
 /** What operators set for nodes, kept over restarts. JSON, replaced as a whole. */
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { STATE_BYTES_MAX } from '../../../limits.js';
 import { readBoundedFile } from '../../../storage/bounded-file.js';
 import { nodeFileOps, systemErrorCode, writeSmallFile } from '../../../storage/file-ops.js';

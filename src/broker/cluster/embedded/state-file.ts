@@ -7,7 +7,7 @@
  * the recorders.
  */
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { STATE_BYTES_MAX } from '../../../limits.js';
 import { readBoundedFile } from '../../../storage/bounded-file.js';
 import { nodeFileOps, systemErrorCode, writeSmallFile } from '../../../storage/file-ops.js';
