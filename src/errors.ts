@@ -78,3 +78,8 @@ export function asBackplaneError(cause: unknown): BackplaneError {
   if (cause instanceof BackplaneError) return cause;
   return new BackplaneError('internal', cause instanceof Error ? cause.message : String(cause));
 }
+
+/** A value that somebody gave and that cannot be. @param field as they know it */
+export function invalid(field: string, problem: string): BackplaneError {
+  return new BackplaneError('invalid_argument', `${field}: ${problem}`);
+}

@@ -146,6 +146,8 @@ export const REFUSALS_LOGGED_INTERVAL_MS = 60_000;
 export const WATCH_INTERVAL_MS_MIN = 100;
 export const WATCH_INTERVAL_MS_MAX = 86_400_000;
 export const CURSOR_BYTES_MAX = 4 * KiB;
+/** Nodes that one sentence names; of more it says how many. */
+export const NODES_NAMED_MAX = 16;
 /** Nodes that a cursor names itself; more are named by notes in the log, so many of which follow each other. */
 export const CURSOR_NODES_MAX = 32;
 export const CURSOR_NOTES_MAX = 64;

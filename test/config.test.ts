@@ -9,7 +9,9 @@ import { configYaml } from '../src/cli/config.js';
 import { configEnvironment, environmentName, flagName, SETTING_KEYS, SETTINGS } from '../src/config/settings.js';
 import { type ConfigSources, loadConfig } from '../src/config.js';
 import { BackplaneError } from '../src/errors.js';
-import { bytesText, durationText, parseBytes, parseDurationMs } from '../src/text/quantity.js';
+import { bytesText, parseBytes } from '../src/text/size-text.js';
+import { durationMsText, parseDurationMs } from '../src/text/time-text.js';
+import { runs } from './harness/runs.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'backplane-config-'));
 after(() => rmSync(dir, { recursive: true }));
@@ -287,7 +289,7 @@ test('the printed configuration, read back, is the same; so is its environment',
       assert.deepEqual(load({ file: file(configYaml(config)) }).settings, config.settings);
       assert.deepEqual(load({ environment: configEnvironment(config.settings) }).settings, config.settings);
     }),
-    { numRuns: 50 },
+    { numRuns: runs(50) },
   );
 });
 
@@ -308,7 +310,7 @@ test('sizes and durations survive being printed and read', () => {
     fc.property(fc.maxSafeNat(), (value) => {
       assert.equal(parseBytes(bytesText(value)), value);
       const ms = value % 10 ** 12;
-      assert.equal(parseDurationMs(durationText(ms)), ms);
+      assert.equal(parseDurationMs(durationMsText(ms)), ms);
     }),
   );
   assert.equal(parseBytes('1.5GiB'), undefined);
@@ -318,6 +320,9 @@ test('sizes and durations survive being printed and read', () => {
   assert.equal(parseBytes('4G'), 4 * 2 ** 30);
   assert.equal(parseBytes('999999999999999TiB'), undefined);
   assert.equal(parseDurationMs('1h30m'), 5_400_000);
+  assert.equal(parseDurationMs('1.5s'), 1500);
+  assert.equal(parseDurationMs('1.5ms'), undefined, 'no whole number of milliseconds');
+  assert.equal(durationMsText(7 * 86_400_000), '7d');
   assert.equal(parseDurationMs('5'), undefined);
   assert.equal(parseDurationMs(''), undefined);
 });

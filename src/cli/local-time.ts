@@ -8,6 +8,7 @@
  *   unix  := seconds since 1970, with a fraction
  */
 import { BackplaneError } from '../errors.js';
+import { msToNs } from '../nanoseconds.js';
 import { shown } from '../text/shown.js';
 import { parseDuration, parseTimestamp, timestampNsText } from '../text/time-text.js';
 
@@ -56,7 +57,7 @@ function localNs(text: string, { nowMs, utc, afterNs }: TimeReading): bigint | u
   }
   const today = dayOf(nowMs, place);
   if (word !== undefined) return nsOf(word.toLowerCase() === 'today' ? today : before(today), clock, place) + rest;
-  return nearestNs(today, clock, place, rest, BigInt(nowMs) * 1_000_000n, afterNs);
+  return nearestNs(today, clock, place, rest, msToNs(nowMs), afterNs);
 }
 
 interface Clock {
@@ -101,7 +102,7 @@ function nsOf({ year, month, date }: Day, { hour, minute, second }: Clock, place
     place === undefined
       ? new Date(year, month - 1, date, hour, minute, second).getTime()
       : Date.UTC(year, month - 1, date, hour, minute - place, second);
-  return BigInt(ms) * 1_000_000n;
+  return msToNs(ms);
 }
 
 function dayOf(ms: number, place: Place): Day {

@@ -3,7 +3,8 @@ import { hostname } from 'node:os';
 import * as z from 'zod';
 import * as limits from '../limits.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
-import { bytesText, durationText, parseBytes, parseDurationMs } from '../text/quantity.js';
+import { bytesText, parseBytes } from '../text/size-text.js';
+import { durationMsText, parseDurationMs } from '../text/time-text.js';
 import { mixSchema, mixText } from './mix.js';
 import { isDefaultRule, redactionRulesSchema, redactionRulesText } from './redaction.js';
 
@@ -68,7 +69,7 @@ function quantity(
 }
 
 const bytes = (min: number, max: number) => quantity(parseBytes, bytesText, [min, max, '512MiB']);
-const duration = (min: number, max: number) => quantity(parseDurationMs, durationText, [min, max, '90s or 24h']);
+const duration = (min: number, max: number) => quantity(parseDurationMs, durationMsText, [min, max, '90s or 24h']);
 const oneOf = <const T extends string>(...words: readonly [T, ...T[]]) =>
   z.string().pipe(z.enum(words, { error: `must be one of ${words.join(', ')}` })) as z.ZodType<T, string>;
 /** On the command line a flag without a value. */
@@ -137,9 +138,9 @@ export const SETTINGS = {
   ),
   'log.ageMax': setting(
     duration(1000, 3650 * DAY_MS),
-    durationText(limits.LOG_AGE_MS_DEFAULT),
+    durationMsText(limits.LOG_AGE_MS_DEFAULT),
     "age of the broker's log",
-    durationText,
+    durationMsText,
   ),
   'log.fsync': choice(
     ['commit', 'interval', 'never'],
@@ -154,9 +155,9 @@ export const SETTINGS = {
   ),
   'recorder.ageMax': setting(
     duration(1000, 3650 * DAY_MS),
-    durationText(limits.RECORDER_AGE_MS_DEFAULT),
+    durationMsText(limits.RECORDER_AGE_MS_DEFAULT),
     'age of the flight recorder',
-    durationText,
+    durationMsText,
   ),
   'budget.live.bytes': setting(
     bytes(limits.KiB, limits.GiB),
@@ -183,9 +184,9 @@ export const SETTINGS = {
   ),
   'budget.burst': setting(
     duration(100, limits.BUDGET_BURST_MS_MAX),
-    durationText(limits.BUDGET_BURST_MS_DEFAULT),
+    durationMsText(limits.BUDGET_BURST_MS_DEFAULT),
     'how much of any budget may be sent at once, as so much time of its rate',
-    durationText,
+    durationMsText,
   ),
   source: choice(['auto', 'tracefs', 'procfs', 'synthetic'], 'auto', 'where kernel events come from'),
   'synthetic.rate': setting(

@@ -5,6 +5,7 @@
  *   unit      := 'd' | 'h' | 'm' | 's' | 'ms' | 'us' | 'ns'
  *   timestamp := RFC 3339, up to nine digits of fraction, 'Z' or an offset
  */
+import { msToNs, nsToMs } from '../nanoseconds.js';
 
 const UNIT_NS: Readonly<Record<string, bigint>> = {
   d: 86_400_000_000_000n,
@@ -42,6 +43,12 @@ export function parseDuration(text: string): bigint | undefined {
   return text.startsWith('-') ? -total : total;
 }
 
+/** Whole milliseconds, or undefined for what is not a duration of so many. */
+export function parseDurationMs(text: string): number | undefined {
+  const ns = parseDuration(text);
+  return ns === undefined || ns % UNIT_NS.ms! !== 0n ? undefined : nsToMs(ns);
+}
+
 /** Nanoseconds since 1970, or undefined for what is not an RFC 3339 time. */
 export function parseTimestamp(text: string): bigint | undefined {
   const parts = TIMESTAMP.exec(text);
@@ -73,12 +80,22 @@ function zoneSeconds(zone: string): number | undefined {
   return (zone[0] === '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
 }
 
-/** The shortest exact form: `1h30m`, `300ms`, `-5s`, `0s`. Parses to the same again. */
+/** In units that CEL knows, largest first: `1h30m`, `300ms`, `-5s`, `0s`. Parses to the same again. */
 export function durationText(ns: bigint): string {
+  return textIn(['h', 'm', 's', 'ms', 'us', 'ns'], ns);
+}
+
+/** For settings, where a week is `7d`. Up to two days read better in hours. */
+export function durationMsText(ms: number): string {
+  const ns = msToNs(ms);
+  return ns < 2n * UNIT_NS.d! ? durationText(ns) : textIn(['d', 'h', 'm', 's', 'ms'], ns);
+}
+
+function textIn(units: readonly string[], ns: bigint): string {
   if (ns === 0n) return '0s';
   let rest = ns < 0n ? -ns : ns;
   let text = ns < 0n ? '-' : '';
-  for (const unit of ['h', 'm', 's', 'ms', 'us', 'ns']) {
+  for (const unit of units) {
     const unitNs = UNIT_NS[unit]!;
     if (rest >= unitNs) text += `${rest / unitNs}${unit}`;
     rest %= unitNs;
@@ -89,7 +106,7 @@ export function durationText(ns: bigint): string {
 /** RFC 3339 in UTC with as many digits of fraction as needed. For times that parseTimestamp can give. */
 export function timestampNsText(ns: bigint): string {
   const fraction = ((ns % SECOND_NS) + SECOND_NS) % SECOND_NS;
-  const date = new Date(Number((ns - fraction) / 1_000_000n));
+  const date = new Date(nsToMs(ns - fraction));
   const digits = fraction === 0n ? '' : `.${String(fraction).padStart(9, '0').replace(/0+$/, '')}`;
   return `${date.toISOString().slice(0, -5)}${digits}Z`;
 }

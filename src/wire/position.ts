@@ -30,6 +30,14 @@ export function comparePositions(a: Position, b: Position): number {
   return a.tie - b.tie;
 }
 
+/** Undefined only where both are. */
+export function laterPosition(a: Position, b: Position | undefined): Position;
+export function laterPosition(a: Position | undefined, b: Position | undefined): Position | undefined;
+export function laterPosition(a: Position | undefined, b: Position | undefined): Position | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return comparePositions(a, b) >= 0 ? a : b;
+}
+
 /** The last position before it that an event of its epoch can have. */
 export function positionBefore({ epoch, timeNs, lane, tie }: Position): Position {
   if (tie > 0) return { epoch, timeNs, lane, tie: tie - 1 };

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { Harness, range, type Subscriber } from '../harness/broker/harness.js';
 import { type TestAgent, TestRecorder } from '../harness/broker/test-agent.js';
+import { runs } from '../harness/runs.js';
 import { until } from '../harness/until.js';
 
 const TOPICS = ['network', 'process'];
@@ -135,6 +136,6 @@ test('whatever fails, however often, each event comes once', async () => {
         await harness.destroy();
       }
     }),
-    { numRuns: Number(process.env.BACKPLANE_TEST_RUNS ?? 8), endOnFailure: true },
+    { numRuns: runs(8), endOnFailure: true },
   );
 });

@@ -16,6 +16,7 @@ import {
   scratchDirectory,
   UNSYNCED,
 } from '../harness/files/scratch.js';
+import { runs } from '../harness/runs.js';
 
 const HEADER_BYTES = 48;
 const RECORD_HEADER_BYTES = 32;
@@ -195,7 +196,7 @@ test('any number of flips, anywhere, even while the log is open: nothing false, 
       for (const [ordinal, text] of payloads(items)) assert.equal(text, from.texts[ordinal]);
       fs.rmSync(dir, { recursive: true });
     }),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
 });
 

@@ -7,6 +7,7 @@ import { BackplaneError } from '../../src/errors.js';
 import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
 import { FaultyFiles, type Loss } from '../harness/files/faulty-files.js';
 import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory } from '../harness/files/scratch.js';
+import { runs } from '../harness/runs.js';
 
 const step = fc.oneof(
   { weight: 10, arbitrary: fc.record({ do: fc.constant('append' as const), size: fc.nat(400) }) },
@@ -73,7 +74,7 @@ test('everything below durableOrdinal survives the loss of what was not synced',
       await Promise.all(unawaited);
       fs.rmSync(dir, { recursive: true });
     }),
-    { numRuns: 120 },
+    { numRuns: runs(120) },
   );
 });
 

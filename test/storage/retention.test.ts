@@ -13,6 +13,7 @@ import {
   scratchDirectory,
   UNSYNCED,
 } from '../harness/files/scratch.js';
+import { runs } from '../harness/runs.js';
 
 test('a log stays within its bytes, and readers are told what they missed', () => {
   fc.assert(
@@ -45,7 +46,7 @@ test('a log stays within its bytes, and readers are told what they missed', () =
         fs.rmSync(dir, { recursive: true });
       },
     ),
-    { numRuns: 60 },
+    { numRuns: runs(60) },
   );
 });
 

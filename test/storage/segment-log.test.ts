@@ -15,6 +15,7 @@ import {
   scratchDirectory,
   UNSYNCED,
 } from '../harness/files/scratch.js';
+import { runs } from '../harness/runs.js';
 
 interface Kept {
   readonly kind: number;
@@ -94,7 +95,7 @@ test('a log gives back what was appended, over rolls, restarts and crashes', asy
         fs.rmSync(dir, { recursive: true });
       },
     ),
-    { numRuns: 150 },
+    { numRuns: runs(150) },
   );
 });
 
@@ -129,7 +130,7 @@ test('a tailing reader sees records as they are appended, over rolls and from ev
         fs.rmSync(dir, { recursive: true });
       },
     ),
-    { numRuns: 60 },
+    { numRuns: runs(60) },
   );
 });
 

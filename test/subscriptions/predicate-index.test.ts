@@ -5,6 +5,7 @@ import { compilePredicate } from '../../src/subscriptions/predicate.js';
 import { PredicateIndex } from '../../src/subscriptions/predicate-index.js';
 import { topicOf } from '../../src/wire/event/event.js';
 import { filter as anyFilter, event, PLAIN, written } from '../harness/filters/grammar.js';
+import { runs } from '../harness/runs.js';
 
 const pid = fc.integer({ min: 0, max: 6 });
 const word = fc.constantFrom('', 'sh', 'cat', 'bash', '/bin/sh');
@@ -56,7 +57,7 @@ test('an index finds exactly the predicates that match, whatever they ask for', 
         }
       },
     ),
-    { numRuns: 400 },
+    { numRuns: runs(400) },
   );
   assert.ok(matches > 100, `${matches} matches`);
 });

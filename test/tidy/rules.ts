@@ -84,7 +84,7 @@ export function generatedOutsideWire(files: Files): string[] {
 
 /** Layers, lowest first. A file imports from its own layer's folder or from a lower layer. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['limits', 'errors'],
+  ['limits', 'errors', 'nanoseconds'],
   ['text', 'package-files'],
   ['metrics'],
   ['flow', 'wire'],

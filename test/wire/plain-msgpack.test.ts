@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { Packr, Unpackr } from 'msgpackr';
 import { BackplaneError } from '../../src/errors.js';
 import { type PlainValue, readPlainMsgpack } from '../../src/wire/plain-msgpack.js';
+import { runs } from '../harness/runs.js';
 
 const packr = new Packr({ useRecords: false });
 const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint' });
@@ -57,7 +58,7 @@ test('whatever the bytes are: a value with fewer parts than they are, or one sho
       const value = read(bytes);
       assert.ok(value === undefined || countOf(value) <= bytes.length);
     }),
-    { numRuns: 2_000 },
+    { numRuns: runs(2_000) },
   );
 });
 

@@ -2,6 +2,7 @@
 import type { handleUnaryCall, ServerWritableStream, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { REQUEST_BYTES_MAX } from '../../limits.js';
+import { wallNowNs } from '../../nanoseconds.js';
 import { checkSubscription } from '../../subscriptions/request/subscription-request.js';
 import { identityOf } from '../../wire/grpc/stream-gate.js';
 import {
@@ -98,5 +99,5 @@ function inProtoNames(cause: unknown): BackplaneError {
 }
 
 function nowNs(): bigint {
-  return BigInt(Date.now()) * 1_000_000n;
+  return wallNowNs();
 }

@@ -13,6 +13,7 @@ import {
   KEEPALIVE_MS,
   MESSAGE_BYTES_MAX,
 } from '../../limits.js';
+import { wallNowNs } from '../../nanoseconds.js';
 import { checkSubscription } from '../../subscriptions/request/subscription-request.js';
 import { shown } from '../../text/shown.js';
 import { messageToJson } from '../../wire/message-json.js';
@@ -224,7 +225,7 @@ export class HttpApi {
     query: URLSearchParams,
     caller: Caller,
   ): Promise<void> {
-    const nowNs = BigInt(Date.now()) * 1_000_000n;
+    const nowNs = wallNowNs();
     const checked = checkSubscription(subscriptionRequest(query), nowNs);
     if (this.streams >= HTTP_STREAMS_MAX) {
       throw new BackplaneError('resource_exhausted', `at most ${HTTP_STREAMS_MAX} streams of events run at once`);

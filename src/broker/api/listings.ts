@@ -1,4 +1,6 @@
 /** What the broker says about itself, for gRPC and HTTP alike. */
+
+import { msToNs } from '../../nanoseconds.js';
 import { TOPICS } from '../../wire/event/event.js';
 import {
   type GetStatusResponse,
@@ -132,5 +134,5 @@ function nodeOf(record: NodeRecord): Node {
 }
 
 function msToTimestamp(ms: number): { seconds: string; nanos: number } {
-  return nsToTimestamp(BigInt(Math.round(ms)) * 1_000_000n);
+  return nsToTimestamp(msToNs(ms));
 }

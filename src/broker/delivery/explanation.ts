@@ -1,14 +1,15 @@
 /** What a subscription will do, where, and what it costs the nodes: for people. */
+
+import { NODES_NAMED_MAX } from '../../limits.js';
 import { CATALOGUE, type CatalogueEntry, EVENT_COSTS } from '../../subscriptions/pushdown/catalogue.js';
 import { kernelFilter } from '../../subscriptions/pushdown/kernel-filter.js';
 import { isConstant, type RawExpr, type RawField } from '../../subscriptions/pushdown/raw-expr.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import { shownList } from '../../text/shown.js';
 import { TOPICS } from '../../wire/event/event.js';
 import type { Plan, PlanStage } from '../../wire/messages.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { profileNote } from './profiles.js';
-
-const NODES_NAMED_MAX = 16;
 
 export function explain(checked: CheckedSubscription, registry: NodeRegistry): Plan {
   const { predicate, topics, window } = checked;
@@ -43,8 +44,7 @@ function agentText(
   const connected = registry.connected(nodes.matches).sort();
   const asked = connected.filter(may);
   const passedOver = connected.length - asked.length;
-  const more = asked.length - NODES_NAMED_MAX;
-  const names = asked.slice(0, NODES_NAMED_MAX).join(', ') + (more > 0 ? ` and ${more} more` : '');
+  const names = shownList(asked, NODES_NAMED_MAX);
   const where = nodes.globs.length === 0 ? 'every node' : `nodes ${nodes.globs.join(', ')}`;
   const later = passedOver === 0 ? '' : `; ${passedOver} not asked, as all they have recorded is later than the window`;
   const now = `${asked.length === 0 ? 'now none' : `now ${names}`}${later}`;

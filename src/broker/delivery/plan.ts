@@ -4,7 +4,7 @@
  * exactly the position behind which the log is complete, so there is no seam.
  */
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
-import { comparePositions, ORIGIN, type Position } from '../../wire/position.js';
+import { comparePositions, laterPosition, ORIGIN, type Position } from '../../wire/position.js';
 import type { LogStore } from '../log/log-store.js';
 import { partitionOf } from '../log/partition-log.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
@@ -89,7 +89,7 @@ export class Planner {
 
   /** Behind this position the log holds everything from its present end on. */
   meeting(node: string, hold: Position): Position {
-    return later(hold, this.registry.coveredTo(node, this.checked.topics));
+    return laterPosition(hold, this.registry.coveredTo(node, this.checked.topics));
   }
 
   /** What the recorder is asked, behind what was delivered. */
@@ -125,7 +125,7 @@ export class Planner {
   private markAhead(view: NodeView): void {
     const hold = this.registry.hold(view.node, this.checked.predicate.id);
     for (const topic of hold === undefined ? [] : this.checked.topics) {
-      const from = later(hold!, this.registry.coveredTo(view.node, [topic]));
+      const from = laterPosition(hold!, this.registry.coveredTo(view.node, [topic]));
       const floor = view.floor(topic);
       const before = view.ahead.get(topic);
       if (floor === undefined || comparePositions(from, floor) >= 0) view.ahead.set(topic, { from, events: 0 });
@@ -188,8 +188,4 @@ function earliest(positions: Iterable<Position>): Position | undefined {
   let first: Position | undefined;
   for (const position of positions) if (!first || comparePositions(position, first) < 0) first = position;
   return first;
-}
-
-function later(a: Position, b: Position | undefined): Position {
-  return b !== undefined && comparePositions(b, a) > 0 ? b : a;
 }

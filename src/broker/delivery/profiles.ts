@@ -3,8 +3,10 @@
  * event that every node records, or that stands in no profile, needs nothing.
  */
 import { BackplaneError } from '../../errors.js';
+import { NODES_NAMED_MAX } from '../../limits.js';
 import { CATALOGUE, type Profile } from '../../subscriptions/pushdown/catalogue.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import { shownList } from '../../text/shown.js';
 import { TOPICS } from '../../wire/event/event.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 
@@ -54,11 +56,8 @@ export function profileNote(checked: CheckedSubscription, registry: NodeRegistry
   return demand.refusing.length === 0 ? undefined : refusalText(demand);
 }
 
-const NODES_NAMED_MAX = 8;
-
 function refusalText({ profiles, refusing }: ProfileDemand): string {
-  const more = refusing.length - NODES_NAMED_MAX;
-  const nodes = refusing.slice(0, NODES_NAMED_MAX).join(', ') + (more > 0 ? ` and ${more} more` : '');
+  const nodes = shownList(refusing, NODES_NAMED_MAX);
   const [word, verb] = refusing.length === 1 ? ['node', 'does'] : ['nodes', 'do'];
   const setting = ['lite', ...profiles].join(',');
   return (

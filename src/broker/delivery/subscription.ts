@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { BytePool } from '../../flow/byte-pool.js';
 import { Signal } from '../../flow/signal.js';
 import { INTEREST_DEADLINE_MS, PARTITIONS } from '../../limits.js';
+import { msToNs } from '../../nanoseconds.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import { nsToTimestamp, type TimestampFields } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
@@ -131,7 +132,7 @@ export class Subscription {
     await this.past(plans, coverage);
     if (this.outlet.left <= 0) return;
     coverage.gone(gone, windowFromNs(this.checked, resumption, this.outlet.ledger.events, coverage));
-    const end = keyAtTime(window.untilNs ?? BigInt(this.startedMs) * 1_000_000n);
+    const end = keyAtTime(window.untilNs ?? msToNs(this.startedMs));
     if (standing.history && compareKeys(standing.history, end) < 0) standing.history = end;
     await this.outlet.message(coverage.message(standing.cursor(), this.outlet.ledger));
   }

@@ -3,6 +3,8 @@
  * that stand near the end: one bound in bytes over all partitions, the oldest
  * frame out first. Who is further behind reads the log.
  */
+
+import { partitionPoint } from '../../flow/partition-point.js';
 import type { Frame } from '../../wire/frame/frame.js';
 import type { LogEntry } from './partition-log.js';
 
@@ -62,14 +64,8 @@ export class PartitionTail {
 
   /** The first frame at or behind the offset. */
   find(offset: number): LogEntry | undefined {
-    let low = this.head;
-    let high = this.entries.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.entries[middle]!.entry.offset < offset) low = middle + 1;
-      else high = middle;
-    }
-    return this.entries[low]?.entry;
+    const { entries } = this;
+    return entries[partitionPoint(this.head, entries.length, (at) => entries[at]!.entry.offset < offset)]?.entry;
   }
 
   /** Returns the bytes that became free. */

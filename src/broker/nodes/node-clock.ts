@@ -5,14 +5,15 @@
  * shortest way. That a clock was set back is believed once all of them say so.
  */
 import { CLOCK_MEASUREMENTS_MAX, CLOCK_TOLERANCE_MS } from '../../limits.js';
+import { msToNs, wallNowNs } from '../../nanoseconds.js';
 
-const TOLERANCE_NS = BigInt(CLOCK_TOLERANCE_MS) * 1_000_000n;
+const TOLERANCE_NS = msToNs(CLOCK_TOLERANCE_MS);
 
 export class NodeClock {
   private measuredNs: bigint[] = [];
 
   /** `wallNs`: what the node's clock said when it wrote a message; `nowNs`: what the broker's says now. */
-  measured(wallNs: bigint, nowNs = BigInt(Date.now()) * 1_000_000n): void {
+  measured(wallNs: bigint, nowNs = wallNowNs()): void {
     this.measuredNs = [...this.measuredNs, wallNs - nowNs].slice(-CLOCK_MEASUREMENTS_MAX);
   }
 

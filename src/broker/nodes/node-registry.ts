@@ -9,7 +9,7 @@ import { systemErrorCode } from '../../storage/file-ops.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { TOPICS } from '../../wire/event/event.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
-import { comparePositions, type Position } from '../../wire/position.js';
+import { comparePositions, laterPosition, type Position } from '../../wire/position.js';
 import type { SavedNode, StateFile } from '../cluster/embedded/state-file.js';
 import type { LogStore } from '../log/log-store.js';
 import type { InterestBook } from './interest-book.js';
@@ -275,7 +275,7 @@ export class NodeRegistry {
       const promised = earliestHold(record, wanted, topic);
       const resume = promised !== undefined;
       // What was promised but never framed begins where the promise does.
-      const from = to && promised ? later(to, promised) : (to ?? promised);
+      const from = to && promised ? laterPosition(to, promised) : (to ?? promised);
       if (from) covered.push({ topic, to: from, resume });
     }
     return covered;
@@ -342,8 +342,4 @@ function earliestHold(record: NodeRecord, wanted: readonly PredicateSpec[], topi
     if (hold && (!earliest || comparePositions(hold, earliest) < 0)) earliest = hold;
   }
   return earliest;
-}
-
-function later(a: Position, b: Position): Position {
-  return comparePositions(a, b) >= 0 ? a : b;
 }

@@ -4,7 +4,8 @@ import { type Command, Option } from 'commander';
 import type { Client } from '../../client/client.js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { WATCH_INTERVAL_MS_MAX, WATCH_INTERVAL_MS_MIN } from '../../limits.js';
-import { parseDurationMs } from '../../text/quantity.js';
+import { wallNowNs } from '../../nanoseconds.js';
+import { parseDurationMs } from '../../text/time-text.js';
 import { messageToJson } from '../../wire/message-json.js';
 import { CLIENT_KEYS, clientOf } from '../credentials.js';
 import { Screen } from '../observe/screen.js';
@@ -70,7 +71,7 @@ export function tableWidth(output: string): number | undefined {
 
 function listText<Answer extends object>(list: List<Answer>, answer: Answer, output: Format): string {
   if (output === 'json') return jsonLines(list, answer);
-  return list.text(answer, BigInt(Date.now()) * 1_000_000n, tableWidth(output));
+  return list.text(answer, wallNowNs(), tableWidth(output));
 }
 
 /** Until Ctrl-C, or until nobody reads. A broker that does not answer is waited for. */

@@ -1,7 +1,7 @@
 /** `backplane nodes set-budget NODE...`: what nodes may send, live and from their recorders. */
 import type { Command } from 'commander';
 import { BackplaneError } from '../../errors.js';
-import { parseBytes } from '../../text/quantity.js';
+import { parseBytes } from '../../text/size-text.js';
 import { messageToJson } from '../../wire/message-json.js';
 import type { BudgetChange__Output } from '../../wire/messages.js';
 import { CLIENT_KEYS, clientOf } from '../credentials.js';

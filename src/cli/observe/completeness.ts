@@ -6,6 +6,7 @@
 
 import type { SubscribeItem } from '../../client/subscribe-item.js';
 import { NODES_SHOWN_MAX } from '../../limits.js';
+import { shownList } from '../../text/shown.js';
 import type { Coverage } from '../../wire/messages.js';
 
 type NodeCoverage = Coverage['nodes'][number];
@@ -59,9 +60,7 @@ export class Completeness {
     const reasons = new Map([...this.#away, ...this.#lost]);
     const all = [...this.#unmatched, ...[...reasons].map(([node, reason]) => `${node} (${reason})`)];
     if (all.length === 0) return undefined;
-    const named = all.slice(0, NAMED_MAX);
-    const more = all.length - named.length;
-    return [...named, ...(more > 0 ? [`${more} more`] : [])].join(', ');
+    return shownList(all, NAMED_MAX);
   }
 
   #comes(reason: string): boolean {

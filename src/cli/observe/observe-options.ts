@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import { BackplaneError } from '../../errors.js';
 import { LAST_DEFAULT, LAST_MAX } from '../../limits.js';
+import { msToNs } from '../../nanoseconds.js';
 import { parseDuration, parseTimestamp } from '../../text/time-text.js';
 import type { SubscribeRequest } from '../../wire/messages.js';
 import { commandName } from '../command-name.js';
@@ -139,7 +140,7 @@ function readTimes(options: ObserveOptions): void {
   const reading = { nowMs, utc: options.utc === true };
   if (options.since !== undefined) options.since = readTime('--since', options.since, reading);
   if (options.until === undefined) return;
-  const nowNs = BigInt(nowMs) * 1_000_000n;
+  const nowNs = msToNs(nowMs);
   // What is awaited is still to come; else the end is behind the start.
   const afterNs = options.follow === true ? nowNs : startNs(options.since, nowNs);
   options.until = readTime('--until', options.until, { ...reading, afterNs });

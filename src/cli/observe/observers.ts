@@ -3,6 +3,7 @@
  * job that led to it (npx, sudo, time, ...), by pid and by when they began.
  */
 import { readFileSync } from 'node:fs';
+import { msToNs } from '../../nanoseconds.js';
 
 export interface Observer {
   readonly pid: number;
@@ -65,5 +66,5 @@ function bootWallNs(): bigint {
     const tookMs = performance.now() - before;
     if (tookMs < best.tookMs) best = { tookMs, bootMs: wallMs - uptimeMs };
   }
-  return BigInt(Math.round(best.bootMs)) * 1_000_000n;
+  return msToNs(best.bootMs);
 }

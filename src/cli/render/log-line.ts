@@ -1,4 +1,6 @@
 /** A line of the log for people: `10:02:03 warn  broker: what happened (code=invalid_argument)`. */
+
+import { msToNs } from '../../nanoseconds.js';
 import type { Paint, Palette } from './palette.js';
 import { safeText } from './text.js';
 import { timeText } from './time.js';
@@ -30,7 +32,7 @@ export function logLine(json: string, { dim, warning, error }: Palette): string 
       ? []
       : [`${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`],
   );
-  const time = dim(timeText(BigInt(Math.trunc(Number(entry.time) || 0)) * 1_000_000n));
+  const time = dim(timeText(msToNs(Math.trunc(Number(entry.time) || 0))));
   const word = paint((LEVELS[level] ?? String(level)).padEnd(5));
   const behind = facts.length === 0 ? '' : dim(` (${safeText(facts.join(' '))})`);
   return `${time} ${word} ${safeText(`${entry.name}: ${entry.msg ?? ''}`)}${behind}\n`;

@@ -3,6 +3,7 @@
 import type { NodeStatus } from '../../client/subscribe-item.js';
 import type { BackplaneError } from '../../errors.js';
 import { timestampNs } from '../../subscriptions/timestamp.js';
+import { shownList } from '../../text/shown.js';
 import type { Accepted, Coverage, Gap__Output as Gap } from '../../wire/messages.js';
 import type { NodeClock } from './node-clock.js';
 import { agoText, dateTimeText, timeText } from './time.js';
@@ -64,13 +65,11 @@ export function coverageNotices(coverage: Coverage, all: boolean, utc = false): 
 
 /** One line for all of them: they stay listed for long, and miss nothing. */
 function goneNotice(nodes: readonly NodeCoverage[], utc: boolean): string {
-  const named = nodes.slice(0, GONE_NAMED_MAX).map(({ node, lastSeen }) => {
+  const named = nodes.map(({ node, lastSeen }) => {
     return lastSeen ? `${node} (last seen ${dateTimeText(timestampNs(lastSeen), utc)})` : node;
   });
-  const more = nodes.length - named.length;
   const what = nodes.length === 1 ? 'node was' : 'nodes were';
-  const rest = more > 0 ? ` and ${more} more` : '';
-  return `${nodes.length} ${what} gone before the window began, nothing is missing: ${named.join(', ')}${rest}`;
+  return `${nodes.length} ${what} gone before the window began, nothing is missing: ${shownList(named, GONE_NAMED_MAX)}`;
 }
 
 /**
@@ -80,13 +79,11 @@ function goneNotice(nodes: readonly NodeCoverage[], utc: boolean): string {
 export function beginningNotice(coverage: Coverage, sinceNs: bigint, utc = false): string | undefined {
   const later = coverage.nodes.filter(({ beginsLater, from }) => beginsLater && from !== null);
   if (later.length === 0) return undefined;
-  const named = later.slice(0, BEGINNINGS_NAMED_MAX).map(({ node, from }) => {
+  const named = later.map(({ node, from }) => {
     const fromNs = timestampNs(from!);
     return `${node} from ${dateTimeText(fromNs, utc)} (${agoText(sinceNs, fromNs)} later)`;
   });
-  const more = later.length - named.length;
-  const text = commas(...named, more > 0 ? `${more} more` : '');
-  return `the window begins ${dateTimeText(sinceNs, utc)}, before the recording: ${text}`;
+  return `the window begins ${dateTimeText(sinceNs, utc)}, before the recording: ${shownList(named, BEGINNINGS_NAMED_MAX)}`;
 }
 
 export function linkNotice(broker: string, cause: BackplaneError | undefined): string {

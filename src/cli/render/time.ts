@@ -1,4 +1,5 @@
 /** Times for people: local time or UTC, to the microsecond, with date and zone where the day begins. */
+import { nsToMs } from '../../nanoseconds.js';
 
 export const TIME_FORMATS = ['clock', 'date', 'rfc3339', 'unix'] as const;
 /** `clock`: date and zone only where they change. `date`: on every line. */
@@ -59,7 +60,7 @@ export function dateTimeText(wallNs: bigint, utc = false): string {
 
 /** Undefined outside the years that a Date knows. */
 function partsOf(wallNs: bigint, utc: boolean): Parts | undefined {
-  const at = new Date(Number(wallNs / 1_000_000n));
+  const at = new Date(nsToMs(wallNs));
   if (Number.isNaN(at.getTime())) return undefined;
   // A Date writes UTC only: the zone's time is that of another moment, written as if it were UTC.
   const aheadMinutes = utc ? 0 : -at.getTimezoneOffset();

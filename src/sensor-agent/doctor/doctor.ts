@@ -10,6 +10,7 @@ import { CATALOGUE, PROFILES, type Profile } from '../../subscriptions/pushdown/
 import type { CompiledRule } from '../redaction/rule.js';
 import { pids } from '../source/process-reader.js';
 import { TraceInstance } from '../source/tracefs/instance.js';
+import { works } from '../source/tracefs/instance-controls.js';
 import { openTracefs } from '../source/tracefs/mount.js';
 import { LITE_EVENTS, profileEvents } from '../source/tracefs/profile-events.js';
 import { put } from '../source/tracefs/put.js';
@@ -86,15 +87,6 @@ function profileCheck(instance: TraceInstance, profile: Profile): Check {
   const detail = [has, ...lacks, ...unseen].join('; ');
   if (absent.length === events.length) return { name, state: 'missing', detail };
   return { name, state: absent.length + unseen.length === 0 ? 'ok' : 'limited', detail };
-}
-
-function works(act: () => void): boolean {
-  try {
-    act();
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function privileges(): Check {

@@ -55,17 +55,3 @@ export function encodeEvent(event: BusEvent, mask: FieldMask | undefined): Encod
   writer.write(event, mask);
   return { topic: event.topic, epoch, timeNs, lane, tie, wallNs: event.wallNs, run: writer.take() };
 }
-
-/** Says that the query is still at work. */
-export function emptyFrame(topic: string): HistoryFrame {
-  return {
-    topic,
-    epoch: 0,
-    eventSizes: [],
-    wallNs: new BigUint64Array(0),
-    timesNs: new BigUint64Array(0),
-    lanes: [],
-    ties: [],
-    events: Buffer.alloc(0),
-  };
-}

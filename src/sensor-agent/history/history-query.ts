@@ -8,6 +8,7 @@ import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
 import type { Predicate } from '../../subscriptions/predicate.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import type { HistoryFrame } from '../../wire/frame/history-frame.js';
+import { emptyHistoryFrame } from '../../wire/frame/history-frame.js';
 import { mergeLoss, type StatedLoss } from '../../wire/frame/loss.js';
 import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire/position.js';
 import { entryTest } from '../interest/entry-test.js';
@@ -16,7 +17,7 @@ import { Replay, type ReplaySink, type ReplayStart } from '../recorder/replay.js
 import type { EventFormat } from '../source/pages/format.js';
 import { statedLoss } from '../timeline/open-losses.js';
 import type { Loss, Timeline } from '../timeline/timeline.js';
-import { type EncodedEvent, emptyFrame, encodeEvent, HistoryBuilder } from './history-builder.js';
+import { type EncodedEvent, encodeEvent, HistoryBuilder } from './history-builder.js';
 import { HistoryTurns } from './history-turns.js';
 
 /** What is asked: a recorder. */
@@ -275,7 +276,8 @@ export class HistoryQuery {
   /** Work in a turn of its own. Throws `cancelled` when the signal has fired. */
   #turn<T>(work: () => T): Promise<T> {
     // A long search that finds nothing must not pass for a node that has gone silent.
-    if (performance.now() - this.#saidMs > HISTORY_PROGRESS_MS) this.#send(emptyFrame(this.predicate.spec.topics[0]!));
+    if (performance.now() - this.#saidMs > HISTORY_PROGRESS_MS)
+      this.#send(emptyHistoryFrame(this.predicate.spec.topics[0]!));
     return this.turns.step(this.signal, work);
   }
 

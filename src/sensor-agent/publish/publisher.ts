@@ -13,6 +13,7 @@ import {
   REPLAY_STEP_BYTES,
   SLOW_MATCHING_BURST_MS,
 } from '../../limits.js';
+import { msToNs } from '../../nanoseconds.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import { unionOfMasks } from '../../wire/event/field-mask.js';
 import { type Frame, refusedFrame } from '../../wire/frame/frame.js';
@@ -45,7 +46,7 @@ export interface Covered {
   readonly resume: boolean;
 }
 
-const BUDGET_WAIT_NS_MAX = BigInt(BUDGET_WAIT_MS_MAX) * 1_000_000n;
+const BUDGET_WAIT_NS_MAX = msToNs(BUDGET_WAIT_MS_MAX);
 const UNKNOWN_LOSS: Loss = { count: 0, unknown: true };
 
 type State = { kind: 'idle' } | { kind: 'live' } | { kind: 'behind'; replay: Replay };

@@ -3,6 +3,7 @@
  * as good as none: an older one that is whole serves, by reading on from there.
  */
 import { BackplaneError } from '../../errors.js';
+import { partitionPoint } from '../../flow/partition-point.js';
 import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import type { Checkpoint, CheckpointHead } from './checkpoint.js';
@@ -40,14 +41,11 @@ export function anchorAtPosition(log: SegmentLog, position: Position): Anchor | 
   const before = (head: CheckpointHead | undefined) => head && comparePositions(head.position, position) <= 0;
   let misled = false;
   // Newest first, so that those at or before the position are at the end.
-  let at = 0;
-  for (let end = ordinals.length; at < end; ) {
-    const middle = (at + end) >>> 1;
-    const head = readHead(log, ordinals[middle]!);
+  const at = partitionPoint(0, ordinals.length, (index) => {
+    const head = readHead(log, ordinals[index]!);
     misled ||= head === undefined;
-    if (before(head)) end = middle;
-    else at = middle + 1;
-  }
+    return !before(head);
+  });
   for (const ordinal of ordinals.slice(at)) {
     const anchor = wholeAnchor(log, ordinal);
     if (anchor) return anchor;

@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { BackplaneError } from '../../errors.js';
 import { EXEC_CONTEXT_WAIT_MS, PAGE_HEADER_BYTES } from '../../limits.js';
+import { msToNs } from '../../nanoseconds.js';
 import { type FileOps, nodeFileOps } from '../../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../../storage/segment-log/segment-log.js';
 import type { Redactor } from '../redaction/redactor.js';
@@ -261,7 +262,7 @@ export class Recorder {
     for (;;) {
       const exec = this.timeline.waitingExec;
       if (!exec) return;
-      const overdue = nowNs - exec.timeNs > BigInt(EXEC_CONTEXT_WAIT_MS) * 1_000_000n;
+      const overdue = nowNs - exec.timeNs > msToNs(EXEC_CONTEXT_WAIT_MS);
       if (!overdue && !this.timeline.crowded) return;
       this.#exec({ ...exec, missed: true });
     }

@@ -6,6 +6,7 @@
  */
 import { BackplaneError } from '../../errors.js';
 import { EXEC_CONTEXT_WAIT_MS } from '../../limits.js';
+import { msToNs } from '../../nanoseconds.js';
 import type { LogItem, LogReader } from '../../storage/segment-log/log-reader.js';
 import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
 import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire/position.js';
@@ -46,7 +47,7 @@ const TELLING: ReadonlySet<number> = new Set([
 ]);
 /** Not among what a checkpoint knows already: there an exec would wait for ever. */
 const OF_NO_RECORD = Number.MAX_SAFE_INTEGER;
-const EXEC_WAIT_NS = BigInt(EXEC_CONTEXT_WAIT_MS) * 1_000_000n;
+const EXEC_WAIT_NS = msToNs(EXEC_CONTEXT_WAIT_MS);
 
 export interface ReplaySink extends TimelineSink {
   /** So many bytes, at least, could not be read again; what they told lies in (from, to]. `to` unset: nobody knows. */

@@ -4,6 +4,7 @@
  */
 import { BackplaneError } from '../../errors.js';
 import { TASKS_MAX } from '../../limits.js';
+import { msToNs } from '../../nanoseconds.js';
 import { BUILTIN_FORMATS } from './builtin-formats.js';
 import type { FieldValue } from './pages/decoder.js';
 import { FormatTable } from './pages/format.js';
@@ -60,7 +61,7 @@ export class ProcfsSource implements Source {
     if (sink === undefined) throw new BackplaneError('failed_precondition', 'the procfs source is not running');
     this.#result = { pages: 0, bytes: 0 };
     const nowNs = this.#clock.nowNs();
-    if (nowNs - this.#polledNs >= BigInt(this.options.pollMs ?? 100) * 1_000_000n) {
+    if (nowNs - this.#polledNs >= msToNs(this.options.pollMs ?? 100)) {
       this.#polledNs = nowNs;
       this.#poll(nowNs);
       this.#flush();

@@ -11,10 +11,11 @@ import {
   FILE_PATHS_CPU_BURST_MS,
   FILE_PATHS_CPU_SHARE,
 } from '../../limits.js';
+import { msToNs } from '../../nanoseconds.js';
 import type { RecordedPaths } from '../recorder/recording.js';
 import type { OpenedFile } from './opened-file.js';
 
-const AGE_NS_MAX = BigInt(FILE_PATHS_AGE_MS_MAX) * 1_000_000n;
+const AGE_NS_MAX = msToNs(FILE_PATHS_AGE_MS_MAX);
 const DELETED = ' (deleted)';
 
 export class FilePaths {

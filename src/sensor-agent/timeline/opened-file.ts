@@ -1,4 +1,6 @@
 /** Opened files among a timeline's entries: their paths are read beside the pages and come behind them. */
+
+import { partitionPoint } from '../../flow/partition-point.js';
 import type { TraceEvent } from './kernel-events.js';
 import type { ProcessTable } from './process-table.js';
 import { openedDescriptor } from './syscall-events.js';
@@ -30,13 +32,7 @@ export function openedFiles(event: TraceEvent & Placed, processes: ProcessTable)
 
 /** The one of the same time and tie in the entries of a lane, which are in the order of their times. */
 export function eventAt<E extends Placed>(lane: readonly E[] = [], { timeNs, tie }: Placed): E | undefined {
-  let low = 0;
-  let high = lane.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (lane[middle]!.timeNs < timeNs) low = middle + 1;
-    else high = middle;
-  }
-  for (; low < lane.length && lane[low]!.timeNs === timeNs; low += 1) if (lane[low]!.tie === tie) return lane[low];
+  let at = partitionPoint(0, lane.length, (index) => lane[index]!.timeNs < timeNs);
+  for (; at < lane.length && lane[at]!.timeNs === timeNs; at += 1) if (lane[at]!.tie === tie) return lane[at];
   return undefined;
 }

@@ -1,5 +1,6 @@
 /** What an agent tells its broker about itself: once at Hello, then every few seconds. */
 import { NODE_MESSAGE_CHARACTERS_MAX } from '../../limits.js';
+import { wallNowNs } from '../../nanoseconds.js';
 import type { Profile } from '../../subscriptions/pushdown/catalogue.js';
 import { type Hello, type NodeReport, nsToTimestamp } from '../../wire/messages.js';
 import { residentBytes } from '../guard/resident.js';
@@ -80,5 +81,5 @@ function degradedText({ degraded = '' }: NodeFacts): string {
 }
 
 function wallNow() {
-  return nsToTimestamp(BigInt(Date.now()) * 1_000_000n);
+  return nsToTimestamp(wallNowNs());
 }

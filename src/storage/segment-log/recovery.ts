@@ -135,6 +135,11 @@ function goneSegments(found: readonly number[], lost: readonly number[], bounds:
   return gone;
 }
 
+/** What the bounds say of this segment: they speak of the newest alone. */
+function marksOf({ firstOrdinal }: Segment, bounds: LogBounds | undefined): LogBounds | undefined {
+  return bounds?.newestOrdinal === firstOrdinal ? bounds : undefined;
+}
+
 /** A segment whose file is gone. Returns the ordinal that follows it, whatever it held. */
 function placeholder(
   segment: Segment,
@@ -143,7 +148,7 @@ function placeholder(
   notes: Notes,
 ): number {
   const summary = segment.readIndex();
-  const marked = bounds?.newestOrdinal === segment.firstOrdinal ? bounds : undefined;
+  const marked = marksOf(segment, bounds);
   segment.lostBytes = Math.max(summary?.bytes ?? 0, marked?.newestBytes ?? 0);
   // Without its index nobody knows how many records it was given since its bounds were written down.
   const marks = Math.max(segment.firstOrdinal + 1, marked?.nextOrdinal ?? 0);
@@ -233,7 +238,7 @@ function recoverNewest(
   notes: Notes,
 ): Newest {
   const summary = segment.readIndex();
-  const marked = bounds?.newestOrdinal === segment.firstOrdinal ? bounds : undefined;
+  const marked = marksOf(segment, bounds);
   const promised = Math.max(summary?.nextOrdinal ?? 0, marked?.nextOrdinal ?? 0);
   const promisedBytes = Math.max(summary?.bytes ?? 0, marked?.newestBytes ?? 0);
   const tail = readThrough(segment, undefined, notes);

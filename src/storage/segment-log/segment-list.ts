@@ -1,4 +1,6 @@
 /** The segments of one log, oldest first: what readers walk along while the log appends and evicts. */
+
+import { partitionPoint } from '../../flow/partition-point.js';
 import type { Segment } from './segment.js';
 
 export class SegmentList {
@@ -23,14 +25,8 @@ export class SegmentList {
 
   /** The segment that holds an ordinal or, at the end, will hold it; undefined when it does not exist yet. */
   at(ordinal: number): Segment | undefined {
-    let low = 0;
-    let high = this.segments.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.segments[middle]!.firstOrdinal <= ordinal) low = middle + 1;
-      else high = middle;
-    }
-    const segment = this.segments[low - 1];
+    const { segments } = this;
+    const segment = segments[partitionPoint(0, segments.length, (at) => segments[at]!.firstOrdinal <= ordinal) - 1];
     return segment && (ordinal < segment.nextOrdinal || !segment.sealed) ? segment : undefined;
   }
 

@@ -5,6 +5,7 @@
  */
 import { BackplaneError } from '../../errors.js';
 import { LOG_SEGMENTS_MAX, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN } from '../../limits.js';
+import { msToNs, wallNowNs } from '../../nanoseconds.js';
 import { type FileOps, nodeFileOps, systemErrorCode } from '../file-ops.js';
 import { GroupCommit } from '../group-commit.js';
 import { HeldDirectory } from '../held-directory.js';
@@ -212,7 +213,7 @@ export class SegmentLog {
    */
   enforceRetention(): void {
     this.#checkOpen();
-    const ageNs = BigInt(this.#options.ageMsMax) * 1_000_000n;
+    const ageNs = msToNs(this.#options.ageMsMax);
     const oldestNs = this.#now() - ageNs;
     const { newest, segments } = this.#list;
     if (newest?.grown && isOlder(newest, oldestNs)) this.#renew();
@@ -386,7 +387,7 @@ export class SegmentLog {
   }
 
   #now(): bigint {
-    return this.#options.now?.() ?? BigInt(Date.now()) * 1_000_000n;
+    return this.#options.now?.() ?? wallNowNs();
   }
 }
 

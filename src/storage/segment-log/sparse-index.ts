@@ -4,6 +4,8 @@
  * SEGMENT_ANCHORS_MAX are thinned out, so that memory is bounded whatever the
  * owner marks; what is left is still true.
  */
+
+import { partitionPoint } from '../../flow/partition-point.js';
 import { SEGMENT_ANCHORS_MAX, SEGMENT_MARK_BYTES } from '../../limits.js';
 
 export interface Anchor {
@@ -51,14 +53,7 @@ export class SparseIndex {
 
   /** The last entry at or before an ordinal; -1 when there is none. */
   seek(ordinal: number): number {
-    let low = 0;
-    let high = this.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#ordinals[middle]! <= ordinal) low = middle + 1;
-      else high = middle;
-    }
-    return low - 1;
+    return partitionPoint(0, this.length, (at) => this.#ordinals[at]! <= ordinal) - 1;
   }
 
   /** Newest first. */

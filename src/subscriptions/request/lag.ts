@@ -1,6 +1,7 @@
 /** What becomes of a subscriber that is behind the log: its lag policy. */
-import { BackplaneError } from '../../errors.js';
+import { invalid } from '../../errors.js';
 import { LAG_MS_DEFAULT, LAG_MS_MIN } from '../../limits.js';
+import { msToNs, nsToMs } from '../../nanoseconds.js';
 import { shown } from '../../text/shown.js';
 import { parseDuration } from '../../text/time-text.js';
 
@@ -13,16 +14,12 @@ export function checkLag(policy: string, lagMax: string): number | undefined {
     if (lagMax !== '') throw invalid('lag_max', 'needs the lag policy skip: what is kept has no such bound');
     return undefined;
   }
-  const lagNs = lagMax === '' ? BigInt(LAG_MS_DEFAULT) * 1_000_000n : parseDuration(lagMax);
-  if (lagNs === undefined || lagNs < BigInt(LAG_MS_MIN) * 1_000_000n) {
+  const lagNs = lagMax === '' ? msToNs(LAG_MS_DEFAULT) : parseDuration(lagMax);
+  if (lagNs === undefined || lagNs < msToNs(LAG_MS_MIN)) {
     throw invalid(
       'lag_max',
       `must be a duration of at least ${LAG_MS_MIN / 1000}s, such as "30s", got ${shown(lagMax)}`,
     );
   }
-  return Number(lagNs / 1_000_000n);
-}
-
-function invalid(field: string, problem: string): BackplaneError {
-  return new BackplaneError('invalid_argument', `${field}: ${problem}`);
+  return nsToMs(lagNs);
 }

@@ -3,7 +3,7 @@
  * the query string of HTTP. Values may come as text where the transport has
  * only text; whatever they are, they are checked before they are used.
  */
-import { BackplaneError } from '../../errors.js';
+import { BackplaneError, invalid } from '../../errors.js';
 import { CLIENT_NAME_CHARACTERS_MAX, CURSOR_BYTES_MAX, LAST_MAX } from '../../limits.js';
 import { suggestion } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
@@ -198,8 +198,4 @@ function countOf(field: string, value: unknown, max: number): number {
 function kindOf(value: unknown): string {
   if (value === null) return 'null';
   return Array.isArray(value) ? 'a list' : `a value of type ${typeof value}`;
-}
-
-function invalid(field: string, problem: string): BackplaneError {
-  return new BackplaneError('invalid_argument', `${field}: ${problem}`);
 }

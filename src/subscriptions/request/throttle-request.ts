@@ -1,5 +1,5 @@
 /** How a subscription thins out its events: at most one in an interval for each key. */
-import { BackplaneError } from '../../errors.js';
+import { invalid } from '../../errors.js';
 import { THROTTLE_NS_MAX } from '../../limits.js';
 import { snakePath } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
@@ -39,8 +39,4 @@ export function checkThrottle(interval: string, by: readonly string[]): Throttle
     byNode: names.includes('node'),
     byTopic: names.includes('topic'),
   };
-}
-
-function invalid(field: string, problem: string): BackplaneError {
-  return new BackplaneError('invalid_argument', `${field}: ${problem}`);
 }

@@ -12,7 +12,7 @@
  *   until, limit  from the start of what is recorded
  *   none of them  the last LAST_DEFAULT of the past
  */
-import { BackplaneError } from '../../errors.js';
+import { invalid } from '../../errors.js';
 import { LAST_DEFAULT, LAST_MAX } from '../../limits.js';
 import { shown } from '../../text/shown.js';
 import { parseDuration, parseTimestamp, timestampNsText } from '../../text/time-text.js';
@@ -101,8 +101,4 @@ function resolveTime(field: string, text: string, nowNs: bigint): bigint {
     throw invalid(field, `must be ${forms}, got ${shown(text)}`);
   }
   return timeNs < 0n ? 0n : timeNs;
-}
-
-function invalid(field: string, problem: string): BackplaneError {
-  return new BackplaneError('invalid_argument', `${field}: ${problem}`);
 }

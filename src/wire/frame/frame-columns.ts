@@ -6,7 +6,7 @@
  *
  *   events := (tag 0x2a | length varint | Event)*     field 5 of EventBatch
  */
-import { BackplaneError } from '../../errors.js';
+import { BackplaneError, invalid } from '../../errors.js';
 import { EVENT_BYTES_MAX, FRAME_BYTES_MAX, FRAME_EVENTS_MAX, NAME_BYTES_MAX } from '../../limits.js';
 import { eventFault } from '../event/event-check.js';
 import type { Position } from '../position.js';
@@ -157,8 +157,4 @@ export function readPackedFixed64(reader: ProtoReader, countMax: number): BigUin
 /** Bytes that the columns and events can take, for sizing a writer. */
 export function columnBytesMax(columns: EventColumns): number {
   return columns.eventSizes.length * 24 + columns.events.length + 64;
-}
-
-export function invalid(what: string, message: string): BackplaneError {
-  return new BackplaneError('invalid_argument', `${what}: ${message}`);
 }

@@ -10,6 +10,8 @@
  *          | event_lanes packed uint32 12 | event_ties packed uint32 13
  *          | shed Shed 14 * | events bytes 15 | refused bool 16 | losses Loss 17 *
  */
+
+import { invalid } from '../../errors.js';
 import { FRAME_EVENTS_MAX, MESSAGE_BYTES_MAX } from '../../limits.js';
 import { comparePositions, ORIGIN, type Position } from '../position.js';
 import { readPosition, readTimestamp, writePosition, writeTimestamp } from '../position-codec.js';
@@ -19,7 +21,6 @@ import {
   checkTopicName,
   columnBytesMax,
   type EventColumns,
-  invalid,
   positionAt,
   readPacked,
   readPackedFixed64,

@@ -6,6 +6,8 @@
  *                 | event_wall_ns packed fixed64 4 | event_times_ns packed fixed64 5
  *                 | event_lanes packed uint32 6 | event_ties packed uint32 7 | events bytes 15
  */
+
+import { invalid } from '../../errors.js';
 import { FRAME_EVENTS_MAX, MESSAGE_BYTES_MAX } from '../../limits.js';
 import { ProtoReader, ProtoWriter } from '../protobuf.js';
 import {
@@ -13,7 +15,6 @@ import {
   checkTopicName,
   columnBytesMax,
   type EventColumns,
-  invalid,
   readPacked,
   readPackedFixed64,
 } from './frame-columns.js';
@@ -45,14 +46,10 @@ type Draft = { -readonly [K in keyof HistoryFrame]: HistoryFrame[K] } & Record<
   number[]
 >;
 
-/** `events` of the result is a view of `bytes`. Throws invalid_argument unless the frame is sound. */
-export function decodeHistoryFrame(bytes: Buffer): HistoryFrame {
-  const reader = new ProtoReader(bytes, 'history frame');
-  if (bytes.length > MESSAGE_BYTES_MAX) {
-    throw reader.fail(`must be at most ${MESSAGE_BYTES_MAX} bytes, got ${bytes.length}`);
-  }
-  const frame: Draft = {
-    topic: '',
+/** With no events: a node sends it to say that a query is still at work. */
+export function emptyHistoryFrame(topic: string): Draft {
+  return {
+    topic,
     epoch: 0,
     eventSizes: [],
     wallNs: new BigUint64Array(0),
@@ -61,6 +58,15 @@ export function decodeHistoryFrame(bytes: Buffer): HistoryFrame {
     ties: [],
     events: Buffer.alloc(0),
   };
+}
+
+/** `events` of the result is a view of `bytes`. Throws invalid_argument unless the frame is sound. */
+export function decodeHistoryFrame(bytes: Buffer): HistoryFrame {
+  const reader = new ProtoReader(bytes, 'history frame');
+  if (bytes.length > MESSAGE_BYTES_MAX) {
+    throw reader.fail(`must be at most ${MESSAGE_BYTES_MAX} bytes, got ${bytes.length}`);
+  }
+  const frame: Draft = emptyHistoryFrame('');
   while (reader.nextTag()) {
     if (reader.field === 1) frame.topic = reader.chunk().toString('utf8');
     else if (reader.field === 2) frame.epoch = reader.uint();

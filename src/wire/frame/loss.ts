@@ -6,12 +6,13 @@
  *   Loss := reason string 1 | events uint64 2 | events_unknown bool 3
  *         | from Position 4 | to Position 5 (absent: it goes on) | message string 6
  */
+
+import { invalid } from '../../errors.js';
 import { FRAME_LOSSES_MAX, LOSS_MESSAGE_CHARACTERS_MAX } from '../../limits.js';
 import { type Loss as LossMessage, positionToMessage } from '../messages.js';
 import { comparePositions, ORIGIN, type Position } from '../position.js';
 import { readPosition, writePosition } from '../position-codec.js';
 import { ProtoReader, ProtoWriter } from '../protobuf.js';
-import { invalid } from './frame-columns.js';
 
 /**
  * `disk_full`: the recorder had no room. `disk_failed`: its disk took nothing for another reason. `recording_damaged`:

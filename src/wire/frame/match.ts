@@ -4,9 +4,11 @@
  *
  *   Match := predicate_id fixed64 1 | all bool 2 | indices packed uint32 3
  */
+
+import { invalid } from '../../errors.js';
 import { FRAME_EVENTS_MAX, FRAME_MATCH_INDICES_MAX, PREDICATES_MAX } from '../../limits.js';
 import { LENGTH, ProtoReader, type ProtoWriter, varintBytes } from '../protobuf.js';
-import { invalid, readPacked } from './frame-columns.js';
+import { readPacked } from './frame-columns.js';
 
 /** Which events of the frame match a predicate. */
 export interface Match {

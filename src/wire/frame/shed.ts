@@ -4,9 +4,10 @@
  *
  *   Shed := predicate_id fixed64 1 | events uint64 2
  */
+
+import { invalid } from '../../errors.js';
 import { PREDICATES_MAX } from '../../limits.js';
 import { LENGTH, ProtoReader, type ProtoWriter, varintBytes } from '../protobuf.js';
-import { invalid } from './frame-columns.js';
 
 export interface Shed {
   readonly predicateId: bigint;

@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { MiB } from '../../../src/limits.js';
 import { Harness, range } from '../../harness/broker/harness.js';
 import type { TestRecorder } from '../../harness/broker/test-agent.js';
+import { runs } from '../../harness/runs.js';
 import { until } from '../../harness/until.js';
 
 const FOLLOW = { topics: ['process'], follow: true };
@@ -116,7 +117,7 @@ test('a flipped bit, a cut, or a missing file, anywhere', async () => {
         if (index) for (const name of readdirSync(dir)) if (name.endsWith('.index')) rmSync(join(dir, name));
       });
     }),
-    { numRuns: Number(process.env.BACKPLANE_TEST_RUNS ?? 8), endOnFailure: true },
+    { numRuns: runs(8), endOnFailure: true },
   );
 });
 

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { safeText, shellWord, shellWords } from '../../../src/cli/render/text.js';
+import { runs } from '../../harness/runs.js';
 
 const HOSTILE: readonly (readonly [string, string])[] = [
   ['\x1b[2J\x1b]0;owned\x07', '\\x1b[2J\\x1b]0;owned\\x07'],
@@ -47,7 +48,7 @@ test('a shell reads a shown word back as what it was', () => {
       const read = execFileSync('bash', ['--norc', '-c', script], { env: { LC_ALL: 'C.UTF-8' }, encoding: 'utf8' });
       assert.deepEqual(read.split('\0').slice(0, -1), words);
     }),
-    { numRuns: 40 },
+    { numRuns: runs(40) },
   );
 });
 

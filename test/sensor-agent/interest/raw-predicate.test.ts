@@ -8,6 +8,7 @@ import { parseFormat } from '../../../src/sensor-agent/source/pages/format.js';
 import { FIRST_TEST, NOTED, PageEntries, scanPage, startCursor } from '../../../src/sensor-agent/source/pages/page.js';
 import { PageWriter } from '../../../src/sensor-agent/source/synthetic/page-writer.js';
 import { heldValue, holds, rawExpr } from '../../harness/filters/raw-filters.js';
+import { runs } from '../../harness/runs.js';
 
 const COMMON = [
   ['unsigned short common_type', 0, 2, 0],
@@ -59,7 +60,7 @@ test('the generated test decides as its condition does, for every size and sign'
         );
       }
     }),
-    { numRuns: 10_000 },
+    { numRuns: runs(10_000) },
   );
 });
 

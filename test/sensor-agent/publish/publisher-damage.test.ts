@@ -12,6 +12,7 @@ import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import type { Frame } from '../../../src/wire/frame/frame.js';
 import { comparePositions, type Position, positionText } from '../../../src/wire/position.js';
 import { publishing, RecordingDriver, recordedStep, replayed, type Told } from '../../harness/recording-driver.js';
+import { runs } from '../../harness/runs.js';
 
 const PLENTY = { bytesPerSecond: 1e9, eventsPerSecond: 1e9, burstMs: 1000 };
 const steps = fc.array(
@@ -66,7 +67,7 @@ test('what a damaged recorder can no longer tell is stated in the frames that co
         rmSync(dir, { recursive: true, force: true });
       }
     }),
-    { numRuns: 40, endOnFailure: true },
+    { numRuns: runs(40), endOnFailure: true },
   );
   assert.ok(missing > 0, 'something was damaged');
 });

@@ -11,6 +11,7 @@ import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import { decodeFrame, encodeFrame, type Frame } from '../../../src/wire/frame/frame.js';
 import { comparePositions, type Position, positionText } from '../../../src/wire/position.js';
 import { publishing, RecordingDriver, recordedStep, replayed } from '../../harness/recording-driver.js';
+import { runs } from '../../harness/runs.js';
 
 function asked(topic: string, filter: string) {
   const predicate = compilePredicate({ topics: [topic], filter, includeSelf: true });
@@ -160,7 +161,7 @@ test('every match is framed or counted as shed exactly once, whatever link, agen
     }),
     {
       examples: [[[PASSED_OVER], CALLS, TIGHT]],
-      numRuns: 120,
+      numRuns: runs(120),
       interruptAfterTimeLimit: 60_000,
       markInterruptAsFailure: false,
     },

@@ -33,6 +33,7 @@ import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import type { HistoryFrame } from '../../../src/wire/frame/history-frame.js';
 import { comparePositions, type Position } from '../../../src/wire/position.js';
 import { type RecordedStep, RecordingDriver, Told, WALL_NS } from '../../harness/recording-driver.js';
+import { runs } from '../../harness/runs.js';
 
 const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
 const dirs: string[] = [];
@@ -287,6 +288,6 @@ test('whatever is damaged, anywhere, more than once: told or stated, never silen
       await check(from, dir, JSON.stringify(damages));
       rmSync(dir, { recursive: true, force: true });
     }),
-    { numRuns: Number(process.env.BACKPLANE_TEST_RUNS ?? 20), endOnFailure: true },
+    { numRuns: runs(20), endOnFailure: true },
   );
 });

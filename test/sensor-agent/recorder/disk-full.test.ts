@@ -8,6 +8,7 @@ import { HistoryQuery } from '../../../src/sensor-agent/history/history-query.js
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import { FaultyFiles } from '../../harness/files/faulty-files.js';
 import { type RecordedStep, RecordingDriver, recordedStep, replayed, Told } from '../../harness/recording-driver.js';
+import { runs } from '../../harness/runs.js';
 
 const steps = fc.array(
   recordedStep.map((step) => ({ ...step, crash: false })),
@@ -73,7 +74,7 @@ test('behind a hole of a full disk a replay tells the same as was told live, and
         assert.ok(whole.lost >= recorder.entriesUnrecorded || recorder.log.firstOrdinal > 0);
       });
     }),
-    { numRuns: 40, endOnFailure: true },
+    { numRuns: runs(40), endOnFailure: true },
   );
   assert.ok(holes > 20 && compared > 200, `only ${holes} holes, and ${compared} events behind them`);
 });

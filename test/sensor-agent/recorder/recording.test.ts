@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { comparePositions } from '../../../src/wire/position.js';
 import { type RecordedStep, RecordingDriver, recordedStep, replayed, Told } from '../../harness/recording-driver.js';
+import { runs } from '../../harness/runs.js';
 
 function recorded(steps: readonly RecordedStep[], check: (driver: RecordingDriver, live: Told) => void): void {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
@@ -44,7 +45,7 @@ test('live and replay, from the start and from every checkpoint, crashes or not,
         }
       });
     }),
-    { numRuns: 60 },
+    { numRuns: runs(60) },
   );
 });
 
@@ -57,6 +58,6 @@ test('every recorded event is told exactly once', () => {
         assert.equal(live.lateCount, 0);
       });
     }),
-    { numRuns: 60 },
+    { numRuns: runs(60) },
   );
 });

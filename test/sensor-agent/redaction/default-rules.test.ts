@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { Pacer } from '../../../src/flow/pacer.js';
 import { Redactor } from '../../../src/sensor-agent/redaction/redactor.js';
 import { compileRules } from '../../../src/sensor-agent/redaction/rule.js';
+import { runs } from '../../harness/runs.js';
 
 const redactor = new Redactor(compileRules({ rules: [], off: [] }), new Pacer(1, Number.POSITIVE_INFINITY));
 
@@ -263,6 +264,6 @@ test('a secret at any place is nowhere in what is recorded', () => {
           JSON.stringify({ given, args }),
         );
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
 });

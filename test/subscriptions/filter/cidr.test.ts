@@ -3,6 +3,7 @@ import { BlockList } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { blockContains, parseBlock } from '../../../src/subscriptions/filter/cidr.js';
+import { runs } from '../../harness/runs.js';
 
 /** Addresses near each other, so that blocks contain some of them. */
 const ipv4 = fc
@@ -23,7 +24,7 @@ test('membership is as node:net has it', () => {
       assert.equal(blockContains(block, address), list.check(address, family));
       assert.deepEqual(parseBlock(block.text), block, 'the normal form is the same block');
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });
 

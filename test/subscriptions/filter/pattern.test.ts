@@ -6,6 +6,7 @@ import { FILTER_PATTERN_INSTRUCTIONS_MAX } from '../../../src/limits.js';
 import { compilePattern } from '../../../src/subscriptions/filter/pattern.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import { busEvent } from '../../harness/bus/event-fixture.js';
+import { runs } from '../../harness/runs.js';
 
 test('patterns within the bound compile, whatever their syntax', () => {
   const accepted = ['', 'a{100}', '[^]a-z{1000}]+', '\\p{Greek}\\pL[[:alpha:]{9}]', '(?i)x\\{900}', '[\\]{99}]'];
@@ -153,7 +154,7 @@ test('a pattern that compiles to what is allowed is allowed; what is compiled is
       if ('problem' in pattern && size !== undefined && /instructions/.test(pattern.problem))
         assert.ok(size > 64, text);
     }),
-    { numRuns: 2_000 },
+    { numRuns: runs(2_000) },
   );
   assert.ok(taken > 500, `${taken}`);
 });

@@ -5,6 +5,7 @@ import { BackplaneError } from '../../../src/errors.js';
 import { compilePredicate, type Predicate } from '../../../src/subscriptions/predicate.js';
 import { event, filter, manner, PLAIN, written } from '../../harness/filters/grammar.js';
 import { oracleMatches } from '../../harness/filters/oracle.js';
+import { runs } from '../../harness/runs.js';
 
 const compiled = (text: string): Predicate => compilePredicate({ topics: [], filter: text, includeSelf: true });
 
@@ -14,7 +15,7 @@ test('a filter decides as the CEL evaluator does', () => {
       const text = written(term, PLAIN);
       assert.equal(compiled(text).matches(subject), oracleMatches(text, subject), text);
     }),
-    { numRuns: 1500 },
+    { numRuns: runs(1500) },
   );
 });
 
@@ -28,7 +29,7 @@ test('the canonical text is a filter with the same id, and its own canonical tex
       assert.equal(again.matches(subject), predicate.matches(subject), predicate.canonical);
       assert.equal(oracleMatches(predicate.canonical, subject), predicate.matches(subject), predicate.canonical);
     }),
-    { numRuns: 800 },
+    { numRuns: runs(800) },
   );
 });
 
@@ -37,7 +38,7 @@ test('blanks, parentheses and the order of operands change no id', () => {
     fc.property(filter, manner, (term, how) => {
       assert.equal(compiled(written(term, how)).id, compiled(written(term, PLAIN)).id);
     }),
-    { numRuns: 800 },
+    { numRuns: runs(800) },
   );
 });
 
@@ -47,7 +48,7 @@ test('a type that is passed over holds no match', () => {
       const predicate = compiled(written(term, PLAIN));
       if (!predicate.mayMatchType(subject.type)) assert.equal(predicate.matches(subject), false);
     }),
-    { numRuns: 1500 },
+    { numRuns: runs(1500) },
   );
 });
 
@@ -70,6 +71,6 @@ test('any text is a predicate or is refused with a place, and never throws on an
       }
       assert.equal(typeof predicate.matches(subject), 'boolean');
     }),
-    { numRuns: 3000 },
+    { numRuns: runs(3000) },
   );
 });

@@ -14,6 +14,7 @@ import type { RawExpr } from '../../../src/subscriptions/pushdown/raw-expr.js';
 import { type Entry, kernelAccepts } from '../../harness/filters/kernel-language.js';
 import { rawExpr } from '../../harness/filters/raw-filters.js';
 import { liveTracefs } from '../../harness/kernel/live-kernel.js';
+import { runs } from '../../harness/runs.js';
 
 const KILL = 'syscalls/sys_enter_kill';
 const KILLED = 'syscalls/sys_exit_kill';
@@ -162,7 +163,7 @@ test('the kernel accepts what the evaluator accepts', { skip }, () => {
           tally.kept += (done.get(event) ?? []).length - expected.length;
         }
       }),
-      { numRuns: 300, includeErrorInReport: true },
+      { numRuns: runs(300), includeErrorInReport: true },
     );
     assert.ok(tally.passed > 300 && tally.kept > 300, JSON.stringify(tally));
   } finally {

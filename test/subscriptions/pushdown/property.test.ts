@@ -12,6 +12,7 @@ import type { BusEvent } from '../../../src/wire/event/event.js';
 import { event, filter, PLAIN, written } from '../../harness/filters/grammar.js';
 import { type Entry, kernelAccepts } from '../../harness/filters/kernel-language.js';
 import { heldValue, holds, rawEvent, rawExpr, rawFilter } from '../../harness/filters/raw-filters.js';
+import { runs } from '../../harness/runs.js';
 
 const compiled = (text: string): Predicate => compilePredicate({ topics: [], filter: text, includeSelf: true });
 
@@ -44,7 +45,7 @@ test('a raw form holds wherever its filter matches, and nowhere else where it is
       if (holds(expr, valueIn(subject))) seen.held += 1;
       else seen.refused += 1;
     }),
-    { numRuns: 12_000 },
+    { numRuns: runs(12_000) },
   );
   // The property would be empty if everything were widened.
   assert.ok(seen.exact > 500 && seen.held > 2_000 && seen.refused > 2_000, JSON.stringify(seen));
@@ -57,7 +58,7 @@ test('so it does for filters about everything else', () => {
       // A pid in the raw entry is the event's own: grammar.ts also makes events without a process.
       if (subject.process) checkForm(written(term, PLAIN), subject);
     }),
-    { numRuns: 3_000 },
+    { numRuns: runs(3_000) },
   );
 });
 
@@ -94,7 +95,7 @@ test('a kernel filter passes all that any of its conditions holds on, and no mor
         }
       },
     ),
-    { numRuns: 10_000 },
+    { numRuns: runs(10_000) },
   );
   assert.ok(seen.equal > 20 * seen.wide, JSON.stringify(seen));
 });

@@ -6,6 +6,7 @@ import {
   checkSubscription,
   type SubscriptionRequest,
 } from '../../../src/subscriptions/request/subscription-request.js';
+import { runs } from '../../harness/runs.js';
 
 const NOW = 1_800_000_000_000_000_000n;
 
@@ -140,7 +141,7 @@ test('whatever JSON comes, the answer is a subscription or a refusal in one line
         assert.doesNotMatch(cause.message, /[\u0000-\u001f\u007f-\u009f]/);
       }
     }),
-    { numRuns: 1000 },
+    { numRuns: runs(1000) },
   );
 });
 

@@ -12,6 +12,7 @@ import { decodeSubscribeResponse } from '../../../src/wire/grpc/rpc.js';
 import { responseToJson } from '../../../src/wire/message-json.js';
 import { subscribeResponseCodec } from '../../../src/wire/messages.js';
 import { event } from '../../harness/arbitrary/event-arbitrary.js';
+import { runs } from '../../harness/runs.js';
 
 const MASK = compileFieldMask(['process.pid', 'process.executable.path', 'network.peer', 'raw.fields', 'syscall']);
 
@@ -73,7 +74,7 @@ test('whatever passes can be decoded, printed, cut and dated, be it mutated at r
       passed += 1;
       useEverywhere(body);
     }),
-    { numRuns: 3000 },
+    { numRuns: runs(3000) },
   );
   assert.ok(passed > 100, `only ${passed} mutations passed: the property says little`);
 });

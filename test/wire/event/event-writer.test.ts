@@ -5,6 +5,7 @@ import type { BusEvent } from '../../../src/wire/event/event.js';
 import { EventWriter } from '../../../src/wire/event/event-writer.js';
 import { eventBatchCodec } from '../../../src/wire/messages.js';
 import { event } from '../../harness/arbitrary/event-arbitrary.js';
+import { runs } from '../../harness/runs.js';
 
 test('what is written is what a protobuf reader reads', () => {
   fc.assert(
@@ -20,7 +21,7 @@ test('what is written is what a protobuf reader reads', () => {
       assert.equal(read.length, events.length);
       for (const [at, one] of events.entries()) same(read[at]!, one);
     }),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
 });
 

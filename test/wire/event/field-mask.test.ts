@@ -15,6 +15,7 @@ import {
 } from '../../../src/wire/event/field-mask.js';
 import { encodeEventBatch } from '../../../src/wire/frame/splice.js';
 import { subscribeResponseCodec } from '../../../src/wire/messages.js';
+import { runs } from '../../harness/runs.js';
 
 /** An event that has every field. */
 const FULL: BusEvent = {
@@ -79,7 +80,7 @@ test('what is cut as bytes is what is left of the decoded event', () => {
       assert.deepEqual(json(cutRuns(encoded(), mask)), expected);
       assert.deepEqual(encoded(mask), cutRuns(encoded(), mask));
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });
 
@@ -112,6 +113,6 @@ test('bytes that are no events are refused, never read beyond their end', () => 
         assert.ok(cause instanceof BackplaneError, String(cause));
       }
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
 });

@@ -8,6 +8,7 @@ import { decodeFrame, encodeFrame, type Frame } from '../../../src/wire/frame/fr
 import { decodeHistoryFrame, encodeHistoryFrame } from '../../../src/wire/frame/history-frame.js';
 import { packageDefinition } from '../../../src/wire/schema.js';
 import { element, frameArbitrary, historyFrameArbitrary } from '../../harness/arbitrary/frame-arbitrary.js';
+import { runs } from '../../harness/runs.js';
 
 /** The library's codec, by the .proto file. */
 function library(name: string): MessageTypeDefinition<object, Record<string, unknown>> {
@@ -64,7 +65,7 @@ test('cut at any byte: refused, or another sound frame', () => {
         refused(() => encodeFrame(decodeFrame(bytes.subarray(0, end))));
       }
     }),
-    { numRuns: 40 },
+    { numRuns: runs(40) },
   );
 });
 
@@ -76,14 +77,14 @@ test('any byte changed, and garbage: refused, or another sound frame', () => {
       bytes[index] = bytes[index]! ^ flip;
       refused(() => encodeFrame(decodeFrame(bytes)));
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
       refused(() => decodeFrame(Buffer.from(bytes)));
       refused(() => decodeHistoryFrame(Buffer.from(bytes)));
     }),
-    { numRuns: 1000 },
+    { numRuns: runs(1000) },
   );
 });
 

@@ -7,7 +7,7 @@ import { differenceFrom, type PredicateSpec } from '../../../subscriptions/predi
 import type { CursorNode, CursorState, PartialFrame } from '../../../wire/cursor.js';
 import { decodeCursor } from '../../../wire/cursor.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
-import { comparePositions, type Position } from '../../../wire/position.js';
+import { laterPosition, type Position } from '../../../wire/position.js';
 import type { LogStore } from '../../log/log-store.js';
 import { partitionOf } from '../../log/partition-log.js';
 import { readNotes } from './notes.js';
@@ -99,8 +99,8 @@ export class Resumption {
     for (const topic of this.topics) {
       let floor = this.positions.get(topic)![partitionOf(node)]?.get(node);
       const partial = this.partials.find((end) => end.node === node && end.topic === topic);
-      floor = later(floor, partial?.position);
-      floor = later(floor, standing?.position);
+      floor = laterPosition(floor, partial?.position);
+      floor = laterPosition(floor, standing?.position);
       if (floor) floors.set(topic, floor);
     }
     return floors.size === 0 ? undefined : { floors, standing };
@@ -129,9 +129,4 @@ async function readPartial(
   } finally {
     reader.close();
   }
-}
-
-function later(a: Position | undefined, b: Position | undefined): Position | undefined {
-  if (a === undefined || b === undefined) return a ?? b;
-  return comparePositions(a, b) >= 0 ? a : b;
 }

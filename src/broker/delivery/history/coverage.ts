@@ -1,4 +1,6 @@
 /** What each node could really answer, from how its queries ended. */
+
+import { msToNs } from '../../../nanoseconds.js';
 import {
   type NodeCoverage,
   nsToTimestamp,
@@ -41,7 +43,7 @@ export class CoverageSum {
   /** Nodes that were not connected as the nodes were asked. Of one that went before the window began nothing is missing. */
   gone(nodes: readonly GoneNode[], windowFromNs: bigint | undefined): void {
     for (const { node, sinceMs, lastSeenMs } of nodes) {
-      const before = windowFromNs !== undefined && BigInt(sinceMs) * 1_000_000n < windowFromNs;
+      const before = windowFromNs !== undefined && msToNs(sinceMs) < windowFromNs;
       this.of(node).goneSinceMs = before ? lastSeenMs : undefined;
     }
   }
@@ -72,7 +74,7 @@ export class CoverageSum {
 
 function nodeCoverage(node: string, { outcome, events, goneSinceMs }: NodeSum): NodeCoverage & { node: string } {
   if (goneSinceMs !== undefined && outcome?.kind !== 'end' && events === 0) {
-    const lastSeen = nsToTimestamp(BigInt(goneSinceMs) * 1_000_000n);
+    const lastSeen = nsToTimestamp(msToNs(goneSinceMs));
     return { node, gone: true, lastSeen, message: '' };
   }
   if (outcome === undefined) return { node, absent: true, events, message: 'the node is not connected' };

@@ -3,6 +3,8 @@
  * It comes in runs: as many events of one frame as come before every other
  * node's next event, so that bytes are spliced, not events.
  */
+
+import { partitionPoint } from '../../../flow/partition-point.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
 import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
 import { comparePositions, type Position } from '../../../wire/position.js';
@@ -100,14 +102,7 @@ function runEnd(head: Head, other: Head | undefined): number {
   const count = head.frame.wallNs.length;
   if (other === undefined) return count;
   const limit = other.key();
-  let low = head.index + 1;
-  let high = count;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (compareKeys(head.key(middle), limit) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+  return partitionPoint(head.index + 1, count, (at) => compareKeys(head.key(at), limit) < 0);
 }
 
 /** A binary heap by key; only the top changes. */

@@ -1,4 +1,6 @@
 /** Parts of history frames, by position and index. */
+
+import { partitionPoint } from '../../../flow/partition-point.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
 import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
 import { sliceEvents } from '../../../wire/frame/splice.js';
@@ -11,14 +13,8 @@ export function keyAt(node: string, frame: HistoryFrame, index: number): History
 
 /** Index of the first event behind the position. */
 export function firstAfter(frame: HistoryFrame, position: Position): number {
-  let low = 0;
-  let high = frame.wallNs.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (comparePositions(positionAt(frame.epoch, frame, middle), position) <= 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+  const notBehind = (at: number) => comparePositions(positionAt(frame.epoch, frame, at), position) <= 0;
+  return partitionPoint(0, frame.wallNs.length, notBehind);
 }
 
 /** The events with index in [from, to); `events` of the result is a view. */

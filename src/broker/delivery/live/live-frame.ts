@@ -1,5 +1,6 @@
 /** What of one live frame is for one subscription. */
 
+import { partitionPoint } from '../../../flow/partition-point.js';
 import { eventWallNs } from '../../../wire/event/event-time.js';
 import type { Frame, Match } from '../../../wire/frame/frame.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
@@ -74,6 +75,7 @@ function matchOf(frame: Frame, predicateId: bigint): Match | undefined {
 function firstAfter(frame: Frame, floor: Position): number {
   if (comparePositions(floor, frame.coveredFrom) <= 0) return 0;
   return partitionPoint(
+    0,
     frame.count,
     (index) => comparePositions(positionAt(frame.coveredTo.epoch, frame, index), floor) <= 0,
   );
@@ -82,17 +84,9 @@ function firstAfter(frame: Frame, floor: Position): number {
 /** Wall times do not decrease within a frame, and none exceeds its watermark. */
 function firstAtOrAfter(frame: Frame, untilNs: bigint): number {
   if (frame.watermarkNs !== 0n && frame.watermarkNs < untilNs) return frame.count;
-  return partitionPoint(frame.count, (index) => eventWallNs(sliceEvents(frame, index, index + 1).parts[0]!) < untilNs);
-}
-
-/** The first index for which `before` is false. */
-function partitionPoint(count: number, before: (index: number) => boolean): number {
-  let low = 0;
-  let high = count;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (before(middle)) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+  return partitionPoint(
+    0,
+    frame.count,
+    (index) => eventWallNs(sliceEvents(frame, index, index + 1).parts[0]!) < untilNs,
+  );
 }

@@ -5,6 +5,7 @@
 
 import type { Signal } from '../../../flow/signal.js';
 import { NOTICE_INTERVAL_MS, UNTIL_GRACE_MS } from '../../../limits.js';
+import { msToNs, wallNowNs } from '../../../nanoseconds.js';
 import { comparePositions, ORIGIN, type Position } from '../../../wire/position.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import { type LogEntry, partitionOf } from '../../log/partition-log.js';
@@ -192,10 +193,10 @@ export class Live {
   private ended(): boolean {
     const { untilNs } = this.options;
     if (untilNs === undefined) return false;
-    const nowNs = BigInt(Date.now()) * 1_000_000n;
+    const nowNs = wallNowNs();
     if (nowNs < untilNs) return false;
     const { refill } = this.options;
-    const overdue = nowNs > untilNs + BigInt(UNTIL_GRACE_MS) * 1_000_000n;
+    const overdue = nowNs > untilNs + msToNs(UNTIL_GRACE_MS);
     return [...this.standing.views.values()].every((view) => (overdue || this.past(view)) && !refill?.owes(view));
   }
 

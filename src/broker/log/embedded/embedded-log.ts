@@ -1,6 +1,7 @@
 /** A partition log in a directory of segment files. */
 import { BackplaneError } from '../../../errors.js';
 import { NODES_PER_PARTITION_MAX } from '../../../limits.js';
+import { nsToMs, wallNowNs } from '../../../nanoseconds.js';
 import { type FileOps, nodeFileOps } from '../../../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../../../storage/segment-log/segment-log.js';
 import type { Frame } from '../../../wire/frame/frame.js';
@@ -80,7 +81,7 @@ export class EmbeddedLog implements PartitionLog {
   }
 
   append(node: string, frame: Frame, frameBytes: Buffer): { offset: number; durable: Promise<void> } {
-    const timeNs = BigInt(Date.now()) * 1_000_000n;
+    const timeNs = wallNowNs();
     const offset = this.log.append({ kind: FRAME_RECORD, timeNs, parts: frameRecordParts(node, frameBytes) });
     this.advance(node, frame.coveredTo);
     const durable = this.settled().then(() => {
@@ -153,7 +154,7 @@ export class EmbeddedLog implements PartitionLog {
   }
 
   appendNote(bytes: Buffer): number {
-    return this.log.append({ kind: NOTE_RECORD, timeNs: BigInt(Date.now()) * 1_000_000n, parts: [bytes] });
+    return this.log.append({ kind: NOTE_RECORD, timeNs: wallNowNs(), parts: [bytes] });
   }
 
   readNote(offset: number): Buffer | undefined {
@@ -200,7 +201,7 @@ export class EmbeddedLog implements PartitionLog {
   }
 
   private checkpoint(): NewRecord {
-    const timeNs = BigInt(Date.now()) * 1_000_000n;
+    const timeNs = wallNowNs();
     return { kind: CHECKPOINT_RECORD, timeNs, anchor: true, parts: [encodeCheckpoint(this.covered)] };
   }
 
@@ -247,7 +248,7 @@ export class EmbeddedLog implements PartitionLog {
 
 function entryOf(offset: number, timeNs: bigint, payload: Buffer): LogItem {
   try {
-    return { kind: 'frame', offset, appendedMs: Number(timeNs / 1_000_000n), ...decodeFrameRecord(payload) };
+    return { kind: 'frame', offset, appendedMs: nsToMs(timeNs), ...decodeFrameRecord(payload) };
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     return { kind: 'damage', offsetFrom: offset, offsetTo: offset + 1, message };

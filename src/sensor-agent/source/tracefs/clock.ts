@@ -4,6 +4,7 @@
  * which a `stats` file tells, because it prints the trace clock's now.
  */
 import { readFileSync } from 'node:fs';
+import { msToNs } from '../../../nanoseconds.js';
 import type { ClockPair } from '../source.js';
 
 /** No suspend is shorter; smaller differences are the reading's own (uptimeNow gives steps of 10 ms). */
@@ -50,7 +51,7 @@ export class TraceClock {
       if (best === undefined || edge.spread < best.spread) best = edge;
       if (edge.spread <= EDGE_NS_MAX) break;
     }
-    return { bootNs: best!.mono + this.#suspendedNs, wallNs: BigInt(best!.wall) * 1_000_000n };
+    return { bootNs: best!.mono + this.#suspendedNs, wallNs: msToNs(best!.wall) };
   }
 }
 

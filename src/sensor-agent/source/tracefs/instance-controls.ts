@@ -215,7 +215,8 @@ function attempt(act: () => void): void {
   works(act);
 }
 
-function works(act: () => void): boolean {
+/** Whether it throws nothing. */
+export function works(act: () => void): boolean {
   try {
     act();
     return true;

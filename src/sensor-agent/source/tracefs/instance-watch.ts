@@ -15,6 +15,7 @@ import {
   INSTANCE_RESTORES_MAX,
   INSTANCE_RESTORES_MS,
 } from '../../../limits.js';
+import { shownList } from '../../../text/shown.js';
 import type { Disturbance } from '../source.js';
 import { ControlWatch } from './control-watch.js';
 import type { TraceInstance } from './instance.js';
@@ -247,7 +248,5 @@ export class InstanceWatch {
 }
 
 function listed(files: readonly string[]): string {
-  const distinct = [...new Set(files)];
-  const more = distinct.length - SHOWN_FILES_MAX;
-  return [...distinct.slice(0, SHOWN_FILES_MAX), ...(more > 0 ? [`${more} more`] : [])].join(', ');
+  return shownList([...new Set(files)], SHOWN_FILES_MAX);
 }

@@ -9,6 +9,7 @@ import {
   readExecEntry,
 } from '../../../../src/sensor-agent/source/exec/exec-entry.js';
 import { ExecRing } from '../../../../src/sensor-agent/source/exec/exec-ring.js';
+import { runs } from '../../../harness/runs.js';
 
 test('entries come out as they went in, and a full ring gives no room', () => {
   const step = fc.oneof(
@@ -51,7 +52,7 @@ test('entries come out as they went in, and a full ring gives no room', () => {
       }
       drain();
     }),
-    { numRuns: 50 },
+    { numRuns: runs(50) },
   );
 });
 

@@ -11,6 +11,7 @@ import {
   startCursor,
 } from '../../../../src/sensor-agent/source/pages/page.js';
 import { PageWriter } from '../../../../src/sensor-agent/source/synthetic/page-writer.js';
+import { runs } from '../../../harness/runs.js';
 
 const ALL = new Uint8Array(65_536).fill(1);
 const EXIT = BUILTIN_FORMATS.byName('sched_process_exit')!;
@@ -192,7 +193,7 @@ test('garbage never throws, and what it yields lies inside the page', () => {
         for (const decode of decoders) decode(page, at, length);
       }
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
 });
 

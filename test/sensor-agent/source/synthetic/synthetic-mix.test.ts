@@ -17,6 +17,7 @@ import {
   type SyntheticMix,
 } from '../../../../src/sensor-agent/source/synthetic/synthetic-mix.js';
 import type { BusEvent } from '../../../../src/wire/event/event.js';
+import { runs } from '../../../harness/runs.js';
 
 const weight = fc.integer({ min: 1, max: SYNTHETIC_WEIGHT_MAX });
 const anyMix: fc.Arbitrary<SyntheticMix> = fc
@@ -93,7 +94,7 @@ test('every stretch of a mix has its proportions, and each kind counts on withou
       }
       assert.deepEqual(Object.fromEntries(seen), mix);
     }),
-    { numRuns: 50 },
+    { numRuns: runs(50) },
   );
 });
 

@@ -1,0 +1,26 @@
+/** Random faults in a cluster under load, for some seconds. `npm run soak` does the same for as long as it is given. */
+import { test } from 'node:test';
+import { cannotMount, withSmallDisk } from '../harness/cluster/small-disk.js';
+import { holds, SEED } from './holds.js';
+import { runFaults, standardCluster } from './run.js';
+import { FAULTS, type FaultName, LOSSLESS } from './schedule.js';
+
+const DISK_BYTES = 64 * 1024 * 1024;
+
+// Either kind of run, by the seed: both take a minute, and find other things.
+if (SEED % 2 === 0 || cannotMount !== false)
+  test('kills, freezes, reboots, bad networks, stalled readers: every event once, in order, nothing missing', () =>
+    runOn(undefined, LOSSLESS));
+else
+  test('with damaged files, power cuts and a full disk besides, what is missing is stated', () =>
+    withSmallDisk(DISK_BYTES, (dir) => runOn(dir, FAULTS)));
+
+async function runOn(smallDisk: string | undefined, faults: readonly FaultName[]): Promise<void> {
+  const cluster = await standardCluster(smallDisk);
+  try {
+    const kinds = faults.filter((fault) => fault !== 'broker-away');
+    holds(await runFaults(cluster, { seed: SEED, durationMs: 12_000, kinds }));
+  } finally {
+    await cluster.destroy();
+  }
+}

@@ -1,0 +1,6 @@
+/** How many cases a property is tried with: `npm run check` tries more of them than `npm test`. */
+
+/** @param usual in `npm test`; BACKPLANE_TEST_FACTOR times as many otherwise */
+export function runs(usual: number): number {
+  return Math.ceil(usual * Number(process.env.BACKPLANE_TEST_FACTOR ?? 1));
+}
