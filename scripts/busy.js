@@ -12,6 +12,9 @@ const TEST = fileURLToPath(new URL('./test.js', import.meta.url));
 const SHORT_PROGRAMS = `while kill -0 ${process.pid}; do /bin/true; kill -0 -$$; done`;
 const BUSY = `while kill -0 ${process.pid}; do i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; done`;
 
+/** More at once than the loads: beside as many as there are usually, most of the machine would be theirs. */
+const CONCURRENCY = '--test-concurrency=8';
+
 const [first = '', ...rest] = process.argv.slice(2);
 const runs = /^\d+$/.test(first) ? Number(first) : 1;
 const paths = /^\d+$/.test(first) || first === '' ? rest : [first, ...rest];
@@ -38,7 +41,7 @@ let failed = 0;
 for (let run = 1; run <= runs; run += 1) {
   const began = performance.now();
   const code = await new Promise((resolve) =>
-    spawn(process.execPath, [TEST, ...paths], { stdio: 'inherit' }).on('close', resolve),
+    spawn(process.execPath, [TEST, CONCURRENCY, ...paths], { stdio: 'inherit' }).on('close', resolve),
   );
   if (code !== 0) failed += 1;
   console.log(

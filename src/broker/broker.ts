@@ -175,8 +175,8 @@ function assemble(
   const budgetFile = new BudgetFile(dir);
   const setBudgets = budgetFile.load((message) => logger.warn(message));
   const budgets = new NodeBudgets(registry, budgetFile, setBudgets, options.ceilingBytesPerSecond);
-  const fanOut = new FanOut();
-  const ingest = new Ingest(store, fanOut, held, (record, refusal) => registry.refused(record, refusal));
+  const fanOut = new FanOut(store.all());
+  const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
   const totals = newTotals();
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const subscriptions = new Subscriptions({ store, fanOut, registry, book, historyPool, totals });

@@ -2,16 +2,15 @@
  * The token from which a subscription resumes exactly. Opaque to clients;
  * checked in every part, because it comes back from outside.
  *
- *   Cursor  := base64url(msgpack [version, logId bin8, predicateId u64, sinceNs | nil,
- *                                 history | nil, partials, topics, nodes, note | nil] | crc32 u32)
+ *   Cursor  := base64url(msgpack [version, clusterId bin8, predicateId u64, sinceNs | nil,
+ *                                 history | nil, places, nodes, note | nil] | crc32 u32)
  *   history := [wallNs u64, node, epoch, timeNs u64, lane, tie]
- *   partials := [topic, partition, events of the frame at its offset that were delivered]*
- *   topics  := [topic, offset per partition]*
+ *   places  := [offset, mark u32, events of the frame there that were delivered | (nothing)], one per partition
  *   nodes   := [node, 0, position, owed?]* and [node, 1, position | nil, [topic, position]*, history | nil, owed?]*
  *              and [node, 2, owed]*
  *   owed    := [topic, offset, offset | nil, position | nil, skipped]*
  *   position := [epoch, timeNs u64, lane, tie]
- *   note    := [partition of the first topic, offset, id u32]
+ *   note    := [partition, offset, id u32]
  *
  * However many nodes there are, a cursor is at most CURSOR_BYTES_MAX long,
  * because it comes with every batch and goes into query strings: where more
@@ -36,24 +35,21 @@ import type { Position } from './position.js';
 export type Cursor = string & { readonly brand: 'cursor' };
 
 export interface CursorState {
-  /** Hex, 16 digits: which log the offsets are of. */
-  readonly logId: string;
+  /** Hex, 16 digits: whose offsets they are. */
+  readonly clusterId: string;
   readonly predicateId: bigint;
   /** Wall nanoseconds: from where nodes are served that join later. */
   readonly sinceNs?: bigint | undefined;
   /** While the past is replayed: the last delivered event in merged order. */
   readonly history?: HistoryPlace | undefined;
-  /** Frames at their partition's offset that were delivered up to an event within: at most one of each partition. */
-  readonly partials: readonly PartialFrame[];
-  /** Per topic and partition, the next offset. Empty in the history phase. */
-  readonly offsets: ReadonlyMap<string, readonly number[]>;
+  /** One per partition. Empty in the history phase. */
+  readonly places: readonly CursorPlace[];
   /** Nodes for which offsets alone do not tell. What is said here goes before what a note says. */
   readonly nodes: readonly CursorNode[];
   /** Where more such nodes are named. */
   readonly note?: NotePlace | undefined;
 }
 
-/** A note in the log of the cursor's first topic. */
 export interface NotePlace {
   readonly partition: number;
   readonly offset: number;
@@ -68,11 +64,13 @@ export interface Note {
   readonly nodes: readonly CursorNode[];
 }
 
-export interface PartialFrame {
-  readonly topic: string;
-  readonly partition: number;
-  /** Behind the last event that was delivered. */
-  readonly index: number;
+export interface CursorPlace {
+  /** The next to be read. */
+  readonly offset: number;
+  /** Of what stands before it in the log; undefined where that was not at hand. See PartitionLog.markBefore. */
+  readonly mark?: number | undefined;
+  /** Set where the frame at the offset was delivered in part: behind the last event that was. */
+  readonly index?: number | undefined;
 }
 
 export interface HistoryPlace {
@@ -110,7 +108,7 @@ export interface OwedRange {
   readonly skipped: boolean;
 }
 
-const VERSION = 2;
+const VERSION = 3;
 /** Of nodes and topics: printable, whatever else they may consist of. */
 const NAME = /^[\x21-\x7e]*$/;
 const packr = new Packr({ useRecords: false });
@@ -122,12 +120,11 @@ export function encodeCursor(state: CursorState): Cursor | undefined {
   const { history } = state;
   const packed = packr.pack([
     VERSION,
-    Buffer.from(state.logId, 'hex'),
+    Buffer.from(state.clusterId, 'hex'),
     state.predicateId,
     state.sinceNs ?? null,
     historyParts(history),
-    state.partials.map(({ topic, partition, index }) => [topic, partition, index]),
-    [...state.offsets].map(([topic, offsets]) => [topic, ...offsets]),
+    state.places.map(({ offset, mark = 0, index }) => (index === undefined ? [offset, mark] : [offset, mark, index])),
     state.nodes.map(nodeParts),
     noteParts(state.note),
   ]);
@@ -147,7 +144,7 @@ export function decodeCursor(text: string): CursorState {
   if (bytes.length < 8 || bytes.toString('base64url') !== text) throw bad('is not one that this bus gave out');
   const packed = bytes.subarray(0, -4);
   if (crc32(packed) !== bytes.readUInt32LE(packed.length)) throw bad('is cut or changed: its checksum does not fit');
-  return stateOf(list(read(packed), 9, 9));
+  return stateOf(list(read(packed), 1, 9));
 }
 
 function read(packed: Buffer): PlainValue {
@@ -160,19 +157,19 @@ function read(packed: Buffer): PlainValue {
 }
 
 function stateOf(parts: readonly unknown[]): CursorState {
-  const [version, logId, predicateId, sinceNs, history, partials, topics, nodes, note] = parts;
+  const [version, clusterId, predicateId, sinceNs, history, places, nodes, note] = parts;
   if (version !== VERSION) {
     const other = typeof version === 'number' ? `version ${version}` : 'an unknown version';
-    throw bad(`is of ${other}, this broker reads version ${VERSION}`);
+    throw bad(`is of ${other}, this broker reads version ${VERSION}: begin with since or last instead`);
   }
-  if (!(logId instanceof Uint8Array) || logId.length !== 8) throw bad('has no log identity');
+  if (parts.length !== 8) throw bad('has a broken list');
+  if (!(clusterId instanceof Uint8Array) || clusterId.length !== 8) throw bad('has no cluster identity');
   return {
-    logId: Buffer.from(logId).toString('hex'),
+    clusterId: Buffer.from(clusterId).toString('hex'),
     predicateId: unsigned64(predicateId),
     sinceNs: sinceNs === null ? undefined : unsigned64(sinceNs),
     history: history === null ? undefined : historyOf(list(history, 6, 6)),
-    partials: list(partials, 0, TOPICS_PER_REQUEST_MAX * PARTITIONS).map((entry) => partialOf(list(entry, 3, 3))),
-    offsets: new Map(list(topics, 0, TOPICS_PER_REQUEST_MAX).map((entry) => offsetsOf(list(entry, 1, 1 + PARTITIONS)))),
+    places: placesOf(list(places, 0, PARTITIONS)),
     nodes: list(nodes, 0, CURSOR_BYTES_MAX).map((entry) => nodeOf(list(entry, 3, 6))),
     note: note === null ? undefined : notePlaceOf(list(note, 3, 3)),
   };
@@ -196,13 +193,18 @@ function historyOf([wallNs, node, ...position]: readonly unknown[]): HistoryPlac
   return { wallNs: unsigned64(wallNs), node: name(node), position: positionOf(position) };
 }
 
-function partialOf([topic, partition, index]: readonly unknown[]): PartialFrame {
-  return { topic: name(topic), partition: whole(partition, PARTITIONS - 1), index: whole(index, 0xffff) };
-}
-
-function offsetsOf([topic, ...offsets]: readonly unknown[]): [string, number[]] {
-  if (offsets.length !== PARTITIONS) throw bad(`must have ${PARTITIONS} offsets per topic, got ${offsets.length}`);
-  return [name(topic), offsets.map((offset) => whole(offset, Number.MAX_SAFE_INTEGER))];
+function placesOf(places: readonly unknown[]): CursorPlace[] {
+  if (places.length !== 0 && places.length !== PARTITIONS) {
+    throw bad(`must have a place in each of ${PARTITIONS} partitions, got ${places.length}`);
+  }
+  return places.map((entry) => {
+    const [offset, mark, index] = list(entry, 2, 3);
+    return {
+      offset: whole(offset, Number.MAX_SAFE_INTEGER),
+      mark: whole(mark, 0xffff_ffff) || undefined,
+      index: index === undefined ? undefined : whole(index, 0xffff),
+    };
+  });
 }
 
 function nodeOf(parts: readonly unknown[]): CursorNode {

@@ -20,11 +20,14 @@ export interface LogUnderTest {
 
 const position = (time: number): Position => ({ epoch: 1, timeNs: BigInt(time), lane: 0, tie: 0 });
 
+/** What a reader of `frameOf`'s default topic reads. */
+export const PROCESS: ReadonlySet<string> = new Set(['process']);
+
 /** Covers (from, to], with `bytes` of one event when given. */
-export function frameOf(from: number, to: number, bytes = 0): Frame {
+export function frameOf(from: number, to: number, bytes = 0, topic = 'process'): Frame {
   const events = bytes === 0 ? Buffer.alloc(0) : element(bytes, to);
   return {
-    topic: 'process',
+    topic,
     coveredFrom: position(from),
     coveredTo: position(to),
     count: bytes === 0 ? 0 : 1,
@@ -44,8 +47,8 @@ export function frameOf(from: number, to: number, bytes = 0): Frame {
   };
 }
 
-function append(log: PartitionLog, node: string, from: number, to: number, bytes = 0) {
-  const frame = frameOf(from, to, bytes);
+function append(log: PartitionLog, node: string, from: number, to: number, bytes = 0, topic = 'process') {
+  const frame = frameOf(from, to, bytes, topic);
   return log.append(node, frame, encodeFrame(frame));
 }
 
@@ -71,16 +74,12 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
   each('frames come back in order, from any offset, with what they said', async (under) => {
     const log = await under.open();
     const offsets: number[] = [];
-    for (let i = 0; i < 20; i++) {
-      const { offset, durable } = append(log, i % 2 ? 'a' : 'b', i, i + 1, 200);
-      offsets.push(offset);
-      await durable;
-    }
+    for (let i = 0; i < 20; i++) offsets.push(await append(log, i % 2 ? 'a' : 'b', i, i + 1, 200));
     assert.deepEqual(
       offsets,
       [...new Set(offsets)].sort((x, y) => x - y),
     );
-    const items = await drain(log.reader(log.firstOffset));
+    const items = await drain(log.reader(log.firstOffset, PROCESS));
     assert.deepEqual(
       items.map((item) => item.kind === 'frame' && item.offset),
       offsets,
@@ -88,40 +87,103 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     const [first] = items;
     assert.ok(first?.kind === 'frame');
     assert.deepEqual(first.frame, frameOf(0, 1, 200));
-    const tail = await drain(log.reader(offsets[15]!));
+    const tail = await drain(log.reader(offsets[15]!, PROCESS));
     assert.deepEqual(tail.map(shown), ['a:16', 'b:17', 'a:18', 'b:19', 'a:20']);
+  });
+
+  each('a reader has the frames of its topics, and passes over the others', async (under) => {
+    const log = await under.open();
+    for (let i = 0; i < 30; i++) await append(log, 'a', i, i + 1, 2000, ['process', 'syscall', 'host'][i % 3]);
+    const read = async (...topics: string[]) => {
+      const reader = log.reader(log.firstOffset, new Set(topics));
+      const items = await drain(reader);
+      assert.equal(reader.offset, log.deliverableOffset, 'it has passed the rest');
+      return items.map((item) => item.kind === 'frame' && item.frame.topic);
+    };
+    assert.deepEqual(await read('host'), Array(10).fill('host'));
+    assert.deepEqual((await read('process', 'host')).slice(0, 3), ['process', 'host', 'process']);
+    assert.deepEqual(await read('network'), []);
+    assert.deepEqual(
+      ['process', 'syscall', 'host', 'network'].map((topic) => log.coveredTo('a', topic)?.timeNs),
+      [28n, 29n, 30n, undefined],
+    );
   });
 
   each('nothing is delivered before it is durable, and a reader at the end tails', async (under) => {
     const log = await under.open();
-    let told = 0;
-    log.onDeliverable(() => told++);
-    const reader = log.reader(log.firstOffset);
+    const told: number[] = [];
+    log.follow(({ offset }) => told.push(offset));
+    const reader = log.reader(log.firstOffset, PROCESS);
     assert.equal(await reader.next(), undefined);
-    const { offset, durable } = append(log, 'a', 0, 1);
-    if (log.deliverableOffset <= offset) assert.equal(await reader.next(), undefined);
-    await durable;
-    assert.ok(told > 0 && log.deliverableOffset > offset);
+    const appending = append(log, 'a', 0, 1);
+    if (log.deliverableOffset === log.firstOffset) assert.equal(await reader.next(), undefined);
+    const offset = await appending;
+    assert.deepEqual(told, [offset]);
+    assert.ok(log.deliverableOffset > offset);
     assert.deepEqual((await drain(reader)).map(shown), ['a:1']);
-    await append(log, 'a', 1, 2).durable;
+    await append(log, 'a', 1, 2);
     assert.deepEqual((await drain(reader)).map(shown), ['a:2']);
     reader.close();
   });
 
+  each('two writers: whoever follows is told all frames once, in the order of the offsets', async (under) => {
+    const log = await under.open();
+    const told: string[] = [];
+    const offsets: number[] = [];
+    log.follow((entry) => {
+      told.push(shown(entry));
+      offsets.push(entry.offset);
+      assert.deepEqual(log.coveredTo(entry.node, 'process'), entry.frame.coveredTo, 'known by the time it is told');
+    });
+    const write = async (node: string) => {
+      for (let i = 0; i < 40; i++) await append(log, node, i, i + 1, 300);
+    };
+    await Promise.all([write('a'), write('b')]);
+    assert.deepEqual(
+      offsets,
+      [...offsets].sort((x, y) => x - y),
+    );
+    assert.deepEqual(told, (await drain(log.reader(log.firstOffset, PROCESS))).map(shown));
+    for (const node of ['a', 'b']) {
+      const own = told.filter((text) => text.startsWith(node));
+      assert.deepEqual(
+        own,
+        Array.from({ length: 40 }, (_, i) => `${node}:${i + 1}`),
+      );
+    }
+  });
+
+  each('a snapshot is of one moment: what is behind its offset is all that it does not cover', async (under) => {
+    const log = await under.open();
+    const writing: Promise<number>[] = [];
+    const seen: { offset: number; to: bigint }[] = [];
+    for (let i = 0; i < 60; i++) {
+      writing.push(append(log, 'a', i, i + 1, 100));
+      const { offset, covered } = log.snapshot();
+      seen.push({ offset, to: covered.to('a', 'process')?.timeNs ?? 0n });
+      if (i % 7 === 0) await turn();
+    }
+    await Promise.all(writing);
+    await append(log, 'a', 60, 61, 100);
+    for (const { offset, to } of seen) {
+      const [next] = await drain(log.reader(offset, PROCESS));
+      assert.equal(next?.kind === 'frame' && next.frame.coveredFrom.timeNs, to);
+    }
+  });
+
   each('it knows how far each node goes, at once and after a kill', async (under) => {
     let log = await under.open();
-    for (let i = 0; i < 50; i++) await append(log, `n${i % 5}`, i, i + 1, 100).durable;
-    void append(log, 'n0', 50, 99).durable.catch(() => undefined);
-    assert.deepEqual(log.coveredTo('n0'), position(99));
-    await log.settled();
+    for (let i = 0; i < 50; i++) await append(log, `n${i % 5}`, i, i + 1, 100);
+    await append(log, 'n0', 50, 99);
+    assert.deepEqual(log.coveredTo('n0', 'process'), position(99));
     await under.kill(log);
     log = await under.open();
-    assert.deepEqual(log.coveredTo('n0'), position(99));
-    assert.deepEqual(log.coveredTo('n4'), position(50));
-    assert.equal(log.coveredTo('n9'), undefined);
-    const items = await drain(log.reader(log.firstOffset));
+    assert.deepEqual(log.coveredTo('n0', 'process'), position(99));
+    assert.deepEqual(log.coveredTo('n4', 'process'), position(50));
+    assert.equal(log.coveredTo('n9', 'process'), undefined);
+    const items = await drain(log.reader(log.firstOffset, PROCESS));
     assert.equal(items.length, 51);
-    assert.ok(log.nextOffset > (items.at(-1) as { offset: number }).offset);
+    assert.ok(log.deliverableOffset > (items.at(-1) as { offset: number }).offset);
   });
 
   each('an offset says how far each node went before it', async (under) => {
@@ -130,52 +192,93 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     const reached = new Map<string, Position>();
     for (let i = 0; i < 30; i++) {
       const node = `n${(i * i) % 4}`;
-      const { offset, durable } = append(log, node, i, i + 1, 3000);
-      expected.push([offset, new Map(reached)]);
-      reached.set(node, position(i + 1));
-      await durable;
+      const topic = i % 3 === 0 ? 'host' : 'process';
+      const before = new Map(reached);
+      expected.push([await append(log, node, i, i + 1, 3000, topic), before]);
+      reached.set(`${node} ${topic}`, position(i + 1));
     }
-    for (const [offset, positions] of [...expected, [log.nextOffset, reached] as const]) {
-      assert.deepEqual(new Map([...(await log.positionsBefore(offset))].sort()), new Map([...positions].sort()));
+    for (const [offset, positions] of [...expected, [log.deliverableOffset, reached] as const]) {
+      const covered = await log.coveredBefore(offset);
+      const found = [...covered.entries()].flatMap(([node, byTopic]) =>
+        [...byTopic].map(([topic, to]) => [`${node} ${topic}`, to] as const),
+      );
+      assert.deepEqual(new Map(found.sort()), new Map([...positions].sort()));
     }
+  });
+
+  each('what stands before an offset is recognised, and nothing else', async (under) => {
+    let log = await under.open();
+    const offsets: number[] = [];
+    for (let i = 0; i < 20; i++) offsets.push(await append(log, 'a', i, i + 1, 100));
+    const marks = offsets.map((offset) => log.markBefore(offset + 1));
+    assert.ok(marks.every((mark) => mark !== undefined));
+    await log.settled();
+    await under.kill(log);
+    log = await under.open();
+    for (const [at, offset] of offsets.entries()) {
+      assert.equal(await log.hasMark(offset + 1, marks[at]!), true);
+      assert.equal(await log.hasMark(offset + 1, (marks[at]! ^ 1) >>> 0), false);
+    }
+    const reader = log.reader(offsets[5]!, PROCESS);
+    await reader.next();
+    assert.equal(reader.mark, marks[5]);
+    reader.close();
+    assert.equal(await log.hasMark(log.deliverableOffset + 5, marks[0]!), false);
   });
 
   each('offsets that never were are invalid, those that went are expired', async (under) => {
     const log = await under.open(64 * 1024);
-    const first = append(log, 'a', 0, 1, 1000);
-    await first.durable;
-    const reader = log.reader(first.offset);
-    for (let i = 1; i < 200; i++) await append(log, 'a', i, i + 1, 1000).durable;
+    const first = await append(log, 'a', 0, 1, 1000);
+    const reader = log.reader(first, PROCESS);
+    for (let i = 1; i < 200; i++) await append(log, 'a', i, i + 1, 1000);
     under.enforce(log);
-    assert.ok(log.bytes < 150 * 1024 && log.firstOffset > first.offset);
+    assert.ok(log.bytes < 150 * 1024 && log.firstOffset > first);
     const code = async (offset: number) => {
-      const error = await log.positionsBefore(offset).then(
+      const error = await log.coveredBefore(offset).then(
         () => undefined,
         (cause: unknown) => cause,
       );
       return error instanceof BackplaneError ? error.code : undefined;
     };
-    assert.equal(await code(log.nextOffset + 1), 'cursor_invalid');
-    assert.equal(await code(first.offset), 'cursor_expired');
+    assert.equal(await code(log.deliverableOffset + 1), 'cursor_invalid');
+    assert.equal(await code(first), 'cursor_expired');
     assert.equal(await code(log.firstOffset), undefined);
     const [gone, next] = await drain(reader);
     assert.equal(gone?.kind, 'evicted');
     assert.ok(next?.kind === 'frame' && next.offset >= log.firstOffset);
-    assert.deepEqual(log.coveredTo('a'), position(200));
+    assert.deepEqual(log.coveredTo('a', 'process'), position(200));
   });
 
   each('concurrent appends are all durable, in their order', async (under) => {
     const log = await under.open();
-    const appended: Promise<void>[] = [];
+    const appended: Promise<number>[] = [];
     for (let i = 0; i < 200; i++) {
-      appended.push(append(log, 'a', i, i + 1, 50).durable);
+      appended.push(append(log, 'a', i, i + 1, 50));
       if (i % 20 === 0) await turn();
     }
-    await Promise.all(appended);
-    const items = await drain(log.reader(log.firstOffset));
+    const offsets = await Promise.all(appended);
+    const items = await drain(log.reader(log.firstOffset, PROCESS));
     assert.deepEqual(
       items.map(shown),
       Array.from({ length: 200 }, (_, i) => `a:${i + 1}`),
     );
+    assert.deepEqual(
+      items.map((item) => item.kind === 'frame' && item.offset),
+      offsets,
+    );
+  });
+
+  each('notes are kept beside the frames, where no reader sees them', async (under) => {
+    let log = await under.open();
+    await append(log, 'a', 0, 1, 100);
+    const offset = await log.appendNote(Buffer.from('a note'));
+    await append(log, 'a', 1, 2, 100);
+    await log.settled();
+    await under.kill(log);
+    log = await under.open();
+    assert.equal((await log.readNote(offset))?.toString(), 'a note');
+    assert.equal(await log.readNote(offset + 1), undefined);
+    assert.equal(await log.readNote(offset + 100), undefined);
+    assert.deepEqual((await drain(log.reader(log.firstOffset, PROCESS))).map(shown), ['a:1', 'a:2']);
   });
 }

@@ -271,7 +271,9 @@ const damageLog: Fault = (context) =>
     await broker.end(random.pick(['SIGKILL', 'SIGTERM']));
     lossy.log = true;
     const log = join(cluster.brokerDir, 'broker', 'log');
-    const used = readdirSync(log).filter((name) => name.startsWith('process-'));
+    const isSegment = (name: string) => name.endsWith('.log');
+    const partitions = readdirSync(log).filter((name) => name.startsWith('partition-'));
+    const used = partitions.filter((name) => readdirSync(join(log, name)).some(isSegment));
     // Bits only: behind a cut nodes send again what the log had, which is a known limit.
     if (used.length > 0) damageFile(context, join(log, random.pick(used)), false);
     await startAgain(broker);

@@ -16,7 +16,11 @@ const position = plain({
   lane: fc.integer({ min: 0, max: 0xffff }),
   tie: fc.integer({ min: 0, max: 0xffff_ffff }),
 });
-const offsets = fc.array(whole, { minLength: PARTITIONS, maxLength: PARTITIONS });
+const place = plain({
+  offset: whole,
+  mark: fc.option(fc.integer({ min: 1, max: 0xffff_ffff }), { nil: undefined }),
+  index: fc.option(fc.nat(0xffff), { nil: undefined }),
+});
 const range = plain({
   offsetFrom: whole,
   offsetTo: fc.option(whole, { nil: undefined }),
@@ -27,14 +31,11 @@ const ranges = fc.array(range, { minLength: 1, maxLength: 3 });
 const owing = fc.array(fc.tuple(name, ranges), { minLength: 1, maxLength: 2 }).map((entries) => new Map(entries));
 const owed = fc.option(owing, { nil: undefined });
 const state: fc.Arbitrary<CursorState> = plain({
-  logId: fc.stringMatching(/^[0-9a-f]{16}$/),
+  clusterId: fc.stringMatching(/^[0-9a-f]{16}$/),
   predicateId: u64,
   sinceNs: fc.option(u64, { nil: undefined }),
   history: fc.option(plain({ wallNs: u64, node: name, position }), { nil: undefined }),
-  partials: fc.array(plain({ topic: name, partition: fc.nat(PARTITIONS - 1), index: fc.nat(0xffff) }), {
-    maxLength: 4,
-  }),
-  offsets: fc.array(fc.tuple(name, offsets), { maxLength: 4 }).map((entries) => new Map(entries)),
+  places: fc.oneof(fc.constant([]), fc.array(place, { minLength: PARTITIONS, maxLength: PARTITIONS })),
   nodes: fc.array(
     fc.oneof(
       plain({ node: name, standing: fc.constant('beyond' as const), position, owed }),
@@ -81,7 +82,7 @@ test('one that does not fit is not given', () => {
     standing: 'beyond' as const,
     position: { epoch: 1, timeNs: 1n << 60n, lane: 1, tie: 1 },
   }));
-  const base = { logId: '0123456789abcdef', predicateId: 1n, partials: [], offsets: new Map<string, number[]>() };
+  const base = { clusterId: '0123456789abcdef', predicateId: 1n, places: [] };
   assert.equal(encodeCursor({ ...base, nodes }), undefined);
   const fitting = encodeCursor({ ...base, nodes: nodes.slice(0, 40) });
   assert.ok(fitting !== undefined && fitting.length <= CURSOR_BYTES_MAX);
@@ -110,31 +111,43 @@ test('one with a good checksum and bad content is refused', () => {
     return Buffer.concat([packed, sum]).toString('base64url');
   };
   const id = Buffer.alloc(8);
-  decodeCursor(sealed([2, id, 1n, null, null, [], [], [['n', 1, null, [], null]], [0, 0, 0]]));
+  const eight = (place: unknown) => Array(8).fill(place);
+  decodeCursor(sealed([3, id, 1n, null, null, [], [['n', 1, null, [], null]], [0, 0, 0]]));
+  decodeCursor(sealed([3, id, 1n, null, null, eight([0, 0]), [], null]));
   const bad: unknown[] = [
     null,
     'text',
     { __proto__: null, length: 8 },
     [],
-    [1, id, 1n, null, null, [], [], [], null],
-    [2, id.subarray(1), 1n, null, null, [], [], [], null],
-    [2, id, -1n, null, null, [], [], [], null],
-    [2, id, 1n, null, ['x'], [], [], [], null],
-    [2, id, 1n, null, null, [['t', 99, 0]], [], [], null],
-    [2, id, 1n, null, null, [], [['t', 1]], [], null],
-    [2, id, 1n, null, null, [], [['t', -1, 0, 0, 0, 0, 0, 0, 0]], [], null],
-    [2, id, 1n, null, null, [], [['t', 0.5, 0, 0, 0, 0, 0, 0, 0]], [], null],
-    [2, id, 1n, null, null, [], [], [['n', 0, null]], null],
-    [2, id, 1n, null, null, [], [], [['n'.repeat(300), 1, null, [], null]], null],
-    [2, id, 1n, null, null, [], [], [['n', 1, [1, 1n, 70_000, 0], [], null]], null],
-    [2, id, 1n, null, null, [], [], [['n', 1, null, ['t'], null]], null],
-    [2, id, 1n, null, null, [], [], [['n', 1, null, [], ['x']]], null],
-    [2, id, 1n, null, null, [], [], [], [99, 0, 0]],
-    [2, id, 1n, null, null, [], [], [['n\u202e', 1, null, [], null]], null],
-    [['x'.repeat(1000), 'y'], id, 1n, null, null, [], [], [], null],
-    ['x'.repeat(200), id, 1n, null, null, [], [], [], null],
+    [1, id, 1n, null, null, [], [], null],
+    [3, id, 1n, null, null, [], [], [], null],
+    [3, id.subarray(1), 1n, null, null, [], [], null],
+    [3, id, -1n, null, null, [], [], null],
+    [3, id, 1n, null, ['x'], [], [], null],
+    [3, id, 1n, null, null, [[0, 0]], [], null],
+    [3, id, 1n, null, null, [...eight([0, 0]), [0, 0]], [], null],
+    [3, id, 1n, null, null, eight([0]), [], null],
+    [3, id, 1n, null, null, eight([-1, 0]), [], null],
+    [3, id, 1n, null, null, eight([0.5, 0]), [], null],
+    [3, id, 1n, null, null, eight([0, 2 ** 32]), [], null],
+    [3, id, 1n, null, null, eight([0, 0, 70_000]), [], null],
+    [3, id, 1n, null, null, eight([0, 0, null]), [], null],
+    [3, id, 1n, null, null, [], [['n', 0, null]], null],
+    [3, id, 1n, null, null, [], [['n'.repeat(300), 1, null, [], null]], null],
+    [3, id, 1n, null, null, [], [['n', 1, [1, 1n, 70_000, 0], [], null]], null],
+    [3, id, 1n, null, null, [], [['n', 1, null, ['t'], null]], null],
+    [3, id, 1n, null, null, [], [['n', 1, null, [], ['x']]], null],
+    [3, id, 1n, null, null, [], [], [99, 0, 0]],
+    [3, id, 1n, null, null, [], [['n\u202e', 1, null, [], null]], null],
+    [['x'.repeat(1000), 'y'], id, 1n, null, null, [], [], null],
+    ['x'.repeat(200), id, 1n, null, null, [], [], null],
   ];
   for (const value of bad) refused(sealed(value));
+  const old = sealed([2, id, 1n, null, null, [], [['process', ...Array(8).fill(0)]], [], null]);
+  assert.throws(
+    () => decodeCursor(old),
+    /is of version 2, this broker reads version 3: begin with since or last instead$/,
+  );
 });
 
 test('a version that is a structure which refers to itself forty times over is refused, and not printed', () => {

@@ -47,13 +47,11 @@ export class Listings {
   }
 
   topics(): ListTopicsResponse {
-    const logBytes = new Map<string, number>();
-    for (const { topic, bytes } of this.store.all()) logBytes.set(topic, (logBytes.get(topic) ?? 0) + bytes);
     const topics = Object.entries(TOPICS).map(([name, { description, types }]) => ({
       name,
       frames: this.ingest.byTopic.get(name)?.frames ?? 0,
       events: this.ingest.byTopic.get(name)?.events ?? 0,
-      logBytes: logBytes.get(name) ?? 0,
+      logBytes: this.ingest.byTopic.get(name)?.bytes ?? 0,
       subscriptions: [...this.subscriptions.all()].filter(({ checked }) => checked.topics.includes(name)).length,
       description,
       eventTypes: [...types],

@@ -136,7 +136,7 @@ export class Planner {
   /** Where the log stands for this node at this moment, as what was worked off. */
   markSeen(view: NodeView): void {
     for (const topic of this.checked.topics) {
-      const to = this.store.existing(topic, view.node)?.coveredTo(view.node);
+      const to = this.store.coveredTo(view.node, topic);
       if (to) view.seen.set(topic, to);
     }
   }
@@ -170,7 +170,7 @@ export class Planner {
   private restoreOwed(view: NodeView): void {
     const { resumption } = this;
     for (const [topic, ranges] of resumption?.of(view.node)?.standing?.owed ?? []) {
-      const end = resumption?.state.offsets.get(topic)?.[partitionOf(view.node)];
+      const end = resumption?.state.places[partitionOf(view.node)]?.offset;
       if (end === undefined || !this.checked.topics.includes(topic)) continue;
       for (const range of ranges) {
         const offsetTo = Math.min(end, range.offsetTo ?? end);

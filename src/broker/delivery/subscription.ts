@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { BytePool } from '../../flow/byte-pool.js';
 import { Signal } from '../../flow/signal.js';
-import { INTEREST_DEADLINE_MS, PARTITIONS } from '../../limits.js';
+import { INTEREST_DEADLINE_MS } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import { nsToTimestamp, type TimestampFields } from '../../wire/messages.js';
@@ -67,7 +67,7 @@ export class Subscription {
   /** Frames between here and the log's end. */
   get lag(): number {
     let lag = 0;
-    for (const places of this.standing?.places.values() ?? []) for (const place of places) lag += place.lag;
+    for (const place of this.standing?.places ?? []) lag += place.lag;
     return lag;
   }
 
@@ -117,7 +117,7 @@ export class Subscription {
     const planner = new Planner(this.checked, registry, store, resumption, this.sinceNs(resumption));
     // Behind a live place the nodes stand at different times: merged order cannot say where, positions can.
     const offsets = resumption !== undefined && resumption.state.history === undefined;
-    const places = offsets ? this.places(resumption) : new Map<string, LogPlace[]>();
+    const places = offsets ? this.places(resumption) : [];
     const standing = this.stand(resumption, places);
     if (!offsets) standing.history = resumption?.state.history ?? keyAtTime(0n);
     const later = this.recordedLater();
@@ -134,7 +134,7 @@ export class Subscription {
     coverage.gone(gone, windowFromNs(this.checked, resumption, this.outlet.ledger.events, coverage));
     const end = keyAtTime(window.untilNs ?? msToNs(this.startedMs));
     if (standing.history && compareKeys(standing.history, end) < 0) standing.history = end;
-    await this.outlet.message(coverage.message(standing.cursor(), this.outlet.ledger));
+    await this.tellCoverage(coverage, standing);
   }
 
   /** Connected nodes that have nothing of the window's time, and from when on they have something: they are not asked. */
@@ -182,15 +182,15 @@ export class Subscription {
     await this.pastThenLive(planner, standing, plans, resumption);
   }
 
-  private stand(resumption: Resumption | undefined, places: ReadonlyMap<string, readonly LogPlace[]>): Standing {
+  private stand(resumption: Resumption | undefined, places: readonly LogPlace[]): Standing {
     const { store } = this.context;
     const { predicate, topics } = this.checked;
-    const notes = new Notes(() => store.of(topics[0]!, this.id));
+    const notes = new Notes(store.of(this.id));
     const standing = new Standing(store.identity, predicate.id, topics, this.joinSinceNs(resumption), places, notes);
     // Until such a frame has been read again, the next cursor stands within it as well.
-    for (const { topic, partition, index } of resumption?.state.partials ?? []) {
-      const place = places.get(topic)?.[partition];
-      if (place) standing.partials.set(place, { offset: place.offset, index });
+    for (const [partition, { index }] of (resumption?.state.places ?? []).entries()) {
+      const place = places[partition];
+      if (place && index !== undefined) standing.partials.set(place, { offset: place.offset, index });
     }
     this.standing = standing;
     return standing;
@@ -217,10 +217,15 @@ export class Subscription {
     standing.history = undefined;
     if (asked.length > 0 || this.checked.window.history) {
       coverage.gone(gone, windowFromNs(this.checked, resumption, this.outlet.ledger.events, coverage));
-      await this.outlet.message(coverage.message(standing.cursor(), this.outlet.ledger));
+      await this.tellCoverage(coverage, standing);
     }
     this.phase = 'live';
     await this.live(planner, standing, failed);
+  }
+
+  private async tellCoverage(coverage: CoverageSum, standing: Standing): Promise<void> {
+    await standing.makeNotes();
+    await this.outlet.message(coverage.message(standing.cursor(), this.outlet.ledger));
   }
 
   private past(plans: readonly NodePlan[], coverage: CoverageSum): Promise<ReadonlySet<string>> {
@@ -284,7 +289,8 @@ export class Subscription {
     const names = new Set(resumption?.named);
     for (const { name } of this.context.registry.all()) names.add(name);
     for (const log of this.context.store.all()) {
-      if (this.checked.topics.includes(log.topic)) for (const node of log.nodes()) names.add(node);
+      for (const node of log.nodes())
+        if (this.checked.topics.some((topic) => log.coveredTo(node, topic))) names.add(node);
     }
     return names;
   }
@@ -329,7 +335,7 @@ export class Subscription {
     // All up to here is delivered, matches or not: the next round begins there.
     view.skip = to;
     standing.review(view);
-    await this.outlet.message(coverage.message(standing.cursor(), this.outlet.ledger));
+    await this.tellCoverage(coverage, standing);
     return true;
   }
 
@@ -355,21 +361,16 @@ export class Subscription {
     }
   }
 
-  private places(resumption: Resumption | undefined): Map<string, LogPlace[]> {
+  private places(resumption: Resumption | undefined): LogPlace[] {
     const { store, fanOut } = this.context;
-    const places = new Map<string, LogPlace[]>();
-    for (const topic of this.checked.topics) {
-      const offsets = resumption?.state.offsets.get(topic);
-      const row: LogPlace[] = [];
-      for (let partition = 0; partition < PARTITIONS; partition++) {
-        const log = store.partition(topic, partition);
-        const place = fanOut.place(log, offsets?.[partition] ?? log.nextOffset, () => this.wake.notify());
-        this.cleanUp.push(() => place.close());
-        row.push(place);
-      }
-      places.set(topic, row);
-    }
-    return places;
+    const topics = new Set(this.checked.topics);
+    store.checkPlace();
+    return store.all().map((log) => {
+      const offset = resumption?.state.places[log.partition]?.offset ?? log.deliverableOffset;
+      const place = fanOut.place(log, offset, topics, () => this.wake.notify());
+      this.cleanUp.push(() => place.close());
+      return place;
+    });
   }
 
   private async accept(answered: string[], missing: string[]): Promise<void> {

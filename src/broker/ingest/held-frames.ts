@@ -13,14 +13,14 @@ import type { PartitionLog } from '../log/partition-log.js';
 
 interface HeldFrame {
   readonly bytes: number;
-  /** Returns what resolves when the frame is durable; throws when the log still refuses. */
+  /** Resolves when the frame is durable; rejects when the log still refuses. */
   readonly append: () => Promise<void>;
   /** Fires when nobody waits for it any more. */
   readonly signal: AbortSignal;
 }
 
 interface Waiting extends HeldFrame {
-  readonly settle: (durable: Promise<void>) => void;
+  readonly settle: () => void;
 }
 
 export type LogTrouble = { readonly kind: 'refusing'; readonly reason: string } | { readonly kind: 'over' };
@@ -38,6 +38,7 @@ export class HeldFrames {
   /** Logs that refuse. */
   private readonly waiting = new Map<PartitionLog, Set<Waiting>>();
   private timer: NodeJS.Timeout | undefined;
+  private retrying = false;
 
   /** @param tell called once when a log begins to refuse, and once when all take frames again */
   constructor(private readonly tell: (trouble: LogTrouble) => void) {}
@@ -57,9 +58,9 @@ export class HeldFrames {
       };
       const waiting: Waiting = {
         ...frame,
-        settle: (durable) => {
+        settle: () => {
           remove();
-          resolve(durable);
+          resolve();
         },
       };
       const remove = () => {
@@ -75,12 +76,12 @@ export class HeldFrames {
     });
   }
 
-  /** A log refuses, or cannot promise what it took. Returns what waits for it. */
+  /** A log refuses. Returns what waits for it. */
   refused(log: PartitionLog, cause: unknown): Set<Waiting> {
     const before = this.trouble;
     this.trouble = asBackplaneError(cause).message;
     if (before === undefined) this.tell({ kind: 'refusing', reason: this.trouble });
-    this.timer ??= setInterval(() => this.retry(), LOG_RETRY_MS).unref();
+    this.timer ??= setInterval(() => void this.retry(), LOG_RETRY_MS).unref();
     let frames = this.waiting.get(log);
     if (frames === undefined) {
       frames = new Set();
@@ -93,21 +94,26 @@ export class HeldFrames {
     clearInterval(this.timer);
   }
 
-  private retry(): void {
-    for (const [log, frames] of this.waiting) {
-      try {
-        // Nobody waits any more: only the log itself can tell whether it is over.
-        if (frames.size === 0) log.probe();
-        for (const frame of frames) frame.settle(frame.append());
-        this.waiting.delete(log);
-      } catch (cause) {
-        this.trouble = asBackplaneError(cause).message;
-      }
-    }
-    if (this.waiting.size > 0) return;
+  private async retry(): Promise<void> {
+    if (this.retrying) return;
+    this.retrying = true;
+    await Promise.all([...this.waiting].map(([log, frames]) => this.retryLog(log, frames)));
+    this.retrying = false;
+    if (this.waiting.size > 0 || this.timer === undefined) return;
     clearInterval(this.timer);
     this.timer = undefined;
     this.trouble = undefined;
     this.tell({ kind: 'over' });
+  }
+
+  private async retryLog(log: PartitionLog, frames: ReadonlySet<Waiting>): Promise<void> {
+    try {
+      // Nobody waits any more: only the log itself can tell whether it is over.
+      if (frames.size === 0) await log.probe();
+      await Promise.all([...frames].map((frame) => frame.append().then(frame.settle)));
+      if (frames.size === 0) this.waiting.delete(log);
+    } catch (cause) {
+      this.trouble = asBackplaneError(cause).message;
+    }
   }
 }

@@ -1,21 +1,22 @@
 /**
  * Takes frames in: checks them against what the log has, appends, and
- * acknowledges what is durable. Drops what is already covered; refuses what
- * overlaps, because agents never send that; keeps what the disk refuses until
- * it takes it.
+ * acknowledges what is durable. A frame that is already covered is dropped. One
+ * that overlaps is refused, because agents never send that. What the disk
+ * refuses is kept until the disk takes it.
+ *
+ * Frames of one node and topic are appended one after the other: what the log
+ * covers is known when the frame before has been acknowledged.
  *
  * A frame that is not sound ends its session, and the agent reads its recorder
- * again. Comes the same stretch unsound again, it would come for ever: then it
- * is taken as a gap whose count is not known.
+ * again. If the same stretch is unsound a second time, it would be so for ever:
+ * then a gap is taken in its place, whose count is not known.
  */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { TOPICS } from '../../wire/event/event.js';
 import { decodeFrame, encodeFrame, type Frame, refusedFrame, stretchOf } from '../../wire/frame/frame.js';
 import { checkEvents } from '../../wire/frame/frame-columns.js';
 import { comparePositions, type Position, positionText } from '../../wire/position.js';
-import type { FanOut } from '../log/fan-out.js';
 import type { LogStore } from '../log/log-store.js';
-import type { PartitionLog } from '../log/partition-log.js';
 import type { NodeRecord, Refusal } from '../nodes/node-record.js';
 import { type HeldFrames, isDiskTrouble } from './held-frames.js';
 
@@ -33,18 +34,21 @@ interface Sender {
   readonly record: NodeRecord;
   /** Frames of earlier epochs are refused. */
   readonly frameEpochMin: number;
+  /** Fires when it has ended. */
+  readonly closed: AbortSignal;
 }
+
+/** Told when the log refuses a frame, and when it has taken it: nothing more is to be read from its sender meanwhile. */
+type OnHeld = (held: boolean) => void;
 
 export interface Accepted {
   readonly topic: string;
   readonly coveredTo: Position;
   /**
-   * Resolves when the frame may be acknowledged: never, when the log can no longer promise it. Rejects with cancelled
-   * when the session ended before the frame was taken.
+   * Resolves when the frame may be acknowledged. Rejects with failed_precondition when it overlaps what is covered,
+   * with cancelled when the session ended before the log took it.
    */
   readonly durable: Promise<void>;
-  /** The log refuses it at this moment: nothing more is to be read from its sender until it is durable. */
-  readonly held: boolean;
   /** Set where a gap was taken in the place of events: why. */
   readonly refusal: Refusal | undefined;
 }
@@ -57,50 +61,76 @@ interface Taken {
 
 export class Ingest {
   readonly totals: IngestCounters = { frames: 0, events: 0, bytes: 0, duplicates: 0, refused: 0 };
-  readonly byTopic = new Map<string, { frames: number; events: number }>();
+  readonly byTopic = new Map<string, { frames: number; events: number; bytes: number }>();
+
+  /** By node and topic: the frame that was accepted last, while it is not durable. */
+  private readonly lastOf = new Map<string, Promise<void>>();
 
   constructor(
     private readonly store: LogStore,
-    private readonly fanOut: FanOut,
     private readonly held: HeldFrames,
     private readonly onRefused: (record: NodeRecord, refusal: Refusal) => void,
   ) {}
 
-  /**
-   * Throws invalid_argument for a broken frame, failed_precondition for one
-   * that overlaps or is of too early an epoch. `signal` ends with the session.
-   */
-  accept({ record, frameEpochMin }: Sender, sentBytes: Buffer, signal: AbortSignal): Accepted {
-    const { frame, frameBytes, refusal } = this.read(record, sentBytes);
-    const node = record.name;
-    const { topic, coveredTo } = frame;
+  /** Throws invalid_argument for a broken frame, failed_precondition for one of an epoch that is not the session's. */
+  accept(sender: Sender, sentBytes: Buffer, onHeld: OnHeld): Accepted {
+    const { record, frameEpochMin } = sender;
+    const taken = this.read(record, sentBytes);
+    const { topic, coveredTo } = taken.frame;
     if (coveredTo.epoch < frameEpochMin || coveredTo.epoch > record.epoch) {
       throw new BackplaneError(
         'failed_precondition',
         `frame: epoch must be ${frameEpochMin} to ${record.epoch}, got ${coveredTo.epoch}`,
       );
     }
-    const log = this.store.of(topic, node);
-    const covered = log.coveredTo(node);
+    const durable = this.inTurn(record.name, topic, () => this.take(sender, taken, onHeld));
+    return { topic, coveredTo, durable, refusal: taken.refusal };
+  }
+
+  /** Behind the node's frame of the same topic that was accepted before, of whichever session. */
+  private inTurn(node: string, topic: string, take: () => Promise<void>): Promise<void> {
+    const key = `${node} ${topic}`;
+    const before = this.lastOf.get(key);
+    // Of one that failed its own session has heard.
+    const turn = before === undefined ? take() : before.then(take, take);
+    this.lastOf.set(key, turn);
+    const over = () => {
+      if (this.lastOf.get(key) === turn) this.lastOf.delete(key);
+    };
+    turn.then(over, over);
+    return turn;
+  }
+
+  private async take({ record, closed }: Sender, { frame, frameBytes }: Taken, onHeld: OnHeld): Promise<void> {
+    // What was not taken yet the agent sends again.
+    if (closed.aborted) throw new BackplaneError('cancelled', 'the session has ended');
+    const node = record.name;
+    const { topic, coveredFrom, coveredTo } = frame;
+    const log = this.store.of(node);
+    const covered = log.coveredTo(node, topic);
     if (covered && comparePositions(coveredTo, covered) <= 0) {
       this.totals.duplicates++;
-      return { topic, coveredTo, durable: this.promised(log, log.settled()), held: false, refusal };
+      return;
     }
-    if (covered && comparePositions(frame.coveredFrom, covered) < 0) {
+    if (covered && comparePositions(coveredFrom, covered) < 0) {
       throw new BackplaneError(
         'failed_precondition',
         `frame: covered_from must not be before ${positionText(covered)}, up to where ${topic} of node ${node} is ` +
-          `covered, got ${positionText(frame.coveredFrom)}`,
+          `covered, got ${positionText(coveredFrom)}`,
       );
     }
-    const append = () => this.promised(log, this.append(log, node, frame, frameBytes));
+    const append = async () => {
+      await log.append(node, frame, frameBytes);
+    };
     try {
-      return { topic, coveredTo, durable: append(), held: false, refusal };
+      await append();
     } catch (cause) {
       if (!isDiskTrouble(cause)) throw cause;
-      const durable = this.held.hold(log, cause, { bytes: frameBytes.length, append, signal });
-      return { topic, coveredTo, durable, held: true, refusal };
+      onHeld(true);
+      await this.held.hold(log, cause, { bytes: frameBytes.length, append, signal: closed });
+      onHeld(false);
     }
+    this.count(frame, frameBytes.length);
   }
 
   /** The frame that was sent, or the one that is taken in its place. */
@@ -130,28 +160,18 @@ export class Ingest {
     return refusal;
   }
 
-  private promised(log: PartitionLog, durable: Promise<void>): Promise<void> {
-    return durable.catch((cause) => {
-      this.held.refused(log, cause);
-      return new Promise(() => undefined);
-    });
-  }
-
-  private append(log: PartitionLog, node: string, frame: Frame, frameBytes: Buffer): Promise<void> {
-    const tail = this.fanOut.tail(log);
-    const { offset, durable } = log.append(node, frame, frameBytes);
-    tail.add(offset, node, frame, frameBytes.length);
+  private count(frame: Frame, bytes: number): void {
     this.totals.frames++;
     this.totals.events += frame.count;
-    this.totals.bytes += frameBytes.length;
+    this.totals.bytes += bytes;
     let topic = this.byTopic.get(frame.topic);
     if (topic === undefined) {
-      topic = { frames: 0, events: 0 };
+      topic = { frames: 0, events: 0, bytes: 0 };
       this.byTopic.set(frame.topic, topic);
     }
     topic.frames++;
     topic.events += frame.count;
-    return durable;
+    topic.bytes += bytes;
   }
 }
 

@@ -116,26 +116,30 @@ export class UplinkService {
     const pace = new Pace(call, this.budgets.meter(session.record, 'live'), session.closed, () => {
       return heldFrames === 0 && pendingBytes <= UNACKNOWLEDGED_BYTES_MAX;
     });
+    // One whose frame waits for room is not read on either.
+    const onHeld = (held: boolean) => {
+      heldFrames += held ? 1 : -1;
+      if (held) call.pause();
+      else pace.goOn();
+    };
     call.on('data', (bytes: Buffer) => {
       if (!session.open) return;
       try {
         const frameBytes = decodeLiveMessage(bytes);
-        const { record, closed } = session;
-        const { topic, coveredTo, durable, held, refusal } = this.ingest.accept(session, frameBytes, closed);
+        const { record } = session;
+        const { topic, coveredTo, durable, refusal } = this.ingest.accept(session, frameBytes, onHeld);
         if (refusal) {
           const told = `${refusal.message}; it is stated as a gap`;
           this.onRefusal(`node ${record.name}`, new BackplaneError('invalid_argument', told));
         }
         record.uplinkBytes += bytes.length;
         pendingBytes += bytes.length;
-        // An agent keeps to this by itself; one that does not is not read on. Nor is one whose frame waits for room.
-        if (held || pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
-        if (held) heldFrames++;
+        // An agent keeps to this by itself; one that does not is not read on.
+        if (pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
         pace.took(bytes.length);
         durable.then(
           () => {
             pendingBytes -= bytes.length;
-            if (held) heldFrames--;
             pace.goOn();
             this.registry.delivered(record);
             acknowledgements.add(topic, coveredTo);

@@ -1,38 +1,40 @@
 /**
- * From partition logs to subscriptions. Each subscription has its own place in
- * each partition; at the tail it reads the shared cache, further back the log.
- * Nobody waits for anybody.
+ * From partition logs to subscriptions. Each log feeds the tail of its
+ * partition; each subscription has its own place in each partition: at the end
+ * it reads the shared tail, further back the log. Nobody waits for anybody.
  */
 import { SUBSCRIPTION_FRAME_CACHE_BYTES_MAX } from '../../limits.js';
 import type { LogItem, PartitionLog, PartitionReader } from './partition-log.js';
 import { PartitionTail, TailCache } from './tail-cache.js';
 
+interface Fed {
+  readonly tail: PartitionTail;
+  /** Of the places in this partition. */
+  readonly listeners: Set<() => void>;
+}
+
 export class FanOut {
   private readonly cache = new TailCache(SUBSCRIPTION_FRAME_CACHE_BYTES_MAX);
-  private readonly tails = new Map<PartitionLog, PartitionTail>();
-  private readonly waiting = new Map<PartitionLog, Set<() => void>>();
+  private readonly fed = new Map<PartitionLog, Fed>();
 
-  /** Must be asked for before a log is appended to, so that nothing is missing from it. */
-  tail(log: PartitionLog): PartitionTail {
-    let tail = this.tails.get(log);
-    if (tail === undefined) {
-      tail = new PartitionTail(this.cache, log.nextOffset);
-      this.tails.set(log, tail);
+  /** @param logs all there are, before anything is appended to them */
+  constructor(logs: Iterable<PartitionLog>) {
+    for (const log of logs) {
+      const tail = new PartitionTail(this.cache, log.snapshot().offset);
       const listeners = new Set<() => void>();
-      this.waiting.set(log, listeners);
-      log.onDeliverable(() => {
+      this.fed.set(log, { tail, listeners });
+      log.follow((entry) => {
+        tail.add(entry);
         for (const listener of listeners) listener();
       });
     }
-    return tail;
   }
 
   /** @param notify called whenever there may be more to read */
-  place(log: PartitionLog, offset: number, notify: () => void): LogPlace {
-    const tail = this.tail(log);
-    const listeners = this.waiting.get(log)!;
+  place(log: PartitionLog, offset: number, topics: ReadonlySet<string>, notify: () => void): LogPlace {
+    const { tail, listeners } = this.fed.get(log)!;
     listeners.add(notify);
-    return new LogPlace(log, tail, offset, () => listeners.delete(notify));
+    return new LogPlace(log, tail, topics, offset, () => listeners.delete(notify));
   }
 }
 
@@ -41,10 +43,13 @@ export class LogPlace {
   /** Everything before it was delivered or passed over: what a cursor may say. */
   delivered: number;
   private reader: PartitionReader | undefined;
+  /** Of what the reader read last, which ends at `offset`. */
+  private readMark: { readonly offset: number; readonly mark: number | undefined } | undefined;
 
   constructor(
     readonly log: PartitionLog,
     private readonly tail: PartitionTail,
+    private readonly topics: ReadonlySet<string>,
     /** What is read next. */
     public offset: number,
     private readonly leave: () => void,
@@ -52,9 +57,14 @@ export class LogPlace {
     this.delivered = offset;
   }
 
-  /** Frames between here and the log's end, about. */
+  /** Frames between here and the log's end, about: of all topics. */
   get lag(): number {
     return Math.max(0, this.log.deliverableOffset - this.offset);
+  }
+
+  /** See PartitionLog. */
+  markBefore(offset: number): number | undefined {
+    return this.readMark?.offset === offset ? this.readMark.mark : this.log.markBefore(offset);
   }
 
   /** The next item, or undefined when there is none at this moment. `offset` is behind it already. */
@@ -63,8 +73,8 @@ export class LogPlace {
     if (this.offset >= end) return undefined;
     if (this.tail.covers(this.offset)) {
       this.closeReader();
-      const entry = this.tail.find(this.offset);
-      // Offsets without a frame are checkpoints.
+      const entry = this.tail.find(this.offset, this.topics);
+      // Offsets without a frame are checkpoints and notes, or other topics' frames.
       if (entry === undefined || entry.offset >= end) {
         this.offset = entry === undefined ? end : Math.min(entry.offset, end);
         return undefined;
@@ -74,12 +84,13 @@ export class LogPlace {
     }
     if (this.reader?.offset !== this.offset) {
       this.closeReader();
-      this.reader = this.log.reader(this.offset);
+      this.reader = this.log.reader(this.offset, this.topics);
     }
     const item = await this.reader.next();
-    // The reader may have passed checkpoints, which are no items.
+    // The reader may have passed what is no item.
     if (item === undefined) this.offset = this.reader?.offset ?? this.offset;
     else this.offset = item.kind === 'frame' ? item.offset + 1 : item.offsetTo;
+    if (this.reader) this.readMark = { offset: this.offset, mark: this.reader.mark };
     return item;
   }
 

@@ -1,8 +1,4 @@
-/**
- * All partition logs of a broker, opened when first needed, under one identity
- * and one bound of bytes.
- */
-import { readdirSync } from 'node:fs';
+/** All partition logs of a broker, under one identity and one bound of bytes. */
 import path from 'node:path';
 import { BackplaneError } from '../../errors.js';
 import {
@@ -15,7 +11,9 @@ import {
 } from '../../limits.js';
 import { type FileOps, makeDirectory } from '../../storage/file-ops.js';
 import { HeldDirectory } from '../../storage/held-directory.js';
+import type { Position } from '../../wire/position.js';
 import { EmbeddedLog, type FsyncMode } from './embedded/embedded-log.js';
+import { putOldLogsAside } from './embedded/old-logs.js';
 import { storeIdentity } from './embedded/store-identity.js';
 import { type PartitionLog, partitionOf } from './partition-log.js';
 
@@ -32,80 +30,76 @@ export interface LogStoreOptions {
   readonly onFailure: (log: PartitionLog, cause: unknown) => void;
 }
 
-const DIRECTORY_PATTERN = /^([a-z][a-z0-9._-]*)-(\d+)$/;
-
 export class LogStore {
   /** Hex, 16 digits. Cursors carry it. */
   readonly identity: string;
-  private readonly logs = new Map<string, EmbeddedLog>();
+  /** By partition. */
+  private readonly logs: EmbeddedLog[] = [];
   private readonly directory: HeldDirectory;
   private readonly timers: NodeJS.Timeout[] = [];
 
-  /** Opens every log that exists; what a killed broker wrote but did not sync is made durable first. */
+  /** Opens or makes every log; what a killed broker wrote but did not sync is made durable first. */
   static async open(options: LogStoreOptions): Promise<LogStore> {
     const store = new LogStore(options);
-    await Promise.all([...store.logs.values()].map((log) => log.settled()));
+    await Promise.all(store.logs.map((log) => log.settled()));
     return store;
   }
 
   private constructor(private readonly options: LogStoreOptions) {
     makeDirectory(options.dir);
+    putOldLogsAside(options.dir, options.warn);
     this.directory = new HeldDirectory(options.dir);
-    for (const entry of readdirSync(options.dir, { withFileTypes: true })) {
-      const match = DIRECTORY_PATTERN.exec(entry.name);
-      if (entry.isDirectory() && match && Number(match[2]) < PARTITIONS) this.partition(match[1]!, Number(match[2]));
-    }
-    this.identity = storeIdentity(options.dir, this.logs.size > 0, options.warn);
+    for (let partition = 0; partition < PARTITIONS; partition++) this.logs.push(this.openLog(partition));
+    const hasFrames = this.logs.some((log) => log.deliverableOffset > log.firstOffset);
+    this.identity = storeIdentity(options.dir, hasFrames, options.warn);
     this.every(LOG_RETENTION_INTERVAL_MS, () => this.enforceRetention());
     this.every(DATA_WATCH_INTERVAL_MS, () => this.eachGoesOn((log) => log.checkPlace()));
     if (options.fsync === 'interval') {
       this.every(LOG_SYNC_INTERVAL_MS, () => {
-        for (const log of this.logs.values()) log.flush().catch((cause) => options.onFailure(log, cause));
+        for (const log of this.logs) log.flush().catch((cause) => options.onFailure(log, cause));
       });
     }
   }
 
-  /** Throws `unavailable` when a new log would have to be made where nobody will look for it, and what opening throws. */
-  partition(topic: string, partition: number): PartitionLog {
-    const name = `${topic}-${partition}`;
-    let log = this.logs.get(name);
-    if (log === undefined) {
-      // It would make the directory anew, with nothing of what belongs to it.
-      if (!this.directory.inPlace) throw new BackplaneError('unavailable', this.directory.removedMessage);
-      const { fsync, bytesMax, ageMsMax, dir, files } = this.options;
-      log = new EmbeddedLog({
-        dir: path.join(dir, name),
-        topic,
-        partition,
-        fsync,
-        segmentBytesMax: Math.min(LOG_SEGMENT_BYTES, Math.floor(bytesMax / LOG_SEGMENTS_MIN)),
-        ageMsMax,
-        onFull: () => this.removeOldest(),
-        onGrown: () => this.enforceBytes(),
-        files,
-      });
-      this.logs.set(name, log);
-    }
-    return log;
+  private openLog(partition: number): EmbeddedLog {
+    const { fsync, bytesMax, ageMsMax, dir, files } = this.options;
+    return new EmbeddedLog({
+      dir: path.join(dir, `partition-${partition}`),
+      partition,
+      fsync,
+      segmentBytesMax: Math.min(LOG_SEGMENT_BYTES, Math.floor(bytesMax / LOG_SEGMENTS_MIN)),
+      ageMsMax,
+      onFull: () => this.removeOldest(),
+      onGrown: () => this.enforceBytes(),
+      files,
+    });
   }
 
-  of(topic: string, node: string): PartitionLog {
-    return this.partition(topic, partitionOf(node));
+  partition(partition: number): PartitionLog {
+    return this.logs[partition]!;
   }
 
-  /** Undefined when nothing was ever written to it. */
-  existing(topic: string, node: string): PartitionLog | undefined {
-    return this.logs.get(`${topic}-${partitionOf(node)}`);
+  of(node: string): PartitionLog {
+    return this.partition(partitionOf(node));
   }
 
-  /** What is open; at the start everything that exists is. */
-  all(): Iterable<PartitionLog> {
-    return this.logs.values();
+  /** Up to where the node's frames of a topic reach; undefined when there are none. */
+  coveredTo(node: string, topic: string): Position | undefined {
+    return this.of(node).coveredTo(node, topic);
+  }
+
+  /** Throws `unavailable` where nothing that is written would be found again. */
+  checkPlace(): void {
+    if (!this.directory.inPlace) throw new BackplaneError('unavailable', this.directory.removedMessage);
+  }
+
+  all(): readonly PartitionLog[] {
+    return this.logs;
   }
 
   get bytes(): number {
     let bytes = 0;
-    for (const log of this.logs.values()) bytes += log.bytes;
+    for (const log of this.logs) bytes += log.bytes;
     return bytes;
   }
 
@@ -118,12 +112,12 @@ export class LogStore {
   async close(): Promise<void> {
     for (const timer of this.timers) clearInterval(timer);
     this.directory.close();
-    await Promise.all([...this.logs.values()].map((log) => log.close()));
+    await Promise.all(this.logs.map((log) => log.close()));
   }
 
   /** One that has failed refuses: said, while the others go on. */
   private eachGoesOn(run: (log: EmbeddedLog) => void): void {
-    for (const log of this.logs.values()) {
+    for (const log of this.logs) {
       try {
         run(log);
       } catch (cause) {
@@ -139,7 +133,7 @@ export class LogStore {
   /** Deletes the segment that ended first, of whichever log: one that holds little is kept as long as the others. */
   private removeOldest(): boolean {
     const removable: { readonly log: EmbeddedLog; readonly oldestNs: bigint }[] = [];
-    for (const log of this.logs.values()) {
+    for (const log of this.logs) {
       const { oldestNs } = log;
       if (oldestNs !== undefined) removable.push({ log, oldestNs });
     }

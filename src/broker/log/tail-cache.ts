@@ -5,7 +5,6 @@
  */
 
 import { partitionPoint } from '../../flow/partition-point.js';
-import type { Frame } from '../../wire/frame/frame.js';
 import type { LogEntry } from './partition-log.js';
 
 /** An event's columns as JavaScript numbers and bigints. */
@@ -40,20 +39,17 @@ export class PartitionTail {
   /** Every frame with this offset or a later one is cached. */
   private from: number;
 
-  /** @param nextOffset of the log at this moment */
+  /** @param from the log's end at this moment: whatever comes from there on is added */
   constructor(
     private readonly cache: TailCache,
-    nextOffset: number,
+    from: number,
   ) {
-    this.from = nextOffset;
+    this.from = from;
   }
 
-  add(offset: number, node: string, frame: Frame, frameBytes: number): void {
-    const bytes = frameBytes + frame.count * COLUMN_BYTES + ENTRY_BYTES;
-    this.entries.push({
-      entry: { kind: 'frame', offset, node, frame, bytes: frameBytes, appendedMs: Date.now() },
-      bytes,
-    });
+  add(entry: LogEntry): void {
+    const bytes = entry.bytes + entry.frame.count * COLUMN_BYTES + ENTRY_BYTES;
+    this.entries.push({ entry, bytes });
     this.cache.added(this, bytes);
   }
 
@@ -62,10 +58,12 @@ export class PartitionTail {
     return offset >= this.from;
   }
 
-  /** The first frame at or behind the offset. */
-  find(offset: number): LogEntry | undefined {
+  /** The first frame of one of the topics at or behind the offset. */
+  find(offset: number, topics: ReadonlySet<string>): LogEntry | undefined {
     const { entries } = this;
-    return entries[partitionPoint(this.head, entries.length, (at) => entries[at]!.entry.offset < offset)]?.entry;
+    let at = partitionPoint(this.head, entries.length, (index) => entries[index]!.entry.offset < offset);
+    while (at < entries.length && !topics.has(entries[at]!.entry.frame.topic)) at++;
+    return entries[at]?.entry;
   }
 
   /** Returns the bytes that became free. */

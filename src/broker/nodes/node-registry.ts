@@ -206,7 +206,7 @@ export class NodeRegistry {
   coveredTo(node: string, topics: readonly string[]): Position | undefined {
     let furthest: Position | undefined;
     for (const topic of topics) {
-      const to = this.store.existing(topic, node)?.coveredTo(node);
+      const to = this.store.coveredTo(node, topic);
       if (to && (!furthest || comparePositions(to, furthest) > 0)) furthest = to;
     }
     return furthest;
@@ -271,7 +271,7 @@ export class NodeRegistry {
     const wanted = this.book.forNode(record.name);
     const covered: Covered[] = [];
     for (const topic of Object.keys(TOPICS)) {
-      const to = this.store.existing(topic, record.name)?.coveredTo(record.name);
+      const to = this.store.coveredTo(record.name, topic);
       const promised = earliestHold(record, wanted, topic);
       const resume = promised !== undefined;
       // What was promised but never framed begins where the promise does.

@@ -17,7 +17,12 @@ export class LogReader {
   #cursor: SegmentCursor | undefined;
   #closed = false;
 
-  constructor(list: SegmentList, ordinal: number) {
+  /** @param wants of records of other kinds only the header is read */
+  constructor(
+    list: SegmentList,
+    ordinal: number,
+    private readonly wants?: (kind: number) => boolean,
+  ) {
     this.#list = list;
     this.#ordinal = ordinal;
   }
@@ -44,7 +49,7 @@ export class LogReader {
       if (!this.#cursor) {
         const segment = this.#list.at(ordinalFrom);
         if (!segment) return undefined;
-        this.#cursor = new SegmentCursor(segment, ordinalFrom);
+        this.#cursor = new SegmentCursor(segment, ordinalFrom, undefined, this.wants);
       }
       const item = this.#cursor.next();
       if (item) {

@@ -23,7 +23,9 @@ export interface RecordItem {
   readonly anchor: boolean;
   /** Wall clock, nanoseconds since 1970. */
   readonly timeNs: bigint;
-  /** Valid until the next call. */
+  /** Its checksum, which differs between records whatever they hold: it covers ordinal and time. */
+  readonly crc: number;
+  /** Valid until the next call. Empty where its kind is passed over. */
   readonly payload: Buffer;
 }
 
@@ -39,6 +41,7 @@ export interface DamageItem {
   readonly message: string;
 }
 
+const NOTHING = Buffer.alloc(0);
 const BLOCK_BYTES = 4096;
 /** After so many fills that a small buffer would have done for, a grown one is given back. */
 const SMALL_FILLS_MAX = 64;
@@ -66,6 +69,8 @@ export class SegmentCursor {
     readonly segment: Segment,
     from: number,
     private readonly ordinalEnd?: number,
+    /** Of other kinds only the header is read. */
+    private readonly wants: (kind: number) => boolean = () => true,
   ) {
     this.#from = from;
     const mark = segment.index.seek(from);
@@ -111,14 +116,15 @@ export class SegmentCursor {
     const at = this.offset - this.#start + RECORD_HEADER_BYTES;
     this.offset += size;
     this.#expected = header.ordinal + 1;
-    const { ordinal, kind: recordKind, anchor, timeNs } = header;
+    const { ordinal, kind: recordKind, anchor, timeNs, crc } = header;
     return {
       kind: 'record',
       ordinal,
       recordKind,
       anchor,
       timeNs,
-      payload: this.#buffer.subarray(at, at + header.length),
+      crc,
+      payload: this.wants(recordKind) ? this.#buffer.subarray(at, at + header.length) : NOTHING,
     };
   }
 
@@ -193,6 +199,7 @@ export class SegmentCursor {
     if (header.ordinal < this.#expected || header.ordinal >= this.#ordinalEnd) return 'record out of order';
     const size = RECORD_HEADER_BYTES + header.length;
     if (at + size > limit) return 'cut record';
+    if (!this.wants(header.kind)) return header;
     if (this.#load(at, size, limit) < size) return this.#unreadable ?? 'file cut';
     const payload = this.#buffer.subarray(at - this.#start + RECORD_HEADER_BYTES, at - this.#start + size);
     return payloadMatches(header, payload) ? header : 'checksum wrong';

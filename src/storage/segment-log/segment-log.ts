@@ -23,6 +23,7 @@ export type { LogOptions } from './log-options.js';
 export type { NewRecord } from './new-record.js';
 
 const UNBOUNDED = Number.MAX_SAFE_INTEGER;
+const CRCS_KEPT = 1024;
 
 export class SegmentLog {
   /** What was cut or found damaged when the log was opened. */
@@ -50,6 +51,8 @@ export class SegmentLog {
   #failed: BackplaneError | undefined;
   #closing: Promise<void> | undefined;
   #recordHeader = Buffer.alloc(RECORD_HEADER_BYTES);
+  /** Checksums of the records appended last, by ordinal. */
+  readonly #crcs = new Uint32Array(CRCS_KEPT);
 
   /**
    * Opens or creates a log, reading its newest segment through. Throws
@@ -189,6 +192,11 @@ export class SegmentLog {
     return this.#directory.inPlace && (this.#active?.inPlace ?? true);
   }
 
+  /** The checksum of one of the last records; 0 where it is not at hand. See RecordItem. */
+  crc(ordinal: number): number {
+    return ordinal >= this.nextOrdinal || ordinal < this.nextOrdinal - CRCS_KEPT ? 0 : this.#crcs[ordinal % CRCS_KEPT]!;
+  }
+
   /** Newest first. Where a segment has more than SEGMENT_ANCHORS_MAX of them, some are left out. */
   *anchors(): Generator<Anchor> {
     for (const segment of this.#list.segments.toReversed()) if (!segment.removed) yield* segment.index.anchors();
@@ -199,10 +207,13 @@ export class SegmentLog {
     return this.#list.segments.find(({ index }) => index.length > 0)?.firstTimeNs;
   }
 
-  /** Reads from an ordinal, which may be one that was evicted; throws `invalid_argument` beyond nextOrdinal. */
-  reader(fromOrdinal: number): LogReader {
+  /**
+   * Reads from an ordinal, which may be one that was evicted; throws `invalid_argument` beyond nextOrdinal. Of records
+   * whose kind is not wanted only the header is read.
+   */
+  reader(fromOrdinal: number, wants?: (kind: number) => boolean): LogReader {
     checkRange('fromOrdinal', fromOrdinal, 0, this.nextOrdinal);
-    return new LogReader(this.#list, fromOrdinal);
+    return new LogReader(this.#list, fromOrdinal, wants);
   }
 
   /**
@@ -276,6 +287,7 @@ export class SegmentLog {
     segment.write([this.#recordHeader, ...record.parts], size);
     this.#unsynced.add(segment);
     segment.note(ordinal, offset, record.timeNs, record.anchor === true);
+    this.#crcs[ordinal % CRCS_KEPT] = this.#recordHeader.readUInt32LE(4);
     this.#list.bytes += size;
     this.#list.nextOrdinal = ordinal + 1;
     return ordinal;
@@ -300,6 +312,7 @@ export class SegmentLog {
     this.#namesUnsynced = true;
     this.#unsynced.add(segment);
     this.#list.push(segment);
+    for (let ordinal = this.nextOrdinal; ordinal < segment.nextOrdinal; ordinal++) this.#crcs[ordinal % CRCS_KEPT] = 0;
     this.#list.nextOrdinal = segment.nextOrdinal;
     this.#active = segment;
     return segment;

@@ -1,13 +1,11 @@
 /** Cursors, state files and HTTP requests as nobody should make them: one clear answer, and others are served. */
 import assert from 'node:assert/strict';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { crc32 } from 'node:zlib';
-import { CURSOR_BYTES_MAX, HTTP_HEADER_BYTES_MAX, KiB, MiB } from '../../../src/limits.js';
-import { type CursorState, decodeCursor, encodeCursor } from '../../../src/wire/cursor.js';
-import { Harness, range } from '../../harness/broker/harness.js';
+import { CURSOR_BYTES_MAX, HTTP_HEADER_BYTES_MAX, KiB } from '../../../src/limits.js';
+import { type CursorPlace, type CursorState, decodeCursor, encodeCursor } from '../../../src/wire/cursor.js';
+import { range } from '../../harness/broker/harness.js';
 import { Witness } from '../../harness/broker/witness.js';
 
 const REQUEST = { topics: ['process'], nodes: ['witness'] };
@@ -66,25 +64,21 @@ test('a cursor that refers to itself forty times over is refused at once, over g
 test('a cursor with a good checksum that names places that are not, is refused, or resumes where it can', async () => {
   const good = decodeCursor(cursor);
   const position = (epoch: number, timeNs: bigint) => ({ epoch, timeNs, lane: 0xffff, tie: 0xffff_ffff });
-  const offsets = (offset: number) => new Map([['process', Array.from({ length: 8 }, () => offset)]]);
+  const places = (change: Partial<CursorPlace>) => good.places.map((place) => ({ ...place, ...change }));
   const owed = (offsetFrom: number, offsetTo?: number) => {
     const range = { offsetFrom, offsetTo, after: position(LAST, U64_MAX), skipped: true };
     return [{ node: 'witness', standing: 'log' as const, owed: new Map([['process', [range]]]) }];
   };
   const changes: [Partial<CursorState>, RegExp | undefined][] = [
-    [{ logId: 'ffffffffffffffff' }, /cursor is of another broker/],
+    [{ clusterId: 'ffffffffffffffff' }, /cursor is of another broker/],
     [{ predicateId: 0n }, /cursor is of another subscription/],
-    [{ offsets: offsets(LAST) }, /cursor/],
-    [{ offsets: offsets(1_000_000) }, /cursor/],
-    [{ offsets: new Map() }, /cursor has no offsets for one of the topics/],
-    [{ offsets: new Map([['weather', good.offsets.get('process')!]]) }, /cursor has no offsets/],
+    [{ places: places({ offset: LAST }) }, /cursor names offset/],
+    [{ places: places({ offset: 1_000_000 }) }, /cursor names offset/],
+    [{ places: good.places.map((place) => ({ ...place, mark: place.mark && 7 })) }, /has something else now/],
+    [{ places: [] }, /cursor has no place in the log/],
     [{ note: { partition: 7, offset: LAST, id: 0 } }, /cursor/],
     [{ note: { partition: 0, offset: 0, id: 0xffff_ffff } }, /cursor/],
-    [{ partials: [{ topic: 'weather', partition: 0, index: 1 }] }, /within a frame of none of the topics/],
-    [
-      { partials: [{ topic: 'process', partition: 3, index: 0xffff }] },
-      /within a frame of process that cannot be read/,
-    ],
+    [{ places: places({ index: 0xffff }) }, /within a frame that cannot be read/],
     [{ sinceNs: U64_MAX }, undefined],
     [{ history: { wallNs: U64_MAX, node: '', position: position(LAST, U64_MAX) } }, undefined],
     [{ nodes: [{ node: 'witness', standing: 'beyond', position: position(LAST, U64_MAX) }] }, undefined],
@@ -103,43 +97,6 @@ test('a cursor with a good checksum that names places that are not, is refused, 
   }
   await witness.served();
 });
-
-const STATES: Record<string, string> = {
-  garbage: '\u0000\u0001{[}',
-  'deep nesting': '['.repeat(2_000_000),
-  'wrong types': JSON.stringify({ version: 1, generation: 'x', claims: {}, nodes: 7 }),
-  'another version': JSON.stringify({ version: 2 }),
-  'numbers at their ends': JSON.stringify({ version: 1, nodes: { a: { liveBytesPerSecond: 1e308 } }, generation: -1 }),
-  'much of nothing': ' '.repeat(32 * MiB),
-};
-
-for (const file of ['interest.json', 'budgets.json']) {
-  test(`a broker starts on a ${file} of whatever content, and says so in one line`, async () => {
-    const harness = await Harness.start();
-    try {
-      const path = join(harness.dataDir, 'broker', file);
-      for (const [what, text] of Object.entries(STATES)) {
-        await harness.broker.abort();
-        writeFileSync(path, text);
-        harness.logged.length = 0;
-        await harness.startBroker();
-        const warned = harness.logged.filter(({ level }) => level === 40).map(({ msg }) => msg);
-        assert.equal(warned.length, 1, `${what}: ${warned}`);
-        assert.ok(warned[0]!.startsWith(`${path} is damaged`) && !warned[0]!.includes('\n'), warned[0]);
-      }
-      await harness.broker.abort();
-      // Neither read nor put aside.
-      for (const name of [path, `${path}.damaged`]) rmSync(name, { force: true });
-      mkdirSync(path);
-      mkdirSync(join(`${path}.damaged`, 'kept'), { recursive: true });
-      await harness.startBroker();
-    } catch (cause) {
-      rmSync(harness.dataDir, { recursive: true, force: true });
-      throw cause;
-    }
-    await harness.destroy();
-  });
-}
 
 async function raw(text: string): Promise<string> {
   const [host, port] = witness.harness.broker.httpAddress.split(':') as [string, string];

@@ -143,7 +143,7 @@ test('a gap is told before any cursor from behind it: who resumes there would ne
 
 /** Flips a bit in the middle of the one partition that has frames. */
 function damageMiddle(log: string): void {
-  for (const name of readdirSync(log).filter((entry) => entry.startsWith('process-'))) {
+  for (const name of readdirSync(log).filter((entry) => entry.startsWith('partition-'))) {
     const [segment] = readdirSync(join(log, name)).filter((file) => file.endsWith('.log'));
     const bytes = segment === undefined ? Buffer.alloc(0) : readFileSync(join(log, name, segment));
     if (bytes.length < 1024) continue;

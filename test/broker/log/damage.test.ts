@@ -127,7 +127,7 @@ async function resumedOverDamage(evictedTo: number): Promise<{ subscriber: Retur
     /"holds":\[\[/.test(readFileSync(brokerFile('interest.json'), 'utf8')),
   );
   await harness.broker.abort();
-  const partition = `process-${partitionOf('a')}`;
+  const partition = `partition-${partitionOf('a')}`;
   const segment = readdirSync(brokerFile('log', partition)).find((name) => name.endsWith('.log'))!;
   const path = brokerFile('log', partition, segment);
   const bytes = readFileSync(path);

@@ -8,13 +8,13 @@ import { LogStore } from '../../../src/broker/log/log-store.js';
 import { type PartitionLog, partitionOf } from '../../../src/broker/log/partition-log.js';
 import { MiB, PARTITIONS } from '../../../src/limits.js';
 import { encodeFrame } from '../../../src/wire/frame/frame.js';
-import { partitionLogContract } from '../../contract/partition-log.js';
+import { PROCESS, partitionLogContract } from '../../contract/partition-log.js';
 
 function embedded(fsync: FsyncMode) {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-log-'));
   const stores = new Map<PartitionLog, LogStore>();
   return {
-    dir: join(dir, 'process-0'),
+    dir: join(dir, 'partition-0'),
     async open(bytesMax = 64 * MiB) {
       const store = await LogStore.open({
         dir,
@@ -24,7 +24,7 @@ function embedded(fsync: FsyncMode) {
         warn: assert.fail,
         onFailure: (_log, cause) => assert.fail(String(cause)),
       });
-      const log = store.partition('process', 0);
+      const log = store.partition(0);
       stores.set(log, store);
       return log;
     },
@@ -67,7 +67,7 @@ test('a flipped bit is a stated gap, and the frames around it are served', async
         ties: [],
         events: Buffer.alloc(0),
       };
-      await log.append('a', frame, encodeFrame(frame)).durable;
+      await log.append('a', frame, encodeFrame(frame));
     }
     await log.close();
     const segment = join(under.dir, readdirSync(under.dir).find((name) => name.endsWith('.log'))!);
@@ -75,7 +75,7 @@ test('a flipped bit is a stated gap, and the frames around it are served', async
     bytes[Math.floor(bytes.length / 2)]! ^= 0x10;
     writeFileSync(segment, bytes);
     const again = await under.open();
-    const reader = again.reader(again.firstOffset);
+    const reader = again.reader(again.firstOffset, PROCESS);
     const kinds: string[] = [];
     for (let item = await reader.next(); item; item = await reader.next()) kinds.push(item.kind);
     assert.deepEqual(

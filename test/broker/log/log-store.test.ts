@@ -9,7 +9,7 @@ import type { PartitionLog } from '../../../src/broker/log/partition-log.js';
 import { KiB, MiB } from '../../../src/limits.js';
 import { nodeFileOps } from '../../../src/storage/file-ops.js';
 import { encodeFrame } from '../../../src/wire/frame/frame.js';
-import { frameOf } from '../../contract/partition-log.js';
+import { frameOf, PROCESS } from '../../contract/partition-log.js';
 import { FaultyFiles } from '../../harness/files/faulty-files.js';
 
 const BYTES_MAX = 4 * MiB;
@@ -44,7 +44,7 @@ afterEach(async () => {
 async function append(log: PartitionLog, bytes: number): Promise<void> {
   for (let done = 0; done < bytes; done += FRAME_BYTES) {
     const frame = frameOf(at, ++at, FRAME_BYTES);
-    await log.append('a', frame, encodeFrame(frame)).durable;
+    await log.append('a', frame, encodeFrame(frame));
     assert.ok(store.bytes <= BYTES_MAX, `${store.bytes} bytes`);
     mock.timers.tick(1);
   }
@@ -52,7 +52,7 @@ async function append(log: PartitionLog, bytes: number): Promise<void> {
 
 test('a busy partition has what the others leave', async () => {
   await open();
-  const [busy, idle] = [store.partition('process', 0), store.partition('network', 3)];
+  const [busy, idle] = [store.partition(0), store.partition(3)];
   await append(idle, 64 * KiB);
   await append(busy, 3.5 * MiB);
   assert.equal(busy.firstOffset, 0, 'nothing had to go');
@@ -61,11 +61,11 @@ test('a busy partition has what the others leave', async () => {
 
 test('what ended first goes first, also the only segment of an idle log; what it covered stays known', async () => {
   await open();
-  const logs = [0, 1, 2].map((partition) => store.partition('process', partition));
+  const logs = [0, 1, 2].map((partition) => store.partition(partition));
   const [first, second, busy] = logs as [PartitionLog, PartitionLog, PartitionLog];
   await append(first, 0.5 * MiB);
-  const covered = first.coveredTo('a');
-  const { nextOffset } = first;
+  const covered = first.coveredTo('a', 'process');
+  const { deliverableOffset: nextOffset } = first;
   await append(second, 0.5 * MiB);
   await append(busy, 3.25 * MiB);
   assert.ok(first.firstOffset > 0, 'the oldest log gives way');
@@ -80,14 +80,14 @@ test('what ended first goes first, also the only segment of an idle log; what it
   assert.ok(store.bytes > BYTES_MAX / 2, 'no more goes than must');
   await store.close();
   await open();
-  assert.deepEqual(store.partition('process', 0).coveredTo('a'), covered);
-  assert.ok(store.partition('process', 0).nextOffset >= nextOffset);
+  assert.deepEqual(store.partition(0).coveredTo('a', 'process'), covered);
+  assert.ok(store.partition(0).deliverableOffset >= nextOffset);
 });
 
 test('on a full disk likewise: the oldest of all logs makes room', async () => {
   const files = new FaultyFiles();
   await open(files.ops);
-  const [old, busy] = [store.partition('process', 0), store.partition('process', 1)];
+  const [old, busy] = [store.partition(0), store.partition(1)];
   await append(old, 1 * MiB);
   await append(busy, 1 * MiB);
   files.space = 64 * KiB;
@@ -99,19 +99,19 @@ test('on a full disk likewise: the oldest of all logs makes room', async () => {
 test('what nobody was promised yet is not deleted, however full the disk', async () => {
   const files = new FaultyFiles();
   await open(files.ops);
-  const log = store.partition('process', 0);
+  const log = store.partition(0);
   let release: () => void = () => undefined;
   files.gate = new Promise((resolve) => {
     release = resolve;
   });
   const frames = Array.from({ length: 40 }, (_, i) => frameOf(i, i + 1, FRAME_BYTES));
-  const promised = frames.map((frame) => log.append('a', frame, encodeFrame(frame)).durable);
+  const promised = frames.map((frame) => log.append('a', frame, encodeFrame(frame)));
   files.space = 0;
   const more = frameOf(40, 41, FRAME_BYTES);
-  assert.throws(() => log.append('a', more, encodeFrame(more)), /no space/);
+  await assert.rejects(log.append('a', more, encodeFrame(more)), /no space/);
   release();
   await Promise.all(promised);
-  const reader = log.reader(0);
+  const reader = log.reader(0, PROCESS);
   let read = 0;
   for (let item = await reader.next(); item; item = await reader.next()) {
     assert.equal(item.kind, 'frame');

@@ -24,7 +24,7 @@ let cursor: string;
 const partitionDir = () => {
   const log = join(harness.dataDir, 'broker', 'log');
   const sizes = readdirSync(log)
-    .filter((name) => name.startsWith('process-'))
+    .filter((name) => name.startsWith('partition-'))
     .map((name) => ({ dir: join(log, name), segments: segmentsOf(join(log, name)) }));
   return sizes.sort((a, b) => b.segments.length - a.segments.length)[0]!;
 };
@@ -139,7 +139,7 @@ test('a cursor from before what retention has left is expired, and says so', asy
   });
   const refused = harness.subscribe({ ...FOLLOW, cursor });
   await refused.end();
-  assert.match(refused.error?.details ?? '', /cursor names offset \d+ of process-\d, the oldest is \d+/);
+  assert.match(refused.error?.details ?? '', /cursor names offset \d+ of partition \d, the oldest is \d+/);
   harness.log = LOG;
   await harness.broker.abort();
 });

@@ -21,8 +21,7 @@ export class Notes {
   private oldestOffset = 0;
   private count = 0;
 
-  /** @param open called when the first note is to be written */
-  constructor(private readonly open: () => PartitionLog) {}
+  constructor(private readonly log: PartitionLog) {}
 
   /** Whether the next note may name what has changed only: the notes before it are all there, and not too many. */
   get continued(): boolean {
@@ -31,19 +30,18 @@ export class Notes {
 
   /** Retention has removed what the newest note builds on. */
   get gone(): boolean {
-    return this.place !== undefined && this.oldestOffset < this.open().firstOffset;
+    return this.place !== undefined && this.oldestOffset < this.log.firstOffset;
   }
 
-  /** False when the disk takes nothing at this moment: then there is no place. */
-  write(nodes: readonly CursorNode[]): boolean {
+  /** Resolves with false when the disk takes nothing at this moment: then there is no place. */
+  async write(nodes: readonly CursorNode[]): Promise<boolean> {
     const before = this.continued ? this.place : undefined;
     const id = randomInt(2 ** 32);
     try {
-      const log = this.open();
-      const offset = log.appendNote(encodeNote({ id, before, nodes }));
+      const offset = await this.log.appendNote(encodeNote({ id, before, nodes }));
       if (before === undefined) this.oldestOffset = offset;
       this.count = before === undefined ? 1 : this.count + 1;
-      this.place = { partition: log.partition, offset, id };
+      this.place = { partition: this.log.partition, offset, id };
       return true;
     } catch (cause) {
       if (!isDiskTrouble(cause)) throw cause;
@@ -59,7 +57,7 @@ export class Notes {
 
   /** Resolves when what was written is as durable as frames are. */
   async settled(): Promise<void> {
-    if (this.place !== undefined) await this.open().settled();
+    if (this.place !== undefined) await this.log.settled();
   }
 }
 
@@ -67,7 +65,10 @@ export class Notes {
  * All nodes that a note and those before it name. Throws cursor_expired when
  * retention has removed one, cursor_invalid when there never was such a note.
  */
-export function readNotes(place: NotePlace | undefined, log: (partition: number) => PartitionLog): CursorNode[] {
+export async function readNotes(
+  place: NotePlace | undefined,
+  log: (partition: number) => PartitionLog,
+): Promise<CursorNode[]> {
   const named = new Map<string, CursorNode>();
   let next = place;
   for (let count = 0; next !== undefined; count++) {
@@ -76,7 +77,7 @@ export function readNotes(place: NotePlace | undefined, log: (partition: number)
     if (offset < from.firstOffset) {
       throw new BackplaneError('cursor_expired', 'cursor names nodes that the log no longer holds: begin with since');
     }
-    const bytes = from.readNote(offset);
+    const bytes = await from.readNote(offset);
     const note = bytes && decodeNote(bytes);
     if (note?.id !== id || count >= CURSOR_NOTES_MAX) {
       throw new BackplaneError('cursor_invalid', 'cursor names nodes that the log does not hold: begin with since');

@@ -4,41 +4,36 @@
  */
 import { BackplaneError } from '../../../errors.js';
 import { differenceFrom, type PredicateSpec } from '../../../subscriptions/predicate.js';
-import type { CursorNode, CursorState, PartialFrame } from '../../../wire/cursor.js';
+import type { CursorNode, CursorPlace, CursorState } from '../../../wire/cursor.js';
 import { decodeCursor } from '../../../wire/cursor.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
 import { laterPosition, type Position } from '../../../wire/position.js';
+import type { CoveredPositions } from '../../log/covered-positions.js';
 import type { LogStore } from '../../log/log-store.js';
-import { partitionOf } from '../../log/partition-log.js';
+import { type PartitionLog, partitionOf } from '../../log/partition-log.js';
 import { readNotes } from './notes.js';
 
 const OTHER = 'its filter or its fields were others, or several of topics, filter, fields and include_self';
 
 /** Throws cursor_invalid for a cursor of another filter, log, or nobody's. */
-export function readCursor(text: string, predicate: PredicateSpec, logIdentity: string): CursorState {
+export function readCursor(text: string, predicate: PredicateSpec, clusterId: string): CursorState {
   const state = decodeCursor(text);
-  const { id, topics } = predicate;
+  const { id } = predicate;
   if (state.predicateId !== id) {
     throw new BackplaneError(
       'cursor_invalid',
       `cursor is of another subscription: ${differenceFrom(predicate, state.predicateId) ?? OTHER}; give what it came with`,
     );
   }
-  if (state.logId !== logIdentity) {
+  if (state.clusterId !== clusterId) {
     throw new BackplaneError(
       'cursor_invalid',
       'cursor is of another broker, or of this one before its data was removed: begin with since or last instead ' +
-        `(it is of log ${state.logId}, here is log ${logIdentity})`,
+        `(it is of log ${state.clusterId}, here is log ${clusterId})`,
     );
   }
-  if (!state.partials.every(({ topic }) => topics.includes(topic))) {
-    throw new BackplaneError(
-      'cursor_invalid',
-      `cursor stands within a frame of none of the topics ${topics.join(', ')}`,
-    );
-  }
-  if (state.history === undefined && !topics.every((topic) => state.offsets.has(topic))) {
-    throw new BackplaneError('cursor_invalid', `cursor has no offsets for one of the topics ${topics.join(', ')}`);
+  if (state.history === undefined && state.places.length === 0) {
+    throw new BackplaneError('cursor_invalid', 'cursor has no place in the log, and none in a replay');
   }
   return state;
 }
@@ -61,29 +56,29 @@ export class Resumption {
   private constructor(
     readonly state: CursorState,
     private readonly topics: readonly string[],
-    private readonly positions: ReadonlyMap<string, readonly ReadonlyMap<string, Position>[]>,
+    /** By partition: up to where frames before the cursor's place reach. */
+    private readonly covered: readonly CoveredPositions[],
     private readonly standings: ReadonlyMap<string, CursorNode>,
     private readonly partials: readonly PartialEnd[],
   ) {}
 
-  /** Throws cursor_expired when the log no longer reaches back, cursor_invalid when it never had these offsets. */
+  /**
+   * Throws cursor_expired when the log no longer reaches back, or was set back and written anew; cursor_invalid when it
+   * never had these offsets.
+   */
   static async open(state: CursorState, topics: readonly string[], store: LogStore): Promise<Resumption> {
-    const positions = new Map<string, ReadonlyMap<string, Position>[]>();
-    for (const topic of topics) {
-      const perPartition: ReadonlyMap<string, Position>[] = [];
-      for (const [partition, offset] of (state.offsets.get(topic) ?? []).entries()) {
-        perPartition.push(await store.partition(topic, partition).positionsBefore(offset));
-      }
-      positions.set(topic, perPartition);
+    const covered: CoveredPositions[] = [];
+    const partials: PartialEnd[] = [];
+    for (const [partition, place] of state.places.entries()) {
+      const log = store.partition(partition);
+      covered.push(await log.coveredBefore(place.offset));
+      await checkMark(log, place);
+      const end = await readPartial(log, place, new Set(topics));
+      if (end) partials.push(end);
     }
-    const noted = readNotes(state.note, (partition) => store.partition(topics[0]!, partition));
+    const noted = await readNotes(state.note, (partition) => store.partition(partition));
     const standings = new Map([...noted, ...state.nodes].map((standing) => [standing.node, standing]));
-    const ends: PartialEnd[] = [];
-    for (const partial of state.partials) {
-      const end = await readPartial(partial, state.offsets.get(partial.topic)?.[partial.partition] ?? 0, store);
-      if (end) ends.push(end);
-    }
-    return new Resumption(state, topics, positions, standings, ends);
+    return new Resumption(state, topics, covered, standings, partials);
   }
 
   /** Nodes that the cursor names. */
@@ -97,10 +92,8 @@ export class Resumption {
     if (standing?.standing === 'late') return { floors: standing.floors ?? new Map(), standing };
     const floors = new Map<string, Position>();
     for (const topic of this.topics) {
-      let floor = this.positions.get(topic)![partitionOf(node)]?.get(node);
       const partial = this.partials.find((end) => end.node === node && end.topic === topic);
-      floor = laterPosition(floor, partial?.position);
-      floor = laterPosition(floor, standing?.position);
+      const floor = laterPosition(laterPosition(this.seen(node, topic), partial?.position), standing?.position);
       if (floor) floors.set(topic, floor);
     }
     return floors.size === 0 ? undefined : { floors, standing };
@@ -108,24 +101,35 @@ export class Resumption {
 
   /** Before any frame at or behind the cursor's offsets: up to where the log goes for the node. */
   seen(node: string, topic: string): Position | undefined {
-    return this.positions.get(topic)![partitionOf(node)]?.get(node);
+    return this.covered[partitionOf(node)]?.to(node, topic);
   }
 }
 
+/** A machine that lost what was not synced may have other frames at these offsets now. */
+async function checkMark(log: PartitionLog, { offset, mark }: CursorPlace): Promise<void> {
+  if (mark === undefined || (await log.hasMark(offset, mark))) return;
+  throw new BackplaneError(
+    'cursor_expired',
+    `cursor names offset ${offset} of partition ${log.partition}, before which the log has something else now: its ` +
+      'machine lost the end of it. Begin with since, from before that',
+  );
+}
+
 async function readPartial(
-  { topic, partition, index }: PartialFrame,
-  offset: number,
-  store: LogStore,
+  log: PartitionLog,
+  { offset, index }: CursorPlace,
+  topics: ReadonlySet<string>,
 ): Promise<PartialEnd | undefined> {
-  const reader = store.partition(topic, partition).reader(offset);
+  if (index === undefined) return undefined;
+  const reader = log.reader(offset, topics);
   try {
     const item = await reader.next();
-    if (item?.kind !== 'frame' || index > item.frame.count) {
-      throw new BackplaneError('cursor_invalid', `cursor stands within a frame of ${topic} that cannot be read`);
+    if (item?.kind !== 'frame' || item.offset !== offset || index > item.frame.count) {
+      throw new BackplaneError('cursor_invalid', 'cursor stands within a frame that cannot be read');
     }
     if (index === 0) return undefined;
     const { frame, node } = item;
-    return { node, topic, position: positionAt(frame.coveredTo.epoch, frame, index - 1) };
+    return { node, topic: frame.topic, position: positionAt(frame.coveredTo.epoch, frame, index - 1) };
   } finally {
     reader.close();
   }

@@ -3,14 +3,14 @@
  * that says so.
  */
 import { CURSOR_NODES_MAX } from '../../../limits.js';
-import type { HistoryPlace } from '../../../wire/cursor.js';
+import type { CursorPlace, HistoryPlace } from '../../../wire/cursor.js';
 import { encodeCursor } from '../../../wire/cursor.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import type { NodeView } from './node-view.js';
 import type { Notes } from './notes.js';
 
-export interface Partial {
-  /** Of the frame. */
+/** A frame that was delivered up to an event within. */
+export interface PartlyDelivered {
   readonly offset: number;
   /** Behind the last delivered event. */
   readonly index: number;
@@ -26,19 +26,21 @@ export class Standing {
   /** Views that the notes name, and those of whom they say no longer what is true. */
   private readonly noted = new Map<NodeView, Noted>();
   private readonly changed = new Set<NodeView>();
+  /** While a note is written. */
+  private noting: Promise<void> | undefined;
   /** While the past is replayed: offsets say nothing yet. */
   private replayed: HistoryPlace | undefined;
   /** Frames that were delivered up to an event within, and not read again since. */
-  readonly partials = new Map<LogPlace, Partial>();
+  readonly partials = new Map<LogPlace, PartlyDelivered>();
 
   constructor(
-    private readonly logId: string,
+    private readonly clusterId: string,
     private readonly predicateId: bigint,
     readonly topics: readonly string[],
     /** From where nodes are served that join later; undefined: from when they join. 0n: from the start. */
     readonly joinSinceNs: bigint | undefined,
-    /** Per topic, one per partition. Empty for a subscription that does not follow. */
-    readonly places: ReadonlyMap<string, readonly LogPlace[]>,
+    /** One per partition. Empty for a subscription that does not follow. */
+    readonly places: readonly LogPlace[],
     private readonly notes: Notes,
   ) {}
 
@@ -71,49 +73,70 @@ export class Standing {
     else this.changed.delete(view);
   }
 
-  /** Empty when more nodes stand apart than a cursor can name, and the disk takes no note of them. */
-  cursor(): string {
+  /**
+   * Where more nodes stand apart than a cursor can name, they are named by a note in the log. To be awaited before each
+   * cursor: what is delivered between the two is no more than a single batch.
+   */
+  async makeNotes(): Promise<void> {
+    if (this.noting) await this.noting;
     // Few enough again: notes are not needed.
     if (this.notes.gone || (this.notes.place && this.apart.size <= CURSOR_NODES_MAX / 2)) this.forgetNotes();
-    const named = this.notes.place === undefined ? this.apart : this.changed;
-    const cursor = named.size <= CURSOR_NODES_MAX ? this.encode(named) : undefined;
-    if (cursor !== undefined) return cursor;
-    this.takeNote();
-    return (this.notes.place && this.encode(this.changed)) ?? '';
+    const { named } = this;
+    if (named.size === 0 || (named.size < CURSOR_NODES_MAX && this.encode(named) !== undefined)) return;
+    this.noting ??= this.takeNote().finally(() => {
+      this.noting = undefined;
+    });
+    await this.noting;
+  }
+
+  /** Empty when more nodes stand apart than a cursor can name, and the disk takes no note of them. */
+  cursor(): string {
+    const { named } = this;
+    return (named.size <= CURSOR_NODES_MAX && !this.notes.gone && this.encode(named)) || '';
   }
 
   /** Resolves when the cursors given up to now outlive the machine. */
   async settled(): Promise<void> {
-    this.cursor();
+    await this.makeNotes();
     await this.notes.settled();
     // They name the logs' ends. Where the disk fails there are no better ones.
-    await Promise.allSettled([...this.places.values()].flat().map(({ log }) => log.settled()));
+    await Promise.allSettled(this.places.map(({ log }) => log.settled()));
+  }
+
+  private get named(): ReadonlySet<NodeView> {
+    return this.notes.place === undefined ? this.apart : this.changed;
   }
 
   private encode(named: ReadonlySet<NodeView>): string | undefined {
-    const { logId, predicateId, joinSinceNs: sinceNs, replayed: history } = this;
+    const { clusterId, predicateId, joinSinceNs: sinceNs, replayed: history } = this;
     const nodes = [...named].map((view) => view.toCursor());
     const { place: note } = this.notes;
     if (history !== undefined) {
-      return encodeCursor({ logId, predicateId, sinceNs, history, partials: [], offsets: new Map(), nodes, note });
+      return encodeCursor({ clusterId, predicateId, sinceNs, history, places: [], nodes, note });
     }
-    const partials = [...this.partials].map(([{ log }, { index }]) => {
-      return { topic: log.topic, partition: log.partition, index };
+    return encodeCursor({
+      clusterId,
+      predicateId,
+      sinceNs,
+      places: this.places.map((place) => this.placeOf(place)),
+      nodes,
+      note,
     });
-    return encodeCursor({ logId, predicateId, sinceNs, partials, offsets: this.offsets(), nodes, note });
   }
 
-  private takeNote(): void {
+  private async takeNote(): Promise<void> {
     if (!this.notes.continued) this.forgetNotes();
-    const named = [...(this.notes.place === undefined ? this.apart : this.changed)];
-    if (!this.notes.write(named.map((view) => view.toCursor()))) {
+    // What a view says when the note is made; it may change while that is written.
+    const named = [...this.named].map((view) => {
+      const noted: Noted = { state: view.state, skip: view.skip, owedVersion: view.owedVersion };
+      return { view, noted, node: view.toCursor() };
+    });
+    if (!(await this.notes.write(named.map(({ node }) => node)))) {
       this.forgetNotes();
       return;
     }
-    for (const view of named) {
-      this.noted.set(view, { state: view.state, skip: view.skip, owedVersion: view.owedVersion });
-    }
-    this.changed.clear();
+    for (const { view, noted } of named) this.noted.set(view, noted);
+    for (const { view } of named) this.review(view);
   }
 
   private forgetNotes(): void {
@@ -123,14 +146,9 @@ export class Standing {
     for (const view of this.apart) this.changed.add(view);
   }
 
-  private offsets(): Map<string, number[]> {
-    const offsets = new Map<string, number[]>();
-    for (const [topic, places] of this.places) {
-      offsets.set(
-        topic,
-        places.map((place) => this.partials.get(place)?.offset ?? place.delivered),
-      );
-    }
-    return offsets;
+  private placeOf(place: LogPlace): CursorPlace {
+    const partial = this.partials.get(place);
+    const offset = partial?.offset ?? place.delivered;
+    return { offset, mark: place.markBefore(offset), index: partial?.index };
   }
 }

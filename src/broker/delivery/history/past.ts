@@ -80,6 +80,7 @@ export class Past {
 
   private async run(run: ReplayedRun, { leading }: PastOptions, coverage: CoverageSum): Promise<void> {
     const { node, topic } = run;
+    await this.standing.makeNotes();
     // Reached by what came beside, or before this run: nothing of it is delivered, and no cursor says so.
     if (this.outlet.left <= 0) return;
     const { selection, end } = run.take(this.outlet.left, this.outlet.admit(node, topic));

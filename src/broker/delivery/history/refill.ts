@@ -101,9 +101,9 @@ export class Refill {
   /** Settles some of what is owed first; true when more can be settled at once. */
   private async settle(view: NodeView, topic: string): Promise<boolean> {
     const owed = view.owed.get(topic)?.[0];
-    const place = this.standing.places.get(topic)?.[partitionOf(view.node)];
+    const place = this.standing.places[partitionOf(view.node)];
     if (owed === undefined || place === undefined) return false;
-    const found = await this.find(view.node, place, owed);
+    const found = await this.find(view.node, topic, place, owed);
     if (found.stretches.length > 0 && !(await this.deliver(view, topic, owed, found))) return false;
     const settled = found.offsetTo >= (owed.offsetTo ?? place.delivered);
     if (settled) view.settleOwed(topic, owed);
@@ -114,9 +114,9 @@ export class Refill {
   }
 
   /** Reads the log: which stretches are owed. */
-  private async find(node: string, place: LogPlace, owed: Owed): Promise<Found> {
+  private async find(node: string, topic: string, place: LogPlace, owed: Owed): Promise<Found> {
     const end = owed.offsetTo ?? place.delivered;
-    const reader = place.log.reader(owed.offsetFrom);
+    const reader = place.log.reader(owed.offsetFrom, new Set([topic]));
     try {
       return await this.gather(reader, end, (frame, from) =>
         from === node ? owedStretch(frame, this.options.predicate.id, owed, this.options.untilNs(node)) : undefined,
@@ -204,6 +204,7 @@ export class Refill {
   private async take(run: ReplayedRun, view: NodeView, owed: Owed, stretch: OwedStretch): Promise<number> {
     const { outlet, standing } = this;
     const { node, topic } = run;
+    await standing.makeNotes();
     if (outlet.left <= 0) throw this.limitReached();
     const { selection, end } = run.take(outlet.left, outlet.admit(node, topic));
     const events = selection.count + selection.refused;

@@ -51,7 +51,7 @@ export class Live {
   /** Returns when the limit or the end of the window is reached, or the signal fires. */
   async run(): Promise<void> {
     const { signal, betweenRounds } = this.options;
-    const places = [...this.standing.places.values()].flat();
+    const { places } = this.standing;
     this.outlet.takeAhead = () => this.notices.takeGaps();
     while (!signal.aborted) {
       await betweenRounds();
@@ -71,13 +71,14 @@ export class Live {
   /** True when there was nothing. */
   private async advance(place: LogPlace): Promise<boolean> {
     const item = await place.next();
+    await this.standing.makeNotes();
     // From here to the write nothing else runs: no cursor can name this frame before it was written.
     place.delivered = place.offset;
     if (item === undefined) return true;
     this.standing.partials.delete(place);
     if (item.kind === 'frame') await this.frame(place, item);
-    else if (item.kind !== 'damage') this.notices.partition(place.log.topic, 'expired');
-    else this.damaged(place);
+    else if (item.kind === 'damage') this.damaged(place);
+    else for (const topic of this.standing.topics) this.notices.partition(topic, 'expired');
     return false;
   }
 
@@ -85,15 +86,17 @@ export class Live {
   private damaged({ log }: LogPlace): void {
     const { views, topics } = this.standing;
     const nodes = [...views.values()].filter(({ node }) => partitionOf(node) === log.partition);
-    if (nodes.length === 0) this.notices.partition(log.topic, 'damaged');
+    if (nodes.length === 0) for (const topic of topics) this.notices.partition(topic, 'damaged');
     for (const view of nodes) {
       // One that is late gets it from its recorder anyway.
       if (view.state === 'late') continue;
       view.lostFrames(topics);
-      const coveredFrom = view.floor(log.topic) ?? ORIGIN;
-      const coveredTo = log.coveredTo(view.node) ?? coveredFrom;
-      if (comparePositions(coveredTo, coveredFrom) > 0)
-        this.notices.unread(view.node, log.topic, { coveredFrom, coveredTo });
+      for (const topic of topics) {
+        const coveredFrom = view.floor(topic) ?? ORIGIN;
+        const coveredTo = log.coveredTo(view.node, topic) ?? coveredFrom;
+        if (comparePositions(coveredTo, coveredFrom) > 0)
+          this.notices.unread(view.node, topic, { coveredFrom, coveredTo });
+      }
       this.standing.review(view);
       this.options.askAgain(view.node);
     }
@@ -182,6 +185,7 @@ export class Live {
     this.noticedMs = Date.now();
     await this.outlet.gaps();
     const views = [...this.standing.views.values()];
+    await this.standing.makeNotes();
     const cursor = this.standing.cursor();
     for (const watermark of this.notices.takeWatermarks(views, this.standing.topics, cursor)) {
       await this.outlet.message(watermark);

@@ -1,19 +1,20 @@
 /** A partition log in a directory of segment files. */
 import { BackplaneError } from '../../../errors.js';
-import { NODES_PER_PARTITION_MAX } from '../../../limits.js';
 import { nsToMs, wallNowNs } from '../../../nanoseconds.js';
 import { type FileOps, nodeFileOps } from '../../../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../../../storage/segment-log/segment-log.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import type { Position } from '../../../wire/position.js';
-import type { LogItem, PartitionLog, PartitionReader } from '../partition-log.js';
+import { CoveredPositions } from '../covered-positions.js';
+import type { LogEntry, LogItem, PartitionLog, PartitionReader, Snapshot } from '../partition-log.js';
 import {
   CHECKPOINT_RECORD,
   decodeCheckpoint,
   decodeFrameRecord,
   encodeCheckpoint,
-  FRAME_RECORD,
+  frameKind,
   frameRecordParts,
+  isFrameKind,
   NOTE_RECORD,
 } from './log-record.js';
 
@@ -27,7 +28,6 @@ export type FsyncMode = 'commit' | 'interval' | 'never';
 
 export interface EmbeddedLogOptions {
   readonly dir: string;
-  readonly topic: string;
   readonly partition: number;
   readonly fsync: FsyncMode;
   readonly segmentBytesMax: number;
@@ -40,16 +40,16 @@ export interface EmbeddedLogOptions {
 }
 
 export class EmbeddedLog implements PartitionLog {
-  readonly topic: string;
   readonly partition: number;
-  /** Insertion order is order of last use: the longest silent node is first. */
-  private readonly covered = new Map<string, Position>();
+  /** By what can be delivered. */
+  private readonly covered = new CoveredPositions();
+  /** Appended, and not yet told to those who follow: oldest first. */
+  private untold: LogEntry[] = [];
   private readonly log: SegmentLog;
-  private readonly listeners: (() => void)[] = [];
+  private readonly followers: ((entry: LogEntry) => void)[] = [];
   private restored = false;
 
   constructor(private readonly options: EmbeddedLogOptions) {
-    this.topic = options.topic;
     this.partition = options.partition;
     this.log = SegmentLog.open({
       dir: options.dir,
@@ -68,11 +68,11 @@ export class EmbeddedLog implements PartitionLog {
     return this.log.firstOrdinal;
   }
 
-  get nextOffset(): number {
-    return this.log.nextOrdinal;
+  get deliverableOffset(): number {
+    return Math.min(this.untold[0]?.offset ?? Number.POSITIVE_INFINITY, this.promisedOffset);
   }
 
-  get deliverableOffset(): number {
+  private get promisedOffset(): number {
     return this.options.fsync === 'commit' ? this.log.durableOrdinal : this.log.nextOrdinal;
   }
 
@@ -80,16 +80,17 @@ export class EmbeddedLog implements PartitionLog {
     return this.log.bytes;
   }
 
-  append(node: string, frame: Frame, frameBytes: Buffer): { offset: number; durable: Promise<void> } {
+  async append(node: string, frame: Frame, frameBytes: Buffer): Promise<number> {
     const timeNs = wallNowNs();
-    const offset = this.log.append({ kind: FRAME_RECORD, timeNs, parts: frameRecordParts(node, frameBytes) });
-    this.advance(node, frame.coveredTo);
-    const durable = this.settled().then(() => {
-      for (const listener of this.listeners) listener();
-    });
+    const parts = frameRecordParts(node, frameBytes);
+    const offset = this.log.append({ kind: frameKind(frame.topic), timeNs, parts });
+    this.untold.push({ kind: 'frame', offset, node, frame, bytes: frameBytes.length, appendedMs: nsToMs(timeNs) });
+    const durable = this.settled();
     // Behind the sync that was begun: what is not synced yet is not deleted.
     this.options.onGrown();
-    return { offset, durable };
+    await durable;
+    this.tell();
+    return offset;
   }
 
   async settled(): Promise<void> {
@@ -102,16 +103,22 @@ export class EmbeddedLog implements PartitionLog {
   }
 
   nodes(): Iterable<string> {
-    return this.covered.keys();
+    return this.covered.nodes();
   }
 
-  coveredTo(node: string): Position | undefined {
-    return this.covered.get(node);
+  coveredTo(node: string, topic: string): Position | undefined {
+    return this.covered.to(node, topic);
   }
 
-  async positionsBefore(offset: number): Promise<ReadonlyMap<string, Position>> {
-    const where = `of ${this.topic}-${this.partition}`;
-    if (offset > this.log.nextOrdinal) {
+  snapshot(): Snapshot {
+    this.tell();
+    return { offset: this.deliverableOffset, covered: this.covered.copy() };
+  }
+
+  async coveredBefore(offset: number): Promise<CoveredPositions> {
+    const where = `of partition ${this.partition}`;
+    const { offset: end, covered } = this.snapshot();
+    if (offset > end) {
       throw new BackplaneError('cursor_invalid', `cursor names offset ${offset} ${where}, which does not exist`);
     }
     if (offset < this.log.firstOrdinal) {
@@ -119,29 +126,52 @@ export class EmbeddedLog implements PartitionLog {
       throw new BackplaneError('cursor_expired', `cursor names offset ${offset} ${where}, the oldest is ${oldest}`);
     }
     // At the end, which is where most cursors come back to, nothing need be read.
-    if (offset === this.log.nextOrdinal) return new Map(this.covered);
-    const positions = new Map<string, Position>();
-    this.restore(offset, positions);
-    return positions;
+    if (offset === end) return covered;
+    const before = new CoveredPositions();
+    this.restore(offset, before);
+    return before;
   }
 
-  reader(fromOffset: number): PartitionReader {
-    const reader = this.log.reader(fromOffset);
+  markBefore(offset: number): number | undefined {
+    return this.log.crc(offset - 1) || undefined;
+  }
+
+  async hasMark(offset: number, mark: number): Promise<boolean> {
+    // What retention removed cannot be compared; that it is gone is told by whoever reads from there.
+    if (offset <= this.log.firstOrdinal) return true;
+    if (offset > this.log.nextOrdinal) return false;
+    const reader = this.log.reader(offset - 1, () => false);
+    try {
+      const item = reader.next();
+      return item?.kind !== 'record' || item.crc === mark;
+    } finally {
+      reader.close();
+    }
+  }
+
+  reader(fromOffset: number, topics: ReadonlySet<string>): PartitionReader {
+    const kinds = new Set([...topics].map(frameKind));
+    const reader = this.log.reader(fromOffset, (kind) => kinds.has(kind));
     const deliverable = () => this.deliverableOffset;
+    let mark: number | undefined;
     return {
       get offset() {
         return reader.ordinal;
+      },
+      get mark() {
+        return mark;
       },
       async next(): Promise<LogItem | undefined> {
         while (reader.ordinal < deliverable()) {
           const item = reader.next();
           if (item === undefined) return undefined;
+          mark = item.kind === 'record' ? item.crc : undefined;
           if (item.kind !== 'record') {
             const { ordinalFrom: offsetFrom, ordinalTo: offsetTo } = item;
             if (item.kind === 'evicted') return { kind: 'evicted', offsetFrom, offsetTo };
             return { kind: 'damage', offsetFrom, offsetTo, message: item.message };
           }
-          if (item.recordKind === FRAME_RECORD) return entryOf(item.ordinal, item.timeNs, item.payload);
+          if (kinds.has(item.recordKind)) return entryOf(item.ordinal, item.timeNs, item.payload);
         }
         return undefined;
       },
@@ -149,15 +179,15 @@ export class EmbeddedLog implements PartitionLog {
     };
   }
 
-  onDeliverable(listener: () => void): void {
-    this.listeners.push(listener);
+  follow(listener: (entry: LogEntry) => void): void {
+    this.followers.push(listener);
   }
 
-  appendNote(bytes: Buffer): number {
+  async appendNote(bytes: Buffer): Promise<number> {
     return this.log.append({ kind: NOTE_RECORD, timeNs: wallNowNs(), parts: [bytes] });
   }
 
-  readNote(offset: number): Buffer | undefined {
+  async readNote(offset: number): Promise<Buffer | undefined> {
     if (offset < this.log.firstOrdinal || offset >= this.log.nextOrdinal) return undefined;
     const reader = this.log.reader(offset);
     try {
@@ -169,7 +199,7 @@ export class EmbeddedLog implements PartitionLog {
     }
   }
 
-  probe(): void {
+  async probe(): Promise<void> {
     this.log.append(this.checkpoint());
   }
 
@@ -195,29 +225,30 @@ export class EmbeddedLog implements PartitionLog {
     return this.log.close();
   }
 
+  /** A sync stands for all that was appended before it: what another's sync has made durable is told with it. */
+  private tell(): void {
+    const end = this.promisedOffset;
+    while (this.untold.length > 0 && this.untold[0]!.offset < end) {
+      const entry = this.untold.shift()!;
+      this.covered.advance(entry.node, entry.frame.topic, entry.frame.coveredTo);
+      for (const follower of this.followers) follower(entry);
+    }
+  }
+
   private head(): NewRecord[] {
     // While the log opens, what it covers is not known yet: no checkpoint is better than a wrong one.
     return this.restored ? [this.checkpoint()] : [];
   }
 
+  /** Of all that was appended before it, durable or not: it stands behind that. */
   private checkpoint(): NewRecord {
-    const timeNs = wallNowNs();
-    return { kind: CHECKPOINT_RECORD, timeNs, anchor: true, parts: [encodeCheckpoint(this.covered)] };
-  }
-
-  private advance(node: string, to: Position): void {
-    this.covered.delete(node);
-    this.covered.set(node, to);
-    if (this.covered.size > NODES_PER_PARTITION_MAX) {
-      for (const oldest of this.covered.keys()) {
-        this.covered.delete(oldest);
-        break;
-      }
-    }
+    const covered = this.untold.length === 0 ? this.covered : this.covered.copy();
+    for (const { node, frame } of this.untold) covered.advance(node, frame.topic, frame.coveredTo);
+    return { kind: CHECKPOINT_RECORD, timeNs: wallNowNs(), anchor: true, parts: [encodeCheckpoint(covered)] };
   }
 
   /** Reads the newest checkpoint before `offset`, and what follows it up to there. */
-  private restore(offset: number, into: Map<string, Position>): void {
+  private restore(offset: number, into: CoveredPositions): void {
     let from = this.log.firstOrdinal;
     for (const { ordinal } of this.log.anchors()) {
       if (ordinal < offset) {
@@ -232,12 +263,9 @@ export class EmbeddedLog implements PartitionLog {
         if (item === undefined) break;
         if (item.kind !== 'record' || item.ordinal >= offset) continue;
         if (item.recordKind === CHECKPOINT_RECORD) decodeCheckpoint(item.payload, into);
-        else if (item.recordKind === FRAME_RECORD) {
+        else if (isFrameKind(item.recordKind)) {
           const entry = entryOf(item.ordinal, item.timeNs, item.payload);
-          if (entry.kind === 'frame') {
-            into.delete(entry.node);
-            into.set(entry.node, entry.frame.coveredTo);
-          }
+          if (entry.kind === 'frame') into.advance(entry.node, entry.frame.topic, entry.frame.coveredTo);
         }
       }
     } finally {

@@ -1,25 +1,41 @@
 /**
  * What a partition log's records hold.
  *
- *   Frame record (kind 1)      := node length u8 | node | Frame, as the node sent it
- *   Checkpoint record (kind 2) := msgpack [node, epoch, timeNs u64, lane, tie]*
- *   Note record (kind 3)       := Note, see wire/cursor.ts
+ *   Frame record (kind 16 and up, by topic) := node length u8 | node | Frame, as the node sent it
+ *   Checkpoint record (kind 2)              := msgpack [node, [kind, epoch, timeNs u64, lane, tie]*]*
+ *   Note record (kind 3)                    := Note, see wire/cursor.ts
  *
- * A checkpoint stands at the head of every segment and says how far each
- * node's frames reached when the segment began: so that a start, or a cursor,
- * reads one segment instead of the log.
+ * A frame's topic is its record's kind, so that a reader of one topic passes
+ * over the others' records without reading them. A checkpoint stands at the
+ * head of every segment and says how far each node's frames reached when the
+ * segment began: so that a start, or a cursor, reads one segment instead of the
+ * log.
  */
 import { Packr } from 'msgpackr';
 import { BackplaneError } from '../../../errors.js';
 import { decodeFrame, type Frame } from '../../../wire/frame/frame.js';
 import { readPlainMsgpack } from '../../../wire/plain-msgpack.js';
 import type { Position } from '../../../wire/position.js';
+import type { CoveredPositions } from '../covered-positions.js';
 
-export const FRAME_RECORD = 1;
 export const CHECKPOINT_RECORD = 2;
 export const NOTE_RECORD = 3;
+const FRAME_RECORD_MIN = 16;
+/** On disk: new ones at the end. */
+const TOPIC_ORDER: readonly string[] = ['process', 'network', 'security', 'file', 'syscall', 'host'];
 
 const packr = new Packr({ useRecords: false });
+
+/** Of records with the topic's frames. */
+export function frameKind(topic: string): number {
+  const at = TOPIC_ORDER.indexOf(topic);
+  if (at < 0) throw new BackplaneError('internal', `the log has no place for topic ${topic}`);
+  return FRAME_RECORD_MIN + at;
+}
+
+export function isFrameKind(kind: number): boolean {
+  return kind >= FRAME_RECORD_MIN;
+}
 
 export function frameRecordParts(node: string, frameBytes: Buffer): readonly Buffer[] {
   const name = Buffer.from(node, 'utf8');
@@ -34,14 +50,19 @@ export function decodeFrameRecord(payload: Buffer): { node: string; frame: Frame
   return { node: payload.toString('utf8', 1, nameEnd), frame: decodeFrame(frameBytes), bytes: frameBytes.length };
 }
 
-export function encodeCheckpoint(covered: ReadonlyMap<string, Position>): Buffer {
-  return packr.pack([...covered].map(([node, p]) => [node, p.epoch, p.timeNs, p.lane, p.tie]));
+export function encodeCheckpoint(covered: CoveredPositions): Buffer {
+  const positions = (byTopic: ReadonlyMap<string, Position>) =>
+    [...byTopic].map(([topic, p]) => [frameKind(topic), p.epoch, p.timeNs, p.lane, p.tie]);
+  return packr.pack([...covered.entries()].map(([node, byTopic]) => [node, positions(byTopic)]));
 }
 
 /** Entries are added to `into`. The record's checksum has been checked, so its content is ours. */
-export function decodeCheckpoint(payload: Buffer, into: Map<string, Position>): void {
-  const entries = readPlainMsgpack(payload) as unknown as [string, number, bigint, number, number][];
-  for (const [node, epoch, timeNs, lane, tie] of entries) {
-    into.set(node, { epoch: Number(epoch), timeNs: BigInt(timeNs), lane, tie });
+export function decodeCheckpoint(payload: Buffer, into: CoveredPositions): void {
+  const entries = readPlainMsgpack(payload) as unknown as [string, [number, number, bigint, number, number][]][];
+  for (const [node, positions] of entries) {
+    for (const [kind, epoch, timeNs, lane, tie] of positions) {
+      const topic = TOPIC_ORDER[kind - FRAME_RECORD_MIN];
+      if (topic) into.advance(node, topic, { epoch: Number(epoch), timeNs: BigInt(timeNs), lane, tie });
+    }
   }
 }
