@@ -113,7 +113,16 @@ function frameOf(columns: EventColumns, indices: readonly number[]): Buffer {
   const epoch = 1;
   const at = (timeNs: bigint) => ({ epoch, timeNs, lane: 0, tie: 0 });
   const count = columns.eventSizes.length;
-  const nothing = { shed: [], lost: 0, lostUnknown: false, losses: [], late: 0, watermarkNs: 0n, refused: false };
+  const nothing = {
+    shed: [],
+    lost: 0,
+    lostUnknown: false,
+    losses: [],
+    late: 0,
+    watermarkNs: 0n,
+    refused: false,
+    continues: false,
+  };
   const matches = [{ predicateId: 1n, all: false, indices: [...indices] }];
   const covered = { coveredFrom: at(0n), coveredTo: at(BigInt(count)) };
   return encodeFrame({ topic: 'process', ...covered, count, matches, ...nothing, ...columns });

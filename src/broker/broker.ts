@@ -8,7 +8,14 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-note.js';
 import { BytePool } from '../flow/byte-pool.js';
-import { DATA_WATCH_INTERVAL_MS, DRAIN_MS, HISTORY_POOL_BYTES_MAX, LEASE_INTERVAL_MS } from '../limits.js';
+import {
+  AUDIT_BYTES_MAX,
+  AUDIT_REFUSED_BYTES_MAX,
+  DATA_WATCH_INTERVAL_MS,
+  DRAIN_MS,
+  HISTORY_POOL_BYTES_MAX,
+  LEASE_INTERVAL_MS,
+} from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
 import type { FileOps } from '../storage/file-ops.js';
 import { compileNodeGlobs } from '../subscriptions/request/node-globs.js';
@@ -24,6 +31,7 @@ import { GrpcApi } from './api/grpc.js';
 import { HttpApi } from './api/http.js';
 import { type BrokerFacts, Listings } from './api/listings.js';
 import { AuditTrail } from './cluster/audit-trail.js';
+import { AuditFile } from './cluster/embedded/audit-file.js';
 import { BudgetFile } from './cluster/embedded/budget-file.js';
 import { StateFile } from './cluster/embedded/state-file.js';
 import { DataWatch } from './data-watch.js';
@@ -194,7 +202,11 @@ function assemble(
   const uplink = new UplinkService(registry, budgets, ingest, (what, { code, message }) => {
     logger.warn({ code }, `${what}: ${message}`);
   });
-  const trail = new AuditTrail(dir, logger);
+  const trail = new AuditTrail(
+    new AuditFile(dir, 'audit', AUDIT_BYTES_MAX),
+    new AuditFile(dir, 'audit-refused', AUDIT_REFUSED_BYTES_MAX),
+    logger,
+  );
   const budgetDesk = new BudgetDesk(registry, budgets, trail);
   const forgetDesk = new ForgetDesk(registry, trail);
   const gate = new Gate(token, logger);
@@ -270,7 +282,7 @@ function running(
     clearInterval(leasing);
     parts.note?.forget();
     parts.gate.close();
-    parts.trail.close();
+    await parts.trail.close();
     held.close();
     registry.close();
     await http.close();
@@ -289,7 +301,7 @@ function running(
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref());
     await Promise.race([subscriptions.drain(), deadline]);
     uplink.drain();
-    registry.save();
+    await registry.save();
     await Promise.race([Promise.all([shutDown(grpc), http.end()]), deadline]);
     await close();
   };

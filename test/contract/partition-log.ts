@@ -38,6 +38,7 @@ export function frameOf(from: number, to: number, bytes = 0, topic = 'process'):
     lostUnknown: false,
     losses: [],
     refused: false,
+    continues: false,
     late: 0,
     watermarkNs: 0n,
     timesNs: bytes === 0 ? new BigUint64Array(0) : BigUint64Array.of(BigInt(to)),

@@ -45,13 +45,13 @@ export class GrpcApi {
       ListNodes: unary(() => listNodesResponseCodec.encode(listings.nodes())),
       ListTopics: unary(() => listTopicsResponseCodec.encode(listings.topics())),
       ListSubscriptions: unary(() => listSubscriptionsResponseCodec.encode(listings.subscriptionList())),
-      SetBudget: unary((bytes, peer) => {
+      SetBudget: unary(async (bytes, peer) => {
         const request = setBudgetRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
-        return setBudgetResponseCodec.encode(this.budgets.change(request, peer));
+        return setBudgetResponseCodec.encode(await this.budgets.change(request, peer));
       }),
-      ForgetNodes: unary((bytes, peer) => {
+      ForgetNodes: unary(async (bytes, peer) => {
         const { nodes } = forgetNodesRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
-        return forgetNodesResponseCodec.encode({ nodes: [...this.forgetting.forget(nodes, peer)] });
+        return forgetNodesResponseCodec.encode({ nodes: [...(await this.forgetting.forget(nodes, peer))] });
       }),
       GetStatus: unary(() => getStatusResponseCodec.encode(listings.status())),
     };
@@ -81,10 +81,10 @@ export class GrpcApi {
   }
 }
 
-function unary(answer: (request: Buffer, peer: string) => Buffer): handleUnaryCall<Buffer, Buffer> {
-  return (call, respond) => {
+function unary(answer: (request: Buffer, peer: string) => Buffer | Promise<Buffer>): handleUnaryCall<Buffer, Buffer> {
+  return async (call, respond) => {
     try {
-      respond(null, answer(call.request, call.getPeer()));
+      respond(null, await answer(call.request, call.getPeer()));
     } catch (cause) {
       const error = inProtoNames(cause);
       respond({ code: error.grpcStatus, details: error.message });

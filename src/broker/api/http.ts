@@ -41,7 +41,7 @@ export interface HttpApiOptions {
   readonly metrics: Registry;
   readonly gate: Gate;
   /** Nodes that a name or glob matches and that are gone; returns their names. */
-  readonly forget: (glob: string, peer: string) => readonly string[];
+  readonly forget: (glob: string, peer: string) => Promise<readonly string[]>;
   /** Why the broker is not ready: it starts or drains, or its log takes nothing. Undefined when it is. */
   readonly notReady: () => string | undefined;
 }
@@ -168,9 +168,9 @@ export class HttpApi {
   }
 
   private forgetRoute(node: string): Route {
-    return ({ socket }, response, query) => {
+    return async ({ socket }, response, query) => {
       checkNoParameters(query);
-      sendJson(response, 200, { nodes: this.options.forget(node, socket.remoteAddress ?? '') });
+      sendJson(response, 200, { nodes: await this.options.forget(node, socket.remoteAddress ?? '') });
     };
   }
 

@@ -1,22 +1,15 @@
 /**
- * Who changed what, when: one JSON object a line in `audit.jsonl`, durable
- * before the change takes effect. What was refused is kept apart, in
- * `audit-refused.jsonl`, as anybody can be refused as often as they like: each
- * second at most one line per address, action and reason, with a count, and
- * only so many lines in all.
+ * Who changed what, when: an entry for each change, durable before the change
+ * takes effect. What was refused is kept apart, as anybody can be refused as
+ * often as they like: each second at most one entry per address, action and
+ * reason, with a count, and only so many in all.
  */
 import type { Logger } from 'pino';
 import { BackplaneError, type ErrorCode } from '../../errors.js';
-import {
-  AUDIT_BYTES_MAX,
-  AUDIT_REFUSED_BYTES_MAX,
-  AUDIT_REFUSED_INTERVAL_MS,
-  AUDIT_REFUSED_LINES_MAX,
-  AUDIT_TEXT_CHARACTERS_MAX,
-} from '../../limits.js';
+import { AUDIT_REFUSED_INTERVAL_MS, AUDIT_REFUSED_LINES_MAX, AUDIT_TEXT_CHARACTERS_MAX } from '../../limits.js';
 import { systemErrorCode } from '../../storage/file-ops.js';
 import { addressOf } from '../access/peer-address.js';
-import { AuditFile } from './embedded/audit-file.js';
+import type { AuditLog } from './audit-log.js';
 
 type Action = 'set_budget' | 'forget_nodes';
 
@@ -46,28 +39,22 @@ interface Merged extends Refused {
 const OTHERS = 'others';
 
 export class AuditTrail {
-  private readonly changes: AuditFile;
-  private readonly refusals: AuditFile;
   private readonly pending = new Map<string, Merged>();
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
-    dir: string,
+    private readonly changes: AuditLog,
+    private readonly refusals: AuditLog,
     private readonly logger: Logger,
-    bytesMax = AUDIT_BYTES_MAX,
-    refusedBytesMax = AUDIT_REFUSED_BYTES_MAX,
-  ) {
-    this.changes = new AuditFile(dir, 'audit', bytesMax);
-    this.refusals = new AuditFile(dir, 'audit-refused', refusedBytesMax);
-  }
+  ) {}
 
-  /** Throws resource_exhausted when it cannot be written: what is not on record is not done. */
-  record(entry: AuditEntry): void {
+  /** Rejects with resource_exhausted when it cannot be written: what is not on record is not done. */
+  async record(entry: AuditEntry): Promise<void> {
     try {
-      this.changes.append([{ time: new Date().toISOString(), ...entry }]);
+      await this.changes.append([{ time: now(), ...entry }]);
     } catch (cause) {
       const why = systemErrorCode(cause) ?? String(cause);
-      const message = `${this.changes.path} cannot be written (${why}): nothing was changed`;
+      const message = `${this.changes.place} cannot be written (${why}): nothing was changed`;
       throw new BackplaneError('resource_exhausted', message);
     }
     this.logger.info(entry, `${entry.action} by ${entry.peer}`);
@@ -75,7 +62,7 @@ export class AuditTrail {
 
   /** Written within a second, with the others of its kind. */
   refuse(refusal: Refused): void {
-    this.timer ??= setTimeout(() => this.flush(), AUDIT_REFUSED_INTERVAL_MS);
+    this.timer ??= setTimeout(() => void this.flush(), AUDIT_REFUSED_INTERVAL_MS);
     this.timer.unref();
     const address = addressOf(refusal.peer);
     const own = `${address} ${refusal.action} ${refusal.code}`;
@@ -86,12 +73,12 @@ export class AuditTrail {
     else this.pending.set(key, { ...shortened(refusal), peer: full ? OTHERS : address, time: now(), count: 1 });
   }
 
-  /** What was refused is on record, as far as the disk takes it. */
-  close(): void {
-    this.flush();
+  /** Resolves when what was refused is on record, as far as the disk takes it. */
+  close(): Promise<void> {
+    return this.flush();
   }
 
-  private flush(): void {
+  private async flush(): Promise<void> {
     clearTimeout(this.timer);
     this.timer = undefined;
     const lines = [...this.pending.values()];
@@ -101,10 +88,10 @@ export class AuditTrail {
       this.logger.info(line, `${line.action} by ${line.peer} refused, ${line.count} times: ${line.refused}`);
     }
     try {
-      this.refusals.append(lines);
+      await this.refusals.append(lines);
     } catch (cause) {
       const why = systemErrorCode(cause) ?? String(cause);
-      this.logger.warn(`${this.refusals.path} cannot be written (${why}): what was refused is only logged`);
+      this.logger.warn(`${this.refusals.place} cannot be written (${why}): what was refused is only logged`);
     }
   }
 }

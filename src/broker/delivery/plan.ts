@@ -137,7 +137,10 @@ export class Planner {
   markSeen(view: NodeView): void {
     for (const topic of this.checked.topics) {
       const to = this.store.coveredTo(view.node, topic);
-      if (to) view.seen.set(topic, to);
+      if (to) {
+        view.seen.set(topic, to);
+        view.chained.set(topic, to);
+      }
     }
   }
 
@@ -161,7 +164,10 @@ export class Planner {
     this.restoreOwed(view);
     for (const topic of this.checked.topics) {
       const seen = this.resumption.seen(node, topic);
-      if (seen) view.seen.set(topic, seen);
+      if (seen) {
+        view.seen.set(topic, seen);
+        view.chained.set(topic, seen);
+      }
     }
     return view;
   }

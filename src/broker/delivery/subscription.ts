@@ -155,7 +155,7 @@ export class Subscription {
     const { registry, store, book } = this.context;
     const { nodes, predicate } = this.checked;
     this.cleanUp.push(registry.listen((node) => this.nodeChanged(node)));
-    this.cleanUp.push(book.claim(predicate.spec, nodes.globs, nodes.matches));
+    this.cleanUp.push(await book.claim(predicate.spec, nodes.globs, nodes.matches));
     const missing = await this.acknowledgements();
     // From here to the end of planning nothing else runs: places, positions and holds are of one moment.
     const planner = new Planner(this.checked, registry, store, resumption, this.sinceNs(resumption));

@@ -12,10 +12,12 @@
  * then a gap is taken in its place, whose count is not known.
  */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { OneAtATime } from '../../flow/one-at-a-time.js';
 import { TOPICS } from '../../wire/event/event.js';
 import { decodeFrame, encodeFrame, type Frame, refusedFrame, stretchOf } from '../../wire/frame/frame.js';
 import { checkEvents } from '../../wire/frame/frame-columns.js';
-import { comparePositions, type Position, positionText } from '../../wire/position.js';
+import { type Position, positionText } from '../../wire/position.js';
+import { follows } from '../log/chain.js';
 import type { LogStore } from '../log/log-store.js';
 import type { NodeRecord, Refusal } from '../nodes/node-record.js';
 import { type HeldFrames, isDiskTrouble } from './held-frames.js';
@@ -63,8 +65,8 @@ export class Ingest {
   readonly totals: IngestCounters = { frames: 0, events: 0, bytes: 0, duplicates: 0, refused: 0 };
   readonly byTopic = new Map<string, { frames: number; events: number; bytes: number }>();
 
-  /** By node and topic: the frame that was accepted last, while it is not durable. */
-  private readonly lastOf = new Map<string, Promise<void>>();
+  /** By node and topic, while frames of it are not durable yet. */
+  private readonly lanes = new Map<string, OneAtATime>();
 
   constructor(
     private readonly store: LogStore,
@@ -90,12 +92,14 @@ export class Ingest {
   /** Behind the node's frame of the same topic that was accepted before, of whichever session. */
   private inTurn(node: string, topic: string, take: () => Promise<void>): Promise<void> {
     const key = `${node} ${topic}`;
-    const before = this.lastOf.get(key);
-    // Of one that failed its own session has heard.
-    const turn = before === undefined ? take() : before.then(take, take);
-    this.lastOf.set(key, turn);
+    let lane = this.lanes.get(key);
+    if (lane === undefined) {
+      lane = new OneAtATime();
+      this.lanes.set(key, lane);
+    }
+    const turn = lane.run(take);
     const over = () => {
-      if (this.lastOf.get(key) === turn) this.lastOf.delete(key);
+      if (lane.idle) this.lanes.delete(key);
     };
     turn.then(over, over);
     return turn;
@@ -105,17 +109,18 @@ export class Ingest {
     // What was not taken yet the agent sends again.
     if (closed.aborted) throw new BackplaneError('cancelled', 'the session has ended');
     const node = record.name;
-    const { topic, coveredFrom, coveredTo } = frame;
+    const { topic, coveredFrom } = frame;
     const log = this.store.of(node);
     const covered = log.coveredTo(node, topic);
-    if (covered && comparePositions(coveredTo, covered) <= 0) {
+    const followed = follows(frame, covered);
+    if (followed === 'duplicate') {
       this.totals.duplicates++;
       return;
     }
-    if (covered && comparePositions(coveredFrom, covered) < 0) {
+    if (followed === 'overlap') {
       throw new BackplaneError(
         'failed_precondition',
-        `frame: covered_from must not be before ${positionText(covered)}, up to where ${topic} of node ${node} is ` +
+        `frame: covered_from must not be before ${positionText(covered!)}, up to where ${topic} of node ${node} is ` +
           `covered, got ${positionText(coveredFrom)}`,
       );
     }

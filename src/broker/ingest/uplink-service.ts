@@ -101,7 +101,7 @@ export class UplinkService {
     const lingerMs = Math.round(this.registry.connectedCount / NODES_PER_LINGER_MS);
     return {
       session,
-      covered: covered.map(({ topic, to, resume }) => ({ topic, to: positionToMessage(to), resume })),
+      covered: covered.map(({ to, ...rest }) => ({ ...rest, to: positionToMessage(to) })),
       lingerMs: Math.min(LINGER_MS_MAX, Math.max(LINGER_MS_MIN, lingerMs)),
       epochMin,
     };

@@ -1,6 +1,8 @@
 /** Up to where the frames of a partition's nodes reach, topic for topic. */
 import { NODES_PER_PARTITION_MAX } from '../../limits.js';
+import type { Frame } from '../../wire/frame/frame.js';
 import type { Position } from '../../wire/position.js';
+import { follows } from './chain.js';
 
 export class CoveredPositions {
   /** By node, the one that was silent for longest first: over the bound it goes. Then by topic. */
@@ -15,8 +17,12 @@ export class CoveredPositions {
     return this.byNode.keys();
   }
 
-  /** Whatever was known before: frames come in order. */
-  advance(node: string, topic: string, to: Position): void {
+  /** The next frame of the log. */
+  take(node: string, frame: Frame): void {
+    if (follows(frame, this.to(node, frame.topic)) !== 'duplicate') this.set(node, frame.topic, frame.coveredTo);
+  }
+
+  set(node: string, topic: string, to: Position): void {
     const topics = this.byNode.get(node) ?? new Map<string, Position>();
     this.byNode.delete(node);
     this.byNode.set(node, topics);

@@ -15,13 +15,16 @@ export class BudgetDesk {
     private readonly trail: AuditTrail,
   ) {}
 
-  /** Returns the nodes it holds for, and what each could send before and can send now. Throws what checkBudgetChange throws, and when it cannot be written down. */
-  change(request: SetBudgetRequest__Output, peer: string): SetBudgetResponse {
+  /**
+   * Resolves with the nodes it holds for, and what each could send before and can send now. Rejects with what
+   * checkBudgetChange throws, and when it cannot be written down.
+   */
+  async change(request: SetBudgetRequest__Output, peer: string): Promise<SetBudgetResponse> {
     const { nodes, budget } = this.check(request, peer);
     const before = Object.fromEntries(nodes.map((node) => [node, this.budgets.setFor(node) ?? null]));
-    this.trail.record({ action: 'set_budget', peer, before, set: budget ?? null });
+    await this.trail.record({ action: 'set_budget', peer, before, set: budget ?? null });
     const could = nodes.map((node) => this.budgetOf(node));
-    this.budgets.change(nodes, budget);
+    await this.budgets.change(nodes, budget);
     const changes = nodes.map((node, index) => ({ node, before: could[index] ?? null, after: this.budgetOf(node) }));
     return { nodes: [...nodes], changes };
   }

@@ -12,14 +12,16 @@ export class ForgetDesk {
   ) {}
 
   /**
-   * Names or globs; returns the nodes that are forgotten. Throws invalid_argument for none, failed_precondition when all
+   * Names or globs; resolves with the nodes that are forgotten. Rejects with invalid_argument for none, failed_precondition when all
    * that match are connected, not_found when no known node matches, and when it cannot be written down.
    */
-  forget(globs: readonly string[], peer: string): readonly string[] {
+  async forget(globs: readonly string[], peer: string): Promise<readonly string[]> {
     const nodes = this.check(globs, peer);
-    this.trail.record({ action: 'forget_nodes', peer, nodes });
-    this.registry.forget(nodes);
-    return nodes;
+    await this.trail.record({ action: 'forget_nodes', peer, nodes });
+    // One that has come back meanwhile is known again.
+    const gone = nodes.filter((node) => this.registry.record(node)?.connection === undefined);
+    this.registry.forget(gone);
+    return gone;
   }
 
   private check(globs: readonly string[], peer: string): string[] {

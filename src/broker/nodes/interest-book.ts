@@ -22,8 +22,7 @@ export class InterestBook {
   private readonly claims = new Map<string, Claim>();
   /** Grows whenever what is asked changes. */
   generation: number;
-  /** Called after every change of what is asked of nodes. */
-  onChange: () => void = () => undefined;
+  private onChange: () => Promise<void> = async () => undefined;
 
   constructor(
     saved: { readonly generation: number; readonly claims: readonly SavedClaim[] },
@@ -42,21 +41,31 @@ export class InterestBook {
     }
   }
 
+  /** @param onChange called after every change of what is asked of nodes; resolves when it is carried out */
+  listen(onChange: () => Promise<void>): void {
+    this.onChange = onChange;
+  }
+
   /**
-   * Returns the release of the claim. Throws resource_exhausted when nodes
-   * would be asked for more than fits a message.
+   * Resolves with the release of the claim when nodes have been asked. Rejects with resource_exhausted when they would
+   * be asked for more than fits a message.
    */
-  claim(predicate: PredicateSpec, globs: readonly string[], matches: (node: string) => boolean): () => void {
+  async claim(
+    predicate: PredicateSpec,
+    globs: readonly string[],
+    matches: (node: string) => boolean,
+  ): Promise<() => void> {
     const key = claimKey(predicate, globs);
     let claim = this.claims.get(key);
+    const isNew = claim === undefined;
     if (claim === undefined) {
       this.checkRoom(predicate);
       claim = { ...predicate, globs, matches, subscribers: 0, expiresMs: undefined };
       this.claims.set(key, claim);
-      this.changed();
     }
     claim.subscribers++;
     claim.expiresMs = undefined;
+    if (isNew) await this.changed();
     const held = claim;
     let released = false;
     return () => {
@@ -82,7 +91,7 @@ export class InterestBook {
       this.claims.delete(key);
       dropped = true;
     }
-    if (dropped) this.changed();
+    if (dropped) void this.changed();
   }
 
   saved(): SavedClaim[] {
@@ -91,9 +100,9 @@ export class InterestBook {
     });
   }
 
-  private changed(): void {
+  private changed(): Promise<void> {
     this.generation++;
-    this.onChange();
+    return this.onChange();
   }
 
   private checkRoom(predicate: PredicateSpec): void {

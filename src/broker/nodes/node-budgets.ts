@@ -5,6 +5,7 @@
  * to an even share. A node that sends more all the same is not read on.
  */
 import { maxMinShares } from '../../flow/max-min.js';
+import { OneAtATime } from '../../flow/one-at-a-time.js';
 import { TokenBucket } from '../../flow/token-bucket.js';
 import {
   BUDGET_BURST_BYTES_MIN,
@@ -31,6 +32,8 @@ export interface NodeBudget {
 
 export class NodeBudgets {
   private readonly set: Map<string, SavedBudget>;
+  /** Each begins with what the one before it left. */
+  private readonly changes = new OneAtATime();
 
   constructor(
     private readonly registry: NodeRegistry,
@@ -47,14 +50,18 @@ export class NodeBudgets {
     return this.set.get(node);
   }
 
-  /** Undefined takes back what was set. Durable when it returns; throws when it cannot be written. */
-  change(nodes: readonly string[], budget: SavedBudget | undefined): void {
+  /** Undefined takes back what was set. Resolves when it is durable and holds; rejects when it cannot be written. */
+  change(nodes: readonly string[], budget: SavedBudget | undefined): Promise<void> {
+    return this.changes.run(() => this.save(nodes, budget));
+  }
+
+  private async save(nodes: readonly string[], budget: SavedBudget | undefined): Promise<void> {
     const next = new Map(this.set);
     for (const node of nodes) {
       if (budget === undefined) next.delete(node);
       else next.set(node, { ...next.get(node), ...budget });
     }
-    this.file.save(next);
+    await this.file.save(next);
     this.set.clear();
     for (const [node, each] of next) this.set.set(node, each);
     if (this.ceiling !== undefined) this.lease();

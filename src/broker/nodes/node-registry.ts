@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { BackplaneError } from '../../errors.js';
+import { OneAtATime } from '../../flow/one-at-a-time.js';
 import { NODE_REPORT_INTERVAL_MS, NODE_SEEN_SAVE_MS, NODES_MAX, NODES_PER_PEER_MAX } from '../../limits.js';
 import { systemErrorCode } from '../../storage/file-ops.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
@@ -17,16 +18,20 @@ import { checkHello, checkReport } from './node-checks.js';
 import { NodeRecord, type Refusal } from './node-record.js';
 import type { NodeSession } from './node-session.js';
 
-export interface Covered {
+/** Up to where the log and what it promised reach, of one topic. */
+export interface CoveredTopic {
   readonly topic: string;
   readonly to: Position;
+  /** The agent goes on from there: interest was in force without a break. */
   readonly resume: boolean;
+  /** The log's last frame ended exactly there. */
+  readonly frameEnd: boolean;
 }
 
 export interface Admission {
   readonly record: NodeRecord;
   readonly session: string;
-  readonly covered: readonly Covered[];
+  readonly covered: readonly CoveredTopic[];
   /** In which the node is to record from now on, at least. */
   readonly epochMin: number;
   /** Frames of earlier epochs are refused: they are of another recording. */
@@ -55,6 +60,9 @@ export class NodeRegistry {
   private retryTimer: NodeJS.Timeout | undefined;
   private savedMs = Date.now();
   private closed = false;
+  private readonly saves = new OneAtATime();
+  /** While a change of what is asked is carried out. */
+  private reconciling: Promise<void> | undefined;
 
   constructor(
     private readonly book: InterestBook,
@@ -64,7 +72,7 @@ export class NodeRegistry {
     private readonly onSaveFailure: (message: string) => void,
   ) {
     for (const saved of nodes) this.records.set(saved.name, NodeRecord.restored(saved));
-    book.onChange = () => this.reconcile();
+    book.listen(() => this.reconcile());
   }
 
   record(node: string): NodeRecord | undefined {
@@ -146,7 +154,8 @@ export class NodeRegistry {
   /** The session can be written to: the node is told what is asked. */
   attach(session: NodeSession): void {
     this.sessions.set(session.record.name, session);
-    this.tell(session.record, session);
+    // While that changes, all are told when the change is written down.
+    if (this.reconciling === undefined) this.tell(session.record, session);
     this.changed(session.record.name);
   }
 
@@ -223,22 +232,26 @@ export class NodeRegistry {
     this.closed = true;
   }
 
-  /** False when it cannot be written at this moment: it is tried again. */
-  save(): boolean {
+  /** Resolves with false when it cannot be written at this moment: it is tried again. */
+  save(): Promise<boolean> {
     clearTimeout(this.saveTimer);
     this.saveTimer = undefined;
+    return this.saves.run(() => this.write());
+  }
+
+  private async write(): Promise<boolean> {
     if (this.closed) return true;
     this.savedMs = Date.now();
     const nodes = [...this.records.values()].map((record) => record.saved());
     try {
-      this.state.save({ generation: this.book.generation, claims: this.book.saved(), nodes });
+      await this.state.save({ generation: this.book.generation, claims: this.book.saved(), nodes });
       this.saveTrouble = undefined;
       return true;
     } catch (cause) {
       const told = `cannot write ${this.state.file}: ${systemErrorCode(cause) ?? cause}; check the disk`;
       if (told !== this.saveTrouble) this.onSaveFailure(told);
       this.saveTrouble = told;
-      this.saveTimer = setTimeout(() => this.save(), SAVE_RETRY_MS).unref();
+      this.saveTimer ??= setTimeout(() => void this.save(), SAVE_RETRY_MS).unref();
       return false;
     }
   }
@@ -248,13 +261,26 @@ export class NodeRegistry {
    * node hears of it: otherwise a broker killed in between would take a log
    * with a hole for a complete one.
    */
-  private reconcile(): void {
+  private reconcile(): Promise<void> {
+    this.reconciling ??= this.carryOut();
+    return this.reconciling;
+  }
+
+  private async carryOut(): Promise<void> {
     let dropped = false;
-    for (const record of this.records.values()) dropped = record.narrow(this.book.forNode(record.name)) || dropped;
-    if (!this.save() && !this.closed) {
+    let saved: boolean;
+    let generation: number;
+    do {
+      ({ generation } = this.book);
+      for (const record of this.records.values()) dropped = record.narrow(this.book.forNode(record.name)) || dropped;
+      saved = await this.save();
+      // What has changed meanwhile is written down before anybody hears of it, too.
+    } while (generation !== this.book.generation);
+    this.reconciling = undefined;
+    if (!saved && !this.closed) {
       this.retryTimer ??= setTimeout(() => {
         this.retryTimer = undefined;
-        this.reconcile();
+        void this.reconcile();
       }, SAVE_RETRY_MS);
       this.retryTimer.unref();
       if (dropped) return;
@@ -267,16 +293,17 @@ export class NodeRegistry {
     if (record.ask(wanted, this.book.generation)) session.sendInterest(this.book.generation, wanted);
   }
 
-  private covered(record: NodeRecord): Covered[] {
+  private covered(record: NodeRecord): CoveredTopic[] {
     const wanted = this.book.forNode(record.name);
-    const covered: Covered[] = [];
+    const covered: CoveredTopic[] = [];
     for (const topic of Object.keys(TOPICS)) {
       const to = this.store.coveredTo(record.name, topic);
       const promised = earliestHold(record, wanted, topic);
       const resume = promised !== undefined;
       // What was promised but never framed begins where the promise does.
       const from = to && promised ? laterPosition(to, promised) : (to ?? promised);
-      if (from) covered.push({ topic, to: from, resume });
+      if (from)
+        covered.push({ topic, to: from, resume, frameEnd: to !== undefined && comparePositions(to, from) === 0 });
     }
     return covered;
   }
@@ -319,7 +346,7 @@ export class NodeRegistry {
 
   private scheduleSave(): void {
     if (this.closed) return;
-    this.saveTimer ??= setTimeout(() => this.save(), SAVE_DELAY_MS + this.records.size / NODES_PER_SAVE_DELAY_MS);
+    this.saveTimer ??= setTimeout(() => void this.save(), SAVE_DELAY_MS + this.records.size / NODES_PER_SAVE_DELAY_MS);
     this.saveTimer.unref();
   }
 }

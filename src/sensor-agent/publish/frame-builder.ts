@@ -31,6 +31,8 @@ export class FrameBuilder {
     readonly topic: string,
     /** The last frame accounted for everything up to here. */
     public coveredTo: Position,
+    /** A frame ended exactly there. */
+    private continues: boolean,
   ) {}
 
   get count(): number {
@@ -123,12 +125,14 @@ export class FrameBuilder {
       watermarkNs,
       refused: false,
       losses: this.#losses,
+      continues: this.continues,
       timesNs: BigUint64Array.from(this.#times),
       lanes: this.#lanes,
       ties: this.#ties,
       events: this.#writer.take(),
     };
     this.coveredTo = coveredTo;
+    this.continues = true;
     this.#reset();
     return frame;
   }

@@ -17,7 +17,7 @@ import { msToNs } from '../../nanoseconds.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import { unionOfMasks } from '../../wire/event/field-mask.js';
 import { type Frame, refusedFrame } from '../../wire/frame/frame.js';
-import { comparePositions, type Position, positionBefore } from '../../wire/position.js';
+import { comparePositions, laterPosition, type Position, positionBefore } from '../../wire/position.js';
 import type { Interest } from '../interest/interest.js';
 import { anchorAtPosition, oldestAnchor } from '../recorder/anchors.js';
 import type { Recorder } from '../recorder/recorder.js';
@@ -44,6 +44,8 @@ export interface Covered {
   readonly to: Position;
   /** Go on from here: interest was in force without a break. */
   readonly resume: boolean;
+  /** The log's last frame of the topic ended exactly here. */
+  readonly frameEnd: boolean;
 }
 
 const BUDGET_WAIT_NS_MAX = msToNs(BUDGET_WAIT_MS_MAX);
@@ -59,6 +61,8 @@ export class Publisher implements TimelineSink {
   #interest: Interest | undefined;
   #builders = new Map<string, FrameBuilder>();
   #floors = new Map<string, Position>();
+  /** Topics whose frames go on at their floor. */
+  #continued = new Set<string>();
   #resume: Position | undefined;
   #link: FrameLink | undefined;
   #coveredMs = 0;
@@ -92,8 +96,9 @@ export class Publisher implements TimelineSink {
   connect(link: FrameLink, covered: readonly Covered[]): void {
     this.disconnect();
     this.#link = link;
-    for (const { topic, to, resume } of covered) {
+    for (const { topic, to, resume, frameEnd } of covered) {
       this.#floors.set(topic, to);
+      if (resume && frameEnd) this.#continued.add(topic);
       if (resume && (!this.#resume || comparePositions(to, this.#resume) < 0)) this.#resume = to;
     }
   }
@@ -105,6 +110,7 @@ export class Publisher implements TimelineSink {
     this.#interest = undefined;
     this.#builders.clear();
     this.#floors.clear();
+    this.#continued.clear();
     this.#resume = undefined;
     this.#link = undefined;
     if (asked) this.recorder().timeline.renew();
@@ -125,9 +131,11 @@ export class Publisher implements TimelineSink {
     for (const topic of this.#builders.keys()) if (!interest.topics.has(topic)) this.#builders.delete(topic);
     for (const topic of interest.topics) {
       if (this.#builders.has(topic)) continue;
-      const floor = this.#floors.get(topic);
-      this.#builders.set(topic, new FrameBuilder(topic, floor && comparePositions(floor, start) > 0 ? floor : start));
+      const from = laterPosition(start, this.#floors.get(topic));
+      this.#builders.set(topic, new FrameBuilder(topic, from, this.#continued.has(topic)));
     }
+    // Frames of a topic that is asked for again later begin anew.
+    this.#continued.clear();
     if (interest.empty) {
       this.#stopReplay();
       this.#state = { kind: 'idle' };

@@ -114,8 +114,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
     const welcome = await firstWelcome(control, deadline);
     const epochMin = checkedEpoch(welcome.epochMin);
     const session = new UplinkSession(control, client, welcome.session, node);
-    const covered = (welcome.covered ?? []).flatMap(({ topic, to, resume }) =>
-      to ? [{ topic, to: positionFromMessage('welcome.covered.to', to), resume }] : [],
+    const covered = (welcome.covered ?? []).flatMap(({ topic, to, resume, frameEnd }) =>
+      to ? [{ topic, to: positionFromMessage('welcome.covered.to', to), resume, frameEnd }] : [],
     );
     await node.connected(session, covered, epochMin);
     control.resume();

@@ -9,6 +9,7 @@
  *          | watermark Timestamp 10 | event_times_ns packed fixed64 11
  *          | event_lanes packed uint32 12 | event_ties packed uint32 13
  *          | shed Shed 14 * | events bytes 15 | refused bool 16 | losses Loss 17 *
+ *          | continues bool 18
  */
 
 import { invalid } from '../../errors.js';
@@ -49,6 +50,8 @@ export interface Frame extends EventColumns {
   readonly watermarkNs: bigint;
   /** What was made of the stretch is no sound frame: what matches is not known, and the recorder has it. No events. */
   readonly refused: boolean;
+  /** The agent's frame of the topic before this one ended exactly at coveredFrom. Unset where interest begins. */
+  readonly continues: boolean;
   /** What else is missing from the recording; what the subscriber was told of before may be stated again. */
   readonly losses: readonly StatedLoss[];
 }
@@ -90,6 +93,7 @@ export function encodeFrame(frame: Frame): Buffer {
   writer.bytesField(15, frame.events);
   writer.uintField(16, frame.refused ? 1 : 0);
   for (const loss of frame.losses) writeLoss(writer, 17, loss);
+  writer.uintField(18, frame.continues ? 1 : 0);
   const bytes = writer.finish();
   if (bytes.length > MESSAGE_BYTES_MAX - 16) throw invalid('frame', `must fit a message, got ${bytes.length} bytes`);
   return bytes;
@@ -144,6 +148,7 @@ function newDraft(): Draft {
     watermarkNs: 0n,
     refused: false,
     losses: [],
+    continues: false,
     timesNs: new BigUint64Array(0),
     lanes: [],
     ties: [],
@@ -203,6 +208,9 @@ function readField(reader: ProtoReader, draft: Draft): void {
       break;
     case 17:
       readLoss(reader, draft.losses);
+      break;
+    case 18:
+      draft.continues = reader.bool();
       break;
     default:
       reader.skip();

@@ -7,13 +7,22 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { AuditTrail } from '../../../src/broker/cluster/audit-trail.js';
+import { AuditFile } from '../../../src/broker/cluster/embedded/audit-file.js';
 
 const silent = pino({ level: 'silent' });
 
-function inScratch(run: (dir: string) => void): void {
+function trailIn(dir: string, bytesMax = 1_000_000, refusedBytesMax = 1_000_000): AuditTrail {
+  return new AuditTrail(
+    new AuditFile(dir, 'audit', bytesMax),
+    new AuditFile(dir, 'audit-refused', refusedBytesMax),
+    silent,
+  );
+}
+
+async function inScratch(run: (dir: string) => Promise<void>): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
-    run(dir);
+    await run(dir);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
@@ -26,10 +35,10 @@ const numbers = (dir: string, file: string) =>
     .map((line) => (JSON.parse(line) as { number: number }).number);
 
 test('entries are whole lines in their order, in at most two files of bounded size', () =>
-  inScratch((dir) => {
+  inScratch(async (dir) => {
     for (let number = 0; number < 100; number += 1) {
       // As many writers as there are restarts of a broker.
-      new AuditTrail(dir, silent, 1_000).record({ action: 'set_budget', peer: 'peer', number });
+      await trailIn(dir, 1_000).record({ action: 'set_budget', peer: 'peer', number });
     }
     assert.deepEqual(readdirSync(dir).sort(), ['audit.1.jsonl', 'audit.jsonl']);
     const kept = [...numbers(dir, 'audit.1.jsonl'), ...numbers(dir, 'audit.jsonl')];
@@ -41,11 +50,11 @@ test('entries are whole lines in their order, in at most two files of bounded si
   }));
 
 test('what cannot be written is refused with the file and the reason', () =>
-  inScratch((dir) => {
+  inScratch(async (dir) => {
     mkdirSync(join(dir, 'audit.jsonl'));
-    const trail = new AuditTrail(dir, silent);
-    assert.throws(
-      () => trail.record({ action: 'set_budget', peer: 'peer' }),
+    const trail = trailIn(dir);
+    await assert.rejects(
+      trail.record({ action: 'set_budget', peer: 'peer' }),
       /audit\.jsonl cannot be written \(EISDIR\): nothing was changed/,
     );
   }));
@@ -68,15 +77,15 @@ const refusal = (peer: string, nodes: string) => {
 };
 
 test('refusals are apart, and many of one kind are one line: a change stays on record', () =>
-  inScratch((dir) => {
-    const trail = new AuditTrail(dir, silent, 1_000, 2_000);
-    trail.record({ action: 'set_budget', peer: '127.0.0.1:1', nodes: 'real' });
+  inScratch(async (dir) => {
+    const trail = trailIn(dir, 1_000, 2_000);
+    await trail.record({ action: 'set_budget', peer: '127.0.0.1:1', nodes: 'real' });
     const before = readFileSync(join(dir, 'audit.jsonl'), 'utf8');
     // Of other connections, about other names.
     for (let at = 0; at < 9_000; at += 1) trail.refuse(refusal(`127.0.0.1:${at}`, `fake-${at}`));
     trail.refuse({ ...refusal('127.0.0.1:5', 'x'), code: 'invalid_argument' });
     trail.refuse(refusal('10.0.0.9:5', 'y'.repeat(5_000)));
-    trail.close();
+    await trail.close();
     assert.equal(readFileSync(join(dir, 'audit.jsonl'), 'utf8'), before);
     const kept = lines(dir, 'audit-refused.jsonl');
     assert.deepEqual(
@@ -90,11 +99,11 @@ test('refusals are apart, and many of one kind are one line: a change stays on r
   }));
 
 test('refusals from ever other addresses are bounded too, by lines and by bytes', () =>
-  inScratch((dir) => {
+  inScratch(async (dir) => {
     for (let second = 0; second < 20; second += 1) {
-      const trail = new AuditTrail(dir, silent, 1_000, 10_000);
+      const trail = trailIn(dir, 1_000, 10_000);
       for (let at = 0; at < 200; at += 1) trail.refuse(refusal(`10.0.${second}.${at}:5`, 'x'));
-      trail.close();
+      await trail.close();
     }
     assert.deepEqual(readdirSync(dir).sort(), ['audit-refused.1.jsonl', 'audit-refused.jsonl']);
     const last = lines(dir, 'audit-refused.jsonl').slice(-17);
@@ -107,12 +116,12 @@ test('refusals from ever other addresses are bounded too, by lines and by bytes'
 test('refusals are written by themselves, and where the disk takes none the broker goes on', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
-    const trail = new AuditTrail(dir, silent);
+    const trail = trailIn(dir);
     trail.refuse(refusal('10.0.0.1:5', 'x'));
     while (!existsSync(join(dir, 'audit-refused.jsonl'))) await sleep(20);
     rmSync(dir, { recursive: true });
     trail.refuse(refusal('10.0.0.1:5', 'x'));
-    trail.close();
+    await trail.close();
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }

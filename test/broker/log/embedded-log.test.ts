@@ -60,6 +60,7 @@ test('a flipped bit is a stated gap, and the frames around it are served', async
         lostUnknown: false,
         losses: [],
         refused: false,
+        continues: false,
         late: 0,
         watermarkNs: 0n,
         timesNs: new BigUint64Array(0),

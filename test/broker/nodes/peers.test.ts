@@ -94,6 +94,7 @@ test('a frame of an unknown topic, and one that overlaps, end the session and no
       lostUnknown: false,
       losses: [],
       refused: false,
+      continues: false,
       late: 0,
       watermarkNs: 0n,
       timesNs: new BigUint64Array(0),

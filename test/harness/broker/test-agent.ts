@@ -99,6 +99,10 @@ export class TestAgent {
   private readonly client: UplinkClient;
   private predicates: Predicate[] = [];
   private covered = new Map<string, Position>();
+  /** What it publishes does not reach the broker, and is not missed by it. */
+  loses = false;
+  /** Topics of which a frame has ended where the next begins. */
+  private readonly continued = new Set<string>();
   private floors = new Map<string, Position>();
   private resume: Position | undefined;
   private readonly control;
@@ -221,8 +225,9 @@ export class TestAgent {
       this.ended ??= error?.message ?? 'history ended';
     });
     for (const stream of [this.live, this.history]) stream.on('error', () => undefined);
-    for (const { topic, to, resume } of welcome.covered) {
+    for (const { topic, to, resume, frameEnd } of welcome.covered) {
       if (!to) continue;
+      if (resume && frameEnd) this.continued.add(topic);
       const position = positionFromMessage('to', to);
       this.floors.set(topic, position);
       if (resume && (!this.resume || comparePositions(position, this.resume) < 0)) this.resume = position;
@@ -234,7 +239,11 @@ export class TestAgent {
     const start = this.resume ?? this.recorder.frontier;
     this.resume = undefined;
     const wanted = new Set(this.topics);
-    for (const topic of this.covered.keys()) if (!wanted.has(topic)) this.covered.delete(topic);
+    for (const topic of this.covered.keys()) {
+      if (wanted.has(topic)) continue;
+      this.covered.delete(topic);
+      this.continued.delete(topic);
+    }
     let holds = start;
     for (const topic of wanted) {
       const floor = this.floors.get(topic);
@@ -282,11 +291,13 @@ export class TestAgent {
       lostUnknown: false,
       losses: [],
       refused: false,
+      continues: this.continued.has(topic),
       late: 0,
       watermarkNs: this.recorder.wallAt(to),
       ...columns(sent),
     });
-    this.live.write(this.mangle(frameBytes));
+    this.continued.add(topic);
+    if (!this.loses) this.live.write(this.mangle(frameBytes));
   }
 
   private async answer(query: HistoryQuery__Output): Promise<void> {

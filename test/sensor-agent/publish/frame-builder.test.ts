@@ -8,7 +8,7 @@ import { ORIGIN } from '../../../src/wire/position.js';
 test('however many predicates match some of its events, a full frame is one that can be sent', () => {
   for (const predicates of [1, 60, 300, PREDICATES_MAX]) {
     const ids = Array.from({ length: predicates }, (_, id) => BigInt(id + 1));
-    const builder = new FrameBuilder('process', ORIGIN);
+    const builder = new FrameBuilder('process', ORIGIN, false);
     let matches = 0;
     for (let at = 1; !builder.full; at++) {
       const position = { epoch: 1, timeNs: BigInt(at), lane: 0, tie: 0 };

@@ -48,7 +48,7 @@ test('what a damaged recorder can no longer tell is stated in the frames that co
         driver.open();
         const frames: Frame[] = [];
         publisher.connect({ writable: true, send: (frame) => frames.push(frame) }, [
-          { topic: 'process', to: start, resume: true },
+          { topic: 'process', to: start, resume: true, frameEnd: true },
         ]);
         publisher.setInterest(EVERYTHING);
         // The recording goes on; whoever waits for what is gone sees that its time has passed.

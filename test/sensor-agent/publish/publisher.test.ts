@@ -112,7 +112,10 @@ test('every match is framed or counted as shed exactly once, whatever link, agen
         const connect = () => {
           log.connected = true;
           log.writable = true;
-          publisher.connect(log, log.coveredTo ? [{ topic: asked.topic, to: log.coveredTo, resume: true }] : []);
+          publisher.connect(
+            log,
+            log.coveredTo ? [{ topic: asked.topic, to: log.coveredTo, resume: true, frameEnd: true }] : [],
+          );
           publisher.setInterest(asked.interest);
         };
         connect();
@@ -253,7 +256,7 @@ function steady(rates: BudgetRates) {
   };
   const connect = () => {
     log.connected = true;
-    publisher.connect(log, [{ topic: 'process', to: log.coveredTo!, resume: true }]);
+    publisher.connect(log, [{ topic: 'process', to: log.coveredTo!, resume: true, frameEnd: true }]);
     publisher.setInterest(PROCESSES.interest);
   };
   log.coveredTo = driver.recorder.timeline.frontier;

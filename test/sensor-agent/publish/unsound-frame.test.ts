@@ -19,7 +19,7 @@ const at = (timeNs: number): Position => ({ epoch: 7, timeNs: BigInt(timeNs), la
 
 test('a frame that is full is sound, however many predicates its events match', () => {
   for (const predicates of [0, 1, 9, 100, PREDICATES_MAX]) {
-    const builder = new FrameBuilder('process', at(0));
+    const builder = new FrameBuilder('process', at(0), false);
     let added = 0;
     while (!builder.full) {
       added++;

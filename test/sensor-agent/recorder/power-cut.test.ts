@@ -44,7 +44,7 @@ class Machine {
 
   publish(from: Position): void {
     const link = { writable: true, send: (frame: Frame) => this.frames.push(frame) };
-    this.#publisher.connect(link, [{ topic: 'process', to: from, resume: true }]);
+    this.#publisher.connect(link, [{ topic: 'process', to: from, resume: true, frameEnd: true }]);
     this.#publisher.setInterest(EVERYTHING);
     this.record(3);
   }

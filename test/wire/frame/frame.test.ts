@@ -103,6 +103,7 @@ function frame(change: Partial<Frame>): Frame {
     lostUnknown: false,
     losses: [],
     refused: false,
+    continues: false,
     late: 0,
     watermarkNs: 1n,
     timesNs: BigUint64Array.of(5n, 6n),

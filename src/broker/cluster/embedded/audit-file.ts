@@ -2,28 +2,28 @@
 import { closeSync, fstatSync, fsyncSync, openSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { nodeFileOps } from '../../../storage/file-ops.js';
+import type { AuditLog } from '../audit-log.js';
 
-export class AuditFile {
-  readonly path: string;
+export class AuditFile implements AuditLog {
+  readonly place: string;
 
   constructor(
     private readonly dir: string,
     private readonly name: string,
     private readonly bytesMax: number,
   ) {
-    this.path = join(dir, `${name}.jsonl`);
+    this.place = join(dir, `${name}.jsonl`);
   }
 
-  /** Whole lines, durable when it returns. Throws what the file system throws. */
-  append(entries: readonly object[]): void {
+  async append(entries: readonly object[]): Promise<void> {
     const bytes = Buffer.from(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''));
-    let fd = openSync(this.path, 'a', 0o600);
+    let fd = openSync(this.place, 'a', 0o600);
     try {
       const { size } = fstatSync(fd);
       if (size > 0 && size + bytes.length > this.bytesMax) {
         closeSync(fd);
-        renameSync(this.path, join(this.dir, `${this.name}.1.jsonl`));
-        fd = openSync(this.path, 'a', 0o600);
+        renameSync(this.place, join(this.dir, `${this.name}.1.jsonl`));
+        fd = openSync(this.place, 'a', 0o600);
       }
       for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
       fsyncSync(fd);

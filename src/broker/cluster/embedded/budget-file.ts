@@ -37,8 +37,8 @@ export class BudgetFile {
     }
   }
 
-  /** Durable when it returns. */
-  save(nodes: ReadonlyMap<string, SavedBudget>): void {
+  /** Resolves when it is durable. */
+  async save(nodes: ReadonlyMap<string, SavedBudget>): Promise<void> {
     const text = JSON.stringify({ version: 1, nodes: Object.fromEntries(nodes) });
     writeSmallFile(nodeFileOps, this.file, Buffer.from(text), true);
     nodeFileOps.syncDirectoryNow(path.dirname(this.file));

@@ -102,8 +102,8 @@ export class StateFile {
     }
   }
 
-  /** Durable when it returns. */
-  save(state: SavedState): void {
+  /** Resolves when it is durable. */
+  async save(state: SavedState): Promise<void> {
     const text = JSON.stringify({
       version: 1,
       generation: state.generation,

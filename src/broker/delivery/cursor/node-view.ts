@@ -35,6 +35,8 @@ export class NodeView {
   readonly ahead = new Map<string, Ahead>();
   /** Per topic, up to where frames of the log were worked off. */
   readonly seen = new Map<string, Position>();
+  /** Per topic, where the next frame begins if it continues the one before; unset while that is not known. */
+  readonly chained = new Map<string, Position>();
   /** Per topic, wall nanoseconds. */
   readonly watermarksNs = new Map<string, bigint>();
   /** Told to the subscriber last. */
@@ -53,6 +55,7 @@ export class NodeView {
       const floor = this.floor(each);
       if (seen && (!floor || comparePositions(seen, floor) > 0)) this.floors.set(each, seen);
     }
+    this.chained.clear();
     this.state = 'late';
   }
 

@@ -7,6 +7,7 @@ import type { Signal } from '../../../flow/signal.js';
 import { NOTICE_INTERVAL_MS, UNTIL_GRACE_MS } from '../../../limits.js';
 import { msToNs, wallNowNs } from '../../../nanoseconds.js';
 import { comparePositions, ORIGIN, type Position } from '../../../wire/position.js';
+import { follows } from '../../log/chain.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import { type LogEntry, partitionOf } from '../../log/partition-log.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
@@ -78,8 +79,13 @@ export class Live {
     this.standing.partials.delete(place);
     if (item.kind === 'frame') await this.frame(place, item);
     else if (item.kind === 'damage') this.damaged(place);
-    else for (const topic of this.standing.topics) this.notices.partition(topic, 'expired');
+    else this.evicted(place);
     return false;
+  }
+
+  private evicted({ log }: LogPlace): void {
+    for (const topic of this.standing.topics) this.notices.partition(topic, 'expired');
+    for (const view of this.standing.views.values()) if (partitionOf(view.node) === log.partition) view.chained.clear();
   }
 
   /** Whose frames they were cannot be read either: every node of the partition is asked for what it has behind the last. */
@@ -89,17 +95,20 @@ export class Live {
     if (nodes.length === 0) for (const topic of topics) this.notices.partition(topic, 'damaged');
     for (const view of nodes) {
       // One that is late gets it from its recorder anyway.
-      if (view.state === 'late') continue;
-      view.lostFrames(topics);
-      for (const topic of topics) {
-        const coveredFrom = view.floor(topic) ?? ORIGIN;
-        const coveredTo = log.coveredTo(view.node, topic) ?? coveredFrom;
-        if (comparePositions(coveredTo, coveredFrom) > 0)
-          this.notices.unread(view.node, topic, { coveredFrom, coveredTo });
-      }
-      this.standing.review(view);
-      this.options.askAgain(view.node);
+      if (view.state === 'live') this.missing(view, topics, (topic) => log.coveredTo(view.node, topic));
     }
+  }
+
+  /** Of these topics frames cannot be read, which may have reached up to `coveredTo`: the recorder is asked. */
+  private missing(view: NodeView, topics: readonly string[], coveredTo: (topic: string) => Position | undefined): void {
+    view.lostFrames(this.standing.topics);
+    for (const topic of topics) {
+      const coveredFrom = view.floor(topic) ?? ORIGIN;
+      const to = coveredTo(topic) ?? coveredFrom;
+      if (comparePositions(to, coveredFrom) > 0) this.notices.unread(view.node, topic, { coveredFrom, coveredTo: to });
+    }
+    this.standing.review(view);
+    this.options.askAgain(view.node);
   }
 
   private async frame(place: LogPlace, entry: LogEntry): Promise<void> {
@@ -113,6 +122,11 @@ export class Live {
       this.standing.partials.set(place, { offset, index: 0 });
       return;
     }
+    if (follows(frame, view.chained.get(topic)) === 'hole') {
+      this.missing(view, [topic], () => frame.coveredFrom);
+      return;
+    }
+    view.chained.set(topic, frame.coveredTo);
     const floor = view.floor(topic);
     const { predicateId } = this.options;
     const window = { floor, untilNs: this.untilFor(node) };

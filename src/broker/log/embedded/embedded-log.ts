@@ -230,7 +230,7 @@ export class EmbeddedLog implements PartitionLog {
     const end = this.promisedOffset;
     while (this.untold.length > 0 && this.untold[0]!.offset < end) {
       const entry = this.untold.shift()!;
-      this.covered.advance(entry.node, entry.frame.topic, entry.frame.coveredTo);
+      this.covered.take(entry.node, entry.frame);
       for (const follower of this.followers) follower(entry);
     }
   }
@@ -243,7 +243,7 @@ export class EmbeddedLog implements PartitionLog {
   /** Of all that was appended before it, durable or not: it stands behind that. */
   private checkpoint(): NewRecord {
     const covered = this.untold.length === 0 ? this.covered : this.covered.copy();
-    for (const { node, frame } of this.untold) covered.advance(node, frame.topic, frame.coveredTo);
+    for (const { node, frame } of this.untold) covered.take(node, frame);
     return { kind: CHECKPOINT_RECORD, timeNs: wallNowNs(), anchor: true, parts: [encodeCheckpoint(covered)] };
   }
 
@@ -265,7 +265,7 @@ export class EmbeddedLog implements PartitionLog {
         if (item.recordKind === CHECKPOINT_RECORD) decodeCheckpoint(item.payload, into);
         else if (isFrameKind(item.recordKind)) {
           const entry = entryOf(item.ordinal, item.timeNs, item.payload);
-          if (entry.kind === 'frame') into.advance(entry.node, entry.frame.topic, entry.frame.coveredTo);
+          if (entry.kind === 'frame') into.take(entry.node, entry.frame);
         }
       }
     } finally {

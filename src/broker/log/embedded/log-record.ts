@@ -62,7 +62,7 @@ export function decodeCheckpoint(payload: Buffer, into: CoveredPositions): void 
   for (const [node, positions] of entries) {
     for (const [kind, epoch, timeNs, lane, tie] of positions) {
       const topic = TOPIC_ORDER[kind - FRAME_RECORD_MIN];
-      if (topic) into.advance(node, topic, { epoch: Number(epoch), timeNs: BigInt(timeNs), lane, tie });
+      if (topic) into.set(node, topic, { epoch: Number(epoch), timeNs: BigInt(timeNs), lane, tie });
     }
   }
 }

@@ -1,0 +1,82 @@
+/** Frames that the log had, or should have had, are not there: the next one says that it continues something else. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { Harness, range, until } from '../../harness/broker/harness.js';
+import type { TestAgent } from '../../harness/broker/test-agent.js';
+
+const FOLLOW = { topics: ['process'], follow: true };
+
+let harness: Harness;
+beforeEach(async () => {
+  harness = await Harness.start();
+});
+afterEach(() => harness.destroy());
+
+/** Each in a frame of its own. */
+function publish(agent: TestAgent, pids: readonly number[], loses = false): void {
+  agent.loses = loses;
+  for (const pid of pids) {
+    agent.recorder.record('process.exec', pid);
+    agent.publish();
+  }
+  agent.loses = false;
+}
+
+test('a hole is told, and what is missing comes from the recorder, each event once and in order', async () => {
+  const agent = await harness.agent('a');
+  const subscriber = harness.subscribe(FOLLOW);
+  await subscriber.isAccepted();
+  publish(agent, range(0, 5));
+  await subscriber.has(5);
+  publish(agent, range(5, 10), true);
+  publish(agent, range(10, 15));
+  await subscriber.has(15);
+  publish(agent, range(15, 20));
+  await subscriber.has(20);
+  assert.deepEqual(subscriber.pids, range(0, 20));
+  const gaps = subscriber.responses.flatMap(({ gap }) => gap ?? []);
+  assert.deepEqual(
+    gaps.map(({ node, topic, reason }) => [node, topic, reason]),
+    [['a', 'process', 'damaged']],
+  );
+});
+
+test('who resumes before the hole, or from behind it, has every event once', async () => {
+  const agent = await harness.agent('a');
+  const subscriber = harness.subscribe(FOLLOW);
+  await subscriber.isAccepted();
+  publish(agent, range(0, 5));
+  await subscriber.has(5);
+  const before = subscriber.cursor;
+  publish(agent, range(5, 10), true);
+  publish(agent, range(10, 15));
+  await subscriber.has(15);
+  const behind = subscriber.cursor;
+  publish(agent, range(15, 20));
+  for (const [cursor, from] of [
+    [before, 5],
+    [behind, 15],
+  ] as const) {
+    const again = harness.subscribe({ ...FOLLOW, cursor });
+    await again.has(20 - from);
+    assert.deepEqual(again.pids, range(from, 20));
+  }
+});
+
+test('where interest begins anew nothing is missing', async () => {
+  const agent = await harness.agent('a');
+  const first = harness.subscribe(FOLLOW);
+  await first.isAccepted();
+  publish(agent, range(0, 5));
+  await first.has(5);
+  agent.kill();
+  await until('that it goes', () => agent.ended !== undefined);
+  for (const pid of range(5, 8)) agent.recorder.record('process.exec', pid);
+  const again = await harness.agent('a', agent.recorder);
+  await until('that it is asked', () => again.interests.length > 0);
+  again.publish();
+  publish(again, range(8, 12));
+  await first.has(12);
+  assert.deepEqual(first.pids, range(0, 12));
+  assert.ok(first.responses.every(({ gap }) => !gap));
+});
