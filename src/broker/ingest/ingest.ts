@@ -89,9 +89,15 @@ export class Ingest {
     return { topic, coveredTo, durable, refusal: taken.refusal };
   }
 
+  /** Resolves when none of the node's frames is under way to the log: then it is known how far the log has them. */
+  async settled(node: string): Promise<void> {
+    const lanes = Object.keys(TOPICS).flatMap((topic) => this.lanes.get(laneKey(node, topic)) ?? []);
+    await Promise.allSettled(lanes.map((lane) => lane.run(async () => undefined)));
+  }
+
   /** Behind the node's frame of the same topic that was accepted before, of whichever session. */
   private inTurn(node: string, topic: string, take: () => Promise<void>): Promise<void> {
-    const key = `${node} ${topic}`;
+    const key = laneKey(node, topic);
     let lane = this.lanes.get(key);
     if (lane === undefined) {
       lane = new OneAtATime();
@@ -178,6 +184,10 @@ export class Ingest {
     topic.events += frame.count;
     topic.bytes += bytes;
   }
+}
+
+function laneKey(node: string, topic: string): string {
+  return `${node} ${topic}`;
 }
 
 function checkTopic(topic: string): void {

@@ -48,6 +48,8 @@ export class UplinkService {
 
   private control(call: ControlCall): void {
     let session: NodeSession | undefined;
+    let greeted = false;
+    let isOver = false;
     const refuse = (cause: unknown) => {
       const error = asBackplaneError(cause);
       this.onRefusal(session ? `node ${session.record.name}` : 'an agent', error);
@@ -60,17 +62,25 @@ export class UplinkService {
     call.on('data', (bytes: Buffer) => {
       try {
         if (session) session.receive(bytes);
+        else if (greeted) throw new BackplaneError('failed_precondition', 'control: nothing may come before welcome');
         else {
+          greeted = true;
           clearTimeout(helloTimer);
-          session = this.begin(call, bytes);
+          this.begin(call, bytes, () => isOver).then((begun) => {
+            session = begun;
+          }, fail);
         }
       } catch (cause) {
-        call.removeAllListeners('data');
-        call.resume();
-        refuse(cause);
+        fail(cause);
       }
     });
+    const fail = (cause: unknown) => {
+      call.removeAllListeners('data');
+      call.resume();
+      if (!isOver) refuse(cause);
+    };
     const over = () => {
+      isOver = true;
       clearTimeout(helloTimer);
       if (session) {
         this.sessions.delete(session.id);
@@ -82,11 +92,17 @@ export class UplinkService {
     call.on('error', over);
   }
 
-  private begin(call: ControlCall, bytes: Buffer): NodeSession {
+  /** Resolves with undefined when the stream is over before it has begun. */
+  private async begin(call: ControlCall, bytes: Buffer, isOver: () => boolean): Promise<NodeSession | undefined> {
     if (this.draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
     const { hello } = controlRequestCodec.decode(bytes, MESSAGE_BYTES_MAX);
     if (!hello) throw new BackplaneError('failed_precondition', 'control: the first message must be hello');
     checkName('hello.node', hello.node);
+    this.registry.makeWay(hello);
+    // What the session before had sent is on its way to the log: the agent is told where that ends.
+    await this.ingest.settled(hello.node);
+    if (isOver()) return undefined;
+    if (this.draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
     const admission = this.registry.admit(hello, addressOf(call.getPeer()));
     const session = new NodeSession(admission, call, this.registry);
     this.sessions.set(session.id, session);

@@ -107,10 +107,10 @@ export class NodeRegistry {
   }
 
   /**
-   * `peer` is the address it comes from. Throws invalid_argument; already_exists when another living recorder has the
-   * name; resource_exhausted when too many names are known, of that address or in all.
+   * Ends the session that the recorder has, which connected again. Throws invalid_argument; already_exists when another
+   * living recorder has the name.
    */
-  admit(hello: Hello__Output, peer: string): Admission {
+  makeWay(hello: Hello__Output): void {
     const existing = this.records.get(hello.node);
     checkHello(hello, existing === undefined ? 0 : this.knownEpoch(existing));
     if (existing?.connection !== undefined) {
@@ -130,7 +130,15 @@ export class NodeRegistry {
       }
       this.sessions.get(hello.node)?.close('the same recorder connected again');
     }
-    const record = existing ?? this.newRecord(hello.node, peer);
+  }
+
+  /**
+   * `peer` is the address it comes from. Throws what makeWay throws; resource_exhausted when too many names are known,
+   * of that address or in all.
+   */
+  admit(hello: Hello__Output, peer: string): Admission {
+    this.makeWay(hello);
+    const record = this.records.get(hello.node) ?? this.newRecord(hello.node, peer);
     const known = this.knownEpoch(record);
     const epoch = Number(hello.epoch);
     const sameRecorder = record.recorderId === '' || record.recorderId === hello.recorderId;

@@ -1,42 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { FsyncMode } from '../../../src/broker/log/embedded/embedded-log.js';
-import { LogStore } from '../../../src/broker/log/log-store.js';
-import { type PartitionLog, partitionOf } from '../../../src/broker/log/partition-log.js';
-import { MiB, PARTITIONS } from '../../../src/limits.js';
+import { partitionOf } from '../../../src/broker/log/partition-log.js';
+import { PARTITIONS } from '../../../src/limits.js';
 import { encodeFrame } from '../../../src/wire/frame/frame.js';
 import { PROCESS, partitionLogContract } from '../../contract/partition-log.js';
-
-function embedded(fsync: FsyncMode) {
-  const dir = mkdtempSync(join(tmpdir(), 'backplane-log-'));
-  const stores = new Map<PartitionLog, LogStore>();
-  return {
-    dir: join(dir, 'partition-0'),
-    async open(bytesMax = 64 * MiB) {
-      const store = await LogStore.open({
-        dir,
-        fsync,
-        bytesMax,
-        ageMsMax: 3_600_000,
-        warn: assert.fail,
-        onFailure: (_log, cause) => assert.fail(String(cause)),
-      });
-      const log = store.partition(0);
-      stores.set(log, store);
-      return log;
-    },
-    // What a killed process leaves is what it wrote: nothing is closed or flushed.
-    kill: async () => undefined,
-    enforce: (log: PartitionLog) => stores.get(log)!.enforceRetention(),
-    async destroy() {
-      for (const store of stores.values()) await store.close();
-      rmSync(dir, { recursive: true, force: true });
-    },
-  };
-}
+import { embedded } from '../../harness/broker/embedded-log.js';
 
 for (const fsync of ['commit', 'interval', 'never'] as const) {
   partitionLogContract(`embedded, ${fsync}`, async () => embedded(fsync));

@@ -1,0 +1,6 @@
+/** The contract holds also where every promise comes later. */
+import '../../harness/cluster/slow-preload.js';
+import { partitionLogContract } from '../../contract/partition-log.js';
+import { embedded } from '../../harness/broker/embedded-log.js';
+
+partitionLogContract('embedded, slow', async () => embedded('commit'));

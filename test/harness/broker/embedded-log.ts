@@ -1,0 +1,37 @@
+/** The embedded log for the contract suite, in a directory of its own. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { FsyncMode } from '../../../src/broker/log/embedded/embedded-log.js';
+import { LogStore } from '../../../src/broker/log/log-store.js';
+import type { PartitionLog } from '../../../src/broker/log/partition-log.js';
+import { MiB } from '../../../src/limits.js';
+
+export function embedded(fsync: FsyncMode) {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-log-'));
+  const stores = new Map<PartitionLog, LogStore>();
+  return {
+    dir: join(dir, 'partition-0'),
+    async open(bytesMax = 64 * MiB) {
+      const store = await LogStore.open({
+        dir,
+        fsync,
+        bytesMax,
+        ageMsMax: 3_600_000,
+        warn: assert.fail,
+        onFailure: (_log, cause) => assert.fail(String(cause)),
+      });
+      const log = store.partition(0);
+      stores.set(log, store);
+      return log;
+    },
+    // What a killed process leaves is what it wrote: nothing is closed or flushed.
+    kill: async () => undefined,
+    enforce: (log: PartitionLog) => stores.get(log)!.enforceRetention(),
+    async destroy() {
+      for (const store of stores.values()) await store.close();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
