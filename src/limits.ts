@@ -261,8 +261,6 @@ export const INTEREST_BYTES_MAX = 512 * KiB;
 export const CONTROL_QUEUE_BYTES_MAX = 2 * MiB;
 /** A control stream that does not say Hello by then is closed. */
 export const HELLO_MS = 5_000;
-/** How long one subscription's live stream stands still while a late node's history meets it. */
-export const LATE_ROUND_MS = 3_000;
 /** How long a broker that shuts down waits for its streams to end. */
 export const DRAIN_MS = 5_000;
 /** Credit of all history queries of a broker together. */

@@ -12,6 +12,7 @@ import { nsToTimestamp, type TimestampFields } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
 import type { FanOut, LogPlace } from '../log/fan-out.js';
 import type { LogStore } from '../log/log-store.js';
+import { partitionOf } from '../log/partition-log.js';
 import type { InterestBook } from '../nodes/interest-book.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import type { NodeView } from './cursor/node-view.js';
@@ -238,24 +239,25 @@ export class Subscription {
 
   private async live(planner: Planner, standing: Standing, failed: ReadonlySet<string>): Promise<void> {
     const { registry } = this.context;
-    const late = new LateNodes(
-      (view) => this.meeting(planner, view),
-      (view, to, signal) => this.lateRound(planner, standing, view, to, signal),
-      () => this.wake.notify(),
-      this.signal,
-    );
+    const late = new LateNodes({
+      meeting: (view) => this.meeting(planner, view),
+      round: (view, to, signal) => this.lateRound(planner, standing, view, to, signal),
+      offset: ({ node }) => standing.places[partitionOf(node)]!.offset,
+      notify: () => this.wake.notify(),
+      signal: this.signal,
+    });
     for (const node of failed) this.nodeChanged(node);
     for (const { name } of registry.all()) this.nodeChanged(name);
     const { predicate, window, lagMaxMs } = this.checked;
     const refill = this.refill(standing);
-    const live = new Live(registry, this.outlet, standing, this.wake, {
+    const live: Live = new Live(registry, this.outlet, standing, this.wake, {
       predicateId: predicate.id,
       untilNs: window.untilNs,
       signal: this.signal,
       betweenRounds: async () => {
         for (const node of this.changed) await this.review(node, planner, standing, late);
-        const joined = await late.join();
-        if (joined) standing.review(joined);
+        const approached = late.take();
+        if (approached) late.joined(approached.view, await live.join(approached));
       },
       unserved: (node) => this.wait(node, planner, standing),
       askAgain: (node) => this.nodeChanged(node),

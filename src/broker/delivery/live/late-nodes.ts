@@ -1,18 +1,32 @@
 /**
  * Nodes whose history comes after the subscription has gone live: one at a
- * time, beside the live stream, in rounds up to the moment's end of the log;
- * the last round, which is short, is run by the live loop itself, so that
- * history meets the tail while the tail stands still.
+ * time, beside the live stream, in rounds up to the moment's end of the log.
+ * What the log got during the last round, which is short, the live loop reads
+ * from the log: there history meets the tail, however slow the node is.
  */
 import { reconnectDelayMs } from '../../../flow/reconnect.js';
-import { within } from '../../../flow/within.js';
-import { LATE_ROUND_MS } from '../../../limits.js';
 import type { Position } from '../../../wire/position.js';
-import { comparePositions } from '../../../wire/position.js';
 import type { NodeView } from '../cursor/node-view.js';
 
 /** Delivers a node's history up to `to`; false when the node failed: it is asked again later. */
 export type RunRound = (view: NodeView, to: Position, signal: AbortSignal) => Promise<boolean>;
+
+/** A node whose history is delivered up to what the log has before an offset. */
+export interface Approached {
+  readonly view: NodeView;
+  readonly offset: number;
+}
+
+export interface LateNodesOptions {
+  /** Up to where history is to go at this moment; undefined when the node cannot be asked. */
+  readonly meeting: (view: NodeView) => Position | undefined;
+  readonly round: RunRound;
+  /** Where the live loop stands in the node's partition: what is before it of the node was passed over. */
+  readonly offset: (view: NodeView) => number;
+  /** There is something for `take`. */
+  readonly notify: () => void;
+  readonly signal: AbortSignal;
+}
 
 export class LateNodes {
   private readonly waiting = new Set<NodeView>();
@@ -21,14 +35,9 @@ export class LateNodes {
   /** Of nodes that failed: how often in a row, and when they are asked again. */
   private readonly failed = new Map<NodeView, { readonly failures: number; readonly timer: NodeJS.Timeout }>();
   private running: NodeView | undefined;
-  private ready: { readonly view: NodeView; readonly reached: Position } | undefined;
+  private ready: Approached | undefined;
 
-  constructor(
-    private readonly meeting: (view: NodeView) => Position | undefined,
-    private readonly round: RunRound,
-    private readonly notify: () => void,
-    private readonly signal: AbortSignal,
-  ) {}
+  constructor(private readonly options: LateNodesOptions) {}
 
   /** The node can be asked (again). */
   add(view: NodeView): void {
@@ -38,76 +47,64 @@ export class LateNodes {
     this.startNext();
   }
 
-  /**
-   * For the live loop, which waits for it: the node whose history has all but
-   * met the tail is brought up to it. The view that is live from here on.
-   */
-  async join(): Promise<NodeView | undefined> {
-    if (this.ready === undefined) return undefined;
-    const { view, reached } = this.ready;
+  /** For the live loop, which reads the rest from the log and then says what came of it. */
+  take(): Approached | undefined {
+    return this.ready;
+  }
+
+  /** What `take` gave is live from here on; or not, as the log could not be read, and is asked again. */
+  joined(view: NodeView, isLive: boolean): void {
     this.ready = undefined;
-    const to = this.meeting(view);
-    let inTime = true;
-    let met = to !== undefined && comparePositions(to, reached) <= 0;
-    // A node that stalls here would stall the others' events: it gets little time, and comes again later.
-    if (to && !met)
-      met = await within(LATE_ROUND_MS, this.signal, async (deadline) => {
-        const done = await this.attempt(view, to, deadline);
-        inTime = !deadline.aborted;
-        return done;
-      });
-    if (to && met) {
-      view.state = 'live';
-      view.skip = comparePositions(to, reached) > 0 ? to : reached;
-      this.failed.delete(view);
-    } else this.putBack(view, !inTime);
+    if (isLive) this.failed.delete(view);
+    else this.putBack(view);
     this.startNext();
-    return met ? view : undefined;
   }
 
   private startNext(): void {
-    if (this.running !== undefined || this.ready !== undefined || this.signal.aborted) return;
+    if (this.running !== undefined || this.ready !== undefined || this.options.signal.aborted) return;
     for (const view of this.waiting) {
       this.waiting.delete(view);
       this.again.delete(view);
       this.running = view;
-      void this.approach(view).then((reached) => {
+      void this.approach(view).then((offset) => {
         this.running = undefined;
-        if (reached) this.ready = { view, reached };
+        if (offset !== undefined) this.ready = { view, offset };
         else {
           this.putBack(view);
           this.startNext();
         }
-        this.notify();
+        this.options.notify();
       });
       return;
     }
   }
 
   /** It did not answer to the end. While it is connected, nothing but time may say that it can now: it had no room, say. */
-  private putBack(view: NodeView, soon = false): void {
-    if (soon || this.again.has(view)) this.waiting.add(view);
-    else if (this.meeting(view)) {
+  private putBack(view: NodeView): void {
+    if (this.again.has(view)) this.waiting.add(view);
+    else if (this.options.meeting(view)) {
       const failures = (this.failed.get(view)?.failures ?? 0) + 1;
       const timer = setTimeout(() => this.add(view), reconnectDelayMs(failures, false)).unref();
       this.failed.set(view, { failures, timer });
     }
   }
 
-  /** Two rounds: what came during the first, long one is little for the second. */
-  private async approach(view: NodeView): Promise<Position | undefined> {
-    let reached: Position | undefined;
+  /** Two rounds: what came during the first, long one is little for the second. Resolves with where the second began. */
+  private async approach(view: NodeView): Promise<number | undefined> {
+    let offset: number | undefined;
     for (let rounds = 0; rounds < 2; rounds++) {
-      const to = this.meeting(view);
-      if (to === undefined || !(await this.attempt(view, to, this.signal))) return undefined;
-      reached = to;
+      // Both of this moment: what the log has before the offset lies before the meeting.
+      offset = this.options.offset(view);
+      const to = this.options.meeting(view);
+      if (to === undefined || !(await this.attempt(view, to))) return undefined;
     }
-    return reached;
+    return offset;
   }
 
-  private async attempt(view: NodeView, to: Position, signal: AbortSignal): Promise<boolean> {
+  private async attempt(view: NodeView, to: Position): Promise<boolean> {
+    const { round, signal } = this.options;
     try {
-      return await this.round(view, to, signal);
+      return await round(view, to, signal);
     } catch {
       // The subscription has ended, or the subscriber went: its own loop says so.
       return false;

@@ -6,7 +6,9 @@
 import type { Signal } from '../../../flow/signal.js';
 import { NOTICE_INTERVAL_MS, UNTIL_GRACE_MS } from '../../../limits.js';
 import { msToNs, wallNowNs } from '../../../nanoseconds.js';
-import { comparePositions, ORIGIN, type Position } from '../../../wire/position.js';
+import { positionAt } from '../../../wire/frame/frame-columns.js';
+import type { Selection } from '../../../wire/frame/splice.js';
+import { comparePositions, laterPosition, ORIGIN, type Position } from '../../../wire/position.js';
 import { follows } from '../../log/chain.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import { type LogEntry, partitionOf } from '../../log/partition-log.js';
@@ -15,6 +17,7 @@ import type { NodeView } from '../cursor/node-view.js';
 import type { Standing } from '../cursor/standing.js';
 import type { Refill } from '../history/refill.js';
 import type { Outlet } from '../outlet.js';
+import type { Approached } from './late-nodes.js';
 import { hadOf, selectLive, shedOf } from './live-frame.js';
 import { Notices } from './notices.js';
 
@@ -126,6 +129,59 @@ export class Live {
       this.missing(view, [topic], () => frame.coveredFrom);
       return;
     }
+    const taken = this.take(place, entry, view, this.skips(place, entry));
+    if (taken === undefined) return;
+    if (taken.count === this.outlet.left) {
+      // The limit may fall into the frame: then its rest is what a cursor resumes with.
+      this.standing.partials.set(place, { offset, index: taken.next });
+    }
+    const cursor = this.standing.cursor();
+    await this.outlet.batch({ node, topic, history: false, cursor }, taken);
+  }
+
+  /**
+   * Delivers what the log got of a node while the rest of its history came: from `offset` to where this loop stands.
+   * From then on it is live. False when the log cannot be read there, or the limit is reached: its recorder is asked
+   * again for what is left.
+   */
+  async join({ view, offset }: Approached): Promise<boolean> {
+    const place = this.standing.places[partitionOf(view.node)]!;
+    const reader = place.log.reader(offset, new Set(this.standing.topics));
+    try {
+      while (reader.offset < place.offset && view.state === 'late') {
+        const item = await reader.next();
+        if (item === undefined || (item.kind === 'frame' && item.offset >= place.offset)) break;
+        if (item.kind !== 'frame') return false;
+        if (item.node === view.node && !(await this.lateFrame(place, item, view))) return false;
+      }
+    } finally {
+      reader.close();
+    }
+    view.state = 'live';
+    this.standing.review(view);
+    return true;
+  }
+
+  /** Cursors name the node until it is live: its place in the log is behind what was delivered of it. */
+  private async lateFrame(place: LogPlace, entry: LogEntry, view: NodeView): Promise<boolean> {
+    const { node, frame } = entry;
+    const { topic } = frame;
+    await this.standing.makeNotes();
+    if (this.outlet.left <= 0) return false;
+    const taken = this.take(place, entry, view, false);
+    const last = taken?.count === this.outlet.left ? taken.next : frame.count;
+    const reached = last < frame.count ? positionAt(frame.coveredTo.epoch, frame, last - 1) : frame.coveredTo;
+    view.floors.set(topic, laterPosition(reached, view.floors.get(topic)));
+    this.standing.review(view);
+    if (taken === undefined) return true;
+    await this.outlet.batch({ node, topic, history: false, cursor: this.standing.cursor() }, taken);
+    return last === frame.count;
+  }
+
+  /** What of a frame is for this subscription, with all that is to be told and counted of it; undefined: no event. */
+  private take(place: LogPlace, entry: LogEntry, view: NodeView, skips: boolean): Selection | undefined {
+    const { node, frame } = entry;
+    const { topic } = frame;
     view.chained.set(topic, frame.coveredTo);
     const floor = view.floor(topic);
     const { predicateId } = this.options;
@@ -144,25 +200,19 @@ export class Live {
       this.notices.refused(node, frame);
       this.owe(view, entry, floor, undefined);
     }
-    if (this.skips(place, entry)) {
+    if (skips) {
       const skipped = selectLive(frame, predicateId, { ...window, countMax: Number.MAX_SAFE_INTEGER })?.count ?? 0;
       if (skipped > 0) this.notices.skipped(node, frame, skipped);
       this.outlet.count({ skipped });
       if (skipped > 0 || shed !== undefined) this.owe(view, entry, floor, this.skipTo.get(place));
-      return;
+      return undefined;
     }
     if (shed !== undefined) this.owe(view, entry, floor, undefined);
     const admit = this.outlet.admit(node, topic);
     const selection = selectLive(frame, predicateId, { ...window, countMax: this.outlet.left, admit });
-    if (selection === undefined) return;
+    if (selection === undefined) return undefined;
     this.outlet.count({ throttled: selection.refused });
-    if (selection.count === 0) return;
-    if (selection.count === this.outlet.left) {
-      // The limit may fall into the frame: then its rest is what a cursor resumes with.
-      this.standing.partials.set(place, { offset, index: selection.next });
-    }
-    const cursor = this.standing.cursor();
-    await this.outlet.batch({ node, topic, history: false, cursor }, selection);
+    return selection.count === 0 ? undefined : selection;
   }
 
   /** Whether the frame is passed over, because the subscriber is too far behind: all up to the log's present end. */
