@@ -33,7 +33,7 @@ import { type BrokerFacts, Listings } from './api/listings.js';
 import { AuditTrail } from './cluster/audit-trail.js';
 import { AuditFile } from './cluster/embedded/audit-file.js';
 import { BudgetFile } from './cluster/embedded/budget-file.js';
-import { StateFile } from './cluster/embedded/state-file.js';
+import { InterestFile } from './cluster/embedded/interest-file.js';
 import { DataWatch } from './data-watch.js';
 import { newTotals } from './delivery/outlet.js';
 import { Subscriptions } from './delivery/subscriptions.js';
@@ -43,8 +43,8 @@ import { UplinkService } from './ingest/uplink-service.js';
 import type { FsyncMode } from './log/embedded/embedded-log.js';
 import { FanOut } from './log/fan-out.js';
 import { LogStore } from './log/log-store.js';
-import { BudgetDesk } from './nodes/budget-desk.js';
-import { ForgetDesk } from './nodes/forget-desk.js';
+import { BudgetService } from './nodes/budget-service.js';
+import { ForgetService } from './nodes/forget-service.js';
 import { InterestBook } from './nodes/interest-book.js';
 import { NodeBudgets } from './nodes/node-budgets.js';
 import { NodeRegistry } from './nodes/node-registry.js';
@@ -176,10 +176,10 @@ function assemble(
   options: BrokerOptions,
 ) {
   const { logger, version } = options;
-  const stateFile = new StateFile(dir);
-  const saved = stateFile.load((message) => logger.warn(message));
+  const interestFile = new InterestFile(dir);
+  const saved = interestFile.load((message) => logger.warn(message));
   const book = new InterestBook(saved, (globs) => compileNodeGlobs(globs).matches, Date.now());
-  const registry = new NodeRegistry(book, store, stateFile, saved.nodes, (message) => logger.error(message));
+  const registry = new NodeRegistry(book, store, interestFile, saved.nodes, (message) => logger.error(message));
   const budgetFile = new BudgetFile(dir);
   const setBudgets = budgetFile.load((message) => logger.warn(message));
   const budgets = new NodeBudgets(registry, budgetFile, setBudgets, options.ceilingBytesPerSecond);
@@ -207,8 +207,8 @@ function assemble(
     new AuditFile(dir, 'audit-refused', AUDIT_REFUSED_BYTES_MAX),
     logger,
   );
-  const budgetDesk = new BudgetDesk(registry, budgets, trail);
-  const forgetDesk = new ForgetDesk(registry, trail);
+  const budgetService = new BudgetService(registry, budgets, trail);
+  const forgetService = new ForgetService(registry, trail);
   const gate = new Gate(token, logger);
   const state = { ready: false, waitsFor: options.waitsFor };
   const grpc = new Server(serverOptions());
@@ -216,14 +216,14 @@ function assemble(
   grpc.addService(rawService('Uplink'), uplink.handlers());
   grpc.addService(
     rawService('Backplane'),
-    new GrpcApi(subscriptions, registry, listings, budgetDesk, forgetDesk).handlers(),
+    new GrpcApi(subscriptions, registry, listings, budgetService, forgetService).handlers(),
   );
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
   const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate);
   const http = new HttpApi({
-    forget: (glob, peer) => forgetDesk.forget([glob], peer),
+    forget: (glob, peer) => forgetService.forget([glob], peer),
     subscriptions,
     listings,
     metrics,

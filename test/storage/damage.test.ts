@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { LogItem } from '../../src/storage/segment-log/log-reader.js';
+import type { SegmentLogItem } from '../../src/storage/segment-log/log-reader.js';
 import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
 import { FaultyFiles } from '../harness/files/faulty-files.js';
 import {
@@ -66,7 +66,7 @@ function damaged(from: Sample, bytes: Buffer, keepIndex: boolean): string {
   return dir;
 }
 
-function checkDamaged(from: Sample, dir: string, bad: ReadonlySet<number>, label: string): LogItem[] {
+function checkDamaged(from: Sample, dir: string, bad: ReadonlySet<number>, label: string): SegmentLogItem[] {
   const log = SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir });
   const items = readAll(log, 0);
   assertContiguous(items, 0, log.nextOrdinal);
@@ -254,7 +254,7 @@ test('a block that cannot be read is a stated gap; the next read may succeed', (
   assert.equal(readAll(log).length, 100);
 });
 
-const lossesOf = (items: readonly LogItem[]) =>
+const lossesOf = (items: readonly SegmentLogItem[]) =>
   items.flatMap((item) => (item.kind === 'damage' ? [[item.ordinalFrom, item.ordinalTo, item.lostBytes]] : []));
 
 test('a segment file that is gone is a stated loss, with its index or without, closed or crashed', async () => {

@@ -20,8 +20,8 @@ import {
 } from '../../wire/messages.js';
 import { explain } from '../delivery/explanation.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
-import type { BudgetDesk } from '../nodes/budget-desk.js';
-import type { ForgetDesk } from '../nodes/forget-desk.js';
+import type { BudgetService } from '../nodes/budget-service.js';
+import type { ForgetService } from '../nodes/forget-service.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { GrpcSink } from './grpc-stream.js';
 import type { Listings } from './listings.js';
@@ -33,8 +33,8 @@ export class GrpcApi {
     private readonly subscriptions: Subscriptions,
     private readonly registry: NodeRegistry,
     private readonly listings: Listings,
-    private readonly budgets: BudgetDesk,
-    private readonly forgetting: ForgetDesk,
+    private readonly budgets: BudgetService,
+    private readonly forgetting: ForgetService,
   ) {}
 
   handlers(): UntypedServiceImplementation {

@@ -1,7 +1,7 @@
 /** Nodes that cannot be asked as they are gone, and whether a window could have had something of them. */
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
-import type { Resumption } from './cursor/resumption.js';
+import type { ResumedCursor } from './cursor/resumed-cursor.js';
 import type { CoverageSum, GoneNode } from './history/coverage.js';
 
 export function goneNodes(registry: NodeRegistry, { nodes }: CheckedSubscription): GoneNode[] {
@@ -17,7 +17,7 @@ export function goneNodes(registry: NodeRegistry, { nodes }: CheckedSubscription
  */
 export function windowFromNs(
   { window }: CheckedSubscription,
-  resumption: Resumption | undefined,
+  resumption: ResumedCursor | undefined,
   events: number,
   { oldestNs }: CoverageSum,
 ): bigint | undefined {

@@ -9,7 +9,7 @@ import type { LogStore } from '../log/log-store.js';
 import { partitionOf } from '../log/partition-log.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { NodeView } from './cursor/node-view.js';
-import type { Resumption } from './cursor/resumption.js';
+import type { ResumedCursor } from './cursor/resumed-cursor.js';
 import type { NodeQuery } from './history/clipped-answer.js';
 
 export interface NodePlan {
@@ -25,7 +25,7 @@ export class Planner {
     private readonly checked: CheckedSubscription,
     private readonly registry: NodeRegistry,
     private readonly store: LogStore,
-    private readonly resumption: Resumption | undefined,
+    private readonly resumption: ResumedCursor | undefined,
     /** From where the past of a node is wanted of which nothing was delivered; undefined: not at all. 0n: all. */
     private readonly sinceNs: bigint | undefined,
   ) {}

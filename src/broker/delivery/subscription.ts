@@ -15,15 +15,15 @@ import type { LogStore } from '../log/log-store.js';
 import { partitionOf } from '../log/partition-log.js';
 import type { InterestBook } from '../nodes/interest-book.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
+import { CursorNotes } from './cursor/cursor-notes.js';
 import type { NodeView } from './cursor/node-view.js';
-import { Notes } from './cursor/notes.js';
-import { Resumption, readCursor } from './cursor/resumption.js';
-import { Standing } from './cursor/standing.js';
+import { ResumedCursor, readCursor } from './cursor/resumed-cursor.js';
+import { SubscriptionPosition } from './cursor/subscription-position.js';
 import { explain } from './explanation.js';
 import { goneNodes, windowFromNs } from './gone-nodes.js';
 import { CoverageSum } from './history/coverage.js';
+import { HistoryDelivery, keyAtTime } from './history/history-delivery.js';
 import { compareKeys } from './history/history-merge.js';
-import { keyAtTime, Past } from './history/past.js';
 import { Refill } from './history/refill.js';
 import { LateNodes } from './live/late-nodes.js';
 import { Live } from './live/live.js';
@@ -48,7 +48,7 @@ export class Subscription {
   readonly startedMs = Date.now();
   phase: 'history' | 'live' = 'history';
   readonly outlet: Outlet;
-  private standing: Standing | undefined;
+  private standing: SubscriptionPosition | undefined;
   private readonly wake = new Signal();
   /** Nodes about which something has changed. */
   private readonly changed = new Set<string>();
@@ -89,14 +89,14 @@ export class Subscription {
     }
   }
 
-  private async resume(): Promise<Resumption | undefined> {
+  private async resume(): Promise<ResumedCursor | undefined> {
     const { cursor, predicate, topics } = this.checked;
     if (cursor === '') return undefined;
     const { store } = this.context;
-    return Resumption.open(readCursor(cursor, predicate.spec, store.identity), topics, store);
+    return ResumedCursor.open(readCursor(cursor, predicate.spec, store.identity), topics, store);
   }
 
-  private sinceNs(resumption: Resumption | undefined): bigint | undefined {
+  private sinceNs(resumption: ResumedCursor | undefined): bigint | undefined {
     if (resumption) {
       const { history, sinceNs } = resumption.state;
       // A replay that was cut short has a past to go on with, whoever joins later.
@@ -106,13 +106,13 @@ export class Subscription {
     return window.history ? (window.sinceNs ?? 0n) : undefined;
   }
 
-  private joinSinceNs(resumption: Resumption | undefined): bigint | undefined {
+  private joinSinceNs(resumption: ResumedCursor | undefined): bigint | undefined {
     if (resumption) return resumption.state.sinceNs;
     // The last N were chosen once: who joins later joins live.
     return this.checked.window.last > 0 ? undefined : this.sinceNs(undefined);
   }
 
-  private async replayOnly(resumption: Resumption | undefined): Promise<void> {
+  private async replayOnly(resumption: ResumedCursor | undefined): Promise<void> {
     const { registry, store } = this.context;
     const { nodes, window } = this.checked;
     const planner = new Planner(this.checked, registry, store, resumption, this.sinceNs(resumption));
@@ -152,7 +152,7 @@ export class Subscription {
     return later;
   }
 
-  private async follow(resumption: Resumption | undefined): Promise<void> {
+  private async follow(resumption: ResumedCursor | undefined): Promise<void> {
     const { registry, store, book } = this.context;
     const { nodes, predicate } = this.checked;
     this.cleanUp.push(registry.listen((node) => this.nodeChanged(node)));
@@ -183,11 +183,18 @@ export class Subscription {
     await this.pastThenLive(planner, standing, plans, resumption);
   }
 
-  private stand(resumption: Resumption | undefined, places: readonly LogPlace[]): Standing {
+  private stand(resumption: ResumedCursor | undefined, places: readonly LogPlace[]): SubscriptionPosition {
     const { store } = this.context;
     const { predicate, topics } = this.checked;
-    const notes = new Notes(store.of(this.id));
-    const standing = new Standing(store.identity, predicate.id, topics, this.joinSinceNs(resumption), places, notes);
+    const notes = new CursorNotes(store.of(this.id));
+    const standing = new SubscriptionPosition(
+      store.identity,
+      predicate.id,
+      topics,
+      this.joinSinceNs(resumption),
+      places,
+      notes,
+    );
     // Until such a frame has been read again, the next cursor stands within it as well.
     for (const [partition, { index }] of (resumption?.state.places ?? []).entries()) {
       const place = places[partition];
@@ -199,9 +206,9 @@ export class Subscription {
 
   private async pastThenLive(
     planner: Planner,
-    standing: Standing,
+    standing: SubscriptionPosition,
     plans: readonly NodePlan[],
-    resumption: Resumption | undefined,
+    resumption: ResumedCursor | undefined,
   ): Promise<void> {
     const coverage = new CoverageSum();
     const asked = plans.filter((plan) => plan.query !== undefined);
@@ -224,20 +231,20 @@ export class Subscription {
     await this.live(planner, standing, failed);
   }
 
-  private async tellCoverage(coverage: CoverageSum, standing: Standing): Promise<void> {
+  private async tellCoverage(coverage: CoverageSum, standing: SubscriptionPosition): Promise<void> {
     await standing.makeNotes();
     await this.outlet.message(coverage.message(standing.cursor(), this.outlet.ledger));
   }
 
   private past(plans: readonly NodePlan[], coverage: CoverageSum): Promise<ReadonlySet<string>> {
     const { registry, historyPool } = this.context;
-    const past = new Past(registry, historyPool, this.outlet, this.standing!, this.checked.refill);
+    const past = new HistoryDelivery(registry, historyPool, this.outlet, this.standing!, this.checked.refill);
     const queries = plans.flatMap(({ query }) => query ?? []);
     const leading = this.standing!.history !== undefined;
     return past.deliver({ queries, last: this.checked.window.last, leading, signal: this.signal }, coverage);
   }
 
-  private async live(planner: Planner, standing: Standing, failed: ReadonlySet<string>): Promise<void> {
+  private async live(planner: Planner, standing: SubscriptionPosition, failed: ReadonlySet<string>): Promise<void> {
     const { registry } = this.context;
     const late = new LateNodes({
       meeting: (view) => this.meeting(planner, view),
@@ -273,7 +280,7 @@ export class Subscription {
     }
   }
 
-  private refill(standing: Standing): Refill | undefined {
+  private refill(standing: SubscriptionPosition): Refill | undefined {
     const { registry, historyPool } = this.context;
     const { predicate, window, refill } = this.checked;
     if (!refill) return undefined;
@@ -287,7 +294,7 @@ export class Subscription {
   }
 
   /** Every node that the broker or the cursor has heard of. */
-  private known(resumption: Resumption | undefined): Set<string> {
+  private known(resumption: ResumedCursor | undefined): Set<string> {
     const names = new Set(resumption?.named);
     for (const { name } of this.context.registry.all()) names.add(name);
     for (const log of this.context.store.all()) {
@@ -298,14 +305,14 @@ export class Subscription {
   }
 
   /** Until the node can be served, cursors say what it is owed. */
-  private wait(node: string, planner: Planner, standing: Standing): void {
+  private wait(node: string, planner: Planner, standing: SubscriptionPosition): void {
     if (!this.checked.nodes.matches(node) || standing.views.has(node)) return;
     const view = planner.waiting(node, standing.joinSinceNs);
     if (view) standing.add(view);
   }
 
   /** A node came, went, or answered. */
-  private async review(node: string, planner: Planner, standing: Standing, late: LateNodes): Promise<void> {
+  private async review(node: string, planner: Planner, standing: SubscriptionPosition, late: LateNodes): Promise<void> {
     this.changed.delete(node);
     const { registry } = this.context;
     const status = this.statuses.take(node, registry.record(node));
@@ -323,7 +330,7 @@ export class Subscription {
 
   private async lateRound(
     planner: Planner,
-    standing: Standing,
+    standing: SubscriptionPosition,
     view: NodeView,
     to: Position,
     signal: AbortSignal,
@@ -331,7 +338,7 @@ export class Subscription {
     const { registry, historyPool } = this.context;
     const coverage = new CoverageSum();
     const queries = [planner.query(view, to, standing.joinSinceNs)];
-    const past = new Past(registry, historyPool, this.outlet, standing, this.checked.refill);
+    const past = new HistoryDelivery(registry, historyPool, this.outlet, standing, this.checked.refill);
     const failed = await past.deliver({ queries, last: 0, leading: false, signal }, coverage);
     if (failed.size > 0) return false;
     // All up to here is delivered, matches or not: the next round begins there.
@@ -363,7 +370,7 @@ export class Subscription {
     }
   }
 
-  private places(resumption: Resumption | undefined): LogPlace[] {
+  private places(resumption: ResumedCursor | undefined): LogPlace[] {
     const { store, fanOut } = this.context;
     const topics = new Set(this.checked.topics);
     store.checkPlace();

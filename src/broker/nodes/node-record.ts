@@ -9,7 +9,7 @@ import { NODE_KEPT_MS, NODE_RETURN_MS, NODE_SEEN_SAVE_MS, NODE_UNPROVEN_KEPT_MS 
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
-import type { SavedNode } from '../cluster/embedded/state-file.js';
+import type { SavedNode } from '../cluster/embedded/interest-file.js';
 import { NodeClock } from './node-clock.js';
 
 /** Interests sent and not yet acknowledged that are remembered; older acknowledgements are passed over. */

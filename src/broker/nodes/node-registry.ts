@@ -11,7 +11,7 @@ import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { TOPICS } from '../../wire/event/event.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import { comparePositions, laterPosition, type Position } from '../../wire/position.js';
-import type { SavedNode, StateFile } from '../cluster/embedded/state-file.js';
+import type { InterestFile, SavedNode } from '../cluster/embedded/interest-file.js';
 import type { LogStore } from '../log/log-store.js';
 import type { InterestBook } from './interest-book.js';
 import { checkHello, checkReport } from './node-checks.js';
@@ -67,7 +67,7 @@ export class NodeRegistry {
   constructor(
     private readonly book: InterestBook,
     private readonly store: LogStore,
-    private readonly state: StateFile,
+    private readonly state: InterestFile,
     nodes: readonly SavedNode[],
     private readonly onSaveFailure: (message: string) => void,
   ) {

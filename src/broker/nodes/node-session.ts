@@ -16,7 +16,7 @@ import {
   positionToMessage,
 } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
-import { HistoryDesk } from './history-desk.js';
+import { HistoryQueries } from './history-queries.js';
 import { checkEpoch } from './node-checks.js';
 import type { NodeRecord } from './node-record.js';
 import type { Admission, NodeRegistry } from './node-registry.js';
@@ -33,7 +33,7 @@ export class NodeSession {
   readonly id: string;
   readonly record: NodeRecord;
   readonly frameEpochMin: number;
-  readonly history: HistoryDesk;
+  readonly history: HistoryQueries;
   private readonly writer: StreamWriter<Buffer>;
   private readonly data = new Map<'live' | 'history', DataStream>();
   private readonly ending = new AbortController();
@@ -48,7 +48,7 @@ export class NodeSession {
     this.record = admission.record;
     this.frameEpochMin = admission.frameEpochMin;
     this.writer = new StreamWriter(control, { bytesMax: CONTROL_QUEUE_BYTES_MAX, sizeOf: (bytes) => bytes.length });
-    this.history = new HistoryDesk(
+    this.history = new HistoryQueries(
       admission.record.name,
       (message) => this.send(message),
       (silence) => this.close(silence),

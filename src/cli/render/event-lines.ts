@@ -4,7 +4,7 @@ import { timestampNs } from '../../subscriptions/timestamp.js';
 import { eventToJson } from '../../wire/event/event-json.js';
 import type { EventMessage } from '../../wire/messages.js';
 import { Columns } from './columns.js';
-import { applyFieldMask, type FieldMask, leaves, PROMISED, valueAt, WHEN_AND_WHERE } from './field-mask.js';
+import { applyFieldMask, leaves, PROMISED, type ShownFields, valueAt, WHEN_AND_WHERE } from './field-mask.js';
 import type { Palette } from './palette.js';
 import { ProcessNames } from './process-names.js';
 import { connectionText, subjectText, userText } from './subject.js';
@@ -15,7 +15,7 @@ export type EventFormat = 'compact' | 'json' | 'table' | 'dict';
 
 export interface EventLinesOptions {
   readonly palette: Palette;
-  readonly mask: FieldMask | undefined;
+  readonly mask: ShownFields | undefined;
   readonly times: TimeStyle;
   /** JSON is read on a terminal: nothing in it may act there. */
   readonly terminal: boolean;
@@ -136,7 +136,7 @@ function whatText(node: string, event: EventMessage, names: ProcessNames): strin
     : subjectText(node, event, { names });
 }
 
-function maskTable(mask: FieldMask): EventLines {
+function maskTable(mask: ShownFields): EventLines {
   const columns = new Columns(mask.map((path) => ({ title: path.join('.').toUpperCase(), widthMin: 8 })));
   const line: EventLine = (node, topic, event) => {
     const json = eventToJson(event, node, topic);
@@ -145,7 +145,7 @@ function maskTable(mask: FieldMask): EventLines {
   return { header: `${columns.header()}\n`, line };
 }
 
-function maskText(json: Readonly<Record<string, unknown>>, mask: FieldMask): string {
+function maskText(json: Readonly<Record<string, unknown>>, mask: ShownFields): string {
   return [...leaves(applyFieldMask(json, mask))]
     .map(([path, value]) => `${safeText(path)}=${valueText(value)}`)
     .join(' ');

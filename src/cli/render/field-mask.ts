@@ -11,17 +11,17 @@ import { EVENT_FIELDS } from '../../wire/event/field-mask.js';
 export const JSON_FIELDS: readonly string[] = EVENT_FIELDS.map(camelPath);
 
 /** Paths in JSON form, each split at its dots, in the order given. */
-export type FieldMask = readonly (readonly string[])[];
+export type ShownFields = readonly (readonly string[])[];
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
 /** What every event is known by, and is printed however little is asked for. */
-export const WHEN_AND_WHERE: FieldMask = [['time'], ['node'], ['topic'], ['type']];
+export const WHEN_AND_WHERE: ShownFields = [['time'], ['node'], ['topic'], ['type']];
 /** What the proto promises beside the fields that are asked for. */
-export const PROMISED: FieldMask = [...WHEN_AND_WHERE, ['position']];
+export const PROMISED: ShownFields = [...WHEN_AND_WHERE, ['position']];
 
 /** @throws BackplaneError invalid_argument naming an unknown path and the nearest known one. */
-export function parseFieldMask(text: string): FieldMask {
+export function parseFieldMask(text: string): ShownFields {
   return text.split(',').map((given) => camelPath(protoPath(given, '--field-mask')).split('.'));
 }
 
@@ -32,7 +32,7 @@ function camelPath(path: string): string {
 }
 
 /** Only the masked fields, nested as before. Fields that the event does not have are left out. */
-export function applyFieldMask(event: JsonObject, mask: FieldMask): JsonObject {
+export function applyFieldMask(event: JsonObject, mask: ShownFields): JsonObject {
   const result: Record<string, unknown> = {};
   for (const path of mask) {
     const value = valueAt(event, path);

@@ -41,15 +41,15 @@ export interface HistoryWindow {
   /** Only the last N matches; 0: all. */
   readonly last: number;
   /** Only what lies in (from, to] of one of these, which ascend; undefined: no such bound. */
-  readonly within?: readonly Stretch[] | undefined;
+  readonly within?: readonly HistoryStretch[] | undefined;
 }
 
-export interface Stretch {
+export interface HistoryStretch {
   readonly from: Position;
   readonly to: Position;
 }
 
-export interface HistoryAnswer {
+export interface HistoryResult {
   readonly coveredFromNs: bigint;
   readonly coveredToNs: bigint;
   readonly evicted: boolean;
@@ -100,11 +100,11 @@ export class HistoryQuery {
   ) {}
 
   /** Throws `cancelled` when the signal fires. */
-  async run(): Promise<HistoryAnswer> {
+  async run(): Promise<HistoryResult> {
     return this.window.last > 0 ? await this.#newest() : await this.#forward();
   }
 
-  async #forward(): Promise<HistoryAnswer> {
+  async #forward(): Promise<HistoryResult> {
     const builder = new HistoryBuilder((frame) => this.#send(frame));
     const { after, sinceNs, upTo } = this.window;
     const replay = await this.#turn(() => {
@@ -137,7 +137,7 @@ export class HistoryQuery {
   }
 
   /** The last N, by reading one stretch between checkpoints after the other from the newest back. */
-  async #newest(): Promise<HistoryAnswer> {
+  async #newest(): Promise<HistoryResult> {
     const blocks: EncodedEvent[][] = [];
     const wanted = this.window.last;
     let { upTo } = this.window;
@@ -296,7 +296,7 @@ export class HistoryQuery {
   }
 
   /** `replay` tells the time of the window's end; `start`: where what was read begins; `all`: nothing was left unread. */
-  #answer(replay: Replay | undefined, start: ReplayStart | undefined, all: boolean): HistoryAnswer {
+  #answer(replay: Replay | undefined, start: ReplayStart | undefined, all: boolean): HistoryResult {
     const { after, sinceNs, untilNs, upTo, last } = this.window;
     const { hole, log } = this.recording;
     const end = hole && comparePositions(hole.from, upTo) < 0 ? hole.from : upTo;

@@ -17,9 +17,9 @@ import type { Predicate, PredicateSpec } from '../../subscriptions/predicate.js'
 import { encodeHistoryFrame, type HistoryFrame } from '../../wire/frame/history-frame.js';
 import type { Position } from '../../wire/position.js';
 import {
-  type HistoryAnswer,
   type HistoryOutlet,
   HistoryQuery,
+  type HistoryResult,
   type HistoryWindow,
   type Recording,
 } from './history-query.js';
@@ -29,7 +29,7 @@ export interface HistoryReply {
   /** What the connection takes at this moment, of all queries together. */
   readonly room: CreditBalance;
   frame(queryId: number, frameBytes: Buffer): void;
-  end(queryId: number, answer: HistoryAnswer): void;
+  end(queryId: number, answer: HistoryResult): void;
   fail(queryId: number, error: BackplaneError): void;
 }
 

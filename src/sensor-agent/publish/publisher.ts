@@ -27,8 +27,8 @@ import type { EntryTest } from '../source/pages/page.js';
 import { mayBeOf, statedLoss } from '../timeline/open-losses.js';
 import type { Loss, Timeline, TimelineSink } from '../timeline/timeline.js';
 import type { LiveBudget } from './budget.js';
-import { Excuse } from './excuse.js';
 import { FrameBuilder } from './frame-builder.js';
+import { LagAllowance } from './lag-allowance.js';
 
 /** Where frames go. */
 export interface FrameLink {
@@ -39,7 +39,7 @@ export interface FrameLink {
 }
 
 /** How far the log has this node's frames, per topic. */
-export interface Covered {
+export interface WelcomeTopic {
   readonly topic: string;
   readonly to: Position;
   /** Go on from here: interest was in force without a break. */
@@ -74,7 +74,7 @@ export class Publisher implements TimelineSink {
   #lateAt: Position | undefined;
   #restToMs = 0;
   /** How late it may be beyond what waiting for the budget makes it. */
-  readonly #excuse = new Excuse();
+  readonly #lagAllowance = new LagAllowance();
 
   constructor(
     private readonly recorder: () => Recorder,
@@ -93,7 +93,7 @@ export class Publisher implements TimelineSink {
   }
 
   /** A broker answered. Nothing is published before it states its interest. */
-  connect(link: FrameLink, covered: readonly Covered[]): void {
+  connect(link: FrameLink, covered: readonly WelcomeTopic[]): void {
     this.disconnect();
     this.#link = link;
     for (const { topic, to, resume, frameEnd } of covered) {
@@ -305,7 +305,7 @@ export class Publisher implements TimelineSink {
     if (!anchor || comparePositions(anchor.head.position, from) > 0) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     this.#state = { kind: 'behind', replay };
     this.#stateOpenLosses();
-    this.#excuse.grant(this.recorder().timeline.frontier.timeNs - from.timeNs);
+    this.#lagAllowance.grant(this.recorder().timeline.frontier.timeNs - from.timeNs);
   }
 
   #catchUp(replay: Replay, nowMs: number): void {
@@ -313,10 +313,10 @@ export class Publisher implements TimelineSink {
     const lagNs = main.frontier.timeNs - replay.timeline.frontier.timeNs;
     const held = !this.#link!.writable || nowMs < this.#restToMs;
     if (held) {
-      this.#excuse.grant(lagNs);
+      this.#lagAllowance.grant(lagNs);
       return;
     }
-    this.#excuse.review(lagNs, nowMs);
+    this.#lagAllowance.review(lagNs, nowMs);
     const startedMs = performance.now();
     const usedMs = cpuTimer();
     let more: boolean;
@@ -360,7 +360,7 @@ export class Publisher implements TimelineSink {
   #affordableBytes({ timeline }: Replay): number {
     const lagNs = this.recorder().timeline.frontier.timeNs - timeline.frontier.timeNs;
     // What waits in the recorder can wait for its turn, unless there is more than the budget takes in the long run.
-    const waits = lagNs < this.#excuse.lagNs + BUDGET_WAIT_NS_MAX;
+    const waits = lagNs < this.#lagAllowance.lagNs + BUDGET_WAIT_NS_MAX;
     if (!waits) return REPLAY_STEP_BYTES;
     return this.budget.ample ? Math.min(REPLAY_STEP_BYTES, this.budget.recordedBytes) : 0;
   }

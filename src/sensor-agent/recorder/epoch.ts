@@ -1,7 +1,7 @@
 /** In which epoch an agent goes on recording, by what its broker tells it. */
 import { BackplaneError } from '../../errors.js';
 import { COVERED_AHEAD_NS_MAX } from '../../limits.js';
-import type { Covered } from '../publish/publisher.js';
+import type { WelcomeTopic } from '../publish/publisher.js';
 import type { Recorder } from './recorder.js';
 
 /**
@@ -9,7 +9,7 @@ import type { Recorder } from './recorder.js';
  * or somebody who took this node's name, covered what has not happened yet. That would pass for told when it happens,
  * and the node would be silent until its clock is there; in a later epoch it counts as new.
  */
-function epochToGoOnWith(epoch: number, epochMin: number, covered: readonly Covered[], nowNs: bigint): number {
+function epochToGoOnWith(epoch: number, epochMin: number, covered: readonly WelcomeTopic[], nowNs: bigint): number {
   const agreed = Math.max(epoch, epochMin);
   const ahead = covered.some(({ to }) => to.epoch === agreed && to.timeNs > nowNs + COVERED_AHEAD_NS_MAX);
   return ahead ? agreed + 1 : agreed;
@@ -18,7 +18,7 @@ function epochToGoOnWith(epoch: number, epochMin: number, covered: readonly Cove
 /** Begins a later epoch where there must be one; throws `unavailable` where the broker has to be told of it by another Hello. */
 export async function agreeOnEpoch(
   recorder: Recorder,
-  covered: readonly Covered[],
+  covered: readonly WelcomeTopic[],
   epochMin: number,
   nowNs: bigint,
   durable: () => Promise<void>,

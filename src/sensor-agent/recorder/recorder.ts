@@ -15,7 +15,7 @@ import type { ClockPair, ExecRecord, ProcessSnapshot, SourcePage } from '../sour
 import { FilePaths } from '../timeline/file-paths.js';
 import { quiet } from '../timeline/quiet-sink.js';
 import type { Timeline, TimelineSink } from '../timeline/timeline.js';
-import { Unsaid } from '../uplink/unsaid.js';
+import { UnrecordedStretch } from '../uplink/unrecorded-stretch.js';
 import { wholeAnchors } from './anchors.js';
 import { checkpointIntervalBytes } from './checkpoint.js';
 import { Hole } from './hole.js';
@@ -68,7 +68,7 @@ export class Recorder {
   /** Those that are over and recorded, and not told of as events yet. */
   #closed: Hole[] = [];
   readonly #holeFlag: HoleFlag;
-  readonly #unsaid: Unsaid;
+  readonly #unrecorded: UnrecordedStretch;
   #noticeNs = 0n;
   /** The last that was recorded. */
   #horizonNs = 0n;
@@ -87,7 +87,7 @@ export class Recorder {
       head: () => (timeline?.origin.epoch ? this.#checkpointRecords() : []),
     });
     this.#holeFlag = new HoleFlag(options.files ?? nodeFileOps, join(options.dir, 'hole'));
-    this.#unsaid = new Unsaid({ hole: this.#holeFlag.leftRaised, endLost: this.log.endLost });
+    this.#unrecorded = new UnrecordedStretch({ hole: this.#holeFlag.leftRaised, endLost: this.log.endLost });
     const replay = this.#reopen(sink);
     timeline = replay.timeline;
     this.timeline = timeline;
@@ -114,7 +114,7 @@ export class Recorder {
   }
 
   begin(given: Origin, clock: ClockPair): void {
-    this.#unsaid.begin(this.timeline.frontier);
+    this.#unrecorded.begin(this.timeline.frontier);
     const { origin: before, closed } = this.timeline;
     // Where the kernel went on recording, and nobody has what it did, that is missing too.
     const unread = given.source === 'tracefs' || before.epoch !== given.epoch;
@@ -270,11 +270,11 @@ export class Recorder {
 
   /** What an agent before this one left unsaid; where the disk still takes nothing it is one with what is missing now. */
   #stateUnsaid(nowNs: bigint): void {
-    const { loss } = this.#unsaid;
+    const { loss } = this.#unrecorded;
     if (!loss) return;
     if (!this.#hole) this.lose(loss, nowNs);
     else this.#hole.add(0, true);
-    this.#unsaid.stated();
+    this.#unrecorded.stated();
   }
 
   /**
@@ -285,7 +285,7 @@ export class Recorder {
   reportLoss(source: string, nowNs: bigint): void {
     this.#checkPlace();
     if (!this.#closeHole()) return;
-    const unsaid = this.#unsaid.takeStated();
+    const unsaid = this.#unrecorded.takeStated();
     if (unsaid) this.notice('host.loss', { ...unsaid, lost: 0, lostUnknown: true, source }, nowNs);
     if (!this.#hole) this.#holeFlag.lower();
     const { count, unknown } = this.#lost;

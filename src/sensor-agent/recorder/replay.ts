@@ -7,7 +7,7 @@
 import { BackplaneError } from '../../errors.js';
 import { EXEC_CONTEXT_WAIT_MS } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
-import type { LogItem, LogReader } from '../../storage/segment-log/log-reader.js';
+import type { LogReader, SegmentLogItem } from '../../storage/segment-log/log-reader.js';
 import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
 import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire/position.js';
 import { PageEntries, scanPage, startCursor } from '../source/pages/page.js';
@@ -156,7 +156,7 @@ export class Replay {
     return this.#unsure && (this.#unsureToNs === undefined || timeNs <= this.#unsureToNs);
   }
 
-  #take(item: LogItem): void {
+  #take(item: SegmentLogItem): void {
     if (item.kind === 'evicted') {
       this.evicted = true;
       this.#passedOver();
@@ -174,7 +174,7 @@ export class Replay {
   }
 
   /** Nothing is known yet of who recorded, or of what is in its pages. */
-  #inTheDark({ recordKind, payload, ordinal, timeNs }: LogItem & { kind: 'record' }): void {
+  #inTheDark({ recordKind, payload, ordinal, timeNs }: SegmentLogItem & { kind: 'record' }): void {
     if (recordKind === RecordKind.CLOCK) this.timeline.setClock(readClock(payload), ordinal);
     if (recordKind !== RecordKind.ORIGIN) {
       if (TELLING.has(recordKind)) this.#damaged(payload.length);

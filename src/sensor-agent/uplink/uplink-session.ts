@@ -34,14 +34,14 @@ import {
   type Welcome__Output,
 } from '../../wire/messages.js';
 import { comparePositions, type Position } from '../../wire/position.js';
-import type { HistoryAnswer, Stretch } from '../history/history-query.js';
+import type { HistoryResult, HistoryStretch } from '../history/history-query.js';
 import type { HistoryReply, HistoryRequest } from '../history/history-service.js';
-import type { Covered, FrameLink } from '../publish/publisher.js';
+import type { FrameLink, WelcomeTopic } from '../publish/publisher.js';
 
 /** What a session asks of the node it serves. */
 export interface UplinkNode {
   /** Nothing is received before it resolves. */
-  connected(link: FrameLink, covered: readonly Covered[], epochMin: number): Promise<void>;
+  connected(link: FrameLink, covered: readonly WelcomeTopic[], epochMin: number): Promise<void>;
   disconnected(): void;
   /** Returns the position from which it holds, and what cannot be evaluated. */
   interest(
@@ -142,7 +142,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
     this.#write(this.#history, { queryId, frameBytes }, frameBytes.length, this.room);
   }
 
-  end(queryId: number, answer: HistoryAnswer): void {
+  end(queryId: number, answer: HistoryResult): void {
     this.#write(this.#history, {
       queryId,
       end: {
@@ -273,12 +273,12 @@ function checkedEpoch(epochMin: string): number {
 }
 
 /** Throws invalid_argument unless they ascend and are not too many. */
-function stretches(messages: HistoryQuery__Output['within']): Stretch[] {
+function stretches(messages: HistoryQuery__Output['within']): HistoryStretch[] {
   if (messages.length > REFILL_STRETCHES_MAX) {
     const bound = `at most ${REFILL_STRETCHES_MAX}`;
     throw new BackplaneError('invalid_argument', `history_query.within must be ${bound}, got ${messages.length}`);
   }
-  const within: Stretch[] = [];
+  const within: HistoryStretch[] = [];
   for (const { from, to } of messages) {
     if (!from || !to) throw new BackplaneError('invalid_argument', 'history_query.within: from and to must be set');
     const stretch = {

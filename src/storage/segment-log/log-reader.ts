@@ -9,7 +9,7 @@ interface EvictedItem {
   readonly ordinalTo: number;
 }
 
-export type LogItem = RecordItem | DamageItem | EvictedItem;
+export type SegmentLogItem = RecordItem | DamageItem | EvictedItem;
 
 export class LogReader {
   #list: SegmentList;
@@ -36,7 +36,7 @@ export class LogReader {
    * The next item, or undefined at the log's present end; may be called again
    * when more was appended. Never throws.
    */
-  next(): LogItem | undefined {
+  next(): SegmentLogItem | undefined {
     while (!this.#closed) {
       const ordinalFrom = this.#ordinal;
       if (ordinalFrom < this.#list.firstOrdinal) {

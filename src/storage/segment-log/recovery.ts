@@ -46,7 +46,7 @@ interface Newest {
   readonly endLost: boolean;
 }
 
-class Notes {
+class DamageNotes {
   readonly list: Damage[] = [];
   #more = 0;
 
@@ -65,7 +65,7 @@ class Notes {
 
 /** Throws BackplaneError: `failed_precondition` when the directory cannot be used, `unavailable` when the disk fails. */
 export function recover(files: FileOps, dir: string, nowNs: bigint): Recovered {
-  const notes = new Notes();
+  const notes = new DamageNotes();
   const { found, lost } = listSegments(files, dir);
   const key = findKey(files, dir, found);
   const boundsFile = new BoundsFile(files, dir, key.identity);
@@ -145,7 +145,7 @@ function placeholder(
   segment: Segment,
   ordinalEnd: number | undefined,
   bounds: LogBounds | undefined,
-  notes: Notes,
+  notes: DamageNotes,
 ): number {
   const summary = segment.readIndex();
   const marked = marksOf(segment, bounds);
@@ -193,7 +193,7 @@ function peekHeader(segment: Segment): SegmentHeader | string {
 }
 
 /** What is wrong with the header, if anything. A newest segment that cannot be read at all stops the start. */
-function readHeader(segment: Segment, newest: boolean, notes: Notes): string | undefined {
+function readHeader(segment: Segment, newest: boolean, notes: DamageNotes): string | undefined {
   let header: SegmentHeader | string;
   let fault: string | undefined;
   try {
@@ -213,7 +213,7 @@ function readHeader(segment: Segment, newest: boolean, notes: Notes): string | u
   return fault;
 }
 
-function recoverOlder(segment: Segment, ordinalEnd: number, notes: Notes): void {
+function recoverOlder(segment: Segment, ordinalEnd: number, notes: DamageNotes): void {
   const summary = segment.readIndex();
   if (summary && summary.bytes === segment.bytes && summary.nextOrdinal <= ordinalEnd) {
     segment.index = summary.index;
@@ -235,7 +235,7 @@ function recoverNewest(
   segment: Segment,
   headerFault: string | undefined,
   bounds: LogBounds | undefined,
-  notes: Notes,
+  notes: DamageNotes,
 ): Newest {
   const summary = segment.readIndex();
   const marked = marksOf(segment, bounds);
@@ -266,7 +266,7 @@ function recoverNewest(
 }
 
 /** Reads all records into the index. Returns the bad bytes that the segment ends in. */
-function readThrough(segment: Segment, ordinalEnd: number | undefined, notes: Notes): Tail | undefined {
+function readThrough(segment: Segment, ordinalEnd: number | undefined, notes: DamageNotes): Tail | undefined {
   const end = ordinalEnd ?? Number.MAX_SAFE_INTEGER;
   segment.sealed = ordinalEnd !== undefined;
   const cursor = new SegmentCursor(segment, segment.firstOrdinal, end);

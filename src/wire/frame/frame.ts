@@ -57,11 +57,11 @@ export interface Frame extends EventColumns {
 }
 
 /** In the place of one that is not sound: the stretch is accounted for as not known. */
-export function refusedFrame({ topic, coveredFrom, coveredTo }: Stretch): Frame {
+export function refusedFrame({ topic, coveredFrom, coveredTo }: FrameStretch): Frame {
   return { ...newDraft(), topic, coveredFrom, coveredTo, refused: true };
 }
 
-type Stretch = Pick<Frame, 'topic' | 'coveredFrom' | 'coveredTo'>;
+type FrameStretch = Pick<Frame, 'topic' | 'coveredFrom' | 'coveredTo'>;
 
 /** Throws invalid_argument where decodeFrame would. */
 export function encodeFrame(frame: Frame): Buffer {
@@ -112,7 +112,7 @@ export function decodeFrame(bytes: Buffer): Frame {
 }
 
 /** What a frame that need not be sound says it accounts for; undefined where that cannot be told. */
-export function stretchOf(bytes: Buffer): Stretch | undefined {
+export function stretchOf(bytes: Buffer): FrameStretch | undefined {
   const reader = new ProtoReader(bytes, 'frame');
   const draft = newDraft();
   try {

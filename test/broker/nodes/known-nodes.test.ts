@@ -1,7 +1,7 @@
 /** Which names a broker keeps, and for how long. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { type SavedNode, StateFile } from '../../../src/broker/cluster/embedded/state-file.js';
+import { InterestFile, type SavedNode } from '../../../src/broker/cluster/embedded/interest-file.js';
 import { LogStore } from '../../../src/broker/log/log-store.js';
 import { InterestBook } from '../../../src/broker/nodes/interest-book.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
@@ -23,7 +23,7 @@ afterEach(() => store.close());
 
 function registryOf(nodes: readonly SavedNode[]): NodeRegistry {
   const book = new InterestBook({ generation: 0, claims: [] }, (globs) => compileNodeGlobs(globs).matches, NOW_MS);
-  return new NodeRegistry(book, store, new StateFile(dir), nodes, (cause) => assert.fail(String(cause)));
+  return new NodeRegistry(book, store, new InterestFile(dir), nodes, (cause) => assert.fail(String(cause)));
 }
 
 const saved = (name: string, node: Partial<SavedNode> = {}): SavedNode => {
@@ -76,7 +76,7 @@ test('what is kept is written down and read again: when it was seen, whether it 
   registry.delivered(record);
   registry.save();
   registry.close();
-  const [node] = new StateFile(dir).load(assert.fail).nodes;
+  const [node] = new InterestFile(dir).load(assert.fail).nodes;
   assert.deepEqual([node?.connected, node?.delivered, node?.peer], [true, true, '10.0.0.7']);
   assert.ok(node!.seenMs >= record.lastSeenMs);
   const again = registryOf([node!]);

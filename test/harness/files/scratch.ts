@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
-import type { LogItem } from '../../../src/storage/segment-log/log-reader.js';
+import type { SegmentLogItem } from '../../../src/storage/segment-log/log-reader.js';
 import type { NewRecord, SegmentLog } from '../../../src/storage/segment-log/segment-log.js';
 
 const DAY_MS = 24 * 3600 * 1000;
@@ -40,9 +40,9 @@ export function record(
 }
 
 /** Everything that can be read from an ordinal on, with payloads copied. */
-export function readAll(log: SegmentLog, from = log.firstOrdinal): LogItem[] {
+export function readAll(log: SegmentLog, from = log.firstOrdinal): SegmentLogItem[] {
   const reader = log.reader(from);
-  const items: LogItem[] = [];
+  const items: SegmentLogItem[] = [];
   for (let item = reader.next(); item; item = reader.next()) {
     items.push(item.kind === 'record' ? { ...item, payload: Buffer.from(item.payload) } : item);
   }
@@ -50,14 +50,14 @@ export function readAll(log: SegmentLog, from = log.firstOrdinal): LogItem[] {
   return items;
 }
 
-export function payloads(items: readonly LogItem[]): Map<number, string> {
+export function payloads(items: readonly SegmentLogItem[]): Map<number, string> {
   const found = new Map<number, string>();
   for (const item of items) if (item.kind === 'record') found.set(item.ordinal, item.payload.toString('latin1'));
   return found;
 }
 
 /** Items must follow each other without a hole: throws where ordinals are neither served nor stated as gone. */
-export function assertContiguous(items: readonly LogItem[], from: number, to: number): void {
+export function assertContiguous(items: readonly SegmentLogItem[], from: number, to: number): void {
   let next = from;
   for (const item of items) {
     const begin = item.kind === 'record' ? item.ordinal : item.ordinalFrom;

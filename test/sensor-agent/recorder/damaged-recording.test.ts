@@ -22,8 +22,8 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
 import {
-  type HistoryAnswer,
   HistoryQuery,
+  type HistoryResult,
   type HistoryWindow,
 } from '../../../src/sensor-agent/history/history-query.js';
 import { HistoryTurns } from '../../../src/sensor-agent/history/history-turns.js';
@@ -97,7 +97,7 @@ function copyOf({ dir }: Sample): string {
 
 interface Answered {
   readonly positions: Position[];
-  readonly answer: HistoryAnswer;
+  readonly answer: HistoryResult;
 }
 
 async function ask(driver: RecordingDriver, window: Partial<HistoryWindow>, upTo: Position): Promise<Answered> {
@@ -134,7 +134,7 @@ function reachable(driver: RecordingDriver, { told, pages }: Sample): Position[]
   });
 }
 
-function states({ damagedBytes, losses, evicted }: HistoryAnswer, fromGiven: boolean): boolean {
+function states({ damagedBytes, losses, evicted }: HistoryResult, fromGiven: boolean): boolean {
   return damagedBytes > 0 || losses.length > 0 || (evicted && fromGiven);
 }
 

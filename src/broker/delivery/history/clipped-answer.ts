@@ -9,7 +9,7 @@ import { checkEvents, positionAt } from '../../../wire/frame/frame-columns.js';
 import { decodeHistoryFrame, type HistoryFrame } from '../../../wire/frame/history-frame.js';
 import type { Position } from '../../../wire/position.js';
 import type { HistoryAnswer, HistoryOutcome } from '../../nodes/history-answer.js';
-import type { HistoryRequest, Stretch } from '../../nodes/history-desk.js';
+import type { HistoryRequest, Stretch } from '../../nodes/history-queries.js';
 import { checkEpoch } from '../../nodes/node-checks.js';
 import { compareKeys, type HistoryKey, type HistorySource } from './history-merge.js';
 import { firstAfter, keyAt, sliceFrame } from './history-slice.js';

@@ -22,10 +22,10 @@ import { type PartitionReader, partitionOf } from '../../log/partition-log.js';
 import type { HistoryOutcome } from '../../nodes/history-answer.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
 import type { NodeView, Owed } from '../cursor/node-view.js';
-import type { Standing } from '../cursor/standing.js';
+import type { SubscriptionPosition } from '../cursor/subscription-position.js';
 import type { Outlet } from '../outlet.js';
+import { readInTime } from './history-delivery.js';
 import { type OwedStretch, owedStretch } from './owed-stretch.js';
-import { readInTime } from './past.js';
 import { type ReplayedRun, replay } from './replay.js';
 
 export interface RefillOptions {
@@ -59,7 +59,7 @@ export class Refill {
     private readonly registry: NodeRegistry,
     private readonly pool: BytePool,
     private readonly outlet: Outlet,
-    private readonly standing: Standing,
+    private readonly standing: SubscriptionPosition,
     private readonly options: RefillOptions,
   ) {
     this.signal = AbortSignal.any([options.signal, this.over.signal]);

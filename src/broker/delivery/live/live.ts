@@ -14,7 +14,7 @@ import type { LogPlace } from '../../log/fan-out.js';
 import { type LogEntry, partitionOf } from '../../log/partition-log.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
 import type { NodeView } from '../cursor/node-view.js';
-import type { Standing } from '../cursor/standing.js';
+import type { SubscriptionPosition } from '../cursor/subscription-position.js';
 import type { Refill } from '../history/refill.js';
 import type { Outlet } from '../outlet.js';
 import type { Approached } from './late-nodes.js';
@@ -47,7 +47,7 @@ export class Live {
   constructor(
     private readonly registry: NodeRegistry,
     private readonly outlet: Outlet,
-    private readonly standing: Standing,
+    private readonly standing: SubscriptionPosition,
     private readonly wake: Signal,
     private readonly options: LiveOptions,
   ) {}

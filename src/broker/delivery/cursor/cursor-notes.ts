@@ -15,7 +15,7 @@ import { type CursorNode, decodeNote, encodeNote, type NotePlace } from '../../.
 import { isDiskTrouble } from '../../ingest/held-frames.js';
 import type { PartitionLog } from '../../log/partition-log.js';
 
-export class Notes {
+export class CursorNotes {
   /** The newest. */
   place: NotePlace | undefined;
   private oldestOffset = 0;

@@ -11,7 +11,7 @@ import { laterPosition, type Position } from '../../../wire/position.js';
 import type { CoveredPositions } from '../../log/covered-positions.js';
 import type { LogStore } from '../../log/log-store.js';
 import { type PartitionLog, partitionOf } from '../../log/partition-log.js';
-import { readNotes } from './notes.js';
+import { readNotes } from './cursor-notes.js';
 
 const OTHER = 'its filter or its fields were others, or several of topics, filter, fields and include_self';
 
@@ -52,7 +52,7 @@ interface PartialEnd {
   readonly position: Position;
 }
 
-export class Resumption {
+export class ResumedCursor {
   private constructor(
     readonly state: CursorState,
     private readonly topics: readonly string[],
@@ -66,7 +66,7 @@ export class Resumption {
    * Throws cursor_expired when the log no longer reaches back, or was set back and written anew; cursor_invalid when it
    * never had these offsets.
    */
-  static async open(state: CursorState, topics: readonly string[], store: LogStore): Promise<Resumption> {
+  static async open(state: CursorState, topics: readonly string[], store: LogStore): Promise<ResumedCursor> {
     const covered: CoveredPositions[] = [];
     const partials: PartialEnd[] = [];
     for (const [partition, place] of state.places.entries()) {
@@ -78,7 +78,7 @@ export class Resumption {
     }
     const noted = await readNotes(state.note, (partition) => store.partition(partition));
     const standings = new Map([...noted, ...state.nodes].map((standing) => [standing.node, standing]));
-    return new Resumption(state, topics, covered, standings, partials);
+    return new ResumedCursor(state, topics, covered, standings, partials);
   }
 
   /** Nodes that the cursor names. */

@@ -78,7 +78,7 @@ const schema = z.object({
   ),
 });
 
-export class StateFile {
+export class InterestFile {
   readonly file: string;
 
   constructor(dir: string) {

@@ -6,7 +6,7 @@
  */
 import { BUDGET_WAIT_MS_MAX } from '../../limits.js';
 
-export class Excuse {
+export class LagAllowance {
   lagNs = 0n;
   /** The last review; undefined: the next is the first. */
   #reviewed: { readonly ms: number; readonly lagNs: bigint } | undefined;

@@ -6,14 +6,14 @@ import { positionToMessage } from '../../../wire/messages.js';
 import { comparePositions, type Position } from '../../../wire/position.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
 import type { NodeView } from '../cursor/node-view.js';
-import type { Standing } from '../cursor/standing.js';
+import type { SubscriptionPosition } from '../cursor/subscription-position.js';
 import type { Outlet } from '../outlet.js';
 import type { NodeQuery, UnsoundStretch } from './clipped-answer.js';
 import type { CoverageSum } from './coverage.js';
 import { compareKeys, type HistoryKey } from './history-merge.js';
 import { type ReplayedRun, replay } from './replay.js';
 
-export interface PastOptions {
+export interface HistoryDeliveryOptions {
   readonly queries: readonly NodeQuery[];
   readonly last: number;
   /** The merged order is the subscription's place until this is over. */
@@ -21,18 +21,18 @@ export interface PastOptions {
   readonly signal: AbortSignal;
 }
 
-export class Past {
+export class HistoryDelivery {
   constructor(
     private readonly registry: NodeRegistry,
     private readonly pool: BytePool,
     private readonly outlet: Outlet,
-    private readonly standing: Standing,
+    private readonly standing: SubscriptionPosition,
     /** What is told as shed, skipped or refused comes later. */
     private readonly refilled: boolean,
   ) {}
 
   /** Returns the nodes that did not answer to the end: their views are late. Stops when the limit is reached. */
-  async deliver(options: PastOptions, coverage: CoverageSum): Promise<ReadonlySet<string>> {
+  async deliver(options: HistoryDeliveryOptions, coverage: CoverageSum): Promise<ReadonlySet<string>> {
     const failed = new Set<string>();
     const enough = new AbortController();
     const signal = AbortSignal.any([options.signal, enough.signal]);
@@ -78,7 +78,7 @@ export class Past {
     else this.standing.review(view);
   }
 
-  private async run(run: ReplayedRun, { leading }: PastOptions, coverage: CoverageSum): Promise<void> {
+  private async run(run: ReplayedRun, { leading }: HistoryDeliveryOptions, coverage: CoverageSum): Promise<void> {
     const { node, topic } = run;
     await this.standing.makeNotes();
     // Reached by what came beside, or before this run: nothing of it is delivered, and no cursor says so.

@@ -55,7 +55,7 @@ interface Waiting {
   readonly timer: NodeJS.Timeout;
 }
 
-export class HistoryDesk {
+export class HistoryQueries {
   private readonly running = new Map<number, Running>();
   /** In order of asking. */
   private readonly waiting = new Map<number, Waiting>();

@@ -5,7 +5,7 @@ import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
 import type { NodeRegistry } from './node-registry.js';
 
-export class ForgetDesk {
+export class ForgetService {
   constructor(
     private readonly registry: NodeRegistry,
     private readonly trail: AuditTrail,

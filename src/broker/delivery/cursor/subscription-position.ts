@@ -6,8 +6,8 @@ import { CURSOR_NODES_MAX } from '../../../limits.js';
 import type { CursorPlace, HistoryPlace } from '../../../wire/cursor.js';
 import { encodeCursor } from '../../../wire/cursor.js';
 import type { LogPlace } from '../../log/fan-out.js';
+import type { CursorNotes } from './cursor-notes.js';
 import type { NodeView } from './node-view.js';
-import type { Notes } from './notes.js';
 
 /** A frame that was delivered up to an event within. */
 export interface PartlyDelivered {
@@ -19,7 +19,7 @@ export interface PartlyDelivered {
 /** What a note says of a view. */
 type Noted = Pick<NodeView, 'state' | 'skip' | 'owedVersion'>;
 
-export class Standing {
+export class SubscriptionPosition {
   readonly views = new Map<string, NodeView>();
   /** Views that a cursor must name. Checked again at every change of theirs. */
   private readonly apart = new Set<NodeView>();
@@ -41,7 +41,7 @@ export class Standing {
     readonly joinSinceNs: bigint | undefined,
     /** One per partition. Empty for a subscription that does not follow. */
     readonly places: readonly LogPlace[],
-    private readonly notes: Notes,
+    private readonly notes: CursorNotes,
   ) {}
 
   get history(): HistoryPlace | undefined {

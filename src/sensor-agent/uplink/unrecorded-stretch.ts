@@ -12,7 +12,7 @@ const MESSAGES = {
 
 type Reason = keyof typeof MESSAGES;
 
-export class Unsaid {
+export class UnrecordedStretch {
   #reason: Reason | undefined;
   #told: Reason | undefined;
   /** The recording's end. */

@@ -8,7 +8,7 @@ import type { SavedBudget } from '../cluster/embedded/budget-file.js';
 import type { NodeBudgets } from './node-budgets.js';
 import type { NodeRegistry } from './node-registry.js';
 
-export class BudgetDesk {
+export class BudgetService {
   constructor(
     private readonly registry: NodeRegistry,
     private readonly budgets: NodeBudgets,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HistoryAnswer, type HistoryOutcome } from '../../../src/broker/nodes/history-answer.js';
-import { HistoryDesk } from '../../../src/broker/nodes/history-desk.js';
+import { HistoryQueries } from '../../../src/broker/nodes/history-queries.js';
 import { HISTORY_FRAME_BYTES, HISTORY_QUERIES_PER_CLIENT_MAX } from '../../../src/limits.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import { type ControlResponse, historyEndCodec } from '../../../src/wire/messages.js';
@@ -27,7 +27,7 @@ function frameOf(queryId: number, bytes: number): Buffer {
 function desk(cancelMs: number, placeMs = 60_000) {
   const sent: ControlResponse[] = [];
   const silences: string[] = [];
-  const it = new HistoryDesk(
+  const it = new HistoryQueries(
     'a',
     (message) => sent.push(message),
     (message) => silences.push(message),
