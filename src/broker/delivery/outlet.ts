@@ -44,11 +44,7 @@ type Count = Partial<DeliveryTotals>;
 export class Outlet {
   readonly ledger = newTotals();
   bytes = 0;
-  /**
-   * Takes what must be told before anything that carries a cursor: who is killed
-   * and resumes from behind a gap that was not told would never hear of it.
-   */
-  takeAhead: () => readonly SubscribeResponse[] = () => [];
+  #takeGaps: () => readonly SubscribeResponse[] = () => [];
   /** A gap was told, and no cursor since: only with one has the subscriber had it. */
   gapsOpen = false;
 
@@ -62,6 +58,14 @@ export class Outlet {
     private readonly totals: DeliveryTotals,
     private readonly throttle: Throttle | undefined,
   ) {}
+
+  /**
+   * @param takeGaps returns the gap notices that must precede any cursor; otherwise a subscriber could resume behind a gap
+   *   that it never saw
+   */
+  precededBy(takeGaps: () => readonly SubscribeResponse[]): void {
+    this.#takeGaps = takeGaps;
+  }
 
   get client(): string {
     return this.sink.client;
@@ -121,7 +125,7 @@ export class Outlet {
 
   /** Handed over at once and waited for later: nobody else's cursor comes in between. */
   private writeAhead(): Promise<void>[] {
-    const gaps = this.takeAhead();
+    const gaps = this.#takeGaps();
     if (gaps.length > 0) this.gapsOpen = true;
     return gaps.map((message) => this.sink.write({ kind: 'message', message }));
   }

@@ -47,7 +47,7 @@ export class Planner {
     if (!fromCursor) this.markSeen(fresh);
     if (this.sinceNs === undefined) {
       // The log begins where its last frames ended, topic for topic: within none that is still to come.
-      fresh.skip = hold;
+      fresh.reached(hold);
       return { view: fresh, query: undefined, skipAfter: fresh.skip };
     }
     return { view: fresh, query: this.query(fresh, meeting), skipAfter: meeting };
@@ -60,7 +60,7 @@ export class Planner {
   waiting(node: string, joinSinceNs: bigint | undefined): NodeView | undefined {
     const owed = joinSinceNs !== undefined || this.resumption?.state.history !== undefined;
     const view = this.restoredView(node) ?? (owed ? this.freshView(node) : undefined);
-    if (view) view.state = 'late';
+    view?.wentLate();
     return view;
   }
 
@@ -73,7 +73,7 @@ export class Planner {
     const meeting = this.meeting(node, hold);
     this.markSeen(view);
     if (restored === undefined && sinceNs === undefined) {
-      view.skip = hold;
+      view.reached(hold);
       return { view, query: undefined, skipAfter: hold };
     }
     return { view, query: this.query(view, meeting, sinceNs), skipAfter: meeting };
@@ -137,10 +137,7 @@ export class Planner {
   markSeen(view: NodeView): void {
     for (const topic of this.checked.topics) {
       const to = this.store.coveredTo(view.node, topic);
-      if (to) {
-        view.seen.set(topic, to);
-        view.chained.set(topic, to);
-      }
+      if (to) view.workedOff(topic, to);
     }
   }
 
@@ -156,18 +153,15 @@ export class Planner {
     const delivered = this.resumption?.of(node);
     if (this.resumption === undefined || delivered === undefined) return undefined;
     const view = new NodeView(node);
-    view.skip = delivered.standing?.position;
+    if (delivered.standing?.position) view.reached(delivered.standing.position);
     view.afterKey = delivered.standing?.history;
     // Until its recorder has been asked the log counts for nothing.
-    if (delivered.standing?.standing === 'late') view.state = 'late';
-    for (const [topic, floor] of delivered.floors) view.floors.set(topic, floor);
+    if (delivered.standing?.standing === 'late') view.wentLate();
+    for (const [topic, floor] of delivered.floors) view.reachedOf(topic, floor);
     this.restoreOwed(view);
     for (const topic of this.checked.topics) {
       const seen = this.resumption.seen(node, topic);
-      if (seen) {
-        view.seen.set(topic, seen);
-        view.chained.set(topic, seen);
-      }
+      if (seen) view.workedOff(topic, seen);
     }
     return view;
   }

@@ -216,11 +216,7 @@ export class Subscription {
     const failed = await this.past(asked, coverage);
     if (this.outlet.left <= 0) return;
     for (const { view, skipAfter } of asked) {
-      if (!failed.has(view.node)) {
-        view.skip = skipAfter;
-        view.state = 'live';
-      }
-      standing.review(view);
+      if (!failed.has(view.node)) view.wentLive(skipAfter);
     }
     standing.history = undefined;
     if (asked.length > 0 || this.checked.window.history) {
@@ -322,7 +318,7 @@ export class Subscription {
       const plan = planner.join(node, standing.joinSinceNs);
       if (plan === undefined) return;
       view = plan.view;
-      if (plan.query) view.state = 'late';
+      if (plan.query) view.wentLate();
       standing.add(view);
     }
     if (view.state === 'late' && registry.session(node) && this.meeting(planner, view)) late.add(view);
@@ -342,8 +338,7 @@ export class Subscription {
     const failed = await past.deliver({ queries, last: 0, leading: false, signal }, coverage);
     if (failed.size > 0) return false;
     // All up to here is delivered, matches or not: the next round begins there.
-    view.skip = to;
-    standing.review(view);
+    view.reached(to);
     await this.tellCoverage(coverage, standing);
     return true;
   }

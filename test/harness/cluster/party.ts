@@ -13,6 +13,9 @@ import type { Relay } from './relay.js';
 const STDERR_CHARACTERS_KEPT = 8192;
 const WORLD_PRELOAD = fileURLToPath(new URL('./preload.js', import.meta.url));
 const ROGUE_PRELOAD = fileURLToPath(new URL('./rogue-preload.js', import.meta.url));
+const SLOW_PRELOAD = fileURLToPath(new URL('./slow-preload.js', import.meta.url));
+/** Set, brokers' engines keep their promises later: see slow-preload.ts. */
+const SLOW_SEED = process.env.BACKPLANE_SLOW_SEED;
 /** The same program in modules, where a preload finds what it changes. */
 const MODULES_MAIN = fileURLToPath(new URL('../../../src/cli/main.js', import.meta.url));
 
@@ -115,6 +118,15 @@ export class Party {
 }
 
 export class BrokerParty extends Party {
+  constructor(name: string, env: NodeJS.ProcessEnv, disk?: Disk) {
+    const slow = SLOW_SEED === undefined ? '' : ` --import=${SLOW_PRELOAD}`;
+    super(name, { ...env, BACKPLANE_SLOW_SEED: SLOW_SEED, NODE_OPTIONS: `${env.NODE_OPTIONS ?? ''}${slow}` }, disk);
+  }
+
+  protected override get program(): string {
+    return SLOW_SEED === undefined ? super.program : MODULES_MAIN;
+  }
+
   #served = Promise.resolve(false);
 
   protected override listen(child: ChildProcess): void {

@@ -57,11 +57,11 @@ export class SubscriptionPosition {
 
   add(view: NodeView): void {
     this.views.set(view.node, view);
+    view.watch(() => this.review(view));
     this.review(view);
   }
 
-  /** After a change of the view. */
-  review(view: NodeView): void {
+  private review(view: NodeView): void {
     const late = view.state === 'late';
     const apart = this.replayed === undefined ? view.apart(this.topics) : late;
     if (apart) this.apart.add(view);

@@ -3,9 +3,8 @@ import { BackplaneError } from '../../../errors.js';
 import type { BytePool } from '../../../flow/byte-pool.js';
 import { HISTORY_STALL_MS } from '../../../limits.js';
 import { positionToMessage } from '../../../wire/messages.js';
-import { comparePositions, type Position } from '../../../wire/position.js';
+import type { Position } from '../../../wire/position.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
-import type { NodeView } from '../cursor/node-view.js';
 import type { SubscriptionPosition } from '../cursor/subscription-position.js';
 import type { Outlet } from '../outlet.js';
 import type { NodeQuery, UnsoundStretch } from './clipped-answer.js';
@@ -73,9 +72,8 @@ export class HistoryDelivery {
   private apart(node: string, reached: Position | undefined): void {
     const view = this.standing.views.get(node);
     if (view === undefined) return;
-    view.state = 'late';
-    if (reached) this.progress(view, reached);
-    else this.standing.review(view);
+    view.wentLate();
+    if (reached) view.reached(reached);
   }
 
   private async run(run: ReplayedRun, { leading }: HistoryDeliveryOptions, coverage: CoverageSum): Promise<void> {
@@ -88,7 +86,7 @@ export class HistoryDelivery {
     if (view) {
       const ahead = view.ahead.get(topic);
       if (ahead) view.ahead.set(topic, { ...ahead, events: ahead.events + run.countBehind(ahead.from) });
-      this.progress(view, end.position);
+      view.reached(end.position);
     }
     if (leading) this.lead(end);
     coverage.delivered(node, selection.count, run.startNs);
@@ -110,11 +108,6 @@ export class HistoryDelivery {
       message: `what the node sent is not all events: ${reason}`.slice(0, 512),
     };
     await readInTime(this.outlet.message({ gap }), this.pool);
-  }
-
-  private progress(view: NodeView, position: Position): void {
-    if (view.skip === undefined || comparePositions(position, view.skip) > 0) view.skip = position;
-    this.standing.review(view);
   }
 
   /** Nodes that come late begin before the place that the others have reached: it never goes back. */

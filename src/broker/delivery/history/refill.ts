@@ -108,7 +108,6 @@ export class Refill {
     const settled = found.offsetTo >= (owed.offsetTo ?? place.delivered);
     if (settled) view.settleOwed(topic, owed);
     else view.changeOwed(owed, { offsetFrom: found.offsetTo, after: undefined, taken: undefined });
-    this.standing.review(view);
     // What is shed at this moment gathers first.
     return found.full || settled;
   }
@@ -216,7 +215,6 @@ export class Refill {
       outlet.count({ [stretch.kind]: -Math.min(events, Math.max(0, due)) });
     }
     view.changeOwed(owed, { after: end.position, taken: taken === undefined ? undefined : taken + events });
-    standing.review(view);
     if (selection.count > 0) {
       const header = { node, topic, history: true, refill: true, cursor: standing.cursor() };
       await readInTime(outlet.batch(header, selection), this.pool);
@@ -264,7 +262,6 @@ export class Refill {
     if (failures < REFILL_TRIES_MAX) return;
     this.failures.delete(view);
     view.settleOwed(topic, owed);
-    this.standing.review(view);
     const reason = outcome?.kind === 'failed' ? outcome.message : 'no answer';
     void this.outlet
       .message({

@@ -8,7 +8,7 @@ import { NOTICE_INTERVAL_MS, UNTIL_GRACE_MS } from '../../../limits.js';
 import { msToNs, wallNowNs } from '../../../nanoseconds.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
 import type { Selection } from '../../../wire/frame/splice.js';
-import { comparePositions, laterPosition, ORIGIN, type Position } from '../../../wire/position.js';
+import { comparePositions, ORIGIN, type Position } from '../../../wire/position.js';
 import { follows } from '../../log/chain.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import { type LogEntry, partitionOf } from '../../log/partition-log.js';
@@ -56,7 +56,7 @@ export class Live {
   async run(): Promise<void> {
     const { signal, betweenRounds } = this.options;
     const { places } = this.standing;
-    this.outlet.takeAhead = () => this.notices.takeGaps();
+    this.outlet.precededBy(() => this.notices.takeGaps());
     while (!signal.aborted) {
       await betweenRounds();
       if (this.outlet.left <= 0) return this.notify();
@@ -88,7 +88,7 @@ export class Live {
 
   private evicted({ log }: LogPlace): void {
     for (const topic of this.standing.topics) this.notices.partition(topic, 'expired');
-    for (const view of this.standing.views.values()) if (partitionOf(view.node) === log.partition) view.chained.clear();
+    for (const view of this.standing.views.values()) if (partitionOf(view.node) === log.partition) view.unchain();
   }
 
   /** Whose frames they were cannot be read either: every node of the partition is asked for what it has behind the last. */
@@ -110,7 +110,6 @@ export class Live {
       const to = coveredTo(topic) ?? coveredFrom;
       if (comparePositions(to, coveredFrom) > 0) this.notices.unread(view.node, topic, { coveredFrom, coveredTo: to });
     }
-    this.standing.review(view);
     this.options.askAgain(view.node);
   }
 
@@ -125,7 +124,7 @@ export class Live {
       this.standing.partials.set(place, { offset, index: 0 });
       return;
     }
-    if (follows(frame, view.chained.get(topic)) === 'hole') {
+    if (follows(frame, view.chainedTo(topic)) === 'hole') {
       this.missing(view, [topic], () => frame.coveredFrom);
       return;
     }
@@ -157,8 +156,7 @@ export class Live {
     } finally {
       reader.close();
     }
-    view.state = 'live';
-    this.standing.review(view);
+    view.wentLive();
     return true;
   }
 
@@ -171,8 +169,7 @@ export class Live {
     const taken = this.take(place, entry, view, false);
     const last = taken?.count === this.outlet.left ? taken.next : frame.count;
     const reached = last < frame.count ? positionAt(frame.coveredTo.epoch, frame, last - 1) : frame.coveredTo;
-    view.floors.set(topic, laterPosition(reached, view.floors.get(topic)));
-    this.standing.review(view);
+    view.reachedOf(topic, reached);
     if (taken === undefined) return true;
     await this.outlet.batch({ node, topic, history: false, cursor: this.standing.cursor() }, taken);
     return last === frame.count;
@@ -182,13 +179,11 @@ export class Live {
   private take(place: LogPlace, entry: LogEntry, view: NodeView, skips: boolean): Selection | undefined {
     const { node, frame } = entry;
     const { topic } = frame;
-    view.chained.set(topic, frame.coveredTo);
     const floor = view.floor(topic);
     const { predicateId } = this.options;
     const window = { floor, untilNs: this.untilFor(node) };
-    view.seen.set(topic, frame.coveredTo);
+    view.workedOff(topic, frame.coveredTo);
     if (frame.watermarkNs > (view.watermarksNs.get(topic) ?? 0n)) view.watermarksNs.set(topic, frame.watermarkNs);
-    this.standing.review(view);
     // The coverage of its history says what was lost of what came as history.
     if (floor === undefined || comparePositions(frame.coveredTo, floor) > 0) this.notices.frame(node, frame);
     const shed = shedOf(frame, predicateId, window, view.ahead.get(topic));
@@ -237,7 +232,6 @@ export class Live {
     const after = floor && comparePositions(floor, frame.coveredFrom) > 0 ? floor : undefined;
     const taken = after && hadOf(frame, view.ahead.get(topic));
     view.owe(topic, { offsetFrom: offset, offsetTo: skipTo, after, skipped, counted: true, taken });
-    this.standing.review(view);
   }
 
   private untilFor(node: string): bigint | undefined {
