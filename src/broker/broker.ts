@@ -44,32 +44,33 @@ import type { FsyncMode } from './log/embedded/embedded-log.js';
 import { FanOut } from './log/fan-out.js';
 import { LogStore } from './log/log-store.js';
 import { BudgetService } from './nodes/budget-service.js';
+import { SessionRoute } from './nodes/embedded/session-route.js';
 import { ForgetService } from './nodes/forget-service.js';
 import { InterestBook } from './nodes/interest-book.js';
 import { NodeBudgets } from './nodes/node-budgets.js';
 import { NodeRegistry } from './nodes/node-registry.js';
 
 export interface BrokerOptions {
-  /** The broker keeps to `broker/` below it. */
+  /** The broker writes to `broker/` below this directory, and its token file into it. */
   readonly dataDir: string;
-  /** host:port; port 0 takes a free one. */
+  /** host:port; port 0 chooses a free port. */
   readonly grpcListen: string;
   readonly httpListen: string;
-  /** Allows addresses beyond loopback, without encryption. */
+  /** Allows listening on addresses beyond loopback, without encryption. */
   readonly insecure: boolean;
-  /** Calls want the token in DATA_DIR/token, which is made where it is missing. */
+  /** Calls must carry the token in DATA_DIR/token, which is made if it is missing. */
   readonly token: boolean;
   readonly log: {
     readonly bytesMax: number;
     readonly ageMsMax: number;
     readonly fsync: FsyncMode;
-    /** The log's disk; the file system by default. */
+    /** File operations of the log; the real file system by default. */
     readonly files?: FileOps;
   };
-  /** Bytes per second that all nodes together may send live; undefined: no such bound. */
+  /** Bytes per second that all nodes together may send live; undefined if there is no ceiling. */
   readonly ceilingBytesPerSecond?: number | undefined;
   readonly version: string;
-  /** It is not ready before Broker.waitsFor() says so, for this reason. */
+  /** Reason why the broker is not ready at first, until Broker.waitsFor() changes it. */
   readonly waitsFor?: string;
   readonly logger: Logger;
 }
@@ -78,23 +79,23 @@ export interface Broker {
   /** host:port, as bound. */
   readonly grpcAddress: string;
   readonly httpAddress: string;
-  /** Where the token is that calls want; undefined when they want none. */
+  /** File of the token that calls must carry; undefined when they need none. */
   readonly tokenFile: string | undefined;
-  /** This user's commands find the token by themselves. */
+  /** Whether the token was noted, so that this user's commands find it by themselves. */
   readonly tokenNoted: boolean;
-  /** What it is not ready for, by its owner's word: `up` is not ready without its own node. Undefined: nothing. */
+  /** Sets why the broker is not ready; `up`, for example, waits for its own node. Undefined: it waits for nothing. */
   waitsFor(reason: string | undefined): void;
-  /** Health and readiness say that it is to end soon; all else goes on. */
+  /** Makes health and readiness report that the broker ends soon; everything else continues. */
   retire(): void;
-  /** Retired; streams end behind a cursor; the log is flushed; everything is closed. Idempotent. */
+  /** Retires, ends streams after a last cursor, flushes the log and closes everything. Idempotent. */
   drain(): Promise<void>;
-  /** Ends at once, as a kill would, but gives ports and files back. For tests. */
+  /** Ends at once, as a kill would, but releases ports and files. For tests. */
   abort(): Promise<void>;
 }
 
 const INTEREST_SWEEP_MS = 1_000;
 
-/** Throws BackplaneError with one line: an address in use, a directory that is taken or cannot be written. */
+/** Throws a one-line BackplaneError, for example for an address in use or a directory that is locked or read-only. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const grpcListen = parseListenAddress('grpc.listen', options.grpcListen, options.insecure);
   const httpListen = parseListenAddress('http.listen', options.httpListen, options.insecure);
@@ -142,7 +143,7 @@ function heldFrames(logger: Logger): HeldFrames {
   });
 }
 
-/** Notes the token for this user's commands; undefined where there is no place for it. */
+/** Notes the token file for this user's commands; undefined when there is no runtime directory or the write fails. */
 function noted(token: BrokerToken, grpcAddress: string, logger: Logger): TokenNote | undefined {
   const runtimeDir = runtimeDirectory(process.env);
   if (runtimeDir === undefined) return undefined;
@@ -154,12 +155,12 @@ function noted(token: BrokerToken, grpcAddress: string, logger: Logger): TokenNo
   }
 }
 
-/** Somebody may have cleaned up the runtime directory; commands then do not find the token. */
+/** Restores the note if it was removed, for example by a cleanup: without it commands do not find the token. */
 function keepNote(note: TokenNote | undefined): void {
   try {
     note?.keep();
   } catch {
-    // There is no place for it now: tried again at the next look.
+    // The note cannot be written now; the next call tries again.
   }
 }
 
@@ -180,18 +181,19 @@ function assemble(
   const saved = interestFile.load((message) => logger.warn(message));
   const book = new InterestBook(saved, (globs) => compileNodeGlobs(globs).matches, Date.now());
   const registry = new NodeRegistry(book, store, interestFile, saved.nodes, (message) => logger.error(message));
+  const route = new SessionRoute(registry);
   const budgetFile = new BudgetFile(dir);
   const setBudgets = budgetFile.load((message) => logger.warn(message));
-  const budgets = new NodeBudgets(registry, budgetFile, setBudgets, options.ceilingBytesPerSecond);
+  const budgets = new NodeBudgets(registry, route, budgetFile, setBudgets, options.ceilingBytesPerSecond);
   const fanOut = new FanOut(store.all());
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
   const totals = newTotals();
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
-  const subscriptions = new Subscriptions({ store, fanOut, registry, book, historyPool, totals });
+  const subscriptions = new Subscriptions({ store, fanOut, registry, route, book, historyPool, totals });
   const facts: BrokerFacts = {
     version,
     startedMs: Date.now(),
-    // Absolute: who reads it stands elsewhere.
+    // Made absolute, because its readers have other working directories.
     dataDir: resolve(options.dataDir),
     grpcListen: '',
     httpListen: '',
@@ -202,11 +204,7 @@ function assemble(
   const uplink = new UplinkService(registry, budgets, ingest, (what, { code, message }) => {
     logger.warn({ code }, `${what}: ${message}`);
   });
-  const trail = new AuditTrail(
-    new AuditFile(dir, 'audit', AUDIT_BYTES_MAX),
-    new AuditFile(dir, 'audit-refused', AUDIT_REFUSED_BYTES_MAX),
-    logger,
-  );
+  const trail = auditTrail(dir, logger);
   const budgetService = new BudgetService(registry, budgets, trail);
   const forgetService = new ForgetService(registry, trail);
   const gate = new Gate(token, logger);
@@ -246,6 +244,11 @@ function assemble(
     facts,
     state,
   };
+}
+
+function auditTrail(dir: string, logger: Logger): AuditTrail {
+  const changes = new AuditFile(dir, 'audit', AUDIT_BYTES_MAX);
+  return new AuditTrail(changes, new AuditFile(dir, 'audit-refused', AUDIT_REFUSED_BYTES_MAX), logger);
 }
 
 function servingStatus({ ready, waitsFor }: { ready: boolean; waitsFor: string | undefined }) {
@@ -317,7 +320,7 @@ function running(
   };
 }
 
-/** Lets what was written reach the peers. */
+/** Resolves when all running calls have ended, so that what was written reaches the peers. */
 function shutDown(server: Server): Promise<void> {
   return new Promise((resolve) => server.tryShutdown(() => resolve()));
 }

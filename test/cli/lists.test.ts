@@ -93,6 +93,7 @@ test('set-budget answers what it was and what it is; nothing that was not asked 
   const { out } = await run(['nodes', 'set-budget', 'node-with*', '--live-events', '9', '-o', 'json'], env);
   const change = JSON.parse(out) as { node: string; before: object; after: object };
   assert.deepEqual(Object.keys(change), ['node', 'before', 'after']);
+  assert.match((await run(['nodes'], env)).out, / 1\.0 MiB +9 +1\.0 MiB$/m, 'what was set before, and not now, stays');
   assert.equal((change.after as { liveEventsPerSecond: string }).liveEventsPerSecond, '9');
   const nobody = await run(['nodes', 'set-budget', 'nobody', '--live-events', '9'], env);
   assert.deepEqual([nobody.code, nobody.out], [2, '']);

@@ -1,6 +1,6 @@
 /**
- * One subscription from its request to its end: interest, the past, the seam,
- * live events.
+ * One subscription from its request to its end: it registers interest, delivers
+ * the past, joins it to the log without a gap, and delivers live events.
  */
 import { randomUUID } from 'node:crypto';
 import type { BytePool } from '../../flow/byte-pool.js';
@@ -15,6 +15,7 @@ import type { LogStore } from '../log/log-store.js';
 import { partitionOf } from '../log/partition-log.js';
 import type { InterestBook } from '../nodes/interest-book.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
+import type { NodeRoute } from '../nodes/node-route.js';
 import { CursorNotes } from './cursor/cursor-notes.js';
 import type { NodeView } from './cursor/node-view.js';
 import { ResumedCursor, readCursor } from './cursor/resumed-cursor.js';
@@ -33,11 +34,12 @@ import { type NodePlan, Planner } from './plan.js';
 import { checkProfiles } from './profiles.js';
 import { Throttle } from './throttle.js';
 
-/** What subscriptions share. */
+/** Parts of the broker that all subscriptions share. */
 export interface DeliveryContext {
   readonly store: LogStore;
   readonly fanOut: FanOut;
   readonly registry: NodeRegistry;
+  readonly route: NodeRoute;
   readonly book: InterestBook;
   readonly historyPool: BytePool;
   readonly totals: DeliveryTotals;
@@ -50,7 +52,7 @@ export class Subscription {
   readonly outlet: Outlet;
   private standing: SubscriptionPosition | undefined;
   private readonly wake = new Signal();
-  /** Nodes about which something has changed. */
+  /** Nodes whose state has changed and that must be reviewed before the next round. */
   private readonly changed = new Set<string>();
   private readonly statuses = new NodeStatuses();
   private readonly cleanUp: (() => void)[] = [];
@@ -65,14 +67,14 @@ export class Subscription {
     this.outlet = new Outlet(sink, checked.limit, checked.predicate.mask, context.totals, throttle);
   }
 
-  /** Frames between here and the log's end. */
+  /** Number of frames that this subscription is behind the log's end, over all partitions. */
   get lag(): number {
     let lag = 0;
     for (const place of this.standing?.places ?? []) lag += place.lag;
     return lag;
   }
 
-  /** From where to go on; empty before anything was delivered. */
+  /** Cursor to resume with; empty before the subscription has a position. */
   get cursor(): string {
     return this.standing?.cursor() ?? '';
   }
@@ -99,7 +101,7 @@ export class Subscription {
   private sinceNs(resumption: ResumedCursor | undefined): bigint | undefined {
     if (resumption) {
       const { history, sinceNs } = resumption.state;
-      // A replay that was cut short has a past to go on with, whoever joins later.
+      // A replay that was cut short continues with the past, even if nodes that join later are served live only.
       return history ? (sinceNs ?? 0n) : sinceNs;
     }
     const { window } = this.checked;
@@ -108,7 +110,7 @@ export class Subscription {
 
   private joinSinceNs(resumption: ResumedCursor | undefined): bigint | undefined {
     if (resumption) return resumption.state.sinceNs;
-    // The last N were chosen once: who joins later joins live.
+    // The last N events were chosen once, at the start, so a node that joins later is served live only.
     return this.checked.window.last > 0 ? undefined : this.sinceNs(undefined);
   }
 
@@ -116,7 +118,7 @@ export class Subscription {
     const { registry, store } = this.context;
     const { nodes, window } = this.checked;
     const planner = new Planner(this.checked, registry, store, resumption, this.sinceNs(resumption));
-    // Behind a live place the nodes stand at different times: merged order cannot say where, positions can.
+    // After live delivery the nodes stand at different times. Only positions can say where, not the merged order.
     const offsets = resumption !== undefined && resumption.state.history === undefined;
     const places = offsets ? this.places(resumption) : [];
     const standing = this.stand(resumption, places);
@@ -138,7 +140,7 @@ export class Subscription {
     await this.tellCoverage(coverage, standing);
   }
 
-  /** Connected nodes that have nothing of the window's time, and from when on they have something: they are not asked. */
+  /** Connected nodes whose recording starts after the window, with its start. They are not asked. */
   private recordedLater(): Map<string, TimestampFields> {
     const { registry } = this.context;
     const { nodes, window } = this.checked;
@@ -158,7 +160,7 @@ export class Subscription {
     this.cleanUp.push(registry.listen((node) => this.nodeChanged(node)));
     this.cleanUp.push(await book.claim(predicate.spec, nodes.globs, nodes.matches));
     const missing = await this.acknowledgements();
-    // From here to the end of planning nothing else runs: places, positions and holds are of one moment.
+    // No await until the end of planning: places, positions and holds must all be of the same moment.
     const planner = new Planner(this.checked, registry, store, resumption, this.sinceNs(resumption));
     const places = this.places(resumption);
     const standing = this.stand(resumption, places);
@@ -195,7 +197,7 @@ export class Subscription {
       places,
       notes,
     );
-    // Until such a frame has been read again, the next cursor stands within it as well.
+    // Until a partly delivered frame has been read again, cursors must also point into it.
     for (const [partition, { index }] of (resumption?.state.places ?? []).entries()) {
       const place = places[partition];
       if (place && index !== undefined) standing.partials.set(place, { offset: place.offset, index });
@@ -233,15 +235,15 @@ export class Subscription {
   }
 
   private past(plans: readonly NodePlan[], coverage: CoverageSum): Promise<ReadonlySet<string>> {
-    const { registry, historyPool } = this.context;
-    const past = new HistoryDelivery(registry, historyPool, this.outlet, this.standing!, this.checked.refill);
+    const { registry, route, historyPool } = this.context;
+    const past = new HistoryDelivery(registry, route, historyPool, this.outlet, this.standing!, this.checked.refill);
     const queries = plans.flatMap(({ query }) => query ?? []);
     const leading = this.standing!.history !== undefined;
     return past.deliver({ queries, last: this.checked.window.last, leading, signal: this.signal }, coverage);
   }
 
   private async live(planner: Planner, standing: SubscriptionPosition, failed: ReadonlySet<string>): Promise<void> {
-    const { registry } = this.context;
+    const { registry, route } = this.context;
     const late = new LateNodes({
       meeting: (view) => this.meeting(planner, view),
       round: (view, to, signal) => this.lateRound(planner, standing, view, to, signal),
@@ -253,7 +255,7 @@ export class Subscription {
     for (const { name } of registry.all()) this.nodeChanged(name);
     const { predicate, window, lagMaxMs } = this.checked;
     const refill = this.refill(standing);
-    const live: Live = new Live(registry, this.outlet, standing, this.wake, {
+    const live: Live = new Live(registry, route, this.outlet, standing, this.wake, {
       predicateId: predicate.id,
       untilNs: window.untilNs,
       signal: this.signal,
@@ -277,11 +279,11 @@ export class Subscription {
   }
 
   private refill(standing: SubscriptionPosition): Refill | undefined {
-    const { registry, historyPool } = this.context;
+    const { registry, route, historyPool } = this.context;
     const { predicate, window, refill } = this.checked;
     if (!refill) return undefined;
     const { untilNs } = window;
-    return new Refill(registry, historyPool, this.outlet, standing, {
+    return new Refill(registry, route, historyPool, this.outlet, standing, {
       predicate: predicate.spec,
       untilNs: (node) => untilNs && untilNs + (registry.record(node)?.clock.windowOffsetNs ?? 0n),
       signal: this.signal,
@@ -289,7 +291,7 @@ export class Subscription {
     });
   }
 
-  /** Every node that the broker or the cursor has heard of. */
+  /** Names of all nodes that the registry, the cursor or the log knows. */
   private known(resumption: ResumedCursor | undefined): Set<string> {
     const names = new Set(resumption?.named);
     for (const { name } of this.context.registry.all()) names.add(name);
@@ -300,14 +302,14 @@ export class Subscription {
     return names;
   }
 
-  /** Until the node can be served, cursors say what it is owed. */
+  /** Adds a view for a node that cannot be served yet, so that cursors keep what must not be forgotten of it. */
   private wait(node: string, planner: Planner, standing: SubscriptionPosition): void {
     if (!this.checked.nodes.matches(node) || standing.views.has(node)) return;
     const view = planner.waiting(node, standing.joinSinceNs);
     if (view) standing.add(view);
   }
 
-  /** A node came, went, or answered. */
+  /** Reacts to a node that connected, disconnected or acknowledged: tells its status, and starts to serve it. */
   private async review(node: string, planner: Planner, standing: SubscriptionPosition, late: LateNodes): Promise<void> {
     this.changed.delete(node);
     const { registry } = this.context;
@@ -321,7 +323,7 @@ export class Subscription {
       if (plan.query) view.wentLate();
       standing.add(view);
     }
-    if (view.state === 'late' && registry.session(node) && this.meeting(planner, view)) late.add(view);
+    if (view.state === 'late' && this.context.route.reaches(node) && this.meeting(planner, view)) late.add(view);
   }
 
   private async lateRound(
@@ -331,13 +333,13 @@ export class Subscription {
     to: Position,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const { registry, historyPool } = this.context;
+    const { registry, route, historyPool } = this.context;
     const coverage = new CoverageSum();
     const queries = [planner.query(view, to, standing.joinSinceNs)];
-    const past = new HistoryDelivery(registry, historyPool, this.outlet, standing, this.checked.refill);
+    const past = new HistoryDelivery(registry, route, historyPool, this.outlet, standing, this.checked.refill);
     const failed = await past.deliver({ queries, last: 0, leading: false, signal }, coverage);
     if (failed.size > 0) return false;
-    // All up to here is delivered, matches or not: the next round begins there.
+    // Everything up to `to` was asked for, even if nothing matched, so the next round begins there.
     view.reached(to);
     await this.tellCoverage(coverage, standing);
     return true;
@@ -348,7 +350,7 @@ export class Subscription {
     return hold && planner.meeting(view.node, hold);
   }
 
-  /** Waits until every connected node that matches has answered; returns those that have not by the deadline. */
+  /** Waits until every matching connected node has acknowledged; returns those that have not by the deadline. */
   private async acknowledgements(): Promise<string[]> {
     const { registry } = this.context;
     const { nodes, predicate } = this.checked;
@@ -359,7 +361,7 @@ export class Subscription {
         .filter((node) => registry.hold(node, predicate.id) === undefined);
       const leftMs = deadlineMs - Date.now();
       if (missing.length === 0 || leftMs <= 0 || this.signal.aborted) return missing;
-      // An answer with an error is an answer.
+      // A node that answered with an error will not acknowledge later, so it is not waited for.
       if (missing.every((node) => registry.record(node)?.errors.has(predicate.id))) return missing;
       await this.wake.wait(this.signal, leftMs);
     }

@@ -1,4 +1,4 @@
-/** Requests to set what nodes may send: checked, put on record, and carried out. */
+/** Requests to set nodes' budgets. Each is checked, then written to the audit trail, then carried out. */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { NODE_GLOBS_MAX } from '../../limits.js';
 import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
@@ -16,8 +16,8 @@ export class BudgetService {
   ) {}
 
   /**
-   * Resolves with the nodes it holds for, and what each could send before and can send now. Rejects with what
-   * checkBudgetChange throws, and when it cannot be written down.
+   * Resolves with the matching nodes and the budget of each before and after. Rejects with what checkBudgetChange
+   * throws, and when the audit trail or the budget file cannot be written.
    */
   async change(request: SetBudgetRequest__Output, peer: string): Promise<SetBudgetResponse> {
     const { nodes, budget } = this.check(request, peer);
@@ -47,7 +47,7 @@ export class BudgetService {
 
 interface BudgetChange {
   readonly nodes: readonly string[];
-  /** Undefined: what was set is taken back. */
+  /** Undefined removes the budget that was set: the nodes go by their own settings again. */
   readonly budget: SavedBudget | undefined;
 }
 
@@ -76,7 +76,7 @@ function checkBudgetChange(request: SetBudgetRequest__Output, registry: NodeRegi
   };
 }
 
-/** Undefined: it is not set. */
+/** Returns undefined for 0, which means that the rate is not set. Throws invalid_argument from 2^53 on. */
 function rate(field: string, value: string): number | undefined {
   const number = Number(value);
   if (number === 0) return undefined;

@@ -1,4 +1,4 @@
-/** Requests to forget nodes that are gone: checked, put on record, and carried out. */
+/** Requests to forget nodes that are gone. Each is checked, then written to the audit trail, then carried out. */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { NODE_GLOBS_MAX } from '../../limits.js';
 import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
@@ -12,13 +12,14 @@ export class ForgetService {
   ) {}
 
   /**
-   * Names or globs; resolves with the nodes that are forgotten. Rejects with invalid_argument for none, failed_precondition when all
-   * that match are connected, not_found when no known node matches, and when it cannot be written down.
+   * `globs` are names or globs. Resolves with the forgotten nodes. Rejects with invalid_argument for no globs or too
+   * many, failed_precondition when all matching nodes are connected, not_found when no known node matches, and
+   * resource_exhausted when the audit trail cannot be written.
    */
   async forget(globs: readonly string[], peer: string): Promise<readonly string[]> {
     const nodes = this.check(globs, peer);
     await this.trail.record({ action: 'forget_nodes', peer, nodes });
-    // One that has come back meanwhile is known again.
+    // A node that reconnected during the write stays known: its record is in use.
     const gone = nodes.filter((node) => this.registry.record(node)?.connection === undefined);
     this.registry.forget(gone);
     return gone;

@@ -1,6 +1,6 @@
 /**
- * One node's answer to one history query, as it comes in: frames under credit,
- * then an end. What waits in memory is at most the credit and one frame.
+ * One node's answer to one history query, as it arrives: frames under credit,
+ * then an end. Unread frames take at most the credit and one frame in memory.
  */
 import { BackplaneError } from '../../errors.js';
 import { CreditWindow } from '../../flow/credit.js';
@@ -9,21 +9,24 @@ import type { HistoryEnd__Output } from '../../wire/messages.js';
 
 export type HistoryOutcome =
   | { readonly kind: 'end'; readonly end: HistoryEnd__Output }
-  /** The node went, answered with an error, or broke the protocol. */
+  /** The node disconnected, answered with an error, stayed silent, or broke the protocol. */
   | { readonly kind: 'failed'; readonly message: string };
 
 export class HistoryAnswer {
   outcome: HistoryOutcome | undefined;
-  /** Its place was given to others, as it was not read: the same query may be asked again. */
+  /** The answer was not read, so its place went to another query. The same query may be asked again. */
   displaced = false;
   private readonly frames: Buffer[] = [];
   private readonly credit: CreditWindow;
   private wake: (() => void) | undefined;
-  /** The node has been asked. */
+  /** The query was sent to the node. Before that, silence is not the node's fault and does not count. */
   private begun = false;
-  /** How long may still be waited for the node. */
+  /** Waiting time that is left for this node, in milliseconds. Received bytes add to it. */
   private patienceMs: number;
-  /** Since when the reader has taken less than a frame's worth, while there was some; undefined: it waits for more. */
+  /**
+   * Time (milliseconds since 1970) since which frames were available and the reader took less than one frame's worth of
+   * bytes. Undefined while the reader waits for more.
+   */
   private unreadSinceMs: number | undefined;
   private takenBytes = 0;
 
@@ -31,7 +34,7 @@ export class HistoryAnswer {
     readonly node: string,
     creditBytes: number,
     grant: (bytes: number) => void,
-    /** Called once, when nothing more is wanted from the node. */
+    /** Called once, when the answer is settled and the node need send nothing more. */
     private readonly release: () => void,
     private readonly patienceMsMax = HISTORY_PATIENCE_MS,
   ) {
@@ -52,24 +55,24 @@ export class HistoryAnswer {
     }
   }
 
-  /** Its turn has come: from here on the node is waited for. */
+  /** Called when the query is sent to the node. From here on the node's silence is timed. */
   begin(): void {
     this.begun = true;
     this.wake?.();
   }
 
-  /** For how long its reader has hardly read, though there was something. */
+  /** Milliseconds during which frames were available and the reader took less than one frame's worth; 0 if it reads. */
   unreadMs(nowMs: number): number {
     return this.unreadSinceMs === undefined ? 0 : nowMs - this.unreadSinceMs;
   }
 
-  /** Others get its place. What has come can still be read. */
+  /** Ends the answer so that another query gets its place. Frames that have arrived can still be read. */
   displace(): void {
     this.displaced = this.outcome === undefined;
     this.fail('its place was given to others, as it was not read');
   }
 
-  /** From the session. Throws failed_precondition when the node sends more than it was granted. */
+  /** Takes one frame from the session. Throws failed_precondition when the node sends more than its credit. */
   receive(bytes: Buffer): void {
     if (this.outcome !== undefined) return;
     if (!this.credit.received(bytes.length)) {
@@ -113,7 +116,7 @@ export class HistoryAnswer {
     this.unreadSinceMs = Date.now();
   }
 
-  /** Waits for the node, as long as there is patience left; for its turn others set the time. */
+  /** Waits for a frame or the end while patience is left. Before begin() it sets no timer: the queue has its own. */
   private async arrival(): Promise<void> {
     this.unreadSinceMs = undefined;
     this.takenBytes = 0;

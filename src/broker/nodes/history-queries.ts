@@ -1,8 +1,8 @@
 /**
- * The history queries that run on one node, by their ids, and those that wait
- * for their turn: a node runs only so many at once. A query has its place until
- * the node has said how it ended, also one that was cancelled. One that is not
- * read gives its place to those that wait, and no client has all places.
+ * The history queries of one node, running and waiting. A node runs a bounded
+ * number at once, and one client never has all places. A query, also a cancelled
+ * one, keeps its place until the node reports its end, because the node works on
+ * it until then. A query whose answer is not read loses its place to a waiting one.
  */
 import { BackplaneError } from '../../errors.js';
 import {
@@ -21,7 +21,7 @@ import { HistoryAnswer } from './history-answer.js';
 import { checkHistoryEnd } from './node-checks.js';
 
 export interface HistoryRequest {
-  /** Who asks: places are shared out between clients. */
+  /** The client that asks. The number of places is limited per client. */
   readonly client: string;
   readonly predicate: PredicateSpec;
   /** Wall nanoseconds by the node's clock, inclusive. */
@@ -31,10 +31,10 @@ export interface HistoryRequest {
   readonly after?: Position | undefined;
   /** Inclusive. */
   readonly upTo?: Position | undefined;
-  /** 0: all. */
+  /** Only the newest N events; 0 for all. */
   readonly last: number;
   readonly creditBytes: number;
-  /** Only events within one of these; they ascend. */
+  /** If set, only events within one of these stretches, which are in ascending order. */
   readonly within?: readonly Stretch[] | undefined;
 }
 
@@ -57,9 +57,9 @@ interface Waiting {
 
 export class HistoryQueries {
   private readonly running = new Map<number, Running>();
-  /** In order of asking. */
+  /** In the order in which they were asked. */
   private readonly waiting = new Map<number, Waiting>();
-  /** Cancelled, and not ended by the node yet. */
+  /** Cancelled queries that the node has not ended yet, with the timer that limits how long it may take. */
   private readonly cancelled = new Map<number, NodeJS.Timeout>();
   private lastId = 0;
   private closed: string | undefined;
@@ -68,13 +68,13 @@ export class HistoryQueries {
   constructor(
     private readonly node: string,
     private readonly send: (message: ControlResponse) => void,
-    /** Called when the node has not ended a cancelled query in time. */
+    /** Called when the node has not ended a cancelled query within `cancelMs`. */
     private readonly onSilence: (message: string) => void,
     private readonly cancelMs = HISTORY_CANCEL_MS,
     private readonly placeMs = HISTORY_PLACE_MS,
   ) {}
 
-  /** The answer fails by itself when the node goes, or when its turn does not come in time. */
+  /** The answer fails when the node disconnects, or when no place becomes free within HISTORY_TURN_MS. */
   query(request: HistoryRequest): HistoryAnswer {
     const id = ++this.lastId;
     const answer = new HistoryAnswer(
@@ -92,7 +92,7 @@ export class HistoryQueries {
   /** One message of the history stream. Throws when the node breaks the protocol. */
   receive(message: Buffer): void {
     const received = decodeHistoryMessage(message);
-    // What a cancelled query had already sent is passed over.
+    // Frames of a settled query may still arrive; receive() of its answer drops them.
     const answer = this.running.get(received.queryId)?.answer;
     if (answer === undefined) {
       if (received.queryId > this.lastId) {
@@ -152,7 +152,7 @@ export class HistoryQueries {
     this.check.unref();
   }
 
-  /** Nothing more is wanted of the answer. */
+  /** Called when the answer is settled: leaves the queue, or cancels the query on the node. */
   private release(id: number): void {
     const waiting = this.waiting.get(id);
     if (waiting !== undefined) {
@@ -169,7 +169,7 @@ export class HistoryQueries {
     );
   }
 
-  /** Of those that may start, the one goes first whose client has the fewest places. */
+  /** Starts waiting queries while places are free; the query whose client has the fewest places starts first. */
   private next(): void {
     while (this.closed === undefined) {
       let first: [number, Waiting] | undefined;
@@ -197,7 +197,7 @@ export class HistoryQueries {
     return places;
   }
 
-  /** While somebody waits: those that were not read for longest give up their places, as many as wait. */
+  /** Displaces the answers that were unread for longest, at most one for each waiting query. */
   private displace(): void {
     if (this.waiting.size === 0) {
       clearInterval(this.check);
@@ -208,13 +208,13 @@ export class HistoryQueries {
     const unread = [...this.running.values()]
       .filter(({ answer }) => answer.outcome === undefined && answer.unreadMs(nowMs) >= this.placeMs)
       .sort((a, b) => b.answer.unreadMs(nowMs) - a.answer.unreadMs(nowMs));
-    // Those that were cancelled give up theirs by themselves.
+    // Cancelled queries free their places anyway, so that many fewer have to be displaced.
     const wanted = Math.max(0, this.waiting.size - this.cancelled.size);
     for (const { answer } of unread.slice(0, wanted)) answer.displace();
   }
 }
 
-/** The clock of a node may be so far off that by it a window is before 1970, or later than times can be said. */
+/** Clamps to what the wire format can hold: a node's clock may be so far off that its window lies outside of that. */
 function inRange(wallNs: bigint): bigint {
   if (wallNs < 0n) return 0n;
   return wallNs > WALL_NS_MAX ? WALL_NS_MAX : wallNs;

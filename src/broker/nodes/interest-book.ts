@@ -1,7 +1,7 @@
 /**
  * The union of what all subscriptions ask, as claims: a predicate and the nodes
- * it is for. A claim outlives its last subscriber by a grace, so that who
- * reconnects finds the log without a hole.
+ * it applies to. A claim stays in force for a grace period after its last
+ * subscriber, so that a subscriber that reconnects finds no hole in the log.
  */
 import { BackplaneError } from '../../errors.js';
 import { INTEREST_BYTES_MAX, INTEREST_GRACE_MS, PREDICATES_MAX } from '../../limits.js';
@@ -14,13 +14,13 @@ export interface SavedClaim extends PredicateSpec {
 interface Claim extends SavedClaim {
   readonly matches: (node: string) => boolean;
   subscribers: number;
-  /** Milliseconds since 1970; undefined while somebody is subscribed. */
+  /** End of the grace period in milliseconds since 1970; undefined while the claim has a subscriber. */
   expiresMs: number | undefined;
 }
 
 export class InterestBook {
   private readonly claims = new Map<string, Claim>();
-  /** Grows whenever what is asked changes. */
+  /** Incremented whenever the set of claims changes. */
   generation: number;
   private onChange: () => Promise<void> = async () => undefined;
 
@@ -41,14 +41,14 @@ export class InterestBook {
     }
   }
 
-  /** @param onChange called after every change of what is asked of nodes; resolves when it is carried out */
+  /** @param onChange called after every change of the claims; resolves when nodes have been told */
   listen(onChange: () => Promise<void>): void {
     this.onChange = onChange;
   }
 
   /**
-   * Resolves with the release of the claim when nodes have been asked. Rejects with resource_exhausted when they would
-   * be asked for more than fits a message.
+   * Resolves with a function that releases the claim, once nodes have been told of it. Rejects with resource_exhausted
+   * when there would be too many predicates, or more bytes of them than fit in one message.
    */
   async claim(
     predicate: PredicateSpec,
@@ -76,14 +76,14 @@ export class InterestBook {
     };
   }
 
-  /** What this node is asked, each predicate once, in order of their ids. */
+  /** The predicates that this node is asked for, each once, in order of their ids. */
   forNode(node: string): PredicateSpec[] {
     const byId = new Map<bigint, PredicateSpec>();
     for (const claim of this.claims.values()) if (claim.matches(node)) byId.set(claim.id, claim);
     return [...byId.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
-  /** Drops claims whose grace is over. */
+  /** Drops claims whose grace period has ended. */
   expire(nowMs: number): void {
     let dropped = false;
     for (const [key, { expiresMs }] of this.claims) {

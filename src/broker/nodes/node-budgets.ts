@@ -1,8 +1,8 @@
 /**
- * What each node may send: its own setting, what an operator set for it, and
- * its share of a ceiling over all nodes. Shares are leased by demand, max-min
- * fair, and renewed every few seconds; an agent that hears nothing falls back
- * to an even share. A node that sends more all the same is not read on.
+ * The budget of each node, from its own setting, the budget an operator set, and
+ * its share of a ceiling over all nodes. Shares follow demand, max-min fair, and
+ * are leased for a few seconds; an agent whose lease is not renewed falls back to
+ * an even share. The broker stops reading from a node that exceeds its budget.
  */
 import { maxMinShares } from '../../flow/max-min.js';
 import { OneAtATime } from '../../flow/one-at-a-time.js';
@@ -21,8 +21,9 @@ import type { Budget, ControlResponse } from '../../wire/messages.js';
 import type { BudgetFile, SavedBudget } from '../cluster/embedded/budget-file.js';
 import type { NodeRecord } from './node-record.js';
 import type { NodeRegistry } from './node-registry.js';
+import type { NodeRoute } from './node-route.js';
 
-/** 0: as the node's own settings say. */
+/** A rate of 0 leaves the node's own setting in force. */
 export interface NodeBudget {
   readonly liveBytesPerSecond: number;
   readonly liveEventsPerSecond: number;
@@ -32,25 +33,26 @@ export interface NodeBudget {
 
 export class NodeBudgets {
   private readonly set: Map<string, SavedBudget>;
-  /** Each begins with what the one before it left. */
+  /** Runs changes one after the other, because each starts from the result of the one before. */
   private readonly changes = new OneAtATime();
 
   constructor(
     private readonly registry: NodeRegistry,
+    private readonly route: NodeRoute,
     private readonly file: BudgetFile,
     saved: ReadonlyMap<string, SavedBudget>,
-    /** Bytes per second that all nodes together may send live; undefined: no such bound. */
+    /** Bytes per second that all nodes together may send live; undefined if there is no ceiling. */
     private readonly ceiling: number | undefined,
   ) {
     this.set = new Map(saved);
   }
 
-  /** What was set for a node. */
+  /** The budget that an operator set for a node. */
   setFor(node: string): SavedBudget | undefined {
     return this.set.get(node);
   }
 
-  /** Undefined takes back what was set. Resolves when it is durable and holds; rejects when it cannot be written. */
+  /** Undefined removes what was set. Resolves when the change is durable and in force; rejects when the write fails. */
   change(nodes: readonly string[], budget: SavedBudget | undefined): Promise<void> {
     return this.changes.run(() => this.save(nodes, budget));
   }
@@ -59,7 +61,7 @@ export class NodeBudgets {
     const next = new Map(this.set);
     for (const node of nodes) {
       if (budget === undefined) next.delete(node);
-      else next.set(node, { ...next.get(node), ...budget });
+      else next.set(node, merged(next.get(node), budget));
     }
     await this.file.save(next);
     this.set.clear();
@@ -68,21 +70,21 @@ export class NodeBudgets {
     else for (const node of nodes) this.tell(node);
   }
 
-  /** What a session that begins is told; undefined: it goes by its own setting. */
+  /** The lease for a new session; undefined if the node is to go by its own setting. */
   first(record: NodeRecord): ControlResponse | undefined {
     if (this.ceiling === undefined) {
       const budget = this.budget(record);
       this.measure(record, budget);
       return this.set.has(record.name) ? leaseOf(budget, 0) : undefined;
     }
-    // The others have all of the ceiling until it is shared out anew.
+    // The other nodes hold leases on the whole ceiling until the next lease(), so a new one starts with a small share.
     const even = this.ceiling / (this.registry.connectedCount + 1);
     const budget = this.budget(record, even * LEASE_SHARE_MIN);
     this.measure(record, budget);
     return leaseOf(budget, LEASE_MS, even);
   }
 
-  /** Shares the ceiling out anew. Called every few seconds. */
+  /** Computes all shares of the ceiling again and sends new leases. Called every few seconds. */
   lease(): void {
     const { ceiling } = this;
     if (ceiling === undefined) return;
@@ -95,16 +97,16 @@ export class NodeBudgets {
     for (const [index, record] of records.entries()) {
       const budget = this.budget(record, shares[index]);
       this.measure(record, budget);
-      this.registry.session(record.name)?.send(leaseOf(budget, LEASE_MS, even));
+      this.route.lease(record.name, leaseOf(budget, LEASE_MS, even));
     }
   }
 
-  /** What the broker reads of a node that has a session. Over it a stream is not read on. */
+  /** The bucket that limits how fast the broker reads a node's stream. The node must have a session. */
   meter(record: NodeRecord, kind: 'live' | 'history'): TokenBucket {
     return (record.meters ?? this.measure(record, this.budget(record)))[kind];
   }
 
-  /** A new session goes on where the one before was: coming back brings nothing. */
+  /** Keeps the buckets over sessions, so that a node cannot gain a full bucket by reconnecting. */
   private measure(record: NodeRecord, budget: NodeBudget): NonNullable<NodeRecord['meters']> {
     const rates = { live: budget.liveBytesPerSecond, history: historyRate(budget) };
     if (record.meters === undefined) {
@@ -122,7 +124,7 @@ export class NodeBudgets {
     if (record?.connection === undefined) return;
     const budget = this.budget(record);
     this.measure(record, budget);
-    this.registry.session(node)?.send(leaseOf(budget, 0));
+    this.route.lease(node, leaseOf(budget, 0));
   }
 
   private demand(record: NodeRecord): number {
@@ -130,7 +132,7 @@ export class NodeBudgets {
     return Math.min(own, Number(record.report?.liveDemandBytesPerSecond ?? 0));
   }
 
-  /** What holds for a node: its own settings, what was set for it, its share. */
+  /** The budget in force for a node: its own settings, overridden by what was set for it, bounded by its share. */
   budget(record: NodeRecord, share = Number.POSITIVE_INFINITY): NodeBudget {
     const own = record.hello?.budget;
     const set = this.set.get(record.name);
@@ -144,7 +146,7 @@ export class NodeBudgets {
   }
 }
 
-/** `validMs` 0: as long as the session. */
+/** `validMs` 0 makes the lease valid as long as the session. */
 function leaseOf(budget: NodeBudget, validMs: number, fallback?: number): ControlResponse {
   const after: Budget | null =
     fallback === undefined
@@ -157,11 +159,20 @@ function historyRate({ historyBytesPerSecond }: NodeBudget): number {
   return historyBytesPerSecond || HISTORY_BYTES_PER_SECOND_DEFAULT;
 }
 
-/** More than an agent that keeps to its budget can come to, by what gRPC adds and clocks differ. */
+/** Rate that the broker enforces: above the budget, so that gRPC overhead and clock drift stop no honest agent. */
 function rateOf(bytesPerSecond: number): number {
   return bytesPerSecond * BUDGET_TOLERANCE;
 }
 
 function burstOf(bytesPerSecond: number, { burstMs }: NodeBudget): number {
   return BUDGET_BURST_BYTES_MIN + ((bytesPerSecond * burstMs) / 1000) * BUDGET_TOLERANCE;
+}
+
+/** Rates that the change does not name stay as they were. */
+function merged(before: SavedBudget | undefined, change: SavedBudget): SavedBudget {
+  return {
+    liveBytesPerSecond: change.liveBytesPerSecond ?? before?.liveBytesPerSecond,
+    liveEventsPerSecond: change.liveEventsPerSecond ?? before?.liveEventsPerSecond,
+    historyBytesPerSecond: change.historyBytesPerSecond ?? before?.historyBytesPerSecond,
+  };
 }

@@ -1,4 +1,4 @@
-/** What nodes say about themselves, held to bounds before it is kept and shown to others. */
+/** Bounds on what nodes say about themselves, checked before it is kept and shown to others. */
 import { BackplaneError } from '../../errors.js';
 import {
   EPOCH_MAX,
@@ -18,7 +18,7 @@ import {
 } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
 
-/** Throws invalid_argument. `epochKnown`: the broker's own word may go beyond what agents may begin with. */
+/** Throws invalid_argument. An epoch up to `epochKnown` is allowed above EPOCH_MAX, because the broker assigned it. */
 export function checkHello(hello: Hello__Output, epochKnown: number): void {
   const { recorderId, bootId, version, kernelRelease, source, degraded, epoch, profiles, wallTime } = hello;
   checkName('hello.recorder_id', recorderId);
@@ -67,12 +67,12 @@ export function checkHistoryEnd({ coveredFrom, coveredTo, source, message, error
   checkLosses('history_end', losses);
 }
 
-/** A later epoch than the session's would outlive it. Throws invalid_argument. */
+/** Throws invalid_argument for an epoch after the session's: its positions would hide all that the node sends later. */
 export function checkEpoch(field: string, { epoch }: Pick<Position, 'epoch'>, epochMax: number): void {
   if (epoch > epochMax) throw refused(`${field}.epoch must be at most ${epochMax}, got ${epoch}`);
 }
 
-/** What is shown within a line, as a name is. */
+/** For texts that are shown within one line, as names are: no control characters. */
 function checkWord(field: string, text: string): void {
   checkText(field, text, NAME_BYTES_MAX);
   if (/[\u0000-\u001f\u007f-\u009f]/.test(text)) {

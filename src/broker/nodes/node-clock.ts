@@ -1,8 +1,9 @@
 /**
- * How far a node's wall clock is from the broker's. A measurement contains the
- * way of the message that carried it, and on a busy machine that is seconds: it
- * makes the node seem behind, never ahead. Of the last few the largest had the
- * shortest way. That a clock was set back is believed once all of them say so.
+ * Offset of a node's wall clock from the broker's. Each measurement includes the
+ * travel time of its message, which on a busy machine is seconds and makes the
+ * node's clock seem behind, never ahead. So the largest of the last few
+ * measurements, which travelled least, is taken. A clock that was set back
+ * therefore shows only once all of these measurements are newer than that.
  */
 import { CLOCK_MEASUREMENTS_MAX, CLOCK_TOLERANCE_MS } from '../../limits.js';
 import { msToNs, wallNowNs } from '../../nanoseconds.js';
@@ -12,18 +13,21 @@ const TOLERANCE_NS = msToNs(CLOCK_TOLERANCE_MS);
 export class NodeClock {
   private measuredNs: bigint[] = [];
 
-  /** `wallNs`: what the node's clock said when it wrote a message; `nowNs`: what the broker's says now. */
+  /** `wallNs` is the node's clock when it wrote a message, `nowNs` the broker's clock when the message arrived. */
   measured(wallNs: bigint, nowNs = wallNowNs()): void {
     this.measuredNs = [...this.measuredNs, wallNs - nowNs].slice(-CLOCK_MEASUREMENTS_MAX);
   }
 
-  /** The node's wall clock less the broker's; 0 before the first measurement. */
+  /** The node's wall clock minus the broker's, in nanoseconds; 0 before the first measurement. */
   get offsetNs(): bigint {
     const [first = 0n, ...others] = this.measuredNs;
     return others.reduce((most, ns) => (ns > most ? ns : most), first);
   }
 
-  /** What windows are shifted by: what is smaller than the way of a message may be is none. */
+  /**
+   * Offset by which windows are shifted. A difference smaller than a message's travel time can be measurement error, so
+   * it counts as zero.
+   */
   get windowOffsetNs(): bigint {
     const { offsetNs } = this;
     return offsetNs > TOLERANCE_NS || offsetNs < -TOLERANCE_NS ? offsetNs : 0n;

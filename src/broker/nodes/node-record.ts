@@ -1,7 +1,7 @@
 /**
- * One node as the broker knows it, connected or not: who it is, what it was
- * asked, and for which predicates its frames in the log are complete, from
- * which position on.
+ * One node as the broker knows it, connected or not: its identity, the
+ * predicates it was asked for, and the position from which its frames in the
+ * log are complete for each of them.
  */
 
 import type { TokenBucket } from '../../flow/token-bucket.js';
@@ -12,9 +12,9 @@ import type { Position } from '../../wire/position.js';
 import type { SavedNode } from '../cluster/embedded/interest-file.js';
 import { NodeClock } from './node-clock.js';
 
-/** Interests sent and not yet acknowledged that are remembered; older acknowledgements are passed over. */
+/** Number of unacknowledged interests that are remembered; acknowledgements of older ones are ignored. */
 const PENDING_MAX = 64;
-/** So long a refused frame is shown with its node: one that comes again and again stays. */
+/** Time for which a node is shown as degraded after a refused frame. A frame that recurs keeps it degraded. */
 const REFUSAL_SHOWN_MS = 60_000;
 
 export interface Connection {
@@ -22,9 +22,9 @@ export interface Connection {
   readonly sinceMs: number;
 }
 
-/** A frame of a node that was not sound. */
+/** An invalid frame of a node. */
 export interface Refusal {
-  /** Topic and where it begins: the same when it comes again. Undefined where that cannot be told. */
+  /** Topic and start of the frame, so that a repetition is recognised. Undefined when they cannot be read. */
   readonly stretch: string | undefined;
   readonly message: string;
   readonly atMs: number;
@@ -38,18 +38,21 @@ export class NodeRecord {
   connection: Connection | undefined;
   readonly clock = new NodeClock();
   uplinkBytes = 0;
-  /** What was read of it, over all its sessions; unset before the first. */
+  /** Token buckets that limit reading, kept over all sessions; unset before the first session. */
   meters: { readonly live: TokenBucket; readonly history: TokenBucket } | undefined;
   lastSeenMs = Date.now();
-  /** A frame of it became durable, ever. */
+  /** At least one frame of this node became durable. */
   delivered = false;
-  /** The address it came from last. */
+  /** Address of its latest connection, without the port. */
   peer = '';
-  /** Nobody saw whether it was there up to then: the broker was not. */
+  /**
+   * Milliseconds since 1970; 0 if unused. For a node that was connected when the broker stopped: before this time it
+   * counts as present, because nobody could observe it while the broker was down.
+   */
   private unseenToMs = 0;
-  /** The last one. */
+  /** The latest refusal. */
   refusal: Refusal | undefined;
-  /** Predicates that the agent could not evaluate, and why. */
+  /** Why the agent could not evaluate a predicate, by predicate id. */
   readonly errors = new Map<bigint, string>();
   readonly holds = new Map<bigint, Position>();
   private asked: readonly PredicateSpec[] | undefined;
@@ -77,32 +80,32 @@ export class NodeRecord {
     return { name, recorderId, epoch, holds, seenMs, connected, delivered, peer };
   }
 
-  /** Since when it is known to be gone; undefined while it is connected. */
+  /** Time since which the node is known to be gone, milliseconds since 1970; undefined while it is connected. */
   get goneSinceMs(): number | undefined {
     return this.connection === undefined ? Math.max(this.lastSeenMs, this.unseenToMs) : undefined;
   }
 
-  /** Whether it has been gone for so long that it is no longer listed. */
+  /** Whether the node has been gone for so long that it is to be forgotten. */
   outdated(nowMs: number): boolean {
     const keptMs = this.delivered ? NODE_KEPT_MS : NODE_UNPROVEN_KEPT_MS;
     return this.connection === undefined && nowMs - this.lastSeenMs > keptMs;
   }
 
-  /** Whether all that is recorded is later than a window that ends (wall time of the broker) at `untilNs`. */
+  /** Whether the node's whole recording is later than a window that ends at `untilNs`, wall time of the broker. */
   recordedAfter(untilNs: bigint): boolean {
     const from = this.report?.recordedFrom;
-    // Recordings lose their oldest: what a report said is later by now, if anything.
+    // Recordings only lose their oldest events, so the start can only have moved later since the report.
     return from ? timestampToNs('recorded_from', from) >= untilNs + this.clock.windowOffsetNs : false;
   }
 
-  /** Not empty: what this node cannot see or say, in a sentence. */
+  /** What this node cannot see or send, in a sentence; empty when nothing is wrong. */
   get degraded(): string {
     const { refusal } = this;
     const refused = refusal && Date.now() - refusal.atMs < REFUSAL_SHOWN_MS ? refusal.message : '';
     return refused || this.report?.degraded || this.hello?.degraded || [...this.errors.values()][0] || '';
   }
 
-  /** A new session was asked nothing yet. */
+  /** Starts a session. Clears the state of the session before, because the node was asked for nothing in this one. */
   begin(connection: Connection): void {
     this.connection = connection;
     this.asked = undefined;
@@ -111,7 +114,10 @@ export class NodeRecord {
     this.errors.clear();
   }
 
-  /** Ends what is no longer asked, at once: from here on the node may leave it out. True when something held. */
+  /**
+   * Drops holds of predicates that are no longer wanted, because from here on the node may leave out their events.
+   * Returns true when a hold was dropped.
+   */
   narrow(wanted: readonly PredicateSpec[]): boolean {
     const ids = new Set(wanted.map(({ id }) => id));
     let dropped = false;
@@ -120,7 +126,7 @@ export class NodeRecord {
     return dropped;
   }
 
-  /** True when the node must be told: what is asked differs from what it was told in this session. */
+  /** Returns true when `wanted` differs from what the node was told in this session, so that it must be told. */
   ask(wanted: readonly PredicateSpec[], generation: number): boolean {
     const same = this.asked?.length === wanted.length && this.asked.every(({ id }, i) => id === wanted[i]!.id);
     if (same) return false;
@@ -131,8 +137,9 @@ export class NodeRecord {
   }
 
   /**
-   * The node's answer to one generation. A predicate holds from `position` if
-   * it was asked then and ever since. True when something holds that did not.
+   * Takes the node's answer to one generation. A predicate holds from `position`
+   * if it was asked in that generation and in every later one. Returns true when
+   * a hold was added or dropped.
    */
   acknowledge(generation: number, position: Position, errors: ReadonlyMap<bigint, string>): boolean {
     const at = this.pending.findIndex((interest) => interest.generation === generation);

@@ -1,6 +1,7 @@
 /**
- * All nodes: which are connected, what each is asked, what holds for each. The
- * one place where interest meets nodes; subscriptions listen here.
+ * All nodes: which are connected, what each is asked for, and which predicates
+ * hold for each. Interest is sent to nodes only from here, and subscriptions
+ * listen here for changes of nodes.
  */
 import { randomUUID } from 'node:crypto';
 import { BackplaneError } from '../../errors.js';
@@ -18,13 +19,13 @@ import { checkHello, checkReport } from './node-checks.js';
 import { NodeRecord, type Refusal } from './node-record.js';
 import type { NodeSession } from './node-session.js';
 
-/** Up to where the log and what it promised reach, of one topic. */
+/** Position up to which the log needs nothing more of one topic; the agent is told it in the welcome. */
 export interface CoveredTopic {
   readonly topic: string;
   readonly to: Position;
-  /** The agent goes on from there: interest was in force without a break. */
+  /** True when interest in the topic was in force without a break, so that the agent continues from `to`. */
   readonly resume: boolean;
-  /** The log's last frame ended exactly there. */
+  /** True when the log's last frame of the topic ended exactly at `to`. */
   readonly frameEnd: boolean;
 }
 
@@ -32,26 +33,29 @@ export interface Admission {
   readonly record: NodeRecord;
   readonly session: string;
   readonly covered: readonly CoveredTopic[];
-  /** In which the node is to record from now on, at least. */
+  /** Earliest epoch in which the node may record from now on. */
   readonly epochMin: number;
-  /** Frames of earlier epochs are refused: they are of another recording. */
+  /** Frames of earlier epochs are refused, because they belong to another recording. */
   readonly frameEpochMin: number;
 }
 
-/** Told the name of a node that came, went, or whose acknowledged interest changed. */
+/** Called with the name of a node that connected, disconnected, or whose holds or state changed. */
 export type NodeListener = (node: string) => void;
 
-/** Answers of many nodes come together and are written once. */
+/** Delay of a save, so that answers of many nodes that arrive together are written once. */
 const SAVE_DELAY_MS = 20;
 const NODES_PER_SAVE_DELAY_MS = 4;
-/** A full disk is tried again. */
+/** Delay before a failed save is tried again, for example on a full disk. */
 const SAVE_RETRY_MS = 1_000;
 
-/** A machine does not boot so fast: one heard of within this time lives, and another with its recorder has a copy. */
+/**
+ * No machine reboots within this time: if the node was heard of more recently, it is alive, and an agent with the same
+ * recorder but another boot runs on a copy.
+ */
 const ANOTHER_BOOT_MS = 2 * NODE_REPORT_INTERVAL_MS;
 
 export class NodeRegistry {
-  /** Why what is asked of nodes could not be written down last, in a sentence; undefined: it is. */
+  /** Why the last save of the interest file failed, in a sentence; undefined when it succeeded. */
   saveTrouble: string | undefined;
   private readonly records = new Map<string, NodeRecord>();
   private readonly sessions = new Map<string, NodeSession>();
@@ -61,7 +65,7 @@ export class NodeRegistry {
   private savedMs = Date.now();
   private closed = false;
   private readonly saves = new OneAtATime();
-  /** While a change of what is asked is carried out. */
+  /** Set while a change of interest is being saved and nodes have not been told of it yet. */
   private reconciling: Promise<void> | undefined;
 
   constructor(
@@ -96,7 +100,7 @@ export class NodeRegistry {
     return [...this.sessions.keys()].filter(matches);
   }
 
-  /** From which position a node's frames are complete for a predicate; undefined when they are not. */
+  /** Position from which a node's frames are complete for a predicate; undefined when they are not complete. */
   hold(node: string, predicateId: bigint): Position | undefined {
     return this.records.get(node)?.holds.get(predicateId);
   }
@@ -107,8 +111,8 @@ export class NodeRegistry {
   }
 
   /**
-   * Ends the session that the recorder has, which connected again. Throws invalid_argument; already_exists when another
-   * living recorder has the name.
+   * Ends the existing session of a recorder that connects again. Throws invalid_argument for an invalid hello,
+   * already_exists when the name is in use by another recorder, or by the same recorder in another boot that is alive.
    */
   makeWay(hello: Hello__Output): void {
     const existing = this.records.get(hello.node);
@@ -133,8 +137,8 @@ export class NodeRegistry {
   }
 
   /**
-   * `peer` is the address it comes from. Throws what makeWay throws; resource_exhausted when too many names are known,
-   * of that address or in all.
+   * `peer` is the agent's address. Throws what makeWay throws, and resource_exhausted when too many nodes are known
+   * (from that address or in total) and none of them can be dropped.
    */
   admit(hello: Hello__Output, peer: string): Admission {
     this.makeWay(hello);
@@ -142,7 +146,7 @@ export class NodeRegistry {
     const known = this.knownEpoch(record);
     const epoch = Number(hello.epoch);
     const sameRecorder = record.recorderId === '' || record.recorderId === hello.recorderId;
-    // Positions of two recordings must not be compared: the one without the past begins a new epoch.
+    // Positions of two recordings must not be compared, so a recorder without the known past starts a new epoch.
     const epochMin = epoch < known || (epoch === known && !sameRecorder) ? known + 1 : known;
     record.recorderId = hello.recorderId;
     record.epoch = Math.max(epoch, epochMin);
@@ -154,15 +158,15 @@ export class NodeRegistry {
     record.lastSeenMs = Date.now();
     record.begin({ session, sinceMs: record.lastSeenMs });
     this.scheduleSave();
-    // A recorder that returns may be behind: what it has of its earlier epochs comes first.
+    // A known recorder may still have unsent frames of earlier epochs, so these are accepted from it.
     const frameEpochMin = sameRecorder ? 0 : epochMin;
     return { record, session, covered: this.covered(record), epochMin, frameEpochMin };
   }
 
-  /** The session can be written to: the node is told what is asked. */
+  /** Registers a session that can be written to, and tells the node its interest. */
   attach(session: NodeSession): void {
     this.sessions.set(session.record.name, session);
-    // While that changes, all are told when the change is written down.
+    // During a change the node must not be told before the save; carryOut() then tells all sessions.
     if (this.reconciling === undefined) this.tell(session.record, session);
     this.changed(session.record.name);
   }
@@ -185,20 +189,20 @@ export class NodeRegistry {
     this.changed(record.name);
   }
 
-  /** A frame of it is durable. */
+  /** Called when a frame of the node became durable; it is kept for longer from then on. */
   delivered(record: NodeRecord): void {
     if (record.delivered) return;
     record.delivered = true;
     this.scheduleSave();
   }
 
-  /** These are known no longer, until they come again. They must not be connected. */
+  /** Forgets nodes, which must not be connected. A node that connects later becomes known again. */
   forget(nodes: readonly string[]): void {
     for (const node of nodes) this.drop(node);
     if (nodes.length > 0) this.scheduleSave();
   }
 
-  /** Lets go of nodes that have been gone for long, and writes down which others were seen. Called every second. */
+  /** Forgets nodes that have been gone for too long, and saves when the others were last seen. Called every second. */
   expire(nowMs: number): void {
     this.forget([...this.records.values()].filter((record) => record.outdated(nowMs)).map(({ name }) => name));
     if (this.sessions.size > 0 && nowMs - this.savedMs > NODE_SEEN_SAVE_MS / 2) this.scheduleSave();
@@ -209,7 +213,7 @@ export class NodeRegistry {
     this.changed(record.name);
   }
 
-  /** Throws invalid_argument. */
+  /** Takes a node's report. Throws invalid_argument when it is out of bounds. */
   reported(record: NodeRecord, report: NodeReport__Output): void {
     checkReport(report);
     const degradedBefore = record.degraded;
@@ -219,7 +223,7 @@ export class NodeRegistry {
     if (record.degraded !== degradedBefore) this.changed(record.name);
   }
 
-  /** How far the log has a node's frames, over several topics the furthest. */
+  /** Position up to which the log has a node's frames: the furthest of the given topics. */
   coveredTo(node: string, topics: readonly string[]): Position | undefined {
     let furthest: Position | undefined;
     for (const topic of topics) {
@@ -233,14 +237,14 @@ export class NodeRegistry {
     for (const session of [...this.sessions.values()]) session.close(reason);
   }
 
-  /** Nothing is written any more. */
+  /** Stops all saving: a save after this writes nothing. */
   close(): void {
     clearTimeout(this.saveTimer);
     clearTimeout(this.retryTimer);
     this.closed = true;
   }
 
-  /** Resolves with false when it cannot be written at this moment: it is tried again. */
+  /** Resolves with false when the write failed; it is then tried again by a timer. */
   save(): Promise<boolean> {
     clearTimeout(this.saveTimer);
     this.saveTimer = undefined;
@@ -265,9 +269,9 @@ export class NodeRegistry {
   }
 
   /**
-   * What is asked has changed. What ceases to hold is written down before any
-   * node hears of it: otherwise a broker killed in between would take a log
-   * with a hole for a complete one.
+   * Carries out a change of interest. Dropped holds are saved before any node is
+   * told: otherwise a broker that is killed in between would restart with a hold
+   * for a log that has a hole.
    */
   private reconcile(): Promise<void> {
     this.reconciling ??= this.carryOut();
@@ -282,7 +286,7 @@ export class NodeRegistry {
       ({ generation } = this.book);
       for (const record of this.records.values()) dropped = record.narrow(this.book.forNode(record.name)) || dropped;
       saved = await this.save();
-      // What has changed meanwhile is written down before anybody hears of it, too.
+      // A change that came during the save must be saved as well before nodes are told.
     } while (generation !== this.book.generation);
     this.reconciling = undefined;
     if (!saved && !this.closed) {
@@ -308,7 +312,7 @@ export class NodeRegistry {
       const to = this.store.coveredTo(record.name, topic);
       const promised = earliestHold(record, wanted, topic);
       const resume = promised !== undefined;
-      // What was promised but never framed begins where the promise does.
+      // If the hold begins after the last frame, the log needs frames from the hold on only.
       const from = to && promised ? laterPosition(to, promised) : (to ?? promised);
       if (from)
         covered.push({ topic, to: from, resume, frameEnd: to !== undefined && comparePositions(to, from) === 0 });
@@ -332,7 +336,10 @@ export class NodeRegistry {
     return record;
   }
 
-  /** Of those that are gone and never delivered the longest gone, else of the others that are gone. */
+  /**
+   * Drops one disconnected node: the longest gone of those that never delivered, else the longest gone of all. Returns
+   * false when there is none.
+   */
   private dropOldest(among: (record: NodeRecord) => boolean): boolean {
     let oldest: NodeRecord | undefined;
     for (const record of this.records.values()) {

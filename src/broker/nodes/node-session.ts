@@ -1,7 +1,7 @@
 /**
- * One agent's connection: three streams that live and die together. What goes
- * to the agent is bounded in bytes; an agent that does not read its control
- * stream loses the session, and reads its recorder when it is back.
+ * One agent's connection: three streams that end together. The queue of control
+ * messages to the agent is bounded in bytes; an agent that does not read its
+ * control stream loses the session, and catches up from its recorder afterwards.
  */
 import type { ServerDuplexStream, ServerReadableStream } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
@@ -77,7 +77,7 @@ export class NodeSession {
     }
   }
 
-  /** A message of the control stream behind Hello. Throws when it breaks the protocol. */
+  /** Takes a control message that follows Hello. Throws when it breaks the protocol. */
   receive(bytes: Buffer): void {
     const message = controlRequestCodec.decode(bytes, MESSAGE_BYTES_MAX);
     if (message.report) this.registry.reported(this.record, message.report);
@@ -91,7 +91,7 @@ export class NodeSession {
     } else throw new BackplaneError('invalid_argument', 'control: hello comes once, at the start');
   }
 
-  /** Throws already_exists when the session has such a stream. */
+  /** Throws already_exists when the session has such a stream already, failed_precondition when it has ended. */
   attach(kind: 'live' | 'history', stream: DataStream): void {
     if (this.closedBy !== undefined) throw new BackplaneError('failed_precondition', `session: ${this.closedBy}`);
     if (this.data.has(kind)) throw new BackplaneError('already_exists', `session has a ${kind} stream already`);
@@ -109,7 +109,7 @@ export class NodeSession {
     return this.ending.signal;
   }
 
-  /** Ends all three streams. The agent comes back by itself. */
+  /** Ends all three streams; later calls do nothing. The agent reconnects by itself. */
   close(reason: string, cause?: BackplaneError): void {
     if (this.closedBy !== undefined) return;
     this.closedBy = reason;

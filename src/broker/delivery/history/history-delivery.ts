@@ -1,10 +1,11 @@
-/** Delivers recorded history of some nodes to one subscription, and keeps its standing true meanwhile. */
+/** Delivers recorded history of some nodes to one subscription, and keeps the subscription's position up to date. */
 import { BackplaneError } from '../../../errors.js';
 import type { BytePool } from '../../../flow/byte-pool.js';
 import { HISTORY_STALL_MS } from '../../../limits.js';
 import { positionToMessage } from '../../../wire/messages.js';
 import type { Position } from '../../../wire/position.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
+import type { NodeRoute } from '../../nodes/node-route.js';
 import type { SubscriptionPosition } from '../cursor/subscription-position.js';
 import type { Outlet } from '../outlet.js';
 import type { NodeQuery, UnsoundStretch } from './clipped-answer.js';
@@ -15,7 +16,7 @@ import { type ReplayedRun, replay } from './replay.js';
 export interface HistoryDeliveryOptions {
   readonly queries: readonly NodeQuery[];
   readonly last: number;
-  /** The merged order is the subscription's place until this is over. */
+  /** True when the subscription's position is a place in merged order until the delivery has ended. */
   readonly leading: boolean;
   readonly signal: AbortSignal;
 }
@@ -23,14 +24,15 @@ export interface HistoryDeliveryOptions {
 export class HistoryDelivery {
   constructor(
     private readonly registry: NodeRegistry,
+    private readonly route: NodeRoute,
     private readonly pool: BytePool,
     private readonly outlet: Outlet,
     private readonly standing: SubscriptionPosition,
-    /** What is told as shed, skipped or refused comes later. */
+    /** Whether the subscription asked for refills, so that gaps told as shed, skipped or refused are filled later. */
     private readonly refilled: boolean,
   ) {}
 
-  /** Returns the nodes that did not answer to the end: their views are late. Stops when the limit is reached. */
+  /** Returns the nodes that did not answer to the end, whose views become late. Stops when the limit is reached. */
   async deliver(options: HistoryDeliveryOptions, coverage: CoverageSum): Promise<ReadonlySet<string>> {
     const failed = new Set<string>();
     const enough = new AbortController();
@@ -39,7 +41,7 @@ export class HistoryDelivery {
       failed.add(node);
       this.apart(node, undefined);
     };
-    // What this node records from here on may be of a time, by its own clock, that merged order has passed already.
+    // By its own clock, the node may record later events at a time that the merged order has already passed.
     const onEnded = ({ node, request: { upTo } }: NodeQuery) => {
       if (options.leading && upTo) this.apart(node, upTo);
     };
@@ -47,18 +49,19 @@ export class HistoryDelivery {
       const { last, queries } = options;
       const outcomes = await replay(
         this.registry,
+        this.route,
         this.pool,
         queries,
         { client: this.outlet.client, last, signal, onFailed, onEnded, onUnsound: (stretch) => this.unsound(stretch) },
         async (run) => {
-          // Live events that come beside it may have reached the limit.
+          // Live events that are delivered at the same time may have reached the limit.
           if (this.outlet.left > 0) await this.run(run, options, coverage);
           if (this.outlet.left <= 0) enough.abort();
         },
       );
       for (const [node, outcome] of outcomes) {
         coverage.ended(node, outcome);
-        // What could not be read is not counted.
+        // The counts in `ahead` lack the events that could not be read, so they must not be used.
         const whole = outcome.kind === 'end' && outcome.end.damagedBytes === '0';
         if (!whole) this.standing.views.get(node)?.ahead.clear();
       }
@@ -68,7 +71,7 @@ export class HistoryDelivery {
     return failed;
   }
 
-  /** Merged order says no longer how much of the node was delivered: its own position does, or what it had before. */
+  /** From here the node's own position, not the merged order, says how much was delivered. */
   private apart(node: string, reached: Position | undefined): void {
     const view = this.standing.views.get(node);
     if (view === undefined) return;
@@ -79,7 +82,7 @@ export class HistoryDelivery {
   private async run(run: ReplayedRun, { leading }: HistoryDeliveryOptions, coverage: CoverageSum): Promise<void> {
     const { node, topic } = run;
     await this.standing.makeNotes();
-    // Reached by what came beside, or before this run: nothing of it is delivered, and no cursor says so.
+    // The limit was reached during the wait: deliver nothing of the run, and leave the position before it.
     if (this.outlet.left <= 0) return;
     const { selection, end } = run.take(this.outlet.left, this.outlet.admit(node, topic));
     const view = this.standing.views.get(node);
@@ -96,7 +99,7 @@ export class HistoryDelivery {
     await readInTime(this.outlet.batch(header, selection), this.pool);
   }
 
-  /** Nobody can take them from the recorder: also where refills were asked for, no more comes of them. */
+  /** Reports invalid events as a gap. With refills the reason is `evicted`, because no refill can bring them either. */
   private async unsound({ node, topic, from, to, reason }: UnsoundStretch): Promise<void> {
     const gap = {
       node,
@@ -110,14 +113,17 @@ export class HistoryDelivery {
     await readInTime(this.outlet.message({ gap }), this.pool);
   }
 
-  /** Nodes that come late begin before the place that the others have reached: it never goes back. */
+  /** Advances the place in merged order. Nodes that start late lie before it, and it must never go back. */
   private lead(end: HistoryKey): void {
     const { history } = this.standing;
     if (history === undefined || compareKeys(end, history) > 0) this.standing.history = end;
   }
 }
 
-/** Whoever asks and does not read keeps what it holds for as long as nobody else wants it. */
+/**
+ * Awaits a write to the subscriber. A subscriber that does not read keeps its share of the pool while nobody else waits
+ * for it. Throws resource_exhausted after HISTORY_STALL_MS without reading when others wait.
+ */
 export async function readInTime(write: Promise<void>, pool: BytePool): Promise<void> {
   const written = write.then(() => true);
   for (;;) {
@@ -133,7 +139,7 @@ export async function readInTime(write: Promise<void>, pool: BytePool): Promise<
   }
 }
 
-/** Sorts before every node's events of that time. */
+/** A key that sorts before all nodes' events of that time. */
 export function keyAtTime(wallNs: bigint): HistoryKey {
   return { wallNs, node: '', position: { epoch: 0, timeNs: 0n, lane: 0, tie: 0 } };
 }

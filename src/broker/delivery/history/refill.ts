@@ -1,7 +1,8 @@
 /**
- * Sends later, from the nodes' recorders, what nodes shed and what was skipped:
- * beside the live stream, within the nodes' history budgets, marked, each event
- * once. What is owed is a range of the log: its frames say which stretches.
+ * Delivers later, from the nodes' recorders, what nodes shed and what was
+ * skipped: in parallel to the live stream, within the nodes' history budgets,
+ * marked as refill, each event once. What is owed is kept as ranges of the log,
+ * whose frames say which stretches of the recording to ask for.
  */
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { asBackplaneError } from '../../../errors.js';
@@ -21,6 +22,7 @@ import type { LogPlace } from '../../log/fan-out.js';
 import { type PartitionReader, partitionOf } from '../../log/partition-log.js';
 import type { HistoryOutcome } from '../../nodes/history-answer.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
+import type { NodeRoute } from '../../nodes/node-route.js';
 import type { NodeView, Owed } from '../cursor/node-view.js';
 import type { SubscriptionPosition } from '../cursor/subscription-position.js';
 import type { Outlet } from '../outlet.js';
@@ -30,33 +32,34 @@ import { type ReplayedRun, replay } from './replay.js';
 
 export interface RefillOptions {
   readonly predicate: PredicateSpec;
-  /** The window's end by a node's clock, wall nanoseconds, exclusive; undefined: none. */
+  /** End of the window by the node's clock, wall nanoseconds, exclusive; undefined if it has no end. */
   readonly untilNs: (node: string) => bigint | undefined;
   readonly signal: AbortSignal;
-  /** Called when the limit is reached, and when something owed has been settled. */
+  /** Called when the limit is reached, and after the owed ranges of a node were worked on. */
   readonly notify: () => void;
 }
 
-/** What one query asks for. */
+/** The stretches that one query asks for. */
 interface Found {
-  /** All of one kind. */
+  /** All of the same kind. */
   readonly stretches: readonly OwedStretch[];
-  /** Events in them; undefined: not known. */
+  /** Number of events in the stretches; undefined if unknown. */
   readonly events: number | undefined;
-  /** The log has been read up to here. */
+  /** Offset up to which the log has been read. */
   readonly offsetTo: number;
-  /** The query is full: there may be more. */
+  /** True when a bound ended the query, so that there may be more. */
   readonly full: boolean;
 }
 
 export class Refill {
-  /** Failures in a row, of connected nodes. */
+  /** Number of failures in a row, for connected nodes. */
   private readonly failures = new Map<NodeView, number>();
   private readonly signal: AbortSignal;
   private readonly over = new AbortController();
 
   constructor(
     private readonly registry: NodeRegistry,
+    private readonly route: NodeRoute,
     private readonly pool: BytePool,
     private readonly outlet: Outlet,
     private readonly standing: SubscriptionPosition,
@@ -79,9 +82,9 @@ export class Refill {
     this.over.abort();
   }
 
-  /** Whether something of the node can be refilled now. */
+  /** Whether the node owes something that can be refilled now. */
   owes(view: NodeView): boolean {
-    return view.owed.size > 0 && view.state === 'live' && this.registry.session(view.node) !== undefined;
+    return view.owed.size > 0 && view.state === 'live' && this.route.reaches(view.node);
   }
 
   private async settleAll(views: Iterator<NodeView>): Promise<void> {
@@ -91,14 +94,14 @@ export class Refill {
         try {
           while (this.owes(view) && !this.signal.aborted && (await this.settle(view, topic)));
         } catch {
-          // The subscriber reads nothing, or went: its own loop says so.
+          // The subscriber went, does not read, or reached the limit: the subscription's own loop reports that.
         }
       }
       this.options.notify();
     }
   }
 
-  /** Settles some of what is owed first; true when more can be settled at once. */
+  /** Works on the first range that is owed; returns true when more can be done at once. */
   private async settle(view: NodeView, topic: string): Promise<boolean> {
     const owed = view.owed.get(topic)?.[0];
     const place = this.standing.places[partitionOf(view.node)];
@@ -108,11 +111,11 @@ export class Refill {
     const settled = found.offsetTo >= (owed.offsetTo ?? place.delivered);
     if (settled) view.settleOwed(topic, owed);
     else view.changeOwed(owed, { offsetFrom: found.offsetTo, after: undefined, taken: undefined });
-    // What is shed at this moment gathers first.
+    // Otherwise the log's end was reached. Returning false lets newly shed stretches gather before the next query.
     return found.full || settled;
   }
 
-  /** Reads the log: which stretches are owed. */
+  /** Reads the log to find the stretches that are owed. */
   private async find(node: string, topic: string, place: LogPlace, owed: Owed): Promise<Found> {
     const end = owed.offsetTo ?? place.delivered;
     const reader = place.log.reader(owed.offsetFrom, new Set([topic]));
@@ -143,7 +146,7 @@ export class Refill {
       if (item.kind !== 'frame' || stretch === undefined) continue;
       const last = stretches.at(-1);
       const apart = last !== undefined && stretch.from.timeNs - last.to.timeNs > REFILL_APART_NS_MAX;
-      // What is not counted is asked for alone, so that the counts of the others stay exact.
+      // A stretch without a count is asked for alone, so that the counts of the others stay exact.
       const uncounted = events === undefined || stretch.events === undefined;
       const alone = last !== undefined && (uncounted || stretch.kind !== last.kind);
       if (apart || alone || stretches.length >= REFILL_STRETCHES_MAX) {
@@ -155,7 +158,7 @@ export class Refill {
     return { stretches, events, offsetTo: end, full: false };
   }
 
-  /** The range says how far it has come. False when the node failed. */
+  /** Queries and delivers the stretches; `owed` keeps the progress. Returns false when the node failed. */
   private async deliver(view: NodeView, topic: string, owed: Owed, found: Found): Promise<boolean> {
     const { stretches } = found;
     const [first] = stretches;
@@ -181,7 +184,7 @@ export class Refill {
         unsound = true;
       },
     };
-    const outcomes = await replay(this.registry, this.pool, [query], noted, async (run) => {
+    const outcomes = await replay(this.registry, this.route, this.pool, [query], noted, async (run) => {
       const stretch = stretches.find(({ to }) => comparePositions(run.end.position, to) <= 0)!;
       if (stretch !== within) view.changeOwed(owed, { taken: stretch.taken });
       within = stretch;
@@ -199,7 +202,7 @@ export class Refill {
     return true;
   }
 
-  /** Delivers a run of one stretch; the range that is owed goes on behind it. Returns how many matches it was. */
+  /** Delivers a run of one stretch and moves the owed range after it. Returns the number of matches in it. */
   private async take(run: ReplayedRun, view: NodeView, owed: Owed, stretch: OwedStretch): Promise<number> {
     const { outlet, standing } = this;
     const { node, topic } = run;
@@ -209,7 +212,7 @@ export class Refill {
     const events = selection.count + selection.refused;
     outlet.count({ throttled: selection.refused, refilled: events });
     const { taken } = owed;
-    // Of a subscription before this one nothing is counted here: then there is nothing to take back.
+    // A range that an earlier subscription counted is not in these totals, so nothing is subtracted for it.
     if (owed.counted && taken !== undefined && stretch.events !== undefined) {
       const due = stretch.events + stretch.taken! - taken;
       outlet.count({ [stretch.kind]: -Math.min(events, Math.max(0, due)) });
@@ -229,7 +232,7 @@ export class Refill {
     return new Error('the limit is reached');
   }
 
-  /** What the recorder no longer has stays shed. */
+  /** Tells the subscriber which owed events the recorder no longer has; they stay counted as shed or skipped. */
   private async tellEvicted(
     node: string,
     topic: string,
@@ -255,8 +258,8 @@ export class Refill {
   }
 
   private failed(view: NodeView, topic: string, owed: Owed, outcome: HistoryOutcome | undefined): void {
-    // A node that is away may come back; one that answers with errors need not.
-    if (this.registry.session(view.node) === undefined || this.signal.aborted) return;
+    // Only failures of connected nodes count: a disconnected node can still answer when it is back.
+    if (!this.route.reaches(view.node) || this.signal.aborted) return;
     const failures = (this.failures.get(view) ?? 0) + 1;
     this.failures.set(view, failures);
     if (failures < REFILL_TRIES_MAX) return;

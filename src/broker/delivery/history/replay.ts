@@ -1,6 +1,6 @@
 /**
- * One replay of recorded history: a query to each node, merged by wall time,
- * under credit, and what each node could answer.
+ * One replay of recorded history: asks each node under credit, merges the
+ * answers by wall time, and returns how each answer ended.
  */
 import { BackplaneError } from '../../../errors.js';
 import type { BytePool } from '../../../flow/byte-pool.js';
@@ -10,28 +10,29 @@ import { type Selection, selectEvents } from '../../../wire/frame/splice.js';
 import type { Position } from '../../../wire/position.js';
 import type { HistoryOutcome } from '../../nodes/history-answer.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
+import type { NodeRoute } from '../../nodes/node-route.js';
 import { type AnswerOptions, ClippedAnswer, type NodeQuery } from './clipped-answer.js';
 import { type HistoryKey, mergeHistory, type Run } from './history-merge.js';
 import { firstAfter, keyAt, sliceFrame } from './history-slice.js';
 
-/** Some events of a run, from its beginning. */
+/** The first events of a run. */
 export interface TakenRun {
   readonly selection: Selection;
-  /** Of the last event that was looked at. */
+  /** Key of the last event that was examined, delivered or not. */
   readonly end: HistoryKey;
 }
 
 export interface ReplayOptions {
-  /** Who asks: nodes share out what they run between clients. */
+  /** The client that asks. The number of queries that run on a node is limited per client. */
   readonly client: string;
-  /** Only the last N over all nodes. 0: all. */
+  /** Only the last N events over all nodes; 0 for all. */
   readonly last: number;
-  /** Called as soon as it is known that a node will not answer to the end. */
+  /** Called as soon as a node fails to answer to the end. */
   readonly onFailed: (node: string) => void;
-  /** Called when all that a query asked for has been taken by `onRun`. Not with `last`. */
+  /** Called when `onRun` has taken all that a query asked for. Never called with `last`. */
   readonly onEnded: (query: NodeQuery) => void;
   readonly onUnsound: AnswerOptions['onUnsound'];
-  /** Ends the replay; the nodes are told. */
+  /** Ends the replay and cancels the queries on the nodes. */
   readonly signal: AbortSignal;
 }
 
@@ -42,7 +43,7 @@ export class ReplayedRun {
     private readonly frame: HistoryFrame,
     private readonly from: number,
     private readonly to: number,
-    /** Of the last event. */
+    /** Key of the last event. */
     readonly end: HistoryKey,
   ) {}
 
@@ -55,12 +56,12 @@ export class ReplayedRun {
     return this.frame.wallNs[this.from]!;
   }
 
-  /** How many of its events lie behind the position. */
+  /** Number of its events after the position. */
   countBehind(position: Position): number {
     return this.to - Math.max(this.from, Math.min(this.to, firstAfter(this.frame, position)));
   }
 
-  /** At most `countMax` (at least 1) events that `admit` does not refuse. */
+  /** Selects at most `countMax` (at least 1) events that `admit` does not refuse. */
   take(countMax: number, admit?: (element: Buffer) => boolean): TakenRun {
     const { frame, from, to } = this;
     const selection = selectEvents(frame, { all: true, indices: [] }, from, to, countMax, admit);
@@ -68,12 +69,16 @@ export class ReplayedRun {
   }
 }
 
-/** Per node: how its answer ended. */
+/** By node, how its answer ended. */
 export type ReplayOutcomes = ReadonlyMap<string, HistoryOutcome>;
 
-/** `onRun` is awaited: whoever is slow there slows the nodes, by credit. */
+/**
+ * `onRun` is awaited, so that a slow subscriber slows the nodes through their credit. Throws cancelled when the signal
+ * fires.
+ */
 export async function replay(
   registry: NodeRegistry,
+  route: NodeRoute,
   pool: BytePool,
   queries: readonly NodeQuery[],
   options: ReplayOptions,
@@ -91,8 +96,7 @@ export async function replay(
   try {
     for (const query of queries) {
       const { node, request } = query;
-      const ask = () =>
-        registry.session(node)?.history.query({ ...request, last: options.last, creditBytes, client: options.client });
+      const ask = () => route.history(node, { ...request, last: options.last, creditBytes, client: options.client });
       const answer = ask();
       if (answer === undefined) {
         gone.set(node, { kind: 'failed', message: 'the node is not connected' });
@@ -167,7 +171,7 @@ class LastRuns {
     }
   }
 
-  /** Lets the oldest go: a whole run, or the beginning of one. */
+  /** Drops the oldest events: a whole run, or the beginning of one. */
   private shorten(): void {
     const oldest = this.runs[0]!;
     const excess = this.count - this.countMax;

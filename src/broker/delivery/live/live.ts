@@ -1,6 +1,6 @@
 /**
- * The live part of one subscription: its places in the partition logs, what of
- * each frame is for it, and the notices in between.
+ * The live part of one subscription: reads the partition logs, selects the
+ * events of each frame, and sends notices in between.
  */
 
 import type { Signal } from '../../../flow/signal.js';
@@ -13,6 +13,7 @@ import { follows } from '../../log/chain.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import { type LogEntry, partitionOf } from '../../log/partition-log.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
+import type { NodeRoute } from '../../nodes/node-route.js';
 import type { NodeView } from '../cursor/node-view.js';
 import type { SubscriptionPosition } from '../cursor/subscription-position.js';
 import type { Refill } from '../history/refill.js';
@@ -26,26 +27,27 @@ export interface LiveOptions {
   /** Wall nanoseconds by the broker's clock, exclusive. */
   readonly untilNs: bigint | undefined;
   readonly signal: AbortSignal;
-  /** Between two rounds over the partitions: nodes that came, went, or have caught up. */
+  /** Called between two rounds over the partitions, to handle nodes that connected, disconnected or caught up. */
   readonly betweenRounds: () => Promise<void>;
-  /** A frame of a node that is not served yet is passed over: what of it must not be forgotten is added. */
+  /** Called for a node without a view whose frame is passed over: adds what cursors must not forget of it. */
   readonly unserved: (node: string) => void;
-  /** The recorder of the node is to be read, from behind what was delivered. */
+  /** Called when the node's recorder must be read, from after what was delivered. */
   readonly askAgain: (node: string) => void;
-  /** Behind the log by more than this, it goes on at the log's end; undefined: never. */
+  /** A subscription further behind the log than this skips to the log's end; undefined to never skip. */
   readonly lagMaxMs: number | undefined;
-  /** Sends later what was shed or skipped; undefined: nobody asked for that. */
+  /** Delivers later what was shed or skipped; undefined when refills were not asked for. */
   readonly refill: Refill | undefined;
 }
 
 export class Live {
   private readonly notices = new Notices();
   private noticedMs = Date.now();
-  /** Frames before this offset are passed over. */
+  /** By place, the offset before which frames are skipped. */
   private readonly skipTo = new Map<LogPlace, number>();
 
   constructor(
     private readonly registry: NodeRegistry,
+    private readonly route: NodeRoute,
     private readonly outlet: Outlet,
     private readonly standing: SubscriptionPosition,
     private readonly wake: Signal,
@@ -72,11 +74,11 @@ export class Live {
     }
   }
 
-  /** True when there was nothing. */
+  /** Reads one item. Returns true when there was none. */
   private async advance(place: LogPlace): Promise<boolean> {
     const item = await place.next();
     await this.standing.makeNotes();
-    // From here to the write nothing else runs: no cursor can name this frame before it was written.
+    // No await from here to the write: otherwise a cursor could pass this frame before it was written.
     place.delivered = place.offset;
     if (item === undefined) return true;
     this.standing.partials.delete(place);
@@ -91,18 +93,18 @@ export class Live {
     for (const view of this.standing.views.values()) if (partitionOf(view.node) === log.partition) view.unchain();
   }
 
-  /** Whose frames they were cannot be read either: every node of the partition is asked for what it has behind the last. */
+  /** It is unknown whose frames were damaged, so every node of the partition is asked for all after its last frame. */
   private damaged({ log }: LogPlace): void {
     const { views, topics } = this.standing;
     const nodes = [...views.values()].filter(({ node }) => partitionOf(node) === log.partition);
     if (nodes.length === 0) for (const topic of topics) this.notices.partition(topic, 'damaged');
     for (const view of nodes) {
-      // One that is late gets it from its recorder anyway.
+      // A late node is served from its recorder anyway.
       if (view.state === 'live') this.missing(view, topics, (topic) => log.coveredTo(view.node, topic));
     }
   }
 
-  /** Of these topics frames cannot be read, which may have reached up to `coveredTo`: the recorder is asked. */
+  /** Asks the recorder for frames of these topics that cannot be read and that may reach up to `coveredTo`. */
   private missing(view: NodeView, topics: readonly string[], coveredTo: (topic: string) => Position | undefined): void {
     view.lostFrames(this.standing.topics);
     for (const topic of topics) {
@@ -120,7 +122,7 @@ export class Live {
     if (view === undefined) this.options.unserved(node);
     if (view?.state !== 'live') return;
     if (this.outlet.left <= 0) {
-      // The limit was reached by what came beside: this frame is what a cursor resumes with.
+      // History delivered in parallel has reached the limit, so cursors must resume at this frame.
       this.standing.partials.set(place, { offset, index: 0 });
       return;
     }
@@ -131,7 +133,7 @@ export class Live {
     const taken = this.take(place, entry, view, this.skips(place, entry));
     if (taken === undefined) return;
     if (taken.count === this.outlet.left) {
-      // The limit may fall into the frame: then its rest is what a cursor resumes with.
+      // The limit may fall within the frame, so cursors must resume with its rest.
       this.standing.partials.set(place, { offset, index: taken.next });
     }
     const cursor = this.standing.cursor();
@@ -139,9 +141,9 @@ export class Live {
   }
 
   /**
-   * Delivers what the log got of a node while the rest of its history came: from `offset` to where this loop stands.
-   * From then on it is live. False when the log cannot be read there, or the limit is reached: its recorder is asked
-   * again for what is left.
+   * Delivers the node's frames that the log got during its last round of history, from `offset` to where this loop
+   * stands. After that the node is live. Returns false when the log cannot be read there, or the limit is reached: the
+   * node's recorder is then asked again for what is left.
    */
   async join({ view, offset }: Approached): Promise<boolean> {
     const place = this.standing.places[partitionOf(view.node)]!;
@@ -160,7 +162,10 @@ export class Live {
     return true;
   }
 
-  /** Cursors name the node until it is live: its place in the log is behind what was delivered of it. */
+  /**
+   * Delivers a frame of a late node. Cursors name the node until it is live, because the offsets are further than what
+   * was delivered of it. Returns false when the limit is reached within the frame or before it.
+   */
   private async lateFrame(place: LogPlace, entry: LogEntry, view: NodeView): Promise<boolean> {
     const { node, frame } = entry;
     const { topic } = frame;
@@ -175,7 +180,7 @@ export class Live {
     return last === frame.count;
   }
 
-  /** What of a frame is for this subscription, with all that is to be told and counted of it; undefined: no event. */
+  /** Selects the events of a frame, and notes all that must be told and counted. Undefined when there is no event. */
   private take(place: LogPlace, entry: LogEntry, view: NodeView, skips: boolean): Selection | undefined {
     const { node, frame } = entry;
     const { topic } = frame;
@@ -184,7 +189,7 @@ export class Live {
     const window = { floor, untilNs: this.untilFor(node) };
     view.workedOff(topic, frame.coveredTo);
     if (frame.watermarkNs > (view.watermarksNs.get(topic) ?? 0n)) view.watermarksNs.set(topic, frame.watermarkNs);
-    // The coverage of its history says what was lost of what came as history.
+    // Losses in a stretch that came as history were reported by the coverage of that history.
     if (floor === undefined || comparePositions(frame.coveredTo, floor) > 0) this.notices.frame(node, frame);
     const shed = shedOf(frame, predicateId, window, view.ahead.get(topic));
     if (shed !== undefined) {
@@ -210,7 +215,7 @@ export class Live {
     return selection.count === 0 ? undefined : selection;
   }
 
-  /** Whether the frame is passed over, because the subscriber is too far behind: all up to the log's present end. */
+  /** Whether the frame is skipped because the subscriber is too far behind; then all up to the log's end is skipped. */
   private skips(place: LogPlace, { offset, appendedMs }: LogEntry): boolean {
     const { lagMaxMs } = this.options;
     if (offset < (this.skipTo.get(place) ?? 0)) return true;
@@ -219,7 +224,10 @@ export class Live {
     return true;
   }
 
-  /** `skipTo`: where the log is passed over, up to there; else what is owed is what is shed, from this frame on. */
+  /**
+   * Notes what is owed from this frame on: with `skipTo`, the frames that are skipped up to that offset; without, what
+   * nodes shed, with an open end.
+   */
   private owe(view: NodeView, { offset, frame }: LogEntry, floor: Position | undefined, skipTo: number | undefined) {
     if (this.options.refill === undefined) return;
     const { topic } = frame;
@@ -227,7 +235,7 @@ export class Live {
     const ranges = (view.owed.get(topic) ?? []).filter((owed) => owed.counted);
     const shedding = ranges.find((owed) => owed.offsetTo === undefined);
     if (skipped ? ranges.some((owed) => owed.skipped && owed.offsetTo === skipTo) : shedding) return;
-    // Ranges follow each other: no frame is owed twice.
+    // The open range ends where the new one begins, so that no frame is owed twice.
     if (shedding) view.changeOwed(shedding, { offsetTo: offset });
     const after = floor && comparePositions(floor, frame.coveredFrom) > 0 ? floor : undefined;
     const taken = after && hadOf(frame, view.ahead.get(topic));
@@ -251,7 +259,10 @@ export class Live {
     if (this.outlet.gapsOpen) await this.outlet.message({ watermark: { node: '', cursor: this.standing.cursor() } });
   }
 
-  /** Every connected node has got to the window's end, or has had its time to. */
+  /**
+   * Whether the window has ended: every connected node has reached its end, or UNTIL_GRACE_MS have passed since, and
+   * nothing is left to refill.
+   */
   private ended(): boolean {
     const { untilNs } = this.options;
     if (untilNs === undefined) return false;
@@ -264,8 +275,8 @@ export class Live {
 
   private past(view: NodeView): boolean {
     const { node } = view;
-    // One that was not asked, or cannot answer, is not waited for.
-    if (!this.registry.session(node) || !this.registry.hold(node, this.options.predicateId)) return true;
+    // A node that is not connected or has no hold cannot deliver, so it is not waited for.
+    if (!this.route.reaches(node) || !this.registry.hold(node, this.options.predicateId)) return true;
     return view.state === 'live' && view.watermarkNs(this.standing.topics) >= this.untilFor(view.node)!;
   }
 }

@@ -53,29 +53,31 @@ test('every exec yields one record, also after this process has spawned children
   const witness = new TraceInstance(live.path, settings);
   cleanups.push(() => witness.removeSync());
   const mark = `exec-lane-${process.pid}-round-`;
+  const pids: number[] = [];
   for (let round = 0; round < 5; round++) {
     const script = 'i=0; while [ $i -lt 40 ]; do /bin/true; i=$((i+1)); done; sleep 0.05';
-    assert.equal(spawnSync('sh', ['-c', script, `${mark}${round}`]).status, 0);
+    const { status, pid } = spawnSync('sh', ['-c', script, `${mark}${round}`]);
+    assert.equal(status, 0);
+    pids.push(pid);
   }
   const counted = witness.stats().entries;
   assert.ok(counted >= 5 * 42);
-  // Other tests run programs too: ours are known by a last argument that nobody else has.
-  const shells = () => seen.execs.filter(({ process: found }) => found?.args?.at(-1)?.startsWith(mark));
+  // Other tests run programs too: ours are known by the pids that we were given, from the count's beginning on.
+  const shells = () => pids.flatMap((pid) => seen.execs.find((exec) => exec.pid === pid) ?? []);
   await until(
     'a record of every exec',
-    () => seen.execs.length >= counted && shells().length >= 5,
-    () => seen.execs.length,
+    () => seen.execs.length >= counted && shells().length === pids.length,
+    () => Math.min(seen.execs.length, counted),
   );
   const names = seen.execs.map(({ pid, timeNs, lane: cpu }) => `${cpu} ${pid} ${timeNs}`);
   assert.equal(new Set(names).size, names.length);
-  const inOrder = shells().sort((a, b) => (a.timeNs < b.timeNs ? -1 : 1));
-  assert.deepEqual(
-    inOrder.map(({ missed, process: found }) => [missed, found!.args!.at(-1), found!.uid]),
-    [0, 1, 2, 3, 4].map((round) => [false, `${mark}${round}`, process.geteuid!()]),
-  );
+  for (const [round, { missed, process: found }] of shells().entries()) {
+    // On a machine in use it may have been gone before it was visited: then that is said.
+    if (missed) console.log(`# the shell of round ${round} was missed`);
+    else assert.deepEqual([found!.args!.at(-1), found!.uid], [`${mark}${round}`, process.geteuid!()]);
+  }
   for (const { missed, process: found } of seen.execs) {
-    assert.ok(found!.executablePath !== undefined);
-    assert.ok(missed || found!.args!.length > 0);
+    assert.ok(missed || (found!.executablePath !== undefined && found!.args!.length > 0));
   }
 });
 

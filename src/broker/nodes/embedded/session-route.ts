@@ -1,0 +1,22 @@
+/** All nodes are connected to this process. */
+import type { ControlResponse } from '../../../wire/messages.js';
+import type { HistoryAnswer } from '../history-answer.js';
+import type { HistoryRequest } from '../history-queries.js';
+import type { NodeRegistry } from '../node-registry.js';
+import type { NodeRoute } from '../node-route.js';
+
+export class SessionRoute implements NodeRoute {
+  constructor(private readonly registry: NodeRegistry) {}
+
+  reaches(node: string): boolean {
+    return this.registry.session(node) !== undefined;
+  }
+
+  history(node: string, request: HistoryRequest): HistoryAnswer | undefined {
+    return this.registry.session(node)?.history.query(request);
+  }
+
+  lease(node: string, lease: ControlResponse): void {
+    this.registry.session(node)?.send(lease);
+  }
+}

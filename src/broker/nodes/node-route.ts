@@ -1,0 +1,16 @@
+/** How nodes are reached, whichever broker has their sessions. */
+import type { ControlResponse } from '../../wire/messages.js';
+import type { HistoryAnswer } from './history-answer.js';
+import type { HistoryRequest } from './history-queries.js';
+
+export interface NodeRoute {
+  /** Whether the node is connected, as far as this broker knows: it may be gone by the time it is asked. */
+  reaches(node: string): boolean;
+  /**
+   * Returns undefined when the node is not reached. The answer fails by itself when the node disconnects, or when the
+   * query's turn does not come in time.
+   */
+  history(node: string, request: HistoryRequest): HistoryAnswer | undefined;
+  /** Tells the node what it may send from now on. A node that is not reached is told in its next session. */
+  lease(node: string, lease: ControlResponse): void;
+}
