@@ -1,7 +1,6 @@
 /**
- * One error class with closed codes, and what each is over gRPC, over HTTP and
- * as an exit code. A message is one line that names the field, the bound and
- * the value, and says what to do where there is something to do.
+ * One error class with a closed set of codes, and the gRPC status, HTTP status and exit code of each. A message is one
+ * line that names the field, the bound and the value, and says what to do where there is something to do.
  */
 import { status } from '@grpc/grpc-js';
 import { ERROR_CHARACTERS_MAX } from './limits.js';
@@ -58,28 +57,28 @@ export class BackplaneError extends Error {
     return MAPPING[this.code].http;
   }
 
-  /** 2 also for what a broker refused, whatever the code: asked again, it would be refused again. */
+  /** A broker's refusal is always 2, whatever the code, because the same request would be refused again. */
   get exitCode(): number {
     return this.details.refused === true ? 2 : MAPPING[this.code].exit;
   }
 }
 
 /**
- * Messages name values that others chose, and come from libraries: none may fill a log, a header or a screen. Half of a
- * surrogate pair, as cutting leaves it, is what gRPC cannot encode: it would throw instead of answering.
+ * Bounds a message: it may contain values from users and libraries, and none may fill a log, a header or a screen. Half
+ * of a surrogate pair, which cutting can leave, is replaced, because gRPC throws on it instead of answering.
  */
 function sendable(message: string): string {
   const bounded = message.length <= ERROR_CHARACTERS_MAX ? message : `${message.slice(0, ERROR_CHARACTERS_MAX - 1)}…`;
   return bounded.replace(/\p{Cs}/gu, '\ufffd');
 }
 
-/** Any thrown value as a BackplaneError; what is not one of ours is `internal`. */
+/** Any thrown value as a BackplaneError; a foreign one becomes `internal`. */
 export function asBackplaneError(cause: unknown): BackplaneError {
   if (cause instanceof BackplaneError) return cause;
   return new BackplaneError('internal', cause instanceof Error ? cause.message : String(cause));
 }
 
-/** A value that somebody gave and that cannot be. @param field as they know it */
+/** An error for an invalid given value. @param field the name by which the caller knows it */
 export function invalid(field: string, problem: string): BackplaneError {
   return new BackplaneError('invalid_argument', `${field}: ${problem}`);
 }

@@ -5,7 +5,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 
-/** What is counted elsewhere and only shown here, read when somebody asks. */
+/** A value that is counted elsewhere, and read only when the metrics are requested. */
 export interface Reading {
   readonly name: string;
   readonly help: string;

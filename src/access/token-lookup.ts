@@ -1,9 +1,8 @@
 /**
- * Which token an agent or a command sends to a broker: BACKPLANE_TOKEN, else
- * the file that token.file (BACKPLANE_TOKEN_FILE) names, else DATA_DIR/token,
- * else that of the broker which this user runs at that address. Where the data
- * directory is the default one, `./data` of wherever the command was typed, the
- * broker's note knows better and is asked first.
+ * Finds the token that an agent or a command sends to a broker: BACKPLANE_TOKEN, else the file that token.file
+ * (BACKPLANE_TOKEN_FILE) names, else DATA_DIR/token, else the token of the broker that this user runs at that address.
+ * If the data directory is the default, `./data` of the current directory, the broker's note is asked first, because it
+ * is more reliable.
  */
 import { join } from 'node:path';
 import { checkToken, readTokenFile } from './token.js';
@@ -17,7 +16,7 @@ export interface Credential {
   readonly from: string;
 }
 
-/** By the address of the broker, host:port. Read anew each time: brokers get other tokens. */
+/** The credential for a broker at host:port. Read anew each time, because a broker's token may change. */
 export type CredentialFor = (broker: string) => Credential | undefined;
 
 export interface TokenSources {
@@ -25,11 +24,11 @@ export interface TokenSources {
   /** '' when none is named. */
   readonly tokenFile: string;
   readonly dataDir: string;
-  /** The data directory was named, by whichever way. */
+  /** The data directory was named explicitly, in any way. */
   readonly dataDirGiven: boolean;
 }
 
-/** The result throws BackplaneError invalid_argument when what was named explicitly holds no token. */
+/** The returned function throws BackplaneError invalid_argument when an explicitly named source holds no token. */
 export function tokenLookup({ environment, tokenFile, dataDir, dataDirGiven }: TokenSources): CredentialFor {
   return (broker) => {
     const inEnvironment = environment.BACKPLANE_TOKEN;
@@ -46,7 +45,10 @@ export function tokenLookup({ environment, tokenFile, dataDir, dataDirGiven }: T
   };
 }
 
-/** Nobody has said that it must be there: without it the broker says where its token is. */
+/**
+ * The token if the file is readable. It need not exist: a call without a token gets an error that says where the token
+ * is.
+ */
 function readable(path: string): string | undefined {
   try {
     return readTokenFile(path).token;

@@ -1,10 +1,8 @@
 /**
- * Where the token of each broker of this user is, so that commands find it from
- * any directory: a note per listening address in the user's runtime directory,
- * which only that user can enter. An address means something only within a
- * network namespace, so that is part of the note's name. A note whose broker no
- * longer runs is not believed. The broker looks after its note: one that somebody
- * removed is written again.
+ * Notes of where the token of each of this user's brokers is, so that commands find it from any directory: a note per
+ * listening address in the user's runtime directory, which only that user can enter. An address means something only
+ * within a network namespace, so that is part of the note's name. A note whose broker no longer runs is ignored. The
+ * broker writes its note again if somebody removes it.
  *
  *   Directory := /run/backplane for root, else $XDG_RUNTIME_DIR/backplane; mode 0700
  *   Name      := host ":" port [ "@" inode of the network namespace ]
@@ -21,7 +19,7 @@ const NOTE_BYTES_MAX = 8192;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Undefined where this user has none. */
+/** Undefined when this user has none. */
 export function runtimeDirectory(environment: Environment, uid = process.geteuid?.()): string | undefined {
   if (uid === 0) return '/run/backplane';
   const parent = environment.XDG_RUNTIME_DIR;
@@ -29,9 +27,9 @@ export function runtimeDirectory(environment: Environment, uid = process.geteuid
 }
 
 export interface TokenNote {
-  /** Writes it again where it was removed. Throws as noteToken does. */
+  /** Writes the note again if it was removed. Throws as noteToken does. */
   keep(): void;
-  /** Takes it back. */
+  /** Removes the note. */
   forget(): void;
 }
 
@@ -79,7 +77,7 @@ export function notedTokenFile(dir: string, address: string): string | undefined
   return undefined;
 }
 
-/** Ours, and nobody else's to enter: another user could have made it first. */
+/** Whether the directory is this user's and closed to others: another user could have created it first. */
 function isPrivate(dir: string): boolean {
   try {
     const stats = lstatSync(dir);
@@ -89,7 +87,10 @@ function isPrivate(dir: string): boolean {
   }
 }
 
-/** What a broker may listen on that is reached by `address`: it itself, and every address of this machine at once. */
+/**
+ * Addresses at which a broker reached by `address` may listen: that address, and the ones that stand for every address
+ * of this machine.
+ */
 function listeningAddresses(address: string): readonly string[] {
   const at = address.lastIndexOf(':');
   const [host, port] = [address.slice(0, at).toLowerCase(), address.slice(at + 1)];
@@ -110,7 +111,7 @@ function noteName(address: string): string {
   return `${address.toLowerCase().replaceAll('/', '_')}${inode === '' ? '' : `@${inode}`}`;
 }
 
-/** Of this process; empty where /proc does not say. */
+/** The namespace of this process; empty where /proc does not say. */
 function namespaceInode(kind: 'net' | 'pid'): string {
   try {
     return /\d+/.exec(readlinkSync(`/proc/self/ns/${kind}`))?.[0] ?? '';
@@ -122,7 +123,7 @@ function namespaceInode(kind: 'net' | 'pid'): string {
 interface Note {
   readonly holder: string;
   readonly tokenFile: string;
-  /** Empty where its broker did not know. */
+  /** Empty where the broker that wrote it did not know. */
   readonly pidNamespace: string;
 }
 
@@ -139,8 +140,8 @@ function isAlive(holder: string): boolean {
 }
 
 /**
- * Of brokers that were killed. Whether a broker of another pid namespace runs, nobody here can see: its note stays, as
- * all do where /proc is missing, or a container would take the host's notes away.
+ * Removes notes of brokers that were killed. Nobody here can see whether a broker of another pid namespace runs, so its
+ * note stays; otherwise a container would remove the host's notes. All notes stay where /proc is missing.
  */
 function removeStale(dir: string): void {
   const here = namespaceInode('pid');
@@ -157,6 +158,6 @@ function remove(path: string): void {
   try {
     unlinkSync(path);
   } catch {
-    // Somebody else did.
+    // Another process removed it already.
   }
 }

@@ -1,7 +1,6 @@
 /**
- * The broker's token: who has it may do all that the broker does. One line of
- * text, which the broker makes and keeps in a file that only its own user can
- * read; agents, subscribers and HTTP clients send it with every call.
+ * The broker's token: its holder may use everything that the broker offers. One line of text, which the broker makes
+ * and keeps in a file that only its own user can read; agents, subscribers and HTTP clients send it with every call.
  *
  *   Token      := 32 to 512 of A-Z a-z 0-9 - . _ ~ + / =          (RFC 6750's b64token)
  *   Credential := "Bearer" " "+ Token
@@ -16,7 +15,7 @@ import { systemErrorCode } from '../storage/file-ops.js';
 const TOKEN_RANDOM_BYTES = 32;
 const TOKEN = new RegExp(`^[A-Za-z0-9._~+/=-]{${TOKEN_CHARACTERS_MIN},${TOKEN_CHARACTERS_MAX}}$`);
 const CREDENTIAL = /^Bearer +(\S+)$/i;
-/** A token and the line's end, with room for spaces around it. */
+/** A token and a line end, with room for spaces around it. */
 const FILE_BYTES_MAX = TOKEN_CHARACTERS_MAX + 64;
 const FORM = `${TOKEN_CHARACTERS_MIN} to ${TOKEN_CHARACTERS_MAX} characters of A-Z a-z 0-9 - . _ ~ + / =`;
 
@@ -24,7 +23,7 @@ export function newToken(): string {
   return randomBytes(TOKEN_RANDOM_BYTES).toString('base64url');
 }
 
-/** `where` is named in the error; the text is not. @throws BackplaneError invalid_argument */
+/** The error names `where`, but never shows the text. @throws BackplaneError invalid_argument */
 export function checkToken(where: string, text: string): string {
   const token = text.trim();
   if (TOKEN.test(token)) return token;
@@ -40,7 +39,8 @@ export function tokenOfCredential(value: string): string | undefined {
 }
 
 /**
- * The token in a file, and whose the file is. Symbolic links are followed: secrets are mounted so.
+ * The token in a file, and the file's attributes, such as its owner. Symbolic links are followed, because mounted
+ * secrets use them.
  * @throws BackplaneError invalid_argument; `details.system` has the system's code where the file could not be read.
  */
 export function readTokenFile(path: string): { readonly token: string; readonly stats: Stats } {

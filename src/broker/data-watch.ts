@@ -1,17 +1,18 @@
 /**
- * Whether what the broker has written down is still where the next start looks for it. What is gone is not brought
- * back behind the back of whoever removed it: `/readyz` and `status` say what is missing until a restart.
+ * Watches whether the broker's directories and token file are still in place for the next start. Missing ones are not
+ * restored, because somebody may have removed them on purpose: `/readyz` and `status` say what is missing until it is
+ * back or the broker restarts.
  */
 import { existsSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { HeldDirectory } from '../storage/held-directory.js';
 
 export class DataWatch {
-  /** What is gone, in a sentence; undefined: nothing. */
+  /** What is missing, in a sentence; undefined when nothing is. */
   trouble: string | undefined;
   private readonly directories: readonly HeldDirectory[];
 
-  /** @param directories outermost first  @param tokenFile where calls want a token */
+  /** @param directories outermost first  @param tokenFile undefined when calls need no token */
   constructor(
     directories: readonly string[],
     private readonly tokenFile: string | undefined,

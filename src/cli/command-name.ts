@@ -1,4 +1,4 @@
-/** What to type in order to run this program once more: never a name that something else might answer to. */
+/** The command to type to run this program again: never a name that another program might answer to. */
 import { accessSync, constants } from 'node:fs';
 import { basename, delimiter, dirname } from 'node:path';
 import { packageFile } from '../package-files.js';
@@ -22,7 +22,7 @@ export function commandName(
   return (env.PATH ?? '').split(delimiter).includes(dirname(script)) ? 'backplane' : shellWord(script);
 }
 
-/** A text in which `backplane VERB` stands for a command to type: the name that works here takes its place. */
+/** Replaces `backplane VERB` in a text by the command that works here. */
 export function asTyped(text: string, name = commandName()): string {
   return text.replace(/(^|["(])backplane (?=[a-z])/g, (_, before: string) => `${before}${name} `);
 }

@@ -16,7 +16,7 @@ export function define(command: Command): void {
   });
 }
 
-/** A file that, given as --config, comes to the same configuration. */
+/** YAML that, given as --config, results in the same configuration. */
 export function configYaml(config: Config): string {
   const tree: Record<string, unknown> = {};
   for (const key of SETTING_KEYS) setAt(tree, key.split('.'), yamlValue(config, key));

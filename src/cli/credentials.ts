@@ -4,7 +4,7 @@ import { Client } from '../client/client.js';
 import type { SettingKey } from '../config/settings.js';
 import type { Config } from '../config.js';
 
-/** What every command that asks a broker takes. */
+/** Settings of every command that asks a broker. */
 export const CLIENT_KEYS: readonly SettingKey[] = ['brokers', 'token.file'];
 
 export function credentialFor({ settings, origins }: Config): CredentialFor {

@@ -8,7 +8,7 @@ import type { FieldValue, FieldValues } from '../sensor-agent/source/pages/decod
 import { eventPid, type FormatTable } from '../sensor-agent/source/pages/format.js';
 import { jsonText } from './render/text.js';
 
-/** What is gathered before it is written, in characters. */
+/** Output is gathered up to this many characters before it is written. */
 const BATCH_CHARACTERS = 64 * 1024;
 
 /**
@@ -21,7 +21,7 @@ export async function decode(dir: string, out: Writable & { readonly isTTY?: boo
   const { formats, lanes } = readCapture(dir);
   let batch = '';
   const terminal = out.isTTY === true;
-  // A reader that has gone (`| head`), or a full disk: what it means is the caller's to say.
+  // A reader that has gone (`| head`) or a full disk ends the output: the caller decides what that means.
   let lost = false;
   out.once('error', () => {
     lost = true;
@@ -44,7 +44,7 @@ export async function decode(dir: string, out: Writable & { readonly isTTY?: boo
   }
 }
 
-/** There is room again, or never will be. */
+/** Resolves when there is room again, or never will be. */
 async function drained(out: Writable): Promise<void> {
   await new Promise<void>((resolve) => {
     const events = ['drain', 'close', 'error'];

@@ -1,4 +1,4 @@
-/** `backplane doctor`: what this node can record, each item tried, and the mend for what it cannot. */
+/** `backplane doctor`: checks by trial what this node can record, and how to mend what it cannot. */
 import type { Command } from 'commander';
 import type { SettingKey } from '../config/settings.js';
 import type { Check } from '../sensor-agent/doctor/doctor.js';
@@ -48,7 +48,7 @@ const VERDICTS = {
   nothing: 'This node can record nothing.',
 } as const;
 
-/** From the kernel when one of its events can be enabled; else by polling /proc where that is open. */
+/** 'kernel' when one of the kernel's events can be enabled; else by polling /proc if that is open. */
 function recordability(checks: readonly Check[]): keyof typeof VERDICTS {
   const kernel = checks.some((check) => check.name.startsWith('event ') && check.state === 'ok');
   if (kernel) return 'kernel';

@@ -1,13 +1,12 @@
 /**
- * Refusals of a subscription in the words of whoever typed it. Brokers name the
- * fields of the protocol (`lag_max: must be …`, `refill: needs follow`), the
- * command line has flags (`--lag-max`, `--follow`).
+ * Rewrites a broker's refusal in terms of flags. Brokers name the fields of the protocol (`lag_max: must be …`,
+ * `refill: needs follow`), the command line has flags (`--lag-max`, `--follow`).
  */
 import { asBackplaneError, BackplaneError } from '../errors.js';
 
 /**
- * Fields of SubscribeRequest; lists also by what each of their elements is called. Not the filter: what is refused
- * stands within its text, and the column behind its name says where.
+ * Flags by field of SubscribeRequest, and for lists also by the name of one element. Without the filter: its errors
+ * give the column within its text.
  */
 const FLAGS: Readonly<Record<string, string>> = {
   topics: '--topic',
@@ -29,15 +28,15 @@ const FLAGS: Readonly<Record<string, string>> = {
   lag_max: '--lag-max',
 };
 
-/** The field that it is about, in front. */
+/** The field that the message is about, at its start. */
 const SUBJECT = /^([a-z_]+)(?=: | has | is | stands | names | cannot )/;
-/** Words that no sentence has, and fields that another one excludes, needs, or is given with. */
+/** Field names that are no ordinary words, and fields that another one excludes, needs, or is given with. */
 const MENTIONED =
   /\b(?:include_self|throttle_by|lag_policy|lag_max)\b|(?<=\b(?:excludes|needs|with|without|after|or|and) |, )(?:since|until|last|limit|follow|cursor|throttle|refill)\b/g;
-/** Values that were given are in quotes, and stay as they are. */
+/** Quoted values are the user's own, and stay unchanged. */
 const QUOTED = /("(?:[^"\\]|\\.)*")/;
 
-/** What was thrown, for people at the command line. */
+/** The thrown error, rewritten for people at the command line. */
 export function inFlagNames(thrown: unknown): BackplaneError {
   const { code, message, details } = asBackplaneError(thrown);
   if (!['invalid_argument', 'filter_invalid', 'cursor_invalid', 'cursor_expired'].includes(code)) {

@@ -1,5 +1,5 @@
 /**
- * Times as people write them and as `observe` shows them, as RFC 3339.
+ * Converts times as people write them, and as `observe` shows them, to RFC 3339.
  *
  *   time  := duration | RFC 3339 | unix | (day)? (clock zone?)?      one of day and clock at least
  *   day   := 2026-11-28 | today | yesterday
@@ -15,7 +15,7 @@ import { parseDuration, parseTimestamp, timestampNsText } from '../text/time-tex
 export interface TimeReading {
   readonly nowMs: number;
   readonly utc: boolean;
-  /** Of a clock without a day: the next one behind this, where it is given; else the last one before now. */
+  /** For a clock without a day: the next such time after this, if it is given; else the last one before now. */
   readonly afterNs?: bigint | undefined;
 }
 
@@ -25,10 +25,13 @@ const LOCAL =
   /^(?:(today|yesterday)|([0-9]{4})-([0-9]{2})-([0-9]{2}))?(?:(?:^|[Tt]|[ ]+)([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?)?[ ]*([Zz]|[+-][0-9]{2}:[0-9]{2})?$/;
 const UNIX = /^([0-9]{9,11})(?:\.([0-9]{1,9}))?$/;
 
-/** What a broker understands. @throws BackplaneError invalid_argument, naming the flag and what may stand there. */
+/**
+ * The time in a form that brokers accept. @throws BackplaneError invalid_argument, naming the flag and the forms that
+ * it takes.
+ */
 export function readTime(flag: string, text: string, reading: TimeReading): string {
   const given = text.trim();
-  // The broker's own words for durations: it knows when it is asked.
+  // Durations and RFC 3339 pass unchanged: the broker resolves durations when it is asked.
   if (parseDuration(given) !== undefined || parseTimestamp(given) !== undefined) return given;
   const ns = unixNs(given) ?? localNs(given, reading);
   if (ns !== undefined && ns >= 0n) return timestampNsText(ns);
@@ -45,7 +48,7 @@ function localNs(text: string, { nowMs, utc, afterNs }: TimeReading): bigint | u
   const match = text === '' ? null : LOCAL.exec(text);
   if (!match) return undefined;
   const [, word, year, month, date, hour, minute, second, fraction, zone] = match;
-  // A zone is one of a clock: "2026-11-28+01:00" is a date and a riddle.
+  // A zone needs a clock: "2026-11-28+01:00" is ambiguous.
   if (hour === undefined && zone !== undefined) return undefined;
   const clock: Clock = { hour: Number(hour ?? 0), minute: Number(minute ?? 0), second: Number(second ?? 0) };
   if (clock.hour > 23 || clock.minute > 59 || clock.second > 59) return undefined;
@@ -82,7 +85,7 @@ function placeOf(zone: string | undefined, utc: boolean): Place {
   return (zone.startsWith('-') ? -1 : 1) * (Number(zone.slice(1, 3)) * 60 + Number(zone.slice(4, 6)));
 }
 
-/** A clock without a day. Until a time that was given, it is the first behind that; else the last that has been. */
+/** Resolves a clock without a day: the first such time after `afterNs` if it is given, else the last one before now. */
 function nearestNs(
   today: Day,
   clock: Clock,

@@ -51,11 +51,11 @@ const VERBS: readonly Verb[] = [
   },
 ];
 
-// gRPC reports its own failures on stderr besides handing them to us, who say them once. Read when it is loaded.
+// gRPC also prints its failures on stderr, which the command line prints itself. Read when gRPC is loaded.
 process.env.GRPC_VERBOSITY ??= 'NONE';
 
-// Held open for as long as this runs: a build removes no program that somebody uses (scripts/build.js), so that `up`
-// can start its agent again from the one it was started from.
+// Held open while this runs, so that a build does not remove the program in use (scripts/build.js), and `up` can
+// restart its agent from the same one.
 openSync(builtFile(), 'r');
 
 const output = watchOutput(process.stdout, process.stderr);
@@ -63,7 +63,7 @@ const exitCode = await main(process.argv.slice(2));
 const lost = await output.end();
 process.exit(lost === undefined || isFailure(exitCode) ? exitCode : complain(lost, 1));
 
-/** What went wrong has been said. */
+/** Exit codes for which an error was already printed. */
 function isFailure(code: number): boolean {
   return code === 1 || code === 2;
 }
@@ -106,12 +106,12 @@ async function buildProgram(args: readonly string[]): Promise<Command> {
 
 function report(thrown: unknown): number {
   if (thrown instanceof CommanderError) {
-    // --help and --version arrive as errors that are none.
+    // --help and --version also arrive as thrown errors, but with exit code 0.
     if (thrown.exitCode === 0) return 0;
     return complain(thrown.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '), 2);
   }
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-  // Told by its shape: importing the class here would load gRPC for `--help`.
+  // Recognised by its shape, because importing the class would load gRPC for `--help`.
   const exitCode = 'exitCode' in error && typeof error.exitCode === 'number' ? error.exitCode : undefined;
   if (exitCode === undefined && process.env.BACKPLANE_LOG_LEVEL === 'debug') console.error(error.stack);
   return complain(exitCode === undefined ? `unexpected: ${error.message}` : error.message, exitCode ?? 1);

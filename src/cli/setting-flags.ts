@@ -1,4 +1,4 @@
-/** Settings as flags of a command, and the configuration that a command's flags, environment and file come to. */
+/** Settings as flags of a command, and the configuration that results from flags, environment and file. */
 import { type Command, Option } from 'commander';
 import { flagName, metavariable, SETTINGS, type SettingKey } from '../config/settings.js';
 import { type Config, loadConfig } from '../config.js';
@@ -10,9 +10,9 @@ export function addSettingFlags(command: Command, keys: readonly SettingKey[]): 
   command.option('--config <file>', 'YAML file of settings (BACKPLANE_CONFIG)');
 }
 
-/** The configuration in force for this command; what is odd about it is told on stderr. @throws BackplaneError invalid_argument */
+/** The configuration in force for this command; warnings go to stderr. @throws BackplaneError invalid_argument */
 export function commandConfig(command: Command, keys: readonly SettingKey[]): Config {
-  // A command that has commands of its own takes their flags for its, wherever they stand.
+  // A command with subcommands also takes their flags, wherever they stand.
   const options = command.optsWithGlobals<Record<string, unknown>>();
   const given = (name: string) => command.getOptionValueSourceWithGlobals(name) === 'cli';
   const flags: Partial<Record<SettingKey, string>> = {};
@@ -29,9 +29,9 @@ export function commandConfig(command: Command, keys: readonly SettingKey[]): Co
 function settingOption(key: SettingKey): Option {
   const setting = SETTINGS[key];
   const { summary, fallback } = setting;
-  // Without a value: what the setting is then, the flag's name says.
+  // A flag without a value: its name says what it sets.
   if (key === 'insecure' || key === 'broker.token') return new Option(flagName(key), summary);
-  // Where the summary lists them in its sentence they are not said twice.
+  // agent.profiles lists its choices in the summary, so they are not repeated.
   const choices = 'choices' in setting && key !== 'agent.profiles' ? [`one of ${setting.choices.join(', ')}`] : [];
   const standard = fallback === '' || key === 'node.name' ? [] : [`default ${fallback}`];
   const facts = [...choices, ...standard].join('; ');

@@ -1,13 +1,12 @@
 /**
- * What becomes of a command's own output. A stdout that takes nothing (a full
- * disk) makes the command a failure, whichever verb it is: what a script reads
- * would be cut without a word. A reader that has gone (`| head`) had what it
- * wanted. A stderr that takes nothing is nobody's failure.
+ * Checks that a command's output was taken. A stdout that fails (a full disk) makes any command a failure, because a
+ * script would otherwise read a truncated result without notice. A reader that has gone (`| head`) got what it wanted.
+ * A stderr that fails is no failure.
  */
 import type { Writable } from 'node:stream';
 
 export interface StandardOutput {
-  /** Waits until all that was written is taken. Returns why it was not, in words. */
+  /** Waits until all output is taken. Returns the reason when it was not. */
   end(): Promise<string | undefined>;
 }
 

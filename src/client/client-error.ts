@@ -1,8 +1,8 @@
-/** gRPC failures as a client's BackplaneError: the broker's message is kept, it names the field and the mend. */
+/** Converts gRPC failures to BackplaneError. The broker's message is kept: it names the field and the remedy. */
 import { status } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError, type ErrorCode } from '../errors.js';
 
-/** Statuses after which another broker, or the same one later, may well answer. */
+/** gRPC status to error code. After `unavailable`, another broker, or the same one later, may answer. */
 const CODES: Readonly<Partial<Record<status, ErrorCode>>> = {
   [status.INVALID_ARGUMENT]: 'invalid_argument',
   [status.OUT_OF_RANGE]: 'cursor_expired',
@@ -14,14 +14,14 @@ const CODES: Readonly<Partial<Record<status, ErrorCode>>> = {
   [status.FAILED_PRECONDITION]: 'failed_precondition',
   [status.DATA_LOSS]: 'damaged',
   [status.UNAVAILABLE]: 'unavailable',
-  // What a proxy or a dying connection makes of a lost broker.
+  // A proxy or a broken connection can report a lost broker with these statuses.
   [status.DEADLINE_EXCEEDED]: 'unavailable',
   [status.CANCELLED]: 'unavailable',
   [status.ABORTED]: 'unavailable',
   [status.UNIMPLEMENTED]: 'failed_precondition',
 };
 
-/** The broker's answer to what was asked, not to when. */
+/** Errors by which the broker refuses the request itself, so that asking again later does not help. */
 const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'not_found',
   'already_exists',
@@ -34,7 +34,7 @@ export function clientError(thrown: unknown): BackplaneError {
   if (thrown instanceof BackplaneError || typeof code !== 'number' || typeof details !== 'string') {
     return asBackplaneError(thrown);
   }
-  // Node's http2 reports a connection torn down in the middle as INTERNAL.
+  // Node's http2 reports a connection that breaks during a call as INTERNAL.
   if (code === status.INTERNAL && /RST_STREAM|ECONNRESET|GOAWAY|session/i.test(details)) {
     return new BackplaneError('unavailable', details);
   }
@@ -51,7 +51,7 @@ export function noBrokerError(brokers: readonly string[], cause: BackplaneError 
   );
 }
 
-/** grpc-js says a lot, with an empty "Resolution note:" behind it; what matters is in the middle. */
+/** Extracts the system error from a grpc-js message, or removes the empty "Resolution note:" at its end. */
 function reason(details: string): string {
   const system = /(connect E[A-Z]+|ENOTFOUND|EAI_AGAIN) [^\s,;]*[^\s,;.]/.exec(details)?.[0];
   return system ?? details.replace(/[\s.]*Resolution note:\s*$/, '');

@@ -1,8 +1,8 @@
 /**
  * A client of the Backplane service: unary calls with deadlines, and
- * subscriptions that outlive a broker. A lost stream is resumed by its cursor,
- * at each broker in turn, so that what is iterated is what one unbroken stream
- * would have held; the breaks show as `link` items.
+ * subscriptions that survive the loss of a broker. A lost stream is resumed by
+ * its cursor, at each broker in turn, so that the items are those of one unbroken
+ * stream; breaks show as `link` items.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServiceError } from '@grpc/grpc-js';
@@ -35,12 +35,12 @@ export class Client {
   readonly #brokers: readonly string[];
   readonly #credentialFor: CredentialFor;
   readonly #services = new Map<string, BackplaneClient>();
-  /** Index of the broker that answered last: the first to be asked. */
+  /** Index of the broker that answered last, which is asked first. */
   #current = 0;
 
   /**
-   * Brokers as host:port, asked in turn. Nothing is connected before the first call. `credentialFor` says what to send
-   * to a broker, and is asked anew for each connection; without it nothing is sent.
+   * Brokers are given as host:port and asked in turn. Nothing is connected before the first call. `credentialFor`
+   * returns the credential for a broker, and is called for each connection; without it no credential is sent.
    */
   constructor(brokers: readonly string[], credentialFor: CredentialFor = () => undefined) {
     this.#brokers = brokers;
@@ -73,7 +73,7 @@ export class Client {
   }
 
   /**
-   * Names or globs of nodes that are gone.
+   * Forgets nodes that are gone. `nodes` are names or globs.
    * @throws BackplaneError not_found when no known node matches, failed_precondition when all that do are connected;
    * unavailable when no broker answers.
    */
@@ -88,15 +88,15 @@ export class Client {
 
   /**
    * Iterates a subscription until the broker ends it or the signal is aborted.
-   * One item is read at a time: a consumer that stops reading stops the broker.
-   * After a break `accepted` comes again, behind the `link` item that ends the break.
+   * One item is read at a time, so that a consumer that stops reading stops the broker.
+   * After a break `accepted` is yielded again, after the `link` item that ends the break.
    *
    * @throws BackplaneError what the broker refused; unavailable when at the start no broker answers. Once accepted,
    * lost brokers are tried again (0.1 to 0.5 s apart, later up to 2 s, with jitter) until the signal is aborted.
    */
   async *subscribe(request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<SubscribeItem, void, undefined> {
     const resumption = new Resumption(request);
-    // Attempts since a broker last answered.
+    // Number of failed attempts since a broker last answered.
     let failures = 0;
     let broken = false;
     while (!signal.aborted) {
@@ -112,14 +112,14 @@ export class Client {
             this.#current = index;
             failures = 0;
           }
-          // Before the consumer sees it: one that stops at this item has had it.
+          // Counted before the yield, because a consumer that stops at this item has received it.
           resumption.saw(item);
           yield* gaps.pass(item);
         }
         if (!signal.aborted && resumption.finished) yield* gaps.take();
         if (signal.aborted || resumption.finished) return;
       } catch (thrown) {
-        // A stream that breaks behind its last event has brought all there is.
+        // A stream that breaks after its last event was complete, so there is nothing to resume.
         if (!signal.aborted && resumption.complete) yield* gaps.take();
         if (signal.aborted || resumption.complete) return;
         cause = this.#failure(broker, thrown);
@@ -128,7 +128,7 @@ export class Client {
       this.#forget(broker);
       failures++;
       if (resumption.accepted) {
-        // Once for each break: the attempts that follow fail for the same reason.
+        // Yielded once per break, because further attempts usually fail for the same reason.
         if (!broken) yield { kind: 'link', broker, cause };
         broken = true;
         await sleep(reconnectDelayMs(failures), undefined, { signal }).catch(() => {});
@@ -138,7 +138,7 @@ export class Client {
     }
   }
 
-  /** Ends every call that is under way. */
+  /** Ends all running calls. */
   close(): void {
     for (const service of this.#services.values()) service.close();
     this.#services.clear();
@@ -147,7 +147,7 @@ export class Client {
   /** One stream at one broker, until it ends or fails. */
   async *#stream(broker: string, request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<SubscribeItem> {
     const call = this.#service(broker).subscribe(request);
-    // After a cancel the stream still fails, when nobody listens any more.
+    // A cancelled stream still emits an error, which would be unhandled after the loop has ended.
     call.on('error', () => {});
     const cancel = () => call.cancel();
     signal.addEventListener('abort', cancel, { once: true });
@@ -199,7 +199,7 @@ export class Client {
     });
   }
 
-  /** Of a token that was refused it says where it came from. */
+  /** Converts an error; for a refused token the message also says where the token came from. */
   #failure(broker: string, thrown: unknown): BackplaneError {
     const error = clientError(thrown);
     const from = error.code === 'unauthenticated' ? this.#credentialFor(broker)?.from : undefined;
@@ -216,7 +216,7 @@ export class Client {
     return service;
   }
 
-  /** A channel that failed backs off by itself, up to minutes; a new one connects at once, and backing off is ours. */
+  /** Drops a failed channel: it would back off for up to minutes, but subscribe() sets its own delays. */
   #forget(broker: string): void {
     this.#services.get(broker)?.close();
     this.#services.delete(broker);

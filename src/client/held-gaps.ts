@@ -1,8 +1,8 @@
 /**
- * Gaps wait for the cursor behind them. A stream that breaks before it is
- * resumed from before them, and tells them again: what waited is dropped, so
- * that every gap is told once. Brokers send a cursor behind gaps at once; with
- * one that does not, more than can wait are told without.
+ * Holds gaps back until a cursor follows them. If the stream breaks before that,
+ * it is resumed from before the gaps and sends them again; the held ones are
+ * dropped, so that every gap is told once. Brokers send a cursor right after
+ * gaps. If none comes, gaps beyond HELD_GAPS_MAX are told without a cursor.
  */
 import { HELD_GAPS_MAX } from '../limits.js';
 import type { SubscribeItem } from './subscribe-item.js';
@@ -10,7 +10,7 @@ import type { SubscribeItem } from './subscribe-item.js';
 export class HeldGaps {
   #held: SubscribeItem[] = [];
 
-  /** What may be told now. */
+  /** Returns the items that may be told now: `item`, after the held gaps if it carries a cursor. */
   *pass(item: SubscribeItem): Generator<SubscribeItem> {
     if (item.kind === 'gap') {
       if (this.#held.length === HELD_GAPS_MAX) yield* this.take();
@@ -21,7 +21,7 @@ export class HeldGaps {
     yield item;
   }
 
-  /** No stream follows that would tell them. */
+  /** Returns and clears the held gaps. Call it at the end, when no further stream would send them again. */
   take(): SubscribeItem[] {
     const held = this.#held;
     this.#held = [];

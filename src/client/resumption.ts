@@ -1,8 +1,8 @@
 /**
- * How a broken subscription is asked for again, so that nothing is missed and
- * nothing comes twice: from the last cursor, with the window's ends as they
- * were resolved first, and with what is left of the limit. Only a replay without
- * an end of its own ends where it was last asked for, not where it was first.
+ * The request that resumes a broken subscription, so that no event is missed or
+ * delivered twice: from the last cursor, with the window's ends as they were
+ * first resolved, and with what is left of the limit. A replay without `until`
+ * ends at the time of the latest request, not of the first.
  */
 
 import { timestampText } from '../subscriptions/timestamp.js';
@@ -11,7 +11,7 @@ import type { SubscribeItem } from './subscribe-item.js';
 
 export class Resumption {
   readonly #first: SubscribeRequest;
-  /** 0n: no limit. */
+  /** Maximum number of events; 0n for no limit. */
   readonly #limit: bigint;
   #accepted = false;
   #covered = false;
@@ -33,22 +33,22 @@ export class Resumption {
     return this.#accepted;
   }
 
-  /** All that was asked for has come: nothing is left to resume, however the stream ends. */
+  /** Whether all that was asked for has arrived. Then nothing is left to resume, even if the stream broke. */
   get complete(): boolean {
     if (this.#limit > 0n && this.#delivered >= this.#limit) return true;
     return this.#first.follow !== true && this.#covered;
   }
 
-  /** A stream that ends without an error has come to the subscription's own end, and was not broken off. */
+  /** Whether a stream that ended without an error reached the subscription's own end and was not cut off. */
   get finished(): boolean {
     return this.complete || (this.#first.follow === true && this.#until !== '');
   }
 
-  /** What to ask the next broker. */
+  /** The request for the next broker. */
   request(): SubscribeRequest {
     const request: SubscribeRequest = { ...this.#first, until: this.#until, limit: String(this.#limitLeft()) };
     if (this.#cursor === '') return { ...request, since: this.#since };
-    // A cursor stands for the window's start: since and last would contradict it.
+    // The cursor replaces the window's start, and since or last would contradict it.
     return { ...request, cursor: this.#cursor, since: '', last: 0 };
   }
 
@@ -56,7 +56,7 @@ export class Resumption {
     if (item.kind === 'accepted') {
       this.#accepted = true;
       const { since, until } = item.accepted;
-      // "5m" back from now would be another window at the next broker.
+      // A relative time such as "5m" would give another window at the next broker.
       if (since) this.#since = timestampText(since);
       if (until) this.#until = timestampText(until);
     } else if (item.kind === 'events') {
@@ -71,7 +71,7 @@ export class Resumption {
   }
 
   #limitLeft(): bigint {
-    // 0 would be no limit; a limit that is used up has finished the subscription.
+    // The rest never becomes 0, which would mean no limit: a used-up limit finishes the subscription before.
     return this.#limit === 0n ? 0n : this.#limit - this.#delivered;
   }
 }

@@ -1,4 +1,4 @@
-/** What a subscription's stream brings, as a closed union. */
+/** The items of a subscription's stream, as a closed union. */
 import type { BackplaneError } from '../errors.js';
 import type {
   Accepted,
@@ -18,10 +18,10 @@ export type SubscribeItem =
   | { readonly kind: 'node_status'; readonly status: NodeStatus }
   | { readonly kind: 'watermark'; readonly watermark: Watermark }
   | { readonly kind: 'coverage'; readonly coverage: Coverage }
-  /** The stream broke, for this cause, and is being resumed; without a cause: it goes on, at this broker. */
+  /** With a cause: the stream broke and is being resumed. Without: it continues at this broker. */
   | { readonly kind: 'link'; readonly broker: string; readonly cause: BackplaneError | undefined };
 
-/** Undefined for what a newer broker says and this client does not know. */
+/** Undefined for a message of a newer broker that this client does not know. */
 export function subscribeItem(response: SubscribeResponse): SubscribeItem | undefined {
   if (response.events) return { kind: 'events', batch: response.events };
   if (response.accepted) return { kind: 'accepted', accepted: response.accepted };

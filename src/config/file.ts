@@ -8,13 +8,15 @@ import { SETTING_KEYS, SETTINGS, type SettingKey } from './settings.js';
 
 type Refuse = (reason: string) => BackplaneError;
 
-/** @throws BackplaneError invalid_argument: unreadable, too long, not YAML, an unknown key, a value of the wrong form. */
+/**
+ * @throws BackplaneError invalid_argument: unreadable, too long, not YAML, an unknown key, a value of the wrong form.
+ */
 export function readConfigFile(path: string): Record<string, string> {
   const refuse = (reason: string) => new BackplaneError('invalid_argument', `configuration file ${path}: ${reason}`);
   let document: unknown;
   try {
     const text = readBoundedFile(path, limits.CONFIG_BYTES_MAX).toString('utf8');
-    // It would print warnings by itself, with their place in the file.
+    // Otherwise the parser prints warnings itself, with their place in the file.
     document = parseYaml(text, { maxAliasCount: 0, logLevel: 'error' });
   } catch (cause) {
     throw refuse(cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause));

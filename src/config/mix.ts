@@ -25,12 +25,12 @@ export const mixSchema: z.ZodType<SyntheticMix, string> = z.string().transform((
   return mix;
 });
 
-/** In an order of its own: that of the text means nothing. */
+/** Items in a fixed order, because their order in the text has no meaning. */
 export function mixText(mix: SyntheticMix): string {
   return SYNTHETIC_KINDS.flatMap((kind) => (mix[kind] === undefined ? [] : `${kind}=${mix[kind]}`)).join(',');
 }
 
-/** What is wrong with the item, if something is. */
+/** Adds an item; returns the reason when it is invalid. */
 function addItem(mix: Partial<Record<SyntheticKind, number>>, item: string): string | undefined {
   const [, name, weightText] = ITEM.exec(item) ?? [];
   if (name === undefined) return 'must hold kind=weight items, like process=8,network=3,syscall=89';

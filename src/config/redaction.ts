@@ -15,7 +15,7 @@ const ruleSchema: z.ZodType<RedactionRule> = z.strictObject({
 
 const rulesForm = z.array(ruleSchema).max(REDACTION_RULES_MAX, `must be at most ${REDACTION_RULES_MAX} rules`);
 
-/** Rules that compile. */
+/** Accepts only rules that compile. */
 export const redactionRulesSchema: z.ZodType<readonly RedactionRule[], string> = z
   .string()
   .transform((text, context) => {
@@ -29,7 +29,7 @@ export const redactionRulesText = (rules: readonly RedactionRule[]): string => J
 
 export const isDefaultRule = (name: string): boolean => name === ALL_DEFAULTS || DEFAULT_RULE_NAMES.includes(name);
 
-/** The rules, or what is wrong with the text. */
+/** The rules, or a sentence that says why the text is invalid. */
 function parseRules(text: string): readonly RedactionRule[] | string {
   let given: unknown;
   try {

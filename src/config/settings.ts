@@ -17,7 +17,7 @@ interface Setting<T> {
   readonly summary: string;
   /** The inverse of the schema. */
   readonly text: (value: T) => string;
-  /** The words that it accepts, where those are all. */
+  /** The accepted words, if only these are accepted. */
   readonly choices?: readonly string[];
   /** True where YAML may give a list, which flags and environment give comma-separated. */
   readonly list?: boolean;
@@ -262,8 +262,8 @@ export function environmentName(key: SettingKey): string {
 }
 
 /**
- * `recorder.bytesMax` is --recorder-bytes-max; brokers are given one by one or comma-separated as --broker; a token is
- * wanted unless --no-token is given.
+ * `recorder.bytesMax` is --recorder-bytes-max. Brokers are given one by one or comma-separated as --broker. --no-token
+ * turns off the need for a token.
  */
 export function flagName(key: SettingKey): string {
   if (key === 'brokers') return '--broker';
@@ -312,7 +312,7 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'buffer.bytesPerCpu': 'size',
 };
 
-/** The setting as a user would write it: what its schema parses to the same value. */
+/** The setting as a user would write it: its schema parses it to the same value. */
 export function settingText<K extends SettingKey>(key: K, value: Settings[K]): string {
   return (SETTINGS[key] as unknown as Setting<Settings[K]>).text(value);
 }

@@ -1,4 +1,4 @@
-/** A bound in bytes that many share: who does not fit waits its turn, first come, first served. */
+/** A bound in bytes that many users share: a request that does not fit waits its turn, first come, first served. */
 export class BytePool {
   private free: number;
   private waiting: { readonly bytes: number; readonly go: () => void }[] = [];
@@ -7,12 +7,15 @@ export class BytePool {
     this.free = bytesMax;
   }
 
-  /** Somebody waits. */
+  /** True while a request waits. */
   get contended(): boolean {
     return this.waiting.length > 0;
   }
 
-  /** Resolves with the release, or with undefined when the signal aborts first. More than all of it counts as all of it. */
+  /**
+   * Resolves with the release function, or with undefined when the signal aborts first. A request above the whole pool
+   * counts as the whole pool.
+   */
   async take(bytesWanted: number, signal: AbortSignal): Promise<(() => void) | undefined> {
     const bytes = Math.min(bytesWanted, this.bytesMax);
     if (signal.aborted) return undefined;

@@ -1,7 +1,7 @@
 /**
- * The connections of one port, a bounded number of them. One that comes when all places are taken gets the place of the
- * one that has been idle for longest: otherwise a peer that opens connections and says nothing would keep everybody
- * else out. Those that are kept, as something is going on over them, never give theirs up.
+ * A bounded number of connections for one port. When all places are taken, a new connection replaces the one that has
+ * been idle longest: otherwise a peer that opens silent connections could keep everybody else out. Connections in use
+ * are kept, and never replaced.
  */
 
 /** A socket, or a session over one. */
@@ -17,7 +17,10 @@ export class ConnectionPlaces<T extends Connection> {
 
   constructor(private readonly connectionsMax: number) {}
 
-  /** A new connection: another one is closed for it where that is necessary, or itself where all others are kept. */
+  /**
+   * Adds a new connection. If all places are taken, the longest idle one is closed for it, or the new one itself if all
+   * are kept.
+   */
   add(connection: T): void {
     if (this.#idle.size + this.#kept.size >= this.connectionsMax) {
       const [longestIdle = connection] = this.#idle;
@@ -29,7 +32,7 @@ export class ConnectionPlaces<T extends Connection> {
     connection.once('close', () => this.#remove(connection));
   }
 
-  /** Something was heard: of those that are idle it is the last to go. */
+  /** The connection sent something: among the idle ones it is now closed last. */
   heard(connection: T): void {
     if (this.#idle.delete(connection)) this.#idle.add(connection);
   }
@@ -38,7 +41,7 @@ export class ConnectionPlaces<T extends Connection> {
     if (this.#idle.delete(connection)) this.#kept.add(connection);
   }
 
-  /** Nothing is going on over it any more. */
+  /** The connection is no longer in use. */
   release(connection: T): void {
     if (this.#kept.delete(connection)) this.#idle.add(connection);
   }

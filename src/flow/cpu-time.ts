@@ -1,7 +1,6 @@
 /**
- * CPU time in milliseconds that this thread uses from here to the call of what is returned. Where the thread is kept
- * from its core time passes without any being used, and what other threads use meanwhile is not its own: it is the
- * lesser of the two.
+ * Starts a timer: the returned function gives the CPU milliseconds that this thread has used since. It is the lesser of
+ * wall time, which also passes while the thread has no core, and the process's CPU time, which includes other threads.
  */
 export function cpuTimer(): () => number {
   const startedMs = performance.now();

@@ -1,14 +1,13 @@
 /**
- * Byte credit between a sender and a receiver: the receiver states a window,
- * counts what it has worked off, and grants more in one message once less than
- * a quarter of the window is left.
+ * Byte credit between a sender and a receiver: the receiver states a window, counts the bytes it has processed, and
+ * grants more in one message once less than a quarter of the window is left.
  */
 
 /** The receiver's side. */
 export class CreditWindow {
   /** What the sender may still send. Negative by at most one frame: the sender stops at zero or below. */
   private left: number;
-  /** Received and worked off, not yet granted again. */
+  /** Received and processed, but not yet granted again. */
   private owed = 0;
 
   /** @param grant is called with the bytes to grant. The first `windowBytes` count as granted. */

@@ -1,6 +1,6 @@
-/** An end in several steps, each of which has to be taken. */
+/** A shutdown in several steps, all of which must run. */
 
-/** Takes them one after another, whatever became of those before; then throws what the first that failed did. */
+/** Runs the steps one after another, even if earlier ones fail; then throws the error of the first that failed. */
 export async function everyStep(...steps: readonly (() => void | Promise<void>)[]): Promise<void> {
   const failures: unknown[] = [];
   for (const step of steps) {

@@ -1,6 +1,6 @@
 /**
- * Max-min fair shares: nobody gets more than asked while another who asks gets
- * less; what nobody asks for is spread evenly, so that new demand finds room.
+ * Max-min fair shares: nobody gets more than asked while another gets less than asked; the rest is spread evenly, so
+ * that new demand finds room.
  *
  * @param demands what each asks for, 0 or more
  * @returns as many shares; their sum is `total`

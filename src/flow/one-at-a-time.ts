@@ -1,13 +1,13 @@
-/** Tasks that must not run into each other, as each begins with what the one before it left. */
+/** Runs tasks one after another, because each begins with the state that the one before it left. */
 export class OneAtATime {
   #last: Promise<unknown> | undefined;
 
-  /** Nothing is under way. */
+  /** True when no task is running. */
   get idle(): boolean {
     return this.#last === undefined;
   }
 
-  /** Runs it at once where nothing is under way, else behind what was given before, whatever became of that. */
+  /** Runs the task at once if none is running, else after all earlier ones, even if those fail. */
   run<T>(task: () => Promise<T>): Promise<T> {
     const turn = this.#last === undefined ? task() : this.#last.then(task, task);
     this.#last = turn;

@@ -1,12 +1,11 @@
 /**
- * Keeps work to a share of one core: what was used is paid back by waiting,
- * with a burst that small jobs never notice.
+ * Keeps work to a share of one core: time used is paid back by waiting, after a burst that spares small jobs any wait.
  */
 export class Pacer {
   #creditMs: number;
   #sinceMs: number;
 
-  /** `share` of one core (0 to 1], `burstMs` of work ahead of its time. */
+  /** `share` of one core (0 to 1]; `burstMs` of work may run before any wait. */
   constructor(
     private readonly share: number,
     private readonly burstMs: number,

@@ -1,12 +1,12 @@
-/** When to try again whoever went away: a process that is started again is back within a second or two. */
+/** Delays before a lost peer is tried again: a process that is started again is back within a second or two. */
 import { RECONNECT_MS_MAX, RECONNECT_MS_MIN, RECONNECT_SOON_ATTEMPTS, RECONNECT_SOON_MS_MAX } from '../limits.js';
 
 /**
- * Milliseconds to wait after so many attempts in a row (1 and more) that failed. Jitter over the whole range: a thousand
- * that have lost one broker must not come back together.
+ * Milliseconds to wait after `failures` failed attempts in a row (1 and more). The jitter covers the whole range,
+ * because a thousand clients that lost one broker must not come back together.
  *
- * @param isAway nobody could be reached, or whoever was reached went away: it may be starting again. Not so where it
- *   answers and the attempt fails all the same: then it will fail again.
+ * @param isAway the peer could not be reached or went away, and may be starting again; false where the peer answered
+ *   and the attempt failed all the same, because it will fail again
  * @param random 0 to 1
  */
 export function reconnectDelayMs(failures: number, isAway = true, random = Math.random()): number {

@@ -1,6 +1,6 @@
 /**
- * "Something may have changed": many notify, one loop waits. A notification
- * between two waits is not lost, and many of them cost one wake-up.
+ * "Something may have changed": many callers notify, one loop waits. A notification between two waits is not lost, and
+ * many of them cost one wake-up.
  */
 export class Signal {
   private pending = false;

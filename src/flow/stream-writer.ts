@@ -1,8 +1,7 @@
 /**
- * Writes to a gRPC stream or an HTTP response with a bound in bytes. Node's own
- * mark counts objects on gRPC streams, and after a cancel a pending drain never
- * comes; so what is in flight is counted here, per write callback, and every
- * wait is raced with the stream's end.
+ * Writes to a gRPC stream or an HTTP response with a bound in bytes. Node's own high-water mark counts objects on gRPC
+ * streams, and after a cancel the 'drain' event never comes. So bytes in flight are counted here, per write callback,
+ * and every wait also ends with the stream.
  */
 import type { Writable } from 'node:stream';
 import { BackplaneError } from '../errors.js';
@@ -42,7 +41,10 @@ export class StreamWriter<T> {
     this.throwIfClosed();
   }
 
-  /** Writes without waiting; false, and nothing written, when there is no room. Throws cancelled once the stream ended. */
+  /**
+   * Writes without waiting; false when there is no room, and nothing is written. Throws cancelled once the stream
+   * ended.
+   */
   tryWrite(item: T): boolean {
     if (this.inFlightBytes >= this.options.bytesMax) {
       this.throwIfClosed();

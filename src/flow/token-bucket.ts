@@ -1,11 +1,10 @@
 /**
- * A rate with a burst: what is taken comes back with time. Over any stretch of
- * t seconds no more can be taken than burst + rate * t, plus what the last
- * taker overdrew.
+ * A rate with a burst: tokens that are taken come back with time. Over any stretch of t seconds no more can be taken
+ * than burst + rate * t, plus what the last taker overdrew.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** The rate may change meanwhile. */
+/** Longest sleep before the level is checked again, because the rate may change meanwhile. */
 const WAIT_MS_MAX = 1_000;
 
 export class TokenBucket {
@@ -22,7 +21,7 @@ export class TokenBucket {
     this.#sinceMs = nowMs();
   }
 
-  /** What can be taken now; below 0 where more was taken. */
+  /** The amount that can be taken now; below 0 after an overdraft. */
   get level(): number {
     if (this.ratePerSecond === Number.POSITIVE_INFINITY) return this.burst;
     const now = this.nowMs();
@@ -35,7 +34,7 @@ export class TokenBucket {
     return this.burst;
   }
 
-  /** Negative: gives back what was taken and not used. */
+  /** Takes an amount. A negative one gives back tokens that were not used. */
   take(amount: number): void {
     this.#level = Math.min(this.burst, this.level - amount);
   }
@@ -48,7 +47,7 @@ export class TokenBucket {
     }
   }
 
-  /** Another rate from now on. What was saved up stays, within the new burst; a debt stays. */
+  /** Sets another rate from now on. Saved tokens stay, within the new burst; a debt stays. */
   change(ratePerSecond: number, burst: number): void {
     const { level } = this;
     this.ratePerSecond = ratePerSecond;

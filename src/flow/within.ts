@@ -1,7 +1,7 @@
 /**
- * Does something with a signal that is aborted after so many milliseconds, or with the one given. Not
- * AbortSignal.any([signal, AbortSignal.timeout(ms)]): nothing but a weak reference holds that timeout, and it never comes
- * once it has been collected.
+ * Calls `act` with a signal that is aborted after `ms` milliseconds, or together with the one given.
+ * AbortSignal.any([signal, AbortSignal.timeout(ms)]) would not do: only a weak reference holds that timeout, and once
+ * it is collected it never fires.
  */
 export async function within<T>(ms: number, signal: AbortSignal, act: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();

@@ -1,45 +1,48 @@
-/** Bounds of history queries: what agents keep to, and how brokers share them out and wait for them. */
+/** Bounds of history queries, which agents keep to and by which brokers share queries out and wait for them. */
 import assert from 'node:assert/strict';
 import { KiB, MiB } from './units.js';
 
-/** One history query's credit, and all queries' of one subscription together. */
+/** Credit of one history query, and of all queries of one subscription together. */
 export const HISTORY_CREDIT_BYTES = 1 * MiB;
 export const HISTORY_FRAME_BYTES = 64 * KiB;
-/** One of which the last event made it full, with what it says of each: a budget may be overdrawn by so much. */
+/** A frame that its last event overfilled, with its columns: a budget may be overdrawn by this much. */
 export const HISTORY_OVERDRAFT_BYTES = 192 * KiB;
-/** What an agent runs at once. */
+/** History queries that an agent runs at once. */
 export const HISTORY_QUERIES_PER_AGENT_MAX = 16;
-/** Of these, one client's: it never holds all places. */
+/** Of these, the queries of one client, so that it never holds all places. */
 export const HISTORY_QUERIES_PER_CLIENT_MAX = 12;
-/** Queries that wait on an agent for their turn, and what they take: brokers that keep to the bound above never fill it. */
+/** Queries that wait on an agent, and their bytes: brokers that keep to the bound above never fill the queue. */
 export const HISTORY_QUERIES_QUEUED_MAX = 1024;
 export const HISTORY_QUEUE_BYTES_MAX = 4 * MiB;
 /** An agent that has not ended a history query so long after it was cancelled loses its session. */
 export const HISTORY_CANCEL_MS = 10_000;
-/** What a history query reads of the recording in one turn: what it may send beyond its credit is what that yields. */
+/** Recorded bytes that a history query reads in one turn; it may exceed its credit by the events found in them. */
 export const HISTORY_STEP_BYTES = 512 * KiB;
-/** The share of one core of all history queries of an agent over time, and what they may use before they are slowed. */
+/** Share of one core for all history queries of an agent over time, and the burst before they are slowed. */
 export const HISTORY_CPU_SHARE = 0.25;
 export const HISTORY_CPU_BURST_MS = 400;
 /** A history query sends what it has at least this often. */
 export const HISTORY_LINGER_MS = 20;
-/** A history query that finds nothing says this often that it is still at work. */
+/** A history query without matches reports this often that it is still at work. */
 export const HISTORY_PROGRESS_MS = 10_000;
 /** Events that a `last` query holds while it looks further back. */
 export const HISTORY_LAST_BYTES_MAX = 8 * MiB;
-/** A history query of which nothing is heard for so long has failed. */
+/** A history query that was silent for this long has failed. */
 export const HISTORY_SILENCE_MS = 60_000;
 /**
- * The patience with a node in one query: so long in all, while nothing else can be done. What it sends gives some back, a
- * whole frame all of it: one that trickles comes to the end of it, too.
+ * The total time that a query waits for one node while nothing else can be done. Received data gives some of it back, a
+ * whole frame all of it, so that a node that trickles still runs out of it.
  */
 export const HISTORY_PATIENCE_MS = 120_000;
-/** A history query waits so long for its turn on a node that runs as many as it may. */
+/** How long a history query waits for its turn on a node that already runs its maximum. */
 export const HISTORY_TURN_MS = 60_000;
-/** Whoever takes less than a frame of an answer in this time gives its place to those that wait, and asks again later. */
+/**
+ * A query that takes less than a frame of its answer in this time yields its place to waiting ones, and asks again
+ * later.
+ */
 export const HISTORY_PLACE_MS = 10_000;
 export const HISTORY_PLACE_CHECK_MS = 1_000;
-/** A subscriber that takes nothing of a replay for so long is ended if others wait for the memory that it holds. */
+/** A subscriber that takes nothing of a replay for this long is ended if others wait for its memory. */
 export const HISTORY_STALL_MS = 30_000;
 
 assert(3 * HISTORY_PROGRESS_MS < HISTORY_SILENCE_MS);

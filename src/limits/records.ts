@@ -1,21 +1,21 @@
-/** What a broker keeps of nodes that are gone, and of what was done to them. */
+/** Bounds of a broker's records: nodes that are gone, and changes and refusals. */
 import { MiB } from './units.js';
 
-/** Of the nodes that a broker knows, names that came from one address: whoever is there cannot take all. */
+/** Names of known nodes that came from one address, so that one address cannot take all places. */
 export const NODES_PER_PEER_MAX = 1024;
-/** How long a node that is gone stays listed; and one of which no frame ever became durable. */
+/** How long a node that is gone stays listed, and how long if no frame of it ever became durable. */
 export const NODE_KEPT_MS = 30 * 24 * 3600 * 1000;
 export const NODE_UNPROVEN_KEPT_MS = 600_000;
-/** When a node was last seen is written down at least this often. */
+/** The time at which a node was last seen is saved at least this often. */
 export const NODE_SEEN_SAVE_MS = 60_000;
-/** Nodes that were connected when a broker ended are back by then, or gone. */
+/** A node that was connected when a broker ended is taken for gone if it is not back by then. */
 export const NODE_RETURN_MS = 10_000;
 
-/** What operators changed, and who: of each of two files. */
+/** Size of each of the two files that record what operators changed, and who they were. */
 export const AUDIT_BYTES_MAX = 8 * MiB;
-/** What was refused: of each of two files; how often it is written, and lines each time. */
+/** Size of each of the two files of refusals; how often they are written, and the lines written each time. */
 export const AUDIT_REFUSED_BYTES_MAX = 1 * MiB;
 export const AUDIT_REFUSED_INTERVAL_MS = 1_000;
 export const AUDIT_REFUSED_LINES_MAX = 16;
-/** Of a refused request, what is kept on record: as much as fits a line that people read. */
+/** Text kept on record of a refused request: as much as fits a readable line. */
 export const AUDIT_TEXT_CHARACTERS_MAX = 512;

@@ -1,4 +1,4 @@
-/** What an agent is told, and what it tells of itself. */
+/** The options that an agent starts with, and the status that it shows. */
 import type { Logger } from 'pino';
 import type { CredentialFor } from '../access/token-lookup.js';
 import type { GuardBounds } from './guard/overhead-guard.js';
@@ -11,12 +11,12 @@ export interface AgentOptions {
   readonly dataDir: string;
   /** host:port, tried in turn. */
   readonly brokers: readonly string[];
-  /** What to show each of them. */
+  /** The credential to present to each broker. */
   readonly credentialFor: CredentialFor;
   readonly recorder: { readonly bytesMax: number; readonly ageMsMax: number };
-  /** What may be sent, until the broker says otherwise. */
+  /** The node's own budget, in force until the broker leases another. */
   readonly budget: Budget;
-  /** What it may take of the machine. */
+  /** Bounds on the CPU and memory that the agent may take. */
   readonly guard: GuardBounds;
   /** Which secrets are masked before they are recorded. */
   readonly redaction: readonly CompiledRule[];
@@ -26,13 +26,13 @@ export interface AgentOptions {
    * are left out of matches unless asked for.
    */
   readonly parent?: { readonly pid: number; readonly listens: readonly string[] } | undefined;
-  /** Told when a broker has this node, its interest answered, and when it has it no longer. */
+  /** Called when a broker has this node and its interest is answered, and again when the broker is gone. */
   readonly onPresence?: ((present: boolean) => void) | undefined;
   readonly version: string;
   readonly log: Logger;
 }
 
-/** What a person should know about a running agent. */
+/** The status of a running agent, for people. */
 export interface AgentStatus {
   readonly source: string;
   /** What this node cannot see, in a sentence. */

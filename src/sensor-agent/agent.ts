@@ -150,7 +150,8 @@ export class Agent {
     if (source.name !== 'synthetic') this.#recorder.snapshot([...new ProcessReader().scan()]);
     if (source.name === 'tracefs') this.#rescan = new Rescan(this.#recorder);
     this.#history = undefined;
-    // Before anything of an epoch is published: after a power cut another must not be given the same number.
+    // Makes the epoch durable before anything of it is published: otherwise, after a power cut, another could get the
+    // same number.
     await this.#durable();
     const meter = new CpuMeter();
     this.#uplink = new Uplink({
@@ -164,7 +165,7 @@ export class Agent {
     this.#schedule(0);
   }
 
-  /** Idempotent. What was recorded and not sent is sent by the next agent. */
+  /** Idempotent. Events that are recorded and not sent are sent by the next agent. */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
@@ -260,7 +261,7 @@ export class Agent {
     }
   }
 
-  /** What subscribers ask for and the guard has switched off. */
+  /** States as missing the profiles that subscribers ask for and the guard has switched off. */
   #stateMissing(): void {
     this.#missing.update(this.#demand.missing, this.#suspendedFor, this.#nowNs());
   }
@@ -297,7 +298,7 @@ export class Agent {
     }
   }
 
-  /** Against power loss only: what a killed agent wrote is in the page cache. */
+  /** Guards against power loss only: the page cache keeps what a killed agent wrote. */
   #sync(): void {
     const { log } = this.#recorder;
     if (log.failed || log.durableOrdinal >= log.nextOrdinal) return;
@@ -315,7 +316,7 @@ export class Agent {
     this.#recorder.notice(type, { reason, message, source: this.#source.name }, this.#nowNs());
   }
 
-  /** What people should know of, in a sentence each. */
+  /** Everything that limits the agent, a sentence each; undefined: nothing. */
   #troubles(): string | undefined {
     const disturbed = this.#disturbances.shown(performance.now());
     const troubles = [this.#degraded, this.#recorder.hole?.message, this.#overhead.given, disturbed];
@@ -329,12 +330,12 @@ export class Agent {
       kernelRelease: release(),
       source: this.#source.name,
       degraded: this.#troubles(),
-      // Other sources have what they have.
+      // Profiles apply to tracefs only.
       profiles: this.#source.name === 'tracefs' ? this.options.source.profiles : ['lite'],
       recorder: this.#recorder,
       eventsMatched: this.#publisher.eventsMatched,
       eventsShed: this.#publisher.eventsShed,
-      // What waits in the recorder wants all that can be had; how much that is nobody has counted.
+      // A publisher that is behind has an unknown amount to send, so it asks for the full rate.
       liveDemandBytesPerSecond: Math.max(
         this.#liveBudget.takeDemand(),
         this.#publisher.behind ? this.options.budget.live.bytesPerSecond : 0,
@@ -375,7 +376,7 @@ export class Agent {
     return new HistoryService(this.#recorder, reply, this.#historyBudget, prepare, took);
   }
 
-  /** A question about the past, when its turn has come: what the kernel has of it is drained first. */
+  /** Prepares a query when its turn has come: drains the kernel first, so that the answer includes what it holds. */
   #prepare({ predicate, window }: HistoryRequest): PreparedRequest {
     this.#collect();
     const upTo = window.upTo ?? this.#recorder.timeline.frontier;
@@ -385,7 +386,7 @@ export class Agent {
     };
   }
 
-  /** What was recorded before the question is history, not live: drained first. */
+  /** Drains the kernel before a new interest is in force: events from before it are history, not live. */
   #interest(
     generation: bigint,
     requests: readonly PredicateSpec[],

@@ -1,4 +1,4 @@
-/** Which boot of the machine this is. */
+/** Identifies the machine's present boot. */
 import { existsSync, readFileSync } from 'node:fs';
 
 /** Empty where the kernel does not say. */

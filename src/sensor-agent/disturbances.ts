@@ -1,6 +1,7 @@
 /**
- * What others did to what this agent records with: stated as a loss in the
- * recording, told as host.degraded, and shown in the node's status for a while.
+ * Handles changes that others made to the trace instance: each is stated as a
+ * loss in the recording, told as host.degraded, and shown in the node's status
+ * for a while.
  */
 import { INSTANCE_CHANGE_SHOWN_MS } from '../limits.js';
 import type { Position } from '../wire/position.js';
@@ -12,9 +13,9 @@ export class Disturbances {
 
   constructor(
     private readonly recorder: Recorder,
-    /** Where the recording ended before this agent. */
+    /** Where the earlier agent's recording ended. */
     private readonly resumedFrom: Position,
-    /** Says so to whoever listens, and to history. */
+    /** Tells live subscribers and history. */
     private readonly notice: (reason: string, message: string) => void,
   ) {}
 
@@ -27,7 +28,7 @@ export class Disturbances {
     this.notice(state === 'over' ? 'trace_restored' : 'trace_changed', message);
   }
 
-  /** For the node's status; undefined: nothing lately. */
+  /** The last disturbance, for the node's status; undefined: none lately. */
   shown(nowMs: number): string | undefined {
     if (this.#shown && nowMs >= this.#shown.untilMs) this.#shown = undefined;
     return this.#shown?.message;

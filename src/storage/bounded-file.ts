@@ -1,17 +1,17 @@
 /**
- * Settings and state files, read whole. Whoever names one may name anything: a
- * device has no end, and a pipe without a writer would be waited for for ever.
+ * Reads settings and state files whole. A user may name any path: a device has no end, and reading a pipe without a
+ * writer would block for ever.
  */
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs';
 import { BackplaneError } from '../errors.js';
 
 /**
- * Its bytes: opened without waiting, and never more read than the bound and one.
+ * The file's bytes. Opening never blocks, and at most `bytesMax` and one byte are read.
  * @throws BackplaneError invalid_argument: no regular file, or longer than `bytesMax`
  * @throws the system's error, for example ENOENT
  */
 export function readBoundedFile(path: string, bytesMax: number): Buffer {
-  // Before it is opened, too: opening some devices does something.
+  // Checked before opening as well, because opening some devices has an effect.
   checkRegular(path, statSync(path));
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   try {
@@ -24,7 +24,7 @@ export function readBoundedFile(path: string, bytesMax: number): Buffer {
   }
 }
 
-/** Files of /proc say that they have no bytes, and others may grow meanwhile. */
+/** Reads to the end, not to the stated size: files of /proc state 0 bytes, and other files may grow meanwhile. */
 function readUpTo(fd: number, path: string, bytesMax: number, bytesLikely: number): Buffer {
   let buffer = Buffer.alloc(Math.min(bytesMax, Math.max(bytesLikely, 4096)) + 1);
   let length = 0;

@@ -1,10 +1,8 @@
 /**
- * One living process per data directory. The lock is the highest numbered
- * `lock.N`, a symbolic link whose target names the holder: making it is one
- * step that only one of two starters can win, and it is never half written.
- * A lock whose holder is dead is followed by number N + 1; only the holder of
- * a higher number removes the lower ones, so that a slow starter who saw the
- * same dead holder finds that it is not the highest.
+ * One living process per data directory. The lock is the highest numbered `lock.N`, a symbolic link whose target names
+ * the holder: creating it is atomic, so that only one of two starters can win, and it is never half written. A starter
+ * that finds the holder dead creates number N + 1; only the holder of a higher number removes the lower ones, so that a
+ * slow starter that saw the same dead holder finds that its lock is not the highest.
  *
  *   Target := "pid" ":" start time of the process, clock ticks since boot ":" boot id | "released"
  */
@@ -22,7 +20,9 @@ const NAME = /^lock\.(\d{1,15})$/;
 const RELEASED = 'released';
 const ATTEMPTS_MAX = 16;
 
-/** Makes the directory and takes it. Throws BackplaneError `failed_precondition` when it cannot be written or is taken. */
+/**
+ * Makes the directory and locks it. Throws BackplaneError `failed_precondition` when it is not writable or is locked.
+ */
 export function lockDirectory(dir: string): DirectoryLock {
   try {
     makeDirectory(resolve(dir));
@@ -66,25 +66,26 @@ function heldLock(dir: string, number: number): DirectoryLock {
     release() {
       if (!held) return;
       held = false;
-      // Not just removed: numbers must go on growing, or a slow starter could win an old one.
+      // A release adds a higher lock instead of only removing its own: numbers must grow, or a slow starter could win
+      // an old one.
       try {
         fs.symlinkSync(RELEASED, join(dir, `lock.${number + 1}`));
         remove(join(dir, `lock.${number}`));
       } catch {
-        // The directory is gone, or full: our process's end releases it as well.
+        // The directory is gone or full: the end of this process releases the lock as well.
       }
     },
   };
 }
 
-/** In growing order. */
+/** Lock numbers in growing order. */
 function lockNumbers(dir: string): number[] {
   const matches = fs.readdirSync(dir).map((name) => NAME.exec(name));
   const numbers = matches.filter((match) => match !== null).map((match) => Number(match[1]));
   return numbers.sort((a, b) => a - b);
 }
 
-/** The holder's pid while it lives. */
+/** The pid of the lock's holder; undefined when that process is dead. */
 function livingHolder(dir: string, number: number): number | undefined {
   let target: string;
   try {
@@ -100,11 +101,14 @@ function ownName(): string {
   return processName(process.pid) ?? `${process.pid}:0:`;
 }
 
-/** Names a process of this machine for good, unlike its pid. Undefined when no such process runs (a zombie does not). */
+/**
+ * A name for a process that, unlike its pid, is never used again on this machine. Undefined when it does not run (a
+ * zombie does not).
+ */
 export function processName(pid: number): string | undefined {
   try {
     const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // proc(5): the name in parentheses may hold anything; behind it state is field 3, starttime field 22.
+    // proc(5): the name in parentheses may hold any characters; behind it state is field 3, starttime field 22.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
     const boot = fs.readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
@@ -118,6 +122,6 @@ function remove(path: string): void {
   try {
     fs.unlinkSync(path);
   } catch {
-    // Somebody with a higher number did.
+    // A holder with a higher number removed it.
   }
 }

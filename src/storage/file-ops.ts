@@ -1,7 +1,6 @@
 /**
- * The file operations that storage uses, as a parameter, so that tests can
- * drop what was not synced, fill the disk and flip bits. All but the syncs of
- * group commit are synchronous: an append is one write into the page cache.
+ * The file operations of storage, passed as a parameter, so that tests can drop unsynced data, fill the disk and flip
+ * bits. All but the syncs of group commit are synchronous: an append is one write into the page cache.
  */
 import fs from 'node:fs';
 import { dirname } from 'node:path';
@@ -61,7 +60,7 @@ export const nodeFileOps: FileOps = {
   syncDirectoryNow,
 };
 
-/** Without waiting for a pipe's other end; throws EINVAL for what is no regular file. */
+/** Opens without waiting for a pipe's other end; throws EINVAL unless it is a regular file. */
 function openRegular(path: string, flags: 'r' | 'r+' | 'w+'): number {
   const fd = fs.openSync(path, OPEN_FLAGS[flags] | fs.constants.O_NONBLOCK, 0o600);
   if (fs.fstatSync(fd).isFile()) return fd;
@@ -78,7 +77,7 @@ function syncDirectoryNow(path: string): void {
   }
 }
 
-/** `ENOSPC` and the like; undefined for what is not a system error. */
+/** `ENOSPC` and the like; undefined when the cause is not a system error. */
 export function systemErrorCode(cause: unknown): string | undefined {
   if (!(cause instanceof Error)) return undefined;
   const code = (cause as NodeJS.ErrnoException).code;
@@ -124,7 +123,7 @@ export function writeSmallFile(files: FileOps, path: string, content: Buffer, du
   files.rename(temporary, path);
 }
 
-/** Writes all of it or throws. A short write is followed by the rest, whose error says why. */
+/** Writes all of it or throws. After a short write the rest is tried, whose error gives the reason. */
 export function writeAll(
   files: FileOps,
   fd: number,
@@ -150,10 +149,9 @@ function rest(buffers: readonly Uint8Array[], skip: number): Uint8Array[] {
 }
 
 /**
- * A directory and its parents, for its owner only, durable when it returns:
- * what is synced in a directory is lost with it. Not mkdir's own `recursive`:
- * where a parent exists and answers ENOENT all the same, as /proc does, Node 20
- * tries for ever.
+ * Creates a directory and its parents, for its owner only, durable when it returns: synced files are lost if their
+ * directory is. mkdir's own `recursive` is not used: where a parent exists and answers ENOENT all the same, as /proc
+ * does, Node 20 tries for ever.
  */
 export function makeDirectory(path: string): void {
   try {

@@ -1,6 +1,6 @@
 /**
- * Group commit: callers that come while a flush is under way share the next
- * one, since the one under way may have begun before what they wrote.
+ * Group commit: callers that arrive during a flush share the next one, because the running flush may have begun before
+ * their writes.
  */
 export class GroupCommit {
   #running: Promise<void> | undefined;
@@ -22,7 +22,7 @@ export class GroupCommit {
   #start(): Promise<void> {
     this.#next = undefined;
     const running = this.flush().finally(() => {
-      // The one that waits starts in a later microtask than this: until then it must be found as running.
+      // The waiting flush starts in a later microtask than this one: until then `#running` must stay set.
       if (this.#next === undefined) this.#running = undefined;
     });
     this.#running = running;

@@ -1,11 +1,11 @@
 /**
- * A directory that must stay where it is. Whoever removes it, renames it or puts another in its place takes the files
- * away from under their user, to whom writes and syncs go on succeeding: they only reach what nobody will find again.
+ * A directory that must stay where it is. If somebody removes, renames or replaces it, writes and syncs to its files
+ * still succeed, but they go to files that nobody will find again.
  */
 import fs from 'node:fs';
 
 export class HeldDirectory {
-  /** Kept open, so that its number is not given to another one. */
+  /** Kept open, so that the system gives its inode number to no other directory. */
   readonly #fd: number;
   #closed = false;
 
@@ -14,12 +14,12 @@ export class HeldDirectory {
     this.#fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
   }
 
-  /** Whether its path leads to it. */
+  /** Whether the path still leads to this directory. */
   get inPlace(): boolean {
     return this.#closed || leadsTo(this.path, this.#fd);
   }
 
-  /** What to tell people when it is not. */
+  /** The message for people when it is not in place. */
   get removedMessage(): string {
     return `directory ${this.path} was removed, renamed or replaced while in use: nothing more is kept in it; restart`;
   }

@@ -1,6 +1,6 @@
 /**
- * A log's identity and salt: made once, kept in the file `identity`, and
- * repeated in every segment header, from which a lost file is restored.
+ * A log's identity and salt: chosen once, kept in the file `identity`, and repeated in every segment header, so that a
+ * lost file can be restored.
  *
  *   Identity := magic "BPLOGID1" | identity u64 | salt u32 | crc32 u32 (of the 20 bytes before)
  */

@@ -1,18 +1,21 @@
-/** Which constants a field must equal for a filter to hold: what many filters that differ only there are found by. */
+/**
+ * Constants that a field must equal for a filter to hold: an index uses them to find matching filters among many that
+ * differ only there.
+ */
 import type { CheckedExpr } from './filter/checked.js';
 import type { Field } from './filter/schema.js';
 
-/** As the field reads: int fields within 53 bits are numbers, wider ones bigint. */
+/** Typed as the field reads: int fields within 53 bits are numbers, wider ones bigint. */
 export type FieldConstant = string | number | bigint;
 type ReadField = Extract<Field, { type: 'int' | 'string' }> & { readonly read: unknown };
 
 export interface RequiredEquality {
   readonly field: ReadField;
-  /** The filter does not hold on an event whose field is none of these. */
+  /** The filter is false for any event whose field is none of these. */
   readonly values: readonly FieldConstant[];
 }
 
-/** Of the conjuncts of a filter. */
+/** The required equalities among the conjuncts of a filter. */
 export function requiredEqualities(root: CheckedExpr): readonly RequiredEquality[] {
   const conjuncts = root.kind === 'and' ? root.operands : [root];
   return conjuncts.flatMap((conjunct) => {

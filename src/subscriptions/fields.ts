@@ -8,7 +8,7 @@ import { snakePath, suggestion } from '../text/nearest.js';
 import { shown } from '../text/shown.js';
 import { EVENT_FIELDS } from '../wire/event/field-mask.js';
 
-/** What stands beside the events of a batch comes anyway. */
+/** Fields of the batch, which are delivered in any case. */
 const BESIDE: ReadonlySet<string> = new Set(['topic', 'node']);
 
 /** @throws BackplaneError invalid_argument naming an unknown path and the nearest known one. None: every field. */
@@ -21,7 +21,7 @@ export function checkFields(given: readonly string[], field = 'fields'): readonl
   return paths.filter((path) => !paths.some((other) => path.startsWith(`${other}.`)));
 }
 
-/** Filters call these otherwise, as OpenTelemetry does: a batch carries some of them beside its events. */
+/** Filters use OpenTelemetry's names for these; a batch carries some of them beside its events. */
 const FILTER_NAMES: ReadonlyMap<string, string> = new Map([
   ['event.type', 'type'],
   ['event.time', 'time'],
@@ -35,7 +35,7 @@ const FILTER_NAMES: ReadonlyMap<string, string> = new Map([
  */
 export function protoPath(given: string, field: string): string {
   const name = given.trim();
-  // Below raw.fields stand the kernel's names, whose letters are their own.
+  // Names below raw.fields are the kernel's own and keep their spelling.
   if (/^raw\.fields\.[^.]+$/.test(name)) return name;
   const snake = snakePath(name);
   const path = FILTER_NAMES.get(snake) ?? snake;

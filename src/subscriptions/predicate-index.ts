@@ -1,14 +1,14 @@
 /**
- * Many predicates over one event: those that differ only in a constant are
- * found by one look-up of the event's value, and only they are evaluated.
+ * Matches many predicates against one event: predicates that differ only in a constant are found by one look-up of the
+ * event's value, and only those are evaluated.
  */
 import type { BusEvent } from '../wire/event/event.js';
 import type { FieldConstant, RequiredEquality } from './equality.js';
 import type { Predicate } from './predicate.js';
 
-/** Fewer are as quick to evaluate. */
+/** A smaller group is as quick to evaluate directly. */
 const GROUP_MIN = 4;
-/** Events are sorted by type before they come here: it tells nothing apart. */
+/** Events are sorted by type before they come here, so these fields distinguish nothing. */
 const OF_TYPE: ReadonlySet<string> = new Set(['event.type', 'event.topic']);
 
 interface Group {
@@ -36,7 +36,7 @@ export class PredicateIndex {
     this.#groups = [...members.values()].map((each) => groupOf(each));
   }
 
-  /** Those that match. */
+  /** The predicates that match the event. */
   match(event: BusEvent): Predicate[] {
     const matched = this.#others.filter((predicate) => predicate.matches(event));
     for (const { read, byValue } of this.#groups) {

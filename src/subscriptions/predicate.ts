@@ -1,4 +1,6 @@
-/** What one subscription asks of events: topics, a filter, and whether Backplane's own processes count. */
+/**
+ * The conditions of one subscription: topics, a filter, and whether events of Backplane's own processes are included.
+ */
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { BackplaneError } from '../errors.js';
@@ -27,13 +29,15 @@ export interface PredicateOptions {
   readonly includeSelf: boolean;
   /** Paths of the fields that are wanted; none or absent: all of them. */
   readonly fields?: readonly string[] | undefined;
-  /** Refuse a filter that can be true of no event type of the topics: for who asks, not for nodes that are told. */
+  /**
+   * Refuse a filter that can be true for no event type of the topics. Set for subscribers, not for nodes that are told.
+   */
   readonly refuseImpossible?: boolean | undefined;
   /** What `host.name` reads: the node where events are matched. Not part of the predicate's identity. */
   readonly hostName?: string | undefined;
 }
 
-/** A predicate as brokers ask it of nodes. */
+/** A predicate as brokers send it to nodes. */
 export interface PredicateSpec {
   readonly id: bigint;
   readonly topics: readonly string[];
@@ -55,7 +59,7 @@ export interface Predicate {
   /** Undefined: every field. */
   readonly mask: FieldMask | undefined;
   readonly spec: PredicateSpec;
-  /** What must equal a constant for it to match. */
+  /** Equalities with constants that every match fulfils. */
   readonly equalities: readonly RequiredEquality[];
   /** Never throws. An event on which the filter has no value does not match. */
   matches(event: BusEvent): boolean;
@@ -70,12 +74,12 @@ interface CheckedFilter {
   readonly canonical: string;
 }
 
-/** More than there are types; types of applications are not bounded. */
+/** More than the known types; types of applications are not bounded. */
 const TYPES_KEPT_MAX = 128;
 
 const EVERYTHING: CheckedFilter = { root: { kind: 'bool', type: 'bool', value: true }, canonical: 'true' };
 
-/** By text. A node's interest is sent whole at every change: most of it is known already. */
+/** By text. A node's whole interest is sent again at every change, and most of it is known already. */
 const checkedFilters = new LRUCache<string, CheckedFilter>({
   maxSize: FILTER_CACHE_BYTES_MAX,
   sizeCalculation: (_checked, text) => text.length,
@@ -110,7 +114,7 @@ export function compilePredicate(options: PredicateOptions): Predicate {
   };
 }
 
-/** Answers are kept: plan, profiles and interest ask the same again, and a filter may be costly to try. */
+/** Caches the answers: plan, profiles and interest ask the same questions, and trying a filter may be costly. */
 function typeTest(root: CheckedExpr, topics: ReadonlySet<string>, hostName: string | undefined) {
   const known = new Map<string, boolean>();
   return (type: string): boolean => {
@@ -137,7 +141,7 @@ function checkText(text: string): CheckedFilter {
   return checked;
 }
 
-/** Nodes are sent the canonical text, and hold it to the same bounds as any other. */
+/** Checks that the canonical text keeps to the bounds of any filter, because nodes apply them to it. */
 function checkCanonical(canonical: string): void {
   try {
     scanFilter(canonical);
@@ -159,9 +163,9 @@ function predicateId(
 }
 
 /**
- * What is other in the predicate with this id, of which nothing else is known: tried are the same with other topics,
- * without the filter, without the fields, and with the other include_self. Undefined where it is none of these: then
- * the filter or the fields are others, or several things are.
+ * Names the difference between this predicate and one of which only the id is known. It tries other variants of this
+ * predicate: with other topics, without the filter, without the fields, and with the other include_self. Undefined
+ * where none has this id: then the filter or the fields differ, or several things do.
  */
 export function differenceFrom(spec: PredicateSpec, id: bigint): string | undefined {
   const { topics, filter, includeSelf, fields } = spec;

@@ -1,8 +1,6 @@
 /**
- * Filters are compiled within a few milliseconds once the engine has compiled
- * the code that does it. That is done before the first request comes, so that
- * nobody can hold up a broker that has just started with a filter that is
- * costly to refuse.
+ * Compiles some filters before the first request. Afterwards the engine has optimised the compiler, and a filter takes
+ * a few milliseconds; without this, a filter that is costly to refuse could hold up a broker that has just started.
  */
 import { BackplaneError } from '../errors.js';
 import { compilePredicate } from './predicate.js';

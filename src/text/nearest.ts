@@ -1,6 +1,6 @@
 /** The known name that was probably meant: by its last parts, else by edit distance. */
 
-/** Names longer than this are compared by their first part only: an error is not worth more. */
+/** Only this many characters are compared: a suggestion is not worth more work. */
 const COMPARED_CHARACTERS_MAX = 64;
 
 /** The candidate nearest to `name`, or undefined when none is near enough to be worth a guess. */
@@ -39,15 +39,15 @@ function distanceOf(wanted: string, candidate: string): number {
   const whole = nameDistance(wanted, candidate);
   const parts = candidate.split('.');
   const cut = parts.length - wanted.split('.').length;
-  // "comm" means process.comm: what stands before the last parts was left out.
+  // "comm" means process.comm: the parts before the last ones were left out.
   return cut <= 0 ? whole : Math.min(whole, tailDistance(wanted, parts.slice(cut).join('.')));
 }
 
-/** Short names are near to too many others: of those no letter may be wrong. */
+/** Short names are near to too many others, so no letter of them may be wrong. */
 function tailDistance(wanted: string, tail: string): number {
   if (wanted === tail) return 0;
   const common = tail.startsWith(wanted) ? wanted.length : wanted.startsWith(tail) ? tail.length : 0;
-  // "exe" and "execve" are both near to "exec".
+  // "exe" and "execve" are both near to "exec": a common beginning counts as one edit.
   if (common >= 3 && Math.abs(wanted.length - tail.length) <= common / 2) return 1;
   const distance = nameDistance(wanted, tail);
   return distance <= Math.floor(wanted.length / 4) ? distance : Number.POSITIVE_INFINITY;

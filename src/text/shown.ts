@@ -1,8 +1,11 @@
-/** What is of any length, for one line of a message. */
+/** Shortens texts and lists of any length for one line of a message. */
 
 const SHOWN_CHARACTERS_MAX = 48;
 
-/** Text from outside: in quotes, of bounded length, with everything escaped that a terminal would act on or reorder. */
+/**
+ * Text from outside: quoted, bounded in length, with escapes for all characters that a terminal would act on or
+ * reorder.
+ */
 export function shown(value: string): string {
   const characters = [...value.slice(0, 2 * SHOWN_CHARACTERS_MAX)];
   const whole = characters.length <= SHOWN_CHARACTERS_MAX && value.length <= 2 * SHOWN_CHARACTERS_MAX;

@@ -43,7 +43,7 @@ export function parseDuration(text: string): bigint | undefined {
   return text.startsWith('-') ? -total : total;
 }
 
-/** Whole milliseconds, or undefined for what is not a duration of so many. */
+/** Whole milliseconds, or undefined for text that is not such a duration. */
 export function parseDurationMs(text: string): number | undefined {
   const ns = parseDuration(text);
   return ns === undefined || ns % UNIT_NS.ms! !== 0n ? undefined : nsToMs(ns);

@@ -35,29 +35,29 @@ import type { Position } from './position.js';
 export type Cursor = string & { readonly brand: 'cursor' };
 
 export interface CursorState {
-  /** Hex, 16 digits: whose offsets they are. */
+  /** Hex, 16 digits: the cluster whose offsets these are. */
   readonly clusterId: string;
   readonly predicateId: bigint;
-  /** Wall nanoseconds: from where nodes are served that join later. */
+  /** Wall nanoseconds: the start for nodes that join later. */
   readonly sinceNs?: bigint | undefined;
   /** While the past is replayed: the last delivered event in merged order. */
   readonly history?: HistoryPlace | undefined;
   /** One per partition. Empty in the history phase. */
   readonly places: readonly CursorPlace[];
-  /** Nodes for which offsets alone do not tell. What is said here goes before what a note says. */
+  /** Nodes whose state the offsets alone do not describe. These entries take precedence over those of a note. */
   readonly nodes: readonly CursorNode[];
-  /** Where more such nodes are named. */
+  /** The place of the note that names further nodes. */
   readonly note?: NotePlace | undefined;
 }
 
 export interface NotePlace {
   readonly partition: number;
   readonly offset: number;
-  /** Random: an offset may be given again when the machine lost what was not synced. */
+  /** Random, because an offset may be given again after the machine lost unsynced data. */
   readonly id: number;
 }
 
-/** What a note says: newer ones go before those they follow. */
+/** The content of a note: newer notes take precedence over those they follow. */
 export interface Note {
   readonly id: number;
   readonly before: NotePlace | undefined;
@@ -65,11 +65,11 @@ export interface Note {
 }
 
 export interface CursorPlace {
-  /** The next to be read. */
+  /** The offset that is read next. */
   readonly offset: number;
-  /** Of what stands before it in the log; undefined where that was not at hand. See PartitionLog.markBefore. */
+  /** Mark of the log before the offset; undefined where it was not known. See PartitionLog.markBefore. */
   readonly mark?: number | undefined;
-  /** Set where the frame at the offset was delivered in part: behind the last event that was. */
+  /** Set where the frame at the offset was delivered in part: the index after the last delivered event. */
   readonly index?: number | undefined;
 }
 
@@ -82,29 +82,28 @@ export interface HistoryPlace {
 export interface CursorNode {
   readonly node: string;
   /**
-   * 'beyond': delivered at least up to position, whatever the offsets say.
-   * 'late': delivered exactly what is said here, and nothing from the log since.
-   * 'log': as the offsets say; named for what it is owed.
+   * 'beyond': delivered at least up to position, whatever the offsets say. 'late': delivered exactly as stated here,
+   * and nothing from the log since. 'log': delivered as the offsets say; named only for what it is owed.
    */
   readonly standing: 'beyond' | 'late' | 'log';
-  /** Unset (late only): nothing delivered yet, but for what follows. */
+  /** Unset (late only): nothing is delivered yet, except as the next fields say. */
   readonly position?: Position | undefined;
-  /** Late only: topics that were delivered further than that. */
+  /** Late only: topics that were delivered further than `position`. */
   readonly floors?: ReadonlyMap<string, Position> | undefined;
-  /** Late only: what was delivered of a replay, in its merged order. */
+  /** Late only: the last event delivered of a replay, in its merged order. */
   readonly history?: HistoryPlace | undefined;
-  /** Per topic: what was told as shed or skipped, and is to be refilled. */
+  /** Per topic: ranges that were stated as shed or skipped, and must be refilled. */
   readonly owed?: ReadonlyMap<string, readonly OwedRange[]> | undefined;
 }
 
-/** Frames of a partition, of one node, whose events a subscriber did not get. */
+/** Frames of one node in a partition whose events a subscriber did not get. */
 export interface OwedRange {
   readonly offsetFrom: number;
   /** Exclusive. Undefined: up to the cursor's offset. */
   readonly offsetTo?: number | undefined;
-  /** All up to here has been refilled. */
+  /** Events up to this position have been refilled. */
   readonly after?: Position | undefined;
-  /** Not only what was shed: what was sent was skipped. */
+  /** True where events that had been sent were skipped; false where events were only shed. */
   readonly skipped: boolean;
 }
 
@@ -226,7 +225,7 @@ function nodeOf(parts: readonly unknown[]): CursorNode {
   };
 }
 
-/** Cursors from before there was refill have none. */
+/** Cursors from before refill existed have no such entry. */
 function owedOf(value: unknown): ReadonlyMap<string, readonly OwedRange[]> | undefined {
   if (value === undefined) return undefined;
   const owed = new Map<string, OwedRange[]>();

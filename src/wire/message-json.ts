@@ -1,6 +1,6 @@
 /**
- * Messages other than events as protojson, defaults written out so that a
- * script finds every field: times as RFC 3339, unset messages left out.
+ * Messages other than events as protojson. Defaults are written, so that a script finds every field: times as RFC 3339,
+ * unset messages left out.
  */
 import { eventToJson, type Json, timestampToJson } from './event/event-json.js';
 import type { EventBatchMessage, SubscribeResponse__Output } from './messages.js';
@@ -14,7 +14,7 @@ export function messageToJson(message: object): { [name: string]: Json } {
   return json;
 }
 
-/** A line for each thing a response says: one per event, else one. */
+/** One JSON object per event of a batch; one for any other response. */
 export function responseToJson(response: SubscribeResponse__Output): { [name: string]: Json }[] {
   const { events: batch, item } = response;
   if (!batch) return [messageToJson({ [item ?? 'unknown']: item === undefined ? {} : response[item] })];

@@ -1,8 +1,6 @@
 /**
- * Messages as others see them: the generated types, the codecs of those that
- * the broker encodes and decodes itself, and conversions of times and
- * positions between the wire's objects (decimal strings) and ours (bigint
- * nanoseconds).
+ * Messages in their wire form: the generated types, the codecs of those that the broker encodes and decodes itself, and
+ * conversions of times and positions between the wire's objects (decimal strings) and ours (bigint nanoseconds).
  */
 import { BackplaneError } from '../errors.js';
 import type { ControlRequest__Output } from './gen/backplane/v1/ControlRequest.js';

@@ -1,8 +1,8 @@
 /**
  * The part of msgpack that cursors, their notes and the log's checkpoints are made of, read strictly: lists, whole
- * numbers, short texts and bytes. Anybody can send a cursor, and a general reader would build whatever it says: shared
- * and circular structures, classes, maps. Here every value takes at least a byte of its own, so that work and memory
- * are in proportion to the length of the input.
+ * numbers, short texts and bytes. Anybody can send a cursor, and a general reader would build anything that it
+ * describes: shared and circular structures, classes, maps. Here every value takes at least a byte of its own, so that
+ * work and memory are in proportion to the length of the input.
  *
  *   value := nil | whole number | text | bytes | list of values, at most DEPTH_MAX deep
  *
@@ -17,7 +17,7 @@ import { BackplaneError } from '../errors.js';
 /** Numbers of up to 32 bits, and floats, come as number; 64-bit integers as bigint. */
 export type PlainValue = null | number | bigint | string | Buffer | readonly PlainValue[];
 
-/** A position in what is owed in a node in the list of nodes in a cursor. */
+/** The deepest nesting in a cursor: its nodes, a node, its owed ranges, a range, a position. */
 const DEPTH_MAX = 8;
 
 /** Reads all of `bytes` as one value. Bytes in it are views. @throws BackplaneError damaged, in one sentence. */
@@ -86,7 +86,7 @@ class PlainReader {
     return this.bytes.subarray(at, at + length);
   }
 
-  /** Where the next so many bytes are, which are thereby read. */
+  /** Offset of the next `count` bytes, which count as read from then on. */
   private take(count: number): number {
     const at = this.offset;
     if (at + count > this.bytes.length) throw broken(`cut short at byte ${this.bytes.length}`);

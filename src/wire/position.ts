@@ -1,7 +1,6 @@
 /**
- * Where an event stands on its node: (epoch, time, lane, tie), ordered
- * lexicographically. Comes from the kernel's own record, so that live, history
- * and refill name the same event alike.
+ * The place of an event on its node: (epoch, time, lane, tie), ordered lexicographically. It comes from the kernel's
+ * own record, so that live delivery, history and refill name the same event alike.
  */
 export interface Position {
   /** One boot's recording; grows. */
@@ -14,7 +13,7 @@ export interface Position {
   readonly tie: number;
 }
 
-/** The lane of what agents say about themselves: after every CPU at equal times. */
+/** The lane of an agent's events about itself: it sorts after every CPU at equal times. */
 export const AGENT_LANE = 0xffff;
 
 /** Ties are 32 bits. */
@@ -30,7 +29,7 @@ export function comparePositions(a: Position, b: Position): number {
   return a.tie - b.tie;
 }
 
-/** Undefined only where both are. */
+/** The later of the two; undefined only where both are. */
 export function laterPosition(a: Position, b: Position | undefined): Position;
 export function laterPosition(a: Position | undefined, b: Position | undefined): Position | undefined;
 export function laterPosition(a: Position | undefined, b: Position | undefined): Position | undefined {

@@ -17,13 +17,13 @@ const FIXED32 = 5;
 
 export class ProtoReader {
   offset = 0;
-  /** Of the tag read last. */
+  /** The field and wire type of the last tag read. */
   field = 0;
   wireType = 0;
 
   constructor(
     readonly bytes: Buffer,
-    /** Named in errors. */
+    /** The message's name in errors. */
     readonly what: string,
   ) {}
 

@@ -7,7 +7,7 @@ import { loadSync, type MessageTypeDefinition, type PackageDefinition } from '@g
 import { BackplaneError } from '../errors.js';
 import { packageFile } from '../package-files.js';
 
-/** For the service definitions. */
+/** Used for the service definitions. */
 export const packageDefinition: PackageDefinition = loadSync(
   ['backplane/v1/uplink.proto', 'backplane/v1/subscription.proto'],
   { includeDirs: [packageFile('proto')], longs: String, enums: String, defaults: true, oneofs: true },
@@ -15,7 +15,7 @@ export const packageDefinition: PackageDefinition = loadSync(
 
 export interface MessageCodec<In extends object, Out> {
   encode(message: In): Buffer;
-  /** Throws invalid_argument when the bytes are no such message or more than `bytesMax`. */
+  /** Throws invalid_argument when the bytes do not encode such a message or are more than `bytesMax`. */
   decode(bytes: Buffer, bytesMax: number): Out;
 }
 

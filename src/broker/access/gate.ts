@@ -1,6 +1,6 @@
 /**
- * The one place where the broker decides who a caller is. Today that is whoever
- * has the broker's token; where the token is switched off, it is anybody.
+ * The one place where the broker decides who a caller is. Callers with the
+ * broker's token are accepted; if the token is switched off, all callers are.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
@@ -11,11 +11,11 @@ import { isLoopback } from './listen.js';
 import type { BrokerToken } from './token-file.js';
 
 export interface Identity {
-  /** `local`: the bearer of the broker's own token, who may do everything. */
+  /** `local` has the broker's own token and may do everything. `anonymous`: the token is switched off. */
   readonly name: 'local' | 'anonymous';
 }
 
-/** Whose call it is. */
+/** The caller of a request. */
 export interface Caller {
   /** The connection's own address, host:port. */
   readonly peer: string;
@@ -47,7 +47,7 @@ export class Gate {
   #lastPeer = '';
   #quiet: NodeJS.Timeout | undefined;
 
-  /** Without a token everybody is let in. */
+  /** Without a token all callers are accepted. */
   constructor(token: BrokerToken | undefined, logger: Logger) {
     this.#token = token;
     this.#digest = token && digest(token.token);
@@ -55,7 +55,7 @@ export class Gate {
   }
 
   /**
-   * `authorization`: the values of every header of that name, `peer` the caller's address, without its port.
+   * `authorization` has the values of all headers of that name, `peer` is the caller's address without its port.
    * @throws BackplaneError unauthenticated
    */
   identify(authorization: readonly string[], peer: string): Identity {
@@ -78,14 +78,14 @@ export class Gate {
     return timingSafeEqual(digest(token), expected) ? undefined : 'wrong';
   }
 
-  /** Names of files and users are nothing for strangers on the network. */
+  /** Only loopback callers are told the token's file and owner, so that these do not leak to the network. */
   #whereItIs({ file, owner }: BrokerToken, peer: string): string {
     if (!isLoopback(peer.replace(/^::ffff:/, '')))
       return 'this broker wants its token, in BACKPLANE_TOKEN or in the file that BACKPLANE_TOKEN_FILE names';
     return `the token of this broker is in ${file}, owned by ${owner}, mode 0600: run as ${owner}, or set BACKPLANE_TOKEN_FILE`;
   }
 
-  /** One line for the first, then one for all of an interval: a stranger must not fill the log. */
+  /** Logs the first refusal, then one line per interval for all others, so that a stranger cannot fill the log. */
   #count(reason: Reason, peer: string): void {
     this.refusals.set(reason, (this.refusals.get(reason) ?? 0) + 1);
     this.#unlogged++;
@@ -108,7 +108,7 @@ export class Gate {
   }
 }
 
-/** Of one length whatever came, so that the comparison tells nothing. */
+/** Hashes to a fixed length, so that the time of the comparison does not depend on the token. */
 function digest(token: string): Buffer {
   return createHash('sha256').update(token).digest();
 }

@@ -1,4 +1,4 @@
-/** Addresses to listen on: parsed, held to loopback, and bound with one clear line when that fails. */
+/** Addresses to listen on: parses them, restricts them to loopback, and binds them with a one-line error on failure. */
 
 import type { Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -18,7 +18,7 @@ export interface ListenAddress {
 
 const ADDRESS = /^(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9.-]{1,253})):(\d{1,5})$/;
 
-/** `setting` is named in errors. Throws invalid_argument, failed_precondition for an address beyond loopback. */
+/** `setting` is named in errors. Throws invalid_argument; failed_precondition for an address beyond loopback. */
 export function parseListenAddress(setting: string, text: string, insecure: boolean): ListenAddress {
   const match = ADDRESS.exec(text);
   const port = Number(match?.[3]);
@@ -44,14 +44,14 @@ export function isLoopback(host: string): boolean {
 }
 
 export interface BoundGrpc {
-  /** host:port; port 0 became a real one. */
+  /** host:port, with the real port if port 0 was asked for. */
   readonly address: string;
   readonly endConnections: () => void;
 }
 
-/** Every call passes `gate`. */
+/** Binds the server and makes every call pass `gate`. Throws failed_precondition when it cannot listen. */
 export async function bindGrpc(server: GrpcServer, address: ListenAddress, gate: Gate): Promise<BoundGrpc> {
-  // The library prints a line of its own for what is reported here.
+  // The library would print a line of its own for a failure that is reported here.
   setLogVerbosity(logVerbosity.NONE);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(address.text, ServerCredentials.createInsecure(), (error, bound) => {
@@ -64,7 +64,7 @@ export async function bindGrpc(server: GrpcServer, address: ListenAddress, gate:
   return { address: joined(address.host, port), endConnections: setSessionWindow(server) };
 }
 
-/** Returns host:port; port 0 became a real one. */
+/** Returns host:port, with the real port if port 0 was asked for. Throws failed_precondition when it cannot listen. */
 export async function bindHttp(server: HttpServer, address: ListenAddress): Promise<string> {
   await new Promise<void>((resolve, reject) => {
     const failed = (error: Error) => reject(listenFailure('http.listen', address, error.message));

@@ -1,4 +1,4 @@
-/** The broker's own token in its data directory: made at the first start, taken up at every later one. */
+/** The broker's own token in its data directory: made at the first start and reused at every later one. */
 import { closeSync, fsyncSync, openSync, renameSync, unlinkSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -9,15 +9,15 @@ import { nodeFileOps, systemErrorCode, writeAll } from '../../storage/file-ops.j
 
 export interface BrokerToken {
   readonly token: string;
-  /** Absolute. */
+  /** Absolute path. */
   readonly file: string;
   /** Name of the user who may read the file. */
   readonly owner: string;
 }
 
 /**
- * Call while holding the data directory's lock. A token that another user owns is replaced, and `warn` is told: its
- * owner knows it. One that others can read is refused, as somebody wanted that.
+ * Call while holding the data directory's lock. A token file that another user owns is replaced, because that user
+ * knows the token, and `warn` is called. A file that others can read is refused, because somebody chose that mode.
  * @throws BackplaneError failed_precondition, invalid_argument: one line that says what to do.
  */
 export function brokerToken(dataDir: string, warn: (message: string) => void): BrokerToken {
@@ -48,7 +48,7 @@ function existingToken(file: string, warn: (message: string) => void): string | 
   );
 }
 
-/** Whole or not at all: written aside, under a name that nobody else can have prepared. */
+/** Writes a new file and renames it, so that the token is never partial. `wx` refuses a file prepared by others. */
 function makeToken(file: string): string {
   const token = newToken();
   const temporary = join(dirname(file), `.${TOKEN_FILE_NAME}.new`);
@@ -70,7 +70,7 @@ function makeToken(file: string): string {
   return token;
 }
 
-/** Left by a start that was killed. */
+/** Removes a file that a killed start may have left; it need not exist. */
 function removeFile(path: string): void {
   try {
     unlinkSync(path);
@@ -83,7 +83,7 @@ function ownName(): string {
   try {
     return userInfo().username;
   } catch {
-    // A container's user need not be in its passwd.
+    // In a container the user may be missing from /etc/passwd.
     return `user ${process.geteuid?.()}`;
   }
 }

@@ -1,4 +1,4 @@
-/** What a broker shows at /metrics. */
+/** The metrics that a broker serves at /metrics. */
 import type { Registry } from 'prom-client';
 import { REDACTION_NAMES_MAX } from '../../limits.js';
 import { createMetrics, type Reading } from '../../metrics.js';
@@ -83,7 +83,7 @@ export function brokerMetrics(
   ]);
 }
 
-/** Of all subscriptions. */
+/** Delivery totals over all subscriptions. */
 function ledger(totals: DeliveryTotals): Reading[] {
   return [
     {
@@ -125,7 +125,7 @@ function shed(registry: NodeRegistry): number {
   return sum;
 }
 
-/** Summed over nodes. Rules have the names that nodes give them: so many and no more, each short. */
+/** Summed over nodes, by rule. Nodes choose the rule names, so their number and length are bounded here. */
 function redactions(registry: NodeRegistry): ReadonlyMap<string, number> {
   const sums = new Map<string, number>();
   for (const { connection, report } of registry.all()) {

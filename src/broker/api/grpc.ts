@@ -58,7 +58,7 @@ export class GrpcApi {
   }
 
   private async subscribe(call: SubscribeCall): Promise<void> {
-    // Cancelled calls emit errors that nobody else wants to hear.
+    // Without a listener the error that a cancelled call emits would be unhandled.
     call.on('error', () => undefined);
     const sink = new GrpcSink(call);
     try {
@@ -92,7 +92,7 @@ function unary(answer: (request: Buffer, peer: string) => Buffer | Promise<Buffe
   };
 }
 
-/** Lists have their elements' names in errors, as in query strings; the proto names the lists. */
+/** Errors name list parameters in the singular, as query strings do. The proto fields are plural. */
 function inProtoNames(cause: unknown): BackplaneError {
   const { code, message, details } = asBackplaneError(cause);
   return new BackplaneError(code, message.replace(/^(topic|node): /, '$1s: '), details);

@@ -1,10 +1,10 @@
 /**
- * What browsers say about where a request comes from. A web page can have its
- * own name resolve to 127.0.0.1 and would then read this node's events from its
- * visitor's browser (DNS rebinding): the name in Host gives it away. Or it
- * sends requests to 127.0.0.1, whose answers it cannot read, but whose work is
- * done: Sec-Fetch-Site, which no page can change, gives it away, and in older
- * browsers Origin does.
+ * Checks of where a browser's request comes from. A web page can let its own name
+ * resolve to 127.0.0.1 and then read this node's events through its visitor's
+ * browser (DNS rebinding): the name in Host reveals that. A page can also send
+ * requests to 127.0.0.1 whose answers it cannot read, but which have effects:
+ * Sec-Fetch-Site, which no page can change, reveals that, and in older browsers
+ * Origin does.
  */
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -12,10 +12,10 @@ import { BackplaneError } from '../../errors.js';
 import { shown } from '../../text/shown.js';
 import { isLoopback } from '../access/listen.js';
 
-/** Undefined, and thus allowed: not from a browser, or from one that does not say. */
+/** Allowed values. Undefined is allowed: the request is not from a browser, or from one that does not send it. */
 const SITES: ReadonlySet<string | undefined> = new Set([undefined, 'same-origin', 'none']);
 
-/** @throws BackplaneError permission_denied for what a page of another site has its visitor's browser ask. */
+/** @throws BackplaneError permission_denied for a request that a page of another site caused. */
 export function checkSite({ headers }: Pick<IncomingMessage, 'headers'>): void {
   const { host, origin } = headers;
   const site = headers['sec-fetch-site'];
@@ -32,16 +32,16 @@ export function checkSite({ headers }: Pick<IncomingMessage, 'headers'>): void {
   );
 }
 
-/** name or [address], and a port. */
+/** A name or [address], with an optional port. */
 const HOST = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]*))(?::\d*)?$/i;
 
 /**
- * `listening` is the server's address(). Only listeners on loopback are held to
- * it: others are reached under names that are not known here.
+ * `listening` is the server's address(). Only loopback listeners are checked,
+ * because others are reached under names that are not known here.
  * @throws BackplaneError permission_denied
  */
 export function checkHost(header: string | undefined, listening: AddressInfo | string | null): void {
-  // Browsers always send one.
+  // Browsers always send Host, so a request without it is not from one.
   if (header === undefined) return;
   if (listening === null || typeof listening === 'string' || !isLoopback(listening.address)) return;
   const match = HOST.exec(header);

@@ -1,12 +1,12 @@
 /**
- * Query strings of the HTTP API as requests. Everything is text here; what it
- * means is checked where gRPC's requests are.
+ * Converts query strings of the HTTP API to requests. All values stay text here;
+ * they are checked in the same place as gRPC requests.
  */
 import { BackplaneError } from '../../errors.js';
 import type { SubscriptionRequest } from '../../subscriptions/request/subscription-request.js';
 import { shown } from '../../text/shown.js';
 
-/** Parameter to field, and whether it may come more than once. */
+/** Parameter to request field, and whether the parameter may be repeated. */
 const PARAMETERS: Readonly<Record<string, { readonly field: keyof SubscriptionRequest; readonly repeats: boolean }>> = {
   topic: { field: 'topics', repeats: true },
   node: { field: 'nodes', repeats: true },
@@ -29,7 +29,7 @@ const PARAMETERS: Readonly<Record<string, { readonly field: keyof SubscriptionRe
 
 const FLAGS: ReadonlySet<string> = new Set(['follow', 'include_self', 'refill']);
 
-/** Scheme and authority, as requests to proxies have them: Host says the same. */
+/** Scheme and authority of an absolute target, as sent to proxies. They are dropped, because Host says the same. */
 const ORIGIN = /^https?:\/\/[^/?#]*/i;
 
 export function parseTarget(target: string): { path: string; query: URLSearchParams } {
@@ -39,14 +39,14 @@ export function parseTarget(target: string): { path: string; query: URLSearchPar
   return { path: path === '' ? '/' : path, query: new URLSearchParams(at < 0 ? '' : local.slice(at + 1)) };
 }
 
-/** Throws invalid_argument: a list that seems to be narrowed down, and is not, would mislead. */
+/** Throws invalid_argument for any parameter: a listing that ignores a filter would mislead. */
 export function checkNoParameters(query: URLSearchParams): void {
   for (const name of query.keys()) {
     throw new BackplaneError('invalid_argument', `unknown parameter ${shown(name)}: there are none here`);
   }
 }
 
-/** Throws invalid_argument for a parameter that is unknown, empty, or given twice where one is meant. */
+/** Throws invalid_argument for a parameter that is unknown, empty, or repeated where only one is allowed. */
 export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest {
   const request: Record<string, string | string[]> = {};
   for (const name of new Set(query.keys())) {
@@ -55,7 +55,7 @@ export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest
       const known = Object.keys(PARAMETERS).join(', ');
       throw new BackplaneError('invalid_argument', `unknown parameter ${shown(name)} (known: ${known})`);
     }
-    // "?follow" without a value is meant as yes; any other empty one would ask for more than was meant.
+    // "?follow" without a value means true. Any other empty value is refused, as it would ask for more than was meant.
     const values = query.getAll(name).map((value) => (FLAGS.has(name) && value === '' ? 'true' : value));
     if (values.some((value) => value.trim() === '')) {
       throw new BackplaneError('invalid_argument', `${name} must not be empty: leave it out instead`);

@@ -32,7 +32,7 @@ import { errorToJson, NdjsonSink } from './ndjson.js';
 import { RequestLine } from './request-line.js';
 import { refuseConnect, refuseUnsound } from './unsound-request.js';
 
-/** No answer of ours is longer than the largest number of nodes. */
+/** Bound for decoding the broker's own listings; the longest is that of the largest number of nodes. */
 const LISTING_BYTES_MAX = 8 * MESSAGE_BYTES_MAX;
 
 export interface HttpApiOptions {
@@ -40,17 +40,17 @@ export interface HttpApiOptions {
   readonly listings: Listings;
   readonly metrics: Registry;
   readonly gate: Gate;
-  /** Nodes that a name or glob matches and that are gone; returns their names. */
+  /** Forgets the nodes that a name or glob matches and that are gone; resolves with their names. */
   readonly forget: (glob: string, peer: string) => Promise<readonly string[]>;
-  /** Why the broker is not ready: it starts or drains, or its log takes nothing. Undefined when it is. */
+  /** Why the broker is not ready: it starts or drains, or its log takes no frames. Undefined when it is ready. */
   readonly notReady: () => string | undefined;
 }
 
-/** What is below it wants the token. */
+/** Requests below this path need the token. */
 const API_PATH = '/v1';
 const EVENTS_PATH = '/v1/events';
 const NODES_PATH = '/v1/nodes/';
-/** What GET / answers. */
+/** The answer to GET /. */
 const CONTENTS = `Backplane: kernel events of many nodes, as they happen and as they were recorded.
 
 GET /v1/events         events, one JSON object a line: the last 20, or those that are asked for with
@@ -67,7 +67,7 @@ GET /metrics           for Prometheus
 
 What is below /v1 wants the token of the broker: Authorization: Bearer TOKEN, which is in DATA_DIR/token.
 `;
-/** While it ends. */
+/** Interval at which idle connections are closed while the server ends. */
 const IDLE_SWEEP_MS = 20;
 
 type Route = (
@@ -94,15 +94,15 @@ export class HttpApi {
         requestTimeout: HTTP_REQUEST_MS,
         connectionsCheckingInterval: HTTP_REQUEST_MS / 4,
         keepAliveTimeout: HTTP_REQUEST_MS,
-        // Of TCP: a peer that vanished is noticed though nothing is sent to it.
+        // TCP keepalive: a peer that vanished is noticed even when nothing is sent to it.
         keepAlive: true,
         keepAliveInitialDelay: KEEPALIVE_MS,
-        // Missing it is refused with a sentence here.
+        // serve() refuses a request without Host, with a clear message.
         requireHostHeader: false,
       },
       (request, response) => this.requested(request, response),
     );
-    // Their bytes are bounded: none is passed over.
+    // Headers are bounded in bytes, so their number need not be; Node would silently drop those over its limit.
     this.server.maxHeadersCount = 0;
     this.server.on('connection', (socket) => {
       this.lines.set(socket, new RequestLine(socket, HTTP_PIPELINED_MAX));
@@ -115,10 +115,10 @@ export class HttpApi {
     this.server.on('connect', (_request, socket) => refuseConnect(socket as Socket));
   }
 
-  /** Takes no more connections; resolves when every answer that is under way has been taken. */
+  /** Takes no more connections; resolves when all running answers have been read and all connections have ended. */
   end(): Promise<void> {
     this.ended ??= new Promise((resolve) => {
-      // Connections whose answer has ended are kept alive otherwise.
+      // Otherwise keep-alive would hold connections open after their answer has ended.
       const sweep = setInterval(() => this.server.closeIdleConnections(), IDLE_SWEEP_MS);
       this.server.close(() => {
         clearInterval(sweep);
@@ -128,7 +128,7 @@ export class HttpApi {
     return this.ended;
   }
 
-  /** At once. */
+  /** Ends all connections at once. */
   close(): Promise<void> {
     const ended = this.end();
     this.server.closeAllConnections();
@@ -175,7 +175,7 @@ export class HttpApi {
   }
 
   private requested(request: IncomingMessage, response: ServerResponse): void {
-    // A connection that breaks is told by the stream's own end.
+    // The end of the stream reports a broken connection; without a listener the error would be unhandled.
     response.on('error', () => undefined);
     this.places.heard(request.socket);
     this.lines.get(request.socket)?.add(request, response, () => void this.serve(request, response));
@@ -185,7 +185,7 @@ export class HttpApi {
     try {
       if (request.headers.host === undefined && request.httpVersion === '1.1')
         throw new BackplaneError('invalid_argument', 'Host is missing: HTTP/1.1 wants it');
-      // Which one a proxy on the way went by, nobody knows.
+      // With several Host headers it is unknown which one a proxy on the way has used.
       const hosts = request.headersDistinct.host?.length ?? 0;
       if (hosts > 1) throw new BackplaneError('invalid_argument', `Host must be given once, got ${hosts}`);
       checkHost(request.headers.host, this.server.address());
@@ -197,7 +197,7 @@ export class HttpApi {
       const node = nodePath(path);
       const route = node === undefined ? this.routes.get(path) : this.forgetRoute(node);
       if (route === undefined) throw new BackplaneError('not_found', `there is nothing at ${shown(path)}: see GET /`);
-      // Node leaves out the body of an answer to HEAD; a stream of events has no head without one.
+      // Node drops the body of an answer to HEAD. A stream of events sends no headers before its first line.
       const methods = node !== undefined ? ['DELETE'] : path === EVENTS_PATH ? ['GET'] : ['GET', 'HEAD'];
       if (!methods.includes(request.method ?? '')) {
         response.setHeader('allow', methods.join(', '));
@@ -247,12 +247,12 @@ export class HttpApi {
   }
 }
 
-/** host:port, as gRPC has it. */
+/** The peer as host:port, in the form that gRPC uses. */
 function peerOf({ remoteAddress = '', remotePort }: Socket): string {
   return `${remoteAddress}:${remotePort}`;
 }
 
-/** What stands behind `/v1/nodes/`; undefined for other paths. Throws invalid_argument. */
+/** The decoded part after `/v1/nodes/`; undefined for other paths. Throws invalid_argument for bad encoding. */
 function nodePath(path: string): string | undefined {
   if (!path.startsWith(NODES_PATH)) return undefined;
   try {
@@ -262,7 +262,7 @@ function nodePath(path: string): string | undefined {
   }
 }
 
-/** As a client would decode it: long numbers as text, every field present. */
+/** Encodes and decodes as a gRPC client would get it: 64-bit numbers as text, every field present. */
 function through<In extends object>(
   codec: { encode(message: In): Buffer; decode(bytes: Buffer, bytesMax: number): unknown },
   message: In,

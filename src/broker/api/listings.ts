@@ -1,4 +1,4 @@
-/** What the broker says about itself, for gRPC and HTTP alike. */
+/** Listings and status of the broker, the same for gRPC and HTTP. */
 
 import { msToNs } from '../../nanoseconds.js';
 import { TOPICS } from '../../wire/event/event.js';
@@ -33,7 +33,7 @@ export class Listings {
     private readonly subscriptions: Subscriptions,
     private readonly ingest: Ingest,
     private readonly store: LogStore,
-    /** Why what comes is not kept, in a sentence. */
+    /** Why the broker cannot keep what it receives, in a sentence; undefined when it can. */
     private readonly trouble: () => string | undefined,
     private readonly deliveredEvents: () => number,
   ) {}

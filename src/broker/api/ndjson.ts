@@ -1,4 +1,4 @@
-/** A subscriber over HTTP as a sink: one JSON object a line, {"result": ...} or, at the end, {"error": ...}. */
+/** A subscriber over HTTP as a sink: one JSON object per line, {"result": ...} or, at the end, {"error": ...}. */
 import type { ServerResponse } from 'node:http';
 import type { BackplaneError } from '../../errors.js';
 import { StreamWriter } from '../../flow/stream-writer.js';
@@ -25,7 +25,7 @@ export class NdjsonSink implements Sink {
     this.client = clientOf(`${remoteAddress}:${remotePort}`);
   }
 
-  /** Headers go with the first line: until then an error is a status. */
+  /** Whether the headers were sent, which happens with the first line. Until then an error can still set the status. */
   get started(): boolean {
     return this.response.headersSent;
   }
@@ -48,7 +48,7 @@ export class NdjsonSink implements Sink {
   }
 }
 
-/** One event that nobody can decode is told as missing: the stream, and the other events of its batch, go on. */
+/** Events that cannot be decoded are told as a gap, so that the rest of the batch and the stream continue. */
 function linesOf(delivery: Delivery): string {
   if (delivery.kind === 'message') return jsonLines(subscribeResponseCodec.encode(delivery.message));
   const { header, parts } = delivery;
@@ -58,12 +58,12 @@ function linesOf(delivery: Delivery): string {
     const { sound, unsoundEvents } = soundParts(parts);
     const gap = { node: header.node, topic: header.topic, events: unsoundEvents, reason: 'refused' };
     const told = { gap: { ...gap, message: 'these are no events: nobody can decode them' } };
-    // The cursor comes last, behind the gap.
+    // The batch comes last, because its cursor must follow the gap.
     return jsonLines(subscribeResponseCodec.encode(told)) + jsonLines(encodeEventBatch(header, sound));
   }
 }
 
-/** The way of a client that decodes, so that JSON says what gRPC says. */
+/** Decodes the gRPC message as a client would, so that JSON and gRPC have the same content. */
 function jsonLines(bytes: Buffer): string {
   const response = subscribeResponseCodec.decode(bytes, 2 * MESSAGE_BYTES_MAX);
   return responseToJson(response)

@@ -1,19 +1,19 @@
 /**
- * The requests of one HTTP connection, one at a time. A client may send several without waiting for answers; they have
- * to be answered in order, so that what a later one asks for would gather in memory behind the first, and Node tells
- * the end of a connection only to the answer whose turn it is.
+ * Serves the requests of one HTTP connection one at a time. A client may send several without waiting for answers, and
+ * they must be answered in order. If they were served concurrently, later answers would gather in memory behind the
+ * first, and Node tells the end of a connection only to the first of them.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 export class RequestLine {
-  /** The first of them is being answered. */
+  /** Requests to serve, in order; the first is being answered. */
   #requests: (() => void)[] = [];
   #latest: IncomingMessage | undefined;
 
   constructor(
     private readonly socket: Socket,
-    /** Waiting or being answered; a connection on which more come is closed. */
+    /** Maximum of requests that wait or are being answered; a connection that sends more is closed. */
     private readonly requestsMax: number,
   ) {
     socket.once('close', () => {
@@ -21,12 +21,12 @@ export class RequestLine {
     });
   }
 
-  /** Whether what comes now is for a request that waits, is being answered, or has been before all of it was there. */
+  /** Whether a request waits, is being answered, or was answered before its body had arrived in full. */
   get engaged(): boolean {
     return this.#requests.length > 0 || this.#latest?.complete === false;
   }
 
-  /** Calls `serve` when all requests before it have been answered; never when the connection has gone by then. */
+  /** Calls `serve` when all earlier requests have been answered; does not call it if the connection ended before. */
   add(request: IncomingMessage, response: ServerResponse, serve: () => void): void {
     this.#latest = request;
     if (this.#requests.length >= this.requestsMax) {

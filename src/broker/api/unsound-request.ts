@@ -1,4 +1,4 @@
-/** Requests that Node's parser refuses before there is anything to route: answered in JSON, like every other refusal. */
+/** Answers requests that Node's parser refuses before they can be routed, in JSON like every other refusal. */
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { BackplaneError, type ErrorCode } from '../../errors.js';
@@ -11,7 +11,7 @@ interface Refusal {
   readonly message: string;
 }
 
-/** By the codes of Node's errors. */
+/** Answers by code of Node's error. */
 const REFUSALS: Readonly<Record<string, Refusal>> = {
   HPE_HEADER_OVERFLOW: {
     status: 431,
@@ -31,7 +31,7 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
 };
 const MALFORMED: Refusal = { status: 400, code: 'invalid_argument', message: 'this is not an HTTP/1.1 request' };
 
-/** `engaged`: it is for a request that is being answered or has been, so that no other answer may be written. */
+/** `engaged`: the error belongs to a request that has an answer, so no other answer may be written. */
 export function refuseUnsound(cause: NodeJS.ErrnoException, socket: Socket, engaged: boolean): void {
   if (engaged || !socket.writable || cause.code === 'ECONNRESET') {
     socket.destroy();
@@ -40,7 +40,7 @@ export function refuseUnsound(cause: NodeJS.ErrnoException, socket: Socket, enga
   answerAndClose(socket, REFUSALS[cause.code ?? ''] ?? MALFORMED);
 }
 
-/** CONNECT asks for a proxy. */
+/** Answers CONNECT, which asks for a proxy, with 405. */
 export function refuseConnect(socket: Socket): void {
   answerAndClose(socket, { status: 405, code: 'invalid_argument', message: 'CONNECT is not understood here' });
 }
@@ -55,7 +55,7 @@ function answerAndClose(socket: Socket, { status, code, message }: Refusal): voi
     'Connection: close',
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
-  // What is still on its way is read and dropped: to close a socket with unread bytes would take the answer back.
+  // Remaining input is read and dropped: closing a socket with unread bytes resets it, and the peer loses the answer.
   socket.resume();
   setTimeout(() => socket.destroy(), HTTP_LINGER_MS).unref();
 }

@@ -1,10 +1,10 @@
-/** Where a trail is kept. */
+/** Storage of an audit trail. */
 export interface AuditLog {
-  /** For messages: where somebody finds it. */
+  /** Where a person finds it, for messages. */
   readonly place: string;
   /**
-   * Keeps entries as whole lines, in the order of the calls, and lets go of the oldest. Resolves when they are durable;
-   * rejects with what the system refused with, and then none of them need be there.
+   * Appends entries as whole lines, in the order of the calls, and drops the oldest ones when full. Resolves when they
+   * are durable; rejects with the system's error, and then any of them may be missing.
    */
   append(entries: readonly object[]): Promise<void>;
 }

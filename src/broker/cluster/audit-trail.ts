@@ -1,8 +1,8 @@
 /**
- * Who changed what, when: an entry for each change, durable before the change
- * takes effect. What was refused is kept apart, as anybody can be refused as
- * often as they like: each second at most one entry per address, action and
- * reason, with a count, and only so many in all.
+ * Records who changed what and when. The entry for a change is durable before
+ * the change takes effect. Refusals are kept in a separate file, because anybody
+ * can cause any number of them: each second has at most one entry per address,
+ * action and reason, with a count, and a bounded number of entries in total.
  */
 import type { Logger } from 'pino';
 import { BackplaneError, type ErrorCode } from '../../errors.js';
@@ -15,7 +15,7 @@ type Action = 'set_budget' | 'forget_nodes';
 
 export interface AuditEntry {
   readonly action: Action;
-  /** Where it came from: the connection's own address. */
+  /** The connection's own address. */
   readonly peer: string;
   readonly [fact: string]: unknown;
 }
@@ -23,7 +23,7 @@ export interface AuditEntry {
 export interface Refused {
   readonly action: Action;
   readonly peer: string;
-  /** What it was about, as it was asked. */
+  /** The nodes as they were given in the request. */
   readonly nodes: string;
   readonly code: ErrorCode;
   readonly refused: string;
@@ -31,11 +31,11 @@ export interface Refused {
 
 interface Merged extends Refused {
   readonly time: string;
-  /** How often this was refused within the interval; the texts are the first one's. */
+  /** Number of such refusals within the interval; the texts are those of the first. */
   count: number;
 }
 
-/** Refusals that found no line of their own. */
+/** Key and peer of the refusals that exceed the bound on entries. */
 const OTHERS = 'others';
 
 export class AuditTrail {
@@ -48,7 +48,7 @@ export class AuditTrail {
     private readonly logger: Logger,
   ) {}
 
-  /** Rejects with resource_exhausted when it cannot be written: what is not on record is not done. */
+  /** Rejects with resource_exhausted when the entry cannot be written: the change must then not be made. */
   async record(entry: AuditEntry): Promise<void> {
     try {
       await this.changes.append([{ time: now(), ...entry }]);
@@ -60,7 +60,7 @@ export class AuditTrail {
     this.logger.info(entry, `${entry.action} by ${entry.peer}`);
   }
 
-  /** Written within a second, with the others of its kind. */
+  /** Counts a refusal; it is written within a second, merged with others of its kind. */
   refuse(refusal: Refused): void {
     this.timer ??= setTimeout(() => void this.flush(), AUDIT_REFUSED_INTERVAL_MS);
     this.timer.unref();
@@ -73,7 +73,7 @@ export class AuditTrail {
     else this.pending.set(key, { ...shortened(refusal), peer: full ? OTHERS : address, time: now(), count: 1 });
   }
 
-  /** Resolves when what was refused is on record, as far as the disk takes it. */
+  /** Writes the pending refusals; resolves also when the disk refuses them. */
   close(): Promise<void> {
     return this.flush();
   }

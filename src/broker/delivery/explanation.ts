@@ -1,4 +1,4 @@
-/** What a subscription will do, where, and what it costs the nodes: for people. */
+/** Explains to people what a subscription does, in which place, and what it costs the nodes. */
 
 import { NODES_NAMED_MAX } from '../../limits.js';
 import { CATALOGUE, type CatalogueEntry, EVENT_COSTS } from '../../subscriptions/pushdown/catalogue.js';
@@ -38,7 +38,7 @@ function agentText(
   registry: NodeRegistry,
   types: readonly string[],
 ): string {
-  // With `follow` what is live is asked for, however late a recording begins.
+  // With `follow` every node is asked for live events, however late its recording begins.
   const untilNs = window.follow ? undefined : window.untilNs;
   const may = (node: string) => untilNs === undefined || registry.record(node)?.recordedAfter(untilNs) !== true;
   const connected = registry.connected(nodes.matches).sort();
@@ -52,8 +52,8 @@ function agentText(
 }
 
 /**
- * What every node records anyway in one line, and one for each event that is switched on for this; of a profile that
- * none of the connected nodes allows nothing is.
+ * One stage for what every node records anyway, and one for each event that is switched on for this subscription. An
+ * event whose profile no connected node allows is not switched on, which a stage of its own says.
  */
 function kernelStages(
   { predicate, nodes }: CheckedSubscription,
@@ -91,7 +91,7 @@ function kernelStages(
   return stages;
 }
 
-/** Sizes and signs differ between kernels: what the node writes may be wider. */
+/** Stands for any field. Sizes and signs differ between kernels, so a node's real filter may select more events. */
 const ANY_FIELD: RawField = { kind: 'int', type: '', sizeBytes: 8, elementBytes: 8, signed: true };
 
 function filterText(expr: RawExpr): string {

@@ -1,4 +1,4 @@
-/** Nodes that cannot be asked as they are gone, and whether a window could have had something of them. */
+/** Nodes that cannot be asked because they are gone, and from when on a window could have had events of them. */
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import type { ResumedCursor } from './cursor/resumed-cursor.js';
@@ -12,8 +12,8 @@ export function goneNodes(registry: NodeRegistry, { nodes }: CheckedSubscription
 }
 
 /**
- * Once the past has been delivered, `events` of it: wall time from when on a node could have had something more.
- * Undefined: from ever on.
+ * Call this after the past was delivered, `events` in number. Returns the wall time from which a gone node's events
+ * would have been in the window; undefined if the window has no start.
  */
 export function windowFromNs(
   { window }: CheckedSubscription,
@@ -25,6 +25,6 @@ export function windowFromNs(
     const { history, sinceNs = 0n } = resumption.state;
     return history && (history.wallNs > sinceNs ? history.wallNs : sinceNs);
   }
-  // Of the last N it begins with the oldest of them, unless there were not so many.
+  // A window of the last N events starts at the oldest of them, unless there were fewer than N.
   return window.last > 0 && events >= window.last ? oldestNs : window.sinceNs;
 }

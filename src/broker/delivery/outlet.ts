@@ -1,6 +1,6 @@
 /**
- * Where one subscription's items go: counted, limited, and each batch with the
- * cursor that resumes behind it.
+ * Writes one subscription's items to its subscriber: counts them against the
+ * limit, cuts off fields that were not asked for, and puts gaps before cursors.
  */
 import { BackplaneError } from '../../errors.js';
 import { cutRuns, type FieldMask } from '../../wire/event/field-mask.js';
@@ -17,20 +17,20 @@ export interface Sink {
   /** Resolves when there is room again; throws cancelled when the subscriber went. */
   write(delivery: Delivery): Promise<void>;
   readonly closed: AbortSignal;
-  /** Who is at its other end, as far as places are shared out between clients. */
+  /** The client at the other end, by which nodes limit their history queries per client. */
   readonly client: string;
 }
 
-/** Of one subscription, or of all: every match is delivered, throttled, shed or skipped. */
+/** Totals of one subscription, or of all. Every match is counted as delivered, throttled, shed or skipped. */
 export interface DeliveryTotals {
-  /** Delivered. */
+  /** Number of delivered events. */
   events: number;
   throttled: number;
-  /** Not sent, as nodes were over their budgets, and not refilled yet. */
+  /** Not sent by nodes, because they were over their budgets, and not refilled yet. */
   shed: number;
-  /** Passed over, as the subscriber was too far behind, and not refilled yet. */
+  /** Skipped, because the subscriber was too far behind, and not refilled yet. */
   skipped: number;
-  /** Of those delivered or throttled: shed or skipped before. */
+  /** Events that had been shed or skipped; they are also counted as delivered or throttled. */
   refilled: number;
 }
 
@@ -38,30 +38,30 @@ export function newTotals(): DeliveryTotals {
   return { events: 0, throttled: 0, shed: 0, skipped: 0, refilled: 0 };
 }
 
-/** What a number of matches came to. */
+/** Amounts to add to the totals. */
 type Count = Partial<DeliveryTotals>;
 
 export class Outlet {
   readonly ledger = newTotals();
   bytes = 0;
   #takeGaps: () => readonly SubscribeResponse[] = () => [];
-  /** A gap was told, and no cursor since: only with one has the subscriber had it. */
+  /** A gap was sent, and no cursor since: until one is, a subscriber that resumes gets the gap again. */
   gapsOpen = false;
 
   constructor(
     private readonly sink: Sink,
-    /** 0: no limit. */
+    /** Maximum number of events to deliver; 0 for no limit. */
     private readonly limit: number,
-    /** What of each event is asked for: frames have what any subscription asks. Undefined: all. */
+    /** Fields to keep of each event, as frames have the fields of all subscriptions. Undefined keeps all. */
     private readonly mask: FieldMask | undefined,
-    /** Of all subscriptions. */
+    /** Totals over all subscriptions, counted together with `ledger`. */
     private readonly totals: DeliveryTotals,
     private readonly throttle: Throttle | undefined,
   ) {}
 
   /**
-   * @param takeGaps returns the gap notices that must precede any cursor; otherwise a subscriber could resume behind a gap
-   *   that it never saw
+   * @param takeGaps returns the gap notices that must precede any cursor; otherwise a subscriber could resume past a
+   *   gap that it never saw
    */
   precededBy(takeGaps: () => readonly SubscribeResponse[]): void {
     this.#takeGaps = takeGaps;
@@ -71,7 +71,7 @@ export class Outlet {
     return this.sink.client;
   }
 
-  /** What may refuse events of the node and topic; undefined: all are delivered. */
+  /** Returns a predicate that says which events of the node and topic to deliver; undefined if all are. */
   admit(node: string, topic: string): ((element: Buffer) => boolean) | undefined {
     const { throttle } = this;
     if (throttle === undefined) return undefined;
@@ -79,14 +79,14 @@ export class Outlet {
       try {
         return throttle.admits(node, topic, element);
       } catch (cause) {
-        // What is no event is for the subscriber to refuse.
+        // Bytes that are not an event are delivered: the subscriber refuses them.
         if (cause instanceof BackplaneError) return true;
         throw cause;
       }
     };
   }
 
-  /** How many events may still be delivered. */
+  /** Number of events that may still be delivered. */
   get left(): number {
     return this.limit === 0 ? Number.MAX_SAFE_INTEGER : this.limit - this.ledger.events;
   }
@@ -110,7 +110,7 @@ export class Outlet {
     await this.write({ kind: 'message', message });
   }
 
-  /** Tells what is due, where nothing else follows. */
+  /** Writes the pending gaps when no other item is about to be written. */
   async gaps(): Promise<void> {
     await Promise.all(this.writeAhead());
   }
@@ -123,7 +123,7 @@ export class Outlet {
     await Promise.all([...ahead, this.sink.write(delivery)]);
   }
 
-  /** Handed over at once and waited for later: nobody else's cursor comes in between. */
+  /** Writes the pending gaps without waiting, so that no cursor of a concurrent write gets in before them. */
   private writeAhead(): Promise<void>[] {
     const gaps = this.#takeGaps();
     if (gaps.length > 0) this.gapsOpen = true;
@@ -131,7 +131,10 @@ export class Outlet {
   }
 }
 
-/** What is no event is for the subscriber to refuse, as without a mask: nodes are not trusted, and others go on. */
+/**
+ * Bytes that are not events stay uncut, for the subscriber to refuse, as without a mask. Nodes are not trusted, so one
+ * node's bad bytes must not end the delivery of other nodes' events.
+ */
 function cut(part: Buffer, mask: FieldMask): Buffer {
   try {
     return cutRuns(part, mask);

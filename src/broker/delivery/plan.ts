@@ -1,7 +1,8 @@
 /**
- * How each node is served from a subscription's start: what comes from its
- * recorder, and from where its frames in the log count. History runs up to
- * exactly the position behind which the log is complete, so there is no seam.
+ * Plans how a subscription is served by each node: what its recorder is asked
+ * for, and from which position its frames in the log count. History runs up to
+ * exactly the position after which the log is complete, so that nothing is
+ * missing and nothing comes twice.
  */
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import { comparePositions, laterPosition, ORIGIN, type Position } from '../../wire/position.js';
@@ -14,9 +15,9 @@ import type { NodeQuery } from './history/clipped-answer.js';
 
 export interface NodePlan {
   readonly view: NodeView;
-  /** What the recorder is asked for first; undefined when the log says all. */
+  /** Query to the recorder that comes first; undefined when the log has everything. */
   readonly query: NodeQuery | undefined;
-  /** What the view skips once the query is done. */
+  /** Position up to which events count as delivered once the query is done. */
   readonly skipAfter: Position | undefined;
 }
 
@@ -26,11 +27,11 @@ export class Planner {
     private readonly registry: NodeRegistry,
     private readonly store: LogStore,
     private readonly resumption: ResumedCursor | undefined,
-    /** From where the past of a node is wanted of which nothing was delivered; undefined: not at all. 0n: all. */
+    /** Start of the past that is wanted of a node without delivered events; undefined for none, 0n for all. */
     private readonly sinceNs: bigint | undefined,
   ) {}
 
-  /** At the start, for a node whose frames hold for the predicate; undefined when they do not (yet). */
+  /** For a node at the subscription's start. Undefined when the node has no hold for the predicate (yet). */
   follow(node: string): NodePlan | undefined {
     const hold = this.registry.hold(node, this.checked.predicate.id);
     if (hold === undefined) return undefined;
@@ -42,11 +43,11 @@ export class Planner {
       return { view, query: this.query(view, meeting), skipAfter: meeting };
     }
     const fresh = this.freshView(node);
-    // A node that came after the cursor was given: everything since is behind the cursor's offsets.
+    // The node came after the cursor was given, so all its frames lie after the cursor's offsets and are to be read.
     const fromCursor = this.resumption !== undefined && this.resumption.state.history === undefined;
     if (!fromCursor) this.markSeen(fresh);
     if (this.sinceNs === undefined) {
-      // The log begins where its last frames ended, topic for topic: within none that is still to come.
+      // Each topic starts at the end of its last frame. The furthest of these ends could lie within a coming frame.
       fresh.reached(hold);
       return { view: fresh, query: undefined, skipAfter: fresh.skip };
     }
@@ -54,8 +55,8 @@ export class Planner {
   }
 
   /**
-   * For a node that cannot be served yet, while a cursor must not forget what was delivered of it, or that its past is
-   * still to come. Undefined when nothing is to be remembered.
+   * For a node that cannot be served yet. The view keeps cursors from forgetting what was delivered of the node, or
+   * that its past is still to come. Undefined when there is nothing to remember.
    */
   waiting(node: string, joinSinceNs: bigint | undefined): NodeView | undefined {
     const owed = joinSinceNs !== undefined || this.resumption?.state.history !== undefined;
@@ -64,7 +65,7 @@ export class Planner {
     return view;
   }
 
-  /** For a node that joins later, at the present end of the log. */
+  /** For a node that joins later, at the present end of the log. Undefined when it has no hold (yet). */
   join(node: string, sinceNs: bigint | undefined): NodePlan | undefined {
     const hold = this.registry.hold(node, this.checked.predicate.id);
     if (hold === undefined) return undefined;
@@ -79,7 +80,7 @@ export class Planner {
     return { view, query: this.query(view, meeting, sinceNs), skipAfter: meeting };
   }
 
-  /** For a replay that nothing follows: what is recorded now, from what was delivered on. */
+  /** For a replay without live events: what is recorded now, after what was delivered. Undefined for nothing. */
   past(node: string): NodePlan | undefined {
     const restored = this.restoredView(node);
     if (restored === undefined && this.sinceNs === undefined) return undefined;
@@ -87,12 +88,12 @@ export class Planner {
     return { view, query: this.query(view, undefined), skipAfter: undefined };
   }
 
-  /** Behind this position the log holds everything from its present end on. */
+  /** Position up to which history is needed: frames after the log's present end have everything after it. */
   meeting(node: string, hold: Position): Position {
     return laterPosition(hold, this.registry.coveredTo(node, this.checked.topics));
   }
 
-  /** What the recorder is asked, behind what was delivered. */
+  /** The query to the recorder for what comes after the delivered events. */
   query(view: NodeView, upTo: Position | undefined, sinceNs = this.sinceNs): NodeQuery {
     const { node } = view;
     const { predicate, window, topics } = this.checked;
@@ -102,7 +103,7 @@ export class Planner {
       const floor = view.floor(topic);
       if (floor) floors.set(topic, floor);
     }
-    // The earliest of all topics: what the others had already is clipped by their floors.
+    // One query covers all topics, so it starts at the earliest floor; what the others had is clipped by their floors.
     const after = earliest(floors.values());
     const afterKey = after === undefined ? view.afterKey : undefined;
     this.markAhead(view);
@@ -121,7 +122,10 @@ export class Planner {
     };
   }
 
-  /** Where the next frame of each topic begins: what history brings from behind there, it brings ahead of the frame. */
+  /**
+   * Notes where the next frame of each topic begins. Events that history brings from after that position belong to a
+   * frame that is still to come, and must be subtracted from its counts.
+   */
   private markAhead(view: NodeView): void {
     const hold = this.registry.hold(view.node, this.checked.predicate.id);
     for (const topic of hold === undefined ? [] : this.checked.topics) {
@@ -133,7 +137,7 @@ export class Planner {
     }
   }
 
-  /** Where the log stands for this node at this moment, as what was worked off. */
+  /** Marks what the log has of this node at this moment as already read. */
   markSeen(view: NodeView): void {
     for (const topic of this.checked.topics) {
       const to = this.store.coveredTo(view.node, topic);
@@ -141,21 +145,21 @@ export class Planner {
     }
   }
 
-  /** In a replay that goes on, what was delivered of this node is known by the place in merged order. */
+  /** In a resumed replay, the cursor's place in merged order says what was delivered of this node. */
   private freshView(node: string): NodeView {
     const view = new NodeView(node);
     view.afterKey = this.resumption?.state.history;
     return view;
   }
 
-  /** What a cursor says of the node; undefined when it says nothing. */
+  /** The view that the cursor describes; undefined when the cursor says nothing of the node. */
   private restoredView(node: string): NodeView | undefined {
     const delivered = this.resumption?.of(node);
     if (this.resumption === undefined || delivered === undefined) return undefined;
     const view = new NodeView(node);
     if (delivered.standing?.position) view.reached(delivered.standing.position);
     view.afterKey = delivered.standing?.history;
-    // Until its recorder has been asked the log counts for nothing.
+    // Frames in the log are passed over until the recorder has delivered what comes before them.
     if (delivered.standing?.standing === 'late') view.wentLate();
     for (const [topic, floor] of delivered.floors) view.reachedOf(topic, floor);
     this.restoreOwed(view);
@@ -166,7 +170,7 @@ export class Planner {
     return view;
   }
 
-  /** From the cursor's place on all is told anew: what was owed ends there at the latest. */
+  /** Frames from the cursor's place on are read again and owe anew, so the restored ranges end there at the latest. */
   private restoreOwed(view: NodeView): void {
     const { resumption } = this;
     for (const [topic, ranges] of resumption?.of(view.node)?.standing?.owed ?? []) {

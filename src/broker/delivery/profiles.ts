@@ -1,6 +1,6 @@
 /**
- * Whether nodes may record what a subscription asks for. What can match an
- * event that every node records, or that stands in no profile, needs nothing.
+ * Whether nodes may record what a subscription asks for. A subscription that can
+ * match an event that every node records, or one in no profile, needs no profile.
  */
 import { BackplaneError } from '../../errors.js';
 import { NODES_NAMED_MAX } from '../../limits.js';
@@ -11,9 +11,9 @@ import { TOPICS } from '../../wire/event/event.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 
 interface ProfileDemand {
-  /** Any of them would do. Empty: what every node records would. */
+  /** Profiles of which any one suffices. Empty when no profile is needed. */
   readonly profiles: readonly Profile[];
-  /** Connected nodes that were asked and allow none of them. */
+  /** Connected nodes that match the subscription and allow none of these profiles. */
   readonly refusing: readonly string[];
   readonly allowing: readonly string[];
 }
@@ -50,7 +50,7 @@ export function checkProfiles(checked: CheckedSubscription, registry: NodeRegist
   throw new BackplaneError('failed_precondition', refusalText(demand));
 }
 
-/** A sentence about the nodes from which nothing will come; undefined where there are none. */
+/** A sentence that names the nodes that will send nothing; undefined when there are none. */
 export function profileNote(checked: CheckedSubscription, registry: NodeRegistry): string | undefined {
   const demand = demandOf(checked, registry);
   return demand.refusing.length === 0 ? undefined : refusalText(demand);

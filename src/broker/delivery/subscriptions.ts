@@ -20,15 +20,16 @@ export class Subscriptions {
     return this.running.keys();
   }
 
-  /** Whose a running subscription is. */
+  /** The caller of a running subscription; undefined when it has ended. */
   callerOf(subscription: Subscription): Caller | undefined {
     return this.running.get(subscription)?.caller;
   }
 
   /**
-   * Delivers to the sink until the end. Throws BackplaneError: what the
-   * request's cursor is refused with, cancelled when the subscriber went,
-   * unavailable when the broker drains, resource_exhausted when there are too many.
+   * Delivers to the sink until the subscription ends. Throws BackplaneError: what
+   * the subscription or its cursor is refused with, cancelled when the subscriber
+   * went, unavailable when the broker drains, resource_exhausted when there are
+   * too many subscriptions.
    */
   async deliver(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<void> {
     if (this.drained.signal.aborted) throw draining();
@@ -46,7 +47,7 @@ export class Subscriptions {
     }
   }
 
-  /** Ends every stream behind a cursor, and waits until they have. */
+  /** Ends every stream after a last cursor to resume with, and resolves when all have ended. */
   async drain(): Promise<void> {
     this.drained.abort();
     await Promise.all([...this.running.values()].map(({ done }) => done));

@@ -1,9 +1,9 @@
 /**
- * At most one event in an interval for each key, by the events' own times, over
- * all nodes, in whatever order they come: clocks differ, and refills are older
- * than what comes live. What was delivered is remembered by key and interval,
- * so many as THROTTLE_EVENTS_MAX; for what is forgotten, as with the
- * subscription's stream, an event may come before its time.
+ * Admits at most one event per interval and key, by the events' own times, over
+ * all nodes. Events may come in any order, because clocks differ and refills are
+ * older than live events. The last THROTTLE_EVENTS_MAX admitted events are
+ * remembered, and only in this process: for a forgotten one, or after the
+ * subscription is resumed, another event may be admitted too early.
  */
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
@@ -12,19 +12,19 @@ import type { ThrottleRequest } from '../../subscriptions/request/throttle-reque
 import { eventWallNs } from '../../wire/event/event-time.js';
 import { compileKeyMask, cutRuns, type FieldMask } from '../../wire/event/field-mask.js';
 
-/** Longer keys are remembered by their hash. */
+/** Longer keys are replaced by their hash, which bounds memory. */
 const KEY_BYTES_MAX = 32;
 
 export class Throttle {
   private readonly mask: FieldMask;
-  /** Key and interval of time to the event of it that was delivered: there is at most one. */
+  /** Key and interval to the wall time (nanoseconds) of the one event that was admitted in it. */
   private readonly delivered = new LRUCache<string, bigint>({ max: THROTTLE_EVENTS_MAX });
 
   constructor(private readonly request: ThrottleRequest) {
     this.mask = compileKeyMask(request.by);
   }
 
-  /** `element` is `tag length Event`, as in frames. Throws invalid_argument when it is none. */
+  /** `element` is `tag length Event`, as in frames. Throws invalid_argument when it is not an event. */
   admits(node: string, topic: string, element: Buffer): boolean {
     const { intervalNs, byNode, byTopic } = this.request;
     const key = keyText(`${byNode ? node : ''} ${byTopic ? topic : ''} `, cutRuns(element, this.mask));

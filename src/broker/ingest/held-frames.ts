@@ -1,11 +1,11 @@
 /**
- * Frames that the log could not take, because its disk is full or fails. Each
- * is kept while its sender waits, tried again every second, and only then
- * acknowledged: at most one for each live stream, which is not read on. What a
- * session holds goes with it: the agent's recorder has it.
+ * Frames that the log could not take, because its disk is full or fails. Each is
+ * appended again every second, and acknowledged only when that succeeds.
+ * Meanwhile its live stream is not read, which bounds how many frames are held.
+ * Frames of a session that ends are dropped: the agent's recorder has them.
  *
- * A log whose sync has failed takes nothing until the broker is started again:
- * after such a failure nobody can tell what the disk has.
+ * A log whose sync has failed takes no frames until the broker is restarted:
+ * after a failed sync it is unknown which data the disk holds.
  */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { LOG_RETRY_MS } from '../../limits.js';
@@ -15,7 +15,7 @@ interface HeldFrame {
   readonly bytes: number;
   /** Resolves when the frame is durable; rejects when the log still refuses. */
   readonly append: () => Promise<void>;
-  /** Fires when nobody waits for it any more. */
+  /** Fires when the sender's session has ended, so that the frame can be dropped. */
   readonly signal: AbortSignal;
 }
 
@@ -25,17 +25,17 @@ interface Waiting extends HeldFrame {
 
 export type LogTrouble = { readonly kind: 'refusing'; readonly reason: string } | { readonly kind: 'over' };
 
-/** What a log refuses with when it is its disk's fault. */
+/** Whether an append failed because of the disk, so that it is worth another try. */
 export function isDiskTrouble(cause: unknown): cause is BackplaneError {
   return cause instanceof BackplaneError && (cause.code === 'resource_exhausted' || cause.code === 'unavailable');
 }
 
 export class HeldFrames {
-  /** Of all frames held. */
+  /** Total size of all held frames. */
   bytes = 0;
-  /** Set while a log refuses: why, in a sentence. */
+  /** Why a log refuses frames, in a sentence; undefined while all logs take them. */
   trouble: string | undefined;
-  /** Logs that refuse. */
+  /** Logs that refuse, with the frames held for each; a set may be empty. */
   private readonly waiting = new Map<PartitionLog, Set<Waiting>>();
   private timer: NodeJS.Timeout | undefined;
   private retrying = false;
@@ -76,7 +76,7 @@ export class HeldFrames {
     });
   }
 
-  /** A log refuses. Returns what waits for it. */
+  /** Notes that a log refuses and starts the retries. Returns the set of frames held for it. */
   refused(log: PartitionLog, cause: unknown): Set<Waiting> {
     const before = this.trouble;
     this.trouble = asBackplaneError(cause).message;
@@ -108,7 +108,7 @@ export class HeldFrames {
 
   private async retryLog(log: PartitionLog, frames: ReadonlySet<Waiting>): Promise<void> {
     try {
-      // Nobody waits any more: only the log itself can tell whether it is over.
+      // Without a held frame there is nothing to append, so a probe tells whether the log works again.
       if (frames.size === 0) await log.probe();
       await Promise.all([...frames].map((frame) => frame.append().then(frame.settle)));
       if (frames.size === 0) this.waiting.delete(log);

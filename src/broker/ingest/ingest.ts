@@ -1,15 +1,15 @@
 /**
- * Takes frames in: checks them against what the log has, appends, and
- * acknowledges what is durable. A frame that is already covered is dropped. One
- * that overlaps is refused, because agents never send that. What the disk
- * refuses is kept until the disk takes it.
+ * Takes in frames: checks each against what the log covers, appends it, and
+ * resolves when it is durable. A frame that is already covered is dropped. A frame
+ * that overlaps is refused, because no correct agent sends one. A frame that the
+ * disk refuses is held until the disk takes it.
  *
- * Frames of one node and topic are appended one after the other: what the log
- * covers is known when the frame before has been acknowledged.
+ * Frames of one node and topic are appended one after the other, because what
+ * the log covers is only known once the frame before is durable.
  *
- * A frame that is not sound ends its session, and the agent reads its recorder
- * again. If the same stretch is unsound a second time, it would be so for ever:
- * then a gap is taken in its place, whose count is not known.
+ * An invalid frame ends its session, and the agent builds it again from its
+ * recorder. If the same stretch arrives invalid a second time it always will, so
+ * it is recorded as a gap of unknown size.
  */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { OneAtATime } from '../../flow/one-at-a-time.js';
@@ -27,31 +27,31 @@ export interface IngestCounters {
   events: number;
   bytes: number;
   duplicates: number;
-  /** Not sound, or in the place of one that was not. */
+  /** Invalid frames, and gaps that agents sent in place of frames they could not make. */
   refused: number;
 }
 
-/** A node's session. */
+/** The session that sent a frame. */
 interface Sender {
   readonly record: NodeRecord;
   /** Frames of earlier epochs are refused. */
   readonly frameEpochMin: number;
-  /** Fires when it has ended. */
+  /** Fires when the session has ended. */
   readonly closed: AbortSignal;
 }
 
-/** Told when the log refuses a frame, and when it has taken it: nothing more is to be read from its sender meanwhile. */
+/** Called with true when a frame is held, and with false once the log took it. In between, the sender is not read. */
 type OnHeld = (held: boolean) => void;
 
 export interface Accepted {
   readonly topic: string;
   readonly coveredTo: Position;
   /**
-   * Resolves when the frame may be acknowledged. Rejects with failed_precondition when it overlaps what is covered,
+   * Resolves when the frame may be acknowledged. Rejects with failed_precondition when it overlaps what is covered, and
    * with cancelled when the session ended before the log took it.
    */
   readonly durable: Promise<void>;
-  /** Set where a gap was taken in the place of events: why. */
+  /** Why a gap was taken in place of events; undefined for an ordinary frame. */
   readonly refusal: Refusal | undefined;
 }
 
@@ -65,7 +65,7 @@ export class Ingest {
   readonly totals: IngestCounters = { frames: 0, events: 0, bytes: 0, duplicates: 0, refused: 0 };
   readonly byTopic = new Map<string, { frames: number; events: number; bytes: number }>();
 
-  /** By node and topic, while frames of it are not durable yet. */
+  /** Queues by node and topic; each exists only while it has frames that are not durable yet. */
   private readonly lanes = new Map<string, OneAtATime>();
 
   constructor(
@@ -74,7 +74,7 @@ export class Ingest {
     private readonly onRefused: (record: NodeRecord, refusal: Refusal) => void,
   ) {}
 
-  /** Throws invalid_argument for a broken frame, failed_precondition for one of an epoch that is not the session's. */
+  /** Throws invalid_argument for an invalid frame, failed_precondition for an epoch that the session may not send. */
   accept(sender: Sender, sentBytes: Buffer, onHeld: OnHeld): Accepted {
     const { record, frameEpochMin } = sender;
     const taken = this.read(record, sentBytes);
@@ -89,13 +89,13 @@ export class Ingest {
     return { topic, coveredTo, durable, refusal: taken.refusal };
   }
 
-  /** Resolves when none of the node's frames is under way to the log: then it is known how far the log has them. */
+  /** Resolves when none of the node's frames is pending. Only then is it known how far the log covers the node. */
   async settled(node: string): Promise<void> {
     const lanes = Object.keys(TOPICS).flatMap((topic) => this.lanes.get(laneKey(node, topic)) ?? []);
     await Promise.allSettled(lanes.map((lane) => lane.run(async () => undefined)));
   }
 
-  /** Behind the node's frame of the same topic that was accepted before, of whichever session. */
+  /** Runs `take` after all frames of the node and topic that were accepted before, also those of earlier sessions. */
   private inTurn(node: string, topic: string, take: () => Promise<void>): Promise<void> {
     const key = laneKey(node, topic);
     let lane = this.lanes.get(key);
@@ -112,7 +112,7 @@ export class Ingest {
   }
 
   private async take({ record, closed }: Sender, { frame, frameBytes }: Taken, onHeld: OnHeld): Promise<void> {
-    // What was not taken yet the agent sends again.
+    // The agent did not get an acknowledgement, so it sends the frame again in its next session.
     if (closed.aborted) throw new BackplaneError('cancelled', 'the session has ended');
     const node = record.name;
     const { topic, coveredFrom } = frame;
@@ -144,7 +144,7 @@ export class Ingest {
     this.count(frame, frameBytes.length);
   }
 
-  /** The frame that was sent, or the one that is taken in its place. */
+  /** Returns the frame that was sent, or the gap that is taken in its place. */
   private read(record: NodeRecord, sentBytes: Buffer): Taken {
     try {
       const frame = decodeFrame(sentBytes);
@@ -195,7 +195,7 @@ function checkTopic(topic: string): void {
   throw new BackplaneError('invalid_argument', `frame: unknown topic ${JSON.stringify(topic.slice(0, 40))}`);
 }
 
-/** A gap in the place of a frame that is not sound; undefined where nobody can tell of what. */
+/** A gap in place of an invalid frame; undefined when its topic or stretch cannot be read. */
 function placeholder(sentBytes: Buffer): Pick<Taken, 'frame' | 'frameBytes'> | undefined {
   const stretch = stretchOf(sentBytes);
   if (stretch === undefined) return undefined;

@@ -16,7 +16,7 @@ import type { Ingest } from './ingest.js';
 
 type ControlCall = ServerDuplexStream<Buffer, Buffer>;
 
-/** Where few nodes talk, latency is what counts; where many do, frames. */
+/** Agents linger briefly when few nodes are connected, for low latency, and longer with many, for fewer frames. */
 const LINGER_MS_MIN = 1;
 const LINGER_MS_MAX = 50;
 const NODES_PER_LINGER_MS = 20;
@@ -40,7 +40,7 @@ export class UplinkService {
     };
   }
 
-  /** No new session; those that are end. */
+  /** Refuses new sessions and ends the existing ones. */
   drain(): void {
     this.draining = true;
     this.registry.closeSessions('the broker is shutting down');
@@ -88,18 +88,18 @@ export class UplinkService {
       }
     };
     for (const event of ['end', 'cancelled', 'close']) call.on(event, over);
-    // An error that was sent is also emitted: it has been told.
+    // refuse() emits the error that it sends, and it has reported it already.
     call.on('error', over);
   }
 
-  /** Resolves with undefined when the stream is over before it has begun. */
+  /** Resolves with undefined when the stream ended before the session began. */
   private async begin(call: ControlCall, bytes: Buffer, isOver: () => boolean): Promise<NodeSession | undefined> {
     if (this.draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
     const { hello } = controlRequestCodec.decode(bytes, MESSAGE_BYTES_MAX);
     if (!hello) throw new BackplaneError('failed_precondition', 'control: the first message must be hello');
     checkName('hello.node', hello.node);
     this.registry.makeWay(hello);
-    // What the session before had sent is on its way to the log: the agent is told where that ends.
+    // Frames of the earlier session may still be pending. The welcome must state where the log ends after them.
     await this.ingest.settled(hello.node);
     if (isOver()) return undefined;
     if (this.draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
@@ -132,7 +132,7 @@ export class UplinkService {
     const pace = new Pace(call, this.budgets.meter(session.record, 'live'), session.closed, () => {
       return heldFrames === 0 && pendingBytes <= UNACKNOWLEDGED_BYTES_MAX;
     });
-    // One whose frame waits for room is not read on either.
+    // A stream with a held frame is not read either, so that held frames stay bounded.
     const onHeld = (held: boolean) => {
       heldFrames += held ? 1 : -1;
       if (held) call.pause();
@@ -150,7 +150,7 @@ export class UplinkService {
         }
         record.uplinkBytes += bytes.length;
         pendingBytes += bytes.length;
-        // An agent keeps to this by itself; one that does not is not read on.
+        // A correct agent respects this bound by itself; one that does not is not read until frames are durable.
         if (pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
         pace.took(bytes.length);
         durable.then(
@@ -215,7 +215,7 @@ export class UplinkService {
   }
 }
 
-/** Reads a data stream on while its node is within its budget, and nothing else speaks against it. */
+/** Pauses a data stream while its node is over its budget, and resumes it when `free` allows that too. */
 class Pace {
   private waiting = false;
 
@@ -233,7 +233,7 @@ class Pace {
     if (this.waiting || this.meter.level >= 0) return;
     this.waiting = true;
     this.call.pause();
-    // Looked at again now and then: the budget may be raised meanwhile.
+    // positive() checks the level repeatedly, because the budget may be raised during the wait.
     void this.meter.positive(this.closed).then(() => {
       this.waiting = false;
       this.goOn();
@@ -245,7 +245,7 @@ class Pace {
   }
 }
 
-/** Frames that became durable together are acknowledged together: the last of each topic stands for all. */
+/** Frames that became durable together are acknowledged together: one message per topic, with the last position. */
 class Acknowledgements {
   private readonly pending = new Map<string, Position>();
 

@@ -1,10 +1,11 @@
 /**
- * How the frames of one node and topic follow each other: the rule by which every reader of a log takes them.
+ * How the frames of one node and topic follow each other. Every reader of a log applies this rule.
  *
- *   (from, to] after all up to `covered`:   to <= covered        duplicate: passed over
- *                                           from < covered < to  overlap: what is new of it counts
- *                                           from > covered       hole, where the frame says that it continues: frames
- *                                                                that the log had are missing; else interest began anew
+ *   (from, to] after all up to `covered`:   to <= covered        duplicate: it is passed over
+ *                                           from < covered < to  overlap: only its new part counts
+ *                                           from > covered       hole if the frame says that it continues: frames that
+ *                                                                the log had are missing; else next, as interest in
+ *                                                                the topic began anew
  *                                           else                 next
  */
 import type { Frame } from '../../wire/frame/frame.js';
@@ -12,7 +13,7 @@ import { comparePositions, type Position } from '../../wire/position.js';
 
 export type Follows = 'next' | 'duplicate' | 'overlap' | 'hole';
 
-/** @param covered up to where the frames before it reach; undefined: nothing is known of them */
+/** @param covered position up to which the frames before it reach; undefined if unknown */
 export function follows(
   { coveredFrom, coveredTo, continues }: Pick<Frame, 'coveredFrom' | 'coveredTo' | 'continues'>,
   covered: Position | undefined,

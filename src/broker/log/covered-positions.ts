@@ -1,14 +1,14 @@
-/** Up to where the frames of a partition's nodes reach, topic for topic. */
+/** Positions up to which the frames of a partition's nodes reach, by node and topic. */
 import { NODES_PER_PARTITION_MAX } from '../../limits.js';
 import type { Frame } from '../../wire/frame/frame.js';
 import type { Position } from '../../wire/position.js';
 import { follows } from './chain.js';
 
 export class CoveredPositions {
-  /** By node, the one that was silent for longest first: over the bound it goes. Then by topic. */
+  /** By node, then by topic. The node that was silent for longest is first, and is dropped over the bound. */
   private readonly byNode = new Map<string, Map<string, Position>>();
 
-  /** Undefined when nothing is known of it. */
+  /** Undefined when nothing is known of the node and topic. */
   to(node: string, topic: string): Position | undefined {
     return this.byNode.get(node)?.get(topic);
   }
@@ -17,7 +17,7 @@ export class CoveredPositions {
     return this.byNode.keys();
   }
 
-  /** The next frame of the log. */
+  /** Takes the next frame of the log. */
   take(node: string, frame: Frame): void {
     if (follows(frame, this.to(node, frame.topic)) !== 'duplicate') this.set(node, frame.topic, frame.coveredTo);
   }

@@ -1,7 +1,8 @@
 /**
- * From partition logs to subscriptions. Each log feeds the tail of its
- * partition; each subscription has its own place in each partition: at the end
- * it reads the shared tail, further back the log. Nobody waits for anybody.
+ * Distributes partition logs to subscriptions. Each log feeds the cached tail of
+ * its partition. Each subscription has its own place in each partition: near the
+ * end it reads the shared tail, further back the log. No subscription waits for
+ * another.
  */
 import { SUBSCRIPTION_FRAME_CACHE_BYTES_MAX } from '../../limits.js';
 import type { LogItem, PartitionLog, PartitionReader } from './partition-log.js';
@@ -9,7 +10,7 @@ import { PartitionTail, TailCache } from './tail-cache.js';
 
 interface Fed {
   readonly tail: PartitionTail;
-  /** Of the places in this partition. */
+  /** Notify functions of the places in this partition. */
   readonly listeners: Set<() => void>;
 }
 
@@ -17,7 +18,7 @@ export class FanOut {
   private readonly cache = new TailCache(SUBSCRIPTION_FRAME_CACHE_BYTES_MAX);
   private readonly fed = new Map<PartitionLog, Fed>();
 
-  /** @param logs all there are, before anything is appended to them */
+  /** @param logs all logs; nothing may have been appended since they were opened */
   constructor(logs: Iterable<PartitionLog>) {
     for (const log of logs) {
       const tail = new PartitionTail(this.cache, log.snapshot().offset);
@@ -40,34 +41,34 @@ export class FanOut {
 
 /** One subscription's place in one partition. */
 export class LogPlace {
-  /** Everything before it was delivered or passed over: what a cursor may say. */
+  /** Everything before this offset was delivered or passed over, so a cursor may name it. */
   delivered: number;
   private reader: PartitionReader | undefined;
-  /** Of what the reader read last, which ends at `offset`. */
+  /** Mark of the item that the reader read last, which ends at `offset`. */
   private readMark: { readonly offset: number; readonly mark: number | undefined } | undefined;
 
   constructor(
     readonly log: PartitionLog,
     private readonly tail: PartitionTail,
     private readonly topics: ReadonlySet<string>,
-    /** What is read next. */
+    /** The next offset to read. */
     public offset: number,
     private readonly leave: () => void,
   ) {
     this.delivered = offset;
   }
 
-  /** Frames between here and the log's end, about: of all topics. */
+  /** Approximate number of frames between here and the log's end, of all topics. */
   get lag(): number {
     return Math.max(0, this.log.deliverableOffset - this.offset);
   }
 
-  /** See PartitionLog. */
+  /** See PartitionLog.markBefore. */
   markBefore(offset: number): number | undefined {
     return this.readMark?.offset === offset ? this.readMark.mark : this.log.markBefore(offset);
   }
 
-  /** The next item, or undefined when there is none at this moment. `offset` is behind it already. */
+  /** The next item, or undefined when there is none at this moment. `offset` is moved past it. */
   async next(): Promise<LogItem | undefined> {
     const end = this.log.deliverableOffset;
     if (this.offset >= end) return undefined;
@@ -87,7 +88,7 @@ export class LogPlace {
       this.reader = this.log.reader(this.offset, this.topics);
     }
     const item = await this.reader.next();
-    // The reader may have passed what is no item.
+    // The reader may have passed records that are no items.
     if (item === undefined) this.offset = this.reader?.offset ?? this.offset;
     else this.offset = item.kind === 'frame' ? item.offset + 1 : item.offsetTo;
     if (this.reader) this.readMark = { offset: this.offset, mark: this.reader.mark };

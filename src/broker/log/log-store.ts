@@ -1,4 +1,4 @@
-/** All partition logs of a broker, under one identity and one bound of bytes. */
+/** All partition logs of a broker, with one identity and one bound in bytes over all of them. */
 import path from 'node:path';
 import { BackplaneError } from '../../errors.js';
 import {
@@ -20,25 +20,25 @@ import { type PartitionLog, partitionOf } from './partition-log.js';
 export interface LogStoreOptions {
   readonly dir: string;
   readonly fsync: FsyncMode;
-  /** Of all partition logs together: over it, the oldest segment of all goes. */
+  /** Bound over all partition logs together; beyond it the oldest segment of all logs is deleted. */
   readonly bytesMax: number;
   readonly ageMsMax: number;
   readonly files?: FileOps | undefined;
-  /** Told what was found lost when the logs were opened, and what follows. */
+  /** Called when something was found lost at the opening of the logs, with the consequence. */
   readonly warn: (message: string) => void;
-  /** Failures of a log that nobody waits for: of the syncs of the interval mode, or because its files were removed. */
+  /** Called for failures outside of an append: of a sync in interval mode, or because a log's files were removed. */
   readonly onFailure: (log: PartitionLog, cause: unknown) => void;
 }
 
 export class LogStore {
   /** Hex, 16 digits. Cursors carry it. */
   readonly identity: string;
-  /** By partition. */
+  /** Logs, indexed by partition. */
   private readonly logs: EmbeddedLog[] = [];
   private readonly directory: HeldDirectory;
   private readonly timers: NodeJS.Timeout[] = [];
 
-  /** Opens or makes every log; what a killed broker wrote but did not sync is made durable first. */
+  /** Opens or creates every log, and makes durable what a killed broker wrote but did not sync. */
   static async open(options: LogStoreOptions): Promise<LogStore> {
     const store = new LogStore(options);
     await Promise.all(store.logs.map((log) => log.settled()));
@@ -83,12 +83,12 @@ export class LogStore {
     return this.partition(partitionOf(node));
   }
 
-  /** Up to where the node's frames of a topic reach; undefined when there are none. */
+  /** Position up to which the node's frames of a topic reach; undefined when there are none. */
   coveredTo(node: string, topic: string): Position | undefined {
     return this.of(node).coveredTo(node, topic);
   }
 
-  /** Throws `unavailable` where nothing that is written would be found again. */
+  /** Throws unavailable when the log directory was removed or replaced, so that what is written would be lost. */
   checkPlace(): void {
     if (!this.directory.inPlace) throw new BackplaneError('unavailable', this.directory.removedMessage);
   }
@@ -103,7 +103,7 @@ export class LogStore {
     return bytes;
   }
 
-  /** By age, log for log, and by bytes over all of them. */
+  /** Deletes old segments: by age in each log, and by bytes over all logs. */
   enforceRetention(): void {
     this.eachGoesOn((log) => log.enforceRetention());
     this.enforceBytes();
@@ -115,7 +115,7 @@ export class LogStore {
     await Promise.all(this.logs.map((log) => log.close()));
   }
 
-  /** One that has failed refuses: said, while the others go on. */
+  /** Runs for every log. A log that throws is reported through onFailure, and the others are still run. */
   private eachGoesOn(run: (log: EmbeddedLog) => void): void {
     for (const log of this.logs) {
       try {
@@ -130,7 +130,7 @@ export class LogStore {
     while (this.bytes > this.options.bytesMax && this.removeOldest());
   }
 
-  /** Deletes the segment that ended first, of whichever log: one that holds little is kept as long as the others. */
+  /** Deletes the segment that ended first in all logs, so that small logs keep their frames as long as large ones. */
   private removeOldest(): boolean {
     const removable: { readonly log: EmbeddedLog; readonly oldestNs: bigint }[] = [];
     for (const log of this.logs) {

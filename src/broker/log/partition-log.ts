@@ -1,11 +1,11 @@
 /**
  * One partition: the frames of the nodes that hash to it, of all topics, in the
- * order in which they were made durable. Offsets grow, survive restarts and
- * eviction, and are sparse by contract.
+ * order in which they became durable. Offsets grow, stay valid over restarts and
+ * eviction, and may have gaps.
  *
- * An engine that asks other machines knows an offset only when they have
- * acknowledged: so whoever writes waits for a promise, and whoever reads is fed
- * by the log, not by the writer.
+ * A replicated engine would know an offset only after other machines have
+ * acknowledged it. That is why append returns a promise, and why readers are fed
+ * by the log and not by the writer.
  */
 import { crc32 } from 'node:zlib';
 import { PARTITIONS } from '../../limits.js';
@@ -18,15 +18,15 @@ export interface LogEntry {
   readonly offset: number;
   readonly node: string;
   readonly frame: Frame;
-  /** What the encoded frame takes. */
+  /** Size of the encoded frame. */
   readonly bytes: number;
-  /** When it came, milliseconds since 1970. */
+  /** Time of the append, milliseconds since 1970. */
   readonly appendedMs: number;
 }
 
 export type LogItem =
   | LogEntry
-  /** Frames that were there and cannot be read, whosever and of whichever topic. */
+  /** Frames that cannot be read; their nodes and topics are unknown. */
   | { readonly kind: 'damage'; readonly offsetFrom: number; readonly offsetTo: number; readonly message: string }
   /** Frames that retention removed before they were read. */
   | { readonly kind: 'evicted'; readonly offsetFrom: number; readonly offsetTo: number };
@@ -41,7 +41,7 @@ export interface PartitionReader {
   close(): void;
 }
 
-/** The log's end, and up to where what is before it reaches: of one moment. */
+/** The log's end and the positions that the frames before it reach, both of the same moment. */
 export interface Snapshot {
   readonly offset: number;
   readonly covered: CoveredPositions;
@@ -51,43 +51,43 @@ export interface PartitionLog {
   readonly partition: number;
   /** The oldest offset that can still be read. */
   readonly firstOffset: number;
-  /** Readers see frames below this: those that a crash cannot take back. */
+  /** Readers see only frames below this offset, which are as durable as the log promises. */
   readonly deliverableOffset: number;
   readonly bytes: number;
   /**
-   * Resolves with the frame's offset once it is as durable as the log promises; by then `follow` has told it, and
-   * coveredTo() includes it. Appends that are under way at once take their offsets in the order of the calls. Rejects
-   * with resource_exhausted when the disk is full, unavailable when it fails: then nothing is acknowledged.
+   * Resolves with the frame's offset once it is as durable as the log promises; by then followers have been told of it,
+   * and coveredTo() includes it. Concurrent appends get their offsets in the order of the calls. Rejects with
+   * resource_exhausted when the disk is full, unavailable when it fails; the frame must then not be acknowledged.
    */
   append(node: string, frame: Frame, frameBytes: Buffer): Promise<number>;
-  /** Keeps something for a cursor that names the offset; readers pass it over. Resolves and rejects as append does. */
+  /** Stores a note for cursors that name its offset; readers pass it over. Rejects as append does. */
   appendNote(bytes: Buffer): Promise<number>;
   /** Undefined when the log has no note (any more) at this offset. */
   readNote(offset: number): Promise<Buffer | undefined>;
-  /** Writes something that no reader sees, to learn whether append would work: rejects with what that would. */
+  /** Writes a record that no reader sees, to test whether append would work; rejects with the error append would. */
   probe(): Promise<void>;
   /** Resolves when everything appended before is durable. */
   settled(): Promise<void>;
-  /** Nodes that have frames in it, or had some. */
+  /** Nodes that have, or had, frames in this partition. */
   nodes(): Iterable<string>;
-  /** Up to where this node's frames of the topic reach; undefined when it has none. */
+  /** Position up to which this node's frames of the topic reach; undefined when there are none. */
   coveredTo(node: string, topic: string): Position | undefined;
   snapshot(): Snapshot;
   /**
-   * Up to where the frames before `offset` reach. Rejects with cursor_expired when the log no longer reaches back to
-   * it, cursor_invalid when it never was.
+   * The positions up to which frames before `offset` reach. Rejects with cursor_expired when the log no longer reaches
+   * back to the offset, cursor_invalid when it never existed.
    */
   coveredBefore(offset: number): Promise<CoveredPositions>;
   /**
-   * 32 bits of what stands before an offset: what a cursor carries, so that a log that was set back, and has other
-   * frames at the same offsets now, is recognised. Undefined where it is not at hand.
+   * A 32-bit checksum of the record before an offset. Cursors carry it, to recognise a log that lost its end and has
+   * other frames at the same offsets now. Undefined when the checksum is not in memory.
    */
   markBefore(offset: number): number | undefined;
-  /** False when something else stands before the offset. */
+  /** False when the record before the offset has another checksum. */
   hasMark(offset: number, mark: number): Promise<boolean>;
-  /** Other topics' frames are passed over, which is cheap. */
+  /** Reads only frames of `topics`; to pass over other frames is cheap. */
   reader(fromOffset: number, topics: ReadonlySet<string>): PartitionReader;
-  /** Tells every frame from here on, in the order of the offsets, once it can be delivered, whoever appended it. */
+  /** Calls `listener` with every later frame, in order of offsets, as soon as the frame can be delivered. */
   follow(listener: (entry: LogEntry) => void): void;
   close(): Promise<void>;
 }

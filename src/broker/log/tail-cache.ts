@@ -1,13 +1,13 @@
 /**
- * The newest frames of every partition, decoded once, for all subscriptions
- * that stand near the end: one bound in bytes over all partitions, the oldest
- * frame out first. Who is further behind reads the log.
+ * The newest frames of every partition, decoded once for all subscriptions near
+ * the end. One bound in bytes covers all partitions; the oldest frame is dropped
+ * first. Subscriptions further behind read the log.
  */
 
 import { partitionPoint } from '../../flow/partition-point.js';
 import type { LogEntry } from './partition-log.js';
 
-/** An event's columns as JavaScript numbers and bigints. */
+/** Estimated memory of one event's decoded columns (numbers and bigints). */
 const COLUMN_BYTES = 40;
 const ENTRY_BYTES = 512;
 
@@ -39,7 +39,7 @@ export class PartitionTail {
   /** Every frame with this offset or a later one is cached. */
   private from: number;
 
-  /** @param from the log's end at this moment: whatever comes from there on is added */
+  /** @param from the log's end at this moment; every frame from there on must be passed to add() */
   constructor(
     private readonly cache: TailCache,
     from: number,
@@ -58,7 +58,7 @@ export class PartitionTail {
     return offset >= this.from;
   }
 
-  /** The first frame of one of the topics at or behind the offset. */
+  /** The first frame of one of the topics at or after the offset. */
   find(offset: number, topics: ReadonlySet<string>): LogEntry | undefined {
     const { entries } = this;
     let at = partitionPoint(this.head, entries.length, (index) => entries[index]!.entry.offset < offset);
@@ -66,7 +66,7 @@ export class PartitionTail {
     return entries[at]?.entry;
   }
 
-  /** Returns the bytes that became free. */
+  /** Returns the number of bytes that became free. */
   dropOldest(): number {
     const oldest = this.entries[this.head++]!;
     this.from = oldest.entry.offset + 1;

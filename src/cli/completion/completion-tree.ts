@@ -1,4 +1,4 @@
-/** What a shell has to know of the commands in order to complete them. */
+/** The data about commands that a shell needs to complete them. */
 import type { Command, Option } from 'commander';
 
 export interface CompletedOption {
@@ -58,7 +58,7 @@ function valueKind(
   metavariable: string | undefined,
   words: readonly string[],
 ): CompletedOption['value'] {
-  // One that may do without a value is completed as a flag.
+  // An option whose value is optional is completed like one without a value.
   if (!option.required) return 'none';
   if (words.length > 0) return 'words';
   return metavariable === 'file' || metavariable === 'directory' ? metavariable : 'any';

@@ -1,7 +1,6 @@
 /**
- * `backplane completion SHELL`: a script for the shell that completes verbs,
- * flags and the words that flags accept. It is made of the commands themselves,
- * so that it says what they take.
+ * `backplane completion SHELL`: a script for the shell that completes verbs, flags and the words that flags accept. It
+ * is generated from the commands themselves, so that it always matches them.
  */
 import { Argument, type Command } from 'commander';
 import { flagName, SETTING_KEYS, SETTINGS } from '../../config/settings.js';
@@ -17,7 +16,7 @@ const SCRIPTS: Readonly<Record<string, (commands: readonly CompletedCommand[]) =
   fish: fishScript,
 };
 
-/** Words that flags take whose help does not list them, or that are not all they take. */
+/** Words of flags whose help does not list them, or that accept others too. */
 const KNOWN_WORDS = {
   '--topic': Object.keys(TOPICS),
   ...Object.fromEntries(

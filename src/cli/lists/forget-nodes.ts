@@ -1,4 +1,4 @@
-/** `backplane nodes forget NODE...`: nodes that are gone for good are no longer listed, nor told as absent. */
+/** `backplane nodes forget NODE...`: nodes that are gone for good are no longer listed or stated as absent. */
 import type { Command } from 'commander';
 import { CLIENT_KEYS, clientOf } from '../credentials.js';
 import { Screen } from '../observe/screen.js';

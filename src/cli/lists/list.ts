@@ -30,7 +30,7 @@ interface ListOptions {
 }
 
 const WATCH_DEFAULT = '2s';
-/** Home, and away with what was there. */
+/** Moves the cursor home and clears screen and scrollback. */
 const CLEAR_SCREEN = '\x1b[H\x1b[2J\x1b[3J';
 
 export function defineList<Answer extends object>(command: Command, list: List<Answer>): void {
@@ -64,7 +64,7 @@ export function outputOption(): Option {
     .default('table');
 }
 
-/** Undefined where all columns are wanted: what is no terminal gets the same table always. */
+/** Undefined where all columns are wanted: output that is no terminal always gets the same table. */
 export function tableWidth(output: string): number | undefined {
   return output === 'table' && process.stdout.isTTY === true ? process.stdout.columns || 80 : undefined;
 }
@@ -74,7 +74,7 @@ function listText<Answer extends object>(list: List<Answer>, answer: Answer, out
   return list.text(answer, wallNowNs(), tableWidth(output));
 }
 
-/** Until Ctrl-C, or until nobody reads. A broker that does not answer is waited for. */
+/** Repeats until Ctrl-C or until the reader has gone. Waits for a broker that does not answer. */
 async function watchList(show: (clear: string) => Promise<void>, screen: Screen, intervalMs: number): Promise<number> {
   const interrupt = watchInterrupt();
   const signal = AbortSignal.any([interrupt.signal, screen.gone]);
@@ -105,7 +105,7 @@ function jsonLines<Answer extends object>(list: List<Answer>, answer: Answer): s
   return items.map((item) => jsonLine(messageToJson(item))).join('');
 }
 
-/** A line for stdout: on a terminal, what would act on one is escaped. */
+/** A line for stdout; on a terminal, control characters are escaped. */
 export function jsonLine(value: unknown): string {
   return `${jsonText(value, process.stdout.isTTY === true)}\n`;
 }

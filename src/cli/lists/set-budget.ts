@@ -35,7 +35,7 @@ export function defineSetBudget(command: Command): void {
     try {
       const answer = await client.setBudget({ nodes: [...nodes], budget });
       const screen = new Screen(process.stdout, process.stderr);
-      // The command above has the same flag, and takes it wherever it stands.
+      // The parent command has the same flag, and takes it wherever it stands.
       const { output } = command.optsWithGlobals<{ output: string }>();
       const json = () => answer.changes.map((change) => jsonLine(messageToJson(change))).join('');
       await screen.print(output === 'json' ? json() : changesText(answer.changes, tableWidth(output)));
@@ -65,7 +65,7 @@ const CHANGE_COLUMNS: readonly Column[] = [
 
 /** `1.0 MiB → 512.0 KiB`, or the one where they are the same. */
 function changeText(before = '0', after = '0', text: (rate: string) => string = String): string {
-  // Where nothing was set only a node that is connected knows.
+  // Without a set budget only a connected node knows its rate.
   const [from, to] = [before, after].map((rate) => (rate === '0' ? "the node's own" : text(rate)));
   return before === after ? `${to}` : `${from} → ${to}`;
 }

@@ -1,7 +1,6 @@
 /**
- * Whether a subscription brought all that was asked for, from what its stream
- * says of it. What the kernel lost is stated elsewhere: nobody knows whether it
- * would have matched.
+ * Whether a subscription brought all requested events, judged by the other items of its stream. Kernel losses do not
+ * count here, because nobody knows whether the lost events would have matched.
  */
 
 import type { SubscribeItem } from '../../client/subscribe-item.js';
@@ -15,17 +14,17 @@ type NodeCoverage = Coverage['nodes'][number];
 const NAMED_MAX = 8;
 
 export class Completeness {
-  /** Node to why; one that comes back and answers for the same window is complete after all. */
+  /** Reason by node; a node that returns and answers for the same window is complete after all. */
   readonly #away = new Map<string, string>();
-  /** Nodes of which the broker's log could not read all. */
+  /** Nodes with frames that the broker's log could not read. */
   readonly #unread = new Set<string>();
-  /** Node to why, for good. */
+  /** Reason by node, final. */
   readonly #lost = new Map<string, string>();
   readonly #unmatched: string[] = [];
 
   /**
-   * `fromGiven`: the window has a start, so that older events were asked for than may be recorded still.
-   * `refill`: what was shed or skipped comes later, or is told as evicted.
+   * `fromGiven`: the window has a start, so that evicted events are missing from it. `refill`: shed or skipped events
+   * come later, or are stated as evicted.
    */
   constructor(
     private readonly fromGiven: boolean,
@@ -39,7 +38,7 @@ export class Completeness {
       for (const node of item.coverage.nodes) this.#covered(node);
     } else if (item.kind === 'gap' && item.gap.reason !== 'kernel_overrun' && !this.#comes(item.gap.reason)) {
       const { node, topic, topics, reason } = item.gap;
-      // Its recorder is asked for what the broker's log cannot read: its answer says whether that was all.
+      // The node's recorder is asked for the frames that the log cannot read; its answer shows whether all came.
       if (reason === 'damaged' && node) {
         this.#unread.add(node);
         this.#goes(node, 'gap, damaged');
@@ -50,7 +49,7 @@ export class Completeness {
     }
   }
 
-  /** A name that was asked for is no node's: said in this sentence. */
+  /** Notes a requested name that no node has; the sentence says so. */
   unmatched(sentence: string): void {
     if (this.#unmatched.length < NODES_SHOWN_MAX) this.#unmatched.push(sentence);
   }
@@ -82,7 +81,7 @@ export class Completeness {
       return;
     }
     this.#away.delete(node);
-    // Before the window began, so that nothing of it is missing.
+    // The node was gone before the window began, so nothing of it is missing.
     if (gone) return;
     if (damagedBytes !== '0') this.#lose(node, `${damagedBytes} bytes of its recording are damaged`);
     else if (losses.length > 0) this.#lose(node, [...new Set(losses.map(({ reason }) => reason))].join(', '));

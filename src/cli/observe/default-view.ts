@@ -1,7 +1,6 @@
 /**
- * What `observe` shows where nobody says what: programs that start,
- * connections, what agents say about themselves and what profiles add, without
- * the processes by which it is observed. A filter like any other.
+ * The view of `observe` without a filter: programs that start, connections, statements of agents about themselves and
+ * the events that profiles add, without the observer's own processes. It is a filter like any other.
  */
 import { timestampNsText } from '../../text/time-text.js';
 import type { Observer } from './observers.js';
@@ -11,10 +10,13 @@ const SHOWN = [
   'event.topic in ["host", "security", "file", "syscall"]',
 ].join(' || ');
 
-/** The kernel's time of a fork, and what /proc and two clocks tell here, are at most this far apart. */
+/** Largest difference between the kernel's time of a fork and the time computed here from /proc and two clocks. */
 const CREATION_TOLERANCE_NS = 250_000_000n;
 
-/** Of the processes that started this one only their start is left out: what they do besides is not for observing. */
+/**
+ * Of this process all events are left out; of its ancestors only their start, because their other actions are not part
+ * of observing.
+ */
 export function defaultView(observers: readonly Observer[]): string {
   const own = observers.filter(({ self }) => self).map(isProcess);
   const others = observers.filter(({ self }) => !self).map(isProcess);
@@ -23,7 +25,7 @@ export function defaultView(observers: readonly Observer[]): string {
   return [`(${SHOWN})`, ...left].join(' && ');
 }
 
-/** By pid and start: a pid alone is soon another's, and on another node it is another's from the beginning. */
+/** Matches pid and start time: a pid alone is soon reused, and belongs to another process on every other node. */
 function isProcess({ pid, createdNs }: Observer): string {
   const [from, to] = [createdNs - CREATION_TOLERANCE_NS, createdNs + CREATION_TOLERANCE_NS].map(timestampNsText);
   return `process.pid == ${pid} && process.creation_time > timestamp("${from}") && process.creation_time < timestamp("${to}")`;

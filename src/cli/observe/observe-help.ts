@@ -1,4 +1,4 @@
-/** What stands below the flags in `observe --help`: what is shown, what there is to ask for, and how. */
+/** The text below the flags in `observe --help`: the default view, the topics, and how to ask for them. */
 import { TOPICS } from '../../wire/event/event.js';
 import { commandName } from '../command-name.js';
 

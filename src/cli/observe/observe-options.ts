@@ -1,4 +1,4 @@
-/** The flags of `observe`, what they ask of a broker, and the command that goes on where one ended. */
+/** The flags of `observe`, the request that they form, and the command that resumes where one ended. */
 import { type Command, Option } from 'commander';
 import { BackplaneError } from '../../errors.js';
 import { LAST_DEFAULT, LAST_MAX } from '../../limits.js';
@@ -112,7 +112,7 @@ function addDeliveryFlags(command: Command): void {
     .option('--include-self', "also events of Backplane's own processes");
 }
 
-/** What contradicts itself is refused here, with the names of the flags. Times and the default view are filled in. */
+/** Refuses contradictory flags by their names. Fills in times and the default view. */
 export function readOptions(command: Command): ObserveOptions {
   const { first, ...given } = command.opts<ObserveOptions & { first?: number }>();
   if (first !== undefined && given.limit !== undefined && first !== given.limit) {
@@ -141,7 +141,7 @@ function readTimes(options: ObserveOptions): void {
   if (options.since !== undefined) options.since = readTime('--since', options.since, reading);
   if (options.until === undefined) return;
   const nowNs = msToNs(nowMs);
-  // What is awaited is still to come; else the end is behind the start.
+  // With follow the end lies in the future; otherwise it lies after the start.
   const afterNs = options.follow === true ? nowNs : startNs(options.since, nowNs);
   options.until = readTime('--until', options.until, { ...reading, afterNs });
 }
@@ -175,7 +175,7 @@ export function subscribeRequest(options: ObserveOptions): SubscribeRequest {
   };
 }
 
-/** Say where to begin, as a cursor does, or are said otherwise below. */
+/** Flags that state a start, as the cursor does, or that are written anew below. */
 const REPLACED: ReadonlySet<string> = new Set(['since', 'last', 'first', 'cursor', 'filter', 'until', 'printPlan']);
 
 /**
@@ -203,7 +203,7 @@ function flagWords(option: Option, value: unknown): string[] {
   return [flag, shellWord(Array.isArray(value) ? value.join(',') : String(value))];
 }
 
-/** An empty value is a script's unset variable, and would ask for more than was meant. */
+/** Refuses an empty value: it is probably a script's unset variable, and would request more than was meant. */
 function filled(flag: string, without = ''): (text: string) => string {
   return (text) => {
     if (text.trim() !== '') return text;

@@ -1,6 +1,6 @@
 /**
- * What `observe` does with each item of its subscription: events to stdout,
- * all else as notices on stderr; with jsonpb every item as one line of JSON.
+ * Prints each item of an `observe` subscription: events on stdout, all others as notices on stderr; with jsonpb every
+ * item as one line of JSON.
  */
 import type { SubscribeItem } from '../../client/subscribe-item.js';
 import { timestampNs, timestampText } from '../../subscriptions/timestamp.js';
@@ -28,12 +28,12 @@ export interface ObserveOutputOptions {
   readonly history: boolean;
   /** Live events are asked for. */
   readonly follow: boolean;
-  /** State complete coverage too. */
+  /** Complete coverage is stated too. */
   readonly verbose: boolean;
   readonly utc: boolean;
   /** JSON lines of events carry cursors. */
   readonly cursors: boolean;
-  /** JSON is read on a terminal: nothing in it may act there. */
+  /** JSON goes to a terminal, so that control characters in it are escaped. */
   readonly terminal: boolean;
 }
 
@@ -70,7 +70,7 @@ export class ObserveOutput {
   async show(item: SubscribeItem): Promise<void> {
     if (this.#options.lines !== undefined && item.kind === 'events') await this.#order.add(item.batch);
     else {
-      // What is said of a stretch comes behind its events.
+      // A notice about a stretch is printed after its events.
       await this.#order.flush();
       if (item.kind === 'link') this.#screen.notice(linkNotice(item.broker, item.cause));
       else if (this.#options.lines === undefined) await this.#showJson(item);
@@ -112,7 +112,7 @@ export class ObserveOutput {
     this.#showFollowing(accepted);
   }
 
-  /** A quiet stream looks like one that hangs: said once, as it begins. */
+  /** Prints one notice when following begins, because a quiet stream looks like one that hangs. */
   #showFollowing({ nodes }: Accepted): void {
     if (!this.#options.follow || this.#accepted || nodes.length === 0) return;
     const which = nodes.length === 1 ? `1 node, ${nodes[0]}` : `${nodes.length} nodes`;
@@ -131,7 +131,7 @@ export class ObserveOutput {
     if (notice !== undefined) this.#screen.notice(notice);
   }
 
-  /** Keeps cursor, clock and status line up with what was shown. */
+  /** Updates cursor, clock and status line after an item was shown. */
   #follow(item: SubscribeItem): void {
     if (item.kind === 'accepted') {
       this.#accepted = true;

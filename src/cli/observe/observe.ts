@@ -27,7 +27,7 @@ import { ObserveOutput } from './observe-output.js';
 import { Screen } from './screen.js';
 import { unmatchedNodes } from './unmatched-nodes.js';
 
-/** Exit code where a part of what was asked for is missing. */
+/** Exit code when a part of the requested events is missing. */
 const INCOMPLETE = 4;
 
 const EXIT_CODES = `
@@ -83,7 +83,7 @@ async function observe(client: Client, command: Command): Promise<number> {
     const signal = AbortSignal.any([interrupt.signal, screen.gone]);
     for await (const item of client.subscribe(request, signal)) {
       completeness.saw(item);
-      // Once: after a break it is accepted again.
+      // Only once: after a reconnect the subscription is accepted again.
       if (item.kind === 'accepted' && !accepted) {
         accepted = true;
         await noticeNodes(client, request, screen, item.accepted, completeness);
@@ -95,7 +95,7 @@ async function observe(client: Client, command: Command): Promise<number> {
     interrupt.release();
   }
   if (screen.failure !== undefined) throw new BackplaneError('internal', `stdout: ${screen.failure.message}`);
-  // A reader that has gone had what it wanted; where it stopped is not known here.
+  // A reader that has gone got what it wanted; where it stopped is unknown.
   if (screen.gone.aborted) return interrupt.signal.aborted ? INTERRUPTED : 0;
   const missing = interrupt.signal.aborted ? undefined : completeness.missing();
   if (missing !== undefined) screen.notice(`incomplete: ${missing}`);
@@ -107,7 +107,7 @@ async function observe(client: Client, command: Command): Promise<number> {
   return missing === undefined ? 0 : INCOMPLETE;
 }
 
-/** What of the nodes that were asked for is not there: a replay lacks it, a stream that goes on waits for it. */
+/** Notices about requested nodes that are not connected: a replay lacks them, a stream that goes on waits for them. */
 async function noticeNodes(
   client: Client,
   { nodes = [], follow }: SubscribeRequest,
@@ -123,7 +123,7 @@ async function noticeNodes(
   else if (unmatched.length > 0) screen.notice(`${unmatched.join('; ')}: waiting for it`);
 }
 
-/** Undefined for jsonpb, which is not only of events. */
+/** Undefined for jsonpb, which prints other items besides events. */
 function linesOf(options: ObserveOptions, terminal: boolean): EventLines | undefined {
   if (options.output === 'jsonpb') return undefined;
   return eventLines(options.output, {

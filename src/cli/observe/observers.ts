@@ -1,13 +1,13 @@
 /**
- * The processes by which somebody observes: this one, and those of its shell
- * job that led to it (npx, sudo, time, ...), by pid and by when they began.
+ * The processes that belong to the observer: this one, and those of its shell job that led to it (npx, sudo, time,
+ * ...), by pid and by when they began.
  */
 import { readFileSync } from 'node:fs';
 import { msToNs } from '../../nanoseconds.js';
 
 export interface Observer {
   readonly pid: number;
-  /** Wall nanoseconds. /proc tells it to 10 ms. */
+  /** Wall nanoseconds, exact to the 10 ms that /proc gives. */
   readonly createdNs: bigint;
   /** This process, not one that started it. */
   readonly self: boolean;
@@ -21,13 +21,13 @@ interface Stat {
 
 /** USER_HZ, which is 100 wherever Linux runs. */
 const TICK_NS = 10_000_000n;
-/** A job that is deeper than this is no job of a shell. */
+/** A longer chain of ancestors is not a shell job. */
 const OBSERVERS_MAX = 8;
 const CLOCK_READINGS = 5;
 
 /**
- * Up to the shell: a shell puts what it starts into a process group of its own, so that the first ancestor in another
- * group is the shell. Empty where there is no /proc.
+ * This process and its ancestors below the shell. A shell puts each job into a process group of its own, so that the
+ * first ancestor in another group is the shell. Empty where there is no /proc.
  */
 export function observers(): readonly Observer[] {
   const found: Observer[] = [];
@@ -41,7 +41,7 @@ export function observers(): readonly Observer[] {
       if (stat.parentPid <= 0) break;
     }
   } catch {
-    // An ancestor ended while it was looked at, or is not to be seen from here: what was found so far stands.
+    // An ancestor ended meanwhile or is not visible from here: those found so far are returned.
   }
   return found;
 }
@@ -56,7 +56,10 @@ function statOf(pid: number): Stat {
   return { parentPid: Number(parentPid), group: Number(group), createdNs: BigInt(ticks) * TICK_NS };
 }
 
-/** When the machine was started. The reading that took the least time is the best: two clocks are read one by one. */
+/**
+ * Wall time of the machine's start. Two clocks are read one after the other, so the reading that took least time is
+ * best.
+ */
 function bootWallNs(): bigint {
   let best = { tookMs: Number.POSITIVE_INFINITY, bootMs: 0 };
   for (let reading = 0; reading < CLOCK_READINGS; reading += 1) {

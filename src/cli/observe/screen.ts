@@ -1,8 +1,7 @@
 /**
- * What a command writes: results to stdout, notices and a status line to
- * stderr. Waits for a slow reader of stdout, so that nothing is buffered
- * without bound, and keeps the status line below what is printed. A reader
- * that has gone (`| head`) ends the command quietly.
+ * The output of a command: results on stdout, notices and a status line on stderr. It waits for a slow reader of
+ * stdout, so that nothing is buffered without bound, and keeps the status line below the printed text. A reader that
+ * has gone (`| head`) ends the command quietly.
  */
 import type { Writable } from 'node:stream';
 import { type Paint, takesEscapes } from '../render/palette.js';
@@ -24,14 +23,14 @@ export class Screen {
   #statusTimer: NodeJS.Timeout | undefined;
   #waiting: (() => void) | undefined;
 
-  /** `escapes`: whether stderr takes them, without which there is no status line. */
+  /** `escapes`: whether stderr takes escape sequences; without them there is no status line. */
   constructor(out: Terminal, err: Terminal, escapes = takesEscapes(err, process.env)) {
     this.#out = out;
     this.#err = err;
     this.#escapes = escapes;
     out.on('error', (cause: NodeJS.ErrnoException) => this.#lose(cause));
     out.on('drain', () => this.#release());
-    // Nobody reads what we complain about: not a reason to fail.
+    // Nobody can read the error then, so it is no reason to fail.
     err.on('error', () => {});
   }
 
@@ -40,7 +39,7 @@ export class Screen {
     return this.#gone.signal;
   }
 
-  /** Why stdout takes no more, where that is an error: a reader that has gone is none. */
+  /** The error because of which stdout takes no more; undefined when the reader has just gone. */
   get failure(): Error | undefined {
     return this.#failure;
   }
@@ -55,7 +54,7 @@ export class Screen {
     });
   }
 
-  /** `-- text`, one line on stderr. The text may hold what came from events. */
+  /** Prints `-- text` as one line on stderr. The text may contain data from events. */
   notice(text: string, paint: Paint = (plain) => plain): void {
     this.#clearStatus();
     this.#err.write(`${paint(`-- ${safeText(text)}`)}\n`);

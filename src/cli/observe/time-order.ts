@@ -1,6 +1,7 @@
 /**
- * Live lines in the order of time. The broker sends each topic of a node as it comes, so that a program's connection can
- * arrive before the program. Batches that arrive close together are held for a moment and told by the events' times.
+ * Puts live lines in the order of time. The broker sends each topic of a node separately, so that a program's
+ * connection can arrive before the program's start. Batches that arrive close together are held for a moment and
+ * printed by the events' times.
  */
 import { LINE_ORDER_EVENTS_MAX, LINE_ORDER_MS } from '../../limits.js';
 import { timestampNs } from '../../subscriptions/timestamp.js';
@@ -29,7 +30,7 @@ export class TimeOrder {
   /** Resolves when there is room for more. */
   async add(batch: EventBatchMessage): Promise<void> {
     await this.#printed;
-    // The past has been merged by time already.
+    // Events of the past are merged by time already.
     if (batch.history) await this.flush();
     this.#held.push(batch);
     this.#events += batch.events.length;
@@ -50,8 +51,8 @@ export class TimeOrder {
 }
 
 /**
- * All events of the batches by time; those of one time as they came. Only the last line has a cursor, as a cursor resumes
- * behind all of the batches that came up to its own.
+ * All events of the batches by time; events of equal time keep their order. Only the last line has a cursor, because a
+ * cursor resumes behind all batches up to its own.
  */
 export function inOrder(batches: readonly EventBatchMessage[]): Line[] {
   const timed = batches.flatMap(({ node, topic, events }) =>

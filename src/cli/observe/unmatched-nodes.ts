@@ -1,12 +1,12 @@
-/** Names and globs given as nodes that no known node matches: mistyped, most often. */
+/** Names and globs given as nodes that match no known node, mostly through a typing error. */
 import type { Client } from '../../client/client.js';
 import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
 import { suggestion } from '../../text/nearest.js';
 
-/** Globs with which this is asked: comparing names costs. */
+/** Globs for which a suggestion is computed, because comparing names is costly. */
 const SUGGESTIONS_MAX = 8;
 
-/** One sentence for each that matches no node, connected or gone. None where the broker does not say. */
+/** One sentence for each glob that matches no node, connected or gone. None when the broker does not answer. */
 export async function unmatchedNodes(client: Client, globs: readonly string[]): Promise<string[]> {
   if (globs.length === 0) return [];
   const listed = await client.listNodes().catch(() => undefined);

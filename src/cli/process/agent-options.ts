@@ -1,4 +1,4 @@
-/** Settings as the options of the agents that one process runs: one, but for synthetic nodes. */
+/** Turns settings into the options of the agents in one process: one agent, or several for synthetic nodes. */
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { SettingKey, Settings } from '../../config/settings.js';
@@ -41,8 +41,7 @@ export const AGENT_KEYS: readonly SettingKey[] = [
 const NODE_SUFFIX_CHARACTERS = 5;
 
 /**
- * The nodes that one agent process is: `node.name`, or with synthetic.nodes
- * above 1 that many named after it.
+ * The names of the nodes in one agent process: `node.name`, or with synthetic.nodes above 1 that many named after it.
  * @throws BackplaneError invalid_argument: settings that do not go together
  */
 export function nodeNames(settings: Settings): readonly string[] {
@@ -63,7 +62,7 @@ export function nodeNames(settings: Settings): readonly string[] {
 }
 
 /**
- * One for each of nodeNames(). `parent`: where `up` runs the agent.
+ * Options for each of nodeNames(). `parent`: set when `up` runs the agent.
  * @throws BackplaneError invalid_argument as nodeNames()
  */
 export function agentOptions(

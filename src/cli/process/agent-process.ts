@@ -9,17 +9,17 @@ import type { Logger } from 'pino';
 import { AGENT_RESTART_MS_MAX, AGENT_RESTART_MS_MIN, AGENT_STOP_MS } from '../../limits.js';
 import { builtFile } from '../../package-files.js';
 
-/** What an agent tells its parent over the IPC channel. */
+/** Messages that an agent sends to its parent over the IPC channel. */
 export type AgentMessage =
   | {
       readonly kind: 'started';
       readonly source: string;
-      /** What the node cannot see, in a sentence. */
+      /** A sentence that says what the node cannot see. */
       readonly degraded: string | undefined;
       readonly events: readonly string[];
     }
   | { readonly kind: 'failed'; readonly message: string }
-  /** The broker has the node, or all of several, and its interest is answered; or no longer. */
+  /** The broker has the node (or all of several) and has its answer to the interest; 'absent': it no longer has. */
   | { readonly kind: 'present' | 'absent' };
 
 export interface AgentProcessOptions {
@@ -27,7 +27,7 @@ export interface AgentProcessOptions {
   readonly environment: Readonly<Record<string, string>>;
   readonly log: Logger;
   readonly onMessage: (message: AgentMessage) => void;
-  /** It ended by itself, and is started again. */
+  /** Called when the agent ended by itself; it is then started again. */
   readonly onEnd: () => void;
 }
 
@@ -54,7 +54,7 @@ export class AgentProcess {
     return this.#stopping;
   }
 
-  /** At once, for an end that waits for nothing. */
+  /** Kills the agent at once, for an exit that waits for nothing. */
   kill(): void {
     clearTimeout(this.#restart);
     this.#child?.kill('SIGKILL');
@@ -64,7 +64,7 @@ export class AgentProcess {
     const child = spawn(process.execPath, [builtFile('program/main.js'), 'agent'], {
       env: { ...foreignEnvironment(), ...this.#options.environment },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      // A group of its own: Ctrl-C reaches `up` only, which then stops the agent in order, once.
+      // A process group of its own: Ctrl-C reaches only `up`, which then stops the agent in order, once.
       detached: true,
     });
     this.#child = child;
@@ -83,7 +83,7 @@ export class AgentProcess {
     this.#child = undefined;
     if (this.#stopping !== undefined) return;
     this.#options.onEnd();
-    // One that ran for long does not pay for those that died before it.
+    // An agent that ran for long restarts quickly, whatever happened before it.
     if (performance.now() - this.#startedMs > AGENT_RESTART_MS_MAX) this.#restartMs = AGENT_RESTART_MS_MIN;
     const waitMs = this.#restartMs;
     this.#restartMs = Math.min(waitMs * 2, AGENT_RESTART_MS_MAX);
@@ -109,7 +109,10 @@ export class AgentProcess {
   }
 }
 
-/** Without Backplane's own variables, whose meaning the child is given, and of which it would warn once more. */
+/**
+ * The environment without Backplane's own variables: the child gets their settings otherwise, and would repeat warnings
+ * about them.
+ */
 function foreignEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BACKPLANE_')));
 }

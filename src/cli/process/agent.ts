@@ -1,7 +1,6 @@
 /**
- * `backplane agent`: this node's agent, or those of its synthetic nodes, until
- * a signal. As the child of `up` it tells its parent what it can see, and ends
- * when the parent is gone.
+ * `backplane agent`: runs this node's agent, or those of its synthetic nodes, until a signal. As the child of `up` it
+ * tells its parent what it can see, and ends when the parent is gone.
  */
 import { once } from 'node:events';
 import { setFlagsFromString } from 'node:v8';
@@ -23,11 +22,11 @@ export function define(command: Command): void {
   command.action(() => runAgent(commandConfig(command, AGENT_KEYS)));
 }
 
-/** The heap of the whole process: an agent's is small, and stays so. */
+/** Bounds the heap of the whole process, which is small for an agent. */
 function boundHeap(): void {
-  // A young generation that may grow to 48 MiB is a third of what the whole agent may have.
+  // Otherwise the young generation may grow to 48 MiB, a third of the memory that the whole agent may use.
   setFlagsFromString('--semi-space-growth-factor=1');
-  // Left alone, the old one grows to four times what lives in it before it is looked through.
+  // Otherwise the old generation grows to four times its live data before it is collected.
   setFlagsFromString('--heap-growing-percent=30');
 }
 
@@ -36,7 +35,7 @@ async function runAgent(config: Config): Promise<void> {
   const { settings } = config;
   const log = openLog(settings, 'agent');
   const interrupt = watchInterrupt();
-  // Noticed even while the agent starts: an orphan must not go on recording.
+  // Checked even while the agent starts: an orphan must not go on recording.
   const orphaned = new AbortController();
   const supervised = process.send !== undefined;
   if (supervised) process.once('disconnect', () => orphaned.abort());
@@ -64,7 +63,7 @@ async function runAgent(config: Config): Promise<void> {
   }
 }
 
-/** One after another, so that the first that cannot start is the one that is named; those before it are stopped. */
+/** Starts one after another, so that the error names the first that cannot start; those before it are then stopped. */
 async function startAll(options: readonly AgentOptions[], ending: AbortSignal): Promise<readonly Agent[]> {
   const agents: Agent[] = [];
   try {
@@ -79,13 +78,13 @@ async function startAll(options: readonly AgentOptions[], ending: AbortSignal): 
   }
 }
 
-/** All of them, whatever becomes of one; then throws what the first that failed did. */
+/** Stops all of them, even if one fails; then throws the error of the first that failed. */
 async function stopAll(agents: readonly Agent[]): Promise<void> {
   const ends = await Promise.allSettled(agents.map((agent) => agent.stop()));
   for (const end of ends) if (end.status === 'rejected') throw end.reason;
 }
 
-/** What one says holds for all: several are of one synthetic source. */
+/** Reports the first agent only: several always share one synthetic source, so its state holds for all. */
 function report(agents: readonly Agent[], settings: Settings, log: Logger): void {
   const [agent] = agents;
   if (agent === undefined) return;
@@ -116,6 +115,6 @@ class Presence {
 }
 
 function tell(message: AgentMessage): void {
-  // The parent may go at any time; 'disconnect' says so.
+  // The parent may exit at any time; the 'disconnect' event reports that.
   if (process.connected) process.send?.(message, undefined, undefined, () => {});
 }

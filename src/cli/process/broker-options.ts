@@ -17,7 +17,7 @@ export const BROKER_KEYS: readonly SettingKey[] = [
   'log.level',
 ];
 
-/** Said at each start without a token. */
+/** Printed at each start without a token. */
 export const OPEN_TO_ALL =
   'No token is wanted (--no-token): everybody who can connect may read all events and change budgets';
 

@@ -1,4 +1,4 @@
-/** `backplane broker`: a broker, until a signal; the first drains it. */
+/** `backplane broker`: runs a broker until a signal; the first signal drains it. */
 import { once } from 'node:events';
 import type { Command } from 'commander';
 import { startBroker } from '../../broker/broker.js';

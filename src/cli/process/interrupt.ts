@@ -1,6 +1,6 @@
 /**
- * Ctrl-C and SIGTERM: the first asks a command to end in order, the second ends it at once. A terminal that closes asks
- * likewise, however often it says so: its shell and the kernel both do.
+ * Ctrl-C and SIGTERM: the first asks a command to end in order, the second ends it at once. A hangup of the terminal
+ * always asks for an orderly end, because shell and kernel may both send it.
  */
 
 /** Exit code of a command that was interrupted, by whichever signal. */
@@ -9,11 +9,11 @@ export const INTERRUPTED = 130;
 export interface Interrupt {
   /** Aborted by the first signal. */
   readonly signal: AbortSignal;
-  /** Removes the handlers, but for a terminal's: its second word may come when all is done. */
+  /** Removes the handlers, except the one for hangups: a second hangup may come when all is done. */
   release(): void;
 }
 
-/** `atOnce` runs in front of the end that a second signal brings: synchronous, to leave nothing behind. */
+/** `atOnce` runs synchronously before the exit that a second signal causes, to leave nothing behind. */
 export function watchInterrupt(atOnce: () => void = () => {}): Interrupt {
   const controller = new AbortController();
   const onHangup = () => controller.abort();

@@ -6,9 +6,9 @@ import { logLine } from '../render/log-line.js';
 import { choosePalette } from '../render/palette.js';
 
 export function openLog(settings: Settings, name: string): Logger {
-  // Synchronous: the last lines before an end at once are those that matter.
+  // Synchronous, because the last lines before a sudden exit are the ones that matter.
   const destination = pino.destination({ dest: 2, sync: true, maxLength: LOG_WAITING_BYTES_MAX });
-  // A terminal that closed, a reader that went: what is done goes on without, above all ending in order.
+  // If the terminal closes or the reader goes, the program goes on without a log, and can still end in order.
   destination.on('error', () => {});
   const options = { name, level: settings['log.level'] };
   if (process.stderr.isTTY !== true) return pino(options, destination);

@@ -20,10 +20,10 @@ import { BROKER_KEYS, brokerOptions, OPEN_TO_ALL } from './broker-options.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 
-/** A killed agent's files are closed a moment later. */
+/** Time until the kernel has closed a killed agent's files. */
 const AGENT_FILES_MS = 1_000;
 
-/** The agent goes to this broker with its token, whatever the settings say. */
+/** The agent always uses this broker and its token, so these settings do not apply. */
 const UP_KEYS: readonly SettingKey[] = [...new Set([...BROKER_KEYS, ...AGENT_KEYS])].filter(
   (key) => key !== 'brokers' && key !== 'token.file',
 );
@@ -35,10 +35,10 @@ export function define(command: Command): void {
 
 async function up({ settings }: Config): Promise<void> {
   const log = openLog(settings, 'broker');
-  // Refuses what an agent would refuse: up would start that again and again.
+  // Throws the refusal of an agent here, because `up` would otherwise restart that agent for ever.
   const nodes = nodeNames(settings);
   let agent: AgentProcess | undefined;
-  // Its agent removes them, unless it had to be killed, or is not there.
+  // The agent removes its trace instances itself, unless it was killed or never started.
   const removeLeftInstances = () => {
     const removed = removeInstancesOf(join(settings['data.dir'], 'recorder'), AGENT_FILES_MS);
     if (removed.length > 0) log.warn(`the agent left its trace instances: removed ${removed.join(', ')}`);
@@ -47,12 +47,12 @@ async function up({ settings }: Config): Promise<void> {
     agent?.kill();
     removeLeftInstances();
   });
-  // Locks the directory and takes the ports: what fails, fails before an agent is there.
+  // Locks the directory and takes the ports, so that failures come before an agent runs.
   const broker = await startBroker({ ...brokerOptions(settings, log), waitsFor: "this node's agent is starting" });
   say(`Backplane listens on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}`);
   if (broker.tokenFile === undefined) say(OPEN_TO_ALL);
   const brokers = [reachable(broker.grpcAddress)];
-  // What it names shows nothing before the node is there.
+  // Held back until the node is present, because the suggested command shows nothing before.
   let saidNext = false;
   const sayNext = () => {
     if (!saidNext) say(`Next, in another terminal: ${commandName()} observe --follow${clientFlags(broker)}`);
@@ -83,7 +83,7 @@ async function up({ settings }: Config): Promise<void> {
   interrupt.release();
 }
 
-/** Why this node is not there yet; undefined when it is. */
+/** The reason why this node is not present yet; undefined when it is. */
 function whyAbsent(message: AgentMessage): string | undefined {
   switch (message.kind) {
     case 'present':
@@ -109,7 +109,7 @@ function sayAgent(message: AgentMessage, nodes: readonly string[]): void {
     );
 }
 
-/** Commands find a broker at its default address, and the token that is noted for it, by themselves. */
+/** The flags that a command needs: none for the default address, nor for a token that is noted for it. */
 function clientFlags({ grpcAddress, tokenFile, tokenNoted }: Broker): string {
   const address = reachable(grpcAddress);
   const broker = address === SETTINGS.brokers.fallback ? '' : ` --broker ${address}`;

@@ -1,4 +1,4 @@
-/** Sizes for people: three digits or so, `1.5 MiB`. Not exact: see text/quantity.ts for that. */
+/** Sizes for people: three digits or so, `1.5 MiB`. Not exact: see text/size-text.ts for exact ones. */
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 /** `bytes` as the wire has it: a decimal string, or a number. */

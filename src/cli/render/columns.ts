@@ -5,7 +5,7 @@ export interface Column {
   readonly align?: 'right';
   /** Rows that come one by one: the column starts out this wide. */
   readonly widthMin?: number;
-  /** Where a table is too wide, columns are left out, the one of the greatest rank first; without a rank never. */
+  /** A table that is too wide drops columns, the greatest rank first; a column without a rank is never dropped. */
   readonly rank?: number;
   /** Text that may go on in lines below. */
   readonly wraps?: true;
@@ -35,7 +35,7 @@ export class Columns {
     const padded = this.#columns.map((column, index) => {
       const cell = cells[index] ?? '';
       const width = Math.max(this.#widths[index] ?? 0, length(cell));
-      // The last column is as long as it is: nothing stands behind it.
+      // The last column needs no width, because nothing follows it.
       if (index < this.#columns.length - 1) this.#widths[index] = width;
       const spaces = ' '.repeat(width - length(cell));
       return column.align === 'right' ? spaces + cell : cell + spaces;
@@ -51,7 +51,7 @@ export function tableText(columns: readonly Column[], rows: readonly (readonly s
 }
 
 const GAP = 2;
-/** Narrower than this nothing is wrapped or cut. */
+/** No column is wrapped or cut below this width. */
 const CELL_MIN = 12;
 
 /** A whole table that is at most `width` columns wide; undefined: as wide as it is. */
@@ -79,7 +79,7 @@ function naturalWidths(columns: readonly Column[], rows: readonly (readonly stri
   return columns.map((column, index) => Math.max(length(column.title), ...rows.map((row) => length(row[index]))));
 }
 
-/** Indices of those that are shown. What wraps counts with the least that it can do with. */
+/** Indices of the shown columns. A wrapping column counts with its least useful width. */
 function keptColumns(columns: readonly Column[], rows: readonly (readonly string[])[], width: number): number[] {
   const least = naturalWidths(columns, rows).map((natural, index) =>
     columns[index]!.wraps ? Math.min(natural, 2 * CELL_MIN) : natural,
@@ -98,7 +98,7 @@ function total(widths: readonly number[]): number {
   return widths.reduce((sum, each) => sum + each, 0) + GAP * (widths.length - 1);
 }
 
-/** What wraps is narrowed first, the widest of it; then names that are too long. */
+/** Narrows wrapping columns first, the widest of them before the others; then names that are too long. */
 function narrowed(columns: readonly Column[], widths: number[], width: number): number[] {
   const fits = (candidates: readonly number[]) => {
     while (total(widths) > width) {

@@ -17,7 +17,7 @@ export interface EventLinesOptions {
   readonly palette: Palette;
   readonly mask: ShownFields | undefined;
   readonly times: TimeStyle;
-  /** JSON is read on a terminal: nothing in it may act there. */
+  /** JSON goes to a terminal, so that control characters in it are escaped. */
   readonly terminal: boolean;
 }
 
@@ -77,7 +77,7 @@ function compactLine({ palette, mask, times }: EventLinesOptions): EventLine {
 function dictLine({ palette, mask }: EventLinesOptions): EventLine {
   let first = true;
   return (node, topic, event) => {
-    // When and where come first for people, whatever their place in the message.
+    // People look for time and node first, so these fields lead, whatever their place in the message.
     const { time = '', node: from = '', topic: on = '', ...rest } = eventToJson(event, node, topic);
     const json = { time, node: from, topic: on, ...rest };
     const lines = [...leaves(mask === undefined ? json : applyFieldMask(json, [...WHEN_AND_WHERE, ...mask]))].map(
@@ -91,7 +91,7 @@ function dictLine({ palette, mask }: EventLinesOptions): EventLine {
 
 function eventTable({ palette, times }: EventLinesOptions): EventLines {
   const names = new ProcessNames();
-  // Every row has its date: a column is as wide as its widest cell.
+  // Every row has its date, because a column is as wide as its widest cell anyway.
   const clock = new EventTimes(times.format === 'clock' ? { ...times, format: 'date' } : times);
   const columns = new Columns([
     { title: 'TIME', widthMin: times.utc ? 27 : 32 },
@@ -121,7 +121,7 @@ function eventTable({ palette, times }: EventLinesOptions): EventLines {
   return { header: palette.bold(`${columns.header()}`).concat('\n'), line };
 }
 
-/** What the other columns do not say. */
+/** The part of the event that the other columns do not show. */
 function whatText(node: string, event: EventMessage, names: ProcessNames): string {
   const { process } = event;
   if (event.type === 'process.exec' && process) {

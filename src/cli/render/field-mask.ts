@@ -15,9 +15,9 @@ export type ShownFields = readonly (readonly string[])[];
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
-/** What every event is known by, and is printed however little is asked for. */
+/** Fields that identify every event, and are always printed. */
 export const WHEN_AND_WHERE: ShownFields = [['time'], ['node'], ['topic'], ['type']];
-/** What the proto promises beside the fields that are asked for. */
+/** Fields that the proto promises in addition to those asked for. */
 export const PROMISED: ShownFields = [...WHEN_AND_WHERE, ['position']];
 
 /** @throws BackplaneError invalid_argument naming an unknown path and the nearest known one. */
@@ -40,7 +40,7 @@ export function applyFieldMask(event: JsonObject, mask: ShownFields): JsonObject
     let target = result;
     for (const name of path.slice(0, -1)) {
       const inner = Object.hasOwn(target, name) ? target[name] : undefined;
-      // Copied: what lies below may be the event's own object, taken whole by an earlier path.
+      // Copied, because the object may be the event's own, placed here whole by an earlier path.
       target[name] = isObject(inner) ? { ...inner } : {};
       target = target[name] as Record<string, unknown>;
     }

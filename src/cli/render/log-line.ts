@@ -13,10 +13,13 @@ const LEVELS: Readonly<Record<number, string>> = {
   50: 'error',
   60: 'fatal',
 };
-/** Said by the line itself, or by everything around it. */
+/** Fields that the line shows in another form or that its context makes clear. */
 const LEFT_OUT: ReadonlySet<string> = new Set(['level', 'time', 'pid', 'hostname', 'name', 'msg']);
 
-/** `json` is one line as pino writes it; what is none is returned as it is, safe for a terminal. Ends in a newline. */
+/**
+ * `json` is one line as pino writes it; any other text is returned as it is, made safe for a terminal. Ends in a
+ * newline.
+ */
 export function logLine(json: string, { dim, warning, error }: Palette): string {
   let entry: Record<string, unknown>;
   try {

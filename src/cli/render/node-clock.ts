@@ -1,7 +1,6 @@
 /**
- * Wall time of positions, per node: a gap names positions, whose times are of
- * the node's trace clock; the events shown so far tell how far that is from
- * wall time. Bounded by the number of nodes kept.
+ * Converts positions to wall time, per node. A gap names positions, whose times are of the node's trace clock; the
+ * events shown so far give the offset to wall time. Bounded by the number of nodes kept.
  */
 import { LRUCache } from 'lru-cache';
 import { NODES_SHOWN_MAX } from '../../limits.js';

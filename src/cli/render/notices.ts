@@ -1,4 +1,4 @@
-/** What is not an event, as one line for people: gaps, nodes, coverage, the link to the broker. */
+/** Every item that is not an event, as one line for people: gaps, nodes, coverage, the link to the broker. */
 
 import type { NodeStatus } from '../../client/subscribe-item.js';
 import type { BackplaneError } from '../../errors.js';
@@ -10,7 +10,7 @@ import { agoText, dateTimeText, timeText } from './time.js';
 
 type NodeCoverage = Coverage['nodes'][number];
 
-/** Nodes that were gone which are named; the rest is counted. */
+/** Number of gone nodes that are named; the rest is counted. */
 const GONE_NAMED_MAX = 4;
 
 const STATES: Readonly<Record<NodeStatus['state'], string>> = {
@@ -63,7 +63,7 @@ export function coverageNotices(coverage: Coverage, all: boolean, utc = false): 
   return gone.length === 0 ? lines : [...lines, goneNotice(gone, utc)];
 }
 
-/** One line for all of them: they stay listed for long, and miss nothing. */
+/** One line for all gone nodes, because they stay listed for long, and nothing of them is missing. */
 function goneNotice(nodes: readonly NodeCoverage[], utc: boolean): string {
   const named = nodes.map(({ node, lastSeen }) => {
     return lastSeen ? `${node} (last seen ${dateTimeText(timestampNs(lastSeen), utc)})` : node;
@@ -73,8 +73,8 @@ function goneNotice(nodes: readonly NodeCoverage[], utc: boolean): string {
 }
 
 /**
- * One line for the nodes whose recording begins within the window: nothing of them is missing, but there is nothing of
- * them from before. Undefined where there are none.
+ * One line for the nodes whose recording begins within the window: nothing of them is missing, but nothing was recorded
+ * before. Undefined where there are none.
  */
 export function beginningNotice(coverage: Coverage, sinceNs: bigint, utc = false): string | undefined {
   const later = coverage.nodes.filter(({ beginsLater, from }) => beginsLater && from !== null);

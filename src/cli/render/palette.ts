@@ -50,7 +50,7 @@ export const COLOURED: Palette = {
   warning: sgr('33'),
   error: sgr('1;31'),
   node: (name) => {
-    // FNV-1a: neighbours like node-1 and node-2 fall apart.
+    // FNV-1a gives similar names, like node-1 and node-2, different colours.
     let hash = 0x811c9dc5;
     for (let index = 0; index < name.length; index++) hash = Math.imul(hash ^ name.charCodeAt(index), 0x01000193);
     return NODE_COLOURS[(hash >>> 0) % NODE_COLOURS.length] ?? plain;
@@ -60,7 +60,10 @@ export const COLOURED: Palette = {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Whether a stream takes escape sequences at all: a terminal that is not dumb, where NO_COLOR (https://no-color.org) is not set. */
+/**
+ * Whether a stream takes escape sequences: a terminal that is not dumb, where NO_COLOR (https://no-color.org) is not
+ * set.
+ */
 export function takesEscapes(stream: { readonly isTTY?: boolean }, environment: Environment): boolean {
   const { NO_COLOR = '', TERM = '' } = environment;
   return stream.isTTY === true && NO_COLOR === '' && TERM !== '' && TERM !== 'dumb';

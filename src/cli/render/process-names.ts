@@ -1,7 +1,6 @@
 /**
- * Which name a pid had last, per node, as far as the events shown so far tell:
- * events carry their parent's pid only, people want its name. Bounded; what is
- * not known is left out.
+ * The last known name of each pid, per node, from the events shown so far: events carry only their parent's pid, but
+ * people want its name. Bounded; unknown names are left out.
  */
 import { LRUCache } from 'lru-cache';
 import { SHOWN_PROCESSES_MAX } from '../../limits.js';
@@ -15,7 +14,7 @@ export class ProcessNames {
     const process = event.process;
     if (!process || process.comm === '') return;
     if (event.type === 'process.exit') {
-      // The pid may soon be another's.
+      // The pid may soon be reused.
       this.#names.delete(`${node}\0${process.pid}`);
       return;
     }

@@ -1,4 +1,4 @@
-/** What an event says, in one line of safe text: the part after time, node and type. */
+/** An event's content in one line of safe text: the part after time, node and type. */
 import { getSystemErrorName } from 'node:util';
 import { SHOWN_ARGUMENTS_CHARACTERS_MAX } from '../../limits.js';
 import type { EventMessage } from '../../wire/messages.js';
@@ -12,7 +12,7 @@ type WireSyscall = NonNullable<EventMessage['syscall']>;
 type WireFile = NonNullable<EventMessage['file']>;
 type WireEndpoint = NonNullable<NonNullable<EventMessage['network']>['local']>;
 
-/** No kernel's error is beyond; Node.js has numbers of its own there. */
+/** Kernel errors end here; higher numbers are Node.js's own. */
 const ERRNO_MAX = 1000;
 /** include/uapi/linux/fcntl.h: the path starts from the working directory. */
 const AT_FDCWD = -100;
@@ -41,7 +41,7 @@ export function subjectText(node: string, event: EventMessage, options: SubjectO
   );
 }
 
-/** `root`, or the number: names of other users are the node's, not ours. */
+/** `root`, or the number: other user names are known only on the node. */
 export function userText(process: WireProcess): string {
   const id = process.user?.id;
   if (id === undefined) return '?';
@@ -80,12 +80,12 @@ function lineage(node: string, process: WireProcess, names: ProcessNames | undef
 }
 
 function networkText(event: EventMessage, palette: Palette): string {
-  // Connections that move in interrupt context may belong to nobody known.
+  // Connections that change state in interrupt context may have no known process.
   const owner = event.process ? taskText(event.process) : '';
   return join(connectionText(event, palette), owner, containerText(event, palette));
 }
 
-/** Endpoints, arrows pointing from who called to who was called: `10.0.0.1:443 ← 10.0.0.2:5555`. */
+/** Endpoints, with an arrow from the caller to the callee: `10.0.0.1:443 ← 10.0.0.2:5555`. */
 export function connectionText(event: EventMessage, palette: Palette = PLAIN): string {
   const local = endpointText(event.network?.local);
   const peer = endpointText(event.network?.peer);
@@ -155,7 +155,7 @@ function errorText(result: number): string {
   return `failed: ${errorName(result) || `error ${-result}`}`;
 }
 
-/** Empty for a number that has none. */
+/** Empty for a number without a name. */
 function errorName(result: number): string {
   if (result >= 0 || result < -ERRNO_MAX) return '';
   const name = getSystemErrorName(result);

@@ -1,6 +1,6 @@
 /**
- * Arguments of system calls as people read them: from registers, by a table of
- * what each argument is. What a pointer points to was not recorded.
+ * Formats the arguments of system calls for people, from registers and a table of each argument's kind. The memory
+ * behind pointers was not recorded.
  */
 import { constants } from 'node:os';
 import {
@@ -20,7 +20,7 @@ import {
   UNLINK_FLAGS,
 } from './syscall-constants.js';
 
-/** An argument register, as 64 bits without a sign, in words. `id`: the call's number, which differs by architecture. */
+/** Formats an argument register of 64 bits without a sign. `id`: the call's number, which differs by architecture. */
 type Kind = (register: bigint, id: bigint) => string;
 
 const SMALL = 1n << 20n;
@@ -28,14 +28,14 @@ const AT_FDCWD = -100n;
 const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [BigInt(number), name]));
 const SIGRTMIN = 34n;
 const SIGNALS_MAX = 64n;
-/** The upper half of mount's flags says so where it says nothing, as programs of the last century had it. */
+/** Old programs set this magic value in the upper half of mount's flags, where it means nothing. */
 const MS_MGC_VAL = 0xc0ed_0000n;
 const MS_MGC_MSK = 0xffff_0000n;
 const CSIGNAL = 0xffn;
 const O_ACCMODE = 3n;
 const ACCESS_MODES = ['O_RDONLY', 'O_WRONLY', 'O_RDWR', '3'];
 
-/** The kernel looks at 32 bits of it: what stands above is whatever was in the register. */
+/** The kernel reads only 32 bits of the register; the upper ones are arbitrary. */
 const int: Kind = (register) => String(BigInt.asIntN(32, register));
 const long: Kind = (register) => String(BigInt.asIntN(64, register));
 const size: Kind = (register) => String(register);
@@ -47,7 +47,9 @@ const descriptor: Kind = (register) => {
   return number === AT_FDCWD ? 'AT_FDCWD' : String(number);
 };
 
-/** Small numbers as such, pointers and flags in hexadecimal: of what nobody knows what it is. */
+/**
+ * For arguments of unknown kind: small numbers in decimal, all others in hexadecimal, as they are pointers or flags.
+ */
 const unknown: Kind = (register) => {
   const value = BigInt.asIntN(64, register);
   return value >= -SMALL && value < SMALL ? String(value) : `0x${register.toString(16)}`;

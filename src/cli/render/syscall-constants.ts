@@ -2,7 +2,7 @@
 
 /** By value. */
 export type Names = ReadonlyMap<bigint, string>;
-/** Each with its bits; those with several bits stand before those that are within them. */
+/** Names with their bits; flags of several bits come before the flags that they contain. */
 export type Flags = readonly (readonly [string, bigint])[];
 
 /** include/uapi/linux/ptrace.h; those below 0x4200 as on x86-64. */
@@ -163,7 +163,7 @@ export const MEMFD_FLAGS: Flags = [
   ['MFD_EXEC', 0x10n],
 ];
 
-/** include/uapi/asm-generic/fcntl.h: what is the same on every architecture here. */
+/** include/uapi/asm-generic/fcntl.h: flags with the same value on x86-64 and arm64. */
 export const OPEN_FLAGS: Flags = [
   ['O_SYNC', 0o4010000n],
   ['O_CREAT', 0o100n],
@@ -179,7 +179,7 @@ export const OPEN_FLAGS: Flags = [
   ['O_PATH', 0o10000000n],
 ];
 
-/** As on x86-64. */
+/** Values on x86-64. */
 export const OPEN_FLAGS_X86: Flags = [
   ['O_TMPFILE', 0o20200000n],
   ['O_DIRECT', 0o40000n],

@@ -4,11 +4,13 @@
  * are those of the shell's $'...', so that a quoted argument can be pasted.
  */
 
-/** Control (C0, DEL, C1), format (bidi, zero width, tags), lone surrogates, line and paragraph separators, private use. */
+/**
+ * Control (C0, DEL, C1), format (bidi, zero width, tags), lone surrogates, line and paragraph separators, private use.
+ */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Co}]/gu;
 const HAS_UNSAFE = new RegExp(UNSAFE.source, 'u');
 const NAMED: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
-/** What a shell reads as itself, wherever it stands in a word but at the start. */
+/** Text that a shell reads literally; some of its characters only when they do not begin the word. */
 const PLAIN_WORD = /^[\p{L}\p{N}_@%+:,./-][\p{L}\p{N}_@%+=:,./~-]*$/u;
 
 /** The text with every unsafe character as `\n`, `\x1b` or `\u202e`. */
@@ -24,8 +26,8 @@ function escapeCharacter(character: string): string {
 }
 
 /**
- * A value as one line of JSON. `terminal`: what would act on one is written as JSON's own escapes, so that the value
- * stays the same. (JSON itself escapes only C0 and lone surrogates.)
+ * A value as one line of JSON. With `terminal`, characters that a terminal would act on become JSON escapes, so that
+ * the value stays the same. (JSON itself escapes only C0 and lone surrogates.)
  */
 export function jsonText(value: unknown, terminal: boolean): string {
   const text = JSON.stringify(value);

@@ -23,7 +23,7 @@ interface Parts {
   readonly zone: string;
 }
 
-/** The times of a stream of events, one after the other: what is the same as before is not said again. */
+/** Formats the times of a stream of events in order: date and zone are left out while they stay the same. */
 export class EventTimes {
   readonly #style: TimeStyle;
   #day = '';
@@ -62,7 +62,7 @@ export function dateTimeText(wallNs: bigint, utc = false): string {
 function partsOf(wallNs: bigint, utc: boolean): Parts | undefined {
   const at = new Date(nsToMs(wallNs));
   if (Number.isNaN(at.getTime())) return undefined;
-  // A Date writes UTC only: the zone's time is that of another moment, written as if it were UTC.
+  // A Date prints UTC only, so the local time is printed as the UTC time of a shifted moment.
   const aheadMinutes = utc ? 0 : -at.getTimezoneOffset();
   const [day = '', time = ''] = new Date(at.getTime() + aheadMinutes * 60_000).toISOString().split('T');
   return { day, time: time.slice(0, 8), zone: utc ? 'Z' : zoneText(aheadMinutes) };

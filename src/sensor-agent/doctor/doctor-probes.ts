@@ -12,7 +12,7 @@ import { TraceClock, uptimeNow } from '../source/tracefs/clock.js';
 import { put } from '../source/tracefs/put.js';
 import type { Check } from './doctor-check.js';
 
-/** The lane's threads may still be starting: the program lives until it was seen. */
+/** How long the program stays alive: the lane's threads may still be starting. */
 const EXEC_WAIT_MS = 5000;
 
 interface Probe {
@@ -44,7 +44,7 @@ const PROBES: readonly Probe[] = [
   },
 ];
 
-/** None is needed by the default profile: what is not there is `limited`. */
+/** Tries dynamic events. The default profile needs none of them, so a missing one is `limited`. */
 export function tryDynamicEvents(tracefs: string): Check[] {
   return PROBES.map(({ name, file, definition, otherwise }) => {
     const path = join(tracefs, file);

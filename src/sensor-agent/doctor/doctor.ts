@@ -1,6 +1,7 @@
 /**
- * What this node can and cannot see. Everything is tried, in an instance made
- * for it and removed: what a kernel's README lists often does not work.
+ * Finds out what this node can and cannot see. Everything is tried, in a trace
+ * instance made for it and removed: features that a kernel lists often do not
+ * work.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
@@ -75,7 +76,7 @@ function instanceChecks(instance: TraceInstance): Check[] {
   ];
 }
 
-/** Whether each of the profile's trace events can be had, and what cannot be seen with them all the same. */
+/** Checks that each of the profile's trace events can be switched on, and states what they cannot show all the same. */
 function profileCheck(instance: TraceInstance, profile: Profile): Check {
   const name = `profile ${profile}`;
   const events = profileEvents(profile);
@@ -106,7 +107,10 @@ function privileges(): Check {
   };
 }
 
-/** /proc may be mounted with hidepid, or links of others be closed to us. */
+/**
+ * Checks what is visible in /proc: it may be mounted with hidepid, or links of other users' processes may be
+ * unreadable.
+ */
 function processes(): Check {
   const name = 'processes in /proc';
   const all = pids('/proc');
@@ -148,7 +152,7 @@ function cgroups(): Check {
   return { name: 'cgroups', state: 'ok', detail: `${version}: containers are recognised by their path` };
 }
 
-/** Which secrets the recorder masks: a line for each field that rules are about. */
+/** States which secrets the recorder masks: one check for each field that has rules. */
 function redactionChecks(rules: readonly CompiledRule[]): Check[] {
   if (rules.length === 0) {
     const mend = 'switch default rules on again (redaction.off)';
@@ -184,7 +188,7 @@ function tracepoint(instance: TraceInstance, event: string): Check {
   return attempt(`event ${event}`, 'enabled and disabled', 'not recorded here', () => toggle(instance, event));
 }
 
-/** Instances of agents that are gone. */
+/** Looks for trace instances of agents that are gone. */
 function strays(): Check {
   const name = 'trace instances left behind';
   const left = strayInstances();
@@ -209,7 +213,7 @@ function toggle(instance: TraceInstance, event: string): void {
   put(path, '0');
 }
 
-/** A check that does something: it worked, or the kernel's answer and what that means. */
+/** Does something and reports that it worked, or the kernel's error and what that means. */
 function attempt(name: string, done: string, otherwise: string, act: () => void): Check {
   try {
     act();

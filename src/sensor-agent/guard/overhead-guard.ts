@@ -1,19 +1,19 @@
 /**
  * Decides how much of its work an agent gives up because it takes more of the
- * machine than it may: one step at a time, up when it was over a bound for a
- * whole window, down when it was well below both for longer. How long an agent
- * takes to start says how slow its machine is: that it is busy for some time
- * behind its start is no overload.
+ * machine than it may. The level goes one step up after a whole window over a
+ * bound, and one step down after a longer time well below both bounds. A long
+ * start shows a slow machine, so being busy for some time after the start is no
+ * overload.
  */
 import { GUARD_CALM_MS, GUARD_CALM_SHARE, GUARD_WINDOW_MS } from '../../limits.js';
 
 export interface GuardBounds {
-  /** Of one core, without what history queries take. Infinity: none. */
+  /** Share of one core, without what history queries take. Infinity: no bound. */
   readonly cpuShare: number;
   readonly residentBytes: number;
 }
 
-/** What the agent has used. */
+/** The resources that the agent has used. */
 export interface Usage {
   /** Monotonic. */
   readonly nowMs: number;
@@ -22,11 +22,11 @@ export interface Usage {
   readonly residentBytes: number;
 }
 
-/** Over the window. */
+/** The agent's load over the window. */
 export interface Load {
   /** Mean. */
   readonly cpuShare: number;
-  /** The least: garbage comes and goes. */
+  /** The lowest of the window, as garbage comes and goes. */
   readonly residentBytes: number;
 }
 
@@ -34,13 +34,13 @@ export class OverheadGuard {
   /** Steps of work given up. */
   level = 0;
   #samples: Usage[] = [];
-  /** Since when it has been well below the bounds. */
+  /** Monotonic time since when the load has been well below the bounds. */
   #calmMs: number | undefined;
 
-  /** Of the first sample. */
+  /** Monotonic time of the first sample. */
   #firstMs: number | undefined;
 
-  /** `startUpMs`: so long behind the first sample it may take what it needs, unless it calms down before. */
+  /** `startUpMs`: for so long after the first sample the agent may take what it needs, unless it calms down before. */
   constructor(
     private readonly bounds: GuardBounds,
     private startUpMs = 0,
@@ -61,7 +61,7 @@ export class OverheadGuard {
     const target = this.#target(load, usage.nowMs, levelMax);
     if (target === this.level) return undefined;
     this.level = target;
-    // What the step does is seen in samples from behind it only.
+    // Only samples taken after the step show its effect, so the window begins again.
     this.#samples = [usage];
     this.#calmMs = undefined;
     return load;

@@ -1,34 +1,34 @@
 /**
- * What an agent gives up when it takes more of the machine than it may, and how
- * it is told. First live matching is slowed: subscribers lag, and get everything
- * from the recorder. Then recording of what is on only while asked for, the
- * costliest profile first: that is lost, and stated. What keeps processes known
- * is always recorded.
+ * Applies what an agent gives up when it takes more of the machine than it may.
+ * First live matching is slowed: subscribers lag, but still get everything from
+ * the recorder. Then the recording of on-demand events is switched off, the
+ * costliest profile first: those events are lost, and the loss is stated.
+ * Events that keep process context are always recorded.
  */
 import { GUARD_START_UP_FACTOR, GUARD_START_UP_MS_MAX } from '../../limits.js';
 import type { Profile } from '../../subscriptions/pushdown/catalogue.js';
 import { type GuardBounds, type Load, OverheadGuard } from './overhead-guard.js';
 import { residentBytes } from './resident.js';
 
-/** What can be given up of an agent. */
+/** The parts of an agent's work that can be given up. */
 export interface Overheads {
   /** Matching takes at most this share of a core; undefined: what it needs. */
   slowMatching(share: number | undefined): void;
   /** Profiles that are asked for, costliest first. */
   profilesAsked(): readonly Profile[];
-  /** `cause`: what the agent took, and what would help. */
+  /** Stops recording these profiles. `cause`: what the agent took, and what would help. */
   suspend(profiles: readonly Profile[], cause: string): void;
-  /** Says so to whoever listens, and to history. */
+  /** Tells live subscribers and history. */
   notice(reason: 'overhead' | 'overhead_over', message: string): void;
 }
 
-/** Of the bound on CPU, for matching once it is slowed. */
+/** Share of the CPU bound that matching gets once it is slowed. */
 const SLOW_SHARE = 0.25;
-/** Where CPU has no bound and memory is over its own. */
+/** Share of a core for slowed matching where CPU has no bound and memory is over its own. */
 const SLOW_SHARE_DEFAULT = 0.1;
 
 export class Overhead {
-  /** What is given up at this moment, in a sentence; undefined: nothing. */
+  /** The work given up at this moment, in a sentence; undefined: none. */
   given: string | undefined;
   readonly #guard: OverheadGuard;
   #suspended: readonly Profile[] = [];
@@ -42,7 +42,7 @@ export class Overhead {
     this.#guard = new OverheadGuard(bounds, startUpMs());
   }
 
-  /** A step of a history query took so much CPU time. */
+  /** Adds the CPU time of a step of a history query. */
   historyTook(cpuMs: number): void {
     this.#historyMs += cpuMs;
   }
@@ -96,7 +96,10 @@ export class Overhead {
   }
 }
 
-/** A machine on which the agent takes long to start takes as much longer for what follows: connecting, catching up. */
+/**
+ * Time for connecting and catching up, in proportion to how long the agent took to start: a slow machine needs longer
+ * for both.
+ */
 function startUpMs(): number {
   return Math.min(GUARD_START_UP_MS_MAX, GUARD_START_UP_FACTOR * process.uptime() * 1000);
 }

@@ -1,7 +1,9 @@
 /** How much memory this process takes. */
 import { getHeapStatistics } from 'node:v8';
 
-/** Bytes. Where /proc is not mounted, which tells it: what the JavaScript engine knows of, which is most of it. */
+/**
+ * Resident bytes. Without /proc, which provides them: the bytes that the JavaScript engine knows of, which are most.
+ */
 export function residentBytes(): number {
   try {
     return process.memoryUsage.rss();

@@ -1,4 +1,7 @@
-/** Which budget is in force: the node's own, what its broker leases it, or what holds once a lease has run out. */
+/**
+ * Decides which budget is in force: the node's own, the one its broker leases
+ * it, or the fallback once a lease has run out.
+ */
 import type { TokenBucket } from '../../flow/token-bucket.js';
 import type { Lease__Output } from '../../wire/messages.js';
 import { type Budget, budgetFromMessage, historyBurstBytes, type LiveBudget } from '../publish/budget.js';
@@ -23,14 +26,16 @@ export class Allowance {
     this.#use(budgetFromMessage(budget, this.own));
   }
 
-  /** A broker that is silent grants nothing. */
+  /** Ends a lease that has run out: a silent broker grants nothing. */
   expire(nowMs: number): void {
     if (nowMs < this.#endsMs) return;
     this.#endsMs = Number.POSITIVE_INFINITY;
     this.#use(this.#fallback);
   }
 
-  /** Without a broker nothing is sent; the next one says what holds. */
+  /**
+   * Returns to the node's own budget when the broker is gone: nothing is sent until the next broker says what holds.
+   */
   end(): void {
     this.#endsMs = Number.POSITIVE_INFINITY;
     this.#use(this.own);

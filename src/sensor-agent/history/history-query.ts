@@ -1,6 +1,6 @@
 /**
  * Answers one question about the past from the flight recorder: opens it at the
- * checkpoint before the window, reads on in steps, sends what matches as far as
+ * checkpoint before the window, reads on in steps, and sends matches as far as
  * it has credit. Runs beside the recording, within a share of one core.
  */
 import { HISTORY_LAST_BYTES_MAX, HISTORY_LINGER_MS, HISTORY_PROGRESS_MS, HISTORY_STEP_BYTES } from '../../limits.js';
@@ -20,7 +20,7 @@ import type { Loss, Timeline } from '../timeline/timeline.js';
 import { type EncodedEvent, encodeEvent, HistoryBuilder } from './history-builder.js';
 import { HistoryTurns } from './history-turns.js';
 
-/** What is asked: a recorder. */
+/** The part of a recorder that queries read. */
 export interface Recording {
   readonly log: SegmentLog;
   /** Fed with everything that is recorded. */
@@ -40,7 +40,7 @@ export interface HistoryWindow {
   readonly upTo: Position;
   /** Only the last N matches; 0: all. */
   readonly last: number;
-  /** Only what lies in (from, to] of one of these, which ascend; undefined: no such bound. */
+  /** Only events in (from, to] of one of these stretches, which ascend; undefined: no such bound. */
   readonly within?: readonly HistoryStretch[] | undefined;
 }
 
@@ -53,11 +53,11 @@ export interface HistoryResult {
   readonly coveredFromNs: bigint;
   readonly coveredToNs: bigint;
   readonly evicted: boolean;
-  /** The window has a start, and recording began behind it. */
+  /** The window has a start, but recording began only after it. */
   readonly beginsLater: boolean;
   readonly lost: number;
   readonly lostUnknown: boolean;
-  /** For another reason than the kernel's buffer. */
+  /** Losses whose cause is not an overrun of the kernel's buffer. */
   readonly losses: readonly StatedLoss[];
   readonly late: number;
   readonly damagedBytes: number;
@@ -77,7 +77,7 @@ interface Tally {
   late: number;
 }
 
-/** Where it is not known up to when something was. */
+/** The end of a stretch whose end is unknown. */
 const BEYOND_ALL: Position = { epoch: Number.MAX_SAFE_INTEGER, timeNs: 1n << 63n, lane: AGENT_LANE, tie: TIE_MAX };
 
 export class HistoryQuery {
@@ -87,7 +87,7 @@ export class HistoryQuery {
   readonly #types = new Map<string, boolean>();
   #evicted = false;
   #stretch = 0;
-  /** When the broker last heard of it. */
+  /** When a frame of this query was last sent, monotonic. */
   #saidMs = performance.now();
 
   constructor(
@@ -136,7 +136,7 @@ export class HistoryQuery {
     return this.#answer(replay, replay.start, true);
   }
 
-  /** The last N, by reading one stretch between checkpoints after the other from the newest back. */
+  /** Finds the last N matches by reading stretches between checkpoints, from the newest back. */
   async #newest(): Promise<HistoryResult> {
     const blocks: EncodedEvent[][] = [];
     const wanted = this.window.last;
@@ -180,7 +180,7 @@ export class HistoryQuery {
     return this.#answer(newest, start, found < wanted && bytes <= HISTORY_LAST_BYTES_MAX);
   }
 
-  /** Whether all of the window lies behind where a replay begins to know what happened. */
+  /** Whether a replay that starts there covers the window from its start. */
   #reaches(start: ReplayStart | undefined): boolean {
     const { sinceNs, after } = this.window;
     if (!start) return false;
@@ -239,7 +239,7 @@ export class HistoryQuery {
     this.#tally.losses = mergeLoss(this.#tally.losses, statedLoss(loss, position)!);
   }
 
-  /** Events come in order: stretches that lie behind are done with. */
+  /** Events come in order, so stretches before this one are never needed again. */
   #withinStretch(position: Position): boolean {
     const { within } = this.window;
     if (within === undefined) return true;
@@ -252,7 +252,7 @@ export class HistoryQuery {
     return this.#touched(position, position, timeline, upTo);
   }
 
-  /** Whether some of a stretch is inside the window. */
+  /** Whether any part of a stretch is inside the window. */
   #touched(from: Position, to: Position, timeline: Timeline, upTo: Position): boolean {
     const { sinceNs, untilNs, after } = this.window;
     if (sinceNs !== undefined && timeline.wallNs(to.timeNs) < sinceNs) return false;
@@ -273,9 +273,9 @@ export class HistoryQuery {
     return this.window.untilNs === undefined || timeline.wallNs(timeline.frontier.timeNs) < this.window.untilNs;
   }
 
-  /** Work in a turn of its own. Throws `cancelled` when the signal has fired. */
+  /** Does work in a turn of its own. Throws `cancelled` when the signal has fired. */
   #turn<T>(work: () => T): Promise<T> {
-    // A long search that finds nothing must not pass for a node that has gone silent.
+    // Without this empty frame, a long search that finds nothing would look like a node that has gone silent.
     if (performance.now() - this.#saidMs > HISTORY_PROGRESS_MS)
       this.#send(emptyHistoryFrame(this.predicate.spec.topics[0]!));
     return this.turns.step(this.signal, work);
@@ -295,7 +295,7 @@ export class HistoryQuery {
     replay.close();
   }
 
-  /** `replay` tells the time of the window's end; `start`: where what was read begins; `all`: nothing was left unread. */
+  /** `replay` gives the wall time of the window's end; `start`: where reading began; `all`: nothing was left unread. */
   #answer(replay: Replay | undefined, start: ReplayStart | undefined, all: boolean): HistoryResult {
     const { after, sinceNs, untilNs, upTo, last } = this.window;
     const { hole, log } = this.recording;
@@ -306,7 +306,7 @@ export class HistoryQuery {
     const endNs = replay?.timeline.wallNs(end.timeNs) ?? 0n;
     const coveredToNs = untilNs !== undefined && untilNs < endNs ? untilNs : endNs;
     const reaches = this.#reaches(start);
-    // Without a start the window is "everything", of which eviction has left only this.
+    // Without a start the window is "everything", of which eviction has left only a part.
     const short = last === 0 && !reaches && (log.firstOrdinal > 0 || after !== undefined);
     return {
       coveredFromNs: reaches && sinceNs !== undefined ? sinceNs : (start?.timeNs ?? coveredToNs),
@@ -320,7 +320,7 @@ export class HistoryQuery {
   }
 }
 
-/** Where to open the recording so as to read it backwards, stretch by stretch; undefined: at its start. */
+/** The checkpoints to open at when reading the recording backwards, stretch by stretch; undefined: the log's start. */
 function* stretches(log: SegmentLog): Generator<Anchor | undefined> {
   let from = log.nextOrdinal;
   for (const anchor of wholeAnchors(log)) {

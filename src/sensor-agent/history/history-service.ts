@@ -1,7 +1,7 @@
 /**
- * The history queries that a broker has asked of this node. They are queued,
- * run so many at once, and each ends with exactly one end, cancelled ones too;
- * one that is cancelled before its turn has done no work at all.
+ * Runs the history queries that a broker asks of this node. They are queued,
+ * and a bounded number run at once. Each ends with exactly one end, cancelled
+ * ones too; a query that is cancelled before its turn has done no work at all.
  */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { CreditBalance } from '../../flow/credit.js';
@@ -26,21 +26,21 @@ import {
 import { HistoryTurns } from './history-turns.js';
 
 export interface HistoryReply {
-  /** What the connection takes at this moment, of all queries together. */
+  /** Bytes that the connection takes at this moment, of all queries together. */
   readonly room: CreditBalance;
   frame(queryId: number, frameBytes: Buffer): void;
   end(queryId: number, answer: HistoryResult): void;
   fail(queryId: number, error: BackplaneError): void;
 }
 
-/** As it was asked. */
+/** A request as the broker sent it. */
 export interface HistoryRequest {
   readonly predicate: PredicateSpec;
   /** Without `upTo`: up to what is recorded when its turn comes. */
   readonly window: Omit<HistoryWindow, 'upTo'> & { readonly upTo: Position | undefined };
 }
 
-/** What a request comes to, worked out when its turn has come. */
+/** A request compiled and bounded, when its turn has come. */
 export interface PreparedRequest {
   readonly predicate: Predicate;
   readonly window: HistoryWindow;
@@ -48,7 +48,7 @@ export interface PreparedRequest {
 
 interface Query {
   readonly request: HistoryRequest;
-  /** What it takes in the queue, about. */
+  /** Approximate bytes that it takes in the queue. */
   readonly bytes: number;
   readonly abort: AbortController;
   readonly credit: Credit;
@@ -78,7 +78,7 @@ export class HistoryService {
     return this.#waiting.size + this.#running.size;
   }
 
-  /** Throws invalid_argument for the id of a query that has not ended: nobody could tell the two answers apart. */
+  /** Throws invalid_argument for the id of a query that has not ended, as the two answers could not be told apart. */
   start(queryId: number, request: HistoryRequest, creditBytes: number): void {
     if (this.#waiting.has(queryId) || this.#running.has(queryId)) {
       throw new BackplaneError('invalid_argument', `history_query.query_id ${queryId} has not ended yet`);
@@ -103,13 +103,13 @@ export class HistoryService {
     (this.#running.get(queryId) ?? this.#waiting.get(queryId))?.credit.grant(bytes);
   }
 
-  /** Its end says so, unless it has ended before. */
+  /** Cancels a query; its end says so, unless it has ended before. */
   cancel(queryId: number): void {
     this.#running.get(queryId)?.abort.abort();
     if (this.#leaveQueue(queryId)) this.reply.fail(queryId, new BackplaneError('cancelled', 'history query cancelled'));
   }
 
-  /** Nobody hears of their ends any more. */
+  /** Ends all queries without telling the broker. */
   close(): void {
     this.#closed = true;
     this.#waiting.clear();
@@ -151,13 +151,13 @@ export class HistoryService {
   }
 }
 
-/** In memory, about. */
+/** Approximate bytes of a request in memory. */
 function requestBytes({ predicate, window }: HistoryRequest): number {
   const texts = [predicate.filter, ...predicate.topics, ...predicate.fields];
   return texts.reduce((sum, text) => sum + text.length * 2 + 32, 512) + (window.within?.length ?? 0) * 256;
 }
 
-/** Frames go out one by one while there is credit; a query goes on when all of its frames are out. */
+/** Sends frames one by one while there is credit; a query goes on when all of its frames are out. */
 class Credit implements HistoryOutlet {
   #waiting: Buffer[] = [];
   #balance: CreditBalance;
@@ -171,7 +171,7 @@ class Credit implements HistoryOutlet {
     this.#balance = new CreditBalance(bytes);
   }
 
-  /** What waits here is bounded by what one step of a query yields. */
+  /** Queues a frame. One step of a query yields a bounded number of frames, so the queue is bounded too. */
   send(frame: HistoryFrame): void {
     this.#waiting.push(encodeHistoryFrame(frame));
     this.#flush();

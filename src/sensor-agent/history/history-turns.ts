@@ -1,7 +1,8 @@
 /**
- * The turns of history queries: one step of one query in each turn of the event
- * loop, in order of asking, and all of them together within one share of a
- * core. Recording goes on between any two steps, however many queries there are.
+ * Gives history queries their turns: one step of one query in each turn of the
+ * event loop, in order of asking, and all of them together within one share of
+ * a core. Recording goes on between any two steps, however many queries there
+ * are.
  */
 import { BackplaneError } from '../../errors.js';
 import { cpuTimer } from '../../flow/cpu-time.js';
@@ -9,7 +10,7 @@ import { Pacer } from '../../flow/pacer.js';
 import { HISTORY_CPU_BURST_MS, HISTORY_CPU_SHARE } from '../../limits.js';
 
 export class HistoryTurns {
-  /** In order of asking. */
+  /** Steps that wait, in order of asking. */
   readonly #waiting = new Set<() => void>();
   readonly #pacer: Pacer;
   #restToMs = 0;
@@ -23,7 +24,7 @@ export class HistoryTurns {
     this.#pacer = new Pacer(cpuShare, HISTORY_CPU_BURST_MS);
   }
 
-  /** Does the work when its turn has come. Throws `cancelled`, and the work is never begun, when the signal fires before. */
+  /** Does the work when its turn has come. If the signal fires before, throws `cancelled` and never begins the work. */
   step<T>(signal: AbortSignal, work: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
       const cancelled = () => {

@@ -1,22 +1,26 @@
 /**
  * Switches trace events of the allowed profiles on while somebody asks for
- * them. Nothing is counted: the broker's interest outlives a subscriber that
- * is lost by a grace, and what it needs is what is on. Without a broker what
- * was on stays on for the same grace, as its interest most likely comes again.
+ * them. Nothing is counted: the broker keeps a lost subscriber's interest for a
+ * grace, and exactly the events that the interest needs are on. Without a
+ * broker the events stay on for the same grace, as the interest most likely
+ * comes again.
  */
 import { INTEREST_GRACE_MS } from '../../limits.js';
 import { CATALOGUE, type Profile } from '../../subscriptions/pushdown/catalogue.js';
 import type { RawExpr } from '../../subscriptions/pushdown/raw-expr.js';
 import type { OnDemandEvents } from '../source/source.js';
 
-/** What is asked for. */
+/** The types and entries that are asked for. */
 export interface Asked {
   wants(type: string): boolean;
-  /** What entries of a type must hold to be asked for, any of them; undefined where it cannot be said. */
+  /**
+   * Conditions of which an entry of a type must meet at least one to be asked for; undefined when they cannot be
+   * stated.
+   */
   conditions(type: string): readonly RawExpr[] | undefined;
 }
 
-/** What recording them costs a machine, most first. */
+/** Profiles by what recording them costs a machine, most first. */
 const COSTLIEST: readonly Profile[] = ['syscall', 'file', 'security'];
 
 const NOTHING: Asked = { wants: () => false, conditions: () => undefined };
@@ -24,12 +28,12 @@ const NOTHING: Asked = { wants: () => false, conditions: () => undefined };
 export class Demand {
   /** Trace events, and the type that needs each. */
   #needed: ReadonlyMap<string, string> = new Map();
-  /** Monotonic; undefined while there is an interest in force. */
+  /** When the grace ends, monotonic; undefined while an interest is in force. */
   #endsMs: number | undefined;
   #asked: Asked = NOTHING;
   #suspended: readonly Profile[] = [];
 
-  /** What an adopted instance still has on is kept for a grace from `nowMs` (monotonic). */
+  /** Events that an adopted instance still has on are kept for a grace from `nowMs` (monotonic). */
   constructor(
     private readonly events: OnDemandEvents | undefined,
     nowMs: number,
@@ -37,7 +41,10 @@ export class Demand {
     this.away(nowMs);
   }
 
-  /** Before the interest is in force: switches on what it needs. Throws `failed_precondition` where the kernel refuses. */
+  /**
+   * Called before an interest is in force: switches on the events it needs. Throws `failed_precondition` where the
+   * kernel refuses.
+   */
   widen(asked: Asked): void {
     this.#needed = needed(asked, this.events);
     this.#asked = asked;
@@ -45,18 +52,20 @@ export class Demand {
     this.#switchOn();
   }
 
-  /** Of those that are asked for, costliest first; also what is suspended. */
+  /** Profiles that are asked for, costliest first, including suspended ones. */
   get profiles(): readonly Profile[] {
     const asked = new Set([...this.#needed.values()].map(profileOf));
     return COSTLIEST.filter((profile) => asked.has(profile));
   }
 
-  /** What is asked for and not recorded. */
+  /** Profiles that are asked for and not recorded. */
   get missing(): readonly Profile[] {
     return this.profiles.filter((profile) => this.#suspended.includes(profile));
   }
 
-  /** Switches off what only these profiles need, and on what others do. */
+  /**
+   * Suspends exactly these profiles: switches off events that only they need, and on those that other profiles need.
+   */
   suspend(profiles: readonly Profile[]): void {
     this.#suspended = profiles;
     this.#switchOn();
@@ -66,13 +75,14 @@ export class Demand {
   #switchOn(): void {
     for (const [event, type] of this.#needed) {
       if (this.#suspended.includes(profileOf(type))) continue;
-      // The kernel's filter first: what is on already goes from one to the other in one step.
+      // Sets the kernel's filter first, so that an event that is on goes from the old filter to the new one in one
+      // step.
       this.events?.filter(event, this.#asked.conditions(type));
       if (!this.events?.enabled.has(event)) this.events?.switch(event, true);
     }
   }
 
-  /** After: switches off what nobody needs any more. */
+  /** Called after an interest is in force: switches off events that nobody needs any more. */
   narrow(): void {
     for (const event of [...(this.events?.enabled ?? [])]) {
       const type = this.#needed.get(event);
@@ -80,7 +90,7 @@ export class Demand {
     }
   }
 
-  /** The broker is away: nobody says what is asked. */
+  /** Begins the grace: without a broker it is unknown what is asked for. */
   away(nowMs: number): void {
     this.#endsMs ??= nowMs + INTEREST_GRACE_MS;
   }

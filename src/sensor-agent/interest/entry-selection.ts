@@ -1,4 +1,4 @@
-/** Which entries of pages are noted and which are passed over, by event id: what scanPage is given. */
+/** Selects which entries of pages scanPage notes and which it skips, by event id. */
 import type { EventFormat, FormatTable } from '../source/pages/format.js';
 import { type EntryTest, FIRST_TEST, NOTED, TESTS_MAX } from '../source/pages/page.js';
 import { ON_DEMAND } from '../timeline/syscall-events.js';
@@ -11,7 +11,7 @@ export class EntrySelection {
   tests: readonly EntryTest[] = [];
   #onDemand: { readonly format: EventFormat; readonly type: string }[] = [];
 
-  /** Types whose entries may be passed over: no context follows from them. */
+  /** Types whose entries may be skipped, as no context follows from them. */
   get types(): readonly string[] {
     return this.#onDemand.map(({ type }) => type);
   }
@@ -21,7 +21,7 @@ export class EntrySelection {
     return this.#onDemand.map(({ format }) => format);
   }
 
-  /** Another recording: the events named are always noted. */
+  /** Begins another recording, in which the events named are always noted. */
   begin(table: FormatTable, always: readonly string[], testOf: TestOf): void {
     this.wanted = table.wanted(always);
     this.#onDemand = [...ON_DEMAND].flatMap(([name, { type }]) => {
@@ -31,7 +31,7 @@ export class EntrySelection {
     this.renew(testOf);
   }
 
-  /** Others ask, from the next page on. */
+  /** Applies changed tests from the next page on. */
   renew(testOf: TestOf): void {
     const tests: EntryTest[] = [];
     for (const { format } of this.#onDemand) {

@@ -1,4 +1,4 @@
-/** Which entries of a trace event anybody asks for: from predicates, by way of the catalogue. */
+/** Builds the test for entries of a trace event that anybody asks for, from predicates and the catalogue. */
 import { RAW_TEST_CONDITIONS_MAX } from '../../limits.js';
 import type { Predicate } from '../../subscriptions/predicate.js';
 import type { EventFormat } from '../source/pages/format.js';

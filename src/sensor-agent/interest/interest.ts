@@ -1,4 +1,4 @@
-/** What is asked of this node: the predicates of one generation, arranged by event type. */
+/** The interest in this node: the predicates of one generation, arranged by event type. */
 import { asBackplaneError } from '../../errors.js';
 import { PREDICATES_MAX, RAW_TEST_CONDITIONS_MAX } from '../../limits.js';
 import { compilePredicate, type Predicate, type PredicateSpec } from '../../subscriptions/predicate.js';
@@ -13,9 +13,9 @@ export class Interest {
   readonly topics: ReadonlySet<string>;
   /** Predicates that this agent cannot evaluate, and why. */
   readonly errors: readonly { id: bigint; message: string }[];
-  /** One of each kind: those that differ only in their fields match alike. */
+  /** One predicate of each kind: those that differ only in their fields match alike. */
   #predicates: Predicate[] = [];
-  /** All of a kind, by the one that stands for them. */
+  /** All predicates of a kind, by the one that stands for them. */
   #alike = new Map<Predicate, Predicate[]>();
   #byType = new Map<string, readonly Predicate[]>();
   #indices = new Map<string, PredicateIndex>();
@@ -27,7 +27,7 @@ export class Interest {
   ) {
     const errors: { id: bigint; message: string }[] = [];
     const kinds = new Map<string, Predicate[]>();
-    // Asked for twice it would have two match lists in a frame, which then is none.
+    // A repeated predicate would have two match lists in a frame, which makes the frame invalid.
     const distinct = [...new Map(requests.map((request) => [request.id, request])).values()];
     for (const request of distinct.slice(0, PREDICATES_MAX)) {
       try {
@@ -63,7 +63,10 @@ export class Interest {
     return entryTest(format, (type) => this.#candidates(type));
   }
 
-  /** What raw entries of a type must hold to be asked for, any of them; undefined where too many ask. */
+  /**
+   * Conditions of which a raw entry of a type must meet at least one to be asked for; undefined when too many
+   * predicates ask.
+   */
   conditions(type: string): readonly RawExpr[] | undefined {
     const candidates = this.#candidates(type);
     if (candidates.length > RAW_TEST_CONDITIONS_MAX) return undefined;

@@ -1,4 +1,7 @@
-/** States as losses what profiles the overhead guard has switched off: when each is missing first, and when it is no longer. */
+/**
+ * States profiles that the overhead guard has switched off as losses: when each
+ * begins to be missing, and when that is over.
+ */
 import { CATALOGUE, type Profile } from '../../subscriptions/pushdown/catalogue.js';
 import type { Recorder } from '../recorder/recorder.js';
 import type { RecordedLoss } from '../recorder/recording.js';
@@ -23,7 +26,7 @@ export class MissingProfiles {
       const { epoch } = recorder.timeline.origin;
       const types = [...CATALOGUE.values()].filter((entry) => entry.profile === profile).map(({ type }) => type);
       const message = `events of the profile ${profile} are not recorded: ${cause}`;
-      // Two that begin at one time are two losses.
+      // Two losses that begin at the same time need different ties, or they would count as one.
       const stated: Stated = { reason: 'overhead', types, from: { epoch, timeNs: nowNs, lane: 0, tie }, message };
       this.#stated.set(profile, stated);
       recorder.lose({ ...stated, goesOn: true }, nowNs);

@@ -1,8 +1,8 @@
 /**
- * Generates, from a condition and an event's format, the test that reads an
- * entry's fields where they stand in the page. It runs on every recorded entry
- * of its kind, so it allocates nothing and decodes nothing. All that the code
- * contains of a filter are numbers.
+ * Generates the test of a condition for an event's format, which reads an
+ * entry's fields directly in the page. It runs on every recorded entry of its
+ * kind, so it allocates nothing and decodes nothing. Numbers are the only part
+ * of a filter that gets into the code.
  */
 
 import type { RawRef } from '../../subscriptions/pushdown/catalogue.js';
@@ -19,7 +19,10 @@ interface Place {
   readonly signed: boolean;
 }
 
-/** The test that passes what any of the conditions holds on; a boolean where it is the same for every entry. */
+/**
+ * The test that passes entries on which any of the conditions holds; a boolean where the result is the same for every
+ * entry.
+ */
 export function compileRawPredicate(exprs: readonly RawExpr[], format: EventFormat): EntryTest | boolean {
   const writer = new Writer(format);
   const code = writer.code(anyOf(exprs));
@@ -56,7 +59,7 @@ class Writer {
     return this.#wide(place, expr.operator, expr.value);
   }
 
-  /** Undefined: this format has no such number, or it stands across words. */
+  /** Where a field stands; undefined when the format has no such number, or it stands across words. */
   #place({ field: name, element }: RawRef): Place | undefined {
     const field = this.format.field(name);
     if (field?.kind !== (element === undefined ? 'int' : 'array')) return undefined;
@@ -71,7 +74,7 @@ class Writer {
     return index === 0 ? 'w[at]' : `w[at + ${index}]`;
   }
 
-  /** Of 4 bytes or less: a number. */
+  /** Code that reads a field of 4 bytes or less as a number. */
   #narrow({ offset, bytes, signed }: Place): string {
     const word = this.#word(offset >>> 2);
     if (bytes === 4) return signed ? `(${word} | 0)` : word;
@@ -107,7 +110,7 @@ class Writer {
     return `sets[${this.sets.length - 1}].has(${read})`;
   }
 
-  /** By upper half: nearly always there is one. */
+  /** Tests membership by upper half first, because the values nearly always share one. */
   #wideMember(place: Place, values: readonly bigint[]): string {
     const { low, high } = this.#halves(place);
     const lows = new Map<number, number[]>();

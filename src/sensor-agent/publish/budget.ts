@@ -1,9 +1,9 @@
 /**
- * What a node may send live: bytes and events a second, with a burst. A topic
- * is a class: each has a share of the burst that it must leave to the classes
- * above it, so that under pressure `syscall` goes first and `process` last. A
- * topic over budget stays shed until there is room for a stretch of it again,
- * and for a second, so that subscribers are told no more often.
+ * Limits what a node sends live: bytes and events per second, each with a
+ * burst. Each topic must leave a reserved share of the burst to more important
+ * topics, so that under pressure `syscall` is shed first and `process` last. A
+ * shed topic is sent again only after a second and when the budget has room for
+ * a run of its events, so that subscribers get shed notices no more often.
  */
 import { TokenBucket } from '../../flow/token-bucket.js';
 import {
@@ -18,11 +18,11 @@ import type { Budget__Output, Budget as BudgetMessage } from '../../wire/message
 export interface BudgetRates {
   readonly bytesPerSecond: number;
   readonly eventsPerSecond: number;
-  /** The burst, as so many milliseconds of either rate. */
+  /** Burst size, in milliseconds' worth of each rate. */
   readonly burstMs: number;
 }
 
-/** What one node may send. */
+/** Limits on what one node may send. */
 export interface Budget {
   readonly live: BudgetRates;
   readonly history: { readonly bytesPerSecond: number; readonly burstMs: number };
@@ -37,7 +37,7 @@ export function budgetToMessage({ live, history }: Budget): BudgetMessage {
   };
 }
 
-/** What a broker says, where it says something; the node's own for the rest. */
+/** The broker's rates; a rate that the broker leaves at 0 is the node's own. The burst is always the node's own. */
 export function budgetFromMessage(message: Budget__Output, own: Budget): Budget {
   const { burstMs } = own.live;
   return {
@@ -50,29 +50,32 @@ export function budgetFromMessage(message: Budget__Output, own: Budget): Budget 
   };
 }
 
-/** Share of the burst that a topic leaves to others. Topics not named are shed first. */
+/**
+ * Share of the burst that a topic must leave free for others. Topics not named here have the largest and are shed
+ * first.
+ */
 const RESERVES: Readonly<Record<string, number>> = { host: 0, process: 0, security: 0.1, network: 0.2, file: 0.35 };
 const RESERVE_OTHERS = 0.5;
-/** Of the burst, above its reserve: what must be there before a shed topic is sent again. */
+/** Share of the burst that must be free above a topic's reserve before the topic, once shed, is sent again. */
 const RESUME_MARGIN = 0.15;
-/** An event's place in its frame: size, time, lane and tie; and in each predicate's match list. */
+/** Frame bytes per event beside its encoding (size, time, lane and tie), and per entry in a predicate's match list. */
 const PLACE_BYTES = 22;
 const MATCH_INDEX_BYTES = 3;
-/** What is recorded, against what it becomes on the wire: entries gain names and context. */
+/** Estimated bytes sent per recorded byte: entries gain names and context on the wire. */
 const SENT_PER_RECORDED_BYTE = 4;
-/** Of an entry of the kernel's, with its header. */
+/** Smallest entry of the kernel's buffer, with its header. */
 const ENTRY_BYTES_MIN = 24;
-/** Over so many events an event's size is averaged. */
+/** Number of events over which the mean event size is smoothed. */
 const MEAN_EVENTS = 64;
 
 export class LiveBudget {
   readonly #bytes: TokenBucket;
   readonly #events: TokenBucket;
-  /** Topics that are shed at this moment: since when. */
+  /** Topics that are shed now, each with the monotonic time since when, in milliseconds. */
   readonly #shed = new Map<string, number>();
-  /** Of events, in bytes: what a shed one would have taken. */
+  /** Mean bytes of an event: the estimate for a shed event, which is never encoded. */
   #meanBytes = 256;
-  /** Charged and shed since the last report. */
+  /** Bytes charged, and estimated bytes shed, since the last takeDemand(). */
   #demand = { bytes: 0, sinceMs: performance.now() };
 
   constructor(
@@ -83,13 +86,13 @@ export class LiveBudget {
     this.#events = new TokenBucket(rates.eventsPerSecond, burstEvents(rates), nowMs);
   }
 
-  /** Whether another event of the topic may be sent. Decides for a stretch: see RESUME_MARGIN. */
+  /** Whether another event of the topic may be sent. A refusal lasts for a while: see RESUME_MARGIN. */
   admits(topic: string): boolean {
     const reserve = RESERVES[topic] ?? RESERVE_OTHERS;
     const sinceMs = this.#shed.get(topic);
     const needed = sinceMs === undefined ? reserve : reserve + RESUME_MARGIN;
     const nowMs = this.nowMs();
-    // Room for the largest event, whatever this one turns out to be: the bound holds without encoding it first.
+    // Requires room for the largest possible event, so that the bound holds without encoding this one first.
     const admitted =
       (sinceMs === undefined || nowMs - sinceMs >= NOTICE_INTERVAL_MS) &&
       this.#bytes.level - EVENT_BYTES_MAX >= needed * (this.#bytes.burstMax - EVENT_BYTES_MAX) &&
@@ -102,7 +105,10 @@ export class LiveBudget {
     return admitted;
   }
 
-  /** An event that was admitted takes so many bytes in its frame; returns what was charged for it. */
+  /**
+   * Charges an admitted event of `eventBytes` encoded bytes that `predicates` predicates match; returns the bytes
+   * charged.
+   */
   charge(eventBytes: number, predicates: number): number {
     const bytes = eventBytes + PLACE_BYTES + predicates * MATCH_INDEX_BYTES;
     this.#bytes.take(bytes);
@@ -112,7 +118,7 @@ export class LiveBudget {
     return bytes;
   }
 
-  /** A frame went out, for whose events `charged` was taken. */
+  /** Corrects the charge once a frame's real size is known; `charged` was already taken for its events. */
   settle(frameBytes: number, charged: number): void {
     this.#bytes.take(frameBytes - charged);
   }
@@ -122,23 +128,23 @@ export class LiveBudget {
     return this.#events.burstMax;
   }
 
-  /** Half of the burst is there: time to go on with what waits in the recorder. */
+  /** Whether half of each burst is free: then reading what waits in the recorder goes on. */
   get ample(): boolean {
     return this.#bytes.level >= this.#bytes.burstMax / 2 && this.#events.level >= this.#events.burstMax / 2;
   }
 
-  /** Of a recording: so much of it may be read at once that what is found in it can be sent, whatever it is. */
+  /** Bytes of a recording that may be read at once so that every event found in them can be sent. */
   get recordedBytes(): number {
     const { level } = this.#bytes;
     return Math.min(level / SENT_PER_RECORDED_BYTE, this.#events.level * ENTRY_BYTES_MIN);
   }
 
-  /** Nothing is owed. */
+  /** False while the byte budget is overdrawn. */
   get solvent(): boolean {
     return this.#bytes.level >= 0;
   }
 
-  /** Bytes per second that there were to send since the last call, sent or shed. */
+  /** Bytes per second that were to be sent since the last call, whether sent or shed. */
   takeDemand(): number {
     const nowMs = performance.now();
     const { bytes, sinceMs } = this.#demand;
@@ -152,12 +158,12 @@ export class LiveBudget {
   }
 }
 
-/** The last frame may overdraw it: less so much. */
+/** The history burst, less the amount by which the last frame may overdraw it. */
 export function historyBurstBytes({ bytesPerSecond, burstMs }: Budget['history']): number {
   return Math.max(1, (bytesPerSecond * burstMs) / 1000 - HISTORY_OVERDRAFT_BYTES);
 }
 
-/** So much that any event fits beside what is left to others. */
+/** The burst in bytes, at least so large that any event fits beside the share that is left to other topics. */
 function burstBytes({ bytesPerSecond, burstMs }: BudgetRates): number {
   return Math.max(BUDGET_BURST_BYTES_MIN, (bytesPerSecond * burstMs) / 1000);
 }

@@ -1,4 +1,4 @@
-/** Collects one topic's matches into the next frame, each event encoded once; or counts what of them is shed. */
+/** Collects one topic's matches into the next frame, each event encoded once, or counts the matches that are shed. */
 import { FRAME_EVENTS_MAX, FRAME_FLUSH_BYTES, FRAME_MATCH_INDICES_MAX, PREDICATES_MAX } from '../../limits.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import { EventWriter } from '../../wire/event/event-writer.js';
@@ -14,13 +14,13 @@ export class FrameBuilder {
   #lanes: number[] = [];
   #ties: number[] = [];
   #matches = new Map<bigint, number[]>();
-  /** In all match lists. */
+  /** Number of event indices in all match lists together. */
   #indices = 0;
   #shed = new Map<bigint, number>();
   /** Events that were shed, each once. */
   shedCount = 0;
   #charged = 0;
-  /** Of the last event that waits, or was shed. */
+  /** Position of the last event that was added or shed since the last frame. */
   last: Position | undefined;
   #lost = 0;
   #lostUnknown = false;
@@ -31,7 +31,7 @@ export class FrameBuilder {
     readonly topic: string,
     /** The last frame accounted for everything up to here. */
     public coveredTo: Position,
-    /** A frame ended exactly there. */
+    /** Whether a frame ended exactly at `coveredTo`. */
     private continues: boolean,
   ) {}
 
@@ -39,12 +39,17 @@ export class FrameBuilder {
     return this.#sizes.length;
   }
 
-  /** Something to tell soon. What was shed is told with the next coverage, so that telling it costs next to nothing. */
+  /**
+   * Whether a frame should go out soon. Shed counts alone wait for the next coverage frame, so that stating them costs
+   * next to nothing.
+   */
   get telling(): boolean {
     return this.count > 0 || this.#lost > 0 || this.#lostUnknown || this.#late > 0 || this.#losses.length > 0;
   }
 
-  /** A frame has either events or what was shed: the other kind begins another frame. */
+  /**
+   * Whether shed matches are counted. A frame has either events or shed counts, so the other kind begins another frame.
+   */
   get sheds(): boolean {
     return this.shedCount > 0;
   }
@@ -54,13 +59,16 @@ export class FrameBuilder {
     return this.#charged;
   }
 
-  /** Another event may not fit: one that every predicate matches. */
+  /** Whether an event that every predicate matches might no longer fit. */
   get full(): boolean {
     const indicesFull = this.#indices > FRAME_MATCH_INDICES_MAX - PREDICATES_MAX;
     return this.#writer.length >= FRAME_FLUSH_BYTES || this.count >= FRAME_EVENTS_MAX || indicesFull;
   }
 
-  /** `charge` is told the encoded event's bytes and returns what the budget took. Without a mask: all of the event. */
+  /**
+   * `charge` gets the encoded event's bytes and returns what the budget took. Without a mask the whole event is
+   * encoded.
+   */
   add(
     event: BusEvent,
     predicateIds: readonly bigint[],
@@ -83,7 +91,7 @@ export class FrameBuilder {
     }
   }
 
-  /** A match that is not sent. */
+  /** Counts a match that is not sent. */
   shed(position: Position, predicateIds: readonly bigint[]): void {
     this.last = position;
     this.shedCount += 1;
@@ -95,7 +103,7 @@ export class FrameBuilder {
     this.#lostUnknown ||= unknown;
   }
 
-  /** For another reason than the kernel's buffer. */
+  /** Adds a loss whose cause is not an overrun of the kernel's buffer. */
   state(loss: StatedLoss): void {
     this.#losses = mergeLoss(this.#losses, loss);
   }

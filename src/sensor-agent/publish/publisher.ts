@@ -1,8 +1,9 @@
 /**
- * Publishes live what interest asks for. At the tail it is fed by the timeline
- * that records; when the uplink was away or is full it falls behind, keeps
- * nothing, and reads the recorder from the last position it sent: the flight
- * recorder is the outbox, memory is not.
+ * Publishes the events that the broker's interest asks for. While live, the
+ * recording timeline feeds it directly. When the uplink was away or is full it
+ * falls behind: it drops what it collected and reads the recorder again from
+ * the last position it sent. The flight recorder is the outbox, so unsent
+ * events take no memory.
  */
 import { cpuTimer } from '../../flow/cpu-time.js';
 import { Pacer } from '../../flow/pacer.js';
@@ -30,19 +31,19 @@ import type { LiveBudget } from './budget.js';
 import { FrameBuilder } from './frame-builder.js';
 import { LagAllowance } from './lag-allowance.js';
 
-/** Where frames go. */
+/** The connection that frames are sent on. */
 export interface FrameLink {
-  /** False while more is under way than may be: nothing should be sent. */
+  /** False while too many bytes are on their way to the broker: nothing should be sent. */
   readonly writable: boolean;
-  /** Returns the bytes it takes on the wire. Throws when the frame is not sound: a broker would refuse it. */
+  /** Returns the frame's bytes on the wire. Throws when the frame is invalid, as a broker would refuse it. */
   send(frame: Frame): number;
 }
 
-/** How far the log has this node's frames, per topic. */
+/** How far the broker's log has this node's frames of one topic. */
 export interface WelcomeTopic {
   readonly topic: string;
   readonly to: Position;
-  /** Go on from here: interest was in force without a break. */
+  /** Whether to go on from `to`, because interest was in force without a break. */
   readonly resume: boolean;
   /** The log's last frame of the topic ended exactly here. */
   readonly frameEnd: boolean;
@@ -55,31 +56,34 @@ type State = { kind: 'idle' } | { kind: 'live' } | { kind: 'behind'; replay: Rep
 
 export class Publisher implements TimelineSink {
   eventsMatched = 0;
-  /** Matches that were not sent because the node was over its budget, each counted once however many asked. */
+  /** Events not sent because the node was over its budget, each counted once however many predicates match. */
   eventsShed = 0;
   #state: State = { kind: 'idle' };
   #interest: Interest | undefined;
   #builders = new Map<string, FrameBuilder>();
   #floors = new Map<string, Position>();
-  /** Topics whose frames go on at their floor. */
+  /** Topics whose next frame continues the log's last one, which ended exactly at the topic's floor. */
   #continued = new Set<string>();
   #resume: Position | undefined;
   #link: FrameLink | undefined;
   #coveredMs = 0;
-  /** What the recording timeline tells up to here is not whole for the present interest. */
+  /**
+   * Trace-clock nanoseconds up to which the recording timeline skipped entries that the present interest wants;
+   * publishing may go live only beyond that.
+   */
   #settledNs = 0n;
-  /** Of matching, while it is slowed. */
+  /** Limits the CPU share of matching; undefined while matching is not slowed. */
   #pacer: Pacer | undefined;
-  /** Where telling had got to when an event last missed its turn. */
+  /** The recording timeline's frontier when an event last came too late for its place. */
   #lateAt: Position | undefined;
   #restToMs = 0;
-  /** How late it may be beyond what waiting for the budget makes it. */
+  /** The lag that is allowed on top of waiting for the budget. */
   readonly #lagAllowance = new LagAllowance();
 
   constructor(
     private readonly recorder: () => Recorder,
     private readonly budget: LiveBudget,
-    /** Told of a frame that is not sound: in its place one goes out that says so. */
+    /** Called with an invalid frame's topic; a frame that marks the stretch as refused goes out in its place. */
     private readonly onRefused: (topic: string, cause: unknown) => void = () => undefined,
   ) {}
 
@@ -87,12 +91,12 @@ export class Publisher implements TimelineSink {
     return this.#state.kind !== 'idle';
   }
 
-  /** Reads what it has to send from the recorder, later than it was recorded. */
+  /** Whether events are read from the recorder again because publishing fell behind. */
   get behind(): boolean {
     return this.#state.kind === 'behind';
   }
 
-  /** A broker answered. Nothing is published before it states its interest. */
+  /** Begins a session with a broker. Nothing is published before the broker states its interest. */
   connect(link: FrameLink, covered: readonly WelcomeTopic[]): void {
     this.disconnect();
     this.#link = link;
@@ -116,12 +120,12 @@ export class Publisher implements TimelineSink {
     if (asked) this.recorder().timeline.renew();
   }
 
-  /** Takes the place of what was asked before. Returns the position from which it holds for every predicate. */
+  /** Replaces the interest. Returns the position from which the new one holds for every predicate. */
   setInterest(interest: Interest): Position {
     const main = this.recorder().timeline;
-    // Of these, pages read before now may hold entries that were passed over: they are read again.
+    // Pages already read may hold entries of these types that were skipped, so they are read again.
     const more = main.selection.types.some((type) => interest.asksMore(type, this.#interest));
-    // Frames end here: what is shed is counted for a new predicate from the position that it holds from.
+    // Ends the open frames here, so that a new predicate's shed count begins at the position from which it holds.
     if (this.#interest && this.#link!.writable) {
       const timeline = this.#timeline;
       for (const builder of this.#builders.values()) this.#flush(builder, timeline);
@@ -134,7 +138,7 @@ export class Publisher implements TimelineSink {
       const from = laterPosition(start, this.#floors.get(topic));
       this.#builders.set(topic, new FrameBuilder(topic, from, this.#continued.has(topic)));
     }
-    // Frames of a topic that is asked for again later begin anew.
+    // A topic that is asked for again later must begin new frames instead of continuing the old ones.
     this.#continued.clear();
     if (interest.empty) {
       this.#stopReplay();
@@ -156,8 +160,8 @@ export class Publisher implements TimelineSink {
   }
 
   /**
-   * Matching takes at most this share of a core, from the recorder, which is the outbox: what is not matched now is
-   * later. Undefined: it goes on at the tail, as fast as events come.
+   * Limits matching to this share of a core. Events that are not matched yet wait in the recorder, which is the outbox.
+   * Undefined: no limit, so publishing returns to live as soon as it has caught up.
    */
   slow(share: number | undefined): void {
     this.#pacer = share === undefined ? undefined : new Pacer(share, SLOW_MATCHING_BURST_MS);
@@ -165,7 +169,7 @@ export class Publisher implements TimelineSink {
     if (this.#pacer && this.#state.kind === 'live') this.#fallBehind();
   }
 
-  /** Also while it is behind, so that what the recording timeline holds is whole when that is over. */
+  /** Asks for entries while behind too, so that the recording timeline has them all when publishing is live again. */
   entryTest = (format: EventFormat): EntryTest | boolean =>
     this.#state.kind === 'idle' ? false : this.#interest!.entryTest(format);
 
@@ -184,19 +188,19 @@ export class Publisher implements TimelineSink {
     if (this.#state.kind === 'live') this.#miss(event, told);
   }
 
-  /** After every drain: sends what has gathered, or reads on where it is behind. */
+  /** Called after every drain: sends the collected frames; while behind, first reads on. */
   tick(nowMs: number): void {
     if (this.#state.kind === 'idle') return;
     if (this.#state.kind === 'behind') this.#catchUp(this.#state.replay, nowMs);
-    // Where a budget does not even pay for saying that there is nothing, it is said less often.
+    // Coverage frames wait while the budget is overdrawn, as even an empty frame costs bytes.
     const due = nowMs - this.#coveredMs >= COVERAGE_INTERVAL_MS && this.budget.solvent;
     if (due) this.#coveredMs = nowMs;
-    // A reader that is behind waits with what it has; a live one falls behind.
+    // While behind, collected events wait until the link is writable; while live, #flush() falls behind instead.
     if (this.#state.kind === 'behind' && !this.#link!.writable) return;
     for (const builder of this.#builders.values()) if (builder.telling || due) this.#flush(builder, this.#timeline);
   }
 
-  /** What it reads. */
+  /** The timeline that events come from at present. */
   get #timeline(): Timeline {
     return this.#state.kind === 'behind' ? this.#state.replay.timeline : this.recorder().timeline;
   }
@@ -210,7 +214,7 @@ export class Publisher implements TimelineSink {
     const ids = matched.map((predicate) => predicate.id);
     const otherEpoch = builder.last !== undefined && builder.last.epoch !== event.position.epoch;
     if (otherEpoch || (admitted ? builder.sheds : builder.count > 0)) {
-      // What does not go out now is read again, with this event.
+      // A failed flush means that publishing fell behind: this event is then read again with the rest.
       if (!this.#flush(builder, timeline, otherEpoch ? builder.last : positionBefore(event.position))) return;
     }
     if (admitted) {
@@ -220,12 +224,15 @@ export class Publisher implements TimelineSink {
     if (builder.full) this.#flush(builder, timeline, event.position);
   }
 
-  /** What had not been sent of it has to be read again, although there is nothing newer. */
+  /** Whether an event came late at or after `start`: it must be read again even if nothing newer exists. */
   #missedSince(start: Position): boolean {
     return this.#lateAt !== undefined && comparePositions(this.#lateAt, start) >= 0;
   }
 
-  /** In the frame that accounts for what is told next; without its side record nobody knows whether it matches. */
+  /**
+   * Counts a late event in the frame that covers what comes next. Without its side record a match cannot be decided, so
+   * the event is not matched.
+   */
   #miss(event: BusEvent, told: Position): void {
     const builder = this.#builders.get(event.topic);
     if (builder && comparePositions(told, builder.coveredTo) >= 0) builder.late();
@@ -237,7 +244,7 @@ export class Publisher implements TimelineSink {
       const beyond = comparePositions(position, builder.coveredTo);
       if (beyond < 0 || (beyond === 0 && !late)) continue;
       const { last } = builder;
-      // A frame of the epoch before does not account for it.
+      // A frame of the previous epoch must not state a loss of this one.
       if (last && last.epoch !== position.epoch && !this.#flush(builder, this.#timeline, last)) return;
       const stated = statedLoss(loss, position);
       if (!stated) builder.lose(loss.count, loss.unknown);
@@ -245,7 +252,7 @@ export class Publisher implements TimelineSink {
     }
   }
 
-  /** Whoever asks from now on must hear of what is missing now; who was told already is not told again. */
+  /** States every loss that goes on, so that new subscribers hear of it; others are not told again. */
   #stateOpenLosses(): void {
     const { losses, frontier } = this.#timeline;
     for (const loss of losses.all)
@@ -253,14 +260,16 @@ export class Publisher implements TimelineSink {
         if (mayBeOf(loss, builder.topic)) builder.state(statedLoss(loss, frontier)!);
   }
 
-  /** `to`: what the frame accounts for; the timeline's frontier where not given. False: fell behind instead. */
+  /**
+   * `to`: where the frame's coverage ends, by default the timeline's frontier. False: publishing fell behind instead.
+   */
   #flush(builder: FrameBuilder, timeline: Timeline, to = timeline.frontier): boolean {
     if (comparePositions(to, builder.coveredTo) <= 0) return true;
     if (this.#state.kind === 'live' && !this.#link!.writable) {
       this.#fallBehind();
       return false;
     }
-    // A frame's events are of one epoch, the one of coveredTo.
+    // All events of a frame are of one epoch, that of the position it covers.
     const end = builder.last && builder.last.epoch !== to.epoch ? builder.last : to;
     const { charged, count, shedCount } = builder;
     this.eventsMatched += count + shedCount;
@@ -269,7 +278,10 @@ export class Publisher implements TimelineSink {
     return true;
   }
 
-  /** Matched again it would be the same frame: the stretch is stated as not known, once, and publishing goes on. */
+  /**
+   * Sends a frame. An invalid frame would be the same if matched again, so its stretch is stated as unknown, once, and
+   * publishing goes on.
+   */
   #send(frame: Frame): number {
     try {
       return this.#link!.send(frame);
@@ -279,7 +291,7 @@ export class Publisher implements TimelineSink {
     }
   }
 
-  /** Everything that is not sent is read again later. */
+  /** Drops what is not sent yet, to read it from the recorder again: from `start`, or from where frames ended. */
   #fallBehind(start?: Position): void {
     let from = start;
     for (const builder of this.#builders.values()) {
@@ -301,7 +313,7 @@ export class Publisher implements TimelineSink {
       late: (event, told) => this.#miss(event, told),
     };
     const replay: Replay = new Replay(log, anchor, told);
-    // The recorder no longer reaches back to where publishing stopped: how much that was, nobody knows.
+    // The recorder no longer reaches back to where publishing stopped, so the size of the loss is unknown.
     if (!anchor || comparePositions(anchor.head.position, from) > 0) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     this.#state = { kind: 'behind', replay };
     this.#stateOpenLosses();
@@ -322,7 +334,7 @@ export class Publisher implements TimelineSink {
     let more: boolean;
     let sent: Position | undefined;
     do {
-      // From the checkpoint to where it left off nothing is sent.
+      // Nothing is sent between the checkpoint and the last sent position, so the budget does not limit reading there.
       const sentTo = this.#sentTo;
       sent = sentTo && comparePositions(replay.timeline.frontier, sentTo) < 0 ? sentTo : undefined;
       const bytes = sent ? REPLAY_STEP_BYTES : this.#affordableBytes(replay);
@@ -340,15 +352,16 @@ export class Publisher implements TimelineSink {
     const { frontier } = replay.timeline;
     if (main.frontier.timeNs <= this.#settledNs) return;
     const { hole, timeline } = this.recorder();
-    // What was passed over last lies before what is recorded now, and may lie behind all that could be read.
-    // So may what waits for a record that is gone: the recording's own timeline had it, and waits no longer.
+    // Entries skipped under the old interest may lie past the last readable record. So may events that wait here for a
+    // record that is gone, as the recording timeline had it and waits for it no longer: state an unknown loss before
+    // going live.
     const stuck = replay.timeline.pending > timeline.pending;
     if (hole || stuck || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, timeline.frontier);
     this.#stopReplay();
     this.#state = { kind: 'live' };
   }
 
-  /** What is before it has been sent, of every topic. */
+  /** The position up to which every topic has been sent. */
   get #sentTo(): Position | undefined {
     let least: Position | undefined;
     for (const { coveredTo } of this.#builders.values())
@@ -356,22 +369,23 @@ export class Publisher implements TimelineSink {
     return least;
   }
 
-  /** Of recording; 0: not before the budget has grown. */
+  /** Bytes of the recording that may be read now; 0: wait until the budget has grown. */
   #affordableBytes({ timeline }: Replay): number {
     const lagNs = this.recorder().timeline.frontier.timeNs - timeline.frontier.timeNs;
-    // What waits in the recorder can wait for its turn, unless there is more than the budget takes in the long run.
+    // Events in the recorder wait for the budget, unless the lag shows that more come than it takes in the long run.
     const waits = lagNs < this.#lagAllowance.lagNs + BUDGET_WAIT_NS_MAX;
     if (!waits) return REPLAY_STEP_BYTES;
     return this.budget.ample ? Math.min(REPLAY_STEP_BYTES, this.budget.recordedBytes) : 0;
   }
 
-  /** False at the recording's present end. */
+  /** Reads one step on. False at the recording's present end. */
   #readOn(replay: Replay, bytes: number, upTo: Position | undefined): boolean {
     const unsure = replay.unsureAt(replay.timeline.frontier.timeNs);
     const { passages } = replay;
     const more = replay.step(bytes, upTo);
     const { frontier } = replay.timeline;
-    // Stated in every frame that covers some of where it may have been, and was not sent before.
+    // Records that cannot be read may have held events about here, so every frame that covers part of that stretch
+    // states a loss.
     if (unsure || replay.passages > passages || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, frontier);
     return more;
   }

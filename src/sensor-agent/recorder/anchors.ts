@@ -1,6 +1,7 @@
 /**
- * Finds the checkpoint at which to open a recording. One that cannot be read is
- * as good as none: an older one that is whole serves, by reading on from there.
+ * Finds the checkpoint at which to open a recording. A checkpoint that cannot
+ * be read whole is skipped: an older one serves as well, with more records to
+ * read from there.
  */
 import { BackplaneError } from '../../errors.js';
 import { partitionPoint } from '../../flow/partition-point.js';
@@ -13,12 +14,12 @@ import { RecordKind, unpackRecord } from './recording.js';
 /** A checkpoint of which every part can be read. */
 export interface Anchor {
   readonly ordinal: number;
-  /** Everything up to `head.position` is behind the checkpoint. */
+  /** Everything up to `head.position` was told before the checkpoint. */
   readonly head: CheckpointHead;
   readonly checkpoint: readonly Checkpoint[];
 }
 
-/** Newest first. */
+/** All whole checkpoints, newest first. */
 export function* wholeAnchors(log: SegmentLog): Generator<Anchor> {
   for (const { ordinal } of log.anchors()) {
     const anchor = wholeAnchor(log, ordinal);
@@ -26,7 +27,7 @@ export function* wholeAnchors(log: SegmentLog): Generator<Anchor> {
   }
 }
 
-/** The newest at or before a time (wall, nanoseconds); undefined when none reaches back so far. */
+/** The newest whole checkpoint at or before a time (wall, nanoseconds); undefined when none reaches back so far. */
 export function anchorAtTime(log: SegmentLog, timeNs: bigint): Anchor | undefined {
   for (const anchor of log.anchors()) {
     const whole = anchor.timeNs <= timeNs ? wholeAnchor(log, anchor.ordinal) : undefined;
@@ -35,7 +36,7 @@ export function anchorAtTime(log: SegmentLog, timeNs: bigint): Anchor | undefine
   return undefined;
 }
 
-/** The newest at or before a position; undefined when none reaches back so far. */
+/** The newest whole checkpoint at or before a position; undefined when none reaches back so far. */
 export function anchorAtPosition(log: SegmentLog, position: Position): Anchor | undefined {
   const ordinals = Array.from(log.anchors(), ({ ordinal }) => ordinal);
   const before = (head: CheckpointHead | undefined) => head && comparePositions(head.position, position) <= 0;
@@ -50,7 +51,7 @@ export function anchorAtPosition(log: SegmentLog, position: Position): Anchor | 
     const anchor = wholeAnchor(log, ordinal);
     if (anchor) return anchor;
   }
-  // A head that cannot be read may have led the search beyond all that would do.
+  // An unreadable head may have led the search past every usable checkpoint, so the newer ones are tried too.
   for (const ordinal of misled ? ordinals.slice(0, at) : []) {
     const anchor = before(readHead(log, ordinal)) && wholeAnchor(log, ordinal);
     if (anchor) return anchor;
@@ -72,12 +73,12 @@ export function wholeAnchor(log: SegmentLog, ordinal: number): Anchor | undefine
   return checkpoint && head && { ordinal, head, checkpoint };
 }
 
-/** What a checkpoint begins with: says nothing of whether the rest can be read. */
+/** Reads a checkpoint's head only: its other parts may still be unreadable. */
 function readHead(log: SegmentLog, ordinal: number): CheckpointHead | undefined {
   return readParts(log, ordinal, 1)?.[0]?.head;
 }
 
-/** The first parts of the checkpoint at an anchor; undefined where they are not whole. */
+/** The first `partsMax` parts of the checkpoint at an anchor; undefined when one of them cannot be read. */
 function readParts(log: SegmentLog, anchor: number, partsMax: number): Checkpoint[] | undefined {
   const reader = log.reader(anchor);
   const parts: Checkpoint[] = [];

@@ -29,7 +29,7 @@ export interface CheckpointHead {
   readonly resumeOrdinal: number;
   /** The agent was stopped here. */
   readonly closed?: boolean | undefined;
-  /** Those that go on. Absent: none. */
+  /** Losses that go on. Absent: none. */
   readonly losses?: readonly RecordedLoss[] | undefined;
 }
 
@@ -40,11 +40,14 @@ export interface Checkpoint {
   readonly head?: CheckpointHead | undefined;
   readonly processes: ProcessTableState;
   readonly sockets: SocketTableState;
-  /** What was read of execs that have not been told yet: an exec would wait for ever for a record that was evicted. */
+  /**
+   * Side records of execs that are not told yet, kept here because an exec would wait for ever for one that was
+   * evicted.
+   */
   readonly execs: readonly RecordedExec[];
 }
 
-/** How much is recorded between a checkpoint of so many bytes and the next. */
+/** Bytes to record between a checkpoint of `bytes` bytes and the next one. */
 export function checkpointIntervalBytes(bytes: number): number {
   const fair = Math.min(CHECKPOINT_INTERVAL_BYTES_MAX, CHECKPOINT_INTERVAL_SHARE * bytes);
   return Math.max(CHECKPOINT_INTERVAL_BYTES_MIN, fair, CHECKPOINT_INTERVAL_RATIO * bytes);
@@ -54,8 +57,8 @@ const TASK_BYTES = 16;
 const SOCKET_BYTES = 32;
 
 /**
- * Splits the tables so that no part exceeds CHECKPOINT_PART_BYTES by more than one process. The first has none of them:
- * whoever looks for a position reads the heads of several checkpoints.
+ * Splits the tables so that no part exceeds CHECKPOINT_PART_BYTES by more than one process. The first part has no
+ * processes, so that a search by position, which reads the heads of several checkpoints, stays cheap.
  */
 export function checkpointParts(
   head: CheckpointHead,

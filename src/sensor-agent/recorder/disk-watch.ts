@@ -1,11 +1,11 @@
-/** Says at once that the disk takes nothing of the recording, and when that is over. */
+/** Reports at once when the disk begins to refuse the recording, and when it accepts it again. */
 import type { Logger } from 'pino';
 import type { Hole } from './hole.js';
 
 export class DiskWatch {
   #refuses = false;
 
-  /** `tell`: to whoever listens now; what is missing is recorded when there is room again. */
+  /** `tell` informs live subscribers only; the loss itself is recorded once there is room again. */
   constructor(
     private readonly log: Logger,
     private readonly tell: (hole: Hole | undefined) => void,

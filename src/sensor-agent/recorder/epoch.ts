@@ -1,13 +1,14 @@
-/** In which epoch an agent goes on recording, by what its broker tells it. */
+/** Decides in which epoch an agent goes on recording, from what its broker tells it. */
 import { BackplaneError } from '../../errors.js';
 import { COVERED_AHEAD_NS_MAX } from '../../limits.js';
 import type { WelcomeTopic } from '../publish/publisher.js';
 import type { Recorder } from './recorder.js';
 
 /**
- * The same one or the broker's, unless the broker's log claims a time of it beyond `nowNs` of the trace clock: a defect,
- * or somebody who took this node's name, covered what has not happened yet. That would pass for told when it happens,
- * and the node would be silent until its clock is there; in a later epoch it counts as new.
+ * The later of this epoch and the broker's, or the one after it when the broker's log covers times beyond `nowNs` of
+ * the trace clock. Such coverage comes from a defect, or from somebody who took this node's name. Events up to that
+ * time would count as sent already, so the node would be silent until its clock gets there; in a later epoch they count
+ * as new.
  */
 function epochToGoOnWith(epoch: number, epochMin: number, covered: readonly WelcomeTopic[], nowNs: bigint): number {
   const agreed = Math.max(epoch, epochMin);
@@ -15,7 +16,7 @@ function epochToGoOnWith(epoch: number, epochMin: number, covered: readonly Welc
   return ahead ? agreed + 1 : agreed;
 }
 
-/** Begins a later epoch where there must be one; throws `unavailable` where the broker has to be told of it by another Hello. */
+/** Begins a later epoch if needed; throws `unavailable` if the broker must learn of it by another Hello. */
 export async function agreeOnEpoch(
   recorder: Recorder,
   covered: readonly WelcomeTopic[],
@@ -26,7 +27,7 @@ export async function agreeOnEpoch(
   const { origin, clock } = recorder.timeline;
   const epoch = epochToGoOnWith(origin.epoch, epochMin, covered, nowNs);
   if (epoch === origin.epoch) return;
-  // What was recorded under the earlier number passes for covered, and is not taken.
+  // The broker counts events recorded under the earlier number as covered and ignores them, so the epoch is `unclosed`.
   recorder.begin({ ...origin, epoch, continued: true, unclosed: true }, clock);
   await durable();
   if (epoch <= epochMin) return;

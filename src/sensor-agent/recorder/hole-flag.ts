@@ -1,7 +1,7 @@
 /**
  * A byte on disk that outlives the agent: raised while the recording has a hole
- * that is not stated in it. Its place is taken beforehand and then written over,
- * so that a full disk has room for it.
+ * that is not stated in it. The byte is written beforehand and then overwritten
+ * in place, so that a full disk has room for it.
  */
 import { type FileOps, readSmallFile, writeAll } from '../../storage/file-ops.js';
 
@@ -9,12 +9,12 @@ const RAISED = Buffer.from('!');
 const LOWERED = Buffer.from('.');
 
 export class HoleFlag {
-  /** Raised by an agent that was ended before it could state what is missing. */
+  /** Whether an earlier agent ended before it could state what is missing. */
   readonly leftRaised: boolean;
   readonly #fd: number | undefined;
   #raised: boolean;
 
-  /** Where there is no room for it at all nothing is kept. */
+  /** If the file cannot be opened, the flag is not kept. */
   constructor(
     private readonly files: FileOps,
     path: string,
@@ -53,7 +53,7 @@ export class HoleFlag {
     try {
       if (this.#fd !== undefined) writeAll(this.files, this.#fd, [byte], 1, 0);
     } catch {
-      // A disk that fails as well as being full: then a kill forgets, as without this.
+      // The disk fails as well as being full: a kill now leaves the hole unstated, as it would without the flag.
     }
   }
 }

@@ -1,4 +1,4 @@
-/** A stretch of which the disk took nothing: from where, for which reason, and how much is missing of it by now. */
+/** A stretch that the disk refused to record: its start, its reason and how much of it is missing by now. */
 import type { BackplaneError } from '../../errors.js';
 import type { StatedLoss } from '../../wire/frame/loss.js';
 import type { Position } from '../../wire/position.js';
@@ -8,13 +8,13 @@ export type HoleReason = 'disk_full' | 'disk_failed';
 
 export class Hole {
   readonly reason: HoleReason;
-  /** What the disk said, and what would help. */
+  /** The log's error, with what would help. */
   readonly message: string;
-  /** Entries, and what the kernel lost besides. */
+  /** Entries that were not recorded, plus those that the kernel lost. */
   #lost = 0;
   #lostUnknown = false;
 
-  /** `cause`: what the log refused with. */
+  /** `cause`: the error with which the log refused an append. */
   constructor(
     readonly from: Position,
     cause: BackplaneError,
@@ -32,13 +32,13 @@ export class Hole {
     this.#lostUnknown ||= unknown;
   }
 
-  /** As it is recorded when there is room again. */
+  /** The record to write once there is room again. */
   endingAt(to: Position): RecordedHole {
     const { from, reason, message } = this;
     return { from, to, lost: this.#lost, lostUnknown: this.#lostUnknown, reason, message };
   }
 
-  /** As it is told while it goes on. */
+  /** The loss to state while the hole goes on. */
   get stated(): StatedLoss {
     const { from, reason, message } = this;
     return { reason, events: this.#lost, unknown: this.#lostUnknown, from, to: undefined, message };

@@ -1,4 +1,4 @@
-/** Who records: what an agent writes down when it begins, so that whoever reads the recording understands it. */
+/** Builds the ORIGIN record that an agent writes when it begins: readers need it to interpret the recording. */
 
 import type { AgentOptions } from '../agent-options.js';
 import { currentBootId } from '../boot-id.js';

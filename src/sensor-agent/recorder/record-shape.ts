@@ -1,10 +1,10 @@
 /**
- * What an unpacked record must have before anything is done with it. Its
- * checksum was right, but another version, or another hand, may have written it.
+ * Checks an unpacked record's fields before they are used. The checksum was
+ * right, but another version or another program may have written the record.
  */
 import { BackplaneError } from '../../errors.js';
 
-/** Of each field that must be there: a type, a list of such, or an object with such. */
+/** The required type of a value, or the shapes of an object's required fields. */
 export type Shape =
   | 'number'
   | 'bigint'

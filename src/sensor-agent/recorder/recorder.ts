@@ -34,7 +34,10 @@ import {
 import { Replay } from './replay.js';
 import { lengthOf } from './snapshot-length.js';
 
-/** Keep such records small however many files were opened, and however many processes there are. */
+/**
+ * Bounds that keep PATHS and SNAPSHOT records small however many files were opened and however many processes there
+ * are.
+ */
 const PATHS_PER_RECORD = 64;
 const SNAPSHOT_PART_CHARACTERS = 1 << 20;
 
@@ -44,7 +47,7 @@ export interface RecorderOptions {
   readonly ageMsMax: number;
   readonly segmentBytesMax?: number;
   readonly files?: FileOps;
-  /** Masks what is read beside the pages, before it is written. */
+  /** Masks secrets in what is read beside the pages, before it is written. */
   readonly redactor: Redactor;
 }
 
@@ -59,18 +62,18 @@ export class Recorder {
   entriesUnrecorded = 0;
   #cursors = new Map<number, LaneCursor>();
   #entries = new PageEntries();
-  /** Written since the last checkpoint, and what that took. */
+  /** Bytes written since the last checkpoint, and the size of that checkpoint. */
   #sinceCheckpointBytes = 0;
   #checkpointBytes = 0;
   #lost = { count: 0, unknown: false };
-  /** Since an append was refused: nothing more is recorded until it can be said that something is missing. */
+  /** Set once an append was refused: nothing more is recorded until the hole itself can be recorded. */
   #hole: Hole | undefined;
-  /** Those that are over and recorded, and not told of as events yet. */
+  /** Holes that are over and recorded, but not told as events yet. */
   #closed: Hole[] = [];
   readonly #holeFlag: HoleFlag;
   readonly #unrecorded: UnrecordedStretch;
   #noticeNs = 0n;
-  /** The last that was recorded. */
+  /** The last horizon that was recorded. */
   #horizonNs = 0n;
   readonly #filePaths = new FilePaths();
 
@@ -95,7 +98,7 @@ export class Recorder {
     replay.close();
   }
 
-  /** The newest checkpoint that can be read, and everything after it. */
+  /** Reads the newest whole checkpoint and everything after it. */
   #reopen(sink: TimelineSink): Replay {
     const silent = quiet(sink);
     const [newest] = wholeAnchors(this.log);
@@ -116,7 +119,8 @@ export class Recorder {
   begin(given: Origin, clock: ClockPair): void {
     this.#unrecorded.begin(this.timeline.frontier);
     const { origin: before, closed } = this.timeline;
-    // Where the kernel went on recording, and nobody has what it did, that is missing too.
+    // If the previous agent was not closed and this one does not continue it, events that the kernel recorded meanwhile
+    // and nobody read are missing.
     const unread = given.source === 'tracefs' || before.epoch !== given.epoch;
     const torn = !given.continued && !closed && before.epoch > 0 && unread;
     const origin = { ...given, unclosed: torn || given.unclosed };
@@ -125,7 +129,7 @@ export class Recorder {
     this.#horizonNs = 0n;
     this.setClock(clock);
     if (!origin.continued) this.#cursors.clear();
-    // What the agent before did not record ends with it: this one says for itself.
+    // Losses that the previous agent left open end here; this agent states its own.
     for (const { stated } of this.timeline.losses.all) this.lose({ ...stated, goesOn: false }, clock.bootNs);
     this.#stateUnsaid(clock.bootNs);
     this.#checkpoint();
@@ -157,10 +161,10 @@ export class Recorder {
     this.timeline.page(page, entries, ordinal);
   }
 
-  /** States that events were not recorded up to `nowNs` of the trace clock: which, and how many, nobody knows. */
+  /** States that an unknown number of events up to `nowNs` of the trace clock were not recorded. */
   unrecorded(nowNs: bigint): void {
     const bytes = Buffer.alloc(PAGE_HEADER_BYTES);
-    // An empty page, as the kernel has it where all was overwritten; behind everything told.
+    // An empty page, as the kernel leaves where everything was overwritten, with a time beyond all that was told.
     bytes.writeBigUInt64LE(nowNs > this.timeline.horizonNs ? nowNs + 1n : this.timeline.horizonNs + 2n);
     const page = { lane: 0, bytes, lost: 0, lostUnknown: true };
     const entries = new PageEntries();
@@ -171,7 +175,7 @@ export class Recorder {
     this.timeline.page(page, entries, ordinal);
   }
 
-  /** States that something is not recorded, or that this is over, at `nowNs` or as soon after as order allows. */
+  /** Records that a loss begins or is over, at `nowNs` or as soon after as order allows. */
   lose(loss: Omit<RecordedLoss, 'timeNs'>, nowNs: bigint): void {
     const { horizonNs } = this.timeline;
     const record = { ...loss, timeNs: nowNs > horizonNs ? nowNs : horizonNs + 1n };
@@ -182,8 +186,8 @@ export class Recorder {
   }
 
   /**
-   * Recorded only where something waits for it: on a quiet machine nothing is written. What was passed over here waits
-   * in whoever reads it again.
+   * Records the horizon only while events wait for it, so that a quiet machine writes nothing. Skipped entries count as
+   * waiting: a replay with another interest may hold them until this horizon.
    */
   horizon(horizonNs: bigint): void {
     this.#readPaths(horizonNs);
@@ -195,7 +199,7 @@ export class Recorder {
     this.timeline.horizon(horizonNs);
   }
 
-  /** Whoever reads this again must know that these entries had missed their turn. */
+  /** Records the horizon before a page with late entries, so that a replay treats them as late too. */
   #stateHorizon({ entries, firstTimeNs }: PageEntries): void {
     const horizonNs = this.timeline.horizonNs + 1n;
     if (entries === 0 || firstTimeNs >= horizonNs || horizonNs <= this.#horizonNs) return;
@@ -203,7 +207,7 @@ export class Recorder {
     this.#append({ kind: RecordKind.HORIZON, timeNs: this.#wall(horizonNs), parts: [horizonBytes(horizonNs)] });
   }
 
-  /** Of what was opened in the pages before: the horizon lets it be told. */
+  /** Records the paths of files opened in earlier pages; called before the horizon, which lets their events be told. */
   #readPaths(nowNs: bigint): void {
     const { opened } = this.timeline;
     if (!opened || opened.length === 0) return;
@@ -257,7 +261,7 @@ export class Recorder {
     this.timeline.notice(record, ordinal);
   }
 
-  /** Execs whose side record did not come in time go on without. */
+  /** Releases execs whose side record did not come in time, as they hold back all later events. */
   expire(nowNs: bigint): void {
     for (;;) {
       const exec = this.timeline.waitingExec;
@@ -268,7 +272,9 @@ export class Recorder {
     }
   }
 
-  /** What an agent before this one left unsaid; where the disk still takes nothing it is one with what is missing now. */
+  /**
+   * States the loss that an earlier agent left unstated; while the disk still refuses, the present hole takes it in.
+   */
   #stateUnsaid(nowNs: bigint): void {
     const { loss } = this.#unrecorded;
     if (!loss) return;
@@ -278,9 +284,8 @@ export class Recorder {
   }
 
   /**
-   * States what was lost since the last call, once that can be recorded: a
-   * notice that only live subscribers see would be lost to history. Called at
-   * most once a second.
+   * Tells of losses since the last call, once that can be recorded: otherwise live subscribers would see a notice that
+   * history lacks. Called at most once a second.
    */
   reportLoss(source: string, nowNs: bigint): void {
     this.#checkPlace();
@@ -319,9 +324,8 @@ export class Recorder {
   }
 
   /**
-   * Recording goes on where there is room for what it begins with: what is
-   * missing, and what the timeline knows by now, so that a replay that does not
-   * see the hole's events tells those behind it with the same context and time.
+   * Ends the hole if there is room for its record and a checkpoint; false while there is not. A replay never sees the
+   * hole's events: the checkpoint lets it tell later events with the same context and time.
    */
   #closeHole(): boolean {
     const hole = this.#hole;
@@ -341,7 +345,10 @@ export class Recorder {
     return this.#hole === undefined;
   }
 
-  /** One of tens of thousands of processes may be longer than what is between two: it must not be most of the recording. */
+  /**
+   * A checkpoint of tens of thousands of processes is large, so the interval grows with its size: checkpoints must not
+   * become most of the recording.
+   */
   get #checkpointDue(): boolean {
     return this.#sinceCheckpointBytes > checkpointIntervalBytes(this.#checkpointBytes);
   }
@@ -353,7 +360,7 @@ export class Recorder {
 
   #checkpointRecords(): NewRecord[] {
     this.#sinceCheckpointBytes = 0;
-    // A new epoch knows nothing of what was before its clock.
+    // In a new epoch nothing has been told yet, so the clock's wall time is used.
     const { clock, frontier } = this.timeline;
     const timeNs = frontier.timeNs === 0n ? clock.wallNs : this.#wall(frontier.timeNs);
     const records = this.timeline.checkpoint(this.log.nextOrdinal).map((part) => ({
@@ -390,7 +397,7 @@ export class Recorder {
     this.#hole = new Hole(this.timeline.frontier, cause);
   }
 
-  /** On a quiet machine nothing is appended, and so nothing refused. */
+  /** Opens a hole if the log's files are gone from their place: on a quiet machine no append would find that out. */
   #checkPlace(): void {
     try {
       if (!this.#hole) this.log.checkPlace();

@@ -34,7 +34,7 @@ export const RecordKind = {
   LOSS: 11,
 } as const;
 
-/** An ExecRecord after redaction. `missed`: the process was gone, or nobody read it in time. */
+/** An ExecRecord after redaction. `missed`: the process was gone before it was read, or was not read in time. */
 export interface RecordedExec {
   readonly lane: number;
   readonly timeNs: bigint;
@@ -43,7 +43,7 @@ export interface RecordedExec {
   readonly process?: RecordedProcess | undefined;
 }
 
-/** What the agent says about itself: becomes a host.* event on the agent's lane. */
+/** A notice of the agent about itself: becomes a host.* event on the agent's lane. */
 export interface RecordedNotice {
   readonly type: 'host.start' | 'host.stop' | 'host.loss' | 'host.degraded';
   readonly timeNs: bigint;
@@ -51,18 +51,18 @@ export interface RecordedNotice {
   readonly notice: NoticeContext;
 }
 
-/** TCP sockets of Backplane that pids alone do not tell; ends as `address:port`, without brackets. */
+/** TCP sockets of Backplane that pids alone do not identify; endpoints as `address:port`, without brackets. */
 export interface SelfSockets {
-  /** Ends of brokers: connections with them are Backplane's own, also those of subscribers. */
+  /** Endpoints of brokers: connections with them are Backplane's own, also those of subscribers. */
   readonly brokers: readonly string[];
-  /** What listened before recording began, with its pid: connections to it were accepted by that process. */
+  /** Endpoints that listened before recording began, each with its pid: that process accepted the connections to it. */
   readonly listeners: readonly (readonly [string, number])[];
 }
 
-/** Who recorded what follows: written whenever an agent starts. */
+/** The agent, machine and source of the records that follow: written whenever an agent starts. */
 export interface Origin {
   readonly epoch: number;
-  /** The kernel went on recording in between, so that what is known of processes still holds. */
+  /** The kernel went on recording since the previous agent, so the known process context still holds. */
   readonly continued: boolean;
   readonly bootId: string;
   readonly source: string;
@@ -72,7 +72,7 @@ export interface Origin {
   /** Absent in older recordings. */
   readonly selfSockets?: SelfSockets | undefined;
   readonly degraded?: string | undefined;
-  /** The epoch before was not closed, as when the power goes: whether and how much is missing of it nobody knows. */
+  /** The previous epoch was not closed, as after a power cut: an unknown number of its events may be missing. */
   readonly unclosed?: boolean | undefined;
 }
 
@@ -81,7 +81,7 @@ export interface RecordedSnapshot {
   readonly processes: readonly RecordedProcess[];
 }
 
-/** Paths of files that were opened in pages before, where they could be read in time. */
+/** Paths of files that were opened in earlier pages, where they could be read in time. */
 export interface RecordedPaths {
   readonly paths: readonly {
     readonly lane: number;
@@ -92,13 +92,13 @@ export interface RecordedPaths {
 }
 
 /**
- * The disk took nothing. Of what happened after `from` and up to `to` some is
- * not recorded; the checkpoint that comes next knows what became of it.
+ * A stretch that the disk refused: some events after `from` and up to `to` are not recorded. The checkpoint that comes
+ * next has the context that they left.
  */
 export interface RecordedHole {
   readonly from: Position;
   readonly to: Position;
-  /** Entries of pages, of every type, and what the kernel lost of them. */
+  /** Unrecorded entries of pages, of every type, plus those that the kernel lost. */
   readonly lost: number;
   readonly lostUnknown: boolean;
   /** Absent in older recordings, where it was a full disk. */
@@ -108,16 +108,16 @@ export interface RecordedHole {
 }
 
 /**
- * Something was not recorded although the kernel's buffer did not run over. One that goes on is recorded when it begins
- * and again, with the same reason and from, when it is over.
+ * Events that were not recorded for a reason other than an overrun of the kernel's buffer. A loss that goes on is
+ * recorded when it begins and again, with the same reason and from, when it is over.
  */
 export interface RecordedLoss {
   readonly reason: LossReason;
-  /** What may be missing; absent: anything. */
+  /** Event types that may be missing; absent: any. */
   readonly types?: readonly string[] | undefined;
-  /** Before the frontier where it was noticed late. */
+  /** Where the loss begins: before the frontier when it was noticed late. */
   readonly from: Position;
-  /** Where it was stated: its place among the events. */
+  /** When the loss was stated, which is its place among the events. */
   readonly timeNs: bigint;
   readonly goesOn: boolean;
   /** For people: what is missing, and what would help. */
@@ -126,7 +126,7 @@ export interface RecordedLoss {
 
 /** Bigints stay bigints, and undefined stays absent. */
 const packr = new Packr({ useRecords: false, int64AsType: 'bigint', ...{ skipValues: [undefined] } });
-/** Left unset, the library would still follow references, which none of these records has. */
+/** `structuredClone` is off: otherwise the library would follow references, which none of these records has. */
 const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint', structuredClone: false });
 
 export function packRecord(
@@ -143,7 +143,7 @@ export function packRecord(
   return packr.pack(value);
 }
 
-/** The record's CRC was right, so what does not unpack to its shape was written by another version: `damaged`. */
+/** Throws `damaged` when a record does not unpack to its shape: its CRC was right, so another version wrote it. */
 export function unpackRecord<T>(payload: Buffer, shape: Shape): T {
   let value: unknown;
   try {

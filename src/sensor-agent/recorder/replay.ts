@@ -1,8 +1,9 @@
 /**
  * Reads a recording again through a timeline of its own, in bounded steps so
- * that recording goes on meanwhile. Opens at a checkpoint, or at the log's start:
- * there it is blind until it reads who recorded, or comes to the oldest
- * checkpoint that is whole; what cannot be understood before counts as damaged.
+ * that recording goes on meanwhile. Opens at a checkpoint, or at the log's
+ * start. There it cannot interpret pages until it reads an ORIGIN record or
+ * reaches the oldest whole checkpoint; events and losses recorded before that
+ * count as damaged.
  */
 import { BackplaneError } from '../../errors.js';
 import { EXEC_CONTEXT_WAIT_MS } from '../../limits.js';
@@ -37,7 +38,7 @@ import {
   unpackRecord,
 } from './recording.js';
 
-/** Records that tell of something themselves; the others only help to understand them. */
+/** Kinds of records that hold events or losses themselves; the others only help to interpret them. */
 const TELLING: ReadonlySet<number> = new Set([
   RecordKind.PAGE,
   RecordKind.EXEC,
@@ -45,16 +46,19 @@ const TELLING: ReadonlySet<number> = new Set([
   RecordKind.HOLE,
   RecordKind.LOSS,
 ]);
-/** Not among what a checkpoint knows already: there an exec would wait for ever. */
+/**
+ * Ordinal for a side record that is not in the log. A lower one could count as known to the checkpoint and be skipped,
+ * so that its exec would wait for ever.
+ */
 const OF_NO_RECORD = Number.MAX_SAFE_INTEGER;
 const EXEC_WAIT_NS = msToNs(EXEC_CONTEXT_WAIT_MS);
 
 export interface ReplaySink extends TimelineSink {
-  /** So many bytes, at least, could not be read again; what they told lies in (from, to]. `to` unset: nobody knows. */
+  /** At least `bytes` could not be read again; their events lie in (from, to]. `to` undefined: the end is unknown. */
   damage?(bytes: number, from: Position, to: Position | undefined): void;
 }
 
-/** Where a replay begins to know what happened. */
+/** The place from which a replay can interpret records. */
 export interface ReplayStart {
   readonly position: Position;
   /** Wall clock. */
@@ -63,30 +67,33 @@ export interface ReplayStart {
 
 export class Replay {
   readonly timeline: Timeline;
-  /** Undefined while it knows nothing yet. */
+  /** Undefined while records cannot be interpreted yet. */
   start: ReplayStart | undefined;
   /** Bytes that could not be read again, at least. */
   damagedBytes = 0;
-  /** Some of what the checkpoint needed has left the recorder. */
+  /** Whether records that were to be read have been evicted from the recorder. */
   evicted = false;
   /** All entries of the pages that were read, of every type. */
   entriesScanned = 0;
   #reader: LogReader;
   #entries = new PageEntries();
-  /** A hole was read, and the checkpoint behind it not yet. */
+  /** A hole was read, but not yet the checkpoint that follows it. */
   #interrupted = false;
-  /** Something was passed over; what it told is not beyond this time; undefined: not known yet. */
+  /**
+   * Whether records were skipped as unreadable; their events lie at or before #unsureToNs (undefined: the end is
+   * unknown).
+   */
   #unsure = false;
-  /** How often something was passed over. */
+  /** How often records were skipped as unreadable. */
   passages = 0;
   #unsureToNs: bigint | undefined;
-  /** Since then. */
+  /** Horizons read since records were last skipped. */
   #horizons = 0;
-  /** Execs before it were overdue at the horizon before. */
+  /** Execs before this time were already overdue at the previous horizon. */
   #overdueNs = 0n;
-  /** Where it ceases to be blind at the latest. */
+  /** The oldest whole checkpoint: records can be interpreted from there at the latest. */
   #sight: Anchor | undefined;
-  /** Not told yet, as it is not known up to when it may have told of something. */
+  /** Damage that is not reported yet, because the end of its stretch is unknown. */
   #damage: { bytes: number; readonly from: Position } | undefined;
 
   /** Opens at a checkpoint, or at the log's start where none is given. */
@@ -108,7 +115,7 @@ export class Replay {
     this.start ??= { position, timeNs: position.timeNs === 0n ? clock.wallNs : wallNs };
   }
 
-  /** Comes out of the dark where all that the oldest checkpoint needs begins. */
+  /** Restores the oldest checkpoint once reading reaches the first record that the checkpoint needs. */
   #lookAround(): void {
     if (this.start || !this.#sight || this.#reader.ordinal < this.#sight.head.resumeOrdinal) return;
     this.#see(this.#sight);
@@ -120,7 +127,10 @@ export class Replay {
     return this.#reader.ordinal;
   }
 
-  /** Feeds about `bytesMax` of records, or until everything up to a position is told; false at the log's present end. */
+  /**
+   * Feeds about `bytesMax` bytes of records, or stops once everything up to `upTo` is told; false at the log's present
+   * end.
+   */
   step(bytesMax: number, upTo?: Position): boolean {
     for (let bytes = 0; bytes < bytesMax; ) {
       if (upTo && comparePositions(this.timeline.frontier, upTo) >= 0) return true;
@@ -134,8 +144,8 @@ export class Replay {
   }
 
   /**
-   * At the recording's present end, whose own timeline has told everything up to a position: whatever still waits here
-   * waits for a record that cannot be read.
+   * Called at the recording's present end, when its own timeline has told everything up to a position. Events that
+   * still wait here wait for a record that cannot be read, so they are told without it.
    */
   finish({ epoch, timeNs }: Position): void {
     const { timeline } = this;
@@ -151,7 +161,7 @@ export class Replay {
     this.#reader.close();
   }
 
-  /** Whether something that could not be read may have told of this time, or of before it. */
+  /** Whether records that could not be read may have held events of this time or of an earlier one. */
   unsureAt(timeNs: bigint): boolean {
     return this.#unsure && (this.#unsureToNs === undefined || timeNs <= this.#unsureToNs);
   }
@@ -173,7 +183,7 @@ export class Replay {
     }
   }
 
-  /** Nothing is known yet of who recorded, or of what is in its pages. */
+  /** Takes a record before the origin, and with it the formats of the pages, is known. */
   #inTheDark({ recordKind, payload, ordinal, timeNs }: SegmentLogItem & { kind: 'record' }): void {
     if (recordKind === RecordKind.CLOCK) this.timeline.setClock(readClock(payload), ordinal);
     if (recordKind !== RecordKind.ORIGIN) {
@@ -183,7 +193,7 @@ export class Replay {
     const origin = unpackRecord<Origin>(payload, ORIGIN_SHAPE);
     this.timeline.begin(origin, ordinal);
     this.start = { position: this.timeline.frontier, timeNs };
-    // What was known of processes before is in the checkpoint that follows.
+    // A continued origin keeps the earlier process context, which only the checkpoint that follows has.
     this.#interrupted = origin.continued;
   }
 
@@ -224,14 +234,15 @@ export class Replay {
   }
 
   /**
-   * The record for which an exec waits may be among what cannot be read. The recorder lets none wait longer than until
-   * the horizon after the one at which it was overdue.
+   * Advances to a horizon. After damage also releases overdue execs, as their side record may be unreadable; the
+   * recorder lets no exec wait longer than until the horizon after the one at which it was overdue.
    */
   #horizon(horizonNs: bigint): void {
     const { timeline } = this;
     timeline.horizon(horizonNs);
     if (!this.#unsure) return;
-    // Pages are read a little beyond the horizon that follows them, and not beyond the next one.
+    // Pages may hold events past the first horizon that follows them but not past the second, so the second bounds the
+    // damage.
     if (this.#unsureToNs === undefined && ++this.#horizons === 2) {
       this.#unsureToNs = horizonNs;
       this.#tellDamage({ epoch: timeline.origin.epoch, timeNs: horizonNs, lane: AGENT_LANE, tie: TIE_MAX });
@@ -249,7 +260,9 @@ export class Replay {
     if (lost > 0 || lostUnknown) this.sink.loss({ count: lost, unknown: lostUnknown, stated }, to, from);
   }
 
-  /** What was followed live while nothing could be recorded is known from the checkpoint only. */
+  /**
+   * Restores the checkpoint after a hole: only it has the context that was followed live while nothing was recorded.
+   */
   #resume(ordinal: number): void {
     const anchor = wholeAnchor(this.log, ordinal);
     if (!anchor) return;

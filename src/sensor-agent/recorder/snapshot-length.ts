@@ -1,7 +1,7 @@
-/** How large a process's snapshot is. */
+/** Estimates the size of a process's snapshot. */
 import type { ProcessSnapshot } from '../source/source.js';
 
-/** What a snapshot of a process takes, about. */
+/** Approximate length of a process's snapshot, in characters. */
 export function lengthOf({
   args = [],
   executablePath = '',

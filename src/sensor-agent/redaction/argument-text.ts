@@ -23,7 +23,7 @@ export const isQuote = (code: number): boolean => code === DOUBLE || code === SI
 export const endsWord = (code: number): boolean => code < 128 && WORD_END[code] === 1;
 
 export class ArgumentText {
-  /** Of the argument around the place that was looked for last. */
+  /** Start of the argument around the place that was looked for last. */
   start = 0;
   end = 0;
   #white: number | undefined;

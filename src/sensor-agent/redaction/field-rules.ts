@@ -13,7 +13,7 @@ import { NAME_HINTS } from './secret-name.js';
 import { isTokenStart, type Shape, ShapedSecrets, type ShapeKind } from './shaped-secrets.js';
 import type { Unexamined } from './unexamined.js';
 
-/** What it means that a literal is in a text. */
+/** The rules for which a literal in the text matters. */
 interface Use {
   readonly literal: string;
   isName: boolean;
@@ -25,12 +25,12 @@ interface Use {
   readonly patterns: number[];
 }
 
-/** What has this shape may be a secret from its first character on. */
+/** Shapes that may be a secret from their first character on. */
 const WHOLE_SHAPES: ReadonlySet<ShapeKind> = new Set(['token', 'jwt', 'tail', 'pem', 'dsn']);
 const BACKQUOTE = 96;
 const SLASH = 47;
 
-/** What is to be examined: a text with the places where something may begin. Holds until the next text is looked at. */
+/** A text with the places where a secret may begin. Valid until the next text is looked at. */
 export interface Candidate {
   readonly text: string;
   readonly from: number;
@@ -46,7 +46,7 @@ export class FieldRules {
   readonly #patterns: readonly CompiledPattern[];
   /** Indices of patterns that are always tried. */
   readonly #always: readonly number[];
-  /** Of the last text; used again for the next. */
+  /** Hits of the last text; the array is reused for the next. */
   readonly #hits: number[] = [];
   /** CPU that patterns took in the last text. */
   patternsMs = 0;
@@ -78,14 +78,14 @@ export class FieldRules {
       hits[kept] = hits[at]!;
       hits[kept + 1] = end;
       kept += 2;
-      // Traits alone find nothing.
+      // Traits alone find no secrets.
       isConcerned ||= use.isName || use.shapes.length > 0 || use.programs.length > 0 || use.patterns.length > 0;
     }
     hits.length = kept;
     return isConcerned ? { text, from, cut, hits } : undefined;
   }
 
-  /** What the rules find in it. */
+  /** The secrets that the rules find in a candidate. */
   find({ text, from, cut, hits }: Candidate): Span[] {
     const seen = new ProgramsSeen();
     const found = new Findings(seen, from, this.counts);
@@ -94,7 +94,7 @@ export class FieldRules {
     const shapes = new ShapedSecrets(argument, found);
     const named: NamedProgram[] = [];
     const due = new Set(this.#always);
-    /** Where each kind looks on: what is before has been looked at. */
+    /** Where each kind goes on looking; everything before was looked at. */
     const next = new Map<ShapeKind | 'name', number>();
     for (let at = 0; at < hits.length; at += 2) {
       const use = this.#uses[hits[at]!]!;
@@ -116,7 +116,7 @@ export class FieldRules {
     return found.spans;
   }
 
-  /** What is known of a text's arguments without looking closer. */
+  /** Facts about a text's arguments that need no closer look. */
   unexamined({ text, from, hits }: Candidate): Unexamined {
     const named = new Set<number>();
     const shaped = new Set<number>();

@@ -1,4 +1,4 @@
-/** What the rules have found in one text, and the programs that were seen in it so far. */
+/** Collects the secrets that the rules found in one text, and the programs seen in it so far. */
 import type { ProgramsSeen } from './programs-seen.js';
 
 /** Where a secret stands in a text. */
@@ -21,7 +21,7 @@ export class Findings {
     return this.counts.has(rule);
   }
 
-  /** A secret that a rule found; nothing where the rule does not hold. */
+  /** Adds a secret that a rule found; does nothing when the rule is not in force. */
   add(rule: string, start: number, end: number): void {
     const from = Math.max(start, this.from);
     const count = this.counts.get(rule);

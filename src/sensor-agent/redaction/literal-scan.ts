@@ -60,7 +60,7 @@ export class LiteralScan {
     });
   }
 
-  /** Where a literal does not go on, what was read may be the beginning of another. */
+  /** Adds the transitions for characters at which a literal breaks off: the characters read may begin another. */
   #complete(): void {
     const classes = 1 << this.#shift;
     const fallback = new Uint16Array(this.#ending.length);

@@ -17,7 +17,7 @@ for (const character of 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012
 
 const isName = (code: number): boolean => code < 128 && IS_NAME[code] === 1;
 
-/** Behind `NAME:`: what is a tag, a version, a port or the way to a secret rather than one. */
+/** Values after `NAME:` that are a tag, a version, a port or the way to a secret, not a secret. */
 const NO_MEMBER = /^(?:latest|stable|main|master|env|file|fd|stdin|v?\d+(?:\.\d+)+.*)$/;
 const PATH = /(?:~|\.{1,2})?\/[\w./:~-]*(?=[\s\0"',;&|)]|$)/y;
 const HOST = /^[a-z][a-z0-9.-]*$/;
@@ -69,7 +69,7 @@ export class NamedSecrets {
     return end;
   }
 
-  /** Behind what may close a name: quotes, escaped ones too, and brackets. */
+  /** The place after quotes, escaped ones too, and brackets that may close a name. */
   #behindQuotes(at: number): number {
     const { text, end } = this.argument;
     for (const most = Math.min(end, at + 4); at < most; at += 1) {
@@ -151,7 +151,7 @@ export class NamedSecrets {
       return this.#tell('secret-member', first + 1, escaped < 0 || escaped > end ? end : escaped, secret);
     }
     if (isQuote(text.charCodeAt(at))) return this.#tell('secret-member', at + 1, this.argument.quoteEnd(at), secret);
-    // What is in an object has names of its own.
+    // The members of an object have names of their own.
     if (text.charCodeAt(at) === OPEN) return at;
     let last = at;
     for (; last < end; last += 1) {
@@ -161,7 +161,7 @@ export class NamedSecrets {
     return this.#tell('secret-member', at, last, secret);
   }
 
-  /** To the end of the line: but for passwords, several words are prose. */
+  /** The value up to the end of the line; several words count as prose unless they are a password. */
   #lineValue(at: number, secret: SecretName): number {
     const { argument, found } = this;
     const { text } = argument;

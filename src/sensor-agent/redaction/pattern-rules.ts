@@ -3,7 +3,7 @@ import { REDACTION_MATCHES_MAX, REDACTION_PATTERN_MS_MAX, REDACTION_PATTERN_STEP
 import type { Findings } from './findings.js';
 import type { CompiledPattern } from './rule.js';
 
-/** Masks what a pattern finds in the text, from `from` on; what there is no time for, whole. */
+/** Masks the matches of a pattern in the text, from `from` on; masks the rest whole when time runs out. */
 export function findPattern(
   { name, pattern, groups }: CompiledPattern,
   text: string,
@@ -17,7 +17,7 @@ export function findPattern(
   const untilMs = performance.now() + REDACTION_PATTERN_MS_MAX;
   const matcher = pattern.compiled.matcher(text);
   for (let matches = 0; matcher.find(); matches += 1) {
-    // Each match may have looked at all of the text: going on could take a square of it.
+    // Each match may have scanned the whole text, so going on could take time quadratic in its length.
     if (matches === REDACTION_MATCHES_MAX || performance.now() > untilMs) {
       found.add(name, Math.max(from, matcher.start()), text.length);
       return;
@@ -32,7 +32,7 @@ export function cpuMsOf(work: () => void): number {
   const before = process.cpuUsage();
   work();
   const after = process.cpuUsage();
-  // Of all threads: the time that passed is the other bound.
+  // CPU time counts all threads, so the time that passed is the other bound.
   const cpuMs = (after.user + after.system - before.user - before.system) / 1000;
   return Math.min(performance.now() - startMs, cpuMs);
 }

@@ -21,9 +21,9 @@ export interface ProgramRule {
   readonly forms: string;
   /** Letters of flags without a value, which may stand before one with a value: -fsSLu */
   readonly switches?: string;
-  /** Its flags end at the first word that is none; these letters have a value. */
+  /** The program's flags end at the first word that is none; these letters have a value. */
   readonly ownFlags?: string;
-  /** Its name is a common word: only where a program can stand. */
+  /** The name is a common word, so it counts only where a program can stand. */
   readonly strict?: boolean;
 }
 

@@ -13,13 +13,13 @@ const DEPTH_MAX = 4;
 /** How far behind its flag or verb a secret is looked for. */
 const WORDS_AHEAD_MAX = 24;
 const [DASH, NEWLINE, SEMICOLON, AMPERSAND, PIPE, OPEN, CLOSE, LESS, MORE] = [45, 10, 59, 38, 124, 40, 41, 60, 62];
-/** What follows one of these is a name, not a program. */
+/** Words that are followed by a name, not by a program. */
 const NAMING = new Set(
   '--name --hostname --network --net --network-alias --link --service --image --package --user --group --database --db --label --container'.split(
     ' ',
   ),
 );
-/** What runs the program among its arguments. */
+/** Commands that run the program among their arguments. */
 const RUNNERS = new Set(
   'sudo doas env nice nohup time timeout exec xargs command watch strace ltrace setsid stdbuf ionice chroot unshare nsenter systemd-run runuser su ssh docker podman nerdctl kubectl'.split(
     ' ',

@@ -1,6 +1,6 @@
 /** The programs that a text has named so far, and what that means for what follows. */
 
-/** What holds for the arguments of some programs. */
+/** Traits of the arguments of some programs. */
 export interface ProgramTraits {
   /** Names of programs, with spaces between. */
   readonly programs: string;

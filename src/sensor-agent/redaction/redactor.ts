@@ -21,7 +21,7 @@ const MASK = '***';
 const NUL = '\0';
 /** Counted under this name, beside the rules: texts that were masked without being looked at. */
 export const UNEXAMINED = 'unexamined';
-/** More than the slowest machine takes for a character: what is beyond was taken by others. */
+/** More than the slowest machine needs for one character: time beyond that was taken by other programs. */
 const CHARACTER_MS_MAX = 0.0002;
 const TEXT_MS_MAX = 0.02;
 

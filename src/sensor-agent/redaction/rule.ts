@@ -31,7 +31,7 @@ export interface RedactionRule {
   readonly field: RedactionField;
   /** RE2. */
   readonly pattern: string;
-  /** What is masked, by name or number. Default: all groups, and the whole match where the pattern has none. */
+  /** The groups to mask, by name or number. Default: all groups, and the whole match where the pattern has none. */
   readonly groups?: readonly (string | number)[] | undefined;
   /**
    * Texts one of which, in whatever case, is in everything that the pattern

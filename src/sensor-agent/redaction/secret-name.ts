@@ -1,7 +1,7 @@
 /**
- * Which names say that their value is a secret: `--db-password`, `API_KEY`,
- * `clientSecret`, `requirepass`; not `--author`, `--bypass`, `--token-file`.
- * A name is taken apart into words at `_`, `.`, `-` and where capitals begin.
+ * Decides which names announce a secret value: `--db-password`, `API_KEY`,
+ * `clientSecret`, `requirepass`; not `--author`, `--bypass`, `--token-file`. A
+ * name is split into words at `_`, `.`, `-` and where capitals begin.
  */
 
 /** What kind of secret the value is; decides which values cannot be one. */
@@ -20,7 +20,7 @@ export interface SecretName {
   readonly kind: SecretKind | undefined;
   /** The name ends with the word, rather than going on: `token`, not `token-x`. */
   readonly ends: boolean;
-  /** It is a header's; undefined `kind`: and nothing else's. */
+  /** Whether it is a header's name; with `kind` undefined it is nothing else. */
   readonly isHeader: boolean;
 }
 
@@ -76,7 +76,7 @@ const OTHER_WORDS = new Set(
 const PASSES = /^(?:low|high|band|all|first|second|multi|two|one|single|render|by|sub|last|next|each|per|full|debug)$/;
 /** Before "secret": what is named so holds it. */
 const SECRET_NAMES = /^(?:existing|pull|tls|external)$/;
-/** What a name goes on with when it says where a secret is or what it is like. */
+/** Words after a secret's name that say where the secret is or what it is like. */
 const ABOUT = new RegExp(
   `^(?:${[
     'files?|paths?|dir|directory|folder|ur[li]s?|endpoints?|types?|names?|ttl|expiry|expires|expire|expiration|lifetime',
@@ -101,7 +101,7 @@ const HEADER =
 const KNOWN_MAX = 2048;
 const known = new Map<string, SecretName | null>();
 
-/** What a name says of its value; null where it says nothing. Dashes before it make it a flag. */
+/** The kind of secret that a name announces; null when none. Dashes before the name make it a flag. */
 export function secretName(name: string): SecretName | null {
   let found = known.get(name);
   if (found === undefined) {

@@ -21,7 +21,7 @@ export type ShapeKind =
   | 'data'
   | 'piped';
 
-/** What a rule looks for: one of the literals, then what its kind says. */
+/** The shape that a rule looks for: one of the literals, then the form that its kind prescribes. */
 export interface Shape {
   readonly rule: string;
   readonly kind: ShapeKind;
@@ -29,7 +29,7 @@ export interface Shape {
 }
 
 const [SLASH, COLON, AT, QUESTION, HASH, AMPERSAND, EQUALS, SEMICOLON] = [47, 58, 64, 63, 35, 38, 61, 59];
-/** As long as a user's name in a URL may be without being taken for a token. */
+/** A user's name in a URL that is longer than this is taken for a token. */
 const URL_USER_CHARACTERS_MAX = 19;
 const TOKEN_CHARACTERS_MIN = 16;
 /** A token, not words: with a digit, or capitals among small letters. */
@@ -51,7 +51,7 @@ const QEMU_DATA = /[^\s\0]{0,128}?,data=([^\0,]+)/y;
 const READS_STDIN = /^\s*(?:sudo\s+(?:-\S+\s+)*)?(?:\/\S*\/)?$/;
 const SUDO_READS = /^[^|;&\n]{0,48}?\s(?:-[A-Za-z]*S[A-Za-z]*|--stdin)\s/;
 
-/** A command that says its arguments, and how far before its reader it is looked for. */
+/** A command that prints its arguments, and how far before its reader it is looked for. */
 const SAYS = /^\s*(?:echo|printf|print)\s+(?:-\S+\s+)*(?:(?:'%s[^']*'|"%s[^"]*"|%s\S*)\s+)?/;
 const PIPED_CHARACTERS_MAX = 1024;
 const HERE = /[^;&|\n\0<]{0,128}(?:(<<<)\s*|<<[^\0\n]{1,64}\n)/y;
@@ -192,7 +192,7 @@ export class ShapedSecrets {
     return last;
   }
 
-  /** A prefix, as it is written, and enough behind it. */
+  /** A prefix in its exact case, with enough characters after it. */
   #token(rule: string, literal: string, start: number, end: number): number {
     const { text } = this.argument;
     if (!isTokenStart(text, start, literal)) return end;
@@ -232,7 +232,7 @@ export class ShapedSecrets {
     return end;
   }
 
-  /** What the pattern's group has, right behind the literal. */
+  /** Masks the pattern's group directly after the literal. */
   #behind(rule: string, pattern: RegExp, end: number): number {
     pattern.lastIndex = end;
     const secret = pattern.exec(this.argument.text)?.[1];
@@ -268,7 +268,7 @@ export class ShapedSecrets {
     return end;
   }
 
-  /** What the command before a pipe says; of a group, all of them. */
+  /** Masks what the command before a pipe prints; for a group, what all of its commands print. */
   #said(rule: string, command: string, floor: number): void {
     const group = /\)\s*$/.exec(command);
     const first = group

@@ -1,18 +1,18 @@
 /**
- * What becomes of arguments that there is no time to look at: masked is all
- * that could be a secret by its place, whatever it is. Bare remain argument
- * zero, the names of flags, and plain paths that nothing a rule looks for is in.
+ * Masks arguments that there is no time to look at: everything that could be a
+ * secret by its place is masked. Only argument zero, names of flags, and plain
+ * paths that contain nothing a rule looks for stay readable.
  */
 const MASK = '***';
 const URL = /^([a-z][a-z0-9+.-]*:\/\/)(?:[^/?#\s]*@)?([a-z0-9.-]+(?::\d{1,5})?)((?:\/[\w./~%+-]*)?)(.*)$/is;
 const PATH = /^(?:~|\.{1,2})?[\w.+-]*(?:\/[\w.+-]*)+$/;
 const FLAG = /^(--[a-z0-9][\w.-]*|-[a-z0-9])(.*)$/is;
 
-/** What is known of arguments without looking closer: their indices. */
+/** Facts about arguments that need no closer look: their indices. */
 export interface Unexamined {
-  /** Something that a rule looks for is in it. */
+  /** Arguments that contain something that a rule looks for. */
   readonly named: ReadonlySet<number>;
-  /** It may be a secret itself, like a token. */
+  /** Arguments that may be a secret themselves, like a token. */
   readonly shaped: ReadonlySet<number>;
   /** The program takes secrets without a flag, or a rule could match anything: any argument may be one. */
   readonly isPositional: boolean;
@@ -36,13 +36,13 @@ function bringsValue(argument: string, isNamed: boolean): boolean {
   return (isNamed || FLAG.test(argument)) && !argument.includes('=');
 }
 
-/** Argument zero: bare but for what no program's name has. */
+/** Masks argument zero from the first character that no program's name has. */
 function program(argument: string): string {
   const end = argument.search(/[=@?:\s]/);
   return end < 0 ? argument : `${argument.slice(0, end + 1)}${MASK}`;
 }
 
-/** What is glued to a flag, or behind its "=". */
+/** Masks a value that is glued to a flag or follows its "=". */
 function rest(glued: string): string {
   if (glued === '') return '';
   return glued[0] === '=' || glued[0] === ':' ? (glued.length > 1 ? `${glued[0]}${MASK}` : glued) : MASK;

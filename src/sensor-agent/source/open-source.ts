@@ -12,7 +12,7 @@ export interface SourceOptions {
   readonly kind: 'auto' | 'tracefs' | 'procfs' | 'synthetic';
   /** Trace events to record besides the default profile, `group/event`. */
   readonly events: readonly string[];
-  /** What may be recorded: `lite` always, the others while somebody asks. */
+  /** Profiles that may be recorded: `lite` always, the others while somebody asks. */
   readonly profiles: readonly Profile[];
   readonly bufferBytesPerCpu: number;
   readonly synthetic: SyntheticOptions;

@@ -1,7 +1,7 @@
-/** Some containers and chroots have no /proc, or that of other processes. */
+/** Checks for /proc: some containers and chroots have none, or that of other processes. */
 import { existsSync } from 'node:fs';
 
-/** What an agent does not know without it, in a sentence; undefined where it is mounted and shows this process. */
+/** What the agent cannot know without /proc, in a sentence; undefined when it is mounted and shows this process. */
 export function procMissing(source: string): string | undefined {
   if (existsSync('/proc/self/stat')) return undefined;
   const unseen =

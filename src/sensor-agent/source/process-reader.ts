@@ -10,7 +10,7 @@ const TICK_NS = 10_000_000n;
 const COLON = 58;
 const NOTHING = Buffer.alloc(0);
 
-/** What `stat` alone tells is there whenever the process is. */
+/** A process as read: the fields from `stat` are always present. */
 export interface ReadProcess extends ProcessSnapshot {
   readonly parentPid: number;
   readonly comm: string;
@@ -78,7 +78,7 @@ export class ProcessReader {
     }
   }
 
-  /** What a file begins with, valid until the next call; undefined when it or its process is gone. */
+  /** The beginning of a file, valid until the next call; undefined when the file or its process is gone. */
   #read(path: string): Buffer | undefined {
     let fd: number;
     try {

@@ -1,6 +1,7 @@
 /**
- * Where tracefs is closed to us: /proc, looked at ten times a second. Sees
- * processes that live long enough to be met; says so in `degraded`.
+ * The source where tracefs cannot be used: looks at /proc ten times a second.
+ * Sees only processes that live long enough to be found, and says so in
+ * `degraded`.
  */
 import { BackplaneError } from '../../errors.js';
 import { TASKS_MAX } from '../../limits.js';
@@ -49,7 +50,7 @@ export class ProcfsSource implements Source {
 
   constructor(private readonly options: ProcfsOptions = {}) {}
 
-  /** Processes that run already are known, not news. */
+  /** Processes that run already are taken as known and produce no events. */
   async start(sink: SourceSink): Promise<void> {
     for (const process of this.#reader.scan()) this.#remember(process);
     this.#sink = sink;
@@ -97,7 +98,7 @@ export class ProcfsSource implements Source {
     }
   }
 
-  /** Another process under the pid, another program, or another name? */
+  /** Checks whether a pid has another process, another program or another name. */
   #revisit(pid: number, known: Known, nowNs: bigint): void {
     const process = this.#reader.snapshot(pid);
     if (process === undefined) return;

@@ -1,8 +1,8 @@
 /**
- * Where kernel events come from. Every source delivers the same thing, the
- * kernel's own ring-buffer pages plus side records, so that recorder, timeline
- * and matcher have one path: tracefs reads them, procfs and synthetic write
- * them with the page writer.
+ * Defines the sources of kernel events. Every source delivers the same thing,
+ * the kernel's own ring-buffer pages plus side records, so that recorder,
+ * timeline and matcher have one path: tracefs reads the pages, procfs and
+ * synthetic write them with the page writer.
  */
 import type { RawExpr } from '../../subscriptions/pushdown/raw-expr.js';
 import type { FormatTable } from './pages/format.js';
@@ -13,13 +13,13 @@ export interface Source {
   readonly formats: FormatTable;
   /** Number of lanes (CPUs) from which pages come: lane indices are below it. */
   readonly lanes: number;
-  /** What it can record besides, only while asked to; undefined where there is no such thing. */
+  /** Events that it can record on demand only; undefined where there are none. */
   readonly onDemand?: OnDemandEvents | undefined;
   /** What this source cannot see, in one sentence; undefined when it sees all. */
   readonly degraded: string | undefined;
   /** Bytes per sub-buffer: no page is longer. */
   readonly pageBytesMax: number;
-  /** What is still in a stale buffer of an earlier agent is delivered at the first drain. */
+  /** Starts reading. Events left in an earlier agent's buffer are delivered at the first drain. */
   start(sink: SourceSink): Promise<void>;
   /** Reads what is there. Called by the agent's timer; synchronous and bounded in time. */
   drain(): DrainResult;
@@ -27,7 +27,10 @@ export interface Source {
   clock(): ClockPair;
   /** Events lost so far by the kernel's own count, to reconcile at shutdown; undefined where there is none. */
   overrun(): number | undefined;
-  /** Called behind every drain: what somebody else did to it since, where that is noticed. `nowMs` is monotonic. */
+  /**
+   * Called after every drain: returns changes that somebody else made since, where they are noticed. `nowMs` is
+   * monotonic.
+   */
   look?(nowMs: number): readonly Disturbance[];
   /** Stops reading and removes what was made in the kernel. Idempotent. */
   stop(): Promise<void>;
@@ -37,9 +40,9 @@ export interface Source {
 export interface Disturbance {
   /** `left`: it is as somebody else wants it, and events are missing until it is `over`. */
   readonly state: 'restored' | 'left' | 'over';
-  /** Trace clock: when all was right last. Undefined: before this agent, which nobody knows. */
+  /** Trace-clock time when all was last right. Undefined: the change came before this agent, at an unknown time. */
   readonly fromNs: bigint | undefined;
-  /** Events may be missing; not only what is known of them besides. */
+  /** Whether events may be missing, and not only details about them. */
   readonly loses: boolean;
   readonly message: string;
 }
@@ -70,7 +73,7 @@ export interface SourceSink {
   page(page: SourcePage): void;
   /** End of a drain: no event below `horizonNs` (trace clock) will come from any lane, but for late ones. */
   horizon(horizonNs: bigint): void;
-  /** What the exec lane read of one exec. */
+  /** Takes the exec lane's record of one exec. */
   exec(record: ExecRecord): void;
   /** Something that people should know: an adopted instance, a mounted tracefs, a failed lane. */
   note(reason: string, message: string): void;
@@ -99,7 +102,7 @@ export interface ExecRecord {
 /** One process as /proc shows it. Strings are cut to the limits. Not yet redacted. */
 export interface ProcessSnapshot {
   readonly pid: number;
-  /** Absent where fork and rename told it already. */
+  /** Absent where fork and rename provided it already. */
   readonly parentPid?: number | undefined;
   readonly comm?: string | undefined;
   readonly executablePath?: string | undefined;

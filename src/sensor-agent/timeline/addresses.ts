@@ -27,7 +27,10 @@ export function ipv6Text(bytes: ArrayLike<number>): string {
   return `${hex.slice(0, best.at).join(':')}::${hex.slice(best.at + best.length).join(':')}`;
 }
 
-/** `host:port` of a setting as the `address:port` that trace events come to; none for a name that would have to be resolved. */
+/**
+ * Converts a setting's `host:port` to the `address:port` of trace events; empty for a name that would have to be
+ * resolved.
+ */
 export function tcpEndpoints(text: string): string[] {
   const [, bracketed, plain = '', port] = /^(?:\[(.*)\]|([^:]*)):(\d+)$/.exec(text) ?? [];
   const host = bracketed ?? plain;

@@ -1,6 +1,8 @@
 /**
- * A map that forgets what was set longest ago beyond its bound. Not lru-cache: it clears arrays as long as its bound
- * whenever its last entry is deleted, and on a quiet machine every connection that closes is the last.
+ * A map that drops the entry set longest ago when it is full. lru-cache would
+ * not do: it clears arrays as long as its bound whenever its last entry is
+ * deleted, and on a quiet machine every connection that closes is the last
+ * entry.
  */
 export class BoundedMap<K, V> extends Map<K, V> {
   constructor(private readonly entriesMax: number) {

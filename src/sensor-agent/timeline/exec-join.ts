@@ -1,7 +1,8 @@
 /**
- * Joins an exec in the pages with what the exec lane read of it. Both instances
- * saw the same tracepoint on the same CPU within microseconds, each with a time
- * of its own: joined by lane, pid and nearest time.
+ * Joins an exec in the pages with its side record from the exec lane. Both
+ * trace instances saw the same tracepoint on the same CPU within microseconds,
+ * but each took a time of its own, so they are joined by lane, pid and nearest
+ * time.
  */
 import { EXEC_JOIN_NS_MAX, EXEC_JOIN_RECORDS_MAX } from '../../limits.js';
 import type { RecordedExec } from '../recorder/recording.js';
@@ -10,7 +11,7 @@ export class ExecJoin {
   /** In order of arrival; the oldest goes first when there are too many. */
   #waiting = new Map<string, RecordedExec[]>();
   #count = 0;
-  /** Up to where nothing is stale. */
+  /** The frontier at the last prune: while it stays the same, no record can have become stale. */
   #prunedNs = 0n;
 
   add(record: RecordedExec): void {
@@ -22,7 +23,7 @@ export class ExecJoin {
     if (this.#count > EXEC_JOIN_RECORDS_MAX) this.#dropOldest();
   }
 
-  /** The record of the exec at this time; older ones of that pid belong to nobody and go. */
+  /** Takes the record nearest to an exec's time; older records of that pid have no exec left and are dropped. */
   take(lane: number, pid: number, timeNs: bigint): RecordedExec | undefined {
     const key = `${lane}:${pid}`;
     const list = this.#waiting.get(key);
@@ -49,9 +50,9 @@ export class ExecJoin {
     return [...this.#waiting.values()].flat();
   }
 
-  /** Records of execs that must have passed already belong to nobody. */
+  /** Drops records whose exec must have passed already. */
   prune(frontierNs: bigint): void {
-    // Called with every record: of many that come together only the first may find the frontier changed.
+    // Called with every record: of several records with one frontier only the first has anything to prune.
     if (this.#count === 0 || frontierNs === this.#prunedNs) return;
     this.#prunedNs = frontierNs;
     for (const [key, list] of this.#waiting) {

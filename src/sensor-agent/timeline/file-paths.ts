@@ -1,7 +1,8 @@
 /**
- * Which files were opened: the links of the descriptors that calls gave, read
- * when the calls' pages are. A descriptor may be closed or given again by then:
- * where that is known no path is told, rather than another file's.
+ * Finds the paths of opened files: reads the links of the descriptors that
+ * calls returned, when the calls' pages are read. A descriptor may be closed or
+ * reused by then; where that is known, no path is given rather than another
+ * file's.
  */
 import { readlinkSync } from 'node:fs';
 import { Pacer } from '../../flow/pacer.js';
@@ -22,7 +23,7 @@ export class FilePaths {
   readonly #pacer = new Pacer(FILE_PATHS_CPU_SHARE, FILE_PATHS_CPU_BURST_MS);
   #restUntilMs = 0;
 
-  /** `nowNs` of the trace clock: what was opened too long before is not looked up. */
+  /** `nowNs` of the trace clock: files that were opened too long before it are not looked up. */
   read(opened: readonly OpenedFile[], nowNs: bigint): RecordedPaths['paths'] {
     const startMs = performance.now();
     if (opened.length === 0 || startMs < this.#restUntilMs) return [];
@@ -44,7 +45,7 @@ export class FilePaths {
   }
 }
 
-/** Undefined where it is closed, or is no file: sockets, pipes and the like have links without a slash. */
+/** Undefined when the descriptor is closed or is no file: sockets, pipes and the like have links without a slash. */
 function linkOf(threadId: number, descriptor: number): string | undefined {
   try {
     const link = readlinkSync(`/proc/${threadId}/fd/${descriptor}`);

@@ -1,7 +1,7 @@
 /**
- * From the kernel's trace events to Backplane's typed ones. Called in position
- * order for every recorded event of these kinds, because the process and socket
- * tables follow what happens whether or not somebody asked for it.
+ * Turns the kernel's trace events into Backplane's typed ones. Called in
+ * position order for every recorded event of these kinds, because the process
+ * and socket tables follow what happens whether or not somebody asks for it.
  */
 import { constants } from 'node:os';
 import type { BusEvent } from '../../wire/event/event.js';
@@ -21,7 +21,7 @@ export interface TraceEvent {
   /** common_flags. */
   readonly flags: number;
   readonly values: FieldValues;
-  /** Of the file that was opened, where it could be read beside the event. */
+  /** Path of the file that was opened, where it could be read beside the event. */
   path?: string;
 }
 
@@ -30,7 +30,7 @@ export interface EventPlace {
   readonly wallNs: bigint;
 }
 
-/** The trace events that context comes from. With those of ON_DEMAND all that have a typed form. */
+/** The trace events that context comes from. Together with those of ON_DEMAND they are all that have a typed form. */
 export const TYPED_TRACE_EVENTS = [
   'sched_process_exec',
   'sched_process_exit',
@@ -141,7 +141,7 @@ export class KernelEvents {
     return { ...typed('process.signal', place, sender, event.pid), signal };
   }
 
-  /** System calls happen in process context: common_pid is who made them. */
+  /** System calls happen in process context: common_pid is the task that made them. */
   #onDemand(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
     const type = onDemandType(event.name);
     if (type === undefined || !wants(type)) return undefined;

@@ -1,10 +1,13 @@
-/** The losses that go on at a timeline's frontier: whoever begins to read or to ask there must be told of them. */
+/**
+ * Keeps the losses that go on at a timeline's frontier: readers and subscribers
+ * that begin there must be told of them.
+ */
 import { topicOf } from '../../wire/event/event.js';
 import type { StatedLoss } from '../../wire/frame/loss.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import type { RecordedLoss } from '../recorder/recording.js';
 
-/** What a timeline tells of one; without `stated` it is the kernel's buffer that ran over. */
+/** A loss as a timeline tells it; without `stated`, the kernel's buffer ran over. */
 interface Told {
   readonly count: number;
   readonly unknown: boolean;
@@ -18,7 +21,7 @@ export class OpenLosses {
     return this.#losses.map((stated) => ({ count: 0, unknown: true, stated }));
   }
 
-  /** It begins, goes on or is over. */
+  /** Takes a loss that begins, goes on or is over. */
   follow(loss: RecordedLoss): void {
     const others = this.#losses.filter(
       ({ reason, from }) => reason !== loss.reason || comparePositions(from, loss.from) !== 0,
@@ -36,12 +39,12 @@ export class OpenLosses {
   }
 }
 
-/** Whether events of a topic may be among it. */
+/** Whether a loss may include events of a topic. */
 export function mayBeOf({ stated }: Told, topic: string): boolean {
   return stated?.types?.some((type) => topicOf(type) === topic) ?? true;
 }
 
-/** As it is told, at a position. Undefined: it is the kernel's buffer that ran over. */
+/** A loss as frames state it, at a position; undefined when the kernel's buffer ran over. */
 export function statedLoss({ count, unknown, stated }: Told, position: Position): StatedLoss | undefined {
   if (!stated) return undefined;
   const { reason, from, goesOn, message } = stated;

@@ -1,4 +1,4 @@
-/** Opened files among a timeline's entries: their paths are read beside the pages and come behind them. */
+/** Finds opened files among a timeline's entries. Their paths are read beside the pages and recorded after them. */
 
 import { partitionPoint } from '../../flow/partition-point.js';
 import type { TraceEvent } from './kernel-events.js';
@@ -20,7 +20,9 @@ export interface OpenedFile extends Placed {
 
 const NONE: readonly OpenedFile[] = [];
 
-/** One, or none: for other entries, for calls that failed, and for what the agent itself opens to look things up. */
+/**
+ * The file that an entry opened; empty for other entries, for failed calls and for files that the agent opens itself.
+ */
 export function openedFiles(event: TraceEvent & Placed, processes: ProcessTable): readonly OpenedFile[] {
   const { name, values, timeNs, lane, tie, pid: threadId } = event;
   const descriptor = openedDescriptor(name, values);
@@ -30,7 +32,7 @@ export function openedFiles(event: TraceEvent & Placed, processes: ProcessTable)
   return [{ timeNs, lane, tie, threadId, pid: process?.pid ?? threadId, descriptor }];
 }
 
-/** The one of the same time and tie in the entries of a lane, which are in the order of their times. */
+/** The event of the same time and tie in the entries of a lane, which are in the order of their times. */
 export function eventAt<E extends Placed>(lane: readonly E[] = [], { timeNs, tie }: Placed): E | undefined {
   let at = partitionPoint(0, lane.length, (index) => lane[index]!.timeNs < timeNs);
   for (; at < lane.length && lane[at]!.timeNs === timeNs; at += 1) if (lane[at]!.tie === tie) return lane[at];

@@ -1,16 +1,16 @@
 /**
- * Who the tasks of this node are: process context by thread id, following
- * fork, exec, rename and exit in position order. A pure function of what was
- * recorded, so that live and replay say the same of an event.
+ * Keeps process context by thread id, following fork, exec, rename and exit in
+ * position order. It depends only on what was recorded, so that live and replay
+ * give an event the same context.
  */
 import { LRUCache } from 'lru-cache';
 import { TASKS_BYTES_MAX, TASKS_MAX } from '../../limits.js';
 import type { ProcessContext } from '../../wire/event/event.js';
 import type { ProcessSnapshot } from '../source/source.js';
 
-/** Ended processes are remembered for as many later exits: their sockets and signals still name them. */
+/** Number of later exits for which an ended process is remembered, as its sockets and signals still name it. */
 const EXITED_MAX = 1024;
-/** Two times of one process's beginning, from a trace event and from /proc, are at most this far apart. */
+/** Largest difference between a process's start times from a trace event and from /proc. */
 const CREATION_TOLERANCE_NS = 100_000_000n;
 
 /** One process. Mutable; replaced as a whole on fork. Strings are already redacted. */
@@ -33,7 +33,7 @@ export interface ProcessState {
   exited?: boolean | undefined;
 }
 
-/** What an event says of its process. */
+/** The process context that an event carries. */
 export function processContext(process: ProcessState, threadId?: number): ProcessContext {
   return {
     pid: process.pid,
@@ -83,7 +83,7 @@ export class ProcessTable {
     return this.#tasks.get(threadId);
   }
 
-  /** The process of a thread, made up with nothing but its pid where it is unknown. */
+  /** The process of a thread; for an unknown thread, a new one that has nothing but its pid. */
   ensure(threadId: number): ProcessState {
     const known = this.#tasks.get(threadId);
     if (known) return known;
@@ -104,8 +104,8 @@ export class ProcessTable {
   }
 
   /**
-   * Adds what a scan of /proc knows and the recording does not: a process whose fork or exec was lost, one that has
-   * the pid of another whose end was lost, and what was not read of one that is known.
+   * Adds what a scan of /proc found and the recording lacks: a process whose fork or exec was lost, a process that has
+   * the pid of another whose exit was lost, and details that were not read of a known process.
    */
   adopt(snapshot: RecordedProcess, createdWallNs: bigint | undefined): void {
     const known = this.#tasks.get(snapshot.pid);
@@ -118,7 +118,7 @@ export class ProcessTable {
     }
   }
 
-  /** A new state takes the place of the old one: what a socket remembers stays who opened it. */
+  /** Replaces the state instead of changing it, so that a socket keeps the state of the process that opened it. */
   exec(pid: number, path: string, read: RecordedProcess | undefined): ProcessState {
     const before = this.#tasks.get(pid);
     const process: ProcessState = {
@@ -156,7 +156,7 @@ export class ProcessTable {
     while (this.#exited.length > EXITED_MAX) this.#forget(this.#exited.shift()!);
   }
 
-  /** A pid that was used again since has another, living state and stays. */
+  /** Forgets an ended process. A pid that was used again since has a new, living state and stays. */
   #forget(threadId: number): void {
     if (this.#tasks.peek(threadId)?.exited) this.#tasks.delete(threadId);
   }
@@ -207,7 +207,9 @@ function stateOf(snapshot: RecordedProcess, createdWallNs: bigint | undefined): 
   };
 }
 
-/** Whether a pid still is the process that the recording knows, by when it began: /proc tells that in 10 ms. */
+/**
+ * Whether a pid is still the process that the recording knows, by its start time, which /proc gives in steps of 10 ms.
+ */
 function isSame(known: ProcessState, seen: ProcessState): boolean {
   if (known.exited) return false;
   if (known.createdWallNs === undefined || seen.createdWallNs === undefined) return true;
@@ -215,9 +217,12 @@ function isSame(known: ProcessState, seen: ProcessState): boolean {
   return apartNs < CREATION_TOLERANCE_NS && apartNs > -CREATION_TOLERANCE_NS;
 }
 
-/** What is known of it and what was seen of it; where another program runs in it by now, that one's. */
+/**
+ * Merges the known state with the one seen in /proc; if another program runs in the process by now, with that program's
+ * details.
+ */
 function completed(known: ProcessState, seen: ProcessState): ProcessState {
-  // Of a zombie, nothing but its name is seen.
+  // /proc shows nothing of a zombie but its name.
   const program = seen.path === undefined || seen.path === known.path ? known : seen;
   const read = program.args === undefined ? seen : program;
   return {

@@ -1,12 +1,12 @@
-/** Keeps what a timeline tells from its sink while the end of a recording is read again. */
+/** Withholds a timeline's events from its sink while the end of a recording is read again. */
 import type { TimelineSink } from './timeline-sink.js';
 
-/** What is read again at start was told before; `open` lets through what follows. */
+/** Events that are read again at start were told before; `open` lets later ones through. */
 export function quiet(sink: TimelineSink): TimelineSink & { open(): void } {
   let reading = true;
   return {
     wants: (type) => !reading && sink.wants(type),
-    // What waits at the end of the recording is told once the agent goes on.
+    // Entries that wait at the end of the recording are told once the agent goes on, so they must be noted already.
     entryTest: (format) => sink.entryTest(format),
     event: (event) => sink.event(event),
     loss: (loss, position, from) => reading || sink.loss(loss, position, from),

@@ -1,8 +1,9 @@
 /**
- * Which process a TCP socket belongs to. Transitions in interrupt context carry
- * the pid of whatever ran, so the owner is taken from transitions in process
- * context and remembered by the socket's address in the kernel; a connection
- * that was accepted belongs to whoever listened on its port.
+ * Finds the process that a TCP socket belongs to. Transitions in interrupt
+ * context carry the pid of whatever task ran, so the owner is taken from
+ * transitions in process context and remembered by the socket's address in the
+ * kernel. An accepted connection belongs to the process that listened on its
+ * port.
  */
 import { SOCKETS_MAX } from '../../limits.js';
 import { BoundedMap } from './bounded-map.js';
@@ -43,7 +44,7 @@ export class SocketTable {
   #owners = new BoundedMap<bigint, ProcessState>(SOCKETS_MAX);
   #listeners = new BoundedMap<string, ProcessState>(SOCKETS_MAX);
 
-  /** What a transition means to people; undefined when nothing. */
+  /** The typed event that a transition stands for; undefined when none. */
   follow(t: SocketTransition): SocketMeaning | undefined {
     if (t.process && !this.#owners.has(t.socket)) this.#owners.set(t.socket, t.process);
     switch (t.newState) {
@@ -64,7 +65,7 @@ export class SocketTable {
     }
   }
 
-  /** A socket that listened before it could be seen to begin. `endpoint`: `address:port`. */
+  /** Adds a socket that listened before recording began. `endpoint`: `address:port`. */
   listening(endpoint: string, process: ProcessState): void {
     this.#listeners.set(endpoint, process);
   }
@@ -92,7 +93,7 @@ export class SocketTable {
       this.#listeners.delete(`${t.localAddress}:${t.localPort}`);
       return undefined;
     }
-    // A half-open connection that was dropped was never told of.
+    // A half-open connection was never told as accepted, so its end is not told either.
     if (t.oldState === TcpState.SYN_RECV) return undefined;
     return { type: 'network.tcp.close', process };
   }

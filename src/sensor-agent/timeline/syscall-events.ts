@@ -1,7 +1,7 @@
 /**
- * System calls, and what else is recorded only while somebody asks for it, as
- * parts of typed events. None of them carries context that others need, so
- * they are decoded only where somebody wants their type.
+ * Turns system calls, and other events that are recorded only while somebody
+ * asks for them, into parts of typed events. None of them carries context that
+ * others need, so they are decoded only where somebody wants their type.
  */
 import { CATALOGUE, type CatalogueEntry, type RawRef } from '../../subscriptions/pushdown/catalogue.js';
 import type { BusEvent, FileContext, SyscallContext } from '../../wire/event/event.js';
@@ -15,7 +15,7 @@ export const ON_DEMAND: ReadonlyMap<string, CatalogueEntry> = new Map(
     .flatMap((entry) => [entry.traceEvent, ...entry.alsoTraced].map((name) => [name, entry] as const)),
 );
 
-/** By the event's own name, which no other event that is followed has. */
+/** Entries by the event's own name, which is unique among all events that are followed. */
 const BY_NAME = new Map([...ON_DEMAND].map(([name, entry]) => [name.replace(/^.*\//, ''), entry]));
 
 /** The type of such a trace event, by its own name; undefined for all others. */
@@ -23,14 +23,16 @@ export function onDemandType(name: string): string | undefined {
   return BY_NAME.get(name)?.type;
 }
 
-/** The descriptor that a call gave, for which the path can be asked; undefined for all other events and failed calls. */
+/**
+ * The descriptor that a call returned, whose path can be looked up; undefined for all other events and failed calls.
+ */
 export function openedDescriptor(name: string, values: FieldValues): number | undefined {
   if (BY_NAME.get(name)?.type !== 'file.open') return undefined;
   const result = Number(integer(values['ret']));
   return result >= 0 ? result : undefined;
 }
 
-/** What the event has besides its process. `name` is one for which there is an onDemandType; `path`: read beside it. */
+/** The parts of an event other than its process. `name` must have an onDemandType; `path` was read beside the event. */
 export function onDemandParts(
   name: string,
   values: FieldValues,
@@ -58,7 +60,7 @@ function syscallOf(entry: CatalogueEntry, values: FieldValues): SyscallContext {
   };
 }
 
-/** Argument registers of int parameters have 32 bits that count. */
+/** Fields by type. The parameters are ints, so only 32 bits of an argument register count. */
 const FILE_FIELDS: Readonly<Record<string, { descriptor: string; flags?: string; mode?: string }>> = {
   'file.open': { descriptor: 'ret' },
   'file.unlink': { descriptor: 'dfd', flags: 'flag' },
@@ -66,7 +68,7 @@ const FILE_FIELDS: Readonly<Record<string, { descriptor: string; flags?: string;
   'file.chmod': { descriptor: 'dfd', mode: 'mode' },
 };
 
-/** What older calls start from, which have no directory among their arguments. */
+/** AT_FDCWD: older calls have no directory among their arguments and start from the working directory. */
 const WORKING_DIRECTORY = -100;
 
 function fileOf(type: string, values: FieldValues, path = ''): FileContext {
@@ -91,7 +93,7 @@ function refValue({ field, element }: RawRef, values: FieldValues): FieldValue |
   return element === undefined ? value : (value as readonly bigint[] | undefined)?.[element];
 }
 
-/** Two's complement of what stood there; 0 where a kernel's event has no such field. */
+/** A field's value as a signed 64-bit integer; 0 where a kernel's event has no such field. */
 function integer(value: FieldValue | undefined): bigint {
   return typeof value === 'bigint' || typeof value === 'number' ? BigInt.asIntN(64, BigInt(value)) : 0n;
 }

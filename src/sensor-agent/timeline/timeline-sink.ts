@@ -1,21 +1,23 @@
-/** Whom a timeline tells what happened. */
+/** The interface through which a timeline tells what happened. */
 import type { BusEvent } from '../../wire/event/event.js';
 import type { Position } from '../../wire/position.js';
 import type { RecordedLoss } from '../recorder/recording.js';
 import type { EventFormat } from '../source/pages/format.js';
 import type { EntryTest } from '../source/pages/page.js';
 
-/** What a timeline tells. Calls come in position order. */
+/** Receives what a timeline tells. Calls come in position order. */
 export interface TimelineSink {
   /** Which types are worth building; context is followed for all. */
   wants(type: string): boolean;
   /**
-   * Which entries of a trace event are worth decoding: true, all; false, none. Passes all that will be wanted once the
-   * pages read now are told; asked of events without context. See Timeline.renew.
+   * Which entries of a trace event are worth decoding: true, all; false, none. Must pass every entry that will be
+   * wanted when the pages read now are told. Asked only about events that no context follows from. See Timeline.renew.
    */
   entryTest(format: EventFormat): EntryTest | boolean;
   event(event: BusEvent): void;
-  /** Events are missing about here, or anywhere after `from`. Told behind its turn: both are the frontier. */
+  /**
+   * Events are missing about `position`, or anywhere after `from`. For a loss that comes late, both are the frontier.
+   */
   loss(loss: Loss, position: Position, from?: Position): void;
   /** A wanted event came when everything up to `told` had been told: it is recorded, but has missed its turn. */
   late(event: BusEvent, told: Position): void;
@@ -23,8 +25,8 @@ export interface TimelineSink {
 
 export interface Loss {
   readonly count: number;
-  /** More than count, and the kernel does not say how many. */
+  /** More than `count` events are missing; how many is unknown. */
   readonly unknown: boolean;
-  /** For another reason than that the kernel's buffer ran over. */
+  /** Set when the cause is not an overrun of the kernel's buffer. */
   readonly stated?: RecordedLoss | undefined;
 }

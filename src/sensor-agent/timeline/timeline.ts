@@ -25,7 +25,7 @@ interface Pending extends TraceEvent {
   readonly timeNs: bigint;
   readonly lane: number;
   readonly tie: number;
-  /** The record that held it. */
+  /** Ordinal of the record that held it. */
   readonly ordinal: number;
   readonly notice?: RecordedNotice;
   readonly loss?: Loss;
@@ -39,30 +39,33 @@ export class Timeline {
   #kernel = new KernelEvents();
   #execs = new ExecJoin();
   #formats = new Map<number, EventFormat>();
-  /** Not yet below the horizon, per lane in order. */
+  /** Events not yet below the horizon, per lane in order. */
   #lanes = new Map<number, Pending[]>();
-  /** Below the horizon, in position order; the first may wait for its side record. */
+  /** Events below the horizon, in position order; the first may wait for its side record. */
   #ready: Pending[] = [];
   #readyAt = 0;
-  /** Entries that wait. */
+  /** Events that wait in #lanes or #ready. */
   pending = 0;
   closed = false; // The agent was stopped: nothing is missing at the end.
-  /** Events up to here have been gathered. */
+  /** Trace-clock time up to which events have moved from #lanes to #ready. */
   #horizonNs = 0n;
   #frontier: Position = { epoch: 0, timeNs: 0n, lane: 0, tie: 0 };
   #origin: Origin = NO_ORIGIN;
   #clock: ClockPair = { bootNs: 0n, wallNs: 0n };
   #floorWallNs = 0n;
-  /** Of the last event told. Not the frontier: where nothing waited, horizons are not recorded. */
+  /**
+   * Time of the last event told. The frontier does not serve: a replay may lack it, as horizons are not recorded while
+   * nothing waits.
+   */
   #toldNs = 0n;
-  /** While records from before the checkpoint are read again: its ordinal and position. */
+  /** The restored checkpoint's ordinal and position, while records from before it are read again. */
   #restored: { ordinal: number; position: Position } | undefined;
   /** Losses that were told and go on. */
   readonly losses = new OpenLosses();
   readonly #selection = new EntrySelection();
-  /** Files opened in pages since they were last looked up; undefined where nobody looks them up. */
+  /** Files opened in pages since the last look-up; undefined when paths are not looked up. */
   opened: OpenedFile[] | undefined;
-  /** Pages with entries beyond the frontier that may have been passed over. */
+  /** Pages that may hold skipped entries beyond the frontier. */
   #scanned: { readonly ordinal: number; readonly lastNs: bigint }[] = [];
 
   constructor(private readonly sink: TimelineSink) {}
@@ -80,17 +83,17 @@ export class Timeline {
     return this.#clock;
   }
 
-  /** Which entries are noted: for scanPage. */
+  /** Decides which entries scanPage notes. */
   get selection(): Pick<EntrySelection, 'wanted' | 'tests' | 'types'> {
     return this.#selection;
   }
 
-  /** The sink asks for other entries from the next page on. */
+  /** Applies the sink's changed entry tests from the next page on. */
   renew(): void {
     this.#selection.renew((format) => this.sink.entryTest(format));
   }
 
-  /** Up to here entries may have been passed over that are not told yet; 0n: none. */
+  /** Trace-clock time up to which entries beyond the frontier may have been skipped; 0n: none. */
   get passedOverNs(): bigint {
     return this.#scanned.reduce((newest, { lastNs }) => (lastNs > newest ? lastNs : newest), 0n);
   }
@@ -105,7 +108,10 @@ export class Timeline {
     return wall > this.#floorWallNs ? wall : this.#floorWallNs;
   }
 
-  /** An agent began to record. Unless it goes on where the one before stopped, nothing known holds any more. */
+  /**
+   * Begins an agent's recording. Unless it continues the previous one, the known context no longer holds and is
+   * dropped.
+   */
   begin(origin: Origin, ordinal: number): void {
     if (this.#readsAgain(ordinal)) return;
     if (!origin.continued) {
@@ -128,7 +134,7 @@ export class Timeline {
       sockets.listening(endpoint, processes.ensure(pid));
   }
 
-  /** The wanted entries of a page; `entries` came from scanPage with `wanted`. */
+  /** Takes the wanted entries of a page; `entries` came from scanPage with `wanted`. */
   page(page: SourcePage, entries: PageEntries, ordinal: number): void {
     if (this.#selection.formats.length > 0 && entries.entries > 0)
       this.#scanned.push({ ordinal, lastNs: entries.lastTimeNs });
@@ -153,7 +159,7 @@ export class Timeline {
     }
   }
 
-  /** What was read of opened files that are not told yet; called behind their pages, before their horizon. */
+  /** Adds paths to events of opened files that are not told yet; called after their pages and before their horizon. */
   paths({ paths }: RecordedPaths): void {
     for (const read of paths) {
       const event = eventAt(this.#lanes.get(read.lane), read);
@@ -161,13 +167,13 @@ export class Timeline {
     }
   }
 
-  /** Has a place of its own, behind everything that is older than the page, so that it is counted once. */
+  /** Gives the loss a position of its own, after everything that is older than the page, so that it is counted once. */
   #addLoss(page: SourcePage, baseTimeNs: bigint, ordinal: number): void {
     const loss = { count: page.lost, unknown: page.lostUnknown };
     this.#add({ ...NO_TRACE, timeNs: baseTimeNs - 1n, lane: AGENT_LANE, tie: TIE_MAX - 1, ordinal, loss });
   }
 
-  /** Told at the record's place, where it was noticed. */
+  /** Takes a stated loss, which is told at the record's time, when it was noticed. */
   lose(stated: NonNullable<Loss['stated']>, ordinal: number): void {
     const loss = { count: 0, unknown: true, stated };
     this.#add({ ...NO_TRACE, timeNs: stated.timeNs, lane: AGENT_LANE, tie: TIE_MAX - 1, ordinal, loss });
@@ -179,7 +185,7 @@ export class Timeline {
   }
 
   exec(record: RecordedExec, ordinal: number): void {
-    // Read again: the checkpoint has those that no exec had taken by then.
+    // Not added when read again: the checkpoint has the side records that no exec had taken by then.
     if (!this.#readsAgain(ordinal)) this.#execs.add(record);
     this.#advance();
   }
@@ -206,7 +212,7 @@ export class Timeline {
     }
   }
 
-  /** Where interrupt() would end. */
+  /** The position at which interrupt() would leave the frontier. */
   get end(): Position {
     let timeNs = this.#horizonNs;
     for (const lane of this.#lanes.values()) {
@@ -216,7 +222,10 @@ export class Timeline {
     return { epoch: this.#origin.epoch, timeNs, lane: AGENT_LANE, tie: TIE_MAX };
   }
 
-  /** The recording has a hole here: tells everything that waits, so that the next checkpoint needs nothing before it. */
+  /**
+   * Called at a hole in the recording: tells everything that waits, so that the next checkpoint needs nothing before
+   * it.
+   */
   interrupt(): void {
     this.#horizonNs = this.end.timeNs;
     this.#gather();
@@ -230,7 +239,7 @@ export class Timeline {
     this.#execs.clear();
   }
 
-  /** The exec that holds everything back, if one does. */
+  /** The exec that holds back all later events because its side record is missing, if there is one. */
   get waitingExec(): { lane: number; timeNs: bigint; pid: number } | undefined {
     const first = this.#ready[this.#readyAt];
     return first && { lane: first.lane, timeNs: first.timeNs, pid: Number(first.values['pid']) };
@@ -241,7 +250,9 @@ export class Timeline {
     return this.pending > TIMELINE_PENDING_EVENTS_MAX;
   }
 
-  /** What is needed to go on from here by reading the log from `nextOrdinal` or what is still pending. */
+  /**
+   * Everything needed to go on from here by reading the log from `nextOrdinal`, or from the first record still pending.
+   */
   checkpoint(nextOrdinal: number): Checkpoint[] {
     let resumeOrdinal = nextOrdinal;
     for (const lane of this.#lanes.values()) for (const p of lane) resumeOrdinal = Math.min(resumeOrdinal, p.ordinal);
@@ -272,11 +283,11 @@ export class Timeline {
     this.closed = head.closed === true;
     this.losses.load(head.losses);
     this.#frontier = head.position;
-    // What waited behind position at the same time is still to be read again.
+    // Events of the same time but after the position are still to be read again, so the horizon stays below that time.
     this.#horizonNs = head.resumeOrdinal < ordinal ? head.position.timeNs - 1n : head.position.timeNs;
     this.#restored = { ordinal, position: head.position };
     this.#execs.clear();
-    // Absent from what earlier versions wrote.
+    // Earlier versions wrote no execs.
     for (const part of parts) for (const record of part.execs ?? []) this.#execs.add(record);
     const processes = this.#kernel.processes.load({
       processes: parts.flatMap((part) => part.processes.processes),
@@ -305,7 +316,7 @@ export class Timeline {
     for (const format of this.#selection.formats) this.#formats.set(format.id, format);
   }
 
-  /** What a checkpoint already knows is not applied a second time. */
+  /** Whether a record is older than the restored checkpoint, which already has its effects. */
   #readsAgain(ordinal: number): boolean {
     return this.#restored !== undefined && ordinal < this.#restored.ordinal;
   }
@@ -324,14 +335,17 @@ export class Timeline {
     this.pending += 1;
   }
 
-  /** Too late for its place in the stream; context follows it all the same. The agent's own notices never are. */
+  /**
+   * Takes an event that comes too late for its place in the stream: context still follows it. The agent's own notices
+   * are never late.
+   */
   #tellLate(event: Pending, place: Position): void {
     if (event.loss) this.#lose(event.loss, this.#frontier, this.#frontier);
     const typed = event.name === '' ? undefined : this.#follow(event, place, this.sink.wants);
     if (typed) this.sink.late(typed, this.#frontier);
   }
 
-  /** Takes what is below the horizon from every lane. */
+  /** Moves events that are not beyond the horizon from every lane to #ready. */
   #gather(): void {
     const batch: Pending[] = [];
     for (const [lane, events] of this.#lanes) {

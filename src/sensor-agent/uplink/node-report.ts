@@ -1,4 +1,4 @@
-/** What an agent tells its broker about itself: once at Hello, then every few seconds. */
+/** Builds an agent's messages about itself to its broker: Hello once, then a report every few seconds. */
 import { NODE_MESSAGE_CHARACTERS_MAX } from '../../limits.js';
 import { wallNowNs } from '../../nanoseconds.js';
 import type { Profile } from '../../subscriptions/pushdown/catalogue.js';
@@ -18,7 +18,7 @@ export interface NodeFacts {
   readonly eventsMatched: number;
   readonly eventsShed: number;
   readonly liveDemandBytesPerSecond: number;
-  /** By the node's own settings. */
+  /** The budget from the node's own settings. */
   readonly budget: Budget;
 }
 
@@ -60,9 +60,9 @@ export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
   };
 }
 
-/** One per reporter: several nodes of one process report at their own times. */
+/** Each reporter has its own meter, as several nodes of one process report at their own times. */
 export class CpuMeter {
-  /** Of the process's start. */
+  /** The last measurement; at first, the process's start. */
   #measured = { atMs: 0, cpuMs: 0 };
 
   /** Share of one core that this process used since the last call, or since it was started. */
@@ -75,7 +75,7 @@ export class CpuMeter {
   }
 }
 
-/** Brokers take no more. */
+/** Cut to the length that brokers accept. */
 function degradedText({ degraded = '' }: NodeFacts): string {
   return degraded.slice(0, NODE_MESSAGE_CHARACTERS_MAX);
 }

@@ -1,6 +1,6 @@
 /**
- * What an agent before this one left unsaid: it could not record, or the end of
- * what it recorded is damaged. How much it was, nobody knows.
+ * States a loss that an earlier agent could not state: it could not record, or
+ * the end of its recording is damaged. The size of the loss is unknown.
  */
 import type { Position } from '../../wire/position.js';
 import type { RecordedLoss } from '../recorder/recording.js';
@@ -15,34 +15,34 @@ type Reason = keyof typeof MESSAGES;
 export class UnrecordedStretch {
   #reason: Reason | undefined;
   #told: Reason | undefined;
-  /** The recording's end. */
+  /** Where the earlier agent's recording ends. */
   #from: Position | undefined;
 
-  /** `hole`: it could not record. `endLost`: there was more than can be read. */
+  /** `hole`: the earlier agent could not record. `endLost`: its recording went on beyond what can be read. */
   constructor({ hole, endLost }: { readonly hole: boolean; readonly endLost: boolean }) {
     if (hole) this.#reason = 'disk_full';
     else if (endLost) this.#reason = 'recording_damaged';
   }
 
-  /** The recording ends here, and now goes on. */
+  /** Sets where the earlier recording ends and the present one goes on; only the first call counts. */
   begin(from: Position): void {
     this.#from ??= from;
   }
 
-  /** What is missing, until it is recorded that it is. */
+  /** The loss that is still to be recorded; undefined when there is none. */
   get loss(): Omit<RecordedLoss, 'timeNs'> | undefined {
     const reason = this.#reason;
     const from = this.#from;
     return reason && from && { reason, from, goesOn: false, message: MESSAGES[reason] };
   }
 
-  /** It is recorded. */
+  /** Marks the loss as recorded. */
   stated(): void {
     this.#told = this.#reason;
     this.#reason = undefined;
   }
 
-  /** What was recorded, once, for an event that says so. */
+  /** Returns the recorded loss once, for the event that tells of it. */
   takeStated(): { readonly reason: string; readonly message: string } | undefined {
     const reason = this.#told;
     this.#told = undefined;

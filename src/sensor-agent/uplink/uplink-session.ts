@@ -1,4 +1,4 @@
-/** One connected session of the uplink: three streams that live and die together. */
+/** One session of the uplink: three streams that end together as soon as one of them ends. */
 import type { ClientDuplexStream, ClientWritableStream, ServiceError } from '@grpc/grpc-js';
 import { Metadata } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
@@ -38,17 +38,19 @@ import type { HistoryResult, HistoryStretch } from '../history/history-query.js'
 import type { HistoryReply, HistoryRequest } from '../history/history-service.js';
 import type { FrameLink, WelcomeTopic } from '../publish/publisher.js';
 
-/** What a session asks of the node it serves. */
+/** The node that a session serves. */
 export interface UplinkNode {
-  /** Nothing is received before it resolves. */
+  /** Called after Welcome. Control messages are read only once it resolves. */
   connected(link: FrameLink, covered: readonly WelcomeTopic[], epochMin: number): Promise<void>;
   disconnected(): void;
-  /** Returns the position from which it holds, and what cannot be evaluated. */
+  /**
+   * Puts an interest in force. Returns the position from which it holds, and the predicates that cannot be evaluated.
+   */
   interest(
     generation: bigint,
     predicates: readonly PredicateSpec[],
   ): { position: Position; errors: readonly { id: bigint; message: string }[] };
-  /** Throws when the broker breaks the protocol; what cannot be answered ends with an error. */
+  /** Throws when the broker breaks the protocol; a query that cannot be answered ends with an error instead. */
   history(queryId: number, request: HistoryRequest, creditBytes: number, reply: HistoryReply): void;
   lease(lease: Lease__Output): void;
   credit(queryId: number, bytes: number): void;
@@ -78,7 +80,10 @@ export class UplinkSession implements FrameLink, HistoryReply {
   #history: ClientWritableStream<HistoryMessage>;
   #sent: Sent[] = [];
   #sentBytes = 0;
-  /** What the socket takes of live frames, and of history: acknowledgements and credit are the broker's word only. */
+  /**
+   * Bytes that the local socket still takes of live frames, and (in `room`) of history. Acknowledgements and credit are
+   * only the broker's word, so they cannot bound the queue.
+   */
   readonly #liveRoom = new CreditBalance(UPLINK_QUEUE_BYTES_MAX);
   readonly room = new CreditBalance(UPLINK_QUEUE_BYTES_MAX);
 
@@ -166,7 +171,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
     this.#write(this.#history, { queryId, end: { error: message, source: this.node.source } });
   }
 
-  /** Lets what was sent be acknowledged no longer: the recorder has it all. */
+  /** Ends the session; frames that are not acknowledged yet stay so, as the recorder still has their events. */
   async close(): Promise<void> {
     this.reason = 'closed by the agent';
     this.#live.end();
@@ -265,14 +270,17 @@ function windowOf(query: HistoryQuery__Output) {
   };
 }
 
-/** An epoch is recorded for good: one beyond all counting would leave no later one. Throws invalid_argument. */
+/**
+ * Throws invalid_argument for an epoch beyond the bound: an epoch is recorded for good, and a huge one would leave no
+ * later number.
+ */
 function checkedEpoch(epochMin: string): number {
   const epochMax = EPOCH_MAX + EPOCHS_BEYOND_MAX;
   if (Number(epochMin) <= epochMax) return Number(epochMin);
   throw new BackplaneError('invalid_argument', `welcome.epoch_min must be at most ${epochMax}, got ${epochMin}`);
 }
 
-/** Throws invalid_argument unless they ascend and are not too many. */
+/** Throws invalid_argument unless the stretches ascend and are not too many. */
 function stretches(messages: HistoryQuery__Output['within']): HistoryStretch[] {
   if (messages.length > REFILL_STRETCHES_MAX) {
     const bound = `at most ${REFILL_STRETCHES_MAX}`;

@@ -29,7 +29,7 @@ export class Uplink {
   #abort = new AbortController();
   #session: UplinkSession | undefined;
   #done: Promise<void>;
-  /** How long the last session was. */
+  /** How long the last session was connected. */
   #heldMs = 0;
   /** The last failure, or undefined while connected: for people. */
   failure: string | undefined = 'not connected yet';
@@ -73,13 +73,13 @@ export class Uplink {
         this.#session = undefined;
         client?.close();
       }
-      // A connection that held counts as a new beginning.
+      // After a connection that held, the count of failures begins again.
       failures = this.#heldMs > RECONNECT_MS_MAX * 2 ? 1 : failures + 1;
       await sleep(reconnectDelayMs(failures, isAway), undefined, { signal }).catch(() => undefined);
     }
   }
 
-  /** Until the session ends, one way or another. */
+  /** Serves one session and throws why it ended; returns when the uplink was stopped while it connected. */
   async #serve(client: UplinkClient, broker: string): Promise<void> {
     const session = await within(UPLINK_SILENCE_MS, this.#abort.signal, (deadline) =>
       UplinkSession.open(client, this.options.hello(), this.options.node, deadline),

@@ -1,13 +1,12 @@
 /**
- * How far a log reached when it was written down last, in the file `bounds` of
- * its directory. Without it a segment file that somebody removed would pass for
- * one that retention deleted, or for one that never was.
+ * The range of a log as it was last written down, in the file `bounds` of its directory. Without it, a segment file
+ * that somebody removed would look like one that retention deleted, or like one that never existed.
  *
  *   Bounds := magic "BPBOUND1" | identity u64 | firstOrdinal u64 | nextOrdinal u64
  *             | newestOrdinal u64 | newestBytes u64 | crc32 u32 (of the 48 bytes before)
  *
- * It is written over in place, so that a full disk has room for it, and smaller
- * than a sector. One that is missing or damaged says nothing.
+ * It is overwritten in place, so that a full disk has room for it, and it is smaller than a sector. A missing or
+ * damaged file is ignored.
  */
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -16,11 +15,11 @@ import type { Segment } from './segment.js';
 import type { SegmentList } from './segment-list.js';
 
 export interface LogBounds {
-  /** The oldest record that is to be there. */
+  /** The oldest record that must still exist. */
   readonly firstOrdinal: number;
   /** All records below it were written. */
   readonly nextOrdinal: number;
-  /** First ordinal of the newest segment, and how long its file was. */
+  /** First ordinal of the newest segment, and the length of its file. */
   readonly newestOrdinal: number;
   readonly newestBytes: number;
 }
@@ -40,7 +39,7 @@ export class BoundsFile {
     this.#path = join(dir, 'bounds');
   }
 
-  /** As the log was left; undefined when nobody knows. */
+  /** The bounds as they were last written; undefined when the file is missing or damaged. */
   read(): LogBounds | undefined {
     const bytes = readSmallFile(this.files, this.#path, BYTES);
     if (bytes?.length !== BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
@@ -54,23 +53,23 @@ export class BoundsFile {
     };
   }
 
-  /** Takes the file's place on the disk: from now on it is only written over. */
+  /** Creates the file; later writes only overwrite it, and so need no free space. */
   begin({ firstOrdinal, nextOrdinal, newest }: SegmentList): void {
     const newestOrdinal = newest?.firstOrdinal ?? nextOrdinal;
     this.#write('w+', { firstOrdinal, nextOrdinal, newestOrdinal, newestBytes: newest?.bytes ?? 0 }, false);
   }
 
-  /** All below `nextOrdinal` was written, and the newest segment was so long then. */
+  /** Records that all below `nextOrdinal` was written, and how long the newest segment then was. */
   reached({ firstOrdinal: newestOrdinal }: Segment, nextOrdinal: number, newestBytes: number): void {
     this.#write('r+', { ...this.#last, nextOrdinal, newestOrdinal, newestBytes }, false);
   }
 
-  /** Older records are let go. `durable`: on the disk when it returns. */
+  /** Records that older records are deleted. `durable`: on the disk when it returns. */
   raiseFirst(firstOrdinal: number, durable: boolean): void {
     this.#write('r+', { ...this.#last, firstOrdinal }, durable);
   }
 
-  /** On a disk that takes nothing it says less than it could: then what is removed meanwhile is not noticed. */
+  /** A failed write is ignored: the file then states less than is true, and a file removed meanwhile goes unnoticed. */
   #write(flags: 'r+' | 'w+', bounds: LogBounds, durable: boolean): void {
     this.#last = bounds;
     try {

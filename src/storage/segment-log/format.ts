@@ -7,11 +7,9 @@
  *   Record  := marker u32 | crc32 u32 | check u16 | kind u8 | flags u8 | length u32
  *              | ordinal u64 | timeNs u64 | payload (length bytes)
  *
- * `crc32` is over everything from `kind` on, started from the log's salt;
- * `check` is the low half of the same sum at the end of the fixed part, so a
- * damaged length is known before it is believed. The salt is random and never
- * leaves the log's directory: a payload cannot contain something that passes
- * for a record when a reader searches for the next good one.
+ * `crc32` is over everything from `kind` on, started from the log's salt; `check` is the low half of the same sum at
+ * the end of the fixed part, so a damaged length is detected before it is used. The salt is random and never leaves the
+ * log's directory: no payload can contain bytes that look like a record to a reader searching for the next good one.
  */
 import { crc32 } from 'node:zlib';
 
@@ -28,11 +26,11 @@ const SUMMED_FROM = 10;
 const FLAG_ANCHOR = 1;
 const TWO_32 = 2 ** 32;
 
-/** Which log a segment belongs to. */
+/** Identifies the log that a segment belongs to. */
 export interface LogKey {
   /** Random, u64. */
   readonly identity: bigint;
-  /** Random, u32: where checksums start. */
+  /** Random, u32: the start value of all checksums. */
   readonly salt: number;
 }
 
@@ -40,12 +38,12 @@ export interface SegmentHeader extends LogKey {
   readonly firstOrdinal: number;
   /** Wall clock. */
   readonly createdNs: bigint;
-  /** How many records the segment was begun with, in one write. */
+  /** Number of records that the segment was begun with, in one write. */
   readonly headRecords: number;
 }
 
 export interface RecordFields {
-  /** 0..255, the owner's. */
+  /** Chosen by the log's owner, 0..255. */
   readonly kind: number;
   /** Wall clock, nanoseconds since 1970, u64. */
   readonly timeNs: bigint;
@@ -57,10 +55,10 @@ export interface RecordHeader {
   readonly anchor: boolean;
   readonly ordinal: number;
   readonly timeNs: bigint;
-  /** Of the payload. */
+  /** Payload bytes. */
   readonly length: number;
   readonly crc: number;
-  /** The sum of the fixed part, from which the payload's goes on. */
+  /** Checksum of the fixed part, which the payload's checksum continues. */
   readonly sum: number;
 }
 
@@ -77,7 +75,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   return out;
 }
 
-/** The header, or what is wrong with it. */
+/** The header, or a sentence that says why it is invalid. */
 export function decodeSegmentHeader(bytes: Buffer): SegmentHeader | string {
   if (bytes.length < HEADER_BYTES) return `header cut after ${bytes.length} bytes`;
   if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return 'not a segment';
@@ -94,7 +92,9 @@ export function decodeSegmentHeader(bytes: Buffer): SegmentHeader | string {
   };
 }
 
-/** Writes a record's fixed part into `out` (RECORD_HEADER_BYTES long); sums its parts without joining them. */
+/**
+ * Writes a record's fixed part into `out` (RECORD_HEADER_BYTES long); sums the payload's parts without joining them.
+ */
 export function encodeRecordHeader(
   out: Buffer,
   record: RecordFields,
@@ -116,7 +116,7 @@ export function encodeRecordHeader(
   out.writeUInt32LE(sum, 4);
 }
 
-/** The fixed part at `at`, which must be wholly in `bytes`; undefined when it is not a record's. */
+/** Decodes the fixed part at `at`, which must lie within `bytes`; undefined when it is not a record's. */
 export function decodeRecordHeader(bytes: Buffer, at: number, salt: number): RecordHeader | undefined {
   if (bytes.readUInt32LE(at) !== MARKER_U32) return undefined;
   const sum = crc32(bytes.subarray(at + SUMMED_FROM, at + RECORD_HEADER_BYTES), salt);
@@ -132,7 +132,7 @@ export function decodeRecordHeader(bytes: Buffer, at: number, salt: number): Rec
   };
 }
 
-/** Whether the payload is the one that the fixed part was written with. */
+/** Whether the payload has the checksum that the fixed part states. */
 export function payloadMatches(header: RecordHeader, payload: Uint8Array): boolean {
   return crc32(payload, header.sum) === header.crc;
 }

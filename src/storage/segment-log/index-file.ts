@@ -1,7 +1,6 @@
 /**
- * A closed segment's index on disk, so that opening a log does not read it
- * all. It is a cache: missing, damaged or of another length than the segment,
- * it is built again by reading the segment.
+ * A closed segment's index on disk, so that opening a log need not read the whole segment. It is a cache: if it is
+ * missing, damaged or for another segment length, reading the segment builds it again.
  *
  *   Index := magic "BPINDEX1" | identity u64 | firstOrdinal u64 | nextOrdinal u64 | bytes u64
  *            | firstTimeNs u64 | lastTimeNs u64 | synced u32 | count u32
@@ -14,7 +13,7 @@ import { SparseIndex } from './sparse-index.js';
 export interface SegmentSummary {
   readonly identity: bigint;
   readonly firstOrdinal: number;
-  /** One past the last record's. */
+  /** The ordinal after the last record's. */
   readonly nextOrdinal: number;
   /** Length of the segment file. */
   readonly bytes: number;
@@ -56,7 +55,7 @@ export function encodeIndex(summary: SegmentSummary): Buffer {
   return out;
 }
 
-/** Undefined when it is not a whole index. */
+/** Undefined when the bytes are no complete index. */
 export function decodeIndex(bytes: Buffer): SegmentSummary | undefined {
   if (bytes.length < FIXED_BYTES + 4 || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
   const count = bytes.readUInt32LE(60);

@@ -1,4 +1,4 @@
-/** Reads a log in order, past damage and eviction, and tails it. Holds one buffer and nothing else. */
+/** Reads a log in order, past damage and eviction, and follows its growing end. Holds nothing but one buffer. */
 import { type DamageItem, type RecordItem, SegmentCursor } from './segment-cursor.js';
 import type { SegmentList } from './segment-list.js';
 
@@ -17,7 +17,7 @@ export class LogReader {
   #cursor: SegmentCursor | undefined;
   #closed = false;
 
-  /** @param wants of records of other kinds only the header is read */
+  /** @param wants for records of other kinds only the header is read */
   constructor(
     list: SegmentList,
     ordinal: number,
@@ -27,15 +27,12 @@ export class LogReader {
     this.#ordinal = ordinal;
   }
 
-  /** The next ordinal to be read. */
+  /** The ordinal that is read next. */
   get ordinal(): number {
     return this.#ordinal;
   }
 
-  /**
-   * The next item, or undefined at the log's present end; may be called again
-   * when more was appended. Never throws.
-   */
+  /** The next item, or undefined at the log's present end: call again when more was appended. Never throws. */
   next(): SegmentLogItem | undefined {
     while (!this.#closed) {
       const ordinalFrom = this.#ordinal;
@@ -44,7 +41,7 @@ export class LogReader {
         this.#ordinal = this.#list.firstOrdinal;
         return { kind: 'evicted', ordinalFrom, ordinalTo: this.#ordinal };
       }
-      // Evicted while the reader stood at its very end: nothing was missed, but its file is gone.
+      // The segment was evicted while the reader stood at its very end: no record was missed, but the file is gone.
       if (this.#cursor?.segment.removed) this.#leave();
       if (!this.#cursor) {
         const segment = this.#list.at(ordinalFrom);
@@ -63,7 +60,7 @@ export class LogReader {
     return undefined;
   }
 
-  /** Gives the file back. A reader that is not closed keeps a descriptor. */
+  /** Closes the file. A reader that is not closed keeps a descriptor. */
   close(): void {
     this.#closed = true;
     this.#leave();

@@ -1,4 +1,7 @@
-/** What owners give a log to keep, checked before anything is written; and the records that a segment begins with. */
+/**
+ * Checks the records that an owner gives to a log before anything is written, and writes those that a segment begins
+ * with.
+ */
 import { BackplaneError } from '../../errors.js';
 import { RECORD_BYTES_MAX, SEGMENT_HEAD_BYTES_MAX, SEGMENT_HEAD_RECORDS_MAX } from '../../limits.js';
 import {
@@ -15,7 +18,7 @@ export interface NewRecord extends RecordFields {
   readonly parts: readonly Uint8Array[];
 }
 
-/** In bytes. Throws `invalid_argument` for what cannot be stored. */
+/** Length of the payload in bytes. Throws `invalid_argument` for a record that cannot be stored. */
 export function payloadLength(record: NewRecord): number {
   let length = 0;
   for (const part of record.parts) length += part.length;

@@ -1,15 +1,11 @@
 /**
- * Opens what is on disk: which log it is, which segments it has, and what of
- * them can be read. Only the newest segment and those without a good index
- * are read through. Of a file that is gone its index, or the log's bounds, tell
- * that it was there: it stays in the list as a segment without bytes, so that
- * whoever reads across it is told of the loss.
+ * Opens a log on disk: identifies it, lists its segments, and finds what of them can be read. Only the newest segment
+ * and those without a good index are read in full. A missing file is known from its index or from the log's bounds: it
+ * stays in the list as a segment without bytes, so that every reader that passes it is told of the loss.
  *
- * A newest segment that ends in a record which was never wholly written is cut
- * there and goes on. One that ends in bytes which cannot be explained like
- * that may have lost records that somebody was told are safe: it is left as it
- * is and closed, and ordinals go on behind all that it could have held, so
- * that none is given twice.
+ * A newest segment that ends in a record which was never wholly written is cut there and continued. One that ends in
+ * bytes without such an explanation may have lost records that were promised to be safe: it is left as it is and
+ * closed, and ordinals continue behind all that it could have held, so that none is given twice.
  */
 import { BackplaneError } from '../../errors.js';
 import { LOG_NOTES_MAX, LOG_UNMARKED_RECORDS_MAX } from '../../limits.js';
@@ -22,7 +18,7 @@ import { SegmentCursor } from './segment-cursor.js';
 import { SegmentList } from './segment-list.js';
 import { isTorn, recordsMax, type Tail } from './segment-tail.js';
 
-/** Something on disk that was not as it should be, found when the log was opened. */
+/** Something on disk that was damaged or missing when the log was opened. */
 export interface Damage {
   /** File name. */
   readonly segment: string;
@@ -36,11 +32,11 @@ export interface Recovered {
   readonly list: SegmentList;
   readonly bounds: BoundsFile;
   readonly notes: readonly Damage[];
-  /** Behind the last record that can be read there was more. */
+  /** More bytes followed the last readable record. */
   readonly endLost: boolean;
 }
 
-/** What the newest segment is: to be appended to, closed, or not begun properly and to be made anew. */
+/** State of the newest segment: open for appending, closed, or so incomplete that it must be created again. */
 interface Newest {
   readonly is: 'active' | 'closed' | 'unborn';
   readonly endLost: boolean;
@@ -63,7 +59,9 @@ class DamageNotes {
   }
 }
 
-/** Throws BackplaneError: `failed_precondition` when the directory cannot be used, `unavailable` when the disk fails. */
+/**
+ * Throws BackplaneError: `failed_precondition` when the directory cannot be used, `unavailable` when the disk fails.
+ */
 export function recover(files: FileOps, dir: string, nowNs: bigint): Recovered {
   const notes = new DamageNotes();
   const { found, lost } = listSegments(files, dir);
@@ -90,7 +88,7 @@ export function recover(files: FileOps, dir: string, nowNs: bigint): Recovered {
       nextOrdinal = newest.is === 'unborn' ? segment.firstOrdinal : segment.nextOrdinal;
     }
   }
-  // Its file stays, and with it the count of ordinals, until the next segment takes its name.
+  // The file stays, and with it the count of ordinals, until the next segment takes its name.
   if (newest?.is === 'unborn') segments.pop();
   const list = new SegmentList(segments, nextOrdinal);
   return { key, list, bounds: boundsFile, notes: notes.list, endLost: newest?.endLost ?? false };
@@ -98,7 +96,7 @@ export function recover(files: FileOps, dir: string, nowNs: bigint): Recovered {
 
 interface Listed {
   readonly found: readonly number[];
-  /** An index without its segment: the index is what is deleted first. */
+  /** First ordinals of indexes without a segment, which somebody else removed: the log deletes the index first. */
   readonly lost: readonly number[];
 }
 
@@ -115,7 +113,7 @@ function listSegments(files: FileOps, dir: string): Listed {
     try {
       files.unlink(`${dir}/${name}`);
     } catch {
-      // Leftovers of a crash: in nobody's way.
+      // A leftover of a crash that could not be removed does no harm.
     }
   }
   const found = names.map(segmentOrdinal).filter((ordinal) => ordinal !== undefined);
@@ -123,7 +121,7 @@ function listSegments(files: FileOps, dir: string): Listed {
   return { found: found.sort((a, b) => a - b), lost: indexed.filter((ordinal) => !found.includes(ordinal)) };
 }
 
-/** First ordinals of segments that were there, and whose files are not. */
+/** First ordinals of segments that once existed and whose files are gone. */
 function goneSegments(found: readonly number[], lost: readonly number[], bounds: LogBounds | undefined): Set<number> {
   const gone = new Set(lost);
   if (bounds === undefined) return gone;
@@ -135,12 +133,12 @@ function goneSegments(found: readonly number[], lost: readonly number[], bounds:
   return gone;
 }
 
-/** What the bounds say of this segment: they speak of the newest alone. */
+/** The bounds, if they describe this segment: they describe only the newest. */
 function marksOf({ firstOrdinal }: Segment, bounds: LogBounds | undefined): LogBounds | undefined {
   return bounds?.newestOrdinal === firstOrdinal ? bounds : undefined;
 }
 
-/** A segment whose file is gone. Returns the ordinal that follows it, whatever it held. */
+/** A segment whose file is gone. Returns the ordinal that follows all it may have held. */
 function placeholder(
   segment: Segment,
   ordinalEnd: number | undefined,
@@ -150,7 +148,7 @@ function placeholder(
   const summary = segment.readIndex();
   const marked = marksOf(segment, bounds);
   segment.lostBytes = Math.max(summary?.bytes ?? 0, marked?.newestBytes ?? 0);
-  // Without its index nobody knows how many records it was given since its bounds were written down.
+  // Without its index, the number of records it received after its bounds were written down is unknown.
   const marks = Math.max(segment.firstOrdinal + 1, marked?.nextOrdinal ?? 0);
   segment.nextOrdinal = ordinalEnd ?? summary?.nextOrdinal ?? marks + LOG_UNMARKED_RECORDS_MAX;
   notes.add(segment, 0, 0, `file gone: it held ${segment.lostBytes} bytes or more`);
@@ -168,7 +166,7 @@ function findKey(files: FileOps, dir: string, ordinals: readonly number[]): LogK
       key = { identity: header.identity, salt: header.salt };
       break;
     } catch {
-      // Another segment may tell.
+      // Another segment may hold the identity.
     }
   }
   key ??= newIdentity();
@@ -180,7 +178,7 @@ function findKey(files: FileOps, dir: string, ordinals: readonly number[]): LogK
   return key;
 }
 
-/** The header, or what is wrong with it; sets the segment's length. Throws what the file system throws. */
+/** The header, or a sentence that says why it is invalid; sets the segment's length. Throws the file system's error. */
 function peekHeader(segment: Segment): SegmentHeader | string {
   const bytes = Buffer.alloc(HEADER_BYTES);
   const fd = segment.acquire();
@@ -192,7 +190,7 @@ function peekHeader(segment: Segment): SegmentHeader | string {
   }
 }
 
-/** What is wrong with the header, if anything. A newest segment that cannot be read at all stops the start. */
+/** The fault of the header, if it has one. A newest segment that cannot be read at all stops the start. */
 function readHeader(segment: Segment, newest: boolean, notes: DamageNotes): string | undefined {
   let header: SegmentHeader | string;
   let fault: string | undefined;
@@ -227,7 +225,7 @@ function recoverOlder(segment: Segment, ordinalEnd: number, notes: DamageNotes):
   readThrough(segment, ordinalEnd, notes);
   segment.nextOrdinal = ordinalEnd;
   if (segment.bytes > 0) syncNow(segment);
-  // The index of a file that was cut says how long it was: what it says must not be lost as well.
+  // The index of a cut file still states how long the file was, so it must not be overwritten.
   if (segment.lostBytes === 0) segment.writeIndex();
 }
 
@@ -257,7 +255,7 @@ function recoverNewest(
   const held = tail === undefined ? 0 : recordsMax(segment, tail);
   segment.nextOrdinal = Math.max(segment.nextOrdinal + held, promised);
   segment.lostBytes = Math.max(0, promisedBytes - segment.bytes);
-  // Without a single ordinal it would share its name with the next segment.
+  // A segment without a single ordinal would share its name with the next segment.
   if (segment.nextOrdinal === segment.firstOrdinal) return { is: 'unborn', endLost };
   if (cut && !tail) notes.add(segment, segment.bytes, 0, `file cut: records up to ordinal ${promised - 1} were there`);
   syncNow(segment);
@@ -265,7 +263,7 @@ function recoverNewest(
   return { is: 'closed', endLost };
 }
 
-/** Reads all records into the index. Returns the bad bytes that the segment ends in. */
+/** Reads all records into the index. Returns the bad bytes at the end of the segment. */
 function readThrough(segment: Segment, ordinalEnd: number | undefined, notes: DamageNotes): Tail | undefined {
   const end = ordinalEnd ?? Number.MAX_SAFE_INTEGER;
   segment.sealed = ordinalEnd !== undefined;

@@ -1,7 +1,6 @@
 /**
- * Reads one segment in order, checking every record; where one is bad it
- * looks for the next good one and says what lies between. It never throws: a
- * block that cannot be read is damage like any other.
+ * Reads one segment in order and checks every record. Behind a bad one it searches for the next good one, and reports
+ * what lies between. It never throws: a block that cannot be read is damage like any other.
  */
 import { READER_BUFFER_BYTES, READER_BUFFER_BYTES_MAX, RECORD_BYTES_MAX } from '../../limits.js';
 import { systemErrorCode } from '../file-ops.js';
@@ -18,14 +17,14 @@ import type { Segment } from './segment.js';
 export interface RecordItem {
   readonly kind: 'record';
   readonly ordinal: number;
-  /** The owner's. */
+  /** The kind that the log's owner gave the record. */
   readonly recordKind: number;
   readonly anchor: boolean;
   /** Wall clock, nanoseconds since 1970. */
   readonly timeNs: bigint;
-  /** Its checksum, which differs between records whatever they hold: it covers ordinal and time. */
+  /** The record's checksum, which differs even for equal payloads, because it covers ordinal and time. */
   readonly crc: number;
-  /** Valid until the next call. Empty where its kind is passed over. */
+  /** Valid until the next call. Empty where records of its kind are passed over. */
   readonly payload: Buffer;
 }
 
@@ -34,42 +33,42 @@ export interface DamageItem {
   readonly ordinalFrom: number;
   /** Exclusive; equal to ordinalFrom when the bytes held no record. */
   readonly ordinalTo: number;
-  /** That could not be read; 0 when records are missing and nothing is in their place. */
+  /** Bytes that could not be read; 0 when records are missing and nothing is in their place. */
   readonly bytes: number;
-  /** Of the records that are lost, as far as is known: at least their headers. */
+  /** Bytes of the lost records, as far as is known: at least their headers. */
   readonly lostBytes: number;
   readonly message: string;
 }
 
 const NOTHING = Buffer.alloc(0);
 const BLOCK_BYTES = 4096;
-/** After so many fills that a small buffer would have done for, a grown one is given back. */
+/** A grown buffer is given back after this many fills that a small one would have served. */
 const SMALL_FILLS_MAX = 64;
 
 export class SegmentCursor {
   /** Where the next record is expected in the file. */
   offset: number;
-  /** Where the item returned last begins in the file. */
+  /** File offset of the item returned last. */
   itemOffset = 0;
   #expected: number;
   #from: number;
   #fd: number | undefined;
   #buffer: Buffer = Buffer.alloc(0);
-  /** File offset of the buffer's first byte, and how many are filled. */
+  /** File offset of the buffer's first byte, and the number of filled bytes. */
   #start = 0;
   #filled = 0;
   #smallFills = 0;
   #unreadable: string | undefined;
 
   /**
-   * Stands at `from`, an ordinal of this segment, or at its end. While a
-   * segment is first read, its end is not known: then `ordinalEnd` bounds it.
+   * Starts at `from`, an ordinal of this segment, or at its end. While a segment is first read its end is unknown: then
+   * `ordinalEnd` bounds it.
    */
   constructor(
     readonly segment: Segment,
     from: number,
     private readonly ordinalEnd?: number,
-    /** Of other kinds only the header is read. */
+    /** For records of other kinds only the header is read. */
     private readonly wants: (kind: number) => boolean = () => true,
   ) {
     this.#from = from;
@@ -166,13 +165,13 @@ export class SegmentCursor {
     return { kind: 'damage', ordinalFrom, ordinalTo, bytes, lostBytes, message };
   }
 
-  /** Of `records` that are lost here; `bytes` stand in their place. */
+  /** Lost bytes where `records` are lost and `bytes` stand in their place. */
   #lostBytes(bytes: number, records: number): number {
     const cut = this.offset >= this.segment.bytes ? this.segment.lostBytes : 0;
     return cut > 0 ? bytes + cut : Math.max(bytes, records * RECORD_HEADER_BYTES);
   }
 
-  /** Where the next marker stands, from `at` on; `limit` when there is none. */
+  /** Offset of the next marker from `at` on; `limit` when there is none. */
   #findMarker(at: number, limit: number): number {
     while (at + RECORD_HEADER_BYTES <= limit) {
       const have = this.#load(at, RECORD_HEADER_BYTES, limit);
@@ -189,7 +188,7 @@ export class SegmentCursor {
     return limit;
   }
 
-  /** The good record at `at`, wholly in the buffer, or what is wrong there. */
+  /** The good record at `at`, wholly in the buffer, or a text that says why it is bad. */
   #recordAt(at: number, limit: number): RecordHeader | string {
     if (limit - at < RECORD_HEADER_BYTES) return 'cut record';
     if (this.#load(at, RECORD_HEADER_BYTES, limit) < RECORD_HEADER_BYTES) return this.#unreadable ?? 'file cut';
@@ -205,7 +204,10 @@ export class SegmentCursor {
     return payloadMatches(header, payload) ? header : 'checksum wrong';
   }
 
-  /** Has `want` bytes from file offset `at` in the buffer, if the file has them below `limit`; returns how many there are. */
+  /**
+   * Loads `want` bytes from file offset `at` into the buffer, if the file has them below `limit`; returns how many it
+   * got.
+   */
   #load(at: number, want: number, limit: number): number {
     const end = this.#start + this.#filled;
     if (at >= this.#start && at + want <= end) return end - at;
@@ -229,7 +231,7 @@ export class SegmentCursor {
     return this.#filled;
   }
 
-  /** Room for `want` bytes in the buffer, with `kept` bytes moved from `keptAt` to its beginning. */
+  /** Makes room for `want` bytes in the buffer, and moves `kept` bytes from `keptAt` to its beginning. */
   #makeRoom(want: number, keptAt: number, kept: number): void {
     this.#smallFills = want > READER_BUFFER_BYTES ? 0 : this.#smallFills + 1;
     const shrink = this.#buffer.length > READER_BUFFER_BYTES && this.#smallFills > SMALL_FILLS_MAX;

@@ -1,15 +1,15 @@
-/** The segments of one log, oldest first: what readers walk along while the log appends and evicts. */
+/** The segments of one log, oldest first: readers walk along it while the log appends and evicts. */
 
 import { partitionPoint } from '../../flow/partition-point.js';
 import type { Segment } from './segment.js';
 
 export class SegmentList {
-  /** Of all segment files. */
+  /** Size of all segment files. */
   bytes = 0;
 
   constructor(
     readonly segments: Segment[],
-    /** What the next record gets. */
+    /** The ordinal of the next record. */
     public nextOrdinal: number,
   ) {
     for (const segment of segments) this.bytes += segment.bytes;

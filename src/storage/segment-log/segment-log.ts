@@ -26,11 +26,11 @@ const UNBOUNDED = Number.MAX_SAFE_INTEGER;
 const CRCS_KEPT = 1024;
 
 export class SegmentLog {
-  /** What was cut or found damaged when the log was opened. */
+  /** Damage that was cut or found when the log was opened. */
   readonly notes: readonly Damage[];
-  /** Found when it was opened: behind the last record that can be read there was more. */
+  /** When the log was opened, more bytes followed the last readable record. */
   readonly endLost: boolean;
-  /** Random, made with the log: 16 hex digits. */
+  /** Random, chosen when the log was created: 16 hex digits. */
   readonly identity: string;
   #options: LogOptions;
   #bytesMax: number;
@@ -42,24 +42,22 @@ export class SegmentLog {
   readonly #directory: HeldDirectory;
   #active: Segment | undefined;
   #commit = new GroupCommit(() => this.#flush());
-  /** Written but not synced, oldest first. */
+  /** Segments written but not synced, oldest first. */
   #unsynced: Set<Segment>;
   #namesUnsynced = false;
-  /** Since somebody relies on syncs, an index on disk is written after its segment is synced. */
+  /** Set once somebody relies on syncs: from then on a segment is synced before its index is written. */
   #syncs = false;
   #durableOrdinal: number;
   #failed: BackplaneError | undefined;
   #closing: Promise<void> | undefined;
   #recordHeader = Buffer.alloc(RECORD_HEADER_BYTES);
-  /** Checksums of the records appended last, by ordinal. */
+  /** Checksums of the newest records, by ordinal. */
   readonly #crcs = new Uint32Array(CRCS_KEPT);
 
   /**
-   * Opens or creates a log, reading its newest segment through. Throws
-   * BackplaneError: `invalid_argument` for options out of range,
-   * `failed_precondition` when the directory cannot be used, `unavailable`
-   * when the disk fails. Two logs must not be open on one directory: see
-   * `lockDirectory`.
+   * Opens or creates a log, and reads its newest segment in full. Throws BackplaneError: `invalid_argument` for options
+   * out of range, `failed_precondition` when the directory cannot be used, `unavailable` when the disk fails. Two logs
+   * must not be open on one directory: see `lockDirectory`.
    */
   static open(options: LogOptions): SegmentLog {
     checkRange('bytesMax', options.bytesMax ?? UNBOUNDED, 4 * SEGMENT_BYTES_MIN, Number.MAX_SAFE_INTEGER);
@@ -92,22 +90,22 @@ export class SegmentLog {
     this.#directory = new HeldDirectory(options.dir);
   }
 
-  /** The oldest record that is still there; nextOrdinal when there is none. */
+  /** The oldest record that still exists; nextOrdinal when there is none. */
   get firstOrdinal(): number {
     return this.#list.firstOrdinal;
   }
 
-  /** What the next record gets. */
+  /** The ordinal of the next record. */
   get nextOrdinal(): number {
     return this.#list.nextOrdinal;
   }
 
-  /** All records below it are on the disk for certain. */
+  /** All records below it are certainly on the disk. */
   get durableOrdinal(): number {
     return Math.max(this.#durableOrdinal, this.#list.firstOrdinal);
   }
 
-  /** Of all segment files. */
+  /** Size of all segment files. */
   get bytes(): number {
     return this.#list.bytes;
   }
@@ -119,11 +117,9 @@ export class SegmentLog {
   }
 
   /**
-   * Writes a record and returns its ordinal. Throws BackplaneError, and the log
-   * is as it was: `invalid_argument`, `resource_exhausted` when the disk is
-   * full and there is nothing older to delete (later appends succeed when
-   * there is room), `unavailable` when the disk fails, `failed_precondition`
-   * after close.
+   * Writes a record and returns its ordinal. When it throws BackplaneError, the log is unchanged: `invalid_argument`,
+   * `resource_exhausted` when the disk is full and there is nothing older to delete (later appends succeed once there
+   * is room), `unavailable` when the disk fails, `failed_precondition` after close.
    */
   append(record: NewRecord): number {
     this.#checkOpen();
@@ -152,8 +148,8 @@ export class SegmentLog {
   }
 
   /**
-   * What comes in a new file may reach the disk before the end of this one: when the power went, a hole would have
-   * something behind it that nobody was promised. Most of it was synced already.
+   * Syncs the earlier segments before a new one begins. Otherwise a power cut could keep the new file but lose the end
+   * of the earlier ones, and leave a hole that records follow. Most of it is synced already.
    */
   #syncEarlier(): void {
     try {
@@ -175,15 +171,15 @@ export class SegmentLog {
   }
 
   /**
-   * Throws `unavailable` when the directory, or the newest file, is no longer where it was opened: the log then takes
-   * no more records until it is opened again. Each sync looks for itself; call this now and then for a log that is idle.
+   * Throws `unavailable` when the directory or the newest file has been moved or removed: the log then takes no more
+   * records until it is opened again. Each sync checks this by itself; an idle log needs this call now and then.
    */
   checkPlace(): void {
     if (this.#failed) throw this.#failed;
     if (!this.#closing && !this.#inPlace) throw this.#fail(undefined);
   }
 
-  /** It takes no more records until it is opened again. */
+  /** The log takes no more records until it is opened again. */
   get failed(): boolean {
     return this.#failed !== undefined;
   }
@@ -192,7 +188,7 @@ export class SegmentLog {
     return this.#directory.inPlace && (this.#active?.inPlace ?? true);
   }
 
-  /** The checksum of one of the last records; 0 where it is not at hand. See RecordItem. */
+  /** The checksum of one of the newest records; 0 when it is not in memory. See RecordItem. */
   crc(ordinal: number): number {
     return ordinal >= this.nextOrdinal || ordinal < this.nextOrdinal - CRCS_KEPT ? 0 : this.#crcs[ordinal % CRCS_KEPT]!;
   }
@@ -202,14 +198,14 @@ export class SegmentLog {
     for (const segment of this.#list.segments.toReversed()) if (!segment.removed) yield* segment.index.anchors();
   }
 
-  /** Time of the oldest record that can be read (wall, nanoseconds); undefined when there is none. */
+  /** Time of the oldest readable record (wall, nanoseconds); undefined when there is none. */
   get firstTimeNs(): bigint | undefined {
     return this.#list.segments.find(({ index }) => index.length > 0)?.firstTimeNs;
   }
 
   /**
-   * Reads from an ordinal, which may be one that was evicted; throws `invalid_argument` beyond nextOrdinal. Of records
-   * whose kind is not wanted only the header is read.
+   * Reads from an ordinal, which may be one that was evicted; throws `invalid_argument` beyond nextOrdinal. For records
+   * of unwanted kinds only the header is read.
    */
   reader(fromOrdinal: number, wants?: (kind: number) => boolean): LogReader {
     checkRange('fromOrdinal', fromOrdinal, 0, this.nextOrdinal);
@@ -217,10 +213,9 @@ export class SegmentLog {
   }
 
   /**
-   * Deletes the oldest segments while the log is over bytesMax, or they hold
-   * nothing younger than ageMsMax. Appending does the first by itself; call
-   * this now and then for the second. An idle log's last records are let go
-   * too: a new segment is begun to carry the count of ordinals on.
+   * Deletes the oldest segments while the log is over bytesMax, or they hold nothing younger than ageMsMax. Appending
+   * enforces bytesMax by itself; call this now and then for ageMsMax. An idle log's last records are deleted too: a new
+   * segment is begun to carry the count of ordinals on.
    */
   enforceRetention(): void {
     this.#checkOpen();
@@ -234,8 +229,8 @@ export class SegmentLog {
   }
 
   /**
-   * When the oldest segment that may go ended (wall, nanoseconds); undefined when none may. Where syncs are relied
-   * on, what is not durable stays: nobody was promised it yet, and nobody can have read it.
+   * End time of the oldest segment that may be deleted (wall, nanoseconds); undefined when none may. Where syncs are
+   * relied on, a segment with records that are not durable stays, because nobody can have read them yet.
    */
   get oldestNs(): bigint | undefined {
     const [oldest] = this.#list.segments;
@@ -243,14 +238,14 @@ export class SegmentLog {
     return this.#list.segments.length > 1 || oldest.grown ? endNs(oldest) : undefined;
   }
 
-  /** Deletes that segment; false when none may go, or the newest cannot be followed by another. */
+  /** Deletes the segment of `oldestNs`; false when none may be deleted, or no segment can be begun after the newest. */
   removeOldest(): boolean {
     if (this.oldestNs === undefined || this.#closing) return false;
     if (this.#list.segments.length === 1) this.#renew();
     return this.#dropOldest();
   }
 
-  /** Syncs where syncs are relied on, and gives the files back. Readers go on to the end. */
+  /** Syncs where syncs are relied on, and closes the files. Readers can still read to the end. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -293,7 +288,9 @@ export class SegmentLog {
     return ordinal;
   }
 
-  /** What a segment begins with is at most half of it: a long head must not make a segment of every few records. */
+  /**
+   * The head of a segment is at most half of it: otherwise a long head would make a segment out of every few records.
+   */
   #fullBytes({ headBytes }: Segment): number {
     return Math.max(this.#segmentBytesMax, 2 * headBytes);
   }
@@ -325,7 +322,7 @@ export class SegmentLog {
       this.#begin();
     } catch (cause) {
       if (systemErrorCode(cause) === undefined) throw cause;
-      // A full disk: its records stay until there is room for the next segment.
+      // The disk is full: the records stay until there is room for the next segment.
     }
   }
 
@@ -337,14 +334,14 @@ export class SegmentLog {
 
   #dropOldest(): boolean {
     const [, next] = this.#list.segments;
-    // Before the file goes: one that goes without this was removed by somebody else.
+    // Before the file is deleted: a missing file that the bounds still include was removed by somebody else.
     if (next) this.#bounds.raiseFirst(next.firstOrdinal, this.#syncs);
     const segment = this.#list.dropOldest();
     if (segment) this.#unsynced.delete(segment);
     return segment !== undefined;
   }
 
-  /** Deletes the oldest segment when the disk is full; throws when it cannot, or something else is wrong. */
+  /** Deletes the oldest segment when the disk is full; throws when it cannot, or when the error is another one. */
   #makeSpace(cause: unknown): void {
     const code = systemErrorCode(cause);
     if (code === undefined || cause instanceof BackplaneError) throw cause;
@@ -372,9 +369,9 @@ export class SegmentLog {
     } catch (cause) {
       throw this.#fail(cause);
     }
-    // A sync that failed meanwhile took the error of these pages with it: the kernel tells it once.
+    // A failed sync meanwhile consumed the error of these pages: the kernel reports it only once.
     if (this.#failed) throw this.#failed;
-    // A file without a name is synced like any other, and gone with the next start.
+    // Syncing an unlinked file succeeds, but the next start will not find it.
     if (!this.#inPlace) throw this.#fail(undefined);
     this.#durableOrdinal = ordinal;
     if (newest && !newest.removed) this.#bounds.reached(newest, ordinal, newestBytes);
@@ -385,7 +382,9 @@ export class SegmentLog {
     }
   }
 
-  /** After a failed sync the kernel drops the pages: a second that succeeds would promise what is not there. */
+  /**
+   * After a failed sync the kernel drops the pages, so a second sync that succeeds would promise records that are lost.
+   */
   #fail(cause: unknown): BackplaneError {
     const reason = systemErrorCode(cause) ?? String(cause);
     const isThere = reason !== 'ENOENT' && this.#inPlace;
@@ -408,7 +407,7 @@ function isOlder(segment: Segment, timeNs: bigint): boolean {
   return endNs(segment) < timeNs;
 }
 
-/** A segment without a readable record ages by when it was begun. */
+/** A segment without a readable record ages from its creation. */
 function endNs(segment: Segment): bigint {
   return segment.index.length > 0 ? segment.lastTimeNs : segment.createdNs;
 }

@@ -1,4 +1,4 @@
-/** What the bad bytes at the end of the newest segment can have been: an append that was cut short, or lost records. */
+/** Explains bad bytes at the end of the newest segment: an append that was cut short, or lost records. */
 import { decodeRecordHeader, MARKER, RECORD_HEADER_BYTES } from './format.js';
 import type { Segment } from './segment.js';
 
@@ -6,11 +6,11 @@ import type { Segment } from './segment.js';
 export interface Tail {
   readonly byteOffset: number;
   readonly bytes: number;
-  /** That was expected there. */
+  /** The ordinal that was expected there. */
   readonly ordinal: number;
 }
 
-/** Disks write no less at once. */
+/** Disks write at least this much at once. */
 const SECTOR_BYTES = 512;
 const SCAN_BYTES = 64 * 1024;
 
@@ -28,15 +28,15 @@ export function isTorn(segment: Segment, tail: Tail): boolean {
 }
 
 /**
- * Of the tail, without the sectors that were never written: when the power goes, file systems keep the length of an
- * append whose bytes are not on the disk yet (ext4 does), and they read as zeros.
+ * Length of the tail without the sectors that were never written. After a power cut, file systems (ext4 does) may keep
+ * the length of an append whose bytes are not on the disk yet, and these bytes read as zeros.
  */
 function writtenBytes(segment: Segment, { byteOffset, bytes }: Tail): number {
   const end = byteOffset + bytes;
   for (let to = end; to > byteOffset; ) {
     const from = Math.max(byteOffset, to - SCAN_BYTES);
     const read = readTail(segment, from, to - from);
-    // What cannot be read is no zero.
+    // A part that cannot be read does not count as zeros.
     const last = read.length < to - from ? read.length : read.findLastIndex((byte) => byte !== 0);
     if (last >= 0) return Math.min(end, Math.ceil((from + last + 1) / SECTOR_BYTES) * SECTOR_BYTES) - byteOffset;
     to = from;
@@ -44,7 +44,7 @@ function writtenBytes(segment: Segment, { byteOffset, bytes }: Tail): number {
   return 0;
 }
 
-/** How many records the tail can have held at most. */
+/** Upper bound of the records that the tail can have held. */
 export function recordsMax(segment: Segment, tail: Tail): number {
   let at = tail.byteOffset;
   const end = at + tail.bytes;

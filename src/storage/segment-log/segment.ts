@@ -13,7 +13,7 @@ import { SparseIndex } from './sparse-index.js';
 const NAME = /^(\d{16})\.log$/;
 const INDEX_NAME = /^(\d{16})\.index$/;
 
-/** What the log tells about a segment. */
+/** A segment as the log reports it. */
 export interface SegmentInfo {
   readonly path: string;
   readonly firstOrdinal: number;
@@ -25,13 +25,13 @@ export interface SegmentInfo {
   readonly bytes: number;
 }
 
-/** The first ordinal that a segment's file name tells; undefined for other files. */
+/** The first ordinal that a segment's file name states; undefined for other files. */
 export function segmentOrdinal(fileName: string): number | undefined {
   const match = NAME.exec(fileName);
   return match ? Number(match[1]) : undefined;
 }
 
-/** The same of an index's file name. */
+/** The first ordinal that an index's file name states; undefined for other files. */
 export function indexOrdinal(fileName: string): number | undefined {
   const match = INDEX_NAME.exec(fileName);
   return match ? Number(match[1]) : undefined;
@@ -42,26 +42,26 @@ export class Segment implements SegmentInfo {
   nextOrdinal: number;
   firstTimeNs = 0n;
   lastTimeNs = 0n;
-  /** How much of the file is written and may be read. */
+  /** Length of the written part of the file, which readers may read. */
   bytes = 0;
   syncedBytes = 0;
-  /** Bytes that the file had behind `bytes` when it was written, and has no more. */
+  /** Bytes that once followed `bytes` in the file and are gone. */
   lostBytes = 0;
   headRecords = 0;
-  /** What the file began with; 0 for one that was found. */
+  /** Bytes that the segment was begun with; 0 for a segment found on disk. */
   headBytes = 0;
   /** Wall clock. */
   createdNs = 0n;
   index = new SparseIndex();
-  /** Nothing is appended to it any more. */
+  /** No record is appended to it any more. */
   sealed = true;
-  /** Deleted: readers go on behind it. */
+  /** Deleted: readers continue with the next segment. */
   removed = false;
-  /** Bytes of a failed write may stand behind `bytes`. */
+  /** A failed write may have left bytes behind `bytes`. */
   #dirtyTail = false;
   #fd: number | undefined;
   #users = 0;
-  /** Syncs under way: the descriptor must not be closed, and so given to another file, under them. */
+  /** Syncs under way. Closing the descriptor meanwhile could hand its number to another file. */
   #syncs = 0;
 
   constructor(
@@ -74,7 +74,7 @@ export class Segment implements SegmentInfo {
     this.nextOrdinal = firstOrdinal;
   }
 
-  /** The descriptor, opened when nobody has it; each call needs its `release`. Throws what open throws. */
+  /** The descriptor, opened if it is not open yet; each call needs its `release`. Throws the error of open. */
   acquire(): number {
     this.#fd ??= this.files.open(this.path, 'r+');
     this.#users++;
@@ -94,7 +94,7 @@ export class Segment implements SegmentInfo {
     this.headBytes = this.bytes;
   }
 
-  /** Writes behind what is there, or leaves it as it was and throws. */
+  /** Appends to the file, or leaves the file as it was and throws. */
   write(buffers: readonly Uint8Array[], bytes: number): void {
     if (this.#dirtyTail) this.#cutBack();
     try {
@@ -104,14 +104,14 @@ export class Segment implements SegmentInfo {
       try {
         this.#cutBack();
       } catch {
-        // Tried again before the next write; a reader never looks behind `bytes`.
+        // The next write cuts the file back; readers never look behind `bytes`.
       }
       throw cause;
     }
     this.bytes += bytes;
   }
 
-  /** A record that now stands at `offset`. */
+  /** Notes a record that now stands at `offset`. */
   note(ordinal: number, offset: number, timeNs: bigint, anchor: boolean): void {
     if (this.index.length === 0 || timeNs < this.firstTimeNs) this.firstTimeNs = timeNs;
     if (timeNs > this.lastTimeNs) this.lastTimeNs = timeNs;
@@ -123,17 +123,19 @@ export class Segment implements SegmentInfo {
     return this.syncedBytes >= this.bytes;
   }
 
-  /** Whether something was appended to it after the records that it was begun with. */
+  /** Whether a record was appended after those that the segment was begun with. */
   get grown(): boolean {
     return this.nextOrdinal - this.firstOrdinal > this.headRecords;
   }
 
-  /** Whether its name leads to what is written: not when somebody removed or replaced the file. True while it is closed. */
+  /**
+   * Whether its name still leads to the open file: false when somebody removed or replaced it. True while it is closed.
+   */
   get inPlace(): boolean {
     return this.#fd === undefined || leadsTo(this.path, this.#fd);
   }
 
-  /** Makes what is written now durable. */
+  /** Makes all that is written at the call durable. */
   async sync(): Promise<void> {
     const bytes = this.bytes;
     const fd = this.acquire();
@@ -148,7 +150,7 @@ export class Segment implements SegmentInfo {
     }
   }
 
-  /** The same at once, for the start. */
+  /** As sync, but blocking, for the start. */
   syncNow(): void {
     const fd = this.acquire();
     try {
@@ -159,17 +161,17 @@ export class Segment implements SegmentInfo {
     }
   }
 
-  /** Frees the space at once: readers lose their descriptor and go on behind. */
+  /** Frees the space at once: readers lose their descriptor and continue with the next segment. */
   remove(): void {
     this.removed = true;
     this.sealed = true;
     this.#close();
-    // An index without its segment says that somebody else removed the segment.
+    // The index goes first: an index without its segment means that somebody else removed the segment.
     for (const path of [this.#indexPath, this.path]) {
       try {
         this.files.unlink(path);
       } catch {
-        // Gone already, or found again at the next start.
+        // It is gone already, or the next start finds it again.
       }
     }
   }
@@ -179,11 +181,11 @@ export class Segment implements SegmentInfo {
     try {
       writeSmallFile(this.files, this.#indexPath, encodeIndex(summary), false);
     } catch {
-      // Only a cache: the segment is read again at the next start.
+      // The index is only a cache: without it the next start reads the segment.
     }
   }
 
-  /** The index on disk, if it belongs to this segment; it may be older than the segment. */
+  /** The index on disk, if it belongs to this segment; it may be older than the segment's last records. */
   readIndex(): SegmentSummary | undefined {
     const bytes = readSmallFile(this.files, this.#indexPath, INDEX_FILE_BYTES_MAX);
     const summary = bytes && decodeIndex(bytes);

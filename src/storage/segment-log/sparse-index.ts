@@ -1,8 +1,7 @@
 /**
- * Where records stand in one segment: an entry about every SEGMENT_MARK_BYTES
- * and one per anchor, in columns of 20 bytes an entry. Anchors beyond
- * SEGMENT_ANCHORS_MAX are thinned out, so that memory is bounded whatever the
- * owner marks; what is left is still true.
+ * An index of record offsets in one segment: an entry about every SEGMENT_MARK_BYTES and one per anchor, in columns of
+ * 20 bytes an entry. Anchors beyond SEGMENT_ANCHORS_MAX are thinned out, so that memory is bounded whatever the owner
+ * marks; the remaining entries stay correct.
  */
 
 import { partitionPoint } from '../../flow/partition-point.js';
@@ -24,7 +23,7 @@ export class SparseIndex {
   #ordinals = new Float64Array(16);
   #times = new BigUint64Array(16);
 
-  /** Takes note of a record; keeps it when it is an anchor or far enough from the one before. */
+  /** Notes a record; an entry is added when it is an anchor or far enough from the last entry. */
   add(ordinal: number, offset: number, timeNs: bigint, anchor: boolean): void {
     if (!anchor && this.length > 0 && offset - this.offset(this.length - 1) < SEGMENT_MARK_BYTES) return;
     if (this.length === this.#offsets.length) this.#grow();
@@ -59,7 +58,7 @@ export class SparseIndex {
   /** Newest first. */
   *anchors(): Generator<Anchor> {
     for (let at = this.length - 1; at >= 0; at--) {
-      // A log that grows meanwhile may thin its newest segment: then fewer are left.
+      // A log that grows meanwhile may thin out its newest segment, and so leave fewer entries.
       if (at < this.length && this.isAnchor(at)) yield { ordinal: this.ordinal(at), timeNs: this.timeNs(at) };
     }
   }
@@ -75,7 +74,10 @@ export class SparseIndex {
     this.#times.set(times);
   }
 
-  /** Every second anchor goes, the oldest and the newest stay; entries still stand SEGMENT_MARK_BYTES apart at most. */
+  /**
+   * Drops every second anchor, but neither the oldest nor the newest; entries still stand SEGMENT_MARK_BYTES apart at
+   * most.
+   */
   #thin(): void {
     let kept = 0;
     let seen = 0;

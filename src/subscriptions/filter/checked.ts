@@ -1,7 +1,6 @@
 /**
- * A checked filter: a closed union, typed, free of syntax. What later stages
- * (closures, kernel filter text, raw predicates, explanations) compile from.
- * Every node has the type of its value.
+ * A checked filter: a closed union, typed, free of syntax. Later stages (closures, kernel filter text, raw predicates,
+ * explanations) compile from it. Every node has the type of its value.
  */
 import type { BusEvent } from '../../wire/event/event.js';
 import type { AddressBlock } from './cidr.js';

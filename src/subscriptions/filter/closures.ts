@@ -1,8 +1,7 @@
 /**
- * The pieces that compile.ts puts together: closures over an event and, within
- * a comprehension, its item. A closure that can fail to give a value throws
- * one prepared error, which only `&&`, `||`, `exists`, `all` and the filter as
- * a whole catch. Those that cannot fail are known, and cost no try.
+ * The pieces that compile.ts puts together: closures over an event and, within a comprehension, its item. A closure
+ * that can fail to give a value throws one prepared error, which only `&&`, `||`, `exists`, `all` and the filter as a
+ * whole catch. Closures that cannot fail are marked, and need no try.
  */
 import { FILTER_STRING_CHARACTERS_MAX } from '../../limits.js';
 import type { BusEvent } from '../../wire/event/event.js';
@@ -47,7 +46,7 @@ export function condition({ run, fallible }: Compiled<boolean>): (event: BusEven
 
 /** `&&` (decisive: false) or `||` (decisive: true): one decisive operand decides, even beside one that fails. */
 export function logic(operands: readonly Compiled<boolean>[], decisive: boolean): Compiled<boolean> {
-  // Those that cannot fail come first: the result is the same, and often known before any try.
+  // Operands that cannot fail come first: the result is the same, and is often known before any try.
   const ordered = [...operands.filter((o) => !o.fallible), ...operands.filter((o) => o.fallible)];
   const runs = ordered.map((operand) => operand.run);
   if (!operands.some((operand) => operand.fallible)) return { run: plainLogic(runs, decisive), fallible: false };

@@ -1,6 +1,6 @@
 /**
- * An upper bound of what evaluating a filter once can cost, refused when it is
- * too high: so that no text costs a node more than a few milliseconds an event.
+ * Refuses a filter whose evaluation could cost too much, by an upper bound, so that no filter costs a node more than a
+ * few milliseconds an event.
  */
 import { ARGUMENTS_MAX, FILTER_PATTERN_INSTRUCTIONS_MAX, FILTER_STEPS_MAX } from '../../limits.js';
 import { type CheckedExpr, childrenOf } from './checked.js';

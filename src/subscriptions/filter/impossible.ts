@@ -5,7 +5,7 @@ import { shown } from '../../text/shown.js';
 import { TOPICS, topicOf } from '../../wire/event/event.js';
 import { type CheckedExpr, childrenOf } from './checked.js';
 
-/** What a filter says of an event's type or topic in one place. */
+/** A condition that a filter puts on an event's type or topic in one place. */
 interface Claim {
   readonly field: 'event.type' | 'event.topic';
   /** Compared with it: a whole name, a part of one, or a pattern. */
@@ -14,16 +14,16 @@ interface Claim {
 }
 
 const TYPES: readonly string[] = Object.values(TOPICS).flatMap(({ types }) => types);
-/** `process.`, `network.tcp.`: what "startsWith" is given. */
+/** `process.`, `network.tcp.`: the texts that "startsWith" is usually given. */
 const PREFIXES: readonly string[] = [...new Set(TYPES.map((type) => type.slice(0, type.lastIndexOf('.') + 1)))];
 
 const NAMES_LISTED_MAX = 12;
 
-/** `root` can be true of no type of these topics. */
+/** Call for a `root` that can be true for no type of these topics. */
 export function whyImpossible(root: CheckedExpr, topics: readonly string[]): string {
   const claims = claimsOf(root);
   const allowed = namesOf(topics);
-  // A name that is nowhere is a slip of the pen: it is told before one that is only not of these topics.
+  // A name that exists nowhere is a typing error: it is reported before a name that is only outside these topics.
   for (const { field, text, holdsFor } of claims) {
     const all = namesOf(Object.keys(TOPICS))[field];
     if (all.some(holdsFor)) continue;
@@ -90,7 +90,7 @@ function equals(subject: CheckedExpr, value: CheckedExpr): Claim[] {
   return value.kind === 'string' ? about(subject, value.value, (name) => name === value.value) : [];
 }
 
-/** One of several is enough: they fail together, and the first stands for them. */
+/** All elements fail together, so only the first is reported. */
 function anyOf(subject: CheckedExpr, elements: readonly CheckedExpr[]): Claim[] {
   const values = elements.flatMap((element) => (element.kind === 'string' ? [element.value] : []));
   if (values.length === 0 || values.length < elements.length) return [];

@@ -1,7 +1,6 @@
 /**
- * Integers of 64 bits, exactly. What is known to stay within plus and minus
- * 2^53 - 1, by the ranges of its parts, is computed with numbers; the rest with
- * bigints. An overflow of 64 bits and a division by zero give no value.
+ * Integers of 64 bits, exactly. An expression that stays within plus and minus 2^53 - 1, by the ranges of its parts, is
+ * computed with numbers; any other with bigints. An overflow of 64 bits and a division by zero give no value.
  */
 import type { ArithmeticOperator, CompareOperator } from './checked.js';
 import { type Compiled, compare, fail, type Run } from './closures.js';

@@ -38,7 +38,7 @@ export function parseFilter(text: string): ParsedFilter {
     offsetOf(node) {
       const first = firstOf(node);
       const offset = sourceInfo?.positions[String(first.id)] ?? 0;
-      // The parser counts the blanks before an operator to the operator.
+      // The parser counts blanks before an operator as part of the operator.
       return offset + (/^[\s.]*/.exec(text.slice(offset))?.[0].length ?? 0);
     },
     macroOf(node) {
@@ -68,8 +68,8 @@ function parseChecked(text: string): Parsed {
 }
 
 /**
- * Where and what. The parser stops before an operator that lacks its right
- * side; what is wrong then is what follows.
+ * Offset and text of the error. The parser stops before an operator that lacks its right side; the fault is then in the
+ * text after that operator.
  */
 function unexpected(text: string, stopped: number): [number, string] {
   let offset = stopped;
@@ -82,7 +82,7 @@ function unexpected(text: string, stopped: number): [number, string] {
   return [offset, `unexpected ${shown(found)}${meant === undefined ? '' : `, did you mean "${meant}"?`}`];
 }
 
-/** The parser's error classes are not exported; what they carry is. */
+/** The parser's error classes are not exported, so the offset is read from their fields. */
 function offsetOfError(cause: unknown): number | undefined {
   const location = cause instanceof Error && 'location' in cause ? cause.location : undefined;
   const start = (location as { start?: { offset?: unknown } } | undefined)?.start?.offset;

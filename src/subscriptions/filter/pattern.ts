@@ -67,8 +67,7 @@ function reasonOf(cause: unknown): string {
  *   class  := [ ^? ]? ( [:name:] | escape | any )* ]
  *   repeat := {n} | {n,} | {n,m}              any other character is itself, braces that repeat nothing too
  *
- * Each alternative begins otherwise than the others, and none repeats within itself what it could also leave: the
- * work is linear, whatever the text.
+ * No two alternatives begin alike, and none contains an ambiguous repetition, so the work is linear in the text.
  */
 const QUOTE = /\\Q([\s\S]*?)(?:\\E|$)/y;
 const ESCAPE = /\\(?:x\{[^}]{0,64}\}|x[0-9A-Fa-f]{2}|[pP]\{[^}]{0,64}\}|[pP][\s\S]|[0-7]{1,3}|[\s\S])/uy;
@@ -84,7 +83,7 @@ function expandedSize(source: string): number {
   let size = 0;
   let atom = 0;
   let at = 0;
-  /** Takes what stands here, if it is that. */
+  /** Matches the pattern here and moves behind it; null when it does not match. */
   const take = (pattern: RegExp): RegExpExecArray | null => {
     pattern.lastIndex = at;
     const found = pattern.exec(source);
@@ -96,7 +95,7 @@ function expandedSize(source: string): number {
     const repeat = quote ? null : take(REPEAT);
     const group = quote || repeat ? null : take(GROUP);
     if (quote) {
-      // What follows repeats the last character only.
+      // A repetition after the quote applies to its last character only.
       const characters = [...quote[1]!].length;
       atom = Math.min(1, characters);
       size += characters;

@@ -1,9 +1,9 @@
-/** Whether a filter can be true of any event of a type: what lets an agent pass over whole types. */
+/** Whether a filter can be true for any event of a type, so that an agent can skip whole types. */
 import { type BusEvent, carries } from '../../wire/event/event.js';
 import { type CheckedExpr, childrenOf } from './checked.js';
 import { compileFilter } from './compile.js';
 
-/** `always`: true of every such event. `never`: of none; it is false, or has no value. */
+/** `always`: true for every such event. `never`: true for none, because it is false or has no value. */
 type Answer = 'always' | 'never' | 'maybe';
 
 /** False only when no event of this type can match. `hostName` undefined: any host. */
@@ -11,7 +11,10 @@ export function canMatch(root: CheckedExpr, type: string, topic: string, hostNam
   return answer(root, bareEvent(type, topic), hostName) !== 'never';
 }
 
-/** Whether an expression is true, or false, of every event of a type; neither: it has no value. Undefined: it depends. */
+/**
+ * Whether an expression is true, or false, for every event of a type; neither when it has no value. Undefined: it
+ * depends on the event.
+ */
 export function decidedFor(
   expr: CheckedExpr,
   type: string,
@@ -56,7 +59,7 @@ function logicAnswer(answers: readonly Answer[], decisive: 'always' | 'never'): 
   return answers.includes('maybe') ? 'maybe' : answers[0]!;
 }
 
-/** Evaluates what depends on the type alone. */
+/** Evaluates an expression that depends on the type alone. */
 function decided(expr: CheckedExpr, event: BusEvent, hostName: string | undefined): Answer {
   if (!isFixed(expr, event.type, hostName !== undefined)) return 'maybe';
   return compileFilter(expr, hostName ?? '')(event) ? 'always' : 'never';

@@ -16,7 +16,10 @@ export class Scope {
     /** The comprehension's variable; undefined outside of one. */
     readonly variable: string | undefined,
     check: Check,
-    /** Of all patterns up to here: those behind are not compiled once they are too many. */
+    /**
+     * Counts the instructions of all patterns so far, so that further patterns are not compiled once there are too
+     * many.
+     */
     readonly patterns = { instructions: 0 },
   ) {
     this.#check = check;

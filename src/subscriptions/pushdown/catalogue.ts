@@ -20,11 +20,11 @@ export interface CatalogueEntry {
   readonly profile: Profile;
   /** `group/event` whose entries become events of this type. */
   readonly traceEvent: string;
-  /** Must be enabled too, for what the entry alone does not tell. */
+  /** Trace events that must be enabled too, because the entry alone lacks some of the data. */
   readonly alsoTraced: readonly string[];
   /** Filter field -> its place in the entry. The values are equal as 64-bit integers, always. */
   readonly raw: ReadonlyMap<string, RawRef>;
-  /** What cannot be seen of it, in a sentence. */
+  /** A sentence that says which of these events cannot be seen. */
   readonly blindSpot: string | undefined;
 }
 
@@ -145,7 +145,7 @@ function calls(side: 'enter' | 'exit', ...names: readonly string[]): readonly st
   return names.map((name) => `syscalls/sys_${side}_${name}`);
 }
 
-/** What a node pays, as measured on Linux 6.18, for people. */
+/** Costs for a node, as measured on Linux 6.18, for people. */
 export const EVENT_COSTS = {
   lite: 'no cost to the workload that could be measured; 1 % of a core for every 33,000 recorded events/s',
   syscall:

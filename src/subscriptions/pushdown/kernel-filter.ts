@@ -1,19 +1,17 @@
 /**
- * A condition on raw entries as text for the kernel's `filter` file. What the
- * kernel's language cannot say, or has no room for, is widened: the kernel may
- * pass too much, never too little.
+ * A condition on raw entries as text for the kernel's `filter` file. A condition that the kernel's language cannot
+ * express, or has no room for, is widened: the kernel may pass too much, never too little.
  *
- * As measured on Linux 6.18 (and in kernel/trace/trace_events_filter.c): a
- * constant is cut to the field's size before it is compared, so none outside
- * of the field's range is written; order follows the field's own sign; an
- * unsigned field takes no negative constant; fields of type char* are text.
+ * As measured on Linux 6.18 (and in kernel/trace/trace_events_filter.c): a constant is cut to the field's size before
+ * it is compared, so none outside of the field's range is written; order follows the field's own sign; an unsigned
+ * field takes no negative constant; fields of type char* are text.
  */
 import { KERNEL_FILTER_BYTES_MAX, KERNEL_FILTER_DEPTH_MAX, KERNEL_FILTER_TERMS_MAX } from '../../limits.js';
 import type { CompareOperator } from '../filter/checked.js';
 import type { RawRef } from './catalogue.js';
 import { anyOf, decidedByRange, type RawExpr, type RawField, type RawFields, rangeOf } from './raw-expr.js';
 
-/** Part of a filter; `bool` where it is the same for every entry. */
+/** Part of a filter; `bool` where its value is the same for every entry. */
 type Part = boolean | { readonly text: string; readonly terms: number; readonly joined?: '&&' | '||' };
 
 interface Manner {
@@ -24,7 +22,7 @@ interface Manner {
   readonly conditionMax: number;
 }
 
-/** From the exact to the coarse: the first that the kernel has room for is taken. */
+/** From exact to coarse: the first one for which the kernel has room is taken. */
 const MANNERS = [
   { listMax: Number.POSITIVE_INFINITY, conditionMax: Number.POSITIVE_INFINITY },
   { listMax: 32, conditionMax: Number.POSITIVE_INFINITY },
@@ -72,7 +70,7 @@ function partOf(expr: RawExpr, manner: Manner, depth: number): Part {
   return join('&&', [comparison(name, field, '>=', values[0]!), comparison(name, field, '<=', values.at(-1)!)]);
 }
 
-/** The field, if the kernel compares it as the number that it is. */
+/** The field, if the kernel compares it as the number it is; else undefined. */
 function writable(ref: RawRef, fields: RawFields): RawField | undefined {
   if (ref.element !== undefined) return undefined;
   const field = fields.field(ref.field);
@@ -86,7 +84,10 @@ function comparison(name: string, field: RawField, operator: CompareOperator, va
   return { text: `${name} ${operator} ${value}`, terms: 1 };
 }
 
-/** Order by two's complement of what the kernel orders unsigned: the upper half comes below the lower one. */
+/**
+ * Signed order on a field that the kernel compares unsigned: values of the upper half are negative, and so below all
+ * others.
+ */
 function unsigned64(name: string, operator: CompareOperator, value: bigint): Part {
   const bound: Part = { text: `${name} ${operator} ${BigInt.asUintN(64, value)}`, terms: 1 };
   const negative: Part = { text: `${name} >= ${TOP_BIT}`, terms: 1 };

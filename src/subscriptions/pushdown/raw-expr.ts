@@ -1,7 +1,6 @@
 /**
- * A condition on a raw entry: comparisons of integer fields with constants,
- * joined by and/or. What it cannot express is widened to `true` by whoever
- * builds it. There is no `not`: it is pushed into the comparisons.
+ * A condition on a raw entry: comparisons of integer fields with constants, joined by and/or. The builder widens
+ * everything else to `true`. There is no `not`: negation is pushed into the comparisons.
  */
 import type { CompareOperator } from '../filter/checked.js';
 import type { RawRef } from './catalogue.js';
@@ -66,7 +65,7 @@ export function rangeOf(bytes: number, signed: boolean): { readonly min: bigint;
   return signed ? { min: -(1n << (bits - 1n)), max: (1n << (bits - 1n)) - 1n } : { min: 0n, max: (1n << bits) - 1n };
 }
 
-/** What a comparison is of every value in the range; undefined where it depends on the value. */
+/** The comparison's result if it is the same for every value in the range; else undefined. */
 export function decidedByRange(
   operator: CompareOperator,
   value: bigint,

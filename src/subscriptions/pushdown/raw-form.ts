@@ -1,11 +1,10 @@
 /**
- * What a filter says about the raw entries of one event type: it holds on every
- * entry whose event the filter matches, and often on no other.
+ * The condition that a filter puts on the raw entries of one event type: it holds on every entry whose event the filter
+ * matches, and often on no other.
  *
- * Each part gets two conditions, one that holds wherever the part is true and
- * one that holds wherever it is false. So negation swaps two conditions that
- * both err towards holding, and a part without a value (a division by zero, an
- * index out of bounds), which is neither, needs no rule of its own.
+ * Each part gets two conditions, one that holds wherever the part is true and one that holds wherever it is false. So
+ * negation swaps two conditions that both err towards holding, and a part without a value (a division by zero, an index
+ * out of bounds), which is neither, needs no rule of its own.
  */
 import { RAW_FORM_TERMS_MAX } from '../../limits.js';
 import { topicOf } from '../../wire/event/event.js';
@@ -20,7 +19,7 @@ export interface RawForm {
   readonly exact: boolean;
 }
 
-/** A condition and its size, so that what is repeated cannot grow without bound. */
+/** A condition and its number of comparisons, so that repetition cannot make it grow without bound. */
 interface Side extends RawForm {
   readonly terms: number;
 }
@@ -129,7 +128,7 @@ function refOf(expr: CheckedExpr, { raw }: About): RawRef | undefined {
   return expr.kind === 'field' && expr.type === 'int' ? raw.get(expr.field.name) : undefined;
 }
 
-/** Literals only; what overflows has no value, and is left to the closure. */
+/** The value of a literal, negated or not; an overflow has no value, and is left to the closure. */
 function constantOf(expr: CheckedExpr): bigint | undefined {
   if (expr.kind === 'int') return expr.value;
   if (expr.kind !== 'negate') return undefined;

@@ -1,11 +1,14 @@
-/** What becomes of a subscriber that is behind the log: its lag policy. */
+/** The lag policy: how a subscriber that is behind the log is treated. */
 import { invalid } from '../../errors.js';
 import { LAG_MS_DEFAULT, LAG_MS_MIN } from '../../limits.js';
 import { msToNs, nsToMs } from '../../nanoseconds.js';
 import { shown } from '../../text/shown.js';
 import { parseDuration } from '../../text/time-text.js';
 
-/** Milliseconds beyond which a subscriber skips to the log's end; undefined: never. @throws BackplaneError invalid_argument. */
+/**
+ * Milliseconds beyond which a subscriber skips to the log's end; undefined: never. @throws BackplaneError
+ * invalid_argument.
+ */
 export function checkLag(policy: string, lagMax: string): number | undefined {
   if (policy !== '' && policy !== 'keep' && policy !== 'skip') {
     throw invalid('lag_policy', `must be keep or skip, got ${shown(policy)}`);

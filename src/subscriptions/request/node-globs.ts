@@ -1,10 +1,10 @@
 /**
- * Which nodes a subscription means: names, or globs of which any must match.
+ * The nodes that a subscription selects: names or globs, any of which must match.
  *
  *   glob := (letter | digit | '_' | '.' | '-' | '*' | '?')+, not beginning with '-'
  *
- * `*` is any run of characters, `?` is any one. Matching places the pieces
- * between stars leftmost, one after the other, and never goes back.
+ * `*` is any run of characters, `?` is any one. Matching places the pieces between stars leftmost, one after the other,
+ * and never goes back.
  */
 import { BackplaneError } from '../../errors.js';
 import { NODE_GLOBS_MAX } from '../../limits.js';

@@ -47,10 +47,10 @@ export interface CheckedSubscription {
   /** For people: printable, at most CLIENT_NAME_CHARACTERS_MAX. */
   readonly client: string;
   readonly includeSelf: boolean;
-  /** Shed and skipped events come later. */
+  /** Shed and skipped events are delivered later. */
   readonly refill: boolean;
   readonly throttle: ThrottleRequest | undefined;
-  /** Behind the log by more than this, delivery goes on at its end; undefined: never. */
+  /** A subscriber further behind the log than this continues at the log's end; undefined: never. */
   readonly lagMaxMs: number | undefined;
 }
 
@@ -78,7 +78,9 @@ const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
 /** Controls, and what reorders or hides text on a terminal. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
-/** @throws BackplaneError invalid_argument, filter_invalid or cursor_invalid, naming the field, the bound and the value. */
+/**
+ * @throws BackplaneError invalid_argument, filter_invalid or cursor_invalid, naming the field, the bound and the value.
+ */
 export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): CheckedSubscription {
   for (const name of Object.keys(request)) {
     if (!FIELD_NAMES.has(name)) {
@@ -103,7 +105,7 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   const topics = textsOf('topic', request.topics);
   const fields = textsOf('fields', request.fields).flatMap((text) => text.split(','));
   const { refill, throttle, lagMaxMs } = checkDelivery(request, window);
-  // Nodes must send what the broker is to compare.
+  // Nodes must also send the fields that the broker compares for the throttle.
   if (fields.length > 0) fields.push(...(throttle?.by ?? []));
   const filter = textOf('filter', request.filter);
   const predicate = compilePredicate({ topics, filter, includeSelf, fields, refuseImpossible: true });

@@ -1,10 +1,9 @@
 /**
- * The stretch of time that a subscription asks for, resolved once, by the
- * broker's clock.
+ * The stretch of time that a subscription asks for, resolved once, by the broker's clock.
  *
  *   since, until  a duration back from now (`5m`, `1h30m`) or RFC 3339
  *
- * What is meant where since is left out, for whoever asks and however:
+ * Meaning of a request without since, the same for every transport:
  *
  *   last          the last N of the past, and with follow what comes then
  *   cursor        what follows the cursor

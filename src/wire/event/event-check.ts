@@ -1,21 +1,19 @@
 /**
- * Whether encoded events are events: walked once, as a frame comes in, by the
- * schema and without decoding, so that whoever decodes them later (a client,
- * the HTTP API, a field mask) never fails on one.
+ * Checks that encoded events are valid: walks each one once by the schema, without decoding, when its frame arrives, so
+ * that every later decoder (a client, the HTTP API, a field mask) succeeds.
  *
  *   Event   := (tag varint | value)*                of a known field: as the schema says
  *   value   := varint | 8 bytes | length varint, bytes | 4 bytes       by the tag's last three bits
  *
- * What nodes usually write is passed by a test made from the schema, at twice the
- * speed; whatever that does not pass is walked, which decides.
+ * A test generated from the schema (event-pass.ts) passes the usual events at twice the speed; for all others the walk
+ * decides.
  *
- * Decoders read a length from at most five bytes, and a number of 32 bits from at
- * most five or from ten, as which negative ones are written: where zeros lengthen
- * one to something between, they go on at another byte than this walk. Such an
- * event is refused.
+ * Decoders read a length from at most five bytes, and a 32-bit number from at most five or, if it is negative, from
+ * ten. A varint padded with zeros to a length between would make them continue at another byte than this walk, so such
+ * an event is refused.
  *
- * Fields that the schema does not know are allowed and skipped. Groups are not:
- * they nest without a bound, and proto3 has none.
+ * Fields that the schema does not know are allowed and skipped. Groups are refused: they nest without a bound, and
+ * proto3 has none.
  */
 import { isUtf8 } from 'node:buffer';
 import { passTest } from './event-pass.js';
@@ -45,24 +43,21 @@ const LENGTH = 2;
 const FIXED32 = 5;
 const TAG_BYTES_MAX = 5;
 const VARINT_BYTES_MAX = 10;
-/** Of a length, and of a number of 32 bits that is not negative. */
+/** Longest varint of a length, and of a 32-bit number that is not negative. */
 const NARROW_VARINT_BYTES_MAX = 5;
 const LOOP_BYTES_MAX = 128;
-/** Messages within messages. The schema has four; one that could nest in itself must not get further. */
+/** Nesting of messages. The schema nests four deep; the bound stops a message type that could contain itself. */
 const DEPTH_MAX = 16;
 
 const EVENT = shapeOfMessage('Event');
 const passes = passTest(EVENT);
 
-/**
- * Undefined when bytes[from, to) is an Event that everybody can decode; else
- * what is wrong with it.
- */
+/** Undefined when everybody can decode bytes[from, to) as an Event; else the fault. */
 export function eventFault(bytes: Buffer, from: number, to: number): string | undefined {
   return passes(bytes, from, to) ? undefined : walkedFault(bytes, from, to);
 }
 
-/** The same, by the full walk alone. */
+/** As eventFault, by the full walk alone. */
 export function walkedFault(bytes: Buffer, from: number, to: number): string | undefined {
   try {
     walk(bytes, from, to, EVENT, 0);
@@ -146,7 +141,7 @@ function checkNumber32(bytes: Buffer, at: number, to: number): void {
   );
 }
 
-/** A field of bytes, packed numbers, or one that the schema does not know. */
+/** Checks a field of bytes, of packed numbers, or one that the schema does not know. */
 function checkChunk(bytes: Buffer, from: number, to: number, kind: number, field: number): void {
   if (kind === UNKNOWN || kind === BYTES) return;
   if (kind === WIDES || kind === NARROWS) {
@@ -165,14 +160,14 @@ function checkText(bytes: Buffer, from: number, to: number, field: number): void
   if (high >= 0x80 && !isUtf8(bytes.subarray(from, to))) throw new Fault(`field ${field} must be UTF-8`);
 }
 
-/** Behind the varint at `at`. */
+/** Offset behind the varint at `at`. */
 function varintEnd(bytes: Buffer, at: number, to: number, bytesMax: number): number {
   const stop = Math.min(to, at + bytesMax);
   for (let end = at; end < stop; end++) if (bytes[end]! < 0x80) return end + 1;
   throw new Fault(`varint at byte ${at} must end within its message and ${bytesMax} bytes`);
 }
 
-/** Exact below 2^53; beyond that near enough to be refused. */
+/** The varint's value: exact below 2^53, and above that close enough to be refused. */
 function numberAt(bytes: Buffer, from: number, end: number): number {
   let value = 0;
   let scale = 1;

@@ -1,8 +1,7 @@
 /**
- * An event as canonical protojson: lowerCamelCase names, 64-bit integers as
- * strings, times as RFC 3339 with nanoseconds, and what is at its default left
- * out, except what the schema marks as optional. Topic and node, which a batch
- * carries once, are set on the event.
+ * An event as canonical protojson: lowerCamelCase names, 64-bit integers as strings, times as RFC 3339 with
+ * nanoseconds, and fields at their default left out, except those that the schema marks as optional. Topic and node,
+ * which a batch carries once, are set on the event.
  */
 import type { EventMessage, TimestampFields } from '../messages.js';
 
@@ -22,7 +21,7 @@ function messageToJson(message: object): { [name: string]: Json } {
   const json: { [name: string]: Json } = {};
   const fields = message as Record<string, unknown>;
   for (const [name, value] of Object.entries(fields)) {
-    // proto-loader says by `_name: 'name'` that an optional field is present, be it at its default.
+    // proto-loader marks a present optional field by `_name: 'name'`, even when it is at its default.
     if (name.startsWith('_') && value === name.slice(1)) continue;
     const present = fields[`_${name}`] === name;
     const text = fieldToJson(name, value, present);
@@ -34,7 +33,7 @@ function messageToJson(message: object): { [name: string]: Json } {
 function fieldToJson(name: string, value: unknown, present: boolean): Json | undefined {
   if (Array.isArray(value)) return value.length === 0 ? undefined : value.map(String);
   if (typeof value === 'object' && value !== null) {
-    // The one map: its entries are data, defaults included, whatever they are called.
+    // The only map: its entries are data, and are kept even with names or values that look like defaults.
     if (name === 'fields') return mapToJson(value);
     if (isTimestamp(value)) return timestampToJson(value);
     return messageToJson(value);

@@ -1,14 +1,14 @@
 /**
- * A test of encoded messages, made from the schema as JavaScript: true for what
- * is surely sound. It knows fields 1 to 15 in their shortest encodings and ASCII
- * text of up to 127 bytes; false says only that somebody must look closer.
+ * A fast test of encoded messages, generated from the schema as JavaScript: true means certainly valid. It knows fields
+ * 1 to 15 in their shortest encodings and ASCII text of up to 127 bytes; false only means that a full check must
+ * decide.
  */
 import { MESSAGE, NANOS, NANOS_MAX, NUMBER, NUMBER32, SECONDS, type Shape, STRING, WIDE } from './event-shape.js';
 
-/** Whether bytes[from, to) is surely such a message. */
+/** Whether bytes[from, to) is certainly a valid message. */
 export type PassTest = (bytes: Buffer, from: number, to: number) => boolean;
 
-/** Tags of one byte. */
+/** The highest field whose tag takes one byte. */
 const FIELD_MAX = 15;
 
 export function passTest(shape: Shape): PassTest {
@@ -17,7 +17,7 @@ export function passTest(shape: Shape): PassTest {
   return new Function(`${functions.join('\n')}\nreturn ${name};`)() as PassTest;
 }
 
-/** Most nanoseconds take five bytes: the number itself says whether it is one. */
+/** Most nanoseconds take five bytes, so the value itself is compared with its maximum. */
 const NANOS_OF_FIVE_BYTES =
   'if (b[at + 1] >= 128 && b[at + 2] >= 128 && b[at + 3] >= 128 && b[at + 4] >= 128 && b[at + 5] < 4 && at + 6 <= to && ' +
   '((b[at + 1] & 127) | ((b[at + 2] & 127) << 7) | ((b[at + 3] & 127) << 14) | ((b[at + 4] & 127) << 21) | ' +
@@ -49,7 +49,10 @@ function define(shape: Shape, functions: string[], known: Map<Shape, string>): s
   return name;
 }
 
-/** `at` stands at the tag; a case ends with \`continue\` behind its field, or with \`break\` where it cannot tell. */
+/**
+ * Code for one field. `at` stands at the tag; a case ends with \`continue\` behind its field, or with \`break\` where
+ * it cannot decide.
+ */
 function caseOf(field: number, kind: number, inner: string | undefined): string {
   const chunk = `case ${field * 8 + 2}: end = at + 2 + b[at + 1]; if (!(b[at + 1] < 128 && end <= to)) break;`;
   if (kind === STRING) {
@@ -60,14 +63,14 @@ function caseOf(field: number, kind: number, inner: string | undefined): string 
   const number = `case ${field * 8}:`;
   if (kind === NUMBER || kind === NUMBER32)
     return `${number} ${[1, 2, 3, 4].map((bytes) => varint(bytes)).join(' ')} break;`;
-  // 35 bits of seconds are less than a time may have.
+  // Five bytes hold 35 bits, so the seconds stay within the range of a Timestamp.
   if (kind === SECONDS) return `${number} ${[5, 4, 3, 2, 1].map((bytes) => varint(bytes)).join(' ')} break;`;
   if (kind === NANOS)
     return `${number} ${[1, 2, 3, 4].map((bytes) => varint(bytes)).join(' ')} ${NANOS_OF_FIVE_BYTES} break;`;
   return '';
 }
 
-/** Goes on behind a varint of exactly so many bytes. */
+/** Code that continues behind a varint of exactly this many bytes. */
 function varint(bytes: number): string {
   const more = Array.from({ length: bytes - 1 }, (_, byte) => `b[at + ${byte + 1}] >= 128 && `).join('');
   return `if (${more}b[at + ${bytes}] < 128 && at + ${bytes + 1} <= to) { at += ${bytes + 1}; continue; }`;

@@ -1,11 +1,11 @@
-/** What the schema says of messages, as tables: for whoever looks at encoded ones without decoding them. */
+/** The schema's messages as tables, for code that checks encoded messages without decoding them. */
 import { packageDefinition } from '../schema.js';
 
 /** 9999-12-31T23:59:59Z, the last second a Timestamp may name. */
 export const SECONDS_MAX = 253_402_300_799;
 export const NANOS_MAX = 999_999_999;
 
-/** What a field holds. */
+/** The kinds of fields. */
 export const UNKNOWN = 0;
 export const NUMBER = 1;
 export const WIDE = 2;
@@ -19,7 +19,7 @@ export const WIDES = 8;
 export const NARROWS = 9;
 /** A number of at most 32 bits. */
 export const NUMBER32 = 10;
-/** Of a Timestamp: what is out of range has no text. */
+/** Fields of a Timestamp: values out of range have no text form. */
 export const SECONDS = 11;
 export const NANOS = 12;
 

@@ -1,13 +1,16 @@
 /**
- * The wall time of an encoded event, without decoding the rest: for the one
- * frame in which a live subscription's end falls.
+ * The wall time of an encoded event, without decoding the rest: needed for the one frame that contains a live
+ * subscription's end.
  *
  *   Event := ... | time Timestamp 2 | ...
  */
 import { readTimestamp } from '../position-codec.js';
 import { ProtoReader } from '../protobuf.js';
 
-/** `element` is `tag length Event`, as in frames. Wall nanoseconds, 0n when the event has no time. Throws invalid_argument. */
+/**
+ * `element` is `tag length Event`, as in frames. Wall nanoseconds, 0n when the event has no time. Throws
+ * invalid_argument.
+ */
 export function eventWallNs(element: Buffer): bigint {
   const outer = new ProtoReader(element, 'event');
   outer.nextTag();

@@ -1,7 +1,6 @@
 /**
- * Encodes events at the node, once, as the run `tag length Event` of
- * EventBatch.events, so that frames concatenate into batches without being
- * looked into. Hand-written, because encoding is what publishing costs.
+ * Encodes events at the node, once, as the run `tag length Event` of EventBatch.events, so that frames concatenate into
+ * batches without decoding. Hand-written, because encoding is the main cost of publishing.
  *
  *   Run := 0x2a | length varint | Event        (EventBatch field 5)
  */
@@ -36,7 +35,7 @@ export class EventWriter {
     return this.#length;
   }
 
-  /** Appends one event, or what the mask keeps of it; returns the bytes its run takes. */
+  /** Appends one event, or the part that the mask keeps; returns the bytes of its run. */
   write(event: BusEvent, mask?: FieldMask): number {
     this.#reserve(EVENT_BYTES_MAX);
     const start = this.#length;
@@ -57,7 +56,7 @@ export class EventWriter {
     return this.#length - start;
   }
 
-  /** A copy of what was written since the last take. */
+  /** A copy of everything written since the last take. */
   take(): Buffer {
     const copy = Buffer.from(this.#bytes.subarray(0, this.#length));
     this.#length = 0;
@@ -207,7 +206,7 @@ export class EventWriter {
     this.#close(at);
   }
 
-  /** A varint field of a number up to 2^53, negative ones as int32 sign-extended; 0 is not written. */
+  /** A varint field for a number up to 2^53; negative ones are sign-extended like int32; 0 is not written. */
   #int(tag: number, value: number): void {
     if (value === 0) return;
     this.#byte(tag);

@@ -1,7 +1,6 @@
 /**
- * An event in memory at the node: what filters are evaluated on and what the
- * event writer encodes. The shape mirrors proto/backplane/v1/event.proto with
- * camelCase names; unset fields are undefined.
+ * An event in memory at the node: filters evaluate it and the event writer encodes it. The shape mirrors
+ * proto/backplane/v1/event.proto with camelCase names; unset fields are undefined.
  */
 import type { Position } from '../position.js';
 
@@ -20,7 +19,7 @@ export interface BusEvent {
   readonly raw?: RawContext | undefined;
   readonly syscall?: SyscallContext | undefined;
   readonly file?: FileContext | undefined;
-  /** The acting process belongs to this Backplane: left out unless asked for. */
+  /** The acting process belongs to this Backplane; such events are left out unless asked for. */
   readonly self?: boolean | undefined;
 }
 
@@ -77,7 +76,7 @@ export interface RawContext {
   readonly fields: Readonly<Record<string, string>>;
 }
 
-/** Numbers are exact: what stood in 64 bits, as two's complement. */
+/** Numbers are exact: 64-bit values as two's complement. */
 export interface SyscallContext {
   readonly id: bigint;
   /** Empty for a number that has no known name. */
@@ -91,7 +90,10 @@ export interface SyscallContext {
 export interface FileContext {
   readonly path: string;
   readonly pathMissed: boolean;
-  /** The directory that the path starts from, or AT_FDCWD (-100). Of file.open what the call gave: below 0, the error. */
+  /**
+   * The directory that the path starts from, or AT_FDCWD (-100). For file.open the call's result: below 0 it is the
+   * error.
+   */
   readonly descriptor: number;
   readonly flags: number;
   readonly mode: number;
@@ -150,7 +152,7 @@ export function topicOf(type: string): string {
   return type.slice(0, type.indexOf('.'));
 }
 
-/** Parts of an event that only events of some types have. What is not here any event may have. */
+/** Event parts that only some types have. Any event may have a part that is not listed here. */
 const CARRIERS: Readonly<Record<string, (type: string, topic: string) => boolean>> = {
   network: (_type, topic) => topic === 'network',
   signal: (type) => type === 'process.signal',

@@ -1,13 +1,12 @@
 /**
- * Which fields of events are asked for, and events cut down to them as bytes,
- * without decoding: the same at the node, where the union of what is asked is
- * kept, and at the broker, where each subscription's own is.
+ * Cuts encoded events down to the fields that are asked for, without decoding them. The node keeps the union of all
+ * requested fields, and the broker cuts down to each subscription's own.
  *
  *   Run := 0x2a | length varint | Event        (EventBatch field 5)
  */
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
 
-/** Field number, and for messages what is in them. Lists and maps are taken whole. */
+/** Field number, and for messages their fields. Lists and maps are taken whole. */
 interface Shape {
   readonly [name: string]: number | readonly [number, Shape];
 }
@@ -49,27 +48,27 @@ const EVENT: Shape = {
 /** Without these an event could be neither named nor ordered. */
 const ALWAYS = ['type', 'time', 'position'];
 
-/** Every leaf of an event by its path in the proto; topic and node stand beside the events of a batch. */
+/** Every leaf of an event by its path in the proto; topic and node are fields of the batch. */
 export const EVENT_FIELDS: readonly string[] = [...leavesOf(EVENT), 'topic', 'node'];
 
-/** By field number: what is kept below it; 'whole': all of it. */
+/** By field number: the mask of its fields, or 'whole' to keep all of it. */
 export type FieldMask = ReadonlyMap<number, FieldMask | 'whole'>;
 
-/** `paths` as in the proto, leaves or messages; unknown ones are passed over. Type, time and position are always kept. */
+/** `paths` as in the proto, leaves or messages; unknown ones are ignored. Type, time and position are always kept. */
 export function compileFieldMask(paths: readonly string[]): FieldMask {
   const root = new Map<number, FieldMask | 'whole'>();
   for (const path of [...ALWAYS, ...paths]) keep(root, EVENT, path.split('.'));
   return root;
 }
 
-/** Only what the paths name: for what is compared, not delivered. */
+/** Keeps only what the paths name: for values that are compared, not delivered. */
 export function compileKeyMask(paths: readonly string[]): FieldMask {
   const root = new Map<number, FieldMask | 'whole'>();
   for (const path of paths) keep(root, EVENT, path.split('.'));
   return root;
 }
 
-/** What any of them keeps; undefined: everything. */
+/** Keeps every field that any of the masks keeps; undefined: all fields. */
 export function unionOfMasks(masks: readonly (FieldMask | undefined)[]): FieldMask | undefined {
   let union: FieldMask | undefined;
   for (const mask of masks) {
@@ -80,12 +79,12 @@ export function unionOfMasks(masks: readonly (FieldMask | undefined)[]): FieldMa
 }
 
 /**
- * Runs of events with only what the mask keeps. A message of which nothing is
- * left is left out. Throws invalid_argument for bytes that are no such runs.
+ * Cuts runs of events down to what the mask keeps. A message that becomes empty is left out. Throws invalid_argument
+ * for bytes that are no such runs.
  */
 export function cutRuns(runs: Buffer, mask: FieldMask): Buffer {
   const reader = new ProtoReader(runs, 'event');
-  // Never longer than what it was cut from.
+  // The result is never longer than its source.
   const writer = new ProtoWriter(runs.length);
   while (reader.nextTag()) cutField(reader, mask, writer);
   return writer.finish();
@@ -97,7 +96,7 @@ function cutField(reader: ProtoReader, mask: FieldMask, writer: ProtoWriter): vo
   const start = writer.offset;
   writer.tag(field, LENGTH);
   const lengthAt = writer.offset;
-  // Written behind room for the length that it had, and moved where it now takes less.
+  // The content is written behind room for the old length, and moved if its new length takes fewer bytes.
   writer.offset += varintBytes(chunk.length);
   const contentAt = writer.offset;
   cutMessage(chunk, mask, writer);

@@ -1,6 +1,6 @@
 /**
- * The events of a batch that can be decoded: for whoever must go on though some
- * cannot. Frames are checked when they come in; a log may be older than that.
+ * Picks the decodable events of a batch, for readers that must go on though some are invalid. Frames are checked when
+ * they arrive, but a log may hold frames from before that check existed.
  *
  *   part := (0x2a | length varint | Event)*        field 5 of EventBatch
  */
@@ -8,7 +8,7 @@
 import { ProtoReader } from '../protobuf.js';
 import { eventFault } from './event-check.js';
 
-/** Parts of whole elements, as splicing yields them; the sound ones are views. */
+/** `parts` are whole elements, as splicing yields them; the returned valid ones are views. */
 export function soundParts(parts: readonly Buffer[]): { readonly sound: Buffer[]; readonly unsoundEvents: number } {
   const sound: Buffer[] = [];
   let unsoundEvents = 0;

@@ -1,8 +1,7 @@
 /**
- * What frames from uplink and history have in common: per-event columns (size,
- * time, lane, tie) beside a run of already encoded events, and the checks that
- * make the run safe to splice without looking inside. `checkEvents` looks inside,
- * once, where frames come in.
+ * The part that live and history frames share: per-event columns (size, time, lane, tie) beside a run of already
+ * encoded events, and the checks that make the run safe to splice without looking inside. `checkEvents` looks inside,
+ * once, when a frame arrives.
  *
  *   events := (tag 0x2a | length varint | Event)*     field 5 of EventBatch
  */
@@ -12,7 +11,7 @@ import { eventFault } from '../event/event-check.js';
 import type { Position } from '../position.js';
 import { ProtoReader, VARINT } from '../protobuf.js';
 
-/** `EventBatch.events` as a tag: what each event of a frame begins with. */
+/** The tag of `EventBatch.events`: the first byte of each event in a frame. */
 const EVENT_TAG = 0x2a;
 /** Tag and length in front of one event. */
 const EVENT_PREFIX_BYTES_MAX = 1 + 3;
@@ -30,7 +29,10 @@ export interface EventColumns {
 
 const TOPIC_PATTERN = /^[a-z][a-z0-9._-]*$/;
 
-/** Topic names become directory names: the pattern leaves nothing that could leave the directory. */
+/**
+ * Checks a topic name. Topic names become directory names, so the pattern allows nothing that could leave the
+ * directory.
+ */
 export function checkTopicName(what: string, topic: string): void {
   if (topic.length > NAME_BYTES_MAX - 8 || !TOPIC_PATTERN.test(topic)) {
     const shown = JSON.stringify(topic.slice(0, 40));
@@ -72,8 +74,8 @@ export function checkColumns(what: string, columns: EventColumns): void {
 }
 
 /**
- * Throws invalid_argument unless each event is one that everybody can decode. Columns must have been checked. Frames are
- * checked by this when they come in, not again when they are read from the log.
+ * Throws invalid_argument unless everybody can decode each event. The columns must have been checked. Frames are
+ * checked when they arrive, not again when they are read from the log.
  */
 export function checkEvents(what: string, { eventSizes, events }: EventColumns): void {
   let offset = 0;
@@ -85,13 +87,13 @@ export function checkEvents(what: string, { eventSizes, events }: EventColumns):
   }
 }
 
-/** Tag and length of the element at `offset`, which has been checked. */
+/** Bytes of tag and length of the element at `offset`, which has been checked. */
 function prefixBytes(events: Buffer, offset: number): number {
   if (events[offset + 1]! < 0x80) return 2;
   return events[offset + 2]! < 0x80 ? 3 : 4;
 }
 
-/** Every element must be exactly one length-delimited field 5: then spliced bytes stay a valid message. */
+/** Every element must be exactly one length-delimited field 5, so that spliced bytes stay a valid message. */
 function checkRun(what: string, eventSizes: ArrayLike<number>, events: Buffer): void {
   let offset = 0;
   for (let i = 0; i < eventSizes.length; i++) {

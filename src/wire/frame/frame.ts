@@ -1,7 +1,6 @@
 /**
- * Frame: the unit of transport and storage. One node, one topic, events
- * already encoded, and what they mean. Written and read by hand because every
- * event of every node passes here.
+ * Frame: the unit of transport and storage. It holds encoded events of one node and topic, and the data about them.
+ * Written and read by hand because every event of every node passes here.
  *
  *   Frame := topic 1 | covered_from Position 2 | covered_to Position 3
  *          | count uint32 4 | event_sizes packed uint32 5 | matches Match 6 *
@@ -39,24 +38,27 @@ export interface Frame extends EventColumns {
   readonly coveredTo: Position;
   readonly count: number;
   readonly matches: readonly Match[];
-  /** Matches that were not sent. A frame has either events or this. */
+  /** Matching events that were not sent. A frame has either events or this. */
   readonly shed: readonly Shed[];
-  /** What the kernel lost within the stretch. */
+  /** Events that the kernel lost within the stretch. */
   readonly lost: number;
   readonly lostUnknown: boolean;
-  /** Events that came below the agent's horizon; they are in its recorder. */
+  /** Events that arrived below the agent's horizon; they are in its recorder. */
   readonly late: number;
   /** Wall nanoseconds: no older event of this topic follows. 0: not stated. */
   readonly watermarkNs: bigint;
-  /** What was made of the stretch is no sound frame: what matches is not known, and the recorder has it. No events. */
+  /**
+   * The frame made for this stretch was invalid: its matches are unknown, and the recorder has the events. No events
+   * here.
+   */
   readonly refused: boolean;
   /** The agent's frame of the topic before this one ended exactly at coveredFrom. Unset where interest begins. */
   readonly continues: boolean;
-  /** What else is missing from the recording; what the subscriber was told of before may be stated again. */
+  /** Other losses of the recording; losses that the subscriber was told of may be stated again. */
   readonly losses: readonly StatedLoss[];
 }
 
-/** In the place of one that is not sound: the stretch is accounted for as not known. */
+/** Replaces an invalid frame: the stretch is accounted for as unknown. */
 export function refusedFrame({ topic, coveredFrom, coveredTo }: FrameStretch): Frame {
   return { ...newDraft(), topic, coveredFrom, coveredTo, refused: true };
 }
@@ -99,7 +101,7 @@ export function encodeFrame(frame: Frame): Buffer {
   return bytes;
 }
 
-/** `events` of the result is a view of `bytes`. Throws invalid_argument unless the frame is sound in every part. */
+/** `events` of the result is a view of `bytes`. Throws invalid_argument unless every part of the frame is valid. */
 export function decodeFrame(bytes: Buffer): Frame {
   const reader = new ProtoReader(bytes, 'frame');
   if (bytes.length > MESSAGE_BYTES_MAX) {
@@ -111,12 +113,12 @@ export function decodeFrame(bytes: Buffer): Frame {
   return draft;
 }
 
-/** What a frame that need not be sound says it accounts for; undefined where that cannot be told. */
+/** The stretch that a frame claims to cover, even if the frame is invalid; undefined where it cannot be read. */
 export function stretchOf(bytes: Buffer): FrameStretch | undefined {
   const reader = new ProtoReader(bytes, 'frame');
   const draft = newDraft();
   try {
-    // These stand first, whatever is wrong behind them.
+    // These fields come first, so a fault behind them does not matter.
     while (reader.nextTag() && reader.field <= 3) readField(reader, draft);
   } catch {
     return undefined;

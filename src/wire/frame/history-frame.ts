@@ -1,6 +1,6 @@
 /**
- * HistoryFrame: a part of the answer to a HistoryQuery. Events of one topic
- * and epoch in position order, with the wall time nodes are merged by.
+ * HistoryFrame: a part of the answer to a HistoryQuery. Events of one topic and epoch in position order, with the wall
+ * times by which nodes are merged.
  *
  *   HistoryFrame := topic 1 | epoch uint64 2 | event_sizes packed uint32 3
  *                 | event_wall_ns packed fixed64 4 | event_times_ns packed fixed64 5
@@ -46,7 +46,7 @@ type Draft = { -readonly [K in keyof HistoryFrame]: HistoryFrame[K] } & Record<
   number[]
 >;
 
-/** With no events: a node sends it to say that a query is still at work. */
+/** A frame without events, by which a node says that a query is still at work. */
 export function emptyHistoryFrame(topic: string): Draft {
   return {
     topic,
@@ -60,7 +60,7 @@ export function emptyHistoryFrame(topic: string): Draft {
   };
 }
 
-/** `events` of the result is a view of `bytes`. Throws invalid_argument unless the frame is sound. */
+/** `events` of the result is a view of `bytes`. Throws invalid_argument unless the frame is valid. */
 export function decodeHistoryFrame(bytes: Buffer): HistoryFrame {
   const reader = new ProtoReader(bytes, 'history frame');
   if (bytes.length > MESSAGE_BYTES_MAX) {

@@ -1,7 +1,6 @@
 /**
- * What a recording is missing for another reason than that the kernel's buffer
- * ran over; whether it would have matched is unknown. It is known by its reason
- * and where it began: a loss that goes on is stated again when it is over.
+ * Events missing from a recording for any reason but an overrun of the kernel's buffer; whether they would have matched
+ * is unknown. Reason and start identify a loss: one that goes on is stated again when it is over.
  *
  *   Loss := reason string 1 | events uint64 2 | events_unknown bool 3
  *         | from Position 4 | to Position 5 (absent: it goes on) | message string 6
@@ -24,20 +23,23 @@ export type LossReason = 'disk_full' | 'disk_failed' | 'recording_damaged' | 'tr
 export interface StatedLoss {
   /** A LossReason, or that of a later version. */
   readonly reason: string;
-  /** At least so many; with `unknown` nobody knows how many more. */
+  /** At least this many; with `unknown` there may be any number more. */
   readonly events: number;
   readonly unknown: boolean;
   readonly from: Position;
   /** Undefined: it goes on. */
   readonly to: Position | undefined;
-  /** A sentence: what is missing, and what would help. */
+  /** A sentence for people: which events are missing, and how to help. */
   readonly message: string;
 }
 
 const REASON = /^[a-z][a-z_]{0,31}$/;
 const LOSS_BYTES_MAX = 2 * 48 + 32 + 4 * LOSS_MESSAGE_CHARACTERS_MAX;
 
-/** Adds one to a bounded list: its end takes the place of its beginning; beyond the bound it becomes one with its like. */
+/**
+ * Adds a loss to a bounded list. A stated end replaces the loss without one; beyond the bound the loss is merged with
+ * another of its reason.
+ */
 export function mergeLoss(losses: readonly StatedLoss[], loss: StatedLoss): readonly StatedLoss[] {
   const same = losses.find(({ reason, from }) => reason === loss.reason && comparePositions(from, loss.from) === 0);
   if (same?.to) return losses;
@@ -51,12 +53,12 @@ export function mergeLoss(losses: readonly StatedLoss[], loss: StatedLoss): read
   return others.with(at, merged);
 }
 
-/** Upper bound of their bytes in a frame. */
+/** Upper bound of the losses' bytes in a frame. */
 export function lossBytesMax(losses: readonly StatedLoss[]): number {
   return losses.length * (LOSS_BYTES_MAX + 8);
 }
 
-/** Throws invalid_argument, naming the message in which they stand. */
+/** Throws invalid_argument; `what` is the message that holds them. */
 export function checkLosses(what: string, losses: readonly Pick<StatedLoss, 'reason' | 'message'>[]): void {
   if (losses.length > FRAME_LOSSES_MAX) throw invalid(what, `at most ${FRAME_LOSSES_MAX} losses, got ${losses.length}`);
   for (const { reason, message } of losses) {

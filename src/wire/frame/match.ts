@@ -1,6 +1,6 @@
 /**
- * Which events of a frame match which predicate: decided by the agent, so that
- * the broker splices without looking into events.
+ * The events of a frame that match each predicate. The agent decides, so that the broker splices without looking into
+ * events.
  *
  *   Match := predicate_id fixed64 1 | all bool 2 | indices packed uint32 3
  */
@@ -10,7 +10,7 @@ import { FRAME_EVENTS_MAX, FRAME_MATCH_INDICES_MAX, PREDICATES_MAX } from '../..
 import { LENGTH, ProtoReader, type ProtoWriter, varintBytes } from '../protobuf.js';
 import { readPacked } from './frame-columns.js';
 
-/** Which events of the frame match a predicate. */
+/** The events of a frame that match one predicate. */
 export interface Match {
   readonly predicateId: bigint;
   /** Every event matches; indices is empty then. */

@@ -1,6 +1,5 @@
 /**
- * What of each predicate's matches a node did not send because it was over its
- * budget, counted exactly.
+ * The matches of each predicate that a node did not send because it was over its budget, counted exactly.
  *
  *   Shed := predicate_id fixed64 1 | events uint64 2
  */
@@ -15,7 +14,10 @@ export interface Shed {
   readonly events: number;
 }
 
-/** Throws invalid_argument unless each predicate appears once, with events, in a frame that has none of its own. */
+/**
+ * Throws invalid_argument unless each predicate appears once, with at least one event, in a frame without events of its
+ * own.
+ */
 export function checkShed(shed: readonly Shed[], count: number): void {
   if (shed.length === 0) return;
   if (count > 0) throw invalid('frame', `must have either events or shed, got ${count} and ${shed.length}`);

@@ -1,6 +1,6 @@
 /**
- * From frames to batches without decoding an event: the agent has marked which
- * events match, and the elements of `EventBatch.events` concatenate.
+ * Makes batches from frames without decoding an event: the agent has marked which events match, and the elements of
+ * `EventBatch.events` concatenate.
  *
  *   SubscribeResponse := events EventBatch 2
  *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6
@@ -19,14 +19,13 @@ export interface Selection {
   readonly refused: number;
   /** Bytes of the parts together. */
   readonly bytes: number;
-  /** Index within the frame behind the last event that was selected or refused; equal to `from` when none was. */
+  /** Index after the last event that was selected or refused; equal to `from` when none was. */
   readonly next: number;
 }
 
 /**
- * The events with index in [from, to) that match, at most `countMax` of them.
- * Neighbours become one part, so that a frame of which all match is one view.
- * `admit` is shown each, as a whole element, and may refuse it.
+ * The events with index in [from, to) that match, at most `countMax` of them. Neighbours become one part, so that a
+ * frame whose events all match is one view. `admit` is shown each event, as a whole element, and may refuse it.
  */
 export function selectEvents(
   columns: EventColumns,
@@ -85,7 +84,7 @@ export interface BatchHeader {
   readonly topic: string;
   readonly history: boolean;
   readonly cursor: string;
-  /** Told as a gap before. */
+  /** These events were stated as a gap before. */
   readonly refill?: boolean;
 }
 
@@ -96,7 +95,7 @@ export function encodeEventBatch(header: BatchHeader, parts: readonly Buffer[]):
   const writer = new ProtoWriter(
     Buffer.byteLength(header.node) + header.topic.length + header.cursor.length + eventBytes + 48,
   );
-  // The batch is written behind room for the longest prefix, then the prefix right in front of it.
+  // The batch is written behind room for the longest prefix; then the prefix is written directly in front of it.
   const start = 8;
   writer.offset = start;
   writer.stringField(1, header.node);

@@ -1,8 +1,7 @@
 /**
- * Stands in front of the gRPC library where that reads a call's headers: it
- * answers with whole headers in its messages, and counts a deadline in 32 bits
- * of milliseconds, with a sign: what is beyond 24.8 days it ends at once, or
- * after any other time. Such deadlines are kept here.
+ * Checks a call's headers before the gRPC library reads them. The library repeats whole headers in its error messages,
+ * so they are bounded here. It also counts a deadline in 32 signed bits of milliseconds, and ends a call with a
+ * deadline beyond 24.8 days at once or at a wrong time, so such deadlines are kept here.
  *
  *   grpc-timeout := digit{1,8} ('H' | 'M' | 'S' | 'm' | 'u' | 'n')
  */
@@ -16,9 +15,9 @@ import { interceptStreams } from './stream-gate.js';
 
 const TIMEOUT = /^(\d{1,8})([HMSmun])$/;
 const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
-/** What the library can count. */
+/** The longest deadline that the library can count. */
 const LIBRARY_TIMEOUT_MS_MAX = 2 ** 31 - 1;
-/** Those that it repeats in answers. */
+/** Headers that the library repeats in its answers. */
 const REPEATED = [':path', 'grpc-encoding', 'grpc-timeout'];
 
 /** Call after bind. */
@@ -41,7 +40,7 @@ function checkHeaders(headers: IncomingHttpHeaders): void {
   }
 }
 
-/** Milliseconds; undefined where there is no deadline. */
+/** The deadline in milliseconds; undefined when the call has none. */
 function timeoutOf(headers: IncomingHttpHeaders): number | undefined {
   const text = headers['grpc-timeout'];
   if (text === undefined) return undefined;

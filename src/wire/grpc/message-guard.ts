@@ -1,8 +1,7 @@
 /**
- * What the gRPC library leaves open on a server: what messages that are not
- * complete may cost, and how long a call may take to say what it asks. The
- * library keeps every DATA frame of a message as a buffer of its own until the
- * message is whole: a megabyte in frames of one byte would cost a hundred.
+ * Two bounds that the gRPC library lacks on a server: the memory of incomplete messages, and the time until a call's
+ * request arrives. The library keeps every DATA frame of a message as a buffer of its own until the message is whole: a
+ * megabyte in frames of one byte would cost a hundred.
  *
  *   stream := (compressed u8 | length u32 | message)*
  */
@@ -10,24 +9,27 @@ import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node
 import { status } from '@grpc/grpc-js';
 import { FIRST_MESSAGE_MS, INCOMPLETE_BYTES_MAX, PIECE_BYTES } from '../../limits.js';
 
-/** Calls that may be silent: they belong to a session that has said who it is. */
+/** Calls that may stay silent: they belong to a session that has identified itself. */
 const SILENT: ReadonlySet<string> = new Set(['/backplane.v1.Uplink/Live', '/backplane.v1.Uplink/History']);
 
-/** Calls that anybody may make, and leave open: a connection that has none but these counts as idle. */
+/** Calls that anybody may make and leave open: a connection with only such calls counts as idle. */
 const HEALTH_PREFIX = '/grpc.health.v1.';
 
 const HEAD_BYTES = 5;
 
-/** What goes on over one connection. */
+/** The state of one connection. */
 interface Traffic {
   incompleteBytes: number;
-  /** Calls that have said something, and have not ended. */
+  /** Calls whose request has arrived and that have not ended. */
   calls: number;
-  /** After a change of whether there are such calls. */
+  /** Called when the first such call begins or the last one ends. */
   readonly onBusy: (busy: boolean) => void;
 }
 
-/** `onBusy` hears when a first call has said what it asks, and when the last such call has ended. */
+/**
+ * Guards a connection. `onBusy` is called when a first call's request has arrived, and when the last such call has
+ * ended.
+ */
 export function guardMessages(session: ServerHttp2Session, onBusy: (busy: boolean) => void): void {
   const traffic: Traffic = { incompleteBytes: 0, calls: 0, onBusy };
   session.on('stream', (stream, headers) => {
@@ -38,22 +40,22 @@ export function guardMessages(session: ServerHttp2Session, onBusy: (busy: boolea
 }
 
 class GuardedCall {
-  /** What the message that is not complete costs. */
+  /** Memory cost of the incomplete message. */
   private heldBytes = 0;
   private headLeft = HEAD_BYTES;
   private length = 0;
   private bodyLeft = 0;
   private timer: NodeJS.Timeout | undefined;
-  /** A whole message has come. */
+  /** A whole message has arrived. */
   private heard = false;
 
   constructor(
     private readonly stream: ServerHttp2Stream,
     private readonly connection: Traffic,
-    /** Keeps its connection. */
+    /** Whether the call makes its connection busy, which keeps it open. */
     private readonly counts: boolean,
   ) {
-    // The library has its own listener, and lets nothing flow before it wants it.
+    // The library has its own listener, and keeps the stream paused until it wants data.
     stream.on('data', (piece: Buffer) => this.receive(piece));
     stream.on('close', () => this.ended());
   }
@@ -88,7 +90,7 @@ class GuardedCall {
     if (this.heard && this.counts && --this.connection.calls === 0) this.connection.onBusy(false);
   }
 
-  /** Returns the bytes behind the end of the last message that is complete. */
+  /** Returns the number of bytes up to the end of the last complete message. */
   private walk(piece: Buffer): number {
     let completeTo = 0;
     for (let at = 0; at < piece.length; ) {
@@ -119,7 +121,9 @@ class GuardedCall {
   }
 }
 
-/** Answers instead of the library, unless that has answered, and closes the stream with an HTTP/2 error code. */
+/**
+ * Answers in place of the library, unless the library has answered, and closes the stream with an HTTP/2 error code.
+ */
 export function refuseCall(stream: ServerHttp2Stream, code: status, message: string, closeCode: number): void {
   if (stream.closed || stream.destroyed) return;
   if (!stream.headersSent) {

@@ -1,7 +1,6 @@
 /**
- * gRPC server reflection. What it serves is made by `buf` when the package is
- * built: proto-loader's own descriptors merge the files of a package and lose
- * imports, field names and map entries, so that no client can link them.
+ * gRPC server reflection. It serves descriptors that `buf` makes when the package is built, because proto-loader's own
+ * merge the files of a package and lose imports, field names and map entries, so that no client can link them.
  *
  *   FileDescriptorSet := (FileDescriptorProto 1)*
  */
@@ -16,7 +15,7 @@ import { ProtoReader } from '../protobuf.js';
 /** Lists and describes the services of backplane.v1 and grpc.health.v1. */
 export function addReflection(server: Server): void {
   const fileDescriptorProtos = ['backplane.binpb', 'health.binpb'].flatMap(fileDescriptors);
-  // The library takes a package, of which it reads nothing else.
+  // The library takes a whole package, but reads only this field.
   const files: Pick<MessageTypeDefinition<object, object>, 'fileDescriptorProtos'> = { fileDescriptorProtos };
   new ReflectionService({ files: files as MessageTypeDefinition<object, object> }).addToServer(server);
 }

@@ -1,8 +1,7 @@
 /**
- * gRPC set-up of both sides. Servers get and give raw Buffers (handlers decode,
- * so that a bad message is answered with a sentence instead of a hidden one);
- * clients get typed objects, but for the data streams, which carry encoded
- * frames end to end.
+ * gRPC set-up of both sides. Servers get and give raw Buffers: handlers decode them, so that the answer to a bad
+ * message says what is wrong with it. Clients get typed objects, except on the data streams, which carry encoded frames
+ * end to end.
  *
  *   LiveRequest    := frame 1
  *   HistoryRequest := query_id varint 1 | (frame 2 | HistoryEnd 3)
@@ -45,7 +44,7 @@ export type ReceivedHistoryMessage =
 
 export interface UplinkClient extends Client {
   control(metadata: Metadata, options?: CallOptions): ClientDuplexStream<ControlRequest, ControlResponse__Output>;
-  /** Written values are encoded frames. */
+  /** The values written are encoded frames. */
   live(metadata: Metadata, callback: requestCallback<object>): ClientWritableStream<Buffer>;
   history(metadata: Metadata, callback: requestCallback<object>): ClientWritableStream<HistoryMessage>;
 }
@@ -83,7 +82,7 @@ function encodeHistoryMessage(message: HistoryMessage): Buffer {
   return writer.finish();
 }
 
-/** `frameBytes` of the result is a view. Throws invalid_argument. */
+/** Decodes a message of a History stream; `frameBytes` of the result is a view. Throws invalid_argument. */
 export function decodeHistoryMessage(bytes: Buffer): ReceivedHistoryMessage {
   const reader = new ProtoReader(bytes, 'history message');
   let queryId = 0;
@@ -121,7 +120,7 @@ export function rawService(name: 'Uplink' | 'Backplane'): ServiceDefinition {
   return raw;
 }
 
-/** Options of every client: bounded messages, a real drain, dead peers noticed, no proxy in between. */
+/** Options of every client: bounded messages, working backpressure, detection of dead peers, no proxy in between. */
 function createChannelOptions(): ChannelOptions {
   return {
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
@@ -156,7 +155,7 @@ function bearer(token: string | undefined): Pick<ClientOptions, 'interceptors'> 
   };
 }
 
-/** `address` is host:port; `token` is the broker's, where it wants one. */
+/** `address` is host:port; `token` is the broker's, if it requires one. */
 export function createUplinkClient(
   address: string,
   token?: string,
@@ -176,8 +175,8 @@ export function createUplinkClient(
 }
 
 /**
- * A batch that cannot be decoded, as one of its events is none, becomes a gap: the stream goes on. Brokers check what
- * comes in, but an older one does not.
+ * Turns a batch that cannot be decoded, because one of its events is invalid, into a gap, so that the stream continues.
+ * Brokers check events on arrival, but older brokers do not.
  */
 export function decodeSubscribeResponse(bytes: Buffer): SubscribeResponse__Output {
   try {
@@ -192,7 +191,7 @@ export function decodeSubscribeResponse(bytes: Buffer): SubscribeResponse__Outpu
   }
 }
 
-/** Node and topic of a response that is a batch of events; for any other `cause` is thrown. */
+/** Node and topic of a response that is a batch of events; throws `cause` for any other response. */
 function batchNames(bytes: Buffer, cause: unknown): { node: string; topic: string } {
   const response = new ProtoReader(bytes, 'response');
   if (!response.nextTag() || response.field !== 2) throw cause;
@@ -206,7 +205,7 @@ function batchNames(bytes: Buffer, cause: unknown): { node: string; topic: strin
   return names;
 }
 
-/** `address` is host:port; `token` is the broker's, where it wants one. Answers are objects (see schema.ts). */
+/** `address` is host:port; `token` is the broker's, if it requires one. Answers are objects (see schema.ts). */
 export function createBackplaneClient(
   address: string,
   token?: string,

@@ -1,7 +1,6 @@
 /**
- * The gRPC server's options, and the one that it has no option for: its HTTP/2
- * receive windows. The library ignores `grpc-node.flow_control_window` on
- * servers, and 64 KB a round trip is what an uplink would be left with.
+ * The gRPC server's options, and its HTTP/2 receive windows, for which the library has no option: it ignores
+ * `grpc-node.flow_control_window` on servers, and would leave an uplink 64 KB a round trip.
  */
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
@@ -21,8 +20,8 @@ import {
 import { guardMessages } from './message-guard.js';
 
 /**
- * With any interceptor the library lets nothing through to a handler any more once a call has been cancelled or its
- * deadline has come. Without one it starts a call whose request ends later than that, and never tells it that it is over.
+ * With any interceptor, the library passes nothing to a handler once a call was cancelled or its deadline has passed.
+ * Without one, it starts a call whose request ends later than that, and never tells the handler that the call is over.
  */
 const endedCallsStayEnded: ServerInterceptor = (_method, call) => new ServerInterceptingCall(call);
 
@@ -39,7 +38,7 @@ export function serverOptions(): ServerOptions {
   };
 }
 
-/** What the library keeps to itself; checked before it is used, so that an upgrade cannot undo it in silence. */
+/** Internals of the library; checked before they are used, so that an upgrade cannot silently disable the windows. */
 interface Internals {
   commonServerOptions?: { settings?: { maxConcurrentStreams?: number; initialWindowSize?: number } };
   http2Servers?: Map<Http2Server, unknown>;
@@ -53,9 +52,8 @@ export function setStreamWindow(server: Server): void {
 }
 
 /**
- * Call after bind: every new connection gets the larger window, and its messages are guarded. Returns what
- * ends all connections at once; the library's shutdown leaves them to peers
- * that may never close.
+ * Call after bind: every new connection gets the larger window, and its messages are guarded. Returns a function that
+ * ends all connections at once, because the library's shutdown waits for peers that may never close.
  */
 export function setSessionWindow(server: Server, connectionsMax = GRPC_CONNECTIONS_MAX): () => void {
   const sockets = new Set<Socket>();
@@ -77,7 +75,7 @@ export function setSessionWindow(server: Server, connectionsMax = GRPC_CONNECTIO
   };
 }
 
-/** Those that the library listens with; none before bind. */
+/** The servers that the library listens with. Throws before bind. */
 export function http2Servers(server: Server): readonly Http2Server[] {
   const { http2Servers: bound } = server as unknown as Internals;
   if (bound === undefined || bound.size === 0) throw changed();

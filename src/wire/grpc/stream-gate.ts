@@ -1,8 +1,7 @@
 /**
- * Stands in front of the gRPC library: who opens a stream says who they are in
- * its headers, and is refused before the library has made anything for the call
- * or read of its message. What handlers learn is the identity, never the
- * credential.
+ * Authenticates callers in front of the gRPC library: a stream's headers state the caller's credential, and a stream
+ * without a valid one is refused before the library allocates anything for the call or reads its message. Handlers
+ * learn the identity, never the credential.
  */
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Metadata, Server } from '@grpc/grpc-js';
@@ -13,7 +12,7 @@ import { http2Servers } from './server-options.js';
 /** Metadata key under which a handler finds the caller's identity; what a caller sends under it is dropped. */
 const IDENTITY_KEY = 'backplane-identity';
 
-/** Asked for load balancers and supervisors, who have no token. */
+/** Health checks need no token: load balancers and supervisors have none. */
 const OPEN_PREFIX = '/grpc.health.v1.Health/';
 
 /** Returns the caller's identity. Throws BackplaneError unauthenticated. */
@@ -35,8 +34,8 @@ export function gateStreams(server: Server, identify: Identify): void {
 }
 
 /**
- * Shows every stream to `admit` before the library has it: what is then in the headers is what the library reads, and a
- * BackplaneError that is thrown refuses the call. What is given last is asked first. Call after bind.
+ * Shows every stream to `admit` before the library gets it: the library reads the headers as `admit` leaves them, and a
+ * thrown BackplaneError refuses the call. The interceptor added last runs first. Call after bind.
  */
 export function interceptStreams(
   server: Server,
@@ -67,18 +66,18 @@ function identityOfStream(
   identify: Identify,
 ): string {
   if (headers[':path']?.startsWith(OPEN_PREFIX)) return '';
-  // Of a header that came twice, `headers` has only the first.
+  // `headers` holds only the first value of a header that came twice.
   const values = rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1] === 'authorization');
   return identify(values, stream.session?.socket?.remoteAddress ?? '');
 }
 
-/** Of a call that was let in. */
+/** The caller's identity of an admitted call. */
 export function identityOf(metadata: Metadata): string {
   return String(metadata.get(IDENTITY_KEY)[0] ?? '');
 }
 
 function refuse(stream: ServerHttp2Stream, { grpcStatus, message }: BackplaneError): void {
   stream.on('error', () => undefined);
-  // What else the caller sends is not waited for.
+  // The rest of the request is not waited for.
   refuseCall(stream, grpcStatus, message, constants.NGHTTP2_NO_ERROR);
 }

@@ -1,4 +1,4 @@
-/** A file of JSON lines of bounded size: when full it is kept once more, as `NAME.1.jsonl`, whose place the next one takes. */
+/** A file of JSON lines of bounded size. When full it is renamed to `NAME.1.jsonl`, which replaces the one before. */
 import { closeSync, fstatSync, fsyncSync, openSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { nodeFileOps } from '../../../storage/file-ops.js';

@@ -1,4 +1,4 @@
-/** What operators set for nodes, kept over restarts. JSON, replaced as a whole. */
+/** The budgets that operators set for nodes, kept over restarts. A JSON file that is replaced as a whole. */
 import path from 'node:path';
 import * as z from 'zod';
 import { STATE_BYTES_MAX } from '../../../limits.js';
@@ -6,7 +6,7 @@ import { readBoundedFile } from '../../../storage/bounded-file.js';
 import { nodeFileOps, systemErrorCode, writeSmallFile } from '../../../storage/file-ops.js';
 import { putAside } from './put-aside.js';
 
-/** Fields that are not there are as the node's own settings say. */
+/** A missing field leaves the node's own setting in force. */
 export interface SavedBudget {
   readonly liveBytesPerSecond?: number | undefined;
   readonly liveEventsPerSecond?: number | undefined;
@@ -24,7 +24,7 @@ export class BudgetFile {
     this.file = path.join(dir, 'budgets.json');
   }
 
-  /** Empty when nothing was saved. A file that cannot be understood is put aside, and `warn` is told. */
+  /** Empty when nothing was saved. A file that cannot be parsed is put aside, and `warn` is called. */
   load(warn: (message: string) => void): ReadonlyMap<string, SavedBudget> {
     try {
       return new Map(
@@ -37,7 +37,7 @@ export class BudgetFile {
     }
   }
 
-  /** Resolves when it is durable. */
+  /** Resolves when the file is durable; rejects with the system's error. */
   async save(nodes: ReadonlyMap<string, SavedBudget>): Promise<void> {
     const text = JSON.stringify({ version: 1, nodes: Object.fromEntries(nodes) });
     writeSmallFile(nodeFileOps, this.file, Buffer.from(text), true);

@@ -1,10 +1,11 @@
 /**
- * What a broker must know again after it was killed: what is asked, and from
- * which position each node's frames hold for it. JSON, replaced as a whole.
+ * The state that a broker needs after it was killed: the claims, and from which
+ * position each node's frames are complete for them. A JSON file that is
+ * replaced as a whole.
  *
- * A file that is damaged costs work, never events: without it nobody knows for
- * which predicates the log is complete, so that what is resumed is taken from
- * the recorders.
+ * A damaged file costs work but no events: without it the broker does not know
+ * for which predicates the log is complete, so resumed subscriptions are served
+ * from the recorders.
  */
 import path from 'node:path';
 import * as z from 'zod';
@@ -21,14 +22,14 @@ export interface SavedNode {
   readonly name: string;
   readonly recorderId: string;
   readonly epoch: number;
-  /** Predicate id to the position after which its matches are in the log. */
+  /** Predicate id to the position after which all its matches are in the log. */
   readonly holds: ReadonlyMap<bigint, Position>;
-  /** Milliseconds since 1970. Of a connected one, the latest at which it may be seen before this is saved again. */
+  /** Milliseconds since 1970. For a connected node, a time in the future: the latest before the next save. */
   readonly seenMs: number;
   readonly connected: boolean;
-  /** A frame of it became durable, ever. */
+  /** At least one frame of the node became durable. */
   readonly delivered: boolean;
-  /** The address it came from. */
+  /** Address of its latest connection, without the port. */
   readonly peer: string;
 }
 
@@ -47,7 +48,7 @@ const u64 = z
   .refine((value) => value < 1n << 64n);
 const whole = z.number().int().nonnegative();
 const hold = z.tuple([u64, whole, u64, whole.max(0xffff), whole.max(0xffff_ffff)]);
-/** What is thrown refuses the whole. */
+/** compileNodeGlobs throws for invalid globs, and then the whole file is refused. */
 const globs = z.array(z.string()).refine((texts) => compileNodeGlobs(texts));
 const nodeName = z.string().refine((name) => checkName('name', name) === name);
 const schema = z.object({
@@ -69,7 +70,7 @@ const schema = z.object({
       recorderId: z.string(),
       epoch: whole,
       holds: z.array(hold),
-      // A broker of before these were saved: it is as if the node had been connected until now.
+      // Older brokers did not save these fields. The defaults treat the node as connected until now.
       seenMs: whole.default(() => Date.now()),
       connected: z.boolean().default(true),
       delivered: z.boolean().default(true),
@@ -86,8 +87,8 @@ export class InterestFile {
   }
 
   /**
-   * Nothing was saved yet: an empty state. Likewise when the file cannot be
-   * understood: it is put aside, and `warn` is told what follows.
+   * Returns an empty state when nothing was saved yet. Does the same when the file
+   * cannot be parsed: it is put aside, and `warn` is called with the consequence.
    */
   load(warn: (message: string) => void): SavedState {
     try {
@@ -102,7 +103,7 @@ export class InterestFile {
     }
   }
 
-  /** Resolves when it is durable. */
+  /** Resolves when the file is durable; rejects with the system's error. */
   async save(state: SavedState): Promise<void> {
     const text = JSON.stringify({
       version: 1,

@@ -1,12 +1,12 @@
 /**
- * Where more nodes stand apart than a cursor can name, they are named by notes
- * in the log: one that names them all, then ones that name what has changed
- * since. A cursor carries the place of the newest, and names the few nodes that
- * have changed since that one itself.
+ * When a cursor would have to name more nodes than fit, they are named by notes
+ * in the log: a first note names them all, and further notes name those that
+ * have changed since. A cursor carries the place of the newest note, and itself
+ * names the few nodes that have changed since that one.
  *
- * A note is durable with the next sync of its log. Should the machine fail
- * before, the cursors that name it are refused, and never misread: a note has
- * an identity beside its offset.
+ * A note is durable with the next sync of its log. If the machine fails before,
+ * cursors that name the note are refused. Another record at its offset is never
+ * taken for it, because a note also has a random identity.
  */
 import { randomInt } from 'node:crypto';
 import { BackplaneError } from '../../../errors.js';
@@ -16,24 +16,24 @@ import { isDiskTrouble } from '../../ingest/held-frames.js';
 import type { PartitionLog } from '../../log/partition-log.js';
 
 export class CursorNotes {
-  /** The newest. */
+  /** Place of the newest note; undefined when there is none. */
   place: NotePlace | undefined;
   private oldestOffset = 0;
   private count = 0;
 
   constructor(private readonly log: PartitionLog) {}
 
-  /** Whether the next note may name what has changed only: the notes before it are all there, and not too many. */
+  /** Whether the next note may name only what has changed: all notes before it still exist and are not too many. */
   get continued(): boolean {
     return this.place !== undefined && this.count < CURSOR_NOTES_MAX && !this.gone;
   }
 
-  /** Retention has removed what the newest note builds on. */
+  /** Whether retention has removed a note that the newest one builds on. */
   get gone(): boolean {
     return this.place !== undefined && this.oldestOffset < this.log.firstOffset;
   }
 
-  /** Resolves with false when the disk takes nothing at this moment: then there is no place. */
+  /** Resolves with false when the disk takes no note at this moment; `place` is undefined then. */
   async write(nodes: readonly CursorNode[]): Promise<boolean> {
     const before = this.continued ? this.place : undefined;
     const id = randomInt(2 ** 32);
@@ -50,20 +50,21 @@ export class CursorNotes {
     }
   }
 
-  /** The next cursors do without. */
+  /** Cursors no longer use the notes from here on. */
   forget(): void {
     this.place = undefined;
   }
 
-  /** Resolves when what was written is as durable as frames are. */
+  /** Resolves when the notes are as durable as frames are. */
   async settled(): Promise<void> {
     if (this.place !== undefined) await this.log.settled();
   }
 }
 
 /**
- * All nodes that a note and those before it name. Throws cursor_expired when
- * retention has removed one, cursor_invalid when there never was such a note.
+ * Returns all nodes that a note and the notes before it name; a newer note
+ * overrides an older one. Throws cursor_expired when retention has removed one
+ * of them, cursor_invalid when the log has no such note.
  */
 export async function readNotes(
   place: NotePlace | undefined,

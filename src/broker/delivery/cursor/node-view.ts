@@ -1,4 +1,4 @@
-/** How far one subscription has got with one node. */
+/** How far one subscription has delivered one node. */
 import { OWED_RANGES_MAX } from '../../../limits.js';
 import type { CursorNode, HistoryPlace, OwedRange } from '../../../wire/cursor.js';
 import { comparePositions, laterPosition, ORIGIN, type Position } from '../../../wire/position.js';
@@ -6,45 +6,48 @@ import { comparePositions, laterPosition, ORIGIN, type Position } from '../../..
 export type ViewState =
   /** Served from the log. */
   | 'live'
-  /** Its history comes first; its frames in the log are passed over until that has met the tail. */
+  /** Served from its recorder first. Its frames in the log are passed over until history has reached their end. */
   | 'late';
 
-/** What the subscriber did not get, and is to get later. Changed only by its view, as live delivery and refills meet in it. */
+/**
+ * A range of the log whose events the subscriber did not get and will get later. Only NodeView may change it, because
+ * live delivery and refills both work on it.
+ */
 export interface Owed extends OwedRange {
-  /** It was counted as shed or skipped by this subscription, not by one before it. */
+  /** Whether this subscription counted the events as shed or skipped, not one that it resumes. */
   readonly counted: boolean;
-  /** Events that were refilled of the stretch in which `after` lies; unset: nobody has counted them. */
+  /** Number of events refilled of the stretch in which `after` lies; undefined if unknown. */
   readonly taken?: number | undefined;
 }
 
-/** Matches that came as history, from behind the border between two frames. */
+/** Number of matches that came as history from after `from`, where the next frame begins. */
 export interface Ahead {
   readonly from: Position;
   readonly events: number;
 }
 
-/** Tells whoever watches it of each change, so that cursors say what is true without anybody thinking of it. */
+/** Reports each change to its watcher, so that cursors are always up to date. */
 export class NodeView {
   #state: ViewState = 'live';
   #skip: Position | undefined;
   #onChange: () => void = () => undefined;
-  /** By topic: events up to here were delivered, where that is further than `skip`. */
+  /** By topic, the position up to which events were delivered; it counts where it is further than `skip`. */
   readonly #floors = new Map<string, Position>();
-  /** By topic: frames of the log were worked off up to here. */
+  /** By topic, the position up to which frames of the log were processed. */
   readonly #seen = new Map<string, Position>();
-  /** By topic: where the next frame begins if it continues the one before; unset while that is not known. */
+  /** By topic, where the next frame must begin if it continues the one before; unset if unknown. */
   readonly #chained = new Map<string, Position>();
-  /** By topic, in order. */
+  /** By topic, in log order. */
   readonly #owed = new Map<string, readonly Owed[]>();
-  /** Of its history, everything up to here in merged order was delivered. */
+  /** Place in merged order up to which the node's history was delivered. */
   afterKey: HistoryPlace | undefined;
-  /** By topic, what came of the next frame of the log before it. Not known of a subscription that was resumed. */
+  /** By topic, what history delivered of the log's next frame. Unknown for what came before a resumption. */
   readonly ahead = new Map<string, Ahead>();
-  /** By topic, wall nanoseconds. */
+  /** By topic, the watermark in wall nanoseconds. */
   readonly watermarksNs = new Map<string, bigint>();
-  /** Told to the subscriber last. */
+  /** The last watermark that was sent to the subscriber. */
   toldWatermarkNs = 0n;
-  /** Counts changes of `owed`. */
+  /** Incremented at every change of `owed`. */
   owedVersion = 0;
 
   constructor(readonly node: string) {}
@@ -53,7 +56,7 @@ export class NodeView {
     return this.#state;
   }
 
-  /** Events of every topic up to here were delivered, or lie before the subscription. */
+  /** Position up to which events of every topic were delivered, or lie before the subscription. */
   get skip(): Position | undefined {
     return this.#skip;
   }
@@ -62,7 +65,7 @@ export class NodeView {
     return this.#owed;
   }
 
-  /** @param onChange called after every change that a cursor has to say something of */
+  /** @param onChange called after every change that affects cursors */
   watch(onChange: () => void): void {
     this.#onChange = onChange;
   }
@@ -72,43 +75,43 @@ export class NodeView {
     this.#onChange();
   }
 
-  /** @param from set where its history has met the log: all up to there was delivered */
+  /** @param from position where history meets the log: everything up to it was delivered */
   wentLive(from = this.#skip): void {
     this.#skip = from;
     this.#state = 'live';
     this.#onChange();
   }
 
-  /** Every topic was delivered up to here. It never goes back. */
+  /** Every topic was delivered up to `position`. An earlier position than before changes nothing. */
   reached(position: Position): void {
     this.#skip = laterPosition(position, this.#skip);
     this.#onChange();
   }
 
-  /** The topic was delivered up to here. */
+  /** One topic was delivered up to `position`. */
   reachedOf(topic: string, position: Position): void {
     this.#floors.set(topic, laterPosition(position, this.#floors.get(topic)));
     this.#onChange();
   }
 
-  /** Frames of the log were worked off up to here. */
+  /** Frames of the log were processed up to `coveredTo`. */
   workedOff(topic: string, coveredTo: Position): void {
     this.#seen.set(topic, coveredTo);
     this.#chained.set(topic, coveredTo);
     this.#onChange();
   }
 
-  /** Where the topic's next frame begins if it continues the one before; undefined while that is not known. */
+  /** Where the topic's next frame must begin if it continues the one before; undefined if unknown. */
   chainedTo(topic: string): Position | undefined {
     return this.#chained.get(topic);
   }
 
-  /** Frames were passed over of which nobody knows how far they reached: the next ones follow on nothing that is known. */
+  /** Call this when frames of unknown extent were passed over: the next ones must not be checked for a hole. */
   unchain(): void {
     this.#chained.clear();
   }
 
-  /** Frames of the log cannot be read: what the node recorded behind those that were comes from its recorder. */
+  /** Call this when frames of the log cannot be read: all after the processed frames then comes from the recorder. */
   lostFrames(topics: readonly string[]): void {
     for (const each of topics) {
       const seen = this.#seen.get(each);
@@ -119,19 +122,19 @@ export class NodeView {
     this.wentLate();
   }
 
-  /** Of too many ranges the oldest is given up: it stays shed. */
+  /** Adds a range. Above OWED_RANGES_MAX the oldest range is dropped, and its events are never refilled. */
   owe(topic: string, owed: Owed): void {
     this.#setOwed(topic, [...(this.#owed.get(topic) ?? []), owed].slice(-OWED_RANGES_MAX));
   }
 
-  /** In place: whoever else is at work on the range goes on with what it has become. */
+  /** Changes the range in place, because live delivery and a refill may both hold a reference to it. */
   changeOwed(owed: Owed, change: Partial<Owed>): void {
     Object.assign(owed, change);
     this.owedVersion++;
     this.#onChange();
   }
 
-  /** Nothing is left of it. */
+  /** Removes a range of which nothing is left to deliver. */
   settleOwed(topic: string, settled: Owed): void {
     this.#setOwed(
       topic,
@@ -146,14 +149,14 @@ export class NodeView {
     this.#onChange();
   }
 
-  /** Events of the topic up to here are not delivered again. */
+  /** Position up to which events of the topic must not be delivered again. */
   floor(topic: string): Position | undefined {
     const floor = this.#floors.get(topic);
     if (floor === undefined || this.#skip === undefined) return floor ?? this.#skip;
     return comparePositions(floor, this.#skip) > 0 ? floor : this.#skip;
   }
 
-  /** Whether offsets of the log do not say all: a cursor must name this node. */
+  /** Whether a cursor must name this node, because offsets of the log do not say how far it was delivered. */
   apart(topics: readonly string[]): boolean {
     if (this.#state === 'late' || this.#owed.size > 0) return true;
     const { skip } = this;
@@ -164,12 +167,12 @@ export class NodeView {
     });
   }
 
-  /** What a cursor must say of it where it stands apart. */
+  /** What a cursor says of this node when it must name it. */
   toCursor(): CursorNode {
     const { node, state, skip: position, owed } = this;
     if (state === 'live' && position === undefined && owed.size > 0) return { node, standing: 'log', owed };
     if (state === 'live') return { node, standing: 'beyond', position: position ?? ORIGIN, owed };
-    // Nothing of the log counts for it: what the offsets would have told must be said.
+    // Offsets say nothing of a late node, so the cursor must state the floors itself.
     const further = [...this.#floors].filter(([, floor]) => !position || comparePositions(floor, position) > 0);
     const known = position !== undefined || further.length > 0;
     return {
@@ -182,7 +185,7 @@ export class NodeView {
     };
   }
 
-  /** The least over all topics; 0n while one has stated none. */
+  /** The lowest watermark over the topics; 0n while one of them has none. */
   watermarkNs(topics: readonly string[]): bigint {
     let least: bigint | undefined;
     for (const topic of topics) {

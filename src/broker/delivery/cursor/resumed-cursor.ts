@@ -1,6 +1,6 @@
 /**
- * What a cursor says about each node: up to where its events were delivered.
- * Offsets become positions through the log.
+ * A cursor that is resumed: up to which position events of each node were
+ * delivered. The log translates the cursor's offsets to positions.
  */
 import { BackplaneError } from '../../../errors.js';
 import { differenceFrom, type PredicateSpec } from '../../../subscriptions/predicate.js';
@@ -15,7 +15,7 @@ import { readNotes } from './cursor-notes.js';
 
 const OTHER = 'its filter or its fields were others, or several of topics, filter, fields and include_self';
 
-/** Throws cursor_invalid for a cursor of another filter, log, or nobody's. */
+/** Throws cursor_invalid for a cursor of another predicate or another log, and for text that is no cursor. */
 export function readCursor(text: string, predicate: PredicateSpec, clusterId: string): CursorState {
   const state = decodeCursor(text);
   const { id } = predicate;
@@ -38,9 +38,9 @@ export function readCursor(text: string, predicate: PredicateSpec, clusterId: st
   return state;
 }
 
-/** What was delivered of one node. */
+/** How far one node was delivered. */
 export interface Delivered {
-  /** Per topic; a topic without an entry: nothing known. */
+  /** Position by topic; nothing is known of a topic without an entry. */
   readonly floors: ReadonlyMap<string, Position>;
   readonly standing: CursorNode | undefined;
 }
@@ -56,15 +56,15 @@ export class ResumedCursor {
   private constructor(
     readonly state: CursorState,
     private readonly topics: readonly string[],
-    /** By partition: up to where frames before the cursor's place reach. */
+    /** By partition, how far the frames before the cursor's place reach. */
     private readonly covered: readonly CoveredPositions[],
     private readonly standings: ReadonlyMap<string, CursorNode>,
     private readonly partials: readonly PartialEnd[],
   ) {}
 
   /**
-   * Throws cursor_expired when the log no longer reaches back, or was set back and written anew; cursor_invalid when it
-   * never had these offsets.
+   * Throws cursor_expired when the log no longer reaches back to the cursor, or lost its end and has other frames there
+   * now; cursor_invalid when it never had these offsets.
    */
   static async open(state: CursorState, topics: readonly string[], store: LogStore): Promise<ResumedCursor> {
     const covered: CoveredPositions[] = [];
@@ -81,12 +81,12 @@ export class ResumedCursor {
     return new ResumedCursor(state, topics, covered, standings, partials);
   }
 
-  /** Nodes that the cursor names. */
+  /** Names of the nodes that the cursor or its notes name. */
   get named(): Iterable<string> {
     return this.standings.keys();
   }
 
-  /** Undefined for a node of which the subscription had nothing. */
+  /** Undefined when nothing is known to have been delivered of the node. */
   of(node: string): Delivered | undefined {
     const standing = this.standings.get(node);
     if (standing?.standing === 'late') return { floors: standing.floors ?? new Map(), standing };
@@ -99,13 +99,13 @@ export class ResumedCursor {
     return floors.size === 0 ? undefined : { floors, standing };
   }
 
-  /** Before any frame at or behind the cursor's offsets: up to where the log goes for the node. */
+  /** Position up to which frames before the cursor's offset reach, for the node and topic. */
   seen(node: string, topic: string): Position | undefined {
     return this.covered[partitionOf(node)]?.to(node, topic);
   }
 }
 
-/** A machine that lost what was not synced may have other frames at these offsets now. */
+/** Throws cursor_expired when a machine that lost unsynced frames has other frames at the cursor's offsets now. */
 async function checkMark(log: PartitionLog, { offset, mark }: CursorPlace): Promise<void> {
   if (mark === undefined || (await log.hasMark(offset, mark))) return;
   throw new BackplaneError(

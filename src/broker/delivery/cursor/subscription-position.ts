@@ -1,6 +1,6 @@
 /**
- * Where a subscription stands, over all nodes and partitions, and the cursor
- * that says so.
+ * How far a subscription has delivered, over all nodes and partitions, and the
+ * cursors that state it.
  */
 import { CURSOR_NODES_MAX } from '../../../limits.js';
 import type { CursorPlace, HistoryPlace } from '../../../wire/cursor.js';
@@ -9,35 +9,36 @@ import type { LogPlace } from '../../log/fan-out.js';
 import type { CursorNotes } from './cursor-notes.js';
 import type { NodeView } from './node-view.js';
 
-/** A frame that was delivered up to an event within. */
+/** A frame of which only the first events were delivered. */
 export interface PartlyDelivered {
   readonly offset: number;
-  /** Behind the last delivered event. */
+  /** Index of the first event that was not delivered. */
   readonly index: number;
 }
 
-/** What a note says of a view. */
+/** State of a view when it was written to a note, to detect later changes. */
 type Noted = Pick<NodeView, 'state' | 'skip' | 'owedVersion'>;
 
 export class SubscriptionPosition {
   readonly views = new Map<string, NodeView>();
-  /** Views that a cursor must name. Checked again at every change of theirs. */
+  /** Views that a cursor must name. Updated at every change of a view. */
   private readonly apart = new Set<NodeView>();
-  /** Views that the notes name, and those of whom they say no longer what is true. */
+  /** Views that the notes name, with the state noted. */
   private readonly noted = new Map<NodeView, Noted>();
+  /** Views that a cursor must name itself, because the notes do not say what is true of them now. */
   private readonly changed = new Set<NodeView>();
-  /** While a note is written. */
+  /** Set while a note is being written. */
   private noting: Promise<void> | undefined;
-  /** While the past is replayed: offsets say nothing yet. */
+  /** Place in merged order while the past is replayed; offsets count for nothing until it is undefined. */
   private replayed: HistoryPlace | undefined;
-  /** Frames that were delivered up to an event within, and not read again since. */
+  /** Partly delivered frames that were not read again since. */
   readonly partials = new Map<LogPlace, PartlyDelivered>();
 
   constructor(
     private readonly clusterId: string,
     private readonly predicateId: bigint,
     readonly topics: readonly string[],
-    /** From where nodes are served that join later; undefined: from when they join. 0n: from the start. */
+    /** Wall time from which nodes that join later are served; undefined for live only, 0n for all they have. */
     readonly joinSinceNs: bigint | undefined,
     /** One per partition. Empty for a subscription that does not follow. */
     readonly places: readonly LogPlace[],
@@ -48,7 +49,7 @@ export class SubscriptionPosition {
     return this.replayed;
   }
 
-  /** The place in merged order, or none: from then on offsets say where each node stands. */
+  /** Set to undefined at the end of the replay: from then on offsets say how far each node was delivered. */
   set history(place: HistoryPlace | undefined) {
     const ended = this.replayed !== undefined && place === undefined;
     this.replayed = place;
@@ -74,12 +75,12 @@ export class SubscriptionPosition {
   }
 
   /**
-   * Where more nodes stand apart than a cursor can name, they are named by a note in the log. To be awaited before each
-   * cursor: what is delivered between the two is no more than a single batch.
+   * Writes a note to the log when a cursor would have to name too many nodes. Await this before each cursor, with at
+   * most one batch delivered in between, so that cursor() never has more to name than it can.
    */
   async makeNotes(): Promise<void> {
     if (this.noting) await this.noting;
-    // Few enough again: notes are not needed.
+    // A cursor can name all the nodes by itself again, or the notes are unusable.
     if (this.notes.gone || (this.notes.place && this.apart.size <= CURSOR_NODES_MAX / 2)) this.forgetNotes();
     const { named } = this;
     if (named.size === 0 || (named.size < CURSOR_NODES_MAX && this.encode(named) !== undefined)) return;
@@ -89,17 +90,17 @@ export class SubscriptionPosition {
     await this.noting;
   }
 
-  /** Empty when more nodes stand apart than a cursor can name, and the disk takes no note of them. */
+  /** Empty when there are more nodes to name than fit in a cursor, and the disk takes no note of them. */
   cursor(): string {
     const { named } = this;
     return (named.size <= CURSOR_NODES_MAX && !this.notes.gone && this.encode(named)) || '';
   }
 
-  /** Resolves when the cursors given up to now outlive the machine. */
+  /** Resolves when the cursors given out so far survive a crash of the machine, as far as the disk works. */
   async settled(): Promise<void> {
     await this.makeNotes();
     await this.notes.settled();
-    // They name the logs' ends. Where the disk fails there are no better ones.
+    // Cursors name the ends of the logs. If the disk fails there is no better cursor, so failures are ignored.
     await Promise.allSettled(this.places.map(({ log }) => log.settled()));
   }
 
@@ -126,7 +127,7 @@ export class SubscriptionPosition {
 
   private async takeNote(): Promise<void> {
     if (!this.notes.continued) this.forgetNotes();
-    // What a view says when the note is made; it may change while that is written.
+    // Captured before the write, because a view may change during it and must then count as changed.
     const named = [...this.named].map((view) => {
       const noted: Noted = { state: view.state, skip: view.skip, owedVersion: view.owedVersion };
       return { view, noted, node: view.toCursor() };

@@ -1,8 +1,8 @@
 /**
- * Holds a node to its query: topics that were asked for, ascending, within the
- * query's bounds. What it sends that is not sound is asked for once more, as
- * what was broken on its way is whole the second time; what comes unsound again
- * is passed by and told.
+ * Clips a node's answer to its query: only topics that were asked for, in
+ * ascending order, within the query's bounds. After the first invalid frame the
+ * query is asked once more, because damage on the way does not recur. Later
+ * invalid frames are skipped and reported as missing.
  */
 import { asBackplaneError } from '../../../errors.js';
 import { checkEvents, positionAt } from '../../../wire/frame/frame-columns.js';
@@ -17,13 +17,13 @@ import { firstAfter, keyAt, sliceFrame } from './history-slice.js';
 export interface NodeQuery {
   readonly node: string;
   readonly request: Omit<HistoryRequest, 'creditBytes' | 'last' | 'client'>;
-  /** Events up to here, per topic, were delivered before. */
+  /** By topic, the position up to which events were delivered before. */
   readonly floors: ReadonlyMap<string, Position>;
-  /** Everything up to here, in merged order, was delivered before. */
+  /** Place in merged order up to which everything was delivered before. */
   readonly afterKey: HistoryKey | undefined;
 }
 
-/** Events of a node that cannot be delivered, as they are none: positions in (from, to]. */
+/** Invalid events of a node, which cannot be delivered: positions in (from, to]. */
 export interface UnsoundStretch {
   readonly node: string;
   readonly topic: string;
@@ -33,9 +33,9 @@ export interface UnsoundStretch {
 }
 
 export interface AnswerOptions {
-  /** The node's present epoch: positions behind it would let nothing that it records later be delivered. */
+  /** The node's present epoch. Positions in a later one are refused: they would hide all that it records afterwards. */
   readonly epochMax: () => number;
-  /** Called when the answer is over; with `last` also before the whole of it was taken. */
+  /** Called when the answer has ended and been read; with `last`, before its events were delivered. */
   readonly onOver: (outcome: HistoryOutcome) => void;
   readonly onUnsound: (stretch: UnsoundStretch) => Promise<void>;
 }
@@ -45,12 +45,12 @@ export class ClippedAnswer implements HistorySource {
   private answer: HistoryAnswer;
   private askedAgain = false;
   private readonly reached: Map<string, Position>;
-  /** What is left of a frame that several stretches cut. */
+  /** Remaining pieces of a frame that several stretches cut. */
   private cut: HistoryFrame[] = [];
 
   constructor(
     answer: HistoryAnswer,
-    /** The same query once more; undefined when the node has gone. */
+    /** Asks the same query once more; returns undefined when the node is not connected. */
     private readonly askAgain: () => HistoryAnswer | undefined,
     private readonly query: NodeQuery,
     private readonly options: AnswerOptions,
@@ -73,7 +73,7 @@ export class ClippedAnswer implements HistorySource {
       const piece = this.cut.shift();
       if (piece !== undefined) return piece;
       const bytes = await this.answer.next();
-      // Read on, it wants its place again: what was taken is clipped from the second answer.
+      // The answer lost its place and is read again, so ask again; what was taken is clipped from the new answer.
       if (bytes === undefined && this.answer.displaced) {
         this.answer = this.askAgain() ?? this.answer;
         if (!this.answer.displaced) continue;
@@ -93,7 +93,10 @@ export class ClippedAnswer implements HistorySource {
     }
   }
 
-  /** Undefined where it is not: the query was asked again, or has failed, or what was in it is told as missing. */
+  /**
+   * Decodes and checks a frame. Returns undefined for an invalid one: then the query was asked again, or failed, or the
+   * frame's events were reported as missing.
+   */
   private async sound(bytes: Buffer): Promise<HistoryFrame | undefined> {
     let frame: HistoryFrame | undefined;
     try {
@@ -111,7 +114,7 @@ export class ClippedAnswer implements HistorySource {
     }
   }
 
-  /** What was taken already is clipped from the second answer. */
+  /** Asks the query again; events that were taken already are clipped from the second answer. */
   private ask(reason: string): void {
     this.askedAgain = true;
     const answer = this.askAgain();
@@ -133,7 +136,7 @@ export class ClippedAnswer implements HistorySource {
     await this.options.onUnsound({ node: this.node, topic, from: before, to: last, reason });
   }
 
-  /** Which of its events were asked for and not taken yet: indices in [from, to). */
+  /** Indices [from, to) of the frame's events that were asked for and not taken yet. */
   private bounds(frame: HistoryFrame): { from: number; to: number } {
     const count = frame.wallNs.length;
     const { afterKey } = this.query;
@@ -145,7 +148,7 @@ export class ClippedAnswer implements HistorySource {
   }
 }
 
-/** Of the events with index in [from, to), those within one of the stretches, which ascend. */
+/** Slices of the events with index in [from, to) that lie within one of the stretches, which are ascending. */
 function piecesWithin(frame: HistoryFrame, from: number, to: number, within: readonly Stretch[]): HistoryFrame[] {
   const pieces: HistoryFrame[] = [];
   for (const stretch of within) {

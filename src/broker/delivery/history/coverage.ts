@@ -1,4 +1,4 @@
-/** What each node could really answer, from how its queries ended. */
+/** Summary of what each node could answer, from how its queries ended. */
 
 import { msToNs } from '../../../nanoseconds.js';
 import {
@@ -13,13 +13,13 @@ import type { DeliveryTotals } from '../outlet.js';
 interface NodeSum {
   outcome: HistoryOutcome | undefined;
   events: number;
-  /** When it was last seen, before the window began. */
+  /** Set for a node that went before the window began: when it was last seen, milliseconds since 1970. */
   goneSinceMs?: number | undefined;
 }
 
 export interface GoneNode {
   readonly node: string;
-  /** Since when it is known to be gone: milliseconds since 1970. */
+  /** Time since which the node is known to be gone, milliseconds since 1970. */
   readonly sinceMs: number;
   readonly lastSeenMs: number;
 }
@@ -28,7 +28,7 @@ export class CoverageSum {
   private readonly nodes = new Map<string, NodeSum>();
   private readonly later = new Map<string, TimestampFields>();
 
-  /** Wall time of the first that was delivered, which in merged order is the oldest. */
+  /** Wall time of the first delivered event, which is the oldest in merged order. */
   oldestNs: bigint | undefined;
 
   delivered(node: string, events: number, firstNs: bigint): void {
@@ -40,7 +40,7 @@ export class CoverageSum {
     this.of(node).outcome = outcome;
   }
 
-  /** Nodes that were not connected as the nodes were asked. Of one that went before the window began nothing is missing. */
+  /** Adds nodes that were gone when the others were asked. One that went before the window began lacks no events. */
   gone(nodes: readonly GoneNode[], windowFromNs: bigint | undefined): void {
     for (const { node, sinceMs, lastSeenMs } of nodes) {
       const before = windowFromNs !== undefined && msToNs(sinceMs) < windowFromNs;
@@ -48,7 +48,7 @@ export class CoverageSum {
     }
   }
 
-  /** Not asked: all that it has recorded is later than the window. */
+  /** Adds a node that was not asked because its whole recording is later than the window. */
   recordedLater(node: string, from: TimestampFields): void {
     this.later.set(node, from);
   }
@@ -98,7 +98,7 @@ function nodeCoverage(node: string, { outcome, events, goneSinceMs }: NodeSum): 
   };
 }
 
-/** Of the window it covers nothing: an empty stretch at its recording's start. */
+/** Coverage of a node that has nothing of the window: an empty stretch at the start of its recording. */
 function laterCoverage(node: string, from: TimestampFields): NodeCoverage & { node: string } {
   const nothing = { lost: '0', lostUnknown: false, damagedBytes: '0', source: '', events: 0 };
   return { node, from, to: from, evicted: true, ...nothing, message: 'its recording begins after the window' };

@@ -1,7 +1,7 @@
 /**
- * Many nodes' answers as one sequence by wall time, then node, then position.
- * It comes in runs: as many events of one frame as come before every other
- * node's next event, so that bytes are spliced, not events.
+ * Merges many nodes' answers into one sequence by wall time, then node, then
+ * position. It yields runs, each as many events of one frame as come before every
+ * other node's next event, so that bytes are copied per run and not per event.
  */
 
 import { partitionPoint } from '../../../flow/partition-point.js';
@@ -9,7 +9,7 @@ import { positionAt } from '../../../wire/frame/frame-columns.js';
 import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
 import { comparePositions, type Position } from '../../../wire/position.js';
 
-/** What comes before what in merged history. */
+/** Sort key of an event in merged history. */
 export interface HistoryKey {
   readonly wallNs: bigint;
   readonly node: string;
@@ -28,7 +28,7 @@ export interface Run {
   readonly frame: HistoryFrame;
   readonly from: number;
   readonly to: number;
-  /** Of the last event. */
+  /** Key of the last event. */
   readonly end: HistoryKey;
 }
 
@@ -40,7 +40,7 @@ export interface HistorySource {
 
 class Head {
   index = 0;
-  /** A clock that was set back between two frames must not unsettle the order that others rely on. */
+  /** Least wall time for the next frame, so that a clock that was set back between frames does not break the order. */
   private floorNs = 0n;
 
   constructor(
@@ -97,7 +97,7 @@ async function nextNotEmpty(source: HistorySource): Promise<HistoryFrame | undef
   }
 }
 
-/** The first index of head's frame that must wait for `other`. At least one event is taken. */
+/** Index after the events of head's frame that come before `other`'s next one. At least one event is taken. */
 function runEnd(head: Head, other: Head | undefined): number {
   const count = head.frame.wallNs.length;
   if (other === undefined) return count;
@@ -115,7 +115,7 @@ class Heap {
     return this.heads[0];
   }
 
-  /** The one that comes next behind the top. */
+  /** The head that sorts right after the top. */
   second(): Head | undefined {
     const [, left, right] = this.heads;
     if (left === undefined || right === undefined) return left;

@@ -11,7 +11,7 @@ export function keyAt(node: string, frame: HistoryFrame, index: number): History
   return { wallNs: frame.wallNs[index]!, node, position: positionAt(frame.epoch, frame, index) };
 }
 
-/** Index of the first event behind the position. */
+/** Index of the first event after the position. */
 export function firstAfter(frame: HistoryFrame, position: Position): number {
   const notBehind = (at: number) => comparePositions(positionAt(frame.epoch, frame, at), position) <= 0;
   return partitionPoint(0, frame.wallNs.length, notBehind);

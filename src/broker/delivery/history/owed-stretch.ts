@@ -1,4 +1,4 @@
-/** Which stretch of a node's recording a subscriber is owed by one frame of the log. */
+/** Computes which stretch of a node's recording a subscriber is owed because of one frame of the log. */
 import type { Frame } from '../../../wire/frame/frame.js';
 import { comparePositions, type Position } from '../../../wire/position.js';
 import type { Owed } from '../cursor/node-view.js';
@@ -8,11 +8,11 @@ import { selectLive } from '../live/live-frame.js';
 export interface OwedStretch {
   readonly from: Position;
   readonly to: Position;
-  /** Matches in it that are still to come; undefined: not known, and not counted when the subscriber was told. */
+  /** Number of matches still to be delivered; undefined if unknown, and then the gap was told without a count too. */
   readonly events: number | undefined;
-  /** Matches that came of the frame before; undefined: not known. */
+  /** Number of matches of the frame that were delivered already; undefined if unknown. */
   readonly taken: number | undefined;
-  /** As what it was told: a frame has either events or what was shed. */
+  /** How the gap was told. It is only one of the two, because a frame has either events or shed counts. */
   readonly kind: 'shed' | 'skipped';
 }
 
@@ -27,7 +27,7 @@ export function owedStretch(
   const begun = owed.after !== undefined && comparePositions(owed.after, coveredFrom) > 0;
   const from = begun ? owed.after! : coveredFrom;
   if (comparePositions(from, coveredTo) >= 0) return undefined;
-  // What it holds nobody knows.
+  // A refused frame stands for an unknown number of events.
   if (frame.refused) return { from, to: coveredTo, events: undefined, taken: undefined, kind: 'shed' };
   const taken = begun ? owed.taken : 0;
   const shed = frame.shed.find((each) => each.predicateId === predicateId)?.events ?? 0;
@@ -36,7 +36,7 @@ export function owedStretch(
     const events = known ? shed - taken : undefined;
     return events === 0 ? undefined : { from, to: coveredTo, events, taken, kind: 'shed' };
   }
-  // What was sent is counted event by event.
+  // A skipped frame has its events, so the matches can be counted exactly.
   const window = { floor: owed.after, untilNs, countMax: Number.MAX_SAFE_INTEGER };
   const events = owed.skipped ? (selectLive(frame, predicateId, window)?.count ?? 0) : 0;
   return events === 0 ? undefined : { from, to: coveredTo, events, taken, kind: 'skipped' };

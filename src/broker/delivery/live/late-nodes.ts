@@ -1,45 +1,45 @@
 /**
- * Nodes whose history comes after the subscription has gone live: one at a
- * time, beside the live stream, in rounds up to the moment's end of the log.
- * What the log got during the last round, which is short, the live loop reads
- * from the log: there history meets the tail, however slow the node is.
+ * Delivers history of nodes after the subscription has gone live: one node at a
+ * time, in parallel to the live stream, in rounds that each end at the log's end
+ * at that moment. The live loop reads from the log what came during the last,
+ * short round, so that history reaches the log's end however slow the node is.
  */
 import { reconnectDelayMs } from '../../../flow/reconnect.js';
 import type { Position } from '../../../wire/position.js';
 import type { NodeView } from '../cursor/node-view.js';
 
-/** Delivers a node's history up to `to`; false when the node failed: it is asked again later. */
+/** Delivers a node's history up to `to`; resolves with false when the node failed, which is then asked again later. */
 export type RunRound = (view: NodeView, to: Position, signal: AbortSignal) => Promise<boolean>;
 
-/** A node whose history is delivered up to what the log has before an offset. */
+/** A node whose history was delivered up to the frames before an offset of the log. */
 export interface Approached {
   readonly view: NodeView;
   readonly offset: number;
 }
 
 export interface LateNodesOptions {
-  /** Up to where history is to go at this moment; undefined when the node cannot be asked. */
+  /** Position up to which history is needed at this moment; undefined when the node cannot be asked. */
   readonly meeting: (view: NodeView) => Position | undefined;
   readonly round: RunRound;
-  /** Where the live loop stands in the node's partition: what is before it of the node was passed over. */
+  /** Offset of the live loop in the node's partition. The loop passed over the node's frames before it. */
   readonly offset: (view: NodeView) => number;
-  /** There is something for `take`. */
+  /** Called when take() may have a node. */
   readonly notify: () => void;
   readonly signal: AbortSignal;
 }
 
 export class LateNodes {
   private readonly waiting = new Set<NodeView>();
-  /** Could be asked again while what they were asked before was not over yet. */
+  /** Nodes that add() was called for while they were already being worked on: they are retried at once on failure. */
   private readonly again = new Set<NodeView>();
-  /** Of nodes that failed: how often in a row, and when they are asked again. */
+  /** Nodes that failed: the number of failures in a row, and the timer of the next try. */
   private readonly failed = new Map<NodeView, { readonly failures: number; readonly timer: NodeJS.Timeout }>();
   private running: NodeView | undefined;
   private ready: Approached | undefined;
 
   constructor(private readonly options: LateNodesOptions) {}
 
-  /** The node can be asked (again). */
+  /** Call this when the node can be asked, or asked again. */
   add(view: NodeView): void {
     clearTimeout(this.failed.get(view)?.timer);
     if (this.running === view || this.ready?.view === view) this.again.add(view);
@@ -47,12 +47,12 @@ export class LateNodes {
     this.startNext();
   }
 
-  /** For the live loop, which reads the rest from the log and then says what came of it. */
+  /** For the live loop, which reads the rest from the log and then calls joined(). */
   take(): Approached | undefined {
     return this.ready;
   }
 
-  /** What `take` gave is live from here on; or not, as the log could not be read, and is asked again. */
+  /** Call this after take(). `isLive` is false when the log could not be read; the node is then asked again. */
   joined(view: NodeView, isLive: boolean): void {
     this.ready = undefined;
     if (isLive) this.failed.delete(view);
@@ -79,7 +79,10 @@ export class LateNodes {
     }
   }
 
-  /** It did not answer to the end. While it is connected, nothing but time may say that it can now: it had no room, say. */
+  /**
+   * Schedules another try for a node that did not answer to the end. A timer is needed because a connected node, for
+   * example a busy one, reports no change when it can answer again.
+   */
   private putBack(view: NodeView): void {
     if (this.again.has(view)) this.waiting.add(view);
     else if (this.options.meeting(view)) {
@@ -89,11 +92,14 @@ export class LateNodes {
     }
   }
 
-  /** Two rounds: what came during the first, long one is little for the second. Resolves with where the second began. */
+  /**
+   * Runs two rounds, because the second only has what came during the first and is short. Resolves with the offset at
+   * which the second began, or undefined when the node failed.
+   */
   private async approach(view: NodeView): Promise<number | undefined> {
     let offset: number | undefined;
     for (let rounds = 0; rounds < 2; rounds++) {
-      // Both of this moment: what the log has before the offset lies before the meeting.
+      // Both are of the same moment, so all of the node's frames before `offset` lie before `to`.
       offset = this.options.offset(view);
       const to = this.options.meeting(view);
       if (to === undefined || !(await this.attempt(view, to))) return undefined;
@@ -106,7 +112,7 @@ export class LateNodes {
     try {
       return await round(view, to, signal);
     } catch {
-      // The subscription has ended, or the subscriber went: its own loop says so.
+      // The subscription has ended, or the subscriber went: the subscription's own loop reports that.
       return false;
     }
   }

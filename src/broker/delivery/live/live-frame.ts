@@ -1,4 +1,4 @@
-/** What of one live frame is for one subscription. */
+/** Selects the part of one live frame that one subscription gets. */
 
 import { partitionPoint } from '../../../flow/partition-point.js';
 import { eventWallNs } from '../../../wire/event/event-time.js';
@@ -9,16 +9,16 @@ import { comparePositions, type Position } from '../../../wire/position.js';
 import type { Ahead } from '../cursor/node-view.js';
 
 export interface LiveCut {
-  /** Events up to here were delivered before. */
+  /** Position up to which events were delivered before. */
   readonly floor: Position | undefined;
-  /** Wall nanoseconds by the node's clock, exclusive; undefined: no end. */
+  /** End of the window in wall nanoseconds by the node's clock, exclusive; undefined if it has no end. */
   readonly untilNs: bigint | undefined;
   readonly countMax: number;
-  /** May refuse events. */
+  /** Returns false for events that must not be delivered. */
   readonly admit?: ((element: Buffer) => boolean) | undefined;
 }
 
-/** Undefined when no event of the frame is, not even one that was refused. */
+/** Undefined when no event of the frame matches, not even one that `admit` refused. */
 export function selectLive(frame: Frame, predicateId: bigint, cut: LiveCut): Selection | undefined {
   const match = matchOf(frame, predicateId);
   if (match === undefined) return undefined;
@@ -28,15 +28,15 @@ export function selectLive(frame: Frame, predicateId: bigint, cut: LiveCut): Sel
   return selection.count + selection.refused === 0 ? undefined : selection;
 }
 
-/** What of a frame a node shed for one subscription. */
+/** Number of events of a frame that a node shed for one subscription. */
 export interface ShedPart {
-  /** 0 where it is unknown. */
+  /** 0 when `unknown` is true. */
   readonly events: number;
-  /** The stretch began before the window or goes beyond it: only the whole sum is known. */
+  /** True when only a part of the frame is missing: nodes state the count of the whole frame only. */
   readonly unknown: boolean;
 }
 
-/** Undefined when nothing was. `ahead`: what of the topic's next frame came as history. */
+/** Undefined when nothing was shed. `ahead` is what history delivered of the topic's next frame. */
 export function shedOf(
   frame: Frame,
   predicateId: bigint,
@@ -53,12 +53,12 @@ export function shedOf(
   return had === events ? undefined : { events: events - had, unknown: false };
 }
 
-/** Matches of a frame that came as history; undefined where that is not known. */
+/** Number of matches of a frame that came as history; undefined if unknown. */
 export function hadOf(frame: Frame, ahead: Ahead | undefined): number | undefined {
   return ahead !== undefined && comparePositions(ahead.from, frame.coveredFrom) === 0 ? ahead.events : undefined;
 }
 
-/** Frames are shared by all subscriptions: their match lists are indexed once. */
+/** Match lists by predicate. Frames are shared by all subscriptions, so each frame is indexed only once. */
 const indexed = new WeakMap<Frame, ReadonlyMap<bigint, Match>>();
 const SCANNED_MAX = 8;
 

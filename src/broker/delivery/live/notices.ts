@@ -1,7 +1,7 @@
 /**
- * What a subscriber is told besides events: gaps, watermarks, nodes that come
- * and go. Merged, so that notices never flood: one per node and reason before a
- * cursor, and one watermark per node in each interval.
+ * Notices to a subscriber: gaps, watermarks, and changes of nodes. They are
+ * merged to bound their number: one gap per node and reason before each cursor,
+ * and one watermark per node and interval.
  */
 import { WATERMARKS_PER_INTERVAL_MAX } from '../../../limits.js';
 import type { Frame, StatedLoss } from '../../../wire/frame/frame.js';
@@ -11,10 +11,10 @@ import type { NodeRecord } from '../../nodes/node-record.js';
 import type { NodeView } from '../cursor/node-view.js';
 import type { ShedPart } from './live-frame.js';
 
-/** Besides these, the reasons of losses that a node states. */
+/** Reasons that the broker gives. Losses that nodes state come with reasons of their own. */
 type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'skipped' | 'refused' | 'damaged' | 'expired';
 
-/** What is missing of one topic. */
+/** Missing events of one topic. */
 interface TopicGap {
   from: Position | undefined;
   to: Position | undefined;
@@ -42,17 +42,17 @@ const MESSAGES: Record<GapReason, string> = {
 
 const UNREAD = `${MESSAGES.damaged}; what the node's recorder has of the stretch comes next`;
 
-/** What the frames of one node say was lost, by topic: a loss is stated once in the frames of every topic. */
+/** Losses stated in the frames of one node. Every topic's frames state each loss once, so it is counted by topic. */
 interface LossCount {
   readonly byTopic: Map<string, number>;
   told: number;
-  /** A loss of unknown size was told by a frame that reaches to here. */
+  /** End of the last frame for which a loss of unknown size was told. */
   unknownTo: Position | undefined;
-  /** Stated losses that were told: by reason and from, whether they were over. The oldest are forgotten first. */
+  /** Stated losses that were told, by reason and start; true when the loss had ended. The oldest are dropped first. */
   readonly stated: Map<string, boolean>;
 }
 
-/** Of one node. What is stated once more behind so many others is told once more. */
+/** Stated losses remembered per node. One that is stated again after this many others is told again. */
 const STATED_MAX = 64;
 
 export class Notices {
@@ -60,7 +60,7 @@ export class Notices {
   private readonly losses = new Map<string, LossCount>();
   private watermarkTurn = 0;
 
-  /** What the kernel lost and what came late, by a live frame. */
+  /** Notes the losses and the late events that a live frame states. */
   frame(node: string, frame: Frame): void {
     if (frame.lost > 0 || frame.lostUnknown) {
       const count = this.lossOf(node);
@@ -72,7 +72,7 @@ export class Notices {
     if (frame.late > 0) this.gap(node, frame.topic, 'late', frame, frame.late, false);
   }
 
-  /** Once when it begins, and once when it is over. */
+  /** Tells a loss once when it begins and once when it has ended. */
   private stated(node: string, loss: StatedLoss): void {
     const { stated } = this.lossOf(node);
     const { epoch, timeNs, lane, tie } = loss.from;
@@ -98,17 +98,17 @@ export class Notices {
     this.gap(node, frame.topic, 'refused', frame, 0, true);
   }
 
-  /** Frames of the log that cannot be read, of which some may be of this node: its recorder is asked for all of it. */
+  /** Notes unreadable frames of the log that may be of this node; its recorder is asked for the whole stretch. */
   unread(node: string, topic: string, stretch: { readonly coveredFrom: Position; readonly coveredTo: Position }): void {
     this.gap(node, topic, 'damaged', stretch, 0, true, UNREAD);
   }
 
-  /** Frames of a partition that nobody can read: whose they were is unknown. */
+  /** Notes lost frames of a partition; it is unknown whose they were. */
   partition(topic: string, reason: 'damaged' | 'expired'): void {
     this.gap('', topic, reason, undefined, 0, true);
   }
 
-  /** What was not told yet: merged since the last cursor that was given away, or the last interval. */
+  /** Returns the gaps that were not told yet, merged since the last call, and clears them. */
   takeGaps(): SubscribeResponse[] {
     const gaps = [...this.gaps.values()];
     this.gaps = new Map();
@@ -120,7 +120,7 @@ export class Notices {
     });
   }
 
-  /** Nodes that have got further, a bounded number of them, in turns. */
+  /** Returns watermarks of nodes that have advanced: a bounded number per call, taking turns. */
   takeWatermarks(views: readonly NodeView[], topics: readonly string[], cursor: string): SubscribeResponse[] {
     const responses: SubscribeResponse[] = [];
     for (let i = 0; i < views.length && responses.length < WATERMARKS_PER_INTERVAL_MAX; i++) {
@@ -194,23 +194,26 @@ function newlyLost(count: LossCount, { topic, lost }: Frame): number {
   return fresh;
 }
 
-/** One that lies behind what was told is in the next frame of the topic that told it, too. */
+/**
+ * False when the frame starts before the end of the last one told, as it can state the same loss for another topic. A
+ * loss after that end is not missed: the next frame of the topic that was told states it too.
+ */
 function newlyUnknown(count: LossCount, { coveredFrom, coveredTo }: Frame): boolean {
   if (count.unknownTo && comparePositions(coveredFrom, count.unknownTo) < 0) return false;
   count.unknownTo = coveredTo;
   return true;
 }
 
-/** What a subscriber was told about nodes. */
+/** The states of nodes as the subscriber knows them. */
 export class NodeStatuses {
   private readonly told = new Map<string, { connected: boolean; degraded: string }>();
 
-  /** Named in the answer to the subscription. */
+  /** Notes a node that was named in the `accepted` message. */
   named(node: string, connected: boolean): void {
     this.told.set(node, { connected, degraded: '' });
   }
 
-  /** When it is another than the subscriber was told; else undefined. */
+  /** The message that tells a changed state; undefined when the subscriber knows the state already. */
   take(node: string, record: NodeRecord | undefined): SubscribeResponse | undefined {
     const told = this.told.get(node) ?? { connected: false, degraded: '' };
     const connected = record?.connection !== undefined;

@@ -19,9 +19,10 @@ import {
 } from './log-record.js';
 
 /**
- * 'commit': a frame is acknowledged after its fsync (concurrent ones share one).
- * 'interval': at once, fsync every second: a crash of the machine loses up to a second of acknowledged frames.
- * 'never': fsync is the operating system's affair.
+ * 'commit': a frame is acknowledged after its fsync; concurrent frames share one.
+ * 'interval': a frame is acknowledged at once, and fsync runs every second. A crash of the machine loses up to one
+ * second of acknowledged frames.
+ * 'never': the operating system decides when to write.
  * A crash of the broker alone loses nothing in any mode.
  */
 export type FsyncMode = 'commit' | 'interval' | 'never';
@@ -32,7 +33,7 @@ export interface EmbeddedLogOptions {
   readonly fsync: FsyncMode;
   readonly segmentBytesMax: number;
   readonly ageMsMax: number;
-  /** Makes room on a full disk, in whichever log; false when there is nothing to delete. */
+  /** Makes room on a full disk by deleting from any log; returns false when there is nothing to delete. */
   readonly onFull: () => boolean;
   /** Called when the log has grown. */
   readonly onGrown: () => void;
@@ -41,9 +42,9 @@ export interface EmbeddedLogOptions {
 
 export class EmbeddedLog implements PartitionLog {
   readonly partition: number;
-  /** By what can be delivered. */
+  /** Positions that the deliverable frames reach. */
   private readonly covered = new CoveredPositions();
-  /** Appended, and not yet told to those who follow: oldest first. */
+  /** Appended frames that followers were not told of yet, oldest first. */
   private untold: LogEntry[] = [];
   private readonly log: SegmentLog;
   private readonly followers: ((entry: LogEntry) => void)[] = [];
@@ -86,7 +87,7 @@ export class EmbeddedLog implements PartitionLog {
     const offset = this.log.append({ kind: frameKind(frame.topic), timeNs, parts });
     this.untold.push({ kind: 'frame', offset, node, frame, bytes: frameBytes.length, appendedMs: nsToMs(timeNs) });
     const durable = this.settled();
-    // Behind the sync that was begun: what is not synced yet is not deleted.
+    // Called after the sync was started, because segments that are not synced yet are not deleted.
     this.options.onGrown();
     await durable;
     this.tell();
@@ -97,7 +98,7 @@ export class EmbeddedLog implements PartitionLog {
     if (this.options.fsync === 'commit' && this.log.durableOrdinal < this.log.nextOrdinal) await this.log.sync();
   }
 
-  /** For the timer of fsync mode 'interval'. */
+  /** Called by the timer of fsync mode 'interval'. */
   async flush(): Promise<void> {
     if (this.log.durableOrdinal < this.log.nextOrdinal) await this.log.sync();
   }
@@ -125,7 +126,7 @@ export class EmbeddedLog implements PartitionLog {
       const oldest = this.log.firstOrdinal;
       throw new BackplaneError('cursor_expired', `cursor names offset ${offset} ${where}, the oldest is ${oldest}`);
     }
-    // At the end, which is where most cursors come back to, nothing need be read.
+    // Most cursors resume at the end, where nothing has to be read.
     if (offset === end) return covered;
     const before = new CoveredPositions();
     this.restore(offset, before);
@@ -137,7 +138,7 @@ export class EmbeddedLog implements PartitionLog {
   }
 
   async hasMark(offset: number, mark: number): Promise<boolean> {
-    // What retention removed cannot be compared; that it is gone is told by whoever reads from there.
+    // A removed record cannot be compared; a reader from there reports that it is gone.
     if (offset <= this.log.firstOrdinal) return true;
     if (offset > this.log.nextOrdinal) return false;
     const reader = this.log.reader(offset - 1, () => false);
@@ -225,7 +226,7 @@ export class EmbeddedLog implements PartitionLog {
     return this.log.close();
   }
 
-  /** A sync stands for all that was appended before it: what another's sync has made durable is told with it. */
+  /** Tells followers of all frames below the promised end: one sync makes all earlier appends durable. */
   private tell(): void {
     const end = this.promisedOffset;
     while (this.untold.length > 0 && this.untold[0]!.offset < end) {
@@ -236,18 +237,18 @@ export class EmbeddedLog implements PartitionLog {
   }
 
   private head(): NewRecord[] {
-    // While the log opens, what it covers is not known yet: no checkpoint is better than a wrong one.
+    // While the log opens, the covered positions are incomplete, so no checkpoint is written: it would be wrong.
     return this.restored ? [this.checkpoint()] : [];
   }
 
-  /** Of all that was appended before it, durable or not: it stands behind that. */
+  /** Covers all frames appended so far, durable or not, because the checkpoint follows them in the log. */
   private checkpoint(): NewRecord {
     const covered = this.untold.length === 0 ? this.covered : this.covered.copy();
     for (const { node, frame } of this.untold) covered.take(node, frame);
     return { kind: CHECKPOINT_RECORD, timeNs: wallNowNs(), anchor: true, parts: [encodeCheckpoint(covered)] };
   }
 
-  /** Reads the newest checkpoint before `offset`, and what follows it up to there. */
+  /** Reads the newest checkpoint before `offset`, and the frames between them. */
   private restore(offset: number, into: CoveredPositions): void {
     let from = this.log.firstOrdinal;
     for (const { ordinal } of this.log.anchors()) {

@@ -1,15 +1,14 @@
 /**
- * What a partition log's records hold.
+ * The records of a partition log.
  *
  *   Frame record (kind 16 and up, by topic) := node length u8 | node | Frame, as the node sent it
  *   Checkpoint record (kind 2)              := msgpack [node, [kind, epoch, timeNs u64, lane, tie]*]*
  *   Note record (kind 3)                    := Note, see wire/cursor.ts
  *
- * A frame's topic is its record's kind, so that a reader of one topic passes
- * over the others' records without reading them. A checkpoint stands at the
- * head of every segment and says how far each node's frames reached when the
- * segment began: so that a start, or a cursor, reads one segment instead of the
- * log.
+ * The record's kind gives the frame's topic, so that a reader of one topic passes
+ * over records of others without reading them. A checkpoint at the head of every
+ * segment says how far each node's frames reached when the segment began, so that
+ * a start of the broker, or a cursor, reads one segment instead of the whole log.
  */
 import { Packr } from 'msgpackr';
 import { BackplaneError } from '../../../errors.js';
@@ -21,12 +20,12 @@ import type { CoveredPositions } from '../covered-positions.js';
 export const CHECKPOINT_RECORD = 2;
 export const NOTE_RECORD = 3;
 const FRAME_RECORD_MIN = 16;
-/** On disk: new ones at the end. */
+/** The order is stored on disk, so new topics must be added at the end. */
 const TOPIC_ORDER: readonly string[] = ['process', 'network', 'security', 'file', 'syscall', 'host'];
 
 const packr = new Packr({ useRecords: false });
 
-/** Of records with the topic's frames. */
+/** Kind of records with frames of the topic. */
 export function frameKind(topic: string): number {
   const at = TOPIC_ORDER.indexOf(topic);
   if (at < 0) throw new BackplaneError('internal', `the log has no place for topic ${topic}`);
@@ -42,7 +41,7 @@ export function frameRecordParts(node: string, frameBytes: Buffer): readonly Buf
   return [Buffer.from([name.length]), name, frameBytes];
 }
 
-/** `frame.events` is a view of a copy: the payload may be overwritten afterwards. */
+/** Copies the frame out of `payload`, which may be overwritten afterwards. */
 export function decodeFrameRecord(payload: Buffer): { node: string; frame: Frame; bytes: number } {
   const nameEnd = 1 + (payload[0] ?? 0);
   if (payload.length < nameEnd) throw new BackplaneError('damaged', 'log record: node name is cut');
@@ -56,7 +55,7 @@ export function encodeCheckpoint(covered: CoveredPositions): Buffer {
   return packr.pack([...covered.entries()].map(([node, byTopic]) => [node, positions(byTopic)]));
 }
 
-/** Entries are added to `into`. The record's checksum has been checked, so its content is ours. */
+/** Adds the entries to `into`. The record's checksum was verified, so the content is not checked again. */
 export function decodeCheckpoint(payload: Buffer, into: CoveredPositions): void {
   const entries = readPlainMsgpack(payload) as unknown as [string, [number, number, bigint, number, number][]][];
   for (const [node, positions] of entries) {

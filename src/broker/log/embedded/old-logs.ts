@@ -1,6 +1,6 @@
 /**
  * The logs of version 0.1: one per topic and partition, in directories like
- * `process-3`. They are not read any more: what they hold, recorders have.
+ * `process-3`. They are not read any more, because recorders have their events.
  */
 import { existsSync, readdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
@@ -10,7 +10,10 @@ import { TOPICS } from '../../../wire/event/event.js';
 
 const ASIDE = 'version-0.1';
 
-/** Moves them, and the name that their cursors carry, into a folder of their own. `warn` is told what follows. */
+/**
+ * Moves old logs, and the identity that their cursors carry, into a separate folder. `warn` is called with the
+ * consequence. Throws failed_precondition when they cannot be moved.
+ */
 export function putOldLogsAside(dir: string, warn: (message: string) => void): void {
   const old = readdirSync(dir).filter(isOld);
   if (old.length === 0) return;

@@ -1,8 +1,7 @@
 /**
- * The name of a broker's log, which every cursor carries: 16 hex digits in the
- * file `identity`, and again in `identity.copy`. Under another name no cursor
- * that was given out before would be taken, so one damaged file must not be
- * enough to lose it.
+ * The identity of a broker's log, which every cursor carries: 16 hex digits in
+ * the file `identity`, and again in `identity.copy`. If it is lost, all cursors
+ * given out before are refused. The copy keeps one damaged file from causing that.
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -12,7 +11,7 @@ import { nodeFileOps, readSmallFile, writeSmallFile } from '../../../storage/fil
 const NAMES = ['identity', 'identity.copy'] as const;
 const BYTES_MAX = 64;
 
-/** Durable when it returns. `warn` is told when a file was lost, and what follows from it. */
+/** The identity is durable when this returns. `warn` is called when a file was lost, with the consequence. */
 export function storeIdentity(dir: string, hasLogs: boolean, warn: (message: string) => void): string {
   const files = NAMES.map((name) => path.join(dir, name));
   const known = files.map(readIdentity);

@@ -12,13 +12,13 @@ export interface ExecEvent {
   readonly lane: number;
   readonly timeNs: bigint;
   readonly pid: number;
-  /** As it was given to execve: may be relative, a link or a script. */
+  /** The path as it was given to execve: may be relative, a link or a script. */
   readonly filename: string;
   /** A later exec of the same pid is known already. */
   readonly superseded: boolean;
 }
 
-/** Absent parts could not be read: the process was gone, or is not ours to see. */
+/** Absent parts could not be read: the process was gone, or this agent may not read them. */
 export interface ExecEntry extends ExecEvent {
   readonly uid: number | undefined;
   readonly cmdline: Buffer | undefined;
@@ -78,7 +78,7 @@ export class ExecEntryWriter {
   }
 }
 
-/** Its parts are views: copy what is kept. */
+/** Reads an entry. Its parts are views of `entry`, so copy those that are kept. */
 export function readExecEntry(entry: Buffer): ExecEntry {
   let at = HEAD_BYTES;
   const part = (): Buffer | undefined => {

@@ -1,4 +1,4 @@
-/** What the exec lane tells its threads, and where they meet. */
+/** The orders that the exec lane gives its threads, and the memory that they share. */
 import type { Field } from '../pages/field.js';
 
 /** A thread's orders (its workerData). */

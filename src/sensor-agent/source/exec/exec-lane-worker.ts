@@ -19,7 +19,7 @@ import { ExecVisitor } from './exec-visit.js';
 
 /** How long a polling worker sleeps when no lane had anything. */
 const POLL_MS = 2;
-/** How long a full ring, or a file whose reads do not block, is waited out. */
+/** Pause while the ring is full, or while reads of a file do not block. */
 const PAUSE_MS = 10;
 /**
  * A blocking read gives 0 once in a while, when an event comes just between
@@ -28,7 +28,7 @@ const PAUSE_MS = 10;
  * never blocks again: then it is opened anew.
  */
 const EMPTY_READS_MAX = 3;
-/** Reopened this often without finding anything: it is not that. */
+/** After so many reopenings without an event, the mark on the file is not the cause. */
 const REOPENS_MAX = 16;
 
 const WARM_UP_VISITS = 20;
@@ -44,14 +44,14 @@ const cursors = new Map<number, LaneCursor>(task.lanes.map(({ lane }) => [lane, 
 const decode = compileDecoder(task.fields);
 const visitor = new ExecVisitor();
 const ring = new ExecRing(task.ring);
-/** Going before others must not mean taking a core from them: over this share, execs are told without a visit. */
+/** This thread's priority must not take a core from others: over this share, execs are recorded without a visit. */
 const pacer = new Pacer(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS);
 let restUntilMs = 0;
-// Processes that are gone are the rule here, and a stack trace costs more than the visit.
+// Errors for processes that are gone are common here, and a stack trace costs more than the visit.
 Error.stackTraceLimit = 0;
 
 hurry();
-// The first visits would take a millisecond each, and the first processes be gone.
+// Warms up: the first visits would take a millisecond each, and the first processes would be gone by then.
 const nowhere = Buffer.allocUnsafeSlow(EXEC_ENTRY_BYTES_MAX);
 for (let visit = 0; visit < WARM_UP_VISITS; visit++) {
   visitor.visit({ lane: 0, timeNs: 0n, pid: process.pid, filename: '', superseded: false }, nowhere);
@@ -75,7 +75,7 @@ function hurry(): void {
     run('chrt', '--fifo', '--pid', '1', String(threadId));
     if (task.cpuList !== '') run('taskset', '--cpu-list', '--pid', task.cpuList, String(threadId));
   } catch {
-    // Not allowed or not there: then more arguments are missed, and each exec says so.
+    // chrt is not allowed or not there: more arguments are missed, and each such exec says so.
   }
 }
 
@@ -108,7 +108,7 @@ function runPolling(): void {
 /** Opens a lane's file, in place of the one that is open. */
 function open(lane: number, path: string): void {
   const fd = openSync(path, constants.O_RDONLY | (task.blocking ? 0 : constants.O_NONBLOCK));
-  // The main thread looks here after it has set STOP, and we look at STOP after this: one of us closes it.
+  // The main thread looks here after it has set STOP, and this thread looks at STOP after this: one of them closes it.
   close(Atomics.exchange(state, DESCRIPTORS + lane, fd));
 }
 
@@ -137,7 +137,7 @@ function visitLane(lane: number): boolean {
 }
 
 function visit(event: ExecEvent): void {
-  // The main thread has too much to take: what comes meanwhile waits in the kernel's buffer.
+  // The main thread is behind: events wait in the kernel's buffer until the ring has room.
   let room = ring.reserve(EXEC_ENTRY_BYTES_MAX);
   for (; room === undefined; room = ring.reserve(EXEC_ENTRY_BYTES_MAX)) {
     if (Atomics.wait(state, STOP, 0, PAUSE_MS) === 'not-equal') return;

@@ -22,7 +22,7 @@ import { ExecRing } from './exec-ring.js';
 const EVENT = 'sched/sched_process_exec';
 /** Losses are told at most this often. */
 const NOTE_INTERVAL_MS = 1000;
-/** A worker in the middle of its last visit. */
+/** Bound on waiting for workers, which may be in the middle of their last visit. */
 const STOP_MS_MAX = 2000;
 
 export class ExecLane {
@@ -85,7 +85,7 @@ export class ExecLane {
     if (Date.now() - this.#notedMs >= NOTE_INTERVAL_MS) this.#tellLost();
   }
 
-  /** What somebody else did to the instance, where that is noticed. */
+  /** The change that somebody else made to the instance, where that is noticed. */
   look(nowMs: number): Disturbance | undefined {
     return this.#watch?.look(nowMs);
   }
@@ -108,14 +108,17 @@ export class ExecLane {
     this.#tellLost();
   }
 
-  /** In a process's last moments. */
+  /** Stops without waiting, in a process's last moments. */
   stopSync(): void {
     this.#watch?.close();
     this.#release();
     this.#instance.removeSync();
   }
 
-  /** Somebody may have set another trace clock: such a time belongs to no exec, which goes on without its arguments. */
+  /**
+   * Passes a record on unless its time lies ahead: then somebody has set another trace clock, the time belongs to no
+   * exec, and the exec goes on without its arguments.
+   */
   #tell(record: ExecRecord, latestNs: bigint): void {
     if (record.timeNs <= latestNs) this.sink.exec(record);
   }
@@ -156,7 +159,7 @@ export class ExecLane {
       const lanes = task.lanes.map(({ lane }) => lane).join(', ');
       this.sink.note('exec_lane_failed', `no arguments from CPU ${lanes} any more: ${cause.message}`);
     });
-    // The agent's other work keeps the process; this thread alone should not.
+    // The agent's other work keeps the process running; this thread alone should not.
     worker.unref();
     this.#workers.push(worker);
   }

@@ -1,20 +1,21 @@
 /**
- * What an exec lane's entry says of an exec. The process may have gone, or may
- * have gone on to another program: then what /proc said of it is not what was
- * started, and the record says `missed`.
+ * Turns an exec lane's entry into an exec's record. The process may have ended
+ * or have started another program since: then /proc described something else
+ * than what was started, and the record says `missed`.
  */
 
 import { cgroupPath, cleanLink, containerId, splitArguments } from '../process-text.js';
 import type { ExecRecord, ProcessSnapshot } from '../source.js';
 import type { ExecEntry, ExecEvent } from './exec-entry.js';
 
-/** Exactly one record, whatever happened. */
+/** Returns exactly one record, even if nothing could be read. */
 export function execRecord(entry: ExecEntry): ExecRecord {
   const { lane, timeNs, pid, filename } = entry;
   const found = snapshotOf(entry);
   const missed = entry.superseded || found.args === undefined || !runs(found, filename);
   if (!missed) return { lane, timeNs, pid, missed, process: found };
-  // Same process, another program or none: user, cgroup and directory hold, the rest is the event's.
+  // The process runs another program by now, or none: user, cgroup and directory still hold, the rest comes from the
+  // event.
   const { args, argsTruncated, ...remains } = found;
   const executablePath = entry.superseded || args !== undefined ? filename : found.executablePath;
   return { lane, timeNs, pid, missed, process: { ...remains, executablePath } };
@@ -35,7 +36,10 @@ function snapshotOf({ pid, filename, uid, cmdline, exe, cwd, cgroup: groups }: E
   };
 }
 
-/** Whether the process can be running what was started: by its executable, its first argument, or as an interpreter. */
+/**
+ * Whether the process can be running the started file, judged by its executable, its first argument, or as an
+ * interpreter.
+ */
 function runs({ executablePath, args = [] }: ProcessSnapshot, filename: ExecEvent['filename']): boolean {
   const program = baseName(filename);
   if (executablePath !== undefined && baseName(executablePath) === program) return true;

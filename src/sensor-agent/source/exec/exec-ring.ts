@@ -20,7 +20,7 @@ const SKIP = 0xffffffff;
 
 export interface ExecsLost {
   readonly count: number;
-  /** More than count, and the kernel does not say how many. */
+  /** More than `count` were lost; how many is unknown. */
   readonly unknown: boolean;
 }
 

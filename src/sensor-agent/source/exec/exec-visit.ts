@@ -1,8 +1,8 @@
 /**
- * One exec, looked up in /proc at once by a thread of the exec lane. Arguments
- * first: the process may live for half a millisecond. Only what nothing else
- * tells is read here; parent, start and name follow from what the kernel
- * recorded of fork and rename. Imports as little as it can.
+ * Looks up one exec in /proc at once, in a thread of the exec lane. Arguments
+ * come first, as the process may live for only half a millisecond. Only facts
+ * that nothing else provides are read here: parent, start and name follow from
+ * what the kernel recorded of fork and rename. Imports as little as it can.
  */
 import { closeSync, openSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { ARGUMENTS_BYTES_MAX, EVENT_STRING_BYTES_MAX } from '../../../limits.js';
@@ -16,7 +16,7 @@ export class ExecVisitor {
   readonly #buffer = Buffer.allocUnsafeSlow(ARGUMENTS_BYTES_MAX);
   readonly #writer = new ExecEntryWriter();
 
-  /** Writes the entry of an exec; its length. */
+  /** Writes the entry of an exec and returns its length. */
   visit(event: ExecEvent, into: Buffer): number {
     const writer = this.#writer;
     const proc = `/proc/${event.pid}`;
@@ -31,7 +31,7 @@ export class ExecVisitor {
     return writer.end();
   }
 
-  /** The entry of an exec that is not looked up. */
+  /** Writes the entry of an exec without looking it up; returns its length. */
   pass(event: ExecEvent, into: Buffer): number {
     const writer = this.#writer;
     writer.begin(into, event);

@@ -17,7 +17,7 @@ import { PAGE_HEADER_BYTES } from '../../../limits.js';
 export interface LaneCursor {
   /** Time of the lane's last entry; negative: unknown, and the next entry takes `tie` whatever its time. */
   lastTimeNs: bigint;
-  /** What the next entry's tie is, if its time equals lastTimeNs. */
+  /** The next entry's tie, if its time equals lastTimeNs. */
   tie: number;
 }
 
@@ -25,7 +25,7 @@ export function startCursor(firstTie = 0): LaneCursor {
   return { lastTimeNs: -1n, tie: firstTie };
 }
 
-/** What `wanted` says of an event id besides 0, pass over: note it, or from FIRST_TEST on which test decides. */
+/** Values of `wanted` for an event id: 0 skips it, NOTED notes it, and from FIRST_TEST on a test decides. */
 export const NOTED = 1;
 export const FIRST_TEST = 2;
 export const TESTS_MAX = 256 - FIRST_TEST;
@@ -35,7 +35,7 @@ export type EntryTest = (words: Uint32Array, at: number, end: number) => boolean
 
 const NO_TESTS: readonly EntryTest[] = [];
 
-/** What scanPage found; reused from page to page. Parallel arrays, valid below `count`. */
+/** The entries that scanPage found; reused from page to page. Parallel arrays, valid below `count`. */
 export class PageEntries {
   /** Payload (common_type first), bytes from the start of the page. */
   offsets = new Int32Array(0);
@@ -54,7 +54,7 @@ export class PageEntries {
   /** Deltas of the page's first and last entry; 0 when it has none. */
   firstDelta = 0;
   lastDelta = 0;
-  /** The page breaks its own grammar: entries after the break are not there. */
+  /** Whether the page breaks its own grammar: entries after the break are missing. */
   malformed = false;
 
   timeNs(index: number): bigint {
@@ -206,7 +206,7 @@ function walk(
   cursor.tie = tie + 1;
 }
 
-/** Time after an entry that passTime went over. */
+/** Time after the entries that passTime last skipped. */
 let passed = 0;
 
 /** Goes over padding and time entries: the next entry's place, 0 at the page's end, -1 on garbage. */

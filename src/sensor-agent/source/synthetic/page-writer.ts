@@ -97,7 +97,7 @@ export class PageWriter {
     return (bytes + 3) & ~3;
   }
 
-  /** As the kernel's struct: rounded up to its widest member. */
+  /** Size of the fixed part, like the kernel's struct: rounded up to its widest member. */
   #fixedBytes(format: EventFormat): number {
     const known = this.#layouts.get(format);
     if (known !== undefined) return known;
@@ -137,7 +137,7 @@ function latest(a: bigint, b: bigint): bigint {
   return b;
 }
 
-/** What a `__data_loc` value takes behind the fixed part: strings with their NUL. */
+/** Bytes that a `__data_loc` value takes behind the fixed part: strings with their NUL. */
 function variableBytes(field: Field, value: FieldValue | undefined): number {
   if (field.kind === 'loc-string') return value === undefined ? 0 : Buffer.byteLength(value as string) + 1;
   return field.kind === 'loc-bytes' && value !== undefined ? (value as readonly number[]).length : 0;

@@ -1,8 +1,8 @@
 /**
- * What the synthetic source makes up: processes that are forked, renamed,
+ * Makes up the synthetic source's events: processes that are forked, renamed,
  * execute a program, connect somewhere, exit and thereby signal their parent,
- * and services that connect and call the system without end; one step an
- * event, each process on one lane.
+ * and services that connect and call the system without end; one step an event,
+ * each process on one lane.
  */
 import { BUILTIN_FORMATS } from '../builtin-formats.js';
 import type { FieldValue } from '../pages/decoder.js';
@@ -15,7 +15,7 @@ export interface SyntheticEvent {
   readonly format: EventFormat;
   readonly pid: number;
   readonly values: Readonly<Record<string, FieldValue>>;
-  /** Of an exec. */
+  /** The process of an exec; absent for other events. */
   readonly process?: ProcessSnapshot;
 }
 
@@ -55,7 +55,7 @@ const DEATH: readonly Step[] = [
     step('signal_generate', pid, { sig: 17, errno: 0, code: 1, comm: 'parent', pid: PARENT, group: 1, result: 0 }),
 ];
 
-/** By far most of a real node's events of the default profile are these. */
+/** A real node's events of the default profile are mostly of these kinds. */
 const LIFE: readonly Step[] = [...BIRTH, ...CONNECTION, ...DEATH];
 const PROCESS: readonly Step[] = [...BIRTH, ...DEATH];
 

@@ -57,7 +57,7 @@ function entries(kind: SyntheticKind, weight: number): Entry[] {
   return Array.from({ length: weight }, (_, before) => ({ kind, before, weight }));
 }
 
-/** Of its kind's share of the round, the middle of each entry's part: (before + ½) / weight, in whole numbers. */
+/** Orders entries by the middle of each one's part of the round: (before + ½) / weight, in whole numbers. */
 function byShare(a: Entry, b: Entry): number {
   return (2 * a.before + 1) * b.weight - (2 * b.before + 1) * a.weight;
 }

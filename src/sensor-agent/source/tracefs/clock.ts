@@ -9,9 +9,9 @@ import type { ClockPair } from '../source.js';
 
 /** No suspend is shorter; smaller differences are the reading's own (uptimeNow gives steps of 10 ms). */
 const SUSPEND_NS_MIN = 25_000_000n;
-/** A reading that took longer says nothing. */
+/** A reading that took longer is too uncertain to use. */
 const READING_NS_MAX = 5_000_000n;
-/** How far apart two readings around a tick of the wall clock may be, and how many ticks are tried. */
+/** Largest distance of two readings around a tick of the wall clock, and the number of ticks that are tried. */
 const EDGE_NS_MAX = 20_000n;
 const EDGE_TRIES = 4;
 
@@ -40,8 +40,8 @@ export class TraceClock {
   }
 
   /**
-   * Both clocks at one moment, to some 10 µs: Date.now() only ticks, so its
-   * tick is waited for, a millisecond at most as a rule. Sees clock steps.
+   * Reads both clocks at one moment, to some 10 µs: Date.now() changes in ticks, so a tick is waited for, usually a
+   * millisecond at most. Sees clock steps.
    */
   pair(): ClockPair {
     this.renew();

@@ -1,7 +1,9 @@
 /**
- * How long the kernel may take from an event's time stamp to where readers see the event. Preemption is off meanwhile, so
- * a millisecond is plenty on a CPU of one's own; a hypervisor may take a virtual one away in between. Where that was
- * seen, more is allowed for: such events would miss their turn, and waiting makes all others later.
+ * Allows for the time from an event's time stamp until readers see the event.
+ * Preemption is off meanwhile, so a millisecond is plenty on a CPU of one's
+ * own, but a hypervisor may take a virtual CPU away in between. Where that was
+ * seen more is allowed, as such events would come too late; not more than
+ * needed, as waiting delays all others.
  */
 import { COMMIT_SLACK_KEPT_NS, COMMIT_SLACK_NS_MAX, COMMIT_SLACK_NS_MIN } from '../../../limits.js';
 
@@ -14,7 +16,7 @@ export class CommitSlack {
     return this.#ns;
   }
 
-  /** An event came so long after what was allowed for. */
+  /** Called when an event came `byNs` later than was allowed for. */
   exceeded(byNs: bigint, nowNs: bigint): void {
     const ns = 2n * (this.#ns + byNs);
     this.#ns = ns < COMMIT_SLACK_NS_MAX ? ns : COMMIT_SLACK_NS_MAX;

@@ -1,26 +1,26 @@
 /**
- * Hears of writes to an instance's control files as they happen (inotify), so
- * that what is changed and put back between two looks is noticed too. Where the
- * kernel tells nothing the looks alone must do.
+ * Learns of writes to an instance's control files as they happen (inotify), so
+ * that a change that is undone between two looks is noticed too. Where the
+ * kernel does not report writes, only the looks find changes.
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { join } from 'node:path';
 
-/** Writes to them change nothing that is recorded. */
+/** Files whose writes change nothing that is recorded. */
 const HARMLESS = new Set(['trace_marker', 'trace_marker_raw', 'error_log', 'buffer_percent']);
 
 export class ControlWatch {
   readonly #watchers = new Map<string, FSWatcher>();
   #written = new Set<string>();
-  /** Writes of ours that are not heard of yet, by file; and those from before the last look. */
+  /** Writes of this agent that are not reported yet, by file; and those from before the last look. */
   #own = new Map<string, number>();
   #ownBefore = new Map<string, number>();
-  /** The kernel tells of writes here. */
+  /** Whether the kernel reports writes here. */
   serves = false;
 
   constructor(private readonly path: string) {}
 
-  /** Folders of the instance from now on, others no longer. */
+  /** Watches these folders of the instance from now on, and no others. */
   watch(folders: readonly string[]): void {
     for (const [folder, watcher] of this.#watchers) {
       if (folders.includes(folder)) continue;
@@ -30,7 +30,7 @@ export class ControlWatch {
     for (const folder of folders) if (!this.#watchers.has(folder)) this.#add(folder);
   }
 
-  /** Called before a write of ours. */
+  /** Called before this agent writes a file. */
   owns(file: string): void {
     this.#own.set(file, (this.#own.get(file) ?? 0) + 1);
   }
@@ -39,11 +39,11 @@ export class ControlWatch {
     return this.#written.size > 0;
   }
 
-  /** What others have written since the last call. */
+  /** Files that others have written since the last call. */
   take(): string[] {
     const written = [...this.#written];
     this.#written = new Set();
-    // Two writes in a row may be told as one: what was not heard between two looks never will be.
+    // The kernel may report two writes in a row as one, so a write not reported between two looks never will be.
     this.#ownBefore = this.#own;
     this.#own = new Map();
     return written;
@@ -61,7 +61,7 @@ export class ControlWatch {
       watcher.on('error', () => watcher.close());
       this.#watchers.set(folder, watcher);
     } catch {
-      // No inotify here, or no more watches.
+      // There is no inotify here, or no watch is left.
     }
   }
 

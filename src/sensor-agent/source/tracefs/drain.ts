@@ -26,11 +26,11 @@ const NOTHING = new Uint8Array(65_536);
 interface Lane {
   readonly lane: number;
   readonly fd: number;
-  /** No event below it will come from here. */
+  /** No event below it will come from this lane. */
   horizonNs: bigint;
   /** Losses told so far. */
   lost: number;
-  /** A page had no room for its count: the next counts overlap with what was told instead. */
+  /** Whether a page had no room for its count: later counts overlap with the losses that were told instead. */
   uncounted: boolean;
   /** Time of the last page. */
   baseNs: bigint;
@@ -45,7 +45,7 @@ export class PageDrain {
   readonly #entries = new PageEntries();
   readonly #slack = new CommitSlack();
   #firstLane = 0;
-  /** The last that was told. */
+  /** The last horizon that was told. */
   #horizonNs = 0n;
   /** Pages whose grammar is broken or whose length makes no sense, so far. */
   malformedPages = 0;
@@ -87,14 +87,14 @@ export class PageDrain {
         if (!lane.ended) open++;
       }
     }
-    // Whoever comes first has the most of a budget that runs out: take turns.
+    // Lanes take turns at being first, as the first gets most of a budget that runs out.
     if (open > 0) this.#firstLane = (this.#firstLane + 1) % this.#lanes.length;
     this.#horizonNs = this.#horizon();
     sink.horizon(this.#horizonNs);
     return { pages: this.#lanes.reduce((sum, lane) => sum + lane.pages, 0), bytes, empty: open === 0 };
   }
 
-  /** The buffers were emptied: the kernel's counts begin anew. */
+  /** Called when the buffers were emptied, as the kernel's counts begin anew. */
   restarted(): void {
     for (const lane of this.#lanes) {
       lane.lost = 0;
@@ -150,7 +150,7 @@ export class PageDrain {
       lane.lost += lost;
       return { lost, lostUnknown };
     }
-    // What was overwritten since the kernel prepared the page is told with it; the next page's share is the rest.
+    // Losses since the kernel prepared the page are told with it; the next page states only the rest.
     const untold = Math.max(0, overrun - lane.lost);
     lane.lost += untold;
     return { lost: untold, lostUnknown: false };
@@ -161,7 +161,7 @@ export class PageDrain {
     return undefined;
   }
 
-  /** Goes over a page; false when it is none of our clock's. */
+  /** Checks a page's times; false when another clock wrote it. */
   #placed(lane: Lane, page: Buffer, beganNs: bigint): boolean {
     scanPage(page, NOTHING, startCursor(), this.#entries);
     const { entries, baseTimeNs, lastTimeNs } = this.#entries;
@@ -175,7 +175,7 @@ export class PageDrain {
     return true;
   }
 
-  /** Entries are in order, so the first one of a drain says whether any was late. */
+  /** Notes late entries: entries are in order, so the first one of a drain shows whether any was late. */
   #review(): void {
     const { entries, firstTimeNs } = this.#entries;
     if (entries > 0 && firstTimeNs < this.#horizonNs) this.#slack.exceeded(this.#horizonNs - firstTimeNs, this.nowNs());

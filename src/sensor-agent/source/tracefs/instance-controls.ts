@@ -1,7 +1,7 @@
 /**
- * What anybody who may write to tracefs can change of one trace instance, and
- * how each control file should read: compared with what it does read, and put
- * back. Which events are on and how they are filtered is the instance's to say.
+ * Compares each control file of a trace instance with how it should read, and
+ * restores it: anybody who may write to tracefs can change them. The instance
+ * decides which events are on and how they are filtered.
  */
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,16 +14,16 @@ export interface WantedControls {
   readonly wakeAtOnce: boolean;
   /** `group/event` that are on. */
   wantedEvents(): ReadonlySet<string>;
-  /** As its filter file reads. */
+  /** The text that the event's filter file should have. */
   wantedFilter(event: string): string;
 }
 
 export interface Change {
   /** The control file, from the instance's folder. */
   readonly file: string;
-  /** As it read. */
+  /** The text that the file had. */
   readonly reads: string;
-  /** Events may be missing for it. */
+  /** Whether events may be missing because of it. */
   readonly loses: boolean;
   /** Throws what the kernel says. */
   restore(): void;
@@ -36,18 +36,18 @@ interface Control {
   restore(): void;
 }
 
-/** Options that decide what is recorded; the others are about how text looks. */
+/** Options that decide what is recorded; all others only change how text looks. */
 const OPTIONS = ['overwrite', 'norecord-cmd', 'norecord-tgid', 'nopause-on-trace', 'noevent-fork', 'nodisable_on_free'];
 const SHOWN_CHARACTERS = 40;
 
 export class InstanceControls {
-  /** What was wrong at first, and is restored: somebody changed it while no agent was there. */
+  /** Changes found and restored at first: somebody made them while no agent was there. */
   readonly found: readonly Change[];
   #settings: Control[];
 
-  /** What the files read now is how they should, as far as it is not known what they should read. */
+  /** Takes the files' present texts as right where it is not known how they should read. */
   constructor(private readonly wanted: WantedControls) {
-    // Those that empty the buffer come first, and recording goes on when all else is right.
+    // Settings that empty the buffer come first; recording goes on only when all others are right.
     this.#settings = [
       this.#as('trace_clock', '[boot]'),
       this.#unchanged('buffer_subbuf_size_kb'),
@@ -62,12 +62,15 @@ export class InstanceControls {
     ];
     this.found = this.look(true);
     for (const change of this.found) attempt(() => change.restore());
-    // Another kernel may lack a file, or write it in another way: what cannot be put right is not looked at.
+    // Another kernel may lack a file or write it differently: a setting that cannot be restored is not looked at.
     const unknown = new Set(this.#wrongSettings().map(({ file }) => file));
     this.#settings = this.#settings.filter(({ file }) => !unknown.has(file));
   }
 
-  /** In the order in which they are to be restored. Not thorough: two files that tell most. Throws ENOENT without the instance. */
+  /**
+   * The changes, in the order in which to restore them. Not thorough: only the two most telling files. Throws ENOENT
+   * without the instance.
+   */
   look(thorough: boolean): Change[] {
     const on = readFileSync(join(this.wanted.path, 'tracing_on'), 'utf8').trim() === '1';
     const enabled = new Set(enabledEvents(this.wanted.path));
@@ -114,12 +117,12 @@ export class InstanceControls {
     return [trigger, filter, enable].flatMap((control) => this.#compared(control));
   }
 
-  /** Events that nobody here asked for: switched on by somebody else, or there to trigger something. */
+  /** An event that this agent did not ask for: somebody else switched it on, maybe to trigger something. */
   #stray(event: string): Change {
     return {
       file: join('events', event, 'enable'),
       reads: '1',
-      // It may have triggers that switch ours off.
+      // The event may have triggers that switch this agent's events off.
       loses: true,
       restore: () => {
         this.#removeTriggers(join('events', event, 'trigger'));
@@ -177,7 +180,7 @@ export class InstanceControls {
     put(join(this.wanted.path, file), text);
   }
 
-  /** One by one: only histograms go with truncation. A name is enough, which some kernels want alone. */
+  /** Removes triggers one by one: truncation clears only histograms. Some kernels accept only the name alone. */
   #removeTriggers(file: string): void {
     for (const trigger of triggersOf(this.#read(file))) {
       const bare = trigger.replace(/ if .*$/, '').replace(/:(unlimited|count=\d+)$/, '');
@@ -186,7 +189,7 @@ export class InstanceControls {
     this.#clear(file);
   }
 
-  /** As `> file` does. */
+  /** Truncates the file, as `> file` does. */
   #clear(file: string): void {
     closeSync(openSync(join(this.wanted.path, file), constants.O_WRONLY | constants.O_TRUNC));
   }
@@ -210,12 +213,12 @@ function triggersOf(text: string): string[] {
   return text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 }
 
-/** Whatever comes of it: the next look says so. */
+/** Ignores failures: the next look finds what is still wrong. */
 function attempt(act: () => void): void {
   works(act);
 }
 
-/** Whether it throws nothing. */
+/** Whether `act` succeeds without throwing. */
 export function works(act: () => void): boolean {
   try {
     act();

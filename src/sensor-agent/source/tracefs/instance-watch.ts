@@ -27,13 +27,13 @@ export interface WatchedInstance {
   readonly instance: TraceInstance;
   /** "the trace instance", for people. */
   readonly title: string;
-  /** What may be missing when it was changed. */
+  /** The events that may be missing after a change, for people. */
   readonly missing: string;
   /** Whether what may be missing is events. */
   readonly loses: boolean;
   /** Entries that our readers have taken so far. */
   entriesRead(): number;
-  /** Readers of ours may be in the middle of taking some. */
+  /** Whether this agent's readers may be taking entries at the same time. */
   readonly readsMeanwhile: boolean;
   /** The buffer was emptied: the kernel counts from 0 again. */
   onEmptied(): void;
@@ -51,13 +51,13 @@ export class InstanceWatch {
   #looks = 0;
   #rightNs: bigint;
   #read = { kernel: 0, ours: 0, excess: 0 };
-  /** When it was restored, the last few. */
+  /** Monotonic times of the last few restorations. */
   #restoredMs: number[] = [];
   #leftMs = INSTANCE_LEFT_MS_MIN;
   #leftUntilMs = 0;
-  /** Left as it is, since. */
+  /** Set while the instance is left as somebody else wants it, with the time since when. */
   #left: { readonly fromNs: bigint } | undefined;
-  /** Changed while no agent was there. */
+  /** Changes made while no agent was there. */
   #meanwhile: readonly string[];
 
   constructor(private readonly watched: WatchedInstance) {
@@ -67,14 +67,14 @@ export class InstanceWatch {
     this.#meanwhile = [...instance.changedMeanwhile, ...this.#controls.found.map(({ file }) => file)];
     instance.onWrite = (file) => this.#writes.owns(file);
     this.#watchFolders();
-    // Whether the kernel tells of writes: it should of this one.
+    // Writes a file to learn whether the kernel reports writes.
     this.#writes.owns('tracing_on');
     put(`${instance.path}/tracing_on`, '1');
     this.#rightNs = watched.nowNs();
     this.#countAnew();
   }
 
-  /** Called with every drain, behind it; mostly there is nothing to do. `nowMs` is monotonic. */
+  /** Called after every drain; mostly there is nothing to do. `nowMs` is monotonic. */
   look(nowMs: number): Disturbance | undefined {
     const sinceMs = nowMs - this.#lastMs;
     if (sinceMs < INSTANCE_LOOK_MS && !(this.#writes.heard && sinceMs >= INSTANCE_LOOK_MS_MIN)) return undefined;
@@ -98,10 +98,10 @@ export class InstanceWatch {
 
   #review(nowMs: number): Disturbance | undefined {
     const heard = this.#writes.take();
-    // What was written before it was restored may be heard of after.
+    // Writes from before a restoration may be reported after it, so they are ignored for a while.
     const written = nowMs - (this.#restoredMs.at(-1) ?? Number.NEGATIVE_INFINITY) < ECHO_MS ? [] : heard;
     const read = this.#readings();
-    // What it was left with need not be in what a short look sees.
+    // A short look may miss the change with which the instance was left, so the look is thorough.
     const turn = this.#looks++ % INSTANCE_LOOKS_PER_THOROUGH === 0 || this.#left !== undefined;
     const found = this.#found(turn || !this.#writes.serves || heard.length + read.length > 0);
     if (found?.length === 0 && written.length + read.length === 0) return this.#right();
@@ -112,7 +112,7 @@ export class InstanceWatch {
     return this.#leave(what, 'it cannot be restored');
   }
 
-  /** Undefined: it is not there, and mounting tracefs does not bring it back. */
+  /** The changes found; undefined when the instance is gone and mounting tracefs does not bring it back. */
   #found(thorough: boolean): readonly Change[] | undefined {
     try {
       return this.#controls.look(thorough);
@@ -139,14 +139,14 @@ export class InstanceWatch {
     return this.#disturbance('over', left.fromNs, `${this.#title()} is as it should be again`);
   }
 
-  /** False where some of it is not as it should be even then. */
+  /** Restores the changes; false when some of them are not right even then. */
   #restore(changes: readonly Change[]): boolean {
     for (const change of changes) {
       this.#writes.owns(change.file);
       try {
         change.restore();
       } catch {
-        // The look behind it finds it.
+        // The next look finds a change that could not be restored.
       }
     }
     return changes.length === 0 || this.#found(true)?.length === 0;
@@ -172,7 +172,7 @@ export class InstanceWatch {
     return this.#disturbance(wasLeft ? 'over' : 'restored', fromNs, `${told}; ${again}`, loses);
   }
 
-  /** Told once, until it is right again. */
+  /** Leaves the instance as it is; told once, until all is right again. */
   #leave(what: string, why: string): Disturbance | undefined {
     this.#countAnew();
     if (this.#left) return undefined;
@@ -181,7 +181,7 @@ export class InstanceWatch {
     return this.#disturbance('left', this.#rightNs, `${what}: ${cause}; ${this.watched.missing} are missing`);
   }
 
-  /** Whether somebody else read some, or emptied the buffer. */
+  /** States whether somebody else read entries or emptied the buffer. */
   #readings(): string[] {
     const { watched } = this;
     const ours = watched.entriesRead();
@@ -202,7 +202,7 @@ export class InstanceWatch {
     this.#read = { kernel, ours: this.watched.entriesRead(), excess: 0 };
   }
 
-  /** Undefined where it is not there. */
+  /** Entries that the kernel says were read; undefined when the instance is gone. */
   #kernelRead(): number | undefined {
     try {
       return this.watched.instance.eventsRead();
@@ -213,7 +213,7 @@ export class InstanceWatch {
 
   #described(changes: readonly Change[], written: readonly string[], read: readonly string[]): string {
     const files = changes.map(({ file, reads }) => `${file} (read "${reads}")`);
-    // Put back before it was looked at, or written with what it was.
+    // Files that others wrote and that read right again: undone before the look, or written with the same text.
     const others = written.filter((file) => !changes.some((change) => change.file === file));
     const parts = [
       ...(files.length > 0 ? [`somebody changed ${listed(files)}`] : []),

@@ -1,10 +1,11 @@
 /**
- * One trace instance of ours: made, set up, read and removed. A killed agent
- * leaves its instance recording. Ours is then adopted in place, under the same
- * name: a second one would record twice what the first still records, and
- * nothing may be lost between the two. So the name carries the recorder's
- * identity only, and "is its owner alive" is asked of the kernel: whoever has
- * its files open (/proc/PID/fd) owns it, which no reused pid can fake.
+ * Makes, sets up, reads and removes one trace instance of this agent. A killed
+ * agent leaves its instance recording. The next agent adopts it in place, under
+ * the same name: a second instance would record twice what the first still
+ * records, and nothing may be lost between the two. So the name carries the
+ * recorder's identity only, and the kernel tells whether its owner is alive:
+ * the process that has its files open (/proc/PID/fd) owns it, which no reused
+ * pid can fake.
  */
 import { constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +18,7 @@ import { put } from './put.js';
 export interface InstanceSettings {
   readonly name: string;
   readonly bufferBytesPerCpu: number;
-  /** Wanted; kernels before 6.8 have pages of 4 KiB whatever is asked. */
+  /** The wanted size; kernels before 6.8 have pages of 4 KiB whatever is asked for. */
   readonly subBufferBytes: number;
   /** `group/event`. Those that the kernel lacks are in `missing`. */
   readonly events: readonly string[];
@@ -39,20 +40,20 @@ const REMOVE_TRIES = 50;
 
 export class TraceInstance implements WantedControls {
   readonly path: string;
-  /** An earlier agent left it, with what it recorded since. */
+  /** Whether an earlier agent left the instance, with the events recorded since. */
   readonly adopted: boolean;
   readonly subBufferBytes: number;
   /** Events recorded; those of an adopted instance that are no longer wanted are in its pages only. */
   readonly events: readonly string[];
   readonly leftover: readonly string[];
-  /** What there is of `onDemand`; what an earlier agent had switched on of it still is. */
+  /** The events of `onDemand` that the kernel has; those that an earlier agent had switched on still are. */
   readonly onDemand: ReadonlySet<string>;
   readonly enabled = new Set<string>();
   readonly missing: readonly string[];
   readonly wakeAtOnce: boolean;
-  /** What somebody changed while no agent was there, where that is certain. */
+  /** Changes made while no agent was there, where that is certain. */
   readonly changedMeanwhile: readonly string[];
-  /** Told of each control file, from the instance's folder, before it is written. */
+  /** Called with each control file, from the instance's folder, before it is written. */
   onWrite: (file: string) => void = () => undefined;
   #lanes: readonly number[] | undefined;
   readonly #filters = new Map<string, string>();
@@ -94,7 +95,7 @@ export class TraceInstance implements WantedControls {
     }
   }
 
-  /** One of onDemand. */
+  /** Switches one of onDemand on or off. */
   switch(event: string, on: boolean): void {
     this.onWrite(join('events', event, 'enable'));
     if (!enable(this.path, event, on ? '1' : '0')) {
@@ -107,7 +108,10 @@ export class TraceInstance implements WantedControls {
     else this.enabled.delete(event);
   }
 
-  /** What the kernel leaves out of one of onDemand; undefined: nothing. False: the kernel refuses the text, and leaves out nothing. */
+  /**
+   * Sets the kernel's filter of one of onDemand; undefined: no filter. False: the kernel refuses the text and filters
+   * nothing.
+   */
   filter(event: string, text: string | undefined): boolean {
     const file = join('events', event, 'filter');
     const path = join(this.path, file);
@@ -216,7 +220,10 @@ export function removeInstance(path: string): boolean {
   return false;
 }
 
-/** Whether one exists that can be adopted, and what was changed of it since its agent died; another is removed. */
+/**
+ * Whether an instance exists that can be adopted, and what was changed of it since its agent died; any other is
+ * removed.
+ */
 function leftover(path: string, name: string): { readonly adoptable: boolean; readonly changed: readonly string[] } {
   if (!existsSync(path)) return { adoptable: false, changed: [] };
   const owner = instanceOwner(name);
@@ -243,7 +250,7 @@ function isBootClock(path: string): boolean {
   return /\[boot\]/.test(readFileSync(join(path, 'trace_clock'), 'utf8'));
 }
 
-/** Somebody may have freed an earlier agent's buffer. Growing keeps what is in it. */
+/** Grows the buffer, which somebody may have shrunk since an earlier agent. Growing keeps its contents. */
 function growBuffer(path: string, bytesPerCpu: number): void {
   const kilobytes = Math.ceil(bytesPerCpu / KiB);
   const file = join(path, 'buffer_size_kb');
@@ -269,7 +276,7 @@ function configure(path: string, settings: InstanceSettings): void {
     put(join(path, 'buffer_subbuf_size_kb'), String(kilobytes));
   }
   put(join(path, 'buffer_size_kb'), String(Math.ceil(settings.bufferBytesPerCpu / KiB)));
-  // Command names are ours to keep: the kernel's cache costs every context switch.
+  // The agent keeps command names itself: the kernel's cache of them costs every context switch.
   put(join(path, 'trace_options'), 'norecord-cmd');
   // Last, because it marks the set-up as complete (see adoptable).
   put(join(path, 'trace_clock'), 'boot');

@@ -1,6 +1,6 @@
 /**
- * Where tracefs is, mounting it where it is not: without it nothing below
- * exists. Mounting needs root; finding it does not.
+ * Finds tracefs, and mounts it where it is missing: all other tracefs code
+ * needs it. Mounting needs root; finding it does not.
  */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ const MOUNT_POINT = '/sys/kernel/tracing';
 
 export interface Tracefs {
   readonly path: string;
-  /** We mounted it just now. */
+  /** Whether this agent mounted it just now. */
   readonly mounted: boolean;
 }
 
@@ -43,11 +43,11 @@ export function findTracefs(): string | undefined {
     const plain = path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
     if (existsSync(join(plain, 'instances'))) return plain;
   }
-  // Where /proc does not tell; and debugfs mounts it at the second when somebody looks.
+  // Used when /proc shows no mounts. debugfs mounts tracefs at the second path when somebody looks there.
   return [MOUNT_POINT, '/sys/kernel/debug/tracing'].find((path) => existsSync(join(path, 'instances')));
 }
 
-/** As /proc shows them; none where it is not mounted. */
+/** Lines of the mount table in /proc; none where /proc is not mounted. */
 function mounts(): string[] {
   try {
     return readFileSync('/proc/self/mounts', 'utf8').split('\n');

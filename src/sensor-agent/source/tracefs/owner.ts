@@ -1,4 +1,4 @@
-/** Which living process uses a trace instance, by its open files. */
+/** Finds the living process that uses a trace instance, by its open files. */
 import { readdirSync, readlinkSync } from 'node:fs';
 import { pids } from '../process-reader.js';
 
@@ -12,7 +12,7 @@ export function instanceOwner(name: string): number | undefined {
   return undefined;
 }
 
-/** What a process's descriptors point at; empty when it is gone or not ours to look into. */
+/** The paths that a process's descriptors point at; empty when the process is gone or may not be looked into. */
 function descriptors(pid: number): string[] {
   try {
     return readdirSync(`/proc/${pid}/fd`).map((fd) => {

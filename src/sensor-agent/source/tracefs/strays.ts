@@ -15,7 +15,7 @@ const NAME = /^backplane-/;
 /** A process that was killed closes its files a moment later. */
 const LOOK_MS = 20;
 
-/** Paths of all of Backplane's that no living process uses. */
+/** Paths of all of Backplane's instances that no living process uses. */
 export function strayInstances(): string[] {
   const instances = instancesFolder();
   if (instances === undefined) return [];
@@ -24,8 +24,8 @@ export function strayInstances(): string[] {
 }
 
 /**
- * Removes those of the recorder in a folder, once its agent has ended: what it had not read is lost, which the next agent
- * states. Waits up to `waitMs` for the agent's end. Returns what it removed.
+ * Removes the instances of the recorder in a folder once its agent has ended. Events that the agent had not read are
+ * lost, and the next agent states that. Waits up to `waitMs` for the agent's end; returns the removed instances.
  */
 export function removeInstancesOf(recorderDir: string, waitMs: number): string[] {
   const instances = instancesFolder();

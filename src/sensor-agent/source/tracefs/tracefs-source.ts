@@ -87,7 +87,7 @@ export class TracefsSource implements Source {
       this.#running = this.#open(instance, sink);
       this.#startExecLane(tracefs.path, `${name}-exec`);
     } catch (cause) {
-      // An adopted one keeps what it holds for the next attempt.
+      // An adopted instance is kept, as the next attempt can still read its events.
       if (this.#running === undefined && !instance.adopted) instance.removeSync();
       await this.stop();
       throw cause;
@@ -126,7 +126,7 @@ export class TracefsSource implements Source {
     return this.#live().clock.pair();
   }
 
-  /** Undefined for an adopted instance: its counts include what the earlier agent has told. */
+  /** Undefined for an adopted instance: its counts include losses that the earlier agent told of. */
   overrun(): number | undefined {
     const { instance } = this.#live();
     if (instance.adopted) return undefined;
@@ -212,7 +212,7 @@ export class TracefsSource implements Source {
   }
 }
 
-/** What one CPU's buffer may take so that all of ours stay within their share of memory. */
+/** The size of one CPU's buffer such that all buffers stay within their share of memory. */
 function affordable(bytesPerCpu: number): number {
   const share = (totalmem() * KERNEL_BUFFERS_MEMORY_SHARE) / cpus().length;
   return Math.max(64 * KiB, Math.min(bytesPerCpu, Math.floor(share) - EXEC_BUFFER_BYTES_PER_CPU));
