@@ -69,7 +69,7 @@ export class SegmentCursor {
     from: number,
     private readonly ordinalEnd?: number,
     /** For records of other kinds only the header is read. */
-    private readonly wants: (kind: number) => boolean = () => true,
+    private readonly wants?: (kind: number) => boolean,
   ) {
     this.#from = from;
     const mark = segment.index.seek(from);
@@ -123,8 +123,12 @@ export class SegmentCursor {
       anchor,
       timeNs,
       crc,
-      payload: this.wants(recordKind) ? this.#buffer.subarray(at, at + header.length) : NOTHING,
+      payload: this.#passesOver(recordKind) ? NOTHING : this.#buffer.subarray(at, at + header.length),
     };
+  }
+
+  #passesOver(kind: number): boolean {
+    return this.wants !== undefined && !this.wants(kind);
   }
 
   #end(): DamageItem | undefined {
@@ -198,7 +202,7 @@ export class SegmentCursor {
     if (header.ordinal < this.#expected || header.ordinal >= this.#ordinalEnd) return 'record out of order';
     const size = RECORD_HEADER_BYTES + header.length;
     if (at + size > limit) return 'cut record';
-    if (!this.wants(header.kind)) return header;
+    if (this.#passesOver(header.kind)) return header;
     if (this.#load(at, size, limit) < size) return this.#unreadable ?? 'file cut';
     const payload = this.#buffer.subarray(at - this.#start + RECORD_HEADER_BYTES, at - this.#start + size);
     return payloadMatches(header, payload) ? header : 'checksum wrong';

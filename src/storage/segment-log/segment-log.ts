@@ -23,7 +23,9 @@ export type { LogOptions } from './log-options.js';
 export type { NewRecord } from './new-record.js';
 
 const UNBOUNDED = Number.MAX_SAFE_INTEGER;
+/** A power of two. */
 const CRCS_KEPT = 1024;
+const CRCS_MASK = CRCS_KEPT - 1;
 
 export class SegmentLog {
   /** Damage that was cut or found when the log was opened. */
@@ -190,7 +192,7 @@ export class SegmentLog {
 
   /** The checksum of one of the newest records; 0 when it is not in memory. See RecordItem. */
   crc(ordinal: number): number {
-    return ordinal >= this.nextOrdinal || ordinal < this.nextOrdinal - CRCS_KEPT ? 0 : this.#crcs[ordinal % CRCS_KEPT]!;
+    return ordinal >= this.nextOrdinal || ordinal < this.nextOrdinal - CRCS_KEPT ? 0 : this.#crcs[ordinal & CRCS_MASK]!;
   }
 
   /** Newest first. Where a segment has more than SEGMENT_ANCHORS_MAX of them, some are left out. */
@@ -282,7 +284,7 @@ export class SegmentLog {
     segment.write([this.#recordHeader, ...record.parts], size);
     this.#unsynced.add(segment);
     segment.note(ordinal, offset, record.timeNs, record.anchor === true);
-    this.#crcs[ordinal % CRCS_KEPT] = this.#recordHeader.readUInt32LE(4);
+    this.#crcs[ordinal & CRCS_MASK] = this.#recordHeader.readUInt32LE(4);
     this.#list.bytes += size;
     this.#list.nextOrdinal = ordinal + 1;
     return ordinal;
@@ -309,7 +311,7 @@ export class SegmentLog {
     this.#namesUnsynced = true;
     this.#unsynced.add(segment);
     this.#list.push(segment);
-    for (let ordinal = this.nextOrdinal; ordinal < segment.nextOrdinal; ordinal++) this.#crcs[ordinal % CRCS_KEPT] = 0;
+    for (let ordinal = this.nextOrdinal; ordinal < segment.nextOrdinal; ordinal++) this.#crcs[ordinal & CRCS_MASK] = 0;
     this.#list.nextOrdinal = segment.nextOrdinal;
     this.#active = segment;
     return segment;
