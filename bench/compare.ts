@@ -69,7 +69,14 @@ function run(dist: string, { name, args }: Benchmark): Map<string, number> {
 function collect(row: Readonly<Record<string, unknown>>, into: Map<string, number>): void {
   const entries = Object.entries(row).filter(([key]) => key !== 'target');
   const texts = entries.flatMap(([, value]) => (typeof value === 'string' && value !== '' ? value : []));
-  for (const [key, value] of entries) if (typeof value === 'number') into.set([...texts, key].join(': '), value);
+  for (const [key, value] of entries) {
+    if (typeof value !== 'number') continue;
+    const name = [...texts, key].join(': ');
+    let unique = name;
+    // Rows that differ by numbers only are told apart by their order.
+    for (let row = 2; into.has(unique); row++) unique = `${name} (${row})`;
+    into.set(unique, value);
+  }
 }
 
 function median(values: readonly number[]): number {
