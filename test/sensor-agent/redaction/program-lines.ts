@@ -22,8 +22,8 @@ export const PROGRAM_LINES: readonly string[] = lines(`
   curl -H X-Shopify-Access-Token:~{} x  |||  curl --aws-sigv4 aws:amz --user AKID:{} x
   aws configure set default.aws_secret_access_key {}  |||  aws configure set aws_session_token {}
   aws --secret-key {} s3 ls  |||  mc alias set m https://h AKID {}  |||  mc config host add m https://h AKID {}
-  npm config set //registry.npmjs.org/:_authToken {}  |||  npm config set //registry.npmjs.org/:_authToken={}
-  npm config set //registry.npmjs.org/:_password {}  |||  npm set _authToken {}  |||  npm config set -g _auth {}
+  npm config set //registry.example.org/:_authToken {}  |||  npm config set //registry.example.org/:_authToken={}
+  npm config set //registry.example.org/:_password {}  |||  npm set _authToken {}  |||  npm config set -g _auth {}
   yarn config set npmScopes.x.npmAuthToken {}  |||  git config --global credential.password {}
   git config --global --add user.password {}  |||  git config http.https://h/.extraheader AUTHORIZATION:~basic~{}
   git -c http.extraHeader=Authorization:~Bearer~{} clone x
