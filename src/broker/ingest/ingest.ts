@@ -91,8 +91,8 @@ export class Ingest {
 
   /** Resolves when none of the node's frames is pending. Only then is it known how far the log covers the node. */
   async settled(node: string): Promise<void> {
-    const lanes = Object.keys(TOPICS).flatMap((topic) => this.lanes.get(laneKey(node, topic)) ?? []);
-    await Promise.allSettled(lanes.map((lane) => lane.run(async () => undefined)));
+    const pending = Object.keys(TOPICS).filter((topic) => this.lanes.has(laneKey(node, topic)));
+    await Promise.all(pending.map((topic) => this.inTurn(node, topic, async () => undefined)));
   }
 
   /** Runs `take` after all frames of the node and topic that were accepted before, also those of earlier sessions. */

@@ -8,10 +8,15 @@ import { SUBSCRIPTION_FRAME_CACHE_BYTES_MAX } from '../../limits.js';
 import type { LogItem, PartitionLog, PartitionReader } from './partition-log.js';
 import { PartitionTail, TailCache } from './tail-cache.js';
 
+interface Listener {
+  readonly topics: ReadonlySet<string>;
+  readonly notify: () => void;
+}
+
 interface Fed {
   readonly tail: PartitionTail;
-  /** Notify functions of the places in this partition. */
-  readonly listeners: Set<() => void>;
+  /** Of the places in this partition. */
+  readonly listeners: Set<Listener>;
 }
 
 export class FanOut {
@@ -22,20 +27,21 @@ export class FanOut {
   constructor(logs: Iterable<PartitionLog>) {
     for (const log of logs) {
       const tail = new PartitionTail(this.cache, log.snapshot().offset);
-      const listeners = new Set<() => void>();
+      const listeners = new Set<Listener>();
       this.fed.set(log, { tail, listeners });
       log.follow((entry) => {
         tail.add(entry);
-        for (const listener of listeners) listener();
+        for (const { topics, notify } of listeners) if (topics.has(entry.frame.topic)) notify();
       });
     }
   }
 
-  /** @param notify called whenever there may be more to read */
+  /** @param notify called whenever there is another frame of the topics to read */
   place(log: PartitionLog, offset: number, topics: ReadonlySet<string>, notify: () => void): LogPlace {
     const { tail, listeners } = this.fed.get(log)!;
-    listeners.add(notify);
-    return new LogPlace(log, tail, topics, offset, () => listeners.delete(notify));
+    const listener = { topics, notify };
+    listeners.add(listener);
+    return new LogPlace(log, tail, topics, offset, () => listeners.delete(listener));
   }
 }
 

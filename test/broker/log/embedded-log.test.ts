@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { partitionOf } from '../../../src/broker/log/partition-log.js';
 import { PARTITIONS } from '../../../src/limits.js';
 import { encodeFrame } from '../../../src/wire/frame/frame.js';
-import { PROCESS, partitionLogContract } from '../../contract/partition-log.js';
+import { frameOf, PROCESS, partitionLogContract } from '../../contract/partition-log.js';
 import { embedded } from '../../harness/broker/embedded-log.js';
 
 for (const fsync of ['commit', 'interval', 'never'] as const) {
@@ -17,27 +17,7 @@ test('a flipped bit is a stated gap, and the frames around it are served', async
   try {
     const log = await under.open();
     for (let i = 0; i < 10; i++) {
-      const position = (time: number) => ({ epoch: 1, timeNs: BigInt(time), lane: 0, tie: 0 });
-      const frame = {
-        topic: 'process',
-        coveredFrom: position(i),
-        coveredTo: position(i + 1),
-        count: 0,
-        eventSizes: [],
-        matches: [],
-        shed: [],
-        lost: 0,
-        lostUnknown: false,
-        losses: [],
-        refused: false,
-        continues: false,
-        late: 0,
-        watermarkNs: 0n,
-        timesNs: new BigUint64Array(0),
-        lanes: [],
-        ties: [],
-        events: Buffer.alloc(0),
-      };
+      const frame = frameOf(i, i + 1);
       await log.append('a', frame, encodeFrame(frame));
     }
     await log.close();

@@ -11,7 +11,7 @@ import type { Selection } from '../../../wire/frame/splice.js';
 import { comparePositions, ORIGIN, type Position } from '../../../wire/position.js';
 import { follows } from '../../log/chain.js';
 import type { LogPlace } from '../../log/fan-out.js';
-import { type LogEntry, partitionOf } from '../../log/partition-log.js';
+import { type LogEntry, type PartitionLog, partitionOf } from '../../log/partition-log.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
 import type { NodeRoute } from '../../nodes/node-route.js';
 import type { NodeView } from '../cursor/node-view.js';
@@ -90,13 +90,17 @@ export class Live {
 
   private evicted({ log }: LogPlace): void {
     for (const topic of this.standing.topics) this.notices.partition(topic, 'expired');
-    for (const view of this.standing.views.values()) if (partitionOf(view.node) === log.partition) view.unchain();
+    for (const view of this.viewsIn(log)) view.unchain();
+  }
+
+  private viewsIn({ partition }: PartitionLog): NodeView[] {
+    return [...this.standing.views.values()].filter(({ node }) => partitionOf(node) === partition);
   }
 
   /** It is unknown whose frames were damaged, so every node of the partition is asked for all after its last frame. */
   private damaged({ log }: LogPlace): void {
-    const { views, topics } = this.standing;
-    const nodes = [...views.values()].filter(({ node }) => partitionOf(node) === log.partition);
+    const { topics } = this.standing;
+    const nodes = this.viewsIn(log);
     if (nodes.length === 0) for (const topic of topics) this.notices.partition(topic, 'damaged');
     for (const view of nodes) {
       // A late node is served from its recorder anyway.
