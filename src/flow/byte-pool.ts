@@ -1,15 +1,18 @@
 /** A bound in bytes that many users share: a request that does not fit waits its turn, first come, first served. */
 export class BytePool {
-  private free: number;
-  private waiting: { readonly bytes: number; readonly go: () => void }[] = [];
+  #free: number;
+  #waiting: { readonly bytes: number; readonly go: () => void }[] = [];
 
-  constructor(private readonly bytesMax: number) {
-    this.free = bytesMax;
+  readonly #bytesMax: number;
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+    this.#free = bytesMax;
   }
 
   /** True while a request waits. */
   get contended(): boolean {
-    return this.waiting.length > 0;
+    return this.#waiting.length > 0;
   }
 
   /**
@@ -17,44 +20,44 @@ export class BytePool {
    * counts as the whole pool.
    */
   async take(bytesWanted: number, signal: AbortSignal): Promise<(() => void) | undefined> {
-    const bytes = Math.min(bytesWanted, this.bytesMax);
+    const bytes = Math.min(bytesWanted, this.#bytesMax);
     if (signal.aborted) return undefined;
-    if (this.waiting.length === 0 && this.free >= bytes) {
-      this.free -= bytes;
-      return this.releaseOf(bytes);
+    if (this.#waiting.length === 0 && this.#free >= bytes) {
+      this.#free -= bytes;
+      return this.#releaseOf(bytes);
     }
     return new Promise((resolve) => {
       const entry = {
         bytes,
         go: () => {
           signal.removeEventListener('abort', giveUp);
-          resolve(this.releaseOf(bytes));
+          resolve(this.#releaseOf(bytes));
         },
       };
       const giveUp = () => {
-        this.waiting = this.waiting.filter((other) => other !== entry);
+        this.#waiting = this.#waiting.filter((other) => other !== entry);
         resolve(undefined);
-        this.serve();
+        this.#serve();
       };
       signal.addEventListener('abort', giveUp, { once: true });
-      this.waiting.push(entry);
+      this.#waiting.push(entry);
     });
   }
 
-  private releaseOf(bytes: number): () => void {
+  #releaseOf(bytes: number): () => void {
     let released = false;
     return () => {
       if (released) return;
       released = true;
-      this.free += bytes;
-      this.serve();
+      this.#free += bytes;
+      this.#serve();
     };
   }
 
-  private serve(): void {
-    for (let first = this.waiting[0]; first && first.bytes <= this.free; first = this.waiting[0]) {
-      this.waiting.shift();
-      this.free -= first.bytes;
+  #serve(): void {
+    for (let first = this.#waiting[0]; first && first.bytes <= this.#free; first = this.#waiting[0]) {
+      this.#waiting.shift();
+      this.#free -= first.bytes;
       first.go();
     }
   }

@@ -15,14 +15,18 @@ export class ConnectionPlaces<T extends Connection> {
   readonly #idle = new Set<T>();
   readonly #kept = new Set<T>();
 
-  constructor(private readonly connectionsMax: number) {}
+  readonly #connectionsMax: number;
+
+  constructor(connectionsMax: number) {
+    this.#connectionsMax = connectionsMax;
+  }
 
   /**
    * Adds a new connection. If all places are taken, the longest idle one is closed for it, or the new one itself if all
    * are kept.
    */
   add(connection: T): void {
-    if (this.#idle.size + this.#kept.size >= this.connectionsMax) {
+    if (this.#idle.size + this.#kept.size >= this.#connectionsMax) {
       const [longestIdle = connection] = this.#idle;
       this.#remove(longestIdle);
       longestIdle.destroy();

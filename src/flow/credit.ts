@@ -6,68 +6,73 @@
 /** The receiver's side. */
 export class CreditWindow {
   /** What the sender may still send. Negative by at most one frame: the sender stops at zero or below. */
-  private left: number;
+  #left: number;
   /** Received and processed, but not yet granted again. */
-  private owed = 0;
+  #owed = 0;
+
+  readonly #grant: (bytes: number) => void;
+  readonly #threshold: number;
 
   /** @param grant is called with the bytes to grant. The first `windowBytes` count as granted. */
-  constructor(
-    windowBytes: number,
-    private readonly grant: (bytes: number) => void,
-    private readonly threshold = windowBytes / 4,
-  ) {
-    this.left = windowBytes;
+  constructor(windowBytes: number, grant: (bytes: number) => void, threshold = windowBytes / 4) {
+    this.#grant = grant;
+    this.#threshold = threshold;
+    this.#left = windowBytes;
   }
 
   /** False when the sender has sent more than it was granted: it breaks the protocol. */
   received(bytes: number): boolean {
-    const allowed = this.left > 0;
-    this.left -= bytes;
+    const allowed = this.#left > 0;
+    this.#left -= bytes;
     return allowed;
   }
 
   /** Memory for `bytes` is free again. */
   consumed(bytes: number): void {
-    this.owed += bytes;
-    if (this.left >= this.threshold || this.owed === 0) return;
-    const granted = this.owed;
-    this.owed = 0;
-    this.left += granted;
-    this.grant(granted);
+    this.#owed += bytes;
+    if (this.#left >= this.#threshold || this.#owed === 0) return;
+    const granted = this.#owed;
+    this.#owed = 0;
+    this.#left += granted;
+    this.#grant(granted);
   }
 }
 
 /** The sender's side: it may send while the balance is above zero. */
 export class CreditBalance {
-  private readonly waiters = new Set<() => void>();
+  readonly #waiters = new Set<() => void>();
 
-  constructor(private balance: number) {}
+  #balance: number;
+
+  constructor(balance: number) {
+    this.#balance = balance;
+  }
 
   get available(): number {
-    return this.balance;
+    return this.#balance;
   }
 
   add(bytes: number): void {
-    this.balance += bytes;
-    if (this.balance <= 0) return;
-    for (const wake of [...this.waiters]) wake();
+    this.#balance += bytes;
+    if (this.#balance <= 0) return;
+    for (const wake of [...this.#waiters]) wake();
   }
 
   take(bytes: number): void {
-    this.balance -= bytes;
+    this.#balance -= bytes;
   }
 
   /** Resolves when there is credit, or at once when the signal aborts (the caller checks it). */
   async positive(signal: AbortSignal): Promise<void> {
-    while (this.balance <= 0 && !signal.aborted) {
+    while (this.#balance <= 0 && !signal.aborted) {
       await new Promise<void>((resolve) => {
         const done = () => {
-          this.waiters.delete(done);
+          this.#waiters.delete(done);
           signal.removeEventListener('abort', done);
           resolve();
         };
         signal.addEventListener('abort', done, { once: true });
-        this.waiters.add(done);
+        this.#waiters.add(done);
       });
     }
   }

@@ -3,31 +3,31 @@
  * many of them cost one wake-up.
  */
 export class Signal {
-  private pending = false;
-  private resolve: (() => void) | undefined;
+  #pending = false;
+  #resolve: (() => void) | undefined;
 
   notify(): void {
-    this.pending = true;
-    const { resolve } = this;
-    this.resolve = undefined;
+    this.#pending = true;
+    const resolve = this.#resolve;
+    this.#resolve = undefined;
     resolve?.();
   }
 
   /** Resolves at the next notification, after `timeoutMs`, or when `abort` fires. One waiter at a time. */
   async wait(abort: AbortSignal, timeoutMs: number): Promise<void> {
-    if (!this.pending && !abort.aborted) {
+    if (!this.#pending && !abort.aborted) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(done, timeoutMs);
         abort.addEventListener('abort', done, { once: true });
-        this.resolve = done;
+        this.#resolve = done;
         function done(): void {
           clearTimeout(timer);
           abort.removeEventListener('abort', done);
           resolve();
         }
       });
-      this.resolve = undefined;
+      this.#resolve = undefined;
     }
-    this.pending = false;
+    this.#pending = false;
   }
 }

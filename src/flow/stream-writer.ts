@@ -16,17 +16,19 @@ export class StreamWriter<T> {
   inFlightBytes = 0;
   /** Aborts when the stream has ended, for whatever reason. */
   readonly closed: AbortSignal;
-  private readonly controller = new AbortController();
-  private waiters: (() => void)[] = [];
-  private ending = false;
+  readonly #controller = new AbortController();
+  #waiters: (() => void)[] = [];
+  #ending = false;
 
-  constructor(
-    private readonly stream: Writable,
-    private readonly options: StreamWriterOptions<T>,
-  ) {
-    this.closed = this.controller.signal;
-    for (const event of ['cancelled', 'close', 'error', 'finish']) stream.on(event, () => this.close());
-    if (stream.destroyed) this.close();
+  readonly #stream: Writable;
+  readonly #options: StreamWriterOptions<T>;
+
+  constructor(stream: Writable, options: StreamWriterOptions<T>) {
+    this.#stream = stream;
+    this.#options = options;
+    this.closed = this.#controller.signal;
+    for (const event of ['cancelled', 'close', 'error', 'finish']) stream.on(event, () => this.#close());
+    if (stream.destroyed) this.#close();
   }
 
   /**
@@ -34,11 +36,11 @@ export class StreamWriter<T> {
    * in flight if every caller awaits. Throws cancelled once the stream ended.
    */
   async write(item: T): Promise<void> {
-    this.post(item);
-    while (this.inFlightBytes > this.options.bytesMax && !this.closed.aborted) {
-      await new Promise<void>((resolve) => this.waiters.push(resolve));
+    this.#post(item);
+    while (this.inFlightBytes > this.#options.bytesMax && !this.closed.aborted) {
+      await new Promise<void>((resolve) => this.#waiters.push(resolve));
     }
-    this.throwIfClosed();
+    this.#throwIfClosed();
   }
 
   /**
@@ -46,44 +48,44 @@ export class StreamWriter<T> {
    * ended.
    */
   tryWrite(item: T): boolean {
-    if (this.inFlightBytes >= this.options.bytesMax) {
-      this.throwIfClosed();
+    if (this.inFlightBytes >= this.#options.bytesMax) {
+      this.#throwIfClosed();
       return false;
     }
-    this.post(item);
+    this.#post(item);
     return true;
   }
 
   /** Lets the transport finish what is in flight, then ends the stream. */
   end(): void {
-    if (this.ending || this.closed.aborted) return;
-    this.ending = true;
-    this.stream.end();
+    if (this.#ending || this.closed.aborted) return;
+    this.#ending = true;
+    this.#stream.end();
   }
 
-  private post(item: T): void {
-    this.throwIfClosed();
-    const size = this.options.sizeOf(item);
+  #post(item: T): void {
+    this.#throwIfClosed();
+    const size = this.#options.sizeOf(item);
     this.inFlightBytes += size;
-    this.stream.write(item, () => {
+    this.#stream.write(item, () => {
       this.inFlightBytes -= size;
-      if (this.inFlightBytes <= this.options.bytesMax) this.wake();
+      if (this.inFlightBytes <= this.#options.bytesMax) this.#wake();
     });
   }
 
-  private throwIfClosed(): void {
-    if (this.closed.aborted || this.ending) throw new BackplaneError('cancelled', 'the stream has ended');
+  #throwIfClosed(): void {
+    if (this.closed.aborted || this.#ending) throw new BackplaneError('cancelled', 'the stream has ended');
   }
 
-  private close(): void {
+  #close(): void {
     if (this.closed.aborted) return;
-    this.controller.abort();
-    this.wake();
+    this.#controller.abort();
+    this.#wake();
   }
 
-  private wake(): void {
-    const { waiters } = this;
-    this.waiters = [];
+  #wake(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
     for (const wake of waiters) wake();
   }
 }

@@ -11,38 +11,41 @@ export class TokenBucket {
   #level: number;
   #sinceMs: number;
 
+  #ratePerSecond: number;
+  #burst: number;
+  readonly #nowMs: () => number;
+
   /** Full at the start. `ratePerSecond` and `burst` above 0; infinite ones never run out. */
-  constructor(
-    private ratePerSecond: number,
-    private burst: number,
-    private readonly nowMs: () => number = () => performance.now(),
-  ) {
+  constructor(ratePerSecond: number, burst: number, nowMs: () => number = () => performance.now()) {
+    this.#ratePerSecond = ratePerSecond;
+    this.#burst = burst;
+    this.#nowMs = nowMs;
     this.#level = burst;
     this.#sinceMs = nowMs();
   }
 
   /** The amount that can be taken now; below 0 after an overdraft. */
   get level(): number {
-    if (this.ratePerSecond === Number.POSITIVE_INFINITY) return this.burst;
-    const now = this.nowMs();
-    this.#level = Math.min(this.burst, this.#level + ((now - this.#sinceMs) / 1000) * this.ratePerSecond);
+    if (this.#ratePerSecond === Number.POSITIVE_INFINITY) return this.#burst;
+    const now = this.#nowMs();
+    this.#level = Math.min(this.#burst, this.#level + ((now - this.#sinceMs) / 1000) * this.#ratePerSecond);
     this.#sinceMs = now;
     return this.#level;
   }
 
   get burstMax(): number {
-    return this.burst;
+    return this.#burst;
   }
 
   /** Takes an amount. A negative one gives back tokens that were not used. */
   take(amount: number): void {
-    this.#level = Math.min(this.burst, this.level - amount);
+    this.#level = Math.min(this.#burst, this.level - amount);
   }
 
   /** Resolves when something can be taken, or the signal fires. */
   async positive(signal: AbortSignal): Promise<void> {
     while (this.level <= 0 && !signal.aborted) {
-      const waitMs = Math.min(WAIT_MS_MAX, Math.max(1, (-this.level / this.ratePerSecond) * 1000));
+      const waitMs = Math.min(WAIT_MS_MAX, Math.max(1, (-this.level / this.#ratePerSecond) * 1000));
       await sleep(waitMs, undefined, { signal }).catch(() => undefined);
     }
   }
@@ -50,8 +53,8 @@ export class TokenBucket {
   /** Sets another rate from now on. Saved tokens stay, within the new burst; a debt stays. */
   change(ratePerSecond: number, burst: number): void {
     const { level } = this;
-    this.ratePerSecond = ratePerSecond;
-    this.burst = burst;
+    this.#ratePerSecond = ratePerSecond;
+    this.#burst = burst;
     this.#level = Math.min(level, burst);
   }
 }

@@ -87,11 +87,14 @@ export class Agent {
   readonly #diskWatch: DiskWatch;
   #stopped: Promise<void> | undefined;
 
-  constructor(
-    private readonly options: AgentOptions,
-    private readonly dir: string,
-    private readonly release: () => void,
-  ) {
+  readonly #options: AgentOptions;
+  readonly #dir: string;
+  readonly #release: () => void;
+
+  constructor(options: AgentOptions, dir: string, release: () => void) {
+    this.#options = options;
+    this.#dir = dir;
+    this.#release = release;
     const { live, history } = options.budget;
     this.#liveBudget = new LiveBudget(live);
     this.#historyBudget = new TokenBucket(history.bytesPerSecond, historyBurstBytes(history));
@@ -118,13 +121,13 @@ export class Agent {
       source: this.#source.name,
       degraded: this.#degraded,
       events: this.#alwaysRecorded(),
-      recorderDir: this.dir,
+      recorderDir: this.#dir,
       connected: this.#uplink.connected,
     };
   }
 
   async start(): Promise<void> {
-    const { options } = this;
+    const options = this.#options;
     const notes: { reason: string; message: string }[] = [];
     const sink = this.#sink((reason, message) => {
       notes.push({ reason, message });
@@ -179,7 +182,7 @@ export class Agent {
       () => this.#source.stop(),
       () => this.#recorder.reportLoss(this.#source.name, this.#nowNs()),
       () => this.#recorder.close(),
-      () => this.release(),
+      () => this.#release(),
     );
   }
 
@@ -220,7 +223,7 @@ export class Agent {
       this.#housekeep(nowMs);
       this.#schedule(empty ? (this.#publisher.live ? DRAIN_LIVE_MS : DRAIN_IDLE_MS) : 0);
     } catch (cause) {
-      this.options.log.error({ err: cause }, `recording stopped for a moment: ${asBackplaneError(cause).message}`);
+      this.#options.log.error({ err: cause }, `recording stopped for a moment: ${asBackplaneError(cause).message}`);
       this.#schedule(DRAIN_IDLE_MS);
     }
   }
@@ -280,7 +283,7 @@ export class Agent {
   }
 
   readonly #degradedNotice = (reason: string, message: string): void => {
-    this.options.log.warn({ reason }, message);
+    this.#options.log.warn({ reason }, message);
     this.#notice('host.degraded', reason, message);
     this.#uplink.report();
   };
@@ -294,7 +297,7 @@ export class Agent {
     try {
       await this.#recorder.log.sync();
     } catch (cause) {
-      this.options.log.error(`recorder: ${asBackplaneError(cause).message}`);
+      this.#options.log.error(`recorder: ${asBackplaneError(cause).message}`);
     }
   }
 
@@ -325,22 +328,22 @@ export class Agent {
 
   #facts(): NodeFacts {
     return {
-      nodeName: this.options.nodeName,
-      version: this.options.version,
+      nodeName: this.#options.nodeName,
+      version: this.#options.version,
       kernelRelease: release(),
       source: this.#source.name,
       degraded: this.#troubles(),
       // Profiles apply to tracefs only.
-      profiles: this.#source.name === 'tracefs' ? this.options.source.profiles : ['lite'],
+      profiles: this.#source.name === 'tracefs' ? this.#options.source.profiles : ['lite'],
       recorder: this.#recorder,
       eventsMatched: this.#publisher.eventsMatched,
       eventsShed: this.#publisher.eventsShed,
       // A publisher that is behind has an unknown amount to send, so it asks for the full rate.
       liveDemandBytesPerSecond: Math.max(
         this.#liveBudget.takeDemand(),
-        this.#publisher.behind ? this.options.budget.live.bytesPerSecond : 0,
+        this.#publisher.behind ? this.#options.budget.live.bytesPerSecond : 0,
       ),
-      budget: this.options.budget,
+      budget: this.#options.budget,
     };
   }
 
@@ -352,7 +355,7 @@ export class Agent {
         this.#publisher.connect(link, covered);
       },
       disconnected: () => {
-        this.options.onPresence?.(false);
+        this.#options.onPresence?.(false);
         this.#publisher.disconnect();
         this.#allowance.end();
         this.#demand.away(performance.now());
@@ -381,7 +384,7 @@ export class Agent {
     this.#collect();
     const upTo = window.upTo ?? this.#recorder.timeline.frontier;
     return {
-      predicate: compilePredicate({ ...predicate, hostName: this.options.nodeName }),
+      predicate: compilePredicate({ ...predicate, hostName: this.#options.nodeName }),
       window: { ...window, upTo },
     };
   }
@@ -392,13 +395,13 @@ export class Agent {
     requests: readonly PredicateSpec[],
   ): { position: Position; errors: Interest['errors'] } {
     this.#collect();
-    const interest = new Interest(generation, requests, this.options.nodeName);
+    const interest = new Interest(generation, requests, this.#options.nodeName);
     this.#demand.widen(interest);
     const position = this.#publisher.setInterest(interest);
     this.#demand.narrow();
     this.#stateMissing();
     this.#schedule(0);
-    this.options.onPresence?.(true);
+    this.#options.onPresence?.(true);
     return { position, errors: interest.errors };
   }
 }

@@ -6,8 +6,12 @@ export class GroupCommit {
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
+  readonly #flush: () => Promise<void>;
+
   /** `flush` makes durable everything that was written before it is called. */
-  constructor(private readonly flush: () => Promise<void>) {}
+  constructor(flush: () => Promise<void>) {
+    this.#flush = flush;
+  }
 
   /** Resolves when everything written before the call is durable; rejects when the flush that covers it fails. */
   sync(): Promise<void> {
@@ -21,7 +25,7 @@ export class GroupCommit {
 
   #start(): Promise<void> {
     this.#next = undefined;
-    const running = this.flush().finally(() => {
+    const running = this.#flush().finally(() => {
       // The waiting flush starts in a later microtask than this one: until then `#running` must stay set.
       if (this.#next === undefined) this.#running = undefined;
     });

@@ -31,65 +31,69 @@ export function readPlainMsgpack(bytes: Buffer): PlainValue {
 class PlainReader {
   offset = 0;
 
-  constructor(private readonly bytes: Buffer) {}
+  readonly #bytes: Buffer;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
 
   value(depth: number): PlainValue {
-    const { bytes } = this;
-    const at = this.take(1);
+    const bytes = this.#bytes;
+    const at = this.#take(1);
     const type = bytes[at]!;
     if (type < 0x80) return type;
-    if (type >= 0x90 && type < 0xa0) return this.list(type & 0x0f, depth);
-    if (type >= 0xa0 && type < 0xc0) return this.text(type & 0x1f);
+    if (type >= 0x90 && type < 0xa0) return this.#list(type & 0x0f, depth);
+    if (type >= 0xa0 && type < 0xc0) return this.#text(type & 0x1f);
     switch (type) {
       case 0xc0:
         return null;
       case 0xc4:
-        return this.chunk(bytes[this.take(1)]!);
+        return this.#chunk(bytes[this.#take(1)]!);
       case 0xcb:
-        return whole(bytes.readDoubleBE(this.take(8)));
+        return whole(bytes.readDoubleBE(this.#take(8)));
       case 0xcc:
-        return bytes[this.take(1)]!;
+        return bytes[this.#take(1)]!;
       case 0xcd:
-        return bytes.readUInt16BE(this.take(2));
+        return bytes.readUInt16BE(this.#take(2));
       case 0xce:
-        return bytes.readUInt32BE(this.take(4));
+        return bytes.readUInt32BE(this.#take(4));
       case 0xcf:
-        return bytes.readBigUInt64BE(this.take(8));
+        return bytes.readBigUInt64BE(this.#take(8));
       case 0xd3:
-        return bytes.readBigInt64BE(this.take(8));
+        return bytes.readBigInt64BE(this.#take(8));
       case 0xd9:
-        return this.text(bytes[this.take(1)]!);
+        return this.#text(bytes[this.#take(1)]!);
       case 0xdc:
-        return this.list(bytes.readUInt16BE(this.take(2)), depth);
+        return this.#list(bytes.readUInt16BE(this.#take(2)), depth);
       case 0xdd:
-        return this.list(bytes.readUInt32BE(this.take(4)), depth);
+        return this.#list(bytes.readUInt32BE(this.#take(4)), depth);
       default:
         throw broken(`byte ${at} begins a value of the unknown type 0x${type.toString(16)}`);
     }
   }
 
-  private list(length: number, depth: number): readonly PlainValue[] {
+  #list(length: number, depth: number): readonly PlainValue[] {
     if (depth >= DEPTH_MAX) throw broken(`lists must be at most ${DEPTH_MAX} deep`);
-    const left = this.bytes.length - this.offset;
+    const left = this.#bytes.length - this.offset;
     if (length > left) throw broken(`a list says ${length} values, ${left} bytes are left`);
     const values: PlainValue[] = [];
     for (let index = 0; index < length; index++) values.push(this.value(depth + 1));
     return values;
   }
 
-  private text(length: number): string {
-    return this.chunk(length).toString('utf8');
+  #text(length: number): string {
+    return this.#chunk(length).toString('utf8');
   }
 
-  private chunk(length: number): Buffer {
-    const at = this.take(length);
-    return this.bytes.subarray(at, at + length);
+  #chunk(length: number): Buffer {
+    const at = this.#take(length);
+    return this.#bytes.subarray(at, at + length);
   }
 
   /** Offset of the next `count` bytes, which count as read from then on. */
-  private take(count: number): number {
+  #take(count: number): number {
     const at = this.offset;
-    if (at + count > this.bytes.length) throw broken(`cut short at byte ${this.bytes.length}`);
+    if (at + count > this.#bytes.length) throw broken(`cut short at byte ${this.#bytes.length}`);
     this.offset = at + count;
     return at;
   }

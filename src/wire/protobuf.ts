@@ -109,14 +109,14 @@ export class ProtoReader {
   }
 
   skip(): void {
-    if (this.wireType === VARINT) this.skipBytes(this.varintLength());
-    else if (this.wireType === FIXED64) this.skipBytes(8);
+    if (this.wireType === VARINT) this.#skipBytes(this.#varintLength());
+    else if (this.wireType === FIXED64) this.#skipBytes(8);
     else if (this.wireType === LENGTH) this.chunk();
-    else if (this.wireType === FIXED32) this.skipBytes(4);
+    else if (this.wireType === FIXED32) this.#skipBytes(4);
     else throw this.fail(`field ${this.field} has the unknown wire type ${this.wireType}`);
   }
 
-  private varintLength(): number {
+  #varintLength(): number {
     for (let i = 0; i < 10; i++) {
       const byte = this.bytes[this.offset + i];
       if (byte === undefined) break;
@@ -125,7 +125,7 @@ export class ProtoReader {
     throw this.fail(`varint without an end at byte ${this.offset}`);
   }
 
-  private skipBytes(count: number): void {
+  #skipBytes(count: number): void {
     if (this.offset + count > this.bytes.length) throw this.fail(`cut short at byte ${this.bytes.length}`);
     this.offset += count;
   }

@@ -42,46 +42,49 @@ const stretch: fc.Arbitrary<Stretch> = fc.record({
 class World {
   readonly recorders: readonly TestRecorder[];
   readonly events: string[] = [];
-  private cursor = '';
-  private agents: TestAgent[] = [];
-  private pid = 0;
+  #cursor = '';
+  #agents: TestAgent[] = [];
+  #pid = 0;
 
-  constructor(private readonly harness: Harness) {
+  readonly #harness: Harness;
+
+  constructor(harness: Harness) {
+    this.#harness = harness;
     const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
     this.recorders = NODES.map((node, at) => new TestRecorder(node, 1, startNs + BigInt(at)));
   }
 
   /** The broker has heard of every node. A node it never heard of may have a past that a cursor cannot name. */
   async introduce(): Promise<void> {
-    const somebody = this.harness.subscribe({ topics: TOPICS, follow: true });
-    for (const recorder of this.recorders) this.agents.push(await this.harness.agent(recorder.id, recorder));
+    const somebody = this.#harness.subscribe({ topics: TOPICS, follow: true });
+    for (const recorder of this.recorders) this.#agents.push(await this.#harness.agent(recorder.id, recorder));
     await somebody.isAccepted();
-    await until('interest', () => this.agents.every(({ topics }) => topics.length === TOPICS.length));
-    this.record(NODES.map(() => 20));
-    for (const agent of this.agents) agent.publish();
-    await until('acknowledged', () => this.agents.every(({ acknowledged }) => acknowledged.size === TOPICS.length));
+    await until('interest', () => this.#agents.every(({ topics }) => topics.length === TOPICS.length));
+    this.#record(NODES.map(() => 20));
+    for (const agent of this.#agents) agent.publish();
+    await until('acknowledged', () => this.#agents.every(({ acknowledged }) => acknowledged.size === TOPICS.length));
     somebody.cancel();
   }
 
   async live(each: Stretch, last: boolean): Promise<void> {
-    await this.fail(each);
-    this.record(each.before);
+    await this.#fail(each);
+    this.#record(each.before);
     for (const [at, recorder] of this.recorders.entries()) {
       if (!last && !each.there[at]) continue;
-      const agent = await this.harness.agent(recorder.id, recorder);
+      const agent = await this.#harness.agent(recorder.id, recorder);
       if (!last && each.breaksOff === at) agent.midHistory = async () => agent.kill();
-      this.agents.push(agent);
+      this.#agents.push(agent);
     }
-    const resumed = this.cursor === '' ? { since: '1h' } : { cursor: this.cursor };
+    const resumed = this.#cursor === '' ? { since: '1h' } : { cursor: this.#cursor };
     const limit = each.limited && !last ? each.events : 0;
-    const subscriber = this.harness.subscribe({ topics: TOPICS, follow: true, limit, ...resumed });
+    const subscriber = this.#harness.subscribe({ topics: TOPICS, follow: true, limit, ...resumed });
     await subscriber.isAccepted();
     for (const part of [0, 1, 2]) {
-      this.record(each.during.map((count) => (part < 2 ? Math.floor(count / 3) : 1)));
-      for (const agent of this.agents) if (!agent.ended) agent.publish();
+      this.#record(each.during.map((count) => (part < 2 ? Math.floor(count / 3) : 1)));
+      for (const agent of this.#agents) if (!agent.ended) agent.publish();
       await sleep(1);
     }
-    await this.collect(subscriber, last ? this.recorded.length - this.events.length : each.events, last);
+    await this.#collect(subscriber, last ? this.recorded.length - this.events.length : each.events, last);
     subscriber.cancel();
   }
 
@@ -89,29 +92,29 @@ class World {
     return this.recorders.flatMap(({ id, events }) => events.map(({ event }) => `${id}:${event.process?.pid}`));
   }
 
-  private async fail({ fault }: Stretch): Promise<void> {
-    for (const agent of this.agents) agent.kill();
-    this.agents = [];
+  async #fail({ fault }: Stretch): Promise<void> {
+    for (const agent of this.#agents) agent.kill();
+    this.#agents = [];
     if (fault === 'none') return;
-    await this.harness.broker.abort();
-    if (fault === 'forgot') rmSync(join(this.harness.dataDir, 'broker', 'interest.json'), { force: true });
-    await this.harness.startBroker();
+    await this.#harness.broker.abort();
+    if (fault === 'forgot') rmSync(join(this.#harness.dataDir, 'broker', 'interest.json'), { force: true });
+    await this.#harness.startBroker();
   }
 
-  private record(perNode: readonly number[]): void {
+  #record(perNode: readonly number[]): void {
     for (const [at, count] of perNode.entries()) {
-      for (const _ of range(0, count)) this.recorders[at]!.record(TYPES[++this.pid % 7 < 3 ? 0 : 1]!, this.pid);
+      for (const _ of range(0, count)) this.recorders[at]!.record(TYPES[++this.#pid % 7 < 3 ? 0 : 1]!, this.#pid);
     }
   }
 
   /** Keeps what came up to some batch's cursor: where a subscriber goes, what came behind it is lost with it. */
-  private async collect(subscriber: Subscriber, due: number, all: boolean): Promise<void> {
+  async #collect(subscriber: Subscriber, due: number, all: boolean): Promise<void> {
     if (all) await subscriber.has(due);
     else for (let tries = 0; subscriber.pids.length < due && !subscriber.ended && tries < 40; tries++) await sleep(5);
     const seen = subscriber.cursors.findLast(({ count }) => all || count <= due || subscriber.ended);
     if (seen === undefined) return;
     assert.notEqual(seen.cursor, '');
-    this.cursor = seen.cursor;
+    this.#cursor = seen.cursor;
     this.events.push(...subscriber.events.slice(0, seen.count));
   }
 }

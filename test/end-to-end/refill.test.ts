@@ -19,7 +19,7 @@ class Received {
   readonly names = new Set<string>();
   refilled = 0;
   cursor = '';
-  private lastRefill: Place | undefined;
+  #lastRefill: Place | undefined;
 
   take({ event, refill, cursor }: Result): void {
     if (event) {
@@ -29,8 +29,8 @@ class Received {
     }
     if (event && refill) {
       const { position } = event;
-      if (this.lastRefill) assert.ok(isAfter(position, this.lastRefill), 'refills come in order');
-      this.lastRefill = position;
+      if (this.#lastRefill) assert.ok(isAfter(position, this.#lastRefill), 'refills come in order');
+      this.#lastRefill = position;
       this.refilled += 1;
     }
     this.cursor = cursor ?? this.cursor;

@@ -31,7 +31,10 @@ class Meter {
   #done = false;
   readonly #sampled: Promise<void>;
 
-  constructor(private readonly cluster: Cluster) {
+  readonly #cluster: Cluster;
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
     this.#sampled = this.#sample();
   }
 
@@ -59,7 +62,7 @@ class Meter {
   async #sample(): Promise<void> {
     while (!this.#done) {
       const askedMs = performance.now();
-      const answer = await this.cluster.get('/v1/nodes');
+      const answer = await this.#cluster.get('/v1/nodes');
       const { nodes } = (await answer.json()) as { nodes: { name: string; uplinkBytes: string }[] };
       const bytes = Number(nodes.find(({ name }) => name === 'rogue')?.uplinkBytes ?? 0);
       this.samples.push({ askedMs, answeredMs: performance.now(), bytes });

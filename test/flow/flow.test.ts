@@ -87,7 +87,7 @@ test('a signal between two waits is not lost', async () => {
 /** A stream whose consumer takes when the test says so. */
 class Tap extends Writable {
   readonly taken: string[] = [];
-  private pending: (() => void)[] = [];
+  #pending: (() => void)[] = [];
 
   constructor() {
     super({ objectMode: true, highWaterMark: 1_000 });
@@ -95,12 +95,12 @@ class Tap extends Writable {
 
   override _write(chunk: string, _encoding: string, done: () => void): void {
     this.taken.push(chunk);
-    this.pending.push(done);
+    this.#pending.push(done);
   }
 
   async take(count: number): Promise<void> {
     for (let i = 0; i < count; i++) {
-      this.pending.shift()?.();
+      this.#pending.shift()?.();
       await turn();
     }
   }

@@ -38,12 +38,12 @@ export class HostileBroker {
   /** The answer to the next Hellos. */
   welcome: ControlResponse = { welcome: { session: 's' } };
   address = '';
-  private readonly server = new Server();
+  readonly #server = new Server();
 
   static async start(): Promise<HostileBroker> {
     const broker = new HostileBroker();
-    broker.server.addService(rawService('Uplink'), {
-      Control: (call: Control) => broker.control(call),
+    broker.#server.addService(rawService('Uplink'), {
+      Control: (call: Control) => broker.#control(call),
       Live: (call: Data) => {
         const session = broker.sessions.at(-1);
         if (session) session.live = call;
@@ -58,7 +58,7 @@ export class HostileBroker {
       },
     });
     const port = await new Promise<number>((resolve, reject) => {
-      broker.server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+      broker.#server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
         error ? reject(error) : resolve(bound),
       );
     });
@@ -73,10 +73,10 @@ export class HostileBroker {
   }
 
   stop(): void {
-    this.server.forceShutdown();
+    this.#server.forceShutdown();
   }
 
-  private control(call: Control): void {
+  #control(call: Control): void {
     const session = new HostileSession(call);
     for (const event of ['end', 'cancelled', 'error', 'close']) {
       call.on(event, () => {

@@ -81,24 +81,31 @@ export class RecordingDriver {
   #later: (() => void)[] = [];
   #sequence = 0;
 
+  readonly #dir: string;
+  readonly #sink: TimelineSink;
+  readonly #files: FileOps | undefined;
+
   constructor(
-    private readonly dir: string,
-    private readonly sink: TimelineSink,
-    private readonly files?: FileOps,
+    dir: string,
+    sink: TimelineSink,
+    files?: FileOps,
     public nowNs = 1_000_000_000n,
   ) {
+    this.#dir = dir;
+    this.#sink = sink;
+    this.#files = files;
     this.open();
   }
 
   open(origin: Partial<Origin> = {}): void {
     const options = {
-      dir: this.dir,
+      dir: this.#dir,
       bytesMax: 64 * 1024 * 1024,
       ageMsMax: 1e12,
       segmentBytesMax: 16 * 1024,
       redactor: new Redactor([]),
     };
-    this.recorder = new Recorder({ ...options, ...(this.files && { files: this.files }) }, this.sink);
+    this.recorder = new Recorder({ ...options, ...(this.#files && { files: this.#files }) }, this.#sink);
     const { log, timeline } = this.recorder;
     // Nobody can tell any more which epoch it was: as an agent does, it begins a later one.
     const lost = timeline.origin.epoch === 0 && log.nextOrdinal > 0;

@@ -10,19 +10,19 @@ import type { Delivery, Sink } from '../delivery/outlet.js';
 export class GrpcSink implements Sink {
   readonly closed: AbortSignal;
   readonly client: string;
-  private readonly writer: StreamWriter<Buffer>;
+  readonly #writer: StreamWriter<Buffer>;
 
   constructor(call: ServerWritableStream<Buffer, Buffer>) {
-    this.writer = new StreamWriter(call, {
+    this.#writer = new StreamWriter(call, {
       bytesMax: SUBSCRIBER_QUEUE_BYTES_MAX,
       sizeOf: (bytes) => bytes.length,
     });
-    this.closed = this.writer.closed;
+    this.closed = this.#writer.closed;
     this.client = clientOf(call.getPeer());
   }
 
   write(delivery: Delivery): Promise<void> {
-    return this.writer.write(
+    return this.#writer.write(
       delivery.kind === 'batch'
         ? encodeEventBatch(delivery.header, delivery.parts)
         : subscribeResponseCodec.encode(delivery.message),
@@ -30,6 +30,6 @@ export class GrpcSink implements Sink {
   }
 
   end(): void {
-    this.writer.end();
+    this.#writer.end();
   }
 }

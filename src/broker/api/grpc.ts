@@ -29,42 +29,54 @@ import type { Listings } from './listings.js';
 type SubscribeCall = ServerWritableStream<Buffer, Buffer>;
 
 export class GrpcApi {
+  readonly #subscriptions: Subscriptions;
+  readonly #registry: NodeRegistry;
+  readonly #listings: Listings;
+  readonly #budgets: BudgetService;
+  readonly #forgetting: ForgetService;
+
   constructor(
-    private readonly subscriptions: Subscriptions,
-    private readonly registry: NodeRegistry,
-    private readonly listings: Listings,
-    private readonly budgets: BudgetService,
-    private readonly forgetting: ForgetService,
-  ) {}
+    subscriptions: Subscriptions,
+    registry: NodeRegistry,
+    listings: Listings,
+    budgets: BudgetService,
+    forgetting: ForgetService,
+  ) {
+    this.#subscriptions = subscriptions;
+    this.#registry = registry;
+    this.#listings = listings;
+    this.#budgets = budgets;
+    this.#forgetting = forgetting;
+  }
 
   handlers(): UntypedServiceImplementation {
-    const { listings } = this;
+    const listings = this.#listings;
     return {
-      Subscribe: (call: SubscribeCall) => void this.subscribe(call),
-      Explain: unary((bytes) => this.explain(bytes)),
+      Subscribe: (call: SubscribeCall) => void this.#subscribe(call),
+      Explain: unary((bytes) => this.#explain(bytes)),
       ListNodes: unary(() => listNodesResponseCodec.encode(listings.nodes())),
       ListTopics: unary(() => listTopicsResponseCodec.encode(listings.topics())),
       ListSubscriptions: unary(() => listSubscriptionsResponseCodec.encode(listings.subscriptionList())),
       SetBudget: unary(async (bytes, peer) => {
         const request = setBudgetRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
-        return setBudgetResponseCodec.encode(await this.budgets.change(request, peer));
+        return setBudgetResponseCodec.encode(await this.#budgets.change(request, peer));
       }),
       ForgetNodes: unary(async (bytes, peer) => {
         const { nodes } = forgetNodesRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
-        return forgetNodesResponseCodec.encode({ nodes: [...(await this.forgetting.forget(nodes, peer))] });
+        return forgetNodesResponseCodec.encode({ nodes: [...(await this.#forgetting.forget(nodes, peer))] });
       }),
       GetStatus: unary(() => getStatusResponseCodec.encode(listings.status())),
     };
   }
 
-  private async subscribe(call: SubscribeCall): Promise<void> {
+  async #subscribe(call: SubscribeCall): Promise<void> {
     // Without a listener the error that a cancelled call emits would be unhandled.
     call.on('error', () => undefined);
     const sink = new GrpcSink(call);
     try {
       const request = subscribeRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
       const caller = { peer: call.getPeer(), identity: identityOf(call.metadata) };
-      await this.subscriptions.deliver(checkSubscription(request, nowNs()), sink, caller);
+      await this.#subscriptions.deliver(checkSubscription(request, nowNs()), sink, caller);
       sink.end();
     } catch (cause) {
       const error = inProtoNames(cause);
@@ -72,12 +84,12 @@ export class GrpcApi {
     }
   }
 
-  private explain(bytes: Buffer): Buffer {
+  #explain(bytes: Buffer): Buffer {
     const { subscription } = explainRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
     if (!subscription) throw new BackplaneError('invalid_argument', 'subscription is missing');
     const checked = checkSubscription(subscription, nowNs());
-    const nodes = this.registry.connected(checked.nodes.matches);
-    return explainResponseCodec.encode({ plan: explain(checked, this.registry), nodes });
+    const nodes = this.#registry.connected(checked.nodes.matches);
+    return explainResponseCodec.encode({ plan: explain(checked, this.#registry), nodes });
   }
 }
 

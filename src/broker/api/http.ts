@@ -79,14 +79,17 @@ type Route = (
 
 export class HttpApi {
   readonly server: Server;
-  private readonly routes: ReadonlyMap<string, Route>;
-  private readonly places = new ConnectionPlaces<Socket>(HTTP_CONNECTIONS_MAX);
-  private readonly lines = new WeakMap<Socket, RequestLine>();
-  private streams = 0;
-  private ended: Promise<void> | undefined;
+  readonly #routes: ReadonlyMap<string, Route>;
+  readonly #places = new ConnectionPlaces<Socket>(HTTP_CONNECTIONS_MAX);
+  readonly #lines = new WeakMap<Socket, RequestLine>();
+  #streams = 0;
+  #ended: Promise<void> | undefined;
 
-  constructor(private readonly options: HttpApiOptions) {
-    this.routes = this.buildRoutes();
+  readonly #options: HttpApiOptions;
+
+  constructor(options: HttpApiOptions) {
+    this.#options = options;
+    this.#routes = this.#buildRoutes();
     this.server = createServer(
       {
         maxHeaderSize: HTTP_HEADER_BYTES_MAX,
@@ -100,24 +103,24 @@ export class HttpApi {
         // serve() refuses a request without Host, with a clear message.
         requireHostHeader: false,
       },
-      (request, response) => this.requested(request, response),
+      (request, response) => this.#requested(request, response),
     );
     // Headers are bounded in bytes, so their number need not be; Node would silently drop those over its limit.
     this.server.maxHeadersCount = 0;
     this.server.on('connection', (socket) => {
-      this.lines.set(socket, new RequestLine(socket, HTTP_PIPELINED_MAX));
-      this.places.add(socket);
+      this.#lines.set(socket, new RequestLine(socket, HTTP_PIPELINED_MAX));
+      this.#places.add(socket);
     });
     this.server.on('clientError', (cause, socket) => {
-      refuseUnsound(cause, socket as Socket, this.lines.get(socket as Socket)?.engaged === true);
+      refuseUnsound(cause, socket as Socket, this.#lines.get(socket as Socket)?.engaged === true);
     });
-    this.server.on('checkExpectation', (request, response) => this.requested(request, response));
+    this.server.on('checkExpectation', (request, response) => this.#requested(request, response));
     this.server.on('connect', (_request, socket) => refuseConnect(socket as Socket));
   }
 
   /** Takes no more connections; resolves when all running answers have been read and all connections have ended. */
   end(): Promise<void> {
-    this.ended ??= new Promise((resolve) => {
+    this.#ended ??= new Promise((resolve) => {
       // Otherwise keep-alive would hold connections open after their answer has ended.
       const sweep = setInterval(() => this.server.closeIdleConnections(), IDLE_SWEEP_MS);
       this.server.close(() => {
@@ -125,7 +128,7 @@ export class HttpApi {
         resolve();
       });
     });
-    return this.ended;
+    return this.#ended;
   }
 
   /** Ends all connections at once. */
@@ -135,8 +138,8 @@ export class HttpApi {
     return ended;
   }
 
-  private buildRoutes(): ReadonlyMap<string, Route> {
-    const { listings, metrics, notReady } = this.options;
+  #buildRoutes(): ReadonlyMap<string, Route> {
+    const { listings, metrics, notReady } = this.#options;
     const listing =
       (read: () => object): Route =>
       (_request, response, query) => {
@@ -159,7 +162,7 @@ export class HttpApi {
           send(response, 200, metrics.contentType, await metrics.metrics());
         },
       ],
-      [EVENTS_PATH, (request, response, query, caller) => this.events(request, response, query, caller)],
+      [EVENTS_PATH, (request, response, query, caller) => this.#events(request, response, query, caller)],
       ['/v1/nodes', listing(() => through(listNodesResponseCodec, listings.nodes()))],
       ['/v1/topics', listing(() => through(listTopicsResponseCodec, listings.topics()))],
       ['/v1/subscriptions', listing(() => through(listSubscriptionsResponseCodec, listings.subscriptionList()))],
@@ -167,21 +170,21 @@ export class HttpApi {
     ]);
   }
 
-  private forgetRoute(node: string): Route {
+  #forgetRoute(node: string): Route {
     return async ({ socket }, response, query) => {
       checkNoParameters(query);
-      sendJson(response, 200, { nodes: await this.options.forget(node, socket.remoteAddress ?? '') });
+      sendJson(response, 200, { nodes: await this.#options.forget(node, socket.remoteAddress ?? '') });
     };
   }
 
-  private requested(request: IncomingMessage, response: ServerResponse): void {
+  #requested(request: IncomingMessage, response: ServerResponse): void {
     // The end of the stream reports a broken connection; without a listener the error would be unhandled.
     response.on('error', () => undefined);
-    this.places.heard(request.socket);
-    this.lines.get(request.socket)?.add(request, response, () => void this.serve(request, response));
+    this.#places.heard(request.socket);
+    this.#lines.get(request.socket)?.add(request, response, () => void this.#serve(request, response));
   }
 
-  private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
       if (request.headers.host === undefined && request.httpVersion === '1.1')
         throw new BackplaneError('invalid_argument', 'Host is missing: HTTP/1.1 wants it');
@@ -193,9 +196,9 @@ export class HttpApi {
       const { path, query } = parseTarget(request.url ?? '/');
       const { socket } = request;
       const wantsToken = path === API_PATH || path.startsWith(`${API_PATH}/`);
-      const caller = { peer: peerOf(socket), identity: wantsToken ? this.identify(request).name : '' };
+      const caller = { peer: peerOf(socket), identity: wantsToken ? this.#identify(request).name : '' };
       const node = nodePath(path);
-      const route = node === undefined ? this.routes.get(path) : this.forgetRoute(node);
+      const route = node === undefined ? this.#routes.get(path) : this.#forgetRoute(node);
       if (route === undefined) throw new BackplaneError('not_found', `there is nothing at ${shown(path)}: see GET /`);
       // Node drops the body of an answer to HEAD. A stream of events sends no headers before its first line.
       const methods = node !== undefined ? ['DELETE'] : path === EVENTS_PATH ? ['GET'] : ['GET', 'HEAD'];
@@ -215,11 +218,11 @@ export class HttpApi {
   }
 
   /** @throws BackplaneError unauthenticated */
-  private identify({ headersDistinct, socket }: IncomingMessage): Identity {
-    return this.options.gate.identify(headersDistinct.authorization ?? [], socket.remoteAddress ?? '');
+  #identify({ headersDistinct, socket }: IncomingMessage): Identity {
+    return this.#options.gate.identify(headersDistinct.authorization ?? [], socket.remoteAddress ?? '');
   }
 
-  private async events(
+  async #events(
     { socket }: IncomingMessage,
     response: ServerResponse,
     query: URLSearchParams,
@@ -227,22 +230,22 @@ export class HttpApi {
   ): Promise<void> {
     const nowNs = wallNowNs();
     const checked = checkSubscription(subscriptionRequest(query), nowNs);
-    if (this.streams >= HTTP_STREAMS_MAX) {
+    if (this.#streams >= HTTP_STREAMS_MAX) {
       throw new BackplaneError('resource_exhausted', `at most ${HTTP_STREAMS_MAX} streams of events run at once`);
     }
     const sink = new NdjsonSink(response);
-    this.streams++;
-    this.places.keep(socket);
+    this.#streams++;
+    this.#places.keep(socket);
     try {
-      await this.options.subscriptions.deliver(checked, sink, caller);
+      await this.#options.subscriptions.deliver(checked, sink, caller);
       sink.end();
     } catch (cause) {
       const error = asBackplaneError(cause);
       if (!sink.started) throw error;
       sink.fail(error);
     } finally {
-      this.streams--;
-      this.places.release(socket);
+      this.#streams--;
+      this.#places.release(socket);
     }
   }
 }

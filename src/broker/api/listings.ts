@@ -26,22 +26,40 @@ export interface BrokerFacts {
 }
 
 export class Listings {
+  readonly #facts: BrokerFacts;
+  readonly #registry: NodeRegistry;
+  readonly #budgets: NodeBudgets;
+  readonly #subscriptions: Subscriptions;
+  readonly #ingest: Ingest;
+  readonly #store: LogStore;
+  /** Why the broker cannot keep what it receives, in a sentence; undefined when it can. */
+  readonly #trouble: () => string | undefined;
+  readonly #deliveredEvents: () => number;
+
   constructor(
-    private readonly facts: BrokerFacts,
-    private readonly registry: NodeRegistry,
-    private readonly budgets: NodeBudgets,
-    private readonly subscriptions: Subscriptions,
-    private readonly ingest: Ingest,
-    private readonly store: LogStore,
-    /** Why the broker cannot keep what it receives, in a sentence; undefined when it can. */
-    private readonly trouble: () => string | undefined,
-    private readonly deliveredEvents: () => number,
-  ) {}
+    facts: BrokerFacts,
+    registry: NodeRegistry,
+    budgets: NodeBudgets,
+    subscriptions: Subscriptions,
+    ingest: Ingest,
+    store: LogStore,
+    trouble: () => string | undefined,
+    deliveredEvents: () => number,
+  ) {
+    this.#facts = facts;
+    this.#registry = registry;
+    this.#budgets = budgets;
+    this.#subscriptions = subscriptions;
+    this.#ingest = ingest;
+    this.#store = store;
+    this.#trouble = trouble;
+    this.#deliveredEvents = deliveredEvents;
+  }
 
   nodes(): ListNodesResponse {
-    const nodes = [...this.registry.all()].map((record) => ({
+    const nodes = [...this.#registry.all()].map((record) => ({
       ...nodeOf(record),
-      budget: this.budgets.budget(record),
+      budget: this.#budgets.budget(record),
     }));
     return { nodes: nodes.sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1)) };
   }
@@ -49,10 +67,10 @@ export class Listings {
   topics(): ListTopicsResponse {
     const topics = Object.entries(TOPICS).map(([name, { description, types }]) => ({
       name,
-      frames: this.ingest.byTopic.get(name)?.frames ?? 0,
-      events: this.ingest.byTopic.get(name)?.events ?? 0,
-      logBytes: this.ingest.byTopic.get(name)?.bytes ?? 0,
-      subscriptions: [...this.subscriptions.all()].filter(({ checked }) => checked.topics.includes(name)).length,
+      frames: this.#ingest.byTopic.get(name)?.frames ?? 0,
+      events: this.#ingest.byTopic.get(name)?.events ?? 0,
+      logBytes: this.#ingest.byTopic.get(name)?.bytes ?? 0,
+      subscriptions: [...this.#subscriptions.all()].filter(({ checked }) => checked.topics.includes(name)).length,
       description,
       eventTypes: [...types],
     }));
@@ -60,10 +78,10 @@ export class Listings {
   }
 
   subscriptionList(): ListSubscriptionsResponse {
-    const subscriptions = [...this.subscriptions.all()].map((subscription) => {
+    const subscriptions = [...this.#subscriptions.all()].map((subscription) => {
       const { id, checked, startedMs, outlet, lag, phase } = subscription;
       const { ledger } = outlet;
-      const caller = this.subscriptions.callerOf(subscription);
+      const caller = this.#subscriptions.callerOf(subscription);
       return {
         id,
         client: checked.client,
@@ -87,20 +105,21 @@ export class Listings {
   }
 
   status(): GetStatusResponse {
-    const { facts, ingest } = this;
+    const facts = this.#facts;
+    const ingest = this.#ingest;
     return {
       version: facts.version,
       started: msToTimestamp(facts.startedMs),
-      nodes: this.registry.connectedCount,
-      subscriptions: this.subscriptions.size,
-      logBytes: this.store.bytes,
+      nodes: this.#registry.connectedCount,
+      subscriptions: this.#subscriptions.size,
+      logBytes: this.#store.bytes,
       framesIngested: ingest.totals.frames,
       eventsIngested: ingest.totals.events,
-      eventsDelivered: this.deliveredEvents(),
+      eventsDelivered: this.#deliveredEvents(),
       dataDir: facts.dataDir,
       grpcListen: facts.grpcListen,
       httpListen: facts.httpListen,
-      logTrouble: this.trouble() ?? '',
+      logTrouble: this.#trouble() ?? '',
     };
   }
 }

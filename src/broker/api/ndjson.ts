@@ -13,38 +13,41 @@ import type { Delivery, Sink } from '../delivery/outlet.js';
 export class NdjsonSink implements Sink {
   readonly closed: AbortSignal;
   readonly client: string;
-  private readonly writer: StreamWriter<string>;
+  readonly #writer: StreamWriter<string>;
 
-  constructor(private readonly response: ServerResponse) {
-    this.writer = new StreamWriter(response, {
+  readonly #response: ServerResponse;
+
+  constructor(response: ServerResponse) {
+    this.#response = response;
+    this.#writer = new StreamWriter(response, {
       bytesMax: SUBSCRIBER_QUEUE_BYTES_MAX,
       sizeOf: (text) => Buffer.byteLength(text),
     });
-    this.closed = this.writer.closed;
+    this.closed = this.#writer.closed;
     const { remoteAddress = '', remotePort } = response.socket ?? {};
     this.client = clientOf(`${remoteAddress}:${remotePort}`);
   }
 
   /** Whether the headers were sent, which happens with the first line. Until then an error can still set the status. */
   get started(): boolean {
-    return this.response.headersSent;
+    return this.#response.headersSent;
   }
 
   write(delivery: Delivery): Promise<void> {
     const lines = linesOf(delivery);
-    if (!this.started) this.response.writeHead(200, { 'content-type': 'application/x-ndjson; charset=utf-8' });
-    return this.writer.write(lines);
+    if (!this.started) this.#response.writeHead(200, { 'content-type': 'application/x-ndjson; charset=utf-8' });
+    return this.#writer.write(lines);
   }
 
   fail(error: BackplaneError): void {
     if (this.closed.aborted) return;
-    void this.writer.write(`${JSON.stringify({ error: errorToJson(error) })}\n`).catch(() => undefined);
-    this.writer.end();
+    void this.#writer.write(`${JSON.stringify({ error: errorToJson(error) })}\n`).catch(() => undefined);
+    this.#writer.end();
   }
 
   end(): void {
-    if (!this.started) this.response.writeHead(200, { 'content-type': 'application/x-ndjson; charset=utf-8' });
-    this.writer.end();
+    if (!this.started) this.#response.writeHead(200, { 'content-type': 'application/x-ndjson; charset=utf-8' });
+    this.#writer.end();
   }
 }
 

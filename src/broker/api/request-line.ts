@@ -11,11 +11,13 @@ export class RequestLine {
   #requests: (() => void)[] = [];
   #latest: IncomingMessage | undefined;
 
-  constructor(
-    private readonly socket: Socket,
-    /** Maximum of requests that wait or are being answered; a connection that sends more is closed. */
-    private readonly requestsMax: number,
-  ) {
+  readonly #socket: Socket;
+  /** Maximum of requests that wait or are being answered; a connection that sends more is closed. */
+  readonly #requestsMax: number;
+
+  constructor(socket: Socket, requestsMax: number) {
+    this.#socket = socket;
+    this.#requestsMax = requestsMax;
     socket.once('close', () => {
       this.#requests = [];
     });
@@ -29,8 +31,8 @@ export class RequestLine {
   /** Calls `serve` when all earlier requests have been answered; does not call it if the connection ended before. */
   add(request: IncomingMessage, response: ServerResponse, serve: () => void): void {
     this.#latest = request;
-    if (this.#requests.length >= this.requestsMax) {
-      this.socket.destroy();
+    if (this.#requests.length >= this.#requestsMax) {
+      this.#socket.destroy();
       return;
     }
     response.once('close', () => this.#next());
@@ -40,6 +42,6 @@ export class RequestLine {
 
   #next(): void {
     this.#requests.shift();
-    if (!this.socket.destroyed) this.#requests[0]?.();
+    if (!this.#socket.destroyed) this.#requests[0]?.();
   }
 }

@@ -39,59 +39,63 @@ interface Merged extends Refused {
 const OTHERS = 'others';
 
 export class AuditTrail {
-  private readonly pending = new Map<string, Merged>();
-  private timer: NodeJS.Timeout | undefined;
+  readonly #pending = new Map<string, Merged>();
+  #timer: NodeJS.Timeout | undefined;
 
-  constructor(
-    private readonly changes: AuditLog,
-    private readonly refusals: AuditLog,
-    private readonly logger: Logger,
-  ) {}
+  readonly #changes: AuditLog;
+  readonly #refusals: AuditLog;
+  readonly #logger: Logger;
+
+  constructor(changes: AuditLog, refusals: AuditLog, logger: Logger) {
+    this.#changes = changes;
+    this.#refusals = refusals;
+    this.#logger = logger;
+  }
 
   /** Rejects with resource_exhausted when the entry cannot be written: the change must then not be made. */
   async record(entry: AuditEntry): Promise<void> {
     try {
-      await this.changes.append([{ time: now(), ...entry }]);
+      await this.#changes.append([{ time: now(), ...entry }]);
     } catch (cause) {
       const why = systemErrorCode(cause) ?? String(cause);
-      const message = `${this.changes.place} cannot be written (${why}): nothing was changed`;
+      const message = `${this.#changes.place} cannot be written (${why}): nothing was changed`;
       throw new BackplaneError('resource_exhausted', message);
     }
-    this.logger.info(entry, `${entry.action} by ${entry.peer}`);
+    this.#logger.info(entry, `${entry.action} by ${entry.peer}`);
   }
 
   /** Counts a refusal; it is written within a second, merged with others of its kind. */
   refuse(refusal: Refused): void {
-    this.timer ??= setTimeout(() => void this.flush(), AUDIT_REFUSED_INTERVAL_MS);
-    this.timer.unref();
+    this.#timer ??= setTimeout(() => void this.#flush(), AUDIT_REFUSED_INTERVAL_MS);
+    this.#timer.unref();
     const address = addressOf(refusal.peer);
     const own = `${address} ${refusal.action} ${refusal.code}`;
-    const full = this.pending.size >= AUDIT_REFUSED_LINES_MAX && !this.pending.has(own);
+    const full = this.#pending.size >= AUDIT_REFUSED_LINES_MAX && !this.#pending.has(own);
     const key = full ? OTHERS : own;
-    const merged = this.pending.get(key);
+    const merged = this.#pending.get(key);
     if (merged) merged.count++;
-    else this.pending.set(key, { ...shortened(refusal), peer: full ? OTHERS : address, time: now(), count: 1 });
+    else this.#pending.set(key, { ...shortened(refusal), peer: full ? OTHERS : address, time: now(), count: 1 });
   }
 
   /** Writes the pending refusals; resolves also when the disk refuses them. */
   close(): Promise<void> {
-    return this.flush();
+    return this.#flush();
   }
 
-  private async flush(): Promise<void> {
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    const lines = [...this.pending.values()];
-    this.pending.clear();
+  async #flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const lines = [...this.#pending.values()];
+    this.#pending.clear();
     if (lines.length === 0) return;
     for (const line of lines) {
-      this.logger.info(line, `${line.action} by ${line.peer} refused, ${line.count} times: ${line.refused}`);
+      this.#logger.info(line, `${line.action} by ${line.peer} refused, ${line.count} times: ${line.refused}`);
     }
     try {
-      await this.refusals.append(lines);
+      await this.#refusals.append(lines);
     } catch (cause) {
       const why = systemErrorCode(cause) ?? String(cause);
-      this.logger.warn(`${this.refusals.place} cannot be written (${why}): what was refused is only logged`);
+      this.#logger.warn(`${this.#refusals.place} cannot be written (${why}): what was refused is only logged`);
     }
   }
 }

@@ -48,16 +48,28 @@ export class Outlet {
   /** A gap was sent, and no cursor since: until one is, a subscriber that resumes gets the gap again. */
   gapsOpen = false;
 
+  readonly #sink: Sink;
+  /** Maximum number of events to deliver; 0 for no limit. */
+  readonly #limit: number;
+  /** Fields to keep of each event, as frames have the fields of all subscriptions. Undefined keeps all. */
+  readonly #mask: FieldMask | undefined;
+  /** Totals over all subscriptions, counted together with `ledger`. */
+  readonly #totals: DeliveryTotals;
+  readonly #throttle: Throttle | undefined;
+
   constructor(
-    private readonly sink: Sink,
-    /** Maximum number of events to deliver; 0 for no limit. */
-    private readonly limit: number,
-    /** Fields to keep of each event, as frames have the fields of all subscriptions. Undefined keeps all. */
-    private readonly mask: FieldMask | undefined,
-    /** Totals over all subscriptions, counted together with `ledger`. */
-    private readonly totals: DeliveryTotals,
-    private readonly throttle: Throttle | undefined,
-  ) {}
+    sink: Sink,
+    limit: number,
+    mask: FieldMask | undefined,
+    totals: DeliveryTotals,
+    throttle: Throttle | undefined,
+  ) {
+    this.#sink = sink;
+    this.#limit = limit;
+    this.#mask = mask;
+    this.#totals = totals;
+    this.#throttle = throttle;
+  }
 
   /**
    * @param takeGaps returns the gap notices that must precede any cursor; otherwise a subscriber could resume past a
@@ -68,12 +80,12 @@ export class Outlet {
   }
 
   get client(): string {
-    return this.sink.client;
+    return this.#sink.client;
   }
 
   /** Returns a predicate that says which events of the node and topic to deliver; undefined if all are. */
   admit(node: string, topic: string): ((element: Buffer) => boolean) | undefined {
-    const { throttle } = this;
+    const throttle = this.#throttle;
     if (throttle === undefined) return undefined;
     return (element) => {
       try {
@@ -88,46 +100,46 @@ export class Outlet {
 
   /** Number of events that may still be delivered. */
   get left(): number {
-    return this.limit === 0 ? Number.MAX_SAFE_INTEGER : this.limit - this.ledger.events;
+    return this.#limit === 0 ? Number.MAX_SAFE_INTEGER : this.#limit - this.ledger.events;
   }
 
   count(count: Count): void {
     for (const [kind, events] of Object.entries(count) as [keyof DeliveryTotals, number][]) {
       this.ledger[kind] += events;
-      this.totals[kind] += events;
+      this.#totals[kind] += events;
     }
   }
 
   async batch(header: BatchHeader, selection: Selection): Promise<void> {
     this.count({ events: selection.count });
-    const { mask } = this;
+    const mask = this.#mask;
     const parts = mask === undefined ? selection.parts : selection.parts.map((part) => cut(part, mask));
     for (const part of parts) this.bytes += part.length;
-    await this.write({ kind: 'batch', header, parts });
+    await this.#write({ kind: 'batch', header, parts });
   }
 
   async message(message: SubscribeResponse): Promise<void> {
-    await this.write({ kind: 'message', message });
+    await this.#write({ kind: 'message', message });
   }
 
   /** Writes the pending gaps when no other item is about to be written. */
   async gaps(): Promise<void> {
-    await Promise.all(this.writeAhead());
+    await Promise.all(this.#writeAhead());
   }
 
-  private async write(delivery: Delivery): Promise<void> {
-    const ahead = this.writeAhead();
+  async #write(delivery: Delivery): Promise<void> {
+    const ahead = this.#writeAhead();
     const { gap, watermark, coverage } = delivery.kind === 'message' ? delivery.message : {};
     if (gap) this.gapsOpen = true;
     else if (delivery.kind === 'batch' || watermark || coverage) this.gapsOpen = false;
-    await Promise.all([...ahead, this.sink.write(delivery)]);
+    await Promise.all([...ahead, this.#sink.write(delivery)]);
   }
 
   /** Writes the pending gaps without waiting, so that no cursor of a concurrent write gets in before them. */
-  private writeAhead(): Promise<void>[] {
+  #writeAhead(): Promise<void>[] {
     const gaps = this.#takeGaps();
     if (gaps.length > 0) this.gapsOpen = true;
-    return gaps.map((message) => this.sink.write({ kind: 'message', message }));
+    return gaps.map((message) => this.#sink.write({ kind: 'message', message }));
   }
 }
 

@@ -22,31 +22,43 @@ export interface NodePlan {
 }
 
 export class Planner {
+  readonly #checked: CheckedSubscription;
+  readonly #registry: NodeRegistry;
+  readonly #store: LogStore;
+  readonly #resumption: ResumedCursor | undefined;
+  /** Start of the past that is wanted of a node without delivered events; undefined for none, 0n for all. */
+  readonly #sinceNs: bigint | undefined;
+
   constructor(
-    private readonly checked: CheckedSubscription,
-    private readonly registry: NodeRegistry,
-    private readonly store: LogStore,
-    private readonly resumption: ResumedCursor | undefined,
-    /** Start of the past that is wanted of a node without delivered events; undefined for none, 0n for all. */
-    private readonly sinceNs: bigint | undefined,
-  ) {}
+    checked: CheckedSubscription,
+    registry: NodeRegistry,
+    store: LogStore,
+    resumption: ResumedCursor | undefined,
+    sinceNs: bigint | undefined,
+  ) {
+    this.#checked = checked;
+    this.#registry = registry;
+    this.#store = store;
+    this.#resumption = resumption;
+    this.#sinceNs = sinceNs;
+  }
 
   /** For a node at the subscription's start. Undefined when the node has no hold for the predicate (yet). */
   follow(node: string): NodePlan | undefined {
-    const hold = this.registry.hold(node, this.checked.predicate.id);
+    const hold = this.#registry.hold(node, this.#checked.predicate.id);
     if (hold === undefined) return undefined;
-    const view = this.restoredView(node);
+    const view = this.#restoredView(node);
     const meeting = this.meeting(node, hold);
     if (view !== undefined) {
-      if (view.state === 'live' && this.reachesBack(view, hold))
+      if (view.state === 'live' && this.#reachesBack(view, hold))
         return { view, query: undefined, skipAfter: view.skip };
       return { view, query: this.query(view, meeting), skipAfter: meeting };
     }
-    const fresh = this.freshView(node);
+    const fresh = this.#freshView(node);
     // The node came after the cursor was given, so all its frames lie after the cursor's offsets and are to be read.
-    const fromCursor = this.resumption !== undefined && this.resumption.state.history === undefined;
+    const fromCursor = this.#resumption !== undefined && this.#resumption.state.history === undefined;
     if (!fromCursor) this.markSeen(fresh);
-    if (this.sinceNs === undefined) {
+    if (this.#sinceNs === undefined) {
       // Each topic starts at the end of its last frame. The furthest of these ends could lie within a coming frame.
       fresh.reached(hold);
       return { view: fresh, query: undefined, skipAfter: fresh.skip };
@@ -59,17 +71,17 @@ export class Planner {
    * that its past is still to come. Undefined when there is nothing to remember.
    */
   waiting(node: string, joinSinceNs: bigint | undefined): NodeView | undefined {
-    const owed = joinSinceNs !== undefined || this.resumption?.state.history !== undefined;
-    const view = this.restoredView(node) ?? (owed ? this.freshView(node) : undefined);
+    const owed = joinSinceNs !== undefined || this.#resumption?.state.history !== undefined;
+    const view = this.#restoredView(node) ?? (owed ? this.#freshView(node) : undefined);
     view?.wentLate();
     return view;
   }
 
   /** For a node that joins later, at the present end of the log. Undefined when it has no hold (yet). */
   join(node: string, sinceNs: bigint | undefined): NodePlan | undefined {
-    const hold = this.registry.hold(node, this.checked.predicate.id);
+    const hold = this.#registry.hold(node, this.#checked.predicate.id);
     if (hold === undefined) return undefined;
-    const restored = this.restoredView(node);
+    const restored = this.#restoredView(node);
     const view = restored ?? new NodeView(node);
     const meeting = this.meeting(node, hold);
     this.markSeen(view);
@@ -82,22 +94,22 @@ export class Planner {
 
   /** For a replay without live events: what is recorded now, after what was delivered. Undefined for nothing. */
   past(node: string): NodePlan | undefined {
-    const restored = this.restoredView(node);
-    if (restored === undefined && this.sinceNs === undefined) return undefined;
-    const view = restored ?? this.freshView(node);
+    const restored = this.#restoredView(node);
+    if (restored === undefined && this.#sinceNs === undefined) return undefined;
+    const view = restored ?? this.#freshView(node);
     return { view, query: this.query(view, undefined), skipAfter: undefined };
   }
 
   /** Position up to which history is needed: frames after the log's present end have everything after it. */
   meeting(node: string, hold: Position): Position {
-    return laterPosition(hold, this.registry.coveredTo(node, this.checked.topics));
+    return laterPosition(hold, this.#registry.coveredTo(node, this.#checked.topics));
   }
 
   /** The query to the recorder for what comes after the delivered events. */
-  query(view: NodeView, upTo: Position | undefined, sinceNs = this.sinceNs): NodeQuery {
+  query(view: NodeView, upTo: Position | undefined, sinceNs = this.#sinceNs): NodeQuery {
     const { node } = view;
-    const { predicate, window, topics } = this.checked;
-    const offsetNs = this.registry.record(node)?.clock.windowOffsetNs ?? 0n;
+    const { predicate, window, topics } = this.#checked;
+    const offsetNs = this.#registry.record(node)?.clock.windowOffsetNs ?? 0n;
     const floors = new Map<string, Position>();
     for (const topic of topics) {
       const floor = view.floor(topic);
@@ -106,7 +118,7 @@ export class Planner {
     // One query covers all topics, so it starts at the earliest floor; what the others had is clipped by their floors.
     const after = earliest(floors.values());
     const afterKey = after === undefined ? view.afterKey : undefined;
-    this.markAhead(view);
+    this.#markAhead(view);
     const fromNs = afterKey?.wallNs ?? (sinceNs === undefined ? 0n : sinceNs + offsetNs);
     return {
       node,
@@ -126,10 +138,10 @@ export class Planner {
    * Notes where the next frame of each topic begins. Events that history brings from after that position belong to a
    * frame that is still to come, and must be subtracted from its counts.
    */
-  private markAhead(view: NodeView): void {
-    const hold = this.registry.hold(view.node, this.checked.predicate.id);
-    for (const topic of hold === undefined ? [] : this.checked.topics) {
-      const from = laterPosition(hold!, this.registry.coveredTo(view.node, [topic]));
+  #markAhead(view: NodeView): void {
+    const hold = this.#registry.hold(view.node, this.#checked.predicate.id);
+    for (const topic of hold === undefined ? [] : this.#checked.topics) {
+      const from = laterPosition(hold!, this.#registry.coveredTo(view.node, [topic]));
       const floor = view.floor(topic);
       const before = view.ahead.get(topic);
       if (floor === undefined || comparePositions(from, floor) >= 0) view.ahead.set(topic, { from, events: 0 });
@@ -139,43 +151,43 @@ export class Planner {
 
   /** Marks what the log has of this node at this moment as already read. */
   markSeen(view: NodeView): void {
-    for (const topic of this.checked.topics) {
-      const to = this.store.coveredTo(view.node, topic);
+    for (const topic of this.#checked.topics) {
+      const to = this.#store.coveredTo(view.node, topic);
       if (to) view.workedOff(topic, to);
     }
   }
 
   /** In a resumed replay, the cursor's place in merged order says what was delivered of this node. */
-  private freshView(node: string): NodeView {
+  #freshView(node: string): NodeView {
     const view = new NodeView(node);
-    view.afterKey = this.resumption?.state.history;
+    view.afterKey = this.#resumption?.state.history;
     return view;
   }
 
   /** The view that the cursor describes; undefined when the cursor says nothing of the node. */
-  private restoredView(node: string): NodeView | undefined {
-    const delivered = this.resumption?.of(node);
-    if (this.resumption === undefined || delivered === undefined) return undefined;
+  #restoredView(node: string): NodeView | undefined {
+    const delivered = this.#resumption?.of(node);
+    if (this.#resumption === undefined || delivered === undefined) return undefined;
     const view = new NodeView(node);
     if (delivered.standing?.position) view.reached(delivered.standing.position);
     view.afterKey = delivered.standing?.history;
     // Frames in the log are passed over until the recorder has delivered what comes before them.
     if (delivered.standing?.standing === 'late') view.wentLate();
     for (const [topic, floor] of delivered.floors) view.reachedOf(topic, floor);
-    this.restoreOwed(view);
-    for (const topic of this.checked.topics) {
-      const seen = this.resumption.seen(node, topic);
+    this.#restoreOwed(view);
+    for (const topic of this.#checked.topics) {
+      const seen = this.#resumption.seen(node, topic);
       if (seen) view.workedOff(topic, seen);
     }
     return view;
   }
 
   /** Frames from the cursor's place on are read again and owe anew, so the restored ranges end there at the latest. */
-  private restoreOwed(view: NodeView): void {
-    const { resumption } = this;
+  #restoreOwed(view: NodeView): void {
+    const resumption = this.#resumption;
     for (const [topic, ranges] of resumption?.of(view.node)?.standing?.owed ?? []) {
       const end = resumption?.state.places[partitionOf(view.node)]?.offset;
-      if (end === undefined || !this.checked.topics.includes(topic)) continue;
+      if (end === undefined || !this.#checked.topics.includes(topic)) continue;
       for (const range of ranges) {
         const offsetTo = Math.min(end, range.offsetTo ?? end);
         if (range.offsetFrom < offsetTo) view.owe(topic, { ...range, offsetTo, counted: false });
@@ -183,8 +195,8 @@ export class Planner {
     }
   }
 
-  private reachesBack(view: NodeView, hold: Position): boolean {
-    return this.checked.topics.every((topic) => comparePositions(hold, view.floor(topic) ?? ORIGIN) <= 0);
+  #reachesBack(view: NodeView, hold: Position): boolean {
+    return this.#checked.topics.every((topic) => comparePositions(hold, view.floor(topic) ?? ORIGIN) <= 0);
   }
 }
 

@@ -50,19 +50,24 @@ export class Subscription {
   readonly startedMs = Date.now();
   phase: 'history' | 'live' = 'history';
   readonly outlet: Outlet;
-  private standing: SubscriptionPosition | undefined;
-  private readonly wake = new Signal();
+  #standing: SubscriptionPosition | undefined;
+  readonly #wake = new Signal();
   /** Nodes whose state has changed and that must be reviewed before the next round. */
-  private readonly changed = new Set<string>();
-  private readonly statuses = new NodeStatuses();
-  private readonly cleanUp: (() => void)[] = [];
+  readonly #changed = new Set<string>();
+  readonly #statuses = new NodeStatuses();
+  readonly #cleanUp: (() => void)[] = [];
+
+  readonly #context: DeliveryContext;
+  readonly #signal: AbortSignal;
 
   constructor(
     readonly checked: CheckedSubscription,
-    private readonly context: DeliveryContext,
+    context: DeliveryContext,
     sink: Sink,
-    private readonly signal: AbortSignal,
+    signal: AbortSignal,
   ) {
+    this.#context = context;
+    this.#signal = signal;
     const throttle = checked.throttle && new Throttle(checked.throttle);
     this.outlet = new Outlet(sink, checked.limit, checked.predicate.mask, context.totals, throttle);
   }
@@ -70,35 +75,35 @@ export class Subscription {
   /** Number of frames that this subscription is behind the log's end, over all partitions. */
   get lag(): number {
     let lag = 0;
-    for (const place of this.standing?.places ?? []) lag += place.lag;
+    for (const place of this.#standing?.places ?? []) lag += place.lag;
     return lag;
   }
 
   /** Cursor to resume with; empty before the subscription has a position. */
   get cursor(): string {
-    return this.standing?.cursor() ?? '';
+    return this.#standing?.cursor() ?? '';
   }
 
   /** Delivers until the end of the window, the limit, or the signal. Throws BackplaneError. */
   async run(): Promise<void> {
     try {
-      checkProfiles(this.checked, this.context.registry);
-      const resumption = await this.resume();
-      if (this.checked.window.follow) await this.follow(resumption);
-      else await this.replayOnly(resumption);
+      checkProfiles(this.checked, this.#context.registry);
+      const resumption = await this.#resume();
+      if (this.checked.window.follow) await this.#follow(resumption);
+      else await this.#replayOnly(resumption);
     } finally {
-      for (const undo of this.cleanUp) undo();
+      for (const undo of this.#cleanUp) undo();
     }
   }
 
-  private async resume(): Promise<ResumedCursor | undefined> {
+  async #resume(): Promise<ResumedCursor | undefined> {
     const { cursor, predicate, topics } = this.checked;
     if (cursor === '') return undefined;
-    const { store } = this.context;
+    const { store } = this.#context;
     return ResumedCursor.open(readCursor(cursor, predicate.spec, store.identity), topics, store);
   }
 
-  private sinceNs(resumption: ResumedCursor | undefined): bigint | undefined {
+  #sinceNs(resumption: ResumedCursor | undefined): bigint | undefined {
     if (resumption) {
       const { history, sinceNs } = resumption.state;
       // A replay that was cut short continues with the past, even if nodes that join later are served live only.
@@ -108,41 +113,41 @@ export class Subscription {
     return window.history ? (window.sinceNs ?? 0n) : undefined;
   }
 
-  private joinSinceNs(resumption: ResumedCursor | undefined): bigint | undefined {
+  #joinSinceNs(resumption: ResumedCursor | undefined): bigint | undefined {
     if (resumption) return resumption.state.sinceNs;
     // The last N events were chosen once, at the start, so a node that joins later is served live only.
-    return this.checked.window.last > 0 ? undefined : this.sinceNs(undefined);
+    return this.checked.window.last > 0 ? undefined : this.#sinceNs(undefined);
   }
 
-  private async replayOnly(resumption: ResumedCursor | undefined): Promise<void> {
-    const { registry, store } = this.context;
+  async #replayOnly(resumption: ResumedCursor | undefined): Promise<void> {
+    const { registry, store } = this.#context;
     const { nodes, window } = this.checked;
-    const planner = new Planner(this.checked, registry, store, resumption, this.sinceNs(resumption));
+    const planner = new Planner(this.checked, registry, store, resumption, this.#sinceNs(resumption));
     // After live delivery the nodes stand at different times. Only positions can say where, not the merged order.
     const offsets = resumption !== undefined && resumption.state.history === undefined;
-    const places = offsets ? this.places(resumption) : [];
-    const standing = this.stand(resumption, places);
+    const places = offsets ? this.#places(resumption) : [];
+    const standing = this.#stand(resumption, places);
     if (!offsets) standing.history = resumption?.state.history ?? keyAtTime(0n);
-    const later = this.recordedLater();
+    const later = this.#recordedLater();
     const connected = registry.connected(nodes.matches).filter((node) => !later.has(node));
     const plans = connected.map((node) => planner.past(node)).filter((plan) => plan !== undefined);
     for (const { view } of plans) standing.add(view);
-    for (const node of resumption?.named ?? []) this.wait(node, planner, standing);
-    await this.accept(connected, []);
+    for (const node of resumption?.named ?? []) this.#wait(node, planner, standing);
+    await this.#accept(connected, []);
     const coverage = new CoverageSum();
     const gone = goneNodes(registry, this.checked);
     for (const [node, from] of later) coverage.recordedLater(node, from);
-    await this.past(plans, coverage);
+    await this.#past(plans, coverage);
     if (this.outlet.left <= 0) return;
     coverage.gone(gone, windowFromNs(this.checked, resumption, this.outlet.ledger.events, coverage));
     const end = keyAtTime(window.untilNs ?? msToNs(this.startedMs));
     if (standing.history && compareKeys(standing.history, end) < 0) standing.history = end;
-    await this.tellCoverage(coverage, standing);
+    await this.#tellCoverage(coverage, standing);
   }
 
   /** Connected nodes whose recording starts after the window, with its start. They are not asked. */
-  private recordedLater(): Map<string, TimestampFields> {
-    const { registry } = this.context;
+  #recordedLater(): Map<string, TimestampFields> {
+    const { registry } = this.#context;
     const { nodes, window } = this.checked;
     const later = new Map<string, TimestampFields>();
     if (window.untilNs === undefined) return later;
@@ -154,16 +159,16 @@ export class Subscription {
     return later;
   }
 
-  private async follow(resumption: ResumedCursor | undefined): Promise<void> {
-    const { registry, store, book } = this.context;
+  async #follow(resumption: ResumedCursor | undefined): Promise<void> {
+    const { registry, store, book } = this.#context;
     const { nodes, predicate } = this.checked;
-    this.cleanUp.push(registry.listen((node) => this.nodeChanged(node)));
-    this.cleanUp.push(await book.claim(predicate.spec, nodes.globs, nodes.matches));
-    const missing = await this.acknowledgements();
+    this.#cleanUp.push(registry.listen((node) => this.#nodeChanged(node)));
+    this.#cleanUp.push(await book.claim(predicate.spec, nodes.globs, nodes.matches));
+    const missing = await this.#acknowledgements();
     // No await until the end of planning: places, positions and holds must all be of the same moment.
-    const planner = new Planner(this.checked, registry, store, resumption, this.sinceNs(resumption));
-    const places = this.places(resumption);
-    const standing = this.stand(resumption, places);
+    const planner = new Planner(this.checked, registry, store, resumption, this.#sinceNs(resumption));
+    const places = this.#places(resumption);
+    const standing = this.#stand(resumption, places);
     if (resumption?.state.history) standing.history = resumption.state.history;
     else if (!resumption && this.checked.window.history) standing.history = keyAtTime(0n);
     const plans: NodePlan[] = [];
@@ -172,28 +177,28 @@ export class Subscription {
       if (plan) plans.push(plan);
     }
     for (const { view } of plans) {
-      this.statuses.named(view.node, registry.record(view.node)?.connection !== undefined);
+      this.#statuses.named(view.node, registry.record(view.node)?.connection !== undefined);
       standing.add(view);
     }
-    for (const node of missing) this.statuses.named(node, true);
-    for (const node of this.known(resumption)) this.wait(node, planner, standing);
+    for (const node of missing) this.#statuses.named(node, true);
+    for (const node of this.#known(resumption)) this.#wait(node, planner, standing);
     await standing.settled();
-    await this.accept(
+    await this.#accept(
       plans.map(({ view }) => view.node).filter((node) => !missing.includes(node)),
       missing,
     );
-    await this.pastThenLive(planner, standing, plans, resumption);
+    await this.#pastThenLive(planner, standing, plans, resumption);
   }
 
-  private stand(resumption: ResumedCursor | undefined, places: readonly LogPlace[]): SubscriptionPosition {
-    const { store } = this.context;
+  #stand(resumption: ResumedCursor | undefined, places: readonly LogPlace[]): SubscriptionPosition {
+    const { store } = this.#context;
     const { predicate, topics } = this.checked;
     const notes = new CursorNotes(store.of(this.id));
     const standing = new SubscriptionPosition(
       store.identity,
       predicate.id,
       topics,
-      this.joinSinceNs(resumption),
+      this.#joinSinceNs(resumption),
       places,
       notes,
     );
@@ -202,11 +207,11 @@ export class Subscription {
       const place = places[partition];
       if (place && index !== undefined) standing.partials.set(place, { offset: place.offset, index });
     }
-    this.standing = standing;
+    this.#standing = standing;
     return standing;
   }
 
-  private async pastThenLive(
+  async #pastThenLive(
     planner: Planner,
     standing: SubscriptionPosition,
     plans: readonly NodePlan[],
@@ -214,8 +219,8 @@ export class Subscription {
   ): Promise<void> {
     const coverage = new CoverageSum();
     const asked = plans.filter((plan) => plan.query !== undefined);
-    const gone = goneNodes(this.context.registry, this.checked);
-    const failed = await this.past(asked, coverage);
+    const gone = goneNodes(this.#context.registry, this.checked);
+    const failed = await this.#past(asked, coverage);
     if (this.outlet.left <= 0) return;
     for (const { view, skipAfter } of asked) {
       if (!failed.has(view.node)) view.wentLive(skipAfter);
@@ -223,49 +228,49 @@ export class Subscription {
     standing.history = undefined;
     if (asked.length > 0 || this.checked.window.history) {
       coverage.gone(gone, windowFromNs(this.checked, resumption, this.outlet.ledger.events, coverage));
-      await this.tellCoverage(coverage, standing);
+      await this.#tellCoverage(coverage, standing);
     }
     this.phase = 'live';
-    await this.live(planner, standing, failed);
+    await this.#live(planner, standing, failed);
   }
 
-  private async tellCoverage(coverage: CoverageSum, standing: SubscriptionPosition): Promise<void> {
+  async #tellCoverage(coverage: CoverageSum, standing: SubscriptionPosition): Promise<void> {
     await standing.makeNotes();
     await this.outlet.message(coverage.message(standing.cursor(), this.outlet.ledger));
   }
 
-  private past(plans: readonly NodePlan[], coverage: CoverageSum): Promise<ReadonlySet<string>> {
-    const { registry, route, historyPool } = this.context;
-    const past = new HistoryDelivery(registry, route, historyPool, this.outlet, this.standing!, this.checked.refill);
+  #past(plans: readonly NodePlan[], coverage: CoverageSum): Promise<ReadonlySet<string>> {
+    const { registry, route, historyPool } = this.#context;
+    const past = new HistoryDelivery(registry, route, historyPool, this.outlet, this.#standing!, this.checked.refill);
     const queries = plans.flatMap(({ query }) => query ?? []);
-    const leading = this.standing!.history !== undefined;
-    return past.deliver({ queries, last: this.checked.window.last, leading, signal: this.signal }, coverage);
+    const leading = this.#standing!.history !== undefined;
+    return past.deliver({ queries, last: this.checked.window.last, leading, signal: this.#signal }, coverage);
   }
 
-  private async live(planner: Planner, standing: SubscriptionPosition, failed: ReadonlySet<string>): Promise<void> {
-    const { registry, route } = this.context;
+  async #live(planner: Planner, standing: SubscriptionPosition, failed: ReadonlySet<string>): Promise<void> {
+    const { registry, route } = this.#context;
     const late = new LateNodes({
-      meeting: (view) => this.meeting(planner, view),
-      round: (view, to, signal) => this.lateRound(planner, standing, view, to, signal),
+      meeting: (view) => this.#meeting(planner, view),
+      round: (view, to, signal) => this.#lateRound(planner, standing, view, to, signal),
       offset: ({ node }) => standing.places[partitionOf(node)]!.offset,
-      notify: () => this.wake.notify(),
-      signal: this.signal,
+      notify: () => this.#wake.notify(),
+      signal: this.#signal,
     });
-    for (const node of failed) this.nodeChanged(node);
-    for (const { name } of registry.all()) this.nodeChanged(name);
+    for (const node of failed) this.#nodeChanged(node);
+    for (const { name } of registry.all()) this.#nodeChanged(name);
     const { predicate, window, lagMaxMs } = this.checked;
-    const refill = this.refill(standing);
-    const live: Live = new Live(registry, route, this.outlet, standing, this.wake, {
+    const refill = this.#refill(standing);
+    const live: Live = new Live(registry, route, this.outlet, standing, this.#wake, {
       predicateId: predicate.id,
       untilNs: window.untilNs,
-      signal: this.signal,
+      signal: this.#signal,
       betweenRounds: async () => {
-        for (const node of this.changed) await this.review(node, planner, standing, late);
+        for (const node of this.#changed) await this.#review(node, planner, standing, late);
         const approached = late.take();
         if (approached) late.joined(approached.view, await live.join(approached));
       },
-      unserved: (node) => this.wait(node, planner, standing),
-      askAgain: (node) => this.nodeChanged(node),
+      unserved: (node) => this.#wait(node, planner, standing),
+      askAgain: (node) => this.#nodeChanged(node),
       lagMaxMs,
       refill,
     });
@@ -278,24 +283,24 @@ export class Subscription {
     }
   }
 
-  private refill(standing: SubscriptionPosition): Refill | undefined {
-    const { registry, route, historyPool } = this.context;
+  #refill(standing: SubscriptionPosition): Refill | undefined {
+    const { registry, route, historyPool } = this.#context;
     const { predicate, window, refill } = this.checked;
     if (!refill) return undefined;
     const { untilNs } = window;
     return new Refill(registry, route, historyPool, this.outlet, standing, {
       predicate: predicate.spec,
       untilNs: (node) => untilNs && untilNs + (registry.record(node)?.clock.windowOffsetNs ?? 0n),
-      signal: this.signal,
-      notify: () => this.wake.notify(),
+      signal: this.#signal,
+      notify: () => this.#wake.notify(),
     });
   }
 
   /** Names of all nodes that the registry, the cursor or the log knows. */
-  private known(resumption: ResumedCursor | undefined): Set<string> {
+  #known(resumption: ResumedCursor | undefined): Set<string> {
     const names = new Set(resumption?.named);
-    for (const { name } of this.context.registry.all()) names.add(name);
-    for (const log of this.context.store.all()) {
+    for (const { name } of this.#context.registry.all()) names.add(name);
+    for (const log of this.#context.store.all()) {
       for (const node of log.nodes())
         if (this.checked.topics.some((topic) => log.coveredTo(node, topic))) names.add(node);
     }
@@ -303,17 +308,17 @@ export class Subscription {
   }
 
   /** Adds a view for a node that cannot be served yet, so that cursors keep what must not be forgotten of it. */
-  private wait(node: string, planner: Planner, standing: SubscriptionPosition): void {
+  #wait(node: string, planner: Planner, standing: SubscriptionPosition): void {
     if (!this.checked.nodes.matches(node) || standing.views.has(node)) return;
     const view = planner.waiting(node, standing.joinSinceNs);
     if (view) standing.add(view);
   }
 
   /** Reacts to a node that connected, disconnected or acknowledged: tells its status, and starts to serve it. */
-  private async review(node: string, planner: Planner, standing: SubscriptionPosition, late: LateNodes): Promise<void> {
-    this.changed.delete(node);
-    const { registry } = this.context;
-    const status = this.statuses.take(node, registry.record(node));
+  async #review(node: string, planner: Planner, standing: SubscriptionPosition, late: LateNodes): Promise<void> {
+    this.#changed.delete(node);
+    const { registry } = this.#context;
+    const status = this.#statuses.take(node, registry.record(node));
     if (status) await this.outlet.message(status);
     let view = standing.views.get(node);
     if (view === undefined) {
@@ -323,17 +328,17 @@ export class Subscription {
       if (plan.query) view.wentLate();
       standing.add(view);
     }
-    if (view.state === 'late' && this.context.route.reaches(node) && this.meeting(planner, view)) late.add(view);
+    if (view.state === 'late' && this.#context.route.reaches(node) && this.#meeting(planner, view)) late.add(view);
   }
 
-  private async lateRound(
+  async #lateRound(
     planner: Planner,
     standing: SubscriptionPosition,
     view: NodeView,
     to: Position,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const { registry, route, historyPool } = this.context;
+    const { registry, route, historyPool } = this.#context;
     const coverage = new CoverageSum();
     const queries = [planner.query(view, to, standing.joinSinceNs)];
     const past = new HistoryDelivery(registry, route, historyPool, this.outlet, standing, this.checked.refill);
@@ -341,18 +346,18 @@ export class Subscription {
     if (failed.size > 0) return false;
     // Everything up to `to` was asked for, even if nothing matched, so the next round begins there.
     view.reached(to);
-    await this.tellCoverage(coverage, standing);
+    await this.#tellCoverage(coverage, standing);
     return true;
   }
 
-  private meeting(planner: Planner, view: NodeView): Position | undefined {
-    const hold = this.context.registry.hold(view.node, this.checked.predicate.id);
+  #meeting(planner: Planner, view: NodeView): Position | undefined {
+    const hold = this.#context.registry.hold(view.node, this.checked.predicate.id);
     return hold && planner.meeting(view.node, hold);
   }
 
   /** Waits until every matching connected node has acknowledged; returns those that have not by the deadline. */
-  private async acknowledgements(): Promise<string[]> {
-    const { registry } = this.context;
+  async #acknowledgements(): Promise<string[]> {
+    const { registry } = this.#context;
     const { nodes, predicate } = this.checked;
     const deadlineMs = Date.now() + INTEREST_DEADLINE_MS;
     for (;;) {
@@ -360,31 +365,31 @@ export class Subscription {
         .connected(nodes.matches)
         .filter((node) => registry.hold(node, predicate.id) === undefined);
       const leftMs = deadlineMs - Date.now();
-      if (missing.length === 0 || leftMs <= 0 || this.signal.aborted) return missing;
+      if (missing.length === 0 || leftMs <= 0 || this.#signal.aborted) return missing;
       // A node that answered with an error will not acknowledge later, so it is not waited for.
       if (missing.every((node) => registry.record(node)?.errors.has(predicate.id))) return missing;
-      await this.wake.wait(this.signal, leftMs);
+      await this.#wake.wait(this.#signal, leftMs);
     }
   }
 
-  private places(resumption: ResumedCursor | undefined): LogPlace[] {
-    const { store, fanOut } = this.context;
+  #places(resumption: ResumedCursor | undefined): LogPlace[] {
+    const { store, fanOut } = this.#context;
     const topics = new Set(this.checked.topics);
     store.checkPlace();
     return store.all().map((log) => {
       const offset = resumption?.state.places[log.partition]?.offset ?? log.deliverableOffset;
-      const place = fanOut.place(log, offset, topics, () => this.wake.notify());
-      this.cleanUp.push(() => place.close());
+      const place = fanOut.place(log, offset, topics, () => this.#wake.notify());
+      this.#cleanUp.push(() => place.close());
       return place;
     });
   }
 
-  private async accept(answered: string[], missing: string[]): Promise<void> {
+  async #accept(answered: string[], missing: string[]): Promise<void> {
     const { window, nodes } = this.checked;
     await this.outlet.message({
       accepted: {
         subscriptionId: this.id,
-        plan: explain(this.checked, this.context.registry),
+        plan: explain(this.checked, this.#context.registry),
         nodes: answered,
         nodesMissing: missing.filter(nodes.matches),
         since: window.sinceNs === undefined ? null : nsToTimestamp(window.sinceNs),
@@ -393,9 +398,9 @@ export class Subscription {
     });
   }
 
-  private nodeChanged(node: string): void {
+  #nodeChanged(node: string): void {
     if (!this.checked.nodes.matches(node)) return;
-    this.changed.add(node);
-    this.wake.notify();
+    this.#changed.add(node);
+    this.#wake.notify();
   }
 }

@@ -7,22 +7,26 @@ import type { Sink } from './outlet.js';
 import { type DeliveryContext, Subscription } from './subscription.js';
 
 export class Subscriptions {
-  private readonly running = new Map<Subscription, { readonly caller: Caller; readonly done: Promise<void> }>();
-  private readonly drained = new AbortController();
+  readonly #running = new Map<Subscription, { readonly caller: Caller; readonly done: Promise<void> }>();
+  readonly #drained = new AbortController();
 
-  constructor(private readonly context: DeliveryContext) {}
+  readonly #context: DeliveryContext;
+
+  constructor(context: DeliveryContext) {
+    this.#context = context;
+  }
 
   get size(): number {
-    return this.running.size;
+    return this.#running.size;
   }
 
   all(): Iterable<Subscription> {
-    return this.running.keys();
+    return this.#running.keys();
   }
 
   /** The caller of a running subscription; undefined when it has ended. */
   callerOf(subscription: Subscription): Caller | undefined {
-    return this.running.get(subscription)?.caller;
+    return this.#running.get(subscription)?.caller;
   }
 
   /**
@@ -32,32 +36,32 @@ export class Subscriptions {
    * too many subscriptions.
    */
   async deliver(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<void> {
-    if (this.drained.signal.aborted) throw draining();
-    if (this.running.size >= SUBSCRIPTIONS_MAX) {
+    if (this.#drained.signal.aborted) throw draining();
+    if (this.#running.size >= SUBSCRIPTIONS_MAX) {
       throw new BackplaneError('resource_exhausted', `at most ${SUBSCRIPTIONS_MAX} subscriptions run at once`);
     }
-    const signal = AbortSignal.any([sink.closed, this.drained.signal]);
-    const subscription = new Subscription(checked, this.context, sink, signal);
-    const done = this.run(subscription, sink, signal);
-    this.running.set(subscription, { caller, done: done.catch(() => undefined) });
+    const signal = AbortSignal.any([sink.closed, this.#drained.signal]);
+    const subscription = new Subscription(checked, this.#context, sink, signal);
+    const done = this.#run(subscription, sink, signal);
+    this.#running.set(subscription, { caller, done: done.catch(() => undefined) });
     try {
       await done;
     } finally {
-      this.running.delete(subscription);
+      this.#running.delete(subscription);
     }
   }
 
   /** Ends every stream after a last cursor to resume with, and resolves when all have ended. */
   async drain(): Promise<void> {
-    this.drained.abort();
-    await Promise.all([...this.running.values()].map(({ done }) => done));
+    this.#drained.abort();
+    await Promise.all([...this.#running.values()].map(({ done }) => done));
   }
 
-  private async run(subscription: Subscription, sink: Sink, signal: AbortSignal): Promise<void> {
+  async #run(subscription: Subscription, sink: Sink, signal: AbortSignal): Promise<void> {
     try {
       await subscription.run();
     } catch (cause) {
-      if (!this.drained.signal.aborted || sink.closed.aborted) throw cause;
+      if (!this.#drained.signal.aborted || sink.closed.aborted) throw cause;
     }
     if (!signal.aborted) return;
     if (sink.closed.aborted) throw new BackplaneError('cancelled', 'the subscriber went');

@@ -16,25 +16,28 @@ import { compileKeyMask, cutRuns, type FieldMask } from '../../wire/event/field-
 const KEY_BYTES_MAX = 32;
 
 export class Throttle {
-  private readonly mask: FieldMask;
+  readonly #mask: FieldMask;
   /** Key and interval to the wall time (nanoseconds) of the one event that was admitted in it. */
-  private readonly delivered = new LRUCache<string, bigint>({ max: THROTTLE_EVENTS_MAX });
+  readonly #delivered = new LRUCache<string, bigint>({ max: THROTTLE_EVENTS_MAX });
 
-  constructor(private readonly request: ThrottleRequest) {
-    this.mask = compileKeyMask(request.by);
+  readonly #request: ThrottleRequest;
+
+  constructor(request: ThrottleRequest) {
+    this.#request = request;
+    this.#mask = compileKeyMask(request.by);
   }
 
   /** `element` is `tag length Event`, as in frames. Throws invalid_argument when it is not an event. */
   admits(node: string, topic: string, element: Buffer): boolean {
-    const { intervalNs, byNode, byTopic } = this.request;
-    const key = keyText(`${byNode ? node : ''} ${byTopic ? topic : ''} `, cutRuns(element, this.mask));
+    const { intervalNs, byNode, byTopic } = this.#request;
+    const key = keyText(`${byNode ? node : ''} ${byTopic ? topic : ''} `, cutRuns(element, this.#mask));
     const timeNs = eventWallNs(element);
     const slot = timeNs / intervalNs;
     for (const near of [slot, slot - 1n, slot + 1n]) {
-      const otherNs = this.delivered.get(`${near} ${key}`);
+      const otherNs = this.#delivered.get(`${near} ${key}`);
       if (otherNs !== undefined && timeNs < otherNs + intervalNs && otherNs < timeNs + intervalNs) return false;
     }
-    this.delivered.set(`${slot} ${key}`, timeNs);
+    this.#delivered.set(`${slot} ${key}`, timeNs);
     return true;
   }
 }

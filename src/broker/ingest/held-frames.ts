@@ -36,16 +36,20 @@ export class HeldFrames {
   /** Why a log refuses frames, in a sentence; undefined while all logs take them. */
   trouble: string | undefined;
   /** Logs that refuse, with the frames held for each; a set may be empty. */
-  private readonly waiting = new Map<PartitionLog, Set<Waiting>>();
-  private timer: NodeJS.Timeout | undefined;
-  private retrying = false;
+  readonly #waiting = new Map<PartitionLog, Set<Waiting>>();
+  #timer: NodeJS.Timeout | undefined;
+  #retrying = false;
+
+  readonly #tell: (trouble: LogTrouble) => void;
 
   /** @param tell called once when a log begins to refuse, and once when all take frames again */
-  constructor(private readonly tell: (trouble: LogTrouble) => void) {}
+  constructor(tell: (trouble: LogTrouble) => void) {
+    this.#tell = tell;
+  }
 
   get count(): number {
     let count = 0;
-    for (const frames of this.waiting.values()) count += frames.size;
+    for (const frames of this.#waiting.values()) count += frames.size;
     return count;
   }
 
@@ -80,38 +84,38 @@ export class HeldFrames {
   refused(log: PartitionLog, cause: unknown): Set<Waiting> {
     const before = this.trouble;
     this.trouble = asBackplaneError(cause).message;
-    if (before === undefined) this.tell({ kind: 'refusing', reason: this.trouble });
-    this.timer ??= setInterval(() => void this.retry(), LOG_RETRY_MS).unref();
-    let frames = this.waiting.get(log);
+    if (before === undefined) this.#tell({ kind: 'refusing', reason: this.trouble });
+    this.#timer ??= setInterval(() => void this.#retry(), LOG_RETRY_MS).unref();
+    let frames = this.#waiting.get(log);
     if (frames === undefined) {
       frames = new Set();
-      this.waiting.set(log, frames);
+      this.#waiting.set(log, frames);
     }
     return frames;
   }
 
   close(): void {
-    clearInterval(this.timer);
+    clearInterval(this.#timer);
   }
 
-  private async retry(): Promise<void> {
-    if (this.retrying) return;
-    this.retrying = true;
-    await Promise.all([...this.waiting].map(([log, frames]) => this.retryLog(log, frames)));
-    this.retrying = false;
-    if (this.waiting.size > 0 || this.timer === undefined) return;
-    clearInterval(this.timer);
-    this.timer = undefined;
+  async #retry(): Promise<void> {
+    if (this.#retrying) return;
+    this.#retrying = true;
+    await Promise.all([...this.#waiting].map(([log, frames]) => this.#retryLog(log, frames)));
+    this.#retrying = false;
+    if (this.#waiting.size > 0 || this.#timer === undefined) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
     this.trouble = undefined;
-    this.tell({ kind: 'over' });
+    this.#tell({ kind: 'over' });
   }
 
-  private async retryLog(log: PartitionLog, frames: ReadonlySet<Waiting>): Promise<void> {
+  async #retryLog(log: PartitionLog, frames: ReadonlySet<Waiting>): Promise<void> {
     try {
       // Without a held frame there is nothing to append, so a probe tells whether the log works again.
       if (frames.size === 0) await log.probe();
       await Promise.all([...frames].map((frame) => frame.append().then(frame.settle)));
-      if (frames.size === 0) this.waiting.delete(log);
+      if (frames.size === 0) this.#waiting.delete(log);
     } catch (cause) {
       this.trouble = asBackplaneError(cause).message;
     }

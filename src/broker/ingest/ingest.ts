@@ -66,18 +66,22 @@ export class Ingest {
   readonly byTopic = new Map<string, { frames: number; events: number; bytes: number }>();
 
   /** Queues by node and topic; each exists only while it has frames that are not durable yet. */
-  private readonly lanes = new Map<string, OneAtATime>();
+  readonly #lanes = new Map<string, OneAtATime>();
 
-  constructor(
-    private readonly store: LogStore,
-    private readonly held: HeldFrames,
-    private readonly onRefused: (record: NodeRecord, refusal: Refusal) => void,
-  ) {}
+  readonly #store: LogStore;
+  readonly #held: HeldFrames;
+  readonly #onRefused: (record: NodeRecord, refusal: Refusal) => void;
+
+  constructor(store: LogStore, held: HeldFrames, onRefused: (record: NodeRecord, refusal: Refusal) => void) {
+    this.#store = store;
+    this.#held = held;
+    this.#onRefused = onRefused;
+  }
 
   /** Throws invalid_argument for an invalid frame, failed_precondition for an epoch that the session may not send. */
   accept(sender: Sender, sentBytes: Buffer, onHeld: OnHeld): Accepted {
     const { record, frameEpochMin } = sender;
-    const taken = this.read(record, sentBytes);
+    const taken = this.#read(record, sentBytes);
     const { topic, coveredTo } = taken.frame;
     if (coveredTo.epoch < frameEpochMin || coveredTo.epoch > record.epoch) {
       throw new BackplaneError(
@@ -85,38 +89,38 @@ export class Ingest {
         `frame: epoch must be ${frameEpochMin} to ${record.epoch}, got ${coveredTo.epoch}`,
       );
     }
-    const durable = this.inTurn(record.name, topic, () => this.take(sender, taken, onHeld));
+    const durable = this.#inTurn(record.name, topic, () => this.#take(sender, taken, onHeld));
     return { topic, coveredTo, durable, refusal: taken.refusal };
   }
 
   /** Resolves when none of the node's frames is pending. Only then is it known how far the log covers the node. */
   async settled(node: string): Promise<void> {
-    const pending = Object.keys(TOPICS).filter((topic) => this.lanes.has(laneKey(node, topic)));
-    await Promise.all(pending.map((topic) => this.inTurn(node, topic, async () => undefined)));
+    const pending = Object.keys(TOPICS).filter((topic) => this.#lanes.has(laneKey(node, topic)));
+    await Promise.all(pending.map((topic) => this.#inTurn(node, topic, async () => undefined)));
   }
 
   /** Runs `take` after all frames of the node and topic that were accepted before, also those of earlier sessions. */
-  private inTurn(node: string, topic: string, take: () => Promise<void>): Promise<void> {
+  #inTurn(node: string, topic: string, take: () => Promise<void>): Promise<void> {
     const key = laneKey(node, topic);
-    let lane = this.lanes.get(key);
+    let lane = this.#lanes.get(key);
     if (lane === undefined) {
       lane = new OneAtATime();
-      this.lanes.set(key, lane);
+      this.#lanes.set(key, lane);
     }
     const turn = lane.run(take);
     const over = () => {
-      if (lane.idle) this.lanes.delete(key);
+      if (lane.idle) this.#lanes.delete(key);
     };
     turn.then(over, over);
     return turn;
   }
 
-  private async take({ record, closed }: Sender, { frame, frameBytes }: Taken, onHeld: OnHeld): Promise<void> {
+  async #take({ record, closed }: Sender, { frame, frameBytes }: Taken, onHeld: OnHeld): Promise<void> {
     // The agent did not get an acknowledgement, so it sends the frame again in its next session.
     if (closed.aborted) throw new BackplaneError('cancelled', 'the session has ended');
     const node = record.name;
     const { topic, coveredFrom } = frame;
-    const log = this.store.of(node);
+    const log = this.#store.of(node);
     const covered = log.coveredTo(node, topic);
     const followed = follows(frame, covered);
     if (followed === 'duplicate') {
@@ -138,40 +142,40 @@ export class Ingest {
     } catch (cause) {
       if (!isDiskTrouble(cause)) throw cause;
       onHeld(true);
-      await this.held.hold(log, cause, { bytes: frameBytes.length, append, signal: closed });
+      await this.#held.hold(log, cause, { bytes: frameBytes.length, append, signal: closed });
       onHeld(false);
     }
-    this.count(frame, frameBytes.length);
+    this.#count(frame, frameBytes.length);
   }
 
   /** Returns the frame that was sent, or the gap that is taken in its place. */
-  private read(record: NodeRecord, sentBytes: Buffer): Taken {
+  #read(record: NodeRecord, sentBytes: Buffer): Taken {
     try {
       const frame = decodeFrame(sentBytes);
       checkTopic(frame.topic);
       checkEvents('frame', frame);
       if (!frame.refused) return { frame, frameBytes: sentBytes, refusal: undefined };
-      return { frame, frameBytes: sentBytes, refusal: this.refuse(record, frame, 'its agent could not make one') };
+      return { frame, frameBytes: sentBytes, refusal: this.#refuse(record, frame, 'its agent could not make one') };
     } catch (cause) {
       const { message, code } = asBackplaneError(cause);
       const before = record.refusal;
       const taken = placeholder(sentBytes);
-      const refusal = this.refuse(record, taken?.frame, message);
+      const refusal = this.#refuse(record, taken?.frame, message);
       if (taken && before?.stretch === refusal.stretch) return { ...taken, refusal };
       throw new BackplaneError(code, refusal.message);
     }
   }
 
-  private refuse(record: NodeRecord, frame: Frame | undefined, reason: string): Refusal {
+  #refuse(record: NodeRecord, frame: Frame | undefined, reason: string): Refusal {
     this.totals.refused++;
     const stretch = frame && `${frame.topic} behind ${positionText(frame.coveredFrom)}`;
     const of = stretch === undefined ? '' : ` of ${stretch}`;
     const refusal = { stretch, message: `no sound frame${of}: ${reason}`.slice(0, 400), atMs: Date.now() };
-    this.onRefused(record, refusal);
+    this.#onRefused(record, refusal);
     return refusal;
   }
 
-  private count(frame: Frame, bytes: number): void {
+  #count(frame: Frame, bytes: number): void {
     this.totals.frames++;
     this.totals.events += frame.count;
     this.totals.bytes += bytes;

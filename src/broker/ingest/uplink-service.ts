@@ -22,37 +22,47 @@ const LINGER_MS_MAX = 50;
 const NODES_PER_LINGER_MS = 20;
 
 export class UplinkService {
-  private readonly sessions = new Map<string, NodeSession>();
-  private draining = false;
+  readonly #sessions = new Map<string, NodeSession>();
+  #draining = false;
+
+  readonly #registry: NodeRegistry;
+  readonly #budgets: NodeBudgets;
+  readonly #ingest: Ingest;
+  readonly #onRefusal: (what: string, error: BackplaneError) => void;
 
   constructor(
-    private readonly registry: NodeRegistry,
-    private readonly budgets: NodeBudgets,
-    private readonly ingest: Ingest,
-    private readonly onRefusal: (what: string, error: BackplaneError) => void,
-  ) {}
+    registry: NodeRegistry,
+    budgets: NodeBudgets,
+    ingest: Ingest,
+    onRefusal: (what: string, error: BackplaneError) => void,
+  ) {
+    this.#registry = registry;
+    this.#budgets = budgets;
+    this.#ingest = ingest;
+    this.#onRefusal = onRefusal;
+  }
 
   handlers(): UntypedServiceImplementation {
     return {
-      Control: (call: ControlCall) => this.control(call),
-      Live: (call: UplinkCall, respond: sendUnaryData<Buffer>) => this.live(call, respond),
-      History: (call: UplinkCall, respond: sendUnaryData<Buffer>) => this.history(call, respond),
+      Control: (call: ControlCall) => this.#control(call),
+      Live: (call: UplinkCall, respond: sendUnaryData<Buffer>) => this.#live(call, respond),
+      History: (call: UplinkCall, respond: sendUnaryData<Buffer>) => this.#history(call, respond),
     };
   }
 
   /** Refuses new sessions and ends the existing ones. */
   drain(): void {
-    this.draining = true;
-    this.registry.closeSessions('the broker is shutting down');
+    this.#draining = true;
+    this.#registry.closeSessions('the broker is shutting down');
   }
 
-  private control(call: ControlCall): void {
+  #control(call: ControlCall): void {
     let session: NodeSession | undefined;
     let greeted = false;
     let isOver = false;
     const refuse = (cause: unknown) => {
       const error = asBackplaneError(cause);
-      this.onRefusal(session ? `node ${session.record.name}` : 'an agent', error);
+      this.#onRefusal(session ? `node ${session.record.name}` : 'an agent', error);
       if (session) session.close(error.message, error);
       else call.emit('error', { code: error.grpcStatus, details: error.message });
     };
@@ -66,7 +76,7 @@ export class UplinkService {
         else {
           greeted = true;
           clearTimeout(helloTimer);
-          this.begin(call, bytes, () => isOver).then((begun) => {
+          this.#begin(call, bytes, () => isOver).then((begun) => {
             session = begun;
           }, fail);
         }
@@ -83,7 +93,7 @@ export class UplinkService {
       isOver = true;
       clearTimeout(helloTimer);
       if (session) {
-        this.sessions.delete(session.id);
+        this.#sessions.delete(session.id);
         session.close('the control stream ended');
       }
     };
@@ -93,28 +103,28 @@ export class UplinkService {
   }
 
   /** Resolves with undefined when the stream ended before the session began. */
-  private async begin(call: ControlCall, bytes: Buffer, isOver: () => boolean): Promise<NodeSession | undefined> {
-    if (this.draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
+  async #begin(call: ControlCall, bytes: Buffer, isOver: () => boolean): Promise<NodeSession | undefined> {
+    if (this.#draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
     const { hello } = controlRequestCodec.decode(bytes, MESSAGE_BYTES_MAX);
     if (!hello) throw new BackplaneError('failed_precondition', 'control: the first message must be hello');
     checkName('hello.node', hello.node);
-    this.registry.makeWay(hello);
+    this.#registry.makeWay(hello);
     // Frames of the earlier session may still be pending. The welcome must state where the log ends after them.
-    await this.ingest.settled(hello.node);
+    await this.#ingest.settled(hello.node);
     if (isOver()) return undefined;
-    if (this.draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
-    const admission = this.registry.admit(hello, addressOf(call.getPeer()));
-    const session = new NodeSession(admission, call, this.registry);
-    this.sessions.set(session.id, session);
-    session.send({ welcome: this.welcome(admission) });
-    const lease = this.budgets.first(session.record);
+    if (this.#draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
+    const admission = this.#registry.admit(hello, addressOf(call.getPeer()));
+    const session = new NodeSession(admission, call, this.#registry);
+    this.#sessions.set(session.id, session);
+    session.send({ welcome: this.#welcome(admission) });
+    const lease = this.#budgets.first(session.record);
     if (lease) session.send(lease);
-    this.registry.attach(session);
+    this.#registry.attach(session);
     return session;
   }
 
-  private welcome({ session, covered, epochMin }: Admission) {
-    const lingerMs = Math.round(this.registry.connectedCount / NODES_PER_LINGER_MS);
+  #welcome({ session, covered, epochMin }: Admission) {
+    const lingerMs = Math.round(this.#registry.connectedCount / NODES_PER_LINGER_MS);
     return {
       session,
       covered: covered.map(({ to, ...rest }) => ({ ...rest, to: positionToMessage(to) })),
@@ -123,13 +133,13 @@ export class UplinkService {
     };
   }
 
-  private live(call: UplinkCall, respond: sendUnaryData<Buffer>): void {
-    const session = this.attach('live', call, respond);
+  #live(call: UplinkCall, respond: sendUnaryData<Buffer>): void {
+    const session = this.#attach('live', call, respond);
     if (session === undefined) return;
     const acknowledgements = new Acknowledgements(session);
     let pendingBytes = 0;
     let heldFrames = 0;
-    const pace = new Pace(call, this.budgets.meter(session.record, 'live'), session.closed, () => {
+    const pace = new Pace(call, this.#budgets.meter(session.record, 'live'), session.closed, () => {
       return heldFrames === 0 && pendingBytes <= UNACKNOWLEDGED_BYTES_MAX;
     });
     // A stream with a held frame is not read either, so that held frames stay bounded.
@@ -143,10 +153,10 @@ export class UplinkService {
       try {
         const frameBytes = decodeLiveMessage(bytes);
         const { record } = session;
-        const { topic, coveredTo, durable, refusal } = this.ingest.accept(session, frameBytes, onHeld);
+        const { topic, coveredTo, durable, refusal } = this.#ingest.accept(session, frameBytes, onHeld);
         if (refusal) {
           const told = `${refusal.message}; it is stated as a gap`;
-          this.onRefusal(`node ${record.name}`, new BackplaneError('invalid_argument', told));
+          this.#onRefusal(`node ${record.name}`, new BackplaneError('invalid_argument', told));
         }
         record.uplinkBytes += bytes.length;
         pendingBytes += bytes.length;
@@ -157,21 +167,21 @@ export class UplinkService {
           () => {
             pendingBytes -= bytes.length;
             pace.goOn();
-            this.registry.delivered(record);
+            this.#registry.delivered(record);
             acknowledgements.add(topic, coveredTo);
           },
-          (cause) => this.end(session, cause),
+          (cause) => this.#end(session, cause),
         );
       } catch (cause) {
-        this.end(session, cause);
+        this.#end(session, cause);
       }
     });
   }
 
-  private history(call: UplinkCall, respond: sendUnaryData<Buffer>): void {
-    const session = this.attach('history', call, respond);
+  #history(call: UplinkCall, respond: sendUnaryData<Buffer>): void {
+    const session = this.#attach('history', call, respond);
     if (session === undefined) return;
-    const pace = new Pace(call, this.budgets.meter(session.record, 'history'), session.closed, () => true);
+    const pace = new Pace(call, this.#budgets.meter(session.record, 'history'), session.closed, () => true);
     call.on('data', (bytes: Buffer) => {
       if (!session.open) return;
       try {
@@ -179,12 +189,12 @@ export class UplinkService {
         pace.took(bytes.length);
         session.history.receive(bytes);
       } catch (cause) {
-        this.end(session, cause);
+        this.#end(session, cause);
       }
     });
   }
 
-  private attach(kind: 'live' | 'history', call: UplinkCall, respond: sendUnaryData<Buffer>): NodeSession | undefined {
+  #attach(kind: 'live' | 'history', call: UplinkCall, respond: sendUnaryData<Buffer>): NodeSession | undefined {
     let responded = false;
     const once = (error: { code: number; details: string } | null) => {
       if (responded) return;
@@ -193,7 +203,7 @@ export class UplinkService {
     };
     try {
       const id = call.metadata.get(SESSION_KEY)[0];
-      const session = typeof id === 'string' ? this.sessions.get(id) : undefined;
+      const session = typeof id === 'string' ? this.#sessions.get(id) : undefined;
       if (session === undefined) {
         throw new BackplaneError('failed_precondition', `${kind}: metadata ${SESSION_KEY} names no open session`);
       }
@@ -207,57 +217,65 @@ export class UplinkService {
     }
   }
 
-  private end(session: NodeSession, cause: unknown): void {
+  #end(session: NodeSession, cause: unknown): void {
     if (!session.open) return;
     const error = asBackplaneError(cause);
-    this.onRefusal(`node ${session.record.name}`, error);
+    this.#onRefusal(`node ${session.record.name}`, error);
     session.close(error.message, error);
   }
 }
 
 /** Pauses a data stream while its node is over its budget, and resumes it when `free` allows that too. */
 class Pace {
-  private waiting = false;
+  #waiting = false;
 
-  constructor(
-    private readonly call: UplinkCall,
-    private readonly meter: TokenBucket,
-    private readonly closed: AbortSignal,
-    private readonly free: () => boolean,
-  ) {
+  readonly #call: UplinkCall;
+  readonly #meter: TokenBucket;
+  readonly #closed: AbortSignal;
+  readonly #free: () => boolean;
+
+  constructor(call: UplinkCall, meter: TokenBucket, closed: AbortSignal, free: () => boolean) {
+    this.#call = call;
+    this.#meter = meter;
+    this.#closed = closed;
+    this.#free = free;
     this.took(0);
   }
 
   took(bytes: number): void {
-    this.meter.take(bytes);
-    if (this.waiting || this.meter.level >= 0) return;
-    this.waiting = true;
-    this.call.pause();
+    this.#meter.take(bytes);
+    if (this.#waiting || this.#meter.level >= 0) return;
+    this.#waiting = true;
+    this.#call.pause();
     // positive() checks the level repeatedly, because the budget may be raised during the wait.
-    void this.meter.positive(this.closed).then(() => {
-      this.waiting = false;
+    void this.#meter.positive(this.#closed).then(() => {
+      this.#waiting = false;
       this.goOn();
     });
   }
 
   goOn(): void {
-    if (!this.waiting && this.free()) this.call.resume();
+    if (!this.#waiting && this.#free()) this.#call.resume();
   }
 }
 
 /** Frames that became durable together are acknowledged together: one message per topic, with the last position. */
 class Acknowledgements {
-  private readonly pending = new Map<string, Position>();
+  readonly #pending = new Map<string, Position>();
 
-  constructor(private readonly session: NodeSession) {}
+  readonly #session: NodeSession;
 
-  add(topic: string, coveredTo: Position): void {
-    if (this.pending.size === 0) setImmediate(() => this.flush());
-    this.pending.set(topic, coveredTo);
+  constructor(session: NodeSession) {
+    this.#session = session;
   }
 
-  private flush(): void {
-    for (const [topic, coveredTo] of this.pending) this.session.acknowledge(topic, coveredTo);
-    this.pending.clear();
+  add(topic: string, coveredTo: Position): void {
+    if (this.#pending.size === 0) setImmediate(() => this.#flush());
+    this.#pending.set(topic, coveredTo);
+  }
+
+  #flush(): void {
+    for (const [topic, coveredTo] of this.#pending) this.#session.acknowledge(topic, coveredTo);
+    this.#pending.clear();
   }
 }

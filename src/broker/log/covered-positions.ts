@@ -6,15 +6,15 @@ import { follows } from './chain.js';
 
 export class CoveredPositions {
   /** By node, then by topic. The node that was silent for longest is first, and is dropped over the bound. */
-  private readonly byNode = new Map<string, Map<string, Position>>();
+  readonly #byNode = new Map<string, Map<string, Position>>();
 
   /** Undefined when nothing is known of the node and topic. */
   to(node: string, topic: string): Position | undefined {
-    return this.byNode.get(node)?.get(topic);
+    return this.#byNode.get(node)?.get(topic);
   }
 
   nodes(): Iterable<string> {
-    return this.byNode.keys();
+    return this.#byNode.keys();
   }
 
   /** Takes the next frame of the log. */
@@ -23,24 +23,24 @@ export class CoveredPositions {
   }
 
   set(node: string, topic: string, to: Position): void {
-    const topics = this.byNode.get(node) ?? new Map<string, Position>();
-    this.byNode.delete(node);
-    this.byNode.set(node, topics);
+    const topics = this.#byNode.get(node) ?? new Map<string, Position>();
+    this.#byNode.delete(node);
+    this.#byNode.set(node, topics);
     topics.set(topic, to);
-    if (this.byNode.size <= NODES_PER_PARTITION_MAX) return;
-    for (const silent of this.byNode.keys()) {
-      this.byNode.delete(silent);
+    if (this.#byNode.size <= NODES_PER_PARTITION_MAX) return;
+    for (const silent of this.#byNode.keys()) {
+      this.#byNode.delete(silent);
       return;
     }
   }
 
   copy(): CoveredPositions {
     const copy = new CoveredPositions();
-    for (const [node, topics] of this.byNode) copy.byNode.set(node, new Map(topics));
+    for (const [node, topics] of this.#byNode) copy.#byNode.set(node, new Map(topics));
     return copy;
   }
 
   entries(): Iterable<readonly [node: string, byTopic: ReadonlyMap<string, Position>]> {
-    return this.byNode;
+    return this.#byNode;
   }
 }

@@ -20,15 +20,15 @@ interface Fed {
 }
 
 export class FanOut {
-  private readonly cache = new TailCache(SUBSCRIPTION_FRAME_CACHE_BYTES_MAX);
-  private readonly fed = new Map<PartitionLog, Fed>();
+  readonly #cache = new TailCache(SUBSCRIPTION_FRAME_CACHE_BYTES_MAX);
+  readonly #fed = new Map<PartitionLog, Fed>();
 
   /** @param logs all logs; nothing may have been appended since they were opened */
   constructor(logs: Iterable<PartitionLog>) {
     for (const log of logs) {
-      const tail = new PartitionTail(this.cache, log.snapshot().offset);
+      const tail = new PartitionTail(this.#cache, log.snapshot().offset);
       const listeners = new Set<Listener>();
-      this.fed.set(log, { tail, listeners });
+      this.#fed.set(log, { tail, listeners });
       log.follow((entry) => {
         tail.add(entry);
         for (const { topics, notify } of listeners) if (topics.has(entry.frame.topic)) notify();
@@ -38,7 +38,7 @@ export class FanOut {
 
   /** @param notify called whenever there is another frame of the topics to read */
   place(log: PartitionLog, offset: number, topics: ReadonlySet<string>, notify: () => void): LogPlace {
-    const { tail, listeners } = this.fed.get(log)!;
+    const { tail, listeners } = this.#fed.get(log)!;
     const listener = { topics, notify };
     listeners.add(listener);
     return new LogPlace(log, tail, topics, offset, () => listeners.delete(listener));
@@ -49,18 +49,25 @@ export class FanOut {
 export class LogPlace {
   /** Everything before this offset was delivered or passed over, so a cursor may name it. */
   delivered: number;
-  private reader: PartitionReader | undefined;
+  #reader: PartitionReader | undefined;
   /** Mark of the item that the reader read last, which ends at `offset`. */
-  private readMark: { readonly offset: number; readonly mark: number | undefined } | undefined;
+  #readMark: { readonly offset: number; readonly mark: number | undefined } | undefined;
+
+  readonly #tail: PartitionTail;
+  readonly #topics: ReadonlySet<string>;
+  readonly #leave: () => void;
 
   constructor(
     readonly log: PartitionLog,
-    private readonly tail: PartitionTail,
-    private readonly topics: ReadonlySet<string>,
+    tail: PartitionTail,
+    topics: ReadonlySet<string>,
     /** The next offset to read. */
     public offset: number,
-    private readonly leave: () => void,
+    leave: () => void,
   ) {
+    this.#tail = tail;
+    this.#topics = topics;
+    this.#leave = leave;
     this.delivered = offset;
   }
 
@@ -71,16 +78,16 @@ export class LogPlace {
 
   /** See PartitionLog.markBefore. */
   markBefore(offset: number): number | undefined {
-    return this.readMark?.offset === offset ? this.readMark.mark : this.log.markBefore(offset);
+    return this.#readMark?.offset === offset ? this.#readMark.mark : this.log.markBefore(offset);
   }
 
   /** The next item, or undefined when there is none at this moment. `offset` is moved past it. */
   async next(): Promise<LogItem | undefined> {
     const end = this.log.deliverableOffset;
     if (this.offset >= end) return undefined;
-    if (this.tail.covers(this.offset)) {
-      this.closeReader();
-      const entry = this.tail.find(this.offset, this.topics);
+    if (this.#tail.covers(this.offset)) {
+      this.#closeReader();
+      const entry = this.#tail.find(this.offset, this.#topics);
       // Offsets without a frame are checkpoints and notes, or other topics' frames.
       if (entry === undefined || entry.offset >= end) {
         this.offset = entry === undefined ? end : Math.min(entry.offset, end);
@@ -89,25 +96,25 @@ export class LogPlace {
       this.offset = entry.offset + 1;
       return entry;
     }
-    if (this.reader?.offset !== this.offset) {
-      this.closeReader();
-      this.reader = this.log.reader(this.offset, this.topics);
+    if (this.#reader?.offset !== this.offset) {
+      this.#closeReader();
+      this.#reader = this.log.reader(this.offset, this.#topics);
     }
-    const item = await this.reader.next();
+    const item = await this.#reader.next();
     // The reader may have passed records that are no items.
-    if (item === undefined) this.offset = this.reader?.offset ?? this.offset;
+    if (item === undefined) this.offset = this.#reader?.offset ?? this.offset;
     else this.offset = item.kind === 'frame' ? item.offset + 1 : item.offsetTo;
-    if (this.reader) this.readMark = { offset: this.offset, mark: this.reader.mark };
+    if (this.#reader) this.#readMark = { offset: this.offset, mark: this.#reader.mark };
     return item;
   }
 
   close(): void {
-    this.closeReader();
-    this.leave();
+    this.#closeReader();
+    this.#leave();
   }
 
-  private closeReader(): void {
-    this.reader?.close();
-    this.reader = undefined;
+  #closeReader(): void {
+    this.#reader?.close();
+    this.#reader = undefined;
   }
 }

@@ -34,49 +34,52 @@ export class LogStore {
   /** Hex, 16 digits. Cursors carry it. */
   readonly identity: string;
   /** Logs, indexed by partition. */
-  private readonly logs: EmbeddedLog[] = [];
-  private readonly directory: HeldDirectory;
-  private readonly timers: NodeJS.Timeout[] = [];
+  readonly #logs: EmbeddedLog[] = [];
+  readonly #directory: HeldDirectory;
+  readonly #timers: NodeJS.Timeout[] = [];
 
   /** Opens or creates every log, and makes durable what a killed broker wrote but did not sync. */
   static async open(options: LogStoreOptions): Promise<LogStore> {
     const store = new LogStore(options);
-    await Promise.all(store.logs.map((log) => log.settled()));
+    await Promise.all(store.#logs.map((log) => log.settled()));
     return store;
   }
 
-  private constructor(private readonly options: LogStoreOptions) {
+  readonly #options: LogStoreOptions;
+
+  private constructor(options: LogStoreOptions) {
+    this.#options = options;
     makeDirectory(options.dir);
     putOldLogsAside(options.dir, options.warn);
-    this.directory = new HeldDirectory(options.dir);
-    for (let partition = 0; partition < PARTITIONS; partition++) this.logs.push(this.openLog(partition));
-    const hasFrames = this.logs.some((log) => log.deliverableOffset > log.firstOffset);
+    this.#directory = new HeldDirectory(options.dir);
+    for (let partition = 0; partition < PARTITIONS; partition++) this.#logs.push(this.#openLog(partition));
+    const hasFrames = this.#logs.some((log) => log.deliverableOffset > log.firstOffset);
     this.identity = storeIdentity(options.dir, hasFrames, options.warn);
-    this.every(LOG_RETENTION_INTERVAL_MS, () => this.enforceRetention());
-    this.every(DATA_WATCH_INTERVAL_MS, () => this.eachGoesOn((log) => log.checkPlace()));
+    this.#every(LOG_RETENTION_INTERVAL_MS, () => this.enforceRetention());
+    this.#every(DATA_WATCH_INTERVAL_MS, () => this.#eachGoesOn((log) => log.checkPlace()));
     if (options.fsync === 'interval') {
-      this.every(LOG_SYNC_INTERVAL_MS, () => {
-        for (const log of this.logs) log.flush().catch((cause) => options.onFailure(log, cause));
+      this.#every(LOG_SYNC_INTERVAL_MS, () => {
+        for (const log of this.#logs) log.flush().catch((cause) => options.onFailure(log, cause));
       });
     }
   }
 
-  private openLog(partition: number): EmbeddedLog {
-    const { fsync, bytesMax, ageMsMax, dir, files } = this.options;
+  #openLog(partition: number): EmbeddedLog {
+    const { fsync, bytesMax, ageMsMax, dir, files } = this.#options;
     return new EmbeddedLog({
       dir: path.join(dir, `partition-${partition}`),
       partition,
       fsync,
       segmentBytesMax: Math.min(LOG_SEGMENT_BYTES, Math.floor(bytesMax / LOG_SEGMENTS_MIN)),
       ageMsMax,
-      onFull: () => this.removeOldest(),
-      onGrown: () => this.enforceBytes(),
+      onFull: () => this.#removeOldest(),
+      onGrown: () => this.#enforceBytes(),
       files,
     });
   }
 
   partition(partition: number): PartitionLog {
-    return this.logs[partition]!;
+    return this.#logs[partition]!;
   }
 
   of(node: string): PartitionLog {
@@ -90,50 +93,50 @@ export class LogStore {
 
   /** Throws unavailable when the log directory was removed or replaced, so that what is written would be lost. */
   checkPlace(): void {
-    if (!this.directory.inPlace) throw new BackplaneError('unavailable', this.directory.removedMessage);
+    if (!this.#directory.inPlace) throw new BackplaneError('unavailable', this.#directory.removedMessage);
   }
 
   all(): readonly PartitionLog[] {
-    return this.logs;
+    return this.#logs;
   }
 
   get bytes(): number {
     let bytes = 0;
-    for (const log of this.logs) bytes += log.bytes;
+    for (const log of this.#logs) bytes += log.bytes;
     return bytes;
   }
 
   /** Deletes old segments: by age in each log, and by bytes over all logs. */
   enforceRetention(): void {
-    this.eachGoesOn((log) => log.enforceRetention());
-    this.enforceBytes();
+    this.#eachGoesOn((log) => log.enforceRetention());
+    this.#enforceBytes();
   }
 
   async close(): Promise<void> {
-    for (const timer of this.timers) clearInterval(timer);
-    this.directory.close();
-    await Promise.all(this.logs.map((log) => log.close()));
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#directory.close();
+    await Promise.all(this.#logs.map((log) => log.close()));
   }
 
   /** Runs for every log. A log that throws is reported through onFailure, and the others are still run. */
-  private eachGoesOn(run: (log: EmbeddedLog) => void): void {
-    for (const log of this.logs) {
+  #eachGoesOn(run: (log: EmbeddedLog) => void): void {
+    for (const log of this.#logs) {
       try {
         run(log);
       } catch (cause) {
-        this.options.onFailure(log, cause);
+        this.#options.onFailure(log, cause);
       }
     }
   }
 
-  private enforceBytes(): void {
-    while (this.bytes > this.options.bytesMax && this.removeOldest());
+  #enforceBytes(): void {
+    while (this.bytes > this.#options.bytesMax && this.#removeOldest());
   }
 
   /** Deletes the segment that ended first in all logs, so that small logs keep their frames as long as large ones. */
-  private removeOldest(): boolean {
+  #removeOldest(): boolean {
     const removable: { readonly log: EmbeddedLog; readonly oldestNs: bigint }[] = [];
-    for (const log of this.logs) {
+    for (const log of this.#logs) {
       const { oldestNs } = log;
       if (oldestNs !== undefined) removable.push({ log, oldestNs });
     }
@@ -141,9 +144,9 @@ export class LogStore {
     return removable.some(({ log }) => log.removeOldest());
   }
 
-  private every(ms: number, run: () => void): void {
+  #every(ms: number, run: () => void): void {
     const timer = setInterval(run, ms);
     timer.unref();
-    this.timers.push(timer);
+    this.#timers.push(timer);
   }
 }

@@ -12,67 +12,71 @@ const COLUMN_BYTES = 40;
 const ENTRY_BYTES = 512;
 
 export class TailCache {
-  private bytes = 0;
+  #bytes = 0;
   /** Which partition the oldest, second oldest, ... cached frame belongs to. */
-  private order: PartitionTail[] = [];
-  private head = 0;
+  #order: PartitionTail[] = [];
+  #head = 0;
 
-  constructor(private readonly bytesMax: number) {}
+  readonly #bytesMax: number;
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
 
   /** @internal called by PartitionTail only */
   added(tail: PartitionTail, bytes: number): void {
-    this.bytes += bytes;
-    this.order.push(tail);
-    while (this.bytes > this.bytesMax && this.head < this.order.length) {
-      this.bytes -= this.order[this.head++]!.dropOldest();
+    this.#bytes += bytes;
+    this.#order.push(tail);
+    while (this.#bytes > this.#bytesMax && this.#head < this.#order.length) {
+      this.#bytes -= this.#order[this.#head++]!.dropOldest();
     }
-    if (this.head > 1024 && this.head * 2 > this.order.length) {
-      this.order = this.order.slice(this.head);
-      this.head = 0;
+    if (this.#head > 1024 && this.#head * 2 > this.#order.length) {
+      this.#order = this.#order.slice(this.#head);
+      this.#head = 0;
     }
   }
 }
 
 export class PartitionTail {
-  private entries: { readonly entry: LogEntry; readonly bytes: number }[] = [];
-  private head = 0;
+  #entries: { readonly entry: LogEntry; readonly bytes: number }[] = [];
+  #head = 0;
   /** Every frame with this offset or a later one is cached. */
-  private from: number;
+  #from: number;
+
+  readonly #cache: TailCache;
 
   /** @param from the log's end at this moment; every frame from there on must be passed to add() */
-  constructor(
-    private readonly cache: TailCache,
-    from: number,
-  ) {
-    this.from = from;
+  constructor(cache: TailCache, from: number) {
+    this.#cache = cache;
+    this.#from = from;
   }
 
   add(entry: LogEntry): void {
     const bytes = entry.bytes + entry.frame.count * COLUMN_BYTES + ENTRY_BYTES;
-    this.entries.push({ entry, bytes });
-    this.cache.added(this, bytes);
+    this.#entries.push({ entry, bytes });
+    this.#cache.added(this, bytes);
   }
 
   /** Whether find() can answer for this offset. */
   covers(offset: number): boolean {
-    return offset >= this.from;
+    return offset >= this.#from;
   }
 
   /** The first frame of one of the topics at or after the offset. */
   find(offset: number, topics: ReadonlySet<string>): LogEntry | undefined {
-    const { entries } = this;
-    let at = partitionPoint(this.head, entries.length, (index) => entries[index]!.entry.offset < offset);
+    const entries = this.#entries;
+    let at = partitionPoint(this.#head, entries.length, (index) => entries[index]!.entry.offset < offset);
     while (at < entries.length && !topics.has(entries[at]!.entry.frame.topic)) at++;
     return entries[at]?.entry;
   }
 
   /** Returns the number of bytes that became free. */
   dropOldest(): number {
-    const oldest = this.entries[this.head++]!;
-    this.from = oldest.entry.offset + 1;
-    if (this.head > 64 && this.head * 2 > this.entries.length) {
-      this.entries = this.entries.slice(this.head);
-      this.head = 0;
+    const oldest = this.#entries[this.#head++]!;
+    this.#from = oldest.entry.offset + 1;
+    if (this.#head > 64 && this.#head * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#head);
+      this.#head = 0;
     }
     return oldest.bytes;
   }

@@ -9,37 +9,41 @@ import type { NodeBudgets } from './node-budgets.js';
 import type { NodeRegistry } from './node-registry.js';
 
 export class BudgetService {
-  constructor(
-    private readonly registry: NodeRegistry,
-    private readonly budgets: NodeBudgets,
-    private readonly trail: AuditTrail,
-  ) {}
+  readonly #registry: NodeRegistry;
+  readonly #budgets: NodeBudgets;
+  readonly #trail: AuditTrail;
+
+  constructor(registry: NodeRegistry, budgets: NodeBudgets, trail: AuditTrail) {
+    this.#registry = registry;
+    this.#budgets = budgets;
+    this.#trail = trail;
+  }
 
   /**
    * Resolves with the matching nodes and the budget of each before and after. Rejects with what checkBudgetChange
    * throws, and when the audit trail or the budget file cannot be written.
    */
   async change(request: SetBudgetRequest__Output, peer: string): Promise<SetBudgetResponse> {
-    const { nodes, budget } = this.check(request, peer);
-    const before = Object.fromEntries(nodes.map((node) => [node, this.budgets.setFor(node) ?? null]));
-    await this.trail.record({ action: 'set_budget', peer, before, set: budget ?? null });
-    const could = nodes.map((node) => this.budgetOf(node));
-    await this.budgets.change(nodes, budget);
-    const changes = nodes.map((node, index) => ({ node, before: could[index] ?? null, after: this.budgetOf(node) }));
+    const { nodes, budget } = this.#check(request, peer);
+    const before = Object.fromEntries(nodes.map((node) => [node, this.#budgets.setFor(node) ?? null]));
+    await this.#trail.record({ action: 'set_budget', peer, before, set: budget ?? null });
+    const could = nodes.map((node) => this.#budgetOf(node));
+    await this.#budgets.change(nodes, budget);
+    const changes = nodes.map((node, index) => ({ node, before: could[index] ?? null, after: this.#budgetOf(node) }));
     return { nodes: [...nodes], changes };
   }
 
-  private budgetOf(node: string): Budget | null {
-    const record = this.registry.record(node);
-    return record === undefined ? null : this.budgets.budget(record);
+  #budgetOf(node: string): Budget | null {
+    const record = this.#registry.record(node);
+    return record === undefined ? null : this.#budgets.budget(record);
   }
 
-  private check(request: SetBudgetRequest__Output, peer: string): BudgetChange {
+  #check(request: SetBudgetRequest__Output, peer: string): BudgetChange {
     try {
-      return checkBudgetChange(request, this.registry);
+      return checkBudgetChange(request, this.#registry);
     } catch (cause) {
       const { code, message } = asBackplaneError(cause);
-      this.trail.refuse({ action: 'set_budget', peer, nodes: request.nodes.join(' '), code, refused: message });
+      this.#trail.refuse({ action: 'set_budget', peer, nodes: request.nodes.join(' '), code, refused: message });
       throw cause;
     }
   }

@@ -6,10 +6,13 @@ import type { AuditTrail } from '../cluster/audit-trail.js';
 import type { NodeRegistry } from './node-registry.js';
 
 export class ForgetService {
-  constructor(
-    private readonly registry: NodeRegistry,
-    private readonly trail: AuditTrail,
-  ) {}
+  readonly #registry: NodeRegistry;
+  readonly #trail: AuditTrail;
+
+  constructor(registry: NodeRegistry, trail: AuditTrail) {
+    this.#registry = registry;
+    this.#trail = trail;
+  }
 
   /**
    * `globs` are names or globs. Resolves with the forgotten nodes. Rejects with invalid_argument for no globs or too
@@ -17,31 +20,31 @@ export class ForgetService {
    * resource_exhausted when the audit trail cannot be written.
    */
   async forget(globs: readonly string[], peer: string): Promise<readonly string[]> {
-    const nodes = this.check(globs, peer);
-    await this.trail.record({ action: 'forget_nodes', peer, nodes });
+    const nodes = this.#check(globs, peer);
+    await this.#trail.record({ action: 'forget_nodes', peer, nodes });
     // A node that reconnected during the write stays known: its record is in use.
-    const gone = nodes.filter((node) => this.registry.record(node)?.connection === undefined);
-    this.registry.forget(gone);
+    const gone = nodes.filter((node) => this.#registry.record(node)?.connection === undefined);
+    this.#registry.forget(gone);
     return gone;
   }
 
-  private check(globs: readonly string[], peer: string): string[] {
+  #check(globs: readonly string[], peer: string): string[] {
     try {
-      return this.gone(globs);
+      return this.#gone(globs);
     } catch (cause) {
       const { code, message } = asBackplaneError(cause);
-      this.trail.refuse({ action: 'forget_nodes', peer, nodes: globs.join(' '), code, refused: message });
+      this.#trail.refuse({ action: 'forget_nodes', peer, nodes: globs.join(' '), code, refused: message });
       throw cause;
     }
   }
 
-  private gone(globs: readonly string[]): string[] {
+  #gone(globs: readonly string[]): string[] {
     if (globs.length === 0 || globs.length > NODE_GLOBS_MAX) {
       const bound = `1 to ${NODE_GLOBS_MAX} names or globs`;
       throw new BackplaneError('invalid_argument', `nodes must be ${bound}, got ${globs.length}`);
     }
     const { matches } = compileNodeGlobs(globs);
-    const known = [...this.registry.all()].filter(({ name }) => matches(name));
+    const known = [...this.#registry.all()].filter(({ name }) => matches(name));
     const gone = known.filter(({ connection }) => connection === undefined).map(({ name }) => name);
     const asked = globs.join(', ').slice(0, 200);
     if (known.length === 0) throw new BackplaneError('not_found', `no known node matches ${asked}`);

@@ -16,54 +16,59 @@ export class HistoryAnswer {
   outcome: HistoryOutcome | undefined;
   /** The answer was not read, so its place went to another query. The same query may be asked again. */
   displaced = false;
-  private readonly frames: Buffer[] = [];
-  private readonly credit: CreditWindow;
-  private wake: (() => void) | undefined;
+  readonly #frames: Buffer[] = [];
+  readonly #credit: CreditWindow;
+  #wake: (() => void) | undefined;
   /** The query was sent to the node. Before that, silence is not the node's fault and does not count. */
-  private begun = false;
+  #begun = false;
   /** Waiting time that is left for this node, in milliseconds. Received bytes add to it. */
-  private patienceMs: number;
+  #patienceMs: number;
   /**
    * Time (milliseconds since 1970) since which frames were available and the reader took less than one frame's worth of
    * bytes. Undefined while the reader waits for more.
    */
-  private unreadSinceMs: number | undefined;
-  private takenBytes = 0;
+  #unreadSinceMs: number | undefined;
+  #takenBytes = 0;
+
+  /** Called once, when the answer is settled and the node need send nothing more. */
+  readonly #release: () => void;
+  readonly #patienceMsMax: number;
 
   constructor(
     readonly node: string,
     creditBytes: number,
     grant: (bytes: number) => void,
-    /** Called once, when the answer is settled and the node need send nothing more. */
-    private readonly release: () => void,
-    private readonly patienceMsMax = HISTORY_PATIENCE_MS,
+    release: () => void,
+    patienceMsMax = HISTORY_PATIENCE_MS,
   ) {
-    this.patienceMs = patienceMsMax;
-    this.credit = new CreditWindow(creditBytes, grant);
+    this.#release = release;
+    this.#patienceMsMax = patienceMsMax;
+    this.#patienceMs = patienceMsMax;
+    this.#credit = new CreditWindow(creditBytes, grant);
   }
 
   /** The next frame, encoded, or undefined when the answer is complete and `outcome` is set. Never throws. */
   async next(): Promise<Buffer | undefined> {
     for (;;) {
-      const bytes = this.frames.shift();
+      const bytes = this.#frames.shift();
       if (bytes !== undefined) {
-        this.took(bytes.length);
+        this.#took(bytes.length);
         return bytes;
       }
       if (this.outcome !== undefined) return undefined;
-      await this.arrival();
+      await this.#arrival();
     }
   }
 
   /** Called when the query is sent to the node. From here on the node's silence is timed. */
   begin(): void {
-    this.begun = true;
-    this.wake?.();
+    this.#begun = true;
+    this.#wake?.();
   }
 
   /** Milliseconds during which frames were available and the reader took less than one frame's worth; 0 if it reads. */
   unreadMs(nowMs: number): number {
-    return this.unreadSinceMs === undefined ? 0 : nowMs - this.unreadSinceMs;
+    return this.#unreadSinceMs === undefined ? 0 : nowMs - this.#unreadSinceMs;
   }
 
   /** Ends the answer so that another query gets its place. Frames that have arrived can still be read. */
@@ -75,64 +80,65 @@ export class HistoryAnswer {
   /** Takes one frame from the session. Throws failed_precondition when the node sends more than its credit. */
   receive(bytes: Buffer): void {
     if (this.outcome !== undefined) return;
-    if (!this.credit.received(bytes.length)) {
+    if (!this.#credit.received(bytes.length)) {
       throw new BackplaneError('failed_precondition', `node ${this.node} sent history beyond its credit`);
     }
-    this.frames.push(bytes);
-    this.patienceMs = Math.min(
-      this.patienceMsMax,
-      this.patienceMs + (bytes.length / HISTORY_FRAME_BYTES) * this.patienceMsMax,
+    this.#frames.push(bytes);
+    this.#patienceMs = Math.min(
+      this.#patienceMsMax,
+      this.#patienceMs + (bytes.length / HISTORY_FRAME_BYTES) * this.#patienceMsMax,
     );
-    if (this.wake === undefined) this.unreadSinceMs ??= Date.now();
-    this.wake?.();
+    if (this.#wake === undefined) this.#unreadSinceMs ??= Date.now();
+    this.#wake?.();
   }
 
   finish(end: HistoryEnd__Output): void {
-    if (end.error !== '') this.settle({ kind: 'failed', message: end.error });
-    else this.settle({ kind: 'end', end });
+    if (end.error !== '') this.#settle({ kind: 'failed', message: end.error });
+    else this.#settle({ kind: 'end', end });
   }
 
   fail(message: string): void {
-    this.settle({ kind: 'failed', message });
+    this.#settle({ kind: 'failed', message });
   }
 
   cancel(): void {
-    this.frames.length = 0;
-    this.settle({ kind: 'failed', message: 'cancelled' });
+    this.#frames.length = 0;
+    this.#settle({ kind: 'failed', message: 'cancelled' });
   }
 
-  private settle(outcome: HistoryOutcome): void {
+  #settle(outcome: HistoryOutcome): void {
     if (this.outcome !== undefined) return;
     this.outcome = outcome;
-    this.release();
-    this.wake?.();
+    this.#release();
+    this.#wake?.();
   }
 
-  private took(bytes: number): void {
-    this.credit.consumed(bytes);
-    this.takenBytes += bytes;
-    if (this.unreadSinceMs !== undefined && this.takenBytes < HISTORY_FRAME_BYTES) return;
-    this.takenBytes = 0;
-    this.unreadSinceMs = Date.now();
+  #took(bytes: number): void {
+    this.#credit.consumed(bytes);
+    this.#takenBytes += bytes;
+    if (this.#unreadSinceMs !== undefined && this.#takenBytes < HISTORY_FRAME_BYTES) return;
+    this.#takenBytes = 0;
+    this.#unreadSinceMs = Date.now();
   }
 
   /** Waits for a frame or the end while patience is left. Before begin() it sets no timer: the queue has its own. */
-  private async arrival(): Promise<void> {
-    this.unreadSinceMs = undefined;
-    this.takenBytes = 0;
+  async #arrival(): Promise<void> {
+    this.#unreadSinceMs = undefined;
+    this.#takenBytes = 0;
     let timer: NodeJS.Timeout | undefined;
     const startedMs = performance.now();
     await new Promise<void>((resolve) => {
-      this.wake = resolve;
-      if (this.begun) timer = setTimeout(resolve, Math.min(HISTORY_SILENCE_MS, this.patienceMs));
+      this.#wake = resolve;
+      if (this.#begun) timer = setTimeout(resolve, Math.min(HISTORY_SILENCE_MS, this.#patienceMs));
     });
     clearTimeout(timer);
-    this.wake = undefined;
-    if (!this.begun || timer === undefined) return;
+    this.#wake = undefined;
+    if (!this.#begun || timer === undefined) return;
     const waitedMs = performance.now() - startedMs;
-    this.patienceMs -= waitedMs;
-    if (this.frames.length > 0) return;
+    this.#patienceMs -= waitedMs;
+    if (this.#frames.length > 0) return;
     if (waitedMs >= HISTORY_SILENCE_MS - 1) this.fail(`nothing was heard of it for ${HISTORY_SILENCE_MS / 1000} s`);
-    else if (this.patienceMs <= 0) this.fail(`too little was heard of it in ${this.patienceMsMax / 1000} s of waiting`);
+    else if (this.#patienceMs <= 0)
+      this.fail(`too little was heard of it in ${this.#patienceMsMax / 1000} s of waiting`);
   }
 }

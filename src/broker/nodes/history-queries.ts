@@ -56,36 +56,48 @@ interface Waiting {
 }
 
 export class HistoryQueries {
-  private readonly running = new Map<number, Running>();
+  readonly #running = new Map<number, Running>();
   /** In the order in which they were asked. */
-  private readonly waiting = new Map<number, Waiting>();
+  readonly #waiting = new Map<number, Waiting>();
   /** Cancelled queries that the node has not ended yet, with the timer that limits how long it may take. */
-  private readonly cancelled = new Map<number, NodeJS.Timeout>();
-  private lastId = 0;
-  private closed: string | undefined;
-  private check: NodeJS.Timeout | undefined;
+  readonly #cancelled = new Map<number, NodeJS.Timeout>();
+  #lastId = 0;
+  #closed: string | undefined;
+  #check: NodeJS.Timeout | undefined;
+
+  readonly #node: string;
+  readonly #send: (message: ControlResponse) => void;
+  /** Called when the node has not ended a cancelled query within `cancelMs`. */
+  readonly #onSilence: (message: string) => void;
+  readonly #cancelMs: number;
+  readonly #placeMs: number;
 
   constructor(
-    private readonly node: string,
-    private readonly send: (message: ControlResponse) => void,
-    /** Called when the node has not ended a cancelled query within `cancelMs`. */
-    private readonly onSilence: (message: string) => void,
-    private readonly cancelMs = HISTORY_CANCEL_MS,
-    private readonly placeMs = HISTORY_PLACE_MS,
-  ) {}
+    node: string,
+    send: (message: ControlResponse) => void,
+    onSilence: (message: string) => void,
+    cancelMs = HISTORY_CANCEL_MS,
+    placeMs = HISTORY_PLACE_MS,
+  ) {
+    this.#node = node;
+    this.#send = send;
+    this.#onSilence = onSilence;
+    this.#cancelMs = cancelMs;
+    this.#placeMs = placeMs;
+  }
 
   /** The answer fails when the node disconnects, or when no place becomes free within HISTORY_TURN_MS. */
   query(request: HistoryRequest): HistoryAnswer {
-    const id = ++this.lastId;
+    const id = ++this.#lastId;
     const answer = new HistoryAnswer(
-      this.node,
+      this.#node,
       request.creditBytes,
-      (bytes) => this.send({ historyCredit: { queryId: id, bytes } }),
-      () => this.release(id),
+      (bytes) => this.#send({ historyCredit: { queryId: id, bytes } }),
+      () => this.#release(id),
     );
-    if (this.closed !== undefined) answer.fail(this.closed);
-    else if (this.hasPlace(request.client)) this.start(id, request, answer);
-    else this.queue(id, request, answer);
+    if (this.#closed !== undefined) answer.fail(this.#closed);
+    else if (this.#hasPlace(request.client)) this.#start(id, request, answer);
+    else this.#queue(id, request, answer);
     return answer;
   }
 
@@ -93,9 +105,9 @@ export class HistoryQueries {
   receive(message: Buffer): void {
     const received = decodeHistoryMessage(message);
     // Frames of a settled query may still arrive; receive() of its answer drops them.
-    const answer = this.running.get(received.queryId)?.answer;
+    const answer = this.#running.get(received.queryId)?.answer;
     if (answer === undefined) {
-      if (received.queryId > this.lastId) {
+      if (received.queryId > this.#lastId) {
         throw new BackplaneError('invalid_argument', `history query ${received.queryId} was never asked`);
       }
       return;
@@ -103,26 +115,26 @@ export class HistoryQueries {
     if ('frameBytes' in received) answer.receive(received.frameBytes);
     else {
       checkHistoryEnd(received.end);
-      this.running.delete(received.queryId);
-      clearTimeout(this.cancelled.get(received.queryId));
-      this.cancelled.delete(received.queryId);
+      this.#running.delete(received.queryId);
+      clearTimeout(this.#cancelled.get(received.queryId));
+      this.#cancelled.delete(received.queryId);
       answer.finish(received.end);
-      this.next();
+      this.#next();
     }
   }
 
   close(reason: string): void {
-    this.closed = reason;
-    for (const timer of this.cancelled.values()) clearTimeout(timer);
-    clearInterval(this.check);
-    for (const { answer } of [...this.waiting.values(), ...this.running.values()]) answer.fail(reason);
+    this.#closed = reason;
+    for (const timer of this.#cancelled.values()) clearTimeout(timer);
+    clearInterval(this.#check);
+    for (const { answer } of [...this.#waiting.values(), ...this.#running.values()]) answer.fail(reason);
   }
 
-  private start(id: number, request: HistoryRequest, answer: HistoryAnswer): void {
-    this.running.set(id, { client: request.client, answer });
+  #start(id: number, request: HistoryRequest, answer: HistoryAnswer): void {
+    this.#running.set(id, { client: request.client, answer });
     answer.begin();
     const { predicate, sinceNs, untilNs, after, upTo } = request;
-    this.send({
+    this.#send({
       historyQuery: {
         queryId: id,
         predicate: {
@@ -144,72 +156,72 @@ export class HistoryQueries {
     });
   }
 
-  private queue(id: number, request: HistoryRequest, answer: HistoryAnswer): void {
+  #queue(id: number, request: HistoryRequest, answer: HistoryAnswer): void {
     const message = `busy: of the history queries that run on this node none ended within ${HISTORY_TURN_MS / 1000} s`;
     const timer = setTimeout(() => answer.fail(message), HISTORY_TURN_MS);
-    this.waiting.set(id, { request, answer, timer });
-    this.check ??= setInterval(() => this.displace(), Math.min(this.placeMs, HISTORY_PLACE_CHECK_MS));
-    this.check.unref();
+    this.#waiting.set(id, { request, answer, timer });
+    this.#check ??= setInterval(() => this.#displace(), Math.min(this.#placeMs, HISTORY_PLACE_CHECK_MS));
+    this.#check.unref();
   }
 
   /** Called when the answer is settled: leaves the queue, or cancels the query on the node. */
-  private release(id: number): void {
-    const waiting = this.waiting.get(id);
+  #release(id: number): void {
+    const waiting = this.#waiting.get(id);
     if (waiting !== undefined) {
       clearTimeout(waiting.timer);
-      this.waiting.delete(id);
+      this.#waiting.delete(id);
       return;
     }
-    if (!this.running.has(id) || this.closed !== undefined) return;
-    this.send({ historyCancel: { queryId: id } });
-    const message = `history query ${id} has not ended within ${this.cancelMs} ms of its cancellation`;
-    this.cancelled.set(
+    if (!this.#running.has(id) || this.#closed !== undefined) return;
+    this.#send({ historyCancel: { queryId: id } });
+    const message = `history query ${id} has not ended within ${this.#cancelMs} ms of its cancellation`;
+    this.#cancelled.set(
       id,
-      setTimeout(() => this.onSilence(message), this.cancelMs),
+      setTimeout(() => this.#onSilence(message), this.#cancelMs),
     );
   }
 
   /** Starts waiting queries while places are free; the query whose client has the fewest places starts first. */
-  private next(): void {
-    while (this.closed === undefined) {
+  #next(): void {
+    while (this.#closed === undefined) {
       let first: [number, Waiting] | undefined;
-      for (const entry of this.waiting) {
+      for (const entry of this.#waiting) {
         const { client } = entry[1].request;
-        if (!this.hasPlace(client)) continue;
-        if (first === undefined || this.placesOf(client) < this.placesOf(first[1].request.client)) first = entry;
+        if (!this.#hasPlace(client)) continue;
+        if (first === undefined || this.#placesOf(client) < this.#placesOf(first[1].request.client)) first = entry;
       }
       if (first === undefined) return;
       const [id, { request, answer, timer }] = first;
       clearTimeout(timer);
-      this.waiting.delete(id);
-      this.start(id, request, answer);
+      this.#waiting.delete(id);
+      this.#start(id, request, answer);
     }
   }
 
-  private hasPlace(client: string): boolean {
-    const { size } = this.running;
-    return size < HISTORY_QUERIES_PER_AGENT_MAX && this.placesOf(client) < HISTORY_QUERIES_PER_CLIENT_MAX;
+  #hasPlace(client: string): boolean {
+    const { size } = this.#running;
+    return size < HISTORY_QUERIES_PER_AGENT_MAX && this.#placesOf(client) < HISTORY_QUERIES_PER_CLIENT_MAX;
   }
 
-  private placesOf(client: string): number {
+  #placesOf(client: string): number {
     let places = 0;
-    for (const running of this.running.values()) if (running.client === client) places++;
+    for (const running of this.#running.values()) if (running.client === client) places++;
     return places;
   }
 
   /** Displaces the answers that were unread for longest, at most one for each waiting query. */
-  private displace(): void {
-    if (this.waiting.size === 0) {
-      clearInterval(this.check);
-      this.check = undefined;
+  #displace(): void {
+    if (this.#waiting.size === 0) {
+      clearInterval(this.#check);
+      this.#check = undefined;
       return;
     }
     const nowMs = Date.now();
-    const unread = [...this.running.values()]
-      .filter(({ answer }) => answer.outcome === undefined && answer.unreadMs(nowMs) >= this.placeMs)
+    const unread = [...this.#running.values()]
+      .filter(({ answer }) => answer.outcome === undefined && answer.unreadMs(nowMs) >= this.#placeMs)
       .sort((a, b) => b.answer.unreadMs(nowMs) - a.answer.unreadMs(nowMs));
     // Cancelled queries free their places anyway, so that many fewer have to be displaced.
-    const wanted = Math.max(0, this.waiting.size - this.cancelled.size);
+    const wanted = Math.max(0, this.#waiting.size - this.#cancelled.size);
     for (const { answer } of unread.slice(0, wanted)) answer.displace();
   }
 }

@@ -19,10 +19,10 @@ interface Claim extends SavedClaim {
 }
 
 export class InterestBook {
-  private readonly claims = new Map<string, Claim>();
+  readonly #claims = new Map<string, Claim>();
   /** Incremented whenever the set of claims changes. */
   generation: number;
-  private onChange: () => Promise<void> = async () => undefined;
+  #onChange: () => Promise<void> = async () => undefined;
 
   constructor(
     saved: { readonly generation: number; readonly claims: readonly SavedClaim[] },
@@ -37,13 +37,13 @@ export class InterestBook {
         subscribers: 0,
         expiresMs: nowMs + INTEREST_GRACE_MS,
       };
-      this.claims.set(claimKey(claim, claim.globs), restored);
+      this.#claims.set(claimKey(claim, claim.globs), restored);
     }
   }
 
   /** @param onChange called after every change of the claims; resolves when nodes have been told */
   listen(onChange: () => Promise<void>): void {
-    this.onChange = onChange;
+    this.#onChange = onChange;
   }
 
   /**
@@ -56,16 +56,16 @@ export class InterestBook {
     matches: (node: string) => boolean,
   ): Promise<() => void> {
     const key = claimKey(predicate, globs);
-    let claim = this.claims.get(key);
+    let claim = this.#claims.get(key);
     const isNew = claim === undefined;
     if (claim === undefined) {
-      this.checkRoom(predicate);
+      this.#checkRoom(predicate);
       claim = { ...predicate, globs, matches, subscribers: 0, expiresMs: undefined };
-      this.claims.set(key, claim);
+      this.#claims.set(key, claim);
     }
     claim.subscribers++;
     claim.expiresMs = undefined;
-    if (isNew) await this.changed();
+    if (isNew) await this.#changed();
     const held = claim;
     let released = false;
     return () => {
@@ -79,36 +79,36 @@ export class InterestBook {
   /** The predicates that this node is asked for, each once, in order of their ids. */
   forNode(node: string): PredicateSpec[] {
     const byId = new Map<bigint, PredicateSpec>();
-    for (const claim of this.claims.values()) if (claim.matches(node)) byId.set(claim.id, claim);
+    for (const claim of this.#claims.values()) if (claim.matches(node)) byId.set(claim.id, claim);
     return [...byId.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
   /** Drops claims whose grace period has ended. */
   expire(nowMs: number): void {
     let dropped = false;
-    for (const [key, { expiresMs }] of this.claims) {
+    for (const [key, { expiresMs }] of this.#claims) {
       if (expiresMs === undefined || expiresMs > nowMs) continue;
-      this.claims.delete(key);
+      this.#claims.delete(key);
       dropped = true;
     }
-    if (dropped) void this.changed();
+    if (dropped) void this.#changed();
   }
 
   saved(): SavedClaim[] {
-    return [...this.claims.values()].map(({ id, topics, filter, includeSelf, fields, globs }) => {
+    return [...this.#claims.values()].map(({ id, topics, filter, includeSelf, fields, globs }) => {
       return { id, topics, filter, includeSelf, fields, globs };
     });
   }
 
-  private changed(): Promise<void> {
+  #changed(): Promise<void> {
     this.generation++;
-    return this.onChange();
+    return this.#onChange();
   }
 
-  private checkRoom(predicate: PredicateSpec): void {
+  #checkRoom(predicate: PredicateSpec): void {
     let bytes = specBytes(predicate);
-    for (const claim of this.claims.values()) bytes += specBytes(claim);
-    if (this.claims.size >= PREDICATES_MAX || bytes > INTEREST_BYTES_MAX) {
+    for (const claim of this.#claims.values()) bytes += specBytes(claim);
+    if (this.#claims.size >= PREDICATES_MAX || bytes > INTEREST_BYTES_MAX) {
       throw new BackplaneError(
         'resource_exhausted',
         `at most ${PREDICATES_MAX} different predicates of ${INTEREST_BYTES_MAX} bytes together can be in force: ` +

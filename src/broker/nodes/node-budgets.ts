@@ -32,82 +32,91 @@ export interface NodeBudget {
 }
 
 export class NodeBudgets {
-  private readonly set: Map<string, SavedBudget>;
+  readonly #set: Map<string, SavedBudget>;
   /** Runs changes one after the other, because each starts from the result of the one before. */
-  private readonly changes = new OneAtATime();
+  readonly #changes = new OneAtATime();
+
+  readonly #registry: NodeRegistry;
+  readonly #route: NodeRoute;
+  readonly #file: BudgetFile;
+  /** Bytes per second that all nodes together may send live; undefined if there is no ceiling. */
+  readonly #ceiling: number | undefined;
 
   constructor(
-    private readonly registry: NodeRegistry,
-    private readonly route: NodeRoute,
-    private readonly file: BudgetFile,
+    registry: NodeRegistry,
+    route: NodeRoute,
+    file: BudgetFile,
     saved: ReadonlyMap<string, SavedBudget>,
-    /** Bytes per second that all nodes together may send live; undefined if there is no ceiling. */
-    private readonly ceiling: number | undefined,
+    ceiling: number | undefined,
   ) {
-    this.set = new Map(saved);
+    this.#registry = registry;
+    this.#route = route;
+    this.#file = file;
+    this.#ceiling = ceiling;
+    this.#set = new Map(saved);
   }
 
   /** The budget that an operator set for a node. */
   setFor(node: string): SavedBudget | undefined {
-    return this.set.get(node);
+    return this.#set.get(node);
   }
 
   /** Undefined removes what was set. Resolves when the change is durable and in force; rejects when the write fails. */
   change(nodes: readonly string[], budget: SavedBudget | undefined): Promise<void> {
-    return this.changes.run(() => this.save(nodes, budget));
+    return this.#changes.run(() => this.#save(nodes, budget));
   }
 
-  private async save(nodes: readonly string[], budget: SavedBudget | undefined): Promise<void> {
-    const next = new Map(this.set);
+  async #save(nodes: readonly string[], budget: SavedBudget | undefined): Promise<void> {
+    const next = new Map(this.#set);
     for (const node of nodes) {
       if (budget === undefined) next.delete(node);
       else next.set(node, merged(next.get(node), budget));
     }
-    await this.file.save(next);
-    this.set.clear();
-    for (const [node, each] of next) this.set.set(node, each);
-    if (this.ceiling !== undefined) this.lease();
-    else for (const node of nodes) this.tell(node);
+    await this.#file.save(next);
+    this.#set.clear();
+    for (const [node, each] of next) this.#set.set(node, each);
+    if (this.#ceiling !== undefined) this.lease();
+    else for (const node of nodes) this.#tell(node);
   }
 
   /** The lease for a new session; undefined if the node is to go by its own setting. */
   first(record: NodeRecord): ControlResponse | undefined {
-    if (this.ceiling === undefined) {
+    if (this.#ceiling === undefined) {
       const budget = this.budget(record);
-      this.measure(record, budget);
-      return this.set.has(record.name) ? leaseOf(budget, 0) : undefined;
+      this.#measure(record, budget);
+      return this.#set.has(record.name) ? leaseOf(budget, 0) : undefined;
     }
     // The other nodes hold leases on the whole ceiling until the next lease(), so a new one starts with a small share.
-    const even = this.ceiling / (this.registry.connectedCount + 1);
+    const even = this.#ceiling / (this.#registry.connectedCount + 1);
     const budget = this.budget(record, even * LEASE_SHARE_MIN);
-    this.measure(record, budget);
+    this.#measure(record, budget);
     return leaseOf(budget, LEASE_MS, even);
   }
 
   /** Computes all shares of the ceiling again and sends new leases. Called every few seconds. */
   lease(): void {
-    const { ceiling } = this;
+    const ceiling = this.#ceiling;
     if (ceiling === undefined) return;
-    const records = [...this.registry.all()].filter(({ connection }) => connection !== undefined);
+    const records = [...this.#registry.all()].filter(({ connection }) => connection !== undefined);
     const even = ceiling / Math.max(1, records.length);
     const shares = maxMinShares(
-      records.map((record) => Math.max(this.demand(record), even * LEASE_SHARE_MIN)),
+      records.map((record) => Math.max(this.#demand(record), even * LEASE_SHARE_MIN)),
       ceiling,
     );
     for (const [index, record] of records.entries()) {
       const budget = this.budget(record, shares[index]);
-      this.measure(record, budget);
-      this.route.lease(record.name, leaseOf(budget, LEASE_MS, even));
+      this.#measure(record, budget);
+      this.#route.lease(record.name, leaseOf(budget, LEASE_MS, even));
     }
   }
 
   /** The bucket that limits how fast the broker reads a node's stream. The node must have a session. */
   meter(record: NodeRecord, kind: 'live' | 'history'): TokenBucket {
-    return (record.meters ?? this.measure(record, this.budget(record)))[kind];
+    return (record.meters ?? this.#measure(record, this.budget(record)))[kind];
   }
 
   /** Keeps the buckets over sessions, so that a node cannot gain a full bucket by reconnecting. */
-  private measure(record: NodeRecord, budget: NodeBudget): NonNullable<NodeRecord['meters']> {
+  #measure(record: NodeRecord, budget: NodeBudget): NonNullable<NodeRecord['meters']> {
     const rates = { live: budget.liveBytesPerSecond, history: historyRate(budget) };
     if (record.meters === undefined) {
       const meter = (rate: number) => new TokenBucket(rateOf(rate), burstOf(rate, budget));
@@ -119,15 +128,15 @@ export class NodeBudgets {
     return record.meters;
   }
 
-  private tell(node: string): void {
-    const record = this.registry.record(node);
+  #tell(node: string): void {
+    const record = this.#registry.record(node);
     if (record?.connection === undefined) return;
     const budget = this.budget(record);
-    this.measure(record, budget);
-    this.route.lease(node, leaseOf(budget, 0));
+    this.#measure(record, budget);
+    this.#route.lease(node, leaseOf(budget, 0));
   }
 
-  private demand(record: NodeRecord): number {
+  #demand(record: NodeRecord): number {
     const own = this.budget(record).liveBytesPerSecond;
     return Math.min(own, Number(record.report?.liveDemandBytesPerSecond ?? 0));
   }
@@ -135,7 +144,7 @@ export class NodeBudgets {
   /** The budget in force for a node: its own settings, overridden by what was set for it, bounded by its share. */
   budget(record: NodeRecord, share = Number.POSITIVE_INFINITY): NodeBudget {
     const own = record.hello?.budget;
-    const set = this.set.get(record.name);
+    const set = this.#set.get(record.name);
     const live = set?.liveBytesPerSecond ?? (Number(own?.liveBytesPerSecond ?? 0) || LIVE_BYTES_PER_SECOND_DEFAULT);
     return {
       liveBytesPerSecond: Math.max(1, Math.floor(Math.min(live, share))),

@@ -11,16 +11,16 @@ import { msToNs, wallNowNs } from '../../nanoseconds.js';
 const TOLERANCE_NS = msToNs(CLOCK_TOLERANCE_MS);
 
 export class NodeClock {
-  private measuredNs: bigint[] = [];
+  #measuredNs: bigint[] = [];
 
   /** `wallNs` is the node's clock when it wrote a message, `nowNs` the broker's clock when the message arrived. */
   measured(wallNs: bigint, nowNs = wallNowNs()): void {
-    this.measuredNs = [...this.measuredNs, wallNs - nowNs].slice(-CLOCK_MEASUREMENTS_MAX);
+    this.#measuredNs = [...this.#measuredNs, wallNs - nowNs].slice(-CLOCK_MEASUREMENTS_MAX);
   }
 
   /** The node's wall clock minus the broker's, in nanoseconds; 0 before the first measurement. */
   get offsetNs(): bigint {
-    const [first = 0n, ...others] = this.measuredNs;
+    const [first = 0n, ...others] = this.#measuredNs;
     return others.reduce((most, ns) => (ns > most ? ns : most), first);
   }
 

@@ -49,14 +49,14 @@ export class NodeRecord {
    * Milliseconds since 1970; 0 if unused. For a node that was connected when the broker stopped: before this time it
    * counts as present, because nobody could observe it while the broker was down.
    */
-  private unseenToMs = 0;
+  #unseenToMs = 0;
   /** The latest refusal. */
   refusal: Refusal | undefined;
   /** Why the agent could not evaluate a predicate, by predicate id. */
   readonly errors = new Map<bigint, string>();
   readonly holds = new Map<bigint, Position>();
-  private asked: readonly PredicateSpec[] | undefined;
-  private pending: { readonly generation: number; readonly ids: ReadonlySet<bigint> }[] = [];
+  #asked: readonly PredicateSpec[] | undefined;
+  #pending: { readonly generation: number; readonly ids: ReadonlySet<bigint> }[] = [];
 
   constructor(readonly name: string) {}
 
@@ -69,7 +69,7 @@ export class NodeRecord {
     record.lastSeenMs = Math.min(saved.seenMs, nowMs);
     record.delivered = saved.delivered;
     record.peer = saved.peer;
-    if (saved.connected) record.unseenToMs = nowMs + NODE_RETURN_MS;
+    if (saved.connected) record.#unseenToMs = nowMs + NODE_RETURN_MS;
     return record;
   }
 
@@ -82,7 +82,7 @@ export class NodeRecord {
 
   /** Time since which the node is known to be gone, milliseconds since 1970; undefined while it is connected. */
   get goneSinceMs(): number | undefined {
-    return this.connection === undefined ? Math.max(this.lastSeenMs, this.unseenToMs) : undefined;
+    return this.connection === undefined ? Math.max(this.lastSeenMs, this.#unseenToMs) : undefined;
   }
 
   /** Whether the node has been gone for so long that it is to be forgotten. */
@@ -108,8 +108,8 @@ export class NodeRecord {
   /** Starts a session. Clears the state of the session before, because the node was asked for nothing in this one. */
   begin(connection: Connection): void {
     this.connection = connection;
-    this.asked = undefined;
-    this.pending = [];
+    this.#asked = undefined;
+    this.#pending = [];
     this.report = undefined;
     this.errors.clear();
   }
@@ -128,11 +128,11 @@ export class NodeRecord {
 
   /** Returns true when `wanted` differs from what the node was told in this session, so that it must be told. */
   ask(wanted: readonly PredicateSpec[], generation: number): boolean {
-    const same = this.asked?.length === wanted.length && this.asked.every(({ id }, i) => id === wanted[i]!.id);
+    const same = this.#asked?.length === wanted.length && this.#asked.every(({ id }, i) => id === wanted[i]!.id);
     if (same) return false;
-    this.asked = wanted;
-    this.pending.push({ generation, ids: new Set(wanted.map(({ id }) => id)) });
-    if (this.pending.length > PENDING_MAX) this.pending.shift();
+    this.#asked = wanted;
+    this.#pending.push({ generation, ids: new Set(wanted.map(({ id }) => id)) });
+    if (this.#pending.length > PENDING_MAX) this.#pending.shift();
     return true;
   }
 
@@ -142,10 +142,10 @@ export class NodeRecord {
    * a hold was added or dropped.
    */
   acknowledge(generation: number, position: Position, errors: ReadonlyMap<bigint, string>): boolean {
-    const at = this.pending.findIndex((interest) => interest.generation === generation);
+    const at = this.#pending.findIndex((interest) => interest.generation === generation);
     if (at < 0) return false;
-    const [answered, ...later] = this.pending.slice(at);
-    this.pending = later;
+    const [answered, ...later] = this.#pending.slice(at);
+    this.#pending = later;
     let changed = false;
     for (const id of answered!.ids) {
       if (!later.every(({ ids }) => ids.has(id))) continue;

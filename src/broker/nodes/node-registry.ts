@@ -57,57 +57,66 @@ const ANOTHER_BOOT_MS = 2 * NODE_REPORT_INTERVAL_MS;
 export class NodeRegistry {
   /** Why the last save of the interest file failed, in a sentence; undefined when it succeeded. */
   saveTrouble: string | undefined;
-  private readonly records = new Map<string, NodeRecord>();
-  private readonly sessions = new Map<string, NodeSession>();
-  private readonly listeners = new Set<NodeListener>();
-  private saveTimer: NodeJS.Timeout | undefined;
-  private retryTimer: NodeJS.Timeout | undefined;
-  private savedMs = Date.now();
-  private closed = false;
-  private readonly saves = new OneAtATime();
+  readonly #records = new Map<string, NodeRecord>();
+  readonly #sessions = new Map<string, NodeSession>();
+  readonly #listeners = new Set<NodeListener>();
+  #saveTimer: NodeJS.Timeout | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #savedMs = Date.now();
+  #closed = false;
+  readonly #saves = new OneAtATime();
   /** Set while a change of interest is being saved and nodes have not been told of it yet. */
-  private reconciling: Promise<void> | undefined;
+  #reconciling: Promise<void> | undefined;
+
+  readonly #book: InterestBook;
+  readonly #store: LogStore;
+  readonly #state: InterestFile;
+  readonly #onSaveFailure: (message: string) => void;
 
   constructor(
-    private readonly book: InterestBook,
-    private readonly store: LogStore,
-    private readonly state: InterestFile,
+    book: InterestBook,
+    store: LogStore,
+    state: InterestFile,
     nodes: readonly SavedNode[],
-    private readonly onSaveFailure: (message: string) => void,
+    onSaveFailure: (message: string) => void,
   ) {
-    for (const saved of nodes) this.records.set(saved.name, NodeRecord.restored(saved));
-    book.listen(() => this.reconcile());
+    this.#book = book;
+    this.#store = store;
+    this.#state = state;
+    this.#onSaveFailure = onSaveFailure;
+    for (const saved of nodes) this.#records.set(saved.name, NodeRecord.restored(saved));
+    book.listen(() => this.#reconcile());
   }
 
   record(node: string): NodeRecord | undefined {
-    return this.records.get(node);
+    return this.#records.get(node);
   }
 
   all(): Iterable<NodeRecord> {
-    return this.records.values();
+    return this.#records.values();
   }
 
   session(node: string): NodeSession | undefined {
-    return this.sessions.get(node);
+    return this.#sessions.get(node);
   }
 
   get connectedCount(): number {
-    return this.sessions.size;
+    return this.#sessions.size;
   }
 
   /** Names of connected nodes that match. */
   connected(matches: (node: string) => boolean): string[] {
-    return [...this.sessions.keys()].filter(matches);
+    return [...this.#sessions.keys()].filter(matches);
   }
 
   /** Position from which a node's frames are complete for a predicate; undefined when they are not complete. */
   hold(node: string, predicateId: bigint): Position | undefined {
-    return this.records.get(node)?.holds.get(predicateId);
+    return this.#records.get(node)?.holds.get(predicateId);
   }
 
   listen(listener: NodeListener): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /**
@@ -115,8 +124,8 @@ export class NodeRegistry {
    * already_exists when the name is in use by another recorder, or by the same recorder in another boot that is alive.
    */
   makeWay(hello: Hello__Output): void {
-    const existing = this.records.get(hello.node);
-    checkHello(hello, existing === undefined ? 0 : this.knownEpoch(existing));
+    const existing = this.#records.get(hello.node);
+    checkHello(hello, existing === undefined ? 0 : this.#knownEpoch(existing));
     if (existing?.connection !== undefined) {
       if (existing.recorderId !== hello.recorderId) {
         throw new BackplaneError(
@@ -132,7 +141,7 @@ export class NodeRegistry {
             `${heardMs} ms ago: is its recorder a copy? remove it, and set node.name`,
         );
       }
-      this.sessions.get(hello.node)?.close('the same recorder connected again');
+      this.#sessions.get(hello.node)?.close('the same recorder connected again');
     }
   }
 
@@ -142,8 +151,8 @@ export class NodeRegistry {
    */
   admit(hello: Hello__Output, peer: string): Admission {
     this.makeWay(hello);
-    const record = this.records.get(hello.node) ?? this.newRecord(hello.node, peer);
-    const known = this.knownEpoch(record);
+    const record = this.#records.get(hello.node) ?? this.#newRecord(hello.node, peer);
+    const known = this.#knownEpoch(record);
     const epoch = Number(hello.epoch);
     const sameRecorder = record.recorderId === '' || record.recorderId === hello.recorderId;
     // Positions of two recordings must not be compared, so a recorder without the known past starts a new epoch.
@@ -153,22 +162,22 @@ export class NodeRegistry {
     record.hello = hello;
     record.peer = peer;
     if (hello.wallTime) record.clock.measured(timestampToNs('hello.wall_time', hello.wallTime));
-    record.narrow(this.book.forNode(record.name));
+    record.narrow(this.#book.forNode(record.name));
     const session = randomUUID();
     record.lastSeenMs = Date.now();
     record.begin({ session, sinceMs: record.lastSeenMs });
-    this.scheduleSave();
+    this.#scheduleSave();
     // A known recorder may still have unsent frames of earlier epochs, so these are accepted from it.
     const frameEpochMin = sameRecorder ? 0 : epochMin;
-    return { record, session, covered: this.covered(record), epochMin, frameEpochMin };
+    return { record, session, covered: this.#covered(record), epochMin, frameEpochMin };
   }
 
   /** Registers a session that can be written to, and tells the node its interest. */
   attach(session: NodeSession): void {
-    this.sessions.set(session.record.name, session);
+    this.#sessions.set(session.record.name, session);
     // During a change the node must not be told before the save; carryOut() then tells all sessions.
-    if (this.reconciling === undefined) this.tell(session.record, session);
-    this.changed(session.record.name);
+    if (this.#reconciling === undefined) this.#tell(session.record, session);
+    this.#changed(session.record.name);
   }
 
   detach(session: NodeSession): void {
@@ -176,41 +185,41 @@ export class NodeRegistry {
     if (record.connection?.session === session.id) {
       record.connection = undefined;
       record.lastSeenMs = Date.now();
-      this.scheduleSave();
+      this.#scheduleSave();
     }
-    if (this.sessions.get(record.name) !== session) return;
-    this.sessions.delete(record.name);
-    this.changed(record.name);
+    if (this.#sessions.get(record.name) !== session) return;
+    this.#sessions.delete(record.name);
+    this.#changed(record.name);
   }
 
   acknowledged(record: NodeRecord, generation: number, position: Position, errors: ReadonlyMap<bigint, string>): void {
     if (!record.acknowledge(generation, position, errors) && errors.size === 0) return;
-    this.scheduleSave();
-    this.changed(record.name);
+    this.#scheduleSave();
+    this.#changed(record.name);
   }
 
   /** Called when a frame of the node became durable; it is kept for longer from then on. */
   delivered(record: NodeRecord): void {
     if (record.delivered) return;
     record.delivered = true;
-    this.scheduleSave();
+    this.#scheduleSave();
   }
 
   /** Forgets nodes, which must not be connected. A node that connects later becomes known again. */
   forget(nodes: readonly string[]): void {
-    for (const node of nodes) this.drop(node);
-    if (nodes.length > 0) this.scheduleSave();
+    for (const node of nodes) this.#drop(node);
+    if (nodes.length > 0) this.#scheduleSave();
   }
 
   /** Forgets nodes that have been gone for too long, and saves when the others were last seen. Called every second. */
   expire(nowMs: number): void {
-    this.forget([...this.records.values()].filter((record) => record.outdated(nowMs)).map(({ name }) => name));
-    if (this.sessions.size > 0 && nowMs - this.savedMs > NODE_SEEN_SAVE_MS / 2) this.scheduleSave();
+    this.forget([...this.#records.values()].filter((record) => record.outdated(nowMs)).map(({ name }) => name));
+    if (this.#sessions.size > 0 && nowMs - this.#savedMs > NODE_SEEN_SAVE_MS / 2) this.#scheduleSave();
   }
 
   refused(record: NodeRecord, refusal: Refusal): void {
     record.refusal = refusal;
-    this.changed(record.name);
+    this.#changed(record.name);
   }
 
   /** Takes a node's report. Throws invalid_argument when it is out of bounds. */
@@ -220,50 +229,50 @@ export class NodeRegistry {
     record.report = report;
     record.lastSeenMs = Date.now();
     if (report.wallTime) record.clock.measured(timestampToNs('report.wall_time', report.wallTime));
-    if (record.degraded !== degradedBefore) this.changed(record.name);
+    if (record.degraded !== degradedBefore) this.#changed(record.name);
   }
 
   /** Position up to which the log has a node's frames: the furthest of the given topics. */
   coveredTo(node: string, topics: readonly string[]): Position | undefined {
     let furthest: Position | undefined;
     for (const topic of topics) {
-      const to = this.store.coveredTo(node, topic);
+      const to = this.#store.coveredTo(node, topic);
       if (to && (!furthest || comparePositions(to, furthest) > 0)) furthest = to;
     }
     return furthest;
   }
 
   closeSessions(reason: string): void {
-    for (const session of [...this.sessions.values()]) session.close(reason);
+    for (const session of [...this.#sessions.values()]) session.close(reason);
   }
 
   /** Stops all saving: a save after this writes nothing. */
   close(): void {
-    clearTimeout(this.saveTimer);
-    clearTimeout(this.retryTimer);
-    this.closed = true;
+    clearTimeout(this.#saveTimer);
+    clearTimeout(this.#retryTimer);
+    this.#closed = true;
   }
 
   /** Resolves with false when the write failed; it is then tried again by a timer. */
   save(): Promise<boolean> {
-    clearTimeout(this.saveTimer);
-    this.saveTimer = undefined;
-    return this.saves.run(() => this.write());
+    clearTimeout(this.#saveTimer);
+    this.#saveTimer = undefined;
+    return this.#saves.run(() => this.#write());
   }
 
-  private async write(): Promise<boolean> {
-    if (this.closed) return true;
-    this.savedMs = Date.now();
-    const nodes = [...this.records.values()].map((record) => record.saved());
+  async #write(): Promise<boolean> {
+    if (this.#closed) return true;
+    this.#savedMs = Date.now();
+    const nodes = [...this.#records.values()].map((record) => record.saved());
     try {
-      await this.state.save({ generation: this.book.generation, claims: this.book.saved(), nodes });
+      await this.#state.save({ generation: this.#book.generation, claims: this.#book.saved(), nodes });
       this.saveTrouble = undefined;
       return true;
     } catch (cause) {
-      const told = `cannot write ${this.state.file}: ${systemErrorCode(cause) ?? cause}; check the disk`;
-      if (told !== this.saveTrouble) this.onSaveFailure(told);
+      const told = `cannot write ${this.#state.file}: ${systemErrorCode(cause) ?? cause}; check the disk`;
+      if (told !== this.saveTrouble) this.#onSaveFailure(told);
       this.saveTrouble = told;
-      this.saveTimer ??= setTimeout(() => void this.save(), SAVE_RETRY_MS).unref();
+      this.#saveTimer ??= setTimeout(() => void this.save(), SAVE_RETRY_MS).unref();
       return false;
     }
   }
@@ -273,43 +282,43 @@ export class NodeRegistry {
    * told: otherwise a broker that is killed in between would restart with a hold
    * for a log that has a hole.
    */
-  private reconcile(): Promise<void> {
-    this.reconciling ??= this.carryOut();
-    return this.reconciling;
+  #reconcile(): Promise<void> {
+    this.#reconciling ??= this.#carryOut();
+    return this.#reconciling;
   }
 
-  private async carryOut(): Promise<void> {
+  async #carryOut(): Promise<void> {
     let dropped = false;
     let saved: boolean;
     let generation: number;
     do {
-      ({ generation } = this.book);
-      for (const record of this.records.values()) dropped = record.narrow(this.book.forNode(record.name)) || dropped;
+      ({ generation } = this.#book);
+      for (const record of this.#records.values()) dropped = record.narrow(this.#book.forNode(record.name)) || dropped;
       saved = await this.save();
       // A change that came during the save must be saved as well before nodes are told.
-    } while (generation !== this.book.generation);
-    this.reconciling = undefined;
-    if (!saved && !this.closed) {
-      this.retryTimer ??= setTimeout(() => {
-        this.retryTimer = undefined;
-        void this.reconcile();
+    } while (generation !== this.#book.generation);
+    this.#reconciling = undefined;
+    if (!saved && !this.#closed) {
+      this.#retryTimer ??= setTimeout(() => {
+        this.#retryTimer = undefined;
+        void this.#reconcile();
       }, SAVE_RETRY_MS);
-      this.retryTimer.unref();
+      this.#retryTimer.unref();
       if (dropped) return;
     }
-    for (const session of this.sessions.values()) this.tell(session.record, session);
+    for (const session of this.#sessions.values()) this.#tell(session.record, session);
   }
 
-  private tell(record: NodeRecord, session: NodeSession): void {
-    const wanted = this.book.forNode(record.name);
-    if (record.ask(wanted, this.book.generation)) session.sendInterest(this.book.generation, wanted);
+  #tell(record: NodeRecord, session: NodeSession): void {
+    const wanted = this.#book.forNode(record.name);
+    if (record.ask(wanted, this.#book.generation)) session.sendInterest(this.#book.generation, wanted);
   }
 
-  private covered(record: NodeRecord): CoveredTopic[] {
-    const wanted = this.book.forNode(record.name);
+  #covered(record: NodeRecord): CoveredTopic[] {
+    const wanted = this.#book.forNode(record.name);
     const covered: CoveredTopic[] = [];
     for (const topic of Object.keys(TOPICS)) {
-      const to = this.store.coveredTo(record.name, topic);
+      const to = this.#store.coveredTo(record.name, topic);
       const promised = earliestHold(record, wanted, topic);
       const resume = promised !== undefined;
       // If the hold begins after the last frame, the log needs frames from the hold on only.
@@ -320,19 +329,19 @@ export class NodeRegistry {
     return covered;
   }
 
-  private knownEpoch(record: NodeRecord): number {
+  #knownEpoch(record: NodeRecord): number {
     return Math.max(record.epoch, this.coveredTo(record.name, Object.keys(TOPICS))?.epoch ?? 0);
   }
 
-  private newRecord(name: string, peer: string): NodeRecord {
+  #newRecord(name: string, peer: string): NodeRecord {
     let ofPeer = 0;
-    for (const record of this.records.values()) if (record.peer === peer) ofPeer++;
-    if (ofPeer >= NODES_PER_PEER_MAX && !this.dropOldest((record) => record.peer === peer)) {
+    for (const record of this.#records.values()) if (record.peer === peer) ofPeer++;
+    if (ofPeer >= NODES_PER_PEER_MAX && !this.#dropOldest((record) => record.peer === peer)) {
       throw tooMany(`${NODES_PER_PEER_MAX} nodes of one address (${peer})`);
     }
-    if (this.records.size >= NODES_MAX && !this.dropOldest(() => true)) throw tooMany(`${NODES_MAX} nodes`);
+    if (this.#records.size >= NODES_MAX && !this.#dropOldest(() => true)) throw tooMany(`${NODES_MAX} nodes`);
     const record = new NodeRecord(name);
-    this.records.set(name, record);
+    this.#records.set(name, record);
     return record;
   }
 
@@ -340,29 +349,32 @@ export class NodeRegistry {
    * Drops one disconnected node: the longest gone of those that never delivered, else the longest gone of all. Returns
    * false when there is none.
    */
-  private dropOldest(among: (record: NodeRecord) => boolean): boolean {
+  #dropOldest(among: (record: NodeRecord) => boolean): boolean {
     let oldest: NodeRecord | undefined;
-    for (const record of this.records.values()) {
+    for (const record of this.#records.values()) {
       if (record.connection !== undefined || !among(record)) continue;
       if (oldest === undefined || goesFirst(record, oldest)) oldest = record;
     }
-    if (oldest) this.drop(oldest.name);
+    if (oldest) this.#drop(oldest.name);
     return oldest !== undefined;
   }
 
-  private drop(node: string): void {
-    this.records.delete(node);
-    this.changed(node);
+  #drop(node: string): void {
+    this.#records.delete(node);
+    this.#changed(node);
   }
 
-  private changed(node: string): void {
-    for (const listener of this.listeners) listener(node);
+  #changed(node: string): void {
+    for (const listener of this.#listeners) listener(node);
   }
 
-  private scheduleSave(): void {
-    if (this.closed) return;
-    this.saveTimer ??= setTimeout(() => void this.save(), SAVE_DELAY_MS + this.records.size / NODES_PER_SAVE_DELAY_MS);
-    this.saveTimer.unref();
+  #scheduleSave(): void {
+    if (this.#closed) return;
+    this.#saveTimer ??= setTimeout(
+      () => void this.save(),
+      SAVE_DELAY_MS + this.#records.size / NODES_PER_SAVE_DELAY_MS,
+    );
+    this.#saveTimer.unref();
   }
 }
 

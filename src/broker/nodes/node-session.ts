@@ -34,26 +34,27 @@ export class NodeSession {
   readonly record: NodeRecord;
   readonly frameEpochMin: number;
   readonly history: HistoryQueries;
-  private readonly writer: StreamWriter<Buffer>;
-  private readonly data = new Map<'live' | 'history', DataStream>();
-  private readonly ending = new AbortController();
-  private closedBy: string | undefined;
+  readonly #writer: StreamWriter<Buffer>;
+  readonly #data = new Map<'live' | 'history', DataStream>();
+  readonly #ending = new AbortController();
+  #closedBy: string | undefined;
 
-  constructor(
-    admission: Admission,
-    private readonly control: ServerDuplexStream<Buffer, Buffer>,
-    private readonly registry: NodeRegistry,
-  ) {
+  readonly #control: ServerDuplexStream<Buffer, Buffer>;
+  readonly #registry: NodeRegistry;
+
+  constructor(admission: Admission, control: ServerDuplexStream<Buffer, Buffer>, registry: NodeRegistry) {
+    this.#control = control;
+    this.#registry = registry;
     this.id = admission.session;
     this.record = admission.record;
     this.frameEpochMin = admission.frameEpochMin;
-    this.writer = new StreamWriter(control, { bytesMax: CONTROL_QUEUE_BYTES_MAX, sizeOf: (bytes) => bytes.length });
+    this.#writer = new StreamWriter(control, { bytesMax: CONTROL_QUEUE_BYTES_MAX, sizeOf: (bytes) => bytes.length });
     this.history = new HistoryQueries(
       admission.record.name,
       (message) => this.send(message),
       (silence) => this.close(silence),
     );
-    this.writer.closed.addEventListener('abort', () => this.close('the control stream ended'));
+    this.#writer.closed.addEventListener('abort', () => this.close('the control stream ended'));
   }
 
   sendInterest(generation: number, predicates: readonly PredicateSpec[]): void {
@@ -68,9 +69,9 @@ export class NodeSession {
   }
 
   send(message: ControlResponse): void {
-    if (this.closedBy !== undefined) return;
+    if (this.#closedBy !== undefined) return;
     try {
-      if (this.writer.tryWrite(controlResponseCodec.encode(message))) return;
+      if (this.#writer.tryWrite(controlResponseCodec.encode(message))) return;
       this.close(`the agent left ${CONTROL_QUEUE_BYTES_MAX} bytes of control messages unread`);
     } catch (cause) {
       this.close(asBackplaneError(cause).message);
@@ -80,45 +81,45 @@ export class NodeSession {
   /** Takes a control message that follows Hello. Throws when it breaks the protocol. */
   receive(bytes: Buffer): void {
     const message = controlRequestCodec.decode(bytes, MESSAGE_BYTES_MAX);
-    if (message.report) this.registry.reported(this.record, message.report);
+    if (message.report) this.#registry.reported(this.record, message.report);
     else if (message.interestAck) {
       const { generation, position, errors } = message.interestAck;
       if (position === null) throw new BackplaneError('invalid_argument', 'interest_ack.position is missing');
       const failed = new Map(errors.map((error) => [BigInt(error.id), error.message.slice(0, 256)]));
       const at = positionFromMessage('interest_ack.position', position);
       checkEpoch('interest_ack.position', at, this.record.epoch);
-      this.registry.acknowledged(this.record, Number(generation), at, failed);
+      this.#registry.acknowledged(this.record, Number(generation), at, failed);
     } else throw new BackplaneError('invalid_argument', 'control: hello comes once, at the start');
   }
 
   /** Throws already_exists when the session has such a stream already, failed_precondition when it has ended. */
   attach(kind: 'live' | 'history', stream: DataStream): void {
-    if (this.closedBy !== undefined) throw new BackplaneError('failed_precondition', `session: ${this.closedBy}`);
-    if (this.data.has(kind)) throw new BackplaneError('already_exists', `session has a ${kind} stream already`);
-    this.data.set(kind, stream);
+    if (this.#closedBy !== undefined) throw new BackplaneError('failed_precondition', `session: ${this.#closedBy}`);
+    if (this.#data.has(kind)) throw new BackplaneError('already_exists', `session has a ${kind} stream already`);
+    this.#data.set(kind, stream);
     stream.call.on('cancelled', () => this.close(`the ${kind} stream was cancelled`));
     stream.call.on('end', () => this.close(`the ${kind} stream ended`));
   }
 
   get open(): boolean {
-    return this.closedBy === undefined;
+    return this.#closedBy === undefined;
   }
 
   /** Fires when the session has ended. */
   get closed(): AbortSignal {
-    return this.ending.signal;
+    return this.#ending.signal;
   }
 
   /** Ends all three streams; later calls do nothing. The agent reconnects by itself. */
   close(reason: string, cause?: BackplaneError): void {
-    if (this.closedBy !== undefined) return;
-    this.closedBy = reason;
-    this.ending.abort();
-    this.registry.detach(this);
+    if (this.#closedBy !== undefined) return;
+    this.#closedBy = reason;
+    this.#ending.abort();
+    this.#registry.detach(this);
     this.history.close(`node ${this.record.name} went: ${reason}`);
     const error = cause ?? new BackplaneError('unavailable', reason);
     const status = { code: error.grpcStatus, details: error.message };
-    for (const { respond } of this.data.values()) respond(status);
-    this.control.emit('error', status);
+    for (const { respond } of this.#data.values()) respond(status);
+    this.#control.emit('error', status);
   }
 }

@@ -22,14 +22,17 @@ export class Completeness {
   readonly #lost = new Map<string, string>();
   readonly #unmatched: string[] = [];
 
+  readonly #fromGiven: boolean;
+  readonly #refill: boolean;
+
   /**
    * `fromGiven`: the window has a start, so that evicted events are missing from it. `refill`: shed or skipped events
    * come later, or are stated as evicted.
    */
-  constructor(
-    private readonly fromGiven: boolean,
-    private readonly refill: boolean,
-  ) {}
+  constructor(fromGiven: boolean, refill: boolean) {
+    this.#fromGiven = fromGiven;
+    this.#refill = refill;
+  }
 
   saw(item: SubscribeItem): void {
     if (item.kind === 'accepted') {
@@ -63,7 +66,7 @@ export class Completeness {
   }
 
   #comes(reason: string): boolean {
-    return this.refill && ['shed', 'skipped', 'refused'].includes(reason);
+    return this.#refill && ['shed', 'skipped', 'refused'].includes(reason);
   }
 
   #goes(node: string, reason: string): void {
@@ -85,7 +88,7 @@ export class Completeness {
     if (gone) return;
     if (damagedBytes !== '0') this.#lose(node, `${damagedBytes} bytes of its recording are damaged`);
     else if (losses.length > 0) this.#lose(node, [...new Set(losses.map(({ reason }) => reason))].join(', '));
-    else if (evicted && (this.fromGiven || this.#unread.has(node)))
+    else if (evicted && (this.#fromGiven || this.#unread.has(node)))
       this.#lose(node, 'older events are no longer recorded');
   }
 }

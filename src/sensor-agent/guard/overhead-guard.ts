@@ -40,11 +40,14 @@ export class OverheadGuard {
   /** Monotonic time of the first sample. */
   #firstMs: number | undefined;
 
+  readonly #bounds: GuardBounds;
+  #startUpMs: number;
+
   /** `startUpMs`: for so long after the first sample the agent may take what it needs, unless it calms down before. */
-  constructor(
-    private readonly bounds: GuardBounds,
-    private startUpMs = 0,
-  ) {}
+  constructor(bounds: GuardBounds, startUpMs = 0) {
+    this.#bounds = bounds;
+    this.#startUpMs = startUpMs;
+  }
 
   /** Called about once a second; `levelMax`: how many steps there are. Returns the load when the level has changed. */
   sample(usage: Usage, levelMax: number): Load | undefined {
@@ -68,17 +71,17 @@ export class OverheadGuard {
   }
 
   #starting(usage: Usage): boolean {
-    if (this.startUpMs === 0) return false;
+    if (this.#startUpMs === 0) return false;
     this.#firstMs ??= usage.nowMs;
     const [before] = this.#samples;
     this.#samples = [usage];
-    const calm = before && usage.cpuMs - before.cpuMs <= (usage.nowMs - before.nowMs) * this.bounds.cpuShare;
-    if (calm || usage.nowMs - this.#firstMs >= this.startUpMs) this.startUpMs = 0;
+    const calm = before && usage.cpuMs - before.cpuMs <= (usage.nowMs - before.nowMs) * this.#bounds.cpuShare;
+    if (calm || usage.nowMs - this.#firstMs >= this.#startUpMs) this.#startUpMs = 0;
     return true;
   }
 
   #target(load: Load, nowMs: number, levelMax: number): number {
-    const { cpuShare, residentBytes } = this.bounds;
+    const { cpuShare, residentBytes } = this.#bounds;
     if (load.cpuShare > cpuShare || load.residentBytes > residentBytes) {
       this.#calmMs = undefined;
       return Math.max(this.level, Math.min(levelMax, this.level + 1));

@@ -35,10 +35,12 @@ export class Overhead {
   /** CPU time of history queries, which have a share of their own. */
   #historyMs = 0;
 
-  constructor(
-    private readonly bounds: GuardBounds,
-    private readonly overheads: Overheads,
-  ) {
+  readonly #bounds: GuardBounds;
+  readonly #overheads: Overheads;
+
+  constructor(bounds: GuardBounds, overheads: Overheads) {
+    this.#bounds = bounds;
+    this.#overheads = overheads;
     this.#guard = new OverheadGuard(bounds, startUpMs());
   }
 
@@ -55,7 +57,7 @@ export class Overhead {
       cpuMs: (user + system) / 1000 - this.#historyMs,
       residentBytes: residentBytes(),
     };
-    const asked = [...new Set([...this.#suspended, ...this.overheads.profilesAsked()])];
+    const asked = [...new Set([...this.#suspended, ...this.#overheads.profilesAsked()])];
     const before = this.#guard.level;
     const load = this.#guard.sample(usage, 1 + asked.length);
     if (load !== undefined) this.#step(before, load, asked);
@@ -63,29 +65,29 @@ export class Overhead {
 
   #step(before: number, load: Load, asked: readonly Profile[]): void {
     const { level } = this.#guard;
-    const { cpuShare } = this.bounds;
+    const { cpuShare } = this.#bounds;
     const share = Number.isFinite(cpuShare) ? cpuShare * SLOW_SHARE : SLOW_SHARE_DEFAULT;
-    if (before === 0 || level === 0) this.overheads.slowMatching(level > 0 ? share : undefined);
+    if (before === 0 || level === 0) this.#overheads.slowMatching(level > 0 ? share : undefined);
     this.#suspended = asked.slice(0, Math.max(0, level - 1));
-    this.overheads.suspend(this.#suspended, `the agent ${this.#measured(load)}; ${this.#help(load)}`);
+    this.#overheads.suspend(this.#suspended, `the agent ${this.#measured(load)}; ${this.#help(load)}`);
     const given = [
       level > 0 ? 'live matching is slowed, subscribers lag' : '',
       this.#suspended.length > 0 ? `events of ${this.#suspended.join(' and ')} are not recorded` : '',
     ];
     this.given = given.filter(Boolean).join('; ') || undefined;
     const measured = this.#measured(load);
-    if (level > before) this.overheads.notice('overhead', `the agent ${measured}: ${this.given}`);
+    if (level > before) this.#overheads.notice('overhead', `the agent ${measured}: ${this.given}`);
     else
-      this.overheads.notice('overhead_over', `the agent ${measured}: ${this.given ?? 'nothing is given up any more'}`);
+      this.#overheads.notice('overhead_over', `the agent ${measured}: ${this.given ?? 'nothing is given up any more'}`);
   }
 
   #help({ cpuShare }: Load): string {
-    const setting = cpuShare > this.bounds.cpuShare ? 'agent.guard.cpu' : 'agent.guard.memory';
+    const setting = cpuShare > this.#bounds.cpuShare ? 'agent.guard.cpu' : 'agent.guard.memory';
     return `a narrower filter, or a higher ${setting}, would help`;
   }
 
   #measured({ cpuShare, residentBytes }: Load): string {
-    const { bounds } = this;
+    const bounds = this.#bounds;
     const cpu = `used ${percent(cpuShare)} of a core`;
     const cpuBound = Number.isFinite(bounds.cpuShare) ? ` (agent.guard.cpu ${percent(bounds.cpuShare)})` : '';
     const memory = `${mebibytes(residentBytes)} of memory`;

@@ -10,11 +10,14 @@ export class Allowance {
   #endsMs = Number.POSITIVE_INFINITY;
   #fallback: Budget;
 
-  constructor(
-    private readonly own: Budget,
-    private readonly live: LiveBudget,
-    private readonly history: TokenBucket,
-  ) {
+  readonly #own: Budget;
+  readonly #live: LiveBudget;
+  readonly #history: TokenBucket;
+
+  constructor(own: Budget, live: LiveBudget, history: TokenBucket) {
+    this.#own = own;
+    this.#live = live;
+    this.#history = history;
     this.#fallback = own;
   }
 
@@ -22,8 +25,8 @@ export class Allowance {
   lease({ budget, validMs, fallback }: Lease__Output, nowMs: number): void {
     if (!budget) return;
     this.#endsMs = validMs === 0 ? Number.POSITIVE_INFINITY : nowMs + validMs;
-    this.#fallback = fallback ? budgetFromMessage(fallback, this.own) : this.own;
-    this.#use(budgetFromMessage(budget, this.own));
+    this.#fallback = fallback ? budgetFromMessage(fallback, this.#own) : this.#own;
+    this.#use(budgetFromMessage(budget, this.#own));
   }
 
   /** Ends a lease that has run out: a silent broker grants nothing. */
@@ -38,11 +41,11 @@ export class Allowance {
    */
   end(): void {
     this.#endsMs = Number.POSITIVE_INFINITY;
-    this.#use(this.own);
+    this.#use(this.#own);
   }
 
   #use({ live, history }: Budget): void {
-    this.live.change(live);
-    this.history.change(history.bytesPerSecond, historyBurstBytes(history));
+    this.#live.change(live);
+    this.#history.change(history.bytesPerSecond, historyBurstBytes(history));
   }
 }

@@ -20,7 +20,11 @@ export class HistoryBuilder {
   #events: EncodedEvent[] = [];
   #bytes = 0;
 
-  constructor(private readonly send: (frame: HistoryFrame) => void) {}
+  readonly #send: (frame: HistoryFrame) => void;
+
+  constructor(send: (frame: HistoryFrame) => void) {
+    this.#send = send;
+  }
 
   add(event: EncodedEvent): void {
     const last = this.#events.at(-1);
@@ -35,7 +39,7 @@ export class HistoryBuilder {
     if (events.length === 0) return;
     this.#events = [];
     this.#bytes = 0;
-    this.send({
+    this.#send({
       topic: events[0]!.topic,
       epoch: events[0]!.epoch,
       eventSizes: events.map((event) => event.run.length),

@@ -90,29 +90,43 @@ export class HistoryQuery {
   /** When a frame of this query was last sent, monotonic. */
   #saidMs = performance.now();
 
+  readonly #recording: Recording;
+  readonly #predicate: Predicate;
+  readonly #window: HistoryWindow;
+  readonly #outlet: HistoryOutlet;
+  readonly #signal: AbortSignal;
+  readonly #turns: HistoryTurns;
+
   constructor(
-    private readonly recording: Recording,
-    private readonly predicate: Predicate,
-    private readonly window: HistoryWindow,
-    private readonly outlet: HistoryOutlet,
-    private readonly signal: AbortSignal,
-    private readonly turns = new HistoryTurns(),
-  ) {}
+    recording: Recording,
+    predicate: Predicate,
+    window: HistoryWindow,
+    outlet: HistoryOutlet,
+    signal: AbortSignal,
+    turns = new HistoryTurns(),
+  ) {
+    this.#recording = recording;
+    this.#predicate = predicate;
+    this.#window = window;
+    this.#outlet = outlet;
+    this.#signal = signal;
+    this.#turns = turns;
+  }
 
   /** Throws `cancelled` when the signal fires. */
   async run(): Promise<HistoryResult> {
-    return this.window.last > 0 ? await this.#newest() : await this.#forward();
+    return this.#window.last > 0 ? await this.#newest() : await this.#forward();
   }
 
   async #forward(): Promise<HistoryResult> {
     const builder = new HistoryBuilder((frame) => this.#send(frame));
-    const { after, sinceNs, upTo } = this.window;
+    const { after, sinceNs, upTo } = this.#window;
     const replay = await this.#turn(() => {
-      const { log } = this.recording;
+      const { log } = this.#recording;
       const anchor = after ? anchorAtPosition(log, after) : anchorAtTime(log, sinceNs ?? 0n);
       return this.#replay(
         anchor,
-        (event) => builder.add(encodeEvent(event, this.predicate.mask)),
+        (event) => builder.add(encodeEvent(event, this.#predicate.mask)),
         () => upTo,
       );
     });
@@ -128,7 +142,7 @@ export class HistoryQuery {
           }
           return readOn;
         });
-        await this.outlet.ready(this.signal);
+        await this.#outlet.ready(this.#signal);
       }
     } finally {
       this.#close(replay, upTo);
@@ -139,18 +153,18 @@ export class HistoryQuery {
   /** Finds the last N matches by reading stretches between checkpoints, from the newest back. */
   async #newest(): Promise<HistoryResult> {
     const blocks: EncodedEvent[][] = [];
-    const wanted = this.window.last;
-    let { upTo } = this.window;
+    const wanted = this.#window.last;
+    let { upTo } = this.#window;
     let found = 0;
     let bytes = 0;
     let newest: Replay | undefined;
     let start: ReplayStart | undefined;
-    for (const anchor of stretches(this.recording.log)) {
+    for (const anchor of stretches(this.#recording.log)) {
       const block: EncodedEvent[] = [];
       const replay = await this.#turn(() =>
         this.#replay(
           anchor,
-          (event) => block.push(encodeEvent(event, this.predicate.mask)),
+          (event) => block.push(encodeEvent(event, this.#predicate.mask)),
           () => upTo,
         ),
       );
@@ -176,20 +190,20 @@ export class HistoryQuery {
     const builder = new HistoryBuilder((frame) => this.#send(frame));
     for (const event of blocks.flat().slice(-wanted)) builder.add(event);
     builder.flush();
-    await this.outlet.ready(this.signal);
+    await this.#outlet.ready(this.#signal);
     return this.#answer(newest, start, found < wanted && bytes <= HISTORY_LAST_BYTES_MAX);
   }
 
   /** Whether a replay that starts there covers the window from its start. */
   #reaches(start: ReplayStart | undefined): boolean {
-    const { sinceNs, after } = this.window;
+    const { sinceNs, after } = this.#window;
     if (!start) return false;
     return after ? comparePositions(start.position, after) <= 0 : sinceNs !== undefined && start.timeNs <= sinceNs;
   }
 
   #replay(anchor: Anchor | undefined, take: (event: BusEvent) => void, upTo: () => Position): Replay {
     const replay: Replay = new Replay(
-      this.recording.log,
+      this.#recording.log,
       anchor,
       this.#sink(take, upTo, () => replay),
     );
@@ -199,7 +213,7 @@ export class HistoryQuery {
   #wants(type: string): boolean {
     let wanted = this.#types.get(type);
     if (wanted === undefined) {
-      wanted = this.predicate.mayMatchType(type);
+      wanted = this.#predicate.mayMatchType(type);
       this.#types.set(type, wanted);
     }
     return wanted;
@@ -208,11 +222,11 @@ export class HistoryQuery {
   #sink(take: (event: BusEvent) => void, upTo: () => Position, replay: () => Replay): ReplaySink {
     return {
       wants: (type: string) => this.#wants(type),
-      entryTest: (format: EventFormat) => entryTest(format, (type) => (this.#wants(type) ? [this.predicate] : [])),
+      entryTest: (format: EventFormat) => entryTest(format, (type) => (this.#wants(type) ? [this.#predicate] : [])),
       event: (event: BusEvent) => {
         const { position } = event;
         if (!this.#inside(position, replay().timeline, upTo()) || !this.#withinStretch(position)) return;
-        if (this.predicate.matches(event)) take(event);
+        if (this.#predicate.matches(event)) take(event);
       },
       loss: (loss: Loss, position: Position, from?: Position) => {
         if (!this.#touched(loss.stated?.from ?? from ?? position, position, replay().timeline, upTo())) return;
@@ -241,7 +255,7 @@ export class HistoryQuery {
 
   /** Events come in order, so stretches before this one are never needed again. */
   #withinStretch(position: Position): boolean {
-    const { within } = this.window;
+    const { within } = this.#window;
     if (within === undefined) return true;
     while (this.#stretch < within.length && comparePositions(position, within[this.#stretch]!.to) > 0) this.#stretch++;
     const stretch = within[this.#stretch];
@@ -254,7 +268,7 @@ export class HistoryQuery {
 
   /** Whether any part of a stretch is inside the window. */
   #touched(from: Position, to: Position, timeline: Timeline, upTo: Position): boolean {
-    const { sinceNs, untilNs, after } = this.window;
+    const { sinceNs, untilNs, after } = this.#window;
     if (sinceNs !== undefined && timeline.wallNs(to.timeNs) < sinceNs) return false;
     if (untilNs !== undefined && timeline.wallNs(from.timeNs) >= untilNs) return false;
     if (after && comparePositions(to, after) <= 0) return false;
@@ -264,26 +278,26 @@ export class HistoryQuery {
   /** False when everything up to `upTo`, or to the window's end, has been read. */
   #step(replay: Replay, upTo: Position): boolean {
     if (!replay.step(HISTORY_STEP_BYTES)) {
-      const { frontier } = this.recording.timeline;
+      const { frontier } = this.#recording.timeline;
       replay.finish(comparePositions(upTo, frontier) < 0 ? upTo : frontier);
       return false;
     }
     const { timeline } = replay;
     if (comparePositions(timeline.frontier, upTo) >= 0) return false;
-    return this.window.untilNs === undefined || timeline.wallNs(timeline.frontier.timeNs) < this.window.untilNs;
+    return this.#window.untilNs === undefined || timeline.wallNs(timeline.frontier.timeNs) < this.#window.untilNs;
   }
 
   /** Does work in a turn of its own. Throws `cancelled` when the signal has fired. */
   #turn<T>(work: () => T): Promise<T> {
     // Without this empty frame, a long search that finds nothing would look like a node that has gone silent.
     if (performance.now() - this.#saidMs > HISTORY_PROGRESS_MS)
-      this.#send(emptyHistoryFrame(this.predicate.spec.topics[0]!));
-    return this.turns.step(this.signal, work);
+      this.#send(emptyHistoryFrame(this.#predicate.spec.topics[0]!));
+    return this.#turns.step(this.#signal, work);
   }
 
   #send(frame: HistoryFrame): void {
     this.#saidMs = performance.now();
-    this.outlet.send(frame);
+    this.#outlet.send(frame);
   }
 
   #close(replay: Replay, upTo: Position): void {
@@ -297,8 +311,8 @@ export class HistoryQuery {
 
   /** `replay` gives the wall time of the window's end; `start`: where reading began; `all`: nothing was left unread. */
   #answer(replay: Replay | undefined, start: ReplayStart | undefined, all: boolean): HistoryResult {
-    const { after, sinceNs, untilNs, upTo, last } = this.window;
-    const { hole, log } = this.recording;
+    const { after, sinceNs, untilNs, upTo, last } = this.#window;
+    const { hole, log } = this.#recording;
     const end = hole && comparePositions(hole.from, upTo) < 0 ? hole.from : upTo;
     if (hole && replay && this.#touched(hole.from, upTo, replay.timeline, upTo)) {
       this.#tally.losses = mergeLoss(this.#tally.losses, hole.stated);

@@ -61,15 +61,24 @@ export class HistoryService {
   readonly #turns: HistoryTurns;
   #closed = false;
 
+  readonly #recording: Recording;
+  readonly #reply: HistoryReply;
+  readonly #budget: TokenBucket;
+  /** Throws for a request that cannot be answered. */
+  readonly #prepare: (request: HistoryRequest) => PreparedRequest;
+
   constructor(
-    private readonly recording: Recording,
-    private readonly reply: HistoryReply,
-    private readonly budget: TokenBucket,
-    /** Throws for a request that cannot be answered. */
-    private readonly prepare: (request: HistoryRequest) => PreparedRequest,
+    recording: Recording,
+    reply: HistoryReply,
+    budget: TokenBucket,
+    prepare: (request: HistoryRequest) => PreparedRequest,
     /** Told the CPU time of each step of a query, in milliseconds. */
     took: (cpuMs: number) => void,
   ) {
+    this.#recording = recording;
+    this.#reply = reply;
+    this.#budget = budget;
+    this.#prepare = prepare;
     this.#turns = new HistoryTurns(undefined, took);
   }
 
@@ -87,13 +96,13 @@ export class HistoryService {
     if (this.#waiting.size >= HISTORY_QUERIES_QUEUED_MAX || this.#waitingBytes + bytes > HISTORY_QUEUE_BYTES_MAX) {
       const bound = `at most ${HISTORY_QUERIES_QUEUED_MAX} history queries and ${HISTORY_QUEUE_BYTES_MAX} bytes of them`;
       const error = new BackplaneError('resource_exhausted', `${bound} wait for their turn on a node; try again`);
-      this.reply.fail(queryId, error);
+      this.#reply.fail(queryId, error);
       return;
     }
     const abort = new AbortController();
     const creditMax = Math.min(creditBytes, HISTORY_CREDIT_BYTES);
-    const { room } = this.reply;
-    const credit = new Credit(creditMax, this.budget, room, (frameBytes) => this.reply.frame(queryId, frameBytes));
+    const { room } = this.#reply;
+    const credit = new Credit(creditMax, this.#budget, room, (frameBytes) => this.#reply.frame(queryId, frameBytes));
     this.#waiting.set(queryId, { request, bytes, abort, credit });
     this.#waitingBytes += bytes;
     this.#runWaiting();
@@ -106,7 +115,8 @@ export class HistoryService {
   /** Cancels a query; its end says so, unless it has ended before. */
   cancel(queryId: number): void {
     this.#running.get(queryId)?.abort.abort();
-    if (this.#leaveQueue(queryId)) this.reply.fail(queryId, new BackplaneError('cancelled', 'history query cancelled'));
+    if (this.#leaveQueue(queryId))
+      this.#reply.fail(queryId, new BackplaneError('cancelled', 'history query cancelled'));
   }
 
   /** Ends all queries without telling the broker. */
@@ -137,12 +147,12 @@ export class HistoryService {
     const { signal } = abort;
     let tell: () => void;
     try {
-      const { predicate, window } = await this.#turns.step(signal, () => this.prepare(request));
-      const query = new HistoryQuery(this.recording, predicate, window, credit, signal, this.#turns);
+      const { predicate, window } = await this.#turns.step(signal, () => this.#prepare(request));
+      const query = new HistoryQuery(this.#recording, predicate, window, credit, signal, this.#turns);
       const answer = await query.run();
-      tell = () => this.reply.end(queryId, answer);
+      tell = () => this.#reply.end(queryId, answer);
     } catch (cause) {
-      tell = () => this.reply.fail(queryId, asBackplaneError(cause));
+      tell = () => this.#reply.fail(queryId, asBackplaneError(cause));
     }
     this.#running.delete(queryId);
     if (this.#closed) return;
@@ -162,12 +172,14 @@ class Credit implements HistoryOutlet {
   #waiting: Buffer[] = [];
   #balance: CreditBalance;
 
-  constructor(
-    bytes: number,
-    private readonly budget: TokenBucket,
-    private readonly room: CreditBalance,
-    private readonly write: (frameBytes: Buffer) => void,
-  ) {
+  readonly #budget: TokenBucket;
+  readonly #room: CreditBalance;
+  readonly #write: (frameBytes: Buffer) => void;
+
+  constructor(bytes: number, budget: TokenBucket, room: CreditBalance, write: (frameBytes: Buffer) => void) {
+    this.#budget = budget;
+    this.#room = room;
+    this.#write = write;
     this.#balance = new CreditBalance(bytes);
   }
 
@@ -184,20 +196,20 @@ class Credit implements HistoryOutlet {
   async ready(signal: AbortSignal): Promise<void> {
     while (this.#waiting.length > 0) {
       await this.#balance.positive(signal);
-      await this.budget.positive(signal);
-      await this.room.positive(signal);
+      await this.#budget.positive(signal);
+      await this.#room.positive(signal);
       if (signal.aborted) return;
       this.#flush();
     }
   }
 
   #flush(): void {
-    while (this.#balance.available > 0 && this.budget.level > 0 && this.room.available > 0) {
+    while (this.#balance.available > 0 && this.#budget.level > 0 && this.#room.available > 0) {
       const frameBytes = this.#waiting.shift();
       if (!frameBytes) return;
       this.#balance.take(frameBytes.length);
-      this.budget.take(frameBytes.length + DATA_MESSAGE_OVERHEAD_BYTES);
-      this.write(frameBytes);
+      this.#budget.take(frameBytes.length + DATA_MESSAGE_OVERHEAD_BYTES);
+      this.#write(frameBytes);
     }
   }
 }

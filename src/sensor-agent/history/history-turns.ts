@@ -16,11 +16,11 @@ export class HistoryTurns {
   #restToMs = 0;
   #scheduled = false;
 
-  constructor(
-    cpuShare = HISTORY_CPU_SHARE,
-    /** Told the CPU time that each step took, in milliseconds. */
-    private readonly took: (cpuMs: number) => void = () => undefined,
-  ) {
+  /** Told the CPU time that each step took, in milliseconds. */
+  readonly #took: (cpuMs: number) => void;
+
+  constructor(cpuShare = HISTORY_CPU_SHARE, took: (cpuMs: number) => void = () => undefined) {
+    this.#took = took;
     this.#pacer = new Pacer(cpuShare, HISTORY_CPU_BURST_MS);
   }
 
@@ -65,7 +65,7 @@ export class HistoryTurns {
       const usedMs = cpuTimer();
       turn();
       const cpuMs = usedMs();
-      this.took(cpuMs);
+      this.#took(cpuMs);
       this.#restToMs = performance.now() + this.#pacer.spend(cpuMs);
     }
     this.#schedule();

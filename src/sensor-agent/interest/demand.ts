@@ -33,11 +33,11 @@ export class Demand {
   #asked: Asked = NOTHING;
   #suspended: readonly Profile[] = [];
 
+  readonly #events: OnDemandEvents | undefined;
+
   /** Events that an adopted instance still has on are kept for a grace from `nowMs` (monotonic). */
-  constructor(
-    private readonly events: OnDemandEvents | undefined,
-    nowMs: number,
-  ) {
+  constructor(events: OnDemandEvents | undefined, nowMs: number) {
+    this.#events = events;
     this.away(nowMs);
   }
 
@@ -46,7 +46,7 @@ export class Demand {
    * kernel refuses.
    */
   widen(asked: Asked): void {
-    this.#needed = needed(asked, this.events);
+    this.#needed = needed(asked, this.#events);
     this.#asked = asked;
     this.#endsMs = undefined;
     this.#switchOn();
@@ -77,16 +77,16 @@ export class Demand {
       if (this.#suspended.includes(profileOf(type))) continue;
       // Sets the kernel's filter first, so that an event that is on goes from the old filter to the new one in one
       // step.
-      this.events?.filter(event, this.#asked.conditions(type));
-      if (!this.events?.enabled.has(event)) this.events?.switch(event, true);
+      this.#events?.filter(event, this.#asked.conditions(type));
+      if (!this.#events?.enabled.has(event)) this.#events?.switch(event, true);
     }
   }
 
   /** Called after an interest is in force: switches off events that nobody needs any more. */
   narrow(): void {
-    for (const event of [...(this.events?.enabled ?? [])]) {
+    for (const event of [...(this.#events?.enabled ?? [])]) {
       const type = this.#needed.get(event);
-      if (type === undefined || this.#suspended.includes(profileOf(type))) this.events?.switch(event, false);
+      if (type === undefined || this.#suspended.includes(profileOf(type))) this.#events?.switch(event, false);
     }
   }
 
@@ -99,7 +99,7 @@ export class Demand {
   expire(nowMs: number): boolean {
     if (this.#endsMs === undefined || nowMs < this.#endsMs) return false;
     this.#endsMs = undefined;
-    this.#needed = needed(NOTHING, this.events);
+    this.#needed = needed(NOTHING, this.#events);
     this.narrow();
     return true;
   }

@@ -40,7 +40,11 @@ class Writer {
   /** Words that the code reads. */
   words = 0;
 
-  constructor(private readonly format: EventFormat) {}
+  readonly #format: EventFormat;
+
+  constructor(format: EventFormat) {
+    this.#format = format;
+  }
 
   code(expr: RawExpr): Code {
     if (expr.kind === 'constant') return expr.value;
@@ -61,7 +65,7 @@ class Writer {
 
   /** Where a field stands; undefined when the format has no such number, or it stands across words. */
   #place({ field: name, element }: RawRef): Place | undefined {
-    const field = this.format.field(name);
+    const field = this.#format.field(name);
     if (field?.kind !== (element === undefined ? 'int' : 'array')) return undefined;
     const { elementBytes: bytes, signed, sizeBytes } = field;
     const offset = field.offset + (element ?? 0) * bytes;

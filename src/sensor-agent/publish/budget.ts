@@ -78,10 +78,10 @@ export class LiveBudget {
   /** Bytes charged, and estimated bytes shed, since the last takeDemand(). */
   #demand = { bytes: 0, sinceMs: performance.now() };
 
-  constructor(
-    rates: BudgetRates,
-    private readonly nowMs: () => number = () => performance.now(),
-  ) {
+  readonly #nowMs: () => number;
+
+  constructor(rates: BudgetRates, nowMs: () => number = () => performance.now()) {
+    this.#nowMs = nowMs;
     this.#bytes = new TokenBucket(rates.bytesPerSecond, burstBytes(rates), nowMs);
     this.#events = new TokenBucket(rates.eventsPerSecond, burstEvents(rates), nowMs);
   }
@@ -91,7 +91,7 @@ export class LiveBudget {
     const reserve = RESERVES[topic] ?? RESERVE_OTHERS;
     const sinceMs = this.#shed.get(topic);
     const needed = sinceMs === undefined ? reserve : reserve + RESUME_MARGIN;
-    const nowMs = this.nowMs();
+    const nowMs = this.#nowMs();
     // Requires room for the largest possible event, so that the bound holds without encoding this one first.
     const admitted =
       (sinceMs === undefined || nowMs - sinceMs >= NOTICE_INTERVAL_MS) &&

@@ -27,13 +27,17 @@ export class FrameBuilder {
   #late = 0;
   #losses: readonly StatedLoss[] = [];
 
+  /** Whether a frame ended exactly at `coveredTo`. */
+  #continues: boolean;
+
   constructor(
     readonly topic: string,
     /** The last frame accounted for everything up to here. */
     public coveredTo: Position,
-    /** Whether a frame ended exactly at `coveredTo`. */
-    private continues: boolean,
-  ) {}
+    continues: boolean,
+  ) {
+    this.#continues = continues;
+  }
 
   get count(): number {
     return this.#sizes.length;
@@ -133,14 +137,14 @@ export class FrameBuilder {
       watermarkNs,
       refused: false,
       losses: this.#losses,
-      continues: this.continues,
+      continues: this.#continues,
       timesNs: BigUint64Array.from(this.#times),
       lanes: this.#lanes,
       ties: this.#ties,
       events: this.#writer.take(),
     };
     this.coveredTo = coveredTo;
-    this.continues = true;
+    this.#continues = true;
     this.#reset();
     return frame;
   }

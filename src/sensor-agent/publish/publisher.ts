@@ -80,12 +80,20 @@ export class Publisher implements TimelineSink {
   /** The lag that is allowed on top of waiting for the budget. */
   readonly #lagAllowance = new LagAllowance();
 
+  readonly #recorder: () => Recorder;
+  readonly #budget: LiveBudget;
+  /** Called with an invalid frame's topic; a frame that marks the stretch as refused goes out in its place. */
+  readonly #onRefused: (topic: string, cause: unknown) => void;
+
   constructor(
-    private readonly recorder: () => Recorder,
-    private readonly budget: LiveBudget,
-    /** Called with an invalid frame's topic; a frame that marks the stretch as refused goes out in its place. */
-    private readonly onRefused: (topic: string, cause: unknown) => void = () => undefined,
-  ) {}
+    recorder: () => Recorder,
+    budget: LiveBudget,
+    onRefused: (topic: string, cause: unknown) => void = () => undefined,
+  ) {
+    this.#recorder = recorder;
+    this.#budget = budget;
+    this.#onRefused = onRefused;
+  }
 
   get live(): boolean {
     return this.#state.kind !== 'idle';
@@ -117,12 +125,12 @@ export class Publisher implements TimelineSink {
     this.#continued.clear();
     this.#resume = undefined;
     this.#link = undefined;
-    if (asked) this.recorder().timeline.renew();
+    if (asked) this.#recorder().timeline.renew();
   }
 
   /** Replaces the interest. Returns the position from which the new one holds for every predicate. */
   setInterest(interest: Interest): Position {
-    const main = this.recorder().timeline;
+    const main = this.#recorder().timeline;
     // Pages already read may hold entries of these types that were skipped, so they are read again.
     const more = main.selection.types.some((type) => interest.asksMore(type, this.#interest));
     // Ends the open frames here, so that a new predicate's shed count begins at the position from which it holds.
@@ -176,7 +184,7 @@ export class Publisher implements TimelineSink {
   wants = (type: string): boolean => this.#state.kind === 'live' && this.#interest!.wants(type);
 
   event(event: BusEvent): void {
-    if (this.#state.kind === 'live') this.#publish(event, this.recorder().timeline);
+    if (this.#state.kind === 'live') this.#publish(event, this.#recorder().timeline);
   }
 
   loss(loss: Loss, position: Position, from?: Position): void {
@@ -193,7 +201,7 @@ export class Publisher implements TimelineSink {
     if (this.#state.kind === 'idle') return;
     if (this.#state.kind === 'behind') this.#catchUp(this.#state.replay, nowMs);
     // Coverage frames wait while the budget is overdrawn, as even an empty frame costs bytes.
-    const due = nowMs - this.#coveredMs >= COVERAGE_INTERVAL_MS && this.budget.solvent;
+    const due = nowMs - this.#coveredMs >= COVERAGE_INTERVAL_MS && this.#budget.solvent;
     if (due) this.#coveredMs = nowMs;
     // While behind, collected events wait until the link is writable; while live, #flush() falls behind instead.
     if (this.#state.kind === 'behind' && !this.#link!.writable) return;
@@ -202,7 +210,7 @@ export class Publisher implements TimelineSink {
 
   /** The timeline that events come from at present. */
   get #timeline(): Timeline {
-    return this.#state.kind === 'behind' ? this.#state.replay.timeline : this.recorder().timeline;
+    return this.#state.kind === 'behind' ? this.#state.replay.timeline : this.#recorder().timeline;
   }
 
   #publish(event: BusEvent, timeline: Timeline): void {
@@ -210,7 +218,7 @@ export class Publisher implements TimelineSink {
     if (!builder || comparePositions(event.position, builder.coveredTo) <= 0) return;
     const matched = this.#interest!.match(event);
     if (matched.length === 0) return;
-    const admitted = this.budget.admits(event.topic);
+    const admitted = this.#budget.admits(event.topic);
     const ids = matched.map((predicate) => predicate.id);
     const otherEpoch = builder.last !== undefined && builder.last.epoch !== event.position.epoch;
     if (otherEpoch || (admitted ? builder.sheds : builder.count > 0)) {
@@ -219,7 +227,7 @@ export class Publisher implements TimelineSink {
     }
     if (admitted) {
       const mask = unionOfMasks(matched.map((predicate) => predicate.mask));
-      builder.add(event, ids, (bytes) => this.budget.charge(bytes, ids.length), mask);
+      builder.add(event, ids, (bytes) => this.#budget.charge(bytes, ids.length), mask);
     } else builder.shed(event.position, ids);
     if (builder.full) this.#flush(builder, timeline, event.position);
   }
@@ -274,7 +282,7 @@ export class Publisher implements TimelineSink {
     const { charged, count, shedCount } = builder;
     this.eventsMatched += count + shedCount;
     this.eventsShed += shedCount;
-    this.budget.settle(this.#send(builder.take(end, timeline.wallNs(end.timeNs))), charged);
+    this.#budget.settle(this.#send(builder.take(end, timeline.wallNs(end.timeNs))), charged);
     return true;
   }
 
@@ -286,7 +294,7 @@ export class Publisher implements TimelineSink {
     try {
       return this.#link!.send(frame);
     } catch (cause) {
-      this.onRefused(frame.topic, cause);
+      this.#onRefused(frame.topic, cause);
       return this.#link!.send(refusedFrame(frame));
     }
   }
@@ -295,12 +303,12 @@ export class Publisher implements TimelineSink {
   #fallBehind(start?: Position): void {
     let from = start;
     for (const builder of this.#builders.values()) {
-      this.budget.settle(0, builder.charged);
+      this.#budget.settle(0, builder.charged);
       builder.abandon();
       if (!from || comparePositions(builder.coveredTo, from) < 0) from = builder.coveredTo;
     }
     if (!from) return;
-    const { log } = this.recorder();
+    const { log } = this.#recorder();
     const anchor = anchorAtPosition(log, from) ?? oldestAnchor(log);
     const told: TimelineSink = {
       wants: (type) => this.#interest!.wants(type),
@@ -317,11 +325,11 @@ export class Publisher implements TimelineSink {
     if (!anchor || comparePositions(anchor.head.position, from) > 0) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
     this.#state = { kind: 'behind', replay };
     this.#stateOpenLosses();
-    this.#lagAllowance.grant(this.recorder().timeline.frontier.timeNs - from.timeNs);
+    this.#lagAllowance.grant(this.#recorder().timeline.frontier.timeNs - from.timeNs);
   }
 
   #catchUp(replay: Replay, nowMs: number): void {
-    const main = this.recorder().timeline;
+    const main = this.#recorder().timeline;
     const lagNs = main.frontier.timeNs - replay.timeline.frontier.timeNs;
     const held = !this.#link!.writable || nowMs < this.#restToMs;
     if (held) {
@@ -351,7 +359,7 @@ export class Publisher implements TimelineSink {
     if (more || this.#pacer) return;
     const { frontier } = replay.timeline;
     if (main.frontier.timeNs <= this.#settledNs) return;
-    const { hole, timeline } = this.recorder();
+    const { hole, timeline } = this.#recorder();
     // Entries skipped under the old interest may lie past the last readable record. So may events that wait here for a
     // record that is gone, as the recording timeline had it and waits for it no longer: state an unknown loss before
     // going live.
@@ -371,11 +379,11 @@ export class Publisher implements TimelineSink {
 
   /** Bytes of the recording that may be read now; 0: wait until the budget has grown. */
   #affordableBytes({ timeline }: Replay): number {
-    const lagNs = this.recorder().timeline.frontier.timeNs - timeline.frontier.timeNs;
+    const lagNs = this.#recorder().timeline.frontier.timeNs - timeline.frontier.timeNs;
     // Events in the recorder wait for the budget, unless the lag shows that more come than it takes in the long run.
     const waits = lagNs < this.#lagAllowance.lagNs + BUDGET_WAIT_NS_MAX;
     if (!waits) return REPLAY_STEP_BYTES;
-    return this.budget.ample ? Math.min(REPLAY_STEP_BYTES, this.budget.recordedBytes) : 0;
+    return this.#budget.ample ? Math.min(REPLAY_STEP_BYTES, this.#budget.recordedBytes) : 0;
   }
 
   /** Reads one step on. False at the recording's present end. */

@@ -14,11 +14,11 @@ export class HoleFlag {
   readonly #fd: number | undefined;
   #raised: boolean;
 
+  readonly #files: FileOps;
+
   /** If the file cannot be opened, the flag is not kept. */
-  constructor(
-    private readonly files: FileOps,
-    path: string,
-  ) {
+  constructor(files: FileOps, path: string) {
+    this.#files = files;
     const left = readSmallFile(files, path, 1);
     this.leftRaised = left?.equals(RAISED) ?? false;
     this.#raised = this.leftRaised;
@@ -36,13 +36,13 @@ export class HoleFlag {
   }
 
   close(): void {
-    if (this.#fd !== undefined) this.files.close(this.#fd);
+    if (this.#fd !== undefined) this.#files.close(this.#fd);
   }
 
   #open(path: string, isNew: boolean): number | undefined {
     try {
-      const fd = this.files.open(path, isNew ? 'w+' : 'r+');
-      if (isNew) writeAll(this.files, fd, [LOWERED], 1, 0);
+      const fd = this.#files.open(path, isNew ? 'w+' : 'r+');
+      if (isNew) writeAll(this.#files, fd, [LOWERED], 1, 0);
       return fd;
     } catch {
       return undefined;
@@ -51,7 +51,7 @@ export class HoleFlag {
 
   #write(byte: Buffer): void {
     try {
-      if (this.#fd !== undefined) writeAll(this.files, this.#fd, [byte], 1, 0);
+      if (this.#fd !== undefined) writeAll(this.#files, this.#fd, [byte], 1, 0);
     } catch {
       // The disk fails as well as being full: a kill now leaves the hole unstated, as it would without the flag.
     }

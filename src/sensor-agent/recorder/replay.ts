@@ -96,12 +96,13 @@ export class Replay {
   /** Damage that is not reported yet, because the end of its stretch is unknown. */
   #damage: { bytes: number; readonly from: Position } | undefined;
 
+  readonly #log: SegmentLog;
+  readonly #sink: ReplaySink;
+
   /** Opens at a checkpoint, or at the log's start where none is given. */
-  constructor(
-    private readonly log: SegmentLog,
-    anchor: Anchor | undefined,
-    private readonly sink: ReplaySink,
-  ) {
+  constructor(log: SegmentLog, anchor: Anchor | undefined, sink: ReplaySink) {
+    this.#log = log;
+    this.#sink = sink;
     this.timeline = new Timeline(sink);
     if (anchor) this.#see(anchor);
     else this.#sight = oldestAnchor(log);
@@ -207,7 +208,7 @@ export class Replay {
   #tellDamage(to: Position | undefined): void {
     const damage = this.#damage;
     this.#damage = undefined;
-    if (damage) this.sink.damage?.(damage.bytes, damage.from, to);
+    if (damage) this.#sink.damage?.(damage.bytes, damage.from, to);
   }
 
   #passedOver(): void {
@@ -257,14 +258,14 @@ export class Replay {
     this.timeline.interrupt();
     this.#interrupted = true;
     const stated = { reason, from, timeNs: to.timeNs, goesOn: false, message };
-    if (lost > 0 || lostUnknown) this.sink.loss({ count: lost, unknown: lostUnknown, stated }, to, from);
+    if (lost > 0 || lostUnknown) this.#sink.loss({ count: lost, unknown: lostUnknown, stated }, to, from);
   }
 
   /**
    * Restores the checkpoint after a hole: only it has the context that was followed live while nothing was recorded.
    */
   #resume(ordinal: number): void {
-    const anchor = wholeAnchor(this.log, ordinal);
+    const anchor = wholeAnchor(this.#log, ordinal);
     if (!anchor) return;
     this.#see(anchor);
     this.#interrupted = false;

@@ -51,10 +51,10 @@ export class FieldRules {
   /** CPU that patterns took in the last text. */
   patternsMs = 0;
 
-  constructor(
-    rules: readonly CompiledRule[],
-    private readonly counts: Map<string, number>,
-  ) {
+  readonly #counts: Map<string, number>;
+
+  constructor(rules: readonly CompiledRule[], counts: Map<string, number>) {
+    this.#counts = counts;
     const names = new Set(rules.filter((rule) => rule.pattern === undefined).map(({ name }) => name));
     this.#patterns = rules.filter((rule): rule is CompiledPattern => rule.pattern !== undefined);
     this.#always = this.#patterns.flatMap(({ hints }, index) => (hints.length === 0 ? [index] : []));
@@ -88,7 +88,7 @@ export class FieldRules {
   /** The secrets that the rules find in a candidate. */
   find({ text, from, cut, hits }: Candidate): Span[] {
     const seen = new ProgramsSeen();
-    const found = new Findings(seen, from, this.counts);
+    const found = new Findings(seen, from, this.#counts);
     const argument = new ArgumentText(text, from, cut);
     const names = new NamedSecrets(argument, found);
     const shapes = new ShapedSecrets(argument, found);

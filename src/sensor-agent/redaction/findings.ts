@@ -10,23 +10,29 @@ export interface Span {
 export class Findings {
   readonly spans: Span[] = [];
 
+  readonly #from: number;
+  /** Found so far, by the rules that hold. */
+  readonly #counts: Map<string, number>;
+
   constructor(
     readonly programs: ProgramsSeen,
-    private readonly from: number,
-    /** Found so far, by the rules that hold. */
-    private readonly counts: Map<string, number>,
-  ) {}
+    from: number,
+    counts: Map<string, number>,
+  ) {
+    this.#from = from;
+    this.#counts = counts;
+  }
 
   holds(rule: string): boolean {
-    return this.counts.has(rule);
+    return this.#counts.has(rule);
   }
 
   /** Adds a secret that a rule found; does nothing when the rule is not in force. */
   add(rule: string, start: number, end: number): void {
-    const from = Math.max(start, this.from);
-    const count = this.counts.get(rule);
+    const from = Math.max(start, this.#from);
+    const count = this.#counts.get(rule);
     if (end <= from || count === undefined) return;
-    this.counts.set(rule, count + 1);
+    this.#counts.set(rule, count + 1);
     this.spans.push({ start: from, end });
   }
 }

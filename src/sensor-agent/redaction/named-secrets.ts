@@ -36,14 +36,17 @@ const SQL_BEFORE_PASSWORD =
   /\b(?:with|encrypted|unencrypted|user|role|login|superuser|createdb|inherit|set)\s+(?:\S+\s+)?$/i;
 
 export class NamedSecrets {
-  constructor(
-    private readonly argument: ArgumentText,
-    private readonly found: Findings,
-  ) {}
+  readonly #argument: ArgumentText;
+  readonly #found: Findings;
+
+  constructor(argument: ArgumentText, found: Findings) {
+    this.#argument = argument;
+    this.#found = found;
+  }
 
   /** Looks at the name of which a part ends at `hit`. Returns the place from which on there is more to look at. */
   look(hit: number): number {
-    const { argument } = this;
+    const argument = this.#argument;
     const { text } = argument;
     argument.seek(hit - 1);
     let start = hit - 1;
@@ -71,7 +74,7 @@ export class NamedSecrets {
 
   /** The place after quotes, escaped ones too, and brackets that may close a name. */
   #behindQuotes(at: number): number {
-    const { text, end } = this.argument;
+    const { text, end } = this.#argument;
     for (const most = Math.min(end, at + 4); at < most; at += 1) {
       const code = text.charCodeAt(at);
       if (!isQuote(code) && code !== BACKSLASH && code !== BRACKET) return at;
@@ -81,17 +84,17 @@ export class NamedSecrets {
 
   /** NAME=value, name = "value", ?name=value, name => 'value' */
   #assignment(start: number, end: number, equals: number): number {
-    const { argument } = this;
+    const argument = this.#argument;
     const { text } = argument;
     const secret = secretName(text.slice(start, end));
     if (secret === null) return end;
     const before = start === argument.start ? NUL : text.charCodeAt(start - 1);
     const isQuery = before === AMPERSAND || before === QUESTION;
-    if (secret.isHeader && !isQuery && this.found.holds('header')) return this.#header(start, equals + 1);
+    if (secret.isHeader && !isQuery && this.#found.holds('header')) return this.#header(start, equals + 1);
     if (secret.kind === undefined || (secret.kind === 'several' && text.charCodeAt(start) === DASH)) return end;
     // --from-file=token=path, gcloud --secret=name
     if (/-files?=$/.test(text.slice(Math.max(argument.start, start - 6), start))) return end;
-    if (text.charCodeAt(start) === DASH && this.found.programs.harmless(text.slice(start, end))) return end;
+    if (text.charCodeAt(start) === DASH && this.#found.programs.harmless(text.slice(start, end))) return end;
     let at = equals + 1;
     if (text.charCodeAt(at) === MORE || text.charCodeAt(at) === EQUALS) at += 1;
     if (equals === end && at < argument.end && isWhite(text.charCodeAt(at)) && argument.isCommand) return at;
@@ -101,7 +104,7 @@ export class NamedSecrets {
 
   /** Where the value of an assignment is. */
   #assigned(start: number, equals: number, at: number): readonly [number, number] {
-    const { argument } = this;
+    const argument = this.#argument;
     const { text, end } = argument;
     if (this.#leads(start) && !argument.isCommand) return [at, end];
     const before = start === argument.start ? NUL : text.charCodeAt(start - 1);
@@ -118,19 +121,19 @@ export class NamedSecrets {
 
   /** The end of the name before a separator: the separator itself unless there are quotes or spaces between. */
   #nameEnd(separator: number): number {
-    return isName(this.argument.text.charCodeAt(separator - 1)) ? separator : separator - 1;
+    return isName(this.#argument.text.charCodeAt(separator - 1)) ? separator : separator - 1;
   }
 
   /** name: value, "name": "value", NAME:value */
   #member(start: number, end: number, colon: number): number {
-    const { argument } = this;
+    const argument = this.#argument;
     const { text } = argument;
     // Most are paths: lib/token.jar:lib/auth.jar
     if (colon === end && start - 1 > argument.start && text.charCodeAt(start - 1) === SLASH)
       if (!isWhite(text.charCodeAt(colon + 1))) return end;
     const secret = secretName(text.slice(start, end));
     if (secret === null) return end;
-    if (secret.isHeader && this.found.holds('header')) return this.#header(start, colon + 1);
+    if (secret.isHeader && this.#found.holds('header')) return this.#header(start, colon + 1);
     if (secret.kind === undefined) return end;
     let at = colon + 1;
     if (text.charCodeAt(at) === EQUALS) at += 1;
@@ -143,14 +146,14 @@ export class NamedSecrets {
   }
 
   #jsonValue(at: number, secret: SecretName): number {
-    const { text, end } = this.argument;
+    const { text, end } = this.#argument;
     let first = at;
     while (first < end && text.charCodeAt(first) === BACKSLASH) first += 1;
     if (first > at && isQuote(text.charCodeAt(first))) {
       const escaped = text.indexOf('\\', first + 1);
       return this.#tell('secret-member', first + 1, escaped < 0 || escaped > end ? end : escaped, secret);
     }
-    if (isQuote(text.charCodeAt(at))) return this.#tell('secret-member', at + 1, this.argument.quoteEnd(at), secret);
+    if (isQuote(text.charCodeAt(at))) return this.#tell('secret-member', at + 1, this.#argument.quoteEnd(at), secret);
     // The members of an object have names of their own.
     if (text.charCodeAt(at) === OPEN) return at;
     let last = at;
@@ -163,7 +166,8 @@ export class NamedSecrets {
 
   /** The value up to the end of the line; several words count as prose unless they are a password. */
   #lineValue(at: number, secret: SecretName): number {
-    const { argument, found } = this;
+    const argument = this.#argument;
+    const found = this.#found;
     const { text } = argument;
     if (found.programs.some('prose')) return at;
     if (isQuote(text.charCodeAt(at))) {
@@ -184,7 +188,8 @@ export class NamedSecrets {
   }
 
   #tagValue(start: number, at: number, secret: SecretName): number {
-    const { argument, found } = this;
+    const argument = this.#argument;
+    const found = this.#found;
     const { text } = argument;
     const before = start === argument.start ? NUL : text.charCodeAt(start - 1);
     if (!secret.ends || secret.kind === 'several' || before === COLON) return at;
@@ -203,7 +208,8 @@ export class NamedSecrets {
 
   /** --name value, -name value */
   #flag(start: number, end: number, close: number, secret: SecretName): number {
-    const { argument, found } = this;
+    const argument = this.#argument;
+    const found = this.#found;
     const { text } = argument;
     if (start > argument.start && !isWhite(text.charCodeAt(start - 1)) && text.charCodeAt(start - 1) !== ROUND - 1)
       if (!isQuote(text.charCodeAt(start - 1))) return end;
@@ -216,7 +222,8 @@ export class NamedSecrets {
 
   /** NAME VALUE behind a verb that sets, or in SQL. */
   #setting(start: number, end: number, next: number, secret: SecretName): number {
-    const { argument, found } = this;
+    const argument = this.#argument;
+    const found = this.#found;
     const { text } = argument;
     const inner = next < argument.end;
     const value = inner ? next : argument.end + 1;
@@ -236,7 +243,7 @@ export class NamedSecrets {
 
   /** Whether the word before a name is a flag, of which the name is the value. */
   #isBehindFlag(start: number): boolean {
-    const { text, from } = this.argument;
+    const { text, from } = this.#argument;
     let at = start - 2;
     while (at > from && text.charCodeAt(at - 1) !== NUL && !isWhite(text.charCodeAt(at - 1))) at -= 1;
     return text.charCodeAt(at) === DASH;
@@ -244,7 +251,7 @@ export class NamedSecrets {
 
   /** Whether the words before a name say that it is set to what follows. */
   #isSet(start: number, inner: boolean): boolean {
-    const { argument } = this;
+    const argument = this.#argument;
     const { text } = argument;
     const floor = inner ? argument.start : argument.from;
     // The word that the name ends: //registry/:_authToken
@@ -272,7 +279,7 @@ export class NamedSecrets {
   }
 
   #header(start: number, at: number): number {
-    const { argument } = this;
+    const argument = this.#argument;
     const { text } = argument;
     let value = argument.skipWhite(at);
     while (value < argument.end && (isQuote(text.charCodeAt(value)) || text.charCodeAt(value) === BACKSLASH))
@@ -289,13 +296,13 @@ export class NamedSecrets {
         isQuote(before) ? code === before : isQuote(code) || code === 10 || code === 13;
       while (end < argument.end && !closes(text.charCodeAt(end))) end += 1;
     }
-    this.found.add('header', value, end);
+    this.#found.add('header', value, end);
     return end;
   }
 
   /** Whether a name begins its argument, or stands behind a flag of its own: --env=NAME=value */
   #leads(start: number): boolean {
-    const { text, start: first } = this.argument;
+    const { text, start: first } = this.#argument;
     if (start === first) return true;
     const before = text.charCodeAt(start - 1);
     // /password:X
@@ -307,7 +314,7 @@ export class NamedSecrets {
 
   /** The end of a value without quotes. Where the argument is no command, only what begins another assignment ends it. */
   #bareEnd(at: number, isQuery: boolean): number {
-    const { argument } = this;
+    const argument = this.#argument;
     const { text, end, spaced } = argument;
     for (; at < end; at += 1) {
       const code = text.charCodeAt(at);
@@ -322,13 +329,13 @@ export class NamedSecrets {
 
   /** The end of a value in a list: all that begins no other assignment is a part of it. */
   #listEnd(at: number): number {
-    const { text, end } = this.argument;
+    const { text, end } = this.#argument;
     while (at < end && !(text.charCodeAt(at) === COMMA && this.#beginsAssignment(at + 1))) at += 1;
     return at;
   }
 
   #beginsAssignment(at: number): boolean {
-    const { text, end } = this.argument;
+    const { text, end } = this.#argument;
     const most = Math.min(end, at + 32);
     let last = at;
     while (last < most && (isName(text.charCodeAt(last)) || text.charCodeAt(last) === 32)) last += 1;
@@ -337,11 +344,11 @@ export class NamedSecrets {
 
   /** Masks the value if it can be a secret. */
   #tell(rule: string, start: number, end: number, { kind }: SecretName): number {
-    const { text } = this.argument;
+    const { text } = this.#argument;
     const value =
       end - start > 64 ? `${text.slice(start, start + 8)}***` : text.slice(start, end).replace(/^(["'])(.*)\1$/s, '$2');
-    if (value === '$' || !canBeSecret(value, kind)) return Math.max(start, this.argument.start);
-    this.found.add(rule, start, end);
+    if (value === '$' || !canBeSecret(value, kind)) return Math.max(start, this.#argument.start);
+    this.#found.add(rule, start, end);
     return end;
   }
 }

@@ -54,27 +54,31 @@ export function findProgramSecrets(
 class Walk {
   readonly #text: string;
 
-  constructor(
-    private readonly forms: ProgramForms,
-    private readonly argument: ArgumentText,
-    private readonly named: readonly NamedProgram[],
-    private readonly found: Findings,
-  ) {
+  readonly #forms: ProgramForms;
+  readonly #argument: ArgumentText;
+  readonly #named: readonly NamedProgram[];
+  readonly #found: Findings;
+
+  constructor(forms: ProgramForms, argument: ArgumentText, named: readonly NamedProgram[], found: Findings) {
+    this.#forms = forms;
+    this.#argument = argument;
+    this.#named = named;
+    this.#found = found;
     this.#text = argument.text;
   }
 
   arguments(): void {
-    const { from, text } = this.argument;
-    const command = new Command(this.forms, this.#text, this.found);
+    const { from, text } = this.#argument;
+    const command = new Command(this.#forms, this.#text, this.#found);
     const words: Word[] = [];
     for (let start = from; start < text.length; ) {
-      const end = this.argument.endFrom(start);
+      const end = this.#argument.endFrom(start);
       words.push({ start, end, innerStart: start, innerEnd: end });
       start = end + 1;
     }
     let next = 0;
-    for (; next < this.named.length && this.named[next]!.start < from; next += 1)
-      command.name(this.named[next]!.program, -1, true);
+    for (; next < this.#named.length && this.#named[next]!.start < from; next += 1)
+      command.name(this.#named[next]!.program, -1, true);
     for (const [index, word] of words.entries()) {
       next = this.#enter(word, next, command, index, words, 0);
       command.look(words, index);
@@ -86,8 +90,8 @@ class Walk {
   #enter(word: Word, at: number, command: Command, index: number, words: readonly Word[], depth: number): number {
     let isInside = false;
     let next = at;
-    for (; next < this.named.length && this.named[next]!.start < word.end; next += 1) {
-      const { program, start, end } = this.named[next]!;
+    for (; next < this.#named.length && this.#named[next]!.start < word.end; next += 1) {
+      const { program, start, end } = this.#named[next]!;
       const isWhole = end === word.innerEnd && !hasWhite(this.#text, word.innerStart, start);
       if (!isWhole) isInside = true;
       else if (this.#mayRun(program, index, words, command)) command.name(program, index, false);
@@ -100,7 +104,7 @@ class Walk {
     const before = words[index - 1];
     if (before === undefined || index === command.begin) return true;
     if (NAMING.has(this.#text.slice(before.start, Math.min(before.end, before.start + 20)))) return false;
-    if (this.forms.rule(program).strict !== true) return true;
+    if (this.#forms.rule(program).strict !== true) return true;
     const first = words[command.begin]!;
     const runner = this.#text.slice(first.innerStart, Math.min(first.innerEnd, first.innerStart + 64));
     return RUNNERS.has(runner.slice(runner.lastIndexOf('/') + 1)) || runner.includes('=');
@@ -109,7 +113,7 @@ class Walk {
   /** The words of a command text. */
   #commandText(start: number, end: number, from: number, depth: number): void {
     const text = this.#text;
-    let command = new Command(this.forms, text, this.found);
+    let command = new Command(this.#forms, text, this.#found);
     const words: Word[] = [];
     let next = from;
     let pending = 0;
@@ -119,7 +123,7 @@ class Walk {
         command.look(words, pending);
       }
       command.end(words, words.length);
-      command = new Command(this.forms, text, this.found, words.length);
+      command = new Command(this.#forms, text, this.#found, words.length);
     };
     let isFile = false;
     for (let at = start; at < end; ) {
@@ -129,8 +133,8 @@ class Walk {
         if (!isWhite(code)) isFile = code === LESS || code === MORE;
         at += 1;
       } else {
-        const last = Math.max(at + 1, this.argument.wordEnd(at, end));
-        const quoted = last - at >= 2 && isQuote(code) && this.argument.quoteEnd(at, last) === last - 1;
+        const last = Math.max(at + 1, this.#argument.wordEnd(at, end));
+        const quoted = last - at >= 2 && isQuote(code) && this.#argument.quoteEnd(at, last) === last - 1;
         if (!isFile)
           words.push({ start: at, end: last, innerStart: quoted ? at + 1 : at, innerEnd: quoted ? last - 1 : last });
         isFile = false;
@@ -147,13 +151,21 @@ class Command {
   readonly #verbs = new Set<string>();
   #sealed = 0;
 
+  readonly #forms: ProgramForms;
+  readonly #text: string;
+  readonly #found: Findings;
+
   constructor(
-    private readonly forms: ProgramForms,
-    private readonly text: string,
-    private readonly found: Findings,
+    forms: ProgramForms,
+    text: string,
+    found: Findings,
     /** Index of its first word. */
     readonly begin = 0,
-  ) {}
+  ) {
+    this.#forms = forms;
+    this.#text = text;
+    this.#found = found;
+  }
 
   /** The word at `index` names a program; its path does where `isPath`. */
   name(program: number, index: number, isPath: boolean): void {
@@ -163,23 +175,23 @@ class Command {
   look(words: readonly Word[], index: number): void {
     if (this.#active.size === 0) return;
     const { innerStart, innerEnd } = words[index]!;
-    const text = this.text.slice(innerStart, innerEnd);
+    const text = this.#text.slice(innerStart, innerEnd);
     const isFlag = text.charCodeAt(0) === DASH && text.length > 1;
-    for (const form of this.forms.exact(text) ?? []) if (this.#holds(form, index)) this.#behind(form, words, index);
-    for (const form of this.forms.glued(text) ?? []) {
+    for (const form of this.#forms.exact(text) ?? []) if (this.#holds(form, index)) this.#behind(form, words, index);
+    for (const form of this.#forms.glued(text) ?? []) {
       if (text.length <= form.literal.length || !text.startsWith(form.literal) || !this.#holds(form, index)) continue;
       if (form.prefix) this.#behind(form, words, index);
       else this.#mask(form, words[index]!, innerStart + form.literal.length);
     }
     if (isFlag) this.#clusters(words, index, text);
-    else for (const form of this.forms.any) if (this.#holds(form, index)) this.#mask(form, words[index]!, innerStart);
-    if (this.forms.isVerb(text)) this.#verbs.add(text);
+    else for (const form of this.#forms.any) if (this.#holds(form, index)) this.#mask(form, words[index]!, innerStart);
+    if (this.#forms.isVerb(text)) this.#verbs.add(text);
     if (!isFlag) this.#leave(words, index);
   }
 
   /** All words are known: those that count from the program's name, or from the end. */
   end(words: readonly Word[], end: number): void {
-    for (const form of this.#active.size === 0 ? [] : this.forms.first) {
+    for (const form of this.#active.size === 0 ? [] : this.#forms.first) {
       const from = this.#active.get(form.program);
       if (from === undefined || !form.after.every((verb) => this.#verbs.has(verb))) continue;
       if (form.part === 'last') this.#last(form, words, from, end);
@@ -206,7 +218,7 @@ class Command {
     let skip = form.skip;
     for (let at = index + 1; at < Math.min(words.length, index + WORDS_AHEAD_MAX); at += 1) {
       const word = words[at]!;
-      const isFlag = this.text.charCodeAt(word.innerStart) === DASH;
+      const isFlag = this.#text.charCodeAt(word.innerStart) === DASH;
       if (isFlag && form.skip === 0 && !form.first) return;
       if (isFlag) continue;
       if (skip === 0) {
@@ -220,27 +232,27 @@ class Command {
 
   #last(form: Form, words: readonly Word[], from: number, end: number): void {
     const word = words[end - 1];
-    if (word === undefined || end - 1 <= from || this.text.charCodeAt(word.innerStart) === DASH) return;
-    if (end - 2 > from && /^-(?:salt|in|m|S|R)$/.test(this.text.slice(words[end - 2]!.start, words[end - 2]!.end)))
+    if (word === undefined || end - 1 <= from || this.#text.charCodeAt(word.innerStart) === DASH) return;
+    if (end - 2 > from && /^-(?:salt|in|m|S|R)$/.test(this.#text.slice(words[end - 2]!.start, words[end - 2]!.end)))
       return;
-    this.found.add(form.rule, word.start, word.end);
+    this.#found.add(form.rule, word.start, word.end);
   }
 
   /** -fsSLu user:secret */
   #clusters(words: readonly Word[], index: number, word: string): void {
     if (word.charCodeAt(1) === DASH) return;
     for (const program of this.#active.keys()) {
-      const { switches } = this.forms.rule(program);
+      const { switches } = this.#forms.rule(program);
       if (switches === undefined) continue;
       for (const letter of word.slice(1))
-        for (const form of this.forms.exact(`-${letter}`) ?? [])
+        for (const form of this.#forms.exact(`-${letter}`) ?? [])
           if (form.part === 'last' && form.program === program) this.#last(form, words, index, words.length);
       let at = 1;
       while (at < word.length && switches.includes(word[at]!)) at += 1;
       if (at === 1 || at === word.length) continue;
       const flag = `-${word[at]}`;
       const rest = at + 1 < word.length;
-      for (const form of (rest ? this.forms.glued(flag) : this.forms.exact(flag)) ?? []) {
+      for (const form of (rest ? this.#forms.glued(flag) : this.#forms.exact(flag)) ?? []) {
         if (form.program !== program || form.literal !== flag || !this.#holds(form, index)) continue;
         if (rest) this.#mask(form, words[index]!, words[index]!.innerStart + at + 1);
         else this.#behind(form, words, index);
@@ -251,10 +263,10 @@ class Command {
   /** Programs whose flags end at the first word that is none. */
   #leave(words: readonly Word[], index: number): void {
     for (const [program, from] of this.#active) {
-      const { ownFlags } = this.forms.rule(program);
+      const { ownFlags } = this.#forms.rule(program);
       if (ownFlags === undefined || index <= from || index < this.#sealed) continue;
       const before = words[index - 1]!;
-      const flag = this.text.slice(before.innerStart, before.innerEnd);
+      const flag = this.#text.slice(before.innerStart, before.innerEnd);
       if (flag.length !== 2 || flag[0] !== '-' || !ownFlags.includes(flag[1]!)) this.#active.delete(program);
     }
   }
@@ -264,15 +276,15 @@ class Command {
     const isWhole = start === word.innerStart && !form.glued;
     const [from, end] = isWhole ? [word.start, word.end] : [start, word.innerEnd];
     if (form.part === 'all') {
-      if (this.text.slice(from, end) !== '-') this.found.add(form.rule, from, end);
+      if (this.#text.slice(from, end) !== '-') this.#found.add(form.rule, from, end);
     } else if (form.part === 'cookie') {
-      if (this.text.slice(from, end).includes('=')) this.found.add(form.rule, from, end);
+      if (this.#text.slice(from, end).includes('=')) this.#found.add(form.rule, from, end);
     } else this.#maskBehind(form, word, start);
   }
 
   /** Masks what is behind the separator. */
   #maskBehind({ rule, separator, untilAt, literal }: Form, word: Word, start: number): void {
-    const { text } = this;
+    const text = this.#text;
     let end = word.innerEnd;
     const quote = text.charCodeAt(start);
     if (start > word.innerStart && end - start > 1 && isQuote(quote) && text.charCodeAt(end - 1) === quote) {
@@ -290,7 +302,7 @@ class Command {
     // user:secret@host, and not scheme://host or host:port; but user/secret may do without a host.
     const sign = untilAt ? text.lastIndexOf('@', end - 1) : -1;
     if (separator === ':' && (text.startsWith('://', at) || (untilAt && sign < at))) return;
-    this.found.add(rule, at + 1, sign > at ? sign : end);
+    this.#found.add(rule, at + 1, sign > at ? sign : end);
   }
 }
 

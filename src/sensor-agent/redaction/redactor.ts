@@ -36,10 +36,10 @@ export class Redactor {
   readonly #counts: Map<string, number>;
   #restUntilMs = 0;
 
-  constructor(
-    rules: readonly CompiledRule[],
-    private readonly budget = new Pacer(REDACTION_CPU_SHARE, REDACTION_CPU_BURST_MS),
-  ) {
+  readonly #budget: Pacer;
+
+  constructor(rules: readonly CompiledRule[], budget = new Pacer(REDACTION_CPU_SHARE, REDACTION_CPU_BURST_MS)) {
+    this.#budget = budget;
     this.#counts = new Map(rules.map(({ name }) => [name, 0]));
     const of = (field: RedactionField) => rules.filter((rule) => rule.field === field);
     this.#args = new FieldRules(of('process.command_args'), this.#counts);
@@ -103,7 +103,7 @@ export class Redactor {
     const spans = rules.find(candidate);
     const endMs = performance.now();
     const mostMs = TEXT_MS_MAX + candidate.text.length * CHARACTER_MS_MAX + rules.patternsMs;
-    this.#restUntilMs = endMs + this.budget.spend(Math.min(endMs - startMs, mostMs));
+    this.#restUntilMs = endMs + this.#budget.spend(Math.min(endMs - startMs, mostMs));
     return spans;
   }
 }

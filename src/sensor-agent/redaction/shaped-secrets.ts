@@ -61,14 +61,17 @@ const isAlphanumeric = (code: number): boolean =>
 const isTokenCharacter = (code: number): boolean => isAlphanumeric(code) || code === 95 || code === 45;
 
 export class ShapedSecrets {
-  constructor(
-    private readonly argument: ArgumentText,
-    private readonly found: Findings,
-  ) {}
+  readonly #argument: ArgumentText;
+  readonly #found: Findings;
+
+  constructor(argument: ArgumentText, found: Findings) {
+    this.#argument = argument;
+    this.#found = found;
+  }
 
   /** Looks at the literal in [start, end). Returns the place from which on there is more to look at. */
   look({ rule, kind }: Shape, literal: string, start: number, end: number): number {
-    this.argument.seek(start);
+    this.#argument.seek(start);
     switch (kind) {
       case 'url':
         return this.#url(rule, start, end);
@@ -101,7 +104,7 @@ export class ShapedSecrets {
 
   /** scheme://user:secret@host, scheme://secret@host */
   #url(rule: string, start: number, end: number): number {
-    const { text, end: last, cut } = { text: this.argument.text, end: this.argument.end, cut: this.#isCut() };
+    const { text, end: last, cut } = { text: this.#argument.text, end: this.#argument.end, cut: this.#isCut() };
     if (start === 0 || !isAlphanumeric(text.charCodeAt(start - 1))) return end;
     let colon = -1;
     let sign = -1;
@@ -120,139 +123,139 @@ export class ShapedSecrets {
         break;
     }
     if (colon >= 0) {
-      if (sign > colon) this.found.add(rule, colon + 1, sign);
-      else if (slash < 0 && cut && at === last) this.found.add(rule, colon + 1, last);
+      if (sign > colon) this.#found.add(rule, colon + 1, sign);
+      else if (slash < 0 && cut && at === last) this.#found.add(rule, colon + 1, last);
       return at;
     }
-    if (sign - end > URL_USER_CHARACTERS_MAX) this.found.add(rule, end, sign);
+    if (sign - end > URL_USER_CHARACTERS_MAX) this.#found.add(rule, end, sign);
     return at;
   }
 
   /** ?sig=x, &X-Amz-Signature=x */
   #query(rule: string, start: number, end: number): number {
-    const { text } = this.argument;
+    const { text } = this.#argument;
     let name = start;
-    while (name > Math.max(this.argument.start, start - 64) && isTokenCharacter(text.charCodeAt(name - 1))) name -= 1;
-    const before = name === this.argument.start ? NUL : text.charCodeAt(name - 1);
+    while (name > Math.max(this.#argument.start, start - 64) && isTokenCharacter(text.charCodeAt(name - 1))) name -= 1;
+    const before = name === this.#argument.start ? NUL : text.charCodeAt(name - 1);
     const isQuery = before === QUESTION || before === AMPERSAND || before === SEMICOLON;
     if (!isQuery && !/^x-/i.test(text.slice(name, name + 2))) return end;
     let at = end;
-    for (; at < this.argument.end; at += 1) {
+    for (; at < this.#argument.end; at += 1) {
       const code = text.charCodeAt(at);
       if (isWhite(code) || isQuote(code) || code === AMPERSAND || code === HASH) break;
     }
-    this.found.add(rule, end, at);
+    this.#found.add(rule, end, at);
     return at;
   }
 
   /** user:secret@tcp(host) */
   #dsn(rule: string, start: number, end: number): number {
-    const { text } = this.argument;
+    const { text } = this.#argument;
     let at = start;
     let colon = -1;
-    while (at > Math.max(this.argument.start, start - DSN_CHARACTERS_MAX)) {
+    while (at > Math.max(this.#argument.start, start - DSN_CHARACTERS_MAX)) {
       const code = text.charCodeAt(at - 1);
       if (isWhite(code) || isQuote(code) || code === SLASH || code === EQUALS) break;
       at -= 1;
       if (code === COLON) colon = at;
     }
-    if (colon > at) this.found.add(rule, colon + 1, start);
+    if (colon > at) this.#found.add(rule, colon + 1, start);
     return end;
   }
 
   #bearer(rule: string, start: number, end: number): number {
-    const { text } = this.argument;
+    const { text } = this.#argument;
     if (start > 0 && isAlphanumeric(text.charCodeAt(start - 1))) return end;
     BEARER.lastIndex = end;
     const token = BEARER.exec(text)?.[1];
     if (token === undefined) return end;
     const last = BEARER.lastIndex;
     const isToken = token.length >= 8 && (token.length >= 24 || /\d/.test(token));
-    if (isToken || this.#isCutAt(last)) this.found.add(rule, last - token.length, last);
+    if (isToken || this.#isCutAt(last)) this.#found.add(rule, last - token.length, last);
     return last;
   }
 
   #jwt(rule: string, start: number, end: number): number {
-    const { text } = this.argument;
+    const { text } = this.#argument;
     if (start > 0 && isTokenCharacter(text.charCodeAt(start - 1)) && text.charCodeAt(start - 1) !== 45) return end;
     JWT.lastIndex = start;
     if (!JWT.test(text)) return end;
-    this.found.add(rule, start, JWT.lastIndex);
+    this.#found.add(rule, start, JWT.lastIndex);
     return JWT.lastIndex;
   }
 
   #pem(rule: string, start: number, end: number): number {
-    const { text } = this.argument;
+    const { text } = this.#argument;
     PEM_LABEL.lastIndex = start;
     if (!PEM_LABEL.test(text)) return end;
     const first = PEM_LABEL.lastIndex;
     const close = text.indexOf('-----END', first);
-    const last = close < 0 || close > this.argument.end ? this.argument.end : close;
-    this.found.add(rule, first, last);
+    const last = close < 0 || close > this.#argument.end ? this.#argument.end : close;
+    this.#found.add(rule, first, last);
     return last;
   }
 
   /** A prefix in its exact case, with enough characters after it. */
   #token(rule: string, literal: string, start: number, end: number): number {
-    const { text } = this.argument;
+    const { text } = this.#argument;
     if (!isTokenStart(text, start, literal)) return end;
     const isAws = rule === 'aws-key';
     const isPart = isAws ? isUpperOrDigit : ALPHANUMERIC_PREFIX.test(literal) ? isAlphanumeric : isTokenCharacter;
     let last = end;
-    while (last < this.argument.end && (isPart(text.charCodeAt(last)) || (literal === 'SG.' && text[last] === '.')))
+    while (last < this.#argument.end && (isPart(text.charCodeAt(last)) || (literal === 'SG.' && text[last] === '.')))
       last += 1;
     const isToken = isAws
       ? last - start >= AWS_KEY_CHARACTERS
       : last - end >= TOKEN_CHARACTERS_MIN && TOKEN.test(text.slice(end, last));
-    if (isToken || this.#isCutAt(last)) this.found.add(rule, start, last);
+    if (isToken || this.#isCutAt(last)) this.#found.add(rule, start, last);
     return last;
   }
 
   /** All that follows in a URL's path: hooks.example/services/SECRET */
   #tail(rule: string, end: number): number {
-    const { text } = this.argument;
+    const { text } = this.#argument;
     let at = end;
     while (
-      at < this.argument.end &&
+      at < this.#argument.end &&
       (isTokenCharacter(text.charCodeAt(at)) || [SLASH, COLON].includes(text.charCodeAt(at)))
     )
       at += 1;
-    this.found.add(rule, end, at);
+    this.#found.add(rule, end, at);
     return at;
   }
 
   /** pass:SECRET as openssl takes it. */
   #pass(rule: string, start: number, end: number): number {
-    const { argument } = this;
+    const argument = this.#argument;
     const { text } = argument;
     const before = start === argument.start ? NUL : text.charCodeAt(start - 1);
-    if (before === NUL) this.found.add(rule, end, argument.isCommand ? argument.wordEnd(end) : argument.end);
-    else if (isQuote(before)) this.found.add(rule, end, argument.quoteEnd(start - 1));
-    else if (isWhite(before) || before === EQUALS) this.found.add(rule, end, argument.wordEnd(end));
+    if (before === NUL) this.#found.add(rule, end, argument.isCommand ? argument.wordEnd(end) : argument.end);
+    else if (isQuote(before)) this.#found.add(rule, end, argument.quoteEnd(start - 1));
+    else if (isWhite(before) || before === EQUALS) this.#found.add(rule, end, argument.wordEnd(end));
     return end;
   }
 
   /** Masks the pattern's group directly after the literal. */
   #behind(rule: string, pattern: RegExp, end: number): number {
     pattern.lastIndex = end;
-    const secret = pattern.exec(this.argument.text)?.[1];
-    if (secret !== undefined) this.found.add(rule, pattern.lastIndex - secret.length, pattern.lastIndex);
+    const secret = pattern.exec(this.#argument.text)?.[1];
+    if (secret !== undefined) this.#found.add(rule, pattern.lastIndex - secret.length, pattern.lastIndex);
     return end;
   }
 
   /** IDENTIFIED BY 'SECRET' */
   #sql(rule: string, end: number): number {
     SQL_SECRET.lastIndex = end;
-    if (!SQL_SECRET.test(this.argument.text)) return end;
+    if (!SQL_SECRET.test(this.#argument.text)) return end;
     const quote = SQL_SECRET.lastIndex - 1;
-    const close = this.argument.quoteEnd(quote);
-    this.found.add(rule, quote + 1, close);
+    const close = this.#argument.quoteEnd(quote);
+    this.#found.add(rule, quote + 1, close);
     return close;
   }
 
   /** echo SECRET | chpasswd, chpasswd <<< SECRET */
   #piped(rule: string, literal: string, start: number, end: number): number {
-    const { argument } = this;
+    const argument = this.#argument;
     const { text } = argument;
     if (!argument.spaced || !text.startsWith(literal, start)) return end;
     const floor = Math.max(argument.start, start - PIPED_CHARACTERS_MAX);
@@ -263,8 +266,8 @@ export class ShapedSecrets {
     if (pipe > 0 && isReader) this.#said(rule, before.slice(0, pipe), floor);
     HERE.lastIndex = end;
     const here = HERE.exec(text);
-    if (here?.[1] === '<<<') this.found.add(rule, HERE.lastIndex, argument.wordEnd(HERE.lastIndex));
-    else if (here) this.found.add(rule, HERE.lastIndex, argument.end);
+    if (here?.[1] === '<<<') this.#found.add(rule, HERE.lastIndex, argument.wordEnd(HERE.lastIndex));
+    else if (here) this.#found.add(rule, HERE.lastIndex, argument.end);
     return end;
   }
 
@@ -276,16 +279,16 @@ export class ShapedSecrets {
       : Math.max(...[';', '&', '|', '\n', '('].map((separator) => command.lastIndexOf(separator)));
     const says = SAYS.exec(command.slice(first + 1));
     if (says)
-      this.found.add(rule, floor + first + 1 + says[0].length, floor + (group?.index ?? command.trimEnd().length));
+      this.#found.add(rule, floor + first + 1 + says[0].length, floor + (group?.index ?? command.trimEnd().length));
   }
 
   /** Whether the text goes on, unseen, behind this argument. */
   #isCut(): boolean {
-    return this.#isCutAt(this.argument.end);
+    return this.#isCutAt(this.#argument.end);
   }
 
   #isCutAt(at: number): boolean {
-    return this.argument.cut && at === this.argument.text.length;
+    return this.#argument.cut && at === this.#argument.text.length;
   }
 }
 

@@ -48,7 +48,11 @@ export class ProcfsSource implements Source {
   #polledNs = 0n;
   #result = { pages: 0, bytes: 0 };
 
-  constructor(private readonly options: ProcfsOptions = {}) {}
+  readonly #options: ProcfsOptions;
+
+  constructor(options: ProcfsOptions = {}) {
+    this.#options = options;
+  }
 
   /** Processes that run already are taken as known and produce no events. */
   async start(sink: SourceSink): Promise<void> {
@@ -62,7 +66,7 @@ export class ProcfsSource implements Source {
     if (sink === undefined) throw new BackplaneError('failed_precondition', 'the procfs source is not running');
     this.#result = { pages: 0, bytes: 0 };
     const nowNs = this.#clock.nowNs();
-    if (nowNs - this.#polledNs >= msToNs(this.options.pollMs ?? 100)) {
+    if (nowNs - this.#polledNs >= msToNs(this.#options.pollMs ?? 100)) {
       this.#polledNs = nowNs;
       this.#poll(nowNs);
       this.#flush();

@@ -5,13 +5,16 @@
  * entry.
  */
 export class BoundedMap<K, V> extends Map<K, V> {
-  constructor(private readonly entriesMax: number) {
+  readonly #entriesMax: number;
+
+  constructor(entriesMax: number) {
     super();
+    this.#entriesMax = entriesMax;
   }
 
   override set(key: K, value: V): this {
     this.delete(key);
-    if (this.size >= this.entriesMax) this.delete(this.keys().next().value!);
+    if (this.size >= this.#entriesMax) this.delete(this.keys().next().value!);
     return super.set(key, value);
   }
 }

@@ -14,14 +14,17 @@ export class Rescan {
   #lostBefore: number;
   #beganMs = Number.NEGATIVE_INFINITY;
 
-  constructor(private readonly recorder: Recorder) {
+  readonly #recorder: Recorder;
+
+  constructor(recorder: Recorder) {
+    this.#recorder = recorder;
     this.#lostBefore = recorder.entriesLost;
   }
 
   /** Called with every round of the agent. */
   step(nowMs: number): void {
     if (!this.#scan) {
-      const { entriesLost } = this.recorder;
+      const { entriesLost } = this.#recorder;
       if (entriesLost === this.#lostBefore || nowMs - this.#beganMs < RESCAN_INTERVAL_MS) return;
       this.#lostBefore = entriesLost;
       this.#beganMs = nowMs;
@@ -37,6 +40,6 @@ export class Rescan {
       }
       processes.push(value);
     }
-    if (processes.length > 0) this.recorder.snapshot(processes);
+    if (processes.length > 0) this.#recorder.snapshot(processes);
   }
 }

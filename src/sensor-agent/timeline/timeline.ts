@@ -68,7 +68,11 @@ export class Timeline {
   /** Pages that may hold skipped entries beyond the frontier. */
   #scanned: { readonly ordinal: number; readonly lastNs: bigint }[] = [];
 
-  constructor(private readonly sink: TimelineSink) {}
+  readonly #sink: TimelineSink;
+
+  constructor(sink: TimelineSink) {
+    this.#sink = sink;
+  }
 
   get origin(): Origin {
     return this.#origin;
@@ -90,7 +94,7 @@ export class Timeline {
 
   /** Applies the sink's changed entry tests from the next page on. */
   renew(): void {
-    this.#selection.renew((format) => this.sink.entryTest(format));
+    this.#selection.renew((format) => this.#sink.entryTest(format));
   }
 
   /** Trace-clock time up to which entries beyond the frontier may have been skipped; 0n: none. */
@@ -127,7 +131,7 @@ export class Timeline {
       this.#frontier = { epoch: origin.epoch, timeNs: 0n, lane: 0, tie: 0 };
     }
     this.#setOrigin(origin);
-    if (origin.unclosed) this.sink.loss({ count: 0, unknown: true }, this.#frontier, before);
+    if (origin.unclosed) this.#sink.loss({ count: 0, unknown: true }, this.#frontier, before);
     const { processes, sockets } = this.#kernel;
     for (const pid of origin.selfPids) processes.ensure(pid).self = true;
     for (const [endpoint, pid] of origin.selfSockets?.listeners ?? [])
@@ -312,7 +316,7 @@ export class Timeline {
       const format = table.byName(name);
       if (format) this.#formats.set(format.id, format);
     }
-    this.#selection.begin(table, TYPED_TRACE_EVENTS, (format) => this.sink.entryTest(format));
+    this.#selection.begin(table, TYPED_TRACE_EVENTS, (format) => this.#sink.entryTest(format));
     for (const format of this.#selection.formats) this.#formats.set(format.id, format);
   }
 
@@ -341,8 +345,8 @@ export class Timeline {
    */
   #tellLate(event: Pending, place: Position): void {
     if (event.loss) this.#lose(event.loss, this.#frontier, this.#frontier);
-    const typed = event.name === '' ? undefined : this.#follow(event, place, this.sink.wants);
-    if (typed) this.sink.late(typed, this.#frontier);
+    const typed = event.name === '' ? undefined : this.#follow(event, place, this.#sink.wants);
+    if (typed) this.#sink.late(typed, this.#frontier);
   }
 
   /** Moves events that are not beyond the horizon from every lane to #ready. */
@@ -385,14 +389,14 @@ export class Timeline {
     if (event.loss) this.#lose(event.loss, position);
     const typed = event.notice
       ? this.#notice(event.notice, position)
-      : this.#follow(event, position, this.sink.wants, exec);
+      : this.#follow(event, position, this.#sink.wants, exec);
     this.#frontier = position;
-    if (typed) this.sink.event(typed);
+    if (typed) this.#sink.event(typed);
   }
 
   #lose(loss: Loss, position: Position, from?: Position): void {
     if (loss.stated) this.losses.follow(loss.stated);
-    this.sink.loss(loss, position, from);
+    this.#sink.loss(loss, position, from);
   }
 
   #follow(event: Pending, position: Position, wants: (type: string) => boolean, exec?: RecordedExec) {
@@ -401,7 +405,7 @@ export class Timeline {
 
   #notice({ type, notice }: RecordedNotice, position: Position): BusEvent | undefined {
     const wallNs = this.wallNs(position.timeNs);
-    return this.sink.wants(type) ? { type, topic: 'host', position, wallNs, notice } : undefined;
+    return this.#sink.wants(type) ? { type, topic: 'host', position, wallNs, notice } : undefined;
   }
 }
 

@@ -87,12 +87,17 @@ export class UplinkSession implements FrameLink, HistoryReply {
   readonly #liveRoom = new CreditBalance(UPLINK_QUEUE_BYTES_MAX);
   readonly room = new CreditBalance(UPLINK_QUEUE_BYTES_MAX);
 
+  readonly #control: Control;
+  readonly #node: UplinkNode;
+
   private constructor(
-    private readonly control: Control,
+    control: Control,
     client: UplinkClient,
     readonly id: string,
-    private readonly node: UplinkNode,
+    node: UplinkNode,
   ) {
+    this.#control = control;
+    this.#node = node;
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -140,7 +145,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
   }
 
   report(report: NodeReport): void {
-    this.#write(this.control, { report });
+    this.#write(this.#control, { report });
   }
 
   frame(queryId: number, frameBytes: Buffer): void {
@@ -161,14 +166,14 @@ export class UplinkSession implements FrameLink, HistoryReply {
         damagedBytes: answer.damagedBytes,
         late: answer.late,
         eventsScanned: answer.entriesScanned,
-        source: this.node.source,
+        source: this.#node.source,
       },
     });
   }
 
   fail(queryId: number, error: BackplaneError): void {
     const message = error.message.slice(0, NODE_MESSAGE_CHARACTERS_MAX);
-    this.#write(this.#history, { queryId, end: { error: message, source: this.node.source } });
+    this.#write(this.#history, { queryId, end: { error: message, source: this.#node.source } });
   }
 
   /** Ends the session; frames that are not acknowledged yet stay so, as the recorder still has their events. */
@@ -176,7 +181,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
     this.reason = 'closed by the agent';
     this.#live.end();
     this.#history.end();
-    this.control.end();
+    this.#control.end();
     this.#end();
   }
 
@@ -186,10 +191,10 @@ export class UplinkSession implements FrameLink, HistoryReply {
   }
 
   #tearDown(): void {
-    this.node.disconnected();
+    this.#node.disconnected();
     this.#live.cancel();
     this.#history.cancel();
-    this.control.cancel();
+    this.#control.cancel();
   }
 
   #write<Message>(stream: Writable<Message>, message: Message, bytes = 0, room?: CreditBalance): void {
@@ -210,11 +215,11 @@ export class UplinkSession implements FrameLink, HistoryReply {
           message.frameAck.topic,
           positionFromMessage('frame_ack.covered_to', message.frameAck.coveredTo),
         );
-      } else if (message.lease) this.node.lease(message.lease);
+      } else if (message.lease) this.#node.lease(message.lease);
       else if (message.historyQuery) this.#query(message.historyQuery);
       else if (message.historyCredit) {
-        this.node.credit(Number(message.historyCredit.queryId), Number(message.historyCredit.bytes));
-      } else if (message.historyCancel) this.node.cancel(Number(message.historyCancel.queryId));
+        this.#node.credit(Number(message.historyCredit.queryId), Number(message.historyCredit.bytes));
+      } else if (message.historyCancel) this.#node.cancel(Number(message.historyCancel.queryId));
     } catch (cause) {
       this.reason = `a control message was refused: ${cause instanceof Error ? cause.message : cause}`;
       this.#end();
@@ -223,8 +228,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
 
   #interest(interest: Interest__Output): void {
     const generation = BigInt(interest.generation);
-    const { position, errors } = this.node.interest(generation, interest.predicates.map(predicateRequest));
-    this.#write(this.control, {
+    const { position, errors } = this.#node.interest(generation, interest.predicates.map(predicateRequest));
+    this.#write(this.#control, {
       interestAck: {
         generation: interest.generation,
         position: positionToMessage(position),
@@ -243,7 +248,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
       this.fail(queryId, asBackplaneError(cause));
       return;
     }
-    this.node.history(queryId, request, Number(query.creditBytes) || HISTORY_CREDIT_BYTES, this);
+    this.#node.history(queryId, request, Number(query.creditBytes) || HISTORY_CREDIT_BYTES, this);
   }
 
   #acknowledged(topic: string, to: Position): void {

@@ -34,7 +34,10 @@ export class Uplink {
   /** The last failure, or undefined while connected: for people. */
   failure: string | undefined = 'not connected yet';
 
-  constructor(private readonly options: UplinkOptions) {
+  readonly #options: UplinkOptions;
+
+  constructor(options: UplinkOptions) {
+    this.#options = options;
     this.#done = this.#run();
   }
 
@@ -43,7 +46,7 @@ export class Uplink {
   }
 
   report(): void {
-    this.#session?.report(this.options.report());
+    this.#session?.report(this.#options.report());
   }
 
   async stop(): Promise<void> {
@@ -53,7 +56,7 @@ export class Uplink {
   }
 
   async #run(): Promise<void> {
-    const { brokers, log } = this.options;
+    const { brokers, log } = this.#options;
     const { signal } = this.#abort;
     let failures = 0;
     for (let turn = 0; !signal.aborted; turn += 1) {
@@ -62,7 +65,7 @@ export class Uplink {
       let isAway = true;
       let client: UplinkClient | undefined;
       try {
-        client = createUplinkClient(broker, this.options.credentialFor(broker)?.token);
+        client = createUplinkClient(broker, this.#options.credentialFor(broker)?.token);
         await this.#serve(client, broker);
       } catch (cause) {
         const { code, message } = asBackplaneError(cause);
@@ -82,13 +85,13 @@ export class Uplink {
   /** Serves one session and throws why it ended; returns when the uplink was stopped while it connected. */
   async #serve(client: UplinkClient, broker: string): Promise<void> {
     const session = await within(UPLINK_SILENCE_MS, this.#abort.signal, (deadline) =>
-      UplinkSession.open(client, this.options.hello(), this.options.node, deadline),
+      UplinkSession.open(client, this.#options.hello(), this.#options.node, deadline),
     );
     const openedMs = performance.now();
     if (this.#abort.signal.aborted) return session.close();
     this.#session = session;
     this.failure = undefined;
-    this.options.log.info({ broker, session: session.id }, 'uplink connected');
+    this.#options.log.info({ broker, session: session.id }, 'uplink connected');
     this.report();
     await session.ended;
     this.#heldMs = performance.now() - openedMs;

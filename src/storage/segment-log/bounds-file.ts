@@ -31,20 +31,21 @@ export class BoundsFile {
   readonly #path: string;
   #last: LogBounds = { firstOrdinal: 0, nextOrdinal: 0, newestOrdinal: 0, newestBytes: 0 };
 
-  constructor(
-    private readonly files: FileOps,
-    dir: string,
-    private readonly identity: bigint,
-  ) {
+  readonly #files: FileOps;
+  readonly #identity: bigint;
+
+  constructor(files: FileOps, dir: string, identity: bigint) {
+    this.#files = files;
+    this.#identity = identity;
     this.#path = join(dir, 'bounds');
   }
 
   /** The bounds as they were last written; undefined when the file is missing or damaged. */
   read(): LogBounds | undefined {
-    const bytes = readSmallFile(this.files, this.#path, BYTES);
+    const bytes = readSmallFile(this.#files, this.#path, BYTES);
     if (bytes?.length !== BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
     if (crc32(bytes.subarray(0, BYTES - 4)) !== bytes.readUInt32LE(BYTES - 4)) return undefined;
-    if (bytes.readBigUInt64LE(8) !== this.identity) return undefined;
+    if (bytes.readBigUInt64LE(8) !== this.#identity) return undefined;
     return {
       firstOrdinal: Number(bytes.readBigUInt64LE(16)),
       nextOrdinal: Number(bytes.readBigUInt64LE(24)),
@@ -73,12 +74,12 @@ export class BoundsFile {
   #write(flags: 'r+' | 'w+', bounds: LogBounds, durable: boolean): void {
     this.#last = bounds;
     try {
-      const fd = this.files.open(this.#path, flags);
+      const fd = this.#files.open(this.#path, flags);
       try {
-        writeAll(this.files, fd, [this.#encode(bounds)], BYTES, 0);
-        if (durable) this.files.syncNow(fd);
+        writeAll(this.#files, fd, [this.#encode(bounds)], BYTES, 0);
+        if (durable) this.#files.syncNow(fd);
       } finally {
-        this.files.close(fd);
+        this.#files.close(fd);
       }
     } catch (cause) {
       if (systemErrorCode(cause) === undefined) throw cause;
@@ -88,7 +89,7 @@ export class BoundsFile {
   #encode({ firstOrdinal, nextOrdinal, newestOrdinal, newestBytes }: LogBounds): Buffer {
     const bytes = Buffer.alloc(BYTES);
     MAGIC.copy(bytes, 0);
-    bytes.writeBigUInt64LE(this.identity, 8);
+    bytes.writeBigUInt64LE(this.#identity, 8);
     bytes.writeBigUInt64LE(BigInt(firstOrdinal), 16);
     bytes.writeBigUInt64LE(BigInt(nextOrdinal), 24);
     bytes.writeBigUInt64LE(BigInt(newestOrdinal), 32);

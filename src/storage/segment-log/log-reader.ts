@@ -17,12 +17,11 @@ export class LogReader {
   #cursor: SegmentCursor | undefined;
   #closed = false;
 
+  readonly #wants: ((kind: number) => boolean) | undefined;
+
   /** @param wants for records of other kinds only the header is read */
-  constructor(
-    list: SegmentList,
-    ordinal: number,
-    private readonly wants?: (kind: number) => boolean,
-  ) {
+  constructor(list: SegmentList, ordinal: number, wants?: (kind: number) => boolean) {
+    this.#wants = wants;
     this.#list = list;
     this.#ordinal = ordinal;
   }
@@ -46,7 +45,7 @@ export class LogReader {
       if (!this.#cursor) {
         const segment = this.#list.at(ordinalFrom);
         if (!segment) return undefined;
-        this.#cursor = new SegmentCursor(segment, ordinalFrom, undefined, this.wants);
+        this.#cursor = new SegmentCursor(segment, ordinalFrom, undefined, this.#wants);
       }
       const item = this.#cursor.next();
       if (item) {

@@ -60,6 +60,10 @@ export class SegmentCursor {
   #smallFills = 0;
   #unreadable: string | undefined;
 
+  readonly #bound: number | undefined;
+  /** For records of other kinds only the header is read. */
+  readonly #wants: ((kind: number) => boolean) | undefined;
+
   /**
    * Starts at `from`, an ordinal of this segment, or at its end. While a segment is first read its end is unknown: then
    * `ordinalEnd` bounds it.
@@ -67,10 +71,11 @@ export class SegmentCursor {
   constructor(
     readonly segment: Segment,
     from: number,
-    private readonly ordinalEnd?: number,
-    /** For records of other kinds only the header is read. */
-    private readonly wants?: (kind: number) => boolean,
+    ordinalEnd?: number,
+    wants?: (kind: number) => boolean,
   ) {
+    this.#bound = ordinalEnd;
+    this.#wants = wants;
     this.#from = from;
     const mark = segment.index.seek(from);
     if (from === segment.nextOrdinal && !segment.sealed && ordinalEnd === undefined) {
@@ -128,7 +133,7 @@ export class SegmentCursor {
   }
 
   #passesOver(kind: number): boolean {
-    return this.wants !== undefined && !this.wants(kind);
+    return this.#wants !== undefined && !this.#wants(kind);
   }
 
   #end(): DamageItem | undefined {
@@ -137,7 +142,7 @@ export class SegmentCursor {
   }
 
   get #ordinalEnd(): number {
-    return this.ordinalEnd ?? this.segment.nextOrdinal;
+    return this.#bound ?? this.segment.nextOrdinal;
   }
 
   #missing(ordinalTo: number): DamageItem {

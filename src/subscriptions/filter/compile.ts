@@ -42,7 +42,11 @@ export function compileFilter(root: CheckedExpr, hostName: string): (event: BusE
 }
 
 class Compiler {
-  constructor(private readonly hostName: string) {}
+  readonly #hostName: string;
+
+  constructor(hostName: string) {
+    this.#hostName = hostName;
+  }
 
   bool(expr: CheckedExpr): Compiled<boolean> {
     switch (expr.kind) {
@@ -109,7 +113,7 @@ class Compiler {
       case 'string':
         return constant(expr.value);
       case 'field':
-        if ('host' in expr.field) return constant(this.hostName);
+        if ('host' in expr.field) return constant(this.#hostName);
         return { run: (expr.field as FieldOf<'string'>).read, fallible: false };
       case 'item':
         return { run: (_event, item) => item, fallible: false };

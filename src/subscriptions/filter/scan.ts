@@ -44,16 +44,20 @@ class Scanner {
   #depth = 0;
   readonly #open: Open[] = [{ bracket: '', offset: 0, conditionals: 0 }];
 
-  constructor(private readonly text: string) {}
+  readonly #text: string;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
 
   run(): void {
-    while (this.#at < this.text.length) this.#step();
+    while (this.#at < this.#text.length) this.#step();
     const last = this.#open.at(-1)!;
     if (last.bracket !== '') throw this.#refuse(last.offset, `"${last.bracket}" is never closed`);
   }
 
   #step(): void {
-    const { text } = this;
+    const text = this.#text;
     const at = this.#at;
     const char = text[at]!;
     if (SPACES.has(char)) {
@@ -76,14 +80,14 @@ class Scanner {
   }
 
   #word(start: number, word: string): void {
-    const next = this.text[this.#at];
+    const next = this.#text[this.#at];
     if (next !== '"' && next !== "'") return;
     if (!/^[bB]?[rR]?$/.test(word)) throw this.#refuse(this.#at, `a string cannot follow ${shown(word)} directly`);
     this.#string(start, /[rR]$/.test(word));
   }
 
   #string(start: number, raw: boolean): void {
-    const { text } = this;
+    const text = this.#text;
     const quote = text[this.#at]!;
     const end = text.startsWith(quote.repeat(3), this.#at) ? quote.repeat(3) : quote;
     this.#at += end.length;
@@ -101,7 +105,7 @@ class Scanner {
   }
 
   #punctuation(at: number, char: string): void {
-    if (PAIRS.has(this.text.slice(at, at + 2))) {
+    if (PAIRS.has(this.#text.slice(at, at + 2))) {
       this.#at += 2;
       return;
     }
@@ -120,7 +124,7 @@ class Scanner {
       this.#depth -= level.conditionals;
       level.conditionals = 0;
     } else if (!PUNCTUATION.has(char)) {
-      throw this.#refuse(at, `unexpected ${shown(String.fromCodePoint(this.text.codePointAt(at)!))}`);
+      throw this.#refuse(at, `unexpected ${shown(String.fromCodePoint(this.#text.codePointAt(at)!))}`);
     }
   }
 
@@ -139,12 +143,12 @@ class Scanner {
 
   #take(pattern: RegExp): string {
     pattern.lastIndex = this.#at;
-    const found = pattern.exec(this.text)?.[0] ?? '';
+    const found = pattern.exec(this.#text)?.[0] ?? '';
     this.#at += found.length;
     return found;
   }
 
   #refuse(offset: number, problem: string): Error {
-    return refusal(this.text, offset, problem);
+    return refusal(this.#text, offset, problem);
   }
 }

@@ -41,83 +41,86 @@ export function guardMessages(session: ServerHttp2Session, onBusy: (busy: boolea
 
 class GuardedCall {
   /** Memory cost of the incomplete message. */
-  private heldBytes = 0;
-  private headLeft = HEAD_BYTES;
-  private length = 0;
-  private bodyLeft = 0;
-  private timer: NodeJS.Timeout | undefined;
+  #heldBytes = 0;
+  #headLeft = HEAD_BYTES;
+  #length = 0;
+  #bodyLeft = 0;
+  #timer: NodeJS.Timeout | undefined;
   /** A whole message has arrived. */
-  private heard = false;
+  #heard = false;
 
-  constructor(
-    private readonly stream: ServerHttp2Stream,
-    private readonly connection: Traffic,
-    /** Whether the call makes its connection busy, which keeps it open. */
-    private readonly counts: boolean,
-  ) {
+  readonly #stream: ServerHttp2Stream;
+  readonly #connection: Traffic;
+  /** Whether the call makes its connection busy, which keeps it open. */
+  readonly #counts: boolean;
+
+  constructor(stream: ServerHttp2Stream, connection: Traffic, counts: boolean) {
+    this.#stream = stream;
+    this.#connection = connection;
+    this.#counts = counts;
     // The library has its own listener, and keeps the stream paused until it wants data.
-    stream.on('data', (piece: Buffer) => this.receive(piece));
-    stream.on('close', () => this.ended());
+    stream.on('data', (piece: Buffer) => this.#receive(piece));
+    stream.on('close', () => this.#ended());
   }
 
   expectMessage(): void {
-    this.timer = setTimeout(() => {
-      this.refuse(status.DEADLINE_EXCEEDED, `the request must come within ${FIRST_MESSAGE_MS} ms`);
+    this.#timer = setTimeout(() => {
+      this.#refuse(status.DEADLINE_EXCEEDED, `the request must come within ${FIRST_MESSAGE_MS} ms`);
     }, FIRST_MESSAGE_MS);
-    this.timer.unref();
+    this.#timer.unref();
   }
 
-  private receive(piece: Buffer): void {
-    const rest = this.walk(piece);
-    if (rest < piece.length) this.said();
-    const before = rest < piece.length ? 0 : this.heldBytes;
-    this.hold(rest === 0 ? 0 : before + rest + PIECE_BYTES);
-    if (this.connection.incompleteBytes <= INCOMPLETE_BYTES_MAX) return;
+  #receive(piece: Buffer): void {
+    const rest = this.#walk(piece);
+    if (rest < piece.length) this.#said();
+    const before = rest < piece.length ? 0 : this.#heldBytes;
+    this.#hold(rest === 0 ? 0 : before + rest + PIECE_BYTES);
+    if (this.#connection.incompleteBytes <= INCOMPLETE_BYTES_MAX) return;
     const cost = `incomplete messages of a connection must take at most ${INCOMPLETE_BYTES_MAX} bytes`;
-    this.refuse(status.RESOURCE_EXHAUSTED, `${cost}, with ${PIECE_BYTES} for each DATA frame`);
+    this.#refuse(status.RESOURCE_EXHAUSTED, `${cost}, with ${PIECE_BYTES} for each DATA frame`);
   }
 
-  private said(): void {
-    if (this.heard) return;
-    this.heard = true;
-    clearTimeout(this.timer);
-    if (this.counts && this.connection.calls++ === 0) this.connection.onBusy(true);
+  #said(): void {
+    if (this.#heard) return;
+    this.#heard = true;
+    clearTimeout(this.#timer);
+    if (this.#counts && this.#connection.calls++ === 0) this.#connection.onBusy(true);
   }
 
-  private ended(): void {
-    clearTimeout(this.timer);
-    this.hold(0);
-    if (this.heard && this.counts && --this.connection.calls === 0) this.connection.onBusy(false);
+  #ended(): void {
+    clearTimeout(this.#timer);
+    this.#hold(0);
+    if (this.#heard && this.#counts && --this.#connection.calls === 0) this.#connection.onBusy(false);
   }
 
   /** Returns the number of bytes up to the end of the last complete message. */
-  private walk(piece: Buffer): number {
+  #walk(piece: Buffer): number {
     let completeTo = 0;
     for (let at = 0; at < piece.length; ) {
-      if (this.headLeft > 0) {
+      if (this.#headLeft > 0) {
         const byte = piece[at++]!;
-        if (this.headLeft-- < HEAD_BYTES) this.length = this.length * 256 + byte;
-        this.bodyLeft = this.length;
+        if (this.#headLeft-- < HEAD_BYTES) this.#length = this.#length * 256 + byte;
+        this.#bodyLeft = this.#length;
       } else {
-        const taken = Math.min(this.bodyLeft, piece.length - at);
-        this.bodyLeft -= taken;
+        const taken = Math.min(this.#bodyLeft, piece.length - at);
+        this.#bodyLeft -= taken;
         at += taken;
       }
-      if (this.headLeft > 0 || this.bodyLeft > 0) continue;
-      this.headLeft = HEAD_BYTES;
-      this.length = 0;
+      if (this.#headLeft > 0 || this.#bodyLeft > 0) continue;
+      this.#headLeft = HEAD_BYTES;
+      this.#length = 0;
       completeTo = at;
     }
     return piece.length - completeTo;
   }
 
-  private hold(bytes: number): void {
-    this.connection.incompleteBytes += bytes - this.heldBytes;
-    this.heldBytes = bytes;
+  #hold(bytes: number): void {
+    this.#connection.incompleteBytes += bytes - this.#heldBytes;
+    this.#heldBytes = bytes;
   }
 
-  private refuse(code: status, message: string): void {
-    refuseCall(this.stream, code, message, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  #refuse(code: status, message: string): void {
+    refuseCall(this.#stream, code, message, constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
 }
 

@@ -102,92 +102,96 @@ test('of the past: the first N, the last N, throttled or not, and what follows a
 class Follower {
   readonly had: string[] = [];
   readonly history: string[] = [];
-  private cursor = '';
-  private published = 0;
-  private readonly recorders = NODES.map((node) => new TestRecorder(`r-${node}`));
-  private readonly agents: TestAgent[] = [];
+  #cursor = '';
+  #published = 0;
+  readonly #recorders = NODES.map((node) => new TestRecorder(`r-${node}`));
+  readonly #agents: TestAgent[] = [];
 
-  constructor(
-    private readonly harness: Harness,
-    private readonly random: Random,
-  ) {}
+  readonly #harness: Harness;
+  readonly #random: Random;
+
+  constructor(harness: Harness, random: Random) {
+    this.#harness = harness;
+    this.#random = random;
+  }
 
   async start(): Promise<void> {
-    for (const at of NODES.keys()) await this.connect(at);
+    for (const at of NODES.keys()) await this.#connect(at);
   }
 
-  private async connect(at: number): Promise<void> {
-    this.agents[at] = await this.harness.agent(NODES[at]!, this.recorders[at]);
+  async #connect(at: number): Promise<void> {
+    this.#agents[at] = await this.#harness.agent(NODES[at]!, this.#recorders[at]);
   }
 
-  private async subscribe(limit: number): Promise<Subscriber> {
-    const from = this.cursor === '' ? { since: '1h' } : { cursor: this.cursor };
+  async #subscribe(limit: number): Promise<Subscriber> {
+    const from = this.#cursor === '' ? { since: '1h' } : { cursor: this.#cursor };
     const request = { topics: ['process'], follow: true, refill: true, limit: String(limit), ...from };
-    const subscriber = this.harness.subscribe(request);
+    const subscriber = this.#harness.subscribe(request);
     await subscriber.isAccepted();
     this.history.push(`limit ${limit} behind ${this.had.length}`);
     return subscriber;
   }
 
-  private publish(count: number, mayShed: boolean): void {
+  #publish(count: number, mayShed: boolean): void {
     for (let left = count; left > 0; left--) {
-      this.random.pick(this.recorders).record('process.exec', this.published);
-      this.published++;
+      this.#random.pick(this.#recorders).record('process.exec', this.#published);
+      this.#published++;
     }
-    for (const agent of this.agents) {
-      agent.shedding = mayShed && this.random.between(0, 1) === 0;
+    for (const agent of this.#agents) {
+      agent.shedding = mayShed && this.#random.between(0, 1) === 0;
       agent.publish();
     }
   }
 
   /** A stream up to its limit, while nodes publish and shed, and one of them may break off. */
   async limited(): Promise<void> {
-    const { random, history } = this;
+    const random = this.#random;
+    const { history } = this;
     const limit = random.between(1, 12);
-    const subscriber = await this.subscribe(limit);
+    const subscriber = await this.#subscribe(limit);
     if (random.between(0, 4) === 0) {
       const at = random.between(0, NODES.length - 1);
       history.push(`${NODES[at]} comes back`);
-      this.agents[at]!.kill();
-      await this.connect(at);
-      await until('interest', () => this.agents[at]!.topics.includes('process'));
+      this.#agents[at]!.kill();
+      await this.#connect(at);
+      await until('interest', () => this.#agents[at]!.topics.includes('process'));
     }
-    const due = () => this.published - this.had.length - subscriber.events.length;
+    const due = () => this.#published - this.had.length - subscriber.events.length;
     while (!subscriber.ended) {
-      this.publish(random.between(0, 6), true);
-      await until(this.told(subscriber), () => subscriber.ended || due() < 60);
+      this.#publish(random.between(0, 6), true);
+      await until(this.#told(subscriber), () => subscriber.ended || due() < 60);
       await new Promise(setImmediate);
     }
-    this.take(subscriber);
+    this.#take(subscriber);
     assert.equal(subscriber.error, undefined);
-    assert.equal(subscriber.events.length, limit, this.told(subscriber));
+    assert.equal(subscriber.events.length, limit, this.#told(subscriber));
   }
 
   /** Until nothing is owed any more: only so many ranges of the log may be. */
   async whole(): Promise<void> {
-    const subscriber = await this.subscribe(0);
-    this.publish(NODES.length, false);
-    await until('all', () => this.had.length + subscriber.events.length >= this.published).catch(() => undefined);
-    this.take(subscriber);
+    const subscriber = await this.#subscribe(0);
+    this.#publish(NODES.length, false);
+    await until('all', () => this.had.length + subscriber.events.length >= this.#published).catch(() => undefined);
+    this.#take(subscriber);
     subscriber.cancel();
-    const all = this.recorders.flatMap(({ events }, at) =>
+    const all = this.#recorders.flatMap(({ events }, at) =>
       events.map(({ event }) => `${NODES[at]}:${event.process!.pid}`),
     );
     const had = new Set(this.had);
     assert.deepEqual(
       all.filter((name) => !had.has(name)),
       [],
-      this.told(subscriber),
+      this.#told(subscriber),
     );
   }
 
-  private take(subscriber: Subscriber): void {
+  #take(subscriber: Subscriber): void {
     this.had.push(...subscriber.events);
-    this.cursor = subscriber.cursor;
-    assert.equal(new Set(this.had).size, this.had.length, `nothing twice; ${this.told(subscriber)}`);
+    this.#cursor = subscriber.cursor;
+    assert.equal(new Set(this.had).size, this.had.length, `nothing twice; ${this.#told(subscriber)}`);
   }
 
-  private told({ events }: Subscriber): string {
+  #told({ events }: Subscriber): string {
     return `seed ${SEED}: ${this.history.join(', ')}; ${events.join(' ')}`;
   }
 }

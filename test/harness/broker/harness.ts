@@ -19,7 +19,7 @@ export class Harness {
   readonly dataDir = mkdtempSync(join(tmpdir(), 'backplane-broker-'));
   /** What the broker has logged. */
   readonly logged: { readonly level: number; readonly msg: string }[] = [];
-  readonly logger = pino({ level: 'info' }, { write: (line: string) => this.note(line) });
+  readonly logger = pino({ level: 'info' }, { write: (line: string) => this.#note(line) });
   broker!: Broker;
   /** The disk of the broker's log. */
   files: FileOps = nodeFileOps;
@@ -27,8 +27,8 @@ export class Harness {
   ceilingBytesPerSecond: number | undefined;
   /** Whether calls want a token. Tests of what callers may do once they are let in need none. */
   wantsToken = false;
-  private agents: TestAgent[] = [];
-  private subscribers: Subscriber[] = [];
+  #agents: TestAgent[] = [];
+  #subscribers: Subscriber[] = [];
 
   static async start(files = nodeFileOps): Promise<Harness> {
     const harness = new Harness();
@@ -51,26 +51,26 @@ export class Harness {
     });
   }
 
-  private note(line: string): void {
+  #note(line: string): void {
     if (process.env.BACKPLANE_TEST_LOG) process.stderr.write(line);
     this.logged.push(JSON.parse(line));
   }
 
   async agent(node: string, recorder = new TestRecorder(`recorder-${node}`), hello = {}): Promise<TestAgent> {
     const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder, hello);
-    this.agents.push(agent);
+    this.#agents.push(agent);
     return agent;
   }
 
   subscribe(request: SubscribeRequest): Subscriber {
     const subscriber = new Subscriber(this.broker.grpcAddress, request);
-    this.subscribers.push(subscriber);
+    this.#subscribers.push(subscriber);
     return subscriber;
   }
 
   async destroy(): Promise<void> {
-    for (const subscriber of this.subscribers) subscriber.cancel();
-    for (const agent of this.agents) agent.kill();
+    for (const subscriber of this.#subscribers) subscriber.cancel();
+    for (const agent of this.#agents) agent.kill();
     await this.broker.abort();
     rmSync(this.dataDir, { recursive: true, force: true });
   }
@@ -80,18 +80,18 @@ export class Subscriber {
   readonly responses: SubscribeResponse__Output[] = [];
   error: ServiceError | undefined;
   ended = false;
-  private readonly client: BackplaneClient;
-  private readonly call: ClientReadableStream<SubscribeResponse__Output>;
+  readonly #client: BackplaneClient;
+  readonly #call: ClientReadableStream<SubscribeResponse__Output>;
 
   constructor(address: string, request: SubscribeRequest) {
-    this.client = createBackplaneClient(address);
-    this.call = this.client.subscribe(request);
-    this.call.on('data', (response: SubscribeResponse__Output) => this.responses.push(response));
-    this.call.on('error', (error: ServiceError) => {
+    this.#client = createBackplaneClient(address);
+    this.#call = this.#client.subscribe(request);
+    this.#call.on('data', (response: SubscribeResponse__Output) => this.responses.push(response));
+    this.#call.on('error', (error: ServiceError) => {
       this.error = error;
       this.ended = true;
     });
-    this.call.on('end', () => {
+    this.#call.on('end', () => {
       this.ended = true;
     });
   }
@@ -146,16 +146,16 @@ export class Subscriber {
   }
 
   pause(): void {
-    this.call.pause();
+    this.#call.pause();
   }
 
   resume(): void {
-    this.call.resume();
+    this.#call.resume();
   }
 
   cancel(): void {
-    this.call.cancel();
-    this.client.close();
+    this.#call.cancel();
+    this.#client.close();
   }
 
   async isAccepted(): Promise<void> {

@@ -30,32 +30,36 @@ export interface Recorded {
 /** Survives its agent. */
 export class TestRecorder {
   readonly events: Recorded[] = [];
-  private readonly writer = new EventWriter();
-  private tick = 0n;
+  readonly #writer = new EventWriter();
+  #tick = 0n;
   /** What its agents say they may record; an old agent says nothing. */
   profiles: readonly string[] = [];
   bootId = 'boot';
   /** Likewise; without one there is no bound. */
   budget: Budget | undefined;
 
+  readonly #startWallNs: bigint;
+
   constructor(
     readonly id: string,
     readonly epoch = 1,
-    private readonly startWallNs = BigInt(Date.now()) * 1_000_000n,
-  ) {}
+    startWallNs = BigInt(Date.now()) * 1_000_000n,
+  ) {
+    this.#startWallNs = startWallNs;
+  }
 
   /** One event, a millisecond of wall time after the last. `pid` tells events apart. */
   record(type: string, pid: number, comm = `c${pid}`): Recorded {
-    this.tick += 1_000_000n;
+    this.#tick += 1_000_000n;
     const event: BusEvent = {
       type,
       topic: topicOf(type),
-      position: { epoch: this.epoch, timeNs: this.tick, lane: Number(this.tick / 1_000_000n) % 2, tie: 0 },
-      wallNs: this.startWallNs + this.tick,
+      position: { epoch: this.epoch, timeNs: this.#tick, lane: Number(this.#tick / 1_000_000n) % 2, tie: 0 },
+      wallNs: this.#startWallNs + this.#tick,
       process: { pid, comm },
     };
-    this.writer.write(event);
-    const recorded = { event, run: Buffer.from(this.writer.take()) };
+    this.#writer.write(event);
+    const recorded = { event, run: Buffer.from(this.#writer.take()) };
     this.events.push(recorded);
     return recorded;
   }
@@ -65,7 +69,7 @@ export class TestRecorder {
   }
 
   wallAt(position: Position): bigint {
-    return this.startWallNs + position.timeNs;
+    return this.#startWallNs + position.timeNs;
   }
 }
 
@@ -96,46 +100,46 @@ export class TestAgent {
   /** Called in the middle of a history answer. */
   midHistory: (() => Promise<void>) | undefined;
   welcome: NonNullable<ControlResponse__Output['welcome']> | undefined;
-  private readonly client: UplinkClient;
-  private predicates: Predicate[] = [];
-  private covered = new Map<string, Position>();
+  readonly #client: UplinkClient;
+  #predicates: Predicate[] = [];
+  #covered = new Map<string, Position>();
   /** What it publishes does not reach the broker, and is not missed by it. */
   loses = false;
   /** Topics of which a frame has ended where the next begins. */
-  private readonly continued = new Set<string>();
-  private floors = new Map<string, Position>();
-  private resume: Position | undefined;
-  private readonly control;
-  private live!: ReturnType<UplinkClient['live']>;
-  private history!: ReturnType<UplinkClient['history']>;
-  private readonly queries = new Map<number, { readonly credit: CreditBalance; readonly abort: AbortController }>();
+  readonly #continued = new Set<string>();
+  #floors = new Map<string, Position>();
+  #resume: Position | undefined;
+  readonly #control;
+  #live!: ReturnType<UplinkClient['live']>;
+  #history!: ReturnType<UplinkClient['history']>;
+  readonly #queries = new Map<number, { readonly credit: CreditBalance; readonly abort: AbortController }>();
 
   private constructor(
     address: string,
     readonly node: string,
     public recorder: TestRecorder,
   ) {
-    this.client = createUplinkClient(address);
-    this.control = this.client.control(new Metadata());
+    this.#client = createUplinkClient(address);
+    this.#control = this.#client.control(new Metadata());
   }
 
   /** `hello`: what it says otherwise than it should. */
   static async connect(address: string, node: string, recorder: TestRecorder, hello = {}): Promise<TestAgent> {
     const agent = new TestAgent(address, node, recorder);
     const welcomed = new Promise<void>((resolve, reject) => {
-      agent.control.on('error', (error) => {
+      agent.#control.on('error', (error) => {
         agent.ended ??= error.message;
         reject(error);
       });
-      agent.control.on('end', () => {
+      agent.#control.on('end', () => {
         agent.ended ??= 'the broker closed the connection';
       });
-      agent.control.on('data', (message: ControlResponse__Output) => {
+      agent.#control.on('data', (message: ControlResponse__Output) => {
         if (message.welcome) resolve();
-        agent.receive(message);
+        agent.#receive(message);
       });
     });
-    agent.control.write({
+    agent.#control.write({
       hello: {
         node,
         recorderId: recorder.id,
@@ -150,14 +154,14 @@ export class TestAgent {
       },
     });
     await welcomed.catch((error) => {
-      agent.client.close();
+      agent.#client.close();
       throw error;
     });
     return agent;
   }
 
   get topics(): string[] {
-    return [...new Set(this.predicates.flatMap(({ topics }) => topics))];
+    return [...new Set(this.#predicates.flatMap(({ topics }) => topics))];
   }
 
   /** One frame per topic of interest, up to what is recorded. */
@@ -167,117 +171,117 @@ export class TestAgent {
 
   /** Whatever message, on the control stream. */
   say(message: object): void {
-    this.control.write(message);
+    this.#control.write(message);
   }
 
   /** Whatever bytes, as a live frame. */
   sendFrame(bytes: Buffer): void {
-    this.live.write(bytes);
+    this.#live.write(bytes);
   }
 
   sendHistory(message: HistoryMessage): void {
-    this.history.write(message);
+    this.#history.write(message);
   }
 
   /** The connection breaks, as when the agent is killed. */
   kill(): void {
     this.ended ??= 'killed';
-    this.control.cancel();
-    this.live.cancel();
-    this.history.cancel();
-    this.client.close();
+    this.#control.cancel();
+    this.#live.cancel();
+    this.#history.cancel();
+    this.#client.close();
   }
 
   /** Queries that it has not ended. */
   get runningQueries(): number {
-    return this.queries.size;
+    return this.#queries.size;
   }
 
   answerInterest(): void {
     this.holdInterest = false;
-    this.acknowledge();
+    this.#acknowledge();
   }
 
-  private receive(message: ControlResponse__Output): void {
-    if (message.welcome) this.welcomed(message.welcome);
+  #receive(message: ControlResponse__Output): void {
+    if (message.welcome) this.#welcomed(message.welcome);
     else if (message.interest) {
       this.interests.push(BigInt(message.interest.generation));
-      this.predicates = message.interest.predicates.map((predicate) => compilePredicate(predicate));
-      if (!this.holdInterest) this.acknowledge();
+      this.#predicates = message.interest.predicates.map((predicate) => compilePredicate(predicate));
+      if (!this.holdInterest) this.#acknowledge();
     } else if (message.frameAck?.coveredTo) {
       this.acknowledged.set(message.frameAck.topic, positionFromMessage('covered_to', message.frameAck.coveredTo));
     } else if (message.lease) this.leases.push(Number(message.lease.budget?.liveBytesPerSecond));
     else if (message.historyQuery && this.answerWith) this.answerWith(Number(message.historyQuery.queryId));
-    else if (message.historyQuery) void this.answer(message.historyQuery);
+    else if (message.historyQuery) void this.#answer(message.historyQuery);
     else if (message.historyCredit) {
-      this.queries.get(Number(message.historyCredit.queryId))?.credit.add(Number(message.historyCredit.bytes));
-    } else if (message.historyCancel) this.queries.get(Number(message.historyCancel.queryId))?.abort.abort();
+      this.#queries.get(Number(message.historyCredit.queryId))?.credit.add(Number(message.historyCredit.bytes));
+    } else if (message.historyCancel) this.#queries.get(Number(message.historyCancel.queryId))?.abort.abort();
   }
 
-  private welcomed(welcome: NonNullable<ControlResponse__Output['welcome']>): void {
+  #welcomed(welcome: NonNullable<ControlResponse__Output['welcome']>): void {
     this.welcome = welcome;
     const metadata = new Metadata();
     metadata.set(SESSION_KEY, welcome.session);
-    this.live = this.client.live(metadata, (error) => {
+    this.#live = this.#client.live(metadata, (error) => {
       this.ended ??= error?.message ?? 'live ended';
     });
-    this.history = this.client.history(metadata, (error) => {
+    this.#history = this.#client.history(metadata, (error) => {
       this.ended ??= error?.message ?? 'history ended';
     });
-    for (const stream of [this.live, this.history]) stream.on('error', () => undefined);
+    for (const stream of [this.#live, this.#history]) stream.on('error', () => undefined);
     for (const { topic, to, resume, frameEnd } of welcome.covered) {
       if (!to) continue;
-      if (resume && frameEnd) this.continued.add(topic);
+      if (resume && frameEnd) this.#continued.add(topic);
       const position = positionFromMessage('to', to);
-      this.floors.set(topic, position);
-      if (resume && (!this.resume || comparePositions(position, this.resume) < 0)) this.resume = position;
+      this.#floors.set(topic, position);
+      if (resume && (!this.#resume || comparePositions(position, this.#resume) < 0)) this.#resume = position;
     }
   }
 
   /** The way of the real publisher: a new topic starts at the frontier, a resumed one where the log ends. */
-  private acknowledge(): void {
-    const start = this.resume ?? this.recorder.frontier;
-    this.resume = undefined;
+  #acknowledge(): void {
+    const start = this.#resume ?? this.recorder.frontier;
+    this.#resume = undefined;
     const wanted = new Set(this.topics);
-    for (const topic of this.covered.keys()) {
+    for (const topic of this.#covered.keys()) {
       if (wanted.has(topic)) continue;
-      this.covered.delete(topic);
-      this.continued.delete(topic);
+      this.#covered.delete(topic);
+      this.#continued.delete(topic);
     }
     let holds = start;
     for (const topic of wanted) {
-      const floor = this.floors.get(topic);
-      const from = this.covered.get(topic) ?? (floor && comparePositions(floor, start) > 0 ? floor : start);
-      this.covered.set(topic, from);
+      const floor = this.#floors.get(topic);
+      const from = this.#covered.get(topic) ?? (floor && comparePositions(floor, start) > 0 ? floor : start);
+      this.#covered.set(topic, from);
       if (comparePositions(from, holds) > 0) holds = from;
     }
     const generation = this.interests.at(-1)!.toString();
     const { refuses } = this;
-    const errors = refuses ? this.predicates.map(({ id }) => ({ id: id.toString(), message: refuses })) : [];
-    this.control.write({ interestAck: { generation, position: positionToMessage(holds), errors } });
+    const errors = refuses ? this.#predicates.map(({ id }) => ({ id: id.toString(), message: refuses })) : [];
+    this.#control.write({ interestAck: { generation, position: positionToMessage(holds), errors } });
   }
 
   /** A frame of one topic. */
   publishTopic(topic: string, to: Position): void {
-    const from = this.covered.get(topic);
+    const from = this.#covered.get(topic);
     if (from === undefined || comparePositions(to, from) <= 0) return;
     const due = this.recorder.events.filter(
       ({ event }) =>
         event.topic === topic &&
         comparePositions(event.position, from) > 0 &&
         comparePositions(event.position, to) <= 0 &&
-        this.predicates.some((predicate) => predicate.matches(event)),
+        this.#predicates.some((predicate) => predicate.matches(event)),
     );
     const matches: Match[] = [];
-    for (const predicate of this.predicates) {
+    for (const predicate of this.#predicates) {
       const indices = due.flatMap(({ event }, index) => (predicate.matches(event) ? [index] : []));
       if (indices.length === 0) continue;
       const all = indices.length === due.length;
       matches.push({ predicateId: predicate.id, all, indices: all ? [] : indices });
     }
-    this.covered.set(topic, to);
+    this.#covered.set(topic, to);
     const shed = this.shedding
-      ? this.predicates.map(({ id }) => ({ predicateId: id, events: countOf(matches, id, due) }))
+      ? this.#predicates.map(({ id }) => ({ predicateId: id, events: countOf(matches, id, due) }))
       : [];
     const sent = this.shedding ? [] : due;
     const frameBytes = encodeFrame({
@@ -291,21 +295,21 @@ export class TestAgent {
       lostUnknown: false,
       losses: [],
       refused: false,
-      continues: this.continued.has(topic),
+      continues: this.#continued.has(topic),
       late: 0,
       watermarkNs: this.recorder.wallAt(to),
       ...columns(sent),
     });
-    this.continued.add(topic);
-    if (!this.loses) this.live.write(this.mangle(frameBytes));
+    this.#continued.add(topic);
+    if (!this.loses) this.#live.write(this.mangle(frameBytes));
   }
 
-  private async answer(query: HistoryQuery__Output): Promise<void> {
+  async #answer(query: HistoryQuery__Output): Promise<void> {
     this.historyQueries++;
     const queryId = Number(query.queryId);
     const credit = new CreditBalance(Number(query.creditBytes));
     const abort = new AbortController();
-    this.queries.set(queryId, { credit, abort });
+    this.#queries.set(queryId, { credit, abort });
     const predicate = compilePredicate(query.predicate!);
     const sinceNs = query.since ? timestampToNs('since', query.since) : 0n;
     const untilNs = query.until ? timestampToNs('until', query.until) : 1n << 62n;
@@ -345,14 +349,14 @@ export class TestAgent {
       if (abort.signal.aborted) break;
       if (this.ended) return;
       credit.take(frameBytes.length);
-      this.history.write({ queryId, frameBytes: this.mangleHistory(frameBytes) });
+      this.#history.write({ queryId, frameBytes: this.mangleHistory(frameBytes) });
       await this.midHistory?.();
     }
     if (this.ended) return;
-    this.queries.delete(queryId);
-    if (abort.signal.aborted) this.history.write({ queryId, end: { error: 'cancelled' } });
+    this.#queries.delete(queryId);
+    if (abort.signal.aborted) this.#history.write({ queryId, end: { error: 'cancelled' } });
     else
-      this.history.write({
+      this.#history.write({
         queryId,
         end: { source: 'synthetic', evicted: this.evicts, eventsScanned: this.recorder.events.length },
       });

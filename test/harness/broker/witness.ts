@@ -54,7 +54,7 @@ export class Witness {
 
   /** A call to a gRPC method with whatever bytes, in whatever pieces. */
   call(path: string, pieces: readonly Buffer[], headers: Record<string, string> = {}): Promise<Answer> {
-    return this.answer(path, headers, (stream) => {
+    return this.#answer(path, headers, (stream) => {
       for (const piece of pieces) stream.write(piece);
       stream.end();
     });
@@ -62,10 +62,10 @@ export class Witness {
 
   /** A call that says nothing. */
   callOpen(path: string): Promise<Answer> {
-    return this.answer(path, {}, () => undefined);
+    return this.#answer(path, {}, () => undefined);
   }
 
-  private async answer(
+  async #answer(
     path: string,
     headers: Record<string, string>,
     send: (stream: ClientHttp2Stream) => void,

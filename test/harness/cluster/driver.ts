@@ -26,7 +26,11 @@ export class Cluster {
     this.#remove();
   };
 
-  private constructor(private readonly apart: boolean) {}
+  readonly #apart: boolean;
+
+  private constructor(apart: boolean) {
+    this.#apart = apart;
+  }
 
   /** @param apart whether each agent and subscriber gets a network namespace of its own */
   static async start(env: NodeJS.ProcessEnv = {}, apart = false): Promise<Cluster> {
@@ -112,7 +116,7 @@ export class Cluster {
 
   /** The way of one party to the broker. */
   async #link(): Promise<{ relay: Relay; namespace: Namespace | undefined }> {
-    const namespace = this.apart ? Namespace.create() : undefined;
+    const namespace = this.#apart ? Namespace.create() : undefined;
     if (namespace) this.#namespaces.push(namespace);
     return { relay: await Relay.start(this.grpc, namespace?.hostAddress), namespace };
   }

@@ -40,12 +40,16 @@ export class Party {
   protected exited: Promise<Exit> = Promise.resolve({ code: 0, signal: null });
   #ending = false;
 
+  readonly #env: NodeJS.ProcessEnv;
+
   constructor(
     readonly name: string,
-    private readonly env: NodeJS.ProcessEnv,
+    env: NodeJS.ProcessEnv,
     /** What it writes outlives it; what it has not synced does not outlive a power cut. */
     readonly disk?: Disk,
-  ) {}
+  ) {
+    this.#env = env;
+  }
 
   get running(): boolean {
     return this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null;
@@ -71,7 +75,7 @@ export class Party {
     const [command, ...args] = [...(this.namespace?.enter ?? []), process.execPath, this.program, ...this.args];
     const child = spawn(command!, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, NO_COLOR: '1', BACKPLANE_LOG_LEVEL: 'warn', ...this.env, ...this.disk?.env },
+      env: { PATH: process.env.PATH, NO_COLOR: '1', BACKPLANE_LOG_LEVEL: 'warn', ...this.#env, ...this.disk?.env },
     });
     this.child = child;
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {

@@ -21,14 +21,18 @@ const SECTOR_BYTES = 512;
 const PRELOAD = fileURLToPath(new URL('./power-preload.js', import.meta.url));
 
 export class Disk {
+  readonly #journalDir: string;
+
   /**
    * @param root absolute; what is in it is rolled back, itself it stays
    * @param journalDir not in it; made when it is needed
    */
   constructor(
     readonly root: string,
-    private readonly journalDir: string,
-  ) {}
+    journalDir: string,
+  ) {
+    this.#journalDir = journalDir;
+  }
 
   /** For every process that writes there: of Node's options, and of the environment. */
   get nodeOption(): string {
@@ -36,17 +40,17 @@ export class Disk {
   }
 
   get env(): NodeJS.ProcessEnv {
-    return { FAULT_DISK: this.root, FAULT_JOURNAL: this.journalDir };
+    return { FAULT_DISK: this.root, FAULT_JOURNAL: this.#journalDir };
   }
 
   /** Whatever is there now is durable. Nobody writes. */
   settle(): void {
-    rmSync(this.journalDir, { recursive: true, force: true });
+    rmSync(this.#journalDir, { recursive: true, force: true });
   }
 
   /** The power goes; nobody writes any more. Returns what was lost. */
   cutPower(random: Random): string[] {
-    const state = PowerState.read(this.journalDir);
+    const state = PowerState.read(this.#journalDir);
     const told: string[] = [];
     // Parents first: what is in a directory that is not there any more is not either.
     for (const [path, meanings] of [...state.names].sort(([a], [b]) => (a < b ? -1 : 1))) {
@@ -75,7 +79,7 @@ export class Disk {
     files.delete(path);
     if (was.kind === 'link') symlinkSync(was.target, path);
     else if (was.kind === 'file') {
-      copyFileSync(join(this.journalDir, was.copy), path);
+      copyFileSync(join(this.#journalDir, was.copy), path);
       const { synced, cuts } = was;
       files.set(path, { synced, cuts });
     }

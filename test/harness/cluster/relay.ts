@@ -30,7 +30,11 @@ export class Relay {
   readonly #server = createServer((party) => this.#accept(party));
   #partitioned = false;
 
-  private constructor(private readonly target: string) {}
+  readonly #target: string;
+
+  private constructor(target: string) {
+    this.#target = target;
+  }
 
   /** `target` is host:port; it listens at `host`. */
   static async start(target: string, host = '127.0.0.1'): Promise<Relay> {
@@ -63,7 +67,7 @@ export class Relay {
   }
 
   #accept(party: Socket): void {
-    const [host, port] = this.target.split(':') as [string, string];
+    const [host, port] = this.#target.split(':') as [string, string];
     const broker = connect(Number(port), host);
     const connection: Connection = { party, broker, silent: this.#partitioned };
     this.#connections.add(connection);

@@ -33,15 +33,19 @@ function tokensOf(text: string): string[] {
 class Reader {
   #at = 0;
 
-  constructor(
-    private readonly tokens: readonly string[],
-    private readonly fields: Readonly<Record<string, KernelField>>,
-    private readonly entry: Entry,
-  ) {}
+  readonly #tokens: readonly string[];
+  readonly #fields: Readonly<Record<string, KernelField>>;
+  readonly #entry: Entry;
+
+  constructor(tokens: readonly string[], fields: Readonly<Record<string, KernelField>>, entry: Entry) {
+    this.#tokens = tokens;
+    this.#fields = fields;
+    this.#entry = entry;
+  }
 
   whole(): boolean {
     const value = this.#or();
-    if (this.#at < this.tokens.length) throw new Error(`${this.tokens[this.#at]} was not expected`);
+    if (this.#at < this.#tokens.length) throw new Error(`${this.#tokens[this.#at]} was not expected`);
     return value;
   }
 
@@ -66,20 +70,20 @@ class Reader {
   }
 
   #comparison(): boolean {
-    const [name, operator, constant] = this.tokens.slice(this.#at, this.#at + 3) as [string, string, string];
+    const [name, operator, constant] = this.#tokens.slice(this.#at, this.#at + 3) as [string, string, string];
     this.#at += 3;
-    const field = this.fields[name];
+    const field = this.#fields[name];
     if (!field) throw new Error(`no field ${name}`);
     if (!/^-?\d+$/.test(constant) || (!field.signed && constant.startsWith('-'))) throw new Error(`value ${constant}`);
     const given = BigInt(constant);
     if (given >= 1n << (field.signed ? 63n : 64n)) throw new Error(`value ${constant}`);
     const cut = (value: bigint) =>
       field.signed ? BigInt.asIntN(field.sizeBytes * 8, value) : BigInt.asUintN(field.sizeBytes * 8, value);
-    return compared(operator, cut(this.entry[name]!), cut(given));
+    return compared(operator, cut(this.#entry[name]!), cut(given));
   }
 
   #take(token: string): boolean {
-    if (this.tokens[this.#at] !== token) return false;
+    if (this.#tokens[this.#at] !== token) return false;
     this.#at += 1;
     return true;
   }

@@ -34,11 +34,14 @@ export class Recording implements SourceSink {
   readonly #entries = new PageEntries();
   readonly #all = new Uint8Array(65_536).fill(1);
 
+  readonly #formats: () => FormatTable;
+  readonly #strict: boolean;
+
   /** `strict`: nothing comes that the source has no format of. */
-  constructor(
-    private readonly formats: () => FormatTable,
-    private readonly strict = true,
-  ) {}
+  constructor(formats: () => FormatTable, strict = true) {
+    this.#formats = formats;
+    this.#strict = strict;
+  }
 
   page({ lane, bytes, lost }: { lane: number; bytes: Buffer; lost: number }): void {
     this.lost += lost;
@@ -47,8 +50,8 @@ export class Recording implements SourceSink {
     scanPage(bytes, this.#all, cursor, this.#entries);
     if (this.#entries.malformed) throw new Error(`malformed page on lane ${lane}`);
     for (let i = 0; i < this.#entries.count; i++) {
-      const format = this.formats().byId(this.#entries.ids[i]!);
-      if (format === undefined && !this.strict) continue;
+      const format = this.#formats().byId(this.#entries.ids[i]!);
+      if (format === undefined && !this.#strict) continue;
       if (format === undefined) throw new Error(`no format for event ${this.#entries.ids[i]}`);
       const fields = format.decode(bytes, this.#entries.offsets[i]!, this.#entries.lengths[i]!);
       const tie = this.#entries.ties[i]!;

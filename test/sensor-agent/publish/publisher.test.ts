@@ -34,16 +34,20 @@ class Log implements FrameLink {
   late = 0;
   coveredTo: Position | undefined;
 
-  constructor(private readonly asked: Asked) {}
+  readonly #asked: Asked;
+
+  constructor(asked: Asked) {
+    this.#asked = asked;
+  }
 
   send(sent: Frame): number {
     const bytes = encodeFrame(sent);
     // What is under way when a connection breaks never arrives.
-    if (this.connected) this.receive(decodeFrame(bytes));
+    if (this.connected) this.#receive(decodeFrame(bytes));
     return bytes.length;
   }
 
-  private receive(frame: Frame): void {
+  #receive(frame: Frame): void {
     if (this.coveredTo)
       assert.equal(positionText(frame.coveredFrom), positionText(this.coveredTo), 'frames leave no hole');
     this.coveredTo = frame.coveredTo;
@@ -56,11 +60,11 @@ class Log implements FrameLink {
       this.events.push(positionText(position));
     }
     for (const { predicateId, events } of frame.shed) {
-      assert.equal(predicateId, this.asked.id);
+      assert.equal(predicateId, this.#asked.id);
       this.shed.push({ from: frame.coveredFrom, to: frame.coveredTo, events });
     }
     const [match] = frame.matches;
-    if (frame.count > 0) assert.deepEqual([match?.predicateId, match?.all], [this.asked.id, true]);
+    if (frame.count > 0) assert.deepEqual([match?.predicateId, match?.all], [this.#asked.id, true]);
   }
 }
 

@@ -7,11 +7,14 @@ import type { AuditLog } from '../audit-log.js';
 export class AuditFile implements AuditLog {
   readonly place: string;
 
-  constructor(
-    private readonly dir: string,
-    private readonly name: string,
-    private readonly bytesMax: number,
-  ) {
+  readonly #dir: string;
+  readonly #name: string;
+  readonly #bytesMax: number;
+
+  constructor(dir: string, name: string, bytesMax: number) {
+    this.#dir = dir;
+    this.#name = name;
+    this.#bytesMax = bytesMax;
     this.place = join(dir, `${name}.jsonl`);
   }
 
@@ -20,9 +23,9 @@ export class AuditFile implements AuditLog {
     let fd = openSync(this.place, 'a', 0o600);
     try {
       const { size } = fstatSync(fd);
-      if (size > 0 && size + bytes.length > this.bytesMax) {
+      if (size > 0 && size + bytes.length > this.#bytesMax) {
         closeSync(fd);
-        renameSync(this.place, join(this.dir, `${this.name}.1.jsonl`));
+        renameSync(this.place, join(this.#dir, `${this.#name}.1.jsonl`));
         fd = openSync(this.place, 'a', 0o600);
       }
       for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
@@ -30,6 +33,6 @@ export class AuditFile implements AuditLog {
     } finally {
       closeSync(fd);
     }
-    nodeFileOps.syncDirectoryNow(this.dir);
+    nodeFileOps.syncDirectoryNow(this.#dir);
   }
 }

@@ -18,21 +18,21 @@ const budget = z.object({ liveBytesPerSecond: rate, liveEventsPerSecond: rate, h
 const schema = z.object({ version: z.literal(1), nodes: z.record(z.string(), budget) });
 
 export class BudgetFile {
-  private readonly file: string;
+  readonly #file: string;
 
   constructor(dir: string) {
-    this.file = path.join(dir, 'budgets.json');
+    this.#file = path.join(dir, 'budgets.json');
   }
 
   /** Empty when nothing was saved. A file that cannot be parsed is put aside, and `warn` is called. */
   load(warn: (message: string) => void): ReadonlyMap<string, SavedBudget> {
     try {
       return new Map(
-        Object.entries(schema.parse(JSON.parse(readBoundedFile(this.file, STATE_BYTES_MAX).toString('utf8'))).nodes),
+        Object.entries(schema.parse(JSON.parse(readBoundedFile(this.#file, STATE_BYTES_MAX).toString('utf8'))).nodes),
       );
     } catch (cause) {
       if (systemErrorCode(cause) === 'ENOENT') return new Map();
-      warn(`${this.file} is damaged: ${putAside(this.file)}, and budgets that were set at run time are gone`);
+      warn(`${this.#file} is damaged: ${putAside(this.#file)}, and budgets that were set at run time are gone`);
       return new Map();
     }
   }
@@ -40,7 +40,7 @@ export class BudgetFile {
   /** Resolves when the file is durable; rejects with the system's error. */
   async save(nodes: ReadonlyMap<string, SavedBudget>): Promise<void> {
     const text = JSON.stringify({ version: 1, nodes: Object.fromEntries(nodes) });
-    writeSmallFile(nodeFileOps, this.file, Buffer.from(text), true);
-    nodeFileOps.syncDirectoryNow(path.dirname(this.file));
+    writeSmallFile(nodeFileOps, this.#file, Buffer.from(text), true);
+    nodeFileOps.syncDirectoryNow(path.dirname(this.#file));
   }
 }

@@ -98,7 +98,7 @@ export class InterestFile {
       return { generation, claims, nodes: nodes.map((node) => ({ ...node, holds: new Map(node.holds.map(holdOf)) })) };
     } catch (cause) {
       const code = systemErrorCode(cause);
-      if (code !== 'ENOENT') warn(this.damaged(code));
+      if (code !== 'ENOENT') warn(this.#damaged(code));
       return NOTHING;
     }
   }
@@ -118,7 +118,7 @@ export class InterestFile {
     nodeFileOps.syncDirectoryNow(path.dirname(this.file));
   }
 
-  private damaged(code: string | undefined): string {
+  #damaged(code: string | undefined): string {
     return (
       `${this.file} is damaged (${code ?? 'not what a broker writes'}): ${putAside(this.file)}. The broker starts without it: nodes are ` +
       'asked anew, what nobody asks for again is no longer asked of them, and subscriptions that resume take from ' +

@@ -18,19 +18,23 @@ import type { PartitionLog } from '../../log/partition-log.js';
 export class CursorNotes {
   /** Place of the newest note; undefined when there is none. */
   place: NotePlace | undefined;
-  private oldestOffset = 0;
-  private count = 0;
+  #oldestOffset = 0;
+  #count = 0;
 
-  constructor(private readonly log: PartitionLog) {}
+  readonly #log: PartitionLog;
+
+  constructor(log: PartitionLog) {
+    this.#log = log;
+  }
 
   /** Whether the next note may name only what has changed: all notes before it still exist and are not too many. */
   get continued(): boolean {
-    return this.place !== undefined && this.count < CURSOR_NOTES_MAX && !this.gone;
+    return this.place !== undefined && this.#count < CURSOR_NOTES_MAX && !this.gone;
   }
 
   /** Whether retention has removed a note that the newest one builds on. */
   get gone(): boolean {
-    return this.place !== undefined && this.oldestOffset < this.log.firstOffset;
+    return this.place !== undefined && this.#oldestOffset < this.#log.firstOffset;
   }
 
   /** Resolves with false when the disk takes no note at this moment; `place` is undefined then. */
@@ -38,10 +42,10 @@ export class CursorNotes {
     const before = this.continued ? this.place : undefined;
     const id = randomInt(2 ** 32);
     try {
-      const offset = await this.log.appendNote(encodeNote({ id, before, nodes }));
-      if (before === undefined) this.oldestOffset = offset;
-      this.count = before === undefined ? 1 : this.count + 1;
-      this.place = { partition: this.log.partition, offset, id };
+      const offset = await this.#log.appendNote(encodeNote({ id, before, nodes }));
+      if (before === undefined) this.#oldestOffset = offset;
+      this.#count = before === undefined ? 1 : this.#count + 1;
+      this.place = { partition: this.#log.partition, offset, id };
       return true;
     } catch (cause) {
       if (!isDiskTrouble(cause)) throw cause;
@@ -57,7 +61,7 @@ export class CursorNotes {
 
   /** Resolves when the notes are as durable as frames are. */
   async settled(): Promise<void> {
-    if (this.place !== undefined) await this.log.settled();
+    if (this.place !== undefined) await this.#log.settled();
   }
 }
 

@@ -53,14 +53,25 @@ interface PartialEnd {
 }
 
 export class ResumedCursor {
+  readonly #topics: readonly string[];
+  /** By partition, how far the frames before the cursor's place reach. */
+  readonly #covered: readonly CoveredPositions[];
+  readonly #standings: ReadonlyMap<string, CursorNode>;
+  readonly #partials: readonly PartialEnd[];
+
   private constructor(
     readonly state: CursorState,
-    private readonly topics: readonly string[],
-    /** By partition, how far the frames before the cursor's place reach. */
-    private readonly covered: readonly CoveredPositions[],
-    private readonly standings: ReadonlyMap<string, CursorNode>,
-    private readonly partials: readonly PartialEnd[],
-  ) {}
+    topics: readonly string[],
+
+    covered: readonly CoveredPositions[],
+    standings: ReadonlyMap<string, CursorNode>,
+    partials: readonly PartialEnd[],
+  ) {
+    this.#topics = topics;
+    this.#covered = covered;
+    this.#standings = standings;
+    this.#partials = partials;
+  }
 
   /**
    * Throws cursor_expired when the log no longer reaches back to the cursor, or lost its end and has other frames there
@@ -83,16 +94,16 @@ export class ResumedCursor {
 
   /** Names of the nodes that the cursor or its notes name. */
   get named(): Iterable<string> {
-    return this.standings.keys();
+    return this.#standings.keys();
   }
 
   /** Undefined when nothing is known to have been delivered of the node. */
   of(node: string): Delivered | undefined {
-    const standing = this.standings.get(node);
+    const standing = this.#standings.get(node);
     if (standing?.standing === 'late') return { floors: standing.floors ?? new Map(), standing };
     const floors = new Map<string, Position>();
-    for (const topic of this.topics) {
-      const partial = this.partials.find((end) => end.node === node && end.topic === topic);
+    for (const topic of this.#topics) {
+      const partial = this.#partials.find((end) => end.node === node && end.topic === topic);
       const floor = laterPosition(laterPosition(this.seen(node, topic), partial?.position), standing?.position);
       if (floor) floors.set(topic, floor);
     }
@@ -101,7 +112,7 @@ export class ResumedCursor {
 
   /** Position up to which frames before the cursor's offset reach, for the node and topic. */
   seen(node: string, topic: string): Position | undefined {
-    return this.covered[partitionOf(node)]?.to(node, topic);
+    return this.#covered[partitionOf(node)]?.to(node, topic);
   }
 }
 

@@ -22,56 +22,64 @@ type Noted = Pick<NodeView, 'state' | 'skip' | 'owedVersion'>;
 export class SubscriptionPosition {
   readonly views = new Map<string, NodeView>();
   /** Views that a cursor must name. Updated at every change of a view. */
-  private readonly apart = new Set<NodeView>();
+  readonly #apart = new Set<NodeView>();
   /** Views that the notes name, with the state noted. */
-  private readonly noted = new Map<NodeView, Noted>();
+  readonly #noted = new Map<NodeView, Noted>();
   /** Views that a cursor must name itself, because the notes do not say what is true of them now. */
-  private readonly changed = new Set<NodeView>();
+  readonly #changed = new Set<NodeView>();
   /** Set while a note is being written. */
-  private noting: Promise<void> | undefined;
+  #noting: Promise<void> | undefined;
   /** Place in merged order while the past is replayed; offsets count for nothing until it is undefined. */
-  private replayed: HistoryPlace | undefined;
+  #replayed: HistoryPlace | undefined;
   /** Partly delivered frames that were not read again since. */
   readonly partials = new Map<LogPlace, PartlyDelivered>();
 
+  readonly #clusterId: string;
+  readonly #predicateId: bigint;
+  readonly #notes: CursorNotes;
+
   constructor(
-    private readonly clusterId: string,
-    private readonly predicateId: bigint,
+    clusterId: string,
+    predicateId: bigint,
     readonly topics: readonly string[],
     /** Wall time from which nodes that join later are served; undefined for live only, 0n for all they have. */
     readonly joinSinceNs: bigint | undefined,
     /** One per partition. Empty for a subscription that does not follow. */
     readonly places: readonly LogPlace[],
-    private readonly notes: CursorNotes,
-  ) {}
+    notes: CursorNotes,
+  ) {
+    this.#clusterId = clusterId;
+    this.#predicateId = predicateId;
+    this.#notes = notes;
+  }
 
   get history(): HistoryPlace | undefined {
-    return this.replayed;
+    return this.#replayed;
   }
 
   /** Set to undefined at the end of the replay: from then on offsets say how far each node was delivered. */
   set history(place: HistoryPlace | undefined) {
-    const ended = this.replayed !== undefined && place === undefined;
-    this.replayed = place;
-    if (ended) for (const view of this.views.values()) this.review(view);
+    const ended = this.#replayed !== undefined && place === undefined;
+    this.#replayed = place;
+    if (ended) for (const view of this.views.values()) this.#review(view);
   }
 
   add(view: NodeView): void {
     this.views.set(view.node, view);
-    view.watch(() => this.review(view));
-    this.review(view);
+    view.watch(() => this.#review(view));
+    this.#review(view);
   }
 
-  private review(view: NodeView): void {
+  #review(view: NodeView): void {
     const late = view.state === 'late';
-    const apart = this.replayed === undefined ? view.apart(this.topics) : late;
-    if (apart) this.apart.add(view);
-    else this.apart.delete(view);
-    const noted = this.noted.get(view);
+    const apart = this.#replayed === undefined ? view.apart(this.topics) : late;
+    if (apart) this.#apart.add(view);
+    else this.#apart.delete(view);
+    const noted = this.#noted.get(view);
     const same = noted?.state === view.state && noted.skip === view.skip && noted.owedVersion === view.owedVersion;
     const changed = noted === undefined ? apart : !same;
-    if (changed) this.changed.add(view);
-    else this.changed.delete(view);
+    if (changed) this.#changed.add(view);
+    else this.#changed.delete(view);
   }
 
   /**
@@ -79,39 +87,42 @@ export class SubscriptionPosition {
    * most one batch delivered in between, so that cursor() never has more to name than it can.
    */
   async makeNotes(): Promise<void> {
-    if (this.noting) await this.noting;
+    if (this.#noting) await this.#noting;
     // A cursor can name all the nodes by itself again, or the notes are unusable.
-    if (this.notes.gone || (this.notes.place && this.apart.size <= CURSOR_NODES_MAX / 2)) this.forgetNotes();
-    const { named } = this;
-    if (named.size === 0 || (named.size < CURSOR_NODES_MAX && this.encode(named) !== undefined)) return;
-    this.noting ??= this.takeNote().finally(() => {
-      this.noting = undefined;
+    if (this.#notes.gone || (this.#notes.place && this.#apart.size <= CURSOR_NODES_MAX / 2)) this.#forgetNotes();
+    const named = this.#named;
+    if (named.size === 0 || (named.size < CURSOR_NODES_MAX && this.#encode(named) !== undefined)) return;
+    this.#noting ??= this.#takeNote().finally(() => {
+      this.#noting = undefined;
     });
-    await this.noting;
+    await this.#noting;
   }
 
   /** Empty when there are more nodes to name than fit in a cursor, and the disk takes no note of them. */
   cursor(): string {
-    const { named } = this;
-    return (named.size <= CURSOR_NODES_MAX && !this.notes.gone && this.encode(named)) || '';
+    const named = this.#named;
+    return (named.size <= CURSOR_NODES_MAX && !this.#notes.gone && this.#encode(named)) || '';
   }
 
   /** Resolves when the cursors given out so far survive a crash of the machine, as far as the disk works. */
   async settled(): Promise<void> {
     await this.makeNotes();
-    await this.notes.settled();
+    await this.#notes.settled();
     // Cursors name the ends of the logs. If the disk fails there is no better cursor, so failures are ignored.
     await Promise.allSettled(this.places.map(({ log }) => log.settled()));
   }
 
-  private get named(): ReadonlySet<NodeView> {
-    return this.notes.place === undefined ? this.apart : this.changed;
+  get #named(): ReadonlySet<NodeView> {
+    return this.#notes.place === undefined ? this.#apart : this.#changed;
   }
 
-  private encode(named: ReadonlySet<NodeView>): string | undefined {
-    const { clusterId, predicateId, joinSinceNs: sinceNs, replayed: history } = this;
+  #encode(named: ReadonlySet<NodeView>): string | undefined {
+    const clusterId = this.#clusterId;
+    const predicateId = this.#predicateId;
+    const history = this.#replayed;
+    const { joinSinceNs: sinceNs } = this;
     const nodes = [...named].map((view) => view.toCursor());
-    const { place: note } = this.notes;
+    const { place: note } = this.#notes;
     if (history !== undefined) {
       return encodeCursor({ clusterId, predicateId, sinceNs, history, places: [], nodes, note });
     }
@@ -119,35 +130,35 @@ export class SubscriptionPosition {
       clusterId,
       predicateId,
       sinceNs,
-      places: this.places.map((place) => this.placeOf(place)),
+      places: this.places.map((place) => this.#placeOf(place)),
       nodes,
       note,
     });
   }
 
-  private async takeNote(): Promise<void> {
-    if (!this.notes.continued) this.forgetNotes();
+  async #takeNote(): Promise<void> {
+    if (!this.#notes.continued) this.#forgetNotes();
     // Captured before the write, because a view may change during it and must then count as changed.
-    const named = [...this.named].map((view) => {
+    const named = [...this.#named].map((view) => {
       const noted: Noted = { state: view.state, skip: view.skip, owedVersion: view.owedVersion };
       return { view, noted, node: view.toCursor() };
     });
-    if (!(await this.notes.write(named.map(({ node }) => node)))) {
-      this.forgetNotes();
+    if (!(await this.#notes.write(named.map(({ node }) => node)))) {
+      this.#forgetNotes();
       return;
     }
-    for (const { view, noted } of named) this.noted.set(view, noted);
-    for (const { view } of named) this.review(view);
+    for (const { view, noted } of named) this.#noted.set(view, noted);
+    for (const { view } of named) this.#review(view);
   }
 
-  private forgetNotes(): void {
-    this.notes.forget();
-    this.noted.clear();
-    this.changed.clear();
-    for (const view of this.apart) this.changed.add(view);
+  #forgetNotes(): void {
+    this.#notes.forget();
+    this.#noted.clear();
+    this.#changed.clear();
+    for (const view of this.#apart) this.#changed.add(view);
   }
 
-  private placeOf(place: LogPlace): CursorPlace {
+  #placeOf(place: LogPlace): CursorPlace {
     const partial = this.partials.get(place);
     const offset = partial?.offset ?? place.delivered;
     return { offset, mark: place.markBefore(offset), index: partial?.index };

@@ -42,53 +42,60 @@ export interface AnswerOptions {
 
 export class ClippedAnswer implements HistorySource {
   readonly node: string;
-  private answer: HistoryAnswer;
-  private askedAgain = false;
-  private readonly reached: Map<string, Position>;
+  #answer: HistoryAnswer;
+  #askedAgain = false;
+  readonly #reached: Map<string, Position>;
   /** Remaining pieces of a frame that several stretches cut. */
-  private cut: HistoryFrame[] = [];
+  #cut: HistoryFrame[] = [];
+
+  /** Asks the same query once more; returns undefined when the node is not connected. */
+  readonly #askAgain: () => HistoryAnswer | undefined;
+  readonly #query: NodeQuery;
+  readonly #options: AnswerOptions;
 
   constructor(
     answer: HistoryAnswer,
-    /** Asks the same query once more; returns undefined when the node is not connected. */
-    private readonly askAgain: () => HistoryAnswer | undefined,
-    private readonly query: NodeQuery,
-    private readonly options: AnswerOptions,
+    askAgain: () => HistoryAnswer | undefined,
+    query: NodeQuery,
+    options: AnswerOptions,
   ) {
-    this.answer = answer;
+    this.#askAgain = askAgain;
+    this.#query = query;
+    this.#options = options;
+    this.#answer = answer;
     this.node = query.node;
-    this.reached = new Map(query.floors);
+    this.#reached = new Map(query.floors);
   }
 
   get outcome(): HistoryOutcome | undefined {
-    return this.answer.outcome;
+    return this.#answer.outcome;
   }
 
   cancel(): void {
-    this.answer.cancel();
+    this.#answer.cancel();
   }
 
   async next(): Promise<HistoryFrame | undefined> {
     for (;;) {
-      const piece = this.cut.shift();
+      const piece = this.#cut.shift();
       if (piece !== undefined) return piece;
-      const bytes = await this.answer.next();
+      const bytes = await this.#answer.next();
       // The answer lost its place and is read again, so ask again; what was taken is clipped from the new answer.
-      if (bytes === undefined && this.answer.displaced) {
-        this.answer = this.askAgain() ?? this.answer;
-        if (!this.answer.displaced) continue;
+      if (bytes === undefined && this.#answer.displaced) {
+        this.#answer = this.#askAgain() ?? this.#answer;
+        if (!this.#answer.displaced) continue;
       }
       if (bytes === undefined) {
-        this.options.onOver(this.answer.outcome!);
+        this.#options.onOver(this.#answer.outcome!);
         return undefined;
       }
-      const frame = await this.sound(bytes);
-      if (frame === undefined || !this.query.request.predicate.topics.includes(frame.topic)) continue;
-      const { from, to } = this.bounds(frame);
+      const frame = await this.#sound(bytes);
+      if (frame === undefined || !this.#query.request.predicate.topics.includes(frame.topic)) continue;
+      const { from, to } = this.#bounds(frame);
       if (from >= to) continue;
-      this.reached.set(frame.topic, positionAt(frame.epoch, frame, to - 1));
-      const { within } = this.query.request;
-      if (within !== undefined) this.cut = piecesWithin(frame, from, to, within);
+      this.#reached.set(frame.topic, positionAt(frame.epoch, frame, to - 1));
+      const { within } = this.#query.request;
+      if (within !== undefined) this.#cut = piecesWithin(frame, from, to, within);
       else return from === 0 && to === frame.wallNs.length ? frame : sliceFrame(frame, from, to);
     }
   }
@@ -97,51 +104,51 @@ export class ClippedAnswer implements HistorySource {
    * Decodes and checks a frame. Returns undefined for an invalid one: then the query was asked again, or failed, or the
    * frame's events were reported as missing.
    */
-  private async sound(bytes: Buffer): Promise<HistoryFrame | undefined> {
+  async #sound(bytes: Buffer): Promise<HistoryFrame | undefined> {
     let frame: HistoryFrame | undefined;
     try {
       const decoded = decodeHistoryFrame(bytes);
-      checkEpoch('history frame', decoded, this.options.epochMax());
+      checkEpoch('history frame', decoded, this.#options.epochMax());
       frame = decoded;
       checkEvents('history frame', frame);
       return frame;
     } catch (cause) {
       const reason = `node ${this.node}: ${asBackplaneError(cause).message}`;
-      if (!this.askedAgain) this.ask(reason);
-      else if (frame === undefined) this.answer.fail(reason);
-      else await this.passBy(frame, reason);
+      if (!this.#askedAgain) this.#ask(reason);
+      else if (frame === undefined) this.#answer.fail(reason);
+      else await this.#passBy(frame, reason);
       return undefined;
     }
   }
 
   /** Asks the query again; events that were taken already are clipped from the second answer. */
-  private ask(reason: string): void {
-    this.askedAgain = true;
-    const answer = this.askAgain();
+  #ask(reason: string): void {
+    this.#askedAgain = true;
+    const answer = this.#askAgain();
     if (answer === undefined) {
-      this.answer.fail(reason);
+      this.#answer.fail(reason);
       return;
     }
-    this.answer.cancel();
-    this.answer = answer;
+    this.#answer.cancel();
+    this.#answer = answer;
   }
 
-  private async passBy(frame: HistoryFrame, reason: string): Promise<void> {
-    const { from, to } = this.bounds(frame);
+  async #passBy(frame: HistoryFrame, reason: string): Promise<void> {
+    const { from, to } = this.#bounds(frame);
     const { topic } = frame;
-    if (from >= to || !this.query.request.predicate.topics.includes(topic)) return;
+    if (from >= to || !this.#query.request.predicate.topics.includes(topic)) return;
     const last = positionAt(frame.epoch, frame, to - 1);
-    const before = this.reached.get(topic) ?? this.query.request.after;
-    this.reached.set(topic, last);
-    await this.options.onUnsound({ node: this.node, topic, from: before, to: last, reason });
+    const before = this.#reached.get(topic) ?? this.#query.request.after;
+    this.#reached.set(topic, last);
+    await this.#options.onUnsound({ node: this.node, topic, from: before, to: last, reason });
   }
 
   /** Indices [from, to) of the frame's events that were asked for and not taken yet. */
-  private bounds(frame: HistoryFrame): { from: number; to: number } {
+  #bounds(frame: HistoryFrame): { from: number; to: number } {
     const count = frame.wallNs.length;
-    const { afterKey } = this.query;
-    const { upTo } = this.query.request;
-    const floor = this.reached.get(frame.topic);
+    const { afterKey } = this.#query;
+    const { upTo } = this.#query.request;
+    const floor = this.#reached.get(frame.topic);
     let from = floor === undefined ? 0 : firstAfter(frame, floor);
     while (afterKey && from < count && compareKeys(keyAt(this.node, frame, from), afterKey) <= 0) from++;
     return { from, to: upTo === undefined ? count : firstAfter(frame, upTo) };

@@ -25,48 +25,48 @@ export interface GoneNode {
 }
 
 export class CoverageSum {
-  private readonly nodes = new Map<string, NodeSum>();
-  private readonly later = new Map<string, TimestampFields>();
+  readonly #nodes = new Map<string, NodeSum>();
+  readonly #later = new Map<string, TimestampFields>();
 
   /** Wall time of the first delivered event, which is the oldest in merged order. */
   oldestNs: bigint | undefined;
 
   delivered(node: string, events: number, firstNs: bigint): void {
-    this.of(node).events += events;
+    this.#of(node).events += events;
     if (events > 0) this.oldestNs ??= firstNs;
   }
 
   ended(node: string, outcome: HistoryOutcome): void {
-    this.of(node).outcome = outcome;
+    this.#of(node).outcome = outcome;
   }
 
   /** Adds nodes that were gone when the others were asked. One that went before the window began lacks no events. */
   gone(nodes: readonly GoneNode[], windowFromNs: bigint | undefined): void {
     for (const { node, sinceMs, lastSeenMs } of nodes) {
       const before = windowFromNs !== undefined && msToNs(sinceMs) < windowFromNs;
-      this.of(node).goneSinceMs = before ? lastSeenMs : undefined;
+      this.#of(node).goneSinceMs = before ? lastSeenMs : undefined;
     }
   }
 
   /** Adds a node that was not asked because its whole recording is later than the window. */
   recordedLater(node: string, from: TimestampFields): void {
-    this.later.set(node, from);
+    this.#later.set(node, from);
   }
 
   message(cursor: string, { events, ...others }: DeliveryTotals): SubscribeResponse {
     const nodes = [
-      ...Array.from(this.nodes, ([node, sum]) => nodeCoverage(node, sum)),
-      ...Array.from(this.later, ([node, from]) => laterCoverage(node, from)),
+      ...Array.from(this.#nodes, ([node, sum]) => nodeCoverage(node, sum)),
+      ...Array.from(this.#later, ([node, from]) => laterCoverage(node, from)),
     ].sort((a, b) => (a.node < b.node ? -1 : 1));
     const matched = events + others.throttled + others.shed + others.skipped;
     return { coverage: { nodes, cursor, ledger: { matched, delivered: events, ...others } } };
   }
 
-  private of(node: string): NodeSum {
-    let sum = this.nodes.get(node);
+  #of(node: string): NodeSum {
+    let sum = this.#nodes.get(node);
     if (sum === undefined) {
       sum = { outcome: undefined, events: 0 };
-      this.nodes.set(node, sum);
+      this.#nodes.set(node, sum);
     }
     return sum;
   }

@@ -22,15 +22,29 @@ export interface HistoryDeliveryOptions {
 }
 
 export class HistoryDelivery {
+  readonly #registry: NodeRegistry;
+  readonly #route: NodeRoute;
+  readonly #pool: BytePool;
+  readonly #outlet: Outlet;
+  readonly #standing: SubscriptionPosition;
+  /** Whether the subscription asked for refills, so that gaps told as shed, skipped or refused are filled later. */
+  readonly #refilled: boolean;
+
   constructor(
-    private readonly registry: NodeRegistry,
-    private readonly route: NodeRoute,
-    private readonly pool: BytePool,
-    private readonly outlet: Outlet,
-    private readonly standing: SubscriptionPosition,
-    /** Whether the subscription asked for refills, so that gaps told as shed, skipped or refused are filled later. */
-    private readonly refilled: boolean,
-  ) {}
+    registry: NodeRegistry,
+    route: NodeRoute,
+    pool: BytePool,
+    outlet: Outlet,
+    standing: SubscriptionPosition,
+    refilled: boolean,
+  ) {
+    this.#registry = registry;
+    this.#route = route;
+    this.#pool = pool;
+    this.#outlet = outlet;
+    this.#standing = standing;
+    this.#refilled = refilled;
+  }
 
   /** Returns the nodes that did not answer to the end, whose views become late. Stops when the limit is reached. */
   async deliver(options: HistoryDeliveryOptions, coverage: CoverageSum): Promise<ReadonlySet<string>> {
@@ -39,31 +53,38 @@ export class HistoryDelivery {
     const signal = AbortSignal.any([options.signal, enough.signal]);
     const onFailed = (node: string) => {
       failed.add(node);
-      this.apart(node, undefined);
+      this.#apart(node, undefined);
     };
     // By its own clock, the node may record later events at a time that the merged order has already passed.
     const onEnded = ({ node, request: { upTo } }: NodeQuery) => {
-      if (options.leading && upTo) this.apart(node, upTo);
+      if (options.leading && upTo) this.#apart(node, upTo);
     };
     try {
       const { last, queries } = options;
       const outcomes = await replay(
-        this.registry,
-        this.route,
-        this.pool,
+        this.#registry,
+        this.#route,
+        this.#pool,
         queries,
-        { client: this.outlet.client, last, signal, onFailed, onEnded, onUnsound: (stretch) => this.unsound(stretch) },
+        {
+          client: this.#outlet.client,
+          last,
+          signal,
+          onFailed,
+          onEnded,
+          onUnsound: (stretch) => this.#unsound(stretch),
+        },
         async (run) => {
           // Live events that are delivered at the same time may have reached the limit.
-          if (this.outlet.left > 0) await this.run(run, options, coverage);
-          if (this.outlet.left <= 0) enough.abort();
+          if (this.#outlet.left > 0) await this.#run(run, options, coverage);
+          if (this.#outlet.left <= 0) enough.abort();
         },
       );
       for (const [node, outcome] of outcomes) {
         coverage.ended(node, outcome);
         // The counts in `ahead` lack the events that could not be read, so they must not be used.
         const whole = outcome.kind === 'end' && outcome.end.damagedBytes === '0';
-        if (!whole) this.standing.views.get(node)?.ahead.clear();
+        if (!whole) this.#standing.views.get(node)?.ahead.clear();
       }
     } catch (cause) {
       if (!enough.signal.aborted) throw cause;
@@ -72,51 +93,51 @@ export class HistoryDelivery {
   }
 
   /** From here the node's own position, not the merged order, says how much was delivered. */
-  private apart(node: string, reached: Position | undefined): void {
-    const view = this.standing.views.get(node);
+  #apart(node: string, reached: Position | undefined): void {
+    const view = this.#standing.views.get(node);
     if (view === undefined) return;
     view.wentLate();
     if (reached) view.reached(reached);
   }
 
-  private async run(run: ReplayedRun, { leading }: HistoryDeliveryOptions, coverage: CoverageSum): Promise<void> {
+  async #run(run: ReplayedRun, { leading }: HistoryDeliveryOptions, coverage: CoverageSum): Promise<void> {
     const { node, topic } = run;
-    await this.standing.makeNotes();
+    await this.#standing.makeNotes();
     // The limit was reached during the wait: deliver nothing of the run, and leave the position before it.
-    if (this.outlet.left <= 0) return;
-    const { selection, end } = run.take(this.outlet.left, this.outlet.admit(node, topic));
-    const view = this.standing.views.get(node);
+    if (this.#outlet.left <= 0) return;
+    const { selection, end } = run.take(this.#outlet.left, this.#outlet.admit(node, topic));
+    const view = this.#standing.views.get(node);
     if (view) {
       const ahead = view.ahead.get(topic);
       if (ahead) view.ahead.set(topic, { ...ahead, events: ahead.events + run.countBehind(ahead.from) });
       view.reached(end.position);
     }
-    if (leading) this.lead(end);
+    if (leading) this.#lead(end);
     coverage.delivered(node, selection.count, run.startNs);
-    this.outlet.count({ throttled: selection.refused });
+    this.#outlet.count({ throttled: selection.refused });
     if (selection.count === 0) return;
-    const header = { node, topic, history: true, cursor: this.standing.cursor() };
-    await readInTime(this.outlet.batch(header, selection), this.pool);
+    const header = { node, topic, history: true, cursor: this.#standing.cursor() };
+    await readInTime(this.#outlet.batch(header, selection), this.#pool);
   }
 
   /** Reports invalid events as a gap. With refills the reason is `evicted`, because no refill can bring them either. */
-  private async unsound({ node, topic, from, to, reason }: UnsoundStretch): Promise<void> {
+  async #unsound({ node, topic, from, to, reason }: UnsoundStretch): Promise<void> {
     const gap = {
       node,
       topic,
       from: from ? positionToMessage(from) : null,
       to: positionToMessage(to),
       eventsUnknown: true,
-      reason: this.refilled ? 'evicted' : 'refused',
+      reason: this.#refilled ? 'evicted' : 'refused',
       message: `what the node sent is not all events: ${reason}`.slice(0, 512),
     };
-    await readInTime(this.outlet.message({ gap }), this.pool);
+    await readInTime(this.#outlet.message({ gap }), this.#pool);
   }
 
   /** Advances the place in merged order. Nodes that start late lie before it, and it must never go back. */
-  private lead(end: HistoryKey): void {
-    const { history } = this.standing;
-    if (history === undefined || compareKeys(end, history) > 0) this.standing.history = end;
+  #lead(end: HistoryKey): void {
+    const { history } = this.#standing;
+    if (history === undefined || compareKeys(end, history) > 0) this.#standing.history = end;
   }
 }
 

@@ -41,7 +41,7 @@ export interface HistorySource {
 class Head {
   index = 0;
   /** Least wall time for the next frame, so that a clock that was set back between frames does not break the order. */
-  private floorNs = 0n;
+  #floorNs = 0n;
 
   constructor(
     readonly source: HistorySource,
@@ -51,7 +51,7 @@ class Head {
   key(index = this.index): HistoryKey {
     const { frame, source } = this;
     let wallNs = frame.wallNs[index]!;
-    if (wallNs < this.floorNs) wallNs = this.floorNs;
+    if (wallNs < this.#floorNs) wallNs = this.#floorNs;
     return {
       wallNs,
       node: source.node,
@@ -61,7 +61,7 @@ class Head {
 
   /** False when the source has ended. */
   async refill(): Promise<boolean> {
-    this.floorNs = this.key(this.frame.wallNs.length - 1).wallNs;
+    this.#floorNs = this.key(this.frame.wallNs.length - 1).wallNs;
     const frame = await nextNotEmpty(this.source);
     if (frame === undefined) return false;
     this.frame = frame;
@@ -107,34 +107,37 @@ function runEnd(head: Head, other: Head | undefined): number {
 
 /** A binary heap by key; only the top changes. */
 class Heap {
-  constructor(private readonly heads: Head[]) {
-    for (let i = (heads.length >>> 1) - 1; i >= 0; i--) this.sink(i);
+  readonly #heads: Head[];
+
+  constructor(heads: Head[]) {
+    this.#heads = heads;
+    for (let i = (heads.length >>> 1) - 1; i >= 0; i--) this.#sink(i);
   }
 
   top(): Head | undefined {
-    return this.heads[0];
+    return this.#heads[0];
   }
 
   /** The head that sorts right after the top. */
   second(): Head | undefined {
-    const [, left, right] = this.heads;
+    const [, left, right] = this.#heads;
     if (left === undefined || right === undefined) return left;
     return compareKeys(left.key(), right.key()) <= 0 ? left : right;
   }
 
   settleTop(): void {
-    this.sink(0);
+    this.#sink(0);
   }
 
   removeTop(): void {
-    const last = this.heads.pop()!;
-    if (this.heads.length === 0) return;
-    this.heads[0] = last;
-    this.sink(0);
+    const last = this.#heads.pop()!;
+    if (this.#heads.length === 0) return;
+    this.#heads[0] = last;
+    this.#sink(0);
   }
 
-  private sink(start: number): void {
-    const { heads } = this;
+  #sink(start: number): void {
+    const heads = this.#heads;
     for (let at = start; ; ) {
       let least = at;
       for (const child of [2 * at + 1, 2 * at + 2]) {

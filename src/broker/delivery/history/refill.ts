@@ -53,61 +53,74 @@ interface Found {
 
 export class Refill {
   /** Number of failures in a row, for connected nodes. */
-  private readonly failures = new Map<NodeView, number>();
-  private readonly signal: AbortSignal;
-  private readonly over = new AbortController();
+  readonly #failures = new Map<NodeView, number>();
+  readonly #signal: AbortSignal;
+  readonly #over = new AbortController();
+
+  readonly #registry: NodeRegistry;
+  readonly #route: NodeRoute;
+  readonly #pool: BytePool;
+  readonly #outlet: Outlet;
+  readonly #standing: SubscriptionPosition;
+  readonly #options: RefillOptions;
 
   constructor(
-    private readonly registry: NodeRegistry,
-    private readonly route: NodeRoute,
-    private readonly pool: BytePool,
-    private readonly outlet: Outlet,
-    private readonly standing: SubscriptionPosition,
-    private readonly options: RefillOptions,
+    registry: NodeRegistry,
+    route: NodeRoute,
+    pool: BytePool,
+    outlet: Outlet,
+    standing: SubscriptionPosition,
+    options: RefillOptions,
   ) {
-    this.signal = AbortSignal.any([options.signal, this.over.signal]);
+    this.#registry = registry;
+    this.#route = route;
+    this.#pool = pool;
+    this.#outlet = outlet;
+    this.#standing = standing;
+    this.#options = options;
+    this.#signal = AbortSignal.any([options.signal, this.#over.signal]);
   }
 
   /** Resolves when the subscription has ended. */
   async run(): Promise<void> {
-    while (!this.signal.aborted) {
-      const views = [...this.standing.views.values()].filter((view) => this.owes(view));
+    while (!this.#signal.aborted) {
+      const views = [...this.#standing.views.values()].filter((view) => this.owes(view));
       const next = views.values();
-      await Promise.all(Array.from({ length: REFILL_NODES_MAX }, () => this.settleAll(next)));
-      await sleep(REFILL_INTERVAL_MS, undefined, { signal: this.signal }).catch(() => undefined);
+      await Promise.all(Array.from({ length: REFILL_NODES_MAX }, () => this.#settleAll(next)));
+      await sleep(REFILL_INTERVAL_MS, undefined, { signal: this.#signal }).catch(() => undefined);
     }
   }
 
   close(): void {
-    this.over.abort();
+    this.#over.abort();
   }
 
   /** Whether the node owes something that can be refilled now. */
   owes(view: NodeView): boolean {
-    return view.owed.size > 0 && view.state === 'live' && this.route.reaches(view.node);
+    return view.owed.size > 0 && view.state === 'live' && this.#route.reaches(view.node);
   }
 
-  private async settleAll(views: Iterator<NodeView>): Promise<void> {
-    for (let next = views.next(); !next.done && !this.signal.aborted; next = views.next()) {
+  async #settleAll(views: Iterator<NodeView>): Promise<void> {
+    for (let next = views.next(); !next.done && !this.#signal.aborted; next = views.next()) {
       const view = next.value;
       for (const topic of [...view.owed.keys()]) {
         try {
-          while (this.owes(view) && !this.signal.aborted && (await this.settle(view, topic)));
+          while (this.owes(view) && !this.#signal.aborted && (await this.#settle(view, topic)));
         } catch {
           // The subscriber went, does not read, or reached the limit: the subscription's own loop reports that.
         }
       }
-      this.options.notify();
+      this.#options.notify();
     }
   }
 
   /** Works on the first range that is owed; returns true when more can be done at once. */
-  private async settle(view: NodeView, topic: string): Promise<boolean> {
+  async #settle(view: NodeView, topic: string): Promise<boolean> {
     const owed = view.owed.get(topic)?.[0];
-    const place = this.standing.places[partitionOf(view.node)];
+    const place = this.#standing.places[partitionOf(view.node)];
     if (owed === undefined || place === undefined) return false;
-    const found = await this.find(view.node, topic, place, owed);
-    if (found.stretches.length > 0 && !(await this.deliver(view, topic, owed, found))) return false;
+    const found = await this.#find(view.node, topic, place, owed);
+    if (found.stretches.length > 0 && !(await this.#deliver(view, topic, owed, found))) return false;
     const settled = found.offsetTo >= (owed.offsetTo ?? place.delivered);
     if (settled) view.settleOwed(topic, owed);
     else view.changeOwed(owed, { offsetFrom: found.offsetTo, after: undefined, taken: undefined });
@@ -116,19 +129,19 @@ export class Refill {
   }
 
   /** Reads the log to find the stretches that are owed. */
-  private async find(node: string, topic: string, place: LogPlace, owed: Owed): Promise<Found> {
+  async #find(node: string, topic: string, place: LogPlace, owed: Owed): Promise<Found> {
     const end = owed.offsetTo ?? place.delivered;
     const reader = place.log.reader(owed.offsetFrom, new Set([topic]));
     try {
-      return await this.gather(reader, end, (frame, from) =>
-        from === node ? owedStretch(frame, this.options.predicate.id, owed, this.options.untilNs(node)) : undefined,
+      return await this.#gather(reader, end, (frame, from) =>
+        from === node ? owedStretch(frame, this.#options.predicate.id, owed, this.#options.untilNs(node)) : undefined,
       );
     } finally {
       reader.close();
     }
   }
 
-  private async gather(
+  async #gather(
     reader: PartitionReader,
     end: number,
     owedOf: (frame: Parameters<typeof owedStretch>[0], node: string) => OwedStretch | undefined,
@@ -159,10 +172,10 @@ export class Refill {
   }
 
   /** Queries and delivers the stretches; `owed` keeps the progress. Returns false when the node failed. */
-  private async deliver(view: NodeView, topic: string, owed: Owed, found: Found): Promise<boolean> {
+  async #deliver(view: NodeView, topic: string, owed: Owed, found: Found): Promise<boolean> {
     const { stretches } = found;
     const [first] = stretches;
-    const { predicate, untilNs } = this.options;
+    const { predicate, untilNs } = this.#options;
     const request = {
       predicate: { ...predicate, topics: [topic] },
       untilNs: untilNs(view.node),
@@ -175,39 +188,40 @@ export class Refill {
     let within: OwedStretch | undefined;
     let unsound = false;
     const noted = {
-      client: this.outlet.client,
+      client: this.#outlet.client,
       last: 0,
-      signal: this.signal,
+      signal: this.#signal,
       onFailed: () => undefined,
       onEnded: () => undefined,
       onUnsound: async () => {
         unsound = true;
       },
     };
-    const outcomes = await replay(this.registry, this.route, this.pool, [query], noted, async (run) => {
+    const outcomes = await replay(this.#registry, this.#route, this.#pool, [query], noted, async (run) => {
       const stretch = stretches.find(({ to }) => comparePositions(run.end.position, to) <= 0)!;
       if (stretch !== within) view.changeOwed(owed, { taken: stretch.taken });
       within = stretch;
-      count += await this.take(run, view, owed, stretch);
+      count += await this.#take(run, view, owed, stretch);
     });
     const outcome = outcomes.get(view.node);
     if (outcome?.kind !== 'end') {
-      this.failed(view, topic, owed, outcome);
+      this.#failed(view, topic, owed, outcome);
       return false;
     }
-    this.failures.delete(view);
+    this.#failures.delete(view);
     const { end } = outcome;
     const whole = !unsound && !end.evicted && !end.lostUnknown && end.losses.length === 0 && end.damagedBytes === '0';
-    await this.tellEvicted(view.node, topic, found, count, whole);
+    await this.#tellEvicted(view.node, topic, found, count, whole);
     return true;
   }
 
   /** Delivers a run of one stretch and moves the owed range after it. Returns the number of matches in it. */
-  private async take(run: ReplayedRun, view: NodeView, owed: Owed, stretch: OwedStretch): Promise<number> {
-    const { outlet, standing } = this;
+  async #take(run: ReplayedRun, view: NodeView, owed: Owed, stretch: OwedStretch): Promise<number> {
+    const outlet = this.#outlet;
+    const standing = this.#standing;
     const { node, topic } = run;
     await standing.makeNotes();
-    if (outlet.left <= 0) throw this.limitReached();
+    if (outlet.left <= 0) throw this.#limitReached();
     const { selection, end } = run.take(outlet.left, outlet.admit(node, topic));
     const events = selection.count + selection.refused;
     outlet.count({ throttled: selection.refused, refilled: events });
@@ -220,20 +234,20 @@ export class Refill {
     view.changeOwed(owed, { after: end.position, taken: taken === undefined ? undefined : taken + events });
     if (selection.count > 0) {
       const header = { node, topic, history: true, refill: true, cursor: standing.cursor() };
-      await readInTime(outlet.batch(header, selection), this.pool);
+      await readInTime(outlet.batch(header, selection), this.#pool);
     }
-    if (outlet.left <= 0) throw this.limitReached();
+    if (outlet.left <= 0) throw this.#limitReached();
     return events;
   }
 
-  private limitReached(): Error {
-    this.over.abort();
-    this.options.notify();
+  #limitReached(): Error {
+    this.#over.abort();
+    this.#options.notify();
     return new Error('the limit is reached');
   }
 
   /** Tells the subscriber which owed events the recorder no longer has; they stay counted as shed or skipped. */
-  private async tellEvicted(
+  async #tellEvicted(
     node: string,
     topic: string,
     { stretches, events }: Found,
@@ -243,7 +257,7 @@ export class Refill {
     const unknown = events === undefined && !whole;
     const missing = events === undefined ? 0 : events - count;
     if (missing <= 0 && !unknown) return;
-    await this.outlet.message({
+    await this.#outlet.message({
       gap: {
         node,
         topic,
@@ -257,16 +271,16 @@ export class Refill {
     });
   }
 
-  private failed(view: NodeView, topic: string, owed: Owed, outcome: HistoryOutcome | undefined): void {
+  #failed(view: NodeView, topic: string, owed: Owed, outcome: HistoryOutcome | undefined): void {
     // Only failures of connected nodes count: a disconnected node can still answer when it is back.
-    if (!this.route.reaches(view.node) || this.signal.aborted) return;
-    const failures = (this.failures.get(view) ?? 0) + 1;
-    this.failures.set(view, failures);
+    if (!this.#route.reaches(view.node) || this.#signal.aborted) return;
+    const failures = (this.#failures.get(view) ?? 0) + 1;
+    this.#failures.set(view, failures);
     if (failures < REFILL_TRIES_MAX) return;
-    this.failures.delete(view);
+    this.#failures.delete(view);
     view.settleOwed(topic, owed);
     const reason = outcome?.kind === 'failed' ? outcome.message : 'no answer';
-    void this.outlet
+    void this.#outlet
       .message({
         gap: { node: view.node, topic, eventsUnknown: true, reason: 'evicted', message: `not refilled: ${reason}` },
       })

@@ -38,32 +38,42 @@ export interface ReplayOptions {
 
 /** Events of one node and topic, in order. */
 export class ReplayedRun {
+  readonly #frame: HistoryFrame;
+  readonly #from: number;
+  readonly #to: number;
+
   constructor(
     readonly node: string,
-    private readonly frame: HistoryFrame,
-    private readonly from: number,
-    private readonly to: number,
+    frame: HistoryFrame,
+    from: number,
+    to: number,
     /** Key of the last event. */
     readonly end: HistoryKey,
-  ) {}
+  ) {
+    this.#frame = frame;
+    this.#from = from;
+    this.#to = to;
+  }
 
   get topic(): string {
-    return this.frame.topic;
+    return this.#frame.topic;
   }
 
   /** Wall time of the first event. */
   get startNs(): bigint {
-    return this.frame.wallNs[this.from]!;
+    return this.#frame.wallNs[this.#from]!;
   }
 
   /** Number of its events after the position. */
   countBehind(position: Position): number {
-    return this.to - Math.max(this.from, Math.min(this.to, firstAfter(this.frame, position)));
+    return this.#to - Math.max(this.#from, Math.min(this.#to, firstAfter(this.#frame, position)));
   }
 
   /** Selects at most `countMax` (at least 1) events that `admit` does not refuse. */
   take(countMax: number, admit?: (element: Buffer) => boolean): TakenRun {
-    const { frame, from, to } = this;
+    const frame = this.#frame;
+    const from = this.#from;
+    const to = this.#to;
     const selection = selectEvents(frame, { all: true, indices: [] }, from, to, countMax, admit);
     return { selection, end: selection.next === to ? this.end : keyAt(this.node, frame, selection.next - 1) };
   }
@@ -143,46 +153,50 @@ async function deliver(
 
 /** The last N events of a sequence of runs, copied out of their frames. */
 class LastRuns {
-  private runs: { readonly run: Run; from: number; readonly events: Buffer }[] = [];
-  private count = 0;
-  private bytes = 0;
+  #runs: { readonly run: Run; from: number; readonly events: Buffer }[] = [];
+  #count = 0;
+  #bytes = 0;
 
-  constructor(private readonly countMax: number) {}
+  readonly #countMax: number;
+
+  constructor(countMax: number) {
+    this.#countMax = countMax;
+  }
 
   add(run: Run): void {
     const own = sliceFrame(run.frame, run.from, run.to);
     const events = Buffer.from(own.events);
-    this.runs.push({ run: { ...run, frame: { ...own, events }, from: 0, to: run.to - run.from }, from: 0, events });
-    this.count += run.to - run.from;
-    this.bytes += events.length;
-    while (this.count > this.countMax) this.shorten();
-    if (this.bytes > LAST_BYTES_MAX) {
+    this.#runs.push({ run: { ...run, frame: { ...own, events }, from: 0, to: run.to - run.from }, from: 0, events });
+    this.#count += run.to - run.from;
+    this.#bytes += events.length;
+    while (this.#count > this.#countMax) this.#shorten();
+    if (this.#bytes > LAST_BYTES_MAX) {
       throw new BackplaneError(
         'resource_exhausted',
-        `last: the last ${this.countMax} events must be at most ${LAST_BYTES_MAX} bytes together, they are more: ` +
+        `last: the last ${this.#countMax} events must be at most ${LAST_BYTES_MAX} bytes together, they are more: ` +
           'ask for fewer, or for a window with since',
       );
     }
   }
 
   *take(): Generator<ReplayedRun> {
-    for (const { run, from } of this.runs) {
+    for (const { run, from } of this.#runs) {
       yield new ReplayedRun(run.node, run.frame, from, run.to, run.end);
     }
   }
 
   /** Drops the oldest events: a whole run, or the beginning of one. */
-  private shorten(): void {
-    const oldest = this.runs[0]!;
-    const excess = this.count - this.countMax;
+  #shorten(): void {
+    const oldest = this.#runs[0]!;
+    const excess = this.#count - this.#countMax;
     const length = oldest.run.to - oldest.from;
     if (length > excess) {
       oldest.from += excess;
-      this.count -= excess;
+      this.#count -= excess;
       return;
     }
-    this.runs.shift();
-    this.count -= length;
-    this.bytes -= oldest.events.length;
+    this.#runs.shift();
+    this.#count -= length;
+    this.#bytes -= oldest.events.length;
   }
 }

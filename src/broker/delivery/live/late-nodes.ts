@@ -29,51 +29,55 @@ export interface LateNodesOptions {
 }
 
 export class LateNodes {
-  private readonly waiting = new Set<NodeView>();
+  readonly #waiting = new Set<NodeView>();
   /** Nodes that add() was called for while they were already being worked on: they are retried at once on failure. */
-  private readonly again = new Set<NodeView>();
+  readonly #again = new Set<NodeView>();
   /** Nodes that failed: the number of failures in a row, and the timer of the next try. */
-  private readonly failed = new Map<NodeView, { readonly failures: number; readonly timer: NodeJS.Timeout }>();
-  private running: NodeView | undefined;
-  private ready: Approached | undefined;
+  readonly #failed = new Map<NodeView, { readonly failures: number; readonly timer: NodeJS.Timeout }>();
+  #running: NodeView | undefined;
+  #ready: Approached | undefined;
 
-  constructor(private readonly options: LateNodesOptions) {}
+  readonly #options: LateNodesOptions;
+
+  constructor(options: LateNodesOptions) {
+    this.#options = options;
+  }
 
   /** Call this when the node can be asked, or asked again. */
   add(view: NodeView): void {
-    clearTimeout(this.failed.get(view)?.timer);
-    if (this.running === view || this.ready?.view === view) this.again.add(view);
-    else this.waiting.add(view);
-    this.startNext();
+    clearTimeout(this.#failed.get(view)?.timer);
+    if (this.#running === view || this.#ready?.view === view) this.#again.add(view);
+    else this.#waiting.add(view);
+    this.#startNext();
   }
 
   /** For the live loop, which reads the rest from the log and then calls joined(). */
   take(): Approached | undefined {
-    return this.ready;
+    return this.#ready;
   }
 
   /** Call this after take(). `isLive` is false when the log could not be read; the node is then asked again. */
   joined(view: NodeView, isLive: boolean): void {
-    this.ready = undefined;
-    if (isLive) this.failed.delete(view);
-    else this.putBack(view);
-    this.startNext();
+    this.#ready = undefined;
+    if (isLive) this.#failed.delete(view);
+    else this.#putBack(view);
+    this.#startNext();
   }
 
-  private startNext(): void {
-    if (this.running !== undefined || this.ready !== undefined || this.options.signal.aborted) return;
-    for (const view of this.waiting) {
-      this.waiting.delete(view);
-      this.again.delete(view);
-      this.running = view;
-      void this.approach(view).then((offset) => {
-        this.running = undefined;
-        if (offset !== undefined) this.ready = { view, offset };
+  #startNext(): void {
+    if (this.#running !== undefined || this.#ready !== undefined || this.#options.signal.aborted) return;
+    for (const view of this.#waiting) {
+      this.#waiting.delete(view);
+      this.#again.delete(view);
+      this.#running = view;
+      void this.#approach(view).then((offset) => {
+        this.#running = undefined;
+        if (offset !== undefined) this.#ready = { view, offset };
         else {
-          this.putBack(view);
-          this.startNext();
+          this.#putBack(view);
+          this.#startNext();
         }
-        this.options.notify();
+        this.#options.notify();
       });
       return;
     }
@@ -83,12 +87,12 @@ export class LateNodes {
    * Schedules another try for a node that did not answer to the end. A timer is needed because a connected node, for
    * example a busy one, reports no change when it can answer again.
    */
-  private putBack(view: NodeView): void {
-    if (this.again.has(view)) this.waiting.add(view);
-    else if (this.options.meeting(view)) {
-      const failures = (this.failed.get(view)?.failures ?? 0) + 1;
+  #putBack(view: NodeView): void {
+    if (this.#again.has(view)) this.#waiting.add(view);
+    else if (this.#options.meeting(view)) {
+      const failures = (this.#failed.get(view)?.failures ?? 0) + 1;
       const timer = setTimeout(() => this.add(view), reconnectDelayMs(failures, false)).unref();
-      this.failed.set(view, { failures, timer });
+      this.#failed.set(view, { failures, timer });
     }
   }
 
@@ -96,19 +100,19 @@ export class LateNodes {
    * Runs two rounds, because the second only has what came during the first and is short. Resolves with the offset at
    * which the second began, or undefined when the node failed.
    */
-  private async approach(view: NodeView): Promise<number | undefined> {
+  async #approach(view: NodeView): Promise<number | undefined> {
     let offset: number | undefined;
     for (let rounds = 0; rounds < 2; rounds++) {
       // Both are of the same moment, so all of the node's frames before `offset` lie before `to`.
-      offset = this.options.offset(view);
-      const to = this.options.meeting(view);
-      if (to === undefined || !(await this.attempt(view, to))) return undefined;
+      offset = this.#options.offset(view);
+      const to = this.#options.meeting(view);
+      if (to === undefined || !(await this.#attempt(view, to))) return undefined;
     }
     return offset;
   }
 
-  private async attempt(view: NodeView, to: Position): Promise<boolean> {
-    const { round, signal } = this.options;
+  async #attempt(view: NodeView, to: Position): Promise<boolean> {
+    const { round, signal } = this.#options;
     try {
       return await round(view, to, signal);
     } catch {

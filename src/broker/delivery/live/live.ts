@@ -40,108 +40,122 @@ export interface LiveOptions {
 }
 
 export class Live {
-  private readonly notices = new Notices();
-  private noticedMs = Date.now();
+  readonly #notices = new Notices();
+  #noticedMs = Date.now();
   /** By place, the offset before which frames are skipped. */
-  private readonly skipTo = new Map<LogPlace, number>();
+  readonly #skipTo = new Map<LogPlace, number>();
+
+  readonly #registry: NodeRegistry;
+  readonly #route: NodeRoute;
+  readonly #outlet: Outlet;
+  readonly #standing: SubscriptionPosition;
+  readonly #wake: Signal;
+  readonly #options: LiveOptions;
 
   constructor(
-    private readonly registry: NodeRegistry,
-    private readonly route: NodeRoute,
-    private readonly outlet: Outlet,
-    private readonly standing: SubscriptionPosition,
-    private readonly wake: Signal,
-    private readonly options: LiveOptions,
-  ) {}
+    registry: NodeRegistry,
+    route: NodeRoute,
+    outlet: Outlet,
+    standing: SubscriptionPosition,
+    wake: Signal,
+    options: LiveOptions,
+  ) {
+    this.#registry = registry;
+    this.#route = route;
+    this.#outlet = outlet;
+    this.#standing = standing;
+    this.#wake = wake;
+    this.#options = options;
+  }
 
   /** Returns when the limit or the end of the window is reached, or the signal fires. */
   async run(): Promise<void> {
-    const { signal, betweenRounds } = this.options;
-    const { places } = this.standing;
-    this.outlet.precededBy(() => this.notices.takeGaps());
+    const { signal, betweenRounds } = this.#options;
+    const { places } = this.#standing;
+    this.#outlet.precededBy(() => this.#notices.takeGaps());
     while (!signal.aborted) {
       await betweenRounds();
-      if (this.outlet.left <= 0) return this.notify();
+      if (this.#outlet.left <= 0) return this.#notify();
       let idle = true;
       for (const place of places) {
         if (place.lag === 0) continue;
-        idle = (await this.advance(place)) && idle;
-        if (this.outlet.left <= 0) return this.notify();
+        idle = (await this.#advance(place)) && idle;
+        if (this.#outlet.left <= 0) return this.#notify();
       }
-      if (Date.now() - this.noticedMs >= NOTICE_INTERVAL_MS) await this.notify();
-      if (this.ended()) return this.notify();
-      if (idle) await this.wake.wait(signal, NOTICE_INTERVAL_MS);
+      if (Date.now() - this.#noticedMs >= NOTICE_INTERVAL_MS) await this.#notify();
+      if (this.#ended()) return this.#notify();
+      if (idle) await this.#wake.wait(signal, NOTICE_INTERVAL_MS);
     }
   }
 
   /** Reads one item. Returns true when there was none. */
-  private async advance(place: LogPlace): Promise<boolean> {
+  async #advance(place: LogPlace): Promise<boolean> {
     const item = await place.next();
-    await this.standing.makeNotes();
+    await this.#standing.makeNotes();
     // No await from here to the write: otherwise a cursor could pass this frame before it was written.
     place.delivered = place.offset;
     if (item === undefined) return true;
-    this.standing.partials.delete(place);
-    if (item.kind === 'frame') await this.frame(place, item);
-    else if (item.kind === 'damage') this.damaged(place);
-    else this.evicted(place);
+    this.#standing.partials.delete(place);
+    if (item.kind === 'frame') await this.#frame(place, item);
+    else if (item.kind === 'damage') this.#damaged(place);
+    else this.#evicted(place);
     return false;
   }
 
-  private evicted({ log }: LogPlace): void {
-    for (const topic of this.standing.topics) this.notices.partition(topic, 'expired');
-    for (const view of this.viewsIn(log)) view.unchain();
+  #evicted({ log }: LogPlace): void {
+    for (const topic of this.#standing.topics) this.#notices.partition(topic, 'expired');
+    for (const view of this.#viewsIn(log)) view.unchain();
   }
 
-  private viewsIn({ partition }: PartitionLog): NodeView[] {
-    return [...this.standing.views.values()].filter(({ node }) => partitionOf(node) === partition);
+  #viewsIn({ partition }: PartitionLog): NodeView[] {
+    return [...this.#standing.views.values()].filter(({ node }) => partitionOf(node) === partition);
   }
 
   /** It is unknown whose frames were damaged, so every node of the partition is asked for all after its last frame. */
-  private damaged({ log }: LogPlace): void {
-    const { topics } = this.standing;
-    const nodes = this.viewsIn(log);
-    if (nodes.length === 0) for (const topic of topics) this.notices.partition(topic, 'damaged');
+  #damaged({ log }: LogPlace): void {
+    const { topics } = this.#standing;
+    const nodes = this.#viewsIn(log);
+    if (nodes.length === 0) for (const topic of topics) this.#notices.partition(topic, 'damaged');
     for (const view of nodes) {
       // A late node is served from its recorder anyway.
-      if (view.state === 'live') this.missing(view, topics, (topic) => log.coveredTo(view.node, topic));
+      if (view.state === 'live') this.#missing(view, topics, (topic) => log.coveredTo(view.node, topic));
     }
   }
 
   /** Asks the recorder for frames of these topics that cannot be read and that may reach up to `coveredTo`. */
-  private missing(view: NodeView, topics: readonly string[], coveredTo: (topic: string) => Position | undefined): void {
-    view.lostFrames(this.standing.topics);
+  #missing(view: NodeView, topics: readonly string[], coveredTo: (topic: string) => Position | undefined): void {
+    view.lostFrames(this.#standing.topics);
     for (const topic of topics) {
       const coveredFrom = view.floor(topic) ?? ORIGIN;
       const to = coveredTo(topic) ?? coveredFrom;
-      if (comparePositions(to, coveredFrom) > 0) this.notices.unread(view.node, topic, { coveredFrom, coveredTo: to });
+      if (comparePositions(to, coveredFrom) > 0) this.#notices.unread(view.node, topic, { coveredFrom, coveredTo: to });
     }
-    this.options.askAgain(view.node);
+    this.#options.askAgain(view.node);
   }
 
-  private async frame(place: LogPlace, entry: LogEntry): Promise<void> {
+  async #frame(place: LogPlace, entry: LogEntry): Promise<void> {
     const { offset, node, frame } = entry;
-    const view = this.standing.views.get(node);
+    const view = this.#standing.views.get(node);
     const { topic } = frame;
-    if (view === undefined) this.options.unserved(node);
+    if (view === undefined) this.#options.unserved(node);
     if (view?.state !== 'live') return;
-    if (this.outlet.left <= 0) {
+    if (this.#outlet.left <= 0) {
       // History delivered in parallel has reached the limit, so cursors must resume at this frame.
-      this.standing.partials.set(place, { offset, index: 0 });
+      this.#standing.partials.set(place, { offset, index: 0 });
       return;
     }
     if (follows(frame, view.chainedTo(topic)) === 'hole') {
-      this.missing(view, [topic], () => frame.coveredFrom);
+      this.#missing(view, [topic], () => frame.coveredFrom);
       return;
     }
-    const taken = this.take(place, entry, view, this.skips(place, entry));
+    const taken = this.#take(place, entry, view, this.#skips(place, entry));
     if (taken === undefined) return;
-    if (taken.count === this.outlet.left) {
+    if (taken.count === this.#outlet.left) {
       // The limit may fall within the frame, so cursors must resume with its rest.
-      this.standing.partials.set(place, { offset, index: taken.next });
+      this.#standing.partials.set(place, { offset, index: taken.next });
     }
-    const cursor = this.standing.cursor();
-    await this.outlet.batch({ node, topic, history: false, cursor }, taken);
+    const cursor = this.#standing.cursor();
+    await this.#outlet.batch({ node, topic, history: false, cursor }, taken);
   }
 
   /**
@@ -150,14 +164,14 @@ export class Live {
    * node's recorder is then asked again for what is left.
    */
   async join({ view, offset }: Approached): Promise<boolean> {
-    const place = this.standing.places[partitionOf(view.node)]!;
-    const reader = place.log.reader(offset, new Set(this.standing.topics));
+    const place = this.#standing.places[partitionOf(view.node)]!;
+    const reader = place.log.reader(offset, new Set(this.#standing.topics));
     try {
       while (reader.offset < place.offset && view.state === 'late') {
         const item = await reader.next();
         if (item === undefined || (item.kind === 'frame' && item.offset >= place.offset)) break;
         if (item.kind !== 'frame') return false;
-        if (item.node === view.node && !(await this.lateFrame(place, item, view))) return false;
+        if (item.node === view.node && !(await this.#lateFrame(place, item, view))) return false;
       }
     } finally {
       reader.close();
@@ -170,61 +184,61 @@ export class Live {
    * Delivers a frame of a late node. Cursors name the node until it is live, because the offsets are further than what
    * was delivered of it. Returns false when the limit is reached within the frame or before it.
    */
-  private async lateFrame(place: LogPlace, entry: LogEntry, view: NodeView): Promise<boolean> {
+  async #lateFrame(place: LogPlace, entry: LogEntry, view: NodeView): Promise<boolean> {
     const { node, frame } = entry;
     const { topic } = frame;
-    await this.standing.makeNotes();
-    if (this.outlet.left <= 0) return false;
-    const taken = this.take(place, entry, view, false);
-    const last = taken?.count === this.outlet.left ? taken.next : frame.count;
+    await this.#standing.makeNotes();
+    if (this.#outlet.left <= 0) return false;
+    const taken = this.#take(place, entry, view, false);
+    const last = taken?.count === this.#outlet.left ? taken.next : frame.count;
     const reached = last < frame.count ? positionAt(frame.coveredTo.epoch, frame, last - 1) : frame.coveredTo;
     view.reachedOf(topic, reached);
     if (taken === undefined) return true;
-    await this.outlet.batch({ node, topic, history: false, cursor: this.standing.cursor() }, taken);
+    await this.#outlet.batch({ node, topic, history: false, cursor: this.#standing.cursor() }, taken);
     return last === frame.count;
   }
 
   /** Selects the events of a frame, and notes all that must be told and counted. Undefined when there is no event. */
-  private take(place: LogPlace, entry: LogEntry, view: NodeView, skips: boolean): Selection | undefined {
+  #take(place: LogPlace, entry: LogEntry, view: NodeView, skips: boolean): Selection | undefined {
     const { node, frame } = entry;
     const { topic } = frame;
     const floor = view.floor(topic);
-    const { predicateId } = this.options;
-    const window = { floor, untilNs: this.untilFor(node) };
+    const { predicateId } = this.#options;
+    const window = { floor, untilNs: this.#untilFor(node) };
     view.workedOff(topic, frame.coveredTo);
     if (frame.watermarkNs > (view.watermarksNs.get(topic) ?? 0n)) view.watermarksNs.set(topic, frame.watermarkNs);
     // Losses in a stretch that came as history were reported by the coverage of that history.
-    if (floor === undefined || comparePositions(frame.coveredTo, floor) > 0) this.notices.frame(node, frame);
+    if (floor === undefined || comparePositions(frame.coveredTo, floor) > 0) this.#notices.frame(node, frame);
     const shed = shedOf(frame, predicateId, window, view.ahead.get(topic));
     if (shed !== undefined) {
-      this.notices.shed(node, frame, shed);
-      this.outlet.count({ shed: shed.events });
+      this.#notices.shed(node, frame, shed);
+      this.#outlet.count({ shed: shed.events });
     }
     if (frame.refused && !(floor && comparePositions(frame.coveredTo, floor) <= 0)) {
-      this.notices.refused(node, frame);
-      this.owe(view, entry, floor, undefined);
+      this.#notices.refused(node, frame);
+      this.#owe(view, entry, floor, undefined);
     }
     if (skips) {
       const skipped = selectLive(frame, predicateId, { ...window, countMax: Number.MAX_SAFE_INTEGER })?.count ?? 0;
-      if (skipped > 0) this.notices.skipped(node, frame, skipped);
-      this.outlet.count({ skipped });
-      if (skipped > 0 || shed !== undefined) this.owe(view, entry, floor, this.skipTo.get(place));
+      if (skipped > 0) this.#notices.skipped(node, frame, skipped);
+      this.#outlet.count({ skipped });
+      if (skipped > 0 || shed !== undefined) this.#owe(view, entry, floor, this.#skipTo.get(place));
       return undefined;
     }
-    if (shed !== undefined) this.owe(view, entry, floor, undefined);
-    const admit = this.outlet.admit(node, topic);
-    const selection = selectLive(frame, predicateId, { ...window, countMax: this.outlet.left, admit });
+    if (shed !== undefined) this.#owe(view, entry, floor, undefined);
+    const admit = this.#outlet.admit(node, topic);
+    const selection = selectLive(frame, predicateId, { ...window, countMax: this.#outlet.left, admit });
     if (selection === undefined) return undefined;
-    this.outlet.count({ throttled: selection.refused });
+    this.#outlet.count({ throttled: selection.refused });
     return selection.count === 0 ? undefined : selection;
   }
 
   /** Whether the frame is skipped because the subscriber is too far behind; then all up to the log's end is skipped. */
-  private skips(place: LogPlace, { offset, appendedMs }: LogEntry): boolean {
-    const { lagMaxMs } = this.options;
-    if (offset < (this.skipTo.get(place) ?? 0)) return true;
+  #skips(place: LogPlace, { offset, appendedMs }: LogEntry): boolean {
+    const { lagMaxMs } = this.#options;
+    if (offset < (this.#skipTo.get(place) ?? 0)) return true;
     if (lagMaxMs === undefined || Date.now() - appendedMs <= lagMaxMs) return false;
-    this.skipTo.set(place, place.log.deliverableOffset);
+    this.#skipTo.set(place, place.log.deliverableOffset);
     return true;
   }
 
@@ -232,8 +246,8 @@ export class Live {
    * Notes what is owed from this frame on: with `skipTo`, the frames that are skipped up to that offset; without, what
    * nodes shed, with an open end.
    */
-  private owe(view: NodeView, { offset, frame }: LogEntry, floor: Position | undefined, skipTo: number | undefined) {
-    if (this.options.refill === undefined) return;
+  #owe(view: NodeView, { offset, frame }: LogEntry, floor: Position | undefined, skipTo: number | undefined) {
+    if (this.#options.refill === undefined) return;
     const { topic } = frame;
     const skipped = skipTo !== undefined;
     const ranges = (view.owed.get(topic) ?? []).filter((owed) => owed.counted);
@@ -246,41 +260,41 @@ export class Live {
     view.owe(topic, { offsetFrom: offset, offsetTo: skipTo, after, skipped, counted: true, taken });
   }
 
-  private untilFor(node: string): bigint | undefined {
-    const { untilNs } = this.options;
-    return untilNs === undefined ? undefined : untilNs + (this.registry.record(node)?.clock.windowOffsetNs ?? 0n);
+  #untilFor(node: string): bigint | undefined {
+    const { untilNs } = this.#options;
+    return untilNs === undefined ? undefined : untilNs + (this.#registry.record(node)?.clock.windowOffsetNs ?? 0n);
   }
 
-  private async notify(): Promise<void> {
-    this.noticedMs = Date.now();
-    await this.outlet.gaps();
-    const views = [...this.standing.views.values()];
-    await this.standing.makeNotes();
-    const cursor = this.standing.cursor();
-    for (const watermark of this.notices.takeWatermarks(views, this.standing.topics, cursor)) {
-      await this.outlet.message(watermark);
+  async #notify(): Promise<void> {
+    this.#noticedMs = Date.now();
+    await this.#outlet.gaps();
+    const views = [...this.#standing.views.values()];
+    await this.#standing.makeNotes();
+    const cursor = this.#standing.cursor();
+    for (const watermark of this.#notices.takeWatermarks(views, this.#standing.topics, cursor)) {
+      await this.#outlet.message(watermark);
     }
-    if (this.outlet.gapsOpen) await this.outlet.message({ watermark: { node: '', cursor: this.standing.cursor() } });
+    if (this.#outlet.gapsOpen) await this.#outlet.message({ watermark: { node: '', cursor: this.#standing.cursor() } });
   }
 
   /**
    * Whether the window has ended: every connected node has reached its end, or UNTIL_GRACE_MS have passed since, and
    * nothing is left to refill.
    */
-  private ended(): boolean {
-    const { untilNs } = this.options;
+  #ended(): boolean {
+    const { untilNs } = this.#options;
     if (untilNs === undefined) return false;
     const nowNs = wallNowNs();
     if (nowNs < untilNs) return false;
-    const { refill } = this.options;
+    const { refill } = this.#options;
     const overdue = nowNs > untilNs + msToNs(UNTIL_GRACE_MS);
-    return [...this.standing.views.values()].every((view) => (overdue || this.past(view)) && !refill?.owes(view));
+    return [...this.#standing.views.values()].every((view) => (overdue || this.#past(view)) && !refill?.owes(view));
   }
 
-  private past(view: NodeView): boolean {
+  #past(view: NodeView): boolean {
     const { node } = view;
     // A node that is not connected or has no hold cannot deliver, so it is not waited for.
-    if (!this.route.reaches(node) || !this.registry.hold(node, this.options.predicateId)) return true;
-    return view.state === 'live' && view.watermarkNs(this.standing.topics) >= this.untilFor(view.node)!;
+    if (!this.#route.reaches(node) || !this.#registry.hold(node, this.#options.predicateId)) return true;
+    return view.state === 'live' && view.watermarkNs(this.#standing.topics) >= this.#untilFor(view.node)!;
   }
 }

@@ -56,25 +56,25 @@ interface LossCount {
 const STATED_MAX = 64;
 
 export class Notices {
-  private gaps = new Map<string, PendingGap>();
-  private readonly losses = new Map<string, LossCount>();
-  private watermarkTurn = 0;
+  #gaps = new Map<string, PendingGap>();
+  readonly #losses = new Map<string, LossCount>();
+  #watermarkTurn = 0;
 
   /** Notes the losses and the late events that a live frame states. */
   frame(node: string, frame: Frame): void {
     if (frame.lost > 0 || frame.lostUnknown) {
-      const count = this.lossOf(node);
+      const count = this.#lossOf(node);
       const lost = newlyLost(count, frame);
       const unknown = frame.lostUnknown && newlyUnknown(count, frame);
-      if (lost > 0 || unknown) this.gap(node, '', 'kernel_overrun', frame, lost, unknown);
+      if (lost > 0 || unknown) this.#gap(node, '', 'kernel_overrun', frame, lost, unknown);
     }
-    for (const loss of frame.losses) this.stated(node, loss);
-    if (frame.late > 0) this.gap(node, frame.topic, 'late', frame, frame.late, false);
+    for (const loss of frame.losses) this.#stated(node, loss);
+    if (frame.late > 0) this.#gap(node, frame.topic, 'late', frame, frame.late, false);
   }
 
   /** Tells a loss once when it begins and once when it has ended. */
-  private stated(node: string, loss: StatedLoss): void {
-    const { stated } = this.lossOf(node);
+  #stated(node: string, loss: StatedLoss): void {
+    const { stated } = this.#lossOf(node);
     const { epoch, timeNs, lane, tie } = loss.from;
     const key = `${loss.reason} ${epoch} ${timeNs} ${lane} ${tie}`;
     const over = loss.to !== undefined;
@@ -83,35 +83,35 @@ export class Notices {
     stated.set(key, over);
     if (stated.size > STATED_MAX) stated.delete(stated.keys().next().value!);
     const stretch = { coveredFrom: loss.from, coveredTo: loss.to };
-    this.gap(node, '', loss.reason, stretch, loss.events, loss.unknown, loss.message);
+    this.#gap(node, '', loss.reason, stretch, loss.events, loss.unknown, loss.message);
   }
 
   shed(node: string, frame: Frame, { events, unknown }: ShedPart): void {
-    this.gap(node, frame.topic, 'shed', frame, events, unknown);
+    this.#gap(node, frame.topic, 'shed', frame, events, unknown);
   }
 
   skipped(node: string, frame: Frame, events: number): void {
-    this.gap(node, frame.topic, 'skipped', frame, events, false);
+    this.#gap(node, frame.topic, 'skipped', frame, events, false);
   }
 
   refused(node: string, frame: Frame): void {
-    this.gap(node, frame.topic, 'refused', frame, 0, true);
+    this.#gap(node, frame.topic, 'refused', frame, 0, true);
   }
 
   /** Notes unreadable frames of the log that may be of this node; its recorder is asked for the whole stretch. */
   unread(node: string, topic: string, stretch: { readonly coveredFrom: Position; readonly coveredTo: Position }): void {
-    this.gap(node, topic, 'damaged', stretch, 0, true, UNREAD);
+    this.#gap(node, topic, 'damaged', stretch, 0, true, UNREAD);
   }
 
   /** Notes lost frames of a partition; it is unknown whose they were. */
   partition(topic: string, reason: 'damaged' | 'expired'): void {
-    this.gap('', topic, reason, undefined, 0, true);
+    this.#gap('', topic, reason, undefined, 0, true);
   }
 
   /** Returns the gaps that were not told yet, merged since the last call, and clears them. */
   takeGaps(): SubscribeResponse[] {
-    const gaps = [...this.gaps.values()];
-    this.gaps = new Map();
+    const gaps = [...this.#gaps.values()];
+    this.#gaps = new Map();
     return gaps.map(({ node, reason, message, topics }) => {
       const told = { node, reason, message };
       const parts = Array.from(topics, ([topic, gap]) => ({ topic, ...gapMessage(gap) }));
@@ -124,8 +124,8 @@ export class Notices {
   takeWatermarks(views: readonly NodeView[], topics: readonly string[], cursor: string): SubscribeResponse[] {
     const responses: SubscribeResponse[] = [];
     for (let i = 0; i < views.length && responses.length < WATERMARKS_PER_INTERVAL_MAX; i++) {
-      this.watermarkTurn = (this.watermarkTurn + 1) % views.length;
-      const view = views[this.watermarkTurn]!;
+      this.#watermarkTurn = (this.#watermarkTurn + 1) % views.length;
+      const view = views[this.#watermarkTurn]!;
       const timeNs = view.state === 'live' ? view.watermarkNs(topics) : 0n;
       if (timeNs <= view.toldWatermarkNs) continue;
       view.toldWatermarkNs = timeNs;
@@ -134,16 +134,16 @@ export class Notices {
     return responses;
   }
 
-  private lossOf(node: string): LossCount {
-    let count = this.losses.get(node);
+  #lossOf(node: string): LossCount {
+    let count = this.#losses.get(node);
     if (count === undefined) {
       count = { byTopic: new Map(), told: 0, unknownTo: undefined, stated: new Map() };
-      this.losses.set(node, count);
+      this.#losses.set(node, count);
     }
     return count;
   }
 
-  private gap(
+  #gap(
     node: string,
     topic: string,
     reason: string,
@@ -153,10 +153,10 @@ export class Notices {
     message = MESSAGES[reason as GapReason] ?? '',
   ): void {
     const key = `${node}|${reason}`;
-    let merged = this.gaps.get(key);
+    let merged = this.#gaps.get(key);
     if (merged === undefined) {
       merged = { node, reason, message, topics: new Map() };
-      this.gaps.set(key, merged);
+      this.#gaps.set(key, merged);
     }
     let gap = merged.topics.get(topic);
     if (gap === undefined) {
@@ -206,20 +206,20 @@ function newlyUnknown(count: LossCount, { coveredFrom, coveredTo }: Frame): bool
 
 /** The states of nodes as the subscriber knows them. */
 export class NodeStatuses {
-  private readonly told = new Map<string, { connected: boolean; degraded: string }>();
+  readonly #told = new Map<string, { connected: boolean; degraded: string }>();
 
   /** Notes a node that was named in the `accepted` message. */
   named(node: string, connected: boolean): void {
-    this.told.set(node, { connected, degraded: '' });
+    this.#told.set(node, { connected, degraded: '' });
   }
 
   /** The message that tells a changed state; undefined when the subscriber knows the state already. */
   take(node: string, record: NodeRecord | undefined): SubscribeResponse | undefined {
-    const told = this.told.get(node) ?? { connected: false, degraded: '' };
+    const told = this.#told.get(node) ?? { connected: false, degraded: '' };
     const connected = record?.connection !== undefined;
     const degraded = connected ? (record?.degraded ?? '') : told.degraded;
     if (connected === told.connected && degraded === told.degraded) return undefined;
-    this.told.set(node, { connected, degraded });
+    this.#told.set(node, { connected, degraded });
     const state = !connected ? 'NODE_STATE_GONE' : degraded ? 'NODE_STATE_DEGRADED' : 'NODE_STATE_CONNECTED';
     return { nodeStatus: { node, state, message: connected ? degraded : 'the connection was lost' } };
   }

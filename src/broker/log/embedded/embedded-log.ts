@@ -43,77 +43,80 @@ export interface EmbeddedLogOptions {
 export class EmbeddedLog implements PartitionLog {
   readonly partition: number;
   /** Positions that the deliverable frames reach. */
-  private readonly covered = new CoveredPositions();
+  readonly #covered = new CoveredPositions();
   /** Appended frames that followers were not told of yet, oldest first. */
-  private untold: LogEntry[] = [];
-  private readonly log: SegmentLog;
-  private readonly followers: ((entry: LogEntry) => void)[] = [];
-  private restored = false;
+  #untold: LogEntry[] = [];
+  readonly #log: SegmentLog;
+  readonly #followers: ((entry: LogEntry) => void)[] = [];
+  #restored = false;
 
-  constructor(private readonly options: EmbeddedLogOptions) {
+  readonly #options: EmbeddedLogOptions;
+
+  constructor(options: EmbeddedLogOptions) {
+    this.#options = options;
     this.partition = options.partition;
-    this.log = SegmentLog.open({
+    this.#log = SegmentLog.open({
       dir: options.dir,
       segmentBytesMax: options.segmentBytesMax,
       ageMsMax: options.ageMsMax,
       files: options.files ?? nodeFileOps,
       onFull: options.onFull,
       ordered: options.fsync === 'commit',
-      head: () => this.head(),
+      head: () => this.#head(),
     });
-    this.restore(this.log.nextOrdinal, this.covered);
-    this.restored = true;
+    this.#restore(this.#log.nextOrdinal, this.#covered);
+    this.#restored = true;
   }
 
   get firstOffset(): number {
-    return this.log.firstOrdinal;
+    return this.#log.firstOrdinal;
   }
 
   get deliverableOffset(): number {
-    return Math.min(this.untold[0]?.offset ?? Number.POSITIVE_INFINITY, this.promisedOffset);
+    return Math.min(this.#untold[0]?.offset ?? Number.POSITIVE_INFINITY, this.#promisedOffset);
   }
 
-  private get promisedOffset(): number {
-    return this.options.fsync === 'commit' ? this.log.durableOrdinal : this.log.nextOrdinal;
+  get #promisedOffset(): number {
+    return this.#options.fsync === 'commit' ? this.#log.durableOrdinal : this.#log.nextOrdinal;
   }
 
   get bytes(): number {
-    return this.log.bytes;
+    return this.#log.bytes;
   }
 
   async append(node: string, frame: Frame, frameBytes: Buffer): Promise<number> {
     const timeNs = wallNowNs();
     const parts = frameRecordParts(node, frameBytes);
-    const offset = this.log.append({ kind: frameKind(frame.topic), timeNs, parts });
-    this.untold.push({ kind: 'frame', offset, node, frame, bytes: frameBytes.length, appendedMs: nsToMs(timeNs) });
+    const offset = this.#log.append({ kind: frameKind(frame.topic), timeNs, parts });
+    this.#untold.push({ kind: 'frame', offset, node, frame, bytes: frameBytes.length, appendedMs: nsToMs(timeNs) });
     const durable = this.settled();
     // Called after the sync was started, because segments that are not synced yet are not deleted.
-    this.options.onGrown();
+    this.#options.onGrown();
     await durable;
-    this.tell();
+    this.#tell();
     return offset;
   }
 
   async settled(): Promise<void> {
-    if (this.options.fsync === 'commit' && this.log.durableOrdinal < this.log.nextOrdinal) await this.log.sync();
+    if (this.#options.fsync === 'commit' && this.#log.durableOrdinal < this.#log.nextOrdinal) await this.#log.sync();
   }
 
   /** Called by the timer of fsync mode 'interval'. */
   async flush(): Promise<void> {
-    if (this.log.durableOrdinal < this.log.nextOrdinal) await this.log.sync();
+    if (this.#log.durableOrdinal < this.#log.nextOrdinal) await this.#log.sync();
   }
 
   nodes(): Iterable<string> {
-    return this.covered.nodes();
+    return this.#covered.nodes();
   }
 
   coveredTo(node: string, topic: string): Position | undefined {
-    return this.covered.to(node, topic);
+    return this.#covered.to(node, topic);
   }
 
   snapshot(): Snapshot {
-    this.tell();
-    return { offset: this.deliverableOffset, covered: this.covered.copy() };
+    this.#tell();
+    return { offset: this.deliverableOffset, covered: this.#covered.copy() };
   }
 
   async coveredBefore(offset: number): Promise<CoveredPositions> {
@@ -122,26 +125,26 @@ export class EmbeddedLog implements PartitionLog {
     if (offset > end) {
       throw new BackplaneError('cursor_invalid', `cursor names offset ${offset} ${where}, which does not exist`);
     }
-    if (offset < this.log.firstOrdinal) {
-      const oldest = this.log.firstOrdinal;
+    if (offset < this.#log.firstOrdinal) {
+      const oldest = this.#log.firstOrdinal;
       throw new BackplaneError('cursor_expired', `cursor names offset ${offset} ${where}, the oldest is ${oldest}`);
     }
     // Most cursors resume at the end, where nothing has to be read.
     if (offset === end) return covered;
     const before = new CoveredPositions();
-    this.restore(offset, before);
+    this.#restore(offset, before);
     return before;
   }
 
   markBefore(offset: number): number | undefined {
-    return this.log.crc(offset - 1) || undefined;
+    return this.#log.crc(offset - 1) || undefined;
   }
 
   async hasMark(offset: number, mark: number): Promise<boolean> {
     // A removed record cannot be compared; a reader from there reports that it is gone.
-    if (offset <= this.log.firstOrdinal) return true;
-    if (offset > this.log.nextOrdinal) return false;
-    const reader = this.log.reader(offset - 1, () => false);
+    if (offset <= this.#log.firstOrdinal) return true;
+    if (offset > this.#log.nextOrdinal) return false;
+    const reader = this.#log.reader(offset - 1, () => false);
     try {
       const item = reader.next();
       return item?.kind !== 'record' || item.crc === mark;
@@ -152,7 +155,7 @@ export class EmbeddedLog implements PartitionLog {
 
   reader(fromOffset: number, topics: ReadonlySet<string>): PartitionReader {
     const kinds = new Set([...topics].map(frameKind));
-    const reader = this.log.reader(fromOffset, (kind) => kinds.has(kind));
+    const reader = this.#log.reader(fromOffset, (kind) => kinds.has(kind));
     const deliverable = () => this.deliverableOffset;
     let mark: number | undefined;
     return {
@@ -181,16 +184,16 @@ export class EmbeddedLog implements PartitionLog {
   }
 
   follow(listener: (entry: LogEntry) => void): void {
-    this.followers.push(listener);
+    this.#followers.push(listener);
   }
 
   async appendNote(bytes: Buffer): Promise<number> {
-    return this.log.append({ kind: NOTE_RECORD, timeNs: wallNowNs(), parts: [bytes] });
+    return this.#log.append({ kind: NOTE_RECORD, timeNs: wallNowNs(), parts: [bytes] });
   }
 
   async readNote(offset: number): Promise<Buffer | undefined> {
-    if (offset < this.log.firstOrdinal || offset >= this.log.nextOrdinal) return undefined;
-    const reader = this.log.reader(offset);
+    if (offset < this.#log.firstOrdinal || offset >= this.#log.nextOrdinal) return undefined;
+    const reader = this.#log.reader(offset);
     try {
       const item = reader.next();
       const found = item?.kind === 'record' && item.ordinal === offset && item.recordKind === NOTE_RECORD;
@@ -201,63 +204,63 @@ export class EmbeddedLog implements PartitionLog {
   }
 
   async probe(): Promise<void> {
-    this.log.append(this.checkpoint());
+    this.#log.append(this.#checkpoint());
   }
 
   /** See SegmentLog. */
   checkPlace(): void {
-    this.log.checkPlace();
+    this.#log.checkPlace();
   }
 
   enforceRetention(): void {
-    this.log.enforceRetention();
+    this.#log.enforceRetention();
   }
 
   /** See SegmentLog. */
   get oldestNs(): bigint | undefined {
-    return this.log.oldestNs;
+    return this.#log.oldestNs;
   }
 
   removeOldest(): boolean {
-    return this.log.removeOldest();
+    return this.#log.removeOldest();
   }
 
   close(): Promise<void> {
-    return this.log.close();
+    return this.#log.close();
   }
 
   /** Tells followers of all frames below the promised end: one sync makes all earlier appends durable. */
-  private tell(): void {
-    const end = this.promisedOffset;
-    while (this.untold.length > 0 && this.untold[0]!.offset < end) {
-      const entry = this.untold.shift()!;
-      this.covered.take(entry.node, entry.frame);
-      for (const follower of this.followers) follower(entry);
+  #tell(): void {
+    const end = this.#promisedOffset;
+    while (this.#untold.length > 0 && this.#untold[0]!.offset < end) {
+      const entry = this.#untold.shift()!;
+      this.#covered.take(entry.node, entry.frame);
+      for (const follower of this.#followers) follower(entry);
     }
   }
 
-  private head(): NewRecord[] {
+  #head(): NewRecord[] {
     // While the log opens, the covered positions are incomplete, so no checkpoint is written: it would be wrong.
-    return this.restored ? [this.checkpoint()] : [];
+    return this.#restored ? [this.#checkpoint()] : [];
   }
 
   /** Covers all frames appended so far, durable or not, because the checkpoint follows them in the log. */
-  private checkpoint(): NewRecord {
-    const covered = this.untold.length === 0 ? this.covered : this.covered.copy();
-    for (const { node, frame } of this.untold) covered.take(node, frame);
+  #checkpoint(): NewRecord {
+    const covered = this.#untold.length === 0 ? this.#covered : this.#covered.copy();
+    for (const { node, frame } of this.#untold) covered.take(node, frame);
     return { kind: CHECKPOINT_RECORD, timeNs: wallNowNs(), anchor: true, parts: [encodeCheckpoint(covered)] };
   }
 
   /** Reads the newest checkpoint before `offset`, and the frames between them. */
-  private restore(offset: number, into: CoveredPositions): void {
-    let from = this.log.firstOrdinal;
-    for (const { ordinal } of this.log.anchors()) {
+  #restore(offset: number, into: CoveredPositions): void {
+    let from = this.#log.firstOrdinal;
+    for (const { ordinal } of this.#log.anchors()) {
       if (ordinal < offset) {
         from = ordinal;
         break;
       }
     }
-    const reader = this.log.reader(from);
+    const reader = this.#log.reader(from);
     try {
       while (reader.ordinal < offset) {
         const item = reader.next();

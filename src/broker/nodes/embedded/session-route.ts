@@ -6,17 +6,21 @@ import type { NodeRegistry } from '../node-registry.js';
 import type { NodeRoute } from '../node-route.js';
 
 export class SessionRoute implements NodeRoute {
-  constructor(private readonly registry: NodeRegistry) {}
+  readonly #registry: NodeRegistry;
+
+  constructor(registry: NodeRegistry) {
+    this.#registry = registry;
+  }
 
   reaches(node: string): boolean {
-    return this.registry.session(node) !== undefined;
+    return this.#registry.session(node) !== undefined;
   }
 
   history(node: string, request: HistoryRequest): HistoryAnswer | undefined {
-    return this.registry.session(node)?.history.query(request);
+    return this.#registry.session(node)?.history.query(request);
   }
 
   lease(node: string, lease: ControlResponse): void {
-    this.registry.session(node)?.send(lease);
+    this.#registry.session(node)?.send(lease);
   }
 }

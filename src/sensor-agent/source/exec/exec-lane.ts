@@ -37,14 +37,14 @@ export class ExecLane {
   #lostUnknown = false;
   #notedMs = 0;
 
+  readonly #sink: SourceSink;
+  /** Trace clock. */
+  readonly #nowNs: () => bigint;
+
   /** Makes (or adopts) instance `name`; throws `failed_precondition` when the kernel refuses. */
-  constructor(
-    tracefs: string,
-    name: string,
-    private readonly sink: SourceSink,
-    /** Trace clock. */
-    private readonly nowNs: () => bigint,
-  ) {
+  constructor(tracefs: string, name: string, sink: SourceSink, nowNs: () => bigint) {
+    this.#sink = sink;
+    this.#nowNs = nowNs;
     this.#instance = new TraceInstance(tracefs, {
       name,
       bufferBytesPerCpu: EXEC_BUFFER_BYTES_PER_CPU,
@@ -75,7 +75,7 @@ export class ExecLane {
 
   /** Tells what the workers have read since the last call. Called with every drain of the pages. */
   drain(): void {
-    const latestNs = this.nowNs() + PAGE_AHEAD_NS_MAX;
+    const latestNs = this.#nowNs() + PAGE_AHEAD_NS_MAX;
     for (const ring of this.#rings) {
       ring.drain((entry) => this.#tell(execRecord(readExecEntry(entry)), latestNs));
       const { count, unknown } = ring.takeLost();
@@ -120,7 +120,7 @@ export class ExecLane {
    * exec, and the exec goes on without its arguments.
    */
   #tell(record: ExecRecord, latestNs: bigint): void {
-    if (record.timeNs <= latestNs) this.sink.exec(record);
+    if (record.timeNs <= latestNs) this.#sink.exec(record);
   }
 
   #entriesRead(): number {
@@ -157,7 +157,7 @@ export class ExecLane {
     });
     worker.on('error', (cause: Error) => {
       const lanes = task.lanes.map(({ lane }) => lane).join(', ');
-      this.sink.note('exec_lane_failed', `no arguments from CPU ${lanes} any more: ${cause.message}`);
+      this.#sink.note('exec_lane_failed', `no arguments from CPU ${lanes} any more: ${cause.message}`);
     });
     // The agent's other work keeps the process running; this thread alone should not.
     worker.unref();
@@ -167,7 +167,7 @@ export class ExecLane {
   #tellLost(): void {
     if (this.#lost === 0 && !this.#lostUnknown) return;
     const count = this.#lostUnknown ? `at least ${this.#lost}` : String(this.#lost);
-    this.sink.note('exec_lane_lost', `${count} execs came faster than their arguments could be read`);
+    this.#sink.note('exec_lane_lost', `${count} execs came faster than their arguments could be read`);
     this.#lost = 0;
     this.#lostUnknown = false;
     this.#notedMs = Date.now();

@@ -47,7 +47,10 @@ export class SyntheticSource implements Source {
   #startNs = 0n;
   #sink: SourceSink | undefined;
 
-  constructor(private readonly options: SyntheticOptions) {
+  readonly #options: SyntheticOptions;
+
+  constructor(options: SyntheticOptions) {
+    this.#options = options;
     const { eventsPerSecond, lanes = 2 } = options;
     if (!(eventsPerSecond > 0 && eventsPerSecond <= SYNTHETIC_EVENTS_PER_SECOND_MAX)) {
       throw new BackplaneError(
@@ -74,8 +77,8 @@ export class SyntheticSource implements Source {
     const sink = this.#sink;
     if (sink === undefined) throw new BackplaneError('failed_precondition', 'the synthetic source is not running');
     const elapsedNs = Number(this.#nowNs() - this.#startNs);
-    const total = this.options.eventsMax ?? Number.MAX_SAFE_INTEGER;
-    const due = Math.min(total, Math.floor((elapsedNs * this.options.eventsPerSecond) / 1e9) + 1);
+    const total = this.#options.eventsMax ?? Number.MAX_SAFE_INTEGER;
+    const due = Math.min(total, Math.floor((elapsedNs * this.#options.eventsPerSecond) / 1e9) + 1);
     const end = Math.min(due, this.produced + SYNTHETIC_EVENTS_PER_DRAIN_MAX);
     const result = { pages: 0, bytes: 0, empty: end === due };
     for (; this.produced < end; this.produced++) this.#make(this.produced, sink, result);
@@ -86,7 +89,7 @@ export class SyntheticSource implements Source {
 
   clock(): ClockPair {
     const pair = this.#clock.pair();
-    if (this.options.nowNs === undefined) return pair;
+    if (this.#options.nowNs === undefined) return pair;
     return { bootNs: this.#nowNs(), wallNs: pair.wallNs };
   }
 
@@ -99,11 +102,11 @@ export class SyntheticSource implements Source {
   }
 
   #timeNs(index: number): bigint {
-    return this.#startNs + BigInt(Math.floor((index * 1e9) / this.options.eventsPerSecond));
+    return this.#startNs + BigInt(Math.floor((index * 1e9) / this.#options.eventsPerSecond));
   }
 
   #make(index: number, sink: SourceSink, result: { pages: number; bytes: number }): void {
-    const event = syntheticEvent(this.#plan.at(index), this.options.seed ?? 1, this.lanes);
+    const event = syntheticEvent(this.#plan.at(index), this.#options.seed ?? 1, this.lanes);
     const timeNs = this.#timeNs(index);
     const entry: NewEntry = { ...event, timeNs };
     if (!this.#writers[event.lane]!.append(entry)) {

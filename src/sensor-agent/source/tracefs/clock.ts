@@ -18,8 +18,11 @@ const EDGE_TRIES = 4;
 export class TraceClock {
   #suspendedNs = 0n;
 
+  readonly #readNow: () => bigint | undefined;
+
   /** `readNow` reads the trace clock to a microsecond or so (see statsNow), undefined when it cannot. */
-  constructor(private readonly readNow: () => bigint | undefined) {
+  constructor(readNow: () => bigint | undefined) {
+    this.#readNow = readNow;
     this.renew();
   }
 
@@ -31,7 +34,7 @@ export class TraceClock {
   /** Takes time spent suspended since the last call into account. */
   renew(): void {
     const before = process.hrtime.bigint();
-    const now = this.readNow();
+    const now = this.#readNow();
     const after = process.hrtime.bigint();
     if (now === undefined || after - before > READING_NS_MAX) return;
     const suspended = now - (before + after) / 2n;

@@ -18,7 +18,11 @@ export class ControlWatch {
   /** Whether the kernel reports writes here. */
   serves = false;
 
-  constructor(private readonly path: string) {}
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
 
   /** Watches these folders of the instance from now on, and no others. */
   watch(folders: readonly string[]): void {
@@ -56,7 +60,7 @@ export class ControlWatch {
 
   #add(folder: string): void {
     try {
-      const watcher = watch(join(this.path, folder), { persistent: false });
+      const watcher = watch(join(this.#path, folder), { persistent: false });
       watcher.on('change', (kind, name) => this.#hear(kind, join(folder, String(name))));
       watcher.on('error', () => watcher.close());
       this.#watchers.set(folder, watcher);

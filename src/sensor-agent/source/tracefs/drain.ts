@@ -54,14 +54,19 @@ export class PageDrain {
   /** Pages that another clock wrote, so far. */
   misplacedPages = 0;
 
+  readonly #nowNs: () => bigint;
+  /** Events that a lane's buffer has overwritten so far; undefined when some of them were told by another reader. */
+  readonly #overrun: (lane: number) => number | undefined;
+
   /** Takes over the descriptors (non-blocking). `nowNs` is the trace clock. */
   constructor(
     descriptors: ReadonlyMap<number, number>,
     readonly pageBytes: number,
-    private readonly nowNs: () => bigint,
-    /** Events that a lane's buffer has overwritten so far; undefined when some of them were told by another reader. */
-    private readonly overrun: (lane: number) => number | undefined,
+    nowNs: () => bigint,
+    overrun: (lane: number) => number | undefined,
   ) {
+    this.#nowNs = nowNs;
+    this.#overrun = overrun;
     this.#lanes = [...descriptors].map(([lane, fd]) => {
       return { lane, fd, horizonNs: 0n, lost: 0, uncounted: false, baseNs: 0n, pages: 0, ended: false };
     });
@@ -69,7 +74,7 @@ export class PageDrain {
   }
 
   run(sink: SourceSink): DrainResult {
-    const nowNs = this.nowNs();
+    const nowNs = this.#nowNs();
     const beganNs = nowNs - this.#slack.at(nowNs);
     const deadline = performance.now() + DRAIN_MS_MAX;
     for (const lane of this.#lanes) {
@@ -145,7 +150,7 @@ export class PageDrain {
 
   #losses(lane: Lane, { lost, lostUnknown }: PageHeader): { lost: number; lostUnknown: boolean } {
     lane.uncounted ||= lostUnknown;
-    const overrun = lane.uncounted && (lost > 0 || lostUnknown) ? this.overrun(lane.lane) : undefined;
+    const overrun = lane.uncounted && (lost > 0 || lostUnknown) ? this.#overrun(lane.lane) : undefined;
     if (overrun === undefined) {
       lane.lost += lost;
       return { lost, lostUnknown };
@@ -178,7 +183,8 @@ export class PageDrain {
   /** Notes late entries: entries are in order, so the first one of a drain shows whether any was late. */
   #review(): void {
     const { entries, firstTimeNs } = this.#entries;
-    if (entries > 0 && firstTimeNs < this.#horizonNs) this.#slack.exceeded(this.#horizonNs - firstTimeNs, this.nowNs());
+    if (entries > 0 && firstTimeNs < this.#horizonNs)
+      this.#slack.exceeded(this.#horizonNs - firstTimeNs, this.#nowNs());
   }
 
   /** A lane that did not end on an empty read is known up to its last event. */

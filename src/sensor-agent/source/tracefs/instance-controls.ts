@@ -45,8 +45,11 @@ export class InstanceControls {
   readonly found: readonly Change[];
   #settings: Control[];
 
+  readonly #wanted: WantedControls;
+
   /** Takes the files' present texts as right where it is not known how they should read. */
-  constructor(private readonly wanted: WantedControls) {
+  constructor(wanted: WantedControls) {
+    this.#wanted = wanted;
     // Settings that empty the buffer come first; recording goes on only when all others are right.
     this.#settings = [
       this.#as('trace_clock', '[boot]'),
@@ -72,12 +75,12 @@ export class InstanceControls {
    * without the instance.
    */
   look(thorough: boolean): Change[] {
-    const on = readFileSync(join(this.wanted.path, 'tracing_on'), 'utf8').trim() === '1';
-    const enabled = new Set(enabledEvents(this.wanted.path));
-    const wanted = this.wanted.wantedEvents();
+    const on = readFileSync(join(this.#wanted.path, 'tracing_on'), 'utf8').trim() === '1';
+    const enabled = new Set(enabledEvents(this.#wanted.path));
+    const wanted = this.#wanted.wantedEvents();
     if (!thorough && on && enabled.size === wanted.size && [...enabled].every((event) => wanted.has(event))) return [];
     const strays = [...enabled].filter((event) => !wanted.has(event)).map((event) => this.#stray(event));
-    const events = [...strays, ...[...this.wanted.wantedEvents()].flatMap((event) => this.#event(event))];
+    const events = [...strays, ...[...this.#wanted.wantedEvents()].flatMap((event) => this.#event(event))];
     const settings = this.#wrongSettings();
     return [...settings.slice(0, -1), ...events, ...settings.slice(-1)];
   }
@@ -103,9 +106,9 @@ export class InstanceControls {
     };
     const filter: Control = {
       file: join(dir, 'filter'),
-      right: (text) => text.trim() === this.wanted.wantedFilter(event),
+      right: (text) => text.trim() === this.#wanted.wantedFilter(event),
       restore: () => {
-        const text = this.wanted.wantedFilter(event);
+        const text = this.#wanted.wantedFilter(event);
         this.#put(join(dir, 'filter'), text === 'none' ? '0' : text);
       },
     };
@@ -160,7 +163,7 @@ export class InstanceControls {
 
   #cpus(): Control {
     const file = 'tracing_cpumask';
-    const wanted = this.wanted.lanes.reduce((mask, lane) => mask | (1n << BigInt(lane)), 0n);
+    const wanted = this.#wanted.lanes.reduce((mask, lane) => mask | (1n << BigInt(lane)), 0n);
     return {
       file,
       right: (reads) => (BigInt(`0x${reads.trim().replaceAll(',', '') || '0'}`) & wanted) === wanted,
@@ -170,14 +173,14 @@ export class InstanceControls {
 
   #read(file: string): string {
     try {
-      return readFileSync(join(this.wanted.path, file), 'utf8');
+      return readFileSync(join(this.#wanted.path, file), 'utf8');
     } catch {
       return '';
     }
   }
 
   #put(file: string, text: string): void {
-    put(join(this.wanted.path, file), text);
+    put(join(this.#wanted.path, file), text);
   }
 
   /** Removes triggers one by one: truncation clears only histograms. Some kernels accept only the name alone. */
@@ -191,7 +194,7 @@ export class InstanceControls {
 
   /** Truncates the file, as `> file` does. */
   #clear(file: string): void {
-    closeSync(openSync(join(this.wanted.path, file), constants.O_WRONLY | constants.O_TRUNC));
+    closeSync(openSync(join(this.#wanted.path, file), constants.O_WRONLY | constants.O_TRUNC));
   }
 }
 

@@ -60,7 +60,10 @@ export class InstanceWatch {
   /** Changes made while no agent was there. */
   #meanwhile: readonly string[];
 
-  constructor(private readonly watched: WatchedInstance) {
+  readonly #watched: WatchedInstance;
+
+  constructor(watched: WatchedInstance) {
+    this.#watched = watched;
     const { instance } = watched;
     this.#writes = new ControlWatch(instance.path);
     this.#controls = new InstanceControls(instance);
@@ -92,7 +95,7 @@ export class InstanceWatch {
     return this.#disturbance(
       'restored',
       undefined,
-      `${what}: restored; ${this.watched.missing} of that time may be missing`,
+      `${what}: restored; ${this.#watched.missing} of that time may be missing`,
     );
   }
 
@@ -132,7 +135,7 @@ export class InstanceWatch {
 
   #right(): Disturbance | undefined {
     const left = this.#left;
-    this.#rightNs = this.watched.nowNs();
+    this.#rightNs = this.#watched.nowNs();
     this.#watchFolders();
     if (!left) return undefined;
     this.#left = undefined;
@@ -156,11 +159,11 @@ export class InstanceWatch {
     const fromNs = this.#left?.fromNs ?? this.#rightNs;
     const wasLeft = this.#left !== undefined;
     this.#left = undefined;
-    this.#rightNs = this.watched.nowNs();
+    this.#rightNs = this.#watched.nowNs();
     this.#countAnew();
     this.#restoredMs = [...this.#restoredMs.filter((atMs) => nowMs - atMs < INSTANCE_RESTORES_MS), nowMs];
     const loses = changes.length === 0 || changes.some((change) => change.loses);
-    const told = `${what}: restored; ${this.watched.missing} may be missing from the last look before it`;
+    const told = `${what}: restored; ${this.#watched.missing} may be missing from the last look before it`;
     if (this.#restoredMs.length < INSTANCE_RESTORES_MAX) {
       if (this.#restoredMs.length === 1) this.#leftMs = INSTANCE_LEFT_MS_MIN;
       return this.#disturbance(wasLeft ? 'over' : 'restored', fromNs, told, loses);
@@ -178,12 +181,12 @@ export class InstanceWatch {
     if (this.#left) return undefined;
     this.#left = { fromNs: this.#rightNs };
     const cause = why === '' ? 'again, it is left so for a while' : why;
-    return this.#disturbance('left', this.#rightNs, `${what}: ${cause}; ${this.watched.missing} are missing`);
+    return this.#disturbance('left', this.#rightNs, `${what}: ${cause}; ${this.#watched.missing} are missing`);
   }
 
   /** States whether somebody else read entries or emptied the buffer. */
   #readings(): string[] {
-    const { watched } = this;
+    const watched = this.#watched;
     const ours = watched.entriesRead();
     const kernel = this.#kernelRead();
     if (kernel === undefined) return [];
@@ -198,14 +201,14 @@ export class InstanceWatch {
   #countAnew(): void {
     const kernel = this.#kernelRead();
     if (kernel === undefined) return;
-    if (kernel < this.#read.kernel) this.watched.onEmptied();
-    this.#read = { kernel, ours: this.watched.entriesRead(), excess: 0 };
+    if (kernel < this.#read.kernel) this.#watched.onEmptied();
+    this.#read = { kernel, ours: this.#watched.entriesRead(), excess: 0 };
   }
 
   /** Entries that the kernel says were read; undefined when the instance is gone. */
   #kernelRead(): number | undefined {
     try {
-      return this.watched.instance.eventsRead();
+      return this.#watched.instance.eventsRead();
     } catch {
       return undefined;
     }
@@ -224,16 +227,16 @@ export class InstanceWatch {
   }
 
   #disturbance(state: Disturbance['state'], fromNs: bigint | undefined, message: string, loses = true): Disturbance {
-    return { state, fromNs, message, loses: loses && this.watched.loses };
+    return { state, fromNs, message, loses: loses && this.#watched.loses };
   }
 
   #title(): string {
-    const { instance, title } = this.watched;
+    const { instance, title } = this.#watched;
     return `${title} ${instance.path.split('/').at(-1)}`;
   }
 
   #watchFolders(): void {
-    const { instance } = this.watched;
+    const { instance } = this.#watched;
     const events = [...instance.wantedEvents()];
     const groups = new Set(events.map((event) => `events/${event.split('/')[0]}`));
     this.#writes.watch([

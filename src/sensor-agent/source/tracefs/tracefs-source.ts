@@ -58,7 +58,10 @@ export class TracefsSource implements Source {
   #running: Running | undefined;
   readonly #atExit = () => this.#stopSync();
 
-  constructor(private readonly options: TracefsOptions) {
+  readonly #options: TracefsOptions;
+
+  constructor(options: TracefsOptions) {
+    this.#options = options;
     if (!/^[A-Za-z0-9_-]{1,64}$/.test(options.recorderId)) {
       throw new BackplaneError(
         'invalid_argument',
@@ -71,16 +74,16 @@ export class TracefsSource implements Source {
   async start(sink: SourceSink): Promise<void> {
     const tracefs = openTracefs();
     if (tracefs.mounted) sink.note('tracefs_mounted', `mounted tracefs on ${tracefs.path}`);
-    const bufferBytesPerCpu = affordable(this.options.bufferBytesPerCpu ?? KERNEL_BUFFER_BYTES_PER_CPU);
-    const events = this.options.events ?? LITE_EVENTS;
-    const name = `backplane-${this.options.recorderId}`;
+    const bufferBytesPerCpu = affordable(this.#options.bufferBytesPerCpu ?? KERNEL_BUFFER_BYTES_PER_CPU);
+    const events = this.#options.events ?? LITE_EVENTS;
+    const name = `backplane-${this.#options.recorderId}`;
     const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
     const instance = new TraceInstance(tracefs.path, {
       name,
       bufferBytesPerCpu,
       subBufferBytes,
       events,
-      onDemand: this.options.onDemand ?? [],
+      onDemand: this.#options.onDemand ?? [],
     });
     process.once('exit', this.#atExit);
     try {
@@ -98,7 +101,7 @@ export class TracefsSource implements Source {
   }
 
   #noteAbsent({ onDemand, events }: TraceInstance, sink: SourceSink): void {
-    const absent = this.options.onDemand?.filter((event) => !onDemand.has(event) && !events.includes(event)) ?? [];
+    const absent = this.#options.onDemand?.filter((event) => !onDemand.has(event) && !events.includes(event)) ?? [];
     if (absent.length > 0) sink.note('profile_partial', `this kernel does not have ${absent.join(', ')}`);
   }
 
@@ -188,7 +191,7 @@ export class TracefsSource implements Source {
   }
 
   #startExecLane(tracefs: string, name: string): void {
-    if (!this.options.execLane) {
+    if (!this.#options.execLane) {
       removeInstance(`${tracefs}/instances/${name}`);
       return;
     }

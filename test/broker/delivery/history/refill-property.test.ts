@@ -15,104 +15,111 @@ const SCENARIOS = 12;
 const STEPS = 20;
 
 class Scenario {
-  private agent!: TestAgent;
-  private subscriber!: Subscriber;
-  private published = 0;
+  #agent!: TestAgent;
+  #subscriber!: Subscriber;
+  #published = 0;
   /** Before the present stream. */
-  private had: number[] = [];
-  private cursor = '';
+  #had: number[] = [];
+  #cursor = '';
   readonly history: string[] = [];
 
-  constructor(
-    private readonly harness: Harness,
-    private readonly node: string,
-    private readonly random: Random,
-  ) {}
+  readonly #harness: Harness;
+  readonly #node: string;
+  readonly #random: Random;
+
+  constructor(harness: Harness, node: string, random: Random) {
+    this.#harness = harness;
+    this.#node = node;
+    this.#random = random;
+  }
 
   async run(): Promise<void> {
-    this.agent = await this.harness.agent(this.node);
-    await this.subscribe();
-    for (let step = 0; step < STEPS; step++) await this.step();
-    if (this.agent.ended) await this.reconnect();
-    this.publish(1, false);
-    await until(`${this.node}: all ${this.published}; ${this.history.join(', ')}`, () => this.count >= this.published);
-    this.check();
+    this.#agent = await this.#harness.agent(this.#node);
+    await this.#subscribe();
+    for (let step = 0; step < STEPS; step++) await this.#step();
+    if (this.#agent.ended) await this.#reconnect();
+    this.#publish(1, false);
+    await until(
+      `${this.#node}: all ${this.#published}; ${this.history.join(', ')}`,
+      () => this.#count >= this.#published,
+    );
+    this.#check();
   }
 
-  private get count(): number {
-    return this.had.length + this.subscriber.pids.length;
+  get #count(): number {
+    return this.#had.length + this.#subscriber.pids.length;
   }
 
-  private async step(): Promise<void> {
-    const what = this.random.between(0, 11);
+  async #step(): Promise<void> {
+    const what = this.#random.between(0, 11);
     if (what < 8) {
-      this.publish(this.random.between(1, 20), this.random.between(0, 1) === 1);
+      this.#publish(this.#random.between(1, 20), this.#random.between(0, 1) === 1);
       // Sometimes what was published has come before the next, sometimes not.
-      if (this.random.between(0, 2) === 0) await this.something();
+      if (this.#random.between(0, 2) === 0) await this.#something();
     } else if (what === 8) {
       this.history.push('agent away');
-      this.agent.kill();
-      for (const pid of this.next(this.random.between(0, 10))) this.agent.recorder.record('process.exec', pid);
-      await this.reconnect();
-    } else if (what < 11) await this.resume();
-    else await this.something();
+      this.#agent.kill();
+      for (const pid of this.#next(this.#random.between(0, 10))) this.#agent.recorder.record('process.exec', pid);
+      await this.#reconnect();
+    } else if (what < 11) await this.#resume();
+    else await this.#something();
   }
 
-  private next(count: number): number[] {
-    const pids = range(this.published, this.published + count);
-    this.published += count;
+  #next(count: number): number[] {
+    const pids = range(this.#published, this.#published + count);
+    this.#published += count;
     return pids;
   }
 
-  private publish(count: number, shedding: boolean): void {
+  #publish(count: number, shedding: boolean): void {
     this.history.push(`${shedding ? 'shed' : 'sent'} ${count}`);
-    for (const pid of this.next(count)) this.agent.recorder.record('process.exec', pid);
-    this.agent.shedding = shedding;
-    this.agent.publish();
+    for (const pid of this.#next(count)) this.#agent.recorder.record('process.exec', pid);
+    this.#agent.shedding = shedding;
+    this.#agent.publish();
   }
 
-  private async reconnect(): Promise<void> {
-    this.agent = await this.harness.agent(this.node, this.agent.recorder);
-    await until('interest', () => this.agent.topics.includes('process'));
-    this.agent.publish();
+  async #reconnect(): Promise<void> {
+    this.#agent = await this.#harness.agent(this.#node, this.#agent.recorder);
+    await until('interest', () => this.#agent.topics.includes('process'));
+    this.#agent.publish();
   }
 
-  private async subscribe(): Promise<void> {
-    const lag = this.random.between(0, 2) === 0 ? { lagPolicy: 'skip', lagMax: '1s' } : {};
-    const from = this.cursor === '' ? { since: '1h' } : { cursor: this.cursor };
-    const request = { topics: ['process'], nodes: [this.node], follow: true, refill: true, ...lag, ...from };
-    this.subscriber = this.harness.subscribe(request);
-    await this.subscriber.isAccepted();
+  async #subscribe(): Promise<void> {
+    const lag = this.#random.between(0, 2) === 0 ? { lagPolicy: 'skip', lagMax: '1s' } : {};
+    const from = this.#cursor === '' ? { since: '1h' } : { cursor: this.#cursor };
+    const request = { topics: ['process'], nodes: [this.#node], follow: true, refill: true, ...lag, ...from };
+    this.#subscriber = this.#harness.subscribe(request);
+    await this.#subscriber.isAccepted();
   }
 
   /** Goes on at any cursor of this stream: what came behind it was not received. */
-  private async resume(): Promise<void> {
-    this.check();
-    const { cursors, pids } = this.subscriber;
-    this.subscriber.cancel();
+  async #resume(): Promise<void> {
+    this.#check();
+    const { cursors, pids } = this.#subscriber;
+    this.#subscriber.cancel();
     if (cursors.length > 0) {
-      const { cursor, count } = this.random.pick(cursors);
-      this.cursor = cursor;
-      this.had.push(...pids.slice(0, count));
-      this.history.push(`resume behind ${this.had.length}`);
+      const { cursor, count } = this.#random.pick(cursors);
+      this.#cursor = cursor;
+      this.#had.push(...pids.slice(0, count));
+      this.history.push(`resume behind ${this.#had.length}`);
     } else this.history.push('resume where it was');
-    await this.subscribe();
+    await this.#subscribe();
   }
 
   /** Waits until some of what is missing has come, live or refilled. */
-  private async something(): Promise<void> {
-    const before = this.count;
-    const live = this.published > 0 && before < this.published && !this.agent.ended;
-    if (live) await until(`${this.node}: more; ${this.history.join(', ')}`, () => this.count > before);
+  async #something(): Promise<void> {
+    const before = this.#count;
+    const live = this.#published > 0 && before < this.#published && !this.#agent.ended;
+    if (live) await until(`${this.#node}: more; ${this.history.join(', ')}`, () => this.#count > before);
   }
 
-  private check(): void {
-    const told = `seed ${SEED}, ${this.node}: ${this.history.join(', ')}`;
-    const all = [...this.had, ...this.subscriber.pids];
+  #check(): void {
+    const told = `seed ${SEED}, ${this.#node}: ${this.history.join(', ')}`;
+    const all = [...this.#had, ...this.#subscriber.pids];
     assert.equal(new Set(all).size, all.length, `nothing comes twice; ${told}`);
-    const { refilled } = this.subscriber;
+    const { refilled } = this.#subscriber;
     const late = new Set(refilled);
-    for (const pids of [refilled, this.subscriber.pids.filter((pid) => !late.has(pid))]) {
+    for (const pids of [refilled, this.#subscriber.pids.filter((pid) => !late.has(pid))]) {
       assert.deepEqual(
         pids,
         pids.toSorted((a, b) => a - b),
