@@ -30,9 +30,12 @@ export const MESSAGE_BYTES_MAX = 1 * MiB;
 export const UPLINK_WINDOW_BYTES = 1 * MiB;
 /** HTTP/2 receive window per connection on the broker. */
 export const SESSION_WINDOW_BYTES = 4 * MiB;
-/** A silent connection is asked for a sign of life this often, and given this long. */
+/**
+ * A silent connection is asked for a sign of life this often, and given this long. An overloaded machine can keep a
+ * process from running for more than ten seconds; if that closed its connections, all of them would come back at once.
+ */
 export const KEEPALIVE_MS = 20_000;
-export const KEEPALIVE_TIMEOUT_MS = 10_000;
+export const KEEPALIVE_TIMEOUT_MS = 30_000;
 /** Streams on one connection: an agent has three, a client few. */
 export const STREAMS_PER_CONNECTION_MAX = 256;
 /**

@@ -32,8 +32,8 @@ import { HttpApi } from './api/http.js';
 import { type BrokerFacts, Listings } from './api/listings.js';
 import { AuditTrail } from './cluster/audit-trail.js';
 import { AuditFile } from './cluster/embedded/audit-file.js';
-import { BudgetFile } from './cluster/embedded/budget-file.js';
-import { InterestFile } from './cluster/embedded/interest-file.js';
+import { StateFile } from './cluster/embedded/state-file.js';
+import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
 import { newTotals } from './delivery/outlet.js';
 import { Subscriptions } from './delivery/subscriptions.js';
@@ -49,6 +49,12 @@ import { ForgetService } from './nodes/forget-service.js';
 import { InterestBook } from './nodes/interest-book.js';
 import { NodeBudgets } from './nodes/node-budgets.js';
 import { NodeRegistry } from './nodes/node-registry.js';
+import {
+  budgetEntriesOfVersion1,
+  checkNodeState,
+  interestEntriesOfVersion1,
+  savedInterest,
+} from './nodes/node-state.js';
 
 export interface BrokerOptions {
   /** The broker writes to `broker/` below this directory, and its token file into it. */
@@ -177,14 +183,11 @@ function assemble(
   options: BrokerOptions,
 ) {
   const { logger, version } = options;
-  const interestFile = new InterestFile(dir);
-  const saved = interestFile.load((message) => logger.warn(message));
-  const book = new InterestBook(saved, (globs) => compileNodeGlobs(globs).matches, Date.now());
-  const registry = new NodeRegistry(book, store, interestFile, saved.nodes, (message) => logger.error(message));
+  const { interest, setBudgets } = openState(dir, logger);
+  const book = new InterestBook(savedInterest(interest), (globs) => compileNodeGlobs(globs).matches, Date.now());
+  const registry = new NodeRegistry(book, store, interest, (message) => logger.error(message));
   const route = new SessionRoute(registry);
-  const budgetFile = new BudgetFile(dir);
-  const setBudgets = budgetFile.load((message) => logger.warn(message));
-  const budgets = new NodeBudgets(registry, route, budgetFile, setBudgets, options.ceilingBytesPerSecond);
+  const budgets = new NodeBudgets(registry, route, setBudgets, options.ceilingBytesPerSecond);
   const fanOut = new FanOut(store.all());
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
   const totals = newTotals();
@@ -243,6 +246,31 @@ function assemble(
     showHealth,
     facts,
     state,
+  };
+}
+
+/**
+ * A damaged file costs work but no events: without the claims the broker does not know for which predicates the log is
+ * complete, so resumed subscriptions are served from the recorders. Budgets, which nobody could send again, are in a
+ * file of their own that is written seldom.
+ */
+function openState(dir: string, logger: Logger): { interest: SharedState; setBudgets: SharedState } {
+  const common = { dir, check: checkNodeState, warn: (message: string) => logger.warn(message) };
+  return {
+    interest: new StateFile({
+      ...common,
+      name: 'interest',
+      upgrade: interestEntriesOfVersion1,
+      consequence:
+        'The broker starts without it: nodes are asked anew, what nobody asks for again is no longer asked of them, ' +
+        'and subscriptions that resume take from the recorders what the log may lack; their cursors stay valid',
+    }),
+    setBudgets: new StateFile({
+      ...common,
+      name: 'budgets',
+      upgrade: budgetEntriesOfVersion1,
+      consequence: 'Budgets that were set at run time are gone',
+    }),
   };
 }
 

@@ -1,7 +1,7 @@
 /** What every audit log must do, wherever it keeps its entries. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import type { AuditLog } from '../../src/broker/cluster/audit-log.js';
+import { eachWith } from './each.js';
 
 export interface AuditLogUnderTest {
   /** Another writer of the same log, as after a restart. */
@@ -15,15 +15,7 @@ export interface AuditLogUnderTest {
 
 /** @param create with room for some hundred short entries, and not for thousands */
 export function auditLogContract(name: string, create: () => Promise<AuditLogUnderTest>): void {
-  const each = (what: string, run: (under: AuditLogUnderTest) => Promise<void>) =>
-    test(`${name}: ${what}`, async () => {
-      const under = await create();
-      try {
-        await run(under);
-      } finally {
-        await under.destroy();
-      }
-    });
+  const each = eachWith(name, create);
 
   each('entries are there when they are acknowledged, in the order of the calls', async (under) => {
     const log = under.open();

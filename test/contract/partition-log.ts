@@ -1,12 +1,12 @@
 /** What every partition log must do, whatever it keeps its frames in. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { LogItem, PartitionLog, PartitionReader } from '../../src/broker/log/partition-log.js';
 import { BackplaneError } from '../../src/errors.js';
 import { encodeFrame, type Frame } from '../../src/wire/frame/frame.js';
 import type { Position } from '../../src/wire/position.js';
 import { element } from '../harness/arbitrary/frame-arbitrary.js';
+import { eachWith } from './each.js';
 
 export interface LogUnderTest {
   /** The same log at every call, as after a restart. `bytesMax` bounds it by retention. */
@@ -62,15 +62,7 @@ async function drain(reader: PartitionReader): Promise<LogItem[]> {
 const shown = (item: LogItem) => (item.kind === 'frame' ? `${item.node}:${item.frame.coveredTo.timeNs}` : item.kind);
 
 export function partitionLogContract(name: string, create: () => Promise<LogUnderTest>): void {
-  const each = (what: string, run: (under: LogUnderTest) => Promise<void>) =>
-    test(`${name}: ${what}`, async () => {
-      const under = await create();
-      try {
-        await run(under);
-      } finally {
-        await under.destroy();
-      }
-    });
+  const each = eachWith(name, create);
 
   each('frames come back in order, from any offset, with what they said', async (under) => {
     const log = await under.open();

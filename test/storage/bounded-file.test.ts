@@ -5,8 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { BudgetFile } from '../../src/broker/cluster/embedded/budget-file.js';
-import { InterestFile } from '../../src/broker/cluster/embedded/interest-file.js';
+import { StateFile } from '../../src/broker/cluster/embedded/state-file.js';
 import { readBoundedFile } from '../../src/storage/bounded-file.js';
 import { nodeFileOps, readSmallFile } from '../../src/storage/file-ops.js';
 import { MAIN } from '../harness/bus/command.js';
@@ -63,14 +62,10 @@ test('the configuration file may not be what has no end or never begins', () => 
 });
 
 test('state files that are none are put aside, and said', () => {
-  for (const [name, load] of [
-    ['interest.json', (warn: (message: string) => void) => new InterestFile(dir).load(warn)],
-    ['budgets.json', (warn: (message: string) => void) => new BudgetFile(dir).load(warn)],
-  ] as const) {
-    spawnSync('mkfifo', [at(name)]);
-    const warnings: string[] = [];
-    load((message) => warnings.push(message));
-    assert.equal(warnings.length, 1);
-    assert.match(warnings[0] ?? '', new RegExp(name));
-  }
+  spawnSync('mkfifo', [at('state.json')]);
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
+  new StateFile({ dir, name: 'state', check: () => undefined, upgrade: () => [], consequence: '', warn });
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] ?? '', /state\.json is damaged/);
 });

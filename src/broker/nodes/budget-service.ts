@@ -4,9 +4,9 @@ import { NODE_GLOBS_MAX } from '../../limits.js';
 import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { Budget, SetBudgetRequest__Output, SetBudgetResponse } from '../../wire/messages.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
-import type { SavedBudget } from '../cluster/embedded/budget-file.js';
 import type { NodeBudgets } from './node-budgets.js';
 import type { NodeRegistry } from './node-registry.js';
+import type { SavedBudget } from './node-state.js';
 
 export class BudgetService {
   readonly #registry: NodeRegistry;

@@ -11,6 +11,11 @@ export interface SavedClaim extends PredicateSpec {
   readonly globs: readonly string[];
 }
 
+export interface SavedInterest {
+  readonly generation: number;
+  readonly claims: readonly SavedClaim[];
+}
+
 interface Claim extends SavedClaim {
   readonly matches: (node: string) => boolean;
   subscribers: number;
@@ -25,7 +30,7 @@ export class InterestBook {
   #onChange: () => Promise<void> = async () => undefined;
 
   constructor(
-    saved: { readonly generation: number; readonly claims: readonly SavedClaim[] },
+    saved: SavedInterest,
     compileGlobs: (globs: readonly string[]) => (node: string) => boolean,
     nowMs: number,
   ) {
@@ -94,10 +99,11 @@ export class InterestBook {
     if (dropped) void this.#changed();
   }
 
-  saved(): SavedClaim[] {
-    return [...this.#claims.values()].map(({ id, topics, filter, includeSelf, fields, globs }) => {
+  saved(): SavedInterest {
+    const claims = [...this.#claims.values()].map(({ id, topics, filter, includeSelf, fields, globs }) => {
       return { id, topics, filter, includeSelf, fields, globs };
     });
+    return { generation: this.generation, claims };
   }
 
   #changed(): Promise<void> {

@@ -4,8 +4,8 @@
  * are leased for a few seconds; an agent whose lease is not renewed falls back to
  * an even share. The broker stops reading from a node that exceeds its budget.
  */
+import { BackplaneError } from '../../errors.js';
 import { maxMinShares } from '../../flow/max-min.js';
-import { OneAtATime } from '../../flow/one-at-a-time.js';
 import { TokenBucket } from '../../flow/token-bucket.js';
 import {
   BUDGET_BURST_BYTES_MIN,
@@ -18,10 +18,11 @@ import {
   LIVE_BYTES_PER_SECOND_DEFAULT,
 } from '../../limits.js';
 import type { Budget, ControlResponse } from '../../wire/messages.js';
-import type { BudgetFile, SavedBudget } from '../cluster/embedded/budget-file.js';
+import type { SharedState, StateValue } from '../cluster/shared-state.js';
 import type { NodeRecord } from './node-record.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { NodeRoute } from './node-route.js';
+import { BUDGET_PREFIX, budgetKey, type SavedBudget, savedBudget } from './node-state.js';
 
 /** A rate of 0 leaves the node's own setting in force. */
 export interface NodeBudget {
@@ -32,28 +33,23 @@ export interface NodeBudget {
 }
 
 export class NodeBudgets {
-  readonly #set: Map<string, SavedBudget>;
-  /** Runs changes one after the other, because each starts from the result of the one before. */
-  readonly #changes = new OneAtATime();
+  /** What operators set, by node. */
+  readonly #set = new Map<string, SavedBudget>();
+  /** Nodes whose budget was set and that have not been told yet. */
+  readonly #untold = new Set<string>();
 
   readonly #registry: NodeRegistry;
   readonly #route: NodeRoute;
-  readonly #file: BudgetFile;
+  readonly #state: SharedState;
   /** Bytes per second that all nodes together may send live; undefined if there is no ceiling. */
   readonly #ceiling: number | undefined;
 
-  constructor(
-    registry: NodeRegistry,
-    route: NodeRoute,
-    file: BudgetFile,
-    saved: ReadonlyMap<string, SavedBudget>,
-    ceiling: number | undefined,
-  ) {
+  constructor(registry: NodeRegistry, route: NodeRoute, state: SharedState, ceiling: number | undefined) {
     this.#registry = registry;
     this.#route = route;
-    this.#file = file;
+    this.#state = state;
     this.#ceiling = ceiling;
-    this.#set = new Map(saved);
+    state.watch(BUDGET_PREFIX, ({ key, value }) => this.#wasSet(key.slice(BUDGET_PREFIX.length), value));
   }
 
   /** The budget that an operator set for a node. */
@@ -62,19 +58,40 @@ export class NodeBudgets {
   }
 
   /** Undefined removes what was set. Resolves when the change is durable and in force; rejects when the write fails. */
-  change(nodes: readonly string[], budget: SavedBudget | undefined): Promise<void> {
-    return this.#changes.run(() => this.#save(nodes, budget));
+  async change(nodes: readonly string[], budget: SavedBudget | undefined): Promise<void> {
+    const results = await Promise.allSettled(nodes.map((node) => this.#save(budgetKey(node), budget)));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  async #save(nodes: readonly string[], budget: SavedBudget | undefined): Promise<void> {
-    const next = new Map(this.#set);
-    for (const node of nodes) {
-      if (budget === undefined) next.delete(node);
-      else next.set(node, merged(next.get(node), budget));
+  async #save(key: string, budget: SavedBudget | undefined): Promise<void> {
+    if (budget === undefined) {
+      await this.#state.delete(key);
+      return;
     }
-    await this.#file.save(next);
-    this.#set.clear();
-    for (const [node, each] of next) this.#set.set(node, each);
+    for (;;) {
+      const before = this.#state.get(key);
+      const value = merged(before && savedBudget(before.value), budget);
+      try {
+        await this.#state.put(key, { ...value }, before?.revision ?? 0);
+        return;
+      } catch (cause) {
+        // Another change of the same node came first: this one begins from its result.
+        if (!(cause instanceof BackplaneError && cause.code === 'failed_precondition')) throw cause;
+      }
+    }
+  }
+
+  #wasSet(node: string, value: StateValue | undefined): void {
+    if (value === undefined) this.#set.delete(node);
+    else this.#set.set(node, savedBudget(value));
+    // Changes of many nodes arrive together, and shares of the ceiling are computed for all of them at once.
+    if (this.#untold.size === 0) queueMicrotask(() => this.#tellAll());
+    this.#untold.add(node);
+  }
+
+  #tellAll(): void {
+    const nodes = [...this.#untold];
+    this.#untold.clear();
     if (this.#ceiling !== undefined) this.lease();
     else for (const node of nodes) this.#tell(node);
   }

@@ -9,8 +9,8 @@ import { NODE_KEPT_MS, NODE_RETURN_MS, NODE_SEEN_SAVE_MS, NODE_UNPROVEN_KEPT_MS 
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
-import type { SavedNode } from '../cluster/embedded/interest-file.js';
 import { NodeClock } from './node-clock.js';
+import type { SavedNode } from './node-state.js';
 
 /** Number of unacknowledged interests that are remembered; acknowledgements of older ones are ignored. */
 const PENDING_MAX = 64;
@@ -50,6 +50,8 @@ export class NodeRecord {
    * counts as present, because nobody could observe it while the broker was down.
    */
   #unseenToMs = 0;
+  /** What was saved as the time when the connected node was last seen. */
+  #seenSavedMs = 0;
   /** The latest refusal. */
   refusal: Refusal | undefined;
   /** Why the agent could not evaluate a predicate, by predicate id. */
@@ -76,7 +78,10 @@ export class NodeRecord {
   saved(): SavedNode {
     const { name, recorderId, epoch, holds, delivered, peer } = this;
     const connected = this.connection !== undefined;
-    const seenMs = connected ? Date.now() + NODE_SEEN_SAVE_MS : this.lastSeenMs;
+    const nowMs = Date.now();
+    // Renewed in good time, and not at every save: what did not change need not be written.
+    if (connected && this.#seenSavedMs < nowMs + NODE_SEEN_SAVE_MS / 2) this.#seenSavedMs = nowMs + NODE_SEEN_SAVE_MS;
+    const seenMs = connected ? this.#seenSavedMs : this.lastSeenMs;
     return { name, recorderId, epoch, holds, seenMs, connected, delivered, peer };
   }
 

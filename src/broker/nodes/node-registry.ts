@@ -12,12 +12,14 @@ import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { TOPICS } from '../../wire/event/event.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import { comparePositions, laterPosition, type Position } from '../../wire/position.js';
-import type { InterestFile, SavedNode } from '../cluster/embedded/interest-file.js';
+import type { SharedState } from '../cluster/shared-state.js';
+import { StateMirror } from '../cluster/state-mirror.js';
 import type { LogStore } from '../log/log-store.js';
 import type { InterestBook } from './interest-book.js';
 import { checkHello, checkReport } from './node-checks.js';
 import { NodeRecord, type Refusal } from './node-record.js';
 import type { NodeSession } from './node-session.js';
+import { interestEntries, nodeEntries, savedNodes } from './node-state.js';
 
 /** Position up to which the log needs nothing more of one topic; the agent is told it in the welcome. */
 export interface CoveredTopic {
@@ -55,7 +57,7 @@ const SAVE_RETRY_MS = 1_000;
 const ANOTHER_BOOT_MS = 2 * NODE_REPORT_INTERVAL_MS;
 
 export class NodeRegistry {
-  /** Why the last save of the interest file failed, in a sentence; undefined when it succeeded. */
+  /** Why the last save of the state failed, in a sentence; undefined when it succeeded. */
   saveTrouble: string | undefined;
   readonly #records = new Map<string, NodeRecord>();
   readonly #sessions = new Map<string, NodeSession>();
@@ -70,21 +72,17 @@ export class NodeRegistry {
 
   readonly #book: InterestBook;
   readonly #store: LogStore;
-  readonly #state: InterestFile;
+  readonly #state: SharedState;
+  readonly #mirror: StateMirror;
   readonly #onSaveFailure: (message: string) => void;
 
-  constructor(
-    book: InterestBook,
-    store: LogStore,
-    state: InterestFile,
-    nodes: readonly SavedNode[],
-    onSaveFailure: (message: string) => void,
-  ) {
+  constructor(book: InterestBook, store: LogStore, state: SharedState, onSaveFailure: (message: string) => void) {
     this.#book = book;
     this.#store = store;
     this.#state = state;
+    this.#mirror = new StateMirror(state, ['generation', 'claim.', 'node.', 'holds.']);
     this.#onSaveFailure = onSaveFailure;
-    for (const saved of nodes) this.#records.set(saved.name, NodeRecord.restored(saved));
+    for (const saved of savedNodes(state)) this.#records.set(saved.name, NodeRecord.restored(saved));
     book.listen(() => this.#reconcile());
   }
 
@@ -265,11 +263,11 @@ export class NodeRegistry {
     this.#savedMs = Date.now();
     const nodes = [...this.#records.values()].map((record) => record.saved());
     try {
-      await this.#state.save({ generation: this.#book.generation, claims: this.#book.saved(), nodes });
+      await this.#mirror.write([...interestEntries(this.#book.saved()), ...nodes.flatMap(nodeEntries)]);
       this.saveTrouble = undefined;
       return true;
     } catch (cause) {
-      const told = `cannot write ${this.#state.file}: ${systemErrorCode(cause) ?? cause}; check the disk`;
+      const told = `cannot write ${this.#state.place}: ${systemErrorCode(cause) ?? cause}; check the disk`;
       if (told !== this.saveTrouble) this.#onSaveFailure(told);
       this.saveTrouble = told;
       this.#saveTimer ??= setTimeout(() => void this.save(), SAVE_RETRY_MS).unref();

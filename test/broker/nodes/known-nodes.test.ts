@@ -1,10 +1,12 @@
 /** Which names a broker keeps, and for how long. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { InterestFile, type SavedNode } from '../../../src/broker/cluster/embedded/interest-file.js';
+import { StateFile } from '../../../src/broker/cluster/embedded/state-file.js';
+import type { SharedState } from '../../../src/broker/cluster/shared-state.js';
 import { LogStore } from '../../../src/broker/log/log-store.js';
 import { InterestBook } from '../../../src/broker/nodes/interest-book.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
+import { checkNodeState, nodeEntries, type SavedNode, savedNodes } from '../../../src/broker/nodes/node-state.js';
 import { MiB, NODE_KEPT_MS, NODE_UNPROVEN_KEPT_MS, NODES_MAX, NODES_PER_PEER_MAX } from '../../../src/limits.js';
 import { compileNodeGlobs } from '../../../src/subscriptions/request/node-globs.js';
 import { controlRequestCodec } from '../../../src/wire/messages.js';
@@ -21,9 +23,16 @@ beforeEach(async () => {
 });
 afterEach(() => store.close());
 
-function registryOf(nodes: readonly SavedNode[]): NodeRegistry {
+function stateIn(dir: string): SharedState {
+  const none = { upgrade: () => [], consequence: '', warn: assert.fail };
+  return new StateFile({ dir, name: 'interest', check: checkNodeState, ...none });
+}
+
+async function registryOf(nodes: readonly SavedNode[]): Promise<NodeRegistry> {
+  const state = stateIn(dir);
+  await Promise.all(nodes.flatMap(nodeEntries).map(([key, value]) => state.put(key, value)));
   const book = new InterestBook({ generation: 0, claims: [] }, (globs) => compileNodeGlobs(globs).matches, NOW_MS);
-  return new NodeRegistry(book, store, new InterestFile(dir), nodes, (cause) => assert.fail(String(cause)));
+  return new NodeRegistry(book, store, state, (cause) => assert.fail(String(cause)));
 }
 
 const saved = (name: string, node: Partial<SavedNode> = {}): SavedNode => {
@@ -49,8 +58,8 @@ function hello(node: string) {
 
 const names = (registry: NodeRegistry) => [...registry.all()].map(({ name }) => name);
 
-test('a node that delivered stays for 30 days after it was seen, one that never did for 10 minutes', () => {
-  const registry = registryOf([saved('real'), saved('fake', { delivered: false })]);
+test('a node that delivered stays for 30 days after it was seen, one that never did for 10 minutes', async () => {
+  const registry = await registryOf([saved('real'), saved('fake', { delivered: false })]);
   registry.expire(NOW_MS + NODE_UNPROVEN_KEPT_MS);
   assert.deepEqual(names(registry), ['real', 'fake']);
   registry.expire(NOW_MS + NODE_UNPROVEN_KEPT_MS + 1);
@@ -62,31 +71,31 @@ test('a node that delivered stays for 30 days after it was seen, one that never 
   registry.close();
 });
 
-test('one that is connected stays, be it ever so long silent', () => {
-  const registry = registryOf([]);
+test('one that is connected stays, be it ever so long silent', async () => {
+  const registry = await registryOf([]);
   registry.admit(hello('quiet'), '10.0.0.1');
   registry.expire(NOW_MS + 2 * NODE_KEPT_MS);
   assert.deepEqual(names(registry), ['quiet']);
   registry.close();
 });
 
-test('what is kept is written down and read again: when it was seen, whether it delivered, from where it came', () => {
-  const registry = registryOf([]);
+test('what is kept is written down and read again: when it was seen, whether it delivered, from where it came', async () => {
+  const registry = await registryOf([]);
   const { record } = registry.admit(hello('a'), '10.0.0.7');
   registry.delivered(record);
-  registry.save();
+  await registry.save();
   registry.close();
-  const [node] = new InterestFile(dir).load(assert.fail).nodes;
+  const [node] = savedNodes(stateIn(dir));
   assert.deepEqual([node?.connected, node?.delivered, node?.peer], [true, true, '10.0.0.7']);
   assert.ok(node!.seenMs >= record.lastSeenMs);
-  const again = registryOf([node!]);
+  const again = await registryOf([node!]);
   assert.ok(again.record('a')!.lastSeenMs <= Date.now());
   again.close();
 });
 
-test('one address has so many names: first those go that never delivered, and with all connected it is refused', () => {
+test('one address has so many names: first those go that never delivered, and with all connected it is refused', async () => {
   const crowd = range(0, NODES_PER_PEER_MAX - 1).map((at) => saved(`n${at}`, { seenMs: NOW_MS - 1000 - at }));
-  const registry = registryOf([...crowd, saved('fake', { delivered: false })]);
+  const registry = await registryOf([...crowd, saved('fake', { delivered: false })]);
   registry.admit(hello('new-0'), '10.0.0.1');
   assert.equal(registry.record('fake'), undefined);
   // Then the longest gone.
@@ -102,9 +111,9 @@ test('one address has so many names: first those go that never delivered, and wi
   registry.close();
 });
 
-test('in all there are so many: names that never delivered do not push out a node that did', () => {
+test('in all there are so many: names that never delivered do not push out a node that did', async () => {
   const fakes = range(0, NODES_MAX - 1).map((at) => saved(`f${at}`, { delivered: false, peer: `10.1.0.${at % 200}` }));
-  const registry = registryOf([saved('real', { seenMs: NOW_MS - NODE_KEPT_MS / 2 }), ...fakes]);
+  const registry = await registryOf([saved('real', { seenMs: NOW_MS - NODE_KEPT_MS / 2 }), ...fakes]);
   for (const at of range(0, 100)) registry.admit(hello(`g${at}`), `10.2.0.${at}`);
   assert.equal(names(registry).length, NODES_MAX);
   assert.ok(registry.record('real'));

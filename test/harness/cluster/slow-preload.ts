@@ -6,8 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditFile } from '../../../src/broker/cluster/embedded/audit-file.js';
-import { BudgetFile } from '../../../src/broker/cluster/embedded/budget-file.js';
-import { InterestFile } from '../../../src/broker/cluster/embedded/interest-file.js';
+import { StateFile } from '../../../src/broker/cluster/embedded/state-file.js';
 import { EmbeddedLog } from '../../../src/broker/log/embedded/embedded-log.js';
 import { Random } from '../../fault/schedule.js';
 
@@ -41,8 +40,7 @@ function slow<T extends object>(type: { readonly prototype: T }, ...names: reado
 
 slow(EmbeddedLog, 'append', 'appendNote', 'readNote', 'probe', 'settled', 'coveredBefore', 'hasMark');
 slow(AuditFile, 'append');
-slow(BudgetFile, 'save');
-slow(InterestFile, 'save');
+slow(StateFile, 'put', 'delete');
 
 const { reader } = EmbeddedLog.prototype;
 EmbeddedLog.prototype.reader = function (...args) {

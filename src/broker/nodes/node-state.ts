@@ -1,0 +1,153 @@
+/**
+ * What a broker must know of nodes after it was killed, as entries of the shared state.
+ *
+ * generation         -> { generation }                 of the interest that nodes were told last
+ * claim.ID.GLOBS     -> SavedClaim                     a predicate, and the nodes that are asked for it
+ * node.NAME          -> SavedNode
+ * holds.NAME         -> { holds: [id, position][] }    after which position all matches of a predicate are in the log
+ * budget.NAME        -> SavedBudget                    what an operator set
+ */
+import * as z from 'zod';
+import { checkName } from '../../subscriptions/request/names.js';
+import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
+import type { Position } from '../../wire/position.js';
+import type { SharedState, StateValue } from '../cluster/shared-state.js';
+import type { SavedInterest } from './interest-book.js';
+
+export const BUDGET_PREFIX = 'budget.';
+
+export interface SavedNode {
+  readonly name: string;
+  readonly recorderId: string;
+  readonly epoch: number;
+  /** Milliseconds since 1970. For a connected node, a time in the future: the latest before the next save. */
+  readonly seenMs: number;
+  readonly connected: boolean;
+  /** At least one frame of the node became durable. */
+  readonly delivered: boolean;
+  /** Address of its latest connection, without the port. */
+  readonly peer: string;
+  /** Predicate id to the position after which all its matches are in the log. */
+  readonly holds: ReadonlyMap<bigint, Position>;
+}
+
+/** A missing field leaves the node's own setting in force. */
+export interface SavedBudget {
+  readonly liveBytesPerSecond?: number | undefined;
+  readonly liveEventsPerSecond?: number | undefined;
+  readonly historyBytesPerSecond?: number | undefined;
+}
+
+const u64 = z
+  .string()
+  .regex(/^\d{1,20}$/)
+  .transform(BigInt)
+  .refine((value) => value < 1n << 64n);
+const whole = z.number().int().nonnegative();
+const rate = z.number().int().positive().optional();
+const hold = z.tuple([u64, whole, u64, whole.max(0xffff), whole.max(0xffff_ffff)]);
+/** compileNodeGlobs throws for invalid globs, and then the entry is refused. */
+const globs = z.array(z.string()).refine((texts) => compileNodeGlobs(texts));
+const name = z.string().refine((text) => checkName('name', text) === text);
+
+const generation = z.object({ generation: whole });
+const claim = z.object({
+  id: u64,
+  topics: z.array(z.string()),
+  filter: z.string(),
+  includeSelf: z.boolean(),
+  fields: z.array(z.string()).default([]),
+  globs,
+});
+const node = z.object({
+  name,
+  recorderId: z.string(),
+  epoch: whole,
+  // Version 0.1 saved these only later. The defaults treat the node as connected until now.
+  seenMs: whole.default(() => Date.now()),
+  connected: z.boolean().default(true),
+  delivered: z.boolean().default(true),
+  peer: z.string().default(''),
+});
+const holds = z.object({ holds: z.array(hold) });
+const budget = z.object({ liveBytesPerSecond: rate, liveEventsPerSecond: rate, historyBytesPerSecond: rate });
+
+const KINDS = { generation, claim, node, holds, budget } as const;
+
+const interestOfVersion1 = z.object({
+  version: z.literal(1),
+  generation: whole,
+  claims: z.array(claim),
+  nodes: z.array(node.extend(holds.shape)),
+});
+const budgetsOfVersion1 = z.object({ version: z.literal(1), nodes: z.record(z.string(), budget) });
+
+type Entry = readonly [key: string, value: StateValue];
+
+/** Throws when the entry is not what a broker writes. */
+export function checkNodeState(key: string, value: unknown): void {
+  const kind = /^[a-z]+/.exec(key)?.[0] ?? '';
+  if (!Object.hasOwn(KINDS, kind)) throw new Error(`no state has the key ${key}`);
+  KINDS[kind as keyof typeof KINDS].parse(value);
+}
+
+/** The entries of a file of claims and nodes as version 0.1 wrote it. Throws when it is not one. */
+export function interestEntriesOfVersion1(file: unknown): Entry[] {
+  const { claims, nodes, generation } = interestOfVersion1.parse(file);
+  return [
+    ...interestEntries({ generation, claims }),
+    ...nodes.flatMap((each) => nodeEntries({ ...each, holds: new Map(each.holds.map(holdOf)) })),
+  ];
+}
+
+/** The entries of a file of budgets as version 0.1 wrote it. Throws when it is not one. */
+export function budgetEntriesOfVersion1(file: unknown): Entry[] {
+  return Object.entries(budgetsOfVersion1.parse(file).nodes).map(([name, value]) => [budgetKey(name), value]);
+}
+
+export function interestEntries({ generation, claims }: SavedInterest): Entry[] {
+  return [
+    ['generation', { generation }],
+    ...claims.map(
+      (each): Entry => [`claim.${each.id}.${[...each.globs].sort().join(',')}`, { ...each, id: each.id.toString() }],
+    ),
+  ];
+}
+
+export function nodeEntries({ holds, ...node }: SavedNode): Entry[] {
+  const positions = [...holds].map(([id, p]) => [id.toString(), p.epoch, p.timeNs.toString(), p.lane, p.tie]);
+  return [
+    [`node.${node.name}`, node],
+    [`holds.${node.name}`, { holds: positions }],
+  ];
+}
+
+export function budgetKey(name: string): string {
+  return `${BUDGET_PREFIX}${name}`;
+}
+
+export function savedBudget(value: StateValue): SavedBudget {
+  return budget.parse(value);
+}
+
+/** What was saved last of claims; nothing where nothing was. */
+export function savedInterest(state: SharedState): SavedInterest {
+  const saved = state.get('generation');
+  return {
+    generation: saved === undefined ? 0 : generation.parse(saved.value).generation,
+    claims: state.entries('claim.').map(({ value }) => claim.parse(value)),
+  };
+}
+
+/** What was saved last of nodes. */
+export function savedNodes(state: SharedState): SavedNode[] {
+  return state.entries('node.').map(({ value }) => {
+    const saved = node.parse(value);
+    const held = state.get(`holds.${saved.name}`);
+    return { ...saved, holds: new Map(held === undefined ? [] : holds.parse(held.value).holds.map(holdOf)) };
+  });
+}
+
+function holdOf([id, epoch, timeNs, lane, tie]: z.output<typeof hold>): [bigint, Position] {
+  return [id, { epoch, timeNs, lane, tie }];
+}

@@ -1,0 +1,118 @@
+/** Shared state in a file: the contract, what a damaged file does, and files of version 0.1. */
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { StateFile } from '../../../../src/broker/cluster/embedded/state-file.js';
+import { StateMirror } from '../../../../src/broker/cluster/state-mirror.js';
+import {
+  budgetEntriesOfVersion1,
+  checkNodeState,
+  interestEntriesOfVersion1,
+  nodeEntries,
+  savedInterest,
+  savedNodes,
+} from '../../../../src/broker/nodes/node-state.js';
+import { sharedStateContract } from '../../../contract/shared-state.js';
+import { scratchDirectory } from '../../../harness/files/scratch.js';
+
+const anything = { check: () => undefined, upgrade: () => [], consequence: 'It is gone', warn: assert.fail };
+
+sharedStateContract('embedded', async () => {
+  const dir = scratchDirectory();
+  const obstacle = join(dir, 'state.json.new');
+  return {
+    reopen: async () => new StateFile({ ...anything, dir, name: 'state' }),
+    breakIt: async () => {
+      mkdirSync(obstacle);
+      return async () => rmdirSync(obstacle);
+    },
+    destroy: async () => undefined,
+  };
+});
+
+test('changes of one turn are one write, and a failed one leaves the file as it was', async () => {
+  const dir = scratchDirectory();
+  const state = new StateFile({ ...anything, dir, name: 'state' });
+  const puts = Array.from({ length: 100 }, (_, at) => state.put(`k${at}`, { at }));
+  await puts[0];
+  // The first one resolves when all of them are in the file.
+  assert.equal(JSON.parse(readFileSync(state.place, 'utf8')).entries.length, 100);
+  const before = readFileSync(state.place);
+  mkdirSync(`${state.place}.new`);
+  await assert.rejects(state.put('k0', { at: 'other' }), { code: 'EISDIR' });
+  assert.deepEqual(readFileSync(state.place), before);
+});
+
+test('an entry that no broker writes makes the whole file damaged', () => {
+  const dir = scratchDirectory();
+  writeFileSync(
+    join(dir, 'state.json'),
+    '{"version":2,"revision":1,"entries":[["budget.a",1,{"liveBytesPerSecond":-1}]]}',
+  );
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
+  const state = new StateFile({ ...anything, dir, name: 'state', check: checkNodeState, warn });
+  assert.deepEqual(state.entries(''), []);
+  assert.match(warnings.join(), /state\.json is damaged \(not what a broker writes\): it is kept as .*\. It is gone$/);
+});
+
+test('files of version 0.1 are read: claims, nodes with what holds for them, and budgets', async () => {
+  const dir = scratchDirectory();
+  const claim = { id: '7', topics: ['process'], filter: '', includeSelf: false, globs: ['a*'] };
+  const [holds, old] = [[['7', 2, '1234567890123', 1, 4]], { name: 'old', recorderId: 'r', epoch: 1, holds: [] }];
+  const node = { name: 'a', recorderId: 'q', epoch: 2, holds, seenMs: 5, connected: false, delivered: true, peer: 'p' };
+  writeFileSync(
+    join(dir, 'interest.json'),
+    JSON.stringify({ version: 1, generation: 12, claims: [claim], nodes: [node, old] }),
+  );
+  const state = new StateFile({ ...anything, dir, name: 'interest', upgrade: interestEntriesOfVersion1 });
+  const { generation, claims } = savedInterest(state);
+  assert.deepEqual([generation, claims], [12, [{ ...claim, id: 7n, fields: [] }]]);
+  const nodes = savedNodes(state);
+  const position = { epoch: 2, timeNs: 1234567890123n, lane: 1, tie: 4 };
+  assert.deepEqual(nodes[0], { ...node, holds: new Map([[7n, position]]) });
+  assert.deepEqual([nodes[1]?.name, nodes[1]?.connected], ['old', true]);
+  writeFileSync(join(dir, 'budgets.json'), JSON.stringify({ version: 1, nodes: { a: { liveBytesPerSecond: 5000 } } }));
+  const budgets = new StateFile({ ...anything, dir, name: 'budgets', upgrade: budgetEntriesOfVersion1 });
+  assert.deepEqual(budgets.get('budget.a')?.value, { liveBytesPerSecond: 5000 });
+  // The first change writes all of it in today's form.
+  await budgets.put('budget.b', { liveEventsPerSecond: 3 });
+  const again = new StateFile({ ...anything, dir, name: 'budgets', check: checkNodeState });
+  assert.deepEqual(
+    again.entries('budget.').map(({ key }) => key),
+    ['budget.a', 'budget.b'],
+  );
+});
+
+test('a mirror writes what differs, and deletes what is no longer wanted', async () => {
+  const dir = scratchDirectory();
+  const state = new StateFile({ ...anything, dir, name: 'state' });
+  await state.put('budget.a', {});
+  const node = (name: string, seenMs: number) =>
+    nodeEntries({
+      name,
+      recorderId: '',
+      epoch: 1,
+      seenMs,
+      connected: true,
+      delivered: true,
+      peer: '',
+      holds: new Map(),
+    });
+  const mirror = new StateMirror(state, ['node.', 'holds.']);
+  await mirror.write([...node('a', 1), ...node('b', 1)]);
+  const revisions = new Map(state.entries('').map(({ key, revision }) => [key, revision]));
+  await mirror.write([...node('a', 1), ...node('c', 1)]);
+  assert.deepEqual(
+    state.entries('').map(({ key }) => key),
+    ['budget.a', 'node.a', 'holds.a', 'node.c', 'holds.c'],
+  );
+  assert.equal(state.get('node.a')?.revision, revisions.get('node.a'), 'it did not change');
+  mkdirSync(`${state.place}.new`);
+  await assert.rejects(mirror.write(node('a', 2)), { code: 'EISDIR' });
+  rmdirSync(`${state.place}.new`);
+  await new StateMirror(state, ['node.', 'holds.']).write(node('a', 3));
+  await mirror.write(node('a', 2));
+  assert.deepEqual([state.get('node.a')?.value.seenMs, state.get('node.c')], [2, undefined]);
+});

@@ -1,0 +1,53 @@
+/** The part of a broker that speaks with nodes, without anything that subscribers use. */
+import assert from 'node:assert/strict';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { StateFile } from '../../../src/broker/cluster/embedded/state-file.js';
+import { HeldFrames } from '../../../src/broker/ingest/held-frames.js';
+import { Ingest } from '../../../src/broker/ingest/ingest.js';
+import { UplinkService } from '../../../src/broker/ingest/uplink-service.js';
+import { LogStore } from '../../../src/broker/log/log-store.js';
+import { SessionRoute } from '../../../src/broker/nodes/embedded/session-route.js';
+import { InterestBook } from '../../../src/broker/nodes/interest-book.js';
+import { NodeBudgets } from '../../../src/broker/nodes/node-budgets.js';
+import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
+import { MiB } from '../../../src/limits.js';
+import { compileNodeGlobs } from '../../../src/subscriptions/request/node-globs.js';
+import { rawService } from '../../../src/wire/grpc/rpc.js';
+import { scratchDirectory } from '../files/scratch.js';
+
+export interface NodeServer {
+  readonly address: string;
+  readonly route: SessionRoute;
+  close(): Promise<void>;
+}
+
+export async function startNodeServer(): Promise<NodeServer> {
+  const dir = scratchDirectory();
+  const quiet = { warn: assert.fail, onFailure: assert.fail };
+  const store = await LogStore.open({ dir, fsync: 'never', bytesMax: 256 * MiB, ageMsMax: 3_600_000, ...quiet });
+  const state = new StateFile({ dir, name: 'state', check() {}, upgrade: () => [], consequence: '', ...quiet });
+  const book = new InterestBook({ generation: 0, claims: [] }, (globs) => compileNodeGlobs(globs).matches, Date.now());
+  const registry = new NodeRegistry(book, store, state, assert.fail);
+  const route = new SessionRoute(registry);
+  const held = new HeldFrames((trouble) => assert.equal(trouble.kind, 'over'));
+  const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
+  const uplink = new UplinkService(registry, new NodeBudgets(registry, route, state, undefined), ingest, () => {});
+  const server = new Server();
+  server.addService(rawService('Uplink'), uplink.handlers());
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    );
+  });
+  return {
+    address: `127.0.0.1:${port}`,
+    route,
+    async close() {
+      uplink.drain();
+      held.close();
+      registry.close();
+      server.forceShutdown();
+      await store.close();
+    },
+  };
+}
