@@ -8,6 +8,7 @@ import { encodeCursor } from '../../../wire/cursor.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import { compareKeys } from '../history/history-merge.js';
 import type { CursorNotes } from './cursor-notes.js';
+import { CursorSize } from './cursor-size.js';
 import type { NodeView } from './node-view.js';
 
 /** A frame of which only the first events were delivered. */
@@ -47,6 +48,7 @@ export class SubscriptionPosition {
   #replayed: HistoryPlace | undefined;
   /** Partly delivered frames that were not read again since. */
   readonly #partials = new Map<LogPlace, PartlyDelivered>();
+  readonly #size = new CursorSize();
 
   readonly topics: readonly string[];
   /** One per partition. Empty for a subscription that does not follow. */
@@ -103,6 +105,7 @@ export class SubscriptionPosition {
   }
 
   #review(view: NodeView): void {
+    this.#size.changed(view);
     const late = view.state === 'late';
     const apart = this.#replayed === undefined ? view.apart(this.topics) : late;
     if (apart) this.#apart.add(view);
@@ -123,7 +126,7 @@ export class SubscriptionPosition {
     // A cursor can name all the nodes by itself again, or the notes are unusable.
     if (this.#notes.gone || (this.#notes.place && this.#apart.size <= CURSOR_NODES_MAX / 2)) this.#forgetNotes();
     const named = this.#named;
-    if (named.size === 0 || (named.size < CURSOR_NODES_MAX && this.#encode(named) !== undefined)) return;
+    if (named.size === 0 || (named.size < CURSOR_NODES_MAX && this.#fits(named))) return;
     this.#noting ??= this.#takeNote().finally(() => {
       this.#noting = undefined;
     });
@@ -146,6 +149,10 @@ export class SubscriptionPosition {
 
   get #named(): ReadonlySet<NodeView> {
     return this.#notes.place === undefined ? this.#apart : this.#changed;
+  }
+
+  #fits(named: ReadonlySet<NodeView>): boolean {
+    return this.#size.surelyFits(named) || this.#encode(named) !== undefined;
   }
 
   #encode(named: ReadonlySet<NodeView>): string | undefined {
