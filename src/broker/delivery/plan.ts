@@ -10,8 +10,9 @@ import type { LogStore } from '../log/log-store.js';
 import { partitionOf } from '../log/partition-log.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { NodeView } from './cursor/node-view.js';
-import type { ResumedCursor } from './cursor/resumed-cursor.js';
+import type { SubscriptionPosition } from './cursor/subscription-position.js';
 import type { NodeQuery } from './history/clipped-answer.js';
+import type { SubscriptionStart } from './start.js';
 
 export interface NodePlan {
   readonly view: NodeView;
@@ -21,95 +22,138 @@ export interface NodePlan {
   readonly skipAfter: Position | undefined;
 }
 
+/** Gives each node that it plans for a view in the subscription's position. */
 export class Planner {
   readonly #checked: CheckedSubscription;
   readonly #registry: NodeRegistry;
   readonly #store: LogStore;
-  readonly #resumption: ResumedCursor | undefined;
-  /** Start of the past that is wanted of a node without delivered events; undefined for none, 0n for all. */
-  readonly #sinceNs: bigint | undefined;
+  readonly #start: SubscriptionStart;
+  readonly #position: SubscriptionPosition;
 
   constructor(
     checked: CheckedSubscription,
     registry: NodeRegistry,
     store: LogStore,
-    resumption: ResumedCursor | undefined,
-    sinceNs: bigint | undefined,
+    start: SubscriptionStart,
+    position: SubscriptionPosition,
   ) {
     this.#checked = checked;
     this.#registry = registry;
     this.#store = store;
-    this.#resumption = resumption;
-    this.#sinceNs = sinceNs;
+    this.#start = start;
+    this.#position = position;
   }
 
   /** For a node at the subscription's start. Undefined when the node has no hold for the predicate (yet). */
   follow(node: string): NodePlan | undefined {
     const hold = this.#registry.hold(node, this.#checked.predicate.id);
     if (hold === undefined) return undefined;
+    const plan = this.#planFrom(node, hold);
+    this.#position.add(plan.view);
+    return plan;
+  }
+
+  #planFrom(node: string, hold: Position): NodePlan {
     const view = this.#restoredView(node);
-    const meeting = this.meeting(node, hold);
+    const meeting = this.#meetingAt(node, hold);
     if (view !== undefined) {
       if (view.state === 'live' && this.#reachesBack(view, hold))
         return { view, query: undefined, skipAfter: view.skip };
-      return { view, query: this.query(view, meeting), skipAfter: meeting };
+      return { view, query: this.#query(view, meeting, this.#start.sinceNs), skipAfter: meeting };
     }
     const fresh = this.#freshView(node);
     // The node came after the cursor was given, so all its frames lie after the cursor's offsets and are to be read.
-    const fromCursor = this.#resumption !== undefined && this.#resumption.state.history === undefined;
-    if (!fromCursor) this.markSeen(fresh);
-    if (this.#sinceNs === undefined) {
+    const fromCursor = this.#start.resumed !== undefined && this.#start.replayFrom === undefined;
+    if (!fromCursor) this.#markSeen(fresh);
+    if (this.#start.sinceNs === undefined) {
       // Each topic starts at the end of its last frame. The furthest of these ends could lie within a coming frame.
       fresh.reached(hold);
       return { view: fresh, query: undefined, skipAfter: fresh.skip };
     }
-    return { view: fresh, query: this.query(fresh, meeting), skipAfter: meeting };
+    return { view: fresh, query: this.#query(fresh, meeting, this.#start.sinceNs), skipAfter: meeting };
   }
 
   /**
-   * For a node that cannot be served yet. The view keeps cursors from forgetting what was delivered of the node, or
-   * that its past is still to come. Undefined when there is nothing to remember.
+   * For a node that cannot be served yet. Its view keeps cursors from forgetting what was delivered of the node, or
+   * that its past is still to come. Nothing is added for a node with a view, or when there is nothing to remember.
    */
-  waiting(node: string, joinSinceNs: bigint | undefined): NodeView | undefined {
-    const owed = joinSinceNs !== undefined || this.#resumption?.state.history !== undefined;
+  wait(node: string): void {
+    if (!this.#checked.nodes.matches(node) || this.#position.views.has(node)) return;
+    const { joinSinceNs, resumed } = this.#start;
+    const owed = joinSinceNs !== undefined || resumed?.state.history !== undefined;
     const view = this.#restoredView(node) ?? (owed ? this.#freshView(node) : undefined);
-    view?.wentLate();
-    return view;
+    if (view === undefined) return;
+    view.wentLate();
+    this.#position.add(view);
   }
 
   /** For a node that joins later, at the present end of the log. Undefined when it has no hold (yet). */
-  join(node: string, sinceNs: bigint | undefined): NodePlan | undefined {
+  join(node: string): NodeView | undefined {
     const hold = this.#registry.hold(node, this.#checked.predicate.id);
     if (hold === undefined) return undefined;
     const restored = this.#restoredView(node);
     const view = restored ?? new NodeView(node);
-    const meeting = this.meeting(node, hold);
-    this.markSeen(view);
-    if (restored === undefined && sinceNs === undefined) {
-      view.reached(hold);
-      return { view, query: undefined, skipAfter: hold };
-    }
-    return { view, query: this.query(view, meeting, sinceNs), skipAfter: meeting };
+    this.#markSeen(view);
+    // Without a past to ask for, the node is served from the log at once.
+    if (restored === undefined && this.#start.joinSinceNs === undefined) view.reached(hold);
+    else view.wentLate();
+    this.#position.add(view);
+    return view;
   }
 
   /** For a replay without live events: what is recorded now, after what was delivered. Undefined for nothing. */
-  past(node: string): NodePlan | undefined {
+  past(node: string): NodeQuery | undefined {
     const restored = this.#restoredView(node);
-    if (restored === undefined && this.#sinceNs === undefined) return undefined;
+    if (restored === undefined && this.#start.sinceNs === undefined) return undefined;
     const view = restored ?? this.#freshView(node);
-    return { view, query: this.query(view, undefined), skipAfter: undefined };
+    const query = this.#query(view, undefined, this.#start.sinceNs);
+    this.#position.add(view);
+    return query;
   }
 
-  /** Position up to which history is needed: frames after the log's present end have everything after it. */
-  meeting(node: string, hold: Position): Position {
+  /** For a node that is served from its recorder while others are live: what comes after its delivered events. */
+  late(view: NodeView, upTo: Position): NodeQuery {
+    return this.#query(view, upTo, this.#start.joinSinceNs);
+  }
+
+  /** Names of all nodes that the registry, the cursor or the log knows. */
+  known(): ReadonlySet<string> {
+    const names = new Set(this.#start.resumed?.named);
+    for (const { name } of this.#registry.all()) names.add(name);
+    for (const log of this.#store.all()) {
+      for (const node of log.nodes())
+        if (this.#checked.topics.some((topic) => log.coveredTo(node, topic))) names.add(node);
+    }
+    return names;
+  }
+
+  /** End of the window by the node's clock, wall nanoseconds, exclusive; undefined if it has no end. */
+  untilNs(node: string): bigint | undefined {
+    const { untilNs } = this.#checked.window;
+    return untilNs === undefined ? undefined : untilNs + this.#offsetNs(node);
+  }
+
+  #offsetNs(node: string): bigint {
+    return this.#registry.record(node)?.clock.windowOffsetNs ?? 0n;
+  }
+
+  /**
+   * Position up to which history is needed at this moment: frames after the log's present end have everything after it.
+   * Undefined when the node has no hold, so that it cannot be asked.
+   */
+  meeting(node: string): Position | undefined {
+    const hold = this.#registry.hold(node, this.#checked.predicate.id);
+    return hold && this.#meetingAt(node, hold);
+  }
+
+  #meetingAt(node: string, hold: Position): Position {
     return laterPosition(hold, this.#registry.coveredTo(node, this.#checked.topics));
   }
 
   /** The query to the recorder for what comes after the delivered events. */
-  query(view: NodeView, upTo: Position | undefined, sinceNs = this.#sinceNs): NodeQuery {
+  #query(view: NodeView, upTo: Position | undefined, sinceNs: bigint | undefined): NodeQuery {
     const { node } = view;
-    const { predicate, window, topics } = this.#checked;
-    const offsetNs = this.#registry.record(node)?.clock.windowOffsetNs ?? 0n;
+    const { predicate, topics } = this.#checked;
     const floors = new Map<string, Position>();
     for (const topic of topics) {
       const floor = view.floor(topic);
@@ -119,7 +163,7 @@ export class Planner {
     const after = earliest(floors.values());
     const afterKey = after === undefined ? view.afterKey : undefined;
     this.#markAhead(view);
-    const fromNs = afterKey?.wallNs ?? (sinceNs === undefined ? 0n : sinceNs + offsetNs);
+    const fromNs = afterKey?.wallNs ?? (sinceNs === undefined ? 0n : sinceNs + this.#offsetNs(node));
     return {
       node,
       floors,
@@ -127,7 +171,7 @@ export class Planner {
       request: {
         predicate: predicate.spec,
         sinceNs: after !== undefined || fromNs <= 0n ? undefined : fromNs,
-        untilNs: window.untilNs === undefined ? undefined : window.untilNs + offsetNs,
+        untilNs: this.untilNs(node),
         after,
         upTo,
       },
@@ -150,7 +194,7 @@ export class Planner {
   }
 
   /** Marks what the log has of this node at this moment as already read. */
-  markSeen(view: NodeView): void {
+  #markSeen(view: NodeView): void {
     for (const topic of this.#checked.topics) {
       const to = this.#store.coveredTo(view.node, topic);
       if (to) view.workedOff(topic, to);
@@ -160,14 +204,15 @@ export class Planner {
   /** In a resumed replay, the cursor's place in merged order says what was delivered of this node. */
   #freshView(node: string): NodeView {
     const view = new NodeView(node);
-    view.afterKey = this.#resumption?.state.history;
+    view.afterKey = this.#start.resumed?.state.history;
     return view;
   }
 
   /** The view that the cursor describes; undefined when the cursor says nothing of the node. */
   #restoredView(node: string): NodeView | undefined {
-    const delivered = this.#resumption?.of(node);
-    if (this.#resumption === undefined || delivered === undefined) return undefined;
+    const { resumed } = this.#start;
+    const delivered = resumed?.of(node);
+    if (resumed === undefined || delivered === undefined) return undefined;
     const view = new NodeView(node);
     if (delivered.standing?.position) view.reached(delivered.standing.position);
     view.afterKey = delivered.standing?.history;
@@ -176,7 +221,7 @@ export class Planner {
     for (const [topic, floor] of delivered.floors) view.reachedOf(topic, floor);
     this.#restoreOwed(view);
     for (const topic of this.#checked.topics) {
-      const seen = this.#resumption.seen(node, topic);
+      const seen = resumed.seen(node, topic);
       if (seen) view.workedOff(topic, seen);
     }
     return view;
@@ -184,9 +229,9 @@ export class Planner {
 
   /** Frames from the cursor's place on are read again and owe anew, so the restored ranges end there at the latest. */
   #restoreOwed(view: NodeView): void {
-    const resumption = this.#resumption;
-    for (const [topic, ranges] of resumption?.of(view.node)?.standing?.owed ?? []) {
-      const end = resumption?.state.places[partitionOf(view.node)]?.offset;
+    const { resumed } = this.#start;
+    for (const [topic, ranges] of resumed?.of(view.node)?.standing?.owed ?? []) {
+      const end = resumed?.state.places[partitionOf(view.node)]?.offset;
       if (end === undefined || !this.#checked.topics.includes(topic)) continue;
       for (const range of ranges) {
         const offsetTo = Math.min(end, range.offsetTo ?? end);

@@ -4,7 +4,8 @@ import { SUBSCRIPTIONS_MAX } from '../../limits.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import type { Caller } from '../access/gate.js';
 import type { Sink } from './outlet.js';
-import { type DeliveryContext, Subscription } from './subscription.js';
+import type { DeliveryContext } from './planned-subscription.js';
+import { Subscription } from './subscription.js';
 
 export class Subscriptions {
   readonly #running = new Map<Subscription, { readonly caller: Caller; readonly done: Promise<void> }>();

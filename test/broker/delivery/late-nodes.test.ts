@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NodeView } from '../../../src/broker/delivery/cursor/node-view.js';
-import { LateNodes } from '../../../src/broker/delivery/live/late-nodes.js';
+import { type Approached, LateNodes } from '../../../src/broker/delivery/live/late-nodes.js';
 import { Harness, range } from '../../harness/broker/harness.js';
 import { TestRecorder } from '../../harness/broker/test-agent.js';
 import { until } from '../../harness/until.js';
@@ -32,6 +32,13 @@ function lateNodes(signal: AbortSignal): Asked {
   return asked;
 }
 
+/** What the live loop is given to join, and joins. */
+async function joined(late: LateNodes): Promise<Approached[]> {
+  const all: Approached[] = [];
+  await late.join(async (approached) => all.push(approached) > 0);
+  return all;
+}
+
 test('a node that is back before its round was seen to have failed is asked again', async () => {
   const view = new NodeView('a');
   const ending = new AbortController();
@@ -42,15 +49,14 @@ test('a node that is back before its round was seen to have failed is asked agai
   late.add(view);
   rounds[0]!(false);
   await until('another round', () => rounds.length === 2);
-  assert.equal(late.take(), undefined);
+  assert.deepEqual(await joined(late), []);
   rounds[1]!(true);
   await until('the second of them', () => rounds.length === 3);
   rounds[2]!(true);
   await until('its history has all but met the tail', () => asked.told === 2);
   // The rest is in the log, from where the last round began.
-  assert.deepEqual(late.take(), { view, offset: 9 });
-  late.joined(view, true);
-  assert.equal(late.take(), undefined);
+  assert.deepEqual(await joined(late), [{ view, offset: 9 }]);
+  assert.deepEqual(await joined(late), []);
   ending.abort();
 });
 

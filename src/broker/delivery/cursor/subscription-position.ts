@@ -6,7 +6,9 @@ import { CURSOR_NODES_MAX } from '../../../limits.js';
 import type { CursorPlace, HistoryPlace } from '../../../wire/cursor.js';
 import { encodeCursor } from '../../../wire/cursor.js';
 import type { LogPlace } from '../../log/fan-out.js';
+import { compareKeys } from '../history/history-merge.js';
 import type { CursorNotes } from './cursor-notes.js';
+import { CursorSize } from './cursor-size.js';
 import type { NodeView } from './node-view.js';
 
 /** A frame of which only the first events were delivered. */
@@ -18,6 +20,19 @@ export interface PartlyDelivered {
 
 /** State of a view when it was written to a note, to detect later changes. */
 type Noted = Pick<NodeView, 'state' | 'skip' | 'owedVersion'>;
+
+export interface PositionOptions {
+  readonly clusterId: string;
+  readonly predicateId: bigint;
+  readonly topics: readonly string[];
+  /** Wall time from which nodes that join later are served; undefined for live only, 0n for all they have. */
+  readonly joinSinceNs: bigint | undefined;
+  /** Place in merged order after which the past is replayed; undefined when offsets count from the start. */
+  readonly replayFrom: HistoryPlace | undefined;
+  /** One per partition. Empty for a subscription that does not follow. */
+  readonly places: readonly LogPlace[];
+  readonly notes: CursorNotes;
+}
 
 export class SubscriptionPosition {
   readonly views = new Map<string, NodeView>();
@@ -32,36 +47,55 @@ export class SubscriptionPosition {
   /** Place in merged order while the past is replayed; offsets count for nothing until it is undefined. */
   #replayed: HistoryPlace | undefined;
   /** Partly delivered frames that were not read again since. */
-  readonly partials = new Map<LogPlace, PartlyDelivered>();
+  readonly #partials = new Map<LogPlace, PartlyDelivered>();
+  readonly #size = new CursorSize();
 
-  readonly #clusterId: string;
-  readonly #predicateId: bigint;
+  readonly topics: readonly string[];
+  /** One per partition. Empty for a subscription that does not follow. */
+  readonly places: readonly LogPlace[];
+  readonly #options: PositionOptions;
   readonly #notes: CursorNotes;
 
-  constructor(
-    clusterId: string,
-    predicateId: bigint,
-    readonly topics: readonly string[],
-    /** Wall time from which nodes that join later are served; undefined for live only, 0n for all they have. */
-    readonly joinSinceNs: bigint | undefined,
-    /** One per partition. Empty for a subscription that does not follow. */
-    readonly places: readonly LogPlace[],
-    notes: CursorNotes,
-  ) {
-    this.#clusterId = clusterId;
-    this.#predicateId = predicateId;
-    this.#notes = notes;
+  constructor(options: PositionOptions) {
+    this.#options = options;
+    this.#notes = options.notes;
+    this.topics = options.topics;
+    this.places = options.places;
+    this.#replayed = options.replayFrom;
   }
 
-  get history(): HistoryPlace | undefined {
-    return this.#replayed;
+  /** True while a place in merged order says how far the past was delivered. */
+  get replaying(): boolean {
+    return this.#replayed !== undefined;
   }
 
-  /** Set to undefined at the end of the replay: from then on offsets say how far each node was delivered. */
-  set history(place: HistoryPlace | undefined) {
-    const ended = this.#replayed !== undefined && place === undefined;
-    this.#replayed = place;
-    if (ended) for (const view of this.views.values()) this.#review(view);
+  /** Approximate number of frames that are still to be read, over all partitions. */
+  get lag(): number {
+    let lag = 0;
+    for (const place of this.places) lag += place.lag;
+    return lag;
+  }
+
+  /** The past was delivered up to `place`. An earlier place than before, or one after the replay, changes nothing. */
+  replayedTo(place: HistoryPlace): void {
+    if (this.#replayed !== undefined && compareKeys(place, this.#replayed) > 0) this.#replayed = place;
+  }
+
+  /** From here on offsets say how far each node was delivered. */
+  replayEnded(): void {
+    if (this.#replayed === undefined) return;
+    this.#replayed = undefined;
+    for (const view of this.views.values()) this.#review(view);
+  }
+
+  /** Until the frame was read again, cursors point into it, so that its rest is not lost. */
+  partlyDelivered(place: LogPlace, partial: PartlyDelivered): void {
+    this.#partials.set(place, partial);
+  }
+
+  /** The partly delivered frame at this place, if any, was read again. */
+  readAgain(place: LogPlace): void {
+    this.#partials.delete(place);
   }
 
   add(view: NodeView): void {
@@ -71,6 +105,7 @@ export class SubscriptionPosition {
   }
 
   #review(view: NodeView): void {
+    this.#size.changed(view);
     const late = view.state === 'late';
     const apart = this.#replayed === undefined ? view.apart(this.topics) : late;
     if (apart) this.#apart.add(view);
@@ -91,7 +126,7 @@ export class SubscriptionPosition {
     // A cursor can name all the nodes by itself again, or the notes are unusable.
     if (this.#notes.gone || (this.#notes.place && this.#apart.size <= CURSOR_NODES_MAX / 2)) this.#forgetNotes();
     const named = this.#named;
-    if (named.size === 0 || (named.size < CURSOR_NODES_MAX && this.#encode(named) !== undefined)) return;
+    if (named.size === 0 || (named.size < CURSOR_NODES_MAX && this.#fits(named))) return;
     this.#noting ??= this.#takeNote().finally(() => {
       this.#noting = undefined;
     });
@@ -116,24 +151,16 @@ export class SubscriptionPosition {
     return this.#notes.place === undefined ? this.#apart : this.#changed;
   }
 
+  #fits(named: ReadonlySet<NodeView>): boolean {
+    return this.#size.surelyFits(named) || this.#encode(named) !== undefined;
+  }
+
   #encode(named: ReadonlySet<NodeView>): string | undefined {
-    const clusterId = this.#clusterId;
-    const predicateId = this.#predicateId;
+    const { clusterId, predicateId, joinSinceNs: sinceNs } = this.#options;
     const history = this.#replayed;
-    const { joinSinceNs: sinceNs } = this;
+    const places = history === undefined ? this.places.map((place) => this.#placeOf(place)) : [];
     const nodes = [...named].map((view) => view.toCursor());
-    const { place: note } = this.#notes;
-    if (history !== undefined) {
-      return encodeCursor({ clusterId, predicateId, sinceNs, history, places: [], nodes, note });
-    }
-    return encodeCursor({
-      clusterId,
-      predicateId,
-      sinceNs,
-      places: this.places.map((place) => this.#placeOf(place)),
-      nodes,
-      note,
-    });
+    return encodeCursor({ clusterId, predicateId, sinceNs, history, places, nodes, note: this.#notes.place });
   }
 
   async #takeNote(): Promise<void> {
@@ -159,7 +186,7 @@ export class SubscriptionPosition {
   }
 
   #placeOf(place: LogPlace): CursorPlace {
-    const partial = this.partials.get(place);
+    const partial = this.#partials.get(place);
     const offset = partial?.offset ?? place.delivered;
     return { offset, mark: place.markBefore(offset), index: partial?.index };
   }

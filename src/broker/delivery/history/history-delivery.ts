@@ -1,90 +1,99 @@
-/** Delivers recorded history of some nodes to one subscription, and keeps the subscription's position up to date. */
+/**
+ * Delivers recorded history to one subscription: the past of its window from all
+ * nodes, or of one node that is late. It keeps the subscription's position up to
+ * date, and sums up for the subscriber what each node could answer.
+ */
 import { BackplaneError } from '../../../errors.js';
 import type { BytePool } from '../../../flow/byte-pool.js';
 import { HISTORY_STALL_MS } from '../../../limits.js';
-import { positionToMessage } from '../../../wire/messages.js';
+import { positionToMessage, type TimestampFields } from '../../../wire/messages.js';
 import type { Position } from '../../../wire/position.js';
-import type { NodeRegistry } from '../../nodes/node-registry.js';
-import type { NodeRoute } from '../../nodes/node-route.js';
-import type { SubscriptionPosition } from '../cursor/subscription-position.js';
-import type { Outlet } from '../outlet.js';
+import type { NodeView } from '../cursor/node-view.js';
+import { goneNodes } from '../gone-nodes.js';
+import type { PlannedSubscription } from '../planned-subscription.js';
 import type { NodeQuery, UnsoundStretch } from './clipped-answer.js';
-import type { CoverageSum } from './coverage.js';
-import { compareKeys, type HistoryKey } from './history-merge.js';
+import { CoverageSum } from './coverage.js';
 import { type ReplayedRun, replay } from './replay.js';
 
-export interface HistoryDeliveryOptions {
-  readonly queries: readonly NodeQuery[];
-  readonly last: number;
-  /** True when the subscription's position is a place in merged order until the delivery has ended. */
-  readonly leading: boolean;
-  readonly signal: AbortSignal;
-}
-
 export class HistoryDelivery {
-  readonly #registry: NodeRegistry;
-  readonly #route: NodeRoute;
-  readonly #pool: BytePool;
-  readonly #outlet: Outlet;
-  readonly #standing: SubscriptionPosition;
-  /** Whether the subscription asked for refills, so that gaps told as shed, skipped or refused are filled later. */
-  readonly #refilled: boolean;
+  readonly #coverage = new CoverageSum();
+  readonly #subscription: PlannedSubscription;
 
-  constructor(
-    registry: NodeRegistry,
-    route: NodeRoute,
-    pool: BytePool,
-    outlet: Outlet,
-    standing: SubscriptionPosition,
-    refilled: boolean,
-  ) {
-    this.#registry = registry;
-    this.#route = route;
-    this.#pool = pool;
-    this.#outlet = outlet;
-    this.#standing = standing;
-    this.#refilled = refilled;
+  constructor(subscription: PlannedSubscription) {
+    this.#subscription = subscription;
   }
 
-  /** Returns the nodes that did not answer to the end, whose views become late. Stops when the limit is reached. */
-  async deliver(options: HistoryDeliveryOptions, coverage: CoverageSum): Promise<ReadonlySet<string>> {
+  /**
+   * Delivers the past of the window; stops when the limit is reached. Returns the nodes that did not answer to the end,
+   * whose views become late.
+   * @param recordedLater nodes that are not asked because their recording starts after the window, with its start
+   */
+  async deliverWindow(
+    queries: readonly NodeQuery[],
+    recordedLater: ReadonlyMap<string, TimestampFields> = new Map(),
+  ): Promise<ReadonlySet<string>> {
+    const { broker, checked, start, outlet } = this.#subscription;
+    for (const [node, from] of recordedLater) this.#coverage.recordedLater(node, from);
+    // A node that goes while the others answer was there to be asked, so its own answer tells what is missing.
+    const gone = goneNodes(broker.registry, checked);
+    const failed = await this.#deliver(queries, checked.window.last);
+    this.#coverage.gone(gone, start.windowFromNs(outlet.ledger.events, this.#coverage));
+    return failed;
+  }
+
+  /** Delivers a late node's history up to `to`, and its coverage. Resolves with false when the node failed. */
+  async deliverLate(view: NodeView, to: Position): Promise<boolean> {
+    const failed = await this.#deliver([this.#subscription.planner.late(view, to)], 0);
+    if (failed.size > 0) return false;
+    // Everything up to `to` was asked for, even if nothing matched, so the next round begins there.
+    view.reached(to);
+    await this.tellCoverage();
+    return true;
+  }
+
+  async tellCoverage(): Promise<void> {
+    const { position, outlet } = this.#subscription;
+    await position.makeNotes();
+    await outlet.message(this.#coverage.message(position.cursor(), outlet.ledger));
+  }
+
+  async #deliver(queries: readonly NodeQuery[], last: number): Promise<ReadonlySet<string>> {
+    const { broker, position, outlet, signal } = this.#subscription;
     const failed = new Set<string>();
     const enough = new AbortController();
-    const signal = AbortSignal.any([options.signal, enough.signal]);
     const onFailed = (node: string) => {
       failed.add(node);
       this.#apart(node, undefined);
     };
     // By its own clock, the node may record later events at a time that the merged order has already passed.
     const onEnded = ({ node, request: { upTo } }: NodeQuery) => {
-      if (options.leading && upTo) this.#apart(node, upTo);
+      if (position.replaying && upTo) this.#apart(node, upTo);
     };
     try {
-      const { last, queries } = options;
       const outcomes = await replay(
-        this.#registry,
-        this.#route,
-        this.#pool,
+        broker.registry,
+        broker.route,
+        broker.historyPool,
         queries,
         {
-          client: this.#outlet.client,
+          client: outlet.client,
           last,
-          signal,
+          signal: AbortSignal.any([signal, enough.signal]),
           onFailed,
           onEnded,
           onUnsound: (stretch) => this.#unsound(stretch),
         },
         async (run) => {
           // Live events that are delivered at the same time may have reached the limit.
-          if (this.#outlet.left > 0) await this.#run(run, options, coverage);
-          if (this.#outlet.left <= 0) enough.abort();
+          if (outlet.left > 0) await this.#run(run);
+          if (outlet.left <= 0) enough.abort();
         },
       );
       for (const [node, outcome] of outcomes) {
-        coverage.ended(node, outcome);
+        this.#coverage.ended(node, outcome);
         // The counts in `ahead` lack the events that could not be read, so they must not be used.
         const whole = outcome.kind === 'end' && outcome.end.damagedBytes === '0';
-        if (!whole) this.#standing.views.get(node)?.ahead.clear();
+        if (!whole) position.views.get(node)?.ahead.clear();
       }
     } catch (cause) {
       if (!enough.signal.aborted) throw cause;
@@ -94,50 +103,47 @@ export class HistoryDelivery {
 
   /** From here the node's own position, not the merged order, says how much was delivered. */
   #apart(node: string, reached: Position | undefined): void {
-    const view = this.#standing.views.get(node);
+    const view = this.#subscription.position.views.get(node);
     if (view === undefined) return;
     view.wentLate();
     if (reached) view.reached(reached);
   }
 
-  async #run(run: ReplayedRun, { leading }: HistoryDeliveryOptions, coverage: CoverageSum): Promise<void> {
+  async #run(run: ReplayedRun): Promise<void> {
+    const { broker, position, outlet } = this.#subscription;
     const { node, topic } = run;
-    await this.#standing.makeNotes();
+    await position.makeNotes();
     // The limit was reached during the wait: deliver nothing of the run, and leave the position before it.
-    if (this.#outlet.left <= 0) return;
-    const { selection, end } = run.take(this.#outlet.left, this.#outlet.admit(node, topic));
-    const view = this.#standing.views.get(node);
+    if (outlet.left <= 0) return;
+    const { selection, end } = run.take(outlet.left, outlet.admit(node, topic));
+    const view = position.views.get(node);
     if (view) {
       const ahead = view.ahead.get(topic);
       if (ahead) view.ahead.set(topic, { ...ahead, events: ahead.events + run.countBehind(ahead.from) });
       view.reached(end.position);
     }
-    if (leading) this.#lead(end);
-    coverage.delivered(node, selection.count, run.startNs);
-    this.#outlet.count({ throttled: selection.refused });
+    // Nodes that start late lie before the place in merged order, which does not go back for them.
+    position.replayedTo(end);
+    this.#coverage.delivered(node, selection.count, run.startNs);
+    outlet.count({ throttled: selection.refused });
     if (selection.count === 0) return;
-    const header = { node, topic, history: true, cursor: this.#standing.cursor() };
-    await readInTime(this.#outlet.batch(header, selection), this.#pool);
+    const header = { node, topic, history: true, cursor: position.cursor() };
+    await readInTime(outlet.batch(header, selection), broker.historyPool);
   }
 
   /** Reports invalid events as a gap. With refills the reason is `evicted`, because no refill can bring them either. */
   async #unsound({ node, topic, from, to, reason }: UnsoundStretch): Promise<void> {
+    const { broker, checked, outlet } = this.#subscription;
     const gap = {
       node,
       topic,
       from: from ? positionToMessage(from) : null,
       to: positionToMessage(to),
       eventsUnknown: true,
-      reason: this.#refilled ? 'evicted' : 'refused',
+      reason: checked.refill ? 'evicted' : 'refused',
       message: `what the node sent is not all events: ${reason}`.slice(0, 512),
     };
-    await readInTime(this.#outlet.message({ gap }), this.#pool);
-  }
-
-  /** Advances the place in merged order. Nodes that start late lie before it, and it must never go back. */
-  #lead(end: HistoryKey): void {
-    const { history } = this.#standing;
-    if (history === undefined || compareKeys(end, history) > 0) this.#standing.history = end;
+    await readInTime(outlet.message({ gap }), broker.historyPool);
   }
 }
 
@@ -158,9 +164,4 @@ export async function readInTime(write: Promise<void>, pool: BytePool): Promise<
     const message = `nothing of the history was read for ${HISTORY_STALL_MS / 1000} s, and others wait`;
     throw new BackplaneError('resource_exhausted', `${message}: resume with the last cursor`);
   }
-}
-
-/** A key that sorts before all nodes' events of that time. */
-export function keyAtTime(wallNs: bigint): HistoryKey {
-  return { wallNs, node: '', position: { epoch: 0, timeNs: 0n, lane: 0, tie: 0 } };
 }

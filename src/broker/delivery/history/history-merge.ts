@@ -22,6 +22,11 @@ export function compareKeys(a: HistoryKey, b: HistoryKey): number {
   return comparePositions(a.position, b.position);
 }
 
+/** A key that sorts before all nodes' events of that time. */
+export function keyAtTime(wallNs: bigint): HistoryKey {
+  return { wallNs, node: '', position: { epoch: 0, timeNs: 0n, lane: 0, tie: 0 } };
+}
+
 /** Events of one node and frame, with index in [from, to). */
 export interface Run {
   readonly node: string;

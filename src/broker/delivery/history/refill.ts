@@ -6,7 +6,6 @@
  */
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { asBackplaneError } from '../../../errors.js';
-import type { BytePool } from '../../../flow/byte-pool.js';
 import {
   REFILL_APART_NS_MAX,
   REFILL_FRAMES_MAX,
@@ -15,29 +14,16 @@ import {
   REFILL_STRETCHES_MAX,
   REFILL_TRIES_MAX,
 } from '../../../limits.js';
-import type { PredicateSpec } from '../../../subscriptions/predicate.js';
 import { positionToMessage } from '../../../wire/messages.js';
 import { comparePositions } from '../../../wire/position.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import { type PartitionReader, partitionOf } from '../../log/partition-log.js';
 import type { HistoryOutcome } from '../../nodes/history-answer.js';
-import type { NodeRegistry } from '../../nodes/node-registry.js';
-import type { NodeRoute } from '../../nodes/node-route.js';
 import type { NodeView, Owed } from '../cursor/node-view.js';
-import type { SubscriptionPosition } from '../cursor/subscription-position.js';
-import type { Outlet } from '../outlet.js';
+import type { PlannedSubscription } from '../planned-subscription.js';
 import { readInTime } from './history-delivery.js';
 import { type OwedStretch, owedStretch } from './owed-stretch.js';
 import { type ReplayedRun, replay } from './replay.js';
-
-export interface RefillOptions {
-  readonly predicate: PredicateSpec;
-  /** End of the window by the node's clock, wall nanoseconds, exclusive; undefined if it has no end. */
-  readonly untilNs: (node: string) => bigint | undefined;
-  readonly signal: AbortSignal;
-  /** Called when the limit is reached, and after the owed ranges of a node were worked on. */
-  readonly notify: () => void;
-}
 
 /** The stretches that one query asks for. */
 interface Found {
@@ -57,47 +43,37 @@ export class Refill {
   readonly #signal: AbortSignal;
   readonly #over = new AbortController();
 
-  readonly #registry: NodeRegistry;
-  readonly #route: NodeRoute;
-  readonly #pool: BytePool;
-  readonly #outlet: Outlet;
-  readonly #standing: SubscriptionPosition;
-  readonly #options: RefillOptions;
+  readonly #subscription: PlannedSubscription;
 
-  constructor(
-    registry: NodeRegistry,
-    route: NodeRoute,
-    pool: BytePool,
-    outlet: Outlet,
-    standing: SubscriptionPosition,
-    options: RefillOptions,
-  ) {
-    this.#registry = registry;
-    this.#route = route;
-    this.#pool = pool;
-    this.#outlet = outlet;
-    this.#standing = standing;
-    this.#options = options;
-    this.#signal = AbortSignal.any([options.signal, this.#over.signal]);
+  constructor(subscription: PlannedSubscription) {
+    this.#subscription = subscription;
+    this.#signal = AbortSignal.any([subscription.signal, this.#over.signal]);
   }
 
-  /** Resolves when the subscription has ended. */
-  async run(): Promise<void> {
+  /** Refills until `live` has ended, and resolves or rejects as `live` does once nothing is written any more. */
+  async during(live: () => Promise<void>): Promise<void> {
+    const refilled = this.#run();
+    try {
+      await live();
+    } finally {
+      this.#over.abort();
+      await refilled;
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { position } = this.#subscription;
     while (!this.#signal.aborted) {
-      const views = [...this.#standing.views.values()].filter((view) => this.owes(view));
+      const views = [...position.views.values()].filter((view) => this.owes(view));
       const next = views.values();
       await Promise.all(Array.from({ length: REFILL_NODES_MAX }, () => this.#settleAll(next)));
       await sleep(REFILL_INTERVAL_MS, undefined, { signal: this.#signal }).catch(() => undefined);
     }
   }
 
-  close(): void {
-    this.#over.abort();
-  }
-
   /** Whether the node owes something that can be refilled now. */
   owes(view: NodeView): boolean {
-    return view.owed.size > 0 && view.state === 'live' && this.#route.reaches(view.node);
+    return view.owed.size > 0 && view.state === 'live' && this.#subscription.broker.route.reaches(view.node);
   }
 
   async #settleAll(views: Iterator<NodeView>): Promise<void> {
@@ -110,14 +86,14 @@ export class Refill {
           // The subscriber went, does not read, or reached the limit: the subscription's own loop reports that.
         }
       }
-      this.#options.notify();
+      this.#subscription.wake.notify();
     }
   }
 
   /** Works on the first range that is owed; returns true when more can be done at once. */
   async #settle(view: NodeView, topic: string): Promise<boolean> {
     const owed = view.owed.get(topic)?.[0];
-    const place = this.#standing.places[partitionOf(view.node)];
+    const place = this.#subscription.position.places[partitionOf(view.node)];
     if (owed === undefined || place === undefined) return false;
     const found = await this.#find(view.node, topic, place, owed);
     if (found.stretches.length > 0 && !(await this.#deliver(view, topic, owed, found))) return false;
@@ -130,11 +106,12 @@ export class Refill {
 
   /** Reads the log to find the stretches that are owed. */
   async #find(node: string, topic: string, place: LogPlace, owed: Owed): Promise<Found> {
+    const { checked, planner } = this.#subscription;
     const end = owed.offsetTo ?? place.delivered;
     const reader = place.log.reader(owed.offsetFrom, new Set([topic]));
     try {
       return await this.#gather(reader, end, (frame, from) =>
-        from === node ? owedStretch(frame, this.#options.predicate.id, owed, this.#options.untilNs(node)) : undefined,
+        from === node ? owedStretch(frame, checked.predicate.id, owed, planner.untilNs(node)) : undefined,
       );
     } finally {
       reader.close();
@@ -175,10 +152,10 @@ export class Refill {
   async #deliver(view: NodeView, topic: string, owed: Owed, found: Found): Promise<boolean> {
     const { stretches } = found;
     const [first] = stretches;
-    const { predicate, untilNs } = this.#options;
+    const { broker, checked, planner, outlet } = this.#subscription;
     const request = {
-      predicate: { ...predicate, topics: [topic] },
-      untilNs: untilNs(view.node),
+      predicate: { ...checked.predicate.spec, topics: [topic] },
+      untilNs: planner.untilNs(view.node),
       after: first!.from,
       upTo: stretches.at(-1)!.to,
       within: stretches,
@@ -188,7 +165,7 @@ export class Refill {
     let within: OwedStretch | undefined;
     let unsound = false;
     const noted = {
-      client: this.#outlet.client,
+      client: outlet.client,
       last: 0,
       signal: this.#signal,
       onFailed: () => undefined,
@@ -197,7 +174,7 @@ export class Refill {
         unsound = true;
       },
     };
-    const outcomes = await replay(this.#registry, this.#route, this.#pool, [query], noted, async (run) => {
+    const outcomes = await replay(broker.registry, broker.route, broker.historyPool, [query], noted, async (run) => {
       const stretch = stretches.find(({ to }) => comparePositions(run.end.position, to) <= 0)!;
       if (stretch !== within) view.changeOwed(owed, { taken: stretch.taken });
       within = stretch;
@@ -217,10 +194,9 @@ export class Refill {
 
   /** Delivers a run of one stretch and moves the owed range after it. Returns the number of matches in it. */
   async #take(run: ReplayedRun, view: NodeView, owed: Owed, stretch: OwedStretch): Promise<number> {
-    const outlet = this.#outlet;
-    const standing = this.#standing;
+    const { broker, position, outlet } = this.#subscription;
     const { node, topic } = run;
-    await standing.makeNotes();
+    await position.makeNotes();
     if (outlet.left <= 0) throw this.#limitReached();
     const { selection, end } = run.take(outlet.left, outlet.admit(node, topic));
     const events = selection.count + selection.refused;
@@ -233,8 +209,8 @@ export class Refill {
     }
     view.changeOwed(owed, { after: end.position, taken: taken === undefined ? undefined : taken + events });
     if (selection.count > 0) {
-      const header = { node, topic, history: true, refill: true, cursor: standing.cursor() };
-      await readInTime(outlet.batch(header, selection), this.#pool);
+      const header = { node, topic, history: true, refill: true, cursor: position.cursor() };
+      await readInTime(outlet.batch(header, selection), broker.historyPool);
     }
     if (outlet.left <= 0) throw this.#limitReached();
     return events;
@@ -242,7 +218,7 @@ export class Refill {
 
   #limitReached(): Error {
     this.#over.abort();
-    this.#options.notify();
+    this.#subscription.wake.notify();
     return new Error('the limit is reached');
   }
 
@@ -257,7 +233,7 @@ export class Refill {
     const unknown = events === undefined && !whole;
     const missing = events === undefined ? 0 : events - count;
     if (missing <= 0 && !unknown) return;
-    await this.#outlet.message({
+    await this.#subscription.outlet.message({
       gap: {
         node,
         topic,
@@ -273,14 +249,14 @@ export class Refill {
 
   #failed(view: NodeView, topic: string, owed: Owed, outcome: HistoryOutcome | undefined): void {
     // Only failures of connected nodes count: a disconnected node can still answer when it is back.
-    if (!this.#route.reaches(view.node) || this.#signal.aborted) return;
+    if (!this.#subscription.broker.route.reaches(view.node) || this.#signal.aborted) return;
     const failures = (this.#failures.get(view) ?? 0) + 1;
     this.#failures.set(view, failures);
     if (failures < REFILL_TRIES_MAX) return;
     this.#failures.delete(view);
     view.settleOwed(topic, owed);
     const reason = outcome?.kind === 'failed' ? outcome.message : 'no answer';
-    void this.#outlet
+    void this.#subscription.outlet
       .message({
         gap: { node: view.node, topic, eventsUnknown: true, reason: 'evicted', message: `not refilled: ${reason}` },
       })

@@ -9,7 +9,7 @@ import type { Position } from '../../../wire/position.js';
 import type { NodeView } from '../cursor/node-view.js';
 
 /** Delivers a node's history up to `to`; resolves with false when the node failed, which is then asked again later. */
-export type RunRound = (view: NodeView, to: Position, signal: AbortSignal) => Promise<boolean>;
+export type RunRound = (view: NodeView, to: Position) => Promise<boolean>;
 
 /** A node whose history was delivered up to the frames before an offset of the log. */
 export interface Approached {
@@ -23,7 +23,7 @@ export interface LateNodesOptions {
   readonly round: RunRound;
   /** Offset of the live loop in the node's partition. The loop passed over the node's frames before it. */
   readonly offset: (view: NodeView) => number;
-  /** Called when take() may have a node. */
+  /** Called when join() may have a node. */
   readonly notify: () => void;
   readonly signal: AbortSignal;
 }
@@ -51,16 +51,17 @@ export class LateNodes {
     this.#startNext();
   }
 
-  /** For the live loop, which reads the rest from the log and then calls joined(). */
-  take(): Approached | undefined {
-    return this.#ready;
-  }
-
-  /** Call this after take(). `isLive` is false when the log could not be read; the node is then asked again. */
-  joined(view: NodeView, isLive: boolean): void {
+  /**
+   * For the live loop: calls `read` when a node waits for the rest of its frames, which are in the log. `read` resolves
+   * with false when the log could not be read; the node is then asked again.
+   */
+  async join(read: (approached: Approached) => Promise<boolean>): Promise<void> {
+    const ready = this.#ready;
+    if (ready === undefined) return;
+    const isLive = await read(ready);
     this.#ready = undefined;
-    if (isLive) this.#failed.delete(view);
-    else this.#putBack(view);
+    if (isLive) this.#failed.delete(ready.view);
+    else this.#putBack(ready.view);
     this.#startNext();
   }
 
@@ -112,9 +113,8 @@ export class LateNodes {
   }
 
   async #attempt(view: NodeView, to: Position): Promise<boolean> {
-    const { round, signal } = this.#options;
     try {
-      return await round(view, to, signal);
+      return await this.#options.round(view, to);
     } catch {
       // The subscription has ended, or the subscriber went: the subscription's own loop reports that.
       return false;

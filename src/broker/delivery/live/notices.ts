@@ -1,13 +1,12 @@
 /**
- * Notices to a subscriber: gaps, watermarks, and changes of nodes. They are
- * merged to bound their number: one gap per node and reason before each cursor,
- * and one watermark per node and interval.
+ * Notices to a subscriber: gaps and watermarks. They are merged to bound their
+ * number: one gap per node and reason before each cursor, and one watermark per
+ * node and interval.
  */
 import { WATERMARKS_PER_INTERVAL_MAX } from '../../../limits.js';
 import type { Frame, StatedLoss } from '../../../wire/frame/frame.js';
 import { nsToTimestamp, positionToMessage, type SubscribeResponse } from '../../../wire/messages.js';
 import { comparePositions, type Position } from '../../../wire/position.js';
-import type { NodeRecord } from '../../nodes/node-record.js';
 import type { NodeView } from '../cursor/node-view.js';
 import type { ShedPart } from './live-frame.js';
 
@@ -202,25 +201,4 @@ function newlyUnknown(count: LossCount, { coveredFrom, coveredTo }: Frame): bool
   if (count.unknownTo && comparePositions(coveredFrom, count.unknownTo) < 0) return false;
   count.unknownTo = coveredTo;
   return true;
-}
-
-/** The states of nodes as the subscriber knows them. */
-export class NodeStatuses {
-  readonly #told = new Map<string, { connected: boolean; degraded: string }>();
-
-  /** Notes a node that was named in the `accepted` message. */
-  named(node: string, connected: boolean): void {
-    this.#told.set(node, { connected, degraded: '' });
-  }
-
-  /** The message that tells a changed state; undefined when the subscriber knows the state already. */
-  take(node: string, record: NodeRecord | undefined): SubscribeResponse | undefined {
-    const told = this.#told.get(node) ?? { connected: false, degraded: '' };
-    const connected = record?.connection !== undefined;
-    const degraded = connected ? (record?.degraded ?? '') : told.degraded;
-    if (connected === told.connected && degraded === told.degraded) return undefined;
-    this.#told.set(node, { connected, degraded });
-    const state = !connected ? 'NODE_STATE_GONE' : degraded ? 'NODE_STATE_DEGRADED' : 'NODE_STATE_CONNECTED';
-    return { nodeStatus: { node, state, message: connected ? degraded : 'the connection was lost' } };
-  }
 }

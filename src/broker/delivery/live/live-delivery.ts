@@ -1,0 +1,117 @@
+/**
+ * The live part of one subscription, a loop until its end: serve nodes that have
+ * changed, join late nodes to the log, deliver what the logs have, send notices.
+ * History of late nodes and refills are delivered beside the loop.
+ */
+import { NOTICE_INTERVAL_MS, UNTIL_GRACE_MS } from '../../../limits.js';
+import { msToNs, wallNowNs } from '../../../nanoseconds.js';
+import { partitionOf } from '../../log/partition-log.js';
+import type { NodeView } from '../cursor/node-view.js';
+import { HistoryDelivery } from '../history/history-delivery.js';
+import { Refill } from '../history/refill.js';
+import type { PlannedSubscription } from '../planned-subscription.js';
+import { LateNodes } from './late-nodes.js';
+import { LogDelivery } from './log-delivery.js';
+import type { NodeWatch } from './node-watch.js';
+import { Notices } from './notices.js';
+
+export class LiveDelivery {
+  readonly #notices = new Notices();
+  #noticedMs = Date.now();
+  readonly #late: LateNodes;
+  readonly #log: LogDelivery;
+  /** Undefined when refills were not asked for. */
+  readonly #refill: Refill | undefined;
+
+  readonly #subscription: PlannedSubscription;
+  readonly #watch: NodeWatch;
+
+  constructor(subscription: PlannedSubscription, watch: NodeWatch) {
+    const { planner, position, wake, signal } = subscription;
+    this.#subscription = subscription;
+    this.#watch = watch;
+    this.#late = new LateNodes({
+      meeting: ({ node }) => planner.meeting(node),
+      round: (view, to) => new HistoryDelivery(subscription).deliverLate(view, to),
+      offset: ({ node }) => position.places[partitionOf(node)]!.offset,
+      notify: () => wake.notify(),
+      signal,
+    });
+    this.#log = new LogDelivery(subscription, watch, this.#notices);
+    this.#refill = subscription.checked.refill ? new Refill(subscription) : undefined;
+  }
+
+  /**
+   * Returns when the limit or the end of the window is reached, or the signal fires.
+   * @param failed nodes that did not answer to the end, which are asked again first
+   */
+  async run(failed: ReadonlySet<string>): Promise<void> {
+    for (const node of failed) this.#watch.changed(node);
+    // A node that could not be served at the plan may not change again, so every node is looked at once.
+    for (const { name } of this.#subscription.broker.registry.all()) this.#watch.changed(name);
+    this.#subscription.outlet.precededBy(() => this.#notices.takeGaps());
+    if (this.#refill) await this.#refill.during(() => this.#loop());
+    else await this.#loop();
+  }
+
+  async #loop(): Promise<void> {
+    const { outlet, wake, signal } = this.#subscription;
+    while (!signal.aborted) {
+      await this.#serveChanged();
+      await this.#late.join((approached) => this.#log.join(approached));
+      if (outlet.left <= 0) return this.#notify();
+      const idle = await this.#log.readRound();
+      if (outlet.left <= 0) return this.#notify();
+      if (Date.now() - this.#noticedMs >= NOTICE_INTERVAL_MS) await this.#notify();
+      if (this.#ended()) return this.#notify();
+      if (idle) await wake.wait(signal, NOTICE_INTERVAL_MS);
+    }
+  }
+
+  /** Tells the status of nodes that connected, disconnected or acknowledged, and starts to serve those that can be. */
+  async #serveChanged(): Promise<void> {
+    const { broker, planner, position, outlet } = this.#subscription;
+    for (const { node, status } of this.#watch.takeChanged()) {
+      if (status) await outlet.message(status);
+      const view = position.views.get(node) ?? planner.join(node);
+      if (view?.state === 'late' && broker.route.reaches(node) && planner.meeting(node)) this.#late.add(view);
+    }
+  }
+
+  async #notify(): Promise<void> {
+    const { position, outlet } = this.#subscription;
+    this.#noticedMs = Date.now();
+    await outlet.gaps();
+    const views = [...position.views.values()];
+    await position.makeNotes();
+    const cursor = position.cursor();
+    for (const watermark of this.#notices.takeWatermarks(views, position.topics, cursor)) {
+      await outlet.message(watermark);
+    }
+    if (outlet.gapsOpen) await outlet.message({ watermark: { node: '', cursor: position.cursor() } });
+  }
+
+  /**
+   * Whether the window has ended: every connected node has reached its end, or UNTIL_GRACE_MS have passed since, and
+   * nothing is left to refill.
+   */
+  #ended(): boolean {
+    const { checked, position } = this.#subscription;
+    const { untilNs } = checked.window;
+    if (untilNs === undefined) return false;
+    const nowNs = wallNowNs();
+    if (nowNs < untilNs) return false;
+    const overdue = nowNs > untilNs + msToNs(UNTIL_GRACE_MS);
+    return [...position.views.values()].every(
+      (view) => (overdue || this.#reachedEnd(view)) && !this.#refill?.owes(view),
+    );
+  }
+
+  #reachedEnd(view: NodeView): boolean {
+    const { broker, checked, planner, position } = this.#subscription;
+    const { node } = view;
+    // A node that is not connected or has no hold cannot deliver, so it is not waited for.
+    if (!broker.route.reaches(node) || !broker.registry.hold(node, checked.predicate.id)) return true;
+    return view.state === 'live' && view.watermarkNs(position.topics) >= planner.untilNs(node)!;
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * The nodes of one subscription as its subscriber knows them: which have changed
+ * since they were last looked at, and which changes the subscriber must be told.
+ */
+import type { Signal } from '../../../flow/signal.js';
+import type { SubscribeResponse } from '../../../wire/messages.js';
+import type { NodeRegistry } from '../../nodes/node-registry.js';
+
+export interface ChangedNode {
+  readonly node: string;
+  /** Tells the changed state; undefined when the subscriber knows the state already. */
+  readonly status: SubscribeResponse | undefined;
+}
+
+/** Watches from its construction until close(). */
+export class NodeWatch {
+  readonly #changed = new Set<string>();
+  readonly #told = new Map<string, { readonly connected: boolean; readonly degraded: string }>();
+  readonly #unlisten: () => void;
+
+  readonly #registry: NodeRegistry;
+  readonly #matches: (node: string) => boolean;
+  readonly #wake: Signal;
+
+  /** @param wake is notified when a node has changed */
+  constructor(registry: NodeRegistry, matches: (node: string) => boolean, wake: Signal) {
+    this.#registry = registry;
+    this.#matches = matches;
+    this.#wake = wake;
+    this.#unlisten = registry.listen((node) => this.changed(node));
+  }
+
+  close(): void {
+    this.#unlisten();
+  }
+
+  /** Notes that the node connected, disconnected or acknowledged, or must be asked again. */
+  changed(node: string): void {
+    if (!this.#matches(node)) return;
+    this.#changed.add(node);
+    this.#wake.notify();
+  }
+
+  /** Notes a node that is named in the `accepted` message. */
+  named(node: string, connected: boolean): void {
+    this.#told.set(node, { connected, degraded: '' });
+  }
+
+  /** Each changed node once, also those that change meanwhile. A status that is returned counts as told. */
+  *takeChanged(): Generator<ChangedNode, void, undefined> {
+    for (const node of this.#changed) {
+      this.#changed.delete(node);
+      yield { node, status: this.#takeStatus(node) };
+    }
+  }
+
+  #takeStatus(node: string): SubscribeResponse | undefined {
+    const record = this.#registry.record(node);
+    const told = this.#told.get(node) ?? { connected: false, degraded: '' };
+    const connected = record?.connection !== undefined;
+    const degraded = connected ? (record?.degraded ?? '') : told.degraded;
+    if (connected === told.connected && degraded === told.degraded) return undefined;
+    this.#told.set(node, { connected, degraded });
+    const state = !connected ? 'NODE_STATE_GONE' : degraded ? 'NODE_STATE_DEGRADED' : 'NODE_STATE_CONNECTED';
+    return { nodeStatus: { node, state, message: connected ? degraded : 'the connection was lost' } };
+  }
+}

@@ -1,0 +1,38 @@
+/** What deliveries work with: the parts of the broker that all subscriptions share, and one subscription's own parts. */
+import type { BytePool } from '../../flow/byte-pool.js';
+import type { Signal } from '../../flow/signal.js';
+import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import type { FanOut } from '../log/fan-out.js';
+import type { LogStore } from '../log/log-store.js';
+import type { InterestBook } from '../nodes/interest-book.js';
+import type { NodeRegistry } from '../nodes/node-registry.js';
+import type { NodeRoute } from '../nodes/node-route.js';
+import type { SubscriptionPosition } from './cursor/subscription-position.js';
+import type { DeliveryTotals, Outlet } from './outlet.js';
+import type { Planner } from './plan.js';
+import type { SubscriptionStart } from './start.js';
+
+/** Parts of the broker that all subscriptions share. */
+export interface DeliveryContext {
+  readonly store: LogStore;
+  readonly fanOut: FanOut;
+  readonly registry: NodeRegistry;
+  readonly route: NodeRoute;
+  readonly book: InterestBook;
+  readonly historyPool: BytePool;
+  readonly totals: DeliveryTotals;
+}
+
+/** One subscription once it is planned. Each part is made before any delivery begins and stays the same to the end. */
+export interface PlannedSubscription {
+  readonly broker: DeliveryContext;
+  readonly checked: CheckedSubscription;
+  readonly start: SubscriptionStart;
+  readonly planner: Planner;
+  readonly position: SubscriptionPosition;
+  readonly outlet: Outlet;
+  /** Wakes the live loop. */
+  readonly wake: Signal;
+  /** Fires when the subscriber went or the broker drains. */
+  readonly signal: AbortSignal;
+}
