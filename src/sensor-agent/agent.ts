@@ -1,6 +1,7 @@
 /**
  * The sensor agent: source -> recorder -> timeline -> publisher -> uplink, and
- * history beside it. One timer drives it: slowly while nobody listens, fast
+ * history beside it. Interest goes the other way, by calls: uplink -> publisher
+ * -> recorder -> timeline. One timer drives it: slowly while nobody listens, fast
  * while somebody does.
  */
 import { release } from 'node:os';
@@ -69,13 +70,13 @@ export class Agent {
   readonly #allowance: Allowance;
   readonly #publisher: Publisher;
   readonly #overhead: Overhead;
-  #recorder: Recorder;
+  readonly #recorder: Recorder;
   #history: HistoryService | undefined;
   #source!: Source;
   #demand!: Demand;
   #uplink!: Uplink;
   #disturbances!: Disturbances;
-  readonly #missing = new MissingProfiles(() => this.#recorder);
+  readonly #missing: MissingProfiles;
   #suspendedFor = '';
   #rescan: Rescan | undefined;
   #degraded: string | undefined;
@@ -99,21 +100,16 @@ export class Agent {
     this.#liveBudget = new LiveBudget(live);
     this.#historyBudget = new TokenBucket(history.bytesPerSecond, historyBurstBytes(history));
     this.#allowance = new Allowance(options.budget, this.#liveBudget, this.#historyBudget);
-    this.#publisher = new Publisher(
-      () => this.#recorder,
-      this.#liveBudget,
-      (topic, cause) =>
-        options.log.error({ topic }, `no sound frame, stated as a gap: ${asBackplaneError(cause).message}`),
+    this.#recorder = new Recorder({ dir, ...options.recorder, redactor: new Redactor(options.redaction) });
+    this.#missing = new MissingProfiles(this.#recorder);
+    this.#publisher = new Publisher(this.#recorder, this.#liveBudget, (topic, cause) =>
+      options.log.error({ topic }, `no sound frame, stated as a gap: ${asBackplaneError(cause).message}`),
     );
     this.#overhead = new Overhead(options.guard, this.#overheads());
     this.#diskWatch = new DiskWatch(options.log, (hole) => {
       if (hole) this.#notice('host.degraded', hole.reason, hole.message);
       this.#uplink.report();
     });
-    this.#recorder = new Recorder(
-      { dir, ...options.recorder, redactor: new Redactor(options.redaction) },
-      this.#publisher,
-    );
   }
 
   get status(): AgentStatus {
