@@ -129,6 +129,7 @@ export class Agent {
       notes.push({ reason, message });
       options.log.info({ reason }, message);
     });
+    this.#warnOfDamage();
     const { source, fallback } = await openSource(this.#recorder.id, options.source, sink, options.log);
     this.#source = source;
     this.#degraded = [fallback, source.degraded, procMissing(source.name)].filter(Boolean).join('; ') || undefined;
@@ -162,6 +163,14 @@ export class Agent {
       node: this.#node(),
     });
     this.#schedule(0);
+  }
+
+  /** One line, however much of the recording was found damaged: losses are stated in the recording itself. */
+  #warnOfDamage(): void {
+    const [first, ...others] = this.#recorder.log.notes;
+    if (!first) return;
+    const more = others.length > 0 ? ` (and ${others.length} more)` : '';
+    this.#options.log.warn(`recorder: ${join(this.#dir, first.segment)} ${first.message}${more}`);
   }
 
   /** Idempotent. Events that are recorded and not sent are sent by the next agent. */
