@@ -38,11 +38,7 @@ try {
 }
 
 function record(): Recorder {
-  const sink = { wants: () => false, entryTest: () => false, event: () => {}, loss: () => {}, late: () => {} };
-  const recorder = new Recorder(
-    { dir, bytesMax: RECORDING_BYTES * 2, ageMsMax: 1e12, redactor: new Redactor([]) },
-    sink,
-  );
+  const recorder = new Recorder({ dir, bytesMax: RECORDING_BYTES * 2, ageMsMax: 1e12, redactor: new Redactor([]) });
   const boot = process.hrtime.bigint();
   const wallNs = BigInt(Date.now()) * 1_000_000n;
   recorder.begin(

@@ -1,6 +1,7 @@
 /**
  * The sensor agent: source -> recorder -> timeline -> publisher -> uplink, and
- * history beside it. One timer drives it: slowly while nobody listens, fast
+ * history beside it. Interest goes the other way, by calls: uplink -> publisher
+ * -> recorder -> timeline. One timer drives it: slowly while nobody listens, fast
  * while somebody does.
  */
 import { release } from 'node:os';
@@ -69,13 +70,13 @@ export class Agent {
   readonly #allowance: Allowance;
   readonly #publisher: Publisher;
   readonly #overhead: Overhead;
-  #recorder: Recorder;
+  readonly #recorder: Recorder;
   #history: HistoryService | undefined;
   #source!: Source;
   #demand!: Demand;
   #uplink!: Uplink;
   #disturbances!: Disturbances;
-  readonly #missing = new MissingProfiles(() => this.#recorder);
+  readonly #missing: MissingProfiles;
   #suspendedFor = '';
   #rescan: Rescan | undefined;
   #degraded: string | undefined;
@@ -99,21 +100,16 @@ export class Agent {
     this.#liveBudget = new LiveBudget(live);
     this.#historyBudget = new TokenBucket(history.bytesPerSecond, historyBurstBytes(history));
     this.#allowance = new Allowance(options.budget, this.#liveBudget, this.#historyBudget);
-    this.#publisher = new Publisher(
-      () => this.#recorder,
-      this.#liveBudget,
-      (topic, cause) =>
-        options.log.error({ topic }, `no sound frame, stated as a gap: ${asBackplaneError(cause).message}`),
+    this.#recorder = new Recorder({ dir, ...options.recorder, redactor: new Redactor(options.redaction) });
+    this.#missing = new MissingProfiles(this.#recorder);
+    this.#publisher = new Publisher(this.#recorder, this.#liveBudget, (topic, cause) =>
+      options.log.error({ topic }, `no sound frame, stated as a gap: ${asBackplaneError(cause).message}`),
     );
     this.#overhead = new Overhead(options.guard, this.#overheads());
     this.#diskWatch = new DiskWatch(options.log, (hole) => {
       if (hole) this.#notice('host.degraded', hole.reason, hole.message);
       this.#uplink.report();
     });
-    this.#recorder = new Recorder(
-      { dir, ...options.recorder, redactor: new Redactor(options.redaction) },
-      this.#publisher,
-    );
   }
 
   get status(): AgentStatus {
@@ -133,6 +129,7 @@ export class Agent {
       notes.push({ reason, message });
       options.log.info({ reason }, message);
     });
+    this.#warnOfDamage();
     const { source, fallback } = await openSource(this.#recorder.id, options.source, sink, options.log);
     this.#source = source;
     this.#degraded = [fallback, source.degraded, procMissing(source.name)].filter(Boolean).join('; ') || undefined;
@@ -166,6 +163,14 @@ export class Agent {
       node: this.#node(),
     });
     this.#schedule(0);
+  }
+
+  /** One line, however much of the recording was found damaged: losses are stated in the recording itself. */
+  #warnOfDamage(): void {
+    const [first, ...others] = this.#recorder.log.notes;
+    if (!first) return;
+    const more = others.length > 0 ? ` (and ${others.length} more)` : '';
+    this.#options.log.warn(`recorder: ${join(this.#dir, first.segment)} ${first.message}${more}`);
   }
 
   /** Idempotent. Events that are recorded and not sent are sent by the next agent. */

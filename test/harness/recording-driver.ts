@@ -1,6 +1,5 @@
 /** Drives a recorder as an agent does: random pages, side records, clock steps, crashes. */
 import fc from 'fast-check';
-import type { Publisher } from '../../src/sensor-agent/publish/publisher.js';
 import { wholeAnchor } from '../../src/sensor-agent/recorder/anchors.js';
 import { Recorder } from '../../src/sensor-agent/recorder/recorder.js';
 import type { Origin } from '../../src/sensor-agent/recorder/recording.js';
@@ -8,7 +7,8 @@ import { Replay } from '../../src/sensor-agent/recorder/replay.js';
 import { Redactor } from '../../src/sensor-agent/redaction/redactor.js';
 import { BUILTIN_FORMATS } from '../../src/sensor-agent/source/builtin-formats.js';
 import { PageWriter } from '../../src/sensor-agent/source/synthetic/page-writer.js';
-import type { Loss, TimelineSink } from '../../src/sensor-agent/timeline/timeline.js';
+import { Timeline } from '../../src/sensor-agent/timeline/timeline.js';
+import type { Loss, TimelineInterest, TimelineSink } from '../../src/sensor-agent/timeline/timeline-sink.js';
 import type { FileOps } from '../../src/storage/file-ops.js';
 import type { BusEvent } from '../../src/wire/event/event.js';
 import { positionText } from '../../src/wire/position.js';
@@ -24,14 +24,14 @@ const ORIGIN: Origin = {
 /** When the trace clock was 0, until it is stepped. */
 export const WALL_NS = 1_700_000_000_000_000_000n;
 
+export const EVERYTHING: TimelineInterest = { wants: () => true, entryTest: () => true };
+
 /** Remembers what a timeline tells. */
 export class Told implements TimelineSink {
   events: string[] = [];
   positions: BusEvent['position'][] = [];
   lost = 0;
   lateCount = 0;
-  wants = () => true;
-  entryTest: TimelineSink['entryTest'] = () => true;
   event(event: BusEvent): void {
     this.positions.push(event.position);
     const text = JSON.stringify(event, (_, value) => (typeof value === 'bigint' ? String(value) : value));
@@ -43,17 +43,6 @@ export class Told implements TimelineSink {
   late(): void {
     this.lateCount += 1;
   }
-}
-
-/** Told to a publisher, which may be another one later. */
-export function publishing(publisher: () => Publisher): TimelineSink {
-  return {
-    wants: (type) => publisher().wants(type),
-    entryTest: (format) => publisher().entryTest(format),
-    event: (event) => publisher().event(event),
-    loss: (loss, position, from) => publisher().loss(loss, position, from),
-    late: (event, told) => publisher().late(event, told),
-  };
 }
 
 /** What happens between two drains: entries per lane, and how their side records come. */
@@ -82,17 +71,18 @@ export class RecordingDriver {
   #sequence = 0;
 
   readonly #dir: string;
-  readonly #sink: TimelineSink;
+  readonly #told: Told | undefined;
   readonly #files: FileOps | undefined;
 
+  /** `told` is told everything; without it nothing is asked for, until a publisher does. */
   constructor(
     dir: string,
-    sink: TimelineSink,
+    told?: Told,
     files?: FileOps,
     public nowNs = 1_000_000_000n,
   ) {
     this.#dir = dir;
-    this.#sink = sink;
+    this.#told = told;
     this.#files = files;
     this.open();
   }
@@ -105,7 +95,8 @@ export class RecordingDriver {
       segmentBytesMax: 16 * 1024,
       redactor: new Redactor([]),
     };
-    this.recorder = new Recorder({ ...options, ...(this.#files && { files: this.#files }) }, this.#sink);
+    this.recorder = new Recorder({ ...options, ...(this.#files && { files: this.#files }) }, this.#told && EVERYTHING);
+    if (this.#told) this.recorder.tellTo(this.#told);
     const { log, timeline } = this.recorder;
     // Nobody can tell any more which epoch it was: as an agent does, it begins a later one.
     const lost = timeline.origin.epoch === 0 && log.nextOrdinal > 0;
@@ -172,7 +163,7 @@ export class RecordingDriver {
   }
 }
 
-function traceEvent(what: string, pid: number) {
+export function traceEvent(what: string, pid: number) {
   const format = (name: string) => BUILTIN_FORMATS.byName(name)!;
   switch (what) {
     case 'exec':
@@ -198,7 +189,7 @@ export function replayed(
 ): Told & { damagedBytes: number; evicted: boolean } {
   const told = new Told();
   const whole = anchor === undefined ? undefined : wholeAnchor(recorder.log, anchor);
-  const replay = new Replay(recorder.log, whole, told);
+  const replay = new Replay(recorder.log, whole, new Timeline(EVERYTHING, told));
   while (replay.step(1024));
   replay.close();
   return Object.assign(told, { damagedBytes: replay.damagedBytes, evicted: replay.evicted });

@@ -8,7 +8,9 @@ import { after, test } from 'node:test';
 import { StateFile } from '../../src/broker/cluster/embedded/state-file.js';
 import { readBoundedFile } from '../../src/storage/bounded-file.js';
 import { nodeFileOps, readSmallFile } from '../../src/storage/file-ops.js';
+import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
 import { MAIN } from '../harness/bus/command.js';
+import { ROOMY, record, UNSYNCED } from '../harness/files/scratch.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'bounded-file-'));
 after(() => rmSync(dir, { recursive: true, force: true }));
@@ -45,6 +47,28 @@ test('devices, pipes, sockets and directories are refused at once, by name and k
     assert.equal(readSmallFile(nodeFileOps, path, 100), undefined);
   }
   server.close();
+});
+
+test('a log opens without bounds that cannot be used, and notes once what is wrong with them', async () => {
+  const path = at('log');
+  const bounds = join(path, 'bounds');
+  const opened = async () => {
+    const log = SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir: path });
+    log.append(record('a record'));
+    const notes = log.notes.map(({ segment, message }) => `${segment} ${message}`);
+    await log.close();
+    return notes;
+  };
+  assert.deepEqual(await opened(), []);
+  assert.deepEqual(await opened(), []);
+  writeFileSync(bounds, 'x'.repeat(52));
+  assert.deepEqual(await opened(), ['bounds is no bounds file']);
+  assert.deepEqual(await opened(), [], 'they were written anew');
+  rmSync(bounds);
+  assert.deepEqual(await opened(), []);
+  rmSync(bounds);
+  spawnSync('mkfifo', [bounds]);
+  assert.deepEqual(await opened(), ['bounds must be a readable regular file of at most 52 bytes']);
 });
 
 test('the configuration file may not be what has no end or never begins', () => {

@@ -10,7 +10,6 @@ import { TokenBucket } from '../../flow/token-bucket.js';
 import {
   BUDGET_BURST_BYTES_MIN,
   BUDGET_BURST_MS_DEFAULT,
-  BUDGET_BURST_MS_MAX,
   BUDGET_TOLERANCE,
   HISTORY_BYTES_PER_SECOND_DEFAULT,
   LEASE_MS,
@@ -167,7 +166,7 @@ export class NodeBudgets {
       liveBytesPerSecond: Math.max(1, Math.floor(Math.min(live, share))),
       liveEventsPerSecond: set?.liveEventsPerSecond ?? Number(own?.liveEventsPerSecond ?? 0),
       historyBytesPerSecond: set?.historyBytesPerSecond ?? Number(own?.historyBytesPerSecond ?? 0),
-      burstMs: Math.min(own?.burstMs || BUDGET_BURST_MS_DEFAULT, BUDGET_BURST_MS_MAX),
+      burstMs: own?.burstMs || BUDGET_BURST_MS_DEFAULT,
     };
   }
 }

@@ -1,6 +1,7 @@
 /** Bounds on what nodes say about themselves, checked before it is kept and shown to others. */
 import { BackplaneError } from '../../errors.js';
 import {
+  BUDGET_BURST_MS_MAX,
   EPOCH_MAX,
   NAME_BYTES_MAX,
   NODE_MESSAGE_CHARACTERS_MAX,
@@ -20,7 +21,7 @@ import type { Position } from '../../wire/position.js';
 
 /** Throws invalid_argument. An epoch up to `epochKnown` is allowed above EPOCH_MAX, because the broker assigned it. */
 export function checkHello(hello: Hello__Output, epochKnown: number): void {
-  const { recorderId, bootId, version, kernelRelease, source, degraded, epoch, profiles, wallTime } = hello;
+  const { recorderId, bootId, version, kernelRelease, source, degraded, epoch, profiles, wallTime, budget } = hello;
   checkName('hello.recorder_id', recorderId);
   const words = { boot_id: bootId, version, kernel_release: kernelRelease, source };
   for (const [field, text] of Object.entries(words)) checkWord(`hello.${field}`, text);
@@ -33,6 +34,9 @@ export function checkHello(hello: Hello__Output, epochKnown: number): void {
     throw refused(`hello.epoch must be at most ${EPOCH_MAX}, got ${epoch}`);
   }
   if (wallTime) timestampToNs('hello.wall_time', wallTime);
+  if (budget && budget.burstMs > BUDGET_BURST_MS_MAX) {
+    throw refused(`hello.budget.burst_ms must be at most ${BUDGET_BURST_MS_MAX}, got ${budget.burstMs}`);
+  }
 }
 
 /** Throws invalid_argument. */

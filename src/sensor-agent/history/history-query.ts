@@ -13,10 +13,11 @@ import { mergeLoss, type StatedLoss } from '../../wire/frame/loss.js';
 import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire/position.js';
 import { entryTest } from '../interest/entry-test.js';
 import { type Anchor, anchorAtPosition, anchorAtTime, wholeAnchors } from '../recorder/anchors.js';
-import { Replay, type ReplaySink, type ReplayStart } from '../recorder/replay.js';
-import type { EventFormat } from '../source/pages/format.js';
+import { Replay, type ReplayStart } from '../recorder/replay.js';
 import { statedLoss } from '../timeline/open-losses.js';
-import type { Loss, Timeline } from '../timeline/timeline.js';
+import { Timeline } from '../timeline/timeline.js';
+import type { Loss, TimelineInterest, TimelineSink } from '../timeline/timeline-sink.js';
+import type { TimelineView } from '../timeline/timeline-view.js';
 import { type EncodedEvent, encodeEvent, HistoryBuilder } from './history-builder.js';
 import { HistoryTurns } from './history-turns.js';
 
@@ -24,7 +25,7 @@ import { HistoryTurns } from './history-turns.js';
 export interface Recording {
   readonly log: SegmentLog;
   /** Fed with everything that is recorded. */
-  readonly timeline: Timeline;
+  readonly timeline: TimelineView;
   /** Set while the disk takes nothing. */
   readonly hole: { readonly from: Position; readonly stated: StatedLoss } | undefined;
 }
@@ -85,6 +86,10 @@ export class HistoryQuery {
   #damagedBytes = 0;
   #scanned = 0;
   readonly #types = new Map<string, boolean>();
+  readonly #interest: TimelineInterest = {
+    wants: (type) => this.#wants(type),
+    entryTest: (format) => entryTest(format, (type) => (this.#wants(type) ? [this.#predicate] : [])),
+  };
   #evicted = false;
   #stretch = 0;
   /** When a frame of this query was last sent, monotonic. */
@@ -202,12 +207,13 @@ export class HistoryQuery {
   }
 
   #replay(anchor: Anchor | undefined, take: (event: BusEvent) => void, upTo: () => Position): Replay {
-    const replay: Replay = new Replay(
-      this.#recording.log,
-      anchor,
-      this.#sink(take, upTo, () => replay),
+    const timeline: Timeline = new Timeline(
+      this.#interest,
+      this.#sink(take, upTo, () => timeline),
     );
-    return replay;
+    return new Replay(this.#recording.log, anchor, timeline, (bytes, from, to) => {
+      if (this.#touched(from, to ?? BEYOND_ALL, timeline, upTo())) this.#damagedBytes += bytes;
+    });
   }
 
   #wants(type: string): boolean {
@@ -219,17 +225,15 @@ export class HistoryQuery {
     return wanted;
   }
 
-  #sink(take: (event: BusEvent) => void, upTo: () => Position, replay: () => Replay): ReplaySink {
+  #sink(take: (event: BusEvent) => void, upTo: () => Position, timeline: () => TimelineView): TimelineSink {
     return {
-      wants: (type: string) => this.#wants(type),
-      entryTest: (format: EventFormat) => entryTest(format, (type) => (this.#wants(type) ? [this.#predicate] : [])),
       event: (event: BusEvent) => {
         const { position } = event;
-        if (!this.#inside(position, replay().timeline, upTo()) || !this.#withinStretch(position)) return;
+        if (!this.#inside(position, timeline(), upTo()) || !this.#withinStretch(position)) return;
         if (this.#predicate.matches(event)) take(event);
       },
       loss: (loss: Loss, position: Position, from?: Position) => {
-        if (!this.#touched(loss.stated?.from ?? from ?? position, position, replay().timeline, upTo())) return;
+        if (!this.#touched(loss.stated?.from ?? from ?? position, position, timeline(), upTo())) return;
         if (loss.stated) {
           this.#lose(loss, position);
           return;
@@ -238,11 +242,7 @@ export class HistoryQuery {
         this.#tally.lostUnknown ||= loss.unknown;
       },
       late: ({ position }: BusEvent) => {
-        if (this.#inside(position, replay().timeline, upTo())) this.#tally.late += 1;
-      },
-      damage: (bytes, from, to) => {
-        const { timeline } = replay();
-        if (this.#touched(from, to ?? BEYOND_ALL, timeline, upTo())) this.#damagedBytes += bytes;
+        if (this.#inside(position, timeline(), upTo())) this.#tally.late += 1;
       },
     };
   }
@@ -262,12 +262,12 @@ export class HistoryQuery {
     return stretch !== undefined && comparePositions(position, stretch.from) > 0;
   }
 
-  #inside(position: Position, timeline: Timeline, upTo: Position): boolean {
+  #inside(position: Position, timeline: TimelineView, upTo: Position): boolean {
     return this.#touched(position, position, timeline, upTo);
   }
 
   /** Whether any part of a stretch is inside the window. */
-  #touched(from: Position, to: Position, timeline: Timeline, upTo: Position): boolean {
+  #touched(from: Position, to: Position, timeline: TimelineView, upTo: Position): boolean {
     const { sinceNs, untilNs, after } = this.#window;
     if (sinceNs !== undefined && timeline.wallNs(to.timeNs) < sinceNs) return false;
     if (untilNs !== undefined && timeline.wallNs(from.timeNs) >= untilNs) return false;
@@ -302,7 +302,7 @@ export class HistoryQuery {
 
   #close(replay: Replay, upTo: Position): void {
     const { timeline } = replay;
-    for (const loss of timeline.losses.all)
+    for (const loss of timeline.openLosses)
       if (this.#touched(loss.stated.from, timeline.frontier, timeline, upTo)) this.#lose(loss, timeline.frontier);
     this.#scanned += replay.entriesScanned;
     this.#evicted ||= replay.evicted;

@@ -2,9 +2,7 @@
 import type { EventFormat, FormatTable } from '../source/pages/format.js';
 import { type EntryTest, FIRST_TEST, NOTED, TESTS_MAX } from '../source/pages/page.js';
 import { ON_DEMAND } from '../timeline/syscall-events.js';
-
-/** True: all entries of the event; false: none. */
-export type TestOf = (format: EventFormat) => EntryTest | boolean;
+import type { TimelineInterest } from '../timeline/timeline-sink.js';
 
 export class EntrySelection {
   wanted: Uint8Array = new Uint8Array(65_536);
@@ -22,20 +20,20 @@ export class EntrySelection {
   }
 
   /** Begins another recording, in which the events named are always noted. */
-  begin(table: FormatTable, always: readonly string[], testOf: TestOf): void {
+  begin(table: FormatTable, always: readonly string[], interest: TimelineInterest): void {
     this.wanted = table.wanted(always);
     this.#onDemand = [...ON_DEMAND].flatMap(([name, { type }]) => {
       const format = table.byName(name);
       return format ? [{ format, type }] : [];
     });
-    this.renew(testOf);
+    this.renew(interest);
   }
 
-  /** Applies changed tests from the next page on. */
-  renew(testOf: TestOf): void {
+  /** Applies another interest from the next page on. */
+  renew(interest: TimelineInterest): void {
     const tests: EntryTest[] = [];
     for (const { format } of this.#onDemand) {
-      const test = testOf(format);
+      const test = interest.entryTest(format);
       if (test === false) this.wanted[format.id] = 0;
       else if (test === true || tests.length === TESTS_MAX) this.wanted[format.id] = NOTED;
       else this.wanted[format.id] = FIRST_TEST + tests.push(test) - 1;

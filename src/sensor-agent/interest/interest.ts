@@ -7,9 +7,10 @@ import type { RawExpr } from '../../subscriptions/pushdown/raw-expr.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import type { EventFormat } from '../source/pages/format.js';
 import type { EntryTest } from '../source/pages/page.js';
+import type { TimelineInterest } from '../timeline/timeline-sink.js';
 import { entryTest } from './entry-test.js';
 
-export class Interest {
+export class Interest implements TimelineInterest {
   readonly topics: ReadonlySet<string>;
   /** Predicates that this agent cannot evaluate, and why. */
   readonly errors: readonly { id: bigint; message: string }[];
@@ -58,7 +59,7 @@ export class Interest {
     return this.#candidates(type).length > 0;
   }
 
-  /** Which entries of a trace event any predicate may match: see TimelineSink. */
+  /** Which entries of a trace event any predicate may match: see TimelineInterest. */
   entryTest(format: EventFormat): EntryTest | boolean {
     return entryTest(format, (type) => this.#candidates(type));
   }

@@ -11,15 +11,15 @@ type Stated = Omit<RecordedLoss, 'timeNs' | 'goesOn'>;
 export class MissingProfiles {
   readonly #stated = new Map<Profile, Stated>();
 
-  readonly #recorder: () => Recorder;
+  readonly #recorder: Recorder;
 
-  constructor(recorder: () => Recorder) {
+  constructor(recorder: Recorder) {
     this.#recorder = recorder;
   }
 
   /** `profiles`: asked for and not recorded from `nowNs` (trace clock) on; `cause`: why, in a sentence. */
   update(profiles: readonly Profile[], cause: string, nowNs: bigint): void {
-    const recorder = this.#recorder();
+    const recorder = this.#recorder;
     for (const [profile, stated] of this.#stated) {
       if (profiles.includes(profile)) continue;
       this.#stated.delete(profile);

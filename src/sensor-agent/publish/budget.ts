@@ -76,7 +76,7 @@ export class LiveBudget {
   /** Mean bytes of an event: the estimate for a shed event, which is never encoded. */
   #meanBytes = 256;
   /** Bytes charged, and estimated bytes shed, since the last takeDemand(). */
-  #demand = { bytes: 0, sinceMs: performance.now() };
+  #demand: { bytes: number; readonly sinceMs: number };
 
   readonly #nowMs: () => number;
 
@@ -84,6 +84,7 @@ export class LiveBudget {
     this.#nowMs = nowMs;
     this.#bytes = new TokenBucket(rates.bytesPerSecond, burstBytes(rates), nowMs);
     this.#events = new TokenBucket(rates.eventsPerSecond, burstEvents(rates), nowMs);
+    this.#demand = { bytes: 0, sinceMs: nowMs() };
   }
 
   /** Whether another event of the topic may be sent. A refusal lasts for a while: see RESUME_MARGIN. */
@@ -146,7 +147,7 @@ export class LiveBudget {
 
   /** Bytes per second that were to be sent since the last call, whether sent or shed. */
   takeDemand(): number {
-    const nowMs = performance.now();
+    const nowMs = this.#nowMs();
     const { bytes, sinceMs } = this.#demand;
     this.#demand = { bytes: 0, sinceMs: nowMs };
     return (bytes * 1000) / Math.max(1, nowMs - sinceMs);

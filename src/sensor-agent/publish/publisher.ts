@@ -1,9 +1,16 @@
 /**
  * Publishes the events that the broker's interest asks for. While live, the
- * recording timeline feeds it directly. When the uplink was away or is full it
+ * recorder's timeline tells it directly. When the uplink was away or is full it
  * falls behind: it drops what it collected and reads the recorder again from
  * the last position it sent. The flight recorder is the outbox, so unsent
  * events take no memory.
+ *
+ *   idle    nobody asks; the recorder's timeline tells nobody
+ *   live    Recorder ──▶ its Timeline ──▶ #publish()
+ *   behind  SegmentLog ──▶ Replay ──▶ another Timeline ──▶ #publish(); the recorder's timeline tells nobody
+ *
+ * The publisher only calls down: ask() and tellTo() on the recorder. Events come
+ * back through the sink #live, which #become() alone hands to the recorder.
  */
 import { cpuTimer } from '../../flow/cpu-time.js';
 import { Pacer } from '../../flow/pacer.js';
@@ -23,10 +30,10 @@ import type { Interest } from '../interest/interest.js';
 import { anchorAtPosition, oldestAnchor } from '../recorder/anchors.js';
 import type { Recorder } from '../recorder/recorder.js';
 import { Replay } from '../recorder/replay.js';
-import type { EventFormat } from '../source/pages/format.js';
-import type { EntryTest } from '../source/pages/page.js';
 import { mayBeOf, statedLoss } from '../timeline/open-losses.js';
-import type { Loss, Timeline, TimelineSink } from '../timeline/timeline.js';
+import { Timeline } from '../timeline/timeline.js';
+import { type Loss, NOTHING_ASKED, type TimelineSink } from '../timeline/timeline-sink.js';
+import type { TimelineView } from '../timeline/timeline-view.js';
 import type { LiveBudget } from './budget.js';
 import { FrameBuilder } from './frame-builder.js';
 import { LagAllowance } from './lag-allowance.js';
@@ -54,7 +61,7 @@ const UNKNOWN_LOSS: Loss = { count: 0, unknown: true };
 
 type State = { kind: 'idle' } | { kind: 'live' } | { kind: 'behind'; replay: Replay };
 
-export class Publisher implements TimelineSink {
+export class Publisher {
   eventsMatched = 0;
   /** Events not sent because the node was over its budget, each counted once however many predicates match. */
   eventsShed = 0;
@@ -80,13 +87,22 @@ export class Publisher implements TimelineSink {
   /** The lag that is allowed on top of waiting for the budget. */
   readonly #lagAllowance = new LagAllowance();
 
-  readonly #recorder: () => Recorder;
+  readonly #recorder: Recorder;
   readonly #budget: LiveBudget;
   /** Called with an invalid frame's topic; a frame that marks the stretch as refused goes out in its place. */
   readonly #onRefused: (topic: string, cause: unknown) => void;
+  /** What the recorder's timeline tells while publishing is live. */
+  readonly #live: TimelineSink = {
+    event: (event) => this.#publish(event, this.#recorder.timeline),
+    loss: (loss, position, from) => this.#lose(loss, position, from),
+    late: (event, told) => {
+      this.#lateAt = told;
+      this.#miss(event, told);
+    },
+  };
 
   constructor(
-    recorder: () => Recorder,
+    recorder: Recorder,
     budget: LiveBudget,
     onRefused: (topic: string, cause: unknown) => void = () => undefined,
   ) {
@@ -116,29 +132,30 @@ export class Publisher implements TimelineSink {
   }
 
   disconnect(): void {
-    this.#stopReplay();
+    this.#become({ kind: 'idle' });
     const asked = this.#interest !== undefined;
-    this.#state = { kind: 'idle' };
     this.#interest = undefined;
     this.#builders.clear();
     this.#floors.clear();
     this.#continued.clear();
     this.#resume = undefined;
     this.#link = undefined;
-    if (asked) this.#recorder().timeline.renew();
+    if (asked) this.#recorder.ask(NOTHING_ASKED);
   }
 
   /** Replaces the interest. Returns the position from which the new one holds for every predicate. */
   setInterest(interest: Interest): Position {
-    const main = this.#recorder().timeline;
+    const main = this.#recorder.timeline;
     // Pages already read may hold entries of these types that were skipped, so they are read again.
-    const more = main.selection.types.some((type) => interest.asksMore(type, this.#interest));
+    const more = main.skippableTypes.some((type) => interest.asksMore(type, this.#interest));
     // Ends the open frames here, so that a new predicate's shed count begins at the position from which it holds.
     if (this.#interest && this.#link!.writable) {
       const timeline = this.#timeline;
       for (const builder of this.#builders.values()) this.#flush(builder, timeline);
     }
     this.#interest = interest;
+    // While behind too, so that the recorder's timeline has all entries when publishing is live again.
+    this.#recorder.ask(interest.empty ? NOTHING_ASKED : interest);
     const start = this.#resume ?? this.#timeline.frontier;
     for (const topic of this.#builders.keys()) if (!interest.topics.has(topic)) this.#builders.delete(topic);
     for (const topic of interest.topics) {
@@ -148,18 +165,15 @@ export class Publisher implements TimelineSink {
     }
     // A topic that is asked for again later must begin new frames instead of continuing the old ones.
     this.#continued.clear();
-    if (interest.empty) {
-      this.#stopReplay();
-      this.#state = { kind: 'idle' };
-    } else {
+    if (interest.empty) this.#become({ kind: 'idle' });
+    else {
       const idle = this.#state.kind === 'idle';
-      if (more) this.#stopReplay();
-      if (idle || more) this.#state = { kind: 'live' };
+      if (idle || more) this.#become({ kind: 'live' });
+      else if (this.#state.kind === 'behind') this.#state.replay.ask(interest);
       if (more) this.#settledNs = main.passedOverNs;
       const late = idle && (comparePositions(start, main.frontier) < 0 || this.#missedSince(start));
       if (more || late || (idle && this.#pacer)) this.#fallBehind(start);
     }
-    main.renew();
     this.#stateOpenLosses();
     this.#resume = undefined;
     let holds = this.#timeline.frontier;
@@ -177,25 +191,6 @@ export class Publisher implements TimelineSink {
     if (this.#pacer && this.#state.kind === 'live') this.#fallBehind();
   }
 
-  /** Asks for entries while behind too, so that the recording timeline has them all when publishing is live again. */
-  entryTest = (format: EventFormat): EntryTest | boolean =>
-    this.#state.kind === 'idle' ? false : this.#interest!.entryTest(format);
-
-  wants = (type: string): boolean => this.#state.kind === 'live' && this.#interest!.wants(type);
-
-  event(event: BusEvent): void {
-    if (this.#state.kind === 'live') this.#publish(event, this.#recorder().timeline);
-  }
-
-  loss(loss: Loss, position: Position, from?: Position): void {
-    if (this.#state.kind === 'live') this.#lose(loss, position, from);
-  }
-
-  late(event: BusEvent, told: Position): void {
-    this.#lateAt = told;
-    if (this.#state.kind === 'live') this.#miss(event, told);
-  }
-
   /** Called after every drain: sends the collected frames; while behind, first reads on. */
   tick(nowMs: number): void {
     if (this.#state.kind === 'idle') return;
@@ -209,11 +204,18 @@ export class Publisher implements TimelineSink {
   }
 
   /** The timeline that events come from at present. */
-  get #timeline(): Timeline {
-    return this.#state.kind === 'behind' ? this.#state.replay.timeline : this.#recorder().timeline;
+  get #timeline(): TimelineView {
+    return this.#state.kind === 'behind' ? this.#state.replay.timeline : this.#recorder.timeline;
   }
 
-  #publish(event: BusEvent, timeline: Timeline): void {
+  /** Changes the state, and with it whether the recorder's timeline tells its events here. */
+  #become(state: State): void {
+    if (this.#state.kind === 'behind') this.#state.replay.close();
+    this.#state = state;
+    this.#recorder.tellTo(state.kind === 'live' ? this.#live : undefined);
+  }
+
+  #publish(event: BusEvent, timeline: TimelineView): void {
     const builder = this.#builders.get(event.topic);
     if (!builder || comparePositions(event.position, builder.coveredTo) <= 0) return;
     const matched = this.#interest!.match(event);
@@ -262,8 +264,8 @@ export class Publisher implements TimelineSink {
 
   /** States every loss that goes on, so that new subscribers hear of it; others are not told again. */
   #stateOpenLosses(): void {
-    const { losses, frontier } = this.#timeline;
-    for (const loss of losses.all)
+    const { openLosses, frontier } = this.#timeline;
+    for (const loss of openLosses)
       for (const builder of this.#builders.values())
         if (mayBeOf(loss, builder.topic)) builder.state(statedLoss(loss, frontier)!);
   }
@@ -271,7 +273,7 @@ export class Publisher implements TimelineSink {
   /**
    * `to`: where the frame's coverage ends, by default the timeline's frontier. False: publishing fell behind instead.
    */
-  #flush(builder: FrameBuilder, timeline: Timeline, to = timeline.frontier): boolean {
+  #flush(builder: FrameBuilder, timeline: TimelineView, to = timeline.frontier): boolean {
     if (comparePositions(to, builder.coveredTo) <= 0) return true;
     if (this.#state.kind === 'live' && !this.#link!.writable) {
       this.#fallBehind();
@@ -308,28 +310,26 @@ export class Publisher implements TimelineSink {
       if (!from || comparePositions(builder.coveredTo, from) < 0) from = builder.coveredTo;
     }
     if (!from) return;
-    const { log } = this.#recorder();
+    const { log } = this.#recorder;
     const anchor = anchorAtPosition(log, from) ?? oldestAnchor(log);
-    const told: TimelineSink = {
-      wants: (type) => this.#interest!.wants(type),
-      entryTest: (format) => this.#interest!.entryTest(format),
+    const timeline: Timeline = new Timeline(this.#interest, {
       event: (event) => {
         if (replay.unsureAt(event.position.timeNs)) this.#lose(UNKNOWN_LOSS, event.position);
-        this.#publish(event, replay.timeline);
+        this.#publish(event, timeline);
       },
       loss: (loss, position, from) => this.#lose(loss, position, from),
       late: (event, told) => this.#miss(event, told),
-    };
-    const replay: Replay = new Replay(log, anchor, told);
+    });
+    const replay: Replay = new Replay(log, anchor, timeline);
     // The recorder no longer reaches back to where publishing stopped, so the size of the loss is unknown.
-    if (!anchor || comparePositions(anchor.head.position, from) > 0) this.#lose(UNKNOWN_LOSS, replay.timeline.frontier);
-    this.#state = { kind: 'behind', replay };
+    if (!anchor || comparePositions(anchor.head.position, from) > 0) this.#lose(UNKNOWN_LOSS, timeline.frontier);
+    this.#become({ kind: 'behind', replay });
     this.#stateOpenLosses();
-    this.#lagAllowance.grant(this.#recorder().timeline.frontier.timeNs - from.timeNs);
+    this.#lagAllowance.grant(this.#recorder.timeline.frontier.timeNs - from.timeNs);
   }
 
   #catchUp(replay: Replay, nowMs: number): void {
-    const main = this.#recorder().timeline;
+    const main = this.#recorder.timeline;
     const lagNs = main.frontier.timeNs - replay.timeline.frontier.timeNs;
     const held = !this.#link!.writable || nowMs < this.#restToMs;
     if (held) {
@@ -359,14 +359,13 @@ export class Publisher implements TimelineSink {
     if (more || this.#pacer) return;
     const { frontier } = replay.timeline;
     if (main.frontier.timeNs <= this.#settledNs) return;
-    const { hole, timeline } = this.#recorder();
+    const { hole, timeline } = this.#recorder;
     // Entries skipped under the old interest may lie past the last readable record. So may events that wait here for a
     // record that is gone, as the recording timeline had it and waits for it no longer: state an unknown loss before
     // going live.
     const stuck = replay.timeline.pending > timeline.pending;
     if (hole || stuck || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, timeline.frontier);
-    this.#stopReplay();
-    this.#state = { kind: 'live' };
+    this.#become({ kind: 'live' });
   }
 
   /** The position up to which every topic has been sent. */
@@ -379,7 +378,7 @@ export class Publisher implements TimelineSink {
 
   /** Bytes of the recording that may be read now; 0: wait until the budget has grown. */
   #affordableBytes({ timeline }: Replay): number {
-    const lagNs = this.#recorder().timeline.frontier.timeNs - timeline.frontier.timeNs;
+    const lagNs = this.#recorder.timeline.frontier.timeNs - timeline.frontier.timeNs;
     // Events in the recorder wait for the budget, unless the lag shows that more come than it takes in the long run.
     const waits = lagNs < this.#lagAllowance.lagNs + BUDGET_WAIT_NS_MAX;
     if (!waits) return REPLAY_STEP_BYTES;
@@ -396,9 +395,5 @@ export class Publisher implements TimelineSink {
     // states a loss.
     if (unsure || replay.passages > passages || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, frontier);
     return more;
-  }
-
-  #stopReplay(): void {
-    if (this.#state.kind === 'behind') this.#state.replay.close();
   }
 }

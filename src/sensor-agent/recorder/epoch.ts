@@ -1,8 +1,13 @@
 /** Decides in which epoch an agent goes on recording, from what its broker tells it. */
 import { BackplaneError } from '../../errors.js';
 import { COVERED_AHEAD_NS_MAX } from '../../limits.js';
-import type { WelcomeTopic } from '../publish/publisher.js';
+import type { Position } from '../../wire/position.js';
 import type { Recorder } from './recorder.js';
+
+/** How far the broker's log has this node. */
+interface Covered {
+  readonly to: Position;
+}
 
 /**
  * The later of this epoch and the broker's, or the one after it when the broker's log covers times beyond `nowNs` of
@@ -10,7 +15,7 @@ import type { Recorder } from './recorder.js';
  * time would count as sent already, so the node would be silent until its clock gets there; in a later epoch they count
  * as new.
  */
-function epochToGoOnWith(epoch: number, epochMin: number, covered: readonly WelcomeTopic[], nowNs: bigint): number {
+function epochToGoOnWith(epoch: number, epochMin: number, covered: readonly Covered[], nowNs: bigint): number {
   const agreed = Math.max(epoch, epochMin);
   const ahead = covered.some(({ to }) => to.epoch === agreed && to.timeNs > nowNs + COVERED_AHEAD_NS_MAX);
   return ahead ? agreed + 1 : agreed;
@@ -19,7 +24,7 @@ function epochToGoOnWith(epoch: number, epochMin: number, covered: readonly Welc
 /** Begins a later epoch if needed; throws `unavailable` if the broker must learn of it by another Hello. */
 export async function agreeOnEpoch(
   recorder: Recorder,
-  covered: readonly WelcomeTopic[],
+  covered: readonly Covered[],
   epochMin: number,
   nowNs: bigint,
   durable: () => Promise<void>,

@@ -2,6 +2,15 @@
  * The flight recorder: writes what the source delivers to the segment log,
  * undecoded, and feeds the timeline with the same records in the same order.
  * It is the node's outbox too: whatever must be sent again is read from here.
+ *
+ * The recorder owns its timeline: others read it as a TimelineView. It knows
+ * nobody above it; the publisher hands its interest and its sink down.
+ *
+ *   Source ── page(), exec(), horizon() ──▶ Recorder ── append() ──▶ SegmentLog
+ *                                              │ the same records
+ *                                              ▼
+ *                                           Timeline ── event() ──▶ the sink of the last tellTo()
+ *   Publisher ── ask(), tellTo() ──▶ Recorder ── ask(), tellTo() ──▶ Timeline
  */
 import { join } from 'node:path';
 import { BackplaneError } from '../../errors.js';
@@ -10,12 +19,12 @@ import { msToNs } from '../../nanoseconds.js';
 import { type FileOps, nodeFileOps } from '../../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../../storage/segment-log/segment-log.js';
 import type { Redactor } from '../redaction/redactor.js';
-import { type LaneCursor, PageEntries, scanPage, startCursor } from '../source/pages/page.js';
+import { type LaneCursor, PageEntries, startCursor } from '../source/pages/page.js';
 import type { ClockPair, ExecRecord, ProcessSnapshot, SourcePage } from '../source/source.js';
 import { FilePaths } from '../timeline/file-paths.js';
-import { quiet } from '../timeline/quiet-sink.js';
-import type { Timeline, TimelineSink } from '../timeline/timeline.js';
-import { UnrecordedStretch } from '../uplink/unrecorded-stretch.js';
+import { Timeline } from '../timeline/timeline.js';
+import { NOTHING_ASKED, type TimelineInterest, type TimelineSink } from '../timeline/timeline-sink.js';
+import type { TimelineView } from '../timeline/timeline-view.js';
 import { wholeAnchors } from './anchors.js';
 import { checkpointIntervalBytes } from './checkpoint.js';
 import { Hole } from './hole.js';
@@ -33,6 +42,7 @@ import {
 } from './recording.js';
 import { Replay } from './replay.js';
 import { lengthOf } from './snapshot-length.js';
+import { UnrecordedStretch } from './unrecorded-stretch.js';
 
 /**
  * Bounds that keep PATHS and SNAPSHOT records small however many files were opened and however many processes there
@@ -55,7 +65,7 @@ export class Recorder {
   readonly log: SegmentLog;
   readonly redactor: Redactor;
   /** Fed with everything that is recorded. */
-  readonly timeline: Timeline;
+  readonly #timeline: Timeline;
   entriesRecorded = 0;
   entriesLost = 0;
   /** Entries that the disk had no room for. */
@@ -77,35 +87,43 @@ export class Recorder {
   #horizonNs = 0n;
   readonly #filePaths = new FilePaths();
 
-  /** Opens the recording and brings the timeline to where it was left. Throws when the log cannot be opened. */
-  constructor(options: RecorderOptions, sink: TimelineSink) {
+  /**
+   * Opens the recording and brings the timeline to where it was left, telling nobody. Throws when the log cannot be
+   * opened. `interest`: what is asked for already, so that entries that wait at the recording's end are noted.
+   */
+  constructor(options: RecorderOptions, interest: TimelineInterest = NOTHING_ASKED) {
     this.redactor = options.redactor;
-    let timeline: Timeline | undefined;
+    const timeline = new Timeline(interest);
+    this.#timeline = timeline;
     this.log = SegmentLog.open({
       dir: options.dir,
       bytesMax: options.bytesMax,
       ageMsMax: options.ageMsMax,
       ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
       ...(options.files === undefined ? {} : { files: options.files }),
-      head: () => (timeline?.origin.epoch ? this.#checkpointRecords() : []),
+      head: () => (timeline.origin.epoch > 0 ? this.#checkpointRecords() : []),
     });
     this.#holeFlag = new HoleFlag(options.files ?? nodeFileOps, join(options.dir, 'hole'));
     this.#unrecorded = new UnrecordedStretch({ hole: this.#holeFlag.leftRaised, endLost: this.log.endLost });
-    const replay = this.#reopen(sink);
-    timeline = replay.timeline;
-    this.timeline = timeline;
-    this.timeline.opened = [];
+    const [newest] = wholeAnchors(this.log);
+    const replay = new Replay(this.log, newest, timeline);
+    while (replay.step(Number.MAX_SAFE_INTEGER));
     replay.close();
+    timeline.noteOpened();
   }
 
-  /** Reads the newest whole checkpoint and everything after it. */
-  #reopen(sink: TimelineSink): Replay {
-    const silent = quiet(sink);
-    const [newest] = wholeAnchors(this.log);
-    const replay = new Replay(this.log, newest, silent);
-    while (replay.step(Number.MAX_SAFE_INTEGER));
-    silent.open();
-    return replay;
+  get timeline(): TimelineView {
+    return this.#timeline;
+  }
+
+  /** Replaces what is asked of the timeline: see Timeline.ask. */
+  ask(interest: TimelineInterest): void {
+    this.#timeline.ask(interest);
+  }
+
+  /** Tells the timeline's events to another sink; undefined: to nobody. */
+  tellTo(sink: TimelineSink | undefined): void {
+    this.#timeline.tellTo(sink);
   }
 
   get id(): string {
@@ -117,20 +135,20 @@ export class Recorder {
   }
 
   begin(given: Origin, clock: ClockPair): void {
-    this.#unrecorded.begin(this.timeline.frontier);
-    const { origin: before, closed } = this.timeline;
+    this.#unrecorded.begin(this.#timeline.frontier);
+    const { origin: before, closed } = this.#timeline;
     // If the previous agent was not closed and this one does not continue it, events that the kernel recorded meanwhile
     // and nobody read are missing.
     const unread = given.source === 'tracefs' || before.epoch !== given.epoch;
     const torn = !given.continued && !closed && before.epoch > 0 && unread;
     const origin = { ...given, unclosed: torn || given.unclosed };
     const ordinal = this.#append({ kind: RecordKind.ORIGIN, timeNs: clock.wallNs, parts: [packRecord(origin)] });
-    this.timeline.begin(origin, ordinal);
+    this.#timeline.begin(origin, ordinal);
     this.#horizonNs = 0n;
     this.setClock(clock);
     if (!origin.continued) this.#cursors.clear();
     // Losses that the previous agent left open end here; this agent states its own.
-    for (const { stated } of this.timeline.losses.all) this.lose({ ...stated, goesOn: false }, clock.bootNs);
+    for (const { stated } of this.#timeline.openLosses) this.lose({ ...stated, goesOn: false }, clock.bootNs);
     this.#stateUnsaid(clock.bootNs);
     this.#checkpoint();
   }
@@ -142,8 +160,7 @@ export class Recorder {
       this.#cursors.set(page.lane, cursor);
     }
     const entries = this.#entries;
-    const { wanted, tests } = this.timeline.selection;
-    scanPage(page.bytes, wanted, cursor, entries, tests);
+    this.#timeline.scan(page.bytes, cursor, entries);
     if (page.lost > 0 || page.lostUnknown) {
       this.entriesLost += page.lost;
       this.#lost.count += page.lost;
@@ -158,31 +175,31 @@ export class Recorder {
     );
     if (!this.#hole) this.entriesRecorded += entries.entries;
     else this.#hole.add(page.lost, page.lostUnknown);
-    this.timeline.page(page, entries, ordinal);
+    this.#timeline.page(page, entries, ordinal);
   }
 
   /** States that an unknown number of events up to `nowNs` of the trace clock were not recorded. */
   unrecorded(nowNs: bigint): void {
     const bytes = Buffer.alloc(PAGE_HEADER_BYTES);
     // An empty page, as the kernel leaves where everything was overwritten, with a time beyond all that was told.
-    bytes.writeBigUInt64LE(nowNs > this.timeline.horizonNs ? nowNs + 1n : this.timeline.horizonNs + 2n);
+    bytes.writeBigUInt64LE(nowNs > this.#timeline.horizonNs ? nowNs + 1n : this.#timeline.horizonNs + 2n);
     const page = { lane: 0, bytes, lost: 0, lostUnknown: true };
     const entries = new PageEntries();
-    scanPage(bytes, this.timeline.selection.wanted, startCursor(), entries);
+    this.#timeline.scan(bytes, startCursor(), entries);
     const parts = [pageHead(page, 0), bytes];
     const ordinal = this.#append({ kind: RecordKind.PAGE, timeNs: this.#wall(nowNs), parts });
     this.#hole?.add(0, true);
-    this.timeline.page(page, entries, ordinal);
+    this.#timeline.page(page, entries, ordinal);
   }
 
   /** Records that a loss begins or is over, at `nowNs` or as soon after as order allows. */
   lose(loss: Omit<RecordedLoss, 'timeNs'>, nowNs: bigint): void {
-    const { horizonNs } = this.timeline;
+    const { horizonNs } = this.#timeline;
     const record = { ...loss, timeNs: nowNs > horizonNs ? nowNs : horizonNs + 1n };
     const parts = [packRecord(record)];
     const ordinal = this.#append({ kind: RecordKind.LOSS, timeNs: this.#wall(record.timeNs), parts });
     this.#hole?.add(0, true);
-    this.timeline.lose(record, ordinal);
+    this.#timeline.lose(record, ordinal);
   }
 
   /**
@@ -191,17 +208,17 @@ export class Recorder {
    */
   horizon(horizonNs: bigint): void {
     this.#readPaths(horizonNs);
-    const { pending, passedOverNs } = this.timeline;
+    const { pending, passedOverNs } = this.#timeline;
     if (pending > 0 || (passedOverNs > 0n && passedOverNs >= this.#horizonNs)) {
       this.#horizonNs = horizonNs;
       this.#append({ kind: RecordKind.HORIZON, timeNs: this.#wall(horizonNs), parts: [horizonBytes(horizonNs)] });
     }
-    this.timeline.horizon(horizonNs);
+    this.#timeline.horizon(horizonNs);
   }
 
   /** Records the horizon before a page with late entries, so that a replay treats them as late too. */
   #stateHorizon({ entries, firstTimeNs }: PageEntries): void {
-    const horizonNs = this.timeline.horizonNs + 1n;
+    const horizonNs = this.#timeline.horizonNs + 1n;
     if (entries === 0 || firstTimeNs >= horizonNs || horizonNs <= this.#horizonNs) return;
     this.#horizonNs = horizonNs;
     this.#append({ kind: RecordKind.HORIZON, timeNs: this.#wall(horizonNs), parts: [horizonBytes(horizonNs)] });
@@ -209,15 +226,14 @@ export class Recorder {
 
   /** Records the paths of files opened in earlier pages; called before the horizon, which lets their events be told. */
   #readPaths(nowNs: bigint): void {
-    const { opened } = this.timeline;
-    if (!opened || opened.length === 0) return;
-    this.timeline.opened = [];
+    const opened = this.#timeline.takeOpened();
+    if (opened.length === 0) return;
     const paths = this.#filePaths.read(opened, nowNs);
     if (paths.length === 0) return;
     for (let at = 0; at < paths.length; at += PATHS_PER_RECORD) {
       const record = { paths: paths.slice(at, at + PATHS_PER_RECORD) };
       this.#append({ kind: RecordKind.PATHS, timeNs: this.#wall(nowNs), parts: [packRecord(record)] });
-      this.timeline.paths(record);
+      this.#timeline.paths(record);
     }
   }
 
@@ -228,7 +244,7 @@ export class Recorder {
 
   setClock(clock: ClockPair): void {
     const ordinal = this.#append({ kind: RecordKind.CLOCK, timeNs: clock.wallNs, parts: [clockBytes(clock)] });
-    this.timeline.setClock(clock, ordinal);
+    this.#timeline.setClock(clock, ordinal);
   }
 
   snapshot(processes: readonly ProcessSnapshot[]): void {
@@ -248,26 +264,26 @@ export class Recorder {
   #snapshot(processes: readonly ProcessSnapshot[]): void {
     const snapshot = { processes };
     const parts = [packRecord(snapshot)];
-    const ordinal = this.#append({ kind: RecordKind.SNAPSHOT, timeNs: this.timeline.clock.wallNs, parts });
-    this.timeline.snapshot(snapshot, ordinal);
+    const ordinal = this.#append({ kind: RecordKind.SNAPSHOT, timeNs: this.#timeline.clock.wallNs, parts });
+    this.#timeline.snapshot(snapshot, ordinal);
   }
 
   /** A host.* event, at `nowNs` of the trace clock or as soon after as order allows. */
   notice(type: RecordedNotice['type'], notice: RecordedNotice['notice'], nowNs: bigint): void {
-    for (const floor of [this.timeline.horizonNs, this.#noticeNs]) if (nowNs <= floor) nowNs = floor + 1n;
+    for (const floor of [this.#timeline.horizonNs, this.#noticeNs]) if (nowNs <= floor) nowNs = floor + 1n;
     this.#noticeNs = nowNs;
     const record: RecordedNotice = { type, timeNs: nowNs, tie: 0, notice };
     const ordinal = this.#append({ kind: RecordKind.NOTICE, timeNs: this.#wall(nowNs), parts: [packRecord(record)] });
-    this.timeline.notice(record, ordinal);
+    this.#timeline.notice(record, ordinal);
   }
 
   /** Releases execs whose side record did not come in time, as they hold back all later events. */
   expire(nowNs: bigint): void {
     for (;;) {
-      const exec = this.timeline.waitingExec;
+      const exec = this.#timeline.waitingExec;
       if (!exec) return;
       const overdue = nowNs - exec.timeNs > msToNs(EXEC_CONTEXT_WAIT_MS);
-      if (!overdue && !this.timeline.crowded) return;
+      if (!overdue && !this.#timeline.crowded) return;
       this.#exec({ ...exec, missed: true });
     }
   }
@@ -307,7 +323,7 @@ export class Recorder {
   }
 
   async close(): Promise<void> {
-    this.timeline.closed = true;
+    this.#timeline.close();
     this.#checkpoint();
     this.#holeFlag.close();
     await this.log.close();
@@ -316,11 +332,11 @@ export class Recorder {
   #exec(record: RecordedExec): void {
     const parts = [packRecord(record)];
     const ordinal = this.#append({ kind: RecordKind.EXEC, timeNs: this.#wall(record.timeNs), parts });
-    this.timeline.exec(record, ordinal);
+    this.#timeline.exec(record, ordinal);
   }
 
   #wall(timeNs: bigint): bigint {
-    return this.timeline.wallNs(timeNs);
+    return this.#timeline.wallNs(timeNs);
   }
 
   /**
@@ -330,7 +346,7 @@ export class Recorder {
   #closeHole(): boolean {
     const hole = this.#hole;
     if (!hole) return true;
-    const { timeline } = this;
+    const timeline = this.#timeline;
     const end = timeline.end;
     const parts = [packRecord(hole.endingAt(end))];
     this.#hole = undefined;
@@ -361,9 +377,9 @@ export class Recorder {
   #checkpointRecords(): NewRecord[] {
     this.#sinceCheckpointBytes = 0;
     // In a new epoch nothing has been told yet, so the clock's wall time is used.
-    const { clock, frontier } = this.timeline;
+    const { clock, frontier } = this.#timeline;
     const timeNs = frontier.timeNs === 0n ? clock.wallNs : this.#wall(frontier.timeNs);
-    const records = this.timeline.checkpoint(this.log.nextOrdinal).map((part) => ({
+    const records = this.#timeline.checkpoint(this.log.nextOrdinal).map((part) => ({
       kind: RecordKind.CHECKPOINT,
       timeNs,
       anchor: part.head !== undefined,
@@ -394,7 +410,7 @@ export class Recorder {
   #openHole(cause: unknown): void {
     if (!(cause instanceof BackplaneError)) throw cause;
     this.#holeFlag.raise();
-    this.#hole = new Hole(this.timeline.frontier, cause);
+    this.#hole = new Hole(this.#timeline.frontier, cause);
   }
 
   /** Opens a hole if the log's files are gone from their place: on a quiet machine no append would find that out. */

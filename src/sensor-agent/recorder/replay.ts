@@ -1,6 +1,6 @@
 /**
- * Reads a recording again through a timeline of its own, in bounded steps so
- * that recording goes on meanwhile. Opens at a checkpoint, or at the log's
+ * Feeds a timeline from a recording, in bounded steps so that recording goes on
+ * meanwhile. Opens at a checkpoint, or at the log's
  * start. There it cannot interpret pages until it reads an ORIGIN record or
  * reaches the oldest whole checkpoint; events and losses recorded before that
  * count as damaged.
@@ -11,8 +11,10 @@ import { msToNs } from '../../nanoseconds.js';
 import type { LogReader, SegmentLogItem } from '../../storage/segment-log/log-reader.js';
 import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
 import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire/position.js';
-import { PageEntries, scanPage, startCursor } from '../source/pages/page.js';
-import { Timeline, type TimelineSink } from '../timeline/timeline.js';
+import { PageEntries, startCursor } from '../source/pages/page.js';
+import type { Timeline } from '../timeline/timeline.js';
+import type { TimelineInterest } from '../timeline/timeline-sink.js';
+import type { TimelineView } from '../timeline/timeline-view.js';
 import { type Anchor, oldestAnchor, wholeAnchor } from './anchors.js';
 import {
   EXEC_SHAPE,
@@ -53,10 +55,8 @@ const TELLING: ReadonlySet<number> = new Set([
 const OF_NO_RECORD = Number.MAX_SAFE_INTEGER;
 const EXEC_WAIT_NS = msToNs(EXEC_CONTEXT_WAIT_MS);
 
-export interface ReplaySink extends TimelineSink {
-  /** At least `bytes` could not be read again; their events lie in (from, to]. `to` undefined: the end is unknown. */
-  damage?(bytes: number, from: Position, to: Position | undefined): void;
-}
+/** Told that at least `bytes` cannot be read again; their events lie in (from, to]. `to` undefined: its end is unknown. */
+export type OnDamage = (bytes: number, from: Position, to: Position | undefined) => void;
 
 /** The place from which a replay can interpret records. */
 export interface ReplayStart {
@@ -66,7 +66,6 @@ export interface ReplayStart {
 }
 
 export class Replay {
-  readonly timeline: Timeline;
   /** Undefined while records cannot be interpreted yet. */
   start: ReplayStart | undefined;
   /** Bytes that could not be read again, at least. */
@@ -97,13 +96,14 @@ export class Replay {
   #damage: { bytes: number; readonly from: Position } | undefined;
 
   readonly #log: SegmentLog;
-  readonly #sink: ReplaySink;
+  readonly #timeline: Timeline;
+  readonly #onDamage: OnDamage;
 
-  /** Opens at a checkpoint, or at the log's start where none is given. */
-  constructor(log: SegmentLog, anchor: Anchor | undefined, sink: ReplaySink) {
+  /** Feeds a new timeline, from a checkpoint or, where none is given, from the log's start. */
+  constructor(log: SegmentLog, anchor: Anchor | undefined, timeline: Timeline, onDamage: OnDamage = () => undefined) {
     this.#log = log;
-    this.#sink = sink;
-    this.timeline = new Timeline(sink);
+    this.#timeline = timeline;
+    this.#onDamage = onDamage;
     if (anchor) this.#see(anchor);
     else this.#sight = oldestAnchor(log);
     this.#reader = log.reader(anchor?.head.resumeOrdinal ?? log.firstOrdinal);
@@ -111,7 +111,7 @@ export class Replay {
   }
 
   #see({ ordinal, head, checkpoint }: Anchor): void {
-    this.timeline.restore(head, checkpoint, ordinal);
+    this.#timeline.restore(head, checkpoint, ordinal);
     const { position, clock, wallNs } = head;
     this.start ??= { position, timeNs: position.timeNs === 0n ? clock.wallNs : wallNs };
   }
@@ -121,6 +121,15 @@ export class Replay {
     if (this.start || !this.#sight || this.#reader.ordinal < this.#sight.head.resumeOrdinal) return;
     this.#see(this.#sight);
     this.#sight = undefined;
+  }
+
+  get timeline(): TimelineView {
+    return this.#timeline;
+  }
+
+  /** Replaces the interest of the timeline. */
+  ask(interest: TimelineInterest): void {
+    this.#timeline.ask(interest);
   }
 
   /** The next record to be read. */
@@ -134,7 +143,7 @@ export class Replay {
    */
   step(bytesMax: number, upTo?: Position): boolean {
     for (let bytes = 0; bytes < bytesMax; ) {
-      if (upTo && comparePositions(this.timeline.frontier, upTo) >= 0) return true;
+      if (upTo && comparePositions(this.#timeline.frontier, upTo) >= 0) return true;
       const item = this.#reader.next();
       if (item === undefined) return false;
       bytes += item.kind === 'record' ? item.payload.length + 64 : 64;
@@ -149,7 +158,7 @@ export class Replay {
    * still wait here wait for a record that cannot be read, so they are told without it.
    */
   finish({ epoch, timeNs }: Position): void {
-    const { timeline } = this;
+    const timeline = this.#timeline;
     if (!this.#unsure || epoch !== timeline.origin.epoch) return;
     timeline.horizon(timeNs + 1n);
     for (let exec = timeline.waitingExec; exec && exec.timeNs <= timeNs; exec = timeline.waitingExec) {
@@ -186,21 +195,21 @@ export class Replay {
 
   /** Takes a record before the origin, and with it the formats of the pages, is known. */
   #inTheDark({ recordKind, payload, ordinal, timeNs }: SegmentLogItem & { kind: 'record' }): void {
-    if (recordKind === RecordKind.CLOCK) this.timeline.setClock(readClock(payload), ordinal);
+    if (recordKind === RecordKind.CLOCK) this.#timeline.setClock(readClock(payload), ordinal);
     if (recordKind !== RecordKind.ORIGIN) {
       if (TELLING.has(recordKind)) this.#damaged(payload.length);
       return;
     }
     const origin = unpackRecord<Origin>(payload, ORIGIN_SHAPE);
-    this.timeline.begin(origin, ordinal);
-    this.start = { position: this.timeline.frontier, timeNs };
+    this.#timeline.begin(origin, ordinal);
+    this.start = { position: this.#timeline.frontier, timeNs };
     // A continued origin keeps the earlier process context, which only the checkpoint that follows has.
     this.#interrupted = origin.continued;
   }
 
   #damaged(bytes: number): void {
     this.damagedBytes += bytes;
-    this.#damage ??= { bytes: 0, from: this.timeline.frontier };
+    this.#damage ??= { bytes: 0, from: this.#timeline.frontier };
     this.#damage.bytes += bytes;
     this.#passedOver();
   }
@@ -208,7 +217,7 @@ export class Replay {
   #tellDamage(to: Position | undefined): void {
     const damage = this.#damage;
     this.#damage = undefined;
-    if (damage) this.#sink.damage?.(damage.bytes, damage.from, to);
+    if (damage) this.#onDamage(damage.bytes, damage.from, to);
   }
 
   #passedOver(): void {
@@ -219,7 +228,7 @@ export class Replay {
   }
 
   #record(kind: number, payload: Buffer, ordinal: number): void {
-    const { timeline } = this;
+    const timeline = this.#timeline;
     if (kind === RecordKind.PAGE) this.#page(payload, ordinal);
     else if (kind === RecordKind.HORIZON) this.#horizon(readU64(payload, 0));
     else if (kind === RecordKind.CLOCK) timeline.setClock(readClock(payload), ordinal);
@@ -239,7 +248,7 @@ export class Replay {
    * recorder lets no exec wait longer than until the horizon after the one at which it was overdue.
    */
   #horizon(horizonNs: bigint): void {
-    const { timeline } = this;
+    const timeline = this.#timeline;
     timeline.horizon(horizonNs);
     if (!this.#unsure) return;
     // Pages may hold events past the first horizon that follows them but not past the second, so the second bounds the
@@ -254,11 +263,9 @@ export class Replay {
     this.#overdueNs = horizonNs - EXEC_WAIT_NS;
   }
 
-  #hole({ from, to, lost, lostUnknown, reason = 'disk_full', message = 'the disk had no room' }: RecordedHole): void {
-    this.timeline.interrupt();
+  #hole(hole: RecordedHole): void {
+    this.#timeline.hole(hole);
     this.#interrupted = true;
-    const stated = { reason, from, timeNs: to.timeNs, goesOn: false, message };
-    if (lost > 0 || lostUnknown) this.#sink.loss({ count: lost, unknown: lostUnknown, stated }, to, from);
   }
 
   /**
@@ -273,10 +280,9 @@ export class Replay {
 
   #page(payload: Buffer, ordinal: number): void {
     const page = readPage(payload);
-    const { wanted, tests } = this.timeline.selection;
-    scanPage(page.bytes, wanted, startCursor(page.firstTie), this.#entries, tests);
+    this.#timeline.scan(page.bytes, startCursor(page.firstTie), this.#entries);
     this.entriesScanned += this.#entries.entries;
     if (this.#entries.malformed) this.#damaged(payload.length);
-    this.timeline.page(page, this.#entries, ordinal);
+    this.#timeline.page(page, this.#entries, ordinal);
   }
 }

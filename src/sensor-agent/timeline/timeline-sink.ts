@@ -1,19 +1,25 @@
-/** The interface through which a timeline tells what happened. */
+/** What goes into and comes out of a timeline besides records: what is asked of it, and whom it tells. */
 import type { BusEvent } from '../../wire/event/event.js';
 import type { Position } from '../../wire/position.js';
 import type { RecordedLoss } from '../recorder/recording.js';
 import type { EventFormat } from '../source/pages/format.js';
 import type { EntryTest } from '../source/pages/page.js';
 
-/** Receives what a timeline tells. Calls come in position order. */
-export interface TimelineSink {
+/** Says which events somebody asks for: handed down by Timeline.ask, so that a timeline need not know who asks. */
+export interface TimelineInterest {
   /** Which types are worth building; context is followed for all. */
   wants(type: string): boolean;
   /**
    * Which entries of a trace event are worth decoding: true, all; false, none. Must pass every entry that will be
-   * wanted when the pages read now are told. Asked only about events that no context follows from. See Timeline.renew.
+   * wanted when the pages read now are told. Asked only about events that no context follows from.
    */
   entryTest(format: EventFormat): EntryTest | boolean;
+}
+
+export const NOTHING_ASKED: TimelineInterest = { wants: () => false, entryTest: () => false };
+
+/** Receives what a timeline tells. Calls come in position order. */
+export interface TimelineSink {
   event(event: BusEvent): void;
   /**
    * Events are missing about `position`, or anywhere after `from`. For a loss that comes late, both are the frontier.

@@ -3,23 +3,34 @@
  * position order: merges the lanes up to the horizon, joins each exec with its
  * side record, follows process context. Live and replay feed the same records
  * in the same order and therefore get the same events.
+ *
+ * A timeline calls nobody but its sink. Its feeder (the Recorder live, a Replay
+ * from disk) is the only one that changes it; everybody else has a TimelineView.
+ *
+ *   Recorder | Replay ── page(), exec(), horizon() … ──▶ Timeline ── event(), loss(), late() ──▶ TimelineSink
+ *                     ── ask(), tellTo()             ──▶
  */
 import { TIMELINE_PENDING_EVENTS_MAX } from '../../limits.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire/position.js';
 import { EntrySelection } from '../interest/entry-selection.js';
 import { type Checkpoint, type CheckpointHead, checkpointParts } from '../recorder/checkpoint.js';
-import type { Origin, RecordedExec, RecordedNotice, RecordedPaths, RecordedSnapshot } from '../recorder/recording.js';
+import type {
+  Origin,
+  RecordedExec,
+  RecordedHole,
+  RecordedNotice,
+  RecordedPaths,
+  RecordedSnapshot,
+} from '../recorder/recording.js';
 import { type EventFormat, eventFlags, eventPid, FormatTable } from '../source/pages/format.js';
-import type { PageEntries } from '../source/pages/page.js';
+import { type LaneCursor, type PageEntries, scanPage } from '../source/pages/page.js';
 import type { ClockPair, SourcePage } from '../source/source.js';
 import { ExecJoin } from './exec-join.js';
 import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { OpenLosses } from './open-losses.js';
 import { eventAt, type OpenedFile, openedFiles } from './opened-file.js';
-import type { Loss, TimelineSink } from './timeline-sink.js';
-
-export type { Loss, TimelineSink };
+import { type Loss, NOTHING_ASKED, type TimelineInterest, type TimelineSink } from './timeline-sink.js';
 
 interface Pending extends TraceEvent {
   readonly timeNs: bigint;
@@ -32,6 +43,7 @@ interface Pending extends TraceEvent {
 }
 
 const EXEC = 'sched_process_exec';
+const NONE_OPENED: readonly OpenedFile[] = [];
 const NO_TRACE: TraceEvent = { name: '', pid: 0, flags: 0, values: {} };
 const NO_ORIGIN: Origin = { epoch: 0, bootId: '', source: '', formats: {}, selfPids: [], continued: false };
 
@@ -44,9 +56,8 @@ export class Timeline {
   /** Events below the horizon, in position order; the first may wait for its side record. */
   #ready: Pending[] = [];
   #readyAt = 0;
-  /** Events that wait in #lanes or #ready. */
-  pending = 0;
-  closed = false; // The agent was stopped: nothing is missing at the end.
+  #pending = 0;
+  #closed = false;
   /** Trace-clock time up to which events have moved from #lanes to #ready. */
   #horizonNs = 0n;
   #frontier: Position = { epoch: 0, timeNs: 0n, lane: 0, tie: 0 };
@@ -60,17 +71,32 @@ export class Timeline {
   #toldNs = 0n;
   /** The restored checkpoint's ordinal and position, while records from before it are read again. */
   #restored: { ordinal: number; position: Position } | undefined;
-  /** Losses that were told and go on. */
-  readonly losses = new OpenLosses();
+  readonly #losses = new OpenLosses();
   readonly #selection = new EntrySelection();
-  /** Files opened in pages since the last look-up; undefined when paths are not looked up. */
-  opened: OpenedFile[] | undefined;
+  /** Files opened in pages since takeOpened(); undefined when nobody looks up their paths. */
+  #opened: OpenedFile[] | undefined;
   /** Pages that may hold skipped entries beyond the frontier. */
   #scanned: { readonly ordinal: number; readonly lastNs: bigint }[] = [];
 
-  readonly #sink: TimelineSink;
+  #interest: TimelineInterest;
+  #sink: TimelineSink | undefined;
+  /** Without a sink no event is worth building. */
+  readonly #wants = (type: string): boolean => this.#sink !== undefined && this.#interest.wants(type);
 
-  constructor(sink: TimelineSink) {
+  /** Until it is asked and given a sink, a timeline follows context and tells nobody. */
+  constructor(interest: TimelineInterest = NOTHING_ASKED, sink?: TimelineSink) {
+    this.#interest = interest;
+    this.#sink = sink;
+  }
+
+  /** Replaces the interest: which entries are noted from the next page on, and which types are built when told. */
+  ask(interest: TimelineInterest): void {
+    this.#interest = interest;
+    this.#selection.renew(interest);
+  }
+
+  /** Tells another sink from here on; undefined: nobody. Entries are noted as asked all the same. */
+  tellTo(sink: TimelineSink | undefined): void {
     this.#sink = sink;
   }
 
@@ -87,14 +113,29 @@ export class Timeline {
     return this.#clock;
   }
 
-  /** Decides which entries scanPage notes. */
-  get selection(): Pick<EntrySelection, 'wanted' | 'tests' | 'types'> {
-    return this.#selection;
+  /** Types whose entries are skipped unless asked for, as no context follows from them. */
+  get skippableTypes(): readonly string[] {
+    return this.#selection.types;
   }
 
-  /** Applies the sink's changed entry tests from the next page on. */
-  renew(): void {
-    this.#selection.renew((format) => this.#sink.entryTest(format));
+  /** Events that wait for the horizon or for a side record. */
+  get pending(): number {
+    return this.#pending;
+  }
+
+  /** Losses that were told and go on. */
+  get openLosses(): OpenLosses['all'] {
+    return this.#losses.all;
+  }
+
+  /** Whether the agent that recorded last was stopped, so that nothing is missing at the end. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Marks the recording's end as whole, for the checkpoint that follows. */
+  close(): void {
+    this.#closed = true;
   }
 
   /** Trace-clock time up to which entries beyond the frontier may have been skipped; 0n: none. */
@@ -125,20 +166,25 @@ export class Timeline {
       this.#scanned = [];
     }
     const before = this.#frontier;
-    this.closed = false;
+    this.#closed = false;
     if (origin.epoch !== this.#origin.epoch) {
       this.#horizonNs = 0n;
       this.#frontier = { epoch: origin.epoch, timeNs: 0n, lane: 0, tie: 0 };
     }
     this.#setOrigin(origin);
-    if (origin.unclosed) this.#sink.loss({ count: 0, unknown: true }, this.#frontier, before);
+    if (origin.unclosed) this.#sink?.loss({ count: 0, unknown: true }, this.#frontier, before);
     const { processes, sockets } = this.#kernel;
     for (const pid of origin.selfPids) processes.ensure(pid).self = true;
     for (const [endpoint, pid] of origin.selfSockets?.listeners ?? [])
       sockets.listening(endpoint, processes.ensure(pid));
   }
 
-  /** Takes the wanted entries of a page; `entries` came from scanPage with `wanted`. */
+  /** Finds the entries of a page that page() is to take. */
+  scan(bytes: Buffer, cursor: LaneCursor, entries: PageEntries): void {
+    scanPage(bytes, this.#selection.wanted, cursor, entries, this.#selection.tests);
+  }
+
+  /** Takes the entries that scan() found in the page. */
   page(page: SourcePage, entries: PageEntries, ordinal: number): void {
     if (this.#selection.formats.length > 0 && entries.entries > 0)
       this.#scanned.push({ ordinal, lastNs: entries.lastTimeNs });
@@ -159,8 +205,21 @@ export class Timeline {
         values: format.decode(page.bytes, offset, length),
       };
       this.#add(event);
-      if (this.opened) this.opened.push(...openedFiles(event, this.#kernel.processes));
+      if (this.#opened) this.#opened.push(...openedFiles(event, this.#kernel.processes));
     }
+  }
+
+  /** Begins to note the files that pages open. */
+  noteOpened(): void {
+    this.#opened = [];
+  }
+
+  /** Returns the files opened in pages since the last call. */
+  takeOpened(): readonly OpenedFile[] {
+    const opened = this.#opened;
+    if (opened === undefined || opened.length === 0) return NONE_OPENED;
+    this.#opened = [];
+    return opened;
   }
 
   /** Adds paths to events of opened files that are not told yet; called after their pages and before their horizon. */
@@ -243,6 +302,13 @@ export class Timeline {
     this.#execs.clear();
   }
 
+  /** Takes a stretch that the disk refused: its loss is told after everything that waits. */
+  hole({ from, to, lost, lostUnknown, reason = 'disk_full', message = 'the disk had no room' }: RecordedHole): void {
+    this.interrupt();
+    const stated = { reason, from, timeNs: to.timeNs, goesOn: false, message };
+    if (lost > 0 || lostUnknown) this.#sink?.loss({ count: lost, unknown: lostUnknown, stated }, to, from);
+  }
+
   /** The exec that holds back all later events because its side record is missing, if there is one. */
   get waitingExec(): { lane: number; timeNs: bigint; pid: number } | undefined {
     const first = this.#ready[this.#readyAt];
@@ -251,7 +317,7 @@ export class Timeline {
 
   /** True when so much waits that nothing more should wait for side records. */
   get crowded(): boolean {
-    return this.pending > TIMELINE_PENDING_EVENTS_MAX;
+    return this.#pending > TIMELINE_PENDING_EVENTS_MAX;
   }
 
   /**
@@ -272,8 +338,8 @@ export class Timeline {
       toldNs: this.#toldNs,
       clock: this.#clock,
       resumeOrdinal,
-      ...(this.closed ? { closed: true } : {}),
-      ...this.losses.save(),
+      ...(this.#closed ? { closed: true } : {}),
+      ...this.#losses.save(),
     };
     return checkpointParts(head, this.#kernel, this.#execs.save());
   }
@@ -284,8 +350,8 @@ export class Timeline {
     this.#clock = head.clock;
     this.#floorWallNs = head.floorWallNs;
     this.#toldNs = head.toldNs;
-    this.closed = head.closed === true;
-    this.losses.load(head.losses);
+    this.#closed = head.closed === true;
+    this.#losses.load(head.losses);
     this.#frontier = head.position;
     // Events of the same time but after the position are still to be read again, so the horizon stays below that time.
     this.#horizonNs = head.resumeOrdinal < ordinal ? head.position.timeNs - 1n : head.position.timeNs;
@@ -316,7 +382,7 @@ export class Timeline {
       const format = table.byName(name);
       if (format) this.#formats.set(format.id, format);
     }
-    this.#selection.begin(table, TYPED_TRACE_EVENTS, (format) => this.#sink.entryTest(format));
+    this.#selection.begin(table, TYPED_TRACE_EVENTS, this.#interest);
     for (const format of this.#selection.formats) this.#formats.set(format.id, format);
   }
 
@@ -336,7 +402,7 @@ export class Timeline {
     const lane = this.#lanes.get(event.lane);
     if (lane) lane.push(event);
     else this.#lanes.set(event.lane, [event]);
-    this.pending += 1;
+    this.#pending += 1;
   }
 
   /**
@@ -345,8 +411,8 @@ export class Timeline {
    */
   #tellLate(event: Pending, place: Position): void {
     if (event.loss) this.#lose(event.loss, this.#frontier, this.#frontier);
-    const typed = event.name === '' ? undefined : this.#follow(event, place, this.#sink.wants);
-    if (typed) this.#sink.late(typed, this.#frontier);
+    const typed = event.name === '' ? undefined : this.#follow(event, place);
+    if (typed) this.#sink?.late(typed, this.#frontier);
   }
 
   /** Moves events that are not beyond the horizon from every lane to #ready. */
@@ -384,28 +450,26 @@ export class Timeline {
 
   #tell(event: Pending, exec: RecordedExec | undefined): void {
     const position = { epoch: this.#origin.epoch, timeNs: event.timeNs, lane: event.lane, tie: event.tie };
-    this.pending -= 1;
+    this.#pending -= 1;
     this.#toldNs = event.timeNs;
     if (event.loss) this.#lose(event.loss, position);
-    const typed = event.notice
-      ? this.#notice(event.notice, position)
-      : this.#follow(event, position, this.#sink.wants, exec);
+    const typed = event.notice ? this.#notice(event.notice, position) : this.#follow(event, position, exec);
     this.#frontier = position;
-    if (typed) this.#sink.event(typed);
+    if (typed) this.#sink?.event(typed);
   }
 
   #lose(loss: Loss, position: Position, from?: Position): void {
-    if (loss.stated) this.losses.follow(loss.stated);
-    this.#sink.loss(loss, position, from);
+    if (loss.stated) this.#losses.follow(loss.stated);
+    this.#sink?.loss(loss, position, from);
   }
 
-  #follow(event: Pending, position: Position, wants: (type: string) => boolean, exec?: RecordedExec) {
-    return this.#kernel.follow(event, { position, wallNs: this.wallNs(event.timeNs) }, exec, wants);
+  #follow(event: Pending, position: Position, exec?: RecordedExec) {
+    return this.#kernel.follow(event, { position, wallNs: this.wallNs(event.timeNs) }, exec, this.#wants);
   }
 
   #notice({ type, notice }: RecordedNotice, position: Position): BusEvent | undefined {
     const wallNs = this.wallNs(position.timeNs);
-    return this.#sink.wants(type) ? { type, topic: 'host', position, wallNs, notice } : undefined;
+    return this.#wants(type) ? { type, topic: 'host', position, wallNs, notice } : undefined;
   }
 }
 

@@ -112,7 +112,10 @@ export class UplinkSession implements FrameLink, HistoryReply {
     void this.ended.then(() => this.#tearDown());
   }
 
-  /** Says Hello and waits for Welcome. Throws `unavailable` or what the broker refused with. */
+  /**
+   * Says Hello, waits for Welcome and for the node to take it. Throws `unavailable`, what the broker refused with, or
+   * what the node throws; then no stream is left open.
+   */
   static async open(
     client: UplinkClient,
     hello: Hello,
@@ -120,16 +123,24 @@ export class UplinkSession implements FrameLink, HistoryReply {
     deadline: AbortSignal,
   ): Promise<UplinkSession> {
     const control = client.control(new Metadata());
-    control.write({ hello });
-    const welcome = await firstWelcome(control, deadline);
-    const epochMin = checkedEpoch(welcome.epochMin);
-    const session = new UplinkSession(control, client, welcome.session, node);
-    const covered = (welcome.covered ?? []).flatMap(({ topic, to, resume, frameEnd }) =>
-      to ? [{ topic, to: positionFromMessage('welcome.covered.to', to), resume, frameEnd }] : [],
-    );
-    await node.connected(session, covered, epochMin);
-    control.resume();
-    return session;
+    let session: UplinkSession | undefined;
+    try {
+      control.write({ hello });
+      const welcome = await firstWelcome(control, deadline);
+      const epochMin = checkedEpoch(welcome.epochMin);
+      const covered = (welcome.covered ?? []).flatMap(({ topic, to, resume, frameEnd }) =>
+        to ? [{ topic, to: positionFromMessage('welcome.covered.to', to), resume, frameEnd }] : [],
+      );
+      session = new UplinkSession(control, client, welcome.session, node);
+      await node.connected(session, covered, epochMin);
+      control.resume();
+      return session;
+    } catch (cause) {
+      // Closing the channel ends no call, so a session without an owner would stay until the broker ends it.
+      if (session) session.#end();
+      else control.cancel();
+      throw cause;
+    }
   }
 
   get writable(): boolean {
@@ -336,7 +347,8 @@ function firstWelcome(control: Control, deadline: AbortSignal): Promise<Welcome_
         else reject(new BackplaneError('unavailable', 'the broker did not begin with a welcome'));
       })();
     });
-    control.once('error', (error: ServiceError) =>
+    // For good: cancelling a refused session is an error of its stream too.
+    control.on('error', (error: ServiceError) =>
       settle(() => reject(new BackplaneError('unavailable', error.details || error.message)))(),
     );
     control.once('end', () =>

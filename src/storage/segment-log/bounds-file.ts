@@ -5,8 +5,8 @@
  *   Bounds := magic "BPBOUND1" | identity u64 | firstOrdinal u64 | nextOrdinal u64
  *             | newestOrdinal u64 | newestBytes u64 | crc32 u32 (of the 48 bytes before)
  *
- * It is overwritten in place, so that a full disk has room for it, and it is smaller than a sector. A missing or
- * damaged file is ignored.
+ * It is overwritten in place, so that a full disk has room for it, and it is smaller than a sector. A log opens without
+ * its bounds where they are missing or cannot be used; the latter is noted as damage.
  */
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -26,8 +26,10 @@ export interface LogBounds {
 
 const MAGIC = Buffer.from('BPBOUND1', 'latin1');
 const BYTES = 52;
+export const BOUNDS = 'bounds';
 
 export class BoundsFile {
+  readonly #dir: string;
   readonly #path: string;
   #last: LogBounds = { firstOrdinal: 0, nextOrdinal: 0, newestOrdinal: 0, newestBytes: 0 };
 
@@ -37,15 +39,22 @@ export class BoundsFile {
   constructor(files: FileOps, dir: string, identity: bigint) {
     this.#files = files;
     this.#identity = identity;
-    this.#path = join(dir, 'bounds');
+    this.#dir = dir;
+    this.#path = join(dir, BOUNDS);
   }
 
-  /** The bounds as they were last written; undefined when the file is missing or damaged. */
-  read(): LogBounds | undefined {
+  /** The bounds as they were last written, or a sentence that says why they cannot be used; undefined: no file. */
+  read(): LogBounds | string | undefined {
     const bytes = readSmallFile(this.#files, this.#path, BYTES);
-    if (bytes?.length !== BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
-    if (crc32(bytes.subarray(0, BYTES - 4)) !== bytes.readUInt32LE(BYTES - 4)) return undefined;
-    if (bytes.readBigUInt64LE(8) !== this.#identity) return undefined;
+    if (bytes === undefined) {
+      const isThere = this.#files.list(this.#dir).includes(BOUNDS);
+      return isThere ? `must be a readable regular file of at most ${BYTES} bytes` : undefined;
+    }
+    // Created, and the power went before its content was on the disk.
+    if (bytes.every((byte) => byte === 0)) return undefined;
+    if (bytes.length !== BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return 'is no bounds file';
+    if (crc32(bytes.subarray(0, BYTES - 4)) !== bytes.readUInt32LE(BYTES - 4)) return 'is damaged';
+    if (bytes.readBigUInt64LE(8) !== this.#identity) return 'is of another log';
     return {
       firstOrdinal: Number(bytes.readBigUInt64LE(16)),
       nextOrdinal: Number(bytes.readBigUInt64LE(24)),

@@ -11,7 +11,7 @@ import { BackplaneError } from '../../errors.js';
 import { LOG_NOTES_MAX, LOG_UNMARKED_RECORDS_MAX } from '../../limits.js';
 import { type FileOps, systemErrorCode } from '../file-ops.js';
 import { newIdentity, readIdentity, writeIdentity } from '../identity.js';
-import { BoundsFile, type LogBounds } from './bounds-file.js';
+import { BOUNDS, BoundsFile, type LogBounds } from './bounds-file.js';
 import { decodeSegmentHeader, HEADER_BYTES, type LogKey, type SegmentHeader } from './format.js';
 import { indexOrdinal, Segment, segmentOrdinal } from './segment.js';
 import { SegmentCursor } from './segment-cursor.js';
@@ -47,7 +47,10 @@ class DamageNotes {
   #more = 0;
 
   add(segment: Segment, byteOffset: number, bytes: number, message: string): void {
-    const name = segment.path.slice(segment.dir.length + 1);
+    this.addFile(segment.path.slice(segment.dir.length + 1), byteOffset, bytes, message);
+  }
+
+  addFile(name: string, byteOffset: number, bytes: number, message: string): void {
     if (this.list.length < LOG_NOTES_MAX) this.list.push({ segment: name, byteOffset, bytes, message });
     else
       this.list[LOG_NOTES_MAX - 1] = {
@@ -67,7 +70,9 @@ export function recover(files: FileOps, dir: string, nowNs: bigint): Recovered {
   const { found, lost } = listSegments(files, dir);
   const key = findKey(files, dir, found);
   const boundsFile = new BoundsFile(files, dir, key.identity);
-  const bounds = boundsFile.read();
+  const known = boundsFile.read();
+  const bounds = typeof known === 'string' ? undefined : known;
+  if (typeof known === 'string') notes.addFile(BOUNDS, 0, 0, known);
   const gone = goneSegments(found, lost, bounds);
   const ordinals = [...found, ...gone].sort((a, b) => a - b);
   const segments = ordinals.map((ordinal) => new Segment(files, dir, key, ordinal));

@@ -5,7 +5,14 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FRAME_EVENTS_MAX, HISTORY_CREDIT_BYTES, KiB, MiB, PREDICATES_MAX } from '../../../src/limits.js';
+import {
+  BUDGET_BURST_MS_MAX,
+  FRAME_EVENTS_MAX,
+  HISTORY_CREDIT_BYTES,
+  KiB,
+  MiB,
+  PREDICATES_MAX,
+} from '../../../src/limits.js';
 import { createBackplaneClient } from '../../../src/wire/grpc/rpc.js';
 import { WALL_NS_MAX } from '../../../src/wire/messages.js';
 import { messageCodec } from '../../../src/wire/schema.js';
@@ -209,15 +216,22 @@ test('a hello with anything beyond its bounds is refused', async () => {
     [{ source: 'one\ntwo' }, /hello.source must have no control characters/],
     [{ profiles: range(0, 100_000).map(() => 'x') }, /hello.profiles must be at most 16 of 253 characters, got 100000/],
     [{ profiles: ['p'.repeat(900 * KiB)] }, /hello.profiles must be/],
+    [{ budget: { burstMs: BUDGET_BURST_MS_MAX + 1 } }, /hello.budget.burst_ms must be at most 3600000, got 3600001/],
+    [{ budget: { burstMs: 0xffff_ffff } }, /hello.budget.burst_ms must be at most 3600000, got 4294967295/],
     ...NAMES.filter((name) => name !== '__proto__').flatMap((name): [object, RegExp][] => [
       [{ node: name }, /hello.node: must/],
       [{ recorderId: name }, /hello.recorder_id: must/],
     ]),
   ];
   for (const [hello, reason] of bad) await assert.rejects(stranger(hello), reason, JSON.stringify(hello).slice(0, 100));
-  // What a node allows itself is no bound of the broker's: the numbers only have to be borne.
+  // A node's rates are no bound of the broker's: they only have to be borne.
   const budgets = [U64_MAX, '0', '1'].map((rate) => {
-    return { liveBytesPerSecond: rate, liveEventsPerSecond: rate, historyBytesPerSecond: rate, burstMs: 0xffff_ffff };
+    return {
+      liveBytesPerSecond: rate,
+      liveEventsPerSecond: rate,
+      historyBytesPerSecond: rate,
+      burstMs: BUDGET_BURST_MS_MAX,
+    };
   });
   for (const budget of budgets) {
     const agent = await stranger({ budget, node: '__proto__' });

@@ -3,9 +3,11 @@ import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Replay } from '../../../src/sensor-agent/recorder/replay.js';
+import { Timeline } from '../../../src/sensor-agent/timeline/timeline.js';
 import { SegmentLog } from '../../../src/storage/segment-log/segment-log.js';
 import type { BusEvent } from '../../../src/wire/event/event.js';
 import { type AgentParty, LANES, PID_FIRST } from '../cluster/party.js';
+import { EVERYTHING } from '../recording-driver.js';
 
 /** By the time of event 0: the last number on each lane. Before it, every number of the lane was recorded. */
 export type Runs = Map<number, number[]>;
@@ -50,13 +52,8 @@ async function replayAll(dir: string, event: (event: BusEvent) => void): Promise
   try {
     cpSync(dir, copy, { recursive: true, verbatimSymlinks: true });
     const log = SegmentLog.open({ dir: copy, bytesMax: 2 ** 40, ageMsMax: 365 * 24 * 3600 * 1000 });
-    const replay = new Replay(log, undefined, {
-      wants: () => true,
-      entryTest: () => true,
-      event,
-      loss: () => undefined,
-      late: () => undefined,
-    });
+    const sink = { event, loss: () => undefined, late: () => undefined };
+    const replay = new Replay(log, undefined, new Timeline(EVERYTHING, sink));
     while (replay.step(Number.MAX_SAFE_INTEGER));
     replay.close();
     await log.close();

@@ -50,3 +50,13 @@ test('a budget that is overdrawn says so until time has paid for it', () => {
   nowMs += 60_000;
   assert.ok(budget.solvent);
 });
+
+test('the demand is what was to be sent since the last question, by the clock that the budget was given', () => {
+  let nowMs = 5_000;
+  const budget = new LiveBudget(RATES, () => nowMs);
+  const charged = budget.charge(1_000, 1) + budget.charge(3_000, 1);
+  nowMs += 2_000;
+  assert.equal(budget.takeDemand(), charged / 2);
+  nowMs += 1_000;
+  assert.equal(budget.takeDemand(), 0);
+});

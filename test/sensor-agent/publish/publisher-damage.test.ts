@@ -11,7 +11,7 @@ import { MARKER } from '../../../src/storage/segment-log/format.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import type { Frame } from '../../../src/wire/frame/frame.js';
 import { comparePositions, type Position, positionText } from '../../../src/wire/position.js';
-import { publishing, RecordingDriver, recordedStep, replayed, type Told } from '../../harness/recording-driver.js';
+import { RecordingDriver, recordedStep, replayed, type Told } from '../../harness/recording-driver.js';
 import { runs } from '../../harness/runs.js';
 
 const PLENTY = { bytesPerSecond: 1e9, eventsPerSecond: 1e9, burstMs: 1000 };
@@ -30,11 +30,7 @@ test('what a damaged recorder can no longer tell is stated in the frames that co
     fc.asyncProperty(steps, damage, fc.double({ min: 0, max: 0.99, noNaN: true }), async (steps, { how, at }, sent) => {
       const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
       try {
-        let publisher = new Publisher(() => driver.recorder, new LiveBudget(PLENTY));
-        const driver: RecordingDriver = new RecordingDriver(
-          dir,
-          publishing(() => publisher),
-        );
+        const driver = new RecordingDriver(dir);
         const begin = driver.recorder.timeline.frontier;
         // Several frames' worth.
         for (let round = 0; round < 3; round += 1) for (const step of steps) driver.step(step);
@@ -44,8 +40,8 @@ test('what a damaged recorder can no longer tell is stated in the frames that co
         const start = sent < 0.5 ? begin : whole.positions[Math.floor(whole.positions.length * sent)]!;
         await driver.recorder.close();
         damageSegment(dir, how, at);
-        publisher = new Publisher(() => driver.recorder, new LiveBudget(PLENTY));
         driver.open();
+        const publisher = new Publisher(driver.recorder, new LiveBudget(PLENTY));
         const frames: Frame[] = [];
         publisher.connect({ writable: true, send: (frame) => frames.push(frame) }, [
           { topic: 'process', to: start, resume: true, frameEnd: true },

@@ -10,7 +10,7 @@ import { type FrameLink, Publisher } from '../../../src/sensor-agent/publish/pub
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import { decodeFrame, encodeFrame, type Frame } from '../../../src/wire/frame/frame.js';
 import { comparePositions, type Position, positionText } from '../../../src/wire/position.js';
-import { publishing, RecordingDriver, recordedStep, replayed } from '../../harness/recording-driver.js';
+import { RecordingDriver, recordedStep, replayed } from '../../harness/recording-driver.js';
 import { runs } from '../../harness/runs.js';
 
 function asked(topic: string, filter: string) {
@@ -103,12 +103,9 @@ test('every match is framed or counted as shed exactly once, whatever link, agen
       try {
         const log = new Log(asked);
         let clockMs = 0;
-        const agent = () => new Publisher(() => driver.recorder, new LiveBudget(rates, () => clockMs));
+        const driver = new RecordingDriver(dir);
+        const agent = () => new Publisher(driver.recorder, new LiveBudget(rates, () => clockMs));
         let publisher = agent();
-        const driver: RecordingDriver = new RecordingDriver(
-          dir,
-          publishing(() => publisher),
-        );
         const tick = () => {
           clockMs += 400;
           publisher.tick(clockMs);
@@ -135,8 +132,8 @@ test('every match is framed or counted as shed exactly once, whatever link, agen
           driver.step(step);
           for (let count = 0; count < ticks; count += 1) tick();
           if (step.crash) {
-            publisher = agent();
             driver.crash();
+            publisher = agent();
           }
           if (step.crash || link === 'breaks') connect();
           if (asksAnew && log.writable) {
@@ -244,11 +241,8 @@ function steady(rates: BudgetRates) {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   const log = new Log(PROCESSES);
   let clockMs = 0;
-  const publisher = new Publisher(() => driver.recorder, new LiveBudget(rates, () => clockMs));
-  const driver: RecordingDriver = new RecordingDriver(
-    dir,
-    publishing(() => publisher),
-  );
+  const driver = new RecordingDriver(dir);
+  const publisher = new Publisher(driver.recorder, new LiveBudget(rates, () => clockMs));
   const second = () => {
     const entry = { lane: 0, afterNs: 90_000_000n, pid: 7, what: 'exit', read: 'never' } as const;
     driver.step({ entries: new Array(10).fill(entry), lost: 0, crash: false, wallStepNs: 0n });

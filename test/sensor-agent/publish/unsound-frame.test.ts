@@ -12,7 +12,7 @@ import { Publisher } from '../../../src/sensor-agent/publish/publisher.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import { decodeFrame, encodeFrame, type Frame, refusedFrame } from '../../../src/wire/frame/frame.js';
 import { type Position, positionText } from '../../../src/wire/position.js';
-import { publishing, type RecordedStep, RecordingDriver } from '../../harness/recording-driver.js';
+import { type RecordedStep, RecordingDriver } from '../../harness/recording-driver.js';
 
 const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
 const at = (timeNs: number): Position => ({ epoch: 7, timeNs: BigInt(timeNs), lane: 0, tie: 0 });
@@ -48,14 +48,11 @@ test('a frame that cannot be sent is stated as not known, once, and what follows
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
     const refusals: string[] = [];
-    const publisher: Publisher = new Publisher(
-      () => driver.recorder,
+    const driver = new RecordingDriver(dir);
+    const publisher = new Publisher(
+      driver.recorder,
       new LiveBudget({ bytesPerSecond: 1e9, eventsPerSecond: 1e9, burstMs: 1000 }),
       (topic, cause) => refusals.push(`${topic}: ${cause}`),
-    );
-    const driver: RecordingDriver = new RecordingDriver(
-      dir,
-      publishing(() => publisher),
     );
     const frames: Frame[] = [];
     let broken = false;

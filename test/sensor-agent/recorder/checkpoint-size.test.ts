@@ -10,7 +10,6 @@ import { Redactor } from '../../../src/sensor-agent/redaction/redactor.js';
 import { compileRules } from '../../../src/sensor-agent/redaction/rule.js';
 import { BUILTIN_FORMATS } from '../../../src/sensor-agent/source/builtin-formats.js';
 import { RECORD_HEADER_BYTES } from '../../../src/storage/segment-log/format.js';
-import { Told } from '../../harness/recording-driver.js';
 
 const PAGE_BYTES = 65_536;
 const PAGES = 3_000;
@@ -26,10 +25,8 @@ const ORIGIN = {
 test('checkpoints are at most a third of the recording, however long each is', () => {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
-    const told = new Told();
-    told.entryTest = () => false;
     const redactor = new Redactor(compileRules({ rules: [], off: ['all'] }));
-    const recorder = new Recorder({ dir, bytesMax: 2 ** 40, ageMsMax: 3_600_000, redactor }, told);
+    const recorder = new Recorder({ dir, bytesMax: 2 ** 40, ageMsMax: 3_600_000, redactor });
     recorder.begin(ORIGIN, { bootNs: 1_000_000_000n, wallNs: BigInt(Date.now()) * 1_000_000n });
     recorder.snapshot(
       Array.from({ length: 30_000 }, (_, index) => {

@@ -11,7 +11,7 @@ import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import type { Frame } from '../../../src/wire/frame/frame.js';
 import { comparePositions, type Position } from '../../../src/wire/position.js';
 import { FaultyFiles } from '../../harness/files/faulty-files.js';
-import { publishing, type RecordedStep, RecordingDriver } from '../../harness/recording-driver.js';
+import { type RecordedStep, RecordingDriver } from '../../harness/recording-driver.js';
 
 const PLENTY = { bytesPerSecond: 1e9, eventsPerSecond: 1e9, burstMs: 1000 };
 const EVERYTHING = new Interest(
@@ -34,13 +34,9 @@ class Machine {
   readonly dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   readonly files = new FaultyFiles();
   frames: Frame[] = [];
-  #publisher = new Publisher(() => this.driver.recorder, new LiveBudget(PLENTY));
   #tickMs = 0;
-  readonly driver = new RecordingDriver(
-    this.dir,
-    publishing(() => this.#publisher),
-    this.files.ops,
-  );
+  readonly driver = new RecordingDriver(this.dir, undefined, this.files.ops);
+  #publisher = new Publisher(this.driver.recorder, new LiveBudget(PLENTY));
 
   publish(from: Position): void {
     const link = { writable: true, send: (frame: Frame) => this.frames.push(frame) };
@@ -59,8 +55,8 @@ class Machine {
 
   boot(): void {
     this.frames = [];
-    this.#publisher = new Publisher(() => this.driver.recorder, new LiveBudget(PLENTY));
     this.driver.open({ epoch: 8, continued: false, bootId: 'next' });
+    this.#publisher = new Publisher(this.driver.recorder, new LiveBudget(PLENTY));
   }
 
   remove(): void {

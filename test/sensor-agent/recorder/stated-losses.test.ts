@@ -96,8 +96,8 @@ test('live, whoever asks within a loss is told of it, also when the publisher re
       return bytes.length;
     },
   };
-  const publisher: Publisher = new Publisher(() => driver.recorder, new LiveBudget(PLENTY));
-  const driver: RecordingDriver = new RecordingDriver(place(t), publisher);
+  const driver = new RecordingDriver(place(t));
+  const publisher = new Publisher(driver.recorder, new LiveBudget(PLENTY));
   let nowMs = 0;
   const tick = () => {
     driver.step(STEP);

@@ -8,7 +8,6 @@ import { Pacer } from '../../../src/flow/pacer.js';
 import { Recorder } from '../../../src/sensor-agent/recorder/recorder.js';
 import { Redactor, UNEXAMINED } from '../../../src/sensor-agent/redaction/redactor.js';
 import { compileRules } from '../../../src/sensor-agent/redaction/rule.js';
-import { Told } from '../../harness/recording-driver.js';
 import { MORE_ORDINARY } from './more-ordinary-lines.js';
 import { CLASS_PATH, KERNEL_COMPILE, ORDINARY } from './ordinary-lines.js';
 import { PROGRAM_LINES, PROGRAM_TEXTS } from './program-lines.js';
@@ -97,7 +96,7 @@ function exhaust(by: Redactor): void {
 test('when the time is used up on purpose, no secret of the table is on disk', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'unexamined-'));
   const tired = new Redactor(RULES, new Pacer(1e-9, 1));
-  const recorder = new Recorder({ dir, bytesMax: 2 ** 40, ageMsMax: 1e12, redactor: tired }, new Told());
+  const recorder = new Recorder({ dir, bytesMax: 2 ** 40, ageMsMax: 1e12, redactor: tired });
   try {
     exhaust(tired);
     const record = (args: readonly string[]) => {

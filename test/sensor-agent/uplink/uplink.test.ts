@@ -4,9 +4,12 @@ import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
+import { BackplaneError } from '../../../src/errors.js';
 import { Uplink } from '../../../src/sensor-agent/uplink/uplink.js';
-import type { UplinkNode } from '../../../src/sensor-agent/uplink/uplink-session.js';
-import { settled } from '../../harness/until.js';
+import { type UplinkNode, UplinkSession } from '../../../src/sensor-agent/uplink/uplink-session.js';
+import { createUplinkClient } from '../../../src/wire/grpc/rpc.js';
+import { HostileBroker } from '../../harness/hostile-broker.js';
+import { settled, until } from '../../harness/until.js';
 
 const NEVER = (): never => assert.fail('a broker that says nothing asks for nothing');
 const NODE: UplinkNode = {
@@ -38,4 +41,37 @@ test('an agent that is stopped does not wait for a broker that says nothing', as
   await settled('the end of the uplink', uplink.stop());
   socket.destroy();
   broker.close();
+});
+
+test('a session that cannot be agreed on is closed, while the channel is still open', async (t) => {
+  const broker = await HostileBroker.start();
+  const client = createUplinkClient(broker.address, undefined);
+  t.after(() => {
+    client.close();
+    broker.stop();
+  });
+  let left = 0;
+  const node: UplinkNode = {
+    ...NODE,
+    connected: async () => {
+      throw new BackplaneError('unavailable', 'recording goes on in another epoch');
+    },
+    disconnected: () => {
+      left += 1;
+    },
+  };
+  const open = () => UplinkSession.open(client, { node: 'a', recorderId: 'r' }, node, new AbortController().signal);
+  await assert.rejects(open(), /recording goes on in another epoch/);
+  await until('the broker sees its end', () => broker.sessions[0]?.ended);
+  assert.equal(left, 1);
+  // Refused before there is a session.
+  broker.welcome = { welcome: { session: 's', epochMin: String(Number.MAX_SAFE_INTEGER) } };
+  await assert.rejects(open(), /welcome.epoch_min must be at most/);
+  broker.welcome = { lease: {} };
+  await assert.rejects(open(), /did not begin with a welcome/);
+  await until(
+    'the broker sees their ends',
+    () => broker.sessions.length === 3 && broker.sessions.every((s) => s.ended),
+  );
+  assert.equal(left, 1);
 });

@@ -56,6 +56,8 @@ export class PageEntries {
   lastDelta = 0;
   /** Whether the page breaks its own grammar: entries after the break are missing. */
   malformed = false;
+  /** Copy of the last page that was not aligned to words. */
+  #aligned = Buffer.alloc(0);
 
   timeNs(index: number): bigint {
     return this.baseTimeNs + BigInt(this.deltas[index]!);
@@ -78,6 +80,14 @@ export class PageEntries {
     this.ids = new Uint16Array(capacity);
     this.deltas = new Float64Array(capacity);
     this.ties = new Int32Array(capacity);
+  }
+
+  /** The page as 32-bit words: a view where the address allows it, else a copy, valid until the next call. */
+  wordsOf(page: Buffer, words: number): Uint32Array {
+    if ((page.byteOffset & 3) === 0) return new Uint32Array(page.buffer, page.byteOffset, words);
+    if (this.#aligned.length < words << 2) this.#aligned = Buffer.from(new ArrayBuffer(words << 2));
+    page.copy(this.#aligned, 0, 0, words << 2);
+    return new Uint32Array(this.#aligned.buffer, 0, words);
   }
 }
 
@@ -104,6 +114,8 @@ export function readPageHeader(page: Buffer): PageHeader {
 /** 2^27: time extends count in these. */
 const HIGH = 134_217_728;
 const SPAN_NS_MAX = 2 ** 53;
+/** Padding without a delta. */
+const PAGE_END = 29;
 
 /**
  * Walks a page once. `wanted` has 65,536 bytes: at each id 0, NOTED, or
@@ -129,7 +141,7 @@ export function scanPage(
   out.malformed = dataEnd > page.length;
   out.reserve(end << 2);
   out.baseTimeNs = page.readBigUInt64LE(0);
-  walk(wordsOf(page, end), wanted, tests, cursor, out);
+  walk(out.wordsOf(page, end), wanted, tests, cursor, out);
 }
 
 /** The hot loop. Positions are words, not bytes: entries are aligned to four bytes. */
@@ -162,14 +174,15 @@ function walk(
       payload = at + 2;
       next = payload + Math.max(1, (words[at + 1]! - 1) >>> 2);
     } else {
-      const skipped = at + 1 < end || word === 29 ? passTime(words, at, time, out) : -1;
-      if (skipped > 0) {
-        time = passed;
-        at = skipped;
-        continue;
+      if (word === PAGE_END) break;
+      const passed = at + 1 < end ? timeAfter(words, at, time, out.baseTimeNs) : -1;
+      if (passed < 0) {
+        out.malformed = true;
+        break;
       }
-      out.malformed ||= skipped < 0;
-      break;
+      time = passed;
+      at = type === 29 ? at + 1 + Math.max(1, Math.ceil(words[at + 1]! / 4)) : at + 2;
+      continue;
     }
     if (next > end) {
       out.malformed = true;
@@ -206,30 +219,16 @@ function walk(
   cursor.tie = tie + 1;
 }
 
-/** Time after the entries that passTime last skipped. */
-let passed = 0;
-
-/** Goes over padding and time entries: the next entry's place, 0 at the page's end, -1 on garbage. */
-function passTime(words: Uint32Array, at: number, time: number, out: PageEntries): number {
+/** The time, from the page's own, after a padding or time entry of two words or more; -1 on garbage. */
+function timeAfter(words: Uint32Array, at: number, time: number, baseNs: bigint): number {
   const word = words[at]!;
   const delta = word >>> 5;
-  const high = words[at + 1] ?? 0;
-  switch (word & 31) {
-    case 29:
-      passed = time + delta;
-      // A discarded event keeps its delta, on which the next one's counts.
-      return delta === 0 ? 0 : at + 1 + Math.max(1, Math.ceil(high / 4));
-    case 30:
-      passed = time + high * HIGH + delta;
-      return passed < SPAN_NS_MAX ? at + 2 : -1;
-    case 31:
-      passed = stampDelta(out.baseTimeNs, high, delta);
-      // Names must not repeat: within a page time never runs backwards.
-      if (passed < time) passed = time;
-      return passed < SPAN_NS_MAX ? at + 2 : -1;
-    default:
-      return -1;
-  }
+  const high = words[at + 1]!;
+  // A discarded event keeps its delta, on which the next one's counts.
+  if ((word & 31) === 29) return time + delta;
+  // Names must not repeat: within a page time never runs backwards.
+  const after = (word & 31) === 30 ? time + high * HIGH + delta : Math.max(time, stampDelta(baseNs, high, delta));
+  return after < SPAN_NS_MAX ? after : -1;
 }
 
 /** Nanoseconds from the page's time to a stamp of 59 bits, exact beyond 2^53. */
@@ -238,14 +237,4 @@ function stampDelta(baseNs: bigint, high: number, low: number): number {
   const delta = BigInt.asUintN(59, stamp - baseNs);
   // The upper bits come from the page's time; a stamp just before it is not 18 years after it.
   return Number(delta >= 1n << 58n ? delta - (1n << 59n) : delta);
-}
-
-let aligned = Buffer.alloc(0);
-
-/** The page as 32-bit words: a view where the address allows it, else a copy. */
-function wordsOf(page: Buffer, words: number): Uint32Array {
-  if ((page.byteOffset & 3) === 0) return new Uint32Array(page.buffer, page.byteOffset, words);
-  if (aligned.length < words << 2) aligned = Buffer.from(new ArrayBuffer(words << 2));
-  page.copy(aligned, 0, 0, words << 2);
-  return new Uint32Array(aligned.buffer, 0, words);
 }

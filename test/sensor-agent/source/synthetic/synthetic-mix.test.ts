@@ -17,6 +17,7 @@ import {
   type SyntheticMix,
 } from '../../../../src/sensor-agent/source/synthetic/synthetic-mix.js';
 import type { BusEvent } from '../../../../src/wire/event/event.js';
+import { EVERYTHING } from '../../../harness/recording-driver.js';
 import { runs } from '../../../harness/runs.js';
 
 const weight = fc.integer({ min: 1, max: SYNTHETIC_WEIGHT_MAX });
@@ -44,19 +45,10 @@ async function told(mix: SyntheticMix, count: number): Promise<BusEvent[]> {
   try {
     let nowNs = 1_000_000_000n;
     const events: BusEvent[] = [];
-    const wants = () => true;
     const unexpected = () => assert.fail('nothing is lost or late');
-    const sink = {
-      wants,
-      entryTest: wants,
-      event: (event: BusEvent) => events.push(event),
-      loss: unexpected,
-      late: unexpected,
-    };
-    const recorder = new Recorder(
-      { dir, bytesMax: 256 * 1024 * 1024, ageMsMax: 1e12, redactor: new Redactor([]) },
-      sink,
-    );
+    const recorder = new Recorder({ dir, bytesMax: 256 * 1024 * 1024, ageMsMax: 1e12, redactor: new Redactor([]) });
+    recorder.ask(EVERYTHING);
+    recorder.tellTo({ event: (event) => events.push(event), loss: unexpected, late: unexpected });
     const source = new SyntheticSource({ eventsPerSecond: 10_000, eventsMax: count, mix, nowNs: () => nowNs });
     await source.start({
       page: (page) => recorder.page(page),

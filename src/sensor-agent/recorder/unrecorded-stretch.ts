@@ -3,7 +3,7 @@
  * the end of its recording is damaged. The size of the loss is unknown.
  */
 import type { Position } from '../../wire/position.js';
-import type { RecordedLoss } from '../recorder/recording.js';
+import type { RecordedLoss } from './recording.js';
 
 const MESSAGES = {
   disk_full: 'an agent before this one ended while the disk took nothing: what happened then is not recorded',

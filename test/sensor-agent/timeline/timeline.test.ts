@@ -1,0 +1,52 @@
+/** Who is told what a recorder's timeline has, and what is noted while nobody is. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { PageWriter } from '../../../src/sensor-agent/source/synthetic/page-writer.js';
+import { NOTHING_ASKED } from '../../../src/sensor-agent/timeline/timeline-sink.js';
+import { EVERYTHING, type RecordedStep, RecordingDriver, Told, traceEvent } from '../../harness/recording-driver.js';
+
+const CALL = { lane: 0, afterNs: 900n, pid: 7, what: 'other', read: 'never' } as const;
+const STEP: RecordedStep = { entries: [CALL, { ...CALL, what: 'exit' }], lost: 0, crash: false, wallStepNs: 0n };
+
+function started(t: TestContext): RecordingDriver {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  return new RecordingDriver(dir);
+}
+
+test('a timeline tells what is asked for, to the last sink, and nobody while there is none', (t) => {
+  const driver = started(t);
+  const [first, second] = [new Told(), new Told()];
+  const counts = () => {
+    driver.step(STEP);
+    return [first.events.length, second.events.length];
+  };
+  driver.recorder.ask(EVERYTHING);
+  assert.deepEqual(counts(), [0, 0]);
+  driver.recorder.tellTo(first);
+  assert.deepEqual(counts(), [2, 0]);
+  driver.recorder.tellTo(second);
+  assert.deepEqual(counts(), [2, 2]);
+  driver.recorder.ask({ ...NOTHING_ASKED, wants: (type) => type === 'process.exit' });
+  assert.deepEqual(counts(), [2, 3]);
+  driver.recorder.tellTo(undefined);
+  driver.recorder.ask(EVERYTHING);
+  assert.deepEqual(counts(), [2, 3]);
+});
+
+test('an entry that is asked for is noted while nobody is told, and told to whoever comes before its turn', (t) => {
+  const driver = started(t);
+  const told = new Told();
+  driver.recorder.ask(EVERYTHING);
+  const writer = new PageWriter(64 * 1024);
+  writer.append({ ...traceEvent('other', 7), timeNs: driver.nowNs + 900n, pid: 7 });
+  driver.recorder.page({ lane: 0, bytes: writer.take()!, lost: 0, lostUnknown: false });
+  assert.equal(driver.recorder.timeline.pending, 1);
+  driver.recorder.tellTo(told);
+  driver.recorder.horizon(driver.nowNs + 1_000n);
+  assert.equal(told.events.length, 1);
+  assert.equal(driver.recorder.timeline.pending, 0);
+});
