@@ -4,18 +4,18 @@
  * constant against 20 and 1, and the broker's splice of frames of which half
  * the events match, alone and behind taking the frame in, every event walked.
  */
-import { Interest } from '../src/sensor-agent/interest/interest.js';
-import { compileRawPredicate } from '../src/sensor-agent/interest/raw-predicate.js';
-import { BUILTIN_FORMATS } from '../src/sensor-agent/source/builtin-formats.js';
-import { FIRST_TEST, PageEntries, scanPage, startCursor } from '../src/sensor-agent/source/pages/page.js';
-import { PageWriter } from '../src/sensor-agent/source/synthetic/page-writer.js';
-import { compilePredicate } from '../src/subscriptions/predicate.js';
-import type { BusEvent } from '../src/wire/event/event.js';
-import { EventWriter } from '../src/wire/event/event-writer.js';
-import { decodeFrame, encodeFrame } from '../src/wire/frame/frame.js';
-import { checkEvents, type EventColumns } from '../src/wire/frame/frame-columns.js';
-import { encodeEventBatch, selectEvents } from '../src/wire/frame/splice.js';
-import { median, report, round } from './report.js';
+import { Interest } from '../../src/sensor-agent/interest/interest.js';
+import { compileRawPredicate } from '../../src/sensor-agent/interest/raw-predicate.js';
+import { BUILTIN_FORMATS } from '../../src/sensor-agent/source/builtin-formats.js';
+import { FIRST_TEST, PageEntries, scanPage, startCursor } from '../../src/sensor-agent/source/pages/page.js';
+import { PageWriter } from '../../src/sensor-agent/source/synthetic/page-writer.js';
+import { compilePredicate } from '../../src/subscriptions/predicate.js';
+import type { BusEvent } from '../../src/wire/event/event.js';
+import { EventWriter } from '../../src/wire/event/event-writer.js';
+import { decodeFrame, encodeFrame } from '../../src/wire/frame/frame.js';
+import { checkEvents, type EventColumns } from '../../src/wire/frame/frame-columns.js';
+import { encodeEventBatch, selectEvents } from '../../src/wire/frame/splice.js';
+import { median, report, round } from '../measuring/report.js';
 
 const RUNS = 9;
 const RUN_MS = 300;
