@@ -48,7 +48,7 @@ for (const [name, rule] of Object.entries(RULES)) {
   });
 }
 
-test('the scan sees the repository', () => {
+test('the scan of the repository finds files, functions and exports', () => {
   const all = [...repository.values()];
   assert.ok(all.length > 50);
   assert.ok(all.flatMap((file) => file.functions).length > 300);
@@ -162,7 +162,7 @@ const BROKEN: readonly (readonly [keyof typeof RULES, Readonly<Record<string, st
 ];
 
 for (const [name, files, expected] of BROKEN) {
-  test(`found where it is broken: ${name}`, (t) => {
+  test(`a rule finds code that breaks it: ${name}`, (t) => {
     const root = mkdtempSync(path.join(tmpdir(), 'backplane-tidy-'));
     t.after(() => rmSync(root, { recursive: true }));
     for (const [file, text] of Object.entries(files)) {

@@ -55,13 +55,13 @@ const READ: readonly (readonly [string, TimeReading, string])[] = [
   ['09:00', { ...BERLIN, afterNs: BigInt(NOW_MS) * 1_000_000n }, '2026-11-29T08:00:00Z'],
 ];
 
-test('times as people write them and as they are shown', () => {
+test('times are read as people write them, and shown in local time', () => {
   inZone('Europe/Berlin', () => {
     for (const [text, reading, expected] of READ) assert.equal(readTime('--since', text, reading), expected, text);
   });
 });
 
-test('midnight, and the days on which the clock is changed, are where they are', () => {
+test('midnight, and the days on which the clock is changed, are shown right', () => {
   inZone('America/St_Johns', () => {
     const reading = { nowMs: Date.parse('2026-03-08T12:00:00Z'), utc: false };
     assert.equal(readTime('--since', 'today', reading), '2026-03-08T03:30:00Z');
@@ -70,7 +70,7 @@ test('midnight, and the days on which the clock is changed, are where they are',
   });
 });
 
-test('what is no time is refused with what may stand there', () => {
+test('a text that is no time is refused with the forms that are accepted', () => {
   for (const text of [
     '25:00',
     '04:60',
@@ -95,7 +95,7 @@ test('what is no time is refused with what may stand there', () => {
   }
 });
 
-test('whatever is shown, in any form and zone, can be given as a start', () => {
+test('every time that is shown, in any form and zone, can be given as a start', () => {
   const ns = BigInt(Date.parse('2026-11-28T03:00:00Z')) * 1_000_000n + 123_456_789n;
   for (const zone of ['UTC', 'Europe/Berlin', 'America/St_Johns', 'Asia/Kathmandu']) {
     inZone(zone, () => {

@@ -25,7 +25,7 @@ export function auditLogContract(name: string, create: () => Promise<AuditLogUnd
       }
     });
 
-  each('entries are there when they are acknowledged, in the order of the calls', async (under) => {
+  each('an acknowledged entry is stored, and entries are in the order of the calls', async (under) => {
     const log = under.open();
     const appending = Array.from({ length: 50 }, (_, number) => log.append([{ number }]));
     await log.append([{ number: 50 }, { number: 51 }]);
@@ -36,7 +36,7 @@ export function auditLogContract(name: string, create: () => Promise<AuditLogUnd
     );
   });
 
-  each('two writers: none of an entry is lost or torn', async (under) => {
+  each('no entry of two concurrent writers is lost or torn', async (under) => {
     const [one, other] = [under.open(), under.open()];
     const numbers = Array.from({ length: 40 }, (_, number) => number);
     await Promise.all(numbers.map((number) => (number % 2 ? one : other).append([{ number }])));
@@ -46,7 +46,7 @@ export function auditLogContract(name: string, create: () => Promise<AuditLogUnd
     );
   });
 
-  each('it keeps the newest, and is bounded', async (under) => {
+  each('the newest entries are kept, within a bound', async (under) => {
     const log = under.open();
     for (let number = 0; number < 5_000; number += 100) {
       await log.append(Array.from({ length: 100 }, (_, at) => ({ number: number + at, text: 'x'.repeat(50) })));
@@ -59,7 +59,7 @@ export function auditLogContract(name: string, create: () => Promise<AuditLogUnd
     );
   });
 
-  each('what cannot be kept is refused', async (under) => {
+  each('an entry that cannot be kept is refused', async (under) => {
     const log = under.open();
     await log.append([{ number: 0 }]);
     await under.breakIt();

@@ -72,7 +72,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
       }
     });
 
-  each('frames come back in order, from any offset, with what they said', async (under) => {
+  each('frames come back in order from any offset, with their contents', async (under) => {
     const log = await under.open();
     const offsets: number[] = [];
     for (let i = 0; i < 20; i++) offsets.push(await append(log, i % 2 ? 'a' : 'b', i, i + 1, 200));
@@ -92,7 +92,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     assert.deepEqual(tail.map(shown), ['a:16', 'b:17', 'a:18', 'b:19', 'a:20']);
   });
 
-  each('a reader has the frames of its topics, and passes over the others', async (under) => {
+  each('a reader gets the frames of its topics, and passes over the others', async (under) => {
     const log = await under.open();
     for (let i = 0; i < 30; i++) await append(log, 'a', i, i + 1, 2000, ['process', 'syscall', 'host'][i % 3]);
     const read = async (...topics: string[]) => {
@@ -110,7 +110,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     );
   });
 
-  each('nothing is delivered before it is durable, and a reader at the end tails', async (under) => {
+  each('nothing is delivered before it is durable, and a reader at the end waits for more', async (under) => {
     const log = await under.open();
     const told: number[] = [];
     log.follow(({ offset }) => told.push(offset));
@@ -127,7 +127,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     reader.close();
   });
 
-  each('two writers: whoever follows is told all frames once, in the order of the offsets', async (under) => {
+  each('with two writers, a follower is told every frame once, in the order of the offsets', async (under) => {
     const log = await under.open();
     const told: string[] = [];
     const offsets: number[] = [];
@@ -154,7 +154,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     }
   });
 
-  each('a snapshot is of one moment: what is behind its offset is all that it does not cover', async (under) => {
+  each('a snapshot covers exactly the frames before its offset', async (under) => {
     const log = await under.open();
     const writing: Promise<number>[] = [];
     const seen: { offset: number; to: bigint }[] = [];
@@ -172,7 +172,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     }
   });
 
-  each('it knows how far each node goes, at once and after a kill', async (under) => {
+  each('the log knows the position that it has of each node, at once and after a kill', async (under) => {
     let log = await under.open();
     for (let i = 0; i < 50; i++) await append(log, `n${i % 5}`, i, i + 1, 100);
     await append(log, 'n0', 50, 99);
@@ -187,7 +187,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     assert.ok(log.deliverableOffset > (items.at(-1) as { offset: number }).offset);
   });
 
-  each('an offset says how far each node went before it', async (under) => {
+  each('an offset tells the position of each node before it', async (under) => {
     const log = await under.open();
     const expected: [number, Map<string, Position>][] = [];
     const reached = new Map<string, Position>();
@@ -207,7 +207,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     }
   });
 
-  each('what stands before an offset is recognised, and nothing else', async (under) => {
+  each('a frame is recognised as already stored only if it lies before the offset', async (under) => {
     let log = await under.open();
     const offsets: number[] = [];
     for (let i = 0; i < 20; i++) offsets.push(await append(log, 'a', i, i + 1, 100));
@@ -227,7 +227,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     assert.equal(await log.hasMark(log.deliverableOffset + 5, marks[0]!), false);
   });
 
-  each('offsets that never were are invalid, those that went are expired', async (under) => {
+  each('offsets that never existed are invalid, and offsets that retention deleted are expired', async (under) => {
     const log = await under.open(64 * 1024);
     const first = await append(log, 'a', 0, 1, 1000);
     const reader = log.reader(first, PROCESS);
@@ -250,7 +250,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     assert.deepEqual(log.coveredTo('a', 'process'), position(200));
   });
 
-  each('concurrent appends are all durable, in their order', async (under) => {
+  each('concurrent appends are all durable, in order', async (under) => {
     const log = await under.open();
     const appended: Promise<number>[] = [];
     for (let i = 0; i < 200; i++) {
@@ -269,7 +269,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     );
   });
 
-  each('notes are kept beside the frames, where no reader sees them', async (under) => {
+  each('notes are kept beside the frames, and readers do not see them', async (under) => {
     let log = await under.open();
     await append(log, 'a', 0, 1, 100);
     const offset = await log.appendNote(Buffer.from('a note'));

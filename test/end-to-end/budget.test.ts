@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Bus, Command } from '../harness/bus/bus.js';
 import { isAfter, nameOf, type Place, type Result, readLines } from '../harness/bus/event-stream.js';
 
-test('a node over its budget sheds; what was sent and what was shed are all that matched', async () => {
+test('for a node over its budget, sent and shed events add up to those that matched', async () => {
   const bus = await Bus.start({
     BACKPLANE_SOURCE: 'synthetic',
     BACKPLANE_SYNTHETIC_RATE: '2000',
@@ -56,7 +56,7 @@ test('a node over its budget sheds; what was sent and what was shed are all that
   }
 });
 
-test('a budget is set at run time, holds at once and after a restart, and is taken back', async () => {
+test('a budget set at run time holds at once and after a restart, and can be taken back', async () => {
   const env = { BACKPLANE_SOURCE: 'synthetic', BACKPLANE_SYNTHETIC_RATE: '200', BACKPLANE_SYNTHETIC_MIX: 'numbered=1' };
   const bus = await Bus.start(env);
   try {

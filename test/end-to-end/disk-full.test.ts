@@ -27,7 +27,7 @@ function fill(path: string): void {
   closeSync(fd);
 }
 
-test('a full disk is told while it lasts, and afterwards', { skip: cannotMount }, async () => {
+test('a full disk is reported while it lasts, and as a loss afterwards', { skip: cannotMount }, async () => {
   const brokerDir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   const bus = { grpc: await ownAddress(), http: await ownAddress(), brokerDir };
   try {

@@ -63,7 +63,7 @@ test('a filter is evaluated at the node', { skip: cannotTrace }, async () => {
   await all.stop('SIGINT');
 });
 
-test("the bus's own connections are left out unless asked for", { skip: cannotTrace }, async () => {
+test('connections of the bus itself are left out unless asked for', { skip: cannotTrace }, async () => {
   const own = ({ network }: EventLine) => [network?.local, network?.peer].some((end) => endOf(end) === bus.grpc);
   const plain = await bus.follow('--topic', 'network');
   const all = await bus.follow('--topic', 'network', '--include-self');

@@ -20,7 +20,7 @@ interface Result {
   };
 }
 
-test('over its bound an agent slows live matching: it is told, and every event still comes, later', async () => {
+test('an agent over its CPU bound slows live matching and says so, and every event still arrives', async () => {
   const bus = await Bus.start({
     BACKPLANE_SOURCE: 'synthetic',
     BACKPLANE_SYNTHETIC_RATE: '500',
@@ -59,7 +59,7 @@ test('over its bound an agent slows live matching: it is told, and every event s
   }
 });
 
-test('further over its bound it gives up recording the costliest events, says so, and keeps processes right', {
+test('an agent further over its bound stops recording the costliest events, says so, and keeps processes right', {
   skip: cannotTrace,
 }, async () => {
   // Over a bound on memory at once and for good, however much of the machine is left to it; matching has a tenth of a core.

@@ -37,7 +37,7 @@ class Received {
   }
 }
 
-test('with refill everything recorded comes, each event once, also over a crash of all and a resumption', async () => {
+test('with refill every recorded event comes once, even over a crash of all processes and a resumption', async () => {
   const bus = await Bus.start(ENV);
   try {
     const since = new Date().toISOString();

@@ -19,7 +19,7 @@ const WAYS: Readonly<Record<string, (dir: string) => void>> = {
 };
 
 for (const [way, act] of Object.entries(WAYS)) {
-  test(`the data directory ${way} under a running up`, async () => {
+  test(`a data directory ${way} while up runs is reported, and nothing more is acknowledged`, async () => {
     const scratch = mkdtempSync(join(tmpdir(), 'backplane-test-'));
     const dataDir = join(scratch, 'data');
     // The token goes with the directory: its user has a copy.

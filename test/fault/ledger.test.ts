@@ -61,7 +61,7 @@ async function metric(cluster: Cluster, name: string): Promise<number> {
   return Number(new RegExp(`^backplane_${name} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN);
 }
 
-test('the ledger of every subscription, and the metrics over all, are what was received', async () => {
+test('the ledger of every subscription, and the metrics over all, match the received events', async () => {
   const cluster = await Cluster.start();
   try {
     await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 2_000 });

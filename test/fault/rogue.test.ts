@@ -79,7 +79,7 @@ async function answers(client: Client, request: SubscribeRequest): Promise<boole
   return false;
 }
 
-test('a node that ignores its budget is not read on, in all its lives; its control goes on, and others see nothing', async () => {
+test('the broker stops reading a node that ignores its budget, in each of its lives, but not its control or others', async () => {
   const cluster = await Cluster.start();
   const client = cluster.client();
   const ending = new AbortController();

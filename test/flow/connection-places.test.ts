@@ -15,7 +15,7 @@ class Connection extends EventEmitter {
 
 type Step = { readonly what: 'add' | 'heard' | 'keep' | 'release' | 'close'; readonly which: number };
 
-test('never more than there are places; who gives way is idle, and has been so for longest', async () => {
+test('connections never exceed the places, and the one idle for longest gives way', async () => {
   const step: fc.Arbitrary<Step> = fc.record({
     what: fc.constantFrom('add', 'add', 'heard', 'keep', 'release', 'close'),
     which: fc.nat(20),

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { everyStep } from '../../src/flow/every-step.js';
 
-test('every step is taken, in order, and the first that failed is told', async () => {
+test('every step is run, in order, and the first failure is thrown', async () => {
   const taken: number[] = [];
   const step = (number: number, fails?: string) => async () => {
     await new Promise(setImmediate);

@@ -48,7 +48,7 @@ test('devices, pipes, sockets and directories are refused at once, by name and k
   server.close();
 });
 
-test('the configuration file may not be what has no end or never begins', () => {
+test('a configuration file that never ends, or never begins, is refused', () => {
   spawnSync('mkfifo', [at('config-pipe')]);
   for (const path of ['/dev/zero', at('config-pipe'), dir]) {
     const env = { PATH: process.env.PATH ?? '', BACKPLANE_CONFIG: path };
@@ -62,7 +62,7 @@ test('the configuration file may not be what has no end or never begins', () => 
   }
 });
 
-test('state files that are none are put aside, and said', () => {
+test('state files that are no regular files are put aside, and this is logged', () => {
   for (const [name, load] of [
     ['interest.json', (warn: (message: string) => void) => new InterestFile(dir).load(warn)],
     ['budgets.json', (warn: (message: string) => void) => new BudgetFile(dir).load(warn)],

@@ -31,7 +31,7 @@ const seen = fc.tuple(event, pid, pid, word).map(([each, own, parent, comm]) => 
   ...(each.process ? { process: { ...each.process, pid: own, parentPid: parent, comm } } : {}),
 }));
 
-test('an index finds exactly the predicates that match, whatever they ask for', () => {
+test('an index finds exactly the matching predicates, whatever they ask for', () => {
   let matches = 0;
   fc.assert(
     fc.property(

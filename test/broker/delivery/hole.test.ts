@@ -22,7 +22,7 @@ function publish(agent: TestAgent, pids: readonly number[], loses = false): void
   agent.loses = false;
 }
 
-test('a hole is told, and what is missing comes from the recorder, each event once and in order', async () => {
+test('a hole in the log is stated, and its events come from the recorder, each once and in order', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe(FOLLOW);
   await subscriber.isAccepted();
@@ -41,7 +41,7 @@ test('a hole is told, and what is missing comes from the recorder, each event on
   );
 });
 
-test('who resumes before the hole, or from behind it, has every event once', async () => {
+test('a subscriber that resumes before or behind the hole gets every event once', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe(FOLLOW);
   await subscriber.isAccepted();
@@ -63,7 +63,7 @@ test('who resumes before the hole, or from behind it, has every event once', asy
   }
 });
 
-test('where interest begins anew nothing is missing', async () => {
+test('no event is missing where the interest in a node begins again after it reconnected', async () => {
   const agent = await harness.agent('a');
   const first = harness.subscribe(FOLLOW);
   await first.isAccepted();

@@ -47,7 +47,7 @@ function sorted(pids: readonly number[]): number[] {
   return pids.toSorted((a, b) => a - b);
 }
 
-test('a node that goes in the middle of a refill: what comes when it is back is no longer shed', async () => {
+test('when a node leaves during a refill and returns, the rest is refilled and no longer counts as shed', async () => {
   const first = await harness.agent('a');
   const subscriber = harness.subscribe(REFILL);
   await subscriber.isAccepted();
@@ -66,7 +66,7 @@ test('a node that goes in the middle of a refill: what comes when it is back is 
   assert.deepEqual(await ledger(), expected);
 });
 
-test('a subscription that skips while it is refilled gets nothing twice', async () => {
+test('a subscription that skips while it is refilled gets no event twice', async () => {
   const recorder = new TestRecorder('a');
   recorder.budget = { liveBytesPerSecond: 2 ** 30, liveEventsPerSecond: 2 ** 30, historyBytesPerSecond: 2 ** 30 };
   const agent = await harness.agent('a', recorder);
@@ -99,7 +99,7 @@ test('a subscription that skips while it is refilled gets nothing twice', async 
   assert.deepEqual({ shed, skipped, matched }, { shed: 0, skipped: 0, matched: all.length });
 });
 
-test('one event of a key in an interval, whatever the clocks of the nodes say', async () => {
+test('throttling passes one event of a key per interval, even if the clocks of nodes differ', async () => {
   const nowNs = BigInt(Date.now()) * 1_000_000n;
   const ahead = await harness.agent('a', new TestRecorder('a', 1, nowNs + 3_600_000_000_000n));
   const behind = await harness.agent('b', new TestRecorder('b', 1, nowNs));
@@ -115,7 +115,7 @@ test('one event of a key in an interval, whatever the clocks of the nodes say', 
   assert.deepEqual(subscriber.pids, [0, 10]);
 });
 
-test('a refill does not bring what throttling would have kept back', async () => {
+test('a refill brings no events that throttling would have held back', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe({ ...REFILL, throttle: '1m' });
   await subscriber.isAccepted();
@@ -152,12 +152,12 @@ async function joinWithin(request: object): Promise<{ matched: number; unknown: 
   return { matched: matched!, unknown: second.gaps.some(({ eventsUnknown }) => eventsUnknown) };
 }
 
-test('who joins within a stretch that is shed is told exactly what is shed of its own', async () => {
+test('a subscriber that joins during a shed stretch is told exactly how many of its own events are shed', async () => {
   // From the last frame of its topic on.
   assert.deepEqual(await joinWithin({}), { matched: 21, unknown: false });
 });
 
-test('who had some of a stretch that is shed as history is told exactly the rest', async () => {
+test('a subscriber that got part of a shed stretch as history is told exactly the rest', async () => {
   assert.deepEqual(await joinWithin({ since: '1h' }), { matched: 32, unknown: false });
 });
 
@@ -168,7 +168,7 @@ function lose(agent: TestAgent, topic: string, from: number, to: number, lost: n
   agent.sendFrame(encodeFrame({ ...stretch, refused: false, lost, lostUnknown }));
 }
 
-test('what the kernel lost is told once, however many topics say so, and whenever they do', async () => {
+test('a loss in the kernel is told once, however many topics state it and whenever they do', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe(TOPICS);
   await subscriber.isAccepted();
@@ -188,7 +188,7 @@ test('what the kernel lost is told once, however many topics say so, and wheneve
   assert.equal(losses().filter(({ eventsUnknown }) => eventsUnknown).length, 1);
 });
 
-test('a loss that a node states is told when it begins and when it is over, once each, however often it is stated', async () => {
+test('a loss that a node states repeatedly is told once when it begins and once when it ends', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe(TOPICS);
   await subscriber.isAccepted();

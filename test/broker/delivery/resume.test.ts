@@ -14,7 +14,7 @@ afterEach(() => harness.destroy());
 const interestFile = () => join(harness.dataDir, 'broker', 'interest.json');
 const FOLLOW = { topics: ['process'], follow: true };
 
-test('a broker that is killed resumes subscriptions exactly once', async () => {
+test('after a broker is killed, its subscriptions resume with every event exactly once', async () => {
   const agent = await harness.agent('a');
   const first = harness.subscribe({ ...FOLLOW, since: '1h' });
   await first.isAccepted();
@@ -45,7 +45,7 @@ test('a broker that is killed resumes subscriptions exactly once', async () => {
   assert.equal(again.historyQueries, queriesBefore, 'interest was kept: the log says all');
 });
 
-test('a subscriber that returns within the grace reads the log from its cursor', async () => {
+test('a subscriber that returns within the grace period reads the log from its cursor', async () => {
   const agent = await harness.agent('a');
   const first = harness.subscribe(FOLLOW);
   await first.isAccepted();
@@ -68,7 +68,7 @@ test('a subscriber that returns within the grace reads the log from its cursor',
   assert.equal(agent.historyQueries, 0);
 });
 
-test('when interest had a break, the recorder fills it', async () => {
+test('when the interest was interrupted, the recorder fills in the missing events', async () => {
   const agent = await harness.agent('a');
   const first = harness.subscribe(FOLLOW);
   await first.isAccepted();
@@ -97,7 +97,7 @@ test('when interest had a break, the recorder fills it', async () => {
   assert.deepEqual(third.pids, range(10 + second.cursors[0]!.count, 40));
 });
 
-test('a replay that the broker does not survive goes on at its cursor, over the seam into live', async () => {
+test("a replay interrupted by the broker's end continues at its cursor, over the seam into live events", async () => {
   const agent = await harness.agent('a');
   for (const pid of range(0, 300)) agent.recorder.record('process.exec', pid);
   const first = harness.subscribe({ ...FOLLOW, since: '1h' });
@@ -115,7 +115,7 @@ test('a replay that the broker does not survive goes on at its cursor, over the 
   assert.deepEqual(second.pids, range(count, 310));
 });
 
-test('a gap is told before any cursor from behind it: who resumes there would never hear of it', async () => {
+test('a gap is told before any cursor behind it, since a subscriber that resumes there would never hear of it', async () => {
   const agent = await harness.agent('a');
   const first = harness.subscribe(FOLLOW);
   await first.isAccepted();
@@ -152,7 +152,7 @@ function damageMiddle(log: string): void {
   }
 }
 
-test('a cursor without follow replays what came since, and ends', async () => {
+test('a resumed cursor without follow replays the events since, and ends', async () => {
   const agent = await harness.agent('a');
   const first = harness.subscribe(FOLLOW);
   await first.isAccepted();
@@ -165,7 +165,7 @@ test('a cursor without follow replays what came since, and ends', async () => {
   assert.deepEqual(rest.pids, range(10, 20));
 });
 
-test('a broker that drains ends streams behind a cursor that goes on at the next', async () => {
+test('a draining broker ends each stream with a cursor that continues at the next broker', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe(FOLLOW);
   await subscriber.isAccepted();
@@ -186,7 +186,7 @@ test('a broker that drains ends streams behind a cursor that goes on at the next
   assert.deepEqual(resumed.pids, range(10, 20));
 });
 
-test('a place within a frame is kept by every cursor until the frame has been read again', async () => {
+test('every cursor keeps its place within a frame until that frame has been read again', async () => {
   const agent = await harness.agent('a');
   const request = { topics: ['network', 'process'], follow: true };
   const first = harness.subscribe({ ...request, limit: 4 });
@@ -211,7 +211,7 @@ test('a place within a frame is kept by every cursor until the frame has been re
   );
 });
 
-test('cursors of other filters, of other logs, and of nobody are refused', async () => {
+test('cursors of other filters, of other logs, and of unknown origin are refused', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe(FOLLOW);
   await subscriber.isAccepted();

@@ -13,7 +13,7 @@ afterEach(() => harness.destroy());
 
 const PROCESS = { topics: ['process'] };
 
-test('history alone: every node, merged by wall time, with coverage at the end', async () => {
+test('a replay merges all nodes by wall time, and ends with their coverage', async () => {
   const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
   const [a, b] = [new TestRecorder('a', 1, startNs), new TestRecorder('b', 1, startNs + 500_000n)];
   for (const pid of range(0, 300)) {
@@ -34,7 +34,7 @@ test('history alone: every node, merged by wall time, with coverage at the end',
   );
 });
 
-test('last is global, until excludes, and a window begins where it says', async () => {
+test('last counts over all nodes, until is exclusive, and a window begins at its since', async () => {
   const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
   const [a, b] = [new TestRecorder('a', 1, startNs), new TestRecorder('b', 1, startNs + 500_000n)];
   for (const pid of range(0, 100)) {
@@ -77,7 +77,7 @@ test('every cursor of a replay resumes exactly behind its batch', async () => {
   assert.deepEqual(nothing.pids, []);
 });
 
-test('since and follow have no seam while events are published all the time', async () => {
+test('since with follow has no seam while events are published all the time', async () => {
   const agent = await harness.agent('a');
   let pid = 0;
   let stop = false;
@@ -148,7 +148,7 @@ test('a node that connects during a follow is served from its past and joins wit
   assert.ok(subscriber.responses.some(({ nodeStatus }) => nodeStatus?.node === 'b'));
 });
 
-test('a node that dies in the middle of its history is served the rest when it is back', async () => {
+test('a node that dies in the middle of its history delivers the rest when it is back', async () => {
   const agent = await harness.agent('a');
   for (const pid of range(0, 400)) agent.recorder.record('process.exec', pid);
   let frames = 0;
@@ -184,7 +184,7 @@ test('a node that answers its interest late is named, and then served', async ()
   assert.deepEqual(subscriber.pids, [1, 2]);
 });
 
-test('a live subscription ends at until', async () => {
+test('a live subscription ends at its until', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe({
     ...PROCESS,

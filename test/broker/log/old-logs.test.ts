@@ -14,7 +14,7 @@ afterEach(() => harness.destroy());
 
 const broker = (...names: string[]) => join(harness.dataDir, 'broker', ...names);
 
-test('its log is put aside with one sentence; nodes and what was asked of them are known, and the past is whole', async () => {
+test('the log of version 0.1 is put aside with one sentence; its nodes stay known, and history is complete', async () => {
   const agent = await harness.agent('a');
   const before = harness.subscribe({ topics: ['process'], follow: true });
   await before.isAccepted();

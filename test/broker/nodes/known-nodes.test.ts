@@ -49,7 +49,7 @@ function hello(node: string) {
 
 const names = (registry: NodeRegistry) => [...registry.all()].map(({ name }) => name);
 
-test('a node that delivered stays for 30 days after it was seen, one that never did for 10 minutes', () => {
+test('a node that delivered is known for 30 days after it was last seen, one that never delivered for 10 minutes', () => {
   const registry = registryOf([saved('real'), saved('fake', { delivered: false })]);
   registry.expire(NOW_MS + NODE_UNPROVEN_KEPT_MS);
   assert.deepEqual(names(registry), ['real', 'fake']);
@@ -62,7 +62,7 @@ test('a node that delivered stays for 30 days after it was seen, one that never 
   registry.close();
 });
 
-test('one that is connected stays, be it ever so long silent', () => {
+test('a connected node stays known, however long it is silent', () => {
   const registry = registryOf([]);
   registry.admit(hello('quiet'), '10.0.0.1');
   registry.expire(NOW_MS + 2 * NODE_KEPT_MS);
@@ -70,7 +70,7 @@ test('one that is connected stays, be it ever so long silent', () => {
   registry.close();
 });
 
-test('what is kept is written down and read again: when it was seen, whether it delivered, from where it came', () => {
+test('known nodes are saved and loaded with when they were seen, whether they delivered, and their address', () => {
   const registry = registryOf([]);
   const { record } = registry.admit(hello('a'), '10.0.0.7');
   registry.delivered(record);
@@ -84,7 +84,7 @@ test('what is kept is written down and read again: when it was seen, whether it 
   again.close();
 });
 
-test('one address has so many names: first those go that never delivered, and with all connected it is refused', () => {
+test('at the bound of names per address those that never delivered go first, then one more name is refused', () => {
   const crowd = range(0, NODES_PER_PEER_MAX - 1).map((at) => saved(`n${at}`, { seenMs: NOW_MS - 1000 - at }));
   const registry = registryOf([...crowd, saved('fake', { delivered: false })]);
   registry.admit(hello('new-0'), '10.0.0.1');
@@ -102,7 +102,7 @@ test('one address has so many names: first those go that never delivered, and wi
   registry.close();
 });
 
-test('in all there are so many: names that never delivered do not push out a node that did', () => {
+test('at the bound over all addresses, names that never delivered do not push out a node that did', () => {
   const fakes = range(0, NODES_MAX - 1).map((at) => saved(`f${at}`, { delivered: false, peer: `10.1.0.${at % 200}` }));
   const registry = registryOf([saved('real', { seenMs: NOW_MS - NODE_KEPT_MS / 2 }), ...fakes]);
   for (const at of range(0, 100)) registry.admit(hello(`g${at}`), `10.2.0.${at}`);

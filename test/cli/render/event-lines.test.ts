@@ -225,7 +225,7 @@ const CALLS: readonly (readonly [string, readonly bigint[], string])[] = [
   ['constructor', [1n], 'constructor(1)'],
 ];
 
-test('arguments of system calls are what they are: pids, signals, flags, strings that were not read', () => {
+test('arguments of system calls show pids, signals, flags and unread strings as such', () => {
   for (const [name, args, expected] of CALLS) {
     const id = name === 'openat' ? 257n : 1n;
     const event = wireEvent('syscall.enter', {
@@ -266,7 +266,7 @@ test('a parent is named once its own event was seen, and forgotten when it ends'
   assert.match(show(line, wireEvent('process.exec', { process: CURL })), /pid 123 ← 100\n$/);
 });
 
-test('columns stay aligned as longer node names come', () => {
+test('columns stay aligned when longer node names appear', () => {
   const { line } = lines('compact');
   const event = wireEvent('process.exit', { process: BASH });
   line('a', 'process', event);
@@ -284,7 +284,7 @@ function timesOf(at: readonly string[], times: TimeStyle, format: EventFormat = 
   });
 }
 
-test('date and zone are shown where the day begins, and where it changes', () => {
+test('date and zone are shown in the first line and where they change', () => {
   const at = ['2026-11-23T10:02:03.1Z', '2026-11-23T22:59:59Z', '2026-11-23T23:00:00Z', '2026-11-23T22:59:59.5Z'];
   assert.deepEqual(timesOf(at, { format: 'clock', utc: true }), [
     '2026-11-23 10:02:03.100000Z',
@@ -317,7 +317,7 @@ test('date and zone are shown where the day begins, and where it changes', () =>
   }
 });
 
-test('times in other forms', () => {
+test('times can be shown in UTC, in local time and relative', () => {
   const at = ['2026-11-23T10:02:03.123456789Z', '2026-11-23T10:02:04Z'];
   const forms: [TimeStyle['format'], string][] = [
     ['date', '2026-11-23 10:02:04.000000Z'],
@@ -329,7 +329,7 @@ test('times in other forms', () => {
 
 const EVIL = '\x1b]0;x\x07\u202e\n\u009b';
 
-test('hostile text acts in no format', () => {
+test('hostile text causes no terminal action, in any format', () => {
   const events = [
     wireEvent('process.exec', {
       process: {
@@ -364,7 +364,7 @@ test('hostile text acts in no format', () => {
   }
 });
 
-test('a node that names impossible times is shown all the same', () => {
+test('an event with an impossible time is still shown', () => {
   for (const seconds of ['9223372036854775807', '-9223372036854775808']) {
     const event = { ...wireEvent('process.exit', { process: BASH }), time: { seconds, nanos: -1 } };
     for (const format of ['compact', 'table', 'dict', 'json'] as const)
@@ -384,7 +384,7 @@ test('json is canonical protojson with topic and node, one object a line', () =>
   assert.deepEqual((json.process as { commandArgs: unknown }).commandArgs, ['curl', '-s', 'https://example.org/a b']);
 });
 
-test('dict shows one field a line, events apart', () => {
+test('dict shows one field a line, and separates events', () => {
   const { line } = lines('dict', 'type,process.pid,process.command_args');
   const first = show(line, wireEvent('process.exec', { process: CURL }));
   const head = 'time: 2026-11-23T10:02:03.123456789Z\nnode: node-a\ntopic: process\n';
@@ -414,7 +414,7 @@ test('table aligns its columns below the header', () => {
   );
 });
 
-test('a field mask leaves only its fields, in every format', () => {
+test('with a field mask every format shows only the fields of the mask', () => {
   const event = wireEvent('process.exec', { process: CURL });
   const mask = 'process.pid,process.executable,node';
   assert.deepEqual(JSON.parse(show(lines('json', mask).line, event)), {
@@ -430,7 +430,7 @@ test('a field mask leaves only its fields, in every format', () => {
   assert.match(show(lines('compact', 'process.pid').line, event), /exec {9}process\.pid=123\n$/);
 });
 
-test('json on a terminal acts on nothing there, and is the same value; into a pipe it is as it is', () => {
+test('json on a terminal is escaped but the same value, and into a pipe it is unchanged', () => {
   // DEL, C1 (CSI), soft hyphen, zero width, bidi, line separator, a tag beyond the first plane, a lone surrogate.
   const text = 'a\u007f\u009b31m\u00ad\u200b\u202e\u2066\u2028\u{e0041}\ud800é日😀';
   const event = wireEvent('process.exec', { process: { ...CURL, commandArgs: [text] } });
@@ -444,7 +444,7 @@ test('json on a terminal acts on nothing there, and is the same value; into a pi
   }
 });
 
-test('a cursor stands on the event behind which it resumes', () => {
+test('a cursor is printed with the event behind which it resumes', () => {
   const { line } = lines('json', 'process.pid');
   const event = wireEvent('process.exec', { process: CURL });
   const cursors = ['', 'abc'].map(
@@ -453,7 +453,7 @@ test('a cursor stands on the event behind which it resumes', () => {
   assert.deepEqual(cursors, [undefined, 'abc']);
 });
 
-test('escape sequences need a terminal that takes them, colours one that wants them too', () => {
+test('escape sequences are used only on terminals that take them, and colours only when wanted too', () => {
   const terminal = { isTTY: true };
   const TERM = 'xterm';
   assert.equal(choosePalette(terminal, { TERM }, true), COLOURED);

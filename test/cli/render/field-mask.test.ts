@@ -53,7 +53,7 @@ test('unknown paths are refused with the nearest known one', () => {
   }
 });
 
-test('a mask copies: what is masked twice, whole and in part, leaves the event as it was', () => {
+test('masking copies: an event that is masked twice stays as it was', () => {
   const event = { process: { pid: 1, executable: { path: '/a', name: 'a' } } };
   const before = structuredClone(event);
   const masked = applyFieldMask(event, parseFieldMask('process,process.executable.path,signal'));

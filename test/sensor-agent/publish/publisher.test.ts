@@ -176,7 +176,7 @@ test('every match is framed or counted as shed exactly once, whatever link, agen
   assert.ok(shed > 0, 'nothing was ever shed');
 });
 
-test('a node that has more than its budget takes sheds instead of being late, however often its connection breaks', () => {
+test('a node over its budget sheds instead of being late, however often its connection breaks', () => {
   const { log, publisher, driver, second, connect, end } = steady({
     bytesPerSecond: 1e6,
     eventsPerSecond: 5,
@@ -198,7 +198,7 @@ test('a node that has more than its budget takes sheds instead of being late, ho
   }
 });
 
-test('a node that keeps to its budget sheds nothing of what a long outage left, and is up to date again', () => {
+test('a node within its budget sheds nothing after a long outage, and catches up', () => {
   const { log, publisher, second, connect, end } = steady({ bytesPerSecond: 1e6, eventsPerSecond: 40, burstMs: 2_000 });
   try {
     for (let seconds = 0; seconds < 10; seconds += 1) second();
@@ -214,7 +214,7 @@ test('a node that keeps to its budget sheds nothing of what a long outage left, 
   }
 });
 
-test('an event that missed its turn is counted once, in its topic, also where the stretch is read again', () => {
+test('an event that came too late is counted once, in its topic, even if its stretch is read again', () => {
   const { log, publisher, driver, second, connect, end } = steady(PLENTY);
   try {
     second();

@@ -23,7 +23,7 @@ const ORIGIN = {
   selfPids: [3],
 };
 
-test('checkpoints are at most a third of the recording, however long each is', () => {
+test('checkpoints take at most a third of the recording, however large each is', () => {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
     const told = new Told();

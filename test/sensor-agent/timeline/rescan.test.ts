@@ -10,7 +10,7 @@ import { RecordingDriver, Told } from '../../harness/recording-driver.js';
 const QUIET = { entries: [], lost: 0, crash: false, wallStepNs: 0n } as const;
 const EXIT = { lane: 0, afterNs: 1n, pid: process.pid, what: 'exit', read: 'never' } as const;
 
-test('after a loss the processes of this machine are read again, once', () => {
+test('after a loss the processes of this machine are scanned again, once', () => {
   const dir = mkdtempSync(join(tmpdir(), 'rescan-'));
   try {
     const told = new Told();

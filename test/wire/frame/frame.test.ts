@@ -27,7 +27,7 @@ function refused(run: () => unknown): BackplaneError | undefined {
   }
 }
 
-test('what is encoded is decoded alike', () => {
+test('a decoded frame equals the encoded one', () => {
   fc.assert(
     fc.property(frameArbitrary, (frame) => {
       assert.deepEqual(decodeFrame(encodeFrame(frame)), frame);
@@ -40,7 +40,7 @@ test('what is encoded is decoded alike', () => {
   );
 });
 
-test("the library's codec reads ours, and ours the library's", () => {
+test('protobufjs reads frames of this codec, and this codec those of protobufjs', () => {
   fc.assert(
     fc.property(frameArbitrary, (frame) => {
       const bytes = encodeFrame(frame);
@@ -57,7 +57,7 @@ test("the library's codec reads ours, and ours the library's", () => {
   );
 });
 
-test('cut at any byte: refused, or another sound frame', () => {
+test('a frame cut at any byte is refused, or is another valid frame', () => {
   fc.assert(
     fc.property(frameArbitrary, (frame) => {
       const bytes = encodeFrame(frame);
@@ -69,7 +69,7 @@ test('cut at any byte: refused, or another sound frame', () => {
   );
 });
 
-test('any byte changed, and garbage: refused, or another sound frame', () => {
+test('a frame with any byte changed, or garbage, is refused, or is another valid frame', () => {
   fc.assert(
     fc.property(frameArbitrary, fc.nat(), fc.integer({ min: 1, max: 255 }), (frame, at, flip) => {
       const bytes = encodeFrame(frame);
@@ -142,7 +142,7 @@ test('a frame that contradicts itself is refused, with the reason', () => {
   for (const [change, reason] of broken) assert.match(refused(() => encodeFrame(frame(change)))?.message ?? '', reason);
 });
 
-test('bounds: the largest frame passes, one more does not', () => {
+test('the largest allowed frame passes, and one beyond any bound does not', () => {
   const many = (count: number, body: number): Partial<Frame> => {
     const one = element(body, 0);
     return {

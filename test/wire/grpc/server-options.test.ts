@@ -57,7 +57,7 @@ async function call(path: string): Promise<{ answer: Buffer | undefined; end: ()
   return { answer: await first, end: () => session.destroy(), ended: () => stream.closed || session.destroyed };
 }
 
-test('connections on which nothing is asked, or only how the server is, keep nobody out; subscribers stay', async () => {
+test('idle connections, and those with health checks only, keep nobody out, and subscribers stay', async () => {
   const subscribers = [await call(SUBSCRIBE), await call(SUBSCRIBE), await call(SUBSCRIBE)];
   assert.ok(subscribers.every(({ answer }) => answer !== undefined));
   const sockets: Socket[] = [];

@@ -34,7 +34,7 @@ function sorted(pids: readonly number[]): number[] {
 const shedGaps = (subscriber: Subscriber) =>
   subscriber.gaps.filter(({ reason }) => reason === 'shed').reduce((sum, { events }) => sum + Number(events), 0);
 
-test('what was shed comes later, marked, each event once, and the ledger ends without any', async () => {
+test('shed events come later, marked as refills, each once, until the ledger counts none as shed', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe(REFILL);
   const plain = harness.subscribe({ topics: ['process'], follow: true });
@@ -53,7 +53,7 @@ test('what was shed comes later, marked, each event once, and the ledger ends wi
   assert.deepEqual(plain.pids, [...range(0, 10), ...range(30, 40), ...range(90, 100)]);
 });
 
-test('resumed at any cursor, over a broker that is killed, every event comes once', async () => {
+test('resumed at any cursor, even after the broker was killed, every event comes once', async () => {
   let agent = await harness.agent('a');
   const first = harness.subscribe(REFILL);
   await first.isAccepted();
@@ -74,7 +74,7 @@ test('resumed at any cursor, over a broker that is killed, every event comes onc
   }
 });
 
-test('a broker killed while it refills: nothing twice, nothing missing', async () => {
+test('a broker that is killed during a refill leaves nothing missing and nothing doubled', async () => {
   const first = await harness.agent('a');
   const subscriber = harness.subscribe(REFILL);
   await subscriber.isAccepted();
@@ -96,7 +96,7 @@ test('a broker killed while it refills: nothing twice, nothing missing', async (
   assert.deepEqual(sorted([...got, ...resumed.pids]), range(0, 210));
 });
 
-test('what shed while a subscriber was away is its history, not a refill, and comes once', async () => {
+test('events shed while a subscriber was away reach it once, as history and not as a refill', async () => {
   const agent = await harness.agent('a');
   const first = harness.subscribe(REFILL);
   await first.isAccepted();
@@ -114,7 +114,7 @@ test('what shed while a subscriber was away is its history, not a refill, and co
   assert.deepEqual(sorted([...had, ...second.pids]), range(0, 60));
 });
 
-test('a node that is away keeps nobody waiting, and is refilled when it is back', async () => {
+test('a node that is away holds nobody up, and is refilled when it is back', async () => {
   const gone = await harness.agent('a');
   const here = await harness.agent('b');
   const subscriber = harness.subscribe(REFILL);
@@ -130,7 +130,7 @@ test('a node that is away keeps nobody waiting, and is refilled when it is back'
   assert.deepEqual(sorted(subscriber.refilled), [...range(0, 10), ...range(100, 110)]);
 });
 
-test('what the recorder no longer has is told, and stays shed', async () => {
+test('events that the recorder no longer has are stated, and stay counted as shed', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe(REFILL);
   await subscriber.isAccepted();
@@ -145,7 +145,7 @@ test('what the recorder no longer has is told, and stays shed', async () => {
   assert.deepEqual(await ledger(), { matched: 10, delivered: 4, shed: 6, skipped: 0, throttled: 0, refilled: 4 });
 });
 
-test('a limit counts refills, and ends at exactly that event', async () => {
+test('a limit counts refilled events, and ends at exactly that event', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe({ ...REFILL, limit: 15 });
   await subscriber.isAccepted();
@@ -183,7 +183,7 @@ test('a subscriber too far behind skips to the end of the log, is told how much,
   assert.deepEqual({ shed, skipped, delivered, matched }, { shed: 0, skipped: 0, delivered: 40, matched: 40 });
 });
 
-test('without refill what is skipped stays skipped, and the ledger says so', async () => {
+test('without refill, skipped events stay skipped, and the ledger counts them', async () => {
   const agent = await harness.agent('a');
   const request = { topics: ['process'], follow: true, lagPolicy: 'skip', lagMax: '1s' };
   const first = harness.subscribe(request);
@@ -203,7 +203,7 @@ test('without refill what is skipped stays skipped, and the ledger says so', asy
   assert.deepEqual(await ledger(), expected);
 });
 
-test('throttled by key, over all nodes, in history and live; what is throttled is counted', async () => {
+test('throttling by key holds over all nodes, in history and live, and throttled events are counted', async () => {
   const a = await harness.agent('a');
   const b = await harness.agent('b');
   // Events of one recorder are a millisecond apart.
@@ -231,7 +231,7 @@ test('throttled by key, over all nodes, in history and live; what is throttled i
   );
 });
 
-test('what does not go together is refused with the field that is wrong', async () => {
+test('options that exclude each other are refused with the field that is wrong', async () => {
   const refusals: [object, RegExp][] = [
     [{ refill: true }, /refill: needs follow/],
     [{ throttle: '0s' }, /throttle: must be a duration above 0/],
