@@ -176,7 +176,7 @@ function assemble(
   token: BrokerToken | undefined,
   options: BrokerOptions,
 ) {
-  const { logger, version } = options;
+  const { logger } = options;
   const interestFile = new InterestFile(dir);
   const saved = interestFile.load((message) => logger.warn(message));
   const book = new InterestBook(saved, (globs) => compileNodeGlobs(globs).matches, Date.now());
@@ -190,14 +190,7 @@ function assemble(
   const totals = newTotals();
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const subscriptions = new Subscriptions({ store, fanOut, registry, route, book, historyPool, totals });
-  const facts: BrokerFacts = {
-    version,
-    startedMs: Date.now(),
-    // Made absolute, because its readers have other working directories.
-    dataDir: resolve(options.dataDir),
-    grpcListen: '',
-    httpListen: '',
-  };
+  const facts = factsBeforeListening(options);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
   const listings = new Listings(facts, registry, budgets, subscriptions, ingest, store, trouble, () => totals.events);
@@ -244,6 +237,12 @@ function assemble(
     facts,
     state,
   };
+}
+
+/** The addresses are filled in when the broker listens. */
+function factsBeforeListening({ version, dataDir }: BrokerOptions): BrokerFacts {
+  // The directory is made absolute, because its readers have other working directories.
+  return { version, startedMs: Date.now(), dataDir: resolve(dataDir), grpcListen: '', httpListen: '' };
 }
 
 function auditTrail(dir: string, logger: Logger): AuditTrail {

@@ -61,9 +61,12 @@ async function drain(reader: PartitionReader): Promise<LogItem[]> {
 
 const shown = (item: LogItem) => (item.kind === 'frame' ? `${item.node}:${item.frame.coveredTo.timeNs}` : item.kind);
 
+/** Runs one promise of the contract as a test of its own, on a log of its own. */
+type Each = (what: string, run: (under: LogUnderTest) => Promise<void>) => void;
+
 export function partitionLogContract(name: string, create: () => Promise<LogUnderTest>): void {
-  const each = (what: string, run: (under: LogUnderTest) => Promise<void>) =>
-    test(`${name}: ${what}`, async () => {
+  const each: Each = (what, run) =>
+    void test(`${name}: ${what}`, async () => {
       const under = await create();
       try {
         await run(under);
@@ -72,6 +75,13 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
       }
     });
 
+  readersPromises(each);
+  followersPromises(each);
+  positionsPromises(each);
+  storagePromises(each);
+}
+
+function readersPromises(each: Each): void {
   each('frames come back in order from any offset, with their contents', async (under) => {
     const log = await under.open();
     const offsets: number[] = [];
@@ -126,7 +136,9 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     assert.deepEqual((await drain(reader)).map(shown), ['a:2']);
     reader.close();
   });
+}
 
+function followersPromises(each: Each): void {
   each('with two writers, a follower is told every frame once, in the order of the offsets', async (under) => {
     const log = await under.open();
     const told: string[] = [];
@@ -171,7 +183,9 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
       assert.equal(next?.kind === 'frame' && next.frame.coveredFrom.timeNs, to);
     }
   });
+}
 
+function positionsPromises(each: Each): void {
   each('the log knows the position that it has of each node, at once and after a kill', async (under) => {
     let log = await under.open();
     for (let i = 0; i < 50; i++) await append(log, `n${i % 5}`, i, i + 1, 100);
@@ -226,7 +240,9 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     reader.close();
     assert.equal(await log.hasMark(log.deliverableOffset + 5, marks[0]!), false);
   });
+}
 
+function storagePromises(each: Each): void {
   each('offsets that never existed are invalid, and offsets that retention deleted are expired', async (under) => {
     const log = await under.open(64 * 1024);
     const first = await append(log, 'a', 0, 1, 1000);
