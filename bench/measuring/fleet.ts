@@ -10,12 +10,6 @@ import { ownAddress } from '../../test/harness/own-address.js';
 /** Settings of an agent that makes its own events: making them is its work here, and no overhead to be cut. */
 export const SYNTHETIC = { BACKPLANE_SOURCE: 'synthetic', BACKPLANE_AGENT_GUARD_CPU: '0' } as const;
 
-/** The number of an event of the synthetic kind `numbered`, which its last argument tells; undefined: it is of no such kind. */
-export function sequenceNumber(commandArgs: readonly string[] = []): number | undefined {
-  const digits = /^--sequence=(\d+)$/.exec(commandArgs.at(-1) ?? '')?.[1];
-  return digits === undefined ? undefined : Number(digits);
-}
-
 export class Fleet {
   readonly #dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
   readonly #brokerDir = join(this.#dir, 'broker');

@@ -15,6 +15,7 @@ import { EventWriter } from '../../src/wire/event/event-writer.js';
 import { decodeFrame, encodeFrame } from '../../src/wire/frame/frame.js';
 import { checkEvents, type EventColumns } from '../../src/wire/frame/frame-columns.js';
 import { encodeEventBatch, selectEvents } from '../../src/wire/frame/splice.js';
+import { frameOver } from '../../test/harness/frames.js';
 import { median, report, round } from '../measuring/report.js';
 
 const RUNS = 9;
@@ -110,22 +111,10 @@ function sharing() {
 }
 
 function frameOf(columns: EventColumns, indices: readonly number[]): Buffer {
-  const epoch = 1;
-  const at = (timeNs: bigint) => ({ epoch, timeNs, lane: 0, tie: 0 });
+  const at = (timeNs: bigint) => ({ epoch: 1, timeNs, lane: 0, tie: 0 });
   const count = columns.eventSizes.length;
-  const nothing = {
-    shed: [],
-    lost: 0,
-    lostUnknown: false,
-    losses: [],
-    late: 0,
-    watermarkNs: 0n,
-    refused: false,
-    continues: false,
-  };
   const matches = [{ predicateId: 1n, all: false, indices: [...indices] }];
-  const covered = { coveredFrom: at(0n), coveredTo: at(BigInt(count)) };
-  return encodeFrame({ topic: 'process', ...covered, count, matches, ...nothing, ...columns });
+  return encodeFrame(frameOver(at(0n), at(BigInt(count)), { count, matches, ...columns }));
 }
 
 function splice() {

@@ -11,9 +11,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '../../src/client/client.js';
 import { positionFromMessage } from '../../src/wire/messages.js';
 import { positionText } from '../../src/wire/position.js';
+import { sequenceNumber } from '../../test/harness/bus/numbered.js';
 import { Cluster } from '../../test/harness/cluster/driver.js';
 import { Numbers } from '../../test/harness/oracle/received.js';
-import { Fleet, sequenceNumber } from '../measuring/fleet.js';
+import { Fleet } from '../measuring/fleet.js';
 import { median, report, round } from '../measuring/report.js';
 
 const BETWEEN_MS = 4_000;

@@ -6,8 +6,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '../../src/client/client.js';
+import { numberedEvents, sequenceNumber } from '../../test/harness/bus/numbered.js';
 import { Numbers } from '../../test/harness/oracle/received.js';
-import { Fleet, SYNTHETIC, sequenceNumber } from '../measuring/fleet.js';
+import { Fleet, SYNTHETIC } from '../measuring/fleet.js';
 import { report, round } from '../measuring/report.js';
 
 const minutes = Number(process.argv[2] ?? 60);
@@ -24,8 +25,7 @@ const fleet = await Fleet.start();
 const agent = (eventsPerSecond: number) =>
   fleet.agent('node', {
     ...SYNTHETIC,
-    BACKPLANE_SYNTHETIC_MIX: 'numbered=1',
-    BACKPLANE_SYNTHETIC_RATE: String(eventsPerSecond),
+    ...numberedEvents(eventsPerSecond),
     BACKPLANE_RECORDER_BYTES_MAX: '16GiB',
     BACKPLANE_BUDGET_LIVE_EVENTS: String(BUDGET_EVENTS_PER_SECOND),
     BACKPLANE_BUDGET_HISTORY_BYTES: String(HISTORY_BYTES_PER_SECOND),

@@ -1,4 +1,4 @@
-/** What every audit log must do, wherever it keeps its entries. */
+/** The contract of audit logs, which every implementation must keep. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AuditLog } from '../../src/broker/cluster/audit-log.js';

@@ -1,4 +1,4 @@
-/** What every partition log must do, whatever it keeps its frames in. */
+/** The contract of partition logs, which every implementation must keep. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -7,13 +7,14 @@ import { BackplaneError } from '../../src/errors.js';
 import { encodeFrame, type Frame } from '../../src/wire/frame/frame.js';
 import type { Position } from '../../src/wire/position.js';
 import { element } from '../harness/arbitrary/frame-arbitrary.js';
+import { frameOver } from '../harness/frames.js';
 
 export interface LogUnderTest {
   /** The same log at every call, as after a restart. `bytesMax` bounds it by retention. */
   open(bytesMax?: number): Promise<PartitionLog>;
   /** Ends it as a kill would. */
   kill(log: PartitionLog): Promise<void>;
-  /** Makes old frames go. */
+  /** Applies retention, which deletes old frames. */
   enforce(log: PartitionLog): void;
   destroy(): Promise<void>;
 }
@@ -25,27 +26,17 @@ export const PROCESS: ReadonlySet<string> = new Set(['process']);
 
 /** Covers (from, to], with `bytes` of one event when given. */
 export function frameOf(from: number, to: number, bytes = 0, topic = 'process'): Frame {
-  const events = bytes === 0 ? Buffer.alloc(0) : element(bytes, to);
-  return {
+  if (bytes === 0) return frameOver(position(from), position(to), { topic });
+  const events = element(bytes, to);
+  return frameOver(position(from), position(to), {
     topic,
-    coveredFrom: position(from),
-    coveredTo: position(to),
-    count: bytes === 0 ? 0 : 1,
-    eventSizes: bytes === 0 ? [] : [events.length],
-    matches: [],
-    shed: [],
-    lost: 0,
-    lostUnknown: false,
-    losses: [],
-    refused: false,
-    continues: false,
-    late: 0,
-    watermarkNs: 0n,
-    timesNs: bytes === 0 ? new BigUint64Array(0) : BigUint64Array.of(BigInt(to)),
-    lanes: bytes === 0 ? [] : [0],
-    ties: bytes === 0 ? [] : [0],
+    count: 1,
+    eventSizes: [events.length],
+    timesNs: BigUint64Array.of(BigInt(to)),
+    lanes: [0],
+    ties: [0],
     events,
-  };
+  });
 }
 
 function append(log: PartitionLog, node: string, from: number, to: number, bytes = 0, topic = 'process') {

@@ -9,8 +9,8 @@
  * damaged file is ignored.
  */
 import { join } from 'node:path';
-import { crc32 } from 'node:zlib';
 import { type FileOps, readSmallFile, systemErrorCode, writeAll } from '../file-ops.js';
+import { isSealed, seal } from './seal.js';
 import type { Segment } from './segment.js';
 import type { SegmentList } from './segment-list.js';
 
@@ -43,8 +43,7 @@ export class BoundsFile {
   /** The bounds as they were last written; undefined when the file is missing or damaged. */
   read(): LogBounds | undefined {
     const bytes = readSmallFile(this.#files, this.#path, BYTES);
-    if (bytes?.length !== BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
-    if (crc32(bytes.subarray(0, BYTES - 4)) !== bytes.readUInt32LE(BYTES - 4)) return undefined;
+    if (bytes?.length !== BYTES || !isSealed(bytes, MAGIC)) return undefined;
     if (bytes.readBigUInt64LE(8) !== this.#identity) return undefined;
     return {
       firstOrdinal: Number(bytes.readBigUInt64LE(16)),
@@ -88,13 +87,11 @@ export class BoundsFile {
 
   #encode({ firstOrdinal, nextOrdinal, newestOrdinal, newestBytes }: LogBounds): Buffer {
     const bytes = Buffer.alloc(BYTES);
-    MAGIC.copy(bytes, 0);
     bytes.writeBigUInt64LE(this.#identity, 8);
     bytes.writeBigUInt64LE(BigInt(firstOrdinal), 16);
     bytes.writeBigUInt64LE(BigInt(nextOrdinal), 24);
     bytes.writeBigUInt64LE(BigInt(newestOrdinal), 32);
     bytes.writeBigUInt64LE(BigInt(newestBytes), 40);
-    bytes.writeUInt32LE(crc32(bytes.subarray(0, BYTES - 4)), BYTES - 4);
-    return bytes;
+    return seal(bytes, MAGIC);
   }
 }

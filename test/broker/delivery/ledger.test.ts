@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { encodeFrame, refusedFrame } from '../../../src/wire/frame/frame.js';
 import { comparePositions } from '../../../src/wire/position.js';
 import { Harness, range } from '../../harness/broker/harness.js';
+import { publish, REFILL, sorted } from '../../harness/broker/refills.js';
 import { type TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
 import { until } from '../../harness/until.js';
 
@@ -15,36 +16,16 @@ beforeEach(async () => {
 });
 afterEach(() => harness.destroy());
 
-const REFILL = { topics: ['process'], follow: true, refill: true };
-
-/** Events with these pids, shed or sent. */
-function publish(agent: TestAgent, pids: readonly number[], shedding: boolean, comm?: string): void {
-  for (const pid of pids) agent.recorder.record('process.exec', pid, comm);
-  agent.shedding = shedding;
-  agent.publish();
-}
-
-async function ledger(): Promise<Record<string, number>> {
-  const answer = await fetch(`http://${harness.broker.httpAddress}/v1/subscriptions`);
-  const { subscriptions } = (await answer.json()) as { subscriptions: Record<string, string>[] };
-  const names = ['Matched', 'Delivered', 'Shed', 'Skipped', 'Throttled', 'Refilled'];
-  return Object.fromEntries(names.map((name) => [name.toLowerCase(), Number(subscriptions.at(-1)?.[`events${name}`])]));
-}
-
 async function untilLedger(expected: Record<string, number>): Promise<void> {
   let last: Record<string, number> = {};
   await until(
     'the ledger',
     async () => {
-      last = await ledger();
+      last = await harness.ledger(-1);
       return isDeepStrictEqual(last, expected);
     },
     () => last,
   );
-}
-
-function sorted(pids: readonly number[]): number[] {
-  return pids.toSorted((a, b) => a - b);
 }
 
 test('when a node leaves during a refill and returns, the rest is refilled and no longer counts as shed', async () => {
@@ -63,7 +44,7 @@ test('when a node leaves during a refill and returns, the rest is refilled and n
   await subscriber.has(130);
   assert.deepEqual(sorted(subscriber.pids), range(0, 130));
   const expected = { matched: 130, delivered: 130, shed: 0, skipped: 0, throttled: 0, refilled: 120 };
-  assert.deepEqual(await ledger(), expected);
+  assert.deepEqual(await harness.ledger(-1), expected);
 });
 
 test('a subscription that skips while it is refilled gets no event twice', async () => {
@@ -95,7 +76,7 @@ test('a subscription that skips while it is refilled gets no event twice', async
   const all = [...range(0, 200), ...range(1000, 1000 + 40 * 40)];
   assert.equal(subscriber.pids.length, all.length);
   assert.deepEqual(sorted(subscriber.pids), all);
-  const { shed, skipped, matched } = await ledger();
+  const { shed, skipped, matched } = await harness.ledger(-1);
   assert.deepEqual({ shed, skipped, matched }, { shed: 0, skipped: 0, matched: all.length });
 });
 
@@ -148,7 +129,7 @@ async function joinWithin(request: object): Promise<{ matched: number; unknown: 
   await until('the last', () => second.pids.includes(30));
   first.cancel();
   await until('that the first has gone', () => true);
-  const { matched } = await ledger();
+  const { matched } = await harness.ledger(-1);
   return { matched: matched!, unknown: second.gaps.some(({ eventsUnknown }) => eventsUnknown) };
 }
 

@@ -1,3 +1,4 @@
+/** Live delivery: interest, acknowledgements, sessions of nodes that come, go and come back. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -46,11 +47,7 @@ test('live events arrive in order, and only those that match, filtered by the no
 });
 
 test('each frame is acknowledged once, a repeated one is dropped, and an overlapping one ends the session', async () => {
-  const agent = await harness.agent('a');
-  const subscriber = harness.subscribe({ topics: ['process'], follow: true });
-  await subscriber.isAccepted();
-  agent.recorder.record('process.exec', 1);
-  agent.publish();
+  const { agent } = await harness.delivered([1]);
   await until('acknowledgement', () => agent.acknowledged.get('process') !== undefined);
   assert.deepEqual(agent.acknowledged.get('process'), agent.recorder.frontier);
   agent.sendFrame(Buffer.from('not a frame'));
@@ -87,7 +84,7 @@ test('a machine that rebooted while it was behind sends the events of the boot b
   agent.publish();
   await subscriber.has(1);
   agent.kill();
-  // It did not get to send this.
+  // The agent was killed before it could send this event.
   agent.recorder.record('process.exec', 2);
   const rebooted = new TestRecorder('one', 6);
   const gone = await harness.agent('a', rebooted);
@@ -101,12 +98,7 @@ test('a machine that rebooted while it was behind sends the events of the boot b
 });
 
 test('a node that is killed and comes back continues where the log ends', async () => {
-  const agent = await harness.agent('a');
-  const subscriber = harness.subscribe({ topics: ['process'], follow: true });
-  await subscriber.isAccepted();
-  agent.recorder.record('process.exec', 1);
-  agent.publish();
-  await subscriber.has(1);
+  const { agent, subscriber } = await harness.delivered([1]);
   agent.kill();
   for (const pid of range(2, 10)) agent.recorder.record('process.exec', pid);
   const again = await harness.agent('a', agent.recorder);

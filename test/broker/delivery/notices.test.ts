@@ -1,3 +1,4 @@
+/** How losses are gathered into the notices of one node. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Notices } from '../../../src/broker/delivery/live/notices.js';

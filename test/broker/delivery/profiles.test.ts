@@ -1,3 +1,4 @@
+/** Requests for events of profiles that nodes may or may not record. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { status } from '@grpc/grpc-js';

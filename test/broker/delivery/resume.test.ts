@@ -1,3 +1,4 @@
+/** Subscriptions that resume by their cursor, over broker restarts, lost interest and damage. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +12,6 @@ beforeEach(async () => {
 });
 afterEach(() => harness.destroy());
 
-const interestFile = () => join(harness.dataDir, 'broker', 'interest.json');
 const FOLLOW = { topics: ['process'], follow: true };
 
 test('after a broker is killed, its subscriptions resume with every event exactly once', async () => {
@@ -23,7 +23,7 @@ test('after a broker is killed, its subscriptions resume with every event exactl
     if (pid % 10 === 9) agent.publish();
   }
   await first.has(200);
-  await until('what holds is written down', () => /"holds":\[\[/.test(readFileSync(interestFile(), 'utf8')));
+  await harness.interestIsSaved();
   // Every batch's cursor must do, also those from before the last ones were framed.
   const cursors = first.cursors.filter((_, index) => index % 4 === 0);
   await harness.broker.abort();
@@ -46,12 +46,7 @@ test('after a broker is killed, its subscriptions resume with every event exactl
 });
 
 test('a subscriber that returns within the grace period reads the log from its cursor', async () => {
-  const agent = await harness.agent('a');
-  const first = harness.subscribe(FOLLOW);
-  await first.isAccepted();
-  agent.recorder.record('process.exec', 1);
-  agent.publish();
-  await first.has(1);
+  const { agent, subscriber: first } = await harness.delivered([1]);
   const { cursor } = first;
   first.cancel();
   for (const pid of range(2, 50)) {
@@ -69,18 +64,13 @@ test('a subscriber that returns within the grace period reads the log from its c
 });
 
 test('when the interest was interrupted, the recorder fills in the missing events', async () => {
-  const agent = await harness.agent('a');
-  const first = harness.subscribe(FOLLOW);
-  await first.isAccepted();
-  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
-  agent.publish();
-  await first.has(10);
+  const { agent, subscriber: first } = await harness.delivered(range(0, 10));
   const { cursor } = first;
   first.cancel();
   await until('nobody subscribed', () => agent.ended === undefined);
   // A broker that lost what was asked cannot know that the log is complete.
   await harness.broker.abort();
-  rmSync(interestFile());
+  rmSync(harness.interestFile);
   for (const pid of range(10, 20)) agent.recorder.record('process.exec', pid);
   await harness.startBroker();
   const again = await harness.agent('a', agent.recorder);
@@ -124,13 +114,13 @@ test('a gap is told before any cursor behind it, since a subscriber that resumes
     agent.publish();
   }
   await first.has(40);
-  await until('what holds is written down', () => /"holds":\[\[/.test(readFileSync(interestFile(), 'utf8')));
+  await harness.interestIsSaved();
   const { cursor, count } = first.cursors[0]!;
   await harness.broker.abort();
   damageMiddle(join(harness.dataDir, 'broker', 'log'));
   await harness.startBroker();
   const again = await harness.agent('a', agent.recorder);
-  // Nor has the recorder what the log cannot read.
+  // The recorder no longer has the events that the log cannot read.
   again.evictedTo = agent.recorder.events[38]!.event.position;
   const second = harness.subscribe({ ...FOLLOW, cursor });
   await until('the last event', () => second.pids.includes(39));
@@ -153,12 +143,7 @@ function damageMiddle(log: string): void {
 }
 
 test('a resumed cursor without follow replays the events since, and ends', async () => {
-  const agent = await harness.agent('a');
-  const first = harness.subscribe(FOLLOW);
-  await first.isAccepted();
-  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
-  agent.publish();
-  await first.has(10);
+  const { agent, subscriber: first } = await harness.delivered(range(0, 10));
   for (const pid of range(10, 20)) agent.recorder.record('process.exec', pid);
   const rest = harness.subscribe({ topics: ['process'], cursor: first.cursor });
   await rest.end();
@@ -166,12 +151,7 @@ test('a resumed cursor without follow replays the events since, and ends', async
 });
 
 test('a draining broker ends each stream with a cursor that continues at the next broker', async () => {
-  const agent = await harness.agent('a');
-  const subscriber = harness.subscribe(FOLLOW);
-  await subscriber.isAccepted();
-  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
-  agent.publish();
-  await subscriber.has(10);
+  const { agent, subscriber } = await harness.delivered(range(0, 10));
   await harness.broker.drain();
   await subscriber.end();
   assert.match(subscriber.error?.details ?? '', /shutting down: resume/);
@@ -212,12 +192,7 @@ test('every cursor keeps its place within a frame until that frame has been read
 });
 
 test('cursors of other filters, of other logs, and of unknown origin are refused', async () => {
-  const agent = await harness.agent('a');
-  const subscriber = harness.subscribe(FOLLOW);
-  await subscriber.isAccepted();
-  agent.recorder.record('process.exec', 1);
-  agent.publish();
-  await subscriber.has(1);
+  const { subscriber } = await harness.delivered([1]);
   const { cursor } = subscriber;
   const refusals: [object, RegExp][] = [
     [{ ...FOLLOW, cursor, filter: 'process.pid == 1' }, /cursor is of another subscription/],

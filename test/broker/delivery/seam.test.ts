@@ -1,3 +1,4 @@
+/** History, and the seam between history and live events. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,15 +14,21 @@ afterEach(() => harness.destroy());
 
 const PROCESS = { topics: ['process'] };
 
-test('a replay merges all nodes by wall time, and ends with their coverage', async () => {
+/** Nodes `a` with the even and `b` with the odd pids, alternating in time. Returns when the first event was. */
+async function twoNodes(eventsEach: number): Promise<bigint> {
   const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
   const [a, b] = [new TestRecorder('a', 1, startNs), new TestRecorder('b', 1, startNs + 500_000n)];
-  for (const pid of range(0, 300)) {
+  for (const pid of range(0, eventsEach)) {
     a.record('process.exec', 2 * pid);
     b.record('process.exec', 2 * pid + 1);
   }
   await harness.agent('a', a);
   await harness.agent('b', b);
+  return startNs;
+}
+
+test('a replay merges all nodes by wall time, and ends with their coverage', async () => {
+  await twoNodes(300);
   const subscriber = harness.subscribe({ ...PROCESS, since: '1h' });
   await subscriber.end();
   assert.deepEqual(subscriber.pids, range(0, 600));
@@ -35,14 +42,7 @@ test('a replay merges all nodes by wall time, and ends with their coverage', asy
 });
 
 test('last counts over all nodes, until is exclusive, and a window begins at its since', async () => {
-  const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
-  const [a, b] = [new TestRecorder('a', 1, startNs), new TestRecorder('b', 1, startNs + 500_000n)];
-  for (const pid of range(0, 100)) {
-    a.record('process.exec', 2 * pid);
-    b.record('process.exec', 2 * pid + 1);
-  }
-  await harness.agent('a', a);
-  await harness.agent('b', b);
+  const startNs = await twoNodes(100);
   const last = harness.subscribe({ ...PROCESS, last: 7 });
   await last.end();
   assert.deepEqual(last.pids, range(193, 200));
@@ -57,14 +57,7 @@ test('last counts over all nodes, until is exclusive, and a window begins at its
 });
 
 test('every cursor of a replay resumes exactly behind its batch', async () => {
-  const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
-  const [a, b] = [new TestRecorder('a', 1, startNs), new TestRecorder('b', 1, startNs + 500_000n)];
-  for (const pid of range(0, 20)) {
-    a.record('process.exec', 2 * pid);
-    b.record('process.exec', 2 * pid + 1);
-  }
-  await harness.agent('a', a);
-  await harness.agent('b', b);
+  await twoNodes(20);
   const whole = harness.subscribe({ ...PROCESS, since: '1h' });
   await whole.end();
   for (const { cursor, count } of whole.cursors) {

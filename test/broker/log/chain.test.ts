@@ -1,3 +1,4 @@
+/** How a frame follows the one before it: in order, repeated, overlapping, or behind a hole. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

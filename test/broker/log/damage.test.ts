@@ -20,15 +20,8 @@ const warnings = () => harness.logged.filter(({ level }) => level === 40).map(({
 
 /** One subscriber has seen pids 0 to 9, and went; the broker is down. Returns its cursor. */
 async function deliveredTen(): Promise<{ cursor: string; recorder: TestRecorder }> {
-  const agent = await harness.agent('a');
-  const subscriber = harness.subscribe(FOLLOW);
-  await subscriber.isAccepted();
-  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
-  agent.publish();
-  await subscriber.has(10);
-  await until('what holds is written down', () =>
-    /"holds":\[\[/.test(readFileSync(brokerFile('interest.json'), 'utf8')),
-  );
+  const { agent, subscriber } = await harness.delivered(range(0, 10));
+  await harness.interestIsSaved();
   const { cursor } = subscriber;
   await harness.broker.abort();
   return { cursor, recorder: agent.recorder };
@@ -123,9 +116,7 @@ async function resumedOverDamage(evictedTo: number): Promise<{ subscriber: Retur
   first.cancel();
   for (const pid of range(10, 30)) record(pid);
   await other.has(20);
-  await until('what holds is written down', () =>
-    /"holds":\[\[/.test(readFileSync(brokerFile('interest.json'), 'utf8')),
-  );
+  await harness.interestIsSaved();
   await harness.broker.abort();
   const partition = `partition-${partitionOf('a')}`;
   const segment = readdirSync(brokerFile('log', partition)).find((name) => name.endsWith('.log'))!;

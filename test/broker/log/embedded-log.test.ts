@@ -1,3 +1,4 @@
+/** The embedded log keeps the contract of partition logs, and states damaged frames. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

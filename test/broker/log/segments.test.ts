@@ -53,8 +53,7 @@ before(async () => {
     if (pid % 50 === 0) await subscriber.has(pid);
   }
   await subscriber.has(EVENTS);
-  const holds = () => readFileSync(join(harness.dataDir, 'broker', 'interest.json'), 'utf8');
-  await until('what holds is written down', () => /"holds":\[\[/.test(holds()));
+  await harness.interestIsSaved();
   await harness.broker.abort();
   assert.ok(partitionDir().segments.length >= 4, `${partitionDir().segments.length} segments`);
   saved = `${harness.dataDir}-saved`;

@@ -1,3 +1,4 @@
+/** What a broker refuses of agents that break the protocol, and of second brokers and recorders. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:http2';
@@ -9,6 +10,7 @@ import { encodeFrame } from '../../../src/wire/frame/frame.js';
 import { createUplinkClient, SESSION_KEY, type UplinkClient } from '../../../src/wire/grpc/rpc.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { TestRecorder } from '../../harness/broker/test-agent.js';
+import { frameOver } from '../../harness/frames.js';
 import { until } from '../../harness/until.js';
 
 let harness: Harness;
@@ -82,26 +84,7 @@ test('a frame of an unknown topic, or one that overlaps, ends only its own sessi
   await subscriber.has(2);
   const position = (timeNs: bigint) => ({ epoch: 1, timeNs, lane: 0, tie: 0 });
   const frame = (topic: string, from: bigint, to: bigint) =>
-    encodeFrame({
-      topic,
-      coveredFrom: position(from),
-      coveredTo: position(to),
-      count: 0,
-      eventSizes: [],
-      matches: [],
-      shed: [],
-      lost: 0,
-      lostUnknown: false,
-      losses: [],
-      refused: false,
-      continues: false,
-      late: 0,
-      watermarkNs: 0n,
-      timesNs: new BigUint64Array(0),
-      lanes: [],
-      ties: [],
-      events: Buffer.alloc(0),
-    });
+    encodeFrame(frameOver(position(from), position(to), { topic }));
   first.sendFrame(frame('process', 0n, 1n));
   first.sendFrame(frame('process', 1n, 1_000_000_000n));
   await until('end', () => first.ended !== undefined);

@@ -1,3 +1,4 @@
+/** The frame codec: exact, equal to protobufjs, and safe against any bytes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { MessageTypeDefinition } from '@grpc/proto-loader';
@@ -8,6 +9,7 @@ import { decodeFrame, encodeFrame, type Frame } from '../../../src/wire/frame/fr
 import { decodeHistoryFrame, encodeHistoryFrame } from '../../../src/wire/frame/history-frame.js';
 import { packageDefinition } from '../../../src/wire/schema.js';
 import { element, frameArbitrary, historyFrameArbitrary } from '../../harness/arbitrary/frame-arbitrary.js';
+import { frameOver } from '../../harness/frames.js';
 import { runs } from '../../harness/runs.js';
 
 /** The library's codec, by the .proto file. */
@@ -91,27 +93,17 @@ test('a frame with any byte changed, or garbage, is refused, or is another valid
 const ONE = element(3, 1);
 
 function frame(change: Partial<Frame>): Frame {
-  return {
-    topic: 'process',
-    coveredFrom: { epoch: 1, timeNs: 0n, lane: 0, tie: 0 },
-    coveredTo: { epoch: 1, timeNs: 100n, lane: 0, tie: 0 },
+  return frameOver(position(0n), position(100n), {
     count: 2,
     eventSizes: [ONE.length, ONE.length],
     matches: [{ predicateId: 7n, all: false, indices: [1] }],
-    shed: [],
-    lost: 0,
-    lostUnknown: false,
-    losses: [],
-    refused: false,
-    continues: false,
-    late: 0,
     watermarkNs: 1n,
     timesNs: BigUint64Array.of(5n, 6n),
     lanes: [0, 0],
     ties: [0, 0],
     events: Buffer.concat([ONE, ONE]),
     ...change,
-  };
+  });
 }
 
 const position = (timeNs: bigint, epoch = 1) => ({ epoch, timeNs, lane: 0, tie: 0 });

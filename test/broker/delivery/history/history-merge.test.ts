@@ -1,3 +1,4 @@
+/** The merge of several nodes' history by wall time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,8 +1,9 @@
+/** Subscriptions with refill: shed and skipped events are delivered later, each once. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Harness, range, type Subscriber } from '../../../harness/broker/harness.js';
-import type { TestAgent } from '../../../harness/broker/test-agent.js';
+import { publish, REFILL, sorted } from '../../../harness/broker/refills.js';
 import { until } from '../../../harness/until.js';
 
 let harness: Harness;
@@ -10,26 +11,6 @@ beforeEach(async () => {
   harness = await Harness.start();
 });
 afterEach(() => harness.destroy());
-
-const REFILL = { topics: ['process'], follow: true, refill: true };
-
-/** Events with these pids, shed or sent. */
-function publish(agent: TestAgent, pids: readonly number[], shedding: boolean): void {
-  for (const pid of pids) agent.recorder.record('process.exec', pid);
-  agent.shedding = shedding;
-  agent.publish();
-}
-
-async function ledger(): Promise<Record<string, number>> {
-  const answer = await fetch(`http://${harness.broker.httpAddress}/v1/subscriptions`);
-  const { subscriptions } = (await answer.json()) as { subscriptions: Record<string, string>[] };
-  const names = ['Matched', 'Delivered', 'Shed', 'Skipped', 'Throttled', 'Refilled'];
-  return Object.fromEntries(names.map((name) => [name.toLowerCase(), Number(subscriptions[0]?.[`events${name}`])]));
-}
-
-function sorted(pids: readonly number[]): number[] {
-  return pids.toSorted((a, b) => a - b);
-}
 
 const shedGaps = (subscriber: Subscriber) =>
   subscriber.gaps.filter(({ reason }) => reason === 'shed').reduce((sum, { events }) => sum + Number(events), 0);
@@ -49,7 +30,7 @@ test('shed events come later, marked as refills, each once, until the ledger cou
   assert.deepEqual(subscriber.refilled, [...range(10, 30), ...range(40, 90)]);
   assert.equal(shedGaps(subscriber), 70);
   const expected = { matched: 100, delivered: 100, shed: 0, skipped: 0, throttled: 0, refilled: 70 };
-  assert.deepEqual(await ledger(), expected);
+  assert.deepEqual(await harness.ledger(), expected);
   assert.deepEqual(plain.pids, [...range(0, 10), ...range(30, 40), ...range(90, 100)]);
 });
 
@@ -142,7 +123,14 @@ test('events that the recorder no longer has are stated, and stay counted as she
   assert.deepEqual(subscriber.refilled, range(6, 10));
   const [gap] = subscriber.gaps.filter(({ reason }) => reason === 'evicted');
   assert.deepEqual([gap?.events, gap?.eventsUnknown], ['6', false]);
-  assert.deepEqual(await ledger(), { matched: 10, delivered: 4, shed: 6, skipped: 0, throttled: 0, refilled: 4 });
+  assert.deepEqual(await harness.ledger(), {
+    matched: 10,
+    delivered: 4,
+    shed: 6,
+    skipped: 0,
+    throttled: 0,
+    refilled: 4,
+  });
 });
 
 test('a limit counts refilled events, and ends at exactly that event', async () => {
@@ -179,7 +167,7 @@ test('a subscriber too far behind skips to the end of the log, is told how much,
   const told = (wanted: string) =>
     second.gaps.filter(({ reason }) => reason === wanted).reduce((sum, { events }) => sum + Number(events), 0);
   assert.deepEqual([told('skipped'), told('shed')], [20, 10]);
-  const { shed, skipped, delivered, matched } = await ledger();
+  const { shed, skipped, delivered, matched } = await harness.ledger();
   assert.deepEqual({ shed, skipped, delivered, matched }, { shed: 0, skipped: 0, delivered: 40, matched: 40 });
 });
 
@@ -200,7 +188,7 @@ test('without refill, skipped events stay skipped, and the ledger counts them', 
   await second.has(5);
   assert.deepEqual(second.pids, range(20, 25));
   const expected = { matched: 24, delivered: 5, shed: 0, skipped: 19, throttled: 0, refilled: 0 };
-  assert.deepEqual(await ledger(), expected);
+  assert.deepEqual(await harness.ledger(), expected);
 });
 
 test('throttling by key holds over all nodes, in history and live, and throttled events are counted', async () => {
@@ -222,7 +210,7 @@ test('throttling by key holds over all nodes, in history and live, and throttled
   await subscriber.has(3);
   assert.deepEqual(subscriber.pids, [0, 1, 20]);
   await until('the count', () => subscriber.responses.length > 0);
-  const { matched, delivered, throttled } = await ledger();
+  const { matched, delivered, throttled } = await harness.ledger();
   assert.deepEqual({ matched, delivered, throttled }, { matched: 30, delivered: 3, throttled: 27 });
   const atSeam = subscriber.responses.find(({ coverage }) => coverage)?.coverage?.ledger;
   assert.deepEqual(
