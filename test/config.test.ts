@@ -1,3 +1,4 @@
+/** Settings: where they come from, which of them wins, and how a bad one is refused. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

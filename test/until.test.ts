@@ -1,3 +1,4 @@
+/** The harness's way to wait for a condition. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { settled, until } from './harness/until.js';
@@ -30,7 +31,7 @@ test('a wait goes on while its progress changes, and fails after 60 s without a 
     () => Math.min(looks, 50),
   );
   await assert.rejects(waiting, /^AssertionError.*: the impossible: no progress for 60 s; last seen: 50$/);
-  // Twice as many where the machine is twice as crowded.
+  // A machine that is twice as crowded is given twice the time.
   assert.ok(looks > 110, `${looks} looks`);
 });
 

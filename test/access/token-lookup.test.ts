@@ -1,3 +1,4 @@
+/** Where the token of a broker is looked for, in which order, and which files and notes are believed. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

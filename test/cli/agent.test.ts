@@ -1,3 +1,4 @@
+/** The command `agent`: how it starts, ends and is started again. */
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,3 +1,4 @@
+/** Refusals of a broker are shown with the names of flags. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inFlagNames } from '../../src/cli/flag-names.js';

@@ -1,3 +1,4 @@
+/** Times as people type them and as they are shown, in local time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readTime, type TimeReading } from '../../src/cli/local-time.js';
@@ -26,7 +27,7 @@ const READ: readonly (readonly [string, TimeReading, string])[] = [
   ['5m', BERLIN, '5m'],
   ['2026-11-28T04:00:00Z', BERLIN, '2026-11-28T04:00:00Z'],
   ['2026-11-28T04:00:00.123+01:00', BERLIN, '2026-11-28T04:00:00.123+01:00'],
-  // As they are shown.
+  // Times in the form in which they are shown.
   ['04:00', BERLIN, '2026-11-28T03:00:00Z'],
   ['4:00', BERLIN, '2026-11-28T03:00:00Z'],
   ['04:00:00', BERLIN, '2026-11-28T03:00:00Z'],

@@ -1,3 +1,4 @@
+/** The command line as a whole: wrong usage, help, settings from the environment, `config` and `decode`. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';

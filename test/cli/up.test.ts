@@ -1,3 +1,4 @@
+/** The command `up`: one process that runs a broker and its agent. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';

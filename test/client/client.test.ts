@@ -1,3 +1,4 @@
+/** The client against a broker whose answers are scripted: it resumes, follows other brokers, and stops. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';

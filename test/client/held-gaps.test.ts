@@ -1,3 +1,4 @@
+/** Gaps that a client holds until the cursor behind them is known. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HeldGaps } from '../../src/client/held-gaps.js';

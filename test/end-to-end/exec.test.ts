@@ -1,3 +1,4 @@
+/** Programs and connections of the real kernel, seen live and in history. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -67,7 +68,7 @@ test('connections of the bus itself are left out unless asked for', { skip: cann
   const own = ({ network }: EventLine) => [network?.local, network?.peer].some((end) => endOf(end) === bus.grpc);
   const plain = await bus.follow('--topic', 'network');
   const all = await bus.follow('--topic', 'network', '--include-self');
-  // Its connection, and the broker's side of it.
+  // The connection of the observer, seen from both of its ends.
   await bus.observe('--last', '1').exited;
   await all.sees((e) => e.type === 'network.tcp.connect' && own(e));
   const accept = await all.sees((e) => e.type === 'network.tcp.accept' && own(e));

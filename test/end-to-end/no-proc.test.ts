@@ -43,7 +43,7 @@ for (const source of ['auto', 'procfs', 'synthetic']) {
         return Number(found?.residentBytes) > 0 && found;
       });
       assert.match(first.degraded ?? '', /\/proc is not mounted: /);
-      // Two reports later it is the same session.
+      // The session must still be the same two reports later.
       const seen = new Set<string>();
       await until('further reports', async () => {
         const { residentBytes, connectedSince } = (await node())!;

@@ -53,7 +53,7 @@ test('system calls are recorded only while somebody asks for them', { skip }, as
     const types = '["security.unshare", "security.kill"]';
     const observer = await bus.follow('--topic', 'security', '--filter', `event.type in ${types}`);
     observers.push(observer);
-    // What it is asked for by, nobody else can: this process calls with the pid of a child of its own.
+    // The filter asks for the pid of this test's own child, so that no other process matches.
     const sleeper = spawn('sleep', ['infinity'], { stdio: 'ignore' });
     const arg = String(sleeper.pid);
     const unsharing = spawn('unshare', ['--uts', 'true'], { stdio: 'ignore' });

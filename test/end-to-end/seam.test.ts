@@ -1,3 +1,4 @@
+/** No exec is missed or doubled between history and live events, as the kernel counts them. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

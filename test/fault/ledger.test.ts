@@ -1,4 +1,4 @@
-/** What the broker says of its subscriptions is what they received, event by event. */
+/** The broker's counts of its subscriptions are the events that they received. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
@@ -7,7 +7,7 @@ import type { Subscriber } from '../harness/cluster/subscriber.js';
 import { until } from '../harness/until.js';
 import { bootNs, caughtUp } from './run.js';
 
-/** Frames that come in more than the time for which a subscriber may lag. */
+/** More frames than come within the time for which a subscriber may lag. */
 const LAG_FRAMES = 100;
 const STALL_NS_MAX = 20e9;
 const STALLS_MAX = 4;
@@ -49,7 +49,7 @@ async function listed(
   return accounts;
 }
 
-/** By what came. What was throttled is told nowhere else: see test/broker/delivery/history/refill.test.ts. */
+/** Counts by the received events; throttled ones only the broker can count (test/broker/delivery/history/refill.test.ts). */
 function counted({ received, ledger }: Subscriber): Omit<Account, 'throttled'> {
   const refilled = [...received.nodes.values()].reduce((count, { refilledNs }) => count + refilledNs.size, 0);
   const shed = ledger.sum('shed') - refilled;
@@ -112,7 +112,7 @@ test('the ledger of every subscription, and the metrics over all, match the rece
     assert.deepEqual(await caughtUp(cluster, bootNs()), []);
     await stallUntilSkipped(cluster, hasty, sparse);
     if ((await skippedBy(cluster, hasty)) === 0) console.log('# too slow a machine for anything to be skipped');
-    // Nothing new from here on.
+    // From here on no new events are recorded.
     for (const agent of cluster.agents) assert.equal((await agent.end('SIGTERM')).code, 0, agent.stderr);
     const account = () => new Map(cluster.subscribers.map((each) => [each.name, counted(each)]));
     const told = async () => {

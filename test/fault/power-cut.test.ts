@@ -1,4 +1,4 @@
-/** What a power cut takes in the fault harness: what is not synced can go in every way, what is synced in none. */
+/** The harness's power cut: unsynced bytes and names may be lost in every way, synced ones never. */
 import assert from 'node:assert/strict';
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { Random } from './schedule.js';
 const FILE_OPS = new URL('../../src/storage/file-ops.js', import.meta.url).href;
 const TRIES = 60;
 
-/** Runs the code once in each of the disk's directories, in a process that is killed behind it, or ends by what it throws. */
+/** Runs the code once in each of the disk's directories, in a process that is then killed or ends by its exception. */
 function run(disk: Disk, code: string): SpawnSyncReturns<string> {
   const program = `
     import fs from 'node:fs';
@@ -39,7 +39,7 @@ function withDisk<T>(tries: number, use: (disk: Disk, dirs: readonly string[]) =
   }
 }
 
-/** What `look` finds after a power cut behind processes that were killed: chance decides for each directory by itself. */
+/** Returns all that `look` finds after a power cut. Chance decides for each directory by itself. */
 function outcomes(codes: readonly string[], look: (path: (name: string) => string) => string): Set<string> {
   return withDisk(TRIES, (disk, dirs) => {
     for (const code of codes) {
@@ -59,7 +59,7 @@ test('synced bytes survive a power cut, and later writes are cut, kept in part, 
     await files.sync(fd);
     await files.syncDirectory(path('.'));
     write(fd, 'later'.repeat(200), 6);`;
-  // A process that goes on there makes nothing durable by that.
+  // Another process that writes there does not make the earlier writes durable.
   const found = outcomes([append, `write(files.open(path('log'), 'r+'), 'more', 1006);`], (path) => text(path('log')));
   for (const left of found) assert.match(left, /^synced/);
   const all = `synced${'later'.repeat(200)}more`;

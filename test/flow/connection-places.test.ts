@@ -1,3 +1,4 @@
+/** A bounded number of connections, of which idle ones give way. */
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { test } from 'node:test';
@@ -8,7 +9,7 @@ class Connection extends EventEmitter {
   destroyed = false;
   destroy(): void {
     this.destroyed = true;
-    // As sockets do: later.
+    // Like a socket, it closes later.
     queueMicrotask(() => this.emit('close'));
   }
 }
@@ -23,7 +24,7 @@ test('connections never exceed the places, and the one idle for longest gives wa
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 100 }), async (steps) => {
       const places = new ConnectionPlaces<Connection>(5);
-      /** Those that are there, the longest idle first; and whether they are kept. */
+      /** The open connections, the longest idle first, and whether they are kept. */
       let there: { readonly connection: Connection; kept: boolean }[] = [];
       for (const { what, which } of steps) {
         const chosen = there[which % Math.max(1, there.length)];

@@ -1,4 +1,4 @@
-/** An end in several steps. */
+/** Ending something in several steps, of which each must be run even if another fails. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { everyStep } from '../../src/flow/every-step.js';

@@ -1,3 +1,4 @@
+/** Credit, byte pools, signals and stream writers: the pieces of backpressure. */
 import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
@@ -84,7 +85,7 @@ test('a signal between two waits is not lost', async () => {
   await signal.wait(AbortSignal.abort(), 60_000);
 });
 
-/** A stream whose consumer takes when the test says so. */
+/** A stream whose consumer takes a chunk only when the test says so. */
 class Tap extends Writable {
   readonly taken: string[] = [];
   #pending: (() => void)[] = [];

@@ -1,3 +1,4 @@
+/** Timers longer than Node can count. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startLongTimer } from '../../src/flow/long-timer.js';

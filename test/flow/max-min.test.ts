@@ -1,3 +1,4 @@
+/** The max-min fair division of a total by demand. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,4 @@
+/** How long a client waits before it connects again. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { reconnectDelayMs } from '../../src/flow/reconnect.js';

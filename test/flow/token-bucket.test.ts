@@ -1,3 +1,4 @@
+/** A token bucket lets through at most its burst and its rate. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

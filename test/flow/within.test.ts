@@ -1,3 +1,4 @@
+/** Work that is aborted when its time is over. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';

@@ -1,3 +1,4 @@
+/** Files of a directory that somebody else may have put there are read within bounds, or refused. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** With real processes: the lock is about who lives. */
+/** Directory locks between real processes, since a lock depends on whether its holder lives. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,3 +1,4 @@
+/** What a segment log deletes by bytes and age, and how its readers see it. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';

@@ -1,3 +1,4 @@
+/** A segment log gives back what was appended, whatever happens in between. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+/** The index finds the predicates that match an event. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

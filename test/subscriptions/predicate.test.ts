@@ -1,3 +1,4 @@
+/** Predicates: identity, canonical text, and which event types can match. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BackplaneError } from '../../src/errors.js';

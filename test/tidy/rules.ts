@@ -78,7 +78,7 @@ export function crowdedFolders(files: Files): string[] {
 }
 
 export function headerless(files: Files): string[] {
-  return ours(files)
+  return written(files)
     .filter((file) => !/^(#!.*\n)?\/\*\*/.test(file.text))
     .map((file) => at(file, 1, 'begins with a comment that says what the file is'));
 }

@@ -1,3 +1,4 @@
+/** The cursor's encoding: exact, bounded, and safe against any bytes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { crc32 } from 'node:zlib';

@@ -1,3 +1,4 @@
+/** The strict MessagePack reader, against the general library. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,4 @@
+/** Which calls a broker with a token lets in, over gRPC and HTTP, and how its token file is made and kept. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';

@@ -9,7 +9,7 @@ import { framed, Witness } from '../../harness/broker/witness.js';
 
 const SUBSCRIBE = '/backplane.v1.Backplane/Subscribe';
 const FOLLOW = framed(subscribeRequestCodec.encode({ topics: ['process'], follow: true }));
-/** The witness's own. */
+/** Subscriptions of the witness itself. */
 const OWN = 1;
 
 let witness: Witness;
@@ -32,7 +32,7 @@ async function has(count: number): Promise<void> {
 }
 
 test('a call ends at its deadline and not before, however far away the deadline is', async () => {
-  // What 32 bits with a sign make of them: the past, a moment, 57 minutes, 0.
+  // Cut to signed 32 bits these would be in the past, at once, in 57 minutes, and at 0.
   const far = ['597H', '1193H', '1194H', '35792M', '2147484S', '4294968S', '99999999S', '99999999M', '99999999H'];
   const near = ['596H', '99999999m', '99999999u', '1H'];
   const raw = await RawHttp2.connect(witness.harness.broker.grpcAddress);

@@ -1,3 +1,4 @@
+/** The HTTP API: history, live events, errors, listings, health, and which hosts and origins are served. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request } from 'node:http';

@@ -88,7 +88,7 @@ test('however many nodes connect at once, their granted budgets together stay be
   for (const at of range(0, 24)) agents.push(await harness.agent(`n${at}`));
   await until('that each has a lease', () => agents.every(({ leases }) => leases.length > 0));
   const granted = () => agents.reduce((sum, { leases }) => sum + leases.at(-1)!, 0);
-  // Who comes behind a round waits for the next with next to nothing.
+  // A node that connects after a round of leases gets almost nothing until the next round.
   assert.ok(granted() <= 1.1 * 1024 * KiB, `${granted()} bytes per second`);
   const before = agents.map(({ leases }) => leases.length);
   await until('that it is shared out', () => agents.every(({ leases }, at) => leases.length > before[at]!));

@@ -89,7 +89,7 @@ test('at the bound of names per address those that never delivered go first, the
   const registry = registryOf([...crowd, saved('fake', { delivered: false })]);
   registry.admit(hello('new-0'), '10.0.0.1');
   assert.equal(registry.record('fake'), undefined);
-  // Then the longest gone.
+  // Next goes the node that was seen least recently.
   registry.admit(hello('new-1'), '10.0.0.1');
   assert.equal(registry.record(`n${NODES_PER_PEER_MAX - 2}`), undefined);
   for (const at of range(2, NODES_PER_PEER_MAX)) registry.admit(hello(`new-${at}`), '10.0.0.1');
@@ -97,7 +97,7 @@ test('at the bound of names per address those that never delivered go first, the
   const refused = /resource_exhausted|at most 1024 nodes of one address \(10\.0\.0\.1\) can be known at once/;
   assert.throws(() => registry.admit(hello('one-more'), '10.0.0.1'), refused);
   registry.admit(hello('one-more'), '10.0.0.2');
-  // Who is known comes back, however many there are.
+  // A known node may come back even at the bound.
   registry.admit(hello('new-0'), '10.0.0.1');
   registry.close();
 });

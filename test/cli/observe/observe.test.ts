@@ -1,3 +1,4 @@
+/** The command `observe` against a broker whose answers are scripted. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -213,7 +214,7 @@ test('a window that begins before the recording is reported in one line, in ever
       '-- the window begins 1970-01-01 00:00:01, before the recording: ' +
       'a from 1970-01-01 00:10:01 (10m 0s later), c from 1970-01-01 00:10:01 (10m 0s later)';
     assert.equal(err.split('\n')[0], line);
-    // Nothing is missing: it never was there.
+    // No event is missing: none was ever recorded then.
     assert.equal(code, 0);
   }
 });

@@ -1,3 +1,4 @@
+/** The status line of a terminal, and writing to slow, full and closed outputs. */
 import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';

@@ -1,3 +1,4 @@
+/** Lines of several topics are printed in the order of time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,4 @@
+/** Tables that are fitted to the width of a terminal. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

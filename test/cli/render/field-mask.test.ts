@@ -1,3 +1,4 @@
+/** Field masks of the command line: which paths are accepted, and what a mask leaves. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';

@@ -1,3 +1,4 @@
+/** Log lines for people. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { logLine } from '../../../src/cli/render/log-line.js';

@@ -1,3 +1,4 @@
+/** Gaps, coverage and states of nodes as lines of text. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NodeClock } from '../../../src/cli/render/node-clock.js';

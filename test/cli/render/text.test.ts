@@ -1,3 +1,4 @@
+/** Text from events is shown so that it can act on no terminal. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';

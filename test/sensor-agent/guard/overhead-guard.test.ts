@@ -1,3 +1,4 @@
+/** When the agent gives up work because it takes too much of the machine. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,4 @@
+/** The rate of history that a node may send, with leases of its broker and without. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TokenBucket } from '../../../src/flow/token-bucket.js';

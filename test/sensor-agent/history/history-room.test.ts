@@ -1,3 +1,4 @@
+/** History waits for the connection, whatever credit a broker grants. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

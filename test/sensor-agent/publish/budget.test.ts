@@ -1,3 +1,4 @@
+/** Which topics a live budget sheds, and when they come back. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BUDGET_BURST_BYTES_MIN } from '../../../src/limits.js';

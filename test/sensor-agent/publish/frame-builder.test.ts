@@ -1,3 +1,4 @@
+/** Frames end before they are too large to be sent. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PREDICATES_MAX } from '../../../src/limits.js';

@@ -1,3 +1,4 @@
+/** A publisher that reads a damaged recorder states what is missing. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

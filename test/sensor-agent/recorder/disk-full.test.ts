@@ -1,3 +1,4 @@
+/** A recorder whose disk is full or fails: a hole in the recording that is stated and counted. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

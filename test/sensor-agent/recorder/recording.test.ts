@@ -1,3 +1,4 @@
+/** Live events and replays of the recording are the same. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

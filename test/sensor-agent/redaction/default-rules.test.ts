@@ -1,3 +1,4 @@
+/** The default rules mask secrets in command lines, and nothing else. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

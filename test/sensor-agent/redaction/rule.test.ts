@@ -1,3 +1,4 @@
+/** How one redaction rule is applied, and which rules are refused. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,4 @@
+/** Network addresses as text, from the kernel and from settings. */
 import assert from 'node:assert/strict';
 import { isIPv6, SocketAddress } from 'node:net';
 import { test } from 'node:test';

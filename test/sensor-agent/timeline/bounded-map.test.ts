@@ -1,3 +1,4 @@
+/** A map that forgets its oldest entries. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BoundedMap } from '../../../src/sensor-agent/timeline/bounded-map.js';

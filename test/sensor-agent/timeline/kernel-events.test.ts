@@ -1,3 +1,4 @@
+/** Which connections count as Backplane's own. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KernelEvents } from '../../../src/sensor-agent/timeline/kernel-events.js';

@@ -1,3 +1,4 @@
+/** The process table follows forks, execs, exits and scans. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ProcessTable, processContext } from '../../../src/sensor-agent/timeline/process-table.js';

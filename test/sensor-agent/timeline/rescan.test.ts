@@ -1,3 +1,4 @@
+/** The scan of all processes after a loss, on the real kernel. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,3 +1,4 @@
+/** To which process a connection belongs. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ProcessState } from '../../../src/sensor-agent/timeline/process-table.js';

@@ -1,3 +1,4 @@
+/** CPU shares that several meters of one process report. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CpuMeter } from '../../../src/sensor-agent/uplink/node-report.js';

@@ -1,3 +1,4 @@
+/** The connection of an agent with its broker. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';

@@ -1,3 +1,4 @@
+/** Address blocks in filters. */
 import assert from 'node:assert/strict';
 import { BlockList } from 'node:net';
 import { test } from 'node:test';

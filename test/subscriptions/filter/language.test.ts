@@ -1,3 +1,4 @@
+/** The filter language agrees with a general CEL evaluator, and with its documentation. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';

@@ -1,3 +1,4 @@
+/** Regular expressions in filters: syntax, bounds, and linear time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,4 @@
+/** Random filters: their decisions, canonical texts and ids. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

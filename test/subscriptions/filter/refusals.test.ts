@@ -1,3 +1,4 @@
+/** Filters that are refused, with the place and the reason. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BackplaneError } from '../../../src/errors.js';

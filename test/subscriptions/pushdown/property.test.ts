@@ -1,3 +1,4 @@
+/** Random filters as conditions on raw entries and as kernel filters: never narrower than the filter. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inspect } from 'node:util';

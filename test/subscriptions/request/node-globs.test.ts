@@ -1,3 +1,4 @@
+/** Globs of node names, and names of nodes and topics. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,4 @@
+/** Subscription requests from gRPC and HTTP: what is accepted, and how the rest is refused. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,4 @@
+/** Durations, times and windows of time in requests. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

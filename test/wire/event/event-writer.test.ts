@@ -1,3 +1,4 @@
+/** Events as they are encoded by hand, against a general protobuf reader. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

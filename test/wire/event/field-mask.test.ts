@@ -1,3 +1,4 @@
+/** Field masks on encoded events, against masks on decoded ones. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,4 @@
+/** Encoded events are selected and sent on without being decoded. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,4 @@
+/** Connections of the gRPC server that ask for nothing. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';

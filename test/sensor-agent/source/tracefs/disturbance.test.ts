@@ -105,7 +105,7 @@ class Watched {
 
 const OTHER_EVENT = 'events/sched/sched_process_wait';
 
-/** What somebody may do, and the file that the answer names. */
+/** Changes that somebody may make, and the file that the report names. */
 const CHANGES: Readonly<Record<string, readonly [(w: Watched) => void, RegExp]>> = {
   tracing_on: [(w) => w.put('tracing_on', '0'), /tracing_on/],
   'events/enable': [(w) => w.put('events/enable', '0'), /sched_process_exec\/enable/],
@@ -183,7 +183,7 @@ test('another reader that takes pages is noticed by the count of entries', { ski
     try {
       taken += readSync(fd, Buffer.alloc(65_536));
     } catch {
-      // Nothing on this CPU.
+      // This CPU has no entries.
     } finally {
       closeSync(fd);
     }
