@@ -5,6 +5,7 @@
  *   node dist/bench/compare.js BASE_DIST HERE_DIST [BENCHMARK...]
  */
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
 interface Benchmark {
@@ -25,6 +26,8 @@ const BENCHMARKS: readonly Benchmark[] = [
   { name: 'stall', args: ['1'] },
   { name: 'kills', args: ['broker', '10'] },
 ];
+/** Where a checkout has its benchmarks; in `bench` itself those of before they had folders. */
+const FOLDERS = ['bench/scenarios', 'bench/parts', 'bench'];
 const ORDER = ['base', 'here', 'here', 'base'] as const;
 type Side = (typeof ORDER)[number];
 
@@ -52,11 +55,14 @@ for (const benchmark of BENCHMARKS) {
 
 /** The figures of one run, named by the texts of the row that they stand in; none where it fails or does not exist. */
 function run(dist: string, { name, args }: Benchmark): Map<string, number> {
-  const { stdout, status, stderr } = spawnSync(process.execPath, [join(dist, 'bench', `${name}.js`), ...args], {
-    encoding: 'utf8',
-    cwd: join(dist, '..'),
-  });
   const figures = new Map<string, number>();
+  const program = FOLDERS.map((folder) => join(dist, folder, `${name}.js`)).find(existsSync);
+  if (program === undefined) {
+    console.error(`${dist} has no ${name}`);
+    return figures;
+  }
+  const options = { encoding: 'utf8', cwd: join(dist, '..') } as const;
+  const { stdout, status, stderr } = spawnSync(process.execPath, [program, ...args], options);
   if (status !== 0) console.error(`${name} in ${dist} ended with ${status}: ${stderr.trim().split('\n').at(-1)}`);
   for (const line of stdout.split('\n')) {
     if (!line.startsWith('{"bench"')) continue;

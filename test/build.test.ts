@@ -86,7 +86,7 @@ function killAgent({ child }: Ran): void {
   process.kill(Number(agent), 'SIGKILL');
 }
 
-test('a bus starts its agent again while builds run, and after them; commands work all the time', async (t) => {
+test('a running bus starts its agent again while builds run and after them, and commands work all the time', async (t) => {
   await ends(build());
   const first = fs.realpathSync(DIST);
   assert.match(await ends(build()), /^$/, 'nothing changed, so that there is nothing to do');
@@ -149,7 +149,7 @@ test('a bus starts its agent again while builds run, and after them; commands wo
 
 const unfinished = () => fs.readdirSync(COPY).filter((name) => name.startsWith('.dist-making-'));
 
-test('a build that fails leaves the program of the one before it', async () => {
+test('after a build that fails, dist is still the program of the build before', async () => {
   const whole = fs.realpathSync(DIST);
   const source = fs.readFileSync(path.join(COPY, 'src/limits.ts'));
   change('export const NOT_A_NUMBER: number = "text";\n');
@@ -159,7 +159,7 @@ test('a build that fails leaves the program of the one before it', async () => {
   assert.deepEqual(unfinished(), []);
 });
 
-test('a package holds a program that runs, and its licence; the checkout is as before', async (t) => {
+test('a package holds a program that runs and its licence, and leaves the checkout as before', async (t) => {
   await ends(build());
   const program = fs.realpathSync(DIST);
   const [{ filename, files }] = JSON.parse(

@@ -1,3 +1,4 @@
+/** Settings: where they come from, which of them wins, and how a bad one is refused. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -38,7 +39,7 @@ function refusal(sources: Partial<ConfigSources>): string {
   return assert.fail('not refused');
 }
 
-test('defaults hold where nothing is given', () => {
+test('a setting that is given nowhere has its default', () => {
   const { settings, origins } = load({});
   assert.equal(settings['grpc.listen'], '127.0.0.1:8484');
   assert.equal(settings['http.listen'], '127.0.0.1:8485');
@@ -51,7 +52,7 @@ test('defaults hold where nothing is given', () => {
   assert.equal(origins['data.dir'].origin, 'default');
 });
 
-test('flags come before environment, environment before file, file before default', () => {
+test('a flag wins over the environment, the environment over the file, and the file over the default', () => {
   const path = file('data: { dir: /file }\nlog: { level: debug, fsync: never }\nsource: procfs\n');
   const { settings, origins } = load({
     flags: { 'data.dir': '/flag' },
@@ -66,18 +67,18 @@ test('flags come before environment, environment before file, file before defaul
   assert.equal(origins['log.fsync'].origin, `file ${path}`);
 });
 
-test('--config comes before BACKPLANE_CONFIG', () => {
+test('the flag --config wins over the variable BACKPLANE_CONFIG', () => {
   const chosen = file('source: synthetic\n');
   const other = file('source: procfs\n');
   assert.equal(load({ file: chosen, environment: { BACKPLANE_CONFIG: other } }).settings.source, 'synthetic');
 });
 
-test('an empty variable is not set, and variables of others are left alone', () => {
+test('an empty variable counts as not set, and variables of other programs are ignored', () => {
   const environment = { BACKPLANE_DATA_DIR: '', BACKPLANE_SERVICE_HOST: '10.0.0.1', BACKPLANE_PORT: 'tcp://10.0.0.1' };
   assert.equal(load({ environment }).origins['data.dir'].origin, 'default');
 });
 
-test('an unknown variable is told with the nearest known name; those of Kubernetes are left alone', () => {
+test('an unknown BACKPLANE_ variable is reported with the nearest known name, except those that Kubernetes sets', () => {
   const environment = {
     BACKPLANE_DATADIR: '/x',
     BACKPLANE_FROBNICATION_OF_EVERYTHING: '1',
@@ -94,7 +95,7 @@ test('an unknown variable is told with the nearest known name; those of Kubernet
   assert.deepEqual(load({ environment: { BACKPLANE_LOG_LEVEL: 'warn' } }).warnings, []);
 });
 
-test('names of flags and variables follow from the key', () => {
+test("the names of a flag and of a variable follow from the setting's key", () => {
   assert.equal(environmentName('recorder.bytesMax'), 'BACKPLANE_RECORDER_BYTES_MAX');
   assert.equal(environmentName('buffer.bytesPerCpu'), 'BACKPLANE_BUFFER_BYTES_PER_CPU');
   assert.equal(environmentName('grpc.listen'), 'BACKPLANE_GRPC_LISTEN');
@@ -103,7 +104,7 @@ test('names of flags and variables follow from the key', () => {
   assert.equal(new Set(SETTING_KEYS.map(environmentName)).size, SETTING_KEYS.length);
 });
 
-test('lists are the same from YAML, from a flag and from the environment', () => {
+test('a list is read alike from YAML, from a flag and from the environment', () => {
   const expected = ['a:1', 'b.example:65535', '[::1]:8484'];
   const sources: Partial<ConfigSources>[] = [
     { file: file('brokers: ["a:1", "b.example:65535", "[::1]:8484"]') },
@@ -113,7 +114,7 @@ test('lists are the same from YAML, from a flag and from the environment', () =>
   for (const source of sources) assert.deepEqual(load(source).settings.brokers, expected);
 });
 
-test('redaction rules are the same from YAML and as JSON', () => {
+test('redaction rules are read alike from YAML and from JSON', () => {
   const rules = [{ name: 'pin', field: 'process.command_args', pattern: '--pin=(?P<pin>\\d+)', groups: ['pin'] }];
   const yaml =
     "redaction: { rules: [{ name: pin, field: process.command_args, pattern: '--pin=(?P<pin>\\d+)', groups: [pin] }], off: [jwt] }";
@@ -124,7 +125,7 @@ test('redaction rules are the same from YAML and as JSON', () => {
   assert.deepEqual(load({ environment }).settings, settings);
 });
 
-test('a mix is read as its weights', () => {
+test('a mix of synthetic events is read as kinds with their weights', () => {
   const { settings } = load({ flags: { 'synthetic.mix': ' syscall = 89,process=8' } });
   assert.deepEqual(settings['synthetic.mix'], { process: 8, syscall: 89 });
   assert.deepEqual(load({}).settings['synthetic.mix'], { life: 1 });
@@ -217,7 +218,7 @@ for (const [name, flags, expected] of [
   test(`a refusal names key, bound, value and origin: ${name}`, () => assert.equal(refusal({ flags }), expected));
 }
 
-test('a hostile node name is refused', () => {
+test('a node name with hostile characters is refused', () => {
   for (const name of ['a b', '../x', 'a\nb', '-rf', 'x'.repeat(254)]) {
     assert.match(refusal({ flags: { 'node.name': name } }), /^node\.name must be .* \(flag --node-name\)$/);
   }
@@ -240,10 +241,11 @@ for (const [name, text, expected] of [
   ['alias bomb', 'a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]', /configuration file .*: .+/],
   ['too long', `#${'x'.repeat(300_000)}`, /must be at most 262144 bytes, is 300001$/],
 ] as const) {
-  test(`a bad file is refused in one line: ${name}`, () => assert.match(refusal({ file: file(text) }), expected));
+  test(`a bad configuration file is refused in one line: ${name}`, () =>
+    assert.match(refusal({ file: file(text) }), expected));
 }
 
-test('a missing file is refused, an empty one is none', () => {
+test('a missing configuration file is refused, and an empty one changes no setting', () => {
   assert.match(refusal({ file: join(dir, 'none.yaml') }), /^configuration file .*none\.yaml: ENOENT/);
   assert.equal(load({ file: file('') }).origins.source.origin, 'default');
 });
@@ -282,7 +284,7 @@ const sources = fc.record(
   { requiredKeys: [] },
 );
 
-test('the printed configuration, read back, is the same; so is its environment', () => {
+test('the printed configuration reads back as the same configuration, from a file and from the environment', () => {
   fc.assert(
     fc.property(sources, (flags) => {
       const config = load({ flags });
@@ -301,11 +303,11 @@ test('the printed configuration says where each value comes from', () => {
   assert.equal((parse(yaml) as { recorder: { bytesMax: string } }).recorder.bytesMax, '1GiB');
 });
 
-test('every default passes its own check', () => {
+test('every default passes the check of its own setting', () => {
   for (const key of SETTING_KEYS) if (key !== 'node.name') SETTINGS[key].schema.parse(SETTINGS[key].fallback);
 });
 
-test('sizes and durations survive being printed and read', () => {
+test('a size or duration that is printed reads back as the same value', () => {
   fc.assert(
     fc.property(fc.maxSafeNat(), (value) => {
       assert.equal(parseBytes(bytesText(value)), value);

@@ -27,6 +27,7 @@ function readAll(root: string): Map<string, SourceFile> {
 const RULES = {
   'no file is too long': rules.longFiles,
   'no function is too long': rules.longFunctions,
+  'private members are written #x': rules.privateModifiers,
   'no file is named utils': rules.namedForNothing,
   'no folder is too deep': rules.deepFolders,
   'no folder holds too much': rules.crowdedFolders,
@@ -48,7 +49,7 @@ for (const [name, rule] of Object.entries(RULES)) {
   });
 }
 
-test('the scan sees the repository', () => {
+test('the scan of the repository finds files, functions and exports', () => {
   const all = [...repository.values()];
   assert.ok(all.length > 50);
   assert.ok(all.flatMap((file) => file.functions).length > 300);
@@ -62,9 +63,10 @@ const BROKEN: readonly (readonly [keyof typeof RULES, Readonly<Record<string, st
     'no file is too long',
     {
       'src/a.ts': 'x();\n'.repeat(351),
+      'test/c.test.ts': 'x();\n'.repeat(351),
       'bench/b.ts': `import {\n  x,\n} from 'y';\n\n/** x */\n${'// x\n'.repeat(400)}${'x();\n'.repeat(350)}`,
     },
-    ['src/a.ts:1: 351 lines of code, at most 350'],
+    ['src/a.ts:1: 351 lines of code, at most 350', 'test/c.test.ts:1: 351 lines of code, at most 350'],
   ],
   [
     'no function is too long',
@@ -73,6 +75,8 @@ const BROKEN: readonly (readonly [keyof typeof RULES, Readonly<Record<string, st
         `function plain() {\n${LONG_BODY}}\n`,
         `class A {\n  #method<T>(a: T = f(1)): Promise<{ a: T }> {\n${LONG_BODY}  }\n}\n`,
         `const arrow = async (a: number) => {\n${LONG_BODY}};\n`,
+        `const many = async (\n  a: number,\n): Promise<{ a: T; b: () => void } | undefined> => {\n${LONG_BODY.slice(7)}};\n`,
+        `class B {\n  static #many<T>(\n    a: T,\n  ): Registry {\n${LONG_BODY.slice(7)}  }\n  b() {}\n}\n`,
         `if (a) {\n${LONG_BODY}}\nconst o = {\n${'  a: 1,\n'.repeat(80)}};\n`,
         'const t = `$' + '{[1].map((b) => {\n  return "}";\n})}`; const r = /[/{"]/; // {\n',
         'function short() {\n}\n',
@@ -82,7 +86,19 @@ const BROKEN: readonly (readonly [keyof typeof RULES, Readonly<Record<string, st
       'src/a.ts:1: plain has 72 lines, at most 70',
       'src/a.ts:74: #method has 72 lines, at most 70',
       'src/a.ts:147: arrow has 72 lines, at most 70',
+      'src/a.ts:219: many has 73 lines, at most 70',
+      'src/a.ts:293: #many has 73 lines, at most 70',
     ],
+  ],
+  [
+    'private members are written #x',
+    {
+      'src/a.ts':
+        "class A {\n  private constructor(private readonly a: 1) {}\n  protected b = 'private c';\n  #private = 1;\n}",
+      'bench/b.ts': 'class A {\n  private static async c() {}\n}\nconst o = { private: 1 };',
+      'test/harness/cluster/party.ts': 'class A {\n  protected a = 1;\n}',
+    },
+    ['src/a.ts:2: private member', 'src/a.ts:3: protected member', 'bench/b.ts:2: private member'],
   ],
   [
     'no file is named utils',
@@ -162,7 +178,7 @@ const BROKEN: readonly (readonly [keyof typeof RULES, Readonly<Record<string, st
 ];
 
 for (const [name, files, expected] of BROKEN) {
-  test(`found where it is broken: ${name}`, (t) => {
+  test(`a rule finds code that breaks it: ${name}`, (t) => {
     const root = mkdtempSync(path.join(tmpdir(), 'backplane-tidy-'));
     t.after(() => rmSync(root, { recursive: true }));
     for (const [file, text] of Object.entries(files)) {

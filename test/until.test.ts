@@ -1,10 +1,11 @@
+/** The harness's way to wait for a condition. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { settled, until } from './harness/until.js';
 
 const never = () => false;
 
-test('a wait ends with what was found, or with what was thrown', async () => {
+test('a wait ends with the value that its condition returns, or with the error that it throws', async () => {
   let count = 0;
   assert.equal(await until('three', () => ++count === 3 && count), 3);
   assert.equal(await until('zero is something', async () => 0), 0);
@@ -16,7 +17,7 @@ test('a wait ends with what was found, or with what was thrown', async () => {
   await assert.rejects(settled('a failure', Promise.reject(new Error('of its own'))), /of its own/);
 });
 
-test('a wait goes on while something changes, and fails when nothing has for 60 s: it says what it saw last', async (t) => {
+test('a wait goes on while its progress changes, and fails after 60 s without a change, telling the last progress', async (t) => {
   let nowMs = 0;
   t.mock.method(performance, 'now', () => nowMs);
   let looks = 0;
@@ -30,11 +31,11 @@ test('a wait goes on while something changes, and fails when nothing has for 60 
     () => Math.min(looks, 50),
   );
   await assert.rejects(waiting, /^AssertionError.*: the impossible: no progress for 60 s; last seen: 50$/);
-  // Twice as many where the machine is twice as crowded.
+  // A machine that is twice as crowded is given twice the time.
   assert.ok(looks > 110, `${looks} looks`);
 });
 
-test('a time in which this process did not run does not count', async (t) => {
+test("time in which the test's own process did not run does not count towards giving up", async (t) => {
   let nowMs = 0;
   t.mock.method(performance, 'now', () => nowMs);
   let looks = 0;

@@ -182,7 +182,7 @@ function assemble(
   token: BrokerToken | undefined,
   options: BrokerOptions,
 ) {
-  const { logger, version } = options;
+  const { logger } = options;
   const { interest, setBudgets } = openState(dir, logger);
   const book = new InterestBook(savedInterest(interest), (globs) => compileNodeGlobs(globs).matches, Date.now());
   const registry = new NodeRegistry(book, store, interest, (message) => logger.error(message));
@@ -193,14 +193,7 @@ function assemble(
   const totals = newTotals();
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const subscriptions = new Subscriptions({ store, fanOut, registry, route, book, historyPool, totals });
-  const facts: BrokerFacts = {
-    version,
-    startedMs: Date.now(),
-    // Made absolute, because its readers have other working directories.
-    dataDir: resolve(options.dataDir),
-    grpcListen: '',
-    httpListen: '',
-  };
+  const facts = factsBeforeListening(options);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
   const listings = new Listings(facts, registry, budgets, subscriptions, ingest, store, trouble, () => totals.events);
@@ -272,6 +265,12 @@ function openState(dir: string, logger: Logger): { interest: SharedState; setBud
       consequence: 'Budgets that were set at run time are gone',
     }),
   };
+}
+
+/** The addresses are filled in when the broker listens. */
+function factsBeforeListening({ version, dataDir }: BrokerOptions): BrokerFacts {
+  // The directory is made absolute, because its readers have other working directories.
+  return { version, startedMs: Date.now(), dataDir: resolve(dataDir), grpcListen: '', httpListen: '' };
 }
 
 function auditTrail(dir: string, logger: Logger): AuditTrail {

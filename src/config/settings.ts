@@ -68,8 +68,17 @@ function quantity(
     );
 }
 
-const bytes = (min: number, max: number) => quantity(parseBytes, bytesText, [min, max, '512MiB']);
-const duration = (min: number, max: number) => quantity(parseDurationMs, durationMsText, [min, max, '90s or 24h']);
+type Bounds = readonly [min: number, max: number];
+
+function size(bounds: Bounds, fallback: number, summary: string): Setting<number> {
+  return setting(quantity(parseBytes, bytesText, [...bounds, '512MiB']), bytesText(fallback), summary, bytesText);
+}
+
+function span(bounds: Bounds, fallbackMs: number, summary: string): Setting<number> {
+  const schema = quantity(parseDurationMs, durationMsText, [...bounds, '90s or 24h']);
+  return setting(schema, durationMsText(fallbackMs), summary, durationMsText);
+}
+
 const oneOf = <const T extends string>(...words: readonly [T, ...T[]]) =>
   z.string().pipe(z.enum(words, { error: `must be one of ${words.join(', ')}` })) as z.ZodType<T, string>;
 /** On the command line a flag without a value. */
@@ -78,7 +87,7 @@ const ADDRESS = /^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):(\d{1,5})$/;
 const isAddress = (text: string) => Number(ADDRESS.exec(text)?.[2] ?? 65_536) < 65_536;
 const address = z.string().refine(isAddress, 'must be host:port, like 127.0.0.1:8484 or [::1]:8484');
 
-function list(check: (item: string) => boolean, [min, max]: readonly [number, number], form: string) {
+function list(check: (item: string) => boolean, [min, max]: Bounds, form: string) {
   const schema = z
     .string()
     .transform((text) => text.split(',').flatMap((item) => item.trim() || []) as readonly string[])
@@ -130,63 +139,47 @@ export const SETTINGS = {
     'info',
     'how much is logged to stderr',
   ),
-  'log.bytesMax': setting(
-    bytes(limits.MiB, 1024 * limits.GiB * 1024),
-    bytesText(limits.LOG_BYTES_DEFAULT),
+  'log.bytesMax': size(
+    [limits.MiB, 1024 * limits.GiB * 1024],
+    limits.LOG_BYTES_DEFAULT,
     "size of the broker's log in all",
-    bytesText,
   ),
-  'log.ageMax': setting(
-    duration(1000, 3650 * DAY_MS),
-    durationMsText(limits.LOG_AGE_MS_DEFAULT),
-    "age of the broker's log",
-    durationMsText,
-  ),
+  'log.ageMax': span([1000, 3650 * DAY_MS], limits.LOG_AGE_MS_DEFAULT, "age of the broker's log"),
   'log.fsync': choice(
     ['commit', 'interval', 'never'],
     'commit',
     'when frames become durable: before their acknowledgement, every second, or when the system likes',
   ),
-  'recorder.bytesMax': setting(
-    bytes(limits.MiB, 1024 * limits.GiB * 1024),
-    bytesText(limits.RECORDER_BYTES_DEFAULT),
+  'recorder.bytesMax': size(
+    [limits.MiB, 1024 * limits.GiB * 1024],
+    limits.RECORDER_BYTES_DEFAULT,
     'size of the flight recorder',
-    bytesText,
   ),
-  'recorder.ageMax': setting(
-    duration(1000, 3650 * DAY_MS),
-    durationMsText(limits.RECORDER_AGE_MS_DEFAULT),
-    'age of the flight recorder',
-    durationMsText,
-  ),
-  'budget.live.bytes': setting(
-    bytes(limits.KiB, limits.GiB),
-    bytesText(limits.LIVE_BYTES_PER_SECOND_DEFAULT),
+  'recorder.ageMax': span([1000, 3650 * DAY_MS], limits.RECORDER_AGE_MS_DEFAULT, 'age of the flight recorder'),
+  'budget.live.bytes': size(
+    [limits.KiB, limits.GiB],
+    limits.LIVE_BYTES_PER_SECOND_DEFAULT,
     'bytes per second that this node may send live; what is above is shed, counted, and stays in the recorder',
-    bytesText,
   ),
   'budget.live.events': setting(
     whole(1, 100_000_000),
     String(limits.LIVE_EVENTS_PER_SECOND_DEFAULT),
     'events per second that this node may send live',
   ),
-  'budget.history.bytes': setting(
-    bytes(limits.KiB, limits.GiB),
-    bytesText(limits.HISTORY_BYTES_PER_SECOND_DEFAULT),
+  'budget.history.bytes': size(
+    [limits.KiB, limits.GiB],
+    limits.HISTORY_BYTES_PER_SECOND_DEFAULT,
     'bytes per second that this node may send from its recorder',
-    bytesText,
   ),
-  'budget.ceiling': setting(
-    bytes(0, 1024 * limits.GiB),
-    '0',
+  'budget.ceiling': size(
+    [0, 1024 * limits.GiB],
+    0,
     'bytes per second that all nodes of a broker together may send live, dealt out by demand; 0: no such bound',
-    bytesText,
   ),
-  'budget.burst': setting(
-    duration(100, limits.BUDGET_BURST_MS_MAX),
-    durationMsText(limits.BUDGET_BURST_MS_DEFAULT),
+  'budget.burst': span(
+    [100, limits.BUDGET_BURST_MS_MAX],
+    limits.BUDGET_BURST_MS_DEFAULT,
     'how much of any budget may be sent at once, as so much time of its rate',
-    durationMsText,
   ),
   source: choice(['auto', 'tracefs', 'procfs', 'synthetic'], 'auto', 'where kernel events come from'),
   'synthetic.rate': setting(
@@ -237,17 +230,15 @@ export const SETTINGS = {
     String(limits.GUARD_CPU_PERCENT_DEFAULT),
     'percent of one core that the agent may use over 10 s, without history queries; above, it gives up live matching first; 0: no bound',
   ),
-  'agent.guard.memory': setting(
-    bytes(0, 1024 * limits.GiB),
-    bytesText(limits.GUARD_MEMORY_BYTES_DEFAULT),
+  'agent.guard.memory': size(
+    [0, 1024 * limits.GiB],
+    limits.GUARD_MEMORY_BYTES_DEFAULT,
     'resident memory of the agent, likewise; 0: no bound',
-    bytesText,
   ),
-  'buffer.bytesPerCpu': setting(
-    bytes(64 * limits.KiB, limits.GiB),
-    bytesText(4 * limits.MiB),
+  'buffer.bytesPerCpu': size(
+    [64 * limits.KiB, limits.GiB],
+    4 * limits.MiB,
     'kernel trace buffer per CPU; all of them at most 1 % of memory',
-    bytesText,
   ),
 } as const;
 

@@ -1,3 +1,4 @@
+/** Where the token of a broker is looked for, in which order, and which files and notes are believed. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -34,7 +35,7 @@ function saved(name: string): { file: string; token: string } {
 const BROKER = '127.0.0.1:1';
 const nowhere = () => ({ environment: {}, tokenFile: '', dataDir: join(dir, 'none'), dataDirGiven: true });
 
-test('the environment comes before the file that is named, which comes before the data directory', () => {
+test('the token from the environment wins over the named file, which wins over the data directory', () => {
   const named = saved('named');
   mkdirSync(join(dir, 'data'));
   const own = saved('data/token');
@@ -49,7 +50,7 @@ test('the environment comes before the file that is named, which comes before th
   assert.equal(tokenLookup(nowhere())(BROKER), undefined);
 });
 
-test('it is read anew each time', () => {
+test('the token is read anew for each call', () => {
   const { file, token } = saved('token');
   const lookup = tokenLookup({ ...nowhere(), tokenFile: file });
   assert.equal(lookup(BROKER)?.token, token);
@@ -58,7 +59,7 @@ test('it is read anew each time', () => {
   assert.equal(lookup(BROKER)?.token, next);
 });
 
-test('what was named and holds no token is refused, without its text; what nobody named is passed over', () => {
+test('a named token file without a token is refused without showing its text, and a file that nobody named is skipped', () => {
   const secret = 'not a token, but secret';
   for (const environment of [{ BACKPLANE_TOKEN: secret }, { BACKPLANE_TOKEN: 'x'.repeat(600) }]) {
     const lookup = tokenLookup({ ...nowhere(), environment });
@@ -87,7 +88,7 @@ test('what was named and holds no token is refused, without its text; what nobod
   assert.throws(() => tokenLookup({ ...nowhere(), tokenFile: join(dir, 'endless') })(BROKER), /is not a regular file/);
 });
 
-test('only Bearer and one token is a credential', () => {
+test('an authorization header is accepted only as the word Bearer and one token', () => {
   const token = newToken();
   for (const value of [`Bearer ${token}`, `bearer   ${token} `]) assert.equal(tokenOfCredential(value), token);
   for (const value of [
@@ -102,7 +103,7 @@ test('only Bearer and one token is a credential', () => {
     assert.equal(tokenOfCredential(value), undefined, value);
 });
 
-test('a note is found by whichever address leads to the broker, and by no other', () => {
+test('a token note is found by every address that leads to its broker, and by no other address', () => {
   const notes = join(dir, 'notes');
   const { forget } = noteToken(notes, '0.0.0.0:41', '/data/token');
   assert.equal(statSync(notes).mode & 0o777, 0o700);
@@ -121,7 +122,7 @@ test('a note is found by whichever address leads to the broker, and by no other'
     assert.equal(notedTokenFile(notes, address), '/six/token', address);
 });
 
-test('a note whose broker was killed is not believed, and the next one removes it', async () => {
+test('the note of a killed broker is not believed, and the next broker removes it', async () => {
   const notes = join(dir, 'notes');
   noteToken(notes, '127.0.0.1:41', '/data/token');
   const [name] = readdirSync(notes);
@@ -141,7 +142,7 @@ test('a note whose broker was killed is not believed, and the next one removes i
   );
 });
 
-test('a broker leaves the notes of other pid namespaces, of which it cannot see who runs', () => {
+test('a broker leaves notes of other pid namespaces alone, since it cannot see whether their brokers run', () => {
   const notes = join(dir, 'notes');
   noteToken(notes, '127.0.0.1:41', '/data/token');
   const [name] = readdirSync(notes);
@@ -156,7 +157,7 @@ test('a broker leaves the notes of other pid namespaces, of which it cannot see 
   assert.equal(readdirSync(notes).length, 1);
 });
 
-test('a note that was removed is written again, with its directory; the one of another broker stays', () => {
+test('a removed note is written again with its directory, and the note of another broker is left alone', () => {
   const notes = join(dir, 'notes');
   const { keep, forget } = noteToken(notes, '127.0.0.1:41', '/data/token');
   rmSync(notes, { recursive: true });
@@ -171,7 +172,7 @@ test('a note that was removed is written again, with its directory; the one of a
   assert.deepEqual(readdirSync(notes), [name]);
 });
 
-test('a note is taken back by its own broker only', () => {
+test('a note is removed only by the broker that wrote it', () => {
   const notes = join(dir, 'notes');
   const { forget } = noteToken(notes, '127.0.0.1:41', '/first/token');
   const [name] = readdirSync(notes);
@@ -180,7 +181,7 @@ test('a note is taken back by its own broker only', () => {
   assert.deepEqual(readdirSync(notes), [name]);
 });
 
-test('a directory that others can enter, or have made, is not believed', () => {
+test('a note directory that others can enter or have made is not believed', () => {
   const notes = join(dir, 'notes');
   noteToken(notes, '127.0.0.1:41', '/data/token');
   for (const mode of [0o701, 0o710, 0o777]) {
@@ -193,14 +194,14 @@ test('a directory that others can enter, or have made, is not believed', () => {
   assert.equal(notedTokenFile(join(dir, 'link'), '127.0.0.1:41'), undefined);
 });
 
-test('the runtime directory is the user’s own', () => {
+test('the runtime directory belongs to the user', () => {
   assert.equal(runtimeDirectory({ XDG_RUNTIME_DIR: '/run/user/7' }, 0), '/run/backplane');
   assert.equal(runtimeDirectory({ XDG_RUNTIME_DIR: '/run/user/7' }, 7), '/run/user/7/backplane');
   assert.equal(runtimeDirectory({ XDG_RUNTIME_DIR: 'relative' }, 7), undefined);
   assert.equal(runtimeDirectory({}, 7), undefined);
 });
 
-test('where the data directory is the default one, the note of the address is asked first', {
+test('with the default data directory, the note of the address is read before the token file', {
   skip: process.geteuid?.() === 0 ? false : 'needs root',
 }, () => {
   const own = saved('token');

@@ -119,7 +119,7 @@ class World {
   }
 }
 
-test('whatever fails, however often, each event comes once', async () => {
+test('under repeated failures of any kind, every event is delivered exactly once', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(stretch, { minLength: 2, maxLength: 6 }), stretch, async (stretches, last) => {
       const harness = await Harness.start();

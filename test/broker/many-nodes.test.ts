@@ -48,7 +48,7 @@ function assertCursors(subscriber: Subscriber): void {
 }
 
 for (const count of [200, 1000]) {
-  test(`${count} nodes: the past, the seam and live, each resumed by its cursor, and resumed again`, async () => {
+  test(`${count} nodes: history, seam and live events are complete, and every cursor resumes, twice over`, async () => {
     const recorders = recordersOf(count);
     for (const pid of range(0, 2)) for (const recorder of recorders) recorder.record('process.exec', pid);
     const agents = await connect(recorders);
@@ -73,7 +73,7 @@ for (const count of [200, 1000]) {
   });
 }
 
-test('what was asked is forgotten: the recorders fill, and fill on after a second failure', async () => {
+test('brokers that lost interest.json get the missed events from the recorders, even after a second failure', async () => {
   const count = 200;
   const recorders = recordersOf(count);
   for (const recorder of recorders) recorder.record('process.exec', 0);

@@ -1,3 +1,4 @@
+/** The command `agent`: how it starts, ends and is started again. */
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -30,7 +31,7 @@ function start(t: TestContext) {
   return child;
 }
 
-test('an agent tells its parent what it can see, and ends in order on SIGTERM', async (t) => {
+test('an agent reports to its parent what it can see, and ends in order on SIGTERM', async (t) => {
   const child = start(t);
   const [message] = (await once(child, 'message')) as [AgentMessage];
   assert.equal(message.kind, 'started');
@@ -71,7 +72,7 @@ test('a second agent on the same recorder is refused in one line', async (t) => 
   assert.notEqual(code, 0);
 });
 
-test('when one of several nodes cannot record none does, and the one is named', async (t) => {
+test('when one of several nodes cannot record, the agent starts none and names that node', async (t) => {
   const single = { ...environment(t), BACKPLANE_NODE_NAME: 'many' };
   const env: Record<string, string> = { ...single, BACKPLANE_SYNTHETIC_NODES: '3' };
   const taken = join(env.BACKPLANE_DATA_DIR ?? '', 'many-0002');
@@ -102,7 +103,7 @@ test('when one of several nodes cannot record none does, and the one is named', 
   assert.deepEqual(await once(several, 'exit'), [0, null]);
 });
 
-test('a killed agent is started again; a stopped one is not', async (t) => {
+test('up starts a killed agent again, and leaves a stopped one stopped', async (t) => {
   const started: AgentMessage[] = [];
   let heard = () => {};
   const agent = new AgentProcess({

@@ -1,3 +1,4 @@
+/** Under which name the command is shown, and that this name works. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
@@ -15,13 +16,13 @@ const started = (script: string, PATH = '/usr/bin:/usr/local/bin', directory = '
   directory,
 });
 
-test('in a checkout it is the executable beside the build, from wherever it is typed', () => {
+test('in a checkout the command is the executable beside the build, from wherever it is typed', () => {
   const own = join(ROOT, 'backplane');
   assert.equal(commandName(started('/x/main.js', '', ROOT.replace(/\/$/, ''))), './backplane');
   assert.equal(commandName(started('/x/main.js')), own);
 });
 
-test('in messages and examples the name that works here takes the place of the plain one', () => {
+test('messages and examples show the command name that works here instead of the plain one', () => {
   const typed = (text: string) => asTyped(text, './backplane');
   assert.equal(typed('try "backplane observe --follow"'), 'try "./backplane observe --follow"');
   assert.equal(typed('source <(backplane completion bash)'), 'source <(./backplane completion bash)');
@@ -30,7 +31,7 @@ test('in messages and examples the name that works here takes the place of the p
     assert.equal(typed(text), text);
 });
 
-test('installed it is the command that was typed, by its path where the PATH has none', () => {
+test('when installed the command is shown as it was typed, with its path where PATH does not find it', () => {
   const none = '/nowhere/backplane';
   assert.equal(commandName(started('/usr/local/bin/backplane'), none), 'backplane');
   assert.equal(commandName(started('/opt/my tools/bin/backplane'), none), "'/opt/my tools/bin/backplane'");

@@ -119,7 +119,7 @@ test('every verb has examples, whose flags and words it takes', async () => {
   }
 });
 
-test('an unknown shell is refused with those that are known', async () => {
+test('an unknown shell is refused with the shells that are known', async () => {
   const { code, err } = await run(['completion', 'tcsh']);
   assert.equal(code, 2);
   assert.match(err, /bash, zsh, fish/);

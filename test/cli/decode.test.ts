@@ -66,7 +66,7 @@ function rendered(line: Line): string {
 }
 
 for (const name of ['lite-4k', 'syscalls-64k', 'overflow-4k']) {
-  test(`${name}: every event, field and time is what the kernel printed`, async () => {
+  test(`${name}: every decoded event, field and time is as the kernel printed it`, async () => {
     const dir = join(FIXTURES, name);
     const meta = JSON.parse(readFileSync(join(dir, 'meta.json'), 'utf8'));
     const { events, lost } = await decoded(dir);
@@ -86,7 +86,7 @@ for (const name of ['lite-4k', 'syscalls-64k', 'overflow-4k']) {
   });
 }
 
-test('garbage is refused in one line that names the file', async (t) => {
+test('a capture of garbage is refused in one line that names the file', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'decode-'));
   t.after(() => rmSync(dir, { recursive: true }));
   const fixture = join(FIXTURES, 'lite-4k');

@@ -1,3 +1,4 @@
+/** Refusals of a broker are shown with the names of flags. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inFlagNames } from '../../src/cli/flag-names.js';
@@ -17,7 +18,7 @@ function refusal(request: SubscriptionRequest): string {
   return assert.fail(`${JSON.stringify(request)} is accepted`);
 }
 
-test('what a broker refuses is said with the names of flags, whatever the values are', () => {
+test('a refusal of the broker is shown with the names of flags, whatever the values are', () => {
   const rows: [SubscriptionRequest, RegExp][] = [
     [{ topics: ['since'] }, /^--topic: unknown topic "since"/],
     [{ nodes: ['-last, follow'] }, /^--node: must consist of .*, got "-last, follow"$/],
@@ -45,7 +46,7 @@ test('what a broker refuses is said with the names of flags, whatever the values
   for (const [request, expected] of rows) assert.match(refusal(request), expected);
 });
 
-test('what is not about a request stays as it is', () => {
+test('a message that is not about a request is shown unchanged', () => {
   const error = new BackplaneError('unavailable', 'node: with last or since');
   assert.equal(inFlagNames(error), error);
   assert.equal(inFlagNames(new Error('or since')).message, 'or since');

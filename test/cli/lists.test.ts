@@ -49,7 +49,7 @@ async function onTerminal(args: readonly string[]): Promise<string> {
 }
 
 for (const args of [['nodes'], ['topics'], ['subscriptions'], ['status'], ['doctor']]) {
-  test(`${args[0]} fits 80 columns; wide and a pipe have everything`, async () => {
+  test(`${args[0]} fits 80 columns; with wide, or into a pipe, it shows every column`, async () => {
     const narrow = await onTerminal(args);
     for (const line of narrow.split('\n')) assert.ok([...line].length <= 80, `${[...line].length}: ${line}`);
     assert.match(narrow, /\n/);
@@ -83,7 +83,7 @@ test('every list is JSON lines with -o json', async () => {
   await live.done;
 });
 
-test('set-budget answers what it was and what it is; nothing that was not asked for changes', async () => {
+test('set-budget prints the budget before and after, and changes only the given limits', async () => {
   const set = ['nodes', 'set-budget', 'node-with*', '--live-events', '7', '--history-bytes', '1MiB'];
   const table = (await run(set, env)).out.trimEnd().split('\n');
   assert.equal(table.length, 2);
@@ -114,7 +114,7 @@ test('--watch prints the list anew until it is interrupted, or until its reader 
     assert.equal((await run(['topics', '--watch', wrong], env)).code, 2, wrong);
 });
 
-test('what a broker refuses is 2, what cannot be reached is 1', async () => {
+test('a refusal of the broker exits with 2, a broker that cannot be reached with 1', async () => {
   const cases: [readonly string[], number, RegExp][] = [
     [['observe', '--topic', 'security', '--last', '1'], 2, /agent\.profiles|profile/],
     [['observe', '--filter', 'process.pid ==', '--last', '1'], 2, /filter/],

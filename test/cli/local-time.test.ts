@@ -1,3 +1,4 @@
+/** Times as people type them and as they are shown, in local time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readTime, type TimeReading } from '../../src/cli/local-time.js';
@@ -26,7 +27,7 @@ const READ: readonly (readonly [string, TimeReading, string])[] = [
   ['5m', BERLIN, '5m'],
   ['2026-11-28T04:00:00Z', BERLIN, '2026-11-28T04:00:00Z'],
   ['2026-11-28T04:00:00.123+01:00', BERLIN, '2026-11-28T04:00:00.123+01:00'],
-  // As they are shown.
+  // Times in the form in which they are shown.
   ['04:00', BERLIN, '2026-11-28T03:00:00Z'],
   ['4:00', BERLIN, '2026-11-28T03:00:00Z'],
   ['04:00:00', BERLIN, '2026-11-28T03:00:00Z'],
@@ -55,13 +56,13 @@ const READ: readonly (readonly [string, TimeReading, string])[] = [
   ['09:00', { ...BERLIN, afterNs: BigInt(NOW_MS) * 1_000_000n }, '2026-11-29T08:00:00Z'],
 ];
 
-test('times as people write them and as they are shown', () => {
+test('times are read as people write them, and shown in local time', () => {
   inZone('Europe/Berlin', () => {
     for (const [text, reading, expected] of READ) assert.equal(readTime('--since', text, reading), expected, text);
   });
 });
 
-test('midnight, and the days on which the clock is changed, are where they are', () => {
+test('midnight, and the days on which the clock is changed, are shown right', () => {
   inZone('America/St_Johns', () => {
     const reading = { nowMs: Date.parse('2026-03-08T12:00:00Z'), utc: false };
     assert.equal(readTime('--since', 'today', reading), '2026-03-08T03:30:00Z');
@@ -70,7 +71,7 @@ test('midnight, and the days on which the clock is changed, are where they are',
   });
 });
 
-test('what is no time is refused with what may stand there', () => {
+test('a text that is no time is refused with the forms that are accepted', () => {
   for (const text of [
     '25:00',
     '04:60',
@@ -95,7 +96,7 @@ test('what is no time is refused with what may stand there', () => {
   }
 });
 
-test('whatever is shown, in any form and zone, can be given as a start', () => {
+test('every time that is shown, in any form and zone, can be given as a start', () => {
   const ns = BigInt(Date.parse('2026-11-28T03:00:00Z')) * 1_000_000n + 123_456_789n;
   for (const zone of ['UTC', 'Europe/Berlin', 'America/St_Johns', 'Asia/Kathmandu']) {
     inZone(zone, () => {

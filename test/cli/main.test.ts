@@ -1,3 +1,4 @@
+/** The command line as a whole: wrong usage, help, settings from the environment, `config` and `decode`. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -74,13 +75,13 @@ for (const [name, args, expected] of REFUSALS) {
   });
 }
 
-test('a setting in the environment is refused by its name', async () => {
+test("a bad setting in the environment is refused by the variable's name", async () => {
   const { code, err } = await run(['status'], { BACKPLANE_BROKERS: 'x' });
   assert.equal(err, 'backplane: brokers must hold host:port items, got "x" (environment BACKPLANE_BROKERS)\n');
   assert.equal(code, 2);
 });
 
-test('a command of a command has its flags wherever they stand', async () => {
+test('a subcommand takes its flags wherever they stand', async () => {
   const broker = ['--broker', '127.0.0.1:1'];
   for (const args of [
     ['nodes', 'set-budget', 'node-a', '--live-events', '5', ...broker],
@@ -92,7 +93,7 @@ test('a command of a command has its flags wherever they stand', async () => {
   }
 });
 
-test('no broker: exit code 1 and what to do', async () => {
+test('without a broker a command exits with 1 and says what to do', async () => {
   for (const verb of ['observe', 'nodes', 'topics', 'subscriptions', 'status']) {
     const { code, out, err } = await run([verb, '--broker', '127.0.0.1:1']);
     assert.match(err, /^backplane: no broker answers at 127\.0\.0\.1:1: start one with "\S*backplane up".*\n$/);
@@ -101,7 +102,7 @@ test('no broker: exit code 1 and what to do', async () => {
   }
 });
 
-test('help and version are answers; no verb is not', async () => {
+test('help and version exit with 0, and a call without a verb does not', async () => {
   for (const args of [['--help'], ['help', 'observe'], ['observe', '--help']]) {
     const { code, out } = await run(args);
     assert.match(out, /^Usage: backplane/);
@@ -121,14 +122,14 @@ test('an unknown variable is warned of once', async () => {
   assert.equal(code, 0);
 });
 
-test('config prints what is in force', async () => {
+test('config prints the settings that are in force', async () => {
   const { code, out } = await run(['config', '--source', 'procfs'], { BACKPLANE_DATA_DIR: '/d' });
   assert.match(out, /^source: procfs # flag --source$/m);
   assert.match(out, /^ {2}dir: \/d # environment BACKPLANE_DATA_DIR$/m);
   assert.equal(code, 0);
 });
 
-test('decode prints a capture as JSON lines, and refuses what is none in one line', async () => {
+test('decode prints a capture as JSON lines, and refuses a file that is no capture in one line', async () => {
   const capture = fileURLToPath(new URL('../../../test/fixtures/ftrace/lite-4k', import.meta.url));
   const { code, out } = await run(['decode', capture]);
   const first = JSON.parse(out.slice(0, out.indexOf('\n'))) as Record<string, unknown>;

@@ -74,7 +74,7 @@ const VERBS: readonly (readonly string[])[] = [
 const TOLD = /^backplane: stdout[^\n]*no space left[^\n]*\n$/i;
 
 for (const args of VERBS) {
-  test(`${args.join(' ').replace(CAPTURE, 'CAPTURE')} > /dev/full fails, and says so in one line`, async () => {
+  test(`with stdout on a full disk this fails in one line: ${args.join(' ').replace(CAPTURE, 'CAPTURE')}`, async () => {
     const { code, err } = await (await runInto(args, { out: '/dev/full' })).ended;
     assert.match(err, TOLD);
     assert.equal(code, 1);
@@ -82,7 +82,7 @@ for (const args of VERBS) {
 }
 
 for (const verb of ['broker', 'up']) {
-  test(`${verb} > /dev/full serves on, and fails in the end`, async () => {
+  test(`${verb} with stdout on a full disk serves on, and fails when it ends`, async () => {
     const own = mkdtempSync(join(tmpdir(), 'backplane-output-'));
     const more = {
       ...QUIET_PORTS,
@@ -101,7 +101,7 @@ for (const verb of ['broker', 'up']) {
   });
 }
 
-test('a reader that has gone had what it wanted: nothing is said, and it is no failure', async () => {
+test('a reader that closes its pipe early causes neither a message nor a failure', async () => {
   for (const args of [
     ['topics'],
     ['nodes'],
@@ -128,7 +128,7 @@ test('a reader that has gone had what it wanted: nothing is said, and it is no f
   }
 });
 
-test('a stderr that takes nothing hurts nobody', async () => {
+test('a stderr that cannot be written to does not disturb the command', async () => {
   const { code, out } = await (await runInto(['topics'], { err: '/dev/full' })).ended;
   assert.equal(code, 0);
   assert.match(out, /^process /m);

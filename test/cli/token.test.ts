@@ -29,7 +29,7 @@ async function start(t: TestContext, dir: string, args: readonly string[] = [], 
   return { broker, grpc, http };
 }
 
-test('commands find the token of a broker by its address, from any directory, while it runs', async (t) => {
+test('commands find the token of a running broker by its address, from any directory', async (t) => {
   const dir = directory(t);
   const { broker, grpc } = await start(t, dir);
   const found = await run(['status', '--broker', grpc], { XDG_RUNTIME_DIR: dir });
@@ -41,7 +41,7 @@ test('commands find the token of a broker by its address, from any directory, wh
   assert.deepEqual(left, []);
 });
 
-test('a refusal is one line that names the file, its owner and the variable; with what it names it works', async (t) => {
+test('a refused token is one line that names file, owner and variable, and following it helps', async (t) => {
   const dir = directory(t);
   const { grpc } = await start(t, dir);
   const elsewhere = { BACKPLANE_DATA_DIR: join(dir, 'none'), BACKPLANE_TOKEN: 'A'.repeat(43) };
@@ -70,7 +70,7 @@ test('a refusal is one line that names the file, its owner and the variable; wit
   assert.match(missing.err, /^backplane: the token file \S+ cannot be read: there is no such file\n$/);
 });
 
-test('another user reads nothing and changes nothing', {
+test('another user can neither read nor change anything', {
   skip: process.geteuid?.() === 0 ? false : 'needs root to be somebody else',
 }, async (t) => {
   const dir = directory(t);
@@ -94,7 +94,7 @@ test('another user reads nothing and changes nothing', {
   assert.equal((await fetch(`${http}/v1/events?follow=true`)).status, 401);
 });
 
-test('up gives its agent the token, and neither says it', async (t) => {
+test('up passes the token to its agent, and neither prints it', async (t) => {
   const dir = directory(t);
   const { broker, grpc } = await start(t, dir, [], 'up');
   const token = readFileSync(join(dir, 'token'), 'utf8').trim();
@@ -125,7 +125,7 @@ test('--no-token lets everybody in, and each start says so', async (t) => {
   assert.ok(!readdirSync(dir).includes('token'));
 });
 
-test('config says where the token is from, never what it is, and stays a file to start from', async (t) => {
+test('config says where the token comes from but not its value, and its output can be started from', async (t) => {
   const dir = directory(t);
   const token = 'S'.repeat(43);
   const { out, err } = await run(['config', '--no-token'], {

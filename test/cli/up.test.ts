@@ -1,3 +1,4 @@
+/** The command `up`: one process that runs a broker and its agent. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -38,7 +39,7 @@ async function start(t: TestContext, env: Record<string, string>) {
   return { up, broker };
 }
 
-test('up says where it listens, what the node sees and what to type; that command works', async (t) => {
+test('up prints its addresses, what the node sees and a command to type, and that command works', async (t) => {
   const { up, broker } = await start(t, environment(t));
   assert.match(up.out, /^Backplane listens on 127\.0\.0\.1:\d+ \(gRPC\) and http:\/\/127\.0\.0\.1:\d+\n/);
   assert.match(up.out, /^Node node-up records \d+ kernel events from synthetic\n/m);
@@ -63,7 +64,7 @@ test('up says where it listens, what the node sees and what to type; that comman
   assert.equal(code, 0);
 });
 
-test('up with synthetic nodes is that many nodes, each with a recorder of its own', async (t) => {
+test('up with N synthetic nodes connects N nodes, each with a recorder of its own', async (t) => {
   const env: Record<string, string> = {
     ...environment(t),
     BACKPLANE_SYNTHETIC_NODES: '3',
@@ -117,7 +118,7 @@ test('up with synthetic nodes is that many nodes, each with a recorder of its ow
   for (const name of names) assert.ok(existsSync(join(env.BACKPLANE_DATA_DIR ?? '', name, 'recorder')), name);
 });
 
-test('nodes that are not synthetic cannot be many: refused in one line, by up and by agent', async (t) => {
+test('more than one node is refused in one line, by up and by agent, unless the nodes are synthetic', async (t) => {
   const env = { ...environment(t), BACKPLANE_SYNTHETIC_NODES: '3' };
   for (const [verb, changed, expected] of [
     [
@@ -176,7 +177,7 @@ test('a port that is taken is refused in one line that names the setting', async
   }
 });
 
-test('listening beyond loopback is refused unless it is allowed by name', async (t) => {
+test('listening beyond loopback is refused unless a setting allows it', async (t) => {
   const env = { ...environment(t), BACKPLANE_GRPC_LISTEN: '0.0.0.0:0' };
   const { code, err } = await run(['broker'], env);
   assert.match(err, /^backplane: .*insecure.*\n$/);
@@ -203,7 +204,7 @@ async function gone(pid: number): Promise<void> {
   });
 }
 
-test('when up is killed its agent ends too, and the next up goes on in the same directory', async (t) => {
+test('when up is killed its agent ends too, and the next up continues in the same directory', async (t) => {
   const env = environment(t);
   const { up } = await start(t, env);
   const [agent] = children(up.child.pid);
@@ -215,7 +216,7 @@ test('when up is killed its agent ends too, and the next up goes on in the same 
   assert.equal((await run(['status', '--broker', broker])).code, 0);
 });
 
-test('when the agent is killed up starts another, which connects', async (t) => {
+test('when the agent is killed, up starts another, which connects', async (t) => {
   const { up, broker } = await start(t, environment(t));
   const [agent] = children(up.child.pid);
   assert.ok(agent !== undefined);

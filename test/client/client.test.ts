@@ -1,3 +1,4 @@
+/** The client against a broker whose answers are scripted: it resumes, follows other brokers, and stops. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -48,7 +49,7 @@ async function collect(
 
 const cut = (after: number) => ({ after, code: status.UNAVAILABLE, details: 'going away' });
 
-test('a replay brings accepted, the events and coverage, then ends', async (t) => {
+test('a replay delivers the acceptance, the events and the coverage, then ends', async (t) => {
   const broker = await start(t);
   const { pids, kinds } = await collect(client(t, broker.address), { since: '5m' });
   assert.deepEqual(pids, ALL);
@@ -57,7 +58,7 @@ test('a replay brings accepted, the events and coverage, then ends', async (t) =
   assert.equal(broker.requests.length, 1);
 });
 
-test('a stream cut at any event is resumed: every event once and in order', async (t) => {
+test('a stream that is cut at any event is resumed: every event once and in order', async (t) => {
   const broker = await start(t, { cuts: [cut(7), cut(0), cut(1), cut(12), undefined] });
   const { pids, kinds } = await collect(client(t, broker.address), { since: '5m', last: 20 });
   assert.deepEqual(pids, ALL);
@@ -72,7 +73,7 @@ test('a stream cut at any event is resumed: every event once and in order', asyn
   assert.equal(kinds.filter((kind) => kind === 'link').length, 8);
 });
 
-test('a gap of which a break takes the cursor is told once: the resumed stream tells it again', async (t) => {
+test('a gap whose cursor is lost by a break is told once, by the resumed stream', async (t) => {
   const notices = [{ gap: { node: 'node-a', topic: 'process', events: 3, reason: 'shed' } }];
   const broker = await start(t, { notices, cuts: [cut(0), cut(0), undefined] });
   const { pids, kinds } = await collect(client(t, broker.address), { since: '5m' });
@@ -81,20 +82,20 @@ test('a gap of which a break takes the cursor is told once: the resumed stream t
   assert.equal(kinds.filter((kind) => kind === 'gap').length, 1);
 });
 
-test('a gap behind which nothing comes is told at the end', async (t) => {
+test('a gap that nothing follows is told at the end', async (t) => {
   const broker = await start(t, { events: [], notices: [{ gap: { node: 'node-a', reason: 'late', events: 1 } }] });
   const { kinds } = await collect(client(t, broker.address), { follow: false, since: '5m', until: '1m' });
   assert.deepEqual(kinds, ['accepted', 'gap', 'coverage']);
 });
 
-test('a stream cut before its first event keeps the window as it was resolved first', async (t) => {
+test('a stream that is cut before its first event keeps the time window as first resolved', async (t) => {
   const broker = await start(t, { cuts: [cut(0), undefined] });
   const { pids } = await collect(client(t, broker.address), { since: '5m' });
   assert.deepEqual(pids, ALL);
   assert.equal(broker.requests[1]?.since, '1970-01-01T00:00:01.000000000Z');
 });
 
-test('a limit holds over a break', async (t) => {
+test('a limit counts events from before and after a break', async (t) => {
   const broker = await start(t, { cuts: [cut(4), undefined] });
   const { pids } = await collect(client(t, broker.address), { since: '5m', limit: '9', follow: false });
   assert.deepEqual(pids, ALL.slice(0, 9));
@@ -104,13 +105,13 @@ test('a limit holds over a break', async (t) => {
   );
 });
 
-test('a limit that is reached ends a following subscription whose stream ends', async (t) => {
+test('a reached limit ends a following subscription when its stream ends', async (t) => {
   const broker = await start(t, { cuts: [{ after: 3, code: status.UNAVAILABLE, details: 'gone' }] });
   const { pids } = await collect(client(t, broker.address), { follow: true, limit: '3' });
   assert.deepEqual(pids, [1, 2, 3]);
 });
 
-test('a follower goes on at another broker when its own is killed', async (t) => {
+test('a follower continues at another broker when its own is killed', async (t) => {
   const first = await start(t, { events: NUMBERED.slice(0, 8) });
   const second = await start(t);
   const { pids, items } = await collect(client(t, first.address, second.address), { follow: true }, (seen, item) => {
@@ -163,7 +164,7 @@ test('when no broker answers, one line names them and says what to do', async (t
   }
 });
 
-test('what the broker refuses is not tried again, and its message is kept', async (t) => {
+test('a refusal by the broker is not retried, and keeps its message', async (t) => {
   const broker = await start(t);
   await assert.rejects(collect(client(t, broker.address, broker.address), { filter: 'bad' }), (thrown) => {
     assert.ok(thrown instanceof BackplaneError);
@@ -183,14 +184,14 @@ test('a refusal after a break ends the subscription with it', async (t) => {
   });
 });
 
-test('an aborted signal ends the iteration and the stream at the broker', async (t) => {
+test('aborting the signal ends the iteration, and the stream at the broker', async (t) => {
   const broker = await start(t);
   const { pids } = await collect(client(t, broker.address), { follow: true }, (seen) => seen.length >= 6);
   assert.ok(pids.length >= 6);
   await until('the end at the broker', () => broker.cancelled === 1);
 });
 
-test('a consumer that leaves ends the stream at the broker', async (t) => {
+test('a consumer that stops iterating ends the stream at the broker', async (t) => {
   const broker = await start(t);
   for await (const item of client(t, broker.address).subscribe({ follow: true }, new AbortController().signal)) {
     if (item.kind === 'events') break;
@@ -198,7 +199,7 @@ test('a consumer that leaves ends the stream at the broker', async (t) => {
   await until('the end at the broker', () => broker.cancelled === 1);
 });
 
-test('a consumer that does not read stops the broker', async (t) => {
+test('a consumer that does not read stops the broker from sending', async (t) => {
   const padded = busEvent('process.exec', { process: { pid: 1, commandArgs: ['x'.repeat(12_000)] } });
   const events = new Array<typeof padded>(5_000).fill(padded);
   const broker = await start(t, { events, batch: 5 });

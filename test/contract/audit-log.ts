@@ -1,4 +1,4 @@
-/** What every audit log must do, wherever it keeps its entries. */
+/** The contract of audit logs, which every implementation must keep. */
 import assert from 'node:assert/strict';
 import type { AuditLog } from '../../src/broker/cluster/audit-log.js';
 import { eachWith } from './each.js';
@@ -17,7 +17,7 @@ export interface AuditLogUnderTest {
 export function auditLogContract(name: string, create: () => Promise<AuditLogUnderTest>): void {
   const each = eachWith(name, create);
 
-  each('entries are there when they are acknowledged, in the order of the calls', async (under) => {
+  each('an acknowledged entry is stored, and entries are in the order of the calls', async (under) => {
     const log = under.open();
     const appending = Array.from({ length: 50 }, (_, number) => log.append([{ number }]));
     await log.append([{ number: 50 }, { number: 51 }]);
@@ -28,7 +28,7 @@ export function auditLogContract(name: string, create: () => Promise<AuditLogUnd
     );
   });
 
-  each('two writers: none of an entry is lost or torn', async (under) => {
+  each('no entry of two concurrent writers is lost or torn', async (under) => {
     const [one, other] = [under.open(), under.open()];
     const numbers = Array.from({ length: 40 }, (_, number) => number);
     await Promise.all(numbers.map((number) => (number % 2 ? one : other).append([{ number }])));
@@ -38,7 +38,7 @@ export function auditLogContract(name: string, create: () => Promise<AuditLogUnd
     );
   });
 
-  each('it keeps the newest, and is bounded', async (under) => {
+  each('the newest entries are kept, within a bound', async (under) => {
     const log = under.open();
     for (let number = 0; number < 5_000; number += 100) {
       await log.append(Array.from({ length: 100 }, (_, at) => ({ number: number + at, text: 'x'.repeat(50) })));
@@ -51,7 +51,7 @@ export function auditLogContract(name: string, create: () => Promise<AuditLogUnd
     );
   });
 
-  each('what cannot be kept is refused', async (under) => {
+  each('an entry that cannot be kept is refused', async (under) => {
     const log = under.open();
     await log.append([{ number: 0 }]);
     await under.breakIt();

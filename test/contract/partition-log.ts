@@ -1,4 +1,4 @@
-/** What every partition log must do, whatever it keeps its frames in. */
+/** The contract of partition logs, which every implementation must keep. */
 import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { LogItem, PartitionLog, PartitionReader } from '../../src/broker/log/partition-log.js';
@@ -6,6 +6,7 @@ import { BackplaneError } from '../../src/errors.js';
 import { encodeFrame, type Frame } from '../../src/wire/frame/frame.js';
 import type { Position } from '../../src/wire/position.js';
 import { element } from '../harness/arbitrary/frame-arbitrary.js';
+import { frameOver } from '../harness/frames.js';
 import { eachWith } from './each.js';
 
 export interface LogUnderTest {
@@ -13,7 +14,7 @@ export interface LogUnderTest {
   open(bytesMax?: number): Promise<PartitionLog>;
   /** Ends it as a kill would. */
   kill(log: PartitionLog): Promise<void>;
-  /** Makes old frames go. */
+  /** Applies retention, which deletes old frames. */
   enforce(log: PartitionLog): void;
   destroy(): Promise<void>;
 }
@@ -25,27 +26,17 @@ export const PROCESS: ReadonlySet<string> = new Set(['process']);
 
 /** Covers (from, to], with `bytes` of one event when given. */
 export function frameOf(from: number, to: number, bytes = 0, topic = 'process'): Frame {
-  const events = bytes === 0 ? Buffer.alloc(0) : element(bytes, to);
-  return {
+  if (bytes === 0) return frameOver(position(from), position(to), { topic });
+  const events = element(bytes, to);
+  return frameOver(position(from), position(to), {
     topic,
-    coveredFrom: position(from),
-    coveredTo: position(to),
-    count: bytes === 0 ? 0 : 1,
-    eventSizes: bytes === 0 ? [] : [events.length],
-    matches: [],
-    shed: [],
-    lost: 0,
-    lostUnknown: false,
-    losses: [],
-    refused: false,
-    continues: false,
-    late: 0,
-    watermarkNs: 0n,
-    timesNs: bytes === 0 ? new BigUint64Array(0) : BigUint64Array.of(BigInt(to)),
-    lanes: bytes === 0 ? [] : [0],
-    ties: bytes === 0 ? [] : [0],
+    count: 1,
+    eventSizes: [events.length],
+    timesNs: BigUint64Array.of(BigInt(to)),
+    lanes: [0],
+    ties: [0],
     events,
-  };
+  });
 }
 
 function append(log: PartitionLog, node: string, from: number, to: number, bytes = 0, topic = 'process') {
@@ -61,10 +52,20 @@ async function drain(reader: PartitionReader): Promise<LogItem[]> {
 
 const shown = (item: LogItem) => (item.kind === 'frame' ? `${item.node}:${item.frame.coveredTo.timeNs}` : item.kind);
 
+/** Runs one promise of the contract as a test of its own, on a log of its own. */
+type Each = (what: string, run: (under: LogUnderTest) => Promise<void>) => void;
+
 export function partitionLogContract(name: string, create: () => Promise<LogUnderTest>): void {
   const each = eachWith(name, create);
 
-  each('frames come back in order, from any offset, with what they said', async (under) => {
+  readersPromises(each);
+  followersPromises(each);
+  positionsPromises(each);
+  storagePromises(each);
+}
+
+function readersPromises(each: Each): void {
+  each('frames come back in order from any offset, with their contents', async (under) => {
     const log = await under.open();
     const offsets: number[] = [];
     for (let i = 0; i < 20; i++) offsets.push(await append(log, i % 2 ? 'a' : 'b', i, i + 1, 200));
@@ -84,7 +85,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     assert.deepEqual(tail.map(shown), ['a:16', 'b:17', 'a:18', 'b:19', 'a:20']);
   });
 
-  each('a reader has the frames of its topics, and passes over the others', async (under) => {
+  each('a reader gets the frames of its topics, and passes over the others', async (under) => {
     const log = await under.open();
     for (let i = 0; i < 30; i++) await append(log, 'a', i, i + 1, 2000, ['process', 'syscall', 'host'][i % 3]);
     const read = async (...topics: string[]) => {
@@ -102,7 +103,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     );
   });
 
-  each('nothing is delivered before it is durable, and a reader at the end tails', async (under) => {
+  each('nothing is delivered before it is durable, and a reader at the end waits for more', async (under) => {
     const log = await under.open();
     const told: number[] = [];
     log.follow(({ offset }) => told.push(offset));
@@ -118,8 +119,10 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     assert.deepEqual((await drain(reader)).map(shown), ['a:2']);
     reader.close();
   });
+}
 
-  each('two writers: whoever follows is told all frames once, in the order of the offsets', async (under) => {
+function followersPromises(each: Each): void {
+  each('with two writers, a follower is told every frame once, in the order of the offsets', async (under) => {
     const log = await under.open();
     const told: string[] = [];
     const offsets: number[] = [];
@@ -146,7 +149,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     }
   });
 
-  each('a snapshot is of one moment: what is behind its offset is all that it does not cover', async (under) => {
+  each('a snapshot covers exactly the frames before its offset', async (under) => {
     const log = await under.open();
     const writing: Promise<number>[] = [];
     const seen: { offset: number; to: bigint }[] = [];
@@ -163,8 +166,10 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
       assert.equal(next?.kind === 'frame' && next.frame.coveredFrom.timeNs, to);
     }
   });
+}
 
-  each('it knows how far each node goes, at once and after a kill', async (under) => {
+function positionsPromises(each: Each): void {
+  each('the log knows the position that it has of each node, at once and after a kill', async (under) => {
     let log = await under.open();
     for (let i = 0; i < 50; i++) await append(log, `n${i % 5}`, i, i + 1, 100);
     await append(log, 'n0', 50, 99);
@@ -179,7 +184,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     assert.ok(log.deliverableOffset > (items.at(-1) as { offset: number }).offset);
   });
 
-  each('an offset says how far each node went before it', async (under) => {
+  each('an offset tells the position of each node before it', async (under) => {
     const log = await under.open();
     const expected: [number, Map<string, Position>][] = [];
     const reached = new Map<string, Position>();
@@ -199,7 +204,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     }
   });
 
-  each('what stands before an offset is recognised, and nothing else', async (under) => {
+  each('a frame is recognised as already stored only if it lies before the offset', async (under) => {
     let log = await under.open();
     const offsets: number[] = [];
     for (let i = 0; i < 20; i++) offsets.push(await append(log, 'a', i, i + 1, 100));
@@ -218,8 +223,10 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     reader.close();
     assert.equal(await log.hasMark(log.deliverableOffset + 5, marks[0]!), false);
   });
+}
 
-  each('offsets that never were are invalid, those that went are expired', async (under) => {
+function storagePromises(each: Each): void {
+  each('offsets that never existed are invalid, and offsets that retention deleted are expired', async (under) => {
     const log = await under.open(64 * 1024);
     const first = await append(log, 'a', 0, 1, 1000);
     const reader = log.reader(first, PROCESS);
@@ -242,7 +249,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     assert.deepEqual(log.coveredTo('a', 'process'), position(200));
   });
 
-  each('concurrent appends are all durable, in their order', async (under) => {
+  each('concurrent appends are all durable, in order', async (under) => {
     const log = await under.open();
     const appended: Promise<number>[] = [];
     for (let i = 0; i < 200; i++) {
@@ -261,7 +268,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
     );
   });
 
-  each('notes are kept beside the frames, where no reader sees them', async (under) => {
+  each('notes are kept beside the frames, and readers do not see them', async (under) => {
     let log = await under.open();
     await append(log, 'a', 0, 1, 100);
     const offset = await log.appendNote(Buffer.from('a note'));

@@ -27,93 +27,116 @@ function fill(path: string): void {
   closeSync(fd);
 }
 
-test('a full disk is told while it lasts, and afterwards', { skip: cannotMount }, async () => {
-  const brokerDir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
-  const bus = { grpc: await ownAddress(), http: await ownAddress(), brokerDir };
-  try {
-    await withSmallDisk(24 * MiB, async (disk) => {
-      const broker = new Command(['broker'], {
-        BACKPLANE_DATA_DIR: brokerDir,
-        BACKPLANE_GRPC_LISTEN: bus.grpc,
-        BACKPLANE_HTTP_LISTEN: bus.http,
-        BACKPLANE_LOG_LEVEL: 'warn',
-      });
-      const answers = (path: string) =>
-        fetch(`http://${bus.http}${path}`, { headers: bearer(brokerDir) }).then(
-          (response) => response.text(),
-          () => undefined,
-        );
-      await until('a broker', () => existsSync(tokenFile(brokerDir)) || broker.goesOn());
-      await until('that answers', async () => (await answers('/readyz')) ?? broker.goesOn());
-      const agent = new Command(['agent'], {
-        BACKPLANE_DATA_DIR: disk,
-        BACKPLANE_BROKERS: bus.grpc,
-        BACKPLANE_TOKEN_FILE: tokenFile(brokerDir),
-        BACKPLANE_NODE_NAME: 'small',
-        BACKPLANE_SOURCE: 'synthetic',
-        BACKPLANE_SYNTHETIC_RATE: '200',
-        BACKPLANE_LOG_LEVEL: 'warn',
-      });
-      const node = async () => {
-        const text = (await answers('/v1/nodes')) ?? '{}';
-        const nodes = (JSON.parse(text) as { nodes?: { name: string; degraded?: string }[] }).nodes ?? [];
-        return nodes.find(({ name }) => name === 'small') ?? agent.goesOn();
-      };
-      const replay = async (...args: string[]) => {
-        const observer = new Observer(bus, args);
-        const code = await observer.exited;
-        return { code, stderr: observer.stderr, events: observer.events };
-      };
-      await until('the node has recorded', async () => {
-        const seen = (await node()) && (await replay('--topic', 'process', '--last', '5'));
-        return seen && seen.events.length === 5;
-      });
-      const healthy = await replay('--topic', 'process', '--since', '1h');
-      assert.equal(healthy.code, 0, healthy.stderr);
-      const live = new Observer(bus, ['--follow', '--topic', 'host', '--topic', 'process']);
-      await live.sees(({ topic }) => topic === 'process');
+/** A broker, and an agent whose data directory is on the small disk. */
+class SmallNode {
+  readonly brokerDir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
+  readonly #broker: Command;
+  #agent: Command | undefined;
 
-      fill(join(disk, 'ballast'));
-      await until('its status says so', async () => /no space for the log/.test((await node())?.degraded ?? ''));
-      await until('subscribers are told', () => /small.*no space for the log/.test(live.stderr) || live.goesOn());
-      const isFull = ({ type, notice }: EventLine) => type === 'host.degraded' && notice?.reason === 'disk_full';
-      await live.sees(isFull);
-      const during = await replay('--topic', 'process', '--since', '1h');
-      assert.equal(during.code, 4, during.stderr);
-      assert.match(during.stderr, /disk_full/);
-
-      rmSync(join(disk, 'ballast'));
-      let shown = '';
-      await until(
-        'it is over',
-        async () => {
-          shown = (await node())?.degraded ?? '';
-          return !shown.includes('no space');
-        },
-        () => shown + agent.stderr,
-      );
-      await until('an event is recorded', async () => {
-        const { events } = await replay('--topic', 'host', '--since', '1h');
-        return (
-          events.some(isFull) &&
-          events.some(({ type, notice }) => type === 'host.loss' && notice?.reason === 'disk_full')
-        );
-      });
-      const overIt = await replay('--topic', 'process', '--since', '1h');
-      assert.equal(overIt.code, 4, overIt.stderr);
-      assert.match(overIt.stderr, /disk_full/);
-      const from = new Date().toISOString();
-      await until('more is recorded', async () => {
-        const { code, events, stderr } = await replay('--topic', 'process', '--since', from);
-        assert.equal(code, 0, stderr);
-        return events.length > 0;
-      });
-      await live.stop('SIGKILL');
-      await agent.stop();
-      await broker.stop();
+  private constructor(
+    readonly grpc: string,
+    readonly http: string,
+  ) {
+    this.#broker = new Command(['broker'], {
+      BACKPLANE_DATA_DIR: this.brokerDir,
+      BACKPLANE_GRPC_LISTEN: grpc,
+      BACKPLANE_HTTP_LISTEN: http,
+      BACKPLANE_LOG_LEVEL: 'warn',
     });
-  } finally {
-    await Command.killAll();
-    rmSync(brokerDir, { recursive: true, force: true });
   }
+
+  /** Resolves when events of the node can be replayed. */
+  static async start(disk: string): Promise<SmallNode> {
+    const small = new SmallNode(await ownAddress(), await ownAddress());
+    const broker = small.#broker;
+    await until('a broker', () => existsSync(tokenFile(small.brokerDir)) || broker.goesOn());
+    await until('that answers', async () => (await small.#get('/readyz')) ?? broker.goesOn());
+    small.#agent = new Command(['agent'], {
+      BACKPLANE_DATA_DIR: disk,
+      BACKPLANE_BROKERS: small.grpc,
+      BACKPLANE_TOKEN_FILE: tokenFile(small.brokerDir),
+      BACKPLANE_NODE_NAME: 'small',
+      BACKPLANE_SOURCE: 'synthetic',
+      BACKPLANE_SYNTHETIC_RATE: '200',
+      BACKPLANE_LOG_LEVEL: 'warn',
+    });
+    await until('the node has recorded', async () => {
+      const seen = (await small.listed()) && (await small.replay('--topic', 'process', '--last', '5'));
+      return seen && seen.events.length === 5;
+    });
+    return small;
+  }
+
+  #get(path: string): Promise<string | undefined> {
+    return fetch(`http://${this.http}${path}`, { headers: bearer(this.brokerDir) }).then(
+      (response) => response.text(),
+      () => undefined,
+    );
+  }
+
+  /** The node as the broker lists it. */
+  async listed(): Promise<{ name: string; degraded?: string } | undefined> {
+    const text = (await this.#get('/v1/nodes')) ?? '{}';
+    const { nodes = [] } = JSON.parse(text) as { nodes?: { name: string; degraded?: string }[] };
+    return nodes.find(({ name }) => name === 'small') ?? this.#agent!.goesOn();
+  }
+
+  async replay(...args: string[]) {
+    const observer = new Observer(this, args);
+    const code = await observer.exited;
+    return { code, stderr: observer.stderr, events: observer.events };
+  }
+
+  async stop(): Promise<void> {
+    await this.#agent?.stop();
+    await this.#broker.stop();
+    rmSync(this.brokerDir, { recursive: true, force: true });
+  }
+}
+
+const isFull = ({ type, notice }: EventLine) => type === 'host.degraded' && notice?.reason === 'disk_full';
+const isLoss = ({ type, notice }: EventLine) => type === 'host.loss' && notice?.reason === 'disk_full';
+
+test('a full disk is reported while it lasts, and as a loss afterwards', { skip: cannotMount }, async () => {
+  await withSmallDisk(24 * MiB, async (disk) => {
+    const small = await SmallNode.start(disk);
+    const healthy = await small.replay('--topic', 'process', '--since', '1h');
+    assert.equal(healthy.code, 0, healthy.stderr);
+    const live = new Observer(small, ['--follow', '--topic', 'host', '--topic', 'process']);
+    await live.sees(({ topic }) => topic === 'process');
+
+    fill(join(disk, 'ballast'));
+    await until('its status says so', async () => /no space for the log/.test((await small.listed())?.degraded ?? ''));
+    await until('subscribers are told', () => /small.*no space for the log/.test(live.stderr) || live.goesOn());
+    await live.sees(isFull);
+    const during = await small.replay('--topic', 'process', '--since', '1h');
+    assert.equal(during.code, 4, during.stderr);
+    assert.match(during.stderr, /disk_full/);
+
+    rmSync(join(disk, 'ballast'));
+    let shown = '';
+    await until(
+      'it is over',
+      async () => {
+        shown = (await small.listed())?.degraded ?? '';
+        return !shown.includes('no space');
+      },
+      () => shown,
+    );
+    await until('an event is recorded', async () => {
+      const { events } = await small.replay('--topic', 'host', '--since', '1h');
+      return events.some(isFull) && events.some(isLoss);
+    });
+    const afterwards = await small.replay('--topic', 'process', '--since', '1h');
+    assert.equal(afterwards.code, 4, afterwards.stderr);
+    assert.match(afterwards.stderr, /disk_full/);
+    const from = new Date().toISOString();
+    await until('more is recorded', async () => {
+      const { code, events, stderr } = await small.replay('--topic', 'process', '--since', from);
+      assert.equal(code, 0, stderr);
+      return events.length > 0;
+    });
+    await live.stop('SIGKILL');
+    await small.stop();
+  });
 });

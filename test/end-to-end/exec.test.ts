@@ -1,3 +1,4 @@
+/** Programs and connections of the real kernel, seen live and in history. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -63,11 +64,11 @@ test('a filter is evaluated at the node', { skip: cannotTrace }, async () => {
   await all.stop('SIGINT');
 });
 
-test("the bus's own connections are left out unless asked for", { skip: cannotTrace }, async () => {
+test('connections of the bus itself are left out unless asked for', { skip: cannotTrace }, async () => {
   const own = ({ network }: EventLine) => [network?.local, network?.peer].some((end) => endOf(end) === bus.grpc);
   const plain = await bus.follow('--topic', 'network');
   const all = await bus.follow('--topic', 'network', '--include-self');
-  // Its connection, and the broker's side of it.
+  // The connection of the observer, seen from both of its ends.
   await bus.observe('--last', '1').exited;
   await all.sees((e) => e.type === 'network.tcp.connect' && own(e));
   const accept = await all.sees((e) => e.type === 'network.tcp.accept' && own(e));

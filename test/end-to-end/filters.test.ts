@@ -116,7 +116,7 @@ test('interest that changes under load misses no event that was asked for before
   }
 });
 
-test('fields that were not asked for are not sent; who asks for all has all', { skip }, async () => {
+test('fields that nobody asked for are not sent, and a subscriber to all fields gets all', { skip }, async () => {
   const bus = await Bus.start();
   try {
     const about = ['--topic', 'process', '--filter', 'event.type == "process.exec"'];
@@ -157,7 +157,7 @@ test('fields that were not asked for are not sent; who asks for all has all', { 
   }
 });
 
-test('a node that has recorded nothing of the window is not asked, and it is said', { skip }, async () => {
+test('a node that recorded nothing within the window is not asked, and the plan says so', { skip }, async () => {
   const bus = await Bus.start();
   try {
     const recordedFrom = async () => {

@@ -17,7 +17,9 @@ const tried = spawnSync('unshare', [...WITHOUT_PROC, 'true'], { encoding: 'utf8'
 const skip = tried.status === 0 ? false : `needs a mount namespace: ${tried.stderr ?? tried.error}`;
 
 for (const source of ['auto', 'procfs', 'synthetic']) {
-  test(`without /proc, source ${source}: one session, and what is not seen is said`, { skip }, async () => {
+  test(`without /proc and with source ${source} an agent keeps one session and reports what it cannot see`, {
+    skip,
+  }, async () => {
     const dataDir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
     const env = {
       BACKPLANE_DATA_DIR: dataDir,
@@ -41,7 +43,7 @@ for (const source of ['auto', 'procfs', 'synthetic']) {
         return Number(found?.residentBytes) > 0 && found;
       });
       assert.match(first.degraded ?? '', /\/proc is not mounted: /);
-      // Two reports later it is the same session.
+      // The session must still be the same two reports later.
       const seen = new Set<string>();
       await until('further reports', async () => {
         const { residentBytes, connectedSince } = (await node())!;
@@ -58,7 +60,7 @@ for (const source of ['auto', 'procfs', 'synthetic']) {
   });
 }
 
-test('doctor without /proc names what is missing and does not fail by it', { skip }, () => {
+test('doctor without /proc names what is missing, and does not fail because of it', { skip }, () => {
   const args = [...WITHOUT_PROC, process.execPath, MAIN, 'doctor'];
   const { stdout, stderr } = spawnSync('unshare', args, { encoding: 'utf8', env: { ...process.env, NO_COLOR: '1' } });
   assert.match(stdout, /\/proc is not mounted/);

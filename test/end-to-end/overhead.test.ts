@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { Bus, cannotTrace } from '../harness/bus/bus.js';
 import { readLines } from '../harness/bus/event-stream.js';
+import { numberedEvents, sequenceNumber } from '../harness/bus/numbered.js';
 import { until } from '../harness/until.js';
 
 interface Result {
@@ -20,11 +21,9 @@ interface Result {
   };
 }
 
-test('over its bound an agent slows live matching: it is told, and every event still comes, later', async () => {
+test('an agent over its CPU bound slows live matching and says so, and every event still arrives', async () => {
   const bus = await Bus.start({
-    BACKPLANE_SOURCE: 'synthetic',
-    BACKPLANE_SYNTHETIC_RATE: '500',
-    BACKPLANE_SYNTHETIC_MIX: 'numbered=1',
+    ...numberedEvents(500),
     BACKPLANE_AGENT_GUARD_CPU: '1',
     // It keeps to a share of a core by the clock: on a crowded machine it would mask numbers, unexamined.
     BACKPLANE_REDACTION_OFF: 'all',
@@ -36,8 +35,8 @@ test('over its bound an agent slows live matching: it is told, and every event s
     const live = await bus.get(`${url}?topic=process&follow=true&since=1h`, { signal: stop.signal });
     const reading = readLive(live, ({ event, gap }) => {
       assert.equal(gap, undefined, 'nothing is missing');
-      const number = /^--sequence=(\d+)$/.exec(event?.process?.commandArgs?.at(-1) ?? '')?.[1];
-      if (number !== undefined) numbers.push(Number(number));
+      const number = sequenceNumber(event?.process?.commandArgs);
+      if (number !== undefined) numbers.push(number);
     });
     const message = await told(bus, (text) => text !== '');
     assert.match(message, /^the agent used \d+ % of a core \(agent\.guard\.cpu 1 %\) .*live matching is slowed/);
@@ -59,7 +58,7 @@ test('over its bound an agent slows live matching: it is told, and every event s
   }
 });
 
-test('further over its bound it gives up recording the costliest events, says so, and keeps processes right', {
+test('an agent further over its bound stops recording the costliest events, says so, and keeps processes right', {
   skip: cannotTrace,
 }, async () => {
   // Over a bound on memory at once and for good, however much of the machine is left to it; matching has a tenth of a core.

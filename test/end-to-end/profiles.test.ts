@@ -45,7 +45,7 @@ async function enabledCalls(bus: Bus): Promise<string[]> {
     .sort();
 }
 
-test('calls are recorded while somebody asks for them, and not before', { skip }, async () => {
+test('system calls are recorded only while somebody asks for them', { skip }, async () => {
   const bus = await Bus.start({ BACKPLANE_AGENT_PROFILES: 'security' });
   const observers: Command[] = [];
   try {
@@ -53,7 +53,7 @@ test('calls are recorded while somebody asks for them, and not before', { skip }
     const types = '["security.unshare", "security.kill"]';
     const observer = await bus.follow('--topic', 'security', '--filter', `event.type in ${types}`);
     observers.push(observer);
-    // What it is asked for by, nobody else can: this process calls with the pid of a child of its own.
+    // The filter asks for the pid of this test's own child, so that no other process matches.
     const sleeper = spawn('sleep', ['infinity'], { stdio: 'ignore' });
     const arg = String(sleeper.pid);
     const unsharing = spawn('unshare', ['--uts', 'true'], { stdio: 'ignore' });
@@ -97,7 +97,7 @@ function opened(observer: Observer, path: string, open: () => void, comm?: strin
   );
 }
 
-test('an opened file is told with its path, also where its name was in no memory when it was opened', {
+test('an opened file is reported with its path, even where the name was in no memory at the open', {
   skip,
 }, async () => {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
@@ -128,7 +128,7 @@ test('an opened file is told with its path, also where its name was in no memory
   }
 });
 
-test('a profile that the node does not allow is refused with what to set', { skip }, async () => {
+test('a profile that the node does not allow is refused with the setting to change', { skip }, async () => {
   const bus = await Bus.start();
   try {
     const observer = new Command(['observe', '--topic', 'security', '--follow'], { BACKPLANE_BROKERS: bus.grpc });

@@ -17,7 +17,7 @@ async function answers(bus: Bus, status: number): Promise<string> {
   );
 }
 
-test('killed and started again, up is ready when its node is back: a replay is complete at once', {
+test('up that was killed and started again is ready only with its node back, so that a replay is complete', {
   skip: cannotTrace,
 }, async () => {
   const bus = await Bus.start();

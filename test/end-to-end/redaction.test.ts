@@ -51,7 +51,7 @@ async function redactionMetric(rule: string): Promise<string> {
   });
 }
 
-test('a secret in arguments is nowhere on disk and nowhere on the wire', { skip: cannotTrace }, async () => {
+test('a secret in arguments is neither on disk nor on the wire', { skip: cannotTrace }, async () => {
   const secret = `Zq${randomBytes(10).toString('hex')}`;
   const mark = `mark-${randomBytes(6).toString('hex')}`;
   const all = commands(secret, mark);

@@ -3,12 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Bus } from '../harness/bus/bus.js';
 import { isAfter, nameOf, type Place, type Result, readLines } from '../harness/bus/event-stream.js';
+import { numberedEvents } from '../harness/bus/numbered.js';
 import { until } from '../harness/until.js';
 
 const ENV = {
-  BACKPLANE_SOURCE: 'synthetic',
-  BACKPLANE_SYNTHETIC_RATE: '2000',
-  BACKPLANE_SYNTHETIC_MIX: 'numbered=1',
+  ...numberedEvents(2_000),
   BACKPLANE_BUDGET_LIVE_BYTES: '256KiB',
   BACKPLANE_BUDGET_LIVE_EVENTS: '500',
   BACKPLANE_BUDGET_BURST: '1s',
@@ -37,7 +36,7 @@ class Received {
   }
 }
 
-test('with refill everything recorded comes, each event once, also over a crash of all and a resumption', async () => {
+test('with refill every recorded event comes once, even over a crash of all processes and a resumption', async () => {
   const bus = await Bus.start(ENV);
   try {
     const since = new Date().toISOString();
@@ -45,13 +44,13 @@ test('with refill everything recorded comes, each event once, also over a crash 
     const received = new Received();
     await readLines(await bus.get(`${url}&follow=true&refill=true&since=${since}`), (result) => {
       received.take(result);
-      // Only behind a cursor is it known what was received.
+      // Only events up to a cursor count as received, since the next stream resumes there.
       return result.cursor === undefined || received.refilled < 4_000;
     });
     await bus.up.stop('SIGKILL');
     await bus.start(ENV);
     const due = new Set<string>();
-    // The agent is on its way: until it is there nothing is known to be recorded.
+    // Until the agent has connected, the broker knows of no recording.
     await until('something recorded', async () => {
       await readLines(await bus.get(`${url}&since=${since}`), ({ event }) => {
         if (event) due.add(nameOf(event.position));

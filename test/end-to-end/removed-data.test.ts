@@ -19,7 +19,7 @@ const WAYS: Readonly<Record<string, (dir: string) => void>> = {
 };
 
 for (const [way, act] of Object.entries(WAYS)) {
-  test(`the data directory ${way} under a running up`, async () => {
+  test(`a data directory ${way} while up runs is reported, and nothing more is acknowledged`, async () => {
     const scratch = mkdtempSync(join(tmpdir(), 'backplane-test-'));
     const dataDir = join(scratch, 'data');
     // The token goes with the directory: its user has a copy.
@@ -51,7 +51,7 @@ for (const [way, act] of Object.entries(WAYS)) {
         const ready = await answer('/readyz');
         return ready.status === 503 && GONE.test(await ready.text());
       });
-      // Its logs may be the first to notice.
+      // The logs may notice it first.
       await until('status names the directory', async () => {
         const { logTrouble } = (await (await answer('/v1/status')).json()) as { logTrouble: string };
         return logTrouble.startsWith(`directory ${dataDir} was removed`);
@@ -66,7 +66,7 @@ for (const [way, act] of Object.entries(WAYS)) {
       await live.stop();
       assert.equal(await up.stop(), 0, up.said);
 
-      // What was acknowledged is a matter between it and whoever took it away; the next start records again.
+      // Events acknowledged before are lost with the directory; the next start records again.
       const again = new Command(['up'], {
         BACKPLANE_DATA_DIR: dataDir,
         BACKPLANE_GRPC_LISTEN: bus.grpc,

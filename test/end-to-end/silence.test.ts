@@ -38,7 +38,7 @@ async function tapped(broker: string) {
   return { sent, server, address: `127.0.0.1:${(server.address() as { port: number }).port}` };
 }
 
-test('with no subscriber nothing that a node records leaves it', { skip: cannotTrace }, async () => {
+test('without a subscriber no recorded event leaves its node', { skip: cannotTrace }, async () => {
   const dirs = [0, 1].map(() => mkdtempSync(join(tmpdir(), 'backplane-test-')));
   const [grpc, http] = [await ownAddress(), await ownAddress()];
   const broker = new Command(['broker'], {

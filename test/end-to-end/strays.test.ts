@@ -38,7 +38,9 @@ async function running(): Promise<{ bus: Bus; agent: number; instances: string[]
   return { bus, agent, instances };
 }
 
-test('up that has to kill its stuck agent removes what it leaves', { skip: cannotTrace }, async () => {
+test('up that has to kill its stuck agent removes the trace instances that the agent leaves', {
+  skip: cannotTrace,
+}, async () => {
   const { bus, agent, instances } = await running();
   try {
     assert.deepEqual(removeInstancesOf(`${bus.dataDir}/recorder`, 0), [], 'its agent lives');
@@ -51,7 +53,9 @@ test('up that has to kill its stuck agent removes what it leaves', { skip: canno
   }
 });
 
-test('up that ends while its agent is not there removes what that left', { skip: cannotTrace }, async () => {
+test('up that ends while its agent is gone removes the trace instances that the agent left', {
+  skip: cannotTrace,
+}, async () => {
   const { bus, agent, instances } = await running();
   try {
     process.kill(agent, 'SIGKILL');
@@ -62,7 +66,7 @@ test('up that ends while its agent is not there removes what that left', { skip:
   }
 });
 
-test('what stays when both are killed is named by doctor', {
+test('trace instances that remain when both are killed are named by doctor', {
   skip: cannotTrace,
 }, async () => {
   const { bus, agent, instances } = await running();

@@ -17,7 +17,7 @@ function instanceOf(pid: number): string {
   throw new Error(`${pid} has no trace instance open`);
 }
 
-test('tracing switched off by somebody else is put back and told to everybody whom it concerns', {
+test('tracing that somebody else switched off is switched on again, and all affected subscribers are told', {
   skip: cannotTrace,
 }, async () => {
   const bus = await Bus.start();

@@ -9,10 +9,10 @@ const DISK_BYTES = 64 * 1024 * 1024;
 
 // Either kind of run, by the seed: both take a minute, and find other things.
 if (SEED % 2 === 0 || cannotMount !== false)
-  test('kills, freezes, reboots, bad networks, stalled readers: every event once, in order, nothing missing', () =>
+  test('under kills, freezes, reboots, bad networks and stalled readers every event comes once, in order', () =>
     runOn(undefined, LOSSLESS));
 else
-  test('with damaged files, power cuts and a full disk besides, what is missing is stated', () =>
+  test('under damaged files, power cuts and a full disk as well, every missing event is stated', () =>
     withSmallDisk(DISK_BYTES, (dir) => runOn(dir, FAULTS)));
 
 async function runOn(smallDisk: string | undefined, faults: readonly FaultName[]): Promise<void> {

@@ -27,9 +27,9 @@ export interface FaultContext {
   readonly recorded: Recorded;
   /** What may be lost since: every node's, or these. */
   readonly lossy: { log: boolean; readonly nodes: Set<string> };
-  /** Into the history that a failure prints. */
+  /** Adds a line to the history that is printed when the run fails. */
   readonly note: (text: string) => void;
-  /** What a fault found wrong at once. */
+  /** Violations that a fault itself found. */
   readonly failures: string[];
 }
 
@@ -37,7 +37,7 @@ export type Fault = (context: FaultContext) => Promise<void>;
 
 const AWAY_MS = 20_000;
 const INTERRUPTED = 130;
-/** Younger than that it may not have come to listen for signals: then SIGTERM is a kill. */
+/** A younger process may not listen for signals yet, and SIGTERM would kill it. */
 const LISTENS_MS = 10_000;
 
 /** Runs with one of the candidates that no other fault has; does nothing when all are taken. */
@@ -62,7 +62,7 @@ async function startAgain(party: Party): Promise<void> {
   if (party instanceof BrokerParty) await party.serving();
 }
 
-/** How it ended; a failure where it did not. */
+/** Adds to the history how the process ended, and a violation where it failed. */
 async function ended({ failures }: FaultContext, party: Party, end: Promise<Exit>): Promise<Exit | undefined> {
   const exit = await settled(`the end of ${party.name}`, end, () => party.stderr).catch(() => undefined);
   if (exit === undefined) failures.push(`${party.name} did not end on its signal: ${party.stderr}`);
@@ -134,7 +134,7 @@ const readerStalls: Fault = (context) =>
     subscriber.readOn();
   });
 
-/** Those that have a network between them and the broker. */
+/** The parties that have a network between them and the broker. */
 const linked = ({ agents, subscribers }: Cluster) => [...agents, ...subscribers];
 
 const halfOpen: Fault = (context) =>
@@ -163,7 +163,7 @@ const slowLink: Fault = (context) =>
     relay.heal();
   });
 
-/** Packets are lost in the kernel; connections outlive it. */
+/** The kernel loses packets; connections survive it. */
 const linkDown: Fault = (context) =>
   taking(context, linked(context.cluster), async ({ name, namespace }) => {
     const ms = context.random.between(500, 12_000);
@@ -194,7 +194,7 @@ const clockStep: Fault = (context) =>
 const reboot: Fault = (context) =>
   taking(context, context.cluster.agents, async (agent) => {
     context.note(`the machine of ${agent.name} boots anew`);
-    // One that has hardly begun closes nothing: then nobody knows what the one before it left unsaid.
+    // An agent killed right after its start closes nothing, so nobody knows what the one before it left unstated.
     const begun = performance.now() - agent.startedMs > LISTENS_MS;
     const { signal } = await agent.end('SIGTERM');
     if (signal !== null || !begun) for (const node of agent.recorders.keys()) context.lossy.nodes.add(node);
@@ -216,7 +216,7 @@ const nodePowerCut: Fault = (context) =>
     await withoutUnsynced(context, agent);
   });
 
-/** Of a broker and an agent on one machine. */
+/** Power cuts of a broker and an agent on one machine. */
 const powerCut: Fault = (context) =>
   taking(context, [context.cluster.broker], (broker) =>
     taking(context, context.cluster.agents, async (agent) => {
@@ -311,7 +311,7 @@ function damageFile({ random, note }: FaultContext, dir: string, mayCut: boolean
   }
 }
 
-/** Of an agent whose directory is a small file system of its own. */
+/** Fills the disk of an agent whose directory is a small file system of its own. */
 const recorderDiskFull: Fault = (context) => {
   const { cluster, random, note, lossy } = context;
   const small = cluster.agents.filter(({ options }) => options.ownDisk);
@@ -340,7 +340,7 @@ function fillDisk(path: string): void {
   }
 }
 
-/** Why it cannot be done to this cluster; undefined: it can. */
+/** Why the fault cannot be done to this cluster; undefined: it can. */
 export function cannot(fault: FaultName, cluster: Cluster): string | undefined {
   if (fault !== 'link-down' && fault !== 'narrow-link') return undefined;
   if (linked(cluster).some(({ namespace }) => namespace === undefined)) return refused().namespaces ?? 'no namespaces';

@@ -43,7 +43,7 @@ async function read(socket: Socket, bytes: number): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
-test('nothing passes a link that is down, and everything once it is up again', { skip }, () =>
+test('a link that is down passes no bytes, and all of them once it is up again', { skip }, () =>
   withEcho(async (namespace, echo) => {
     echo.write('before');
     assert.equal(String(await read(echo, 6)), 'before');
@@ -56,29 +56,32 @@ test('nothing passes a link that is down, and everything once it is up again', {
   }),
 );
 
-test('a narrow link holds bytes up, both ways, until it is widened', { skip: skip || (refused().rates ?? false) }, () =>
-  withEcho(async (namespace, echo) => {
-    const queues = (...at: string[]) =>
-      (
-        JSON.parse(execFileSync('tc', ['-j', '-s', ...at], { encoding: 'utf8' })) as {
-          kind: string;
-          overlimits: number;
-        }[]
-      ).find(({ kind }) => kind === 'tbf')?.overlimits;
-    const both = () => [
-      queues('qdisc', 'show', 'dev', namespace.name),
-      queues('-n', namespace.name, 'qdisc', 'show', 'dev', 'eth0'),
-    ];
-    namespace.narrow(2_000);
-    const sent = Buffer.alloc(200_000, 'backplane');
-    echo.write(sent);
-    assert.ok(sent.equals(await read(echo, sent.length)));
-    for (const overlimits of both()) assert.ok(overlimits! > 0, `${both()}`);
-    namespace.widen();
-    assert.deepEqual(both(), [undefined, undefined]);
-    echo.write(sent);
-    assert.ok(sent.equals(await read(echo, sent.length)));
-  }),
+test(
+  'a narrow link delays bytes in both directions until it is widened',
+  { skip: skip || (refused().rates ?? false) },
+  () =>
+    withEcho(async (namespace, echo) => {
+      const queues = (...at: string[]) =>
+        (
+          JSON.parse(execFileSync('tc', ['-j', '-s', ...at], { encoding: 'utf8' })) as {
+            kind: string;
+            overlimits: number;
+          }[]
+        ).find(({ kind }) => kind === 'tbf')?.overlimits;
+      const both = () => [
+        queues('qdisc', 'show', 'dev', namespace.name),
+        queues('-n', namespace.name, 'qdisc', 'show', 'dev', 'eth0'),
+      ];
+      namespace.narrow(2_000);
+      const sent = Buffer.alloc(200_000, 'backplane');
+      echo.write(sent);
+      assert.ok(sent.equals(await read(echo, sent.length)));
+      for (const overlimits of both()) assert.ok(overlimits! > 0, `${both()}`);
+      namespace.widen();
+      assert.deepEqual(both(), [undefined, undefined]);
+      echo.write(sent);
+      assert.ok(sent.equals(await read(echo, sent.length)));
+    }),
 );
 
 /** Another process, until its first line. */
@@ -94,7 +97,9 @@ async function started(program: string): Promise<{ child: ChildProcess; line: st
 const of = (pid: number) =>
   ['/run/netns', '/sys/class/net'].flatMap((dir) => readdirSync(dir).filter((name) => name.startsWith(`bp${pid}-`)));
 
-test('what a process that was killed has left goes with the next, and who was in it', { skip }, async () => {
+test('the namespace that a killed process left is removed by the next run, with the processes in it', {
+  skip,
+}, async () => {
   const { child, line } = await started(`
     import { spawn } from 'node:child_process';
     import { Namespace } from '${MODULE}';
@@ -112,7 +117,7 @@ test('what a process that was killed has left goes with the next, and who was in
 });
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  test(`${signal} ends a cluster with all that it has`, { skip }, async () => {
+  test(`${signal} ends a cluster with all its processes`, { skip }, async () => {
     const { child, line } = await started(`
       import { Cluster } from '${DRIVER}';
       const cluster = await Cluster.start({}, true);

@@ -8,10 +8,10 @@ import { holds, SEED } from './holds.js';
 import { bootNs, caughtUp, runFaults } from './run.js';
 import { LOSSLESS } from './schedule.js';
 
-/** Events that another gets while none leaves the broker for the one that does not read: it is full to the brim. */
+/** When another subscriber got so many events and the one that does not read got none, all buffers to it are full. */
 const STANDS_FOR = 2_000;
 
-test('a subscriber that never reads lags in the log, slows nobody, and gets everything once it reads on', async () => {
+test('a subscriber that never reads slows nobody, and gets everything once it reads on', async () => {
   const cluster = await Cluster.start();
   try {
     await cluster.agent({ name: 'fast', nodes: 1, eventsPerSecond: 1_000 });
@@ -36,7 +36,7 @@ test('a subscriber that never reads lags in the log, slows nobody, and gets ever
   }
 });
 
-/** Events of its subscription that have left the broker's log. */
+/** Events of the subscription that have left the broker's log. */
 async function deliveredTo(cluster: Cluster, { pid }: Subscriber): Promise<number> {
   const answer = await cluster.get('/v1/subscriptions');
   const { subscriptions } = (await answer.json()) as { subscriptions: { client: string; eventsDelivered: string }[] };

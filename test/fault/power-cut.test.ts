@@ -1,4 +1,4 @@
-/** What a power cut takes in the fault harness: what is not synced can go in every way, what is synced in none. */
+/** The harness's power cut: unsynced bytes and names may be lost in every way, synced ones never. */
 import assert from 'node:assert/strict';
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { Random } from './schedule.js';
 const FILE_OPS = new URL('../../src/storage/file-ops.js', import.meta.url).href;
 const TRIES = 60;
 
-/** Runs the code once in each of the disk's directories, in a process that is killed behind it, or ends by what it throws. */
+/** Runs the code once in each of the disk's directories, in a process that is then killed or ends by its exception. */
 function run(disk: Disk, code: string): SpawnSyncReturns<string> {
   const program = `
     import fs from 'node:fs';
@@ -39,7 +39,7 @@ function withDisk<T>(tries: number, use: (disk: Disk, dirs: readonly string[]) =
   }
 }
 
-/** What `look` finds after a power cut behind processes that were killed: chance decides for each directory by itself. */
+/** Returns all that `look` finds after a power cut. Chance decides for each directory by itself. */
 function outcomes(codes: readonly string[], look: (path: (name: string) => string) => string): Set<string> {
   return withDisk(TRIES, (disk, dirs) => {
     for (const code of codes) {
@@ -53,13 +53,13 @@ function outcomes(codes: readonly string[], look: (path: (name: string) => strin
 
 const text = (path: string) => (existsSync(path) ? readFileSync(path, 'latin1') : 'no file');
 
-test('what is synced stays, what is written behind it is cut, kept in part, or zeros', () => {
+test('synced bytes survive a power cut, and later writes are cut, kept in part, or zeros', () => {
   const append = `const fd = files.open(path('log'), 'w+');
     write(fd, 'synced', 0);
     await files.sync(fd);
     await files.syncDirectory(path('.'));
     write(fd, 'later'.repeat(200), 6);`;
-  // A process that goes on there makes nothing durable by that.
+  // Another process that writes there does not make the earlier writes durable.
   const found = outcomes([append, `write(files.open(path('log'), 'r+'), 'more', 1006);`], (path) => text(path('log')));
   for (const left of found) assert.match(left, /^synced/);
   const all = `synced${'later'.repeat(200)}more`;
@@ -68,7 +68,7 @@ test('what is synced stays, what is written behind it is cut, kept in part, or z
   assert.ok([...found].some((left) => left.length > 6 && left.length < 1010 && all.startsWith(left)));
 });
 
-test('a sync covers what was written when it was called', () => {
+test('a sync covers the writes from before its call', () => {
   const found = outcomes(
     [
       `const fd = files.open(path('log'), 'w+');
@@ -84,7 +84,7 @@ test('a sync covers what was written when it was called', () => {
   assert.ok(found.has('before') && found.has('beforewhile'));
 });
 
-test('what is cut off a file may be there again, until the file is synced', () => {
+test('bytes that were cut off a file may reappear until the file is synced', () => {
   const cut = `const fd = files.open(path('log'), 'w+');
     write(fd, '0123456789', 0);
     files.syncNow(fd);
@@ -99,7 +99,7 @@ test('what is cut off a file may be there again, until the file is synced', () =
   );
 });
 
-test('names are durable with their directory', () => {
+test('file names are durable once their directory is synced', () => {
   const names = `files.makeDirectory(path('dir'));
     files.syncDirectoryNow(path('.'));
     const fd = files.open(path('dir/made'), 'w+');
@@ -115,7 +115,7 @@ test('names are durable with their directory', () => {
   assert.deepEqual(outcomes([synced], look), new Set(['made, target']));
 });
 
-test('a directory that is not durable takes with it what is in it', () => {
+test('a directory that is not durable is lost together with its contents', () => {
   const code = `fs.mkdirSync(path('dir'));
     const fd = files.open(path('dir/log'), 'w+');
     write(fd, 'synced', 0);
@@ -139,7 +139,7 @@ test('directories that storage has made are durable', () => {
   );
 });
 
-test('a file that was replaced or unlinked may be there again', () => {
+test('a file that was replaced or unlinked may reappear', () => {
   const replace = `writeSmallFile(files, path('state'), Buffer.from('first'), true);
     writeSmallFile(files, path('gone'), Buffer.from('there'), true);
     files.syncDirectoryNow(path('.'));
@@ -153,7 +153,7 @@ test('a file that was replaced or unlinked may be there again', () => {
   assert.deepEqual(outcomes([`${replace} files.syncDirectoryNow(path('.'));`], look), new Set(['second, no file']));
 });
 
-test('what the model does not know is refused', () => {
+test('an operation that the model does not know is refused', () => {
   withDisk(1, (disk) => {
     const write = `const fd = files.open(path('log'), 'w+'); write(fd, 'synced', 0); files.syncNow(fd);`;
     for (const code of [`fs.writeFileSync(path('log'), '')`, `${write} write(fd, 'x', 2);`]) {

@@ -13,7 +13,7 @@ import { until } from '../harness/until.js';
 import { bootNs, caughtUp, runFaults } from './run.js';
 
 const RATE = 16 * KiB;
-/** Of about 175 bytes each: ten times the rate. */
+/** An event has about 175 bytes: together ten times the rate. */
 const EVENTS_PER_SECOND = 1_000;
 const LIVES = 4;
 const LIFE_MS = 2_500;
@@ -22,7 +22,7 @@ const SAMPLE_MS = 100;
 interface Sample {
   readonly askedMs: number;
   readonly answeredMs: number;
-  /** Taken in from the node so far. */
+  /** Bytes that the broker has taken in from the node so far. */
   readonly bytes: number;
 }
 
@@ -43,13 +43,13 @@ class Meter {
     await this.#sampled;
   }
 
-  /** What came beyond what may come in any stretch between two samples, most first. */
+  /** Bytes beyond the allowed ones, of every stretch between two samples that has any, most first. */
   get excess(): { readonly ms: number; readonly bytes: number; readonly allowed: number }[] {
     const burst = BUDGET_BURST_BYTES_MIN + RATE * BUDGET_TOLERANCE;
     const pairs = this.samples.flatMap((from, at) =>
       this.samples.slice(at + 1).map((to) => {
         const ms = to.answeredMs - from.askedMs;
-        // A frame is taken in whole, whatever of it was left.
+        // A frame is taken in whole, even if the allowance covers only a part of it.
         const allowed = burst + (RATE * BUDGET_TOLERANCE * ms) / 1000 + FRAME_BYTES_MAX;
         return { ms, bytes: to.bytes - from.bytes, allowed };
       }),
@@ -79,7 +79,7 @@ async function answers(client: Client, request: SubscribeRequest): Promise<boole
   return false;
 }
 
-test('a node that ignores its budget is not read on, in all its lives; its control goes on, and others see nothing', async () => {
+test('the broker stops reading a node that ignores its budget, in each of its lives, but not its control or others', async () => {
   const cluster = await Cluster.start();
   const client = cluster.client();
   const ending = new AbortController();
@@ -107,7 +107,7 @@ test('a node that ignores its budget is not read on, in all its lives; its contr
     for (let life = 0; life < LIVES; life += 1) {
       await until('bytes of it', () => (meter.samples.at(-1)?.bytes ?? 0) > 0);
       await sleep(LIFE_MS);
-      // It is over its budget: what it is asked on its control stream it answers all the same.
+      // Over its budget, the node still answers on its control stream.
       await until('its answer', () => answers(client, { ...loud, filter: `process.pid != ${life}` }));
       if (life === LIVES - 1) break;
       await rogue.end('SIGKILL');

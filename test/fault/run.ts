@@ -10,7 +10,7 @@ import { cannot, FAULT_ACTS, type FaultContext } from './faults.js';
 import type { FaultName } from './schedule.js';
 import { Random, schedule } from './schedule.js';
 
-/** Refills come at least so often: what has not come by then comes no more. */
+/** Refills come at least this often; events that are still missing afterwards will not come. */
 const REFILL_MS = 15_000;
 const STDERR_CHARACTERS_SHOWN = 600;
 
@@ -22,7 +22,7 @@ export interface Run {
 
 export interface Outcome {
   readonly violations: readonly string[];
-  /** What was done when, and what came of it. */
+  /** Each fault, when it was done, and its result. */
   readonly history: readonly string[];
 }
 
@@ -83,7 +83,7 @@ export async function standardCluster(smallDisk?: string): Promise<Cluster> {
   return cluster;
 }
 
-/** Everybody must be connected and delivering when it begins. Ends all processes. */
+/** All parties must be connected and delivering when the faults begin. Ends all processes. */
 export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: Run): Promise<Outcome> {
   const beganMs = performance.now();
   const history: string[] = [];
@@ -122,7 +122,7 @@ export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: R
   return { violations: found, history };
 }
 
-/** What cannot be done here is not planned, and the history says so. */
+/** Faults that this machine cannot do are not planned, and the history says so. */
 function possible(cluster: Cluster, kinds: readonly FaultName[], note: (text: string) => void): FaultName[] {
   return kinds.filter((fault) => {
     const why = cannot(fault, cluster);
@@ -167,7 +167,7 @@ async function refilled({ subscribers }: Cluster, untilNs: number): Promise<void
           received += numbers.countBelow((untilNs - start) / subscriber.received.periodNs(node));
     if (received > before) deadlineMs = performance.now() + REFILL_MS;
     before = received;
-    // Whether it was stated as gone is checked with all else.
+    // The invariants check whether it was stated as gone.
     if (performance.now() > deadlineMs) return;
     await sleep(200);
   }

@@ -1,3 +1,4 @@
+/** A bounded number of connections, of which idle ones give way. */
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { test } from 'node:test';
@@ -8,14 +9,14 @@ class Connection extends EventEmitter {
   destroyed = false;
   destroy(): void {
     this.destroyed = true;
-    // As sockets do: later.
+    // Like a socket, it closes later.
     queueMicrotask(() => this.emit('close'));
   }
 }
 
 type Step = { readonly what: 'add' | 'heard' | 'keep' | 'release' | 'close'; readonly which: number };
 
-test('never more than there are places; who gives way is idle, and has been so for longest', async () => {
+test('connections never exceed the places, and the one idle for longest gives way', async () => {
   const step: fc.Arbitrary<Step> = fc.record({
     what: fc.constantFrom('add', 'add', 'heard', 'keep', 'release', 'close'),
     which: fc.nat(20),
@@ -23,7 +24,7 @@ test('never more than there are places; who gives way is idle, and has been so f
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 100 }), async (steps) => {
       const places = new ConnectionPlaces<Connection>(5);
-      /** Those that are there, the longest idle first; and whether they are kept. */
+      /** The open connections, the longest idle first, and whether they are kept. */
       let there: { readonly connection: Connection; kept: boolean }[] = [];
       for (const { what, which } of steps) {
         const chosen = there[which % Math.max(1, there.length)];

@@ -1,9 +1,9 @@
-/** An end in several steps. */
+/** Ending something in several steps, of which each must be run even if another fails. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { everyStep } from '../../src/flow/every-step.js';
 
-test('every step is taken, in order, and the first that failed is told', async () => {
+test('every step is run, in order, and the first failure is thrown', async () => {
   const taken: number[] = [];
   const step = (number: number, fails?: string) => async () => {
     await new Promise(setImmediate);

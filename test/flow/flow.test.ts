@@ -1,3 +1,4 @@
+/** Credit, byte pools, signals and stream writers: the pieces of backpressure. */
 import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
@@ -8,7 +9,7 @@ import { CreditBalance, CreditWindow } from '../../src/flow/credit.js';
 import { Signal } from '../../src/flow/signal.js';
 import { StreamWriter } from '../../src/flow/stream-writer.js';
 
-test('credit: a sender that keeps to it never stalls for good and is never found out', async () => {
+test('credit: a sender that keeps to it never stalls for good and is never found in breach', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 1, max: 1000 }),
@@ -33,7 +34,7 @@ test('credit: a sender that keeps to it never stalls for good and is never found
   );
 });
 
-test('credit: one that goes on without is found out', () => {
+test('credit: a sender that exceeds it is found in breach', () => {
   const grants: number[] = [];
   const window = new CreditWindow(100, (bytes) => grants.push(bytes));
   assert.ok(window.received(60));
@@ -50,7 +51,7 @@ test('credit: a waiting sender is released by an abort', async () => {
   await waiting;
 });
 
-test('a pool serves in order of arrival, forgets who gave up, and gets everything back', async () => {
+test('a byte pool serves in order of arrival, drops requests that were given up, and gets all bytes back', async () => {
   const pool = new BytePool(100);
   const order: string[] = [];
   const giveUp = new AbortController();
@@ -84,7 +85,7 @@ test('a signal between two waits is not lost', async () => {
   await signal.wait(AbortSignal.abort(), 60_000);
 });
 
-/** A stream whose consumer takes when the test says so. */
+/** A stream whose consumer takes a chunk only when the test says so. */
 class Tap extends Writable {
   readonly taken: string[] = [];
   #pending: (() => void)[] = [];
@@ -106,7 +107,7 @@ class Tap extends Writable {
   }
 }
 
-test('a writer holds its bound in bytes, whatever the mark of the stream', async () => {
+test('a writer keeps its bound in bytes, whatever the high-water mark of the stream', async () => {
   const tap = new Tap();
   const writer = new StreamWriter<string>(tap, { bytesMax: 100, sizeOf: (text) => text.length });
   await writer.write('a'.repeat(100));
@@ -126,7 +127,7 @@ test('a writer holds its bound in bytes, whatever the mark of the stream', async
   assert.deepEqual(tap.taken, ['a'.repeat(100), 'b', 'c']);
 });
 
-test('a writer that waits is released when its stream is destroyed, cancelled or ends', async () => {
+test('a waiting writer is released when its stream is destroyed, cancelled or ends', async () => {
   for (const end of [(tap: Tap) => tap.destroy(), (tap: Tap) => tap.emit('cancelled')]) {
     const tap = new Tap();
     const writer = new StreamWriter<string>(tap, { bytesMax: 1, sizeOf: (text) => text.length });

@@ -1,10 +1,11 @@
+/** Timers longer than Node can count. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startLongTimer } from '../../src/flow/long-timer.js';
 
 const DAY_MS = 86_400_000;
 
-test('a timer of any length comes once, in its time, and Node is never asked for what it cannot count', (t) => {
+test('a timer of any length fires once and on time, though Node cannot count that far', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const asked = t.mock.method(globalThis, 'setTimeout');
   let nowMs = 0;

@@ -1,9 +1,10 @@
+/** The max-min fair division of a total by demand. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { maxMinShares } from '../../src/flow/max-min.js';
 
-test('shares are the total, and nobody gets more while another asks for what is missing', () => {
+test('shares add up to the total, and nobody gets more than asked while another lacks some', () => {
   const demands = fc.array(fc.integer({ min: 0, max: 1000 }), { minLength: 1, maxLength: 30 });
   fc.assert(
     fc.property(demands, fc.integer({ min: 1, max: 10_000 }), (demands, total) => {
@@ -18,7 +19,7 @@ test('shares are the total, and nobody gets more while another asks for what is 
   );
 });
 
-test('who asks for little gets it; the others share what is left evenly', () => {
+test('small demands are met in full, and the others share the rest evenly', () => {
   assert.deepEqual(maxMinShares([10, 1000, 500], 410), [10, 200, 200]);
   assert.deepEqual(maxMinShares([10, 20], 100), [45, 55]);
   assert.deepEqual(maxMinShares([], 100), []);

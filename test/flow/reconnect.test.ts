@@ -1,3 +1,4 @@
+/** How long a client waits before it connects again. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { reconnectDelayMs } from '../../src/flow/reconnect.js';
@@ -8,7 +9,7 @@ import {
   RECONNECT_SOON_MS_MAX,
 } from '../../src/limits.js';
 
-test('attempts are close together while somebody may just be starting again, and rare when that lasts', () => {
+test('attempts are close together while a broker may be restarting, and become rare when that lasts', () => {
   for (let failures = 1; failures <= 100; failures += 1) {
     assert.equal(reconnectDelayMs(failures, true, 0), RECONNECT_MS_MIN);
     const longestMs = reconnectDelayMs(failures, true, 1);
@@ -20,7 +21,7 @@ test('attempts are close together while somebody may just be starting again, and
   assert.equal(reconnectDelayMs(1_000_000, true, 1), RECONNECT_MS_MAX);
 });
 
-test('where a broker answers and the session fails all the same, attempts are rare soon', () => {
+test('attempts become rare soon where the broker answers and the session fails all the same', () => {
   assert.equal(reconnectDelayMs(1, false, 1), reconnectDelayMs(1, true, 1));
   assert.equal(reconnectDelayMs(6, false, 1), RECONNECT_MS_MAX);
 });

@@ -1,9 +1,10 @@
+/** A token bucket lets through at most its burst and its rate. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { TokenBucket } from '../../src/flow/token-bucket.js';
 
-test('over any stretch no more is taken than the burst and the rate allow', () => {
+test('over any stretch at most burst plus rate is taken', () => {
   const rate = fc.integer({ min: 1, max: 10_000 });
   const steps = fc.array(
     fc.record({ afterMs: fc.integer({ min: 0, max: 3000 }), amount: fc.integer({ min: 1, max: 500 }) }),
@@ -32,7 +33,7 @@ test('over any stretch no more is taken than the burst and the rate allow', () =
   );
 });
 
-test('a debt is paid back first; another rate keeps what was saved up, within its burst', async () => {
+test('a debt is paid back first, and a new rate keeps the saved tokens within its burst', async () => {
   let nowMs = 0;
   const bucket = new TokenBucket(100, 50, () => nowMs);
   bucket.take(80);

@@ -1,3 +1,4 @@
+/** Work that is aborted when its time is over. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
@@ -13,7 +14,7 @@ const aborted = async (signal: AbortSignal) => {
   return 'aborted';
 };
 
-test('the time comes, also where garbage is collected meanwhile', async () => {
+test('the time limit is kept even if garbage is collected meanwhile', async () => {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   const done = within(100, never, aborted);
@@ -24,7 +25,7 @@ test('the time comes, also where garbage is collected meanwhile', async () => {
   assert.equal(await settled('the time', done), 'aborted');
 });
 
-test('the signal given ends it, before or meanwhile; what is done in time is not disturbed', async () => {
+test('the given signal aborts the work at any time, and work done in time is undisturbed', async () => {
   const controller = new AbortController();
   const meanwhile = within(60_000, controller.signal, aborted);
   controller.abort();

@@ -10,7 +10,7 @@ import { createServer } from 'node:net';
 export async function ownAddress(): Promise<string> {
   const host = `127.${randomInt(1, 255)}.${randomInt(256)}.${randomInt(1, 255)}`;
   const port = randomInt(10_000, 32_000);
-  // Who listens on all addresses has this one, too.
+  // A process that listens on all addresses occupies this one, too.
   const server = createServer().listen(port, host);
   const taken = await Promise.race([
     once(server, 'listening').then(() => false),

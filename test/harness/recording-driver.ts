@@ -13,7 +13,8 @@ import type { FileOps } from '../../src/storage/file-ops.js';
 import type { BusEvent } from '../../src/wire/event/event.js';
 import { positionText } from '../../src/wire/position.js';
 
-const ORIGIN: Origin = {
+/** How an agent's recording begins. */
+export const ORIGIN: Origin = {
   epoch: 7,
   continued: true,
   bootId: 'boot',
@@ -45,7 +46,7 @@ export class Told implements TimelineSink {
   }
 }
 
-/** What happens between two drains: entries per lane, and how their side records come. */
+/** Events between two drains: the entries of each lane, and how their side records arrive. */
 export const recordedStep = fc.record({
   entries: fc.array(
     fc.record({
@@ -98,7 +99,7 @@ export class RecordingDriver {
     this.recorder = new Recorder({ ...options, ...(this.#files && { files: this.#files }) }, this.#told && EVERYTHING);
     if (this.#told) this.recorder.tellTo(this.#told);
     const { log, timeline } = this.recorder;
-    // Nobody can tell any more which epoch it was: as an agent does, it begins a later one.
+    // The epoch can no longer be told, so a later one begins, as an agent does it.
     const lost = timeline.origin.epoch === 0 && log.nextOrdinal > 0;
     const later = lost ? { epoch: ORIGIN.epoch + 1, continued: false } : {};
     this.recorder.begin({ ...ORIGIN, ...later, ...origin }, this.#clock());
@@ -128,12 +129,12 @@ export class RecordingDriver {
     }
     this.nowNs += 1_000n;
     this.recorder.horizon(this.nowNs);
-    // The next event is not at the very horizon: sources keep a distance.
+    // Sources keep a distance, so the next event lies behind the horizon and not at it.
     this.nowNs += 10n;
     for (const act of later) act();
   }
 
-  /** A killed agent: no close, nothing flushed; side records on their way are gone. */
+  /** As a killed agent: nothing is closed or flushed, and side records that had not arrived are lost. */
   crash(): void {
     this.#later = [];
     this.open();
@@ -182,7 +183,7 @@ export function traceEvent(what: string, pid: number) {
   }
 }
 
-/** What a replay of the whole recording, or from an anchor, tells. */
+/** The events that a replay tells, of the whole recording or from an anchor on. */
 export function replayed(
   recorder: Recorder,
   anchor: number | undefined,

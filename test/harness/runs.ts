@@ -1,4 +1,4 @@
-/** How many cases a property is tried with: `npm run check` tries more of them than `npm test`. */
+/** The number of random cases per property: `npm run check` tries more than `npm test`. */
 
 /** @param usual in `npm test`; BACKPLANE_TEST_FACTOR times as many otherwise */
 export function runs(usual: number): number {

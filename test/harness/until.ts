@@ -6,11 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 
 const STILL_MS_MAX = 60_000;
-/** Looks become rarer: what takes long to come is not kept from coming by looks that cost. */
+/** The checks become rarer over time, so that they do not slow down the thing that is waited for. */
 const POLL_MS_MIN = 5;
 const POLL_MS_MAX = 100;
 const POLL_GROWTH = 1.2;
-/** Of a longer pause between two looks, this process was given no time: nobody else may have been given any. */
+/** A longer pause between two checks means that this process got no CPU time, and others may have got none either. */
 const PAUSE_MS_MAX = 1_000;
 const CORES = availableParallelism();
 const SHOWN_CHARACTERS_MAX = 4_000;
@@ -64,7 +64,7 @@ export async function settled<T>(what: string, done: Promise<T>, seen?: () => un
 
 function show(value: unknown): string {
   const text = typeof value === 'string' ? value : inspect(value, { depth: 4, breakLength: 120 });
-  // The end is where the newest is.
+  // The newest output is at the end.
   return text.length > SHOWN_CHARACTERS_MAX
     ? `${text.length} characters, … ${text.slice(-SHOWN_CHARACTERS_MAX)}`
     : text;

@@ -1,3 +1,4 @@
+/** Files of a directory that somebody else may have put there are read within bounds, or refused. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
@@ -62,7 +63,7 @@ test('a log opens without bounds that cannot be used, and notes once what is wro
   assert.deepEqual(await opened(), []);
   assert.deepEqual(await opened(), []);
   writeFileSync(bounds, 'x'.repeat(52));
-  assert.deepEqual(await opened(), ['bounds is no bounds file']);
+  assert.deepEqual(await opened(), ['bounds is no whole bounds file']);
   assert.deepEqual(await opened(), [], 'they were written anew');
   rmSync(bounds);
   assert.deepEqual(await opened(), []);
@@ -71,7 +72,7 @@ test('a log opens without bounds that cannot be used, and notes once what is wro
   assert.deepEqual(await opened(), ['bounds must be a readable regular file of at most 52 bytes']);
 });
 
-test('the configuration file may not be what has no end or never begins', () => {
+test('a configuration file that never ends, or never begins, is refused', () => {
   spawnSync('mkfifo', [at('config-pipe')]);
   for (const path of ['/dev/zero', at('config-pipe'), dir]) {
     const env = { PATH: process.env.PATH ?? '', BACKPLANE_CONFIG: path };
@@ -85,7 +86,7 @@ test('the configuration file may not be what has no end or never begins', () => 
   }
 });
 
-test('state files that are none are put aside, and said', () => {
+test('state files that are no regular files are put aside, and this is logged', () => {
   spawnSync('mkfifo', [at('state.json')]);
   const warnings: string[] = [];
   const warn = (message: string) => warnings.push(message);

@@ -112,7 +112,7 @@ for (const { which, closed, synced, keepIndex } of CASES) {
   /** How far it went is written down. */
   const known = which === 'middle' || synced;
 
-  test(`a flip at every byte: ${name}`, async () => {
+  test(`a bit flip at every byte: ${name}`, async () => {
     const from = await sample(which, closed, synced);
     const good = fs.readFileSync(from.path);
     for (let at = 0; at < good.length; at++) {
@@ -152,7 +152,7 @@ for (const { which, closed, synced, keepIndex } of CASES) {
   });
 }
 
-test('a torn record is noted, cut off and its ordinal given again', async () => {
+test('a torn last record is noted and cut off, and its ordinal is used again', async () => {
   const from = await sample('newest', false);
   const good = fs.readFileSync(from.path);
   const dir = damaged(from, good.subarray(0, good.length - 3), false);
@@ -166,7 +166,7 @@ test('a torn record is noted, cut off and its ordinal given again', async () => 
   assert.equal(log.append(record('anew')), 11);
 });
 
-test('a whole damaged record at the end keeps its ordinal: the next one is another', async () => {
+test('a complete but damaged last record keeps its ordinal, and the next record gets another', async () => {
   const from = await sample('newest', false);
   const bytes = fs.readFileSync(from.path);
   bytes[bytes.length - 1]! ^= 1;
@@ -174,7 +174,7 @@ test('a whole damaged record at the end keeps its ordinal: the next one is anoth
   assert.equal(log.append(record('next')), 12);
 });
 
-test('any number of flips, anywhere, even while the log is open: nothing false, nothing unstated, nothing thrown', async () => {
+test('after any number of flips, even while the log is open, reads are true, losses stated, and nothing throws', async () => {
   const from = await sample('middle', true);
   const flips = fc.array(fc.tuple(fc.nat(2), fc.nat(600), fc.integer({ min: 1, max: 255 })), { maxLength: 12 });
   fc.assert(
@@ -226,7 +226,7 @@ test('a payload that holds whole records of another log does not pass for record
   );
 });
 
-test('a lost identity comes back from the segments, a lost segment is a stated gap', async () => {
+test('a lost identity is restored from the segments, and a lost segment is a stated gap', async () => {
   const from = await sample('middle', true);
   const { identity } = SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir: from.dir });
   fs.rmSync(join(from.dir, 'identity'));
@@ -240,7 +240,7 @@ test('a lost identity comes back from the segments, a lost segment is a stated g
   );
 });
 
-test('a block that cannot be read is a stated gap; the next read may succeed', () => {
+test('a block that cannot be read is a stated gap, and a later read may succeed', () => {
   const files = new FaultyFiles();
   const log = SegmentLog.open({ ...ROOMY, dir: scratchDirectory(), files: files.ops });
   for (let at = 0; at < 100; at++) log.append(record(`record ${at}`.padEnd(1000)));
@@ -257,7 +257,7 @@ test('a block that cannot be read is a stated gap; the next read may succeed', (
 const lossesOf = (items: readonly SegmentLogItem[]) =>
   items.flatMap((item) => (item.kind === 'damage' ? [[item.ordinalFrom, item.ordinalTo, item.lostBytes]] : []));
 
-test('a segment file that is gone is a stated loss, with its index or without, closed or crashed', async () => {
+test('a missing segment file is a stated loss, with its index or without, after a close or a crash', async () => {
   for (const closed of [true, false]) {
     const from = await sample('newest', closed, true);
     const names = [...from.files.keys()].filter((name) => name.endsWith('.log')).sort();
@@ -283,7 +283,7 @@ test('a segment file that is gone is a stated loss, with its index or without, c
   }
 });
 
-test('a cut says how many bytes it took, at every start', async () => {
+test('a cut states how many bytes it took, at every start', async () => {
   for (const which of ['middle', 'newest'] as const) {
     const from = await sample(which, true);
     const { length } = fs.readFileSync(from.path);
@@ -299,7 +299,7 @@ test('a cut says how many bytes it took, at every start', async () => {
   }
 });
 
-test('what retention deletes is evicted, not lost, also when the log is killed on the way', async () => {
+test('segments deleted by retention count as evicted, not lost, even if the log is killed meanwhile', async () => {
   const dir = scratchDirectory();
   const options = { ...ROOMY, files: UNSYNCED, dir, bytesMax: 8192, segmentBytesMax: 1024 };
   for (let start = 0; start < 4; start++) {

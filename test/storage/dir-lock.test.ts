@@ -1,4 +1,4 @@
-/** With real processes: the lock is about who lives. */
+/** Directory locks between real processes, since a lock depends on whether its holder lives. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -63,7 +63,7 @@ function refusal(dir: string): string {
   return '';
 }
 
-test('one holder at a time, also in one process; released it is free', () => {
+test('a directory has one holder at a time, even within a process, and is free once released', () => {
   const dir = join(scratchDirectory(), 'made', 'deep');
   for (let round = 0; round < 3; round++) {
     const lock = lockDirectory(dir);
@@ -75,7 +75,7 @@ test('one holder at a time, also in one process; released it is free', () => {
   assert.equal(fs.readdirSync(dir).length, 1, 'old locks are cleared away');
 });
 
-test('a living process keeps it, a killed one does not', async () => {
+test('a living process keeps its lock, and a killed one does not', async () => {
   const dir = scratchDirectory();
   const starter = new Starter(dir);
   await starter.line(0);
@@ -86,7 +86,7 @@ test('a living process keeps it, a killed one does not', async () => {
   assert.equal(refusal(dir), '');
 });
 
-test('a reused pid is not taken for the holder, nor is what is no lock', () => {
+test('a process with a reused pid is not taken for the holder, and an invalid lock file holds nothing', () => {
   const dir = scratchDirectory();
   const [pid, start, boot] = (() => {
     const lock = lockDirectory(dir);
@@ -102,7 +102,7 @@ test('a reused pid is not taken for the holder, nor is what is no lock', () => {
   }
 });
 
-test('of many that start at once over a dead holder, one wins', async () => {
+test('of many that start at once over a dead holder, one gets the lock', async () => {
   for (let round = 0; round < 3; round++) {
     const dir = scratchDirectory();
     if (round > 0) fs.symlinkSync('999999999:1:dead', join(dir, 'lock.4'));
@@ -115,7 +115,7 @@ test('of many that start at once over a dead holder, one wins', async () => {
   }
 });
 
-test('a slow starter that still sees a dead holder does not win beside the one that was faster', (t) => {
+test('a slow starter that still sees a dead holder does not get the lock beside a faster one', (t) => {
   const dir = scratchDirectory();
   fs.symlinkSync('999999999:1:dead', join(dir, 'lock.5'));
   lockDirectory(dir).release();
@@ -133,6 +133,6 @@ test('a directory that cannot be written is named with the reason', () => {
   assert.match(refusal(join(file, 'data')), /cannot write to directory .*: ENOTDIR/);
 });
 
-test('a file system that refuses directories is not tried for ever', () => {
+test('a file system that refuses directories is not retried for ever', () => {
   assert.match(refusal('/proc/no-such-directory/data'), /cannot write to directory .*: E(NOENT|ACCES|PERM)/);
 });

@@ -29,7 +29,7 @@ function fill(log: SegmentLog, from: number): { taken: Map<number, string>; refu
   return { taken, refused };
 }
 
-test('the disk fills up at one place after another, in headers, heads and records', async () => {
+test('a disk that fills up at any place, in headers, heads or records, leaves a consistent log', async () => {
   let evicting = 0;
   let refusing = 0;
   for (let space = 0; space < 1500; space += 13) {
@@ -93,7 +93,7 @@ test('a failing write leaves the log as it was', () => {
   }
 });
 
-test('bytes that could not be cut back are cut before the next record', () => {
+test('bytes that could not be cut off after a failure are cut off before the next record', () => {
   const dir = scratchDirectory();
   const files = new FaultyFiles();
   const log = SegmentLog.open({ ...ROOMY, dir, files: files.ops });

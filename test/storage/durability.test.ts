@@ -25,7 +25,7 @@ const step = fc.oneof(
   },
 );
 
-test('everything below durableOrdinal survives the loss of what was not synced', async () => {
+test('everything below durableOrdinal survives the loss of unsynced data', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
       const dir = scratchDirectory();
@@ -78,7 +78,7 @@ test('everything below durableOrdinal survives the loss of what was not synced',
   );
 });
 
-test('callers that come together share syncs, and each is covered', async () => {
+test('concurrent callers share syncs, and each is covered', async () => {
   const files = new FaultyFiles();
   const log = SegmentLog.open({ ...ROOMY, dir: scratchDirectory(), files: files.ops });
   let open = () => {};
@@ -109,7 +109,7 @@ test('callers that come together share syncs, and each is covered', async () => 
   assert.equal(files.syncs, 2, 'nothing new: nothing to sync');
 });
 
-test('records that are appended, rolled and synced under a running sync are not forgotten', async () => {
+test('records that are appended, rolled and synced during a running sync are not forgotten', async () => {
   const dir = scratchDirectory();
   const files = new FaultyFiles();
   const log = SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 300, files: files.ops });
@@ -127,7 +127,7 @@ test('records that are appended, rolled and synced under a running sync are not 
   assert.equal(payloads(readAll(again, 0)).size, 200);
 });
 
-test('after a failed sync the log promises nothing more, and is good again when reopened', async () => {
+test('after a failed sync the log promises nothing more, and works again when reopened', async () => {
   const dir = scratchDirectory();
   const files = new FaultyFiles();
   const log = SegmentLog.open({ ...ROOMY, dir, files: files.ops });
@@ -152,7 +152,7 @@ test('after a failed sync the log promises nothing more, and is good again when 
   await again.sync();
 });
 
-test('a sync that takes the error of another does not leave that one to promise anything', async () => {
+test('when one sync takes the error of another, neither promises anything', async () => {
   const dir = scratchDirectory();
   const files = new FaultyFiles();
   const log = SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 2_000, files: files.ops, ordered: true });
@@ -172,7 +172,7 @@ test('a sync that takes the error of another does not leave that one to promise 
   await log.close();
 });
 
-test('a log that was never synced and is closed loses at most what the disk lost', async () => {
+test('a never synced log that is closed loses at most the data that the disk lost', async () => {
   const dir = scratchDirectory();
   const files = new FaultyFiles();
   const log = SegmentLog.open({ ...ROOMY, dir, segmentBytesMax: 1000, files: files.ops });
@@ -185,7 +185,7 @@ test('a log that was never synced and is closed loses at most what the disk lost
   assert.equal(reopened.durableOrdinal, 100);
 });
 
-test('sectors of zeros where an append was not written are cut, and are no damage', async () => {
+test('sectors of zeros where an append was not written are cut off, and are no damage', async () => {
   for (let kept = 0; kept <= 8192; kept += 512) {
     const dir = scratchDirectory();
     const files = new FaultyFiles();
@@ -206,7 +206,7 @@ test('sectors of zeros where an append was not written are cut, and are no damag
   }
 });
 
-test('nothing is kept behind what was lost, also where a file ended meanwhile', async () => {
+test('nothing behind lost data is kept, even if a file ended meanwhile', async () => {
   for (const share of [0, 0.3, 0.9]) {
     const dir = scratchDirectory();
     const files = new FaultyFiles();

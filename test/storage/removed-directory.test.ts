@@ -45,7 +45,7 @@ for (const [way, act] of Object.entries(WAYS)) {
     return { dir, log, isSaid };
   };
 
-  test(`${way}: what comes after is not promised, and the log takes nothing more`, async () => {
+  test(`log directory ${way}: later records are not promised, and the log takes no more`, async () => {
     const { dir, log, isSaid } = await opened();
     log.append(record('promised to nobody'));
     act(dir);
@@ -57,7 +57,7 @@ for (const [way, act] of Object.entries(WAYS)) {
     await log.close();
   });
 
-  test(`${way}: an idle log finds it when it is asked to look`, async () => {
+  test(`log directory ${way}: an idle log notices when it is asked to look`, async () => {
     const { dir, log, isSaid } = await opened();
     act(dir);
     assert.throws(() => log.checkPlace(), isSaid);
@@ -66,7 +66,7 @@ for (const [way, act] of Object.entries(WAYS)) {
     await log.close();
   });
 
-  test(`${way}: found by an append that begins a file, at the latest when it is synced`, async () => {
+  test(`log directory ${way}: an append that begins a file notices, at the latest at its sync`, async () => {
     const { dir, log, isSaid } = await opened();
     act(dir);
     await assert.rejects(async () => {
@@ -77,7 +77,7 @@ for (const [way, act] of Object.entries(WAYS)) {
   });
 }
 
-test('a directory that is reached through a link stays what it is, whatever the link is called', async () => {
+test('a directory that is reached through a link stays valid when the link is renamed', async () => {
   const dir = join(scratchDirectory(), 'log');
   const log = SegmentLog.open({ ...ROOMY, dir });
   log.append(record('kept'));

@@ -1,3 +1,4 @@
+/** What a segment log deletes by bytes and age, and how its readers see it. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
@@ -15,7 +16,7 @@ import {
 } from '../harness/files/scratch.js';
 import { runs } from '../harness/runs.js';
 
-test('a log stays within its bytes, and readers are told what they missed', () => {
+test('a log stays within its bytes, and readers are told how much they missed', () => {
   fc.assert(
     fc.property(
       fc.array(fc.record({ size: fc.nat(300), reads: fc.nat(6) }), { minLength: 20, maxLength: 150 }),
@@ -50,7 +51,7 @@ test('a log stays within its bytes, and readers are told what they missed', () =
   );
 });
 
-test('a reader in the middle of a segment that is deleted goes on behind it', () => {
+test('a reader in the middle of a deleted segment continues behind it', () => {
   const log = SegmentLog.open({
     dir: scratchDirectory(),
     bytesMax: 4000,
@@ -70,7 +71,7 @@ test('a reader in the middle of a segment that is deleted goes on behind it', ()
 
 const SECOND_NS = 1_000_000_000n;
 
-test('segments go by age, an idle log lets its last records go and keeps its count', async () => {
+test('segments are deleted by age, and an idle log drops its last records but keeps its count', async () => {
   const dir = scratchDirectory();
   let nowNs = 1000n * SECOND_NS;
   const open = () =>
@@ -96,7 +97,7 @@ test('segments go by age, an idle log lets its last records go and keeps its cou
   await log.close();
 });
 
-test('anchors are bounded in number and still lead to anchors at or before the time', () => {
+test('anchors are bounded in number, and still lead to one at or before the asked time', () => {
   const log = SegmentLog.open({ ...ROOMY, dir: scratchDirectory() });
   const count = SEGMENT_ANCHORS_MAX * 3;
   for (let at = 0; at < count; at++) log.append(record('', BigInt(10 * at), { anchor: at % 2 === 0 }));
@@ -111,7 +112,7 @@ test('anchors are bounded in number and still lead to anchors at or before the t
   assert.equal(payloads(readAll(log)).size, count);
 });
 
-test('damage notes are bounded', () => {
+test('damage notes are bounded in number', () => {
   const dir = scratchDirectory();
   const log = SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir, segmentBytesMax: 256 });
   for (let at = 0; at < LOG_NOTES_MAX + 50; at++) log.append(record(`${at}`.padEnd(180)));

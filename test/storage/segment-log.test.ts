@@ -1,3 +1,4 @@
+/** A segment log gives back what was appended, whatever happens in between. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { join } from 'node:path';
@@ -54,7 +55,7 @@ function checkLog(log: SegmentLog, model: readonly Kept[], from: number): void {
   }
 }
 
-test('a log gives back what was appended, over rolls, restarts and crashes', async () => {
+test('a log gives back the appended records, over rolls, restarts and crashes', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(step, { maxLength: 60 }),
@@ -134,7 +135,7 @@ test('a tailing reader sees records as they are appended, over rolls and from ev
   );
 });
 
-test('what a segment begins with is at most half of it, however long that is', () => {
+test('the head records of a segment take at most half of it, however long they are', () => {
   const dir = scratchDirectory();
   const head = () => Array.from({ length: 10 }, () => record('head'.padEnd(200, '.')));
   const log = SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir, segmentBytesMax: 600, head });
@@ -151,7 +152,7 @@ test('what a segment begins with is at most half of it, however long that is', (
   assert.ok(heads < all / 2, `${heads} of ${all} bytes`);
 });
 
-test('records larger than the reader buffer, small ones between them, and the largest', () => {
+test("records larger than the reader's buffer, small ones between them, and the largest are read back", () => {
   const log = SegmentLog.open({ ...ROOMY, dir: scratchDirectory() });
   const sizes = [
     0,
@@ -175,7 +176,7 @@ test('records larger than the reader buffer, small ones between them, and the la
   }
 });
 
-test('what cannot be stored is refused with the bound and the value, and nothing is written', () => {
+test('a record that cannot be stored is refused with the bound and the value, and nothing is written', () => {
   const dir = scratchDirectory();
   const log = SegmentLog.open({ ...ROOMY, dir });
   const refused: [NewRecord, RegExp][] = [
@@ -245,7 +246,7 @@ test('every segment begins with the head records of its time', async () => {
   }
 });
 
-test('the directory of one log says so when it is not usable', () => {
+test('a log directory that cannot be used is refused with the reason', () => {
   const file = join(scratchDirectory(), 'file');
   fs.writeFileSync(file, '');
   assert.throws(

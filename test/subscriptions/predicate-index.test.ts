@@ -1,3 +1,4 @@
+/** The index finds the predicates that match an event. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -31,7 +32,7 @@ const seen = fc.tuple(event, pid, pid, word).map(([each, own, parent, comm]) => 
   ...(each.process ? { process: { ...each.process, pid: own, parentPid: parent, comm } } : {}),
 }));
 
-test('an index finds exactly the predicates that match, whatever they ask for', () => {
+test('an index finds exactly the matching predicates, whatever they ask for', () => {
   let matches = 0;
   fc.assert(
     fc.property(

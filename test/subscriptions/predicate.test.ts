@@ -1,3 +1,4 @@
+/** Predicates: identity, canonical text, and which event types can match. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BackplaneError } from '../../src/errors.js';
@@ -52,7 +53,7 @@ const EQUAL: [string, string, string][] = [
   ['', ' true ', 'true'],
 ];
 
-test('predicates that mean the same by form have one id and one canonical text', () => {
+test('predicates of the same meaning by form have one id and one canonical text', () => {
   for (const [a, b, canonical] of EQUAL) {
     assert.equal(compilePredicate({ topics: [], filter: a, includeSelf: false }).canonical, canonical, a);
     assert.equal(compilePredicate({ topics: [], filter: b, includeSelf: false }).canonical, canonical, b);
@@ -83,14 +84,14 @@ test('predicates that differ have different ids', () => {
   assert.notEqual(idOf('true', ['process']), idOf('true'));
 });
 
-test('topics are a set, and all of them are the same as none', () => {
+test('topics are a set, and naming all of them is the same as naming none', () => {
   assert.equal(idOf('true', ['network', 'process', 'network']), idOf('true', ['process', 'network']));
   assert.equal(idOf('true', Object.keys(TOPICS)), idOf('true'));
   const all = compilePredicate({ topics: [], filter: '', includeSelf: false });
   assert.deepEqual(all.topics, Object.keys(TOPICS).sort());
 });
 
-test('ids hold across versions: nodes and brokers compare them', () => {
+test('ids stay the same across versions, since nodes and brokers compare them', () => {
   assert.equal(idOf('process.pid == 1', ['process']).toString(16), '30a775ade915d41e');
   assert.equal(idOf('', ['process'], true).toString(16), '8517a8d9eaac96f6');
 });
@@ -136,14 +137,14 @@ test('types that cannot match are known without an event', () => {
   );
 });
 
-test('a node that knows its name passes over what is asked of others', () => {
+test('a node that knows its name skips predicates for other nodes', () => {
   const options = { topics: [], filter: 'host.name == "node-2"', includeSelf: false };
   assert.equal(compilePredicate({ ...options, hostName: 'node-1' }).mayMatchType('process.exec'), false);
   assert.equal(compilePredicate({ ...options, hostName: 'node-2' }).mayMatchType('process.exec'), true);
   assert.equal(compilePredicate({ ...options, hostName: 'node-1' }).id, compilePredicate(options).id);
 });
 
-test('what is other in a predicate of which only the id is known', () => {
+test('for an id that does not fit its predicate, the differing part is named', () => {
   const { spec } = compilePredicate({
     topics: ['process'],
     filter: 'process.pid == 1',
@@ -193,7 +194,7 @@ const IMPOSSIBLE: readonly (readonly [readonly string[], string, string])[] = [
   [[], 'false', 'it is not true of any event type of any topic'],
 ];
 
-test('a filter that no event type can match is refused where it is asked, with what was probably meant', () => {
+test('a filter that no event type can match is refused, with the probably intended name', () => {
   for (const [topics, filter, problem] of IMPOSSIBLE) {
     assert.throws(
       () => compilePredicate({ topics, filter, includeSelf: false, refuseImpossible: true }),
@@ -206,7 +207,7 @@ test('a filter that no event type can match is refused where it is asked, with w
   }
 });
 
-test('a filter that some event type can match is not refused, whatever else it names', () => {
+test('a filter that some event type can match is accepted, whatever else it names', () => {
   for (const filter of [
     'event.type in ["exec", "process.fork"]',
     'event.type != "exec"',

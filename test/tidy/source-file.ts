@@ -179,34 +179,79 @@ function exports(code: string): SourceFile['exports'] {
 
 const NOT_FUNCTIONS = new Set(['if', 'for', 'while', 'switch', 'catch', 'with']);
 
-/** Every `{` that opens a function's body: behind `=>`, or behind a parameter list (and a return type). */
+/** Every block that is a function's body, counted from the line on which its signature begins. */
 function functions(code: string): Span[] {
   const found: Span[] = [];
-  const open: { start: number; name: string | undefined }[] = [];
+  const open: (Signature | undefined)[] = [];
   for (let at = 0; at < code.length; at++) {
-    if (code[at] === '{') open.push({ start: at, name: functionName(code, at) });
+    if (code[at] === '{') open.push(signatureBefore(code, at));
     else if (code[at] === '}') {
-      const block = open.pop();
-      if (block?.name === undefined) continue;
-      const line = lineAt(code, block.start);
-      found.push({ name: block.name, line, lines: lineAt(code, at) - line + 1 });
+      const signature = open.pop();
+      if (signature === undefined) continue;
+      const line = lineAt(code, signature.start);
+      found.push({ name: signature.name, line, lines: lineAt(code, at) - line + 1 });
     }
   }
   return found;
 }
 
-function functionName(code: string, brace: number): string | undefined {
-  const before = code.slice(Math.max(0, brace - 600), brace);
-  if (/=>\s*$/.test(before)) return /(\w+)\s*[=:][^=;{}]*=>\s*$/.exec(before)?.[1] ?? 'arrow function';
-  const closing = /\)\s*(?::[^;{}()=]*(?:\{[^{};]*\}[^;{}()=]*)*)?$/.exec(before);
-  if (closing === null) return undefined;
+interface Signature {
+  readonly name: string;
+  /** Where it begins: at its name, or at its parameters where it has none. */
+  readonly start: number;
+}
+
+/** The signature whose body the brace opens; undefined: the brace opens a block, an object, a class or a type. */
+function signatureBefore(code: string, brace: number): Signature | undefined {
+  let end = trimmedEnd(code, brace);
+  const isArrow = code.slice(0, end).endsWith('=>');
+  if (isArrow) end = trimmedEnd(code, end - 2);
+  if (/\b(?:else|try|do|finally|return|static)$/.test(code.slice(Math.max(0, end - 8), end))) return undefined;
+  const closing = code[end - 1] === ')' ? end - 1 : parametersBeforeType(code, end);
+  if (closing === undefined) return isArrow ? { name: 'arrow function', start: end } : undefined;
+  const start = openingOf(code, closing);
+  const before = code.slice(Math.max(0, start - 300), start);
+  const named = (
+    isArrow ? /([\w#]+)\s*(?::[^;={}]*)?[=:]\s*(?:async\s*)?(?:<[^()]*>)?$/ : /([\w#]+|\])\s*(?:<[^()]*>)?\s*$/
+  ).exec(before);
+  if (named === null) return isArrow ? { name: 'arrow function', start } : undefined;
+  const name = named[1]!;
+  return NOT_FUNCTIONS.has(name) ? undefined : { name, start: start - before.length + named.index };
+}
+
+function trimmedEnd(code: string, end: number): number {
+  while (/\s/.test(code[end - 1] ?? '')) end--;
+  return end;
+}
+
+/** Where the parameters close in front of a return type that ends here; undefined: this is no return type. */
+function parametersBeforeType(code: string, end: number): number | undefined {
   let depth = 0;
-  for (let at = closing.index; at >= 0; at--) {
-    if (before[at] === ')') depth++;
-    else if (before[at] === '(' && --depth === 0) {
-      const name = /([\w#]+)\s*(?:<[^()]*>)?\s*$/.exec(before.slice(0, at))?.[1];
-      return name === undefined || NOT_FUNCTIONS.has(name) ? undefined : name;
+  for (let at = end - 1; at >= 0; at--) {
+    const character = code[at]!;
+    if (character === '>' && code[at - 1] === '=') at--;
+    else if (')]}>'.includes(character)) {
+      // Behind the closing brace of a type the type goes on; otherwise the brace ends a statement.
+      if (character === '}' && depth === 0 && at !== end - 1 && !/^\s*[|&[]/.test(code.slice(at + 1, end)))
+        return undefined;
+      depth++;
+    } else if ('([{<'.includes(character)) {
+      if (depth-- === 0) return undefined;
+    } else if (depth === 0 && ';=,'.includes(character)) {
+      return undefined;
+    } else if (depth === 0 && character === ':' && at < end - 1) {
+      const before = trimmedEnd(code, at);
+      return code[before - 1] === ')' ? before - 1 : undefined;
     }
   }
   return undefined;
+}
+
+function openingOf(code: string, closing: number): number {
+  let depth = 0;
+  for (let at = closing; at >= 0; at--) {
+    if (code[at] === ')') depth++;
+    else if (code[at] === '(' && --depth === 0) return at;
+  }
+  return 0;
 }

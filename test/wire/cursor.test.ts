@@ -1,3 +1,4 @@
+/** The cursor's encoding: exact, bounded, and safe against any bytes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { crc32 } from 'node:zlib';
@@ -66,7 +67,7 @@ function refused(text: string): void {
   );
 }
 
-test('a cursor says what was put in', () => {
+test('a cursor decodes to its contents', () => {
   fc.assert(
     fc.property(state, (each) => {
       const text = encodeCursor(each);
@@ -76,7 +77,7 @@ test('a cursor says what was put in', () => {
   );
 });
 
-test('one that does not fit is not given', () => {
+test("contents that exceed a cursor's size give no cursor", () => {
   const nodes = Array.from({ length: 400 }, (_, index) => ({
     node: `node-with-a-long-name-${index}`,
     standing: 'beyond' as const,
@@ -102,7 +103,7 @@ test('garbage, and a cursor that was cut or changed anywhere, is refused', () =>
   refused('A'.repeat(CURSOR_BYTES_MAX + 1));
 });
 
-test('one with a good checksum and bad content is refused', () => {
+test('a cursor with a right checksum and bad content is refused', () => {
   const packr = new Packr({ useRecords: false, int64AsType: 'bigint' });
   const sealed = (value: unknown) => {
     const packed = packr.pack(value);
@@ -150,7 +151,7 @@ test('one with a good checksum and bad content is refused', () => {
   );
 });
 
-test('a version that is a structure which refers to itself forty times over is refused, and not printed', () => {
+test('a cursor whose version refers to itself forty times over is refused, and not printed', () => {
   const ids = Array.from({ length: 40 }, (_, level) => Buffer.from([0xd6, 0x69, 0, 0, 0, level]));
   const pointers = ids.map((_, level) => Buffer.from([0xd6, 0x70, 0, 0, 0, level]));
   // Each level is a list of twice the level below it: named once, and then referred to.

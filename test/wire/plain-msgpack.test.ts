@@ -1,3 +1,4 @@
+/** The strict MessagePack reader, against the general library. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -39,7 +40,7 @@ function read(bytes: Buffer): PlainValue | undefined {
   }
 }
 
-test('what the general writer writes of plain values is read as the general reader reads it', () => {
+test('plain values from the general writer are read as the general reader reads them', () => {
   fc.assert(
     fc.property(nested(4), (value) => {
       const bytes = packr.pack(value);
@@ -48,7 +49,7 @@ test('what the general writer writes of plain values is read as the general read
   );
 });
 
-test('whatever the bytes are: a value with fewer parts than they are, or one short sentence', () => {
+test('any bytes give a value of fewer parts than bytes, or one short error', () => {
   // Of the types that hold others, and of those that say a length, more than chance would give.
   const heads = [0x90, 0x9f, 0xdc, 0xdd, 0x81, 0xde, 0xc4, 0xc7, 0xd4, 0xd6, 0xd9, 0xdb, 0x69, 0x70, 0xc1, 0xcb];
   const byte = fc.oneof(fc.constantFrom(...heads), fc.nat(255));
@@ -62,7 +63,7 @@ test('whatever the bytes are: a value with fewer parts than they are, or one sho
   );
 });
 
-test('a change of any byte, or a cut anywhere, is another value or one short sentence', () => {
+test('a change of any byte, or a cut anywhere, gives another value or one short error', () => {
   fc.assert(
     fc.property(nested(4), fc.nat(), fc.nat(255), (value, at, byte) => {
       const bytes = Buffer.from(packr.pack(value));
@@ -75,7 +76,7 @@ test('a change of any byte, or a cut anywhere, is another value or one short sen
   );
 });
 
-test('what is not plain is refused, as is what says more than there is', () => {
+test('values that are not plain are refused, and so are lengths beyond the input', () => {
   const shared: unknown[] = [];
   const cloning = new Packr({ useRecords: false, structuredClone: true });
   const other: readonly unknown[] = [true, -1, 0.5, Number.NaN, {}, new Map([[1, 2]]), new Date(0), /x/, new Set([1])];

@@ -19,7 +19,6 @@ export function brokerMetrics(
   totals: DeliveryTotals,
   gate: Gate,
 ): Registry {
-  const { totals: ingested, byTopic } = ingest;
   return createMetrics([
     { name: 'nodes_connected', help: 'Agents connected.', type: 'gauge', read: () => registry.connectedCount },
     { name: 'subscriptions', help: 'Subscriptions running.', type: 'gauge', read: () => subscriptions.size },
@@ -45,6 +44,28 @@ export function brokerMetrics(
     },
     { name: 'held_frames', help: 'Frames that wait for the log to take them.', type: 'gauge', read: () => held.count },
     { name: 'held_bytes', help: 'Bytes of frames that wait for the log.', type: 'gauge', read: () => held.bytes },
+    ...ingestion(ingest),
+    {
+      name: 'shed_events',
+      help: 'Matches that the agents connected did not send since they started, being over their budgets.',
+      type: 'gauge',
+      read: () => shed(registry),
+    },
+    {
+      name: 'redactions',
+      help: 'Secrets that the agents connected have masked since they started, by rule.',
+      type: 'gauge',
+      label: 'rule',
+      read: () => redactions(registry),
+    },
+    ...ledger(totals),
+  ]);
+}
+
+/** What came from agents since the broker started. */
+function ingestion(ingest: Ingest): Reading[] {
+  const { totals: ingested, byTopic } = ingest;
+  return [
     { name: 'ingested_frames_total', help: 'Frames taken in.', type: 'counter', read: () => ingested.frames },
     { name: 'ingested_bytes_total', help: 'Bytes of frames taken in.', type: 'counter', read: () => ingested.bytes },
     {
@@ -66,21 +87,7 @@ export function brokerMetrics(
       type: 'counter',
       read: () => ingested.refused,
     },
-    {
-      name: 'shed_events',
-      help: 'Matches that the agents connected did not send since they started, being over their budgets.',
-      type: 'gauge',
-      read: () => shed(registry),
-    },
-    {
-      name: 'redactions',
-      help: 'Secrets that the agents connected have masked since they started, by rule.',
-      type: 'gauge',
-      label: 'rule',
-      read: () => redactions(registry),
-    },
-    ...ledger(totals),
-  ]);
+  ];
 }
 
 /** Delivery totals over all subscriptions. */

@@ -9,8 +9,8 @@
  * its bounds where they are missing or cannot be used; the latter is noted as damage.
  */
 import { join } from 'node:path';
-import { crc32 } from 'node:zlib';
 import { type FileOps, readSmallFile, systemErrorCode, writeAll } from '../file-ops.js';
+import { isSealed, seal } from './seal.js';
 import type { Segment } from './segment.js';
 import type { SegmentList } from './segment-list.js';
 
@@ -52,8 +52,7 @@ export class BoundsFile {
     }
     // Created, and the power went before its content was on the disk.
     if (bytes.every((byte) => byte === 0)) return undefined;
-    if (bytes.length !== BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return 'is no bounds file';
-    if (crc32(bytes.subarray(0, BYTES - 4)) !== bytes.readUInt32LE(BYTES - 4)) return 'is damaged';
+    if (bytes.length !== BYTES || !isSealed(bytes, MAGIC)) return 'is no whole bounds file';
     if (bytes.readBigUInt64LE(8) !== this.#identity) return 'is of another log';
     return {
       firstOrdinal: Number(bytes.readBigUInt64LE(16)),
@@ -97,13 +96,11 @@ export class BoundsFile {
 
   #encode({ firstOrdinal, nextOrdinal, newestOrdinal, newestBytes }: LogBounds): Buffer {
     const bytes = Buffer.alloc(BYTES);
-    MAGIC.copy(bytes, 0);
     bytes.writeBigUInt64LE(this.#identity, 8);
     bytes.writeBigUInt64LE(BigInt(firstOrdinal), 16);
     bytes.writeBigUInt64LE(BigInt(nextOrdinal), 24);
     bytes.writeBigUInt64LE(BigInt(newestOrdinal), 32);
     bytes.writeBigUInt64LE(BigInt(newestBytes), 40);
-    bytes.writeUInt32LE(crc32(bytes.subarray(0, BYTES - 4)), BYTES - 4);
-    return bytes;
+    return seal(bytes, MAGIC);
   }
 }

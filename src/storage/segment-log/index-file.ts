@@ -6,8 +6,8 @@
  *            | firstTimeNs u64 | lastTimeNs u64 | synced u32 | count u32
  *            | (offset u32 (top bit: anchor) | ordinal - firstOrdinal u32 | timeNs u64)*count | crc32 u32
  */
-import { crc32 } from 'node:zlib';
 import { SEGMENT_ANCHORS_MAX, SEGMENT_BYTES_MAX, SEGMENT_MARK_BYTES } from '../../limits.js';
+import { isSealed, seal } from './seal.js';
 import { SparseIndex } from './sparse-index.js';
 
 export interface SegmentSummary {
@@ -36,7 +36,6 @@ export const INDEX_FILE_BYTES_MAX = FIXED_BYTES + ENTRIES_MAX * ENTRY_BYTES + 4;
 export function encodeIndex(summary: SegmentSummary): Buffer {
   const { index } = summary;
   const out = Buffer.alloc(FIXED_BYTES + index.length * ENTRY_BYTES + 4);
-  MAGIC.copy(out, 0);
   out.writeBigUInt64LE(summary.identity, 8);
   out.writeBigUInt64LE(BigInt(summary.firstOrdinal), 16);
   out.writeBigUInt64LE(BigInt(summary.nextOrdinal), 24);
@@ -51,16 +50,15 @@ export function encodeIndex(summary: SegmentSummary): Buffer {
     out.writeUInt32LE(index.ordinal(at) - summary.firstOrdinal, FIXED_BYTES + at * ENTRY_BYTES + 4);
     out.writeBigUInt64LE(index.timeNs(at), FIXED_BYTES + at * ENTRY_BYTES + 8);
   }
-  out.writeUInt32LE(crc32(out.subarray(0, out.length - 4)), out.length - 4);
-  return out;
+  return seal(out, MAGIC);
 }
 
 /** Undefined when the bytes are no complete index. */
 export function decodeIndex(bytes: Buffer): SegmentSummary | undefined {
-  if (bytes.length < FIXED_BYTES + 4 || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
+  if (bytes.length < FIXED_BYTES + 4) return undefined;
   const count = bytes.readUInt32LE(60);
   if (bytes.length !== FIXED_BYTES + count * ENTRY_BYTES + 4) return undefined;
-  if (crc32(bytes.subarray(0, bytes.length - 4)) !== bytes.readUInt32LE(bytes.length - 4)) return undefined;
+  if (!isSealed(bytes, MAGIC)) return undefined;
   const firstOrdinal = Number(bytes.readBigUInt64LE(16));
   const index = new SparseIndex();
   for (let at = FIXED_BYTES; at < bytes.length - 4; at += ENTRY_BYTES) {

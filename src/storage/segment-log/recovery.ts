@@ -138,9 +138,16 @@ function goneSegments(found: readonly number[], lost: readonly number[], bounds:
   return gone;
 }
 
-/** The bounds, if they describe this segment: they describe only the newest. */
-function marksOf({ firstOrdinal }: Segment, bounds: LogBounds | undefined): LogBounds | undefined {
-  return bounds?.newestOrdinal === firstOrdinal ? bounds : undefined;
+/** How far a segment went for certain, by its index file and by the bounds, which describe only the newest segment. */
+function promisedBy(segment: Segment, bounds: LogBounds | undefined) {
+  const summary = segment.readIndex();
+  const marked = bounds?.newestOrdinal === segment.firstOrdinal ? bounds : undefined;
+  return {
+    /** Exact, where the segment was closed. */
+    ordinalEnd: summary?.nextOrdinal,
+    ordinals: Math.max(summary?.nextOrdinal ?? 0, marked?.nextOrdinal ?? 0),
+    bytes: Math.max(summary?.bytes ?? 0, marked?.newestBytes ?? 0),
+  };
 }
 
 /** A segment whose file is gone. Returns the ordinal that follows all it may have held. */
@@ -150,12 +157,11 @@ function placeholder(
   bounds: LogBounds | undefined,
   notes: DamageNotes,
 ): number {
-  const summary = segment.readIndex();
-  const marked = marksOf(segment, bounds);
-  segment.lostBytes = Math.max(summary?.bytes ?? 0, marked?.newestBytes ?? 0);
+  const promised = promisedBy(segment, bounds);
+  segment.lostBytes = promised.bytes;
   // Without its index, the number of records it received after its bounds were written down is unknown.
-  const marks = Math.max(segment.firstOrdinal + 1, marked?.nextOrdinal ?? 0);
-  segment.nextOrdinal = ordinalEnd ?? summary?.nextOrdinal ?? marks + LOG_UNMARKED_RECORDS_MAX;
+  const marks = Math.max(segment.firstOrdinal + 1, promised.ordinals);
+  segment.nextOrdinal = ordinalEnd ?? promised.ordinalEnd ?? marks + LOG_UNMARKED_RECORDS_MAX;
   notes.add(segment, 0, 0, `file gone: it held ${segment.lostBytes} bytes or more`);
   return segment.nextOrdinal;
 }
@@ -240,10 +246,7 @@ function recoverNewest(
   bounds: LogBounds | undefined,
   notes: DamageNotes,
 ): Newest {
-  const summary = segment.readIndex();
-  const marked = marksOf(segment, bounds);
-  const promised = Math.max(summary?.nextOrdinal ?? 0, marked?.nextOrdinal ?? 0);
-  const promisedBytes = Math.max(summary?.bytes ?? 0, marked?.newestBytes ?? 0);
+  const { ordinals: promised, bytes: promisedBytes } = promisedBy(segment, bounds);
   const tail = readThrough(segment, undefined, notes);
   const cut = segment.nextOrdinal < promised;
   const torn = tail === undefined || isTorn(segment, tail);

@@ -1,3 +1,4 @@
+/** Which calls a broker with a token lets in, over gRPC and HTTP, and how its token file is made and kept. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
@@ -95,7 +96,7 @@ const WANTING = [
   '/no.such.Service/Call',
 ];
 
-test('every gRPC call without the token is refused before a byte of its message was sent', async () => {
+test('a gRPC call without the token is refused before a byte of its message was sent', async () => {
   for (const path of WANTING) {
     const { code, message } = await grpcStatus(path, undefined);
     assert.equal(code, String(status.UNAUTHENTICATED), path);
@@ -105,7 +106,7 @@ test('every gRPC call without the token is refused before a byte of its message 
   }
 });
 
-test('whatever is not the token, in whichever form, is refused alike over gRPC and HTTP', async () => {
+test('every wrong form of the token is refused alike over gRPC and HTTP', async () => {
   for (const [what, authorization] of Object.entries(unsound())) {
     const { code, message } = await grpcStatus('/backplane.v1.Backplane/ListNodes', authorization);
     assert.equal(code, String(status.UNAUTHENTICATED), what);
@@ -118,7 +119,7 @@ test('whatever is not the token, in whichever form, is refused alike over gRPC a
   }
 });
 
-test('a token that comes twice is refused, also where both are right', async () => {
+test('a call that sends the token twice is refused, even where both are right', async () => {
   const raw = await RawHttp2.connect(harness.broker.grpcAddress);
   const header = `Bearer ${token()}`;
   const credential = ['authorization', header] as const;
@@ -142,7 +143,7 @@ test('a token that comes twice is refused, also where both are right', async () 
   assert.equal(answer, 401);
 });
 
-test('with the token subscribers, agents, reflection and HTTP are let in', async () => {
+test('with the token, subscribers, agents, reflection and HTTP requests are let in', async () => {
   const client = new Client([harness.broker.grpcAddress], credentialIn(harness.dataDir));
   assert.deepEqual((await client.listNodes()).nodes, []);
   const stop = new AbortController();
@@ -165,7 +166,7 @@ test('with the token subscribers, agents, reflection and HTTP are let in', async
   assert.equal((await fetch(url('/v1/nodes'), { headers: bearer(harness.dataDir) })).status, 200);
 });
 
-test('health, readiness and metrics are open, and count the refusals', async () => {
+test('health, readiness and metrics need no token, and the metrics count refused calls', async () => {
   await fetch(url('/v1/nodes'));
   await fetch(url('/v1/events?follow=true'), { headers: { authorization: 'Bearer x' } });
   await fetch(url('/v1/nothing'), { headers: { authorization: `Bearer ${'A'.repeat(43)}` } });
@@ -189,7 +190,7 @@ test('health, readiness and metrics are open, and count the refusals', async () 
   health.close();
 });
 
-test('a refused call leaves no stream open, though its caller goes on sending', async () => {
+test('a refused call leaves no stream open, even if its caller goes on sending', async () => {
   const session = connect(`http://${harness.broker.grpcAddress}`);
   await once(session, 'remoteSettings');
   // More than one connection may have open at a time.
@@ -208,7 +209,7 @@ test('a refused call leaves no stream open, though its caller goes on sending', 
   session.destroy();
 });
 
-test('a subscriber whose token is refused is told whose token is wanted and what was sent; it ends', async () => {
+test('a subscriber with a wrong token is told which broker refused it and which token it sent, and ends', async () => {
   const wrong = { token: 'A'.repeat(43), from: '/elsewhere/token' };
   const client = new Client([harness.broker.grpcAddress], () => wrong);
   const told =
@@ -219,7 +220,7 @@ test('a subscriber whose token is refused is told whose token is wanted and what
   client.close();
 });
 
-test('the token is made once, for its user alone, and kept', async () => {
+test('the token file is made once, is readable by its user alone, and is kept over restarts', async () => {
   const { mode, uid } = statSync(tokenPath());
   assert.equal(mode & 0o777, 0o600);
   assert.equal(uid, process.geteuid?.());
@@ -242,7 +243,7 @@ test('the token is made once, for its user alone, and kept', async () => {
 const warnings: string[] = [];
 const take = () => brokerToken(harness.dataDir, (message) => warnings.push(message));
 
-test('a token file that cannot be relied on is refused with one line, or replaced', () => {
+test('an unreliable token file is refused with one line, or replaced', () => {
   const refused = (reason: RegExp) =>
     assert.throws(take, (error: Error) => reason.test(error.message) && !error.message.includes('\n'));
   for (const mode of [0o644, 0o640, 0o604, 0o622]) {
@@ -275,7 +276,7 @@ test('a token file that cannot be relied on is refused with one line, or replace
   assert.equal(statSync(tokenPath()).mode & 0o777, 0o600);
 });
 
-test("another user's token is replaced", { skip: root ? false : 'needs root to give a file away' }, () => {
+test('a token file of another user is replaced', { skip: root ? false : 'needs root to give a file away' }, () => {
   const before = token();
   chownSync(tokenPath(), 65_534, 65_534);
   const after = take();
@@ -284,7 +285,7 @@ test("another user's token is replaced", { skip: root ? false : 'needs root to g
   assert.match(warnings.at(-1) ?? '', /belonged to another user \(65534\)/);
 });
 
-test('without a token everybody is let in, also who sends one', async () => {
+test('a broker without a token lets everybody in, even callers that send one', async () => {
   await harness.broker.abort();
   harness.wantsToken = false;
   await harness.startBroker();

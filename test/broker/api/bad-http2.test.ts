@@ -37,7 +37,7 @@ async function costing(bytesMax: number, act: () => Promise<void>): Promise<void
   assert.ok(grown < bytesMax + YOUNG_BYTES, `${grown} bytes more are resident`);
 }
 
-test('a message of a megabyte in frames of one byte is refused before it costs a hundred', async () => {
+test('a message of 1 MB in frames of one byte is refused before it takes 100 MB of memory', async () => {
   const bytes = framed(Buffer.alloc(MESSAGE_BYTES_MAX)).subarray(0, -1);
   await costing(96 * MiB, async () => {
     for (const path of METHODS) {
@@ -50,7 +50,7 @@ test('a message of a megabyte in frames of one byte is refused before it costs a
   });
 });
 
-test('incomplete messages on all streams of a connection together take no more than is allowed', async () => {
+test('unfinished messages on all streams of one connection together stay within the memory bound', async () => {
   const raw = await RawHttp2.connect(witness.harness.broker.grpcAddress);
   await costing(96 * MiB, async () => {
     for (const stream of range(0, STREAMS_PER_CONNECTION_MAX)) {
@@ -63,7 +63,7 @@ test('incomplete messages on all streams of a connection together take no more t
   raw.destroy();
 });
 
-test('a call that does not say what it asks is refused in time; an agent that has nothing to say is not', async () => {
+test('a call that sends no request is refused in time, and a quiet agent is not', async () => {
   const silent = METHODS.filter((path) => !/\/(Live|History)$/.test(path));
   const answers = await Promise.all(silent.map((path) => witness.callOpen(path)));
   for (const [index, { status, message }] of answers.entries()) {
@@ -78,7 +78,7 @@ test('a call that does not say what it asks is refused in time; an agent that ha
   assert.equal(witness.agent.ended, undefined);
 });
 
-test('every method refuses a length of 4 GiB, a bomb, and bytes that are no message', async () => {
+test('every method refuses a length of 4 GiB, a decompression bomb, and bytes that are no message', async () => {
   const bomb = gzipSync(Buffer.alloc(64 * MiB));
   const groups = Buffer.alloc(500_000, 0x7b);
   await costing(256 * MiB, async () => {
@@ -98,7 +98,7 @@ test('every method refuses a length of 4 GiB, a bomb, and bytes that are no mess
   });
 });
 
-test('a hundred thousand streams that are reset at once cost nobody anything', async () => {
+test('100,000 streams that are reset at once cost other callers nothing', async () => {
   await costing(192 * MiB, async () => {
     for (let left = 100_000; left > 0; ) {
       const raw = await RawHttp2.connect(witness.harness.broker.grpcAddress);
@@ -112,7 +112,7 @@ test('a hundred thousand streams that are reset at once cost nobody anything', a
   });
 });
 
-test('headers without end are not collected', async () => {
+test('headers that never end are not collected', async () => {
   const raw = await RawHttp2.connect(witness.harness.broker.grpcAddress);
   await costing(96 * MiB, async () => {
     for (const round of range(0, 10_000)) {

@@ -31,7 +31,7 @@ const SUBSCRIBE = '/backplane.v1.Backplane/Subscribe';
 const STATUS = '/backplane.v1.Backplane/GetStatus';
 const RESOURCE_EXHAUSTED = '8';
 
-test('a length prefix of 4 GiB, and a message above the bound, are refused before they are held', async () => {
+test('a length prefix of 4 GiB, and a message above the bound, are refused before they are buffered', async () => {
   const rss = process.memoryUsage.rss();
   const huge = await call(SUBSCRIBE, [framed(Buffer.alloc(10), 0, 0xffff_ffff)]);
   assert.equal(huge.status, RESOURCE_EXHAUSTED);
@@ -41,7 +41,7 @@ test('a length prefix of 4 GiB, and a message above the bound, are refused befor
   await served();
 });
 
-test('a message in pieces of one byte is a message', async () => {
+test('a message that arrives in pieces of one byte is read as one message', async () => {
   const bytes = framed(Buffer.alloc(0));
   const answer = await call(
     STATUS,
@@ -51,7 +51,7 @@ test('a message in pieces of one byte is a message', async () => {
   await served();
 });
 
-test('a message that unpacks to 200 times its size is refused at the bound', async () => {
+test('a compressed message that unpacks to 200 times its size is refused at the bound', async () => {
   const rss = process.memoryUsage.rss();
   const bomb = gzipSync(Buffer.alloc(256 * MiB));
   const answer = await call(SUBSCRIBE, [framed(bomb, 1)], { 'grpc-encoding': 'gzip' });
@@ -60,7 +60,7 @@ test('a message that unpacks to 200 times its size is refused at the bound', asy
   await served();
 });
 
-test('a request that is no message, or cut anywhere, is one clear error', async () => {
+test('a request that is no message, or is cut anywhere, is answered with one clear error', async () => {
   const request = Buffer.concat([Buffer.from([0x0a, 7]), Buffer.from('process'), Buffer.from([0x30, 1])]);
   for (const end of range(1, request.length)) {
     const answer = await call(SUBSCRIBE, [framed(request.subarray(0, end))]);
@@ -71,7 +71,7 @@ test('a request that is no message, or cut anywhere, is one clear error', async 
   await served();
 });
 
-test('numbers at their ends, and names that are none, are refused with the field, the bound and the value', async () => {
+test('extreme numbers and invalid names are refused with the field, the bound and the value', async () => {
   const refusals: [object, RegExp][] = [
     [{ limit: '18446744073709551615' }, /limit: must be a whole number from 0 to 9007199254740991, got "1844/],
     [{ last: 4_294_967_295 }, /last: must be a whole number from 0 to 10000, got 4294967295/],
@@ -100,7 +100,7 @@ test('numbers at their ends, and names that are none, are refused with the field
   await served();
 });
 
-test('a name that somebody living has is refused; other bad names as well', async () => {
+test('the name of a connected node is refused to another agent, and so are other bad names', async () => {
   await assert.rejects(
     harness.agent('witness', new TestRecorder('another')),
     /node witness is connected with (another|the same) recorder/,
@@ -111,7 +111,7 @@ test('a name that somebody living has is refused; other bad names as well', asyn
   await served();
 });
 
-test('a node that sends far above its budget is not read on; others and its own control stream are', async () => {
+test('the broker stops reading a node that sends far above its budget, but not its control stream and not other nodes', async () => {
   const recorder = new TestRecorder('recorder-loud');
   recorder.budget = { liveBytesPerSecond: 64 * KiB, burstMs: 1_000 };
   const loud = await harness.agent('loud', recorder);
@@ -135,7 +135,7 @@ test('a node that sends far above its budget is not read on; others and its own 
   subscriber.cancel();
 });
 
-test('connections that say nothing, or never end what they say, do not keep others out', async () => {
+test('connections that send nothing, or never end a request, do not keep others out', async () => {
   const { httpAddress } = harness.broker;
   const [host, port] = httpAddress.split(':') as [string, string];
   const sockets: Socket[] = [];
@@ -175,7 +175,7 @@ function pinged(session: ClientHttp2Session): Promise<void> {
   });
 }
 
-test('more streams on a connection than are allowed wait or are refused, and cost the others nothing', async () => {
+test('streams beyond the allowed number per connection wait or are refused, and cost others nothing', async () => {
   const session = connectHttp2(`http://${harness.broker.grpcAddress}`);
   session.on('error', () => undefined);
   let opened = 0;
@@ -210,7 +210,7 @@ test('calls that are cancelled in the middle of a batch leave nothing behind', a
   await served();
 });
 
-test('budgets and plans are held to their fields as subscriptions are', async () => {
+test('the fields of budgets and plans are checked as those of subscriptions are', async () => {
   type Method = (request: object, done: (error: { details: string } | null) => void) => void;
   const client = createBackplaneClient(harness.broker.grpcAddress);
   const methods = client as unknown as Record<'setBudget' | 'explain', Method>;

@@ -32,7 +32,7 @@ async function answer(text: string, change: object = {}): Promise<{ code: number
   return { code: error.code, message: error.details };
 }
 
-test('a cursor that is cut anywhere, or has any bit turned, is refused', async () => {
+test('a cursor that is cut anywhere, or has any bit flipped, is refused', async () => {
   const refusals = new Set<string>();
   for (const end of range(1, cursor.length)) refusals.add(`${(await answer(cursor.slice(0, end)))?.code}`);
   const bytes = Buffer.from(cursor, 'base64url');
@@ -46,7 +46,7 @@ test('a cursor that is cut anywhere, or has any bit turned, is refused', async (
   await witness.served();
 });
 
-test('a cursor that refers to itself forty times over is refused at once, over gRPC and HTTP', async () => {
+test('a cursor whose bytes refer to themselves forty times is refused at once, over gRPC and HTTP', async () => {
   // Made of msgpack's extensions for structured clones: each level is twice the one below it.
   const level = (id: number, below: Buffer): Buffer =>
     Buffer.concat([Buffer.from([0xd6, 0x69, 0, 0, 0, id, 0x92]), below, Buffer.from([0xd6, 0x70, 0, 0, 0, id + 1])]);
@@ -61,7 +61,7 @@ test('a cursor that refers to itself forty times over is refused at once, over g
   await witness.served();
 });
 
-test('a cursor with a good checksum that names places that are not, is refused, or resumes where it can', async () => {
+test('a cursor with a right checksum and impossible positions is refused, or resumes where it can', async () => {
   const good = decodeCursor(cursor);
   const position = (epoch: number, timeNs: bigint) => ({ epoch, timeNs, lane: 0xffff, tie: 0xffff_ffff });
   const places = (change: Partial<CursorPlace>) => good.places.map((place) => ({ ...place, ...change }));
@@ -112,7 +112,7 @@ async function raw(text: string): Promise<string> {
   return received;
 }
 
-test('HTTP requests that are none, too long, or of another kind are answered with a status', async () => {
+test('an HTTP request that is malformed, too long, or of the wrong kind is answered with a status', async () => {
   const host = 'Host: 127.0.0.1\r\n';
   const get = (target: string, headers = '') => `GET ${target} HTTP/1.1\r\n${host}${headers}\r\n`;
   const events = (query: string) => get(`/v1/events?${query}`);

@@ -9,7 +9,7 @@ import { framed, Witness } from '../../harness/broker/witness.js';
 
 const SUBSCRIBE = '/backplane.v1.Backplane/Subscribe';
 const FOLLOW = framed(subscribeRequestCodec.encode({ topics: ['process'], follow: true }));
-/** The witness's own. */
+/** Subscriptions of the witness itself. */
 const OWN = 1;
 
 let witness: Witness;
@@ -31,8 +31,8 @@ async function has(count: number): Promise<void> {
   }
 }
 
-test('a call ends by its deadline, not before it, however far away that is', async () => {
-  // What 32 bits with a sign make of them: the past, a moment, 57 minutes, 0.
+test('a call ends at its deadline and not before, however far away the deadline is', async () => {
+  // Cut to signed 32 bits these would be in the past, at once, in 57 minutes, and at 0.
   const far = ['597H', '1193H', '1194H', '35792M', '2147484S', '4294968S', '99999999S', '99999999M', '99999999H'];
   const near = ['596H', '99999999m', '99999999u', '1H'];
   const raw = await RawHttp2.connect(witness.harness.broker.grpcAddress);
@@ -52,7 +52,7 @@ test('a call ends by its deadline, not before it, however far away that is', asy
   await has(OWN);
 });
 
-test('a deadline that is none is refused, with a sentence that does not repeat all of it', async () => {
+test('an invalid deadline is refused with a sentence that shows only part of it', async () => {
   for (const timeout of ['', '1', 'H', '-1S', '1.5S', '123456789S', '1x', '1S, 2S', '1 S', '9'.repeat(5_000)]) {
     const { status, message } = await witness.call(SUBSCRIBE, [FOLLOW], { 'grpc-timeout': timeout });
     assert.equal(status, '3', timeout);
@@ -65,7 +65,7 @@ test('a deadline that is none is refused, with a sentence that does not repeat a
   await witness.served();
 });
 
-test('no answer repeats a header without a bound', async () => {
+test('an answer repeats at most a bounded part of a header', async () => {
   const long = `/${'x'.repeat(10_000)}`;
   assert.deepEqual(await witness.call(long, [FOLLOW]), {
     status: '3',
@@ -76,7 +76,7 @@ test('no answer repeats a header without a bound', async () => {
   assert.deepEqual([status, message], ['3', 'grpc-encoding must be at most 128 characters, got 10001']);
 });
 
-test('of subscriptions that are given up in whatever way, before they begin or later, none is left', async () => {
+test('a subscription that its caller gives up, in any way and at any time, is removed', async () => {
   const ways: Record<string, (raw: RawHttp2, ids: readonly number[]) => Promise<unknown>> = {
     'reset with the request': async (raw, ids) => {
       for (const id of ids) {

@@ -53,7 +53,7 @@ async function has(count: number): Promise<void> {
   }
 }
 
-test('subscriptions that are asked for at once run one after the other, and none is left when their connection ends', async () => {
+test('pipelined subscriptions run one after the other, and all are removed when their connection ends', async () => {
   const ends: Record<string, (socket: Socket) => void> = {
     closed: (socket) => socket.end(),
     gone: (socket) => socket.destroy(),
@@ -70,13 +70,13 @@ test('subscriptions that are asked for at once run one after the other, and none
   }
 });
 
-test('more than a few requests at once end the connection', async () => {
+test('too many pipelined requests end the connection', async () => {
   const { socket } = await peer(FOLLOW.repeat(HTTP_PIPELINED_MAX + 1));
   await until('it is closed', () => socket.destroyed);
   await has(0);
 });
 
-test('requests at once are answered in order, each whole, also behind a stream that ends', async () => {
+test('pipelined requests are answered in order and each completely, even after a stream that ends', async () => {
   const agent = await harness.agent('a');
   for (const pid of range(1, 11)) agent.recorder.record('process.exec', pid);
   const asked = ['/healthz', '/v1/events?topic=process&since=1h', '/v1/nowhere', '/v1/events?limit=x', '/healthz'];
@@ -87,7 +87,7 @@ test('requests at once are answered in order, each whole, also behind a stream t
   assert.equal([...made.received.matchAll(/"event":/g)].length, 10);
 });
 
-test('connections that say nothing, or never to the end, keep nobody out', async () => {
+test('connections that send nothing, or never a whole request, keep nobody out', async () => {
   for (const text of ['', 'GET /healthz HTTP/1.1\r\nHost: x', get('/healthz')]) {
     for (let left = HTTP_CONNECTIONS_MAX; left > 0; left -= 64) await Promise.all(range(0, 64).map(() => peer(text)));
     const { received } = await answered(get('/healthz'));
@@ -95,7 +95,7 @@ test('connections that say nothing, or never to the end, keep nobody out', async
   }
 });
 
-test('as many streams as may be leave a place for health, and the next one is told why it gets none', async () => {
+test('with the most streams open, health is still served, and the next stream is refused with the reason', async () => {
   for (let left = HTTP_STREAMS_MAX; left > 0; left -= 64) await Promise.all(range(0, 64).map(() => peer(FOLLOW)));
   await has(HTTP_STREAMS_MAX);
   assert.match((await answered(get('/healthz'))).received, /^HTTP\/1\.1 200 /);

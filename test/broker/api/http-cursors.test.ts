@@ -62,7 +62,7 @@ function publish(agent: TestAgent): number {
   return shed;
 }
 
-test('from any line on: events may come again, and none is missing', async () => {
+test('HTTP streams resumed after any line may repeat events, and miss none', async () => {
   const agent = await harness.agent('a');
   for (const pid of range(1, 40)) agent.recorder.record(pid % 2 ? 'process.exec' : 'network.tcp.connect', pid);
   let shed = -1;

@@ -1,3 +1,4 @@
+/** The HTTP API: history, live events, errors, listings, health, and which hosts and origins are served. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request } from 'node:http';
@@ -66,7 +67,7 @@ class Lines {
   }
 }
 
-test('a broker that drains ends an answer behind a cursor, also for who reads slowly', async () => {
+test('a draining broker ends each answer with a cursor, even for a reader that is slow', async () => {
   const agent = await harness.agent('a');
   const lines = new Lines();
   const response = await fetch(url('/v1/events?topic=process&follow=true'), { signal: lines.abort.signal });
@@ -88,7 +89,7 @@ test('a broker that drains ends an answer behind a cursor, also for who reads sl
   assert.ok(lines.lines.some(({ result }) => (result?.cursor ?? '') !== ''));
 });
 
-test('history as NDJSON, one canonical event a line, and a cursor that goes on', async () => {
+test('history comes as NDJSON, one canonical event a line, with a cursor that resumes it', async () => {
   const agent = await harness.agent('a');
   for (const pid of range(1, 101)) agent.recorder.record('process.exec', pid);
   const lines = new Lines();
@@ -112,7 +113,7 @@ test('history as NDJSON, one canonical event a line, and a cursor that goes on',
   );
 });
 
-test('live events as they come; a client that goes ends its subscription', async () => {
+test('live events are sent as they come, and a client that closes its connection ends its subscription', async () => {
   const agent = await harness.agent('a');
   const lines = new Lines();
   await lines.read('/v1/events?topic=process&follow=true&filter=process.pid%20%3E%205');
@@ -128,7 +129,7 @@ test('live events as they come; a client that goes ends its subscription', async
   await until('the end of the subscription', async () => (await subscriptions()) === 0);
 });
 
-test('errors before the first line are a status and one sentence', async () => {
+test('an error before the first line is answered with a status and one sentence', async () => {
   const refused: [string, number, string, RegExp][] = [
     ['/v1/events?filter=proces.pid%3D%3D1', 400, 'filter_invalid', /column/],
     ['/v1/events?topic=proces', 400, 'invalid_argument', /process/],
@@ -151,7 +152,7 @@ test('errors before the first line are a status and one sentence', async () => {
   assert.equal((await fetch(url('/v1/nodes'), { method: 'POST' })).status, 405);
 });
 
-test('listings, health and metrics', async () => {
+test('listings, health and metrics are served over HTTP', async () => {
   await harness.agent('a');
   const nodes = (await (await fetch(url('/v1/nodes'))).json()) as { nodes: { name: string; state: string }[] };
   assert.deepEqual(
@@ -191,7 +192,7 @@ function ask(method: string, path: string, headers: Record<string, string>): Pro
   });
 }
 
-test('on loopback only loopback may be the Host', async () => {
+test('a broker on loopback accepts only a loopback Host header', async () => {
   for (const host of ['localhost', 'LOCALHOST:8485', '127.0.0.1', '127.0.0.1:1', '[::1]', '[::1]:8485']) {
     assert.equal((await ask('GET', '/v1/status', { host })).status, 200, host);
   }
@@ -202,14 +203,14 @@ test('on loopback only loopback may be the Host', async () => {
   }
 });
 
-test('beyond loopback any Host is served', () => {
+test('a broker that listens beyond loopback accepts any Host header', () => {
   for (const address of ['0.0.0.0', '::', '192.0.2.1']) {
     checkHost('bus.example:8485', { address, family: '', port: 8485 });
   }
   assert.throws(() => checkHost('bus.example:8485', { address: '::1', family: '', port: 8485 }), /Host must be/);
 });
 
-test('HEAD answers as GET does, without the body', async () => {
+test('HEAD is answered as GET, without the body', async () => {
   for (const path of ['/', '/healthz', '/readyz', '/metrics', '/v1/status']) {
     assert.deepEqual(await ask('HEAD', path, {}), { status: 200, body: '' }, path);
   }
@@ -217,7 +218,7 @@ test('HEAD answers as GET does, without the body', async () => {
   assert.deepEqual([events.status, events.headers.get('allow')], [405, 'GET']);
 });
 
-test('what pages of other sites ask is refused; what this address and no page at all asks is served', async () => {
+test('requests from pages of other sites are refused, those from its own address or from no page are served', async () => {
   const host = harness.broker.httpAddress;
   for (const site of ['same-origin', 'none']) {
     assert.equal((await ask('GET', '/v1/status', { 'sec-fetch-site': site })).status, 200, site);
@@ -240,7 +241,7 @@ test('what pages of other sites ask is refused; what this address and no page at
   }
 });
 
-test('GET / says where things are, and they are there', async () => {
+test('GET / lists addresses, and each of them is served', async () => {
   const response = await fetch(url('/'));
   assert.equal(response.status, 200);
   const contents = await response.text();

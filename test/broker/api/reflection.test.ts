@@ -35,7 +35,7 @@ test('buf curl lists every method of the public services', async () => {
   assert.ok(methods.includes('grpc.health.v1.Health/Check'), methods.join(' '));
 });
 
-test('buf curl calls what it has found, with the names of the .proto files', async () => {
+test('buf curl calls the methods that it has listed, with the names of the .proto files', async () => {
   const agent = await harness.agent('a');
   for (const pid of range(1, 4)) agent.recorder.record('process.exec', pid);
   const status = JSON.parse(await curl('/backplane.v1.Backplane/GetStatus')) as { nodes: number };

@@ -34,7 +34,7 @@ const numbers = (dir: string, file: string) =>
     .split('\n')
     .map((line) => (JSON.parse(line) as { number: number }).number);
 
-test('entries are whole lines in their order, in at most two files of bounded size', () =>
+test('audit entries are whole lines in order, in at most two files of bounded size', () =>
   inScratch(async (dir) => {
     for (let number = 0; number < 100; number += 1) {
       // As many writers as there are restarts of a broker.
@@ -49,7 +49,7 @@ test('entries are whole lines in their order, in at most two files of bounded si
     );
   }));
 
-test('what cannot be written is refused with the file and the reason', () =>
+test('an entry that cannot be written is refused with the file and the reason', () =>
   inScratch(async (dir) => {
     mkdirSync(join(dir, 'audit.jsonl'));
     const trail = trailIn(dir);
@@ -76,7 +76,7 @@ const refusal = (peer: string, nodes: string) => {
   return { action: 'set_budget', peer, nodes, code: 'not_found', refused: `no node matches ${nodes}` } as const;
 };
 
-test('refusals are apart, and many of one kind are one line: a change stays on record', () =>
+test('refusals go to a file of their own, and many of one kind take one line, so that changes stay on record', () =>
   inScratch(async (dir) => {
     const trail = trailIn(dir, 1_000, 2_000);
     await trail.record({ action: 'set_budget', peer: '127.0.0.1:1', nodes: 'real' });
@@ -98,7 +98,7 @@ test('refusals are apart, and many of one kind are one line: a change stays on r
     );
   }));
 
-test('refusals from ever other addresses are bounded too, by lines and by bytes', () =>
+test('refusals from ever new addresses are bounded in lines and in bytes', () =>
   inScratch(async (dir) => {
     for (let second = 0; second < 20; second += 1) {
       const trail = trailIn(dir, 1_000, 10_000);
@@ -113,7 +113,7 @@ test('refusals from ever other addresses are bounded too, by lines and by bytes'
     );
   }));
 
-test('refusals are written by themselves, and where the disk takes none the broker goes on', async () => {
+test('refusals are written in the background, and a disk that takes none does not stop the broker', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
     const trail = trailIn(dir);

@@ -54,7 +54,7 @@ async function coverage(request: SubscribeRequest): Promise<Record<string, strin
 
 const now = () => new Date().toISOString();
 
-test('one that went before the window begins is named, and nothing of it is missing; one that went within it is absent', async () => {
+test('a node that left before the window is listed as gone, and one that left within it as absent', async () => {
   await harness.agent('stays');
   const before = now();
   await goes(await harness.agent('went'));
@@ -63,7 +63,7 @@ test('one that went before the window begins is named, and nothing of it is miss
   assert.deepEqual(await coverage({ until: now() }), { stays: 'covered', went: 'absent' });
 });
 
-test('of the last N nothing is missing where it went before the oldest of them', async () => {
+test('with last N, a node that left before the oldest of these events is gone, and otherwise absent', async () => {
   await goes(await harness.agent('went'));
   const recorder = new TestRecorder('recorder-stays', 1, BigInt(Date.now()) * 1_000_000n);
   for (const pid of range(0, 5)) recorder.record('process.exec', pid);
@@ -72,7 +72,7 @@ test('of the last N nothing is missing where it went before the oldest of them',
   assert.deepEqual(await coverage({ last: 6 }), { stays: 'covered', went: 'absent' });
 });
 
-test('a stream that goes on with live events says the same of its past', async () => {
+test('a follow reports nodes that left as a replay does', async () => {
   await harness.agent('stays');
   await goes(await harness.agent('went'));
   const subscriber = harness.subscribe({ topics: ['process'], since: now(), follow: true });
@@ -86,7 +86,7 @@ test('a stream that goes on with live events says the same of its past', async (
   );
 });
 
-test('it stays listed, with when it was last seen, and is gone for replays when the broker has been started again', async () => {
+test('a gone node stays listed with the time it was last seen, and replays name it after a broker restart too', async () => {
   const agent = await harness.agent('went');
   const beforeNs = BigInt(Date.now()) * 1_000_000n;
   await goes(agent);
@@ -100,7 +100,7 @@ test('it stays listed, with when it was last seen, and is gone for replays when 
   assert.deepEqual(await coverage({ since: now() }), { stays: 'covered', went: 'gone' });
 });
 
-test('one that was connected when the broker was killed may have recorded since: it is absent', async () => {
+test('a node that was connected when the broker was killed may have recorded since, so it is absent', async () => {
   const agent = await harness.agent('perhaps');
   await until('it is written down', () => savedState().includes('perhaps'));
   await restart();
@@ -116,7 +116,7 @@ function savedState(): string {
   return existsSync(file) ? readFileSync(file, 'utf8') : '';
 }
 
-test('forgotten: no longer listed, nor named, also after a restart, and on record; who is connected stays', async () => {
+test('a forgotten node is neither listed nor named, even after a restart, and is audited; a connected one stays', async () => {
   await harness.agent('stays');
   const before = now();
   for (const name of ['fake-1', 'fake-2', 'fake-3']) await goes(await harness.agent(name));

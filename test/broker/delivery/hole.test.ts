@@ -22,12 +22,8 @@ function publish(agent: TestAgent, pids: readonly number[], loses = false): void
   agent.loses = false;
 }
 
-test('a hole is told, and what is missing comes from the recorder, each event once and in order', async () => {
-  const agent = await harness.agent('a');
-  const subscriber = harness.subscribe(FOLLOW);
-  await subscriber.isAccepted();
-  publish(agent, range(0, 5));
-  await subscriber.has(5);
+test('a hole in the log is stated, and its events come from the recorder, each once and in order', async () => {
+  const { agent, subscriber } = await harness.delivered(range(0, 5));
   publish(agent, range(5, 10), true);
   publish(agent, range(10, 15));
   await subscriber.has(15);
@@ -41,12 +37,8 @@ test('a hole is told, and what is missing comes from the recorder, each event on
   );
 });
 
-test('who resumes before the hole, or from behind it, has every event once', async () => {
-  const agent = await harness.agent('a');
-  const subscriber = harness.subscribe(FOLLOW);
-  await subscriber.isAccepted();
-  publish(agent, range(0, 5));
-  await subscriber.has(5);
+test('a subscriber that resumes before or behind the hole gets every event once', async () => {
+  const { agent, subscriber } = await harness.delivered(range(0, 5));
   const before = subscriber.cursor;
   publish(agent, range(5, 10), true);
   publish(agent, range(10, 15));
@@ -63,12 +55,8 @@ test('who resumes before the hole, or from behind it, has every event once', asy
   }
 });
 
-test('where interest begins anew nothing is missing', async () => {
-  const agent = await harness.agent('a');
-  const first = harness.subscribe(FOLLOW);
-  await first.isAccepted();
-  publish(agent, range(0, 5));
-  await first.has(5);
+test('no event is missing where the interest in a node begins again after it reconnected', async () => {
+  const { agent, subscriber: first } = await harness.delivered(range(0, 5));
   agent.kill();
   await until('that it goes', () => agent.ended !== undefined);
   for (const pid of range(5, 8)) agent.recorder.record('process.exec', pid);

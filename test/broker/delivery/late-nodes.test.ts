@@ -39,7 +39,7 @@ async function joined(late: LateNodes): Promise<Approached[]> {
   return all;
 }
 
-test('a node that is back before its round was seen to have failed is asked again', async () => {
+test('a node that is back before its failed round was noticed is asked again', async () => {
   const view = new NodeView('a');
   const ending = new AbortController();
   const asked = lateNodes(ending.signal);
@@ -60,7 +60,7 @@ test('a node that is back before its round was seen to have failed is asked agai
   ending.abort();
 });
 
-test('a node that failed and did not come back is not asked', async () => {
+test('a node that failed and did not come back is not asked again', async () => {
   const asked = lateNodes(new AbortController().signal);
   asked.late.add(new NodeView('a'));
   asked.rounds[0]!(false);
@@ -68,7 +68,7 @@ test('a node that failed and did not come back is not asked', async () => {
   assert.equal(asked.rounds.length, 1);
 });
 
-test('two rounds are enough, however slow the node is and however much comes meanwhile', async () => {
+test('two rounds suffice for a late node, however slow it is and however much arrives meanwhile', async () => {
   const harness = await Harness.start();
   try {
     const other = await harness.agent('other');

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { encodeFrame, refusedFrame } from '../../../src/wire/frame/frame.js';
 import { comparePositions } from '../../../src/wire/position.js';
 import { Harness, range } from '../../harness/broker/harness.js';
+import { publish, REFILL, sorted } from '../../harness/broker/refills.js';
 import { type TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
 import { until } from '../../harness/until.js';
 
@@ -15,39 +16,19 @@ beforeEach(async () => {
 });
 afterEach(() => harness.destroy());
 
-const REFILL = { topics: ['process'], follow: true, refill: true };
-
-/** Events with these pids, shed or sent. */
-function publish(agent: TestAgent, pids: readonly number[], shedding: boolean, comm?: string): void {
-  for (const pid of pids) agent.recorder.record('process.exec', pid, comm);
-  agent.shedding = shedding;
-  agent.publish();
-}
-
-async function ledger(): Promise<Record<string, number>> {
-  const answer = await fetch(`http://${harness.broker.httpAddress}/v1/subscriptions`);
-  const { subscriptions } = (await answer.json()) as { subscriptions: Record<string, string>[] };
-  const names = ['Matched', 'Delivered', 'Shed', 'Skipped', 'Throttled', 'Refilled'];
-  return Object.fromEntries(names.map((name) => [name.toLowerCase(), Number(subscriptions.at(-1)?.[`events${name}`])]));
-}
-
 async function untilLedger(expected: Record<string, number>): Promise<void> {
   let last: Record<string, number> = {};
   await until(
     'the ledger',
     async () => {
-      last = await ledger();
+      last = await harness.ledger(-1);
       return isDeepStrictEqual(last, expected);
     },
     () => last,
   );
 }
 
-function sorted(pids: readonly number[]): number[] {
-  return pids.toSorted((a, b) => a - b);
-}
-
-test('a node that goes in the middle of a refill: what comes when it is back is no longer shed', async () => {
+test('when a node leaves during a refill and returns, the rest is refilled and no longer counts as shed', async () => {
   const first = await harness.agent('a');
   const subscriber = harness.subscribe(REFILL);
   await subscriber.isAccepted();
@@ -63,10 +44,10 @@ test('a node that goes in the middle of a refill: what comes when it is back is 
   await subscriber.has(130);
   assert.deepEqual(sorted(subscriber.pids), range(0, 130));
   const expected = { matched: 130, delivered: 130, shed: 0, skipped: 0, throttled: 0, refilled: 120 };
-  assert.deepEqual(await ledger(), expected);
+  assert.deepEqual(await harness.ledger(-1), expected);
 });
 
-test('a subscription that skips while it is refilled gets nothing twice', async () => {
+test('a subscription that skips while it is refilled gets no event twice', async () => {
   const recorder = new TestRecorder('a');
   recorder.budget = { liveBytesPerSecond: 2 ** 30, liveEventsPerSecond: 2 ** 30, historyBytesPerSecond: 2 ** 30 };
   const agent = await harness.agent('a', recorder);
@@ -95,11 +76,11 @@ test('a subscription that skips while it is refilled gets nothing twice', async 
   const all = [...range(0, 200), ...range(1000, 1000 + 40 * 40)];
   assert.equal(subscriber.pids.length, all.length);
   assert.deepEqual(sorted(subscriber.pids), all);
-  const { shed, skipped, matched } = await ledger();
+  const { shed, skipped, matched } = await harness.ledger(-1);
   assert.deepEqual({ shed, skipped, matched }, { shed: 0, skipped: 0, matched: all.length });
 });
 
-test('one event of a key in an interval, whatever the clocks of the nodes say', async () => {
+test('throttling passes one event of a key per interval, even if the clocks of nodes differ', async () => {
   const nowNs = BigInt(Date.now()) * 1_000_000n;
   const ahead = await harness.agent('a', new TestRecorder('a', 1, nowNs + 3_600_000_000_000n));
   const behind = await harness.agent('b', new TestRecorder('b', 1, nowNs));
@@ -115,7 +96,7 @@ test('one event of a key in an interval, whatever the clocks of the nodes say', 
   assert.deepEqual(subscriber.pids, [0, 10]);
 });
 
-test('a refill does not bring what throttling would have kept back', async () => {
+test('a refill brings no events that throttling would have held back', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe({ ...REFILL, throttle: '1m' });
   await subscriber.isAccepted();
@@ -148,16 +129,16 @@ async function joinWithin(request: object): Promise<{ matched: number; unknown: 
   await until('the last', () => second.pids.includes(30));
   first.cancel();
   await until('that the first has gone', () => true);
-  const { matched } = await ledger();
+  const { matched } = await harness.ledger(-1);
   return { matched: matched!, unknown: second.gaps.some(({ eventsUnknown }) => eventsUnknown) };
 }
 
-test('who joins within a stretch that is shed is told exactly what is shed of its own', async () => {
+test('a subscriber that joins during a shed stretch is told exactly how many of its own events are shed', async () => {
   // From the last frame of its topic on.
   assert.deepEqual(await joinWithin({}), { matched: 21, unknown: false });
 });
 
-test('who had some of a stretch that is shed as history is told exactly the rest', async () => {
+test('a subscriber that got part of a shed stretch as history is told exactly the rest', async () => {
   assert.deepEqual(await joinWithin({ since: '1h' }), { matched: 32, unknown: false });
 });
 
@@ -168,7 +149,7 @@ function lose(agent: TestAgent, topic: string, from: number, to: number, lost: n
   agent.sendFrame(encodeFrame({ ...stretch, refused: false, lost, lostUnknown }));
 }
 
-test('what the kernel lost is told once, however many topics say so, and whenever they do', async () => {
+test('a loss in the kernel is told once, however many topics state it and whenever they do', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe(TOPICS);
   await subscriber.isAccepted();
@@ -188,7 +169,7 @@ test('what the kernel lost is told once, however many topics say so, and wheneve
   assert.equal(losses().filter(({ eventsUnknown }) => eventsUnknown).length, 1);
 });
 
-test('a loss that a node states is told when it begins and when it is over, once each, however often it is stated', async () => {
+test('a loss that a node states repeatedly is told once when it begins and once when it ends', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe(TOPICS);
   await subscriber.isAccepted();

@@ -52,7 +52,7 @@ async function ended(subscriber: Subscriber): Promise<string[]> {
   return subscriber.events;
 }
 
-test('of the past: the first N, the last N, throttled or not, and what follows at the cursor', async () => {
+test('history: the first N, or the last N, throttled or not, are exact, and the cursor continues behind them', async () => {
   console.log(`# BACKPLANE_LIMIT_SEED=${SEED}`);
   const random = new Random(SEED);
   const harness = await Harness.start();
@@ -196,7 +196,7 @@ class Follower {
   }
 }
 
-test('of streams that follow, with refill and nodes that come late: each has its limit, all have every event once', async () => {
+test('following streams with refill and late nodes: each keeps its limit, and all together have every event once', async () => {
   const harness = await Harness.start();
   try {
     const follower = new Follower(harness, new Random(SEED));

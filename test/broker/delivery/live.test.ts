@@ -1,3 +1,4 @@
+/** Live delivery: interest, acknowledgements, sessions of nodes that come, go and come back. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,7 +12,7 @@ beforeEach(async () => {
 });
 afterEach(() => harness.destroy());
 
-test('a node is asked for nothing until somebody subscribes, and again when nobody does', async () => {
+test('a node is asked for events only while somebody subscribes', async () => {
   const agent = await harness.agent('a');
   await until('interest', () => agent.interests.length === 1);
   assert.deepEqual(agent.topics, []);
@@ -21,7 +22,7 @@ test('a node is asked for nothing until somebody subscribes, and again when nobo
   assert.deepEqual(subscriber.accepted?.nodes, ['a']);
 });
 
-test('live events arrive in order, filtered by the node, with what matches only', async () => {
+test('live events arrive in order, and only those that match, filtered by the node', async () => {
   const agent = await harness.agent('a');
   const all = harness.subscribe({ topics: ['process'], follow: true });
   const odd = harness.subscribe({ topics: ['process'], filter: 'process.pid % 2 == 1', follow: true });
@@ -45,12 +46,8 @@ test('live events arrive in order, filtered by the node, with what matches only'
   assert.ok(all.responses.every(({ events }) => !events || (events.node === 'a' && !events.history)));
 });
 
-test('frames are acknowledged once, repeated ones are dropped, overlapping ones end the session', async () => {
-  const agent = await harness.agent('a');
-  const subscriber = harness.subscribe({ topics: ['process'], follow: true });
-  await subscriber.isAccepted();
-  agent.recorder.record('process.exec', 1);
-  agent.publish();
+test('each frame is acknowledged once, a repeated one is dropped, and an overlapping one ends the session', async () => {
+  const { agent } = await harness.delivered([1]);
   await until('acknowledgement', () => agent.acknowledged.get('process') !== undefined);
   assert.deepEqual(agent.acknowledged.get('process'), agent.recorder.frontier);
   agent.sendFrame(Buffer.from('not a frame'));
@@ -58,7 +55,7 @@ test('frames are acknowledged once, repeated ones are dropped, overlapping ones 
   assert.match(agent.ended ?? '', /frame: /);
 });
 
-test('a second living recorder with the same name is refused, the same one takes over', async () => {
+test('a second living recorder with a known name is refused, and the same recorder takes its session over', async () => {
   const first = await harness.agent('a', new TestRecorder('one'));
   await assert.rejects(harness.agent('a', new TestRecorder('two')), /node a is connected with another recorder/);
   const again = await harness.agent('a', first.recorder);
@@ -66,7 +63,7 @@ test('a second living recorder with the same name is refused, the same one takes
   assert.equal(again.ended, undefined);
 });
 
-test('a recorder that lost its past begins a later epoch than the log knows', async () => {
+test('a recorder that lost its data begins a later epoch than the log knows', async () => {
   const agent = await harness.agent('a', new TestRecorder('one', 5));
   const subscriber = harness.subscribe({ topics: ['process'], follow: true });
   await subscriber.isAccepted();
@@ -79,7 +76,7 @@ test('a recorder that lost its past begins a later epoch than the log knows', as
   assert.equal(reborn.welcome?.epochMin, '6');
 });
 
-test('a machine that was rebooted while it was behind sends what it has of the boot before, over any connection', async () => {
+test('a machine that rebooted while it was behind sends the events of the boot before, over any connection', async () => {
   const agent = await harness.agent('a', new TestRecorder('one', 5));
   const subscriber = harness.subscribe({ topics: ['process'], follow: true });
   await subscriber.isAccepted();
@@ -87,7 +84,7 @@ test('a machine that was rebooted while it was behind sends what it has of the b
   agent.publish();
   await subscriber.has(1);
   agent.kill();
-  // It did not get to send this.
+  // The agent was killed before it could send this event.
   agent.recorder.record('process.exec', 2);
   const rebooted = new TestRecorder('one', 6);
   const gone = await harness.agent('a', rebooted);
@@ -100,13 +97,8 @@ test('a machine that was rebooted while it was behind sends what it has of the b
   assert.equal(again.ended, undefined);
 });
 
-test('a node that is killed and comes back goes on where the log ends', async () => {
-  const agent = await harness.agent('a');
-  const subscriber = harness.subscribe({ topics: ['process'], follow: true });
-  await subscriber.isAccepted();
-  agent.recorder.record('process.exec', 1);
-  agent.publish();
-  await subscriber.has(1);
+test('a node that is killed and comes back continues where the log ends', async () => {
+  const { agent, subscriber } = await harness.delivered([1]);
   agent.kill();
   for (const pid of range(2, 10)) agent.recorder.record('process.exec', pid);
   const again = await harness.agent('a', agent.recorder);
@@ -135,7 +127,7 @@ test('a subscriber that never reads does not hold up another', async () => {
   assert.ok(stalled.pids.length < count);
 });
 
-test('a limit ends the stream at exactly that event, and its cursor goes on behind it', async () => {
+test('a limit ends the stream at exactly that event, and the cursor continues behind it', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe({ topics: ['process'], follow: true, limit: 5 });
   await subscriber.isAccepted();

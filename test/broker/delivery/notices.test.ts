@@ -1,3 +1,4 @@
+/** How losses are gathered into the notices of one node. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Notices } from '../../../src/broker/delivery/live/notices.js';
@@ -7,7 +8,7 @@ const at = (timeNs: number) => ({ epoch: 1, timeNs: BigInt(timeNs), lane: 0, tie
 const frame = (topic: string, from: number, to: number) =>
   refusedFrame({ topic, coveredFrom: at(from), coveredTo: at(to) });
 
-test('what is missing of a node for one reason is one notice, over all topics, with a count of each', () => {
+test('losses of one node for one reason are one notice over all topics, with a count per topic', () => {
   const notices = new Notices();
   notices.shed('a', frame('process', 10, 20), { events: 3, unknown: false });
   notices.shed('a', frame('network', 5, 15), { events: 4, unknown: false });

@@ -1,3 +1,4 @@
+/** Requests for events of profiles that nodes may or may not record. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
@@ -21,7 +22,7 @@ async function refusal(request: SubscribeRequest): Promise<string> {
   return subscriber.error!.details;
 }
 
-test('what no asked node may record is refused in a sentence that says what to set where', async () => {
+test('a request that no asked node may record is refused in a sentence that names the setting', async () => {
   await agent('a', 'lite');
   await agent('b', 'lite', 'file');
   await agent('old');
@@ -38,7 +39,7 @@ test('what no asked node may record is refused in a sentence that says what to s
   );
 });
 
-test('a filter about what only events of a profile have needs that profile', async () => {
+test("a filter on a field that only one profile's events have needs that profile", async () => {
   await agent('a', 'lite');
   assert.match(
     await refusal({ filter: 'file.path.startsWith("/etc/")', since: '1h' }),
@@ -50,7 +51,7 @@ test('a filter about what only events of a profile have needs that profile', asy
   );
 });
 
-test('what can also match what every node records is not refused', async () => {
+test('a filter that can also match events that every node records is not refused', async () => {
   await agent('a', 'lite');
   for (const request of [{}, { topics: ['process', 'security'] }, { filter: 'syscall.arg0 == 0' }]) {
     const subscriber = harness.subscribe({ ...request, follow: true });
@@ -59,7 +60,7 @@ test('what can also match what every node records is not refused', async () => {
   }
 });
 
-test('a plan names the costs of a profile only where a node that is asked allows it', async () => {
+test('a plan states the cost of a profile only where a node that is asked allows it', async () => {
   await agent('a', 'lite', 'file');
   await agent('b', 'lite', 'security', 'syscall');
   const subscriber = harness.subscribe({ nodes: ['a'], follow: true });
@@ -71,7 +72,7 @@ test('a plan names the costs of a profile only where a node that is asked allows
   assert.ok(costs.every((text) => text.includes('(profile file)')));
 });
 
-test('where some nodes may record it the others are named in the plan; where no node is there nobody refuses', async () => {
+test('a plan names the nodes that may not record a profile, and with no node connected nothing is refused', async () => {
   const early = harness.subscribe({ topics: ['security'], follow: true });
   await early.isAccepted();
   const allowing = await agent('a', 'lite', 'security');

@@ -1,3 +1,4 @@
+/** Subscriptions that resume by their cursor, over broker restarts, lost interest and damage. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,10 +12,9 @@ beforeEach(async () => {
 });
 afterEach(() => harness.destroy());
 
-const interestFile = () => join(harness.dataDir, 'broker', 'interest.json');
 const FOLLOW = { topics: ['process'], follow: true };
 
-test('a broker that is killed resumes subscriptions exactly once', async () => {
+test('after a broker is killed, its subscriptions resume with every event exactly once', async () => {
   const agent = await harness.agent('a');
   const first = harness.subscribe({ ...FOLLOW, since: '1h' });
   await first.isAccepted();
@@ -23,7 +23,7 @@ test('a broker that is killed resumes subscriptions exactly once', async () => {
     if (pid % 10 === 9) agent.publish();
   }
   await first.has(200);
-  await until('what holds is written down', () => /"holds":\[\[/.test(readFileSync(interestFile(), 'utf8')));
+  await harness.interestIsSaved();
   // Every batch's cursor must do, also those from before the last ones were framed.
   const cursors = first.cursors.filter((_, index) => index % 4 === 0);
   await harness.broker.abort();
@@ -45,13 +45,8 @@ test('a broker that is killed resumes subscriptions exactly once', async () => {
   assert.equal(again.historyQueries, queriesBefore, 'interest was kept: the log says all');
 });
 
-test('a subscriber that returns within the grace reads the log from its cursor', async () => {
-  const agent = await harness.agent('a');
-  const first = harness.subscribe(FOLLOW);
-  await first.isAccepted();
-  agent.recorder.record('process.exec', 1);
-  agent.publish();
-  await first.has(1);
+test('a subscriber that returns within the grace period reads the log from its cursor', async () => {
+  const { agent, subscriber: first } = await harness.delivered([1]);
   const { cursor } = first;
   first.cancel();
   for (const pid of range(2, 50)) {
@@ -68,19 +63,14 @@ test('a subscriber that returns within the grace reads the log from its cursor',
   assert.equal(agent.historyQueries, 0);
 });
 
-test('when interest had a break, the recorder fills it', async () => {
-  const agent = await harness.agent('a');
-  const first = harness.subscribe(FOLLOW);
-  await first.isAccepted();
-  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
-  agent.publish();
-  await first.has(10);
+test('when the interest was interrupted, the recorder fills in the missing events', async () => {
+  const { agent, subscriber: first } = await harness.delivered(range(0, 10));
   const { cursor } = first;
   first.cancel();
   await until('nobody subscribed', () => agent.ended === undefined);
   // A broker that lost what was asked cannot know that the log is complete.
   await harness.broker.abort();
-  rmSync(interestFile());
+  rmSync(harness.interestFile);
   for (const pid of range(10, 20)) agent.recorder.record('process.exec', pid);
   await harness.startBroker();
   const again = await harness.agent('a', agent.recorder);
@@ -97,7 +87,7 @@ test('when interest had a break, the recorder fills it', async () => {
   assert.deepEqual(third.pids, range(10 + second.cursors[0]!.count, 40));
 });
 
-test('a replay that the broker does not survive goes on at its cursor, over the seam into live', async () => {
+test("a replay interrupted by the broker's end continues at its cursor, over the seam into live events", async () => {
   const agent = await harness.agent('a');
   for (const pid of range(0, 300)) agent.recorder.record('process.exec', pid);
   const first = harness.subscribe({ ...FOLLOW, since: '1h' });
@@ -115,7 +105,7 @@ test('a replay that the broker does not survive goes on at its cursor, over the 
   assert.deepEqual(second.pids, range(count, 310));
 });
 
-test('a gap is told before any cursor from behind it: who resumes there would never hear of it', async () => {
+test('a gap is told before any cursor behind it, since a subscriber that resumes there would never hear of it', async () => {
   const agent = await harness.agent('a');
   const first = harness.subscribe(FOLLOW);
   await first.isAccepted();
@@ -124,13 +114,13 @@ test('a gap is told before any cursor from behind it: who resumes there would ne
     agent.publish();
   }
   await first.has(40);
-  await until('what holds is written down', () => /"holds":\[\[/.test(readFileSync(interestFile(), 'utf8')));
+  await harness.interestIsSaved();
   const { cursor, count } = first.cursors[0]!;
   await harness.broker.abort();
   damageMiddle(join(harness.dataDir, 'broker', 'log'));
   await harness.startBroker();
   const again = await harness.agent('a', agent.recorder);
-  // Nor has the recorder what the log cannot read.
+  // The recorder no longer has the events that the log cannot read.
   again.evictedTo = agent.recorder.events[38]!.event.position;
   const second = harness.subscribe({ ...FOLLOW, cursor });
   await until('the last event', () => second.pids.includes(39));
@@ -152,26 +142,16 @@ function damageMiddle(log: string): void {
   }
 }
 
-test('a cursor without follow replays what came since, and ends', async () => {
-  const agent = await harness.agent('a');
-  const first = harness.subscribe(FOLLOW);
-  await first.isAccepted();
-  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
-  agent.publish();
-  await first.has(10);
+test('a resumed cursor without follow replays the events since, and ends', async () => {
+  const { agent, subscriber: first } = await harness.delivered(range(0, 10));
   for (const pid of range(10, 20)) agent.recorder.record('process.exec', pid);
   const rest = harness.subscribe({ topics: ['process'], cursor: first.cursor });
   await rest.end();
   assert.deepEqual(rest.pids, range(10, 20));
 });
 
-test('a broker that drains ends streams behind a cursor that goes on at the next', async () => {
-  const agent = await harness.agent('a');
-  const subscriber = harness.subscribe(FOLLOW);
-  await subscriber.isAccepted();
-  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
-  agent.publish();
-  await subscriber.has(10);
+test('a draining broker ends each stream with a cursor that continues at the next broker', async () => {
+  const { agent, subscriber } = await harness.delivered(range(0, 10));
   await harness.broker.drain();
   await subscriber.end();
   assert.match(subscriber.error?.details ?? '', /shutting down: resume/);
@@ -186,7 +166,7 @@ test('a broker that drains ends streams behind a cursor that goes on at the next
   assert.deepEqual(resumed.pids, range(10, 20));
 });
 
-test('a place within a frame is kept by every cursor until the frame has been read again', async () => {
+test('every cursor keeps its place within a frame until that frame has been read again', async () => {
   const agent = await harness.agent('a');
   const request = { topics: ['network', 'process'], follow: true };
   const first = harness.subscribe({ ...request, limit: 4 });
@@ -211,13 +191,8 @@ test('a place within a frame is kept by every cursor until the frame has been re
   );
 });
 
-test('cursors of other filters, of other logs, and of nobody are refused', async () => {
-  const agent = await harness.agent('a');
-  const subscriber = harness.subscribe(FOLLOW);
-  await subscriber.isAccepted();
-  agent.recorder.record('process.exec', 1);
-  agent.publish();
-  await subscriber.has(1);
+test('cursors of other filters, of other logs, and of unknown origin are refused', async () => {
+  const { subscriber } = await harness.delivered([1]);
   const { cursor } = subscriber;
   const refusals: [object, RegExp][] = [
     [{ ...FOLLOW, cursor, filter: 'process.pid == 1' }, /cursor is of another subscription/],

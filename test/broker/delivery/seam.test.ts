@@ -1,3 +1,4 @@
+/** History, and the seam between history and live events. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,15 +14,21 @@ afterEach(() => harness.destroy());
 
 const PROCESS = { topics: ['process'] };
 
-test('history alone: every node, merged by wall time, with coverage at the end', async () => {
+/** Nodes `a` with the even and `b` with the odd pids, alternating in time. Returns when the first event was. */
+async function twoNodes(eventsEach: number): Promise<bigint> {
   const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
   const [a, b] = [new TestRecorder('a', 1, startNs), new TestRecorder('b', 1, startNs + 500_000n)];
-  for (const pid of range(0, 300)) {
+  for (const pid of range(0, eventsEach)) {
     a.record('process.exec', 2 * pid);
     b.record('process.exec', 2 * pid + 1);
   }
   await harness.agent('a', a);
   await harness.agent('b', b);
+  return startNs;
+}
+
+test('a replay merges all nodes by wall time, and ends with their coverage', async () => {
+  await twoNodes(300);
   const subscriber = harness.subscribe({ ...PROCESS, since: '1h' });
   await subscriber.end();
   assert.deepEqual(subscriber.pids, range(0, 600));
@@ -34,15 +41,8 @@ test('history alone: every node, merged by wall time, with coverage at the end',
   );
 });
 
-test('last is global, until excludes, and a window begins where it says', async () => {
-  const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
-  const [a, b] = [new TestRecorder('a', 1, startNs), new TestRecorder('b', 1, startNs + 500_000n)];
-  for (const pid of range(0, 100)) {
-    a.record('process.exec', 2 * pid);
-    b.record('process.exec', 2 * pid + 1);
-  }
-  await harness.agent('a', a);
-  await harness.agent('b', b);
+test('last counts over all nodes, until is exclusive, and a window begins at its since', async () => {
+  const startNs = await twoNodes(100);
   const last = harness.subscribe({ ...PROCESS, last: 7 });
   await last.end();
   assert.deepEqual(last.pids, range(193, 200));
@@ -57,14 +57,7 @@ test('last is global, until excludes, and a window begins where it says', async 
 });
 
 test('every cursor of a replay resumes exactly behind its batch', async () => {
-  const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
-  const [a, b] = [new TestRecorder('a', 1, startNs), new TestRecorder('b', 1, startNs + 500_000n)];
-  for (const pid of range(0, 20)) {
-    a.record('process.exec', 2 * pid);
-    b.record('process.exec', 2 * pid + 1);
-  }
-  await harness.agent('a', a);
-  await harness.agent('b', b);
+  await twoNodes(20);
   const whole = harness.subscribe({ ...PROCESS, since: '1h' });
   await whole.end();
   for (const { cursor, count } of whole.cursors) {
@@ -77,7 +70,7 @@ test('every cursor of a replay resumes exactly behind its batch', async () => {
   assert.deepEqual(nothing.pids, []);
 });
 
-test('since and follow have no seam while events are published all the time', async () => {
+test('since with follow has no seam while events are published all the time', async () => {
   const agent = await harness.agent('a');
   let pid = 0;
   let stop = false;
@@ -148,7 +141,7 @@ test('a node that connects during a follow is served from its past and joins wit
   assert.ok(subscriber.responses.some(({ nodeStatus }) => nodeStatus?.node === 'b'));
 });
 
-test('a node that dies in the middle of its history is served the rest when it is back', async () => {
+test('a node that dies in the middle of its history delivers the rest when it is back', async () => {
   const agent = await harness.agent('a');
   for (const pid of range(0, 400)) agent.recorder.record('process.exec', pid);
   let frames = 0;
@@ -184,7 +177,7 @@ test('a node that answers its interest late is named, and then served', async ()
   assert.deepEqual(subscriber.pids, [1, 2]);
 });
 
-test('a live subscription ends at until', async () => {
+test('a live subscription ends at its until', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe({
     ...PROCESS,

@@ -21,7 +21,7 @@ function element(comm: string, wallNs: bigint): Buffer {
   return writer.take();
 }
 
-test('no two of a key nearer than the interval, and none left out that is not near one', () => {
+test('two passed events of a key are at least an interval apart, and only events nearer than that are held back', () => {
   const events = fc.array(
     fc.record({
       node: fc.constantFrom('a', 'b'),
@@ -51,7 +51,7 @@ test('no two of a key nearer than the interval, and none left out that is not ne
   );
 });
 
-test('what it remembers is bounded; of the newest it forgets nothing', () => {
+test('the throttle remembers a bounded number of keys, and always the newest', () => {
   const throttle = new Throttle(checkThrottle('1h', ['process.comm'])!);
   const admits = (number: number) => throttle.admits('a', 'process', element(`c${number}`, 1_700_000_000n * SECOND_NS));
   const all = THROTTLE_EVENTS_MAX + 100;

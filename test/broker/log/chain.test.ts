@@ -1,3 +1,4 @@
+/** How a frame follows the one before it: in order, repeated, overlapping, or behind a hole. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -10,7 +11,7 @@ const frame = (from: number, to: number, continues = false) => {
   return { coveredFrom: at(from), coveredTo: at(to), continues };
 };
 
-test('what a frame is to the one before it', () => {
+test('each frame is classified by how it continues the frame before it', () => {
   assert.equal(follows(frame(5, 9, true), undefined), 'next');
   assert.equal(follows(frame(5, 9), at(5)), 'next');
   assert.equal(follows(frame(5, 9), at(9)), 'duplicate');
@@ -20,7 +21,7 @@ test('what a frame is to the one before it', () => {
   assert.equal(follows(frame(5, 9, true), at(3)), 'hole');
 });
 
-test('however frames are sent again, cut anew and lost: who folds them has each stretch once, or knows that it is missing', () => {
+test('folding frames that are resent, recut or lost gives each stretch once, or states that it is missing', () => {
   const stretch = fc.tuple(fc.nat(40), fc.integer({ min: 1, max: 10 }), fc.boolean());
   fc.assert(
     fc.property(fc.array(stretch, { maxLength: 30 }), (stretches) => {

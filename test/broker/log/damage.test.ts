@@ -20,15 +20,8 @@ const warnings = () => harness.logged.filter(({ level }) => level === 40).map(({
 
 /** One subscriber has seen pids 0 to 9, and went; the broker is down. Returns its cursor. */
 async function deliveredTen(): Promise<{ cursor: string; recorder: TestRecorder }> {
-  const agent = await harness.agent('a');
-  const subscriber = harness.subscribe(FOLLOW);
-  await subscriber.isAccepted();
-  for (const pid of range(0, 10)) agent.recorder.record('process.exec', pid);
-  agent.publish();
-  await subscriber.has(10);
-  await until('what holds is written down', () =>
-    /"holds":\[\[/.test(readFileSync(brokerFile('interest.json'), 'utf8')),
-  );
+  const { agent, subscriber } = await harness.delivered(range(0, 10));
+  await harness.interestIsSaved();
   const { cursor } = subscriber;
   await harness.broker.abort();
   return { cursor, recorder: agent.recorder };
@@ -37,17 +30,17 @@ async function deliveredTen(): Promise<{ cursor: string; recorder: TestRecorder 
 const STATE_DAMAGES: Record<string, (file: string) => void> = {
   'cut in the middle': (file) => truncateSync(file, 40),
   empty: (file) => truncateSync(file, 0),
-  'of zeros': (file) => writeFileSync(file, Buffer.alloc(200)),
-  'with a glob that is none': (file) => {
+  'full of zeros': (file) => writeFileSync(file, Buffer.alloc(200)),
+  'wrong in a glob': (file) => {
     writeFileSync(file, readFileSync(file, 'utf8').replace('"globs":[]', '"globs":["-;"]'));
   },
-  'with a lane that is none': (file) => {
+  'wrong in a lane': (file) => {
     writeFileSync(file, readFileSync(file, 'utf8').replace(/,\d+,0\]\]/, ',70000,0]]'));
   },
 };
 
 for (const [what, damage] of Object.entries(STATE_DAMAGES)) {
-  test(`interest.json ${what}: put aside, and the cursor resumes exactly`, async () => {
+  test(`an interest.json that is ${what} is put aside, and the cursor resumes exactly`, async () => {
     const { cursor, recorder } = await deliveredTen();
     const before = readFileSync(brokerFile('interest.json'));
     damage(brokerFile('interest.json'));
@@ -69,7 +62,7 @@ for (const [what, damage] of Object.entries(STATE_DAMAGES)) {
   });
 }
 
-test('a lost identity of the log is restored from its copy, and cursors resume', async () => {
+test('a lost log identity is restored from its copy, and cursors resume', async () => {
   for (const lose of [(file: string) => truncateSync(file, 3), (file: string) => rmSync(file)]) {
     const { cursor, recorder } = await deliveredTen();
     const identity = readFileSync(brokerFile('log', 'identity'), 'utf8');
@@ -90,7 +83,7 @@ test('a lost identity of the log is restored from its copy, and cursors resume',
   }
 });
 
-test('without both, the log is served under a new name, old cursors are refused, and it is said', async () => {
+test('without identity and copy the log gets a new name, says so, and refuses old cursors', async () => {
   const { cursor, recorder } = await deliveredTen();
   for (const name of ['identity', 'identity.copy']) writeFileSync(brokerFile('log', name), 'noise');
   await harness.startBroker();
@@ -123,9 +116,7 @@ async function resumedOverDamage(evictedTo: number): Promise<{ subscriber: Retur
   first.cancel();
   for (const pid of range(10, 30)) record(pid);
   await other.has(20);
-  await until('what holds is written down', () =>
-    /"holds":\[\[/.test(readFileSync(brokerFile('interest.json'), 'utf8')),
-  );
+  await harness.interestIsSaved();
   await harness.broker.abort();
   const partition = `partition-${partitionOf('a')}`;
   const segment = readdirSync(brokerFile('log', partition)).find((name) => name.endsWith('.log'))!;
@@ -152,14 +143,14 @@ function assertBounded([gap, ...others]: ReturnType<Harness['subscribe']>['gaps'
   assert.ok(gap?.from && gap.to && BigInt(gap.from.timeNs) < BigInt(gap.to.timeNs));
 }
 
-test('frames of the log that cannot be read come from the recorder, in order, behind a gap of their node', async () => {
+test('unreadable frames of the log come from the recorder, in order, behind a gap of their node', async () => {
   const { subscriber } = await resumedOverDamage(0);
   await subscriber.has(21);
   assert.deepEqual(subscriber.pids, range(10, 31));
   assertBounded(subscriber.gaps);
 });
 
-test('what neither the log nor the recorder has is a gap of this node, and its coverage says that it is gone', async () => {
+test('events that neither log nor recorder has are a gap of their node, and its coverage states the loss', async () => {
   const { subscriber } = await resumedOverDamage(25);
   await until('the last event', () => subscriber.pids.includes(30));
   assertBounded(subscriber.gaps);

@@ -45,7 +45,7 @@ function publish(agent: TestAgent, from: number, to: number): void {
   }
 }
 
-test('a full disk: the session waits, the broker says so, and goes on when there is room', async () => {
+test('on a full disk the session waits and the broker says so, and both go on when there is room', async () => {
   const { agent, subscriber } = await publishing('a');
   assert.equal((await get('/readyz')).status, 200);
   files.space = 0;
@@ -73,7 +73,7 @@ test('a full disk: the session waits, the broker says so, and goes on when there
   assert.deepEqual(said(30), ['the log takes frames again: agents are acknowledged']);
 });
 
-test('a session that ends drops what it holds; that it is over is found without any frame', async () => {
+test('a session that ends drops its held frames, and a disk with room again is noticed without a new frame', async () => {
   const { agent, subscriber } = await publishing('a');
   files.space = 0;
   publish(agent, 10, 20);
@@ -101,7 +101,7 @@ test('a write that fails is tried again', async () => {
   assert.deepEqual([said(50).length, said(30).length], [1, 1]);
 });
 
-test('after a sync that failed nothing is acknowledged until a restart, and nothing is lost', async () => {
+test('after a failed sync nothing is acknowledged until a restart, and nothing is lost', async () => {
   const { agent, subscriber } = await publishing('a');
   files.failNext = { operation: 'sync', code: 'EIO' };
   publish(agent, 10, 11);

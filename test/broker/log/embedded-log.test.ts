@@ -1,3 +1,4 @@
+/** The embedded log keeps the contract of partition logs, and states damaged frames. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -39,7 +40,7 @@ test('a flipped bit is a stated gap, and the frames around it are served', async
   }
 });
 
-test('nodes spread over the partitions, each always to the same', () => {
+test('nodes are spread over the partitions, and each always has the same one', () => {
   const seen = new Set<number>();
   for (let i = 0; i < 200; i++) {
     const partition = partitionOf(`node-${i}`);

@@ -50,7 +50,7 @@ async function append(log: PartitionLog, bytes: number): Promise<void> {
   }
 }
 
-test('a busy partition has what the others leave', async () => {
+test('a busy partition may use the space that other partitions leave free', async () => {
   await open();
   const [busy, idle] = [store.partition(0), store.partition(3)];
   await append(idle, 64 * KiB);
@@ -59,7 +59,7 @@ test('a busy partition has what the others leave', async () => {
   assert.equal(idle.firstOffset, 0);
 });
 
-test('what ended first goes first, also the only segment of an idle log; what it covered stays known', async () => {
+test("the segment that ended first is deleted first, even an idle log's only one, and its coverage stays known", async () => {
   await open();
   const logs = [0, 1, 2].map((partition) => store.partition(partition));
   const [first, second, busy] = logs as [PartitionLog, PartitionLog, PartitionLog];
@@ -84,7 +84,7 @@ test('what ended first goes first, also the only segment of an idle log; what it
   assert.ok(store.partition(0).deliverableOffset >= nextOffset);
 });
 
-test('on a full disk likewise: the oldest of all logs makes room', async () => {
+test('on a full disk the oldest segment of all logs is deleted to make room', async () => {
   const files = new FaultyFiles();
   await open(files.ops);
   const [old, busy] = [store.partition(0), store.partition(1)];
@@ -96,7 +96,7 @@ test('on a full disk likewise: the oldest of all logs makes room', async () => {
   assert.equal(busy.firstOffset, 0, 'not the one that was written');
 });
 
-test('what nobody was promised yet is not deleted, however full the disk', async () => {
+test('frames not yet acknowledged are never deleted, however full the disk', async () => {
   const files = new FaultyFiles();
   await open(files.ops);
   const log = store.partition(0);

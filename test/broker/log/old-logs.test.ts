@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { PARTITIONS } from '../../../src/limits.js';
-import { Harness, range, until } from '../../harness/broker/harness.js';
+import { Harness, range } from '../../harness/broker/harness.js';
 
 let harness: Harness;
 beforeEach(async () => {
@@ -14,16 +14,11 @@ afterEach(() => harness.destroy());
 
 const broker = (...names: string[]) => join(harness.dataDir, 'broker', ...names);
 
-test('its log is put aside with one sentence; nodes and what was asked of them are known, and the past is whole', async () => {
-  const agent = await harness.agent('a');
-  const before = harness.subscribe({ topics: ['process'], follow: true });
-  await before.isAccepted();
-  for (const pid of range(0, 20)) agent.recorder.record('process.exec', pid);
-  agent.publish();
-  await before.has(20);
-  await until('what holds is written down', () => /"holds":\[\[/.test(readFileSync(broker('interest.json'), 'utf8')));
+test('the log of version 0.1 is put aside with one sentence; its nodes stay known, and history is complete', async () => {
+  const { agent, subscriber: before } = await harness.delivered(range(0, 20));
+  await harness.interestIsSaved();
   await harness.broker.abort();
-  // That version had none of today's.
+  // Version 0.1 had no partition directories.
   for (let at = 0; at < PARTITIONS; at++) rmSync(broker('log', `partition-${at}`), { recursive: true });
   for (const name of ['process-3', 'host-0']) {
     mkdirSync(broker('log', name));
@@ -52,7 +47,7 @@ test('its log is put aside with one sentence; nodes and what was asked of them a
   await after.end();
   assert.deepEqual(after.pids, range(0, 20));
 
-  // Once is enough.
+  // The second start has nothing to put aside, and logs nothing.
   await harness.broker.abort();
   harness.logged.length = 0;
   await harness.startBroker();

@@ -49,7 +49,7 @@ async function metric(): Promise<string | undefined> {
   return /refused_frames_total (\d+)/.exec(text)?.[1];
 }
 
-test('what was broken on its way is read again from the recorder: nothing is lost', async () => {
+test('a frame that is invalid once is read again from the recorder, and nothing is lost', async () => {
   await refused(3);
   await connectAgain();
   await record(4);
@@ -59,7 +59,7 @@ test('what was broken on its way is read again from the recorder: nothing is los
   assert.equal(await metric(), '1');
 });
 
-test('what comes broken again is a gap of unknown count; the node goes on, and the recorder refills it', async () => {
+test('a frame that is invalid again becomes a gap of unknown count; the node goes on and the recorder refills it', async () => {
   await refused(3);
   await connectAgain();
   agent.mangle = poisoned;

@@ -48,7 +48,7 @@ const TAKEN_AWAY: Readonly<Record<string, (dir: string) => string>> = {
 };
 
 for (const [what, act] of Object.entries(TAKEN_AWAY)) {
-  test(`${what}, with nothing in the log yet: said, and no log is begun where nobody looks`, async () => {
+  test(`${what} before the log has anything: the broker says so, and begins no log in the removed directory`, async () => {
     const path = act(harness.dataDir);
     await says(new RegExp(`^directory ${path} was removed, renamed or replaced while in use`));
     assert.match(await status(), new RegExp(`^directory ${path} was removed`));
@@ -58,7 +58,7 @@ for (const [what, act] of Object.entries(TAKEN_AWAY)) {
     fs.rmSync(`${harness.dataDir}.away`, { recursive: true, force: true });
   });
 
-  test(`${what} under an agent that sends: nothing more is acknowledged`, async () => {
+  test(`${what} while an agent sends: the broker acknowledges nothing more`, async () => {
     const agent = await harness.agent('a');
     const subscriber = harness.subscribe({ topics: ['process'], follow: true });
     await subscriber.isAccepted();
@@ -86,7 +86,7 @@ for (const [what, act] of Object.entries(TAKEN_AWAY)) {
   });
 }
 
-test('the token removed: said until there is one again', async () => {
+test('a removed token file is reported until it is there again', async () => {
   await harness.broker.abort();
   harness.wantsToken = true;
   await harness.startBroker();
@@ -98,7 +98,7 @@ test('the token removed: said until there is one again', async () => {
   await until('ready', async () => (await ready()).status === 200);
 });
 
-test('state that cannot be written: said until it can', async () => {
+test('state that cannot be written is reported until it can be written', async () => {
   const obstacle = join(harness.dataDir, 'broker/interest.json.new');
   fs.mkdirSync(obstacle);
   const subscriber = harness.subscribe({ topics: ['process'], follow: true });

@@ -53,8 +53,7 @@ before(async () => {
     if (pid % 50 === 0) await subscriber.has(pid);
   }
   await subscriber.has(EVENTS);
-  const holds = () => readFileSync(join(harness.dataDir, 'broker', 'interest.json'), 'utf8');
-  await until('what holds is written down', () => /"holds":\[\[/.test(holds()));
+  await harness.interestIsSaved();
   await harness.broker.abort();
   assert.ok(partitionDir().segments.length >= 4, `${partitionDir().segments.length} segments`);
   saved = `${harness.dataDir}-saved`;
@@ -98,7 +97,7 @@ async function survives(damage: (dir: string, segments: readonly string[]) => vo
 
 const fraction = fc.double({ min: 0, max: 1, noNaN: true });
 
-test('a flipped bit, a cut, or a missing file, anywhere', async () => {
+test('a flipped bit, a cut or a missing file anywhere in the log is stated as a loss', async () => {
   const kind = fc.constantFrom('flip', 'cut', 'zeros', 'delete');
   await fc.assert(
     fc.asyncProperty(kind, fraction, fraction, fc.boolean(), async (what, which, where, index) => {
@@ -121,9 +120,9 @@ test('a flipped bit, a cut, or a missing file, anywhere', async () => {
   );
 });
 
-test('without its oldest segment the log is damaged, and says so', () => survives((_, [oldest]) => rmSync(oldest!)));
+test('a log without its oldest segment file says that it is damaged', () => survives((_, [oldest]) => rmSync(oldest!)));
 
-test('a cursor from before what retention has left is expired, and says so', async () => {
+test('a cursor from before the oldest retained frame is expired, and the refusal says so', async () => {
   rmSync(harness.dataDir, { recursive: true });
   cpSync(saved, harness.dataDir, { recursive: true, verbatimSymlinks: true });
   harness.log = { bytesMax: LOG.bytesMax / 8 };

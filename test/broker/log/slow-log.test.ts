@@ -1,4 +1,4 @@
-/** The contract holds also where every promise comes later. */
+/** The embedded log keeps its contract even if every promise resolves later. */
 import '../../harness/cluster/slow-preload.js';
 import { partitionLogContract } from '../../contract/partition-log.js';
 import { embedded } from '../../harness/broker/embedded-log.js';

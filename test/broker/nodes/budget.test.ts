@@ -28,7 +28,7 @@ function allAcknowledged(agent: TestAgent): boolean {
   return to !== undefined && comparePositions(to, agent.recorder.frontier) >= 0;
 }
 
-test('a node that waits for a budget that was set too low goes on as soon as it is raised', async () => {
+test('a node that waits for a too small budget goes on as soon as the budget is raised', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe({ topics: ['process'], follow: true });
   await subscriber.isAccepted();
@@ -46,7 +46,7 @@ test('a node that waits for a budget that was set too low goes on as soon as it 
   }
 });
 
-test('a node gets no more by coming back again and again', async () => {
+test('a node that reconnects again and again may send no more than one that stays connected', async () => {
   const recorder = new TestRecorder('a');
   recorder.budget = { liveBytesPerSecond: KiB, burstMs: 1_000 };
   const beganMs = performance.now();
@@ -77,7 +77,7 @@ test('a node gets no more by coming back again and again', async () => {
   assert.ok(read <= granted + frameBytesMax, `${read} bytes were read in ${seconds} s`);
 });
 
-test('a node that sends history far above its budget is not read on, and live goes on', async () => {
+test('a node that sends history far above its budget is no longer read, and its live stream goes on', async () => {
   const recorder = new TestRecorder('a');
   recorder.budget = { historyBytesPerSecond: 4 * KiB, burstMs: 1_000 };
   const agent = await harness.agent('a', recorder);
@@ -92,7 +92,7 @@ test('a node that sends history far above its budget is not read on, and live go
   assert.ok(past.pids.length < 20_000, `${past.pids.length} events were read`);
 });
 
-test('however many nodes come at once, what they are granted is less than the ceiling', async () => {
+test('however many nodes connect at once, their granted budgets together stay below the ceiling', async () => {
   await harness.broker.abort();
   harness.ceilingBytesPerSecond = 1024 * KiB;
   await harness.startBroker();
@@ -100,7 +100,7 @@ test('however many nodes come at once, what they are granted is less than the ce
   for (const at of range(0, 24)) agents.push(await harness.agent(`n${at}`));
   await until('that each has a lease', () => agents.every(({ leases }) => leases.length > 0));
   const granted = () => agents.reduce((sum, { leases }) => sum + leases.at(-1)!, 0);
-  // Who comes behind a round waits for the next with next to nothing.
+  // A node that connects after a round of leases gets almost nothing until the next round.
   assert.ok(granted() <= 1.1 * 1024 * KiB, `${granted()} bytes per second`);
   const before = agents.map(({ leases }) => leases.length);
   await until('that it is shared out', () => agents.every(({ leases }, at) => leases.length > before[at]!));

@@ -39,7 +39,7 @@ function desk(cancelMs: number, placeMs = 60_000) {
   return { it, asked, cancels, silences };
 }
 
-test('of 400 queries that are cancelled at once the node is asked as many as it runs, and no more', () => {
+test('of 400 queries that are cancelled at once, the node is asked only as many as it may run', () => {
   const { it, asked, cancels } = desk(60_000);
   for (let i = 0; i < 400; i++) it.query(request).cancel();
   const first = Array.from({ length: HISTORY_QUERIES_PER_CLIENT_MAX }, (_, at) => at + 1);
@@ -53,7 +53,7 @@ test('of 400 queries that are cancelled at once the node is asked as many as it 
   assert.equal(wanted.outcome?.kind, 'failed');
 });
 
-test('a node that does not end what was cancelled is told as silent, one that does is not', async () => {
+test('a node that never ends cancelled queries is reported as silent, and one that ends them is not', async () => {
   const { it, silences } = desk(20);
   const answers = [it.query(request), it.query(request)];
   for (const answer of answers) answer.cancel();
@@ -62,7 +62,7 @@ test('a node that does not end what was cancelled is told as silent, one that do
   assert.deepEqual(silences, ['history query 2 has not ended within 20 ms of its cancellation']);
 });
 
-test('one client never holds all places, and those that wait are served in turns of clients', () => {
+test('one client never holds all places, and waiting queries are served in turns of clients', () => {
   const { it, asked } = desk(60_000);
   for (let i = 0; i < 40; i++) it.query({ ...request, client: 'greedy' });
   assert.equal(asked().length, HISTORY_QUERIES_PER_CLIENT_MAX);
@@ -73,7 +73,7 @@ test('one client never holds all places, and those that wait are served in turns
   it.close('over');
 });
 
-test('whoever is not read gives its place to one that waits, and to no more than wait', async () => {
+test('a query whose reader stalls gives its place to a waiting one, and only as many places go as queries wait', async () => {
   const { it, asked, cancels } = desk(60_000, 30);
   const read = it.query({ ...request, client: 'reads' });
   const stalled = Array.from({ length: 15 }, (_, at) => it.query({ ...request, client: `stalled-${at}` }));
@@ -102,7 +102,7 @@ test('whoever is not read gives its place to one that waits, and to no more than
   }
 });
 
-test('a node that trickles comes to the end of the patience with it, one that brings whole frames does not', async () => {
+test('a query fails when its node only trickles bytes, and does not when the node sends whole frames', async () => {
   const patienceMs = 400;
   const over = async (bytes: number, times: number) => {
     const answer = new HistoryAnswer(
@@ -124,7 +124,7 @@ test('a node that trickles comes to the end of the patience with it, one that br
   assert.equal(await over(HISTORY_FRAME_BYTES, 60), undefined);
 });
 
-test('waiting for a turn is not waiting for the node', async () => {
+test('time spent waiting for a turn does not count as waiting for the node', async () => {
   const answer = new HistoryAnswer(
     'a',
     1 << 20,
@@ -140,7 +140,7 @@ test('waiting for a turn is not waiting for the node', async () => {
   assert.equal((answer.outcome as HistoryOutcome | undefined)?.kind, 'failed');
 });
 
-test('400 histories that are closed at once leave a node that answers the next one', async () => {
+test('after 400 histories were closed at once, the node answers the next one', async () => {
   const harness = await Harness.start();
   try {
     const agent = await harness.agent('a');

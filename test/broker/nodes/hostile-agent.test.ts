@@ -142,7 +142,7 @@ const UNSOUND_SHED: [object[], RegExp][] = [
   [range(0, PREDICATES_MAX + 1).map((id) => ({ predicateId: String(id), events: '1' })), /at most 1024 shed/],
 ];
 
-test('a frame that is not sound is refused with what is wrong in it, and the node is shown with it', async () => {
+test('an invalid frame is refused with the reason, and the node is listed with that reason', async () => {
   const shed = UNSOUND_SHED.map(([shed, reason]): [object, RegExp] => [{ ...NOTHING, shed }, reason]);
   for (const [change, reason] of [...UNSOUND, ...shed]) {
     const agent = await stranger();
@@ -162,7 +162,7 @@ test('a frame that is not sound is refused with what is wrong in it, and the nod
   await served();
 });
 
-test('a frame cut at any byte is refused, or is a smaller sound one', async () => {
+test('a frame cut at any byte is refused, or is a smaller valid one', async () => {
   const whole = frameCodec.encode(SOUND);
   for (const end of range(0, whole.length)) {
     const agent = await stranger();
@@ -174,7 +174,7 @@ test('a frame cut at any byte is refused, or is a smaller sound one', async () =
   await served();
 });
 
-test('numbers at their ends that a frame may have, and predicates nobody asked for, cost nobody anything', async () => {
+test('the most extreme numbers that a frame may have, and unknown predicates, cost others nothing', async () => {
   const agent = await stranger();
   const everyone = harness.subscribe({ topics: ['process'], follow: true });
   await everyone.isAccepted();
@@ -203,7 +203,7 @@ test('numbers at their ends that a frame may have, and predicates nobody asked f
   assert.equal(next.welcome?.epochMin, '6');
 });
 
-test('a hello with anything beyond its bounds is refused', async () => {
+test('a hello with any field out of bounds is refused', async () => {
   const bad: [object, RegExp][] = [
     [{ epoch: U64_MAX }, /hello.epoch must be at most 281474976710656, got 1844/],
     [{ epoch: String(2 ** 48 + 1) }, /hello.epoch must be at most 281474976710656/],
@@ -242,7 +242,7 @@ test('a hello with anything beyond its bounds is refused', async () => {
   }
 });
 
-test('reports and acknowledgements beyond their bounds end the session, not the listings', async () => {
+test('reports and acknowledgements out of bounds end the session, and the listings stay usable', async () => {
   const rules = Object.fromEntries(range(0, 257).map((rule) => [`rule-${rule}`, '1']));
   const bad: [object, RegExp][] = [
     [{ report: { cpuRatio: Number.NaN } }, /report.cpu_ratio must be a number from 0, got NaN/],
@@ -284,7 +284,7 @@ test('reports and acknowledgements beyond their bounds end the session, not the 
   assert.equal(agent.ended, undefined);
 });
 
-test('history that nobody asked for, that is not sound, or is more than was granted', async () => {
+test('history that nobody asked for, that is invalid, or that exceeds its credit ends the session', async () => {
   const bad: [{ queryId: number; frameBytes: Buffer } | { queryId: number; end: object }, RegExp][] = [
     [{ queryId: 1, end: {} }, /history query 1 was never asked/],
     [{ queryId: Number.MAX_SAFE_INTEGER, frameBytes: Buffer.alloc(10) }, /was never asked/],
@@ -321,7 +321,7 @@ test('history that nobody asked for, that is not sound, or is more than was gran
   await served();
 });
 
-test('a node that spent a small budget for days to come is read on as soon as it may send more', async () => {
+test('a node that overspent a small budget by days is read again as soon as it may send more', async () => {
   const agent = await stranger();
   const subscriber = harness.subscribe({ topics: ['process'], nodes: [agent.node], follow: true });
   await subscriber.isAccepted();

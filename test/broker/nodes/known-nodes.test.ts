@@ -58,7 +58,7 @@ function hello(node: string) {
 
 const names = (registry: NodeRegistry) => [...registry.all()].map(({ name }) => name);
 
-test('a node that delivered stays for 30 days after it was seen, one that never did for 10 minutes', async () => {
+test('a node that delivered is known for 30 days after it was last seen, one that never delivered for 10 minutes', async () => {
   const registry = await registryOf([saved('real'), saved('fake', { delivered: false })]);
   registry.expire(NOW_MS + NODE_UNPROVEN_KEPT_MS);
   assert.deepEqual(names(registry), ['real', 'fake']);
@@ -71,7 +71,7 @@ test('a node that delivered stays for 30 days after it was seen, one that never 
   registry.close();
 });
 
-test('one that is connected stays, be it ever so long silent', async () => {
+test('a connected node stays known, however long it is silent', async () => {
   const registry = await registryOf([]);
   registry.admit(hello('quiet'), '10.0.0.1');
   registry.expire(NOW_MS + 2 * NODE_KEPT_MS);
@@ -79,7 +79,7 @@ test('one that is connected stays, be it ever so long silent', async () => {
   registry.close();
 });
 
-test('what is kept is written down and read again: when it was seen, whether it delivered, from where it came', async () => {
+test('known nodes are saved and loaded with when they were seen, whether they delivered, and their address', async () => {
   const registry = await registryOf([]);
   const { record } = registry.admit(hello('a'), '10.0.0.7');
   registry.delivered(record);
@@ -93,12 +93,12 @@ test('what is kept is written down and read again: when it was seen, whether it 
   again.close();
 });
 
-test('one address has so many names: first those go that never delivered, and with all connected it is refused', async () => {
+test('at the bound of names per address those that never delivered go first, then one more name is refused', async () => {
   const crowd = range(0, NODES_PER_PEER_MAX - 1).map((at) => saved(`n${at}`, { seenMs: NOW_MS - 1000 - at }));
   const registry = await registryOf([...crowd, saved('fake', { delivered: false })]);
   registry.admit(hello('new-0'), '10.0.0.1');
   assert.equal(registry.record('fake'), undefined);
-  // Then the longest gone.
+  // Next goes the node that was seen least recently.
   registry.admit(hello('new-1'), '10.0.0.1');
   assert.equal(registry.record(`n${NODES_PER_PEER_MAX - 2}`), undefined);
   for (const at of range(2, NODES_PER_PEER_MAX)) registry.admit(hello(`new-${at}`), '10.0.0.1');
@@ -106,12 +106,12 @@ test('one address has so many names: first those go that never delivered, and wi
   const refused = /resource_exhausted|at most 1024 nodes of one address \(10\.0\.0\.1\) can be known at once/;
   assert.throws(() => registry.admit(hello('one-more'), '10.0.0.1'), refused);
   registry.admit(hello('one-more'), '10.0.0.2');
-  // Who is known comes back, however many there are.
+  // A known node may come back even at the bound.
   registry.admit(hello('new-0'), '10.0.0.1');
   registry.close();
 });
 
-test('in all there are so many: names that never delivered do not push out a node that did', async () => {
+test('at the bound over all addresses, names that never delivered do not push out a node that did', async () => {
   const fakes = range(0, NODES_MAX - 1).map((at) => saved(`f${at}`, { delivered: false, peer: `10.1.0.${at % 200}` }));
   const registry = await registryOf([saved('real', { seenMs: NOW_MS - NODE_KEPT_MS / 2 }), ...fakes]);
   for (const at of range(0, 100)) registry.admit(hello(`g${at}`), `10.2.0.${at}`);

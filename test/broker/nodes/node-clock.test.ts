@@ -48,7 +48,7 @@ async function within(fromNs: bigint, toNs: bigint): Promise<number[]> {
   return replay.pids;
 }
 
-test('reports that were seconds under way move no window', async () => {
+test('clock reports that travelled for seconds move no window', async () => {
   const startNs = await nodeWith({ offsetNs: 0n, reportsLateNs: 2n * SECOND_NS });
   assert.deepEqual(await within(startNs + 5_000_000n, startNs + 10_000_000n), range(4, 9));
 });
@@ -57,14 +57,14 @@ for (const [how, offsetNs] of [
   ['behind', -3_600n * SECOND_NS],
   ['ahead', 3_600n * SECOND_NS],
 ] as const) {
-  test(`a node whose clock is an hour ${how} is asked by its own clock`, async () => {
+  test(`a node whose clock is an hour ${how} is asked in the time of its own clock`, async () => {
     const startNs = await nodeWith({ offsetNs, reportsLateNs: 2n * SECOND_NS });
     const trueNs = startNs - offsetNs;
     assert.deepEqual(await within(trueNs - 300n * SECOND_NS, trueNs + 300n * SECOND_NS), range(0, 20));
   });
 }
 
-test('a clock that is set forward is believed at once, one that is set back once all measurements say so', () => {
+test('a clock that is set forward is believed at once, one that is set back only once all measurements agree', () => {
   const clock = new NodeClock();
   assert.equal(clock.windowOffsetNs, 0n);
   clock.measured(0n, 0n);

@@ -1,3 +1,4 @@
+/** What a broker refuses of agents that break the protocol, and of second brokers and recorders. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:http2';
@@ -9,6 +10,7 @@ import { encodeFrame } from '../../../src/wire/frame/frame.js';
 import { createUplinkClient, SESSION_KEY, type UplinkClient } from '../../../src/wire/grpc/rpc.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { TestRecorder } from '../../harness/broker/test-agent.js';
+import { frameOver } from '../../harness/frames.js';
 import { until } from '../../harness/until.js';
 
 let harness: Harness;
@@ -34,7 +36,7 @@ const options = (change: object = {}) => ({
   ...change,
 });
 
-test('the receive windows of the server are what the limits say', async () => {
+test('the receive windows of the server are those that the limits state', async () => {
   const session = connect(`http://${harness.broker.grpcAddress}`);
   await once(session, 'remoteSettings');
   assert.equal(session.remoteSettings.initialWindowSize, UPLINK_WINDOW_BYTES);
@@ -42,7 +44,7 @@ test('the receive windows of the server are what the limits say', async () => {
   session.destroy();
 });
 
-test('a control stream that does not begin with a good hello is refused with a sentence', async () => {
+test('a control stream that does not begin with a valid hello is refused with a sentence', async () => {
   const bad: [object, RegExp][] = [
     [{ report: {} }, /first message must be hello/],
     [{ hello: { node: '', recorderId: 'r' } }, /hello.node/],
@@ -71,7 +73,7 @@ test('data streams without an open session are refused', async () => {
   }
 });
 
-test('a frame of an unknown topic, and one that overlaps, end the session and nothing else', async () => {
+test('a frame of an unknown topic, or one that overlaps, ends only its own session', async () => {
   const first = await harness.agent('a');
   const other = await harness.agent('b');
   const subscriber = harness.subscribe({ topics: ['process'], follow: true });
@@ -82,26 +84,7 @@ test('a frame of an unknown topic, and one that overlaps, end the session and no
   await subscriber.has(2);
   const position = (timeNs: bigint) => ({ epoch: 1, timeNs, lane: 0, tie: 0 });
   const frame = (topic: string, from: bigint, to: bigint) =>
-    encodeFrame({
-      topic,
-      coveredFrom: position(from),
-      coveredTo: position(to),
-      count: 0,
-      eventSizes: [],
-      matches: [],
-      shed: [],
-      lost: 0,
-      lostUnknown: false,
-      losses: [],
-      refused: false,
-      continues: false,
-      late: 0,
-      watermarkNs: 0n,
-      timesNs: new BigUint64Array(0),
-      lanes: [],
-      ties: [],
-      events: Buffer.alloc(0),
-    });
+    encodeFrame(frameOver(position(from), position(to), { topic }));
   first.sendFrame(frame('process', 0n, 1n));
   first.sendFrame(frame('process', 1n, 1_000_000_000n));
   await until('end', () => first.ended !== undefined);
@@ -118,14 +101,14 @@ test('a frame of an unknown topic, and one that overlaps, end the session and no
   assert.deepEqual(subscriber.pids, [1, 2, 3]);
 });
 
-test('a node that sends history nobody asked for, or beyond its credit, loses its session', async () => {
+test('a node that sends history nobody asked for loses its session', async () => {
   const agent = await harness.agent('a');
   agent.sendHistory({ queryId: 77, end: {} });
   await until('end', () => agent.ended !== undefined);
   assert.match(agent.ended ?? '', /history query 77 was never asked/);
 });
 
-test('a copy of a recorder on another machine is refused while the first is heard of', async () => {
+test('a copy of a recorder on another machine is refused while the original is connected', async () => {
   const first = await harness.agent('a');
   const copy = new TestRecorder(first.recorder.id);
   copy.bootId = 'another boot';
@@ -135,7 +118,7 @@ test('a copy of a recorder on another machine is refused while the first is hear
   await until('the end of the first session', () => first.ended !== undefined);
 });
 
-test('a predicate that a node cannot evaluate is said, and the others hold', async () => {
+test('a predicate that a node cannot evaluate is reported, and the other predicates hold', async () => {
   const agent = await harness.agent('a');
   agent.refuses = 'versions differ';
   const subscriber = harness.subscribe({ topics: ['process'], follow: true });
@@ -146,7 +129,7 @@ test('a predicate that a node cannot evaluate is said, and the others hold', asy
   );
 });
 
-test('one broker per directory and per port, said in one line', async () => {
+test('a second broker on the same directory or port is refused in one line', async () => {
   await assert.rejects(startBroker(options()), /is in use by process/);
   const elsewhere = { dataDir: `${harness.dataDir}/other` };
   await assert.rejects(

@@ -1,3 +1,4 @@
+/** The command `observe` against a broker whose answers are scripted. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -42,7 +43,7 @@ function resumed(notice = ''): string {
 
 const GAP = { gap: { node: 'node-a', topic: 'process', events: '3', reason: 'evicted', message: 'a\x1b[31mb' } };
 
-test('json: events on stdout, one object a line; all else on stderr', async (t) => {
+test('json: events go to stdout, one object a line, and everything else to stderr', async (t) => {
   const broker = await start(t, {
     notices: [GAP],
     nodesMissing: ['node-b'],
@@ -71,7 +72,7 @@ test('json: events on stdout, one object a line; all else on stderr', async (t) 
   assert.equal(code, 4);
 });
 
-test('jsonpb: every item on stdout; stderr says only that something is missing', async (t) => {
+test('jsonpb: every item goes to stdout, and stderr says only that something is missing', async (t) => {
   const broker = await start(t, { notices: [GAP] });
   const { out, err, code } = await run(['observe', '--broker', broker.address, '--since', '5m', '-o', 'jsonpb']);
   const items = out
@@ -89,7 +90,7 @@ test('jsonpb: every item on stdout; stderr says only that something is missing',
   assert.equal(code, 4);
 });
 
-test('compact into a pipe: no colours, no escapes from events, no status line', async (t) => {
+test('compact into a pipe has no colours, no escape sequences from events, and no status line', async (t) => {
   const broker = await start(t);
   const { out, err } = await run(['observe', '--broker', broker.address, '--since', '5m']);
   assert.equal(out.split('\n').length, 11);
@@ -98,7 +99,7 @@ test('compact into a pipe: no colours, no escapes from events, no status line', 
   assert.equal(resumed(err), `--broker ${broker.address} --filter FILTER --cursor 9`);
 });
 
-test('flags become the request; what is meant without a window is for the broker to say', async (t) => {
+test('flags become fields of the request, and a missing window is left for the broker to decide', async (t) => {
   const broker = await start(t);
   const to = ['--broker', broker.address];
   await run(['observe', ...to]);
@@ -128,7 +129,7 @@ test('flags become the request; what is meant without a window is for the broker
   assert.deepEqual([cursor?.cursor, cursor?.filter, cursor?.limit, cursor?.last], ['3', 'process.pid > 1', '4', 0]);
 });
 
-test('the default view is a filter, without the processes by which it is observed; anything that is said replaces it', async (t) => {
+test("the default view is a filter that leaves out the observer's own processes, and any flag replaces it", async (t) => {
   const broker = await start(t);
   const observe = command(['observe', '--broker', broker.address]);
   const { pid = 0 } = observe.child;
@@ -161,7 +162,7 @@ test('the default view is a filter, without the processes by which it is observe
   assert.match(filters[0]!, new RegExp(`&& !\\(process\\.pid == ${pid} && process\\.creation_time > timestamp`));
 });
 
-test('the command that goes on runs in a shell and asks for what was asked, behind the cursor', async (t) => {
+test('the printed command to continue runs in a shell and asks for the same events behind the cursor', async (t) => {
   const broker = await start(t);
   const filter = 'process.comm != "it\'s $HOME `x` \\\\ \u202e" && process.pid > 0';
   const flags = ['--broker', broker.address, '-t', 'process,network', '-n', 'node-*', '--filter', filter, '-o', 'json'];
@@ -186,7 +187,7 @@ test('the command that goes on runs in a shell and asks for what was asked, behi
   assert.equal(first?.filter, filter);
 });
 
-test('json with --cursors: who keeps the last cursor seen loses nothing', async (t) => {
+test('json with --cursors: a reader that keeps the last cursor it saw loses nothing', async (t) => {
   const broker = await start(t);
   const { out } = await run(['observe', '--broker', broker.address, '--since', '5m', '-o', 'json', '--cursors']);
   const cursors = out
@@ -199,7 +200,7 @@ test('json with --cursors: who keeps the last cursor seen loses nothing', async 
   assert.equal(code, 2);
 });
 
-test('a window that begins before the recording is told in one line, in every format', async (t) => {
+test('a window that begins before the recording is reported in one line, in every format', async (t) => {
   const from = { seconds: '601', nanos: 0 };
   const nodes = [
     { node: 'a', beginsLater: true, from },
@@ -213,19 +214,19 @@ test('a window that begins before the recording is told in one line, in every fo
       '-- the window begins 1970-01-01 00:00:01, before the recording: ' +
       'a from 1970-01-01 00:10:01 (10m 0s later), c from 1970-01-01 00:10:01 (10m 0s later)';
     assert.equal(err.split('\n')[0], line);
-    // Nothing is missing: it never was there.
+    // No event is missing: none was ever recorded then.
     assert.equal(code, 0);
   }
 });
 
-test('a limit ends behind a cursor that goes on', async (t) => {
+test('a limit ends with a cursor that continues behind the last event', async (t) => {
   const broker = await start(t);
   const { err, code } = await run(['observe', '--broker', broker.address, '--limit', '4']);
   assert.equal(resumed(err), `--limit 4 --broker ${broker.address} --filter FILTER --cursor 3`);
   assert.equal(code, 0);
 });
 
-test('an incomplete replay exits 4 and names the node and the reason', async (t) => {
+test('an incomplete replay exits with 4 and names the node and the reason', async (t) => {
   const node = { node: 'n', events: '1' };
   const cases: [NonNullable<SubscribeResponse['coverage']>['nodes'], string | undefined][] = [
     [[{ ...node, absent: true, message: 'the node is not connected' }], 'n (absent: the node is not connected)'],
@@ -248,19 +249,19 @@ test('an incomplete replay exits 4 and names the node and the reason', async (t)
   }
 });
 
-test('without a start the window is what there is: eviction leaves it whole', async (t) => {
+test('a replay without a start is complete even if older events were evicted', async (t) => {
   const broker = await start(t, { coverage: { nodes: [{ node: 'n', evicted: true }] } });
   assert.equal((await run(['observe', '--broker', broker.address])).code, 0);
 });
 
-test('a refused filter exits 2 with the sentence of the broker', async (t) => {
+test("a refused filter exits with 2 and the broker's sentence", async (t) => {
   const broker = await start(t);
   const { code, err } = await run(['observe', '--broker', broker.address, '--filter', 'bad']);
   assert.equal(err, 'backplane: filter: column 1: unknown field "bad"\n');
   assert.equal(code, 2);
 });
 
-test('interrupted: exit code 130 and the cursor to go on from', async (t) => {
+test('an interrupted observe exits with 130 and prints the cursor to continue from', async (t) => {
   const broker = await start(t);
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     const observe = command(['observe', '--broker', broker.address, '--follow']);
@@ -274,7 +275,7 @@ test('interrupted: exit code 130 and the cursor to go on from', async (t) => {
   }
 });
 
-test('a break is told and mended: no event is missing, none comes twice', async (t) => {
+test('a broken connection is reported and resumed: no event is missing, none comes twice', async (t) => {
   const broker = await start(t, { cuts: [{ after: 5, code: status.UNAVAILABLE, details: 'going away' }, undefined] });
   const { out, err, code } = await run([
     'observe',
@@ -305,7 +306,7 @@ test('a break is told and mended: no event is missing, none comes twice', async 
   assert.equal(code, 0);
 });
 
-test('a reader that has had enough ends it quietly', async (t) => {
+test('a reader that closes the pipe ends observe without a message', async (t) => {
   const events = Array.from({ length: 20_000 }, () => EVENTS[0]!);
   const broker = await start(t, { events, batch: 200 });
   const pipeline = `set -o pipefail; "$0" "$1" observe --broker ${broker.address} --since 1h | head -n 2`;
@@ -324,7 +325,7 @@ test('a reader that has had enough ends it quietly', async (t) => {
   assert.equal(code, 0);
 });
 
-test('--print-plan says what runs where and subscribes to nothing', async (t) => {
+test('--print-plan prints what runs where, and subscribes to nothing', async (t) => {
   const broker = await start(t);
   const { out, code } = await run(['observe', '--broker', broker.address, '--print-plan']);
   assert.equal(
@@ -335,7 +336,7 @@ test('--print-plan says what runs where and subscribes to nothing', async (t) =>
   assert.equal(broker.requests.length, 0);
 });
 
-test('nodes, topics, subscriptions and status: a table, or JSON', async (t) => {
+test('nodes, topics, subscriptions and status print a table, or JSON', async (t) => {
   const broker = await start(t);
   const to = ['--broker', broker.address];
   assert.match((await run(['nodes', ...to])).out, /^NODE .*\nnode-a +degraded .*0\.4%.*\n\nnode-a: no tracefs\n$/);
@@ -348,7 +349,7 @@ test('nodes, topics, subscriptions and status: a table, or JSON', async (t) => {
   assert.deepEqual([json.version, json.eventsIngested], ['1.2.3', '7']);
 });
 
-test('a node that does not exist: a replay is incomplete, with the nearest name; a stream says that it waits', async (t) => {
+test('an unknown node makes a replay incomplete, naming the nearest node, and a stream says that it waits for it', async (t) => {
   const broker = await start(t);
   const observe = (...args: string[]) => run(['observe', '--broker', broker.address, '-o', 'json', ...args]);
   const replay = await observe('--node', 'nod-a', '--node', 'node-*', '--since', '5m');
@@ -364,7 +365,7 @@ test('a node that does not exist: a replay is incomplete, with the nearest name;
   assert.deepEqual([known.code, /no node/.test(known.err)], [0, false]);
 });
 
-test('--help names every topic and type, and its examples are commands that are understood', async (t) => {
+test('--help names every topic and type, and its examples are valid commands', async (t) => {
   const broker = await start(t);
   const { out, code } = await run(['observe', '--help']);
   assert.equal(code, 0);

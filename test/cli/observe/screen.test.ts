@@ -1,3 +1,4 @@
+/** The status line of a terminal, and writing to slow, full and closed outputs. */
 import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
@@ -27,7 +28,7 @@ class Terminal extends Writable {
   }
 }
 
-test('on a terminal the status line stays below what is printed, cut to the width', async () => {
+test('on a terminal the status line stays below the events and is cut to the width', async () => {
   const terminal = new Terminal(true);
   const screen = new Screen(terminal, terminal, true);
   screen.status('12 events, 10:02:03 reached');
@@ -39,7 +40,7 @@ test('on a terminal the status line stays below what is printed, cut to the widt
   assert.equal(terminal.text, `${CLEAR}12 events, 10:02:03${CLEAR}event\n-- gap\n`);
 });
 
-test('a status that was removed in time is never shown', async () => {
+test('a status that is removed before its delay is never shown', async () => {
   const terminal = new Terminal(true);
   const screen = new Screen(terminal, terminal, true);
   screen.status('x');
@@ -58,7 +59,7 @@ test('a terminal that takes no escape sequences gets none', () => {
   assert.equal(terminal.text, '-- gap\n');
 });
 
-test('a pipe gets no status line, and notices are one line of safe text', () => {
+test('a pipe gets no status line, and each notice is one line of safe text', () => {
   const err = new Terminal(false);
   const screen = new Screen(new Terminal(false), err);
   screen.status('loading');
@@ -84,7 +85,7 @@ test('print waits for a slow reader, and goes on when it reads or is gone', asyn
   assert.equal(screen.failure, undefined);
 });
 
-test('a full disk is a failure, not a reader that left', async () => {
+test('a full disk is a failure, unlike a reader that left', async () => {
   const out = new Terminal(false);
   const screen = new Screen(out, new Terminal(false));
   out.destroy(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' }));

@@ -1,3 +1,4 @@
+/** Lines of several topics are printed in the order of time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -12,7 +13,7 @@ function batch(topic: string, times: readonly number[], more: Partial<EventBatch
 
 const told = (lines: readonly Line[]) => lines.map(({ topic, event }) => `${topic} ${event.time!.nanos}`);
 
-test('topics of a node that come one after the other are told by time; the last line has the last cursor', () => {
+test('batches of two topics of a node are merged by time, and the last line has the last cursor', () => {
   const lines = inOrder([batch('network', [2, 5]), batch('process', [1, 3, 4])]);
   assert.deepEqual(told(lines), ['process 1', 'network 2', 'process 3', 'process 4', 'network 5']);
   assert.deepEqual(
@@ -21,7 +22,7 @@ test('topics of a node that come one after the other are told by time; the last 
   );
 });
 
-test('every event is told once, those of one topic in their order, whatever comes and however it is held', async () => {
+test('every event is printed once, in the order of its topic, whatever batches come', async () => {
   const times = fc.array(fc.nat(50), { minLength: 1, maxLength: 5 }).map((all) => all.sort((a, b) => a - b));
   const batches = fc.array(fc.record({ topic: fc.constantFrom('a', 'b', 'c'), times, history: fc.boolean() }));
   await fc.assert(
@@ -49,7 +50,7 @@ test('every event is told once, those of one topic in their order, whatever come
   );
 });
 
-test('live lines come by themselves, the past at once and behind what was held', async () => {
+test('held live lines are printed after a while, and history at once, behind the held lines', async () => {
   const lines: Line[] = [];
   const order = new TimeOrder(async (some) => {
     lines.push(...some);
@@ -61,7 +62,7 @@ test('live lines come by themselves, the past at once and behind what was held',
   await until('the live line', () => lines.length === 3);
 });
 
-test('a reader that is slow is waited for', async () => {
+test('a slow reader is waited for', async () => {
   let release: () => void = () => {};
   const order = new TimeOrder(
     () =>

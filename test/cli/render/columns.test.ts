@@ -1,3 +1,4 @@
+/** Tables that are fitted to the width of a terminal. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -14,12 +15,12 @@ const ROWS = [
   ['beta-gamma', '22.0 MiB', '2000', 'many words that do not fit into what is left of the line'],
 ];
 
-test('a table that fits, or may be as wide as it is, has every column', () => {
+test('a table that fits, or has no width limit, has every column', () => {
   assert.equal(fittedTable(COLUMNS, ROWS, undefined), tableText(COLUMNS, ROWS));
   assert.equal(fittedTable(COLUMNS, ROWS, 200), tableText(COLUMNS, ROWS));
 });
 
-test('columns of the greatest rank are left out first, and text goes on below', () => {
+test('columns of the highest rank are left out first, and long text is wrapped below', () => {
   assert.equal(
     fittedTable(COLUMNS, ROWS, 50),
     [
@@ -34,7 +35,7 @@ test('columns of the greatest rank are left out first, and text goes on below', 
   assert.match(fittedTable(COLUMNS, ROWS, 40), /^NAME {8}WHAT\n/);
 });
 
-test('a name that is too long is cut where nothing else is left', () => {
+test('a name that is too long is cut when no other column can be left out', () => {
   const table = fittedTable([{ title: 'NODE' }, { title: 'LOST', align: 'right' }], [['n'.repeat(253), '0']], 40);
   assert.equal(table.split('\n')[1], `${'n'.repeat(33)}…     0`);
 });

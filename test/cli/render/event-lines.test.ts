@@ -1,42 +1,18 @@
+/** Events in the compact format: every type, the arguments and results of system calls, names of parents, columns. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type EventFormat, type EventLine, eventLines } from '../../../src/cli/render/event-lines.js';
-import { parseFieldMask } from '../../../src/cli/render/field-mask.js';
-import { COLOURED, choosePalette, PLAIN, takesEscapes } from '../../../src/cli/render/palette.js';
-import { CLOCK, type TimeStyle } from '../../../src/cli/render/time.js';
-import { parseTimestamp } from '../../../src/text/time-text.js';
 import { type BusEvent, TOPICS } from '../../../src/wire/event/event.js';
-import type { EventMessage } from '../../../src/wire/messages.js';
-import { CURL, wireEvent } from '../../harness/bus/event-fixture.js';
+import { BASH, CURL, V4, wireEvent } from '../../harness/bus/event-fixture.js';
+import { lines, show } from '../../harness/shown-lines.js';
 
 process.env.TZ = 'UTC';
 
-function lines(format: EventFormat, mask?: string) {
-  return eventLines(format, {
-    palette: PLAIN,
-    mask: mask === undefined ? undefined : parseFieldMask(mask),
-    times: { format: 'clock', utc: true },
-    terminal: false,
-  });
-}
-
-function show(line: EventLine, event: EventMessage): string {
-  return line('node-a', event.type.split('.')[0] ?? '', event);
-}
-
-const V4 = {
-  type: 'ipv4',
-  transport: 'tcp',
-  local: { address: '10.0.0.2', port: 5555 },
-  peer: { address: '10.0.0.1', port: 443 },
-} as const;
 const V6 = {
   ...V4,
   type: 'ipv6',
   local: { address: '::', port: 80 },
   peer: { address: '2001:db8::1', port: 9 },
 } as const;
-const BASH = { pid: 100, parentPid: 1, comm: 'bash', user: { id: 0 } };
 
 /** What the registers 123, -1, a pointer and the lowest number are to each call. */
 const SECURITY_ARGUMENTS: Readonly<Record<string, string>> = {
@@ -225,7 +201,7 @@ const CALLS: readonly (readonly [string, readonly bigint[], string])[] = [
   ['constructor', [1n], 'constructor(1)'],
 ];
 
-test('arguments of system calls are what they are: pids, signals, flags, strings that were not read', () => {
+test('arguments of system calls show pids, signals, flags and unread strings as such', () => {
   for (const [name, args, expected] of CALLS) {
     const id = name === 'openat' ? 257n : 1n;
     const event = wireEvent('syscall.enter', {
@@ -266,208 +242,9 @@ test('a parent is named once its own event was seen, and forgotten when it ends'
   assert.match(show(line, wireEvent('process.exec', { process: CURL })), /pid 123 ← 100\n$/);
 });
 
-test('columns stay aligned as longer node names come', () => {
+test('columns stay aligned when longer node names appear', () => {
   const { line } = lines('compact');
   const event = wireEvent('process.exit', { process: BASH });
   line('a', 'process', event);
   assert.equal(line('node-long-name', 'process', event).indexOf('exit'), line('b', 'process', event).indexOf('exit'));
-});
-
-/** Lines of exits at these times. */
-function timesOf(at: readonly string[], times: TimeStyle, format: EventFormat = 'compact'): string[] {
-  const { line } = eventLines(format, { palette: PLAIN, mask: undefined, times, terminal: false });
-  return at.map((text) => {
-    const ns = parseTimestamp(text)!;
-    const time = { seconds: String(ns / 1_000_000_000n), nanos: Number(ns % 1_000_000_000n) };
-    const shown = show(line, { ...wireEvent('process.exit', { process: BASH }), time });
-    return shown.slice(0, shown.indexOf('node-a')).trimEnd();
-  });
-}
-
-test('date and zone are shown where the day begins, and where it changes', () => {
-  const at = ['2026-11-23T10:02:03.1Z', '2026-11-23T22:59:59Z', '2026-11-23T23:00:00Z', '2026-11-23T22:59:59.5Z'];
-  assert.deepEqual(timesOf(at, { format: 'clock', utc: true }), [
-    '2026-11-23 10:02:03.100000Z',
-    '22:59:59.000000',
-    '23:00:00.000000',
-    '22:59:59.500000',
-  ]);
-  process.env.TZ = 'Europe/Berlin';
-  try {
-    assert.deepEqual(timesOf(at, CLOCK), [
-      '2026-11-23 11:02:03.100000+01:00',
-      '23:59:59.000000',
-      '2026-11-24 00:00:00.000000+01:00',
-      '2026-11-23 23:59:59.500000+01:00',
-    ]);
-    // The clock goes back by an hour: what says 02:30 twice says of which zone.
-    const back = ['2026-10-25T00:30:00Z', '2026-10-25T01:30:00Z'];
-    assert.deepEqual(timesOf(back, CLOCK), ['2026-10-25 02:30:00.000000+02:00', '2026-10-25 02:30:00.000000+01:00']);
-    assert.deepEqual(timesOf(at.slice(0, 1), CLOCK, 'table'), ['2026-11-23 11:02:03.100000+01:00']);
-  } finally {
-    process.env.TZ = 'UTC';
-  }
-  process.env.TZ = 'America/St_Johns';
-  try {
-    assert.deepEqual(timesOf(at.slice(0, 1), { format: 'rfc3339', utc: false }), [
-      '2026-11-23T06:32:03.100000000-03:30',
-    ]);
-  } finally {
-    process.env.TZ = 'UTC';
-  }
-});
-
-test('times in other forms', () => {
-  const at = ['2026-11-23T10:02:03.123456789Z', '2026-11-23T10:02:04Z'];
-  const forms: [TimeStyle['format'], string][] = [
-    ['date', '2026-11-23 10:02:04.000000Z'],
-    ['rfc3339', '2026-11-23T10:02:04.000000000Z'],
-    ['unix', '1795428124.000000000'],
-  ];
-  for (const [format, expected] of forms) assert.equal(timesOf(at, { format, utc: true })[1], expected);
-});
-
-const EVIL = '\x1b]0;x\x07\u202e\n\u009b';
-
-test('hostile text acts in no format', () => {
-  const events = [
-    wireEvent('process.exec', {
-      process: {
-        ...CURL,
-        comm: EVIL,
-        executable: { path: EVIL, name: EVIL },
-        commandArgs: [EVIL],
-        workingDirectory: EVIL,
-      },
-      container: { id: EVIL },
-    }),
-    wireEvent('process.rename', { process: { ...BASH, comm: EVIL, previousComm: EVIL } }),
-    wireEvent('process.signal', {
-      process: { ...BASH, comm: EVIL },
-      signal: { number: 1, name: EVIL, targetPid: 1, targetComm: EVIL, code: 0, result: 0 },
-    }),
-    wireEvent('network.tcp.connect', { network: { ...V4, peer: { address: EVIL, port: 1 } } }),
-    wireEvent('host.loss', { notice: { reason: EVIL, message: EVIL, source: EVIL } }),
-    wireEvent(EVIL, { process: BASH }),
-  ];
-  for (const format of ['compact', 'table', 'dict', 'json'] as const) {
-    for (const palette of [PLAIN, COLOURED]) {
-      const { line } = eventLines(format, { palette, mask: undefined, times: CLOCK, terminal: true });
-      for (const event of events) {
-        const shown = line(EVIL, EVIL, event);
-        // Our own colours are the only escapes.
-        const rest = shown.replace(/\x1b\[[0-9;]*m/g, '').replaceAll('\n', '');
-        assert.doesNotMatch(rest, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
-        if (format !== 'dict') assert.equal(shown.indexOf('\n'), shown.length - 1);
-      }
-    }
-  }
-});
-
-test('a node that names impossible times is shown all the same', () => {
-  for (const seconds of ['9223372036854775807', '-9223372036854775808']) {
-    const event = { ...wireEvent('process.exit', { process: BASH }), time: { seconds, nanos: -1 } };
-    for (const format of ['compact', 'table', 'dict', 'json'] as const)
-      assert.match(show(lines(format).line, event), /bash/);
-  }
-});
-
-test('json is canonical protojson with topic and node, one object a line', () => {
-  const shown = show(lines('json').line, wireEvent('process.exec', { process: CURL }));
-  assert.match(shown, /^\{.*\}\n$/);
-  const json = JSON.parse(shown) as Record<string, unknown>;
-  assert.equal(json.time, '2026-11-23T10:02:03.123456789Z');
-  assert.equal(json.topic, 'process');
-  assert.equal(json.node, 'node-a');
-  assert.deepEqual(json.position, { epoch: '7', timeNs: '5000000000', lane: 1 });
-  assert.deepEqual((json.process as { user: unknown }).user, { id: 0 });
-  assert.deepEqual((json.process as { commandArgs: unknown }).commandArgs, ['curl', '-s', 'https://example.org/a b']);
-});
-
-test('dict shows one field a line, events apart', () => {
-  const { line } = lines('dict', 'type,process.pid,process.command_args');
-  const first = show(line, wireEvent('process.exec', { process: CURL }));
-  const head = 'time: 2026-11-23T10:02:03.123456789Z\nnode: node-a\ntopic: process\n';
-  assert.equal(
-    first,
-    `${head}type: process.exec\nprocess.pid: 123\nprocess.commandArgs: curl -s 'https://example.org/a b'\n`,
-  );
-  const second = show(line, wireEvent('process.exit', { process: BASH }));
-  assert.equal(second, `\n${head}type: process.exit\nprocess.pid: 100\n`);
-  const whole = show(lines('dict').line, wireEvent('process.exit', { process: BASH })).split('\n');
-  assert.deepEqual(
-    whole.slice(0, 5).map((text) => text.split(':')[0]),
-    ['time', 'node', 'topic', 'type', 'position.epoch'],
-  );
-});
-
-test('table aligns its columns below the header', () => {
-  const { header, line } = lines('table');
-  const row = show(line, wireEvent('process.exec', { process: CURL }));
-  assert.equal(
-    header,
-    'TIME                         NODE      TYPE             PID   PARENT  USER   NAME             WHAT\n',
-  );
-  assert.equal(
-    row,
-    "2026-11-23 10:02:03.123456Z  node-a    exec             123      100  root   curl             /usr/bin/curl curl -s 'https://example.org/a b'\n",
-  );
-});
-
-test('a field mask leaves only its fields, in every format', () => {
-  const event = wireEvent('process.exec', { process: CURL });
-  const mask = 'process.pid,process.executable,node';
-  assert.deepEqual(JSON.parse(show(lines('json', mask).line, event)), {
-    time: '2026-11-23T10:02:03.123456789Z',
-    node: 'node-a',
-    topic: 'process',
-    type: 'process.exec',
-    position: { epoch: '7', timeNs: '5000000000', lane: 1 },
-    process: { pid: 123, executable: { path: '/usr/bin/curl', name: 'curl' } },
-  });
-  assert.equal(lines('table', 'process.pid,process.comm').header, 'PROCESS.PID  PROCESS.COMM\n');
-  assert.equal(show(lines('table', 'process.pid,process.comm').line, event), '123          curl\n');
-  assert.match(show(lines('compact', 'process.pid').line, event), /exec {9}process\.pid=123\n$/);
-});
-
-test('json on a terminal acts on nothing there, and is the same value; into a pipe it is as it is', () => {
-  // DEL, C1 (CSI), soft hyphen, zero width, bidi, line separator, a tag beyond the first plane, a lone surrogate.
-  const text = 'a\u007f\u009b31m\u00ad\u200b\u202e\u2066\u2028\u{e0041}\ud800é日😀';
-  const event = wireEvent('process.exec', { process: { ...CURL, commandArgs: [text] } });
-  const json = { ...wireEvent('process.exec'), process: { ...event.process!, commandArgs: [text] } };
-  for (const terminal of [true, false]) {
-    const { line } = eventLines('json', { palette: PLAIN, mask: undefined, times: CLOCK, terminal });
-    const shown = show(line, json);
-    assert.deepEqual((JSON.parse(shown) as { process: { commandArgs: string[] } }).process.commandArgs, [text]);
-    assert.equal(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(shown.trimEnd()), !terminal);
-    assert.ok(shown.includes('é日😀'));
-  }
-});
-
-test('a cursor stands on the event behind which it resumes', () => {
-  const { line } = lines('json', 'process.pid');
-  const event = wireEvent('process.exec', { process: CURL });
-  const cursors = ['', 'abc'].map(
-    (cursor) => (JSON.parse(line('n', 'process', event, cursor)) as { cursor?: string }).cursor,
-  );
-  assert.deepEqual(cursors, [undefined, 'abc']);
-});
-
-test('escape sequences need a terminal that takes them, colours one that wants them too', () => {
-  const terminal = { isTTY: true };
-  const TERM = 'xterm';
-  assert.equal(choosePalette(terminal, { TERM }, true), COLOURED);
-  assert.equal(choosePalette(terminal, { TERM, NO_COLOR: '' }, true), COLOURED);
-  assert.equal(choosePalette(terminal, { TERM }, false), PLAIN);
-  for (const [stream, environment] of [
-    [{ isTTY: false }, { TERM }],
-    [{}, { TERM }],
-    [terminal, { TERM, NO_COLOR: '1' }],
-    [terminal, { TERM: 'dumb' }],
-    [terminal, { TERM: '' }],
-    [terminal, {}],
-  ] as const) {
-    assert.equal(takesEscapes(stream, environment), false);
-    assert.equal(choosePalette(stream, environment, true), PLAIN);
-  }
 });

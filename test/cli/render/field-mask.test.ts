@@ -1,3 +1,4 @@
+/** Field masks of the command line: which paths are accepted, and what a mask leaves. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -53,7 +54,7 @@ test('unknown paths are refused with the nearest known one', () => {
   }
 });
 
-test('a mask copies: what is masked twice, whole and in part, leaves the event as it was', () => {
+test('masking copies: an event that is masked twice stays as it was', () => {
   const event = { process: { pid: 1, executable: { path: '/a', name: 'a' } } };
   const before = structuredClone(event);
   const masked = applyFieldMask(event, parseFieldMask('process,process.executable.path,signal'));

@@ -1,3 +1,4 @@
+/** Gaps, coverage and states of nodes as lines of text. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NodeClock } from '../../../src/cli/render/node-clock.js';
@@ -40,7 +41,7 @@ test('a gap names node, topic, count, wall time and reason', () => {
   assert.equal(gapNotice(several!, clock), 'gap node-a: 412 events (network 400, process 12), 10:02:03–10:02:05, shed');
 });
 
-test('coverage is stated where it is incomplete, and everywhere when asked', () => {
+test('coverage is printed where it is incomplete, and everywhere when asked', () => {
   const times = { from: nsToTimestamp(WALL_NS), to: nsToTimestamp(WALL_NS + 60_000_000_000n) };
   const whole = { node: 'a', ...times, events: '3', source: 'tracefs' };
   const nodes = [

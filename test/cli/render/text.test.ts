@@ -1,3 +1,4 @@
+/** Text from events is shown so that it can act on no terminal. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
@@ -18,11 +19,11 @@ const HOSTILE: readonly (readonly [string, string])[] = [
   ['überall 日本 🙂', 'überall 日本 🙂'],
 ];
 
-test('what could act on a terminal is written as an escape', () => {
+test('characters that could act on a terminal are written as escapes', () => {
   for (const [given, shown] of HOSTILE) assert.equal(safeText(given), shown);
 });
 
-test('no text keeps a control, format or separator character', () => {
+test('shown text keeps no control, format or separator character', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), (text) => {
       for (const shown of [safeText(text), shellWord(text), shellWords([text, text], 10)]) {
@@ -32,7 +33,7 @@ test('no text keeps a control, format or separator character', () => {
   );
 });
 
-test('a shell reads a shown word back as what it was', () => {
+test('a shown word is read back by a shell as the same word', () => {
   // No byte 0: arguments have none. No lone surrogates: they are no text for a shell.
   const word = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 12 }),
@@ -52,7 +53,7 @@ test('a shell reads a shown word back as what it was', () => {
   );
 });
 
-test('plain words stay plain', () => {
+test('plain words are shown unquoted', () => {
   for (const word of ['curl', '-s', '--a=b', 'https://example.org/x', '/usr/bin/a_b', 'a@b:c', '50%']) {
     assert.equal(shellWord(word), word);
   }
@@ -68,7 +69,7 @@ test('plain words stay plain', () => {
   }
 });
 
-test('long arguments are cut, saying so', () => {
+test('long arguments are cut, and the cut is marked', () => {
   assert.equal(shellWords(['abc', 'defgh', 'i', 'j'], 6), 'abc de… … (+2 arguments)');
   assert.equal(shellWords(['abc', 'def'], 100), 'abc def');
   assert.ok(shellWords(['x'.repeat(1_000_000)], 1024).length < 1100);

@@ -131,7 +131,7 @@ export const historyFrameArbitrary: fc.Arbitrary<HistoryFrame> = columns.chain((
   }),
 );
 
-/** Without null prototypes, which deepEqual tells from ours. */
+/** Copies without null prototypes, which deepEqual distinguishes from ordinary objects. */
 function plain<T extends object>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
   return fc.record(fields, { noNullPrototype: true }) as fc.Arbitrary<T>;
 }

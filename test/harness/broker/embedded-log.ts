@@ -26,7 +26,7 @@ export function embedded(fsync: FsyncMode) {
       stores.set(log, store);
       return log;
     },
-    // What a killed process leaves is what it wrote: nothing is closed or flushed.
+    // Like a killed process, it closes and flushes nothing.
     kill: async () => undefined,
     enforce: (log: PartitionLog) => stores.get(log)!.enforceRetention(),
     async destroy() {

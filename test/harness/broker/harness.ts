@@ -1,6 +1,6 @@
 /** A broker on free ports with a directory of its own, and subscribers that collect what comes. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js';
@@ -62,10 +62,41 @@ export class Harness {
     return agent;
   }
 
+  /** Node `a`, and a subscriber that follows its processes and has received these pids live. */
+  async delivered(pids: readonly number[]): Promise<{ agent: TestAgent; subscriber: Subscriber }> {
+    const agent = await this.agent('a');
+    const subscriber = this.subscribe({ topics: ['process'], follow: true });
+    await subscriber.isAccepted();
+    for (const pid of pids) agent.recorder.record('process.exec', pid);
+    agent.publish();
+    await subscriber.has(pids.length);
+    return { agent, subscriber };
+  }
+
   subscribe(request: SubscribeRequest): Subscriber {
     const subscriber = new Subscriber(this.broker.grpcAddress, request);
     this.#subscribers.push(subscriber);
     return subscriber;
+  }
+
+  /** Where the broker saves what it asked of nodes, and from which positions they hold it. */
+  get interestFile(): string {
+    return join(this.dataDir, 'broker', 'interest.json');
+  }
+
+  /** Until the saved interest says from where some node holds it: then a broker that is killed knows it again. */
+  async interestIsSaved(): Promise<void> {
+    await until('the saved interest', () => /"holds":\[\[/.test(readFileSync(this.interestFile, 'utf8')));
+  }
+
+  /** The counts of one subscription, by the order in which they began. */
+  async ledger(at = 0): Promise<Record<string, number>> {
+    const answer = await fetch(`http://${this.broker.httpAddress}/v1/subscriptions`);
+    const { subscriptions } = (await answer.json()) as { subscriptions: Record<string, string>[] };
+    const names = ['Matched', 'Delivered', 'Shed', 'Skipped', 'Throttled', 'Refilled'];
+    return Object.fromEntries(
+      names.map((name) => [name.toLowerCase(), Number(subscriptions.at(at)?.[`events${name}`])]),
+    );
   }
 
   async destroy(): Promise<void> {
@@ -107,7 +138,7 @@ export class Subscriber {
     return this.responses.flatMap(({ events }) => events?.events.map((event) => event.process?.pid ?? 0) ?? []);
   }
 
-  /** Of events that came as refills. */
+  /** Pids of the events that came as refills. */
   get refilled(): number[] {
     return this.responses.flatMap(({ events }) =>
       events?.refill ? events.events.map((event) => event.process?.pid ?? 0) : [],
@@ -126,7 +157,7 @@ export class Subscriber {
     return this.responses.find(({ coverage }) => coverage)?.coverage;
   }
 
-  /** The newest that came with anything. */
+  /** The newest cursor of any response. */
   get cursor(): string {
     for (const { events, watermark, coverage } of this.responses.toReversed()) {
       const cursor = events?.cursor || watermark?.cursor || coverage?.cursor;
@@ -172,7 +203,7 @@ export class Subscriber {
     await this.until('end of stream', () => this.ended);
   }
 
-  /** As long as anything comes. */
+  /** Waits as long as responses keep coming. */
   async until(what: string, holds: () => boolean): Promise<void> {
     await until(what, holds, () => `${this.responses.length} responses`);
   }

@@ -1,4 +1,4 @@
-/** HTTP/2 by hand, for peers that keep to its letter and not to its sense: DATA frames of any size. */
+/** HTTP/2 written by hand, for valid but hostile traffic such as DATA frames of one byte. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 
@@ -136,7 +136,7 @@ function frame(type: number, flags: number, id: number, payload: Buffer = Buffer
   return Buffer.concat([head, payload]);
 }
 
-/** HPACK: a string as it is, of up to 126 bytes. */
+/** HPACK: an uncompressed string of up to 126 bytes. */
 function text(value: string): Buffer {
   return Buffer.concat([Buffer.from([value.length]), Buffer.from(value)]);
 }

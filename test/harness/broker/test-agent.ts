@@ -21,21 +21,22 @@ import {
   timestampToNs,
 } from '../../../src/wire/messages.js';
 import { comparePositions, ORIGIN, type Position } from '../../../src/wire/position.js';
+import { frameOver } from '../frames.js';
 
 export interface Recorded {
   readonly event: BusEvent;
   readonly run: Buffer;
 }
 
-/** Survives its agent. */
+/** The recording of a node, which survives its agent. */
 export class TestRecorder {
   readonly events: Recorded[] = [];
   readonly #writer = new EventWriter();
   #tick = 0n;
-  /** What its agents say they may record; an old agent says nothing. */
+  /** The profiles that its agents may record; undefined: an old agent, which does not say. */
   profiles: readonly string[] = [];
   bootId = 'boot';
-  /** Likewise; without one there is no bound. */
+  /** The budget that its agents state; undefined: no bound. */
   budget: Budget | undefined;
 
   readonly #startWallNs: bigint;
@@ -81,7 +82,7 @@ export class TestAgent {
   historyQueries = 0;
   /** Bytes per second that it was granted, lease by lease. */
   readonly leases: number[] = [];
-  /** Over its budget: frames say how much was shed, and have no events. */
+  /** Set while over its budget: frames have no events, and say how much was shed. */
   shedding = false;
   /** Queries are answered as if nothing up to here were recorded any more. */
   evictedTo: Position = ORIGIN;
@@ -91,9 +92,9 @@ export class TestAgent {
   holdInterest: boolean | undefined;
   /** Set to answer every predicate with this error. */
   refuses: string | undefined;
-  /** What becomes of a frame on its way out. */
+  /** Changes each live frame before it is sent. */
   mangle = (frameBytes: Buffer): Buffer => frameBytes;
-  /** Likewise of a frame of history. */
+  /** Changes each history frame before it is sent. */
   mangleHistory = (frameBytes: Buffer): Buffer => frameBytes;
   /** Answers queries in place of the recorder. */
   answerWith: ((queryId: number) => void) | undefined;
@@ -103,9 +104,9 @@ export class TestAgent {
   readonly #client: UplinkClient;
   #predicates: Predicate[] = [];
   #covered = new Map<string, Position>();
-  /** What it publishes does not reach the broker, and is not missed by it. */
+  /** Set to lose published frames before they reach the broker, which does not notice. */
   loses = false;
-  /** Topics of which a frame has ended where the next begins. */
+  /** Topics whose next frame continues the one before. */
   readonly #continued = new Set<string>();
   #floors = new Map<string, Position>();
   #resume: Position | undefined;
@@ -123,7 +124,7 @@ export class TestAgent {
     this.#control = this.#client.control(new Metadata());
   }
 
-  /** `hello`: what it says otherwise than it should. */
+  /** `hello`: fields that replace those of a correct Hello. */
   static async connect(address: string, node: string, recorder: TestRecorder, hello = {}): Promise<TestAgent> {
     const agent = new TestAgent(address, node, recorder);
     const welcomed = new Promise<void>((resolve, reject) => {
@@ -164,17 +165,17 @@ export class TestAgent {
     return [...new Set(this.#predicates.flatMap(({ topics }) => topics))];
   }
 
-  /** One frame per topic of interest, up to what is recorded. */
+  /** Sends one frame per topic of interest, up to the newest recorded event. */
   publish(): void {
     for (const topic of this.topics) this.publishTopic(topic, this.recorder.frontier);
   }
 
-  /** Whatever message, on the control stream. */
+  /** Sends any message on the control stream. */
   say(message: object): void {
     this.#control.write(message);
   }
 
-  /** Whatever bytes, as a live frame. */
+  /** Sends any bytes as a live frame. */
   sendFrame(bytes: Buffer): void {
     this.#live.write(bytes);
   }
@@ -192,7 +193,7 @@ export class TestAgent {
     this.#client.close();
   }
 
-  /** Queries that it has not ended. */
+  /** The number of queries that it has not ended. */
   get runningQueries(): number {
     return this.#queries.size;
   }
@@ -238,7 +239,7 @@ export class TestAgent {
     }
   }
 
-  /** The way of the real publisher: a new topic starts at the frontier, a resumed one where the log ends. */
+  /** As the real publisher does it: a new topic starts at the frontier, a resumed one where the log ends. */
   #acknowledge(): void {
     const start = this.#resume ?? this.recorder.frontier;
     this.#resume = undefined;
@@ -261,7 +262,7 @@ export class TestAgent {
     this.#control.write({ interestAck: { generation, position: positionToMessage(holds), errors } });
   }
 
-  /** A frame of one topic. */
+  /** Sends a frame of one topic. */
   publishTopic(topic: string, to: Position): void {
     const from = this.#covered.get(topic);
     if (from === undefined || comparePositions(to, from) <= 0) return;
@@ -284,24 +285,17 @@ export class TestAgent {
       ? this.#predicates.map(({ id }) => ({ predicateId: id, events: countOf(matches, id, due) }))
       : [];
     const sent = this.shedding ? [] : due;
-    const frameBytes = encodeFrame({
+    const frame = frameOver(from, to, {
       topic,
-      coveredFrom: from,
-      coveredTo: to,
       count: sent.length,
       matches: this.shedding ? [] : matches,
       shed: shed.filter(({ events }) => events > 0),
-      lost: 0,
-      lostUnknown: false,
-      losses: [],
-      refused: false,
       continues: this.#continued.has(topic),
-      late: 0,
       watermarkNs: this.recorder.wallAt(to),
       ...columns(sent),
     });
     this.#continued.add(topic);
-    if (!this.loses) this.#live.write(this.mangle(frameBytes));
+    if (!this.loses) this.#live.write(this.mangle(encodeFrame(frame)));
   }
 
   async #answer(query: HistoryQuery__Output): Promise<void> {

@@ -1,4 +1,4 @@
-/** Somebody who must be served on, whatever others send; and calls made of whatever bytes. */
+/** A subscriber that must be served whatever others send, and calls made of arbitrary bytes. */
 import assert from 'node:assert/strict';
 import { type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2';
 import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
@@ -7,7 +7,7 @@ import { Harness, type Subscriber } from './harness.js';
 import type { TestAgent } from './test-agent.js';
 
 export class Witness {
-  /** Events that were recorded so far, and must all have come. */
+  /** The number of events recorded so far, all of which must arrive. */
   count = 0;
 
   private constructor(
@@ -24,7 +24,7 @@ export class Witness {
     return new Witness(harness, agent, subscriber);
   }
 
-  /** Somebody else is served on, each event once; health says so, and everything can be listed. */
+  /** Asserts that the subscriber gets each new event once, that health is good, and that everything can be listed. */
   async served(): Promise<void> {
     const { harness, agent, subscriber } = this;
     agent.recorder.record('process.exec', this.count++);
@@ -52,7 +52,7 @@ export class Witness {
     assert.ok(status === 'SERVING' || status === 1);
   }
 
-  /** A call to a gRPC method with whatever bytes, in whatever pieces. */
+  /** Calls a gRPC method with the given bytes, in the given pieces. */
   call(path: string, pieces: readonly Buffer[], headers: Record<string, string> = {}): Promise<Answer> {
     return this.#answer(path, headers, (stream) => {
       for (const piece of pieces) stream.write(piece);
@@ -60,7 +60,7 @@ export class Witness {
     });
   }
 
-  /** A call that says nothing. */
+  /** A call that sends nothing. */
   callOpen(path: string): Promise<Answer> {
     return this.#answer(path, {}, () => undefined);
   }

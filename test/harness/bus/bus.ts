@@ -42,7 +42,7 @@ export const cannotTrace: string | false =
 export class Command {
   static readonly #running = new Set<Command>();
 
-  /** Whatever a test that failed left behind; it would keep the test's process from ending. */
+  /** Ends commands that a failed test left running; they would keep the test's process from ending. */
   static async killAll(): Promise<void> {
     await Promise.all([...Command.#running].map((command) => command.stop('SIGKILL')));
   }
@@ -50,7 +50,7 @@ export class Command {
   readonly child: ChildProcess;
   stderr = '';
   stdout = '';
-  /** With all of its output read. */
+  /** The command has ended, and all its output was read. */
   hasEnded = false;
   readonly exited: Promise<number | null>;
 
@@ -196,7 +196,7 @@ export class Bus {
     return { BACKPLANE_BROKERS: this.grpc, BACKPLANE_TOKEN_FILE: tokenFile(this.brokerDir) };
   }
 
-  /** Of the HTTP API, with the token. */
+  /** Asks the HTTP API, with the token. */
   get(path: string, init: RequestInit = {}): Promise<Response> {
     return fetch(`http://${this.http}${path}`, { ...init, headers: bearer(this.brokerDir) });
   }
@@ -212,7 +212,7 @@ export class Bus {
       'a node that answers',
       async () => {
         if (observer.accepted?.nodes.length === 1) return observer;
-        // The agent was still on its way, or too slow to answer.
+        // The agent had not connected yet, or was too slow to answer.
         if (observer.accepted !== undefined || observer.hasEnded) {
           await observer.stop('SIGKILL');
           observer = new Observer(this, ['--follow', ...args], 'jsonpb');

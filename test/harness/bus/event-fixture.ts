@@ -1,5 +1,4 @@
 /** Events as the wire brings them: encoded by the node's writer, decoded as a client does. */
-
 import type { BusEvent, ProcessContext } from '../../../src/wire/event/event.js';
 import { EventWriter } from '../../../src/wire/event/event-writer.js';
 import { type EventBatchMessage, type EventMessage, eventBatchCodec } from '../../../src/wire/messages.js';
@@ -28,3 +27,12 @@ export const CURL: ProcessContext = {
   commandArgs: ['curl', '-s', 'https://example.org/a b'],
   user: { id: 0 },
 };
+
+export const BASH = { pid: 100, parentPid: 1, comm: 'bash', user: { id: 0 } };
+
+export const V4 = {
+  type: 'ipv4',
+  transport: 'tcp',
+  local: { address: '10.0.0.2', port: 5555 },
+  peer: { address: '10.0.0.1', port: 443 },
+} as const;

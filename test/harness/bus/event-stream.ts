@@ -26,7 +26,7 @@ export function isAfter(a: Place, b: Place): boolean {
   return lanes === 0 ? (a.tie ?? 0) > (b.tie ?? 0) : lanes > 0;
 }
 
-/** Until `take` says false, or the stream ends. @throws where nothing comes for 60 s, unless it may be `quiet` */
+/** Reads until `take` returns false or the stream ends. @throws when nothing comes for 60 s, unless it may be `quiet` */
 export async function readLines<R = Result>(
   response: Response,
   take: (result: R) => boolean,

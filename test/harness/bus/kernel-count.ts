@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 export interface KernelExec {
   readonly cpu: number;
   readonly pid: number;
-  /** Trace clock. */
+  /** Time of the trace clock. */
   readonly timeUs: number;
   readonly filename: string;
 }

@@ -35,7 +35,7 @@ export class Cluster {
   /** @param apart whether each agent and subscriber gets a network namespace of its own */
   static async start(env: NodeJS.ProcessEnv = {}, apart = false): Promise<Cluster> {
     const cluster = new Cluster(apart);
-    // Before whoever removes the disks that it writes to.
+    // Registered before the removal of the disks that the processes write to.
     process.prependListener('exit', cluster.#abandon);
     for (const signal of SIGNALS) process.on(signal, interrupted);
     cluster.grpc = await ownAddress();
@@ -104,7 +104,7 @@ export class Cluster {
     return new Disk(root, join(this.dir, `journal-${name}`));
   }
 
-  /** Whatever became of them. */
+  /** Ends all parties, whatever state they are in. */
   async destroy(): Promise<void> {
     clearInterval(this.#sampler);
     await Promise.all(this.parties.map((party) => party.end('SIGKILL')));
@@ -123,7 +123,7 @@ export class Cluster {
 
   #remove(): void {
     for (const namespace of this.#namespaces.splice(0)) namespace.remove();
-    // Somebody who has just been killed may still be at it.
+    // A process that was just killed may still be writing there.
     rmSync(this.dir, { recursive: true, force: true, maxRetries: 10 });
   }
 }

@@ -68,7 +68,7 @@ export class Namespace {
     run('tc', ['-n', this.name, 'qdisc', 'delete', 'dev', PARTY_END, 'root']);
   }
 
-  /** Whoever is still in it is killed. */
+  /** Removes the namespace, and kills the processes still in it. */
   remove(): void {
     remove(this.name);
   }
@@ -129,7 +129,7 @@ function failure(act: () => void): string | undefined {
   }
 }
 
-/** Of this harness, whoever made them. */
+/** All namespaces of this harness, of any test process. */
 function names(): string[] {
   try {
     return readdirSync(LIST).filter((name) => NAME.test(name));

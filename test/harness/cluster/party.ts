@@ -14,9 +14,9 @@ const STDERR_CHARACTERS_KEPT = 8192;
 const WORLD_PRELOAD = fileURLToPath(new URL('./preload.js', import.meta.url));
 const ROGUE_PRELOAD = fileURLToPath(new URL('./rogue-preload.js', import.meta.url));
 const SLOW_PRELOAD = fileURLToPath(new URL('./slow-preload.js', import.meta.url));
-/** Set, brokers' engines keep their promises later: see slow-preload.ts. */
+/** When set, the promises of brokers' engines resolve later: see slow-preload.ts. */
 const SLOW_SEED = process.env.BACKPLANE_SLOW_SEED;
-/** The same program in modules, where a preload finds what it changes. */
+/** The same program as separate modules, so that a preload can replace some. */
 const MODULES_MAIN = fileURLToPath(new URL('../../../src/cli/main.js', import.meta.url));
 
 export interface Exit {
@@ -30,11 +30,11 @@ export class Party {
   startedMs = 0;
   stderr = '';
   rssBytesMax = 0;
-  /** A fault has it: no other may touch it. */
+  /** Set while a fault uses this party; no other fault may then touch it. */
   busy = false;
-  /** Where it runs; default: in the host's network. */
+  /** The network namespace it runs in; undefined: the host's. */
   namespace: Namespace | undefined;
-  /** Ends that no fault asked for. */
+  /** Ends of the process that no fault caused. */
   readonly unexpected: string[] = [];
   protected child: ChildProcess | undefined;
   protected exited: Promise<Exit> = Promise.resolve({ code: 0, signal: null });
@@ -45,7 +45,7 @@ export class Party {
   constructor(
     readonly name: string,
     env: NodeJS.ProcessEnv,
-    /** What it writes outlives it; what it has not synced does not outlive a power cut. */
+    /** Its files survive it, but unsynced ones do not survive a power cut. */
     readonly disk?: Disk,
   ) {
     this.#env = env;
@@ -100,7 +100,7 @@ export class Party {
     this.child?.kill(signal);
   }
 
-  /** Remembers the most that it had resident. */
+  /** Remembers its peak of resident memory. */
   sample(): void {
     if (!this.running) return;
     try {
@@ -146,17 +146,17 @@ export class BrokerParty extends Party {
 export interface AgentOptions {
   readonly name: string;
   readonly nodes: number;
-  /** Of each node. Divides 10^9, so that the time of an event is a whole number of periods from the start. */
+  /** Per node. Divides 10^9, so that the time of an event is a whole number of periods from the start. */
   readonly eventsPerSecond: number;
-  /** Of what kinds; default: numbered ones only. */
+  /** The mix of event kinds; default: numbered ones only. */
   readonly mix?: string;
   /** Default: a directory of the cluster. */
   readonly dataDir?: string;
   /** The directory is a file system of its own, which may be filled. */
   readonly ownDisk?: boolean;
-  /** Of each node; default: more than there is to send. */
+  /** Live budget of each node; default: more than there is to send. */
   readonly budgetEventsPerSecond?: number;
-  /** Likewise. */
+  /** The same budget in bytes; default: more than there is to send. */
   readonly budgetBytesPerSecond?: number;
   /** It ignores its budget, and sends whatever was not acknowledged. */
   readonly rogue?: boolean;
@@ -193,13 +193,13 @@ export class AgentParty extends Party {
       BACKPLANE_BUDGET_LIVE_BYTES: String(options.budgetBytesPerSecond ?? 2 ** 30),
       BACKPLANE_BUDGET_LIVE_EVENTS: String(budgetEventsPerSecond ?? 10_000_000),
       BACKPLANE_BUDGET_BURST: '1s',
-      // It keeps to a share of a core by the clock: on a crowded machine it would mask numbers, unexamined.
+      // Redaction keeps to a share of a core by the clock: on a crowded machine it would mask the numbers unexamined.
       BACKPLANE_REDACTION_OFF: 'all',
       ...(options.ownDisk ? { BACKPLANE_RECORDER_BYTES_MAX: '32MiB' } : {}),
     };
     super(name, env, disk);
     this.#world = world;
-    // From the beginning: a boot id that first shows with a step of the clock would be a reboot.
+    // The boot id is set from the start: if it appeared only with a step of the clock, it would look like a reboot.
     this.#writeWorld();
     const names = Array.from({ length: nodes }, (_, at) => `${name}-${String(at + 1).padStart(4, '0')}`);
     this.recorders =
@@ -218,13 +218,13 @@ export class AgentParty extends Party {
     this.#writeWorld();
   }
 
-  /** While it does not run: the machine seems to have been booted since. */
+  /** Call while it does not run: the machine will seem to have been rebooted. */
   reboot(): void {
     this.#boots += 1;
     this.#writeWorld();
   }
 
-  /** While it does not run: its recorders are gone. */
+  /** Call while it does not run: removes its recorders. */
   wipe(): void {
     for (const dir of this.recorders.values()) rmSync(dir, { recursive: true, force: true });
     this.disk!.settle();
@@ -239,7 +239,7 @@ export class AgentParty extends Party {
   }
 }
 
-/** Event n is of this process and n: known also where its arguments were missed. */
+/** The pid of event n is this plus n, so that n is known even where the arguments were missed. */
 export const PID_FIRST = 3_600_000;
 /** Lanes of every node: event n is on lane n mod LANES. */
 export const LANES = 2;

@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url';
 import type { Random } from '../../fault/schedule.js';
 import { type Meaning, PowerState } from './power-journal.js';
 
-/** Disks write no less at once. */
+/** The smallest unit that a disk writes at once. */
 const SECTOR_BYTES = 512;
 const PRELOAD = fileURLToPath(new URL('./power-preload.js', import.meta.url));
 
@@ -48,7 +48,7 @@ export class Disk {
     rmSync(this.#journalDir, { recursive: true, force: true });
   }
 
-  /** The power goes; nobody writes any more. Returns what was lost. */
+  /** Cuts the power, when nobody writes any more. Returns a description of the losses. */
   cutPower(random: Random): string[] {
     const state = PowerState.read(this.#journalDir);
     const told: string[] = [];

@@ -48,7 +48,7 @@ function meaning(path: string): Meaning | undefined {
   return { kind: 'file', copy, ...(state.files.get(path) ?? { synced: stat.size, cuts: [] }) };
 }
 
-/** In letters, also where it was given as a number. */
+/** The flags as letters, even if given as a number. */
 function modeOf(flags: unknown): unknown {
   if (typeof flags !== 'number') return flags;
   const { O_RDWR, O_WRONLY, O_TRUNC, O_CREAT, O_EXCL, O_APPEND } = real.constants;
@@ -74,7 +74,7 @@ function noteOpen(path: string, given: unknown): void {
     return;
   }
   const known = state.files.get(path);
-  // Shorter than what was synced: somebody else has cut it.
+  // The file is shorter than its synced length, so somebody else has cut it.
   if (known === undefined || stat.size < state.durable(path)) note({ do: 'found', path, bytes: stat.size });
   if (flags === 'w' || flags === 'w+') noteCut(path, 0);
   else if (flags !== 'r+') throw notModelled(`opening with ${flags}`);
@@ -184,7 +184,7 @@ function patchSyncs(): void {
   }
 }
 
-/** What nobody uses there yet must not go unseen when somebody does. */
+/** Operations that the journal does not know throw, so that new uses do not go unnoticed. */
 function refuseOthers(): void {
   const verbs = ['appendFile', 'copyFile', 'cp', 'link', 'mkdtemp', 'rm', 'rmdir', 'truncate', 'writeFile'];
   const ofPromises = ['open', 'mkdir', 'rename', 'symlink', 'unlink'];

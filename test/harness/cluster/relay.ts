@@ -6,7 +6,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
-/** Of one direction: what waits in the relay, at most, before it reads no more. */
+/** Bytes that wait in the relay per direction, at most, before it stops reading. */
 const QUEUE_BYTES_MAX = 256 * 1024;
 
 export interface LinkQuality {
@@ -45,12 +45,12 @@ export class Relay {
     return relay;
   }
 
-  /** The connections there are are lost, and neither side hears of it: only silence tells. */
+  /** Loses all present connections without telling either side, which notice only the silence. */
   halfOpen(): void {
     for (const connection of this.#connections) connection.silent = true;
   }
 
-  /** Likewise, and new ones come to nothing, until it is healed. */
+  /** Likewise, and new connections fail too, until the relay is healed. */
   partition(): void {
     this.#partitioned = true;
     this.halfOpen();

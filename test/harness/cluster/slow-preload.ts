@@ -24,7 +24,7 @@ function delay(): Promise<void> {
 
 type Method = (...args: never[]) => Promise<unknown>;
 
-/** What the method promises comes later; what it does at once it does at once. */
+/** Delays the method's promise, but not its effects. */
 function slow<T extends object>(type: { readonly prototype: T }, ...names: readonly (keyof T)[]): void {
   for (const name of names) {
     const original = type.prototype[name] as Method;
@@ -48,7 +48,7 @@ EmbeddedLog.prototype.reader = function (...args) {
   const next = inner.next.bind(inner);
   inner.next = async () => {
     const item = await next();
-    // Each item later would make a replay of ten thousand take minutes.
+    // Delaying each item would make a replay of ten thousand items take minutes.
     if (random.between(1, ONE_IN_SELDOM) === 1) await delay();
     return item;
   };

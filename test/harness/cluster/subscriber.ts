@@ -55,18 +55,18 @@ interface Line {
 const RETRY_MS = 300;
 
 export interface Asks {
-  /** Of `observe`. */
+  /** Flags of `observe`. */
   readonly args: readonly string[];
-  /** The same of the harness's own: which nodes, and which of a node's numbers. Default: all. */
+  /** The same selection for the harness: which nodes, and which of a node's numbers. Default: all. */
   readonly nodes?: (node: string) => boolean;
   readonly numbers?: (number: number) => boolean;
-  /** What is shed comes later. */
+  /** Whether shed events come later. */
   readonly refill?: boolean;
-  /** Why it may be told that it does not get everything: exactly how much that is. */
+  /** The one reason for which events may be missing; the stated counts must then be exact. */
   readonly misses?: 'shed' | 'skipped';
   /** At most one event of each node in so many milliseconds. */
   readonly throttleMs?: number;
-  /** When events were, and in which stream they came, is kept. */
+  /** Whether to keep when each event was, and in which stream it came. */
   readonly timed?: boolean;
 }
 
@@ -104,7 +104,7 @@ export class Subscriber extends Party {
     return this.asks.numbers?.(number) ?? true;
   }
 
-  /** Something of the node comes again and again. Not where throttled: a clock that was set back stands still. */
+  /** Whether events of the node keep coming. Not if throttled: then a clock that was set back stands still. */
   awaits(node: string): boolean {
     return this.wants(node) && this.asks.throttleMs === undefined;
   }
@@ -130,7 +130,7 @@ export class Subscriber extends Party {
     if (this.#stalled) this.stall();
   }
 
-  /** As a script around it would: no broker answers just now, so try again. */
+  /** As a script around it would, it starts `observe` again when no broker answered. */
   protected override died(exit: Exit): void {
     if (exit.code === 1 && /no broker|unavailable|cannot be reached|no answer/i.test(this.stderr)) {
       void this.#retry();

@@ -15,7 +15,7 @@ export class FaultyFiles {
   refused = 0;
   /** Thrown by the next operation of that name, once. */
   failNext: { operation: 'writev' | 'sync' | 'syncNow' | 'open' | 'truncate' | 'read'; code: string } | undefined;
-  /** Syncs wait for it. */
+  /** While it is set, syncs wait for it. */
   gate: Promise<void> = Promise.resolve();
   syncs = 0;
   readonly ops: FileOps;
@@ -29,7 +29,7 @@ export class FaultyFiles {
       ...nodeFileOps,
       open: (path, flags) => {
         this.#fail('open');
-        // What was there when these files were begun is on the disk: a file made empty keeps its name.
+        // Files from before this object count as on the disk, so a file that is truncated to nothing keeps its name.
         const isOld = fs.existsSync(path) && !this.#names.has(path);
         const fd = nodeFileOps.open(path, flags);
         this.#paths.set(fd, path);

@@ -67,7 +67,7 @@ const maybe = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc
 
 const EVENT_TYPES = ['process.exec', 'process.exit', 'network.tcp.connect', 'host.loss', 'security.kill', 'file.open'];
 
-/** With the parts that events of its type can have. */
+/** An event with the parts that its type can have. */
 export const event: fc.Arbitrary<BusEvent> = fc
   .record({
     type: fc.constantFrom(...EVENT_TYPES),

@@ -72,7 +72,7 @@ function processOf({ process }: BusEvent): CelInput {
   } as CelInput;
 }
 
-/** The oracle's own timestamps, made by itself. */
+/** Timestamps made by the evaluator itself, since it accepts no others. */
 function timestamp(ns: bigint): CelInput {
   return run(`timestamp("${timestampNsText(ns)}")`) as CelInput;
 }

@@ -44,7 +44,7 @@ const leaf: fc.Arbitrary<string> = fc.oneof(
   fc.tuple(field, fc.array(literal, { minLength: 1, maxLength: 5 })).map(([a, list]) => `${a} in [${list}]`),
   fc.tuple(field, operator, field).map((parts) => parts.join(' ')),
   fc.tuple(literal, operator, literal).map((parts) => parts.join(' ')),
-  // What has no value on some events, and what no raw entry tells.
+  // Fields without a value on some events, and fields that no raw entry has.
   fc.tuple(literal, field, literal).map(([a, b, c]) => `${a} / ${b} == ${c}`),
   fc.tuple(field, field).map(([a, b]) => `process.command_args[${a}] == "a" || ${b} + 1 > 2`),
   fc.constantFrom(
@@ -79,7 +79,7 @@ const int32 = fc.oneof(
 );
 const port = fc.constantFrom(0, 1, 9, 22, 443, 65_535);
 
-/** With the fields that its type's raw entry has. */
+/** An event with the fields that its type's raw entry has. */
 export const rawEvent: fc.Arbitrary<BusEvent> = fc
   .record({
     type: fc.constantFrom('process.signal', 'network.tcp.connect', 'process.exec'),
@@ -148,7 +148,7 @@ export function rawExpr(refs: readonly { ref: RawRef; field: RawField }[]): fc.A
   return level(3);
 }
 
-/** About the ends of what a field can hold. */
+/** Values at both ends of what a field can hold. */
 export function edge(bytes: number, signed: boolean): fc.Arbitrary<bigint> {
   const { min, max } = rangeOf(bytes, signed);
   const within = (value: bigint) => BigInt.asIntN(64, value);

@@ -1,4 +1,4 @@
-/** What must hold after all that was done to a cluster, checked by content: returns what does not. */
+/** Checks what must hold after any faults, by comparing contents. Returns the violations. */
 
 import type { FaultContext } from '../../fault/faults.js';
 import type { Cluster } from '../cluster/driver.js';
@@ -52,7 +52,7 @@ export function violations(
   return found;
 }
 
-/** What was told live and could not be recorded, or was damaged before it was read here, is known by who received it. */
+/** Adds what a subscriber received live although it was never recorded, or was damaged before it was read here. */
 function learn(recorded: Recorded, { received }: Subscriber): void {
   for (const [node, { runs }] of received.nodes) {
     for (const [start, numbers] of runs) {

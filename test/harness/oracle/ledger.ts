@@ -24,7 +24,7 @@ export interface ToldGap {
 const SHOWN = 5;
 
 export class Ledger {
-  /** Up to the last cursor. */
+  /** The account up to the last cursor. */
   readonly told: ToldGap[] = [];
   #behind: ToldGap[] = [];
 
@@ -32,13 +32,13 @@ export class Ledger {
     this.#behind.push(gap);
   }
 
-  /** A cursor came: from here on the subscriber resumes behind all of it. */
+  /** A cursor arrived, so the subscriber will resume behind everything before it. */
   settle(): void {
     this.told.push(...this.#behind);
     this.#behind = [];
   }
 
-  /** The subscriber begins anew at its last cursor. */
+  /** The subscriber starts again at its last cursor. */
   resume(): void {
     this.#behind = [];
   }
@@ -48,7 +48,7 @@ export class Ledger {
   }
 }
 
-/** Where what a subscriber was told of a node is not exactly what it did not get, of what the node has recorded. */
+/** Stretches of a node whose stated gaps differ from the recorded events that the subscriber did not get. */
 export function unaccounted(subscriber: Subscriber, recorded: Recorded, node: string, periodNs: number): string[] {
   const { name, ledger, received } = subscriber;
   const gaps = ledger.told.filter((gap) => gap.node === node).sort((a, b) => compare(a.from, b.from));

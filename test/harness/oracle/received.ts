@@ -12,9 +12,9 @@ interface ReceivedEvent {
 }
 
 export interface StatedGap {
-  /** '': of every node. */
+  /** The node; '': every node. */
   readonly node: string;
-  /** Boot clock; undefined: open. */
+  /** By the boot clock; undefined: open. */
   readonly fromNs: number | undefined;
   toNs: number | undefined;
   readonly reason: string;
@@ -57,11 +57,11 @@ export class Numbers {
 }
 
 interface NodeReceived {
-  /** By the time of event 0. */
+  /** Runs by the time of their event 0. */
   readonly runs: Map<number, Numbers>;
-  /** Of events that came as refills. */
+  /** Times of the events that came as refills. */
   readonly refilledNs: Set<number>;
-  /** Of live events and history, and of refills: each in order among themselves. */
+  /** The last position of live events and history, and of refills, which are ordered separately. */
   readonly last: Record<'live' | 'refill', readonly [number, number, number, number] | undefined>;
   firstNs: number;
   lastNs: number;
@@ -71,7 +71,7 @@ interface NodeReceived {
 export class Received {
   readonly nodes = new Map<string, NodeReceived>();
   readonly gaps: StatedGap[] = [];
-  /** Order broken, something twice, content that does not fit its position. */
+  /** Events out of order, twice, or with content that does not fit their position. */
   readonly faults: string[] = [];
   events = 0;
   /** Nanoseconds between two numbers, by node. */
@@ -97,7 +97,7 @@ export class Received {
     return (Date.parse(time) - (this.nodes.get(name)?.wallLessBootMs ?? 0)) * 1e6;
   }
 
-  /** One that ends where an epoch begins reaches to the first event behind it: the boot clock goes on here. */
+  /** A gap that ends where an epoch begins reaches to the first event behind it: the boot clock runs on here. */
   #close(node: string, timeNs: number): void {
     for (const gap of this.gaps) if (gap.node === node && gap.toNs === 0) gap.toNs = timeNs;
   }
@@ -124,7 +124,7 @@ export class Received {
     node.wallLessBootMs = Date.parse(time) - now[1] / 1e6;
     const number = (process?.pid ?? 0) - PID_FIRST;
     const args = process?.commandArgs?.at(-1) ?? '';
-    // Not when it was missed, or masked.
+    // Arguments that were missed or masked cannot be compared.
     if (args.startsWith('--sequence=') && args !== `--sequence=${number}`)
       this.#fault(`${name}: ${args} is of process ${process?.pid}`);
     const start = now[1] - number * this.periodNs(name);

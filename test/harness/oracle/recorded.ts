@@ -15,7 +15,7 @@ export type Runs = Map<number, number[]>;
 export class Recorded {
   readonly nodes = new Map<string, Runs>();
 
-  /** Adds to what is known already: a recorder may be damaged afterwards. */
+  /** Adds to earlier results, since a recorder may be damaged afterwards. */
   async read(agent: AgentParty): Promise<void> {
     for (const [node, dir] of agent.recorders) {
       if (!existsSync(dir)) continue;

@@ -8,7 +8,7 @@ import type { Subscriber } from '../cluster/subscriber.js';
 
 const SHOWN = 5;
 
-/** Events with their wall times, as they came. */
+/** Records events with their wall times, in the order of arrival. */
 export class Times {
   /** Node, then boot clock: wall nanoseconds and in which of the subscriber's streams. */
   readonly nodes = new Map<string, Map<number, { readonly wallNs: bigint; readonly stream: number }>>();

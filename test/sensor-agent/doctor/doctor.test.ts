@@ -10,7 +10,7 @@ import { liveTracefs } from '../../harness/kernel/live-kernel.js';
 
 const live = liveTracefs();
 
-test('everything the agent needs is tried, told, and removed again', { skip: live.skip }, async () => {
+test('doctor tries everything the agent needs, reports it, and removes it again', { skip: live.skip }, async () => {
   const checks = await runDoctor(compileRules({ rules: [], off: [] }));
   const state = (name: string) => checks.find((check) => check.name === name)?.state;
   for (const name of ['tracefs', 'trace instance', 'boot clock', 'kernel filters', 'kernel buffers', 'exec lane']) {

@@ -1,3 +1,4 @@
+/** When the agent gives up work because it takes too much of the machine. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -23,7 +24,7 @@ function levels(guard: OverheadGuard, seconds: readonly (readonly [cpuShare: num
 const lasting = (seconds: number, cpuShare: number, mebibytes = 10) =>
   Array.from({ length: seconds }, () => [cpuShare, mebibytes] as const);
 
-test('one step for each window over a bound, and no more than there are', () => {
+test('the guard takes one step per window over a bound, up to the last step', () => {
   const found = levels(new OverheadGuard(BOUNDS), lasting(60, 0.6));
   for (const [step, seconds] of [10, 20, 30].entries()) {
     assert.deepEqual([found[seconds - 2], found[seconds - 1]], [step, step + 1]);
@@ -31,13 +32,13 @@ test('one step for each window over a bound, and no more than there are', () => 
   assert.equal(found.at(-1), LEVEL_MAX);
 });
 
-test('memory counts as CPU does, but what garbage takes for a moment does not', () => {
+test('memory counts as CPU does, except short peaks of garbage', () => {
   assert.equal(levels(new OverheadGuard(BOUNDS), lasting(12, 0, 101)).at(-1), 1);
   const sawtooth = Array.from({ length: 60 }, (_, at) => [0, at % 5 === 0 ? 90 : 140] as const);
   assert.equal(levels(new OverheadGuard(BOUNDS), sawtooth).at(-1), 0);
 });
 
-test('a step is undone when both were well below for long, and not in between', () => {
+test('a step is undone when both values were well below their bounds for long, and not in between', () => {
   const guard = new OverheadGuard(BOUNDS);
   const found = levels(guard, [...lasting(20, 0.9), ...lasting(100, 0.45), ...lasting(39, 0.1), ...lasting(2, 0.1)]);
   assert.equal(found[19], 2);
@@ -45,12 +46,12 @@ test('a step is undone when both were well below for long, and not in between', 
   assert.equal(found.at(-1), 1);
 });
 
-test('without bounds nothing is given up', () => {
+test('without bounds the guard never takes a step', () => {
   const guard = new OverheadGuard({ cpuShare: Number.POSITIVE_INFINITY, residentBytes: Number.POSITIVE_INFINITY });
   assert.equal(Math.max(...levels(guard, lasting(100, 8, 100_000))), 0);
 });
 
-test('levels move by one, up only over a bound, down only after calm', () => {
+test('levels move by one, up only over a bound, and down only after calm', () => {
   const second = fc.tuple(fc.constantFrom(0.1, 0.4, 0.6, 2), fc.constantFrom(10, 90, 120));
   fc.assert(
     fc.property(fc.array(second, { minLength: 1, maxLength: 200 }), (seconds) => {
@@ -76,7 +77,7 @@ test('levels move by one, up only over a bound, down only after calm', () => {
   );
 });
 
-test('what a slow machine takes to start is no overload; what goes on behind it is', () => {
+test('start-up on a slow machine is no overload, and overload afterwards is', () => {
   const startUpMs = 40_000;
   const settles = levels(new OverheadGuard(BOUNDS, startUpMs), [...lasting(30, 0.9), ...lasting(60, 0.2)]);
   assert.equal(Math.max(...settles), 0);

@@ -1,3 +1,4 @@
+/** The rate of history that a node may send, with leases of its broker and without. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TokenBucket } from '../../../src/flow/token-bucket.js';
@@ -13,7 +14,7 @@ const OWN: Budget = {
 /** A second's worth, less what the last frame may overdraw. */
 const burst = (bytes: number) => bytes - HISTORY_OVERDRAFT_BYTES;
 
-test('a lease holds until it runs out, then what it fell back to; without a broker the node’s own', () => {
+test("a leased rate holds until it runs out, then the fallback; without a broker the node's own rate holds", () => {
   const nowMs = 0;
   const history = new TokenBucket(2_000_000, 2_000_000, () => nowMs);
   const live = new LiveBudget(OWN.live, () => nowMs);

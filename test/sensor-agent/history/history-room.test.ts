@@ -1,3 +1,4 @@
+/** History waits for the connection, whatever credit a broker grants. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,7 +17,7 @@ const QUERIES = 8;
 const entry = { lane: 0, afterNs: 900n, pid: 7, what: 'exec', read: 'at once' } as const;
 const step: RecordedStep = { entries: Array.from({ length: 50 }, () => entry), lost: 0, crash: false, wallStepNs: 0n };
 
-test('history goes no further than the connection takes it, whatever credit a broker grants', async () => {
+test('history sends no more than the connection takes, whatever credit a broker grants', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
     const driver = new RecordingDriver(dir, new Told());

@@ -94,7 +94,7 @@ test('queries that are cancelled before their turn never start, and each has its
   });
 });
 
-test('queries are queued and started one in a turn of the event loop, and cancelled ones end wherever they are', async () => {
+test('queued queries start one per turn of the event loop, and cancelled ones end at any stage', async () => {
   // Nothing is taken from them: those that run stay where they are.
   await withService(0, async (service) => {
     const { history, ends, room } = service;
@@ -119,7 +119,7 @@ test('queries are queued and started one in a turn of the event loop, and cancel
   });
 });
 
-test('the queue is bounded in queries and in bytes, and an id names one query', async () => {
+test('the queue is bounded in queries and in bytes, and an id is refused while it is in use', async () => {
   await withService(0, async ({ history, ends }) => {
     const all = HISTORY_QUERIES_PER_AGENT_MAX + HISTORY_QUERIES_QUEUED_MAX;
     for (let queryId = 1; queryId <= all; queryId++) history.start(queryId, request, HISTORY_CREDIT_BYTES);
@@ -137,7 +137,7 @@ test('the queue is bounded in queries and in bytes, and an id names one query', 
   });
 });
 
-test('behind the end of a session nothing is heard of its queries', async () => {
+test("after a session's end nothing more is sent for its queries", async () => {
   await withService(0, async (service) => {
     const { history, ends } = service;
     for (let queryId = 1; queryId <= QUERIES; queryId++) history.start(queryId, request, HISTORY_CREDIT_BYTES);

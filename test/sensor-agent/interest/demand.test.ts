@@ -35,7 +35,7 @@ const asks = (...types: string[]) => {
   return { wants: (type: string) => types.includes(type), conditions: () => undefined };
 };
 
-test('what is asked for is on before the interest holds, and off after nobody asks', () => {
+test('events are switched on before the interest holds, and off when nobody asks', () => {
   const switches = new Switches('security');
   const demand = new Demand(switches, 0);
   demand.widen(asks('security.kill', 'process.exec', 'syscall.enter'));
@@ -50,7 +50,7 @@ test('what is asked for is on before the interest holds, and off after nobody as
   assert.deepEqual([...switches.enabled], []);
 });
 
-test('without a broker what is on stays on for a grace, and a new interest ends it', () => {
+test('without a broker, events stay switched on for a grace period, which a new interest ends', () => {
   const switches = new Switches('security');
   const demand = new Demand(switches, 0);
   demand.widen(asks('security.kill'));
@@ -67,7 +67,7 @@ test('without a broker what is on stays on for a grace, and a new interest ends 
   assert.deepEqual([...switches.enabled], [KILL]);
 });
 
-test('what an adopted instance has on is off after the grace unless it is asked for again', () => {
+test('events found on in an adopted instance go off after the grace period unless asked for again', () => {
   const switches = new Switches('security', [KILL, SETNS]);
   const demand = new Demand(switches, 5);
   demand.expire(4 + INTEREST_GRACE_MS);
@@ -87,7 +87,7 @@ test('a source without such events is asked for nothing', () => {
   demand.expire(INTEREST_GRACE_MS);
 });
 
-test('after any interests exactly what the last one needs is on', () => {
+test('after any series of interests exactly the events of the last one are on', () => {
   const types = [...CATALOGUE.values()].map(({ type }) => type);
   fc.assert(
     fc.property(fc.array(fc.subarray(types), { minLength: 1 }), fc.constantFrom('file', 'syscall'), (all, profile) => {
@@ -103,7 +103,7 @@ test('after any interests exactly what the last one needs is on', () => {
   );
 });
 
-test('what is suspended is off, known to be missing, and on again when it is not', () => {
+test('a suspended profile is off and reported as missing, and on again afterwards', () => {
   const switches = new Switches('security');
   const demand = new Demand(switches, 0);
   demand.widen(asks('security.kill', 'process.exec'));

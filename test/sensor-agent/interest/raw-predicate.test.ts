@@ -64,7 +64,7 @@ test('the generated test decides as its condition does, for every size and sign'
   );
 });
 
-test('a scan notes what passes, and entries too short for their format', () => {
+test('a scan notes entries that pass, and those too short for their format', () => {
   const format = BUILTIN_FORMATS.byName('raw_syscalls/sys_enter')!;
   const exit = BUILTIN_FORMATS.byName('raw_syscalls/sys_exit')!;
   const argument = { field: 'args', element: 2 };
@@ -90,7 +90,7 @@ test('a scan notes what passes, and entries too short for their format', () => {
   assert.equal(compiled(new Uint32Array(6), 2, 6), true);
 });
 
-test('what a format does not have is not tested', () => {
+test('a field that the format does not have is not tested', () => {
   const expr = { kind: 'compare', ref: { field: 'none' }, operator: '==', value: 1n } as const;
   assert.equal(compileRawPredicate([expr], FORMAT), true);
   assert.equal(compileRawPredicate([], FORMAT), false);

@@ -1,3 +1,4 @@
+/** Which topics a live budget sheds, and when they come back. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BUDGET_BURST_BYTES_MIN } from '../../../src/limits.js';
@@ -18,7 +19,7 @@ test('topics are shed in the order of their classes, process last', () => {
   assert.deepEqual(order, ['syscall', 'file', 'network', 'security', 'process']);
 });
 
-test('a topic that is shed comes back for a stretch, not for an event', () => {
+test('a shed topic returns for a stretch of time, not for a single event', () => {
   let nowMs = 0;
   const budget = new LiveBudget(RATES, () => nowMs);
   while (budget.admits('process')) budget.charge(100, 1);
@@ -30,7 +31,7 @@ test('a topic that is shed comes back for a stretch, not for an event', () => {
   assert.ok(stretch > 100, `${stretch} events`);
 });
 
-test('whatever the rate, the largest event can be sent at some time', () => {
+test('at any rate, however low, the largest event can be sent eventually', () => {
   let nowMs = 0;
   const budget = new LiveBudget({ bytesPerSecond: 1, eventsPerSecond: 1, burstMs: 1 }, () => nowMs);
   assert.equal(budget.admits('syscall'), true);
@@ -40,7 +41,7 @@ test('whatever the rate, the largest event can be sent at some time', () => {
   assert.equal(budget.admits('syscall'), true);
 });
 
-test('a budget that is overdrawn says so until time has paid for it', () => {
+test('an overdrawn budget is insolvent until enough time has passed', () => {
   let nowMs = 0;
   const budget = new LiveBudget({ bytesPerSecond: 1_000, eventsPerSecond: 10, burstMs: 1_000 }, () => nowMs);
   assert.ok(budget.solvent);

@@ -1,3 +1,4 @@
+/** Frames end before they are too large to be sent. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PREDICATES_MAX } from '../../../src/limits.js';
@@ -5,7 +6,7 @@ import { FrameBuilder } from '../../../src/sensor-agent/publish/frame-builder.js
 import { decodeFrame, encodeFrame } from '../../../src/wire/frame/frame.js';
 import { ORIGIN } from '../../../src/wire/position.js';
 
-test('however many predicates match some of its events, a full frame is one that can be sent', () => {
+test('a full frame can be sent, however many predicates match some of its events', () => {
   for (const predicates of [1, 60, 300, PREDICATES_MAX]) {
     const ids = Array.from({ length: predicates }, (_, id) => BigInt(id + 1));
     const builder = new FrameBuilder('process', ORIGIN, false);

@@ -1,3 +1,4 @@
+/** A publisher that reads a damaged recorder states what is missing. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -24,7 +25,7 @@ const damage = fc.record({
   at: fc.double({ min: 0.05, max: 0.98, noNaN: true }),
 });
 
-test('what a damaged recorder can no longer tell is stated in the frames that cover its place, or as a loss that does', async () => {
+test('events that a damaged recorder lost are stated in the frames that cover their place, or as a loss', async () => {
   let missing = 0;
   await fc.assert(
     fc.asyncProperty(steps, damage, fc.double({ min: 0, max: 0.99, noNaN: true }), async (steps, { how, at }, sent) => {

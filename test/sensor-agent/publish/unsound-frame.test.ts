@@ -17,7 +17,7 @@ import { type RecordedStep, RecordingDriver } from '../../harness/recording-driv
 const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
 const at = (timeNs: number): Position => ({ epoch: 7, timeNs: BigInt(timeNs), lane: 0, tie: 0 });
 
-test('a frame that is full is sound, however many predicates its events match', () => {
+test('a full frame is valid, however many predicates its events match', () => {
   for (const predicates of [0, 1, 9, 100, PREDICATES_MAX]) {
     const builder = new FrameBuilder('process', at(0), false);
     let added = 0;
@@ -44,7 +44,7 @@ test('a predicate that is asked for twice is matched once', () => {
   );
 });
 
-test('a frame that cannot be sent is stated as not known, once, and what follows is sent', () => {
+test('a frame that cannot be sent becomes one unknown loss, and later frames are sent', () => {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
     const refusals: string[] = [];

@@ -8,21 +8,13 @@ import { Recorder } from '../../../src/sensor-agent/recorder/recorder.js';
 import { RecordKind } from '../../../src/sensor-agent/recorder/recording.js';
 import { Redactor } from '../../../src/sensor-agent/redaction/redactor.js';
 import { compileRules } from '../../../src/sensor-agent/redaction/rule.js';
-import { BUILTIN_FORMATS } from '../../../src/sensor-agent/source/builtin-formats.js';
 import { RECORD_HEADER_BYTES } from '../../../src/storage/segment-log/format.js';
+import { ORIGIN } from '../../harness/recording-driver.js';
 
 const PAGE_BYTES = 65_536;
 const PAGES = 3_000;
-const ORIGIN = {
-  epoch: 7,
-  continued: true,
-  bootId: 'boot',
-  source: 'tracefs',
-  formats: BUILTIN_FORMATS.texts(),
-  selfPids: [3],
-};
 
-test('checkpoints are at most a third of the recording, however long each is', () => {
+test('checkpoints take at most a third of the recording, however large each is', () => {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
     const redactor = new Redactor(compileRules({ rules: [], off: ['all'] }));

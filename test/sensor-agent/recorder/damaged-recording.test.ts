@@ -201,7 +201,7 @@ const DESTROYED: Record<string, (path: string) => void> = {
 
 for (const closed of [true, false]) {
   const ended = closed ? 'closed' : 'left by a kill';
-  test(`a segment destroyed in any way, oldest, middle or newest, is stated (${ended})`, async () => {
+  test(`a segment that is destroyed in any way, oldest, middle or newest, is stated (${ended})`, async () => {
     const from = await sample(closed);
     const { segments } = from;
     const places = {
@@ -223,7 +223,7 @@ for (const closed of [true, false]) {
   });
 }
 
-test('with any checkpoints damaged, an older whole one serves', async () => {
+test('with damaged checkpoints a replay starts from an older whole one', async () => {
   const from = await sample(true);
   const spoil = async (chosen: (at: number) => boolean, what: string) => {
     const dir = copyOf(from);
@@ -261,7 +261,7 @@ const damage = fc.record({
   length: fc.integer({ min: 1, max: 3000 }),
 });
 
-test('whatever is damaged, anywhere, more than once: told or stated, never silence', async () => {
+test('after repeated damage at any place, every event is either told or stated as lost', async () => {
   const samples = [await sample(true), await sample(false)];
   await fc.assert(
     fc.asyncProperty(fc.array(damage, { minLength: 1, maxLength: 4 }), fc.nat(1), async (damages, which) => {

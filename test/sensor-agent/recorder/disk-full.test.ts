@@ -1,3 +1,4 @@
+/** A recorder whose disk is full or fails: a hole in the recording that is stated and counted. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,7 +30,7 @@ function withDriver<T>(run: (driver: RecordingDriver, live: Told, files: FaultyF
   return result;
 }
 
-test('behind a hole of a full disk a replay tells the same as was told live, and how much is missing in it', () => {
+test('after a hole from a full disk, a replay tells the live events and how many are missing', () => {
   let holes = 0;
   let compared = 0;
   fc.assert(
@@ -138,7 +139,7 @@ test('coverage ends where a full disk stopped the recording, and counts the hole
   });
 });
 
-test('a hole that a killed agent could not state is stated by the next, once', async () => {
+test('a hole that a killed agent could not state is stated once by the next agent', async () => {
   const exec = { lane: 0, afterNs: 900n, pid: 5, what: 'exec', read: 'at once' } as const;
   const step: RecordedStep = { entries: [exec, exec, exec], lost: 0, crash: false, wallStepNs: 0n };
   await withDriver(async (driver, _live, files) => {
@@ -172,7 +173,7 @@ test('a hole that a killed agent could not state is stated by the next, once', a
   });
 });
 
-test('a disk that fails, or takes only reads, has a reason of its own, and recording goes on when it does', async () => {
+test('a disk that fails, or is read-only, is reported as such, and recording resumes when it works', async () => {
   const exec = { lane: 0, afterNs: 900n, pid: 5, what: 'exec', read: 'at once' } as const;
   const step: RecordedStep = { entries: [exec, exec, exec], lost: 0, crash: false, wallStepNs: 0n };
   for (const code of ['EIO', 'EROFS']) {

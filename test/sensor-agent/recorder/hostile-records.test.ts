@@ -56,7 +56,7 @@ const entry = { lane: 0, afterNs: 900n, pid: 7, what: 'exec', read: 'at once' } 
 const step: RecordedStep = { entries: [entry, entry], lost: 0, crash: false, wallStepNs: 0n };
 
 for (const [name, kind] of KINDS) {
-  test(`a record of kind ${name} with content that is none`, () => {
+  test(`a record of kind ${name} with invalid content is refused`, () => {
     for (const [what, payload] of Object.entries(PAYLOADS)) {
       const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
       try {

@@ -65,7 +65,7 @@ class Machine {
 }
 
 for (const behind of [false, true]) {
-  test(`what the power took is stated behind the old epoch, ${behind ? 'what was not sent before it' : 'all was sent'}`, async () => {
+  test(`a loss by a power cut is stated behind the old epoch, ${behind ? 'before which events were unsent' : 'of which all was sent'}`, async () => {
     const machine = new Machine();
     try {
       const { driver, files } = machine;
@@ -97,7 +97,7 @@ for (const behind of [false, true]) {
   });
 }
 
-test('an agent that was stopped in order has lost nothing', async () => {
+test('after an agent was stopped in order, a power cut loses nothing', async () => {
   const machine = new Machine();
   try {
     const { driver, files } = machine;

@@ -1,3 +1,4 @@
+/** Live events and replays of the recording are the same. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -24,7 +25,7 @@ function recorded(steps: readonly RecordedStep[], check: (driver: RecordingDrive
   }
 }
 
-test('live and replay, from the start and from every checkpoint, crashes or not, tell the same', () => {
+test('live events and replays from any checkpoint are the same, with crashes and without', () => {
   fc.assert(
     fc.property(fc.array(recordedStep, { minLength: 1, maxLength: 25 }), (steps) => {
       recorded(steps, ({ recorder }, live) => {

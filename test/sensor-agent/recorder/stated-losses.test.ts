@@ -44,7 +44,7 @@ async function missing(driver: RecordingDriver, topic: string, sinceNs?: bigint,
   return losses.map(({ reason, to }) => `${reason} ${to === undefined ? 'goes on' : 'over'}`);
 }
 
-test('every window that a loss touches states it, also one that lies within it, and no other does', async (t) => {
+test('a loss is stated in every window that it touches, and in no other', async (t) => {
   const driver = new RecordingDriver(place(t), new Told());
   const { recorder } = driver;
   const before = record(driver);
@@ -71,7 +71,7 @@ test('every window that a loss touches states it, also one that lies within it, 
   await recorder.close();
 });
 
-test('what an agent that was killed did not record ends with it', async (t) => {
+test('an open loss of a killed agent ends with that agent', async (t) => {
   const driver = new RecordingDriver(place(t), new Told());
   record(driver);
   const from = driver.recorder.timeline.frontier;
@@ -86,7 +86,7 @@ test('what an agent that was killed did not record ends with it', async (t) => {
   await driver.recorder.close();
 });
 
-test('live, whoever asks within a loss is told of it, also when the publisher reads the recorder', async (t) => {
+test('a live subscriber that asks during a loss is told of it, even while the publisher reads the recorder', async (t) => {
   const told: StatedLoss[] = [];
   const link = {
     writable: true,

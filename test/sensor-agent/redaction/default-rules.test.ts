@@ -1,3 +1,4 @@
+/** The default rules mask secrets in command lines, and nothing else. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -148,14 +149,14 @@ test('secrets in arguments are masked and counted', () => {
   }
 });
 
-test('secrets in a command text are masked, quoted ones whole', () => {
+test('secrets in a command text are masked, quoted ones as a whole', () => {
   for (const [given, expected] of MASKED_TEXTS) {
     assert.deepEqual(redact(['sh', '-c', given]).args, ['sh', '-c', expected]);
     assert.deepEqual(redact(['ssh', 'host', `true; ${given}`]).args, ['ssh', 'host', `true; ${expected}`]);
   }
 });
 
-test('headers, cookies and keys that are an argument are masked to its end', () => {
+test('headers, cookies and keys in an argument are masked to its end', () => {
   for (const [given, expected] of [
     ['Authorization: Bearer abc.def ghi', 'Authorization: Bearer ***'],
     ['Authorization: Basic YTpi', 'Authorization: Basic ***'],
@@ -175,7 +176,7 @@ test('headers, cookies and keys that are an argument are masked to its end', () 
   ]);
 });
 
-test('the program is known by its path too', () => {
+test('a rule for a program applies also when it is started by its path', () => {
   assert.deepEqual(redact(['renamed', '-phunter2'], false, '/usr/bin/mysql').args, ['renamed', '-p***']);
   assert.deepEqual(redact(['renamed', '-phunter2'], false, '/usr/bin/ls').args, ['renamed', '-phunter2']);
 });
@@ -187,7 +188,7 @@ test('arguments without a secret are left as they are', () => {
 });
 
 /** From the start of a secret on, arguments may be cut anywhere. */
-test('a secret that is cut is masked', () => {
+test('a secret that is cut by the length limit is masked', () => {
   const secret = 'Zq7xW9vB2nM4kL6jH8gF';
   for (const [before, whole] of [
     [['x', '--password='], secret],
@@ -243,7 +244,7 @@ const TEXT_PLACES: readonly ((secret: string) => string)[] = [
 ];
 const ordinary = fc.constantFrom(...KEPT);
 
-test('a secret at any place is nowhere in what is recorded', () => {
+test('a secret at any place in a command line is not in the recording', () => {
   const placed = fc.oneof(
     fc
       .tuple(fc.constantFrom(...PLACES), secretOf(' &;,:@$#%()"\'/=+'))

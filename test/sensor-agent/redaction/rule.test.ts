@@ -1,3 +1,4 @@
+/** How one redaction rule is applied, and which rules are refused. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -22,7 +23,7 @@ function masked(pattern: string, args: readonly string[], more: Partial<Redactio
   return redactorOf(rule(pattern, more)).redact({ ...PROCESS, args, executablePath: '/bin/x' }).args!;
 }
 
-test('groups say what is masked: some by name or number, else all, else the match', () => {
+test('a rule masks its named groups, else all its groups, else the whole match', () => {
   assert.deepEqual(masked('pin=\\d+', ['a', 'pin=12 b']), ['a', '*** b']);
   assert.deepEqual(masked('pin=(\\d+)', ['a', 'pin=12 b']), ['a', 'pin=*** b']);
   assert.deepEqual(masked('(p)in=(\\d+)', ['pin=12'], { groups: [2] }), ['pin=***']);
@@ -30,7 +31,7 @@ test('groups say what is masked: some by name or number, else all, else the matc
   assert.deepEqual(masked('pin=(\\d+)', ['pin=12'], { groups: [0] }), ['***']);
 });
 
-test('a rule sees the program and the argument before; the number of arguments never changes', () => {
+test('a rule sees the program and the argument before, and never changes the number of arguments', () => {
   assert.deepEqual(masked('^/bin/x\\x00x\\x00--pin\\x00([^\\x00]+)', ['x', '--pin', '1 2', 'y']), [
     'x',
     '--pin',
@@ -41,17 +42,17 @@ test('a rule sees the program and the argument before; the number of arguments n
   assert.deepEqual(masked('^(/bin)', ['x']), ['x']);
 });
 
-test('a match in which no group took part is an exception', () => {
+test('a match in which no group took part masks nothing', () => {
   assert.deepEqual(masked('pin=none|pin=(\\w+)', ['pin=none', 'pin=12']), ['pin=none', 'pin=***']);
 });
 
-test('only where arguments were cut a value is at the end of the text', () => {
+test("a pattern's end of text matches only where arguments were cut", () => {
   const redactor = redactorOf(rule('pin(\\d+)$'));
   assert.deepEqual(redactor.redact({ ...PROCESS, args: ['x', 'pin12'] }).args, ['x', 'pin12']);
   assert.deepEqual(redactor.redact({ ...PROCESS, args: ['x', 'pin12'], argsTruncated: true }).args, ['x', 'pin***']);
 });
 
-test('what two rules find is one secret, counted by both', () => {
+test('a secret found by two rules is masked once, and counted by both', () => {
   const redactor = redactorOf(rule('abc'), rule('bcd', { name: 'other' }));
   const { args, redactions } = redactor.redact({ ...PROCESS, args: ['abcde', 'abc'] });
   assert.deepEqual(args, ['***e', '***']);
@@ -71,13 +72,13 @@ test('a working directory has rules of its own', () => {
   assert.deepEqual(redactor.redact(before), { ...before, workingDirectory: '/srv/***/b', redactions: 1 });
 });
 
-test('a hint that is not there spares the rule', () => {
+test('a rule is skipped where its hint does not occur', () => {
   assert.deepEqual(masked('\\d+', ['x 12'], { hints: ['PIN', 'c.d'] }), ['x 12']);
   assert.deepEqual(masked('\\d+', ['pin 12'], { hints: ['PIN', 'c.d'] }), ['pin ***']);
   assert.deepEqual(masked('\\d+', ['cxd 12'], { hints: ['PIN', 'c.d'] }), ['cxd 12']);
 });
 
-test('beyond so many matches the rest is masked whole', () => {
+test('beyond the bound on matches the rest is masked as a whole', () => {
   const args = ['z'.repeat(REDACTION_MATCHES_MAX * 2), 'tail'];
   const [first, last] = masked('(z)', args);
   assert.deepEqual([first, last], ['***', '***']);
@@ -85,7 +86,7 @@ test('beyond so many matches the rest is masked whole', () => {
   assert.deepEqual(masked('(z)', exact), ['***y'.repeat(REDACTION_MATCHES_MAX), 'tail']);
 });
 
-test('what there is no time to look at is masked by its place, and counted', () => {
+test('arguments for which there is no time are masked by their place, and counted', () => {
   const rules = compileRules({ rules: [rule('\\d+', { hints: ['pin'] })], off: ['all'] });
   const redactor = new Redactor(rules, new Pacer(1e-9, 0));
   const argsOf = (...args: string[]) => redactor.redact({ ...PROCESS, args }).args;
@@ -101,7 +102,7 @@ test('what there is no time to look at is masked by its place, and counted', () 
   );
 });
 
-test('whatever the text, what a rule matches is gone and all else is there', () => {
+test('in any text the matches of a rule are removed, and everything else is kept', () => {
   const argument = fc
     .array(fc.constantFrom('a', 'b', 'S1', 'S22', ' ', 'é', '😀', '\n'))
     .map((parts) => parts.join(''));
@@ -151,7 +152,7 @@ for (const [what, bad, expected] of [
   });
 }
 
-test('too many rules, and two of one name, are refused', () => {
+test('too many rules, and two rules of one name, are refused', () => {
   const many = Array.from({ length: 65 }, (_, index) => rule('x', { name: `r${index}` }));
   assert.throws(() => compileRules({ rules: many, off: [] }), /redaction rules must be at most 64, got 65$/);
   assert.throws(() => compileRules({ rules: [rule('x'), rule('y')], off: [] }), /a name each, got "pin" twice$/);

@@ -76,7 +76,7 @@ test('secrets in command texts are masked, and nothing else', () => {
   );
 });
 
-test('ordinary lines are left as they are', () => {
+test('ordinary command lines are left as they are', () => {
   const lines = [...ORDINARY, ...MORE_ORDINARY, KERNEL_COMPILE, CLASS_PATH];
   assertNone(
     lines.flatMap((line) => {
@@ -93,7 +93,7 @@ function exhaust(by: Redactor): void {
     redact(['sh', '-c', 'mysql -x --password token '.repeat(600)], by);
 }
 
-test('when the time is used up on purpose, no secret of the table is on disk', async () => {
+test('with the masking time used up on purpose, no secret of the table reaches the disk', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'unexamined-'));
   const tired = new Redactor(RULES, new Pacer(1e-9, 1));
   const recorder = new Recorder({ dir, bytesMax: 2 ** 40, ageMsMax: 1e12, redactor: tired });
@@ -131,7 +131,7 @@ test('when the time is used up on purpose, no secret of the table is on disk', a
   }
 });
 
-test('when the time is used up, argument zero, names of flags and plain paths remain', () => {
+test('with the masking time used up, argument zero, names of flags and plain paths remain', () => {
   const tired = new Redactor(RULES, new Pacer(1e-9, 1));
   exhaust(tired);
   for (const [given, expected] of [

@@ -34,7 +34,7 @@ test('container ids are found in the forms that runtimes write', () => {
   }
 });
 
-test('a process is read as it is, hostile names and all', async (t) => {
+test('a process is read exactly, even with hostile names', async (t) => {
   const reader = new ProcessReader();
   const args = ['-c', 'printf ") S 1 (" >/proc/self/comm; echo up; read line', 'a b', 'ü', ''];
   const child = spawn('bash', args, { cwd: '/', stdio: ['pipe', 'pipe', 'ignore'] });
@@ -71,7 +71,7 @@ test('arguments are bounded in bytes and number', async (t) => {
   }
 });
 
-test('the scan has this process with its threads', () => {
+test('the scan finds this process with its threads', () => {
   const own = [...new ProcessReader().scan()].find(({ pid }) => pid === process.pid);
   assert.ok(own!.threads!.length > 0);
   assert.ok(!own!.threads!.includes(process.pid));

@@ -8,7 +8,7 @@ import { ProcfsSource } from '../../../src/sensor-agent/source/procfs.js';
 import { Recording } from '../../harness/kernel/live-kernel.js';
 import { until } from '../../harness/until.js';
 
-test('a process that lives is seen to start, change its program and end', {
+test('the start, a change of program and the end of a process are seen', {
   skip: !existsSync('/proc/self/stat') && 'no /proc',
 }, async (t) => {
   const source = new ProcfsSource({ pollMs: 1 });

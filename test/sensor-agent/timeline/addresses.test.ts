@@ -1,10 +1,11 @@
+/** Network addresses as text, from the kernel and from settings. */
 import assert from 'node:assert/strict';
 import { isIPv6, SocketAddress } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ipv4Text, ipv6Text, isV4Mapped, tcpEndpoints } from '../../../src/sensor-agent/timeline/addresses.js';
 
-test('IPv6 text is the canonical form that the system gives', () => {
+test('IPv6 text is in the canonical form that the system prints', () => {
   const byte = fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 255 }));
   fc.assert(
     fc.property(fc.array(byte, { minLength: 16, maxLength: 16 }), (bytes) => {
@@ -19,7 +20,7 @@ test('IPv6 text is the canonical form that the system gives', () => {
   );
 });
 
-test('known addresses', () => {
+test('known addresses are written as expected', () => {
   assert.equal(ipv4Text([127, 0, 0, 1]), '127.0.0.1');
   assert.equal(ipv6Text(new Array(16).fill(0)), '::');
   assert.equal(ipv6Text([...new Array(15).fill(0), 1]), '::1');
@@ -27,7 +28,7 @@ test('known addresses', () => {
   assert.ok(!isV4Mapped([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 254, 10, 0, 0, 1]));
 });
 
-test('ends of connections from settings', () => {
+test('endpoints are parsed from settings', () => {
   assert.deepEqual(tcpEndpoints('127.0.0.1:8484'), ['127.0.0.1:8484']);
   assert.deepEqual(tcpEndpoints('[0:0::1]:1'), ['::1:1']);
   assert.deepEqual(tcpEndpoints('[::]:1'), [':::1']);

@@ -1,3 +1,4 @@
+/** Which connections count as Backplane's own. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KernelEvents } from '../../../src/sensor-agent/timeline/kernel-events.js';
@@ -50,14 +51,14 @@ function connection(events: KernelEvents, states: readonly number[], local: End,
 const ACCEPT = [TcpState.CLOSE, TcpState.SYN_RECV, TcpState.ESTABLISHED];
 const CONNECT = [TcpState.CLOSE, TcpState.SYN_SENT, TcpState.ESTABLISHED];
 
-test('what a broker accepts is its own, although it listened before the recording began', () => {
+test('connections that a broker accepts are its own, although it listened before the recording began', () => {
   for (const end of [BROKER, HTTP]) {
     const event = connection(kernel(), ACCEPT, end, ELSEWHERE, undefined);
     assert.deepEqual([event.type, event.process?.pid, event.self], ['network.tcp.accept', UP, true]);
   }
 });
 
-test("a subscriber's connection with a broker is Backplane's own; its others, and those with HTTP, are not", () => {
+test("only a subscriber's connections with a broker's gRPC port are Backplane's own, not its others", () => {
   const events = kernel();
   assert.equal(connection(events, CONNECT, ELSEWHERE, BROKER, OBSERVE).self, true);
   for (const peer of [HTTP, { ...BROKER, address: [10, 0, 0, 1] }]) {

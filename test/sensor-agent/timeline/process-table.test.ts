@@ -1,8 +1,9 @@
+/** The process table follows forks, execs, exits and scans. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ProcessTable, processContext } from '../../../src/sensor-agent/timeline/process-table.js';
 
-test('a child inherits, an exec replaces, an exit is remembered for a while', () => {
+test('a child inherits, an exec replaces, and a process that exited is remembered for a while', () => {
   const table = new ProcessTable();
   table.adopt(
     { pid: 10, parentPid: 1, comm: 'sh', executablePath: '/bin/sh', args: ['sh'], uid: 7, threads: [11] },
@@ -18,14 +19,14 @@ test('a child inherits, an exec replaces, an exit is remembered for a while', ()
   assert.equal(table.of(20), started);
 });
 
-test('an exec whose arguments nobody read says so and forgets the old ones', () => {
+test('an exec whose arguments nobody read says so, and drops the old ones', () => {
   const table = new ProcessTable();
   table.exec(5, '/a', { pid: 5, parentPid: 1, comm: 'a', args: ['a'] });
   const missed = table.exec(5, '/b', undefined);
   assert.deepEqual([missed.args, missed.argsMissed, missed.path], [undefined, true, '/b']);
 });
 
-test('arguments that were cut say so, until the next exec', () => {
+test('arguments that were cut are marked so until the next exec', () => {
   const table = new ProcessTable();
   const read = { pid: 5, parentPid: 1, comm: 'a', args: ['a'] };
   table.adopt({ ...read, executablePath: '/a', argsTruncated: true }, 5n);
@@ -34,7 +35,7 @@ test('arguments that were cut say so, until the next exec', () => {
   assert.equal(processContext(table.exec(5, '/b', { ...read, argsTruncated: true })).commandArgsTruncated, true);
 });
 
-test('a pid used again is not forgotten with its first owner', () => {
+test('a reused pid is not forgotten with its first owner', () => {
   const table = new ProcessTable();
   const parent = table.ensure(1);
   table.exit(7, table.fork(7, parent, 1, 'a', 1n), true);
@@ -44,7 +45,7 @@ test('a pid used again is not forgotten with its first owner', () => {
   assert.equal(table.of(100), undefined);
 });
 
-test('a scan after a loss mends what the recording knows', () => {
+test('a scan after a loss corrects the process table', () => {
   const second = 1_000_000_000n;
   const table = new ProcessTable();
   const parent = table.ensure(1);
@@ -77,7 +78,7 @@ test('a scan after a loss mends what the recording knows', () => {
   assert.equal(table.of(40)!.uid, 3);
 });
 
-test('a saved table is the same after loading', () => {
+test('a saved process table is the same after loading', () => {
   const table = new ProcessTable();
   table.adopt({ pid: 10, parentPid: 1, comm: 'sh', executablePath: '/bin/sh', threads: [11, 12] }, 5n);
   table.fork(20, table.ensure(11), 10, 'sh', 99n);

@@ -1,3 +1,4 @@
+/** The scan of all processes after a loss, on the real kernel. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +11,7 @@ import { RecordingDriver, Told } from '../../harness/recording-driver.js';
 const QUIET = { entries: [], lost: 0, crash: false, wallStepNs: 0n } as const;
 const EXIT = { lane: 0, afterNs: 1n, pid: process.pid, what: 'exit', read: 'never' } as const;
 
-test('after a loss the processes of this machine are read again, once', () => {
+test('after a loss the processes of this machine are scanned again, once', () => {
   const dir = mkdtempSync(join(tmpdir(), 'rescan-'));
   try {
     const told = new Told();

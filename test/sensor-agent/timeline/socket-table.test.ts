@@ -1,3 +1,4 @@
+/** To which process a connection belongs. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ProcessState } from '../../../src/sensor-agent/timeline/process-table.js';
@@ -19,7 +20,7 @@ function step(
   return meaning && [meaning.type, meaning.process?.pid];
 }
 
-test('a connection belongs to who opened it, although it is established in interrupt context', () => {
+test('a connection belongs to the process that opened it, although it is established in interrupt context', () => {
   const table = new SocketTable();
   assert.equal(step(table, 5n, TcpState.CLOSE, TcpState.SYN_SENT, client), undefined);
   assert.deepEqual(step(table, 5n, TcpState.SYN_SENT, TcpState.ESTABLISHED), ['network.tcp.connect', 2]);
@@ -27,7 +28,7 @@ test('a connection belongs to who opened it, although it is established in inter
   assert.deepEqual(step(table, 5n, 5, TcpState.CLOSE), ['network.tcp.close', undefined], 'forgotten once closed');
 });
 
-test('an accepted connection belongs to who listens on its port, on any address', () => {
+test('an accepted connection belongs to the process that listens on its port, on any address', () => {
   const table = new SocketTable();
   assert.deepEqual(step(table, 1n, TcpState.CLOSE, TcpState.LISTEN, server, '0.0.0.0'), ['network.tcp.listen', 1]);
   assert.equal(step(table, 9n, TcpState.LISTEN, TcpState.SYN_RECV), undefined);

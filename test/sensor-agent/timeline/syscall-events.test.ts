@@ -21,20 +21,20 @@ test('registers are exact: pointers, flags, negative numbers, all ones', () => {
   assert.deepEqual(exit, { id: -1n, name: '', args: [], result: -38n, returned: true });
 });
 
-test('a call of the security profile has its arguments in their order', () => {
+test('a call of the security profile has its arguments in order', () => {
   assert.equal(onDemandType('sys_enter_tgkill'), 'security.tgkill');
   const values = { __syscall_nr: 1_000_000, tgid: 10n, pid: 11n, sig: 9n };
   const { syscall } = onDemandParts('sys_enter_tgkill', values);
   assert.deepEqual(syscall, { id: 1_000_000n, name: 'tgkill', args: [10n, 11n, 9n], result: 0n, returned: false });
 });
 
-test('a file call has its directory, flags and mode, and says that the path is not known', () => {
+test('a call on a file has its directory, flags and mode, and says that the path is not known', () => {
   const values = { __syscall_nr: 263, dfd: 0xffff_ff9cn, pathname: 0x7ffcn, flag: 0x200n };
   const file = { path: '', pathMissed: true, descriptor: -100, flags: 0x200, mode: 0 };
   assert.deepEqual(onDemandParts('sys_enter_unlinkat', values), { file });
 });
 
-test('an open has the descriptor it gave and the path that was read; a failed one its error', () => {
+test('an open has its descriptor and path, and a failed open its error', () => {
   const file = { path: '', pathMissed: true, descriptor: 7, flags: 0, mode: 0 };
   assert.deepEqual(onDemandParts('sys_exit_openat', { ret: 7n }), { file });
   assert.deepEqual(onDemandParts('sys_exit_creat', { ret: 7n }, '/a'), {
@@ -46,17 +46,17 @@ test('an open has the descriptor it gave and the path that was read; a failed on
   assert.equal(openedDescriptor('sys_enter_unlinkat', { ret: 9n }), undefined);
 });
 
-test('older calls start from the working directory', () => {
+test('older file calls start from the working directory', () => {
   const file = { path: '', pathMissed: true, descriptor: -100, flags: 0, mode: 0o600 };
   assert.deepEqual(onDemandParts('sys_enter_chmod', { filename: 1n, mode: 0o600n }), { file });
 });
 
-test('a module is told with the fields of its event', () => {
+test('a module event has the fields of its trace event', () => {
   const { raw } = onDemandParts('module_load', { taints: 0, name: 'nbd' });
   assert.deepEqual(raw, { name: 'module_load', fields: { taints: '0', name: 'nbd' } });
 });
 
-test('names of system calls, on both architectures', () => {
+test('system calls are named, on both architectures', () => {
   const known: readonly (readonly [number, string, string])[] = [
     [0, 'read', 'io_setup'],
     [56, 'clone', 'openat'],
@@ -77,12 +77,12 @@ test('names of system calls, on both architectures', () => {
   assert.equal(syscallName(0n, 'riscv64'), '');
 });
 
-test('every type of the catalogue is a type of its topic, and the other way round', () => {
+test('the catalogue and the topics list the same event types', () => {
   const types = Object.entries(TOPICS).flatMap(([topic, { types }]) => (topic === 'host' ? [] : types));
   assert.deepEqual([...CATALOGUE.keys()].sort(), types.toSorted());
 });
 
-test('fields that the catalogue names are in the formats of this kernel', { skip: live.skip }, () => {
+test('fields that the catalogue names exist in the formats of this kernel', { skip: live.skip }, () => {
   let checked = 0;
   for (const { traceEvent, raw } of CATALOGUE.values()) {
     const [group, name] = traceEvent.split('/') as [string, string];

@@ -112,7 +112,7 @@ async function answerTo(it: HostileSession, query: object) {
   });
 }
 
-test('a welcome that is none, or beyond its bounds, is refused with a line, and the next one taken', async () => {
+test('an invalid welcome, or one out of bounds, is refused with a log line, and the next one is accepted', async () => {
   await well();
   const covered = (to: object) => ({ session: 's', covered: [{ topic: 'process', to, resume: true }] });
   const welcomes: [ControlResponse, RegExp | undefined][] = [
@@ -142,7 +142,7 @@ test('a welcome that is none, or beyond its bounds, is refused with a line, and 
   }
 });
 
-test('leases of any size, and filters of any kind, are borne', async () => {
+test('leases of any size, and filters of any kind, do not disturb the agent', async () => {
   const it = await session();
   const rates = ['0', '1', U64_MAX].map((rate) => {
     return { liveBytesPerSecond: rate, liveEventsPerSecond: rate, historyBytesPerSecond: rate, burstMs: 0xffff_ffff };
@@ -185,7 +185,7 @@ test('leases of any size, and filters of any kind, are borne', async () => {
   await well();
 });
 
-test('a query that cannot be meant is answered with what is wrong in it', async () => {
+test('an impossible query is answered with the error in it', async () => {
   const it = await session();
   const time = (seconds: string, nanos = 0) => ({ seconds, nanos });
   const stretch = (from: string, to: string) => ({ from: position(from, '1'), to: position(to, '1') });
@@ -235,7 +235,7 @@ test('a query that cannot be meant is answered with what is wrong in it', async 
   await well();
 });
 
-test('400 queries, each cancelled at once, have one end each, leave the agent small, and the next is answered', async () => {
+test('400 queries that are cancelled at once have one end each, take little memory, and the next is answered', async () => {
   const it = await session();
   it.history.length = 0;
   const asked = Array.from({ length: 400 }, () => ++queries);
@@ -253,7 +253,7 @@ test('400 queries, each cancelled at once, have one end each, leave the agent sm
   await well();
 });
 
-test('a broker that grants and acknowledges everything, and reads nothing, costs little', async () => {
+test('a broker that grants and acknowledges everything, and reads nothing, costs little memory', async () => {
   const it = await session();
   it.live!.pause();
   it.historyCall!.pause();
@@ -275,7 +275,7 @@ test('a broker that grants and acknowledges everything, and reads nothing, costs
   await well();
 });
 
-test('a broker that asks on and on, and reads no answer, loses its session', async () => {
+test('a broker that keeps asking and reads no answer loses its session', async () => {
   const it = await session();
   it.control.pause();
   for (let round = 0; round < 400 && !it.ended; round++) {
@@ -287,7 +287,7 @@ test('a broker that asks on and on, and reads no answer, loses its session', asy
   await well();
 });
 
-test('told of frames from beyond its clock, an agent goes on in a later epoch, and is heard', async () => {
+test('an agent that hears of frames from beyond its clock continues in a later epoch, and is accepted', async () => {
   const first = await until('a session', () => broker.session);
   const epoch = first.heard[0]?.hello?.epoch ?? assert.fail('no Hello');
   const welcome = broker.welcome;

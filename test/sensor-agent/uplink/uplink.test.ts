@@ -1,3 +1,4 @@
+/** The connection of an agent with its broker. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
@@ -23,7 +24,7 @@ const NODE: UplinkNode = {
   cancel: NEVER,
 };
 
-test('an agent that is stopped does not wait for a broker that says nothing', async () => {
+test('an agent that is stopped does not wait for a silent broker', async () => {
   const broker = createServer(() => undefined).listen(0, '127.0.0.1');
   await once(broker, 'listening');
   const { port } = broker.address() as AddressInfo;

@@ -1,3 +1,4 @@
+/** Address blocks in filters. */
 import assert from 'node:assert/strict';
 import { BlockList } from 'node:net';
 import { test } from 'node:test';
@@ -11,7 +12,7 @@ const ipv4 = fc
   .map((p) => p.join('.'));
 const ipv6 = fc.tuple(fc.constantFrom('2001:db8', 'fe80'), fc.nat(0xffff)).map(([a, b]) => `${a}::${b.toString(16)}`);
 
-test('membership is as node:net has it', () => {
+test('membership in a block is decided as by node:net', () => {
   const bits = fc.nat(128);
   fc.assert(
     fc.property(fc.oneof(fc.tuple(ipv4, ipv4), fc.tuple(ipv6, ipv6)), bits, ([network, address], wide) => {
@@ -28,7 +29,7 @@ test('membership is as node:net has it', () => {
   );
 });
 
-test('families are apart, but an IPv4 address within IPv6 is that IPv4 address', () => {
+test('address families are separate, but an IPv4 address within IPv6 is that IPv4 address', () => {
   const ten = parseBlock('10.0.0.0/8');
   const all6 = parseBlock('::/0');
   assert.ok(ten && all6);
@@ -39,7 +40,7 @@ test('families are apart, but an IPv4 address within IPv6 is that IPv4 address',
   assert.equal(parseBlock('::ffff:10.9.9.9/104')?.text, '10.0.0.0/8');
 });
 
-test('what is no block or no address is said so', () => {
+test('an invalid block or address is refused as such', () => {
   const wrong = [
     '',
     '10.0.0.0',

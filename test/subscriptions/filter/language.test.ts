@@ -1,3 +1,4 @@
+/** The filter language agrees with a general CEL evaluator, and with its documentation. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -126,7 +127,7 @@ const AS_CEL: [string, BusEvent, boolean][] = [
   ['(true == false) == false && true != false', EXEC, true],
 ];
 
-test('the language, as the CEL evaluator has it', () => {
+test('the language agrees with the CEL evaluator', () => {
   for (const [filter, event, expected] of AS_CEL) {
     assert.equal(matches(filter, event), expected, filter);
     assert.equal(oracleMatches(filter, event), expected, `the evaluator disagrees: ${filter}`);
@@ -158,11 +159,11 @@ const OURS: [string, BusEvent, boolean][] = [
   ['"😀" > "\uffee"', EXEC, true],
 ];
 
-test('what filters add to CEL, and how unset fields read', () => {
+test('extensions of CEL work, and unset fields read as defined', () => {
   for (const [filter, event, expected] of OURS) assert.equal(matches(filter, event), expected, filter);
 });
 
-test('text put together is bounded, so that one event cannot take much memory', () => {
+test('concatenated text is bounded, so that one event cannot take much memory', () => {
   const long: BusEvent = { ...EXEC, process: { pid: 1, comm: 'x'.repeat(4096) } };
   assert.equal(matches('size(process.comm + process.comm) == 8192', long), true);
   assert.equal(matches('size(process.comm + process.comm + "y") > 0', long), false);
@@ -177,7 +178,7 @@ test('topics and own processes are part of the predicate', () => {
   assert.equal(own.matches({ ...CONNECT, self: true }), true);
 });
 
-test('the page for users names every field, and its examples are filters', () => {
+test('the documentation names every field, and its examples are valid filters', () => {
   const page = readFileSync(new URL('../../../../docs/filters.md', import.meta.url), 'utf8');
   for (const name of FIELDS.keys()) assert.ok(page.includes(`\`${name}\``), `${name} is not on the page`);
   const examples = /```cel\n([^`]+)```/.exec(page)?.[1]?.trim().split('\n') ?? [];

@@ -1,3 +1,4 @@
+/** Regular expressions in filters: syntax, bounds, and linear time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -26,7 +27,7 @@ test('patterns that would compile to too much are refused before they are compil
   }
 });
 
-test('a pattern that makes backtracking engines hang has its answer', () => {
+test('a pattern that makes backtracking engines hang is decided at once', () => {
   const pattern = compilePattern('^(a+)+$');
   assert.ok('test' in pattern);
   assert.equal(pattern.test(`${'a'.repeat(4000)}!`), false);
@@ -86,7 +87,7 @@ const SYNTAX: readonly (readonly [string, string, string])[] = [
   ['a{,3}x{', 'a{,3}x{', 'aaax'],
 ];
 
-test("RE2's syntax is taken as it is, in filters too", () => {
+test('the syntax of RE2 is accepted, in filters too', () => {
   for (const [source, matching, other] of SYNTAX) {
     const pattern = compilePattern(source);
     assert.ok('test' in pattern, `${source}: ${'problem' in pattern ? pattern.problem : ''}`);
@@ -142,7 +143,7 @@ const level = (depth: number): fc.Arbitrary<string> =>
   depth === 0 ? repeated(atom) : repeated(fc.oneof(atom, grouped(level(depth - 1))));
 const source = fc.array(level(3), { maxLength: 6 }).map((parts) => parts.join(''));
 
-test('a pattern that compiles to what is allowed is allowed; what is compiled is never much more', () => {
+test('a pattern up to the compiled size that is allowed is accepted, and the estimate is close', () => {
   let taken = 0;
   fc.assert(
     fc.property(source, (text) => {

@@ -1,3 +1,4 @@
+/** Random filters: their decisions, canonical texts and ids. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -19,7 +20,7 @@ test('a filter decides as the CEL evaluator does', () => {
   );
 });
 
-test('the canonical text is a filter with the same id, and its own canonical text', () => {
+test('the canonical text of a filter is a filter with the same id, and its own canonical text', () => {
   fc.assert(
     fc.property(filter, event, (term, subject) => {
       const predicate = compiled(written(term, PLAIN));
@@ -33,7 +34,7 @@ test('the canonical text is a filter with the same id, and its own canonical tex
   );
 });
 
-test('blanks, parentheses and the order of operands change no id', () => {
+test('blanks, parentheses and the order of operands do not change an id', () => {
   fc.assert(
     fc.property(filter, manner, (term, how) => {
       assert.equal(compiled(written(term, how)).id, compiled(written(term, PLAIN)).id);
@@ -42,7 +43,7 @@ test('blanks, parentheses and the order of operands change no id', () => {
   );
 });
 
-test('a type that is passed over holds no match', () => {
+test('a type that is skipped has no matching event', () => {
   fc.assert(
     fc.property(filter, event, (term, subject) => {
       const predicate = compiled(written(term, PLAIN));

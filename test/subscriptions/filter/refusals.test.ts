@@ -1,3 +1,4 @@
+/** Filters that are refused, with the place and the reason. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BackplaneError } from '../../../src/errors.js';
@@ -109,14 +110,14 @@ const PLACES: [string, string][] = [
   ['process.comm == \u202e"x"', 'column 17: unexpected "\\u202e"'],
 ];
 
-test('what does not fit is refused at its column', () => {
+test('an invalid filter is refused with the column of the fault', () => {
   for (const [filter, expected] of PLACES) {
     const message = refusalOf(filter);
     assert.ok(message.startsWith(`filter: ${expected}`), `${filter}\n  wanted ${expected}\n  got    ${message}`);
   }
 });
 
-test('bounds on text, nesting, tokens, patterns and steps hold before the work is done', () => {
+test('bounds on text, nesting, tokens, patterns and steps are checked before the work is done', () => {
   const loop = (i: number): string => `process.command_args.exists(a, a == "${i}" || a + a == "${i}")`;
   const bombs: [string, RegExp][] = [
     [`"${'x'.repeat(FILTER_BYTES_MAX - 2)}" == `, /must be at most 4096 bytes, got 4100$/],
@@ -137,12 +138,12 @@ test('bounds on text, nesting, tokens, patterns and steps hold before the work i
   for (const [filter, expected] of bombs) assert.match(refusalOf(filter), expected);
 });
 
-test('a filter whose canonical form breaks the bounds is refused, as nodes would refuse it', () => {
+test('a filter whose canonical form exceeds the bounds is refused, as nodes would refuse it', () => {
   const controls = `process.comm == "${'\u0001'.repeat(1000)}"`;
   assert.match(refusalOf(controls), /too large when written in canonical form: .* at most 4096 bytes, got 6018$/);
 });
 
-test('depth within the bounds is evaluated', () => {
+test('a filter nested up to the bound is evaluated', () => {
   const nested = (depth: number): string => `${'('.repeat(depth)}process.pid == 7${')'.repeat(depth)}`;
   const deep = compilePredicate({ topics: [], filter: nested(32), includeSelf: false });
   assert.equal(deep.canonical, 'process.pid == 7');

@@ -122,7 +122,7 @@ function refsOf(trace: Trace, event: string, names: readonly string[]) {
   return names.map((field) => ({ ref: { field }, field: trace.format(event).field(field)! }));
 }
 
-test('the kernel accepts what the evaluator accepts', { skip }, () => {
+test('the kernel accepts and evaluates filters as the evaluator does', { skip }, () => {
   const events = [KILL, KILLED, RENAME];
   const all = new Trace('filter-test-all', events);
   const some = new Trace('filter-test-some', events);

@@ -1,3 +1,4 @@
+/** Random filters as conditions on raw entries and as kernel filters: never narrower than the filter. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
@@ -35,7 +36,7 @@ function checkForm(text: string, subject: BusEvent): void {
   if (exact) assert.equal(raw, matches, text);
 }
 
-test('a raw form holds wherever its filter matches, and nowhere else where it is exact', () => {
+test('a raw condition holds wherever its filter matches, and nowhere else where it is exact', () => {
   const seen = { exact: 0, held: 0, refused: 0 };
   fc.assert(
     fc.property(rawFilter, rawEvent, (text, subject) => {
@@ -51,7 +52,7 @@ test('a raw form holds wherever its filter matches, and nowhere else where it is
   assert.ok(seen.exact > 500 && seen.held > 2_000 && seen.refused > 2_000, JSON.stringify(seen));
 });
 
-test('so it does for filters about everything else', () => {
+test('the raw condition of an arbitrary filter, too, holds wherever the filter matches', () => {
   const known = event.filter((subject) => CATALOGUE.has(subject.type));
   fc.assert(
     fc.property(filter, known, (term, subject) => {
@@ -77,7 +78,7 @@ const entry: fc.Arbitrary<Entry> = fc.record(
   Object.fromEntries(REFS.map(({ ref, field }) => [ref.field, heldValue(field.sizeBytes, field.signed)])),
 );
 
-test('a kernel filter passes all that any of its conditions holds on, and no more when nothing was widened', () => {
+test('a kernel filter passes every entry that a condition holds on, and no more unless it was widened', () => {
   const seen = { equal: 0, wide: 0 };
   fc.assert(
     fc.property(
@@ -100,7 +101,7 @@ test('a kernel filter passes all that any of its conditions holds on, and no mor
   assert.ok(seen.equal > 20 * seen.wide, JSON.stringify(seen));
 });
 
-test('what the kernel has no room for or no words for is widened', () => {
+test('conditions that the kernel cannot express or has no room for are widened', () => {
   const list = (count: number): RawExpr => ({
     kind: 'in',
     ref: { field: 's32' },

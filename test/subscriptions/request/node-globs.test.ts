@@ -1,3 +1,4 @@
+/** Globs of node names, and names of nodes and topics. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -18,7 +19,7 @@ const refusal = (run: () => unknown): string => {
   assert.fail('not refused');
 };
 
-test('globs', () => {
+test('globs match names by * and ?, and nothing else', () => {
   const cases: [string[], string, boolean][] = [
     [[], 'anything', true],
     [['node-1'], 'node-1', true],
@@ -58,7 +59,7 @@ test('globs decide as the same pattern written as a regular expression', () => {
   );
 });
 
-test('globs are a set', () => {
+test('globs are a set: order and repetition do not matter', () => {
   assert.deepEqual(compileNodeGlobs(['b', 'a*', 'b']).globs, ['a*', 'b']);
 });
 
@@ -82,7 +83,7 @@ test('globs out of bounds are refused', () => {
   }
 });
 
-test('names', () => {
+test('invalid node names are refused', () => {
   for (const name of ['a', 'node-1', '_x', 'ip-10-0-0-1.eu.internal', 'A', '9', 'x'.repeat(253)]) {
     assert.equal(checkName('node.name', name), name);
   }
@@ -94,7 +95,7 @@ test('names', () => {
   }
 });
 
-test('topics', () => {
+test('unknown topics are refused', () => {
   assert.deepEqual(checkTopics(['process', 'network', 'process']), ['network', 'process']);
   assert.deepEqual(checkTopics([]), Object.keys(TOPICS).sort());
   const known = `(known: ${Object.keys(TOPICS).join(', ')})`;

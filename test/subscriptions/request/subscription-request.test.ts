@@ -1,3 +1,4 @@
+/** Subscription requests from gRPC and HTTP: what is accepted, and how the rest is refused. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -10,7 +11,7 @@ import { runs } from '../../harness/runs.js';
 
 const NOW = 1_800_000_000_000_000_000n;
 
-test('a request as gRPC delivers it, with every field present', () => {
+test('a request as gRPC delivers it, with every field present, is accepted', () => {
   const checked = checkSubscription(
     {
       topics: ['process'],
@@ -43,7 +44,7 @@ test('a request as gRPC delivers it, with every field present', () => {
   });
 });
 
-test('a query string has text only, and a body may leave everything out', () => {
+test('a query string has only text, and a body may leave everything out', () => {
   const query = checkSubscription({ topics: 'network', follow: 'true', last: '5', limit: '0', includeSelf: '1' }, NOW);
   assert.deepEqual(query.topics, ['network']);
   assert.equal(query.window.follow && query.includeSelf && query.predicate.includeSelf, true);
@@ -54,7 +55,7 @@ test('a query string has text only, and a body may leave everything out', () => 
   assert.equal(empty.limit, 0);
 });
 
-test('names of clients are made printable; a long one is refused with the bound', () => {
+test('client names are made printable, and a long one is refused with the bound', () => {
   const clientOf = (client: string): string => checkSubscription({ client }, NOW).client;
   assert.equal(clientOf(' a\u001b[31mb\u202e\n\u0000c '), 'a[31mbc');
   assert.equal(clientOf('😀'.repeat(64)), '😀'.repeat(64));
@@ -69,7 +70,7 @@ test('names of clients are made printable; a long one is refused with the bound'
   }
 });
 
-test('what does not fit is refused, naming the field', () => {
+test('an invalid request is refused, naming the field', () => {
   const cases: [Record<string, unknown>, string, string][] = [
     [
       { filter: 'process.pid' },
@@ -120,7 +121,7 @@ test('what does not fit is refused, naming the field', () => {
   }
 });
 
-test('whatever JSON comes, the answer is a subscription or a refusal in one line', () => {
+test('any JSON gives a subscription or a refusal in one line', () => {
   const keys: (keyof SubscriptionRequest)[] = [
     'topics',
     'nodes',
@@ -145,7 +146,7 @@ test('whatever JSON comes, the answer is a subscription or a refusal in one line
   );
 });
 
-test('fields are paths of the proto or of JSON, in canonical form, and part of what a predicate is', () => {
+test("fields are given as in the proto or as in JSON, made canonical, and part of a predicate's id", () => {
   const asked = (fields: unknown) => checkSubscription({ fields }, NOW).predicate;
   const canonical = ['container', 'process.command_args', 'process.executable'];
   for (const fields of [

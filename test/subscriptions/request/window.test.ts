@@ -1,3 +1,4 @@
+/** Durations, times and windows of time in requests. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -18,7 +19,7 @@ import { runs } from '../../harness/runs.js';
 const NOW = parseTimestamp('2026-11-23T12:00:00Z') as bigint;
 const S = 1_000_000_000n;
 
-test('durations', () => {
+test('durations are parsed, and invalid ones refused', () => {
   const cases: [string, bigint | undefined][] = [
     ['300ms', 300_000_000n],
     ['10s', 10n * S],
@@ -47,7 +48,7 @@ test('durations', () => {
   for (const [text, expected] of cases) assert.equal(parseDuration(text), expected, text);
 });
 
-test('times', () => {
+test('times are parsed, and invalid ones refused', () => {
   const cases: [string, bigint | undefined][] = [
     ['1970-01-01T00:00:00Z', 0n],
     ['1970-01-01T00:00:00.000000001Z', 1n],
@@ -72,7 +73,7 @@ test('times', () => {
   for (const [text, expected] of cases) assert.equal(parseTimestamp(text), expected, text);
 });
 
-test('what is printed is read back as the same', () => {
+test('a printed duration or time is read back as the same', () => {
   fc.assert(
     fc.property(fc.bigInt({ min: -DURATION_NS_MAX, max: DURATION_NS_MAX }), (ns) => {
       assert.equal(parseDuration(durationText(ns)), ns, durationText(ns));
@@ -85,7 +86,7 @@ test('what is printed is read back as the same', () => {
   );
 });
 
-test('times agree with Date wherever Date can tell', () => {
+test('times agree with Date wherever Date can express them', () => {
   fc.assert(
     fc.property(fc.date({ min: new Date(0), max: new Date('9999-12-31T00:00:00Z'), noInvalidDate: true }), (date) => {
       assert.equal(parseTimestamp(date.toISOString()), BigInt(date.getTime()) * 1_000_000n);
@@ -93,7 +94,7 @@ test('times agree with Date wherever Date can tell', () => {
   );
 });
 
-test('windows', () => {
+test('windows are resolved from since, until, last and first', () => {
   const at = (seconds: bigint): bigint => NOW + seconds * S;
   const past = { sinceNs: undefined, untilNs: undefined, follow: false, last: 0, history: true };
   const cases: [WindowRequest, unknown][] = [
@@ -154,7 +155,7 @@ test('windows', () => {
   }
 });
 
-test('windows that cannot be meant are refused, naming the field, the bound and the value', () => {
+test('impossible windows are refused, naming the field, the bound and the value', () => {
   const cases: [WindowRequest, string][] = [
     [
       { since: 'yesterday' },
@@ -191,7 +192,7 @@ test('windows that cannot be meant are refused, naming the field, the bound and 
   }
 });
 
-test('any window that is accepted is a stretch of time that has begun', () => {
+test('every accepted window is a stretch of time that has begun', () => {
   const time = fc.oneof(
     fc.constantFrom(undefined, '', '0s', 'x', '-1s'),
     fc.bigInt({ min: 0n, max: 10n ** 18n }).map(durationText),

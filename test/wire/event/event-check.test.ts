@@ -50,7 +50,7 @@ function bodyOf(run: Buffer): Buffer {
   return run.subarray(run[1]! < 128 ? 2 : run[2]! < 128 ? 3 : 4);
 }
 
-test('every event that a node writes passes', () => {
+test('every event that a node writes passes the check', () => {
   fc.assert(
     fc.property(event, (one) => {
       const writer = new EventWriter();
@@ -60,7 +60,7 @@ test('every event that a node writes passes', () => {
   );
 });
 
-test('whatever passes can be decoded, printed, cut and dated, be it mutated at random', () => {
+test('every event that passes, even mutated at random, can be decoded, printed, masked and dated', () => {
   let passed = 0;
   const flips = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { minLength: 1, maxLength: 6 });
   fc.assert(
@@ -122,7 +122,8 @@ const FAULTS: Readonly<Record<string, readonly [readonly number[], RegExp]>> = {
 };
 
 for (const [what, [bytes, fault]] of Object.entries(FAULTS)) {
-  test(`refused: ${what}`, () => assert.match(faultOf(Buffer.from(bytes)) ?? 'passes', fault));
+  test(`an event with this fault is refused: ${what}`, () =>
+    assert.match(faultOf(Buffer.from(bytes)) ?? 'passes', fault));
 }
 
 /** Calls `visit` with each field of a message and of those within, and with what puts a message's bytes into an event. */
@@ -139,7 +140,7 @@ function eachField(
   }
 }
 
-test('numbers and lengths lengthened by zeros: what passes is read as it stands, what comes behind it too', () => {
+test('a varint padded with zeros is either refused or read the same everywhere, with the fields behind it', () => {
   let passed = 0;
   eachField(
     shapeOfMessage('Event'),
@@ -178,13 +179,13 @@ const SOUND: Readonly<Record<string, readonly number[]>> = {
 };
 
 for (const [what, bytes] of Object.entries(SOUND)) {
-  test(`sound: ${what}`, () => {
+  test(`an unusual but valid event passes: ${what}`, () => {
     assert.equal(faultOf(Buffer.from(bytes)), undefined);
     useEverywhere(Buffer.from(bytes));
   });
 }
 
-test('fields of a raw event that are called like those of a time are printed as they are', () => {
+test('fields of a raw event that are named like those of a time are printed unchanged', () => {
   const writer = new EventWriter();
   const position = { epoch: 1, timeNs: 1n, lane: 0, tie: 0 };
   const raw = { name: 'timer', fields: { seconds: 'x', nanos: 'y' } };
@@ -193,7 +194,7 @@ test('fields of a raw event that are called like those of a time are printed as 
   assert.deepEqual((line!.event as { raw?: object }).raw, { name: 'timer', fields: { seconds: 'x', nanos: 'y' } });
 });
 
-test('a client to which a broker sends what is no event takes the batch for a gap, and goes on', () => {
+test('a client treats a batch with an invalid event as a gap, and goes on', () => {
   const bytes = encodeEventBatch(HEADER, [element(Buffer.from([0xff, 0xff, 0xff, 0xff]))]);
   const { gap } = decodeSubscribeResponse(bytes);
   assert.deepEqual([gap?.node, gap?.topic, gap?.reason, gap?.eventsUnknown], ['a', 'process', 'refused', true]);

@@ -1,3 +1,4 @@
+/** Events as they are encoded by hand, against a general protobuf reader. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -7,7 +8,7 @@ import { eventBatchCodec } from '../../../src/wire/messages.js';
 import { event } from '../../harness/arbitrary/event-arbitrary.js';
 import { runs } from '../../harness/runs.js';
 
-test('what is written is what a protobuf reader reads', () => {
+test('written events are read the same by a protobuf reader', () => {
   fc.assert(
     fc.property(fc.array(event, { maxLength: 8 }), (events) => {
       const writer = new EventWriter(64);

@@ -1,3 +1,4 @@
+/** Field masks on encoded events, against masks on decoded ones. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -70,7 +71,7 @@ function json(runs: Buffer): Record<string, unknown>[] {
   return events!.events.map((event) => ({ ...eventToJson(event, 'n', 't') }));
 }
 
-test('what is cut as bytes is what is left of the decoded event', () => {
+test('masking encoded bytes gives the same event as masking the decoded one', () => {
   const whole = json(encoded());
   fc.assert(
     fc.property(paths, (asked) => {
@@ -84,7 +85,7 @@ test('what is cut as bytes is what is left of the decoded event', () => {
   );
 });
 
-test('a cut of the union is a cut of the whole', () => {
+test('masking the result of a wider mask is the same as masking the whole event', () => {
   fc.assert(
     fc.property(paths, paths, (a, b) => {
       const [first, second] = [compileFieldMask(a), compileFieldMask(b)];

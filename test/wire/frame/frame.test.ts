@@ -1,3 +1,4 @@
+/** The frame codec: exact, equal to protobufjs, and safe against any bytes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { MessageTypeDefinition } from '@grpc/proto-loader';
@@ -8,6 +9,7 @@ import { decodeFrame, encodeFrame, type Frame } from '../../../src/wire/frame/fr
 import { decodeHistoryFrame, encodeHistoryFrame } from '../../../src/wire/frame/history-frame.js';
 import { packageDefinition } from '../../../src/wire/schema.js';
 import { element, frameArbitrary, historyFrameArbitrary } from '../../harness/arbitrary/frame-arbitrary.js';
+import { frameOver } from '../../harness/frames.js';
 import { runs } from '../../harness/runs.js';
 
 /** The library's codec, by the .proto file. */
@@ -27,7 +29,7 @@ function refused(run: () => unknown): BackplaneError | undefined {
   }
 }
 
-test('what is encoded is decoded alike', () => {
+test('a decoded frame equals the encoded one', () => {
   fc.assert(
     fc.property(frameArbitrary, (frame) => {
       assert.deepEqual(decodeFrame(encodeFrame(frame)), frame);
@@ -40,7 +42,7 @@ test('what is encoded is decoded alike', () => {
   );
 });
 
-test("the library's codec reads ours, and ours the library's", () => {
+test('protobufjs reads frames of this codec, and this codec those of protobufjs', () => {
   fc.assert(
     fc.property(frameArbitrary, (frame) => {
       const bytes = encodeFrame(frame);
@@ -57,7 +59,7 @@ test("the library's codec reads ours, and ours the library's", () => {
   );
 });
 
-test('cut at any byte: refused, or another sound frame', () => {
+test('a frame cut at any byte is refused, or is another valid frame', () => {
   fc.assert(
     fc.property(frameArbitrary, (frame) => {
       const bytes = encodeFrame(frame);
@@ -69,7 +71,7 @@ test('cut at any byte: refused, or another sound frame', () => {
   );
 });
 
-test('any byte changed, and garbage: refused, or another sound frame', () => {
+test('a frame with any byte changed, or garbage, is refused, or is another valid frame', () => {
   fc.assert(
     fc.property(frameArbitrary, fc.nat(), fc.integer({ min: 1, max: 255 }), (frame, at, flip) => {
       const bytes = encodeFrame(frame);
@@ -91,27 +93,17 @@ test('any byte changed, and garbage: refused, or another sound frame', () => {
 const ONE = element(3, 1);
 
 function frame(change: Partial<Frame>): Frame {
-  return {
-    topic: 'process',
-    coveredFrom: { epoch: 1, timeNs: 0n, lane: 0, tie: 0 },
-    coveredTo: { epoch: 1, timeNs: 100n, lane: 0, tie: 0 },
+  return frameOver(position(0n), position(100n), {
     count: 2,
     eventSizes: [ONE.length, ONE.length],
     matches: [{ predicateId: 7n, all: false, indices: [1] }],
-    shed: [],
-    lost: 0,
-    lostUnknown: false,
-    losses: [],
-    refused: false,
-    continues: false,
-    late: 0,
     watermarkNs: 1n,
     timesNs: BigUint64Array.of(5n, 6n),
     lanes: [0, 0],
     ties: [0, 0],
     events: Buffer.concat([ONE, ONE]),
     ...change,
-  };
+  });
 }
 
 const position = (timeNs: bigint, epoch = 1) => ({ epoch, timeNs, lane: 0, tie: 0 });
@@ -142,7 +134,7 @@ test('a frame that contradicts itself is refused, with the reason', () => {
   for (const [change, reason] of broken) assert.match(refused(() => encodeFrame(frame(change)))?.message ?? '', reason);
 });
 
-test('bounds: the largest frame passes, one more does not', () => {
+test('the largest allowed frame passes, and one beyond any bound does not', () => {
   const many = (count: number, body: number): Partial<Frame> => {
     const one = element(body, 0);
     return {

@@ -1,3 +1,4 @@
+/** Encoded events are selected and sent on without being decoded. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -8,7 +9,7 @@ import { encodeEventBatch, selectEvents, sliceEvents } from '../../../src/wire/f
 import { type EventMessage, subscribeResponseCodec } from '../../../src/wire/messages.js';
 import { frameArbitrary } from '../../harness/arbitrary/frame-arbitrary.js';
 
-test('a selection is what a filter over the elements gives, in as few views as there are runs', () => {
+test('a selection has the elements that a filter gives, in one view per run', () => {
   fc.assert(
     fc.property(frameArbitrary, fc.nat(12), fc.nat(12), fc.nat(12), (frame, a, b, countMax) => {
       const [from, to] = [Math.min(a, b, frame.count), Math.min(Math.max(a, b), frame.count)];
@@ -84,7 +85,7 @@ function columnsOf(element: Buffer) {
   return { eventSizes: [element.length], timesNs: BigUint64Array.of(1n), lanes: [0], ties: [0], events: element };
 }
 
-test('canonical JSON: defaults left out, present optionals kept, long numbers as text', () => {
+test('JSON is canonical: defaults left out, present optionals kept, long numbers as text', () => {
   const { event } = written((writer) =>
     writer.write({
       type: 'process.exec',

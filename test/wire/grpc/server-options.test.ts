@@ -1,3 +1,4 @@
+/** Connections of the gRPC server that ask for nothing. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
@@ -57,7 +58,7 @@ async function call(path: string): Promise<{ answer: Buffer | undefined; end: ()
   return { answer: await first, end: () => session.destroy(), ended: () => stream.closed || session.destroyed };
 }
 
-test('connections on which nothing is asked, or only how the server is, keep nobody out; subscribers stay', async () => {
+test('idle connections, and those with health checks only, keep nobody out, and subscribers stay', async () => {
   const subscribers = [await call(SUBSCRIBE), await call(SUBSCRIBE), await call(SUBSCRIBE)];
   assert.ok(subscribers.every(({ answer }) => answer !== undefined));
   const sockets: Socket[] = [];

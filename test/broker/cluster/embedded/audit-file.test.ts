@@ -1,3 +1,4 @@
+/** The audit file of one process keeps the contract of audit logs. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

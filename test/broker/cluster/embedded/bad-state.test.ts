@@ -16,7 +16,7 @@ const STATES: Record<string, string> = {
 };
 
 for (const file of ['interest.json', 'budgets.json']) {
-  test(`a broker starts on a ${file} of whatever content, and says so in one line`, async () => {
+  test(`a broker starts whatever its file ${file} contains, and says in one line that the file was unusable`, async () => {
     const harness = await Harness.start();
     try {
       const path = join(harness.dataDir, 'broker', file);

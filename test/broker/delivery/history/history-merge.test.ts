@@ -1,3 +1,4 @@
+/** The merge of several nodes' history by wall time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -48,7 +49,7 @@ const nodes = fc.array(
   { maxLength: 6 },
 );
 
-test('the merge is what sorting all events gives', async () => {
+test('the merge gives the same order as sorting all events', async () => {
   await fc.assert(
     fc.asyncProperty(nodes, async (perNode) => {
       const sources = perNode.map((frames, index) => sourceOf(`n${index}`, frames));
@@ -73,7 +74,7 @@ test('the merge is what sorting all events gives', async () => {
   );
 });
 
-test('a node that answers alone is passed on frame by frame', async () => {
+test('the frames of a node that answers alone are passed on one by one, unsplit', async () => {
   const frames = [1, 2, 3].map((frame) =>
     [1, 2].map((event) => ({ wallNs: BigInt(frame), timeNs: BigInt(frame * 10 + event) })),
   );
@@ -82,7 +83,7 @@ test('a node that answers alone is passed on frame by frame', async () => {
   assert.deepEqual(runs, [2, 2, 2]);
 });
 
-test('a wall clock that was set back between two frames does not unsettle the order', async () => {
+test('a wall clock that was set back between two frames does not change the order', async () => {
   const a = sourceOf('a', [[{ wallNs: 10n, timeNs: 1n }], [{ wallNs: 1n, timeNs: 2n }]]);
   const b = sourceOf('b', [
     [

@@ -129,7 +129,7 @@ class Scenario {
   }
 }
 
-test('refill over random sheds, skips, breaks and resumptions', async () => {
+test('refill delivers every event once over random sheds, skips, interruptions and resumptions', async () => {
   console.log(`# BACKPLANE_REFILL_SEED=${SEED}`);
   const harness = await Harness.start();
   try {

@@ -1,8 +1,9 @@
+/** Subscriptions with refill: shed and skipped events are delivered later, each once. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Harness, range, type Subscriber } from '../../../harness/broker/harness.js';
-import type { TestAgent } from '../../../harness/broker/test-agent.js';
+import { publish, REFILL, sorted } from '../../../harness/broker/refills.js';
 import { until } from '../../../harness/until.js';
 
 let harness: Harness;
@@ -11,30 +12,10 @@ beforeEach(async () => {
 });
 afterEach(() => harness.destroy());
 
-const REFILL = { topics: ['process'], follow: true, refill: true };
-
-/** Events with these pids, shed or sent. */
-function publish(agent: TestAgent, pids: readonly number[], shedding: boolean): void {
-  for (const pid of pids) agent.recorder.record('process.exec', pid);
-  agent.shedding = shedding;
-  agent.publish();
-}
-
-async function ledger(): Promise<Record<string, number>> {
-  const answer = await fetch(`http://${harness.broker.httpAddress}/v1/subscriptions`);
-  const { subscriptions } = (await answer.json()) as { subscriptions: Record<string, string>[] };
-  const names = ['Matched', 'Delivered', 'Shed', 'Skipped', 'Throttled', 'Refilled'];
-  return Object.fromEntries(names.map((name) => [name.toLowerCase(), Number(subscriptions[0]?.[`events${name}`])]));
-}
-
-function sorted(pids: readonly number[]): number[] {
-  return pids.toSorted((a, b) => a - b);
-}
-
 const shedGaps = (subscriber: Subscriber) =>
   subscriber.gaps.filter(({ reason }) => reason === 'shed').reduce((sum, { events }) => sum + Number(events), 0);
 
-test('what was shed comes later, marked, each event once, and the ledger ends without any', async () => {
+test('shed events come later, marked as refills, each once, until the ledger counts none as shed', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe(REFILL);
   const plain = harness.subscribe({ topics: ['process'], follow: true });
@@ -49,11 +30,11 @@ test('what was shed comes later, marked, each event once, and the ledger ends wi
   assert.deepEqual(subscriber.refilled, [...range(10, 30), ...range(40, 90)]);
   assert.equal(shedGaps(subscriber), 70);
   const expected = { matched: 100, delivered: 100, shed: 0, skipped: 0, throttled: 0, refilled: 70 };
-  assert.deepEqual(await ledger(), expected);
+  assert.deepEqual(await harness.ledger(), expected);
   assert.deepEqual(plain.pids, [...range(0, 10), ...range(30, 40), ...range(90, 100)]);
 });
 
-test('resumed at any cursor, over a broker that is killed, every event comes once', async () => {
+test('resumed at any cursor, even after the broker was killed, every event comes once', async () => {
   let agent = await harness.agent('a');
   const first = harness.subscribe(REFILL);
   await first.isAccepted();
@@ -74,7 +55,7 @@ test('resumed at any cursor, over a broker that is killed, every event comes onc
   }
 });
 
-test('a broker killed while it refills: nothing twice, nothing missing', async () => {
+test('a broker that is killed during a refill leaves nothing missing and nothing doubled', async () => {
   const first = await harness.agent('a');
   const subscriber = harness.subscribe(REFILL);
   await subscriber.isAccepted();
@@ -96,7 +77,7 @@ test('a broker killed while it refills: nothing twice, nothing missing', async (
   assert.deepEqual(sorted([...got, ...resumed.pids]), range(0, 210));
 });
 
-test('what shed while a subscriber was away is its history, not a refill, and comes once', async () => {
+test('events shed while a subscriber was away reach it once, as history and not as a refill', async () => {
   const agent = await harness.agent('a');
   const first = harness.subscribe(REFILL);
   await first.isAccepted();
@@ -114,7 +95,7 @@ test('what shed while a subscriber was away is its history, not a refill, and co
   assert.deepEqual(sorted([...had, ...second.pids]), range(0, 60));
 });
 
-test('a node that is away keeps nobody waiting, and is refilled when it is back', async () => {
+test('a node that is away holds nobody up, and is refilled when it is back', async () => {
   const gone = await harness.agent('a');
   const here = await harness.agent('b');
   const subscriber = harness.subscribe(REFILL);
@@ -130,7 +111,7 @@ test('a node that is away keeps nobody waiting, and is refilled when it is back'
   assert.deepEqual(sorted(subscriber.refilled), [...range(0, 10), ...range(100, 110)]);
 });
 
-test('what the recorder no longer has is told, and stays shed', async () => {
+test('events that the recorder no longer has are stated, and stay counted as shed', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe(REFILL);
   await subscriber.isAccepted();
@@ -142,10 +123,17 @@ test('what the recorder no longer has is told, and stays shed', async () => {
   assert.deepEqual(subscriber.refilled, range(6, 10));
   const [gap] = subscriber.gaps.filter(({ reason }) => reason === 'evicted');
   assert.deepEqual([gap?.events, gap?.eventsUnknown], ['6', false]);
-  assert.deepEqual(await ledger(), { matched: 10, delivered: 4, shed: 6, skipped: 0, throttled: 0, refilled: 4 });
+  assert.deepEqual(await harness.ledger(), {
+    matched: 10,
+    delivered: 4,
+    shed: 6,
+    skipped: 0,
+    throttled: 0,
+    refilled: 4,
+  });
 });
 
-test('a limit counts refills, and ends at exactly that event', async () => {
+test('a limit counts refilled events, and ends at exactly that event', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe({ ...REFILL, limit: 15 });
   await subscriber.isAccepted();
@@ -179,11 +167,11 @@ test('a subscriber too far behind skips to the end of the log, is told how much,
   const told = (wanted: string) =>
     second.gaps.filter(({ reason }) => reason === wanted).reduce((sum, { events }) => sum + Number(events), 0);
   assert.deepEqual([told('skipped'), told('shed')], [20, 10]);
-  const { shed, skipped, delivered, matched } = await ledger();
+  const { shed, skipped, delivered, matched } = await harness.ledger();
   assert.deepEqual({ shed, skipped, delivered, matched }, { shed: 0, skipped: 0, delivered: 40, matched: 40 });
 });
 
-test('without refill what is skipped stays skipped, and the ledger says so', async () => {
+test('without refill, skipped events stay skipped, and the ledger counts them', async () => {
   const agent = await harness.agent('a');
   const request = { topics: ['process'], follow: true, lagPolicy: 'skip', lagMax: '1s' };
   const first = harness.subscribe(request);
@@ -200,10 +188,10 @@ test('without refill what is skipped stays skipped, and the ledger says so', asy
   await second.has(5);
   assert.deepEqual(second.pids, range(20, 25));
   const expected = { matched: 24, delivered: 5, shed: 0, skipped: 19, throttled: 0, refilled: 0 };
-  assert.deepEqual(await ledger(), expected);
+  assert.deepEqual(await harness.ledger(), expected);
 });
 
-test('throttled by key, over all nodes, in history and live; what is throttled is counted', async () => {
+test('throttling by key holds over all nodes, in history and live, and throttled events are counted', async () => {
   const a = await harness.agent('a');
   const b = await harness.agent('b');
   // Events of one recorder are a millisecond apart.
@@ -222,7 +210,7 @@ test('throttled by key, over all nodes, in history and live; what is throttled i
   await subscriber.has(3);
   assert.deepEqual(subscriber.pids, [0, 1, 20]);
   await until('the count', () => subscriber.responses.length > 0);
-  const { matched, delivered, throttled } = await ledger();
+  const { matched, delivered, throttled } = await harness.ledger();
   assert.deepEqual({ matched, delivered, throttled }, { matched: 30, delivered: 3, throttled: 27 });
   const atSeam = subscriber.responses.find(({ coverage }) => coverage)?.coverage?.ledger;
   assert.deepEqual(
@@ -231,7 +219,7 @@ test('throttled by key, over all nodes, in history and live; what is throttled i
   );
 });
 
-test('what does not go together is refused with the field that is wrong', async () => {
+test('options that exclude each other are refused with the field that is wrong', async () => {
   const refusals: [object, RegExp][] = [
     [{ refill: true }, /refill: needs follow/],
     [{ throttle: '0s' }, /throttle: must be a duration above 0/],

@@ -73,7 +73,7 @@ function reasons(subscriber: Subscriber): [string, boolean][] {
   return subscriber.gaps.map(({ reason, eventsUnknown }) => [reason, eventsUnknown]);
 }
 
-test('live, once: it is read again from the recorder, and nothing is missing', async () => {
+test('an invalid live event that comes once is read again from the recorder, and nothing is missing', async () => {
   const subscriber = harness.subscribe({ topics: ['process'], follow: true });
   await subscriber.isAccepted();
   recorder.record('process.exec', 1);
@@ -84,7 +84,7 @@ test('live, once: it is read again from the recorder, and nothing is missing', a
   assert.deepEqual([subscriber.pids, subscriber.gaps, subscriber.ended], [[1], [], false]);
 });
 
-test('live, again and again: a gap, over gRPC and HTTP, and both go on', async () => {
+test('a live event that is invalid every time becomes a gap, over gRPC and HTTP, and both streams go on', async () => {
   const subscriber = harness.subscribe({ topics: ['process'], follow: true });
   await subscriber.isAccepted();
   const overHttp = httpLines('topic=process&follow=true&limit=1');
@@ -109,7 +109,7 @@ test('live, again and again: a gap, over gRPC and HTTP, and both go on', async (
   assert.ok(lines.every(({ error }) => error === undefined));
 });
 
-test('history, once: the node is asked again, and nothing is missing or doubled', async () => {
+test('an invalid event in history that comes once makes the broker ask again: nothing is missing or doubled', async () => {
   for (const pid of range(1, 201)) recorder.record('process.exec', pid);
   let times = 0;
   agent.mangleHistory = (bytes) => {
@@ -122,7 +122,7 @@ test('history, once: the node is asked again, and nothing is missing or doubled'
   assert.equal(agent.historyQueries, 2);
 });
 
-test('history, again and again: its frame is a gap, the others come, and the node has answered to the end', async () => {
+test('an event in history that is invalid every time makes its frame a gap, and all other frames come', async () => {
   for (const pid of range(1, 201)) recorder.record('process.exec', pid);
   agent.mangleHistory = rogueHistory(101);
   const subscriber = harness.subscribe({ topics: ['process'], since: '1h' });
@@ -147,7 +147,7 @@ test('history, again and again: its frame is a gap, the others come, and the nod
   );
 });
 
-test('columns that are unsound end the node alone, once it was asked again', async () => {
+test("inconsistent frame columns end only that node's history, after it was asked once more", async () => {
   for (const pid of range(1, 201)) recorder.record('process.exec', pid);
   agent.mangleHistory = (bytes) => Buffer.concat([bytes, Buffer.from([0x28, 1])]);
   const subscriber = harness.subscribe({ topics: ['process'], since: '1h' });
@@ -158,7 +158,7 @@ test('columns that are unsound end the node alone, once it was asked again', asy
   assert.equal(agent.historyQueries, 2);
 });
 
-test('history of an epoch that the node has not begun ends the node alone: no cursor stands behind what it will record', async () => {
+test('history of an epoch that its node has not begun is refused, so that no cursor lies past future events', async () => {
   for (const pid of range(1, 201)) recorder.record('process.exec', pid);
   agent.mangleHistory = (bytes) => encodeHistoryFrame({ ...decodeHistoryFrame(bytes), epoch: 2 ** 40 });
   const subscriber = harness.subscribe({ topics: ['process'], since: '1h', follow: true });
@@ -171,7 +171,7 @@ test('history of an epoch that the node has not begun ends the node alone: no cu
   assert.deepEqual(subscriber.pids, range(1, 201));
 });
 
-test('over HTTP what a log of an older broker may hold is told as missing, and the rest of its batch comes', async () => {
+test('an invalid event in a log of an older broker is stated as missing over HTTP, and the rest of its batch comes', async () => {
   const writer = new EventWriter();
   const position = { epoch: 1, timeNs: 1n, lane: 0, tie: 0 };
   writer.write({ type: 'process.exec', topic: 'process', position, wallNs: 1n, process: { pid: 7 } });

@@ -27,7 +27,7 @@ async function ends(subscriber: Subscriber): Promise<void> {
   }
 }
 
-test('with as many stalled replays as a node runs, another is served; read on, each of them is whole', async () => {
+test('beside as many stalled replays as a node may run another one is served, and each completes once it is read', async () => {
   const recorder = new TestRecorder('recorder-a', 1, BigInt(Date.now()) * 1_000_000n - 3_600_000_000_000n);
   for (const pid of range(0, EVENTS)) recorder.record('process.exec', pid, COMM);
   assert.ok(EVENTS * COMM.length > 5 * HISTORY_CREDIT_BYTES);

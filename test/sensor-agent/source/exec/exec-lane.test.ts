@@ -44,7 +44,7 @@ function visitExec(event: ExecEvent) {
   return execRecord(readExecEntry(room.subarray(0, new ExecVisitor().visit(event, room))));
 }
 
-test('every exec yields one record, also after this process has spawned children itself', {
+test('every exec yields one record, even after this process has spawned children itself', {
   skip: live.skip,
 }, async () => {
   const { seen } = lane();
@@ -90,7 +90,7 @@ test('stopping ends blocked workers and removes the instance', { skip: live.skip
   assert.ok(!existsSync(path));
 });
 
-test('a process that went on to another program is missed, with what stays true of it', async () => {
+test('arguments of a process that went on to another program are marked missed, and facts that still hold are kept', async () => {
   const child = spawn('sleep', ['60'], { stdio: 'ignore' });
   cleanups.push(() => child.kill('SIGKILL'));
   await once(child, 'spawn');
@@ -110,7 +110,7 @@ test('a process that went on to another program is missed, with what stays true 
   assert.equal(of('/opt/starter', false).process?.executablePath, '/opt/starter');
 });
 
-test('a process that is gone is missed, with the name of what it ran', async () => {
+test('arguments of a process that is gone are marked missed, with the name of its program', async () => {
   const child = spawn('true', { stdio: 'ignore' });
   await once(child, 'exit');
   const event = { lane: 1, timeNs: 5n, pid: child.pid!, filename: './a-program-with-a-long-name', superseded: false };
@@ -121,7 +121,7 @@ test('a process that is gone is missed, with the name of what it ran', async () 
   for (const part of [found!.args, found!.workingDirectory, found!.uid, found!.cgroup]) assert.equal(part, undefined);
 });
 
-test('a script is recognised by its interpreter’s arguments', async () => {
+test("a script is recognised by its interpreter's arguments", async () => {
   const dir = mkdtempSync(join(tmpdir(), 'exec-lane-'));
   const filename = join(dir, 'renamed-at-once');
   writeFileSync(filename, '#!/bin/sh\necho other >/proc/self/comm\necho up\nread line\n', { mode: 0o755 });
@@ -135,7 +135,7 @@ test('a script is recognised by its interpreter’s arguments', async () => {
   assert.equal(visitExec(event).missed, false);
 });
 
-test('blocking reads are used only where closing releases them', () => {
+test('blocking reads are used only where closing the file releases them', () => {
   for (const [release, expected] of [
     ['6.18.44-fc', true],
     ['6.9.0', true],

@@ -11,7 +11,7 @@ import {
 import { ExecRing } from '../../../../src/sensor-agent/source/exec/exec-ring.js';
 import { runs } from '../../../harness/runs.js';
 
-test('entries come out as they went in, and a full ring gives no room', () => {
+test('entries come out as they went in, and a full ring takes no more', () => {
   const step = fc.oneof(
     { weight: 8, arbitrary: fc.integer({ min: 0, max: EXEC_ENTRY_BYTES_MAX }) },
     { weight: 1, arbitrary: fc.constant('drain' as const) },
@@ -56,7 +56,7 @@ test('entries come out as they went in, and a full ring gives no room', () => {
   );
 });
 
-test('what was lost is told once', () => {
+test('a loss is reported once', () => {
   const ring = new ExecRing(ExecRing.memory());
   ring.addLost(3, false);
   ring.addLost(4, true);
@@ -64,7 +64,7 @@ test('what was lost is told once', () => {
   assert.deepEqual(ring.takeLost(), { count: 0, unknown: false });
 });
 
-test('entries round trip, absent parts too', () => {
+test('entries are read back as written, with and without absent parts', () => {
   const part = fc.option(fc.uint8Array({ maxLength: 64 }).map(Buffer.from), { nil: undefined });
   const entry = fc.record(
     {

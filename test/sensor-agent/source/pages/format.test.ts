@@ -71,7 +71,7 @@ test('fields of every kind are read by their declaration', () => {
   assert.deepEqual(narrow(payload, 0, payload.length), { n: -5 });
 });
 
-test('a location that leaves the entry is empty, and a short entry reads as zeros, never as its neighbour', () => {
+test('a location outside the entry reads as empty and a short entry as zeros, never as the next entry', () => {
   const { decode } = parseFormat('g/e', format(line('__data_loc char[] name', 8, 4) + line('int n', 12, 4, 1)));
   const page = Buffer.alloc(64, 'x');
   page.writeInt32LE(77, 12);
@@ -92,7 +92,7 @@ test('a location that leaves the entry is empty, and a short entry reads as zero
   assert.equal(eventFlags(page, 0, 2), 0);
 });
 
-test('text that is no format file is refused, naming the event', () => {
+test('a text that is no format file is refused, naming the event', () => {
   for (const [text, expected] of [
     ['', /g\/e must be named/],
     [format('').replace('name: e', 'name: f'), /g\/e must be named group\/event like its text, got f/],
@@ -113,7 +113,7 @@ test('text that is no format file is refused, naming the event', () => {
   }
 });
 
-test('a table survives its plain form', () => {
+test('a format table is the same after conversion to plain data and back', () => {
   const table = FormatTable.parse({ 'g/e': format(line('int n', 8, 4, 1)) });
   const again = FormatTable.parse(JSON.parse(JSON.stringify(table.texts())));
   assert.deepEqual(again.texts(), table.texts());
@@ -130,7 +130,7 @@ test('a table survives its plain form', () => {
 });
 
 const live = liveTracefs();
-test('every event of this kernel parses and decodes zeros', { skip: live.skip }, () => {
+test('every event format of this kernel is parsed, and decodes zeros', { skip: live.skip }, () => {
   let parsed = 0;
   for (const group of readdirSync(join(live.path, 'events'), { withFileTypes: true })) {
     if (!group.isDirectory() || group.name === 'ftrace') continue;

@@ -52,7 +52,7 @@ const script = fc.record({
   ),
 });
 
-test('pages of a lane give back what was written, ties counted over page ends and unwanted entries', () => {
+test('pages of a lane yield the written entries, with ties counted across pages and unwanted entries', () => {
   fc.assert(
     fc.property(script, fc.boolean(), ({ startNs, entries }, misaligned) => {
       const writer = new PageWriter(512);
@@ -110,7 +110,7 @@ function pageOf(timeNs: bigint, words: readonly number[]): Buffer {
 
 const word = (type: number, delta: number) => ((delta << 5) | type) >>> 0;
 
-test('padding, time extends, time stamps and length words are gone over as the kernel means them', () => {
+test('padding, time extends, time stamps and length words are skipped as the kernel defines them', () => {
   const timeNs = (3n << 59n) + (5n << 27n) + 100n;
   const page = pageOf(timeNs, [
     word(2, 0),
@@ -147,7 +147,7 @@ test('padding, time extends, time stamps and length words are gone over as the k
   );
 });
 
-test('a stamp whose 59 bits have wrapped is after the page, one from before it is not', () => {
+test('a time stamp whose 59 bits have wrapped is after the page, and an older one before it', () => {
   const nearWrap = (1n << 59n) - 10n;
   const wrapped = scanned(pageOf(nearWrap, [word(31, 5), 0, word(1, 0), 7]), startCursor());
   assert.equal(wrapped.seen[0]!.timeNs, (1n << 59n) + 5n);
@@ -155,7 +155,7 @@ test('a stamp whose 59 bits have wrapped is after the page, one from before it i
   assert.equal(back.seen[0]!.timeNs, 1000n);
 });
 
-test('what breaks the grammar is malformed, and nothing after it is believed', () => {
+test('an entry that breaks the grammar is malformed, and the rest of the page is not read', () => {
   const good = [word(1, 0), 7];
   for (const [name, words] of [
     ['payload past the end', [...good, word(20, 0), 8]],
@@ -177,7 +177,7 @@ test('what breaks the grammar is malformed, and nothing after it is believed', (
   assert.equal(scanned(Buffer.alloc(15), startCursor()).entries.malformed, true);
 });
 
-test('garbage never throws, and what it yields lies inside the page', () => {
+test('garbage never throws, and entries found in it lie inside the page', () => {
   const entries = new PageEntries();
   const decoders = BUILTIN_FORMATS.all().map((format) => format.decode);
   const garbage = fc.uint8Array({ maxLength: 600 });
@@ -197,7 +197,7 @@ test('garbage never throws, and what it yields lies inside the page', () => {
   );
 });
 
-test('the header tells losses with a count, without one, and none', () => {
+test('the page header tells losses with a count, without a count, and none', () => {
   const page = Buffer.concat([pageOf(9n, [word(1, 0), 7]), Buffer.alloc(8)]);
   assert.deepEqual(readPageHeader(page), { timeNs: 9n, dataBytes: 8, lost: 0, lostUnknown: false });
   page.writeUInt32LE((8 | 0x80000000) >>> 0, 8);

@@ -11,7 +11,7 @@ import { PageWriter } from '../../../../src/sensor-agent/source/synthetic/page-w
 const FIXTURES = fileURLToPath(new URL('../../../../../test/fixtures/ftrace/', import.meta.url));
 
 for (const name of ['lite-4k', 'syscalls-64k', 'overflow-4k']) {
-  test(`${name}: events written again are entries of the same length, time and values`, () => {
+  test(`${name}: rewritten events are entries of the same length, time and values`, () => {
     const { formats, lanes } = readCapture(`${FIXTURES}${name}`);
     const writer = new PageWriter(65_536);
     const entries = new PageEntries();
@@ -37,7 +37,7 @@ for (const name of ['lite-4k', 'syscalls-64k', 'overflow-4k']) {
   });
 }
 
-test('the built-in formats lay fields out as the kernel does', () => {
+test('the built-in formats lay fields out as this kernel does', () => {
   for (const name of ['lite-4k', 'overflow-4k']) {
     for (const format of readCapture(`${FIXTURES}${name}`).formats.all()) {
       const builtin = BUILTIN_FORMATS.byName(`${format.group}/${format.name}`);
@@ -48,7 +48,7 @@ test('the built-in formats lay fields out as the kernel does', () => {
   }
 });
 
-test('what no page could hold is refused', () => {
+test('an event that no page can hold is refused', () => {
   const format = BUILTIN_FORMATS.byName('sched_process_exec')!;
   const writer = new PageWriter(256);
   const entry = { format, timeNs: 1n, pid: 1, values: { filename: 'x'.repeat(300) } };

@@ -69,7 +69,7 @@ async function told(mix: SyntheticMix, count: number): Promise<BusEvent[]> {
   }
 }
 
-test('every stretch of a mix has its proportions, and each kind counts on without a hole', () => {
+test('every stretch of a mix has its proportions, and each kind counts without a hole', () => {
   fc.assert(
     fc.property(anyMix, fc.integer({ min: 0, max: 2 ** 40 }), (mix, round) => {
       const plan = new MixPlan(mix);
@@ -90,18 +90,18 @@ test('every stretch of a mix has its proportions, and each kind counts on withou
   );
 });
 
-test('the order in which a mix is written means nothing; the seed does', () => {
+test('the order in which a mix is written does not change its events, and the seed does', () => {
   const mix = { process: 8, network: 3, syscall: 89 };
   assert.equal(digest({ syscall: 89, network: 3, process: 8 }, 5), digest(mix, 5));
   assert.notEqual(digest(mix, 6), digest(mix, 5));
 });
 
-test('without a mix the events are those of every version so far', () => {
+test('without a mix the events are the same as in earlier versions', () => {
   const expected = '1983a21573e10fe364c0d64f8717a2706aa7262adff79685242b4371d3d3f6d6';
   assert.equal(digest({ life: 1 }, 1), expected);
 });
 
-test('pids of one kind are never those of another, and all are such as the kernel gives', () => {
+test("pids of different kinds never collide, and are within the kernel's range", () => {
   const ranges = { life: [100_000, 3_100_000], process: [3_100_000, 3_600_000], numbered: [3_600_000, 4_100_000] };
   const services = [90_000, 90_016];
   const kinds = { ...ranges, network: services, syscall: services };
@@ -116,7 +116,7 @@ test('pids of one kind are never those of another, and all are such as the kerne
   );
 });
 
-test('process: whole lives and no connection, told with their programs', async () => {
+test('process: whole lives with their programs are told, and no connection', async () => {
   const events = await told({ process: 7 }, 5000);
   const named = (wanted: string) => events.filter(({ type }) => type === wanted);
   assert.equal(events.length, 5000);
@@ -125,7 +125,7 @@ test('process: whole lives and no connection, told with their programs', async (
   for (const event of named('process.exit')) assert.ok(event.process?.executable, 'an exit knows its program');
 });
 
-test('network: every connection is opened, then closed, by a process that is known', async () => {
+test('network: every connection is opened, then closed, by a known process', async () => {
   const events = await told({ network: 1 }, 16 + 3 * 500);
   assert.deepEqual(
     events.map(({ type }) => type),
@@ -144,7 +144,7 @@ test('network: every connection is opened, then closed, by a process that is kno
   assert.ok(new Set(events.map(({ network }) => network?.peer.address)).size > 400);
 });
 
-test('syscall: recorded in pairs, and told with their numbers and results', async () => {
+test('syscall: calls are recorded in pairs, and told with numbers and results', async () => {
   const events = await told({ syscall: 3 }, 3000);
   const halves = ['syscall.enter', 'syscall.exit'].map((type) => events.filter((event) => event.type === type));
   assert.deepEqual(
@@ -165,7 +165,7 @@ test('syscall: recorded in pairs, and told with their numbers and results', asyn
   }
 });
 
-test('a mix of all is told in full, beside each other', async () => {
+test('a mix of all kinds tells all events of each', async () => {
   const events = await told({ life: 8, process: 5, network: 3, syscall: 80, numbered: 4 }, 10_000);
   const execs = events.filter(({ type }) => type === 'process.exec');
   const numbered = execs.flatMap(({ process }) => process?.commandArgs?.[1]?.match(/^--sequence=(\d+)$/)?.[1] ?? []);

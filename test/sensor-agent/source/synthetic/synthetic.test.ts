@@ -20,7 +20,7 @@ async function run(options: Omit<SyntheticOptions, 'nowNs'>, steps: readonly big
   return seen;
 }
 
-test('the same seed makes the same events, however the drains fall', async () => {
+test('the same seed makes the same events, at whatever times they are drained', async () => {
   const options = { eventsPerSecond: 50_000, lanes: 3, seed: 7 };
   const [one, other, another] = await Promise.all([
     run(options, [100_000_000n, 300_000_000n]),
@@ -41,7 +41,7 @@ test('the same seed makes the same events, however the drains fall', async () =>
   assert.equal(one.execs.length, one.named('sched_process_exec').length);
 });
 
-test('no event comes below a horizon that was told', async () => {
+test('no event comes below a horizon that was announced', async () => {
   let now = 0n;
   const source = new SyntheticSource({ eventsPerSecond: 777, nowNs: () => now });
   let horizon = 0n;

@@ -11,7 +11,7 @@ function settled(clock: TraceClock): bigint {
   return clock.nowNs() - process.hrtime.bigint();
 }
 
-test('time spent suspended is added, reading noise is not', () => {
+test('time spent suspended is added to the clock, and reading noise is not', () => {
   let suspendedNs = 0n;
   const clock = new TraceClock(() => process.hrtime.bigint() + suspendedNs);
   assert.ok(settled(clock) <= 0n);
@@ -23,14 +23,14 @@ test('time spent suspended is added, reading noise is not', () => {
   assert.ok(bootNs - process.hrtime.bigint() > HOUR_NS / 2n);
 });
 
-test('a clock that cannot be read leaves the process’s own', () => {
+test("a clock that cannot be read is replaced by the process's own", () => {
   const clock = new TraceClock(() => statsNow('/nonexistent'));
   assert.ok(settled(clock) <= 0n);
   const { wallNs } = clock.pair();
   assert.ok(wallNs <= BigInt(Date.now()) * 1_000_000n);
 });
 
-test('uptime is the boot clock', () => {
+test('uptime equals the boot clock', () => {
   const first = uptimeNow()!;
   assert.ok(first > 0n);
   assert.ok(uptimeNow()! >= first);

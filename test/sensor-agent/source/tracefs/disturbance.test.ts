@@ -105,7 +105,7 @@ class Watched {
 
 const OTHER_EVENT = 'events/sched/sched_process_wait';
 
-/** What somebody may do, and the file that the answer names. */
+/** Changes that somebody may make, and the file that the report names. */
 const CHANGES: Readonly<Record<string, readonly [(w: Watched) => void, RegExp]>> = {
   tracing_on: [(w) => w.put('tracing_on', '0'), /tracing_on/],
   'events/enable': [(w) => w.put('events/enable', '0'), /sched_process_exec\/enable/],
@@ -132,7 +132,9 @@ const CHANGES: Readonly<Record<string, readonly [(w: Watched) => void, RegExp]>>
 };
 
 for (const [name, [change, named]] of Object.entries(CHANGES)) {
-  test(`${name}: noticed at the next look, put back, and events come again`, { skip: live.skip }, async () => {
+  test(`a change of ${name} is noticed at the next look and put back, and events come again`, {
+    skip: live.skip,
+  }, async () => {
     const watched = await new Watched().start();
     await watched.records();
     assert.deepEqual(watched.look(), [], 'nothing was changed yet');
@@ -152,7 +154,7 @@ for (const [name, [change, named]] of Object.entries(CHANGES)) {
   });
 }
 
-test('what is changed and put back between two looks is noticed where the kernel tells of writes', {
+test('a change that is undone between two looks is noticed where the kernel reports writes', {
   skip: live.skip,
 }, async (t) => {
   const watched = await new Watched().start();
@@ -167,7 +169,7 @@ test('what is changed and put back between two looks is noticed where the kernel
   assert.equal(found.loses, true);
 });
 
-test('another reader that takes pages is noticed, by the count', { skip: live.skip }, async () => {
+test('another reader that takes pages is noticed by the count of entries', { skip: live.skip }, async () => {
   const watched = await new Watched().start();
   await watched.records();
   watched.look();
@@ -181,7 +183,7 @@ test('another reader that takes pages is noticed, by the count', { skip: live.sk
     try {
       taken += readSync(fd, Buffer.alloc(65_536));
     } catch {
-      // Nothing on this CPU.
+      // This CPU has no entries.
     } finally {
       closeSync(fd);
     }
@@ -198,7 +200,9 @@ test('an instance cannot be removed under its agent', { skip: live.skip }, async
   await watched.records();
 });
 
-test('the exec lane\u2019s instance is watched too: arguments come again', { skip: live.skip }, async () => {
+test('the instance of the exec lane is watched too, and arguments come again after a repair', {
+  skip: live.skip,
+}, async () => {
   const watched = await new Watched(true).start();
   const lane = `${watched.path}-exec`;
   put(join(lane, 'tracing_on'), '0');
@@ -214,7 +218,7 @@ test('the exec lane\u2019s instance is watched too: arguments come again', { ski
   });
 });
 
-test('our own switching and filtering is not taken for somebody else\u2019s', { skip: live.skip }, async () => {
+test("changes by the agent itself are not mistaken for somebody else's", { skip: live.skip }, async () => {
   const watched = await new Watched(false, ['signal/signal_deliver']).start();
   const { onDemand } = watched.source;
   for (let round = 0; round < 3; round++) {
@@ -227,7 +231,7 @@ test('our own switching and filtering is not taken for somebody else\u2019s', { 
   }
 });
 
-test('whoever changes it again and again has it so for a while, said once, and then it is put back', {
+test('an instance that is changed again and again is left so for a while, reported once, and then put back', {
   skip: live.skip,
 }, async () => {
   const watched = await new Watched().start();
@@ -249,7 +253,9 @@ test('whoever changes it again and again has it so for a while, said once, and t
   await watched.records();
 });
 
-test('what it was left with is not right again because a short look does not see it', { skip: live.skip }, async () => {
+test('while an instance is left changed, a quick look that sees no difference does not count as repaired', {
+  skip: live.skip,
+}, async () => {
   const watched = await new Watched().start();
   const change = async (file: string, text: string) => {
     watched.put(file, text);
@@ -270,7 +276,7 @@ test('what it was left with is not right again because a short look does not see
   await watched.records();
 });
 
-test('what was changed while no agent was there is said by the one that comes', { skip: live.skip }, async () => {
+test('a change made while no agent ran is reported by the next agent', { skip: live.skip }, async () => {
   const watched = new Watched();
   const events = ['sched/sched_process_exec'];
   const name = watched.path.split('/').at(-1)!;
@@ -286,7 +292,7 @@ test('what was changed while no agent was there is said by the one that comes', 
   await watched.records();
 });
 
-test('tracefs that somebody unmounts is mounted again, and said', { skip: live.skip }, async (t) => {
+test('tracefs that somebody unmounts is mounted again, and this is reported', { skip: live.skip }, async (t) => {
   const script = fileURLToPath(new URL('../../../harness/kernel/unmounted-agent.js', import.meta.url));
   const id = `test-${process.pid}-d${serial++}`;
   // In a mount namespace of its own: others go on using theirs.

@@ -53,7 +53,7 @@ function drained(pages: readonly Buffer[], overruns: readonly (number | undefine
   return { told, looksLeft: looks.length };
 }
 
-test('losses that the kernel counts are told as counted, without a look at the statistics', () => {
+test('losses that the kernel counts are passed on as counted, without reading the statistics', () => {
   const { told, looksLeft } = drained([page(7), page(), page(3)], [99]);
   assert.deepEqual(
     told.map(({ lost }) => lost),
@@ -63,7 +63,7 @@ test('losses that the kernel counts are told as counted, without a look at the s
   assert.equal(looksLeft, 1);
 });
 
-test('where a page has no room for the count the statistics give it, and nothing is told twice', () => {
+test('a page without room for its count gets it from the statistics, and no loss is counted twice', () => {
   // 5 counted; 20 uncounted, of which the statistics already include 4 of the next page's 10.
   const { told } = drained([page(5), page('uncounted'), page(), page(10), page(1)], [29, 35, 36]);
   assert.deepEqual(
@@ -82,7 +82,7 @@ test('in an adopted buffer a loss without a count stays unknown', () => {
   ]);
 });
 
-test('where an event came behind its horizon, the horizon keeps a greater distance for ten minutes', () => {
+test('after an event from behind its horizon, the horizon keeps a greater distance for ten minutes', () => {
   const path = join(dir, String(serial++));
   writeFileSync(path, '');
   let nowNs = 0n;
@@ -117,7 +117,7 @@ test('where an event came behind its horizon, the horizon keeps a greater distan
   drain.close();
 });
 
-test('a page that another clock wrote is left out, and does not move the horizon', () => {
+test('a page written with another clock is left out, and does not move the horizon', () => {
   const path = join(dir, String(serial++));
   const times = [1_000n, 1_500n, 2n ** 62n, 1_400n, 1_600n];
   writeFileSync(path, Buffer.concat(times.map((timeNs) => page(undefined, timeNs))));

@@ -46,7 +46,7 @@ function drainAll(source: TracefsSource): void {
   while (!source.drain().empty);
 }
 
-test('a burst of processes is recorded without a hole, as a second instance counts it', {
+test('a burst of processes is recorded completely, as a second trace instance counts it', {
   skip: live.skip,
 }, async () => {
   const { source, seen } = started(recorderId());
@@ -71,7 +71,7 @@ test('a burst of processes is recorded without a hole, as a second instance coun
   assert.equal(exited.length, trues.length);
 });
 
-test('per lane events come in order of (time, tie), and none below a horizon told before', {
+test('events of a lane come in order of (time, tie), and none below an announced horizon', {
   skip: live.skip,
 }, async () => {
   const { source, seen } = started(recorderId());
@@ -96,7 +96,7 @@ test('per lane events come in order of (time, tie), and none below a horizon tol
   }
 });
 
-test('what a buffer too small lost is told exactly', { skip: live.skip }, async () => {
+test('entries lost in a too small buffer are counted exactly', { skip: live.skip }, async () => {
   const id = recorderId();
   const source = new TracefsSource({ recorderId: id, bufferBytesPerCpu: 64 * 1024, execLane: false });
   cleanups.push(() => source.stop());
@@ -117,7 +117,7 @@ test('what a buffer too small lost is told exactly', { skip: live.skip }, async 
   assert.ok(seen.lost > 0);
 });
 
-test('the clocks agree with the machine’s', { skip: live.skip }, async () => {
+test('the clocks agree with those of the machine', { skip: live.skip }, async () => {
   const { source, seen } = started(recorderId());
   await source.start(seen);
   const before = Date.now();
@@ -164,7 +164,7 @@ test('SIGTERM leaves no instance behind', { skip: live.skip }, async () => {
   assert.deepEqual(instances(id), []);
 });
 
-test('what happened while a killed agent was down is delivered once to its successor', {
+test('events from while a killed agent was down reach its successor once', {
   skip: live.skip,
 }, async () => {
   const id = recorderId();
@@ -203,7 +203,7 @@ test('an instance that a living process reads is left alone', { skip: live.skip 
   await once(child, 'exit');
 });
 
-test('an event that the kernel lacks is said, not fatal', { skip: live.skip }, async () => {
+test('an event that the kernel lacks is reported, and is not fatal', { skip: live.skip }, async () => {
   const events = ['sched/sched_process_exec', 'sched/no_such_event'];
   const source = new TracefsSource({ recorderId: recorderId(), events, execLane: false });
   cleanups.push(() => source.stop());
@@ -215,7 +215,7 @@ test('an event that the kernel lacks is said, not fatal', { skip: live.skip }, a
   );
 });
 
-test('events on demand are off until switched on, known from the start, and found on by a successor', {
+test('events on demand are off until switched on, and found on by a successor', {
   skip: live.skip,
 }, async () => {
   const id = recorderId();

@@ -4,18 +4,19 @@
  * constant against 20 and 1, and the broker's splice of frames of which half
  * the events match, alone and behind taking the frame in, every event walked.
  */
-import { Interest } from '../src/sensor-agent/interest/interest.js';
-import { compileRawPredicate } from '../src/sensor-agent/interest/raw-predicate.js';
-import { BUILTIN_FORMATS } from '../src/sensor-agent/source/builtin-formats.js';
-import { FIRST_TEST, PageEntries, scanPage, startCursor } from '../src/sensor-agent/source/pages/page.js';
-import { PageWriter } from '../src/sensor-agent/source/synthetic/page-writer.js';
-import { compilePredicate } from '../src/subscriptions/predicate.js';
-import type { BusEvent } from '../src/wire/event/event.js';
-import { EventWriter } from '../src/wire/event/event-writer.js';
-import { decodeFrame, encodeFrame } from '../src/wire/frame/frame.js';
-import { checkEvents, type EventColumns } from '../src/wire/frame/frame-columns.js';
-import { encodeEventBatch, selectEvents } from '../src/wire/frame/splice.js';
-import { median, report, round } from './report.js';
+import { Interest } from '../../src/sensor-agent/interest/interest.js';
+import { compileRawPredicate } from '../../src/sensor-agent/interest/raw-predicate.js';
+import { BUILTIN_FORMATS } from '../../src/sensor-agent/source/builtin-formats.js';
+import { FIRST_TEST, PageEntries, scanPage, startCursor } from '../../src/sensor-agent/source/pages/page.js';
+import { PageWriter } from '../../src/sensor-agent/source/synthetic/page-writer.js';
+import { compilePredicate } from '../../src/subscriptions/predicate.js';
+import type { BusEvent } from '../../src/wire/event/event.js';
+import { EventWriter } from '../../src/wire/event/event-writer.js';
+import { decodeFrame, encodeFrame } from '../../src/wire/frame/frame.js';
+import { checkEvents, type EventColumns } from '../../src/wire/frame/frame-columns.js';
+import { encodeEventBatch, selectEvents } from '../../src/wire/frame/splice.js';
+import { frameOver } from '../../test/harness/frames.js';
+import { median, report, round } from '../measuring/report.js';
 
 const RUNS = 9;
 const RUN_MS = 300;
@@ -110,22 +111,10 @@ function sharing() {
 }
 
 function frameOf(columns: EventColumns, indices: readonly number[]): Buffer {
-  const epoch = 1;
-  const at = (timeNs: bigint) => ({ epoch, timeNs, lane: 0, tie: 0 });
+  const at = (timeNs: bigint) => ({ epoch: 1, timeNs, lane: 0, tie: 0 });
   const count = columns.eventSizes.length;
-  const nothing = {
-    shed: [],
-    lost: 0,
-    lostUnknown: false,
-    losses: [],
-    late: 0,
-    watermarkNs: 0n,
-    refused: false,
-    continues: false,
-  };
   const matches = [{ predicateId: 1n, all: false, indices: [...indices] }];
-  const covered = { coveredFrom: at(0n), coveredTo: at(BigInt(count)) };
-  return encodeFrame({ topic: 'process', ...covered, count, matches, ...nothing, ...columns });
+  return encodeFrame(frameOver(at(0n), at(BigInt(count)), { count, matches, ...columns }));
 }
 
 function splice() {

@@ -1,14 +1,14 @@
 /**
  * One of 20 subscribers stops reading: what the others see of it, and what it costs the broker.
  *
- *   node dist/bench/stall.js [minutes that it does not read]
+ *   node dist/bench/scenarios/stall.js [minutes that it does not read]
  */
 import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Client } from '../src/client/client.js';
-import { Cluster } from '../test/harness/cluster/driver.js';
-import { median, quantile, report, round } from './report.js';
+import type { Client } from '../../src/client/client.js';
+import { Cluster } from '../../test/harness/cluster/driver.js';
+import { median, quantile, report, round } from '../measuring/report.js';
 
 const SUBSCRIBERS = 20;
 const WINDOW_MS = 10_000;

@@ -5,9 +5,9 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Bus, Command, type EventLine } from '../test/harness/bus/bus.js';
-import { cpuSeconds } from './process-cost.js';
-import { quantile, report, round } from './report.js';
+import { Bus, Command, type EventLine } from '../../test/harness/bus/bus.js';
+import { cpuSeconds } from '../measuring/process-cost.js';
+import { quantile, report, round } from '../measuring/report.js';
 
 const SECONDS = 15;
 

@@ -2,7 +2,7 @@
  * Recording all system calls of two `dd bs=1` for 10 s: events per second that
  * reach the disk, what was lost, and what the recording process costs.
  *
- *   node dist/bench/recording.js [seconds] [directory]
+ *   node dist/bench/parts/recording.js [seconds] [directory]
  *
  * Needs root and tracefs. Prints a table and one line of JSON.
  */
@@ -11,12 +11,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MiB, RECORDER_BYTES_DEFAULT, SEGMENT_BYTES } from '../src/limits.js';
-import { type LaneCursor, PageEntries, scanPage, startCursor } from '../src/sensor-agent/source/pages/page.js';
-import type { SourceSink } from '../src/sensor-agent/source/source.js';
-import { LITE_EVENTS } from '../src/sensor-agent/source/tracefs/profile-events.js';
-import { TracefsSource } from '../src/sensor-agent/source/tracefs/tracefs-source.js';
-import { SegmentLog } from '../src/storage/segment-log/segment-log.js';
+import { MiB, RECORDER_BYTES_DEFAULT, SEGMENT_BYTES } from '../../src/limits.js';
+import { type LaneCursor, PageEntries, scanPage, startCursor } from '../../src/sensor-agent/source/pages/page.js';
+import type { SourceSink } from '../../src/sensor-agent/source/source.js';
+import { LITE_EVENTS } from '../../src/sensor-agent/source/tracefs/profile-events.js';
+import { TracefsSource } from '../../src/sensor-agent/source/tracefs/tracefs-source.js';
+import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
 
 const POLL_MS = 50;
 const WRITERS = 2;

@@ -3,18 +3,18 @@
  * NATS, where every event is published and the subscriber filters. CPU of all processes that carry events, and bytes that
  * leave the node. Needs root, tracefs, perl and nats-server.
  *
- *   node dist/bench/nats-ratio.js [seconds]
+ *   node dist/bench/scenarios/nats-ratio.js [seconds]
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { connect } from '@nats-io/transport-node';
-import { EventWriter } from '../src/wire/event/event-writer.js';
-import { Bus } from '../test/harness/bus/bus.js';
-import { ownAddress } from '../test/harness/own-address.js';
-import { cpuSeconds } from './process-cost.js';
-import { report, round } from './report.js';
+import { EventWriter } from '../../src/wire/event/event-writer.js';
+import { Bus } from '../../test/harness/bus/bus.js';
+import { ownAddress } from '../../test/harness/own-address.js';
+import { cpuSeconds } from '../measuring/process-cost.js';
+import { report, round } from '../measuring/report.js';
 
 const CALLS_PER_SECOND = 200_000;
 const MATCH_EVERY = 1_000;

@@ -3,12 +3,12 @@
  * arguments can hold; and what is masked without being looked at when lines come at a rate.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Pacer } from '../src/flow/pacer.js';
-import { ARGUMENTS_BYTES_MAX } from '../src/limits.js';
-import { Redactor, UNEXAMINED } from '../src/sensor-agent/redaction/redactor.js';
-import { compileRules } from '../src/sensor-agent/redaction/rule.js';
-import type { ProcessSnapshot } from '../src/sensor-agent/source/source.js';
-import { report } from './report.js';
+import { Pacer } from '../../src/flow/pacer.js';
+import { ARGUMENTS_BYTES_MAX } from '../../src/limits.js';
+import { Redactor, UNEXAMINED } from '../../src/sensor-agent/redaction/redactor.js';
+import { compileRules } from '../../src/sensor-agent/redaction/rule.js';
+import type { ProcessSnapshot } from '../../src/sensor-agent/source/source.js';
+import { report } from '../measuring/report.js';
 
 const RUN_MS = 60;
 const RUNS = 7;

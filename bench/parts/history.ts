@@ -6,15 +6,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { HISTORY_CPU_SHARE, MiB } from '../src/limits.js';
-import { HistoryQuery } from '../src/sensor-agent/history/history-query.js';
-import { HistoryTurns } from '../src/sensor-agent/history/history-turns.js';
-import { Recorder } from '../src/sensor-agent/recorder/recorder.js';
-import { Redactor } from '../src/sensor-agent/redaction/redactor.js';
-import { BUILTIN_FORMATS } from '../src/sensor-agent/source/builtin-formats.js';
-import { PageWriter } from '../src/sensor-agent/source/synthetic/page-writer.js';
-import { compilePredicate } from '../src/subscriptions/predicate.js';
-import { median, report, round } from './report.js';
+import { HISTORY_CPU_SHARE, MiB } from '../../src/limits.js';
+import { HistoryQuery } from '../../src/sensor-agent/history/history-query.js';
+import { HistoryTurns } from '../../src/sensor-agent/history/history-turns.js';
+import { Recorder } from '../../src/sensor-agent/recorder/recorder.js';
+import { Redactor } from '../../src/sensor-agent/redaction/redactor.js';
+import { BUILTIN_FORMATS } from '../../src/sensor-agent/source/builtin-formats.js';
+import { PageWriter } from '../../src/sensor-agent/source/synthetic/page-writer.js';
+import { compilePredicate } from '../../src/subscriptions/predicate.js';
+import { median, report, round } from '../measuring/report.js';
 
 const RECORDING_BYTES = Number(process.argv[2] ?? 1024) * MiB;
 const MATCH_EVERY = 10_000;

@@ -1,13 +1,13 @@
 /**
  * SIGTERM under full load: how long broker and agent take to end, and how their subscribers' streams end.
  *
- *   node dist/bench/drain.js [rounds]
+ *   node dist/bench/scenarios/drain.js [rounds]
  */
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Client } from '../src/client/client.js';
-import { Cluster } from '../test/harness/cluster/driver.js';
-import { median, report, round } from './report.js';
+import type { Client } from '../../src/client/client.js';
+import { Cluster } from '../../test/harness/cluster/driver.js';
+import { median, report, round } from '../measuring/report.js';
 
 const SUBSCRIBERS = 20;
 const rounds = Number(process.argv[2] ?? 5);

@@ -3,11 +3,12 @@
  * (default profile, recording) and with bpftrace printing the same events,
  * paired round by round. 95 % confidence interval of the geometric mean ratio.
  */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Bus } from '../test/harness/bus/bus.js';
-import { cpuSeconds } from './process-cost.js';
-import { median, report, round } from './report.js';
+import { Bus } from '../../test/harness/bus/bus.js';
+import { cpuSeconds } from '../measuring/process-cost.js';
+import { median, report, round } from '../measuring/report.js';
+import { Bpftrace, bpftraceIsInstalled } from '../peers/bpftrace.js';
 
 const ROUNDS = Number(process.argv[2] ?? 36);
 /** Student's t, 97.5 %, for about 35 degrees of freedom. */
@@ -29,23 +30,12 @@ const WORKLOADS: Record<string, readonly [string, readonly string[]]> = {
   'loopback HTTP': [process.execPath, ['-e', HTTP]],
 };
 
-const BPFTRACE = [
-  'sched:sched_process_exec',
-  'sched:sched_process_exit',
-  'task:task_newtask',
-  'task:task_rename',
-  'signal:signal_generate',
-  'sock:inet_sock_set_state',
-]
-  .map((event) => `tracepoint:${event} { printf("%s %d %s\\n", probe, pid, comm); }`)
-  .join('\n');
-
 type Arm = 'none' | 'backplane' | 'bpftrace';
 const times: Record<string, Record<Arm, number[]>> = {};
 for (const name of Object.keys(WORKLOADS)) times[name] = { none: [], backplane: [], bpftrace: [] };
 const cpu: Record<Arm, number[]> = { none: [], backplane: [], bpftrace: [] };
 
-const withBpftrace = spawnSync('bpftrace', ['--version']).status === 0;
+const withBpftrace = bpftraceIsInstalled();
 const arms: Arm[] = withBpftrace ? ['none', 'backplane', 'bpftrace'] : ['none', 'backplane'];
 if (!withBpftrace) console.error('bpftrace is not installed: compared with nothing only');
 for (let index = -1; index < ROUNDS; index += 1) {
@@ -90,25 +80,7 @@ async function begin(arm: Arm): Promise<{ pid: number; stop: () => Promise<void>
     await sleep(1_000);
     return { pid: await bus.agentPid(), stop: () => bus.destroy() };
   }
-  const child = spawn('bpftrace', ['-e', BPFTRACE], { stdio: ['ignore', 'pipe', 'ignore'] });
-  await attached(child);
-  return {
-    pid: child.pid!,
-    stop: () =>
-      new Promise<void>((resolve) => {
-        child.on('close', () => resolve());
-        child.kill('SIGINT');
-      }),
-  };
-}
-
-async function attached(child: ChildProcess): Promise<void> {
-  await new Promise<void>((resolve) => {
-    child.stdout!.once('data', () => resolve());
-    // bpftrace says nothing before the first event when its output is a pipe.
-    void sleep(3_000).then(() => resolve());
-  });
-  child.stdout!.resume();
+  return Bpftrace.start(false);
 }
 
 function row(name: string, arm: Arm) {

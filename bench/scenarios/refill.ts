@@ -2,18 +2,14 @@
  * One node that has ten times as much to send as it may, then is quiet: how much was shed when the overload ended, how
  * long it takes until a subscriber with refill has all of it, and that every event came once.
  *
- *   node dist/bench/refill.js [minutes of overload] [events a second] [history budget, KiB a second] [the same, afterwards]
+ *   node dist/bench/scenarios/refill.js [minutes of overload] [events a second] [history budget, KiB a second] [the same, afterwards]
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from '../src/client/client.js';
-import { Command } from '../test/harness/bus/bus.js';
-import { credentialIn, tokenFile } from '../test/harness/bus/token.js';
-import { Numbers } from '../test/harness/oracle/received.js';
-import { ownAddress } from '../test/harness/own-address.js';
-import { report, round } from './report.js';
+import type { Client } from '../../src/client/client.js';
+import { numberedEvents, sequenceNumber } from '../../test/harness/bus/numbered.js';
+import { Numbers } from '../../test/harness/oracle/received.js';
+import { Fleet, SYNTHETIC } from '../measuring/fleet.js';
+import { report, round } from '../measuring/report.js';
 
 const minutes = Number(process.argv[2] ?? 60);
 const EVENTS_PER_SECOND = Number(process.argv[3] ?? 5_000);
@@ -23,27 +19,17 @@ const HISTORY_BYTES_PER_SECOND = Number(process.argv[4] ?? 256) * 1024;
 /** Set at run time, as an operator would who wants it back sooner. */
 const QUIET_HISTORY_BYTES_PER_SECOND = process.argv[5] ? Number(process.argv[5]) * 1024 : HISTORY_BYTES_PER_SECOND;
 
-const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
-const grpc = await ownAddress();
-const commands: Command[] = [];
+const fleet = await Fleet.start();
 
-function agent(eventsPerSecond: number): Command {
-  const command = new Command(['agent'], {
-    BACKPLANE_DATA_DIR: join(dir, 'agent'),
-    BACKPLANE_BROKERS: grpc,
-    BACKPLANE_TOKEN_FILE: tokenFile(join(dir, 'broker')),
-    BACKPLANE_SOURCE: 'synthetic',
-    // Making the events is its work here, not an overhead.
-    BACKPLANE_AGENT_GUARD_CPU: '0',
-    BACKPLANE_SYNTHETIC_MIX: 'numbered=1',
-    BACKPLANE_SYNTHETIC_RATE: String(eventsPerSecond),
+/** One agent, started again with another rate when the overload ends. */
+const agent = (eventsPerSecond: number) =>
+  fleet.agent('node', {
+    ...SYNTHETIC,
+    ...numberedEvents(eventsPerSecond),
     BACKPLANE_RECORDER_BYTES_MAX: '16GiB',
     BACKPLANE_BUDGET_LIVE_EVENTS: String(BUDGET_EVENTS_PER_SECOND),
     BACKPLANE_BUDGET_HISTORY_BYTES: String(HISTORY_BYTES_PER_SECOND),
   });
-  commands.push(command);
-  return command;
-}
 
 /** Every event of the overload, by its number. */
 const received = new Numbers();
@@ -55,8 +41,8 @@ async function subscribe(client: Client): Promise<void> {
   for await (const item of client.subscribe({ follow: true, refill: true, since: '1h' }, stop.signal)) {
     if (item.kind !== 'events') continue;
     for (const { time, process } of item.batch.events) {
-      const number = Number(/^--sequence=(\d+)$/.exec(process?.commandArgs.at(-1) ?? '')?.[1] ?? Number.NaN);
-      if (Number.isNaN(number) || Number(time?.seconds ?? 0) * 1e9 >= quietNs) continue;
+      const number = sequenceNumber(process?.commandArgs);
+      if (number === undefined || Number(time?.seconds ?? 0) * 1e9 >= quietNs) continue;
       if (!received.add(number)) twice += 1;
     }
   }
@@ -68,16 +54,9 @@ async function ledger(client: Client) {
 }
 
 try {
-  commands.push(
-    new Command(['broker'], {
-      BACKPLANE_DATA_DIR: join(dir, 'broker'),
-      BACKPLANE_GRPC_LISTEN: grpc,
-      BACKPLANE_HTTP_LISTEN: await ownAddress(),
-    }),
-  );
   const loud = agent(EVENTS_PER_SECOND);
   await sleep(3_000);
-  const client = new Client([grpc], credentialIn(join(dir, 'broker')));
+  const client = fleet.client();
   const subscribed = subscribe(client);
   await sleep(minutes * 60_000);
   await loud.stop('SIGTERM');
@@ -104,7 +83,6 @@ try {
   const end = await ledger(client);
   stop.abort();
   await subscribed;
-  client.close();
   report(
     'overload, then quiet, with refill',
     [
@@ -124,7 +102,6 @@ try {
     {},
   );
 } finally {
-  for (const command of commands.reverse()) await command.stop('SIGTERM');
-  rmSync(dir, { recursive: true, force: true });
+  await fleet.destroy();
 }
 process.exit(0);

@@ -2,17 +2,11 @@
  * 200 nodes, each of which has more to send than its share of the ceiling that their broker keeps over all of them, half
  * of them twice as much as the others: what they send together, and how evenly.
  *
- *   node dist/bench/ceiling.js [seconds]
+ *   node dist/bench/scenarios/ceiling.js [seconds]
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from '../src/client/client.js';
-import { Command } from '../test/harness/bus/bus.js';
-import { bearer, credentialIn, tokenFile } from '../test/harness/bus/token.js';
-import { ownAddress } from '../test/harness/own-address.js';
-import { quantile, report, round } from './report.js';
+import { Fleet, SYNTHETIC } from '../measuring/fleet.js';
+import { quantile, report, round } from '../measuring/report.js';
 
 const CEILING = 1024 * 1024;
 /** More than this two cores cannot make beside the broker: then nodes starve, and their shares say nothing. */
@@ -24,10 +18,7 @@ const GROUPS = [
 const SETTLE_MS = 45_000;
 const seconds = Number(process.argv[2] ?? 30);
 
-const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
-const grpc = await ownAddress();
-const http = await ownAddress();
-const commands: Command[] = [];
+const fleet = await Fleet.start({ BACKPLANE_BUDGET_CEILING: String(CEILING) });
 
 interface Sample {
   readonly ms: number;
@@ -35,11 +26,7 @@ interface Sample {
 }
 
 async function sample(): Promise<Sample> {
-  const { nodes } = (await (
-    await fetch(`http://${http}/v1/nodes`, { headers: bearer(join(dir, 'broker')) })
-  ).json()) as {
-    nodes: { name: string; uplinkBytes?: string }[];
-  };
+  const { nodes } = (await fleet.get('/v1/nodes')) as { nodes: { name: string; uplinkBytes?: string }[] };
   return { ms: performance.now(), bytes: new Map(nodes.map((node) => [node.name, Number(node.uplinkBytes ?? 0)])) };
 }
 
@@ -48,29 +35,14 @@ function total({ bytes }: Sample): number {
 }
 
 try {
-  commands.push(
-    new Command(['broker'], {
-      BACKPLANE_DATA_DIR: join(dir, 'broker'),
-      BACKPLANE_GRPC_LISTEN: grpc,
-      BACKPLANE_HTTP_LISTEN: http,
-      BACKPLANE_BUDGET_CEILING: String(CEILING),
-    }),
-  );
   for (const { name, nodes, rate } of GROUPS) {
-    commands.push(
-      new Command(['agent'], {
-        BACKPLANE_DATA_DIR: join(dir, name),
-        BACKPLANE_BROKERS: grpc,
-        BACKPLANE_TOKEN_FILE: tokenFile(join(dir, 'broker')),
-        BACKPLANE_NODE_NAME: name,
-        BACKPLANE_SOURCE: 'synthetic',
-        // Making the events is its work here, not an overhead.
-        BACKPLANE_AGENT_GUARD_CPU: '0',
-        BACKPLANE_SYNTHETIC_NODES: String(nodes),
-        BACKPLANE_SYNTHETIC_RATE: String(rate),
-        BACKPLANE_RECORDER_BYTES: '8MiB',
-      }),
-    );
+    fleet.agent(name, {
+      ...SYNTHETIC,
+      BACKPLANE_NODE_NAME: name,
+      BACKPLANE_SYNTHETIC_NODES: String(nodes),
+      BACKPLANE_SYNTHETIC_RATE: String(rate),
+      BACKPLANE_RECORDER_BYTES: '8MiB',
+    });
   }
   const wanted = GROUPS.reduce((sum, { nodes }) => sum + nodes, 0);
   for (const endMs = Date.now() + 60_000; ; await sleep(500)) {
@@ -78,10 +50,10 @@ try {
     if (connected?.bytes.size === wanted) break;
     if (Date.now() > endMs)
       throw new Error(
-        `${connected?.bytes.size ?? 0} of ${wanted} nodes came: ${commands.map(({ stderr }) => stderr.slice(-500)).join()}`,
+        `${connected?.bytes.size ?? 0} of ${wanted} nodes came: ${fleet.commands.map(({ stderr }) => stderr.slice(-500)).join()}`,
       );
   }
-  const client = new Client([grpc], credentialIn(join(dir, 'broker')));
+  const client = fleet.client();
   const stop = new AbortController();
   let delivered = 0;
   let shed = 0;
@@ -123,8 +95,6 @@ try {
   ]);
   stop.abort();
   await reading;
-  client.close();
 } finally {
-  for (const command of commands.reverse()) await command.stop('SIGTERM');
-  rmSync(dir, { recursive: true, force: true });
+  await fleet.destroy();
 }

@@ -1,8 +1,8 @@
 /** Agent on a quiet machine, default profile, no subscriber: CPU and resident memory. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Bus } from '../test/harness/bus/bus.js';
-import { cpuSeconds, peakMiB, residentMiB } from './process-cost.js';
-import { median, report, round } from './report.js';
+import { Bus } from '../../test/harness/bus/bus.js';
+import { cpuSeconds, peakMiB, residentMiB } from '../measuring/process-cost.js';
+import { median, report, round } from '../measuring/report.js';
 
 const STRETCHES = 6;
 const SECONDS = 10;

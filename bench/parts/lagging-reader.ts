@@ -2,16 +2,16 @@
  * A reader of `process` that lags in a partition whose log is full of `syscall` frames: it passes over them by their
  * records' headers. Against it a reader of `syscall`, which reads all, and one of `process` in a log without the flood.
  *
- *   node dist/bench/lagging-reader.js [MiB of log]
+ *   node dist/bench/parts/lagging-reader.js [MiB of log]
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { EmbeddedLog } from '../src/broker/log/embedded/embedded-log.js';
-import { KiB, MiB } from '../src/limits.js';
-import { encodeFrame } from '../src/wire/frame/frame.js';
-import { frameOf } from '../test/contract/partition-log.js';
-import { report, round } from './report.js';
+import { EmbeddedLog } from '../../src/broker/log/embedded/embedded-log.js';
+import { KiB, MiB } from '../../src/limits.js';
+import { encodeFrame } from '../../src/wire/frame/frame.js';
+import { frameOf } from '../../test/contract/partition-log.js';
+import { report, round } from '../measuring/report.js';
 
 const FLOOD_FRAME_BYTES = 60 * KiB;
 const FRAME_BYTES = 2 * KiB;

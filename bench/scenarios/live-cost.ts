@@ -3,13 +3,14 @@
  * `observe` apart, and beside them, in the same run, `bpftrace` printing the same events with arguments. Runs without
  * the guard, as root.
  *
- *   node dist/bench/live-cost.js [SECONDS]
+ *   node dist/bench/scenarios/live-cost.js [SECONDS]
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Bus, Command } from '../test/harness/bus/bus.js';
-import { cpuSeconds, residentMiB } from './process-cost.js';
-import { report, round } from './report.js';
+import { Bus, Command } from '../../test/harness/bus/bus.js';
+import { cpuSeconds, residentMiB } from '../measuring/process-cost.js';
+import { report, round } from '../measuring/report.js';
+import { Bpftrace, bpftraceIsInstalled } from '../peers/bpftrace.js';
 
 const SECONDS = Number(process.argv[2] ?? 15);
 const SETTLE_MS = 3_000;
@@ -25,14 +26,6 @@ while True:
     due += period
     time.sleep(max(0, due - time.time()))
 `;
-
-const BPFTRACE = [
-  'tracepoint:syscalls:sys_enter_execve { printf("%d ", pid); join(args->argv); }',
-  ...['sched:sched_process_exec', 'sched:sched_process_exit', 'task:task_newtask', 'task:task_rename'],
-  ...['signal:signal_generate', 'sock:inet_sock_set_state'],
-]
-  .map((probe) => (probe.includes('{') ? probe : `tracepoint:${probe} { printf("%s %d %s\\n", probe, pid, comm); }`))
-  .join('\n');
 
 /** CPU of processes over the run's seconds while so many programs are started, % of a core each. */
 async function load<Name extends string>(execsPerSecond: number, pids: Record<Name, number>) {
@@ -53,16 +46,12 @@ async function load<Name extends string>(execsPerSecond: number, pids: Record<Na
 }
 
 async function withBpftrace(execsPerSecond: number): Promise<number | string> {
-  if (spawnSync('bpftrace', ['--version']).status !== 0) return 'not installed';
-  const child = spawn('bpftrace', ['-e', BPFTRACE], { stdio: ['ignore', 'pipe', 'ignore'] });
-  child.stdout!.resume();
-  const closed = new Promise((resolve) => child.on('close', resolve));
+  if (!bpftraceIsInstalled()) return 'not installed';
+  const tool = await Bpftrace.start(true);
   try {
-    await sleep(3_000);
-    return round((await load(execsPerSecond, { bpftrace: child.pid! })).bpftrace, 1);
+    return round((await load(execsPerSecond, { bpftrace: tool.pid })).bpftrace, 1);
   } finally {
-    child.kill('SIGINT');
-    await closed;
+    await tool.stop();
   }
 }
 

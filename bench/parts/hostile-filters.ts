@@ -2,13 +2,13 @@
  * How long a broker takes to refuse filters that were made to cost it: each once, as the first of its kind, in a process
  * that has just started, without and with the warm-up that brokers do before they listen.
  *
- *   node dist/bench/hostile-filters.js
+ *   node dist/bench/parts/hostile-filters.js
  */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { compilePredicate } from '../src/subscriptions/predicate.js';
-import { warmUpFilters } from '../src/subscriptions/warm-up.js';
-import { report, round } from './report.js';
+import { compilePredicate } from '../../src/subscriptions/predicate.js';
+import { warmUpFilters } from '../../src/subscriptions/warm-up.js';
+import { report, round } from '../measuring/report.js';
 
 const pattern = (text: string) => `process.comm.matches(${JSON.stringify(text)})`;
 const HOSTILE: Readonly<Record<string, string>> = {

@@ -2,18 +2,13 @@
  * One node that has ten times as much to send as its budget allows: what it really sends, counted at the socket, in every
  * window of several lengths, against burst + rate x length.
  *
- *   node dist/bench/budget.js [seconds]
+ *   node dist/bench/scenarios/budget.js [seconds]
  */
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from '../src/client/client.js';
-import { Command } from '../test/harness/bus/bus.js';
-import { credentialIn, tokenFile } from '../test/harness/bus/token.js';
-import { ownAddress } from '../test/harness/own-address.js';
-import { report, round } from './report.js';
+import { ownAddress } from '../../test/harness/own-address.js';
+import { Fleet, SYNTHETIC } from '../measuring/fleet.js';
+import { report, round } from '../measuring/report.js';
 
 const RATE = 64 * 1024;
 const BURST_MS = 4_000;
@@ -30,20 +25,22 @@ interface Passed {
 }
 
 /** Between the agent and its broker: everything that leaves the node passes here, framing and control included. */
-function tap(
-  port: number,
-  to: { readonly host: string; readonly port: number },
-): { passed: Passed[]; close: () => void } {
+function tap(from: string, to: string): { passed: Passed[]; close: () => void } {
   const passed: Passed[] = [{ ms: performance.now(), bytes: 0 }];
   const server = createServer((agent) => {
-    const broker = connect(to);
+    const broker = connect(endpoint(to));
     agent.on('data', (bytes) => passed.push({ ms: performance.now(), bytes: passed.at(-1)!.bytes + bytes.length }));
     agent.pipe(broker).pipe(agent);
     agent.on('error', () => broker.destroy()).on('close', () => broker.destroy());
     broker.on('error', () => agent.destroy()).on('close', () => agent.destroy());
   });
-  server.listen(port, '127.0.0.1');
+  server.listen(endpoint(from));
   return { passed, close: () => server.close() };
+}
+
+function endpoint(address: string): { host: string; port: number } {
+  const [host = '', port] = address.split(':');
+  return { host, port: Number(port) };
 }
 
 /** The most that passed in any window of so many milliseconds. */
@@ -58,33 +55,19 @@ function most(passed: readonly Passed[], windowMs: number): number {
   return max;
 }
 
-const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
-const [grpcPort, tapPort] = [await ownAddress(), await ownAddress()].map((address) =>
-  Number(address.split(':')[1]),
-) as [number, number];
-const commands: Command[] = [];
-const { passed, close } = tap(tapPort, { host: '127.0.0.1', port: grpcPort });
+const fleet = await Fleet.start();
+const tapAddress = await ownAddress();
+const { passed, close } = tap(tapAddress, fleet.grpc);
 try {
-  commands.push(
-    new Command(['broker'], {
-      BACKPLANE_DATA_DIR: join(dir, 'broker'),
-      BACKPLANE_GRPC_LISTEN: `127.0.0.1:${grpcPort}`,
-      BACKPLANE_HTTP_LISTEN: await ownAddress(),
-    }),
-    new Command(['agent'], {
-      BACKPLANE_DATA_DIR: join(dir, 'agent'),
-      BACKPLANE_BROKERS: `127.0.0.1:${tapPort}`,
-      BACKPLANE_TOKEN_FILE: tokenFile(join(dir, 'broker')),
-      BACKPLANE_SOURCE: 'synthetic',
-      // Making the events is its work here, not an overhead.
-      BACKPLANE_AGENT_GUARD_CPU: '0',
-      BACKPLANE_SYNTHETIC_RATE: String(EVENTS_PER_SECOND),
-      BACKPLANE_BUDGET_LIVE_BYTES: String(RATE),
-      BACKPLANE_BUDGET_BURST: `${BURST_MS}ms`,
-    }),
-  );
+  fleet.agent('node', {
+    ...SYNTHETIC,
+    BACKPLANE_BROKERS: tapAddress,
+    BACKPLANE_SYNTHETIC_RATE: String(EVENTS_PER_SECOND),
+    BACKPLANE_BUDGET_LIVE_BYTES: String(RATE),
+    BACKPLANE_BUDGET_BURST: `${BURST_MS}ms`,
+  });
   await sleep(5_000);
-  const client = new Client([`127.0.0.1:${grpcPort}`], credentialIn(join(dir, 'broker')));
+  const client = fleet.client();
   const stop = new AbortController();
   const [startMs, before] = [performance.now(), passed.at(-1)!.bytes];
   let delivered = 0;
@@ -95,7 +78,6 @@ try {
     else if (item.kind === 'gap' && item.gap.reason === 'shed') shed += Number(item.gap.events);
   }
   const ms = performance.now() - startMs;
-  client.close();
   report(
     'a node at ten times its budget, bytes at the socket',
     WINDOWS_MS.filter((each) => each <= seconds * 1000).map((windowMs) => {
@@ -114,7 +96,6 @@ try {
     },
   );
 } finally {
-  for (const command of commands.reverse()) await command.stop('SIGTERM');
+  await fleet.destroy();
   close();
-  rmSync(dir, { recursive: true, force: true });
 }

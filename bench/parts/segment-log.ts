@@ -1,12 +1,12 @@
 /**
- * What the segment log does on this machine: `node dist/bench/segment-log.js [directory]`.
+ * What the segment log does on this machine: `node dist/bench/parts/segment-log.js [directory]`.
  * Prints a table and one line of JSON.
  */
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { GiB, KiB, MiB } from '../src/limits.js';
-import { SegmentLog } from '../src/storage/segment-log/segment-log.js';
+import { GiB, KiB, MiB } from '../../src/limits.js';
+import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
 
 interface Row {
   readonly what: string;

@@ -3,15 +3,15 @@
  * bursts, back to back, beside busy cores, and by a build. A program that ends before its arguments could be read is
  * told without them (`commandArgsMissed`). As root.
  *
- *   node dist/bench/arguments.js [EXECS]
+ *   node dist/bench/scenarios/arguments.js [EXECS]
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Bus } from '../test/harness/bus/bus.js';
-import { report, round } from './report.js';
+import { Bus } from '../../test/harness/bus/bus.js';
+import { report, round } from '../measuring/report.js';
 
 const EXECS = Number(process.argv[2] ?? 1_000);
 const BUILD_FILES = 60;

@@ -1,0 +1,18 @@
+/** Event lines as `observe` shows them without a terminal, with times in UTC. */
+import { type EventFormat, type EventLine, eventLines } from '../../src/cli/render/event-lines.js';
+import { parseFieldMask } from '../../src/cli/render/field-mask.js';
+import { PLAIN } from '../../src/cli/render/palette.js';
+import type { EventMessage } from '../../src/wire/messages.js';
+
+export function lines(format: EventFormat, mask?: string) {
+  return eventLines(format, {
+    palette: PLAIN,
+    mask: mask === undefined ? undefined : parseFieldMask(mask),
+    times: { format: 'clock', utc: true },
+    terminal: false,
+  });
+}
+
+export function show(line: EventLine, event: EventMessage): string {
+  return line('node-a', event.type.split('.')[0] ?? '', event);
+}
