@@ -167,8 +167,9 @@ const BROKEN: readonly (readonly [keyof typeof RULES, Readonly<Record<string, st
         'export const used = 1;\nexport function dead() {}\nexport interface Shape {}\nexport class C { s: Shape }\nexport type Dead = 1;',
       'src/b.ts': 'export const lazily = 1;',
       'test/a.test.ts': "import { used, type C } from '../src/a.js';\nawait import('../src/b.js');",
+      'test/harness/b.ts': 'export function unused() {}',
     },
-    ['src/a.ts:2: export dead', 'src/a.ts:5: export Dead'],
+    ['src/a.ts:2: export dead', 'src/a.ts:5: export Dead', 'test/harness/b.ts:1: export unused'],
   ],
   [
     'no dead files',

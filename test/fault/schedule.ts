@@ -29,7 +29,7 @@ export type FaultName = (typeof FAULTS)[number];
  * What happens to stored bytes and to disks: then something may be missing, and must be stated. A broker has synced
  * what it acknowledged: a power cut takes nothing of it. A recorder is synced once a second.
  */
-export const LOSSY: readonly FaultName[] = [
+const LOSSY: readonly FaultName[] = [
   'damage-recorder',
   'damage-log',
   'recorder-disk-full',

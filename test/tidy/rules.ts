@@ -169,7 +169,7 @@ export function deadExports(files: Files, entryPoints: readonly string[]): strin
     if (before === 'all' || names === undefined) used.set(target, 'all');
     else used.set(target, new Set([...(before ?? []), ...names]));
   }
-  return ours(files).flatMap((file) => {
+  return written(files).flatMap((file) => {
     const names = used.get(file.path);
     if (names === 'all' || entryPoints.includes(file.path)) return [];
     return file.exports

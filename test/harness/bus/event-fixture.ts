@@ -5,7 +5,6 @@ import { type EventBatchMessage, type EventMessage, eventBatchCodec } from '../.
 
 /** 2026-11-23 10:02:03.123456789 UTC. */
 export const WALL_NS = 1_795_428_123_123_456_789n;
-export const WALL_MS = Number(WALL_NS / 1_000_000n);
 
 export function busEvent(type: string, rest: Partial<BusEvent> = {}): BusEvent {
   const position = { epoch: 7, timeNs: 5_000_000_000n, lane: 1, tie: 0 };

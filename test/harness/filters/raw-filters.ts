@@ -149,7 +149,7 @@ export function rawExpr(refs: readonly { ref: RawRef; field: RawField }[]): fc.A
 }
 
 /** Values at both ends of what a field can hold. */
-export function edge(bytes: number, signed: boolean): fc.Arbitrary<bigint> {
+function edge(bytes: number, signed: boolean): fc.Arbitrary<bigint> {
   const { min, max } = rangeOf(bytes, signed);
   const within = (value: bigint) => BigInt.asIntN(64, value);
   return fc.constantFrom(min, min + 1n, max - 1n, max, within(min - 1n), within(max + 1n), 0n, -1n, 1n);
