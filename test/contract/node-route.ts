@@ -36,9 +36,15 @@ async function read(answer: HistoryAnswer): Promise<number> {
   return events;
 }
 
+type Each = ReturnType<typeof eachWith<NodeRouteUnderTest>>;
+
 export function nodeRouteContract(name: string, create: () => Promise<NodeRouteUnderTest>): void {
   const each = eachWith(name, create);
+  reachesNodes(each);
+  answersUnderCredit(each);
+}
 
+function reachesNodes(each: Each): void {
   each('a node that is not connected is not reached, and is asked for nothing', async ({ route, connect }) => {
     assert.equal(route.reaches('a'), false);
     assert.equal(route.history('a', request), undefined);
@@ -84,7 +90,9 @@ export function nodeRouteContract(name: string, create: () => Promise<NodeRouteU
     const network = compilePredicate({ topics: ['network'], filter: '', includeSelf: true }).spec;
     assert.equal(await read(route.history('a', { ...request, predicate: network })!), 0);
   });
+}
 
+function answersUnderCredit(each: Each): void {
   each('an answer that nobody reads stops at its credit, holds up no other, and goes on when read', async (under) => {
     const { route, connect } = under;
     const agent = await connect('a', recorderOf(2_000, 500));

@@ -28,9 +28,16 @@ function watched(state: SharedState, prefix: string) {
   return { entries, changes, stop };
 }
 
+type Each = ReturnType<typeof eachWith<SharedStateUnderTest>>;
+
 export function sharedStateContract(name: string, create: () => Promise<SharedStateUnderTest>): void {
   const each = eachWith(name, create);
+  keepsEntries(each);
+  putsAtRevisions(each);
+  tellsWatchers(each);
+}
 
+function keepsEntries(each: Each): void {
   each('an entry can be read when its put has resolved, and after a restart', async (under) => {
     const state = await under.reopen();
     assert.equal(state.get('a'), undefined);
@@ -60,7 +67,9 @@ export function sharedStateContract(name: string, create: () => Promise<SharedSt
     assert.equal(state.get('a'), undefined);
     assert.deepEqual(storedIn(state, 'b'), { round: 2 });
   });
+}
 
+function putsAtRevisions(each: Each): void {
   each('a put at a revision is made only if the entry still has it', async (under) => {
     const state = await under.reopen();
     const first = await state.put('a', { number: 1 }, 0);
@@ -100,7 +109,9 @@ export function sharedStateContract(name: string, create: () => Promise<SharedSt
     assert.equal(await state.delete('b'), revision);
     assert.equal(changes.length, 1);
   });
+}
 
+function tellsWatchers(each: Each): void {
   each('a watcher gets the entries that are there, then every change, of its prefix only', async (under) => {
     const state = await under.reopen();
     for (const number of numbers(5)) await state.put(`x.${number}`, { number });

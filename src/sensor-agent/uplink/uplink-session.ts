@@ -5,12 +5,8 @@ import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { CreditBalance } from '../../flow/credit.js';
 import {
   DATA_MESSAGE_OVERHEAD_BYTES,
-  EPOCH_MAX,
-  EPOCHS_BEYOND_MAX,
   HISTORY_CREDIT_BYTES,
-  LAST_MAX,
   NODE_MESSAGE_CHARACTERS_MAX,
-  REFILL_STRETCHES_MAX,
   UNACKNOWLEDGED_BYTES_MAX,
   UPLINK_QUEUE_BYTES_MAX,
   UPLINK_QUEUE_MESSAGES_MAX,
@@ -30,13 +26,13 @@ import {
   nsToTimestamp,
   positionFromMessage,
   positionToMessage,
-  timestampToNs,
   type Welcome__Output,
 } from '../../wire/messages.js';
 import { comparePositions, type Position } from '../../wire/position.js';
-import type { HistoryResult, HistoryStretch } from '../history/history-query.js';
+import type { HistoryResult } from '../history/history-query.js';
 import type { HistoryReply, HistoryRequest } from '../history/history-service.js';
 import type { FrameLink, WelcomeTopic } from '../publish/publisher.js';
+import { checkedEpoch, checkedWindow, predicateSpec } from './broker-checks.js';
 
 /** The node that a session serves. */
 export interface UplinkNode {
@@ -239,7 +235,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
 
   #interest(interest: Interest__Output): void {
     const generation = BigInt(interest.generation);
-    const { position, errors } = this.#node.interest(generation, interest.predicates.map(predicateRequest));
+    const { position, errors } = this.#node.interest(generation, interest.predicates.map(predicateSpec));
     this.#write(this.#control, {
       interestAck: {
         generation: interest.generation,
@@ -254,7 +250,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
     let request: HistoryRequest;
     try {
       if (!query.predicate) throw new BackplaneError('invalid_argument', 'history_query.predicate is missing');
-      request = { predicate: predicateRequest(query.predicate), window: windowOf(query) };
+      request = { predicate: predicateSpec(query.predicate), window: checkedWindow(query) };
     } catch (cause) {
       this.fail(queryId, asBackplaneError(cause));
       return;
@@ -269,63 +265,6 @@ export class UplinkSession implements FrameLink, HistoryReply {
       return !acknowledged;
     });
   }
-}
-
-/** Throws invalid_argument. */
-function windowOf(query: HistoryQuery__Output) {
-  if (query.last > LAST_MAX) {
-    throw new BackplaneError('invalid_argument', `history_query.last must be at most ${LAST_MAX}, got ${query.last}`);
-  }
-  return {
-    sinceNs: query.since ? timestampToNs('history_query.since', query.since) : undefined,
-    untilNs: query.until ? timestampToNs('history_query.until', query.until) : undefined,
-    after: query.after ? positionFromMessage('history_query.after', query.after) : undefined,
-    upTo: query.upTo ? positionFromMessage('history_query.up_to', query.upTo) : undefined,
-    last: query.last,
-    within: query.within.length === 0 ? undefined : stretches(query.within),
-  };
-}
-
-/**
- * Throws invalid_argument for an epoch beyond the bound: an epoch is recorded for good, and a huge one would leave no
- * later number.
- */
-function checkedEpoch(epochMin: string): number {
-  const epochMax = EPOCH_MAX + EPOCHS_BEYOND_MAX;
-  if (Number(epochMin) <= epochMax) return Number(epochMin);
-  throw new BackplaneError('invalid_argument', `welcome.epoch_min must be at most ${epochMax}, got ${epochMin}`);
-}
-
-/** Throws invalid_argument unless the stretches ascend and are not too many. */
-function stretches(messages: HistoryQuery__Output['within']): HistoryStretch[] {
-  if (messages.length > REFILL_STRETCHES_MAX) {
-    const bound = `at most ${REFILL_STRETCHES_MAX}`;
-    throw new BackplaneError('invalid_argument', `history_query.within must be ${bound}, got ${messages.length}`);
-  }
-  const within: HistoryStretch[] = [];
-  for (const { from, to } of messages) {
-    if (!from || !to) throw new BackplaneError('invalid_argument', 'history_query.within: from and to must be set');
-    const stretch = {
-      from: positionFromMessage('history_query.within.from', from),
-      to: positionFromMessage('history_query.within.to', to),
-    };
-    const last = within.at(-1);
-    if (comparePositions(stretch.from, stretch.to) > 0 || (last && comparePositions(stretch.from, last.to) < 0)) {
-      throw new BackplaneError('invalid_argument', 'history_query.within must ascend');
-    }
-    within.push(stretch);
-  }
-  return within;
-}
-
-function predicateRequest(message: Interest__Output['predicates'][number]): PredicateSpec {
-  return {
-    id: BigInt(message.id),
-    topics: message.topics,
-    filter: message.filter,
-    includeSelf: message.includeSelf,
-    fields: message.fields,
-  };
 }
 
 function firstWelcome(control: Control, deadline: AbortSignal): Promise<Welcome__Output> {

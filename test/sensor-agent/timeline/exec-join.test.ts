@@ -1,3 +1,4 @@
+/** Which side record an exec gets, and which go when there are too many. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EXEC_JOIN_RECORDS_MAX } from '../../../src/limits.js';

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { Harness, range } from '../../harness/broker/harness.js';
-import { until } from '../../harness/until.js';
+import { Harness, range } from '../../../harness/broker/harness.js';
+import { until } from '../../../harness/until.js';
 
 let harness: Harness;
 beforeEach(async () => {

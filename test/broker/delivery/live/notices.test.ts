@@ -1,8 +1,8 @@
 /** How losses are gathered into the notices of one node. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Notices } from '../../../src/broker/delivery/live/notices.js';
-import { refusedFrame } from '../../../src/wire/frame/frame.js';
+import { Notices } from '../../../../src/broker/delivery/live/notices.js';
+import { refusedFrame } from '../../../../src/wire/frame/frame.js';
 
 const at = (timeNs: number) => ({ epoch: 1, timeNs: BigInt(timeNs), lane: 0, tie: 0 });
 const frame = (topic: string, from: number, to: number) =>

@@ -1,11 +1,11 @@
 /** Nodes whose history comes beside the live stream: whoever can be asked again is, whenever that is known. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NodeView } from '../../../src/broker/delivery/cursor/node-view.js';
-import { type Approached, LateNodes } from '../../../src/broker/delivery/live/late-nodes.js';
-import { Harness, range } from '../../harness/broker/harness.js';
-import { TestRecorder } from '../../harness/broker/test-agent.js';
-import { until } from '../../harness/until.js';
+import { NodeView } from '../../../../src/broker/delivery/cursor/node-view.js';
+import { type Approached, LateNodes } from '../../../../src/broker/delivery/live/late-nodes.js';
+import { Harness, range } from '../../../harness/broker/harness.js';
+import { TestRecorder } from '../../../harness/broker/test-agent.js';
+import { until } from '../../../harness/until.js';
 
 const HERE = { epoch: 1, timeNs: 1n, lane: 0, tie: 0 };
 

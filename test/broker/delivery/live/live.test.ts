@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Harness, range } from '../../harness/broker/harness.js';
-import { TestRecorder } from '../../harness/broker/test-agent.js';
-import { until } from '../../harness/until.js';
+import { Harness, range } from '../../../harness/broker/harness.js';
+import { TestRecorder } from '../../../harness/broker/test-agent.js';
+import { until } from '../../../harness/until.js';
 
 let harness: Harness;
 beforeEach(async () => {
