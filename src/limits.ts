@@ -68,6 +68,8 @@ export const LIVE_BYTES_PER_SECOND_DEFAULT = 1 * MiB;
 export const LIVE_EVENTS_PER_SECOND_DEFAULT = 5_000;
 export const HISTORY_BYTES_PER_SECOND_DEFAULT = 8 * MiB;
 export const BUDGET_BURST_MS_DEFAULT = 4_000;
+/** Time for which work that never waits keeps a process to itself; a little more than one record or frame takes. */
+export const TURN_MS_MAX = 10;
 export const BUDGET_BURST_MS_MAX = 3_600_000;
 /** A node may seem to exceed its budget by this factor before the broker stops reading from it. */
 export const BUDGET_TOLERANCE = 1.1;

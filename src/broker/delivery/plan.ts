@@ -93,7 +93,7 @@ export class Planner {
     if (hold === undefined) return undefined;
     const restored = this.#restoredView(node);
     const view = restored ?? new NodeView(node);
-    this.#markSeen(view);
+    for (const [topic, to] of this.#inLog(node)) view.seenTo(topic, to);
     // Without a past to ask for, the node is served from the log at once.
     if (restored === undefined && this.#start.joinSinceNs === undefined) view.reached(hold);
     else view.wentLate();
@@ -113,7 +113,7 @@ export class Planner {
 
   /** For a node that is served from its recorder while others are live: what comes after its delivered events. */
   late(view: NodeView, upTo: Position): NodeQuery {
-    return this.#query(view, upTo, this.#start.joinSinceNs);
+    return this.#query(view, upTo, this.#start.joinSinceNs ?? this.#start.sinceNs);
   }
 
   /** Names of all nodes that the registry, the cursor or the log knows. */
@@ -195,9 +195,14 @@ export class Planner {
 
   /** Marks what the log has of this node at this moment as already read. */
   #markSeen(view: NodeView): void {
+    for (const [topic, to] of this.#inLog(view.node)) view.workedOff(topic, to);
+  }
+
+  /** By topic, the position up to which the log has this node at this moment. */
+  *#inLog(node: string): Generator<[topic: string, to: Position]> {
     for (const topic of this.#checked.topics) {
-      const to = this.#store.coveredTo(view.node, topic);
-      if (to) view.workedOff(topic, to);
+      const to = this.#store.coveredTo(node, topic);
+      if (to) yield [topic, to];
     }
   }
 

@@ -19,8 +19,9 @@ interface HeldFrame {
   readonly signal: AbortSignal;
 }
 
-interface Waiting extends HeldFrame {
-  readonly settle: () => void;
+interface Waiting {
+  /** Appends the frame and settles it; rejects when the log still refuses. */
+  readonly retry: () => Promise<void>;
 }
 
 export type LogTrouble = { readonly kind: 'refusing'; readonly reason: string } | { readonly kind: 'over' };
@@ -57,14 +58,23 @@ export class HeldFrames {
   hold(log: PartitionLog, cause: unknown, frame: HeldFrame): Promise<void> {
     const frames = this.refused(log, cause);
     return new Promise((resolve, reject) => {
+      let appending = false;
       const dropped = () => {
-        if (remove()) reject(new BackplaneError('cancelled', 'the session has ended'));
+        // An append that is under way may succeed, and until it is known the next session must not be told where the
+        // log ends.
+        if (!appending && remove()) reject(new BackplaneError('cancelled', 'the session has ended'));
       };
       const waiting: Waiting = {
-        ...frame,
-        settle: () => {
-          remove();
-          resolve();
+        retry: async () => {
+          appending = true;
+          try {
+            await frame.append();
+            remove();
+            resolve();
+          } finally {
+            appending = false;
+            if (frame.signal.aborted) dropped();
+          }
         },
       };
       const remove = () => {
@@ -114,7 +124,9 @@ export class HeldFrames {
     try {
       // Without a held frame there is nothing to append, so a probe tells whether the log works again.
       if (frames.size === 0) await log.probe();
-      await Promise.all([...frames].map((frame) => frame.append().then(frame.settle)));
+      // All of them must have ended before the next try: a frame whose append is still under way would be appended twice.
+      const results = await Promise.allSettled([...frames].map((frame) => frame.retry()));
+      for (const result of results) if (result.status === 'rejected') throw result.reason;
       if (frames.size === 0) this.#waiting.delete(log);
     } catch (cause) {
       this.trouble = asBackplaneError(cause).message;

@@ -38,7 +38,8 @@ export class TailCache {
 }
 
 export class PartitionTail {
-  #entries: { readonly entry: LogEntry; readonly bytes: number }[] = [];
+  /** Those before the head are undefined, so that what was dropped is free at once. */
+  #entries: ({ readonly entry: LogEntry; readonly bytes: number } | undefined)[] = [];
   #head = 0;
   /** Every frame with this offset or a later one is cached. */
   #from: number;
@@ -72,7 +73,8 @@ export class PartitionTail {
 
   /** Returns the number of bytes that became free. */
   dropOldest(): number {
-    const oldest = this.#entries[this.#head++]!;
+    const oldest = this.#entries[this.#head]!;
+    this.#entries[this.#head++] = undefined;
     this.#from = oldest.entry.offset + 1;
     if (this.#head > 64 && this.#head * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#head);

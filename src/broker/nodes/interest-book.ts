@@ -64,7 +64,7 @@ export class InterestBook {
     let claim = this.#claims.get(key);
     const isNew = claim === undefined;
     if (claim === undefined) {
-      this.#checkRoom(predicate);
+      this.#checkRoom(predicate, globs);
       claim = { ...predicate, globs, matches, subscribers: 0, expiresMs: undefined };
       this.#claims.set(key, claim);
     }
@@ -111,9 +111,9 @@ export class InterestBook {
     return this.#onChange();
   }
 
-  #checkRoom(predicate: PredicateSpec): void {
-    let bytes = specBytes(predicate);
-    for (const claim of this.#claims.values()) bytes += specBytes(claim);
+  #checkRoom(predicate: PredicateSpec, globs: readonly string[]): void {
+    let bytes = claimBytes({ ...predicate, globs });
+    for (const claim of this.#claims.values()) bytes += claimBytes(claim);
     if (this.#claims.size >= PREDICATES_MAX || bytes > INTEREST_BYTES_MAX) {
       throw new BackplaneError(
         'resource_exhausted',
@@ -124,9 +124,9 @@ export class InterestBook {
   }
 }
 
-function specBytes({ filter, topics, fields }: PredicateSpec): number {
+function claimBytes({ filter, topics, fields, globs }: SavedClaim): number {
   let bytes = Buffer.byteLength(filter) + 32;
-  for (const text of [...topics, ...fields]) bytes += text.length + 2;
+  for (const text of [...topics, ...fields, ...globs]) bytes += text.length + 2;
   return bytes;
 }
 

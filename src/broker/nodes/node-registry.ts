@@ -67,6 +67,8 @@ export class NodeRegistry {
   #savedMs = Date.now();
   #closed = false;
   readonly #saves = new OneAtATime();
+  /** Drops of holds since the start, and how many of them are durable. Nodes are told nothing while one is not. */
+  #drops = { made: 0, saved: 0 };
   /** Set while a change of interest is being saved and nodes have not been told of it yet. */
   #reconciling: Promise<void> | undefined;
 
@@ -160,7 +162,7 @@ export class NodeRegistry {
     record.hello = hello;
     record.peer = peer;
     if (hello.wallTime) record.clock.measured(timestampToNs('hello.wall_time', hello.wallTime));
-    record.narrow(this.#book.forNode(record.name));
+    this.#narrow(record);
     const session = randomUUID();
     record.lastSeenMs = Date.now();
     record.begin({ session, sinceMs: record.lastSeenMs });
@@ -172,9 +174,12 @@ export class NodeRegistry {
 
   /** Registers a session that can be written to, and tells the node its interest. */
   attach(session: NodeSession): void {
+    // An agent that did not read its welcome is gone already, and nothing would remove its session again.
+    if (!session.open) return;
     this.#sessions.set(session.record.name, session);
     // During a change the node must not be told before the save; carryOut() then tells all sessions.
-    if (this.#reconciling === undefined) this.#tell(session.record, session);
+    if (this.#drops.saved < this.#drops.made) void this.#reconcile();
+    else if (this.#reconciling === undefined) this.#tell(session.record, session);
     this.#changed(session.record.name);
   }
 
@@ -261,9 +266,11 @@ export class NodeRegistry {
   async #write(): Promise<boolean> {
     if (this.#closed) return true;
     this.#savedMs = Date.now();
+    const { made } = this.#drops;
     const nodes = [...this.#records.values()].map((record) => record.saved());
     try {
       await this.#mirror.write([...interestEntries(this.#book.saved()), ...nodes.flatMap(nodeEntries)]);
+      this.#drops.saved = made;
       this.saveTrouble = undefined;
       return true;
     } catch (cause) {
@@ -286,12 +293,11 @@ export class NodeRegistry {
   }
 
   async #carryOut(): Promise<void> {
-    let dropped = false;
     let saved: boolean;
     let generation: number;
     do {
       ({ generation } = this.#book);
-      for (const record of this.#records.values()) dropped = record.narrow(this.#book.forNode(record.name)) || dropped;
+      for (const record of this.#records.values()) this.#narrow(record);
       saved = await this.save();
       // A change that came during the save must be saved as well before nodes are told.
     } while (generation !== this.#book.generation);
@@ -302,9 +308,13 @@ export class NodeRegistry {
         void this.#reconcile();
       }, SAVE_RETRY_MS);
       this.#retryTimer.unref();
-      if (dropped) return;
+      if (this.#drops.saved < this.#drops.made) return;
     }
     for (const session of this.#sessions.values()) this.#tell(session.record, session);
+  }
+
+  #narrow(record: NodeRecord): void {
+    if (record.narrow(this.#book.forNode(record.name))) this.#drops.made++;
   }
 
   #tell(record: NodeRecord, session: NodeSession): void {

@@ -7,6 +7,7 @@
  * holds.NAME         -> { holds: [id, position][] }    after which position all matches of a predicate are in the log
  * budget.NAME        -> SavedBudget                    what an operator set
  */
+import { createHash } from 'node:crypto';
 import * as z from 'zod';
 import { checkName } from '../../subscriptions/request/names.js';
 import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
@@ -108,10 +109,16 @@ export function budgetEntriesOfVersion1(file: unknown): Entry[] {
 export function interestEntries({ generation, claims }: SavedInterest): Entry[] {
   return [
     ['generation', { generation }],
-    ...claims.map(
-      (each): Entry => [`claim.${each.id}.${[...each.globs].sort().join(',')}`, { ...each, id: each.id.toString() }],
-    ),
+    ...claims.map((each): Entry => [`claim.${each.id}.${globsHash(each.globs)}`, { ...each, id: each.id.toString() }]),
   ];
+}
+
+/** Keys stay short, however many globs a subscription names. */
+function globsHash(globs: readonly string[]): string {
+  return createHash('sha256')
+    .update([...globs].sort().join('\n'))
+    .digest('hex')
+    .slice(0, 32);
 }
 
 export function nodeEntries({ holds, ...node }: SavedNode): Entry[] {

@@ -5,9 +5,9 @@
  * are.
  */
 import { BackplaneError } from '../../errors.js';
-import { cpuTimer } from '../../flow/cpu-time.js';
 import { Pacer } from '../../flow/pacer.js';
 import { HISTORY_CPU_BURST_MS, HISTORY_CPU_SHARE } from '../../limits.js';
+import { cpuTimer } from '../cpu-time.js';
 
 export class HistoryTurns {
   /** Steps that wait, in order of asking. */

@@ -12,7 +12,7 @@
  * The publisher only calls down: ask() and tellTo() on the recorder. Events come
  * back through the sink #live, which #become() alone hands to the recorder.
  */
-import { cpuTimer } from '../../flow/cpu-time.js';
+
 import { Pacer } from '../../flow/pacer.js';
 import {
   BUDGET_WAIT_MS_MAX,
@@ -26,6 +26,7 @@ import type { BusEvent } from '../../wire/event/event.js';
 import { unionOfMasks } from '../../wire/event/field-mask.js';
 import { type Frame, refusedFrame } from '../../wire/frame/frame.js';
 import { comparePositions, laterPosition, type Position, positionBefore } from '../../wire/position.js';
+import { cpuTimer } from '../cpu-time.js';
 import type { Interest } from '../interest/interest.js';
 import { anchorAtPosition, oldestAnchor } from '../recorder/anchors.js';
 import type { Recorder } from '../recorder/recorder.js';

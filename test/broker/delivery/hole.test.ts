@@ -1,6 +1,10 @@
 /** Frames that the log had, or should have had, are not there: the next one says that it continues something else. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { LogStore } from '../../../src/broker/log/log-store.js';
+import { MiB } from '../../../src/limits.js';
+import { encodeFrame, type Frame } from '../../../src/wire/frame/frame.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
 
@@ -67,4 +71,31 @@ test('no event is missing where the interest in a node begins again after it rec
   await first.has(12);
   assert.deepEqual(first.pids, range(0, 12));
   assert.ok(first.responses.every(({ gap }) => !gap));
+});
+
+test('frames that stand in the log twice are delivered once', async () => {
+  const { agent, subscriber } = await harness.delivered([0]);
+  publish(agent, range(1, 10));
+  await subscriber.has(10);
+  const { cursor, count } = subscriber.cursors.find((each) => each.count >= 4)!;
+  await harness.interestIsSaved();
+  await harness.broker.abort();
+  const dir = join(harness.dataDir, 'broker', 'log');
+  const quiet = { warn: assert.fail, onFailure: assert.fail };
+  const store = await LogStore.open({ dir, fsync: 'commit', bytesMax: 64 * MiB, ageMsMax: 3_600_000, ...quiet });
+  const log = store.of('a');
+  const reader = log.reader(log.firstOffset, new Set(['process']));
+  const frames: Frame[] = [];
+  for (let item = await reader.next(); item; item = await reader.next())
+    if (item.kind === 'frame') frames.push(item.frame);
+  for (const frame of frames.slice(-4)) await log.append('a', frame, encodeFrame(frame));
+  await store.close();
+  await harness.startBroker();
+  const again = await harness.agent('a', agent.recorder);
+  const resumed = harness.subscribe({ ...FOLLOW, cursor });
+  await resumed.has(10 - count);
+  await until('that it is asked', () => again.topics.includes('process'));
+  publish(again, range(10, 15));
+  await resumed.has(15 - count);
+  assert.deepEqual(resumed.pids, range(count, 15));
 });

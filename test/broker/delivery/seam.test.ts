@@ -215,3 +215,18 @@ function byTopic(events: readonly string[], recorder: TestRecorder): Record<stri
   }
   return sorted;
 }
+
+test('a node that fails before its part of the last events is asked for the window again, not for all it recorded', async () => {
+  const recorder = new TestRecorder('a', 1, BigInt(Date.now() - 3_600_000) * 1_000_000n);
+  for (const pid of range(0, 10)) recorder.record('process.exec', pid);
+  // The recorder's clock goes on by a millisecond an event: the window begins behind these.
+  const since = new Date(Number(recorder.wallAt(recorder.frontier) / 1_000_000n) + 2).toISOString();
+  for (const pid of range(10, 20)) recorder.record('process.exec', pid);
+  const agent = await harness.agent('a', recorder);
+  agent.answerWith = () => agent.kill();
+  const subscriber = harness.subscribe({ ...PROCESS, since, last: 100, follow: true });
+  await until('that it fails', () => agent.ended !== undefined);
+  await harness.agent('a', recorder);
+  await subscriber.until('the window', () => subscriber.pids.includes(19));
+  assert.ok(!subscriber.pids.includes(9), subscriber.pids.join());
+});

@@ -50,3 +50,34 @@ test('nodes are spread over the partitions, and each always has the same one', (
   }
   assert.equal(seen.size, PARTITIONS);
 });
+
+test('a reader that passes over many frames of other topics lets others have their turn', async () => {
+  const under = embedded('never');
+  try {
+    const log = await under.open();
+    const begun = performance.now();
+    for (let i = 0; i < 60_000; i++) {
+      const frame = frameOf(i, i + 1, 0, 'syscall');
+      void log.append('a', frame, encodeFrame(frame));
+    }
+    const last = frameOf(0, 1);
+    await log.append('a', last, encodeFrame(last));
+    const reader = log.reader(log.firstOffset, PROCESS);
+    let turned = false;
+    setImmediate(() => {
+      turned = true;
+    });
+    assert.equal((await reader.next())?.kind, 'frame');
+    assert.ok(turned, `read without a turn; writing took ${performance.now() - begun} ms`);
+    turned = false;
+    setImmediate(() => {
+      turned = true;
+    });
+    const before = await log.coveredBefore(log.deliverableOffset - 1);
+    assert.equal(before.to('a', 'syscall')?.timeNs, 60_000n);
+    assert.equal(before.to('a', 'process'), undefined);
+    assert.ok(turned, 'restored without a turn');
+  } finally {
+    await under.destroy();
+  }
+});

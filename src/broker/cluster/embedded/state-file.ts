@@ -157,6 +157,12 @@ export class StateFile implements SharedState {
   #replace(revision: number, entries: ReadonlyMap<string, Stored>): void {
     const texts = Array.from(entries.values(), ({ text }) => text);
     const file = `{"version":2,"revision":${revision},"entries":[${texts.join(',\n')}]}\n`;
+    const bytes = Buffer.byteLength(file);
+    if (bytes > STATE_BYTES_MAX) {
+      // What is longer could not be read at the next start, and all of it would be lost.
+      const message = `${this.place} must be at most ${STATE_BYTES_MAX} bytes, would be ${bytes}`;
+      throw new BackplaneError('resource_exhausted', `${message}: forget nodes that are gone, or share filters`);
+    }
     writeSmallFile(nodeFileOps, this.place, Buffer.from(file), true);
     nodeFileOps.syncDirectoryNow(path.dirname(this.place));
   }

@@ -96,8 +96,13 @@ export class NodeView {
 
   /** Frames of the log were processed up to `coveredTo`. */
   workedOff(topic: string, coveredTo: Position): void {
-    this.#seen.set(topic, coveredTo);
     this.#chained.set(topic, coveredTo);
+    this.seenTo(topic, coveredTo);
+  }
+
+  /** Nothing before `coveredTo` is wanted of the log. Frames before it may still be read: they do not follow it. */
+  seenTo(topic: string, coveredTo: Position): void {
+    this.#seen.set(topic, coveredTo);
     this.#onChange();
   }
 

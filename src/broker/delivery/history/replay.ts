@@ -127,10 +127,11 @@ export async function replay(
 function answerOptions(
   registry: NodeRegistry,
   query: NodeQuery,
-  { last, onFailed, onEnded, onUnsound }: ReplayOptions,
+  { last, onFailed, onEnded, onUnsound, signal }: ReplayOptions,
 ): AnswerOptions {
   const onOver = ({ kind }: HistoryOutcome) => {
-    if (kind === 'failed') onFailed(query.node);
+    // A cancelled answer that had arrived whole was not read to its end: what was left of it counts as not delivered.
+    if (kind === 'failed' || signal.aborted) onFailed(query.node);
     else if (last === 0) onEnded(query);
   };
   return { epochMax: () => registry.record(query.node)?.epoch ?? 0, onOver, onUnsound };

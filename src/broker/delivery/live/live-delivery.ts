@@ -3,6 +3,7 @@
  * changed, join late nodes to the log, deliver what the logs have, send notices.
  * History of late nodes and refills are delivered beside the loop.
  */
+import { Turns } from '../../../flow/turns.js';
 import { NOTICE_INTERVAL_MS, UNTIL_GRACE_MS } from '../../../limits.js';
 import { msToNs, wallNowNs } from '../../../nanoseconds.js';
 import { partitionOf } from '../../log/partition-log.js';
@@ -56,6 +57,7 @@ export class LiveDelivery {
 
   async #loop(): Promise<void> {
     const { outlet, wake, signal } = this.#subscription;
+    const turns = new Turns();
     while (!signal.aborted) {
       await this.#serveChanged();
       await this.#late.join((approached) => this.#log.join(approached));
@@ -64,7 +66,10 @@ export class LiveDelivery {
       if (outlet.left <= 0) return this.#notify();
       if (Date.now() - this.#noticedMs >= NOTICE_INTERVAL_MS) await this.#notify();
       if (this.#ended()) return this.#notify();
-      if (idle) await wake.wait(signal, NOTICE_INTERVAL_MS);
+      if (idle) {
+        await wake.wait(signal, NOTICE_INTERVAL_MS);
+        turns.waited();
+      } else if (turns.over) await turns.give();
     }
   }
 

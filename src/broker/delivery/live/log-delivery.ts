@@ -103,10 +103,14 @@ export class LogDelivery {
       position.partlyDelivered(place, { offset, index: 0 });
       return;
     }
-    if (follows(frame, view.chainedTo(topic)) === 'hole') {
+    const chained = view.chainedTo(topic);
+    const followed = follows(frame, chained);
+    if (followed === 'duplicate') return;
+    if (followed === 'hole') {
       this.#missing(view, [topic], () => frame.coveredFrom);
       return;
     }
+    if (followed === 'overlap') view.reachedOf(topic, chained!);
     const taken = this.#take(place, entry, view, this.#skips(place, entry));
     if (taken === undefined) return;
     if (taken.count === outlet.left) {

@@ -1,5 +1,6 @@
 /** A partition log in a directory of segment files. */
 import { BackplaneError } from '../../../errors.js';
+import { Turns } from '../../../flow/turns.js';
 import { nsToMs, wallNowNs } from '../../../nanoseconds.js';
 import { type FileOps, nodeFileOps } from '../../../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../../../storage/segment-log/segment-log.js';
@@ -64,7 +65,8 @@ export class EmbeddedLog implements PartitionLog {
       ordered: options.fsync === 'commit',
       head: () => this.#head(),
     });
-    this.#restore(this.#log.nextOrdinal, this.#covered);
+    const restoring = this.#restore(this.#log.nextOrdinal, this.#covered);
+    while (!restoring.next().done);
     this.#restored = true;
   }
 
@@ -121,19 +123,25 @@ export class EmbeddedLog implements PartitionLog {
 
   async coveredBefore(offset: number): Promise<CoveredPositions> {
     const where = `of partition ${this.partition}`;
-    const { offset: end, covered } = this.snapshot();
-    if (offset > end) {
-      throw new BackplaneError('cursor_invalid', `cursor names offset ${offset} ${where}, which does not exist`);
+    const turns = new Turns();
+    for (;;) {
+      const { offset: end, covered } = this.snapshot();
+      if (offset > end) {
+        throw new BackplaneError('cursor_invalid', `cursor names offset ${offset} ${where}, which does not exist`);
+      }
+      if (offset < this.#log.firstOrdinal) {
+        const oldest = this.#log.firstOrdinal;
+        throw new BackplaneError('cursor_expired', `cursor names offset ${offset} ${where}, the oldest is ${oldest}`);
+      }
+      // Most cursors resume at the end, where nothing has to be read.
+      if (offset === end) return covered;
+      const before = new CoveredPositions();
+      const restoring = this.#restore(offset, before);
+      let step = restoring.next();
+      for (; !step.done; step = restoring.next()) if (turns.over) await turns.give();
+      if (step.value) return before;
+      // Retention removed what was being read, so it begins again behind that.
     }
-    if (offset < this.#log.firstOrdinal) {
-      const oldest = this.#log.firstOrdinal;
-      throw new BackplaneError('cursor_expired', `cursor names offset ${offset} ${where}, the oldest is ${oldest}`);
-    }
-    // Most cursors resume at the end, where nothing has to be read.
-    if (offset === end) return covered;
-    const before = new CoveredPositions();
-    this.#restore(offset, before);
-    return before;
   }
 
   markBefore(offset: number): number | undefined {
@@ -166,7 +174,10 @@ export class EmbeddedLog implements PartitionLog {
         return mark;
       },
       async next(): Promise<LogItem | undefined> {
+        const turns = new Turns();
         while (reader.ordinal < deliverable()) {
+          // Other topics' records are passed over here, possibly very many.
+          if (turns.over) await turns.give();
           const item = reader.next();
           if (item === undefined) return undefined;
           mark = item.kind === 'record' ? item.crc : undefined;
@@ -251,8 +262,11 @@ export class EmbeddedLog implements PartitionLog {
     return { kind: CHECKPOINT_RECORD, timeNs: wallNowNs(), anchor: true, parts: [encodeCheckpoint(covered)] };
   }
 
-  /** Reads the newest checkpoint before `offset`, and the frames between them. */
-  #restore(offset: number, into: CoveredPositions): void {
+  /**
+   * Reads the newest checkpoint before `offset`, and the frames between them; yields after each record. Returns false
+   * when retention removed some of them first.
+   */
+  *#restore(offset: number, into: CoveredPositions): Generator<void, boolean> {
     let from = this.#log.firstOrdinal;
     for (const { ordinal } of this.#log.anchors()) {
       if (ordinal < offset) {
@@ -263,8 +277,10 @@ export class EmbeddedLog implements PartitionLog {
     const reader = this.#log.reader(from);
     try {
       while (reader.ordinal < offset) {
+        yield;
         const item = reader.next();
         if (item === undefined) break;
+        if (item.kind === 'evicted') return false;
         if (item.kind !== 'record' || item.ordinal >= offset) continue;
         if (item.recordKind === CHECKPOINT_RECORD) decodeCheckpoint(item.payload, into);
         else if (isFrameKind(item.recordKind)) {
@@ -275,6 +291,7 @@ export class EmbeddedLog implements PartitionLog {
     } finally {
       reader.close();
     }
+    return true;
   }
 }
 

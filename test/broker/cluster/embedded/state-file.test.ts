@@ -5,14 +5,18 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { StateFile } from '../../../../src/broker/cluster/embedded/state-file.js';
 import { StateMirror } from '../../../../src/broker/cluster/state-mirror.js';
+import { InterestBook } from '../../../../src/broker/nodes/interest-book.js';
 import {
   budgetEntriesOfVersion1,
   checkNodeState,
+  interestEntries,
   interestEntriesOfVersion1,
   nodeEntries,
   savedInterest,
   savedNodes,
 } from '../../../../src/broker/nodes/node-state.js';
+import { INTEREST_BYTES_MAX, PREDICATES_MAX, STATE_BYTES_MAX } from '../../../../src/limits.js';
+import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
 import { sharedStateContract } from '../../../contract/shared-state.js';
 import { scratchDirectory } from '../../../harness/files/scratch.js';
 
@@ -115,4 +119,32 @@ test('a mirror writes what differs, and deletes what is no longer wanted', async
   await new StateMirror(state, ['node.', 'holds.']).write(node('a', 3));
   await mirror.write(node('a', 2));
   assert.deepEqual([state.get('node.a')?.value.seenMs, state.get('node.c')], [2, undefined]);
+});
+
+test('a file that would be too long to be read is not written, and the entry is refused', async () => {
+  const dir = scratchDirectory();
+  const state = new StateFile({ ...anything, dir, name: 'state' });
+  await state.put('a', {});
+  const text = 'x'.repeat(STATE_BYTES_MAX);
+  await assert.rejects(state.put('b', { text }), { code: 'resource_exhausted', message: /at most \d+ bytes/ });
+  assert.equal(state.get('b'), undefined);
+  await state.put('c', {});
+  const again = new StateFile({ ...anything, dir, name: 'state' });
+  assert.deepEqual(
+    again.entries('').map(({ key }) => key),
+    ['a', 'c'],
+  );
+});
+
+test('claims with many globs are bounded like claims with long filters', async () => {
+  const { spec } = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
+  const book = new InterestBook({ generation: 0, claims: [] }, () => () => true, Date.now());
+  const globs = (claim: number) => Array.from({ length: 200 }, (_, at) => `${claim}-${at}-${'n'.repeat(200)}`);
+  const claims = async () => {
+    for (let claim = 0; claim < PREDICATES_MAX; claim++) await book.claim(spec, globs(claim), () => true);
+  };
+  await assert.rejects(claims(), { code: 'resource_exhausted' });
+  const entries = interestEntries(book.saved());
+  assert.ok(JSON.stringify(entries).length < 2 * INTEREST_BYTES_MAX);
+  assert.ok(entries.every(([key]) => key.length < 100));
 });

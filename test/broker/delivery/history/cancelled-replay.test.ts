@@ -1,0 +1,68 @@
+/** A replay that is ended early: what had arrived of an answer and was not delivered must not count as delivered. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { replay } from '../../../../src/broker/delivery/history/replay.js';
+import { HistoryAnswer } from '../../../../src/broker/nodes/history-answer.js';
+import type { NodeRegistry } from '../../../../src/broker/nodes/node-registry.js';
+import type { NodeRoute } from '../../../../src/broker/nodes/node-route.js';
+import { BytePool } from '../../../../src/flow/byte-pool.js';
+import { MiB } from '../../../../src/limits.js';
+import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
+import { encodeHistoryFrame } from '../../../../src/wire/frame/history-frame.js';
+import { historyEndCodec } from '../../../../src/wire/messages.js';
+import { ORIGIN } from '../../../../src/wire/position.js';
+import { TestRecorder } from '../../../harness/broker/test-agent.js';
+
+const { spec: predicate } = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
+
+const recorder = new TestRecorder('a');
+
+function nextFrame(): Buffer {
+  const { event, run } = recorder.record('process.exec', 1);
+  const { timeNs, lane, tie } = event.position;
+  return encodeHistoryFrame({
+    topic: 'process',
+    epoch: 1,
+    wallNs: BigUint64Array.of(event.wallNs),
+    eventSizes: [run.length],
+    timesNs: BigUint64Array.of(timeNs),
+    lanes: [lane],
+    ties: [tie],
+    events: run,
+  });
+}
+
+for (const framesRead of [1, 3]) {
+  test(`an answer that ended, of which ${framesRead} of 3 frames were delivered, is not reported as ended`, async () => {
+    const answer = new HistoryAnswer(
+      'a',
+      MiB,
+      () => undefined,
+      () => undefined,
+    );
+    answer.begin();
+    for (let frame = 0; frame < 3; frame++) answer.receive(nextFrame());
+    answer.finish(historyEndCodec.decode(historyEndCodec.encode({ source: 'synthetic' }), MiB));
+    const route = { reaches: () => true, history: () => answer, lease: () => undefined } satisfies NodeRoute;
+    const registry = { record: () => ({ epoch: 1 }) } as unknown as NodeRegistry;
+    const ending = new AbortController();
+    const reported: string[] = [];
+    let runs = 0;
+    const upTo = { ...ORIGIN, epoch: 2 };
+    const query = { node: 'a', request: { predicate, upTo }, floors: new Map(), afterKey: undefined };
+    const options = {
+      client: 'me',
+      last: 0,
+      onFailed: (node: string) => reported.push(`${node} failed`),
+      onEnded: () => reported.push('ended'),
+      onUnsound: async () => assert.fail(),
+      signal: ending.signal,
+    };
+    const replaying = replay(registry, route, new BytePool(16 * MiB), [query], options, async () => {
+      if (++runs === framesRead) ending.abort();
+    });
+    await assert.rejects(replaying, { code: 'cancelled' });
+    assert.equal(runs, framesRead);
+    assert.ok(!reported.includes('ended'), reported.join());
+  });
+}

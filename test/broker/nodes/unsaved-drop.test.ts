@@ -1,0 +1,85 @@
+/** While a dropped hold is not on disk, no node is told: a broker that is killed then would trust a log with a hole. */
+import assert from 'node:assert/strict';
+import { mkdirSync, rmdirSync } from 'node:fs';
+import { afterEach, beforeEach, test } from 'node:test';
+import { StateFile } from '../../../src/broker/cluster/embedded/state-file.js';
+import { LogStore } from '../../../src/broker/log/log-store.js';
+import { InterestBook } from '../../../src/broker/nodes/interest-book.js';
+import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
+import type { NodeSession } from '../../../src/broker/nodes/node-session.js';
+import { checkNodeState, savedNodes } from '../../../src/broker/nodes/node-state.js';
+import { INTEREST_GRACE_MS, MiB } from '../../../src/limits.js';
+import { compilePredicate } from '../../../src/subscriptions/predicate.js';
+import { compileNodeGlobs } from '../../../src/subscriptions/request/node-globs.js';
+import { controlRequestCodec } from '../../../src/wire/messages.js';
+import { scratchDirectory } from '../../harness/files/scratch.js';
+import { until } from '../../harness/until.js';
+
+let store: LogStore;
+let state: StateFile;
+beforeEach(async () => {
+  const dir = scratchDirectory();
+  const quiet = { warn: assert.fail, onFailure: assert.fail };
+  store = await LogStore.open({ dir, fsync: 'never', bytesMax: 64 * MiB, ageMsMax: 3_600_000, ...quiet });
+  state = new StateFile({
+    dir,
+    name: 'interest',
+    check: checkNodeState,
+    upgrade: () => [],
+    consequence: '',
+    warn: assert.fail,
+  });
+});
+afterEach(() => store.close());
+
+const all = () => true;
+const predicate = (topic: 'process' | 'network') =>
+  compilePredicate({ topics: [topic], filter: '', includeSelf: true }).spec;
+
+/** A connected node, and how many predicates it was told each time. */
+function connect(registry: NodeRegistry, name: string) {
+  const bytes = controlRequestCodec.encode({ hello: { node: name, recorderId: `recorder-${name}`, epoch: 1 } });
+  const { record, session: id } = registry.admit(controlRequestCodec.decode(bytes, MiB).hello!, '10.0.0.1');
+  const told: { generation: number; ids: bigint[] }[] = [];
+  const session = {
+    id,
+    record,
+    open: true,
+    sendInterest: (generation: number, predicates: readonly { id: bigint }[]) =>
+      told.push({ generation, ids: predicates.map((each) => each.id) }),
+    close: () => undefined,
+  };
+  registry.attach(session as unknown as NodeSession);
+  return { record, told };
+}
+
+test('a dropped hold is durable before any node is told, however often the write fails', async () => {
+  const failures: string[] = [];
+  const book = new InterestBook({ generation: 0, claims: [] }, (globs) => compileNodeGlobs(globs).matches, Date.now());
+  const registry = new NodeRegistry(book, store, state, (message) => failures.push(message));
+  const [wanted, other] = [predicate('process'), predicate('network')];
+  const a = connect(registry, 'a');
+  const release = await book.claim(wanted, ['*'], all);
+  await until('that it is asked', () => a.told.length > 0);
+  registry.acknowledged(a.record, a.told.at(-1)!.generation, { epoch: 1, timeNs: 1n, lane: 0, tie: 0 }, new Map());
+  await registry.save();
+  assert.equal(savedNodes(state)[0]?.holds.size, 1);
+  const toldBefore = a.told.length;
+  mkdirSync(`${state.place}.new`);
+  release();
+  book.expire(Date.now() + INTEREST_GRACE_MS + 1);
+  await until('that the write failed', () => failures.length > 0);
+  // Another claim, another node, and the retries of the write: each is a reason to tell.
+  await book.claim(other, ['*'], all);
+  const b = connect(registry, 'b');
+  const generation = book.generation;
+  let looks = 0;
+  await until('some retries', () => ++looks > 30);
+  assert.deepEqual([a.told.length, b.told.length], [toldBefore, 0]);
+  assert.equal(savedNodes(state)[0]?.holds.size, 1, 'the file says so still');
+  rmdirSync(`${state.place}.new`);
+  await until('that both are told', () => a.told.length > toldBefore && b.told.length > 0);
+  assert.deepEqual(a.told.at(-1), { generation, ids: [other.id] });
+  assert.ok(savedNodes(state).every(({ holds }) => holds.size === 0));
+  registry.close();
+});
