@@ -27,8 +27,8 @@ import { Overhead, type Overheads } from './guard/overhead.js';
 import { Allowance } from './history/allowance.js';
 import {
   type HistoryReply,
-  type HistoryRequest,
   HistoryService,
+  type HistoryTask,
   type PreparedRequest,
 } from './history/history-service.js';
 import { Demand } from './interest/demand.js';
@@ -379,13 +379,13 @@ export class Agent {
   }
 
   #historyService(reply: HistoryReply): HistoryService {
-    const prepare = (request: HistoryRequest) => this.#prepare(request);
+    const prepare = (request: HistoryTask) => this.#prepare(request);
     const took = (cpuMs: number) => this.#overhead.historyTook(cpuMs);
     return new HistoryService(this.#recorder, reply, this.#historyBudget, prepare, took);
   }
 
   /** Prepares a query when its turn has come: drains the kernel first, so that the answer includes what it holds. */
-  #prepare({ predicate, window }: HistoryRequest): PreparedRequest {
+  #prepare({ predicate, window }: HistoryTask): PreparedRequest {
     this.#collect();
     const upTo = window.upTo ?? this.#recorder.timeline.frontier;
     return {

@@ -1,10 +1,10 @@
 /** Event lines as `observe` shows them without a terminal, with times in UTC. */
-import { type EventFormat, type EventLine, eventLines } from '../../src/cli/render/event-lines.js';
+import { type EventLine, eventLines, type OutputFormat } from '../../src/cli/render/event-lines.js';
 import { parseFieldMask } from '../../src/cli/render/field-mask.js';
 import { PLAIN } from '../../src/cli/render/palette.js';
 import type { EventMessage } from '../../src/wire/messages.js';
 
-export function lines(format: EventFormat, mask?: string) {
+export function lines(format: OutputFormat, mask?: string) {
   return eventLines(format, {
     palette: PLAIN,
     mask: mask === undefined ? undefined : parseFieldMask(mask),

@@ -7,7 +7,7 @@ import { timestampNs, timestampText } from '../../subscriptions/timestamp.js';
 import { batchToJson, messageToJson } from '../../wire/message-json.js';
 import type { Accepted, Coverage } from '../../wire/messages.js';
 import type { EventLines } from '../render/event-lines.js';
-import { NodeClock } from '../render/node-clock.js';
+import { NodeTimes } from '../render/node-times.js';
 import {
   beginningNotice,
   coverageNotices,
@@ -40,7 +40,7 @@ export interface ObserveOutputOptions {
 export class ObserveOutput {
   readonly #screen: Screen;
   readonly #options: ObserveOutputOptions;
-  readonly #clock = new NodeClock();
+  readonly #clock = new NodeTimes();
   readonly #order = new TimeOrder((lines) => this.#print(lines));
   #headed = false;
   #events = 0;

@@ -11,7 +11,7 @@ import { connectionText, subjectText, userText } from './subject.js';
 import { jsonText, safeText, shellWords } from './text.js';
 import { EventTimes, type TimeStyle } from './time.js';
 
-export type EventFormat = 'compact' | 'json' | 'table' | 'dict';
+export type OutputFormat = 'compact' | 'json' | 'table' | 'dict';
 
 export interface EventLinesOptions {
   readonly palette: Palette;
@@ -34,7 +34,7 @@ const NODE_WIDTH_MAX = 24;
 /** `tcp connect`. */
 const TYPE_WIDTH = 11;
 
-export function eventLines(format: EventFormat, options: EventLinesOptions): EventLines {
+export function eventLines(format: OutputFormat, options: EventLinesOptions): EventLines {
   switch (format) {
     case 'compact':
       return { header: '', line: compactLine(options) };

@@ -5,7 +5,7 @@ import type { BackplaneError } from '../../errors.js';
 import { timestampNs } from '../../subscriptions/timestamp.js';
 import { shownList } from '../../text/shown.js';
 import type { Accepted, Coverage, Gap__Output as Gap } from '../../wire/messages.js';
-import type { NodeClock } from './node-clock.js';
+import type { NodeTimes } from './node-times.js';
 import { agoText, dateTimeText, timeText } from './time.js';
 
 type NodeCoverage = Coverage['nodes'][number];
@@ -23,7 +23,7 @@ const STATES: Readonly<Record<NodeStatus['state'], string>> = {
 const BEGINNINGS_NAMED_MAX = 8;
 
 /** `gap node-a network: 412 events, 10:02:03–10:02:05, kernel_overrun`. */
-export function gapNotice(gap: Gap, clock: NodeClock, utc = false): string {
+export function gapNotice(gap: Gap, clock: NodeTimes, utc = false): string {
   const topics = gap.node === '' ? gap.topics.map(({ topic }) => topic) : [];
   const where = [gap.node, gap.topic, topics.join(', ')].filter((part) => part !== '').join(' ');
   const count = gap.eventsUnknown ? 'an unknown number of events' : counted(gap.events, 'event');

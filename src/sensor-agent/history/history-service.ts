@@ -34,7 +34,7 @@ export interface HistoryReply {
 }
 
 /** A request as the broker sent it. */
-export interface HistoryRequest {
+export interface HistoryTask {
   readonly predicate: PredicateSpec;
   /** Without `upTo`: up to what is recorded when its turn comes. */
   readonly window: Omit<HistoryWindow, 'upTo'> & { readonly upTo: Position | undefined };
@@ -47,7 +47,7 @@ export interface PreparedRequest {
 }
 
 interface Query {
-  readonly request: HistoryRequest;
+  readonly request: HistoryTask;
   /** Approximate bytes that it takes in the queue. */
   readonly bytes: number;
   readonly abort: AbortController;
@@ -65,13 +65,13 @@ export class HistoryService {
   readonly #reply: HistoryReply;
   readonly #budget: TokenBucket;
   /** Throws for a request that cannot be answered. */
-  readonly #prepare: (request: HistoryRequest) => PreparedRequest;
+  readonly #prepare: (request: HistoryTask) => PreparedRequest;
 
   constructor(
     recording: Recording,
     reply: HistoryReply,
     budget: TokenBucket,
-    prepare: (request: HistoryRequest) => PreparedRequest,
+    prepare: (request: HistoryTask) => PreparedRequest,
     /** Told the CPU time of each step of a query, in milliseconds. */
     took: (cpuMs: number) => void,
   ) {
@@ -88,7 +88,7 @@ export class HistoryService {
   }
 
   /** Throws invalid_argument for the id of a query that has not ended, as the two answers could not be told apart. */
-  start(queryId: number, request: HistoryRequest, creditBytes: number): void {
+  start(queryId: number, request: HistoryTask, creditBytes: number): void {
     if (this.#waiting.has(queryId) || this.#running.has(queryId)) {
       throw new BackplaneError('invalid_argument', `history_query.query_id ${queryId} has not ended yet`);
     }
@@ -162,7 +162,7 @@ export class HistoryService {
 }
 
 /** Approximate bytes of a request in memory. */
-function requestBytes({ predicate, window }: HistoryRequest): number {
+function requestBytes({ predicate, window }: HistoryTask): number {
   const texts = [predicate.filter, ...predicate.topics, ...predicate.fields];
   return texts.reduce((sum, text) => sum + text.length * 2 + 32, 512) + (window.within?.length ?? 0) * 256;
 }

@@ -5,30 +5,30 @@
 import { BackplaneError } from '../../errors.js';
 
 /** The required type of a value, or the shapes of an object's required fields. */
-export type Shape =
+export type RecordShape =
   | 'number'
   | 'bigint'
   | 'string'
   | 'boolean'
   | 'object'
   | 'list'
-  | { readonly [field: string]: Shape };
+  | { readonly [field: string]: RecordShape };
 
-const POSITION: Shape = { epoch: 'number', timeNs: 'bigint', lane: 'number', tie: 'number' };
+const POSITION: RecordShape = { epoch: 'number', timeNs: 'bigint', lane: 'number', tie: 'number' };
 
-export const EXEC_SHAPE: Shape = { lane: 'number', timeNs: 'bigint', pid: 'number', missed: 'boolean' };
-export const NOTICE_SHAPE: Shape = { type: 'string', timeNs: 'bigint', tie: 'number', notice: 'object' };
-export const SNAPSHOT_SHAPE: Shape = { processes: 'list' };
-export const PATHS_SHAPE: Shape = { paths: 'list' };
-export const HOLE_SHAPE: Shape = { from: POSITION, to: POSITION, lost: 'number', lostUnknown: 'boolean' };
-export const LOSS_SHAPE: Shape = {
+export const EXEC_SHAPE: RecordShape = { lane: 'number', timeNs: 'bigint', pid: 'number', missed: 'boolean' };
+export const NOTICE_SHAPE: RecordShape = { type: 'string', timeNs: 'bigint', tie: 'number', notice: 'object' };
+export const SNAPSHOT_SHAPE: RecordShape = { processes: 'list' };
+export const PATHS_SHAPE: RecordShape = { paths: 'list' };
+export const HOLE_SHAPE: RecordShape = { from: POSITION, to: POSITION, lost: 'number', lostUnknown: 'boolean' };
+export const LOSS_SHAPE: RecordShape = {
   reason: 'string',
   from: POSITION,
   timeNs: 'bigint',
   goesOn: 'boolean',
   message: 'string',
 };
-export const ORIGIN_SHAPE: Shape = {
+export const ORIGIN_SHAPE: RecordShape = {
   epoch: 'number',
   continued: 'boolean',
   bootId: 'string',
@@ -36,14 +36,14 @@ export const ORIGIN_SHAPE: Shape = {
   formats: 'object',
   selfPids: 'list',
 };
-export const CHECKPOINT_SHAPE: Shape = {
+export const CHECKPOINT_SHAPE: RecordShape = {
   part: 'number',
   parts: 'number',
   processes: { processes: 'list', tasks: 'list', exited: 'list' },
   sockets: { owners: 'list', listeners: 'list' },
   execs: 'list',
 };
-export const CHECKPOINT_HEAD_SHAPE: Shape = {
+export const CHECKPOINT_HEAD_SHAPE: RecordShape = {
   origin: ORIGIN_SHAPE,
   position: POSITION,
   wallNs: 'bigint',
@@ -54,7 +54,7 @@ export const CHECKPOINT_HEAD_SHAPE: Shape = {
 };
 
 /** Throws `damaged`, naming the field. */
-export function checkShape(value: unknown, shape: Shape, path = 'record'): void {
+export function checkShape(value: unknown, shape: RecordShape, path = 'record'): void {
   if (typeof shape === 'string') {
     const fits = shape === 'list' ? Array.isArray(value) : typeof value === shape && value !== null;
     if (!fits) throw new BackplaneError('damaged', `${path} must be a ${shape}`);

@@ -18,7 +18,7 @@ import type { Position } from '../../wire/position.js';
 import type { ClockPair, SourcePage } from '../source/source.js';
 import type { RecordedProcess } from '../timeline/process-table.js';
 import type { Checkpoint } from './checkpoint.js';
-import { checkShape, type Shape } from './record-shape.js';
+import { checkShape, type RecordShape } from './record-shape.js';
 
 export const RecordKind = {
   PAGE: 1,
@@ -144,7 +144,7 @@ export function packRecord(
 }
 
 /** Throws `damaged` when a record does not unpack to its shape: its CRC was right, so another version wrote it. */
-export function unpackRecord<T>(payload: Buffer, shape: Shape): T {
+export function unpackRecord<T>(payload: Buffer, shape: RecordShape): T {
   let value: unknown;
   try {
     value = unpackr.unpack(payload);

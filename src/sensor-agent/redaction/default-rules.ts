@@ -7,7 +7,7 @@
  */
 import type { ProgramRule } from './program-forms.js';
 import type { ProgramTraits } from './programs-seen.js';
-import type { Shape } from './shaped-secrets.js';
+import type { SecretShape } from './shaped-secrets.js';
 
 /** Rules about what follows a name that says that it is a secret (secret-name.ts). */
 export const NAME_RULES = [
@@ -19,7 +19,7 @@ export const NAME_RULES = [
   'sql-password',
 ] as const;
 
-export const SHAPES: readonly Shape[] = [
+export const SHAPES: readonly SecretShape[] = [
   { rule: 'bearer', kind: 'bearer', literals: ['bearer'] },
   { rule: 'url-credentials', kind: 'url', literals: ['://'] },
   { rule: 'url-credentials', kind: 'dsn', literals: ['@tcp(', '@udp(', '@unix('] },

@@ -10,14 +10,14 @@ import { findProgramSecrets, type NamedProgram } from './program-secrets.js';
 import { ProgramsSeen, type ProgramTraits } from './programs-seen.js';
 import type { CompiledPattern, CompiledRule } from './rule.js';
 import { NAME_HINTS } from './secret-name.js';
-import { isTokenStart, type Shape, ShapedSecrets, type ShapeKind } from './shaped-secrets.js';
+import { isTokenStart, type SecretShape, ShapedSecrets, type ShapeKind } from './shaped-secrets.js';
 import type { Unexamined } from './unexamined.js';
 
 /** The rules for which a literal in the text matters. */
 interface Use {
   readonly literal: string;
   isName: boolean;
-  readonly shapes: Shape[];
+  readonly shapes: SecretShape[];
   /** Indices of PROGRAMS. */
   readonly programs: number[];
   readonly traits: ProgramTraits[];
@@ -180,7 +180,7 @@ function mayBegin(use: Use, text: string, from: number, start: number, end: numb
 }
 
 /** The literal as the shape has it: its case may matter. */
-function shapeLiteral({ literals }: Shape, { literal }: Use): string {
+function shapeLiteral({ literals }: SecretShape, { literal }: Use): string {
   return literals.find((one) => one.toLowerCase() === literal) ?? literal;
 }
 

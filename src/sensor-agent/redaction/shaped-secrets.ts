@@ -22,7 +22,7 @@ export type ShapeKind =
   | 'piped';
 
 /** The shape that a rule looks for: one of the literals, then the form that its kind prescribes. */
-export interface Shape {
+export interface SecretShape {
   readonly rule: string;
   readonly kind: ShapeKind;
   readonly literals: readonly string[];
@@ -70,7 +70,7 @@ export class ShapedSecrets {
   }
 
   /** Looks at the literal in [start, end). Returns the place from which on there is more to look at. */
-  look({ rule, kind }: Shape, literal: string, start: number, end: number): number {
+  look({ rule, kind }: SecretShape, literal: string, start: number, end: number): number {
     this.#argument.seek(start);
     switch (kind) {
       case 'url':

@@ -30,7 +30,7 @@ import {
 } from '../../wire/messages.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import type { HistoryResult } from '../history/history-query.js';
-import type { HistoryReply, HistoryRequest } from '../history/history-service.js';
+import type { HistoryReply, HistoryTask } from '../history/history-service.js';
 import type { FrameLink, WelcomeTopic } from '../publish/publisher.js';
 import { checkedEpoch, checkedWindow, predicateSpec } from './broker-checks.js';
 
@@ -47,7 +47,7 @@ export interface UplinkNode {
     predicates: readonly PredicateSpec[],
   ): { position: Position; errors: readonly { id: bigint; message: string }[] };
   /** Throws when the broker breaks the protocol; a query that cannot be answered ends with an error instead. */
-  history(queryId: number, request: HistoryRequest, creditBytes: number, reply: HistoryReply): void;
+  history(queryId: number, request: HistoryTask, creditBytes: number, reply: HistoryReply): void;
   lease(lease: Lease__Output): void;
   credit(queryId: number, bytes: number): void;
   cancel(queryId: number): void;
@@ -247,7 +247,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
 
   #query(query: HistoryQuery__Output): void {
     const queryId = Number(query.queryId);
-    let request: HistoryRequest;
+    let request: HistoryTask;
     try {
       if (!query.predicate) throw new BackplaneError('invalid_argument', 'history_query.predicate is missing');
       request = { predicate: predicateSpec(query.predicate), window: checkedWindow(query) };

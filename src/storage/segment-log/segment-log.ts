@@ -17,7 +17,7 @@ import { checkRange, createSegment, type NewRecord, payloadLength } from './new-
 import { type Damage, type Recovered, recover } from './recovery.js';
 import { Segment, type SegmentInfo } from './segment.js';
 import type { SegmentList } from './segment-list.js';
-import type { Anchor } from './sparse-index.js';
+import type { AnchorPlace } from './sparse-index.js';
 
 export type { LogOptions } from './log-options.js';
 export type { NewRecord } from './new-record.js';
@@ -196,7 +196,7 @@ export class SegmentLog {
   }
 
   /** Newest first. Where a segment has more than SEGMENT_ANCHORS_MAX of them, some are left out. */
-  *anchors(): Generator<Anchor> {
+  *anchors(): Generator<AnchorPlace> {
     for (const segment of this.#list.segments.toReversed()) if (!segment.removed) yield* segment.index.anchors();
   }
 

@@ -7,7 +7,7 @@
 import { partitionPoint } from '../../flow/partition-point.js';
 import { SEGMENT_ANCHORS_MAX, SEGMENT_MARK_BYTES } from '../../limits.js';
 
-export interface Anchor {
+export interface AnchorPlace {
   readonly ordinal: number;
   /** Wall clock, nanoseconds since 1970. */
   readonly timeNs: bigint;
@@ -56,7 +56,7 @@ export class SparseIndex {
   }
 
   /** Newest first. */
-  *anchors(): Generator<Anchor> {
+  *anchors(): Generator<AnchorPlace> {
     for (let at = this.length - 1; at >= 0; at--) {
       // A log that grows meanwhile may thin out its newest segment, and so leave fewer entries.
       if (at < this.length && this.isAnchor(at)) yield { ordinal: this.ordinal(at), timeNs: this.timeNs(at) };

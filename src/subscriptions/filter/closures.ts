@@ -7,10 +7,10 @@ import { FILTER_STRING_CHARACTERS_MAX } from '../../limits.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import type { CompareOperator, Quantifier, StringTest } from './checked.js';
 
-export type Run<T> = (event: BusEvent, item: string) => T;
+export type Closure<T> = (event: BusEvent, item: string) => T;
 
 export interface Compiled<T> {
-  readonly run: Run<T>;
+  readonly run: Closure<T>;
   readonly fallible: boolean;
   /** Set when the value is the same for every event. */
   readonly constant?: T;
@@ -50,7 +50,7 @@ export function logic(operands: readonly Compiled<boolean>[], decisive: boolean)
   const ordered = [...operands.filter((o) => !o.fallible), ...operands.filter((o) => o.fallible)];
   const runs = ordered.map((operand) => operand.run);
   if (!operands.some((operand) => operand.fallible)) return { run: plainLogic(runs, decisive), fallible: false };
-  const run: Run<boolean> = (event, item) => {
+  const run: Closure<boolean> = (event, item) => {
     let failed = false;
     for (const operand of runs) {
       try {
@@ -64,8 +64,8 @@ export function logic(operands: readonly Compiled<boolean>[], decisive: boolean)
   return { run, fallible: true };
 }
 
-function plainLogic(runs: readonly Run<boolean>[], decisive: boolean): Run<boolean> {
-  const [first, second] = runs as [Run<boolean>, Run<boolean>];
+function plainLogic(runs: readonly Closure<boolean>[], decisive: boolean): Closure<boolean> {
+  const [first, second] = runs as [Closure<boolean>, Closure<boolean>];
   if (runs.length === 2 && decisive) return (event, item) => first(event, item) || second(event, item);
   if (runs.length === 2) return (event, item) => first(event, item) && second(event, item);
   return (event, item) => {
@@ -82,7 +82,7 @@ export function comprehension(
   const fallible = list.fallible || body.fallible;
   if (quantifier === 'exists_one') return { run: existsOne(list.run, body.run), fallible };
   const decisive = quantifier === 'exists';
-  const run: Run<boolean> = (event, item) => {
+  const run: Closure<boolean> = (event, item) => {
     let failed = false;
     for (const element of list.run(event, item)) {
       try {
@@ -97,7 +97,7 @@ export function comprehension(
 }
 
 /** Strict, as in CEL: one failing element leaves it without a value. */
-function existsOne(list: Run<readonly string[]>, body: Run<boolean>): Run<boolean> {
+function existsOne(list: Closure<readonly string[]>, body: Closure<boolean>): Closure<boolean> {
   return (event, item) => {
     let count = 0;
     for (const element of list(event, item)) if (body(event, element)) count++;
@@ -123,7 +123,7 @@ export function compare<T extends bigint | boolean | number | string>(
   return { run: compareConstant(operator, left.run, right.constant), fallible };
 }
 
-function compareConstant<T>(operator: CompareOperator, left: Run<T>, right: T): Run<boolean> {
+function compareConstant<T>(operator: CompareOperator, left: Closure<T>, right: T): Closure<boolean> {
   switch (operator) {
     case '==':
       return (event, item) => left(event, item) === right;
@@ -140,7 +140,7 @@ function compareConstant<T>(operator: CompareOperator, left: Run<T>, right: T): 
   }
 }
 
-function compareRuns<T>(operator: CompareOperator, left: Run<T>, right: Run<T>): Run<boolean> {
+function compareRuns<T>(operator: CompareOperator, left: Closure<T>, right: Closure<T>): Closure<boolean> {
   switch (operator) {
     case '==':
       return (event, item) => left(event, item) === right(event, item);
@@ -201,7 +201,7 @@ export function stringTest(test: StringTest, subject: Compiled<string>, argument
 }
 
 export function concatenation(left: Compiled<string>, right: Compiled<string>): Compiled<string> {
-  const run: Run<string> = (event, item) => {
+  const run: Closure<string> = (event, item) => {
     const a = left.run(event, item);
     const b = right.run(event, item);
     return a.length + b.length > FILTER_STRING_CHARACTERS_MAX ? fail() : a + b;

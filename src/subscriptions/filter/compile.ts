@@ -5,6 +5,7 @@ import type { BusEvent } from '../../wire/event/event.js';
 import type { CheckedExpr } from './checked.js';
 import { blockContains } from './cidr.js';
 import {
+  type Closure,
   type Compiled,
   characters,
   compare,
@@ -16,7 +17,6 @@ import {
   constant,
   fail,
   logic,
-  type Run,
   stringTest,
 } from './closures.js';
 import {
@@ -150,7 +150,7 @@ class Compiler {
     const [min, max] =
       expr.type === 'timestamp' ? [TIMESTAMP_NS_MIN, TIMESTAMP_NS_MAX] : [DURATION_NS_MIN, DURATION_NS_MAX];
     const sign = expr.operator === '-' ? -1n : 1n;
-    const run: Run<bigint> = (event, item) => {
+    const run: Closure<bigint> = (event, item) => {
       const result = left(event, item) + sign * right(event, item);
       return result < min || result > max ? fail() : result;
     };
@@ -259,7 +259,7 @@ function compareLists<T>(
   left: Compiled<readonly T[]>,
   right: Compiled<readonly T[]>,
 ): Compiled<boolean> {
-  const run: Run<boolean> = (event, item) => {
+  const run: Closure<boolean> = (event, item) => {
     const a = left.run(event, item);
     const b = right.run(event, item);
     return (a.length === b.length && a.every((element, i) => element === b[i])) === wanted;

@@ -3,7 +3,7 @@
  * computed with numbers; any other with bigints. An overflow of 64 bits and a division by zero give no value.
  */
 import type { ArithmeticOperator, CompareOperator } from './checked.js';
-import { type Compiled, compare, fail, type Run } from './closures.js';
+import { type Closure, type Compiled, compare, fail } from './closures.js';
 import { INT_MAX, INT_MIN } from './scope.js';
 
 export type CompiledInt =
@@ -17,7 +17,7 @@ export function intConstant(value: bigint): CompiledInt {
 }
 
 /** Values between min and max, both safe integers. */
-export function narrowInt(run: Run<number>, fallible: boolean, min: number, max: number): CompiledInt {
+export function narrowInt(run: Closure<number>, fallible: boolean, min: number, max: number): CompiledInt {
   return { wide: false, run, fallible, min, max };
 }
 
@@ -39,7 +39,7 @@ export function compareInts(operator: CompareOperator, left: CompiledInt, right:
 export function conditionalInt(test: Compiled<boolean>, yes: CompiledInt, no: CompiledInt): CompiledInt {
   const fallible = test.fallible || yes.fallible || no.fallible;
   if (!yes.wide && !no.wide) {
-    const run: Run<number> = (event, item) => (test.run(event, item) ? yes.run(event, item) : no.run(event, item));
+    const run: Closure<number> = (event, item) => (test.run(event, item) ? yes.run(event, item) : no.run(event, item));
     return narrowInt(run, fallible, Math.min(yes.min, no.min), Math.max(yes.max, no.max));
   }
   const a = widen(yes).run;
@@ -87,7 +87,11 @@ function rangeOf(operator: ArithmeticOperator, a: Range, b: Range): [number, num
   }
 }
 
-function narrowArithmetic(operator: ArithmeticOperator, left: Run<number>, right: Run<number>): Run<number> {
+function narrowArithmetic(
+  operator: ArithmeticOperator,
+  left: Closure<number>,
+  right: Closure<number>,
+): Closure<number> {
   switch (operator) {
     case '+':
       return (event, item) => left(event, item) + right(event, item);
@@ -111,7 +115,7 @@ function narrowArithmetic(operator: ArithmeticOperator, left: Run<number>, right
   }
 }
 
-function wideArithmetic(operator: ArithmeticOperator, left: Run<bigint>, right: Run<bigint>): Run<bigint> {
+function wideArithmetic(operator: ArithmeticOperator, left: Closure<bigint>, right: Closure<bigint>): Closure<bigint> {
   return (event, item) => {
     const result = wideResult(operator, left(event, item), right(event, item));
     return result < INT_MIN || result > INT_MAX ? fail() : result;

@@ -19,6 +19,7 @@ import { isUtf8 } from 'node:buffer';
 import { passTest } from './event-pass.js';
 import {
   BYTES,
+  type EventShape,
   MESSAGE,
   NANOS,
   NANOS_MAX,
@@ -29,7 +30,6 @@ import {
   NUMBERS,
   SECONDS,
   SECONDS_MAX,
-  type Shape,
   STRING,
   shapeOfMessage,
   UNKNOWN,
@@ -70,7 +70,7 @@ export function walkedFault(bytes: Buffer, from: number, to: number): string | u
 
 class Fault extends Error {}
 
-function walk(bytes: Buffer, from: number, to: number, shape: Shape, depth: number): void {
+function walk(bytes: Buffer, from: number, to: number, shape: EventShape, depth: number): void {
   const { kinds, inner } = shape;
   let at = from;
   while (at < to) {
@@ -121,7 +121,7 @@ function walk(bytes: Buffer, from: number, to: number, shape: Shape, depth: numb
   if (at !== to) throw new Fault('the last field must end within its message');
 }
 
-function walkInner(bytes: Buffer, from: number, to: number, shape: Shape, depth: number): void {
+function walkInner(bytes: Buffer, from: number, to: number, shape: EventShape, depth: number): void {
   if (depth >= DEPTH_MAX) throw new Fault(`messages must nest at most ${DEPTH_MAX} deep`);
   walk(bytes, from, to, shape, depth + 1);
 }

@@ -3,7 +3,7 @@
  * 1 to 15 in their shortest encodings and ASCII text of up to 127 bytes; false only means that a full check must
  * decide.
  */
-import { MESSAGE, NANOS, NANOS_MAX, NUMBER, NUMBER32, SECONDS, type Shape, STRING, WIDE } from './event-shape.js';
+import { type EventShape, MESSAGE, NANOS, NANOS_MAX, NUMBER, NUMBER32, SECONDS, STRING, WIDE } from './event-shape.js';
 
 /** Whether bytes[from, to) is certainly a valid message. */
 export type PassTest = (bytes: Buffer, from: number, to: number) => boolean;
@@ -11,7 +11,7 @@ export type PassTest = (bytes: Buffer, from: number, to: number) => boolean;
 /** The highest field whose tag takes one byte. */
 const FIELD_MAX = 15;
 
-export function passTest(shape: Shape): PassTest {
+export function passTest(shape: EventShape): PassTest {
   const functions: string[] = [];
   const name = define(shape, functions, new Map());
   return new Function(`${functions.join('\n')}\nreturn ${name};`)() as PassTest;
@@ -24,7 +24,7 @@ const NANOS_OF_FIVE_BYTES =
   `(b[at + 5] << 28)) <= ${NANOS_MAX}) { at += 6; continue; }`;
 
 /** Returns the name of the function that tests messages of this shape. */
-function define(shape: Shape, functions: string[], known: Map<Shape, string>): string {
+function define(shape: EventShape, functions: string[], known: Map<EventShape, string>): string {
   const before = known.get(shape);
   if (before !== undefined) return before;
   const name = `test${known.size}`;

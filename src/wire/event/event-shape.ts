@@ -23,10 +23,10 @@ export const NUMBER32 = 10;
 export const SECONDS = 11;
 export const NANOS = 12;
 
-export interface Shape {
+export interface EventShape {
   /** By field number. */
   readonly kinds: Uint8Array;
-  readonly inner: (Shape | undefined)[];
+  readonly inner: (EventShape | undefined)[];
 }
 
 interface Descriptor {
@@ -68,7 +68,7 @@ const REPEATED: Readonly<Record<number, number>> = {
 };
 
 /** `name` is that of a message in backplane.v1. */
-export function shapeOfMessage(name: string): Shape {
+export function shapeOfMessage(name: string): EventShape {
   return shapeOf(descriptorOf(name), new Map());
 }
 
@@ -78,13 +78,13 @@ function descriptorOf(name: string): Descriptor {
   return definition.type as Descriptor;
 }
 
-function shapeOf(descriptor: Descriptor, known: Map<Descriptor, Shape>): Shape {
+function shapeOf(descriptor: Descriptor, known: Map<Descriptor, EventShape>): EventShape {
   const before = known.get(descriptor);
   if (before !== undefined) return before;
   const size = 1 + Math.max(...descriptor.field.map(({ number }) => number));
-  const shape: Shape = {
+  const shape: EventShape = {
     kinds: new Uint8Array(size),
-    inner: new Array<Shape | undefined>(size).fill(undefined),
+    inner: new Array<EventShape | undefined>(size).fill(undefined),
   };
   known.set(descriptor, shape);
   for (const { name, number, label, type, typeName } of descriptor.field) {

@@ -1,7 +1,7 @@
 /** The formats of event lines: times, JSON, dict and table, field masks, and what may reach a terminal. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type EventFormat, eventLines } from '../../../src/cli/render/event-lines.js';
+import { eventLines, type OutputFormat } from '../../../src/cli/render/event-lines.js';
 import { COLOURED, choosePalette, PLAIN, takesEscapes } from '../../../src/cli/render/palette.js';
 import { CLOCK, type TimeStyle } from '../../../src/cli/render/time.js';
 import { parseTimestamp } from '../../../src/text/time-text.js';
@@ -11,7 +11,7 @@ import { lines, show } from '../../harness/shown-lines.js';
 process.env.TZ = 'UTC';
 
 /** Lines of exits at these times. */
-function timesOf(at: readonly string[], times: TimeStyle, format: EventFormat = 'compact'): string[] {
+function timesOf(at: readonly string[], times: TimeStyle, format: OutputFormat = 'compact'): string[] {
   const { line } = eventLines(format, { palette: PLAIN, mask: undefined, times, terminal: false });
   return at.map((text) => {
     const ns = parseTimestamp(text)!;

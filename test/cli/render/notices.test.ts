@@ -1,7 +1,7 @@
 /** Gaps, coverage and states of nodes as lines of text. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NodeClock } from '../../../src/cli/render/node-clock.js';
+import { NodeTimes } from '../../../src/cli/render/node-times.js';
 import { coverageNotices, gapNotice, linkNotice, missingNotice, nodeNotice } from '../../../src/cli/render/notices.js';
 import { BackplaneError } from '../../../src/errors.js';
 import { nsToTimestamp, type SubscribeResponse, subscribeResponseCodec } from '../../../src/wire/messages.js';
@@ -24,7 +24,7 @@ const GAP = {
 };
 
 test('a gap names node, topic, count, wall time and reason', () => {
-  const clock = new NodeClock();
+  const clock = new NodeTimes();
   const { gap } = received({ gap: GAP });
   assert.equal(gapNotice(gap!, clock), 'gap node-a network: 412 events, kernel_overrun');
   clock.learn('node-a', wireEvent('process.exit'), WALL_NS);

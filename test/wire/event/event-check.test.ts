@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { eventFault, walkedFault } from '../../../src/wire/event/event-check.js';
-import { type Shape, shapeOfMessage } from '../../../src/wire/event/event-shape.js';
+import { type EventShape, shapeOfMessage } from '../../../src/wire/event/event-shape.js';
 import { eventWallNs } from '../../../src/wire/event/event-time.js';
 import { EventWriter } from '../../../src/wire/event/event-writer.js';
 import { compileFieldMask, cutRuns } from '../../../src/wire/event/field-mask.js';
@@ -128,7 +128,7 @@ for (const [what, [bytes, fault]] of Object.entries(FAULTS)) {
 
 /** Calls `visit` with each field of a message and of those within, and with what puts a message's bytes into an event. */
 function eachField(
-  shape: Shape,
+  shape: EventShape,
   around: (body: readonly number[]) => readonly number[],
   visit: (field: number, around: (body: readonly number[]) => readonly number[]) => void,
 ): void {

@@ -1,5 +1,5 @@
 /** The orders that the exec lane gives its threads, and the memory that they share. */
-import type { Field } from '../pages/field.js';
+import type { TraceField } from '../pages/field.js';
 
 /** A thread's orders (its workerData). */
 export interface ExecLaneTask {
@@ -10,7 +10,7 @@ export interface ExecLaneTask {
   readonly blocking: boolean;
   readonly pageBytes: number;
   readonly eventId: number;
-  readonly fields: readonly Field[];
+  readonly fields: readonly TraceField[];
   /**
    * Int32. [STOP] is 1 when the lane stops. [READ]: entries that all threads have
    * read, modulo 2^32. From [DESCRIPTORS + lane] on: the

@@ -3,7 +3,7 @@
  * payload. Generated code is twice as fast as walking the fields; all it
  * contains of a format's text are names that `parseField` has checked.
  */
-import type { Field } from './field.js';
+import type { TraceField } from './field.js';
 
 /** 64-bit numbers are bigint (unless declared safe), byte arrays are copies. */
 export type FieldValue = number | bigint | boolean | string | readonly number[] | readonly bigint[];
@@ -18,7 +18,7 @@ export interface DecoderOptions {
   readonly safe?: ReadonlySet<string>;
 }
 
-export function compileDecoder(fields: readonly Field[], options: DecoderOptions = {}): Decoder {
+export function compileDecoder(fields: readonly TraceField[], options: DecoderOptions = {}): Decoder {
   const picked = fields.filter((field) => options.only?.has(field.name) ?? true);
   const endBytes = picked.reduce((end, field) => Math.max(end, field.offset + field.sizeBytes), 0);
   const values = picked.map((field) => `${JSON.stringify(field.name)}: ${expression(field, options.safe)}`);
@@ -32,7 +32,7 @@ export function compileDecoder(fields: readonly Field[], options: DecoderOptions
   return make(text, bytes, locText, locBytes, padded);
 }
 
-function expression(field: Field, safe: ReadonlySet<string> | undefined): string {
+function expression(field: TraceField, safe: ReadonlySet<string> | undefined): string {
   const { offset, sizeBytes } = field;
   const base = field.relative ? offset + 4 : 0;
   switch (field.kind) {
@@ -56,7 +56,7 @@ function expression(field: Field, safe: ReadonlySet<string> | undefined): string
   }
 }
 
-function integer(field: Field, offset: number, safe: boolean): string {
+function integer(field: TraceField, offset: number, safe: boolean): string {
   const sign = field.signed ? '' : 'U';
   switch (field.elementBytes) {
     case 1:

@@ -3,7 +3,7 @@
 /** How a field's bytes are read; `loc` kinds point elsewhere in the payload. */
 export type FieldKind = 'int' | 'bool' | 'string' | 'array' | 'bytes' | 'loc-string' | 'loc-bytes';
 
-export interface Field {
+export interface TraceField {
   readonly name: string;
   /** The declaration without the name, as the kernel writes it: `const void *`, `__data_loc char[]`. */
   readonly type: string;

@@ -9,7 +9,7 @@
 import { BackplaneError } from '../../../errors.js';
 import { FORMAT_BYTES_MAX, FORMAT_FIELDS_MAX, FORMATS_MAX, PAGE_BYTES_MAX } from '../../../limits.js';
 import { compileDecoder, type Decoder } from './decoder.js';
-import type { Field } from './field.js';
+import type { TraceField } from './field.js';
 
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 const FIELD_LINE = /^\tfield:([^;]+);\toffset:(\d+);\tsize:(\d+);(?:\tsigned:(\d+);)?$/;
@@ -24,11 +24,11 @@ export class EventFormat {
     readonly group: string,
     readonly name: string,
     /** Without the common fields; see `eventPid` for the one that matters. */
-    readonly fields: readonly Field[],
+    readonly fields: readonly TraceField[],
     readonly text: string,
   ) {}
 
-  field(name: string): Field | undefined {
+  field(name: string): TraceField | undefined {
     return this.fields.find((field) => field.name === name);
   }
 
@@ -112,7 +112,7 @@ export function parseFormat(key: string, text: string): EventFormat {
     throw damaged(key, `named group/event like its text, got ${name === undefined ? 'no name' : name.slice(0, 80)}`);
   }
   if (!(id > 0 && id < 65_536)) throw damaged(key, `given an ID from 1 to 65535`);
-  const fields: Field[] = [];
+  const fields: TraceField[] = [];
   for (const line of text.split('\n')) {
     if (!line.startsWith('\tfield:')) continue;
     const match = FIELD_LINE.exec(line);
@@ -126,7 +126,7 @@ export function parseFormat(key: string, text: string): EventFormat {
 }
 
 /** eventPid and eventFlags read at fixed places, as every kernel has them. */
-function checkCommon(key: string, fields: readonly Field[]): void {
+function checkCommon(key: string, fields: readonly TraceField[]): void {
   for (const [name, offset, size] of [
     ['common_type', 0, 2],
     ['common_flags', 2, 1],
@@ -137,7 +137,7 @@ function checkCommon(key: string, fields: readonly Field[]): void {
   }
 }
 
-function parseField(key: string, declaration: string, offset: number, sizeBytes: number, signed: boolean): Field {
+function parseField(key: string, declaration: string, offset: number, sizeBytes: number, signed: boolean): TraceField {
   if (offset + sizeBytes > PAGE_BYTES_MAX) throw damaged(key, `inside a page, got a field at offset ${offset}`);
   const array = /^(.*?)\s*\[([^\]]*)\]$/.exec(declaration.trim());
   const base = array === null ? declaration.trim() : array[1]!;
@@ -159,7 +159,7 @@ function scalarOrArray(
   type: string,
   bound: string | undefined,
   sizeBytes: number,
-): Pick<Field, 'kind' | 'elementBytes'> {
+): Pick<TraceField, 'kind' | 'elementBytes'> {
   if (bound !== undefined) {
     if (type === 'char' || type === 'const char') return { kind: 'string', elementBytes: 1 };
     const count = Number(bound);

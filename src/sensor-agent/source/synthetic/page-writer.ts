@@ -5,7 +5,7 @@
 import { BackplaneError } from '../../../errors.js';
 import { PAGE_BYTES_MAX, PAGE_HEADER_BYTES } from '../../../limits.js';
 import type { FieldValue } from '../pages/decoder.js';
-import type { Field } from '../pages/field.js';
+import type { TraceField } from '../pages/field.js';
 import type { EventFormat } from '../pages/format.js';
 
 export interface NewEntry {
@@ -138,12 +138,12 @@ function latest(a: bigint, b: bigint): bigint {
 }
 
 /** Bytes that a `__data_loc` value takes behind the fixed part: strings with their NUL. */
-function variableBytes(field: Field, value: FieldValue | undefined): number {
+function variableBytes(field: TraceField, value: FieldValue | undefined): number {
   if (field.kind === 'loc-string') return value === undefined ? 0 : Buffer.byteLength(value as string) + 1;
   return field.kind === 'loc-bytes' && value !== undefined ? (value as readonly number[]).length : 0;
 }
 
-function writeFixed(payload: Buffer, field: Field, value: FieldValue): void {
+function writeFixed(payload: Buffer, field: TraceField, value: FieldValue): void {
   if (typeof value === 'string') {
     // The last byte stays NUL.
     payload.write(value, field.offset, field.sizeBytes - 1);
@@ -155,7 +155,7 @@ function writeFixed(payload: Buffer, field: Field, value: FieldValue): void {
   }
 }
 
-function writeInteger(payload: Buffer, field: Field, at: number, value: number | bigint): void {
+function writeInteger(payload: Buffer, field: TraceField, at: number, value: number | bigint): void {
   switch (field.elementBytes) {
     case 1:
       payload[at] = Number(value);

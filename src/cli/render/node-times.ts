@@ -11,7 +11,7 @@ interface WirePosition {
   readonly timeNs: string;
 }
 
-export class NodeClock {
+export class NodeTimes {
   readonly #offsets = new LRUCache<string, { readonly epoch: string; readonly offsetNs: bigint }>({
     max: NODES_SHOWN_MAX,
   });
