@@ -1,4 +1,4 @@
-/** A shutdown in several steps, all of which must run. */
+/** Work in several parts, all of which must end before it counts as done or failed. */
 
 /** Runs the steps one after another, even if earlier ones fail; then throws the error of the first that failed. */
 export async function everyStep(...steps: readonly (() => void | Promise<void>)[]): Promise<void> {
@@ -11,4 +11,10 @@ export async function everyStep(...steps: readonly (() => void | Promise<void>)[
     }
   }
   if (failures.length > 0) throw failures[0];
+}
+
+/** Waits for all of them, even if some fail; then throws the error of the first that failed. */
+export async function everyOne(parts: Iterable<Promise<unknown>>): Promise<void> {
+  const results = await Promise.allSettled(parts);
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }

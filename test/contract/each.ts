@@ -5,8 +5,11 @@ interface UnderTest {
   destroy(): Promise<void>;
 }
 
-export function eachWith<T extends UnderTest>(name: string, create: () => Promise<T>) {
-  return (title: string, run: (under: T) => Promise<void>): void => {
+/** Adds a test that gets something new to test. */
+export type Each<T> = (title: string, run: (under: T) => Promise<void>) => void;
+
+export function eachWith<T extends UnderTest>(name: string, create: () => Promise<T>): Each<T> {
+  return (title, run) => {
     test(`${name}: ${title}`, async () => {
       const under = await create();
       try {

@@ -7,7 +7,7 @@ import { compilePredicate } from '../../src/subscriptions/predicate.js';
 import { decodeHistoryFrame } from '../../src/wire/frame/history-frame.js';
 import { type TestAgent, TestRecorder } from '../harness/broker/test-agent.js';
 import { until } from '../harness/until.js';
-import { eachWith } from './each.js';
+import { type Each, eachWith } from './each.js';
 
 export interface NodeRouteUnderTest {
   readonly route: NodeRoute;
@@ -36,15 +36,13 @@ async function read(answer: HistoryAnswer): Promise<number> {
   return events;
 }
 
-type Each = ReturnType<typeof eachWith<NodeRouteUnderTest>>;
-
 export function nodeRouteContract(name: string, create: () => Promise<NodeRouteUnderTest>): void {
   const each = eachWith(name, create);
   reachesNodes(each);
   answersUnderCredit(each);
 }
 
-function reachesNodes(each: Each): void {
+function reachesNodes(each: Each<NodeRouteUnderTest>): void {
   each('a node that is not connected is not reached, and is asked for nothing', async ({ route, connect }) => {
     assert.equal(route.reaches('a'), false);
     assert.equal(route.history('a', request), undefined);
@@ -92,7 +90,7 @@ function reachesNodes(each: Each): void {
   });
 }
 
-function answersUnderCredit(each: Each): void {
+function answersUnderCredit(each: Each<NodeRouteUnderTest>): void {
   each('an answer that nobody reads stops at its credit, holds up no other, and goes on when read', async (under) => {
     const { route, connect } = under;
     const agent = await connect('a', recorderOf(2_000, 500));

@@ -7,7 +7,7 @@ import { encodeFrame, type Frame } from '../../src/wire/frame/frame.js';
 import type { Position } from '../../src/wire/position.js';
 import { element } from '../harness/arbitrary/frame-arbitrary.js';
 import { frameOver } from '../harness/frames.js';
-import { eachWith } from './each.js';
+import { type Each, eachWith } from './each.js';
 
 export interface LogUnderTest {
   /** The same log at every call, as after a restart. `bytesMax` bounds it by retention. */
@@ -52,9 +52,6 @@ async function drain(reader: PartitionReader): Promise<LogItem[]> {
 
 const shown = (item: LogItem) => (item.kind === 'frame' ? `${item.node}:${item.frame.coveredTo.timeNs}` : item.kind);
 
-/** Runs one promise of the contract as a test of its own, on a log of its own. */
-type Each = (what: string, run: (under: LogUnderTest) => Promise<void>) => void;
-
 export function partitionLogContract(name: string, create: () => Promise<LogUnderTest>): void {
   const each = eachWith(name, create);
 
@@ -64,7 +61,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
   storagePromises(each);
 }
 
-function readersPromises(each: Each): void {
+function readersPromises(each: Each<LogUnderTest>): void {
   each('frames come back in order from any offset, with their contents', async (under) => {
     const log = await under.open();
     const offsets: number[] = [];
@@ -121,7 +118,7 @@ function readersPromises(each: Each): void {
   });
 }
 
-function followersPromises(each: Each): void {
+function followersPromises(each: Each<LogUnderTest>): void {
   each('with two writers, a follower is told every frame once, in the order of the offsets', async (under) => {
     const log = await under.open();
     const told: string[] = [];
@@ -168,7 +165,7 @@ function followersPromises(each: Each): void {
   });
 }
 
-function positionsPromises(each: Each): void {
+function positionsPromises(each: Each<LogUnderTest>): void {
   each('the log knows the position that it has of each node, at once and after a kill', async (under) => {
     let log = await under.open();
     for (let i = 0; i < 50; i++) await append(log, `n${i % 5}`, i, i + 1, 100);
@@ -225,7 +222,7 @@ function positionsPromises(each: Each): void {
   });
 }
 
-function storagePromises(each: Each): void {
+function storagePromises(each: Each<LogUnderTest>): void {
   each('offsets that never existed are invalid, and offsets that retention deleted are expired', async (under) => {
     const log = await under.open(64 * 1024);
     const first = await append(log, 'a', 0, 1, 1000);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { SharedState, StateChange } from '../../src/broker/cluster/shared-state.js';
 import { until } from '../harness/until.js';
-import { eachWith } from './each.js';
+import { type Each, eachWith } from './each.js';
 
 export interface SharedStateUnderTest {
   /** Reads the state anew, as after a restart; the one before is used no more. */
@@ -28,8 +28,6 @@ function watched(state: SharedState, prefix: string) {
   return { entries, changes, stop };
 }
 
-type Each = ReturnType<typeof eachWith<SharedStateUnderTest>>;
-
 export function sharedStateContract(name: string, create: () => Promise<SharedStateUnderTest>): void {
   const each = eachWith(name, create);
   keepsEntries(each);
@@ -37,7 +35,7 @@ export function sharedStateContract(name: string, create: () => Promise<SharedSt
   tellsWatchers(each);
 }
 
-function keepsEntries(each: Each): void {
+function keepsEntries(each: Each<SharedStateUnderTest>): void {
   each('an entry can be read when its put has resolved, and after a restart', async (under) => {
     const state = await under.reopen();
     assert.equal(state.get('a'), undefined);
@@ -69,7 +67,7 @@ function keepsEntries(each: Each): void {
   });
 }
 
-function putsAtRevisions(each: Each): void {
+function putsAtRevisions(each: Each<SharedStateUnderTest>): void {
   each('a put at a revision is made only if the entry still has it', async (under) => {
     const state = await under.reopen();
     const first = await state.put('a', { number: 1 }, 0);
@@ -111,7 +109,7 @@ function putsAtRevisions(each: Each): void {
   });
 }
 
-function tellsWatchers(each: Each): void {
+function tellsWatchers(each: Each<SharedStateUnderTest>): void {
   each('a watcher gets the entries that are there, then every change, of its prefix only', async (under) => {
     const state = await under.reopen();
     for (const number of numbers(5)) await state.put(`x.${number}`, { number });

@@ -6,10 +6,10 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { StateFile } from '../../src/broker/cluster/embedded/state-file.js';
 import { readBoundedFile } from '../../src/storage/bounded-file.js';
 import { nodeFileOps, readSmallFile } from '../../src/storage/file-ops.js';
 import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
+import { openState } from '../harness/broker/stores.js';
 import { MAIN } from '../harness/bus/command.js';
 import { ROOMY, record, UNSYNCED } from '../harness/files/scratch.js';
 
@@ -90,7 +90,7 @@ test('state files that are no regular files are put aside, and this is logged', 
   spawnSync('mkfifo', [at('state.json')]);
   const warnings: string[] = [];
   const warn = (message: string) => warnings.push(message);
-  new StateFile({ dir, name: 'state', check: () => undefined, upgrade: () => [], consequence: '', warn });
+  openState(dir, { warn });
   assert.equal(warnings.length, 1);
   assert.match(warnings[0] ?? '', /state\.json is damaged/);
 });

@@ -1,4 +1,5 @@
 /** Keeps a part of the shared state the same as what a broker holds in memory: only what differs is written. */
+import { everyOne } from '../../flow/every-step.js';
 import type { SharedState, StateValue } from './shared-state.js';
 
 export class StateMirror {
@@ -24,8 +25,7 @@ export class StateMirror {
       if (this.#written.get(key) !== text) writes.push(this.#put(key, value, text));
     }
     for (const key of surplus) writes.push(this.#delete(key));
-    const results = await Promise.allSettled(writes);
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    await everyOne(writes);
   }
 
   async #put(key: string, value: StateValue, text: string): Promise<void> {

@@ -8,6 +8,7 @@
  * after a failed sync it is unknown which data the disk holds.
  */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { everyOne } from '../../flow/every-step.js';
 import { LOG_RETRY_MS } from '../../limits.js';
 import type { PartitionLog } from '../log/partition-log.js';
 
@@ -125,8 +126,7 @@ export class HeldFrames {
       // Without a held frame there is nothing to append, so a probe tells whether the log works again.
       if (frames.size === 0) await log.probe();
       // All of them must have ended before the next try: a frame whose append is still under way would be appended twice.
-      const results = await Promise.allSettled([...frames].map((frame) => frame.retry()));
-      for (const result of results) if (result.status === 'rejected') throw result.reason;
+      await everyOne([...frames].map((frame) => frame.retry()));
       if (frames.size === 0) this.#waiting.delete(log);
     } catch (cause) {
       this.trouble = asBackplaneError(cause).message;

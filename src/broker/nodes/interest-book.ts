@@ -6,15 +6,7 @@
 import { BackplaneError } from '../../errors.js';
 import { INTEREST_BYTES_MAX, INTEREST_GRACE_MS, PREDICATES_MAX } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
-
-export interface SavedClaim extends PredicateSpec {
-  readonly globs: readonly string[];
-}
-
-export interface SavedInterest {
-  readonly generation: number;
-  readonly claims: readonly SavedClaim[];
-}
+import { claimKey, type SavedClaim, type SavedInterest } from './node-state.js';
 
 interface Claim extends SavedClaim {
   readonly matches: (node: string) => boolean;
@@ -35,14 +27,14 @@ export class InterestBook {
     nowMs: number,
   ) {
     this.generation = saved.generation;
-    for (const claim of saved.claims) {
+    for (const [key, claim] of saved.claims) {
       const restored = {
         ...claim,
         matches: compileGlobs(claim.globs),
         subscribers: 0,
         expiresMs: nowMs + INTEREST_GRACE_MS,
       };
-      this.#claims.set(claimKey(claim, claim.globs), restored);
+      this.#claims.set(key, restored);
     }
   }
 
@@ -60,7 +52,7 @@ export class InterestBook {
     globs: readonly string[],
     matches: (node: string) => boolean,
   ): Promise<() => void> {
-    const key = claimKey(predicate, globs);
+    const key = claimKey(predicate.id, globs);
     let claim = this.#claims.get(key);
     const isNew = claim === undefined;
     if (claim === undefined) {
@@ -100,9 +92,10 @@ export class InterestBook {
   }
 
   saved(): SavedInterest {
-    const claims = [...this.#claims.values()].map(({ id, topics, filter, includeSelf, fields, globs }) => {
-      return { id, topics, filter, includeSelf, fields, globs };
-    });
+    const claims = new Map<string, SavedClaim>();
+    for (const [key, { id, topics, filter, includeSelf, fields, globs }] of this.#claims) {
+      claims.set(key, { id, topics, filter, includeSelf, fields, globs });
+    }
     return { generation: this.generation, claims };
   }
 
@@ -128,8 +121,4 @@ function claimBytes({ filter, topics, fields, globs }: SavedClaim): number {
   let bytes = Buffer.byteLength(filter) + 32;
   for (const text of [...topics, ...fields, ...globs]) bytes += text.length + 2;
   return bytes;
-}
-
-function claimKey({ id }: PredicateSpec, globs: readonly string[]): string {
-  return `${id}|${[...globs].sort().join(',')}`;
 }

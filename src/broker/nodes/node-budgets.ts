@@ -5,6 +5,7 @@
  * an even share. The broker stops reading from a node that exceeds its budget.
  */
 import { BackplaneError } from '../../errors.js';
+import { everyOne } from '../../flow/every-step.js';
 import { maxMinShares } from '../../flow/max-min.js';
 import { TokenBucket } from '../../flow/token-bucket.js';
 import {
@@ -58,8 +59,7 @@ export class NodeBudgets {
 
   /** Undefined removes what was set. Resolves when the change is durable and in force; rejects when the write fails. */
   async change(nodes: readonly string[], budget: SavedBudget | undefined): Promise<void> {
-    const results = await Promise.allSettled(nodes.map((node) => this.#save(budgetKey(node), budget)));
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    await everyOne(nodes.map((node) => this.#save(budgetKey(node), budget)));
   }
 
   async #save(key: string, budget: SavedBudget | undefined): Promise<void> {

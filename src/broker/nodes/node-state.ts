@@ -9,13 +9,23 @@
  */
 import { createHash } from 'node:crypto';
 import * as z from 'zod';
+import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { checkName } from '../../subscriptions/request/names.js';
 import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { Position } from '../../wire/position.js';
 import type { SharedState, StateValue } from '../cluster/shared-state.js';
-import type { SavedInterest } from './interest-book.js';
 
 export const BUDGET_PREFIX = 'budget.';
+
+export interface SavedClaim extends PredicateSpec {
+  readonly globs: readonly string[];
+}
+
+export interface SavedInterest {
+  readonly generation: number;
+  /** By claimKey(). */
+  readonly claims: ReadonlyMap<string, SavedClaim>;
+}
 
 export interface SavedNode {
   readonly name: string;
@@ -96,7 +106,7 @@ export function checkNodeState(key: string, value: unknown): void {
 export function interestEntriesOfVersion1(file: unknown): Entry[] {
   const { claims, nodes, generation } = interestOfVersion1.parse(file);
   return [
-    ...interestEntries({ generation, claims }),
+    ...interestEntries({ generation, claims: new Map(claims.map((each) => [claimKey(each.id, each.globs), each])) }),
     ...nodes.flatMap((each) => nodeEntries({ ...each, holds: new Map(each.holds.map(holdOf)) })),
   ];
 }
@@ -109,16 +119,14 @@ export function budgetEntriesOfVersion1(file: unknown): Entry[] {
 export function interestEntries({ generation, claims }: SavedInterest): Entry[] {
   return [
     ['generation', { generation }],
-    ...claims.map((each): Entry => [`claim.${each.id}.${globsHash(each.globs)}`, { ...each, id: each.id.toString() }]),
+    ...[...claims].map(([key, each]): Entry => [key, { ...each, id: each.id.toString() }]),
   ];
 }
 
-/** Keys stay short, however many globs a subscription names. */
-function globsHash(globs: readonly string[]): string {
-  return createHash('sha256')
-    .update([...globs].sort().join('\n'))
-    .digest('hex')
-    .slice(0, 32);
+/** Stays short, however many globs a subscription names. */
+export function claimKey(id: bigint, globs: readonly string[]): string {
+  const sorted = [...globs].sort().join('\n');
+  return `claim.${id}.${createHash('sha256').update(sorted).digest('hex').slice(0, 32)}`;
 }
 
 export function nodeEntries({ holds, ...node }: SavedNode): Entry[] {
@@ -142,7 +150,7 @@ export function savedInterest(state: SharedState): SavedInterest {
   const saved = state.get('generation');
   return {
     generation: saved === undefined ? 0 : generation.parse(saved.value).generation,
-    claims: state.entries('claim.').map(({ value }) => claim.parse(value)),
+    claims: new Map(state.entries('claim.').map(({ key, value }) => [key, claim.parse(value)])),
   };
 }
 

@@ -9,6 +9,7 @@ import type { Logger } from 'pino';
 import type { Settings } from '../../config/settings.js';
 import type { Config } from '../../config.js';
 import { asBackplaneError } from '../../errors.js';
+import { everyOne } from '../../flow/every-step.js';
 import { type Agent, startAgent } from '../../sensor-agent/agent.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
@@ -53,7 +54,7 @@ async function runAgent(config: Config): Promise<void> {
       }
       log.info(orphaned.signal.aborted ? 'the parent is gone: stopping' : 'stopping');
     } finally {
-      await stopAll(agents);
+      await everyOne(agents.map((agent) => agent.stop()));
     }
   } catch (cause) {
     tell({ kind: 'failed', message: asBackplaneError(cause).message });
@@ -73,15 +74,9 @@ async function startAll(options: readonly AgentOptions[], ending: AbortSignal): 
     }
     return agents;
   } catch (cause) {
-    await stopAll(agents);
+    await everyOne(agents.map((agent) => agent.stop()));
     throw cause;
   }
-}
-
-/** Stops all of them, even if one fails; then throws the error of the first that failed. */
-async function stopAll(agents: readonly Agent[]): Promise<void> {
-  const ends = await Promise.allSettled(agents.map((agent) => agent.stop()));
-  for (const end of ends) if (end.status === 'rejected') throw end.reason;
 }
 
 /** Reports the first agent only: several always share one synthetic source, so its state holds for all. */

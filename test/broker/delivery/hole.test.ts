@@ -2,10 +2,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { LogStore } from '../../../src/broker/log/log-store.js';
-import { MiB } from '../../../src/limits.js';
 import { encodeFrame, type Frame } from '../../../src/wire/frame/frame.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
+import { openLogs } from '../../harness/broker/stores.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
 
 const FOLLOW = { topics: ['process'], follow: true };
@@ -81,8 +80,7 @@ test('frames that stand in the log twice are delivered once', async () => {
   await harness.interestIsSaved();
   await harness.broker.abort();
   const dir = join(harness.dataDir, 'broker', 'log');
-  const quiet = { warn: assert.fail, onFailure: assert.fail };
-  const store = await LogStore.open({ dir, fsync: 'commit', bytesMax: 64 * MiB, ageMsMax: 3_600_000, ...quiet });
+  const store = await openLogs(dir, 'commit');
   const log = store.of('a');
   const reader = log.reader(log.firstOffset, new Set(['process']));
   const frames: Frame[] = [];

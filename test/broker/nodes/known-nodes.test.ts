@@ -1,16 +1,13 @@
 /** Which names a broker keeps, and for how long. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { StateFile } from '../../../src/broker/cluster/embedded/state-file.js';
-import type { SharedState } from '../../../src/broker/cluster/shared-state.js';
-import { LogStore } from '../../../src/broker/log/log-store.js';
-import { InterestBook } from '../../../src/broker/nodes/interest-book.js';
+import type { LogStore } from '../../../src/broker/log/log-store.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import { checkNodeState, nodeEntries, type SavedNode, savedNodes } from '../../../src/broker/nodes/node-state.js';
-import { MiB, NODE_KEPT_MS, NODE_UNPROVEN_KEPT_MS, NODES_MAX, NODES_PER_PEER_MAX } from '../../../src/limits.js';
-import { compileNodeGlobs } from '../../../src/subscriptions/request/node-globs.js';
-import { controlRequestCodec } from '../../../src/wire/messages.js';
+import { NODE_KEPT_MS, NODE_UNPROVEN_KEPT_MS, NODES_MAX, NODES_PER_PEER_MAX } from '../../../src/limits.js';
 import { range } from '../../harness/broker/harness.js';
+import { helloOf } from '../../harness/broker/hello.js';
+import { newBook, openLogs, openState } from '../../harness/broker/stores.js';
 import { scratchDirectory } from '../../harness/files/scratch.js';
 
 const NOW_MS = Date.now();
@@ -18,21 +15,16 @@ let store: LogStore;
 let dir: string;
 beforeEach(async () => {
   dir = scratchDirectory();
-  const quiet = { warn: () => undefined, onFailure: () => undefined };
-  store = await LogStore.open({ dir, fsync: 'never', bytesMax: 256 * MiB, ageMsMax: 3_600_000, ...quiet });
+  store = await openLogs(dir);
 });
 afterEach(() => store.close());
 
-function stateIn(dir: string): SharedState {
-  const none = { upgrade: () => [], consequence: '', warn: assert.fail };
-  return new StateFile({ dir, name: 'interest', check: checkNodeState, ...none });
-}
+const stateIn = (dir: string) => openState(dir, { name: 'interest', check: checkNodeState });
 
 async function registryOf(nodes: readonly SavedNode[]): Promise<NodeRegistry> {
   const state = stateIn(dir);
   await Promise.all(nodes.flatMap(nodeEntries).map(([key, value]) => state.put(key, value)));
-  const book = new InterestBook({ generation: 0, claims: [] }, (globs) => compileNodeGlobs(globs).matches, NOW_MS);
-  return new NodeRegistry(book, store, state, (cause) => assert.fail(String(cause)));
+  return new NodeRegistry(newBook(NOW_MS), store, state, (cause) => assert.fail(String(cause)));
 }
 
 const saved = (name: string, node: Partial<SavedNode> = {}): SavedNode => {
@@ -51,11 +43,6 @@ const saved = (name: string, node: Partial<SavedNode> = {}): SavedNode => {
   };
 };
 
-function hello(node: string) {
-  const bytes = controlRequestCodec.encode({ hello: { node, recorderId: `recorder-${node}`, epoch: 1 } });
-  return controlRequestCodec.decode(bytes, MiB).hello!;
-}
-
 const names = (registry: NodeRegistry) => [...registry.all()].map(({ name }) => name);
 
 test('a node that delivered is known for 30 days after it was last seen, one that never delivered for 10 minutes', async () => {
@@ -73,7 +60,7 @@ test('a node that delivered is known for 30 days after it was last seen, one tha
 
 test('a connected node stays known, however long it is silent', async () => {
   const registry = await registryOf([]);
-  registry.admit(hello('quiet'), '10.0.0.1');
+  registry.admit(helloOf('quiet'), '10.0.0.1');
   registry.expire(NOW_MS + 2 * NODE_KEPT_MS);
   assert.deepEqual(names(registry), ['quiet']);
   registry.close();
@@ -81,7 +68,7 @@ test('a connected node stays known, however long it is silent', async () => {
 
 test('known nodes are saved and loaded with when they were seen, whether they delivered, and their address', async () => {
   const registry = await registryOf([]);
-  const { record } = registry.admit(hello('a'), '10.0.0.7');
+  const { record } = registry.admit(helloOf('a'), '10.0.0.7');
   registry.delivered(record);
   await registry.save();
   registry.close();
@@ -96,25 +83,25 @@ test('known nodes are saved and loaded with when they were seen, whether they de
 test('at the bound of names per address those that never delivered go first, then one more name is refused', async () => {
   const crowd = range(0, NODES_PER_PEER_MAX - 1).map((at) => saved(`n${at}`, { seenMs: NOW_MS - 1000 - at }));
   const registry = await registryOf([...crowd, saved('fake', { delivered: false })]);
-  registry.admit(hello('new-0'), '10.0.0.1');
+  registry.admit(helloOf('new-0'), '10.0.0.1');
   assert.equal(registry.record('fake'), undefined);
   // Next goes the node that was seen least recently.
-  registry.admit(hello('new-1'), '10.0.0.1');
+  registry.admit(helloOf('new-1'), '10.0.0.1');
   assert.equal(registry.record(`n${NODES_PER_PEER_MAX - 2}`), undefined);
-  for (const at of range(2, NODES_PER_PEER_MAX)) registry.admit(hello(`new-${at}`), '10.0.0.1');
+  for (const at of range(2, NODES_PER_PEER_MAX)) registry.admit(helloOf(`new-${at}`), '10.0.0.1');
   assert.equal(names(registry).length, NODES_PER_PEER_MAX);
   const refused = /resource_exhausted|at most 1024 nodes of one address \(10\.0\.0\.1\) can be known at once/;
-  assert.throws(() => registry.admit(hello('one-more'), '10.0.0.1'), refused);
-  registry.admit(hello('one-more'), '10.0.0.2');
+  assert.throws(() => registry.admit(helloOf('one-more'), '10.0.0.1'), refused);
+  registry.admit(helloOf('one-more'), '10.0.0.2');
   // A known node may come back even at the bound.
-  registry.admit(hello('new-0'), '10.0.0.1');
+  registry.admit(helloOf('new-0'), '10.0.0.1');
   registry.close();
 });
 
 test('at the bound over all addresses, names that never delivered do not push out a node that did', async () => {
   const fakes = range(0, NODES_MAX - 1).map((at) => saved(`f${at}`, { delivered: false, peer: `10.1.0.${at % 200}` }));
   const registry = await registryOf([saved('real', { seenMs: NOW_MS - NODE_KEPT_MS / 2 }), ...fakes]);
-  for (const at of range(0, 100)) registry.admit(hello(`g${at}`), `10.2.0.${at}`);
+  for (const at of range(0, 100)) registry.admit(helloOf(`g${at}`), `10.2.0.${at}`);
   assert.equal(names(registry).length, NODES_MAX);
   assert.ok(registry.record('real'));
   registry.close();

@@ -2,16 +2,15 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { afterEach, beforeEach, test } from 'node:test';
-import { StateFile } from '../../../src/broker/cluster/embedded/state-file.js';
-import { LogStore } from '../../../src/broker/log/log-store.js';
-import { InterestBook } from '../../../src/broker/nodes/interest-book.js';
+import type { StateFile } from '../../../src/broker/cluster/embedded/state-file.js';
+import type { LogStore } from '../../../src/broker/log/log-store.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import type { NodeSession } from '../../../src/broker/nodes/node-session.js';
 import { checkNodeState, savedNodes } from '../../../src/broker/nodes/node-state.js';
-import { INTEREST_GRACE_MS, MiB } from '../../../src/limits.js';
+import { INTEREST_GRACE_MS } from '../../../src/limits.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
-import { compileNodeGlobs } from '../../../src/subscriptions/request/node-globs.js';
-import { controlRequestCodec } from '../../../src/wire/messages.js';
+import { helloOf } from '../../harness/broker/hello.js';
+import { newBook, openLogs, openState } from '../../harness/broker/stores.js';
 import { scratchDirectory } from '../../harness/files/scratch.js';
 import { until } from '../../harness/until.js';
 
@@ -19,16 +18,8 @@ let store: LogStore;
 let state: StateFile;
 beforeEach(async () => {
   const dir = scratchDirectory();
-  const quiet = { warn: assert.fail, onFailure: assert.fail };
-  store = await LogStore.open({ dir, fsync: 'never', bytesMax: 64 * MiB, ageMsMax: 3_600_000, ...quiet });
-  state = new StateFile({
-    dir,
-    name: 'interest',
-    check: checkNodeState,
-    upgrade: () => [],
-    consequence: '',
-    warn: assert.fail,
-  });
+  store = await openLogs(dir);
+  state = openState(dir, { name: 'interest', check: checkNodeState });
 });
 afterEach(() => store.close());
 
@@ -38,8 +29,7 @@ const predicate = (topic: 'process' | 'network') =>
 
 /** A connected node, and how many predicates it was told each time. */
 function connect(registry: NodeRegistry, name: string) {
-  const bytes = controlRequestCodec.encode({ hello: { node: name, recorderId: `recorder-${name}`, epoch: 1 } });
-  const { record, session: id } = registry.admit(controlRequestCodec.decode(bytes, MiB).hello!, '10.0.0.1');
+  const { record, session: id } = registry.admit(helloOf(name), '10.0.0.1');
   const told: { generation: number; ids: bigint[] }[] = [];
   const session = {
     id,
@@ -55,7 +45,7 @@ function connect(registry: NodeRegistry, name: string) {
 
 test('a dropped hold is durable before any node is told, however often the write fails', async () => {
   const failures: string[] = [];
-  const book = new InterestBook({ generation: 0, claims: [] }, (globs) => compileNodeGlobs(globs).matches, Date.now());
+  const book = newBook();
   const registry = new NodeRegistry(book, store, state, (message) => failures.push(message));
   const [wanted, other] = [predicate('process'), predicate('network')];
   const a = connect(registry, 'a');

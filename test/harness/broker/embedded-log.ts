@@ -1,12 +1,12 @@
 /** The embedded log for the contract suite, in a directory of its own. */
-import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FsyncMode } from '../../../src/broker/log/embedded/embedded-log.js';
-import { LogStore } from '../../../src/broker/log/log-store.js';
+import type { LogStore } from '../../../src/broker/log/log-store.js';
 import type { PartitionLog } from '../../../src/broker/log/partition-log.js';
 import { MiB } from '../../../src/limits.js';
+import { openLogs } from './stores.js';
 
 export function embedded(fsync: FsyncMode) {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-log-'));
@@ -14,14 +14,7 @@ export function embedded(fsync: FsyncMode) {
   return {
     dir: join(dir, 'partition-0'),
     async open(bytesMax = 64 * MiB) {
-      const store = await LogStore.open({
-        dir,
-        fsync,
-        bytesMax,
-        ageMsMax: 3_600_000,
-        warn: assert.fail,
-        onFailure: (_log, cause) => assert.fail(String(cause)),
-      });
+      const store = await openLogs(dir, fsync, bytesMax);
       const log = store.partition(0);
       stores.set(log, store);
       return log;

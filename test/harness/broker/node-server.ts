@@ -1,19 +1,15 @@
 /** The part of a broker that speaks with nodes, without anything that subscribers use. */
 import assert from 'node:assert/strict';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { StateFile } from '../../../src/broker/cluster/embedded/state-file.js';
 import { HeldFrames } from '../../../src/broker/ingest/held-frames.js';
 import { Ingest } from '../../../src/broker/ingest/ingest.js';
 import { UplinkService } from '../../../src/broker/ingest/uplink-service.js';
-import { LogStore } from '../../../src/broker/log/log-store.js';
 import { SessionRoute } from '../../../src/broker/nodes/embedded/session-route.js';
-import { InterestBook } from '../../../src/broker/nodes/interest-book.js';
 import { NodeBudgets } from '../../../src/broker/nodes/node-budgets.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
-import { MiB } from '../../../src/limits.js';
-import { compileNodeGlobs } from '../../../src/subscriptions/request/node-globs.js';
 import { rawService } from '../../../src/wire/grpc/rpc.js';
 import { scratchDirectory } from '../files/scratch.js';
+import { newBook, openLogs, openState } from './stores.js';
 
 export interface NodeServer {
   readonly address: string;
@@ -23,10 +19,9 @@ export interface NodeServer {
 
 export async function startNodeServer(): Promise<NodeServer> {
   const dir = scratchDirectory();
-  const quiet = { warn: assert.fail, onFailure: assert.fail };
-  const store = await LogStore.open({ dir, fsync: 'never', bytesMax: 256 * MiB, ageMsMax: 3_600_000, ...quiet });
-  const state = new StateFile({ dir, name: 'state', check() {}, upgrade: () => [], consequence: '', ...quiet });
-  const book = new InterestBook({ generation: 0, claims: [] }, (globs) => compileNodeGlobs(globs).matches, Date.now());
+  const store = await openLogs(dir);
+  const state = openState(dir);
+  const book = newBook();
   const registry = new NodeRegistry(book, store, state, assert.fail);
   const route = new SessionRoute(registry);
   const held = new HeldFrames((trouble) => assert.equal(trouble.kind, 'over'));

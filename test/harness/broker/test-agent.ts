@@ -333,12 +333,7 @@ export class TestAgent {
       while (end < found.length && found[end]!.event.topic === topic && end - at < 50) end++;
       const part = found.slice(at, end);
       at = end;
-      const frameBytes = encodeHistoryFrame({
-        topic,
-        epoch: this.recorder.epoch,
-        wallNs: BigUint64Array.from(part, ({ event }) => event.wallNs),
-        ...columns(part),
-      });
+      const frameBytes = historyFrameOf(topic, this.recorder.epoch, part);
       await credit.positive(abort.signal);
       if (abort.signal.aborted) break;
       if (this.ended) return;
@@ -360,6 +355,16 @@ export class TestAgent {
 function countOf(matches: readonly Match[], id: bigint, due: readonly Recorded[]): number {
   const match = matches.find(({ predicateId }) => predicateId === id);
   return match?.all ? due.length : (match?.indices.length ?? 0);
+}
+
+/** An encoded frame of history of events of one topic. */
+export function historyFrameOf(topic: string, epoch: number, recorded: readonly Recorded[]): Buffer {
+  return encodeHistoryFrame({
+    topic,
+    epoch,
+    wallNs: BigUint64Array.from(recorded, ({ event }) => event.wallNs),
+    ...columns(recorded),
+  });
 }
 
 function columns(recorded: readonly Recorded[]) {

@@ -4,8 +4,9 @@
  * marked as refill, each event once. What is owed is kept as ranges of the log,
  * whose frames say which stretches of the recording to ask for.
  */
-import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { asBackplaneError } from '../../../errors.js';
+import { Turns } from '../../../flow/turns.js';
 import {
   REFILL_APART_NS_MAX,
   REFILL_FRAMES_MAX,
@@ -125,8 +126,9 @@ export class Refill {
   ): Promise<Found> {
     const stretches: OwedStretch[] = [];
     let events: number | undefined = 0;
+    const turns = new Turns();
     for (let frames = 0; ; frames++) {
-      if (frames % 64 === 63) await turn();
+      if (turns.over) await turns.give();
       const item = await reader.next();
       if (item === undefined || (item.kind === 'frame' ? item.offset : item.offsetFrom) >= end) break;
       if (frames >= REFILL_FRAMES_MAX && item.kind === 'frame') {

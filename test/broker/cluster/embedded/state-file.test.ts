@@ -3,9 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { StateFile } from '../../../../src/broker/cluster/embedded/state-file.js';
 import { StateMirror } from '../../../../src/broker/cluster/state-mirror.js';
-import { InterestBook } from '../../../../src/broker/nodes/interest-book.js';
 import {
   budgetEntriesOfVersion1,
   checkNodeState,
@@ -18,15 +16,14 @@ import {
 import { INTEREST_BYTES_MAX, PREDICATES_MAX, STATE_BYTES_MAX } from '../../../../src/limits.js';
 import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
 import { sharedStateContract } from '../../../contract/shared-state.js';
+import { newBook, openState } from '../../../harness/broker/stores.js';
 import { scratchDirectory } from '../../../harness/files/scratch.js';
-
-const anything = { check: () => undefined, upgrade: () => [], consequence: 'It is gone', warn: assert.fail };
 
 sharedStateContract('embedded', async () => {
   const dir = scratchDirectory();
   const obstacle = join(dir, 'state.json.new');
   return {
-    reopen: async () => new StateFile({ ...anything, dir, name: 'state' }),
+    reopen: async () => openState(dir),
     breakIt: async () => {
       mkdirSync(obstacle);
       return async () => rmdirSync(obstacle);
@@ -37,7 +34,7 @@ sharedStateContract('embedded', async () => {
 
 test('changes of one turn are one write, and a failed one leaves the file as it was', async () => {
   const dir = scratchDirectory();
-  const state = new StateFile({ ...anything, dir, name: 'state' });
+  const state = openState(dir);
   const puts = Array.from({ length: 100 }, (_, at) => state.put(`k${at}`, { at }));
   await puts[0];
   // The first one resolves when all of them are in the file.
@@ -56,7 +53,7 @@ test('an entry that no broker writes makes the whole file damaged', () => {
   );
   const warnings: string[] = [];
   const warn = (message: string) => warnings.push(message);
-  const state = new StateFile({ ...anything, dir, name: 'state', check: checkNodeState, warn });
+  const state = openState(dir, { check: checkNodeState, warn });
   assert.deepEqual(state.entries(''), []);
   assert.match(warnings.join(), /state\.json is damaged \(not what a broker writes\): it is kept as .*\. It is gone$/);
 });
@@ -70,19 +67,19 @@ test('files of version 0.1 are read: claims, nodes with what holds for them, and
     join(dir, 'interest.json'),
     JSON.stringify({ version: 1, generation: 12, claims: [claim], nodes: [node, old] }),
   );
-  const state = new StateFile({ ...anything, dir, name: 'interest', upgrade: interestEntriesOfVersion1 });
+  const state = openState(dir, { name: 'interest', upgrade: interestEntriesOfVersion1 });
   const { generation, claims } = savedInterest(state);
-  assert.deepEqual([generation, claims], [12, [{ ...claim, id: 7n, fields: [] }]]);
+  assert.deepEqual([generation, [...claims.values()]], [12, [{ ...claim, id: 7n, fields: [] }]]);
   const nodes = savedNodes(state);
   const position = { epoch: 2, timeNs: 1234567890123n, lane: 1, tie: 4 };
   assert.deepEqual(nodes[0], { ...node, holds: new Map([[7n, position]]) });
   assert.deepEqual([nodes[1]?.name, nodes[1]?.connected], ['old', true]);
   writeFileSync(join(dir, 'budgets.json'), JSON.stringify({ version: 1, nodes: { a: { liveBytesPerSecond: 5000 } } }));
-  const budgets = new StateFile({ ...anything, dir, name: 'budgets', upgrade: budgetEntriesOfVersion1 });
+  const budgets = openState(dir, { name: 'budgets', upgrade: budgetEntriesOfVersion1 });
   assert.deepEqual(budgets.get('budget.a')?.value, { liveBytesPerSecond: 5000 });
   // The first change writes all of it in today's form.
   await budgets.put('budget.b', { liveEventsPerSecond: 3 });
-  const again = new StateFile({ ...anything, dir, name: 'budgets', check: checkNodeState });
+  const again = openState(dir, { name: 'budgets', check: checkNodeState });
   assert.deepEqual(
     again.entries('budget.').map(({ key }) => key),
     ['budget.a', 'budget.b'],
@@ -91,7 +88,7 @@ test('files of version 0.1 are read: claims, nodes with what holds for them, and
 
 test('a mirror writes what differs, and deletes what is no longer wanted', async () => {
   const dir = scratchDirectory();
-  const state = new StateFile({ ...anything, dir, name: 'state' });
+  const state = openState(dir);
   await state.put('budget.a', {});
   const node = (name: string, seenMs: number) =>
     nodeEntries({
@@ -123,13 +120,13 @@ test('a mirror writes what differs, and deletes what is no longer wanted', async
 
 test('a file that would be too long to be read is not written, and the entry is refused', async () => {
   const dir = scratchDirectory();
-  const state = new StateFile({ ...anything, dir, name: 'state' });
+  const state = openState(dir);
   await state.put('a', {});
   const text = 'x'.repeat(STATE_BYTES_MAX);
   await assert.rejects(state.put('b', { text }), { code: 'resource_exhausted', message: /at most \d+ bytes/ });
   assert.equal(state.get('b'), undefined);
   await state.put('c', {});
-  const again = new StateFile({ ...anything, dir, name: 'state' });
+  const again = openState(dir);
   assert.deepEqual(
     again.entries('').map(({ key }) => key),
     ['a', 'c'],
@@ -138,7 +135,7 @@ test('a file that would be too long to be read is not written, and the entry is 
 
 test('claims with many globs are bounded like claims with long filters', async () => {
   const { spec } = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
-  const book = new InterestBook({ generation: 0, claims: [] }, () => () => true, Date.now());
+  const book = newBook();
   const globs = (claim: number) => Array.from({ length: 200 }, (_, at) => `${claim}-${at}-${'n'.repeat(200)}`);
   const claims = async () => {
     for (let claim = 0; claim < PREDICATES_MAX; claim++) await book.claim(spec, globs(claim), () => true);

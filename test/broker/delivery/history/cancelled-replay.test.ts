@@ -8,29 +8,15 @@ import type { NodeRoute } from '../../../../src/broker/nodes/node-route.js';
 import { BytePool } from '../../../../src/flow/byte-pool.js';
 import { MiB } from '../../../../src/limits.js';
 import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
-import { encodeHistoryFrame } from '../../../../src/wire/frame/history-frame.js';
 import { historyEndCodec } from '../../../../src/wire/messages.js';
 import { ORIGIN } from '../../../../src/wire/position.js';
-import { TestRecorder } from '../../../harness/broker/test-agent.js';
+import { historyFrameOf, TestRecorder } from '../../../harness/broker/test-agent.js';
 
 const { spec: predicate } = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
 
 const recorder = new TestRecorder('a');
 
-function nextFrame(): Buffer {
-  const { event, run } = recorder.record('process.exec', 1);
-  const { timeNs, lane, tie } = event.position;
-  return encodeHistoryFrame({
-    topic: 'process',
-    epoch: 1,
-    wallNs: BigUint64Array.of(event.wallNs),
-    eventSizes: [run.length],
-    timesNs: BigUint64Array.of(timeNs),
-    lanes: [lane],
-    ties: [tie],
-    events: run,
-  });
-}
+const nextFrame = () => historyFrameOf('process', 1, [recorder.record('process.exec', 1)]);
 
 for (const framesRead of [1, 3]) {
   test(`an answer that ended, of which ${framesRead} of 3 frames were delivered, is not reported as ended`, async () => {
