@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { until } from './harness/until.js';
 
@@ -113,6 +114,7 @@ test('a running bus starts its agent again while builds run and after them, and 
   while (builds.some(({ child }) => child.exitCode === null)) {
     assert.match(await ends(run(process.execPath, ['dist/program/main.js', '--version'])), /^\d+\.\d+\.\d+\n$/);
     commands += 1;
+    await sleep(100);
   }
   assert.ok(commands > 0);
   for (const one of builds) await ends(one);

@@ -6,10 +6,11 @@ import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { Bus, cannotTrace, type EventLine } from '../harness/bus/bus.js';
 import { KernelCount, type KernelExec } from '../harness/bus/kernel-count.js';
+import { runs } from '../harness/runs.js';
 import { until } from '../harness/until.js';
 
 /** Some 500 execs a second on a machine that has nothing else to do. */
-const LOAD_ROUNDS = 60;
+const LOAD_ROUNDS = runs(25);
 const EXECS_PER_ROUND = 24;
 
 let bus: Bus;

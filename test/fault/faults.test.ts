@@ -1,6 +1,7 @@
 /** Random faults in a cluster under load, for some seconds. `npm run soak` does the same for as long as it is given. */
 import { test } from 'node:test';
 import { cannotMount, withSmallDisk } from '../harness/cluster/small-disk.js';
+import { runs } from '../harness/runs.js';
 import { holds, SEED } from './holds.js';
 import { runFaults, standardCluster } from './run.js';
 import { FAULTS, type FaultName, LOSSLESS } from './schedule.js';
@@ -19,7 +20,7 @@ async function runOn(smallDisk: string | undefined, faults: readonly FaultName[]
   const cluster = await standardCluster(smallDisk);
   try {
     const kinds = faults.filter((fault) => fault !== 'broker-away');
-    holds(await runFaults(cluster, { seed: SEED, durationMs: 12_000, kinds }));
+    holds(await runFaults(cluster, { seed: SEED, durationMs: runs(8_000), kinds }));
   } finally {
     await cluster.destroy();
   }

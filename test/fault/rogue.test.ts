@@ -9,13 +9,14 @@ import type { Client } from '../../src/client/client.js';
 import { BUDGET_BURST_BYTES_MIN, BUDGET_TOLERANCE, FRAME_BYTES_MAX, KiB } from '../../src/limits.js';
 import type { SubscribeRequest } from '../../src/wire/messages.js';
 import { Cluster } from '../harness/cluster/driver.js';
+import { runs } from '../harness/runs.js';
 import { until } from '../harness/until.js';
 import { bootNs, caughtUp, runFaults } from './run.js';
 
 const RATE = 16 * KiB;
 /** An event has about 175 bytes: together ten times the rate. */
 const EVENTS_PER_SECOND = 1_000;
-const LIVES = 4;
+const LIVES = runs(2);
 const LIFE_MS = 2_500;
 const SAMPLE_MS = 100;
 

@@ -196,7 +196,7 @@ test('after any number of flips, even while the log is open, reads are true, los
       for (const [ordinal, text] of payloads(items)) assert.equal(text, from.texts[ordinal]);
       fs.rmSync(dir, { recursive: true });
     }),
-    { numRuns: runs(300) },
+    { numRuns: runs(100) },
   );
 });
 

@@ -64,7 +64,7 @@ test('events that a damaged recorder lost are stated in the frames that cover th
         rmSync(dir, { recursive: true, force: true });
       }
     }),
-    { numRuns: runs(40), endOnFailure: true },
+    { numRuns: runs(15), endOnFailure: true },
   );
   assert.ok(missing > 0, 'something was damaged');
 });

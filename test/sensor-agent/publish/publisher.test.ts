@@ -177,7 +177,7 @@ test('every match is framed or counted as shed exactly once, whatever link, agen
     }),
     {
       examples: [[[PASSED_OVER], CALLS, TIGHT]],
-      numRuns: runs(120),
+      numRuns: runs(40),
       interruptAfterTimeLimit: 60_000,
       markInterruptAsFailure: false,
     },

@@ -288,6 +288,6 @@ test('after repeated damage at any place, every event is either told or stated a
       await check(from, dir, JSON.stringify(damages));
       rmSync(dir, { recursive: true, force: true });
     }),
-    { numRuns: runs(20), endOnFailure: true },
+    { numRuns: runs(7), endOnFailure: true },
   );
 });

@@ -46,7 +46,7 @@ test('live events and replays from any checkpoint are the same, with crashes and
         }
       });
     }),
-    { numRuns: runs(60) },
+    { numRuns: runs(20) },
   );
 });
 
@@ -59,6 +59,6 @@ test('every recorded event is told exactly once', () => {
         assert.equal(live.lateCount, 0);
       });
     }),
-    { numRuns: runs(60) },
+    { numRuns: runs(20) },
   );
 });

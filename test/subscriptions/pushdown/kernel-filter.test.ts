@@ -163,7 +163,7 @@ test('the kernel accepts and evaluates filters as the evaluator does', { skip },
           tally.kept += (done.get(event) ?? []).length - expected.length;
         }
       }),
-      { numRuns: runs(300), includeErrorInReport: true },
+      { numRuns: runs(100), includeErrorInReport: true },
     );
     assert.ok(tally.passed > 300 && tally.kept > 300, JSON.stringify(tally));
   } finally {
