@@ -12,6 +12,8 @@ const TEST = fileURLToPath(new URL('./test.js', import.meta.url));
 const SHORT_PROGRAMS = `while kill -0 ${process.pid}; do /bin/true; kill -0 -$$; done`;
 const BUSY = `while kill -0 ${process.pid}; do i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; done`;
 
+const OWN_GROUP = "import os, sys; os.setpgid(0, 0); os.execvp('sh', ['sh', '-c', sys.argv[1]])";
+
 /** More at once than the loads: beside as many as there are usually, most of the machine would be theirs. */
 const CONCURRENCY = '--test-concurrency=8';
 
@@ -19,9 +21,10 @@ const [first = '', ...rest] = process.argv.slice(2);
 const runs = /^\d+$/.test(first) ? Number(first) : 1;
 const paths = /^\d+$/.test(first) || first === '' ? rest : [first, ...rest];
 
-// Groups of their own, so that each shell signals its own; they end when this process does, however that ends.
+// Groups of their own, so that each shell signals its own; they end when this process does, however that ends. Not
+// sessions of their own: where the scheduler shares by session, each loop would have as much of the machine as all tests.
 const loads = [SHORT_PROGRAMS, ...os.cpus().map(() => BUSY)].map((script) =>
-  spawn('setsid', ['sh', '-c', script], { stdio: 'ignore' }),
+  spawn('python3', ['-c', OWN_GROUP, script], { stdio: 'ignore' }),
 );
 const server = createServer((socket) => socket.on('error', () => {}).end()).listen(0, '127.0.0.1', connectAgain);
 process.on('exit', () => {

@@ -225,6 +225,11 @@ export const SETTINGS = {
     choices: PROFILES,
     list: true,
   },
+  'agent.arguments': choice(
+    ['best', 'visit'],
+    'best',
+    "how arguments of programs are had: best (the kernel's own copy where it holds, else as visit) or visit (from /proc, by a thread that waits for each exec)",
+  ),
   'agent.guard.cpu': setting(
     whole(0, 6_400),
     String(limits.GUARD_CPU_PERCENT_DEFAULT),
@@ -298,6 +303,7 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'redaction.rules': 'json',
   'redaction.off': 'names',
   'agent.profiles': 'profiles',
+  'agent.arguments': 'way',
   'agent.guard.cpu': 'percent',
   'agent.guard.memory': 'size',
   'buffer.bytesPerCpu': 'size',

@@ -21,6 +21,15 @@ export const KERNEL_BUFFERS_MEMORY_SHARE = 0.01;
 export const KERNEL_BUFFER_BYTES_PER_CPU = 4 * MiB;
 /** The exec lane's own buffer: some thousand execs. */
 export const EXEC_BUFFER_BYTES_PER_CPU = 256 * KiB;
+/** The same where execs are probed: each brings a copy of its arguments along, of 2.6 KB. */
+export const EXEC_PROBE_BUFFER_BYTES_PER_CPU = 2 * MiB;
+/** Files in which execs are probed at once: dynamic linkers, and programs that start without one. */
+export const EXEC_PROBES_MAX = 64;
+/** How often a probe that failed is tried again, and execs in a row without a copy for which it counts as failed. */
+export const EXEC_PROBE_AGAIN_MS = 10_000;
+export const EXEC_PROBE_MISSES_MAX = 3;
+/** How long a program that is run to prove a probe may take. */
+export const EXEC_PROOF_MS_MAX = 5_000;
 /** Threads that wait for execs, one per CPU; machines with more CPUs poll. */
 export const EXEC_WORKERS_MAX = 4;
 /** Share of its core, and burst, that one thread of the exec lane may use: some 1,500 execs a second. */

@@ -338,6 +338,7 @@ export class Agent {
       kernelRelease: release(),
       source: this.#source.name,
       degraded: this.#troubles(),
+      argumentsBy: this.#source.argumentsBy,
       // Profiles apply to tracefs only.
       profiles: this.#source.name === 'tracefs' ? this.#options.source.profiles : ['lite'],
       recorder: this.#recorder,

@@ -145,6 +145,7 @@ function nodeOf(record: NodeRecord): Node {
     eventsShed: report?.eventsShed ?? 0,
     uplinkBytes: record.uplinkBytes,
     degraded,
+    argumentsBy: report?.argumentsBy ?? '',
     cpuRatio: report?.cpuRatio ?? 0,
     residentBytes: report?.residentBytes ?? 0,
   };

@@ -45,6 +45,7 @@ export function checkReport({
   wallTime,
   degraded,
   source,
+  argumentsBy,
   cpuRatio,
   redactions,
 }: NodeReport__Output): void {
@@ -52,6 +53,7 @@ export function checkReport({
   if (wallTime) timestampToNs('report.wall_time', wallTime);
   checkText('report.degraded', degraded, NODE_MESSAGE_CHARACTERS_MAX);
   checkWord('report.source', source);
+  checkWord('report.arguments_by', argumentsBy);
   if (!Number.isFinite(cpuRatio) || cpuRatio < 0) {
     throw refused(`report.cpu_ratio must be a number from 0, got ${cpuRatio}`);
   }

@@ -18,6 +18,7 @@ export const AGENT_KEYS: readonly SettingKey[] = [
   'source',
   'events',
   'agent.profiles',
+  'agent.arguments',
   'agent.guard.cpu',
   'agent.guard.memory',
   'recorder.bytesMax',
@@ -99,6 +100,7 @@ export function agentOptions(
       kind: settings.source,
       events: settings.events,
       profiles: settings['agent.profiles'],
+      arguments: settings['agent.arguments'],
       bufferBytesPerCpu: settings['buffer.bytesPerCpu'],
       synthetic: {
         eventsPerSecond: settings['synthetic.rate'],

@@ -1,12 +1,12 @@
 /**
  * The doctor's trials that reach outside its trace instance: dynamic events
- * (defined, never enabled, removed) and one exec seen by the exec lane.
+ * (defined, never enabled, removed) and one exec seen with its arguments.
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DRAIN_LIVE_MS } from '../../limits.js';
-import { ExecLane } from '../source/exec/exec-lane.js';
+import { ExecArguments } from '../source/exec/exec-arguments.js';
 import type { ExecRecord, SourceSink } from '../source/source.js';
 import { TraceClock, uptimeNow } from '../source/tracefs/clock.js';
 import { put } from '../source/tracefs/put.js';
@@ -60,25 +60,32 @@ export function tryDynamicEvents(tracefs: string): Check[] {
   });
 }
 
-/** Runs `true` and waits for its arguments. */
-export async function tryExecLane(tracefs: string): Promise<Check> {
-  const name = 'exec lane';
+const WAYS = {
+  probe: "the kernel's own copy, by a probe at the start of each program",
+  visit: 'read from /proc by a thread that waits for each program: those of the shortest may be missed',
+};
+
+/** Runs a program and waits for its arguments. */
+export async function tryArguments(tracefs: string): Promise<Check> {
+  const name = 'arguments of programs';
   const notes: string[] = [];
   let seen: (record: ExecRecord) => void = () => {};
-  let lane: ExecLane;
   const sink: SourceSink = {
     page: () => {},
     horizon: () => {},
     note: (_reason, message) => notes.push(message),
     exec: (record) => seen(record),
   };
+  const clock = new TraceClock(uptimeNow);
+  const recorderId = `doctor-${process.pid}`;
+  const options = { tracefs, name: `backplane-${recorderId}-exec`, recorderId, sink, nowNs: () => clock.nowNs() };
+  const execs = new ExecArguments(options, true);
   try {
-    const clock = new TraceClock(uptimeNow);
-    lane = new ExecLane(tracefs, `backplane-doctor-${process.pid}-exec`, sink, () => clock.nowNs());
+    await execs.start();
   } catch (cause) {
     return { name, state: 'missing', detail: `${(cause as Error).message}: no arguments of programs` };
   }
-  const draining = setInterval(() => lane.drain(), DRAIN_LIVE_MS);
+  const draining = setInterval(() => execs.drain(), DRAIN_LIVE_MS);
   try {
     const record = await new Promise<ExecRecord | undefined>((done) => {
       const timer = setTimeout(() => done(undefined), EXEC_WAIT_MS);
@@ -91,12 +98,16 @@ export async function tryExecLane(tracefs: string): Promise<Check> {
         done(candidate);
       };
     });
-    if (record?.missed === false) return { name, state: 'ok', detail: `saw ${record.process?.args?.join(' ')}` };
+    if (record?.missed === false && execs.by === 'probe') return { name, state: 'ok', detail: WAYS.probe };
+    if (record?.missed === false) {
+      const mend = notes[0] ?? 'use a kernel with uprobes (CONFIG_UPROBE_EVENTS)';
+      return { name, state: 'limited', detail: WAYS.visit, mend };
+    }
     const detail =
       notes[0] ?? (record === undefined ? 'a program that was run was not seen' : 'its arguments were not readable');
     return { name, state: 'missing', detail, mend: "let the agent share the host's pid namespace (hostPID)" };
   } finally {
     clearInterval(draining);
-    await lane.stop();
+    await execs.stop();
   }
 }

@@ -15,6 +15,8 @@ export interface SourceOptions {
   /** Profiles that may be recorded: `lite` always, the others while somebody asks. */
   readonly profiles: readonly Profile[];
   readonly bufferBytesPerCpu: number;
+  /** How arguments of programs are had: the best way that holds, or from /proc. */
+  readonly arguments: 'best' | 'visit';
   readonly synthetic: SyntheticOptions;
 }
 
@@ -39,7 +41,7 @@ export async function openSource(
     bufferBytesPerCpu: options.bufferBytesPerCpu,
     events: [...LITE_EVENTS, ...options.events],
     onDemand: options.profiles.flatMap((profile) => (profile === 'lite' ? [] : profileEvents(profile))),
-    execLane: true,
+    arguments: options.arguments,
   });
   try {
     return { source: await started(tracefs, sink), fallback: undefined };

@@ -7,6 +7,9 @@
 import type { RawExpr } from '../../subscriptions/pushdown/raw-expr.js';
 import type { FormatTable } from './pages/format.js';
 
+/** The kernel's own copy, which nothing can miss, or what /proc says soon after. */
+export type ArgumentsBy = 'probe' | 'visit';
+
 export interface Source {
   readonly name: 'tracefs' | 'procfs' | 'synthetic';
   /** The events that the pages hold. Constant while the source runs. */
@@ -15,6 +18,8 @@ export interface Source {
   readonly lanes: number;
   /** Events that it can record on demand only; undefined where there are none. */
   readonly onDemand?: OnDemandEvents | undefined;
+  /** How arguments of programs are had; undefined where they are part of the events, or cannot be had. */
+  readonly argumentsBy?: ArgumentsBy | undefined;
   /** What this source cannot see, in one sentence; undefined when it sees all. */
   readonly degraded: string | undefined;
   /** Bytes per sub-buffer: no page is longer. */
@@ -73,7 +78,7 @@ export interface SourceSink {
   page(page: SourcePage): void;
   /** End of a drain: no event below `horizonNs` (trace clock) will come from any lane, but for late ones. */
   horizon(horizonNs: bigint): void;
-  /** Takes the exec lane's record of one exec. */
+  /** Takes the side record of one exec. */
   exec(record: ExecRecord): void;
   /** Something that people should know: an adopted instance, a mounted tracefs, a failed lane. */
   note(reason: string, message: string): void;
@@ -89,10 +94,10 @@ export interface SourcePage {
   readonly lostUnknown: boolean;
 }
 
-/** Which process an exec made, read from /proc at once. `missed` when it was gone. */
+/** Which process an exec made. `missed` when its arguments could not be had. */
 export interface ExecRecord {
   readonly lane: number;
-  /** Trace clock of the exec in the exec lane's own instance: within microseconds of the page's. */
+  /** Trace clock of the exec in the instance that its arguments come from: within microseconds of the page's. */
   readonly timeNs: bigint;
   readonly pid: number;
   readonly missed: boolean;

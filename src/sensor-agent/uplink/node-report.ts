@@ -6,6 +6,7 @@ import { type Hello, type NodeReport, nsToTimestamp } from '../../wire/messages.
 import { residentBytes } from '../guard/resident.js';
 import { type Budget, budgetToMessage } from '../publish/budget.js';
 import type { Recorder } from '../recorder/recorder.js';
+import type { ArgumentsBy } from '../source/source.js';
 
 export interface NodeFacts {
   readonly nodeName: string;
@@ -13,6 +14,7 @@ export interface NodeFacts {
   readonly kernelRelease: string;
   readonly source: string;
   readonly degraded: string | undefined;
+  readonly argumentsBy: ArgumentsBy | undefined;
   readonly profiles: readonly Profile[];
   readonly recorder: Recorder;
   readonly eventsMatched: number;
@@ -56,6 +58,7 @@ export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
     wallTime: wallNow(),
     degraded: degradedText(facts),
     source: facts.source,
+    argumentsBy: facts.argumentsBy ?? '',
     redactions: Object.fromEntries(facts.recorder.redactor.counts),
   };
 }

@@ -31,6 +31,7 @@ test('a bounds file that is a pipe is warned of once', async (t) => {
       kind: 'synthetic',
       events: [],
       profiles: ['lite'],
+      arguments: 'best',
       bufferBytesPerCpu: MiB,
       synthetic: { eventsPerSecond: 100 },
     },

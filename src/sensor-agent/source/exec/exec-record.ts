@@ -4,6 +4,7 @@
  * than what was started, and the record says `missed`.
  */
 
+import type { ExecStack } from '../probe/exec-stack.js';
 import { cgroupPath, cleanLink, containerId, splitArguments } from '../process-text.js';
 import type { ExecRecord, ProcessSnapshot } from '../source.js';
 import type { ExecEntry, ExecEvent } from './exec-entry.js';
@@ -19,6 +20,39 @@ export function execRecord(entry: ExecEntry): ExecRecord {
   const { args, argsTruncated, ...remains } = found;
   const executablePath = entry.superseded || args !== undefined ? filename : found.executablePath;
   return { lane, timeNs, pid, missed, process: { ...remains, executablePath } };
+}
+
+/**
+ * The record of an exec whose arguments the kernel copied: they are what the program got, whatever it does by now.
+ * @param entry what /proc said some time after the exec; `superseded` where that is known to be of a later program
+ */
+export function copiedRecord(entry: ExecEntry, stack: ExecStack): ExecRecord {
+  const { lane, timeNs, pid, filename } = entry;
+  const { args: foundArgs, argsTruncated, ...found } = snapshotOf(entry);
+  const continues = !entry.superseded && foundArgs !== undefined && begins(foundArgs, stack);
+  const [args, truncated] = continues && stack.truncated ? [foundArgs, argsTruncated] : [stack.args, stack.truncated];
+  const isSame = continues || (!entry.superseded && runs({ ...found, args: foundArgs }, filename));
+  return {
+    lane,
+    timeNs,
+    pid,
+    missed: false,
+    process: {
+      ...found,
+      executablePath: isSame ? found.executablePath : filename,
+      args: args ?? [],
+      argsTruncated: truncated || undefined,
+      uid: stack.uid ?? found.uid,
+    },
+  };
+}
+
+/** Whether the arguments that /proc shows are those that the kernel copied, or begin so where the copy was cut. */
+function begins(found: readonly string[], { args = [], truncated }: ExecStack): boolean {
+  if (found.length < args.length || (!truncated && found.length > args.length)) return false;
+  return args.every(
+    (arg, at) => found[at] === arg || (truncated && at === args.length - 1 && found[at]!.startsWith(arg)),
+  );
 }
 
 function snapshotOf({ pid, filename, uid, cmdline, exe, cwd, cgroup: groups }: ExecEntry): ProcessSnapshot {

@@ -23,6 +23,9 @@ import { CommitSlack } from './commit-slack.js';
 const TURN_PAGES = 16;
 const NOTHING = new Uint8Array(65_536);
 
+/** Who takes what is read. */
+export type PageSink = Pick<SourceSink, 'page' | 'horizon'>;
+
 interface Lane {
   readonly lane: number;
   readonly fd: number;
@@ -73,7 +76,7 @@ export class PageDrain {
     this.#buffer = Buffer.allocUnsafeSlow(pageBytes);
   }
 
-  run(sink: SourceSink): DrainResult {
+  run(sink: PageSink): DrainResult {
     const nowNs = this.#nowNs();
     const beganNs = nowNs - this.#slack.at(nowNs);
     const deadline = performance.now() + DRAIN_MS_MAX;
@@ -113,7 +116,7 @@ export class PageDrain {
   }
 
   /** Up to TURN_PAGES pages of one lane; returns their bytes. */
-  #turn(lane: Lane, sink: SourceSink, beganNs: bigint): number {
+  #turn(lane: Lane, sink: PageSink, beganNs: bigint): number {
     let bytes = 0;
     let read = false;
     for (let turn = 0; turn < TURN_PAGES && !lane.ended; turn++) {

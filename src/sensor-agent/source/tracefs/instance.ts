@@ -95,7 +95,7 @@ export class TraceInstance implements WantedControls {
     }
   }
 
-  /** Switches one of onDemand on or off. */
+  /** Switches an event on or off, of onDemand or one that was defined since. */
   switch(event: string, on: boolean): void {
     this.onWrite(join('events', event, 'enable'));
     if (!enable(this.path, event, on ? '1' : '0')) {
@@ -106,6 +106,12 @@ export class TraceInstance implements WantedControls {
     }
     if (on) this.enabled.add(event);
     else this.enabled.delete(event);
+  }
+
+  /** Stops and goes on recording, whatever is switched on. */
+  record(on: boolean): void {
+    this.onWrite('tracing_on');
+    put(join(this.path, 'tracing_on'), on ? '1' : '0');
   }
 
   /**

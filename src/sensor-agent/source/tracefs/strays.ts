@@ -1,12 +1,12 @@
 /**
- * Trace instances of agents that are gone: they go on recording, and hold
- * kernel memory, until an agent takes them over or somebody removes them. One
- * whose agent lives is never touched: whoever has its files open owns it.
+ * Trace instances and probes of agents that are gone: they go on recording, and hold kernel memory, until an agent takes
+ * them over or somebody removes them. One whose agent lives is never touched: whoever has its files open owns it.
  */
 import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { nodeFileOps } from '../../../storage/file-ops.js';
 import { readIdentity } from '../../../storage/identity.js';
+import { probeGroup, undefineAll } from '../probe/definitions.js';
 import { removeInstance } from './instance.js';
 import { findTracefs } from './mount.js';
 import { instanceOwner } from './owner.js';
@@ -24,23 +24,27 @@ export function strayInstances(): string[] {
 }
 
 /**
- * Removes the instances of the recorder in a folder once its agent has ended. Events that the agent had not read are
+ * Removes the instances and probes of the recorder in a folder once its agent has ended. Events that the agent had not read are
  * lost, and the next agent states that. Waits up to `waitMs` for the agent's end; returns the removed instances.
  */
 export function removeInstancesOf(recorderDir: string, waitMs: number): string[] {
   const instances = instancesFolder();
   const key = readIdentity(nodeFileOps, recorderDir);
   if (instances === undefined || key === undefined) return [];
-  const name = `backplane-${key.identity.toString(16).padStart(16, '0')}`;
+  const recorderId = key.identity.toString(16).padStart(16, '0');
+  const name = `backplane-${recorderId}`;
   const left = [name, `${name}-exec`].filter((each) => existsSync(join(instances, each)));
   const endMs = performance.now() + waitMs;
-  return left.filter((each) => {
+  const removed = left.filter((each) => {
     while (instanceOwner(each) !== undefined) {
       if (performance.now() >= endMs) return false;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_MS);
     }
     return removeInstance(join(instances, each));
   });
+  // Refused while an agent has them switched on in its instance.
+  undefineAll(dirname(instances), probeGroup(recorderId));
+  return removed;
 }
 
 function instancesFolder(): string | undefined {

@@ -1,6 +1,6 @@
 /**
  * The real source: a trace instance with the wanted events, drained page by
- * page, and the exec lane beside it. Whoever runs it holds the recorder's
+ * page, and the arguments of programs beside it. Whoever runs it holds the recorder's
  * directory lock, so one recorder has one agent.
  */
 import { cpus, totalmem } from 'node:os';
@@ -14,12 +14,21 @@ import {
 } from '../../../limits.js';
 import { kernelFilter } from '../../../subscriptions/pushdown/kernel-filter.js';
 import type { RawExpr } from '../../../subscriptions/pushdown/raw-expr.js';
-import { ExecLane } from '../exec/exec-lane.js';
+import { ExecArguments } from '../exec/exec-arguments.js';
 import { FormatTable, parseFormat } from '../pages/format.js';
-import type { ClockPair, Disturbance, DrainResult, OnDemandEvents, Source, SourceSink } from '../source.js';
+import { ExecProbe } from '../probe/exec-probe.js';
+import type {
+  ArgumentsBy,
+  ClockPair,
+  Disturbance,
+  DrainResult,
+  OnDemandEvents,
+  Source,
+  SourceSink,
+} from '../source.js';
 import { statsNow, TraceClock } from './clock.js';
 import { PageDrain } from './drain.js';
-import { removeInstance, TraceInstance } from './instance.js';
+import { TraceInstance } from './instance.js';
 import { InstanceWatch } from './instance-watch.js';
 import { openTracefs } from './mount.js';
 import { LITE_EVENTS } from './profile-events.js';
@@ -33,8 +42,8 @@ export interface TracefsOptions {
   readonly events?: readonly string[];
   /** `group/event`, recorded only while somebody asks; default none. */
   readonly onDemand?: readonly string[];
-  /** Read each exec's arguments and context. */
-  readonly execLane: boolean;
+  /** Each exec's arguments and context: the best way that holds, by the exec lane only, or not at all. */
+  readonly arguments: 'best' | 'visit' | 'none';
 }
 
 interface Running {
@@ -43,7 +52,7 @@ interface Running {
   readonly drain: PageDrain;
   readonly clock: TraceClock;
   readonly watch: InstanceWatch;
-  execLane: ExecLane | undefined;
+  execs: ExecArguments | undefined;
   malformedPages: number;
   misplacedPages: number;
 }
@@ -88,7 +97,7 @@ export class TracefsSource implements Source {
     process.once('exit', this.#atExit);
     try {
       this.#running = this.#open(instance, sink);
-      this.#startExecLane(tracefs.path, `${name}-exec`);
+      await this.#startArguments(tracefs.path, `${name}-exec`);
     } catch (cause) {
       // An adopted instance is kept, as the next attempt can still read its events.
       if (this.#running === undefined && !instance.adopted) instance.removeSync();
@@ -108,7 +117,7 @@ export class TracefsSource implements Source {
   drain(): DrainResult {
     const running = this.#live();
     const result = running.drain.run(running.sink);
-    running.execLane?.drain();
+    running.execs?.drain();
     const malformed = running.drain.malformedPages - running.malformedPages;
     if (malformed > 0)
       running.sink.note('page_malformed', `${malformed} pages from the kernel are not ring-buffer pages`);
@@ -121,8 +130,12 @@ export class TracefsSource implements Source {
   }
 
   look(nowMs: number): readonly Disturbance[] {
-    const { watch, execLane } = this.#live();
-    return [watch.look(nowMs), execLane?.look(nowMs)].filter((found) => found !== undefined);
+    const { watch, execs } = this.#live();
+    return [watch.look(nowMs), execs?.look(nowMs)].filter((found) => found !== undefined);
+  }
+
+  get argumentsBy(): ArgumentsBy | undefined {
+    return this.#running?.execs?.by;
   }
 
   clock(): ClockPair {
@@ -140,7 +153,7 @@ export class TracefsSource implements Source {
   async stop(): Promise<void> {
     const running = this.#running;
     // Until the workers are gone, a process that ends all the same still cleans up at its exit.
-    await running?.execLane?.stop();
+    await running?.execs?.stop();
     this.#stopSync();
     process.removeListener('exit', this.#atExit);
   }
@@ -148,7 +161,7 @@ export class TracefsSource implements Source {
   #stopSync(): void {
     const running = this.#running;
     this.#running = undefined;
-    running?.execLane?.stopSync();
+    running?.execs?.stopSync();
     running?.watch.close();
     running?.drain.close();
     running?.instance.removeSync();
@@ -181,7 +194,7 @@ export class TracefsSource implements Source {
       onEmptied: () => drain.restarted(),
       nowNs: () => clock.nowNs(),
     });
-    return { sink, instance, drain, clock, watch, execLane: undefined, malformedPages: 0, misplacedPages: 0 };
+    return { sink, instance, drain, clock, watch, execs: undefined, malformedPages: 0, misplacedPages: 0 };
   }
 
   #filter(instance: TraceInstance, sink: SourceSink, event: string, conditions: readonly RawExpr[] | undefined): void {
@@ -190,15 +203,20 @@ export class TracefsSource implements Source {
     if (!instance.filter(event, text)) sink.note('filter_refused', `${event} is not filtered: ${text}`);
   }
 
-  #startExecLane(tracefs: string, name: string): void {
-    if (!this.#options.execLane) {
-      removeInstance(`${tracefs}/instances/${name}`);
+  async #startArguments(tracefs: string, name: string): Promise<void> {
+    const { arguments: wanted, recorderId } = this.#options;
+    if (wanted === 'none') {
+      ExecProbe.clear(tracefs, recorderId, name);
       return;
     }
-    const running = this.#live();
+    const { sink, clock } = this.#live();
+    const options = { tracefs, name, recorderId, sink, nowNs: () => clock.nowNs() };
+    const execs = new ExecArguments(options, wanted === 'best');
+    this.#live().execs = execs;
     try {
-      running.execLane = new ExecLane(tracefs, name, running.sink, () => running.clock.nowNs());
+      await execs.start();
     } catch (cause) {
+      this.#live().execs = undefined;
       this.#degrade([`arguments of programs are not seen: ${(cause as Error).message}`]);
     }
   }

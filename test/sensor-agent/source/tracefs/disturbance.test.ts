@@ -22,7 +22,7 @@ import { INSTANCE_RESTORES_MAX } from '../../../../src/limits.js';
 import type { Disturbance } from '../../../../src/sensor-agent/source/source.js';
 import { TraceInstance } from '../../../../src/sensor-agent/source/tracefs/instance.js';
 import { put } from '../../../../src/sensor-agent/source/tracefs/put.js';
-import { TracefsSource } from '../../../../src/sensor-agent/source/tracefs/tracefs-source.js';
+import { type TracefsOptions, TracefsSource } from '../../../../src/sensor-agent/source/tracefs/tracefs-source.js';
 import { liveTracefs, Recording } from '../../../harness/kernel/live-kernel.js';
 import { until } from '../../../harness/until.js';
 
@@ -51,9 +51,9 @@ class Watched {
   /** Moves on as the agent's clock would, without the waiting. */
   nowMs = 1_000;
 
-  constructor(execLane = false, onDemand: readonly string[] = []) {
+  constructor(ways: TracefsOptions['arguments'] = 'none', onDemand: readonly string[] = []) {
     const id = `test-${process.pid}-d${serial++}`;
-    this.source = new TracefsSource({ recorderId: id, execLane, onDemand });
+    this.source = new TracefsSource({ recorderId: id, arguments: ways, onDemand });
     cleanups.push(() => this.source.stop());
     this.seen = new Recording(() => this.source.formats, false);
     this.path = join(live.path, 'instances', `backplane-${id}`);
@@ -200,26 +200,27 @@ test('an instance cannot be removed under its agent', { skip: live.skip }, async
   await watched.records();
 });
 
-test('the instance of the exec lane is watched too, and arguments come again after a repair', {
-  skip: live.skip,
-}, async () => {
-  const watched = await new Watched(true).start();
-  const lane = `${watched.path}-exec`;
-  put(join(lane, 'tracing_on'), '0');
-  await heard();
-  const [found] = watched.look();
-  assert.match(found?.message ?? '', /tracing_on.*-exec.*arguments of programs may be missing/);
-  assert.equal(found?.loses, false, 'the events themselves are in the other instance');
-  const mark = `${process.pid}${serial}`;
-  await until('arguments', () => {
-    spawnSync('sh', ['-c', 'sleep 0.05; :', mark]);
-    watched.source.drain();
-    return watched.seen.execs.some(({ process: read }) => read?.args?.at(-1) === mark);
+for (const ways of ['best', 'visit'] as const)
+  test(`the instance that arguments come from is watched too, and they come again after a repair (${ways})`, {
+    skip: live.skip,
+  }, async () => {
+    const watched = await new Watched(ways).start();
+    const lane = `${watched.path}-exec`;
+    put(join(lane, 'tracing_on'), '0');
+    await heard();
+    const [found] = watched.look();
+    assert.match(found?.message ?? '', /tracing_on.*-exec.*arguments of programs may be missing/);
+    assert.equal(found?.loses, false, 'the events themselves are in the other instance');
+    const mark = `${process.pid}${serial}`;
+    await until('arguments', () => {
+      spawnSync('sh', ['-c', 'sleep 0.05; :', mark]);
+      watched.source.drain();
+      return watched.seen.execs.some(({ process: read }) => read?.args?.at(-1) === mark);
+    });
   });
-});
 
 test("changes by the agent itself are not mistaken for somebody else's", { skip: live.skip }, async () => {
-  const watched = await new Watched(false, ['signal/signal_deliver']).start();
+  const watched = await new Watched('none', ['signal/signal_deliver']).start();
   const { onDemand } = watched.source;
   for (let round = 0; round < 3; round++) {
     onDemand!.switch('signal/signal_deliver', true);

@@ -98,7 +98,7 @@ test('after an event from behind its horizon, the horizon keeps a greater distan
     const horizon = (ns: bigint) => {
       horizonNs = ns;
     };
-    drain.run({ page: () => {}, horizon, exec: () => {}, note: () => {} });
+    drain.run({ page: () => {}, horizon });
     return Number(nowNs - horizonNs) / 1e6;
   };
   const committed = (timeMs: number) => appendFileSync(path, page(undefined, BigInt(timeMs) * 1_000_000n));

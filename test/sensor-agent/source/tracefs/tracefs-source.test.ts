@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { TraceInstance } from '../../../../src/sensor-agent/source/tracefs/instance.js';
-import { TracefsSource } from '../../../../src/sensor-agent/source/tracefs/tracefs-source.js';
+import { type TracefsOptions, TracefsSource } from '../../../../src/sensor-agent/source/tracefs/tracefs-source.js';
 import { liveTracefs, Recording } from '../../../harness/kernel/live-kernel.js';
 import { until } from '../../../harness/until.js';
 
@@ -34,8 +34,11 @@ function burst(count = BURST): void {
   assert.equal(spawnSync('sh', ['-c', script]).status, 0);
 }
 
-function started(id: string, options: { execLane?: boolean } = {}): { source: TracefsSource; seen: Recording } {
-  const source = new TracefsSource({ recorderId: id, execLane: options.execLane ?? false });
+function started(
+  id: string,
+  options: { arguments?: TracefsOptions['arguments'] } = {},
+): { source: TracefsSource; seen: Recording } {
+  const source = new TracefsSource({ recorderId: id, arguments: options.arguments ?? 'none' });
   cleanups.push(() => source.stop());
   return { source, seen: new Recording(() => source.formats) };
 }
@@ -98,7 +101,7 @@ test('events of a lane come in order of (time, tie), and none below an announced
 
 test('entries lost in a too small buffer are counted exactly', { skip: live.skip }, async () => {
   const id = recorderId();
-  const source = new TracefsSource({ recorderId: id, bufferBytesPerCpu: 64 * 1024, execLane: false });
+  const source = new TracefsSource({ recorderId: id, bufferBytesPerCpu: 64 * 1024, arguments: 'none' });
   cleanups.push(() => source.stop());
   const seen = new Recording(() => source.formats);
   await source.start(seen);
@@ -138,7 +141,7 @@ test('the clocks agree with those of the machine', { skip: live.skip }, async ()
 
 test('stop leaves no instance behind, and can be called again', { skip: live.skip }, async () => {
   const id = recorderId();
-  const { source, seen } = started(id, { execLane: true });
+  const { source, seen } = started(id, { arguments: 'best' });
   await source.start(seen);
   assert.equal(instances(id).length, 2);
   await source.stop();
@@ -177,7 +180,7 @@ test('events from while a killed agent was down reach its successor once', {
   await once(child, 'exit');
   assert.equal(instances(id).length, 2);
   burst();
-  const { source, seen } = started(id, { execLane: true });
+  const { source, seen } = started(id, { arguments: 'best' });
   await source.start(seen);
   assert.ok(seen.notes.includes('instance_adopted'));
   burst();
@@ -205,7 +208,7 @@ test('an instance that a living process reads is left alone', { skip: live.skip 
 
 test('an event that the kernel lacks is reported, and is not fatal', { skip: live.skip }, async () => {
   const events = ['sched/sched_process_exec', 'sched/no_such_event'];
-  const source = new TracefsSource({ recorderId: recorderId(), events, execLane: false });
+  const source = new TracefsSource({ recorderId: recorderId(), events, arguments: 'none' });
   cleanups.push(() => source.stop());
   await source.start(new Recording(() => source.formats));
   assert.match(source.degraded!, /sched\/no_such_event is not recorded/);
@@ -236,7 +239,7 @@ test('events on demand are off until switched on, and found on by a successor', 
   assert.equal(state(kill), '1');
   process.kill(process.pid, 0);
   // Its agent dies here: the instance stays as it is.
-  const source = new TracefsSource({ recorderId: id, onDemand, execLane: false });
+  const source = new TracefsSource({ recorderId: id, onDemand, arguments: 'none' });
   cleanups.push(() => source.stop());
   const seen = new Recording(() => source.formats);
   await source.start(seen);
@@ -254,6 +257,6 @@ test('events on demand are off until switched on, and found on by a successor', 
 
 test('a recorder id that could leave the instances directory is refused', () => {
   for (const id of ['', '../x', 'a/b', 'x'.repeat(65), 'a b']) {
-    assert.throws(() => new TracefsSource({ recorderId: id, execLane: false }), { code: 'invalid_argument' });
+    assert.throws(() => new TracefsSource({ recorderId: id, arguments: 'none' }), { code: 'invalid_argument' });
   }
 });

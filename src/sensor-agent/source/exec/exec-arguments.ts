@@ -1,0 +1,134 @@
+/**
+ * Where the arguments of programs come from: the kernel's own copy where a probe of it holds, else the exec lane. A
+ * probe that stops working is replaced by the lane until one holds again.
+ *
+ *   probe ──(it brings no arguments any more)──▶ lane ──(tried again, and it holds)──▶ probe
+ */
+import { EXEC_PROBE_AGAIN_MS } from '../../../limits.js';
+import { ExecProbe } from '../probe/exec-probe.js';
+import type { ArgumentsBy, Disturbance, SourceSink } from '../source.js';
+import { ExecLane } from './exec-lane.js';
+
+export interface ExecArgumentsOptions {
+  readonly tracefs: string;
+  /** The trace instance's name; whichever way is in force has it. */
+  readonly name: string;
+  readonly recorderId: string;
+  readonly sink: SourceSink;
+  /** Trace clock. */
+  readonly nowNs: () => bigint;
+}
+
+export class ExecArguments {
+  readonly #options: ExecArgumentsOptions;
+  /** Whether a probe is wanted where it holds. */
+  readonly #probes: boolean;
+  #way: ExecProbe | ExecLane | undefined;
+  #changing: Promise<void> | undefined;
+  #stopped = false;
+  #againMs = 0;
+  /** Set while the lane stands in for a probe that failed. */
+  #failed: { readonly fromNs: bigint } | undefined;
+  #told: Disturbance[] = [];
+
+  constructor(options: ExecArgumentsOptions, probes: boolean) {
+    this.#options = options;
+    this.#probes = probes;
+  }
+
+  /** Throws `failed_precondition` where neither way is possible. */
+  async start(): Promise<void> {
+    const { sink, tracefs, name, nowNs, recorderId } = this.#options;
+    if (this.#probes) {
+      try {
+        this.#way = await ExecProbe.open(this.#options);
+        return;
+      } catch (cause) {
+        sink.note('exec_probe_refused', `arguments are read from /proc: ${(cause as Error).message}`);
+      }
+    } else ExecProbe.clear(tracefs, recorderId, name);
+    this.#way = new ExecLane(tracefs, name, sink, nowNs);
+  }
+
+  get by(): ArgumentsBy | undefined {
+    if (this.#way === undefined) return undefined;
+    return this.#way instanceof ExecProbe ? 'probe' : 'visit';
+  }
+
+  drain(): void {
+    this.#way?.drain();
+  }
+
+  look(nowMs: number): Disturbance | undefined {
+    const way = this.#way;
+    if (this.#changing === undefined && nowMs >= this.#againMs) {
+      if (way instanceof ExecProbe && way.doubted) this.#change(nowMs, this.#review(way));
+      else if (this.#failed) this.#change(nowMs, this.#tryAgain(this.#failed.fromNs));
+    }
+    return this.#told.shift() ?? this.#way?.look(nowMs);
+  }
+
+  #change(nowMs: number, change: Promise<void>): void {
+    this.#againMs = nowMs + EXEC_PROBE_AGAIN_MS;
+    this.#changing = change.finally(() => {
+      this.#changing = undefined;
+    });
+  }
+
+  /** Some programs came without their arguments, for which there may be other reasons: tries the probe itself. */
+  async #review(probe: ExecProbe): Promise<void> {
+    const fromNs = probe.copiedNs;
+    if (!(await probe.holds())) await this.#standIn(probe, fromNs);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#changing;
+    await this.#way?.stop();
+    this.#way = undefined;
+  }
+
+  stopSync(): void {
+    this.#stopped = true;
+    this.#way?.stopSync();
+    this.#way = undefined;
+  }
+
+  async #standIn(probe: ExecProbe, fromNs: bigint): Promise<void> {
+    const { tracefs, name, sink, nowNs } = this.#options;
+    await probe.stop();
+    this.#way = undefined;
+    if (this.#stopped) return;
+    this.#failed = { fromNs };
+    const what = "the kernel's copy of arguments stopped coming";
+    try {
+      this.#way = new ExecLane(tracefs, name, sink, nowNs);
+      this.#tell(
+        'left',
+        fromNs,
+        `${what}: arguments are read from /proc, and those of the shortest programs are missed`,
+      );
+    } catch (cause) {
+      this.#tell('left', fromNs, `${what}, and they cannot be read from /proc: ${(cause as Error).message}`);
+    }
+  }
+
+  async #tryAgain(fromNs: bigint): Promise<void> {
+    await this.#way?.stop();
+    this.#way = undefined;
+    if (this.#stopped) return;
+    try {
+      this.#way = await ExecProbe.open(this.#options);
+      this.#failed = undefined;
+      this.#tell('over', fromNs, "the kernel's copy of arguments comes again");
+    } catch {
+      const { tracefs, name, sink, nowNs } = this.#options;
+      this.#way = new ExecLane(tracefs, name, sink, nowNs);
+    }
+    if (this.#stopped) this.stopSync();
+  }
+
+  #tell(state: Disturbance['state'], fromNs: bigint, message: string): void {
+    this.#told.push({ state, fromNs, message, loses: false });
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * Dynamic events of this recorder in `uprobe_events`. The file is everybody's: it is opened for appending only, as
+ * truncating it removes every tool's definitions. A definition outlives whoever made it, so its group carries the
+ * recorder's identity, by which the next agent, or `up`, finds and removes it.
+ */
+import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+
+const FILE = 'uprobe_events';
+
+/** The group of a recorder's definitions; names of groups have no dash. */
+export function probeGroup(recorderId: string): string {
+  return `backplane_${recorderId.replaceAll('-', '_')}`;
+}
+
+/** Defines `group/event` at an offset of a file; throws what the kernel says. */
+export function define(tracefs: string, event: string, path: string, offset: number, fetch: string): void {
+  append(tracefs, `p:${event} ${path}:0x${offset.toString(16)} ${fetch}\n`);
+}
+
+/**
+ * Removes `group/event`, and with it every unread entry of each instance where it was ever enabled: drain those first.
+ * False where it is in use, or was not there.
+ */
+export function undefine(tracefs: string, event: string): boolean {
+  try {
+    append(tracefs, `-:${event}\n`);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Removes those of a group that are not in use. */
+export function undefineAll(tracefs: string, group: string): void {
+  for (const event of definitionsOf(tracefs, group)) undefine(tracefs, event);
+}
+
+/** `group/event` of all definitions of a group, whoever made them. */
+export function definitionsOf(tracefs: string, group: string): string[] {
+  let text: string;
+  try {
+    text = readFileSync(join(tracefs, FILE), 'utf8');
+  } catch {
+    return [];
+  }
+  return [...text.matchAll(/^[pr]:(\S+)\/(\S+) /gm)]
+    .filter((match) => match[1] === group)
+    .map((match) => `${match[1]}/${match[2]}`);
+}
+
+function append(tracefs: string, line: string): void {
+  const fd = openSync(join(tracefs, FILE), constants.O_WRONLY | constants.O_APPEND);
+  try {
+    writeSync(fd, line);
+  } finally {
+    closeSync(fd);
+  }
+}

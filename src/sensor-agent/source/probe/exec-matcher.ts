@@ -1,0 +1,114 @@
+/**
+ * Joins execs with the kernel's copies of their stacks. Both are entries of one instance: an exec, and behind it, from
+ * the same process, the copy that a probe made at the program's first instruction. Lanes are read one after the other:
+ * only up to the horizon is the order of their entries known.
+ *
+ *   exec ──▶ open ──▶ copied    by a copy later than it and earlier than the process's next exec
+ *              ├────▶ replaced  by the process's next exec: whatever is read of the process now belongs to that
+ *              └────▶ alone     has waited through a whole drain: its program has no probe, or has not run yet
+ */
+
+export interface SeenExec {
+  readonly lane: number;
+  readonly timeNs: bigint;
+  readonly pid: number;
+  readonly filename: string;
+}
+
+export interface SeenCopy<Copy> {
+  readonly timeNs: bigint;
+  readonly pid: number;
+  readonly copy: Copy;
+}
+
+export interface Matched<Exec, Copy> {
+  readonly exec: Exec;
+  readonly copy: Copy | undefined;
+  /** The process had started another program by the time that this was known. */
+  readonly replaced: boolean;
+}
+
+/** Bounds what is kept of processes. */
+const KEPT_MAX = 4_096;
+
+export class ExecMatcher<Exec extends SeenExec, Copy> {
+  #seen: ({ readonly exec: Exec } | { readonly copied: SeenCopy<Copy> })[] = [];
+  /** By pid: waits for its copy, since before the last drain if `waited`. */
+  readonly #open = new Map<number, { readonly exec: Exec; waited: boolean }>();
+  /** By pid: when it last started a program, for execs that become visible late. */
+  readonly #latest = new Map<number, bigint>();
+
+  exec(exec: Exec): void {
+    this.#seen.push({ exec });
+  }
+
+  copied(copied: SeenCopy<Copy>): void {
+    this.#seen.push({ copied });
+  }
+
+  /**
+   * Ends a drain: of what came before `horizonNs` all is there. `tell` gets each exec once, when all is known that will
+   * be; `waits` those that wait for the next drain.
+   */
+  settle(horizonNs: bigint, tell: (matched: Matched<Exec, Copy>) => void, waits: (exec: Exec) => void): void {
+    const seen = this.#seen.filter((one) => timeOf(one) < horizonNs).sort((a, b) => compare(timeOf(a), timeOf(b)));
+    this.#seen = this.#seen.filter((one) => timeOf(one) >= horizonNs);
+    for (const one of seen) {
+      if ('exec' in one) this.#exec(one.exec, tell);
+      else this.#copied(one.copied, tell);
+    }
+    for (const [pid, open] of this.#open) {
+      if (open.waited) {
+        this.#open.delete(pid);
+        tell({ exec: open.exec, copy: undefined, replaced: false });
+      } else {
+        open.waited = true;
+        waits(open.exec);
+      }
+    }
+  }
+
+  /** Gives up all that wait: nothing more is read. */
+  end(tell: (matched: Matched<Exec, Copy>) => void): void {
+    const last = this.#seen.reduce((latest, one) => (timeOf(one) > latest ? timeOf(one) : latest), 0n);
+    this.settle(last + 1n, tell, () => undefined);
+    for (const { exec } of this.#open.values()) tell({ exec, copy: undefined, replaced: false });
+    this.#open.clear();
+  }
+
+  #exec(exec: Exec, tell: (matched: Matched<Exec, Copy>) => void): void {
+    const { pid, timeNs } = exec;
+    const latest = this.#latest.get(pid);
+    if (latest !== undefined && latest > timeNs) {
+      tell({ exec, copy: undefined, replaced: true });
+      return;
+    }
+    this.#latest.delete(pid);
+    this.#latest.set(pid, timeNs);
+    if (this.#latest.size > KEPT_MAX) this.#latest.delete(this.#latest.keys().next().value!);
+    this.#release(pid, true, tell);
+    if (this.#open.size >= KEPT_MAX) this.#release(this.#open.keys().next().value!, false, tell);
+    this.#open.set(pid, { exec, waited: false });
+  }
+
+  #release(pid: number, replaced: boolean, tell: (matched: Matched<Exec, Copy>) => void): void {
+    const open = this.#open.get(pid);
+    this.#open.delete(pid);
+    if (open) tell({ exec: open.exec, copy: undefined, replaced });
+  }
+
+  #copied({ pid, timeNs, copy }: SeenCopy<Copy>, tell: (matched: Matched<Exec, Copy>) => void): void {
+    const open = this.#open.get(pid);
+    if (open === undefined || open.exec.timeNs > timeNs) return;
+    this.#open.delete(pid);
+    tell({ exec: open.exec, copy, replaced: false });
+  }
+}
+
+function timeOf(one: { readonly exec: SeenExec } | { readonly copied: { readonly timeNs: bigint } }): bigint {
+  return 'exec' in one ? one.exec.timeNs : one.copied.timeNs;
+}
+
+function compare(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

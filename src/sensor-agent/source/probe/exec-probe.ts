@@ -1,0 +1,432 @@
+/**
+ * Arguments by the kernel's own copy: a trace instance with all execs, and with a probe at the first instruction of
+ * each dynamic linker, where the kernel copies the new program's arguments before the program can change them. Nothing
+ * races and no thread waits: the copies lie in the instance's buffer until the agent drains it. That buffer also holds
+ * what lies behind the arguments, the environment: its pages are read into memory only.
+ */
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BackplaneError } from '../../../errors.js';
+import { Pacer } from '../../../flow/pacer.js';
+import {
+  EXEC_LANE_CPU_BURST_MS,
+  EXEC_LANE_CPU_SHARE,
+  EXEC_PROBE_BUFFER_BYTES_PER_CPU,
+  EXEC_PROBE_MISSES_MAX,
+  EXEC_PROOF_MS_MAX,
+  KiB,
+  PAGE_AHEAD_NS_MAX,
+} from '../../../limits.js';
+import { EXEC_ENTRY_BYTES_MAX, readExecEntry } from '../exec/exec-entry.js';
+import { copiedRecord, execRecord } from '../exec/exec-record.js';
+import { ExecVisitor } from '../exec/exec-visit.js';
+import { compileDecoder, type Decoder } from '../pages/decoder.js';
+import { eventPid, parseFormat } from '../pages/format.js';
+import { PageEntries, scanPage, startCursor } from '../pages/page.js';
+import { pids } from '../process-reader.js';
+import type { Disturbance, ExecRecord, SourcePage, SourceSink } from '../source.js';
+import { PageDrain } from '../tracefs/drain.js';
+import { removeInstance, TraceInstance } from '../tracefs/instance.js';
+import { InstanceWatch } from '../tracefs/instance-watch.js';
+import { definitionsOf, probeGroup, undefine, undefineAll } from './definitions.js';
+import { ExecMatcher, type Matched, type SeenExec } from './exec-matcher.js';
+import { type ExecStack, readExecStack } from './exec-stack.js';
+import { MACHINES, type ProbePlaces, probePlaces, STRINGS_BYTES, WORDS_BYTES } from './probe-layout.js';
+import { type ProbedFile, ProbedFiles, type Start } from './probed-files.js';
+
+const EXEC = 'sched/sched_process_exec';
+/** Losses are told, and files that nobody uses any more are looked for, at most this often. */
+const ROUND_MS = 1_000;
+const PROOF_LOOK_MS = 5;
+/** Processes whose linkers are looked up at the start. */
+const PROCESSES_MAX = 4_096;
+
+interface Exec extends SeenExec {
+  /** What /proc said of it while it waited for its copy. */
+  visited: ExecRecord | undefined;
+}
+
+interface Probe {
+  readonly places: ProbePlaces;
+  readonly file: ProbedFile | undefined;
+}
+
+export interface ExecProbeOptions {
+  readonly tracefs: string;
+  /** The instance's name. */
+  readonly name: string;
+  readonly recorderId: string;
+  readonly sink: SourceSink;
+  /** Trace clock. */
+  readonly nowNs: () => bigint;
+}
+
+export class ExecProbe {
+  readonly #options: ExecProbeOptions;
+  readonly #instance: TraceInstance;
+  readonly #files: ProbedFiles;
+  /** By the id of its event. */
+  readonly #probes = new Map<number, Probe>();
+  readonly #matcher = new ExecMatcher<Exec, ExecStack>();
+  readonly #visitor = new ExecVisitor();
+  readonly #entry = Buffer.alloc(EXEC_ENTRY_BYTES_MAX);
+  /** Visits must not take a core from others: over this share, execs that the kernel copied are not looked up. */
+  readonly #pacer = new Pacer(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS);
+  #restUntilMs = 0;
+  readonly #entries = new PageEntries();
+  readonly #wanted = new Uint8Array(65_536);
+  #drain: PageDrain | undefined;
+  #watch: InstanceWatch | undefined;
+  #exec: { readonly id: number; readonly decode: Decoder } | undefined;
+  /** Whether files that programs begin with are probed as they appear. */
+  #learns = false;
+  /** Told at the next drain. */
+  #told: ExecRecord[] = [];
+  #lost = 0;
+  /** Execs in a row that a probe should have copied and did not, and when the last one was copied. */
+  #misses = 0;
+  #copiedNs = 0n;
+  #roundMs = 0;
+  /** Trace clock: when all probes were last there. */
+  #rightNs: bigint;
+  readonly #disturbances: Disturbance[] = [];
+  /** Runs while a probe is proved. */
+  #proof: ((exec: SeenExec, stack: ExecStack | undefined) => void) | undefined;
+  #stopped = false;
+
+  /** Resolves when a program of our own came back whole; throws `failed_precondition` where none does. */
+  static async open(options: ExecProbeOptions): Promise<ExecProbe> {
+    const probe = new ExecProbe(options);
+    try {
+      await probe.#prove();
+      return probe;
+    } catch (cause) {
+      probe.stopSync();
+      throw cause;
+    }
+  }
+
+  /** Removes what an earlier agent left, unread. */
+  static clear(tracefs: string, recorderId: string, name: string): boolean {
+    const removed = removeInstance(join(tracefs, 'instances', name));
+    undefineAll(tracefs, probeGroup(recorderId));
+    return removed;
+  }
+
+  private constructor(options: ExecProbeOptions) {
+    this.#options = options;
+    this.#rightNs = options.nowNs();
+    const { tracefs, name, recorderId } = options;
+    const machine = MACHINES[process.arch];
+    if (machine === undefined || !existsSync(join(tracefs, 'uprobe_events')))
+      throw new BackplaneError('failed_precondition', `this kernel has no uprobes on ${process.arch}`);
+    const group = probeGroup(recorderId);
+    this.#files = new ProbedFiles(tracefs, group, machine);
+    this.#takeOver(group);
+    this.#instance = new TraceInstance(tracefs, settings(name));
+    try {
+      this.#drain = this.#read(this.#instance);
+      this.#watch = new InstanceWatch({
+        instance: this.#instance,
+        title: 'the trace instance',
+        missing: 'arguments of programs',
+        loses: false,
+        entriesRead: () => this.#drain?.entriesRead ?? 0,
+        readsMeanwhile: false,
+        onEmptied: () => this.#drain?.restarted(),
+        nowNs: options.nowNs,
+      });
+      this.#probeAll();
+      this.#learns = true;
+    } catch (cause) {
+      this.stopSync();
+      throw cause;
+    }
+  }
+
+  /** Tells what is known by now. Called with every drain of the pages. */
+  drain(): void {
+    this.#readAll();
+    for (const record of this.#told.splice(0)) this.#options.sink.exec(record);
+    const nowMs = performance.now();
+    if (nowMs - this.#roundMs < ROUND_MS) return;
+    this.#roundMs = nowMs;
+    this.#tellLost();
+    this.#restore();
+    const unused = this.#files.unused();
+    if (unused.length > 0) this.#remove(unused);
+  }
+
+  /** Whether programs that should have been copied came without their arguments, since `copiedNs`. */
+  get doubted(): boolean {
+    return this.#misses >= EXEC_PROBE_MISSES_MAX;
+  }
+
+  /** Trace clock: when the last exec that was copied took place. */
+  get copiedNs(): bigint {
+    return this.#copiedNs;
+  }
+
+  /** Whether a program of our own comes back whole. */
+  async holds(): Promise<boolean> {
+    try {
+      await this.#prove();
+      return true;
+    } catch {
+      return false;
+    } finally {
+      this.#misses = 0;
+    }
+  }
+
+  look(nowMs: number): Disturbance | undefined {
+    return this.#disturbances.shift() ?? this.#watch?.look(nowMs);
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#instance.record(false);
+    this.#readAll();
+    this.#matcher.end((matched) => this.#tell(matched));
+    this.drain();
+    this.stopSync();
+  }
+
+  /** Stops without telling what was not read yet, in a process's last moments. */
+  stopSync(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#watch?.close();
+    this.#drain?.close();
+    this.#instance.removeSync();
+    for (const { event } of this.#files.all) undefine(this.#options.tracefs, event);
+  }
+
+  /** Reads what an earlier agent left, by the definitions that it left, and removes both. */
+  #takeOver(group: string): void {
+    const { tracefs, name } = this.#options;
+    if (existsSync(join(tracefs, 'instances', name))) {
+      const left = new TraceInstance(tracefs, settings(name));
+      try {
+        left.record(false);
+        this.#drain = this.#read(left);
+        for (const event of left.leftover) this.#add(event, left.formatText(event), undefined);
+        this.#readAll();
+        this.#matcher.end((matched) => this.#tell(matched));
+      } finally {
+        this.#drain?.close();
+        this.#drain = undefined;
+        left.removeSync();
+        this.#probes.clear();
+        this.#wanted.fill(0);
+      }
+    }
+    undefineAll(tracefs, group);
+  }
+
+  #read(instance: TraceInstance): PageDrain {
+    const format = parseFormat(EXEC, instance.formatText(EXEC));
+    this.#exec = { id: format.id, decode: compileDecoder(format.fields) };
+    this.#wanted[format.id] = 1;
+    const descriptors = new Map(instance.lanes.map((lane) => [lane, instance.openPages(lane)]));
+    return new PageDrain(
+      descriptors,
+      instance.subBufferBytes,
+      this.#options.nowNs,
+      (lane) => instance.laneStats(lane).overrun,
+    );
+  }
+
+  #add(event: string, text: string, file: ProbedFile | undefined): void {
+    const format = parseFormat(event, text);
+    const places = probePlaces(format);
+    if (places === undefined) return;
+    this.#probes.set(format.id, { places, file });
+    this.#wanted[format.id] = 1;
+  }
+
+  /** Probes the linkers of all that runs: of this program, of the host's, and of each container's. */
+  #probeAll(): void {
+    for (const pid of [process.pid, ...pids('/proc').slice(0, PROCESSES_MAX)]) {
+      const start = this.#files.startOf(pid);
+      // A program that starts without a linker may never be started again.
+      if (start?.isLinker) this.#learn(pid, start);
+    }
+  }
+
+  /** Probes the file that a process began with, if it has no probe yet. */
+  #learn(pid: number, start: Start | undefined): void {
+    if (start === undefined) return;
+    const known = this.#files.known(start.file.id);
+    if (known) {
+      this.#files.used(known, pid);
+      return;
+    }
+    if (this.#files.full) this.#remove([this.#files.oldest!]);
+    let file: ProbedFile | undefined;
+    try {
+      file = this.#files.add(start.path, start.file, this.#options.nowNs());
+      this.#instance.switch(file.event, true);
+      this.#add(file.event, this.#instance.formatText(file.event), file);
+      this.#files.used(file, pid);
+    } catch {
+      // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
+      if (file) this.#forget(file);
+    }
+  }
+
+  /** Removing a definition erases what is unread of it, so that all is read first. */
+  #remove(files: readonly ProbedFile[]): void {
+    this.#instance.record(false);
+    this.#readAll();
+    for (const file of files) {
+      this.#instance.switch(file.event, false);
+      this.#forget(file);
+    }
+    this.#instance.record(true);
+  }
+
+  #readAll(): void {
+    let horizonNs = 0n;
+    const sink = {
+      page: (page: SourcePage) => this.#page(page),
+      horizon: (ns: bigint) => {
+        horizonNs = ns;
+      },
+    };
+    while (!this.#drain!.run(sink).empty);
+    this.#matcher.settle(
+      horizonNs,
+      (matched) => this.#tell(matched),
+      (exec) => {
+        exec.visited = this.#visit(exec, false);
+        if (this.#learns) this.#learn(exec.pid, this.#files.startOf(exec.pid) ?? this.#files.startBy(exec.filename));
+      },
+    );
+  }
+
+  #page({ lane, bytes, lost, lostUnknown }: SourcePage): void {
+    this.#lost += lost + (lostUnknown ? 1 : 0);
+    const entries = this.#entries;
+    scanPage(bytes, this.#wanted, startCursor(), entries);
+    for (let at = 0; at < entries.count; at += 1) {
+      const [offset, length, timeNs] = [entries.offsets[at]!, entries.lengths[at]!, entries.timeNs(at)];
+      if (entries.ids[at] === this.#exec!.id) {
+        const { filename, pid } = this.#exec!.decode(bytes, offset, length) as { filename: string; pid: number };
+        this.#matcher.exec({ lane, timeNs, pid, filename, visited: undefined });
+        continue;
+      }
+      const { places, file } = this.#probes.get(entries.ids[at]!)!;
+      if (length < Math.max(places.words + WORDS_BYTES, places.strings + STRINGS_BYTES)) continue;
+      const pid = eventPid(bytes, offset, length);
+      const stack = readExecStack(
+        bytes.subarray(offset + places.words, offset + places.words + WORDS_BYTES),
+        bytes.subarray(offset + places.strings, offset + places.strings + STRINGS_BYTES),
+      );
+      if (stack !== undefined) this.#matcher.copied({ timeNs, pid, copy: stack });
+      if (file) this.#files.used(file, pid);
+    }
+  }
+
+  #tell({ exec, copy, replaced }: Matched<Exec, ExecStack>): void {
+    this.#proof?.(exec, copy);
+    // Somebody has set another trace clock: the time belongs to no exec, which goes on without its arguments.
+    if (exec.timeNs > this.#options.nowNs() + PAGE_AHEAD_NS_MAX) return;
+    if (copy !== undefined) {
+      this.#misses = 0;
+      this.#copiedNs = exec.timeNs;
+    } else if (!replaced && this.#isProbed(exec)) this.#misses += 1;
+    if (copy !== undefined || replaced || exec.visited === undefined)
+      this.#told.push(this.#visit(exec, replaced, copy));
+    else this.#told.push(exec.visited);
+  }
+
+  /**
+   * Whether a probe that was there before the exec should have copied its arguments. Of a process that is gone only by
+   * its program's name, which may be another file in its own root.
+   */
+  #isProbed({ pid, timeNs, filename }: Exec): boolean {
+    const start = this.#files.startOf(pid) ?? this.#files.startBy(filename);
+    const known = start && this.#files.known(start.file.id);
+    return known !== undefined && known.sinceNs < timeNs;
+  }
+
+  /** Defines anew what somebody removed. */
+  #restore(): void {
+    const there = new Set(definitionsOf(this.#options.tracefs, probeGroup(this.#options.recorderId)));
+    const gone = this.#files.all.filter(({ event }) => !there.has(event));
+    const fromNs = this.#rightNs;
+    this.#rightNs = this.#options.nowNs();
+    if (gone.length === 0) return;
+    for (const file of gone) {
+      this.#instance.enabled.delete(file.event);
+      this.#forget(file);
+    }
+    this.#probeAll();
+    const message = `somebody removed ${gone.length} probes of execs: defined anew; arguments of programs may be missing from the last look before it`;
+    this.#disturbances.push({ state: 'restored', fromNs, loses: false, message });
+  }
+
+  #forget(file: ProbedFile): void {
+    for (const [id, probe] of this.#probes) {
+      if (probe.file !== file) continue;
+      this.#probes.delete(id);
+      this.#wanted[id] = 0;
+    }
+    this.#files.remove(file);
+  }
+
+  /** The record of an exec, with what /proc says of it unless that is of a later program, or would cost too much. */
+  #visit(exec: Exec, superseded: boolean, stack?: ExecStack): ExecRecord {
+    const event = { ...exec, superseded };
+    const beganMs = performance.now();
+    const visits = !superseded && beganMs >= this.#restUntilMs;
+    const length = visits ? this.#visitor.visit(event, this.#entry) : this.#visitor.pass(event, this.#entry);
+    const entry = readExecEntry(this.#entry.subarray(0, length));
+    const record = stack ? copiedRecord(entry, stack) : execRecord(entry);
+    const endedMs = performance.now();
+    const waitMs = this.#pacer.spend(endedMs - beganMs);
+    if (waitMs > 0) this.#restUntilMs = endedMs + waitMs;
+    return record;
+  }
+
+  /** Runs a program whose arguments nobody else can have, and waits for the kernel's copy of them. */
+  async #prove(): Promise<void> {
+    const file = ['/bin/true', '/usr/bin/true'].find((path) => existsSync(path)) ?? process.execPath;
+    const wanted = [file, '--version', randomBytes(8).toString('hex'), '', 'ä'];
+    const child = spawn(file, wanted.slice(1), { stdio: 'ignore', env: {} });
+    const ended = new Promise((done) => child.on('error', done).on('close', done));
+    let whole: boolean | undefined;
+    this.#proof = ({ pid }, stack) => {
+      if (pid !== child.pid) return;
+      whole = JSON.stringify(stack?.args) === JSON.stringify(wanted) && stack?.uid === process.geteuid?.();
+    };
+    const untilMs = performance.now() + EXEC_PROOF_MS_MAX;
+    try {
+      while (whole === undefined && performance.now() < untilMs) {
+        await sleep(PROOF_LOOK_MS);
+        this.#readAll();
+      }
+    } finally {
+      this.#proof = undefined;
+      child.kill();
+      await ended;
+    }
+    if (whole) return;
+    const what = whole === undefined ? 'was not seen' : 'did not bring its arguments along';
+    throw new BackplaneError('failed_precondition', `an exec of ${file} under a probe ${what}`);
+  }
+
+  #tellLost(): void {
+    if (this.#lost === 0) return;
+    this.#options.sink.note('exec_lane_lost', `${this.#lost} execs or copies of their arguments were lost`);
+    this.#lost = 0;
+  }
+}
+
+function settings(name: string) {
+  return { name, bufferBytesPerCpu: EXEC_PROBE_BUFFER_BYTES_PER_CPU, subBufferBytes: 64 * KiB, events: [EXEC] };
+}

@@ -1,0 +1,123 @@
+/** Execs and copies that are read lane by lane, in any interleaving: each exec is told once, and with its own copy. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { ExecMatcher, type Matched, type SeenExec } from '../../../../src/sensor-agent/source/probe/exec-matcher.js';
+import { runs } from '../../../harness/runs.js';
+
+interface Program {
+  readonly pid: number;
+  readonly execLane: number;
+  readonly copyLane: number;
+  readonly isCopied: boolean;
+}
+
+const program = fc.record({
+  pid: fc.integer({ min: 1, max: 4 }),
+  execLane: fc.nat(2),
+  copyLane: fc.nat(2),
+  isCopied: fc.boolean(),
+});
+
+/** By lane, in order of time: what a drain reads of it, up to its own moment. */
+function entriesOf(programs: readonly Program[]) {
+  return programs.flatMap(({ pid, execLane, copyLane, isCopied }, at) => {
+    const exec: SeenExec = { lane: execLane, pid, timeNs: BigInt(at * 10), filename: `/program-${at}` };
+    const entries: { lane: number; atNs: number; exec?: SeenExec; copy?: string; pid: number }[] = [
+      { lane: execLane, atNs: at * 10, exec, pid },
+    ];
+    if (isCopied) entries.push({ lane: copyLane, atNs: at * 10 + 1, copy: exec.filename, pid });
+    return entries;
+  });
+}
+
+test('each exec is told once, with its own copy and no other, however the lanes are read', () => {
+  fc.assert(
+    fc.property(
+      fc.array(program, { maxLength: 30 }),
+      fc.array(fc.tuple(fc.integer({ min: 1, max: 60 }), fc.array(fc.nat(30), { minLength: 3, maxLength: 3 })), {
+        maxLength: 12,
+      }),
+      (programs, drains) => {
+        const entries = entriesOf(programs);
+        const matcher = new ExecMatcher<SeenExec, string>();
+        const told: Matched<SeenExec, string>[] = [];
+        const read = [0, 0, 0];
+        let beganNs = 0;
+        const drain = (began: number, ahead: readonly number[]) => {
+          // A lane is read at some moment after the drain began: each sees what came until then.
+          for (const lane of [0, 1, 2]) {
+            const untilNs = Math.max(read[lane]!, began + ahead[lane]!);
+            for (const entry of entries) {
+              if (entry.lane !== lane || entry.atNs < read[lane]! || entry.atNs >= untilNs) continue;
+              if (entry.exec) matcher.exec(entry.exec);
+              else matcher.copied({ pid: entry.pid, timeNs: BigInt(entry.atNs), copy: entry.copy! });
+            }
+            read[lane] = untilNs;
+          }
+          matcher.settle(
+            BigInt(Math.min(...read)),
+            (one) => told.push(one),
+            () => undefined,
+          );
+        };
+        for (const [later, ahead] of drains) {
+          beganNs += later + 30;
+          drain(beganNs, ahead);
+        }
+        drain(1_000, [0, 0, 0]);
+        matcher.end((one) => told.push(one));
+        assert.deepEqual(
+          told.map(({ exec }) => exec.filename).sort(),
+          programs.map((_, at) => `/program-${at}`).sort(),
+        );
+        for (const { exec, copy } of told) {
+          const at = Number(exec.timeNs) / 10;
+          assert.equal(copy, programs[at]!.isCopied ? exec.filename : undefined);
+        }
+      },
+    ),
+    { numRuns: runs(500) },
+  );
+});
+
+test('an exec that is known to be followed by another is told as replaced, so that nothing is read for it', () => {
+  const matcher = new ExecMatcher<SeenExec, string>();
+  const told: Matched<SeenExec, string>[] = [];
+  const waited: string[] = [];
+  const exec = (name: string, timeNs: bigint): SeenExec => ({ lane: 0, pid: 7, timeNs, filename: name });
+  matcher.exec(exec('a', 1n));
+  matcher.exec(exec('b', 2n));
+  const settle = () =>
+    matcher.settle(
+      10n,
+      (one) => told.push(one),
+      ({ filename }) => waited.push(filename),
+    );
+  settle();
+  assert.deepEqual(
+    told.map(({ exec: { filename }, replaced }) => [filename, replaced]),
+    [['a', true]],
+  );
+  assert.deepEqual(waited, ['b']);
+  settle();
+  assert.deepEqual(
+    told.map(({ exec: { filename }, replaced }) => [filename, replaced]),
+    [
+      ['a', true],
+      ['b', false],
+    ],
+  );
+});
+
+test('what waits for ever is bounded', () => {
+  const matcher = new ExecMatcher<SeenExec, string>();
+  let told = 0;
+  for (let pid = 0; pid < 20_000; pid += 1) matcher.exec({ lane: 0, pid, timeNs: BigInt(pid), filename: '' });
+  matcher.settle(
+    20_000n,
+    () => (told += 1),
+    () => undefined,
+  );
+  assert.ok(told >= 15_000);
+});

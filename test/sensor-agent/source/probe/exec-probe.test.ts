@@ -1,0 +1,267 @@
+/** Arguments by the kernel's own copy, on the real kernel. Programs are known by marks that nobody else can make. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { FormatTable } from '../../../../src/sensor-agent/source/pages/format.js';
+import { define, definitionsOf, probeGroup, undefine } from '../../../../src/sensor-agent/source/probe/definitions.js';
+import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js';
+import { ExecProbe } from '../../../../src/sensor-agent/source/probe/exec-probe.js';
+import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
+import { TraceClock, uptimeNow } from '../../../../src/sensor-agent/source/tracefs/clock.js';
+import { liveTracefs, Recording } from '../../../harness/kernel/live-kernel.js';
+import { until } from '../../../harness/until.js';
+
+const live = liveTracefs();
+const skip = live.skip || (existsSync(join(live.path, 'uprobe_events')) ? false : 'this kernel has no uprobes');
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+const AGENT = fileURLToPath(new URL('../../../harness/kernel/agent-process.js', import.meta.url));
+let serial = 0;
+
+function options(recorderId = `test-${process.pid}-p${serial++}`) {
+  const seen = new Recording(() => new FormatTable([]));
+  const clock = new TraceClock(uptimeNow);
+  const name = `backplane-${recorderId}-exec`;
+  return { recorderId, name, seen, sink: seen, tracefs: live.path, nowNs: () => clock.nowNs() };
+}
+
+async function opened(given = options()) {
+  const probe = await ExecProbe.open(given);
+  const draining = setInterval(() => probe.drain(), 10);
+  cleanups.push(
+    () => probe.stop(),
+    () => clearInterval(draining),
+  );
+  return { ...given, probe };
+}
+
+const mark = () => randomBytes(12).toString('hex');
+const marked = (seen: Recording, text: string) =>
+  seen.execs.filter(({ process: found }) => found?.args?.includes(text));
+
+function scratch(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-probe-'));
+  cleanups.push(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+test('every short program comes with its arguments as it got them, whoever else is busy', { skip }, async () => {
+  const { seen } = await opened();
+  const own = mark();
+  const count = 300;
+  // Ends at once: nobody who only then looks can read its arguments.
+  const script = `i=0; while [ $i -lt ${count} ]; do /bin/true ${own} $i '' 'two words' ä; i=$((i+1)); done`;
+  assert.equal(spawnSync('sh', ['-c', script]).status, 0);
+  await until(
+    'all of them',
+    () => marked(seen, own).length >= count,
+    () => marked(seen, own).length,
+  );
+  const records = marked(seen, own).filter(({ process: found }) => found!.args![0] === '/bin/true');
+  assert.deepEqual(
+    records.map(({ missed, process: found }) => [missed, found!.uid, found!.args]),
+    Array.from({ length: count }, (_, at) => [
+      false,
+      process.geteuid!(),
+      ['/bin/true', own, String(at), '', 'two words', 'ä'],
+    ]),
+  );
+});
+
+test('what lies behind the arguments, the environment, comes with no record', { skip }, async () => {
+  const { seen } = await opened();
+  const [own, secret] = [mark(), mark()];
+  for (const length of [0, 1, 500, 1_400, 1_500, 1_600, 3_000]) {
+    spawnSync('/bin/true', [own, 'x'.repeat(length)], { env: { AAA: secret, ZZZ: `${secret}`.repeat(50) } });
+  }
+  await until(
+    'all of them',
+    () => marked(seen, own).length === 7,
+    () => marked(seen, own).length,
+  );
+  assert.ok(!JSON.stringify(seen.execs, (_key, value) => (typeof value === 'bigint' ? 0 : value)).includes(secret));
+});
+
+test('arguments beyond the copy are cut and said to be, or read while the program lives', { skip }, async () => {
+  const { seen } = await opened();
+  const own = mark();
+  const long = 'y'.repeat(5_000);
+  spawnSync('/bin/true', [own, long]);
+  const living = spawn('sh', ['-c', 'sleep 60', own, long], { stdio: 'ignore' });
+  cleanups.push(() => living.kill('SIGKILL'));
+  await until('both', () => marked(seen, own).length === 2);
+  for (const { pid, missed, process: found } of marked(seen, own)) {
+    assert.equal(missed, false);
+    if (pid === living.pid) assert.deepEqual([found!.argsTruncated, found!.args!.at(-1)], [undefined, long]);
+    else if (found!.argsTruncated) assert.ok(long.startsWith(found!.args![2]!));
+    else assert.equal(found!.args![2], long);
+  }
+});
+
+/** exit(0), without a linker: a header, one segment, and `xor edi, edi; mov eax, 60; syscall`. */
+function staticProgram(): Buffer {
+  const code = Buffer.from('31ffb83c0000000f05', 'hex');
+  const bytes = Buffer.alloc(120 + code.length);
+  Buffer.from('7f454c46020101', 'hex').copy(bytes);
+  bytes.writeUInt16LE(2, 16);
+  bytes.writeUInt16LE(62, 18);
+  bytes.writeUInt32LE(1, 20);
+  bytes.writeBigUInt64LE(0x400078n, 24);
+  bytes.writeBigUInt64LE(64n, 32);
+  for (const [at, value] of [
+    [52, 64],
+    [54, 56],
+    [56, 1],
+  ] as const)
+    bytes.writeUInt16LE(value, at);
+  bytes.writeUInt32LE(1, 64);
+  bytes.writeUInt32LE(5, 68);
+  for (const [at, value] of [
+    [80, 0x400000],
+    [88, 0x400000],
+    [96, bytes.length],
+    [104, bytes.length],
+    [112, 4096],
+  ] as const)
+    bytes.writeBigUInt64LE(BigInt(value), at);
+  code.copy(bytes, 120);
+  return bytes;
+}
+
+test('a program without a linker comes with its arguments once it is known', {
+  skip: skip || (process.arch === 'x64' ? false : 'the program is for x86-64'),
+}, async () => {
+  const { seen } = await opened();
+  const file = join(scratch(), `static-${mark()}`);
+  writeFileSync(file, staticProgram());
+  chmodSync(file, 0o755);
+  assert.deepEqual(readExecutable(file)?.interpreter, undefined);
+  const known = mark();
+  await until('that it is known', async () => {
+    spawnSync(file, [known]);
+    return seen.execs.some(({ missed, process: found }) => !missed && found!.args!.includes(known));
+  });
+  const own = mark();
+  for (let run = 0; run < 50; run += 1) spawnSync(file, [own, String(run)]);
+  await until(
+    'all of them',
+    () => marked(seen, own).length === 50,
+    () => marked(seen, own).length,
+  );
+});
+
+test('what an agent that was killed left is told, and its definitions go', { skip }, async () => {
+  const given = options();
+  const agent = spawn(process.execPath, [AGENT, given.recorderId], { stdio: ['pipe', 'pipe', 'inherit'] });
+  cleanups.push(() => agent.kill('SIGKILL'));
+  await once(agent.stdout, 'data');
+  // It reads only when it is told to.
+  const own = mark();
+  for (let run = 0; run < 20; run += 1) spawnSync('/bin/true', [own, String(run)]);
+  const left = definitionsOf(live.path, probeGroup(given.recorderId));
+  assert.ok(left.length > 0);
+  agent.kill('SIGKILL');
+  await once(agent, 'exit');
+  const { seen } = await opened(given);
+  cleanups.push(() => spawnSync('rmdir', [join(live.path, 'instances', `backplane-${given.recorderId}`)]));
+  await until(
+    'all of them',
+    () => marked(seen, own).length === 20,
+    () => marked(seen, own).length,
+  );
+  const now = definitionsOf(live.path, probeGroup(given.recorderId));
+  assert.ok(now.every((event) => !left.includes(event)));
+});
+
+test('definitions of others stay as they are, and none of ours is left behind', { skip }, async () => {
+  const linker = readFileSync('/proc/self/maps', 'utf8').match(/\/\S*\/ld-linux\S*|\/\S*\/ld-musl\S*/)![0];
+  const others = `others_${process.pid}/event`;
+  define(live.path, others, linker, readExecutable(linker)!.entryOffset, 'a=+0(%sp):u64');
+  cleanups.push(() => undefine(live.path, others));
+  const given = options();
+  const probe = await ExecProbe.open(given);
+  assert.ok(definitionsOf(live.path, probeGroup(given.recorderId)).length > 0);
+  await probe.stop();
+  assert.deepEqual(definitionsOf(live.path, probeGroup(given.recorderId)), []);
+  assert.ok(!existsSync(join(live.path, 'instances', given.name)));
+  assert.deepEqual(definitionsOf(live.path, `others_${process.pid}`), [others]);
+});
+
+test('a probe that somebody removed is defined anew', { skip }, async () => {
+  const { seen, recorderId, name, probe } = await opened();
+  const before = definitionsOf(live.path, probeGroup(recorderId));
+  for (const event of before) {
+    writeFileSync(join(live.path, 'instances', name, 'events', event, 'enable'), '0');
+    assert.ok(undefine(live.path, event));
+  }
+  await until('others', () =>
+    definitionsOf(live.path, probeGroup(recorderId)).some((event) => !before.includes(event)),
+  );
+  assert.match(probe.look(0)?.message ?? '', /^somebody removed \d+ probes of execs: defined anew/);
+  const own = mark();
+  spawnSync('/bin/true', [own]);
+  await until('its arguments', () => marked(seen, own).length === 1);
+});
+
+/** A root of its own on a filesystem of its own, with a linker at its usual place. */
+function containerRoot(): string | undefined {
+  const root = scratch();
+  if (spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', root]).status !== 0) return undefined;
+  cleanups.push(() => spawnSync('umount', ['-l', root]));
+  const libraries = spawnSync('ldd', ['/bin/true', '/bin/sleep']).stdout.toString();
+  for (const file of ['/bin/true', '/bin/sleep', ...new Set(libraries.match(/\/\S+\.so\S*/g))]) {
+    const clean = file.replace(/:$/, '');
+    mkdirSync(join(root, dirname(clean)), { recursive: true });
+    copyFileSync(clean, join(root, clean));
+  }
+  return root;
+}
+
+test("a container's programs come with their arguments, and its filesystem can be unmounted when they have ended", {
+  skip,
+}, async (t) => {
+  const root = containerRoot();
+  if (root === undefined || spawnSync('chroot', [root, '/bin/true']).status !== 0)
+    return t.skip('needs a root of its own');
+  const { seen } = await opened();
+  const first = spawn('chroot', [root, '/bin/sleep', '60']);
+  const ended = new Promise((done) => first.on('close', done));
+  cleanups.push(() => first.kill('SIGKILL'));
+  const own = mark();
+  // Its linker is found at the first program.
+  await until('that its linker is known', async () => {
+    spawnSync('chroot', [root, '/bin/true', mark()]);
+    return seen.execs.some(({ process: found }) => found?.executablePath === '/bin/true');
+  });
+  const missing = (records: readonly ExecRecord[]) => records.filter(({ missed }) => missed).length;
+  const runs = 30;
+  for (let run = 0; run < runs; run += 1) spawnSync('chroot', [root, '/bin/true', own, String(run)]);
+  // chroot itself is started with the same arguments.
+  const inside = () => marked(seen, own).filter(({ process: found }) => found!.args![0] === '/bin/true');
+  await until(
+    'all of them',
+    () => inside().length === runs,
+    () => [inside().length, missing(seen.execs)],
+  );
+  first.kill('SIGKILL');
+  await ended;
+  await until('that nothing holds it', () => spawnSync('umount', [root]).status === 0);
+});
