@@ -28,7 +28,7 @@ const source = new TracefsSource({
   recorderId: `bench-${process.pid}`,
   bufferBytesPerCpu: 64 * MiB,
   events: ['raw_syscalls/sys_enter', 'raw_syscalls/sys_exit', ...LITE_EVENTS],
-  arguments: "none",
+  arguments: 'none',
 });
 const log = SegmentLog.open({
   dir,

@@ -90,7 +90,8 @@ export function connectionText(event: EventMessage, palette: Palette = PLAIN): s
   const local = endpointText(event.network?.local);
   const peer = endpointText(event.network?.peer);
   if (event.type.endsWith('.listen')) return palette.bold(local);
-  if (event.type.endsWith('.connect')) return `${palette.bold(peer)} ← ${local}`;
+  if (event.type.endsWith('.connect'))
+    return `${palette.bold(peer)} ← ${local}${event.network?.failed ? ' failed' : ''}`;
   if (event.type.endsWith('.accept')) return `${palette.bold(local)} ← ${peer}`;
   return `${local} – ${peer}`;
 }

@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { DRAIN_LIVE_MS } from '../../limits.js';
+import { DRAIN_LIVE_MS, EXEC_BUFFER_BYTES_PER_CPU } from '../../limits.js';
 import { ExecArguments } from '../source/exec/exec-arguments.js';
 import type { ExecRecord, SourceSink } from '../source/source.js';
 import { TraceClock, uptimeNow } from '../source/tracefs/clock.js';
@@ -78,7 +78,10 @@ export async function tryArguments(tracefs: string): Promise<Check> {
   };
   const clock = new TraceClock(uptimeNow);
   const recorderId = `doctor-${process.pid}`;
-  const options = { tracefs, name: `backplane-${recorderId}-exec`, recorderId, sink, nowNs: () => clock.nowNs() };
+  const options = {
+    ...{ tracefs, name: `backplane-${recorderId}-exec`, recorderId, sink, nowNs: () => clock.nowNs() },
+    bufferBytesPerCpu: EXEC_BUFFER_BYTES_PER_CPU,
+  };
   const execs = new ExecArguments(options, true);
   try {
     await execs.start();

@@ -2,6 +2,7 @@
 
 import type { AgentOptions } from '../agent-options.js';
 import { currentBootId } from '../boot-id.js';
+import { listeningSockets } from '../source/listening-sockets.js';
 import type { Source } from '../source/source.js';
 import { tcpEndpoints } from '../timeline/addresses.js';
 import type { Origin } from './recording.js';
@@ -28,6 +29,7 @@ export function originOf(
       brokers: brokers.flatMap(tcpEndpoints),
       listeners: parent?.listens.flatMap(tcpEndpoints).map((endpoint) => [endpoint, parent.pid] as const) ?? [],
     },
+    ...(name === 'tracefs' && !(same && continued) ? { listeners: listeningSockets() } : {}),
     ...(degraded === undefined ? {} : { degraded }),
   };
 }

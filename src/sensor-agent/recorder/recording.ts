@@ -71,6 +71,8 @@ export interface Origin {
   readonly selfPids: readonly number[];
   /** Absent in older recordings. */
   readonly selfSockets?: SelfSockets | undefined;
+  /** All endpoints that listened before recording began, each with its pid; absent where the recording continues. */
+  readonly listeners?: readonly (readonly [string, number])[] | undefined;
   readonly degraded?: string | undefined;
   /** The previous epoch was not closed, as after a power cut: an unknown number of its events may be missing. */
   readonly unclosed?: boolean | undefined;

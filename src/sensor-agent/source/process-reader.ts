@@ -1,7 +1,8 @@
 /** Processes as /proc shows them: for the scan at start, and for the procfs source. */
-import { closeSync, openSync, readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { ARGUMENTS_BYTES_MAX, TASKS_MAX } from '../../limits.js';
-import { cgroupPath, cleanLink, containerId, splitArguments } from './process-text.js';
+import { linkTarget } from './proc-link.js';
+import { cgroupOf, cut, splitArguments } from './process-text.js';
 import type { ProcessSnapshot } from './source.js';
 
 /** stat counts time in these: USER_HZ is 100 on every Linux. */
@@ -32,7 +33,7 @@ export class ProcessReader {
     const { args, truncated } = splitArguments(this.#read(`/proc/${pid}/cmdline`) ?? NOTHING);
     const stat = this.#stat(pid);
     if (stat === undefined) return undefined;
-    const cgroup = cgroupPath(this.#read(`/proc/${pid}/cgroup`)?.toString() ?? '');
+    const cgroup = cgroupOf(this.#read(`/proc/${pid}/cgroup`)?.toString() ?? '');
     const alive = stat.state !== 'Z' && stat.state !== 'X';
     return {
       pid,
@@ -44,8 +45,8 @@ export class ProcessReader {
       workingDirectory: alive ? link(`/proc/${pid}/cwd`) : undefined,
       // The directory belongs to the effective user, whether or not the process may be dumped.
       uid: statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid,
-      cgroup,
-      containerId: cgroup === undefined ? undefined : containerId(cgroup),
+      cgroup: cgroup?.path,
+      containerId: cgroup?.containerId,
       startTimeNs: stat.startTimeNs,
     };
   }
@@ -108,9 +109,6 @@ export function pids(dir: string): number[] {
 }
 
 function link(path: string): string | undefined {
-  try {
-    return cleanLink(readlinkSync(path, { encoding: 'buffer' }));
-  } catch {
-    return undefined;
-  }
+  const target = linkTarget(path);
+  return target && cut(target.toString());
 }

@@ -89,7 +89,7 @@ export class KernelEvents {
     const process = this.processes.exec(pid, String(event.values['filename']), exec?.process);
     const startNs = exec?.process?.startTimeNs;
     if (startNs !== undefined) process.createdWallNs ??= place.wallNs - (place.position.timeNs - startNs);
-    return wants('process.exec') ? typed('process.exec', place, process, pid) : undefined;
+    return wants('process.exec') ? this.#typed('process.exec', place, process, pid) : undefined;
   }
 
   #exit(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean) {
@@ -98,8 +98,9 @@ export class KernelEvents {
     // Kernels before 6.15 do not say whether the group died; there the first thread's end stands for it.
     const groupDead = event.values['group_dead'];
     const last = groupDead === undefined ? threadId === process.pid : Boolean(groupDead);
+    if (last && this.sockets.listens(process)) this.sockets.ended(process, this.processes.childrenOf(process.pid));
     this.processes.exit(threadId, process, last);
-    return last && wants('process.exit') ? typed('process.exit', place, process, process.pid) : undefined;
+    return last && wants('process.exit') ? this.#typed('process.exit', place, process, process.pid) : undefined;
   }
 
   #fork(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean) {
@@ -112,7 +113,7 @@ export class KernelEvents {
     }
     const parentPid = flags & CLONE_PARENT ? (parent.parentPid ?? 0) : parent.pid;
     const child = this.processes.fork(childPid, parent, parentPid, String(event.values['comm']), place.wallNs);
-    return wants('process.fork') ? typed('process.fork', place, child, childPid) : undefined;
+    return wants('process.fork') ? this.#typed('process.fork', place, child, childPid) : undefined;
   }
 
   #rename(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
@@ -121,8 +122,8 @@ export class KernelEvents {
     const comm = String(event.values['newcomm']);
     if (threadId === process.pid) process.comm = comm;
     if (!wants('process.rename')) return undefined;
-    const renamed = { ...processContext(process, threadId), comm, previousComm: String(event.values['oldcomm']) };
-    return { ...typed('process.rename', place, process, threadId), process: renamed };
+    const typed = this.#typed('process.rename', place, process, threadId);
+    return { ...typed, process: { ...typed.process!, comm, previousComm: String(event.values['oldcomm']) } };
   }
 
   #signal(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
@@ -138,7 +139,7 @@ export class KernelEvents {
       code: Number(event.values['code']),
       result: Number(event.values['result']),
     };
-    return { ...typed('process.signal', place, sender, event.pid), signal };
+    return { ...this.#typed('process.signal', place, sender, event.pid), signal };
   }
 
   /** System calls happen in process context: common_pid is the task that made them. */
@@ -146,7 +147,7 @@ export class KernelEvents {
     const type = onDemandType(event.name);
     if (type === undefined || !wants(type)) return undefined;
     const process = event.flags & IN_INTERRUPT ? undefined : this.processes.ensure(event.pid);
-    return { ...typed(type, place, process, event.pid), ...onDemandParts(event.name, event.values, event.path) };
+    return { ...this.#typed(type, place, process, event.pid), ...onDemandParts(event.name, event.values, event.path) };
   }
 
   #socket(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
@@ -162,34 +163,31 @@ export class KernelEvents {
       newState: Number(v['newstate']),
       localAddress: local.address,
       localPort: local.port,
+      wallNs: place.wallNs,
       process: event.flags & IN_INTERRUPT ? undefined : this.processes.ensure(event.pid),
     });
     if (!meaning || !wants(meaning.type)) return undefined;
     const peer = { address: addressText('daddr', 'daddr_v6'), port: Number(v['dport']) };
-    const network = { type: ipv6 ? 'ipv6' : 'ipv4', transport: 'tcp', local, peer } as const;
+    const { failed } = meaning;
+    const network = { type: ipv6 ? 'ipv6' : 'ipv4', transport: 'tcp', local, peer, failed } as const;
     const own = this.#isBroker(local) || this.#isBroker(peer);
-    const context = typed(meaning.type, place, meaning.process, meaning.process?.pid);
+    const context = this.#typed(meaning.type, place, meaning.process, meaning.process?.pid);
     return { ...context, network, self: own || context.self };
   }
 
   #isBroker({ address, port }: { address: string; port: number }): boolean {
     return this.brokers.has(`${address}:${port}`);
   }
-}
 
-function typed(
-  type: string,
-  place: EventPlace,
-  process: ProcessState | undefined,
-  threadId: number | undefined,
-): BusEvent {
-  return {
-    type,
-    topic: type.slice(0, type.indexOf('.')),
-    position: place.position,
-    wallNs: place.wallNs,
-    process: process && processContext(process, threadId),
-    container: process?.containerId ? { id: process.containerId } : undefined,
-    self: process?.self,
-  };
+  #typed(type: string, place: EventPlace, process: ProcessState | undefined, threadId: number | undefined): BusEvent {
+    return {
+      type,
+      topic: type.slice(0, type.indexOf('.')),
+      position: place.position,
+      wallNs: place.wallNs,
+      process: process && processContext(process, threadId, this.processes.parentOf(process)),
+      container: process?.containerId ? { id: process.containerId } : undefined,
+      self: process?.self,
+    };
+  }
 }

@@ -34,14 +34,14 @@ export interface ProcessState {
 }
 
 /** The process context that an event carries. */
-export function processContext(process: ProcessState, threadId?: number): ProcessContext {
+export function processContext(process: ProcessState, threadId?: number, parent?: ProcessState): ProcessContext {
   return {
     pid: process.pid,
     parentPid: process.parentPid,
     comm: process.comm,
-    executable: process.path
-      ? { path: process.path, name: process.path.slice(process.path.lastIndexOf('/') + 1) }
-      : undefined,
+    executable: executable(process),
+    // Not only where it is known: whether a process is that has nothing but a pid depends on who asked for what before.
+    parent: process.parentPid ? { pid: process.parentPid, executable: parent && executable(parent) } : undefined,
     commandArgs: process.args,
     commandArgsMissed: process.argsMissed,
     commandArgsTruncated: process.argsTruncated,
@@ -52,6 +52,10 @@ export function processContext(process: ProcessState, threadId?: number): Proces
     cgroup: process.cgroup ? { path: process.cgroup } : undefined,
     threadId: threadId === process.pid ? undefined : threadId,
   };
+}
+
+function executable({ path }: ProcessState): ProcessContext['executable'] {
+  return path ? { path, name: path.slice(path.lastIndexOf('/') + 1) } : undefined;
 }
 
 /** A snapshot whose secrets have been masked, as the recorder stores it. */
@@ -81,6 +85,11 @@ export class ProcessTable {
   /** The process that a thread belongs to; undefined when it was never seen. */
   of(threadId: number): ProcessState | undefined {
     return this.#tasks.get(threadId);
+  }
+
+  /** The process that the parent's pid stands for, where it was seen. */
+  parentOf({ parentPid }: ProcessState): ProcessState | undefined {
+    return parentPid === undefined ? undefined : this.#tasks.peek(parentPid);
   }
 
   /** The process of a thread; for an unknown thread, a new one that has nothing but its pid. */
@@ -131,7 +140,7 @@ export class ProcessTable {
       redactions: read?.redactions,
     };
     if (read) {
-      process.parentPid = read.parentPid || process.parentPid;
+      process.parentPid = this.#parentOf(process, read);
       process.comm ??= read.comm;
       process.cwd = read.workingDirectory ?? process.cwd;
       process.uid = read.uid ?? process.uid;
@@ -142,6 +151,26 @@ export class ProcessTable {
     }
     this.#tasks.set(pid, process);
     return process;
+  }
+
+  /**
+   * The parent at an exec: the one that forked it while that lives, else who /proc says has taken it in. What /proc says
+   * is of a moment later: a parent that ended since was the parent at the exec all the same.
+   */
+  #parentOf({ parentPid, createdWallNs }: ProcessState, read: RecordedProcess): number | undefined {
+    if (parentPid === undefined || read.parentPid === parentPid) return read.parentPid ?? parentPid;
+    const parent = this.#tasks.peek(parentPid);
+    const isOther = (parent?.createdWallNs ?? 0n) > (createdWallNs ?? 0n);
+    if (parent === undefined) return read.parentPid ?? parentPid;
+    return parent.exited || isOther ? read.parentPid : parentPid;
+  }
+
+  /** Living processes that a process forked. */
+  childrenOf(pid: number): ProcessState[] {
+    const children = new Set<ProcessState>();
+    for (const process of this.#tasks.values())
+      if (process.parentPid === pid && !process.exited && process.pid !== pid) children.add(process);
+    return [...children];
   }
 
   /** A thread ended; `last` when its process ended with it. */

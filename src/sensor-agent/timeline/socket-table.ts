@@ -1,9 +1,10 @@
 /**
- * Finds the process that a TCP socket belongs to. Transitions in interrupt
- * context carry the pid of whatever task ran, so the owner is taken from
- * transitions in process context and remembered by the socket's address in the
- * kernel. An accepted connection belongs to the process that listened on its
- * port.
+ * Finds the process that a TCP socket belongs to, and says nothing rather than the wrong one. Transitions in interrupt
+ * context carry the pid of whatever task ran, so the owner is taken from transitions in process context and remembered
+ * by the socket's address in the kernel. A connection is accepted in interrupt context: it belongs to the process that
+ * listens on its port, where only one can be meant. The kernel does not say in which network namespace it is, and of
+ * several sockets that listen on one port not which one took it: then the first transition in process context decides,
+ * at the latest the one by which it is closed.
  */
 import { SOCKETS_MAX } from '../../limits.js';
 import { BoundedMap } from './bounded-map.js';
@@ -24,6 +25,8 @@ export interface SocketTransition {
   readonly newState: number;
   readonly localAddress: string;
   readonly localPort: number;
+  /** Wall time, nanoseconds since 1970. */
+  readonly wallNs: bigint;
   /** The task on the CPU, unless in interrupt context. */
   readonly process: ProcessState | undefined;
 }
@@ -31,88 +34,211 @@ export interface SocketTransition {
 export interface SocketMeaning {
   readonly type: 'network.tcp.connect' | 'network.tcp.accept' | 'network.tcp.listen' | 'network.tcp.close';
   readonly process: ProcessState | undefined;
+  /** network.tcp.connect: no connection came about. */
+  readonly failed?: boolean;
 }
 
+/** How a socket came to be what it is. */
+const Role = { UNKNOWN: 0, CONNECTING: 1, CONNECTED: 2, ACCEPTED: 3 } as const;
+type Role = (typeof Role)[keyof typeof Role];
+
+interface Connection {
+  process: ProcessState | undefined;
+  role: Role;
+}
+
+interface ListeningSocket {
+  readonly endpoint: string;
+  /** Undefined where the one that listened has ended and left it to several. */
+  process: ProcessState | undefined;
+  /** Processes that were forked later have the socket too. */
+  readonly sinceWallNs: bigint;
+}
+
+/** Indices are those of processes; -1: unknown. Earlier versions wrote only the first two of each. */
 export interface SocketTableState {
-  /** Socket, index of its process. */
-  readonly owners: readonly (readonly [bigint, number])[];
-  /** `address:port`, index of the process that listens. */
-  readonly listeners: readonly (readonly [string, number])[];
+  /** Socket, process, role. */
+  readonly owners: readonly (readonly [bigint, number, number?])[];
+  /** `address:port`, process, socket, since when. */
+  readonly listeners: readonly (readonly [string, number, bigint?, bigint?])[];
 }
 
 export class SocketTable {
-  #owners = new BoundedMap<bigint, ProcessState>(SOCKETS_MAX);
-  #listeners = new BoundedMap<string, ProcessState>(SOCKETS_MAX);
+  #connections = new BoundedMap<bigint, Connection>(SOCKETS_MAX);
+  #listening = new BoundedMap<bigint, ListeningSocket>(SOCKETS_MAX);
+  /** The same by endpoint. */
+  #byEndpoint = new Map<string, Set<ListeningSocket>>();
+  /** Sockets that listened before recording began have no known address: they get negative ones. */
+  #unseen = -1n;
 
   /** The typed event that a transition stands for; undefined when none. */
   follow(t: SocketTransition): SocketMeaning | undefined {
-    if (t.process && !this.#owners.has(t.socket)) this.#owners.set(t.socket, t.process);
     switch (t.newState) {
       case TcpState.LISTEN:
         return this.#listen(t);
+      case TcpState.SYN_SENT:
+        this.#connections.set(t.socket, { process: t.process, role: Role.CONNECTING });
+        return undefined;
       case TcpState.SYN_RECV:
-        this.#inherit(t);
+        // One that connects to itself, or to one that connects to it at the same moment, comes this way too.
+        if (this.#connections.get(t.socket)?.role !== Role.CONNECTING) this.#accept(t);
         return undefined;
       case TcpState.ESTABLISHED:
-        if (t.oldState === TcpState.SYN_SENT)
-          return { type: 'network.tcp.connect', process: this.#owners.get(t.socket) };
-        this.#inherit(t);
-        return { type: 'network.tcp.accept', process: this.#owners.get(t.socket) };
+        return this.#establish(t);
       case TcpState.CLOSE:
         return this.#close(t);
       default:
+        this.#touch(t);
         return undefined;
     }
   }
 
   /** Adds a socket that listened before recording began. `endpoint`: `address:port`. */
   listening(endpoint: string, process: ProcessState): void {
-    this.#listeners.set(endpoint, process);
+    for (const { process: known } of this.#byEndpoint.get(endpoint) ?? []) if (known?.pid === process.pid) return;
+    this.#addListener(this.#unseen--, { endpoint, process, sinceWallNs: 0n });
+  }
+
+  /** Whether a process that ends has sockets that listen: those who were forked since have them too. */
+  listens(process: ProcessState): boolean {
+    for (const listener of this.#listening.values()) if (listener.process?.pid === process.pid) return true;
+    return false;
+  }
+
+  /** The process has ended. `heirs` are those that it forked and that live. */
+  ended(process: ProcessState, heirs: readonly ProcessState[]): void {
+    for (const [socket, listener] of this.#listening) {
+      if (listener.process?.pid !== process.pid) continue;
+      const having = heirs.filter(({ createdWallNs }) => (createdWallNs ?? 0n) >= listener.sinceWallNs);
+      listener.process = having.length === 1 ? having[0] : undefined;
+      // The kernel closes what nobody has.
+      if (having.length === 0) this.#drop(socket);
+    }
   }
 
   #listen(t: SocketTransition): SocketMeaning {
-    const process = t.process ?? this.#owners.get(t.socket);
-    if (process) this.#listeners.set(`${t.localAddress}:${t.localPort}`, process);
+    const process = t.process ?? this.#connections.get(t.socket)?.process;
+    const endpoint = `${t.localAddress}:${t.localPort}`;
+    // It may have been found before recording began, without its address in the kernel.
+    for (const [socket, other] of this.#listening)
+      if (socket < 0n && other.endpoint === endpoint && other.process?.pid === process?.pid) this.#drop(socket);
+    this.#addListener(t.socket, { endpoint, process, sinceWallNs: t.wallNs });
     return { type: 'network.tcp.listen', process };
   }
 
-  /** A new connection's socket is born in interrupt context: its owner is the listener. */
-  #inherit(t: SocketTransition): void {
-    const listener =
-      this.#listeners.get(`${t.localAddress}:${t.localPort}`) ??
-      this.#listeners.get(`0.0.0.0:${t.localPort}`) ??
-      this.#listeners.get(`:::${t.localPort}`);
-    if (listener) this.#owners.set(t.socket, listener);
-    else if (!t.process) this.#owners.delete(t.socket);
+  /** A connection's socket is born in interrupt context: its owner is who can only have been listening. */
+  #accept(t: SocketTransition): Connection {
+    const accepted = { process: this.#onlyListener(t), role: Role.ACCEPTED };
+    this.#connections.set(t.socket, accepted);
+    return accepted;
+  }
+
+  #onlyListener({ localAddress, localPort }: SocketTransition): ProcessState | undefined {
+    const everywhere = localAddress.includes(':') ? ['::'] : ['0.0.0.0', '::'];
+    let found: ProcessState | undefined;
+    for (const address of [localAddress, ...everywhere]) {
+      for (const { process } of this.#byEndpoint.get(`${address}:${localPort}`) ?? []) {
+        if (process === undefined || (found !== undefined && found.pid !== process.pid)) return undefined;
+        found = process;
+      }
+    }
+    return found;
+  }
+
+  #establish(t: SocketTransition): SocketMeaning {
+    const known = this.#connections.get(t.socket);
+    if (t.oldState === TcpState.SYN_SENT || known?.role === Role.CONNECTING) {
+      const process = known?.process ?? t.process;
+      this.#connections.set(t.socket, { process, role: Role.CONNECTED });
+      return { type: 'network.tcp.connect', process };
+    }
+    const { process } = known?.role === Role.ACCEPTED ? known : this.#accept(t);
+    return { type: 'network.tcp.accept', process };
+  }
+
+  /** In process context who acts on a socket has it; an accepted one was its listener's by inference only. */
+  #touch({ socket, process }: SocketTransition): void {
+    if (process === undefined) return;
+    const known = this.#connections.get(socket);
+    if (known === undefined) this.#connections.set(socket, { process, role: Role.UNKNOWN });
+    else if (known.role === Role.ACCEPTED || known.process === undefined) known.process = process;
   }
 
   #close(t: SocketTransition): SocketMeaning | undefined {
-    const process = this.#owners.get(t.socket) ?? t.process;
-    this.#owners.delete(t.socket);
     if (t.oldState === TcpState.LISTEN) {
-      this.#listeners.delete(`${t.localAddress}:${t.localPort}`);
+      this.#closeListener(t);
+      this.#connections.delete(t.socket);
       return undefined;
     }
+    this.#touch(t);
+    const known = this.#connections.get(t.socket);
+    this.#connections.delete(t.socket);
+    const process = known?.process;
+    if (t.oldState === TcpState.SYN_SENT || known?.role === Role.CONNECTING)
+      return { type: 'network.tcp.connect', process, failed: true };
     // A half-open connection was never told as accepted, so its end is not told either.
     if (t.oldState === TcpState.SYN_RECV) return undefined;
     return { type: 'network.tcp.close', process };
   }
 
+  #closeListener(t: SocketTransition): void {
+    if (this.#drop(t.socket)) return;
+    // One from before recording began: which of several on this endpoint, only who closes it tells.
+    const endpoint = `${t.localAddress}:${t.localPort}`;
+    const unseen = [...this.#listening].filter(([socket, other]) => socket < 0n && other.endpoint === endpoint);
+    const [closed] = unseen.find(([, { process }]) => process?.pid === t.process?.pid) ?? unseen[0] ?? [];
+    if (closed !== undefined) this.#drop(closed);
+  }
+
+  #addListener(socket: bigint, listener: ListeningSocket): void {
+    this.#drop(socket);
+    if (this.#listening.size >= SOCKETS_MAX) this.#drop(this.#listening.keys().next().value!);
+    this.#listening.set(socket, listener);
+    const same = this.#byEndpoint.get(listener.endpoint);
+    if (same) same.add(listener);
+    else this.#byEndpoint.set(listener.endpoint, new Set([listener]));
+  }
+
+  #drop(socket: bigint): boolean {
+    const listener = this.#listening.get(socket);
+    if (listener === undefined) return false;
+    this.#listening.delete(socket);
+    const same = this.#byEndpoint.get(listener.endpoint);
+    same?.delete(listener);
+    if (same?.size === 0) this.#byEndpoint.delete(listener.endpoint);
+    return true;
+  }
+
   clear(): void {
-    this.#owners.clear();
-    this.#listeners.clear();
+    this.#connections.clear();
+    this.#listening.clear();
+    this.#byEndpoint.clear();
   }
 
   save(indexOf: (process: ProcessState) => number): SocketTableState {
+    const index = (process: ProcessState | undefined) => (process === undefined ? -1 : indexOf(process));
     return {
-      owners: Array.from(this.#owners, ([socket, process]) => [socket, indexOf(process)]),
-      listeners: Array.from(this.#listeners, ([key, process]) => [key, indexOf(process)]),
+      owners: Array.from(this.#connections, ([socket, { process, role }]) => [socket, index(process), role]),
+      listeners: Array.from(this.#listening, ([socket, { endpoint, process, sinceWallNs }]) => [
+        endpoint,
+        index(process),
+        socket,
+        sinceWallNs,
+      ]),
     };
   }
 
   load(state: SocketTableState, processes: readonly ProcessState[]): void {
     this.clear();
-    for (const [socket, at] of state.owners) if (processes[at]) this.#owners.set(socket, processes[at]);
-    for (const [key, at] of state.listeners) if (processes[at]) this.#listeners.set(key, processes[at]);
+    for (const [socket, at, role] of state.owners) {
+      if (at < 0 || processes[at])
+        this.#connections.set(socket, { process: processes[at], role: (role as Role | undefined) ?? Role.UNKNOWN });
+    }
+    for (const [endpoint, at, socket, sinceWallNs] of state.listeners) {
+      if (at >= 0 && processes[at] === undefined) continue;
+      const address = socket ?? this.#unseen--;
+      if (address < 0n && address <= this.#unseen) this.#unseen = address - 1n;
+      this.#addListener(address, { endpoint, process: processes[at], sinceWallNs: sinceWallNs ?? 0n });
+    }
   }
 }

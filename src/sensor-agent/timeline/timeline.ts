@@ -175,7 +175,7 @@ export class Timeline {
     if (origin.unclosed) this.#sink?.loss({ count: 0, unknown: true }, this.#frontier, before);
     const { processes, sockets } = this.#kernel;
     for (const pid of origin.selfPids) processes.ensure(pid).self = true;
-    for (const [endpoint, pid] of origin.selfSockets?.listeners ?? [])
+    for (const [endpoint, pid] of [...(origin.listeners ?? []), ...(origin.selfSockets?.listeners ?? [])])
       sockets.listening(endpoint, processes.ensure(pid));
   }
 

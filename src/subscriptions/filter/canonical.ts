@@ -83,11 +83,19 @@ function write(expr: CheckedExpr): Written {
 }
 
 function callText(
-  expr: Expr<'string_test' | 'matches' | 'size' | 'index' | 'comprehension' | 'cidr_contains'>,
+  expr: Expr<
+    'string_test' | 'string_test_any' | 'lower_ascii' | 'matches' | 'size' | 'index' | 'comprehension' | 'cidr_contains'
+  >,
 ): string {
   switch (expr.kind) {
     case 'string_test':
       return `${within(write(expr.subject), PRIMARY)}.${expr.test}(${canonicalText(expr.argument)})`;
+    case 'string_test_any': {
+      const texts = [...new Set(expr.texts)].sort(codePointOrder).map((text) => JSON.stringify(text));
+      return `${within(write(expr.subject), PRIMARY)}.${expr.test}Any([${texts.join(', ')}])`;
+    }
+    case 'lower_ascii':
+      return `${within(write(expr.operand), PRIMARY)}.lowerAscii()`;
     case 'matches':
       return `${within(write(expr.subject), PRIMARY)}.matches(${JSON.stringify(expr.pattern.source)})`;
     case 'size':

@@ -25,6 +25,10 @@ const METHODS: ReadonlyMap<string, CheckCall> = new Map<string, CheckCall>([
   ['startsWith', checkStringTest],
   ['endsWith', checkStringTest],
   ['contains', (scope, node, call) => (isCidr(call.target!) ? checkCidr : checkStringTest)(scope, node, call)],
+  ['startsWithAny', checkStringTestAny],
+  ['endsWithAny', checkStringTestAny],
+  ['containsAny', checkStringTestAny],
+  ['lowerAscii', checkLowerAscii],
   ['matches', checkMatches],
   ['size', checkSizeMethod],
   ['exists', refuseMacro],
@@ -98,6 +102,24 @@ function checkStringTest(scope: Scope, node: Syntax, call: CallSyntax): CheckedE
   }
   const argument = scope.checkAs(onlyArgument(scope, node, call), 'string', `the argument of "${test}"`);
   return { kind: 'string_test', type: 'bool', test, subject, argument };
+}
+
+function checkStringTestAny(scope: Scope, node: Syntax, call: CallSyntax): CheckedExpr {
+  const test = call.function.slice(0, -'Any'.length) as StringTest;
+  const subject = scope.checkAs(call.target!, 'string', `what stands before ".${call.function}"`);
+  const syntax = onlyArgument(scope, node, call);
+  const list = scope.check(syntax);
+  const elements = list.kind === 'list' ? list.elements : [];
+  const texts = elements.flatMap((element) => (element.kind === 'string' ? [element.value] : []));
+  if (texts.length === 0 || texts.length < elements.length)
+    throw scope.refuse(syntax, `"${call.function}" needs a list of string literals, such as ["a", "b"]`);
+  return { kind: 'string_test_any', type: 'bool', test, subject, texts };
+}
+
+function checkLowerAscii(scope: Scope, node: Syntax, call: CallSyntax): CheckedExpr {
+  if (call.args.length > 0) throw scope.refuse(node, `"lowerAscii" takes no argument, got ${call.args.length}`);
+  const operand = scope.checkAs(call.target!, 'string', 'what stands before ".lowerAscii"');
+  return { kind: 'lower_ascii', type: 'string', operand };
 }
 
 function checkMatches(scope: Scope, node: Syntax, call: CallSyntax): CheckedExpr {

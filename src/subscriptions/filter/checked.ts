@@ -54,6 +54,14 @@ export type CheckedExpr =
       readonly subject: CheckedExpr;
       readonly argument: CheckedExpr;
     })
+  /** Whether the test holds with any of the literals. */
+  | (Node<'string_test_any', 'bool'> & {
+      readonly test: StringTest;
+      readonly subject: CheckedExpr;
+      readonly texts: readonly string[];
+    })
+  /** A to Z as a to z. */
+  | (Node<'lower_ascii', 'string'> & { readonly operand: CheckedExpr })
   | (Node<'matches', 'bool'> & { readonly subject: CheckedExpr; readonly pattern: Pattern })
   | (Node<'size', 'int'> & { readonly operand: CheckedExpr })
   | (Node<'index', 'string' | 'int'> & { readonly list: CheckedExpr; readonly index: CheckedExpr })
@@ -72,6 +80,7 @@ export function childrenOf(expr: CheckedExpr): readonly CheckedExpr[] {
     case 'not':
     case 'negate':
     case 'size':
+    case 'lower_ascii':
       return [expr.operand];
     case 'and':
     case 'or':
@@ -85,6 +94,7 @@ export function childrenOf(expr: CheckedExpr): readonly CheckedExpr[] {
       return [expr.item, expr.list];
     case 'string_test':
       return [expr.subject, expr.argument];
+    case 'string_test_any':
     case 'matches':
       return [expr.subject];
     case 'index':

@@ -200,6 +200,33 @@ export function stringTest(test: StringTest, subject: Compiled<string>, argument
   }
 }
 
+export function stringTestAny(
+  test: StringTest,
+  subject: Compiled<string>,
+  texts: readonly string[],
+): Compiled<boolean> {
+  const { run, fallible } = subject;
+  const tests: Readonly<Record<StringTest, (value: string, text: string) => boolean>> = {
+    startsWith: (value, text) => value.startsWith(text),
+    endsWith: (value, text) => value.endsWith(text),
+    contains: (value, text) => value.includes(text),
+  };
+  const holds = tests[test];
+  return {
+    run: (event, item) => {
+      const value = run(event, item);
+      for (const text of texts) if (holds(value, text)) return true;
+      return false;
+    },
+    fallible,
+  };
+}
+
+/** Letters of other alphabets stay as they are, as in CEL. */
+export function lowerAscii({ run, fallible }: Compiled<string>): Compiled<string> {
+  return { run: (event, item) => run(event, item).replace(/[A-Z]+/g, (letters) => letters.toLowerCase()), fallible };
+}
+
 export function concatenation(left: Compiled<string>, right: Compiled<string>): Compiled<string> {
   const run: Closure<string> = (event, item) => {
     const a = left.run(event, item);

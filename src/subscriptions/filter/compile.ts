@@ -17,7 +17,9 @@ import {
   constant,
   fail,
   logic,
+  lowerAscii,
   stringTest,
+  stringTestAny,
 } from './closures.js';
 import {
   arithmetic,
@@ -72,6 +74,8 @@ class Compiler {
         return this.#in(expr);
       case 'string_test':
         return stringTest(expr.test, this.#string(expr.subject), this.#string(expr.argument));
+      case 'string_test_any':
+        return stringTestAny(expr.test, this.#string(expr.subject), expr.texts);
       case 'matches':
         return this.#matches(expr);
       case 'comprehension':
@@ -123,6 +127,8 @@ class Compiler {
         return conditional(this.bool(expr.test), this.#string(expr.yes), this.#string(expr.no));
       case 'index':
         return this.#element(this.#strings(expr.list), this.#int(expr.index));
+      case 'lower_ascii':
+        return lowerAscii(this.#string(expr.operand));
       default:
         throw unexpected(expr, 'string');
     }

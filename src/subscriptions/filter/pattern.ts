@@ -110,11 +110,14 @@ function expandedSize(source: string): number {
     } else if (source[at] === ')') {
       at += 1;
       const { size: before, captures } = outer.pop() ?? { size: 0, captures: true };
-      atom = captures ? size + 1 : Math.max(size, 1);
-      size = before + atom;
+      // Nothing, however often it is repeated, compiles to one instruction.
+      atom = captures ? size + 1 : size;
+      size = before + Math.max(atom, 1);
     } else if (/[*+?]/.test(source[at]!)) {
       at += 1;
-    } else if (!take(FLAGS)) {
+    } else if (take(FLAGS)) {
+      atom = 0;
+    } else {
       if (!take(ESCAPE) && !takeClass(source, take, () => at)) at += source.codePointAt(at)! > 0xffff ? 2 : 1;
       atom = 1;
       size += 1;

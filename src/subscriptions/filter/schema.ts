@@ -50,6 +50,9 @@ const ALL: readonly Field[] = [
   text('process.comm', (e) => e.process?.comm),
   text('process.executable.path', (e) => e.process?.executable?.path),
   text('process.executable.name', (e) => e.process?.executable?.name),
+  integer('process.parent.pid', (e) => e.process?.parent?.pid),
+  text('process.parent.executable.path', (e) => e.process?.parent?.executable?.path),
+  text('process.parent.executable.name', (e) => e.process?.parent?.executable?.name),
   {
     name: 'process.command_args',
     type: 'list(string)',
@@ -94,6 +97,12 @@ const ALL: readonly Field[] = [
   integer('network.local.port', (e) => e.network?.local.port),
   text('network.peer.address', (e) => e.network?.peer.address),
   integer('network.peer.port', (e) => e.network?.peer.port),
+  {
+    name: 'network.failed',
+    type: 'bool',
+    read: (e) => e.network?.failed === true,
+    present: (e) => e.network?.failed === true,
+  },
   integer('signal.number', (e) => e.signal?.number),
   text('signal.name', (e) => e.signal?.name),
   integer('signal.target_pid', (e) => e.signal?.targetPid),
@@ -126,6 +135,8 @@ export const FIELDS: ReadonlyMap<string, Field> = new Map(ALL.map((field) => [fi
 /** Names of messages that can be asked for with has(), as far as they can be absent. */
 export const GROUPS: ReadonlyMap<string, (event: BusEvent) => boolean> = new Map([
   ['process.executable', (e: BusEvent) => e.process?.executable !== undefined],
+  ['process.parent', (e: BusEvent) => e.process?.parent !== undefined],
+  ['process.parent.executable', (e: BusEvent) => e.process?.parent?.executable !== undefined],
   ['process.user', (e: BusEvent) => e.process?.user !== undefined],
   ['process.cgroup', (e: BusEvent) => e.process?.cgroup !== undefined],
   ['network.local', (e: BusEvent) => e.network !== undefined],

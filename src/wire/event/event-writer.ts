@@ -68,12 +68,7 @@ export class EventWriter {
     this.#int(0x08, process.pid);
     this.#int(0x10, process.parentPid ?? 0);
     this.#string(0x1a, process.comm);
-    if (process.executable) {
-      const executable = this.#open(0x22);
-      this.#string(0x0a, process.executable.path);
-      this.#string(0x12, process.executable.name);
-      this.#close(executable);
-    }
+    if (process.executable) this.#executable(0x22, process.executable);
     // An empty argument is an argument: written even where proto3 would skip it.
     for (const argument of process.commandArgs ?? []) this.#element(0x2a, argument);
     if (process.commandArgsMissed) this.#int(0x30, 1);
@@ -89,6 +84,19 @@ export class EventWriter {
     this.#int(0x60, process.threadId ?? 0);
     this.#string(0x6a, process.previousComm);
     if (process.commandArgsTruncated) this.#int(0x70, 1);
+    if (process.parent) {
+      const parent = this.#open(0x7a);
+      this.#int(0x08, process.parent.pid);
+      if (process.parent.executable) this.#executable(0x12, process.parent.executable);
+      this.#close(parent);
+    }
+    this.#close(at);
+  }
+
+  #executable(tag: number, { path, name }: { readonly path: string; readonly name: string }): void {
+    const at = this.#open(tag);
+    this.#string(0x0a, path);
+    this.#string(0x12, name);
     this.#close(at);
   }
 
@@ -112,6 +120,7 @@ export class EventWriter {
     this.#string(0x12, network.transport);
     this.#endpoint(0x1a, network.local);
     this.#endpoint(0x22, network.peer);
+    if (network.failed) this.#int(0x28, 1);
     this.#close(at);
   }
 

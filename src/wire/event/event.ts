@@ -28,6 +28,7 @@ export interface ProcessContext {
   readonly parentPid?: number | undefined;
   readonly comm?: string | undefined;
   readonly executable?: { readonly path: string; readonly name: string } | undefined;
+  readonly parent?: ParentContext | undefined;
   readonly commandArgs?: readonly string[] | undefined;
   readonly commandArgsMissed?: boolean | undefined;
   readonly commandArgsTruncated?: boolean | undefined;
@@ -41,6 +42,12 @@ export interface ProcessContext {
   readonly previousComm?: string | undefined;
 }
 
+/** Who started it, as that is at the event. */
+export interface ParentContext {
+  readonly pid: number;
+  readonly executable?: { readonly path: string; readonly name: string } | undefined;
+}
+
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
@@ -51,6 +58,8 @@ export interface NetworkContext {
   readonly transport: 'tcp';
   readonly local: Endpoint;
   readonly peer: Endpoint;
+  /** network.tcp.connect: no connection came about. */
+  readonly failed?: boolean | undefined;
 }
 
 export interface SignalContext {

@@ -28,7 +28,11 @@ export interface EventLine {
     commandArgsMissed?: boolean;
     user?: { id: number };
   };
-  readonly network?: { local: { address: string; port: number }; peer: { address: string; port: number } };
+  readonly network?: {
+    local: { address: string; port: number };
+    peer: { address: string; port: number };
+    failed?: boolean;
+  };
   readonly syscall?: { id: string; name: string; args?: string[]; result?: string; returned?: boolean };
   readonly file?: { path?: string; pathMissed?: boolean; descriptor?: number };
   readonly notice?: { reason: string; message: string };

@@ -6,7 +6,7 @@
 import { TracefsSource } from '../../../src/sensor-agent/source/tracefs/tracefs-source.js';
 import { Recording } from './live-kernel.js';
 
-const source = new TracefsSource({ recorderId: process.argv[2]!, arguments: "best" });
+const source = new TracefsSource({ recorderId: process.argv[2]!, arguments: 'best' });
 const seen = new Recording(() => source.formats);
 process.on('SIGTERM', () => process.exit(0));
 await source.start(seen);

@@ -8,7 +8,7 @@ import { TracefsSource } from '../../../src/sensor-agent/source/tracefs/tracefs-
 import { Recording } from './live-kernel.js';
 
 const { path } = openTracefs();
-const source = new TracefsSource({ recorderId: process.argv[2]!, arguments: "none" });
+const source = new TracefsSource({ recorderId: process.argv[2]!, arguments: 'none' });
 const seen = new Recording(() => source.formats);
 await source.start(seen);
 source.look(10_000);

@@ -2,13 +2,18 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX } from '../../../src/limits.js';
 import { ProcessReader } from '../../../src/sensor-agent/source/process-reader.js';
-import { containerId } from '../../../src/sensor-agent/source/process-text.js';
+import { cgroupOf, containerId } from '../../../src/sensor-agent/source/process-text.js';
+import { until } from '../../harness/until.js';
 
 const ID = '0123456789abcdef'.repeat(4);
 const OTHER = 'fedcba9876543210'.repeat(4);
+const TASK = '00112233445566778899aabbccddeeff';
 
 test('container ids are found in the forms that runtimes write', () => {
   for (const path of [
@@ -20,6 +25,7 @@ test('container ids are found in the forms that runtimes write', () => {
     `/machine.slice/libpod-${ID}.scope/container`,
     `/docker/${OTHER}/docker/${ID}`,
     `/machine.slice/libpod-${ID}.scope/libpod-conmon-${OTHER}.scope`,
+    `/kubelet/kubepods/pod1.slice:cri-containerd:${ID}`,
   ]) {
     assert.equal(containerId(path), ID, path);
   }
@@ -29,8 +35,47 @@ test('container ids are found in the forms that runtimes write', () => {
     `/docker/${ID}0`,
     `/docker/${ID.slice(1)}`,
     `/crio-conmon-${ID}.scope`,
+    `/system.slice/${ID}.service`,
+    `/system.slice/${ID}-0123456789abcdef.service`,
+    `/user.slice/${TASK}/${OTHER.slice(0, 32)}-12`,
   ]) {
     assert.equal(containerId(path), undefined, path);
+  }
+});
+
+test("a task of ECS has its container's name", () => {
+  assert.equal(containerId(`/ecs/${TASK}/${TASK}-1234567890`), `${TASK}-1234567890`);
+});
+
+test('where both versions of cgroups are mounted, a container is found in either', () => {
+  const both = (v1: string, v2: string) => `3:cpu:/\n2:pids:${v1}\n1:name=systemd:/system.slice\n0::${v2}\n`;
+  const service = '/system.slice/containerd.service';
+  assert.deepEqual(cgroupOf(both(`/docker/${ID}`, service)), { path: `/docker/${ID}`, containerId: ID });
+  assert.deepEqual(cgroupOf(both(service, `/docker/${ID}`)), { path: `/docker/${ID}`, containerId: ID });
+  assert.deepEqual(cgroupOf(both(`/docker/${OTHER}`, `/docker/${ID}`)), { path: `/docker/${ID}`, containerId: ID });
+  assert.deepEqual(cgroupOf(both('/', service)), { path: service, containerId: undefined });
+  assert.deepEqual(cgroupOf(both('/a/b/c/d/e/f/g', '/')), { path: '/a/b/c/d/e/f/g', containerId: undefined });
+  assert.deepEqual(cgroupOf('0::/\n'), { path: '/', containerId: undefined });
+  assert.equal(cgroupOf(''), undefined);
+});
+
+test('a program whose name ends as the kernel marks what was removed has its name, and one that was removed has no mark', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-deleted-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const reader = new ProcessReader();
+  for (const [name, removed] of [
+    ['app (deleted)', false],
+    ['app', true],
+    ['other (deleted)', true],
+  ] as const) {
+    const file = join(dir, name);
+    copyFileSync('/bin/sleep', file);
+    const child = spawn(file, ['60'], { stdio: 'ignore' });
+    t.after(() => child.kill('SIGKILL'));
+    await once(child, 'spawn');
+    await until('its program', () => reader.snapshot(child.pid!)?.args?.[0] === file);
+    if (removed) rmSync(file);
+    assert.equal(reader.snapshot(child.pid!)?.executablePath, file);
   }
 });
 

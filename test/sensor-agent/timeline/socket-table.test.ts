@@ -16,7 +16,15 @@ function step(
   address = '127.0.0.1',
   port = 80,
 ) {
-  const meaning = table.follow({ socket, oldState, newState, localAddress: address, localPort: port, process });
+  const meaning = table.follow({
+    socket,
+    oldState,
+    newState,
+    localAddress: address,
+    localPort: port,
+    wallNs: 0n,
+    process,
+  });
   return meaning && [meaning.type, meaning.process?.pid];
 }
 
@@ -43,4 +51,111 @@ test('a dual-stack listener owns IPv4 connections', () => {
   const table = new SocketTable();
   step(table, 1n, TcpState.CLOSE, TcpState.LISTEN, server, '::');
   assert.deepEqual(step(table, 9n, TcpState.SYN_RECV, TcpState.ESTABLISHED), ['network.tcp.accept', 1]);
+});
+
+const other: ProcessState = { pid: 3 };
+const worker: ProcessState = { pid: 4, createdWallNs: 10n };
+const FIN_WAIT1 = 4;
+const LAST_ACK = 9;
+
+test('of two that listen on one port nobody is named until one of them acts on the connection', () => {
+  for (const [first, second] of [
+    ['0.0.0.0', '0.0.0.0'],
+    ['0.0.0.0', '::'],
+    ['127.0.0.1', '0.0.0.0'],
+  ] as const) {
+    const table = new SocketTable();
+    step(table, 1n, TcpState.CLOSE, TcpState.LISTEN, server, first);
+    step(table, 2n, TcpState.CLOSE, TcpState.LISTEN, other, second);
+    step(table, 9n, TcpState.LISTEN, TcpState.SYN_RECV);
+    assert.deepEqual(step(table, 9n, TcpState.SYN_RECV, TcpState.ESTABLISHED), ['network.tcp.accept', undefined]);
+    step(table, 9n, TcpState.ESTABLISHED, FIN_WAIT1, other);
+    assert.deepEqual(step(table, 9n, 5, TcpState.CLOSE), ['network.tcp.close', 3]);
+  }
+});
+
+test('one process with two sockets on one port is named, and of two that listened the one that is left', () => {
+  const table = new SocketTable();
+  step(table, 1n, TcpState.CLOSE, TcpState.LISTEN, server, '0.0.0.0');
+  step(table, 2n, TcpState.CLOSE, TcpState.LISTEN, server, '0.0.0.0');
+  step(table, 3n, TcpState.CLOSE, TcpState.LISTEN, other, '0.0.0.0');
+  step(table, 3n, TcpState.LISTEN, TcpState.CLOSE, other, '0.0.0.0');
+  assert.deepEqual(step(table, 9n, TcpState.SYN_RECV, TcpState.ESTABLISHED), ['network.tcp.accept', 1]);
+});
+
+test('when who listened has ended, its only heir is named; of several nobody is', () => {
+  const early: ProcessState = { pid: 5, createdWallNs: -1n };
+  for (const [heirs, named] of [
+    [[worker], 4],
+    [[worker, early], 4],
+    [[worker, other], undefined],
+    [[], undefined],
+  ] as const) {
+    const table = new SocketTable();
+    table.follow({
+      socket: 1n,
+      oldState: TcpState.CLOSE,
+      newState: TcpState.LISTEN,
+      localAddress: '0.0.0.0',
+      localPort: 80,
+      wallNs: 5n,
+      process: server,
+    });
+    assert.equal(table.listens(server), true);
+    table.ended(
+      server,
+      heirs.map((heir) => (heir === other ? { ...heir, createdWallNs: 11n } : heir)),
+    );
+    assert.deepEqual(step(table, 9n, TcpState.SYN_RECV, TcpState.ESTABLISHED), ['network.tcp.accept', named]);
+    step(table, 9n, TcpState.ESTABLISHED, LAST_ACK, worker);
+    assert.deepEqual(step(table, 9n, LAST_ACK, TcpState.CLOSE), ['network.tcp.close', 4]);
+  }
+});
+
+test('a socket that connects to itself connects once, and accepts nothing', () => {
+  const table = new SocketTable();
+  step(table, 1n, TcpState.CLOSE, TcpState.LISTEN, server, '0.0.0.0');
+  assert.equal(step(table, 9n, TcpState.CLOSE, TcpState.SYN_SENT, client), undefined);
+  assert.equal(step(table, 9n, TcpState.SYN_SENT, TcpState.SYN_RECV), undefined);
+  assert.deepEqual(step(table, 9n, TcpState.SYN_RECV, TcpState.ESTABLISHED), ['network.tcp.connect', 2]);
+  assert.deepEqual(step(table, 9n, LAST_ACK, TcpState.CLOSE), ['network.tcp.close', 2]);
+});
+
+test('a connection that is refused is a connect that failed, and no close', () => {
+  const table = new SocketTable();
+  const t = { socket: 9n, localAddress: '127.0.0.1', localPort: 5, wallNs: 0n };
+  table.follow({ ...t, oldState: TcpState.CLOSE, newState: TcpState.SYN_SENT, process: client });
+  const refused = table.follow({ ...t, oldState: TcpState.SYN_SENT, newState: TcpState.CLOSE, process: undefined });
+  assert.deepEqual(refused, { type: 'network.tcp.connect', process: client, failed: true });
+});
+
+test('who listened before recording began is named, until its socket is closed', () => {
+  const table = new SocketTable();
+  table.listening('0.0.0.0:80', server);
+  assert.deepEqual(step(table, 9n, TcpState.SYN_RECV, TcpState.ESTABLISHED), ['network.tcp.accept', 1]);
+  step(table, 1n, TcpState.LISTEN, TcpState.CLOSE, server, '0.0.0.0');
+  assert.deepEqual(step(table, 10n, TcpState.SYN_RECV, TcpState.ESTABLISHED), ['network.tcp.accept', undefined]);
+});
+
+test('what is saved and loaded goes on as before; what 0.1 saved is read', () => {
+  const processes: ProcessState[] = [];
+  const indexOf = (process: ProcessState) => processes.indexOf(process) + 1 || processes.push(process);
+  const table = new SocketTable();
+  step(table, 1n, TcpState.CLOSE, TcpState.LISTEN, server, '0.0.0.0');
+  table.listening('0.0.0.0:80', server);
+  step(table, 8n, TcpState.CLOSE, TcpState.SYN_SENT, client);
+  step(table, 9n, TcpState.LISTEN, TcpState.SYN_RECV);
+  const saved = table.save((process) => indexOf(process) - 1);
+  const again = new SocketTable();
+  again.load(saved, processes);
+  assert.deepEqual(
+    again.save((process) => indexOf(process) - 1),
+    saved,
+  );
+  assert.deepEqual(step(again, 8n, TcpState.SYN_SENT, TcpState.CLOSE), ['network.tcp.connect', 2]);
+  assert.deepEqual(step(again, 9n, LAST_ACK, TcpState.CLOSE), ['network.tcp.close', 1]);
+  const older = new SocketTable();
+  older.load({ owners: [[8n, 0]], listeners: [['0.0.0.0:80', 0]] }, [server]);
+  assert.deepEqual(step(older, 9n, TcpState.SYN_RECV, TcpState.ESTABLISHED), ['network.tcp.accept', 1]);
+  assert.deepEqual(step(older, 8n, LAST_ACK, TcpState.CLOSE), ['network.tcp.close', 1]);
 });

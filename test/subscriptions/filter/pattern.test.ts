@@ -143,6 +143,11 @@ const level = (depth: number): fc.Arbitrary<string> =>
   depth === 0 ? repeated(atom) : repeated(fc.oneof(atom, grouped(level(depth - 1))));
 const source = fc.array(level(3), { maxLength: 6 }).map((parts) => parts.join(''));
 
+test('nothing that is repeated often is not large', () => {
+  for (const text of ['((?:){20}(?i){0,5}){0,5}', '(?:(?:){900}){900}a'])
+    if (sizeOf(text) !== undefined) assert.ok('test' in compilePattern(text), text);
+});
+
 test('a pattern up to the compiled size that is allowed is accepted, and the estimate is close', () => {
   let taken = 0;
   fc.assert(

@@ -14,6 +14,8 @@ export interface ExecArgumentsOptions {
   /** The trace instance's name; whichever way is in force has it. */
   readonly name: string;
   readonly recorderId: string;
+  /** Of the probes' instance. */
+  readonly bufferBytesPerCpu: number;
   readonly sink: SourceSink;
   /** Trace clock. */
   readonly nowNs: () => bigint;

@@ -2,7 +2,7 @@
  * What an exec lane thread writes of one exec: /proc's own bytes, because its
  * time is dear and the main thread's is not.
  *
- *   Entry := lane u16 | superseded u8 | 0 u8 | pid u32 | timeNs u64 | uid i32 | Part{5}
+ *   Entry := lane u16 | superseded u8 | 0 u8 | pid u32 | timeNs u64 | uid i32 | parentPid u32 (0: unknown) | Part{5}
  *   Part  := length u16 (ABSENT: could not be read) | bytes
  *   The parts: filename, cmdline, exe, cwd, cgroup.
  */
@@ -21,13 +21,14 @@ export interface ExecEvent {
 /** Absent parts could not be read: the process was gone, or this agent may not read them. */
 export interface ExecEntry extends ExecEvent {
   readonly uid: number | undefined;
+  readonly parentPid: number | undefined;
   readonly cmdline: Buffer | undefined;
   readonly exe: Buffer | undefined;
   readonly cwd: Buffer | undefined;
   readonly cgroup: Buffer | undefined;
 }
 
-const HEAD_BYTES = 20;
+const HEAD_BYTES = 24;
 const ABSENT = 0xffff;
 const UID_UNKNOWN = -1;
 const PARTS = 5;
@@ -46,6 +47,7 @@ export class ExecEntryWriter {
     into.writeUInt32LE(event.pid, 4);
     into.writeBigUInt64LE(event.timeNs, 8);
     into.writeInt32LE(UID_UNKNOWN, 16);
+    into.writeUInt32LE(0, 20);
     this.#into = into;
     this.#at = HEAD_BYTES;
     this.text(event.filename);
@@ -54,6 +56,10 @@ export class ExecEntryWriter {
   uid(uid: number): void {
     // 4294967295 is (uid_t) -1: nobody has it.
     this.#into.writeInt32LE(uid | 0, 16);
+  }
+
+  parentPid(pid: number): void {
+    this.#into.writeUInt32LE(pid, 20);
   }
 
   /** The next part: `length` of `bytes`, or undefined. */
@@ -95,6 +101,7 @@ export function readExecEntry(entry: Buffer): ExecEntry {
     pid: entry.readUInt32LE(4),
     timeNs: entry.readBigUInt64LE(8),
     uid: uid === UID_UNKNOWN ? undefined : uid >>> 0,
+    parentPid: entry.readUInt32LE(20) || undefined,
     filename: part()?.toString() ?? '',
     cmdline: part(),
     exe: part(),

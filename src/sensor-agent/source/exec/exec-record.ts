@@ -1,19 +1,22 @@
 /**
- * Turns an exec lane's entry into an exec's record. The process may have ended
+ * Turns what was read of an exec into its record. The process may have ended
  * or have started another program since: then /proc described something else
  * than what was started, and the record says `missed`.
  */
 
 import type { ExecStack } from '../probe/exec-stack.js';
-import { cgroupPath, cleanLink, containerId, splitArguments } from '../process-text.js';
+import { cgroupOf, cut, splitArguments } from '../process-text.js';
 import type { ExecRecord, ProcessSnapshot } from '../source.js';
 import type { ExecEntry, ExecEvent } from './exec-entry.js';
 
-/** Returns exactly one record, even if nothing could be read. */
-export function execRecord(entry: ExecEntry): ExecRecord {
+/**
+ * Returns exactly one record, even if nothing could be read.
+ * @param mayBeLater whether what /proc said may be of a later program of the process, that nobody has seen yet
+ */
+export function execRecord(entry: ExecEntry, mayBeLater = true): ExecRecord {
   const { lane, timeNs, pid, filename } = entry;
   const found = snapshotOf(entry);
-  const missed = entry.superseded || found.args === undefined || !runs(found, filename);
+  const missed = entry.superseded || found.args === undefined || (mayBeLater && !runs(found, filename));
   if (!missed) return { lane, timeNs, pid, missed, process: found };
   // The process runs another program by now, or none: user, cgroup and directory still hold, the rest comes from the
   // event.
@@ -55,18 +58,19 @@ function begins(found: readonly string[], { args = [], truncated }: ExecStack): 
   );
 }
 
-function snapshotOf({ pid, filename, uid, cmdline, exe, cwd, cgroup: groups }: ExecEntry): ProcessSnapshot {
+function snapshotOf({ pid, filename, uid, parentPid, cmdline, exe, cwd, cgroup: groups }: ExecEntry): ProcessSnapshot {
   const { args, truncated } = splitArguments(cmdline ?? Buffer.alloc(0));
-  const cgroup = groups && cgroupPath(groups.toString());
+  const cgroup = groups && cgroupOf(groups.toString());
   return {
     pid,
-    executablePath: exe ? cleanLink(exe) : filename,
+    parentPid,
+    executablePath: exe ? cut(exe.toString()) : filename,
     args: args.length > 0 ? args : undefined,
     argsTruncated: truncated || undefined,
-    workingDirectory: cwd && cleanLink(cwd),
+    workingDirectory: cwd && cut(cwd.toString()),
     uid,
-    cgroup,
-    containerId: cgroup === undefined ? undefined : containerId(cgroup),
+    cgroup: cgroup?.path,
+    containerId: cgroup?.containerId,
   };
 }
 

@@ -1,14 +1,17 @@
 /**
- * Looks up one exec in /proc at once, in a thread of the exec lane. Arguments
+ * Looks up one exec in /proc, in a thread of the exec lane at once. Arguments
  * come first, as the process may live for only half a millisecond. Only facts
- * that nothing else provides are read here: parent, start and name follow from
- * what the kernel recorded of fork and rename. Imports as little as it can.
+ * that nothing else provides are read here: start and name follow from what the
+ * kernel recorded of fork and rename, and the parent, unless that has ended.
+ * Imports as little as it can.
  */
-import { closeSync, openSync, readlinkSync, readSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { ARGUMENTS_BYTES_MAX, EVENT_STRING_BYTES_MAX } from '../../../limits.js';
+import { linkTarget } from '../proc-link.js';
 import { ExecEntryWriter, type ExecEvent } from './exec-entry.js';
 
-const AS_BYTES = { encoding: 'buffer' } as const;
+/** Of `stat`: up to the parent, and some more. */
+const STAT_BYTES = 96;
 const MAY_BE_GONE = { throwIfNoEntry: false } as const;
 
 /** Has one buffer: not to be shared between threads. */
@@ -28,6 +31,7 @@ export class ExecVisitor {
     // The directory belongs to the effective user, whether or not the process may be dumped.
     const directory = statSync(proc, MAY_BE_GONE);
     if (directory !== undefined) writer.uid(directory.uid);
+    this.#parent(`${proc}/stat`);
     return writer.end();
   }
 
@@ -51,11 +55,21 @@ export class ExecVisitor {
   }
 
   #link(path: string): void {
+    const target = linkTarget(path);
+    this.#writer.part(target, Math.min(target?.length ?? 0, EVENT_STRING_BYTES_MAX));
+  }
+
+  /** `pid (comm) state ppid …`, where comm may hold anything but has at most 15 bytes. */
+  #parent(path: string): void {
+    let fd = -1;
     try {
-      const target: Buffer = readlinkSync(path, AS_BYTES);
-      this.#writer.part(target, Math.min(target.length, EVENT_STRING_BYTES_MAX));
+      fd = openSync(path, 'r');
+      const text = this.#buffer.toString('latin1', 0, readSync(fd, this.#buffer, 0, STAT_BYTES, null));
+      const found = /^\) \S (\d+) /.exec(text.slice(text.lastIndexOf(')')));
+      if (found) this.#writer.parentPid(Number(found[1]));
     } catch {
-      this.#writer.part(undefined);
+      // It is gone.
     }
+    if (fd >= 0) closeSync(fd);
   }
 }

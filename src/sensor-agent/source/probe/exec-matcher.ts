@@ -24,8 +24,8 @@ export interface SeenCopy<Copy> {
 export interface Matched<Exec, Copy> {
   readonly exec: Exec;
   readonly copy: Copy | undefined;
-  /** The process had started another program by the time that this was known. */
-  readonly replaced: boolean;
+  /** When the process started another program, where that is known already: what is read of it since is that one's. */
+  readonly replacedNs: bigint | undefined;
 }
 
 /** Bounds what is kept of processes. */
@@ -60,7 +60,7 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
     for (const [pid, open] of this.#open) {
       if (open.waited) {
         this.#open.delete(pid);
-        tell({ exec: open.exec, copy: undefined, replaced: false });
+        tell({ exec: open.exec, copy: undefined, replacedNs: undefined });
       } else {
         open.waited = true;
         waits(open.exec);
@@ -72,7 +72,7 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
   end(tell: (matched: Matched<Exec, Copy>) => void): void {
     const last = this.#seen.reduce((latest, one) => (timeOf(one) > latest ? timeOf(one) : latest), 0n);
     this.settle(last + 1n, tell, () => undefined);
-    for (const { exec } of this.#open.values()) tell({ exec, copy: undefined, replaced: false });
+    for (const { exec } of this.#open.values()) tell({ exec, copy: undefined, replacedNs: undefined });
     this.#open.clear();
   }
 
@@ -80,28 +80,28 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
     const { pid, timeNs } = exec;
     const latest = this.#latest.get(pid);
     if (latest !== undefined && latest > timeNs) {
-      tell({ exec, copy: undefined, replaced: true });
+      tell({ exec, copy: undefined, replacedNs: latest });
       return;
     }
     this.#latest.delete(pid);
     this.#latest.set(pid, timeNs);
     if (this.#latest.size > KEPT_MAX) this.#latest.delete(this.#latest.keys().next().value!);
-    this.#release(pid, true, tell);
-    if (this.#open.size >= KEPT_MAX) this.#release(this.#open.keys().next().value!, false, tell);
+    this.#release(pid, timeNs, tell);
+    if (this.#open.size >= KEPT_MAX) this.#release(this.#open.keys().next().value!, undefined, tell);
     this.#open.set(pid, { exec, waited: false });
   }
 
-  #release(pid: number, replaced: boolean, tell: (matched: Matched<Exec, Copy>) => void): void {
+  #release(pid: number, replacedNs: bigint | undefined, tell: (matched: Matched<Exec, Copy>) => void): void {
     const open = this.#open.get(pid);
     this.#open.delete(pid);
-    if (open) tell({ exec: open.exec, copy: undefined, replaced });
+    if (open) tell({ exec: open.exec, copy: undefined, replacedNs });
   }
 
   #copied({ pid, timeNs, copy }: SeenCopy<Copy>, tell: (matched: Matched<Exec, Copy>) => void): void {
     const open = this.#open.get(pid);
     if (open === undefined || open.exec.timeNs > timeNs) return;
     this.#open.delete(pid);
-    tell({ exec: open.exec, copy, replaced: false });
+    tell({ exec: open.exec, copy, replacedNs: undefined });
   }
 }
 

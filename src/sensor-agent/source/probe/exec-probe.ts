@@ -14,10 +14,10 @@ import { Pacer } from '../../../flow/pacer.js';
 import {
   EXEC_LANE_CPU_BURST_MS,
   EXEC_LANE_CPU_SHARE,
-  EXEC_PROBE_BUFFER_BYTES_PER_CPU,
   EXEC_PROBE_MISSES_MAX,
   EXEC_PROOF_MS_MAX,
   KiB,
+  MiB,
   PAGE_AHEAD_NS_MAX,
 } from '../../../limits.js';
 import { EXEC_ENTRY_BYTES_MAX, readExecEntry } from '../exec/exec-entry.js';
@@ -45,8 +45,8 @@ const PROOF_LOOK_MS = 5;
 const PROCESSES_MAX = 4_096;
 
 interface Exec extends SeenExec {
-  /** What /proc said of it while it waited for its copy. */
-  visited: ExecRecord | undefined;
+  /** What /proc said of it while it waited for its copy, and until when that was read, by the trace clock. */
+  visited: { readonly record: ExecRecord; readonly untilNs: bigint } | undefined;
 }
 
 interface Probe {
@@ -59,6 +59,8 @@ export interface ExecProbeOptions {
   /** The instance's name. */
   readonly name: string;
   readonly recorderId: string;
+  /** Of the probes' instance. */
+  readonly bufferBytesPerCpu: number;
   readonly sink: SourceSink;
   /** Trace clock. */
   readonly nowNs: () => bigint;
@@ -119,14 +121,14 @@ export class ExecProbe {
   private constructor(options: ExecProbeOptions) {
     this.#options = options;
     this.#rightNs = options.nowNs();
-    const { tracefs, name, recorderId } = options;
+    const { tracefs, recorderId } = options;
     const machine = MACHINES[process.arch];
     if (machine === undefined || !existsSync(join(tracefs, 'uprobe_events')))
       throw new BackplaneError('failed_precondition', `this kernel has no uprobes on ${process.arch}`);
     const group = probeGroup(recorderId);
     this.#files = new ProbedFiles(tracefs, group, machine);
     this.#takeOver(group);
-    this.#instance = new TraceInstance(tracefs, settings(name));
+    this.#instance = new TraceInstance(tracefs, settings(this.#options));
     try {
       this.#drain = this.#read(this.#instance);
       this.#watch = new InstanceWatch({
@@ -209,7 +211,7 @@ export class ExecProbe {
   #takeOver(group: string): void {
     const { tracefs, name } = this.#options;
     if (existsSync(join(tracefs, 'instances', name))) {
-      const left = new TraceInstance(tracefs, settings(name));
+      const left = new TraceInstance(tracefs, settings(this.#options));
       try {
         left.record(false);
         this.#drain = this.#read(left);
@@ -302,7 +304,7 @@ export class ExecProbe {
       horizonNs,
       (matched) => this.#tell(matched),
       (exec) => {
-        exec.visited = this.#visit(exec, false);
+        exec.visited = { record: this.#visit(exec), untilNs: this.#options.nowNs() };
         if (this.#learns) this.#learn(exec.pid, this.#files.startOf(exec.pid) ?? this.#files.startBy(exec.filename));
       },
     );
@@ -331,17 +333,20 @@ export class ExecProbe {
     }
   }
 
-  #tell({ exec, copy, replaced }: Matched<Exec, ExecStack>): void {
+  #tell({ exec, copy, replacedNs }: Matched<Exec, ExecStack>): void {
     this.#proof?.(exec, copy);
     // Somebody has set another trace clock: the time belongs to no exec, which goes on without its arguments.
     if (exec.timeNs > this.#options.nowNs() + PAGE_AHEAD_NS_MAX) return;
     if (copy !== undefined) {
       this.#misses = 0;
       this.#copiedNs = exec.timeNs;
-    } else if (!replaced && this.#isProbed(exec)) this.#misses += 1;
-    if (copy !== undefined || replaced || exec.visited === undefined)
-      this.#told.push(this.#visit(exec, replaced, copy));
-    else this.#told.push(exec.visited);
+      this.#told.push(this.#visit(exec, copy));
+      return;
+    }
+    const { visited } = exec;
+    if (visited && (replacedNs === undefined || replacedNs > visited.untilNs)) this.#told.push(visited.record);
+    else this.#told.push(this.#record(exec, true));
+    if (replacedNs === undefined && this.#isProbed(exec)) this.#misses += 1;
   }
 
   /**
@@ -379,18 +384,22 @@ export class ExecProbe {
     this.#files.remove(file);
   }
 
-  /** The record of an exec, with what /proc says of it unless that is of a later program, or would cost too much. */
-  #visit(exec: Exec, superseded: boolean, stack?: ExecStack): ExecRecord {
-    const event = { ...exec, superseded };
+  /** The record of an exec, with what /proc says of it unless that would cost too much. */
+  #visit(exec: Exec, stack?: ExecStack): ExecRecord {
     const beganMs = performance.now();
-    const visits = !superseded && beganMs >= this.#restUntilMs;
-    const length = visits ? this.#visitor.visit(event, this.#entry) : this.#visitor.pass(event, this.#entry);
-    const entry = readExecEntry(this.#entry.subarray(0, length));
-    const record = stack ? copiedRecord(entry, stack) : execRecord(entry);
+    if (beganMs < this.#restUntilMs) return this.#record(exec, true, stack);
+    const record = this.#record(exec, false, stack);
     const endedMs = performance.now();
     const waitMs = this.#pacer.spend(endedMs - beganMs);
     if (waitMs > 0) this.#restUntilMs = endedMs + waitMs;
     return record;
+  }
+
+  #record(exec: Exec, superseded: boolean, stack?: ExecStack): ExecRecord {
+    const event = { ...exec, superseded };
+    const length = superseded ? this.#visitor.pass(event, this.#entry) : this.#visitor.visit(event, this.#entry);
+    const entry = readExecEntry(this.#entry.subarray(0, length));
+    return stack ? copiedRecord(entry, stack) : execRecord(entry, false);
   }
 
   /** Runs a program whose arguments nobody else can have, and waits for the kernel's copy of them. */
@@ -427,6 +436,7 @@ export class ExecProbe {
   }
 }
 
-function settings(name: string) {
-  return { name, bufferBytesPerCpu: EXEC_PROBE_BUFFER_BYTES_PER_CPU, subBufferBytes: 64 * KiB, events: [EXEC] };
+function settings({ name, bufferBytesPerCpu }: ExecProbeOptions) {
+  const subBufferBytes = bufferBytesPerCpu >= MiB ? 64 * KiB : 4 * KiB;
+  return { name, bufferBytesPerCpu, subBufferBytes, events: [EXEC] };
 }

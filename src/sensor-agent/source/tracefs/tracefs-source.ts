@@ -7,6 +7,7 @@ import { cpus, totalmem } from 'node:os';
 import { BackplaneError } from '../../../errors.js';
 import {
   EXEC_BUFFER_BYTES_PER_CPU,
+  EXEC_PROBE_BUFFER_BYTES_PER_CPU,
   KERNEL_BUFFER_BYTES_PER_CPU,
   KERNEL_BUFFERS_MEMORY_SHARE,
   KiB,
@@ -83,13 +84,13 @@ export class TracefsSource implements Source {
   async start(sink: SourceSink): Promise<void> {
     const tracefs = openTracefs();
     if (tracefs.mounted) sink.note('tracefs_mounted', `mounted tracefs on ${tracefs.path}`);
-    const bufferBytesPerCpu = affordable(this.#options.bufferBytesPerCpu ?? KERNEL_BUFFER_BYTES_PER_CPU);
+    const buffers = affordable(this.#options.bufferBytesPerCpu ?? KERNEL_BUFFER_BYTES_PER_CPU);
     const events = this.#options.events ?? LITE_EVENTS;
     const name = `backplane-${this.#options.recorderId}`;
-    const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
+    const subBufferBytes = buffers.pages >= 1 * MiB ? 64 * KiB : 4 * KiB;
     const instance = new TraceInstance(tracefs.path, {
       name,
-      bufferBytesPerCpu,
+      bufferBytesPerCpu: buffers.pages,
       subBufferBytes,
       events,
       onDemand: this.#options.onDemand ?? [],
@@ -97,7 +98,7 @@ export class TracefsSource implements Source {
     process.once('exit', this.#atExit);
     try {
       this.#running = this.#open(instance, sink);
-      await this.#startArguments(tracefs.path, `${name}-exec`);
+      await this.#startArguments(tracefs.path, `${name}-exec`, buffers.execs);
     } catch (cause) {
       // An adopted instance is kept, as the next attempt can still read its events.
       if (this.#running === undefined && !instance.adopted) instance.removeSync();
@@ -203,14 +204,14 @@ export class TracefsSource implements Source {
     if (!instance.filter(event, text)) sink.note('filter_refused', `${event} is not filtered: ${text}`);
   }
 
-  async #startArguments(tracefs: string, name: string): Promise<void> {
+  async #startArguments(tracefs: string, name: string, bufferBytesPerCpu: number): Promise<void> {
     const { arguments: wanted, recorderId } = this.#options;
     if (wanted === 'none') {
       ExecProbe.clear(tracefs, recorderId, name);
       return;
     }
     const { sink, clock } = this.#live();
-    const options = { tracefs, name, recorderId, sink, nowNs: () => clock.nowNs() };
+    const options = { tracefs, name, recorderId, bufferBytesPerCpu, sink, nowNs: () => clock.nowNs() };
     const execs = new ExecArguments(options, wanted === 'best');
     this.#live().execs = execs;
     try {
@@ -233,8 +234,9 @@ export class TracefsSource implements Source {
   }
 }
 
-/** The size of one CPU's buffer such that all buffers stay within their share of memory. */
-function affordable(bytesPerCpu: number): number {
-  const share = (totalmem() * KERNEL_BUFFERS_MEMORY_SHARE) / cpus().length;
-  return Math.max(64 * KiB, Math.min(bytesPerCpu, Math.floor(share) - EXEC_BUFFER_BYTES_PER_CPU));
+/** Sizes of one CPU's buffers such that all together stay within their share of memory. */
+function affordable(bytesPerCpu: number): { readonly pages: number; readonly execs: number } {
+  const share = Math.floor((totalmem() * KERNEL_BUFFERS_MEMORY_SHARE) / cpus().length);
+  const execs = Math.max(EXEC_BUFFER_BYTES_PER_CPU, Math.min(EXEC_PROBE_BUFFER_BYTES_PER_CPU, Math.floor(share / 4)));
+  return { pages: Math.max(64 * KiB, Math.min(bytesPerCpu, share - execs)), execs };
 }

@@ -96,16 +96,16 @@ test('an exec that is known to be followed by another is told as replaced, so th
     );
   settle();
   assert.deepEqual(
-    told.map(({ exec: { filename }, replaced }) => [filename, replaced]),
-    [['a', true]],
+    told.map(({ exec: { filename }, replacedNs }) => [filename, replacedNs]),
+    [['a', 2n]],
   );
   assert.deepEqual(waited, ['b']);
   settle();
   assert.deepEqual(
-    told.map(({ exec: { filename }, replaced }) => [filename, replaced]),
+    told.map(({ exec: { filename }, replacedNs }) => [filename, replacedNs]),
     [
-      ['a', true],
-      ['b', false],
+      ['a', 2n],
+      ['b', undefined],
     ],
   );
 });

@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { EXEC_PROBE_BUFFER_BYTES_PER_CPU } from '../../../../src/limits.js';
 import { FormatTable } from '../../../../src/sensor-agent/source/pages/format.js';
 import { define, definitionsOf, probeGroup, undefine } from '../../../../src/sensor-agent/source/probe/definitions.js';
 import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js';
@@ -40,7 +41,10 @@ function options(recorderId = `test-${process.pid}-p${serial++}`) {
   const seen = new Recording(() => new FormatTable([]));
   const clock = new TraceClock(uptimeNow);
   const name = `backplane-${recorderId}-exec`;
-  return { recorderId, name, seen, sink: seen, tracefs: live.path, nowNs: () => clock.nowNs() };
+  return {
+    ...{ recorderId, name, seen, sink: seen, tracefs: live.path, nowNs: () => clock.nowNs() },
+    bufferBytesPerCpu: EXEC_PROBE_BUFFER_BYTES_PER_CPU,
+  };
 }
 
 async function opened(given = options()) {

@@ -6,10 +6,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { instanceOwner } from '../../src/sensor-agent/source/tracefs/owner.js';
-import { Bus, Command, cannotTrace, type EventLine, type Observer } from '../harness/bus/bus.js';
-import { liveTracefs } from '../harness/kernel/live-kernel.js';
-import { until } from '../harness/until.js';
+import { instanceOwner } from '../../../src/sensor-agent/source/tracefs/owner.js';
+import { Bus, Command, cannotTrace, type EventLine, type Observer } from '../../harness/bus/bus.js';
+import { liveTracefs } from '../../harness/kernel/live-kernel.js';
+import { until } from '../../harness/until.js';
 
 const live = liveTracefs();
 const skip = cannotTrace || live.skip;

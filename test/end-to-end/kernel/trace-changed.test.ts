@@ -4,8 +4,8 @@ import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { Bus, Command, cannotTrace } from '../harness/bus/bus.js';
-import { until } from '../harness/until.js';
+import { Bus, Command, cannotTrace } from '../../harness/bus/bus.js';
+import { until } from '../../harness/until.js';
 
 /** The folder of an agent's trace instance, by the files that it has open. */
 function instanceOf(pid: number): string {

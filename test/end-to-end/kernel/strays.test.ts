@@ -4,9 +4,9 @@ import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { removeInstancesOf } from '../../src/sensor-agent/source/tracefs/strays.js';
-import { Bus, cannotTrace, MAIN } from '../harness/bus/bus.js';
-import { until } from '../harness/until.js';
+import { removeInstancesOf } from '../../../src/sensor-agent/source/tracefs/strays.js';
+import { Bus, cannotTrace, MAIN } from '../../harness/bus/bus.js';
+import { until } from '../../harness/until.js';
 
 /** The agent's two instances, by the files that it has open. */
 function instancesOf(pid: number): string[] {

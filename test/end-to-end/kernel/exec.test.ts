@@ -5,10 +5,10 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
-import { Bus, cannotTrace, type EventLine } from '../harness/bus/bus.js';
-import { runSeen } from '../harness/bus/program.js';
-import { ownAddress } from '../harness/own-address.js';
-import { settled } from '../harness/until.js';
+import { Bus, cannotTrace, type EventLine } from '../../harness/bus/bus.js';
+import { runSeen } from '../../harness/bus/program.js';
+import { ownAddress } from '../../harness/own-address.js';
+import { settled } from '../../harness/until.js';
 
 let bus: Bus;
 before(async () => {
