@@ -15,7 +15,7 @@ import { works } from '../source/tracefs/instance-controls.js';
 import { openTracefs } from '../source/tracefs/mount.js';
 import { LITE_EVENTS, profileEvents } from '../source/tracefs/profile-events.js';
 import { put } from '../source/tracefs/put.js';
-import { strayInstances } from '../source/tracefs/strays.js';
+import { strayDefinitions, strayInstances } from '../source/tracefs/strays.js';
 import type { Check } from './doctor-check.js';
 import { tryArguments, tryDynamicEvents } from './doctor-probes.js';
 
@@ -53,7 +53,7 @@ export async function runDoctor(redaction: readonly CompiledRule[]): Promise<Che
   } finally {
     instance.removeSync();
   }
-  checks.push(await tryArguments(path), strays());
+  checks.push(await tryArguments(path), ...strays());
   return checks;
 }
 
@@ -188,13 +188,21 @@ function tracepoint(instance: TraceInstance, event: string): Check {
   return attempt(`event ${event}`, 'enabled and disabled', 'not recorded here', () => toggle(instance, event));
 }
 
-/** Looks for trace instances of agents that are gone. */
-function strays(): Check {
-  const name = 'trace instances left behind';
-  const left = strayInstances();
+/** Looks for trace instances and probes of agents that are gone. */
+function strays(): Check[] {
+  const instances = strayInstances();
+  const probes = strayDefinitions();
+  const removal = probes.map((event) => `echo '-:${event}' >> uprobe_events`).join('; ');
+  return [
+    strayCheck('trace instances left behind', 'no process reads', instances, `rmdir ${instances.join(' ')}`),
+    strayCheck('probes left behind', 'no agent uses', probes, removal),
+  ];
+}
+
+function strayCheck(name: string, what: string, left: readonly string[], removal: string): Check {
   if (left.length === 0) return { name, state: 'ok', detail: 'none' };
-  const mend = `start their agents again, which take over what they hold, or: rmdir ${left.join(' ')}`;
-  return { name, state: 'limited', detail: `no process reads ${left.join(', ')}`, mend };
+  const mend = `start their agents again, which take over what they hold, or: ${removal}`;
+  return { name, state: 'limited', detail: `${what} ${left.join(', ')}`, mend };
 }
 
 function memory(instance: TraceInstance): Check {

@@ -48,9 +48,11 @@ interface Connection {
 }
 
 interface ListeningSocket {
+  /** Its address in the kernel. */
+  readonly socket: bigint;
   readonly endpoint: string;
   /** Undefined where the one that listened has ended and left it to several. */
-  process: ProcessState | undefined;
+  readonly process: ProcessState | undefined;
   /** Processes that were forked later have the socket too. */
   readonly sinceWallNs: bigint;
 }
@@ -66,8 +68,9 @@ export interface SocketTableState {
 export class SocketTable {
   #connections = new BoundedMap<bigint, Connection>(SOCKETS_MAX);
   #listening = new BoundedMap<bigint, ListeningSocket>(SOCKETS_MAX);
-  /** The same by endpoint. */
+  /** The same by endpoint, and by who listens. */
   #byEndpoint = new Map<string, Set<ListeningSocket>>();
+  #byPid = new Map<number, Set<ListeningSocket>>();
   /** Sockets that listened before recording began have no known address: they get negative ones. */
   #unseen = -1n;
 
@@ -96,23 +99,21 @@ export class SocketTable {
   /** Adds a socket that listened before recording began. `endpoint`: `address:port`. */
   listening(endpoint: string, process: ProcessState): void {
     for (const { process: known } of this.#byEndpoint.get(endpoint) ?? []) if (known?.pid === process.pid) return;
-    this.#addListener(this.#unseen--, { endpoint, process, sinceWallNs: 0n });
+    this.#addListener({ socket: this.#unseen--, endpoint, process, sinceWallNs: 0n });
   }
 
   /** Whether a process that ends has sockets that listen: those who were forked since have them too. */
   listens(process: ProcessState): boolean {
-    for (const listener of this.#listening.values()) if (listener.process?.pid === process.pid) return true;
-    return false;
+    return this.#byPid.has(process.pid);
   }
 
   /** The process has ended. `heirs` are those that it forked and that live. */
   ended(process: ProcessState, heirs: readonly ProcessState[]): void {
-    for (const [socket, listener] of this.#listening) {
-      if (listener.process?.pid !== process.pid) continue;
+    for (const listener of [...(this.#byPid.get(process.pid) ?? [])]) {
       const having = heirs.filter(({ createdWallNs }) => (createdWallNs ?? 0n) >= listener.sinceWallNs);
-      listener.process = having.length === 1 ? having[0] : undefined;
+      this.#drop(listener.socket);
       // The kernel closes what nobody has.
-      if (having.length === 0) this.#drop(socket);
+      if (having.length > 0) this.#addListener({ ...listener, process: having.length === 1 ? having[0] : undefined });
     }
   }
 
@@ -120,9 +121,9 @@ export class SocketTable {
     const process = t.process ?? this.#connections.get(t.socket)?.process;
     const endpoint = `${t.localAddress}:${t.localPort}`;
     // It may have been found before recording began, without its address in the kernel.
-    for (const [socket, other] of this.#listening)
-      if (socket < 0n && other.endpoint === endpoint && other.process?.pid === process?.pid) this.#drop(socket);
-    this.#addListener(t.socket, { endpoint, process, sinceWallNs: t.wallNs });
+    for (const other of this.#byEndpoint.get(endpoint) ?? [])
+      if (other.socket < 0n && other.process?.pid === process?.pid) this.#drop(other.socket);
+    this.#addListener({ socket: t.socket, endpoint, process, sinceWallNs: t.wallNs });
     return { type: 'network.tcp.listen', process };
   }
 
@@ -185,27 +186,25 @@ export class SocketTable {
     if (this.#drop(t.socket)) return;
     // One from before recording began: which of several on this endpoint, only who closes it tells.
     const endpoint = `${t.localAddress}:${t.localPort}`;
-    const unseen = [...this.#listening].filter(([socket, other]) => socket < 0n && other.endpoint === endpoint);
-    const [closed] = unseen.find(([, { process }]) => process?.pid === t.process?.pid) ?? unseen[0] ?? [];
-    if (closed !== undefined) this.#drop(closed);
+    const unseen = [...(this.#byEndpoint.get(endpoint) ?? [])].filter(({ socket }) => socket < 0n);
+    const closed = unseen.find(({ process }) => process?.pid === t.process?.pid) ?? unseen[0];
+    if (closed !== undefined) this.#drop(closed.socket);
   }
 
-  #addListener(socket: bigint, listener: ListeningSocket): void {
-    this.#drop(socket);
+  #addListener(listener: ListeningSocket): void {
+    this.#drop(listener.socket);
     if (this.#listening.size >= SOCKETS_MAX) this.#drop(this.#listening.keys().next().value!);
-    this.#listening.set(socket, listener);
-    const same = this.#byEndpoint.get(listener.endpoint);
-    if (same) same.add(listener);
-    else this.#byEndpoint.set(listener.endpoint, new Set([listener]));
+    this.#listening.set(listener.socket, listener);
+    addTo(this.#byEndpoint, listener.endpoint, listener);
+    if (listener.process) addTo(this.#byPid, listener.process.pid, listener);
   }
 
   #drop(socket: bigint): boolean {
     const listener = this.#listening.get(socket);
     if (listener === undefined) return false;
     this.#listening.delete(socket);
-    const same = this.#byEndpoint.get(listener.endpoint);
-    same?.delete(listener);
-    if (same?.size === 0) this.#byEndpoint.delete(listener.endpoint);
+    removeFrom(this.#byEndpoint, listener.endpoint, listener);
+    if (listener.process) removeFrom(this.#byPid, listener.process.pid, listener);
     return true;
   }
 
@@ -213,6 +212,7 @@ export class SocketTable {
     this.#connections.clear();
     this.#listening.clear();
     this.#byEndpoint.clear();
+    this.#byPid.clear();
   }
 
   save(indexOf: (process: ProcessState) => number): SocketTableState {
@@ -238,7 +238,19 @@ export class SocketTable {
       if (at >= 0 && processes[at] === undefined) continue;
       const address = socket ?? this.#unseen--;
       if (address < 0n && address <= this.#unseen) this.#unseen = address - 1n;
-      this.#addListener(address, { endpoint, process: processes[at], sinceWallNs: sinceWallNs ?? 0n });
+      this.#addListener({ socket: address, endpoint, process: processes[at], sinceWallNs: sinceWallNs ?? 0n });
     }
   }
+}
+
+function addTo<Key>(index: Map<Key, Set<ListeningSocket>>, key: Key, listener: ListeningSocket): void {
+  const same = index.get(key);
+  if (same) same.add(listener);
+  else index.set(key, new Set([listener]));
+}
+
+function removeFrom<Key>(index: Map<Key, Set<ListeningSocket>>, key: Key, listener: ListeningSocket): void {
+  const same = index.get(key);
+  same?.delete(listener);
+  if (same?.size === 0) index.delete(key);
 }

@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import { definitionsOf, probeGroup } from '../../../src/sensor-agent/source/probe/definitions.js';
 import { removeInstancesOf } from '../../../src/sensor-agent/source/tracefs/strays.js';
 import { Bus, cannotTrace, MAIN } from '../../harness/bus/bus.js';
 import { until } from '../../harness/until.js';
@@ -28,6 +29,13 @@ function target(link: string): string {
   }
 }
 
+const tracefs = ([path = '']: readonly string[]) => path.replace(/\/instances\/.*$/, '');
+
+/** The group of its probes. */
+function groupOf([path = '']: readonly string[]): string {
+  return probeGroup(path.replace(/^.*\/backplane-/, '').replace(/-exec$/, ''));
+}
+
 async function running(): Promise<{ bus: Bus; agent: number; instances: string[] }> {
   const bus = await Bus.start();
   const agent = await bus.agentPid();
@@ -48,6 +56,7 @@ test('up that has to kill its stuck agent removes the trace instances that the a
     process.kill(agent, 'SIGSTOP');
     assert.equal(await bus.up.stop('SIGTERM'), 0);
     for (const path of instances) assert.equal(existsSync(path), false, path);
+    assert.deepEqual(definitionsOf(tracefs(instances), groupOf(instances)) ?? [], []);
   } finally {
     await bus.destroy();
   }
@@ -82,6 +91,7 @@ test('trace instances that remain when both are killed are named by doctor', {
     const removed = removeInstancesOf(`${bus.dataDir}/recorder`, 1_000);
     assert.equal(removed.length, 2);
     for (const path of instances) assert.equal(existsSync(path), false, path);
+    assert.deepEqual(definitionsOf(tracefs(instances), groupOf(instances)) ?? [], []);
   } finally {
     await bus.destroy();
   }

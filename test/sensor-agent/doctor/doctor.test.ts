@@ -1,16 +1,22 @@
 /** The doctor on this machine. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { runDoctor } from '../../../src/sensor-agent/doctor/doctor.js';
 import { compileRules } from '../../../src/sensor-agent/redaction/rule.js';
+import { define, probeGroup, undefine } from '../../../src/sensor-agent/source/probe/definitions.js';
 import { LITE_EVENTS } from '../../../src/sensor-agent/source/tracefs/profile-events.js';
 import { liveTracefs } from '../../harness/kernel/live-kernel.js';
 
 const live = liveTracefs();
 
-test('doctor tries everything the agent needs, reports it, and removes it again', { skip: live.skip }, async () => {
+test('doctor tries everything the agent needs, reports it, and removes it again', { skip: live.skip }, async (t) => {
+  const stray = `${probeGroup(`stray-${process.pid}`)}/exec`;
+  if (existsSync(join(live.path, 'uprobe_events'))) {
+    define(live.path, stray, process.execPath, 0x1000, 'a=+0(%sp):u64');
+    t.after(() => undefine(live.path, stray));
+  }
   const checks = await runDoctor(compileRules({ rules: [], off: [] }));
   const state = (name: string) => checks.find((check) => check.name === name)?.state;
   for (const name of ['tracefs', 'trace instance', 'boot clock', 'kernel filters', 'kernel buffers']) {
@@ -23,6 +29,8 @@ test('doctor tries everything the agent needs, reports it, and removes it again'
   for (const name of ['profile security', 'profile file', 'profile syscall'])
     assert.match(state(name)!, /^(ok|limited)$/, name);
   for (const name of ['uprobes', 'kprobes', 'event probes']) assert.match(state(name)!, /^(ok|limited)$/);
+  const { detail: strays, mend } = checks.find((check) => check.name === 'probes left behind')!;
+  if (existsSync(join(live.path, 'uprobe_events'))) assert.ok(strays.includes(stray) && mend!.includes(`-:${stray}`));
   for (const { detail } of checks) assert.ok(detail.length > 0 && !detail.includes('\n'));
   const left = readdirSync(join(live.path, 'instances')).filter((name) => name.includes(`doctor-${process.pid}`));
   assert.deepEqual(left, []);

@@ -43,13 +43,27 @@ export class ExecArguments {
     const { sink, tracefs, name, nowNs, recorderId } = this.#options;
     if (this.#probes) {
       try {
-        this.#way = await ExecProbe.open(this.#options);
+        await this.#probe();
         return;
       } catch (cause) {
+        if (this.#stopped) return;
         sink.note('exec_probe_refused', `arguments are read from /proc: ${(cause as Error).message}`);
       }
     } else ExecProbe.clear(tracefs, recorderId, name);
     this.#way = new ExecLane(tracefs, name, sink, nowNs);
+  }
+
+  /** In force before it is proved, so that whoever stops finds it. Throws where it does not hold. */
+  async #probe(): Promise<void> {
+    const probe = new ExecProbe(this.#options);
+    this.#way = probe;
+    try {
+      await probe.prove();
+    } catch (cause) {
+      if (this.#way === probe) this.#way = undefined;
+      await probe.stop();
+      throw cause;
+    }
   }
 
   get by(): ArgumentsBy | undefined {
@@ -72,9 +86,12 @@ export class ExecArguments {
 
   #change(nowMs: number, change: Promise<void>): void {
     this.#againMs = nowMs + EXEC_PROBE_AGAIN_MS;
-    this.#changing = change.finally(() => {
-      this.#changing = undefined;
-    });
+    const { sink } = this.#options;
+    this.#changing = change
+      .catch((cause: unknown) => sink.note('exec_arguments_failed', `no arguments: ${(cause as Error).message}`))
+      .finally(() => {
+        this.#changing = undefined;
+      });
   }
 
   /** Some programs came without their arguments, for which there may be other reasons: tries the probe itself. */
@@ -120,14 +137,13 @@ export class ExecArguments {
     this.#way = undefined;
     if (this.#stopped) return;
     try {
-      this.#way = await ExecProbe.open(this.#options);
+      await this.#probe();
       this.#failed = undefined;
       this.#tell('over', fromNs, "the kernel's copy of arguments comes again");
     } catch {
       const { tracefs, name, sink, nowNs } = this.#options;
-      this.#way = new ExecLane(tracefs, name, sink, nowNs);
+      if (!this.#stopped) this.#way = new ExecLane(tracefs, name, sink, nowNs);
     }
-    if (this.#stopped) this.stopSync();
   }
 
   #tell(state: Disturbance['state'], fromNs: bigint, message: string): void {

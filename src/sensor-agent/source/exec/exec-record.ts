@@ -34,20 +34,10 @@ export function copiedRecord(entry: ExecEntry, stack: ExecStack): ExecRecord {
   const { args: foundArgs, argsTruncated, ...found } = snapshotOf(entry);
   const continues = !entry.superseded && foundArgs !== undefined && begins(foundArgs, stack);
   const [args, truncated] = continues && stack.truncated ? [foundArgs, argsTruncated] : [stack.args, stack.truncated];
-  const isSame = continues || (!entry.superseded && runs({ ...found, args: foundArgs }, filename));
-  return {
-    lane,
-    timeNs,
-    pid,
-    missed: false,
-    process: {
-      ...found,
-      executablePath: isSame ? found.executablePath : filename,
-      args: args ?? [],
-      argsTruncated: truncated || undefined,
-      uid: stack.uid ?? found.uid,
-    },
-  };
+  const own = { args: args ?? [], argsTruncated: truncated || undefined };
+  // It may run another program by now. The user in the copy is that of the process's own namespace: anybody may be root there.
+  if (!continues) return { lane, timeNs, pid, missed: false, process: { pid, executablePath: filename, ...own } };
+  return { lane, timeNs, pid, missed: false, process: { ...found, ...own } };
 }
 
 /** Whether the arguments that /proc shows are those that the kernel copied, or begin so where the copy was cut. */

@@ -33,20 +33,23 @@ export function undefine(tracefs: string, event: string): boolean {
 
 /** Removes those of a group that are not in use. */
 export function undefineAll(tracefs: string, group: string): void {
-  for (const event of definitionsOf(tracefs, group)) undefine(tracefs, event);
+  for (const event of definitionsOf(tracefs, group) ?? []) undefine(tracefs, event);
 }
 
 /** `group/event` of all definitions of a group, whoever made them. */
-export function definitionsOf(tracefs: string, group: string): string[] {
+export function definitionsOf(tracefs: string, group: string): string[] | undefined {
+  return allDefinitions(tracefs)?.filter((event) => event.startsWith(`${group}/`));
+}
+
+/** Those of all groups, whoever made them; undefined where the file cannot be read. */
+export function allDefinitions(tracefs: string): string[] | undefined {
   let text: string;
   try {
     text = readFileSync(join(tracefs, FILE), 'utf8');
   } catch {
-    return [];
+    return undefined;
   }
-  return [...text.matchAll(/^[pr]:(\S+)\/(\S+) /gm)]
-    .filter((match) => match[1] === group)
-    .map((match) => `${match[1]}/${match[2]}`);
+  return [...text.matchAll(/^[pr]:(\S+\/\S+) /gm)].map((match) => match[1]!);
 }
 
 function append(tracefs: string, line: string): void {

@@ -2,7 +2,10 @@
  * What an executable file says of how it starts: read from its ELF header and program headers alone (System V ABI,
  * "Object Files"). Nothing in a file is trusted: whoever made it may want to be read wrongly.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+
+/** <fcntl.h> on x86-64 and arm64; Node does not name it. */
+const O_PATH = 0o10000000;
 
 const HEADER_BYTES = 64;
 const PROGRAM_HEADER_BYTES = 56;
@@ -21,6 +24,8 @@ const PF_X = 1;
 export interface Executable {
   /** Identifies the file while it exists, `device:inode`. */
   readonly id: string;
+  /** Only root may write to it. */
+  readonly isRoots: boolean;
   /** The machine it is for, by ELF's number: 62 is x86-64, 183 arm64. */
   readonly machine: number;
   /** Where in the file its first instruction lies. */
@@ -29,29 +34,42 @@ export interface Executable {
   readonly interpreter: string | undefined;
 }
 
-/** Undefined where the file is gone, or is no 64-bit ELF file with an entry. */
-export function readExecutable(path: string): Executable | undefined {
-  let fd: number;
+/**
+ * Calls `use` with what the file says, and with a path that leads to this very file as long as the call takes: whoever
+ * named it may put another in its place meanwhile. Undefined where it is gone, or no regular file, which is not even
+ * opened, as that may block or do something; or no 64-bit ELF file with an entry.
+ */
+export function withExecutable<Result>(
+  path: string,
+  use: (file: Executable, path: string) => Result,
+): Result | undefined {
+  let place = -1;
+  let fd = -1;
   try {
-    fd = openSync(path, 'r');
-  } catch {
-    return undefined;
-  }
-  try {
-    const { dev, ino } = fstatSync(fd);
+    place = openSync(path, O_PATH);
+    const { dev, ino, uid, mode } = fstatSync(place);
+    if ((mode & constants.S_IFMT) !== constants.S_IFREG) return undefined;
+    const own = `/proc/self/fd/${place}`;
+    fd = openSync(own, 'r');
     const found = parse((at, bytes) => {
       const buffer = Buffer.alloc(bytes);
       return buffer.subarray(0, readSync(fd, buffer, 0, bytes, at));
     });
-    return found && { id: `${dev}:${ino}`, ...found };
+    const isRoots = uid === 0 && (mode & (constants.S_IWGRP | constants.S_IWOTH)) === 0;
+    return found && use({ id: `${dev}:${ino}`, isRoots, ...found }, own);
   } catch {
     return undefined;
   } finally {
-    closeSync(fd);
+    if (fd >= 0) closeSync(fd);
+    if (place >= 0) closeSync(place);
   }
 }
 
-function parse(read: (at: number, bytes: number) => Buffer): Omit<Executable, 'id'> | undefined {
+export function readExecutable(path: string): Executable | undefined {
+  return withExecutable(path, (file) => file);
+}
+
+function parse(read: (at: number, bytes: number) => Buffer): Omit<Executable, 'id' | 'isRoots'> | undefined {
   const header = read(0, HEADER_BYTES);
   if (header.length < HEADER_BYTES || header.readUInt32BE(0) !== MAGIC) return undefined;
   if (header[4] !== CLASS_64 || header[5] !== LITTLE_ENDIAN) return undefined;

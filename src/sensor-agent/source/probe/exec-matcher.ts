@@ -35,6 +35,7 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
   #seen: ({ readonly exec: Exec } | { readonly copied: SeenCopy<Copy> })[] = [];
   /** By pid: waits for its copy, since before the last drain if `waited`. */
   readonly #open = new Map<number, { readonly exec: Exec; waited: boolean }>();
+  #interrupted = false;
   /** By pid: when it last started a program, for execs that become visible late. */
   readonly #latest = new Map<number, bigint>();
 
@@ -46,6 +47,11 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
     this.#seen.push({ copied });
   }
 
+  /** Entries were lost: what waits may have been followed by an exec that nobody saw, whose copy is the next. */
+  interrupt(): void {
+    this.#interrupted = true;
+  }
+
   /**
    * Ends a drain: of what came before `horizonNs` all is there. `tell` gets each exec once, when all is known that will
    * be; `waits` those that wait for the next drain.
@@ -53,6 +59,8 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
   settle(horizonNs: bigint, tell: (matched: Matched<Exec, Copy>) => void, waits: (exec: Exec) => void): void {
     const seen = this.#seen.filter((one) => timeOf(one) < horizonNs).sort((a, b) => compare(timeOf(a), timeOf(b)));
     this.#seen = this.#seen.filter((one) => timeOf(one) >= horizonNs);
+    if (this.#interrupted) for (const pid of [...this.#open.keys()]) this.#release(pid, undefined, tell);
+    this.#interrupted = false;
     for (const one of seen) {
       if ('exec' in one) this.#exec(one.exec, tell);
       else this.#copied(one.copied, tell);

@@ -35,12 +35,15 @@ import { definitionsOf, probeGroup, undefine, undefineAll } from './definitions.
 import { ExecMatcher, type Matched, type SeenExec } from './exec-matcher.js';
 import { type ExecStack, readExecStack } from './exec-stack.js';
 import { MACHINES, type ProbePlaces, probePlaces, STRINGS_BYTES, WORDS_BYTES } from './probe-layout.js';
-import { type ProbedFile, ProbedFiles, type Start } from './probed-files.js';
+import { type Linker, type ProbedFile, ProbedFiles } from './probed-files.js';
 
 const EXEC = 'sched/sched_process_exec';
 /** Losses are told, and files that nobody uses any more are looked for, at most this often. */
 const ROUND_MS = 1_000;
 const PROOF_LOOK_MS = 5;
+/** Reads of the whole buffer, and processes whose linkers are looked up, in one drain. */
+const RUNS_MAX = 4;
+const LEARNED_MAX = 4;
 /** Processes whose linkers are looked up at the start. */
 const PROCESSES_MAX = 4_096;
 
@@ -99,18 +102,6 @@ export class ExecProbe {
   #proof: ((exec: SeenExec, stack: ExecStack | undefined) => void) | undefined;
   #stopped = false;
 
-  /** Resolves when a program of our own came back whole; throws `failed_precondition` where none does. */
-  static async open(options: ExecProbeOptions): Promise<ExecProbe> {
-    const probe = new ExecProbe(options);
-    try {
-      await probe.#prove();
-      return probe;
-    } catch (cause) {
-      probe.stopSync();
-      throw cause;
-    }
-  }
-
   /** Removes what an earlier agent left, unread. */
   static clear(tracefs: string, recorderId: string, name: string): boolean {
     const removed = removeInstance(join(tracefs, 'instances', name));
@@ -118,7 +109,8 @@ export class ExecProbe {
     return removed;
   }
 
-  private constructor(options: ExecProbeOptions) {
+  /** Makes its instance and its probes; nothing is proved yet. Throws `failed_precondition` where it cannot. */
+  constructor(options: ExecProbeOptions) {
     this.#options = options;
     this.#rightNs = options.nowNs();
     const { tracefs, recorderId } = options;
@@ -175,7 +167,7 @@ export class ExecProbe {
   /** Whether a program of our own comes back whole. */
   async holds(): Promise<boolean> {
     try {
-      await this.#prove();
+      await this.prove();
       return true;
     } catch {
       return false;
@@ -190,11 +182,14 @@ export class ExecProbe {
 
   async stop(): Promise<void> {
     if (this.#stopped) return;
-    this.#instance.record(false);
-    this.#readAll();
-    this.#matcher.end((matched) => this.#tell(matched));
-    this.drain();
-    this.stopSync();
+    try {
+      this.#instance.record(false);
+      this.#readAll();
+      this.#matcher.end((matched) => this.#tell(matched));
+      this.drain();
+    } finally {
+      this.stopSync();
+    }
   }
 
   /** Stops without telling what was not read yet, in a process's last moments. */
@@ -252,43 +247,45 @@ export class ExecProbe {
 
   /** Probes the linkers of all that runs: of this program, of the host's, and of each container's. */
   #probeAll(): void {
-    for (const pid of [process.pid, ...pids('/proc').slice(0, PROCESSES_MAX)]) {
-      const start = this.#files.startOf(pid);
-      // A program that starts without a linker may never be started again.
-      if (start?.isLinker) this.#learn(pid, start);
-    }
+    for (const pid of [process.pid, ...pids('/proc').slice(0, PROCESSES_MAX)]) this.#learn(this.#files.linkerOf(pid));
   }
 
-  /** Probes the file that a process began with, if it has no probe yet. */
-  #learn(pid: number, start: Start | undefined): void {
-    if (start === undefined) return;
-    const known = this.#files.known(start.file.id);
-    if (known) {
-      this.#files.used(known, pid);
-      return;
-    }
-    if (this.#files.full) this.#remove([this.#files.oldest!]);
+  /** Probes a linker that has no probe yet. */
+  #learn(linker: Linker | undefined): void {
+    if (linker === undefined || !this.#files.admits(linker.file)) return;
+    const { id } = linker.file;
     let file: ProbedFile | undefined;
     try {
-      file = this.#files.add(start.path, start.file, this.#options.nowNs());
+      file = this.#files.add(linker.path, id, this.#options.nowNs());
+      if (file === undefined) return;
       this.#instance.switch(file.event, true);
       this.#add(file.event, this.#instance.formatText(file.event), file);
-      this.#files.used(file, pid);
     } catch {
       // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
       if (file) this.#forget(file);
+      this.#files.refuse(id);
     }
   }
 
-  /** Removing a definition erases what is unread of it, so that all is read first. */
+  /**
+   * Removing a definition erases what is unread of it, so that all is read first. Switching an event off takes long, and
+   * goes on beside recording; what follows takes a moment, in which execs have no copy.
+   */
   #remove(files: readonly ProbedFile[]): void {
-    this.#instance.record(false);
-    this.#readAll();
     for (const file of files) {
-      this.#instance.switch(file.event, false);
-      this.#forget(file);
+      try {
+        this.#instance.switch(file.event, false);
+      } catch {
+        // Somebody removed it.
+      }
     }
-    this.#instance.record(true);
+    this.#instance.record(false);
+    try {
+      this.#readAll();
+      for (const file of files) this.#forget(file);
+    } finally {
+      this.#instance.record(true);
+    }
   }
 
   #readAll(): void {
@@ -299,19 +296,24 @@ export class ExecProbe {
         horizonNs = ns;
       },
     };
-    while (!this.#drain!.run(sink).empty);
+    // A program that begins again and again fills the buffer as fast as it is read.
+    for (let run = 0; run < RUNS_MAX && !this.#drain!.run(sink).empty; run += 1);
+    const unknown: number[] = [];
     this.#matcher.settle(
       horizonNs,
       (matched) => this.#tell(matched),
       (exec) => {
         exec.visited = { record: this.#visit(exec), untilNs: this.#options.nowNs() };
-        if (this.#learns) this.#learn(exec.pid, this.#files.startOf(exec.pid) ?? this.#files.startBy(exec.filename));
+        if (unknown.length < LEARNED_MAX) unknown.push(exec.pid);
       },
     );
+    if (this.#learns) for (const pid of unknown) this.#learn(this.#files.linkerOf(pid));
   }
 
   #page({ lane, bytes, lost, lostUnknown }: SourcePage): void {
     this.#lost += lost + (lostUnknown ? 1 : 0);
+    // What is missing may be an exec, and the next copy be of that one.
+    if (lost > 0 || lostUnknown) this.#matcher.interrupt();
     const entries = this.#entries;
     scanPage(bytes, this.#wanted, startCursor(), entries);
     for (let at = 0; at < entries.count; at += 1) {
@@ -321,7 +323,7 @@ export class ExecProbe {
         this.#matcher.exec({ lane, timeNs, pid, filename, visited: undefined });
         continue;
       }
-      const { places, file } = this.#probes.get(entries.ids[at]!)!;
+      const { places } = this.#probes.get(entries.ids[at]!)!;
       if (length < Math.max(places.words + WORDS_BYTES, places.strings + STRINGS_BYTES)) continue;
       const pid = eventPid(bytes, offset, length);
       const stack = readExecStack(
@@ -329,7 +331,6 @@ export class ExecProbe {
         bytes.subarray(offset + places.strings, offset + places.strings + STRINGS_BYTES),
       );
       if (stack !== undefined) this.#matcher.copied({ timeNs, pid, copy: stack });
-      if (file) this.#files.used(file, pid);
     }
   }
 
@@ -349,19 +350,19 @@ export class ExecProbe {
     if (replacedNs === undefined && this.#isProbed(exec)) this.#misses += 1;
   }
 
-  /**
-   * Whether a probe that was there before the exec should have copied its arguments. Of a process that is gone only by
-   * its program's name, which may be another file in its own root.
-   */
-  #isProbed({ pid, timeNs, filename }: Exec): boolean {
-    const start = this.#files.startOf(pid) ?? this.#files.startBy(filename);
-    const known = start && this.#files.known(start.file.id);
+  /** Whether a probe that was there before the exec should have copied its arguments; false where it has ended. */
+  #isProbed({ pid, timeNs }: Exec): boolean {
+    const linker = this.#files.linkerOf(pid);
+    const known = linker && this.#files.known(linker.file.id);
     return known !== undefined && known.sinceNs < timeNs;
   }
 
   /** Defines anew what somebody removed. */
   #restore(): void {
-    const there = new Set(definitionsOf(this.#options.tracefs, probeGroup(this.#options.recorderId)));
+    const listed = definitionsOf(this.#options.tracefs, probeGroup(this.#options.recorderId));
+    // tracefs is not mounted: nothing is known.
+    if (listed === undefined) return;
+    const there = new Set(listed);
     const gone = this.#files.all.filter(({ event }) => !there.has(event));
     const fromNs = this.#rightNs;
     this.#rightNs = this.#options.nowNs();
@@ -402,8 +403,11 @@ export class ExecProbe {
     return stack ? copiedRecord(entry, stack) : execRecord(entry, false);
   }
 
-  /** Runs a program whose arguments nobody else can have, and waits for the kernel's copy of them. */
-  async #prove(): Promise<void> {
+  /**
+   * Runs a program whose arguments nobody else can have, and waits for the kernel's copy of them. Throws
+   * `failed_precondition` where that does not come, or not whole.
+   */
+  async prove(): Promise<void> {
     const file = ['/bin/true', '/usr/bin/true'].find((path) => existsSync(path)) ?? process.execPath;
     const wanted = [file, '--version', randomBytes(8).toString('hex'), '', 'ä'];
     const child = spawn(file, wanted.slice(1), { stdio: 'ignore', env: {} });
@@ -415,9 +419,9 @@ export class ExecProbe {
     };
     const untilMs = performance.now() + EXEC_PROOF_MS_MAX;
     try {
-      while (whole === undefined && performance.now() < untilMs) {
+      while (whole === undefined && performance.now() < untilMs && !this.#stopped) {
         await sleep(PROOF_LOOK_MS);
-        this.#readAll();
+        if (!this.#stopped) this.#readAll();
       }
     } finally {
       this.#proof = undefined;

@@ -1,39 +1,43 @@
 /**
- * The files in which execs are probed: dynamic linkers, and programs that start without one. A container has files of
- * its own, so they are told apart by device and inode, and reached through the root of a process that uses them.
+ * The files in which execs are probed: the dynamic linkers of all that runs. A container has files of its own, so they
+ * are told apart by device and inode, and reached through the root of a process that uses them.
+ *
+ * Only files that nobody but root can write. The kernel remembers by inode what it replaced by its breakpoint: where a
+ * probed file is overwritten in place, programs of it crash. Linkers are replaced by renaming; for programs that start
+ * without one nobody promises that, so they have no probe.
  */
-import { statSync } from 'node:fs';
+import { lstatSync, readlinkSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { EXEC_PROBES_MAX } from '../../../limits.js';
+import { pids } from '../process-reader.js';
 import { define, undefine } from './definitions.js';
-import { type Executable, readExecutable } from './elf.js';
+import { type Executable, readExecutable, withExecutable } from './elf.js';
 import { fetchArguments, type Machine } from './probe-layout.js';
 
-/** The file whose first instruction is a program's first. */
-export interface Start {
+/** A dynamic linker that a process was started by. */
+export interface Linker {
+  /** By which the agent reaches it. */
   readonly path: string;
   readonly file: Executable;
-  readonly isLinker: boolean;
 }
 
 export interface ProbedFile {
   /** Device and inode. */
   readonly id: string;
+  readonly device: number;
   /** `group/event` of its definition. */
   readonly event: string;
   /** Trace clock: execs after it are copied. */
   readonly sinceNs: bigint;
-  /** The definition keeps the file's mount busy: where that is not the root's, it goes with the processes. */
-  readonly onRoot: boolean;
-  /** Processes of other mounts that were started through it. */
-  readonly pids: Set<number>;
 }
 
-/** Processes that are remembered of one file. */
-const PIDS_MAX = 64;
+/** Files that were refused are not tried again soon; so many are remembered. */
+const REFUSED_MAX = 256;
+const LINKS_MAX = 16;
 
 export class ProbedFiles {
-  /** By device and inode, least recently used first. */
   readonly #files = new Map<string, ProbedFile>();
+  readonly #refused = new Set<string>();
   readonly #rootDevice = statSync('/').dev;
   #defined = 0;
 
@@ -51,77 +55,62 @@ export class ProbedFiles {
     return [...this.#files.values()];
   }
 
-  get full(): boolean {
-    return this.#files.size >= EXEC_PROBES_MAX;
-  }
-
-  /**
-   * The file whose first instruction a process began with: its linker, or its own. Undefined where the process is gone,
-   * or is of another kind (32 bits) that cannot be probed.
-   */
-  startOf(pid: number): Start | undefined {
-    return this.#start(`/proc/${pid}/exe`, `/proc/${pid}/root`);
-  }
-
-  /** The same by a program's path in this agent's own root. */
-  startBy(path: string): Start | undefined {
-    return path.startsWith('/') ? this.#start(path, '') : undefined;
-  }
-
-  #start(path: string, root: string): Start | undefined {
-    const program = this.#readable(path);
-    if (program === undefined) return undefined;
-    if (program.interpreter === undefined) return { path, file: program, isLinker: false };
-    const linker = this.#readable(root + program.interpreter);
-    return linker && { path: root + program.interpreter, file: linker, isLinker: true };
+  /** The linker of a process that lives; undefined where it has none, or one of another kind (32 bits). */
+  linkerOf(pid: number): Linker | undefined {
+    const program = this.#own(readExecutable(`/proc/${pid}/exe`));
+    if (program?.interpreter === undefined) return undefined;
+    const path = within(`/proc/${pid}/root`, program.interpreter);
+    const file = path === undefined ? undefined : this.#own(readExecutable(path));
+    return file && { path: path!, file };
   }
 
   known(id: string): ProbedFile | undefined {
     return this.#files.get(id);
   }
 
-  /** Defines a probe in a file that has none yet; throws what the kernel says. */
-  add(path: string, { id, entryOffset }: Executable, sinceNs: bigint): ProbedFile {
-    const event = `${this.#group}/exec_${process.pid}_${this.#defined++}`;
-    define(this.#tracefs, event, path, entryOffset, fetchArguments(this.#machine));
-    const probed = {
-      id,
-      event,
-      sinceNs,
-      onRoot: Number(id.split(':')[0]) === this.#rootDevice,
-      pids: new Set<number>(),
-    };
-    this.#files.set(id, probed);
+  /** Whether a file may get a probe now. */
+  admits({ id, isRoots }: Executable): boolean {
+    return isRoots && this.#files.size < EXEC_PROBES_MAX && !this.#files.has(id) && !this.#refused.has(id);
+  }
+
+  /** Remembers that a file cannot be probed. */
+  refuse(id: string): void {
+    if (this.#refused.size >= REFUSED_MAX) this.#refused.clear();
+    this.#refused.add(id);
+  }
+
+  /** Defines a probe in a file; throws what the kernel says. Undefined where another file is there by now. */
+  add(path: string, wanted: string, sinceNs: bigint): ProbedFile | undefined {
+    let failure: unknown;
+    const probed = withExecutable(path, ({ id, entryOffset }, own) => {
+      if (id !== wanted) return undefined;
+      const event = `${this.#group}/exec_${process.pid}_${this.#defined++}`;
+      try {
+        define(this.#tracefs, event, own, entryOffset, fetchArguments(this.#machine));
+      } catch (cause) {
+        failure = cause;
+        return undefined;
+      }
+      return { id, device: Number(id.split(':')[0]), event, sinceNs };
+    });
+    if (failure !== undefined) throw failure;
+    if (probed) this.#files.set(probed.id, probed);
     return probed;
   }
 
-  /** A process was started through it. */
-  used(file: ProbedFile, pid: number): void {
-    this.#files.delete(file.id);
-    this.#files.set(file.id, file);
-    if (file.onRoot) return;
-    file.pids.add(pid);
-    if (file.pids.size <= PIDS_MAX) return;
-    for (const each of file.pids) if (!lives(each)) file.pids.delete(each);
-    // Enough are left to say that the file is in use.
-    if (file.pids.size > PIDS_MAX) file.pids.delete(pid);
-  }
-
-  /** The least recently used one. */
-  get oldest(): ProbedFile | undefined {
-    return this.#files.values().next().value;
-  }
-
-  /** Those of other mounts whose processes have all ended. */
+  /**
+   * Those on filesystems that no process has its root or its program on any more: a definition keeps a filesystem busy,
+   * and a container's is to be unmounted. That of the machine's own root stays.
+   */
   unused(): ProbedFile[] {
-    return [...this.#files.values()].filter((file) => {
-      if (file.onRoot) return false;
-      for (const pid of file.pids) {
-        if (lives(pid)) return false;
-        file.pids.delete(pid);
-      }
-      return true;
-    });
+    const elsewhere = this.all.filter(({ device }) => device !== this.#rootDevice);
+    if (elsewhere.length === 0) return [];
+    const used = new Set<number | undefined>();
+    for (const pid of pids('/proc')) {
+      used.add(deviceOf(`/proc/${pid}/root`));
+      used.add(deviceOf(`/proc/${pid}/exe`));
+    }
+    return elsewhere.filter(({ device }) => !used.has(device));
   }
 
   /** Its event must be off and no entry of it unread. */
@@ -130,14 +119,45 @@ export class ProbedFiles {
     undefine(this.#tracefs, file.event);
   }
 
-  #readable(path: string): Executable | undefined {
-    // The kernel takes a path up to the first blank.
-    if (/\s/.test(path)) return undefined;
-    const file = readExecutable(path);
+  #own(file: Executable | undefined): Executable | undefined {
     return file?.machine === this.#machine.elf ? file : undefined;
   }
 }
 
-function lives(pid: number): boolean {
-  return statSync(`/proc/${pid}`, { throwIfNoEntry: false }) !== undefined;
+function deviceOf(path: string): number | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.dev;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A path as a process with this root follows it: links that begin with a slash stay below the root. */
+export function within(root: string, path: string): string | undefined {
+  let left = path.split('/').filter((part) => part !== '' && part !== '.');
+  const taken: string[] = [];
+  let links = 0;
+  while (left.length > 0) {
+    const [part = '', ...rest] = left;
+    left = rest;
+    if (part === '..') {
+      taken.pop();
+      continue;
+    }
+    const at = join(root, ...taken, part);
+    let target: string | undefined;
+    try {
+      if (lstatSync(at).isSymbolicLink()) target = readlinkSync(at);
+    } catch {
+      return undefined;
+    }
+    if (target === undefined) {
+      taken.push(part);
+      continue;
+    }
+    if (++links > LINKS_MAX) return undefined;
+    if (target.startsWith('/')) taken.length = 0;
+    left = [...target.split('/').filter((each) => each !== '' && each !== '.'), ...left];
+  }
+  return join(root, ...taken);
 }

@@ -6,7 +6,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { nodeFileOps } from '../../../storage/file-ops.js';
 import { readIdentity } from '../../../storage/identity.js';
-import { probeGroup, undefineAll } from '../probe/definitions.js';
+import { allDefinitions, probeGroup, undefineAll } from '../probe/definitions.js';
 import { removeInstance } from './instance.js';
 import { findTracefs } from './mount.js';
 import { instanceOwner } from './owner.js';
@@ -21,6 +21,18 @@ export function strayInstances(): string[] {
   if (instances === undefined) return [];
   const names = readdirSync(instances).filter((name) => NAME.test(name) && instanceOwner(name) === undefined);
   return names.map((name) => join(instances, name));
+}
+
+/** `group/event` of definitions that are left of agents whose instances are gone, too. */
+export function strayDefinitions(): string[] {
+  const instances = instancesFolder();
+  if (instances === undefined) return [];
+  // Names of groups have no dash.
+  const groups = new Set(readdirSync(instances).map((name) => name.replaceAll('-', '_')));
+  return (allDefinitions(dirname(instances)) ?? []).filter((event) => {
+    const [group = ''] = event.split('/');
+    return group.startsWith(probeGroup('')) && !groups.has(`${group}_exec`);
+  });
 }
 
 /**

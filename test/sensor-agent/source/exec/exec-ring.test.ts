@@ -73,6 +73,7 @@ test('entries are read back as written, with and without absent parts', () => {
       pid: fc.nat(2 ** 22),
       timeNs: fc.bigInt(0n, (1n << 64n) - 1n),
       uid: fc.option(fc.nat(0xfffffffe), { nil: undefined }),
+      parentPid: fc.option(fc.integer({ min: 1, max: 0xffffffff }), { nil: undefined }),
       filename: fc.string({ unit: 'binary', maxLength: 100 }).map((text) => Buffer.from(text).toString()),
       cmdline: part,
       exe: part,
@@ -88,6 +89,7 @@ test('entries are read back as written, with and without absent parts', () => {
       writer.begin(room, expected);
       for (const bytes of [expected.cmdline, expected.exe, expected.cwd, expected.cgroup]) writer.part(bytes);
       if (expected.uid !== undefined) writer.uid(expected.uid);
+      if (expected.parentPid !== undefined) writer.parentPid(expected.parentPid);
       assert.deepEqual(readExecEntry(room.subarray(0, writer.end())), expected);
     }),
   );

@@ -11,6 +11,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,6 +23,7 @@ import { FormatTable } from '../../../../src/sensor-agent/source/pages/format.js
 import { define, definitionsOf, probeGroup, undefine } from '../../../../src/sensor-agent/source/probe/definitions.js';
 import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js';
 import { ExecProbe } from '../../../../src/sensor-agent/source/probe/exec-probe.js';
+import { within } from '../../../../src/sensor-agent/source/probe/probed-files.js';
 import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
 import { TraceClock, uptimeNow } from '../../../../src/sensor-agent/source/tracefs/clock.js';
 import { liveTracefs, Recording } from '../../../harness/kernel/live-kernel.js';
@@ -35,6 +37,7 @@ afterEach(async () => {
 });
 
 const AGENT = fileURLToPath(new URL('../../../harness/kernel/agent-process.js', import.meta.url));
+const defined = (group: string) => definitionsOf(live.path, group) ?? [];
 let serial = 0;
 
 function options(recorderId = `test-${process.pid}-p${serial++}`) {
@@ -48,7 +51,8 @@ function options(recorderId = `test-${process.pid}-p${serial++}`) {
 }
 
 async function opened(given = options()) {
-  const probe = await ExecProbe.open(given);
+  const probe = new ExecProbe(given);
+  await probe.prove();
   const draining = setInterval(() => probe.drain(), 10);
   cleanups.push(
     () => probe.stop(),
@@ -81,12 +85,8 @@ test('every short program comes with its arguments as it got them, whoever else 
   );
   const records = marked(seen, own).filter(({ process: found }) => found!.args![0] === '/bin/true');
   assert.deepEqual(
-    records.map(({ missed, process: found }) => [missed, found!.uid, found!.args]),
-    Array.from({ length: count }, (_, at) => [
-      false,
-      process.geteuid!(),
-      ['/bin/true', own, String(at), '', 'two words', 'ä'],
-    ]),
+    records.map(({ missed, process: found }) => [missed, found!.args]),
+    Array.from({ length: count }, (_, at) => [false, ['/bin/true', own, String(at), '', 'two words', 'ä']]),
   );
 });
 
@@ -120,9 +120,9 @@ test('arguments beyond the copy are cut and said to be, or read while the progra
   }
 });
 
-/** exit(0), without a linker: a header, one segment, and `xor edi, edi; mov eax, 60; syscall`. */
-function staticProgram(): Buffer {
-  const code = Buffer.from('31ffb83c0000000f05', 'hex');
+/** exit(STATUS), without a linker: a header, one segment, and `mov edi, STATUS; mov eax, 60; syscall`. */
+function staticProgram(status = 0): Buffer {
+  const code = Buffer.from(`bf0${status}000000b83c0000000f05`, 'hex');
   const bytes = Buffer.alloc(120 + code.length);
   Buffer.from('7f454c46020101', 'hex').copy(bytes);
   bytes.writeUInt16LE(2, 16);
@@ -150,26 +150,50 @@ function staticProgram(): Buffer {
   return bytes;
 }
 
-test('a program without a linker comes with its arguments once it is known', {
+test('a program without a linker has no probe: it is altered by nobody, and looked up while it lives', {
   skip: skip || (process.arch === 'x64' ? false : 'the program is for x86-64'),
 }, async () => {
-  const { seen } = await opened();
+  const { seen, recorderId } = await opened();
+  const before = defined(probeGroup(recorderId));
   const file = join(scratch(), `static-${mark()}`);
   writeFileSync(file, staticProgram());
   chmodSync(file, 0o755);
   assert.deepEqual(readExecutable(file)?.interpreter, undefined);
-  const known = mark();
-  await until('that it is known', async () => {
-    spawnSync(file, [known]);
-    return seen.execs.some(({ missed, process: found }) => !missed && found!.args!.includes(known));
-  });
-  const own = mark();
-  for (let run = 0; run < 50; run += 1) spawnSync(file, [own, String(run)]);
+  for (let run = 0; run < 20; run += 1) assert.equal(spawnSync(file, [mark()]).status, 0);
+  // Other code in the same file: what was probed would still be run.
+  writeFileSync(file, staticProgram(7));
+  assert.equal(spawnSync(file, [mark()]).status, 7);
   await until(
-    'all of them',
-    () => marked(seen, own).length === 50,
-    () => marked(seen, own).length,
+    'its records',
+    () => seen.execs.filter(({ process: found }) => found?.executablePath === file).length >= 21,
   );
+  assert.deepEqual(defined(probeGroup(recorderId)), before);
+});
+
+test('a file that is no program is not opened, whatever names it', () => {
+  const dir = scratch();
+  const fifo = join(dir, 'fifo');
+  assert.equal(spawnSync('mkfifo', [fifo]).status, 0);
+  // Opening it would wait for whoever writes to it.
+  assert.equal(readExecutable(fifo), undefined);
+  assert.equal(readExecutable('/dev/null'), undefined);
+  assert.equal(readExecutable(dir), undefined);
+  writeFileSync(join(dir, 'short'), staticProgram().subarray(0, 100));
+  assert.equal(readExecutable(join(dir, 'short')), undefined);
+});
+
+test('links in another root are followed within it, and lead nowhere where they lead around', () => {
+  const root = scratch();
+  mkdirSync(join(root, 'lib/deep'), { recursive: true });
+  writeFileSync(join(root, 'lib/ld.so'), '');
+  symlinkSync('/lib', join(root, 'lib64'));
+  symlinkSync('../ld.so', join(root, 'lib/deep/up'));
+  symlinkSync('../../../../lib/ld.so', join(root, 'out'));
+  symlinkSync('/around', join(root, 'around'));
+  for (const path of ['/lib64/ld.so', '/lib64/deep/up', '/out', '/lib/../lib/./ld.so'])
+    assert.equal(within(root, path), join(root, 'lib/ld.so'), path);
+  assert.equal(within(root, '/around'), undefined);
+  assert.equal(within(root, '/lib/none'), undefined);
 });
 
 test('what an agent that was killed left is told, and its definitions go', { skip }, async () => {
@@ -180,7 +204,7 @@ test('what an agent that was killed left is told, and its definitions go', { ski
   // It reads only when it is told to.
   const own = mark();
   for (let run = 0; run < 20; run += 1) spawnSync('/bin/true', [own, String(run)]);
-  const left = definitionsOf(live.path, probeGroup(given.recorderId));
+  const left = defined(probeGroup(given.recorderId));
   assert.ok(left.length > 0);
   agent.kill('SIGKILL');
   await once(agent, 'exit');
@@ -191,7 +215,7 @@ test('what an agent that was killed left is told, and its definitions go', { ski
     () => marked(seen, own).length === 20,
     () => marked(seen, own).length,
   );
-  const now = definitionsOf(live.path, probeGroup(given.recorderId));
+  const now = defined(probeGroup(given.recorderId));
   assert.ok(now.every((event) => !left.includes(event)));
 });
 
@@ -201,24 +225,23 @@ test('definitions of others stay as they are, and none of ours is left behind', 
   define(live.path, others, linker, readExecutable(linker)!.entryOffset, 'a=+0(%sp):u64');
   cleanups.push(() => undefine(live.path, others));
   const given = options();
-  const probe = await ExecProbe.open(given);
-  assert.ok(definitionsOf(live.path, probeGroup(given.recorderId)).length > 0);
+  const probe = new ExecProbe(given);
+  await probe.prove();
+  assert.ok(defined(probeGroup(given.recorderId)).length > 0);
   await probe.stop();
-  assert.deepEqual(definitionsOf(live.path, probeGroup(given.recorderId)), []);
+  assert.deepEqual(defined(probeGroup(given.recorderId)), []);
   assert.ok(!existsSync(join(live.path, 'instances', given.name)));
-  assert.deepEqual(definitionsOf(live.path, `others_${process.pid}`), [others]);
+  assert.deepEqual(defined(`others_${process.pid}`), [others]);
 });
 
 test('a probe that somebody removed is defined anew', { skip }, async () => {
   const { seen, recorderId, name, probe } = await opened();
-  const before = definitionsOf(live.path, probeGroup(recorderId));
+  const before = defined(probeGroup(recorderId));
   for (const event of before) {
     writeFileSync(join(live.path, 'instances', name, 'events', event, 'enable'), '0');
     assert.ok(undefine(live.path, event));
   }
-  await until('others', () =>
-    definitionsOf(live.path, probeGroup(recorderId)).some((event) => !before.includes(event)),
-  );
+  await until('others', () => defined(probeGroup(recorderId)).some((event) => !before.includes(event)));
   assert.match(probe.look(0)?.message ?? '', /^somebody removed \d+ probes of execs: defined anew/);
   const own = mark();
   spawnSync('/bin/true', [own]);
