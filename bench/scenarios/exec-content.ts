@@ -18,11 +18,13 @@ import { report } from '../measuring/report.js';
 const PROGRAMS = Number(process.argv[2] ?? 10_000);
 /** No new event for so long: there is nothing more to come. */
 const QUIET_MS = 5_000;
+/** Of what was not told as it was, so many are shown. */
+const SHOWN = 6;
 
 /** Prints what each started program must be told with, one JSON list a line: its arguments, as the kernel makes them. */
 const MIX = `
 import json, os, random, sys
-mark, count, script = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+mark, count, script = sys.argv[1] + '-' + sys.argv[4], int(sys.argv[2]), sys.argv[3]
 letters = 'abcdefghijklmnopqrstuvwxyz-/. ' + chr(228) + chr(8364)
 def text(longest): return ''.join(random.choice(letters) for _ in range(random.randrange(longest)))
 def start(file, arguments):
@@ -55,9 +57,9 @@ const bus = await Bus.start();
 try {
   const observer = await bus.follow('--topic', 'process');
   const live: EventLine[] = [];
-  const first = await mix(PROGRAMS / 2);
+  const first = await mix(PROGRAMS / 2, 'before');
   process.kill(await bus.agentPid(), 'SIGKILL');
-  const second = await mix(PROGRAMS / 2);
+  const second = await mix(PROGRAMS / 2, 'after');
   await settled(() => observer.events.filter(isOurs).length);
   live.push(...observer.events);
   await observer.stop('SIGINT');
@@ -77,8 +79,11 @@ function isOurs({ process }: EventLine): boolean {
   return process?.commandArgs?.some((arg) => arg.startsWith(mark)) === true;
 }
 
-async function mix(count: number): Promise<string[][]> {
-  const child = spawn('python3', ['-c', MIX, mark, String(count), script], { stdio: ['ignore', 'pipe', 'inherit'] });
+/** `when`: before or after the kill. */
+async function mix(count: number, when: string): Promise<string[][]> {
+  const child = spawn('python3', ['-c', MIX, mark, String(count), script, when], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const told: string[][] = [];
   for await (const line of createInterface({ input: child.stdout })) told.push(JSON.parse(line) as string[]);
   return told;
@@ -105,6 +110,7 @@ function compared(where: string, expected: readonly string[][], events: readonly
   let same = 0;
   let different = 0;
   let missing = 0;
+  let shown = 0;
   for (const args of expected) {
     const candidates = told.get(args.find((arg) => arg.startsWith(mark))!) ?? [];
     const begins = candidates.filter(([program]) => program === args[0]);
@@ -113,6 +119,10 @@ function compared(where: string, expected: readonly string[][], events: readonly
     else if (begins.some((each) => each.every((arg, at) => args[at]?.startsWith(arg)))) cut += 1;
     else if (begins.length > 0) different += 1;
     else missing += 1;
+    if (different + missing > shown && shown < SHOWN) {
+      console.error(where, JSON.stringify(args).slice(0, 200), 'was told as', JSON.stringify(candidates).slice(0, 200));
+      shown += 1;
+    }
   }
   return { where, programs: expected.length, same, cut, different, missing, 'others, or without arguments': without };
 }
