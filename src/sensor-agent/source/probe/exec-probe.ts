@@ -119,8 +119,9 @@ export class ExecProbe {
       throw new BackplaneError('failed_precondition', `this kernel has no uprobes on ${process.arch}`);
     const group = probeGroup(recorderId);
     this.#files = new ProbedFiles(tracefs, group, machine);
-    this.#takeOver(group);
-    this.#instance = new TraceInstance(tracefs, settings(this.#options));
+    // What an earlier agent left goes on until ours is there.
+    const left = definitionsOf(tracefs, group) ?? [];
+    this.#instance = new TraceInstance(tracefs, { ...settings(options), onDemand: left });
     try {
       this.#drain = this.#read(this.#instance);
       this.#watch = new InstanceWatch({
@@ -133,8 +134,10 @@ export class ExecProbe {
         onEmptied: () => this.#drain?.restarted(),
         nowNs: options.nowNs,
       });
+      for (const event of this.#instance.enabled) this.#add(event, this.#instance.formatText(event), undefined);
       this.#probeAll();
       this.#learns = true;
+      if (left.length > 0) this.#takeOver(left);
     } catch (cause) {
       this.stopSync();
       throw cause;
@@ -202,26 +205,24 @@ export class ExecProbe {
     for (const { event } of this.#files.all) undefine(this.#options.tracefs, event);
   }
 
-  /** Reads what an earlier agent left, by the definitions that it left, and removes both. */
-  #takeOver(group: string): void {
-    const { tracefs, name } = this.#options;
-    if (existsSync(join(tracefs, 'instances', name))) {
-      const left = new TraceInstance(tracefs, settings(this.#options));
-      try {
-        left.record(false);
-        this.#drain = this.#read(left);
-        for (const event of left.leftover) this.#add(event, left.formatText(event), undefined);
-        this.#readAll();
-        this.#matcher.end((matched) => this.#tell(matched));
-      } finally {
-        this.#drain?.close();
-        this.#drain = undefined;
-        left.removeSync();
-        this.#probes.clear();
-        this.#wanted.fill(0);
-      }
+  /** Reads what the definitions of an earlier agent copied, and removes them. */
+  #takeOver(left: readonly string[]): void {
+    for (const event of left) if (this.#instance.enabled.has(event)) this.#instance.switch(event, false);
+    // Nearly all of it, so that little is left to read while nothing is recorded.
+    this.#readAll();
+    this.#instance.record(false);
+    try {
+      this.#readAll();
+      for (const event of left) undefine(this.#options.tracefs, event);
+      for (const [id, { file }] of this.#probes) if (file === undefined) this.#unwant(id);
+    } finally {
+      this.#instance.record(true);
     }
-    undefineAll(tracefs, group);
+  }
+
+  #unwant(id: number): void {
+    this.#probes.delete(id);
+    this.#wanted[id] = 0;
   }
 
   #read(instance: TraceInstance): PageDrain {
@@ -279,6 +280,7 @@ export class ExecProbe {
         // Somebody removed it.
       }
     }
+    this.#readAll();
     this.#instance.record(false);
     try {
       this.#readAll();
@@ -378,9 +380,7 @@ export class ExecProbe {
 
   #forget(file: ProbedFile): void {
     for (const [id, probe] of this.#probes) {
-      if (probe.file !== file) continue;
-      this.#probes.delete(id);
-      this.#wanted[id] = 0;
+      if (probe.file === file) this.#unwant(id);
     }
     this.#files.remove(file);
   }
