@@ -27,9 +27,7 @@ import json, os, random, sys
 mark, count, script = sys.argv[1] + '-' + sys.argv[4], int(sys.argv[2]), sys.argv[3]
 letters = 'abcdefghijklmnopqrstuvwxyz-/. ' + chr(228) + chr(8364)
 def text(longest): return ''.join(random.choice(letters) for _ in range(random.randrange(longest)))
-def start(file, arguments):
-    pid = os.posix_spawn(file, arguments, {'SECRET': mark[::-1], 'PATH': '/usr/bin:/bin'})
-    return pid
+environment = {'SECRET': mark[::-1], 'PATH': '/usr/bin:/bin'}
 running = []
 for number in range(count):
     kind = random.randrange(10)
@@ -38,7 +36,7 @@ for number in range(count):
     if kind < 6: told = [['/bin/true'] + rest]
     elif kind < 8: told = [[script] + rest]
     else: told = [['/usr/bin/env', '/bin/true'] + rest, ['/bin/true'] + rest]
-    running.append(start(told[0][0], told[0]))
+    running.append(os.posix_spawn(told[0][0], told[0], environment))
     if told[0][0] == script: told = [['/bin/sh', script] + rest]
     for each in told: print(json.dumps(each), flush=True)
     # One at a time, or some at once.
@@ -56,18 +54,16 @@ chmodSync(script, 0o755);
 const bus = await Bus.start();
 try {
   const observer = await bus.follow('--topic', 'process');
-  const live: EventLine[] = [];
   const first = await mix(PROGRAMS / 2, 'before');
   process.kill(await bus.agentPid(), 'SIGKILL');
   const second = await mix(PROGRAMS / 2, 'after');
   await settled(() => observer.events.filter(isOurs).length);
-  live.push(...observer.events);
   await observer.stop('SIGINT');
   const history = bus.observe('--topic', 'process', '--since', '1h');
   await history.exited;
   const expected = [...first, ...second];
   report('programs told with the arguments that they got', [
-    compared('live', expected, live),
+    compared('live', expected, observer.events),
     compared('history', expected, history.events),
   ]);
 } finally {

@@ -23,7 +23,7 @@ export const KERNEL_BUFFER_BYTES_PER_CPU = 4 * MiB;
 export const EXEC_BUFFER_BYTES_PER_CPU = 256 * KiB;
 /** The same where execs are probed: each brings a copy of its arguments along, of 2.6 KB. */
 export const EXEC_PROBE_BUFFER_BYTES_PER_CPU = 2 * MiB;
-/** Files in which execs are probed at once: dynamic linkers, and programs that start without one. */
+/** Dynamic linkers in which execs are probed at once. */
 export const EXEC_PROBES_MAX = 64;
 /** How often a probe that failed is tried again, and execs in a row without a copy for which it counts as failed. */
 export const EXEC_PROBE_AGAIN_MS = 10_000;

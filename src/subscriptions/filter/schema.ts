@@ -33,6 +33,10 @@ function text(name: string, get: (event: BusEvent) => string | undefined): Strin
   return { name, type: 'string', read: (e) => get(e) ?? '', present: (e) => (get(e) ?? '') !== '' };
 }
 
+function flag(name: string, get: (event: BusEvent) => boolean | undefined): BoolField {
+  return { name, type: 'bool', read: (e) => get(e) === true, present: (e) => get(e) === true };
+}
+
 function integer(name: string, get: (event: BusEvent) => number | undefined, bound = BITS_32): IntField {
   return { name, type: 'int', bound, read: (e) => get(e) ?? 0, present: (e) => (get(e) ?? 0) !== 0 };
 }
@@ -59,18 +63,8 @@ const ALL: readonly Field[] = [
     read: (e) => e.process?.commandArgs ?? NO_STRINGS,
     present: (e) => (e.process?.commandArgs ?? NO_STRINGS).length > 0,
   },
-  {
-    name: 'process.command_args_missed',
-    type: 'bool',
-    read: (e) => e.process?.commandArgsMissed === true,
-    present: (e) => e.process?.commandArgsMissed === true,
-  },
-  {
-    name: 'process.command_args_truncated',
-    type: 'bool',
-    read: (e) => e.process?.commandArgsTruncated === true,
-    present: (e) => e.process?.commandArgsTruncated === true,
-  },
+  flag('process.command_args_missed', (e) => e.process?.commandArgsMissed),
+  flag('process.command_args_truncated', (e) => e.process?.commandArgsTruncated),
   text('process.working_directory', (e) => e.process?.workingDirectory),
   // The only scalar with presence of its own: user 0 is root, not "unknown".
   {
@@ -97,12 +91,7 @@ const ALL: readonly Field[] = [
   integer('network.local.port', (e) => e.network?.local.port),
   text('network.peer.address', (e) => e.network?.peer.address),
   integer('network.peer.port', (e) => e.network?.peer.port),
-  {
-    name: 'network.failed',
-    type: 'bool',
-    read: (e) => e.network?.failed === true,
-    present: (e) => e.network?.failed === true,
-  },
+  flag('network.failed', (e) => e.network?.failed),
   integer('signal.number', (e) => e.signal?.number),
   text('signal.name', (e) => e.signal?.name),
   integer('signal.target_pid', (e) => e.signal?.targetPid),
@@ -118,12 +107,7 @@ const ALL: readonly Field[] = [
   ...[0, 1, 2, 3, 4, 5].map((index) => wide(`syscall.arg${index}`, (e) => e.syscall?.args[index])),
   wide('syscall.result', (e) => e.syscall?.result),
   text('file.path', (e) => e.file?.path),
-  {
-    name: 'file.path_missed',
-    type: 'bool',
-    read: (e) => e.file?.pathMissed === true,
-    present: (e) => e.file?.pathMissed === true,
-  },
+  flag('file.path_missed', (e) => e.file?.pathMissed),
   integer('file.descriptor', (e) => e.file?.descriptor),
   integer('file.flags', (e) => e.file?.flags),
   integer('file.mode', (e) => e.file?.mode),

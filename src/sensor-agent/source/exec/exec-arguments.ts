@@ -5,24 +5,12 @@
  *   probe ──(it brings no arguments any more)──▶ lane ──(tried again, and it holds)──▶ probe
  */
 import { EXEC_PROBE_AGAIN_MS } from '../../../limits.js';
-import { ExecProbe } from '../probe/exec-probe.js';
-import type { ArgumentsBy, Disturbance, SourceSink } from '../source.js';
+import { ExecProbe, type ExecProbeOptions } from '../probe/exec-probe.js';
+import type { ArgumentsBy, Disturbance } from '../source.js';
 import { ExecLane } from './exec-lane.js';
 
-export interface ExecArgumentsOptions {
-  readonly tracefs: string;
-  /** The trace instance's name; whichever way is in force has it. */
-  readonly name: string;
-  readonly recorderId: string;
-  /** Of the probes' instance. */
-  readonly bufferBytesPerCpu: number;
-  readonly sink: SourceSink;
-  /** Trace clock. */
-  readonly nowNs: () => bigint;
-}
-
 export class ExecArguments {
-  readonly #options: ExecArgumentsOptions;
+  readonly #options: ExecProbeOptions;
   /** Whether a probe is wanted where it holds. */
   readonly #probes: boolean;
   #way: ExecProbe | ExecLane | undefined;
@@ -33,14 +21,14 @@ export class ExecArguments {
   #failed: { readonly fromNs: bigint } | undefined;
   #told: Disturbance[] = [];
 
-  constructor(options: ExecArgumentsOptions, probes: boolean) {
+  constructor(options: ExecProbeOptions, probes: boolean) {
     this.#options = options;
     this.#probes = probes;
   }
 
   /** Throws `failed_precondition` where neither way is possible. */
   async start(): Promise<void> {
-    const { sink, tracefs, name, nowNs, recorderId } = this.#options;
+    const { sink, tracefs, name, recorderId } = this.#options;
     if (this.#probes) {
       try {
         await this.#probe();
@@ -50,7 +38,7 @@ export class ExecArguments {
         sink.note('exec_probe_refused', `arguments are read from /proc: ${(cause as Error).message}`);
       }
     } else ExecProbe.clear(tracefs, recorderId, name);
-    this.#way = new ExecLane(tracefs, name, sink, nowNs);
+    this.#way = this.#lane();
   }
 
   /** In force before it is proved, so that whoever stops finds it. Throws where it does not hold. */
@@ -64,6 +52,11 @@ export class ExecArguments {
       await probe.stop();
       throw cause;
     }
+  }
+
+  #lane(): ExecLane {
+    const { tracefs, name, sink, nowNs } = this.#options;
+    return new ExecLane(tracefs, name, sink, nowNs);
   }
 
   get by(): ArgumentsBy | undefined {
@@ -114,14 +107,13 @@ export class ExecArguments {
   }
 
   async #standIn(probe: ExecProbe, fromNs: bigint): Promise<void> {
-    const { tracefs, name, sink, nowNs } = this.#options;
     await probe.stop();
     this.#way = undefined;
     if (this.#stopped) return;
     this.#failed = { fromNs };
     const what = "the kernel's copy of arguments stopped coming";
     try {
-      this.#way = new ExecLane(tracefs, name, sink, nowNs);
+      this.#way = this.#lane();
       this.#tell(
         'left',
         fromNs,
@@ -141,8 +133,7 @@ export class ExecArguments {
       this.#failed = undefined;
       this.#tell('over', fromNs, "the kernel's copy of arguments comes again");
     } catch {
-      const { tracefs, name, sink, nowNs } = this.#options;
-      if (!this.#stopped) this.#way = new ExecLane(tracefs, name, sink, nowNs);
+      if (!this.#stopped) this.#way = this.#lane();
     }
   }
 

@@ -44,14 +44,22 @@ export class ExecVisitor {
   }
 
   #file(path: string, bytesMax: number): void {
+    const length = this.#read(path, bytesMax);
+    this.#writer.part(length === undefined ? undefined : this.#buffer, length);
+  }
+
+  /** Reads a file's beginning into the buffer; undefined when it is gone. */
+  #read(path: string, bytesMax: number): number | undefined {
     let fd = -1;
+    let length: number | undefined;
     try {
       fd = openSync(path, 'r');
-      this.#writer.part(this.#buffer, readSync(fd, this.#buffer, 0, bytesMax, null));
+      length = readSync(fd, this.#buffer, 0, bytesMax, null);
     } catch {
-      this.#writer.part(undefined);
+      // The process has ended.
     }
     if (fd >= 0) closeSync(fd);
+    return length;
   }
 
   #link(path: string): void {
@@ -61,15 +69,8 @@ export class ExecVisitor {
 
   /** `pid (comm) state ppid …`, where comm may hold anything but has at most 15 bytes. */
   #parent(path: string): void {
-    let fd = -1;
-    try {
-      fd = openSync(path, 'r');
-      const text = this.#buffer.toString('latin1', 0, readSync(fd, this.#buffer, 0, STAT_BYTES, null));
-      const found = /^\) \S (\d+) /.exec(text.slice(text.lastIndexOf(')')));
-      if (found) this.#writer.parentPid(Number(found[1]));
-    } catch {
-      // It is gone.
-    }
-    if (fd >= 0) closeSync(fd);
+    const text = this.#buffer.toString('latin1', 0, this.#read(path, STAT_BYTES) ?? 0);
+    const found = /^\) \S (\d+) /.exec(text.slice(text.lastIndexOf(')')));
+    if (found) this.#writer.parentPid(Number(found[1]));
   }
 }

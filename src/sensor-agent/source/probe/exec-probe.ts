@@ -59,7 +59,7 @@ interface Probe {
 
 export interface ExecProbeOptions {
   readonly tracefs: string;
-  /** The instance's name. */
+  /** The instance's name; whichever way is in force has it. */
   readonly name: string;
   readonly recorderId: string;
   /** Of the probes' instance. */
@@ -103,10 +103,9 @@ export class ExecProbe {
   #stopped = false;
 
   /** Removes what an earlier agent left, unread. */
-  static clear(tracefs: string, recorderId: string, name: string): boolean {
-    const removed = removeInstance(join(tracefs, 'instances', name));
+  static clear(tracefs: string, recorderId: string, name: string): void {
+    removeInstance(join(tracefs, 'instances', name));
     undefineAll(tracefs, probeGroup(recorderId));
-    return removed;
   }
 
   /** Makes its instance and its probes; nothing is proved yet. Throws `failed_precondition` where it cannot. */
