@@ -1,5 +1,6 @@
 /** The schema's messages as tables, for code that checks encoded messages without decoding them. */
-import { packageDefinition } from '../schema.js';
+import protobuf from 'protobufjs';
+import { messageType } from '../schema.js';
 
 /** 9999-12-31T23:59:59Z, the last second a Timestamp may name. */
 export const SECONDS_MAX = 253_402_300_799;
@@ -29,35 +30,19 @@ export interface EventShape {
   readonly inner: (EventShape | undefined)[];
 }
 
-interface Descriptor {
-  readonly name: string;
-  readonly field: readonly FieldDescriptor[];
-  readonly nestedType: readonly Descriptor[];
-}
-
-interface FieldDescriptor {
-  readonly name: string;
-  readonly number: number;
-  readonly label: string;
-  readonly type: string;
-  readonly typeName: string;
-}
-
 const KINDS: Readonly<Record<string, number>> = {
-  TYPE_STRING: STRING,
-  TYPE_BYTES: BYTES,
-  TYPE_MESSAGE: MESSAGE,
-  TYPE_FIXED64: WIDE,
-  TYPE_SFIXED64: WIDE,
-  TYPE_DOUBLE: WIDE,
-  TYPE_FIXED32: NARROW,
-  TYPE_SFIXED32: NARROW,
-  TYPE_FLOAT: NARROW,
-  TYPE_INT32: NUMBER32,
-  TYPE_UINT32: NUMBER32,
-  TYPE_SINT32: NUMBER32,
-  TYPE_BOOL: NUMBER32,
-  TYPE_ENUM: NUMBER32,
+  string: STRING,
+  bytes: BYTES,
+  fixed64: WIDE,
+  sfixed64: WIDE,
+  double: WIDE,
+  fixed32: NARROW,
+  sfixed32: NARROW,
+  float: NARROW,
+  int32: NUMBER32,
+  uint32: NUMBER32,
+  sint32: NUMBER32,
+  bool: NUMBER32,
 };
 const TIMESTAMP: Readonly<Record<string, number>> = { seconds: SECONDS, nanos: NANOS };
 const REPEATED: Readonly<Record<number, number>> = {
@@ -69,30 +54,45 @@ const REPEATED: Readonly<Record<number, number>> = {
 
 /** `name` is that of a message in backplane.v1. */
 export function shapeOfMessage(name: string): EventShape {
-  return shapeOf(descriptorOf(name), new Map());
+  return shapeOf(messageType(name), new Map());
 }
 
-function descriptorOf(name: string): Descriptor {
-  const definition = packageDefinition[name] ?? packageDefinition[`backplane.v1.${name}`];
-  if (definition === undefined || !('type' in definition)) throw new Error(`the schema has no message ${name}`);
-  return definition.type as Descriptor;
-}
-
-function shapeOf(descriptor: Descriptor, known: Map<Descriptor, EventShape>): EventShape {
-  const before = known.get(descriptor);
+function shapeOf(type: protobuf.Type, known: Map<protobuf.Type, EventShape>): EventShape {
+  const before = known.get(type);
   if (before !== undefined) return before;
-  const size = 1 + Math.max(...descriptor.field.map(({ number }) => number));
-  const shape: EventShape = {
-    kinds: new Uint8Array(size),
-    inner: new Array<EventShape | undefined>(size).fill(undefined),
-  };
-  known.set(descriptor, shape);
-  for (const { name, number, label, type, typeName } of descriptor.field) {
-    const kind = (descriptor.name === 'Timestamp' ? TIMESTAMP[name] : undefined) ?? KINDS[type] ?? NUMBER;
-    shape.kinds[number] = label === 'LABEL_REPEATED' ? (REPEATED[kind] ?? kind) : kind;
-    if (kind !== MESSAGE) continue;
-    const nested = descriptor.nestedType.find((each) => each.name === typeName);
-    shape.inner[number] = shapeOf(nested ?? descriptorOf(typeName), known);
+  const shape = emptyShape(Math.max(...type.fieldsArray.map(({ id }) => id)));
+  known.set(type, shape);
+  for (const field of type.fieldsArray) {
+    if (field instanceof protobuf.MapField) {
+      // Each entry is a message of its own.
+      shape.kinds[field.id] = MESSAGE;
+      const entry = emptyShape(2);
+      shape.inner[field.id] = entry;
+      entry.kinds[1] = KINDS[field.keyType] ?? NUMBER;
+      addField(entry, 2, field, false, known);
+    } else addField(shape, field.id, field, field.repeated, known);
   }
   return shape;
+}
+
+function emptyShape(numberMax: number): EventShape {
+  const size = numberMax + 1;
+  return { kinds: new Uint8Array(size), inner: new Array<EventShape | undefined>(size).fill(undefined) };
+}
+
+function addField(
+  shape: EventShape,
+  number: number,
+  { name, type, resolvedType, parent }: protobuf.Field,
+  repeated: boolean,
+  known: Map<protobuf.Type, EventShape>,
+): void {
+  if (resolvedType instanceof protobuf.Type) {
+    shape.kinds[number] = MESSAGE;
+    shape.inner[number] = shapeOf(resolvedType, known);
+    return;
+  }
+  const ofTime = parent?.name === 'Timestamp' ? TIMESTAMP[name] : undefined;
+  const kind = ofTime ?? (resolvedType instanceof protobuf.Enum ? NUMBER32 : (KINDS[type] ?? NUMBER));
+  shape.kinds[number] = repeated ? (REPEATED[kind] ?? kind) : kind;
 }

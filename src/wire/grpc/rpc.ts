@@ -29,7 +29,7 @@ import type { ControlResponse__Output } from '../gen/backplane/v1/ControlRespons
 import type { HistoryEnd, HistoryEnd__Output } from '../gen/backplane/v1/HistoryEnd.js';
 import { historyEndCodec, type SubscribeResponse__Output, subscribeResponseCodec } from '../messages.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
-import { packageDefinition } from '../schema.js';
+import { serviceDefinition } from '../schema.js';
 
 /** Metadata key that ties an agent's data streams to its control stream. */
 export const SESSION_KEY = 'backplane-session';
@@ -99,10 +99,6 @@ export function decodeHistoryMessage(bytes: Buffer): ReceivedHistoryMessage {
     return { queryId, end: historyEndCodec.decode(end, MESSAGE_BYTES_MAX) };
   }
   throw reader.fail('must have either frame or end');
-}
-
-function serviceDefinition(name: string): ServiceDefinition {
-  return packageDefinition[`backplane.v1.${name}`] as unknown as ServiceDefinition;
 }
 
 /** For a server: every request and response is the encoded message. */

@@ -1,20 +1,19 @@
 /** The frame codec: exact, equal to protobufjs, and safe against any bytes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { MessageTypeDefinition } from '@grpc/proto-loader';
 import fc from 'fast-check';
 import { BackplaneError } from '../../../src/errors.js';
 import { EVENT_BYTES_MAX, FRAME_BYTES_MAX, FRAME_EVENTS_MAX } from '../../../src/limits.js';
 import { decodeFrame, encodeFrame, type Frame } from '../../../src/wire/frame/frame.js';
 import { decodeHistoryFrame, encodeHistoryFrame } from '../../../src/wire/frame/history-frame.js';
-import { packageDefinition } from '../../../src/wire/schema.js';
+import { type MessageCodec, messageCodec } from '../../../src/wire/schema.js';
 import { element, frameArbitrary, historyFrameArbitrary } from '../../harness/arbitrary/frame-arbitrary.js';
 import { frameOver } from '../../harness/frames.js';
 import { runs } from '../../harness/runs.js';
 
 /** The library's codec, by the .proto file. */
-function library(name: string): MessageTypeDefinition<object, Record<string, unknown>> {
-  return packageDefinition[`backplane.v1.${name}`] as MessageTypeDefinition<object, Record<string, unknown>>;
+function library(name: string): MessageCodec<object, Record<string, unknown>> {
+  return messageCodec(name);
 }
 
 function refused(run: () => unknown): BackplaneError | undefined {
@@ -46,15 +45,15 @@ test('protobufjs reads frames of this codec, and this codec those of protobufjs'
   fc.assert(
     fc.property(frameArbitrary, (frame) => {
       const bytes = encodeFrame(frame);
-      const theirs = library('Frame').deserialize(bytes);
+      const theirs = library('Frame').decode(bytes, FRAME_BYTES_MAX);
       assert.deepEqual(theirs.eventTimesNs, [...frame.timesNs].map(String));
-      assert.deepEqual(decodeFrame(library('Frame').serialize(theirs)), frame);
+      assert.deepEqual(decodeFrame(library('Frame').encode(theirs)), frame);
     }),
   );
   fc.assert(
     fc.property(historyFrameArbitrary, (frame) => {
-      const theirs = library('HistoryFrame').deserialize(encodeHistoryFrame(frame));
-      assert.deepEqual(decodeHistoryFrame(library('HistoryFrame').serialize(theirs)), frame);
+      const theirs = library('HistoryFrame').decode(encodeHistoryFrame(frame), FRAME_BYTES_MAX);
+      assert.deepEqual(decodeHistoryFrame(library('HistoryFrame').encode(theirs)), frame);
     }),
   );
 });
