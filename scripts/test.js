@@ -39,10 +39,13 @@ run(process.execPath, ['--test', `--test-timeout=${FILE_MS_MAX}`, '--test-concur
 
 function everyTest(folder) {
   const names = fs.readdirSync(folder, { recursive: true, encoding: 'utf8' });
-  return names
-    .filter((name) => name.endsWith('.test.js'))
-    .map((name) => path.join(folder, name))
-    .sort();
+  return (
+    names
+      // Those of kernels/ run in kernels of their own (npm run test:kernels).
+      .filter((name) => name.endsWith('.test.js') && !name.startsWith('kernels/'))
+      .map((name) => path.join(folder, name))
+      .sort()
+  );
 }
 
 /** @param asked a test's source or what is made of it, from the project's folder or from here */

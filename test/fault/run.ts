@@ -38,9 +38,9 @@ export interface Outcome {
 export async function standardCluster(smallDisk?: string): Promise<Cluster> {
   const cluster = await Cluster.start({}, refused().namespaces === undefined);
   const disk = smallDisk === undefined ? {} : { dataDir: smallDisk, ownDisk: true };
-  await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 125, ...disk });
-  await cluster.agent({ name: 'beta', nodes: 2, eventsPerSecond: 100 });
-  await cluster.agent({ name: 'gamma', nodes: 1, eventsPerSecond: 125, budgetEventsPerSecond: 40 });
+  await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 50, ...disk });
+  await cluster.agent({ name: 'beta', nodes: 2, eventsPerSecond: 50 });
+  await cluster.agent({ name: 'gamma', nodes: 1, eventsPerSecond: 80, budgetEventsPerSecond: 40 });
   const exec = 'event.type == "process.exec"';
   const within = (node: string) => node !== 'gamma';
   const where = ['--node', 'alpha,beta-*'];

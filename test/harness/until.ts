@@ -6,10 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 
 const STILL_MS_MAX = 60_000;
-/** The checks become rarer over time, so that they do not slow down the thing that is waited for. */
+/** The checks become rarer over time, and those that take long are rare, so that they do not slow down what is waited for. */
 const POLL_MS_MIN = 5;
 const POLL_MS_MAX = 100;
 const POLL_GROWTH = 1.2;
+const POLL_SHARE_MAX = 0.2;
 /** A longer pause between two checks means that this process got no CPU time, and others may have got none either. */
 const PAUSE_MS_MAX = 1_000;
 const CORES = availableParallelism();
@@ -30,6 +31,7 @@ export async function until<T>(
   let stillMs = 0;
   let pollMs = POLL_MS_MIN;
   for (let lookedMs = performance.now(); ; ) {
+    const beganMs = performance.now();
     const found = await holds();
     if (found !== false && found !== undefined) return found as Exclude<T, false | undefined>;
     const now = show(seen());
@@ -37,7 +39,7 @@ export async function until<T>(
     stillMs = now === last ? stillMs + Math.min(nowMs - lookedMs, PAUSE_MS_MAX) / crowd() : 0;
     [last, lookedMs] = [now, nowMs];
     if (stillMs > STILL_MS_MAX) assert.fail(`${what}: no progress for ${STILL_MS_MAX / 1000} s; last seen: ${last}`);
-    await sleep(pollMs);
+    await sleep(Math.min(Math.max(pollMs, (nowMs - beganMs) / POLL_SHARE_MAX), PAUSE_MS_MAX / 2));
     pollMs = Math.min(pollMs * POLL_GROWTH, POLL_MS_MAX);
   }
 }

@@ -34,7 +34,7 @@ const PROBES: readonly Probe[] = [
     name: 'kprobes',
     file: 'kprobe_events',
     definition: (event) => `p:${event} do_exit`,
-    otherwise: 'kernel functions cannot be watched',
+    otherwise: 'arguments of programs without a dynamic linker cannot be copied',
   },
   {
     name: 'event probes',
@@ -61,7 +61,9 @@ export function tryDynamicEvents(tracefs: string): Check[] {
 }
 
 const WAYS = {
-  probe: "the kernel's own copy, by a probe at the start of each program",
+  kprobe: "the kernel's own copy, by a probe in the kernel at each exec",
+  uprobe:
+    "the kernel's own copy, by a probe in each dynamic linker; programs without one are looked up, and missed if they end at once",
   visit: 'read from /proc by a thread that waits for each program: those of the shortest may be missed',
 };
 
@@ -101,9 +103,10 @@ export async function tryArguments(tracefs: string): Promise<Check> {
         done(candidate);
       };
     });
-    if (record?.missed === false && execs.by === 'probe') return { name, state: 'ok', detail: WAYS.probe };
+    const { by } = execs;
+    if (record?.missed === false && by !== undefined && by !== 'visit') return { name, state: 'ok', detail: WAYS[by] };
     if (record?.missed === false) {
-      const mend = notes[0] ?? 'use a kernel with uprobes (CONFIG_UPROBE_EVENTS)';
+      const mend = notes[0] ?? 'use a kernel with kprobes or uprobes (CONFIG_KPROBE_EVENTS, CONFIG_UPROBE_EVENTS)';
       return { name, state: 'limited', detail: WAYS.visit, mend };
     }
     const detail =

@@ -192,7 +192,7 @@ function tracepoint(instance: TraceInstance, event: string): Check {
 function strays(): Check[] {
   const instances = strayInstances();
   const probes = strayDefinitions();
-  const removal = probes.map((event) => `echo '-:${event}' >> uprobe_events`).join('; ');
+  const removal = probes.map((event) => `echo '-:${event}' >> dynamic_events`).join('; ');
   return [
     strayCheck('trace instances left behind', 'no process reads', instances, `rmdir ${instances.join(' ')}`),
     strayCheck('probes left behind', 'no agent uses', probes, removal),

@@ -8,7 +8,7 @@ import type { RawExpr } from '../../subscriptions/pushdown/raw-expr.js';
 import type { FormatTable } from './pages/format.js';
 
 /** The kernel's own copy, which nothing can miss, or what /proc says soon after. */
-export type ArgumentsBy = 'probe' | 'visit';
+export type ArgumentsBy = 'kprobe' | 'uprobe' | 'visit';
 
 export interface Source {
   readonly name: 'tracefs' | 'procfs' | 'synthetic';

@@ -14,7 +14,7 @@ const live = liveTracefs();
 test('doctor tries everything the agent needs, reports it, and removes it again', { skip: live.skip }, async (t) => {
   const stray = `${probeGroup(`stray-${process.pid}`)}/exec`;
   if (existsSync(join(live.path, 'uprobe_events'))) {
-    define(live.path, stray, process.execPath, 0x1000, 'a=+0(%sp):u64');
+    define(live.path, stray, `${process.execPath}:0x1000`, 'a=+0(%sp):u64');
     t.after(() => undefine(live.path, stray));
   }
   const checks = await runDoctor(compileRules({ rules: [], off: [] }));

@@ -4,8 +4,9 @@
  *
  *   probe ──(it brings no arguments any more)──▶ lane ──(tried again, and it holds)──▶ probe
  */
+import { BackplaneError } from '../../../errors.js';
 import { EXEC_PROBE_AGAIN_MS } from '../../../limits.js';
-import { ExecProbe, type ExecProbeOptions } from '../probe/exec-probe.js';
+import { EXEC_WAYS, ExecProbe, type ExecProbeOptions, type ExecWay } from '../probe/exec-probe.js';
 import type { ArgumentsBy, Disturbance } from '../source.js';
 import { ExecLane } from './exec-lane.js';
 
@@ -41,9 +42,24 @@ export class ExecArguments {
     this.#way = this.#lane();
   }
 
-  /** In force before it is proved, so that whoever stops finds it. Throws where it does not hold. */
+  /** The first way that holds. Throws `failed_precondition`, with what each said, where none does. */
   async #probe(): Promise<void> {
-    const probe = new ExecProbe(this.#options);
+    const refusals: string[] = [];
+    for (const way of EXEC_WAYS) {
+      try {
+        await this.#probeBy(way);
+        return;
+      } catch (cause) {
+        refusals.push(`${way.name}: ${(cause as Error).message}`);
+        if (this.#stopped) break;
+      }
+    }
+    throw new BackplaneError('failed_precondition', refusals.join('; '));
+  }
+
+  /** In force before it is proved, so that whoever stops finds it. Throws where it does not hold. */
+  async #probeBy(way: ExecWay): Promise<void> {
+    const probe = new ExecProbe(this.#options, way);
     this.#way = probe;
     try {
       await probe.prove();
@@ -61,7 +77,7 @@ export class ExecArguments {
 
   get by(): ArgumentsBy | undefined {
     if (this.#way === undefined) return undefined;
-    return this.#way instanceof ExecProbe ? 'probe' : 'visit';
+    return this.#way instanceof ExecProbe ? this.#way.by : 'visit';
   }
 
   drain(): void {

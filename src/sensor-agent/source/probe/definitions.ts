@@ -1,21 +1,24 @@
 /**
- * Dynamic events of this recorder in `uprobe_events`. The file is everybody's: it is opened for appending only, as
- * truncating it removes every tool's definitions. A definition outlives whoever made it, so its group carries the
+ * Dynamic events of this recorder in `dynamic_events`, which has kprobes and uprobes. The file is everybody's: it is
+ * opened for appending only, as truncating it removes every tool's definitions. A definition outlives whoever made it, so its group carries the
  * recorder's identity, by which the next agent, or `up`, finds and removes it.
  */
 import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
-const FILE = 'uprobe_events';
+const FILE = 'dynamic_events';
 
 /** The group of a recorder's definitions; names of groups have no dash. */
 export function probeGroup(recorderId: string): string {
   return `backplane_${recorderId.replaceAll('-', '_')}`;
 }
 
-/** Defines `group/event` at an offset of a file; throws what the kernel says. */
-export function define(tracefs: string, event: string, path: string, offset: number, fetch: string): void {
-  append(tracefs, `p:${event} ${path}:0x${offset.toString(16)} ${fetch}\n`);
+/**
+ * Defines `group/event` in a function of the kernel, or at an offset of a file, `PATH:0xOFFSET`; throws what the kernel
+ * says.
+ */
+export function define(tracefs: string, event: string, place: string, fetch: string): void {
+  append(tracefs, `p:${event} ${place} ${fetch}\n`);
 }
 
 /**
@@ -49,7 +52,7 @@ export function allDefinitions(tracefs: string): string[] | undefined {
   } catch {
     return undefined;
   }
-  return [...text.matchAll(/^[pr]:(\S+\/\S+) /gm)].map((match) => match[1]!);
+  return [...text.matchAll(/^[a-z]\d*:(\S+\/\S+)/gm)].map((match) => match[1]!);
 }
 
 function append(tracefs: string, line: string): void {

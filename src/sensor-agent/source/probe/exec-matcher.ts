@@ -1,9 +1,10 @@
 /**
- * Joins execs with the kernel's copies of their stacks. Both are entries of one instance: an exec, and behind it, from
- * the same process, the copy that a probe made at the program's first instruction. Lanes are read one after the other:
- * only up to the horizon is the order of their entries known.
+ * Joins execs with the kernel's copies of their stacks. Both are entries of one instance: an exec and, from the same
+ * process, the copy. A probe in the kernel makes it before the exec is noted, one at the program's first instruction
+ * behind that. Lanes are read one after the other: only up to the horizon is the order of their entries known.
  *
- *   exec ──▶ open ──▶ copied    by a copy later than it and earlier than the process's next exec
+ *   exec ──▶ copied             by a copy that the kernel made since the process's exec before
+ *     └────▶ open ──▶ copied    by a copy later than it and earlier than the process's next exec
  *              ├────▶ replaced  by the process's next exec: whatever is read of the process now belongs to that
  *              └────▶ alone     has waited through a whole drain: its program has no probe, or has not run yet
  */
@@ -19,6 +20,8 @@ export interface SeenCopy<Copy> {
   readonly timeNs: bigint;
   readonly pid: number;
   readonly copy: Copy;
+  /** Made before its exec was noted. */
+  readonly first: boolean;
 }
 
 export interface Matched<Exec, Copy> {
@@ -35,6 +38,8 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
   #seen: ({ readonly exec: Exec } | { readonly copied: SeenCopy<Copy> })[] = [];
   /** By pid: waits for its copy, since before the last drain if `waited`. */
   readonly #open = new Map<number, { readonly exec: Exec; waited: boolean }>();
+  /** By pid: made, for an exec that is noted next. */
+  readonly #first = new Map<number, SeenCopy<Copy>>();
   #interrupted = false;
   /** By pid: when it last started a program, for execs that become visible late. */
   readonly #latest = new Map<number, bigint>();
@@ -59,7 +64,10 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
   settle(horizonNs: bigint, tell: (matched: Matched<Exec, Copy>) => void, waits: (exec: Exec) => void): void {
     const seen = this.#seen.filter((one) => timeOf(one) < horizonNs).sort((a, b) => compare(timeOf(a), timeOf(b)));
     this.#seen = this.#seen.filter((one) => timeOf(one) >= horizonNs);
-    if (this.#interrupted) for (const pid of [...this.#open.keys()]) this.#release(pid, undefined, tell);
+    if (this.#interrupted) {
+      for (const pid of [...this.#open.keys()]) this.#release(pid, undefined, tell);
+      this.#first.clear();
+    }
     this.#interrupted = false;
     for (const one of seen) {
       if ('exec' in one) this.#exec(one.exec, tell);
@@ -95,6 +103,12 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
     this.#latest.set(pid, timeNs);
     if (this.#latest.size > KEPT_MAX) this.#latest.delete(this.#latest.keys().next().value!);
     this.#release(pid, timeNs, tell);
+    const first = this.#first.get(pid);
+    if (first !== undefined) {
+      this.#first.delete(pid);
+      tell({ exec, copy: first.copy, replacedNs: undefined });
+      return;
+    }
     if (this.#open.size >= KEPT_MAX) this.#release(this.#open.keys().next().value!, undefined, tell);
     this.#open.set(pid, { exec, waited: false });
   }
@@ -105,7 +119,14 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
     if (open) tell({ exec: open.exec, copy: undefined, replacedNs });
   }
 
-  #copied({ pid, timeNs, copy }: SeenCopy<Copy>, tell: (matched: Matched<Exec, Copy>) => void): void {
+  #copied(copied: SeenCopy<Copy>, tell: (matched: Matched<Exec, Copy>) => void): void {
+    const { pid, timeNs, copy } = copied;
+    if (copied.first) {
+      this.#first.delete(pid);
+      this.#first.set(pid, copied);
+      if (this.#first.size > KEPT_MAX) this.#first.delete(this.#first.keys().next().value!);
+      return;
+    }
     const open = this.#open.get(pid);
     if (open === undefined || open.exec.timeNs > timeNs) return;
     this.#open.delete(pid);

@@ -1,8 +1,8 @@
 /**
- * Arguments by the kernel's own copy: a trace instance with all execs, and with a probe at the first instruction of
- * each dynamic linker, where the kernel copies the new program's arguments before the program can change them. Nothing
- * races and no thread waits: the copies lie in the instance's buffer until the agent drains it. That buffer also holds
- * what lies behind the arguments, the environment: its pages are read into memory only.
+ * Arguments by the kernel's own copy: a trace instance with all execs, and with probes (exec-points.ts) where the kernel
+ * copies the new program's arguments before the program can change them. Nothing races and no thread waits: the copies
+ * lie in the instance's buffer until the agent drains it. That buffer also holds what lies behind the arguments, the
+ * environment: its pages are read into memory only.
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -33,18 +33,20 @@ import { removeInstance, TraceInstance } from '../tracefs/instance.js';
 import { InstanceWatch } from '../tracefs/instance-watch.js';
 import { definitionsOf, probeGroup, undefine, undefineAll } from './definitions.js';
 import { ExecMatcher, type Matched, type SeenExec } from './exec-matcher.js';
+import type { ExecPoints } from './exec-points.js';
 import { type ExecStack, readExecStack } from './exec-stack.js';
-import { MACHINES, type ProbePlaces, probePlaces, STRINGS_BYTES, WORDS_BYTES } from './probe-layout.js';
-import { type Linker, type ProbedFile, ProbedFiles } from './probed-files.js';
+import { isKernelPoint, KERNEL_FUNCTIONS, KernelPoint } from './kernel-point.js';
+import { LinkerPoints } from './linker-points.js';
+import { type ProbePlaces, probePlaces, STRINGS_BYTES, WORDS_BYTES } from './probe-layout.js';
 
 const EXEC = 'sched/sched_process_exec';
-/** Losses are told, and files that nobody uses any more are looked for, at most this often. */
+/** Losses are told, and probes that nobody needs any more are looked for, at most this often. */
 const ROUND_MS = 1_000;
 const PROOF_LOOK_MS = 5;
-/** Reads of the whole buffer, and processes whose linkers are looked up, in one drain. */
+/** Reads of the whole buffer, and processes whose programs may need a probe, in one drain. */
 const RUNS_MAX = 4;
 const LEARNED_MAX = 4;
-/** Processes whose linkers are looked up at the start. */
+/** Processes whose programs are looked up at the start. */
 const PROCESSES_MAX = 4_096;
 
 interface Exec extends SeenExec {
@@ -54,8 +56,28 @@ interface Exec extends SeenExec {
 
 interface Probe {
   readonly places: ProbePlaces;
-  readonly file: ProbedFile | undefined;
+  /** `group/event`. */
+  readonly event: string;
+  /** In the kernel, before the exec is noted. */
+  readonly first: boolean;
 }
+
+/** A way to have the copies. */
+export interface ExecWay {
+  /** Where they are made. */
+  readonly name: string;
+  /** Throws `failed_precondition` where it cannot be. */
+  readonly points: (tracefs: string, group: string) => ExecPoints;
+}
+
+/** In the order in which they are tried: the first that holds is used. */
+export const EXEC_WAYS: readonly ExecWay[] = [
+  ...(KERNEL_FUNCTIONS[process.arch] ?? []).map((place) => ({
+    name: place.name,
+    points: (tracefs: string, group: string) => new KernelPoint(tracefs, group, place),
+  })),
+  { name: 'dynamic linkers', points: (tracefs, group) => new LinkerPoints(tracefs, group) },
+];
 
 export interface ExecProbeOptions {
   readonly tracefs: string;
@@ -72,7 +94,7 @@ export interface ExecProbeOptions {
 export class ExecProbe {
   readonly #options: ExecProbeOptions;
   readonly #instance: TraceInstance;
-  readonly #files: ProbedFiles;
+  readonly #points: ExecPoints;
   /** By the id of its event. */
   readonly #probes = new Map<number, Probe>();
   readonly #matcher = new ExecMatcher<Exec, ExecStack>();
@@ -86,7 +108,8 @@ export class ExecProbe {
   #drain: PageDrain | undefined;
   #watch: InstanceWatch | undefined;
   #exec: { readonly id: number; readonly decode: Decoder } | undefined;
-  /** Whether files that programs begin with are probed as they appear. */
+  #refusal: Error | undefined;
+  /** Whether programs get the probes that they need as they appear. */
   #learns = false;
   /** Told at the next drain. */
   #told: ExecRecord[] = [];
@@ -109,15 +132,12 @@ export class ExecProbe {
   }
 
   /** Makes its instance and its probes; nothing is proved yet. Throws `failed_precondition` where it cannot. */
-  constructor(options: ExecProbeOptions) {
+  constructor(options: ExecProbeOptions, way: ExecWay) {
     this.#options = options;
     this.#rightNs = options.nowNs();
     const { tracefs, recorderId } = options;
-    const machine = MACHINES[process.arch];
-    if (machine === undefined || !existsSync(join(tracefs, 'uprobe_events')))
-      throw new BackplaneError('failed_precondition', `this kernel has no uprobes on ${process.arch}`);
     const group = probeGroup(recorderId);
-    this.#files = new ProbedFiles(tracefs, group, machine);
+    this.#points = way.points(tracefs, group);
     // What an earlier agent left goes on until ours is there.
     const left = definitionsOf(tracefs, group) ?? [];
     this.#instance = new TraceInstance(tracefs, { ...settings(options), onDemand: left });
@@ -133,8 +153,10 @@ export class ExecProbe {
         onEmptied: () => this.#drain?.restarted(),
         nowNs: options.nowNs,
       });
-      for (const event of this.#instance.enabled) this.#add(event, this.#instance.formatText(event), undefined);
+      for (const event of this.#instance.enabled) this.#add(event);
       this.#probeAll();
+      if (this.#points.events.length === 0)
+        throw this.#refusal ?? new BackplaneError('failed_precondition', 'no program here can be probed');
       this.#learns = true;
       if (left.length > 0) this.#takeOver(left);
     } catch (cause) {
@@ -152,7 +174,7 @@ export class ExecProbe {
     this.#roundMs = nowMs;
     this.#tellLost();
     this.#restore();
-    const unused = this.#files.unused();
+    const unused = this.#points.unused();
     if (unused.length > 0) this.#remove(unused);
   }
 
@@ -178,6 +200,10 @@ export class ExecProbe {
     }
   }
 
+  get by(): ExecPoints['by'] {
+    return this.#points.by;
+  }
+
   look(nowMs: number): Disturbance | undefined {
     return this.#disturbances.shift() ?? this.#watch?.look(nowMs);
   }
@@ -201,7 +227,7 @@ export class ExecProbe {
     this.#watch?.close();
     this.#drain?.close();
     this.#instance.removeSync();
-    for (const { event } of this.#files.all) undefine(this.#options.tracefs, event);
+    for (const event of [...this.#points.events]) this.#points.remove(event);
   }
 
   /** Reads what the definitions of an earlier agent copied, and removes them. */
@@ -213,15 +239,18 @@ export class ExecProbe {
     try {
       this.#readAll();
       for (const event of left) undefine(this.#options.tracefs, event);
-      for (const [id, { file }] of this.#probes) if (file === undefined) this.#unwant(id);
+      for (const event of left) this.#unwant(event);
     } finally {
       this.#instance.record(true);
     }
   }
 
-  #unwant(id: number): void {
-    this.#probes.delete(id);
-    this.#wanted[id] = 0;
+  #unwant(event: string): void {
+    for (const [id, probe] of this.#probes) {
+      if (probe.event !== event) continue;
+      this.#probes.delete(id);
+      this.#wanted[id] = 0;
+    }
   }
 
   #read(instance: TraceInstance): PageDrain {
@@ -237,33 +266,28 @@ export class ExecProbe {
     );
   }
 
-  #add(event: string, text: string, file: ProbedFile | undefined): void {
-    const format = parseFormat(event, text);
+  #add(event: string): void {
+    const format = parseFormat(event, this.#instance.formatText(event));
     const places = probePlaces(format);
     if (places === undefined) return;
-    this.#probes.set(format.id, { places, file });
+    this.#probes.set(format.id, { places, event, first: isKernelPoint(event) });
     this.#wanted[format.id] = 1;
   }
 
-  /** Probes the linkers of all that runs: of this program, of the host's, and of each container's. */
+  /** Probes what all that runs needs: this program, the host's, and each container's. */
   #probeAll(): void {
-    for (const pid of [process.pid, ...pids('/proc').slice(0, PROCESSES_MAX)]) this.#learn(this.#files.linkerOf(pid));
+    for (const pid of [process.pid, ...pids('/proc').slice(0, PROCESSES_MAX)]) this.#learn(pid);
   }
 
-  /** Probes a linker that has no probe yet. */
-  #learn(linker: Linker | undefined): void {
-    if (linker === undefined || !this.#files.admits(linker.file)) return;
-    const { id } = linker.file;
-    let file: ProbedFile | undefined;
+  /** Probes what a process's program needs; where that is refused, programs come without copies. */
+  #learn(pid: number): void {
     try {
-      file = this.#files.add(linker.path, id, this.#options.nowNs());
-      if (file === undefined) return;
-      this.#instance.switch(file.event, true);
-      this.#add(file.event, this.#instance.formatText(file.event), file);
-    } catch {
-      // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
-      if (file) this.#forget(file);
-      this.#files.refuse(id);
+      this.#points.define(pid, this.#options.nowNs(), (event) => {
+        this.#instance.switch(event, true);
+        this.#add(event);
+      });
+    } catch (cause) {
+      this.#refusal = cause as Error;
     }
   }
 
@@ -271,10 +295,10 @@ export class ExecProbe {
    * Removing a definition erases what is unread of it, so that all is read first. Switching an event off takes long, and
    * goes on beside recording; what follows takes a moment, in which execs have no copy.
    */
-  #remove(files: readonly ProbedFile[]): void {
-    for (const file of files) {
+  #remove(events: readonly string[]): void {
+    for (const event of events) {
       try {
-        this.#instance.switch(file.event, false);
+        this.#instance.switch(event, false);
       } catch {
         // Somebody removed it.
       }
@@ -283,7 +307,7 @@ export class ExecProbe {
     this.#instance.record(false);
     try {
       this.#readAll();
-      for (const file of files) this.#forget(file);
+      for (const event of events) this.#forget(event);
     } finally {
       this.#instance.record(true);
     }
@@ -308,7 +332,7 @@ export class ExecProbe {
         if (unknown.length < LEARNED_MAX) unknown.push(exec.pid);
       },
     );
-    if (this.#learns) for (const pid of unknown) this.#learn(this.#files.linkerOf(pid));
+    if (this.#learns) for (const pid of unknown) this.#learn(pid);
   }
 
   #page({ lane, bytes, lost, lostUnknown }: SourcePage): void {
@@ -324,14 +348,14 @@ export class ExecProbe {
         this.#matcher.exec({ lane, timeNs, pid, filename, visited: undefined });
         continue;
       }
-      const { places } = this.#probes.get(entries.ids[at]!)!;
+      const { places, first } = this.#probes.get(entries.ids[at]!)!;
       if (length < Math.max(places.words + WORDS_BYTES, places.strings + STRINGS_BYTES)) continue;
       const pid = eventPid(bytes, offset, length);
       const stack = readExecStack(
         bytes.subarray(offset + places.words, offset + places.words + WORDS_BYTES),
         bytes.subarray(offset + places.strings, offset + places.strings + STRINGS_BYTES),
       );
-      if (stack !== undefined) this.#matcher.copied({ timeNs, pid, copy: stack });
+      if (stack !== undefined) this.#matcher.copied({ timeNs, pid, copy: stack, first });
     }
   }
 
@@ -348,14 +372,7 @@ export class ExecProbe {
     const { visited } = exec;
     if (visited && (replacedNs === undefined || replacedNs > visited.untilNs)) this.#told.push(visited.record);
     else this.#told.push(this.#record(exec, true));
-    if (replacedNs === undefined && this.#isProbed(exec)) this.#misses += 1;
-  }
-
-  /** Whether a probe that was there before the exec should have copied its arguments; false where it has ended. */
-  #isProbed({ pid, timeNs }: Exec): boolean {
-    const linker = this.#files.linkerOf(pid);
-    const known = linker && this.#files.known(linker.file.id);
-    return known !== undefined && known.sinceNs < timeNs;
+    if (replacedNs === undefined && this.#points.copies(exec.pid, exec.timeNs)) this.#misses += 1;
   }
 
   /** Defines anew what somebody removed. */
@@ -364,24 +381,22 @@ export class ExecProbe {
     // tracefs is not mounted: nothing is known.
     if (listed === undefined) return;
     const there = new Set(listed);
-    const gone = this.#files.all.filter(({ event }) => !there.has(event));
+    const gone = this.#points.events.filter((event) => !there.has(event));
     const fromNs = this.#rightNs;
     this.#rightNs = this.#options.nowNs();
     if (gone.length === 0) return;
-    for (const file of gone) {
-      this.#instance.enabled.delete(file.event);
-      this.#forget(file);
+    for (const event of gone) {
+      this.#instance.enabled.delete(event);
+      this.#forget(event);
     }
     this.#probeAll();
     const message = `somebody removed ${gone.length} probes of execs: defined anew; arguments of programs may be missing from the last look before it`;
     this.#disturbances.push({ state: 'restored', fromNs, loses: false, message });
   }
 
-  #forget(file: ProbedFile): void {
-    for (const [id, probe] of this.#probes) {
-      if (probe.file === file) this.#unwant(id);
-    }
-    this.#files.remove(file);
+  #forget(event: string): void {
+    this.#unwant(event);
+    this.#points.remove(event);
   }
 
   /** The record of an exec, with what /proc says of it unless that would cost too much. */

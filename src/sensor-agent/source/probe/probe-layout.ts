@@ -1,5 +1,5 @@
 /**
- * What a probe at a program's first instruction copies, as fetch arguments of the kernel's dynamic events
+ * What a probe copies of the stack that an exec has written, as fetch arguments of the kernel's dynamic events
  * (Documentation/trace/uprobetracer.rst). Blocks of a fixed size only: a fetched *string* has hung kernels, and comes
  * back as another length than it has (CVE-2024-50067). No kernel here takes more than PROBE_BYTES_MAX in one event.
  */
@@ -30,13 +30,16 @@ export const MACHINES: Readonly<Partial<Record<NodeJS.Architecture, Machine>>> =
   arm64: { elf: 183, stack: '%sp' },
 };
 
-/** The fetch arguments of a probe at the first instruction. */
-export function fetchArguments({ stack }: Machine): string {
+/**
+ * The fetch arguments of a probe. `stack` has the stack's address. `user`: that is the process's memory, which a probe
+ * in the kernel must be told.
+ */
+export function fetchArguments(stack: string, user: '' | 'u' = ''): string {
   const block = (name: string, at: number, base: string) =>
-    `${name}${at}=+${at * BLOCK_BYTES}(${base}):x64[${BLOCK_WORDS}]`;
+    `${name}${at}=+${user}${at * BLOCK_BYTES}(${base}):x64[${BLOCK_WORDS}]`;
   return [
     ...Array.from({ length: WORD_BLOCKS }, (_, at) => block('words', at, stack)),
-    ...Array.from({ length: STRING_BLOCKS }, (_, at) => block('strings', at, `+8(${stack})`)),
+    ...Array.from({ length: STRING_BLOCKS }, (_, at) => block('strings', at, `+${user}8(${stack})`)),
   ].join(' ');
 }
 

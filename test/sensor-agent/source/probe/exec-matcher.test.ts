@@ -10,6 +10,17 @@ interface Program {
   readonly execLane: number;
   readonly copyLane: number;
   readonly isCopied: boolean;
+  /** Copied before the exec is noted. */
+  readonly first: boolean;
+}
+
+interface Entry {
+  readonly lane: number;
+  readonly atNs: number;
+  readonly pid: number;
+  readonly first: boolean;
+  readonly exec?: SeenExec;
+  readonly copy?: string;
 }
 
 const program = fc.record({
@@ -17,17 +28,18 @@ const program = fc.record({
   execLane: fc.nat(2),
   copyLane: fc.nat(2),
   isCopied: fc.boolean(),
+  first: fc.boolean(),
 });
 
 /** By lane, in order of time: what a drain reads of it, up to its own moment. */
-function entriesOf(programs: readonly Program[]) {
-  return programs.flatMap(({ pid, execLane, copyLane, isCopied }, at) => {
-    const exec: SeenExec = { lane: execLane, pid, timeNs: BigInt(at * 10), filename: `/program-${at}` };
-    const entries: { lane: number; atNs: number; exec?: SeenExec; copy?: string; pid: number }[] = [
-      { lane: execLane, atNs: at * 10, exec, pid },
-    ];
-    if (isCopied) entries.push({ lane: copyLane, atNs: at * 10 + 1, copy: exec.filename, pid });
-    return entries;
+function entriesOf(programs: readonly Program[]): Entry[] {
+  return programs.flatMap(({ pid, execLane, copyLane, isCopied, first }, at) => {
+    const atNs = at * 10 + 1;
+    const exec: SeenExec = { lane: execLane, pid, timeNs: BigInt(atNs), filename: `/program-${at}` };
+    const entry: Entry = { lane: execLane, atNs, pid, first, exec };
+    const copy: Entry = { lane: copyLane, atNs: first ? atNs - 1 : atNs + 1, pid, first, copy: exec.filename };
+    if (!isCopied) return [entry];
+    return first ? [copy, entry] : [entry, copy];
   });
 }
 
@@ -51,7 +63,7 @@ test('each exec is told once, with its own copy and no other, however the lanes 
             for (const entry of entries) {
               if (entry.lane !== lane || entry.atNs < read[lane]! || entry.atNs >= untilNs) continue;
               if (entry.exec) matcher.exec(entry.exec);
-              else matcher.copied({ pid: entry.pid, timeNs: BigInt(entry.atNs), copy: entry.copy! });
+              else matcher.copied({ ...entry, timeNs: BigInt(entry.atNs), copy: entry.copy! });
             }
             read[lane] = untilNs;
           }
@@ -72,7 +84,7 @@ test('each exec is told once, with its own copy and no other, however the lanes 
           programs.map((_, at) => `/program-${at}`).sort(),
         );
         for (const { exec, copy } of told) {
-          const at = Number(exec.timeNs) / 10;
+          const at = (Number(exec.timeNs) - 1) / 10;
           assert.equal(copy, programs[at]!.isCopied ? exec.filename : undefined);
         }
       },

@@ -16,21 +16,22 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterEach, test } from 'node:test';
+import { afterEach, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { EXEC_PROBE_BUFFER_BYTES_PER_CPU } from '../../../../src/limits.js';
 import { FormatTable } from '../../../../src/sensor-agent/source/pages/format.js';
 import { define, definitionsOf, probeGroup, undefine } from '../../../../src/sensor-agent/source/probe/definitions.js';
 import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js';
-import { ExecProbe } from '../../../../src/sensor-agent/source/probe/exec-probe.js';
-import { within } from '../../../../src/sensor-agent/source/probe/probed-files.js';
+import { EXEC_WAYS, ExecProbe, type ExecWay } from '../../../../src/sensor-agent/source/probe/exec-probe.js';
+import { within } from '../../../../src/sensor-agent/source/probe/linker-points.js';
 import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
 import { TraceClock, uptimeNow } from '../../../../src/sensor-agent/source/tracefs/clock.js';
 import { liveTracefs, Recording } from '../../../harness/kernel/live-kernel.js';
 import { until } from '../../../harness/until.js';
 
 const live = liveTracefs();
-const skip = live.skip || (existsSync(join(live.path, 'uprobe_events')) ? false : 'this kernel has no uprobes');
+const KERNEL = EXEC_WAYS.filter(({ name }) => name !== 'dynamic linkers');
+const LINKERS = EXEC_WAYS.filter((way) => !KERNEL.includes(way));
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -50,8 +51,8 @@ function options(recorderId = `test-${process.pid}-p${serial++}`) {
   };
 }
 
-async function opened(given = options()) {
-  const probe = new ExecProbe(given);
+async function opened(way: ExecWay, given = options()) {
+  const probe = new ExecProbe(given, way);
   await probe.prove();
   const draining = setInterval(() => probe.drain(), 10);
   cleanups.push(
@@ -59,6 +60,33 @@ async function opened(given = options()) {
     () => clearInterval(draining),
   );
   return { ...given, probe };
+}
+
+/** Those of some ways that hold on this kernel. */
+async function holding(ways: readonly ExecWay[]): Promise<ExecWay[]> {
+  const found: ExecWay[] = [];
+  for (const way of live.skip ? [] : ways) {
+    let probe: ExecProbe | undefined;
+    try {
+      probe = new ExecProbe(options(), way);
+      await probe.prove();
+      found.push(way);
+    } catch (cause) {
+      console.log(`# ${way.name}: ${(cause as Error).message}`);
+    } finally {
+      await probe?.stop();
+    }
+  }
+  return found;
+}
+
+const WAYS = await holding(EXEC_WAYS);
+
+/** Runs by each way that holds. */
+function by(ways: readonly ExecWay[], title: string, run: (way: ExecWay, t: TestContext) => Promise<void>): void {
+  const possible = WAYS.filter((way) => ways.includes(way));
+  if (possible.length === 0) test(title, { skip: live.skip || 'this kernel has no such probes' }, () => undefined);
+  for (const way of possible) test(`${title} (${way.name})`, (t) => run(way, t));
 }
 
 const mark = () => randomBytes(12).toString('hex');
@@ -71,8 +99,8 @@ function scratch(): string {
   return dir;
 }
 
-test('every short program comes with its arguments as it got them, whoever else is busy', { skip }, async () => {
-  const { seen } = await opened();
+by(EXEC_WAYS, 'every short program comes with its arguments as it got them, whoever else is busy', async (way) => {
+  const { seen } = await opened(way);
   const own = mark();
   const count = 300;
   // Ends at once: nobody who only then looks can read its arguments.
@@ -90,8 +118,8 @@ test('every short program comes with its arguments as it got them, whoever else 
   );
 });
 
-test('what lies behind the arguments, the environment, comes with no record', { skip }, async () => {
-  const { seen } = await opened();
+by(EXEC_WAYS, 'what lies behind the arguments, the environment, comes with no record', async (way) => {
+  const { seen } = await opened(way);
   const [own, secret] = [mark(), mark()];
   for (const length of [0, 1, 500, 1_400, 1_500, 1_600, 3_000]) {
     spawnSync('/bin/true', [own, 'x'.repeat(length)], { env: { AAA: secret, ZZZ: `${secret}`.repeat(50) } });
@@ -104,8 +132,8 @@ test('what lies behind the arguments, the environment, comes with no record', { 
   assert.ok(!JSON.stringify(seen.execs, (_key, value) => (typeof value === 'bigint' ? 0 : value)).includes(secret));
 });
 
-test('arguments beyond the copy are cut and said to be, or read while the program lives', { skip }, async () => {
-  const { seen } = await opened();
+by(EXEC_WAYS, 'arguments beyond the copy are cut and said to be, or read while the program lives', async (way) => {
+  const { seen } = await opened(way);
   const own = mark();
   const long = 'y'.repeat(5_000);
   spawnSync('/bin/true', [own, long]);
@@ -150,24 +178,41 @@ function staticProgram(status = 0): Buffer {
   return bytes;
 }
 
-test('a program without a linker has no probe: it is altered by nobody, and looked up while it lives', {
-  skip: skip || (process.arch === 'x64' ? false : 'the program is for x86-64'),
-}, async () => {
-  const { seen, recorderId } = await opened();
-  const before = defined(probeGroup(recorderId));
-  const file = join(scratch(), `static-${mark()}`);
+by(
+  LINKERS,
+  'a program without a linker has no probe: it is altered by nobody, and looked up while it lives',
+  async (way, t) => {
+    if (process.arch !== 'x64') return t.skip('the program is for x86-64');
+    const { seen, recorderId } = await opened(way);
+    const before = defined(probeGroup(recorderId));
+    const file = join(scratch(), `static-${mark()}`);
+    writeFileSync(file, staticProgram());
+    chmodSync(file, 0o755);
+    assert.deepEqual(readExecutable(file)?.interpreter, undefined);
+    for (let run = 0; run < 20; run += 1) assert.equal(spawnSync(file, [mark()]).status, 0);
+    // Other code in the same file: what was probed would still be run.
+    writeFileSync(file, staticProgram(7));
+    assert.equal(spawnSync(file, [mark()]).status, 7);
+    await until(
+      'its records',
+      () => seen.execs.filter(({ process: found }) => found?.executablePath === file).length >= 21,
+    );
+    assert.deepEqual(defined(probeGroup(recorderId)), before);
+  },
+);
+
+by(KERNEL, 'a program without a linker comes with its arguments, from the first time on', async (way, t) => {
+  if (process.arch !== 'x64') return t.skip('the program is for x86-64');
+  const { seen } = await opened(way);
+  const [own, file] = [mark(), join(scratch(), 'static')];
   writeFileSync(file, staticProgram());
   chmodSync(file, 0o755);
-  assert.deepEqual(readExecutable(file)?.interpreter, undefined);
-  for (let run = 0; run < 20; run += 1) assert.equal(spawnSync(file, [mark()]).status, 0);
-  // Other code in the same file: what was probed would still be run.
-  writeFileSync(file, staticProgram(7));
-  assert.equal(spawnSync(file, [mark()]).status, 7);
-  await until(
-    'its records',
-    () => seen.execs.filter(({ process: found }) => found?.executablePath === file).length >= 21,
+  for (let run = 0; run < 20; run += 1) assert.equal(spawnSync(file, [own, String(run)]).status, 0);
+  await until('all of them', () => marked(seen, own).length === 20);
+  assert.deepEqual(
+    marked(seen, own).map(({ process: found }) => found!.args),
+    Array.from({ length: 20 }, (_, run) => [file, own, String(run)]),
   );
-  assert.deepEqual(defined(probeGroup(recorderId)), before);
 });
 
 test('a file that is no program is not opened, whatever names it', () => {
@@ -196,7 +241,7 @@ test('links in another root are followed within it, and lead nowhere where they 
   assert.equal(within(root, '/lib/none'), undefined);
 });
 
-test('what an agent that was killed left is told, and its definitions go', { skip }, async () => {
+by(EXEC_WAYS, 'what an agent that was killed left is told, and its definitions go', async (way) => {
   const given = options();
   const agent = spawn(process.execPath, [AGENT, given.recorderId], { stdio: ['pipe', 'pipe', 'inherit'] });
   cleanups.push(() => agent.kill('SIGKILL'));
@@ -208,7 +253,7 @@ test('what an agent that was killed left is told, and its definitions go', { ski
   assert.ok(left.length > 0);
   agent.kill('SIGKILL');
   await once(agent, 'exit');
-  const { seen } = await opened(given);
+  const { seen } = await opened(way, given);
   cleanups.push(() => spawnSync('rmdir', [join(live.path, 'instances', `backplane-${given.recorderId}`)]));
   await until(
     'all of them',
@@ -219,13 +264,13 @@ test('what an agent that was killed left is told, and its definitions go', { ski
   assert.ok(now.every((event) => !left.includes(event)));
 });
 
-test('definitions of others stay as they are, and none of ours is left behind', { skip }, async () => {
+by(EXEC_WAYS, 'definitions of others stay as they are, and none of ours is left behind', async (way) => {
   const linker = readFileSync('/proc/self/maps', 'utf8').match(/\/\S*\/ld-linux\S*|\/\S*\/ld-musl\S*/)![0];
   const others = `others_${process.pid}/event`;
-  define(live.path, others, linker, readExecutable(linker)!.entryOffset, 'a=+0(%sp):u64');
+  define(live.path, others, `${linker}:0x${readExecutable(linker)!.entryOffset.toString(16)}`, 'a=+0(%sp):u64');
   cleanups.push(() => undefine(live.path, others));
   const given = options();
-  const probe = new ExecProbe(given);
+  const probe = new ExecProbe(given, way);
   await probe.prove();
   assert.ok(defined(probeGroup(given.recorderId)).length > 0);
   await probe.stop();
@@ -234,8 +279,8 @@ test('definitions of others stay as they are, and none of ours is left behind', 
   assert.deepEqual(defined(`others_${process.pid}`), [others]);
 });
 
-test('a probe that somebody removed is defined anew', { skip }, async () => {
-  const { seen, recorderId, name, probe } = await opened();
+by(EXEC_WAYS, 'a probe that somebody removed is defined anew', async (way) => {
+  const { seen, recorderId, name, probe } = await opened(way);
   const before = defined(probeGroup(recorderId));
   for (const event of before) {
     writeFileSync(join(live.path, 'instances', name, 'events', event, 'enable'), '0');
@@ -262,33 +307,35 @@ function containerRoot(): string | undefined {
   return root;
 }
 
-test("a container's programs come with their arguments, and its filesystem can be unmounted when they have ended", {
-  skip,
-}, async (t) => {
-  const root = containerRoot();
-  if (root === undefined || spawnSync('chroot', [root, '/bin/true']).status !== 0)
-    return t.skip('needs a root of its own');
-  const { seen } = await opened();
-  const first = spawn('chroot', [root, '/bin/sleep', '60']);
-  const ended = new Promise((done) => first.on('close', done));
-  cleanups.push(() => first.kill('SIGKILL'));
-  const own = mark();
-  // Its linker is found at the first program.
-  await until('that its linker is known', async () => {
-    spawnSync('chroot', [root, '/bin/true', mark()]);
-    return seen.execs.some(({ process: found }) => found?.executablePath === '/bin/true');
-  });
-  const missing = (records: readonly ExecRecord[]) => records.filter(({ missed }) => missed).length;
-  const runs = 30;
-  for (let run = 0; run < runs; run += 1) spawnSync('chroot', [root, '/bin/true', own, String(run)]);
-  // chroot itself is started with the same arguments.
-  const inside = () => marked(seen, own).filter(({ process: found }) => found!.args![0] === '/bin/true');
-  await until(
-    'all of them',
-    () => inside().length === runs,
-    () => [inside().length, missing(seen.execs)],
-  );
-  first.kill('SIGKILL');
-  await ended;
-  await until('that nothing holds it', () => spawnSync('umount', [root]).status === 0);
-});
+by(
+  EXEC_WAYS,
+  "a container's programs come with their arguments, and its filesystem can be unmounted when they have ended",
+  async (way, t) => {
+    const root = containerRoot();
+    if (root === undefined || spawnSync('chroot', [root, '/bin/true']).status !== 0)
+      return t.skip('needs a root of its own');
+    const { seen } = await opened(way);
+    const first = spawn('chroot', [root, '/bin/sleep', '60']);
+    const ended = new Promise((done) => first.on('close', done));
+    cleanups.push(() => first.kill('SIGKILL'));
+    const own = mark();
+    // Its linker is found at the first program.
+    await until('that its linker is known', async () => {
+      spawnSync('chroot', [root, '/bin/true', mark()]);
+      return seen.execs.some(({ process: found }) => found?.executablePath === '/bin/true');
+    });
+    const missing = (records: readonly ExecRecord[]) => records.filter(({ missed }) => missed).length;
+    const runs = 30;
+    for (let run = 0; run < runs; run += 1) spawnSync('chroot', [root, '/bin/true', own, String(run)]);
+    // chroot itself is started with the same arguments.
+    const inside = () => marked(seen, own).filter(({ process: found }) => found!.args![0] === '/bin/true');
+    await until(
+      'all of them',
+      () => inside().length === runs,
+      () => [inside().length, missing(seen.execs)],
+    );
+    first.kill('SIGKILL');
+    await ended;
+    await until('that nothing holds it', () => spawnSync('umount', [root]).status === 0);
+  },
+);

@@ -1,27 +1,30 @@
 /**
- * The files in which execs are probed: the dynamic linkers of all that runs. A container has files of its own, so they
- * are told apart by device and inode, and reached through the root of a process that uses them.
+ * Probes at the first instruction of the dynamic linkers of all that runs (Documentation/trace/uprobetracer.rst), where
+ * the stack pointer points to what the exec has written. A container has files of its own, so they are told apart by
+ * device and inode, and reached through the root of a process that uses them.
  *
  * Only files that nobody but root can write. The kernel remembers by inode what it replaced by its breakpoint: where a
  * probed file is overwritten in place, programs of it crash. Linkers are replaced by renaming; for programs that start
  * without one nobody promises that, so they have no probe.
  */
-import { lstatSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { BackplaneError } from '../../../errors.js';
 import { EXEC_PROBES_MAX } from '../../../limits.js';
 import { pids } from '../process-reader.js';
 import { define, undefine } from './definitions.js';
 import { type Executable, readExecutable, withExecutable } from './elf.js';
-import { fetchArguments, type Machine } from './probe-layout.js';
+import type { ExecPoints } from './exec-points.js';
+import { fetchArguments, MACHINES, type Machine } from './probe-layout.js';
 
 /** A dynamic linker that a process was started by. */
-export interface Linker {
+interface Linker {
   /** By which the agent reaches it. */
   readonly path: string;
   readonly file: Executable;
 }
 
-export interface ProbedFile {
+interface ProbedFile {
   /** Device and inode. */
   readonly id: string;
   readonly device: number;
@@ -35,7 +38,9 @@ export interface ProbedFile {
 const REFUSED_MAX = 256;
 const LINKS_MAX = 16;
 
-export class ProbedFiles {
+export class LinkerPoints implements ExecPoints {
+  readonly by = 'uprobe';
+  /** By device and inode. */
   readonly #files = new Map<string, ProbedFile>();
   readonly #refused = new Set<string>();
   readonly #rootDevice = statSync('/').dev;
@@ -45,18 +50,63 @@ export class ProbedFiles {
   readonly #group: string;
   readonly #machine: Machine;
 
-  constructor(tracefs: string, group: string, machine: Machine) {
+  /** Throws `failed_precondition` where there are no uprobes. */
+  constructor(tracefs: string, group: string) {
+    const machine = MACHINES[process.arch];
+    if (machine === undefined || !existsSync(join(tracefs, 'uprobe_events')))
+      throw new BackplaneError('failed_precondition', `this kernel has no uprobes on ${process.arch}`);
     this.#tracefs = tracefs;
     this.#group = group;
     this.#machine = machine;
   }
 
-  get all(): ProbedFile[] {
-    return [...this.#files.values()];
+  get events(): string[] {
+    return [...this.#files.values()].map(({ event }) => event);
+  }
+
+  /** The linker's, if it has none yet. */
+  define(pid: number, nowNs: bigint, record: (event: string) => void): void {
+    const linker = this.#linkerOf(pid);
+    if (linker === undefined || !this.#admits(linker.file)) return;
+    let file: ProbedFile | undefined;
+    try {
+      file = this.#add(linker, nowNs);
+      if (file) record(file.event);
+    } catch {
+      // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
+      if (file) this.remove(file.event);
+      this.#refuse(linker.file.id);
+    }
+  }
+
+  copies(pid: number, timeNs: bigint): boolean {
+    const linker = this.#linkerOf(pid);
+    const known = linker && this.#files.get(linker.file.id);
+    return known !== undefined && known.sinceNs < timeNs;
+  }
+
+  /**
+   * Those on filesystems that no process has its root or its program on any more: a definition keeps a filesystem busy,
+   * and a container's is to be unmounted. That of the machine's own root stays.
+   */
+  unused(): string[] {
+    const elsewhere = [...this.#files.values()].filter(({ device }) => device !== this.#rootDevice);
+    if (elsewhere.length === 0) return [];
+    const used = new Set<number | undefined>();
+    for (const pid of pids('/proc')) {
+      used.add(deviceOf(`/proc/${pid}/root`));
+      used.add(deviceOf(`/proc/${pid}/exe`));
+    }
+    return elsewhere.filter(({ device }) => !used.has(device)).map(({ event }) => event);
+  }
+
+  remove(event: string): void {
+    for (const [id, file] of this.#files) if (file.event === event) this.#files.delete(id);
+    undefine(this.#tracefs, event);
   }
 
   /** The linker of a process that lives; undefined where it has none, or one of another kind (32 bits). */
-  linkerOf(pid: number): Linker | undefined {
+  #linkerOf(pid: number): Linker | undefined {
     const program = this.#own(readExecutable(`/proc/${pid}/exe`));
     if (program?.interpreter === undefined) return undefined;
     const path = within(`/proc/${pid}/root`, program.interpreter);
@@ -64,29 +114,23 @@ export class ProbedFiles {
     return file && { path: path!, file };
   }
 
-  known(id: string): ProbedFile | undefined {
-    return this.#files.get(id);
-  }
-
-  /** Whether a file may get a probe now. */
-  admits({ id, isRoots }: Executable): boolean {
+  #admits({ id, isRoots }: Executable): boolean {
     return isRoots && this.#files.size < EXEC_PROBES_MAX && !this.#files.has(id) && !this.#refused.has(id);
   }
 
-  /** Remembers that a file cannot be probed. */
-  refuse(id: string): void {
+  #refuse(id: string): void {
     if (this.#refused.size >= REFUSED_MAX) this.#refused.clear();
     this.#refused.add(id);
   }
 
-  /** Defines a probe in a file; throws what the kernel says. Undefined where another file is there by now. */
-  add(path: string, wanted: string, sinceNs: bigint): ProbedFile | undefined {
+  /** Throws what the kernel says. Undefined where another file is there by now. */
+  #add({ path, file }: Linker, sinceNs: bigint): ProbedFile | undefined {
     let failure: unknown;
     const probed = withExecutable(path, ({ id, entryOffset }, own) => {
-      if (id !== wanted) return undefined;
+      if (id !== file.id) return undefined;
       const event = `${this.#group}/exec_${process.pid}_${this.#defined++}`;
       try {
-        define(this.#tracefs, event, own, entryOffset, fetchArguments(this.#machine));
+        define(this.#tracefs, event, `${own}:0x${entryOffset.toString(16)}`, fetchArguments(this.#machine.stack));
       } catch (cause) {
         failure = cause;
         return undefined;
@@ -96,27 +140,6 @@ export class ProbedFiles {
     if (failure !== undefined) throw failure;
     if (probed) this.#files.set(probed.id, probed);
     return probed;
-  }
-
-  /**
-   * Those on filesystems that no process has its root or its program on any more: a definition keeps a filesystem busy,
-   * and a container's is to be unmounted. That of the machine's own root stays.
-   */
-  unused(): ProbedFile[] {
-    const elsewhere = this.all.filter(({ device }) => device !== this.#rootDevice);
-    if (elsewhere.length === 0) return [];
-    const used = new Set<number | undefined>();
-    for (const pid of pids('/proc')) {
-      used.add(deviceOf(`/proc/${pid}/root`));
-      used.add(deviceOf(`/proc/${pid}/exe`));
-    }
-    return elsewhere.filter(({ device }) => !used.has(device));
-  }
-
-  /** Its event must be off and no entry of it unread. */
-  remove(file: ProbedFile): void {
-    this.#files.delete(file.id);
-    undefine(this.#tracefs, file.event);
   }
 
   #own(file: Executable | undefined): Executable | undefined {

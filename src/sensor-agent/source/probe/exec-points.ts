@@ -1,0 +1,23 @@
+/**
+ * Where the kernel copies what an exec has written. Each way has definitions of its own (definitions.ts), and is used
+ * only when a program of ours came back whole.
+ *
+ *   KernelPoint   one, in the kernel: every 64-bit program, before the exec is noted
+ *   LinkerPoints  one in each dynamic linker: the programs that it starts, behind the exec
+ */
+export interface ExecPoints {
+  readonly by: 'kprobe' | 'uprobe';
+  /** `group/event` of those that are there. */
+  readonly events: readonly string[];
+  /**
+   * Defines what a process's program needs and has not. `record` is called with each `group/event` and throws where it
+   * cannot be recorded, which takes it back. Throws what the kernel says where no other program could be copied either.
+   */
+  define(pid: number, nowNs: bigint, record: (event: string) => void): void;
+  /** Whether the exec of a process's program, at `timeNs` of the trace clock, should have been copied. */
+  copies(pid: number, timeNs: bigint): boolean;
+  /** Those that no process needs any more. */
+  unused(): string[];
+  /** Its event must be off and no entry of it unread. */
+  remove(event: string): void;
+}

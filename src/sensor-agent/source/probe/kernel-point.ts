@@ -1,0 +1,90 @@
+/**
+ * A probe in the kernel (Documentation/trace/kprobetrace.rst): one for all 64-bit programs, static ones and containers'
+ * too, in a function that runs when an exec has written the new stack. Its pages are resident, since the kernel has just
+ * written them. The exec is noted behind it.
+ */
+
+import { kernelOffset } from './btf.js';
+import { define, undefine } from './definitions.js';
+import { readExecutable } from './elf.js';
+import type { ExecPoints } from './exec-points.js';
+import { fetchArguments, MACHINES, type Machine } from './probe-layout.js';
+
+/** An earlier agent's is told by its name. */
+const NAME = 'kernel_exec_';
+
+export function isKernelPoint(event: string): boolean {
+  return event.includes(`/${NAME}`);
+}
+
+/** A function of the kernel, and where it is handed the new stack's address. */
+export interface KernelFunction {
+  readonly name: string;
+  /** As a fetch argument; undefined where the kernel does not say where that is. */
+  readonly stack: () => string | undefined;
+}
+
+/**
+ * In the order in which they are tried. `start_thread` is inlined on arm64. `finalize_exec` is handed a structure that
+ * has the address, `bprm->p`, at another place in each kernel.
+ */
+export const KERNEL_FUNCTIONS: Readonly<Partial<Record<NodeJS.Architecture, readonly KernelFunction[]>>> = {
+  x64: [
+    { name: 'start_thread', stack: () => '%dx' },
+    { name: 'finalize_exec', stack: () => ofBinary('%di') },
+  ],
+  arm64: [{ name: 'finalize_exec', stack: () => ofBinary('%x0') }],
+};
+
+function ofBinary(register: string): string | undefined {
+  const offset = kernelOffset('linux_binprm', 'p');
+  return offset === undefined ? undefined : `+${offset}(${register})`;
+}
+
+export class KernelPoint implements ExecPoints {
+  readonly by = 'kprobe';
+  readonly events: string[] = [];
+  readonly #machine: Machine | undefined = MACHINES[process.arch];
+  readonly #tracefs: string;
+  readonly #group: string;
+  readonly #function: KernelFunction;
+  #sinceNs = 0n;
+  #defined = 0;
+
+  constructor(tracefs: string, group: string, { name, stack }: KernelFunction) {
+    this.#tracefs = tracefs;
+    this.#group = group;
+    this.#function = { name, stack };
+  }
+
+  define(_pid: number, nowNs: bigint, record: (event: string) => void): void {
+    if (this.events.length > 0) return;
+    const { name, stack } = this.#function;
+    const address = stack();
+    if (address === undefined) throw new Error(`the kernel does not say where ${name} has the stack`);
+    const event = `${this.#group}/${NAME}${process.pid}_${this.#defined++}`;
+    define(this.#tracefs, event, name, fetchArguments(address, 'u'));
+    this.events.push(event);
+    try {
+      record(event);
+    } catch (cause) {
+      this.remove(event);
+      throw cause;
+    }
+    this.#sinceNs = nowNs;
+  }
+
+  copies(pid: number, timeNs: bigint): boolean {
+    return this.#sinceNs < timeNs && readExecutable(`/proc/${pid}/exe`)?.machine === this.#machine?.elf;
+  }
+
+  unused(): string[] {
+    return [];
+  }
+
+  remove(event: string): void {
+    const at = this.events.indexOf(event);
+    if (at >= 0) this.events.splice(at, 1);
+    undefine(this.#tracefs, event);
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * `npm run test:kernels -- [5.10|6.1|6.12|newest]... [-- TEST...]`: starts kernels of the distribution in an emulator
+ * and runs there what the sensor must do on each. Software emulation: some twenty times slower than the machine, so that
+ * nothing there is measured.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { GUEST_ROOT, writeImage } from './image.js';
+import { kernelOf, RELEASES } from './packages.js';
+
+const EMULATOR = 'qemu-system-x86_64';
+/** What runs there unless some are named. */
+const TESTS = ['sensor-agent/source/probe/exec-probe', 'kernels/inside/attack'];
+/** Of these a kernel complains; each fails the run. */
+const COMPLAINT = /\b(WARNING: CPU|BUG:|Oops|general protection fault|Kernel panic|rcu: INFO|Call Trace:)/;
+const ENDED = /^KERNEL-TESTS (\d+)/;
+
+const [names, tests] = split(process.argv.slice(2));
+for (const name of names)
+  if (RELEASES[name] === undefined) fail(`${name} is no kernel: expected ${Object.keys(RELEASES).join(', ')}`);
+installEmulator();
+const wanted = names.length > 0 ? names : Object.keys(RELEASES);
+const folder = fs.mkdtempSync(path.join(tmpdir(), 'backplane-kernels-'));
+process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
+const image = writeImage(path.join(folder, 'image'), init(tests.length > 0 ? tests : TESTS));
+let failed = 0;
+for (const name of wanted) if (!(await runOn(name))) failed += 1;
+process.exit(failed === 0 ? 0 : 1);
+
+function split(args: readonly string[]): [string[], string[]] {
+  const at = args.indexOf('--');
+  return at < 0 ? [[...args], []] : [args.slice(0, at), args.slice(at + 1)];
+}
+
+/** The first program of the guest. */
+function init(files: readonly string[]): string {
+  const paths = files.map(
+    (file) => `dist/test/${file.replace(/^test\//, '').replace(/(\.test)?\.[tj]s$/, '')}.test.js`,
+  );
+  return `#!/bin/sh
+export PATH=/usr/sbin:/usr/bin HOME=/root
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t tracefs tracefs /sys/kernel/tracing
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmp /tmp
+ip link set lo up
+cd ${GUEST_ROOT}
+echo "KERNEL-IS $(uname -r)"
+node --test --test-concurrency=1 --test-reporter=tap ${paths.join(' ')}
+echo "KERNEL-TESTS $?"
+echo o > /proc/sysrq-trigger
+sleep 60
+`;
+}
+
+async function runOn(name: string): Promise<boolean> {
+  const { release, image: kernel } = kernelOf(name);
+  console.log(`# Linux ${release}`);
+  const beganMs = performance.now();
+  const machine = ['-M', 'q35', '-cpu', 'max', '-smp', '2', '-m', '3G', '-nographic', '-no-reboot', '-nic', 'none'];
+  const boot = ['-kernel', kernel, '-initrd', image, '-append', 'console=ttyS0 panic=-1 quiet loglevel=4'];
+  const guest = spawn(EMULATOR, [...machine, ...boot], { stdio: ['ignore', 'pipe', 'inherit'] });
+  process.once('exit', () => guest.kill('SIGKILL'));
+  const complaints: string[] = [];
+  let code: number | undefined;
+  for await (const line of createInterface({ input: guest.stdout })) {
+    const text = line.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '');
+    if (COMPLAINT.test(text)) complaints.push(text);
+    code = ENDED.exec(text) ? Number(ENDED.exec(text)![1]) : code;
+    console.log(text);
+  }
+  const passed = code === 0 && complaints.length === 0;
+  for (const complaint of complaints) console.log(`# the kernel complains: ${complaint}`);
+  const seconds = Math.round((performance.now() - beganMs) / 1000);
+  console.log(`# Linux ${release}: ${passed ? 'passed' : 'FAILED'} after ${seconds} s`);
+  return passed;
+}
+
+function installEmulator(): void {
+  const there = () => spawnSync('sh', ['-c', `command -v ${EMULATOR}`]).status === 0;
+  if (there()) return;
+  if (process.getuid?.() === 0)
+    spawnSync('apt-get', ['install', '-y', '--no-install-recommends', 'qemu-system-x86'], { stdio: 'ignore' });
+  if (!there()) fail(`${EMULATOR} is missing: install qemu-system-x86`);
+}
+
+function fail(message: string): never {
+  console.error(message);
+  process.exit(2);
+}
