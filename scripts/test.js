@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from './build.js';
@@ -11,6 +12,8 @@ import { build } from './build.js';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** Catches what hangs; a test that waits for something gives up by itself, and says for what. */
 const FILE_MS_MAX = 30 * 60_000;
+/** More than cores: tests wait most of the time. */
+const CONCURRENCY = `--test-concurrency=${availableParallelism() * 2 + 1}`;
 /** Debian's names of the packages that have what tests start as root. */
 const TOOLS = {
   ip: 'iproute2',
@@ -35,7 +38,7 @@ if (all) {
   installTools();
   run('npm', ['run', '--silent', 'lint']);
 }
-run(process.execPath, ['--test', `--test-timeout=${FILE_MS_MAX}`, '--test-concurrency=3', ...flags, ...files]);
+run(process.execPath, ['--test', `--test-timeout=${FILE_MS_MAX}`, CONCURRENCY, ...flags, ...files]);
 
 function everyTest(folder) {
   const names = fs.readdirSync(folder, { recursive: true, encoding: 'utf8' });
