@@ -38,10 +38,12 @@ export function writeImage(target: string, init: string): string {
   return target;
 }
 
+/** Not the shell's own of that name. */
 function which(name: string): string {
-  const found = spawnSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).stdout.trim();
-  if (!found.startsWith('/')) throw new Error(`${name} is missing on this machine: tests of kernels take it along`);
-  return fs.realpathSync(found) === '/usr/bin/busybox' ? found : fs.realpathSync(found);
+  const folders = ['/usr/bin', '/usr/sbin', '/bin', '/sbin', ...(process.env.PATH ?? '').split(':')];
+  const found = folders.map((folder) => path.join(folder, name)).find((file) => fs.existsSync(file));
+  if (found === undefined) throw new Error(`${name} is missing on this machine: tests of kernels take it along`);
+  return fs.realpathSync(found);
 }
 
 /** With what it is linked to. */

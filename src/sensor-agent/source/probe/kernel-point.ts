@@ -63,7 +63,7 @@ export class KernelPoint implements ExecPoints {
     const address = stack();
     if (address === undefined) throw new Error(`the kernel does not say where ${name} has the stack`);
     const event = `${this.#group}/${NAME}${process.pid}_${this.#defined++}`;
-    define(this.#tracefs, event, name, fetchArguments(address, 'u'));
+    define(this.#tracefs, event, name, fetchArguments(address));
     this.events.push(event);
     try {
       record(event);

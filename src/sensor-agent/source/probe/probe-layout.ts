@@ -31,15 +31,15 @@ export const MACHINES: Readonly<Partial<Record<NodeJS.Architecture, Machine>>> =
 };
 
 /**
- * The fetch arguments of a probe. `stack` has the stack's address. `user`: that is the process's memory, which a probe
- * in the kernel must be told.
+ * The fetch arguments of a probe. `stack` has the stack's address, in the process's memory: a probe in the kernel can be
+ * told that it is there (`+u0(…)`), but then takes no blocks, and on x86-64 and arm64 finds it without.
  */
-export function fetchArguments(stack: string, user: '' | 'u' = ''): string {
+export function fetchArguments(stack: string): string {
   const block = (name: string, at: number, base: string) =>
-    `${name}${at}=+${user}${at * BLOCK_BYTES}(${base}):x64[${BLOCK_WORDS}]`;
+    `${name}${at}=+${at * BLOCK_BYTES}(${base}):x64[${BLOCK_WORDS}]`;
   return [
     ...Array.from({ length: WORD_BLOCKS }, (_, at) => block('words', at, stack)),
-    ...Array.from({ length: STRING_BLOCKS }, (_, at) => block('strings', at, `+${user}8(${stack})`)),
+    ...Array.from({ length: STRING_BLOCKS }, (_, at) => block('strings', at, `+8(${stack})`)),
   ].join(' ');
 }
 
