@@ -124,6 +124,13 @@ export const REDACTION_CPU_SHARE = 0.05;
 export const REDACTION_CPU_BURST_MS = 250;
 /** Paths, cgroup names and the like. */
 export const EVENT_STRING_BYTES_MAX = 4 * KiB;
+/** What is shown of other programs, and a second time of this one. */
+export const PARENT_ARGUMENTS_BYTES_MAX = 4 * KiB;
+export const COMMAND_LINE_BYTES_MAX = 8 * KiB;
+/** What is read of the node's list of users. */
+export const PASSWD_BYTES_MAX = 1 * MiB;
+export const ANCESTORS_MAX = 8;
+export const ANCESTOR_BYTES_MAX = 256;
 
 /** Filter text, and its nesting, which is counted before parsing. */
 export const FILTER_BYTES_MAX = 4 * KiB;
@@ -399,7 +406,14 @@ assert(RECONNECT_MS_MAX < NODE_RETURN_MS);
 assert(NODES_MAX + SUBSCRIPTIONS_MAX <= GRPC_CONNECTIONS_MAX);
 assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
 assert(HISTORY_FRAME_BYTES + EVENT_BYTES_MAX < HISTORY_OVERDRAFT_BYTES);
-assert(ARGUMENTS_BYTES_MAX + 6 * EVENT_STRING_BYTES_MAX < EVENT_BYTES_MAX);
+assert(
+  ARGUMENTS_BYTES_MAX +
+    6 * EVENT_STRING_BYTES_MAX +
+    PARENT_ARGUMENTS_BYTES_MAX +
+    COMMAND_LINE_BYTES_MAX +
+    ANCESTORS_MAX * ANCESTOR_BYTES_MAX <
+    EVENT_BYTES_MAX,
+);
 assert(MESSAGE_BYTES_MAX < RECORD_BYTES_MAX);
 assert(PAGE_BYTES_MAX < RECORD_BYTES_MAX);
 assert(INTEREST_BYTES_MAX < MESSAGE_BYTES_MAX && MESSAGE_BYTES_MAX < CONTROL_QUEUE_BYTES_MAX);

@@ -6,19 +6,20 @@ import { BackplaneError } from '../errors.js';
 import { FIELDS_MAX } from '../limits.js';
 import { snakePath, suggestion } from '../text/nearest.js';
 import { shown } from '../text/shown.js';
-import { EVENT_FIELDS } from '../wire/event/field-mask.js';
+import { EVENT_FIELDS, NAMED_FIELDS } from '../wire/event/field-mask.js';
 
 /** Fields of the batch, which are delivered in any case. */
 const BESIDE: ReadonlySet<string> = new Set(['topic', 'node']);
 
-/** @throws BackplaneError invalid_argument naming an unknown path and the nearest known one. None: every field. */
+/** @throws BackplaneError invalid_argument naming an unknown path and the nearest known one. None: the usual fields. */
 export function checkFields(given: readonly string[], field = 'fields'): readonly string[] {
   if (given.length > FIELDS_MAX) {
     throw new BackplaneError('invalid_argument', `${field}: must be at most ${FIELDS_MAX}, got ${given.length}`);
   }
   const paths = [...new Set(given.map((path) => fieldPath(path, field)))].filter((path) => !BESIDE.has(path)).sort();
   if (paths.length === 0) return given.length === 0 ? [] : ['type'];
-  return paths.filter((path) => !paths.some((other) => path.startsWith(`${other}.`)));
+  // What comes only where it is named is not named by a message above it.
+  return paths.filter((path) => NAMED_FIELDS.includes(path) || !paths.some((other) => path.startsWith(`${other}.`)));
 }
 
 /** Filters use OpenTelemetry's names for these; a batch carries some of them beside its events. */

@@ -6,7 +6,7 @@ import { LRUCache } from 'lru-cache';
 import { BackplaneError } from '../errors.js';
 import { FILTER_BYTES_MAX, FILTER_CACHE_BYTES_MAX } from '../limits.js';
 import { type BusEvent, TOPICS, topicOf } from '../wire/event/event.js';
-import { compileFieldMask, type FieldMask } from '../wire/event/field-mask.js';
+import { compileFieldMask, type FieldMask, NAMED_FIELDS, namesMore } from '../wire/event/field-mask.js';
 import { type RequiredEquality, requiredEqualities } from './equality.js';
 import { checkFields } from './fields.js';
 import { canonicalText } from './filter/canonical.js';
@@ -44,7 +44,7 @@ export interface PredicateSpec {
   /** Canonical text. */
   readonly filter: string;
   readonly includeSelf: boolean;
-  /** Canonical paths; empty: every field. */
+  /** Canonical paths; empty: the usual fields. */
   readonly fields: readonly string[];
 }
 
@@ -56,8 +56,10 @@ export interface Predicate {
   /** The filter's canonical text: a filter itself. */
   readonly canonical: string;
   readonly includeSelf: boolean;
-  /** Undefined: every field. */
+  /** Undefined: the usual fields. */
   readonly mask: FieldMask | undefined;
+  /** Whether the filter or the mask names fields that come only where they are named. */
+  readonly namesMore: boolean;
   readonly spec: PredicateSpec;
   /** Equalities with constants that every match fulfils. */
   readonly equalities: readonly RequiredEquality[];
@@ -93,6 +95,7 @@ export function compilePredicate(options: PredicateOptions): Predicate {
   const accepts = compileFilter(root, hostName ?? '');
   const wanted = new Set(topics);
   const fields = checkFields(options.fields ?? []);
+  const mask = fields.length === 0 ? undefined : compileFieldMask(fields);
   const id = predicateId(topics, canonical, includeSelf, fields);
   const mayMatch = typeTest(root, wanted, hostName);
   if (options.refuseImpossible === true && !topics.some((topic) => TOPICS[topic]?.types.some(mayMatch))) {
@@ -103,7 +106,8 @@ export function compilePredicate(options: PredicateOptions): Predicate {
     topics,
     canonical,
     includeSelf,
-    mask: fields.length === 0 ? undefined : compileFieldMask(fields),
+    mask,
+    namesMore: (mask !== undefined && namesMore(mask)) || NAMED_FIELDS.some((field) => canonical.includes(field)),
     spec: { id, topics, filter: canonical, includeSelf, fields },
     equalities: requiredEqualities(root),
     matches: (event) => wanted.has(event.topic) && (includeSelf || event.self !== true) && accepts(event),

@@ -16,6 +16,7 @@ export function frameOver(coveredFrom: Position, coveredTo: Position, change: Pa
     losses: [],
     refused: false,
     continues: false,
+    namedFields: false,
     late: 0,
     watermarkNs: 0n,
     timesNs: new BigUint64Array(0),

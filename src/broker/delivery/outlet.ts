@@ -3,7 +3,7 @@
  * limit, cuts off fields that were not asked for, and puts gaps before cursors.
  */
 import { BackplaneError } from '../../errors.js';
-import { cutRuns, type FieldMask } from '../../wire/event/field-mask.js';
+import { cutRuns, type FieldMask, USUAL_FIELDS } from '../../wire/event/field-mask.js';
 import type { BatchHeader, Selection } from '../../wire/frame/splice.js';
 import type { SubscribeResponse } from '../../wire/messages.js';
 import type { Throttle } from './throttle.js';
@@ -51,7 +51,7 @@ export class Outlet {
   readonly #sink: Sink;
   /** Maximum number of events to deliver; 0 for no limit. */
   readonly #limit: number;
-  /** Fields to keep of each event, as frames have the fields of all subscriptions. Undefined keeps all. */
+  /** Fields to keep of each event, as frames have the fields of all subscriptions. Undefined keeps the usual ones. */
   readonly #mask: FieldMask | undefined;
   /** Totals over all subscriptions, counted together with `ledger`. */
   readonly #totals: DeliveryTotals;
@@ -112,7 +112,7 @@ export class Outlet {
 
   async batch(header: BatchHeader, selection: Selection): Promise<void> {
     this.count({ events: selection.count });
-    const mask = this.#mask;
+    const mask = this.#mask ?? (selection.namedFields ? USUAL_FIELDS : undefined);
     const parts = mask === undefined ? selection.parts : selection.parts.map((part) => cut(part, mask));
     for (const part of parts) this.bytes += part.length;
     await this.#write({ kind: 'batch', header, parts });

@@ -12,6 +12,7 @@ import { emptyHistoryFrame } from '../../wire/frame/history-frame.js';
 import { mergeLoss, type StatedLoss } from '../../wire/frame/loss.js';
 import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire/position.js';
 import { entryTest } from '../interest/entry-test.js';
+import { USER_NAMES } from '../interest/user-names.js';
 import { type Anchor, anchorAtPosition, anchorAtTime, wholeAnchors } from '../recorder/anchors.js';
 import { Replay, type ReplayStart } from '../recorder/replay.js';
 import { statedLoss } from '../timeline/open-losses.js';
@@ -86,10 +87,7 @@ export class HistoryQuery {
   #damagedBytes = 0;
   #scanned = 0;
   readonly #types = new Map<string, boolean>();
-  readonly #interest: TimelineInterest = {
-    wants: (type) => this.#wants(type),
-    entryTest: (format) => entryTest(format, (type) => (this.#wants(type) ? [this.#predicate] : [])),
-  };
+  readonly #interest: TimelineInterest;
   #evicted = false;
   #stretch = 0;
   /** When a frame of this query was last sent, monotonic. */
@@ -116,6 +114,11 @@ export class HistoryQuery {
     this.#outlet = outlet;
     this.#signal = signal;
     this.#turns = turns;
+    this.#interest = {
+      wants: (type) => this.#wants(type),
+      entryTest: (format) => entryTest(format, (type) => (this.#wants(type) ? [predicate] : [])),
+      named: predicate.namesMore ? USER_NAMES : undefined,
+    };
   }
 
   /** Throws `cancelled` when the signal fires. */

@@ -7,11 +7,13 @@ import type { RawExpr } from '../../subscriptions/pushdown/raw-expr.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import type { EventFormat } from '../source/pages/format.js';
 import type { EntryTest } from '../source/pages/page.js';
-import type { TimelineInterest } from '../timeline/timeline-sink.js';
+import type { NamedContext, TimelineInterest } from '../timeline/timeline-sink.js';
 import { entryTest } from './entry-test.js';
+import { USER_NAMES } from './user-names.js';
 
 export class Interest implements TimelineInterest {
   readonly topics: ReadonlySet<string>;
+  readonly named: NamedContext | undefined;
   /** Predicates that this agent cannot evaluate, and why. */
   readonly errors: readonly { id: bigint; message: string }[];
   /** One predicate of each kind: those that differ only in their fields match alike. */
@@ -49,6 +51,8 @@ export class Interest implements TimelineInterest {
     }
     this.errors = errors;
     this.topics = new Set(this.#predicates.flatMap((predicate) => predicate.topics));
+    const all = [...this.#alike.values()].flat();
+    this.named = all.some((predicate) => predicate.namesMore) ? USER_NAMES : undefined;
   }
 
   get empty(): boolean {

@@ -2,7 +2,7 @@
 import { FRAME_EVENTS_MAX, FRAME_FLUSH_BYTES, FRAME_MATCH_INDICES_MAX, PREDICATES_MAX } from '../../limits.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import { EventWriter } from '../../wire/event/event-writer.js';
-import type { FieldMask } from '../../wire/event/field-mask.js';
+import { type FieldMask, namesMore } from '../../wire/event/field-mask.js';
 import type { Frame, Match, StatedLoss } from '../../wire/frame/frame.js';
 import { mergeLoss } from '../../wire/frame/loss.js';
 import type { Position } from '../../wire/position.js';
@@ -26,6 +26,7 @@ export class FrameBuilder {
   #lostUnknown = false;
   #late = 0;
   #losses: readonly StatedLoss[] = [];
+  #namedFields = false;
 
   /** Whether a frame ended exactly at `coveredTo`. */
   #continues: boolean;
@@ -70,8 +71,8 @@ export class FrameBuilder {
   }
 
   /**
-   * `charge` gets the encoded event's bytes and returns what the budget took. Without a mask the whole event is
-   * encoded.
+   * `charge` gets the encoded event's bytes and returns what the budget took. Without a mask the event has its usual
+   * fields.
    */
   add(
     event: BusEvent,
@@ -82,6 +83,7 @@ export class FrameBuilder {
     const index = this.count;
     this.last = event.position;
     const bytes = this.#writer.write(event, mask);
+    this.#namedFields ||= mask !== undefined && namesMore(mask);
     this.#charged += charge(bytes);
     this.#sizes.push(bytes);
     this.#times.push(event.position.timeNs);
@@ -138,6 +140,7 @@ export class FrameBuilder {
       refused: false,
       losses: this.#losses,
       continues: this.#continues,
+      namedFields: this.#namedFields,
       timesNs: BigUint64Array.from(this.#times),
       lanes: this.#lanes,
       ties: this.#ties,
@@ -171,5 +174,6 @@ export class FrameBuilder {
     this.#lostUnknown = false;
     this.#late = 0;
     this.#losses = [];
+    this.#namedFields = false;
   }
 }

@@ -5,11 +5,17 @@ const DELETED = Buffer.from(' (deleted)');
 const AS_BYTES = { encoding: 'buffer' } as const;
 const MAY_BE_GONE = { throwIfNoEntry: false } as const;
 
+export interface ProcLink {
+  /** Without the mark that the kernel puts behind what was removed. */
+  readonly target: Buffer;
+  readonly deleted: boolean;
+}
+
 /**
- * Where a link leads, without the mark that the kernel puts behind what was removed. A file may have that as its name:
- * it is a mark only where nothing in a directory leads to the file any more.
+ * Where a link leads. A file may have the kernel's mark as its name: it is a mark only where nothing in a directory
+ * leads to the file any more.
  */
-export function linkTarget(path: string): Buffer | undefined {
+export function readProcLink(path: string): ProcLink | undefined {
   let target: Buffer;
   try {
     target = readlinkSync(path, AS_BYTES);
@@ -17,8 +23,8 @@ export function linkTarget(path: string): Buffer | undefined {
     return undefined;
   }
   const end = target.length - DELETED.length;
-  if (end < 0 || !target.subarray(end).equals(DELETED)) return target;
-  return linksTo(path) > 0 ? target : target.subarray(0, end);
+  const deleted = end >= 0 && target.subarray(end).equals(DELETED) && linksTo(path) === 0;
+  return { target: deleted ? target.subarray(0, end) : target, deleted };
 }
 
 function linksTo(path: string): number {

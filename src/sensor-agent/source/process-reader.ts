@@ -1,7 +1,7 @@
 /** Processes as /proc shows them: for the scan at start, and for the procfs source. */
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { ARGUMENTS_BYTES_MAX, TASKS_MAX } from '../../limits.js';
-import { linkTarget } from './proc-link.js';
+import { readProcLink } from './proc-link.js';
 import { cgroupOf, cut, splitArguments } from './process-text.js';
 import type { ProcessSnapshot } from './source.js';
 
@@ -35,14 +35,16 @@ export class ProcessReader {
     if (stat === undefined) return undefined;
     const cgroup = cgroupOf(this.#read(`/proc/${pid}/cgroup`)?.toString() ?? '');
     const alive = stat.state !== 'Z' && stat.state !== 'X';
+    const executable = alive ? readProcLink(`/proc/${pid}/exe`) : undefined;
     return {
       pid,
       parentPid: stat.parentPid,
       comm: stat.comm,
-      executablePath: alive ? link(`/proc/${pid}/exe`) : undefined,
+      executablePath: executable && cut(executable.target.toString()),
+      executableDeleted: executable?.deleted || undefined,
       args: args.length > 0 ? args : undefined,
       argsTruncated: truncated || undefined,
-      workingDirectory: alive ? link(`/proc/${pid}/cwd`) : undefined,
+      workingDirectory: alive ? linkText(`/proc/${pid}/cwd`) : undefined,
       // The directory belongs to the effective user, whether or not the process may be dumped.
       uid: statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid,
       cgroup: cgroup?.path,
@@ -108,7 +110,7 @@ export function pids(dir: string): number[] {
   }
 }
 
-function link(path: string): string | undefined {
-  const target = linkTarget(path);
-  return target && cut(target.toString());
+function linkText(path: string): string | undefined {
+  const link = readProcLink(path);
+  return link && cut(link.target.toString());
 }

@@ -111,6 +111,8 @@ export interface ProcessSnapshot {
   readonly parentPid?: number | undefined;
   readonly comm?: string | undefined;
   readonly executablePath?: string | undefined;
+  /** Nothing led to the file any more. */
+  readonly executableDeleted?: boolean | undefined;
   readonly args?: readonly string[] | undefined;
   /** There was more than `args` holds: the last may be a part of one. */
   readonly argsTruncated?: boolean | undefined;

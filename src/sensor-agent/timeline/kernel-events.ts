@@ -9,9 +9,10 @@ import type { Position } from '../../wire/position.js';
 import type { RecordedExec } from '../recorder/recording.js';
 import type { FieldValues } from '../source/pages/decoder.js';
 import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
-import { type ProcessState, ProcessTable, processContext } from './process-table.js';
+import { type ProcessState, ProcessTable } from './process-table.js';
 import { type SocketMeaning, SocketTable } from './socket-table.js';
 import { onDemandParts, onDemandType } from './syscall-events.js';
+import type { NamedContext } from './timeline-sink.js';
 
 /** One decoded trace event, before it has a meaning. */
 export interface TraceEvent {
@@ -53,6 +54,8 @@ const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, numbe
 export class KernelEvents {
   readonly processes = new ProcessTable();
   readonly sockets = new SocketTable();
+  /** Set where somebody names fields that are found only then. */
+  named: NamedContext | undefined;
   /** `address:port`: see SelfSockets. */
   brokers: ReadonlySet<string> = new Set();
 
@@ -185,7 +188,7 @@ export class KernelEvents {
       topic: type.slice(0, type.indexOf('.')),
       position: place.position,
       wallNs: place.wallNs,
-      process: process && processContext(process, threadId, this.processes.parentOf(process)),
+      process: process && this.processes.context(process, threadId, this.named),
       container: process?.containerId ? { id: process.containerId } : undefined,
       self: process?.self,
     };

@@ -4,9 +4,10 @@
  * give an event the same context.
  */
 import { LRUCache } from 'lru-cache';
-import { TASKS_BYTES_MAX, TASKS_MAX } from '../../limits.js';
-import type { ProcessContext } from '../../wire/event/event.js';
+import { ANCESTORS_MAX, TASKS_BYTES_MAX, TASKS_MAX } from '../../limits.js';
+import type { ExecutableContext, ParentContext, ProcessContext } from '../../wire/event/event.js';
 import type { ProcessSnapshot } from '../source/source.js';
+import type { NamedContext } from './timeline-sink.js';
 
 /** Number of later exits for which an ended process is remembered, as its sockets and signals still name it. */
 const EXITED_MAX = 1024;
@@ -19,6 +20,8 @@ export interface ProcessState {
   parentPid?: number | undefined;
   comm?: string | undefined;
   path?: string | undefined;
+  /** Nothing led to the executable any more. */
+  deleted?: boolean | undefined;
   args?: readonly string[] | undefined;
   argsMissed?: boolean | undefined;
   argsTruncated?: boolean | undefined;
@@ -33,29 +36,8 @@ export interface ProcessState {
   exited?: boolean | undefined;
 }
 
-/** The process context that an event carries. */
-export function processContext(process: ProcessState, threadId?: number, parent?: ProcessState): ProcessContext {
-  return {
-    pid: process.pid,
-    parentPid: process.parentPid,
-    comm: process.comm,
-    executable: executable(process),
-    // Not only where it is known: whether a process is that has nothing but a pid depends on who asked for what before.
-    parent: process.parentPid ? { pid: process.parentPid, executable: parent && executable(parent) } : undefined,
-    commandArgs: process.args,
-    commandArgsMissed: process.argsMissed,
-    commandArgsTruncated: process.argsTruncated,
-    redactions: process.redactions,
-    workingDirectory: process.cwd,
-    user: process.uid === undefined ? undefined : { id: process.uid },
-    creationTimeNs: process.createdWallNs,
-    cgroup: process.cgroup ? { path: process.cgroup } : undefined,
-    threadId: threadId === process.pid ? undefined : threadId,
-  };
-}
-
-function executable({ path }: ProcessState): ProcessContext['executable'] {
-  return path ? { path, name: path.slice(path.lastIndexOf('/') + 1) } : undefined;
+function executable({ path, deleted }: ProcessState): ExecutableContext | undefined {
+  return path ? { path, name: path.slice(path.lastIndexOf('/') + 1), deleted } : undefined;
 }
 
 /** A snapshot whose secrets have been masked, as the recorder stores it. */
@@ -90,6 +72,51 @@ export class ProcessTable {
   /** The process that the parent's pid stands for, where it was seen. */
   parentOf({ parentPid }: ProcessState): ProcessState | undefined {
     return parentPid === undefined ? undefined : this.#tasks.peek(parentPid);
+  }
+
+  /** The process context that an event carries; `named` where somebody names what is found only then. */
+  context(process: ProcessState, threadId: number | undefined, named: NamedContext | undefined): ProcessContext {
+    const { uid } = process;
+    return {
+      pid: process.pid,
+      parentPid: process.parentPid,
+      comm: process.comm,
+      executable: executable(process),
+      parent: this.#parentContext(process, named),
+      ancestors: named && this.#ancestorsOf(process),
+      commandArgs: process.args,
+      commandArgsMissed: process.argsMissed,
+      commandArgsTruncated: process.argsTruncated,
+      redactions: process.redactions,
+      workingDirectory: process.cwd,
+      user: uid === undefined ? undefined : { id: uid, name: named?.userName(uid) },
+      creationTimeNs: process.createdWallNs,
+      cgroup: process.cgroup ? { path: process.cgroup } : undefined,
+      threadId: threadId === process.pid ? undefined : threadId,
+    };
+  }
+
+  /**
+   * Not only where its program is known: whether a process is that has nothing but a pid depends on who asked for what
+   * before.
+   */
+  #parentContext(process: ProcessState, named: NamedContext | undefined): ParentContext | undefined {
+    if (!process.parentPid) return undefined;
+    const parent = this.parentOf(process);
+    const known = { pid: process.parentPid, executable: parent && executable(parent) };
+    return named ? { ...known, commandArgs: parent?.args, creationTimeNs: parent?.createdWallNs } : known;
+  }
+
+  /** Names of the programs above a process, as far as they were seen. */
+  #ancestorsOf(process: ProcessState): string[] {
+    const names: string[] = [];
+    const seen = new Set([process.pid]);
+    for (let above = this.parentOf(process); above && !seen.has(above.pid); above = this.parentOf(above)) {
+      seen.add(above.pid);
+      const name = executable(above)?.name ?? above.comm;
+      if (name === undefined || names.push(name) === ANCESTORS_MAX) break;
+    }
+    return names;
   }
 
   /** The process of a thread; for an unknown thread, a new one that has nothing but its pid. */
@@ -134,6 +161,7 @@ export class ProcessTable {
       ...before,
       pid,
       path: read?.executablePath || path,
+      deleted: read?.executableDeleted,
       args: read?.args,
       argsMissed: read?.args === undefined,
       argsTruncated: read?.argsTruncated,
@@ -225,6 +253,7 @@ function stateOf(snapshot: RecordedProcess, createdWallNs: bigint | undefined): 
     parentPid: snapshot.parentPid,
     comm: snapshot.comm,
     path: snapshot.executablePath,
+    deleted: snapshot.executableDeleted,
     args: snapshot.args,
     argsTruncated: snapshot.argsTruncated,
     redactions: snapshot.redactions,
@@ -259,6 +288,7 @@ function completed(known: ProcessState, seen: ProcessState): ProcessState {
     parentPid: known.parentPid ?? seen.parentPid,
     comm: program.comm ?? seen.comm,
     path: program.path ?? seen.path,
+    deleted: program.path === undefined ? seen.deleted : program.deleted,
     args: read.args,
     argsMissed: read.args === undefined ? known.argsMissed : undefined,
     argsTruncated: read.argsTruncated,

@@ -14,6 +14,14 @@ export interface TimelineInterest {
    * wanted when the pages read now are told. Asked only about events that no context follows from.
    */
   entryTest(format: EventFormat): EntryTest | boolean;
+  /** Set where somebody names fields that are found only then. */
+  readonly named?: NamedContext | undefined;
+}
+
+/** What the fields that must be named are found by. */
+export interface NamedContext {
+  /** As this node has it now. */
+  userName(uid: number): string | undefined;
 }
 
 export const NOTHING_ASKED: TimelineInterest = { wants: () => false, entryTest: () => false };

@@ -86,12 +86,14 @@ export class Timeline {
   /** Until it is asked and given a sink, a timeline follows context and tells nobody. */
   constructor(interest: TimelineInterest = NOTHING_ASKED, sink?: TimelineSink) {
     this.#interest = interest;
+    this.#kernel.named = interest.named;
     this.#sink = sink;
   }
 
   /** Replaces the interest: which entries are noted from the next page on, and which types are built when told. */
   ask(interest: TimelineInterest): void {
     this.#interest = interest;
+    this.#kernel.named = interest.named;
     this.#selection.renew(interest);
   }
 

@@ -45,6 +45,15 @@ function wide(name: string, get: (event: BusEvent) => bigint | undefined): WideI
   return { name, type: 'int', wide: true, read: (e) => get(e) ?? 0n, present: (e) => (get(e) ?? 0n) !== 0n };
 }
 
+function list(name: string, get: (event: BusEvent) => readonly string[] | undefined): ListField {
+  const read = (e: BusEvent) => get(e) ?? NO_STRINGS;
+  return { name, type: 'list(string)', read, present: (e) => read(e).length > 0 };
+}
+
+function moment(name: string, get: (event: BusEvent) => bigint | undefined): TimestampField {
+  return { name, type: 'timestamp', read: (e) => get(e) ?? 0n, present: (e) => get(e) !== undefined };
+}
+
 const ALL: readonly Field[] = [
   text('event.type', (e) => e.type),
   text('event.topic', (e) => e.topic),
@@ -57,12 +66,13 @@ const ALL: readonly Field[] = [
   integer('process.parent.pid', (e) => e.process?.parent?.pid),
   text('process.parent.executable.path', (e) => e.process?.parent?.executable?.path),
   text('process.parent.executable.name', (e) => e.process?.parent?.executable?.name),
-  {
-    name: 'process.command_args',
-    type: 'list(string)',
-    read: (e) => e.process?.commandArgs ?? NO_STRINGS,
-    present: (e) => (e.process?.commandArgs ?? NO_STRINGS).length > 0,
-  },
+  flag('process.parent.executable.deleted', (e) => e.process?.parent?.executable?.deleted),
+  list('process.parent.command_args', (e) => e.process?.parent?.commandArgs),
+  moment('process.parent.creation_time', (e) => e.process?.parent?.creationTimeNs),
+  list('process.ancestors', (e) => e.process?.ancestors),
+  flag('process.executable.deleted', (e) => e.process?.executable?.deleted),
+  list('process.command_args', (e) => e.process?.commandArgs),
+  text('process.command_line', (e) => e.process?.commandArgs?.join(' ')),
   flag('process.command_args_missed', (e) => e.process?.commandArgsMissed),
   flag('process.command_args_truncated', (e) => e.process?.commandArgsTruncated),
   text('process.working_directory', (e) => e.process?.workingDirectory),
@@ -74,12 +84,8 @@ const ALL: readonly Field[] = [
     read: (e) => e.process?.user?.id ?? 0,
     present: (e) => e.process?.user !== undefined,
   },
-  {
-    name: 'process.creation_time',
-    type: 'timestamp',
-    read: (e) => e.process?.creationTimeNs ?? 0n,
-    present: (e) => e.process?.creationTimeNs !== undefined,
-  },
+  text('process.user.name', (e) => e.process?.user?.name),
+  moment('process.creation_time', (e) => e.process?.creationTimeNs),
   text('process.cgroup.path', (e) => e.process?.cgroup?.path),
   integer('process.thread_id', (e) => e.process?.threadId),
   text('process.previous_comm', (e) => e.process?.previousComm),

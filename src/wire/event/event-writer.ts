@@ -4,11 +4,17 @@
  *
  *   Run := 0x2a | length varint | Event        (EventBatch field 5)
  */
-import { EVENT_BYTES_MAX } from '../../limits.js';
+import {
+  ANCESTOR_BYTES_MAX,
+  COMMAND_LINE_BYTES_MAX,
+  EVENT_BYTES_MAX,
+  PARENT_ARGUMENTS_BYTES_MAX,
+} from '../../limits.js';
 import type { Position } from '../position.js';
 import type {
   BusEvent,
   Endpoint,
+  ExecutableContext,
   FileContext,
   NetworkContext,
   NoticeContext,
@@ -43,7 +49,7 @@ export class EventWriter {
     this.#string(0x0a, event.type);
     this.#timestamp(0x12, event.wallNs);
     this.#position(0x1a, event.position);
-    if (event.process) this.#process(event.process);
+    if (event.process) this.#process(event.process, mask !== undefined);
     if (event.container) this.#container(event.container.id);
     if (event.network) this.#network(event.network);
     if (event.signal) this.#signal(event.signal);
@@ -63,18 +69,19 @@ export class EventWriter {
     return copy;
   }
 
-  #process(process: ProcessContext): void {
+  /** `named`: with the fields that a mask may name; it cuts those that it does not. */
+  #process(process: ProcessContext, named: boolean): void {
     const at = this.#open(0x22);
     this.#int(0x08, process.pid);
     this.#int(0x10, process.parentPid ?? 0);
     this.#string(0x1a, process.comm);
-    if (process.executable) this.#executable(0x22, process.executable);
+    if (process.executable) this.#executable(0x22, process.executable, named);
     // An empty argument is an argument: written even where proto3 would skip it.
     for (const argument of process.commandArgs ?? []) this.#element(0x2a, argument);
     if (process.commandArgsMissed) this.#int(0x30, 1);
     this.#int(0x38, process.redactions ?? 0);
     this.#string(0x42, process.workingDirectory);
-    if (process.user) this.#user(process.user.id);
+    if (process.user) this.#user(process.user, named);
     if (process.creationTimeNs !== undefined) this.#timestamp(0x52, process.creationTimeNs);
     if (process.cgroup) {
       const cgroup = this.#open(0x5a);
@@ -87,24 +94,41 @@ export class EventWriter {
     if (process.parent) {
       const parent = this.#open(0x7a);
       this.#int(0x08, process.parent.pid);
-      if (process.parent.executable) this.#executable(0x12, process.parent.executable);
+      if (process.parent.executable) this.#executable(0x12, process.parent.executable, named);
+      if (named) {
+        this.#arguments(0x1a, process.parent.commandArgs ?? []);
+        if (process.parent.creationTimeNs !== undefined) this.#timestamp(0x22, process.parent.creationTimeNs);
+      }
       this.#close(parent);
+    }
+    if (named) {
+      // The first of a tag's two bytes, as these fields have numbers beyond 15.
+      for (const ancestor of process.ancestors ?? []) {
+        this.#byte(0x82);
+        this.#element(0x01, ancestor, ANCESTOR_BYTES_MAX);
+      }
+      if (process.commandArgs?.length) {
+        this.#byte(0x8a);
+        this.#element(0x01, process.commandArgs.join(' '), COMMAND_LINE_BYTES_MAX);
+      }
     }
     this.#close(at);
   }
 
-  #executable(tag: number, { path, name }: { readonly path: string; readonly name: string }): void {
+  #executable(tag: number, { path, name, deleted }: ExecutableContext, named: boolean): void {
     const at = this.#open(tag);
     this.#string(0x0a, path);
     this.#string(0x12, name);
+    if (named && deleted) this.#int(0x18, 1);
     this.#close(at);
   }
 
   /** User.id has presence: 0 is root and is written. */
-  #user(id: number): void {
+  #user({ id, name }: NonNullable<ProcessContext['user']>, named: boolean): void {
     const at = this.#open(0x4a);
     this.#byte(0x08);
     this.#varint(id);
+    if (named) this.#string(0x12, name);
     this.#close(at);
   }
 
@@ -209,10 +233,21 @@ export class EventWriter {
     if (value) this.#element(tag, value);
   }
 
-  #element(tag: number, value: string): void {
+  #element(tag: number, value: string, bytesMax = EVENT_BYTES_MAX): void {
     const at = this.#open(tag);
-    this.#length += this.#bytes.write(value, this.#length, 'utf8');
+    this.#length += this.#bytes.write(value, this.#length, bytesMax, 'utf8');
     this.#close(at);
+  }
+
+  /** Those of another process, as far as there is room. */
+  #arguments(tag: number, args: readonly string[]): void {
+    let left = PARENT_ARGUMENTS_BYTES_MAX;
+    for (const argument of args) {
+      if (left <= 0) return;
+      const before = this.#length;
+      this.#element(tag, argument, left);
+      left -= this.#length - before;
+    }
   }
 
   /** A varint field for a number up to 2^53; negative ones are sign-extended like int32; 0 is not written. */

@@ -27,14 +27,17 @@ export interface ProcessContext {
   readonly pid: number;
   readonly parentPid?: number | undefined;
   readonly comm?: string | undefined;
-  readonly executable?: { readonly path: string; readonly name: string } | undefined;
+  readonly executable?: ExecutableContext | undefined;
   readonly parent?: ParentContext | undefined;
+  /** Names of the programs above it, its parent's first; only where somebody names it. */
+  readonly ancestors?: readonly string[] | undefined;
   readonly commandArgs?: readonly string[] | undefined;
   readonly commandArgsMissed?: boolean | undefined;
   readonly commandArgsTruncated?: boolean | undefined;
   readonly redactions?: number | undefined;
   readonly workingDirectory?: string | undefined;
-  readonly user?: { readonly id: number } | undefined;
+  /** `name` only where somebody names it. */
+  readonly user?: { readonly id: number; readonly name?: string | undefined } | undefined;
   /** Wall time, nanoseconds since 1970. */
   readonly creationTimeNs?: bigint | undefined;
   readonly cgroup?: { readonly path: string } | undefined;
@@ -45,7 +48,17 @@ export interface ProcessContext {
 /** Who started it, as that is at the event. */
 export interface ParentContext {
   readonly pid: number;
-  readonly executable?: { readonly path: string; readonly name: string } | undefined;
+  readonly executable?: ExecutableContext | undefined;
+  /** Only where somebody names them. */
+  readonly commandArgs?: readonly string[] | undefined;
+  readonly creationTimeNs?: bigint | undefined;
+}
+
+export interface ExecutableContext {
+  readonly path: string;
+  readonly name: string;
+  /** Only where somebody names it. */
+  readonly deleted?: boolean | undefined;
 }
 
 export interface Endpoint {

@@ -12,6 +12,7 @@ interface Shape {
 }
 
 const ENDPOINT: Shape = { address: 1, port: 2 };
+const EXECUTABLE: Shape = { path: 1, name: 2, deleted: 3 };
 /** backplane.v1.Event. */
 const EVENT: Shape = {
   type: 1,
@@ -23,18 +24,20 @@ const EVENT: Shape = {
       pid: 1,
       parent_pid: 2,
       comm: 3,
-      executable: [4, { path: 1, name: 2 }],
+      executable: [4, EXECUTABLE],
       command_args: 5,
       command_args_missed: 6,
       redactions: 7,
       working_directory: 8,
-      user: [9, { id: 1 }],
+      user: [9, { id: 1, name: 2 }],
       creation_time: 10,
       cgroup: [11, { path: 1 }],
       thread_id: 12,
       previous_comm: 13,
       command_args_truncated: 14,
-      parent: [15, { pid: 1, executable: [2, { path: 1, name: 2 }] }],
+      parent: [15, { pid: 1, executable: [2, EXECUTABLE], command_args: 3, creation_time: 4 }],
+      ancestors: 16,
+      command_line: 17,
     },
   ],
   container: [5, { id: 1 }],
@@ -49,6 +52,21 @@ const EVENT: Shape = {
 /** Without these an event could be neither named nor ordered. */
 const ALWAYS = ['type', 'time', 'position'];
 
+/**
+ * Fields that cost to find or to send, and come only where they are named: not with an event as a whole, nor with a
+ * message that they are part of.
+ */
+export const NAMED_FIELDS: readonly string[] = [
+  'process.ancestors',
+  'process.command_line',
+  'process.executable.deleted',
+  'process.parent.command_args',
+  'process.parent.creation_time',
+  'process.parent.executable.deleted',
+  'process.user.name',
+];
+const NAMED: ReadonlySet<string> = new Set(NAMED_FIELDS);
+
 /** Every leaf of an event by its path in the proto; topic and node are fields of the batch. */
 export const EVENT_FIELDS: readonly string[] = [...leavesOf(EVENT), 'topic', 'node'];
 
@@ -62,6 +80,9 @@ export function compileFieldMask(paths: readonly string[]): FieldMask {
   return root;
 }
 
+/** What an event has without any mask. */
+export const USUAL_FIELDS: FieldMask = compileFieldMask(EVENT_FIELDS.filter((leaf) => !NAMED.has(leaf)));
+
 /** Keeps only what the paths name: for values that are compared, not delivered. */
 export function compileKeyMask(paths: readonly string[]): FieldMask {
   const root = new Map<number, FieldMask | 'whole'>();
@@ -69,14 +90,29 @@ export function compileKeyMask(paths: readonly string[]): FieldMask {
   return root;
 }
 
-/** Keeps every field that any of the masks keeps; undefined: all fields. */
+/** Keeps every field that any of the masks keeps; undefined: the usual ones. */
 export function unionOfMasks(masks: readonly (FieldMask | undefined)[]): FieldMask | undefined {
   let union: FieldMask | undefined;
   for (const mask of masks) {
-    if (mask === undefined) return undefined;
+    if (mask === undefined) continue;
     union = union === undefined || union === mask ? mask : merge(union, mask);
   }
-  return union;
+  if (union === undefined || !masks.includes(undefined)) return union;
+  return masks.some((mask) => mask !== undefined && namesMore(mask)) ? merge(USUAL_FIELDS, union) : undefined;
+}
+
+/** Whether a mask keeps a field that comes only where it is named. */
+export function namesMore(mask: FieldMask): boolean {
+  return keepsMore(mask, USUAL_FIELDS);
+}
+
+function keepsMore(mask: FieldMask, usual: FieldMask): boolean {
+  for (const [number, inner] of mask) {
+    const known = usual.get(number);
+    if (known === undefined) return true;
+    if (inner !== 'whole' && known !== 'whole' && keepsMore(inner, known)) return true;
+  }
+  return false;
 }
 
 /**
@@ -127,18 +163,31 @@ function cutMessage(message: Buffer, mask: FieldMask, writer: ProtoWriter): void
   }
 }
 
-function keep(into: Map<number, FieldMask | 'whole'>, shape: Shape, [name = '', ...below]: string[]): void {
+function keep(
+  into: Map<number, FieldMask | 'whole'>,
+  shape: Shape,
+  [name = '', ...below]: readonly string[],
+  above = '',
+): void {
   const field = Object.hasOwn(shape, name) ? shape[name] : undefined;
   if (field === undefined) return;
   const [number, inner] = typeof field === 'number' ? [field, undefined] : field;
-  if (inner === undefined || below.length === 0) {
+  if (inner === undefined) {
     into.set(number, 'whole');
+    return;
+  }
+  const path = `${above}${name}.`;
+  if (below.length === 0) {
+    // What comes only where it is named is not named by the message that it is part of.
+    const usual = leavesOf(inner).filter((leaf) => !NAMED.has(path + leaf));
+    if (usual.length === leavesOf(inner).length) into.set(number, 'whole');
+    else for (const leaf of usual) keep(into, shape, [name, ...leaf.split('.')], above);
     return;
   }
   const known = into.get(number);
   if (known === 'whole') return;
   const mask = new Map(known);
-  keep(mask, inner, below);
+  keep(mask, inner, below, path);
   if (mask.size > 0) into.set(number, mask);
 }
 

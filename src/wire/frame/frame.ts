@@ -8,7 +8,7 @@
  *          | watermark Timestamp 10 | event_times_ns packed fixed64 11
  *          | event_lanes packed uint32 12 | event_ties packed uint32 13
  *          | shed Shed 14 * | events bytes 15 | refused bool 16 | losses Loss 17 *
- *          | continues bool 18
+ *          | continues bool 18 | named_fields bool 19
  */
 
 import { invalid } from '../../errors.js';
@@ -56,6 +56,8 @@ export interface Frame extends EventColumns {
   readonly continues: boolean;
   /** Other losses of the recording; losses that the subscriber was told of may be stated again. */
   readonly losses: readonly StatedLoss[];
+  /** Events may have fields that come only where they are named. */
+  readonly namedFields: boolean;
 }
 
 /** Replaces an invalid frame: the stretch is accounted for as unknown. */
@@ -96,6 +98,7 @@ export function encodeFrame(frame: Frame): Buffer {
   writer.uintField(16, frame.refused ? 1 : 0);
   for (const loss of frame.losses) writeLoss(writer, 17, loss);
   writer.uintField(18, frame.continues ? 1 : 0);
+  writer.uintField(19, frame.namedFields ? 1 : 0);
   const bytes = writer.finish();
   if (bytes.length > MESSAGE_BYTES_MAX - 16) throw invalid('frame', `must fit a message, got ${bytes.length} bytes`);
   return bytes;
@@ -151,6 +154,7 @@ function newDraft(): Draft {
     refused: false,
     losses: [],
     continues: false,
+    namedFields: false,
     timesNs: new BigUint64Array(0),
     lanes: [],
     ties: [],
@@ -213,6 +217,9 @@ function readField(reader: ProtoReader, draft: Draft): void {
       break;
     case 18:
       draft.continues = reader.bool();
+      break;
+    case 19:
+      draft.namedFields = reader.bool();
       break;
     default:
       reader.skip();

@@ -21,6 +21,8 @@ export interface Selection {
   readonly bytes: number;
   /** Index after the last event that was selected or refused; equal to `from` when none was. */
   readonly next: number;
+  /** They may have fields that come only where they are named. */
+  readonly namedFields?: boolean;
 }
 
 /**

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { basename } from 'node:path';
 import { after, before, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import { Bus, cannotTrace, type EventLine } from '../../harness/bus/bus.js';
@@ -18,7 +19,7 @@ after(async () => {
   if (!cannotTrace) await bus.destroy();
 });
 
-const named = (secret: string) => (event: EventLine) =>
+const withArgument = (secret: string) => (event: EventLine) =>
   event.type === 'process.exec' && event.process?.commandArgs?.includes(secret) === true;
 
 test('a program is seen live with its arguments, and found again after a crash', { skip: cannotTrace }, async () => {
@@ -48,6 +49,53 @@ test('a program is seen live with its arguments, and found again after a crash',
   assert.deepEqual(found[0]!.process, event.process);
 });
 
+/** Goes on as a shell that is in memory only, where no file is. */
+const FROM_MEMORY = `
+import os, sys
+fd = os.memfd_create('nowhere')
+with open('/bin/sh', 'rb') as file: os.write(fd, file.read())
+os.execve('/proc/self/fd/%d' % fd, sys.argv[1:], {})
+`;
+
+test('what costs to find comes where it is named, live as in history, and to nobody else', {
+  skip: cannotTrace,
+}, async () => {
+  const exec = 'event.type == "process.exec" && "nowhere-in-a-file" in process.command_args';
+  const names = ['pid', 'command_line', 'ancestors', 'executable', 'executable.deleted', 'user.name'];
+  const fields = [...names, 'parent.command_args', 'parent.creation_time'].map((name) => `process.${name}`).join();
+  const plain = await bus.follow('--filter', exec);
+  const named = await bus.follow('--filter', exec, '--field-mask', fields);
+  const filtered = await bus.follow('--filter', `${exec} && process.executable.deleted && size(process.ancestors) > 0`);
+  const args = ['sh', '-c', 'read line', randomBytes(8).toString('hex'), 'nowhere-in-a-file'];
+  let found: EventLine['process'];
+  // Where an agent has more to look up than it may, it does not look.
+  while (found?.executable?.deleted !== true) {
+    const memory = spawn('python3', ['-c', FROM_MEMORY, ...args], { stdio: ['pipe', 'ignore', 'ignore'] });
+    const isIt = ({ process: one }: EventLine) => one?.pid === memory.pid && one?.commandLine === args.join(' ');
+    ({ process: found } = await named.sees(isIt));
+    memory.kill();
+    await once(memory, 'close');
+  }
+  assert.deepEqual(found.executable, { path: '/memfd:nowhere', name: 'memfd:nowhere', deleted: true });
+  assert.equal(found.user!.name, 'root');
+  assert.equal(found.ancestors![0], basename(process.execPath));
+  assert.ok(found.parent!.commandArgs!.some((arg) => process.argv.includes(arg)));
+  assert.ok(Date.parse(found.parent!.creationTime!) < Date.now());
+  const isIts = ({ process: one }: EventLine) => one?.pid === found.pid && isDeepStrictEqual(one.commandArgs, args);
+  await filtered.sees(isIts);
+  const { ancestors, commandLine, executable, user, parent } = (await plain.sees(isIts)).process!;
+  assert.deepEqual([ancestors, commandLine, executable!.deleted, user!.name], new Array(4).fill(undefined));
+  assert.deepEqual([parent!.pid, parent!.commandArgs, parent!.creationTime], [process.pid, undefined, undefined]);
+  for (const observer of [plain, named, filtered]) await observer.stop('SIGINT');
+  const history = bus.observe('--since', '10m', '--filter', exec, '--field-mask', fields);
+  assert.equal(await history.exited, 0, history.stderr);
+  const again = history.events.filter(({ process: one }) => one?.pid === found.pid && one.executable?.deleted);
+  assert.deepEqual(
+    again.map((event) => event.process),
+    [found],
+  );
+});
+
 test('a filter is evaluated at the node', { skip: cannotTrace }, async () => {
   const word = randomBytes(8).toString('hex');
   const observer = await bus.follow(
@@ -58,9 +106,9 @@ test('a filter is evaluated at the node', { skip: cannotTrace }, async () => {
   const all = await bus.follow('--filter', 'event.type == "process.exec"');
   for (let round = 0; round < 8; round += 1) await runSeen(all, round === 5 ? word : `other-${round}`);
   await runSeen(all, `${word}-end`);
-  await observer.sees(named(`${word}-end`));
+  await observer.sees(withArgument(`${word}-end`));
   assert.equal(observer.events.length, 2);
-  assert.ok(named(word)(observer.events[0]!));
+  assert.ok(withArgument(word)(observer.events[0]!));
   await observer.stop('SIGINT');
   await all.stop('SIGINT');
 });

@@ -107,6 +107,7 @@ export const frameArbitrary: fc.Arbitrary<Frame> = columns.chain((each) =>
     lostUnknown: fc.boolean(),
     refused: fc.constant(false),
     continues: fc.boolean(),
+    namedFields: fc.boolean(),
     losses: fc.array(lossArbitrary, { maxLength: FRAME_LOSSES_MAX }),
     late: count,
     watermarkNs: fc.bigInt({ min: 0n, max: 253_402_300_799_000_000_000n }),

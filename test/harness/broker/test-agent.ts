@@ -291,6 +291,7 @@ export class TestAgent {
       matches: this.shedding ? [] : matches,
       shed: shed.filter(({ events }) => events > 0),
       continues: this.#continued.has(topic),
+      namedFields: false,
       watermarkNs: this.recorder.wallAt(to),
       ...columns(sent),
     });

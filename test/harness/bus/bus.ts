@@ -23,10 +23,13 @@ export interface EventLine {
     pid: number;
     parentPid?: number;
     comm?: string;
-    executable?: { path: string };
+    executable?: { path: string; deleted?: boolean };
     commandArgs?: string[];
     commandArgsMissed?: boolean;
-    user?: { id: number };
+    user?: { id: number; name?: string };
+    parent?: { pid: number; executable?: { path: string }; commandArgs?: string[]; creationTime?: string };
+    ancestors?: string[];
+    commandLine?: string;
   };
   readonly network?: {
     local: { address: string; port: number };

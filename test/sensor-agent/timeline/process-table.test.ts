@@ -1,7 +1,7 @@
 /** The process table follows forks, execs, exits and scans. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ProcessTable, processContext } from '../../../src/sensor-agent/timeline/process-table.js';
+import { type ProcessState, ProcessTable } from '../../../src/sensor-agent/timeline/process-table.js';
 
 test('a child inherits, an exec replaces, and a process that exited is remembered for a while', () => {
   const table = new ProcessTable();
@@ -30,9 +30,10 @@ test('arguments that were cut are marked so until the next exec', () => {
   const table = new ProcessTable();
   const read = { pid: 5, parentPid: 1, comm: 'a', args: ['a'] };
   table.adopt({ ...read, executablePath: '/a', argsTruncated: true }, 5n);
-  assert.equal(processContext(table.of(5)!).commandArgsTruncated, true);
-  assert.equal(processContext(table.exec(5, '/b', read)).commandArgsTruncated, undefined);
-  assert.equal(processContext(table.exec(5, '/b', { ...read, argsTruncated: true })).commandArgsTruncated, true);
+  const truncated = (process: ProcessState) => table.context(process, 5, undefined).commandArgsTruncated;
+  assert.equal(truncated(table.of(5)!), true);
+  assert.equal(truncated(table.exec(5, '/b', read)), undefined);
+  assert.equal(truncated(table.exec(5, '/b', { ...read, argsTruncated: true })), true);
 });
 
 test('a reused pid is not forgotten with its first owner', () => {
@@ -87,4 +88,24 @@ test('a saved process table is the same after loading', () => {
   other.load(saved);
   assert.deepEqual(other.save(), saved);
   assert.equal(other.of(12), other.of(10));
+});
+
+test('who is above a process is told by name where somebody asks, nearest first, and no more than eight', () => {
+  const table = new ProcessTable();
+  table.adopt({ pid: 1, comm: 'init', executablePath: '/sbin/init', args: ['init'], uid: 0 }, 1n);
+  for (let pid = 2; pid <= 20; pid += 1) table.fork(pid, table.ensure(pid - 1), pid - 1, 'init', BigInt(pid));
+  for (let pid = 2; pid < 20; pid += 1) table.exec(pid, `/bin/p${pid}`, { pid, args: [`p${pid}`, 'x'] });
+  const named = { userName: (uid: number) => (uid === 0 ? 'root' : undefined) };
+  const usual = table.context(table.of(20)!, 20, undefined);
+  assert.deepEqual(usual.ancestors, undefined);
+  assert.deepEqual(usual.parent, { pid: 19, executable: { path: '/bin/p19', name: 'p19', deleted: undefined } });
+  const { ancestors, parent, user } = table.context(table.of(20)!, 20, named);
+  assert.deepEqual(ancestors, ['p19', 'p18', 'p17', 'p16', 'p15', 'p14', 'p13', 'p12']);
+  assert.deepEqual([parent?.commandArgs, parent?.creationTimeNs], [['p19', 'x'], 19n]);
+  assert.deepEqual(user, { id: 0, name: 'root' });
+  assert.deepEqual(table.context(table.of(3)!, 3, named).ancestors, ['p2', 'init']);
+  // A pid that was used again may lead around.
+  table.fork(1, table.ensure(5), 5, 'init', 30n);
+  assert.ok(table.context(table.of(20)!, 20, named).ancestors!.length <= 8);
+  assert.deepEqual(table.context(table.of(2)!, 2, named).ancestors, ['init', 'p5', 'p4', 'p3']);
 });

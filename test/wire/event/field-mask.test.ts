@@ -12,6 +12,8 @@ import {
   cutRuns,
   EVENT_FIELDS,
   type FieldMask,
+  NAMED_FIELDS,
+  USUAL_FIELDS,
   unionOfMasks,
 } from '../../../src/wire/event/field-mask.js';
 import { encodeEventBatch } from '../../../src/wire/frame/splice.js';
@@ -28,13 +30,20 @@ const FULL: BusEvent = {
     pid: 300,
     parentPid: 1,
     comm: 'sh',
-    executable: { path: `/${'p'.repeat(300)}`, name: 'sh' },
+    executable: { path: `/${'p'.repeat(300)}`, name: 'sh', deleted: true },
+    parent: {
+      pid: 1,
+      executable: { path: '/sbin/init', name: 'init', deleted: true },
+      commandArgs: ['init', ''],
+      creationTimeNs: 5_000_000_000n,
+    },
+    ancestors: ['init', 'a'.repeat(200)],
     commandArgs: ['sh', '', '-c'],
     commandArgsMissed: true,
     commandArgsTruncated: true,
     redactions: 2,
     workingDirectory: '/root',
-    user: { id: 0 },
+    user: { id: 0, name: 'root' },
     creationTimeNs: 1_700_000_000_000_000_001n,
     cgroup: { path: '/c' },
     threadId: 301,
@@ -54,7 +63,16 @@ const FULL: BusEvent = {
   file: { path: '/etc', pathMissed: true, descriptor: -100, flags: 1, mode: 2 },
 };
 const paths = fc.uniqueArray(
-  fc.constantFrom(...EVENT_FIELDS, 'process', 'process.executable', 'network', 'network.peer', 'raw', 'position'),
+  fc.constantFrom(
+    ...EVENT_FIELDS,
+    'process',
+    'process.executable',
+    'process.parent',
+    'network',
+    'network.peer',
+    'raw',
+    'position',
+  ),
   { maxLength: 12 },
 );
 
@@ -65,6 +83,15 @@ function encoded(mask?: FieldMask): Buffer {
   return writer.take();
 }
 
+/** With all that can be named. */
+const whole = () => encoded(compileFieldMask(EVENT_FIELDS));
+
+/** A message has only its usual fields. */
+const leavesOf = (path: string) =>
+  EVENT_FIELDS.includes(path)
+    ? [path]
+    : EVENT_FIELDS.filter((leaf) => leaf.startsWith(`${path}.`) && !NAMED_FIELDS.includes(leaf));
+
 function json(runs: Buffer): Record<string, unknown>[] {
   const header = { node: 'n', topic: 't', history: false, cursor: '' };
   const { events } = subscribeResponseCodec.decode(encodeEventBatch(header, [runs]), 1 << 20);
@@ -72,14 +99,14 @@ function json(runs: Buffer): Record<string, unknown>[] {
 }
 
 test('masking encoded bytes gives the same event as masking the decoded one', () => {
-  const whole = json(encoded());
+  const all = json(whole());
   fc.assert(
     fc.property(paths, (asked) => {
-      const kept = parseFieldMask(['type', 'time', 'position', 'topic', 'node', ...asked].join());
-      const expected = whole.map((event) => applyFieldMask(event, kept));
+      const kept = parseFieldMask(['type', 'time', 'position', 'topic', 'node', ...asked.flatMap(leavesOf)].join());
+      const expected = all.map((event) => applyFieldMask(event, kept));
       const mask = compileFieldMask(asked);
-      assert.deepEqual(json(cutRuns(encoded(), mask)), expected);
-      assert.deepEqual(encoded(mask), cutRuns(encoded(), mask));
+      assert.deepEqual(json(cutRuns(whole(), mask)), expected);
+      assert.deepEqual(encoded(mask), cutRuns(whole(), mask));
     }),
     { numRuns: runs(500) },
   );
@@ -90,13 +117,28 @@ test('masking the result of a wider mask is the same as masking the whole event'
     fc.property(paths, paths, (a, b) => {
       const [first, second] = [compileFieldMask(a), compileFieldMask(b)];
       const union = unionOfMasks([first, second])!;
-      const both = cutRuns(encoded(), union);
-      assert.deepEqual(cutRuns(both, first), cutRuns(encoded(), first));
-      assert.deepEqual(cutRuns(both, second), cutRuns(encoded(), second));
-      assert.deepEqual(both, cutRuns(encoded(), compileFieldMask([...a, ...b])));
-      assert.equal(unionOfMasks([first, undefined]), undefined);
+      const both = cutRuns(whole(), union);
+      assert.deepEqual(cutRuns(both, first), cutRuns(whole(), first));
+      assert.deepEqual(cutRuns(both, second), cutRuns(whole(), second));
+      assert.deepEqual(both, cutRuns(whole(), compileFieldMask([...a, ...b])));
+      // Who names no fields gets the usual ones, whatever is sent for others.
+      const sent = encoded(unionOfMasks([first, undefined]));
+      assert.deepEqual(cutRuns(sent, USUAL_FIELDS), encoded());
+      assert.deepEqual(cutRuns(sent, first), encoded(first));
     }),
   );
+});
+
+test('an event has what must be named only where it is named', () => {
+  assert.deepEqual(encoded(), cutRuns(whole(), USUAL_FIELDS));
+  const [event] = json(encoded());
+  const process = event!['process'] as Record<string, Record<string, unknown>>;
+  assert.deepEqual(process['parent'], { pid: 1, executable: { path: '/sbin/init', name: 'init' } });
+  assert.deepEqual(process['user'], { id: 0 });
+  for (const name of ['ancestors', 'commandLine']) assert.ok(!(name in process), name);
+  const [named] = json(encoded(compileFieldMask(['process.command_line', 'process.ancestors'])));
+  assert.deepEqual(named!['process'], { commandLine: 'sh  -c', ancestors: ['init', 'a'.repeat(200)] });
+  assert.equal(unionOfMasks([undefined, compileFieldMask(['process'])]), undefined);
 });
 
 test('bytes that are no events are refused, never read beyond their end', () => {

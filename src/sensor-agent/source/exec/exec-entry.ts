@@ -2,7 +2,7 @@
  * What an exec lane thread writes of one exec: /proc's own bytes, because its
  * time is dear and the main thread's is not.
  *
- *   Entry := lane u16 | superseded u8 | 0 u8 | pid u32 | timeNs u64 | uid i32 | parentPid u32 (0: unknown) | Part{5}
+ *   Entry := lane u16 | superseded u8 | deleted u8 | pid u32 | timeNs u64 | uid i32 | parentPid u32 (0: unknown) | Part{5}
  *   Part  := length u16 (ABSENT: could not be read) | bytes
  *   The parts: filename, cmdline, exe, cwd, cgroup.
  */
@@ -22,6 +22,8 @@ export interface ExecEvent {
 export interface ExecEntry extends ExecEvent {
   readonly uid: number | undefined;
   readonly parentPid: number | undefined;
+  /** Nothing led to `exe` any more. */
+  readonly deleted: boolean;
   readonly cmdline: Buffer | undefined;
   readonly exe: Buffer | undefined;
   readonly cwd: Buffer | undefined;
@@ -56,6 +58,10 @@ export class ExecEntryWriter {
   uid(uid: number): void {
     // 4294967295 is (uid_t) -1: nobody has it.
     this.#into.writeInt32LE(uid | 0, 16);
+  }
+
+  deleted(): void {
+    this.#into[3] = 1;
   }
 
   parentPid(pid: number): void {
@@ -98,6 +104,7 @@ export function readExecEntry(entry: Buffer): ExecEntry {
   return {
     lane: entry.readUInt16LE(0),
     superseded: entry[2] === 1,
+    deleted: entry[3] === 1,
     pid: entry.readUInt32LE(4),
     timeNs: entry.readBigUInt64LE(8),
     uid: uid === UID_UNKNOWN ? undefined : uid >>> 0,

@@ -20,7 +20,7 @@ export function execRecord(entry: ExecEntry, mayBeLater = true): ExecRecord {
   if (!missed) return { lane, timeNs, pid, missed, process: found };
   // The process runs another program by now, or none: user, cgroup and directory still hold, the rest comes from the
   // event.
-  const { args, argsTruncated, ...remains } = found;
+  const { args, argsTruncated, executableDeleted, ...remains } = found;
   const executablePath = entry.superseded || args !== undefined ? filename : found.executablePath;
   return { lane, timeNs, pid, missed, process: { ...remains, executablePath } };
 }
@@ -48,13 +48,15 @@ function begins(found: readonly string[], { args = [], truncated }: ExecStack): 
   );
 }
 
-function snapshotOf({ pid, filename, uid, parentPid, cmdline, exe, cwd, cgroup: groups }: ExecEntry): ProcessSnapshot {
+function snapshotOf(entry: ExecEntry): ProcessSnapshot {
+  const { pid, filename, uid, parentPid, deleted, cmdline, exe, cwd, cgroup: groups } = entry;
   const { args, truncated } = splitArguments(cmdline ?? Buffer.alloc(0));
   const cgroup = groups && cgroupOf(groups.toString());
   return {
     pid,
     parentPid,
     executablePath: exe ? cut(exe.toString()) : filename,
+    executableDeleted: deleted || undefined,
     args: args.length > 0 ? args : undefined,
     argsTruncated: truncated || undefined,
     workingDirectory: cwd && cut(cwd.toString()),

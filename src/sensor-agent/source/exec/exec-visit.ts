@@ -7,7 +7,7 @@
  */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { ARGUMENTS_BYTES_MAX, EVENT_STRING_BYTES_MAX } from '../../../limits.js';
-import { linkTarget } from '../proc-link.js';
+import { readProcLink } from '../proc-link.js';
 import { ExecEntryWriter, type ExecEvent } from './exec-entry.js';
 
 /** Of `stat`: up to the parent, and some more. */
@@ -25,7 +25,7 @@ export class ExecVisitor {
     const proc = `/proc/${event.pid}`;
     writer.begin(into, event);
     this.#file(`${proc}/cmdline`, ARGUMENTS_BYTES_MAX);
-    this.#link(`${proc}/exe`);
+    if (this.#link(`${proc}/exe`)) writer.deleted();
     this.#link(`${proc}/cwd`);
     this.#file(`${proc}/cgroup`, EVENT_STRING_BYTES_MAX);
     // The directory belongs to the effective user, whether or not the process may be dumped.
@@ -62,9 +62,11 @@ export class ExecVisitor {
     return length;
   }
 
-  #link(path: string): void {
-    const target = linkTarget(path);
-    this.#writer.part(target, Math.min(target?.length ?? 0, EVENT_STRING_BYTES_MAX));
+  /** Whether nothing leads there any more. */
+  #link(path: string): boolean {
+    const link = readProcLink(path);
+    this.#writer.part(link?.target, Math.min(link?.target.length ?? 0, EVENT_STRING_BYTES_MAX));
+    return link?.deleted === true;
   }
 
   /** `pid (comm) state ppid …`, where comm may hold anything but has at most 15 bytes. */

@@ -70,6 +70,7 @@ test('entries are read back as written, with and without absent parts', () => {
     {
       lane: fc.nat(0xffff),
       superseded: fc.boolean(),
+      deleted: fc.boolean(),
       pid: fc.nat(2 ** 22),
       timeNs: fc.bigInt(0n, (1n << 64n) - 1n),
       uid: fc.option(fc.nat(0xfffffffe), { nil: undefined }),
@@ -87,6 +88,7 @@ test('entries are read back as written, with and without absent parts', () => {
       const room = Buffer.alloc(EXEC_ENTRY_BYTES_MAX);
       const writer = new ExecEntryWriter();
       writer.begin(room, expected);
+      if (expected.deleted) writer.deleted();
       for (const bytes of [expected.cmdline, expected.exe, expected.cwd, expected.cgroup]) writer.part(bytes);
       if (expected.uid !== undefined) writer.uid(expected.uid);
       if (expected.parentPid !== undefined) writer.parentPid(expected.parentPid);

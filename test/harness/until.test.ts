@@ -1,7 +1,7 @@
 /** The harness's way to wait for a condition. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { settled, until } from './harness/until.js';
+import { settled, until } from './until.js';
 
 const never = () => false;
 
