@@ -13,7 +13,7 @@ import { kernelOf, RELEASES } from './packages.js';
 
 const EMULATOR = 'qemu-system-x86_64';
 /** What runs there unless some are named. */
-const TESTS = ['sensor-agent/source/probe/exec-probe', 'kernels/inside/attack'];
+const TESTS = ['sensor-agent/source/probe/exec-probe', 'kernels/inside/attack', 'end-to-end/kernel/exits'];
 /** Of these a kernel complains; each fails the run. */
 const COMPLAINT = /\b(WARNING: CPU|BUG:|Oops|general protection fault|Kernel panic|rcu: INFO|Call Trace:)/;
 const ENDED = /^KERNEL-TESTS (\d+)/;

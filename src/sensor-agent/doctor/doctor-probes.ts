@@ -34,7 +34,7 @@ const PROBES: readonly Probe[] = [
     name: 'kprobes',
     file: 'kprobe_events',
     definition: (event) => `p:${event} do_exit`,
-    otherwise: 'arguments of programs without a dynamic linker cannot be copied',
+    otherwise: 'arguments of programs without a dynamic linker cannot be copied, and how processes end is not known',
   },
   {
     name: 'event probes',

@@ -4,7 +4,7 @@
  * and socket tables follow what happens whether or not somebody asks for it.
  */
 import { constants } from 'node:os';
-import type { BusEvent } from '../../wire/event/event.js';
+import type { BusEvent, ProcessContext } from '../../wire/event/event.js';
 import type { Position } from '../../wire/position.js';
 import type { RecordedExec } from '../recorder/recording.js';
 import type { FieldValues } from '../source/pages/decoder.js';
@@ -39,6 +39,7 @@ export const TYPED_TRACE_EVENTS = [
   'task_rename',
   'signal_generate',
   'inet_sock_set_state',
+  'do_exit',
 ] as const;
 
 /** include/uapi/linux/sched.h */
@@ -50,6 +51,17 @@ const AF_INET6 = 10;
 const IPPROTO_TCP = 6;
 
 const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number as number, name]));
+
+/** How a process ended, from what wait() would tell; nothing where that is not known. */
+function endOf(status: number | undefined): Pick<ProcessContext, 'exitCode' | 'exitSignal'> {
+  if (status === undefined) return {};
+  const signal = status & 0x7f;
+  return signal === 0 ? { exitCode: status >> 8 } : { exitSignal: signalName(signal) };
+}
+
+function signalName(number: number): string {
+  return SIGNAL_NAMES.get(number) ?? (number >= 34 ? `SIGRTMIN+${number - 34}` : `SIG${number}`);
+}
 
 export class KernelEvents {
   readonly processes = new ProcessTable();
@@ -82,6 +94,9 @@ export class KernelEvents {
         return this.#signal(event, place, wants);
       case 'inet_sock_set_state':
         return this.#socket(event, place, wants);
+      case 'do_exit':
+        this.#ending(event);
+        return undefined;
       default:
         return this.#onDemand(event, place, wants);
     }
@@ -95,6 +110,13 @@ export class KernelEvents {
     return wants('process.exec') ? this.#typed('process.exec', place, process, pid) : undefined;
   }
 
+  /** A thread is about to end; its process ends as its first thread does, and as one that ends all of them. */
+  #ending(event: TraceEvent): void {
+    const process = this.processes.ensure(event.pid);
+    if (event.pid === process.pid || process.exitStatus === undefined)
+      process.exitStatus = Number(BigInt.asUintN(16, event.values['code'] as bigint));
+  }
+
   #exit(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean) {
     const threadId = Number(event.values['pid']);
     const process = this.processes.ensure(threadId);
@@ -103,7 +125,9 @@ export class KernelEvents {
     const last = groupDead === undefined ? threadId === process.pid : Boolean(groupDead);
     if (last && this.sockets.listens(process)) this.sockets.ended(process, this.processes.childrenOf(process.pid));
     this.processes.exit(threadId, process, last);
-    return last && wants('process.exit') ? this.#typed('process.exit', place, process, process.pid) : undefined;
+    if (!last || !wants('process.exit')) return undefined;
+    const typed = this.#typed('process.exit', place, process, process.pid);
+    return this.named ? { ...typed, process: { ...typed.process!, ...endOf(process.exitStatus) } } : typed;
   }
 
   #fork(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean) {
@@ -136,7 +160,7 @@ export class KernelEvents {
     const target = Number(event.values['pid']);
     const signal = {
       number,
-      name: SIGNAL_NAMES.get(number) ?? (number >= 34 ? `SIGRTMIN+${number - 34}` : `SIG${number}`),
+      name: signalName(number),
       targetPid: this.processes.of(target)?.pid ?? target,
       targetComm: String(event.values['comm']),
       code: Number(event.values['code']),

@@ -34,6 +34,8 @@ export interface ProcessState {
   /** One of Backplane's own. */
   self?: boolean | undefined;
   exited?: boolean | undefined;
+  /** As wait() has it, from when it begins to end. */
+  exitStatus?: number | undefined;
 }
 
 function executable({ path, deleted }: ProcessState): ExecutableContext | undefined {
@@ -135,6 +137,7 @@ export class ProcessTable {
   /** A new process inherits everything but its identity. */
   fork(childPid: number, parent: ProcessState, parentPid: number, comm: string, wallNs: bigint): ProcessState {
     const child: ProcessState = { ...parent, pid: childPid, parentPid, comm, createdWallNs: wallNs, exited: undefined };
+    child.exitStatus = undefined;
     this.#tasks.set(childPid, child);
     return child;
   }

@@ -76,7 +76,7 @@ const ALL: readonly Field[] = [
   flag('process.command_args_missed', (e) => e.process?.commandArgsMissed),
   flag('process.command_args_truncated', (e) => e.process?.commandArgsTruncated),
   text('process.working_directory', (e) => e.process?.workingDirectory),
-  // The only scalar with presence of its own: user 0 is root, not "unknown".
+  // Scalars with presence of their own: user 0 is root, not "unknown".
   {
     name: 'process.user.id',
     type: 'int',
@@ -89,6 +89,14 @@ const ALL: readonly Field[] = [
   text('process.cgroup.path', (e) => e.process?.cgroup?.path),
   integer('process.thread_id', (e) => e.process?.threadId),
   text('process.previous_comm', (e) => e.process?.previousComm),
+  {
+    name: 'process.exit_code',
+    type: 'int',
+    bound: BITS_32,
+    read: (e) => e.process?.exitCode ?? 0,
+    present: (e) => e.process?.exitCode !== undefined,
+  },
+  text('process.exit_signal', (e) => e.process?.exitSignal),
   text('container.id', (e) => e.container?.id),
   { name: 'host.name', type: 'string', host: true },
   text('network.type', (e) => e.network?.type),

@@ -111,6 +111,16 @@ export class EventWriter {
         this.#byte(0x8a);
         this.#element(0x01, process.commandArgs.join(' '), COMMAND_LINE_BYTES_MAX);
       }
+      // It has presence: 0 is written.
+      if (process.exitCode !== undefined) {
+        this.#byte(0x90);
+        this.#byte(0x01);
+        this.#varint(process.exitCode);
+      }
+      if (process.exitSignal) {
+        this.#byte(0x9a);
+        this.#element(0x01, process.exitSignal);
+      }
     }
     this.#close(at);
   }

@@ -43,6 +43,9 @@ export interface ProcessContext {
   readonly cgroup?: { readonly path: string } | undefined;
   readonly threadId?: number | undefined;
   readonly previousComm?: string | undefined;
+  /** process.exit: one of them, where the kernel says how it ended; only where somebody names it. */
+  readonly exitCode?: number | undefined;
+  readonly exitSignal?: string | undefined;
 }
 
 /** Who started it, as that is at the event. */

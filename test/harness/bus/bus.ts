@@ -30,6 +30,8 @@ export interface EventLine {
     parent?: { pid: number; executable?: { path: string }; commandArgs?: string[]; creationTime?: string };
     ancestors?: string[];
     commandLine?: string;
+    exitCode?: number;
+    exitSignal?: string;
   };
   readonly network?: {
     local: { address: string; port: number };

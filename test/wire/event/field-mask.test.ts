@@ -48,6 +48,8 @@ const FULL: BusEvent = {
     cgroup: { path: '/c' },
     threadId: 301,
     previousComm: 'bash',
+    exitCode: 0,
+    exitSignal: 'SIGKILL',
   },
   container: { id: 'abc' },
   network: {

@@ -13,6 +13,11 @@ export function probeGroup(recorderId: string): string {
   return `backplane_${recorderId.replaceAll('-', '_')}`;
 }
 
+/** The group of those whose entries are recorded. */
+export function recordedGroup(recorderId: string): string {
+  return `${probeGroup(recorderId)}_recorded`;
+}
+
 /**
  * Defines `group/event` in a function of the kernel, or at an offset of a file, `PATH:0xOFFSET`; throws what the kernel
  * says.

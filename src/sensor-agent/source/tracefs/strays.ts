@@ -6,7 +6,8 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { nodeFileOps } from '../../../storage/file-ops.js';
 import { readIdentity } from '../../../storage/identity.js';
-import { allDefinitions, probeGroup, undefineAll } from '../probe/definitions.js';
+import { allDefinitions, probeGroup, recordedGroup, undefineAll } from '../probe/definitions.js';
+import { undefinePoints } from '../probe/recorded-points.js';
 import { removeInstance } from './instance.js';
 import { findTracefs } from './mount.js';
 import { instanceOwner } from './owner.js';
@@ -31,7 +32,9 @@ export function strayDefinitions(): string[] {
   const groups = new Set(readdirSync(instances).map((name) => name.replaceAll('-', '_')));
   return (allDefinitions(dirname(instances)) ?? []).filter((event) => {
     const [group = ''] = event.split('/');
-    return group.startsWith(probeGroup('')) && !groups.has(`${group}_exec`);
+    const isRecorded = group.endsWith(recordedGroup('').slice(probeGroup('').length));
+    const instance = isRecorded ? group.slice(0, -recordedGroup('').length + probeGroup('').length) : `${group}_exec`;
+    return group.startsWith(probeGroup('')) && !groups.has(instance);
   });
 }
 
@@ -56,6 +59,7 @@ export function removeInstancesOf(recorderDir: string, waitMs: number): string[]
   });
   // Refused while an agent has them switched on in its instance.
   undefineAll(dirname(instances), probeGroup(recorderId));
+  undefinePoints(dirname(instances), recorderId);
   return removed;
 }
 

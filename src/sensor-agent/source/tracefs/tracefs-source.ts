@@ -18,6 +18,7 @@ import type { RawExpr } from '../../../subscriptions/pushdown/raw-expr.js';
 import { ExecArguments } from '../exec/exec-arguments.js';
 import { FormatTable, parseFormat } from '../pages/format.js';
 import { ExecProbe } from '../probe/exec-probe.js';
+import { definePoints, undefinePoints } from '../probe/recorded-points.js';
 import type {
   ArgumentsBy,
   ClockPair,
@@ -48,6 +49,7 @@ export interface TracefsOptions {
 }
 
 interface Running {
+  readonly tracefs: string;
   readonly sink: SourceSink;
   readonly instance: TraceInstance;
   readonly drain: PageDrain;
@@ -85,8 +87,9 @@ export class TracefsSource implements Source {
     const tracefs = openTracefs();
     if (tracefs.mounted) sink.note('tracefs_mounted', `mounted tracefs on ${tracefs.path}`);
     const buffers = affordable(this.#options.bufferBytesPerCpu ?? KERNEL_BUFFER_BYTES_PER_CPU);
-    const events = this.#options.events ?? LITE_EVENTS;
-    const name = `backplane-${this.#options.recorderId}`;
+    const { recorderId } = this.#options;
+    const events = [...(this.#options.events ?? LITE_EVENTS), ...definePoints(tracefs.path, recorderId)];
+    const name = `backplane-${recorderId}`;
     const subBufferBytes = buffers.pages >= 1 * MiB ? 64 * KiB : 4 * KiB;
     const instance = new TraceInstance(tracefs.path, {
       name,
@@ -97,11 +100,14 @@ export class TracefsSource implements Source {
     });
     process.once('exit', this.#atExit);
     try {
-      this.#running = this.#open(instance, sink);
+      this.#running = this.#open(tracefs.path, instance, sink);
       await this.#startArguments(tracefs.path, `${name}-exec`, buffers.execs);
     } catch (cause) {
       // An adopted instance is kept, as the next attempt can still read its events.
-      if (this.#running === undefined && !instance.adopted) instance.removeSync();
+      if (this.#running === undefined && !instance.adopted) {
+        instance.removeSync();
+        undefinePoints(tracefs.path, recorderId);
+      }
       await this.stop();
       throw cause;
     }
@@ -165,10 +171,12 @@ export class TracefsSource implements Source {
     running?.execs?.stopSync();
     running?.watch.close();
     running?.drain.close();
-    running?.instance.removeSync();
+    if (running === undefined) return;
+    running.instance.removeSync();
+    undefinePoints(running.tracefs, this.#options.recorderId);
   }
 
-  #open(instance: TraceInstance, sink: SourceSink): Running {
+  #open(tracefs: string, instance: TraceInstance, sink: SourceSink): Running {
     const { onDemand } = instance;
     const names = [...instance.events, ...onDemand, ...instance.leftover];
     this.onDemand = {
@@ -195,7 +203,7 @@ export class TracefsSource implements Source {
       onEmptied: () => drain.restarted(),
       nowNs: () => clock.nowNs(),
     });
-    return { sink, instance, drain, clock, watch, execs: undefined, malformedPages: 0, misplacedPages: 0 };
+    return { tracefs, sink, instance, drain, clock, watch, execs: undefined, malformedPages: 0, misplacedPages: 0 };
   }
 
   #filter(instance: TraceInstance, sink: SourceSink, event: string, conditions: readonly RawExpr[] | undefined): void {
