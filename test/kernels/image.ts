@@ -30,8 +30,8 @@ export function writeImage(target: string, init: string): string {
   archive.file('usr/bin/busybox', fs.readFileSync(fileOf('busybox-static', 'bin/busybox')), 0o755);
   addFolder(archive, BUILD, `${GUEST_ROOT}/dist`);
   addFolder(archive, path.join(ROOT, 'proto'), `${GUEST_ROOT}/proto`);
-  for (const name of ['package.json', 'LICENSE'])
-    archive.file(`${GUEST_ROOT}/${name}`, fs.readFileSync(path.join(ROOT, name)));
+  for (const name of ['package.json', 'LICENSE', 'backplane'])
+    archive.file(`${GUEST_ROOT}/${name}`, fs.readFileSync(path.join(ROOT, name)), 0o755);
   for (const name of usedPackages()) addFolder(archive, path.join(ROOT, name), `${GUEST_ROOT}/${name}`);
   archive.file('init', Buffer.from(init), 0o755);
   archive.end();

@@ -8,8 +8,10 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { GUEST_ROOT, writeImage } from './image.js';
 import { kernelOf, RELEASES } from './packages.js';
+import { type KernelResult, writeTable } from './table.js';
 
 const EMULATOR = 'qemu-system-x86_64';
 /** What runs there unless some are named. */
@@ -17,6 +19,8 @@ const TESTS = ['sensor-agent/source/probe/exec-probe', 'kernels/inside/attack', 
 /** Of these a kernel complains; each fails the run. */
 const COMPLAINT = /\b(WARNING: CPU|BUG:|Oops|general protection fault|Kernel panic|rcu: INFO|Call Trace:)/;
 const ENDED = /^KERNEL-TESTS (\d+)/;
+const DOCTOR = /^KERNEL-DOCTOR (\{.*\})$/;
+const TEST = /^(not )?ok \d+ - (.*?)( # SKIP.*)?$/;
 
 const [names, tests] = split(process.argv.slice(2));
 for (const name of names)
@@ -27,7 +31,11 @@ const folder = fs.mkdtempSync(path.join(tmpdir(), 'backplane-kernels-'));
 process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
 const image = writeImage(path.join(folder, 'image'), init(tests.length > 0 ? tests : TESTS));
 let failed = 0;
+const results: KernelResult[] = [];
 for (const name of wanted) if (!(await runOn(name))) failed += 1;
+// The table is of all kernels and all tests.
+if (failed === 0 && tests.length === 0 && wanted.length === Object.keys(RELEASES).length)
+  writeTable(fileURLToPath(new URL('../../../docs/kernels.md', import.meta.url)), results);
 process.exit(failed === 0 ? 0 : 1);
 
 function split(args: readonly string[]): [string[], string[]] {
@@ -49,7 +57,7 @@ mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
 ip link set lo up
 cd ${GUEST_ROOT}
-echo "KERNEL-IS $(uname -r)"
+node dist/program/main.js doctor -o json | while read -r line; do echo "KERNEL-DOCTOR $line"; done
 node --test --test-concurrency=1 --test-reporter=tap ${paths.join(' ')}
 echo "KERNEL-TESTS $?"
 echo o > /proc/sysrq-trigger
@@ -66,13 +74,24 @@ async function runOn(name: string): Promise<boolean> {
   const guest = spawn(EMULATOR, [...machine, ...boot], { stdio: ['ignore', 'pipe', 'inherit'] });
   process.once('exit', () => guest.kill('SIGKILL'));
   const complaints: string[] = [];
+  const checks = new Map<string, { state: string; detail: string }>();
+  const done: { title: string; state: 'passed' | 'failed' | 'skipped' }[] = [];
   let code: number | undefined;
   for await (const line of createInterface({ input: guest.stdout })) {
     const text = line.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '');
     if (COMPLAINT.test(text)) complaints.push(text);
+    const check = DOCTOR.exec(text)?.[1];
+    if (check !== undefined) {
+      const { name: of, ...said } = JSON.parse(check) as { name: string; state: string; detail: string };
+      checks.set(of, said);
+      continue;
+    }
+    const test = TEST.exec(text);
+    if (test) done.push({ title: test[2]!, state: test[3] ? 'skipped' : test[1] ? 'failed' : 'passed' });
     code = ENDED.exec(text) ? Number(ENDED.exec(text)![1]) : code;
     console.log(text);
   }
+  results.push({ release, checks, tests: done });
   const passed = code === 0 && complaints.length === 0;
   for (const complaint of complaints) console.log(`# the kernel complains: ${complaint}`);
   const seconds = Math.round((performance.now() - beganMs) / 1000);

@@ -1,0 +1,52 @@
+/** Writes docs/kernels.md: what each kernel gave, as the runs of it saw. */
+import fs from 'node:fs';
+
+export interface KernelResult {
+  /** As `uname -r` has it. */
+  readonly release: string;
+  /** What `doctor` said there, by the name of its check. */
+  readonly checks: ReadonlyMap<string, { readonly state: string; readonly detail: string }>;
+  readonly tests: readonly { readonly title: string; readonly state: 'passed' | 'failed' | 'skipped' }[];
+}
+
+/** Checks of `doctor` that differ from kernel to kernel. */
+const SHOWN = [
+  'sub-buffers',
+  'kernel filters',
+  'system call events',
+  'profile security',
+  'profile file',
+  'uprobes',
+  'kprobes',
+  'event probes',
+  'arguments of programs',
+];
+const CELL_CHARACTERS_MAX = 70;
+
+const HEAD = `# Kernels
+
+What the sensor was tried on: kernels of Debian, in software emulation, by \`npm run test:kernels\`, which writes this
+table. "passed" are tests by content: programs that end at once, static ones, containers', after \`kill -9\`, and the
+arguments of an unprivileged user who tries to harm whoever copies them. A name in brackets is where the kernel copies
+arguments; the first that holds is used. Costs of kprobes are not measured on hardware.
+
+`;
+
+export function writeTable(path: string, results: readonly KernelResult[]): void {
+  const rows = [
+    ['', ...results.map(({ release }) => `Linux ${release}`)],
+    ['---', ...results.map(() => '---')],
+    ...SHOWN.map((name) => [name, ...results.map(({ checks }) => checkCell(checks.get(name)))]),
+    ...[...new Set(results.flatMap(({ tests }) => tests.map(({ title }) => title)))].map((title) => [
+      title,
+      ...results.map(({ tests }) => tests.find((test) => test.title === title)?.state ?? ''),
+    ]),
+  ];
+  fs.writeFileSync(path, `${HEAD}${rows.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}\n`);
+}
+
+function checkCell(check: { readonly state: string; readonly detail: string } | undefined): string {
+  if (check === undefined) return '';
+  const [short = ''] = check.detail.replaceAll('|', '/').split(/[;:]/);
+  return `${check.state}: ${short.slice(0, CELL_CHARACTERS_MAX)}`;
+}
