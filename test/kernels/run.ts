@@ -15,7 +15,12 @@ import { type KernelResult, writeTable } from './table.js';
 
 const EMULATOR = 'qemu-system-x86_64';
 /** What runs there unless some are named. */
-const TESTS = ['sensor-agent/source/probe/exec-probe', 'kernels/inside/attack', 'end-to-end/kernel/exits'];
+const TESTS = [
+  'sensor-agent/source/probe/exec-probe',
+  'kernels/inside/attack',
+  'end-to-end/kernel/exits',
+  'end-to-end/kernel/accepts',
+];
 /** Of these a kernel complains; each fails the run. */
 const COMPLAINT = /\b(WARNING: CPU|BUG:|Oops|general protection fault|Kernel panic|rcu: INFO|Call Trace:)/;
 const ENDED = /^KERNEL-TESTS (\d+)/;
@@ -56,6 +61,7 @@ mount -t tracefs tracefs /sys/kernel/tracing
 mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
 ip link set lo up
+echo guest > /proc/sys/kernel/hostname
 cd ${GUEST_ROOT}
 node dist/program/main.js doctor -o json | while read -r line; do echo "KERNEL-DOCTOR $line"; done
 node --test --test-concurrency=1 --test-reporter=tap ${paths.join(' ')}

@@ -4,7 +4,7 @@
  * and socket tables follow what happens whether or not somebody asks for it.
  */
 import { constants } from 'node:os';
-import type { BusEvent, ProcessContext } from '../../wire/event/event.js';
+import type { BusEvent, NetworkContext, ProcessContext } from '../../wire/event/event.js';
 import type { Position } from '../../wire/position.js';
 import type { RecordedExec } from '../recorder/recording.js';
 import type { FieldValues } from '../source/pages/decoder.js';
@@ -40,6 +40,7 @@ export const TYPED_TRACE_EVENTS = [
   'signal_generate',
   'inet_sock_set_state',
   'do_exit',
+  'security_sock_graft',
 ] as const;
 
 /** include/uapi/linux/sched.h */
@@ -97,6 +98,8 @@ export class KernelEvents {
       case 'do_exit':
         this.#ending(event);
         return undefined;
+      case 'security_sock_graft':
+        return this.#accept(event, place, wants);
       default:
         return this.#onDemand(event, place, wants);
     }
@@ -193,13 +196,30 @@ export class KernelEvents {
       wallNs: place.wallNs,
       process: event.flags & IN_INTERRUPT ? undefined : this.processes.ensure(event.pid),
     });
-    if (!meaning || !wants(meaning.type)) return undefined;
+    if (meaning === undefined) return undefined;
     const peer = { address: addressText('daddr', 'daddr_v6'), port: Number(v['dport']) };
-    const { failed } = meaning;
-    const network = { type: ipv6 ? 'ipv6' : 'ipv4', transport: 'tcp', local, peer, failed } as const;
-    const own = this.#isBroker(local) || this.#isBroker(peer);
-    const context = this.#typed(meaning.type, place, meaning.process, meaning.process?.pid);
-    return { ...context, network, self: own || context.self };
+    const network = { type: ipv6 ? 'ipv6' : 'ipv4', transport: 'tcp', local, peer } as const;
+    if (meaning.waits) this.sockets.wait(v['skaddr'] as bigint, network);
+    return meaning.waits ? undefined : this.#connection(meaning, network, place, wants);
+  }
+
+  /** A process has taken a connection: only then is it known who accepts it. */
+  #accept(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
+    const process = this.processes.ensure(event.pid);
+    const network = this.sockets.taken(event.values['socket'] as bigint, process);
+    return network && this.#connection({ type: 'network.tcp.accept', process }, network, place, wants);
+  }
+
+  #connection(
+    { type, process, failed }: SocketMeaning,
+    network: NetworkContext,
+    place: EventPlace,
+    wants: (type: string) => boolean,
+  ): BusEvent | undefined {
+    if (!wants(type)) return undefined;
+    const own = this.#isBroker(network.local) || this.#isBroker(network.peer);
+    const context = this.#typed(type, place, process, process?.pid);
+    return { ...context, network: { ...network, failed }, self: own || context.self };
   }
 
   #isBroker({ address, port }: { address: string; port: number }): boolean {

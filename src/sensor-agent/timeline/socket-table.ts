@@ -4,9 +4,11 @@
  * by the socket's address in the kernel. A connection is accepted in interrupt context: it belongs to the process that
  * listens on its port, where only one can be meant. The kernel does not say in which network namespace it is, and of
  * several sockets that listen on one port not which one took it: then the first transition in process context decides,
- * at the latest the one by which it is closed.
+ * at the latest the one by which it is closed. Where the kernel tells who accepts (source/probe/recorded-points.ts), a
+ * connection is accepted when that is told, and not before.
  */
 import { SOCKETS_MAX } from '../../limits.js';
+import type { NetworkContext } from '../../wire/event/event.js';
 import { BoundedMap } from './bounded-map.js';
 import type { ProcessState } from './process-table.js';
 
@@ -34,8 +36,10 @@ export interface SocketTransition {
 export interface SocketMeaning {
   readonly type: 'network.tcp.connect' | 'network.tcp.accept' | 'network.tcp.listen' | 'network.tcp.close';
   readonly process: ProcessState | undefined;
-  /** network.tcp.connect: no connection came about. */
+  /** network.tcp.connect: no connection came about. network.tcp.accept: it ended before a process took it. */
   readonly failed?: boolean;
+  /** It is to be told when a process takes it: see wait(). */
+  readonly waits?: boolean;
 }
 
 /** How a socket came to be what it is. */
@@ -45,6 +49,10 @@ type Role = (typeof Role)[keyof typeof Role];
 interface Connection {
   process: ProcessState | undefined;
   role: Role;
+  /** Set while no process has taken it, where the kernel tells who does. */
+  waiting?: NetworkContext | undefined;
+  /** A process has taken it before it was established. */
+  isTaken?: boolean;
 }
 
 interface ListeningSocket {
@@ -59,8 +67,8 @@ interface ListeningSocket {
 
 /** Indices are those of processes; -1: unknown. Earlier versions wrote only the first two of each. */
 export interface SocketTableState {
-  /** Socket, process, role. */
-  readonly owners: readonly (readonly [bigint, number, number?])[];
+  /** Socket, process, role, and of an accepted one what waits to be taken, or true: it is taken. */
+  readonly owners: readonly (readonly [bigint, number, number?, (NetworkContext | true)?])[];
   /** `address:port`, process, socket, since when. */
   readonly listeners: readonly (readonly [string, number, bigint?, bigint?])[];
 }
@@ -73,6 +81,9 @@ export class SocketTable {
   #byPid = new Map<number, Set<ListeningSocket>>();
   /** Sockets that listened before recording began have no known address: they get negative ones. */
   #unseen = -1n;
+
+  /** Whether the kernel tells who accepts a connection. */
+  tellsAccepts = false;
 
   /** The typed event that a transition stands for; undefined when none. */
   follow(t: SocketTransition): SocketMeaning | undefined {
@@ -94,6 +105,24 @@ export class SocketTable {
         this.#touch(t);
         return undefined;
     }
+  }
+
+  /** Keeps what is told of a connection when a process takes it. */
+  wait(socket: bigint, network: NetworkContext): void {
+    const connection = this.#connections.get(socket);
+    if (connection) connection.waiting = network;
+  }
+
+  /** A process has taken a connection: returns what is told of it now; undefined where that was told, or waits on. */
+  taken(socket: bigint, process: ProcessState): NetworkContext | undefined {
+    const connection = this.#connections.get(socket);
+    // Sockets of other families are accepted, too.
+    if (connection?.role !== Role.ACCEPTED) return undefined;
+    const { waiting } = connection;
+    connection.process = process;
+    connection.isTaken = true;
+    connection.waiting = undefined;
+    return waiting;
   }
 
   /** Adds a socket that listened before recording began. `endpoint`: `address:port`. */
@@ -129,7 +158,7 @@ export class SocketTable {
 
   /** A connection's socket is born in interrupt context: its owner is who can only have been listening. */
   #accept(t: SocketTransition): Connection {
-    const accepted = { process: this.#onlyListener(t), role: Role.ACCEPTED };
+    const accepted: Connection = { process: this.#onlyListener(t), role: Role.ACCEPTED };
     this.#connections.set(t.socket, accepted);
     return accepted;
   }
@@ -153,8 +182,8 @@ export class SocketTable {
       this.#connections.set(t.socket, { process, role: Role.CONNECTED });
       return { type: 'network.tcp.connect', process };
     }
-    const { process } = known?.role === Role.ACCEPTED ? known : this.#accept(t);
-    return { type: 'network.tcp.accept', process };
+    const { process, isTaken } = known?.role === Role.ACCEPTED ? known : this.#accept(t);
+    return { type: 'network.tcp.accept', process, waits: this.tellsAccepts && isTaken !== true };
   }
 
   /** In process context who acts on a socket has it; an accepted one was its listener's by inference only. */
@@ -177,6 +206,7 @@ export class SocketTable {
     const process = known?.process;
     if (t.oldState === TcpState.SYN_SENT || known?.role === Role.CONNECTING)
       return { type: 'network.tcp.connect', process, failed: true };
+    if (known?.waiting) return { type: 'network.tcp.accept', process, failed: true };
     // A half-open connection was never told as accepted, so its end is not told either.
     if (t.oldState === TcpState.SYN_RECV) return undefined;
     return { type: 'network.tcp.close', process };
@@ -218,7 +248,10 @@ export class SocketTable {
   save(indexOf: (process: ProcessState) => number): SocketTableState {
     const index = (process: ProcessState | undefined) => (process === undefined ? -1 : indexOf(process));
     return {
-      owners: Array.from(this.#connections, ([socket, { process, role }]) => [socket, index(process), role]),
+      owners: Array.from(this.#connections, ([socket, { process, role, waiting, isTaken }]) => {
+        const taken = waiting ?? (isTaken || undefined);
+        return taken === undefined ? [socket, index(process), role] : [socket, index(process), role, taken];
+      }),
       listeners: Array.from(this.#listening, ([socket, { endpoint, process, sinceWallNs }]) => [
         endpoint,
         index(process),
@@ -230,9 +263,10 @@ export class SocketTable {
 
   load(state: SocketTableState, processes: readonly ProcessState[]): void {
     this.clear();
-    for (const [socket, at, role] of state.owners) {
-      if (at < 0 || processes[at])
-        this.#connections.set(socket, { process: processes[at], role: (role as Role | undefined) ?? Role.UNKNOWN });
+    for (const [socket, at, role = Role.UNKNOWN, taken] of state.owners) {
+      if (at >= 0 && processes[at] === undefined) continue;
+      const waiting = taken === true ? undefined : taken;
+      this.#connections.set(socket, { process: processes[at], role: role as Role, waiting, isTaken: taken === true });
     }
     for (const [endpoint, at, socket, sinceWallNs] of state.listeners) {
       if (at >= 0 && processes[at] === undefined) continue;

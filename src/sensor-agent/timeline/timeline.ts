@@ -384,6 +384,7 @@ export class Timeline {
       const format = table.byName(name);
       if (format) this.#formats.set(format.id, format);
     }
+    this.#kernel.sockets.tellsAccepts = table.byName('security_sock_graft') !== undefined;
     this.#selection.begin(table, TYPED_TRACE_EVENTS, this.#interest);
     for (const format of this.#selection.formats) this.#formats.set(format.id, format);
   }

@@ -74,7 +74,7 @@ export interface NetworkContext {
   readonly transport: 'tcp';
   readonly local: Endpoint;
   readonly peer: Endpoint;
-  /** network.tcp.connect: no connection came about. */
+  /** network.tcp.connect: no connection came about. network.tcp.accept: it ended before a process took it. */
   readonly failed?: boolean | undefined;
 }
 

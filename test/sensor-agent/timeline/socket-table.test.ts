@@ -159,3 +159,58 @@ test('what is saved and loaded goes on as before; what 0.1 saved is read', () =>
   assert.deepEqual(step(older, 9n, TcpState.SYN_RECV, TcpState.ESTABLISHED), ['network.tcp.accept', 1]);
   assert.deepEqual(step(older, 8n, LAST_ACK, TcpState.CLOSE), ['network.tcp.close', 1]);
 });
+
+const network = {
+  type: 'ipv4',
+  transport: 'tcp',
+  local: { address: '127.0.0.1', port: 80 },
+  peer: { address: '127.0.0.9', port: 9 },
+} as const;
+
+/** One whose kernel tells who accepts, with a listener and a connection that waits to be taken. */
+function waiting(): SocketTable {
+  const table = new SocketTable();
+  table.tellsAccepts = true;
+  step(table, 1n, TcpState.CLOSE, TcpState.LISTEN, server, '0.0.0.0');
+  step(table, 9n, TcpState.LISTEN, TcpState.SYN_RECV);
+  const place = { localAddress: '127.0.0.1', localPort: 80, wallNs: 0n, process: undefined };
+  const states = { oldState: TcpState.SYN_RECV, newState: TcpState.ESTABLISHED };
+  assert.equal(table.follow({ socket: 9n, ...states, ...place })?.waits, true);
+  table.wait(9n, network);
+  return table;
+}
+
+test('where the kernel tells who accepts, a connection is told when it is taken, with who took it', () => {
+  const table = waiting();
+  assert.equal(table.taken(77n, worker), undefined, 'a socket of another family');
+  const again = new SocketTable();
+  again.tellsAccepts = true;
+  again.load(
+    table.save(() => 0),
+    [server],
+  );
+  for (const each of [table, again]) {
+    assert.equal(each.taken(9n, worker), network);
+    assert.equal(each.taken(9n, other), undefined, 'told once');
+    // The peer closed it while it waited.
+    assert.equal(step(each, 9n, TcpState.ESTABLISHED, 8), undefined);
+  }
+  assert.equal(table.taken(9n, worker), undefined);
+  assert.deepEqual(step(table, 9n, LAST_ACK, TcpState.CLOSE), ['network.tcp.close', 4]);
+});
+
+test('a connection that nobody took before it ended is an accept that failed', () => {
+  const table = waiting();
+  const place = { localAddress: '127.0.0.1', localPort: 80, wallNs: 0n, process: undefined };
+  const meaning = table.follow({ socket: 9n, oldState: LAST_ACK, newState: TcpState.CLOSE, ...place });
+  assert.deepEqual([meaning?.type, meaning?.failed, meaning?.process?.pid], ['network.tcp.accept', true, 1]);
+  assert.equal(table.taken(9n, worker), undefined);
+});
+
+test('one that is taken before it is established is told then, with who took it', () => {
+  const table = new SocketTable();
+  table.tellsAccepts = true;
+  step(table, 9n, TcpState.LISTEN, TcpState.SYN_RECV);
+  assert.equal(table.taken(9n, worker), undefined);
+  assert.deepEqual(step(table, 9n, TcpState.SYN_RECV, TcpState.ESTABLISHED), ['network.tcp.accept', 4]);
+});

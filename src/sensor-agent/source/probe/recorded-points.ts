@@ -12,8 +12,13 @@ interface RecordedPoint {
   readonly fetch: Readonly<Partial<Record<NodeJS.Architecture, string>>>;
 }
 
-/** `do_exit(code)`: how a thread ends, as wait() has it: signal in the lower 7 bits, exit code in the next 8. */
-const POINTS: readonly RecordedPoint[] = [{ name: 'do_exit', fetch: { x64: 'code=%di:s64', arm64: 'code=%x0:s64' } }];
+const POINTS: readonly RecordedPoint[] = [
+  // How a thread ends, as wait() has it: a signal in the lower 7 bits, an exit code in the next 8.
+  { name: 'do_exit', fetch: { x64: 'code=%di:s64', arm64: 'code=%x0:s64' } },
+  // Called by whoever accepts a connection, with the connection's socket. Not the return of inet_csk_accept: a process
+  // that waits in there since before the probe would be missed, and one that waits takes one of a few places.
+  { name: 'security_sock_graft', fetch: { x64: 'socket=%di:x64', arm64: 'socket=%x0:x64' } },
+];
 
 /** Defines them; returns `group/event` of those that this kernel takes. */
 export function definePoints(tracefs: string, recorderId: string): string[] {
