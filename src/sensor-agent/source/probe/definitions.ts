@@ -13,9 +13,16 @@ export function probeGroup(recorderId: string): string {
   return `backplane_${recorderId.replaceAll('-', '_')}`;
 }
 
+const RECORDED = '_recorded';
+
 /** The group of those whose entries are recorded. */
 export function recordedGroup(recorderId: string): string {
-  return `${probeGroup(recorderId)}_recorded`;
+  return probeGroup(recorderId) + RECORDED;
+}
+
+/** The instance in which a group's events are on, if anywhere, with underscores for its dashes. */
+export function instanceOf(group: string): string {
+  return group.endsWith(RECORDED) ? group.slice(0, -RECORDED.length) : `${group}_exec`;
 }
 
 /**

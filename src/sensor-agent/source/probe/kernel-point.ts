@@ -4,6 +4,9 @@
  * written them. The exec is noted behind it.
  */
 
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { BackplaneError } from '../../../errors.js';
 import { kernelOffset } from './btf.js';
 import { define, undefine } from './definitions.js';
 import { readExecutable } from './elf.js';
@@ -50,8 +53,13 @@ export class KernelPoint implements ExecPoints {
   readonly #function: KernelFunction;
   #sinceNs = 0n;
   #defined = 0;
+  /** Asked once for all programs, as it costs. */
+  #refusal: Error | undefined;
 
+  /** Throws `failed_precondition` where there are no kprobes. */
   constructor(tracefs: string, group: string, { name, stack }: KernelFunction) {
+    if (!existsSync(join(tracefs, 'kprobe_events')))
+      throw new BackplaneError('failed_precondition', 'this kernel has no kprobes');
     this.#tracefs = tracefs;
     this.#group = group;
     this.#function = { name, stack };
@@ -59,9 +67,20 @@ export class KernelPoint implements ExecPoints {
 
   define(_pid: number, nowNs: bigint, record: (event: string) => void): void {
     if (this.events.length > 0) return;
+    if (this.#refusal) throw this.#refusal;
+    try {
+      this.#define(nowNs, record);
+    } catch (cause) {
+      this.#refusal = cause as Error;
+      throw cause;
+    }
+  }
+
+  #define(nowNs: bigint, record: (event: string) => void): void {
     const { name, stack } = this.#function;
     const address = stack();
-    if (address === undefined) throw new Error(`the kernel does not say where ${name} has the stack`);
+    if (address === undefined)
+      throw new BackplaneError('failed_precondition', `the kernel does not say where ${name} has the stack`);
     const event = `${this.#group}/${NAME}${process.pid}_${this.#defined++}`;
     define(this.#tracefs, event, name, fetchArguments(address));
     this.events.push(event);
@@ -85,6 +104,7 @@ export class KernelPoint implements ExecPoints {
   remove(event: string): void {
     const at = this.events.indexOf(event);
     if (at >= 0) this.events.splice(at, 1);
+    this.#refusal = undefined;
     undefine(this.#tracefs, event);
   }
 }

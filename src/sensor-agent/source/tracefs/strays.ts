@@ -6,7 +6,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { nodeFileOps } from '../../../storage/file-ops.js';
 import { readIdentity } from '../../../storage/identity.js';
-import { allDefinitions, probeGroup, recordedGroup, undefineAll } from '../probe/definitions.js';
+import { allDefinitions, instanceOf, probeGroup, undefineAll } from '../probe/definitions.js';
 import { undefinePoints } from '../probe/recorded-points.js';
 import { removeInstance } from './instance.js';
 import { findTracefs } from './mount.js';
@@ -32,9 +32,7 @@ export function strayDefinitions(): string[] {
   const groups = new Set(readdirSync(instances).map((name) => name.replaceAll('-', '_')));
   return (allDefinitions(dirname(instances)) ?? []).filter((event) => {
     const [group = ''] = event.split('/');
-    const isRecorded = group.endsWith(recordedGroup('').slice(probeGroup('').length));
-    const instance = isRecorded ? group.slice(0, -recordedGroup('').length + probeGroup('').length) : `${group}_exec`;
-    return group.startsWith(probeGroup('')) && !groups.has(instance);
+    return group.startsWith(probeGroup('')) && !groups.has(instanceOf(group));
   });
 }
 
