@@ -14,7 +14,7 @@ import { profileNote } from './profiles.js';
 export function explain(checked: CheckedSubscription, registry: NodeRegistry): Plan {
   const { predicate, topics, window } = checked;
   const types = topics.flatMap((topic) => (TOPICS[topic]?.types ?? []).filter((type) => predicate.mayMatchType(type)));
-  const stages: PlanStage[] = [...kernelStages(checked, registry, types)];
+  const stages: PlanStage[] = [...kernelStages(checked, registry, types), ...argumentStages(checked, registry, types)];
   const note = profileNote(checked, registry);
   if (note !== undefined) stages.push({ place: 'agent', text: note });
   stages.push({ place: 'agent', text: agentText(checked, registry, types) });
@@ -31,6 +31,25 @@ export function explain(checked: CheckedSubscription, registry: NodeRegistry): P
     stages.push({ place: 'broker', text: "selects live events by the agents' match lists, without decoding them" });
   }
   return { filter: predicate.canonical, topics: [...topics], stages };
+}
+
+/** How a node has the arguments of programs (`arguments_by` of its report). */
+const ARGUMENTS_BY: Readonly<Record<string, string>> = {
+  kprobe: 'as the kernel copied them, of every 64-bit program',
+  uprobe:
+    'as the kernel copied them, of programs with a dynamic linker; others are looked up, and missed where they end at once',
+  visit: 'looked up when a program has started, and missed where it ends at once',
+};
+
+/** One stage for each way, as far as the nodes have said which they have. */
+function argumentStages({ nodes }: CheckedSubscription, registry: NodeRegistry, types: readonly string[]): PlanStage[] {
+  if (!types.includes('process.exec')) return [];
+  const connected = registry.connected(nodes.matches).sort();
+  return Object.entries(ARGUMENTS_BY).flatMap(([way, text]) => {
+    const having = connected.filter((node) => registry.record(node)?.report?.argumentsBy === way);
+    if (having.length === 0) return [];
+    return [{ place: 'agent', text: `arguments of programs on ${shownList(having, NODES_NAMED_MAX)}: ${text}` }];
+  });
 }
 
 function agentText(

@@ -6,10 +6,10 @@ import { once } from 'node:events';
 import { basename } from 'node:path';
 import { after, before, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
-import { Bus, cannotTrace, type EventLine } from '../../harness/bus/bus.js';
+import { Bus, Command, cannotTrace, type EventLine } from '../../harness/bus/bus.js';
 import { runSeen } from '../../harness/bus/program.js';
 import { ownAddress } from '../../harness/own-address.js';
-import { settled } from '../../harness/until.js';
+import { settled, until } from '../../harness/until.js';
 
 let bus: Bus;
 before(async () => {
@@ -94,6 +94,14 @@ test('what costs to find comes where it is named, live as in history, and to nob
     again.map((event) => event.process),
     [found],
   );
+});
+
+test('the plan says how arguments of programs are had', { skip: cannotTrace }, async () => {
+  await until('that the node has reported it', async () => {
+    const plan = new Command(['observe', '--topic', 'process', '--print-plan'], { BACKPLANE_BROKERS: bus.grpc });
+    assert.equal(await plan.exited, 0, plan.stderr);
+    return /arguments\s+of\s+programs\s+on\s+node-under-test:\s+(as\s+the\s+kernel|looked\s+up)/.test(plan.stdout);
+  });
 });
 
 test('a filter is evaluated at the node', { skip: cannotTrace }, async () => {
