@@ -40,6 +40,7 @@ export const TYPED_TRACE_EVENTS = [
   'signal_generate',
   'inet_sock_set_state',
   'do_exit',
+  'do_group_exit',
   'security_sock_graft',
 ] as const;
 
@@ -52,6 +53,12 @@ const AF_INET6 = 10;
 const IPPROTO_TCP = 6;
 
 const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number as number, name]));
+
+const SIGKILL = 9;
+
+function statusOf({ values }: TraceEvent): number {
+  return Number(BigInt.asUintN(16, values['code'] as bigint));
+}
 
 /** How a process ended, from what wait() would tell; nothing where that is not known. */
 function endOf(status: number | undefined): Pick<ProcessContext, 'exitCode' | 'exitSignal'> {
@@ -96,7 +103,10 @@ export class KernelEvents {
       case 'inet_sock_set_state':
         return this.#socket(event, place, wants);
       case 'do_exit':
-        this.#ending(event);
+        this.#threadEnds(event);
+        return undefined;
+      case 'do_group_exit':
+        this.#groupEnds(event);
         return undefined;
       case 'security_sock_graft':
         return this.#accept(event, place, wants);
@@ -113,11 +123,21 @@ export class KernelEvents {
     return wants('process.exec') ? this.#typed('process.exec', place, process, pid) : undefined;
   }
 
-  /** A thread is about to end; its process ends as its first thread does, and as one that ends all of them. */
-  #ending(event: TraceEvent): void {
+  /** As wait() has it: a process ends as its first thread does. */
+  #threadEnds(event: TraceEvent): void {
     const process = this.processes.ensure(event.pid);
-    if (event.pid === process.pid || process.exitStatus === undefined)
-      process.exitStatus = Number(BigInt.asUintN(16, event.values['code'] as bigint));
+    if (event.pid === process.pid) process.exitStatus = statusOf(event);
+  }
+
+  /**
+   * All threads are to end. Where the first has ended already, the process ends as the one that said so; those that it
+   * ends say SIGKILL.
+   */
+  #groupEnds(event: TraceEvent): void {
+    const process = this.processes.ensure(event.pid);
+    if (process.exitStatus === undefined || (process.groupEnds && process.exitStatus !== SIGKILL)) return;
+    process.exitStatus = statusOf(event);
+    process.groupEnds = true;
   }
 
   #exit(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean) {

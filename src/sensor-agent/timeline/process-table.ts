@@ -34,8 +34,10 @@ export interface ProcessState {
   /** One of Backplane's own. */
   self?: boolean | undefined;
   exited?: boolean | undefined;
-  /** As wait() has it, from when it begins to end. */
+  /** As wait() has it, once the first thread has ended. */
   exitStatus?: number | undefined;
+  /** It is of whoever ended all threads after that. */
+  groupEnds?: boolean | undefined;
 }
 
 function executable({ path, deleted }: ProcessState): ExecutableContext | undefined {
@@ -138,6 +140,7 @@ export class ProcessTable {
   fork(childPid: number, parent: ProcessState, parentPid: number, comm: string, wallNs: bigint): ProcessState {
     const child: ProcessState = { ...parent, pid: childPid, parentPid, comm, createdWallNs: wallNs, exited: undefined };
     child.exitStatus = undefined;
+    child.groupEnds = undefined;
     this.#tasks.set(childPid, child);
     return child;
   }
@@ -169,6 +172,8 @@ export class ProcessTable {
       argsMissed: read?.args === undefined,
       argsTruncated: read?.argsTruncated,
       redactions: read?.redactions,
+      exitStatus: undefined,
+      groupEnds: undefined,
     };
     if (read) {
       process.parentPid = this.#parentOf(process, read);

@@ -103,7 +103,7 @@ export class SocketTable {
         return this.#close(t);
       default:
         this.#touch(t);
-        return undefined;
+        return this.#actedOn(t);
     }
   }
 
@@ -184,6 +184,15 @@ export class SocketTable {
     }
     const { process, isTaken } = known?.role === Role.ACCEPTED ? known : this.#accept(t);
     return { type: 'network.tcp.accept', process, waits: this.tellsAccepts && isTaken !== true };
+  }
+
+  /** Who acts on a connection has taken it, also where that was not told: a probe may have been removed. */
+  #actedOn({ socket, process }: SocketTransition): SocketMeaning | undefined {
+    const known = this.#connections.get(socket);
+    if (process === undefined || known?.waiting === undefined) return undefined;
+    known.waiting = undefined;
+    known.isTaken = true;
+    return { type: 'network.tcp.accept', process };
   }
 
   /** In process context who acts on a socket has it; an accepted one was its listener's by inference only. */

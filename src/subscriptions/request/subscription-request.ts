@@ -7,6 +7,7 @@ import { BackplaneError, invalid } from '../../errors.js';
 import { CLIENT_NAME_CHARACTERS_MAX, CURSOR_BYTES_MAX, LAST_MAX } from '../../limits.js';
 import { suggestion } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
+import { NAMED_FIELDS } from '../../wire/event/field-mask.js';
 import { compilePredicate, type Predicate } from '../predicate.js';
 import { checkLag } from './lag.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
@@ -107,6 +108,9 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   const { refill, throttle, lagMaxMs } = checkDelivery(request, window);
   // Nodes must also send the fields that the broker compares for the throttle.
   if (fields.length > 0) fields.push(...(throttle?.by ?? []));
+  const unnamed = fields.length > 0 ? undefined : throttle?.by.find((field) => NAMED_FIELDS.includes(field));
+  if (unnamed !== undefined)
+    throw invalid('throttle_by', `${unnamed} comes only where fields name it: name it there, too`);
   const filter = textOf('filter', request.filter);
   const predicate = compilePredicate({ topics, filter, includeSelf, fields, refuseImpossible: true });
   const client = cleanName(textOf('client', request.client));

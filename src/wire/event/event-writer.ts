@@ -6,6 +6,7 @@
  */
 import {
   ANCESTOR_BYTES_MAX,
+  ARGUMENTS_BYTES_MAX,
   COMMAND_LINE_BYTES_MAX,
   EVENT_BYTES_MAX,
   PARENT_ARGUMENTS_BYTES_MAX,
@@ -26,6 +27,13 @@ import type {
 import { cutRuns, type FieldMask } from './field-mask.js';
 
 const EVENT_RUN_TAG = 0x2a;
+/** What is no UTF-8 takes three times its bytes when it is encoded: so much is kept of the arguments then. */
+const ENCODED_ARGUMENTS_BYTES_MAX = 2 * ARGUMENTS_BYTES_MAX;
+const UTF8_BYTES_MAX = 3;
+/** Of a tag and a length. */
+const ELEMENT_BYTES_MAX = 4;
+/** For what stands behind the fields that a mask may name: how the process ended, container, network and the like. */
+const BESIDE_BYTES_MAX = 8 * 1024;
 const NANOS_PER_SECOND = 1_000_000_000n;
 
 /** A growing buffer of event runs. Reused: `take` hands out a copy and starts over. */
@@ -45,11 +53,20 @@ export class EventWriter {
   write(event: BusEvent, mask?: FieldMask): number {
     this.#reserve(EVENT_BYTES_MAX);
     const start = this.#length;
+    try {
+      return this.#write(event, mask, start);
+    } catch (cause) {
+      this.#length = start;
+      throw cause;
+    }
+  }
+
+  #write(event: BusEvent, mask: FieldMask | undefined, start: number): number {
     const run = this.#open(EVENT_RUN_TAG);
     this.#string(0x0a, event.type);
     this.#timestamp(0x12, event.wallNs);
     this.#position(0x1a, event.position);
-    if (event.process) this.#process(event.process, mask !== undefined);
+    if (event.process) this.#process(event.process, mask !== undefined, start + EVENT_BYTES_MAX - BESIDE_BYTES_MAX);
     if (event.container) this.#container(event.container.id);
     if (event.network) this.#network(event.network);
     if (event.signal) this.#signal(event.signal);
@@ -69,15 +86,17 @@ export class EventWriter {
     return copy;
   }
 
-  /** `named`: with the fields that a mask may name; it cuts those that it does not. */
-  #process(process: ProcessContext, named: boolean): void {
+  /**
+   * `named`: with the fields that a mask may name, which cuts those that it does not. Of them only what ends before
+   * `end` is written.
+   */
+  #process(process: ProcessContext, named: boolean, end: number): void {
     const at = this.#open(0x22);
     this.#int(0x08, process.pid);
     this.#int(0x10, process.parentPid ?? 0);
     this.#string(0x1a, process.comm);
     if (process.executable) this.#executable(0x22, process.executable, named);
-    // An empty argument is an argument: written even where proto3 would skip it.
-    for (const argument of process.commandArgs ?? []) this.#element(0x2a, argument);
+    const isWhole = this.#arguments(0x2a, process.commandArgs ?? [], ENCODED_ARGUMENTS_BYTES_MAX);
     if (process.commandArgsMissed) this.#int(0x30, 1);
     this.#int(0x38, process.redactions ?? 0);
     this.#string(0x42, process.workingDirectory);
@@ -90,13 +109,17 @@ export class EventWriter {
     }
     this.#int(0x60, process.threadId ?? 0);
     this.#string(0x6a, process.previousComm);
-    if (process.commandArgsTruncated) this.#int(0x70, 1);
+    if (process.commandArgsTruncated || !isWhole) this.#int(0x70, 1);
     if (process.parent) {
       const parent = this.#open(0x7a);
       this.#int(0x08, process.parent.pid);
       if (process.parent.executable) this.#executable(0x12, process.parent.executable, named);
       if (named) {
-        this.#arguments(0x1a, process.parent.commandArgs ?? []);
+        this.#arguments(
+          0x1a,
+          process.parent.commandArgs ?? [],
+          Math.min(PARENT_ARGUMENTS_BYTES_MAX, end - this.#length),
+        );
         if (process.parent.creationTimeNs !== undefined) this.#timestamp(0x22, process.parent.creationTimeNs);
       }
       this.#close(parent);
@@ -104,12 +127,13 @@ export class EventWriter {
     if (named) {
       // The first of a tag's two bytes, as these fields have numbers beyond 15.
       for (const ancestor of process.ancestors ?? []) {
+        if (this.#length + ANCESTOR_BYTES_MAX > end) break;
         this.#byte(0x82);
         this.#element(0x01, ancestor, ANCESTOR_BYTES_MAX);
       }
-      if (process.commandArgs?.length) {
+      if (process.commandArgs?.length && this.#length < end) {
         this.#byte(0x8a);
-        this.#element(0x01, process.commandArgs.join(' '), COMMAND_LINE_BYTES_MAX);
+        this.#element(0x01, process.commandArgs.join(' '), Math.min(COMMAND_LINE_BYTES_MAX, end - this.#length));
       }
       // It has presence: 0 is written.
       if (process.exitCode !== undefined) {
@@ -249,15 +273,16 @@ export class EventWriter {
     this.#close(at);
   }
 
-  /** Those of another process, as far as there is room. */
-  #arguments(tag: number, args: readonly string[]): void {
-    let left = PARENT_ARGUMENTS_BYTES_MAX;
+  /** As far as there is room; false where that is not all. An empty argument is one, too. */
+  #arguments(tag: number, args: readonly string[], bytesMax: number): boolean {
+    const end = this.#length + bytesMax;
     for (const argument of args) {
-      if (left <= 0) return;
-      const before = this.#length;
+      const left = end - this.#length - ELEMENT_BYTES_MAX;
+      if (left <= 0) return false;
       this.#element(tag, argument, left);
-      left -= this.#length - before;
+      if (argument.length * UTF8_BYTES_MAX > left && Buffer.byteLength(argument) > left) return false;
     }
+    return true;
   }
 
   /** A varint field for a number up to 2^53; negative ones are sign-extended like int32; 0 is not written. */

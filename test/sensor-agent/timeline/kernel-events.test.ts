@@ -1,4 +1,4 @@
-/** Which connections count as Backplane's own. */
+/** Which connections count as Backplane's own, and how processes end. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KernelEvents } from '../../../src/sensor-agent/timeline/kernel-events.js';
@@ -66,4 +66,72 @@ test("only a subscriber's connections with a broker's gRPC port are Backplane's 
     assert.equal(event.process?.pid, OBSERVE);
     assert.notEqual(event.self, true);
   }
+});
+
+/** How a process of one or two threads ended, by what the kernel said in this order: `[what, thread, code]`. */
+function ended(said: readonly (readonly [string, number, number])[]) {
+  const events = new KernelEvents();
+  events.named = { userName: () => undefined };
+  events.processes.addThread(101, events.processes.ensure(100));
+  const place = { position: { epoch: 1, timeNs: 1n, lane: 0, tie: 0 }, wallNs: 1n };
+  const tell = (name: string, pid: number, values: Record<string, unknown>) =>
+    events.follow({ name, pid, flags: 0, values: values as never }, place, undefined, () => true);
+  for (const [name, pid, code] of said) tell(name, pid, { code: BigInt(code) });
+  const { process } = tell('sched_process_exit', 100, { pid: 100, group_dead: true, comm: 'x' })!;
+  return [process!.exitCode, process!.exitSignal];
+}
+
+test('a process ended as wait() says it did', () => {
+  const exit = (code: number) => code << 8;
+  assert.deepEqual(
+    ended([
+      ['do_group_exit', 100, exit(7)],
+      ['do_exit', 100, exit(7)],
+    ]),
+    [7, undefined],
+  );
+  assert.deepEqual(
+    ended([
+      ['do_group_exit', 100, 15],
+      ['do_exit', 100, 15],
+    ]),
+    [undefined, 'SIGTERM'],
+  );
+  // A worker ends all of them: the first thread is told to end, with the worker's code.
+  assert.deepEqual(
+    ended([
+      ['do_group_exit', 101, exit(5)],
+      ['do_exit', 101, exit(5)],
+      ['do_group_exit', 100, 9],
+      ['do_exit', 100, exit(5)],
+    ]),
+    [5, undefined],
+  );
+  // The first thread has ended before, and then a worker ends the process, or is killed.
+  assert.deepEqual(
+    ended([
+      ['do_exit', 100, 0],
+      ['do_group_exit', 101, exit(3)],
+      ['do_exit', 101, exit(3)],
+    ]),
+    [3, undefined],
+  );
+  assert.deepEqual(
+    ended([
+      ['do_exit', 100, 0],
+      ['do_group_exit', 101, 9],
+      ['do_exit', 101, 9],
+    ]),
+    [undefined, 'SIGKILL'],
+  );
+  // Each thread for itself.
+  assert.deepEqual(
+    ended([
+      ['do_exit', 100, exit(4)],
+      ['do_exit', 101, exit(6)],
+    ]),
+    [4, undefined],
+  );
+  // What the first thread said was lost: a worker's end is not the process's.
+  assert.deepEqual(ended([['do_exit', 101, exit(6)]]), [undefined, undefined]);
 });

@@ -214,3 +214,10 @@ test('one that is taken before it is established is told then, with who took it'
   assert.equal(table.taken(9n, worker), undefined);
   assert.deepEqual(step(table, 9n, TcpState.SYN_RECV, TcpState.ESTABLISHED), ['network.tcp.accept', 4]);
 });
+
+test('who acts on a connection has taken it, also where that was not told', () => {
+  const table = waiting();
+  assert.deepEqual(step(table, 9n, TcpState.ESTABLISHED, FIN_WAIT1, worker), ['network.tcp.accept', 4]);
+  assert.equal(table.taken(9n, worker), undefined);
+  assert.deepEqual(step(table, 9n, 7, TcpState.CLOSE), ['network.tcp.close', 4]);
+});

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { applyFieldMask, parseFieldMask } from '../../../src/cli/render/field-mask.js';
 import { BackplaneError } from '../../../src/errors.js';
+import { EVENT_BYTES_MAX } from '../../../src/limits.js';
 import type { BusEvent } from '../../../src/wire/event/event.js';
 import { eventToJson } from '../../../src/wire/event/event-json.js';
 import { EventWriter } from '../../../src/wire/event/event-writer.js';
@@ -129,6 +130,22 @@ test('masking the result of a wider mask is the same as masking the whole event'
       assert.deepEqual(cutRuns(sent, first), encoded(first));
     }),
   );
+});
+
+test('an event that would be too long with all that can be named has less of it, and leaves the next one whole', () => {
+  // What is no UTF-8 takes three times its bytes.
+  const args = ['\ufffd'.repeat(16 * 1024)];
+  const [path, name] = [`/${'p'.repeat(4_000)}`, 'p'.repeat(4_000)];
+  const process = { ...FULL.process!, commandArgs: args, executable: { path, name }, workingDirectory: path };
+  const parent = { pid: 1, executable: { path, name }, commandArgs: args };
+  const long = { ...FULL, process: { ...process, parent, ancestors: new Array(8).fill(name) } };
+  for (const mask of [compileFieldMask(EVENT_FIELDS), compileFieldMask(['process.ancestors'])]) {
+    const writer = new EventWriter(1);
+    assert.ok(writer.write(long, mask) <= EVENT_BYTES_MAX);
+    writer.take();
+    writer.write(FULL, mask);
+    assert.deepEqual(json(writer.take()), json(encoded(mask)).slice(0, 1));
+  }
 });
 
 test('an event has what must be named only where it is named', () => {

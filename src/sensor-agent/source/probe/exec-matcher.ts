@@ -67,9 +67,11 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
     if (this.#interrupted) {
       for (const pid of [...this.#open.keys()]) this.#release(pid, undefined, tell);
       this.#first.clear();
+      this.#seen = this.#seen.filter((one) => !isFirst(one));
     }
+    const whole = this.#interrupted ? seen.filter((one) => !isFirst(one)) : seen;
     this.#interrupted = false;
-    for (const one of seen) {
+    for (const one of whole) {
       if ('exec' in one) this.#exec(one.exec, tell);
       else this.#copied(one.copied, tell);
     }
@@ -132,6 +134,11 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
     this.#open.delete(pid);
     tell({ exec: open.exec, copy, replacedNs: undefined });
   }
+}
+
+/** Its exec may be what was lost. */
+function isFirst(one: { readonly exec: SeenExec } | { readonly copied: { readonly first: boolean } }): boolean {
+  return 'copied' in one && one.copied.first;
 }
 
 function timeOf(one: { readonly exec: SeenExec } | { readonly copied: { readonly timeNs: bigint } }): bigint {

@@ -160,7 +160,8 @@ export class ExecProbe {
       this.#learns = true;
       if (left.length > 0) this.#takeOver(left);
     } catch (cause) {
-      this.stopSync();
+      // What an earlier agent left is for the next way, or the next agent.
+      this.#close(this.#instance.adopted);
       throw cause;
     }
   }
@@ -222,11 +223,15 @@ export class ExecProbe {
 
   /** Stops without telling what was not read yet, in a process's last moments. */
   stopSync(): void {
+    this.#close(false);
+  }
+
+  #close(keepsInstance: boolean): void {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#watch?.close();
     this.#drain?.close();
-    this.#instance.removeSync();
+    if (!keepsInstance) this.#instance.removeSync();
     for (const event of [...this.#points.events]) this.#points.remove(event);
   }
 

@@ -15,6 +15,8 @@ interface RecordedPoint {
 const POINTS: readonly RecordedPoint[] = [
   // How a thread ends, as wait() has it: a signal in the lower 7 bits, an exit code in the next 8.
   { name: 'do_exit', fetch: { x64: 'code=%di:s64', arm64: 'code=%x0:s64' } },
+  // The same, said by whoever ends all threads of its process.
+  { name: 'do_group_exit', fetch: { x64: 'code=%di:s64', arm64: 'code=%x0:s64' } },
   // Called by whoever accepts a connection, with the connection's socket. Not the return of inet_csk_accept: a process
   // that waits in there since before the probe would be missed, and one that waits takes one of a few places.
   { name: 'security_sock_graft', fetch: { x64: 'socket=%di:x64', arm64: 'socket=%x0:x64' } },

@@ -88,16 +88,8 @@ export class TracefsSource implements Source {
     if (tracefs.mounted) sink.note('tracefs_mounted', `mounted tracefs on ${tracefs.path}`);
     const buffers = affordable(this.#options.bufferBytesPerCpu ?? KERNEL_BUFFER_BYTES_PER_CPU);
     const { recorderId } = this.#options;
-    const events = [...(this.#options.events ?? LITE_EVENTS), ...definePoints(tracefs.path, recorderId)];
     const name = `backplane-${recorderId}`;
-    const subBufferBytes = buffers.pages >= 1 * MiB ? 64 * KiB : 4 * KiB;
-    const instance = new TraceInstance(tracefs.path, {
-      name,
-      bufferBytesPerCpu: buffers.pages,
-      subBufferBytes,
-      events,
-      onDemand: this.#options.onDemand ?? [],
-    });
+    const instance = this.#makeInstance(tracefs.path, name, buffers.pages);
     process.once('exit', this.#atExit);
     try {
       this.#running = this.#open(tracefs.path, instance, sink);
@@ -114,6 +106,19 @@ export class TracefsSource implements Source {
     this.#noteAbsent(instance, sink);
     if (instance.adopted) sink.note('instance_adopted', `took over what ${name} recorded since its agent died`);
     this.#degrade(instance.missing.map((event) => `${event} is not recorded: this kernel does not have it`));
+  }
+
+  #makeInstance(tracefs: string, name: string, bufferBytesPerCpu: number): TraceInstance {
+    const { recorderId, events = LITE_EVENTS, onDemand = [] } = this.#options;
+    const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
+    const all = [...events, ...definePoints(tracefs, recorderId)];
+    try {
+      return new TraceInstance(tracefs, { name, bufferBytesPerCpu, subBufferBytes, events: all, onDemand });
+    } catch (cause) {
+      // Refused where they are on in another's instance.
+      undefinePoints(tracefs, recorderId);
+      throw cause;
+    }
   }
 
   #noteAbsent({ onDemand, events }: TraceInstance, sink: SourceSink): void {

@@ -133,3 +133,26 @@ test('what waits for ever is bounded', () => {
   );
   assert.ok(told >= 15_000);
 });
+
+test('a copy whose exec may have been lost is not taken for that of a later one', () => {
+  for (const horizonNs of [5n, 15n]) {
+    const matcher = new ExecMatcher<SeenExec, string>();
+    const told: Matched<SeenExec, string>[] = [];
+    const settle = (ns: bigint) =>
+      matcher.settle(
+        ns,
+        (one) => told.push(one),
+        () => undefined,
+      );
+    matcher.copied({ pid: 7, timeNs: 10n, copy: 'of the lost one', first: true });
+    settle(horizonNs);
+    matcher.interrupt();
+    matcher.exec({ lane: 0, pid: 7, timeNs: 20n, filename: 'later' });
+    settle(30n);
+    settle(40n);
+    assert.deepEqual(
+      told.map(({ exec, copy }) => [exec.filename, copy]),
+      [['later', undefined]],
+    );
+  }
+});

@@ -215,6 +215,30 @@ by(KERNEL, 'a program without a linker comes with its arguments, from the first 
   );
 });
 
+by(EXEC_WAYS, 'a way that is refused leaves what an earlier agent left to the next one', async (way) => {
+  const given = options();
+  const agent = spawn(process.execPath, [AGENT, given.recorderId], { stdio: ['pipe', 'pipe', 'inherit'] });
+  cleanups.push(() => agent.kill('SIGKILL'));
+  await once(agent.stdout, 'data');
+  agent.kill('SIGKILL');
+  await once(agent, 'exit');
+  cleanups.push(() => spawnSync('rmdir', [join(live.path, 'instances', `backplane-${given.recorderId}`)]));
+  const own = mark();
+  spawnSync('/bin/true', [own]);
+  const refused: ExecWay = {
+    name: 'refused',
+    points: () => ({
+      ...{ by: 'kprobe', events: [], copies: () => false, unused: () => [], remove: () => undefined },
+      define: () => {
+        throw new Error('refused');
+      },
+    }),
+  };
+  assert.throws(() => new ExecProbe(given, refused), /refused/);
+  const { seen } = await opened(way, given);
+  await until('what was started between', () => marked(seen, own).length === 1);
+});
+
 test('a file that is no program is not opened, whatever names it', () => {
   const dir = scratch();
   const fifo = join(dir, 'fifo');
