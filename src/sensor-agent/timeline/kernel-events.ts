@@ -130,14 +130,16 @@ export class KernelEvents {
   }
 
   /**
-   * All threads are to end. Where the first has ended already, the process ends as the one that said so; those that it
-   * ends say SIGKILL.
+   * All threads are to end. The first is told to end so, too; where it had ended before, the process ends as the one that
+   * said so. Those that are ended by another say SIGKILL.
    */
   #groupEnds(event: TraceEvent): void {
     const process = this.processes.ensure(event.pid);
-    if (process.exitStatus === undefined || (process.groupEnds && process.exitStatus !== SIGKILL)) return;
+    if (process.exitStatus === undefined) process.groupEnds = 'with the first';
+    if (process.groupEnds === 'with the first') return;
+    if (process.groupEnds === 'behind the first' && process.exitStatus !== SIGKILL) return;
     process.exitStatus = statusOf(event);
-    process.groupEnds = true;
+    process.groupEnds = 'behind the first';
   }
 
   #exit(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean) {

@@ -36,8 +36,8 @@ export interface ProcessState {
   exited?: boolean | undefined;
   /** As wait() has it, once the first thread has ended. */
   exitStatus?: number | undefined;
-  /** It is of whoever ended all threads after that. */
-  groupEnds?: boolean | undefined;
+  /** When all threads were told to end, compared with the first one's end. */
+  groupEnds?: 'with the first' | 'behind the first' | undefined;
 }
 
 function executable({ path, deleted }: ProcessState): ExecutableContext | undefined {

@@ -107,6 +107,16 @@ test('a process ended as wait() says it did', () => {
     ]),
     [5, undefined],
   );
+  // The first thread ends all: the others say so after it.
+  assert.deepEqual(
+    ended([
+      ['do_group_exit', 100, exit(5)],
+      ['do_exit', 100, exit(5)],
+      ['do_group_exit', 101, 9],
+      ['do_exit', 101, exit(5)],
+    ]),
+    [5, undefined],
+  );
   // The first thread has ended before, and then a worker ends the process, or is killed.
   assert.deepEqual(
     ended([
