@@ -124,7 +124,11 @@ export const REDACTION_CPU_SHARE = 0.05;
 export const REDACTION_CPU_BURST_MS = 250;
 /** Paths, cgroup names and the like. */
 export const EVENT_STRING_BYTES_MAX = 4 * KiB;
-/** What is shown of other programs, and a second time of this one. */
+/** Arguments in an event: what is no UTF-8 takes three times its bytes there, and is cut. */
+export const EVENT_ARGUMENTS_BYTES_MAX = 2 * ARGUMENTS_BYTES_MAX;
+/** What stands in an event behind its process: container, network and the like. */
+export const EVENT_BESIDE_BYTES_MAX = 8 * KiB;
+/** What is shown of other programs, and a second time of this one, where an event has room. */
 export const PARENT_ARGUMENTS_BYTES_MAX = 4 * KiB;
 export const COMMAND_LINE_BYTES_MAX = 8 * KiB;
 /** What is read of the node's list of users. */
@@ -156,6 +160,8 @@ export const KERNEL_FILTER_DEPTH_MAX = 32;
 /** A subscriber's own name, in characters. */
 export const CLIENT_NAME_CHARACTERS_MAX = 64;
 export const PREDICATES_MAX = 1024;
+/** Unions of the field masks of predicates that match the same events. */
+export const MASK_UNIONS_MAX = 64;
 export const TOPICS_PER_REQUEST_MAX = 64;
 export const NODE_GLOBS_MAX = 256;
 export const NAME_BYTES_MAX = 253;
@@ -406,13 +412,15 @@ assert(RECONNECT_MS_MAX < NODE_RETURN_MS);
 assert(NODES_MAX + SUBSCRIPTIONS_MAX <= GRPC_CONNECTIONS_MAX);
 assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
 assert(HISTORY_FRAME_BYTES + EVENT_BYTES_MAX < HISTORY_OVERDRAFT_BYTES);
+assert(EVENT_ARGUMENTS_BYTES_MAX + 6 * EVENT_STRING_BYTES_MAX + EVENT_BESIDE_BYTES_MAX <= EVENT_BYTES_MAX);
+// Of ordinary arguments nothing that is named is cut for want of room.
 assert(
   ARGUMENTS_BYTES_MAX +
     6 * EVENT_STRING_BYTES_MAX +
     PARENT_ARGUMENTS_BYTES_MAX +
     COMMAND_LINE_BYTES_MAX +
     ANCESTORS_MAX * ANCESTOR_BYTES_MAX <
-    EVENT_BYTES_MAX,
+    EVENT_BYTES_MAX - EVENT_BESIDE_BYTES_MAX,
 );
 assert(MESSAGE_BYTES_MAX < RECORD_BYTES_MAX);
 assert(PAGE_BYTES_MAX < RECORD_BYTES_MAX);

@@ -4,7 +4,6 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CpioWriter } from './cpio.js';
-import { fileOf } from './packages.js';
 
 /** The build that this is of, and the checkout. */
 const BUILD = fileURLToPath(new URL('../..', import.meta.url));
@@ -27,7 +26,6 @@ export function writeImage(target: string, init: string): string {
   archive.file('etc/passwd', Buffer.from('root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n'));
   for (const name of PROGRAMS) addProgram(archive, which(name));
   addProgram(archive, fs.realpathSync(process.execPath), '/usr/bin/node');
-  archive.file('usr/bin/busybox', fs.readFileSync(fileOf('busybox-static', 'bin/busybox')), 0o755);
   addFolder(archive, BUILD, `${GUEST_ROOT}/dist`);
   addFolder(archive, path.join(ROOT, 'proto'), `${GUEST_ROOT}/proto`);
   for (const name of ['package.json', 'LICENSE', 'backplane'])

@@ -40,11 +40,6 @@ export function kernelOf(name: string): Kernel {
   return { release, image: kernel };
 }
 
-/** A file of a package of this machine's kind, `busybox-static` for one. */
-export function fileOf(packageName: string, file: string): string {
-  return path.join(new Release('bookworm').unpack(packageName), file);
-}
-
 /** Where this machine has its own packages from: it has those of other releases, too. */
 function mirror(): string {
   const codename = /^VERSION_CODENAME=(\S+)/m.exec(fs.readFileSync('/etc/os-release', 'utf8'))?.[1] ?? '';

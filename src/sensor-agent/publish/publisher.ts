@@ -23,7 +23,6 @@ import {
 } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import type { BusEvent } from '../../wire/event/event.js';
-import { unionOfMasks } from '../../wire/event/field-mask.js';
 import { type Frame, refusedFrame } from '../../wire/frame/frame.js';
 import { comparePositions, laterPosition, type Position, positionBefore } from '../../wire/position.js';
 import { cpuTimer } from '../cpu-time.js';
@@ -38,6 +37,7 @@ import type { TimelineView } from '../timeline/timeline-view.js';
 import type { LiveBudget } from './budget.js';
 import { FrameBuilder } from './frame-builder.js';
 import { LagAllowance } from './lag-allowance.js';
+import { MaskUnions } from './mask-unions.js';
 
 /** The connection that frames are sent on. */
 export interface FrameLink {
@@ -68,6 +68,7 @@ export class Publisher {
   eventsShed = 0;
   #state: State = { kind: 'idle' };
   #interest: Interest | undefined;
+  readonly #masks = new MaskUnions();
   #builders = new Map<string, FrameBuilder>();
   #floors = new Map<string, Position>();
   /** Topics whose next frame continues the log's last one, which ended exactly at the topic's floor. */
@@ -229,8 +230,7 @@ export class Publisher {
       if (!this.#flush(builder, timeline, otherEpoch ? builder.last : positionBefore(event.position))) return;
     }
     if (admitted) {
-      const mask = unionOfMasks(matched.map((predicate) => predicate.mask));
-      builder.add(event, ids, (bytes) => this.#budget.charge(bytes, ids.length), mask);
+      builder.add(event, ids, (bytes) => this.#budget.charge(bytes, ids.length), this.#masks.of(matched));
     } else builder.shed(event.position, ids);
     if (builder.full) this.#flush(builder, timeline, event.position);
   }

@@ -6,8 +6,9 @@
  */
 import {
   ANCESTOR_BYTES_MAX,
-  ARGUMENTS_BYTES_MAX,
   COMMAND_LINE_BYTES_MAX,
+  EVENT_ARGUMENTS_BYTES_MAX,
+  EVENT_BESIDE_BYTES_MAX,
   EVENT_BYTES_MAX,
   PARENT_ARGUMENTS_BYTES_MAX,
 } from '../../limits.js';
@@ -27,13 +28,9 @@ import type {
 import { cutRuns, type FieldMask } from './field-mask.js';
 
 const EVENT_RUN_TAG = 0x2a;
-/** What is no UTF-8 takes three times its bytes when it is encoded: so much is kept of the arguments then. */
-const ENCODED_ARGUMENTS_BYTES_MAX = 2 * ARGUMENTS_BYTES_MAX;
 const UTF8_BYTES_MAX = 3;
 /** Of a tag and a length. */
 const ELEMENT_BYTES_MAX = 4;
-/** For what stands behind the fields that a mask may name: how the process ended, container, network and the like. */
-const BESIDE_BYTES_MAX = 8 * 1024;
 const NANOS_PER_SECOND = 1_000_000_000n;
 
 /** A growing buffer of event runs. Reused: `take` hands out a copy and starts over. */
@@ -66,7 +63,8 @@ export class EventWriter {
     this.#string(0x0a, event.type);
     this.#timestamp(0x12, event.wallNs);
     this.#position(0x1a, event.position);
-    if (event.process) this.#process(event.process, mask !== undefined, start + EVENT_BYTES_MAX - BESIDE_BYTES_MAX);
+    const end = start + EVENT_BYTES_MAX - EVENT_BESIDE_BYTES_MAX;
+    if (event.process) this.#process(event.process, mask !== undefined, end);
     if (event.container) this.#container(event.container.id);
     if (event.network) this.#network(event.network);
     if (event.signal) this.#signal(event.signal);
@@ -96,7 +94,7 @@ export class EventWriter {
     this.#int(0x10, process.parentPid ?? 0);
     this.#string(0x1a, process.comm);
     if (process.executable) this.#executable(0x22, process.executable, named);
-    const isWhole = this.#arguments(0x2a, process.commandArgs ?? [], ENCODED_ARGUMENTS_BYTES_MAX);
+    const isWhole = this.#arguments(0x2a, process.commandArgs ?? [], EVENT_ARGUMENTS_BYTES_MAX);
     if (process.commandArgsMissed) this.#int(0x30, 1);
     this.#int(0x38, process.redactions ?? 0);
     this.#string(0x42, process.workingDirectory);

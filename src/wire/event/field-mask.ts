@@ -105,9 +105,17 @@ export function unionOfMasks(masks: readonly (FieldMask | undefined)[]): FieldMa
   return masks.some((mask) => mask !== undefined && namesMore(mask)) ? merge(USUAL_FIELDS, union) : undefined;
 }
 
+/** Asked of the same masks for every event. */
+const namingMore = new WeakMap<FieldMask, boolean>();
+
 /** Whether a mask keeps a field that comes only where it is named. */
 export function namesMore(mask: FieldMask): boolean {
-  return keepsMore(mask, USUAL_FIELDS);
+  let names = namingMore.get(mask);
+  if (names === undefined) {
+    names = keepsMore(mask, USUAL_FIELDS);
+    namingMore.set(mask, names);
+  }
+  return names;
 }
 
 function keepsMore(mask: FieldMask, usual: FieldMask): boolean {

@@ -1,19 +1,15 @@
 /** Who accepts a connection, where the kernel tells it: of several that may, the one that did. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { Bus, cannotTrace } from '../../harness/bus/bus.js';
-import { liveTracefs } from '../../harness/kernel/live-kernel.js';
+import { cannotProbeKernel } from '../../harness/kernel/live-kernel.js';
 import { ownAddress } from '../../harness/own-address.js';
 import { until } from '../../harness/until.js';
 
-const live = liveTracefs();
-const hasProbes = !cannotTrace && !live.skip && existsSync(join(live.path, 'kprobe_events'));
-const skip = hasProbes ? false : 'this kernel has no kprobes';
+const skip = cannotTrace || cannotProbeKernel();
 const CONNECTIONS = 40;
 
 /** A process that listens and four that it forked, which accept: each says which connections it took. */

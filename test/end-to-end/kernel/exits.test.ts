@@ -2,15 +2,11 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Bus, cannotTrace, type EventLine } from '../../harness/bus/bus.js';
-import { liveTracefs } from '../../harness/kernel/live-kernel.js';
+import { cannotProbeKernel } from '../../harness/kernel/live-kernel.js';
 
-const live = liveTracefs();
-const hasProbes = !cannotTrace && !live.skip && existsSync(join(live.path, 'kprobe_events'));
-const skip = hasProbes ? false : 'this kernel has no kprobes';
+const skip = cannotTrace || cannotProbeKernel();
 
 let bus: Bus;
 before(async () => {

@@ -1,9 +1,12 @@
 /** What tests against the real kernel share: whether there is one to test, and a sink that counts. */
-
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { EXEC_PROBE_BUFFER_BYTES_PER_CPU } from '../../../src/limits.js';
 import type { FieldValues } from '../../../src/sensor-agent/source/pages/decoder.js';
-import type { FormatTable } from '../../../src/sensor-agent/source/pages/format.js';
+import { FormatTable } from '../../../src/sensor-agent/source/pages/format.js';
 import { type LaneCursor, PageEntries, scanPage, startCursor } from '../../../src/sensor-agent/source/pages/page.js';
 import type { ExecRecord, SourceSink } from '../../../src/sensor-agent/source/source.js';
+import { TraceClock, uptimeNow } from '../../../src/sensor-agent/source/tracefs/clock.js';
 import { openTracefs } from '../../../src/sensor-agent/source/tracefs/mount.js';
 
 /** tracefs's path, or why there is none. */
@@ -13,6 +16,23 @@ export function liveTracefs(): { path: string; skip: false } | { path: ''; skip:
   } catch (cause) {
     return { path: '', skip: (cause as Error).message };
   }
+}
+
+/** Why tests of probes in the kernel cannot run here, or false. */
+export function cannotProbeKernel(): string | false {
+  const live = liveTracefs();
+  if (live.skip) return live.skip;
+  return existsSync(join(live.path, 'kprobe_events')) ? false : 'this kernel has no kprobes';
+}
+
+/** What an exec probe is made with, and what it tells. */
+export function probeOptions(recorderId: string) {
+  const seen = new Recording(() => new FormatTable([]));
+  const clock = new TraceClock(uptimeNow);
+  return {
+    ...{ recorderId, name: `backplane-${recorderId}-exec`, seen, sink: seen, tracefs: liveTracefs().path },
+    ...{ nowNs: () => clock.nowNs(), bufferBytesPerCpu: EXEC_PROBE_BUFFER_BYTES_PER_CPU },
+  };
 }
 
 export interface SeenEvent {

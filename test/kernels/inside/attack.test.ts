@@ -7,11 +7,9 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { ARGUMENTS_BYTES_MAX, EXEC_PROBE_BUFFER_BYTES_PER_CPU } from '../../../src/limits.js';
-import { FormatTable } from '../../../src/sensor-agent/source/pages/format.js';
+import { ARGUMENTS_BYTES_MAX } from '../../../src/limits.js';
 import { EXEC_WAYS, ExecProbe } from '../../../src/sensor-agent/source/probe/exec-probe.js';
-import { TraceClock, uptimeNow } from '../../../src/sensor-agent/source/tracefs/clock.js';
-import { liveTracefs, Recording } from '../../harness/kernel/live-kernel.js';
+import { liveTracefs, probeOptions } from '../../harness/kernel/live-kernel.js';
 import { until } from '../../harness/until.js';
 
 const COUNTS = [1, 5, 60];
@@ -23,18 +21,11 @@ const NOBODY = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
 const live = liveTracefs();
 for (const way of live.skip ? [] : EXEC_WAYS) {
   test(`long and many arguments of an unprivileged user's programs (${way.name})`, async (t) => {
-    const seen = new Recording(() => new FormatTable([]));
-    const clock = new TraceClock(uptimeNow);
-    const recorderId = `attack-${process.pid}`;
+    const options = probeOptions(`attack-${process.pid}`);
+    const { seen } = options;
     let probe: ExecProbe;
     try {
-      probe = new ExecProbe(
-        {
-          ...{ recorderId, name: `backplane-${recorderId}-exec`, sink: seen, tracefs: live.path },
-          ...{ nowNs: () => clock.nowNs(), bufferBytesPerCpu: EXEC_PROBE_BUFFER_BYTES_PER_CPU },
-        },
-        way,
-      );
+      probe = new ExecProbe(options, way);
     } catch (cause) {
       return t.skip((cause as Error).message);
     }

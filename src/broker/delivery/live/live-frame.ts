@@ -25,7 +25,8 @@ export function selectLive(frame: Frame, predicateId: bigint, cut: LiveCut): Sel
   const from = cut.floor === undefined ? 0 : firstAfter(frame, cut.floor);
   const to = cut.untilNs === undefined ? frame.count : firstAtOrAfter(frame, cut.untilNs);
   const selection = selectEvents(frame, match, from, to, cut.countMax, cut.admit);
-  return selection.count + selection.refused === 0 ? undefined : { ...selection, namedFields: frame.namedFields };
+  if (selection.count + selection.refused === 0) return undefined;
+  return frame.namedFields ? { ...selection, namedFields: true } : selection;
 }
 
 /** Number of events of a frame that a node shed for one subscription. */

@@ -1,7 +1,7 @@
 /**
  * Dynamic events of this recorder in `dynamic_events`, which has kprobes and uprobes. The file is everybody's: it is
- * opened for appending only, as truncating it removes every tool's definitions. A definition outlives whoever made it, so its group carries the
- * recorder's identity, by which the next agent, or `up`, finds and removes it.
+ * opened for appending only, as truncating it removes every tool's definitions. A definition outlives whoever made it,
+ * so its group carries the recorder's identity, by which the next agent, or `up`, finds and removes it.
  */
 import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';

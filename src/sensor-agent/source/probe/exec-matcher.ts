@@ -62,16 +62,15 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
    * be; `waits` those that wait for the next drain.
    */
   settle(horizonNs: bigint, tell: (matched: Matched<Exec, Copy>) => void, waits: (exec: Exec) => void): void {
-    const seen = this.#seen.filter((one) => timeOf(one) < horizonNs).sort((a, b) => compare(timeOf(a), timeOf(b)));
-    this.#seen = this.#seen.filter((one) => timeOf(one) >= horizonNs);
     if (this.#interrupted) {
       for (const pid of [...this.#open.keys()]) this.#release(pid, undefined, tell);
       this.#first.clear();
       this.#seen = this.#seen.filter((one) => !isFirst(one));
+      this.#interrupted = false;
     }
-    const whole = this.#interrupted ? seen.filter((one) => !isFirst(one)) : seen;
-    this.#interrupted = false;
-    for (const one of whole) {
+    const seen = this.#seen.filter((one) => timeOf(one) < horizonNs).sort((a, b) => compare(timeOf(a), timeOf(b)));
+    this.#seen = this.#seen.filter((one) => timeOf(one) >= horizonNs);
+    for (const one of seen) {
       if ('exec' in one) this.#exec(one.exec, tell);
       else this.#copied(one.copied, tell);
     }

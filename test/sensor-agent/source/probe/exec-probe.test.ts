@@ -18,15 +18,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { EXEC_PROBE_BUFFER_BYTES_PER_CPU } from '../../../../src/limits.js';
-import { FormatTable } from '../../../../src/sensor-agent/source/pages/format.js';
 import { define, definitionsOf, probeGroup, undefine } from '../../../../src/sensor-agent/source/probe/definitions.js';
 import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js';
 import { EXEC_WAYS, ExecProbe, type ExecWay } from '../../../../src/sensor-agent/source/probe/exec-probe.js';
 import { within } from '../../../../src/sensor-agent/source/probe/linker-points.js';
+import { undefinePoints } from '../../../../src/sensor-agent/source/probe/recorded-points.js';
 import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
-import { TraceClock, uptimeNow } from '../../../../src/sensor-agent/source/tracefs/clock.js';
-import { liveTracefs, Recording } from '../../../harness/kernel/live-kernel.js';
+import { liveTracefs, probeOptions, type Recording } from '../../../harness/kernel/live-kernel.js';
 import { until } from '../../../harness/until.js';
 
 const live = liveTracefs();
@@ -41,15 +39,7 @@ const AGENT = fileURLToPath(new URL('../../../harness/kernel/agent-process.js', 
 const defined = (group: string) => definitionsOf(live.path, group) ?? [];
 let serial = 0;
 
-function options(recorderId = `test-${process.pid}-p${serial++}`) {
-  const seen = new Recording(() => new FormatTable([]));
-  const clock = new TraceClock(uptimeNow);
-  const name = `backplane-${recorderId}-exec`;
-  return {
-    ...{ recorderId, name, seen, sink: seen, tracefs: live.path, nowNs: () => clock.nowNs() },
-    bufferBytesPerCpu: EXEC_PROBE_BUFFER_BYTES_PER_CPU,
-  };
-}
+const options = () => probeOptions(`test-${process.pid}-p${serial++}`);
 
 async function opened(way: ExecWay, given = options()) {
   const probe = new ExecProbe(given, way);
@@ -215,14 +205,26 @@ by(KERNEL, 'a program without a linker comes with its arguments, from the first 
   );
 });
 
-by(EXEC_WAYS, 'a way that is refused leaves what an earlier agent left to the next one', async (way) => {
-  const given = options();
-  const agent = spawn(process.execPath, [AGENT, given.recorderId], { stdio: ['pipe', 'pipe', 'inherit'] });
-  cleanups.push(() => agent.kill('SIGKILL'));
+/** Runs `meanwhile` while an agent records that reads nothing, kills it, and returns what it had defined. */
+async function leftByAgent(recorderId: string, meanwhile: () => void): Promise<string[]> {
+  const agent = spawn(process.execPath, [AGENT, recorderId], { stdio: ['pipe', 'pipe', 'inherit'] });
+  cleanups.push(
+    () => undefinePoints(live.path, recorderId),
+    () => spawnSync('rmdir', [join(live.path, 'instances', `backplane-${recorderId}`)]),
+    () => agent.kill('SIGKILL'),
+  );
   await once(agent.stdout, 'data');
+  meanwhile();
+  const left = defined(probeGroup(recorderId));
+  assert.ok(left.length > 0);
   agent.kill('SIGKILL');
   await once(agent, 'exit');
-  cleanups.push(() => spawnSync('rmdir', [join(live.path, 'instances', `backplane-${given.recorderId}`)]));
+  return left;
+}
+
+by(EXEC_WAYS, 'a way that is refused leaves what an earlier agent left to the next one', async (way) => {
+  const given = options();
+  await leftByAgent(given.recorderId, () => undefined);
   const own = mark();
   spawnSync('/bin/true', [own]);
   const refused: ExecWay = {
@@ -267,18 +269,11 @@ test('links in another root are followed within it, and lead nowhere where they 
 
 by(EXEC_WAYS, 'what an agent that was killed left is told, and its definitions go', async (way) => {
   const given = options();
-  const agent = spawn(process.execPath, [AGENT, given.recorderId], { stdio: ['pipe', 'pipe', 'inherit'] });
-  cleanups.push(() => agent.kill('SIGKILL'));
-  await once(agent.stdout, 'data');
-  // It reads only when it is told to.
   const own = mark();
-  for (let run = 0; run < 20; run += 1) spawnSync('/bin/true', [own, String(run)]);
-  const left = defined(probeGroup(given.recorderId));
-  assert.ok(left.length > 0);
-  agent.kill('SIGKILL');
-  await once(agent, 'exit');
+  const left = await leftByAgent(given.recorderId, () => {
+    for (let run = 0; run < 20; run += 1) spawnSync('/bin/true', [own, String(run)]);
+  });
   const { seen } = await opened(way, given);
-  cleanups.push(() => spawnSync('rmdir', [join(live.path, 'instances', `backplane-${given.recorderId}`)]));
   await until(
     'all of them',
     () => marked(seen, own).length === 20,
