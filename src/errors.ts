@@ -2,7 +2,7 @@
  * One error class with a closed set of codes, and the gRPC status, HTTP status and exit code of each. A message is one
  * line that names the field, the bound and the value, and says what to do where there is something to do.
  */
-import { status } from '@grpc/grpc-js';
+import type { status } from '@grpc/grpc-js';
 import { ERROR_CHARACTERS_MAX } from './limits.js';
 
 export type ErrorCode =
@@ -21,21 +21,22 @@ export type ErrorCode =
   | 'cancelled'
   | 'internal';
 
+/** gRPC's status by its number: for the names, every command would load gRPC, also the many that never connect. */
 const MAPPING: Record<ErrorCode, { grpc: status; http: number; exit: number }> = {
-  invalid_argument: { grpc: status.INVALID_ARGUMENT, http: 400, exit: 2 },
-  filter_invalid: { grpc: status.INVALID_ARGUMENT, http: 400, exit: 2 },
-  cursor_invalid: { grpc: status.INVALID_ARGUMENT, http: 400, exit: 2 },
-  cursor_expired: { grpc: status.OUT_OF_RANGE, http: 410, exit: 2 },
-  not_found: { grpc: status.NOT_FOUND, http: 404, exit: 1 },
-  already_exists: { grpc: status.ALREADY_EXISTS, http: 409, exit: 1 },
-  resource_exhausted: { grpc: status.RESOURCE_EXHAUSTED, http: 429, exit: 1 },
-  failed_precondition: { grpc: status.FAILED_PRECONDITION, http: 412, exit: 1 },
-  unauthenticated: { grpc: status.UNAUTHENTICATED, http: 401, exit: 2 },
-  permission_denied: { grpc: status.PERMISSION_DENIED, http: 403, exit: 1 },
-  unavailable: { grpc: status.UNAVAILABLE, http: 503, exit: 1 },
-  damaged: { grpc: status.DATA_LOSS, http: 500, exit: 1 },
-  cancelled: { grpc: status.CANCELLED, http: 499, exit: 130 },
-  internal: { grpc: status.INTERNAL, http: 500, exit: 1 },
+  invalid_argument: { grpc: 3, http: 400, exit: 2 },
+  filter_invalid: { grpc: 3, http: 400, exit: 2 },
+  cursor_invalid: { grpc: 3, http: 400, exit: 2 },
+  cursor_expired: { grpc: 11, http: 410, exit: 2 },
+  not_found: { grpc: 5, http: 404, exit: 1 },
+  already_exists: { grpc: 6, http: 409, exit: 1 },
+  resource_exhausted: { grpc: 8, http: 429, exit: 1 },
+  failed_precondition: { grpc: 9, http: 412, exit: 1 },
+  unauthenticated: { grpc: 16, http: 401, exit: 2 },
+  permission_denied: { grpc: 7, http: 403, exit: 1 },
+  unavailable: { grpc: 14, http: 503, exit: 1 },
+  damaged: { grpc: 15, http: 500, exit: 1 },
+  cancelled: { grpc: 1, http: 499, exit: 130 },
+  internal: { grpc: 13, http: 500, exit: 1 },
 };
 
 export class BackplaneError extends Error {

@@ -1,13 +1,12 @@
 /**
  * How long a broker takes to refuse filters that were made to cost it: each once, as the first of its kind, in a process
- * that has just started, without and with the warm-up that brokers do before they listen.
+ * that has just started.
  *
  *   node dist/bench/parts/hostile-filters.js
  */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { compilePredicate } from '../../src/subscriptions/predicate.js';
-import { warmUpFilters } from '../../src/subscriptions/warm-up.js';
 import { report, round } from '../measuring/report.js';
 
 const pattern = (text: string) => `process.comm.matches(${JSON.stringify(text)})`;
@@ -35,18 +34,14 @@ const HOSTILE: Readonly<Record<string, string>> = {
 };
 
 if (process.argv[2] === undefined) {
-  const run = (role: string) =>
-    JSON.parse(execFileSync(process.execPath, [fileURLToPath(import.meta.url), role], { encoding: 'utf8' })) as Record<
+  const run = () =>
+    JSON.parse(execFileSync(process.execPath, [fileURLToPath(import.meta.url), 'one'], { encoding: 'utf8' })) as Record<
       string,
       number
     >;
-  const rounds = Array.from({ length: 5 }, () => ({ cold: run('cold'), warm: run('warm') }));
+  const rounds = Array.from({ length: 5 }, run);
   const median = (values: number[]) => round(values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!, 2);
-  const rows = [...Object.keys(HOSTILE), 'warm-up'].map((what) => ({
-    what,
-    'cold, ms': median(rounds.map(({ cold }) => cold[what] ?? 0)),
-    'after the warm-up, ms': median(rounds.map(({ warm }) => warm[what] ?? 0)),
-  }));
+  const rows = Object.keys(HOSTILE).map((what) => ({ what, ms: median(rounds.map((times) => times[what] ?? 0)) }));
   report('refusing hostile filters', rows, {});
 } else {
   const times: Record<string, number> = {};
@@ -55,7 +50,6 @@ if (process.argv[2] === undefined) {
     act();
     times[what] = performance.now() - startMs;
   };
-  if (process.argv[2] === 'warm') time('warm-up', warmUpFilters);
   for (const [what, filter] of Object.entries(HOSTILE)) {
     time(what, () => {
       try {

@@ -19,7 +19,6 @@ import {
 import { lockDirectory } from '../storage/dir-lock.js';
 import type { FileOps } from '../storage/file-ops.js';
 import { compileNodeGlobs } from '../subscriptions/request/node-globs.js';
-import { warmUpFilters } from '../subscriptions/warm-up.js';
 import { addReflection } from '../wire/grpc/reflection.js';
 import { rawService } from '../wire/grpc/rpc.js';
 import { serverOptions, setStreamWindow } from '../wire/grpc/server-options.js';
@@ -107,7 +106,6 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const httpListen = parseListenAddress('http.listen', options.httpListen, options.insecure);
   const dir = join(options.dataDir, 'broker');
   const lock = lockDirectory(dir);
-  warmUpFilters();
   let store: LogStore | undefined;
   try {
     const held = heldFrames(options.logger);

@@ -16,7 +16,7 @@ import { compileFilter } from './filter/compile.js';
 import { whyImpossible } from './filter/impossible.js';
 import { parseFilter } from './filter/parse.js';
 import { canMatch } from './filter/possible.js';
-import { scanFilter } from './filter/scan.js';
+import { tokensOf } from './filter/tokens.js';
 import { NEVER } from './pushdown/raw-expr.js';
 import { type RawForm, rawForm } from './pushdown/raw-form.js';
 import { checkTopics } from './request/names.js';
@@ -148,7 +148,7 @@ function checkText(text: string): CheckedFilter {
 /** Checks that the canonical text keeps to the bounds of any filter, because nodes apply them to it. */
 function checkCanonical(canonical: string): void {
   try {
-    scanFilter(canonical);
+    tokensOf(canonical);
   } catch (cause) {
     const reason = (cause as Error).message.replace(/^filter: /, '');
     throw new BackplaneError('filter_invalid', `filter: too large when written in canonical form: ${reason}`);

@@ -1,25 +1,20 @@
 /**
- * The protocol's definition, read once from the .proto files that ship with the package, one codec per message and one
+ * The protocol's definition, read once from what the build made of the .proto files, one codec per message and one
  * definition per service. Objects have longs as decimal strings, enums as their names, bytes as Buffer, unset messages
  * as null. It is protobufjs as `@grpc/proto-loader` has it, but for the descriptors that the loader makes of every
  * message: each start of a process would pay 0.1 s for them, and nobody reads them.
  */
+import { readFileSync } from 'node:fs';
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
-import protobuf from 'protobufjs';
+import protobuf from 'protobufjs/light.js';
 import { BackplaneError } from '../errors.js';
-import { packageFile } from '../package-files.js';
+import { builtFile } from '../package-files.js';
 
 const PACKAGE = 'backplane.v1';
 const FORM: protobuf.IConversionOptions = { longs: String, enums: String, defaults: true, oneofs: true };
 
-const root = load();
-
-function load(): protobuf.Root {
-  const made = new protobuf.Root();
-  made.resolvePath = (_importer, name) => packageFile(`proto/${name}`);
-  made.loadSync(['backplane/v1/uplink.proto', 'backplane/v1/subscription.proto']).resolveAll();
-  return made;
-}
+const root = protobuf.Root.fromJSON(JSON.parse(readFileSync(builtFile('descriptors/backplane.json'), 'utf8')));
+root.resolveAll();
 
 /** `name` is that of a message in backplane.v1. */
 export function messageType(name: string): protobuf.Type {

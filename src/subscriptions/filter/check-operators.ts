@@ -1,10 +1,10 @@
 /** Operators: which types each takes and what it gives. */
 import type { ArithmeticOperator, CheckedExpr, CompareOperator, ValueType } from './checked.js';
-import type { CallSyntax, Syntax } from './parse.js';
+import type { BinarySyntax, Syntax } from './parse.js';
 import { INT_MIN, type Scope } from './scope.js';
 
-const COMPARE = /^_(==|!=|<|<=|>|>=)_$/;
-const ARITHMETIC = /^_([-+*/%])_$/;
+type OperatorSyntax = Extract<Syntax, { kind: 'and' | 'or' | 'not' | 'negate' | 'conditional' | 'index' | 'binary' }>;
+
 const ORDERED: ReadonlySet<ValueType> = new Set<ValueType>(['int', 'string', 'timestamp', 'duration']);
 
 /** Results of `left operator right`, by `left operator right` in types. */
@@ -23,31 +23,37 @@ const ARITHMETIC_RESULT: ReadonlyMap<string, 'int' | 'string' | 'timestamp' | 'd
   ['duration - duration', 'duration'],
 ]);
 
-/** undefined when the call is not an operator. */
-export function checkOperator(scope: Scope, node: Syntax, call: CallSyntax): CheckedExpr | undefined {
-  const name = call.function;
-  const [first, second, third] = call.args as [Syntax, Syntax, Syntax];
-  const compare = COMPARE.exec(name);
-  if (compare) return checkCompare(scope, node, compare[1] as CompareOperator, first, second);
-  const arithmetic = ARITHMETIC.exec(name);
-  if (arithmetic) return checkArithmetic(scope, node, arithmetic[1] as ArithmeticOperator, first, second);
-  switch (name) {
-    case '_&&_':
-      return checkLogic(scope, 'and', call.args);
-    case '_||_':
-      return checkLogic(scope, 'or', call.args);
-    case '!_':
-      return { kind: 'not', type: 'bool', operand: scope.checkAs(first, 'bool', 'what follows "!"') };
-    case '-_':
-      return checkNegate(scope, first);
-    case '@in':
-      return checkIn(scope, first, second);
-    case '_?_:_':
-      return checkConditional(scope, first, second, third);
-    case '_[_]':
-      return checkIndex(scope, node, first, second);
+export function checkOperator(scope: Scope, node: OperatorSyntax): CheckedExpr {
+  switch (node.kind) {
+    case 'and':
+    case 'or':
+      return checkLogic(scope, node.kind, node.operands);
+    case 'not':
+      return { kind: 'not', type: 'bool', operand: scope.checkAs(node.operand, 'bool', 'what follows "!"') };
+    case 'negate':
+      return checkNegate(scope, node.operand);
+    case 'conditional':
+      return checkConditional(scope, node.test, node.yes, node.no);
+    case 'index':
+      return checkIndex(scope, node, node.list, node.index);
     default:
-      return undefined;
+      return checkBinary(scope, node);
+  }
+}
+
+function checkBinary(scope: Scope, node: BinarySyntax): CheckedExpr {
+  const { operator, left, right } = node;
+  switch (operator) {
+    case 'in':
+      return checkIn(scope, left, right);
+    case '+':
+    case '-':
+    case '*':
+    case '/':
+    case '%':
+      return checkArithmetic(scope, node, operator, left, right);
+    default:
+      return checkCompare(scope, node, operator, left, right);
   }
 }
 
@@ -102,6 +108,8 @@ function checkArithmetic(
 function checkNegate(scope: Scope, syntax: Syntax): CheckedExpr {
   const operand = scope.checkAs(syntax, 'int', 'what follows "-"');
   if (operand.kind === 'int' && operand.value !== INT_MIN) return { ...operand, value: -operand.value };
+  // As CEL reads `--x`: the smallest number has no opposite, and is itself all the same.
+  if (operand.kind === 'negate') return operand.operand;
   return { kind: 'negate', type: 'int', operand };
 }
 

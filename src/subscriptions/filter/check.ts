@@ -8,7 +8,7 @@ import { checkCall } from './check-calls.js';
 import { checkOperator } from './check-operators.js';
 import type { CheckedExpr, Quantifier } from './checked.js';
 import { checkCost } from './cost.js';
-import type { CallSyntax, ConstantSyntax, LoopSyntax, ParsedFilter, Syntax } from './parse.js';
+import type { ConstantSyntax, LoopSyntax, NameSyntax, ParsedFilter, Syntax } from './parse.js';
 import { FIELDS, GROUPS, ROOTS } from './schema.js';
 import { INT_MAX, INT_MIN, Scope } from './scope.js';
 
@@ -23,7 +23,7 @@ const PATHS = [...FIELDS.keys(), ...GROUPS.keys()];
 
 /** @throws BackplaneError filter_invalid. */
 export function checkFilter(parsed: ParsedFilter): CheckedExpr {
-  const scope = new Scope(parsed, undefined, check);
+  const scope = new Scope(parsed.text, undefined, check);
   const root = check(scope, parsed.root);
   if (root.type !== 'bool')
     throw scope.refuse(parsed.root, `the filter must be a condition (bool), but is ${root.type}`);
@@ -32,59 +32,56 @@ export function checkFilter(parsed: ParsedFilter): CheckedExpr {
 }
 
 function check(scope: Scope, node: Syntax): CheckedExpr {
-  const { exprKind } = node;
-  switch (exprKind.case) {
-    case 'constExpr':
-      return checkConstant(scope, node, exprKind.value.constantKind);
-    case 'identExpr':
-    case 'selectExpr':
-      return checkPath(scope, node);
-    case 'callExpr':
-      return checkOperatorOrCall(scope, node, exprKind.value);
-    case 'listExpr':
-      return checkList(scope, node, exprKind.value.elements);
-    case 'comprehensionExpr':
-      return checkLoop(scope, node, exprKind.value);
+  switch (node.kind) {
+    case 'name':
+      return checkName(scope, node);
+    case 'has':
+      return checkHas(scope, node, node.name);
+    case 'call':
+      return checkCall(scope, node);
+    case 'list':
+      return checkList(scope, node, node.elements);
+    case 'loop':
+      return checkLoop(scope, node);
+    case 'bool':
+    case 'int':
+    case 'string':
+    case 'unsigned':
+    case 'fraction':
+    case 'null':
+    case 'bytes':
+      return checkConstant(scope, node);
     default:
-      throw scope.refuse(node, 'maps and messages cannot be written in a filter');
+      return checkOperator(scope, node);
   }
 }
 
-function checkOperatorOrCall(scope: Scope, node: Syntax, call: CallSyntax): CheckedExpr {
-  if (call.target === undefined) {
-    const operator = checkOperator(scope, node, call);
-    if (operator) return operator;
-  }
-  return checkCall(scope, node, call);
-}
-
-function checkConstant(scope: Scope, node: Syntax, constant: ConstantSyntax): CheckedExpr {
-  switch (constant.case) {
-    case 'boolValue':
-      return { kind: 'bool', type: 'bool', value: constant.value };
-    case 'stringValue':
-      return { kind: 'string', type: 'string', value: constant.value };
-    case 'int64Value':
-      if (constant.value < INT_MIN || constant.value > INT_MAX) {
+function checkConstant(scope: Scope, node: ConstantSyntax): CheckedExpr {
+  switch (node.kind) {
+    case 'bool':
+      return { kind: 'bool', type: 'bool', value: node.value };
+    case 'string':
+      return { kind: 'string', type: 'string', value: node.value };
+    case 'int':
+      if (node.value < INT_MIN || node.value > INT_MAX) {
         throw scope.refuse(node, 'the number does not fit 64 bits with a sign');
       }
-      return { kind: 'int', type: 'int', value: constant.value };
-    case 'uint64Value':
+      return { kind: 'int', type: 'int', value: node.value };
+    case 'unsigned':
       throw scope.refuse(node, 'unsigned numbers (1u) are not part of filters: leave the "u" out');
-    case 'doubleValue':
+    case 'fraction':
       throw scope.refuse(node, 'numbers with a fraction or exponent are not part of filters');
-    case 'nullValue':
+    case 'null':
       throw scope.refuse(node, 'null is not part of filters: use has(...) to ask whether a field is set');
     default:
       throw scope.refuse(node, 'bytes are not part of filters: use a string');
   }
 }
 
-/** A dotted name: the loop's variable, a field, or has() of one. */
-function checkPath(scope: Scope, node: Syntax): CheckedExpr {
-  const select = node.exprKind.case === 'selectExpr' ? node.exprKind.value : undefined;
-  const written = pathOf(scope, node);
-  if (!select?.testOnly && scope.variable !== undefined) {
+/** The loop's variable, or a field. */
+function checkName(scope: Scope, node: NameSyntax): CheckedExpr {
+  const { name: written } = node;
+  if (scope.variable !== undefined) {
     if (written === scope.variable) return { kind: 'item', type: 'string' };
     if (written.startsWith(`${scope.variable}.`)) {
       throw scope.refuse(node, `"${scope.variable}" is a string: it has no fields`);
@@ -92,7 +89,6 @@ function checkPath(scope: Scope, node: Syntax): CheckedExpr {
   }
   // Events as JSON have process.commandArgs: what was seen there may be written here.
   const name = snakePath(written);
-  if (select?.testOnly) return checkHas(scope, node, name, written);
   const field = FIELDS.get(name);
   if (field) return { kind: 'field', type: field.type, field };
   if (GROUPS.has(name) || ROOTS.has(name)) {
@@ -103,7 +99,8 @@ function checkPath(scope: Scope, node: Syntax): CheckedExpr {
   throw scope.refuse(node, `unknown field ${shown(written)}${suggestion(name, known)}`);
 }
 
-function checkHas(scope: Scope, node: Syntax, name: string, written: string): CheckedExpr {
+function checkHas(scope: Scope, node: Syntax, written: string): CheckedExpr {
+  const name = snakePath(written);
   const field = FIELDS.get(name);
   if (field && 'host' in field) return { kind: 'has', type: 'bool', name, present: () => true };
   const present = field?.present ?? GROUPS.get(name);
@@ -111,19 +108,6 @@ function checkHas(scope: Scope, node: Syntax, name: string, written: string): Ch
     throw scope.refuse(node, `unknown field ${shown(written)}${suggestion(name, PATHS)}`);
   }
   return { kind: 'has', type: 'bool', name, present };
-}
-
-function pathOf(scope: Scope, node: Syntax): string {
-  const parts: string[] = [];
-  let at = node;
-  while (at.exprKind.case === 'selectExpr' && at.exprKind.value.operand) {
-    parts.push(at.exprKind.value.field);
-    at = at.exprKind.value.operand;
-  }
-  if (at.exprKind.case !== 'identExpr') {
-    throw scope.refuse(at, `${shown(`.${parts.at(-1) ?? ''}`)} follows something that has no fields`);
-  }
-  return [at.exprKind.value.name, ...parts.reverse()].join('.');
 }
 
 function checkList(scope: Scope, node: Syntax, syntax: readonly Syntax[]): CheckedExpr {
@@ -139,24 +123,16 @@ function checkList(scope: Scope, node: Syntax, syntax: readonly Syntax[]): Check
   return { kind: 'list', type: type === 'int' ? 'list(int)' : 'list(string)', elements };
 }
 
-function checkLoop(scope: Scope, node: Syntax, loop: LoopSyntax): CheckedExpr {
-  const macro = scope.parsed.macroOf(node);
+function checkLoop(scope: Scope, node: LoopSyntax): CheckedExpr {
+  const { macro, variable } = node;
   const quantifier = QUANTIFIERS.get(macro);
   if (!quantifier) throw scope.refuse(node, `"${macro}" is not part of filters: use exists, all or exists_one`);
   if (scope.variable !== undefined) throw scope.refuse(node, `"${macro}" cannot stand within another comprehension`);
-  const variable = loop.iterVar;
   if (ROOTS.has(variable)) throw scope.refuse(node, `the variable "${variable}" would hide the fields of that name`);
-  const list = check(scope, loop.iterRange!);
+  const list = check(scope, node.list);
   if (list.type !== 'list(string)')
     throw scope.refuse(node, `"${macro}" goes over a list of strings, not ${list.type}`);
-  const bodySyntax = bodyOf(loop, quantifier);
-  const body = check(new Scope(scope.parsed, variable, check, scope.patterns), bodySyntax);
-  if (body.type !== 'bool') throw scope.refuse(bodySyntax, `"${macro}" needs a condition (bool), not ${body.type}`);
+  const body = check(new Scope(scope.text, variable, check, scope.patterns), node.body);
+  if (body.type !== 'bool') throw scope.refuse(node.body, `"${macro}" needs a condition (bool), not ${body.type}`);
   return { kind: 'comprehension', type: 'bool', quantifier, list, body };
-}
-
-/** The condition as written, out of the parser's expansion of the macro. */
-function bodyOf(loop: LoopSyntax, quantifier: Quantifier): Syntax {
-  const step = loop.loopStep!.exprKind as { case: 'callExpr'; value: CallSyntax };
-  return step.value.args[quantifier === 'exists_one' ? 0 : 1]!;
 }

@@ -1,6 +1,6 @@
 /** What is known where an expression is checked: the text for messages, and the variable of a comprehension. */
 import type { CheckedExpr, ValueType } from './checked.js';
-import type { ParsedFilter, Syntax } from './parse.js';
+import type { Syntax } from './parse.js';
 import { refusal } from './refusal.js';
 
 export const INT_MIN = -(2n ** 63n);
@@ -12,7 +12,7 @@ export class Scope {
   readonly #check: Check;
 
   constructor(
-    readonly parsed: ParsedFilter,
+    readonly text: string,
     /** The comprehension's variable; undefined outside of one. */
     readonly variable: string | undefined,
     check: Check,
@@ -37,6 +37,6 @@ export class Scope {
   }
 
   refuse(node: Syntax, problem: string): Error {
-    return refusal(this.parsed.text, this.parsed.offsetOf(node), problem);
+    return refusal(this.text, node.at, problem);
   }
 }

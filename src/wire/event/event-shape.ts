@@ -1,5 +1,5 @@
 /** The schema's messages as tables, for code that checks encoded messages without decoding them. */
-import protobuf from 'protobufjs';
+import protobuf from 'protobufjs/light.js';
 import { messageType } from '../schema.js';
 
 /** 9999-12-31T23:59:59Z, the last second a Timestamp may name. */

@@ -20,6 +20,38 @@ test('a filter decides as the CEL evaluator does', () => {
   );
 });
 
+const joined = (each: fc.Arbitrary<string>, operators: readonly string[], maxLength: number) =>
+  fc
+    .array(fc.tuple(fc.constantFrom(...operators), each), { minLength: 1, maxLength })
+    .map((parts) => parts.map(([operator, text], at) => (at === 0 ? text : `${operator}${text}`)).join(''));
+const sum = joined(
+  fc.constantFrom('1', '-2', '- 3', '--4', '5', 'process.pid', '0x6'),
+  ['+', '-', ' - ', '*', '/', '%'],
+  5,
+);
+const comparison = fc
+  .tuple(sum, fc.constantFrom('==', '!=', '<', '<=', '>', '>='), sum, fc.constantFrom('', '==true', '!=false'))
+  .map((parts) => parts.join(''));
+const condition = joined(fc.oneof(comparison, fc.constantFrom('!true', '!!true', '1 in[1,-2,]')), ['&&', '||'], 4);
+
+test('without parentheses operators bind as they do in CEL', () => {
+  const choice = fc.tuple(condition, condition, condition).map(([a, b, c]) => `${a}?${b}:${c}`);
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        condition,
+        choice,
+        fc.tuple(choice, choice).map(([a, b]) => `${a}&&${b}`),
+      ),
+      event,
+      (text, subject) => {
+        assert.equal(compiled(text).matches(subject), oracleMatches(text, subject), text);
+      },
+    ),
+    { numRuns: runs(300) },
+  );
+});
+
 test('the canonical text of a filter is a filter with the same id, and its own canonical text', () => {
   fc.assert(
     fc.property(filter, event, (term, subject) => {

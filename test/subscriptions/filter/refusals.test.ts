@@ -109,7 +109,7 @@ const PLACES: [string, string][] = [
   ['b"x" == b"x"', 'column 1: bytes are not part of filters'],
   ['{"a": 1} == {"a": 1}', 'column 1: maps and messages cannot be written'],
   ['9223372036854775808 > 1', 'column 1: the number does not fit 64 bits'],
-  ['"\\ud800" == "x"', 'column 1: surrogate code points are not allowed'],
+  ['"\\ud800" == "x"', 'column 2: "\\\\ud800" is no Unicode character'],
   ['"\ud800" == "x"', 'column 2: the text is not valid Unicode (a lone surrogate)'],
   ['"\udc00\ud800" == "x"', 'column 2: the text is not valid Unicode'],
   ['process.comm == \u202e"x"', 'column 17: unexpected "\\u202e"'],
