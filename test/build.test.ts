@@ -61,7 +61,7 @@ const build = () => run('npm', ['run', '--silent', 'build']);
 
 /** Another program than before. */
 function change(text = `// ${randomBytes(8).toString('hex')}\n`): void {
-  fs.appendFileSync(path.join(COPY, 'src/limits.ts'), text);
+  fs.appendFileSync(path.join(COPY, 'src/cli/main.ts'), text);
 }
 
 function up(args: readonly string[], cwd = COPY): Ran {
@@ -153,11 +153,11 @@ const unfinished = () => fs.readdirSync(COPY).filter((name) => name.startsWith('
 
 test('after a build that fails, dist is still the program of the build before', async () => {
   const whole = fs.realpathSync(DIST);
-  const source = fs.readFileSync(path.join(COPY, 'src/limits.ts'));
+  const source = fs.readFileSync(path.join(COPY, 'src/cli/main.ts'));
   change('export const NOT_A_NUMBER: number = "text";\n');
-  assert.match(await ends(build(), 1), /limits\.ts.*is not assignable/);
+  assert.match(await ends(build(), 1), /main\.ts.*is not assignable/);
   assert.equal(fs.realpathSync(DIST), whole);
-  fs.writeFileSync(path.join(COPY, 'src/limits.ts'), source);
+  fs.writeFileSync(path.join(COPY, 'src/cli/main.ts'), source);
   assert.deepEqual(unfinished(), []);
 });
 

@@ -55,7 +55,7 @@ test('for a node over its budget, sent and shed events add up to those that matc
 });
 
 test('a budget set at run time holds at once and after a restart, and can be taken back', async () => {
-  const env = numberedEvents(200);
+  const env = numberedEvents(50);
   const bus = await Bus.start(env);
   try {
     const run = async (...args: string[]) => {

@@ -23,7 +23,7 @@ interface Result {
 
 test('an agent over its CPU bound slows live matching and says so, and every event still arrives', async () => {
   const bus = await Bus.start({
-    ...numberedEvents(500),
+    ...numberedEvents(200),
     BACKPLANE_AGENT_GUARD_CPU: '1',
     // It keeps to a share of a core by the clock: on a crowded machine it would mask numbers, unexamined.
     BACKPLANE_REDACTION_OFF: 'all',

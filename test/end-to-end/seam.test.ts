@@ -10,7 +10,7 @@ import { runs } from '../harness/runs.js';
 import { until } from '../harness/until.js';
 
 /** Some 500 execs a second on a machine that has nothing else to do. */
-const LOAD_ROUNDS = runs(25);
+const LOAD_ROUNDS = runs(15);
 const EXECS_PER_ROUND = 24;
 
 let bus: Bus;

@@ -20,7 +20,7 @@ async function runOn(smallDisk: string | undefined, faults: readonly FaultName[]
   const cluster = await standardCluster(smallDisk);
   try {
     const kinds = faults.filter((fault) => fault !== 'broker-away');
-    holds(await runFaults(cluster, { seed: SEED, durationMs: runs(8_000), kinds }));
+    holds(await runFaults(cluster, { seed: SEED, durationMs: runs(4_000), kinds }));
   } finally {
     await cluster.destroy();
   }

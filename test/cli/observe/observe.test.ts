@@ -200,7 +200,7 @@ test('json with --cursors: a reader that keeps the last cursor it saw loses noth
   assert.equal(code, 2);
 });
 
-test('a window that begins before the recording is reported in one line, in every format', async (t) => {
+test('a window that begins before the recording is reported in one line, as text or as JSON', async (t) => {
   const from = { seconds: '601', nanos: 0 };
   const nodes = [
     { node: 'a', beginsLater: true, from },
@@ -208,7 +208,7 @@ test('a window that begins before the recording is reported in one line, in ever
     { node: 'c', beginsLater: true, from },
   ];
   const broker = await start(t, { coverage: { nodes } });
-  for (const format of ['compact', 'json', 'jsonpb', 'table', 'dict']) {
+  for (const format of ['compact', 'jsonpb', 'table']) {
     const { err, code } = await run(['observe', '--broker', broker.address, '--since', '30d', '-o', format, '--utc']);
     const line =
       '-- the window begins 1970-01-01 00:00:01, before the recording: ' +

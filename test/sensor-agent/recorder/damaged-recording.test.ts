@@ -204,11 +204,11 @@ for (const closed of [true, false]) {
   test(`a segment that is destroyed in any way, oldest, middle or newest, is stated (${ended})`, async () => {
     const from = await sample(closed);
     const { segments } = from;
-    const places = {
-      oldest: segments[0]!,
-      middle: segments[Math.floor(segments.length / 2)]!,
-      newest: segments.at(-1)!,
-    };
+    const newest = segments.at(-1)!;
+    // Those before the newest are the same however the recording ended.
+    const places = closed
+      ? { oldest: segments[0]!, middle: segments[Math.floor(segments.length / 2)]!, newest }
+      : { newest };
     await check(from, copyOf(from), 'nothing');
     for (const [place, name] of Object.entries(places)) {
       for (const [how, destroy] of Object.entries(DESTROYED)) {
@@ -288,6 +288,6 @@ test('after repeated damage at any place, every event is either told or stated a
       await check(from, dir, JSON.stringify(damages));
       rmSync(dir, { recursive: true, force: true });
     }),
-    { numRuns: runs(7), endOnFailure: true },
+    { numRuns: runs(4), endOnFailure: true },
   );
 });
