@@ -93,12 +93,12 @@ async function make(id) {
   const types = path.join(making, 'types');
   try {
     fs.mkdirSync(path.join(making, 'descriptors'), { recursive: true });
-    await Promise.all([
+    await allEnded([
       (async () => {
         await run('proto-loader-gen-types', ...GENERATOR, `--outDir=${types}`, ...PROTOS);
         replaceChanged(types, GENERATED);
         fs.rmSync(types, { recursive: true });
-        await Promise.all([check(making), modules(making)]);
+        await allEnded([check(making), modules(making)]);
         await bundle(path.join(making, 'src'), path.join(making, 'program'));
       })(),
       schema(path.join(making, 'descriptors/backplane.json')),
@@ -110,6 +110,11 @@ async function make(id) {
   } finally {
     fs.rmSync(making, { recursive: true, force: true });
   }
+}
+
+/** Also where one fails: what the others still write would be left. */
+async function allEnded(steps) {
+  for (const { status, reason } of await Promise.allSettled(steps)) if (status === 'rejected') throw reason;
 }
 
 const GENERATOR = [

@@ -128,6 +128,10 @@ export const EVENT_STRING_BYTES_MAX = 4 * KiB;
 export const EVENT_ARGUMENTS_BYTES_MAX = 2 * ARGUMENTS_BYTES_MAX;
 /** What stands in an event behind its process: container, network and the like. */
 export const EVENT_BESIDE_BYTES_MAX = 8 * KiB;
+/** Both paths of a rename or link; of longer ones the second is not told. */
+export const FILE_PATHS_BYTES_MAX = 7 * KiB;
+/** Threads whose call to open has begun and not returned. */
+export const OPENING_THREADS_MAX = 16 * 1024;
 /** What is shown of other programs, and a second time of this one, where an event has room. */
 export const PARENT_ARGUMENTS_BYTES_MAX = 4 * KiB;
 export const COMMAND_LINE_BYTES_MAX = 8 * KiB;
@@ -412,6 +416,7 @@ assert(RECONNECT_MS_MAX < NODE_RETURN_MS);
 assert(NODES_MAX + SUBSCRIPTIONS_MAX <= GRPC_CONNECTIONS_MAX);
 assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
 assert(HISTORY_FRAME_BYTES + EVENT_BYTES_MAX < HISTORY_OVERDRAFT_BYTES);
+assert(FILE_PATHS_BYTES_MAX + 512 < EVENT_BESIDE_BYTES_MAX);
 assert(EVENT_ARGUMENTS_BYTES_MAX + 6 * EVENT_STRING_BYTES_MAX + EVENT_BESIDE_BYTES_MAX <= EVENT_BYTES_MAX);
 // Of ordinary arguments nothing that is named is cut for want of room.
 assert(

@@ -161,10 +161,18 @@ async function refilled({ subscribers }: Cluster, untilNs: number): Promise<void
   let before = -1;
   for (let deadlineMs = 0; ; ) {
     let received = 0;
-    for (const subscriber of refilling)
-      for (const [node, { runs }] of subscriber.received.nodes)
-        for (const [start, numbers] of runs)
-          received += numbers.countBelow((untilNs - start) / subscriber.received.periodNs(node));
+    let whole = true;
+    for (const { received: its } of refilling)
+      for (const [node, { runs }] of its.nodes) {
+        for (const [start, numbers] of runs) {
+          const end = Math.max(0, Math.ceil((untilNs - start) / its.periodNs(node)));
+          const count = numbers.countBelow(end);
+          received += count;
+          // Refills come in order: behind the newest run nothing older comes.
+          if (start === Math.max(...runs.keys())) whole &&= count === end - numbers.min;
+        }
+      }
+    if (whole) return;
     if (received > before) deadlineMs = performance.now() + REFILL_MS;
     before = received;
     // The invariants check whether it was stated as gone.

@@ -20,6 +20,7 @@ const TESTS = [
   'kernels/inside/attack',
   'end-to-end/kernel/exits',
   'end-to-end/kernel/accepts',
+  'end-to-end/kernel/paths',
 ];
 /** Of these a kernel complains; each fails the run. */
 const COMPLAINT = /\b(WARNING: CPU|BUG:|Oops|general protection fault|Kernel panic|rcu: INFO|Call Trace:)/;

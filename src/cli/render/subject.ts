@@ -143,10 +143,13 @@ function resultText(result: string): string {
 }
 
 function fileText({ type, file }: EventMessage, palette: Palette): string {
-  const { path, descriptor, flags, mode } = file as WireFile;
-  if (type === 'file.open' && descriptor < 0) return errorText(descriptor);
-  const where = path === '' ? palette.dim('(path unknown)') : palette.bold(shellWord(path));
-  if (type === 'file.open') return `${where} as ${descriptor}`;
+  const { path, newPath, descriptor, flags, mode } = file as WireFile;
+  const named = (text: string) => palette.bold(shellWord(text));
+  if (type === 'file.open' && descriptor < 0) return join(path === '' ? '' : named(path), errorText(descriptor));
+  const first = path === '' ? palette.dim('(path unknown)') : named(path);
+  if (type === 'file.open')
+    return join(`${first} as ${descriptor}`, flags === '0' ? '' : fileFlagsText(type, BigInt(flags)));
+  const where = newPath === '' ? first : `${first} → ${named(newPath)}`;
   const from = descriptor === AT_FDCWD ? '' : `from descriptor ${descriptor}`;
   const flagsText = flags === '0' ? '' : `flags ${fileFlagsText(type, BigInt(flags))}`;
   return join(where, from, mode === '0' ? '' : `mode 0${BigInt(mode).toString(8)}`, flagsText);

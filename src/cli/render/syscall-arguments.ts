@@ -101,6 +101,9 @@ const cloneFlags: Kind = (register) => {
 const X86_OPENS: ReadonlySet<bigint> = new Set([2n, 257n]);
 const ARM64_OPENAT = 56n;
 
+/** Of no architecture: flags whose numbers differ are shown as numbers. */
+const UNKNOWN_CALL = -1n;
+
 const openFlags: Kind = (register, id) => {
   const flags = BigInt.asUintN(32, register);
   const own = X86_OPENS.has(id) ? OPEN_FLAGS_X86 : id === ARM64_OPENAT ? OPEN_FLAGS_ARM64 : [];
@@ -181,6 +184,7 @@ export function argumentsText(name: string, id: bigint, registers: readonly bigi
 
 /** Flags of `file.*` events, which the call took. */
 export function fileFlagsText(type: string, flags: bigint): string {
+  if (type === 'file.open') return openFlags(flags, UNKNOWN_CALL);
   if (type === 'file.unlink') return bits(flags, UNLINK_FLAGS);
   return type === 'file.rename' ? bits(flags, RENAME_FLAGS) : `0x${flags.toString(16)}`;
 }

@@ -111,8 +111,12 @@ function profileOf(type: string): Profile {
 
 function needed(asked: Asked, events: OnDemandEvents | undefined): ReadonlyMap<string, string> {
   const needed = new Map<string, string>();
-  for (const { type, traceEvent, alsoTraced } of CATALOGUE.values()) {
+  const there = events === undefined ? [] : [...events.events];
+  for (const { type, traceEvent, alsoTraced, pathPoint } of CATALOGUE.values()) {
     if (!asked.wants(type)) continue;
+    const point = pathPoint && there.find((event) => event.endsWith(`/${pathPoint.name}`));
+    if (point !== undefined) needed.set(point, type);
+    if (point !== undefined && pathPoint?.tellsAll === true) continue;
     for (const event of [traceEvent, ...alsoTraced]) if (events?.events.has(event)) needed.set(event, type);
   }
   return needed;

@@ -14,7 +14,7 @@ export function entryTest(
   format: EventFormat,
   candidates: (type: string) => readonly Predicate[],
 ): EntryTest | boolean {
-  const entry = ON_DEMAND.get(`${format.group}/${format.name}`);
+  const entry = ON_DEMAND.get(`${format.group}/${format.name}`) ?? ON_DEMAND.get(format.name);
   if (!entry) return true;
   const asked = candidates(entry.type);
   if (asked.length > RAW_TEST_CONDITIONS_MAX) return true;

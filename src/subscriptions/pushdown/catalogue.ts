@@ -15,6 +15,12 @@ export interface RawRef {
   readonly element?: number;
 }
 
+export interface PathPoint {
+  readonly name: string;
+  /** Whether the trace events are not needed beside it. */
+  readonly tellsAll: boolean;
+}
+
 export interface CatalogueEntry {
   readonly type: string;
   readonly profile: Profile;
@@ -22,6 +28,8 @@ export interface CatalogueEntry {
   readonly traceEvent: string;
   /** Trace events that must be enabled too, because the entry alone lacks some of the data. */
   readonly alsoTraced: readonly string[];
+  /** An event of the agent's own, a probe in the kernel, that has the path: where there is none, it is not known. */
+  readonly pathPoint: PathPoint | undefined;
   /** Filter field -> its place in the entry. The values are equal as 64-bit integers, always. */
   readonly raw: ReadonlyMap<string, RawRef>;
   /** A sentence that says which of these events cannot be seen. */
@@ -33,10 +41,14 @@ function entry(
   profile: Profile,
   traceEvent: string,
   raw: Readonly<Record<string, RawRef>> = {},
-  more: { readonly alsoTraced?: readonly string[]; readonly blindSpot?: string } = {},
+  more: {
+    readonly alsoTraced?: readonly string[];
+    readonly pathPoint?: PathPoint;
+    readonly blindSpot?: string;
+  } = {},
 ): CatalogueEntry {
-  const { alsoTraced = [], blindSpot } = more;
-  return { type, profile, traceEvent, raw: new Map(Object.entries(raw)), alsoTraced, blindSpot };
+  const { alsoTraced = [], pathPoint, blindSpot } = more;
+  return { type, profile, traceEvent, raw: new Map(Object.entries(raw)), alsoTraced, pathPoint, blindSpot };
 }
 
 const PORTS = { 'network.local.port': { field: 'sport' }, 'network.peer.port': { field: 'dport' } };
@@ -104,10 +116,11 @@ const SYSCALL: readonly CatalogueEntry[] = [
 ];
 
 const NO_PATH =
-  'the path behind a pointer cannot be read on a kernel without event probes: of unlink, rename and chmod only numbers are known';
+  'the path is known where the kernel has kprobes ("doctor" says so): elsewhere only the numbers of unlink, rename and the ' +
+  'like are; of chmod everywhere';
 const LINK_LATER =
-  'the path of an open is the link of its descriptor, read some milliseconds after the call returned: a file that was ' +
-  'closed by then has no path, one whose descriptor was given away and reused by a thread within that time may have ' +
+  'without kprobes the path of an open is the link of its descriptor, read some milliseconds after the call returned: a file ' +
+  'that was closed by then has no path, one whose descriptor was given away and reused by a thread within that time may have ' +
   "the later one's; what io_uring and open_by_handle_at open is not seen";
 
 const FILE: readonly CatalogueEntry[] = [
@@ -116,30 +129,27 @@ const FILE: readonly CatalogueEntry[] = [
     'file',
     'syscalls/sys_exit_openat',
     { 'file.descriptor': { field: 'ret' } },
-    { alsoTraced: calls('exit', 'open', 'openat2', 'creat'), blindSpot: LINK_LATER },
+    {
+      alsoTraced: calls('exit', 'open', 'openat2', 'creat'),
+      pathPoint: { name: 'path_open', tellsAll: false },
+      blindSpot: LINK_LATER,
+    },
   ),
-  entry(
-    'file.unlink',
-    'file',
-    'syscalls/sys_enter_unlinkat',
-    {},
-    { alsoTraced: calls('enter', 'unlink', 'rmdir'), blindSpot: NO_PATH },
-  ),
-  entry(
-    'file.rename',
-    'file',
-    'syscalls/sys_enter_renameat2',
-    {},
-    { alsoTraced: calls('enter', 'rename', 'renameat'), blindSpot: NO_PATH },
-  ),
-  entry(
-    'file.chmod',
-    'file',
-    'syscalls/sys_enter_fchmodat',
-    {},
-    { alsoTraced: calls('enter', 'fchmodat2', 'chmod', 'fchmod'), blindSpot: NO_PATH },
-  ),
+  changed('file.unlink', 'path_unlink', 'unlinkat', 'unlink'),
+  changed('file.rmdir', 'path_rmdir', 'rmdir'),
+  changed('file.rename', 'path_rename', 'renameat2', 'rename', 'renameat'),
+  changed('file.mkdir', 'path_mkdir', 'mkdirat', 'mkdir'),
+  changed('file.link', 'path_link', 'linkat', 'link'),
+  changed('file.symlink', 'path_symlink', 'symlinkat', 'symlink'),
+  changed('file.chmod', undefined, 'fchmodat', 'fchmodat2', 'chmod', 'fchmod'),
 ];
+
+/** Names are changed: told as the call begins, by its trace event or by the point. */
+function changed(type: string, point: string | undefined, call: string, ...others: readonly string[]): CatalogueEntry {
+  const pathPoint = point === undefined ? {} : { pathPoint: { name: point, tellsAll: true } };
+  const more = { alsoTraced: calls('enter', ...others), blindSpot: NO_PATH, ...pathPoint };
+  return entry(type, 'file', `syscalls/sys_enter_${call}`, {}, more);
+}
 
 function calls(side: 'enter' | 'exit', ...names: readonly string[]): readonly string[] {
   return names.map((name) => `syscalls/sys_${side}_${name}`);

@@ -241,6 +241,8 @@ export class EventWriter {
     this.#int(0x18, file.descriptor);
     this.#int(0x20, file.flags);
     this.#int(0x28, file.mode);
+    if (file.newPath !== undefined) this.#string(0x32, file.newPath);
+    if (file.pathResolved === true) this.#int(0x38, 1);
     this.#close(at);
   }
 

@@ -115,9 +115,13 @@ export interface SyscallContext {
 export interface FileContext {
   readonly path: string;
   readonly pathMissed: boolean;
+  /** Not as the program gave it: where the descriptor that the call returned led to. */
+  readonly pathResolved?: boolean | undefined;
+  /** The name that a rename, link or symlink makes. */
+  readonly newPath?: string | undefined;
   /**
-   * The directory that the path starts from, or AT_FDCWD (-100). For file.open the call's result: below 0 it is the
-   * error.
+   * The directory that the path starts from, of file.symlink newPath's, or AT_FDCWD (-100). For file.open the call's
+   * result: below 0 it is the error.
    */
   readonly descriptor: number;
   readonly flags: number;
@@ -160,8 +164,17 @@ export const TOPICS: Readonly<Record<string, { readonly description: string; rea
     ],
   },
   file: {
-    description: 'files opened, unlinked, renamed and given other modes',
-    types: ['file.open', 'file.unlink', 'file.rename', 'file.chmod'],
+    description: 'files opened, unlinked, renamed, linked and given other modes, directories made and removed',
+    types: [
+      'file.open',
+      'file.unlink',
+      'file.rmdir',
+      'file.rename',
+      'file.mkdir',
+      'file.link',
+      'file.symlink',
+      'file.chmod',
+    ],
   },
   syscall: {
     description: 'every system call, its arguments and its result',

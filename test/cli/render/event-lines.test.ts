@@ -14,6 +14,8 @@ const V6 = {
   peer: { address: '2001:db8::1', port: 9 },
 } as const;
 
+const NAMED = { pathMissed: false, descriptor: -100, flags: 0, mode: 0 };
+
 /** What the registers 123, -1, a pointer and the lowest number are to each call. */
 const SECURITY_ARGUMENTS: Readonly<Record<string, string>> = {
   ptrace: '123, -1, 0x7ffc00000000, 0x8000000000000000',
@@ -122,6 +124,29 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
     { process: BASH, file: { path: '', pathMissed: true, descriptor: 7, flags: 0, mode: 0 } },
     'file rename  (path unknown) from descriptor 7 bash[100]',
   ],
+  [
+    'file.open',
+    { process: BASH, file: { path: '/none', pathMissed: false, descriptor: -2, flags: 0o1101, mode: 0o644 } },
+    'file open    /none failed: ENOENT bash[100]',
+  ],
+  [
+    'file.open',
+    { process: BASH, file: { path: '/new', pathMissed: false, descriptor: 3, flags: 0o1101, mode: 0o644 } },
+    'file open    /new as 3 O_WRONLY|O_CREAT|O_TRUNC bash[100]',
+  ],
+  [
+    'file.rename',
+    { process: BASH, file: { ...NAMED, path: 'a', newPath: '/b c' } },
+    "file rename  a → '/b c' bash[100]",
+  ],
+  ['file.link', { process: BASH, file: { ...NAMED, path: '/a', newPath: 'b' } }, 'file link    /a → b bash[100]'],
+  [
+    'file.symlink',
+    { process: BASH, file: { ...NAMED, path: '../a', newPath: '/b' } },
+    'file symlink  ../a → /b bash[100]',
+  ],
+  ['file.mkdir', { process: BASH, file: { ...NAMED, path: '/d', mode: 0o755 } }, 'file mkdir   /d mode 0755 bash[100]'],
+  ['file.rmdir', { process: BASH, file: { ...NAMED, path: '/d' } }, 'file rmdir   /d bash[100]'],
   [
     'file.chmod',
     { process: BASH, file: { path: '/etc/x y', pathMissed: false, descriptor: -100, flags: 0, mode: 0o755 } },

@@ -45,7 +45,15 @@ export const event: fc.Arbitrary<BusEvent> = fc.record(
       result: int64,
       returned: fc.boolean(),
     }),
-    file: fc.record({ path: text, pathMissed: fc.boolean(), descriptor: int32, flags: int32, mode: int32 }),
+    file: fc.record({
+      path: text,
+      pathMissed: fc.boolean(),
+      pathResolved: fc.boolean(),
+      newPath: text,
+      descriptor: int32,
+      flags: int32,
+      mode: int32,
+    }),
   },
   { requiredKeys: ['type', 'topic', 'position', 'wallNs'] },
 );

@@ -39,7 +39,13 @@ export interface EventLine {
     failed?: boolean;
   };
   readonly syscall?: { id: string; name: string; args?: string[]; result?: string; returned?: boolean };
-  readonly file?: { path?: string; pathMissed?: boolean; descriptor?: number };
+  readonly file?: {
+    path?: string;
+    pathMissed?: boolean;
+    pathResolved?: boolean;
+    newPath?: string;
+    descriptor?: number;
+  };
   readonly notice?: { reason: string; message: string };
 }
 

@@ -98,7 +98,15 @@ export const event: fc.Arbitrary<BusEvent> = fc
       fc.record({ id: wide, name: text, args: fc.array(wide, { maxLength: 6 }), result: wide, returned: fc.boolean() }),
     ),
     file: maybe(
-      fc.record({ path: text, pathMissed: fc.boolean(), descriptor: port, flags: port, mode: fc.constant(0o644) }),
+      fc.record({
+        path: text,
+        pathMissed: fc.boolean(),
+        pathResolved: maybe(fc.boolean()),
+        newPath: maybe(text),
+        descriptor: port,
+        flags: port,
+        mode: fc.constant(0o644),
+      }),
     ),
     notice: maybe(
       fc.record({ reason: text, message: text, lost: maybe(fc.constantFrom(0, 7, 2 ** 53 - 1)), source: text }),
@@ -121,7 +129,14 @@ const COMPARE = ['==', '!=', '<', '<=', '>', '>='];
 type Sort = 'bool' | 'int' | 'text' | 'time' | 'duration' | 'list';
 
 const LEAVES: Readonly<Record<Sort, fc.Arbitrary<Term>>> = {
-  bool: one('true', 'false', 'process.command_args_missed', 'process.command_args_truncated', 'file.path_missed'),
+  bool: one(
+    'true',
+    'false',
+    'process.command_args_missed',
+    'process.command_args_truncated',
+    'file.path_missed',
+    'file.path_resolved',
+  ),
   int: fc.oneof(
     one('process.pid', 'process.parent_pid', 'process.user.id', 'network.peer.port', 'notice.lost'),
     one('syscall.id', 'syscall.arg0', 'syscall.arg5', 'syscall.result', 'file.descriptor', 'file.flags', 'file.mode'),
@@ -129,7 +144,7 @@ const LEAVES: Readonly<Record<Sort, fc.Arbitrary<Term>>> = {
   ),
   text: fc.oneof(
     one('process.comm', 'process.executable.path', 'event.type', 'event.topic', 'container.id', 'notice.reason'),
-    one('syscall.name', 'file.path'),
+    one('syscall.name', 'file.path', 'file.new_path'),
     text.map((value) => term(JSON.stringify(value))),
   ),
   time: one('event.time', 'process.creation_time', 'timestamp("2023-11-14T22:13:20.123456789Z")'),

@@ -41,6 +41,8 @@ function bindingsOf(event: BusEvent): Bindings {
     file: {
       path: event.file?.path ?? '',
       path_missed: event.file?.pathMissed ?? false,
+      path_resolved: event.file?.pathResolved ?? false,
+      new_path: event.file?.newPath ?? '',
       descriptor: BigInt(event.file?.descriptor ?? 0),
       flags: BigInt(event.file?.flags ?? 0),
       mode: BigInt(event.file?.mode ?? 0),

@@ -63,7 +63,10 @@ const FULL: BusEvent = {
   notice: { reason: 'r', message: 'm'.repeat(200), lost: 1, lostUnknown: true, source: 'tracefs' },
   raw: { name: 'sched_switch', fields: { prev_pid: '1', next_pid: '2' } },
   syscall: { id: 59n, name: 'execve', args: [1n, -1n], result: -2n, returned: true },
-  file: { path: '/etc', pathMissed: true, descriptor: -100, flags: 1, mode: 2 },
+  file: {
+    ...{ path: '/etc', pathMissed: true, descriptor: -100, flags: 1, mode: 2 },
+    ...{ newPath: '/etc2', pathResolved: true },
+  },
 };
 const paths = fc.uniqueArray(
   fc.constantFrom(

@@ -46,7 +46,7 @@ export function removeInstancesOf(recorderDir: string, waitMs: number): string[]
   if (instances === undefined || key === undefined) return [];
   const recorderId = key.identity.toString(16).padStart(16, '0');
   const name = `backplane-${recorderId}`;
-  const left = [name, `${name}-exec`].filter((each) => existsSync(join(instances, each)));
+  const left = [name, `${name}-exec`, `${name}-proof`].filter((each) => existsSync(join(instances, each)));
   const endMs = performance.now() + waitMs;
   const removed = left.filter((each) => {
     while (instanceOwner(each) !== undefined) {

@@ -18,6 +18,7 @@ import type { RawExpr } from '../../../subscriptions/pushdown/raw-expr.js';
 import { ExecArguments } from '../exec/exec-arguments.js';
 import { FormatTable, parseFormat } from '../pages/format.js';
 import { ExecProbe } from '../probe/exec-probe.js';
+import { definePathPoints } from '../probe/path-points.js';
 import { definePoints, undefinePoints } from '../probe/recorded-points.js';
 import type {
   ArgumentsBy,
@@ -33,7 +34,7 @@ import { PageDrain } from './drain.js';
 import { TraceInstance } from './instance.js';
 import { InstanceWatch } from './instance-watch.js';
 import { openTracefs } from './mount.js';
-import { LITE_EVENTS } from './profile-events.js';
+import { LITE_EVENTS, profileEvents } from './profile-events.js';
 
 export interface TracefsOptions {
   /** Names the trace instance, so that the next agent of this recorder finds it: 1 to 64 of A-Z a-z 0-9 _ -. */
@@ -47,6 +48,8 @@ export interface TracefsOptions {
   /** Each exec's arguments and context: the best way that holds, by the exec lane only, or not at all. */
   readonly arguments: 'best' | 'visit' | 'none';
 }
+
+const FILE_EVENTS = profileEvents('file');
 
 interface Running {
   readonly tracefs: string;
@@ -112,8 +115,11 @@ export class TracefsSource implements Source {
     const { recorderId, events = LITE_EVENTS, onDemand = [] } = this.#options;
     const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
     const all = [...events, ...definePoints(tracefs, recorderId)];
+    const asked = onDemand.some((event) => FILE_EVENTS.includes(event))
+      ? [...onDemand, ...definePathPoints(tracefs, recorderId)]
+      : onDemand;
     try {
-      return new TraceInstance(tracefs, { name, bufferBytesPerCpu, subBufferBytes, events: all, onDemand });
+      return new TraceInstance(tracefs, { name, bufferBytesPerCpu, subBufferBytes, events: all, onDemand: asked });
     } catch (cause) {
       // Refused where they are on in another's instance.
       undefinePoints(tracefs, recorderId);
