@@ -12,8 +12,8 @@ import { build } from './build.js';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** Catches what hangs; a test that waits for something gives up by itself, and says for what. */
 const FILE_MS_MAX = 30 * 60_000;
-/** One more than cores, because tests also wait; with more, each takes more of the machine than it saves. */
-const CONCURRENCY = `--test-concurrency=${availableParallelism() + 1}`;
+/** More than cores, because tests also wait; with many more, each takes more of the machine than it saves. */
+const CONCURRENCY = `--test-concurrency=${availableParallelism() * 2}`;
 /** Debian's names of the packages that have what tests start as root. */
 const TOOLS = {
   ip: 'iproute2',

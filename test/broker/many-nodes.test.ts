@@ -48,7 +48,7 @@ function assertCursors(subscriber: Subscriber): void {
   }
 }
 
-for (const count of new Set([200, Math.min(1000, runs(200))])) {
+for (const count of new Set([100, Math.min(1000, runs(100))])) {
   test(`${count} nodes: history, seam and live events are complete, and every cursor resumes, twice over`, async () => {
     const recorders = recordersOf(count);
     for (const pid of range(0, 2)) for (const recorder of recorders) recorder.record('process.exec', pid);

@@ -102,15 +102,7 @@ for (const verb of ['broker', 'up']) {
 }
 
 test('a reader that closes its pipe early causes neither a message nor a failure', async () => {
-  for (const args of [
-    ['topics'],
-    ['nodes'],
-    ['status'],
-    ['config'],
-    ['decode', CAPTURE],
-    ['observe', '--last', '5'],
-    ['--help'],
-  ]) {
+  for (const args of [['topics'], ['config'], ['decode', CAPTURE], ['observe', '--last', '5'], ['--help']]) {
     const line = `"$@" | head -n 1; echo "code \${PIPESTATUS[0]}"`;
     const child = spawn('bash', ['-c', line, 'bash', process.execPath, MAIN, ...args], {
       env: { PATH: process.env.PATH, ...env },

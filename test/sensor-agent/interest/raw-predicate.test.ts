@@ -60,7 +60,7 @@ test('the generated test decides as its condition does, for every size and sign'
         );
       }
     }),
-    { numRuns: runs(10_000) },
+    { numRuns: runs(5_000) },
   );
 });
 
