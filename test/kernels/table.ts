@@ -20,6 +20,7 @@ const SHOWN = [
   'kprobes',
   'event probes',
   'arguments of programs',
+  'paths of files',
 ];
 const CELL_CHARACTERS_MAX = 70;
 

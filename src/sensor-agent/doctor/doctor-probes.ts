@@ -7,6 +7,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DRAIN_LIVE_MS, EXEC_BUFFER_BYTES_PER_CPU } from '../../limits.js';
 import { ExecArguments } from '../source/exec/exec-arguments.js';
+import { definePathPoints, PATH_POINTS } from '../source/probe/path-points.js';
+import { undefinePoints } from '../source/probe/recorded-points.js';
 import type { ExecRecord, SourceSink } from '../source/source.js';
 import { TraceClock, uptimeNow } from '../source/tracefs/clock.js';
 import { put } from '../source/tracefs/put.js';
@@ -66,6 +68,26 @@ const WAYS = {
     "the kernel's own copy, by a probe in each dynamic linker; programs without one are looked up, and missed if they end at once",
   visit: 'read from /proc by a thread that waits for each program: those of the shortest may be missed',
 };
+
+/** Does each operation on a file of our own, and looks whether its path is told. */
+export function tryPaths(tracefs: string): Check {
+  const name = 'paths of files';
+  const recorderId = `doctor-${process.pid}`;
+  let told: string[];
+  try {
+    told = definePathPoints(tracefs, recorderId).map((event) => event.slice(event.indexOf('/') + 1));
+  } finally {
+    undefinePoints(tracefs, recorderId);
+  }
+  const missing = PATH_POINTS.filter((point) => !told.includes(point));
+  const operations = (points: readonly string[]) => points.map((point) => point.replace('path_', '')).join(', ');
+  const copied = `the kernel's own copy of ${operations(told)}`;
+  if (missing.length === 0) return { name, state: 'ok', detail: copied };
+  const mend = 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)';
+  if (told.length > 0) return { name, state: 'limited', detail: `${copied}; not of ${operations(missing)}` };
+  const detail = 'of opens only, read from the link of the descriptor a moment later';
+  return { name, state: 'limited', detail, mend };
+}
 
 /** Runs a program and waits for its arguments. */
 export async function tryArguments(tracefs: string): Promise<Check> {

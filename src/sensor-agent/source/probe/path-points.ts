@@ -7,6 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
+  existsSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
@@ -83,15 +84,21 @@ const POINTS: readonly PathPoint[] = [
   },
 ];
 
+/** Names of all, whatever this kernel has. */
+export const PATH_POINTS: readonly string[] = POINTS.map(({ name }) => name);
+
 /**
  * Defines them; returns `group/event` of those that told our own paths. Those that an agent of this recorder left are
  * believed, as it has proved them. Done in the calling thread, some tens of milliseconds.
  */
 export function definePathPoints(tracefs: string, recorderId: string): string[] {
   const registers = ARGUMENTS[process.arch];
-  const there = allDefinitions(tracefs);
-  if (there === undefined || registers === undefined) return [];
+  if (registers === undefined || !existsSync(join(tracefs, 'kprobe_events'))) return [];
   const group = recordedGroup(recorderId);
+  const instance = join(tracefs, 'instances', `backplane-${recorderId}-proof`);
+  // An agent that ended while it proved them had not proved them.
+  if (removeInstance(instance)) for (const { name } of POINTS) undefine(tracefs, `${group}/${name}`);
+  const there = allDefinitions(tracefs) ?? [];
   const left = POINTS.map(({ name }) => `${group}/${name}`).filter((event) => there.includes(event));
   let wanted = POINTS.filter(({ name }) => !left.includes(`${group}/${name}`));
   const proved: string[] = [];
@@ -101,7 +108,7 @@ export function definePathPoints(tracefs: string, recorderId: string): string[] 
       const place = functions[attempt];
       return place !== undefined && taken(tracefs, `${group}/${name}`, place, fetch(registers));
     });
-    const held = defined.length === 0 ? new Set<string>() : prove(tracefs, recorderId, group, defined);
+    const held = defined.length === 0 ? new Set<string>() : prove(instance, group, defined);
     for (const { name } of defined) {
       if (held.has(name)) proved.push(`${group}/${name}`);
       else undefine(tracefs, `${group}/${name}`);
@@ -121,11 +128,9 @@ function taken(tracefs: string, event: string, place: string, fetch: string): bo
 }
 
 /** Names of those that told what we did, in an instance of their own that sees this thread only. */
-function prove(tracefs: string, recorderId: string, group: string, points: readonly PathPoint[]): Set<string> {
-  const instance = join(tracefs, 'instances', `backplane-${recorderId}-proof`);
+function prove(instance: string, group: string, points: readonly PathPoint[]): Set<string> {
   const held = new Set<string>();
   try {
-    removeInstance(instance);
     mkdirSync(instance);
     put(join(instance, 'buffer_size_kb'), PROOF_KB_PER_CPU);
     put(join(instance, 'set_event_pid'), String(process.pid));
