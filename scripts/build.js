@@ -128,8 +128,16 @@ async function check(making) {
   const mine = path.join(making, 'types.tsbuildinfo');
   if (fs.existsSync(CHECKED)) fs.copyFileSync(CHECKED, mine);
   await run('tsc', '-p', '.', '--noEmit', '--incremental', '--tsBuildInfoFile', mine);
-  fs.mkdirSync(path.dirname(CHECKED), { recursive: true });
-  fs.renameSync(mine, CHECKED);
+  try {
+    const kept = `${CHECKED}-${process.pid}`;
+    fs.mkdirSync(path.dirname(CHECKED), { recursive: true });
+    // Which may be on another disk.
+    fs.copyFileSync(mine, kept);
+    fs.renameSync(kept, CHECKED);
+  } catch {
+    // The next build takes longer.
+  }
+  fs.rmSync(mine);
 }
 
 /** Each module by itself, as it would come from tsc. */

@@ -130,8 +130,8 @@ export const EVENT_ARGUMENTS_BYTES_MAX = 2 * ARGUMENTS_BYTES_MAX;
 export const EVENT_BESIDE_BYTES_MAX = 8 * KiB;
 /** Both paths of a rename or link; of longer ones the second is not told. */
 export const FILE_PATHS_BYTES_MAX = 7 * KiB;
-/** Threads whose call to open has begun and not returned. */
-export const OPENING_THREADS_MAX = 16 * 1024;
+/** Threads that are in a call with a path. */
+export const PATH_JOIN_THREADS_MAX = 1024;
 /** What is shown of other programs, and a second time of this one, where an event has room. */
 export const PARENT_ARGUMENTS_BYTES_MAX = 4 * KiB;
 export const COMMAND_LINE_BYTES_MAX = 8 * KiB;

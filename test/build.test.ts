@@ -31,7 +31,7 @@ after(() => fs.rmSync(DIR, { recursive: true, force: true }));
 function linkEach(from: string, to: string): void {
   fs.mkdirSync(to, { recursive: true });
   for (const name of fs.readdirSync(from)) {
-    if (name !== '.bin' && name !== 'backplane') fs.symlinkSync(path.join(from, name), path.join(to, name));
+    if (!['.bin', '.cache', 'backplane'].includes(name)) fs.symlinkSync(path.join(from, name), path.join(to, name));
   }
 }
 

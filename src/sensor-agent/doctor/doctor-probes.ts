@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DRAIN_LIVE_MS, EXEC_BUFFER_BYTES_PER_CPU } from '../../limits.js';
 import { ExecArguments } from '../source/exec/exec-arguments.js';
-import { definePathPoints, PATH_POINTS } from '../source/probe/path-points.js';
+import { definePathPoints, PATH_OPERATIONS } from '../source/probe/path-points.js';
 import { undefinePoints } from '../source/probe/recorded-points.js';
 import type { ExecRecord, SourceSink } from '../source/source.js';
 import { TraceClock, uptimeNow } from '../source/tracefs/clock.js';
@@ -73,20 +73,16 @@ const WAYS = {
 export function tryPaths(tracefs: string): Check {
   const name = 'paths of files';
   const recorderId = `doctor-${process.pid}`;
-  let told: string[];
-  try {
-    told = definePathPoints(tracefs, recorderId).map((event) => event.slice(event.indexOf('/') + 1));
-  } finally {
-    undefinePoints(tracefs, recorderId);
-  }
-  const missing = PATH_POINTS.filter((point) => !told.includes(point));
-  const operations = (points: readonly string[]) => points.map((point) => point.replace('path_', '')).join(', ');
-  const copied = `the kernel's own copy of ${operations(told)}`;
+  const { events, problem } = definePathPoints(tracefs, recorderId);
+  undefinePoints(tracefs, recorderId);
+  const told = PATH_OPERATIONS.filter((operation) => events.some((event) => event.endsWith(`/path_${operation}`)));
+  const missing = PATH_OPERATIONS.filter((operation) => !told.includes(operation));
+  const copied = `the kernel's own copy of ${told.join(', ')}`;
   if (missing.length === 0) return { name, state: 'ok', detail: copied };
-  const mend = 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)';
-  if (told.length > 0) return { name, state: 'limited', detail: `${copied}; not of ${operations(missing)}` };
-  const detail = 'of opens only, read from the link of the descriptor a moment later';
-  return { name, state: 'limited', detail, mend };
+  if (told.length > 0)
+    return { name, state: 'limited', detail: `${copied}; not of ${missing.join(', ')} (${problem})` };
+  const detail = `of opens only, read from the link of the descriptor a moment later: ${problem}`;
+  return { name, state: 'limited', detail, mend: 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)' };
 }
 
 /** Runs a program and waits for its arguments. */

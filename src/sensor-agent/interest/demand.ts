@@ -114,10 +114,12 @@ function needed(asked: Asked, events: OnDemandEvents | undefined): ReadonlyMap<s
   const there = events === undefined ? [] : [...events.events];
   for (const { type, traceEvent, alsoTraced, pathPoint } of CATALOGUE.values()) {
     if (!asked.wants(type)) continue;
-    const point = pathPoint && there.find((event) => event.endsWith(`/${pathPoint.name}`));
-    if (point !== undefined) needed.set(point, type);
-    if (point !== undefined && pathPoint?.tellsAll === true) continue;
-    for (const event of [traceEvent, ...alsoTraced]) if (events?.events.has(event)) needed.set(event, type);
+    // Probes are of the recorder's own group.
+    const named = (name: string) => there.find((event) => event === name || event.endsWith(`/${name}`));
+    const point = pathPoint && named(pathPoint.name);
+    const joined = pathPoint && point !== undefined ? [point, ...pathPoint.beside] : [];
+    const traced = joined.length > 0 && pathPoint?.tellsAll === true ? [] : [traceEvent, ...alsoTraced];
+    for (const event of [...joined, ...traced].map(named)) if (event !== undefined) needed.set(event, type);
   }
   return needed;
 }

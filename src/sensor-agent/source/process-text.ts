@@ -60,5 +60,9 @@ export function containerId(cgroup: string): string | undefined {
 /** At most EVENT_STRING_BYTES_MAX bytes of UTF-8. */
 export function cut(text: string): string {
   if (text.length * 3 <= EVENT_STRING_BYTES_MAX || Buffer.byteLength(text) <= EVENT_STRING_BYTES_MAX) return text;
-  return Buffer.from(text).toString('utf8', 0, EVENT_STRING_BYTES_MAX);
+  const bytes = Buffer.from(text);
+  let end = EVENT_STRING_BYTES_MAX;
+  // Not within a character: its part would be written as another one, of three bytes.
+  while ((bytes[end]! & 0xc0) === 0x80) end -= 1;
+  return bytes.toString('utf8', 0, end);
 }

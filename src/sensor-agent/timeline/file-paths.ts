@@ -6,14 +6,10 @@
  */
 import { readlinkSync } from 'node:fs';
 import { Pacer } from '../../flow/pacer.js';
-import {
-  EVENT_STRING_BYTES_MAX,
-  FILE_PATHS_AGE_MS_MAX,
-  FILE_PATHS_CPU_BURST_MS,
-  FILE_PATHS_CPU_SHARE,
-} from '../../limits.js';
+import { FILE_PATHS_AGE_MS_MAX, FILE_PATHS_CPU_BURST_MS, FILE_PATHS_CPU_SHARE } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import type { RecordedPaths } from '../recorder/recording.js';
+import { cut } from '../source/process-text.js';
 import type { OpenedFile } from './opened-file.js';
 
 const AGE_NS_MAX = msToNs(FILE_PATHS_AGE_MS_MAX);
@@ -51,7 +47,7 @@ function linkOf(threadId: number, descriptor: number): string | undefined {
     const link = readlinkSync(`/proc/${threadId}/fd/${descriptor}`);
     if (!link.startsWith('/')) return undefined;
     const path = link.endsWith(DELETED) ? link.slice(0, -DELETED.length) : link;
-    return path.slice(0, EVENT_STRING_BYTES_MAX);
+    return cut(path);
   } catch {
     return undefined;
   }

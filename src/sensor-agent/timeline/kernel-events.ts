@@ -4,16 +4,15 @@
  * and socket tables follow what happens whether or not somebody asks for it.
  */
 import { constants } from 'node:os';
-import { OPENING_THREADS_MAX } from '../../limits.js';
-import type { BusEvent, FileContext, NetworkContext, ProcessContext } from '../../wire/event/event.js';
+import type { BusEvent, NetworkContext, ProcessContext } from '../../wire/event/event.js';
 import type { Position } from '../../wire/position.js';
 import type { RecordedExec } from '../recorder/recording.js';
 import type { FieldValues } from '../source/pages/decoder.js';
 import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
-import { BoundedMap } from './bounded-map.js';
+import { PathJoin } from './path-join.js';
 import { type ProcessState, ProcessTable } from './process-table.js';
 import { type SocketMeaning, SocketTable } from './socket-table.js';
-import { namedFile, OPEN_POINT, onDemandParts, onDemandType } from './syscall-events.js';
+import { onDemandParts, onDemandType } from './syscall-events.js';
 import type { NamedContext } from './timeline-sink.js';
 
 /** One decoded trace event, before it has a meaning. */
@@ -76,8 +75,7 @@ function signalName(number: number): string {
 export class KernelEvents {
   readonly processes = new ProcessTable();
   readonly sockets = new SocketTable();
-  /** By thread: what its call to open was given, until it returns. */
-  readonly #opening = new BoundedMap<number, FileContext>(OPENING_THREADS_MAX);
+  readonly paths = new PathJoin();
   /** Set where somebody names fields that are found only then. */
   named: NamedContext | undefined;
   /** `address:port`: see SelfSockets. */
@@ -121,8 +119,7 @@ export class KernelEvents {
 
   #exec(event: TraceEvent, place: EventPlace, exec: RecordedExec | undefined, wants: (type: string) => boolean) {
     const pid = Number(event.values['pid']);
-    // The kernel opened the program itself.
-    this.#opening.delete(pid);
+    this.paths.forget(pid);
     const process = this.processes.exec(pid, String(event.values['filename']), exec?.process);
     const startNs = exec?.process?.startTimeNs;
     if (startNs !== undefined) process.createdWallNs ??= place.wallNs - (place.position.timeNs - startNs);
@@ -150,6 +147,7 @@ export class KernelEvents {
 
   #exit(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean) {
     const threadId = Number(event.values['pid']);
+    this.paths.forget(threadId);
     const process = this.processes.ensure(threadId);
     // Kernels before 6.15 do not say whether the group died; there the first thread's end stands for it.
     const groupDead = event.values['group_dead'];
@@ -202,14 +200,10 @@ export class KernelEvents {
 
   /** System calls happen in process context: common_pid is the task that made them. */
   #onDemand(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
+    if (this.paths.follow(event.pid, event.name, event.values)) return undefined;
     const type = onDemandType(event.name);
+    const given = type?.startsWith('file.') ? this.paths.take(event.pid, type === 'file.open') : undefined;
     if (type === undefined || !wants(type)) return undefined;
-    if (event.name === OPEN_POINT) {
-      this.#opening.set(event.pid, namedFile(event.values));
-      return undefined;
-    }
-    const given = this.#opening.get(event.pid);
-    if (type === 'file.open') this.#opening.delete(event.pid);
     const process = event.flags & IN_INTERRUPT ? undefined : this.processes.ensure(event.pid);
     return {
       ...this.#typed(type, place, process, event.pid),

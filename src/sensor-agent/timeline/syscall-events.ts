@@ -3,22 +3,25 @@
  * asks for them, into parts of typed events. None of them carries context that
  * others need, so they are decoded only where somebody wants their type.
  */
-import { constants } from 'node:os';
-import { EVENT_STRING_BYTES_MAX, FILE_PATHS_BYTES_MAX } from '../../limits.js';
 import { CATALOGUE, type CatalogueEntry, type RawRef } from '../../subscriptions/pushdown/catalogue.js';
 import type { BusEvent, FileContext, SyscallContext } from '../../wire/event/event.js';
 import type { FieldValue, FieldValues } from '../source/pages/decoder.js';
+import type { GivenPaths } from './path-join.js';
 import { syscallName } from './syscall-names.js';
 
 /** Types of the profiles beyond `lite`, by `group/event`; the agent's own points, whose group is the recorder's, by name. */
 export const ON_DEMAND: ReadonlyMap<string, CatalogueEntry> = new Map(
   [...CATALOGUE.values()]
     .filter(({ profile }) => profile !== 'lite')
-    .flatMap((entry) =>
-      [entry.traceEvent, ...entry.alsoTraced, entry.pathPoint?.name].map((name) => [name, entry] as const),
-    )
-    .filter((pair): pair is readonly [string, CatalogueEntry] => pair[0] !== undefined),
+    .flatMap((entry) => eventsOf(entry).map((name) => [name, entry] as const)),
 );
+
+function eventsOf({ traceEvent, alsoTraced, pathPoint }: CatalogueEntry): readonly string[] {
+  const traced = [traceEvent, ...alsoTraced];
+  return pathPoint === undefined ? traced : [...traced, pathPoint.name, ...pathPoint.beside];
+}
+
+const RETURNS = /^sys_exit_/;
 
 /** Entries by the event's own name, which is unique among all events that are followed. */
 const BY_NAME = new Map([...ON_DEMAND].map(([name, entry]) => [name.replace(/^.*\//, ''), entry]));
@@ -28,33 +31,30 @@ export function onDemandType(name: string): string | undefined {
   return BY_NAME.get(name)?.type;
 }
 
-/** Which tells the path of an open whose return follows. */
-export const OPEN_POINT = CATALOGUE.get('file.open')!.pathPoint!.name;
-
 /**
  * The descriptor that a call returned, whose path can be looked up; undefined for all other events and failed calls.
  */
 export function openedDescriptor(name: string, values: FieldValues): number | undefined {
-  if (name === OPEN_POINT || BY_NAME.get(name)?.type !== 'file.open') return undefined;
+  if (!RETURNS.test(name) || BY_NAME.get(name)?.type !== 'file.open') return undefined;
   const result = Number(integer(values['ret']));
   return result >= 0 ? result : undefined;
 }
 
-/** What is known of an open beside its return: the link of its descriptor, and what the kernel was given. */
-export interface OpenedPath {
+/** What is known beside the event: the link of an opened descriptor, and what the kernel was given. */
+export interface KnownPaths {
   readonly link?: string | undefined;
-  readonly given?: FileContext | undefined;
+  readonly given?: GivenPaths | undefined;
 }
 
 /** The parts of an event other than its process. `name` must have an onDemandType. */
 export function onDemandParts(
   name: string,
   values: FieldValues,
-  opened: OpenedPath = {},
+  known: KnownPaths = {},
 ): Pick<BusEvent, 'syscall' | 'file' | 'raw'> {
   const entry = BY_NAME.get(name)!;
-  if (name === entry.pathPoint?.name) return { file: namedFile(values) };
-  if (entry.type === 'file.open') return { file: openedFile(values, opened) };
+  if (name.startsWith(CALL)) return { file: calledFile(values, known.given) };
+  if (entry.type === 'file.open') return { file: openedFile(values, known) };
   if (entry.profile === 'file') return { file: fileOf(entry.type, values) };
   if (entry.traceEvent.startsWith('module/')) return { raw: { name, fields: textOf(values) } };
   return { syscall: syscallOf(entry, values) };
@@ -101,49 +101,31 @@ function fileOf(type: string, values: FieldValues): FileContext {
   };
 }
 
-/** The kernel writes this where it could not copy a text. */
-const NOT_COPIED = '(fault)';
+/** Of a probe that has a call's numbers; its paths are another's. */
+const CALL = 'call_';
 
-/** What a point tells (source/probe/path-points.ts). */
-export function namedFile(values: FieldValues): FileContext {
-  const path = givenPath(values['path']);
-  const second = givenPath(values['new_path']);
-  const newPath = Buffer.byteLength(path) + Buffer.byteLength(second) > FILE_PATHS_BYTES_MAX ? '' : second;
-  const named = {
+function calledFile(values: FieldValues, given: GivenPaths | undefined): FileContext {
+  const { path = '', newPath } = given ?? {};
+  const file = {
     path,
-    pathMissed: path === '' || ('new_path' in values && newPath === ''),
-    descriptor: narrow(values['directory'] ?? values['new_directory']),
+    pathMissed: path === '' || ('new_directory' in values && newPath === undefined),
+    descriptor: narrow(values['directory']),
     flags: narrow(values['flags']),
     mode: narrow(values['mode']),
   };
-  return newPath === '' ? named : { ...named, newPath };
+  return newPath === undefined ? file : { ...file, newPath };
 }
-
-function givenPath(value: FieldValue | undefined): string {
-  return typeof value !== 'string' || value === NOT_COPIED ? '' : value.slice(0, EVENT_STRING_BYTES_MAX);
-}
-
-/** The kernel adds it to every open of a 64-bit program: O_LARGEFILE. */
-const ADDED_FLAGS: Readonly<Partial<Record<NodeJS.Architecture, number>>> = { x64: 0x8000, arm64: 0x2_0000 };
 
 /** An absolute path is told as it was given; of a relative one the link says where it is. */
-function openedFile(values: FieldValues, { given, link = '' }: OpenedPath): FileContext {
-  const result = narrow(values['ret']);
-  const asGiven = given !== undefined && !given.pathMissed && !FAILS_BEFORE.has(-result) ? given : undefined;
-  const { flags = 0, mode = 0 } = asGiven ?? {};
-  const resolved = link !== '' && asGiven?.path.startsWith('/') !== true;
-  const path = resolved ? link : (asGiven?.path ?? '');
-  const asked = flags & ~(ADDED_FLAGS[process.arch] ?? 0);
-  const opened = { path, pathMissed: path === '', descriptor: result, flags: asked, mode };
+function openedFile(values: FieldValues, { given, link = '' }: KnownPaths): FileContext {
+  const { path: asGiven = '', flags = 0, mode = 0 } = given ?? {};
+  const resolved = link !== '' && !asGiven.startsWith('/');
+  const path = resolved ? link : asGiven;
+  const opened = { path, pathMissed: path === '', descriptor: narrow(values['ret']), flags, mode };
   return resolved ? { ...opened, pathResolved: true } : opened;
 }
 
-/** Errors of a call that ends before the kernel has looked at its path: what was given then was another call's. */
-const FAILS_BEFORE: ReadonlySet<number> = new Set(
-  (['EFAULT', 'ENAMETOOLONG', 'EMFILE', 'EINVAL', 'ENOMEM'] as const).map((name) => constants.errno[name]),
-);
-
-function narrow(value: FieldValue | undefined): number {
+export function narrow(value: FieldValue | undefined): number {
   return Number(BigInt.asIntN(32, integer(value)));
 }
 

@@ -165,6 +165,7 @@ export class Timeline {
       this.interrupt();
       this.#kernel.processes.clear();
       this.#kernel.sockets.clear();
+      this.#kernel.paths.clear();
       this.#scanned = [];
     }
     const before = this.#frontier;
@@ -463,6 +464,7 @@ export class Timeline {
 
   #lose(loss: Loss, position: Position, from?: Position): void {
     if (loss.stated) this.#losses.follow(loss.stated);
+    this.#kernel.paths.clear();
     this.#sink?.loss(loss, position, from);
   }
 

@@ -29,7 +29,7 @@ export function checkOperator(scope: Scope, node: OperatorSyntax): CheckedExpr {
     case 'or':
       return checkLogic(scope, node.kind, node.operands);
     case 'not':
-      return { kind: 'not', type: 'bool', operand: scope.checkAs(node.operand, 'bool', 'what follows "!"') };
+      return checkNot(scope, node.operand);
     case 'negate':
       return checkNegate(scope, node.operand);
     case 'conditional':
@@ -103,6 +103,11 @@ function checkArithmetic(
   const type = ARITHMETIC_RESULT.get(`${left.type} ${operator} ${right.type}`);
   if (!type) throw scope.refuse(node, `"${operator}" does not go with ${left.type} and ${right.type}`);
   return { kind: 'arithmetic', type, operator, left, right };
+}
+
+function checkNot(scope: Scope, syntax: Syntax): CheckedExpr {
+  const operand = scope.checkAs(syntax, 'bool', 'what follows "!"');
+  return operand.kind === 'not' ? operand.operand : { kind: 'not', type: 'bool', operand };
 }
 
 function checkNegate(scope: Scope, syntax: Syntax): CheckedExpr {

@@ -15,9 +15,13 @@ export interface RawRef {
   readonly element?: number;
 }
 
+/** Probes of the agent's own (source/probe/path-points.ts), by name; trace events are `group/event`. */
 export interface PathPoint {
+  /** Has the paths. */
   readonly name: string;
-  /** Whether the trace events are not needed beside it. */
+  /** The events that it is joined with, by thread. */
+  readonly beside: readonly string[];
+  /** Whether these are instead of the trace events. */
   readonly tellsAll: boolean;
 }
 
@@ -28,7 +32,7 @@ export interface CatalogueEntry {
   readonly traceEvent: string;
   /** Trace events that must be enabled too, because the entry alone lacks some of the data. */
   readonly alsoTraced: readonly string[];
-  /** An event of the agent's own, a probe in the kernel, that has the path: where there is none, it is not known. */
+  /** How the paths are had where the kernel has kprobes; elsewhere they are not known, or looked up. */
   readonly pathPoint: PathPoint | undefined;
   /** Filter field -> its place in the entry. The values are equal as 64-bit integers, always. */
   readonly raw: ReadonlyMap<string, RawRef>;
@@ -116,12 +120,15 @@ const SYSCALL: readonly CatalogueEntry[] = [
 ];
 
 const NO_PATH =
-  'the path is known where the kernel has kprobes ("doctor" says so): elsewhere only the numbers of unlink, rename and the ' +
-  'like are; of chmod everywhere';
+  'paths are known where the kernel copies them (kprobes; "doctor" says of what): elsewhere only the numbers of unlink, ' +
+  'rename and the like are, and of chmod everywhere';
 const LINK_LATER =
-  'without kprobes the path of an open is the link of its descriptor, read some milliseconds after the call returned: a file ' +
+  'where the kernel does not copy it ("doctor" says so) the path of an open is the link of its descriptor, read some milliseconds after the call returned: a file ' +
   'that was closed by then has no path, one whose descriptor was given away and reused by a thread within that time may have ' +
   "the later one's; what io_uring and open_by_handle_at open is not seen";
+
+/** What was given belongs to the open that had begun, and has not returned. */
+const OPENS_BEGIN = calls('enter', 'openat', 'open', 'openat2', 'creat');
 
 const FILE: readonly CatalogueEntry[] = [
   entry(
@@ -131,24 +138,38 @@ const FILE: readonly CatalogueEntry[] = [
     { 'file.descriptor': { field: 'ret' } },
     {
       alsoTraced: calls('exit', 'open', 'openat2', 'creat'),
-      pathPoint: { name: 'path_open', tellsAll: false },
+      pathPoint: { name: 'path_open', beside: OPENS_BEGIN, tellsAll: false },
       blindSpot: LINK_LATER,
     },
   ),
-  changed('file.unlink', 'path_unlink', 'unlinkat', 'unlink'),
-  changed('file.rmdir', 'path_rmdir', 'rmdir'),
-  changed('file.rename', 'path_rename', 'renameat2', 'rename', 'renameat'),
-  changed('file.mkdir', 'path_mkdir', 'mkdirat', 'mkdir'),
-  changed('file.link', 'path_link', 'linkat', 'link'),
-  changed('file.symlink', 'path_symlink', 'symlinkat', 'symlink'),
-  changed('file.chmod', undefined, 'fchmodat', 'fchmodat2', 'chmod', 'fchmod'),
+  named('unlink', 'unlinkat', 'unlink'),
+  named('rmdir', 'rmdir'),
+  named('rename', 'renameat2', 'rename', 'renameat'),
+  named('mkdir', 'mkdirat', 'mkdir'),
+  named('link', 'linkat', 'link'),
+  named('symlink', 'symlinkat', 'symlink'),
+  entry(
+    'file.chmod',
+    'file',
+    'syscalls/sys_enter_fchmodat',
+    {},
+    { alsoTraced: calls('enter', 'fchmodat2', 'chmod', 'fchmod'), blindSpot: NO_PATH },
+  ),
 ];
 
-/** Names are changed: told as the call begins, by its trace event or by the point. */
-function changed(type: string, point: string | undefined, call: string, ...others: readonly string[]): CatalogueEntry {
-  const pathPoint = point === undefined ? {} : { pathPoint: { name: point, tellsAll: true } };
-  const more = { alsoTraced: calls('enter', ...others), blindSpot: NO_PATH, ...pathPoint };
-  return entry(type, 'file', `syscalls/sys_enter_${call}`, {}, more);
+/** What is done to names: told as the call begins, by its trace event or by the probes. */
+function named(operation: string, call: string, ...others: readonly string[]): CatalogueEntry {
+  return entry(
+    `file.${operation}`,
+    'file',
+    `syscalls/sys_enter_${call}`,
+    {},
+    {
+      alsoTraced: calls('enter', ...others),
+      pathPoint: { name: `path_${operation}`, beside: [`call_${operation}`], tellsAll: true },
+      blindSpot: NO_PATH,
+    },
+  );
 }
 
 function calls(side: 'enter' | 'exit', ...names: readonly string[]): readonly string[] {

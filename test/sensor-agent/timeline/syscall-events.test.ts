@@ -3,12 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import {
-  namedFile,
-  onDemandParts,
-  onDemandType,
-  openedDescriptor,
-} from '../../../src/sensor-agent/timeline/syscall-events.js';
+import { onDemandParts, onDemandType, openedDescriptor } from '../../../src/sensor-agent/timeline/syscall-events.js';
 import { syscallName } from '../../../src/sensor-agent/timeline/syscall-names.js';
 import { CATALOGUE } from '../../../src/subscriptions/pushdown/catalogue.js';
 import { TOPICS } from '../../../src/wire/event/event.js';
@@ -52,36 +47,36 @@ test('an open has its descriptor and path, and a failed open its error', () => {
 
 test('what the kernel was given at an open is told as given, but for a relative path whose descriptor leads somewhere', () => {
   const told = (path: string, ret: bigint, link?: string) => {
-    const given = namedFile({ directory: 0xffff_ff9cn, path, flags: 0o1102n, mode: 0o644 });
-    const { file } = onDemandParts('sys_exit_openat', { ret }, { given, link });
+    const { file } = onDemandParts('sys_exit_openat', { ret }, { given: { path, flags: 0o1102, mode: 0o644 }, link });
     return [file!.path, file!.pathMissed, file!.pathResolved === true, file!.descriptor, file!.flags, file!.mode];
   };
   assert.deepEqual(told('/a/l', 7n, '/b'), ['/a/l', false, false, 7, 0o1102, 0o644]);
   assert.deepEqual(told('l', 7n, '/b/l'), ['/b/l', false, true, 7, 0o1102, 0o644]);
   assert.deepEqual(told('l', 7n), ['l', false, false, 7, 0o1102, 0o644]);
   assert.deepEqual(told('/none', -2n), ['/none', false, false, -2, 0o1102, 0o644]);
-  assert.deepEqual(told('(fault)', 7n, '/b'), ['/b', false, true, 7, 0, 0]);
-  // The kernel had not come to its path: what is known is of an earlier call.
-  for (const error of [14n, 36n, 24n, 22n])
-    assert.deepEqual(told('/a', -error), ['', true, false, -Number(error), 0, 0]);
+  assert.deepEqual(told('', 7n, '/b'), ['/b', false, true, 7, 0o1102, 0o644]);
   assert.equal(openedDescriptor('path_open', { path: '/a' }), undefined);
+  assert.equal(openedDescriptor('sys_enter_openat', { dfd: 1n }), undefined);
 });
 
 test('a name that is made, moved or removed has its paths, directory, flags and mode', () => {
-  assert.equal(onDemandType('path_rename'), 'file.rename');
-  const rename = { directory: 0xffff_ff9cn, path: 'a', new_directory: 5n, new_path: '/b', flags: 1n };
+  assert.equal(onDemandType('call_rename'), 'file.rename');
+  const rename = { directory: 0xffff_ff9cn, new_directory: 5n, flags: 1n };
   const file = { pathMissed: false, descriptor: -100, flags: 0, mode: 0 };
-  assert.deepEqual(onDemandParts('path_rename', rename), { file: { ...file, path: 'a', newPath: '/b', flags: 1 } });
-  const mkdir = { directory: 7n, path: 'd', mode: 0o755n };
-  assert.deepEqual(onDemandParts('path_mkdir', mkdir), { file: { ...file, path: 'd', descriptor: 7, mode: 0o755 } });
-  const symlink = { path: '../t', new_directory: 0xffff_ff9cn, new_path: 's' };
-  assert.deepEqual(onDemandParts('path_symlink', symlink), { file: { ...file, path: '../t', newPath: 's' } });
-  const half = onDemandParts('path_link', { ...rename, new_path: '(fault)' }).file!;
-  assert.deepEqual([half.path, half.newPath, half.pathMissed], ['a', undefined, true]);
-  // Two of the longest paths are more than an event has room for.
-  const long = 'é'.repeat(2040);
-  const both = onDemandParts('path_rename', { ...rename, path: long, new_path: long }).file!;
-  assert.deepEqual([both.path, both.newPath, both.pathMissed], [long, undefined, true]);
+  assert.deepEqual(onDemandParts('call_rename', rename, { given: { path: 'a', newPath: '/b' } }), {
+    file: { ...file, path: 'a', newPath: '/b', flags: 1 },
+  });
+  assert.deepEqual(onDemandParts('call_mkdir', { directory: 7n, mode: 0o755n }, { given: { path: 'd' } }), {
+    file: { ...file, path: 'd', descriptor: 7, mode: 0o755 },
+  });
+  // A record that had no room, or a second path that had none.
+  for (const [given, path] of [
+    [undefined, ''],
+    [{ path: 'a' }, 'a'],
+  ] as const)
+    assert.deepEqual(onDemandParts('call_rename', rename, { given }), {
+      file: { ...file, path, pathMissed: true, flags: 1 },
+    });
 });
 
 test('older file calls start from the working directory', () => {

@@ -33,11 +33,14 @@ const ARGUMENTS: Readonly<Partial<Record<NodeJS.Architecture, readonly string[]>
 const PROOF_KB_PER_CPU = '64';
 
 interface PathPoint {
-  /** The event's name, whatever the function's. */
-  readonly name: string;
+  /** What the events are named by, whatever the function: `path_unlink`, `call_unlink`. */
+  readonly operation: string;
   /** Functions that do it, the newest kernels' last. */
   readonly functions: readonly string[];
-  readonly fetch: (argument: readonly string[]) => string;
+  /** The paths, in an event of their own: one that is too long for a page of the buffer leaves no entry at all. */
+  readonly paths: (argument: readonly string[]) => string;
+  /** The numbers of the call, whose entry comes in any case. Not of an open, whose return does. */
+  readonly call?: (argument: readonly string[]) => string;
 }
 
 /** A `struct filename *`: its first field is the address of the text. */
@@ -45,113 +48,169 @@ const text = (register: string | undefined) => `+0(+0(${register})):string`;
 
 const POINTS: readonly PathPoint[] = [
   {
-    name: 'path_open',
+    operation: 'open',
     functions: ['do_filp_open', 'do_file_open'],
     // Of `struct open_flags`: int open_flag, umode_t mode.
-    fetch: ([at, path, how]) => `directory=${at}:s32 path=${text(path)} flags=+0(${how}):s32 mode=+4(${how}):u16`,
+    paths: ([, path, how]) => `path=${text(path)} flags=+0(${how}):s32 mode=+4(${how}):u16`,
   },
   {
-    name: 'path_unlink',
+    operation: 'unlink',
     functions: ['do_unlinkat', 'filename_unlinkat'],
-    fetch: ([at, path]) => `directory=${at}:s32 path=${text(path)}`,
+    paths: ([, path]) => `path=${text(path)}`,
+    call: ([at]) => `directory=${at}:s32`,
   },
   {
-    name: 'path_rmdir',
+    operation: 'rmdir',
     functions: ['do_rmdir', 'filename_rmdir'],
-    fetch: ([at, path]) => `directory=${at}:s32 path=${text(path)}`,
+    paths: ([, path]) => `path=${text(path)}`,
+    call: ([at]) => `directory=${at}:s32`,
   },
   {
-    name: 'path_rename',
+    operation: 'rename',
     functions: ['do_renameat2', 'filename_renameat2'],
-    fetch: ([at, path, newAt, newPath, flags]) =>
-      `directory=${at}:s32 path=${text(path)} new_directory=${newAt}:s32 new_path=${text(newPath)} flags=${flags}:u32`,
+    paths: ([, path, , newPath]) => `path=${text(path)} new_path=${text(newPath)}`,
+    call: ([at, , newAt, , flags]) => `directory=${at}:s32 new_directory=${newAt}:s32 flags=${flags}:u32`,
   },
   {
-    name: 'path_mkdir',
+    operation: 'mkdir',
     functions: ['do_mkdirat', 'filename_mkdirat'],
-    fetch: ([at, path, mode]) => `directory=${at}:s32 path=${text(path)} mode=${mode}:u16`,
+    paths: ([, path]) => `path=${text(path)}`,
+    call: ([at, , mode]) => `directory=${at}:s32 mode=${mode}:u16`,
   },
   {
-    name: 'path_link',
+    operation: 'link',
     functions: ['do_linkat', 'filename_linkat'],
-    fetch: ([at, path, newAt, newPath, flags]) =>
-      `directory=${at}:s32 path=${text(path)} new_directory=${newAt}:s32 new_path=${text(newPath)} flags=${flags}:u32`,
+    paths: ([, path, , newPath]) => `path=${text(path)} new_path=${text(newPath)}`,
+    call: ([at, , newAt, , flags]) => `directory=${at}:s32 new_directory=${newAt}:s32 flags=${flags}:u32`,
   },
   {
-    name: 'path_symlink',
+    operation: 'symlink',
     functions: ['do_symlinkat', 'filename_symlinkat'],
-    fetch: ([path, newAt, newPath]) => `path=${text(path)} new_directory=${newAt}:s32 new_path=${text(newPath)}`,
+    paths: ([path, , newPath]) => `path=${text(path)} new_path=${text(newPath)}`,
+    call: ([, newAt]) => `directory=${newAt}:s32`,
   },
 ];
 
-/** Names of all, whatever this kernel has. */
-export const PATH_POINTS: readonly string[] = POINTS.map(({ name }) => name);
+/** `unlinkat` does either: where one alone were told by its probe, a directory's end would be told twice or never. */
+const TOGETHER = ['unlink', 'rmdir'];
+
+/** All operations, whatever this kernel has. */
+export const PATH_OPERATIONS: readonly string[] = POINTS.map(({ operation }) => operation);
+
+export interface PathPoints {
+  /** `group/event` of those that told our own paths. */
+  readonly events: readonly string[];
+  /** Why none could be tried, if so. */
+  readonly problem: string | undefined;
+}
 
 /**
- * Defines them; returns `group/event` of those that told our own paths. Those that an agent of this recorder left are
- * believed, as it has proved them. Done in the calling thread, some tens of milliseconds.
+ * Defines them, and keeps those that told our own paths. Those that an agent of this recorder left are believed, as it has
+ * proved them. Done in the calling thread, some tens of milliseconds.
  */
-export function definePathPoints(tracefs: string, recorderId: string): string[] {
+export function definePathPoints(tracefs: string, recorderId: string): PathPoints {
   const registers = ARGUMENTS[process.arch];
-  if (registers === undefined || !existsSync(join(tracefs, 'kprobe_events'))) return [];
+  if (registers === undefined || !existsSync(join(tracefs, 'kprobe_events')))
+    return { events: [], problem: 'this kernel has no kprobes' };
   const group = recordedGroup(recorderId);
-  const instance = join(tracefs, 'instances', `backplane-${recorderId}-proof`);
+  const instance = join(tracefs, 'instances', proofName(recorderId));
+  const all = POINTS.flatMap((point) => eventsOf(group, point));
   // An agent that ended while it proved them had not proved them.
-  if (removeInstance(instance)) for (const { name } of POINTS) undefine(tracefs, `${group}/${name}`);
+  if (existsSync(instance)) {
+    removeInstance(instance);
+    for (const event of all) undefine(tracefs, event);
+  }
   const there = allDefinitions(tracefs) ?? [];
-  const left = POINTS.map(({ name }) => `${group}/${name}`).filter((event) => there.includes(event));
-  let wanted = POINTS.filter(({ name }) => !left.includes(`${group}/${name}`));
-  const proved: string[] = [];
-  // The kernel may have a function that another one no longer calls.
-  for (let attempt = 0; wanted.length > 0; attempt += 1) {
-    const defined = wanted.filter(({ name, functions, fetch }) => {
-      const place = functions[attempt];
-      return place !== undefined && taken(tracefs, `${group}/${name}`, place, fetch(registers));
-    });
-    const held = defined.length === 0 ? new Set<string>() : prove(instance, group, defined);
-    for (const { name } of defined) {
-      if (held.has(name)) proved.push(`${group}/${name}`);
-      else undefine(tracefs, `${group}/${name}`);
-    }
-    wanted = wanted.filter(({ name, functions }) => !held.has(name) && functions.length > attempt + 1);
-  }
-  return [...left, ...proved];
-}
-
-function taken(tracefs: string, event: string, place: string, fetch: string): boolean {
-  try {
-    define(tracefs, event, place, fetch);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Names of those that told what we did, in an instance of their own that sees this thread only. */
-function prove(instance: string, group: string, points: readonly PathPoint[]): Set<string> {
-  const held = new Set<string>();
+  const left = POINTS.filter((point) => eventsOf(group, point).every((event) => there.includes(event)));
+  const wanted = POINTS.filter((point) => !left.includes(point));
+  if (wanted.length === 0) return { events: all, problem: undefined };
+  const proof = new Proof(tracefs, instance, group, registers);
   try {
     mkdirSync(instance);
-    put(join(instance, 'buffer_size_kb'), PROOF_KB_PER_CPU);
-    put(join(instance, 'set_event_pid'), String(process.pid));
-    for (const { name } of points) put(join(instance, 'events', group, name, 'enable'), '1');
-    const paths = useEach();
-    for (const { name } of points) put(join(instance, 'events', group, name, 'enable'), '0');
-    const told = readFileSync(join(instance, 'trace'), 'utf8');
-    for (const { name } of points) {
-      const line = new RegExp(`: ${name}: .*$`, 'gm');
-      const of = (text: string) => paths[name]!.every((path) => text.includes(`="${path}"`));
-      if ((told.match(line) ?? []).some(of)) held.add(name);
-    }
-  } catch {
-    // Not proved, whatever the reason: another way serves.
+    const proved = wanted.filter((point) => proof.holds(point));
+    const kept = [...left, ...proved].filter(({ operation }, _at, points) => {
+      if (!TOGETHER.includes(operation)) return true;
+      return TOGETHER.every((each) => points.some((point) => point.operation === each));
+    });
+    for (const point of proved)
+      if (!kept.includes(point)) for (const event of eventsOf(group, point)) undefine(tracefs, event);
+    return { events: kept.flatMap((point) => eventsOf(group, point)), problem: proof.problem };
+  } catch (cause) {
+    return { events: left.flatMap((point) => eventsOf(group, point)), problem: (cause as Error).message };
   } finally {
     removeInstance(instance);
   }
-  return held;
 }
 
-/** Does each operation once, in the calling thread; returns the paths that it named. */
+/** Name of the trace instance in which a recorder's probes are proved. */
+export function proofName(recorderId: string): string {
+  return `backplane-${recorderId}-proof`;
+}
+
+function eventsOf(group: string, { operation, call }: PathPoint): string[] {
+  const paths = `${group}/path_${operation}`;
+  return call === undefined ? [paths] : [paths, `${group}/call_${operation}`];
+}
+
+/** Tries points in an instance of their own that sees this thread only. */
+class Proof {
+  /** Why the last one that did not hold did not. */
+  problem: string | undefined;
+  readonly #tracefs: string;
+  readonly #instance: string;
+  readonly #group: string;
+  readonly #registers: readonly string[];
+
+  constructor(tracefs: string, instance: string, group: string, registers: readonly string[]) {
+    this.#tracefs = tracefs;
+    this.#instance = instance;
+    this.#group = group;
+    this.#registers = registers;
+  }
+
+  /** Leaves it defined, and off, if it holds; the kernel may have a function that another one no longer calls. */
+  holds(point: PathPoint): boolean {
+    return point.functions.some((place) => {
+      try {
+        this.#define(point, place);
+        if (this.#told(point)) return true;
+        this.problem = `${place} did not tell the path`;
+      } catch (cause) {
+        this.problem = (cause as Error).message;
+      }
+      for (const event of eventsOf(this.#group, point)) undefine(this.#tracefs, event);
+      return false;
+    });
+  }
+
+  /** Of two probes in one place the kernel runs the later first: the paths are to stand before their call. */
+  #define({ operation, paths, call }: PathPoint, place: string): void {
+    if (call) define(this.#tracefs, `${this.#group}/call_${operation}`, place, call(this.#registers));
+    define(this.#tracefs, `${this.#group}/path_${operation}`, place, paths(this.#registers));
+  }
+
+  #told(point: PathPoint): boolean {
+    const at = (file: string) => join(this.#instance, file);
+    put(at('buffer_size_kb'), PROOF_KB_PER_CPU);
+    put(at('set_event_pid'), String(process.pid));
+    const switches = eventsOf(this.#group, point).map((event) => at(`events/${event}/enable`));
+    for (const path of switches) put(path, '1');
+    let used: readonly string[];
+    try {
+      used = useEach()[point.operation]!;
+    } finally {
+      for (const path of switches) put(path, '0');
+    }
+    const lines = readFileSync(at('trace'), 'utf8').split('\n');
+    const found = lines.findIndex(
+      (line) => line.includes(`: path_${point.operation}: `) && used.every((path) => line.includes(`="${path}"`)),
+    );
+    const next = lines[found + 1] ?? '';
+    return found >= 0 && (point.call === undefined || next.includes(`: call_${point.operation}: `));
+  }
+}
+
+/** Does each operation once, in the calling thread; returns the paths that each named. */
 function useEach(): Readonly<Record<string, readonly string[]>> {
   const folder = mkdtempSync(join(tmpdir(), 'backplane-paths-'));
   try {
@@ -165,13 +224,13 @@ function useEach(): Readonly<Record<string, readonly string[]>> {
     unlinkSync(moved);
     rmdirSync(made);
     return {
-      path_open: [file],
-      path_unlink: [moved],
-      path_rmdir: [made],
-      path_rename: [linked, moved],
-      path_mkdir: [made],
-      path_link: [file, linked],
-      path_symlink: [target, symbolic],
+      open: [file],
+      unlink: [moved],
+      rmdir: [made],
+      rename: [linked, moved],
+      mkdir: [made],
+      link: [file, linked],
+      symlink: [target, symbolic],
     };
   } finally {
     rmSync(folder, { recursive: true, force: true });

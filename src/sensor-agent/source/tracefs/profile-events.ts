@@ -3,7 +3,12 @@ import { CATALOGUE, type Profile } from '../../../subscriptions/pushdown/catalog
 
 export function profileEvents(profile: Profile): readonly string[] {
   const entries = [...CATALOGUE.values()].filter((entry) => entry.profile === profile);
-  return [...new Set(entries.flatMap(({ traceEvent, alsoTraced }) => [traceEvent, ...alsoTraced]))];
+  const events = entries.flatMap(({ traceEvent, alsoTraced, pathPoint }) => [
+    ...[traceEvent, ...alsoTraced],
+    // The agent's own have no group here.
+    ...(pathPoint?.beside ?? []).filter((event) => event.includes('/')),
+  ]);
+  return [...new Set(events)];
 }
 
 /**

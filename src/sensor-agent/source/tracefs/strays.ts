@@ -7,12 +7,14 @@ import { dirname, join } from 'node:path';
 import { nodeFileOps } from '../../../storage/file-ops.js';
 import { readIdentity } from '../../../storage/identity.js';
 import { allDefinitions, instanceOf, probeGroup, undefineAll } from '../probe/definitions.js';
+import { proofName } from '../probe/path-points.js';
 import { undefinePoints } from '../probe/recorded-points.js';
 import { removeInstance } from './instance.js';
 import { findTracefs } from './mount.js';
 import { instanceOwner } from './owner.js';
 
 const NAME = /^backplane-/;
+const PROOF = /-proof$/;
 /** A process that was killed closes its files a moment later. */
 const LOOK_MS = 20;
 
@@ -20,7 +22,10 @@ const LOOK_MS = 20;
 export function strayInstances(): string[] {
   const instances = instancesFolder();
   if (instances === undefined) return [];
-  const names = readdirSync(instances).filter((name) => NAME.test(name) && instanceOwner(name) === undefined);
+  // An agent that starts proves its probes in one that nobody reads.
+  const names = readdirSync(instances).filter(
+    (name) => NAME.test(name) && !PROOF.test(name) && instanceOwner(name) === undefined,
+  );
   return names.map((name) => join(instances, name));
 }
 
@@ -29,7 +34,7 @@ export function strayDefinitions(): string[] {
   const instances = instancesFolder();
   if (instances === undefined) return [];
   // Names of groups have no dash.
-  const groups = new Set(readdirSync(instances).map((name) => name.replaceAll('-', '_')));
+  const groups = new Set(readdirSync(instances).map((name) => name.replace(PROOF, '').replaceAll('-', '_')));
   return (allDefinitions(dirname(instances)) ?? []).filter((event) => {
     const [group = ''] = event.split('/');
     return group.startsWith(probeGroup('')) && !groups.has(instanceOf(group));
@@ -46,7 +51,7 @@ export function removeInstancesOf(recorderDir: string, waitMs: number): string[]
   if (instances === undefined || key === undefined) return [];
   const recorderId = key.identity.toString(16).padStart(16, '0');
   const name = `backplane-${recorderId}`;
-  const left = [name, `${name}-exec`, `${name}-proof`].filter((each) => existsSync(join(instances, each)));
+  const left = [name, `${name}-exec`, proofName(recorderId)].filter((each) => existsSync(join(instances, each)));
   const endMs = performance.now() + waitMs;
   const removed = left.filter((each) => {
     while (instanceOwner(each) !== undefined) {

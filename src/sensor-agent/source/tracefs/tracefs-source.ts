@@ -116,7 +116,7 @@ export class TracefsSource implements Source {
     const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
     const all = [...events, ...definePoints(tracefs, recorderId)];
     const asked = onDemand.some((event) => FILE_EVENTS.includes(event))
-      ? [...onDemand, ...definePathPoints(tracefs, recorderId)]
+      ? [...onDemand, ...definePathPoints(tracefs, recorderId).events]
       : onDemand;
     try {
       return new TraceInstance(tracefs, { name, bufferBytesPerCpu, subBufferBytes, events: all, onDemand: asked });

@@ -1,0 +1,92 @@
+/**
+ * Joins what the kernel was given as a path (source/probe/path-points.ts) to the call that it was given to: the one that
+ * the same thread is in. An open begins, is given its path, and returns; what a thread is given outside of one, as it
+ * starts a program or works for io_uring, is nobody's. Of other operations the paths stand right before the call.
+ */
+import { FILE_PATHS_BYTES_MAX, PATH_JOIN_THREADS_MAX } from '../../limits.js';
+import type { FieldValue, FieldValues } from '../source/pages/decoder.js';
+import { cut } from '../source/process-text.js';
+import { BoundedMap } from './bounded-map.js';
+import { narrow } from './syscall-events.js';
+
+export interface GivenPaths {
+  /** Empty where the kernel could not read it. */
+  readonly path: string;
+  readonly newPath?: string | undefined;
+  /** Of an open. */
+  readonly flags?: number;
+  readonly mode?: number;
+}
+
+interface Open {
+  /** As the program gave them; undefined for calls that do not have them in registers. */
+  readonly flags: number | undefined;
+  readonly mode: number | undefined;
+  given: GivenPaths | undefined;
+}
+
+const OPEN_BEGINS = /^sys_enter_(?:open|openat|openat2|creat)$/;
+const PATHS = 'path_';
+const OPEN_PATH = 'path_open';
+/** The kernel writes this where it could not copy a text. */
+const NOT_COPIED = '(fault)';
+/** The kernel adds it to every open of a 64-bit program: O_LARGEFILE. */
+const ADDED_FLAGS: Readonly<Partial<Record<NodeJS.Architecture, number>>> = { x64: 0x8000, arm64: 0x2_0000 };
+
+export class PathJoin {
+  readonly #opens = new BoundedMap<number, Open>(PATH_JOIN_THREADS_MAX);
+  readonly #others = new BoundedMap<number, GivenPaths>(PATH_JOIN_THREADS_MAX);
+
+  /** Follows an event of a thread. True: it is no event by itself. */
+  follow(threadId: number, name: string, values: FieldValues): boolean {
+    if (OPEN_BEGINS.test(name)) {
+      const register = (field: string) => (field in values ? narrow(values[field]) : undefined);
+      this.#opens.set(threadId, { flags: register('flags'), mode: register('mode'), given: undefined });
+      return true;
+    }
+    if (!name.startsWith(PATHS)) return false;
+    if (name === OPEN_PATH) this.#opened(threadId, values);
+    else this.#others.set(threadId, pathsOf(values));
+    return true;
+  }
+
+  /** The first path is the call's own: a driver may open more for it. */
+  #opened(threadId: number, values: FieldValues): void {
+    const open = this.#opens.get(threadId);
+    if (open === undefined || open.given !== undefined) return;
+    const asked = narrow(values['flags']) & ~(ADDED_FLAGS[process.arch] ?? 0);
+    const { flags = asked, mode = narrow(values['mode']) } = open;
+    open.given = { ...pathsOf(values), flags, mode };
+  }
+
+  /** What the call was given that this event of a thread tells; undefined where that is not known. */
+  take(threadId: number, opens: boolean): GivenPaths | undefined {
+    const given = opens ? this.#opens.get(threadId)?.given : this.#others.get(threadId);
+    if (opens) this.#opens.delete(threadId);
+    else this.#others.delete(threadId);
+    return given;
+  }
+
+  /** The thread has ended, or does something else now. */
+  forget(threadId: number): void {
+    this.#opens.delete(threadId);
+    this.#others.delete(threadId);
+  }
+
+  /** Events are missing from here on. */
+  clear(): void {
+    this.#opens.clear();
+    this.#others.clear();
+  }
+}
+
+function pathsOf(values: FieldValues): GivenPaths {
+  const path = given(values['path']);
+  const newPath = given(values['new_path']);
+  const both = Buffer.byteLength(path) + Buffer.byteLength(newPath);
+  return newPath === '' || both > FILE_PATHS_BYTES_MAX ? { path } : { path, newPath };
+}
+
+function given(value: FieldValue | undefined): string {
+  return typeof value !== 'string' || value === NOT_COPIED ? '' : cut(value);
+}
