@@ -21,7 +21,7 @@ import { type NewRecord, SegmentLog } from '../../storage/segment-log/segment-lo
 import type { Redactor } from '../redaction/redactor.js';
 import { type LaneCursor, PageEntries, startCursor } from '../source/pages/page.js';
 import type { ClockPair, ExecRecord, ProcessSnapshot, SourcePage } from '../source/source.js';
-import { FilePaths } from '../timeline/file-paths.js';
+import { FilePaths } from '../timeline/paths/file-paths.js';
 import { Timeline } from '../timeline/timeline.js';
 import { NOTHING_ASKED, type TimelineInterest, type TimelineSink } from '../timeline/timeline-sink.js';
 import type { TimelineView } from '../timeline/timeline-view.js';

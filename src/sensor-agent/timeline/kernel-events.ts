@@ -9,7 +9,7 @@ import type { Position } from '../../wire/position.js';
 import type { RecordedExec } from '../recorder/recording.js';
 import type { FieldValues } from '../source/pages/decoder.js';
 import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
-import { PathJoin } from './path-join.js';
+import { PathJoin } from './paths/path-join.js';
 import { type ProcessState, ProcessTable } from './process-table.js';
 import { type SocketMeaning, SocketTable } from './socket-table.js';
 import { onDemandParts, onDemandType } from './syscall-events.js';

@@ -6,7 +6,7 @@
 import { CATALOGUE, type CatalogueEntry, type RawRef } from '../../subscriptions/pushdown/catalogue.js';
 import type { BusEvent, FileContext, SyscallContext } from '../../wire/event/event.js';
 import type { FieldValue, FieldValues } from '../source/pages/decoder.js';
-import type { GivenPaths } from './path-join.js';
+import type { GivenPaths } from './paths/path-join.js';
 import { syscallName } from './syscall-names.js';
 
 /** Types of the profiles beyond `lite`, by `group/event`; the agent's own points, whose group is the recorder's, by name. */

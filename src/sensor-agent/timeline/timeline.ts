@@ -29,7 +29,7 @@ import type { ClockPair, SourcePage } from '../source/source.js';
 import { ExecJoin } from './exec-join.js';
 import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { OpenLosses } from './open-losses.js';
-import { eventAt, type OpenedFile, openedFiles } from './opened-file.js';
+import { eventAt, type OpenedFile, openedFiles } from './paths/opened-file.js';
 import { type Loss, NOTHING_ASKED, type TimelineInterest, type TimelineSink } from './timeline-sink.js';
 
 interface Pending extends TraceEvent {

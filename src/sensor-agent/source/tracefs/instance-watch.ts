@@ -42,6 +42,7 @@ export interface WatchedInstance {
 }
 
 const SHOWN_FILES_MAX = 6;
+const RESTORE_TRIES = 3;
 const ECHO_MS = 2 * INSTANCE_LOOK_MS_MIN;
 
 export class InstanceWatch {
@@ -144,15 +145,20 @@ export class InstanceWatch {
 
   /** Restores the changes; false when some of them are not right even then. */
   #restore(changes: readonly Change[]): boolean {
-    for (const change of changes) {
-      this.#writes.owns(change.file);
-      try {
-        change.restore();
-      } catch {
-        // The next look finds a change that could not be restored.
+    let wrong: readonly Change[] | undefined = changes;
+    // A trigger that was removed may still be at work on another CPU, and change something once more.
+    for (let tries = 0; tries < RESTORE_TRIES && wrong !== undefined && wrong.length > 0; tries += 1) {
+      for (const change of wrong) {
+        this.#writes.owns(change.file);
+        try {
+          change.restore();
+        } catch {
+          // The next look finds a change that could not be restored.
+        }
       }
+      wrong = this.#found(true);
     }
-    return changes.length === 0 || this.#found(true)?.length === 0;
+    return wrong?.length === 0;
   }
 
   #restored(what: string, changes: readonly Change[], nowMs: number): Disturbance {

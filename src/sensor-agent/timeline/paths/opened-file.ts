@@ -1,9 +1,9 @@
 /** Finds opened files among a timeline's entries. Their paths are read beside the pages and recorded after them. */
 
-import { partitionPoint } from '../../flow/partition-point.js';
-import type { TraceEvent } from './kernel-events.js';
-import type { ProcessTable } from './process-table.js';
-import { openedDescriptor } from './syscall-events.js';
+import { partitionPoint } from '../../../flow/partition-point.js';
+import type { TraceEvent } from '../kernel-events.js';
+import type { ProcessTable } from '../process-table.js';
+import { openedDescriptor } from '../syscall-events.js';
 
 interface Placed {
   readonly timeNs: bigint;

@@ -5,11 +5,11 @@
  * file's.
  */
 import { readlinkSync } from 'node:fs';
-import { Pacer } from '../../flow/pacer.js';
-import { FILE_PATHS_AGE_MS_MAX, FILE_PATHS_CPU_BURST_MS, FILE_PATHS_CPU_SHARE } from '../../limits.js';
-import { msToNs } from '../../nanoseconds.js';
-import type { RecordedPaths } from '../recorder/recording.js';
-import { cut } from '../source/process-text.js';
+import { Pacer } from '../../../flow/pacer.js';
+import { FILE_PATHS_AGE_MS_MAX, FILE_PATHS_CPU_BURST_MS, FILE_PATHS_CPU_SHARE } from '../../../limits.js';
+import { msToNs } from '../../../nanoseconds.js';
+import type { RecordedPaths } from '../../recorder/recording.js';
+import { cut } from '../../source/process-text.js';
 import type { OpenedFile } from './opened-file.js';
 
 const AGE_NS_MAX = msToNs(FILE_PATHS_AGE_MS_MAX);

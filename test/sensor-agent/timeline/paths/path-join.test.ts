@@ -1,8 +1,8 @@
 /** Which call a path belongs to, from events as the kernel's formats give them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EVENT_STRING_BYTES_MAX, FILE_PATHS_BYTES_MAX, PATH_JOIN_THREADS_MAX } from '../../../src/limits.js';
-import { PathJoin } from '../../../src/sensor-agent/timeline/path-join.js';
+import { EVENT_STRING_BYTES_MAX, FILE_PATHS_BYTES_MAX, PATH_JOIN_THREADS_MAX } from '../../../../src/limits.js';
+import { PathJoin } from '../../../../src/sensor-agent/timeline/paths/path-join.js';
 
 const AT = 0xffff_ff9cn;
 const begins = (flags = 0n) => ['sys_enter_openat', { dfd: AT, filename: 1n, flags, mode: 0o600n }] as const;

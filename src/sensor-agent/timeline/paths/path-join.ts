@@ -3,11 +3,11 @@
  * the same thread is in. An open begins, is given its path, and returns; what a thread is given outside of one, as it
  * starts a program or works for io_uring, is nobody's. Of other operations the paths stand right before the call.
  */
-import { FILE_PATHS_BYTES_MAX, PATH_JOIN_THREADS_MAX } from '../../limits.js';
-import type { FieldValue, FieldValues } from '../source/pages/decoder.js';
-import { cut } from '../source/process-text.js';
-import { BoundedMap } from './bounded-map.js';
-import { narrow } from './syscall-events.js';
+import { FILE_PATHS_BYTES_MAX, PATH_JOIN_THREADS_MAX } from '../../../limits.js';
+import type { FieldValue, FieldValues } from '../../source/pages/decoder.js';
+import { cut } from '../../source/process-text.js';
+import { BoundedMap } from '../bounded-map.js';
+import { narrow } from '../syscall-events.js';
 
 export interface GivenPaths {
   /** Empty where the kernel could not read it. */
