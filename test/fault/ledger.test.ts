@@ -92,7 +92,8 @@ async function stallUntilSkipped(cluster: Cluster, hasty: Subscriber, sparse: Su
 test('the ledger of every subscription, and the metrics over all, match the received events', async () => {
   const cluster = await Cluster.start();
   try {
-    await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 2_000 });
+    // More would be more than an agent on a crowded machine keeps up with: everybody would wait for it longer and longer.
+    await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 800 });
     await cluster.agent({ name: 'gamma', nodes: 1, eventsPerSecond: 200, budgetEventsPerSecond: 50 });
     const exec = ['--filter', 'event.type == "process.exec"'];
     const [alpha, gamma] = [(node: string) => node === 'alpha', (node: string) => node === 'gamma'];
