@@ -247,6 +247,7 @@ export class ExecProbe {
       for (const event of left) this.#unwant(event);
     } finally {
       this.#instance.record(true);
+      this.#watch?.emptiedByUs();
     }
   }
 
@@ -315,6 +316,7 @@ export class ExecProbe {
       for (const event of events) this.#forget(event);
     } finally {
       this.#instance.record(true);
+      this.#watch?.emptiedByUs();
     }
   }
 

@@ -86,6 +86,11 @@ export class InstanceWatch {
     return this.#meanwhile.length > 0 ? this.#sayMeanwhile() : this.#review(nowMs);
   }
 
+  /** The agent itself did what empties the buffer. */
+  emptiedByUs(): void {
+    this.#countAnew();
+  }
+
   close(): void {
     this.#writes.close();
   }

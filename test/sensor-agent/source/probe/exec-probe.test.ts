@@ -333,7 +333,7 @@ by(
     const root = containerRoot();
     if (root === undefined || spawnSync('chroot', [root, '/bin/true']).status !== 0)
       return t.skip('needs a root of its own');
-    const { seen } = await opened(way);
+    const { probe, seen } = await opened(way);
     const first = spawn('chroot', [root, '/bin/sleep', '60']);
     const ended = new Promise((done) => first.on('close', done));
     cleanups.push(() => first.kill('SIGKILL'));
@@ -355,6 +355,8 @@ by(
     );
     first.kill('SIGKILL');
     await ended;
+    assert.equal(probe.look(0)?.message, undefined);
     await until('that nothing holds it', () => spawnSync('umount', [root]).status === 0);
+    assert.equal(probe.look(60_000)?.message, undefined, "what the agent does itself is nobody else's doing");
   },
 );
