@@ -46,7 +46,7 @@ test('a raw condition holds wherever its filter matches, and nowhere else where 
       if (holds(expr, valueIn(subject))) seen.held += 1;
       else seen.refused += 1;
     }),
-    { numRuns: runs(2_000) },
+    { numRuns: runs(4_000) },
   );
   // The property would be empty if everything were widened.
   assert.ok(seen.exact > 100 && seen.held > 700 && seen.refused > 700, JSON.stringify(seen));

@@ -100,7 +100,7 @@ export const PATH_OPERATIONS: readonly string[] = POINTS.map(({ operation }) => 
 export interface PathPoints {
   /** `group/event` of those that told our own paths. */
   readonly events: readonly string[];
-  /** Why none could be tried, if so. */
+  /** Why the last one that is not there is not; undefined where none was refused. */
   readonly problem: string | undefined;
 }
 
