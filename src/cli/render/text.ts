@@ -10,8 +10,11 @@
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Co}]/gu;
 const HAS_UNSAFE = new RegExp(UNSAFE.source, 'u');
 const NAMED: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
-/** Text that a shell reads literally; some of its characters only when they do not begin the word. */
-const PLAIN_WORD = /^[\p{L}\p{N}_@%+:,./-][\p{L}\p{N}_@%+=:,./~-]*$/u;
+/**
+ * Text that a shell reads literally; some of its characters only when they do not begin the word, and `~` not where it
+ * would begin a value (`a=~`, `a=b:~`).
+ */
+const PLAIN_WORD = /^(?!.*[=:]~)[\p{L}\p{N}_@%+:,./-][\p{L}\p{N}_@%+=:,./~-]*$/u;
 
 /** The text with every unsafe character as `\n`, `\x1b` or `\u202e`. */
 export function safeText(text: string): string {

@@ -54,7 +54,17 @@ test('a shown word is read back by a shell as the same word', () => {
 });
 
 test('plain words are shown unquoted', () => {
-  for (const word of ['curl', '-s', '--a=b', 'https://example.org/x', '/usr/bin/a_b', 'a@b:c', '50%']) {
+  for (const word of [
+    'curl',
+    '-s',
+    '--a=b',
+    'https://example.org/x',
+    '/usr/bin/a_b',
+    'a@b:c',
+    '50%',
+    'HEAD~1',
+    'a.c~',
+  ]) {
     assert.equal(shellWord(word), word);
   }
   for (const [word, shown] of [
@@ -62,6 +72,8 @@ test('plain words are shown unquoted', () => {
     ['a b', "'a b'"],
     ["it's", "'it'\\''s'"],
     ['~root', "'~root'"],
+    ['a=~', "'a=~'"],
+    ['PATH=/bin:~/bin', "'PATH=/bin:~/bin'"],
     ['a\nb', "$'a\\nb'"],
     ['$(x)', "'$(x)'"],
   ] as const) {
