@@ -78,6 +78,8 @@ export const LEASE_INTERVAL_MS = 2_000;
 export const LEASE_MS = 10_000;
 /** Lease of a node without demand, as a fraction of an even share, so that its first events need not wait. */
 export const LEASE_SHARE_MIN = 0.1;
+/** Of the ceiling, what nodes that connect may be granted beyond it before all shares are dealt out again at once. */
+export const LEASE_EXCESS_MAX = 0.05;
 /** Smallest burst at any rate: every event fits, besides the part that classes leave to those above them. */
 export const BUDGET_BURST_BYTES_MIN = EVENT_BYTES_MAX + 16 * KiB;
 export const BUDGET_BURST_EVENTS_MIN = 16;

@@ -13,6 +13,7 @@ import {
   BUDGET_BURST_MS_DEFAULT,
   BUDGET_TOLERANCE,
   HISTORY_BYTES_PER_SECOND_DEFAULT,
+  LEASE_EXCESS_MAX,
   LEASE_MS,
   LEASE_SHARE_MIN,
   LIVE_BYTES_PER_SECOND_DEFAULT,
@@ -43,6 +44,8 @@ export class NodeBudgets {
   readonly #state: SharedState;
   /** Bytes per second that all nodes together may send live; undefined if there is no ceiling. */
   readonly #ceiling: number | undefined;
+  /** Bytes per second granted beyond the ceiling, to nodes that connected since the last lease(). */
+  #excess = 0;
 
   constructor(registry: NodeRegistry, route: NodeRoute, state: SharedState, ceiling: number | undefined) {
     this.#registry = registry;
@@ -106,13 +109,17 @@ export class NodeBudgets {
     const even = this.#ceiling / (this.#registry.connectedCount + 1);
     const budget = this.budget(record, even * LEASE_SHARE_MIN);
     this.#measure(record, budget);
+    this.#excess += budget.liveBytesPerSecond;
+    // Once the node is there, too.
+    if (this.#excess > this.#ceiling * LEASE_EXCESS_MAX) queueMicrotask(() => this.lease());
     return leaseOf(budget, LEASE_MS, even);
   }
 
-  /** Computes all shares of the ceiling again and sends new leases. Called every few seconds. */
+  /** Computes all shares of the ceiling again and sends new leases. Called every few seconds, and when many nodes connect at once. */
   lease(): void {
     const ceiling = this.#ceiling;
     if (ceiling === undefined) return;
+    this.#excess = 0;
     const records = [...this.#registry.all()].filter(({ connection }) => connection !== undefined);
     const even = ceiling / Math.max(1, records.length);
     const shares = maxMinShares(
