@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import * as esbuild from 'esbuild';
 import protobuf from 'protobufjs';
 import { bundle } from './bundle.js';
+import { keepCompiled } from './compiled.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DIST = path.join(ROOT, 'dist');
@@ -106,6 +107,7 @@ async function make(id) {
       descriptors('node_modules/grpc-health-check/proto', path.join(making, 'descriptors/health.binpb')),
     ]);
     fs.chmodSync(path.join(making, 'program/main.js'), 0o755);
+    await keepCompiled(path.join(making, 'program'));
     rename(making, folder(id));
   } finally {
     fs.rmSync(making, { recursive: true, force: true });

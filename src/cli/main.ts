@@ -5,51 +5,17 @@
  * 1 failed, 2 wrong usage, 4 incomplete (observe), 130 interrupted.
  */
 import { openSync } from 'node:fs';
-import { Command, CommanderError } from 'commander';
-import { builtFile, packageVersion } from '../package-files.js';
+import { CommanderError } from 'commander';
+import { builtFile } from '../package-files.js';
 import { asTyped } from './command-name.js';
-import { addExamples } from './examples.js';
 import { watchOutput } from './standard-output.js';
+import { commandLine, type Verb } from './verbs.js';
 
-/** What a verb's file exports as `define`: its flags, arguments and action. */
-type Define = (command: Command) => void;
-
-interface Verb {
-  readonly name: string;
-  readonly summary: string;
-  readonly load: () => Promise<{ readonly define: Define }>;
-}
-
-const VERBS: readonly Verb[] = [
-  { name: 'up', summary: "run a broker and this node's agent", load: () => import('./process/up.js') },
-  { name: 'broker', summary: 'run a broker', load: () => import('./process/broker.js') },
-  { name: 'agent', summary: "run this node's agent", load: () => import('./process/agent.js') },
-  { name: 'observe', summary: 'show events, from the past and live', load: () => import('./observe/observe.js') },
-  { name: 'nodes', summary: 'list the nodes and what they record', load: () => import('./lists/nodes.js') },
-  { name: 'topics', summary: 'list the topics and their event types', load: () => import('./lists/topics.js') },
-  { name: 'subscriptions', summary: 'list who is subscribed to what', load: () => import('./lists/subscriptions.js') },
-  { name: 'status', summary: 'show the state of a broker', load: () => import('./lists/status.js') },
-  {
-    name: 'doctor',
-    summary: 'try what this node can record, and say what is missing',
-    load: () => import('./doctor.js'),
-  },
-  {
-    name: 'config',
-    summary: 'print the configuration in force and where it comes from',
-    load: () => import('./config.js'),
-  },
-  {
-    name: 'decode',
-    summary: 'print a capture of raw trace pages as JSON lines',
-    load: () => import('./decode-capture.js'),
-  },
-  {
-    name: 'completion',
-    summary: 'print a script that completes commands in a shell',
-    load: () => import('./completion/completion.js'),
-  },
-];
+const COMPLETION: Verb = {
+  name: 'completion',
+  summary: 'print a script that completes commands in a shell',
+  load: () => import('./completion/completion.js'),
+};
 
 // gRPC also prints its failures on stderr, which the command line prints itself. Read when gRPC is loaded.
 process.env.GRPC_VERBOSITY ??= 'NONE';
@@ -70,7 +36,8 @@ function isFailure(code: number): boolean {
 
 async function main(args: readonly string[]): Promise<number> {
   try {
-    const program = await buildProgram(args);
+    const wanted = args.find((argument) => argument !== 'help' && !argument.startsWith('-'));
+    const program = await commandLine(wanted, COMPLETION);
     if (args.length === 0) {
       program.outputHelp({ error: true });
       return 2;
@@ -80,28 +47,6 @@ async function main(args: readonly string[]): Promise<number> {
   } catch (thrown) {
     return report(thrown);
   }
-}
-
-async function buildProgram(args: readonly string[]): Promise<Command> {
-  const program = new Command('backplane');
-  program
-    .description(
-      'A messaging backplane for kernel telemetry: nodes record, subscribers ask, what was asked for travels.',
-    )
-    .version(packageVersion(), '-V, --version')
-    .showHelpAfterError(false)
-    .exitOverride()
-    // Commander's complaint is reported with every other error, once.
-    .configureOutput({ outputError: () => {} });
-  const wanted = args.find((argument) => argument !== 'help' && !argument.startsWith('-'));
-  for (const verb of VERBS) {
-    const command = program.command(verb.name).description(verb.summary);
-    command.exitOverride().configureOutput({ outputError: () => {} });
-    if (verb.name !== wanted && wanted !== 'completion') continue;
-    (await verb.load()).define(command);
-    addExamples(command);
-  }
-  return program;
 }
 
 function report(thrown: unknown): number {

@@ -5,6 +5,7 @@
 import { Argument, type Command } from 'commander';
 import { flagName, SETTING_KEYS, SETTINGS } from '../../config/settings.js';
 import { TOPICS } from '../../wire/event/event.js';
+import { commandLine } from '../verbs.js';
 import { bashScript } from './completion-bash.js';
 import { fishScript } from './completion-fish.js';
 import { type CompletedCommand, completedCommands } from './completion-tree.js';
@@ -29,8 +30,9 @@ const KNOWN_WORDS = {
 
 export function define(command: Command): void {
   command.addArgument(new Argument('<shell>', 'whose completion').choices(Object.keys(SCRIPTS)));
-  command.action((shell: string) => {
-    const program = command.parent ?? command;
-    process.stdout.write(SCRIPTS[shell]?.(completedCommands(program, KNOWN_WORDS)) ?? '');
+  command.action(async (shell: string) => {
+    const itself = { name: command.name(), summary: command.description(), load: async () => ({ define }) };
+    const commands = completedCommands(await commandLine('all', itself), KNOWN_WORDS);
+    process.stdout.write(SCRIPTS[shell]?.(commands) ?? '');
   });
 }

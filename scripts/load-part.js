@@ -1,0 +1,29 @@
+/**
+ * Loads a part of the program (bundle.js), with the functions that V8 compiled when the program was built, if this is
+ * the same V8. Node does this by itself only from 22 on, and for modules only.
+ */
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import vm from 'node:vm';
+
+/** @param name of a file NAME.cjs beside this one. Returns what it exports */
+export function load(name) {
+  const filename = fileURLToPath(new URL(`./${name}.cjs`, import.meta.url));
+  // The bundler writes ASCII: one byte per character, in memory too.
+  const code = fs.readFileSync(filename, 'latin1');
+  const script = new vm.Script(code, { filename, cachedData: compiled(filename) });
+  const module = { exports: {} };
+  script.runInThisContext()(module.exports, createRequire(filename), module, filename, path.dirname(filename));
+  return module.exports;
+}
+
+/** V8 checks by itself that it is of the same code, version and flags; what it refuses it compiles. */
+function compiled(filename) {
+  try {
+    return fs.readFileSync(`${filename}.${process.versions.v8}`);
+  } catch {
+    return undefined;
+  }
+}
