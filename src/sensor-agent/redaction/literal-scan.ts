@@ -9,11 +9,12 @@ export class LiteralScan {
   /** Class of each ASCII character; 0 for all that are in no literal. */
   readonly #classOf = new Uint8Array(ASCII);
   readonly #shift: number;
-  /** Next state by state and class. States from #firstEnding on end some literal. */
-  #next: Uint16Array;
-  #firstEnding = 0;
+  /** Next state by state and class. */
+  readonly #next: Uint16Array;
+  /** 1 for the states that end some literal. */
+  readonly #ends: Uint8Array;
   /** Literals that end where a state is reached. */
-  #ending: (readonly number[] | undefined)[];
+  readonly #ending: (readonly number[] | undefined)[];
 
   /** Literals of ASCII characters; their index names them in what is found. */
   constructor(literals: readonly string[]) {
@@ -24,12 +25,13 @@ export class LiteralScan {
       this.#classOf[character.charCodeAt(0)] = index + 1;
       this.#classOf[character.toUpperCase().charCodeAt(0)] = index + 1;
     });
-    const states = 1 + texts.reduce((sum, text) => sum + text.length, 0);
-    this.#next = new Uint16Array(states << this.#shift);
-    this.#ending = new Array(states);
-    this.#plant(texts);
-    this.#complete();
-    this.#sort();
+    // By state: the next states that only go on with a literal.
+    const children: Map<number, number>[] = [new Map()];
+    this.#ending = [undefined];
+    for (const [index, text] of texts.entries()) this.#plant(text, index, children);
+    this.#next = new Uint16Array(children.length << this.#shift);
+    this.#complete(children);
+    this.#ends = Uint8Array.from(this.#ending, (literals) => (literals === undefined ? 0 : 1));
   }
 
   /** Adds (literal, end) to `found` for each literal, in the order of their ends. */
@@ -37,69 +39,49 @@ export class LiteralScan {
     const classOf = this.#classOf;
     const next = this.#next;
     const shift = this.#shift;
-    const firstEnding = this.#firstEnding;
+    const ends = this.#ends;
     let state = 0;
     for (let at = 0; at < text.length; at += 1) {
       const code = text.charCodeAt(at);
       state = code < ASCII ? next[(state << shift) | classOf[code]!]! : 0;
-      if (state < firstEnding) continue;
+      if (ends[state] === 0) continue;
       for (const literal of this.#ending[state]!) found.push(literal, at + 1);
     }
   }
 
-  #plant(texts: readonly string[]): void {
-    let states = 1;
-    texts.forEach((text, index) => {
-      let state = 0;
-      for (let at = 0; at < text.length; at += 1) {
-        const edge = (state << this.#shift) | this.#classOf[text.charCodeAt(at)]!;
-        if (this.#next[edge] === 0) this.#next[edge] = states++;
-        state = this.#next[edge]!;
+  #plant(text: string, index: number, children: Map<number, number>[]): void {
+    let state = 0;
+    for (let at = 0; at < text.length; at += 1) {
+      const edge = this.#classOf[text.charCodeAt(at)]!;
+      let child = children[state]!.get(edge);
+      if (child === undefined) {
+        child = children.push(new Map()) - 1;
+        this.#ending.push(undefined);
+        children[state]!.set(edge, child);
       }
-      this.#ending[state] = [...(this.#ending[state] ?? []), index];
-    });
+      state = child;
+    }
+    this.#ending[state] = [...(this.#ending[state] ?? []), index];
   }
 
-  /** Adds the transitions for characters at which a literal breaks off: the characters read may begin another. */
-  #complete(): void {
-    const classes = 1 << this.#shift;
-    const fallback = new Uint16Array(this.#ending.length);
-    const queue: number[] = [];
-    for (let edge = 0; edge < classes; edge += 1) if (this.#next[edge] !== 0) queue.push(this.#next[edge]!);
+  /** Where a literal breaks off, the transitions are those of the longest end of what was read that begins another. */
+  #complete(children: readonly ReadonlyMap<number, number>[]): void {
+    const next = this.#next;
+    const shift = this.#shift;
+    const shorter = new Uint16Array(children.length);
+    const queue = [0];
     for (let head = 0; head < queue.length; head += 1) {
       const state = queue[head]!;
-      const shorter = fallback[state]!;
-      const also = this.#ending[shorter];
-      if (also) this.#ending[state] = [...(this.#ending[state] ?? []), ...also];
-      for (let edge = 0; edge < classes; edge += 1) {
-        const at = (state << this.#shift) | edge;
-        const after = this.#next[(shorter << this.#shift) | edge]!;
-        if (this.#next[at] === 0) this.#next[at] = after;
-        else {
-          fallback[this.#next[at]!] = after;
-          queue.push(this.#next[at]!);
-        }
+      const also = this.#ending[shorter[state]!];
+      if (state !== 0 && also) this.#ending[state] = [...(this.#ending[state] ?? []), ...also];
+      next.copyWithin(state << shift, shorter[state]! << shift, (shorter[state]! + 1) << shift);
+      for (const [edge, child] of children[state]!) {
+        const at = (state << shift) | edge;
+        // Of the root's own children it is the root.
+        shorter[child] = next[at]!;
+        next[at] = child;
+        queue.push(child);
       }
     }
-  }
-
-  /** Puts the states that end a literal last, so that one comparison tells them. */
-  #sort(): void {
-    const order = [...this.#ending.keys()].sort(
-      (a, b) => Number(!!this.#ending[a]) - Number(!!this.#ending[b]) || a - b,
-    );
-    const placeOf = new Uint16Array(order.length);
-    order.forEach((state, place) => {
-      placeOf[state] = place;
-    });
-    const next = new Uint16Array(this.#next.length);
-    order.forEach((state, place) => {
-      for (let edge = 0; edge < 1 << this.#shift; edge += 1)
-        next[(place << this.#shift) | edge] = placeOf[this.#next[(state << this.#shift) | edge]!]!;
-    });
-    this.#next = next;
-    this.#ending = order.map((state) => this.#ending[state]);
-    this.#firstEnding = this.#ending.findIndex((literals) => literals !== undefined);
-    if (this.#firstEnding < 0) this.#firstEnding = this.#ending.length;
   }
 }
