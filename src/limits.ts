@@ -361,9 +361,17 @@ export const NODE_REPORT_INTERVAL_MS = 5_000;
 export const CLOCK_MEASUREMENTS_MAX = 12;
 /** A node's wall clock this close to the broker's is taken for equal. */
 export const CLOCK_TOLERANCE_MS = 500;
-/** How often the kernel's buffers are read while nobody listens, and while somebody does. */
+/** How often the kernel's buffers are read while nobody listens. */
 export const DRAIN_IDLE_MS = 100;
-export const DRAIN_LIVE_MS = 8;
+/** While somebody does, unless settings or a subscriber's wish say otherwise: each time costs much the same. */
+export const LINGER_MS_DEFAULT = 100;
+/** Not more often than this for any wish, unless settings say otherwise. */
+export const LINGER_MS_LEAST_DEFAULT = 5;
+/** While paths are looked up that descriptors lead to: soon, before the file is closed. */
+export const LINGER_PATHS_MS = 8;
+/** What subscribers may wish for. */
+export const LATENCY_MS_MIN = 1;
+export const LATENCY_MS_MAX = 60_000;
 /** Loss is stated at most this often. */
 export const LOSS_INTERVAL_MS = 1_000;
 /** Wall clock and trace clock are compared this often. */

@@ -46,6 +46,7 @@ import { BudgetService } from './nodes/budget-service.js';
 import { SessionRoute } from './nodes/embedded/session-route.js';
 import { ForgetService } from './nodes/forget-service.js';
 import { InterestBook } from './nodes/interest-book.js';
+import { Lingers } from './nodes/lingers.js';
 import { NodeBudgets } from './nodes/node-budgets.js';
 import { NodeRegistry } from './nodes/node-registry.js';
 import {
@@ -189,8 +190,9 @@ function assemble(
   const fanOut = new FanOut(store.all());
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
   const totals = newTotals();
+  const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
-  const subscriptions = new Subscriptions({ store, fanOut, registry, route, book, historyPool, totals });
+  const subscriptions = new Subscriptions({ store, fanOut, registry, route, book, lingers, historyPool, totals });
   const facts = factsBeforeListening(options);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;

@@ -26,6 +26,7 @@ const FLAGS: Readonly<Record<string, string>> = {
   throttle_by: '--throttle-by',
   lag_policy: '--lag-policy',
   lag_max: '--lag-max',
+  latency: '--latency',
 };
 
 /** The field that the message is about, at its start. */

@@ -230,6 +230,16 @@ export const SETTINGS = {
     'best',
     "how arguments of programs are had: best (the kernel's own copy where it holds, else as visit) or visit (from /proc, by a thread that waits for each exec)",
   ),
+  'agent.live.linger': span(
+    [1, 10_000],
+    limits.LINGER_MS_DEFAULT,
+    'how long live events may gather on this node before they are sent; shorter costs more CPU',
+  ),
+  'agent.live.lingerMin': span(
+    [1, 10_000],
+    limits.LINGER_MS_LEAST_DEFAULT,
+    'how short that may become for subscribers that ask for less latency',
+  ),
   'agent.guard.cpu': setting(
     whole(0, 6_400),
     String(limits.GUARD_CPU_PERCENT_DEFAULT),
@@ -304,6 +314,8 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'redaction.off': 'names',
   'agent.profiles': 'profiles',
   'agent.arguments': 'way',
+  'agent.live.linger': 'duration',
+  'agent.live.lingerMin': 'duration',
   'agent.guard.cpu': 'percent',
   'agent.guard.memory': 'size',
   'buffer.bytesPerCpu': 'size',

@@ -14,6 +14,8 @@ export interface AgentOptions {
   /** The credential to present to each broker. */
   readonly credentialFor: CredentialFor;
   readonly recorder: { readonly bytesMax: number; readonly ageMsMax: number };
+  /** How long live events may gather before they are sent, and how short that may become when subscribers wish it. */
+  readonly live: { readonly lingerMs: number; readonly lingerMsMin: number };
   /** The node's own budget, in force until the broker leases another. */
   readonly budget: Budget;
   /** Bounds on the CPU and memory that the agent may take. */

@@ -1,7 +1,7 @@
 /**
  * The sensor agent: source -> recorder -> timeline -> publisher -> uplink, and
  * history beside it. Interest goes the other way, by calls: uplink -> publisher
- * -> recorder -> timeline. One timer drives it: slowly while nobody listens, fast
+ * -> recorder -> timeline. One timer drives it: slowly while nobody listens, often
  * while somebody does.
  */
 import { release } from 'node:os';
@@ -12,8 +12,8 @@ import { TokenBucket } from '../flow/token-bucket.js';
 import {
   CLOCK_INTERVAL_MS,
   DRAIN_IDLE_MS,
-  DRAIN_LIVE_MS,
   GUARD_INTERVAL_MS,
+  LINGER_PATHS_MS,
   LOSS_INTERVAL_MS,
   NODE_REPORT_INTERVAL_MS,
   RECORDER_SYNC_INTERVAL_MS,
@@ -77,6 +77,8 @@ export class Agent {
   #uplink!: Uplink;
   #disturbances!: Disturbances;
   readonly #missing: MissingProfiles;
+  /** How soon subscribers want live events; 0: as the settings say. */
+  #wishedLingerMs = 0;
   #suspendedFor = '';
   #rescan: Rescan | undefined;
   #degraded: string | undefined;
@@ -226,11 +228,19 @@ export class Agent {
       this.#publisher.tick(nowMs);
       this.#diskWatch.look(this.#recorder.hole);
       this.#housekeep(nowMs);
-      this.#schedule(empty ? (this.#publisher.live ? DRAIN_LIVE_MS : DRAIN_IDLE_MS) : 0);
+      this.#schedule(empty ? this.#lingerMs() : 0);
     } catch (cause) {
       this.#options.log.error({ err: cause }, `recording stopped for a moment: ${asBackplaneError(cause).message}`);
       this.#schedule(DRAIN_IDLE_MS);
     }
+  }
+
+  /** How long events may gather in the kernel's buffers. */
+  #lingerMs(): number {
+    if (!this.#publisher.live) return DRAIN_IDLE_MS;
+    const { lingerMs, lingerMsMin } = this.#options.live;
+    const usualMs = this.#demand.profiles.includes('file') ? Math.min(lingerMs, LINGER_PATHS_MS) : lingerMs;
+    return this.#wishedLingerMs === 0 ? usualMs : Math.min(usualMs, Math.max(lingerMsMin, this.#wishedLingerMs));
   }
 
   /** Reads what the kernel has; false when there is more. */
@@ -363,6 +373,7 @@ export class Agent {
       disconnected: () => {
         this.#options.onPresence?.(false);
         this.#publisher.disconnect();
+        this.#wishedLingerMs = 0;
         this.#allowance.end();
         this.#demand.away(performance.now());
         this.#history?.close();
@@ -374,6 +385,10 @@ export class Agent {
         this.#history.start(queryId, request, creditBytes);
       },
       lease: (lease) => this.#allowance.lease(lease, performance.now()),
+      linger: (lingerMs) => {
+        this.#wishedLingerMs = lingerMs;
+        this.#schedule(0);
+      },
       credit: (queryId, bytes) => this.#history?.credit(queryId, bytes),
       cancel: (queryId) => this.#history?.cancel(queryId),
     };

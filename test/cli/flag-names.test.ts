@@ -41,6 +41,8 @@ test('a refusal of the broker is shown with the names of flags, whatever the val
     [{ throttleBy: ['node'] }, /^--throttle-by: needs --throttle: /],
     [{ lagPolicy: 'drop' }, /^--lag-policy: must be keep or skip, got "drop"$/],
     [{ lagMax: '5s', follow: true }, /^--lag-max: needs the lag policy skip: /],
+    [{ latency: '1us', follow: true }, /^--latency: must be a duration of 1ms to 1m /],
+    [{ latency: '25ms' }, /^--latency: needs --follow: /],
     [{ lagPolicy: 'skip' }, /^--lag-policy: skip needs --follow: /],
   ];
   for (const [request, expected] of rows) assert.match(refusal(request), expected);

@@ -46,7 +46,7 @@ function reachesNodes(each: Each<NodeRouteUnderTest>): void {
   each('a node that is not connected is not reached, and is asked for nothing', async ({ route, connect }) => {
     assert.equal(route.reaches('a'), false);
     assert.equal(route.history('a', request), undefined);
-    route.lease('a', { lease: { budget: { liveBytesPerSecond: 1 } } });
+    route.tell('a', { lease: { budget: { liveBytesPerSecond: 1 } } });
     const agent = await connect('a', recorderOf(0));
     await until('that it is reached', () => route.reaches('a'));
     assert.equal(route.reaches('b'), false);
@@ -140,7 +140,7 @@ function answersUnderCredit(each: Each<NodeRouteUnderTest>): void {
   each('a lease reaches its node, and no other', async ({ route, connect }) => {
     const [a, b] = [await connect('a', recorderOf(0)), await connect('b', new TestRecorder('b', 1, 0n))];
     await until('that both are reached', () => route.reaches('a') && route.reaches('b'));
-    route.lease('a', { lease: { budget: { liveBytesPerSecond: 4321 }, validMs: 1_000 } });
+    route.tell('a', { lease: { budget: { liveBytesPerSecond: 4321 }, validMs: 1_000 } });
     await until('the lease', () => a.leases.includes(4321));
     assert.deepEqual(b.leases, []);
   });

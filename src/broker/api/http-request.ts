@@ -25,6 +25,7 @@ const PARAMETERS: Readonly<Record<string, { readonly field: keyof SubscriptionRe
   throttle_by: { field: 'throttleBy', repeats: true },
   lag_policy: { field: 'lagPolicy', repeats: false },
   lag_max: { field: 'lagMax', repeats: false },
+  latency: { field: 'latency', repeats: false },
 };
 
 const FLAGS: ReadonlySet<string> = new Set(['follow', 'include_self', 'refill']);

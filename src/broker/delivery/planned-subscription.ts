@@ -5,6 +5,7 @@ import type { CheckedSubscription } from '../../subscriptions/request/subscripti
 import type { FanOut } from '../log/fan-out.js';
 import type { LogStore } from '../log/log-store.js';
 import type { InterestBook } from '../nodes/interest-book.js';
+import type { Lingers } from '../nodes/lingers.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import type { NodeRoute } from '../nodes/node-route.js';
 import type { SubscriptionPosition } from './cursor/subscription-position.js';
@@ -19,6 +20,7 @@ export interface DeliveryContext {
   readonly registry: NodeRegistry;
   readonly route: NodeRoute;
   readonly book: InterestBook;
+  readonly lingers: Lingers;
   readonly historyPool: BytePool;
   readonly totals: DeliveryTotals;
 }

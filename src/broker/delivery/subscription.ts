@@ -123,8 +123,9 @@ export class Subscription {
 
   /** Claims interest, and returns the connected nodes that have not acknowledged it by the deadline. */
   async #claim(): Promise<readonly string[]> {
-    const { book } = this.#context;
-    const { nodes, predicate } = this.checked;
+    const { book, lingers } = this.#context;
+    const { nodes, predicate, latencyMs } = this.checked;
+    if (latencyMs !== undefined) this.#cleanUp.push(lingers.ask(latencyMs, nodes.matches));
     this.#cleanUp.push(await book.claim(predicate.spec, nodes.globs, nodes.matches));
     return this.#acknowledgements();
   }

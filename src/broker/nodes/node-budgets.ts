@@ -129,7 +129,7 @@ export class NodeBudgets {
     for (const [index, record] of records.entries()) {
       const budget = this.budget(record, shares[index]);
       this.#measure(record, budget);
-      this.#route.lease(record.name, leaseOf(budget, LEASE_MS, even));
+      this.#route.tell(record.name, leaseOf(budget, LEASE_MS, even));
     }
   }
 
@@ -156,7 +156,7 @@ export class NodeBudgets {
     if (record?.connection === undefined) return;
     const budget = this.budget(record);
     this.#measure(record, budget);
-    this.#route.lease(node, leaseOf(budget, 0));
+    this.#route.tell(node, leaseOf(budget, 0));
   }
 
   #demand(record: NodeRecord): number {

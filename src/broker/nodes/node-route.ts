@@ -11,6 +11,9 @@ export interface NodeRoute {
    * query's turn does not come in time.
    */
   history(node: string, request: HistoryRequest): HistoryAnswer | undefined;
-  /** Tells the node what it may send from now on. A node that is not reached is told in its next session. */
-  lease(node: string, lease: ControlResponse): void;
+  /**
+   * Tells the node what it may send from now on (a lease), or how soon. A node that is not reached is told in its next
+   * session.
+   */
+  tell(node: string, message: ControlResponse): void;
 }

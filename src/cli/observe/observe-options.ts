@@ -40,6 +40,7 @@ export interface ObserveOptions {
   throttleBy?: string[];
   lagPolicy?: string;
   lagMax?: string;
+  latency?: string;
 }
 
 export function addObserveFlags(command: Command): void {
@@ -108,6 +109,7 @@ function addDeliveryFlags(command: Command): void {
       ]),
     )
     .option('--lag-max <time>', 'how far behind is too far for skip (default 30s)', filled('--lag-max'))
+    .option('--latency <time>', 'how soon live events are wanted (25ms); nodes work more for it', filled('--latency'))
     .option('--print-plan', 'only print what kernel, agent and broker would do')
     .option('--include-self', "also events of Backplane's own processes");
 }
@@ -172,6 +174,7 @@ export function subscribeRequest(options: ObserveOptions): SubscribeRequest {
     throttleBy: options.throttleBy ?? [],
     lagPolicy: options.lagPolicy ?? '',
     lagMax: options.lagMax ?? '',
+    latency: options.latency ?? '',
   };
 }
 

@@ -19,6 +19,8 @@ export const AGENT_KEYS: readonly SettingKey[] = [
   'events',
   'agent.profiles',
   'agent.arguments',
+  'agent.live.linger',
+  'agent.live.lingerMin',
   'agent.guard.cpu',
   'agent.guard.memory',
   'recorder.bytesMax',
@@ -84,6 +86,7 @@ export function agentOptions(
     credentialFor: credentials,
     recorder: { bytesMax: settings['recorder.bytesMax'], ageMsMax: settings['recorder.ageMax'] },
     redaction,
+    live: { lingerMs: settings['agent.live.linger'], lingerMsMin: settings['agent.live.lingerMin'] },
     budget: {
       live: {
         bytesPerSecond: settings['budget.live.bytes'],

@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { DRAIN_LIVE_MS, EXEC_BUFFER_BYTES_PER_CPU } from '../../limits.js';
+import { EXEC_BUFFER_BYTES_PER_CPU, LINGER_PATHS_MS } from '../../limits.js';
 import { ExecArguments } from '../source/exec/exec-arguments.js';
 import { definePathPoints, PATH_OPERATIONS } from '../source/probe/path-points.js';
 import { undefinePoints } from '../source/probe/recorded-points.js';
@@ -108,7 +108,7 @@ export async function tryArguments(tracefs: string): Promise<Check> {
   } catch (cause) {
     return { name, state: 'missing', detail: `${(cause as Error).message}: no arguments of programs` };
   }
-  const draining = setInterval(() => execs.drain(), DRAIN_LIVE_MS);
+  const draining = setInterval(() => execs.drain(), LINGER_PATHS_MS);
   try {
     const record = await new Promise<ExecRecord | undefined>((done) => {
       const timer = setTimeout(() => done(undefined), EXEC_WAIT_MS);

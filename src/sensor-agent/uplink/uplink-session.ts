@@ -49,6 +49,8 @@ export interface UplinkNode {
   /** Throws when the broker breaks the protocol; a query that cannot be answered ends with an error instead. */
   history(queryId: number, request: HistoryTask, creditBytes: number, reply: HistoryReply): void;
   lease(lease: Lease__Output): void;
+  /** How long live events may gather; 0: as the settings say. */
+  linger(lingerMs: number): void;
   credit(queryId: number, bytes: number): void;
   cancel(queryId: number): void;
   readonly source: string;
@@ -223,6 +225,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
           positionFromMessage('frame_ack.covered_to', message.frameAck.coveredTo),
         );
       } else if (message.lease) this.#node.lease(message.lease);
+      else if (message.linger) this.#node.linger(message.linger.lingerMs);
       else if (message.historyQuery) this.#query(message.historyQuery);
       else if (message.historyCredit) {
         this.#node.credit(Number(message.historyCredit.queryId), Number(message.historyCredit.bytes));

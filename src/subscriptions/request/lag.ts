@@ -1,9 +1,9 @@
-/** The lag policy: how a subscriber that is behind the log is treated. */
+/** How a subscriber that is behind the log is treated (the lag policy), and how soon it wants live events. */
 import { invalid } from '../../errors.js';
-import { LAG_MS_DEFAULT, LAG_MS_MIN } from '../../limits.js';
+import { LAG_MS_DEFAULT, LAG_MS_MIN, LATENCY_MS_MAX, LATENCY_MS_MIN } from '../../limits.js';
 import { msToNs, nsToMs } from '../../nanoseconds.js';
 import { shown } from '../../text/shown.js';
-import { parseDuration } from '../../text/time-text.js';
+import { durationMsText, parseDuration, parseDurationMs } from '../../text/time-text.js';
 
 /**
  * Milliseconds beyond which a subscriber skips to the log's end; undefined: never. @throws BackplaneError
@@ -25,4 +25,15 @@ export function checkLag(policy: string, lagMax: string): number | undefined {
     );
   }
   return nsToMs(lagNs);
+}
+
+/** Milliseconds; undefined: as nodes' settings say. @throws BackplaneError invalid_argument. */
+export function checkLatency(latency: string): number | undefined {
+  if (latency === '') return undefined;
+  const ms = parseDurationMs(latency);
+  if (ms !== undefined && ms >= LATENCY_MS_MIN && ms <= LATENCY_MS_MAX) return ms;
+  throw invalid(
+    'latency',
+    `must be a duration of ${durationMsText(LATENCY_MS_MIN)} to ${durationMsText(LATENCY_MS_MAX)} in whole milliseconds, such as "25ms", got ${shown(latency)}`,
+  );
 }

@@ -9,7 +9,7 @@ import { suggestion } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
 import { NAMED_FIELDS } from '../../wire/event/field-mask.js';
 import { compilePredicate, type Predicate } from '../predicate.js';
-import { checkLag } from './lag.js';
+import { checkLag, checkLatency } from './lag.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
 import { checkThrottle, type ThrottleRequest } from './throttle-request.js';
 import { resolveWindow, type Window } from './window.js';
@@ -33,6 +33,7 @@ export interface SubscriptionRequest {
   readonly throttleBy?: unknown;
   readonly lagPolicy?: unknown;
   readonly lagMax?: unknown;
+  readonly latency?: unknown;
 }
 
 export interface CheckedSubscription {
@@ -53,6 +54,8 @@ export interface CheckedSubscription {
   readonly throttle: ThrottleRequest | undefined;
   /** A subscriber further behind the log than this continues at the log's end; undefined: never. */
   readonly lagMaxMs: number | undefined;
+  /** How long nodes may gather live events; undefined: as their settings say. */
+  readonly latencyMs: number | undefined;
 }
 
 const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
@@ -73,6 +76,7 @@ const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
   'throttleBy',
   'lagPolicy',
   'lagMax',
+  'latency',
 ]);
 /** Opaque tokens are URL-safe text. */
 const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
@@ -105,7 +109,7 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   const nodes = compileNodeGlobs(textsOf('node', request.nodes));
   const topics = textsOf('topic', request.topics);
   const fields = textsOf('fields', request.fields).flatMap((text) => text.split(','));
-  const { refill, throttle, lagMaxMs } = checkDelivery(request, window);
+  const { refill, throttle, lagMaxMs, latencyMs } = checkDelivery(request, window);
   // Nodes must also send the fields that the broker compares for the throttle.
   if (fields.length > 0) fields.push(...(throttle?.by ?? []));
   const unnamed = fields.length > 0 ? undefined : throttle?.by.find((field) => NAMED_FIELDS.includes(field));
@@ -127,13 +131,14 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
     refill,
     throttle,
     lagMaxMs,
+    latencyMs,
   };
 }
 
 function checkDelivery(
   request: SubscriptionRequest,
   { follow, last }: Window,
-): Pick<CheckedSubscription, 'refill' | 'throttle' | 'lagMaxMs'> {
+): Pick<CheckedSubscription, 'refill' | 'throttle' | 'lagMaxMs' | 'latencyMs'> {
   const refill = flagOf('refill', request.refill);
   if (refill && !follow) throw invalid('refill', 'needs follow: what comes from recorders alone is not shed');
   const throttle = checkThrottle(
@@ -147,7 +152,9 @@ function checkDelivery(
   const lagMaxMs = checkLag(textOf('lag_policy', request.lagPolicy), textOf('lag_max', request.lagMax));
   if (lagMaxMs !== undefined && !follow)
     throw invalid('lag_policy', 'skip needs follow: the past has no end to skip to');
-  return { refill, throttle, lagMaxMs };
+  const latencyMs = checkLatency(textOf('latency', request.latency));
+  if (latencyMs !== undefined && !follow) throw invalid('latency', 'needs follow: what comes from recorders has none');
+  return { refill, throttle, lagMaxMs, latencyMs };
 }
 
 function checkCursor(cursor: string): string {

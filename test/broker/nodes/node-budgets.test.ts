@@ -31,7 +31,7 @@ test('nodes that connect, however many, are never granted more than a twentieth 
           return nodes.size;
         },
       } as unknown as NodeRegistry;
-      const route = { lease: grant } as unknown as NodeRoute;
+      const route = { tell: grant } as unknown as NodeRoute;
       const state = { watch: () => {} } as unknown as SharedState;
       const budgets = new NodeBudgets(registry, route, state, CEILING);
       for (const [at, one] of steps.entries()) {

@@ -82,6 +82,8 @@ export class TestAgent {
   historyQueries = 0;
   /** Bytes per second that it was granted, lease by lease. */
   readonly leases: number[] = [];
+  /** How long it may gather live events, as it was told. */
+  readonly lingers: number[] = [];
   /** Set while over its budget: frames have no events, and say how much was shed. */
   shedding = false;
   /** Queries are answered as if nothing up to here were recorded any more. */
@@ -212,6 +214,7 @@ export class TestAgent {
     } else if (message.frameAck?.coveredTo) {
       this.acknowledged.set(message.frameAck.topic, positionFromMessage('covered_to', message.frameAck.coveredTo));
     } else if (message.lease) this.leases.push(Number(message.lease.budget?.liveBytesPerSecond));
+    else if (message.linger) this.lingers.push(message.linger.lingerMs);
     else if (message.historyQuery && this.answerWith) this.answerWith(Number(message.historyQuery.queryId));
     else if (message.historyQuery) void this.#answer(message.historyQuery);
     else if (message.historyCredit) {

@@ -25,6 +25,7 @@ test('a bounds file that is a pipe is warned of once', async (t) => {
     credentialFor: () => undefined,
     recorder: { bytesMax: 64 * MiB, ageMsMax: 3_600_000 },
     budget: { live: RATES, history: RATES },
+    live: { lingerMs: 100, lingerMsMin: 5 },
     guard: { cpuShare: Number.POSITIVE_INFINITY, residentBytes: Number.POSITIVE_INFINITY },
     redaction: [],
     source: {

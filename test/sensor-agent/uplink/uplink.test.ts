@@ -20,6 +20,7 @@ const NODE: UplinkNode = {
   interest: NEVER,
   history: NEVER,
   lease: NEVER,
+  linger: NEVER,
   credit: NEVER,
   cancel: NEVER,
 };

@@ -41,6 +41,7 @@ test('a request as gRPC delivers it, with every field present, is accepted', () 
     refill: false,
     throttle: undefined,
     lagMaxMs: undefined,
+    latencyMs: undefined,
   });
 });
 

@@ -20,7 +20,7 @@ export class SessionRoute implements NodeRoute {
     return this.#registry.session(node)?.history.query(request);
   }
 
-  lease(node: string, lease: ControlResponse): void {
-    this.#registry.session(node)?.send(lease);
+  tell(node: string, message: ControlResponse): void {
+    this.#registry.session(node)?.send(message);
   }
 }
