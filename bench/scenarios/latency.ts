@@ -9,7 +9,7 @@ import { Bus, Command, type EventLine } from '../../test/harness/bus/bus.js';
 import { cpuSeconds } from '../measuring/process-cost.js';
 import { quantile, report, round } from '../measuring/report.js';
 
-const SECONDS = 15;
+const SECONDS = Number(process.argv[2] ?? 15);
 
 /** What each of two shells runs. */
 const LOADS = {
