@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DRAIN_LIVE_MS, EXEC_BUFFER_BYTES_PER_CPU } from '../../limits.js';
+import { CALL_POINTS, defineCallPoints } from '../source/calls/call-points.js';
 import { ExecArguments } from '../source/exec/exec-arguments.js';
 import { definePathPoints, PATH_OPERATIONS } from '../source/probe/path-points.js';
 import { undefinePoints } from '../source/probe/recorded-points.js';
@@ -83,6 +84,26 @@ export function tryPaths(tracefs: string): Check {
     return { name, state: 'limited', detail: `${copied}; not of ${missing.join(', ')} (${problem})` };
   const detail = `of opens only, read from the link of the descriptor a moment later: ${problem}`;
   return { name, state: 'limited', detail, mend: 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)' };
+}
+
+/** Defines the probes that have what calls name, as far as this kernel says where that is. */
+export function tryNames(tracefs: string): Check {
+  const name = 'names in calls';
+  const recorderId = `doctor-${process.pid}`;
+  const { refused } = defineCallPoints(tracefs, recorderId);
+  undefinePoints(tracefs, recorderId);
+  const told = CALL_POINTS.filter((point) => !refused.has(point));
+  const copied = `the kernel's own copy: ${told.join(', ')}`;
+  if (refused.size === 0) return { name, state: 'ok', detail: copied };
+  const causes = [...refused].map(([point, cause]) => `${point} (${cause})`).join(', ');
+  if (told.length > 0) return { name, state: 'limited', detail: `${copied}; not ${causes}` };
+  const detail = `what is mounted where and how a memfd is called is not known: ${[...refused.values()][0]}`;
+  return {
+    name,
+    state: 'limited',
+    detail,
+    mend: 'use a kernel with kprobes and BTF (CONFIG_KPROBE_EVENTS, CONFIG_DEBUG_INFO_BTF)',
+  };
 }
 
 /** Runs a program and waits for its arguments. */
