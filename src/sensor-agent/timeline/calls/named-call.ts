@@ -72,9 +72,12 @@ function placeOf(values: FieldValues | undefined): string | undefined {
 }
 
 /** What an event has no room for beside the rest is said to be missed. */
-function mounted(given: Partial<Omit<MountContext, 'missed'>>, known: boolean): Named {
+function mounted(
+  given: { [part in Exclude<keyof MountContext, 'missed'>]?: string | undefined },
+  known: boolean,
+): Named {
   const parts = { source: cut(given.source ?? ''), target: cut(given.target ?? ''), type: cut(given.type ?? '') };
   const bytes = (text: string) => Buffer.byteLength(text);
   const room = bytes(parts.source) + bytes(parts.target) + bytes(parts.type) <= FILE_PATHS_BYTES_MAX;
-  return { mount: room ? { ...parts, missed: !known } : { ...parts, source: '', missed: true } };
+  return { mount: room ? { ...parts, missed: !known } : { source: '', target: parts.target, type: '', missed: true } };
 }
