@@ -3,7 +3,7 @@
  * asks for them, into parts of typed events. None of them carries context that
  * others need, so they are decoded only where somebody wants their type.
  */
-import { CATALOGUE, type CatalogueEntry, type RawRef } from '../../subscriptions/pushdown/catalogue.js';
+import { CATALOGUE, type CatalogueEntry, isCallEvent, type RawRef } from '../../subscriptions/pushdown/catalogue.js';
 import type { BusEvent, FileContext, SyscallContext } from '../../wire/event/event.js';
 import type { FieldValue, FieldValues } from '../source/pages/decoder.js';
 import type { JoinedCall } from './calls/call-join.js';
@@ -55,7 +55,7 @@ const NOTHING_NAMED: ReadonlyMap<string, FieldValues> = new Map();
 /** The parts of an event other than its process. `name` must have an onDemandType. */
 export function onDemandParts(name: string, values: FieldValues, known: KnownPaths = {}): Parts {
   const entry = BY_NAME.get(name)!;
-  if (name.startsWith(CALL)) return { file: calledFile(values, known.given) };
+  if (isCallEvent(name)) return { file: calledFile(values, known.given) };
   if (entry.type === 'file.open') return { file: openedFile(values, known) };
   if (entry.profile === 'file') return { file: fileOf(entry.type, values) };
   if (entry.traceEvent.startsWith('module/'))
@@ -108,8 +108,6 @@ function fileOf(type: string, values: FieldValues): FileContext {
 }
 
 /** Of a probe that has a call's numbers; its paths are another's. */
-const CALL = 'call_';
-
 function calledFile(values: FieldValues, given: GivenPaths | undefined): FileContext {
   const { path = '', newPath } = given ?? {};
   const file = {
