@@ -134,6 +134,8 @@ export const EVENT_BESIDE_BYTES_MAX = 8 * KiB;
 export const FILE_PATHS_BYTES_MAX = 7 * KiB;
 /** Threads that are in a call with a path. */
 export const PATH_JOIN_THREADS_MAX = 1024;
+/** Threads that are in a call that names something else; each has a record or two of its names. */
+export const CALL_JOIN_THREADS_MAX = 256;
 /** What is shown of other programs, and a second time of this one, where an event has room. */
 export const PARENT_ARGUMENTS_BYTES_MAX = 4 * KiB;
 export const COMMAND_LINE_BYTES_MAX = 8 * KiB;

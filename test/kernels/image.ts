@@ -15,6 +15,8 @@ export const GUEST_ROOT = '/backplane';
 const PROGRAMS = [
   ...['sh', 'bash', 'true', 'false', 'echo', 'sleep', 'cat', 'mkfifo', 'rmdir', 'mkdir', 'rm', 'ls', 'cp', 'ln', 'mv'],
   ...['mount', 'umount', 'chroot', 'unshare', 'setpriv', 'ldd', 'ip', 'uname', 'env', 'kill', 'stat', 'dmesg'],
+  // Makes the calls that no command makes.
+  'perl',
 ];
 
 /** Writes the archive and returns its path. */

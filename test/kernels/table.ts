@@ -21,6 +21,7 @@ const SHOWN = [
   'event probes',
   'arguments of programs',
   'paths of files',
+  'names in calls',
 ];
 const CELL_CHARACTERS_MAX = 70;
 

@@ -30,7 +30,7 @@ export function subjectText(node: string, event: EventMessage, options: SubjectO
   if (event.signal) return signalText(event, palette);
   if (event.notice) return noticeText(event);
   if (event.raw) return rawText(event, palette);
-  if (event.syscall) return join(syscallText(event.syscall, palette), taskText(process), containerText(event, palette));
+  if (event.syscall) return join(syscallText(event, palette), taskText(process), containerText(event, palette));
   if (event.file) return join(fileText(event, palette), taskText(process), containerText(event, palette));
   if (!process) return '';
   return join(
@@ -131,11 +131,36 @@ function rawText(event: EventMessage, palette: Palette): string {
   return join(palette.bold(safeText(raw.name)), fields.join(' '), taskText(event.process));
 }
 
-/** `kill(123, SIGKILL)`, or `read = 512` when it returned. */
-function syscallText({ id, name, args, result, returned }: WireSyscall, palette: Palette): string {
+/** Which argument of a call a part of `mount` is, or an object's name. */
+const NAMED_ARGUMENTS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  mount: { source: 0, target: 1, type: 2 },
+  umount2: { target: 0 },
+  fsopen: { type: 0 },
+  move_mount: { target: 3 },
+  memfd_create: { name: 0 },
+};
+
+/**
+ * `kill(123, SIGKILL)`, or `read = 512` when it returned; one that is told with both and with what it named:
+ * `fsconfig(3, FSCONFIG_CMD_CREATE, NULL, NULL, 0) = 0 source /dev/sda1 type ext4`.
+ */
+function syscallText({ syscall, mount, object }: EventMessage, palette: Palette): string {
+  const { id, name, args, result, returned } = syscall as WireSyscall;
   const call = palette.bold(safeText(name) || `syscall ${id}`);
-  if (returned) return `${call} = ${resultText(result)}`;
-  return `${call}(${argumentsText(name, BigInt(id), args.map(BigInt))})`;
+  const named = Object.entries({ ...texts(mount, ['source', 'target', 'type']), ...texts(object, ['name']) });
+  const place = (part: string) => (Object.hasOwn(NAMED_ARGUMENTS, name) ? NAMED_ARGUMENTS[name]![part] : undefined);
+  const within = new Map(named.flatMap(([part, text]) => (place(part) === undefined ? [] : [[place(part)!, text]])));
+  const besides = named.flatMap(([part, text]) =>
+    args.length > 0 && within.has(place(part) ?? -1) ? [] : [part, text],
+  );
+  const given = returned && args.length === 0 ? '' : `(${argumentsText(name, BigInt(id), args.map(BigInt), within)})`;
+  return join(`${call}${given}`, returned ? `= ${resultText(result)}` : '', ...besides);
+}
+
+/** Those of some fields that have a text, as it is shown. */
+function texts(part: object | null | undefined, fields: readonly string[]): Record<string, string> {
+  const values = (part ?? {}) as Readonly<Record<string, string>>;
+  return Object.fromEntries(fields.flatMap((field) => (values[field] ? [[field, shellWord(values[field])]] : [])));
 }
 
 function resultText(result: string): string {

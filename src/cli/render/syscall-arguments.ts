@@ -3,18 +3,19 @@
  * behind pointers was not recorded.
  */
 import { constants } from 'node:os';
+import { commandName } from '../../text/command-names.js';
 import {
-  BPF_COMMANDS,
   CLONE_FLAGS,
   type Flags,
+  FSOPEN_FLAGS,
   MEMFD_FLAGS,
   MOUNT_FLAGS,
+  MOVE_MOUNT_FLAGS,
   type Names,
   OPEN_FLAGS,
   OPEN_FLAGS_ARM64,
   OPEN_FLAGS_X86,
   PRCTL_OPTIONS,
-  PTRACE_REQUESTS,
   RENAME_FLAGS,
   UMOUNT_FLAGS,
   UNLINK_FLAGS,
@@ -67,6 +68,10 @@ function oneOf(names: Names): Kind {
   return (register) => names.get(BigInt.asUintN(32, register)) ?? unknown(register, 0n);
 }
 
+function commandOf(call: string): Kind {
+  return (register) => commandName(call, register) || unknown(register, 0n);
+}
+
 /** `A|B|0x400`: bits without a name stay a number; none is 0. */
 function bits(value: bigint, flags: Flags): string {
   const parts: string[] = [];
@@ -116,15 +121,18 @@ const PROCESS_VM: readonly Kind[] = [int, pointer, size, pointer, size, size];
 
 /** By the call's name. Ids of users and groups are signed here: -1 leaves one as it is. */
 const CALLS: Readonly<Record<string, readonly Kind[]>> = {
-  ptrace: [oneOf(PTRACE_REQUESTS), int, pointer, unknown],
+  ptrace: [commandOf('ptrace'), int, pointer, unknown],
   mount: [string, string, string, mountFlags, pointer],
   umount: [string, anyOf(UMOUNT_FLAGS)],
   umount2: [string, anyOf(UMOUNT_FLAGS)],
+  fsopen: [string, anyOf(FSOPEN_FLAGS)],
+  fsconfig: [descriptor, commandOf('fsconfig'), string, pointer, int],
+  move_mount: [descriptor, string, descriptor, string, anyOf(MOVE_MOUNT_FLAGS)],
   setns: [descriptor, anyOf(CLONE_FLAGS)],
   unshare: [anyOf(CLONE_FLAGS)],
   clone: [cloneFlags, pointer, pointer, pointer, pointer],
   clone3: [pointer, size],
-  bpf: [oneOf(BPF_COMMANDS), pointer, size],
+  bpf: [commandOf('bpf'), pointer, size],
   memfd_create: [string, anyOf(MEMFD_FLAGS)],
   process_vm_readv: PROCESS_VM,
   process_vm_writev: PROCESS_VM,
@@ -175,11 +183,19 @@ const CALLS: Readonly<Record<string, readonly Kind[]>> = {
   geteuid: [],
 };
 
-/** `-8630, SIGKILL`: the arguments of a call, as many as it has; of an unknown call, every register. */
-export function argumentsText(name: string, id: bigint, registers: readonly bigint[]): string {
+/**
+ * `-8630, SIGKILL`: the arguments of a call, as many as it has; of an unknown call, every register. `texts`: what stood
+ * in the memory that an argument points to, by its place, where that is known.
+ */
+export function argumentsText(
+  name: string,
+  id: bigint,
+  registers: readonly bigint[],
+  texts: ReadonlyMap<number, string> = new Map(),
+): string {
   const kinds = Object.hasOwn(CALLS, name) ? CALLS[name] : undefined;
   const shown = kinds === undefined ? registers : registers.slice(0, kinds.length);
-  return shown.map((register, at) => (kinds?.[at] ?? unknown)(register, id)).join(', ');
+  return shown.map((register, at) => texts.get(at) ?? (kinds?.[at] ?? unknown)(register, id)).join(', ');
 }
 
 /** Flags of `file.*` events, which the call took. */

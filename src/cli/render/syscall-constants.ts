@@ -5,48 +5,6 @@ export type Names = ReadonlyMap<bigint, string>;
 /** Names with their bits; flags of several bits come before the flags that they contain. */
 export type Flags = readonly (readonly [string, bigint])[];
 
-/** include/uapi/linux/ptrace.h; those below 0x4200 as on x86-64. */
-export const PTRACE_REQUESTS: Names = new Map([
-  [0n, 'PTRACE_TRACEME'],
-  [1n, 'PTRACE_PEEKTEXT'],
-  [2n, 'PTRACE_PEEKDATA'],
-  [3n, 'PTRACE_PEEKUSR'],
-  [4n, 'PTRACE_POKETEXT'],
-  [5n, 'PTRACE_POKEDATA'],
-  [6n, 'PTRACE_POKEUSR'],
-  [7n, 'PTRACE_CONT'],
-  [8n, 'PTRACE_KILL'],
-  [9n, 'PTRACE_SINGLESTEP'],
-  [12n, 'PTRACE_GETREGS'],
-  [13n, 'PTRACE_SETREGS'],
-  [14n, 'PTRACE_GETFPREGS'],
-  [15n, 'PTRACE_SETFPREGS'],
-  [16n, 'PTRACE_ATTACH'],
-  [17n, 'PTRACE_DETACH'],
-  [24n, 'PTRACE_SYSCALL'],
-  [31n, 'PTRACE_SYSEMU'],
-  [32n, 'PTRACE_SYSEMU_SINGLESTEP'],
-  [0x4200n, 'PTRACE_SETOPTIONS'],
-  [0x4201n, 'PTRACE_GETEVENTMSG'],
-  [0x4202n, 'PTRACE_GETSIGINFO'],
-  [0x4203n, 'PTRACE_SETSIGINFO'],
-  [0x4204n, 'PTRACE_GETREGSET'],
-  [0x4205n, 'PTRACE_SETREGSET'],
-  [0x4206n, 'PTRACE_SEIZE'],
-  [0x4207n, 'PTRACE_INTERRUPT'],
-  [0x4208n, 'PTRACE_LISTEN'],
-  [0x4209n, 'PTRACE_PEEKSIGINFO'],
-  [0x420an, 'PTRACE_GETSIGMASK'],
-  [0x420bn, 'PTRACE_SETSIGMASK'],
-  [0x420cn, 'PTRACE_SECCOMP_GET_FILTER'],
-  [0x420dn, 'PTRACE_SECCOMP_GET_METADATA'],
-  [0x420en, 'PTRACE_GET_SYSCALL_INFO'],
-  [0x420fn, 'PTRACE_GET_RSEQ_CONFIGURATION'],
-  [0x4210n, 'PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG'],
-  [0x4211n, 'PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG'],
-  [0x4212n, 'PTRACE_SET_SYSCALL_INFO'],
-]);
-
 /** include/uapi/linux/mount.h */
 export const MOUNT_FLAGS: Flags = [
   ['MS_RDONLY', 0x1n],
@@ -113,47 +71,6 @@ export const CLONE_FLAGS: Flags = [
   ['CLONE_IO', 0x80000000n],
 ];
 
-/** include/uapi/linux/bpf.h */
-export const BPF_COMMANDS: Names = new Map([
-  [0n, 'BPF_MAP_CREATE'],
-  [1n, 'BPF_MAP_LOOKUP_ELEM'],
-  [2n, 'BPF_MAP_UPDATE_ELEM'],
-  [3n, 'BPF_MAP_DELETE_ELEM'],
-  [4n, 'BPF_MAP_GET_NEXT_KEY'],
-  [5n, 'BPF_PROG_LOAD'],
-  [6n, 'BPF_OBJ_PIN'],
-  [7n, 'BPF_OBJ_GET'],
-  [8n, 'BPF_PROG_ATTACH'],
-  [9n, 'BPF_PROG_DETACH'],
-  [10n, 'BPF_PROG_TEST_RUN'],
-  [11n, 'BPF_PROG_GET_NEXT_ID'],
-  [12n, 'BPF_MAP_GET_NEXT_ID'],
-  [13n, 'BPF_PROG_GET_FD_BY_ID'],
-  [14n, 'BPF_MAP_GET_FD_BY_ID'],
-  [15n, 'BPF_OBJ_GET_INFO_BY_FD'],
-  [16n, 'BPF_PROG_QUERY'],
-  [17n, 'BPF_RAW_TRACEPOINT_OPEN'],
-  [18n, 'BPF_BTF_LOAD'],
-  [19n, 'BPF_BTF_GET_FD_BY_ID'],
-  [20n, 'BPF_TASK_FD_QUERY'],
-  [21n, 'BPF_MAP_LOOKUP_AND_DELETE_ELEM'],
-  [22n, 'BPF_MAP_FREEZE'],
-  [23n, 'BPF_BTF_GET_NEXT_ID'],
-  [24n, 'BPF_MAP_LOOKUP_BATCH'],
-  [25n, 'BPF_MAP_LOOKUP_AND_DELETE_BATCH'],
-  [26n, 'BPF_MAP_UPDATE_BATCH'],
-  [27n, 'BPF_MAP_DELETE_BATCH'],
-  [28n, 'BPF_LINK_CREATE'],
-  [29n, 'BPF_LINK_UPDATE'],
-  [30n, 'BPF_LINK_GET_FD_BY_ID'],
-  [31n, 'BPF_LINK_GET_NEXT_ID'],
-  [32n, 'BPF_ENABLE_STATS'],
-  [33n, 'BPF_ITER_CREATE'],
-  [34n, 'BPF_LINK_DETACH'],
-  [35n, 'BPF_PROG_BIND_MAP'],
-  [36n, 'BPF_TOKEN_CREATE'],
-]);
-
 /** include/uapi/linux/memfd.h */
 export const MEMFD_FLAGS: Flags = [
   ['MFD_CLOEXEC', 1n],
@@ -195,6 +112,21 @@ export const OPEN_FLAGS_ARM64: Flags = [
   ['O_NOFOLLOW', 0o100000n],
   ['O_DIRECT', 0o200000n],
   ['O_LARGEFILE', 0o400000n],
+];
+
+/** include/uapi/linux/mount.h */
+export const FSOPEN_FLAGS: Flags = [['FSOPEN_CLOEXEC', 1n]];
+
+/** include/uapi/linux/mount.h */
+export const MOVE_MOUNT_FLAGS: Flags = [
+  ['MOVE_MOUNT_F_SYMLINKS', 0x1n],
+  ['MOVE_MOUNT_F_AUTOMOUNTS', 0x2n],
+  ['MOVE_MOUNT_F_EMPTY_PATH', 0x4n],
+  ['MOVE_MOUNT_T_SYMLINKS', 0x10n],
+  ['MOVE_MOUNT_T_AUTOMOUNTS', 0x20n],
+  ['MOVE_MOUNT_T_EMPTY_PATH', 0x40n],
+  ['MOVE_MOUNT_SET_GROUP', 0x100n],
+  ['MOVE_MOUNT_BENEATH', 0x200n],
 ];
 
 /** include/uapi/linux/fcntl.h */

@@ -9,10 +9,11 @@ import type { Position } from '../../wire/position.js';
 import type { RecordedExec } from '../recorder/recording.js';
 import type { FieldValues } from '../source/pages/decoder.js';
 import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
+import { CallJoin, namesSomething } from './calls/call-join.js';
 import { PathJoin } from './paths/path-join.js';
 import { type ProcessState, ProcessTable } from './process-table.js';
 import { type SocketMeaning, SocketTable } from './socket-table.js';
-import { onDemandParts, onDemandType } from './syscall-events.js';
+import { onDemandParts, onDemandType, returnedParts } from './syscall-events.js';
 import type { NamedContext } from './timeline-sink.js';
 
 /** One decoded trace event, before it has a meaning. */
@@ -76,6 +77,7 @@ export class KernelEvents {
   readonly processes = new ProcessTable();
   readonly sockets = new SocketTable();
   readonly paths = new PathJoin();
+  readonly calls = new CallJoin();
   /** Set where somebody names fields that are found only then. */
   named: NamedContext | undefined;
   /** `address:port`: see SelfSockets. */
@@ -148,6 +150,7 @@ export class KernelEvents {
   #exit(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean) {
     const threadId = Number(event.values['pid']);
     this.paths.forget(threadId);
+    this.calls.forget(threadId);
     const process = this.processes.ensure(threadId);
     // Kernels before 6.15 do not say whether the group died; there the first thread's end stands for it.
     const groupDead = event.values['group_dead'];
@@ -202,6 +205,7 @@ export class KernelEvents {
   #onDemand(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
     if (this.paths.follow(event.pid, event.name, event.values)) return undefined;
     const type = onDemandType(event.name);
+    if (type !== undefined && namesSomething(type)) return this.#naming(type, event, place, wants);
     const given = type?.startsWith('file.') ? this.paths.take(event.pid, type === 'file.open') : undefined;
     if (type === undefined || !wants(type)) return undefined;
     const process = event.flags & IN_INTERRUPT ? undefined : this.processes.ensure(event.pid);
@@ -209,6 +213,15 @@ export class KernelEvents {
       ...this.#typed(type, place, process, event.pid),
       ...onDemandParts(event.name, event.values, { link: event.path, given }),
     };
+  }
+
+  #naming(type: string, event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
+    const { pid, name, values } = event;
+    if (this.calls.follow(pid, name, type, values)) return undefined;
+    const call = name.startsWith('sys_exit_') ? this.calls.take(pid, type) : undefined;
+    if (!wants(type)) return undefined;
+    const parts = call === undefined ? onDemandParts(name, values) : returnedParts(call, values);
+    return { ...this.#typed(type, place, this.processes.ensure(pid), pid), ...parts };
   }
 
   #socket(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {

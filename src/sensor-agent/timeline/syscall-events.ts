@@ -3,9 +3,12 @@
  * asks for them, into parts of typed events. None of them carries context that
  * others need, so they are decoded only where somebody wants their type.
  */
-import { CATALOGUE, type CatalogueEntry, type RawRef } from '../../subscriptions/pushdown/catalogue.js';
+import { CATALOGUE, type CatalogueEntry, isCallEvent, type RawRef } from '../../subscriptions/pushdown/catalogue.js';
 import type { BusEvent, FileContext, SyscallContext } from '../../wire/event/event.js';
 import type { FieldValue, FieldValues } from '../source/pages/decoder.js';
+import type { JoinedCall } from './calls/call-join.js';
+import { callNumbers } from './calls/call-numbers.js';
+import { moduleObject, namedBy } from './calls/named-call.js';
 import type { GivenPaths } from './paths/path-join.js';
 import { syscallName } from './syscall-names.js';
 
@@ -46,34 +49,37 @@ export interface KnownPaths {
   readonly given?: GivenPaths | undefined;
 }
 
+type Parts = Pick<BusEvent, 'syscall' | 'file' | 'raw' | 'mount' | 'object'>;
+const NOTHING_NAMED: ReadonlyMap<string, FieldValues> = new Map();
+
 /** The parts of an event other than its process. `name` must have an onDemandType. */
-export function onDemandParts(
-  name: string,
-  values: FieldValues,
-  known: KnownPaths = {},
-): Pick<BusEvent, 'syscall' | 'file' | 'raw'> {
+export function onDemandParts(name: string, values: FieldValues, known: KnownPaths = {}): Parts {
   const entry = BY_NAME.get(name)!;
-  if (name.startsWith(CALL)) return { file: calledFile(values, known.given) };
+  if (isCallEvent(name)) return { file: calledFile(values, known.given) };
   if (entry.type === 'file.open') return { file: openedFile(values, known) };
   if (entry.profile === 'file') return { file: fileOf(entry.type, values) };
-  if (entry.traceEvent.startsWith('module/')) return { raw: { name, fields: textOf(values) } };
-  return { syscall: syscallOf(entry, values) };
+  if (entry.traceEvent.startsWith('module/'))
+    return { raw: { name, fields: textOf(values) }, object: moduleObject(values) };
+  if (entry.raw.has('syscall.result')) return { syscall: syscallOf(entry, undefined, values) };
+  return { syscall: syscallOf(entry, values), ...namedBy(entry.type, NOTHING_NAMED, values) };
 }
 
-function syscallOf(entry: CatalogueEntry, values: FieldValues): SyscallContext {
-  const { raw } = entry;
+/** From the values of a call's begin, where they are known, and of its return, where that is told. */
+function syscallOf(entry: CatalogueEntry, begin: FieldValues | undefined, returned?: FieldValues): SyscallContext {
+  const { raw, profile, type } = entry;
+  const values = returned ?? begin ?? {};
   const id = integer(raw.has('syscall.id') ? refValue(raw.get('syscall.id')!, values) : values['__syscall_nr']);
-  const args: bigint[] = [];
-  for (let at = 0; raw.has(`syscall.arg${at}`); at++)
-    args.push(integer(refValue(raw.get(`syscall.arg${at}`)!, values)));
-  const result = raw.get('syscall.result');
-  return {
-    id,
-    name: syscallName(id) || (entry.profile === 'security' ? entry.type.slice('security.'.length) : ''),
-    args,
-    result: result === undefined ? 0n : integer(refValue(result, values)),
-    returned: result !== undefined,
-  };
+  const args = begin === undefined ? [] : entry.args.map((ref) => integer(refValue(ref, begin)));
+  const call = profile === 'security' ? type.slice('security.'.length) : syscallName(id);
+  const name = syscallName(id) || call;
+  const result = returned === undefined ? 0n : integer(returned['ret']);
+  return { id, name, args, result, returned: returned !== undefined, ...callNumbers(call, args) };
+}
+
+/** The parts of a call that names something, as it returns with `values`. */
+export function returnedParts({ type, begin, named }: JoinedCall, values: FieldValues): Parts {
+  const entry = CATALOGUE.get(type)!;
+  return { syscall: syscallOf(entry, begin, values), ...namedBy(type, named, begin) };
 }
 
 /** AT_FDCWD: older calls have no directory among their arguments and start from the working directory. */
@@ -102,8 +108,6 @@ function fileOf(type: string, values: FieldValues): FileContext {
 }
 
 /** Of a probe that has a call's numbers; its paths are another's. */
-const CALL = 'call_';
-
 function calledFile(values: FieldValues, given: GivenPaths | undefined): FileContext {
   const { path = '', newPath } = given ?? {};
   const file = {

@@ -166,6 +166,7 @@ export class Timeline {
       this.#kernel.processes.clear();
       this.#kernel.sockets.clear();
       this.#kernel.paths.clear();
+      this.#kernel.calls.clear();
       this.#scanned = [];
     }
     const before = this.#frontier;
@@ -386,6 +387,7 @@ export class Timeline {
       if (format) this.#formats.set(format.id, format);
     }
     this.#kernel.sockets.tellsAccepts = table.byName('security_sock_graft') !== undefined;
+    this.#kernel.calls.begin((event) => table.byName(event) !== undefined);
     this.#selection.begin(table, TYPED_TRACE_EVENTS, this.#interest);
     for (const format of this.#selection.formats) this.#formats.set(format.id, format);
   }
@@ -465,6 +467,7 @@ export class Timeline {
   #lose(loss: Loss, position: Position, from?: Position): void {
     if (loss.stated) this.#losses.follow(loss.stated);
     this.#kernel.paths.clear();
+    this.#kernel.calls.clear();
     this.#sink?.loss(loss, position, from);
   }
 

@@ -120,6 +120,8 @@ const ALL: readonly Field[] = [
   text('syscall.name', (e) => e.syscall?.name),
   ...[0, 1, 2, 3, 4, 5].map((index) => wide(`syscall.arg${index}`, (e) => e.syscall?.args[index])),
   wide('syscall.result', (e) => e.syscall?.result),
+  text('syscall.command', (e) => e.syscall?.command),
+  integer('syscall.target_pid', (e) => e.syscall?.targetPid),
   text('file.path', (e) => e.file?.path),
   flag('file.path_missed', (e) => e.file?.pathMissed),
   flag('file.path_resolved', (e) => e.file?.pathResolved),
@@ -127,6 +129,12 @@ const ALL: readonly Field[] = [
   integer('file.descriptor', (e) => e.file?.descriptor),
   integer('file.flags', (e) => e.file?.flags),
   integer('file.mode', (e) => e.file?.mode),
+  text('mount.source', (e) => e.mount?.source),
+  text('mount.target', (e) => e.mount?.target),
+  text('mount.type', (e) => e.mount?.type),
+  flag('mount.missed', (e) => e.mount?.missed),
+  text('object.name', (e) => e.object?.name),
+  flag('object.name_missed', (e) => e.object?.nameMissed),
 ];
 
 /** By full name. A Map, so that `__proto__` and its like are unknown names and no more. */

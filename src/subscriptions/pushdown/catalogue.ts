@@ -9,15 +9,41 @@
 export const PROFILES = ['lite', 'security', 'file', 'syscall'] as const;
 export type Profile = (typeof PROFILES)[number];
 
+const PATH_EVENT = 'path_';
+const CALL_EVENT = 'call_';
+
 /** Where a filter field stands in the raw entry: a field of the format file, or one element of an array. */
 export interface RawRef {
   readonly field: string;
   readonly element?: number;
 }
 
-/** Probes of the agent's own (source/probe/path-points.ts), by name; trace events are `group/event`. */
+/**
+ * Names of the agent's own probes, whatever the kernel's function: `path_unlink` has the paths of an operation, and
+ * `call_unlink` the numbers of its call.
+ */
+export function pathEvent(operation: string): string {
+  return PATH_EVENT + operation;
+}
+
+export function callEvent(operation: string): string {
+  return CALL_EVENT + operation;
+}
+
+export function isPathEvent(name: string): boolean {
+  return name.startsWith(PATH_EVENT);
+}
+
+export function isCallEvent(name: string): boolean {
+  return name.startsWith(CALL_EVENT);
+}
+
+/**
+ * Probes of the agent's own (source/paths/path-points.ts, source/calls/call-points.ts), by name; trace events are
+ * `group/event`.
+ */
 export interface PathPoint {
-  /** Has the paths. */
+  /** Has the paths, or what else a call names. */
   readonly name: string;
   /** The events that it is joined with, by thread. */
   readonly beside: readonly string[];
@@ -32,10 +58,12 @@ export interface CatalogueEntry {
   readonly traceEvent: string;
   /** Trace events that must be enabled too, because the entry alone lacks some of the data. */
   readonly alsoTraced: readonly string[];
-  /** How the paths are had where the kernel has kprobes; elsewhere they are not known, or looked up. */
+  /** How the paths, or what else is named, are had where the kernel has kprobes; elsewhere they are not known, or looked up. */
   readonly pathPoint: PathPoint | undefined;
   /** Filter field -> its place in the entry. The values are equal as 64-bit integers, always. */
   readonly raw: ReadonlyMap<string, RawRef>;
+  /** Of a system call's begin: the fields that have its arguments, in order. */
+  readonly args: readonly RawRef[];
   /** A sentence that says which of these events cannot be seen. */
   readonly blindSpot: string | undefined;
 }
@@ -46,13 +74,14 @@ function entry(
   traceEvent: string,
   raw: Readonly<Record<string, RawRef>> = {},
   more: {
+    readonly args?: readonly RawRef[];
     readonly alsoTraced?: readonly string[];
     readonly pathPoint?: PathPoint;
     readonly blindSpot?: string;
   } = {},
 ): CatalogueEntry {
-  const { alsoTraced = [], pathPoint, blindSpot } = more;
-  return { type, profile, traceEvent, raw: new Map(Object.entries(raw)), alsoTraced, pathPoint, blindSpot };
+  const { args = [], alsoTraced = [], pathPoint, blindSpot } = more;
+  return { type, profile, traceEvent, raw: new Map(Object.entries(raw)), args, alsoTraced, pathPoint, blindSpot };
 }
 
 const PORTS = { 'network.local.port': { field: 'sport' }, 'network.peer.port': { field: 'dport' } };
@@ -77,12 +106,9 @@ const LITE: readonly CatalogueEntry[] = [
 /** System calls of the security profile and their arguments, as their format files name them. */
 const SECURITY_CALLS: Readonly<Record<string, readonly string[]>> = {
   ptrace: ['request', 'pid', 'addr', 'data'],
-  mount: ['dev_name', 'dir_name', 'type', 'flags', 'data'],
-  umount: ['name', 'flags'],
   setns: ['fd', 'flags'],
   unshare: ['unshare_flags'],
   bpf: ['cmd', 'uattr', 'size'],
-  memfd_create: ['uname', 'flags'],
   process_vm_readv: ['pid', 'lvec', 'liovcnt', 'rvec', 'riovcnt', 'flags'],
   process_vm_writev: ['pid', 'lvec', 'liovcnt', 'rvec', 'riovcnt', 'flags'],
   setuid: ['uid'],
@@ -96,23 +122,58 @@ const SECURITY_CALLS: Readonly<Record<string, readonly string[]>> = {
   tgkill: ['tgid', 'pid', 'sig'],
 };
 
+/** Those that name something: their arguments, and the agent's own probes that have what they name. */
+const NAMING_CALLS: Readonly<Record<string, { args: readonly string[]; points: readonly [string, ...string[]] }>> = {
+  mount: { args: ['dev_name', 'dir_name', 'type', 'flags', 'data'], points: ['name_mount', 'place_mount'] },
+  umount: { args: ['name', 'flags'], points: ['place_umount'] },
+  fsopen: { args: ['_fs_name', 'flags'], points: ['name_fsopen'] },
+  fsconfig: { args: ['fd', 'cmd', '_key', '_value', 'aux'], points: ['name_fsconfig'] },
+  move_mount: {
+    args: ['from_dfd', 'from_pathname', 'to_dfd', 'to_pathname', 'flags'],
+    points: ['name_move_mount', 'place_move_mount'],
+  },
+  memfd_create: { args: ['uname', 'flags'], points: ['name_memfd', 'name_memfd_huge'] },
+};
+const NO_NAME =
+  'what it names is known where the kernel has kprobes and describes itself ("doctor" says of what): elsewhere the ' +
+  'numbers of the call are, and of pointers their addresses';
+
 const SECURITY: readonly CatalogueEntry[] = [
   ...Object.entries(SECURITY_CALLS).map(([name, args]) =>
-    entry(`security.${name}`, 'security', `syscalls/sys_enter_${name}`, argumentRefs(args)),
+    entry(`security.${name}`, 'security', `syscalls/sys_enter_${name}`, argumentRefs(args), { args: refs(args) }),
   ),
+  // Their entries are not filtered: which of them belong to a return has to be known of all.
+  ...Object.entries(NAMING_CALLS).map(([name, { args, points }]) => {
+    const [point, ...beside] = points;
+    const pathPoint = { name: point, beside: [...beside, `syscalls/sys_exit_${name}`], tellsAll: false };
+    const more = { args: refs(args), pathPoint, blindSpot: NO_NAME };
+    return entry(`security.${name}`, 'security', `syscalls/sys_enter_${name}`, {}, more);
+  }),
   entry('security.module_load', 'security', 'module/module_load'),
   entry('security.module_free', 'security', 'module/module_free'),
 ];
+
+function refs(fields: readonly string[]): readonly RawRef[] {
+  return fields.map((field) => ({ field }));
+}
 
 function argumentRefs(args: readonly string[]): Record<string, RawRef> {
   return Object.fromEntries(args.map((field, index) => [`syscall.arg${index}`, { field }]));
 }
 
+const REGISTERS = [0, 1, 2, 3, 4, 5].map((element) => ({ field: 'args', element }));
+
 const SYSCALL: readonly CatalogueEntry[] = [
-  entry('syscall.enter', 'syscall', 'raw_syscalls/sys_enter', {
-    'syscall.id': { field: 'id' },
-    ...Object.fromEntries([0, 1, 2, 3, 4, 5].map((element) => [`syscall.arg${element}`, { field: 'args', element }])),
-  }),
+  entry(
+    'syscall.enter',
+    'syscall',
+    'raw_syscalls/sys_enter',
+    {
+      'syscall.id': { field: 'id' },
+      ...Object.fromEntries(REGISTERS.map((ref) => [`syscall.arg${ref.element}`, ref])),
+    },
+    { args: REGISTERS },
+  ),
   entry('syscall.exit', 'syscall', 'raw_syscalls/sys_exit', {
     'syscall.id': { field: 'id' },
     'syscall.result': { field: 'ret' },
@@ -138,7 +199,7 @@ const FILE: readonly CatalogueEntry[] = [
     { 'file.descriptor': { field: 'ret' } },
     {
       alsoTraced: calls('exit', 'open', 'openat2', 'creat'),
-      pathPoint: { name: 'path_open', beside: OPENS_BEGIN, tellsAll: false },
+      pathPoint: { name: pathEvent('open'), beside: OPENS_BEGIN, tellsAll: false },
       blindSpot: LINK_LATER,
     },
   ),
@@ -166,7 +227,7 @@ function named(operation: string, call: string, ...others: readonly string[]): C
     {},
     {
       alsoTraced: calls('enter', ...others),
-      pathPoint: { name: `path_${operation}`, beside: [`call_${operation}`], tellsAll: true },
+      pathPoint: { name: pathEvent(operation), beside: [callEvent(operation)], tellsAll: true },
       blindSpot: NO_PATH,
     },
   );

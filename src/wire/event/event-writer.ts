@@ -18,8 +18,10 @@ import type {
   Endpoint,
   ExecutableContext,
   FileContext,
+  MountContext,
   NetworkContext,
   NoticeContext,
+  ObjectContext,
   ProcessContext,
   RawContext,
   SignalContext,
@@ -72,6 +74,8 @@ export class EventWriter {
     if (event.raw) this.#raw(event.raw);
     if (event.syscall) this.#syscall(event.syscall);
     if (event.file) this.#file(event.file);
+    if (event.mount) this.#mount(event.mount);
+    if (event.object) this.#object(event.object);
     this.#close(run);
     if (mask) this.#length = start + cutRuns(this.#bytes.subarray(start, this.#length), mask).copy(this.#bytes, start);
     return this.#length - start;
@@ -231,6 +235,8 @@ export class EventWriter {
     }
     this.#int64(0x20, call.result);
     if (call.returned) this.#int(0x28, 1);
+    this.#string(0x32, call.command);
+    this.#int(0x38, call.targetPid ?? 0);
     this.#close(at);
   }
 
@@ -243,6 +249,22 @@ export class EventWriter {
     this.#int(0x28, file.mode);
     if (file.newPath !== undefined) this.#string(0x32, file.newPath);
     if (file.pathResolved === true) this.#int(0x38, 1);
+    this.#close(at);
+  }
+
+  #mount(mount: MountContext): void {
+    const at = this.#open(0x62);
+    this.#string(0x0a, mount.source);
+    this.#string(0x12, mount.target);
+    this.#string(0x1a, mount.type);
+    if (mount.missed) this.#int(0x20, 1);
+    this.#close(at);
+  }
+
+  #object(object: ObjectContext): void {
+    const at = this.#open(0x6a);
+    this.#string(0x0a, object.name);
+    if (object.nameMissed) this.#int(0x10, 1);
     this.#close(at);
   }
 

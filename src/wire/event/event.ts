@@ -19,6 +19,8 @@ export interface BusEvent {
   readonly raw?: RawContext | undefined;
   readonly syscall?: SyscallContext | undefined;
   readonly file?: FileContext | undefined;
+  readonly mount?: MountContext | undefined;
+  readonly object?: ObjectContext | undefined;
   /** The acting process belongs to this Backplane; such events are left out unless asked for. */
   readonly self?: boolean | undefined;
 }
@@ -110,6 +112,24 @@ export interface SyscallContext {
   readonly result: bigint;
   /** The event is the call's return, not its begin. */
   readonly returned: boolean;
+  /** The kernel's name of what the call is to do: BPF_PROG_LOAD. */
+  readonly command?: string | undefined;
+  /** As the caller's namespace numbers it; of kill also a group. */
+  readonly targetPid?: number | undefined;
+}
+
+export interface MountContext {
+  readonly source: string;
+  readonly target: string;
+  readonly type: string;
+  /** Not all that the call named is known. */
+  readonly missed: boolean;
+}
+
+/** Something in the kernel that has a name: a memfd, a module. */
+export interface ObjectContext {
+  readonly name: string;
+  readonly nameMissed: boolean;
 }
 
 export interface FileContext {
@@ -144,6 +164,9 @@ export const TOPICS: Readonly<Record<string, { readonly description: string; rea
       'security.ptrace',
       'security.mount',
       'security.umount',
+      'security.fsopen',
+      'security.fsconfig',
+      'security.move_mount',
       'security.setns',
       'security.unshare',
       'security.bpf',
@@ -190,6 +213,9 @@ export function topicOf(type: string): string {
   return type.slice(0, type.indexOf('.'));
 }
 
+const MOUNTING = ['mount', 'umount', 'fsopen', 'fsconfig', 'move_mount'].map((call) => `security.${call}`);
+const NAMED_OBJECTS = ['memfd_create', 'module_load', 'module_free'].map((call) => `security.${call}`);
+
 /** Event parts that only some types have. Any event may have a part that is not listed here. */
 const CARRIERS: Readonly<Record<string, (type: string, topic: string) => boolean>> = {
   network: (_type, topic) => topic === 'network',
@@ -197,6 +223,8 @@ const CARRIERS: Readonly<Record<string, (type: string, topic: string) => boolean
   notice: (_type, topic) => topic === 'host',
   syscall: (_type, topic) => topic === 'security' || topic === 'syscall',
   file: (_type, topic) => topic === 'file',
+  mount: (type) => MOUNTING.includes(type),
+  object: (type) => NAMED_OBJECTS.includes(type),
 };
 
 const KNOWN_TYPES: ReadonlySet<string> = new Set(Object.values(TOPICS).flatMap(({ types }) => types));

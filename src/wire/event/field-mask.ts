@@ -47,8 +47,10 @@ const EVENT: Shape = {
   signal: [7, { number: 1, name: 2, target_pid: 3, target_comm: 4, code: 5, result: 6 }],
   notice: [8, { reason: 1, message: 2, lost: 3, lost_unknown: 4, source: 5 }],
   raw: [9, { name: 1, fields: 2 }],
-  syscall: [10, { id: 1, name: 2, args: 3, result: 4, returned: 5 }],
+  syscall: [10, { id: 1, name: 2, args: 3, result: 4, returned: 5, command: 6, target_pid: 7 }],
   file: [11, { path: 1, path_missed: 2, descriptor: 3, flags: 4, mode: 5, new_path: 6, path_resolved: 7 }],
+  mount: [12, { source: 1, target: 2, type: 3, missed: 4 }],
+  object: [13, { name: 1, name_missed: 2 }],
 };
 
 /** Without these an event could be neither named nor ordered. */

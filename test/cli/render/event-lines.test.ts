@@ -21,6 +21,9 @@ const SECURITY_ARGUMENTS: Readonly<Record<string, string>> = {
   ptrace: '123, -1, 0x7ffc00000000, 0x8000000000000000',
   mount: '(string not readable), (string not readable), (string not readable), 0x8000000000000000',
   umount: '(string not readable), MNT_FORCE|MNT_DETACH|MNT_EXPIRE|UMOUNT_NOFOLLOW|0xfffffff0',
+  fsopen: '(string not readable), FSOPEN_CLOEXEC|0xfffffffe',
+  fsconfig: '123, -1, (string not readable), 0x8000000000000000',
+  move_mount: '123, (string not readable), 0, (string not readable)',
   setns:
     '123, CLONE_NEWTIME|CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|CLONE_PIDFD|CLONE_PTRACE|CLONE_VFORK|' +
     'CLONE_PARENT|CLONE_THREAD|CLONE_NEWNS|CLONE_SYSVSEM|CLONE_SETTLS|CLONE_PARENT_SETTID|CLONE_CHILD_CLEARTID|' +
@@ -94,6 +97,53 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
     const text = `${name}(${known ?? '123, -1, 0x7ffc00000000, 0x8000000000000000'}) bash[100]`;
     return [type, { process: BASH, syscall }, `${name.padEnd(11)}  ${text}`];
   }),
+  [
+    'security.mount',
+    {
+      process: BASH,
+      syscall: { id: 165n, name: 'mount', args: [1n, 2n, 0n, 0x1000n, 0n], result: -2n, returned: true },
+      mount: { source: '/a b', target: '/mnt', type: '', missed: false },
+    },
+    "mount        mount('/a b', /mnt, NULL, MS_BIND, NULL) = -2 ENOENT bash[100]",
+  ],
+  [
+    'security.fsconfig',
+    {
+      process: BASH,
+      syscall: { id: 431n, name: 'fsconfig', args: [3n, 6n, 0n, 0n, 0n], result: 0n, returned: true },
+      mount: { source: '/dev/sda1', target: '', type: 'ext4', missed: false },
+    },
+    'fsconfig     fsconfig(3, FSCONFIG_CMD_CREATE, NULL, NULL, 0) = 0 source /dev/sda1 type ext4 bash[100]',
+  ],
+  [
+    'security.move_mount',
+    {
+      process: BASH,
+      syscall: { id: 429n, name: 'move_mount', args: [5n, 1n, -100n, 2n, 4n], result: 0n, returned: true },
+      mount: { source: '/dev/sda1', target: '/mnt', type: 'ext4', missed: false },
+    },
+    'move_mount   move_mount(5, (string not readable), AT_FDCWD, /mnt, MOVE_MOUNT_F_EMPTY_PATH) = 0 source /dev/sda1 ' +
+      'type ext4 bash[100]',
+  ],
+  [
+    'security.memfd_create',
+    {
+      process: BASH,
+      syscall: { id: 319n, name: 'memfd_create', args: [1n, 1n], result: 5n, returned: true },
+      object: { name: 'x', nameMissed: false },
+    },
+    'memfd_create  memfd_create(x, MFD_CLOEXEC) = 5 bash[100]',
+  ],
+  // It had begun before it was asked for.
+  [
+    'security.memfd_create',
+    {
+      process: BASH,
+      syscall: { id: 319n, name: 'memfd_create', args: [], result: 5n, returned: true },
+      object: { name: 'x', nameMissed: false },
+    },
+    'memfd_create  memfd_create = 5 name x bash[100]',
+  ],
   [
     'syscall.enter',
     { process: BASH, syscall: { id: 9999n, name: '', args: [], result: 0n, returned: false } },

@@ -44,6 +44,8 @@ export const event: fc.Arbitrary<BusEvent> = fc.record(
       args: fc.array(int64, { maxLength: 6 }),
       result: int64,
       returned: fc.boolean(),
+      command: text,
+      targetPid: int32,
     }),
     file: fc.record({
       path: text,
@@ -54,6 +56,8 @@ export const event: fc.Arbitrary<BusEvent> = fc.record(
       flags: int32,
       mode: int32,
     }),
+    mount: fc.record({ source: text, target: text, type: text, missed: fc.boolean() }),
+    object: fc.record({ name: text, nameMissed: fc.boolean() }),
   },
   { requiredKeys: ['type', 'topic', 'position', 'wallNs'] },
 );

@@ -38,7 +38,17 @@ export interface EventLine {
     peer: { address: string; port: number };
     failed?: boolean;
   };
-  readonly syscall?: { id: string; name: string; args?: string[]; result?: string; returned?: boolean };
+  readonly syscall?: {
+    id: string;
+    name: string;
+    args?: string[];
+    result?: string;
+    returned?: boolean;
+    command?: string;
+    targetPid?: number;
+  };
+  readonly mount?: { source?: string; target?: string; type?: string; missed?: boolean };
+  readonly object?: { name?: string; nameMissed?: boolean };
   readonly file?: {
     path?: string;
     pathMissed?: boolean;

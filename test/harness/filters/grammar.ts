@@ -65,7 +65,9 @@ const wide = fc.constantFrom(...INTS, ...NEGATIVE_INTS);
 const pid = fc.constantFrom(0, 1, 2, 42, 443, 2 ** 31 - 1);
 const maybe = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(arbitrary, { nil: undefined });
 
-const EVENT_TYPES = ['process.exec', 'process.exit', 'network.tcp.connect', 'host.loss', 'security.kill', 'file.open'];
+const EVENT_TYPES = ['process.exec', 'process.exit', 'network.tcp.connect', 'host.loss', 'file.open'].concat(
+  ['kill', 'mount', 'memfd_create'].map((call) => `security.${call}`),
+);
 
 /** An event with the parts that its type can have. */
 export const event: fc.Arbitrary<BusEvent> = fc
@@ -95,8 +97,13 @@ export const event: fc.Arbitrary<BusEvent> = fc
       }),
     ),
     syscall: maybe(
-      fc.record({ id: wide, name: text, args: fc.array(wide, { maxLength: 6 }), result: wide, returned: fc.boolean() }),
+      fc.record({
+        ...{ id: wide, name: text, args: fc.array(wide, { maxLength: 6 }), result: wide, returned: fc.boolean() },
+        ...{ command: maybe(text), targetPid: maybe(fc.constantFrom(-(2 ** 31), -1, 0, 42)) },
+      }),
     ),
+    mount: maybe(fc.record({ source: text, target: text, type: text, missed: fc.boolean() })),
+    object: maybe(fc.record({ name: text, nameMissed: fc.boolean() })),
     file: maybe(
       fc.record({
         path: text,
@@ -136,15 +143,19 @@ const LEAVES: Readonly<Record<Sort, fc.Arbitrary<Term>>> = {
     'process.command_args_truncated',
     'file.path_missed',
     'file.path_resolved',
+    'mount.missed',
+    'object.name_missed',
   ),
   int: fc.oneof(
     one('process.pid', 'process.parent_pid', 'process.user.id', 'network.peer.port', 'notice.lost'),
     one('syscall.id', 'syscall.arg0', 'syscall.arg5', 'syscall.result', 'file.descriptor', 'file.flags', 'file.mode'),
+    one('syscall.target_pid'),
     fc.constantFrom(...INTS, ...NEGATIVE_INTS).map((value) => term(value < 0n ? `(${value})` : String(value))),
   ),
   text: fc.oneof(
     one('process.comm', 'process.executable.path', 'event.type', 'event.topic', 'container.id', 'notice.reason'),
-    one('syscall.name', 'file.path', 'file.new_path'),
+    one('syscall.name', 'syscall.command', 'file.path', 'file.new_path'),
+    one('mount.source', 'mount.target', 'mount.type', 'object.name'),
     text.map((value) => term(JSON.stringify(value))),
   ),
   time: one('event.time', 'process.creation_time', 'timestamp("2023-11-14T22:13:20.123456789Z")'),

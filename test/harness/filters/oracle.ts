@@ -37,7 +37,11 @@ function bindingsOf(event: BusEvent): Bindings {
       name: event.syscall?.name ?? '',
       ...Object.fromEntries([0, 1, 2, 3, 4, 5].map((at) => [`arg${at}`, event.syscall?.args[at] ?? 0n])),
       result: event.syscall?.result ?? 0n,
+      command: event.syscall?.command ?? '',
+      target_pid: BigInt(event.syscall?.targetPid ?? 0),
     },
+    mount: { source: '', target: '', type: '', missed: false, ...event.mount },
+    object: { name: event.object?.name ?? '', name_missed: event.object?.nameMissed ?? false },
     file: {
       path: event.file?.path ?? '',
       path_missed: event.file?.pathMissed ?? false,

@@ -13,9 +13,9 @@ class Switches implements OnDemandEvents {
   readonly moves: string[] = [];
   readonly enabled: Set<string>;
 
-  constructor(profile: string, enabled: readonly string[] = []) {
+  constructor(profile: string, enabled: readonly string[] = [], more: readonly string[] = []) {
     const entries = [...CATALOGUE.values()].filter((entry) => entry.profile === profile);
-    this.events = new Set(entries.map(({ traceEvent }) => traceEvent));
+    this.events = new Set([...entries.map(({ traceEvent }) => traceEvent), ...more]);
     this.enabled = new Set(enabled);
   }
 
@@ -78,6 +78,17 @@ test('events found on in an adopted instance go off after the grace period unles
   const left = new Switches('security', [KILL]);
   new Demand(left, 5).expire(5 + INTEREST_GRACE_MS);
   assert.deepEqual([...left.enabled], []);
+});
+
+test("a call's return is on only where probes say what the call names", () => {
+  const returned = 'syscalls/sys_exit_memfd_create';
+  const points = ['name_memfd', 'name_memfd_huge'].map((name) => `backplane_1_recorded/${name}`);
+  for (const there of [[], points, points.slice(0, 1), points.slice(1)]) {
+    const switches = new Switches('security', [], [returned, ...there]);
+    new Demand(switches, 0).widen(asks('security.memfd_create'));
+    const wanted = there.includes(points[0]!) ? [...there, returned] : [];
+    assert.deepEqual([...switches.enabled].sort(), [...wanted, 'syscalls/sys_enter_memfd_create'].sort());
+  }
 });
 
 test('a source without such events is asked for nothing', () => {

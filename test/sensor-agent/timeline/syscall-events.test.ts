@@ -3,9 +3,11 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { FieldValues } from '../../../src/sensor-agent/source/pages/decoder.js';
 import { onDemandParts, onDemandType, openedDescriptor } from '../../../src/sensor-agent/timeline/syscall-events.js';
 import { syscallName } from '../../../src/sensor-agent/timeline/syscall-names.js';
 import { CATALOGUE } from '../../../src/subscriptions/pushdown/catalogue.js';
+import { commandName } from '../../../src/text/command-names.js';
 import { TOPICS } from '../../../src/wire/event/event.js';
 import { liveTracefs } from '../../harness/kernel/live-kernel.js';
 
@@ -25,7 +27,33 @@ test('a call of the security profile has its arguments in order', () => {
   assert.equal(onDemandType('sys_enter_tgkill'), 'security.tgkill');
   const values = { __syscall_nr: 1_000_000, tgid: 10n, pid: 11n, sig: 9n };
   const { syscall } = onDemandParts('sys_enter_tgkill', values);
-  assert.deepEqual(syscall, { id: 1_000_000n, name: 'tgkill', args: [10n, 11n, 9n], result: 0n, returned: false });
+  const call = { id: 1_000_000n, name: 'tgkill', args: [10n, 11n, 9n], result: 0n, returned: false, targetPid: 10 };
+  assert.deepEqual(syscall, call);
+});
+
+test('what a call is to do, and to whom, is told from as many bits as the kernel reads', () => {
+  const told = (name: string, values: FieldValues) => {
+    const { command, targetPid } = onDemandParts(`sys_enter_${name}`, { __syscall_nr: 1_000_000, ...values }).syscall!;
+    return [command, targetPid];
+  };
+  const high = 0xdead_beef_0000_0000n;
+  assert.deepEqual(told('bpf', { cmd: high | 5n, uattr: 1n, size: 2n }), ['BPF_PROG_LOAD', undefined]);
+  assert.deepEqual(told('bpf', { cmd: 0x1_0005n }), ['BPF_PROG_LOAD', undefined]);
+  assert.deepEqual(told('bpf', { cmd: 4711n }), [undefined, undefined]);
+  assert.deepEqual(told('ptrace', { request: 16n, pid: high | 42n }), ['PTRACE_ATTACH', 42]);
+  assert.deepEqual(told('ptrace', { request: 0x4206n, pid: 42n }), ['PTRACE_SEIZE', 42]);
+  assert.deepEqual(told('ptrace', { request: high | 16n, pid: 42n }), [undefined, 42]);
+  assert.deepEqual(told('ptrace', { request: 0n, pid: 42n }), ['PTRACE_TRACEME', undefined]);
+  assert.deepEqual(told('kill', { pid: 0xffff_ffffn, sig: 9n }), [undefined, -1]);
+  const { syscall } = onDemandParts('sys_enter', { id: process.arch === 'x64' ? 62n : 129n, args: [7n, 9n, 0n] });
+  assert.equal(syscall!.targetPid, 7);
+  assert.equal(commandName('ptrace', 12n, 'x64'), 'PTRACE_GETREGS');
+  assert.equal(commandName('ptrace', 12n, 'arm64'), '');
+  assert.equal(commandName('ptrace', 33n, 'arm64'), 'PTRACE_PEEKMTETAGS');
+  assert.equal(commandName('ptrace', 0x4212n), 'PTRACE_SET_SYSCALL_INFO');
+  assert.equal(commandName('bpf', 38n), 'BPF_PROG_ASSOC_STRUCT_OPS');
+  assert.equal(commandName('fsconfig', 8n), 'FSCONFIG_CMD_CREATE_EXCL');
+  assert.equal(commandName('kill', 9n), '');
 });
 
 test('a call on a file has its directory, flags and mode, and says that the path is not known', () => {
@@ -117,7 +145,7 @@ test('the catalogue and the topics list the same event types', () => {
 
 test('fields that the catalogue names exist in the formats of this kernel', { skip: live.skip }, () => {
   let checked = 0;
-  for (const { traceEvent, raw } of CATALOGUE.values()) {
+  for (const { traceEvent, raw, args } of CATALOGUE.values()) {
     const [group, name] = traceEvent.split('/') as [string, string];
     const directory = join(live.path, 'events', group);
     let names: string[] = [];
@@ -128,7 +156,7 @@ test('fields that the catalogue names exist in the formats of this kernel', { sk
     }
     if (!names.includes(name)) continue;
     const format = readFileSync(join(directory, name, 'format'), 'utf8');
-    for (const { field } of raw.values()) {
+    for (const { field } of [...raw.values(), ...args]) {
       assert.match(format, new RegExp(`field:[^;]*\\b${field}(\\[\\d+\\])?;`), `${traceEvent} ${field}`);
       checked++;
     }

@@ -62,7 +62,12 @@ const FULL: BusEvent = {
   signal: { number: 15, name: 'SIGTERM', targetPid: 5, targetComm: 'x', code: -6, result: 1 },
   notice: { reason: 'r', message: 'm'.repeat(200), lost: 1, lostUnknown: true, source: 'tracefs' },
   raw: { name: 'sched_switch', fields: { prev_pid: '1', next_pid: '2' } },
-  syscall: { id: 59n, name: 'execve', args: [1n, -1n], result: -2n, returned: true },
+  syscall: {
+    ...{ id: 59n, name: 'execve', args: [1n, -1n], result: -2n, returned: true },
+    ...{ command: 'BPF_PROG_LOAD', targetPid: -7 },
+  },
+  mount: { source: '/dev/sda1', target: '/mnt', type: 'ext4', missed: true },
+  object: { name: 'x', nameMissed: true },
   file: {
     ...{ path: '/etc', pathMissed: true, descriptor: -100, flags: 1, mode: 2 },
     ...{ newPath: '/etc2', pathResolved: true },

@@ -7,7 +7,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { BackplaneError } from '../../../errors.js';
-import { kernelOffset } from './btf.js';
+import { kernelTypes } from './btf.js';
 import { define, undefine } from './definitions.js';
 import { readExecutable } from './elf.js';
 import type { ExecPoints } from './exec-points.js';
@@ -40,7 +40,7 @@ export const KERNEL_FUNCTIONS: Readonly<Partial<Record<NodeJS.Architecture, read
 };
 
 function ofBinary(register: string): string | undefined {
-  const offset = kernelOffset('linux_binprm', 'p');
+  const offset = kernelTypes()?.offset('linux_binprm', 'p');
   return offset === undefined ? undefined : `+${offset}(${register})`;
 }
 

@@ -15,10 +15,11 @@ import {
 } from '../../../limits.js';
 import { kernelFilter } from '../../../subscriptions/pushdown/kernel-filter.js';
 import type { RawExpr } from '../../../subscriptions/pushdown/raw-expr.js';
+import { defineCallPoints } from '../calls/call-points.js';
 import { ExecArguments } from '../exec/exec-arguments.js';
 import { FormatTable, parseFormat } from '../pages/format.js';
+import { definePathPoints } from '../paths/define-paths.js';
 import { ExecProbe } from '../probe/exec-probe.js';
-import { definePathPoints } from '../probe/path-points.js';
 import { definePoints, undefinePoints } from '../probe/recorded-points.js';
 import type {
   ArgumentsBy,
@@ -50,6 +51,7 @@ export interface TracefsOptions {
 }
 
 const FILE_EVENTS = profileEvents('file');
+const SECURITY_EVENTS = profileEvents('security');
 
 interface Running {
   readonly tracefs: string;
@@ -115,9 +117,12 @@ export class TracefsSource implements Source {
     const { recorderId, events = LITE_EVENTS, onDemand = [] } = this.#options;
     const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
     const all = [...events, ...definePoints(tracefs, recorderId)];
-    const asked = onDemand.some((event) => FILE_EVENTS.includes(event))
-      ? [...onDemand, ...definePathPoints(tracefs, recorderId).events]
-      : onDemand;
+    const allowed = (profile: readonly string[]) => onDemand.some((event) => profile.includes(event));
+    const asked = [
+      ...onDemand,
+      ...(allowed(FILE_EVENTS) ? definePathPoints(tracefs, recorderId).events : []),
+      ...(allowed(SECURITY_EVENTS) ? defineCallPoints(tracefs, recorderId).events : []),
+    ];
     try {
       return new TraceInstance(tracefs, { name, bufferBytesPerCpu, subBufferBytes, events: all, onDemand: asked });
     } catch (cause) {

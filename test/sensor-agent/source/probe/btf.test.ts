@@ -4,40 +4,96 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { kernelOffset, offsetIn } from '../../../../src/sensor-agent/source/probe/btf.js';
+import { KernelTypes, kernelTypes } from '../../../../src/sensor-agent/source/probe/btf.js';
 
-const STRUCT = 4;
-const INT = 1;
+const [INT, POINTER, STRUCT, UNION, CONST, FUNCTION, PROTOTYPE] = [1, 2, 4, 5, 10, 12, 13];
 
-/** With an integer before the structures, and a structure of another name with a member of the same. */
-function described(structures: Readonly<Record<string, Readonly<Record<string, number>>>>): Buffer {
-  let names = '\0';
-  const name = (text: string) => {
-    names += `${text}\0`;
-    return names.length - text.length - 1;
-  };
-  const words: number[] = [name('int'), INT << 24, 4, 32];
-  for (const [structure, members] of Object.entries(structures)) {
-    words.push(name(structure), (STRUCT << 24) | Object.keys(members).length, 64);
-    for (const [member, bytes] of Object.entries(members)) words.push(name(member), 1, bytes * 8);
+/** Writes a description; a type's number is the count of those before it, and one. */
+class Description {
+  readonly #words: number[] = [];
+  #names = '\0';
+  #types = 0;
+
+  add(kind: number, name: string, sizeOrType: number, added: readonly (readonly [string, ...number[]])[] = []): number {
+    const count = kind === INT ? 0 : added.length;
+    this.#words.push(this.#name(name), (kind << 24) | count, sizeOrType);
+    for (const [inner, ...words] of added) this.#words.push(...(kind === INT ? words : [this.#name(inner), ...words]));
+    this.#types += 1;
+    return this.#types;
   }
-  const bytes = Buffer.alloc(24 + words.length * 4 + names.length);
-  bytes.writeUInt16LE(0xeb9f, 0);
-  bytes[2] = 1;
-  for (const [at, value] of [24, 0, words.length * 4, words.length * 4, names.length].entries())
-    bytes.writeUInt32LE(value, 4 + at * 4);
-  for (const [at, word] of words.entries()) bytes.writeUInt32LE(word, 24 + at * 4);
-  bytes.write(names, 24 + words.length * 4, 'latin1');
-  return bytes;
+
+  #name(text: string): number {
+    if (text === '') return 0;
+    this.#names += `${text}\0`;
+    return this.#names.length - text.length - 1;
+  }
+
+  bytes(): Buffer {
+    const typeBytes = this.#words.length * 4;
+    const bytes = Buffer.alloc(24 + typeBytes + this.#names.length);
+    bytes.writeUInt16LE(0xeb9f, 0);
+    bytes[2] = 1;
+    for (const [at, value] of [24, 0, typeBytes, typeBytes, this.#names.length].entries())
+      bytes.writeUInt32LE(value, 4 + at * 4);
+    for (const [at, word] of this.#words.entries()) bytes.writeUInt32LE(word, 24 + at * 4);
+    bytes.write(this.#names, 24 + typeBytes, 'latin1');
+    return bytes;
+  }
 }
 
-const SAMPLE = described({ other: { p: 8 }, linux_binprm: { vma: 0, p: 24, pp: 32 } });
+/** Members with their offsets in bytes, a function that is handed them, and two of one name. */
+function sample(): Buffer {
+  const to = new Description();
+  const int = to.add(INT, 'int', 4, [['', 32]]);
+  const char = to.add(INT, 'char', 1, [['', 8]]);
+  to.add(STRUCT, 'other', 16, [['p', int, 64]]);
+  const binary = to.add(STRUCT, 'linux_binprm', 40, [
+    ['vma', int, 0],
+    ['p', int, 24 * 8],
+    ['pp', int, 32 * 8],
+  ]);
+  const inner = to.add(STRUCT, '', 8, [
+    ['hash', int, 0],
+    ['length', int, 32],
+  ]);
+  const either = to.add(UNION, '', 8, [
+    ['name', int, 0],
+    ['', inner, 0],
+  ]);
+  to.add(STRUCT, 'entry', 24, [
+    ['parent', int, 0],
+    ['', either, 16 * 8],
+  ]);
+  const text = to.add(POINTER, '', to.add(CONST, '', char));
+  const handed = [text, to.add(POINTER, '', binary), to.add(POINTER, '', text), int];
+  const prototype = to.add(
+    PROTOTYPE,
+    '',
+    int,
+    handed.map((type) => ['', type] as const),
+  );
+  to.add(FUNCTION, 'does', prototype);
+  to.add(FUNCTION, 'twice', prototype);
+  to.add(FUNCTION, 'twice', prototype);
+  return to.bytes();
+}
+const SAMPLE = sample();
 
-test('a member is found in its structure, and only there', () => {
-  assert.equal(offsetIn(SAMPLE, 'linux_binprm', 'p'), 24);
-  assert.equal(offsetIn(SAMPLE, 'other', 'p'), 8);
-  assert.equal(offsetIn(SAMPLE, 'other', 'vma'), undefined);
-  assert.equal(offsetIn(SAMPLE, 'linux', 'p'), undefined);
+test('a member is found in its structure, and only there, also where it is within one without a name', () => {
+  const types = new KernelTypes(SAMPLE);
+  assert.equal(types.offset('linux_binprm', 'p'), 24);
+  assert.equal(types.offset('other', 'p'), 8);
+  assert.equal(types.offset('other', 'vma'), undefined);
+  assert.equal(types.offset('linux', 'p'), undefined);
+  assert.equal(types.offset('entry', 'name'), 16);
+  assert.equal(types.offset('entry', 'length'), 20);
+});
+
+test('what a function is handed is told, unless there are several of its name', () => {
+  const types = new KernelTypes(SAMPLE);
+  assert.deepEqual(types.parameters('does'), ['char *', 'linux_binprm *', 'char **', '']);
+  assert.equal(types.parameters('twice'), undefined);
+  assert.equal(types.parameters('entry'), undefined);
 });
 
 test('any bytes are read to an end', () => {
@@ -45,16 +101,19 @@ test('any bytes are read to an end', () => {
     fc.property(fc.nat(SAMPLE.length - 1), fc.nat(255), fc.nat(SAMPLE.length), (at, value, length) => {
       const bytes = Buffer.from(SAMPLE.subarray(0, length));
       if (at < length) bytes[at] = value;
-      const found = offsetIn(bytes, 'linux_binprm', 'p');
+      const types = new KernelTypes(bytes);
+      const found = types.offset('entry', 'length');
       assert.ok(found === undefined || (Number.isFinite(found) && found >= 0));
+      assert.ok((types.parameters('does') ?? []).every((text) => typeof text === 'string'));
     }),
+    { numRuns: 1_000 },
   );
 });
 
 test("this kernel's description has what its tools find in it", {
   skip: existsSync('/sys/kernel/btf/vmlinux') ? false : 'this kernel does not describe itself',
 }, (t) => {
-  const found = kernelOffset('linux_binprm', 'p');
+  const found = kernelTypes()?.offset('linux_binprm', 'p');
   assert.ok(found !== undefined && found > 0 && found % 8 === 0);
   const tool = spawnSync('bpftool', ['btf', 'dump', 'file', '/sys/kernel/btf/vmlinux'], { maxBuffer: 2 ** 30 });
   if (tool.status !== 0) return t.diagnostic('bpftool is not here to compare with');
