@@ -21,6 +21,7 @@ const SHOWN = [
   'event probes',
   'arguments of programs',
   'paths of files',
+  'users of processes',
 ];
 const CELL_CHARACTERS_MAX = 70;
 

@@ -9,6 +9,7 @@ import { DRAIN_LIVE_MS, EXEC_BUFFER_BYTES_PER_CPU } from '../../limits.js';
 import { ExecArguments } from '../source/exec/exec-arguments.js';
 import { definePathPoints, PATH_OPERATIONS } from '../source/probe/path-points.js';
 import { undefinePoints } from '../source/probe/recorded-points.js';
+import { defineUserPoint } from '../source/probe/user-point.js';
 import type { ExecRecord, SourceSink } from '../source/source.js';
 import { TraceClock, uptimeNow } from '../source/tracefs/clock.js';
 import { put } from '../source/tracefs/put.js';
@@ -83,6 +84,23 @@ export function tryPaths(tracefs: string): Check {
     return { name, state: 'limited', detail: `${copied}; not of ${missing.join(', ')} (${problem})` };
   const detail = `of opens only, read from the link of the descriptor a moment later: ${problem}`;
   return { name, state: 'limited', detail, mend: 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)' };
+}
+
+/** Runs a program as another user, and looks whether that is told. */
+export function tryUsers(tracefs: string): Check {
+  const name = 'users of processes';
+  const recorderId = `doctor-${process.pid}`;
+  const { event, problem } = defineUserPoint(tracefs, recorderId);
+  undefinePoints(tracefs, recorderId);
+  if (event !== undefined)
+    return { name, state: 'ok', detail: 'as each process changes its own, by a probe in the kernel' };
+  const detail = `as it is when a program starts, and a second later; a later change is seen where the process connects or listens: ${problem}`;
+  return {
+    name,
+    state: 'limited',
+    detail,
+    mend: 'use a kernel with kprobes and BTF (CONFIG_KPROBE_EVENTS, CONFIG_DEBUG_INFO_BTF)',
+  };
 }
 
 /** Runs a program and waits for its arguments. */

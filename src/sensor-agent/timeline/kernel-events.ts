@@ -10,7 +10,8 @@ import type { RecordedExec } from '../recorder/recording.js';
 import type { FieldValues } from '../source/pages/decoder.js';
 import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
 import { PathJoin } from './paths/path-join.js';
-import { type ProcessState, ProcessTable } from './process-table.js';
+import type { ProcessState } from './process-state.js';
+import { ProcessTable } from './process-table.js';
 import { type SocketMeaning, SocketTable } from './socket-table.js';
 import { onDemandParts, onDemandType } from './syscall-events.js';
 import type { NamedContext } from './timeline-sink.js';
@@ -43,11 +44,15 @@ export const TYPED_TRACE_EVENTS = [
   'do_exit',
   'do_group_exit',
   'security_sock_graft',
+  'commit_creds',
+  'cgroup_attach_task',
+  'cgroup_transfer_tasks',
 ] as const;
 
 /** include/uapi/linux/sched.h */
 const CLONE_PARENT = 0x8000n;
 const CLONE_THREAD = 0x10000n;
+const CLONE_INTO_CGROUP = 0x2_0000_0000n;
 /** TRACE_FLAG_HARDIRQ | TRACE_FLAG_SOFTIRQ, include/linux/trace_events.h */
 const IN_INTERRUPT = 0x08 | 0x10;
 const AF_INET6 = 10;
@@ -66,6 +71,15 @@ function endOf(status: number | undefined): Pick<ProcessContext, 'exitCode' | 'e
   if (status === undefined) return {};
   const signal = status & 0x7f;
   return signal === 0 ? { exitCode: status >> 8 } : { exitSignal: signalName(signal) };
+}
+
+const TCP_SYN_SENT = 2;
+const TCP_LISTEN = 10;
+
+/** Whether a process connects or listens, as the user that it is. */
+export function actsOnNetwork({ name, flags, values }: TraceEvent): boolean {
+  if (name !== 'inet_sock_set_state' || (flags & IN_INTERRUPT) !== 0) return false;
+  return Number(values['newstate']) === TCP_SYN_SENT || Number(values['newstate']) === TCP_LISTEN;
 }
 
 function signalName(number: number): string {
@@ -112,6 +126,13 @@ export class KernelEvents {
         return undefined;
       case 'security_sock_graft':
         return this.#accept(event, place, wants);
+      case 'commit_creds':
+        this.#userChanges(event);
+        return undefined;
+      case 'cgroup_attach_task':
+      case 'cgroup_transfer_tasks':
+        this.#moves(event);
+        return undefined;
       default:
         return this.#onDemand(event, place, wants);
     }
@@ -122,6 +143,7 @@ export class KernelEvents {
     this.paths.forget(pid);
     const process = this.processes.exec(pid, String(event.values['filename']), exec?.process);
     const startNs = exec?.process?.startTimeNs;
+    this.processes.started?.push(pid);
     if (startNs !== undefined) process.createdWallNs ??= place.wallNs - (place.position.timeNs - startNs);
     return wants('process.exec') ? this.#typed('process.exec', place, process, pid) : undefined;
   }
@@ -168,8 +190,24 @@ export class KernelEvents {
       return undefined;
     }
     const parentPid = flags & CLONE_PARENT ? (parent.parentPid ?? 0) : parent.pid;
-    const child = this.processes.fork(childPid, parent, parentPid, String(event.values['comm']), place.wallNs);
+    const isPlaced = (flags & CLONE_INTO_CGROUP) !== 0n;
+    const comm = String(event.values['comm']);
+    const child = this.processes.fork(childPid, parent, parentPid, comm, place.wallNs, isPlaced);
+    this.processes.started?.push(childPid);
     return wants('process.fork') ? this.#typed('process.fork', place, child, childPid) : undefined;
+  }
+
+  /** A thread may have a user of its own; its process has that of its first thread, as in /proc. */
+  #userChanges({ pid, values }: TraceEvent): void {
+    const process = this.processes.ensure(pid);
+    if (pid === process.pid) this.processes.userChanged(process, Number(values['user']));
+  }
+
+  /** The first thread's place is its process's, as in /proc. */
+  #moves({ values }: TraceEvent): void {
+    const pid = Number(values['pid']);
+    const process = this.processes.ensure(pid);
+    if (pid === process.pid) this.processes.moved(process, Number(values['dst_root']), String(values['dst_path']));
   }
 
   #rename(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {

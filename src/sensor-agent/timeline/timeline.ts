@@ -27,9 +27,11 @@ import { type EventFormat, eventFlags, eventPid, FormatTable } from '../source/p
 import { type LaneCursor, type PageEntries, scanPage } from '../source/pages/page.js';
 import type { ClockPair, SourcePage } from '../source/source.js';
 import { ExecJoin } from './exec-join.js';
-import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
+import { actsOnNetwork, KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { OpenLosses } from './open-losses.js';
 import { eventAt, type OpenedFile, openedFiles } from './paths/opened-file.js';
+import type { ToLookAt } from './process-looks.js';
+import type { ProcessState } from './process-state.js';
 import { type Loss, NOTHING_ASKED, type TimelineInterest, type TimelineSink } from './timeline-sink.js';
 
 interface Pending extends TraceEvent {
@@ -75,6 +77,8 @@ export class Timeline {
   readonly #selection = new EntrySelection();
   /** Files opened in pages since takeOpened(); undefined when nobody looks up their paths. */
   #opened: OpenedFile[] | undefined;
+  /** Processes that acted in pages since takeToLookAt(); undefined when nobody looks at them again. */
+  #acted: Set<ProcessState> | undefined;
   /** Pages that may hold skipped entries beyond the frontier. */
   #scanned: { readonly ordinal: number; readonly lastNs: bigint }[] = [];
 
@@ -209,6 +213,7 @@ export class Timeline {
       };
       this.#add(event);
       if (this.#opened) this.#opened.push(...openedFiles(event, this.#kernel.processes));
+      if (this.#acted && actsOnNetwork(event)) this.#noteActed(event.pid);
     }
   }
 
@@ -223,6 +228,28 @@ export class Timeline {
     if (opened === undefined || opened.length === 0) return NONE_OPENED;
     this.#opened = [];
     return opened;
+  }
+
+  /** Begins to note the processes that may have to be looked at again. */
+  noteProcesses(): void {
+    this.#acted = new Set();
+    this.#kernel.processes.started = [];
+  }
+
+  /** Those that are known by now. */
+  #noteActed(threadId: number): void {
+    const process = this.#kernel.processes.of(threadId);
+    if (process && !process.self) this.#acted?.add(process);
+  }
+
+  /** Returns what was noted since the last call; undefined where nothing is. */
+  takeToLookAt(): ToLookAt | undefined {
+    const { processes } = this.#kernel;
+    const { started, follows } = processes;
+    const acted = this.#acted;
+    if (acted === undefined || started === undefined) return undefined;
+    this.noteProcesses();
+    return { started, acted, follows, of: (pid) => processes.of(pid) };
   }
 
   /** Adds paths to events of opened files that are not told yet; called after their pages and before their horizon. */
@@ -269,12 +296,13 @@ export class Timeline {
     this.#clock = pair;
   }
 
-  snapshot({ processes }: RecordedSnapshot, ordinal: number): void {
+  snapshot({ processes, again }: RecordedSnapshot, ordinal: number): void {
     if (this.#readsAgain(ordinal)) return;
     for (const process of processes) {
       const created =
         process.startTimeNs === undefined ? undefined : this.#clock.wallNs + (process.startTimeNs - this.#clock.bootNs);
-      this.#kernel.processes.adopt(process, created);
+      if (again) this.#kernel.processes.readAgain(process, created);
+      else this.#kernel.processes.adopt(process, created);
     }
   }
 
@@ -386,6 +414,10 @@ export class Timeline {
       if (format) this.#formats.set(format.id, format);
     }
     this.#kernel.sockets.tellsAccepts = table.byName('security_sock_graft') !== undefined;
+    this.#kernel.processes.follows = {
+      users: table.byName('commit_creds') !== undefined,
+      cgroups: table.byName('cgroup_attach_task') !== undefined,
+    };
     this.#selection.begin(table, TYPED_TRACE_EVENTS, this.#interest);
     for (const format of this.#selection.formats) this.#formats.set(format.id, format);
   }

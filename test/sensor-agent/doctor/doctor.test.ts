@@ -24,6 +24,7 @@ test('doctor tries everything the agent needs, reports it, and removes it again'
   }
   assert.match(state('arguments of programs')!, /^(ok|limited)$/);
   assert.match(state('paths of files')!, /^(ok|limited)$/);
+  assert.match(state('users of processes')!, /^(ok|limited)$/);
   const { detail } = checks.find((check) => check.name === 'redaction of process.command_args')!;
   assert.match(detail, /^\d+ rules: secret-assignment, .*\bjwt\b/);
   for (const event of LITE_EVENTS) assert.equal(state(`event ${event}`), 'ok', event);

@@ -21,16 +21,9 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { removeInstance } from '../tracefs/instance.js';
 import { put } from '../tracefs/put.js';
 import { allDefinitions, define, recordedGroup, undefine } from './definitions.js';
-
-/** Registers of a function's arguments. */
-const ARGUMENTS: Readonly<Partial<Record<NodeJS.Architecture, readonly string[]>>> = {
-  x64: ['%di', '%si', '%dx', '%cx', '%r8'],
-  arm64: ['%x0', '%x1', '%x2', '%x3', '%x4'],
-};
-const PROOF_KB_PER_CPU = '64';
+import { ARGUMENTS, abandonProof, withProof } from './proof.js';
 
 interface PathPoint {
   /** What the events are named by, whatever the function: `path_unlink`, `call_unlink`. */
@@ -113,38 +106,27 @@ export function definePathPoints(tracefs: string, recorderId: string): PathPoint
   if (registers === undefined || !existsSync(join(tracefs, 'kprobe_events')))
     return { events: [], problem: 'this kernel has no kprobes' };
   const group = recordedGroup(recorderId);
-  const instance = join(tracefs, 'instances', proofName(recorderId));
   const all = POINTS.flatMap((point) => eventsOf(group, point));
-  // An agent that ended while it proved them had not proved them.
-  if (existsSync(instance)) {
-    removeInstance(instance);
-    for (const event of all) undefine(tracefs, event);
-  }
+  abandonProof(tracefs, recorderId);
   const there = allDefinitions(tracefs) ?? [];
   const left = POINTS.filter((point) => eventsOf(group, point).every((event) => there.includes(event)));
   const wanted = POINTS.filter((point) => !left.includes(point));
   if (wanted.length === 0) return { events: all, problem: undefined };
-  const proof = new Proof(tracefs, instance, group, registers);
   try {
-    mkdirSync(instance);
-    const proved = wanted.filter((point) => proof.holds(point));
-    const kept = [...left, ...proved].filter(({ operation }, _at, points) => {
-      if (!TOGETHER.includes(operation)) return true;
-      return TOGETHER.every((each) => points.some((point) => point.operation === each));
+    return withProof(tracefs, recorderId, (instance) => {
+      const proof = new Proof(tracefs, instance, group, registers);
+      const proved = wanted.filter((point) => proof.holds(point));
+      const kept = [...left, ...proved].filter(({ operation }, _at, points) => {
+        if (!TOGETHER.includes(operation)) return true;
+        return TOGETHER.every((each) => points.some((point) => point.operation === each));
+      });
+      for (const point of proved)
+        if (!kept.includes(point)) for (const event of eventsOf(group, point)) undefine(tracefs, event);
+      return { events: kept.flatMap((point) => eventsOf(group, point)), problem: proof.problem };
     });
-    for (const point of proved)
-      if (!kept.includes(point)) for (const event of eventsOf(group, point)) undefine(tracefs, event);
-    return { events: kept.flatMap((point) => eventsOf(group, point)), problem: proof.problem };
   } catch (cause) {
     return { events: left.flatMap((point) => eventsOf(group, point)), problem: (cause as Error).message };
-  } finally {
-    removeInstance(instance);
   }
-}
-
-/** Name of the trace instance in which a recorder's probes are proved. */
-export function proofName(recorderId: string): string {
-  return `backplane-${recorderId}-proof`;
 }
 
 function eventsOf(group: string, { operation, call }: PathPoint): string[] {
@@ -191,7 +173,6 @@ class Proof {
 
   #told(point: PathPoint): boolean {
     const at = (file: string) => join(this.#instance, file);
-    put(at('buffer_size_kb'), PROOF_KB_PER_CPU);
     put(at('set_event_pid'), String(process.pid));
     const switches = eventsOf(this.#group, point).map((event) => at(`events/${event}/enable`));
     for (const path of switches) put(path, '1');

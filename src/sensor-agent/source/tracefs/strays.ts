@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { nodeFileOps } from '../../../storage/file-ops.js';
 import { readIdentity } from '../../../storage/identity.js';
 import { allDefinitions, instanceOf, probeGroup, undefineAll } from '../probe/definitions.js';
-import { proofName } from '../probe/path-points.js';
+import { proofName } from '../probe/proof.js';
 import { undefinePoints } from '../probe/recorded-points.js';
 import { removeInstance } from './instance.js';
 import { findTracefs } from './mount.js';

@@ -20,6 +20,7 @@ import { FormatTable, parseFormat } from '../pages/format.js';
 import { ExecProbe } from '../probe/exec-probe.js';
 import { definePathPoints } from '../probe/path-points.js';
 import { definePoints, undefinePoints } from '../probe/recorded-points.js';
+import { defineUserPoint } from '../probe/user-point.js';
 import type {
   ArgumentsBy,
   ClockPair,
@@ -114,7 +115,8 @@ export class TracefsSource implements Source {
   #makeInstance(tracefs: string, name: string, bufferBytesPerCpu: number): TraceInstance {
     const { recorderId, events = LITE_EVENTS, onDemand = [] } = this.#options;
     const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
-    const all = [...events, ...definePoints(tracefs, recorderId)];
+    const user = defineUserPoint(tracefs, recorderId).event;
+    const all = [...events, ...definePoints(tracefs, recorderId), ...(user === undefined ? [] : [user])];
     const asked = onDemand.some((event) => FILE_EVENTS.includes(event))
       ? [...onDemand, ...definePathPoints(tracefs, recorderId).events]
       : onDemand;
