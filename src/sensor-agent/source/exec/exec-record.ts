@@ -4,8 +4,10 @@
  * than what was started, and the record says `missed`.
  */
 
+import { statSync } from 'node:fs';
 import { cgroupOf } from '../cgroups.js';
 import type { ExecStack } from '../probe/exec-stack.js';
+import { within } from '../probe/linker-points.js';
 import { cut, splitArguments, ttyName } from '../process-text.js';
 import type { ExecRecord, ProcessSnapshot } from '../source.js';
 import type { ExecEntry, ExecEvent } from './exec-entry.js';
@@ -80,17 +82,36 @@ function snapshotOf(entry: ExecEntry): ProcessSnapshot {
   };
 }
 
+/** A script's interpreter may be a script, five times over; each adds itself and an argument before it. */
+const BEFORE_SCRIPT_MAX = 10;
+/** Links to the calling process's program and files, which have no name that could be compared. */
+const OWN_LINK = /^\/(dev|proc\/(self|thread-self|\d+))\/(fd\/|exe$)/;
+
 /**
  * Whether the process can be running the started file, judged by its executable, its first argument, or as an
- * interpreter.
+ * interpreter; else by whether that is the same file under another name.
  */
-function runs({ executablePath, args = [] }: ProcessSnapshot, filename: ExecEvent['filename']): boolean {
+function runs(
+  { pid, executablePath, workingDirectory = '', args = [] }: ProcessSnapshot,
+  filename: ExecEvent['filename'],
+): boolean {
   const program = baseName(filename);
   if (executablePath !== undefined && baseName(executablePath) === program) return true;
-  // Descriptors have no name that could be compared.
-  if (/^\/(dev|proc\/self)\/fd\//.test(filename)) return true;
+  if (OWN_LINK.test(filename)) return true;
   // A login shell's name begins with a dash.
-  return args.slice(0, 3).some((argument) => baseName(argument.replace(/^-/, '')) === program);
+  if (args.slice(0, 3).some((argument) => baseName(argument.replace(/^-/, '')) === program)) return true;
+  return args.slice(0, BEFORE_SCRIPT_MAX + 1).includes(filename) || isFileOf(pid, filename, workingDirectory);
+}
+
+/** Whether a name leads to the program that a process runs, from where the process is. */
+function isFileOf(pid: number, name: string, directory: string): boolean {
+  const path = within(`/proc/${pid}/root`, name.startsWith('/') ? name : `${directory}/${name}`);
+  try {
+    const [named, own] = [path === undefined ? undefined : statSync(path), statSync(`/proc/${pid}/exe`)];
+    return named?.ino === own.ino && named.dev === own.dev;
+  } catch {
+    return false;
+  }
 }
 
 function baseName(path: string): string {
