@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -199,3 +200,119 @@ function loginUid(pid: number): number | undefined {
   const uid = existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0xffff_ffff;
   return uid === 0xffff_ffff ? undefined : uid;
 }
+
+/** Says who takes in the orphans, within and without, and who is one and waits to start its programs. */
+const NESTED = `
+import ctypes, os, sys, time
+takes_in = lambda: ctypes.CDLL(None).prctl(36, 1)
+takes_in()
+if os.fork() == 0:
+    takes_in()
+    within = os.getpid()
+    if os.fork() == 0:
+        if os.fork() > 0: os._exit(0)
+        while os.getppid() != within: time.sleep(0.01)
+        print(os.getppid(), os.getpid(), flush=True)
+        again = 'read line; exec sh -c "read line" ' + sys.argv[1] + ' without'
+        os.execvp('sh', ['sh', '-c', again, sys.argv[1], 'within'])
+    while True: time.sleep(60)
+while True: time.sleep(60)
+`;
+const noPython = spawnSync('python3', ['--version']).status === 0 ? false : 'needs python3';
+
+test('an orphan that starts a program has the parent that took it in, the nearest that does', {
+  skip: skip || noPython,
+}, async () => {
+  const observer = await bus.follow('--filter', 'event.type == "process.exec"');
+  let read: EventLine[];
+  do {
+    const word = randomBytes(8).toString('hex');
+    const outer = spawn('python3', ['-c', NESTED, word], { stdio: ['pipe', 'pipe', 'inherit'] });
+    children.push(outer);
+    const [said] = (await once(outer.stdout, 'data')) as [Buffer];
+    const [inner, orphan] = said.toString().trim().split(' ').map(Number) as [number, number];
+    const execOf = (where: string) =>
+      observer.sees(
+        ({ process }) => process?.pid === orphan && [word, where].every((one) => process.commandArgs?.includes(one)),
+      );
+    read = [await execOf('within')];
+    process.kill(inner, 'SIGKILL');
+    await until('that the outer one took it in', () => parentOf(orphan) === outer.pid);
+    outer.stdin.write('\n');
+    read.push(await execOf('without'));
+    process.kill(orphan, 'SIGKILL');
+    outer.kill('SIGKILL');
+    // Where an agent has more to look up than it may, it does not look.
+    if (read.some((event) => event.process!.inferred !== undefined)) continue;
+    assert.deepEqual(
+      read.map((event) => event.process!.parentPid),
+      [inner, outer.pid],
+    );
+  } while (read.some((event) => event.process!.inferred !== undefined));
+  await observer.stop('SIGINT');
+});
+
+function parentOf(pid: number): number {
+  return Number(/^PPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+}
+
+test('the user of a process in a user namespace is the one that the host knows', { skip }, async (t) => {
+  const within = ['--reuid', '12345', '--clear-groups', 'unshare', '--user'];
+  if (spawnSync('setpriv', [...within, 'true']).status !== 0) return t.skip('may not make user namespaces');
+  const observer = await follows();
+  const { pid, tell } = started('setpriv', ...within, 'bash', '-c', 'while read line; do eval "$line"; done');
+  const seen = connectsAgain(observer, pid);
+  tell(CONNECT());
+  assert.equal((await seen).process!.user?.id, 12_345);
+  await observer.stop('SIGINT');
+});
+
+/** Goes on in another cgroup from its first moment on, and connects again and again. */
+const BEGUN_ELSEWHERE = `
+import ctypes, os, socket, struct, sys, time
+place, host, port = os.open(sys.argv[1], os.O_RDONLY), sys.argv[2], int(sys.argv[3])
+CLONE_INTO_CGROUP, SIGCHLD = 1 << 33, 17
+args = struct.pack('11Q', CLONE_INTO_CGROUP, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, place)
+if ctypes.CDLL(None, use_errno=True).syscall(435, args, len(args)) == 0:
+    while True:
+        socket.create_connection((host, port)).close()
+        time.sleep(0.1)
+os.wait()
+`;
+
+test('a process that is begun in another container than its parent is never told as in that', {
+  skip: skip || noPython,
+}, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'backplane-cgroups-'));
+  if (spawnSync('mount', ['-t', 'cgroup2', 'none', folder]).status !== 0) return rmdirSync(folder);
+  const above = join(folder, `backplane-${randomBytes(4).toString('hex')}`);
+  const [own, other] = [randomBytes(32).toString('hex'), randomBytes(32).toString('hex')];
+  const places = [own, other].map((id) => join(above, id));
+  for (const place of places) mkdirSync(place, { recursive: true });
+  const observer = await follows();
+  // The shell becomes the program once it has been moved.
+  const { pid, tell } = started(
+    'bash',
+    '-c',
+    'read line; exec python3 "$@"',
+    'x',
+    '-c',
+    BEGUN_ELSEWHERE,
+    places[1]!,
+    host,
+    port,
+  );
+  writeFileSync(join(places[0]!, 'cgroup.procs'), String(pid));
+  tell('');
+  const isChilds = ({ type, process }: EventLine) => type === 'network.tcp.connect' && process?.parentPid === pid;
+  await observer.sees((event) => isChilds(event) && event.container?.id === other);
+  const told = new Set(observer.events.filter(isChilds).map(({ container }) => container?.id));
+  assert.ok(!told.has(own), [...told].join());
+  await observer.stop('SIGINT');
+  for (const { process } of observer.events.filter(isChilds).slice(0, 1))
+    spawnSync('kill', ['-KILL', `${process!.pid}`]);
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+  for (const path of [...places, above]) await until('that it is empty', () => removed(path));
+  spawnSync('umount', [folder]);
+  rmdirSync(folder);
+});
