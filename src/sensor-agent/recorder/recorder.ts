@@ -22,7 +22,7 @@ import type { Redactor } from '../redaction/redactor.js';
 import { type LaneCursor, PageEntries, startCursor } from '../source/pages/page.js';
 import type { ClockPair, ExecRecord, ProcessSnapshot, SourcePage } from '../source/source.js';
 import { FilePaths } from '../timeline/paths/file-paths.js';
-import { ProcessLooks } from '../timeline/process-looks.js';
+import { type LookNotes, ProcessLooks } from '../timeline/process-looks.js';
 import { Timeline } from '../timeline/timeline.js';
 import { NOTHING_ASKED, type TimelineInterest, type TimelineSink } from '../timeline/timeline-sink.js';
 import type { TimelineView } from '../timeline/timeline-view.js';
@@ -88,6 +88,7 @@ export class Recorder {
   #horizonNs = 0n;
   readonly #filePaths = new FilePaths();
   readonly #looks = new ProcessLooks();
+  #lookNotes: LookNotes | undefined;
 
   /**
    * Opens the recording and brings the timeline to where it was left, telling nobody. Throws when the log cannot be
@@ -242,12 +243,12 @@ export class Recorder {
 
   /** From here on processes of this machine that the recording knows are looked at again: see ProcessLooks. */
   noteProcesses(): void {
-    this.#timeline.noteProcesses();
+    this.#lookNotes = this.#timeline.noteProcesses();
   }
 
   /** Called before the horizon, which lets their events be told. */
   #lookAgain(): void {
-    const toLookAt = this.#timeline.takeToLookAt();
+    const toLookAt = this.#lookNotes?.take();
     if (toLookAt) this.snapshot(this.#looks.read(toLookAt, performance.now()), true);
   }
 

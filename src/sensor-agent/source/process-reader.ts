@@ -116,7 +116,7 @@ function isAlive({ state }: ProcessStat): boolean {
 }
 
 /** `loginuid`: a number; undefined where the kernel has none. */
-export function loginUidOf(bytes: Buffer | undefined): number | undefined {
+function loginUidOf(bytes: Buffer | undefined): number | undefined {
   const text = bytes?.toString() ?? '';
   return /^\d{1,10}$/.test(text) ? Number(text) : undefined;
 }

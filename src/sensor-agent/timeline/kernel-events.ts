@@ -8,6 +8,7 @@ import type { BusEvent, NetworkContext, ProcessContext } from '../../wire/event/
 import type { Position } from '../../wire/position.js';
 import type { RecordedExec } from '../recorder/recording.js';
 import type { FieldValues } from '../source/pages/decoder.js';
+import type { FormatTable } from '../source/pages/format.js';
 import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
 import { PathJoin } from './paths/path-join.js';
 import type { ProcessState } from './process-state.js';
@@ -94,6 +95,13 @@ export class KernelEvents {
   named: NamedContext | undefined;
   /** `address:port`: see SelfSockets. */
   brokers: ReadonlySet<string> = new Set();
+
+  /** What is told depends on the events that the kernel has. */
+  recordedWith(formats: FormatTable): void {
+    const has = (name: string) => formats.byName(name) !== undefined;
+    this.sockets.tellsAccepts = has('security_sock_graft');
+    this.processes.follows = { users: has('commit_creds'), cgroups: has('cgroup_attach_task') };
+  }
 
   /**
    * Follows one event; returns its typed form, or undefined where it has none

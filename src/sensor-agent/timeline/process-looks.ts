@@ -7,14 +7,40 @@ import { statSync } from 'node:fs';
 import { PROCESS_LOOK_MS, PROCESS_LOOK_SLICE_MS, PROCESS_LOOKS_MAX } from '../../limits.js';
 import { ProcessReader } from '../source/process-reader.js';
 import type { ProcessSnapshot } from '../source/source.js';
+import { actsOnNetwork, type TraceEvent } from './kernel-events.js';
 import type { ProcessState } from './process-state.js';
-import type { Follows } from './process-table.js';
+import type { Follows, ProcessTable } from './process-table.js';
 
-/** What happened in the pages that were read last. */
-export interface ToLookAt {
+/** What happens that makes processes worth another look. */
+export class LookNotes {
+  readonly #processes: ProcessTable;
+  #acted = new Set<ProcessState>();
+
+  constructor(processes: ProcessTable) {
+    this.#processes = processes;
+    processes.started = [];
+  }
+
+  /** Takes an entry as it is read, before it is told. */
+  entry(event: TraceEvent): void {
+    const process = actsOnNetwork(event) ? this.#processes.of(event.pid) : undefined;
+    if (process && !process.self) this.#acted.add(process);
+  }
+
+  /** What was noted since the last call. */
+  take(): ToLookAt {
+    const processes = this.#processes;
+    const [acted, started] = [this.#acted, processes.started ?? []];
+    this.#acted = new Set();
+    processes.started = [];
+    return { started, acted, follows: processes.follows, of: (pid) => processes.of(pid) };
+  }
+}
+
+interface ToLookAt {
   /** Pids of new processes, and of old ones with a new program. */
   readonly started: readonly number[];
-  /** Processes that connected or listened. */
+  /** Processes that connected or listened, as far as they were known. */
   readonly acted: ReadonlySet<ProcessState>;
   readonly follows: Follows;
   readonly of: (pid: number) => ProcessState | undefined;

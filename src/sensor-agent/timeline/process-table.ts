@@ -7,7 +7,7 @@ import { LRUCache } from 'lru-cache';
 import { ANCESTORS_MAX, TASKS_BYTES_MAX, TASKS_MAX } from '../../limits.js';
 import type { ExecutableContext, ParentContext, ProcessContext } from '../../wire/event/event.js';
 import { cgroupMoved, type KnownCgroup, withoutUnified } from '../source/cgroups.js';
-import { LOGIN_UID_UNSET } from '../source/source.js';
+import { type ClockPair, LOGIN_UID_UNSET } from '../source/source.js';
 import {
   completed,
   Inferred,
@@ -155,6 +155,14 @@ export class ProcessTable {
   moved(process: ProcessState, hierarchy: number, path: string): void {
     placeIn(process, cgroupMoved(process, hierarchy, path));
     this.#resized(process);
+  }
+
+  /** Takes what was read of a process in /proc: see RecordedSnapshot. */
+  seen(snapshot: RecordedProcess, { wallNs, bootNs }: ClockPair, again: boolean): void {
+    const { startTimeNs } = snapshot;
+    const createdWallNs = startTimeNs === undefined ? undefined : wallNs + (startTimeNs - bootNs);
+    if (again) this.readAgain(snapshot, createdWallNs);
+    else this.adopt(snapshot, createdWallNs);
   }
 
   /**

@@ -27,11 +27,10 @@ import { type EventFormat, eventFlags, eventPid, FormatTable } from '../source/p
 import { type LaneCursor, type PageEntries, scanPage } from '../source/pages/page.js';
 import type { ClockPair, SourcePage } from '../source/source.js';
 import { ExecJoin } from './exec-join.js';
-import { actsOnNetwork, KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
+import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { OpenLosses } from './open-losses.js';
 import { eventAt, type OpenedFile, openedFiles } from './paths/opened-file.js';
-import type { ToLookAt } from './process-looks.js';
-import type { ProcessState } from './process-state.js';
+import { LookNotes } from './process-looks.js';
 import { type Loss, NOTHING_ASKED, type TimelineInterest, type TimelineSink } from './timeline-sink.js';
 
 interface Pending extends TraceEvent {
@@ -77,8 +76,8 @@ export class Timeline {
   readonly #selection = new EntrySelection();
   /** Files opened in pages since takeOpened(); undefined when nobody looks up their paths. */
   #opened: OpenedFile[] | undefined;
-  /** Processes that acted in pages since takeToLookAt(); undefined when nobody looks at them again. */
-  #acted: Set<ProcessState> | undefined;
+  /** Undefined when nobody looks at processes again. */
+  #lookNotes: LookNotes | undefined;
   /** Pages that may hold skipped entries beyond the frontier. */
   #scanned: { readonly ordinal: number; readonly lastNs: bigint }[] = [];
 
@@ -213,7 +212,7 @@ export class Timeline {
       };
       this.#add(event);
       if (this.#opened) this.#opened.push(...openedFiles(event, this.#kernel.processes));
-      if (this.#acted && actsOnNetwork(event)) this.#noteActed(event.pid);
+      this.#lookNotes?.entry(event);
     }
   }
 
@@ -231,25 +230,9 @@ export class Timeline {
   }
 
   /** Begins to note the processes that may have to be looked at again. */
-  noteProcesses(): void {
-    this.#acted = new Set();
-    this.#kernel.processes.started = [];
-  }
-
-  /** Those that are known by now. */
-  #noteActed(threadId: number): void {
-    const process = this.#kernel.processes.of(threadId);
-    if (process && !process.self) this.#acted?.add(process);
-  }
-
-  /** Returns what was noted since the last call; undefined where nothing is. */
-  takeToLookAt(): ToLookAt | undefined {
-    const { processes } = this.#kernel;
-    const { started, follows } = processes;
-    const acted = this.#acted;
-    if (acted === undefined || started === undefined) return undefined;
-    this.noteProcesses();
-    return { started, acted, follows, of: (pid) => processes.of(pid) };
+  noteProcesses(): LookNotes {
+    this.#lookNotes = new LookNotes(this.#kernel.processes);
+    return this.#lookNotes;
   }
 
   /** Adds paths to events of opened files that are not told yet; called after their pages and before their horizon. */
@@ -298,12 +281,7 @@ export class Timeline {
 
   snapshot({ processes, again }: RecordedSnapshot, ordinal: number): void {
     if (this.#readsAgain(ordinal)) return;
-    for (const process of processes) {
-      const created =
-        process.startTimeNs === undefined ? undefined : this.#clock.wallNs + (process.startTimeNs - this.#clock.bootNs);
-      if (again) this.#kernel.processes.readAgain(process, created);
-      else this.#kernel.processes.adopt(process, created);
-    }
+    for (const process of processes) this.#kernel.processes.seen(process, this.#clock, again === true);
   }
 
   /** The position at which interrupt() would leave the frontier. */
@@ -413,11 +391,7 @@ export class Timeline {
       const format = table.byName(name);
       if (format) this.#formats.set(format.id, format);
     }
-    this.#kernel.sockets.tellsAccepts = table.byName('security_sock_graft') !== undefined;
-    this.#kernel.processes.follows = {
-      users: table.byName('commit_creds') !== undefined,
-      cgroups: table.byName('cgroup_attach_task') !== undefined,
-    };
+    this.#kernel.recordedWith(table);
     this.#selection.begin(table, TYPED_TRACE_EVENTS, this.#interest);
     for (const format of this.#selection.formats) this.#formats.set(format.id, format);
   }
