@@ -86,7 +86,9 @@ const IN_TERMINAL = `
 import os, pty
 pid, terminal = pty.fork()
 if pid == 0: os.execv('/bin/sh', ['sh', '-c', 'echo 4711 >/proc/self/loginuid; tty; read line'])
-print(pid, os.read(terminal, 100).decode().strip(), flush=True)
+said = ''
+while '/dev/' not in said or '\\n' not in said[said.index('/dev/'):]: said += os.read(terminal, 100).decode()
+print(pid, said[said.index('/dev/'):].strip(), flush=True)
 input()
 `;
 
