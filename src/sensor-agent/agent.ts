@@ -150,7 +150,10 @@ export class Agent {
     if (this.#degraded) this.#notice('host.degraded', 'blind', this.#degraded);
     this.#collect();
     if (source.name !== 'synthetic') this.#recorder.snapshot([...new ProcessReader().scan()]);
-    if (source.name === 'tracefs') this.#rescan = new Rescan(this.#recorder);
+    if (source.name === 'tracefs') {
+      this.#rescan = new Rescan(this.#recorder);
+      this.#recorder.noteProcesses();
+    }
     this.#history = undefined;
     // Makes the epoch durable before anything of it is published: otherwise, after a power cut, another could get the
     // same number.

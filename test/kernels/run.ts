@@ -22,6 +22,7 @@ const TESTS = [
   'end-to-end/kernel/accepts',
   'end-to-end/kernel/paths',
   'end-to-end/kernel/names',
+  'end-to-end/kernel/changes',
 ];
 /** Of these a kernel complains; each fails the run. */
 const COMPLAINT = /\b(WARNING: CPU|BUG:|Oops|general protection fault|Kernel panic|rcu: INFO|Call Trace:)/;

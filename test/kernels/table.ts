@@ -22,6 +22,7 @@ const SHOWN = [
   'arguments of programs',
   'paths of files',
   'names in calls',
+  'users of processes',
 ];
 const CELL_CHARACTERS_MAX = 70;
 

@@ -14,7 +14,11 @@ import { profileNote } from './profiles.js';
 export function explain(checked: CheckedSubscription, registry: NodeRegistry): Plan {
   const { predicate, topics, window } = checked;
   const types = topics.flatMap((topic) => (TOPICS[topic]?.types ?? []).filter((type) => predicate.mayMatchType(type)));
-  const stages: PlanStage[] = [...kernelStages(checked, registry, types), ...argumentStages(checked, registry, types)];
+  const stages: PlanStage[] = [
+    ...kernelStages(checked, registry, types),
+    ...argumentStages(checked, registry, types),
+    ...userStages(checked),
+  ];
   const note = profileNote(checked, registry);
   if (note !== undefined) stages.push({ place: 'agent', text: note });
   stages.push({ place: 'agent', text: agentText(checked, registry, types) });
@@ -50,6 +54,17 @@ function argumentStages({ nodes }: CheckedSubscription, registry: NodeRegistry, 
     if (having.length === 0) return [];
     return [{ place: 'agent', text: `arguments of programs on ${shownList(having, NODES_NAMED_MAX)}: ${text}` }];
   });
+}
+
+const AS_IT_CHANGES =
+  'process.user is followed as it changes where the kernel has kprobes ("doctor" says so); else it is that of the start of ' +
+  'the program, of a second later, and of a moment after the process connects or listens';
+
+/** What may be otherwise by now, where somebody names it. */
+function userStages({ predicate }: CheckedSubscription): PlanStage[] {
+  const { filter, fields } = predicate.spec;
+  const isNamed = [filter, ...fields].some((text) => text.includes('process.user'));
+  return isNamed ? [{ place: 'agent', text: AS_IT_CHANGES }] : [];
 }
 
 function agentText(

@@ -11,6 +11,7 @@ import { ExecArguments } from '../source/exec/exec-arguments.js';
 import { definePathPoints } from '../source/paths/define-paths.js';
 import { PATH_OPERATIONS } from '../source/paths/path-points.js';
 import { undefinePoints } from '../source/probe/recorded-points.js';
+import { defineUserPoint } from '../source/probe/user-point.js';
 import type { ExecRecord, SourceSink } from '../source/source.js';
 import { TraceClock, uptimeNow } from '../source/tracefs/clock.js';
 import { put } from '../source/tracefs/put.js';
@@ -101,6 +102,23 @@ export function tryNames(tracefs: string): Check {
   const causes = [...refused].map(([point, cause]) => `${point} (${cause})`).join(', ');
   if (told.length > 0) return { name, state: 'limited', detail: `${copied}; not ${causes}` };
   const detail = `what is mounted where and how a memfd is called is not known: ${[...refused.values()][0]}`;
+  return {
+    name,
+    state: 'limited',
+    detail,
+    mend: 'use a kernel with kprobes and BTF (CONFIG_KPROBE_EVENTS, CONFIG_DEBUG_INFO_BTF)',
+  };
+}
+
+/** Runs a program as another user, and looks whether that is told. */
+export function tryUsers(tracefs: string): Check {
+  const name = 'users of processes';
+  const recorderId = `doctor-${process.pid}`;
+  const { event, problem } = defineUserPoint(tracefs, recorderId);
+  undefinePoints(tracefs, recorderId);
+  if (event !== undefined)
+    return { name, state: 'ok', detail: 'as each process changes its own, by a probe in the kernel' };
+  const detail = `as it is when a program starts, and a second later; a later change is seen where the process connects or listens: ${problem}`;
   return {
     name,
     state: 'limited',

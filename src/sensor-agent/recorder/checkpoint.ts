@@ -13,7 +13,8 @@ import {
 import type { Position } from '../../wire/position.js';
 import type { ClockPair } from '../source/source.js';
 import type { KernelEvents } from '../timeline/kernel-events.js';
-import { type ProcessState, type ProcessTableState, processBytes } from '../timeline/process-table.js';
+import { type ProcessState, processBytes } from '../timeline/process-state.js';
+import type { ProcessTableState } from '../timeline/process-table.js';
 import type { SocketTableState } from '../timeline/socket-table.js';
 import type { Origin, RecordedExec, RecordedLoss } from './recording.js';
 

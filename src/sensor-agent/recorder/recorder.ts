@@ -22,6 +22,7 @@ import type { Redactor } from '../redaction/redactor.js';
 import { type LaneCursor, PageEntries, startCursor } from '../source/pages/page.js';
 import type { ClockPair, ExecRecord, ProcessSnapshot, SourcePage } from '../source/source.js';
 import { FilePaths } from '../timeline/paths/file-paths.js';
+import { type LookNotes, ProcessLooks } from '../timeline/process-looks.js';
 import { Timeline } from '../timeline/timeline.js';
 import { NOTHING_ASKED, type TimelineInterest, type TimelineSink } from '../timeline/timeline-sink.js';
 import type { TimelineView } from '../timeline/timeline-view.js';
@@ -86,6 +87,8 @@ export class Recorder {
   /** The last horizon that was recorded. */
   #horizonNs = 0n;
   readonly #filePaths = new FilePaths();
+  readonly #looks = new ProcessLooks();
+  #lookNotes: LookNotes | undefined;
 
   /**
    * Opens the recording and brings the timeline to where it was left, telling nobody. Throws when the log cannot be
@@ -208,6 +211,7 @@ export class Recorder {
    */
   horizon(horizonNs: bigint): void {
     this.#readPaths(horizonNs);
+    this.#lookAgain();
     const { pending, passedOverNs } = this.#timeline;
     if (pending > 0 || (passedOverNs > 0n && passedOverNs >= this.#horizonNs)) {
       this.#horizonNs = horizonNs;
@@ -237,6 +241,17 @@ export class Recorder {
     }
   }
 
+  /** From here on processes of this machine that the recording knows are looked at again: see ProcessLooks. */
+  noteProcesses(): void {
+    this.#lookNotes = this.#timeline.noteProcesses();
+  }
+
+  /** Called before the horizon, which lets their events be told. */
+  #lookAgain(): void {
+    const toLookAt = this.#lookNotes?.take();
+    if (toLookAt) this.snapshot(this.#looks.read(toLookAt, performance.now()), true);
+  }
+
   exec(record: ExecRecord): void {
     const { lane, timeNs, pid, missed } = record;
     this.#exec({ lane, timeNs, pid, missed, process: record.process && this.redactor.redact(record.process) });
@@ -247,22 +262,23 @@ export class Recorder {
     this.#timeline.setClock(clock, ordinal);
   }
 
-  snapshot(processes: readonly ProcessSnapshot[]): void {
+  /** `again`: see RecordedSnapshot. */
+  snapshot(processes: readonly ProcessSnapshot[], again = false): void {
     let part: ProcessSnapshot[] = [];
     let characters = 0;
     for (const process of processes) {
       part.push(this.redactor.redact(process));
       characters += lengthOf(process);
       if (characters < SNAPSHOT_PART_CHARACTERS) continue;
-      this.#snapshot(part);
+      this.#snapshot(part, again);
       part = [];
       characters = 0;
     }
-    if (part.length > 0) this.#snapshot(part);
+    if (part.length > 0) this.#snapshot(part, again);
   }
 
-  #snapshot(processes: readonly ProcessSnapshot[]): void {
-    const snapshot = { processes };
+  #snapshot(processes: readonly ProcessSnapshot[], again: boolean): void {
+    const snapshot = again ? ({ processes, again } as const) : { processes };
     const parts = [packRecord(snapshot)];
     const ordinal = this.#append({ kind: RecordKind.SNAPSHOT, timeNs: this.#timeline.clock.wallNs, parts });
     this.#timeline.snapshot(snapshot, ordinal);

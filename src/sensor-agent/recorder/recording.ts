@@ -16,7 +16,7 @@ import type { NoticeContext } from '../../wire/event/event.js';
 import type { LossReason } from '../../wire/frame/loss.js';
 import type { Position } from '../../wire/position.js';
 import type { ClockPair, SourcePage } from '../source/source.js';
-import type { RecordedProcess } from '../timeline/process-table.js';
+import type { RecordedProcess } from '../timeline/process-state.js';
 import type { Checkpoint } from './checkpoint.js';
 import { checkShape, type RecordShape } from './record-shape.js';
 
@@ -78,9 +78,11 @@ export interface Origin {
   readonly unclosed?: boolean | undefined;
 }
 
-/** Processes that a scan of /proc found when an agent started. */
+/** Processes that a scan of /proc found when an agent started or events were lost, or that were looked at again. */
 export interface RecordedSnapshot {
   readonly processes: readonly RecordedProcess[];
+  /** They were known, and what may change of them was read again. */
+  readonly again?: true | undefined;
 }
 
 /** Paths of files that were opened in earlier pages, where they could be read in time. */

@@ -11,7 +11,7 @@
 import { Pacer } from '../../flow/pacer.js';
 import { REDACTION_CPU_BURST_MS, REDACTION_CPU_SHARE } from '../../limits.js';
 import type { ProcessSnapshot } from '../source/source.js';
-import type { RecordedProcess } from '../timeline/process-table.js';
+import type { RecordedProcess } from '../timeline/process-state.js';
 import { type Candidate, FieldRules } from './field-rules.js';
 import type { Span } from './findings.js';
 import type { CompiledRule, RedactionField } from './rule.js';

@@ -1,8 +1,9 @@
 /** Processes as /proc shows them: for the scan at start, and for the procfs source. */
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { ARGUMENTS_BYTES_MAX, TASKS_MAX } from '../../limits.js';
+import { cgroupOf } from './cgroups.js';
 import { readProcLink } from './proc-link.js';
-import { cgroupOf, cut, splitArguments } from './process-text.js';
+import { cut, splitArguments, ttyName } from './process-text.js';
 import type { ProcessSnapshot } from './source.js';
 
 /** stat counts time in these: USER_HZ is 100 on every Linux. */
@@ -21,6 +22,7 @@ interface ProcessStat {
   readonly comm: string;
   readonly state: string;
   readonly parentPid: number;
+  readonly tty: string;
   readonly startTimeNs: bigint;
 }
 
@@ -33,27 +35,35 @@ export class ProcessReader {
     const { args, truncated } = splitArguments(this.#read(`/proc/${pid}/cmdline`) ?? NOTHING);
     const stat = this.#stat(pid);
     if (stat === undefined) return undefined;
-    const cgroup = cgroupOf(this.#read(`/proc/${pid}/cgroup`)?.toString() ?? '');
-    const alive = stat.state !== 'Z' && stat.state !== 'X';
-    const executable = alive ? readProcLink(`/proc/${pid}/exe`) : undefined;
+    const executable = isAlive(stat) ? readProcLink(`/proc/${pid}/exe`) : undefined;
     return {
-      pid,
-      parentPid: stat.parentPid,
-      comm: stat.comm,
+      ...this.#changeable(pid, stat),
       executablePath: executable && cut(executable.target.toString()),
       executableDeleted: executable?.deleted || undefined,
       args: args.length > 0 ? args : undefined,
       argsTruncated: truncated || undefined,
-      workingDirectory: alive ? linkText(`/proc/${pid}/cwd`) : undefined,
-      // The directory belongs to the effective user, whether or not the process may be dumped.
-      uid: statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid,
-      cgroup: cgroup?.path,
-      containerId: cgroup?.containerId,
-      startTimeNs: stat.startTimeNs,
     };
   }
 
-  /** `pid (comm) state ppid ... starttime ...`, where comm may hold anything, brackets too. */
+  /** What may change while a program runs; undefined when the process has ended. */
+  look(pid: number): ReadProcess | undefined {
+    const stat = this.#stat(pid);
+    return stat && isAlive(stat) ? this.#changeable(pid, stat) : undefined;
+  }
+
+  #changeable(pid: number, stat: ProcessStat): ReadProcess {
+    const { parentPid, comm, tty, startTimeNs } = stat;
+    return {
+      ...{ pid, parentPid, comm, tty, startTimeNs },
+      workingDirectory: isAlive(stat) ? linkText(`/proc/${pid}/cwd`) : undefined,
+      // The directory belongs to the effective user, whether or not the process may be dumped.
+      uid: statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid,
+      loginUid: loginUidOf(this.#read(`/proc/${pid}/loginuid`)),
+      ...cgroupOf(this.#read(`/proc/${pid}/cgroup`)?.toString() ?? ''),
+    };
+  }
+
+  /** `pid (comm) state ppid pgrp session tty_nr ... starttime ...`, where comm may hold anything, brackets too. */
   #stat(pid: number): ProcessStat | undefined {
     const text = this.#read(`/proc/${pid}/stat`)?.toString() ?? '';
     const open = text.indexOf('(');
@@ -63,7 +73,9 @@ export class ProcessReader {
     const ticks = fields[19];
     if (ticks === undefined || !/^\d+$/.test(ticks)) return undefined;
     const comm = text.slice(open + 1, close);
-    return { comm, state: fields[0]!, parentPid: Number(fields[1]), startTimeNs: BigInt(ticks) * TICK_NS };
+    const [state = '', parentPid, , , tty] = fields;
+    const startTimeNs = BigInt(ticks) * TICK_NS;
+    return { comm, state, parentPid: Number(parentPid), tty: ttyName(Number(tty)), startTimeNs };
   }
 
   /** All processes, one at a time; `threads` are their other tasks, TASKS_MAX in all. */
@@ -97,6 +109,16 @@ export class ProcessReader {
       closeSync(fd);
     }
   }
+}
+
+function isAlive({ state }: ProcessStat): boolean {
+  return state !== 'Z' && state !== 'X';
+}
+
+/** `loginuid`: a number; undefined where the kernel has none. */
+function loginUidOf(bytes: Buffer | undefined): number | undefined {
+  const text = bytes?.toString() ?? '';
+  return /^\d{1,10}$/.test(text) ? Number(text) : undefined;
 }
 
 /** The numbers among a directory's entries. */

@@ -14,47 +14,26 @@ export function splitArguments(bytes: Buffer): { args: string[]; truncated: bool
   return { args, truncated: at < bytes.length || bytes.length >= ARGUMENTS_BYTES_MAX };
 }
 
-export interface Cgroup {
-  /** Path in the v2 hierarchy, or the longest of the v1 ones; where only another one names a container, that. */
-  readonly path: string;
-  readonly containerId: string | undefined;
-}
-
-/** `cgroup`: lines of `hierarchy:controllers:path`, the v2 hierarchy's with number 0. */
-export function cgroupOf(text: string): Cgroup | undefined {
-  let best: string | undefined;
-  let unified: string | undefined;
-  let contained: Cgroup | undefined;
-  for (const line of text.split('\n')) {
-    const path = line.slice(line.indexOf(':', line.indexOf(':') + 1) + 1);
-    if (path === '') continue;
-    const isUnified = line.startsWith('0::');
-    if (isUnified && path !== '/') unified = path;
-    if (best === undefined || path.length > best.length) best = path;
-    const id = containerId(path);
-    // Where both versions are mounted, a runtime may use either; the other has the service that started it.
-    if (id !== undefined && (contained === undefined || isUnified)) contained = { path: cut(path), containerId: id };
-  }
-  if (contained) return contained;
-  const path = unified ?? best;
-  return path === undefined ? undefined : { path: cut(path), containerId: undefined };
-}
+/** Major numbers of terminals, Documentation/admin-guide/devices.txt, and what their minor ones are named by. */
+const PTY_MAJOR = 136;
+const PTY_MAJORS = 8;
+const CONSOLE_MAJOR = 4;
+const SERIAL_MINOR = 64;
 
 /**
- * The container in a cgroup path: 64 hex digits, as docker, containerd, cri-o, podman and Kubernetes write them
- * (`docker-ID.scope`, `/kubepods/.../ID`), or what ECS writes for a task of its own (`/ecs/TASK/TASK-DIGITS`); the last,
- * where they are nested. Not what watches a container from outside: conmon, and services named by it, as health checks.
+ * A controlling terminal by its number in `stat` (include/linux/kdev_t.h): `pts/3`, `tty1`, `ttyS0`; others as
+ * `MAJOR:MINOR`. Empty where there is none.
  */
-export function containerId(cgroup: string): string | undefined {
-  let found: string | undefined;
-  let before = '';
-  for (const segment of cgroup.split('/')) {
-    const id = /(?<![0-9a-f])(conmon-)?([0-9a-f]{64})(?![0-9a-f])/.exec(segment);
-    if (id && id[1] === undefined && !segment.endsWith('.service')) found = id[2];
-    else if (/^[0-9a-f]{32}-\d{1,20}$/.test(segment) && segment.startsWith(`${before}-`)) found = segment;
-    before = segment;
-  }
-  return found;
+export function ttyName(device: number): string {
+  if (device === 0) return '';
+  const major = (device >>> 8) & 0xfff;
+  const minor = (device & 0xff) | ((device >>> 12) & 0xfff00);
+  if (major >= PTY_MAJOR && major < PTY_MAJOR + PTY_MAJORS) return `pts/${(major - PTY_MAJOR) * 256 + minor}`;
+  if (major === CONSOLE_MAJOR) return minor < SERIAL_MINOR ? `tty${minor}` : `ttyS${minor - SERIAL_MINOR}`;
+  if (major === 5 && minor === 1) return 'console';
+  if (major === 229) return `hvc${minor}`;
+  if (major === 204 && minor >= 64 && minor < 80) return `ttyAMA${minor - 64}`;
+  return `${major}:${minor}`;
 }
 
 /** At most EVENT_STRING_BYTES_MAX bytes of UTF-8. */

@@ -5,6 +5,7 @@
  * synthetic write them with the page writer.
  */
 import type { RawExpr } from '../../subscriptions/pushdown/raw-expr.js';
+import type { CgroupPaths } from './cgroups.js';
 import type { FormatTable } from './pages/format.js';
 
 /** The kernel's own copy, which nothing can miss, or what /proc says soon after. */
@@ -104,6 +105,9 @@ export interface ExecRecord {
   readonly process?: ProcessSnapshot;
 }
 
+/** (uid_t) -1, include/linux/audit.h. */
+export const LOGIN_UID_UNSET = 0xffff_ffff;
+
 /** One process as /proc shows it. Strings are cut to the limits. Not yet redacted. */
 export interface ProcessSnapshot {
   readonly pid: number;
@@ -111,16 +115,24 @@ export interface ProcessSnapshot {
   readonly parentPid?: number | undefined;
   readonly comm?: string | undefined;
   readonly executablePath?: string | undefined;
+  /** The path is what execve was given: nobody could see where it led. */
+  readonly executableAsGiven?: boolean | undefined;
   /** Nothing led to the file any more. */
   readonly executableDeleted?: boolean | undefined;
   readonly args?: readonly string[] | undefined;
   /** There was more than `args` holds: the last may be a part of one. */
   readonly argsTruncated?: boolean | undefined;
   readonly workingDirectory?: string | undefined;
+  /** The effective one, as the host has it. */
   readonly uid?: number | undefined;
-  /** Path in the cgroup v2 hierarchy, or the longest of the v1 ones. */
+  /** Who logged in; LOGIN_UID_UNSET where nobody did. */
+  readonly loginUid?: number | undefined;
+  /** The controlling terminal, `pts/3`; empty where it has none. */
+  readonly tty?: string | undefined;
+  /** The one that is told, and where it is not the only one, all. */
   readonly cgroup?: string | undefined;
   readonly containerId?: string | undefined;
+  readonly cgroups?: CgroupPaths | undefined;
   /** Boot clock (trace clock), nanoseconds, from field 22 of stat (10 ms steps). */
   readonly startTimeNs?: bigint | undefined;
   /** Thread ids other than pid (only in the scan at start). */

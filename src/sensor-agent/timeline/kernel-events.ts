@@ -8,10 +8,12 @@ import type { BusEvent, NetworkContext, ProcessContext } from '../../wire/event/
 import type { Position } from '../../wire/position.js';
 import type { RecordedExec } from '../recorder/recording.js';
 import type { FieldValues } from '../source/pages/decoder.js';
+import type { FormatTable } from '../source/pages/format.js';
 import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
 import { CallJoin, namesSomething } from './calls/call-join.js';
 import { PathJoin } from './paths/path-join.js';
-import { type ProcessState, ProcessTable } from './process-table.js';
+import type { ProcessState } from './process-state.js';
+import { ProcessTable } from './process-table.js';
 import { type SocketMeaning, SocketTable } from './socket-table.js';
 import { onDemandParts, onDemandType, returnedParts } from './syscall-events.js';
 import type { NamedContext } from './timeline-sink.js';
@@ -44,11 +46,15 @@ export const TYPED_TRACE_EVENTS = [
   'do_exit',
   'do_group_exit',
   'security_sock_graft',
+  'commit_creds',
+  'cgroup_attach_task',
+  'cgroup_transfer_tasks',
 ] as const;
 
 /** include/uapi/linux/sched.h */
 const CLONE_PARENT = 0x8000n;
 const CLONE_THREAD = 0x10000n;
+const CLONE_INTO_CGROUP = 0x2_0000_0000n;
 /** TRACE_FLAG_HARDIRQ | TRACE_FLAG_SOFTIRQ, include/linux/trace_events.h */
 const IN_INTERRUPT = 0x08 | 0x10;
 const AF_INET6 = 10;
@@ -69,6 +75,15 @@ function endOf(status: number | undefined): Pick<ProcessContext, 'exitCode' | 'e
   return signal === 0 ? { exitCode: status >> 8 } : { exitSignal: signalName(signal) };
 }
 
+const TCP_SYN_SENT = 2;
+const TCP_LISTEN = 10;
+
+/** Whether a process connects or listens, as the user that it is. */
+export function actsOnNetwork({ name, flags, values }: TraceEvent): boolean {
+  if (name !== 'inet_sock_set_state' || (flags & IN_INTERRUPT) !== 0) return false;
+  return Number(values['newstate']) === TCP_SYN_SENT || Number(values['newstate']) === TCP_LISTEN;
+}
+
 function signalName(number: number): string {
   return SIGNAL_NAMES.get(number) ?? (number >= 34 ? `SIGRTMIN+${number - 34}` : `SIG${number}`);
 }
@@ -82,6 +97,14 @@ export class KernelEvents {
   named: NamedContext | undefined;
   /** `address:port`: see SelfSockets. */
   brokers: ReadonlySet<string> = new Set();
+
+  /** What is told depends on the events that the kernel has. */
+  recordedWith(formats: FormatTable): void {
+    const has = (name: string) => formats.byName(name) !== undefined;
+    this.sockets.tellsAccepts = has('security_sock_graft');
+    this.calls.begin(has);
+    this.processes.follows = { users: has('commit_creds'), cgroups: has('cgroup_attach_task') };
+  }
 
   /**
    * Follows one event; returns its typed form, or undefined where it has none
@@ -114,6 +137,13 @@ export class KernelEvents {
         return undefined;
       case 'security_sock_graft':
         return this.#accept(event, place, wants);
+      case 'commit_creds':
+        this.#userChanges(event);
+        return undefined;
+      case 'cgroup_attach_task':
+      case 'cgroup_transfer_tasks':
+        this.#moves(event);
+        return undefined;
       default:
         return this.#onDemand(event, place, wants);
     }
@@ -124,6 +154,7 @@ export class KernelEvents {
     this.paths.forget(pid);
     const process = this.processes.exec(pid, String(event.values['filename']), exec?.process);
     const startNs = exec?.process?.startTimeNs;
+    this.processes.started?.push(pid);
     if (startNs !== undefined) process.createdWallNs ??= place.wallNs - (place.position.timeNs - startNs);
     return wants('process.exec') ? this.#typed('process.exec', place, process, pid) : undefined;
   }
@@ -171,8 +202,24 @@ export class KernelEvents {
       return undefined;
     }
     const parentPid = flags & CLONE_PARENT ? (parent.parentPid ?? 0) : parent.pid;
-    const child = this.processes.fork(childPid, parent, parentPid, String(event.values['comm']), place.wallNs);
+    const isPlaced = (flags & CLONE_INTO_CGROUP) !== 0n;
+    const comm = String(event.values['comm']);
+    const child = this.processes.fork(childPid, parent, parentPid, comm, place.wallNs, isPlaced);
+    this.processes.started?.push(childPid);
     return wants('process.fork') ? this.#typed('process.fork', place, child, childPid) : undefined;
+  }
+
+  /** A thread may have a user of its own; its process has that of its first thread, as in /proc. */
+  #userChanges({ pid, values }: TraceEvent): void {
+    const process = this.processes.ensure(pid);
+    if (pid === process.pid) this.processes.userChanged(process, Number(values['user']));
+  }
+
+  /** The first thread's place is its process's, as in /proc. */
+  #moves({ values }: TraceEvent): void {
+    const pid = Number(values['pid']);
+    const process = this.processes.ensure(pid);
+    if (pid === process.pid) this.processes.moved(process, Number(values['dst_root']), String(values['dst_path']));
   }
 
   #rename(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {

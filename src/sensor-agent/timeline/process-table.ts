@@ -6,47 +6,34 @@
 import { LRUCache } from 'lru-cache';
 import { ANCESTORS_MAX, TASKS_BYTES_MAX, TASKS_MAX } from '../../limits.js';
 import type { ExecutableContext, ParentContext, ProcessContext } from '../../wire/event/event.js';
-import type { ProcessSnapshot } from '../source/source.js';
+import { cgroupMoved, type KnownCgroup, withoutUnified } from '../source/cgroups.js';
+import { type ClockPair, LOGIN_UID_UNSET } from '../source/source.js';
+import {
+  completed,
+  Inferred,
+  inferredFields,
+  isSame,
+  mark,
+  type ProcessState,
+  placeIn,
+  processBytes,
+  type RecordedProcess,
+  stateOf,
+  takeRead,
+} from './process-state.js';
 import type { NamedContext } from './timeline-sink.js';
 
 /** Number of later exits for which an ended process is remembered, as its sockets and signals still name it. */
 const EXITED_MAX = 1024;
-/** Largest difference between a process's start times from a trace event and from /proc. */
-const CREATION_TOLERANCE_NS = 100_000_000n;
 
-/** One process. Mutable; replaced as a whole on fork. Strings are already redacted. */
-export interface ProcessState {
-  pid: number;
-  parentPid?: number | undefined;
-  comm?: string | undefined;
-  path?: string | undefined;
-  /** Nothing led to the executable any more. */
-  deleted?: boolean | undefined;
-  args?: readonly string[] | undefined;
-  argsMissed?: boolean | undefined;
-  argsTruncated?: boolean | undefined;
-  redactions?: number | undefined;
-  cwd?: string | undefined;
-  uid?: number | undefined;
-  cgroup?: string | undefined;
-  containerId?: string | undefined;
-  createdWallNs?: bigint | undefined;
-  /** One of Backplane's own. */
-  self?: boolean | undefined;
-  exited?: boolean | undefined;
-  /** As wait() has it, once the first thread has ended. */
-  exitStatus?: number | undefined;
-  /** When all threads were told to end, compared with the first one's end. */
-  groupEnds?: 'with the first' | 'behind the first' | undefined;
+/** What the kernel tells as it happens, so that it need not be looked up. */
+export interface Follows {
+  readonly users: boolean;
+  readonly cgroups: boolean;
 }
 
 function executable({ path, deleted }: ProcessState): ExecutableContext | undefined {
   return path ? { path, name: path.slice(path.lastIndexOf('/') + 1), deleted } : undefined;
-}
-
-/** A snapshot whose secrets have been masked, as the recorder stores it. */
-export interface RecordedProcess extends ProcessSnapshot {
-  readonly redactions?: number | undefined;
 }
 
 export interface ProcessTableState {
@@ -63,6 +50,9 @@ export class ProcessTable {
     sizeCalculation: processBytes,
   });
   #exited: number[] = [];
+  follows: Follows = { users: false, cgroups: false };
+  /** Pids that forked or started a program; undefined when nobody looks at them again. */
+  started: number[] | undefined;
 
   get size(): number {
     return this.#tasks.size;
@@ -80,7 +70,8 @@ export class ProcessTable {
 
   /** The process context that an event carries; `named` where somebody names what is found only then. */
   context(process: ProcessState, threadId: number | undefined, named: NamedContext | undefined): ProcessContext {
-    const { uid } = process;
+    const { uid, loginUid, tty } = process;
+    const user = (id: number) => ({ id, name: named?.userName(id) });
     return {
       pid: process.pid,
       parentPid: process.parentPid,
@@ -93,7 +84,10 @@ export class ProcessTable {
       commandArgsTruncated: process.argsTruncated,
       redactions: process.redactions,
       workingDirectory: process.cwd,
-      user: uid === undefined ? undefined : { id: uid, name: named?.userName(uid) },
+      user: uid === undefined ? undefined : user(uid),
+      loginUser: !named || loginUid === undefined || loginUid === LOGIN_UID_UNSET ? undefined : user(loginUid),
+      tty: named && tty,
+      inferred: inferredFields(process),
       creationTimeNs: process.createdWallNs,
       cgroup: process.cgroup ? { path: process.cgroup } : undefined,
       threadId: threadId === process.pid ? undefined : threadId,
@@ -136,13 +130,39 @@ export class ProcessTable {
     this.#tasks.set(threadId, process);
   }
 
-  /** A new process inherits everything but its identity. */
-  fork(childPid: number, parent: ProcessState, parentPid: number, comm: string, wallNs: bigint): ProcessState {
+  /** A new process inherits everything but its identity. `placed`: it begins in another cgroup, which is not told. */
+  fork(childPid: number, parent: ProcessState, parentPid: number, comm: string, wallNs: bigint, placed = false) {
     const child: ProcessState = { ...parent, pid: childPid, parentPid, comm, createdWallNs: wallNs, exited: undefined };
     child.exitStatus = undefined;
     child.groupEnds = undefined;
+    child.uidTold = undefined;
+    mark(child, Inferred.WORKING_DIRECTORY, true);
+    if (!this.follows.users) mark(child, Inferred.USER, true);
+    if (placed) placeIn(child, withoutUnified(child) ?? NO_CGROUP);
+    if (!this.follows.cgroups || placed) mark(child, Inferred.CGROUP, true);
     this.#tasks.set(childPid, child);
     return child;
+  }
+
+  /** The effective user of a process is another from here on. */
+  userChanged(process: ProcessState, uid: number): void {
+    process.uid = uid;
+    process.uidTold = true;
+    mark(process, Inferred.USER, false);
+  }
+
+  /** A process was moved within one hierarchy of cgroups. */
+  moved(process: ProcessState, hierarchy: number, path: string): void {
+    placeIn(process, cgroupMoved(process, hierarchy, path));
+    this.#resized(process);
+  }
+
+  /** Takes what was read of a process in /proc: see RecordedSnapshot. */
+  seen(snapshot: RecordedProcess, { wallNs, bootNs }: ClockPair, again: boolean): void {
+    const { startTimeNs } = snapshot;
+    const createdWallNs = startTimeNs === undefined ? undefined : wallNs + (startTimeNs - bootNs);
+    if (again) this.readAgain(snapshot, createdWallNs);
+    else this.adopt(snapshot, createdWallNs);
   }
 
   /**
@@ -152,12 +172,29 @@ export class ProcessTable {
   adopt(snapshot: RecordedProcess, createdWallNs: bigint | undefined): void {
     const known = this.#tasks.get(snapshot.pid);
     const seen = stateOf(snapshot, createdWallNs);
-    const process = known && isSame(known, seen) ? completed(known, seen) : seen;
+    const process = known && isSame(known, seen) ? completed(known, seen, this.#parentOf(known, snapshot)) : seen;
     this.#tasks.set(snapshot.pid, process);
     for (const thread of snapshot.threads ?? []) {
       const owner = this.#tasks.get(thread);
       if (owner === undefined || owner === known || owner.pid !== snapshot.pid) this.#tasks.set(thread, process);
     }
+  }
+
+  /** Adds what was read of a process that is known, and not of another that has its pid by now. */
+  readAgain(snapshot: RecordedProcess, createdWallNs: bigint | undefined): void {
+    const known = this.#tasks.peek(snapshot.pid);
+    const seen = stateOf(snapshot, createdWallNs);
+    if (!known || !isSame(known, seen)) return;
+    takeRead(known, seen);
+    known.parentPid = this.#parentOf(known, snapshot);
+    this.#resized(known);
+  }
+
+  /** Its size is noted only when it is set. */
+  #resized(process: ProcessState): void {
+    if (this.#tasks.peek(process.pid) !== process) return;
+    this.#tasks.delete(process.pid);
+    this.#tasks.set(process.pid, process);
   }
 
   /** Replaces the state instead of changing it, so that a socket keeps the state of the process that opened it. */
@@ -166,24 +203,25 @@ export class ProcessTable {
     const process: ProcessState = {
       ...before,
       pid,
-      path: read?.executablePath || path,
+      path: startedFile(read?.executablePath || path, before),
       deleted: read?.executableDeleted,
       args: read?.args,
       argsMissed: read?.args === undefined,
       argsTruncated: read?.argsTruncated,
       redactions: read?.redactions,
+      uidTold: undefined,
       exitStatus: undefined,
       groupEnds: undefined,
     };
+    mark(process, Inferred.EXECUTABLE, !read?.executablePath || read.executableAsGiven === true);
+    mark(process, Inferred.WORKING_DIRECTORY, true);
+    if (!before?.uidTold) mark(process, Inferred.USER, true);
+    if (!this.follows.cgroups) mark(process, Inferred.CGROUP, true);
     if (read) {
       process.parentPid = this.#parentOf(process, read);
       process.comm ??= read.comm;
-      process.cwd = read.workingDirectory ?? process.cwd;
-      process.uid = read.uid ?? process.uid;
-      if (read.cgroup !== undefined) {
-        process.cgroup = read.cgroup;
-        process.containerId = read.containerId;
-      }
+      // What /proc says is of a moment later: a program that was started as root may be somebody else by then.
+      takeRead(process, before?.uidTold ? { ...stateOf(read, undefined), uid: undefined } : stateOf(read, undefined));
     }
     this.#tasks.set(pid, process);
     return process;
@@ -255,63 +293,13 @@ export class ProcessTable {
   }
 }
 
-function stateOf(snapshot: RecordedProcess, createdWallNs: bigint | undefined): ProcessState {
-  return {
-    pid: snapshot.pid,
-    parentPid: snapshot.parentPid,
-    comm: snapshot.comm,
-    path: snapshot.executablePath,
-    deleted: snapshot.executableDeleted,
-    args: snapshot.args,
-    argsTruncated: snapshot.argsTruncated,
-    redactions: snapshot.redactions,
-    cwd: snapshot.workingDirectory,
-    uid: snapshot.uid,
-    cgroup: snapshot.cgroup,
-    containerId: snapshot.containerId,
-    createdWallNs,
-  };
-}
+/** Where nothing is known of it. */
+const NO_CGROUP: KnownCgroup = {};
+const OWN_PROGRAM = /^\/proc\/(self|thread-self|\d+)\/exe$/;
 
-/**
- * Whether a pid is still the process that the recording knows, by its start time, which /proc gives in steps of 10 ms.
- */
-function isSame(known: ProcessState, seen: ProcessState): boolean {
-  if (known.exited) return false;
-  if (known.createdWallNs === undefined || seen.createdWallNs === undefined) return true;
-  const apartNs = known.createdWallNs - seen.createdWallNs;
-  return apartNs < CREATION_TOLERANCE_NS && apartNs > -CREATION_TOLERANCE_NS;
-}
-
-/**
- * Merges the known state with the one seen in /proc; if another program runs in the process by now, with that program's
- * details.
- */
-function completed(known: ProcessState, seen: ProcessState): ProcessState {
-  // /proc shows nothing of a zombie but its name.
-  const program = seen.path === undefined || seen.path === known.path ? known : seen;
-  const read = program.args === undefined ? seen : program;
-  return {
-    ...known,
-    parentPid: known.parentPid ?? seen.parentPid,
-    comm: program.comm ?? seen.comm,
-    path: program.path ?? seen.path,
-    deleted: program.path === undefined ? seen.deleted : program.deleted,
-    args: read.args,
-    argsMissed: read.args === undefined ? known.argsMissed : undefined,
-    argsTruncated: read.argsTruncated,
-    redactions: read.redactions,
-    cwd: program.cwd ?? seen.cwd,
-    uid: program.uid ?? seen.uid,
-    cgroup: program.cgroup ?? seen.cgroup,
-    containerId: program.containerId ?? seen.containerId,
-    createdWallNs: known.createdWallNs ?? seen.createdWallNs,
-  };
-}
-
-/** Estimate of what a state costs in memory and in a checkpoint. */
-export function processBytes(process: ProcessState): number {
-  let bytes = 256 + (process.cgroup?.length ?? 0) + (process.cwd?.length ?? 0) + (process.path?.length ?? 0);
-  for (const argument of process.args ?? []) bytes += argument.length + 16;
-  return bytes;
+/** The path that execve was given may stand for the program that calls it. */
+function startedFile(path: string, before: ProcessState | undefined): string {
+  const own = OWN_PROGRAM.exec(path);
+  if (own === null || before?.path === undefined) return path;
+  return /\d/.test(own[1]!) && Number(own[1]) !== before.pid ? path : before.path;
 }

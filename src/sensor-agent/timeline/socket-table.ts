@@ -10,7 +10,7 @@
 import { SOCKETS_MAX } from '../../limits.js';
 import type { NetworkContext } from '../../wire/event/event.js';
 import { BoundedMap } from './bounded-map.js';
-import type { ProcessState } from './process-table.js';
+import type { ProcessState } from './process-state.js';
 
 /** include/net/tcp_states.h */
 export const TcpState = {

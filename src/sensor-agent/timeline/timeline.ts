@@ -30,6 +30,7 @@ import { ExecJoin } from './exec-join.js';
 import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { OpenLosses } from './open-losses.js';
 import { eventAt, type OpenedFile, openedFiles } from './paths/opened-file.js';
+import { LookNotes } from './process-looks.js';
 import { type Loss, NOTHING_ASKED, type TimelineInterest, type TimelineSink } from './timeline-sink.js';
 
 interface Pending extends TraceEvent {
@@ -75,6 +76,8 @@ export class Timeline {
   readonly #selection = new EntrySelection();
   /** Files opened in pages since takeOpened(); undefined when nobody looks up their paths. */
   #opened: OpenedFile[] | undefined;
+  /** Undefined when nobody looks at processes again. */
+  #lookNotes: LookNotes | undefined;
   /** Pages that may hold skipped entries beyond the frontier. */
   #scanned: { readonly ordinal: number; readonly lastNs: bigint }[] = [];
 
@@ -210,6 +213,7 @@ export class Timeline {
       };
       this.#add(event);
       if (this.#opened) this.#opened.push(...openedFiles(event, this.#kernel.processes));
+      this.#lookNotes?.entry(event);
     }
   }
 
@@ -224,6 +228,12 @@ export class Timeline {
     if (opened === undefined || opened.length === 0) return NONE_OPENED;
     this.#opened = [];
     return opened;
+  }
+
+  /** Begins to note the processes that may have to be looked at again. */
+  noteProcesses(): LookNotes {
+    this.#lookNotes = new LookNotes(this.#kernel.processes);
+    return this.#lookNotes;
   }
 
   /** Adds paths to events of opened files that are not told yet; called after their pages and before their horizon. */
@@ -270,13 +280,9 @@ export class Timeline {
     this.#clock = pair;
   }
 
-  snapshot({ processes }: RecordedSnapshot, ordinal: number): void {
+  snapshot({ processes, again }: RecordedSnapshot, ordinal: number): void {
     if (this.#readsAgain(ordinal)) return;
-    for (const process of processes) {
-      const created =
-        process.startTimeNs === undefined ? undefined : this.#clock.wallNs + (process.startTimeNs - this.#clock.bootNs);
-      this.#kernel.processes.adopt(process, created);
-    }
+    for (const process of processes) this.#kernel.processes.seen(process, this.#clock, again === true);
   }
 
   /** The position at which interrupt() would leave the frontier. */
@@ -386,8 +392,7 @@ export class Timeline {
       const format = table.byName(name);
       if (format) this.#formats.set(format.id, format);
     }
-    this.#kernel.sockets.tellsAccepts = table.byName('security_sock_graft') !== undefined;
-    this.#kernel.calls.begin((event) => table.byName(event) !== undefined);
+    this.#kernel.recordedWith(table);
     this.#selection.begin(table, TYPED_TRACE_EVENTS, this.#interest);
     for (const format of this.#selection.formats) this.#formats.set(format.id, format);
   }

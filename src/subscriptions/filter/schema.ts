@@ -3,7 +3,7 @@
  * their types, and how each is read. An unset scalar reads as its zero value,
  * as in proto3; `present` is what has() answers.
  */
-import type { BusEvent } from '../../wire/event/event.js';
+import type { BusEvent, UserContext } from '../../wire/event/event.js';
 
 interface FieldOf<Type extends string, Value> {
   readonly name: string;
@@ -50,6 +50,11 @@ function list(name: string, get: (event: BusEvent) => readonly string[] | undefi
   return { name, type: 'list(string)', read, present: (e) => read(e).length > 0 };
 }
 
+/** Has presence of its own: user 0 is root, not "unknown". */
+function userId(name: string, get: (event: BusEvent) => UserContext | undefined): IntField {
+  return { name, type: 'int', bound: BITS_32, read: (e) => get(e)?.id ?? 0, present: (e) => get(e) !== undefined };
+}
+
 function moment(name: string, get: (event: BusEvent) => bigint | undefined): TimestampField {
   return { name, type: 'timestamp', read: (e) => get(e) ?? 0n, present: (e) => get(e) !== undefined };
 }
@@ -76,14 +81,7 @@ const ALL: readonly Field[] = [
   flag('process.command_args_missed', (e) => e.process?.commandArgsMissed),
   flag('process.command_args_truncated', (e) => e.process?.commandArgsTruncated),
   text('process.working_directory', (e) => e.process?.workingDirectory),
-  // Scalars with presence of their own: user 0 is root, not "unknown".
-  {
-    name: 'process.user.id',
-    type: 'int',
-    bound: BITS_32,
-    read: (e) => e.process?.user?.id ?? 0,
-    present: (e) => e.process?.user !== undefined,
-  },
+  userId('process.user.id', (e) => e.process?.user),
   text('process.user.name', (e) => e.process?.user?.name),
   moment('process.creation_time', (e) => e.process?.creationTimeNs),
   text('process.cgroup.path', (e) => e.process?.cgroup?.path),
@@ -97,6 +95,10 @@ const ALL: readonly Field[] = [
     present: (e) => e.process?.exitCode !== undefined,
   },
   text('process.exit_signal', (e) => e.process?.exitSignal),
+  userId('process.login_user.id', (e) => e.process?.loginUser),
+  text('process.login_user.name', (e) => e.process?.loginUser?.name),
+  text('process.tty', (e) => e.process?.tty),
+  list('process.inferred', (e) => e.process?.inferred),
   text('container.id', (e) => e.container?.id),
   { name: 'host.name', type: 'string', host: true },
   text('network.type', (e) => e.network?.type),
@@ -146,6 +148,7 @@ export const GROUPS: ReadonlyMap<string, (event: BusEvent) => boolean> = new Map
   ['process.parent', (e: BusEvent) => e.process?.parent !== undefined],
   ['process.parent.executable', (e: BusEvent) => e.process?.parent?.executable !== undefined],
   ['process.user', (e: BusEvent) => e.process?.user !== undefined],
+  ['process.login_user', (e: BusEvent) => e.process?.loginUser !== undefined],
   ['process.cgroup', (e: BusEvent) => e.process?.cgroup !== undefined],
   ['network.local', (e: BusEvent) => e.network !== undefined],
   ['network.peer', (e: BusEvent) => e.network !== undefined],

@@ -22,10 +22,12 @@ import type {
   NetworkContext,
   NoticeContext,
   ObjectContext,
+  ParentContext,
   ProcessContext,
   RawContext,
   SignalContext,
   SyscallContext,
+  UserContext,
 } from './event.js';
 import { cutRuns, type FieldMask } from './field-mask.js';
 
@@ -102,7 +104,7 @@ export class EventWriter {
     if (process.commandArgsMissed) this.#int(0x30, 1);
     this.#int(0x38, process.redactions ?? 0);
     this.#string(0x42, process.workingDirectory);
-    if (process.user) this.#user(process.user, named);
+    if (process.user) this.#user(0x4a, process.user, named);
     if (process.creationTimeNs !== undefined) this.#timestamp(0x52, process.creationTimeNs);
     if (process.cgroup) {
       const cgroup = this.#open(0x5a);
@@ -112,43 +114,55 @@ export class EventWriter {
     this.#int(0x60, process.threadId ?? 0);
     this.#string(0x6a, process.previousComm);
     if (process.commandArgsTruncated || !isWhole) this.#int(0x70, 1);
-    if (process.parent) {
-      const parent = this.#open(0x7a);
-      this.#int(0x08, process.parent.pid);
-      if (process.parent.executable) this.#executable(0x12, process.parent.executable, named);
-      if (named) {
-        this.#arguments(
-          0x1a,
-          process.parent.commandArgs ?? [],
-          Math.min(PARENT_ARGUMENTS_BYTES_MAX, end - this.#length),
-        );
-        if (process.parent.creationTimeNs !== undefined) this.#timestamp(0x22, process.parent.creationTimeNs);
-      }
-      this.#close(parent);
-    }
-    if (named) {
-      // The first of a tag's two bytes, as these fields have numbers beyond 15.
-      for (const ancestor of process.ancestors ?? []) {
-        if (this.#length + ANCESTOR_BYTES_MAX > end) break;
-        this.#byte(0x82);
-        this.#element(0x01, ancestor, ANCESTOR_BYTES_MAX);
-      }
-      if (process.commandArgs?.length && this.#length < end) {
-        this.#byte(0x8a);
-        this.#element(0x01, process.commandArgs.join(' '), Math.min(COMMAND_LINE_BYTES_MAX, end - this.#length));
-      }
-      // It has presence: 0 is written.
-      if (process.exitCode !== undefined) {
-        this.#byte(0x90);
-        this.#byte(0x01);
-        this.#varint(process.exitCode);
-      }
-      if (process.exitSignal) {
-        this.#byte(0x9a);
-        this.#element(0x01, process.exitSignal);
-      }
+    if (process.parent) this.#parent(process.parent, named, end);
+    if (named) this.#named(process, end);
+    for (const field of process.inferred ?? []) {
+      this.#byte(0xb2);
+      this.#element(0x01, field);
     }
     this.#close(at);
+  }
+
+  #parent({ pid, executable, commandArgs = [], creationTimeNs }: ParentContext, named: boolean, end: number): void {
+    const at = this.#open(0x7a);
+    this.#int(0x08, pid);
+    if (executable) this.#executable(0x12, executable, named);
+    if (named) {
+      this.#arguments(0x1a, commandArgs, Math.min(PARENT_ARGUMENTS_BYTES_MAX, end - this.#length));
+      if (creationTimeNs !== undefined) this.#timestamp(0x22, creationTimeNs);
+    }
+    this.#close(at);
+  }
+
+  /** Fields with numbers beyond 15: the first of each tag's two bytes is written apart. */
+  #named(process: ProcessContext, end: number): void {
+    for (const ancestor of process.ancestors ?? []) {
+      if (this.#length + ANCESTOR_BYTES_MAX > end) break;
+      this.#byte(0x82);
+      this.#element(0x01, ancestor, ANCESTOR_BYTES_MAX);
+    }
+    if (process.commandArgs?.length && this.#length < end) {
+      this.#byte(0x8a);
+      this.#element(0x01, process.commandArgs.join(' '), Math.min(COMMAND_LINE_BYTES_MAX, end - this.#length));
+    }
+    // It has presence: 0 is written.
+    if (process.exitCode !== undefined) {
+      this.#byte(0x90);
+      this.#byte(0x01);
+      this.#varint(process.exitCode);
+    }
+    if (process.exitSignal) {
+      this.#byte(0x9a);
+      this.#element(0x01, process.exitSignal);
+    }
+    if (process.loginUser) {
+      this.#byte(0xa2);
+      this.#user(0x01, process.loginUser, true);
+    }
+    if (process.tty) {
+      this.#byte(0xaa);
+      this.#element(0x01, process.tty);
+    }
   }
 
   #executable(tag: number, { path, name, deleted }: ExecutableContext, named: boolean): void {
@@ -160,8 +174,8 @@ export class EventWriter {
   }
 
   /** User.id has presence: 0 is root and is written. */
-  #user({ id, name }: NonNullable<ProcessContext['user']>, named: boolean): void {
-    const at = this.#open(0x4a);
+  #user(tag: number, { id, name }: UserContext, named: boolean): void {
+    const at = this.#open(tag);
     this.#byte(0x08);
     this.#varint(id);
     if (named) this.#string(0x12, name);

@@ -38,8 +38,7 @@ export interface ProcessContext {
   readonly commandArgsTruncated?: boolean | undefined;
   readonly redactions?: number | undefined;
   readonly workingDirectory?: string | undefined;
-  /** `name` only where somebody names it. */
-  readonly user?: { readonly id: number; readonly name?: string | undefined } | undefined;
+  readonly user?: UserContext | undefined;
   /** Wall time, nanoseconds since 1970. */
   readonly creationTimeNs?: bigint | undefined;
   readonly cgroup?: { readonly path: string } | undefined;
@@ -48,6 +47,17 @@ export interface ProcessContext {
   /** process.exit: one of them, where the kernel says how it ended; only where somebody names it. */
   readonly exitCode?: number | undefined;
   readonly exitSignal?: string | undefined;
+  /** Only where somebody names them. */
+  readonly loginUser?: UserContext | undefined;
+  readonly tty?: string | undefined;
+  /** Names of fields that nobody read of this process: see the proto. */
+  readonly inferred?: readonly string[] | undefined;
+}
+
+export interface UserContext {
+  readonly id: number;
+  /** Only where somebody names it. */
+  readonly name?: string | undefined;
 }
 
 /** Who started it, as that is at the event. */

@@ -12,6 +12,7 @@ interface Shape {
 }
 
 const ENDPOINT: Shape = { address: 1, port: 2 };
+const USER: Shape = { id: 1, name: 2 };
 const EXECUTABLE: Shape = { path: 1, name: 2, deleted: 3 };
 /** backplane.v1.Event. */
 const EVENT: Shape = {
@@ -29,7 +30,7 @@ const EVENT: Shape = {
       command_args_missed: 6,
       redactions: 7,
       working_directory: 8,
-      user: [9, { id: 1, name: 2 }],
+      user: [9, USER],
       creation_time: 10,
       cgroup: [11, { path: 1 }],
       thread_id: 12,
@@ -40,6 +41,9 @@ const EVENT: Shape = {
       command_line: 17,
       exit_code: 18,
       exit_signal: 19,
+      login_user: [20, USER],
+      tty: 21,
+      inferred: 22,
     },
   ],
   container: [5, { id: 1 }],
@@ -66,9 +70,12 @@ export const NAMED_FIELDS: readonly string[] = [
   'process.executable.deleted',
   'process.exit_code',
   'process.exit_signal',
+  'process.login_user.id',
+  'process.login_user.name',
   'process.parent.command_args',
   'process.parent.creation_time',
   'process.parent.executable.deleted',
+  'process.tty',
   'process.user.name',
 ];
 const NAMED: ReadonlySet<string> = new Set(NAMED_FIELDS);

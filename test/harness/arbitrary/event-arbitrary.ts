@@ -29,6 +29,7 @@ export const event: fc.Arbitrary<BusEvent> = fc.record(
         user: fc.record({ id: fc.integer({ min: 0, max: 0xffffffff }) }),
         cgroup: fc.record({ path: text }),
         previousComm: text,
+        inferred: fc.subarray(['working_directory', 'user', 'cgroup', 'executable']),
       },
       { requiredKeys: ['pid'] },
     ),

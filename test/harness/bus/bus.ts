@@ -32,7 +32,13 @@ export interface EventLine {
     commandLine?: string;
     exitCode?: number;
     exitSignal?: string;
+    workingDirectory?: string;
+    loginUser?: { id: number; name?: string };
+    tty?: string;
+    inferred?: string[];
+    cgroup?: { path: string };
   };
+  readonly container?: { id: string };
   readonly network?: {
     local: { address: string; port: number };
     peer: { address: string; port: number };

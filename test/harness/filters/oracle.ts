@@ -75,6 +75,7 @@ function processOf({ process }: BusEvent): CelInput {
     cgroup: { path: process?.cgroup?.path ?? '' },
     thread_id: BigInt(process?.threadId ?? 0),
     previous_comm: process?.previousComm ?? '',
+    inferred: [...(process?.inferred ?? [])],
   } as CelInput;
 }
 

@@ -23,7 +23,8 @@ test('doctor tries everything the agent needs, reports it, and removes it again'
     assert.equal(state(name), 'ok', name);
   }
   assert.match(state('arguments of programs')!, /^(ok|limited)$/);
-  for (const name of ['paths of files', 'names in calls']) assert.match(state(name)!, /^(ok|limited)$/);
+  for (const name of ['paths of files', 'names in calls', 'users of processes'])
+    assert.match(state(name)!, /^(ok|limited)$/);
   const { detail } = checks.find((check) => check.name === 'redaction of process.command_args')!;
   assert.match(detail, /^\d+ rules: secret-assignment, .*\bjwt\b/);
   for (const event of LITE_EVENTS) assert.equal(state(`event ${event}`), 'ok', event);

@@ -1,63 +1,15 @@
-/** /proc as it is, and the forms cgroup paths take. */
+/** /proc as it is. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX } from '../../../src/limits.js';
 import { ProcessReader } from '../../../src/sensor-agent/source/process-reader.js';
-import { cgroupOf, containerId } from '../../../src/sensor-agent/source/process-text.js';
+import { ttyName } from '../../../src/sensor-agent/source/process-text.js';
 import { until } from '../../harness/until.js';
-
-const ID = '0123456789abcdef'.repeat(4);
-const OTHER = 'fedcba9876543210'.repeat(4);
-const TASK = '00112233445566778899aabbccddeeff';
-
-test('container ids are found in the forms that runtimes write', () => {
-  for (const path of [
-    `/docker/${ID}`,
-    `/system.slice/docker-${ID}.scope`,
-    `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/cri-containerd-${ID}.scope`,
-    `/kubepods/besteffort/pod2f5ab2c0-1f1e-4a8c-8d5f-0e9b3d0d0d0d/${ID}`,
-    `/kubepods.slice/crio-${ID}.scope`,
-    `/machine.slice/libpod-${ID}.scope/container`,
-    `/docker/${OTHER}/docker/${ID}`,
-    `/machine.slice/libpod-${ID}.scope/libpod-conmon-${OTHER}.scope`,
-    `/kubelet/kubepods/pod1.slice:cri-containerd:${ID}`,
-  ]) {
-    assert.equal(containerId(path), ID, path);
-  }
-  for (const path of [
-    '/',
-    '/system.slice/sshd.service',
-    `/docker/${ID}0`,
-    `/docker/${ID.slice(1)}`,
-    `/crio-conmon-${ID}.scope`,
-    `/system.slice/${ID}.service`,
-    `/system.slice/${ID}-0123456789abcdef.service`,
-    `/user.slice/${TASK}/${OTHER.slice(0, 32)}-12`,
-  ]) {
-    assert.equal(containerId(path), undefined, path);
-  }
-});
-
-test("a task of ECS has its container's name", () => {
-  assert.equal(containerId(`/ecs/${TASK}/${TASK}-1234567890`), `${TASK}-1234567890`);
-});
-
-test('where both versions of cgroups are mounted, a container is found in either', () => {
-  const both = (v1: string, v2: string) => `3:cpu:/\n2:pids:${v1}\n1:name=systemd:/system.slice\n0::${v2}\n`;
-  const service = '/system.slice/containerd.service';
-  assert.deepEqual(cgroupOf(both(`/docker/${ID}`, service)), { path: `/docker/${ID}`, containerId: ID });
-  assert.deepEqual(cgroupOf(both(service, `/docker/${ID}`)), { path: `/docker/${ID}`, containerId: ID });
-  assert.deepEqual(cgroupOf(both(`/docker/${OTHER}`, `/docker/${ID}`)), { path: `/docker/${ID}`, containerId: ID });
-  assert.deepEqual(cgroupOf(both('/', service)), { path: service, containerId: undefined });
-  assert.deepEqual(cgroupOf(both('/a/b/c/d/e/f/g', '/')), { path: '/a/b/c/d/e/f/g', containerId: undefined });
-  assert.deepEqual(cgroupOf('0::/\n'), { path: '/', containerId: undefined });
-  assert.equal(cgroupOf(''), undefined);
-});
 
 test('a program whose name ends as the kernel marks what was removed has its name, and one that was removed has no mark', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-deleted-'));
@@ -120,4 +72,35 @@ test('the scan finds this process with its threads', () => {
   const own = [...new ProcessReader().scan()].find(({ pid }) => pid === process.pid);
   assert.ok(own!.threads!.length > 0);
   assert.ok(!own!.threads!.includes(process.pid));
+});
+
+test('a terminal has the name of its device', () => {
+  const device = (major: number, minor: number) => (minor & 0xff) | (major << 8) | ((minor & 0xfff00) << 12);
+  const named = { '': 0, 'pts/3': device(136, 3), 'pts/1000': device(136, 1000), 'pts/258': device(137, 2) };
+  const others = { tty1: device(4, 1), ttyS0: device(4, 64), hvc0: device(229, 0), '250:7': device(250, 7) };
+  for (const [name, number] of Object.entries({ ...named, ...others })) assert.equal(ttyName(number), name);
+});
+
+/** Starts a shell in a terminal of its own, and says what that is. */
+const IN_TERMINAL = `
+import os, pty
+pid, terminal = pty.fork()
+if pid == 0: os.execv('/bin/sh', ['sh', '-c', 'echo 4711 >/proc/self/loginuid; tty; read line'])
+said = ''
+while '/dev/' not in said or '\\n' not in said[said.index('/dev/'):]: said += os.read(terminal, 100).decode()
+print(pid, said[said.index('/dev/'):].strip(), flush=True)
+input()
+`;
+
+test('who logged in, and at which terminal', async (t) => {
+  const reader = new ProcessReader();
+  const child = spawn('python3', ['-c', IN_TERMINAL], { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
+  const [said] = (await once(child.stdout, 'data')) as [Buffer];
+  const [pid, terminal] = said.toString().trim().split(' ');
+  const { tty, loginUid } = reader.look(Number(pid))!;
+  assert.equal(`/dev/${tty}`, terminal);
+  const own = readFileSync('/proc/self/loginuid', 'utf8');
+  // Where somebody had logged in, only who may change that does.
+  assert.ok(loginUid === 4711 || String(loginUid) === own, `${loginUid}`);
 });

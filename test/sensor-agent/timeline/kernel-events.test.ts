@@ -145,3 +145,47 @@ test('a process ended as wait() says it did', () => {
   // What the first thread said was lost: a worker's end is not the process's.
   assert.deepEqual(ended([['do_exit', 101, exit(6)]]), [undefined, undefined]);
 });
+
+/** What a kernel tells of processes 100, with thread 101, and what is told of them then. */
+function followed(said: readonly (readonly [string, number, Record<string, unknown>])[], pid = 100) {
+  const events = new KernelEvents();
+  events.processes.follows = { users: true, cgroups: true };
+  events.processes.adopt({ pid: 100, uid: 0, cgroup: '/a', workingDirectory: '/', threads: [101] }, 1n);
+  const place = { position: { epoch: 1, timeNs: 1n, lane: 0, tie: 0 }, wallNs: 1n };
+  const tell = (name: string, thread: number, values: Record<string, unknown>) =>
+    events.follow({ name, pid: thread, flags: 0, values: values as never }, place, undefined, () => true);
+  for (const [name, thread, values] of said) tell(name, thread, values);
+  const { process, container } = tell('signal_generate', pid, { sig: 1, pid: 1, comm: 'x', code: 0, result: 0 })!;
+  return { user: process?.user?.id, cgroup: process?.cgroup?.path, container: container?.id, of: process?.inferred };
+}
+
+const forked = (flags: bigint) => ['task_newtask', 100, { pid: 200, comm: 'x', clone_flags: flags }] as const;
+const moved = (pid: number, path: string, root = 0) =>
+  ['cgroup_attach_task', 9, { pid, dst_root: root, dst_path: path, comm: 'x' }] as const;
+const becomes = (thread: number, user: number) => ['commit_creds', thread, { user }] as const;
+
+test('a process that is moved is in its container from then on, and so is what it forks', () => {
+  const id = 'ab'.repeat(32);
+  assert.equal(followed([]).container, undefined);
+  assert.deepEqual(followed([moved(100, `/docker/${id}`)]).container, id);
+  assert.deepEqual(followed([moved(100, `/docker/${id}`, 4)]).container, id);
+  assert.equal(followed([moved(100, `/docker/${id}`), moved(100, '/')]).container, undefined);
+  assert.deepEqual(followed([moved(100, `/docker/${id}`), forked(17n)], 200).container, id);
+  assert.equal(followed([forked(17n), moved(100, `/docker/${id}`)], 200).container, undefined);
+  // One thread alone.
+  assert.equal(followed([moved(101, `/docker/${id}`)]).container, undefined);
+  // Begun elsewhere.
+  assert.equal(followed([moved(100, `/docker/${id}`), forked(17n | 0x2_0000_0000n)], 200).container, undefined);
+  const transferred = followed([['cgroup_transfer_tasks', 9, { pid: 100, dst_root: 0, dst_path: '/b', comm: 'x' }]]);
+  assert.equal(transferred.cgroup, '/b');
+});
+
+test('a process is the user that it became, and so is what it forks', () => {
+  assert.equal(followed([]).user, 0);
+  assert.equal(followed([becomes(100, 65_534)]).user, 65_534);
+  assert.deepEqual(followed([becomes(100, 65_534), forked(17n)], 200).user, 65_534);
+  assert.deepEqual(followed([forked(17n)], 200).of, ['working_directory']);
+  assert.equal(followed([forked(17n), becomes(100, 65_534)], 200).user, 0);
+  // As in /proc.
+  assert.equal(followed([becomes(101, 65_534)]).user, 0);
+});

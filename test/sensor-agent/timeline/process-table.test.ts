@@ -1,7 +1,8 @@
 /** The process table follows forks, execs, exits and scans. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type ProcessState, ProcessTable } from '../../../src/sensor-agent/timeline/process-table.js';
+import type { ProcessState } from '../../../src/sensor-agent/timeline/process-state.js';
+import { ProcessTable } from '../../../src/sensor-agent/timeline/process-table.js';
 
 test('a child inherits, an exec replaces, and a process that exited is remembered for a while', () => {
   const table = new ProcessTable();
@@ -108,4 +109,84 @@ test('who is above a process is told by name where somebody asks, nearest first,
   table.fork(1, table.ensure(5), 5, 'init', 30n);
   assert.ok(table.context(table.of(20)!, 20, named).ancestors!.length <= 8);
   assert.deepEqual(table.context(table.of(2)!, 2, named).ancestors, ['p5', 'p5', 'p4', 'p3']);
+});
+
+test('what a child has of its parent is inferred until somebody reads it, or the kernel tells it', () => {
+  const table = new ProcessTable();
+  const read = { workingDirectory: '/a', uid: 0, cgroup: '/x' };
+  const fork = (pid: number) => table.fork(pid, table.of(10)!, 10, 'sh', 9n);
+  const inferred = (pid: number) => table.context(table.of(pid)!, pid, undefined).inferred;
+  table.exec(10, '/bin/sh', { pid: 10, executablePath: '/bin/dash', args: ['sh'], ...read });
+  assert.equal(inferred(10), undefined);
+  fork(20);
+  assert.deepEqual(inferred(20), ['working_directory', 'user', 'cgroup']);
+  table.follows = { users: true, cgroups: true };
+  fork(21);
+  assert.deepEqual(inferred(21), ['working_directory']);
+  table.userChanged(table.of(20)!, 5);
+  table.moved(table.of(20)!, 0, '/y');
+  assert.deepEqual(inferred(20), ['working_directory']);
+  // Nobody saw the program, or where its file is.
+  table.exec(21, 'bin/tool', undefined);
+  assert.deepEqual(inferred(21), ['working_directory', 'user', 'executable']);
+  table.readAgain({ pid: 20, workingDirectory: '/b', uid: 6, loginUid: 1000, tty: 'pts/3' }, undefined);
+  const { workingDirectory, user, cgroup, inferred: left } = table.context(table.of(20)!, 20, undefined);
+  assert.deepEqual([workingDirectory, user?.id, cgroup?.path, left], ['/b', 6, '/y', undefined]);
+  // Another process has the pid by now.
+  table.readAgain({ pid: 20, uid: 7, workingDirectory: '/c' }, 10_000_000_000n);
+  assert.equal(table.of(20)!.uid, 6);
+});
+
+test('the user that the kernel tells at an exec holds, whatever /proc says a moment later', () => {
+  const table = new ProcessTable();
+  table.follows = { users: true, cgroups: true };
+  const started = (uid: number) => table.exec(10, '/bin/x', { pid: 10, executablePath: '/bin/x', args: ['x'], uid });
+  assert.equal(started(3).uid, 3);
+  table.userChanged(table.of(10)!, 0);
+  assert.equal(started(3).uid, 0);
+  assert.equal(started(4).uid, 4);
+});
+
+test('a child begins in its own cgroup where it is put there, which nobody tells', () => {
+  const table = new ProcessTable();
+  table.follows = { users: true, cgroups: true };
+  table.adopt({ pid: 10, cgroup: '/docker/x', containerId: 'x', cgroups: undefined }, 1n);
+  assert.equal(table.fork(20, table.of(10)!, 10, 'sh', 2n).containerId, 'x');
+  const { containerId, cgroup } = table.fork(21, table.of(10)!, 10, 'sh', 2n, true);
+  assert.deepEqual([containerId, cgroup], [undefined, undefined]);
+});
+
+test('a program that starts itself anew by its link has its path, which is inferred', () => {
+  const table = new ProcessTable();
+  table.exec(10, '/bin/sh', { pid: 10, executablePath: '/bin/busybox', args: ['sh'] });
+  const again = table.exec(10, '/proc/self/exe', undefined);
+  assert.equal(again.path, '/bin/busybox');
+  assert.equal(table.exec(10, '/proc/10/exe', undefined).path, '/bin/busybox');
+  assert.equal(table.exec(10, '/proc/11/exe', undefined).path, '/proc/11/exe');
+});
+
+test('who logged in and where comes where somebody names it, and is inherited', () => {
+  const table = new ProcessTable();
+  table.adopt({ pid: 10, loginUid: 7, tty: 'pts/3' }, 1n);
+  table.adopt({ pid: 11, loginUid: 4_294_967_295, tty: '' }, 1n);
+  table.fork(20, table.of(10)!, 10, 'sh', 2n);
+  const named = { userName: (uid: number) => `user${uid}` };
+  const { loginUser, tty } = table.context(table.of(20)!, 20, named);
+  assert.deepEqual([loginUser, tty], [{ id: 7, name: 'user7' }, 'pts/3']);
+  const usual = table.context(table.of(20)!, 20, undefined);
+  assert.deepEqual([usual.loginUser, usual.tty], [undefined, undefined]);
+  const nobody = table.context(table.of(11)!, 11, named);
+  assert.deepEqual([nobody.loginUser, nobody.tty], [undefined, '']);
+});
+
+test('an orphan has the parent that took it in, once it is looked at', () => {
+  const table = new ProcessTable();
+  for (const pid of [1, 50]) table.adopt({ pid, comm: 'init' }, 1n);
+  const parent = table.fork(10, table.of(50)!, 50, 'sh', 2n);
+  table.fork(20, parent, 10, 'sh', 3n);
+  table.readAgain({ pid: 20, parentPid: 50 }, 3n);
+  assert.equal(table.of(20)!.parentPid, 10, 'the one that forked it lives');
+  table.exit(10, parent, true);
+  table.readAgain({ pid: 20, parentPid: 50 }, 3n);
+  assert.equal(table.of(20)!.parentPid, 50);
 });

@@ -1,7 +1,7 @@
 /** To which process a connection belongs. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ProcessState } from '../../../src/sensor-agent/timeline/process-table.js';
+import type { ProcessState } from '../../../src/sensor-agent/timeline/process-state.js';
 import { SocketTable, TcpState } from '../../../src/sensor-agent/timeline/socket-table.js';
 
 const server: ProcessState = { pid: 1 };

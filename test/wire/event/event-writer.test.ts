@@ -59,4 +59,5 @@ function same(read: ReturnType<typeof eventBatchCodec.decode>['events'][number],
   assert.equal(read.process!.cgroup?.path, process.cgroup?.path);
   assert.equal(read.process!.commandArgsTruncated, process.commandArgsTruncated ?? false);
   assert.equal(read.process!.workingDirectory, process.workingDirectory ?? '');
+  assert.deepEqual(read.process!.inferred, process.inferred ?? []);
 }

@@ -2,7 +2,8 @@
  * What an exec lane thread writes of one exec: /proc's own bytes, because its
  * time is dear and the main thread's is not.
  *
- *   Entry := lane u16 | superseded u8 | deleted u8 | pid u32 | timeNs u64 | uid i32 | parentPid u32 (0: unknown) | Part{5}
+ *   Entry := lane u16 | superseded u8 | deleted u8 | pid u32 | timeNs u64 | uid i32 | parentPid u32 (0: unknown)
+ *            | loginUid f64 | tty f64 (-1: unknown) | Part{5}
  *   Part  := length u16 (ABSENT: could not be read) | bytes
  *   The parts: filename, cmdline, exe, cwd, cgroup.
  */
@@ -22,6 +23,10 @@ export interface ExecEvent {
 export interface ExecEntry extends ExecEvent {
   readonly uid: number | undefined;
   readonly parentPid: number | undefined;
+  /** 4294967295 is nobody's. */
+  readonly loginUid: number | undefined;
+  /** As `stat` has its number. */
+  readonly tty: number | undefined;
   /** Nothing led to `exe` any more. */
   readonly deleted: boolean;
   readonly cmdline: Buffer | undefined;
@@ -30,9 +35,10 @@ export interface ExecEntry extends ExecEvent {
   readonly cgroup: Buffer | undefined;
 }
 
-const HEAD_BYTES = 24;
+const HEAD_BYTES = 40;
 const ABSENT = 0xffff;
-const UID_UNKNOWN = -1;
+/** Of uid, loginUid and tty. */
+const UNKNOWN = -1;
 const PARTS = 5;
 
 export const EXEC_ENTRY_BYTES_MAX = HEAD_BYTES + PARTS * 2 + ARGUMENTS_BYTES_MAX + 4 * EVENT_STRING_BYTES_MAX;
@@ -48,8 +54,10 @@ export class ExecEntryWriter {
     into.writeUInt16LE(event.superseded ? 1 : 0, 2);
     into.writeUInt32LE(event.pid, 4);
     into.writeBigUInt64LE(event.timeNs, 8);
-    into.writeInt32LE(UID_UNKNOWN, 16);
+    into.writeInt32LE(UNKNOWN, 16);
     into.writeUInt32LE(0, 20);
+    into.writeDoubleLE(UNKNOWN, 24);
+    into.writeDoubleLE(UNKNOWN, 32);
     this.#into = into;
     this.#at = HEAD_BYTES;
     this.text(event.filename);
@@ -66,6 +74,14 @@ export class ExecEntryWriter {
 
   parentPid(pid: number): void {
     this.#into.writeUInt32LE(pid, 20);
+  }
+
+  loginUid(uid: number): void {
+    this.#into.writeDoubleLE(uid, 24);
+  }
+
+  tty(device: number): void {
+    this.#into.writeDoubleLE(device, 32);
   }
 
   /** The next part: `length` of `bytes`, or undefined. */
@@ -101,14 +117,17 @@ export function readExecEntry(entry: Buffer): ExecEntry {
     return entry.subarray(at - length, at);
   };
   const uid = entry.readInt32LE(16);
+  const [loginUid, tty] = [entry.readDoubleLE(24), entry.readDoubleLE(32)];
   return {
     lane: entry.readUInt16LE(0),
     superseded: entry[2] === 1,
     deleted: entry[3] === 1,
     pid: entry.readUInt32LE(4),
     timeNs: entry.readBigUInt64LE(8),
-    uid: uid === UID_UNKNOWN ? undefined : uid >>> 0,
+    uid: uid === UNKNOWN ? undefined : uid >>> 0,
     parentPid: entry.readUInt32LE(20) || undefined,
+    loginUid: loginUid === UNKNOWN ? undefined : loginUid,
+    tty: tty === UNKNOWN ? undefined : tty,
     filename: part()?.toString() ?? '',
     cmdline: part(),
     exe: part(),

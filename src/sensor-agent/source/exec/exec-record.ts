@@ -4,8 +4,11 @@
  * than what was started, and the record says `missed`.
  */
 
+import { statSync } from 'node:fs';
+import { cgroupOf } from '../cgroups.js';
 import type { ExecStack } from '../probe/exec-stack.js';
-import { cgroupOf, cut, splitArguments } from '../process-text.js';
+import { within } from '../probe/linker-points.js';
+import { cut, splitArguments, ttyName } from '../process-text.js';
 import type { ExecRecord, ProcessSnapshot } from '../source.js';
 import type { ExecEntry, ExecEvent } from './exec-entry.js';
 
@@ -20,9 +23,10 @@ export function execRecord(entry: ExecEntry, mayBeLater = true): ExecRecord {
   if (!missed) return { lane, timeNs, pid, missed, process: found };
   // The process runs another program by now, or none: user, cgroup and directory still hold, the rest comes from the
   // event.
-  const { args, argsTruncated, executableDeleted, ...remains } = found;
-  const executablePath = entry.superseded || args !== undefined ? filename : found.executablePath;
-  return { lane, timeNs, pid, missed, process: { ...remains, executablePath } };
+  const { args, executablePath, executableAsGiven } = found;
+  const isOther = entry.superseded || args !== undefined;
+  const path = isOther ? givenPath(filename) : { executablePath, executableAsGiven };
+  return { lane, timeNs, pid, missed, process: { ...beside(found), uid: found.uid, ...path } };
 }
 
 /**
@@ -35,8 +39,10 @@ export function copiedRecord(entry: ExecEntry, stack: ExecStack): ExecRecord {
   const continues = !entry.superseded && foundArgs !== undefined && begins(foundArgs, stack);
   const [args, truncated] = continues && stack.truncated ? [foundArgs, argsTruncated] : [stack.args, stack.truncated];
   const own = { args: args ?? [], argsTruncated: truncated || undefined };
-  // It may run another program by now. The user in the copy is that of the process's own namespace: anybody may be root there.
-  if (!continues) return { lane, timeNs, pid, missed: false, process: { pid, executablePath: filename, ...own } };
+  // It may run another program by now, which may be another user's. The user in the copy is that of the process's own
+  // namespace: anybody may be root there.
+  if (!continues)
+    return { lane, timeNs, pid, missed: false, process: { ...beside(found), ...givenPath(filename), ...own } };
   return { lane, timeNs, pid, missed: false, process: { ...found, ...own } };
 }
 
@@ -48,35 +54,64 @@ function begins(found: readonly string[], { args = [], truncated }: ExecStack): 
   );
 }
 
+function givenPath(filename: string): Pick<ProcessSnapshot, 'executablePath' | 'executableAsGiven'> {
+  return { executablePath: filename, executableAsGiven: true };
+}
+
+/** What a process keeps when it starts another program. */
+function beside({ pid, parentPid, workingDirectory, loginUid, tty, ...found }: ProcessSnapshot): ProcessSnapshot {
+  const { cgroup, containerId, cgroups } = found;
+  return { pid, parentPid, workingDirectory, loginUid, tty, cgroup, containerId, cgroups };
+}
+
 function snapshotOf(entry: ExecEntry): ProcessSnapshot {
-  const { pid, filename, uid, parentPid, deleted, cmdline, exe, cwd, cgroup: groups } = entry;
+  const { pid, filename, uid, parentPid, loginUid, tty, deleted, cmdline, exe, cwd, cgroup: groups } = entry;
   const { args, truncated } = splitArguments(cmdline ?? Buffer.alloc(0));
-  const cgroup = groups && cgroupOf(groups.toString());
   return {
     pid,
     parentPid,
-    executablePath: exe ? cut(exe.toString()) : filename,
+    ...(exe ? { executablePath: cut(exe.toString()) } : givenPath(filename)),
     executableDeleted: deleted || undefined,
     args: args.length > 0 ? args : undefined,
     argsTruncated: truncated || undefined,
     workingDirectory: cwd && cut(cwd.toString()),
     uid,
-    cgroup: cgroup?.path,
-    containerId: cgroup?.containerId,
+    loginUid,
+    tty: tty === undefined ? undefined : ttyName(tty),
+    ...(groups && cgroupOf(groups.toString())),
   };
 }
 
+/** A script's interpreter may be a script, five times over; each adds itself and an argument before it. */
+const BEFORE_SCRIPT_MAX = 10;
+/** Links to the calling process's program and files, which have no name that could be compared. */
+const OWN_LINK = /^\/(dev|proc\/(self|thread-self|\d+))\/(fd\/|exe$)/;
+
 /**
  * Whether the process can be running the started file, judged by its executable, its first argument, or as an
- * interpreter.
+ * interpreter; else by whether that is the same file under another name.
  */
-function runs({ executablePath, args = [] }: ProcessSnapshot, filename: ExecEvent['filename']): boolean {
+function runs(
+  { pid, executablePath, workingDirectory = '', args = [] }: ProcessSnapshot,
+  filename: ExecEvent['filename'],
+): boolean {
   const program = baseName(filename);
   if (executablePath !== undefined && baseName(executablePath) === program) return true;
-  // Descriptors have no name that could be compared.
-  if (/^\/(dev|proc\/self)\/fd\//.test(filename)) return true;
+  if (OWN_LINK.test(filename)) return true;
   // A login shell's name begins with a dash.
-  return args.slice(0, 3).some((argument) => baseName(argument.replace(/^-/, '')) === program);
+  if (args.slice(0, 3).some((argument) => baseName(argument.replace(/^-/, '')) === program)) return true;
+  return args.slice(0, BEFORE_SCRIPT_MAX + 1).includes(filename) || isFileOf(pid, filename, workingDirectory);
+}
+
+/** Whether a name leads to the program that a process runs, from where the process is. */
+function isFileOf(pid: number, name: string, directory: string): boolean {
+  const path = within(`/proc/${pid}/root`, name.startsWith('/') ? name : `${directory}/${name}`);
+  try {
+    const [named, own] = [path === undefined ? undefined : statSync(path), statSync(`/proc/${pid}/exe`)];
+    return named?.ino === own.ino && named.dev === own.dev;
+  } catch {
+    return false;
+  }
 }
 
 function baseName(path: string): string {

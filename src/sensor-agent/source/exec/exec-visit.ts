@@ -10,8 +10,9 @@ import { ARGUMENTS_BYTES_MAX, EVENT_STRING_BYTES_MAX } from '../../../limits.js'
 import { readProcLink } from '../proc-link.js';
 import { ExecEntryWriter, type ExecEvent } from './exec-entry.js';
 
-/** Of `stat`: up to the parent, and some more. */
+/** Of `stat`: up to the terminal, and some more. */
 const STAT_BYTES = 96;
+const LOGIN_UID_BYTES = 16;
 const MAY_BE_GONE = { throwIfNoEntry: false } as const;
 
 /** Has one buffer: not to be shared between threads. */
@@ -31,7 +32,8 @@ export class ExecVisitor {
     // The directory belongs to the effective user, whether or not the process may be dumped.
     const directory = statSync(proc, MAY_BE_GONE);
     if (directory !== undefined) writer.uid(directory.uid);
-    this.#parent(`${proc}/stat`);
+    this.#stat(`${proc}/stat`);
+    this.#loginUid(`${proc}/loginuid`);
     return writer.end();
   }
 
@@ -69,10 +71,17 @@ export class ExecVisitor {
     return link?.deleted === true;
   }
 
-  /** `pid (comm) state ppid …`, where comm may hold anything but has at most 15 bytes. */
-  #parent(path: string): void {
+  /** `pid (comm) state ppid pgrp session tty_nr …`, where comm may hold anything but has at most 15 bytes. */
+  #stat(path: string): void {
     const text = this.#buffer.toString('latin1', 0, this.#read(path, STAT_BYTES) ?? 0);
-    const found = /^\) \S (\d+) /.exec(text.slice(text.lastIndexOf(')')));
-    if (found) this.#writer.parentPid(Number(found[1]));
+    const found = /^\) \S (\d+) -?\d+ -?\d+ (-?\d+) /.exec(text.slice(text.lastIndexOf(')')));
+    if (!found) return;
+    this.#writer.parentPid(Number(found[1]));
+    this.#writer.tty(Number(found[2]) >>> 0);
+  }
+
+  #loginUid(path: string): void {
+    const text = this.#buffer.toString('latin1', 0, this.#read(path, LOGIN_UID_BYTES) ?? 0);
+    if (/^\d+$/.test(text)) this.#writer.loginUid(Number(text));
   }
 }

@@ -24,8 +24,6 @@ import { define, undefine } from '../probe/definitions.js';
 import { put } from '../tracefs/put.js';
 import { eventsOf, type PathPoint } from './path-points.js';
 
-const BUFFER_KB_PER_CPU = '64';
-
 /** A point that is not proved yet, and where it was not tried yet. */
 interface Trial {
   readonly point: PathPoint;
@@ -34,18 +32,25 @@ interface Trial {
 }
 
 export class PathProof {
-  /** Operations of those that do not hold, and why. */
-  readonly refused = new Map<string, string>();
   readonly #tracefs: string;
   readonly #instance: string;
   readonly #group: string;
   readonly #registers: readonly string[];
+  readonly #refused: Map<string, string>;
 
-  constructor(tracefs: string, instance: string, group: string, registers: readonly string[]) {
+  /** @param refused gets the operations of those that do not hold, and why */
+  constructor(
+    tracefs: string,
+    instance: string,
+    group: string,
+    registers: readonly string[],
+    refused: Map<string, string>,
+  ) {
     this.#tracefs = tracefs;
     this.#instance = instance;
     this.#group = group;
     this.#registers = registers;
+    this.#refused = refused;
   }
 
   /**
@@ -53,7 +58,6 @@ export class PathProof {
    * calls.
    */
   prove(points: readonly PathPoint[]): readonly PathPoint[] {
-    put(join(this.#instance, 'buffer_size_kb'), BUFFER_KB_PER_CPU);
     put(join(this.#instance, 'set_event_pid'), String(process.pid));
     const proved: PathPoint[] = [];
     let open: readonly Trial[] = points.map((point) => ({ point, functions: [...point.functions], place: '' }));
@@ -62,10 +66,10 @@ export class PathProof {
       if (open.length === 0) return proved;
       const told = this.#told(open.map(({ point }) => point));
       proved.push(...told);
-      for (const { operation } of told) this.refused.delete(operation);
+      for (const { operation } of told) this.#refused.delete(operation);
       open = open.filter(({ point }) => !told.includes(point));
       for (const { point, place } of open) {
-        this.refused.set(point.operation, `${place} did not tell it`);
+        this.#refused.set(point.operation, `${place} did not tell it`);
         this.#undefine(point);
       }
     }
@@ -81,7 +85,7 @@ export class PathProof {
         trial.place = place;
         return true;
       } catch (cause) {
-        this.refused.set(trial.point.operation, `${place}: ${(cause as Error).message}`);
+        this.#refused.set(trial.point.operation, `${place}: ${(cause as Error).message}`);
         this.#undefine(trial.point);
       }
     }

@@ -11,8 +11,11 @@ export function profileEvents(profile: Profile): readonly string[] {
   return [...new Set(events)];
 }
 
+/** Events that have no type of their own, but say what else is so of a process: that it was moved into a cgroup. */
+const CONTEXT_EVENTS: readonly string[] = ['cgroup/cgroup_attach_task', 'cgroup/cgroup_transfer_tasks'];
+
 /**
  * The default event set: what processes and TCP connections do. No measurable
  * cost to the workload; any `syscalls:*` event would tax every system call.
  */
-export const LITE_EVENTS = profileEvents('lite');
+export const LITE_EVENTS: readonly string[] = [...profileEvents('lite'), ...CONTEXT_EVENTS];

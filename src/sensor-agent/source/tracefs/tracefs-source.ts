@@ -21,6 +21,7 @@ import { FormatTable, parseFormat } from '../pages/format.js';
 import { definePathPoints } from '../paths/define-paths.js';
 import { ExecProbe } from '../probe/exec-probe.js';
 import { definePoints, undefinePoints } from '../probe/recorded-points.js';
+import { defineUserPoint } from '../probe/user-point.js';
 import type {
   ArgumentsBy,
   ClockPair,
@@ -116,7 +117,8 @@ export class TracefsSource implements Source {
   #makeInstance(tracefs: string, name: string, bufferBytesPerCpu: number): TraceInstance {
     const { recorderId, events = LITE_EVENTS, onDemand = [] } = this.#options;
     const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
-    const all = [...events, ...definePoints(tracefs, recorderId)];
+    const user = defineUserPoint(tracefs, recorderId).event;
+    const all = [...events, ...definePoints(tracefs, recorderId), ...(user === undefined ? [] : [user])];
     const allowed = (profile: readonly string[]) => onDemand.some((event) => profile.includes(event));
     const asked = [
       ...onDemand,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
@@ -133,6 +133,37 @@ test("a script is recognised by its interpreter's arguments", async () => {
   await once(child.stdout, 'data');
   const event = { lane: 0, timeNs: 1n << 62n, pid: child.pid!, filename, superseded: false };
   assert.equal(visitExec(event).missed, false);
+});
+
+test('a program is recognised under whatever name it was started', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'exec-lane-'));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const link = join(dir, 'linked');
+  symlinkSync('/bin/bash', link);
+  // Scripts whose interpreters are scripts.
+  const scripts = Array.from({ length: 4 }, (_, at) => join(dir, `script${at}`));
+  for (const [at, path] of scripts.entries()) {
+    const interpreter = at === 0 ? '/bin/bash' : scripts[at - 1];
+    writeFileSync(path, `#!${interpreter} -e\nread line\n`, { mode: 0o755 });
+  }
+  const ways = [
+    [link, `exec -a worker ${link} -c 'read line'`],
+    ['./linked', `cd ${dir}; exec -a worker ./linked -c 'read line'`],
+    ['/proc/self/exe', "exec -a worker /proc/self/exe -c 'read line'"],
+    [scripts[3]!, `exec ${scripts[3]}`],
+  ] as const;
+  for (const [filename, command] of ways) {
+    const child = spawn('bash', ['-c', `echo up; ${command}`], { stdio: ['pipe', 'pipe', 'inherit'] });
+    t.after(() => child.kill('SIGKILL'));
+    await once(child.stdout, 'data');
+    const arguments_ = () => readFileSync(`/proc/${child.pid}/cmdline`, 'utf8');
+    await until('the program', () => arguments_() !== '' && !arguments_().includes('echo up'));
+    const event = { lane: 0, timeNs: 1n << 62n, pid: child.pid!, filename, superseded: false };
+    const { missed, process: found } = visitExec(event);
+    assert.deepEqual([missed, `${found?.args?.join('\0')}\0`], [false, arguments_()], filename);
+    // Not under the name of another.
+    assert.equal(visitExec({ ...event, filename: '/bin/true' }).missed, true);
+  }
 });
 
 test('blocking reads are used only where closing the file releases them', () => {

@@ -75,6 +75,8 @@ test('entries are read back as written, with and without absent parts', () => {
       timeNs: fc.bigInt(0n, (1n << 64n) - 1n),
       uid: fc.option(fc.nat(0xfffffffe), { nil: undefined }),
       parentPid: fc.option(fc.integer({ min: 1, max: 0xffffffff }), { nil: undefined }),
+      loginUid: fc.option(fc.nat(0xffffffff), { nil: undefined }),
+      tty: fc.option(fc.nat(0xffffffff), { nil: undefined }),
       filename: fc.string({ unit: 'binary', maxLength: 100 }).map((text) => Buffer.from(text).toString()),
       cmdline: part,
       exe: part,
@@ -92,6 +94,8 @@ test('entries are read back as written, with and without absent parts', () => {
       for (const bytes of [expected.cmdline, expected.exe, expected.cwd, expected.cgroup]) writer.part(bytes);
       if (expected.uid !== undefined) writer.uid(expected.uid);
       if (expected.parentPid !== undefined) writer.parentPid(expected.parentPid);
+      if (expected.loginUid !== undefined) writer.loginUid(expected.loginUid);
+      if (expected.tty !== undefined) writer.tty(expected.tty);
       assert.deepEqual(readExecEntry(room.subarray(0, writer.end())), expected);
     }),
   );

@@ -1,0 +1,76 @@
+/**
+ * Looks at living processes again where what is known of them was not read of them, or may have changed without a word
+ * from the kernel: a process that was forked, a moment later, as it may never start a program; and without probes of the
+ * user's changes one that connects or listens, since daemons begin as root and act as somebody else.
+ */
+import { statSync } from 'node:fs';
+import { PROCESS_LOOK_MS, PROCESS_LOOK_SLICE_MS, PROCESS_LOOKS_MAX } from '../../limits.js';
+import { ProcessReader } from '../source/process-reader.js';
+import type { ProcessSnapshot } from '../source/source.js';
+import { actsOnNetwork, type TraceEvent } from './kernel-events.js';
+import type { ProcessState } from './process-state.js';
+import type { Follows, ProcessTable } from './process-table.js';
+
+/** What happens that makes processes worth another look. */
+export class LookNotes {
+  readonly #processes: ProcessTable;
+  #acted = new Set<ProcessState>();
+
+  constructor(processes: ProcessTable) {
+    this.#processes = processes;
+    processes.started = [];
+  }
+
+  /** Takes an entry as it is read, before it is told. */
+  entry(event: TraceEvent): void {
+    const process = actsOnNetwork(event) ? this.#processes.of(event.pid) : undefined;
+    if (process && !process.self) this.#acted.add(process);
+  }
+
+  /** What was noted since the last call. */
+  take(): ToLookAt {
+    const processes = this.#processes;
+    const [acted, started] = [this.#acted, processes.started ?? []];
+    this.#acted = new Set();
+    processes.started = [];
+    return { started, acted, follows: processes.follows, of: (pid) => processes.of(pid) };
+  }
+}
+
+interface ToLookAt {
+  /** Pids of new processes, and of old ones with a new program. */
+  readonly started: readonly number[];
+  /** Processes that connected or listened, as far as they were known. */
+  readonly acted: ReadonlySet<ProcessState>;
+  readonly follows: Follows;
+  readonly of: (pid: number) => ProcessState | undefined;
+}
+
+export class ProcessLooks {
+  readonly #reader = new ProcessReader();
+  #due: { readonly pid: number; readonly atMs: number }[] = [];
+
+  /** What was read of those whose time has come. */
+  read({ started, acted, follows, of }: ToLookAt, nowMs: number): ProcessSnapshot[] {
+    for (const pid of started) this.#due.push({ pid, atMs: nowMs + PROCESS_LOOK_MS });
+    if (this.#due.length > PROCESS_LOOKS_MAX) this.#due = this.#due.slice(-PROCESS_LOOKS_MAX);
+    const read: ProcessSnapshot[] = [];
+    const untilMs = performance.now() + PROCESS_LOOK_SLICE_MS;
+    const look = (process: ProcessState | undefined) => {
+      if (!process || process.exited || !mayDiffer(process, follows)) return;
+      const seen = this.#reader.look(process.pid);
+      if (seen) read.push(seen);
+    };
+    for (const process of acted) if (performance.now() < untilMs) look(process);
+    let at = 0;
+    for (; at < this.#due.length && this.#due[at]!.atMs <= nowMs && performance.now() < untilMs; at += 1)
+      look(of(this.#due[at]!.pid));
+    this.#due.splice(0, at);
+    return read;
+  }
+}
+
+function mayDiffer({ pid, inferred, uid }: ProcessState, { users }: Follows): boolean {
+  if (inferred !== undefined) return true;
+  return !users && statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid !== uid;
+}
