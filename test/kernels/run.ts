@@ -21,6 +21,7 @@ const TESTS = [
   'end-to-end/kernel/exits',
   'end-to-end/kernel/accepts',
   'end-to-end/kernel/paths',
+  'end-to-end/kernel/udp',
 ];
 /** Of these a kernel complains; each fails the run. */
 const COMPLAINT = /\b(WARNING: CPU|BUG:|Oops|general protection fault|Kernel panic|rcu: INFO|Call Trace:)/;

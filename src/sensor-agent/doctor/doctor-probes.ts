@@ -93,6 +93,7 @@ export async function tryArguments(tracefs: string): Promise<Check> {
   const sink: SourceSink = {
     page: () => {},
     horizon: () => {},
+    queries: () => {},
     note: (_reason, message) => notes.push(message),
     exec: (record) => seen(record),
   };

@@ -12,6 +12,7 @@ import {
 } from '../../limits.js';
 import type { Position } from '../../wire/position.js';
 import type { ClockPair } from '../source/source.js';
+import type { DatagramState } from '../timeline/datagrams/datagram-events.js';
 import type { KernelEvents } from '../timeline/kernel-events.js';
 import { type ProcessState, type ProcessTableState, processBytes } from '../timeline/process-table.js';
 import type { SocketTableState } from '../timeline/socket-table.js';
@@ -40,6 +41,8 @@ export interface Checkpoint {
   readonly head?: CheckpointHead | undefined;
   readonly processes: ProcessTableState;
   readonly sockets: SocketTableState;
+  /** Absent in older recordings. */
+  readonly datagrams?: DatagramState | undefined;
   /**
    * Side records of execs that are not told yet, kept here because an exec would wait for ever for one that was
    * evicted.
@@ -55,6 +58,8 @@ export function checkpointIntervalBytes(bytes: number): number {
 
 const TASK_BYTES = 16;
 const SOCKET_BYTES = 32;
+/** With two addresses. */
+const DATAGRAMS_BYTES = 160;
 
 /**
  * Splits the tables so that no part exceeds CHECKPOINT_PART_BYTES by more than one process. The first part has no
@@ -74,11 +79,14 @@ export function checkpointParts(
     index.set(process, processes.length);
     return processes.push(process) - 1;
   });
+  const datagrams = kernel.datagrams.save();
   const chunks = {
     processes: chunked(processes, processBytes),
     tasks: chunked(table.tasks, () => TASK_BYTES),
     owners: chunked(sockets.owners, () => SOCKET_BYTES),
     listeners: chunked(sockets.listeners, () => SOCKET_BYTES),
+    peers: chunked(datagrams.peers, () => DATAGRAMS_BYTES),
+    threads: chunked(datagrams.threads, () => DATAGRAMS_BYTES),
     execs: chunked(execs, execBytes),
   };
   const parts = Math.max(...Object.values(chunks).map((chunk) => chunk.length));
@@ -92,6 +100,7 @@ export function checkpointParts(
       exited: part === 0 ? table.exited : [],
     },
     sockets: { owners: chunks.owners[part] ?? [], listeners: chunks.listeners[part] ?? [] },
+    datagrams: { peers: chunks.peers[part] ?? [], threads: chunks.threads[part] ?? [] },
     execs: chunks.execs[part] ?? [],
   }));
 }

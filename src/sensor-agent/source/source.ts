@@ -80,6 +80,8 @@ export interface SourceSink {
   horizon(horizonNs: bigint): void;
   /** Takes the side record of one exec. */
   exec(record: ExecRecord): void;
+  /** Takes what datagrams asked; called behind their pages and before the horizon. */
+  queries(queries: readonly QueryRecord[]): void;
   /** Something that people should know: an adopted instance, a mounted tracefs, a failed lane. */
   note(reason: string, message: string): void;
 }
@@ -102,6 +104,19 @@ export interface ExecRecord {
   readonly pid: number;
   readonly missed: boolean;
   readonly process?: ProcessSnapshot;
+}
+
+/** What a datagram to the port of DNS asked; not yet redacted. */
+export interface QueryRecord {
+  readonly lane: number;
+  readonly timeNs: bigint;
+  /** The thread that sent it. */
+  readonly pid: number;
+  /** The kernel's address of it. */
+  readonly packet: bigint;
+  readonly localPort: number;
+  /** Absent: it is no question, or not to that port. */
+  readonly question?: { readonly name: string; readonly type: string } | undefined;
 }
 
 /** One process as /proc shows it. Strings are cut to the limits. Not yet redacted. */

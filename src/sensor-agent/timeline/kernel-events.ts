@@ -6,9 +6,10 @@
 import { constants } from 'node:os';
 import type { BusEvent, NetworkContext, ProcessContext } from '../../wire/event/event.js';
 import type { Position } from '../../wire/position.js';
-import type { RecordedExec } from '../recorder/recording.js';
+import type { RecordedExec, RecordedQuery } from '../recorder/recording.js';
 import type { FieldValues } from '../source/pages/decoder.js';
 import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
+import { DATAGRAM_EVENTS, DatagramEvents } from './datagrams/datagram-events.js';
 import { PathJoin } from './paths/path-join.js';
 import { type ProcessState, ProcessTable } from './process-table.js';
 import { type SocketMeaning, SocketTable } from './socket-table.js';
@@ -25,6 +26,8 @@ export interface TraceEvent {
   readonly values: FieldValues;
   /** Path of the file that was opened, where it could be read beside the event. */
   path?: string;
+  /** Of a datagram to the port of DNS: what it asked, where that was copied beside the event. */
+  query?: RecordedQuery;
 }
 
 export interface EventPlace {
@@ -32,7 +35,10 @@ export interface EventPlace {
   readonly wallNs: bigint;
 }
 
-/** The trace events that context comes from. Together with those of ON_DEMAND they are all that have a typed form. */
+/**
+ * The trace events that context comes from, or whose meaning depends on those before them. Together with those of
+ * ON_DEMAND they are all that have a typed form.
+ */
 export const TYPED_TRACE_EVENTS = [
   'sched_process_exec',
   'sched_process_exit',
@@ -43,13 +49,17 @@ export const TYPED_TRACE_EVENTS = [
   'do_exit',
   'do_group_exit',
   'security_sock_graft',
+  ...DATAGRAM_EVENTS,
 ] as const;
+const OF_DATAGRAMS: ReadonlySet<string> = new Set(DATAGRAM_EVENTS);
 
 /** include/uapi/linux/sched.h */
 const CLONE_PARENT = 0x8000n;
 const CLONE_THREAD = 0x10000n;
 /** TRACE_FLAG_HARDIRQ | TRACE_FLAG_SOFTIRQ, include/linux/trace_events.h */
 const IN_INTERRUPT = 0x08 | 0x10;
+/** TRACE_FLAG_BH_OFF: in process context, but on behalf of the network, as a tunnel works for what it carries. */
+const BOTTOM_HALVES_OFF = 0x80;
 const AF_INET6 = 10;
 const IPPROTO_TCP = 6;
 
@@ -76,6 +86,7 @@ export class KernelEvents {
   readonly processes = new ProcessTable();
   readonly sockets = new SocketTable();
   readonly paths = new PathJoin();
+  readonly datagrams = new DatagramEvents();
   /** Set where somebody names fields that are found only then. */
   named: NamedContext | undefined;
   /** `address:port`: see SelfSockets. */
@@ -113,13 +124,14 @@ export class KernelEvents {
       case 'security_sock_graft':
         return this.#accept(event, place, wants);
       default:
-        return this.#onDemand(event, place, wants);
+        return OF_DATAGRAMS.has(event.name) ? this.#datagram(event, place, wants) : this.#onDemand(event, place, wants);
     }
   }
 
   #exec(event: TraceEvent, place: EventPlace, exec: RecordedExec | undefined, wants: (type: string) => boolean) {
     const pid = Number(event.values['pid']);
     this.paths.forget(pid);
+    this.datagrams.forget(pid);
     const process = this.processes.exec(pid, String(event.values['filename']), exec?.process);
     const startNs = exec?.process?.startTimeNs;
     if (startNs !== undefined) process.createdWallNs ??= place.wallNs - (place.position.timeNs - startNs);
@@ -148,6 +160,7 @@ export class KernelEvents {
   #exit(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean) {
     const threadId = Number(event.values['pid']);
     this.paths.forget(threadId);
+    this.datagrams.forget(threadId);
     const process = this.processes.ensure(threadId);
     // Kernels before 6.15 do not say whether the group died; there the first thread's end stands for it.
     const groupDead = event.values['group_dead'];
@@ -232,6 +245,19 @@ export class KernelEvents {
     const network = { type: ipv6 ? 'ipv6' : 'ipv4', transport: 'tcp', local, peer } as const;
     if (meaning.waits) this.sockets.wait(v['skaddr'] as bigint, network);
     return meaning.waits ? undefined : this.#connection(meaning, network, place, wants);
+  }
+
+  #datagram(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
+    const { name, values, query, flags, pid } = event;
+    const process = flags & (IN_INTERRUPT | BOTTOM_HALVES_OFF) ? undefined : this.processes.ensure(pid);
+    const found = this.datagrams.follow({
+      ...{ name, values, query, timeNs: place.position.timeNs },
+      ...{ threadId: process && pid, pid: process?.pid },
+    });
+    if (found === undefined || !wants(found.type)) return undefined;
+    const { type, ...parts } = found;
+    const typed = this.#typed(type, place, process, pid);
+    return { ...typed, ...parts, self: typed.self };
   }
 
   /** A process has taken a connection: only then is it known who accepts it. */

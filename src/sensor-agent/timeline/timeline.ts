@@ -21,11 +21,13 @@ import type {
   RecordedHole,
   RecordedNotice,
   RecordedPaths,
+  RecordedQueries,
   RecordedSnapshot,
 } from '../recorder/recording.js';
 import { type EventFormat, eventFlags, eventPid, FormatTable } from '../source/pages/format.js';
 import { type LaneCursor, type PageEntries, scanPage } from '../source/pages/page.js';
 import type { ClockPair, SourcePage } from '../source/source.js';
+import { entryOf } from './datagrams/query-join.js';
 import { ExecJoin } from './exec-join.js';
 import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { OpenLosses } from './open-losses.js';
@@ -166,6 +168,7 @@ export class Timeline {
       this.#kernel.processes.clear();
       this.#kernel.sockets.clear();
       this.#kernel.paths.clear();
+      this.#kernel.datagrams.clear();
       this.#scanned = [];
     }
     const before = this.#frontier;
@@ -230,6 +233,14 @@ export class Timeline {
     for (const read of paths) {
       const event = eventAt(this.#lanes.get(read.lane), read);
       if (event) event.path = read.path;
+    }
+  }
+
+  /** Adds what datagrams asked to their entries, as paths() does. */
+  queries({ queries }: RecordedQueries): void {
+    for (const query of queries) {
+      const entry = entryOf(this.#lanes.get(query.lane), query);
+      if (entry) entry.query = query;
     }
   }
 
@@ -367,6 +378,10 @@ export class Timeline {
       tasks: parts.flatMap((part) => part.processes.tasks),
       exited: parts.flatMap((part) => part.processes.exited),
     });
+    this.#kernel.datagrams.load({
+      peers: parts.flatMap((part) => part.datagrams?.peers ?? []),
+      threads: parts.flatMap((part) => part.datagrams?.threads ?? []),
+    });
     this.#kernel.sockets.load(
       {
         owners: parts.flatMap((part) => part.sockets.owners),
@@ -386,6 +401,9 @@ export class Timeline {
       if (format) this.#formats.set(format.id, format);
     }
     this.#kernel.sockets.tellsAccepts = table.byName('security_sock_graft') !== undefined;
+    this.#kernel.datagrams.tellsConnects = ['sys_enter_connect', 'sys_exit_connect'].every((name) =>
+      table.byName(name),
+    );
     this.#selection.begin(table, TYPED_TRACE_EVENTS, this.#interest);
     for (const format of this.#selection.formats) this.#formats.set(format.id, format);
   }
@@ -465,6 +483,7 @@ export class Timeline {
   #lose(loss: Loss, position: Position, from?: Position): void {
     if (loss.stated) this.#losses.follow(loss.stated);
     this.#kernel.paths.clear();
+    this.#kernel.datagrams.interrupt();
     this.#sink?.loss(loss, position, from);
   }
 

@@ -28,20 +28,37 @@ const ADDED_BYTES: Readonly<Record<number, readonly [number, number]>> = {
   19: [0, 12],
 };
 const KINDS_MAX = 19;
+const ONCE_BYTES = Array.from({ length: KINDS_MAX + 1 }, (_, kind) => ADDED_BYTES[kind]?.[0] ?? 0);
+const EACH_BYTES = Array.from({ length: KINDS_MAX + 1 }, (_, kind) => ADDED_BYTES[kind]?.[1] ?? 0);
+const UNNAMED = Buffer.of(0);
 
-/** The offset in bytes of a member of a structure, `linux_binprm.p`; undefined where the kernel does not say. */
+/** Unnamed structures within each other, at most: no kernel has as many. */
+const NESTED_MAX = 8;
+
+/** `structure.member`. */
+export type KernelMember = `${string}.${string}`;
+
+/** The offset in bytes of a member of a structure; undefined where the kernel does not say. */
 export function kernelOffset(structure: string, member: string, path = PATH): number | undefined {
+  return kernelOffsets([`${structure}.${member}`], path)?.[0];
+}
+
+/**
+ * The offsets in bytes of members of structures, `linux_binprm.p`, also of those within unnamed structures or unions in
+ * them; undefined where the kernel does not say all of them, or where one is a part of a byte.
+ */
+export function kernelOffsets(members: readonly KernelMember[], path = PATH): number[] | undefined {
   let bytes: Buffer;
   try {
     bytes = readFileSync(path);
   } catch {
     return undefined;
   }
-  return offsetIn(bytes, structure, member);
+  return offsetsIn(bytes, members);
 }
 
 /** The same, of a description's bytes. */
-export function offsetIn(bytes: Buffer, structure: string, member: string): number | undefined {
+export function offsetsIn(bytes: Buffer, members: readonly KernelMember[]): number[] | undefined {
   if (bytes.length < 24 || bytes.readUInt16LE(0) !== MAGIC) return undefined;
   const header = bytes.readUInt32LE(4);
   const [typesAt, typesBytes, namesAt, namesBytes] = [8, 12, 16, 20].map((at) => bytes.readUInt32LE(at)) as [
@@ -52,26 +69,70 @@ export function offsetIn(bytes: Buffer, structure: string, member: string): numb
   ];
   const types = bytes.subarray(header + typesAt, header + typesAt + typesBytes);
   const names = bytes.subarray(header + namesAt, header + namesAt + namesBytes);
-  return memberOffset(types, names, structure, member);
+  const all = new Types(types, names);
+  const offsets = members.map((member) => all.offset(...(member.split('.') as [string, string])));
+  return offsets.every((offset) => offset !== undefined) ? offsets : undefined;
 }
 
-function memberOffset(types: Buffer, names: Buffer, structure: string, member: string): number | undefined {
-  const isNamed = (at: number, name: string) =>
-    names[at + name.length] === 0 && names.toString('latin1', at, at + name.length) === name;
-  for (let at = 0; at + TYPE_BYTES <= types.length; ) {
-    const info = types.readUInt32LE(at + 4);
-    const [count, kind] = [info & 0xffff, (info >>> 24) & 0x1f];
-    if (kind === 0 || kind > KINDS_MAX) return undefined;
-    const [once, each] = ADDED_BYTES[kind] ?? [0, 0];
-    const next = at + TYPE_BYTES + once + each * count;
-    if (kind === STRUCT && next <= types.length && isNamed(types.readUInt32LE(at), structure)) {
-      for (let one = at + TYPE_BYTES; one < next; one += MEMBER_BYTES) {
-        if (!isNamed(types.readUInt32LE(one), member)) continue;
-        const bits = types.readUInt32LE(one + 8) & (info >>> 31 ? 0xff_ffff : 0xffff_ffff);
-        return (bits >>> 0) / 8;
-      }
+/** There are some hundred thousand: they are walked once, and looked at where they lie. */
+class Types {
+  readonly #types: Buffer;
+  readonly #names: Buffer;
+  /** By a type's number less 1: where it begins. */
+  readonly #starts: Uint32Array;
+
+  constructor(types: Buffer, names: Buffer) {
+    this.#types = types;
+    this.#names = names;
+    const starts = new Uint32Array(Math.floor(types.length / TYPE_BYTES));
+    let count = 0;
+    for (let at = 0; at + TYPE_BYTES <= types.length; ) {
+      const info = types.readUInt32LE(at + 4);
+      const kind = kindOf(info);
+      if (kind === 0 || kind > KINDS_MAX) break;
+      const next = at + TYPE_BYTES + ONCE_BYTES[kind]! + EACH_BYTES[kind]! * (info & 0xffff);
+      if (next > types.length) break;
+      starts[count++] = at;
+      at = next;
     }
-    at = next;
+    this.#starts = starts.subarray(0, count);
   }
-  return undefined;
+
+  offset(structure: string, member: string): number | undefined {
+    const [name, within] = [Buffer.from(`${structure}\0`, 'latin1'), Buffer.from(`${member}\0`, 'latin1')];
+    for (const at of this.#starts) {
+      if (kindOf(this.#types.readUInt32LE(at + 4)) !== STRUCT || !this.#isNamed(at, name)) continue;
+      const bits = this.#bitsOf(at, within, NESTED_MAX);
+      if (bits !== undefined) return bits % 8 === 0 ? bits / 8 : undefined;
+    }
+    return undefined;
+  }
+
+  #bitsOf(at: number, member: Buffer, nested: number): number | undefined {
+    const types = this.#types;
+    const info = types.readUInt32LE(at + 4);
+    const end = at + TYPE_BYTES + MEMBER_BYTES * (info & 0xffff);
+    for (let one = at + TYPE_BYTES; one < end; one += MEMBER_BYTES) {
+      const bits = (types.readUInt32LE(one + 8) & (info >>> 31 ? 0xff_ffff : 0xffff_ffff)) >>> 0;
+      if (this.#isNamed(one, member)) return bits;
+      const inner = this.#isNamed(one, UNNAMED) ? this.#starts[types.readUInt32LE(one + 4) - 1] : undefined;
+      if (inner === undefined || nested === 0) continue;
+      const kind = kindOf(types.readUInt32LE(inner + 4));
+      const found = kind === STRUCT || kind === UNION ? this.#bitsOf(inner, member, nested - 1) : undefined;
+      if (found !== undefined) return bits + found;
+    }
+    return undefined;
+  }
+
+  /** `name` ends with its NUL. The name's place stands first in types and members alike. */
+  #isNamed(at: number, name: Buffer): boolean {
+    const from = this.#types.readUInt32LE(at);
+    const names = this.#names;
+    for (let index = 0; index < name.length; index += 1) if (names[from + index] !== name[index]) return false;
+    return true;
+  }
+}
+
+function kindOf(info: number): number {
+  return (info >>> 24) & 0x1f;
 }
