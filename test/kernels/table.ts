@@ -16,11 +16,13 @@ const SHOWN = [
   'system call events',
   'profile security',
   'profile file',
+  'profile udp',
   'uprobes',
   'kprobes',
   'event probes',
   'arguments of programs',
   'paths of files',
+  'datagrams and names asked of DNS',
 ];
 const CELL_CHARACTERS_MAX = 70;
 

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DRAIN_LIVE_MS, EXEC_BUFFER_BYTES_PER_CPU } from '../../limits.js';
+import { defineDatagramPoints, undefineDatagramCopies } from '../source/datagrams/datagram-points.js';
 import { ExecArguments } from '../source/exec/exec-arguments.js';
 import { definePathPoints, PATH_OPERATIONS } from '../source/probe/path-points.js';
 import { undefinePoints } from '../source/probe/recorded-points.js';
@@ -82,6 +83,21 @@ export function tryPaths(tracefs: string): Check {
   if (told.length > 0)
     return { name, state: 'limited', detail: `${copied}; not of ${missing.join(', ')} (${problem})` };
   const detail = `of opens only, read from the link of the descriptor a moment later: ${problem}`;
+  return { name, state: 'limited', detail, mend: 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)' };
+}
+
+/** Sends a datagram of our own over the loopback interface, and looks whether probes tell it. */
+export async function tryDatagrams(tracefs: string): Promise<Check> {
+  const name = 'datagrams and names asked of DNS';
+  const recorderId = `doctor-${process.pid}`;
+  const { events, problem } = await defineDatagramPoints(tracefs, recorderId);
+  undefinePoints(tracefs, recorderId);
+  undefineDatagramCopies(tracefs, recorderId);
+  if (problem === undefined) {
+    const families = events.some((event) => event.endsWith('/udp_send6')) ? 'IPv4 and IPv6' : 'IPv4';
+    return { name, state: 'ok', detail: `told by probes in the kernel, of ${families}` };
+  }
+  const detail = `by the routes that the kernel looks up: not what connected sockets send, no names (${problem})`;
   return { name, state: 'limited', detail, mend: 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)' };
 }
 

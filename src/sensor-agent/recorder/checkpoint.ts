@@ -105,6 +105,21 @@ export function checkpointParts(
   }));
 }
 
+/** Brings the tables to where they were saved. */
+export function restoreTables(parts: readonly Checkpoint[], kernel: KernelEvents): void {
+  const processes = kernel.processes.load({
+    processes: parts.flatMap((part) => part.processes.processes),
+    tasks: parts.flatMap((part) => part.processes.tasks),
+    exited: parts.flatMap((part) => part.processes.exited),
+  });
+  kernel.datagrams.load({
+    peers: parts.flatMap((part) => part.datagrams?.peers ?? []),
+    threads: parts.flatMap((part) => part.datagrams?.threads ?? []),
+  });
+  const owners = parts.flatMap((part) => part.sockets.owners);
+  kernel.sockets.load({ owners, listeners: parts.flatMap((part) => part.sockets.listeners) }, processes);
+}
+
 /** Estimate, as processBytes(). */
 function execBytes({ process }: RecordedExec): number {
   let bytes = 512 + (process?.cgroup?.length ?? 0) + (process?.workingDirectory?.length ?? 0);

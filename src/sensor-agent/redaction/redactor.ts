@@ -74,7 +74,8 @@ export class Redactor {
   redactQuestion<Question extends { readonly name: string }>(
     question: Question,
   ): { readonly question: Question; readonly redactions?: number } {
-    const masked = this.#maskText(this.#question, question.name);
+    // As an argument stands, behind no path.
+    const masked = this.#maskText(this.#question, question.name, `${NUL}${question.name}${NUL}`);
     return masked ? { question: { ...question, name: masked.args[0]! }, redactions: masked.count } : { question };
   }
 
@@ -92,13 +93,14 @@ export class Redactor {
     return spans.length === 0 ? undefined : mask(list, spans, from);
   }
 
-  /** Of a text that is no list of arguments. */
-  #maskText(rules: FieldRules, text: string): Masked | undefined {
-    const candidate = rules.candidate(text, 0, true);
+  /** Of a text that is no list of arguments; `within` is what rules see of it. */
+  #maskText(rules: FieldRules, text: string, within = text): Masked | undefined {
+    const from = within.indexOf(text);
+    const candidate = rules.candidate(within, from, within === text);
     if (candidate === undefined) return undefined;
     if (this.#isResting()) return { args: [MASK], count: 1 };
     const spans = this.#examine(rules, candidate);
-    return spans.length === 0 ? undefined : mask(text, spans, 0);
+    return spans.length === 0 ? undefined : mask(text, spans, from);
   }
 
   /** Whether the budget is used up: then the text is counted as one that was not looked at. */

@@ -92,6 +92,20 @@ export class KernelEvents {
   /** `address:port`: see SelfSockets. */
   brokers: ReadonlySet<string> = new Set();
 
+  /** Another recording begins, of which nothing is known. */
+  clear(): void {
+    this.processes.clear();
+    this.sockets.clear();
+    this.paths.clear();
+    this.datagrams.clear();
+  }
+
+  /** Events are missing from here on: nothing is joined with one from before. */
+  interrupt(): void {
+    this.paths.clear();
+    this.datagrams.interrupt();
+  }
+
   /**
    * Follows one event; returns its typed form, or undefined where it has none
    * or `wants` says that nobody asks for its type.

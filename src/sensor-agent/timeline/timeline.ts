@@ -14,7 +14,7 @@ import { TIMELINE_PENDING_EVENTS_MAX } from '../../limits.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire/position.js';
 import { EntrySelection } from '../interest/entry-selection.js';
-import { type Checkpoint, type CheckpointHead, checkpointParts } from '../recorder/checkpoint.js';
+import { type Checkpoint, type CheckpointHead, checkpointParts, restoreTables } from '../recorder/checkpoint.js';
 import type {
   Origin,
   RecordedExec,
@@ -165,10 +165,7 @@ export class Timeline {
     if (this.#readsAgain(ordinal)) return;
     if (!origin.continued) {
       this.interrupt();
-      this.#kernel.processes.clear();
-      this.#kernel.sockets.clear();
-      this.#kernel.paths.clear();
-      this.#kernel.datagrams.clear();
+      this.#kernel.clear();
       this.#scanned = [];
     }
     const before = this.#frontier;
@@ -373,22 +370,7 @@ export class Timeline {
     this.#execs.clear();
     // Earlier versions wrote no execs.
     for (const part of parts) for (const record of part.execs ?? []) this.#execs.add(record);
-    const processes = this.#kernel.processes.load({
-      processes: parts.flatMap((part) => part.processes.processes),
-      tasks: parts.flatMap((part) => part.processes.tasks),
-      exited: parts.flatMap((part) => part.processes.exited),
-    });
-    this.#kernel.datagrams.load({
-      peers: parts.flatMap((part) => part.datagrams?.peers ?? []),
-      threads: parts.flatMap((part) => part.datagrams?.threads ?? []),
-    });
-    this.#kernel.sockets.load(
-      {
-        owners: parts.flatMap((part) => part.sockets.owners),
-        listeners: parts.flatMap((part) => part.sockets.listeners),
-      },
-      processes,
-    );
+    restoreTables(parts, this.#kernel);
   }
 
   #setOrigin(origin: Origin): void {
@@ -482,8 +464,7 @@ export class Timeline {
 
   #lose(loss: Loss, position: Position, from?: Position): void {
     if (loss.stated) this.#losses.follow(loss.stated);
-    this.#kernel.paths.clear();
-    this.#kernel.datagrams.interrupt();
+    this.#kernel.interrupt();
     this.#sink?.loss(loss, position, from);
   }
 

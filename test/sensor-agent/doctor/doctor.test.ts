@@ -24,10 +24,11 @@ test('doctor tries everything the agent needs, reports it, and removes it again'
   }
   assert.match(state('arguments of programs')!, /^(ok|limited)$/);
   assert.match(state('paths of files')!, /^(ok|limited)$/);
+  assert.match(state('datagrams and names asked of DNS')!, /^(ok|limited)$/);
   const { detail } = checks.find((check) => check.name === 'redaction of process.command_args')!;
   assert.match(detail, /^\d+ rules: secret-assignment, .*\bjwt\b/);
   for (const event of LITE_EVENTS) assert.equal(state(`event ${event}`), 'ok', event);
-  for (const name of ['profile security', 'profile file', 'profile syscall'])
+  for (const name of ['profile security', 'profile file', 'profile udp', 'profile syscall'])
     assert.match(state(name)!, /^(ok|limited)$/, name);
   for (const name of ['uprobes', 'kprobes', 'event probes']) assert.match(state(name)!, /^(ok|limited)$/);
   const { detail: strays, mend } = checks.find((check) => check.name === 'probes left behind')!;
