@@ -16,7 +16,7 @@ import {
 } from '../../../limits.js';
 import { kernelFilter } from '../../../subscriptions/pushdown/kernel-filter.js';
 import type { RawExpr } from '../../../subscriptions/pushdown/raw-expr.js';
-import { defineDatagramPoints, undefineDatagramCopies } from '../datagrams/datagram-points.js';
+import { type DatagramPoints, defineDatagramPoints, undefineDatagramCopies } from '../datagrams/datagram-points.js';
 import { QueryProbe } from '../datagrams/query-probe.js';
 import { ExecArguments } from '../exec/exec-arguments.js';
 import { FormatTable, parseFormat } from '../pages/format.js';
@@ -56,7 +56,7 @@ export interface TracefsOptions {
 const FILE_EVENTS = profileEvents('file');
 const UDP_EVENTS = profileEvents('udp');
 
-const NO_POINTS = { events: [], copies: [] };
+const NO_POINTS: DatagramPoints = { events: [], copies: [] };
 
 interface Running {
   readonly tracefs: string;
@@ -116,6 +116,8 @@ export class TracefsSource implements Source {
       throw cause;
     }
     this.#noteAbsent(instance, sink);
+    if (datagrams.problem !== undefined)
+      sink.note('profile_partial', `datagrams are told by routes, and no names asked of DNS: ${datagrams.problem}`);
     if (instance.adopted) sink.note('instance_adopted', `took over what ${name} recorded since its agent died`);
     this.#degrade(instance.missing.map((event) => `${event} is not recorded: this kernel does not have it`));
   }
