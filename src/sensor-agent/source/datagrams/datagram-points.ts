@@ -20,6 +20,11 @@ const ARGUMENTS: Readonly<Partial<Record<NodeJS.Architecture, readonly [string, 
   x64: ['%di', '%si'],
   arm64: ['%x0', '%x1'],
 };
+/** A socket begins with its sock_common. */
+const MEMBERS = [
+  ...(['sk_buff.data', 'sk_buff.sk', 'sock.sk_protocol'] as const),
+  ...(['sock_common.skc_num', 'sock_common.skc_rcv_saddr', 'sock_common.skc_v6_rcv_saddr'] as const),
+];
 const PROOF_KB_PER_CPU = '256';
 /** Of a packet, from the header of IP: an array of 64-bit words. */
 const COPY_WORDS = 64;
@@ -58,12 +63,9 @@ export async function defineDatagramPoints(tracefs: string, recorderId: string):
   const instance = join(tracefs, 'instances', datagramProofName(recorderId));
   const eventOf = ({ name, isSecret }: Point) =>
     `${isSecret ? queriesGroup(recorderId) : recordedGroup(recorderId)}/${name}`;
-  let points: readonly Point[];
-  try {
-    points = families.flatMap((family) => pointsOf(family, registers));
-  } catch (cause) {
-    return none((cause as Error).message);
-  }
+  const offsets = kernelOffsets(MEMBERS);
+  if (offsets === undefined) return none('the kernel does not describe its structures (/sys/kernel/btf/vmlinux)');
+  const points = families.flatMap((family) => pointsOf(family, registers, offsets));
   const found = {
     events: points.filter(({ isSecret }) => !isSecret).map(eventOf),
     copies: points.filter(({ isSecret }) => isSecret).map(eventOf),
@@ -104,14 +106,9 @@ function hasIpv6(): boolean {
  * In the order in which they are to be defined: of two probes in one place the kernel runs the later first, and the copy
  * of a packet is to stand before its entry.
  */
-function pointsOf(family: number, [first, second]: readonly [string, string]): Point[] {
-  const offsets = kernelOffsets([
-    ...(['sk_buff.data', 'sk_buff.sk', 'sock.sk_protocol', 'sock_common.skc_num'] as const),
-    family === 4 ? 'sock_common.skc_rcv_saddr' : 'sock_common.skc_v6_rcv_saddr',
-  ]);
-  if (offsets === undefined) throw new Error('the kernel does not describe its structures (/sys/kernel/btf/vmlinux)');
-  const [data, owner, protocol, port, address] = offsets as [number, number, number, number, number];
-  const [suffix, bytes] = family === 4 ? ['', 4] : ['6', 16];
+function pointsOf(family: number, [first, second]: readonly [string, string], offsets: readonly number[]): Point[] {
+  const [data, owner, protocol, port, address4, address6] = offsets;
+  const [suffix, bytes, address] = family === 4 ? ['', 4, address4] : ['6', 16, address6];
   // A packet's data begins with the header of IP, whose members stand there as RFC 791 and RFC 8200 have them.
   const packet = family === 4 ? second : first;
   const at = (offset: number) => `+${offset}(+${data}(${packet}))`;

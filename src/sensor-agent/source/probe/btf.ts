@@ -80,6 +80,7 @@ class Types {
   readonly #names: Buffer;
   /** By a type's number less 1: where it begins. */
   readonly #starts: Uint32Array;
+  readonly #structures = new Map<string, readonly number[]>();
 
   constructor(types: Buffer, names: Buffer) {
     this.#types = types;
@@ -99,13 +100,25 @@ class Types {
   }
 
   offset(structure: string, member: string): number | undefined {
-    const [name, within] = [Buffer.from(`${structure}\0`, 'latin1'), Buffer.from(`${member}\0`, 'latin1')];
-    for (const at of this.#starts) {
-      if (kindOf(this.#types.readUInt32LE(at + 4)) !== STRUCT || !this.#isNamed(at, name)) continue;
+    const within = Buffer.from(`${member}\0`, 'latin1');
+    for (const at of this.#named(structure)) {
       const bits = this.#bitsOf(at, within, NESTED_MAX);
       if (bits !== undefined) return bits % 8 === 0 ? bits / 8 : undefined;
     }
     return undefined;
+  }
+
+  /** Where structures of that name begin. */
+  #named(structure: string): readonly number[] {
+    const known = this.#structures.get(structure);
+    if (known) return known;
+    const types = this.#types;
+    const name = Buffer.from(`${structure}\0`, 'latin1');
+    const found: number[] = [];
+    for (const at of this.#starts)
+      if (kindOf(types.readUInt32LE(at + 4)) === STRUCT && this.#isNamed(at, name)) found.push(at);
+    this.#structures.set(structure, found);
+    return found;
   }
 
   #bitsOf(at: number, member: Buffer, nested: number): number | undefined {
