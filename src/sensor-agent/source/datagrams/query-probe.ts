@@ -3,6 +3,8 @@
  * instance of its own, whose pages are read into memory only. Each has an entry in the recorded pages, which stands right
  * behind it.
  */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { KiB, QUERIES_HELD_MAX, QUERY_JOIN_NS_MAX } from '../../../limits.js';
 import { STANDING_CONDITIONS } from '../../../subscriptions/pushdown/catalogue.js';
 import { kernelFilter } from '../../../subscriptions/pushdown/kernel-filter.js';
@@ -10,7 +12,8 @@ import { eventPid, parseFormat } from '../pages/format.js';
 import { PageEntries, scanPage, startCursor } from '../pages/page.js';
 import type { Disturbance, QueryRecord, SourcePage } from '../source.js';
 import { PageDrain } from '../tracefs/drain.js';
-import { TraceInstance } from '../tracefs/instance.js';
+import { removeInstance, TraceInstance } from '../tracefs/instance.js';
+import { enabledEvents } from '../tracefs/instance-controls.js';
 import { InstanceWatch } from '../tracefs/instance-watch.js';
 import { COPY_BYTES } from './datagram-points.js';
 import { readDatagram } from './dns-question.js';
@@ -43,10 +46,17 @@ export class QueryProbe {
   readonly #entries = new PageEntries();
   /** In the order of their times on each lane. */
   #held: QueryRecord[] = [];
+  /** The last horizon that was told. */
+  #horizonNs = 0n;
+  /** Nothing is copied, and what was is read. */
+  #isQuiet = false;
   #stopped = false;
 
   /** Throws `failed_precondition` where it cannot be made. */
   constructor({ tracefs, name, copies, bufferBytesPerCpu, nowNs }: QueryProbeOptions) {
+    // One in which nothing was copied has nothing to take over.
+    const left = join(tracefs, 'instances', name);
+    if (existsSync(left) && enabledEvents(left).length === 0) removeInstance(left);
     const settings = { name, bufferBytesPerCpu, subBufferBytes: 4 * KiB, events: [], onDemand: copies };
     const instance = new TraceInstance(tracefs, settings);
     this.#instance = instance;
@@ -81,6 +91,7 @@ export class QueryProbe {
 
   /** Copies, or no longer, what an event of the recorded ones has an entry of: `group/udp_query`. */
   switch(event: string, on: boolean): void {
+    this.#isQuiet = false;
     for (const copy of this.#copies)
       if (queryOf(copy) === event.slice(event.indexOf('/') + 1) && this.#instance.enabled.has(copy) !== on)
         this.#instance.switch(copy, on);
@@ -91,13 +102,14 @@ export class QueryProbe {
    * entry comes a moment behind its copy.
    */
   drain(horizonNs: bigint): { readonly horizonNs: bigint; readonly queries: readonly QueryRecord[] } {
-    if (this.#stopped) return { horizonNs, queries: [] };
-    this.#drain.run({ page: (page) => this.#page(page), horizon: () => undefined });
-    const active = this.#instance.enabled.size > 0 || this.#held.length > 0;
-    const untilNs = active ? horizonNs - QUERY_JOIN_NS_MAX : horizonNs;
-    const queries = this.#held.filter(({ timeNs }) => timeNs < untilNs);
-    this.#held = this.#held.filter(({ timeNs }) => timeNs >= untilNs).slice(-QUERIES_HELD_MAX);
-    return { horizonNs: untilNs, queries };
+    if (this.#stopped || this.#isQuiet) return { horizonNs, queries: [] };
+    const { empty } = this.#drain.run({ page: (page) => this.#page(page), horizon: () => undefined });
+    const untilNs = horizonNs - QUERY_JOIN_NS_MAX;
+    if (untilNs > this.#horizonNs) this.#horizonNs = untilNs;
+    const queries = this.#held.filter(({ timeNs }) => timeNs < this.#horizonNs);
+    this.#held = this.#held.filter(({ timeNs }) => timeNs >= this.#horizonNs).slice(-QUERIES_HELD_MAX);
+    this.#isQuiet = empty && this.#instance.enabled.size === 0 && this.#held.length === 0;
+    return { horizonNs: this.#horizonNs, queries };
   }
 
   look(nowMs: number): Disturbance | undefined {
