@@ -205,7 +205,7 @@ for (const [name, flags, expected] of [
   [
     'redaction field',
     { 'redaction.rules': '[{"name":"pin","field":"process.comm","pattern":"a"}]' },
-    'redaction.rules item 1.field: must be one of process.command_args, process.working_directory' +
+    'redaction.rules item 1.field: must be one of process.command_args, process.working_directory, dns.question.name' +
       ', got "[{\\"name\\":\\"pin\\",\\"field\\":\\"process.comm\\",\\"pattern\\":\\"a\\"}]" (flag --redaction-rules)',
   ],
   [

@@ -59,6 +59,7 @@ const sink: SourceSink = {
   },
   horizon() {},
   exec() {},
+  queries() {},
   note(reason, message) {
     process.stderr.write(`${reason}: ${message}\n`);
   },

@@ -23,6 +23,20 @@ export const KERNEL_BUFFER_BYTES_PER_CPU = 4 * MiB;
 export const EXEC_BUFFER_BYTES_PER_CPU = 256 * KiB;
 /** The same where execs are probed: each brings a copy of its arguments along, of 2.6 KB. */
 export const EXEC_PROBE_BUFFER_BYTES_PER_CPU = 2 * MiB;
+/** The buffer of DNS datagrams' copies, which have up to 0.6 KB. */
+export const QUERY_BUFFER_BYTES_PER_CPU = 256 * KiB;
+/** Between a datagram's entry and its copy, which the same call made. */
+export const QUERY_JOIN_NS_MAX = 1_000_000n;
+/** Copies that wait for their entries. */
+export const QUERIES_HELD_MAX = 4_096;
+/** Between a route that was asked for and its datagram: the call that asks waits for room at most. */
+export const DATAGRAM_ROUTE_NS_MAX = 1_000_000_000n;
+/** Threads that have asked for a route or are in connect(). */
+export const DATAGRAM_THREADS_MAX = 1_024;
+/** Sockets' peers whose datagrams are counted; of one that was forgotten the next datagram is a first one again. */
+export const DATAGRAM_PEERS_MAX = 4_096;
+/** A peer that is sent more is told again after this time, with their number. */
+export const DATAGRAM_TOLD_NS = 60_000_000_000n;
 /** Dynamic linkers in which execs are probed at once. */
 export const EXEC_PROBES_MAX = 64;
 /** How often a probe that failed is tried again, and execs in a row without a copy for which it counts as failed. */

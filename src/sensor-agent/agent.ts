@@ -44,7 +44,7 @@ import { Redactor } from './redaction/redactor.js';
 import { openSource } from './source/open-source.js';
 import { procMissing } from './source/proc-mount.js';
 import { ProcessReader } from './source/process-reader.js';
-import type { ExecRecord, Source, SourcePage, SourceSink } from './source/source.js';
+import type { ExecRecord, QueryRecord, Source, SourcePage, SourceSink } from './source/source.js';
 import { Rescan } from './timeline/rescan.js';
 import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './uplink/node-report.js';
 import { Uplink } from './uplink/uplink.js';
@@ -215,6 +215,7 @@ export class Agent {
       page: (page: SourcePage) => this.#recorder.page(page),
       horizon: (horizonNs: bigint) => this.#recorder.horizon(horizonNs),
       exec: (record: ExecRecord) => this.#recorder.exec(record),
+      queries: (queries: readonly QueryRecord[]) => this.#recorder.queries(queries),
       note,
     };
   }

@@ -16,6 +16,7 @@ const SHOWN = [
   'system call events',
   'profile security',
   'profile file',
+  'profile udp',
   'uprobes',
   'kprobes',
   'event probes',
@@ -23,6 +24,7 @@ const SHOWN = [
   'paths of files',
   'names in calls',
   'users of processes',
+  'datagrams and names asked of DNS',
 ];
 const CELL_CHARACTERS_MAX = 70;
 

@@ -1,7 +1,7 @@
 /** Explains to people what a subscription does, in which place, and what it costs the nodes. */
 
 import { NODES_NAMED_MAX } from '../../limits.js';
-import { CATALOGUE, type CatalogueEntry, EVENT_COSTS } from '../../subscriptions/pushdown/catalogue.js';
+import { CATALOGUE, type CatalogueEntry, EVENT_COSTS, tracedEvents } from '../../subscriptions/pushdown/catalogue.js';
 import { kernelFilter } from '../../subscriptions/pushdown/kernel-filter.js';
 import { isConstant, type RawExpr, type RawField } from '../../subscriptions/pushdown/raw-expr.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
@@ -98,7 +98,7 @@ function kernelStages(
   const allowed = new Set(connected.flatMap((node) => registry.record(node)?.hello?.profiles ?? []));
   const refused = new Set<string>();
   const entries = types.flatMap((type) => CATALOGUE.get(type) ?? []);
-  const always = new Set(entries.filter(({ profile }) => profile === 'lite').map(({ traceEvent }) => traceEvent));
+  const always = new Set(entries.filter(({ profile }) => profile === 'lite').flatMap(tracedEvents));
   const stages: PlanStage[] = [];
   if (always.size > 0) {
     stages.push({
@@ -108,13 +108,12 @@ function kernelStages(
   }
   for (const entry of entries) {
     if (entry.profile === 'lite') continue;
-    const { type, traceEvent, alsoTraced, profile, blindSpot } = entry;
+    const { type, profile, blindSpot } = entry;
     if (connected.length > 0 && !allowed.has(profile)) {
       refused.add(profile);
       continue;
     }
-    const events = [traceEvent, ...alsoTraced].join(', ');
-    const text = `records ${events} while this is asked for (profile ${profile}): ${filterText(predicate.rawForm(type).expr)}; ${costOf(entry)}`;
+    const text = `records ${tracedText(entry)} while this is asked for (profile ${profile}): ${filterText(predicate.rawForm(type).expr)}; ${costOf(entry)}`;
     stages.push({ place: 'kernel', text });
     if (blindSpot !== undefined) stages.push({ place: 'kernel', text: `${type} does not see all: ${blindSpot}` });
   }
@@ -135,7 +134,15 @@ function filterText(expr: RawExpr): string {
   return 'all of them, as the kernel cannot decide the filter; the agent tests raw entries before it decodes them';
 }
 
-function costOf({ traceEvent }: CatalogueEntry): string {
-  if (traceEvent.startsWith('module/')) return EVENT_COSTS.lite;
+function tracedText(entry: CatalogueEntry): string {
+  const traced = tracedEvents(entry).join(', ');
+  if (entry.probes.length === 0) return traced;
+  const probes = `${entry.probes.join(', ')} (probes in the kernel`;
+  return traced === '' ? `${probes})` : `${probes}; where it has no kprobes ${traced})`;
+}
+
+function costOf({ traceEvent, profile }: CatalogueEntry): string {
+  if (profile === 'udp') return EVENT_COSTS.udp;
+  if (traceEvent?.startsWith('module/')) return EVENT_COSTS.lite;
   return EVENT_COSTS.syscall;
 }

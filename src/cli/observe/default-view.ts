@@ -6,7 +6,8 @@ import { timestampNsText } from '../../text/time-text.js';
 import type { Observer } from './observers.js';
 
 const SHOWN = [
-  'event.type in ["process.exec", "network.tcp.connect", "network.tcp.accept"]',
+  'event.type in ["process.exec", "network.tcp.connect", "network.tcp.accept", "network.dns.query"]',
+  'event.type in ["network.udp.connect", "network.udp.send"]',
   'event.topic in ["host", "security", "file", "syscall"]',
 ].join(' || ');
 

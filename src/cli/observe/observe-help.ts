@@ -6,7 +6,8 @@ const SHOWN = `
 What is shown:
   With none of --all, --topic, --filter and --cursor: programs that start, TCP
   connections that are opened or accepted, what nodes say about themselves, and
-  the topics security, file and syscall where a node's profiles allow them. Left
+  where a node's profiles allow them UDP peers and datagrams, names asked of DNS
+  and the topics security, file and syscall. Left
   out is this command with the shell that started it, and Backplane itself.
   With --print-plan it is printed as a filter.`;
 

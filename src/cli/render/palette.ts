@@ -31,6 +31,9 @@ const TYPE_COLOURS: Readonly<Record<string, Paint>> = {
   'network.tcp.accept': sgr('34'),
   'network.tcp.listen': sgr('1;34'),
   'network.tcp.close': sgr('2;34'),
+  'network.udp.connect': sgr('1;34'),
+  'network.udp.send': sgr('34'),
+  'network.dns.query': sgr('1;34'),
   'host.loss': sgr('1;31'),
   'host.degraded': sgr('1;31'),
 };

@@ -52,7 +52,7 @@ export function userText(process: WireProcess): string {
 function endpointText(endpoint: WireEndpoint | null | undefined): string {
   if (!endpoint) return '?';
   const address = safeText(endpoint.address);
-  return `${address.includes(':') ? `[${address}]` : address || '?'}:${endpoint.port}`;
+  return `${address.includes(':') ? `[${address}]` : address || '?'}:${endpoint.port || '?'}`;
 }
 
 function actionText(type: string, process: WireProcess, palette: Palette): string {
@@ -85,14 +85,31 @@ function networkText(event: EventMessage, palette: Palette): string {
   return join(connectionText(event, palette), owner, containerText(event, palette));
 }
 
-/** Endpoints, with an arrow from the caller to the callee: `10.0.0.1:443 ← 10.0.0.2:5555`. */
+/** `AAAA example.org`; empty where the event is no question. */
+function questionText({ dns }: EventMessage, palette: Palette): string {
+  if (!dns) return '';
+  if (!dns.question) return palette.dim('(question missed)');
+  const redactions = dns.redactions > 0 ? palette.dim(`(${dns.redactions} redacted)`) : '';
+  return join(safeText(dns.question.type), palette.bold(shellWord(dns.question.name)), redactions);
+}
+
+/** Endpoints, with an arrow from the caller to the callee: `10.0.0.1:443 ← 10.0.0.2:5555`; first what was asked. */
 export function connectionText(event: EventMessage, palette: Palette = PLAIN): string {
+  return join(questionText(event, palette), endpointsText(event, palette));
+}
+
+function endpointsText(event: EventMessage, palette: Palette): string {
   const local = endpointText(event.network?.local);
   const peer = endpointText(event.network?.peer);
   if (event.type.endsWith('.listen')) return palette.bold(local);
   if (event.type.endsWith('.connect'))
     return `${palette.bold(peer)} ← ${local}${event.network?.failed ? ' failed' : ''}`;
   if (event.type.endsWith('.accept')) return `${palette.bold(local)} ← ${peer}`;
+  if (event.type === 'network.dns.query') return `${peer} ← ${local}`;
+  if (event.type === 'network.udp.send') {
+    const datagrams = event.network?.datagrams ?? 0;
+    return join(`${palette.bold(peer)} ← ${local}`, datagrams > 1 ? `${datagrams} datagrams` : '');
+  }
   return `${local} – ${peer}`;
 }
 

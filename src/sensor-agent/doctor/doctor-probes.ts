@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { EXEC_BUFFER_BYTES_PER_CPU, LINGER_PATHS_MS } from '../../limits.js';
 import { CALL_POINTS, defineCallPoints } from '../source/calls/call-points.js';
+import { defineDatagramPoints, undefineDatagramCopies } from '../source/datagrams/datagram-points.js';
 import { ExecArguments } from '../source/exec/exec-arguments.js';
 import { definePathPoints } from '../source/paths/define-paths.js';
 import { PATH_OPERATIONS } from '../source/paths/path-points.js';
@@ -127,6 +128,21 @@ export function tryUsers(tracefs: string): Check {
   };
 }
 
+/** Sends a datagram of our own over the loopback interface, and looks whether probes tell it. */
+export async function tryDatagrams(tracefs: string): Promise<Check> {
+  const name = 'datagrams and names asked of DNS';
+  const recorderId = `doctor-${process.pid}`;
+  const { events, problem } = await defineDatagramPoints(tracefs, recorderId);
+  undefinePoints(tracefs, recorderId);
+  undefineDatagramCopies(tracefs, recorderId);
+  if (problem === undefined) {
+    const families = events.some((event) => event.endsWith('/udp_send6')) ? 'IPv4 and IPv6' : 'IPv4';
+    return { name, state: 'ok', detail: `told by probes in the kernel, of ${families}` };
+  }
+  const detail = `by the routes that the kernel looks up: not what connected sockets send, no names (${problem})`;
+  return { name, state: 'limited', detail, mend: 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)' };
+}
+
 /** Runs a program and waits for its arguments. */
 export async function tryArguments(tracefs: string): Promise<Check> {
   const name = 'arguments of programs';
@@ -135,6 +151,7 @@ export async function tryArguments(tracefs: string): Promise<Check> {
   const sink: SourceSink = {
     page: () => {},
     horizon: () => {},
+    queries: () => {},
     note: (_reason, message) => notes.push(message),
     exec: (record) => seen(record),
   };

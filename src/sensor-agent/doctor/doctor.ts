@@ -17,7 +17,7 @@ import { LITE_EVENTS, profileEvents } from '../source/tracefs/profile-events.js'
 import { put } from '../source/tracefs/put.js';
 import { strayDefinitions, strayInstances } from '../source/tracefs/strays.js';
 import type { Check } from './doctor-check.js';
-import { tryArguments, tryDynamicEvents, tryNames, tryPaths, tryUsers } from './doctor-probes.js';
+import { tryArguments, tryDatagrams, tryDynamicEvents, tryNames, tryPaths, tryUsers } from './doctor-probes.js';
 
 export type { Check };
 
@@ -53,7 +53,8 @@ export async function runDoctor(redaction: readonly CompiledRule[]): Promise<Che
   } finally {
     instance.removeSync();
   }
-  checks.push(await tryArguments(path), tryPaths(path), tryNames(path), tryUsers(path), ...strays());
+  checks.push(await tryArguments(path), tryPaths(path), tryNames(path), tryUsers(path));
+  checks.push(await tryDatagrams(path), ...strays());
   return checks;
 }
 

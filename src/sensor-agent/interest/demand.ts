@@ -6,7 +6,7 @@
  * comes again.
  */
 import { INTEREST_GRACE_MS } from '../../limits.js';
-import { CATALOGUE, type Profile } from '../../subscriptions/pushdown/catalogue.js';
+import { CATALOGUE, type Profile, STANDING_CONDITIONS, tracedEvents } from '../../subscriptions/pushdown/catalogue.js';
 import type { RawExpr } from '../../subscriptions/pushdown/raw-expr.js';
 import type { OnDemandEvents } from '../source/source.js';
 
@@ -21,7 +21,7 @@ export interface Asked {
 }
 
 /** Profiles by what recording them costs a machine, most first. */
-const COSTLIEST: readonly Profile[] = ['syscall', 'file', 'security'];
+const COSTLIEST: readonly Profile[] = ['syscall', 'file', 'udp', 'security'];
 
 const NOTHING: Asked = { wants: () => false, conditions: () => undefined };
 
@@ -77,14 +77,18 @@ export class Demand {
       if (this.#suspended.includes(profileOf(type))) continue;
       // Sets the kernel's filter first, so that an event that is on goes from the old filter to the new one in one
       // step.
-      this.#events?.filter(event, this.#asked.conditions(type));
+      const standing = STANDING_CONDITIONS.get(event.slice(event.indexOf('/') + 1));
+      this.#events?.filter(event, standing ? [standing] : this.#asked.conditions(type));
       if (!this.#events?.enabled.has(event)) this.#events?.switch(event, true);
     }
   }
 
-  /** Called after an interest is in force: switches off events that nobody needs any more. */
+  /**
+   * Called after an interest is in force: switches off events that nobody needs any more, in the reverse of the order in
+   * which they were switched on.
+   */
   narrow(): void {
-    for (const event of [...(this.#events?.enabled ?? [])]) {
+    for (const event of [...(this.#events?.enabled ?? [])].reverse()) {
       const type = this.#needed.get(event);
       if (type === undefined || this.#suspended.includes(profileOf(type))) this.#events?.switch(event, false);
     }
@@ -112,13 +116,19 @@ function profileOf(type: string): Profile {
 function needed(asked: Asked, events: OnDemandEvents | undefined): ReadonlyMap<string, string> {
   const needed = new Map<string, string>();
   const there = events === undefined ? [] : [...events.events];
-  for (const { type, traceEvent, alsoTraced, pathPoint } of CATALOGUE.values()) {
+  for (const entry of CATALOGUE.values()) {
+    const { type, pathPoint, probes } = entry;
     if (!asked.wants(type)) continue;
     // Probes are of the recorder's own group.
     const named = (name: string) => there.find((event) => event === name || event.endsWith(`/${name}`));
+    const own = probes.map(named).filter((event) => event !== undefined);
+    if (own.length > 0) {
+      for (const event of own) needed.set(event, type);
+      continue;
+    }
     const point = pathPoint && named(pathPoint.name);
     const joined = pathPoint && point !== undefined ? [point, ...pathPoint.beside] : [];
-    const traced = joined.length > 0 && pathPoint?.tellsAll === true ? [] : [traceEvent, ...alsoTraced];
+    const traced = joined.length > 0 && pathPoint?.tellsAll === true ? [] : tracedEvents(entry);
     for (const event of [...joined, ...traced].map(named)) if (event !== undefined) needed.set(event, type);
   }
   return needed;

@@ -12,6 +12,7 @@ import {
 } from '../../limits.js';
 import type { Position } from '../../wire/position.js';
 import type { ClockPair } from '../source/source.js';
+import type { DatagramState } from '../timeline/datagrams/datagram-events.js';
 import type { KernelEvents } from '../timeline/kernel-events.js';
 import { type ProcessState, processBytes } from '../timeline/process-state.js';
 import type { ProcessTableState } from '../timeline/process-table.js';
@@ -41,6 +42,8 @@ export interface Checkpoint {
   readonly head?: CheckpointHead | undefined;
   readonly processes: ProcessTableState;
   readonly sockets: SocketTableState;
+  /** Absent in older recordings. */
+  readonly datagrams?: DatagramState | undefined;
   /**
    * Side records of execs that are not told yet, kept here because an exec would wait for ever for one that was
    * evicted.
@@ -56,6 +59,8 @@ export function checkpointIntervalBytes(bytes: number): number {
 
 const TASK_BYTES = 16;
 const SOCKET_BYTES = 32;
+/** With two addresses. */
+const DATAGRAMS_BYTES = 160;
 
 /**
  * Splits the tables so that no part exceeds CHECKPOINT_PART_BYTES by more than one process. The first part has no
@@ -75,11 +80,14 @@ export function checkpointParts(
     index.set(process, processes.length);
     return processes.push(process) - 1;
   });
+  const datagrams = kernel.datagrams.save();
   const chunks = {
     processes: chunked(processes, processBytes),
     tasks: chunked(table.tasks, () => TASK_BYTES),
     owners: chunked(sockets.owners, () => SOCKET_BYTES),
     listeners: chunked(sockets.listeners, () => SOCKET_BYTES),
+    peers: chunked(datagrams.peers, () => DATAGRAMS_BYTES),
+    threads: chunked(datagrams.threads, () => DATAGRAMS_BYTES),
     execs: chunked(execs, execBytes),
   };
   const parts = Math.max(...Object.values(chunks).map((chunk) => chunk.length));
@@ -93,8 +101,24 @@ export function checkpointParts(
       exited: part === 0 ? table.exited : [],
     },
     sockets: { owners: chunks.owners[part] ?? [], listeners: chunks.listeners[part] ?? [] },
+    datagrams: { peers: chunks.peers[part] ?? [], threads: chunks.threads[part] ?? [] },
     execs: chunks.execs[part] ?? [],
   }));
+}
+
+/** Brings the tables to where they were saved. */
+export function restoreTables(parts: readonly Checkpoint[], kernel: KernelEvents): void {
+  const processes = kernel.processes.load({
+    processes: parts.flatMap((part) => part.processes.processes),
+    tasks: parts.flatMap((part) => part.processes.tasks),
+    exited: parts.flatMap((part) => part.processes.exited),
+  });
+  kernel.datagrams.load({
+    peers: parts.flatMap((part) => part.datagrams?.peers ?? []),
+    threads: parts.flatMap((part) => part.datagrams?.threads ?? []),
+  });
+  const owners = parts.flatMap((part) => part.sockets.owners);
+  kernel.sockets.load({ owners, listeners: parts.flatMap((part) => part.sockets.listeners) }, processes);
 }
 
 /** Estimate, as processBytes(). */

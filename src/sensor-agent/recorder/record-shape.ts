@@ -20,6 +20,7 @@ export const EXEC_SHAPE: RecordShape = { lane: 'number', timeNs: 'bigint', pid: 
 export const NOTICE_SHAPE: RecordShape = { type: 'string', timeNs: 'bigint', tie: 'number', notice: 'object' };
 export const SNAPSHOT_SHAPE: RecordShape = { processes: 'list' };
 export const PATHS_SHAPE: RecordShape = { paths: 'list' };
+export const QUERIES_SHAPE: RecordShape = { queries: 'list' };
 export const HOLE_SHAPE: RecordShape = { from: POSITION, to: POSITION, lost: 'number', lostUnknown: 'boolean' };
 export const LOSS_SHAPE: RecordShape = {
   reason: 'string',

@@ -20,7 +20,7 @@ import { type FileOps, nodeFileOps } from '../../storage/file-ops.js';
 import { type NewRecord, SegmentLog } from '../../storage/segment-log/segment-log.js';
 import type { Redactor } from '../redaction/redactor.js';
 import { type LaneCursor, PageEntries, startCursor } from '../source/pages/page.js';
-import type { ClockPair, ExecRecord, ProcessSnapshot, SourcePage } from '../source/source.js';
+import type { ClockPair, ExecRecord, ProcessSnapshot, QueryRecord, SourcePage } from '../source/source.js';
 import { FilePaths } from '../timeline/paths/file-paths.js';
 import { type LookNotes, ProcessLooks } from '../timeline/process-looks.js';
 import { Timeline } from '../timeline/timeline.js';
@@ -46,10 +46,11 @@ import { lengthOf } from './snapshot-length.js';
 import { UnrecordedStretch } from './unrecorded-stretch.js';
 
 /**
- * Bounds that keep PATHS and SNAPSHOT records small however many files were opened and however many processes there
- * are.
+ * Bounds that keep PATHS, QUERIES and SNAPSHOT records small however many files were opened, names asked for, and
+ * processes there are.
  */
 const PATHS_PER_RECORD = 64;
+const QUERIES_PER_RECORD = 64;
 const SNAPSHOT_PART_CHARACTERS = 1 << 20;
 
 export interface RecorderOptions {
@@ -255,6 +256,25 @@ export class Recorder {
   exec(record: ExecRecord): void {
     const { lane, timeNs, pid, missed } = record;
     this.#exec({ lane, timeNs, pid, missed, process: record.process && this.redactor.redact(record.process) });
+  }
+
+  /** Records what datagrams in earlier pages asked; called before the horizon, which lets their events be told. */
+  queries(queries: readonly QueryRecord[]): void {
+    for (let at = 0; at < queries.length; at += QUERIES_PER_RECORD) {
+      const part = queries.slice(at, at + QUERIES_PER_RECORD);
+      const record = {
+        queries: part.map((query) => ({
+          ...query,
+          ...(query.question ? this.redactor.redactQuestion(query.question) : {}),
+        })),
+      };
+      this.#append({
+        kind: RecordKind.QUERIES,
+        timeNs: this.#wall(part.at(-1)!.timeNs),
+        parts: [packRecord(record)],
+      });
+      this.#timeline.queries(record);
+    }
   }
 
   setClock(clock: ClockPair): void {

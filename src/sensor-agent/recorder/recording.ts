@@ -5,7 +5,7 @@
  *   Page       := lane u16 | flags u8 (1: lost count unknown) | 0 u8 | firstTie u32 | lost u64 | ring-buffer page
  *   Horizon    := horizonNs u64                 no event below it follows, but for late ones
  *   Clock      := bootNs u64 | wallNs u64
- *   Exec, Notice, Snapshot, Origin, Checkpoint, Hole, Paths, Loss := msgpack
+ *   Exec, Notice, Snapshot, Origin, Checkpoint, Hole, Paths, Loss, Queries := msgpack
  *
  * msgpack is self-contained per record (no structures shared between records),
  * so that any record can be read alone.
@@ -32,6 +32,7 @@ export const RecordKind = {
   HOLE: 9,
   PATHS: 10,
   LOSS: 11,
+  QUERIES: 12,
 } as const;
 
 /** An ExecRecord after redaction. `missed`: the process was gone before it was read, or was not read in time. */
@@ -95,6 +96,25 @@ export interface RecordedPaths {
   }[];
 }
 
+/** What a datagram to the port of DNS asked, after redaction. Its entry is in an earlier page. */
+export interface RecordedQuery {
+  readonly lane: number;
+  /** Trace clock of the copy, which was made a moment before the entry. */
+  readonly timeNs: bigint;
+  /** The thread that sent it. */
+  readonly pid: number;
+  /** The kernel's address of it. */
+  readonly packet: bigint;
+  readonly localPort: number;
+  /** Absent: it was no question, or not to that port. */
+  readonly question?: { readonly name: string; readonly type: string } | undefined;
+  readonly redactions?: number | undefined;
+}
+
+export interface RecordedQueries {
+  readonly queries: readonly RecordedQuery[];
+}
+
 /**
  * A stretch that the disk refused: some events after `from` and up to `to` are not recorded. The checkpoint that comes
  * next has the context that they left.
@@ -140,6 +160,7 @@ export function packRecord(
     | RecordedSnapshot
     | RecordedHole
     | RecordedPaths
+    | RecordedQueries
     | RecordedLoss
     | Origin
     | Checkpoint,

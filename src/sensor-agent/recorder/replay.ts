@@ -23,6 +23,7 @@ import {
   NOTICE_SHAPE,
   ORIGIN_SHAPE,
   PATHS_SHAPE,
+  QUERIES_SHAPE,
   SNAPSHOT_SHAPE,
 } from './record-shape.js';
 import {
@@ -32,6 +33,7 @@ import {
   type RecordedLoss,
   type RecordedNotice,
   type RecordedPaths,
+  type RecordedQueries,
   type RecordedSnapshot,
   RecordKind,
   readClock,
@@ -237,6 +239,7 @@ export class Replay {
     else if (kind === RecordKind.SNAPSHOT)
       timeline.snapshot(unpackRecord<RecordedSnapshot>(payload, SNAPSHOT_SHAPE), ordinal);
     else if (kind === RecordKind.PATHS) timeline.paths(unpackRecord<RecordedPaths>(payload, PATHS_SHAPE));
+    else if (kind === RecordKind.QUERIES) timeline.queries(unpackRecord<RecordedQueries>(payload, QUERIES_SHAPE));
     else if (kind === RecordKind.ORIGIN) timeline.begin(unpackRecord<Origin>(payload, ORIGIN_SHAPE), ordinal);
     else if (kind === RecordKind.HOLE) this.#hole(unpackRecord<RecordedHole>(payload, HOLE_SHAPE));
     else if (kind === RecordKind.LOSS) timeline.lose(unpackRecord<RecordedLoss>(payload, LOSS_SHAPE), ordinal);

@@ -12,6 +12,7 @@ import { Pacer } from '../../flow/pacer.js';
 import { REDACTION_CPU_BURST_MS, REDACTION_CPU_SHARE } from '../../limits.js';
 import type { ProcessSnapshot } from '../source/source.js';
 import type { RecordedProcess } from '../timeline/process-state.js';
+import { SHAPES } from './default-rules.js';
 import { type Candidate, FieldRules } from './field-rules.js';
 import type { Span } from './findings.js';
 import type { CompiledRule, RedactionField } from './rule.js';
@@ -33,6 +34,8 @@ interface Masked {
 export class Redactor {
   readonly #args: FieldRules;
   readonly #directory: FieldRules;
+  /** Default rules look for what has the shape of a secret in names, too. */
+  readonly #question: FieldRules;
   readonly #counts: Map<string, number>;
   #restUntilMs = 0;
 
@@ -44,6 +47,8 @@ export class Redactor {
     const of = (field: RedactionField) => rules.filter((rule) => rule.field === field);
     this.#args = new FieldRules(of('process.command_args'), this.#counts);
     this.#directory = new FieldRules(of('process.working_directory'), this.#counts);
+    const shaped = rules.filter(({ isDefault, name }) => isDefault && SHAPES.some(({ rule }) => rule === name));
+    this.#question = new FieldRules([...shaped, ...of('dns.question.name')], this.#counts);
   }
 
   /** Secrets that each rule found; one that two rules find is counted by both. */
@@ -55,7 +60,7 @@ export class Redactor {
   redact(process: ProcessSnapshot): RecordedProcess {
     const { args, workingDirectory } = process;
     const masked = args && this.#maskArguments(args, process.executablePath ?? '', process.argsTruncated === true);
-    const directory = workingDirectory === undefined ? undefined : this.#maskDirectory(workingDirectory);
+    const directory = workingDirectory === undefined ? undefined : this.#maskText(this.#directory, workingDirectory);
     if (!masked && !directory) return process;
     return {
       ...process,
@@ -63,6 +68,15 @@ export class Redactor {
       ...(directory ? { workingDirectory: directory.args[0]! } : {}),
       redactions: (masked?.count ?? 0) + (directory?.count ?? 0),
     };
+  }
+
+  /** What was asked of DNS as it may be recorded. */
+  redactQuestion<Question extends { readonly name: string }>(
+    question: Question,
+  ): { readonly question: Question; readonly redactions?: number } {
+    // As an argument stands, behind no path.
+    const masked = this.#maskText(this.#question, question.name, `${NUL}${question.name}${NUL}`);
+    return masked ? { question: { ...question, name: masked.args[0]! }, redactions: masked.count } : { question };
   }
 
   #maskArguments(args: readonly string[], path: string, cut: boolean): Masked | undefined {
@@ -79,12 +93,14 @@ export class Redactor {
     return spans.length === 0 ? undefined : mask(list, spans, from);
   }
 
-  #maskDirectory(path: string): Masked | undefined {
-    const candidate = this.#directory.candidate(path, 0, true);
+  /** Of a text that is no list of arguments; `within` is what rules see of it. */
+  #maskText(rules: FieldRules, text: string, within = text): Masked | undefined {
+    const from = within.indexOf(text);
+    const candidate = rules.candidate(within, from, within === text);
     if (candidate === undefined) return undefined;
     if (this.#isResting()) return { args: [MASK], count: 1 };
-    const spans = this.#examine(this.#directory, candidate);
-    return spans.length === 0 ? undefined : mask(path, spans, 0);
+    const spans = this.#examine(rules, candidate);
+    return spans.length === 0 ? undefined : mask(text, spans, from);
   }
 
   /** Whether the budget is used up: then the text is counted as one that was not looked at. */

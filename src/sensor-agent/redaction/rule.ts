@@ -4,6 +4,7 @@
  *   process.command_args       path NUL (argument NUL)*   the program's path, then its arguments as in /proc/PID/cmdline;
  *                              the last NUL is absent where the arguments were cut, so that only there `$` follows a value
  *   process.working_directory  the path
+ *   dns.question.name          the name
  *
  * One pattern thus sees an argument, the one before it, and the program.
  * Every match masks the groups of the rule that took part in it; a match in
@@ -20,7 +21,7 @@ import {
 import { compileRe2, type Re2 } from '../../subscriptions/filter/pattern.js';
 import { DEFAULT_RULE_NAMES } from './default-rules.js';
 
-export const REDACTION_FIELDS = ['process.command_args', 'process.working_directory'] as const;
+export const REDACTION_FIELDS = ['process.command_args', 'process.working_directory', 'dns.question.name'] as const;
 export type RedactionField = (typeof REDACTION_FIELDS)[number];
 /** In `off`: every default rule. */
 export const ALL_DEFAULTS = 'all';

@@ -81,6 +81,8 @@ export interface SourceSink {
   horizon(horizonNs: bigint): void;
   /** Takes the side record of one exec. */
   exec(record: ExecRecord): void;
+  /** Takes what datagrams asked; called behind their pages and before the horizon. */
+  queries(queries: readonly QueryRecord[]): void;
   /** Something that people should know: an adopted instance, a mounted tracefs, a failed lane. */
   note(reason: string, message: string): void;
 }
@@ -107,6 +109,18 @@ export interface ExecRecord {
 
 /** (uid_t) -1, include/linux/audit.h. */
 export const LOGIN_UID_UNSET = 0xffff_ffff;
+/** What a datagram to the port of DNS asked; not yet redacted. */
+export interface QueryRecord {
+  readonly lane: number;
+  readonly timeNs: bigint;
+  /** The thread that sent it. */
+  readonly pid: number;
+  /** The kernel's address of it. */
+  readonly packet: bigint;
+  readonly localPort: number;
+  /** Absent: it is no question, or not to that port. */
+  readonly question?: { readonly name: string; readonly type: string } | undefined;
+}
 
 /** One process as /proc shows it. Strings are cut to the limits. Not yet redacted. */
 export interface ProcessSnapshot {

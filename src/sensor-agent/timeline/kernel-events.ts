@@ -6,11 +6,12 @@
 import { constants } from 'node:os';
 import type { BusEvent, NetworkContext, ProcessContext } from '../../wire/event/event.js';
 import type { Position } from '../../wire/position.js';
-import type { RecordedExec } from '../recorder/recording.js';
+import type { RecordedExec, RecordedQuery } from '../recorder/recording.js';
 import type { FieldValues } from '../source/pages/decoder.js';
 import type { FormatTable } from '../source/pages/format.js';
 import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
 import { CallJoin, namesSomething } from './calls/call-join.js';
+import { DATAGRAM_EVENTS, DatagramEvents } from './datagrams/datagram-events.js';
 import { PathJoin } from './paths/path-join.js';
 import type { ProcessState } from './process-state.js';
 import { ProcessTable } from './process-table.js';
@@ -28,6 +29,8 @@ export interface TraceEvent {
   readonly values: FieldValues;
   /** Path of the file that was opened, where it could be read beside the event. */
   path?: string;
+  /** Of a datagram to the port of DNS: what it asked, where that was copied beside the event. */
+  query?: RecordedQuery;
 }
 
 export interface EventPlace {
@@ -35,7 +38,10 @@ export interface EventPlace {
   readonly wallNs: bigint;
 }
 
-/** The trace events that context comes from. Together with those of ON_DEMAND they are all that have a typed form. */
+/**
+ * The trace events that context comes from, or whose meaning depends on those before them. Together with those of
+ * ON_DEMAND they are all that have a typed form.
+ */
 export const TYPED_TRACE_EVENTS = [
   'sched_process_exec',
   'sched_process_exit',
@@ -49,7 +55,9 @@ export const TYPED_TRACE_EVENTS = [
   'commit_creds',
   'cgroup_attach_task',
   'cgroup_transfer_tasks',
+  ...DATAGRAM_EVENTS,
 ] as const;
+const OF_DATAGRAMS: ReadonlySet<string> = new Set(DATAGRAM_EVENTS);
 
 /** include/uapi/linux/sched.h */
 const CLONE_PARENT = 0x8000n;
@@ -57,6 +65,8 @@ const CLONE_THREAD = 0x10000n;
 const CLONE_INTO_CGROUP = 0x2_0000_0000n;
 /** TRACE_FLAG_HARDIRQ | TRACE_FLAG_SOFTIRQ, include/linux/trace_events.h */
 const IN_INTERRUPT = 0x08 | 0x10;
+/** TRACE_FLAG_BH_OFF: in process context, but on behalf of the network, as a tunnel works for what it carries. */
+const BOTTOM_HALVES_OFF = 0x80;
 const AF_INET6 = 10;
 const IPPROTO_TCP = 6;
 
@@ -93,6 +103,7 @@ export class KernelEvents {
   readonly sockets = new SocketTable();
   readonly paths = new PathJoin();
   readonly calls = new CallJoin();
+  readonly datagrams = new DatagramEvents();
   /** Set where somebody names fields that are found only then. */
   named: NamedContext | undefined;
   /** `address:port`: see SelfSockets. */
@@ -102,8 +113,25 @@ export class KernelEvents {
   recordedWith(formats: FormatTable): void {
     const has = (name: string) => formats.byName(name) !== undefined;
     this.sockets.tellsAccepts = has('security_sock_graft');
+    this.datagrams.tellsConnects = has('sys_enter_connect') && has('sys_exit_connect');
     this.calls.begin(has);
     this.processes.follows = { users: has('commit_creds'), cgroups: has('cgroup_attach_task') };
+  }
+
+  /** Another recording begins, of which nothing is known. */
+  clear(): void {
+    this.processes.clear();
+    this.sockets.clear();
+    this.paths.clear();
+    this.calls.clear();
+    this.datagrams.clear();
+  }
+
+  /** Events are missing from here on: nothing is joined with one from before. */
+  interrupt(): void {
+    this.paths.clear();
+    this.calls.clear();
+    this.datagrams.interrupt();
   }
 
   /**
@@ -145,13 +173,14 @@ export class KernelEvents {
         this.#moves(event);
         return undefined;
       default:
-        return this.#onDemand(event, place, wants);
+        return OF_DATAGRAMS.has(event.name) ? this.#datagram(event, place, wants) : this.#onDemand(event, place, wants);
     }
   }
 
   #exec(event: TraceEvent, place: EventPlace, exec: RecordedExec | undefined, wants: (type: string) => boolean) {
     const pid = Number(event.values['pid']);
     this.paths.forget(pid);
+    this.datagrams.forget(pid);
     const process = this.processes.exec(pid, String(event.values['filename']), exec?.process);
     const startNs = exec?.process?.startTimeNs;
     this.processes.started?.push(pid);
@@ -182,6 +211,7 @@ export class KernelEvents {
     const threadId = Number(event.values['pid']);
     this.paths.forget(threadId);
     this.calls.forget(threadId);
+    this.datagrams.forget(threadId);
     const process = this.processes.ensure(threadId);
     // Kernels before 6.15 do not say whether the group died; there the first thread's end stands for it.
     const groupDead = event.values['group_dead'];
@@ -292,6 +322,19 @@ export class KernelEvents {
     const network = { type: ipv6 ? 'ipv6' : 'ipv4', transport: 'tcp', local, peer } as const;
     if (meaning.waits) this.sockets.wait(v['skaddr'] as bigint, network);
     return meaning.waits ? undefined : this.#connection(meaning, network, place, wants);
+  }
+
+  #datagram(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
+    const { name, values, query, flags, pid } = event;
+    const process = flags & (IN_INTERRUPT | BOTTOM_HALVES_OFF) ? undefined : this.processes.ensure(pid);
+    const found = this.datagrams.follow({
+      ...{ name, values, query, timeNs: place.position.timeNs },
+      ...{ threadId: process && pid, pid: process?.pid },
+    });
+    if (found === undefined || !wants(found.type)) return undefined;
+    const { type, ...parts } = found;
+    const typed = this.#typed(type, place, process, pid);
+    return { ...typed, ...parts, self: typed.self };
   }
 
   /** A process has taken a connection: only then is it known who accepts it. */

@@ -3,7 +3,13 @@
  * asks for them, into parts of typed events. None of them carries context that
  * others need, so they are decoded only where somebody wants their type.
  */
-import { CATALOGUE, type CatalogueEntry, isCallEvent, type RawRef } from '../../subscriptions/pushdown/catalogue.js';
+import {
+  CATALOGUE,
+  type CatalogueEntry,
+  isCallEvent,
+  type RawRef,
+  tracedEvents,
+} from '../../subscriptions/pushdown/catalogue.js';
 import type { BusEvent, FileContext, SyscallContext } from '../../wire/event/event.js';
 import type { FieldValue, FieldValues } from '../source/pages/decoder.js';
 import type { JoinedCall } from './calls/call-join.js';
@@ -15,12 +21,14 @@ import { syscallName } from './syscall-names.js';
 /** Types of the profiles beyond `lite`, by `group/event`; the agent's own points, whose group is the recorder's, by name. */
 export const ON_DEMAND: ReadonlyMap<string, CatalogueEntry> = new Map(
   [...CATALOGUE.values()]
-    .filter(({ profile }) => profile !== 'lite')
+    // Which datagram is a socket's first to a peer depends on all before it: they are followed.
+    .filter(({ profile }) => profile !== 'lite' && profile !== 'udp')
     .flatMap((entry) => eventsOf(entry).map((name) => [name, entry] as const)),
 );
 
-function eventsOf({ traceEvent, alsoTraced, pathPoint }: CatalogueEntry): readonly string[] {
-  const traced = [traceEvent, ...alsoTraced];
+function eventsOf(entry: CatalogueEntry): readonly string[] {
+  const { pathPoint } = entry;
+  const traced = tracedEvents(entry);
   return pathPoint === undefined ? traced : [...traced, pathPoint.name, ...pathPoint.beside];
 }
 
@@ -58,7 +66,7 @@ export function onDemandParts(name: string, values: FieldValues, known: KnownPat
   if (isCallEvent(name)) return { file: calledFile(values, known.given) };
   if (entry.type === 'file.open') return { file: openedFile(values, known) };
   if (entry.profile === 'file') return { file: fileOf(entry.type, values) };
-  if (entry.traceEvent.startsWith('module/'))
+  if (entry.traceEvent?.startsWith('module/'))
     return { raw: { name, fields: textOf(values) }, object: moduleObject(values) };
   if (entry.raw.has('syscall.result')) return { syscall: syscallOf(entry, undefined, values) };
   return { syscall: syscallOf(entry, values), ...namedBy(entry.type, NOTHING_NAMED, values) };

@@ -14,18 +14,20 @@ import { TIMELINE_PENDING_EVENTS_MAX } from '../../limits.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire/position.js';
 import { EntrySelection } from '../interest/entry-selection.js';
-import { type Checkpoint, type CheckpointHead, checkpointParts } from '../recorder/checkpoint.js';
+import { type Checkpoint, type CheckpointHead, checkpointParts, restoreTables } from '../recorder/checkpoint.js';
 import type {
   Origin,
   RecordedExec,
   RecordedHole,
   RecordedNotice,
   RecordedPaths,
+  RecordedQueries,
   RecordedSnapshot,
 } from '../recorder/recording.js';
 import { type EventFormat, eventFlags, eventPid, FormatTable } from '../source/pages/format.js';
 import { type LaneCursor, type PageEntries, scanPage } from '../source/pages/page.js';
 import type { ClockPair, SourcePage } from '../source/source.js';
+import { entryOf } from './datagrams/query-join.js';
 import { ExecJoin } from './exec-join.js';
 import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { OpenLosses } from './open-losses.js';
@@ -166,10 +168,7 @@ export class Timeline {
     if (this.#readsAgain(ordinal)) return;
     if (!origin.continued) {
       this.interrupt();
-      this.#kernel.processes.clear();
-      this.#kernel.sockets.clear();
-      this.#kernel.paths.clear();
-      this.#kernel.calls.clear();
+      this.#kernel.clear();
       this.#scanned = [];
     }
     const before = this.#frontier;
@@ -241,6 +240,14 @@ export class Timeline {
     for (const read of paths) {
       const event = eventAt(this.#lanes.get(read.lane), read);
       if (event) event.path = read.path;
+    }
+  }
+
+  /** Adds what datagrams asked to their entries, as paths() does. */
+  queries({ queries }: RecordedQueries): void {
+    for (const query of queries) {
+      const entry = entryOf(this.#lanes.get(query.lane), query);
+      if (entry) entry.query = query;
     }
   }
 
@@ -369,18 +376,7 @@ export class Timeline {
     this.#execs.clear();
     // Earlier versions wrote no execs.
     for (const part of parts) for (const record of part.execs ?? []) this.#execs.add(record);
-    const processes = this.#kernel.processes.load({
-      processes: parts.flatMap((part) => part.processes.processes),
-      tasks: parts.flatMap((part) => part.processes.tasks),
-      exited: parts.flatMap((part) => part.processes.exited),
-    });
-    this.#kernel.sockets.load(
-      {
-        owners: parts.flatMap((part) => part.sockets.owners),
-        listeners: parts.flatMap((part) => part.sockets.listeners),
-      },
-      processes,
-    );
+    restoreTables(parts, this.#kernel);
   }
 
   #setOrigin(origin: Origin): void {
@@ -471,8 +467,7 @@ export class Timeline {
 
   #lose(loss: Loss, position: Position, from?: Position): void {
     if (loss.stated) this.#losses.follow(loss.stated);
-    this.#kernel.paths.clear();
-    this.#kernel.calls.clear();
+    this.#kernel.interrupt();
     this.#sink?.loss(loss, position, from);
   }
 

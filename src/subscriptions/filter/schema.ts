@@ -108,6 +108,10 @@ const ALL: readonly Field[] = [
   text('network.peer.address', (e) => e.network?.peer.address),
   integer('network.peer.port', (e) => e.network?.peer.port),
   flag('network.failed', (e) => e.network?.failed),
+  integer('network.datagrams', (e) => e.network?.datagrams),
+  text('dns.question.name', (e) => e.dns?.question?.name),
+  text('dns.question.type', (e) => e.dns?.question?.type),
+  flag('dns.question_missed', (e) => e.dns?.questionMissed),
   integer('signal.number', (e) => e.signal?.number),
   text('signal.name', (e) => e.signal?.name),
   integer('signal.target_pid', (e) => e.signal?.targetPid),
@@ -152,6 +156,7 @@ export const GROUPS: ReadonlyMap<string, (event: BusEvent) => boolean> = new Map
   ['process.cgroup', (e: BusEvent) => e.process?.cgroup !== undefined],
   ['network.local', (e: BusEvent) => e.network !== undefined],
   ['network.peer', (e: BusEvent) => e.network !== undefined],
+  ['dns.question', (e: BusEvent) => e.dns?.question !== undefined],
 ]);
 
 /** First parts of field names: `process`, `network`, ... */

@@ -15,6 +15,7 @@ import {
 import type { Position } from '../position.js';
 import type {
   BusEvent,
+  DnsContext,
   Endpoint,
   ExecutableContext,
   FileContext,
@@ -78,6 +79,7 @@ export class EventWriter {
     if (event.file) this.#file(event.file);
     if (event.mount) this.#mount(event.mount);
     if (event.object) this.#object(event.object);
+    if (event.dns) this.#dns(event.dns);
     this.#close(run);
     if (mask) this.#length = start + cutRuns(this.#bytes.subarray(start, this.#length), mask).copy(this.#bytes, start);
     return this.#length - start;
@@ -195,6 +197,22 @@ export class EventWriter {
     this.#endpoint(0x1a, network.local);
     this.#endpoint(0x22, network.peer);
     if (network.failed) this.#int(0x28, 1);
+    this.#int(0x30, network.datagrams ?? 0);
+    this.#close(at);
+  }
+
+  #dns({ question, questionMissed, redactions }: DnsContext): void {
+    // The first of the tag's two bytes.
+    this.#byte(0x82);
+    const at = this.#open(0x01);
+    if (question) {
+      const asked = this.#open(0x0a);
+      this.#string(0x0a, question.name);
+      this.#string(0x12, question.type);
+      this.#close(asked);
+    }
+    if (questionMissed) this.#int(0x10, 1);
+    this.#int(0x18, redactions ?? 0);
     this.#close(at);
   }
 

@@ -14,6 +14,7 @@ export interface BusEvent {
   readonly process?: ProcessContext | undefined;
   readonly container?: { readonly id: string } | undefined;
   readonly network?: NetworkContext | undefined;
+  readonly dns?: DnsContext | undefined;
   readonly signal?: SignalContext | undefined;
   readonly notice?: NoticeContext | undefined;
   readonly raw?: RawContext | undefined;
@@ -77,17 +78,31 @@ export interface ExecutableContext {
 }
 
 export interface Endpoint {
+  /** Empty where it is not known. */
   readonly address: string;
+  /** 0 where it is not known. */
   readonly port: number;
 }
 
 export interface NetworkContext {
   readonly type: 'ipv4' | 'ipv6';
-  readonly transport: 'tcp';
+  readonly transport: 'tcp' | 'udp';
   readonly local: Endpoint;
   readonly peer: Endpoint;
-  /** network.tcp.connect: no connection came about. network.tcp.accept: it ended before a process took it. */
+  /**
+   * network.tcp.connect: no connection came about. network.tcp.accept: it ended before a process took it.
+   * network.udp.connect: the kernel refused the peer.
+   */
   readonly failed?: boolean | undefined;
+  /** network.udp.send: those to this peer since the last such event, this one included. */
+  readonly datagrams?: number | undefined;
+}
+
+/** What was asked of the domain name system. */
+export interface DnsContext {
+  readonly question?: { readonly name: string; readonly type: string } | undefined;
+  readonly questionMissed?: boolean | undefined;
+  readonly redactions?: number | undefined;
 }
 
 export interface SignalContext {
@@ -165,8 +180,16 @@ export const TOPICS: Readonly<Record<string, { readonly description: string; rea
     types: ['process.exec', 'process.fork', 'process.exit', 'process.rename', 'process.signal'],
   },
   network: {
-    description: 'TCP connections opened, accepted, listened for and closed',
-    types: ['network.tcp.connect', 'network.tcp.accept', 'network.tcp.listen', 'network.tcp.close'],
+    description: 'TCP connections opened, accepted, listened for and closed; UDP peers, datagrams, names asked of DNS',
+    types: [
+      'network.tcp.connect',
+      'network.tcp.accept',
+      'network.tcp.listen',
+      'network.tcp.close',
+      'network.udp.connect',
+      'network.udp.send',
+      'network.dns.query',
+    ],
   },
   security: {
     description: 'calls that gain or use privilege: ptrace, mount, namespaces, bpf, user ids, kill, modules',
@@ -229,6 +252,7 @@ const NAMED_OBJECTS = ['memfd_create', 'module_load', 'module_free'].map((call) 
 /** Event parts that only some types have. Any event may have a part that is not listed here. */
 const CARRIERS: Readonly<Record<string, (type: string, topic: string) => boolean>> = {
   network: (_type, topic) => topic === 'network',
+  dns: (type) => type === 'network.dns.query',
   signal: (type) => type === 'process.signal',
   notice: (_type, topic) => topic === 'host',
   syscall: (_type, topic) => topic === 'security' || topic === 'syscall',

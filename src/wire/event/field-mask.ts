@@ -47,7 +47,7 @@ const EVENT: Shape = {
     },
   ],
   container: [5, { id: 1 }],
-  network: [6, { type: 1, transport: 2, local: [3, ENDPOINT], peer: [4, ENDPOINT], failed: 5 }],
+  network: [6, { type: 1, transport: 2, local: [3, ENDPOINT], peer: [4, ENDPOINT], failed: 5, datagrams: 6 }],
   signal: [7, { number: 1, name: 2, target_pid: 3, target_comm: 4, code: 5, result: 6 }],
   notice: [8, { reason: 1, message: 2, lost: 3, lost_unknown: 4, source: 5 }],
   raw: [9, { name: 1, fields: 2 }],
@@ -55,6 +55,7 @@ const EVENT: Shape = {
   file: [11, { path: 1, path_missed: 2, descriptor: 3, flags: 4, mode: 5, new_path: 6, path_resolved: 7 }],
   mount: [12, { source: 1, target: 2, type: 3, missed: 4 }],
   object: [13, { name: 1, name_missed: 2 }],
+  dns: [16, { question: [1, { name: 1, type: 2 }], question_missed: 2, redactions: 3 }],
 };
 
 /** Without these an event could be neither named nor ordered. */

@@ -66,7 +66,9 @@ test('a plan states the cost of a profile only where a node that is asked allows
   const subscriber = harness.subscribe({ nodes: ['a'], follow: true });
   await subscriber.isAccepted();
   const texts = subscriber.accepted!.plan!.stages.map(({ text }) => text);
-  assert.ok(texts.includes('records nothing of the profiles security, syscall: no node that is asked allows them'));
+  assert.ok(
+    texts.includes('records nothing of the profiles security, syscall, udp: no node that is asked allows them'),
+  );
   const costs = texts.filter((text) => text.includes('while this is asked for'));
   assert.ok(costs.length > 0);
   assert.ok(costs.every((text) => text.includes('(profile file)')));

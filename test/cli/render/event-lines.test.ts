@@ -1,7 +1,7 @@
 /** Events in the compact format: every type, the arguments and results of system calls, names of parents, columns. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type BusEvent, TOPICS } from '../../../src/wire/event/event.js';
+import { type BusEvent, type NetworkContext, TOPICS } from '../../../src/wire/event/event.js';
 import { BASH, CURL, V4, wireEvent } from '../../harness/bus/event-fixture.js';
 import { lines, show } from '../../harness/shown-lines.js';
 
@@ -13,6 +13,13 @@ const V6 = {
   local: { address: '::', port: 80 },
   peer: { address: '2001:db8::1', port: 9 },
 } as const;
+
+const UDP: NetworkContext = {
+  type: 'ipv4',
+  transport: 'udp',
+  local: { address: '', port: 5555 },
+  peer: { address: '10.0.0.1', port: 53 },
+};
 
 const NAMED = { pathMissed: false, descriptor: -100, flags: 0, mode: 0 };
 
@@ -89,6 +96,37 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
   ['network.tcp.listen', { process: CURL, network: V6 }, 'tcp listen   [::]:80 curl[123]'],
   ['network.tcp.close', { process: CURL, network: V6 }, 'tcp close    [::]:80 – [2001:db8::1]:9 curl[123]'],
   ['network.tcp.close', { network: V4 }, 'tcp close    10.0.0.2:5555 – 10.0.0.1:443'],
+  ['network.udp.connect', { process: CURL, network: UDP }, 'udp connect  10.0.0.1:53 ← ?:5555 curl[123]'],
+  [
+    'network.udp.connect',
+    { process: CURL, network: { ...UDP, failed: true } },
+    'udp connect  10.0.0.1:53 ← ?:5555 failed curl[123]',
+  ],
+  [
+    'network.udp.send',
+    { process: CURL, network: { ...UDP, datagrams: 1 } },
+    'udp send     10.0.0.1:53 ← ?:5555 curl[123]',
+  ],
+  [
+    'network.udp.send',
+    { process: CURL, network: { ...UDP, peer: { address: '::1', port: 0 }, datagrams: 12 } },
+    'udp send     [::1]:? ← ?:5555 12 datagrams curl[123]',
+  ],
+  [
+    'network.dns.query',
+    { process: CURL, network: UDP, dns: { question: { name: 'a\\.b.example', type: 'AAAA' } } },
+    "dns query    AAAA 'a\\.b.example' 10.0.0.1:53 ← ?:5555 curl[123]",
+  ],
+  [
+    'network.dns.query',
+    { process: CURL, network: UDP, dns: { question: { name: '***.example', type: 'TXT' }, redactions: 1 } },
+    "dns query    TXT '***.example' (1 redacted) 10.0.0.1:53 ← ?:5555 curl[123]",
+  ],
+  [
+    'network.dns.query',
+    { network: UDP, dns: { questionMissed: true } },
+    'dns query    (question missed) 10.0.0.1:53 ← ?:5555',
+  ],
   ...TOPICS['security']!.types.map((type): readonly [string, Partial<BusEvent>, string] => {
     const name = type.slice('security.'.length);
     const syscall = { id: 1n, name, args: [123n, -1n, 0x7ffc_0000_0000n, -(2n ** 63n)], result: 0n, returned: false };

@@ -34,6 +34,21 @@ export const event: fc.Arbitrary<BusEvent> = fc.record(
       { requiredKeys: ['pid'] },
     ),
     container: fc.record({ id: text }),
+    network: fc.record(
+      {
+        type: fc.constantFrom('ipv4', 'ipv6'),
+        transport: fc.constantFrom('tcp', 'udp'),
+        local: fc.record({ address: text, port: fc.nat(65_535) }),
+        peer: fc.record({ address: text, port: fc.nat(65_535) }),
+        failed: fc.boolean(),
+        datagrams: fc.nat(0xffff_ffff),
+      },
+      { requiredKeys: ['type', 'transport', 'local', 'peer'] },
+    ),
+    dns: fc.record(
+      { question: fc.record({ name: text, type: text }), questionMissed: fc.boolean() },
+      { requiredKeys: [] },
+    ),
     signal: fc.record({ number: int32, name: text, targetPid: int32, targetComm: text, code: int32, result: int32 }),
     raw: fc.record({
       name: text,

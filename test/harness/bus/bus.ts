@@ -40,10 +40,14 @@ export interface EventLine {
   };
   readonly container?: { id: string };
   readonly network?: {
+    type?: string;
+    transport?: string;
     local: { address: string; port: number };
     peer: { address: string; port: number };
     failed?: boolean;
+    datagrams?: number;
   };
+  readonly dns?: { question?: { name: string; type: string }; questionMissed?: boolean; redactions?: number };
   readonly syscall?: {
     id: string;
     name: string;

@@ -5,7 +5,7 @@ import { EXEC_PROBE_BUFFER_BYTES_PER_CPU } from '../../../src/limits.js';
 import type { FieldValues } from '../../../src/sensor-agent/source/pages/decoder.js';
 import { FormatTable } from '../../../src/sensor-agent/source/pages/format.js';
 import { type LaneCursor, PageEntries, scanPage, startCursor } from '../../../src/sensor-agent/source/pages/page.js';
-import type { ExecRecord, SourceSink } from '../../../src/sensor-agent/source/source.js';
+import type { ExecRecord, QueryRecord, SourceSink } from '../../../src/sensor-agent/source/source.js';
 import { TraceClock, uptimeNow } from '../../../src/sensor-agent/source/tracefs/clock.js';
 import { openTracefs } from '../../../src/sensor-agent/source/tracefs/mount.js';
 
@@ -47,6 +47,7 @@ export interface SeenEvent {
 export class Recording implements SourceSink {
   readonly events: SeenEvent[] = [];
   readonly execs: ExecRecord[] = [];
+  readonly asked: QueryRecord[] = [];
   readonly notes: string[] = [];
   readonly horizons: bigint[] = [];
   lost = 0;
@@ -85,6 +86,10 @@ export class Recording implements SourceSink {
 
   exec(record: ExecRecord): void {
     this.execs.push(record);
+  }
+
+  queries(queries: readonly QueryRecord[]): void {
+    this.asked.push(...queries);
   }
 
   note(reason: string): void {

@@ -23,12 +23,12 @@ test('doctor tries everything the agent needs, reports it, and removes it again'
     assert.equal(state(name), 'ok', name);
   }
   assert.match(state('arguments of programs')!, /^(ok|limited)$/);
-  for (const name of ['paths of files', 'names in calls', 'users of processes'])
+  for (const name of ['paths of files', 'names in calls', 'users of processes', 'datagrams and names asked of DNS'])
     assert.match(state(name)!, /^(ok|limited)$/);
   const { detail } = checks.find((check) => check.name === 'redaction of process.command_args')!;
   assert.match(detail, /^\d+ rules: secret-assignment, .*\bjwt\b/);
   for (const event of LITE_EVENTS) assert.equal(state(`event ${event}`), 'ok', event);
-  for (const name of ['profile security', 'profile file', 'profile syscall'])
+  for (const name of ['profile security', 'profile file', 'profile udp', 'profile syscall'])
     assert.match(state(name)!, /^(ok|limited)$/, name);
   for (const name of ['uprobes', 'kprobes', 'event probes']) assert.match(state(name)!, /^(ok|limited)$/);
   const { detail: strays, mend } = checks.find((check) => check.name === 'probes left behind')!;

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { INTEREST_GRACE_MS } from '../../../src/limits.js';
 import { Demand } from '../../../src/sensor-agent/interest/demand.js';
 import type { OnDemandEvents } from '../../../src/sensor-agent/source/source.js';
-import { CATALOGUE } from '../../../src/subscriptions/pushdown/catalogue.js';
+import { CATALOGUE, tracedEvents } from '../../../src/subscriptions/pushdown/catalogue.js';
 
 /** The switches of a source, and every move of them. */
 class Switches implements OnDemandEvents {
@@ -15,7 +15,7 @@ class Switches implements OnDemandEvents {
 
   constructor(profile: string, enabled: readonly string[] = [], more: readonly string[] = []) {
     const entries = [...CATALOGUE.values()].filter((entry) => entry.profile === profile);
-    this.events = new Set([...entries.map(({ traceEvent }) => traceEvent), ...more]);
+    this.events = new Set([...entries.flatMap(tracedEvents), ...more]);
     this.enabled = new Set(enabled);
   }
 
@@ -108,7 +108,7 @@ test('after any series of interests exactly the events of the last one are on', 
         demand.widen(asks(...asked));
         demand.narrow();
       }
-      const needed = all.at(-1)!.map((type) => CATALOGUE.get(type)!.traceEvent);
+      const needed = [...new Set(all.at(-1)!.flatMap((type) => tracedEvents(CATALOGUE.get(type)!)))];
       assert.deepEqual([...switches.enabled].sort(), needed.filter((event) => switches.events.has(event)).sort());
     }),
   );

@@ -134,7 +134,7 @@ for (const [what, bad, expected] of [
   [
     'field',
     rule('x', { field: 'process.comm' as 'process.command_args' }),
-    /field must be one of process\.command_args, process\.working_directory, got "process\.comm"$/,
+    /field must be one of process\.command_args, process\.working_directory, dns\.question\.name, got "process\.comm"$/,
   ],
   ['group', rule('(x)', { groups: [2] }), /groups must be 0 to 1, got 2$/],
   ['half a group', rule('(x)', { groups: [0.5] }), /groups must be 0 to 1, got 0.5$/],

@@ -66,14 +66,23 @@ export class KernelTypes {
     }
   }
 
-  /** The offset in bytes of a member of a structure, `linux_binprm.p`; undefined where the kernel does not say. */
+  /**
+   * The offset in bytes of a member of a structure, `linux_binprm.p`; undefined where the kernel does not say, or where
+   * the member is a part of a byte.
+   */
   offset(structure: string, member: string): number | undefined {
     for (const at of this.#starts) {
       if (this.#info(at).kind !== STRUCT || !this.#isNamed(at, structure)) continue;
       const bits = this.#memberBits(at, member, 0);
-      if (bits !== undefined) return bits / 8;
+      if (bits !== undefined) return bits % 8 === 0 ? bits / 8 : undefined;
     }
     return undefined;
+  }
+
+  /** Those of several, `structure.member`; undefined where the kernel does not say all of them. */
+  offsets(members: readonly `${string}.${string}`[]): number[] | undefined {
+    const found = members.map((member) => this.offset(...(member.split('.') as [string, string])));
+    return found.every((offset) => offset !== undefined) ? found : undefined;
   }
 
   /**

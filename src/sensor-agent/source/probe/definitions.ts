@@ -20,9 +20,22 @@ export function recordedGroup(recorderId: string): string {
   return probeGroup(recorderId) + RECORDED;
 }
 
-/** The instance in which a group's events are on, if anywhere, with underscores for its dashes. */
+const QUERIES = '_queries';
+
+/** The group of those that copy datagrams. */
+export function queriesGroup(recorderId: string): string {
+  return probeGroup(recorderId) + QUERIES;
+}
+
+/** The trace instance that has these. */
+export function queriesName(recorderId: string): string {
+  return `backplane-${recorderId}-queries`;
+}
+
+/** The instance without which a group's events are on nowhere, with underscores for its dashes. */
 export function instanceOf(group: string): string {
-  return group.endsWith(RECORDED) ? group.slice(0, -RECORDED.length) : `${group}_exec`;
+  const suffix = [RECORDED, QUERIES].find((each) => group.endsWith(each));
+  return suffix === undefined ? `${group}_exec` : group.slice(0, -suffix.length);
 }
 
 /**

@@ -1,12 +1,12 @@
 /** The trace events of each profile, `group/event`. */
-import { CATALOGUE, type Profile } from '../../../subscriptions/pushdown/catalogue.js';
+import { CATALOGUE, type Profile, tracedEvents } from '../../../subscriptions/pushdown/catalogue.js';
 
 export function profileEvents(profile: Profile): readonly string[] {
   const entries = [...CATALOGUE.values()].filter((entry) => entry.profile === profile);
-  const events = entries.flatMap(({ traceEvent, alsoTraced, pathPoint }) => [
-    ...[traceEvent, ...alsoTraced],
+  const events = entries.flatMap((entry) => [
+    ...tracedEvents(entry),
     // The agent's own have no group here.
-    ...(pathPoint?.beside ?? []).filter((event) => event.includes('/')),
+    ...(entry.pathPoint?.beside ?? []).filter((event) => event.includes('/')),
   ]);
   return [...new Set(events)];
 }

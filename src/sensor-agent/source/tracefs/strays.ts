@@ -6,7 +6,8 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { nodeFileOps } from '../../../storage/file-ops.js';
 import { readIdentity } from '../../../storage/identity.js';
-import { allDefinitions, instanceOf, probeGroup, undefineAll } from '../probe/definitions.js';
+import { datagramProofName, undefineDatagramCopies } from '../datagrams/datagram-points.js';
+import { allDefinitions, instanceOf, probeGroup, queriesName, undefineAll } from '../probe/definitions.js';
 import { proofName } from '../probe/proof.js';
 import { undefinePoints } from '../probe/recorded-points.js';
 import { removeInstance } from './instance.js';
@@ -14,7 +15,7 @@ import { findTracefs } from './mount.js';
 import { instanceOwner } from './owner.js';
 
 const NAME = /^backplane-/;
-const PROOF = /-proof$/;
+const PROOF = /(?:-datagrams)?-proof$/;
 /** A process that was killed closes its files a moment later. */
 const LOOK_MS = 20;
 
@@ -51,7 +52,9 @@ export function removeInstancesOf(recorderDir: string, waitMs: number): string[]
   if (instances === undefined || key === undefined) return [];
   const recorderId = key.identity.toString(16).padStart(16, '0');
   const name = `backplane-${recorderId}`;
-  const left = [name, `${name}-exec`, proofName(recorderId)].filter((each) => existsSync(join(instances, each)));
+  const proofs = [proofName(recorderId), datagramProofName(recorderId)];
+  const all = [name, `${name}-exec`, queriesName(recorderId), ...proofs];
+  const left = all.filter((each) => existsSync(join(instances, each)));
   const endMs = performance.now() + waitMs;
   const removed = left.filter((each) => {
     while (instanceOwner(each) !== undefined) {
@@ -63,6 +66,7 @@ export function removeInstancesOf(recorderDir: string, waitMs: number): string[]
   // Refused while an agent has them switched on in its instance.
   undefineAll(dirname(instances), probeGroup(recorderId));
   undefinePoints(dirname(instances), recorderId);
+  undefineDatagramCopies(dirname(instances), recorderId);
   return removed;
 }
 

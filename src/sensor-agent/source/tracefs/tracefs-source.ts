@@ -12,13 +12,17 @@ import {
   KERNEL_BUFFERS_MEMORY_SHARE,
   KiB,
   MiB,
+  QUERY_BUFFER_BYTES_PER_CPU,
 } from '../../../limits.js';
 import { kernelFilter } from '../../../subscriptions/pushdown/kernel-filter.js';
 import type { RawExpr } from '../../../subscriptions/pushdown/raw-expr.js';
 import { defineCallPoints } from '../calls/call-points.js';
+import { type DatagramPoints, defineDatagramPoints, undefineDatagramCopies } from '../datagrams/datagram-points.js';
+import { QueryProbe } from '../datagrams/query-probe.js';
 import { ExecArguments } from '../exec/exec-arguments.js';
 import { FormatTable, parseFormat } from '../pages/format.js';
 import { definePathPoints } from '../paths/define-paths.js';
+import { queriesName } from '../probe/definitions.js';
 import { ExecProbe } from '../probe/exec-probe.js';
 import { definePoints, undefinePoints } from '../probe/recorded-points.js';
 import { defineUserPoint } from '../probe/user-point.js';
@@ -53,6 +57,9 @@ export interface TracefsOptions {
 
 const FILE_EVENTS = profileEvents('file');
 const SECURITY_EVENTS = profileEvents('security');
+const UDP_EVENTS = profileEvents('udp');
+
+const NO_POINTS: DatagramPoints = { events: [], copies: [] };
 
 interface Running {
   readonly tracefs: string;
@@ -62,6 +69,7 @@ interface Running {
   readonly clock: TraceClock;
   readonly watch: InstanceWatch;
   execs: ExecArguments | undefined;
+  readonly queries: QueryProbe | undefined;
   malformedPages: number;
   misplacedPages: number;
 }
@@ -92,44 +100,53 @@ export class TracefsSource implements Source {
   async start(sink: SourceSink): Promise<void> {
     const tracefs = openTracefs();
     if (tracefs.mounted) sink.note('tracefs_mounted', `mounted tracefs on ${tracefs.path}`);
-    const buffers = affordable(this.#options.bufferBytesPerCpu ?? KERNEL_BUFFER_BYTES_PER_CPU);
-    const { recorderId } = this.#options;
+    const { recorderId, bufferBytesPerCpu = KERNEL_BUFFER_BYTES_PER_CPU } = this.#options;
     const name = `backplane-${recorderId}`;
-    const instance = this.#makeInstance(tracefs.path, name, buffers.pages);
+    const datagrams = this.#asks(UDP_EVENTS) ? await defineDatagramPoints(tracefs.path, recorderId) : NO_POINTS;
+    const buffers = affordable(bufferBytesPerCpu, datagrams.copies.length > 0 ? QUERY_BUFFER_BYTES_PER_CPU : 0);
+    const instance = this.#makeInstance(tracefs.path, name, buffers.pages, datagrams.events);
     process.once('exit', this.#atExit);
     try {
-      this.#running = this.#open(tracefs.path, instance, sink);
+      this.#running = this.#open(tracefs.path, instance, sink, datagrams.copies);
       await this.#startArguments(tracefs.path, `${name}-exec`, buffers.execs);
     } catch (cause) {
       // An adopted instance is kept, as the next attempt can still read its events.
       if (this.#running === undefined && !instance.adopted) {
         instance.removeSync();
-        undefinePoints(tracefs.path, recorderId);
+        this.#undefine(tracefs.path);
       }
       await this.stop();
       throw cause;
     }
     this.#noteAbsent(instance, sink);
+    if (datagrams.problem !== undefined)
+      sink.note('profile_partial', `datagrams are told by routes, and no names asked of DNS: ${datagrams.problem}`);
     if (instance.adopted) sink.note('instance_adopted', `took over what ${name} recorded since its agent died`);
     this.#degrade(instance.missing.map((event) => `${event} is not recorded: this kernel does not have it`));
   }
 
-  #makeInstance(tracefs: string, name: string, bufferBytesPerCpu: number): TraceInstance {
+  #asks(events: readonly string[]): boolean {
+    return this.#options.onDemand?.some((event) => events.includes(event)) ?? false;
+  }
+
+  #undefine(tracefs: string): void {
+    undefinePoints(tracefs, this.#options.recorderId);
+    undefineDatagramCopies(tracefs, this.#options.recorderId);
+  }
+
+  #makeInstance(tracefs: string, name: string, bufferBytesPerCpu: number, datagrams: readonly string[]): TraceInstance {
     const { recorderId, events = LITE_EVENTS, onDemand = [] } = this.#options;
     const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
     const user = defineUserPoint(tracefs, recorderId).event;
     const all = [...events, ...definePoints(tracefs, recorderId), ...(user === undefined ? [] : [user])];
-    const allowed = (profile: readonly string[]) => onDemand.some((event) => profile.includes(event));
-    const asked = [
-      ...onDemand,
-      ...(allowed(FILE_EVENTS) ? definePathPoints(tracefs, recorderId).events : []),
-      ...(allowed(SECURITY_EVENTS) ? defineCallPoints(tracefs, recorderId).events : []),
-    ];
+    const paths = this.#asks(FILE_EVENTS) ? definePathPoints(tracefs, recorderId).events : [];
+    const calls = this.#asks(SECURITY_EVENTS) ? defineCallPoints(tracefs, recorderId).events : [];
+    const asked = [...onDemand, ...paths, ...calls, ...datagrams];
     try {
       return new TraceInstance(tracefs, { name, bufferBytesPerCpu, subBufferBytes, events: all, onDemand: asked });
     } catch (cause) {
       // Refused where they are on in another's instance.
-      undefinePoints(tracefs, recorderId);
+      this.#undefine(tracefs);
       throw cause;
     }
   }
@@ -141,7 +158,15 @@ export class TracefsSource implements Source {
 
   drain(): DrainResult {
     const running = this.#live();
-    const result = running.drain.run(running.sink);
+    const { sink, queries } = running;
+    const result = running.drain.run({
+      page: (page) => sink.page(page),
+      horizon: (horizonNs) => {
+        const found = queries?.drain(horizonNs);
+        if (found && found.queries.length > 0) sink.queries(found.queries);
+        sink.horizon(found?.horizonNs ?? horizonNs);
+      },
+    });
     running.execs?.drain();
     const malformed = running.drain.malformedPages - running.malformedPages;
     if (malformed > 0)
@@ -155,8 +180,8 @@ export class TracefsSource implements Source {
   }
 
   look(nowMs: number): readonly Disturbance[] {
-    const { watch, execs } = this.#live();
-    return [watch.look(nowMs), execs?.look(nowMs)].filter((found) => found !== undefined);
+    const { watch, execs, queries } = this.#live();
+    return [watch.look(nowMs), execs?.look(nowMs), queries?.look(nowMs)].filter((found) => found !== undefined);
   }
 
   get argumentsBy(): ArgumentsBy | undefined {
@@ -187,27 +212,33 @@ export class TracefsSource implements Source {
     const running = this.#running;
     this.#running = undefined;
     running?.execs?.stopSync();
+    running?.queries?.stopSync();
     running?.watch.close();
     running?.drain.close();
     if (running === undefined) return;
     running.instance.removeSync();
-    undefinePoints(running.tracefs, this.#options.recorderId);
+    this.#undefine(running.tracefs);
   }
 
-  #open(tracefs: string, instance: TraceInstance, sink: SourceSink): Running {
-    const { onDemand } = instance;
+  #open(tracefs: string, instance: TraceInstance, sink: SourceSink, copies: readonly string[]): Running {
+    const { onDemand, lanes } = instance;
+    const clock = new TraceClock(() => (instance.ownClock ? statsNow(instance.statsPath(lanes[0]!)) : undefined));
+    const queries = this.#copyQueries(tracefs, copies, () => clock.nowNs());
     const names = [...instance.events, ...onDemand, ...instance.leftover];
     this.onDemand = {
       events: onDemand,
       enabled: instance.enabled,
-      switch: (event, on) => instance.switch(event, on),
+      switch: (event, on) => {
+        // What is recorded is on only while its copies are.
+        if (on) queries?.switch(event, on);
+        instance.switch(event, on);
+        if (!on) queries?.switch(event, on);
+      },
       filter: (event, conditions) => this.#filter(instance, sink, event, conditions),
     };
     this.formats = new FormatTable(names.map((event) => parseFormat(event, instance.formatText(event))));
-    const lanes = instance.lanes;
     this.lanes = lanes[lanes.length - 1]! + 1;
     this.pageBytesMax = instance.subBufferBytes;
-    const clock = new TraceClock(() => (instance.ownClock ? statsNow(instance.statsPath(lanes[0]!)) : undefined));
     const descriptors = new Map(lanes.map((lane) => [lane, instance.openPages(lane)]));
     const overrun = (lane: number) => (instance.adopted ? undefined : instance.laneStats(lane).overrun);
     const drain = new PageDrain(descriptors, instance.subBufferBytes, () => clock.nowNs(), overrun);
@@ -221,7 +252,22 @@ export class TracefsSource implements Source {
       onEmptied: () => drain.restarted(),
       nowNs: () => clock.nowNs(),
     });
-    return { tracefs, sink, instance, drain, clock, watch, execs: undefined, malformedPages: 0, misplacedPages: 0 };
+    return {
+      ...{ tracefs, sink, instance, drain, clock, watch, queries, execs: undefined },
+      ...{ malformedPages: 0, misplacedPages: 0 },
+    };
+  }
+
+  /** Without its instance names asked of DNS are missed, which each event says. */
+  #copyQueries(tracefs: string, copies: readonly string[], nowNs: () => bigint): QueryProbe | undefined {
+    if (copies.length === 0) return undefined;
+    const name = queriesName(this.#options.recorderId);
+    try {
+      return new QueryProbe({ tracefs, name, copies, bufferBytesPerCpu: QUERY_BUFFER_BYTES_PER_CPU, nowNs });
+    } catch (cause) {
+      this.#degrade([`names asked of DNS are not seen: ${(cause as Error).message}`]);
+      return undefined;
+    }
   }
 
   #filter(instance: TraceInstance, sink: SourceSink, event: string, conditions: readonly RawExpr[] | undefined): void {
@@ -261,8 +307,8 @@ export class TracefsSource implements Source {
 }
 
 /** Sizes of one CPU's buffers such that all together stay within their share of memory. */
-function affordable(bytesPerCpu: number): { readonly pages: number; readonly execs: number } {
+function affordable(bytesPerCpu: number, queries: number): { readonly pages: number; readonly execs: number } {
   const share = Math.floor((totalmem() * KERNEL_BUFFERS_MEMORY_SHARE) / cpus().length);
   const execs = Math.max(EXEC_BUFFER_BYTES_PER_CPU, Math.min(EXEC_PROBE_BUFFER_BYTES_PER_CPU, Math.floor(share / 4)));
-  return { pages: Math.max(64 * KiB, Math.min(bytesPerCpu, share - execs)), execs };
+  return { pages: Math.max(64 * KiB, Math.min(bytesPerCpu, share - execs - queries)), execs };
 }

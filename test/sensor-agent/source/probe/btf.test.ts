@@ -62,6 +62,7 @@ function sample(): Buffer {
   ]);
   to.add(STRUCT, 'entry', 24, [
     ['parent', int, 0],
+    ['flag', int, 36],
     ['', either, 16 * 8],
   ]);
   const text = to.add(POINTER, '', to.add(CONST, '', char));
@@ -94,6 +95,13 @@ test('what a function is handed is told, unless there are several of its name', 
   assert.deepEqual(types.parameters('does'), ['char *', 'linux_binprm *', 'char **', '']);
   assert.equal(types.parameters('twice'), undefined);
   assert.equal(types.parameters('entry'), undefined);
+});
+
+test('of several members all are told or none, and of a part of a byte nothing', () => {
+  const types = new KernelTypes(SAMPLE);
+  assert.deepEqual(types.offsets(['other.p', 'entry.length']), [8, 20]);
+  assert.equal(types.offsets(['other.p', 'other.length']), undefined);
+  assert.equal(types.offset('entry', 'flag'), undefined);
 });
 
 test('any bytes are read to an end', () => {

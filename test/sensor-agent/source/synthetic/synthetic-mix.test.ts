@@ -54,6 +54,7 @@ async function told(mix: SyntheticMix, count: number): Promise<BusEvent[]> {
       page: (page) => recorder.page(page),
       horizon: (horizonNs) => recorder.horizon(horizonNs),
       exec: (record) => recorder.exec(record),
+      queries: (queries) => recorder.queries(queries),
       note: () => {},
     });
     const origin = { epoch: 1, continued: false, bootId: 'b', source: 'synthetic', selfPids: [] };
