@@ -331,7 +331,8 @@ export class Publisher {
 
   #catchUp(replay: Replay, nowMs: number): void {
     const main = this.#recorder.timeline;
-    const lagNs = main.frontier.timeNs - replay.timeline.frontier.timeNs;
+    // Reading begins at a checkpoint, before what was sent: that it comes nearer does not mean that the lag shrinks.
+    const lagNs = main.frontier.timeNs - laterPosition(replay.timeline.frontier, this.#sentTo).timeNs;
     const held = !this.#link!.writable || nowMs < this.#restToMs;
     if (held) {
       this.#lagAllowance.grant(lagNs);

@@ -193,14 +193,15 @@ test('a node over its budget sheds instead of being late, however often its conn
   });
   try {
     for (let connections = 0; connections < 10; connections += 1) {
-      for (let seconds = 0; seconds < 60; seconds += 1) second();
+      for (let seconds = 0; seconds < 60; seconds += 1) {
+        second();
+        const lagNs = driver.recorder.timeline.frontier.timeNs - log.coveredTo!.timeNs;
+        assert.ok(lagNs < 60_000_000_000n, `${lagNs} ns late ${seconds} s after connection ${connections}`);
+      }
       publisher.disconnect();
       for (let seconds = 0; seconds < 5; seconds += 1) second();
       connect();
     }
-    for (let seconds = 0; seconds < 60; seconds += 1) second();
-    const lagNs = driver.recorder.timeline.frontier.timeNs - log.coveredTo!.timeNs;
-    assert.ok(lagNs < 60_000_000_000n, `${lagNs} ns late`);
     assert.ok(log.shed.length > 0);
   } finally {
     end();
