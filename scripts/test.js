@@ -23,6 +23,7 @@ const TOOLS = {
   mount: 'mount',
   bash: 'bash',
   python3: 'python3',
+  perl: 'perl-base',
 };
 
 const args = process.argv.slice(2);

@@ -21,6 +21,7 @@ const TESTS = [
   'end-to-end/kernel/exits',
   'end-to-end/kernel/accepts',
   'end-to-end/kernel/paths',
+  'sensor-agent/source/calls/call-points',
   'end-to-end/kernel/names',
   'end-to-end/kernel/changes',
   'end-to-end/kernel/udp',

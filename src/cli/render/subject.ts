@@ -148,14 +148,21 @@ function rawText(event: EventMessage, palette: Palette): string {
   return join(palette.bold(safeText(raw.name)), fields.join(' '), taskText(event.process));
 }
 
-/** Which argument of a call a part of `mount` is, or an object's name. */
-const NAMED_ARGUMENTS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
-  mount: { source: 0, target: 1, type: 2 },
-  umount2: { target: 0 },
-  fsopen: { type: 0 },
-  move_mount: { target: 3 },
-  memfd_create: { name: 0 },
-};
+/** Which argument of a call has a part of `mount`, or an object's name. */
+const NAMED_ARGUMENTS: ReadonlyMap<string, ReadonlyMap<string, number>> = new Map(
+  Object.entries({
+    mount: new Map([
+      ['source', 0],
+      ['target', 1],
+      ['type', 2],
+    ]),
+    umount2: new Map([['target', 0]]),
+    fsopen: new Map([['type', 0]]),
+    move_mount: new Map([['target', 3]]),
+    memfd_create: new Map([['name', 0]]),
+  }),
+);
+const NO_ARGUMENTS: ReadonlyMap<string, number> = new Map();
 
 /**
  * `kill(123, SIGKILL)`, or `read = 512` when it returned; one that is told with both and with what it named:
@@ -165,11 +172,9 @@ function syscallText({ syscall, mount, object }: EventMessage, palette: Palette)
   const { id, name, args, result, returned } = syscall as WireSyscall;
   const call = palette.bold(safeText(name) || `syscall ${id}`);
   const named = Object.entries({ ...texts(mount, ['source', 'target', 'type']), ...texts(object, ['name']) });
-  const place = (part: string) => (Object.hasOwn(NAMED_ARGUMENTS, name) ? NAMED_ARGUMENTS[name]![part] : undefined);
-  const within = new Map(named.flatMap(([part, text]) => (place(part) === undefined ? [] : [[place(part)!, text]])));
-  const besides = named.flatMap(([part, text]) =>
-    args.length > 0 && within.has(place(part) ?? -1) ? [] : [part, text],
-  );
+  const places = args.length === 0 ? NO_ARGUMENTS : (NAMED_ARGUMENTS.get(name) ?? NO_ARGUMENTS);
+  const within = new Map(named.flatMap(([part, text]) => (places.has(part) ? [[places.get(part)!, text]] : [])));
+  const besides = named.filter(([part]) => !places.has(part)).flat();
   const given = returned && args.length === 0 ? '' : `(${argumentsText(name, BigInt(id), args.map(BigInt), within)})`;
   return join(`${call}${given}`, returned ? `= ${resultText(result)}` : '', ...besides);
 }

@@ -52,16 +52,25 @@ function run(program: string, prefix: readonly string[] = [], args: readonly str
   return pid;
 }
 
-/** The events of a program but for its last, live and, the same, in history. */
-async function seen(start: () => number): Promise<EventLine[]> {
-  const observer = await bus.follow('--topic', 'security');
+/** The events of a program but for its last, live and, the same, in history; of these calls only. */
+async function seen(calls: readonly string[], start: () => number): Promise<EventLine[]> {
+  const types = ['memfd_create', ...calls].map((call) => `"security.${call}"`).join(', ');
+  const asked = `event.type in [${types}]`;
+  const observer = await bus.follow('--topic', 'security', '--filter', asked);
   try {
     const pid = start();
     const ends = ({ type, syscall, process: by }: EventLine) =>
       type === 'security.memfd_create' && by?.pid === pid && syscall?.args?.[1] === String(END_FLAGS);
     await observer.sees(ends);
     const own = observer.events.filter(({ process: by }) => by?.pid === pid);
-    const history = bus.observe('--topic', 'security', '--since', '1h', '--filter', `process.pid == ${pid}`);
+    const history = bus.observe(
+      '--topic',
+      'security',
+      '--since',
+      '1h',
+      '--filter',
+      `${asked} && process.pid == ${pid}`,
+    );
     assert.equal(await history.exited, 0, history.stderr);
     assert.deepEqual(history.events, own);
     return own.slice(0, -1);
@@ -90,7 +99,7 @@ test('what ptrace, bpf and kill are to do is told by name, with the pid that the
     kill(0, -$target);
   `;
   try {
-    const events = await seen(() => run(program, [], [String(target)]));
+    const events = await seen(['ptrace', 'bpf', 'kill', 'process_vm_readv'], () => run(program, [], [String(target)]));
     const told = events.flatMap(({ type, syscall }) => {
       const { command, targetPid } = syscall ?? {};
       return [[type.slice('security.'.length), command, targetPid].filter((part) => part !== undefined).join(' ')];
@@ -125,7 +134,7 @@ test('calls of the newer way to mount are seen, whether or not the kernel says w
     call('fsconfig', -1, 7, 0, 0, 0);
     call('move_mount', -1, "", -100, "/none-${MARK}", 4);
   `;
-  const events = await seen(() => run(program));
+  const events = await seen(['fsopen', 'fsconfig', 'move_mount'], () => run(program));
   const told = events.map(({ type, syscall, mount }) => ({ type, syscall, mount }));
   assert.deepEqual(
     told.map(({ type, syscall }) => [type, syscall!.name, syscall!.args!.length, syscall!.command]),
@@ -142,6 +151,7 @@ test('calls of the newer way to mount are seen, whether or not the kernel says w
   assert.deepEqual(moved!.mount, { missed: true });
 });
 
+const MOUNTING = ['mount', 'umount', 'fsopen', 'fsconfig', 'move_mount'];
 /** As the old interface has it, through links, on mounts, of directories that are bound, relative, and refused. */
 const MOUNTS = `
   my $dir = shift @ARGV;
@@ -173,7 +183,7 @@ const MOUNTS = `
 test('what is mounted where is told by the old and the new interface, as the kernel has it, live as in history', {
   skip: skipNames,
 }, async () => {
-  const events = await seen(() => run(MOUNTS, ['unshare', '--mount'], [dir]));
+  const events = await seen(MOUNTING, () => run(MOUNTS, ['unshare', '--mount'], [dir]));
   const told = events.flatMap(({ type, mount, syscall }) => {
     if (mount === undefined) return [];
     const { source = '-', target = '-', type: filesystem = '-', missed } = mount;
@@ -219,7 +229,7 @@ test('a memfd is told with its name and the call with its result, live as in his
     call('memfd', 'x' x 250, 0);
     call('memfd', "huge-${MARK}", 4);
   `;
-  const events = await seen(() => run(program));
+  const events = await seen([], () => run(program));
   const told = events.map(({ object, syscall }) => {
     const failed = Number(syscall!.result ?? 0) < 0;
     return [object!.name ?? '', object!.nameMissed === true, syscall!.returned, failed].join(' ');

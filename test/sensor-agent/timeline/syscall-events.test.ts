@@ -112,9 +112,10 @@ test('older file calls start from the working directory', () => {
   assert.deepEqual(onDemandParts('sys_enter_chmod', { filename: 1n, mode: 0o600n }), { file });
 });
 
-test('a module event has the fields of its trace event', () => {
-  const { raw } = onDemandParts('module_load', { taints: 0, name: 'nbd' });
+test("a module event has the fields of its trace event, and the module's name", () => {
+  const { raw, object } = onDemandParts('module_load', { taints: 0, name: 'nbd' });
   assert.deepEqual(raw, { name: 'module_load', fields: { taints: '0', name: 'nbd' } });
+  assert.deepEqual(object, { name: 'nbd', nameMissed: false });
 });
 
 test('system calls are named, on both architectures', () => {

@@ -12,10 +12,12 @@
 import type { KernelTypes } from '../probe/btf.js';
 
 /**
- * Names that are fetched of each mount, the place's own first: a definition has at most 4,094 characters, and a fetch 13
- * addresses to follow. The last one is what the machine was started from, below its real root.
+ * Names that are fetched of each mount, the place's own first: a definition has at most 4,094 characters. The last mount is
+ * what the machine was started from, below its real root.
  */
-const NAMES: readonly number[] = [10, 8, 6, 5, 2, 0];
+const NAMES: readonly number[] = [9, 8, 6, 5, 2, 0];
+/** MAX_ARGSTR_LEN in kernel/trace/trace_probe.h: of a fetch without its name. */
+const FETCH_CHARACTERS_MAX = 63;
 
 /** Undefined where the kernel does not say how its structures look. `register` has the path's address. */
 export function placeFetch(types: KernelTypes, register: string): string | undefined {
@@ -48,7 +50,8 @@ export function placeFetch(types: KernelTypes, register: string): string | undef
       ...entries.slice(0, count).map((entry, up) => `n${mount}_${up}=${at(0, at(name! + text!, entry))}:string`),
     ];
   });
-  return fetches.join(' ');
+  // What is further up in a mount has longer fetches: a place that needs one of those left out is not told.
+  return fetches.filter((fetch) => fetch.length - fetch.indexOf('=') - 1 <= FETCH_CHARACTERS_MAX).join(' ');
 }
 
 /** What stands at an offset from an address. */

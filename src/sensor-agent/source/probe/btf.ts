@@ -13,27 +13,28 @@ import { readFileSync } from 'node:fs';
 
 const PATH = '/sys/kernel/btf/vmlinux';
 const MAGIC = 0xeb9f;
-const TYPE_BYTES = 12;
-const MEMBER_BYTES = 12;
-const PARAMETER_BYTES = 8;
+const HEADER_BYTES = 24;
+const TYPE_WORDS = 3;
+const MEMBER_WORDS = 3;
+const PARAMETER_WORDS = 2;
 const POINTER = 2;
 const STRUCT = 4;
 const UNION = 5;
 const CONST = 10;
 const FUNCTION = 12;
 const PROTOTYPE = 13;
-/** What follows a type, by its kind: bytes in all, and for each that it counts. Kinds that are missing add nothing. */
-const ADDED_BYTES: Readonly<Record<number, readonly [number, number]>> = {
-  1: [4, 0],
-  3: [12, 0],
-  [STRUCT]: [0, MEMBER_BYTES],
-  [UNION]: [0, MEMBER_BYTES],
-  6: [0, 8],
-  [PROTOTYPE]: [0, PARAMETER_BYTES],
-  14: [4, 0],
-  15: [0, 12],
-  17: [4, 0],
-  19: [0, 12],
+/** What follows a type, by its kind: words in all, and for each that it counts. Kinds that are missing add nothing. */
+const ADDED_WORDS: Readonly<Record<number, readonly [number, number]>> = {
+  1: [1, 0],
+  3: [3, 0],
+  [STRUCT]: [0, MEMBER_WORDS],
+  [UNION]: [0, MEMBER_WORDS],
+  6: [0, 2],
+  [PROTOTYPE]: [0, PARAMETER_WORDS],
+  14: [1, 0],
+  15: [0, 3],
+  17: [1, 0],
+  19: [0, 3],
 };
 const KINDS_MAX = 19;
 /** Anonymous structures and unions within each other, and pointers to pointers. */
@@ -41,26 +42,26 @@ const DEPTH_MAX = 4;
 
 /** A kernel's description; of bytes that are none it knows nothing. */
 export class KernelTypes {
-  readonly #types: Buffer;
+  readonly #words: Uint32Array;
   readonly #names: Buffer;
-  /** Where each type begins, by its number less one. */
+  /** Where each type begins among the words, by its number less one. */
   readonly #starts: number[] = [];
 
   constructor(bytes: Buffer) {
-    const sound = bytes.length >= 24 && bytes.readUInt16LE(0) === MAGIC;
-    const header = sound ? bytes.readUInt32LE(4) : 0;
+    const sound = bytes.length >= HEADER_BYTES && bytes.readUInt16LE(0) === MAGIC;
     const part = (at: number) => {
-      const from = header + bytes.readUInt32LE(at);
-      return bytes.subarray(from, from + bytes.readUInt32LE(at + 4));
+      const from = sound ? bytes.readUInt32LE(4) + bytes.readUInt32LE(at) : 0;
+      return bytes.subarray(from, sound ? from + bytes.readUInt32LE(at + 4) : 0);
     };
-    this.#types = sound ? part(8) : Buffer.alloc(0);
-    this.#names = sound ? part(16) : Buffer.alloc(0);
-    for (let at = 0; at + TYPE_BYTES <= this.#types.length; ) {
+    // A copy begins where words may.
+    this.#words = new Uint32Array(new Uint8Array(part(8)).buffer, 0, part(8).length >>> 2);
+    this.#names = part(16);
+    for (let at = 0; at + TYPE_WORDS <= this.#words.length; ) {
       const { count, kind } = this.#info(at);
       if (kind === 0 || kind > KINDS_MAX) break;
-      const [once, each] = ADDED_BYTES[kind] ?? [0, 0];
-      const next = at + TYPE_BYTES + once + each * count;
-      if (next > this.#types.length) break;
+      const [once, each] = ADDED_WORDS[kind] ?? [0, 0];
+      const next = at + TYPE_WORDS + once + each * count;
+      if (next > this.#words.length) break;
       this.#starts.push(at);
       at = next;
     }
@@ -71,9 +72,10 @@ export class KernelTypes {
    * the member is a part of a byte.
    */
   offset(structure: string, member: string): number | undefined {
-    for (const at of this.#starts) {
-      if (this.#info(at).kind !== STRUCT || !this.#isNamed(at, structure)) continue;
-      const bits = this.#memberBits(at, member, 0);
+    const name = this.#nameAt(member);
+    if (name === undefined) return undefined;
+    for (const at of this.#called(structure, STRUCT)) {
+      const bits = this.#memberBits(at, name, 0);
       if (bits !== undefined) return bits % 8 === 0 ? bits / 8 : undefined;
     }
     return undefined;
@@ -90,12 +92,24 @@ export class KernelTypes {
    * anything else. Undefined where the kernel has no such function, or more than one.
    */
   parameters(name: string): readonly string[] | undefined {
-    const found = this.#starts.filter((at) => this.#info(at).kind === FUNCTION && this.#isNamed(at, name));
-    const prototype = found.length === 1 ? this.#start(this.#types.readUInt32LE(found[0]! + 8)) : undefined;
+    const found = this.#called(name, FUNCTION);
+    const prototype = found.length === 1 ? this.#start(this.#words[found[0]! + 2]!) : undefined;
     if (prototype === undefined || this.#info(prototype).kind !== PROTOTYPE) return undefined;
     return Array.from({ length: this.#info(prototype).count }, (_, index) =>
-      this.#pointerText(this.#types.readUInt32LE(prototype + TYPE_BYTES + index * PARAMETER_BYTES + 4)),
+      this.#pointerText(this.#words[prototype + TYPE_WORDS + index * PARAMETER_WORDS + 1]!),
     );
+  }
+
+  #called(name: string, kind: number): readonly number[] {
+    const nameAt = this.#nameAt(name);
+    if (nameAt === undefined) return [];
+    return this.#starts.filter((at) => this.#words[at] === nameAt && this.#info(at).kind === kind);
+  }
+
+  /** Each name stands there once. */
+  #nameAt(name: string): number | undefined {
+    const at = this.#names.indexOf(`\0${name}\0`, 0, 'latin1');
+    return at < 0 ? undefined : at + 1;
   }
 
   #pointerText(number: number): string {
@@ -106,21 +120,21 @@ export class KernelTypes {
         return pointers === 0 ? '' : `${this.#name(at)} ${'*'.repeat(pointers)}`;
       }
       if (kind === POINTER) pointers += 1;
-      at = this.#start(this.#types.readUInt32LE(at + 8));
+      at = this.#start(this.#words[at + 2]!);
     }
     return '';
   }
 
-  #memberBits(structure: number, member: string, depth: number): number | undefined {
+  #memberBits(structure: number, name: number, depth: number): number | undefined {
     const { count, flagged } = this.#info(structure);
     for (let index = 0; index < count; index++) {
-      const at = structure + TYPE_BYTES + index * MEMBER_BYTES;
-      const offset = this.#types.readUInt32LE(at + 8);
+      const at = structure + TYPE_WORDS + index * MEMBER_WORDS;
+      const offset = this.#words[at + 2]!;
       const bits = flagged ? offset & 0xff_ffff : offset;
-      if (this.#isNamed(at, member)) return bits;
-      const inner = this.#isNamed(at, '') ? this.#start(this.#types.readUInt32LE(at + 4)) : undefined;
+      if (this.#words[at] === name) return bits;
+      const inner = this.#words[at] === 0 ? this.#start(this.#words[at + 1]!) : undefined;
       if (inner === undefined || depth === DEPTH_MAX || ![STRUCT, UNION].includes(this.#info(inner).kind)) continue;
-      const within = this.#memberBits(inner, member, depth + 1);
+      const within = this.#memberBits(inner, name, depth + 1);
       if (within !== undefined) return bits + within;
     }
     return undefined;
@@ -131,19 +145,12 @@ export class KernelTypes {
   }
 
   #info(at: number): { count: number; kind: number; flagged: boolean } {
-    const info = this.#types.readUInt32LE(at + 4);
+    const info = this.#words[at + 1]!;
     return { count: info & 0xffff, kind: (info >>> 24) & 0x1f, flagged: info >>> 31 === 1 };
   }
 
-  /** Of a type or a member: both begin with their name. */
-  #isNamed(at: number, name: string): boolean {
-    const from = this.#types.readUInt32LE(at);
-    if (this.#names[from + name.length] !== 0) return false;
-    return this.#names.toString('latin1', from, from + name.length) === name;
-  }
-
   #name(at: number): string {
-    const from = this.#types.readUInt32LE(at);
+    const from = this.#words[at]!;
     const end = this.#names.indexOf(0, from);
     return end < 0 ? '' : this.#names.toString('latin1', from, end);
   }

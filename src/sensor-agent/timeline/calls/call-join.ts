@@ -24,6 +24,7 @@ interface OpenCall extends JoinedCall {
 const NAMING: readonly CatalogueEntry[] = [...CATALOGUE.values()].filter(
   ({ profile, pathPoint }) => profile === 'security' && pathPoint !== undefined,
 );
+const TYPES: ReadonlySet<string> = new Set(NAMING.map(({ type }) => type));
 const BEGINS = /^sys_enter_/;
 const RETURNS = /^sys_exit_/;
 
@@ -69,5 +70,5 @@ export class CallJoin {
 
 /** Whether events of a type go through a CallJoin. */
 export function namesSomething(type: string): boolean {
-  return NAMING.some((entry) => entry.type === type);
+  return TYPES.has(type);
 }

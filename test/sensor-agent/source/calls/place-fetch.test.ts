@@ -6,8 +6,9 @@ import { placeFetch } from '../../../../src/sensor-agent/source/calls/place-fetc
 import type { KernelTypes } from '../../../../src/sensor-agent/source/probe/btf.js';
 import { mountedPlace } from '../../../../src/sensor-agent/timeline/calls/mounted-place.js';
 
-/** Of trace_probe.h: arguments of one definition, characters of a line, and steps of one argument. */
+/** Of trace_probe.h: arguments of one definition, their characters, those of a line, and steps of one argument. */
 const ARGUMENTS_MAX = 128;
+const ARGUMENT_CHARACTERS_MAX = 63;
 const LINE_CHARACTERS_MAX = 4_094;
 const STEPS_MAX = 16;
 
@@ -25,8 +26,8 @@ const offsets: fc.Arbitrary<Offsets> = fc
   .map(({ path, seen, mount, dentry, qstr }) => {
     const placed: Record<string, number> = {};
     // Those that have another structure within them leave it room.
-    for (const members of [path, seen, qstr]) for (const [at, member] of members.entries()) placed[member] = at * 16;
-    for (const members of [mount, dentry]) for (const [at, member] of members.entries()) placed[member] = at * 48;
+    for (const members of [path, seen, qstr]) for (const [at, member] of members.entries()) placed[member] = at * 8;
+    for (const members of [mount, dentry]) for (const [at, member] of members.entries()) placed[member] = at * 16;
     return placed;
   });
 
@@ -37,7 +38,7 @@ interface Mount {
   readonly above: number;
 }
 
-const NAMES_MAX = [10, 8, 6, 5, 2, 0];
+const NAMES_MAX = [9, 8, 6, 5, 2, 0];
 const name = fc.string({ minLength: 1, maxLength: 9 }).filter((text) => !text.includes('/') && text !== '(fault)');
 /** The place's own mount first, the namespace's last. */
 const mounts: fc.Arbitrary<readonly Mount[]> = fc
@@ -163,7 +164,10 @@ test('a definition keeps within what the kernel takes, and is none where a struc
   const group = 'backplane_0123456789abcdef_recorded';
   assert.ok(`p:${group}/place_move_mount security_move_mount ${fetches.join(' ')}\n`.length <= LINE_CHARACTERS_MAX);
   // The register and the end are steps, too.
-  for (const fetch of fetches) assert.ok(fetch.split('(').length + 1 <= STEPS_MAX, fetch);
+  for (const fetch of fetches) {
+    assert.ok(fetch.split('(').length + 1 <= STEPS_MAX, fetch);
+    assert.ok(fetch.slice(fetch.indexOf('=') + 1).length <= ARGUMENT_CHARACTERS_MAX, fetch);
+  }
   for (const left of Object.keys(all)) {
     const { [left]: _, ...rest } = all;
     assert.equal(placeFetch(types(rest), '%x0'), undefined, left);

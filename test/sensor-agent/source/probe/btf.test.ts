@@ -24,8 +24,9 @@ class Description {
 
   #name(text: string): number {
     if (text === '') return 0;
-    this.#names += `${text}\0`;
-    return this.#names.length - text.length - 1;
+    // Each stands there once, as in a kernel's.
+    if (!this.#names.includes(`\0${text}\0`)) this.#names += `${text}\0`;
+    return this.#names.indexOf(`\0${text}\0`) + 1;
   }
 
   bytes(): Buffer {
