@@ -48,9 +48,12 @@ export const ORIGIN: Origin = {
   continued: true,
   bootId: 'boot',
   source: 'tracefs',
-  formats: FORMATS.texts(),
+  formats: BUILTIN_FORMATS.texts(),
   selfPids: [3],
 };
+/** The same where the kernel tells what changes of processes. */
+export const CHANGING: Partial<Origin> = { formats: FORMATS.texts() };
+
 /** When the trace clock was 0, until it is stepped. */
 export const WALL_NS = 1_700_000_000_000_000_000n;
 
@@ -113,6 +116,7 @@ export class RecordingDriver {
   #later: (() => void)[] = [];
   #sequence = 0;
 
+  readonly #origin: Partial<Origin>;
   readonly #dir: string;
   readonly #told: Told | undefined;
   readonly #files: FileOps | undefined;
@@ -123,7 +127,9 @@ export class RecordingDriver {
     told?: Told,
     files?: FileOps,
     public nowNs = 1_000_000_000n,
+    origin: Partial<Origin> = {},
   ) {
+    this.#origin = origin;
     this.#dir = dir;
     this.#told = told;
     this.#files = files;
@@ -144,7 +150,7 @@ export class RecordingDriver {
     // The epoch can no longer be told, so a later one begins, as an agent does it.
     const lost = timeline.origin.epoch === 0 && log.nextOrdinal > 0;
     const later = lost ? { epoch: ORIGIN.epoch + 1, continued: false } : {};
-    this.recorder.begin({ ...ORIGIN, ...later, ...origin }, this.#clock());
+    this.recorder.begin({ ...ORIGIN, ...this.#origin, ...later, ...origin }, this.#clock());
   }
 
   /** An entry is read that lies below the horizon. */

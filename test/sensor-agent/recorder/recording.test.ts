@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { comparePositions } from '../../../src/wire/position.js';
 import {
+  CHANGING,
   changingStep,
   type RecordedStep,
   RecordingDriver,
@@ -20,7 +21,7 @@ function recorded(steps: readonly RecordedStep[], check: (driver: RecordingDrive
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
     const live = new Told();
-    const driver = new RecordingDriver(dir, live);
+    const driver = new RecordingDriver(dir, live, undefined, undefined, CHANGING);
     for (const step of steps) {
       driver.step(step);
       if (step.crash) driver.crash();
