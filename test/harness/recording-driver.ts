@@ -6,12 +6,41 @@ import type { Origin } from '../../src/sensor-agent/recorder/recording.js';
 import { Replay } from '../../src/sensor-agent/recorder/replay.js';
 import { Redactor } from '../../src/sensor-agent/redaction/redactor.js';
 import { BUILTIN_FORMATS } from '../../src/sensor-agent/source/builtin-formats.js';
+import { cgroupOf } from '../../src/sensor-agent/source/cgroups.js';
+import { FormatTable } from '../../src/sensor-agent/source/pages/format.js';
 import { PageWriter } from '../../src/sensor-agent/source/synthetic/page-writer.js';
 import { Timeline } from '../../src/sensor-agent/timeline/timeline.js';
 import type { Loss, TimelineInterest, TimelineSink } from '../../src/sensor-agent/timeline/timeline-sink.js';
 import type { FileOps } from '../../src/storage/file-ops.js';
 import type { BusEvent } from '../../src/wire/event/event.js';
 import { positionText } from '../../src/wire/position.js';
+
+/** Events of which none is told, as a kernel has their formats. */
+const MOVED = formatText('cgroup_attach_task', 538, [
+  'int dst_root;	offset:8;	size:4;	signed:1',
+  'int dst_level;	offset:12;	size:4;	signed:1',
+  'u64 dst_id;	offset:16;	size:8;	signed:0',
+  'int pid;	offset:24;	size:4;	signed:1',
+  '__data_loc char[] dst_path;	offset:28;	size:4;	signed:0',
+  '__data_loc char[] comm;	offset:32;	size:4;	signed:0',
+]);
+const BECAME = formatText('commit_creds', 2_000, ['u32 user;	offset:16;	size:4;	signed:0']);
+
+function formatText(name: string, id: number, fields: readonly string[]): string {
+  const common = [
+    'unsigned short common_type;	offset:0;	size:2;	signed:0',
+    'unsigned char common_flags;	offset:2;	size:1;	signed:0',
+    'unsigned char common_preempt_count;	offset:3;	size:1;	signed:0',
+    'int common_pid;	offset:4;	size:4;	signed:1',
+  ];
+  return `name: ${name}\nID: ${id}\nformat:\n${[...common, ...fields].map((field) => `	field:${field};`).join('\n')}\n`;
+}
+
+const FORMATS = FormatTable.parse({
+  ...BUILTIN_FORMATS.texts(),
+  'cgroup/cgroup_attach_task': MOVED,
+  'backplane/commit_creds': BECAME,
+});
 
 /** How an agent's recording begins. */
 export const ORIGIN: Origin = {
@@ -22,6 +51,9 @@ export const ORIGIN: Origin = {
   formats: BUILTIN_FORMATS.texts(),
   selfPids: [3],
 };
+/** The same where the kernel tells what changes of processes. */
+export const CHANGING: Partial<Origin> = { formats: FORMATS.texts() };
+
 /** When the trace clock was 0, until it is stepped. */
 export const WALL_NS = 1_700_000_000_000_000_000n;
 
@@ -46,24 +78,37 @@ export class Told implements TimelineSink {
   }
 }
 
-/** Events between two drains: the entries of each lane, and how their side records arrive. */
-export const recordedStep = fc.record({
-  entries: fc.array(
-    fc.record({
-      lane: fc.integer({ min: 0, max: 2 }),
-      afterNs: fc.constantFrom(0n, 0n, 1n, 900n, 40_000n),
-      pid: fc.integer({ min: 1, max: 12 }),
-      what: fc.constantFrom('exec', 'exec', 'fork', 'exit', 'rename', 'other'),
-      read: fc.constantFrom('at once', 'at once', 'later', 'missed', 'never'),
-    }),
-    { maxLength: 12 },
-  ),
+const entryOf = (what: fc.Arbitrary<string>) =>
+  fc.record({
+    lane: fc.integer({ min: 0, max: 2 }),
+    afterNs: fc.constantFrom(0n, 0n, 1n, 900n, 40_000n),
+    pid: fc.integer({ min: 1, max: 12 }),
+    what,
+    read: fc.constantFrom('at once', 'at once', 'later', 'missed', 'never'),
+  });
+const TOLD = ['exec', 'exec', 'fork', 'exit', 'rename', 'other'] as const;
+
+const around = {
   lost: fc.constantFrom(0, 0, 0, 5),
   crash: fc.constantFrom(false, false, false, false, true),
   wallStepNs: fc.constantFrom(0n, 0n, 0n, -3_600_000_000_000n, 1_000_000n),
+};
+
+/** Events between two drains: the entries of each lane, and how their side records arrive. */
+export const recordedStep = fc.record({
+  entries: fc.array(entryOf(fc.constantFrom(...TOLD)), { maxLength: 12 }),
+  ...around,
 });
 
-export type RecordedStep = typeof recordedStep extends fc.Arbitrary<infer T> ? T : never;
+/** The same, and what changes of processes without an event that is told: by the kernel, or as they are looked at again. */
+export const changingStep = fc.record({
+  entries: fc.array(entryOf(fc.constantFrom(...TOLD, 'move', 'user')), { maxLength: 12 }),
+  looked: fc.option(fc.integer({ min: 1, max: 32 }), { nil: undefined }),
+  ...around,
+});
+
+type StepOf<Arbitrary> = Arbitrary extends fc.Arbitrary<infer T> ? T : never;
+export type RecordedStep = StepOf<typeof recordedStep> & { readonly looked?: number | undefined };
 
 export class RecordingDriver {
   wallNs = WALL_NS;
@@ -71,6 +116,7 @@ export class RecordingDriver {
   #later: (() => void)[] = [];
   #sequence = 0;
 
+  readonly #origin: Partial<Origin>;
   readonly #dir: string;
   readonly #told: Told | undefined;
   readonly #files: FileOps | undefined;
@@ -81,7 +127,9 @@ export class RecordingDriver {
     told?: Told,
     files?: FileOps,
     public nowNs = 1_000_000_000n,
+    origin: Partial<Origin> = {},
   ) {
+    this.#origin = origin;
     this.#dir = dir;
     this.#told = told;
     this.#files = files;
@@ -102,7 +150,7 @@ export class RecordingDriver {
     // The epoch can no longer be told, so a later one begins, as an agent does it.
     const lost = timeline.origin.epoch === 0 && log.nextOrdinal > 0;
     const later = lost ? { epoch: ORIGIN.epoch + 1, continued: false } : {};
-    this.recorder.begin({ ...ORIGIN, ...later, ...origin }, this.#clock());
+    this.recorder.begin({ ...ORIGIN, ...this.#origin, ...later, ...origin }, this.#clock());
   }
 
   /** An entry is read that lies below the horizon. */
@@ -128,6 +176,7 @@ export class RecordingDriver {
       this.recorder.page({ lane, bytes: writer.take()!, lost: given.lost, lostUnknown: false });
     }
     this.nowNs += 1_000n;
+    if (given.looked !== undefined) this.#look(given.looked);
     this.recorder.horizon(this.nowNs);
     // Sources keep a distance, so the next event lies behind the horizon and not at it.
     this.nowNs += 10n;
@@ -151,6 +200,13 @@ export class RecordingDriver {
     return { bootNs: this.nowNs, wallNs: this.wallNs + this.nowNs };
   }
 
+  #look(pid: number): void {
+    this.#sequence += 1;
+    const { cgroup, containerId, cgroups } = cgroupOf(`3:pids:/p${pid}\n0::/docker/${'0'.repeat(62)}${pid + 10}\n`)!;
+    const seen = { pid, uid: this.#sequence, workingDirectory: `/w${this.#sequence}`, tty: 'pts/1', loginUid: 7 };
+    this.recorder.snapshot([{ ...seen, cgroup, containerId, cgroups }], true);
+  }
+
   #read(how: string, lane: number, pid: number, timeNs: bigint): void {
     if (how === 'never') return;
     this.#sequence += 1;
@@ -165,7 +221,7 @@ export class RecordingDriver {
 }
 
 export function traceEvent(what: string, pid: number) {
-  const format = (name: string) => BUILTIN_FORMATS.byName(name)!;
+  const format = (name: string) => FORMATS.byName(name)!;
   switch (what) {
     case 'exec':
       return { format: format('sched_process_exec'), values: { filename: `/bin/p${pid}`, pid, old_pid: pid } };
@@ -176,6 +232,13 @@ export function traceEvent(what: string, pid: number) {
       };
     case 'exit':
       return { format: format('sched_process_exit'), values: { comm: 'x', pid, prio: 120, group_dead: true } };
+    case 'move':
+      return {
+        format: format('cgroup_attach_task'),
+        values: { pid, dst_root: pid % 4, dst_level: 1, dst_id: 5n, dst_path: `/docker/${'ab'.repeat(32)}`, comm: 'x' },
+      };
+    case 'user':
+      return { format: format('commit_creds'), values: { user: pid + 1_000 } };
     case 'rename':
       return { format: format('task_rename'), values: { pid, oldcomm: 'a', newcomm: 'b', oom_score_adj: 0 } };
     default:

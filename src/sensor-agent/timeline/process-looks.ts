@@ -8,7 +8,7 @@ import { PROCESS_LOOK_MS, PROCESS_LOOK_SLICE_MS, PROCESS_LOOKS_MAX } from '../..
 import { ProcessReader } from '../source/process-reader.js';
 import type { ProcessSnapshot } from '../source/source.js';
 import { actsOnNetwork, type TraceEvent } from './kernel-events.js';
-import type { ProcessState } from './process-state.js';
+import { Inferred, type ProcessState } from './process-state.js';
 import type { Follows, ProcessTable } from './process-table.js';
 
 /** What happens that makes processes worth another look. */
@@ -56,21 +56,26 @@ export class ProcessLooks {
     if (this.#due.length > PROCESS_LOOKS_MAX) this.#due = this.#due.slice(-PROCESS_LOOKS_MAX);
     const read: ProcessSnapshot[] = [];
     const untilMs = performance.now() + PROCESS_LOOK_SLICE_MS;
-    const look = (process: ProcessState | undefined) => {
-      if (!process || process.exited || !mayDiffer(process, follows)) return;
+    const look = (process: ProcessState | undefined, inferred: number) => {
+      if (!process || process.exited || !mayDiffer(process, inferred, follows)) return;
       const seen = this.#reader.look(process.pid);
       if (seen) read.push(seen);
     };
-    for (const process of acted) if (performance.now() < untilMs) look(process);
+    // One at least, however crowded the machine is.
+    const goesOn = () => read.length === 0 || performance.now() < untilMs;
+    for (const process of acted) if (goesOn()) look(process, Inferred.USER);
     let at = 0;
-    for (; at < this.#due.length && this.#due[at]!.atMs <= nowMs && performance.now() < untilMs; at += 1)
-      look(of(this.#due[at]!.pid));
+    for (; at < this.#due.length && this.#due[at]!.atMs <= nowMs && goesOn(); at += 1)
+      look(of(this.#due[at]!.pid), ANYTHING);
     this.#due.splice(0, at);
     return read;
   }
 }
 
-function mayDiffer({ pid, inferred, uid }: ProcessState, { users }: Follows): boolean {
-  if (inferred !== undefined) return true;
+const ANYTHING = ~0;
+
+/** Whether something is inferred, of what is of interest, or the user is another by now. */
+function mayDiffer({ pid, inferred = 0, uid }: ProcessState, ofInterest: number, { users }: Follows): boolean {
+  if ((inferred & ofInterest) !== 0) return true;
   return !users && statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid !== uid;
 }

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Bus, cannotTrace, type EventLine, type Observer } from '../../harness/bus/bus.js';
+import { cannotProbeKernel } from '../../harness/kernel/live-kernel.js';
 import { ownAddress } from '../../harness/own-address.js';
 import { until } from '../../harness/until.js';
 
@@ -137,6 +138,22 @@ test('a process that becomes another user without an exec is told as that', { sk
     tell(`${user} ${host} ${port}`);
     const { process: told } = await seen;
     assert.deepEqual([told!.user?.id, told!.inferred?.includes('user') ?? false], [user, false]);
+  }
+  await observer.stop('SIGINT');
+});
+
+/** Is somebody else only while it connects: whoever looks later sees root. */
+const FOR_A_MOMENT = BECOMES.replace('connect(', 'setImmediate(() => process.seteuid(0)); connect(');
+
+test('a process that is another user for a moment only is told as that, where the kernel has kprobes', {
+  skip: skip || cannotProbeKernel(),
+}, async () => {
+  const observer = await follows();
+  const { pid, tell } = started(process.execPath, '-e', FOR_A_MOMENT);
+  for (const user of [65_534, 12_345]) {
+    const seen = connectsAgain(observer, pid);
+    tell(`${user} ${host} ${port}`);
+    assert.equal((await seen).process!.user?.id, user);
   }
   await observer.stop('SIGINT');
 });

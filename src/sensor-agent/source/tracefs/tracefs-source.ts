@@ -137,6 +137,7 @@ export class TracefsSource implements Source {
   #makeInstance(tracefs: string, name: string, bufferBytesPerCpu: number, datagrams: readonly string[]): TraceInstance {
     const { recorderId, events = LITE_EVENTS, onDemand = [] } = this.#options;
     const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
+    // First, as it removes what an agent left that had not proved its probes.
     const user = defineUserPoint(tracefs, recorderId).event;
     const all = [...events, ...definePoints(tracefs, recorderId), ...(user === undefined ? [] : [user])];
     const paths = this.#asks(FILE_EVENTS) ? definePathPoints(tracefs, recorderId).events : [];
