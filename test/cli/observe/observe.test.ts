@@ -144,8 +144,9 @@ test("the default view is a filter that leaves out the observer's own processes,
     const { matches } = compilePredicate({ topics: [], filter, includeSelf: false, refuseImpossible: true });
     const shown = (type: string, rest: Partial<BusEvent> = {}) => matches({ ...busEvent(type), ...rest });
     const types = Object.values(TOPICS).flatMap((topic) => topic.types);
-    const lite = ['process.exec', 'network.tcp.connect', 'network.tcp.accept'];
-    const hidden = [...TOPICS['process']!.types, ...TOPICS['network']!.types].filter((type) => !lite.includes(type));
+    const listed = ['process.exec', 'network.tcp.connect', 'network.tcp.accept'];
+    listed.push('network.udp.connect', 'network.udp.send', 'network.dns.query');
+    const hidden = [...TOPICS['process']!.types, ...TOPICS['network']!.types].filter((type) => !listed.includes(type));
     for (const type of types) assert.equal(shown(type), !hidden.includes(type), type);
     // The tests and what started them: their start is left out, what they do is not.
     const parent = { process: { pid: process.pid, creationTimeNs: createdNs } };

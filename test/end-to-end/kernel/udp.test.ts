@@ -45,6 +45,9 @@ const PROGRAM = `
   run().catch((error) => { console.error(error); process.exit(1); });
 `;
 
+/** In a network namespace of its own, where nobody else listens. */
+const ALONE = ['unshare', '-n', 'sh', '-c', 'ip link set lo up; exec "$@"', 'sh'];
+
 type Step = readonly (string | number | undefined)[];
 interface Run {
   readonly pid: number;
@@ -163,7 +166,6 @@ test('what a connected socket sends is never told as another one sent to', { ski
 
 test('sockets with the same addresses in two network namespaces are two', { skip }, async () => {
   const observer = await bus.follow('--topic', 'network', '--filter', 'network.transport == "udp"');
-  const alone = ['unshare', '-n', 'sh', '-c', 'ip link set lo up; exec "$@"', 'sh'];
   const steps: Step[] = [
     ['plain', 'open', 'udp4', '127.0.0.1', 4_711],
     ['plain', 'send', undefined, 4_712, '127.0.0.1'],
@@ -171,7 +173,7 @@ test('sockets with the same addresses in two network namespaces are two', { skip
     ['last', 'open', 'udp4', '127.0.0.1', 4_713],
     ['last', 'connect', 'last', '127.0.0.1'],
   ].map((step) => (step[1] === 'send' ? ['plain', 'send', '', ...step.slice(3)] : step));
-  const runs = [run(steps, alone), run(steps, alone)];
+  const runs = [run(steps, ALONE), run(steps, ALONE)];
   for (const one of runs) await observer.sees((event) => event.process?.pid === one.pid && toPort(4_713)(event));
   await observer.stop('SIGINT');
   for (const one of runs)
@@ -191,7 +193,6 @@ test('names asked of DNS are told with their types, secrets in them masked befor
   const mark = randomBytes(8).toString('hex');
   const secret = `ghp_${randomBytes(18).toString('hex')}`;
   const observer = await bus.follow('--topic', 'network', '--filter', 'event.type == "network.dns.query"');
-  const alone = ['unshare', '-n', 'sh', '-c', 'ip link set lo up; exec "$@"', 'sh'];
   const ask = (socket: string, to: string, labels: readonly string[], type: number, flags?: number): Step => [
     ...[socket, 'ask', '', 53, to],
     question(labels, type, flags),
@@ -210,7 +211,7 @@ test('names asked of DNS are told with their types, secrets in them masked befor
       ask('plain', '127.0.0.1', [secret, 'example', 'org'], 16),
       ask('plain', '127.0.0.1', ['last', mark], 1),
     ],
-    alone,
+    ALONE,
   );
   const last = (event: EventLine) => event.dns?.question?.name === `last.${mark}`;
   const asked = (events: readonly EventLine[]) =>
@@ -236,6 +237,36 @@ test('names asked of DNS are told with their types, secrets in them masked befor
   const files = readdirSync(bus.dataDir, { recursive: true, withFileTypes: true }).filter((each) => each.isFile());
   for (const file of files)
     assert.ok(!readFileSync(join(file.parentPath, file.name)).includes(secret), `${file.name} has the secret`);
+});
+
+test('datagrams that are sent while no agent is there are told by the next, with what they asked', {
+  skip,
+}, async () => {
+  const mark = randomBytes(8).toString('hex');
+  const observer = await bus.follow('--topic', 'network', '--filter', 'network.transport == "udp"');
+  // All is switched on when this one is told.
+  const before = run([
+    ['first', 'open', 'udp4', '127.0.0.1'],
+    ['first', 'connect', 'first', '127.0.0.1'],
+  ]);
+  await observer.sees((event) => event.process?.pid === before.pid && toPort(before.ports['first'])(event));
+  const agentPid = await bus.agentPid();
+  process.kill(agentPid, 'SIGKILL');
+  const one = run(
+    [
+      ['plain', 'open', 'udp4', '127.0.0.1'],
+      ['plain', 'ask', '', 53, '127.0.0.1', question([mark, 'example', 'org'], 1)],
+      ['last', 'open', 'udp4', '127.0.0.1', 4_713],
+      ['last', 'connect', 'last', '127.0.0.1'],
+    ],
+    ALONE,
+  );
+  const [live = [], history = []] = await both(observer, one, toPort(4_713));
+  assert.notEqual(await bus.agentPid(), agentPid);
+  assert.deepEqual(told(live, one), ['send plain > 127.0.0.1:53 x1', 'connect last > 127.0.0.1:last']);
+  assert.deepEqual(told(history, one), told(live, one));
+  const asked = live.flatMap(({ dns }) => dns?.question?.name ?? []);
+  assert.deepEqual(asked, probed ? [`${mark}.example.org`] : []);
 });
 
 test('TCP is told without the profile as with it', { skip }, async () => {
