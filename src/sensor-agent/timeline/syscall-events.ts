@@ -3,7 +3,7 @@
  * asks for them, into parts of typed events. None of them carries context that
  * others need, so they are decoded only where somebody wants their type.
  */
-import { CATALOGUE, type CatalogueEntry, type RawRef } from '../../subscriptions/pushdown/catalogue.js';
+import { CATALOGUE, type CatalogueEntry, isCallEvent, type RawRef } from '../../subscriptions/pushdown/catalogue.js';
 import type { BusEvent, FileContext, SyscallContext } from '../../wire/event/event.js';
 import type { FieldValue, FieldValues } from '../source/pages/decoder.js';
 import type { GivenPaths } from './paths/path-join.js';
@@ -53,7 +53,7 @@ export function onDemandParts(
   known: KnownPaths = {},
 ): Pick<BusEvent, 'syscall' | 'file' | 'raw'> {
   const entry = BY_NAME.get(name)!;
-  if (name.startsWith(CALL)) return { file: calledFile(values, known.given) };
+  if (isCallEvent(name)) return { file: calledFile(values, known.given) };
   if (entry.type === 'file.open') return { file: openedFile(values, known) };
   if (entry.profile === 'file') return { file: fileOf(entry.type, values) };
   if (entry.traceEvent.startsWith('module/')) return { raw: { name, fields: textOf(values) } };
@@ -102,8 +102,6 @@ function fileOf(type: string, values: FieldValues): FileContext {
 }
 
 /** Of a probe that has a call's numbers; its paths are another's. */
-const CALL = 'call_';
-
 function calledFile(values: FieldValues, given: GivenPaths | undefined): FileContext {
   const { path = '', newPath } = given ?? {};
   const file = {

@@ -9,13 +9,36 @@
 export const PROFILES = ['lite', 'security', 'file', 'syscall'] as const;
 export type Profile = (typeof PROFILES)[number];
 
+const PATH_EVENT = 'path_';
+const CALL_EVENT = 'call_';
+
 /** Where a filter field stands in the raw entry: a field of the format file, or one element of an array. */
 export interface RawRef {
   readonly field: string;
   readonly element?: number;
 }
 
-/** Probes of the agent's own (source/probe/path-points.ts), by name; trace events are `group/event`. */
+/**
+ * Names of the agent's own probes, whatever the kernel's function: `path_unlink` has the paths of an operation, and
+ * `call_unlink` the numbers of its call.
+ */
+export function pathEvent(operation: string): string {
+  return PATH_EVENT + operation;
+}
+
+export function callEvent(operation: string): string {
+  return CALL_EVENT + operation;
+}
+
+export function isPathEvent(name: string): boolean {
+  return name.startsWith(PATH_EVENT);
+}
+
+export function isCallEvent(name: string): boolean {
+  return name.startsWith(CALL_EVENT);
+}
+
+/** Probes of the agent's own (source/paths/path-points.ts), by name; trace events are `group/event`. */
 export interface PathPoint {
   /** Has the paths. */
   readonly name: string;
@@ -138,7 +161,7 @@ const FILE: readonly CatalogueEntry[] = [
     { 'file.descriptor': { field: 'ret' } },
     {
       alsoTraced: calls('exit', 'open', 'openat2', 'creat'),
-      pathPoint: { name: 'path_open', beside: OPENS_BEGIN, tellsAll: false },
+      pathPoint: { name: pathEvent('open'), beside: OPENS_BEGIN, tellsAll: false },
       blindSpot: LINK_LATER,
     },
   ),
@@ -166,7 +189,7 @@ function named(operation: string, call: string, ...others: readonly string[]): C
     {},
     {
       alsoTraced: calls('enter', ...others),
-      pathPoint: { name: `path_${operation}`, beside: [`call_${operation}`], tellsAll: true },
+      pathPoint: { name: pathEvent(operation), beside: [callEvent(operation)], tellsAll: true },
       blindSpot: NO_PATH,
     },
   );

@@ -17,8 +17,8 @@ import { kernelFilter } from '../../../subscriptions/pushdown/kernel-filter.js';
 import type { RawExpr } from '../../../subscriptions/pushdown/raw-expr.js';
 import { ExecArguments } from '../exec/exec-arguments.js';
 import { FormatTable, parseFormat } from '../pages/format.js';
+import { definePathPoints } from '../paths/define-paths.js';
 import { ExecProbe } from '../probe/exec-probe.js';
-import { definePathPoints } from '../probe/path-points.js';
 import { definePoints, undefinePoints } from '../probe/recorded-points.js';
 import type {
   ArgumentsBy,

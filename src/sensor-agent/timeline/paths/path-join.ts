@@ -1,9 +1,10 @@
 /**
- * Joins what the kernel was given as a path (source/probe/path-points.ts) to the call that it was given to: the one that
+ * Joins what the kernel was given as a path (source/paths/path-points.ts) to the call that it was given to: the one that
  * the same thread is in. An open begins, is given its path, and returns; what a thread is given outside of one, as it
  * starts a program or works for io_uring, is nobody's. Of other operations the paths stand right before the call.
  */
 import { FILE_PATHS_BYTES_MAX, PATH_JOIN_THREADS_MAX } from '../../../limits.js';
+import { isPathEvent, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
 import type { FieldValue, FieldValues } from '../../source/pages/decoder.js';
 import { cut } from '../../source/process-text.js';
 import { BoundedMap } from '../bounded-map.js';
@@ -26,8 +27,7 @@ interface Open {
 }
 
 const OPEN_BEGINS = /^sys_enter_(?:open|openat|openat2|creat)$/;
-const PATHS = 'path_';
-const OPEN_PATH = 'path_open';
+const OPEN_PATH = pathEvent('open');
 /** The kernel writes this where it could not copy a text. */
 const NOT_COPIED = '(fault)';
 /** The kernel adds it to every open of a 64-bit program: O_LARGEFILE. */
@@ -44,7 +44,7 @@ export class PathJoin {
       this.#opens.set(threadId, { flags: register('flags'), mode: register('mode'), given: undefined });
       return true;
     }
-    if (!name.startsWith(PATHS)) return false;
+    if (!isPathEvent(name)) return false;
     if (name === OPEN_PATH) this.#opened(threadId, values);
     else this.#others.set(threadId, pathsOf(values));
     return true;

@@ -1,0 +1,73 @@
+/** Defines the probes of paths (path-points.ts), and keeps those that told the paths of operations of our own. */
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { allDefinitions, recordedGroup, undefine } from '../probe/definitions.js';
+import { removeInstance } from '../tracefs/instance.js';
+import { eventsOf, PATH_POINTS, type PathPoint } from './path-points.js';
+import { PathProof } from './path-proof.js';
+
+/** Registers of a function's arguments. */
+const ARGUMENTS: Readonly<Partial<Record<NodeJS.Architecture, readonly string[]>>> = {
+  x64: ['%di', '%si', '%dx', '%cx', '%r8'],
+  arm64: ['%x0', '%x1', '%x2', '%x3', '%x4'],
+};
+
+/** `unlinkat` does either: where one alone were told by its probe, a directory's end would be told twice or never. */
+const TOGETHER = ['unlink', 'rmdir'];
+
+export interface PathPoints {
+  /** `group/event` of those that told our own paths. */
+  readonly events: readonly string[];
+  /** Operations whose paths are not told, and why. */
+  readonly refused: ReadonlyMap<string, string>;
+}
+
+/**
+ * Defines them, and keeps those that told our own paths. Those that an agent of this recorder left are believed, as it has
+ * proved them. Done in the calling thread, some tens of milliseconds.
+ */
+export function definePathPoints(tracefs: string, recorderId: string): PathPoints {
+  const registers = ARGUMENTS[process.arch];
+  if (registers === undefined || !existsSync(join(tracefs, 'kprobe_events')))
+    return { events: [], refused: all('this kernel has no kprobes') };
+  const group = recordedGroup(recorderId);
+  const instance = join(tracefs, 'instances', proofName(recorderId));
+  const remove = (points: readonly PathPoint[]) => {
+    for (const event of points.flatMap((point) => eventsOf(group, point))) undefine(tracefs, event);
+  };
+  // An agent that ended while it proved them had not proved them.
+  if (existsSync(instance)) {
+    removeInstance(instance);
+    remove(PATH_POINTS);
+  }
+  const there = allDefinitions(tracefs) ?? [];
+  const left = PATH_POINTS.filter((point) => eventsOf(group, point).every((event) => there.includes(event)));
+  const wanted = PATH_POINTS.filter((point) => !left.includes(point));
+  const proof = new PathProof(tracefs, instance, group, registers);
+  let proved: readonly PathPoint[] = [];
+  try {
+    if (wanted.length > 0) mkdirSync(instance);
+    if (wanted.length > 0) proved = proof.prove(wanted);
+  } catch (cause) {
+    remove(wanted);
+    for (const { operation } of wanted) proof.refused.set(operation, (cause as Error).message);
+  } finally {
+    removeInstance(instance);
+  }
+  const held = [...left, ...proved];
+  const lacking = TOGETHER.find((each) => !held.some(({ operation }) => operation === each));
+  const alone = held.filter(({ operation }) => lacking !== undefined && TOGETHER.includes(operation));
+  remove(alone.filter((point) => proved.includes(point)));
+  for (const { operation } of alone) proof.refused.set(operation, `only with those of ${lacking}`);
+  const kept = held.filter((point) => !alone.includes(point));
+  return { events: kept.flatMap((point) => eventsOf(group, point)), refused: proof.refused };
+}
+
+function all(why: string): ReadonlyMap<string, string> {
+  return new Map(PATH_POINTS.map(({ operation }) => [operation, why]));
+}
+
+/** Name of the trace instance in which a recorder's probes are proved. */
+export function proofName(recorderId: string): string {
+  return `backplane-${recorderId}-proof`;
+}
