@@ -14,7 +14,11 @@ import { profileNote } from './profiles.js';
 export function explain(checked: CheckedSubscription, registry: NodeRegistry): Plan {
   const { predicate, topics, window } = checked;
   const types = topics.flatMap((topic) => (TOPICS[topic]?.types ?? []).filter((type) => predicate.mayMatchType(type)));
-  const stages: PlanStage[] = [...kernelStages(checked, registry, types), ...argumentStages(checked, registry, types)];
+  const stages: PlanStage[] = [
+    ...kernelStages(checked, registry, types),
+    ...blindStages(checked, registry, types),
+    ...argumentStages(checked, registry, types),
+  ];
   const note = profileNote(checked, registry);
   if (note !== undefined) stages.push({ place: 'agent', text: note });
   stages.push({ place: 'agent', text: agentText(checked, registry, types) });
@@ -49,6 +53,19 @@ function argumentStages({ nodes }: CheckedSubscription, registry: NodeRegistry, 
     const having = connected.filter((node) => registry.record(node)?.report?.argumentsBy === way);
     if (having.length === 0) return [];
     return [{ place: 'agent', text: `arguments of programs on ${shownList(having, NODES_NAMED_MAX)}: ${text}` }];
+  });
+}
+
+/** One stage for each type and sentence, as far as nodes have said what they cannot see. */
+function blindStages({ nodes }: CheckedSubscription, registry: NodeRegistry, types: readonly string[]): PlanStage[] {
+  const connected = registry.connected(nodes.matches).sort();
+  return types.flatMap((type) => {
+    const said = connected.map((node) => registry.record(node)?.report?.blindSpots[type]);
+    return [...new Set(said)].flatMap((text) => {
+      if (text === undefined) return [];
+      const blind = connected.filter((_node, at) => said[at] === text);
+      return [{ place: 'kernel', text: `${type} on ${shownList(blind, NODES_NAMED_MAX)}: ${text}` } as const];
+    });
   });
 }
 

@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { EXEC_BUFFER_BYTES_PER_CPU, LINGER_PATHS_MS } from '../../limits.js';
 import { ExecArguments } from '../source/exec/exec-arguments.js';
-import { definePathPoints } from '../source/paths/define-paths.js';
+import { definePathPoints, refusedText } from '../source/paths/define-paths.js';
 import { PATH_OPERATIONS } from '../source/paths/path-points.js';
 import { undefinePoints } from '../source/probe/recorded-points.js';
 import type { ExecRecord, SourceSink } from '../source/source.js';
@@ -79,11 +79,7 @@ export function tryPaths(tracefs: string): Check {
   const told = PATH_OPERATIONS.filter((operation) => !refused.has(operation));
   const copied = `the kernel's own copy of ${told.join(', ')}`;
   if (refused.size === 0) return { name, state: 'ok', detail: copied };
-  const causes = [...new Set(refused.values())].map((why) => {
-    const operations = [...refused].filter(([, each]) => each === why).map(([operation]) => operation);
-    return `${operations.join(', ')} (${why})`;
-  });
-  if (told.length > 0) return { name, state: 'limited', detail: `${copied}; not of ${causes.join(', ')}` };
+  if (told.length > 0) return { name, state: 'limited', detail: `${copied}; not of ${refusedText(refused)}` };
   const detail = `of opens only, read from the link of the descriptor a moment later: ${[...refused.values()].at(-1)}`;
   return { name, state: 'limited', detail, mend: 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)' };
 }

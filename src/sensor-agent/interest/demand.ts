@@ -118,7 +118,8 @@ function needed(asked: Asked, events: OnDemandEvents | undefined): ReadonlyMap<s
     const named = (name: string) => there.find((event) => event === name || event.endsWith(`/${name}`));
     const point = pathPoint && named(pathPoint.name);
     const joined = pathPoint && point !== undefined ? [point, ...pathPoint.beside] : [];
-    const traced = joined.length > 0 && pathPoint?.tellsAll === true ? [] : [traceEvent, ...alsoTraced];
+    const instead = joined.length > 0 ? (pathPoint?.instead ?? []) : [];
+    const traced = [traceEvent, ...alsoTraced].filter((event) => !instead.includes(event));
     for (const event of [...joined, ...traced].map(named)) if (event !== undefined) needed.set(event, type);
   }
   return needed;

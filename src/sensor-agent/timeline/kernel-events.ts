@@ -12,7 +12,7 @@ import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
 import { PathJoin } from './paths/path-join.js';
 import { type ProcessState, ProcessTable } from './process-table.js';
 import { type SocketMeaning, SocketTable } from './socket-table.js';
-import { onDemandParts, onDemandType } from './syscall-events.js';
+import { isOthersEvent, onDemandParts, onDemandType } from './syscall-events.js';
 import type { NamedContext } from './timeline-sink.js';
 
 /** One decoded trace event, before it has a meaning. */
@@ -203,7 +203,7 @@ export class KernelEvents {
     if (this.paths.follow(event.pid, event.name, event.values)) return undefined;
     const type = onDemandType(event.name);
     const given = type?.startsWith('file.') ? this.paths.take(event.pid, type === 'file.open') : undefined;
-    if (type === undefined || !wants(type)) return undefined;
+    if (type === undefined || !wants(type) || isOthersEvent(event.name, event.values)) return undefined;
     const process = event.flags & IN_INTERRUPT ? undefined : this.processes.ensure(event.pid);
     return {
       ...this.#typed(type, place, process, event.pid),

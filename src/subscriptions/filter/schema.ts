@@ -127,6 +127,9 @@ const ALL: readonly Field[] = [
   integer('file.descriptor', (e) => e.file?.descriptor),
   integer('file.flags', (e) => e.file?.flags),
   integer('file.mode', (e) => e.file?.mode),
+  integer('file.owner_id', (e) => e.file?.ownerId),
+  integer('file.group_id', (e) => e.file?.groupId),
+  wide('file.size', (e) => e.file?.size),
 ];
 
 /** By full name. A Map, so that `__proto__` and its like are unknown names and no more. */

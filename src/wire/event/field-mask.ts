@@ -48,7 +48,13 @@ const EVENT: Shape = {
   notice: [8, { reason: 1, message: 2, lost: 3, lost_unknown: 4, source: 5 }],
   raw: [9, { name: 1, fields: 2 }],
   syscall: [10, { id: 1, name: 2, args: 3, result: 4, returned: 5 }],
-  file: [11, { path: 1, path_missed: 2, descriptor: 3, flags: 4, mode: 5, new_path: 6, path_resolved: 7 }],
+  file: [
+    11,
+    {
+      ...{ path: 1, path_missed: 2, descriptor: 3, flags: 4, mode: 5, new_path: 6, path_resolved: 7 },
+      ...{ owner_id: 8, group_id: 9, size: 10 },
+    },
+  ],
 };
 
 /** Without these an event could be neither named nor ordered. */

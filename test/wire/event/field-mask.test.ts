@@ -65,7 +65,7 @@ const FULL: BusEvent = {
   syscall: { id: 59n, name: 'execve', args: [1n, -1n], result: -2n, returned: true },
   file: {
     ...{ path: '/etc', pathMissed: true, descriptor: -100, flags: 1, mode: 2 },
-    ...{ newPath: '/etc2', pathResolved: true },
+    ...{ newPath: '/etc2', pathResolved: true, ownerId: 0, groupId: -1, size: 5n },
   },
 };
 const paths = fc.uniqueArray(

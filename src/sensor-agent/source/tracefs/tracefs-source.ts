@@ -8,6 +8,7 @@ import { BackplaneError } from '../../../errors.js';
 import {
   EXEC_BUFFER_BYTES_PER_CPU,
   EXEC_PROBE_BUFFER_BYTES_PER_CPU,
+  INSTANCE_LOOK_MS,
   KERNEL_BUFFER_BYTES_PER_CPU,
   KERNEL_BUFFERS_MEMORY_SHARE,
   KiB,
@@ -17,8 +18,9 @@ import { kernelFilter } from '../../../subscriptions/pushdown/kernel-filter.js';
 import type { RawExpr } from '../../../subscriptions/pushdown/raw-expr.js';
 import { ExecArguments } from '../exec/exec-arguments.js';
 import { FormatTable, parseFormat } from '../pages/format.js';
-import { definePathPoints } from '../paths/define-paths.js';
+import { blindSpotsOf, definePathPoints, refusedText } from '../paths/define-paths.js';
 import { ExecProbe } from '../probe/exec-probe.js';
+import { ProbeMisses } from '../probe/probe-misses.js';
 import { definePoints, undefinePoints } from '../probe/recorded-points.js';
 import type {
   ArgumentsBy,
@@ -26,6 +28,7 @@ import type {
   Disturbance,
   DrainResult,
   OnDemandEvents,
+  ProbeMiss,
   Source,
   SourceSink,
 } from '../source.js';
@@ -58,6 +61,7 @@ interface Running {
   readonly drain: PageDrain;
   readonly clock: TraceClock;
   readonly watch: InstanceWatch;
+  readonly misses: ProbeMisses;
   execs: ExecArguments | undefined;
   malformedPages: number;
   misplacedPages: number;
@@ -70,6 +74,9 @@ export class TracefsSource implements Source {
   pageBytesMax = 64 * KiB;
   degraded: string | undefined;
   onDemand: OnDemandEvents | undefined;
+  blindSpots: ReadonlyMap<string, string> | undefined;
+  #refusedPaths = '';
+  #missesLookedMs = Number.NEGATIVE_INFINITY;
   #running: Running | undefined;
   readonly #atExit = () => this.#stopSync();
 
@@ -115,9 +122,13 @@ export class TracefsSource implements Source {
     const { recorderId, events = LITE_EVENTS, onDemand = [] } = this.#options;
     const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
     const all = [...events, ...definePoints(tracefs, recorderId)];
-    const asked = onDemand.some((event) => FILE_EVENTS.includes(event))
-      ? [...onDemand, ...definePathPoints(tracefs, recorderId).events]
-      : onDemand;
+    const asked = [...onDemand];
+    if (onDemand.some((event) => FILE_EVENTS.includes(event))) {
+      const { events: paths, refused } = definePathPoints(tracefs, recorderId);
+      asked.push(...paths);
+      this.blindSpots = blindSpotsOf(refused);
+      this.#refusedPaths = refusedText(refused);
+    }
     try {
       return new TraceInstance(tracefs, { name, bufferBytesPerCpu, subBufferBytes, events: all, onDemand: asked });
     } catch (cause) {
@@ -130,6 +141,8 @@ export class TracefsSource implements Source {
   #noteAbsent({ onDemand, events }: TraceInstance, sink: SourceSink): void {
     const absent = this.#options.onDemand?.filter((event) => !onDemand.has(event) && !events.includes(event)) ?? [];
     if (absent.length > 0) sink.note('profile_partial', `this kernel does not have ${absent.join(', ')}`);
+    const refused = this.#refusedPaths;
+    if (refused !== '') sink.note('paths_partial', `the kernel's own copy cannot be had of paths of ${refused}`);
   }
 
   drain(): DrainResult {
@@ -150,6 +163,12 @@ export class TracefsSource implements Source {
   look(nowMs: number): readonly Disturbance[] {
     const { watch, execs } = this.#live();
     return [watch.look(nowMs), execs?.look(nowMs)].filter((found) => found !== undefined);
+  }
+
+  missed(nowMs: number): readonly ProbeMiss[] {
+    if (nowMs - this.#missesLookedMs < INSTANCE_LOOK_MS) return [];
+    this.#missesLookedMs = nowMs;
+    return this.#live().misses.look();
   }
 
   get argumentsBy(): ArgumentsBy | undefined {
@@ -214,7 +233,9 @@ export class TracefsSource implements Source {
       onEmptied: () => drain.restarted(),
       nowNs: () => clock.nowNs(),
     });
-    return { tracefs, sink, instance, drain, clock, watch, execs: undefined, malformedPages: 0, misplacedPages: 0 };
+    const misses = new ProbeMisses(tracefs, this.#options.recorderId, instance.adopted, () => clock.nowNs());
+    const counts = { malformedPages: 0, misplacedPages: 0 };
+    return { tracefs, sink, instance, drain, clock, watch, misses, execs: undefined, ...counts };
   }
 
   #filter(instance: TraceInstance, sink: SourceSink, event: string, conditions: readonly RawExpr[] | undefined): void {

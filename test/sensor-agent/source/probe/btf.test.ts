@@ -4,22 +4,29 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { kernelOffset, offsetIn } from '../../../../src/sensor-agent/source/probe/btf.js';
+import { KernelTypes, kernelOffset } from '../../../../src/sensor-agent/source/probe/btf.js';
 
 const STRUCT = 4;
+const UNION = 5;
 const INT = 1;
 
-/** With an integer before the structures, and a structure of another name with a member of the same. */
-function described(structures: Readonly<Record<string, Readonly<Record<string, number>>>>): Buffer {
+type Members = Readonly<Record<string, number>>;
+
+/**
+ * With an integer before the structures, and a structure of another name with a member of the same. `unnamed`: what each
+ * structure has in a union without a name, at 40 bytes.
+ */
+function described(structures: Readonly<Record<string, Members>>, unnamed: Members = {}): Buffer {
   let names = '\0';
   const name = (text: string) => {
     names += `${text}\0`;
     return names.length - text.length - 1;
   };
   const words: number[] = [name('int'), INT << 24, 4, 32];
-  for (const [structure, members] of Object.entries(structures)) {
-    words.push(name(structure), (STRUCT << 24) | Object.keys(members).length, 64);
-    for (const [member, bytes] of Object.entries(members)) words.push(name(member), 1, bytes * 8);
+  const members = (of: Members) => Object.entries(of).flatMap(([member, bytes]) => [name(member), 1, bytes * 8]);
+  words.push(0, (UNION << 24) | Object.keys(unnamed).length, 16, ...members(unnamed));
+  for (const [structure, of] of Object.entries(structures)) {
+    words.push(name(structure), (STRUCT << 24) | (Object.keys(of).length + 1), 64, ...members(of), 0, 2, 40 * 8);
   }
   const bytes = Buffer.alloc(24 + words.length * 4 + names.length);
   bytes.writeUInt16LE(0xeb9f, 0);
@@ -31,13 +38,19 @@ function described(structures: Readonly<Record<string, Readonly<Record<string, n
   return bytes;
 }
 
-const SAMPLE = described({ other: { p: 8 }, linux_binprm: { vma: 0, p: 24, pp: 32 } });
+const SAMPLE = described({ other: { p: 8 }, linux_binprm: { vma: 0, p: 24, pp: 32 } }, { d_name: 0, __d_name: 8 });
+
+function offsetIn(bytes: Buffer, structure: string, member: string): number | undefined {
+  return KernelTypes.parse(bytes)?.offset(structure, member);
+}
 
 test('a member is found in its structure, and only there', () => {
   assert.equal(offsetIn(SAMPLE, 'linux_binprm', 'p'), 24);
   assert.equal(offsetIn(SAMPLE, 'other', 'p'), 8);
   assert.equal(offsetIn(SAMPLE, 'other', 'vma'), undefined);
   assert.equal(offsetIn(SAMPLE, 'linux', 'p'), undefined);
+  assert.equal(offsetIn(SAMPLE, 'linux_binprm', 'd_name'), 40);
+  assert.equal(offsetIn(SAMPLE, 'other', '__d_name'), 48);
 });
 
 test('any bytes are read to an end', () => {
