@@ -116,6 +116,9 @@ export const REDACTION_PATTERN_BYTES_MAX = 8 * KiB;
 export const REDACTION_PATTERN_INSTRUCTIONS_MAX = 4096;
 export const REDACTION_GROUPS_MAX = 16;
 export const REDACTION_HINTS_MAX = 16;
+/** Event types of which a node says what it cannot see of them, and one such sentence. */
+export const BLIND_SPOTS_MAX = 64;
+export const BLIND_SPOT_CHARACTERS_MAX = 256;
 /** Rules whose masked secrets a broker counts apart, over all its nodes; all further rules are counted as one. */
 export const REDACTION_NAMES_MAX = 256;
 /** Matches of one rule in one text; the text behind the last one is masked whole. */

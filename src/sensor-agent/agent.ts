@@ -260,6 +260,7 @@ export class Agent {
     this.#allowance.expire(nowMs);
     this.#rescan?.step(nowMs);
     for (const found of this.#source.look?.(nowMs) ?? []) this.#disturbances.tell(found, this.#nowNs(), nowMs);
+    this.#disturbances.missed(this.#source.missed?.(nowMs) ?? [], this.#source.name, this.#nowNs());
     if (nowMs - due.guardMs >= GUARD_INTERVAL_MS) {
       due.guardMs = nowMs;
       this.#overhead.tick(nowMs);
@@ -353,6 +354,7 @@ export class Agent {
       source: this.#source.name,
       degraded: this.#troubles(),
       argumentsBy: this.#source.argumentsBy,
+      blindSpots: this.#source.blindSpots ?? new Map(),
       // Profiles apply to tracefs only.
       profiles: this.#source.name === 'tracefs' ? this.#options.source.profiles : ['lite'],
       recorder: this.#recorder,

@@ -1,12 +1,12 @@
 /**
- * Handles changes that others made to the trace instance: each is stated as a
- * loss in the recording, told as host.degraded, and shown in the node's status
- * for a while.
+ * States in the recording what disturbed it: changes that others made to the
+ * trace instance, told as host.degraded and shown in the node's status for a
+ * while, and calls for which the kernel did not run a probe, told as host.loss.
  */
 import { INSTANCE_CHANGE_SHOWN_MS } from '../limits.js';
 import type { Position } from '../wire/position.js';
 import type { Recorder } from './recorder/recorder.js';
-import type { Disturbance } from './source/source.js';
+import type { Disturbance, ProbeMiss } from './source/source.js';
 
 export class Disturbances {
   #shown: { readonly message: string; readonly untilMs: number } | undefined;
@@ -30,6 +30,19 @@ export class Disturbances {
     if (loses) this.#recorder.lose({ reason: 'trace_changed', from, goesOn: state === 'left', message }, nowNs);
     this.#shown = { message, untilMs: state === 'left' ? Number.POSITIVE_INFINITY : nowMs + INSTANCE_CHANGE_SHOWN_MS };
     this.#notice(state === 'over' ? 'trace_restored' : 'trace_changed', message);
+  }
+
+  /** `source`: its name. */
+  missed(misses: readonly ProbeMiss[], source: string, nowNs: bigint): void {
+    const { epoch } = this.#recorder.timeline.origin;
+    for (const [tie, { type, events, fromNs, message }] of misses.entries()) {
+      // Two losses that begin at the same time need different ties, or they would count as one.
+      const from = fromNs === undefined ? { ...this.#resumedFrom, tie } : { epoch, timeNs: fromNs, lane: 0, tie };
+      const reason = 'probe_missed';
+      this.#recorder.lose({ reason, types: [type], events, from, goesOn: false, message }, nowNs);
+      const lost = { lost: events ?? 0, lostUnknown: events === undefined };
+      this.#recorder.notice('host.loss', { reason, message, ...lost, source }, nowNs);
+    }
   }
 
   /** The last disturbance, for the node's status; undefined: none lately. */

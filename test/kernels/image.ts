@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CpioWriter } from './cpio.js';
+import type { Kernel } from './packages.js';
 
 /** The build that this is of, and the checkout. */
 const BUILD = fileURLToPath(new URL('../..', import.meta.url));
@@ -19,8 +20,8 @@ const PROGRAMS = [
   'perl',
 ];
 
-/** Writes the archive and returns its path. */
-export function writeImage(target: string, init: string): string {
+/** Writes the archive, for any of the kernels, and returns its path. */
+export function writeImage(target: string, init: string, kernels: readonly Kernel[]): string {
   const archive = new CpioWriter(target);
   for (const folder of ['proc', 'sys', 'dev', 'tmp', 'run', 'root', 'etc', 'usr/bin', 'var/tmp'])
     archive.folder(folder);
@@ -33,9 +34,17 @@ export function writeImage(target: string, init: string): string {
   for (const name of ['package.json', 'LICENSE', 'backplane'])
     archive.file(`${GUEST_ROOT}/${name}`, fs.readFileSync(path.join(ROOT, name)), 0o755);
   for (const name of usedPackages()) addFolder(archive, path.join(ROOT, name), `${GUEST_ROOT}/${name}`);
+  for (const { release, module } of kernels)
+    if (module !== undefined) archive.file(`modules/${release}/dummy.ko`, unpacked(module));
   archive.file('init', Buffer.from(init), 0o755);
   archive.end();
   return target;
+}
+
+/** Kernels do not unpack their modules everywhere. */
+function unpacked(module: string): Buffer {
+  if (!module.endsWith('.xz')) return fs.readFileSync(module);
+  return spawnSync('xz', ['-dc', module], { maxBuffer: 2 ** 28 }).stdout;
 }
 
 /** Not the shell's own of that name. */

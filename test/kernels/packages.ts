@@ -23,6 +23,8 @@ export interface Kernel {
   /** As `uname -r` has it. */
   readonly release: string;
   readonly image: string;
+  /** A module of it that needs nothing; undefined where its modules are in a package of their own. */
+  readonly module: string | undefined;
 }
 
 /** The kernel of a release. Throws in one line what is missing. */
@@ -37,7 +39,10 @@ export function kernelOf(name: string): Kernel {
   const found = [`boot/vmlinuz-${release}`, `usr/lib/modules/${release}/vmlinuz`].map((file) => path.join(root, file));
   const kernel = found.find((file) => fs.existsSync(file));
   if (kernel === undefined) throw new Error(`${binaries[0] ?? image} holds no kernel`);
-  return { release, image: kernel };
+  const modules = ['', 'usr/'].flatMap((usr) =>
+    ['ko', 'ko.xz'].map((ending) => path.join(root, `${usr}lib/modules/${release}/kernel/drivers/net/dummy.${ending}`)),
+  );
+  return { release, image: kernel, module: modules.find((file) => fs.existsSync(file)) };
 }
 
 /** Where this machine has its own packages from: it has those of other releases, too. */

@@ -26,13 +26,13 @@ const SHOWN = [
   'users of processes',
   'datagrams and names asked of DNS',
 ];
-const CELL_CHARACTERS_MAX = 70;
+const CELL_CHARACTERS_MAX = 120;
 
 const HEAD = `# Kernels
 
 What the sensor was tried on: kernels of Debian, in software emulation, by \`npm run test:kernels\`, which writes this
-table. "passed" are tests by content: programs that end at once, static ones, containers', after \`kill -9\`, and the
-arguments of an unprivileged user who tries to harm whoever copies them. A name in brackets is where the kernel copies
+table. "passed" are tests by content: every kind of event and of program, those that end at once, static ones, 32-bit ones,
+scripts, containers', after \`kill -9\`, and the arguments of an unprivileged user who tries to harm whoever copies them. A name in brackets is where the kernel copies
 arguments; the first that holds is used. Costs of kprobes are not measured on hardware.
 
 `;

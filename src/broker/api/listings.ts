@@ -146,6 +146,7 @@ function nodeOf(record: NodeRecord): Node {
     uplinkBytes: record.uplinkBytes,
     degraded,
     argumentsBy: report?.argumentsBy ?? '',
+    blindSpots: report?.blindSpots ?? {},
     cpuRatio: report?.cpuRatio ?? 0,
     residentBytes: report?.residentBytes ?? 0,
   };

@@ -16,6 +16,7 @@ export function explain(checked: CheckedSubscription, registry: NodeRegistry): P
   const types = topics.flatMap((topic) => (TOPICS[topic]?.types ?? []).filter((type) => predicate.mayMatchType(type)));
   const stages: PlanStage[] = [
     ...kernelStages(checked, registry, types),
+    ...blindStages(checked, registry, types),
     ...argumentStages(checked, registry, types),
     ...userStages(checked),
   ];
@@ -65,6 +66,19 @@ function userStages({ predicate }: CheckedSubscription): PlanStage[] {
   const { filter, fields } = predicate.spec;
   const isNamed = [filter, ...fields].some((text) => text.includes('process.user'));
   return isNamed ? [{ place: 'agent', text: AS_IT_CHANGES }] : [];
+}
+
+/** One stage for each type and sentence, as far as nodes have said what they cannot see. */
+function blindStages({ nodes }: CheckedSubscription, registry: NodeRegistry, types: readonly string[]): PlanStage[] {
+  const connected = registry.connected(nodes.matches).sort();
+  return types.flatMap((type) => {
+    const said = connected.map((node) => registry.record(node)?.report?.blindSpots[type]);
+    return [...new Set(said)].flatMap((text) => {
+      if (text === undefined) return [];
+      const blind = connected.filter((_node, at) => said[at] === text);
+      return [{ place: 'kernel', text: `${type} on ${shownList(blind, NODES_NAMED_MAX)}: ${text}` } as const];
+    });
+  });
 }
 
 function agentText(

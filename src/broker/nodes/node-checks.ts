@@ -1,6 +1,8 @@
 /** Bounds on what nodes say about themselves, checked before it is kept and shown to others. */
 import { BackplaneError } from '../../errors.js';
 import {
+  BLIND_SPOT_CHARACTERS_MAX,
+  BLIND_SPOTS_MAX,
   BUDGET_BURST_MS_MAX,
   EPOCH_MAX,
   NAME_BYTES_MAX,
@@ -48,6 +50,7 @@ export function checkReport({
   argumentsBy,
   cpuRatio,
   redactions,
+  blindSpots,
 }: NodeReport__Output): void {
   if (recordedFrom) timestampToNs('report.recorded_from', recordedFrom);
   if (wallTime) timestampToNs('report.wall_time', wallTime);
@@ -60,6 +63,14 @@ export function checkReport({
   const rules = Object.keys(redactions).length;
   if (rules > REDACTION_NAMES_MAX) {
     throw refused(`report.redactions must have at most ${REDACTION_NAMES_MAX} rules, got ${rules}`);
+  }
+  const spots = Object.entries(blindSpots);
+  if (spots.length > BLIND_SPOTS_MAX) {
+    throw refused(`report.blind_spots must have at most ${BLIND_SPOTS_MAX} types, got ${spots.length}`);
+  }
+  for (const [type, text] of spots) {
+    checkWord('report.blind_spots', type);
+    checkText(`report.blind_spots of ${shown(type)}`, text, BLIND_SPOT_CHARACTERS_MAX);
   }
 }
 

@@ -190,7 +190,7 @@ function resultText(result: string): string {
 }
 
 function fileText({ type, file }: EventMessage, palette: Palette): string {
-  const { path, newPath, descriptor, flags, mode } = file as WireFile;
+  const { path, newPath, descriptor, flags, mode, ownerId, groupId, size } = file as WireFile;
   const named = (text: string) => palette.bold(shellWord(text));
   if (type === 'file.open' && descriptor < 0) return join(path === '' ? '' : named(path), errorText(descriptor));
   const first = path === '' ? palette.dim('(path unknown)') : named(path);
@@ -199,7 +199,14 @@ function fileText({ type, file }: EventMessage, palette: Palette): string {
   const where = newPath === '' ? first : `${first} → ${named(newPath)}`;
   const from = descriptor === AT_FDCWD ? '' : `from descriptor ${descriptor}`;
   const flagsText = flags === '0' ? '' : `flags ${fileFlagsText(type, BigInt(flags))}`;
+  if (type === 'file.chown') return join(where, from, ownerText(ownerId, groupId), flagsText);
+  if (type === 'file.truncate') return join(where, `to ${size} bytes`);
   return join(where, from, mode === '0' ? '' : `mode 0${BigInt(mode).toString(8)}`, flagsText);
+}
+
+/** -1 leaves one as it is. */
+function ownerText(ownerId: string, groupId: string): string {
+  return join(ownerId === '-1' ? '' : `owner ${ownerId}`, groupId === '-1' ? '' : `group ${groupId}`);
 }
 
 function errorText(result: number): string {

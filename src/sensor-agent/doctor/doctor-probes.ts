@@ -9,7 +9,7 @@ import { EXEC_BUFFER_BYTES_PER_CPU, LINGER_PATHS_MS } from '../../limits.js';
 import { CALL_POINTS, defineCallPoints } from '../source/calls/call-points.js';
 import { defineDatagramPoints, undefineDatagramCopies } from '../source/datagrams/datagram-points.js';
 import { ExecArguments } from '../source/exec/exec-arguments.js';
-import { definePathPoints } from '../source/paths/define-paths.js';
+import { definePathPoints, refusedText } from '../source/paths/define-paths.js';
 import { PATH_OPERATIONS } from '../source/paths/path-points.js';
 import { undefinePoints } from '../source/probe/recorded-points.js';
 import { defineUserPoint } from '../source/probe/user-point.js';
@@ -82,11 +82,7 @@ export function tryPaths(tracefs: string): Check {
   const told = PATH_OPERATIONS.filter((operation) => !refused.has(operation));
   const copied = `the kernel's own copy of ${told.join(', ')}`;
   if (refused.size === 0) return { name, state: 'ok', detail: copied };
-  const causes = [...new Set(refused.values())].map((why) => {
-    const operations = [...refused].filter(([, each]) => each === why).map(([operation]) => operation);
-    return `${operations.join(', ')} (${why})`;
-  });
-  if (told.length > 0) return { name, state: 'limited', detail: `${copied}; not of ${causes.join(', ')}` };
+  if (told.length > 0) return { name, state: 'limited', detail: `${copied}; not of ${refusedText(refused)}` };
   const detail = `of opens only, read from the link of the descriptor a moment later: ${[...refused.values()].at(-1)}`;
   return { name, state: 'limited', detail, mend: 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)' };
 }

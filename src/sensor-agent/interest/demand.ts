@@ -128,7 +128,8 @@ function needed(asked: Asked, events: OnDemandEvents | undefined): ReadonlyMap<s
     }
     const point = pathPoint && named(pathPoint.name);
     const joined = pathPoint && point !== undefined ? [point, ...pathPoint.beside] : [];
-    const traced = joined.length > 0 && pathPoint?.tellsAll === true ? [] : tracedEvents(entry);
+    const instead = joined.length > 0 ? (pathPoint?.instead ?? []) : [];
+    const traced = tracedEvents(entry).filter((event) => !instead.includes(event));
     for (const event of [...joined, ...traced].map(named)) if (event !== undefined) needed.set(event, type);
   }
   return needed;

@@ -139,6 +139,8 @@ export interface RecordedLoss {
   readonly reason: LossReason;
   /** Event types that may be missing; absent: any. */
   readonly types?: readonly string[] | undefined;
+  /** How many events are missing, exactly; absent: not known. */
+  readonly events?: number | undefined;
   /** Where the loss begins: before the frontier when it was noticed late. */
   readonly from: Position;
   /** When the loss was stated, which is its place among the events. */

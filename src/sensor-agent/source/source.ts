@@ -21,6 +21,8 @@ export interface Source {
   readonly onDemand?: OnDemandEvents | undefined;
   /** How arguments of programs are had; undefined where they are part of the events, or cannot be had. */
   readonly argumentsBy?: ArgumentsBy | undefined;
+  /** What is not known of the events of a type, by type, although its profile is allowed. */
+  readonly blindSpots?: ReadonlyMap<string, string> | undefined;
   /** What this source cannot see, in one sentence; undefined when it sees all. */
   readonly degraded: string | undefined;
   /** Bytes per sub-buffer: no page is longer. */
@@ -38,8 +40,21 @@ export interface Source {
    * monotonic.
    */
   look?(nowMs: number): readonly Disturbance[];
+  /** Called after every drain: returns what probes in the kernel have missed since, as far as it counts that. */
+  missed?(nowMs: number): readonly ProbeMiss[];
   /** Stops reading and removes what was made in the kernel. Idempotent. */
   stop(): Promise<void>;
+}
+
+/** Calls for which the kernel did not run a probe. */
+export interface ProbeMiss {
+  /** Of which events are missing, or lack what the probe tells. */
+  readonly type: string;
+  /** How many are missing; undefined: not known. */
+  readonly events: number | undefined;
+  /** Trace-clock time behind which they are. Undefined: before this agent, at an unknown time. */
+  readonly fromNs: bigint | undefined;
+  readonly message: string;
 }
 
 /** Somebody changed what the source records with. */

@@ -16,7 +16,7 @@ import { PathJoin } from './paths/path-join.js';
 import type { ProcessState } from './process-state.js';
 import { ProcessTable } from './process-table.js';
 import { type SocketMeaning, SocketTable } from './socket-table.js';
-import { onDemandParts, onDemandType, returnedParts } from './syscall-events.js';
+import { isOthersEvent, onDemandParts, onDemandType, returnedParts } from './syscall-events.js';
 import type { NamedContext } from './timeline-sink.js';
 
 /** One decoded trace event, before it has a meaning. */
@@ -284,7 +284,7 @@ export class KernelEvents {
     const type = onDemandType(event.name);
     if (type !== undefined && namesSomething(type)) return this.#naming(type, event, place, wants);
     const given = type?.startsWith('file.') ? this.paths.take(event.pid, type === 'file.open') : undefined;
-    if (type === undefined || !wants(type)) return undefined;
+    if (type === undefined || !wants(type) || isOthersEvent(event.name, event.values)) return undefined;
     const process = event.flags & IN_INTERRUPT ? undefined : this.processes.ensure(event.pid);
     return {
       ...this.#typed(type, place, process, event.pid),

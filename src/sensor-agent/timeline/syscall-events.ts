@@ -102,7 +102,19 @@ const FILE_FIELDS: Readonly<Record<string, { descriptor: string; flags?: string;
   'file.link': { descriptor: 'olddfd', flags: 'flags' },
   'file.symlink': { descriptor: 'newdfd' },
   'file.chmod': { descriptor: 'dfd', mode: 'mode' },
+  'file.chown': { descriptor: 'dfd', flags: 'flag' },
+  'file.truncate': { descriptor: 'dfd' },
 };
+
+/** What only chown and truncate have, by the names of a call's arguments or of a probe's. */
+function numbersOf(values: FieldValues): Pick<FileContext, 'ownerId' | 'groupId' | 'size'> {
+  const [owner, size] = ['owner' in values ? 'owner' : 'user', 'size' in values ? 'size' : 'length'];
+  return {
+    ...(owner in values && { ownerId: idOf(values[owner]) }),
+    ...('group' in values && { groupId: idOf(values['group']) }),
+    ...(size in values && { size: integer(values[size]) }),
+  };
+}
 
 function fileOf(type: string, values: FieldValues): FileContext {
   const { descriptor, flags, mode } = FILE_FIELDS[type]!;
@@ -112,18 +124,36 @@ function fileOf(type: string, values: FieldValues): FileContext {
     descriptor: descriptor in values ? narrow(values[descriptor]) : WORKING_DIRECTORY,
     flags: flags === undefined ? 0 : narrow(values[flags]),
     mode: mode === undefined ? 0 : narrow(values[mode]),
+    ...numbersOf(values),
   };
+}
+
+/** -1 leaves it as it is; all others are unsigned. */
+function idOf(value: FieldValue | undefined): number {
+  const id = narrow(value);
+  return id === -1 ? -1 : id >>> 0;
+}
+
+/** ATTR_OPEN, include/linux/fs.h: an open that empties its file, which its flags tell. */
+const TRUNCATES_AT_OPEN = 0x8000;
+
+/** Whether an entry is of a call that another event tells: of truncating, as some kernels have one function for all. */
+export function isOthersEvent(name: string, values: FieldValues): boolean {
+  if (!isCallEvent(name) || !('file' in values)) return false;
+  return integer(values['file']) === 0n || (narrow(values['attributes']) & TRUNCATES_AT_OPEN) !== 0;
 }
 
 /** Of a probe that has a call's numbers; its paths are another's. */
 function calledFile(values: FieldValues, given: GivenPaths | undefined): FileContext {
-  const { path = '', newPath } = given ?? {};
+  const { path = '', newPath, resolved } = given ?? {};
   const file = {
     path,
     pathMissed: path === '' || ('new_directory' in values && newPath === undefined),
-    descriptor: narrow(values['directory']),
+    descriptor: 'directory' in values ? narrow(values['directory']) : WORKING_DIRECTORY,
     flags: narrow(values['flags']),
     mode: narrow(values['mode']),
+    ...numbersOf(values),
+    ...(resolved === true && path !== '' && { pathResolved: true }),
   };
   return newPath === undefined ? file : { ...file, newPath };
 }

@@ -259,7 +259,8 @@ export class Timeline {
 
   /** Takes a stated loss, which is told at the record's time, when it was noticed. */
   lose(stated: NonNullable<Loss['stated']>, ordinal: number): void {
-    const loss = { count: 0, unknown: true, stated };
+    const { events } = stated;
+    const loss = { count: events ?? 0, unknown: events === undefined, stated };
     this.#add({ ...NO_TRACE, timeNs: stated.timeNs, lane: AGENT_LANE, tie: TIE_MAX - 1, ordinal, loss });
   }
 

@@ -1,5 +1,5 @@
 /** Builds an agent's messages about itself to its broker: Hello once, then a report every few seconds. */
-import { NODE_MESSAGE_CHARACTERS_MAX } from '../../limits.js';
+import { BLIND_SPOT_CHARACTERS_MAX, NODE_MESSAGE_CHARACTERS_MAX } from '../../limits.js';
 import { wallNowNs } from '../../nanoseconds.js';
 import type { Profile } from '../../subscriptions/pushdown/catalogue.js';
 import { type Hello, type NodeReport, nsToTimestamp } from '../../wire/messages.js';
@@ -15,6 +15,8 @@ export interface NodeFacts {
   readonly source: string;
   readonly degraded: string | undefined;
   readonly argumentsBy: ArgumentsBy | undefined;
+  /** By event type. */
+  readonly blindSpots: ReadonlyMap<string, string>;
   readonly profiles: readonly Profile[];
   readonly recorder: Recorder;
   readonly eventsMatched: number;
@@ -59,6 +61,9 @@ export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
     degraded: degradedText(facts),
     source: facts.source,
     argumentsBy: facts.argumentsBy ?? '',
+    blindSpots: Object.fromEntries(
+      [...facts.blindSpots].map(([type, text]) => [type, text.slice(0, BLIND_SPOT_CHARACTERS_MAX)]),
+    ),
     redactions: Object.fromEntries(facts.recorder.redactor.counts),
   };
 }

@@ -141,6 +141,9 @@ const ALL: readonly Field[] = [
   flag('mount.missed', (e) => e.mount?.missed),
   text('object.name', (e) => e.object?.name),
   flag('object.name_missed', (e) => e.object?.nameMissed),
+  integer('file.owner_id', (e) => e.file?.ownerId),
+  integer('file.group_id', (e) => e.file?.groupId),
+  wide('file.size', (e) => e.file?.size),
 ];
 
 /** By full name. A Map, so that `__proto__` and its like are unknown names and no more. */

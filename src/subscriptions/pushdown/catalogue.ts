@@ -48,8 +48,8 @@ export interface PathPoint {
   readonly name: string;
   /** The events that it is joined with, by thread. */
   readonly beside: readonly string[];
-  /** Whether these are instead of the trace events. */
-  readonly tellsAll: boolean;
+  /** Trace events that are not needed where these are. */
+  readonly instead: readonly string[];
 }
 
 export interface CatalogueEntry {
@@ -155,7 +155,7 @@ const SECURITY: readonly CatalogueEntry[] = [
   // Their entries are not filtered: which of them belong to a return has to be known of all.
   ...Object.entries(NAMING_CALLS).map(([name, { args, points }]) => {
     const [point, ...beside] = points;
-    const pathPoint = { name: point, beside: [...beside, `syscalls/sys_exit_${name}`], tellsAll: false };
+    const pathPoint = { name: point, beside: [...beside, `syscalls/sys_exit_${name}`], instead: [] };
     const more = { args: refs(args), pathPoint, blindSpot: NO_NAME };
     return entry(`security.${name}`, 'security', `syscalls/sys_enter_${name}`, {}, more);
   }),
@@ -192,7 +192,9 @@ const SYSCALL: readonly CatalogueEntry[] = [
 
 const NO_PATH =
   'paths are known where the kernel copies them (kprobes; "doctor" says of what): elsewhere only the numbers of unlink, ' +
-  'rename and the like are, and of chmod everywhere';
+  'rename and the like are';
+const NOT_DEEP =
+  ', and of chmod, chown and ftruncate what has at most eight names below its mount; of a truncate by path, none';
 const LINK_LATER =
   'where the kernel does not copy it ("doctor" says so) the path of an open is the link of its descriptor, read some milliseconds after the call returned: a file ' +
   'that was closed by then has no path, one whose descriptor was given away and reused by a thread within that time may have ' +
@@ -209,7 +211,7 @@ const FILE: readonly CatalogueEntry[] = [
     { 'file.descriptor': { field: 'ret' } },
     {
       alsoTraced: calls('exit', 'open', 'openat2', 'creat'),
-      pathPoint: { name: pathEvent('open'), beside: OPENS_BEGIN, tellsAll: false },
+      pathPoint: { name: pathEvent('open'), beside: OPENS_BEGIN, instead: [] },
       blindSpot: LINK_LATER,
     },
   ),
@@ -219,26 +221,41 @@ const FILE: readonly CatalogueEntry[] = [
   named('mkdir', 'mkdirat', 'mkdir'),
   named('link', 'linkat', 'link'),
   named('symlink', 'symlinkat', 'symlink'),
+  named('chmod', 'fchmodat', 'fchmodat2', 'chmod', 'fchmod'),
+  named('chown', 'fchownat', 'chown', 'lchown', 'fchown'),
   entry(
-    'file.chmod',
+    'file.truncate',
     'file',
-    'syscalls/sys_enter_fchmodat',
+    'syscalls/sys_enter_ftruncate',
     {},
-    { alsoTraced: calls('enter', 'fchmodat2', 'chmod', 'fchmod'), blindSpot: NO_PATH },
+    {
+      alsoTraced: calls('enter', 'truncate'),
+      pathPoint: {
+        name: pathEvent('ftruncate'),
+        beside: [callEvent('ftruncate')],
+        instead: calls('enter', 'ftruncate'),
+      },
+      blindSpot: NO_PATH + NOT_DEEP,
+    },
   ),
 ];
 
-/** What is done to names: told as the call begins, by its trace event or by the probes. */
+/** What is done to a file by its name: told as the call begins, by its trace event or by the probes. */
 function named(operation: string, call: string, ...others: readonly string[]): CatalogueEntry {
+  const [traceEvent = '', ...alsoTraced] = calls('enter', call, ...others);
   return entry(
     `file.${operation}`,
     'file',
-    `syscalls/sys_enter_${call}`,
+    traceEvent,
     {},
     {
-      alsoTraced: calls('enter', ...others),
-      pathPoint: { name: pathEvent(operation), beside: [callEvent(operation)], tellsAll: true },
-      blindSpot: NO_PATH,
+      alsoTraced,
+      pathPoint: {
+        name: pathEvent(operation),
+        beside: [callEvent(operation)],
+        instead: [traceEvent, ...alsoTraced],
+      },
+      blindSpot: operation.startsWith('ch') ? NO_PATH + NOT_DEEP : NO_PATH,
     },
   );
 }

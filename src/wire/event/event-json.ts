@@ -13,7 +13,7 @@ export function eventToJson(event: EventMessage, node: string, topic: string): {
 }
 
 /** Fields of 64 bits, which proto-loader gives as decimal strings. (No container's id is "0".) */
-const LONG_FIELDS = new Set(['epoch', 'timeNs', 'lost', 'id', 'result', 'flags', 'mode']);
+const LONG_FIELDS = new Set(['epoch', 'timeNs', 'lost', 'id', 'result', 'flags', 'mode', 'ownerId', 'groupId', 'size']);
 /** 9999-12-31, the last day that RFC 3339 can write. */
 const SECONDS_MAX = 253_402_300_799;
 

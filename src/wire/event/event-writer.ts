@@ -281,6 +281,9 @@ export class EventWriter {
     this.#int(0x28, file.mode);
     if (file.newPath !== undefined) this.#string(0x32, file.newPath);
     if (file.pathResolved === true) this.#int(0x38, 1);
+    if (file.ownerId !== undefined) this.#int(0x40, file.ownerId);
+    if (file.groupId !== undefined) this.#int(0x48, file.groupId);
+    if (file.size !== undefined) this.#int64(0x50, file.size);
     this.#close(at);
   }
 

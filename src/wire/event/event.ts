@@ -160,7 +160,7 @@ export interface ObjectContext {
 export interface FileContext {
   readonly path: string;
   readonly pathMissed: boolean;
-  /** Not as the program gave it: where the descriptor that the call returned led to. */
+  /** Not as the program gave it: where the file is, or where the descriptor that an open returned led to. */
   readonly pathResolved?: boolean | undefined;
   /** The name that a rename, link or symlink makes. */
   readonly newPath?: string | undefined;
@@ -171,6 +171,11 @@ export interface FileContext {
   readonly descriptor: number;
   readonly flags: number;
   readonly mode: number;
+  /** Of file.chown, as the program gave them: -1 leaves one as it is. */
+  readonly ownerId?: number | undefined;
+  readonly groupId?: number | undefined;
+  /** Of file.truncate, in bytes. */
+  readonly size?: bigint | undefined;
 }
 
 /** Every event type by topic, with a line for people. Topics not here are refused. */
@@ -230,6 +235,8 @@ export const TOPICS: Readonly<Record<string, { readonly description: string; rea
       'file.link',
       'file.symlink',
       'file.chmod',
+      'file.chown',
+      'file.truncate',
     ],
   },
   syscall: {

@@ -52,7 +52,13 @@ const EVENT: Shape = {
   notice: [8, { reason: 1, message: 2, lost: 3, lost_unknown: 4, source: 5 }],
   raw: [9, { name: 1, fields: 2 }],
   syscall: [10, { id: 1, name: 2, args: 3, result: 4, returned: 5, command: 6, target_pid: 7 }],
-  file: [11, { path: 1, path_missed: 2, descriptor: 3, flags: 4, mode: 5, new_path: 6, path_resolved: 7 }],
+  file: [
+    11,
+    {
+      ...{ path: 1, path_missed: 2, descriptor: 3, flags: 4, mode: 5, new_path: 6, path_resolved: 7 },
+      ...{ owner_id: 8, group_id: 9, size: 10 },
+    },
+  ],
   mount: [12, { source: 1, target: 2, type: 3, missed: 4 }],
   object: [13, { name: 1, name_missed: 2 }],
   dns: [16, { question: [1, { name: 1, type: 2 }], question_missed: 2, redactions: 3 }],

@@ -16,9 +16,16 @@ import { ProtoReader, ProtoWriter } from '../protobuf.js';
 /**
  * `disk_full`: the recorder had no room. `disk_failed`: its disk took nothing for another reason. `recording_damaged`:
  * the recording's end cannot be read. `trace_changed`: somebody changed the trace instance. `overhead`: the agent
- * stopped recording some event types because it took more of the machine than it may.
+ * stopped recording some event types because it took more of the machine than it may. `probe_missed`: the kernel did not
+ * run a probe that tells events or a part of them.
  */
-export type LossReason = 'disk_full' | 'disk_failed' | 'recording_damaged' | 'trace_changed' | 'overhead';
+export type LossReason =
+  | 'disk_full'
+  | 'disk_failed'
+  | 'recording_damaged'
+  | 'trace_changed'
+  | 'overhead'
+  | 'probe_missed';
 
 export interface StatedLoss {
   /** A LossReason, or that of a later version. */

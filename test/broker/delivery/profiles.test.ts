@@ -5,6 +5,7 @@ import { status } from '@grpc/grpc-js';
 import type { SubscribeRequest } from '../../../src/wire/messages.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { type TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
+import { until } from '../../harness/until.js';
 
 let harness: Harness;
 beforeEach(async () => {
@@ -72,6 +73,23 @@ test('a plan states the cost of a profile only where a node that is asked allows
   const costs = texts.filter((text) => text.includes('while this is asked for'));
   assert.ok(costs.length > 0);
   assert.ok(costs.every((text) => text.includes('(profile file)')));
+});
+
+test('a plan says what a node cannot see of the types that are asked for, and of which nodes', async () => {
+  for (const node of ['a', 'b', 'c']) {
+    const said = node === 'c' ? {} : { 'file.unlink': 'its paths are not known: x', 'file.open': node };
+    (await agent(node, 'lite', 'file')).say({ report: { blindSpots: said } });
+  }
+  const listed = async () => (await fetch(`http://${harness.broker.httpAddress}/v1/nodes`)).text();
+  await until('their reports', async () => (await listed()).split('its paths are not known').length === 3);
+  const subscriber = harness.subscribe({ filter: 'event.type == "file.unlink"', follow: true });
+  await subscriber.isAccepted();
+  const texts = subscriber.accepted!.plan!.stages.map(({ text }) => text);
+  assert.deepEqual(
+    texts.filter((text) => text.includes(' on a')),
+    ['file.unlink on a, b: its paths are not known: x'],
+  );
+  assert.ok(texts.every((text) => !text.startsWith('file.open')));
 });
 
 test('a plan names the nodes that may not record a profile, and with no node connected nothing is refused', async () => {

@@ -227,6 +227,16 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
     { process: BASH, file: { ...NAMED, path: 'a', newPath: '/b c' } },
     "file rename  a → '/b c' bash[100]",
   ],
+  [
+    'file.chown',
+    { process: BASH, file: { ...NAMED, path: '/f', pathResolved: true, ownerId: 0, groupId: -1 } },
+    'file chown   /f owner 0 bash[100]',
+  ],
+  [
+    'file.truncate',
+    { process: BASH, file: { ...NAMED, path: '/f', pathResolved: true, size: 0n } },
+    'file truncate  /f to 0 bytes bash[100]',
+  ],
   ['file.link', { process: BASH, file: { ...NAMED, path: '/a', newPath: 'b' } }, 'file link    /a → b bash[100]'],
   [
     'file.symlink',

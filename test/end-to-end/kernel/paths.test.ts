@@ -31,7 +31,12 @@ const PROGRAM = `
   const fs = require('node:fs');
   const [dir, rounds] = [process.argv[1], Number(process.argv[2])];
   for (let at = 0; at < rounds; at++) {
-    fs.closeSync(fs.openSync(dir + '/file-' + at, 'w'));
+    const file = fs.openSync(dir + '/file-' + at, 'w');
+    fs.ftruncateSync(file, at);
+    fs.fchmodSync(file, 0o600);
+    fs.closeSync(file);
+    fs.chmodSync(dir + '/file-' + at, 0o640);
+    fs.lchownSync(dir + '/file-' + at, 0, at);
     fs.renameSync(dir + '/file-' + at, dir + '/moved-' + at);
     fs.linkSync(dir + '/moved-' + at, dir + '/linked-' + at);
     fs.symlinkSync('target-' + at, dir + '/symbolic-' + at);
@@ -56,7 +61,7 @@ function operations(): string[] {
 /** Before 6.1 some functions are handed the program's own address of the path. */
 function operationsAtLeast(): string[] {
   const [major = 0, minor = 0] = release().split('.').map(Number);
-  const always = ['open', 'unlink', 'rmdir'];
+  const always = ['open', 'unlink', 'rmdir', 'chmod', 'chown', 'ftruncate'];
   return major > 6 || (major === 6 && minor >= 1) ? [...always, 'rename', 'mkdir', 'link', 'symlink'] : always;
 }
 
@@ -64,6 +69,10 @@ function operationsAtLeast(): string[] {
 function expected(): string[] {
   const each = Array.from({ length: ROUNDS }, (_, at) => [
     `file.open ${dir}/file-${at}`,
+    `file.truncate ${dir}/file-${at}`,
+    `file.chmod ${dir}/file-${at}`,
+    `file.chmod ${dir}/file-${at}`,
+    `file.chown ${dir}/file-${at}`,
     `file.rename ${dir}/file-${at} ${dir}/moved-${at}`,
     `file.link ${dir}/moved-${at} ${dir}/linked-${at}`,
     `file.symlink target-${at} ${dir}/symbolic-${at}`,
@@ -74,7 +83,7 @@ function expected(): string[] {
   ]);
   const all = [...each.flat(), 'file.mkdir relative', 'file.open moved-1', `file.open ${dir}/last`];
   const known = operations();
-  return all.filter((line) => known.includes(/^file\.(\S+)/.exec(line)![1]!));
+  return all.filter((line) => known.includes(/^file\.(\S+)/.exec(line)![1]!.replace(/^truncate$/, 'ftruncate')));
 }
 
 function ofProcess(events: readonly EventLine[], pid: number): EventLine[] {
@@ -89,7 +98,7 @@ function told(events: readonly EventLine[], pid: number): string[] {
       const { path = '', newPath = '', descriptor = 0, pathResolved } = file!;
       const failed = type === 'file.open' && descriptor < 0 ? `failed ${descriptor}` : '';
       // A relative path is told as what its descriptor led to, where the agent came to look in time.
-      const given = pathResolved === true ? path.replace(`${dir}/`, '') : path;
+      const given = pathResolved === true && type === 'file.open' ? path.replace(`${dir}/`, '') : path;
       return [type, given, newPath, failed].filter((word) => word !== '').join(' ');
     });
 }
@@ -115,7 +124,14 @@ test('every path is told as it was given, of files closed at once too, once, liv
   assert.equal(await history.exited, 0, history.stderr);
   for (const { events } of [observer, history]) {
     assert.deepEqual(told(events, pid), expected());
-    const once = { 'file.rename': ROUNDS, 'file.link': ROUNDS, 'file.symlink': ROUNDS, 'file.unlink': ROUNDS };
+    const changes = { 'file.truncate': ROUNDS, 'file.chmod': 2 * ROUNDS, 'file.chown': ROUNDS };
+    const once = {
+      ...changes,
+      'file.rename': ROUNDS,
+      'file.link': ROUNDS,
+      'file.symlink': ROUNDS,
+      'file.unlink': ROUNDS,
+    };
     assert.deepEqual(counts(events, pid), { ...once, 'file.mkdir': ROUNDS + 1, 'file.rmdir': ROUNDS });
   }
 });
@@ -132,6 +148,39 @@ test('a failed open is told with its own path, whatever was opened before and is
   await observer.sees(({ file, process: by }) => by?.pid === pid && file?.path === `${dir}/not-found`);
   assert.ok(!ofProcess(observer.events, pid).some(({ file }) => file!.path === `${dir}/found`));
   await observer.stop('SIGINT');
+});
+
+test('a file deeper than what the kernel copies names of is told without its path, and one in a mount with both', {
+  skip,
+}, async () => {
+  const mount = join(dir, 'mounted');
+  const deep = join(mount, ...Array.from({ length: 8 }, (_, at) => `d${at}`));
+  mkdirSync(mount);
+  assert.equal(spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', mount]).status, 0);
+  try {
+    mkdirSync(deep, { recursive: true });
+    const observer = await bus.follow('--topic', 'file', '--filter', 'event.type == "file.chmod"');
+    const program = `const fs = require('node:fs'); const [deep, mount] = process.argv.slice(1);
+      fs.mkdirSync(deep + '/e');
+      fs.writeFileSync(deep + '/e/f', '');
+      fs.chmodSync(deep + '/e/f', 0o600);
+      fs.chmodSync(deep, 0o700);
+      fs.chmodSync(mount, 0o755);`;
+    const { pid, status, stderr } = spawnSync(process.execPath, ['-e', program, deep, mount]);
+    assert.equal(status, 0, String(stderr));
+    await observer.sees((event) => event.process?.pid === pid && event.file?.path === mount);
+    assert.deepEqual(
+      ofProcess(observer.events, pid).map(({ file }) => [file!.path ?? '', file!.pathMissed === true]),
+      [
+        ['', true],
+        [deep, false],
+        [mount, false],
+      ],
+    );
+    await observer.stop('SIGINT');
+  } finally {
+    spawnSync('umount', ['--lazy', mount]);
+  }
 });
 
 test('a path with more bytes than a record has room for is said to be missed, and never another one told', {

@@ -65,7 +65,13 @@ export interface EventLine {
     pathResolved?: boolean;
     newPath?: string;
     descriptor?: number;
+    mode?: string;
+    ownerId?: string;
+    groupId?: string;
+    size?: string;
   };
+  readonly raw?: { readonly name: string; readonly fields: Readonly<Record<string, string>> };
+  readonly signal?: { readonly name: string; readonly targetPid: number };
   readonly notice?: { reason: string; message: string };
 }
 

@@ -113,6 +113,9 @@ export const event: fc.Arbitrary<BusEvent> = fc
         descriptor: port,
         flags: port,
         mode: fc.constant(0o644),
+        ownerId: maybe(fc.constantFrom(-1, 0, 1000)),
+        groupId: maybe(fc.constantFrom(-1, 0, 1000)),
+        size: maybe(wide),
       }),
     ),
     notice: maybe(
@@ -150,6 +153,7 @@ const LEAVES: Readonly<Record<Sort, fc.Arbitrary<Term>>> = {
     one('process.pid', 'process.parent_pid', 'process.user.id', 'network.peer.port', 'notice.lost'),
     one('syscall.id', 'syscall.arg0', 'syscall.arg5', 'syscall.result', 'file.descriptor', 'file.flags', 'file.mode'),
     one('syscall.target_pid'),
+    one('file.owner_id', 'file.group_id', 'file.size'),
     fc.constantFrom(...INTS, ...NEGATIVE_INTS).map((value) => term(value < 0n ? `(${value})` : String(value))),
   ),
   text: fc.oneof(

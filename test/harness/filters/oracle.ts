@@ -50,6 +50,9 @@ function bindingsOf(event: BusEvent): Bindings {
       descriptor: BigInt(event.file?.descriptor ?? 0),
       flags: BigInt(event.file?.flags ?? 0),
       mode: BigInt(event.file?.mode ?? 0),
+      owner_id: BigInt(event.file?.ownerId ?? 0),
+      group_id: BigInt(event.file?.groupId ?? 0),
+      size: event.file?.size ?? 0n,
     },
     notice: {
       reason: event.notice?.reason ?? '',

@@ -35,13 +35,16 @@ function record(driver: RecordingDriver): bigint {
 }
 
 /** What a query over [since, until) says is missing. */
-async function missing(driver: RecordingDriver, topic: string, sinceNs?: bigint, untilNs?: bigint, last = 0) {
+async function losses(driver: RecordingDriver, topic: string, sinceNs?: bigint, untilNs?: bigint, last = 0) {
   const upTo = driver.recorder.timeline.frontier;
   const window = { sinceNs, untilNs, after: undefined, upTo, last };
   const outlet = { send: () => undefined, ready: () => Promise.resolve() };
   const { signal } = new AbortController();
-  const { losses } = await new HistoryQuery(driver.recorder, predicate(topic), window, outlet, signal).run();
-  return losses.map(({ reason, to }) => `${reason} ${to === undefined ? 'goes on' : 'over'}`);
+  return (await new HistoryQuery(driver.recorder, predicate(topic), window, outlet, signal).run()).losses;
+}
+
+async function missing(...window: Parameters<typeof losses>): Promise<string[]> {
+  return (await losses(...window)).map(({ reason, to }) => `${reason} ${to === undefined ? 'goes on' : 'over'}`);
 }
 
 test('a loss is stated in every window that it touches, and in no other', async (t) => {
@@ -68,6 +71,35 @@ test('a loss is stated in every window that it touches, and in no other', async 
   assert.deepEqual(await missing(driver, 'file', before, undefined, 10), ['overhead over']);
   assert.deepEqual(await missing(driver, 'file', after), []);
   assert.deepEqual(await missing(driver, 'process'), [], 'none of its types are of this topic');
+  await recorder.close();
+});
+
+test('of a loss whose size is known every query has exactly that many, and another one unknown', async (t) => {
+  const driver = new RecordingDriver(place(t), new Told());
+  const { recorder } = driver;
+  record(driver);
+  const { frontier } = recorder.timeline;
+  for (const [tie, [type, events]] of (
+    [
+      ['file.unlink', 3],
+      ['file.open', undefined],
+    ] as const
+  ).entries()) {
+    const loss = { reason: 'probe_missed', types: [type], events, from: { ...frontier, tie }, message: type } as const;
+    recorder.lose({ ...loss, goesOn: false }, driver.nowNs);
+  }
+  driver.nowNs += 1_000_000n;
+  record(driver);
+  driver.finish();
+  const found = await losses(driver, 'file');
+  assert.deepEqual(
+    found.map(({ message, events, unknown }) => [message, events, unknown]),
+    [
+      ['file.unlink', 3, false],
+      ['file.open', 0, true],
+    ],
+  );
+  assert.deepEqual(await losses(driver, 'process'), []);
   await recorder.close();
 });
 

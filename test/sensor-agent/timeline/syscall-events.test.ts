@@ -4,7 +4,12 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { FieldValues } from '../../../src/sensor-agent/source/pages/decoder.js';
-import { onDemandParts, onDemandType, openedDescriptor } from '../../../src/sensor-agent/timeline/syscall-events.js';
+import {
+  isOthersEvent,
+  onDemandParts,
+  onDemandType,
+  openedDescriptor,
+} from '../../../src/sensor-agent/timeline/syscall-events.js';
 import { syscallName } from '../../../src/sensor-agent/timeline/syscall-names.js';
 import { CATALOGUE } from '../../../src/subscriptions/pushdown/catalogue.js';
 import { commandName } from '../../../src/text/command-names.js';
@@ -105,6 +110,34 @@ test('a name that is made, moved or removed has its paths, directory, flags and 
     assert.deepEqual(onDemandParts('call_rename', rename, { given }), {
       file: { ...file, path, pathMissed: true, flags: 1 },
     });
+});
+
+test('a change of a file has what it is to have, and where the file is', () => {
+  const file = { path: '/f', pathMissed: false, pathResolved: true, descriptor: -100, flags: 0, mode: 0 };
+  const given = { path: '/f', resolved: true };
+  assert.deepEqual(onDemandParts('call_chmod', { mode: 0o4755n }, { given }), { file: { ...file, mode: 0o4755 } });
+  const owners = { owner: -1n, group: 0xffff_fffen };
+  assert.deepEqual(onDemandParts('call_chown', owners, { given }), {
+    file: { ...file, ownerId: -1, groupId: 0xffff_fffe },
+  });
+  assert.deepEqual(onDemandParts('call_ftruncate', { size: 2n ** 40n }, { given }), {
+    file: { ...file, size: 2n ** 40n },
+  });
+  const unknown = { path: '', pathMissed: true, descriptor: -100, flags: 0, mode: 0 };
+  assert.deepEqual(onDemandParts('call_chmod', { mode: 1n }, { given: { path: '', resolved: true } }), {
+    file: { ...unknown, mode: 1 },
+  });
+  assert.deepEqual(onDemandParts('sys_enter_chown', { filename: 1n, user: 0n, group: 0xffff_ffffn }), {
+    file: { ...unknown, ownerId: 0, groupId: -1 },
+  });
+  assert.deepEqual(onDemandParts('sys_enter_truncate', { path: 1n, length: 5n }), { file: { ...unknown, size: 5n } });
+});
+
+test('of a function that truncates for all, only what has a file and is no open is told', () => {
+  assert.ok(isOthersEvent('call_ftruncate', { size: 0n, attributes: 0x8060n, file: 1n }));
+  assert.ok(isOthersEvent('call_ftruncate', { size: 0n, attributes: 0n, file: 0n }));
+  assert.ok(!isOthersEvent('call_ftruncate', { size: 0n, attributes: 0x60n, file: 1n }));
+  assert.ok(!isOthersEvent('call_ftruncate', { size: 0n }));
 });
 
 test('older file calls start from the working directory', () => {

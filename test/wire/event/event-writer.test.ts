@@ -46,7 +46,8 @@ function same(read: ReturnType<typeof eventBatchCodec.decode>['events'][number],
     assert.deepEqual({ ...read.syscall }, { ...syscall, id: id.toString(), result: result.toString(), args });
   }
   if (file) {
-    assert.deepEqual({ ...read.file }, { ...file, flags: file.flags.toString(), mode: file.mode.toString() });
+    const wide = (['flags', 'mode', 'ownerId', 'groupId', 'size'] as const).map((name) => [name, String(file[name])]);
+    assert.deepEqual({ ...read.file }, { ...file, ...Object.fromEntries(wide) });
   }
   const { process } = written;
   assert.equal(read.process === null || read.process === undefined, process === undefined);

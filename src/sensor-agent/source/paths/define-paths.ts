@@ -1,6 +1,7 @@
 /** Defines the probes of paths (path-points.ts), and keeps those that told the paths of operations of our own. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { CATALOGUE, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
 import { allDefinitions, recordedGroup, undefine } from '../probe/definitions.js';
 import { ARGUMENTS, abandonProof, withProof } from '../probe/proof.js';
 import { eventsOf, PATH_POINTS, type PathPoint } from './path-points.js';
@@ -50,6 +51,26 @@ export function definePathPoints(tracefs: string, recorderId: string): PathPoint
   for (const { operation } of alone) refused.set(operation, `only with those of ${lacking}`);
   const kept = held.filter((point) => !alone.includes(point));
   return { events: kept.flatMap((point) => eventsOf(group, point)), refused };
+}
+
+/** "unlink, rmdir (why), rename (why)" */
+export function refusedText(refused: PathPoints['refused']): string {
+  const causes = [...new Set(refused.values())].map((why) => {
+    const operations = [...refused].filter(([, each]) => each === why).map(([operation]) => operation);
+    return `${operations.join(', ')} (${why})`;
+  });
+  return causes.join(', ');
+}
+
+/** By event type: how the paths are had, or not, of operations that are refused. */
+export function blindSpotsOf(refused: PathPoints['refused']): ReadonlyMap<string, string> {
+  const entries = [...CATALOGUE.values()].flatMap(({ type, pathPoint }) => {
+    const why = [...refused].find(([operation]) => pathPoint?.name === pathEvent(operation))?.[1];
+    if (why === undefined) return [];
+    const instead = type === 'file.open' ? 'is the link of its descriptor, read a moment later' : 'is not known';
+    return [[type, `the path ${instead}, as the kernel's own copy cannot be had: ${why}`] as const];
+  });
+  return new Map(entries);
 }
 
 function all(why: string): ReadonlyMap<string, string> {

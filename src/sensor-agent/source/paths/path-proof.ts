@@ -5,12 +5,16 @@
  */
 import { randomBytes } from 'node:crypto';
 import {
+  chmodSync,
+  chownSync,
   closeSync,
+  ftruncateSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -19,15 +23,18 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { BackplaneError } from '../../../errors.js';
 import { callEvent, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
+import { type KernelTypes, kernelTypes } from '../probe/btf.js';
 import { define, undefine } from '../probe/definitions.js';
 import { put } from '../tracefs/put.js';
+import { hasMountedPath, mountedPath } from './mounted-path.js';
 import { eventsOf, type PathPoint } from './path-points.js';
 
 /** A point that is not proved yet, and where it was not tried yet. */
 interface Trial {
   readonly point: PathPoint;
-  readonly functions: string[];
+  readonly places: PathPoint['places'][number][];
   place: string;
 }
 
@@ -36,6 +43,8 @@ export class PathProof {
   readonly #instance: string;
   readonly #group: string;
   readonly #registers: readonly string[];
+  #types: { readonly found: KernelTypes | undefined } | undefined;
+
   readonly #refused: Map<string, string>;
 
   /** @param refused gets the operations of those that do not hold, and why */
@@ -60,7 +69,7 @@ export class PathProof {
   prove(points: readonly PathPoint[]): readonly PathPoint[] {
     put(join(this.#instance, 'set_event_pid'), String(process.pid));
     const proved: PathPoint[] = [];
-    let open: readonly Trial[] = points.map((point) => ({ point, functions: [...point.functions], place: '' }));
+    let open: readonly Trial[] = points.map((point) => ({ point, places: [...point.places], place: '' }));
     for (;;) {
       open = open.filter((trial) => this.#defineNext(trial));
       if (open.length === 0) return proved;
@@ -78,23 +87,33 @@ export class PathProof {
   /** False where the kernel takes none that is left. */
   #defineNext(trial: Trial): boolean {
     for (;;) {
-      const place = trial.functions.shift();
+      const place = trial.places.shift();
       if (place === undefined) return false;
       try {
         this.#define(trial.point, place);
-        trial.place = place;
+        trial.place = place.function;
         return true;
       } catch (cause) {
-        this.#refused.set(trial.point.operation, `${place}: ${(cause as Error).message}`);
+        this.#refused.set(trial.point.operation, `${place.function}: ${(cause as Error).message}`);
         this.#undefine(trial.point);
       }
     }
   }
 
   /** Of two probes in one place the kernel runs the later first: the paths are to stand before their call. */
-  #define({ operation, paths, call }: PathPoint, place: string): void {
-    if (call) define(this.#tracefs, `${this.#group}/${callEvent(operation)}`, place, call(this.#registers));
-    define(this.#tracefs, `${this.#group}/${pathEvent(operation)}`, place, paths(this.#registers));
+  #define({ operation }: PathPoint, { function: name, paths, call }: PathPoint['places'][number]): void {
+    const types = () => this.#kernelTypes();
+    const [fetchedPaths, fetchedCall] = [paths(this.#registers, types), call?.(this.#registers, types)];
+    if (fetchedPaths === undefined)
+      throw new BackplaneError('failed_precondition', 'the kernel does not say where its structures have a path');
+    if (fetchedCall) define(this.#tracefs, `${this.#group}/${callEvent(operation)}`, name, fetchedCall);
+    define(this.#tracefs, `${this.#group}/${pathEvent(operation)}`, name, fetchedPaths);
+  }
+
+  /** Read where a place needs them, and once. */
+  #kernelTypes(): KernelTypes | undefined {
+    this.#types ??= { found: kernelTypes() };
+    return this.#types.found;
   }
 
   #undefine(point: PathPoint): void {
@@ -113,26 +132,43 @@ export class PathProof {
       for (const path of switches) put(path, '0');
     }
     const lines = readFileSync(join(this.#instance, 'trace'), 'utf8').split('\n');
-    return points.filter(({ operation, call }) => {
-      const paths = used[operation];
-      if (paths === undefined) return false;
+    return points.filter((point) => {
+      const { operation } = point;
+      const wanted = JSON.stringify(used[operation]);
       const found = lines.findIndex(
-        (line) => line.includes(`: ${pathEvent(operation)}: `) && paths.every((path) => line.includes(`="${path}"`)),
+        (line) => line.includes(`: ${pathEvent(operation)}: `) && JSON.stringify(pathsIn(line)) === wanted,
       );
       const next = lines[found + 1] ?? '';
-      return found >= 0 && (call === undefined || next.includes(`: ${callEvent(operation)}: `));
+      const alone = eventsOf(this.#group, point).length === 1;
+      return found >= 0 && (alone || next.includes(`: ${callEvent(operation)}: `));
     });
   }
 }
 
+/** The paths that a line of the kernel's own text has. */
+function pathsIn(line: string): readonly (string | undefined)[] {
+  const values = Object.fromEntries(
+    [...line.matchAll(/ (\w+)=(?:"([^"]*)"|(\d\w*))/g)].map(([, name, text, number]) => [
+      name!,
+      number === undefined ? text! : BigInt(number),
+    ]),
+  );
+  if (hasMountedPath(values)) return [mountedPath(values)];
+  return [values['path'], values['new_path']].filter((path) => typeof path === 'string');
+}
+
 /** Does each operation once, in the calling thread, with names that nobody else has; returns the paths of each. */
 function useEach(): Readonly<Record<string, readonly string[]>> {
-  const folder = mkdtempSync(join(tmpdir(), 'backplane-paths-'));
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'backplane-paths-')));
   try {
     const at = (what: string) => join(folder, `${what}-${randomBytes(4).toString('hex')}`);
     const [made, file, linked, moved, target, symbolic] = [at('d'), at('f'), at('l'), at('m'), at('t'), at('s')];
     mkdirSync(made);
-    closeSync(openSync(file, 'w'));
+    const descriptor = openSync(file, 'w');
+    ftruncateSync(descriptor, 1);
+    closeSync(descriptor);
+    chmodSync(file, 0o600);
+    chownSync(file, process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
     linkSync(file, linked);
     symlinkSync(target, symbolic);
     renameSync(linked, moved);
@@ -146,6 +182,7 @@ function useEach(): Readonly<Record<string, readonly string[]>> {
       mkdir: [made],
       link: [file, linked],
       symlink: [target, symbolic],
+      ...{ chmod: [file], chown: [file], ftruncate: [file] },
     };
   } finally {
     rmSync(folder, { recursive: true, force: true });

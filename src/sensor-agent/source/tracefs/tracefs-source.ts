@@ -8,6 +8,7 @@ import { BackplaneError } from '../../../errors.js';
 import {
   EXEC_BUFFER_BYTES_PER_CPU,
   EXEC_PROBE_BUFFER_BYTES_PER_CPU,
+  INSTANCE_LOOK_MS,
   KERNEL_BUFFER_BYTES_PER_CPU,
   KERNEL_BUFFERS_MEMORY_SHARE,
   KiB,
@@ -21,9 +22,10 @@ import { type DatagramPoints, defineDatagramPoints, undefineDatagramCopies } fro
 import { QueryProbe } from '../datagrams/query-probe.js';
 import { ExecArguments } from '../exec/exec-arguments.js';
 import { FormatTable, parseFormat } from '../pages/format.js';
-import { definePathPoints } from '../paths/define-paths.js';
+import { blindSpotsOf, definePathPoints, refusedText } from '../paths/define-paths.js';
 import { queriesName } from '../probe/definitions.js';
 import { ExecProbe } from '../probe/exec-probe.js';
+import { ProbeMisses } from '../probe/probe-misses.js';
 import { definePoints, undefinePoints } from '../probe/recorded-points.js';
 import { defineUserPoint } from '../probe/user-point.js';
 import type {
@@ -32,6 +34,7 @@ import type {
   Disturbance,
   DrainResult,
   OnDemandEvents,
+  ProbeMiss,
   Source,
   SourceSink,
 } from '../source.js';
@@ -68,6 +71,7 @@ interface Running {
   readonly drain: PageDrain;
   readonly clock: TraceClock;
   readonly watch: InstanceWatch;
+  readonly misses: ProbeMisses;
   execs: ExecArguments | undefined;
   readonly queries: QueryProbe | undefined;
   malformedPages: number;
@@ -81,6 +85,9 @@ export class TracefsSource implements Source {
   pageBytesMax = 64 * KiB;
   degraded: string | undefined;
   onDemand: OnDemandEvents | undefined;
+  blindSpots: ReadonlyMap<string, string> | undefined;
+  #refusedPaths = '';
+  #missesLookedMs = Number.NEGATIVE_INFINITY;
   #running: Running | undefined;
   readonly #atExit = () => this.#stopSync();
 
@@ -140,9 +147,14 @@ export class TracefsSource implements Source {
     // First, as it removes what an agent left that had not proved its probes.
     const user = defineUserPoint(tracefs, recorderId).event;
     const all = [...events, ...definePoints(tracefs, recorderId), ...(user === undefined ? [] : [user])];
-    const paths = this.#asks(FILE_EVENTS) ? definePathPoints(tracefs, recorderId).events : [];
-    const calls = this.#asks(SECURITY_EVENTS) ? defineCallPoints(tracefs, recorderId).events : [];
-    const asked = [...onDemand, ...paths, ...calls, ...datagrams];
+    const asked = [...onDemand, ...datagrams];
+    if (this.#asks(FILE_EVENTS)) {
+      const { events: paths, refused } = definePathPoints(tracefs, recorderId);
+      asked.push(...paths);
+      this.blindSpots = blindSpotsOf(refused);
+      this.#refusedPaths = refusedText(refused);
+    }
+    if (this.#asks(SECURITY_EVENTS)) asked.push(...defineCallPoints(tracefs, recorderId).events);
     try {
       return new TraceInstance(tracefs, { name, bufferBytesPerCpu, subBufferBytes, events: all, onDemand: asked });
     } catch (cause) {
@@ -155,6 +167,8 @@ export class TracefsSource implements Source {
   #noteAbsent({ onDemand, events }: TraceInstance, sink: SourceSink): void {
     const absent = this.#options.onDemand?.filter((event) => !onDemand.has(event) && !events.includes(event)) ?? [];
     if (absent.length > 0) sink.note('profile_partial', `this kernel does not have ${absent.join(', ')}`);
+    const refused = this.#refusedPaths;
+    if (refused !== '') sink.note('paths_partial', `the kernel's own copy cannot be had of paths of ${refused}`);
   }
 
   drain(): DrainResult {
@@ -183,6 +197,12 @@ export class TracefsSource implements Source {
   look(nowMs: number): readonly Disturbance[] {
     const { watch, execs, queries } = this.#live();
     return [watch.look(nowMs), execs?.look(nowMs), queries?.look(nowMs)].filter((found) => found !== undefined);
+  }
+
+  missed(nowMs: number): readonly ProbeMiss[] {
+    if (nowMs - this.#missesLookedMs < INSTANCE_LOOK_MS) return [];
+    this.#missesLookedMs = nowMs;
+    return this.#live().misses.look();
   }
 
   get argumentsBy(): ArgumentsBy | undefined {
@@ -253,8 +273,9 @@ export class TracefsSource implements Source {
       onEmptied: () => drain.restarted(),
       nowNs: () => clock.nowNs(),
     });
+    const misses = new ProbeMisses(tracefs, this.#options.recorderId, instance.adopted, () => clock.nowNs());
     return {
-      ...{ tracefs, sink, instance, drain, clock, watch, queries, execs: undefined },
+      ...{ tracefs, sink, instance, drain, clock, watch, misses, queries, execs: undefined },
       ...{ malformedPages: 0, misplacedPages: 0 },
     };
   }

@@ -6,6 +6,7 @@
 import { FILE_PATHS_BYTES_MAX, PATH_JOIN_THREADS_MAX } from '../../../limits.js';
 import { isPathEvent, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
 import type { FieldValue, FieldValues } from '../../source/pages/decoder.js';
+import { hasMountedPath, mountedPath } from '../../source/paths/mounted-path.js';
 import { cut } from '../../source/process-text.js';
 import { BoundedMap } from '../bounded-map.js';
 import { narrow } from '../syscall-events.js';
@@ -14,6 +15,8 @@ export interface GivenPaths {
   /** Empty where the kernel could not read it. */
   readonly path: string;
   readonly newPath?: string | undefined;
+  /** Where the file is, not as the program gave it. */
+  readonly resolved?: boolean | undefined;
   /** Of an open. */
   readonly flags?: number;
   readonly mode?: number;
@@ -81,6 +84,7 @@ export class PathJoin {
 }
 
 function pathsOf(values: FieldValues): GivenPaths {
+  if (hasMountedPath(values)) return { path: cut(mountedPath(values) ?? ''), resolved: true };
   const path = given(values['path']);
   const newPath = given(values['new_path']);
   const both = Buffer.byteLength(path) + Buffer.byteLength(newPath);

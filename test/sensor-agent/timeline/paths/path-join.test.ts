@@ -45,6 +45,16 @@ test('flags and mode are what the program gave, where registers have them, else 
   assert.deepEqual(taken(['sys_enter_creat', { pathname: 1n, mode: 0o640n }])[1], 0o640);
 });
 
+test('of a file itself the path is where it is, or not known', () => {
+  const join = new PathJoin();
+  const mount = { inside: 32n, space: 1n, mount0: 132n, mount1: 100n, root0: 9n };
+  const names = { entry0_0: 7n, name0_0: 'f', entry0_1: 8n, name0_1: 'd', entry0_2: 9n, name0_2: '/' };
+  join.follow(7, 'path_chmod', { ...mount, ...names });
+  assert.deepEqual(join.take(7, false), { path: '/d/f', resolved: true });
+  join.follow(7, 'path_chmod', { ...mount, ...names, root0: 10n });
+  assert.deepEqual(join.take(7, false), { path: '', resolved: true });
+});
+
 test("threads do not meet, other operations neither, and what is missing is nobody else's", () => {
   const join = new PathJoin();
   join.follow(7, ...(begins() as unknown as [string, Record<string, never>]));

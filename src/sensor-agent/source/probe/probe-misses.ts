@@ -1,0 +1,107 @@
+/**
+ * Calls for which the kernel did not run one of our probes, as it counts them: where another probe was at work on that
+ * CPU. It keeps them by event, in the order of the definitions:
+ *
+ *   kprobe_profile := (name calls missed)*     kprobe_events := (p:group/name place …)*
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CATALOGUE } from '../../../subscriptions/pushdown/catalogue.js';
+import type { ProbeMiss } from '../source.js';
+import { probeGroup } from './definitions.js';
+import { isKernelPoint, KERNEL_POINT_TYPE } from './kernel-point.js';
+import { RECORDED_POINT_TYPES } from './recorded-points.js';
+
+export class ProbeMisses {
+  readonly #tracefs: string;
+  readonly #group: string;
+  readonly #nowNs: () => bigint;
+  /** By `group/event`, as of the last look. */
+  #missed: ReadonlyMap<string, number> = new Map();
+  /** Trace clock of the last look; undefined: calls were missed before this agent. */
+  #lookedNs: bigint | undefined;
+
+  /** `adopted`: what was missed so far may be of events that this agent takes over. */
+  constructor(tracefs: string, recorderId: string, adopted: boolean, nowNs: () => bigint) {
+    this.#tracefs = tracefs;
+    this.#group = probeGroup(recorderId);
+    this.#nowNs = nowNs;
+    if (adopted) return;
+    this.#missed = this.#read() ?? this.#missed;
+    this.#lookedNs = nowNs();
+  }
+
+  /** What was missed since the last look, one for each type of event. */
+  look(): readonly ProbeMiss[] {
+    const [fromNs, before] = [this.#lookedNs, this.#missed];
+    const nowNs = this.#nowNs();
+    const missed = this.#read();
+    if (missed === undefined) return [];
+    this.#missed = missed;
+    this.#lookedNs = nowNs;
+    const byType = new Map<string, { readonly event: string; readonly calls: number }[]>();
+    for (const [event, count] of missed) {
+      // One that was defined anew counts from 0 again.
+      const earlier = before.get(event) ?? 0;
+      const calls = count - (count < earlier ? 0 : earlier);
+      const type = typeOf(event);
+      if (calls > 0 && type !== undefined) byType.set(type, [...(byType.get(type) ?? []), { event, calls }]);
+    }
+    return [...byType].map(([type, events]) => missOf(type, events, fromNs));
+  }
+
+  /** Undefined where it cannot be read, or was changed meanwhile. */
+  #read(): ReadonlyMap<string, number> | undefined {
+    try {
+      const counts = [...this.#text('kprobe_profile').matchAll(/^\s*(\S+)\s+\d+\s+(\d+)$/gm)];
+      // Nearly always: the definitions need not be read to know whose they are.
+      if (counts.every(([, , missed]) => missed === '0')) return new Map();
+      const events = [...this.#text('kprobe_events').matchAll(/^[a-z]\d*:(\S+)\/(\S+)/gm)];
+      if (events.length !== counts.length || events.some(([, , name], at) => name !== counts[at]![1])) return undefined;
+      const missed = new Map<string, number>();
+      for (const [at, [, group = '', name = '']] of events.entries()) {
+        if (group !== this.#group && !group.startsWith(`${this.#group}_`)) continue;
+        const event = `${group}/${name}`;
+        missed.set(event, (missed.get(event) ?? 0) + Number(counts[at]![2]));
+      }
+      return missed;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #text(file: string): string {
+    return readFileSync(join(this.#tracefs, file), 'utf8');
+  }
+}
+
+/** Types of which events are missing, or lack something, where a probe of ours was missed; by the event's own name. */
+const TYPES: ReadonlyMap<string, string> = new Map([
+  ...[...CATALOGUE.values()].flatMap(({ type, pathPoint, probes }) => {
+    const beside = pathPoint?.beside.filter((event) => !event.includes('/')) ?? [];
+    const named = pathPoint === undefined ? [] : [pathPoint.name];
+    // Where there are two probes in a place they are missed together, and the call's is the event.
+    const together = pathPoint !== undefined && pathPoint.instead.length > 0 && beside.length > 0;
+    return [...probes, ...(together ? beside : [...named, ...beside])].map((event) => [event, type] as const);
+  }),
+  ...RECORDED_POINT_TYPES,
+]);
+
+function typeOf(event: string): string | undefined {
+  return isKernelPoint(event) ? KERNEL_POINT_TYPE : TYPES.get(event.slice(event.indexOf('/') + 1));
+}
+
+function missOf(
+  type: string,
+  events: readonly { readonly event: string; readonly calls: number }[],
+  fromNs: bigint | undefined,
+): ProbeMiss {
+  const calls = events.reduce((sum, each) => sum + each.calls, 0);
+  const names = events.map(({ event }) => event.slice(event.indexOf('/') + 1)).join(', ');
+  const { traceEvent = '', alsoTraced = [], pathPoint } = CATALOGUE.get(type) ?? {};
+  const tellsAll = [traceEvent, ...alsoTraced].every((each) => pathPoint?.instead.includes(each) === true);
+  const lacking = tellsAll ? 'events are missing' : 'events may be missing, or lack what it tells';
+  const times = fromNs === undefined ? `at most ${calls} times, before this agent` : `${calls} times`;
+  const message = `the kernel did not run the probe ${names} ${times}: ${type} ${lacking}`;
+  return { type, events: tellsAll && fromNs !== undefined ? calls : undefined, fromNs, message };
+}
