@@ -310,8 +310,10 @@ test('what was recorded is in history after kill -9, with what the kernel record
   const agent = await bus.agentPid();
   // Whoever goes on without `up` ends in order.
   process.kill(agent, 'SIGSTOP');
-  await bus.up.stop('SIGKILL');
+  // Its agent has its pipes, too: both are ended before anybody waits.
+  const ended = bus.up.stop('SIGKILL');
   process.kill(agent, 'SIGKILL');
+  await ended;
   await until('its end', () => !lives(agent));
   pids.push(shell('meanwhile'));
   await bus.start({ BACKPLANE_AGENT_PROFILES: 'lite,file,security', BACKPLANE_AGENT_GUARD_CPU: '0' });
