@@ -7,6 +7,7 @@ import { createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Namespace, refused } from '../harness/cluster/namespace.js';
+import { firstLine } from '../harness/first-line.js';
 import { until } from '../harness/until.js';
 
 const skip = refused().namespaces ?? false;
@@ -89,8 +90,7 @@ async function started(program: string): Promise<{ child: ChildProcess; line: st
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const [line] = (await once(child.stdout!, 'data')) as [Buffer];
-  return { child, line: String(line).trim() };
+  return { child, line: await firstLine(child.stdout!) };
 }
 
 /** Of a test process: namespaces and links. */

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Bus, cannotTrace, type EventLine, type Observer } from '../../harness/bus/bus.js';
+import { firstLine } from '../../harness/first-line.js';
 import { cannotProbeKernel } from '../../harness/kernel/live-kernel.js';
 import { ownAddress } from '../../harness/own-address.js';
 import { until } from '../../harness/until.js';
@@ -247,8 +247,7 @@ test('an orphan that starts a program has the parent that took it in, the neares
     const word = randomBytes(8).toString('hex');
     const outer = spawn('python3', ['-c', NESTED, word], { stdio: ['pipe', 'pipe', 'inherit'] });
     children.push(outer);
-    const [said] = (await once(outer.stdout, 'data')) as [Buffer];
-    const [inner, orphan] = said.toString().trim().split(' ').map(Number) as [number, number];
+    const [inner, orphan] = (await firstLine(outer.stdout)).split(' ').map(Number) as [number, number];
     const execOf = (where: string) =>
       observer.sees(
         ({ process }) => process?.pid === orphan && [word, where].every((one) => process.commandArgs?.includes(one)),

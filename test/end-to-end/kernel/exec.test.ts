@@ -8,6 +8,7 @@ import { after, before, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import { Bus, Command, cannotTrace, type EventLine } from '../../harness/bus/bus.js';
 import { runSeen } from '../../harness/bus/program.js';
+import { firstLine } from '../../harness/first-line.js';
 import { ownAddress } from '../../harness/own-address.js';
 import { settled, until } from '../../harness/until.js';
 
@@ -171,8 +172,7 @@ async function connected(): Promise<Ends> {
       client.resume().on('close', () => server.close());
     });`;
   const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const [text] = (await settled('a connection', once(child.stdout, 'data'))) as [Buffer];
-  return { pid: child.pid!, server, client: text.toString().trim() };
+  return { pid: child.pid!, server, client: await settled('a connection', firstLine(child.stdout)) };
 }
 
 function isConnection({ network }: EventLine, { server, client }: Ends, side: 'client' | 'server' = 'client'): boolean {

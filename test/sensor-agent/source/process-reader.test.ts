@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX } from '../../../src/limits.js';
 import { ProcessReader } from '../../../src/sensor-agent/source/process-reader.js';
 import { ttyName } from '../../../src/sensor-agent/source/process-text.js';
+import { firstLine } from '../../harness/first-line.js';
 import { until } from '../../harness/until.js';
 
 test('a program whose name ends as the kernel marks what was removed has its name, and one that was removed has no mark', async (t) => {
@@ -96,8 +97,7 @@ test('who logged in, and at which terminal', async (t) => {
   const reader = new ProcessReader();
   const child = spawn('python3', ['-c', IN_TERMINAL], { stdio: ['pipe', 'pipe', 'inherit'] });
   t.after(() => child.kill('SIGKILL'));
-  const [said] = (await once(child.stdout, 'data')) as [Buffer];
-  const [pid, terminal] = said.toString().trim().split(' ');
+  const [pid, terminal] = (await firstLine(child.stdout)).split(' ');
   const { tty, loginUid } = reader.look(Number(pid))!;
   assert.equal(`/dev/${tty}`, terminal);
   const own = readFileSync('/proc/self/loginuid', 'utf8');

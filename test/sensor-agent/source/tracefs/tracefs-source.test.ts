@@ -9,6 +9,7 @@ import { after, afterEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { TraceInstance } from '../../../../src/sensor-agent/source/tracefs/instance.js';
 import { type TracefsOptions, TracefsSource } from '../../../../src/sensor-agent/source/tracefs/tracefs-source.js';
+import { firstLine } from '../../../harness/first-line.js';
 import { liveTracefs, Recording } from '../../../harness/kernel/live-kernel.js';
 import { until } from '../../../harness/until.js';
 
@@ -165,8 +166,7 @@ test('stop leaves no instance behind, and can be called again', { skip: live.ski
 async function agent(id: string): Promise<ChildProcess> {
   const child = spawn(process.execPath, [AGENT, id], { stdio: ['pipe', 'pipe', 'inherit'] });
   cleanups.push(() => child.kill('SIGKILL'));
-  const [text] = (await once(child.stdout!, 'data')) as [Buffer];
-  assert.match(text.toString(), /ready/);
+  assert.match(await firstLine(child.stdout!), /ready/);
   return child;
 }
 
@@ -186,8 +186,7 @@ test('events from while a killed agent was down reach its successor once', {
   const child = await agent(id);
   burst();
   child.stdin!.write('\n');
-  const [text] = (await once(child.stdout!, 'data')) as [Buffer];
-  assert.ok(Number(/drained (\d+)/.exec(text.toString())?.[1]) >= 4 * BURST);
+  assert.ok(Number(/drained (\d+)/.exec(await firstLine(child.stdout!))?.[1]) >= 4 * BURST);
   child.kill('SIGKILL');
   await once(child, 'exit');
   assert.equal(instances(id).length, 2);
