@@ -8,13 +8,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type KernelTypes, kernelTypes } from '../probe/btf.js';
 import { allDefinitions, define, recordedGroup } from '../probe/definitions.js';
+import { ARGUMENTS } from '../probe/proof.js';
 import { placeFetch } from './place-fetch.js';
-
-/** Registers of a function's arguments. */
-const REGISTERS: Readonly<Partial<Record<NodeJS.Architecture, readonly [string, string, string]>>> = {
-  x64: ['%di', '%si', '%dx'],
-  arm64: ['%x0', '%x1', '%x2'],
-};
 
 interface CallPoint {
   /** The event's, as the catalogue has it. */
@@ -23,7 +18,7 @@ interface CallPoint {
   /** What the function has to be handed, as the kernel says it. */
   readonly handed: readonly string[];
   /** Undefined where the kernel does not say how its structures look. */
-  readonly fetch: (argument: readonly [string, string, string], types: KernelTypes) => string | undefined;
+  readonly fetch: (argument: readonly [string, string, string, ...string[]], types: KernelTypes) => string | undefined;
 }
 
 /** The text at an address that a register has, or that stands at a place in a structure. */
@@ -125,7 +120,7 @@ export function defineCallPoints(tracefs: string, recorderId: string): CallPoint
   const there = allDefinitions(tracefs) ?? [];
   const missing = POINTS.filter(({ name }) => !there.includes(`${group}/${name}`));
   const refused = new Map<string, string>();
-  const registers = REGISTERS[process.arch];
+  const registers = ARGUMENTS[process.arch];
   const hasProbes = registers !== undefined && existsSync(join(tracefs, 'kprobe_events'));
   const types = hasProbes && missing.length > 0 ? kernelTypes() : undefined;
   for (const point of missing) {
@@ -139,7 +134,7 @@ export function defineCallPoints(tracefs: string, recorderId: string): CallPoint
 function refusal(
   point: CallPoint,
   types: KernelTypes | undefined,
-  registers: readonly [string, string, string],
+  registers: readonly [string, string, string, ...string[]],
   tracefs: string,
   group: string,
 ): string | undefined {
