@@ -66,7 +66,7 @@ export const RESCAN_SLICE_MS = 2;
 /** A process is looked at again this long after it was forked or started a program, for this long at a time. */
 export const PROCESS_LOOK_MS = 1_000;
 export const PROCESS_LOOK_SLICE_MS = 2;
-/** Processes that wait for that; the oldest go first. */
+/** Processes that wait for that; others are not looked at again. */
 export const PROCESS_LOOKS_MAX = 4_096;
 /** Rates at which a node may send, live and from its recorder. The burst is this much time at either rate. */
 export const LIVE_BYTES_PER_SECOND_DEFAULT = 1 * MiB;

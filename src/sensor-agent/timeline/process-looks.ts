@@ -52,24 +52,30 @@ export class ProcessLooks {
 
   /** What was read of those whose time has come. */
   read({ started, acted, follows, of }: ToLookAt, nowMs: number): ProcessSnapshot[] {
-    for (const pid of started) this.#due.push({ pid, atMs: nowMs + PROCESS_LOOK_MS });
-    if (this.#due.length > PROCESS_LOOKS_MAX) this.#due = this.#due.slice(-PROCESS_LOOKS_MAX);
+    for (const pid of started.slice(0, PROCESS_LOOKS_MAX - this.#due.length))
+      this.#due.push({ pid, atMs: nowMs + PROCESS_LOOK_MS });
     const read: ProcessSnapshot[] = [];
-    const untilMs = performance.now() + PROCESS_LOOK_SLICE_MS;
     const look = (process: ProcessState | undefined, inferred: number) => {
       if (!process || process.exited || !mayDiffer(process, inferred, follows)) return;
       const seen = this.#reader.look(process.pid);
       if (seen) read.push(seen);
     };
-    // One at least, however crowded the machine is.
-    const goesOn = () => read.length === 0 || performance.now() < untilMs;
-    for (const process of acted) if (goesOn()) look(process, Inferred.USER);
+    const actedGoesOn = slice(read);
+    for (const process of acted) if (actedGoesOn()) look(process, Inferred.USER);
+    const dueGoesOn = slice(read);
     let at = 0;
-    for (; at < this.#due.length && this.#due[at]!.atMs <= nowMs && goesOn(); at += 1)
+    for (; at < this.#due.length && this.#due[at]!.atMs <= nowMs && dueGoesOn(); at += 1)
       look(of(this.#due[at]!.pid), ANYTHING);
     this.#due.splice(0, at);
     return read;
   }
+}
+
+/** Time for looks: for one at least, however crowded the machine is. */
+function slice(read: readonly ProcessSnapshot[]): () => boolean {
+  const before = read.length;
+  const untilMs = performance.now() + PROCESS_LOOK_SLICE_MS;
+  return () => read.length === before || performance.now() < untilMs;
 }
 
 const ANYTHING = ~0;

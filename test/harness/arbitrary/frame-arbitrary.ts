@@ -13,7 +13,7 @@ interface Columns {
 }
 
 /** An element of EventBatch.events with a body of so many bytes. */
-export function element(bodyBytes: number, fill: number): Buffer {
+export function element(bodyBytes: number, fill: number | Uint8Array): Buffer {
   const length: number[] = [];
   let rest = bodyBytes;
   while (rest >= 128) {

@@ -70,9 +70,14 @@ test('who connects or listens is looked at before that is told, where the kernel
   }
 });
 
-test('no more than a bound wait to be looked at, the newest of them', () => {
+test('no more than a bound wait to be looked at, and those that wait keep their place', () => {
   const { table, read } = forked(true);
-  for (let at = 0; at < PROCESS_LOOKS_MAX; at += 1) table.started!.push(0);
+  const many = () => Array.from({ length: PROCESS_LOOKS_MAX }, () => 0);
+  table.started!.push(...many());
   read(0);
-  assert.deepEqual(read(PROCESS_LOOK_MS), []);
+  assert.ok(read(PROCESS_LOOK_MS).some(({ pid }) => pid === process.pid));
+  read(PROCESS_LOOK_MS);
+  table.started!.push(...many(), process.pid);
+  read(PROCESS_LOOK_MS);
+  assert.deepEqual(read(PROCESS_LOOK_MS * 2), []);
 });

@@ -16,9 +16,6 @@ import { fetchArguments, MACHINES, type Machine } from './probe-layout.js';
 /** An earlier agent's is told by its name. */
 const NAME = 'kernel_exec_';
 
-/** What lacks something where the kernel missed it: the program's arguments, which are looked up then. */
-export const KERNEL_POINT_TYPE = 'process.exec';
-
 export function isKernelPoint(event: string): boolean {
   return event.includes(`/${NAME}`);
 }

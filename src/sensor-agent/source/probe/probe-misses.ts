@@ -6,11 +6,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CATALOGUE } from '../../../subscriptions/pushdown/catalogue.js';
+import { CATALOGUE, tracedEvents } from '../../../subscriptions/pushdown/catalogue.js';
 import type { ProbeMiss } from '../source.js';
 import { probeGroup } from './definitions.js';
-import { isKernelPoint, KERNEL_POINT_TYPE } from './kernel-point.js';
-import { RECORDED_POINT_TYPES } from './recorded-points.js';
 
 export class ProbeMisses {
   readonly #tracefs: string;
@@ -75,20 +73,22 @@ export class ProbeMisses {
   }
 }
 
-/** Types of which events are missing, or lack something, where a probe of ours was missed; by the event's own name. */
-const TYPES: ReadonlyMap<string, string> = new Map([
-  ...[...CATALOGUE.values()].flatMap(({ type, pathPoint, probes }) => {
-    const beside = pathPoint?.beside.filter((event) => !event.includes('/')) ?? [];
-    const named = pathPoint === undefined ? [] : [pathPoint.name];
-    // Where there are two probes in a place they are missed together, and the call's is the event.
-    const together = pathPoint !== undefined && pathPoint.instead.length > 0 && beside.length > 0;
-    return [...probes, ...(together ? beside : [...named, ...beside])].map((event) => [event, type] as const);
+/**
+ * Types of which events are missing where a probe of ours was missed, by the event's own name: those that probes alone
+ * tell. Others have an event all the same, which says what it lacks; and kernels before 5.14 count as missed, too, what a
+ * probe could not fetch from a program's memory.
+ */
+const TYPES: ReadonlyMap<string, string> = new Map(
+  [...CATALOGUE.values()].flatMap(({ type, pathPoint, probes }) => {
+    const alone = pathPoint !== undefined && pathPoint.instead.length > 0;
+    // Of two probes in one place, which are missed together, the call's is the event.
+    const own = alone ? pathPoint.beside.filter((event) => !event.includes('/')) : [];
+    return [...probes, ...own].map((event) => [event, type] as const);
   }),
-  ...RECORDED_POINT_TYPES,
-]);
+);
 
 function typeOf(event: string): string | undefined {
-  return isKernelPoint(event) ? KERNEL_POINT_TYPE : TYPES.get(event.slice(event.indexOf('/') + 1));
+  return TYPES.get(event.slice(event.indexOf('/') + 1));
 }
 
 function missOf(
@@ -98,10 +98,16 @@ function missOf(
 ): ProbeMiss {
   const calls = events.reduce((sum, each) => sum + each.calls, 0);
   const names = events.map(({ event }) => event.slice(event.indexOf('/') + 1)).join(', ');
-  const { traceEvent = '', alsoTraced = [], pathPoint } = CATALOGUE.get(type) ?? {};
-  const tellsAll = [traceEvent, ...alsoTraced].every((each) => pathPoint?.instead.includes(each) === true);
-  const lacking = tellsAll ? 'events are missing' : 'events may be missing, or lack what it tells';
+  // A system call that is also recorded, or a datagram that is counted only, makes no event.
+  const exact = fromNs !== undefined && tellsAll(type);
+  const lacking = exact ? 'events are missing' : 'events may be missing';
   const times = fromNs === undefined ? `at most ${calls} times, before this agent` : `${calls} times`;
   const message = `the kernel did not run the probe ${names} ${times}: ${type} ${lacking}`;
-  return { type, events: tellsAll && fromNs !== undefined ? calls : undefined, fromNs, message };
+  return { type, events: exact ? calls : undefined, fromNs, message };
+}
+
+function tellsAll(type: string): boolean {
+  const entry = CATALOGUE.get(type);
+  const instead = entry?.pathPoint?.instead;
+  return instead !== undefined && tracedEvents(entry!).every((event) => instead.includes(event));
 }

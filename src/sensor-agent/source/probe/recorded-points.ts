@@ -8,27 +8,22 @@ import { allDefinitions, define, recordedGroup, undefineAll } from './definition
 interface RecordedPoint {
   /** The kernel's function, and the event's name. */
   readonly name: string;
-  /** Of which events are missing, or lack something, where the kernel missed it. */
-  readonly type: string;
   /** By Node's `process.arch`: what is fetched of a call. Others have no such probe. */
   readonly fetch: Readonly<Partial<Record<NodeJS.Architecture, string>>>;
 }
 
 const POINTS: readonly RecordedPoint[] = [
   // How a thread ends, as wait() has it: a signal in the lower 7 bits, an exit code in the next 8.
-  { name: 'do_exit', type: 'process.exit', fetch: { x64: 'code=%di:s64', arm64: 'code=%x0:s64' } },
+  { name: 'do_exit', fetch: { x64: 'code=%di:s64', arm64: 'code=%x0:s64' } },
   // The same, said by whoever ends all threads of its process.
-  { name: 'do_group_exit', type: 'process.exit', fetch: { x64: 'code=%di:s64', arm64: 'code=%x0:s64' } },
+  { name: 'do_group_exit', fetch: { x64: 'code=%di:s64', arm64: 'code=%x0:s64' } },
   // Called by whoever accepts a connection, with the connection's socket. Not the return of inet_csk_accept: a process
   // that waits in there since before the probe would be missed, and one that waits takes one of a few places.
   {
     name: 'security_sock_graft',
-    type: 'network.tcp.accept',
     fetch: { x64: 'socket=%di:x64', arm64: 'socket=%x0:x64' },
   },
 ];
-
-export const RECORDED_POINT_TYPES: ReadonlyMap<string, string> = new Map(POINTS.map(({ name, type }) => [name, type]));
 
 /** Defines them; returns `group/event` of those that this kernel takes. */
 export function definePoints(tracefs: string, recorderId: string): string[] {
