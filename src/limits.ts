@@ -66,6 +66,9 @@ export const RESCAN_SLICE_MS = 2;
 /** A process is looked at again this long after it was forked or started a program, for this long at a time. */
 export const PROCESS_LOOK_MS = 1_000;
 export const PROCESS_LOOK_SLICE_MS = 2;
+/** Looking takes this share of a core in the long run, as anybody may start processes, with such a burst. */
+export const PROCESS_LOOK_CPU_SHARE = 0.02;
+export const PROCESS_LOOK_CPU_BURST_MS = 500;
 /** Processes that wait for that; others are not looked at again. */
 export const PROCESS_LOOKS_MAX = 4_096;
 /** Rates at which a node may send, live and from its recorder. The burst is this much time at either rate. */

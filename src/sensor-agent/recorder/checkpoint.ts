@@ -108,6 +108,7 @@ export function checkpointParts(
 
 /** Brings the tables to where they were saved. */
 export function restoreTables(parts: readonly Checkpoint[], kernel: KernelEvents): void {
+  kernel.interrupt();
   const processes = kernel.processes.load({
     processes: parts.flatMap((part) => part.processes.processes),
     tasks: parts.flatMap((part) => part.processes.tasks),

@@ -223,6 +223,7 @@ export class Replay {
   }
 
   #passedOver(): void {
+    this.#timeline.passedOver();
     this.passages += 1;
     this.#unsure = true;
     this.#unsureToNs = undefined;

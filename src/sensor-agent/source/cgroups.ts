@@ -20,11 +20,14 @@ export type KnownCgroup = { readonly [Part in keyof Cgroup]?: Cgroup[Part] | und
 const UNIFIED = 0;
 const ROOT = '/';
 
+/** What the kernel writes behind the path of one that was removed. */
+const DELETED = / \(deleted\)$/;
+
 /** `/proc/PID/cgroup`: lines of `hierarchy:controllers:path`. Undefined where there is none. */
 export function cgroupOf(text: string): Cgroup | undefined {
   const found = [...text.matchAll(/^(\d+):[^:\n]*:(.+)$/gm)];
   if (found.length === 0) return undefined;
-  return told(found.map(([, hierarchy, path]) => [Number(hierarchy), cut(path!)] as const));
+  return told(found.map(([, hierarchy, path]) => [Number(hierarchy), cut(path!.replace(DELETED, ''))] as const));
 }
 
 /** What is told once a process was moved within a hierarchy. */

@@ -59,7 +59,8 @@ export class ProcessReader {
       // The directory belongs to the effective user, whether or not the process may be dumped.
       uid: statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid,
       loginUid: loginUidOf(this.#read(`/proc/${pid}/loginuid`)),
-      ...cgroupOf(this.#read(`/proc/${pid}/cgroup`)?.toString() ?? ''),
+      // Of one that has ended the kernel says the roots.
+      ...(isAlive(stat) && cgroupOf(this.#read(`/proc/${pid}/cgroup`)?.toString() ?? '')),
     };
   }
 

@@ -4,7 +4,15 @@
  * user's changes one that connects or listens, since daemons begin as root and act as somebody else.
  */
 import { statSync } from 'node:fs';
-import { PROCESS_LOOK_MS, PROCESS_LOOK_SLICE_MS, PROCESS_LOOKS_MAX } from '../../limits.js';
+import { Pacer } from '../../flow/pacer.js';
+import {
+  PROCESS_LOOK_CPU_BURST_MS,
+  PROCESS_LOOK_CPU_SHARE,
+  PROCESS_LOOK_MS,
+  PROCESS_LOOK_SLICE_MS,
+  PROCESS_LOOKS_MAX,
+} from '../../limits.js';
+import { cpuTimer } from '../cpu-time.js';
 import { ProcessReader } from '../source/process-reader.js';
 import type { ProcessSnapshot } from '../source/source.js';
 import { actsOnNetwork, type TraceEvent } from './kernel-events.js';
@@ -48,6 +56,8 @@ interface ToLookAt {
 
 export class ProcessLooks {
   readonly #reader = new ProcessReader();
+  readonly #pacer = new Pacer(PROCESS_LOOK_CPU_SHARE, PROCESS_LOOK_CPU_BURST_MS);
+  #restToMs = Number.NEGATIVE_INFINITY;
   #due: { readonly pid: number; readonly atMs: number }[] = [];
 
   /** What was read of those whose time has come. */
@@ -60,6 +70,8 @@ export class ProcessLooks {
       const seen = this.#reader.look(process.pid);
       if (seen) read.push(seen);
     };
+    if (nowMs < this.#restToMs) return read;
+    const usedMs = cpuTimer();
     const actedGoesOn = slice(read);
     for (const process of acted) if (actedGoesOn()) look(process, Inferred.USER);
     const dueGoesOn = slice(read);
@@ -67,6 +79,7 @@ export class ProcessLooks {
     for (; at < this.#due.length && this.#due[at]!.atMs <= nowMs && dueGoesOn(); at += 1)
       look(of(this.#due[at]!.pid), ANYTHING);
     this.#due.splice(0, at);
+    this.#restToMs = nowMs + this.#pacer.spend(usedMs());
     return read;
   }
 }

@@ -318,6 +318,12 @@ export class Timeline {
     }
     this.#advance();
     this.#execs.clear();
+    this.passedOver();
+  }
+
+  /** Records are missing from here on: nothing is joined with what came before. */
+  passedOver(): void {
+    this.#kernel.interrupt();
   }
 
   /** Takes a stretch that the disk refused: its loss is told after everything that waits. */

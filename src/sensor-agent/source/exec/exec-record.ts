@@ -78,7 +78,8 @@ function snapshotOf(entry: ExecEntry): ProcessSnapshot {
     uid,
     loginUid,
     tty: tty === undefined ? undefined : ttyName(tty),
-    ...(groups && cgroupOf(groups.toString())),
+    // Of a process that has ended the kernel says the roots; it has no arguments any more.
+    ...(groups && args.length > 0 && cgroupOf(groups.toString())),
   };
 }
 

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CATALOGUE, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
 import { allDefinitions, recordedGroup, undefine } from '../probe/definitions.js';
-import { ARGUMENTS, abandonProof, withProof } from '../probe/proof.js';
+import { ARGUMENTS, withProof } from '../probe/proof.js';
 import { eventsOf, PATH_POINTS, type PathPoint } from './path-points.js';
 import { PathProof } from './path-proof.js';
 
@@ -29,7 +29,6 @@ export function definePathPoints(tracefs: string, recorderId: string): PathPoint
   const remove = (points: readonly PathPoint[]) => {
     for (const event of points.flatMap((point) => eventsOf(group, point))) undefine(tracefs, event);
   };
-  abandonProof(tracefs, recorderId);
   const there = allDefinitions(tracefs) ?? [];
   const left = PATH_POINTS.filter((point) => eventsOf(group, point).every((event) => there.includes(event)));
   const wanted = PATH_POINTS.filter((point) => !left.includes(point));

@@ -156,10 +156,17 @@ export class KernelTypes {
   }
 }
 
+/** How long a description is kept: it is some megabytes, takes a tenth of a second to read, and is asked for at starts. */
+const KEPT_MS = 5_000;
+const kept = new Map<string, KernelTypes>();
+
 /** This kernel's; undefined where it does not describe itself. */
 export function kernelTypes(path = PATH): KernelTypes | undefined {
   try {
-    return new KernelTypes(readFileSync(path));
+    const types = kept.get(path) ?? new KernelTypes(readFileSync(path));
+    if (!kept.has(path)) setTimeout(() => kept.delete(path), KEPT_MS).unref();
+    kept.set(path, types);
+    return types;
   } catch {
     return undefined;
   }

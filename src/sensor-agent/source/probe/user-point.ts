@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { put } from '../tracefs/put.js';
 import { kernelTypes } from './btf.js';
 import { allDefinitions, define, recordedGroup, undefine } from './definitions.js';
-import { ARGUMENTS, abandonProof, withProof } from './proof.js';
+import { ARGUMENTS, withProof } from './proof.js';
 
 const NAME = 'commit_creds';
 /** Users that nobody has: a 31-bit number, as Node takes it. */
@@ -27,7 +27,6 @@ export interface UserPoint {
 /** Defines it. One that an agent of this recorder left is believed, as it has proved it. Takes some tens of milliseconds. */
 export function defineUserPoint(tracefs: string, recorderId: string): UserPoint {
   if (!existsSync(join(tracefs, 'kprobe_events'))) return { event: undefined, problem: 'this kernel has no kprobes' };
-  abandonProof(tracefs, recorderId);
   const event = `${recordedGroup(recorderId)}/${NAME}`;
   if (allDefinitions(tracefs)?.includes(event)) return { event, problem: undefined };
   const [register] = ARGUMENTS[process.arch] ?? [];

@@ -26,6 +26,7 @@ import { blindSpotsOf, definePathPoints, refusedText } from '../paths/define-pat
 import { queriesName } from '../probe/definitions.js';
 import { ExecProbe } from '../probe/exec-probe.js';
 import { ProbeMisses } from '../probe/probe-misses.js';
+import { abandonProof } from '../probe/proof.js';
 import { definePoints, undefinePoints } from '../probe/recorded-points.js';
 import { defineUserPoint } from '../probe/user-point.js';
 import type {
@@ -109,6 +110,8 @@ export class TracefsSource implements Source {
     if (tracefs.mounted) sink.note('tracefs_mounted', `mounted tracefs on ${tracefs.path}`);
     const { recorderId, bufferBytesPerCpu = KERNEL_BUFFER_BYTES_PER_CPU } = this.#options;
     const name = `backplane-${recorderId}`;
+    // Before any is defined.
+    abandonProof(tracefs.path, recorderId);
     const datagrams = this.#asks(UDP_EVENTS) ? await defineDatagramPoints(tracefs.path, recorderId) : NO_POINTS;
     const buffers = affordable(bufferBytesPerCpu, datagrams.copies.length > 0 ? QUERY_BUFFER_BYTES_PER_CPU : 0);
     const instance = this.#makeInstance(tracefs.path, name, buffers.pages, datagrams.events);
@@ -144,7 +147,6 @@ export class TracefsSource implements Source {
   #makeInstance(tracefs: string, name: string, bufferBytesPerCpu: number, datagrams: readonly string[]): TraceInstance {
     const { recorderId, events = LITE_EVENTS, onDemand = [] } = this.#options;
     const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
-    // First, as it removes what an agent left that had not proved its probes.
     const user = defineUserPoint(tracefs, recorderId).event;
     const all = [...events, ...definePoints(tracefs, recorderId), ...(user === undefined ? [] : [user])];
     const asked = [...onDemand, ...datagrams];
