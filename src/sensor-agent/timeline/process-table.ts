@@ -180,11 +180,14 @@ export class ProcessTable {
     }
   }
 
-  /** Adds what was read of a process that is known, and not of another that has its pid by now. */
+  /**
+   * Adds what was read of a process, and not of another that has its pid by now. Who recorded it knew the process; a
+   * replay that does not yet, because nobody asked for what showed it, does from here on.
+   */
   readAgain(snapshot: RecordedProcess, createdWallNs: bigint | undefined): void {
-    const known = this.#tasks.peek(snapshot.pid);
+    const known = this.#tasks.peek(snapshot.pid) ?? this.ensure(snapshot.pid);
     const seen = stateOf(snapshot, createdWallNs);
-    if (!known || !isSame(known, seen)) return;
+    if (!isSame(known, seen)) return;
     takeRead(known, seen);
     known.parentPid = this.#parentOf(known, snapshot);
     this.#resized(known);

@@ -33,6 +33,16 @@ function recorded(steps: readonly RecordedStep[], check: (driver: RecordingDrive
   }
 }
 
+/** What showed a process was not asked for when the agent began again, and then it is looked at. */
+const QUIET = { entries: [], looked: undefined, lost: 0 as const, crash: false, wallStepNs: 0n as const };
+const entry = (what: 'other' | 'exit') => [{ lane: 0, afterNs: 0n as const, pid: 2, what, read: 'at once' as const }];
+const LOOKED_AT_UNKNOWN = [
+  { ...QUIET, entries: entry('other') },
+  { ...QUIET, crash: true },
+  { ...QUIET, looked: 2 },
+  { ...QUIET, entries: entry('exit') },
+];
+
 test('live events and replays from any checkpoint are the same, with crashes and without', () => {
   fc.assert(
     fc.property(fc.array(changingStep, { minLength: 1, maxLength: 25 }), (steps) => {
@@ -54,7 +64,7 @@ test('live events and replays from any checkpoint are the same, with crashes and
         }
       });
     }),
-    { numRuns: runs(20) },
+    { numRuns: runs(20), examples: [[LOOKED_AT_UNKNOWN]] },
   );
 });
 
