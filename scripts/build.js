@@ -107,7 +107,7 @@ async function make(id) {
       descriptors('node_modules/grpc-health-check/proto', path.join(making, 'descriptors/health.binpb')),
     ]);
     fs.chmodSync(path.join(making, 'program/main.js'), 0o755);
-    await keepCompiled(path.join(making, 'program'));
+    await keepCompiled(path.join(making, 'program')).catch(() => {});
     rename(making, folder(id));
   } finally {
     fs.rmSync(making, { recursive: true, force: true });

@@ -69,7 +69,10 @@ function noteScripts(program) {
     }
   };
   process.on('exit', () => {
-    for (const [filename, script] of scripts)
-      fs.writeFileSync(`${filename}.${process.versions.v8}`, script.createCachedData());
+    for (const [filename, script] of scripts) {
+      const target = `${filename}.${process.versions.v8}-${process.platform}-${process.arch}`;
+      fs.writeFileSync(`${target}.${process.pid}`, script.createCachedData());
+      fs.renameSync(`${target}.${process.pid}`, target);
+    }
   });
 }

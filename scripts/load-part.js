@@ -22,7 +22,7 @@ export function load(name) {
 /** V8 checks by itself that it is of the same code, version and flags; what it refuses it compiles. */
 function compiled(filename) {
   try {
-    return fs.readFileSync(`${filename}.${process.versions.v8}`);
+    return fs.readFileSync(`${filename}.${process.versions.v8}-${process.platform}-${process.arch}`);
   } catch {
     return undefined;
   }

@@ -380,6 +380,8 @@ export const DRAIN_IDLE_MS = 100;
 export const LINGER_MS_DEFAULT = 100;
 /** Not more often than this for any wish, unless settings say otherwise. */
 export const LINGER_MS_LEAST_DEFAULT = 5;
+/** While what was not sent yet is read from the recorder again, a step each time. */
+export const LINGER_BEHIND_MS = 8;
 /** While paths are looked up that descriptors lead to: soon, before the file is closed. */
 export const LINGER_PATHS_MS = 8;
 /** What subscribers may wish for. */

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { packageVersion } from '../package-files.js';
 import { addExamples } from './examples.js';
+import { boundHeap } from './process/heap.js';
 
 /** What a verb's file exports as `define`: its flags, arguments and action. */
 type Define = (command: Command) => void;
@@ -10,12 +11,19 @@ export interface Verb {
   readonly name: string;
   readonly summary: string;
   readonly load: () => Promise<{ readonly define: Define }>;
+  /** Called before it is loaded to be used. */
+  readonly prepare?: () => void;
 }
 
 const VERBS: readonly Verb[] = [
   { name: 'up', summary: "run a broker and this node's agent", load: () => import('./process/up.js') },
   { name: 'broker', summary: 'run a broker', load: () => import('./process/broker.js') },
-  { name: 'agent', summary: "run this node's agent", load: () => import('./process/agent.js') },
+  {
+    name: 'agent',
+    summary: "run this node's agent",
+    load: () => import('./process/agent.js'),
+    prepare: boundHeap,
+  },
   { name: 'observe', summary: 'show events, from the past and live', load: () => import('./observe/observe.js') },
   { name: 'nodes', summary: 'list the nodes and what they record', load: () => import('./lists/nodes.js') },
   { name: 'topics', summary: 'list the topics and their event types', load: () => import('./lists/topics.js') },
@@ -57,6 +65,7 @@ export async function commandLine(wanted: string | undefined, completion: Verb):
     const command = program.command(verb.name).description(verb.summary);
     command.exitOverride().configureOutput({ outputError: () => {} });
     if (verb.name !== wanted && wanted !== 'all') continue;
+    if (verb.name === wanted) verb.prepare?.();
     (await verb.load()).define(command);
     addExamples(command);
   }

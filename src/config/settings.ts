@@ -231,12 +231,12 @@ export const SETTINGS = {
     "how arguments of programs are had: best (the kernel's own copy where it holds, else as visit) or visit (from /proc, by a thread that waits for each exec)",
   ),
   'agent.live.linger': span(
-    [1, 10_000],
+    [1, 1_000],
     limits.LINGER_MS_DEFAULT,
     'how long live events may gather on this node before they are sent; shorter costs more CPU',
   ),
   'agent.live.lingerMin': span(
-    [1, 10_000],
+    [1, 1_000],
     limits.LINGER_MS_LEAST_DEFAULT,
     'how short that may become for subscribers that ask for less latency',
   ),

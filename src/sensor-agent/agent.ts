@@ -13,6 +13,7 @@ import {
   CLOCK_INTERVAL_MS,
   DRAIN_IDLE_MS,
   GUARD_INTERVAL_MS,
+  LINGER_BEHIND_MS,
   LINGER_PATHS_MS,
   LOSS_INTERVAL_MS,
   NODE_REPORT_INTERVAL_MS,
@@ -242,6 +243,7 @@ export class Agent {
   /** How long events may gather in the kernel's buffers. */
   #lingerMs(): number {
     if (!this.#publisher.live) return DRAIN_IDLE_MS;
+    if (this.#publisher.behind) return LINGER_BEHIND_MS;
     const { lingerMs, lingerMsMin } = this.#options.live;
     const usualMs = this.#demand.profiles.includes('file') ? Math.min(lingerMs, LINGER_PATHS_MS) : lingerMs;
     return this.#wishedLingerMs === 0 ? usualMs : Math.min(usualMs, Math.max(lingerMsMin, this.#wishedLingerMs));

@@ -3,7 +3,6 @@
  * tells its parent what it can see, and ends when the parent is gone.
  */
 import { once } from 'node:events';
-import { setFlagsFromString } from 'node:v8';
 import type { Command } from 'commander';
 import type { Logger } from 'pino';
 import type { Settings } from '../../config/settings.js';
@@ -23,16 +22,7 @@ export function define(command: Command): void {
   command.action(() => runAgent(commandConfig(command, AGENT_KEYS)));
 }
 
-/** Bounds the heap of the whole process, which is small for an agent. */
-function boundHeap(): void {
-  // Otherwise the young generation may grow to 48 MiB, a third of the memory that the whole agent may use.
-  setFlagsFromString('--semi-space-growth-factor=1');
-  // Otherwise the old generation grows to four times its live data before it is collected.
-  setFlagsFromString('--heap-growing-percent=30');
-}
-
 async function runAgent(config: Config): Promise<void> {
-  boundHeap();
   const { settings } = config;
   const log = openLog(settings, 'agent');
   const interrupt = watchInterrupt();

@@ -76,7 +76,8 @@ export class Redactor {
   ): { readonly question: Question; readonly redactions?: number } {
     // As an argument stands, behind no path.
     const masked = this.#maskText(this.#question, question.name, `${NUL}${question.name}${NUL}`);
-    return masked ? { question: { ...question, name: masked.args[0]! }, redactions: masked.count } : { question };
+    if (!masked) return { question };
+    return { question: { ...question, name: maskedName(question.name, masked.args[0]!) }, redactions: masked.count };
   }
 
   #maskArguments(args: readonly string[], path: string, cut: boolean): Masked | undefined {
@@ -150,4 +151,11 @@ function mask(text: string, spans: Span[], origin: number): Masked {
   }
   close();
   return { args: (out + text.slice(at)).split(NUL), count };
+}
+
+/** A secret that is longer than a label goes on in the next ones: it is masked up to the domain, the last two. */
+function maskedName(name: string, masked: string): string {
+  const domain = name.split('.').slice(-2).join('.');
+  const at = masked.indexOf(MASK);
+  return at >= 0 && masked.endsWith(`.${domain}`) ? `${masked.slice(0, at)}${MASK}.${domain}` : masked;
 }

@@ -22,7 +22,7 @@ const ARGUMENTS: Readonly<Partial<Record<NodeJS.Architecture, readonly [string, 
 };
 /** A socket begins with its sock_common. */
 const MEMBERS = [
-  ...(['sk_buff.data', 'sk_buff.sk', 'sock.sk_protocol'] as const),
+  ...(['sk_buff.data', 'sk_buff.sk', 'sk_buff.len', 'sk_buff.data_len', 'sock.sk_protocol'] as const),
   ...(['sock_common.skc_num', 'sock_common.skc_rcv_saddr', 'sock_common.skc_v6_rcv_saddr'] as const),
 ];
 const PROOF_KB_PER_CPU = '256';
@@ -107,7 +107,7 @@ function hasIpv6(): boolean {
  * of a packet is to stand before its entry.
  */
 function pointsOf(family: number, [first, second]: readonly [string, string], offsets: readonly number[]): Point[] {
-  const [data, owner, protocol, port, address4, address6] = offsets;
+  const [data, owner, length, beyond, protocol, port, address4, address6] = offsets;
   const [suffix, bytes, address] = family === 4 ? ['', 4, address4] : ['6', 16, address6];
   // A packet's data begins with the header of IP, whose members stand there as RFC 791 and RFC 8200 have them.
   const packet = family === 4 ? second : first;
@@ -138,7 +138,8 @@ function pointsOf(family: number, [first, second]: readonly [string, string], of
     {
       name: `udp_copy${suffix}`,
       place: send,
-      fetch: `${identity} ${headers} bytes=${at(0)}:x64[${COPY_WORDS}]`,
+      // Of the packet's length `beyond` is not in this piece of memory.
+      fetch: `${identity} length=+${length}(${packet}):u32 beyond=+${beyond}(${packet}):u32 ${headers} bytes=${at(0)}:x64[${COPY_WORDS}]`,
       isSecret: true,
     },
   ];

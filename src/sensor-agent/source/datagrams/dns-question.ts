@@ -11,6 +11,8 @@ export interface OutgoingDatagram {
   readonly localPort: number;
   /** Absent: it is no question, or not to the port of DNS. */
   readonly question?: { readonly name: string; readonly type: string };
+  /** It is to the port of DNS, and what there is of it ends before what it would ask. */
+  readonly isCut?: boolean;
 }
 
 const PORT = 53;
@@ -32,15 +34,21 @@ const TYPES: Readonly<Record<number, string>> = {
   ...{ 249: 'TKEY', 250: 'TSIG', 251: 'IXFR', 252: 'AXFR', 255: 'ANY', 256: 'URI', 257: 'CAA' },
 };
 
-/** `packet` begins with the header of IP; it may be cut behind the question. Undefined where it is no UDP over IP. */
-export function readDatagram(packet: Buffer): OutgoingDatagram | undefined {
+/**
+ * `packet` begins with the header of IP; of its `packetBytes` it may lack the end. Undefined where it is no UDP over IP.
+ */
+export function readDatagram(packet: Buffer, packetBytes = packet.length): OutgoingDatagram | undefined {
   const at = udpAt(packet);
   if (at === undefined || at + UDP_HEADER_BYTES > packet.length) return undefined;
   const localPort = packet.readUInt16BE(at);
   if (packet.readUInt16BE(at + 2) !== PORT) return { localPort };
-  const message = packet.subarray(at + UDP_HEADER_BYTES, at + packet.readUInt16BE(at + 4));
+  // The length in the header of UDP may be that of somebody who writes his own.
+  const end = Math.min(at + packet.readUInt16BE(at + 4), packetBytes);
+  const message = packet.subarray(at + UDP_HEADER_BYTES, end);
+  if (message.length >= MESSAGE_HEADER_BYTES && !asks(message)) return { localPort };
   const question = readQuestion(message);
-  return question === undefined ? { localPort } : { localPort, question };
+  if (question !== undefined) return { localPort, question };
+  return end > packet.length ? { localPort, isCut: true } : { localPort };
 }
 
 function udpAt(packet: Buffer): number | undefined {
@@ -49,9 +57,12 @@ function udpAt(packet: Buffer): number | undefined {
   return version === 6 && packet[6] === UDP ? IPV6_HEADER_BYTES : undefined;
 }
 
+function asks(message: Buffer): boolean {
+  return message.readUInt16BE(4) > 0 && (message.readUInt16BE(2) & (RESPONSE | OPCODE)) === 0;
+}
+
 function readQuestion(message: Buffer): OutgoingDatagram['question'] {
-  if (message.length < MESSAGE_HEADER_BYTES || message.readUInt16BE(4) === 0) return undefined;
-  if ((message.readUInt16BE(2) & (RESPONSE | OPCODE)) !== 0) return undefined;
+  if (message.length < MESSAGE_HEADER_BYTES) return undefined;
   const labels: string[] = [];
   let at = MESSAGE_HEADER_BYTES;
   for (;;) {

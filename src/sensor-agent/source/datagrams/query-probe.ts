@@ -33,6 +33,8 @@ export interface QueryProbeOptions {
 interface Places {
   readonly packet: number;
   readonly bytes: number;
+  readonly length: number;
+  readonly beyond: number;
 }
 
 export class QueryProbe {
@@ -63,9 +65,11 @@ export class QueryProbe {
     this.#copies = copies;
     for (const event of copies) {
       const format = parseFormat(event, instance.formatText(event));
-      const [packet, bytes] = [format.field('packet')?.offset, format.field('bytes')?.offset];
-      if (packet === undefined || bytes === undefined) continue;
-      this.#places.set(format.id, { packet, bytes });
+      const [packet, bytes, length, beyond] = ['packet', 'bytes', 'length', 'beyond'].map(
+        (name) => format.field(name)?.offset,
+      );
+      if (packet === undefined || bytes === undefined || length === undefined || beyond === undefined) continue;
+      this.#places.set(format.id, { packet, bytes, length, beyond });
       this.#wanted[format.id] = 1;
       const condition = STANDING_CONDITIONS.get(queryOf(format.name));
       instance.filter(event, condition && kernelFilter([condition], format));
@@ -103,8 +107,12 @@ export class QueryProbe {
    */
   drain(horizonNs: bigint): { readonly horizonNs: bigint; readonly queries: readonly QueryRecord[] } {
     if (this.#stopped || this.#isQuiet) return { horizonNs, queries: [] };
-    const { empty } = this.#drain.run({ page: (page) => this.#page(page), horizon: () => undefined });
-    const untilNs = horizonNs - QUERY_JOIN_NS_MAX;
+    let readNs = 0n;
+    const horizon = (reachedNs: bigint) => {
+      readNs = reachedNs;
+    };
+    const { empty } = this.#drain.run({ page: (page) => this.#page(page), horizon });
+    const untilNs = (readNs < horizonNs ? readNs : horizonNs) - QUERY_JOIN_NS_MAX;
     if (untilNs > this.#horizonNs) this.#horizonNs = untilNs;
     const queries = this.#held.filter(({ timeNs }) => timeNs < this.#horizonNs);
     this.#held = this.#held.filter(({ timeNs }) => timeNs >= this.#horizonNs).slice(-QUERIES_HELD_MAX);
@@ -131,13 +139,20 @@ export class QueryProbe {
       const [offset, length] = [entries.offsets[at]!, entries.lengths[at]!];
       const places = this.#places.get(entries.ids[at]!)!;
       if (length < places.bytes + COPY_BYTES) continue;
+      // What is in pieces of its own has no place in the copy, and what stands behind the rest is not the packet's.
+      const packetBytes = bytes.readUInt32LE(offset + places.length);
+      const linear = Math.max(0, packetBytes - bytes.readUInt32LE(offset + places.beyond));
       const from = offset + places.bytes;
+      const datagram = readDatagram(bytes.subarray(from, from + Math.min(COPY_BYTES, linear)), packetBytes);
+      // Said to be missed, as its entry has no copy.
+      if (datagram?.isCut) continue;
       this.#held.push({
         lane,
         timeNs: entries.timeNs(at),
         pid: eventPid(bytes, offset, length),
         packet: bytes.readBigUInt64LE(offset + places.packet),
-        ...(readDatagram(bytes.subarray(from, from + COPY_BYTES)) ?? { localPort: 0 }),
+        localPort: datagram?.localPort ?? 0,
+        question: datagram?.question,
       });
     }
   }

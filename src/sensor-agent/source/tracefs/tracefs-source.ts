@@ -4,6 +4,7 @@
  * directory lock, so one recorder has one agent.
  */
 import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
 import { BackplaneError } from '../../../errors.js';
 import {
   EXEC_BUFFER_BYTES_PER_CPU,
@@ -41,7 +42,7 @@ import type {
 } from '../source.js';
 import { statsNow, TraceClock } from './clock.js';
 import { PageDrain } from './drain.js';
-import { TraceInstance } from './instance.js';
+import { removeInstance, TraceInstance } from './instance.js';
 import { InstanceWatch } from './instance-watch.js';
 import { openTracefs } from './mount.js';
 import { LITE_EVENTS, profileEvents } from './profile-events.js';
@@ -284,8 +285,13 @@ export class TracefsSource implements Source {
 
   /** Without its instance names asked of DNS are missed, which each event says. */
   #copyQueries(tracefs: string, copies: readonly string[], nowNs: () => bigint): QueryProbe | undefined {
-    if (copies.length === 0) return undefined;
     const name = queriesName(this.#options.recorderId);
+    if (copies.length === 0) {
+      // What an agent left goes on copying.
+      removeInstance(join(tracefs, 'instances', name));
+      undefineDatagramCopies(tracefs, this.#options.recorderId);
+      return undefined;
+    }
     try {
       return new QueryProbe({ tracefs, name, copies, bufferBytesPerCpu: QUERY_BUFFER_BYTES_PER_CPU, nowNs });
     } catch (cause) {

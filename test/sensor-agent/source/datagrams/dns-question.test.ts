@@ -101,3 +101,17 @@ test('any bytes are read to an end', () => {
     { numRuns: runs(500) },
   );
 });
+
+test('what is not in the copy is not taken from behind it, and said to be cut only where it would ask', () => {
+  const whole = packet(message({}), 4);
+  const end = whole.length - 64;
+  const cut = (bytes: number, packetBytes = end) => readDatagram(whole.subarray(0, bytes), packetBytes);
+  assert.deepEqual(cut(end), { localPort: 40_000, question: { name: 'example.org', type: 'A' } });
+  for (const bytes of [end - 5, 20 + 8 + 12, 20 + 8 + 11]) {
+    assert.deepEqual(cut(Math.max(bytes, 40)), { localPort: 40_000, isCut: true }, `${bytes}`);
+  }
+  // A length in the header of UDP that the packet does not have.
+  assert.deepEqual(cut(whole.length, end - 5), { localPort: 40_000 });
+  const answer = packet(message({ flags: 0x8180 }), 4);
+  assert.deepEqual(readDatagram(answer.subarray(0, answer.length - 70), answer.length), { localPort: 40_000 });
+});
