@@ -164,7 +164,11 @@ test('what a child has of its parent is said to be inferred, until it was looked
   const { pid, tell } = shell();
   // Until there is nothing more to read.
   tell(`(cd ${directory}; while ${CONNECT()}; read -t 0.2 x <&0; [ $? -gt 128 ]; do :; done)`);
-  const fork = await observer.sees(({ type, process }) => type === 'process.fork' && process?.parentPid === pid);
+  // The shell may have forked others as it began (BASH_ENV).
+  const { process: child } = await observer.sees(
+    ({ type, process }) => type === 'network.tcp.connect' && process?.parentPid === pid,
+  );
+  const fork = await observer.sees(({ type, process }) => type === 'process.fork' && process?.pid === child!.pid);
   assert.ok(fork.process!.inferred?.includes('working_directory'));
   assert.notEqual(fork.process!.workingDirectory, directory);
   const looked = await observer.sees(

@@ -16,6 +16,8 @@ import { instanceOwner } from './owner.js';
 
 const NAME = /^backplane-/;
 const PROOF = /(?:-datagrams)?-proof$/;
+/** `doctor` has an id of its own each time, and cleans up after itself unless it is killed. */
+const DOCTOR = /^backplane-doctor-(\d+)-/;
 /** A process that was killed closes its files a moment later. */
 const LOOK_MS = 20;
 
@@ -23,11 +25,16 @@ const LOOK_MS = 20;
 export function strayInstances(): string[] {
   const instances = instancesFolder();
   if (instances === undefined) return [];
-  // An agent that starts proves its probes in one that nobody reads.
+  // An agent that starts, or a doctor, proves its probes in one that nobody reads.
   const names = readdirSync(instances).filter(
-    (name) => NAME.test(name) && !PROOF.test(name) && instanceOwner(name) === undefined,
+    (name) => NAME.test(name) && (!PROOF.test(name) || isOfEndedDoctor(name)) && instanceOwner(name) === undefined,
   );
   return names.map((name) => join(instances, name));
+}
+
+function isOfEndedDoctor(name: string): boolean {
+  const pid = DOCTOR.exec(name)?.[1];
+  return pid !== undefined && !existsSync(`/proc/${pid}`);
 }
 
 /** `group/event` of definitions that are left of agents whose instances are gone, too. */
@@ -35,7 +42,8 @@ export function strayDefinitions(): string[] {
   const instances = instancesFolder();
   if (instances === undefined) return [];
   // Names of groups have no dash.
-  const groups = new Set(readdirSync(instances).map((name) => name.replace(PROOF, '').replaceAll('-', '_')));
+  const owners = readdirSync(instances).filter((name) => !isOfEndedDoctor(name));
+  const groups = new Set(owners.map((name) => name.replace(PROOF, '').replaceAll('-', '_')));
   return (allDefinitions(dirname(instances)) ?? []).filter((event) => {
     const [group = ''] = event.split('/');
     return group.startsWith(probeGroup('')) && !groups.has(instanceOf(group));
