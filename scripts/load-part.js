@@ -22,8 +22,13 @@ export function load(name) {
 /** V8 checks by itself that it is of the same code, version and flags; what it refuses it compiles. */
 function compiled(filename) {
   try {
-    return fs.readFileSync(`${filename}.${process.versions.v8}-${process.platform}-${process.arch}`);
+    return fs.readFileSync(compiledFile(filename));
   } catch {
     return undefined;
   }
+}
+
+/** Where the functions of a part are: they are of one V8, and of the machine that it compiles for. */
+export function compiledFile(filename) {
+  return `${filename}.${process.versions.v8}-${process.platform}-${process.arch}`;
 }

@@ -73,6 +73,9 @@ const WAYS = {
   visit: 'read from /proc by a thread that waits for each program: those of the shortest may be missed',
 };
 
+const WITH_KPROBES = 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)';
+const WITH_BTF = 'use a kernel with kprobes and BTF (CONFIG_KPROBE_EVENTS, CONFIG_DEBUG_INFO_BTF)';
+
 /** Does each operation on a file of our own, and looks whether its path is told. */
 export function tryPaths(tracefs: string): Check {
   const name = 'paths of files';
@@ -84,7 +87,7 @@ export function tryPaths(tracefs: string): Check {
   if (refused.size === 0) return { name, state: 'ok', detail: copied };
   if (told.length > 0) return { name, state: 'limited', detail: `${copied}; not of ${refusedText(refused)}` };
   const detail = `of opens only, read from the link of the descriptor a moment later: ${[...refused.values()].at(-1)}`;
-  return { name, state: 'limited', detail, mend: 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)' };
+  return { name, state: 'limited', detail, mend: WITH_KPROBES };
 }
 
 /** Defines the probes that have what calls name, as far as this kernel says where that is. */
@@ -99,12 +102,7 @@ export function tryNames(tracefs: string): Check {
   const causes = [...refused].map(([point, cause]) => `${point} (${cause})`).join(', ');
   if (told.length > 0) return { name, state: 'limited', detail: `${copied}; not ${causes}` };
   const detail = `what is mounted where and how a memfd is called is not known: ${[...refused.values()][0]}`;
-  return {
-    name,
-    state: 'limited',
-    detail,
-    mend: 'use a kernel with kprobes and BTF (CONFIG_KPROBE_EVENTS, CONFIG_DEBUG_INFO_BTF)',
-  };
+  return { name, state: 'limited', detail, mend: WITH_BTF };
 }
 
 /** Runs a program as another user, and looks whether that is told. */
@@ -116,12 +114,7 @@ export function tryUsers(tracefs: string): Check {
   if (event !== undefined)
     return { name, state: 'ok', detail: 'as each process changes its own, by a probe in the kernel' };
   const detail = `as it is when a program starts, and a second later; a later change is seen where the process connects or listens: ${problem}`;
-  return {
-    name,
-    state: 'limited',
-    detail,
-    mend: 'use a kernel with kprobes and BTF (CONFIG_KPROBE_EVENTS, CONFIG_DEBUG_INFO_BTF)',
-  };
+  return { name, state: 'limited', detail, mend: WITH_BTF };
 }
 
 /** Sends a datagram of our own over the loopback interface, and looks whether probes tell it. */
@@ -136,7 +129,7 @@ export async function tryDatagrams(tracefs: string): Promise<Check> {
     return { name, state: 'ok', detail: `told by probes in the kernel, of ${families}` };
   }
   const detail = `by the routes that the kernel looks up: not what connected sockets send, no names (${problem})`;
-  return { name, state: 'limited', detail, mend: 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)' };
+  return { name, state: 'limited', detail, mend: WITH_KPROBES };
 }
 
 /** Runs a program and waits for its arguments. */

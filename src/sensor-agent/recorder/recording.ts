@@ -15,7 +15,7 @@ import { BackplaneError } from '../../errors.js';
 import type { NoticeContext } from '../../wire/event/event.js';
 import type { LossReason } from '../../wire/frame/loss.js';
 import type { Position } from '../../wire/position.js';
-import type { ClockPair, SourcePage } from '../source/source.js';
+import type { ClockPair, QueryRecord, SourcePage } from '../source/source.js';
 import type { RecordedProcess } from '../timeline/process-state.js';
 import type { Checkpoint } from './checkpoint.js';
 import { checkShape, type RecordShape } from './record-shape.js';
@@ -97,17 +97,7 @@ export interface RecordedPaths {
 }
 
 /** What a datagram to the port of DNS asked, after redaction. Its entry is in an earlier page. */
-export interface RecordedQuery {
-  readonly lane: number;
-  /** Trace clock of the copy, which was made a moment before the entry. */
-  readonly timeNs: bigint;
-  /** The thread that sent it. */
-  readonly pid: number;
-  /** The kernel's address of it. */
-  readonly packet: bigint;
-  readonly localPort: number;
-  /** Absent: it was no question, or not to that port. */
-  readonly question?: { readonly name: string; readonly type: string } | undefined;
+export interface RecordedQuery extends QueryRecord {
   readonly redactions?: number | undefined;
 }
 

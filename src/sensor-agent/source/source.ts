@@ -124,9 +124,11 @@ export interface ExecRecord {
 
 /** (uid_t) -1, include/linux/audit.h. */
 export const LOGIN_UID_UNSET = 0xffff_ffff;
+
 /** What a datagram to the port of DNS asked; not yet redacted. */
 export interface QueryRecord {
   readonly lane: number;
+  /** Trace clock of the copy, which was made a moment before the entry. */
   readonly timeNs: bigint;
   /** The thread that sent it. */
   readonly pid: number;

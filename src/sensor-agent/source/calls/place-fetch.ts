@@ -9,6 +9,7 @@
  *   d0_0 …    entries from the place upwards, by address, for each mount; behind the last one's only its root can come
  *   n0_0 …    their names
  */
+import { FETCH_CHARACTERS_MAX } from '../../../limits.js';
 import type { KernelTypes } from '../probe/btf.js';
 
 /**
@@ -16,8 +17,6 @@ import type { KernelTypes } from '../probe/btf.js';
  * what the machine was started from, below its real root.
  */
 const NAMES: readonly number[] = [9, 8, 6, 5, 2, 0];
-/** MAX_ARGSTR_LEN in kernel/trace/trace_probe.h: of a fetch without its name. */
-const FETCH_CHARACTERS_MAX = 63;
 
 /** Undefined where the kernel does not say how its structures look. `register` has the path's address. */
 export function placeFetch(types: KernelTypes, register: string): string | undefined {

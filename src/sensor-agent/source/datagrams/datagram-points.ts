@@ -12,14 +12,10 @@ import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { kernelTypes } from '../probe/btf.js';
 import { allDefinitions, define, queriesGroup, recordedGroup, undefine, undefineAll } from '../probe/definitions.js';
+import { ARGUMENTS } from '../probe/proof.js';
 import { removeInstance } from '../tracefs/instance.js';
 import { put } from '../tracefs/put.js';
 
-/** Registers of a function's arguments. */
-const ARGUMENTS: Readonly<Partial<Record<NodeJS.Architecture, readonly [string, string]>>> = {
-  x64: ['%di', '%si'],
-  arm64: ['%x0', '%x1'],
-};
 /** A socket begins with its sock_common. */
 const MEMBERS = [
   ...(['sk_buff.data', 'sk_buff.sk', 'sk_buff.len', 'sk_buff.data_len', 'sock.sk_protocol'] as const),
@@ -106,7 +102,11 @@ function hasIpv6(): boolean {
  * In the order in which they are to be defined: of two probes in one place the kernel runs the later first, and the copy
  * of a packet is to stand before its entry.
  */
-function pointsOf(family: number, [first, second]: readonly [string, string], offsets: readonly number[]): Point[] {
+function pointsOf(
+  family: number,
+  [first, second]: readonly [string, string, ...string[]],
+  offsets: readonly number[],
+): Point[] {
   const [data, owner, length, beyond, protocol, port, address4, address6] = offsets;
   const [suffix, bytes, address] = family === 4 ? ['', 4, address4] : ['6', 16, address6];
   // A packet's data begins with the header of IP, whose members stand there as RFC 791 and RFC 8200 have them.

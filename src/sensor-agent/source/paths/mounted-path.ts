@@ -11,16 +11,14 @@
  * A fetch argument has at most 63 characters, which bounds how far up a name can be copied: 8 or 9 names of the first
  * mount, a few less of each further one. What is deeper is not told, and never a part of it.
  */
+import { FETCH_CHARACTERS_MAX } from '../../../limits.js';
+import { copiedText } from '../pages/copied-text.js';
 import type { FieldValue, FieldValues } from '../pages/decoder.js';
 import type { KernelTypes } from '../probe/btf.js';
 
-/** MAX_ARGSTR_LEN, kernel/trace/trace_probe.h */
-const ARGUMENT_CHARACTERS_MAX = 63;
 /** Mounts whose names are copied; of the one above it only the root may follow, as that which programs never see. */
 const MOUNTS = 3;
 const NAMES_MAX = 9;
-/** The kernel writes this where it could not copy a text. */
-const NOT_COPIED = '(fault)';
 /** Addresses above are none but errors: the kernel's own mounts have such a namespace. */
 const ERRORS_FROM = 0xffff_ffff_ffff_f000n;
 
@@ -77,7 +75,7 @@ function namesOf(
   for (let up = 0; ; up += 1) {
     parts.push(`entry${level}_${up}=${entry}:x64`);
     const name = nameOf(entry);
-    if (level === MOUNTS || up === NAMES_MAX || name.length > ARGUMENT_CHARACTERS_MAX) return parts;
+    if (level === MOUNTS || up === NAMES_MAX || name.length > FETCH_CHARACTERS_MAX) return parts;
     parts.push(`name${level}_${up}=${name}`);
     entry = above(entry);
   }
@@ -111,9 +109,9 @@ function namesBelowRoot(values: FieldValues, level: number): string | undefined 
   const root = values[`root${level}`];
   let path = '';
   for (let up = 0; ; up += 1) {
-    const [entry, name] = [values[`entry${level}_${up}`], values[`name${level}_${up}`]];
+    const [entry, name] = [values[`entry${level}_${up}`], copiedText(values[`name${level}_${up}`])];
     if (entry !== undefined && entry === root) return path;
-    if (typeof name !== 'string' || name === '' || name === NOT_COPIED) return undefined;
+    if (!name) return undefined;
     path = `/${name}${path}`;
   }
 }

@@ -25,7 +25,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BackplaneError } from '../../../errors.js';
 import { callEvent, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
-import { type KernelTypes, kernelTypes } from '../probe/btf.js';
+import { kernelTypes } from '../probe/btf.js';
 import { define, undefine } from '../probe/definitions.js';
 import { put } from '../tracefs/put.js';
 import { hasMountedPath, mountedPath } from './mounted-path.js';
@@ -43,8 +43,6 @@ export class PathProof {
   readonly #instance: string;
   readonly #group: string;
   readonly #registers: readonly string[];
-  #types: { readonly found: KernelTypes | undefined } | undefined;
-
   readonly #refused: Map<string, string>;
 
   /** @param refused gets the operations of those that do not hold, and why */
@@ -102,18 +100,11 @@ export class PathProof {
 
   /** Of two probes in one place the kernel runs the later first: the paths are to stand before their call. */
   #define({ operation }: PathPoint, { function: name, paths, call }: PathPoint['places'][number]): void {
-    const types = () => this.#kernelTypes();
-    const [fetchedPaths, fetchedCall] = [paths(this.#registers, types), call?.(this.#registers, types)];
+    const [fetchedPaths, fetchedCall] = [paths(this.#registers, kernelTypes), call?.(this.#registers, kernelTypes)];
     if (fetchedPaths === undefined)
       throw new BackplaneError('failed_precondition', 'the kernel does not say where its structures have a path');
     if (fetchedCall) define(this.#tracefs, `${this.#group}/${callEvent(operation)}`, name, fetchedCall);
     define(this.#tracefs, `${this.#group}/${pathEvent(operation)}`, name, fetchedPaths);
-  }
-
-  /** Read where a place needs them, and once. */
-  #kernelTypes(): KernelTypes | undefined {
-    this.#types ??= { found: kernelTypes() };
-    return this.#types.found;
   }
 
   #undefine(point: PathPoint): void {

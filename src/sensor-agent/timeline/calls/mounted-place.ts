@@ -1,6 +1,7 @@
 /** Puts together where something is mounted, from what a probe has of it (source/calls/place-fetch.ts). */
+
+import { copiedText } from '../../source/pages/copied-text.js';
 import type { FieldValues } from '../../source/pages/decoder.js';
-import { copiedText } from './copied-text.js';
 
 /**
  * The path from the root of the mount namespace; undefined where the record has not all of it: more mounts on each

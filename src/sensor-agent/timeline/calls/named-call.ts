@@ -1,9 +1,9 @@
 /** What calls of the profile `security` name: what is mounted where, what a memfd and a module are called. */
 import { FILE_PATHS_BYTES_MAX } from '../../../limits.js';
 import type { BusEvent, MountContext, ObjectContext } from '../../../wire/event/event.js';
+import { copiedText } from '../../source/pages/copied-text.js';
 import type { FieldValues } from '../../source/pages/decoder.js';
 import { cut } from '../../source/process-text.js';
-import { copiedText } from './copied-text.js';
 import { mountedPlace } from './mounted-place.js';
 
 /** The kernel writes it before the name of each. */

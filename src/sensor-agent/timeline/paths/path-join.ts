@@ -5,6 +5,7 @@
  */
 import { FILE_PATHS_BYTES_MAX, PATH_JOIN_THREADS_MAX } from '../../../limits.js';
 import { isPathEvent, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
+import { copiedText } from '../../source/pages/copied-text.js';
 import type { FieldValue, FieldValues } from '../../source/pages/decoder.js';
 import { hasMountedPath, mountedPath } from '../../source/paths/mounted-path.js';
 import { cut } from '../../source/process-text.js';
@@ -31,8 +32,6 @@ interface Open {
 
 const OPEN_BEGINS = /^sys_enter_(?:open|openat|openat2|creat)$/;
 const OPEN_PATH = pathEvent('open');
-/** The kernel writes this where it could not copy a text. */
-const NOT_COPIED = '(fault)';
 /** The kernel adds it to every open of a 64-bit program: O_LARGEFILE. */
 const ADDED_FLAGS: Readonly<Partial<Record<NodeJS.Architecture, number>>> = { x64: 0x8000, arm64: 0x2_0000 };
 
@@ -92,5 +91,5 @@ function pathsOf(values: FieldValues): GivenPaths {
 }
 
 function given(value: FieldValue | undefined): string {
-  return typeof value !== 'string' || value === NOT_COPIED ? '' : cut(value);
+  return cut(copiedText(value) ?? '');
 }

@@ -1,5 +1,5 @@
 /** A text that a probe has copied in the kernel. */
-import type { FieldValue } from '../../source/pages/decoder.js';
+import type { FieldValue } from './decoder.js';
 
 /** The kernel writes this where it could not copy a text, as for an address of 0. */
 const NOT_COPIED = '(fault)';
