@@ -1,9 +1,8 @@
 /** Settings: where they come from, which of them wins, and how a bad one is refused. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import fc from 'fast-check';
 import { parse } from 'yaml';
 import { configYaml } from '../src/cli/config.js';
@@ -12,10 +11,10 @@ import { type ConfigSources, loadConfig } from '../src/config.js';
 import { BackplaneError } from '../src/errors.js';
 import { bytesText, parseBytes } from '../src/text/size-text.js';
 import { durationMsText, parseDurationMs } from '../src/text/time-text.js';
+import { scratchDirectory } from './harness/files/scratch-directory.js';
 import { runs } from './harness/runs.js';
 
-const dir = mkdtempSync(join(tmpdir(), 'backplane-config-'));
-after(() => rmSync(dir, { recursive: true }));
+const dir = scratchDirectory('config');
 
 function file(text: string): string {
   const path = join(dir, `${Math.random()}.yaml`);

@@ -1,10 +1,10 @@
 /** Style that matters is a test: see the rules, each of which is tried on code that breaks it. */
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { scratchDirectory } from './harness/files/scratch-directory.js';
 import * as rules from './tidy/rules.js';
 import { readSource, type SourceFile } from './tidy/source-file.js';
 
@@ -179,9 +179,8 @@ const BROKEN: readonly (readonly [keyof typeof RULES, Readonly<Record<string, st
 ];
 
 for (const [name, files, expected] of BROKEN) {
-  test(`a rule finds code that breaks it: ${name}`, (t) => {
-    const root = mkdtempSync(path.join(tmpdir(), 'backplane-tidy-'));
-    t.after(() => rmSync(root, { recursive: true }));
+  test(`a rule finds code that breaks it: ${name}`, () => {
+    const root = scratchDirectory('tidy');
     for (const [file, text] of Object.entries(files)) {
       mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
       writeFileSync(path.join(root, file), text);

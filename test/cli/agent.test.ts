@@ -2,18 +2,17 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { pino } from 'pino';
 import { type AgentMessage, AgentProcess } from '../../src/cli/process/agent-process.js';
 import { MAIN, run } from '../harness/bus/command.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 
 /** Made-up events, and a broker that is not there: the agent records all the same. */
-function environment(t: TestContext): Record<string, string> {
-  const dir = mkdtempSync(join(tmpdir(), 'backplane-agent-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+function environment(): Record<string, string> {
+  const dir = scratchDirectory('agent');
   return {
     BACKPLANE_DATA_DIR: dir,
     BACKPLANE_SOURCE: 'synthetic',
@@ -25,7 +24,7 @@ function environment(t: TestContext): Record<string, string> {
 }
 
 function start(t: TestContext) {
-  const env = { PATH: process.env.PATH ?? '', ...environment(t) };
+  const env = { PATH: process.env.PATH ?? '', ...environment() };
   const child = fork(MAIN, ['agent'], { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   t.after(() => child.kill('SIGKILL'));
   return child;
@@ -59,7 +58,7 @@ test('an agent whose parent is gone ends by itself', async (t) => {
 });
 
 test('a second agent on the same recorder is refused in one line', async (t) => {
-  const env = environment(t);
+  const env = environment();
   const child = fork(MAIN, ['agent'], {
     env: { PATH: process.env.PATH ?? '', ...env },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -73,7 +72,7 @@ test('a second agent on the same recorder is refused in one line', async (t) => 
 });
 
 test('when one of several nodes cannot record, the agent starts none and names that node', async (t) => {
-  const single = { ...environment(t), BACKPLANE_NODE_NAME: 'many' };
+  const single = { ...environment(), BACKPLANE_NODE_NAME: 'many' };
   const env: Record<string, string> = { ...single, BACKPLANE_SYNTHETIC_NODES: '3' };
   const taken = join(env.BACKPLANE_DATA_DIR ?? '', 'many-0002');
   const child = fork(MAIN, ['agent'], {
@@ -107,7 +106,7 @@ test('up starts a killed agent again, and leaves a stopped one stopped', async (
   const started: AgentMessage[] = [];
   let heard = () => {};
   const agent = new AgentProcess({
-    environment: environment(t),
+    environment: environment(),
     log: pino({ level: 'silent' }),
     onEnd: () => undefined,
     onMessage: (message) => {

@@ -1,13 +1,13 @@
 /** Under which name the command is shown, and that this name works. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, copyFileSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { asTyped, commandName } from '../../src/cli/command-name.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const started = (script: string, PATH = '/usr/bin:/usr/local/bin', directory = '/tmp') => ({
@@ -38,9 +38,8 @@ test('when installed the command is shown as it was typed, with its path where P
   assert.equal(commandName(started('/opt/b/dist/program/main.js'), none), 'node /opt/b/dist/program/main.js');
 });
 
-test('the executable runs the build from any directory and through links, or says how to build', async (t) => {
-  const dir = mkdtempSync(join(tmpdir(), 'backplane-name-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+test('the executable runs the build from any directory and through links, or says how to build', async () => {
+  const dir = scratchDirectory('name');
   const run = promisify(execFile);
   symlinkSync(join(ROOT, 'backplane'), join(dir, 'linked'));
   const { stdout } = await run(join(dir, 'linked'), ['--version'], { cwd: '/' });

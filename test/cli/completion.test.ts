@@ -1,17 +1,16 @@
 /** Completion as the shells themselves do it, of what the commands themselves say. */
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { asTyped } from '../../src/cli/command-name.js';
 import { EXAMPLES } from '../../src/cli/examples.js';
 import { run } from '../harness/bus/command.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 
-const dir = mkdtempSync(join(tmpdir(), 'backplane-completion-'));
-after(() => rmSync(dir, { recursive: true, force: true }));
+const dir = scratchDirectory('completion');
 
 before(async () => {
   for (const shell of ['bash', 'zsh', 'fish']) {

@@ -1,7 +1,6 @@
 /** Captures decoded against the kernel's own text of the same events. */
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
@@ -9,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { decode } from '../../src/cli/decode.js';
 import { BackplaneError } from '../../src/errors.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 import { kernelText, type PlainFields } from '../harness/kernel/kernel-text.js';
 
 const FIXTURES = fileURLToPath(new URL('../../../test/fixtures/ftrace/', import.meta.url));
@@ -86,9 +86,8 @@ for (const name of ['lite-4k', 'syscalls-64k', 'overflow-4k']) {
   });
 }
 
-test('a capture of garbage is refused in one line that names the file', async (t) => {
-  const dir = mkdtempSync(join(tmpdir(), 'decode-'));
-  t.after(() => rmSync(dir, { recursive: true }));
+test('a capture of garbage is refused in one line that names the file', async () => {
+  const dir = scratchDirectory('decode');
   const fixture = join(FIXTURES, 'lite-4k');
   const pages = gunzipSync(readFileSync(join(fixture, 'cpu1.pages.gz')));
   const zeroLength = Buffer.from(pages);

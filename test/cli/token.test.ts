@@ -2,15 +2,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { command, MAIN, run } from '../harness/bus/command.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 
-function directory(t: TestContext): string {
-  const dir = mkdtempSync(join(tmpdir(), 'backplane-token-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+function directory(): string {
+  const dir = scratchDirectory('token');
   return dir;
 }
 
@@ -30,7 +29,7 @@ async function start(t: TestContext, dir: string, args: readonly string[] = [], 
 }
 
 test('commands find the token of a running broker by its address, from any directory', async (t) => {
-  const dir = directory(t);
+  const dir = directory();
   const { broker, grpc } = await start(t, dir);
   const found = await run(['status', '--broker', grpc], { XDG_RUNTIME_DIR: dir });
   assert.deepEqual([found.err, found.code], ['', 0]);
@@ -42,7 +41,7 @@ test('commands find the token of a running broker by its address, from any direc
 });
 
 test('a refused token is one line that names file, owner and variable, and following it helps', async (t) => {
-  const dir = directory(t);
+  const dir = directory();
   const { grpc } = await start(t, dir);
   const elsewhere = { BACKPLANE_DATA_DIR: join(dir, 'none'), BACKPLANE_TOKEN: 'A'.repeat(43) };
   for (const args of [
@@ -73,7 +72,7 @@ test('a refused token is one line that names file, owner and variable, and follo
 test('another user can neither read nor change anything', {
   skip: process.geteuid?.() === 0 ? false : 'needs root to be somebody else',
 }, async (t) => {
-  const dir = directory(t);
+  const dir = directory();
   const { grpc, http } = await start(t, dir);
   // The directory itself may be entered: what counts is the file.
   chmodSync(dir, 0o755);
@@ -95,7 +94,7 @@ test('another user can neither read nor change anything', {
 });
 
 test('up passes the token to its agent, and neither prints it', async (t) => {
-  const dir = directory(t);
+  const dir = directory();
   const { broker, grpc } = await start(t, dir, [], 'up');
   const token = readFileSync(join(dir, 'token'), 'utf8').trim();
   const env = { BACKPLANE_TOKEN_FILE: join(dir, 'token') };
@@ -113,7 +112,7 @@ function children(pid: number): string[] {
 }
 
 test('--no-token lets everybody in, and each start says so', async (t) => {
-  const dir = directory(t);
+  const dir = directory();
   for (const verb of ['broker', 'up']) {
     const { broker, grpc, http } = await start(t, dir, ['--no-token'], verb);
     assert.match(broker.out, /^No token is wanted \(--no-token\): everybody who can connect may /m);
@@ -125,8 +124,8 @@ test('--no-token lets everybody in, and each start says so', async (t) => {
   assert.ok(!readdirSync(dir).includes('token'));
 });
 
-test('config says where the token comes from but not its value, and its output can be started from', async (t) => {
-  const dir = directory(t);
+test('config says where the token comes from but not its value, and its output can be started from', async () => {
+  const dir = directory();
   const token = 'S'.repeat(43);
   const { out, err } = await run(['config', '--no-token'], {
     BACKPLANE_TOKEN: token,
@@ -144,8 +143,8 @@ test('config says where the token comes from but not its value, and its output c
   assert.match((await run(['config'])).out, /^ {2}token: true # default$/m);
 });
 
-test('a broker whose token others can read does not start, and says what to do', async (t) => {
-  const dir = directory(t);
+test('a broker whose token others can read does not start, and says what to do', async () => {
+  const dir = directory();
   writeFileSync(join(dir, 'token'), `${'T'.repeat(43)}\n`, { mode: 0o644 });
   mkdirSync(join(dir, 'run'));
   const env = { BACKPLANE_DATA_DIR: dir, BACKPLANE_GRPC_LISTEN: '127.0.0.1:0', BACKPLANE_HTTP_LISTEN: '127.0.0.1:0' };

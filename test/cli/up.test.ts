@@ -1,19 +1,18 @@
 /** The command `up`: one process that runs a broker and its agent. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { command, run } from '../harness/bus/command.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 import { until } from '../harness/until.js';
 
 /** Ports of the system's choice; made-up events, so that it runs wherever the tests do. */
-function environment(t: TestContext): Record<string, string> {
-  const dir = mkdtempSync(join(tmpdir(), 'backplane-up-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+function environment(): Record<string, string> {
+  const dir = scratchDirectory('up');
   return {
     BACKPLANE_DATA_DIR: dir,
     BACKPLANE_SOURCE: 'synthetic',
@@ -40,7 +39,7 @@ async function start(t: TestContext, env: Record<string, string>) {
 }
 
 test('up prints its addresses, what the node sees and a command to type, and that command works', async (t) => {
-  const { up, broker } = await start(t, environment(t));
+  const { up, broker } = await start(t, environment());
   assert.match(up.out, /^Backplane listens on 127\.0\.0\.1:\d+ \(gRPC\) and http:\/\/127\.0\.0\.1:\d+\n/);
   assert.match(up.out, /^Node node-up records \d+ kernel events from synthetic\n/m);
   assert.match(up.out, /^It sees less than it should: .*synthetic/m);
@@ -66,7 +65,7 @@ test('up prints its addresses, what the node sees and a command to type, and tha
 
 test('up with N synthetic nodes connects N nodes, each with a recorder of its own', async (t) => {
   const env: Record<string, string> = {
-    ...environment(t),
+    ...environment(),
     BACKPLANE_SYNTHETIC_NODES: '3',
     BACKPLANE_SYNTHETIC_MIX: 'numbered=1',
   };
@@ -118,8 +117,8 @@ test('up with N synthetic nodes connects N nodes, each with a recorder of its ow
   for (const name of names) assert.ok(existsSync(join(env.BACKPLANE_DATA_DIR ?? '', name, 'recorder')), name);
 });
 
-test('more than one node is refused in one line, by up and by agent, unless the nodes are synthetic', async (t) => {
-  const env = { ...environment(t), BACKPLANE_SYNTHETIC_NODES: '3' };
+test('more than one node is refused in one line, by up and by agent, unless the nodes are synthetic', async () => {
+  const env = { ...environment(), BACKPLANE_SYNTHETIC_NODES: '3' };
   for (const [verb, changed, expected] of [
     [
       'up',
@@ -150,7 +149,7 @@ test('more than one node is refused in one line, by up and by agent, unless the 
 });
 
 test('a second up on the same directory is refused in one line, and starts nothing', async (t) => {
-  const env = environment(t);
+  const env = environment();
   await start(t, env);
   const { code, out, err } = await run(['up'], env);
   assert.match(err, /^backplane: .*\n$/);
@@ -168,7 +167,7 @@ test('a port that is taken is refused in one line that names the setting', async
     ['BACKPLANE_GRPC_LISTEN', /grpc[.-]listen/],
     ['BACKPLANE_HTTP_LISTEN', /http[.-]listen/],
   ] as const) {
-    const { code, out, err } = await run(['up'], { ...environment(t), [key]: `127.0.0.1:${port}` });
+    const { code, out, err } = await run(['up'], { ...environment(), [key]: `127.0.0.1:${port}` });
     assert.match(err, /^backplane: .*\n$/);
     assert.match(err, flag);
     assert.ok(err.includes(String(port)), err);
@@ -178,7 +177,7 @@ test('a port that is taken is refused in one line that names the setting', async
 });
 
 test('listening beyond loopback is refused unless a setting allows it', async (t) => {
-  const env = { ...environment(t), BACKPLANE_GRPC_LISTEN: '0.0.0.0:0' };
+  const env = { ...environment(), BACKPLANE_GRPC_LISTEN: '0.0.0.0:0' };
   const { code, err } = await run(['broker'], env);
   assert.match(err, /^backplane: .*insecure.*\n$/);
   assert.notEqual(code, 0);
@@ -205,7 +204,7 @@ async function gone(pid: number): Promise<void> {
 }
 
 test('when up is killed its agent ends too, and the next up continues in the same directory', async (t) => {
-  const env = environment(t);
+  const env = environment();
   const { up } = await start(t, env);
   const [agent] = children(up.child.pid);
   assert.ok(agent !== undefined);
@@ -217,7 +216,7 @@ test('when up is killed its agent ends too, and the next up continues in the sam
 });
 
 test('when the agent is killed, up starts another, which connects', async (t) => {
-  const { up, broker } = await start(t, environment(t));
+  const { up, broker } = await start(t, environment());
   const [agent] = children(up.child.pid);
   assert.ok(agent !== undefined);
   process.kill(agent, 'SIGKILL');

@@ -1,20 +1,19 @@
 /** Files of a directory that somebody else may have put there are read within bounds, or refused. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { readBoundedFile } from '../../src/storage/bounded-file.js';
 import { nodeFileOps, readSmallFile } from '../../src/storage/file-ops.js';
 import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
 import { openState } from '../harness/broker/stores.js';
 import { MAIN } from '../harness/bus/command.js';
 import { ROOMY, record, UNSYNCED } from '../harness/files/scratch.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 
-const dir = mkdtempSync(join(tmpdir(), 'bounded-file-'));
-after(() => rmSync(dir, { recursive: true, force: true }));
+const dir = scratchDirectory('bounded-file');
 const at = (name: string) => join(dir, name);
 
 test('a file is read up to its bound, and no byte beyond', () => {

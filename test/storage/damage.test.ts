@@ -7,15 +7,8 @@ import fc from 'fast-check';
 import type { SegmentLogItem } from '../../src/storage/segment-log/log-reader.js';
 import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
 import { FaultyFiles } from '../harness/files/faulty-files.js';
-import {
-  assertContiguous,
-  payloads,
-  ROOMY,
-  readAll,
-  record,
-  scratchDirectory,
-  UNSYNCED,
-} from '../harness/files/scratch.js';
+import { assertContiguous, payloads, ROOMY, readAll, record, UNSYNCED } from '../harness/files/scratch.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 import { runs } from '../harness/runs.js';
 
 const HEADER_BYTES = 48;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { BackplaneError } from '../../src/errors.js';
 import { lockDirectory } from '../../src/storage/dir-lock.js';
-import { scratchDirectory } from '../harness/files/scratch.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 
 const MODULE = new URL('../../src/storage/dir-lock.js', import.meta.url).href;
 /** Says whether it won, then holds what it has until its input ends. */

@@ -5,7 +5,8 @@ import { test } from 'node:test';
 import { BackplaneError } from '../../src/errors.js';
 import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
 import { FaultyFiles } from '../harness/files/faulty-files.js';
-import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory } from '../harness/files/scratch.js';
+import { assertContiguous, payloads, ROOMY, readAll, record } from '../harness/files/scratch.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 
 const APPENDS = 40;
 

@@ -6,7 +6,8 @@ import fc from 'fast-check';
 import { BackplaneError } from '../../src/errors.js';
 import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
 import { FaultyFiles, type Loss } from '../harness/files/faulty-files.js';
-import { assertContiguous, payloads, ROOMY, readAll, record, scratchDirectory } from '../harness/files/scratch.js';
+import { assertContiguous, payloads, ROOMY, readAll, record } from '../harness/files/scratch.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 import { runs } from '../harness/runs.js';
 
 const step = fc.oneof(

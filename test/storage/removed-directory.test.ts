@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { BackplaneError } from '../../src/errors.js';
 import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
-import { ROOMY, record, scratchDirectory } from '../harness/files/scratch.js';
+import { ROOMY, record } from '../harness/files/scratch.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 
 const WAYS: Readonly<Record<string, (dir: string) => void>> = {
   removed: (dir) => fs.rmSync(dir, { recursive: true }),

@@ -5,15 +5,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { LOG_NOTES_MAX, SEGMENT_ANCHORS_MAX } from '../../src/limits.js';
 import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
-import {
-  assertContiguous,
-  payloads,
-  ROOMY,
-  readAll,
-  record,
-  scratchDirectory,
-  UNSYNCED,
-} from '../harness/files/scratch.js';
+import { assertContiguous, payloads, ROOMY, readAll, record, UNSYNCED } from '../harness/files/scratch.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 import { runs } from '../harness/runs.js';
 
 test('a log stays within its bytes, and readers are told how much they missed', () => {

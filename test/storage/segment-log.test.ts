@@ -7,15 +7,8 @@ import fc from 'fast-check';
 import { BackplaneError } from '../../src/errors.js';
 import { RECORD_BYTES_MAX } from '../../src/limits.js';
 import { type NewRecord, SegmentLog } from '../../src/storage/segment-log/segment-log.js';
-import {
-  assertContiguous,
-  payloads,
-  ROOMY,
-  readAll,
-  record,
-  scratchDirectory,
-  UNSYNCED,
-} from '../harness/files/scratch.js';
+import { assertContiguous, payloads, ROOMY, readAll, record, UNSYNCED } from '../harness/files/scratch.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 import { runs } from '../harness/runs.js';
 
 interface Kept {

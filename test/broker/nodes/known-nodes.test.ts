@@ -8,7 +8,7 @@ import { NODE_KEPT_MS, NODE_UNPROVEN_KEPT_MS, NODES_MAX, NODES_PER_PEER_MAX } fr
 import { range } from '../../harness/broker/harness.js';
 import { helloOf } from '../../harness/broker/hello.js';
 import { newBook, openLogs, openState } from '../../harness/broker/stores.js';
-import { scratchDirectory } from '../../harness/files/scratch.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 
 const NOW_MS = Date.now();
 let store: LogStore;

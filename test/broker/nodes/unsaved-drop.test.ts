@@ -11,7 +11,7 @@ import { INTEREST_GRACE_MS } from '../../../src/limits.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import { helloOf } from '../../harness/broker/hello.js';
 import { newBook, openLogs, openState } from '../../harness/broker/stores.js';
-import { scratchDirectory } from '../../harness/files/scratch.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { until } from '../../harness/until.js';
 
 let store: LogStore;

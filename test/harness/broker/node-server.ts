@@ -8,7 +8,7 @@ import { SessionRoute } from '../../../src/broker/nodes/embedded/session-route.j
 import { NodeBudgets } from '../../../src/broker/nodes/node-budgets.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import { rawService } from '../../../src/wire/grpc/rpc.js';
-import { scratchDirectory } from '../files/scratch.js';
+import { scratchDirectory } from '../files/scratch-directory.js';
 import { newBook, openLogs, openState } from './stores.js';
 
 export interface NodeServer {

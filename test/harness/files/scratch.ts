@@ -1,7 +1,4 @@
-/** Directories for tests, and reading a whole log. */
-import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
+/** Writing and reading logs in tests. */
 import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
 import type { SegmentLogItem } from '../../../src/storage/segment-log/log-reader.js';
 import type { NewRecord, SegmentLog } from '../../../src/storage/segment-log/segment-log.js';
@@ -19,17 +16,6 @@ export const UNSYNCED: FileOps = {
   syncDirectory: async () => {},
   syncDirectoryNow: () => {},
 };
-
-const made: string[] = [];
-process.once('exit', () => {
-  for (const dir of made) fs.rmSync(dir, { recursive: true, force: true });
-});
-
-export function scratchDirectory(): string {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'backplane-storage-'));
-  made.push(dir);
-  return dir;
-}
 
 export function record(
   text: string | Uint8Array,

@@ -1,15 +1,14 @@
 /** Names of users by the node's passwd file. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { UserNames } from '../../../src/sensor-agent/interest/user-names.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { until } from '../../harness/until.js';
 
-const dir = mkdtempSync(join(tmpdir(), 'backplane-users-'));
-after(() => rmSync(dir, { recursive: true, force: true }));
+const dir = scratchDirectory('users');
 
 test('names are those of the file as it is now, the first of each user, and of lines that are whole', async () => {
   const path = join(dir, 'passwd');

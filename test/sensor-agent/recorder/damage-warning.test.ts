@@ -1,19 +1,18 @@
 /** An agent that finds its recorder's files damaged says so in one line, and records. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pino } from 'pino';
 import { MiB } from '../../../src/limits.js';
 import { startAgent } from '../../../src/sensor-agent/agent.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 
 const RATES = { bytesPerSecond: MiB, eventsPerSecond: 1_000, burstMs: 1_000 };
 
-test('a bounds file that is a pipe is warned of once', async (t) => {
-  const dataDir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
-  t.after(() => rmSync(dataDir, { recursive: true, force: true }));
+test('a bounds file that is a pipe is warned of once', async () => {
+  const dataDir = scratchDirectory('test');
   const bounds = join(dataDir, 'recorder/bounds');
   mkdirSync(join(dataDir, 'recorder'), { mode: 0o700 });
   assert.equal(spawnSync('mkfifo', [bounds]).status, 0);

@@ -1,17 +1,14 @@
 /** A window that begins before recording did is answered whole, and the answer says that there never was more. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { HistoryQuery, type HistoryWindow } from '../../../src/sensor-agent/history/history-query.js';
 import { HistoryTurns } from '../../../src/sensor-agent/history/history-turns.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { RecordingDriver, Told, WALL_NS } from '../../harness/recording-driver.js';
 
-test('an answer says where the recording begins within its window', async (t) => {
-  const dir = mkdtempSync(join(tmpdir(), 'backplane-begins-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+test('an answer says where the recording begins within its window', async () => {
+  const dir = scratchDirectory('begins');
   const live = new Told();
   const driver = new RecordingDriver(dir, live);
   for (let round = 0; round < 10; round += 1) {

@@ -1,15 +1,13 @@
 /** What a node did not record, by its reason: known live, in every history query that it touches, and to the next agent. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { HistoryQuery } from '../../../src/sensor-agent/history/history-query.js';
 import { Interest } from '../../../src/sensor-agent/interest/interest.js';
 import { LiveBudget } from '../../../src/sensor-agent/publish/budget.js';
 import { Publisher } from '../../../src/sensor-agent/publish/publisher.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import { decodeFrame, encodeFrame, type StatedLoss } from '../../../src/wire/frame/frame.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { type RecordedStep, RecordingDriver, Told } from '../../harness/recording-driver.js';
 
 const entry = { lane: 0, afterNs: 900n, pid: 7, what: 'exec', read: 'at once' } as const;
@@ -20,9 +18,8 @@ function predicate(topic: string) {
   return compilePredicate({ topics: [topic], filter: '', includeSelf: true });
 }
 
-function place(t: TestContext): string {
-  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+function place(): string {
+  const dir = scratchDirectory('test');
   return dir;
 }
 
@@ -47,8 +44,8 @@ async function missing(...window: Parameters<typeof losses>): Promise<string[]> 
   return (await losses(...window)).map(({ reason, to }) => `${reason} ${to === undefined ? 'goes on' : 'over'}`);
 }
 
-test('a loss is stated in every window that it touches, and in no other', async (t) => {
-  const driver = new RecordingDriver(place(t), new Told());
+test('a loss is stated in every window that it touches, and in no other', async () => {
+  const driver = new RecordingDriver(place(), new Told());
   const { recorder } = driver;
   const before = record(driver);
   const from = recorder.timeline.frontier;
@@ -74,8 +71,8 @@ test('a loss is stated in every window that it touches, and in no other', async 
   await recorder.close();
 });
 
-test('of a loss whose size is known every query has exactly that many, and another one unknown', async (t) => {
-  const driver = new RecordingDriver(place(t), new Told());
+test('of a loss whose size is known every query has exactly that many, and another one unknown', async () => {
+  const driver = new RecordingDriver(place(), new Told());
   const { recorder } = driver;
   record(driver);
   const { frontier } = recorder.timeline;
@@ -103,8 +100,8 @@ test('of a loss whose size is known every query has exactly that many, and anoth
   await recorder.close();
 });
 
-test('an open loss of a killed agent ends with that agent', async (t) => {
-  const driver = new RecordingDriver(place(t), new Told());
+test('an open loss of a killed agent ends with that agent', async () => {
+  const driver = new RecordingDriver(place(), new Told());
   record(driver);
   const from = driver.recorder.timeline.frontier;
   driver.recorder.lose({ reason: 'overhead', from, goesOn: true, message: '' }, driver.nowNs);
@@ -118,7 +115,7 @@ test('an open loss of a killed agent ends with that agent', async (t) => {
   await driver.recorder.close();
 });
 
-test('a live subscriber that asks during a loss is told of it, even while the publisher reads the recorder', async (t) => {
+test('a live subscriber that asks during a loss is told of it, even while the publisher reads the recorder', async () => {
   const told: StatedLoss[] = [];
   const link = {
     writable: true,
@@ -128,7 +125,7 @@ test('a live subscriber that asks during a loss is told of it, even while the pu
       return bytes.length;
     },
   };
-  const driver = new RecordingDriver(place(t));
+  const driver = new RecordingDriver(place());
   const publisher = new Publisher(driver.recorder, new LiveBudget(PLENTY));
   let nowMs = 0;
   const tick = () => {

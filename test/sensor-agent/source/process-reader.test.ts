@@ -2,19 +2,18 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX } from '../../../src/limits.js';
 import { ProcessReader } from '../../../src/sensor-agent/source/process-reader.js';
 import { ttyName } from '../../../src/sensor-agent/source/process-text.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { firstLine } from '../../harness/first-line.js';
 import { until } from '../../harness/until.js';
 
 test('a program whose name ends as the kernel marks what was removed has its name, and one that was removed has no mark', async (t) => {
-  const dir = mkdtempSync(join(tmpdir(), 'backplane-deleted-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const dir = scratchDirectory('deleted');
   const reader = new ProcessReader();
   for (const [name, removed] of [
     ['app (deleted)', false],

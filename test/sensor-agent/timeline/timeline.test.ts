@@ -1,24 +1,21 @@
 /** Who is told what a recorder's timeline has, and what is noted while nobody is. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { PageWriter } from '../../../src/sensor-agent/source/synthetic/page-writer.js';
 import { NOTHING_ASKED } from '../../../src/sensor-agent/timeline/timeline-sink.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { EVERYTHING, type RecordedStep, RecordingDriver, Told, traceEvent } from '../../harness/recording-driver.js';
 
 const CALL = { lane: 0, afterNs: 900n, pid: 7, what: 'other', read: 'never' } as const;
 const STEP: RecordedStep = { entries: [CALL, { ...CALL, what: 'exit' }], lost: 0, crash: false, wallStepNs: 0n };
 
-function started(t: TestContext): RecordingDriver {
-  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+function started(): RecordingDriver {
+  const dir = scratchDirectory('test');
   return new RecordingDriver(dir);
 }
 
-test('a timeline tells what is asked for, to the last sink, and nobody while there is none', (t) => {
-  const driver = started(t);
+test('a timeline tells what is asked for, to the last sink, and nobody while there is none', () => {
+  const driver = started();
   const [first, second] = [new Told(), new Told()];
   const counts = () => {
     driver.step(STEP);
@@ -37,8 +34,8 @@ test('a timeline tells what is asked for, to the last sink, and nobody while the
   assert.deepEqual(counts(), [2, 3]);
 });
 
-test('an entry that is asked for is noted while nobody is told, and told to whoever comes before its turn', (t) => {
-  const driver = started(t);
+test('an entry that is asked for is noted while nobody is told, and told to whoever comes before its turn', () => {
+  const driver = started();
   const told = new Told();
   driver.recorder.ask(EVERYTHING);
   const writer = new PageWriter(64 * 1024);

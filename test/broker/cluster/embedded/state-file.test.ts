@@ -17,7 +17,7 @@ import { INTEREST_BYTES_MAX, PREDICATES_MAX, STATE_BYTES_MAX } from '../../../..
 import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
 import { sharedStateContract } from '../../../contract/shared-state.js';
 import { newBook, openState } from '../../../harness/broker/stores.js';
-import { scratchDirectory } from '../../../harness/files/scratch.js';
+import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
 
 sharedStateContract('embedded', async () => {
   const dir = scratchDirectory();

@@ -17,6 +17,7 @@ import { execRecord } from '../../../../src/sensor-agent/source/exec/exec-record
 import { ExecVisitor } from '../../../../src/sensor-agent/source/exec/exec-visit.js';
 import { FormatTable } from '../../../../src/sensor-agent/source/pages/format.js';
 import { TraceInstance } from '../../../../src/sensor-agent/source/tracefs/instance.js';
+import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
 import { liveTracefs, Recording } from '../../../harness/kernel/live-kernel.js';
 import { until } from '../../../harness/until.js';
 
@@ -136,8 +137,7 @@ test("a script is recognised by its interpreter's arguments", async () => {
 });
 
 test('a program is recognised under whatever name it was started', async (t) => {
-  const dir = mkdtempSync(join(tmpdir(), 'exec-lane-'));
-  t.after(() => rmSync(dir, { recursive: true }));
+  const dir = scratchDirectory('exec-lane');
   const link = join(dir, 'linked');
   symlinkSync('/bin/bash', link);
   // Scripts whose interpreters are scripts.

@@ -1,13 +1,12 @@
 /** What the kernel says that it missed of our probes, from files as the kernel writes them. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { ProbeMisses } from '../../../../src/sensor-agent/source/probe/probe-misses.js';
+import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'backplane-test-'));
-after(() => rmSync(folder, { recursive: true }));
+const folder = scratchDirectory('test');
 
 /** `group/event` with its calls missed. */
 function kernelSays(...events: readonly (readonly [string, number])[]): void {

@@ -1,14 +1,13 @@
 /** Draining without a kernel: a file of pages stands for what the descriptor gives. */
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import type { SourcePage } from '../../../../src/sensor-agent/source/source.js';
 import { PageDrain } from '../../../../src/sensor-agent/source/tracefs/drain.js';
+import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
 
-const dir = mkdtempSync(join(tmpdir(), 'drain-'));
-after(() => rmSync(dir, { recursive: true }));
+const dir = scratchDirectory('drain');
 const PAGE_BYTES = 4096;
 let serial = 0;
 

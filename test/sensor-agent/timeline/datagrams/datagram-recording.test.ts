@@ -9,7 +9,8 @@ import { compileRules } from '../../../../src/sensor-agent/redaction/rule.js';
 import { BUILTIN_FORMATS } from '../../../../src/sensor-agent/source/builtin-formats.js';
 import { type EventFormat, FormatTable } from '../../../../src/sensor-agent/source/pages/format.js';
 import { PageWriter } from '../../../../src/sensor-agent/source/synthetic/page-writer.js';
-import { scratchDirectory, UNSYNCED } from '../../../harness/files/scratch.js';
+import { UNSYNCED } from '../../../harness/files/scratch.js';
+import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
 import { EVERYTHING, ORIGIN, replayed, Told, WALL_NS } from '../../../harness/recording-driver.js';
 import { runs } from '../../../harness/runs.js';
 
