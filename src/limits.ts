@@ -212,6 +212,8 @@ export const UNACKNOWLEDGED_BYTES_MAX = 4 * MiB;
  */
 export const UPLINK_QUEUE_BYTES_MAX = 2 * MiB;
 export const UPLINK_QUEUE_MESSAGES_MAX = 4096;
+/** Frames that an agent sends together: mostly one of each topic. */
+export const LIVE_MESSAGE_FRAMES_MAX = 64;
 /** Overhead of a message on a data stream: gRPC's head, HTTP/2's frame heads, and the field that holds the frame. */
 export const DATA_MESSAGE_OVERHEAD_BYTES = 64;
 

@@ -47,7 +47,7 @@ export class HostileBroker {
       Live: (call: Data) => {
         const session = broker.sessions.at(-1);
         if (session) session.live = call;
-        call.on('data', (bytes: Buffer) => session?.frames.push(decodeLiveMessage(bytes)));
+        call.on('data', (bytes: Buffer) => session?.frames.push(...decodeLiveMessage(bytes)));
         call.on('error', () => undefined);
       },
       History: (call: Data) => {

@@ -148,30 +148,32 @@ export class UplinkService {
       if (held) call.pause();
       else pace.goOn();
     };
+    const take = (frameBytes: Buffer) => {
+      const { record } = session;
+      const { topic, coveredTo, durable, refusal } = this.#ingest.accept(session, frameBytes, onHeld);
+      if (refusal) {
+        const told = `${refusal.message}; it is stated as a gap`;
+        this.#onRefusal(`node ${record.name}`, new BackplaneError('invalid_argument', told));
+      }
+      pendingBytes += frameBytes.length;
+      durable.then(
+        () => {
+          pendingBytes -= frameBytes.length;
+          pace.goOn();
+          this.#registry.delivered(record);
+          acknowledgements.add(topic, coveredTo);
+        },
+        (cause) => this.#end(session, cause),
+      );
+    };
     call.on('data', (bytes: Buffer) => {
       if (!session.open) return;
       try {
-        const frameBytes = decodeLiveMessage(bytes);
-        const { record } = session;
-        const { topic, coveredTo, durable, refusal } = this.#ingest.accept(session, frameBytes, onHeld);
-        if (refusal) {
-          const told = `${refusal.message}; it is stated as a gap`;
-          this.#onRefusal(`node ${record.name}`, new BackplaneError('invalid_argument', told));
-        }
-        record.uplinkBytes += bytes.length;
-        pendingBytes += bytes.length;
+        session.record.uplinkBytes += bytes.length;
+        for (const frameBytes of decodeLiveMessage(bytes)) take(frameBytes);
         // A correct agent respects this bound by itself; one that does not is not read until frames are durable.
         if (pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
         pace.took(bytes.length);
-        durable.then(
-          () => {
-            pendingBytes -= bytes.length;
-            pace.goOn();
-            this.#registry.delivered(record);
-            acknowledgements.add(topic, coveredTo);
-          },
-          (cause) => this.#end(session, cause),
-        );
       } catch (cause) {
         this.#end(session, cause);
       }
@@ -259,7 +261,7 @@ class Pace {
   }
 }
 
-/** Frames that became durable together are acknowledged together: one message per topic, with the last position. */
+/** Frames that became durable together are acknowledged together: one message, with each topic's last position. */
 class Acknowledgements {
   readonly #pending = new Map<string, Position>();
 
@@ -275,7 +277,7 @@ class Acknowledgements {
   }
 
   #flush(): void {
-    for (const [topic, coveredTo] of this.#pending) this.#session.acknowledge(topic, coveredTo);
+    this.#session.acknowledge(this.#pending);
     this.#pending.clear();
   }
 }

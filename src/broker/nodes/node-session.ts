@@ -64,8 +64,10 @@ export class NodeSession {
     this.send({ interest: { generation, predicates: items } });
   }
 
-  acknowledge(topic: string, coveredTo: Position): void {
-    this.send({ frameAck: { topic, coveredTo: positionToMessage(coveredTo) } });
+  /** `covered`: by topic, the position up to which frames are durable. */
+  acknowledge(covered: ReadonlyMap<string, Position>): void {
+    const topics = Array.from(covered, ([topic, to]) => ({ topic, coveredTo: positionToMessage(to) }));
+    this.send({ frameAck: { topics } });
   }
 
   send(message: ControlResponse): void {

@@ -14,7 +14,7 @@ import {
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { encodeFrame, type Frame } from '../../wire/frame/frame.js';
 import { lossToMessage } from '../../wire/frame/loss.js';
-import { type HistoryMessage, SESSION_KEY, type UplinkClient } from '../../wire/grpc/rpc.js';
+import { fitsLiveMessage, type HistoryMessage, SESSION_KEY, type UplinkClient } from '../../wire/grpc/rpc.js';
 import {
   type ControlRequest,
   type ControlResponse__Output,
@@ -74,10 +74,13 @@ export class UplinkSession implements FrameLink, HistoryReply {
   readonly ended: Promise<void>;
   reason = 'the broker closed the connection';
   #end!: () => void;
-  #live: ClientWritableStream<Buffer>;
+  #live: ClientWritableStream<readonly Buffer[]>;
   #history: ClientWritableStream<HistoryMessage>;
   #sent: Sent[] = [];
   #sentBytes = 0;
+  /** Frames of this turn, which go out together. */
+  #gathered: Buffer[] = [];
+  #gatheredBytes = 0;
   /**
    * Bytes that the local socket still takes of live frames, and (in `room`) of history. Acknowledgements and credit are
    * only the broker's word, so they cannot bound the queue.
@@ -149,8 +152,21 @@ export class UplinkSession implements FrameLink, HistoryReply {
     const bytes = encodeFrame(frame);
     this.#sent.push({ topic: frame.topic, coveredTo: frame.coveredTo, bytes: bytes.length });
     this.#sentBytes += bytes.length;
-    this.#write(this.#live, bytes, bytes.length, this.#liveRoom);
+    this.#liveRoom.take(bytes.length);
+    if (!fitsLiveMessage(this.#gathered.length, this.#gatheredBytes, bytes.length)) this.#post();
+    if (this.#gathered.length === 0) queueMicrotask(() => this.#post());
+    this.#gathered.push(bytes);
+    this.#gatheredBytes += bytes.length;
     return bytes.length + DATA_MESSAGE_OVERHEAD_BYTES;
+  }
+
+  /** Each message costs both sides more than what is in it. */
+  #post(): void {
+    if (this.#gathered.length === 0) return;
+    const [frames, bytes] = [this.#gathered, this.#gatheredBytes];
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    this.#write(this.#live, frames, () => this.#liveRoom.add(bytes));
   }
 
   report(report: NodeReport): void {
@@ -158,7 +174,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
   }
 
   frame(queryId: number, frameBytes: Buffer): void {
-    this.#write(this.#history, { queryId, frameBytes }, frameBytes.length, this.room);
+    this.room.take(frameBytes.length);
+    this.#write(this.#history, { queryId, frameBytes }, () => this.room.add(frameBytes.length));
   }
 
   end(queryId: number, answer: HistoryResult): void {
@@ -188,6 +205,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
   /** Ends the session; frames that are not acknowledged yet stay so, as the recorder still has their events. */
   async close(): Promise<void> {
     this.reason = 'closed by the agent';
+    this.#post();
     this.#live.end();
     this.#history.end();
     this.#control.end();
@@ -206,24 +224,21 @@ export class UplinkSession implements FrameLink, HistoryReply {
     this.#control.cancel();
   }
 
-  #write<Message>(stream: Writable<Message>, message: Message, bytes = 0, room?: CreditBalance): void {
+  #write<Message>(stream: Writable<Message>, message: Message, taken = () => {}): void {
     if (stream.writableLength >= UPLINK_QUEUE_MESSAGES_MAX) {
       this.reason = `the broker left ${UPLINK_QUEUE_MESSAGES_MAX} messages unread`;
       this.#end();
       return;
     }
-    room?.take(bytes);
-    stream.write(message, () => room?.add(bytes));
+    stream.write(message, taken);
   }
 
   #receive(message: ControlResponse__Output): void {
     try {
       if (message.interest) this.#interest(message.interest);
-      else if (message.frameAck?.coveredTo) {
-        this.#acknowledged(
-          message.frameAck.topic,
-          positionFromMessage('frame_ack.covered_to', message.frameAck.coveredTo),
-        );
+      else if (message.frameAck) {
+        for (const { topic, coveredTo } of message.frameAck.topics)
+          if (coveredTo) this.#acknowledged(topic, positionFromMessage('frame_ack.topics.covered_to', coveredTo));
       } else if (message.lease) this.#node.lease(message.lease);
       else if (message.linger) this.#node.linger(message.linger.lingerMs);
       else if (message.historyQuery) this.#query(message.historyQuery);

@@ -3,7 +3,7 @@
  * message says what is wrong with it. Clients get typed objects, except on the data streams, which carry encoded frames
  * end to end.
  *
- *   LiveRequest    := frame 1
+ *   LiveRequest    := (frame 1)+
  *   HistoryRequest := query_id varint 1 | (frame 2 | HistoryEnd 3)
  */
 import {
@@ -22,7 +22,13 @@ import {
   type requestCallback,
   type ServiceDefinition,
 } from '@grpc/grpc-js';
-import { KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, MESSAGE_BYTES_MAX, UPLINK_WINDOW_BYTES } from '../../limits.js';
+import {
+  KEEPALIVE_MS,
+  KEEPALIVE_TIMEOUT_MS,
+  LIVE_MESSAGE_FRAMES_MAX,
+  MESSAGE_BYTES_MAX,
+  UPLINK_WINDOW_BYTES,
+} from '../../limits.js';
 import type { BackplaneClient } from '../gen/backplane/v1/Backplane.js';
 import type { ControlRequest } from '../gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse__Output } from '../gen/backplane/v1/ControlResponse.js';
@@ -44,30 +50,44 @@ export type ReceivedHistoryMessage =
 
 export interface UplinkClient extends Client {
   control(metadata: Metadata, options?: CallOptions): ClientDuplexStream<ControlRequest, ControlResponse__Output>;
-  /** The values written are encoded frames. */
-  live(metadata: Metadata, callback: requestCallback<object>): ClientWritableStream<Buffer>;
+  /** The values written are encoded frames: see encodeLiveMessage. */
+  live(metadata: Metadata, callback: requestCallback<object>): ClientWritableStream<readonly Buffer[]>;
   history(metadata: Metadata, callback: requestCallback<object>): ClientWritableStream<HistoryMessage>;
 }
 
-function encodeLiveMessage(frameBytes: Buffer): Buffer {
-  const writer = new ProtoWriter(frameBytes.length + 8);
-  writer.tag(1, LENGTH);
-  writer.varint(frameBytes.length);
-  writer.bytes.set(frameBytes, writer.offset);
-  writer.offset += frameBytes.length;
+/** At most what one frame takes in a LiveRequest beyond its own bytes. */
+const FRAME_HEAD_BYTES = 8;
+
+/** Whether a frame of so many bytes can go in one LiveRequest with `frames` others of `bytes` together. */
+export function fitsLiveMessage(frames: number, bytes: number, frameBytes: number): boolean {
+  return frames < LIVE_MESSAGE_FRAMES_MAX && bytes + frameBytes + (frames + 1) * FRAME_HEAD_BYTES <= MESSAGE_BYTES_MAX;
+}
+
+function encodeLiveMessage(frames: readonly Buffer[]): Buffer {
+  let bytes = 0;
+  for (const frame of frames) bytes += frame.length + FRAME_HEAD_BYTES;
+  const writer = new ProtoWriter(bytes);
+  for (const frame of frames) {
+    writer.tag(1, LENGTH);
+    writer.varint(frame.length);
+    writer.bytes.set(frame, writer.offset);
+    writer.offset += frame.length;
+  }
   return writer.finish();
 }
 
-/** The encoded frame within a LiveRequest, as a view. Throws invalid_argument. */
-export function decodeLiveMessage(bytes: Buffer): Buffer {
+/** The encoded frames within a LiveRequest, as views. Throws invalid_argument. */
+export function decodeLiveMessage(bytes: Buffer): Buffer[] {
   const reader = new ProtoReader(bytes, 'live message');
-  let frame: Buffer | undefined;
+  const frames: Buffer[] = [];
   while (reader.nextTag()) {
-    if (reader.field === 1) frame = reader.chunk();
+    if (reader.field === 1) frames.push(reader.chunk());
     else reader.skip();
+    if (frames.length > LIVE_MESSAGE_FRAMES_MAX)
+      throw reader.fail(`frames must be at most ${LIVE_MESSAGE_FRAMES_MAX}, got more`);
   }
-  if (frame === undefined) throw reader.fail('frame is missing');
-  return frame;
+  if (frames.length === 0) throw reader.fail('frames must be at least 1, got none');
+  return frames;
 }
 
 function encodeHistoryMessage(message: HistoryMessage): Buffer {

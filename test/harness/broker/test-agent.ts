@@ -179,7 +179,7 @@ export class TestAgent {
 
   /** Sends any bytes as a live frame. */
   sendFrame(bytes: Buffer): void {
-    this.#live.write(bytes);
+    this.#live.write([bytes]);
   }
 
   sendHistory(message: HistoryMessage): void {
@@ -211,8 +211,9 @@ export class TestAgent {
       this.interests.push(BigInt(message.interest.generation));
       this.#predicates = message.interest.predicates.map((predicate) => compilePredicate(predicate));
       if (!this.holdInterest) this.#acknowledge();
-    } else if (message.frameAck?.coveredTo) {
-      this.acknowledged.set(message.frameAck.topic, positionFromMessage('covered_to', message.frameAck.coveredTo));
+    } else if (message.frameAck) {
+      for (const { topic, coveredTo } of message.frameAck.topics)
+        this.acknowledged.set(topic, positionFromMessage('covered_to', coveredTo!));
     } else if (message.lease) this.leases.push(Number(message.lease.budget?.liveBytesPerSecond));
     else if (message.linger) this.lingers.push(message.linger.lingerMs);
     else if (message.historyQuery && this.answerWith) this.answerWith(Number(message.historyQuery.queryId));
@@ -299,7 +300,7 @@ export class TestAgent {
       ...columns(sent),
     });
     this.#continued.add(topic);
-    if (!this.loses) this.#live.write(this.mangle(encodeFrame(frame)));
+    if (!this.loses) this.#live.write([this.mangle(encodeFrame(frame))]);
   }
 
   async #answer(query: HistoryQuery__Output): Promise<void> {

@@ -227,9 +227,10 @@ test('an impossible query is answered with the error in it', async () => {
     it.say({ historyCredit: { queryId, bytes: U64_MAX } }, { historyCancel: { queryId } });
   }
   it.say(
-    { frameAck: { topic: 'weather' } },
+    { frameAck: { topics: [{ topic: 'weather' }] } },
+    { frameAck: { topics: [] } },
     {},
-    { frameAck: { topic: '__proto__', coveredTo: position(U64_MAX, '1') } },
+    { frameAck: { topics: [{ topic: '__proto__', coveredTo: position(U64_MAX, '1') }] } },
   );
   assert.equal(it.ended, false);
   await well();
@@ -265,7 +266,9 @@ test('a broker that grants and acknowledges everything, and reads nothing, costs
   let rssMax = 0;
   for (let round = 0; round < 40; round++) {
     for (const queryId of asked) it.say({ historyCredit: { queryId, bytes: U64_MAX } });
-    it.say({ frameAck: { topic: 'process', coveredTo: position(U64_MAX, String(Number.MAX_SAFE_INTEGER)) } });
+    it.say({
+      frameAck: { topics: [{ topic: 'process', coveredTo: position(U64_MAX, String(Number.MAX_SAFE_INTEGER)) }] },
+    });
     await sleep(50);
     rssMax = Math.max(rssMax, rssBytes());
   }
