@@ -376,8 +376,15 @@ export const NODE_REPORT_INTERVAL_MS = 5_000;
 export const CLOCK_MEASUREMENTS_MAX = 12;
 /** A node's wall clock this close to the broker's is taken for equal. */
 export const CLOCK_TOLERANCE_MS = 500;
-/** How often the kernel's buffers are read while nobody listens. */
-export const DRAIN_IDLE_MS = 100;
+/**
+ * How often the kernel's buffers are read while nobody listens. Not less often: what is read beside them of a process
+ * (its directory, its cgroup) is gone with it, and the copies of arguments of 3,000 execs a second are all that the
+ * buffers hold. Where there is no buffer, what is not seen in time is missed.
+ */
+export const DRAIN_IDLE_MS = 250;
+export const POLL_IDLE_MS = 100;
+/** The buffers are read again before more than this share of one is in use, at the pace at which they fill. */
+export const DRAIN_FILLED_SHARE = 0.25;
 /** While somebody does, unless settings or a subscriber's wish say otherwise: each time costs much the same. */
 export const LINGER_MS_DEFAULT = 100;
 /** Not more often than this for any wish, unless settings say otherwise. */

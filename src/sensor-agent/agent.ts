@@ -11,10 +11,7 @@ import { everyStep } from '../flow/every-step.js';
 import { TokenBucket } from '../flow/token-bucket.js';
 import {
   CLOCK_INTERVAL_MS,
-  DRAIN_IDLE_MS,
   GUARD_INTERVAL_MS,
-  LINGER_BEHIND_MS,
-  LINGER_PATHS_MS,
   LOSS_INTERVAL_MS,
   NODE_REPORT_INTERVAL_MS,
   RECORDER_SYNC_INTERVAL_MS,
@@ -24,6 +21,7 @@ import { compilePredicate, type PredicateSpec } from '../subscriptions/predicate
 import type { Position } from '../wire/position.js';
 import type { AgentOptions, AgentStatus } from './agent-options.js';
 import { Disturbances } from './disturbances.js';
+import { type Doing, DrainPace } from './drain-pace.js';
 import { Overhead, type Overheads } from './guard/overhead.js';
 import { Allowance } from './history/allowance.js';
 import {
@@ -45,7 +43,7 @@ import { Redactor } from './redaction/redactor.js';
 import { openSource } from './source/open-source.js';
 import { procMissing } from './source/proc-mount.js';
 import { ProcessReader } from './source/process-reader.js';
-import type { ExecRecord, QueryRecord, Source, SourcePage, SourceSink } from './source/source.js';
+import type { DrainResult, ExecRecord, QueryRecord, Source, SourcePage, SourceSink } from './source/source.js';
 import { Rescan } from './timeline/rescan.js';
 import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './uplink/node-report.js';
 import { Uplink } from './uplink/uplink.js';
@@ -78,8 +76,9 @@ export class Agent {
   #uplink!: Uplink;
   #disturbances!: Disturbances;
   readonly #missing: MissingProfiles;
-  /** How soon subscribers want live events; 0: as the settings say. */
-  #wishedLingerMs = 0;
+  #pace!: DrainPace;
+  /** Trace clock: when the last drain began. */
+  #drainedNs = 0n;
   #suspendedFor = '';
   #rescan: Rescan | undefined;
   #degraded: string | undefined;
@@ -135,6 +134,7 @@ export class Agent {
     this.#warnOfDamage();
     const { source, fallback } = await openSource(this.#recorder.id, options.source, sink, options.log);
     this.#source = source;
+    this.#pace = new DrainPace(options.live, source.idleMs);
     this.#degraded = [fallback, source.degraded, procMissing(source.name)].filter(Boolean).join('; ') || undefined;
     this.#demand = new Demand(source.onDemand, performance.now());
     this.#disturbances = new Disturbances(this.#recorder, this.#recorder.timeline.frontier, this.#degradedNotice);
@@ -228,32 +228,31 @@ export class Agent {
 
   #tick(): void {
     try {
-      const empty = this.#collect();
+      const { empty, filled } = this.#collect();
       const nowMs = performance.now();
       this.#publisher.tick(nowMs);
       this.#diskWatch.look(this.#recorder.hole);
       this.#housekeep(nowMs);
-      this.#schedule(empty ? this.#lingerMs() : 0);
+      const waitMs = this.#pace.next(this.#doing, filled, nowMs);
+      this.#schedule(empty ? waitMs : 0);
     } catch (cause) {
       this.#options.log.error({ err: cause }, `recording stopped for a moment: ${asBackplaneError(cause).message}`);
-      this.#schedule(DRAIN_IDLE_MS);
+      this.#schedule(this.#source.idleMs);
     }
   }
 
-  /** How long events may gather in the kernel's buffers. */
-  #lingerMs(): number {
-    if (!this.#publisher.live) return DRAIN_IDLE_MS;
-    if (this.#publisher.behind) return LINGER_BEHIND_MS;
-    const { lingerMs, lingerMsMin } = this.#options.live;
-    const usualMs = this.#demand.profiles.includes('file') ? Math.min(lingerMs, LINGER_PATHS_MS) : lingerMs;
-    return this.#wishedLingerMs === 0 ? usualMs : Math.min(usualMs, Math.max(lingerMsMin, this.#wishedLingerMs));
+  get #doing(): Doing {
+    const { live, behind } = this.#publisher;
+    return { live, behind, paths: this.#demand.profiles.includes('file') };
   }
 
-  /** Reads what the kernel has; false when there is more. */
-  #collect(): boolean {
-    const { empty } = this.#source.drain();
-    this.#recorder.expire(this.#nowNs());
-    return empty;
+  /** Reads what the kernel has. */
+  #collect(): DrainResult {
+    const beganNs = this.#nowNs();
+    const result = this.#source.drain();
+    this.#recorder.expire(this.#nowNs(), this.#drainedNs);
+    this.#drainedNs = beganNs;
+    return result;
   }
 
   #housekeep(nowMs: number): void {
@@ -381,7 +380,7 @@ export class Agent {
       disconnected: () => {
         this.#options.onPresence?.(false);
         this.#publisher.disconnect();
-        this.#wishedLingerMs = 0;
+        this.#pace.wish(0);
         this.#allowance.end();
         this.#demand.away(performance.now());
         this.#history?.close();
@@ -394,7 +393,7 @@ export class Agent {
       },
       lease: (lease) => this.#allowance.lease(lease, performance.now()),
       linger: (lingerMs) => {
-        this.#wishedLingerMs = lingerMs;
+        this.#pace.wish(lingerMs);
         this.#schedule(0);
       },
       credit: (queryId, bytes) => this.#history?.credit(queryId, bytes),

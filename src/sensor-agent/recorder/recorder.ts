@@ -313,12 +313,15 @@ export class Recorder {
     this.#timeline.notice(record, ordinal);
   }
 
-  /** Releases execs whose side record did not come in time, as they hold back all later events. */
-  expire(nowNs: bigint): void {
+  /**
+   * Releases execs whose side record did not come in time, as they hold back all later events. `drainedNs`: when the
+   * drain before the last one began; the record of an exec that was there by then has come if it ever does.
+   */
+  expire(nowNs: bigint, drainedNs = nowNs): void {
     for (;;) {
       const exec = this.#timeline.waitingExec;
       if (!exec) return;
-      const overdue = nowNs - exec.timeNs > msToNs(EXEC_CONTEXT_WAIT_MS);
+      const overdue = nowNs - exec.timeNs > msToNs(EXEC_CONTEXT_WAIT_MS) && exec.timeNs < drainedNs;
       if (!overdue && !this.#timeline.crowded) return;
       this.#exec({ ...exec, missed: true });
     }

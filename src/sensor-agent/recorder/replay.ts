@@ -92,6 +92,8 @@ export class Replay {
   #horizons = 0;
   /** Execs before this time were already overdue at the previous horizon. */
   #overdueNs = 0n;
+  /** The horizon before. */
+  #horizonNs = 0n;
   /** The oldest whole checkpoint: records can be interpreted from there at the latest. */
   #sight: Anchor | undefined;
   /** Damage that is not reported yet, because the end of its stretch is unknown. */
@@ -249,7 +251,8 @@ export class Replay {
 
   /**
    * Advances to a horizon. After damage also releases overdue execs, as their side record may be unreadable; the
-   * recorder lets no exec wait longer than until the horizon after the one at which it was overdue.
+   * recorder lets no exec wait longer than until the horizon after the one at which it was overdue and read for longer
+   * than one drain.
    */
   #horizon(horizonNs: bigint): void {
     const timeline = this.#timeline;
@@ -264,7 +267,9 @@ export class Replay {
     for (let exec = timeline.waitingExec; exec && exec.timeNs < this.#overdueNs; exec = timeline.waitingExec) {
       timeline.exec({ ...exec, missed: true }, OF_NO_RECORD);
     }
-    this.#overdueNs = horizonNs - EXEC_WAIT_NS;
+    const overdueNs = horizonNs - EXEC_WAIT_NS;
+    this.#overdueNs = overdueNs < this.#horizonNs ? overdueNs : this.#horizonNs;
+    this.#horizonNs = horizonNs;
   }
 
   #hole(hole: RecordedHole): void {

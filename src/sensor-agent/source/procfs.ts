@@ -4,7 +4,7 @@
  * `degraded`.
  */
 import { BackplaneError } from '../../errors.js';
-import { TASKS_MAX } from '../../limits.js';
+import { POLL_IDLE_MS, TASKS_MAX } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import { BUILTIN_FORMATS } from './builtin-formats.js';
 import type { FieldValue } from './pages/decoder.js';
@@ -36,6 +36,7 @@ export class ProcfsSource implements Source {
   readonly formats = new FormatTable(EVENTS.map((event) => BUILTIN_FORMATS.byName(event)!));
   readonly lanes = 1;
   readonly pageBytesMax = PAGE_BYTES;
+  readonly idleMs = POLL_IDLE_MS;
   readonly degraded =
     'the kernel is not traced, /proc is polled: most processes that live less than 0.1 s are not seen, ' +
     'and neither are signals and connections';
@@ -72,7 +73,7 @@ export class ProcfsSource implements Source {
       this.#flush();
       sink.horizon(nowNs);
     }
-    return { ...this.#result, empty: true };
+    return { ...this.#result, empty: true, filled: 0 };
   }
 
   clock(): ClockPair {

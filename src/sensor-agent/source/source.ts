@@ -27,6 +27,8 @@ export interface Source {
   readonly degraded: string | undefined;
   /** Bytes per sub-buffer: no page is longer. */
   readonly pageBytesMax: number;
+  /** How often it should be drained while nobody listens. */
+  readonly idleMs: number;
   /** Starts reading. Events left in an earlier agent's buffer are delivered at the first drain. */
   start(sink: SourceSink): Promise<void>;
   /** Reads what is there. Called by the agent's timer; synchronous and bounded in time. */
@@ -87,6 +89,8 @@ export interface DrainResult {
   readonly bytes: number;
   /** False when the drain stopped before the buffers were empty (there is more to read at once). */
   readonly empty: boolean;
+  /** How much of its buffer the fullest lane had in use, 0 to 1; 0 where there is no buffer. */
+  readonly filled: number;
 }
 
 /** Calls are synchronous and in order of arrival; buffers are valid only during the call. */

@@ -75,12 +75,8 @@ export class QueryProbe {
       instance.filter(event, condition && kernelFilter([condition], format));
     }
     const descriptors = new Map(instance.lanes.map((lane) => [lane, instance.openPages(lane)]));
-    this.#drain = new PageDrain(
-      descriptors,
-      instance.subBufferBytes,
-      nowNs,
-      (lane) => instance.laneStats(lane).overrun,
-    );
+    const overrun = (lane: number) => instance.laneStats(lane).overrun;
+    this.#drain = new PageDrain(descriptors, { ...instance.buffers, nowNs, overrun });
     this.#watch = new InstanceWatch({
       instance,
       title: 'the trace instance',

@@ -80,8 +80,9 @@ export class ExecArguments {
     return this.#way instanceof ExecProbe ? this.#way.by : 'visit';
   }
 
-  drain(): void {
-    this.#way?.drain();
+  /** Returns how much of its buffer the fullest lane had in use, 0 to 1; of the exec lane's, which never wait, 0. */
+  drain(): number {
+    return this.#way?.drain() ?? 0;
   }
 
   look(nowMs: number): Disturbance | undefined {

@@ -166,12 +166,16 @@ export class ExecProbe {
     }
   }
 
-  /** Tells what is known by now. Called with every drain of the pages. */
-  drain(): void {
-    this.#readAll();
+  /** Tells what is known by now. Called with every drain of the pages. Returns how full the buffer was, 0 to 1. */
+  drain(): number {
+    const filled = this.#readAll();
     for (const record of this.#told.splice(0)) this.#options.sink.exec(record);
     const nowMs = performance.now();
-    if (nowMs - this.#roundMs < ROUND_MS) return;
+    if (nowMs - this.#roundMs >= ROUND_MS) this.#goRound(nowMs);
+    return filled;
+  }
+
+  #goRound(nowMs: number): void {
     this.#roundMs = nowMs;
     this.#tellLost();
     this.#restore();
@@ -264,12 +268,8 @@ export class ExecProbe {
     this.#exec = { id: format.id, decode: compileDecoder(format.fields) };
     this.#wanted[format.id] = 1;
     const descriptors = new Map(instance.lanes.map((lane) => [lane, instance.openPages(lane)]));
-    return new PageDrain(
-      descriptors,
-      instance.subBufferBytes,
-      this.#options.nowNs,
-      (lane) => instance.laneStats(lane).overrun,
-    );
+    const overrun = (lane: number) => instance.laneStats(lane).overrun;
+    return new PageDrain(descriptors, { ...instance.buffers, nowNs: this.#options.nowNs, overrun });
   }
 
   #add(event: string): void {
@@ -320,8 +320,10 @@ export class ExecProbe {
     }
   }
 
-  #readAll(): void {
+  /** Returns how much of the buffer was in use, 0 to 1. */
+  #readAll(): number {
     let horizonNs = 0n;
+    let filled = 0;
     const sink = {
       page: (page: SourcePage) => this.#page(page),
       horizon: (ns: bigint) => {
@@ -329,7 +331,11 @@ export class ExecProbe {
       },
     };
     // A program that begins again and again fills the buffer as fast as it is read.
-    for (let run = 0; run < RUNS_MAX && !this.#drain!.run(sink).empty; run += 1);
+    for (let run = 0, empty = false; run < RUNS_MAX && !empty; run += 1) {
+      const result = this.#drain!.run(sink);
+      empty = result.empty;
+      filled = Math.max(filled, result.filled);
+    }
     const unknown: number[] = [];
     this.#matcher.settle(
       horizonNs,
@@ -340,6 +346,7 @@ export class ExecProbe {
       },
     );
     if (this.#learns) for (const pid of unknown) this.#learn(pid);
+    return filled;
   }
 
   #page({ lane, bytes, lost, lostUnknown }: SourcePage): void {

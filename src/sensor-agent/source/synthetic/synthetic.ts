@@ -5,6 +5,7 @@
  */
 import { BackplaneError } from '../../../errors.js';
 import {
+  DRAIN_IDLE_MS,
   SYNTHETIC_EVENTS_PER_DRAIN_MAX,
   SYNTHETIC_EVENTS_PER_SECOND_MAX,
   SYNTHETIC_LANES_MAX,
@@ -38,6 +39,7 @@ export class SyntheticSource implements Source {
   readonly lanes: number;
   readonly degraded = 'events are made up: the source is synthetic';
   readonly pageBytesMax = PAGE_BYTES;
+  readonly idleMs = DRAIN_IDLE_MS;
   /** Events made so far. */
   produced = 0;
   readonly #clock = new TraceClock(uptimeNow);
@@ -80,7 +82,7 @@ export class SyntheticSource implements Source {
     const total = this.#options.eventsMax ?? Number.MAX_SAFE_INTEGER;
     const due = Math.min(total, Math.floor((elapsedNs * this.#options.eventsPerSecond) / 1e9) + 1);
     const end = Math.min(due, this.produced + SYNTHETIC_EVENTS_PER_DRAIN_MAX);
-    const result = { pages: 0, bytes: 0, empty: end === due };
+    const result = { pages: 0, bytes: 0, empty: end === due, filled: 0 };
     for (; this.produced < end; this.produced++) this.#make(this.produced, sink, result);
     for (let lane = 0; lane < this.lanes; lane++) this.#flush(lane, sink, result);
     sink.horizon(this.produced === total ? this.#nowNs() : this.#timeNs(this.produced));

@@ -23,6 +23,16 @@ import { CommitSlack } from './commit-slack.js';
 const TURN_PAGES = 16;
 const NOTHING = new Uint8Array(65_536);
 
+export interface DrainedBuffers {
+  readonly pageBytes: number;
+  /** Of one lane, all of its pages. */
+  readonly bufferBytes: number;
+  /** Trace clock. */
+  readonly nowNs: () => bigint;
+  /** Events that a lane's buffer has overwritten so far; undefined when some of them were told by another reader. */
+  readonly overrun: (lane: number) => number | undefined;
+}
+
 /** Who takes what is read. */
 export type PageSink = Pick<SourceSink, 'page' | 'horizon'>;
 
@@ -39,6 +49,7 @@ interface Lane {
   baseNs: bigint;
   /** The state of the running drain. */
   pages: number;
+  bytes: number;
   ended: boolean;
 }
 
@@ -57,31 +68,24 @@ export class PageDrain {
   /** Pages that another clock wrote, so far. */
   misplacedPages = 0;
 
-  readonly #nowNs: () => bigint;
-  /** Events that a lane's buffer has overwritten so far; undefined when some of them were told by another reader. */
-  readonly #overrun: (lane: number) => number | undefined;
+  readonly #buffers: DrainedBuffers;
 
-  /** Takes over the descriptors (non-blocking). `nowNs` is the trace clock. */
-  constructor(
-    descriptors: ReadonlyMap<number, number>,
-    readonly pageBytes: number,
-    nowNs: () => bigint,
-    overrun: (lane: number) => number | undefined,
-  ) {
-    this.#nowNs = nowNs;
-    this.#overrun = overrun;
+  /** Takes over the descriptors (non-blocking), by lane. */
+  constructor(descriptors: ReadonlyMap<number, number>, buffers: DrainedBuffers) {
+    this.#buffers = buffers;
     this.#lanes = [...descriptors].map(([lane, fd]) => {
-      return { lane, fd, horizonNs: 0n, lost: 0, uncounted: false, baseNs: 0n, pages: 0, ended: false };
+      return { lane, fd, horizonNs: 0n, lost: 0, uncounted: false, baseNs: 0n, pages: 0, bytes: 0, ended: false };
     });
-    this.#buffer = Buffer.allocUnsafeSlow(pageBytes);
+    this.#buffer = Buffer.allocUnsafeSlow(buffers.pageBytes);
   }
 
   run(sink: PageSink): DrainResult {
-    const nowNs = this.#nowNs();
+    const nowNs = this.#buffers.nowNs();
     const beganNs = nowNs - this.#slack.at(nowNs);
     const deadline = performance.now() + DRAIN_MS_MAX;
     for (const lane of this.#lanes) {
       lane.pages = 0;
+      lane.bytes = 0;
       lane.ended = false;
     }
     let bytes = 0;
@@ -91,7 +95,9 @@ export class PageDrain {
       for (let i = 0; i < this.#lanes.length; i++) {
         const lane = this.#lanes[(this.#firstLane + i) % this.#lanes.length]!;
         if (lane.ended) continue;
-        bytes += this.#turn(lane, sink, beganNs);
+        const turn = this.#turn(lane, sink, beganNs);
+        lane.bytes += turn;
+        bytes += turn;
         if (!lane.ended) open++;
       }
     }
@@ -99,7 +105,12 @@ export class PageDrain {
     if (open > 0) this.#firstLane = (this.#firstLane + 1) % this.#lanes.length;
     this.#horizonNs = this.#horizon();
     sink.horizon(this.#horizonNs);
-    return { pages: this.#lanes.reduce((sum, lane) => sum + lane.pages, 0), bytes, empty: open === 0 };
+    let [pages, fullest] = [0, 0];
+    for (const lane of this.#lanes) {
+      pages += lane.pages;
+      fullest = Math.max(fullest, lane.bytes);
+    }
+    return { pages, bytes, empty: open === 0, filled: fullest / this.#buffers.bufferBytes };
   }
 
   /** Called when the buffers were emptied, as the kernel's counts begin anew. */
@@ -133,7 +144,7 @@ export class PageDrain {
       read = true;
       sink.page(page);
       bytes += page.bytes.length;
-      lane.ended = lane.pages > 0 && page.bytes.length < this.pageBytes / 2;
+      lane.ended = lane.pages > 0 && page.bytes.length < this.#buffers.pageBytes / 2;
       lane.pages++;
     }
     if (read) this.#reached(lane);
@@ -153,7 +164,7 @@ export class PageDrain {
 
   #losses(lane: Lane, { lost, lostUnknown }: PageHeader): { lost: number; lostUnknown: boolean } {
     lane.uncounted ||= lostUnknown;
-    const overrun = lane.uncounted && (lost > 0 || lostUnknown) ? this.#overrun(lane.lane) : undefined;
+    const overrun = lane.uncounted && (lost > 0 || lostUnknown) ? this.#buffers.overrun(lane.lane) : undefined;
     if (overrun === undefined) {
       lane.lost += lost;
       return { lost, lostUnknown };
@@ -187,7 +198,7 @@ export class PageDrain {
   #review(): void {
     const { entries, firstTimeNs } = this.#entries;
     if (entries > 0 && firstTimeNs < this.#horizonNs)
-      this.#slack.exceeded(this.#horizonNs - firstTimeNs, this.#nowNs());
+      this.#slack.exceeded(this.#horizonNs - firstTimeNs, this.#buffers.nowNs());
   }
 
   /** A lane that did not end on an empty read is known up to its last event. */

@@ -43,6 +43,7 @@ export class TraceInstance implements WantedControls {
   /** Whether an earlier agent left the instance, with the events recorded since. */
   readonly adopted: boolean;
   readonly subBufferBytes: number;
+  readonly #bufferBytesPerCpu: number;
   /** Events recorded; those of an adopted instance that are no longer wanted are in its pages only. */
   readonly events: readonly string[];
   readonly leftover: readonly string[];
@@ -66,6 +67,7 @@ export class TraceInstance implements WantedControls {
     }
     this.path = join(tracefs, 'instances', settings.name);
     this.wakeAtOnce = settings.wakeAtOnce ?? false;
+    this.#bufferBytesPerCpu = settings.bufferBytesPerCpu;
     const left = leftover(this.path, settings.name);
     this.adopted = left.adoptable;
     this.changedMeanwhile = left.changed;
@@ -155,6 +157,11 @@ export class TraceInstance implements WantedControls {
   /** Events that readers have taken, all CPUs together; less than before where the buffer was emptied. */
   eventsRead(): number {
     return this.lanes.reduce((sum, lane) => sum + count(readFileSync(this.statsPath(lane), 'utf8'), 'read events'), 0);
+  }
+
+  /** Sizes of one CPU's, as a drain wants them. */
+  get buffers(): { readonly pageBytes: number; readonly bufferBytes: number } {
+    return { pageBytes: this.subBufferBytes, bufferBytes: this.#bufferBytesPerCpu };
   }
 
   /** The CPUs that have a buffer: all that could ever come online. */

@@ -7,6 +7,7 @@ import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { BackplaneError } from '../../../errors.js';
 import {
+  DRAIN_IDLE_MS,
   EXEC_BUFFER_BYTES_PER_CPU,
   EXEC_PROBE_BUFFER_BYTES_PER_CPU,
   INSTANCE_LOOK_MS,
@@ -85,6 +86,7 @@ export class TracefsSource implements Source {
   formats = new FormatTable([]);
   lanes = 0;
   pageBytesMax = 64 * KiB;
+  readonly idleMs = DRAIN_IDLE_MS;
   degraded: string | undefined;
   onDemand: OnDemandEvents | undefined;
   blindSpots: ReadonlyMap<string, string> | undefined;
@@ -185,7 +187,7 @@ export class TracefsSource implements Source {
         sink.horizon(found?.horizonNs ?? horizonNs);
       },
     });
-    running.execs?.drain();
+    const execsFilled = running.execs?.drain() ?? 0;
     const malformed = running.drain.malformedPages - running.malformedPages;
     if (malformed > 0)
       running.sink.note('page_malformed', `${malformed} pages from the kernel are not ring-buffer pages`);
@@ -194,7 +196,7 @@ export class TracefsSource implements Source {
     if (misplaced > 0)
       running.sink.note('page_misplaced', `${misplaced} pages were written by another clock: left out`);
     running.misplacedPages += misplaced;
-    return result;
+    return { ...result, filled: Math.max(result.filled, execsFilled) };
   }
 
   look(nowMs: number): readonly Disturbance[] {
@@ -265,7 +267,7 @@ export class TracefsSource implements Source {
     this.pageBytesMax = instance.subBufferBytes;
     const descriptors = new Map(lanes.map((lane) => [lane, instance.openPages(lane)]));
     const overrun = (lane: number) => (instance.adopted ? undefined : instance.laneStats(lane).overrun);
-    const drain = new PageDrain(descriptors, instance.subBufferBytes, () => clock.nowNs(), overrun);
+    const drain = new PageDrain(descriptors, { ...instance.buffers, nowNs: () => clock.nowNs(), overrun });
     const watch = new InstanceWatch({
       instance,
       title: 'the trace instance',

@@ -9,6 +9,7 @@ import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
 
 const dir = scratchDirectory('drain');
 const PAGE_BYTES = 4096;
+const BUFFER_BYTES = 8 * PAGE_BYTES;
 let serial = 0;
 
 /** A full page of one long entry, so that a drain goes on behind it. */
@@ -34,12 +35,12 @@ function drained(pages: readonly Buffer[], overruns: readonly (number | undefine
   writeFileSync(path, Buffer.concat(pages));
   const looks = [...overruns];
   const told: Pick<SourcePage, 'lost' | 'lostUnknown'>[] = [];
-  const drain = new PageDrain(
-    new Map([[0, openSync(path, 'r')]]),
-    PAGE_BYTES,
-    () => 2_000_000_000n,
-    () => looks.shift(),
-  );
+  const drain = new PageDrain(new Map([[0, openSync(path, 'r')]]), {
+    pageBytes: PAGE_BYTES,
+    bufferBytes: BUFFER_BYTES,
+    nowNs: () => 2_000_000_000n,
+    overrun: () => looks.shift(),
+  });
   const sink = {
     page: ({ lost, lostUnknown }: SourcePage) => void told.push({ lost, lostUnknown }),
     horizon: () => {},
@@ -85,12 +86,12 @@ test('after an event from behind its horizon, the horizon keeps a greater distan
   const path = join(dir, String(serial++));
   writeFileSync(path, '');
   let nowNs = 0n;
-  const drain = new PageDrain(
-    new Map([[0, openSync(path, 'r')]]),
-    PAGE_BYTES,
-    () => nowNs,
-    () => undefined,
-  );
+  const drain = new PageDrain(new Map([[0, openSync(path, 'r')]]), {
+    pageBytes: PAGE_BYTES,
+    bufferBytes: BUFFER_BYTES,
+    nowNs: () => nowNs,
+    overrun: () => undefined,
+  });
   const distanceMs = (atMs: number) => {
     nowNs = BigInt(atMs) * 1_000_000n;
     let horizonNs = 0n;
@@ -120,12 +121,12 @@ test('a page written with another clock is left out, and does not move the horiz
   const path = join(dir, String(serial++));
   const times = [1_000n, 1_500n, 2n ** 62n, 1_400n, 1_600n];
   writeFileSync(path, Buffer.concat(times.map((timeNs) => page(undefined, timeNs))));
-  const drain = new PageDrain(
-    new Map([[0, openSync(path, 'r')]]),
-    PAGE_BYTES,
-    () => 2_000_000_000n,
-    () => undefined,
-  );
+  const drain = new PageDrain(new Map([[0, openSync(path, 'r')]]), {
+    pageBytes: PAGE_BYTES,
+    bufferBytes: BUFFER_BYTES,
+    nowNs: () => 2_000_000_000n,
+    overrun: () => undefined,
+  });
   const told: bigint[] = [];
   let horizonNs = 0n;
   const sink = {

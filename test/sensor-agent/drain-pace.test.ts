@@ -1,0 +1,49 @@
+/** How soon the kernel's buffers are read again. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { LINGER_BEHIND_MS, LINGER_PATHS_MS } from '../../src/limits.js';
+import { DrainPace } from '../../src/sensor-agent/drain-pace.js';
+import { runs } from '../harness/runs.js';
+
+const LIVE = { lingerMs: 100, lingerMsMin: 5 };
+const IDLE_MS = 250;
+const IDLE = { live: false, behind: false, paths: false };
+const LISTENING = { live: true, behind: false, paths: false };
+
+/** After a drain that found nothing. */
+function wait(doing: typeof IDLE, wishedMs = 0): number {
+  const pace = new DrainPace(LIVE, IDLE_MS);
+  pace.wish(wishedMs);
+  return pace.next(doing, 0, 0);
+}
+
+test('events gather for as long as nobody waits for them, or as subscribers wish within the settings', () => {
+  assert.equal(wait(IDLE), IDLE_MS);
+  assert.equal(wait(IDLE, 25), IDLE_MS);
+  assert.equal(wait(LISTENING), 100);
+  assert.equal(wait(LISTENING, 25), 25);
+  assert.equal(wait(LISTENING, 1), 5);
+  assert.equal(wait(LISTENING, 60_000), 100);
+  assert.equal(wait({ ...LISTENING, paths: true }), LINGER_PATHS_MS);
+  assert.equal(wait({ ...LISTENING, behind: true }), LINGER_BEHIND_MS);
+});
+
+test('a buffer that was not full at the first look is read before it is, also where its pace doubles', () => {
+  fc.assert(
+    fc.property(fc.double({ min: 0.001, max: 0.004, noNaN: true }), fc.boolean(), (perMs, doubles) => {
+      const pace = new DrainPace(LIVE, IDLE_MS);
+      let nowMs = 0;
+      // The first comes as late as an idle machine's; from there on the pace is known.
+      let waitMs = pace.next(IDLE, 0, nowMs);
+      for (let drain = 0; drain < 50; drain += 1) {
+        nowMs += waitMs;
+        const filled = Math.min(1, waitMs * perMs * (doubles && drain % 2 === 1 ? 2 : 1));
+        if (drain > 0) assert.ok(filled < 1, `${waitMs} ms at ${perMs}`);
+        waitMs = pace.next(IDLE, filled, nowMs);
+        assert.ok(waitMs > 0 && waitMs <= IDLE_MS);
+      }
+    }),
+    { numRuns: runs(200) },
+  );
+});
