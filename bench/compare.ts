@@ -17,7 +17,7 @@ interface Benchmark {
 
 const BENCHMARKS: readonly Benchmark[] = [
   { name: 'latency', args: [] },
-  { name: 'live-cost', args: ['10'] },
+  { name: 'light', args: ['10'] },
   { name: 'recording', args: [] },
   { name: 'history', args: ['256'] },
   { name: 'pushdown', args: [] },

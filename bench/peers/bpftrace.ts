@@ -1,6 +1,10 @@
 /** bpftrace printing the events that Backplane records by default: the tool that a user would take instead. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 
 const TRACEPOINTS = [
   'sched:sched_process_exec',
@@ -17,20 +21,41 @@ export function bpftraceIsInstalled(): boolean {
   return spawnSync('bpftrace', ['--version']).status === 0;
 }
 
+/** What it prints of processes, with their arguments. */
+const SCRIPT = fileURLToPath(new URL('../../../bench/exec.bt', import.meta.url));
+/** More than it prints before its probes are attached. */
+const ATTACHED_BYTES = 200;
+
 export class Bpftrace {
   readonly #child: ChildProcess;
   readonly #closed: Promise<unknown>;
 
-  private constructor(script: string) {
-    this.#child = spawn('bpftrace', ['-e', script], { stdio: ['ignore', 'pipe', 'ignore'] });
-    this.#child.stdout!.resume();
-    this.#closed = new Promise((resolve) => this.#child.on('close', resolve));
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    child.stdout?.resume();
+    this.#closed = new Promise((resolve) => child.on('close', resolve));
   }
 
   /** Resolves when its probes are attached. Its output, a pipe, says nothing before the first event: so after 3 s. */
   static async start(withArguments: boolean): Promise<Bpftrace> {
-    const tool = new Bpftrace(withArguments ? `${ARGUMENTS}\n${EVENTS}` : EVENTS);
+    const script = withArguments ? `${ARGUMENTS}\n${EVENTS}` : EVENTS;
+    const tool = new Bpftrace(spawn('bpftrace', ['-e', script], { stdio: ['ignore', 'pipe', 'ignore'] }));
     await sleep(3_000);
+    return tool;
+  }
+
+  /** Runs exec.bt. Resolves when its probes are attached: then it prints a program that is run. */
+  static async printingToFile(): Promise<Bpftrace> {
+    const dir = mkdtempSync(join(tmpdir(), 'backplane-bpftrace-'));
+    const path = join(dir, 'printed');
+    const file = openSync(path, 'w');
+    const tool = new Bpftrace(spawn('bpftrace', ['-B', 'line', SCRIPT], { stdio: ['ignore', file, 'ignore'] }));
+    void tool.#closed.then(() => rmSync(dir, { recursive: true, force: true }));
+    closeSync(file);
+    while (statSync(path).size < ATTACHED_BYTES) {
+      execFileSync('/bin/true');
+      await sleep(50);
+    }
     return tool;
   }
 

@@ -5,36 +5,26 @@
  *
  *   node dist/bench/scenarios/exec-slowdown.js [PAIRS]
  */
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { Bus } from '../../test/harness/bus/bus.js';
 import { median, report, round } from '../measuring/report.js';
+import { Bpftrace } from '../peers/bpftrace.js';
 
 const PAIRS = Number(process.argv[2] ?? 200);
 /** Runs of one arm before the next has its turn: starting an arm takes seconds, a run a third of one. */
 const BLOCK = 10;
 const EXECS = 200;
 const LOOP = `i=0; while [ $i -lt ${EXECS} ]; do /bin/true one two; i=$((i+1)); done`;
-const SCRIPT = fileURLToPath(new URL('../../../bench/exec.bt', import.meta.url));
 /** Normal distribution, 97.5 %: there are 200 pairs. */
 const Z = 1.96;
 
 const ARMS = ['none', 'backplane', 'bpftrace'] as const;
 type Arm = (typeof ARMS)[number];
 const times: Record<Arm, number[]> = { none: [], backplane: [], bpftrace: [] };
-const dir = mkdtempSync(join(tmpdir(), 'backplane-slowdown-'));
 
-try {
-  for (let round = 0; times.none.length < PAIRS; round += 1)
-    for (let turn = 0; turn < ARMS.length; turn += 1) await block(ARMS[(round + turn) % ARMS.length]!);
-} finally {
-  rmSync(dir, { recursive: true, force: true });
-}
+for (let round = 0; times.none.length < PAIRS; round += 1)
+  for (let turn = 0; turn < ARMS.length; turn += 1) await block(ARMS[(round + turn) % ARMS.length]!);
 
 const slowdown = (arm: Arm) => times[arm].map((ms, at) => (ms / times.none[at]! - 1) * 100);
 const ours = slowdown('backplane');
@@ -79,20 +69,8 @@ async function begin(arm: Arm): Promise<() => Promise<unknown>> {
     const bus = await Bus.start();
     return () => bus.destroy();
   }
-  const path = join(dir, 'bpftrace');
-  const file = openSync(path, 'w');
-  const tool = spawn('bpftrace', ['-B', 'line', SCRIPT], { stdio: ['ignore', file, 'ignore'] });
-  const closed = once(tool, 'close');
-  closeSync(file);
-  // It has attached its probes when it prints a program that is run.
-  while (statSync(path).size < 200) {
-    execFileSync('/bin/true');
-    await sleep(50);
-  }
-  return () => {
-    tool.kill('SIGINT');
-    return closed;
-  };
+  const tool = await Bpftrace.printingToFile();
+  return () => tool.stop();
 }
 
 function row(what: string, values: readonly number[]) {

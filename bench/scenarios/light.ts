@@ -1,0 +1,195 @@
+/**
+ * What Backplane takes of the machine that it watches, by how many programs are started, and how soon events come: with
+ * nobody listening, with one listener to everything, and, in the same run, `bpftrace` printing the same to a file, with
+ * arguments (bench/exec.bt). Runs with the settings that it comes with, the guard among them. As root.
+ *
+ *   node dist/bench/scenarios/light.js [SECONDS]
+ */
+import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Bus, Command, type EventLine } from '../../test/harness/bus/bus.js';
+import { residentMiB } from '../measuring/process-cost.js';
+import { quantile, report, round } from '../measuring/report.js';
+import { Bpftrace, bpftraceIsInstalled } from '../peers/bpftrace.js';
+
+const SECONDS = Number(process.argv[2] ?? 60);
+/** Until what runs often is compiled. */
+const WARM_UP_MS = 20_000;
+const SETTLE_MS = 3_000;
+const EXECS_PER_SECOND = [0, 10, 50, 500, 1_500];
+
+/** Starts a program when it is due and waits for it; says at the end how many it started. */
+const LOAD = `
+import os, signal, sys, time
+period = 1 / float(sys.argv[1])
+started = 0
+def tell(*_):
+    print(started, flush=True)
+signal.signal(signal.SIGUSR1, tell)
+due = time.monotonic()
+while True:
+    os.waitpid(os.posix_spawn('/bin/true', ['/bin/true', 'x'], {}), 0)
+    started += 1
+    due += period
+    wait = due - time.monotonic()
+    if wait > 0:
+        time.sleep(wait)
+`;
+
+class Load {
+  readonly #child;
+  readonly #counts: AsyncIterator<string> | undefined;
+
+  constructor(execsPerSecond: number) {
+    if (execsPerSecond === 0) return;
+    this.#child = spawn('python3', ['-c', LOAD, String(execsPerSecond)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#counts = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();
+  }
+
+  /** Programs started so far. */
+  async started(): Promise<number> {
+    if (!this.#child || !this.#counts) return 0;
+    this.#child.kill('SIGUSR1');
+    return Number((await this.#counts.next()).value);
+  }
+
+  stop(): void {
+    this.#child?.kill('SIGKILL');
+  }
+}
+
+interface Cost {
+  readonly execsPerSecond: number;
+  /** % of a core, in the order of the processes. */
+  readonly cpu: readonly number[];
+}
+
+/** CPU of processes while so many programs are started. */
+async function cost(execsPerSecond: number, pids: readonly number[]): Promise<Cost> {
+  const load = new Load(execsPerSecond);
+  try {
+    await sleep(SETTLE_MS);
+    const began = { started: await load.started(), cpu: pids.map(cpuNs), ms: performance.now() };
+    await sleep(SECONDS * 1000);
+    const elapsedMs = performance.now() - began.ms;
+    const started = (await load.started()) - began.started;
+    return {
+      execsPerSecond: (started / elapsedMs) * 1000,
+      cpu: pids.map((pid, at) => (cpuNs(pid) - began.cpu[at]!) / elapsedMs / 10_000),
+    };
+  } finally {
+    load.stop();
+  }
+}
+
+/** CPU time of all threads of a process so far. */
+function cpuNs(pid: number): number {
+  let sum = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`))
+    sum += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
+  return sum;
+}
+
+/** Listens to everything, and notes how late each exec came. */
+class Listener {
+  readonly #command: Command;
+  delaysMs: number[] = [];
+
+  constructor(bus: Bus, latency?: string) {
+    const wish = latency === undefined ? [] : ['--latency', latency];
+    this.#command = new Command(['observe', '-o', 'json', '--follow', '--all', ...wish], bus.env, false);
+    createInterface({ input: this.#command.child.stdout! }).on('line', (line) => {
+      if (!line.startsWith('{"type":"process.exec"')) return;
+      const nowMs = performance.timeOrigin + performance.now();
+      this.delaysMs.push(nowMs - wallMs((JSON.parse(line) as EventLine).time));
+    });
+  }
+
+  get pid(): number {
+    return this.#command.child.pid!;
+  }
+
+  async stop(): Promise<void> {
+    await this.#command.stop('SIGINT');
+  }
+}
+
+function wallMs(rfc3339: string): number {
+  const [whole, fraction = ''] = rfc3339.replace('Z', '').split('.');
+  return Date.parse(`${whole}Z`) + Number(`0.${fraction}`) * 1000;
+}
+
+const theirs = new Map<number, number>();
+if (bpftraceIsInstalled()) {
+  const tool = await Bpftrace.printingToFile();
+  try {
+    for (const rate of EXECS_PER_SECOND) theirs.set(rate, (await cost(rate, [tool.pid])).cpu[0]!);
+  } finally {
+    await tool.stop();
+  }
+}
+
+const rows: Record<string, string | number>[] = [];
+const bus = await Bus.start();
+try {
+  const agent = await bus.agentPid();
+  const broker = bus.up.child.pid!;
+  const warm = async () => {
+    const load = new Load(100);
+    await sleep(WARM_UP_MS);
+    load.stop();
+  };
+  await warm();
+  for (const rate of EXECS_PER_SECOND) {
+    const { execsPerSecond, cpu } = await cost(rate, [agent, broker]);
+    rows.push(row('nobody', rate, execsPerSecond, [...cpu, 0], undefined, residentMiB(agent), residentMiB(broker)));
+  }
+  for (const [latency, rates] of [
+    [undefined, EXECS_PER_SECOND],
+    ['25ms', [0, 50, 500]],
+  ] as const) {
+    const listener = new Listener(bus, latency);
+    await warm();
+    for (const rate of rates) {
+      listener.delaysMs = [];
+      const { execsPerSecond, cpu } = await cost(rate, [agent, broker, listener.pid]);
+      const who = latency === undefined ? 'one' : `one, --latency ${latency}`;
+      const delays = rate === 0 ? undefined : listener.delaysMs;
+      rows.push(row(who, rate, execsPerSecond, cpu, delays, residentMiB(agent), residentMiB(broker)));
+    }
+    await listener.stop();
+  }
+} finally {
+  await bus.destroy();
+}
+
+function row(
+  listening: string,
+  asked: number,
+  execsPerSecond: number,
+  cpu: readonly number[],
+  delaysMs: readonly number[] | undefined,
+  agentMiB: number,
+  brokerMiB: number,
+) {
+  const peer = theirs.get(asked);
+  const together = cpu.reduce((sum, each) => sum + each, 0);
+  return {
+    listening,
+    'execs/s': round(execsPerSecond, 0),
+    agent: round(cpu[0]!),
+    broker: round(cpu[1]!),
+    observe: round(cpu[2]!),
+    together: round(together),
+    bpftrace: peer === undefined ? 'not installed' : round(peer),
+    'agent / bpftrace': peer === undefined ? '' : round(cpu[0]! / peer, 1),
+    'together / bpftrace': peer === undefined ? '' : round(together / peer, 1),
+    'p50 ms': delaysMs === undefined ? '' : round(quantile(delaysMs, 0.5), 0),
+    'p99 ms': delaysMs === undefined ? '' : round(quantile(delaysMs, 0.99), 0),
+    'agent MiB': round(agentMiB, 0),
+    'broker MiB': round(brokerMiB, 0),
+  };
+}
+report('CPU, % of a core, and latency of execs', rows, { seconds: SECONDS });
