@@ -46,6 +46,15 @@ export function copiedRecord(entry: ExecEntry, stack: ExecStack): ExecRecord {
   return { lane, timeNs, pid, missed: false, process: { ...found, ...own } };
 }
 
+/** The record of an exec whose arguments the kernel copied, and that nobody looked up. */
+export function unseenRecord(
+  { lane, timeNs, pid, filename }: Omit<ExecEvent, 'superseded'>,
+  stack: ExecStack,
+): ExecRecord {
+  const own = { args: stack.args ?? [], argsTruncated: stack.truncated || undefined };
+  return { lane, timeNs, pid, missed: false, process: { pid, ...givenPath(cut(filename)), ...own } };
+}
+
 /** Whether the arguments that /proc shows are those that the kernel copied, or begin so where the copy was cut. */
 function begins(found: readonly string[], { args = [], truncated }: ExecStack): boolean {
   if (found.length < args.length || (!truncated && found.length > args.length)) return false;

@@ -10,19 +10,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
-import { Pacer } from '../../../flow/pacer.js';
-import {
-  EXEC_LANE_CPU_BURST_MS,
-  EXEC_LANE_CPU_SHARE,
-  EXEC_PROBE_MISSES_MAX,
-  EXEC_PROOF_MS_MAX,
-  KiB,
-  MiB,
-  PAGE_AHEAD_NS_MAX,
-} from '../../../limits.js';
-import { EXEC_ENTRY_BYTES_MAX, readExecEntry } from '../exec/exec-entry.js';
-import { copiedRecord, execRecord } from '../exec/exec-record.js';
-import { ExecVisitor } from '../exec/exec-visit.js';
+import { EXEC_PROBE_MISSES_MAX, EXEC_PROOF_MS_MAX, KiB, MiB, PAGE_AHEAD_NS_MAX } from '../../../limits.js';
 import { compileDecoder, type Decoder } from '../pages/decoder.js';
 import { eventPid, parseFormat } from '../pages/format.js';
 import { PageEntries, scanPage, startCursor } from '../pages/page.js';
@@ -32,6 +20,7 @@ import { PageDrain } from '../tracefs/drain.js';
 import { removeInstance, TraceInstance } from '../tracefs/instance.js';
 import { InstanceWatch } from '../tracefs/instance-watch.js';
 import { definitionsOf, probeGroup, undefine, undefineAll } from './definitions.js';
+import { ExecLooks } from './exec-looks.js';
 import { ExecMatcher, type Matched, type SeenExec } from './exec-matcher.js';
 import type { ExecPoints } from './exec-points.js';
 import { type ExecStack, readExecStack } from './exec-stack.js';
@@ -98,11 +87,7 @@ export class ExecProbe {
   /** By the id of its event. */
   readonly #probes = new Map<number, Probe>();
   readonly #matcher = new ExecMatcher<Exec, ExecStack>();
-  readonly #visitor = new ExecVisitor();
-  readonly #entry = Buffer.alloc(EXEC_ENTRY_BYTES_MAX);
-  /** Visits must not take a core from others: over this share, execs that the kernel copied are not looked up. */
-  readonly #pacer = new Pacer(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS);
-  #restUntilMs = 0;
+  readonly #looks = new ExecLooks();
   readonly #entries = new PageEntries();
   readonly #wanted = new Uint8Array(65_536);
   #drain: PageDrain | undefined;
@@ -341,7 +326,7 @@ export class ExecProbe {
       horizonNs,
       (matched) => this.#tell(matched),
       (exec) => {
-        exec.visited = { record: this.#visit(exec), untilNs: this.#options.nowNs() };
+        exec.visited = { record: this.#looks.look(exec), untilNs: this.#options.nowNs() };
         if (unknown.length < LEARNED_MAX) unknown.push(exec.pid);
       },
     );
@@ -380,12 +365,12 @@ export class ExecProbe {
     if (copy !== undefined) {
       this.#misses = 0;
       this.#copiedNs = exec.timeNs;
-      this.#told.push(this.#visit(exec, copy));
+      this.#told.push(this.#looks.look(exec, copy));
       return;
     }
     const { visited } = exec;
     if (visited && (replacedNs === undefined || replacedNs > visited.untilNs)) this.#told.push(visited.record);
-    else this.#told.push(this.#record(exec, true));
+    else this.#told.push(this.#looks.pass(exec));
     if (replacedNs === undefined && this.#points.copies(exec.pid, exec.timeNs)) this.#misses += 1;
   }
 
@@ -411,24 +396,6 @@ export class ExecProbe {
   #forget(event: string): void {
     this.#unwant(event);
     this.#points.remove(event);
-  }
-
-  /** The record of an exec, with what /proc says of it unless that would cost too much. */
-  #visit(exec: Exec, stack?: ExecStack): ExecRecord {
-    const beganMs = performance.now();
-    if (beganMs < this.#restUntilMs) return this.#record(exec, true, stack);
-    const record = this.#record(exec, false, stack);
-    const endedMs = performance.now();
-    const waitMs = this.#pacer.spend(endedMs - beganMs);
-    if (waitMs > 0) this.#restUntilMs = endedMs + waitMs;
-    return record;
-  }
-
-  #record(exec: Exec, superseded: boolean, stack?: ExecStack): ExecRecord {
-    const event = { ...exec, superseded };
-    const length = superseded ? this.#visitor.pass(event, this.#entry) : this.#visitor.visit(event, this.#entry);
-    const entry = readExecEntry(this.#entry.subarray(0, length));
-    return stack ? copiedRecord(entry, stack) : execRecord(entry, false);
   }
 
   /**

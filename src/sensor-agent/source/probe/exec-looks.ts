@@ -1,0 +1,45 @@
+/** What /proc says of programs whose exec was seen, some time after it: most have ended by then. */
+import { existsSync } from 'node:fs';
+import { Pacer } from '../../../flow/pacer.js';
+import { EXEC_LANE_CPU_BURST_MS, EXEC_LANE_CPU_SHARE } from '../../../limits.js';
+import { EXEC_ENTRY_BYTES_MAX, type ExecEvent, readExecEntry } from '../exec/exec-entry.js';
+import { copiedRecord, execRecord, unseenRecord } from '../exec/exec-record.js';
+import { ExecVisitor } from '../exec/exec-visit.js';
+import type { ExecRecord } from '../source.js';
+import type { ExecStack } from './exec-stack.js';
+
+type Exec = Omit<ExecEvent, 'superseded'>;
+
+export class ExecLooks {
+  readonly #visitor = new ExecVisitor();
+  readonly #entry = Buffer.alloc(EXEC_ENTRY_BYTES_MAX);
+  /** Looks must not take a core from others: over this share, programs are not looked up. */
+  readonly #pacer = new Pacer(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS);
+  #restUntilMs = 0;
+
+  /** The record of an exec, with what /proc says of it unless that would cost too much. */
+  look(exec: Exec, stack?: ExecStack): ExecRecord {
+    // A look-up of each file that is not there would cost ten times as much.
+    if (!existsSync(`/proc/${exec.pid}`)) return this.pass(exec, stack, false);
+    const beganMs = performance.now();
+    if (beganMs < this.#restUntilMs) return this.pass(exec, stack);
+    const record = this.#visit(exec, stack);
+    const endedMs = performance.now();
+    const waitMs = this.#pacer.spend(endedMs - beganMs);
+    if (waitMs > 0) this.#restUntilMs = endedMs + waitMs;
+    return record;
+  }
+
+  /** The record without a look. `superseded`: there may be a later program of the process. */
+  pass(exec: Exec, stack?: ExecStack, superseded = true): ExecRecord {
+    if (stack) return unseenRecord(exec, stack);
+    const length = this.#visitor.pass({ ...exec, superseded }, this.#entry);
+    return execRecord(readExecEntry(this.#entry.subarray(0, length)), false);
+  }
+
+  #visit(exec: Exec, stack: ExecStack | undefined): ExecRecord {
+    const length = this.#visitor.visit({ ...exec, superseded: false }, this.#entry);
+    const entry = readExecEntry(this.#entry.subarray(0, length));
+    return stack ? copiedRecord(entry, stack) : execRecord(entry, false);
+  }
+}

@@ -1,0 +1,42 @@
+/** What is recorded of a program that runs, and of one that has ended, where the kernel copied its arguments. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { realpathSync } from 'node:fs';
+import { test } from 'node:test';
+import { EVENT_STRING_BYTES_MAX } from '../../../../src/limits.js';
+import { ExecLooks } from '../../../../src/sensor-agent/source/probe/exec-looks.js';
+import { until } from '../../../harness/until.js';
+
+const ARGS = [process.execPath, '-e', 'process.stdin.resume()'];
+const STACK = { args: ARGS, truncated: false, uid: process.geteuid?.() ?? 0 };
+
+test('a program that runs is looked up; of one that has ended there is what the kernel copied', async (t) => {
+  const child = spawn(process.execPath, ARGS.slice(1), { cwd: '/usr', stdio: ['pipe', 'ignore', 'ignore'] });
+  t.after(() => child.kill('SIGKILL'));
+  const ended = once(child, 'close');
+  const exec = { lane: 1, timeNs: 5n, pid: child.pid!, filename: './given' };
+  const looks = new ExecLooks();
+  const running = await until('it runs', () => {
+    const record = looks.look(exec, STACK);
+    return record.process?.executablePath === realpathSync(process.execPath) && record;
+  });
+  assert.equal(running.process?.workingDirectory, '/usr');
+  assert.deepEqual([running.missed, running.process?.args], [false, ARGS]);
+  child.kill('SIGKILL');
+  await ended;
+  const head = { lane: 1, timeNs: 5n, pid: child.pid };
+  const given = { pid: child.pid, executablePath: './given', executableAsGiven: true };
+  const copied = { ...given, args: ARGS, argsTruncated: undefined };
+  assert.deepEqual(looks.look(exec, STACK), { ...head, missed: false, process: copied });
+  const { missed, process: known } = looks.look(exec);
+  assert.equal(missed, true);
+  assert.deepEqual([known?.executablePath, known?.args], ['./given', undefined]);
+});
+
+test('the path that a program was started by is cut to its bound', () => {
+  const exec = { lane: 0, timeNs: 1n, pid: 2 ** 22 - 1, filename: 'ä'.repeat(EVENT_STRING_BYTES_MAX) };
+  const { process: found } = new ExecLooks().pass(exec, { ...STACK, truncated: true });
+  assert.equal(found?.executablePath, 'ä'.repeat(EVENT_STRING_BYTES_MAX / 2));
+  assert.equal(found?.argsTruncated, true);
+});
