@@ -9,28 +9,36 @@ export type Json = string | number | boolean | null | Json[] | { [name: string]:
 
 /** `node` and `topic` are left out when empty. */
 export function eventToJson(event: EventMessage, node: string, topic: string): { [name: string]: Json } {
-  return messageToJson({ ...event, topic: topic || event.topic, node: node || event.node });
+  return messageToJson(event, { node, topic });
 }
 
 /** Fields of 64 bits, which proto-loader gives as decimal strings. (No container's id is "0".) */
 const LONG_FIELDS = new Set(['epoch', 'timeNs', 'lost', 'id', 'result', 'flags', 'mode', 'ownerId', 'groupId', 'size']);
 /** 9999-12-31, the last day that RFC 3339 can write. */
 const SECONDS_MAX = 253_402_300_799;
+const UNDERSCORE = 95;
 
-function messageToJson(message: object): { [name: string]: Json } {
+/** `instead`: what stands in the place of fields, where it is not empty. */
+function messageToJson(message: object, instead?: Readonly<Record<string, string>>): { [name: string]: Json } {
   const json: { [name: string]: Json } = {};
   const fields = message as Record<string, unknown>;
-  for (const [name, value] of Object.entries(fields)) {
+  // Not Object.entries: this runs for every event.
+  for (const name in fields) {
+    const value = instead?.[name] || fields[name];
     // proto-loader marks a present optional field by `_name: 'name'`, even when it is at its default.
-    if (name.startsWith('_') && value === name.slice(1)) continue;
-    const present = fields[`_${name}`] === name;
-    const text = fieldToJson(name, value, present);
+    if (name.charCodeAt(0) === UNDERSCORE) continue;
+    const text = fieldToJson(name, value, fields);
     if (text !== undefined) json[name] = text;
   }
   return json;
 }
 
-function fieldToJson(name: string, value: unknown, present: boolean): Json | undefined {
+/** Whether an optional field is set, which its value does not show where that is the default. */
+function isPresent(name: string, fields: Record<string, unknown>): boolean {
+  return fields[`_${name}`] === name;
+}
+
+function fieldToJson(name: string, value: unknown, fields: Record<string, unknown>): Json | undefined {
   if (Array.isArray(value)) return value.length === 0 ? undefined : value.map(String);
   if (typeof value === 'object' && value !== null) {
     // The only map: its entries are data, and are kept even with names or values that look like defaults.
@@ -39,10 +47,11 @@ function fieldToJson(name: string, value: unknown, present: boolean): Json | und
     return messageToJson(value);
   }
   if (typeof value === 'string') {
-    return present || (value !== '' && !(value === '0' && LONG_FIELDS.has(name))) ? value : undefined;
+    const isDefault = value === '' || (value === '0' && LONG_FIELDS.has(name));
+    return !isDefault || isPresent(name, fields) ? value : undefined;
   }
-  if (typeof value === 'number') return present || value !== 0 ? value : undefined;
-  if (typeof value === 'boolean') return present || value ? value : undefined;
+  if (typeof value === 'number') return value !== 0 || isPresent(name, fields) ? value : undefined;
+  if (typeof value === 'boolean') return value || isPresent(name, fields) ? value : undefined;
   return undefined;
 }
 
@@ -59,6 +68,9 @@ function isTimestamp(value: object): value is TimestampFields {
 export function timestampToJson({ seconds, nanos }: TimestampFields): string | undefined {
   const at = Number(seconds);
   if (!(at >= 0 && at <= SECONDS_MAX && nanos >= 0 && nanos <= 999_999_999)) return undefined;
-  const toSecond = new Date(at * 1000).toISOString().slice(0, 19);
-  return `${toSecond}.${String(nanos).padStart(9, '0')}Z`;
+  if (at !== lastSecond.at) lastSecond = { at, text: new Date(at * 1000).toISOString().slice(0, 19) };
+  return `${lastSecond.text}.${String(nanos).padStart(9, '0')}Z`;
 }
+
+/** Events that follow each other are mostly of one second. */
+let lastSecond = { at: -1, text: '' };
