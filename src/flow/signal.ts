@@ -5,6 +5,8 @@
 export class Signal {
   #pending = false;
   #resolve: (() => void) | undefined;
+  /** The signal that ends waits: mostly one for all of them. */
+  #abort: AbortSignal | undefined;
 
   notify(): void {
     this.#pending = true;
@@ -16,18 +18,26 @@ export class Signal {
   /** Resolves at the next notification, after `timeoutMs`, or when `abort` fires. One waiter at a time. */
   async wait(abort: AbortSignal, timeoutMs: number): Promise<void> {
     if (!this.#pending && !abort.aborted) {
+      this.#endBy(abort);
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(done, timeoutMs);
-        abort.addEventListener('abort', done, { once: true });
-        this.#resolve = done;
-        function done(): void {
+        const timer = setTimeout(resolve, timeoutMs);
+        this.#resolve = () => {
           clearTimeout(timer);
-          abort.removeEventListener('abort', done);
           resolve();
-        }
+        };
       });
       this.#resolve = undefined;
     }
     this.#pending = false;
   }
+
+  /** Listens once, not at each wait: adding and removing listeners would be most of what a wait costs. */
+  #endBy(abort: AbortSignal): void {
+    if (this.#abort === abort) return;
+    this.#abort?.removeEventListener('abort', this.#onAbort);
+    this.#abort = abort;
+    abort.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  readonly #onAbort = () => this.notify();
 }

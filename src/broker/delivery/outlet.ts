@@ -104,9 +104,10 @@ export class Outlet {
   }
 
   count(count: Count): void {
-    for (const [kind, events] of Object.entries(count) as [keyof DeliveryTotals, number][]) {
-      this.ledger[kind] += events;
-      this.#totals[kind] += events;
+    for (const kind in count) {
+      const events = count[kind as keyof DeliveryTotals] ?? 0;
+      this.ledger[kind as keyof DeliveryTotals] += events;
+      this.#totals[kind as keyof DeliveryTotals] += events;
     }
   }
 
@@ -132,7 +133,9 @@ export class Outlet {
     const { gap, watermark, coverage } = delivery.kind === 'message' ? delivery.message : {};
     if (gap) this.gapsOpen = true;
     else if (delivery.kind === 'batch' || watermark || coverage) this.gapsOpen = false;
-    await Promise.all([...ahead, this.#sink.write(delivery)]);
+    const written = this.#sink.write(delivery);
+    if (ahead.length === 0) await written;
+    else await Promise.all([...ahead, written]);
   }
 
   /** Writes the pending gaps without waiting, so that no cursor of a concurrent write gets in before them. */

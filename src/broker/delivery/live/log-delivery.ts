@@ -15,6 +15,9 @@ import { hadOf, selectLive, shedOf } from './live-frame.js';
 import type { NodeWatch } from './node-watch.js';
 import type { Notices } from './notices.js';
 
+/** A node's frames of one moment, a frame a topic, are mostly delivered in one turn. */
+const ITEMS_PER_TURN = 8;
+
 export class LogDelivery {
   /** By place, the offset before which frames are skipped. */
   readonly #skipTo = new Map<LogPlace, number>();
@@ -33,14 +36,16 @@ export class LogDelivery {
     this.#notices = notices;
   }
 
-  /** Reads one item of each partition, until the limit is reached. Returns true when there was none. */
+  /** Reads some items of each partition, until the limit is reached. Returns true when there was none. */
   async readRound(): Promise<boolean> {
     const { position, outlet } = this.#subscription;
     let idle = true;
     for (const place of position.places) {
-      if (place.lag === 0) continue;
-      idle = (await this.#advance(place)) && idle;
-      if (outlet.left <= 0) break;
+      for (let items = 0; items < ITEMS_PER_TURN && place.lag > 0; items++) {
+        if (await this.#advance(place)) break;
+        idle = false;
+        if (outlet.left <= 0) return idle;
+      }
     }
     return idle;
   }
