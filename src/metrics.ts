@@ -25,16 +25,9 @@ export function createMetrics(readings: readonly Reading[]): Registry {
 
 /**
  * The usual metrics of a process under their usual names. The library's own set samples the loop's delay every 10 ms,
- * which would be most of what an idle broker does; the share of time in which the loop was at work costs nothing.
+ * which would be most of what an idle broker does; the time in which the loop was at work costs nothing.
  */
 function processReadings(): Reading[] {
-  let before = performance.eventLoopUtilization();
-  const utilization = () => {
-    const now = performance.eventLoopUtilization();
-    const since = performance.eventLoopUtilization(now, before);
-    before = now;
-    return since.utilization;
-  };
   return [
     {
       name: 'process_cpu_seconds_total',
@@ -76,10 +69,10 @@ function processReadings(): Reading[] {
       read: () => process.memoryUsage().external,
     },
     {
-      name: 'nodejs_eventloop_utilization_ratio',
-      help: 'Share of the time since the last request for metrics in which the event loop was at work, 0 to 1.',
-      type: 'gauge',
-      read: utilization,
+      name: 'nodejs_eventloop_active_seconds_total',
+      help: 'Time in which the event loop was at work: its rate is the share of the time, 0 to 1.',
+      type: 'counter',
+      read: () => performance.eventLoopUtilization().active / 1000,
     },
   ];
 }
