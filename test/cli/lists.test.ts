@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { subscriptionsText } from '../../src/cli/lists/subscriptions.js';
 import { command, MAIN, type Running, run } from '../harness/bus/command.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'backplane-lists-'));
@@ -66,6 +67,19 @@ for (const args of [['nodes'], ['topics'], ['subscriptions'], ['status'], ['doct
   });
 }
 
+test('subscriptions: what matched is what was delivered, throttled, shed and skipped, each in its column', () => {
+  const subscription = {
+    ...{ id: 's', client: 'c', filter: '', topics: [], started: null, phase: 'live', peer: '', identity: '' },
+    ...{ eventsMatched: '30', eventsDelivered: '15', eventsShed: '7', eventsSkipped: '5', eventsThrottled: '3' },
+    ...{ eventsRefilled: '0', bytesDelivered: '0', lagFrames: '0' },
+  };
+  const [titles, cells] = subscriptionsText({ subscriptions: [subscription] }, 0n)
+    .split('\n')
+    .map((line) => line.split(/ {2,}/));
+  const cell = (title: string) => cells![titles!.indexOf(title)];
+  assert.deepEqual(['MATCHED', 'EVENTS', 'THROTTLED', 'SHED', 'SKIPPED'].map(cell), ['30', '15', '3', '7', '5']);
+});
+
 test('every list is JSON lines with -o json', async () => {
   const live = command(['observe', '--follow'], env);
   for (let listed = ''; listed === ''; ) listed = (await run(['subscriptions', '-o', 'json'], env)).out;
@@ -78,7 +92,8 @@ test('every list is JSON lines with -o json', async () => {
   const subscription = JSON.parse(out.split('\n')[0] ?? '') as { peer: string; identity: string; client: string };
   assert.match(subscription.peer, /^127\.0\.0\.1:\d+$/);
   assert.equal(subscription.identity, 'local');
-  assert.match((await run(['subscriptions'], env)).out, /^ID +CLIENT +FROM +AS +PHASE /);
+  const table = (await run(['subscriptions'], env)).out;
+  assert.match(table, /^ID +CLIENT +FROM +AS +PHASE +SINCE +MATCHED +EVENTS +SHED +SKIPPED +REFILLED +THROTTLED /);
   live.child.kill('SIGINT');
   await live.done;
 });

@@ -122,14 +122,15 @@ function kernelStages(
   }
   for (const entry of entries) {
     if (entry.profile === 'lite') continue;
-    const { type, profile, blindSpot } = entry;
+    const { type, profile, blindSpot, blindWithoutProbes } = entry;
     if (connected.length > 0 && !allowed.has(profile)) {
       refused.add(profile);
       continue;
     }
     const text = `records ${tracedText(entry)} while this is asked for (profile ${profile}): ${filterText(predicate.rawForm(type).expr)}; ${costOf(entry)}`;
     stages.push({ place: 'kernel', text });
-    if (blindSpot !== undefined) stages.push({ place: 'kernel', text: `${type} does not see all: ${blindSpot}` });
+    const unseen = [blindWithoutProbes, blindSpot].flatMap((text) => text ?? []);
+    if (unseen.length > 0) stages.push({ place: 'kernel', text: `${type} does not see all: ${unseen.join('; ')}` });
   }
   if (refused.size > 0) {
     const text = `records nothing of the profiles ${[...refused].sort().join(', ')}: no node that is asked allows them`;
@@ -157,6 +158,6 @@ function tracedText(entry: CatalogueEntry): string {
 
 function costOf({ traceEvent, profile }: CatalogueEntry): string {
   if (profile === 'udp') return EVENT_COSTS.udp;
-  if (traceEvent?.startsWith('module/')) return EVENT_COSTS.lite;
+  if (traceEvent?.startsWith('module/')) return EVENT_COSTS.modules;
   return EVENT_COSTS.syscall;
 }

@@ -7,9 +7,10 @@ What is shown:
   With none of --all, --topic, --filter and --cursor: programs that start, TCP
   connections that are opened or accepted, what nodes say about themselves, and
   where a node's profiles allow them UDP peers and datagrams, names asked of DNS
-  and the topics security, file and syscall. Left
-  out is this command with the shell that started it, and Backplane itself.
-  With --print-plan it is printed as a filter.`;
+  and the topics security, file and syscall. Left out are this command with the
+  shell that started it, the broker and agents (--include-self); other commands
+  of Backplane are shown like any program. With --print-plan it is printed as a
+  filter.`;
 
 const TIMES = `
 Times:

@@ -109,7 +109,11 @@ function addDeliveryFlags(command: Command): void {
       ]),
     )
     .option('--lag-max <time>', 'how far behind is too far for skip (default 30s)', filled('--lag-max'))
-    .option('--latency <time>', 'how soon live events are wanted (25ms); nodes work more for it', filled('--latency'))
+    .option(
+      '--latency <time>',
+      'how soon live events are wanted (25ms); nodes work more for it, and raise what is below their agent.live.lingerMin (5ms)',
+      filled('--latency'),
+    )
     .option('--print-plan', 'only print what kernel, agent and broker would do')
     .option('--include-self', "also events of Backplane's own processes");
 }

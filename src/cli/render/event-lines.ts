@@ -1,6 +1,7 @@
 /** Events as lines of one format: compact, table, dict or json. */
 
 import { timestampNs } from '../../subscriptions/timestamp.js';
+import { TOPICS } from '../../wire/event/event.js';
 import { eventToJson } from '../../wire/event/event-json.js';
 import type { EventMessage } from '../../wire/messages.js';
 import { Columns } from './columns.js';
@@ -31,8 +32,10 @@ export interface EventLines {
 }
 
 const NODE_WIDTH_MAX = 24;
-/** `tcp connect`. */
-const TYPE_WIDTH = 11;
+/** Every type fits, so that what follows stands in one column. */
+const TYPE_WIDTH = Math.max(
+  ...Object.values(TOPICS).flatMap(({ types }) => types.map((type) => shortType(type).length)),
+);
 
 export function eventLines(format: OutputFormat, options: EventLinesOptions): EventLines {
   switch (format) {
@@ -62,7 +65,7 @@ function compactLine({ palette, mask, times }: EventLinesOptions): EventLine {
   return (node, topic, event) => {
     const name = safeText(node);
     nodeWidth = Math.max(nodeWidth, Math.min(name.length, NODE_WIDTH_MAX));
-    const type = typeText(event);
+    const type = safeText(shortType(event.type));
     const subject =
       mask === undefined
         ? subjectText(node, event, { palette, names })
@@ -108,7 +111,7 @@ function eventTable({ palette, times }: EventLinesOptions): EventLines {
     const cells = [
       event.time ? clock.text(timestampNs(event.time)) : '',
       safeText(node),
-      typeText(event),
+      safeText(shortType(event.type)),
       process ? String(process.pid) : '',
       process && process.parentPid !== 0 ? String(process.parentPid) : '',
       process ? userText(process) : '',
@@ -157,8 +160,7 @@ function valueText(value: unknown): string {
   return safeText(typeof value === 'object' ? JSON.stringify(value) : String(value));
 }
 
-/** `exec`, `tcp connect`, `host loss`; a kernel event's own name is in its text. */
-function typeText(event: EventMessage): string {
-  const type = event.type.replace(/^(process|network|security)\./, '').replaceAll('.', ' ');
-  return safeText(type);
+/** `exec`, `tcp connect`, `host loss`, `vm_readv`: short, as a system call's whole name is in its text. */
+function shortType(type: string): string {
+  return type.replace(/^(process|network|security)\.(process_)?/, '').replaceAll('.', ' ');
 }

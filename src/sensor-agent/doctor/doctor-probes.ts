@@ -86,7 +86,7 @@ export function tryPaths(tracefs: string): Check {
   const copied = `the kernel's own copy of ${told.join(', ')}`;
   if (refused.size === 0) return { name, state: 'ok', detail: copied };
   if (told.length > 0) return { name, state: 'limited', detail: `${copied}; not of ${refusedText(refused)}` };
-  const detail = `of opens only, read from the link of the descriptor a moment later: ${[...refused.values()].at(-1)}`;
+  const detail = `of opens only, by the descriptor's link a moment later, if it is still open: ${[...refused.values()].at(-1)}`;
   return { name, state: 'limited', detail, mend: WITH_KPROBES };
 }
 

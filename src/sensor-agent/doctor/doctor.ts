@@ -77,7 +77,10 @@ function instanceChecks(instance: TraceInstance): Check[] {
   ];
 }
 
-/** Checks that each of the profile's trace events can be switched on, and states what they cannot show all the same. */
+/**
+ * Checks that each of the profile's trace events can be switched on, and states what they cannot show on any kernel. What
+ * they cannot show without probes is for the checks of those (doctor-probes.ts), which know whether there are some.
+ */
 function profileCheck(instance: TraceInstance, profile: Profile): Check {
   const name = `profile ${profile}`;
   const events = profileEvents(profile);

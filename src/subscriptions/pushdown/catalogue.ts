@@ -67,8 +67,10 @@ export interface CatalogueEntry {
   readonly raw: ReadonlyMap<string, RawRef>;
   /** Of a system call's begin: the fields that have its arguments, in order. */
   readonly args: readonly RawRef[];
-  /** A sentence that says which of these events cannot be seen. */
+  /** A sentence that says which of these events cannot be seen, whatever the kernel has. */
   readonly blindSpot: string | undefined;
+  /** What cannot be seen besides where the kernel takes no probes: a sentence that names that condition. */
+  readonly blindWithoutProbes: string | undefined;
 }
 
 function entry(
@@ -82,11 +84,12 @@ function entry(
     readonly pathPoint?: PathPoint;
     readonly probes?: readonly string[];
     readonly blindSpot?: string;
+    readonly blindWithoutProbes?: string;
   } = {},
 ): CatalogueEntry {
-  const { args = [], alsoTraced = [], pathPoint, probes = [], blindSpot } = more;
+  const { args = [], alsoTraced = [], pathPoint, probes = [], blindSpot, blindWithoutProbes } = more;
   const refs = new Map(Object.entries(raw));
-  return { type, profile, traceEvent, raw: refs, args, alsoTraced, pathPoint, probes, blindSpot };
+  return { type, profile, traceEvent, raw: refs, args, alsoTraced, pathPoint, probes, blindSpot, blindWithoutProbes };
 }
 
 /** `group/event` of what is traced for a type where the kernel takes no probes. */
@@ -156,7 +159,7 @@ const SECURITY: readonly CatalogueEntry[] = [
   ...Object.entries(NAMING_CALLS).map(([name, { args, points }]) => {
     const [point, ...beside] = points;
     const pathPoint = { name: point, beside: [...beside, `syscalls/sys_exit_${name}`], instead: [] };
-    const more = { args: refs(args), pathPoint, blindSpot: NO_NAME };
+    const more = { args: refs(args), pathPoint, blindWithoutProbes: NO_NAME };
     return entry(`security.${name}`, 'security', `syscalls/sys_enter_${name}`, {}, more);
   }),
   entry('security.module_load', 'security', 'module/module_load'),
@@ -194,11 +197,12 @@ const NO_PATH =
   'paths are known where the kernel copies them (kprobes; "doctor" says of what): elsewhere only the numbers of unlink, ' +
   'rename and the like are';
 const NOT_DEEP =
-  ', and of chmod, chown and ftruncate what has at most eight names below its mount; of a truncate by path, none';
+  'a path of chmod, chown or ftruncate with more than eight names below its mount is not known, nor that of a truncate by path';
 const LINK_LATER =
-  'where the kernel does not copy it ("doctor" says so) the path of an open is the link of its descriptor, read some milliseconds after the call returned: a file ' +
-  'that was closed by then has no path, one whose descriptor was given away and reused by a thread within that time may have ' +
-  "the later one's; what io_uring and open_by_handle_at open is not seen";
+  'where the kernel does not copy it ("doctor" says so) the path of an open is the link of its descriptor, read some ' +
+  'milliseconds after the call returned: a file that was closed by then has no path, one whose descriptor was given away ' +
+  "and reused by a thread within that time may have the later one's";
+const OTHER_OPENS = 'what io_uring and open_by_handle_at open is not seen';
 
 /** What was given belongs to the open that had begun, and has not returned. */
 const OPENS_BEGIN = calls('enter', 'openat', 'open', 'openat2', 'creat');
@@ -212,7 +216,8 @@ const FILE: readonly CatalogueEntry[] = [
     {
       alsoTraced: calls('exit', 'open', 'openat2', 'creat'),
       pathPoint: { name: pathEvent('open'), beside: OPENS_BEGIN, instead: [] },
-      blindSpot: LINK_LATER,
+      blindSpot: OTHER_OPENS,
+      blindWithoutProbes: LINK_LATER,
     },
   ),
   named('unlink', 'unlinkat', 'unlink'),
@@ -235,7 +240,8 @@ const FILE: readonly CatalogueEntry[] = [
         beside: [callEvent('ftruncate')],
         instead: calls('enter', 'ftruncate'),
       },
-      blindSpot: NO_PATH + NOT_DEEP,
+      blindSpot: NOT_DEEP,
+      blindWithoutProbes: NO_PATH,
     },
   ),
 ];
@@ -255,7 +261,8 @@ function named(operation: string, call: string, ...others: readonly string[]): C
         beside: [callEvent(operation)],
         instead: [traceEvent, ...alsoTraced],
       },
-      blindSpot: operation.startsWith('ch') ? NO_PATH + NOT_DEEP : NO_PATH,
+      ...(operation.startsWith('ch') ? { blindSpot: NOT_DEEP } : {}),
+      blindWithoutProbes: NO_PATH,
     },
   );
 }
@@ -278,19 +285,24 @@ const ROUTES = [
 const NO_ROUTE =
   'where the kernel has no kprobes ("doctor" says so) datagrams are known by the routes that it looks up for them: not ' +
   'what connected sockets send, nor to multicast and unspecified addresses, and an address that a socket was not given is absent';
-const PORT_53 =
-  'only questions in datagrams to port 53, and none where the kernel has no kprobes ("doctor" says so): not those by TCP, ' +
-  'TLS or HTTPS';
+const NO_QUESTIONS = 'there are none where the kernel has no kprobes ("doctor" says so)';
+const PORT_53 = 'of questions asked of DNS only those in datagrams to port 53 are seen, not those by TCP, TLS or HTTPS';
 
 const UDP: readonly CatalogueEntry[] = [
   datagrams('network.udp.connect', ['udp_connect', 'udp_connect6'], NO_ROUTE),
   datagrams('network.udp.send', ['udp_send', 'udp_send6', 'udp_end', 'udp_end6'], NO_ROUTE),
-  entry('network.dns.query', 'udp', undefined, {}, { probes: ['udp_query', 'udp_query6'], blindSpot: PORT_53 }),
+  entry(
+    'network.dns.query',
+    'udp',
+    undefined,
+    {},
+    { probes: ['udp_query', 'udp_query6'], blindSpot: PORT_53, blindWithoutProbes: NO_QUESTIONS },
+  ),
 ];
 
-function datagrams(type: string, probes: readonly string[], blindSpot: string): CatalogueEntry {
+function datagrams(type: string, probes: readonly string[], blindWithoutProbes: string): CatalogueEntry {
   const [traceEvent, ...alsoTraced] = ROUTES;
-  return entry(type, 'udp', traceEvent, {}, { alsoTraced, probes, blindSpot });
+  return entry(type, 'udp', traceEvent, {}, { alsoTraced, probes, blindWithoutProbes });
 }
 
 const UDP_PROTOCOL = 17n;
@@ -328,7 +340,10 @@ export const STANDING_CONDITIONS: ReadonlyMap<string, RawExpr> = new Map<string,
 
 /** Costs for a node, as measured on Linux 6.18, for people. */
 export const EVENT_COSTS = {
-  lite: 'no cost to the workload that could be measured; 1 % of a core for every 33,000 recorded events/s',
+  lite:
+    'ordinary work is slowed little, by up to a fifth what does nothing but start programs or open connections (README, ' +
+    '"Measured"); 1 % of a core for every 33,000 recorded events/s',
+  modules: 'next to nothing, as modules are seldom loaded',
   syscall:
     'while any such event is on every system call of every process takes 55-71 ns more (18-21 % on dd bs=1); one that is ' +
     'recorded about 300 ns more, one that the filter leaves out 70-200 ns',

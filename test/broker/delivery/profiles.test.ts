@@ -75,6 +75,27 @@ test('a plan states the cost of a profile only where a node that is asked allows
   assert.ok(costs.every((text) => text.includes('(profile file)')));
 });
 
+test('a plan says what recording takes of what is watched, also where that is much', async () => {
+  await agent('a', 'lite', 'security', 'udp');
+  const subscriber = harness.subscribe({ topics: ['process', 'security', 'network'], follow: true });
+  await subscriber.isAccepted();
+  const texts = subscriber.accepted!.plan!.stages.map(({ text }) => text);
+  const always = texts.find((text) => text.includes('as on every node'))!;
+  assert.match(
+    always,
+    /: ordinary work is slowed little, by up to a fifth what does nothing but start programs or open/,
+  );
+  const modules = texts.filter((text) => text.includes('module/module_'));
+  assert.deepEqual([modules.length, modules.filter((text) => text.endsWith('seldom loaded')).length], [2, 2]);
+  assert.deepEqual(
+    texts.filter((text) => text.startsWith('network.dns.query does not see all')),
+    [
+      'network.dns.query does not see all: there are none where the kernel has no kprobes ("doctor" says so); of ' +
+        'questions asked of DNS only those in datagrams to port 53 are seen, not those by TCP, TLS or HTTPS',
+    ],
+  );
+});
+
 test('a plan says what a node cannot see of the types that are asked for, and of which nodes', async () => {
   for (const node of ['a', 'b', 'c']) {
     const said = node === 'c' ? {} : { 'file.unlink': 'its paths are not known: x', 'file.open': node };

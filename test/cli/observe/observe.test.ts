@@ -95,7 +95,7 @@ test('compact into a pipe has no colours, no escape sequences from events, and n
   const { out, err } = await run(['observe', '--broker', broker.address, '--since', '5m']);
   assert.equal(out.split('\n').length, 11);
   assert.doesNotMatch(out, /\x1b/);
-  assert.match(out, /exec {9}\? \/bin\/true true \$'\\x1b\[2J' pid 1 ← 1\n/);
+  assert.match(out, /exec {11}\? \/bin\/true true \$'\\x1b\[2J' pid 1 ← 1\n/);
   assert.equal(resumed(err), `--broker ${broker.address} --filter FILTER --cursor 9`);
 });
 

@@ -1,10 +1,11 @@
-/** The formats of event lines: times, JSON, dict and table, field masks, and what may reach a terminal. */
+/** The formats of event lines: times, columns, JSON, dict and table, field masks, and what may reach a terminal. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eventLines, type OutputFormat } from '../../../src/cli/render/event-lines.js';
 import { COLOURED, choosePalette, PLAIN, takesEscapes } from '../../../src/cli/render/palette.js';
 import { CLOCK, type TimeStyle } from '../../../src/cli/render/time.js';
 import { parseTimestamp } from '../../../src/text/time-text.js';
+import { TOPICS } from '../../../src/wire/event/event.js';
 import { BASH, CURL, V4, wireEvent } from '../../harness/bus/event-fixture.js';
 import { lines, show } from '../../harness/shown-lines.js';
 
@@ -143,11 +144,11 @@ test('table aligns its columns below the header', () => {
   const row = show(line, wireEvent('process.exec', { process: CURL }));
   assert.equal(
     header,
-    'TIME                         NODE      TYPE             PID   PARENT  USER   NAME             WHAT\n',
+    'TIME                         NODE      TYPE               PID   PARENT  USER   NAME             WHAT\n',
   );
   assert.equal(
     row,
-    "2026-11-23 10:02:03.123456Z  node-a    exec             123      100  root   curl             /usr/bin/curl curl -s 'https://example.org/a b'\n",
+    "2026-11-23 10:02:03.123456Z  node-a    exec               123      100  root   curl             /usr/bin/curl curl -s 'https://example.org/a b'\n",
   );
 });
 
@@ -164,7 +165,7 @@ test('with a field mask every format shows only the fields of the mask', () => {
   });
   assert.equal(lines('table', 'process.pid,process.comm').header, 'PROCESS.PID  PROCESS.COMM\n');
   assert.equal(show(lines('table', 'process.pid,process.comm').line, event), '123          curl\n');
-  assert.match(show(lines('compact', 'process.pid').line, event), /exec {9}process\.pid=123\n$/);
+  assert.match(show(lines('compact', 'process.pid').line, event), /exec {11}process\.pid=123\n$/);
 });
 
 test('json on a terminal is escaped but the same value, and into a pipe it is unchanged', () => {
@@ -207,4 +208,17 @@ test('escape sequences are used only on terminals that take them, and colours on
     assert.equal(takesEscapes(stream, environment), false);
     assert.equal(choosePalette(stream, environment, true), PLAIN);
   }
+});
+
+test('columns stay aligned when longer node names appear', () => {
+  const { line } = lines('compact');
+  const event = wireEvent('process.exit', { process: BASH });
+  line('a', 'process', event);
+  assert.equal(line('node-long-name', 'process', event).indexOf('exit'), line('b', 'process', event).indexOf('exit'));
+});
+
+test('what happened begins in one column, whatever the type', () => {
+  const types = Object.values(TOPICS).flatMap((topic) => topic.types);
+  const shown = types.map((type) => show(lines('compact', 'process.pid').line, wireEvent(type, { process: BASH })));
+  assert.equal(new Set(shown.map((text) => text.indexOf('process.pid='))).size, 1, shown.join(''));
 });

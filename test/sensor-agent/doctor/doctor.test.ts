@@ -33,7 +33,12 @@ test('doctor tries everything the agent needs, reports it, and removes it again'
   for (const name of ['uprobes', 'kprobes', 'event probes']) assert.match(state(name)!, /^(ok|limited)$/);
   const { detail: strays, mend } = checks.find((check) => check.name === 'probes left behind')!;
   if (existsSync(join(live.path, 'uprobe_events'))) assert.ok(strays.includes(stray) && mend!.includes(`-:${stray}`));
-  for (const { detail } of checks) assert.ok(detail.length > 0 && !detail.includes('\n'));
+  for (const { name, detail } of checks) {
+    assert.ok(detail.length > 0 && !detail.includes('\n'));
+    assert.ok(!detail.includes('"doctor"'), `${name} refers to the doctor, which is this: ${detail}`);
+    const sentences = detail.split('; ');
+    assert.equal(new Set(sentences).size, sentences.length, `${name} says a thing twice: ${detail}`);
+  }
   const left = readdirSync(join(live.path, 'instances')).filter((name) => name.includes(`doctor-${process.pid}`));
   assert.deepEqual(left, []);
   assert.ok(!readFileSync(join(live.path, 'dynamic_events'), 'utf8').includes(`backplane_doctor_${process.pid}`));
