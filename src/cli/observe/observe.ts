@@ -110,11 +110,12 @@ async function noticeNodes(
   client: Client,
   { nodes = [], follow }: SubscribeRequest,
   screen: Screen,
-  { nodes: answered, nodesMissing }: Accepted,
+  { nodes: answered, nodesMissing, beginsLater }: Accepted,
   completeness: Completeness,
 ): Promise<void> {
-  if (nodes.length === 0 && answered.length + nodesMissing.length === 0) {
-    screen.notice(`no node is connected: see "${commandName()} nodes"`);
+  if (answered.length + nodesMissing.length === 0) {
+    if (beginsLater.length > 0) screen.notice("no connected node's recording reaches back into the window");
+    else if (nodes.length === 0) screen.notice(`no node is connected: see "${commandName()} nodes"`);
   }
   const unmatched = await unmatchedNodes(client, nodes);
   if (!follow) for (const sentence of unmatched) completeness.unmatched(sentence);
