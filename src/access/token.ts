@@ -9,6 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { BackplaneError } from '../errors.js';
 import { TOKEN_CHARACTERS_MAX, TOKEN_CHARACTERS_MIN } from '../limits.js';
+import { readFailure } from '../storage/bounded-file.js';
 import { systemErrorCode } from '../storage/file-ops.js';
 
 /** Bytes of randomness in a token that a broker makes. */
@@ -51,7 +52,7 @@ export function readTokenFile(path: string): { readonly token: string; readonly 
     // Without O_NONBLOCK a FIFO would block here.
     fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (cause) {
-    throw refuse(`cannot be read: ${reasonOf(cause)}`, systemErrorCode(cause));
+    throw refuse(`cannot be read: ${readFailure(cause)}`, systemErrorCode(cause));
   }
   try {
     const stats = fstatSync(fd);
@@ -62,19 +63,8 @@ export function readTokenFile(path: string): { readonly token: string; readonly 
     return { token: checkToken(`the token file ${path}`, buffer.toString('latin1', 0, length)), stats };
   } catch (cause) {
     if (cause instanceof BackplaneError) throw cause;
-    throw refuse(`cannot be read: ${reasonOf(cause)}`, systemErrorCode(cause));
+    throw refuse(`cannot be read: ${readFailure(cause)}`, systemErrorCode(cause));
   } finally {
     closeSync(fd);
   }
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  EACCES: 'this user may not read it',
-  EISDIR: 'it is a directory',
-};
-
-function reasonOf(cause: unknown): string {
-  const code = systemErrorCode(cause);
-  return REASONS[code ?? ''] ?? code ?? String(cause);
 }

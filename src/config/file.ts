@@ -2,7 +2,7 @@
 import { parse as parseYaml } from 'yaml';
 import { BackplaneError } from '../errors.js';
 import * as limits from '../limits.js';
-import { readBoundedFile } from '../storage/bounded-file.js';
+import { readBoundedFile, readFailure } from '../storage/bounded-file.js';
 import { suggestion } from '../text/nearest.js';
 import { SETTING_KEYS, SETTINGS, type SettingKey } from './settings.js';
 
@@ -13,9 +13,14 @@ type Refuse = (reason: string) => BackplaneError;
  */
 export function readConfigFile(path: string): Record<string, string> {
   const refuse = (reason: string) => new BackplaneError('invalid_argument', `configuration file ${path}: ${reason}`);
+  let text: string;
+  try {
+    text = readBoundedFile(path, limits.CONFIG_BYTES_MAX).toString('utf8');
+  } catch (cause) {
+    throw refuse(readFailure(cause));
+  }
   let document: unknown;
   try {
-    const text = readBoundedFile(path, limits.CONFIG_BYTES_MAX).toString('utf8');
     // Otherwise the parser prints warnings itself, with their place in the file.
     document = parseYaml(text, { maxAliasCount: 0, logLevel: 'error' });
   } catch (cause) {

@@ -4,6 +4,21 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs';
 import { BackplaneError } from '../errors.js';
+import { systemErrorCode } from './file-ops.js';
+
+const READ_FAILURES: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  ENOTDIR: 'there is no such file',
+  EACCES: 'this user may not read it',
+  EISDIR: 'it is a directory',
+};
+
+/** Why a file could not be opened or read, in words; the error's code or text where there are none. */
+export function readFailure(cause: unknown): string {
+  if (cause instanceof BackplaneError) return cause.message;
+  const code = systemErrorCode(cause);
+  return READ_FAILURES[code ?? ''] ?? code ?? (cause instanceof Error ? cause.message : String(cause));
+}
 
 /**
  * The file's bytes. Opening never blocks, and at most `bytesMax` and one byte are read.

@@ -54,6 +54,7 @@ export type { NodeCoverage } from './gen/backplane/v1/NodeCoverage.js';
 export type { NodeReport, NodeReport__Output } from './gen/backplane/v1/NodeReport.js';
 export type { Plan } from './gen/backplane/v1/Plan.js';
 export type { PlanStage } from './gen/backplane/v1/PlanStage.js';
+export type { RecordingBegin__Output as RecordingBegin } from './gen/backplane/v1/RecordingBegin.js';
 export type { SetBudgetRequest, SetBudgetRequest__Output } from './gen/backplane/v1/SetBudgetRequest.js';
 export type { SetBudgetResponse, SetBudgetResponse__Output } from './gen/backplane/v1/SetBudgetResponse.js';
 export type { SubscribeRequest, SubscribeRequest__Output } from './gen/backplane/v1/SubscribeRequest.js';

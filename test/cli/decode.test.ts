@@ -1,6 +1,7 @@
 /** Captures decoded against the kernel's own text of the same events. */
 import assert from 'node:assert/strict';
-import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { cpSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
@@ -8,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { decode } from '../../src/cli/decode.js';
 import { BackplaneError } from '../../src/errors.js';
+import { MAIN } from '../harness/bus/command.js';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';
 import { kernelText, type PlainFields } from '../harness/kernel/kernel-text.js';
 
@@ -102,7 +104,7 @@ test('a capture of garbage is refused in one line that names the file', async ()
     ['meta.json', '{"subbufBytes": 1e9}', /subbufBytes .* must be 20 to 65536, got 1000000000/],
     ['format/task.task_rename.txt', 'name: x\n', /format task\/task_rename must be/],
     ['format/a.b.txt', `name: b\nID: 70\nformat:\n\tfield:int __proto__;\toffset:0;\tsize:4;\n`, /format a\/b must/],
-    ['format/a.b.txt', 'x'.repeat(70_000), /a\.b\.txt must be at most 65536 bytes, has 70000/],
+    ['format/a.b.txt', 'x'.repeat(70_000), /a\.b\.txt must be at most 65536 bytes, is 70000/],
   ];
   for (const [file, content, expected] of cases) {
     rmSync(dir, { recursive: true });
@@ -116,4 +118,24 @@ test('a capture of garbage is refused in one line that names the file', async ()
     });
   }
   await assert.rejects(decoded(join(dir, 'none')), { code: 'not_found' });
+});
+
+test('a file of a capture that never ends, or never begins, is refused at once', () => {
+  const fixture = join(FIXTURES, 'lite-4k');
+  for (const file of ['meta.json', 'cpu0.pages.gz', 'format/task.task_rename.txt']) {
+    for (const kind of ['a pipe', 'a device']) {
+      const dir = scratchDirectory('decode');
+      cpSync(fixture, dir, { recursive: true });
+      rmSync(join(dir, file));
+      if (kind === 'a pipe') assert.equal(spawnSync('mkfifo', [join(dir, file)]).status, 0);
+      else symlinkSync('/dev/zero', join(dir, file));
+      // In a process of its own, because opening a pipe blocks the whole process.
+      const { stderr, status } = spawnSync(process.execPath, ['--max-old-space-size=128', MAIN, 'decode', dir], {
+        encoding: 'utf8',
+        timeout: 60_000,
+      });
+      assert.equal(stderr, `backplane: ${join(dir, file)} must be a regular file, is ${kind}\n`);
+      assert.equal(status, 1);
+    }
+  }
 });

@@ -61,6 +61,16 @@ const REFUSALS: readonly (readonly [string, readonly string[], RegExp])[] = [
     ['status', 'x'],
     /^backplane: too many arguments for 'status'\. Expected 0 arguments but got 1\.\n$/,
   ],
+  [
+    'a listener that others can reach',
+    ['broker', '--grpc-listen', '0.0.0.0:4', '--data-dir', '/proc/none'],
+    /^backplane: grpc\.listen is 0\.0\.0\.0:4, which others can reach, .* --insecure or BACKPLANE_INSECURE=true\n$/,
+  ],
+  [
+    'no such configuration',
+    ['config', '--config', '/nowhere'],
+    /^backplane: configuration file \/nowhere: there is no such file\n$/,
+  ],
   ['a missing argument', ['decode'], /^backplane: missing required argument 'directory'\n$/],
   ['escapes', ['\x1b[31mup'], /^backplane: unknown command ' \[31mup'/],
 ];
@@ -113,6 +123,18 @@ test('help and version exit with 0, and a call without a verb does not', async (
   const bare = await run([]);
   assert.match(bare.err, /^Usage: backplane/);
   assert.equal(bare.code, 2);
+});
+
+test('the help of a command with settings names what their values are, and the choices', async () => {
+  const help = async (verb: string) => (await run([verb, '--help'])).out.replace(/\s+/g, ' ');
+  const agent = await help('agent');
+  assert.match(agent, / --agent-guard-cpu <percent> percent of one core /);
+  assert.match(agent, / --source <source> [^-]*\(one of auto, tracefs, procfs, synthetic; default auto\)/);
+  assert.match(
+    agent,
+    / --log-level <level> [^-]*\(one of fatal, error, warn, info, debug, trace, silent; default info\)/,
+  );
+  assert.match(await help('broker'), / --log-fsync <when> [^-]*\(one of commit, interval, never; default commit\)/);
 });
 
 test('an unknown variable is warned of once', async () => {

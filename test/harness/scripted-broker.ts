@@ -36,6 +36,8 @@ export interface ScriptedBrokerOptions {
   /** Sent behind the last event; with follow the stream stays open. */
   readonly coverage?: SubscribeResponse['coverage'];
   readonly nodesMissing?: readonly string[];
+  /** Takes the place of what `accepted` says otherwise. */
+  readonly accepted?: SubscribeResponse['accepted'];
   readonly batch?: number;
   readonly port?: number;
 }
@@ -127,7 +129,8 @@ export class ScriptedBroker {
     }
     const since = nsToTimestamp(1_000_000_000n);
     const nodesMissing = [...(this.#options.nodesMissing ?? [])];
-    this.#write(call, { accepted: { subscriptionId: 's', nodes: ['node-a'], nodesMissing, since } });
+    const accepted = { subscriptionId: 's', nodes: ['node-a'], nodesMissing, since, ...this.#options.accepted };
+    this.#write(call, { accepted });
     for (const notice of this.#options.notices ?? []) this.#write(call, notice);
     const first = request.cursor === '' ? 0 : Number(request.cursor) + 1;
     const left = this.#options.events.length - first;

@@ -18,7 +18,7 @@ export interface ListenAddress {
 
 const ADDRESS = /^(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9.-]{1,253})):(\d{1,5})$/;
 
-/** `setting` is named in errors. Throws invalid_argument; failed_precondition for an address beyond loopback. */
+/** `setting` is named in errors. Throws invalid_argument, also for an address beyond loopback that is not allowed. */
 export function parseListenAddress(setting: string, text: string, insecure: boolean): ListenAddress {
   const match = ADDRESS.exec(text);
   const port = Number(match?.[3]);
@@ -31,7 +31,7 @@ export function parseListenAddress(setting: string, text: string, insecure: bool
   const host = match[1] ?? match[2]!;
   if (!insecure && !isLoopback(host)) {
     throw new BackplaneError(
-      'failed_precondition',
+      'invalid_argument',
       `${setting} is ${text}, which others can reach, and nothing is encrypted: use 127.0.0.1, or allow it with --insecure or BACKPLANE_INSECURE=true`,
     );
   }

@@ -8,11 +8,12 @@ import { Signal } from '../../flow/signal.js';
 import { INTEREST_DEADLINE_MS } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
-import { nsToTimestamp, type TimestampFields } from '../../wire/messages.js';
+import { nsToTimestamp } from '../../wire/messages.js';
 import type { LogPlace } from '../log/fan-out.js';
 import { CursorNotes } from './cursor/cursor-notes.js';
 import { SubscriptionPosition } from './cursor/subscription-position.js';
 import { explain } from './explanation.js';
+import type { LaterRecording } from './history/coverage.js';
 import { HistoryDelivery } from './history/history-delivery.js';
 import { keyAtTime } from './history/history-merge.js';
 import { LiveDelivery } from './live/live-delivery.js';
@@ -103,7 +104,7 @@ export class Subscription {
   async #replayOnly(start: SubscriptionStart): Promise<void> {
     const planned = this.#plan(start);
     const { planner, position } = planned;
-    const later = this.#recordedLater();
+    const later = this.#recordedAfter(this.checked.window.untilNs);
     const connected = this.#context.registry.connected(this.checked.nodes.matches).filter((node) => !later.has(node));
     const queries = connected.flatMap((node) => planner.past(node) ?? []);
     for (const node of start.resumed?.named ?? []) planner.wait(node);
@@ -215,16 +216,15 @@ export class Subscription {
     position.replayEnded();
   }
 
-  /** Connected nodes whose recording starts after the window, with its start. They are not asked. */
-  #recordedLater(): Map<string, TimestampFields> {
+  /** Connected nodes whose recording is all later than a time, as far as they have reported; none where there is no time. */
+  #recordedAfter(timeNs: bigint | undefined): Map<string, LaterRecording> {
     const { registry } = this.#context;
-    const { nodes, window } = this.checked;
-    const later = new Map<string, TimestampFields>();
-    if (window.untilNs === undefined) return later;
-    for (const node of registry.connected(nodes.matches)) {
+    const later = new Map<string, LaterRecording>();
+    if (timeNs === undefined) return later;
+    for (const node of registry.connected(this.checked.nodes.matches)) {
       const record = registry.record(node);
-      const from = record?.report?.recordedFrom;
-      if (from && record?.recordedAfter(window.untilNs)) later.set(node, from);
+      const { recordedFrom: from, recordedAll: all = false } = record?.report ?? {};
+      if (from && record?.recordedAfter(timeNs)) later.set(node, { from, all });
     }
     return later;
   }
@@ -239,6 +239,9 @@ export class Subscription {
         nodesMissing: missing.filter(nodes.matches),
         since: window.sinceNs === undefined ? null : nsToTimestamp(window.sinceNs),
         until: window.untilNs === undefined ? null : nsToTimestamp(window.untilNs),
+        beginsLater: [...this.#recordedAfter(window.sinceNs ?? window.untilNs)]
+          .map(([node, { from }]) => ({ node, from }))
+          .sort((a, b) => (a.node < b.node ? -1 : 1)),
       },
     });
   }

@@ -96,11 +96,11 @@ export class NodeRecord {
     return this.connection === undefined && nowMs - this.lastSeenMs > keptMs;
   }
 
-  /** Whether the node's whole recording is later than a window that ends at `untilNs`, wall time of the broker. */
-  recordedAfter(untilNs: bigint): boolean {
+  /** Whether the node's whole recording is later than `timeNs`, wall time of the broker. */
+  recordedAfter(timeNs: bigint): boolean {
     const from = this.report?.recordedFrom;
     // Recordings only lose their oldest events, so the start can only have moved later since the report.
-    return from ? timestampToNs('recorded_from', from) >= untilNs + this.clock.windowOffsetNs : false;
+    return from ? timestampToNs('recorded_from', from) >= timeNs + this.clock.windowOffsetNs : false;
   }
 
   /** What this node cannot see or send, in a sentence; empty when nothing is wrong. */

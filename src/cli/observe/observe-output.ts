@@ -5,7 +5,7 @@
 import type { SubscribeItem } from '../../client/subscribe-item.js';
 import { timestampNs, timestampText } from '../../subscriptions/timestamp.js';
 import { batchToJson, messageToJson } from '../../wire/message-json.js';
-import type { Accepted, Coverage } from '../../wire/messages.js';
+import type { Accepted, Coverage, RecordingBegin } from '../../wire/messages.js';
 import type { EventLines } from '../render/event-lines.js';
 import { NodeTimes } from '../render/node-times.js';
 import {
@@ -15,6 +15,8 @@ import {
   linkNotice,
   missingNotice,
   nodeNotice,
+  type WindowBound,
+  windowBound,
 } from '../render/notices.js';
 import { jsonText } from '../render/text.js';
 import { timeText } from '../render/time.js';
@@ -47,7 +49,9 @@ export class ObserveOutput {
   #loading = true;
   #cursor = '';
   #accepted = false;
-  #sinceNs: bigint | undefined;
+  #bound: WindowBound | undefined;
+  /** Nodes of which was said that their recording begins later. */
+  readonly #begun = new Set<string>();
   #until = '';
 
   constructor(screen: Screen, options: ObserveOutputOptions) {
@@ -94,8 +98,8 @@ export class ObserveOutput {
   }
 
   async #showJson(item: Exclude<SubscribeItem, { kind: 'link' }>): Promise<void> {
-    if (item.kind === 'accepted') this.#showFollowing(item.accepted);
-    if (item.kind === 'coverage') this.#showBeginnings(item.coverage);
+    if (item.kind === 'accepted') this.#showWindow(item.accepted);
+    if (item.kind === 'coverage') this.#showBeginnings(item.coverage.nodes.filter(({ beginsLater }) => beginsLater));
     await this.#screen.print(`${jsonText(itemJson(item), this.#options.terminal)}\n`);
   }
 
@@ -109,6 +113,14 @@ export class ObserveOutput {
   #showAccepted(accepted: Accepted): void {
     const missing = missingNotice(accepted);
     if (missing !== undefined) this.#screen.notice(missing);
+    this.#showWindow(accepted);
+  }
+
+  #showWindow(accepted: Accepted): void {
+    // A stream that was resumed has no start of its own.
+    this.#bound ??= windowBound(accepted);
+    // Said now, because a stream that ends at its limit has no coverage.
+    this.#showBeginnings(accepted.beginsLater);
     this.#showFollowing(accepted);
   }
 
@@ -122,12 +134,19 @@ export class ObserveOutput {
   #showCoverage(coverage: Coverage): void {
     const { verbose, utc } = this.#options;
     for (const line of coverageNotices(coverage, verbose, utc)) this.#screen.notice(line);
-    this.#showBeginnings(coverage);
+    this.#showBeginnings(coverage.nodes.filter(({ beginsLater }) => beginsLater));
   }
 
-  #showBeginnings(coverage: Coverage): void {
-    if (this.#sinceNs === undefined) return;
-    const notice = beginningNotice(coverage, this.#sinceNs, this.#options.utc);
+  /** Says it once of each node. */
+  #showBeginnings(recordings: readonly Pick<RecordingBegin, 'node' | 'from'>[]): void {
+    const bound = this.#bound;
+    if (bound === undefined) return;
+    const later = recordings.flatMap(({ node, from }) => {
+      const fromNs = from ? timestampNs(from) : 0n;
+      return fromNs > bound.wallNs && !this.#begun.has(node) ? [{ node, fromNs }] : [];
+    });
+    for (const { node } of later) this.#begun.add(node);
+    const notice = beginningNotice(later, bound, this.#options.utc);
     if (notice !== undefined) this.#screen.notice(notice);
   }
 
@@ -135,8 +154,7 @@ export class ObserveOutput {
   #follow(item: SubscribeItem): void {
     if (item.kind === 'accepted') {
       this.#accepted = true;
-      const { since, until } = item.accepted;
-      if (since) this.#sinceNs ??= timestampNs(since);
+      const { until } = item.accepted;
       if (until) this.#until = timestampText(until);
       if (this.#options.history) this.#screen.status('reading the past');
       else this.#loaded();

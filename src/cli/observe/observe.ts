@@ -1,7 +1,6 @@
 /** `backplane observe`: events from the past, live, or both, until there are no more or Ctrl-C. */
 import type { Command } from 'commander';
 import type { Client } from '../../client/client.js';
-import { BackplaneError } from '../../errors.js';
 import { messageToJson } from '../../wire/message-json.js';
 import type { Accepted, SubscribeRequest } from '../../wire/messages.js';
 import { commandName } from '../command-name.js';
@@ -94,8 +93,7 @@ async function observe(client: Client, command: Command): Promise<number> {
     await output.end();
     interrupt.release();
   }
-  if (screen.failure !== undefined) throw new BackplaneError('internal', `stdout: ${screen.failure.message}`);
-  // A reader that has gone got what it wanted; where it stopped is unknown.
+  // A reader that has gone got what it wanted; where it stopped is unknown. Of a full disk the command line tells.
   if (screen.gone.aborted) return interrupt.signal.aborted ? INTERRUPTED : 0;
   const missing = interrupt.signal.aborted ? undefined : completeness.missing();
   if (missing !== undefined) screen.notice(`incomplete: ${missing}`);
@@ -112,11 +110,12 @@ async function noticeNodes(
   client: Client,
   { nodes = [], follow }: SubscribeRequest,
   screen: Screen,
-  { nodes: answered, nodesMissing }: Accepted,
+  { nodes: answered, nodesMissing, beginsLater }: Accepted,
   completeness: Completeness,
 ): Promise<void> {
-  if (nodes.length === 0 && answered.length + nodesMissing.length === 0) {
-    screen.notice(`no node is connected: see "${commandName()} nodes"`);
+  if (answered.length + nodesMissing.length === 0) {
+    if (beginsLater.length > 0) screen.notice("no connected node's recording reaches back into the window");
+    else if (nodes.length === 0) screen.notice(`no node is connected: see "${commandName()} nodes"`);
   }
   const unmatched = await unmatchedNodes(client, nodes);
   if (!follow) for (const sentence of unmatched) completeness.unmatched(sentence);

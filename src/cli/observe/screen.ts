@@ -17,7 +17,6 @@ export class Screen {
   readonly #err: Terminal;
   readonly #escapes: boolean;
   readonly #gone = new AbortController();
-  #failure: Error | undefined;
   #status = '';
   #statusShown = false;
   #statusTimer: NodeJS.Timeout | undefined;
@@ -28,7 +27,7 @@ export class Screen {
     this.#out = out;
     this.#err = err;
     this.#escapes = escapes;
-    out.on('error', (cause: NodeJS.ErrnoException) => this.#lose(cause));
+    out.on('error', () => this.#lose());
     out.on('drain', () => this.#release());
     // Nobody can read the error then, so it is no reason to fail.
     err.on('error', () => {});
@@ -37,11 +36,6 @@ export class Screen {
   /** Aborted when stdout takes no more. */
   get gone(): AbortSignal {
     return this.#gone.signal;
-  }
-
-  /** The error because of which stdout takes no more; undefined when the reader has just gone. */
-  get failure(): Error | undefined {
-    return this.#failure;
   }
 
   /** Resolves when there is room for more; at once when the reader has gone. */
@@ -88,8 +82,7 @@ export class Screen {
     this.#err.write(CLEAR_LINE);
   }
 
-  #lose(cause: NodeJS.ErrnoException): void {
-    if (cause.code !== 'EPIPE' && cause.code !== 'ERR_STREAM_DESTROYED') this.#failure ??= cause;
+  #lose(): void {
     this.#gone.abort();
     this.#release();
   }

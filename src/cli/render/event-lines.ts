@@ -5,7 +5,7 @@ import { TOPICS } from '../../wire/event/event.js';
 import { eventToJson } from '../../wire/event/event-json.js';
 import type { EventMessage } from '../../wire/messages.js';
 import { Columns } from './columns.js';
-import { applyFieldMask, leaves, PROMISED, type ShownFields, valueAt, WHEN_AND_WHERE } from './field-mask.js';
+import { applyFieldMask, leaves, maskPath, PROMISED, type ShownFields, valueAt, WHEN_AND_WHERE } from './field-mask.js';
 import type { Palette } from './palette.js';
 import { ProcessNames } from './process-names.js';
 import { connectionText, subjectText, userText } from './subject.js';
@@ -140,7 +140,7 @@ function whatText(node: string, event: EventMessage, names: ProcessNames): strin
 }
 
 function maskTable(mask: ShownFields): EventLines {
-  const columns = new Columns(mask.map((path) => ({ title: path.join('.').toUpperCase(), widthMin: 8 })));
+  const columns = new Columns(mask.map((path) => ({ title: maskPath(path.join('.')).toUpperCase(), widthMin: 8 })));
   const line: EventLine = (node, topic, event) => {
     const json = eventToJson(event, node, topic);
     return `${columns.row(mask.map((path) => valueText(valueAt(json, path))))}\n`;
@@ -149,9 +149,9 @@ function maskTable(mask: ShownFields): EventLines {
 }
 
 function maskText(json: Readonly<Record<string, unknown>>, mask: ShownFields): string {
-  return [...leaves(applyFieldMask(json, mask))]
-    .map(([path, value]) => `${safeText(path)}=${valueText(value)}`)
-    .join(' ');
+  const shown = [...leaves(applyFieldMask(json, mask))];
+  if (shown.length === 0) return '-';
+  return shown.map(([path, value]) => `${safeText(maskPath(path))}=${valueText(value)}`).join(' ');
 }
 
 function valueText(value: unknown): string {

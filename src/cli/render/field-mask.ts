@@ -5,6 +5,7 @@
  *   Mask := path (',' path)*     path := name ('.' name)*
  */
 import { protoPath } from '../../subscriptions/fields.js';
+import { snakePath } from '../../text/nearest.js';
 import { EVENT_FIELDS } from '../../wire/event/field-mask.js';
 
 /** Every leaf of backplane.v1.Event in its JSON form; raw.fields has names of its own below it. */
@@ -23,6 +24,11 @@ export const PROMISED: ShownFields = [...WHEN_AND_WHERE, ['position']];
 /** @throws BackplaneError invalid_argument naming an unknown path and the nearest known one. */
 export function parseFieldMask(text: string): ShownFields {
   return text.split(',').map((given) => camelPath(protoPath(given, '--field-mask')).split('.'));
+}
+
+/** A path in JSON as filters and masks spell it. */
+export function maskPath(path: string): string {
+  return path.startsWith('raw.fields.') ? path : snakePath(path);
 }
 
 function camelPath(path: string): string {

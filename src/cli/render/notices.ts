@@ -72,18 +72,29 @@ function goneNotice(nodes: readonly NodeCoverage[], utc: boolean): string {
   return `${nodes.length} ${what} gone before the window began, nothing is missing: ${shownList(named, GONE_NAMED_MAX)}`;
 }
 
-/**
- * One line for the nodes whose recording begins within the window: nothing of them is missing, but nothing was recorded
- * before. Undefined where there are none.
- */
-export function beginningNotice(coverage: Coverage, sinceNs: bigint, utc = false): string | undefined {
-  const later = coverage.nodes.filter(({ beginsLater, from }) => beginsLater && from !== null);
+/** A window's start or, where it has none, its end. */
+export interface WindowBound {
+  readonly verb: 'begins' | 'ends';
+  readonly wallNs: bigint;
+}
+
+/** Undefined for a window without bounds. */
+export function windowBound({ since, until }: Accepted): WindowBound | undefined {
+  if (since) return { verb: 'begins', wallNs: timestampNs(since) };
+  return until ? { verb: 'ends', wallNs: timestampNs(until) } : undefined;
+}
+
+/** One line for nodes whose recording begins later than the window, or ends of it; undefined for no nodes. */
+export function beginningNotice(
+  later: readonly { readonly node: string; readonly fromNs: bigint }[],
+  { verb, wallNs }: WindowBound,
+  utc = false,
+): string | undefined {
   if (later.length === 0) return undefined;
-  const named = later.map(({ node, from }) => {
-    const fromNs = timestampNs(from!);
-    return `${node} from ${dateTimeText(fromNs, utc)} (${agoText(sinceNs, fromNs)} later)`;
-  });
-  return `the window begins ${dateTimeText(sinceNs, utc)}, before the recording: ${shownList(named, BEGINNINGS_NAMED_MAX)}`;
+  const named = later.map(
+    ({ node, fromNs }) => `${node} from ${dateTimeText(fromNs, utc)} (${agoText(wallNs, fromNs)} later)`,
+  );
+  return `the window ${verb} ${dateTimeText(wallNs, utc)}, before the recording: ${shownList(named, BEGINNINGS_NAMED_MAX)}`;
 }
 
 export function linkNotice(broker: string, cause: BackplaneError | undefined): string {

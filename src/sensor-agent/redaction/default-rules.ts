@@ -97,6 +97,8 @@ export const PROGRAMS: readonly ProgramRule[] = [
     switches: CURL_SWITCHES,
   },
   { rule: 'curl-user', programs: 'wget wget2', forms: '--user~U:X' },
+  { rule: 'curl-user', programs: 'ab ab2', forms: '-A~U:X, -P~U:X', switches: 'dhiklqrSV', strict: true },
+  { rule: 'curl-user', programs: 'hey oha', forms: '-a~U:X', strict: true },
   { rule: 'curl-user', programs: 'http https xh xhs curlie', forms: '-a~U:X', strict: true },
   { rule: 'curl-cookie', programs: 'curl', forms: '-b~C, --cookie~C', switches: CURL_SWITCHES },
   // Only -pSECRET: in "-p name" the name is a database.
@@ -127,7 +129,19 @@ export const PROGRAMS: readonly ProgramRule[] = [
   },
   { rule: 'archive-password', programs: '7z 7za 7zr 7zz p7zip', forms: '-pX' },
   { rule: 'archive-password', programs: 'rar unrar', forms: '-pX, -hpX' },
-  { rule: 'sqlserver-password', programs: 'sqlcmd bcp osql isql tsql mssql-cli', forms: '-P~X' },
+  {
+    rule: 'sqlserver-password',
+    programs: 'sqlcmd bcp osql isql fisql tsql bsqldb bsqlodbc freebcp defncopy mssql-cli',
+    forms: '-P~X',
+  },
+  // unixODBC's: the flags are those of others that are called so, Sybase's and Firebird's.
+  {
+    rule: 'database-password',
+    programs: 'isql iusql',
+    forms: '^U U X',
+    valued:
+      '-U -P -S -D -H -I -J -i -o -s -t -z -a -u -user -p -pas -password -role -charset -database -input -output -term',
+  },
   { rule: 'oracle-password', programs: 'sqlplus sqlcl exp imp expdp impdp sqlldr rman', forms: 'U/X@', strict: true },
   {
     rule: 'database-password',
@@ -140,6 +154,8 @@ export const PROGRAMS: readonly ProgramRule[] = [
   { rule: 'database-password', programs: 'zkCli.sh', forms: 'addauth U U:X' },
   { rule: 'database-password', programs: 'db2', forms: 'using X' },
   { rule: 'database-password', programs: 'etcdctl', forms: '--user~U:X, user add U:X' },
+  { rule: 'key-passphrase', programs: 'ssh-keygen', forms: '-N~X, -P~X', switches: 'AcegHhiklLpquvyB' },
+  { rule: 'key-passphrase', programs: 'pk12util', forms: '-W~X, -K~X' },
   { rule: 'openssl-key', programs: 'openssl', forms: '-k X, -K X, -hmac X, key:X, hexkey:X, passwd: LAST' },
   {
     rule: 'login-password',

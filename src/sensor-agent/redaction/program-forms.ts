@@ -23,6 +23,8 @@ export interface ProgramRule {
   readonly switches?: string;
   /** The program's flags end at the first word that is none; these letters have a value. */
   readonly ownFlags?: string;
+  /** Flags with a value, which is none of the words that are counted from the program's name; spaces between. */
+  readonly valued?: string;
   /** The name is a common word, so it counts only where a program can stand. */
   readonly strict?: boolean;
 }

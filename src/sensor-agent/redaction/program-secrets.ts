@@ -220,7 +220,7 @@ class Command {
       const word = words[at]!;
       const isFlag = this.#text.charCodeAt(word.innerStart) === DASH;
       if (isFlag && form.skip === 0 && !form.first) return;
-      if (isFlag) continue;
+      if (isFlag || (form.first && this.#isValue(form, words[at - 1]))) continue;
       if (skip === 0) {
         this.#sealed = Math.max(this.#sealed, at + 1);
         this.#mask(form, word, word.innerStart);
@@ -228,6 +228,13 @@ class Command {
       }
       skip -= 1;
     }
+  }
+
+  /** Whether the word is a flag that has the next one as its value. */
+  #isValue({ program }: Form, flag: Word | undefined): boolean {
+    const { valued } = this.#forms.rule(program);
+    if (valued === undefined || flag === undefined) return false;
+    return ` ${valued} `.includes(` ${this.#text.slice(flag.innerStart, flag.innerEnd)} `);
   }
 
   #last(form: Form, words: readonly Word[], from: number, end: number): void {

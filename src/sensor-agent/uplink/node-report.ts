@@ -49,6 +49,7 @@ export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
   const oldest = log.firstTimeNs;
   return {
     ...(oldest === undefined ? {} : { recordedFrom: nsToTimestamp(oldest) }),
+    recordedAll: log.firstOrdinal === 0,
     recordedBytes: log.bytes,
     eventsRecorded: facts.recorder.entriesRecorded,
     eventsLost: facts.recorder.entriesLost + facts.recorder.entriesUnrecorded,

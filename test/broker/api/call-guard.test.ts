@@ -1,7 +1,6 @@
 /** Deadlines of calls, and calls that end before they have begun. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { subscribeRequestCodec } from '../../../src/wire/messages.js';
 import { range, until } from '../../harness/broker/harness.js';
 import { RawHttp2 } from '../../harness/broker/raw-http2.js';
@@ -25,10 +24,12 @@ async function subscriptions(): Promise<number> {
 
 /** Asks until it is so. */
 async function has(count: number): Promise<void> {
-  for (let attempts = 0; (await subscriptions()) !== count; attempts++) {
-    assert.ok(attempts < 1_000, `${await subscriptions()} subscriptions, not ${count}`);
-    await sleep(10);
-  }
+  let seen = Number.NaN;
+  const isSo = async () => {
+    seen = await subscriptions();
+    return seen === count;
+  };
+  await until(`${count} subscriptions`, isSo, () => seen);
 }
 
 test('a call ends at its deadline and not before, however far away the deadline is', async () => {

@@ -201,25 +201,6 @@ test('json with --cursors: a reader that keeps the last cursor it saw loses noth
   assert.equal(code, 2);
 });
 
-test('a window that begins before the recording is reported in one line, as text or as JSON', async (t) => {
-  const from = { seconds: '601', nanos: 0 };
-  const nodes = [
-    { node: 'a', beginsLater: true, from },
-    { node: 'b', from },
-    { node: 'c', beginsLater: true, from },
-  ];
-  const broker = await start(t, { coverage: { nodes } });
-  for (const format of ['compact', 'jsonpb', 'table']) {
-    const { err, code } = await run(['observe', '--broker', broker.address, '--since', '30d', '-o', format, '--utc']);
-    const line =
-      '-- the window begins 1970-01-01 00:00:01, before the recording: ' +
-      'a from 1970-01-01 00:10:01 (10m 0s later), c from 1970-01-01 00:10:01 (10m 0s later)';
-    assert.equal(err.split('\n')[0], line);
-    // No event is missing: none was ever recorded then.
-    assert.equal(code, 0);
-  }
-});
-
 test('a limit ends with a cursor that continues behind the last event', async (t) => {
   const broker = await start(t);
   const { err, code } = await run(['observe', '--broker', broker.address, '--limit', '4']);

@@ -82,13 +82,4 @@ test('print waits for a slow reader, and goes on when it reads or is gone', asyn
   await second;
   assert.equal(printed, 2);
   assert.equal(screen.gone.aborted, true);
-  assert.equal(screen.failure, undefined);
-});
-
-test('a full disk is a failure, unlike a reader that left', async () => {
-  const out = new Terminal(false);
-  const screen = new Screen(out, new Terminal(false));
-  out.destroy(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' }));
-  await until('what is shown', () => screen.gone.aborted);
-  assert.match(screen.failure?.message ?? '', /ENOSPC/);
 });

@@ -166,6 +166,14 @@ test('with a field mask every format shows only the fields of the mask', () => {
   assert.equal(lines('table', 'process.pid,process.comm').header, 'PROCESS.PID  PROCESS.COMM\n');
   assert.equal(show(lines('table', 'process.pid,process.comm').line, event), '123          curl\n');
   assert.match(show(lines('compact', 'process.pid').line, event), /exec {11}process\.pid=123\n$/);
+  // Names as masks and filters spell them, whichever way they were given.
+  for (const given of ['process.command_args', 'process.commandArgs']) {
+    const args = "process.command_args=curl -s 'https://example.org/a b'\n";
+    assert.ok(show(lines('compact', given).line, event).endsWith(`  ${args}`));
+    assert.equal(lines('table', given).header, 'PROCESS.COMMAND_ARGS\n');
+  }
+  // An event that has none of the fields.
+  assert.match(show(lines('compact', 'process.login_user,network').line, event), /exec {11}-\n$/);
 });
 
 test('json on a terminal is escaped but the same value, and into a pipe it is unchanged', () => {

@@ -30,6 +30,7 @@ test('an answer says where the recording begins within its window', async () => 
   const inside = driver.recorder.timeline.wallNs(live.positions.at(-1)!.timeNs);
   const cases: [Partial<HistoryWindow>, boolean][] = [
     [{ sinceNs: longAgo }, true],
+    [{ sinceNs: longAgo, untilNs: longAgo + 3_600_000_000_000n }, true],
     [{ sinceNs: longAgo, last: 100_000 }, true],
     // The last few are all that was asked for: they are within the recording.
     [{ sinceNs: longAgo, last: 2 }, false],

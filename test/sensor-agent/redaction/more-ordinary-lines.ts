@@ -62,6 +62,10 @@ export const MORE_ORDINARY: readonly string[] = `
   git -c credential.helper= fetch  |||  git credential fill  |||  git rev-parse --verify token  |||  git grep password
   gpg --export-secret-keys x  |||  gpg --list-secret-keys  |||  gpg --export-ownertrust
   gpg --batch --passphrase-fd 3 x  |||  gpg --no-tty --pinentry-mode loopback -d f
+  ssh-keygen -N -f key  |||  ssh-keygen -t rsa -b 4096 -C u@h -f key  |||  ssh-keygen -lf key  |||  ssh-keygen -R h -f known
+  pk12util -i f -d sql:db -w file  |||  ab -n 10 -c 2 -H Accept:text/html -X proxy:80 http://h/  |||  make ab -P x:y
+  hey -n 10 -c 2 -host h:80 http://h/  |||  isql -v DSN  |||  isql DSN user  |||  isql -U u -S srv -i f.sql -o out db
+  isql -user u -role r db.fdb -i f.sql  |||  isql -b -d, -x0x09 DSN user
   gpg-agent --daemon --default-cache-ttl 60  |||  ssh-agent -s  |||  ssh -o PreferredAuthentications=password h
   ssh -o PasswordAuthentication=yes h  |||  ssh -o BatchMode=yes h  |||  ssh h cat /etc/passwd
   ssh h 'grep token f'  |||  ssh -i /root/.ssh/token.pem u@h  |||  sshd: bob [priv]  |||  sshd: bob@pts/0

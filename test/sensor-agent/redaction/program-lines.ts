@@ -236,6 +236,11 @@ export const PROGRAM_LINES: readonly string[] = lines(`
   node -e const~password~=~"{}"  |||  perl -e $password="{}"  |||  php -r $password='{}';
   php -r ['password'~=>~'{}']  |||  java -jar x.jar --password {}  |||  java -cp a.jar:b.jar X -password {}
   java -Dtoken={} -cp a X  |||  powershell -Password {}  |||  pwsh -c $password~=~"{}"
+  ssh-keygen -t ed25519 -N {} -f k  |||  ssh-keygen -N{} -f k  |||  ssh-keygen -p -P {} -N {} -f k  |||  ssh-keygen -y -P {} -f k
+  ssh-keygen -qN {} -f k  |||  pk12util -o f -n c -W {} -K {}  |||  ab -A u:{} http://h/  |||  ab -Au:{} http://h/
+  ab -n 10 -c 2 -P u:{} http://h/  |||  ab -kA u:{} http://h/  |||  sudo ab -A u:{} http://h/  |||  hey -a u:{} http://h/
+  oha -n 9 -a u:{} http://h/  |||  isql DSN user {}  |||  isql -v DSN user {}  |||  isql DSN user {} -b  |||  iusql DSN user {} -v
+  isql -U u -P {} -S srv -i f.sql  |||  fisql -U u -P {}  |||  bsqldb -U u -P {} -S s  |||  freebcp d..t out f -U u -P {}
 `);
 
 /** Command texts, as for sh -c. */
@@ -259,4 +264,5 @@ export const PROGRAM_TEXTS: readonly string[] = lines(`
   echo -n {} | cryptsetup luksFormat /dev/x -  |||  echo {} | passwd --stdin bob
   echo {} | gpg --batch --passphrase-fd 0 f  |||  echo $X; echo {} | docker login -u u --password-stdin
   docker login -u u -p {} && docker push x  |||  net rpc join -U a%{}
+  ssh-keygen -t rsa -N {} -f k && ssh-add k  |||  ab -A u:{} http://h/ | tail  |||  echo 'select 1' | isql DSN user {}
 `);

@@ -24,9 +24,16 @@ export interface GoneNode {
   readonly lastSeenMs: number;
 }
 
+/** A recording that is all later than a window. */
+export interface LaterRecording {
+  readonly from: TimestampFields;
+  /** Nothing was recorded before; else it was, and is evicted. */
+  readonly all: boolean;
+}
+
 export class CoverageSum {
   readonly #nodes = new Map<string, NodeSum>();
-  readonly #later = new Map<string, TimestampFields>();
+  readonly #later = new Map<string, LaterRecording>();
 
   /** Wall time of the first delivered event, which is the oldest in merged order. */
   oldestNs: bigint | undefined;
@@ -49,14 +56,14 @@ export class CoverageSum {
   }
 
   /** Adds a node that was not asked because its whole recording is later than the window. */
-  recordedLater(node: string, from: TimestampFields): void {
-    this.#later.set(node, from);
+  recordedLater(node: string, recording: LaterRecording): void {
+    this.#later.set(node, recording);
   }
 
   message(cursor: string, { events, ...others }: DeliveryTotals): SubscribeResponse {
     const nodes = [
       ...Array.from(this.#nodes, ([node, sum]) => nodeCoverage(node, sum)),
-      ...Array.from(this.#later, ([node, from]) => laterCoverage(node, from)),
+      ...Array.from(this.#later, ([node, recording]) => laterCoverage(node, recording)),
     ].sort((a, b) => (a.node < b.node ? -1 : 1));
     const matched = events + others.throttled + others.shed + others.skipped;
     return { coverage: { nodes, cursor, ledger: { matched, delivered: events, ...others } } };
@@ -99,9 +106,10 @@ function nodeCoverage(node: string, { outcome, events, goneSinceMs }: NodeSum): 
 }
 
 /** Coverage of a node that has nothing of the window: an empty stretch at the start of its recording. */
-function laterCoverage(node: string, from: TimestampFields): NodeCoverage & { node: string } {
+function laterCoverage(node: string, { from, all }: LaterRecording): NodeCoverage & { node: string } {
   const nothing = { lost: '0', lostUnknown: false, damagedBytes: '0', source: '', events: 0 };
-  return { node, from, to: from, evicted: true, ...nothing, message: 'its recording begins after the window' };
+  const message = all ? '' : 'its recording begins after the window';
+  return { node, from, to: from, evicted: !all, beginsLater: all, ...nothing, message };
 }
 
 function lateNote(late: string, message: string): string {

@@ -6,13 +6,13 @@
 import { BackplaneError } from '../../../errors.js';
 import type { BytePool } from '../../../flow/byte-pool.js';
 import { HISTORY_STALL_MS } from '../../../limits.js';
-import { positionToMessage, type TimestampFields } from '../../../wire/messages.js';
+import { positionToMessage } from '../../../wire/messages.js';
 import type { Position } from '../../../wire/position.js';
 import type { NodeView } from '../cursor/node-view.js';
 import { goneNodes } from '../gone-nodes.js';
 import type { PlannedSubscription } from '../planned-subscription.js';
 import type { NodeQuery, UnsoundStretch } from './clipped-answer.js';
-import { CoverageSum } from './coverage.js';
+import { CoverageSum, type LaterRecording } from './coverage.js';
 import { type ReplayedRun, replay } from './replay.js';
 
 export class HistoryDelivery {
@@ -26,14 +26,14 @@ export class HistoryDelivery {
   /**
    * Delivers the past of the window; stops when the limit is reached. Returns the nodes that did not answer to the end,
    * whose views become late.
-   * @param recordedLater nodes that are not asked because their recording starts after the window, with its start
+   * @param recordedLater nodes that are not asked because their recording starts after the window
    */
   async deliverWindow(
     queries: readonly NodeQuery[],
-    recordedLater: ReadonlyMap<string, TimestampFields> = new Map(),
+    recordedLater: ReadonlyMap<string, LaterRecording> = new Map(),
   ): Promise<ReadonlySet<string>> {
     const { broker, checked, start, outlet } = this.#subscription;
-    for (const [node, from] of recordedLater) this.#coverage.recordedLater(node, from);
+    for (const [node, recording] of recordedLater) this.#coverage.recordedLater(node, recording);
     // A node that goes while the others answer was there to be asked, so its own answer tells what is missing.
     const gone = goneNodes(broker.registry, checked);
     const failed = await this.#deliver(queries, checked.window.last);

@@ -5,11 +5,12 @@
  * Capture := meta.json {"subbufBytes": n} | format/GROUP.EVENT.txt | cpuN.pages.gz
  * Pages   := page*, each padded with zeros to subbufBytes
  */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { BackplaneError } from '../../../errors.js';
 import { CAPTURE_BYTES_MAX, FORMAT_BYTES_MAX, PAGE_BYTES_MAX, PAGE_HEADER_BYTES } from '../../../limits.js';
+import { readBoundedFile } from '../../../storage/bounded-file.js';
 import { FormatTable } from './format.js';
 import { PageEntries, readPageHeader, scanPage, startCursor } from './page.js';
 
@@ -146,12 +147,9 @@ function listed(dir: string): string[] {
 
 function bounded(path: string, bytesMax: number): Buffer {
   try {
-    const bytes = statSync(path).size;
-    if (bytes > bytesMax)
-      throw new BackplaneError('damaged', `${path} must be at most ${bytesMax} bytes, has ${bytes}`);
-    return readFileSync(path);
+    return readBoundedFile(path, bytesMax);
   } catch (cause) {
-    if (cause instanceof BackplaneError) throw cause;
+    if (cause instanceof BackplaneError) throw new BackplaneError('damaged', cause.message);
     throw new BackplaneError('not_found', `${path} must be readable: ${problem(cause)}`);
   }
 }

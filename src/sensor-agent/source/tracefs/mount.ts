@@ -28,11 +28,16 @@ export function openTracefs(): Tracefs {
   }
   const result = spawnSync('mount', ['-t', 'tracefs', 'tracefs', MOUNT_POINT], { encoding: 'utf8', timeout: 5000 });
   if (result.status === 0) return { path: writable(MOUNT_POINT), mounted: true };
-  const cause = (result.error?.message ?? result.stderr).trim().split('\n')[0];
+  const cause = mountFailure(result.error?.message ?? result.stderr);
   throw new BackplaneError(
     'failed_precondition',
     `tracefs must be mounted on ${MOUNT_POINT}, and mounting failed: ${cause}`,
   );
+}
+
+/** The first line of what `mount` printed, without a full stop: it stands within a sentence. */
+export function mountFailure(printed: string): string {
+  return printed.trim().split('\n')[0]!.replace(/\.$/, '');
 }
 
 /** A mounted tracefs, or undefined. */
