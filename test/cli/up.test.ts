@@ -92,7 +92,7 @@ test('up with N synthetic nodes connects N nodes, each with a recorder of its ow
     ]),
   );
   const programs = (await Promise.all(firsts)).map(({ out, err }, index) => {
-    assert.match(err, /^-- resume with \S+ observe .*--cursor \S+\n$/);
+    assert.match(err, /^-- the window begins .*\n-- resume with \S+ observe .*--cursor \S+\n$/);
     const events = out
       .trimEnd()
       .split('\n')
