@@ -17,6 +17,7 @@ import { Pacer } from '../../flow/pacer.js';
 import {
   BUDGET_WAIT_MS_MAX,
   COVERAGE_INTERVAL_MS,
+  COVERAGE_INTERVAL_MS_MAX,
   REPLAY_RETURN_TURN_MS,
   REPLAY_STEP_BYTES,
   SLOW_MATCHING_BURST_MS,
@@ -76,6 +77,7 @@ export class Publisher {
   #resume: Position | undefined;
   #link: FrameLink | undefined;
   #coveredMs = 0;
+  #coverageMs = COVERAGE_INTERVAL_MS;
   /**
    * Trace-clock nanoseconds up to which the recording timeline skipped entries that the present interest wants;
    * publishing may go live only beyond that.
@@ -197,12 +199,21 @@ export class Publisher {
   tick(nowMs: number): void {
     if (this.#state.kind === 'idle') return;
     if (this.#state.kind === 'behind') this.#catchUp(this.#state.replay, nowMs);
-    // Coverage frames wait while the budget is overdrawn, as even an empty frame costs bytes.
-    const due = nowMs - this.#coveredMs >= COVERAGE_INTERVAL_MS && this.#budget.solvent;
-    if (due) this.#coveredMs = nowMs;
+    const builders = [...this.#builders.values()];
+    const telling = builders.some((builder) => builder.telling);
+    const due = this.#coverageDue(telling, nowMs);
     // While behind, collected events wait until the link is writable; while live, #flush() falls behind instead.
     if (this.#state.kind === 'behind' && !this.#link!.writable) return;
-    for (const builder of this.#builders.values()) if (builder.telling || due) this.#flush(builder, this.#timeline);
+    for (const builder of builders) if (builder.telling || due) this.#flush(builder, this.#timeline);
+  }
+
+  /** Coverage frames wait while the budget is overdrawn, as even an empty frame costs bytes. */
+  #coverageDue(telling: boolean, nowMs: number): boolean {
+    if (telling) this.#coverageMs = COVERAGE_INTERVAL_MS;
+    if (nowMs - this.#coveredMs < this.#coverageMs || !this.#budget.solvent) return false;
+    this.#coveredMs = nowMs;
+    if (!telling) this.#coverageMs = Math.min(2 * this.#coverageMs, COVERAGE_INTERVAL_MS_MAX);
+    return true;
   }
 
   /** The timeline that events come from at present. */
