@@ -16,8 +16,13 @@ export interface Verb {
 }
 
 const VERBS: readonly Verb[] = [
-  { name: 'up', summary: "run a broker and this node's agent", load: () => import('./process/up.js') },
-  { name: 'broker', summary: 'run a broker', load: () => import('./process/broker.js') },
+  {
+    name: 'up',
+    summary: "run a broker and this node's agent",
+    load: () => import('./process/up.js'),
+    prepare: boundHeap,
+  },
+  { name: 'broker', summary: 'run a broker', load: () => import('./process/broker.js'), prepare: boundHeap },
   {
     name: 'agent',
     summary: "run this node's agent",
