@@ -245,7 +245,7 @@ for (const [name, text, expected] of [
 }
 
 test('a missing configuration file is refused, and an empty one changes no setting', () => {
-  assert.match(refusal({ file: join(dir, 'none.yaml') }), /^configuration file .*none\.yaml: ENOENT/);
+  assert.match(refusal({ file: join(dir, 'none.yaml') }), /^configuration file .*none\.yaml: there is no such file$/);
   assert.equal(load({ file: file('') }).origins.source.origin, 'default');
 });
 
