@@ -3,16 +3,16 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { scratchDirectory } from './harness/files/scratch-directory.js';
 import { until } from './harness/until.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const COPIED = ['src', 'proto', 'docs', 'scripts', 'package.json', 'package-lock.json', 'tsconfig.json', 'LICENSE'];
-const DIR = fs.mkdtempSync(path.join(tmpdir(), 'backplane-build-'));
+const DIR = scratchDirectory('build');
 const COPY = path.join(DIR, 'checkout');
 const DIST = path.join(COPY, 'dist');
 
@@ -24,8 +24,6 @@ before(() => {
   linkEach(path.join(ROOT, 'node_modules'), path.join(COPY, 'node_modules'));
   linkEach(path.join(ROOT, 'node_modules/.bin'), path.join(COPY, 'node_modules/.bin'));
 });
-
-after(() => fs.rmSync(DIR, { recursive: true, force: true }));
 
 /** A folder of its own with links: a build writes into node_modules/.bin. */
 function linkEach(from: string, to: string): void {
@@ -88,7 +86,7 @@ function killAgent({ child }: Ran): void {
 }
 
 test('a running bus starts its agent again while builds run and after them, and commands work all the time', async (t) => {
-  await ends(build());
+  assert.match(await ends(build()), /^Building \(.*\) … done\n$/, 'said, because it takes a while');
   const first = fs.realpathSync(DIST);
   assert.match(await ends(build()), /^$/, 'nothing changed, so that there is nothing to do');
   const bus = up(['dist/program/main.js']);
