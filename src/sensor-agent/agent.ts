@@ -228,12 +228,12 @@ export class Agent {
 
   #tick(): void {
     try {
-      const { empty, filled } = this.#collect();
+      const { empty } = this.#collect();
       const nowMs = performance.now();
       this.#publisher.tick(nowMs);
       this.#diskWatch.look(this.#recorder.hole);
       this.#housekeep(nowMs);
-      const waitMs = this.#pace.next(this.#doing, filled, nowMs);
+      const waitMs = this.#pace.next(this.#doing);
       this.#schedule(empty ? waitMs : 0);
     } catch (cause) {
       this.#options.log.error({ err: cause }, `recording stopped for a moment: ${asBackplaneError(cause).message}`);
@@ -250,6 +250,7 @@ export class Agent {
   #collect(): DrainResult {
     const beganNs = this.#nowNs();
     const result = this.#source.drain();
+    this.#pace.drained(result.filled, performance.now());
     this.#recorder.expire(this.#nowNs(), this.#drainedNs);
     this.#drainedNs = beganNs;
     return result;

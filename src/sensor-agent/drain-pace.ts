@@ -18,6 +18,8 @@ export class DrainPace {
   /** How soon subscribers want live events; 0: as the settings say. */
   #wishedMs = 0;
   #drainedMs: number | undefined;
+  /** In what time the buffers fill to the share that is allowed, at the pace of the last drains. */
+  #fillsMs = Number.POSITIVE_INFINITY;
 
   readonly #live: AgentOptions['live'];
   readonly #idleMs: number;
@@ -32,16 +34,18 @@ export class DrainPace {
     this.#wishedMs = lingerMs;
   }
 
-  /**
-   * Milliseconds until the next drain, after one at `nowMs` (monotonic) that found `filled` of the fullest buffer in use
-   * (0 to 1).
-   */
-  next(doing: Doing, filled: number, nowMs: number): number {
+  /** After each drain, whatever it was for: at `nowMs` (monotonic), with `filled` of the fullest buffer in use (0 to 1). */
+  drained(filled: number, nowMs: number): void {
     const sinceMs = this.#drainedMs === undefined ? 0 : nowMs - this.#drainedMs;
     this.#drainedMs = nowMs;
-    const wantedMs = this.#wantedMs(doing);
-    if (filled === 0 || sinceMs === 0) return wantedMs;
-    return Math.min(wantedMs, (sinceMs * DRAIN_FILLED_SHARE) / filled);
+    if (filled > 0 && sinceMs > 0) this.#fillsMs = Math.min(this.#fillsMs, (sinceMs * DRAIN_FILLED_SHARE) / filled);
+  }
+
+  /** Milliseconds until the next drain. */
+  next(doing: Doing): number {
+    const waitMs = Math.min(this.#wantedMs(doing), this.#fillsMs);
+    this.#fillsMs = Number.POSITIVE_INFINITY;
+    return waitMs;
   }
 
   #wantedMs({ live, behind, paths }: Doing): number {

@@ -59,6 +59,7 @@ export type { SetBudgetRequest, SetBudgetRequest__Output } from './gen/backplane
 export type { SetBudgetResponse, SetBudgetResponse__Output } from './gen/backplane/v1/SetBudgetResponse.js';
 export type { SubscribeRequest, SubscribeRequest__Output } from './gen/backplane/v1/SubscribeRequest.js';
 export type { SubscribeResponse, SubscribeResponse__Output } from './gen/backplane/v1/SubscribeResponse.js';
+export type { TopicAck__Output } from './gen/backplane/v1/TopicAck.js';
 export type { Welcome__Output } from './gen/backplane/v1/Welcome.js';
 
 type Empty = Record<string, never>;

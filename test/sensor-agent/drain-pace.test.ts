@@ -15,7 +15,8 @@ const LISTENING = { live: true, behind: false, paths: false };
 function wait(doing: typeof IDLE, wishedMs = 0): number {
   const pace = new DrainPace(LIVE, IDLE_MS);
   pace.wish(wishedMs);
-  return pace.next(doing, 0, 0);
+  pace.drained(0, 0);
+  return pace.next(doing);
 }
 
 test('events gather for as long as nobody waits for them, or as subscribers wish within the settings', () => {
@@ -31,19 +32,37 @@ test('events gather for as long as nobody waits for them, or as subscribers wish
 
 test('a buffer that was not full at the first look is read before it is, also where its pace doubles', () => {
   fc.assert(
-    fc.property(fc.double({ min: 0.001, max: 0.004, noNaN: true }), fc.boolean(), (perMs, doubles) => {
-      const pace = new DrainPace(LIVE, IDLE_MS);
-      let nowMs = 0;
-      // The first comes as late as an idle machine's; from there on the pace is known.
-      let waitMs = pace.next(IDLE, 0, nowMs);
-      for (let drain = 0; drain < 50; drain += 1) {
-        nowMs += waitMs;
-        const filled = Math.min(1, waitMs * perMs * (doubles && drain % 2 === 1 ? 2 : 1));
-        if (drain > 0) assert.ok(filled < 1, `${waitMs} ms at ${perMs}`);
-        waitMs = pace.next(IDLE, filled, nowMs);
-        assert.ok(waitMs > 0 && waitMs <= IDLE_MS);
-      }
-    }),
+    fc.property(
+      fc.double({ min: 0.001, max: 0.004, noNaN: true }),
+      fc.boolean(),
+      fc.constantFrom(0, 0.5, 0.9),
+      (perMs, doubles, asksAt) => {
+        const pace = new DrainPace(LIVE, IDLE_MS);
+        let nowMs = 0;
+        let filled = 0;
+        // What is asked meanwhile drains, too, as histories and new interests do.
+        const drain = (ms: number, factor: number) => {
+          nowMs += ms;
+          filled = ms * perMs * factor;
+          pace.drained(Math.min(1, filled), nowMs);
+        };
+        drain(0, 1);
+        // The first comes as late as an idle machine's; from there on the pace is known.
+        let waitMs = pace.next(IDLE);
+        for (let round = 0; round < 50; round += 1) {
+          const factor = doubles && round % 2 === 1 ? 2 : 1;
+          if (asksAt > 0) {
+            drain(waitMs * asksAt, factor);
+            if (round > 0) assert.ok(filled < 1, `${waitMs} ms at ${perMs}`);
+          }
+          drain(waitMs * (1 - asksAt), factor);
+          if (round > 0) assert.ok(filled < 1, `${waitMs} ms at ${perMs}`);
+          waitMs = pace.next(IDLE);
+          assert.ok(waitMs > 0 && waitMs <= IDLE_MS);
+          if (!doubles && round > 0) assert.ok(waitMs * perMs < 0.5, 'as soon as it was, whatever drained in between');
+        }
+      },
+    ),
     { numRuns: runs(200) },
   );
 });

@@ -148,17 +148,16 @@ export class UplinkService {
       if (held) call.pause();
       else pace.goOn();
     };
-    const take = (frameBytes: Buffer) => {
+    const take = (frameBytes: Buffer, taken: () => void) => {
       const { record } = session;
       const { topic, coveredTo, durable, refusal } = this.#ingest.accept(session, frameBytes, onHeld);
       if (refusal) {
         const told = `${refusal.message}; it is stated as a gap`;
         this.#onRefusal(`node ${record.name}`, new BackplaneError('invalid_argument', told));
       }
-      pendingBytes += frameBytes.length;
       durable.then(
         () => {
-          pendingBytes -= frameBytes.length;
+          taken();
           pace.goOn();
           this.#registry.delivered(record);
           acknowledgements.add(topic, coveredTo);
@@ -170,7 +169,16 @@ export class UplinkService {
       if (!session.open) return;
       try {
         session.record.uplinkBytes += bytes.length;
-        for (const frameBytes of decodeLiveMessage(bytes)) take(frameBytes);
+        const frames = decodeLiveMessage(bytes);
+        let left = frames.length;
+        // By message: each of its frames keeps all of it in memory.
+        pendingBytes += bytes.length;
+        for (const frameBytes of frames) {
+          take(frameBytes, () => {
+            left -= 1;
+            if (left === 0) pendingBytes -= bytes.length;
+          });
+        }
         // A correct agent respects this bound by itself; one that does not is not read until frames are durable.
         if (pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
         pace.took(bytes.length);

@@ -158,6 +158,7 @@ export class Publisher {
       for (const builder of this.#builders.values()) this.#flush(builder, timeline);
     }
     this.#interest = interest;
+    this.#coverageMs = COVERAGE_INTERVAL_MS;
     // While behind too, so that the recorder's timeline has all entries when publishing is live again.
     this.#recorder.ask(interest.empty ? NOTHING_ASKED : interest);
     const start = this.#resume ?? this.#timeline.frontier;
@@ -199,20 +200,22 @@ export class Publisher {
   tick(nowMs: number): void {
     if (this.#state.kind === 'idle') return;
     if (this.#state.kind === 'behind') this.#catchUp(this.#state.replay, nowMs);
-    const builders = [...this.#builders.values()];
-    const telling = builders.some((builder) => builder.telling);
-    const due = this.#coverageDue(telling, nowMs);
     // While behind, collected events wait until the link is writable; while live, #flush() falls behind instead.
     if (this.#state.kind === 'behind' && !this.#link!.writable) return;
+    const builders = [...this.#builders.values()];
+    const due = this.#coverageDue(
+      builders.some((builder) => builder.telling || builder.sheds),
+      nowMs,
+    );
     for (const builder of builders) if (builder.telling || due) this.#flush(builder, this.#timeline);
   }
 
   /** Coverage frames wait while the budget is overdrawn, as even an empty frame costs bytes. */
-  #coverageDue(telling: boolean, nowMs: number): boolean {
-    if (telling) this.#coverageMs = COVERAGE_INTERVAL_MS;
+  #coverageDue(counted: boolean, nowMs: number): boolean {
+    if (counted) this.#coverageMs = COVERAGE_INTERVAL_MS;
     if (nowMs - this.#coveredMs < this.#coverageMs || !this.#budget.solvent) return false;
     this.#coveredMs = nowMs;
-    if (!telling) this.#coverageMs = Math.min(2 * this.#coverageMs, COVERAGE_INTERVAL_MS_MAX);
+    if (!counted) this.#coverageMs = Math.min(2 * this.#coverageMs, COVERAGE_INTERVAL_MS_MAX);
     return true;
   }
 

@@ -5,13 +5,15 @@
 import { BackplaneError } from '../../errors.js';
 import { EPOCH_MAX, EPOCHS_BEYOND_MAX, LAST_MAX, REFILL_STRETCHES_MAX } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
+import { TOPICS } from '../../wire/event/event.js';
 import {
   type HistoryQuery__Output,
   type Interest__Output,
   positionFromMessage,
+  type TopicAck__Output,
   timestampToNs,
 } from '../../wire/messages.js';
-import { comparePositions } from '../../wire/position.js';
+import { comparePositions, type Position } from '../../wire/position.js';
 import type { HistoryStretch } from '../history/history-query.js';
 
 /** Throws invalid_argument when the window of a history query is out of bounds. */
@@ -27,6 +29,18 @@ export function checkedWindow(query: HistoryQuery__Output) {
     last: query.last,
     within: query.within.length === 0 ? undefined : stretches(query.within),
   };
+}
+
+/** By topic, the position up to which frames are durable. Throws invalid_argument for more topics than there are. */
+export function acknowledgedTopics(topics: readonly TopicAck__Output[]): Map<string, Position> {
+  const topicsMax = Object.keys(TOPICS).length;
+  if (topics.length > topicsMax) {
+    throw new BackplaneError('invalid_argument', `frame_ack.topics must be at most ${topicsMax}, got ${topics.length}`);
+  }
+  const covered = new Map<string, Position>();
+  for (const { topic, coveredTo } of topics)
+    if (coveredTo) covered.set(topic, positionFromMessage('frame_ack.topics.covered_to', coveredTo));
+  return covered;
 }
 
 /**

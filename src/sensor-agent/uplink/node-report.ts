@@ -1,6 +1,8 @@
 /** Builds an agent's messages about itself to its broker: Hello once, then a report every few seconds. */
+
 import { BLIND_SPOT_CHARACTERS_MAX, NODE_MESSAGE_CHARACTERS_MAX } from '../../limits.js';
 import { wallNowNs } from '../../nanoseconds.js';
+import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
 import type { Profile } from '../../subscriptions/pushdown/catalogue.js';
 import { type Hello, type NodeReport, nsToTimestamp } from '../../wire/messages.js';
 import { residentBytes } from '../guard/resident.js';
@@ -49,7 +51,7 @@ export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
   const oldest = log.firstTimeNs;
   return {
     ...(oldest === undefined ? {} : { recordedFrom: nsToTimestamp(oldest) }),
-    recordedAll: log.firstOrdinal === 0,
+    recordedAll: hasBeginning(log),
     recordedBytes: log.bytes,
     eventsRecorded: facts.recorder.entriesRecorded,
     eventsLost: facts.recorder.entriesLost + facts.recorder.entriesUnrecorded,
@@ -67,6 +69,15 @@ export function nodeReport(facts: NodeFacts, cpuRatio: number): NodeReport {
     ),
     redactions: Object.fromEntries(facts.recorder.redactor.counts),
   };
+}
+
+/** Whether nothing was recorded before the oldest record: nothing was evicted, and nothing is known to be lost. */
+function hasBeginning(log: SegmentLog): boolean {
+  if (log.firstOrdinal > 0 || log.notes.length > 0) return false;
+  const [first, ...others] = log.segments();
+  if (first === undefined || first.firstOrdinal > 0 || first.firstTimeNs === 0n) return false;
+  // Where the wall clock was set back, later segments have earlier times.
+  return others.every(({ firstTimeNs }) => firstTimeNs === 0n || firstTimeNs >= first.firstTimeNs);
 }
 
 /** Each reporter has its own meter, as several nodes of one process report at their own times. */

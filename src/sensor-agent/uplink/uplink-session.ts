@@ -32,7 +32,7 @@ import { comparePositions, type Position } from '../../wire/position.js';
 import type { HistoryResult } from '../history/history-query.js';
 import type { HistoryReply, HistoryTask } from '../history/history-service.js';
 import type { FrameLink, WelcomeTopic } from '../publish/publisher.js';
-import { checkedEpoch, checkedWindow, predicateSpec } from './broker-checks.js';
+import { acknowledgedTopics, checkedEpoch, checkedWindow, predicateSpec } from './broker-checks.js';
 
 /** The node that a session serves. */
 export interface UplinkNode {
@@ -236,10 +236,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
   #receive(message: ControlResponse__Output): void {
     try {
       if (message.interest) this.#interest(message.interest);
-      else if (message.frameAck) {
-        for (const { topic, coveredTo } of message.frameAck.topics)
-          if (coveredTo) this.#acknowledged(topic, positionFromMessage('frame_ack.topics.covered_to', coveredTo));
-      } else if (message.lease) this.#node.lease(message.lease);
+      else if (message.frameAck) this.#acknowledged(acknowledgedTopics(message.frameAck.topics));
+      else if (message.lease) this.#node.lease(message.lease);
       else if (message.linger) this.#node.linger(message.linger.lingerMs);
       else if (message.historyQuery) this.#query(message.historyQuery);
       else if (message.historyCredit) {
@@ -276,9 +274,10 @@ export class UplinkSession implements FrameLink, HistoryReply {
     this.#node.history(queryId, request, Number(query.creditBytes) || HISTORY_CREDIT_BYTES, this);
   }
 
-  #acknowledged(topic: string, to: Position): void {
+  #acknowledged(covered: ReadonlyMap<string, Position>): void {
     this.#sent = this.#sent.filter((frame) => {
-      const acknowledged = frame.topic === topic && comparePositions(frame.coveredTo, to) <= 0;
+      const to = covered.get(frame.topic);
+      const acknowledged = to !== undefined && comparePositions(frame.coveredTo, to) <= 0;
       if (acknowledged) this.#sentBytes -= frame.bytes;
       return !acknowledged;
     });

@@ -76,18 +76,22 @@ function encodeLiveMessage(frames: readonly Buffer[]): Buffer {
   return writer.finish();
 }
 
-/** The encoded frames within a LiveRequest, as views. Throws invalid_argument. */
+/**
+ * The encoded frames within a LiveRequest, as views; as copies where most of the message is something else, which would
+ * stay in memory with them. Throws invalid_argument.
+ */
 export function decodeLiveMessage(bytes: Buffer): Buffer[] {
   const reader = new ProtoReader(bytes, 'live message');
   const frames: Buffer[] = [];
+  let framesBytes = 0;
   while (reader.nextTag()) {
-    if (reader.field === 1) frames.push(reader.chunk());
+    if (reader.field === 1) framesBytes += frames[frames.push(reader.chunk()) - 1]!.length;
     else reader.skip();
     if (frames.length > LIVE_MESSAGE_FRAMES_MAX)
       throw reader.fail(`frames must be at most ${LIVE_MESSAGE_FRAMES_MAX}, got more`);
   }
   if (frames.length === 0) throw reader.fail('frames must be at least 1, got none');
-  return frames;
+  return framesBytes < bytes.length / 2 ? frames.map((frame) => Buffer.from(frame)) : frames;
 }
 
 function encodeHistoryMessage(message: HistoryMessage): Buffer {

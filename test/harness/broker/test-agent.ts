@@ -167,9 +167,10 @@ export class TestAgent {
     return [...new Set(this.#predicates.flatMap(({ topics }) => topics))];
   }
 
-  /** Sends one frame per topic of interest, up to the newest recorded event. */
+  /** Sends one frame per topic of interest, up to the newest recorded event, in one message. */
   publish(): void {
-    for (const topic of this.topics) this.publishTopic(topic, this.recorder.frontier);
+    const frames = this.topics.flatMap((topic) => this.#frame(topic, this.recorder.frontier) ?? []);
+    if (frames.length > 0) this.#live.write(frames);
   }
 
   /** Sends any message on the control stream. */
@@ -268,8 +269,14 @@ export class TestAgent {
 
   /** Sends a frame of one topic. */
   publishTopic(topic: string, to: Position): void {
+    const frame = this.#frame(topic, to);
+    if (frame) this.#live.write([frame]);
+  }
+
+  /** The next frame of a topic; undefined where there is nothing to send. */
+  #frame(topic: string, to: Position): Buffer | undefined {
     const from = this.#covered.get(topic);
-    if (from === undefined || comparePositions(to, from) <= 0) return;
+    if (from === undefined || comparePositions(to, from) <= 0) return undefined;
     const due = this.recorder.events.filter(
       ({ event }) =>
         event.topic === topic &&
@@ -300,7 +307,7 @@ export class TestAgent {
       ...columns(sent),
     });
     this.#continued.add(topic);
-    if (!this.loses) this.#live.write([this.mangle(encodeFrame(frame))]);
+    return this.loses ? undefined : this.mangle(encodeFrame(frame));
   }
 
   async #answer(query: HistoryQuery__Output): Promise<void> {

@@ -62,7 +62,7 @@ export class LiveDelivery {
       await this.#serveChanged();
       await this.#late.join((approached) => this.#log.join(approached));
       if (outlet.left <= 0) return this.#notify();
-      const idle = await this.#log.readRound();
+      const idle = await this.#log.readRound(turns);
       if (outlet.left <= 0) return this.#notify();
       if (Date.now() - this.#noticedMs >= NOTICE_INTERVAL_MS) await this.#notify();
       if (this.#ended()) return this.#notify();

@@ -2,6 +2,7 @@
  * Delivers frames of the partition logs to one subscription: selects the events
  * of each frame, and notes for the subscriber what is missing between them.
  */
+import type { Turns } from '../../../flow/turns.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
 import type { Selection } from '../../../wire/frame/splice.js';
 import { comparePositions, ORIGIN, type Position } from '../../../wire/position.js';
@@ -36,15 +37,15 @@ export class LogDelivery {
     this.#notices = notices;
   }
 
-  /** Reads some items of each partition, until the limit is reached. Returns true when there was none. */
-  async readRound(): Promise<boolean> {
+  /** Reads some items of each partition, until the limit is reached or the turn is over. Returns true when there was none. */
+  async readRound(turns: Turns): Promise<boolean> {
     const { position, outlet } = this.#subscription;
     let idle = true;
     for (const place of position.places) {
       for (let items = 0; items < ITEMS_PER_TURN && place.lag > 0; items++) {
         if (await this.#advance(place)) break;
         idle = false;
-        if (outlet.left <= 0) return idle;
+        if (outlet.left <= 0 || turns.over) return false;
       }
     }
     return idle;

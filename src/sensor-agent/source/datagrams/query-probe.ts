@@ -37,6 +37,13 @@ interface Places {
   readonly beyond: number;
 }
 
+interface Drained {
+  readonly horizonNs: bigint;
+  readonly queries: readonly QueryRecord[];
+  /** How full the buffer of copies was, 0 to 1. */
+  readonly filled: number;
+}
+
 export class QueryProbe {
   readonly #instance: TraceInstance;
   readonly #drain: PageDrain;
@@ -101,19 +108,19 @@ export class QueryProbe {
    * How far entries may be told once the pages are read up to `horizonNs`, and what the datagrams up to there asked: an
    * entry comes a moment behind its copy.
    */
-  drain(horizonNs: bigint): { readonly horizonNs: bigint; readonly queries: readonly QueryRecord[] } {
-    if (this.#stopped || this.#isQuiet) return { horizonNs, queries: [] };
+  drain(horizonNs: bigint): Drained {
+    if (this.#stopped || this.#isQuiet) return { horizonNs, queries: [], filled: 0 };
     let readNs = 0n;
     const horizon = (reachedNs: bigint) => {
       readNs = reachedNs;
     };
-    const { empty } = this.#drain.run({ page: (page) => this.#page(page), horizon });
+    const { empty, filled } = this.#drain.run({ page: (page) => this.#page(page), horizon });
     const untilNs = (readNs < horizonNs ? readNs : horizonNs) - QUERY_JOIN_NS_MAX;
     if (untilNs > this.#horizonNs) this.#horizonNs = untilNs;
     const queries = this.#held.filter(({ timeNs }) => timeNs < this.#horizonNs);
     this.#held = this.#held.filter(({ timeNs }) => timeNs >= this.#horizonNs).slice(-QUERIES_HELD_MAX);
     this.#isQuiet = empty && this.#instance.enabled.size === 0 && this.#held.length === 0;
-    return { horizonNs: this.#horizonNs, queries };
+    return { horizonNs: this.#horizonNs, queries, filled };
   }
 
   look(nowMs: number): Disturbance | undefined {

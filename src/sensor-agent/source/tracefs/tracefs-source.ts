@@ -179,10 +179,12 @@ export class TracefsSource implements Source {
   drain(): DrainResult {
     const running = this.#live();
     const { sink, queries } = running;
+    let queriesFilled = 0;
     const result = running.drain.run({
       page: (page) => sink.page(page),
       horizon: (horizonNs) => {
         const found = queries?.drain(horizonNs);
+        queriesFilled = found?.filled ?? 0;
         if (found && found.queries.length > 0) sink.queries(found.queries);
         sink.horizon(found?.horizonNs ?? horizonNs);
       },
@@ -196,7 +198,7 @@ export class TracefsSource implements Source {
     if (misplaced > 0)
       running.sink.note('page_misplaced', `${misplaced} pages were written by another clock: left out`);
     running.misplacedPages += misplaced;
-    return { ...result, filled: Math.max(result.filled, execsFilled) };
+    return { ...result, filled: Math.max(result.filled, execsFilled, queriesFilled) };
   }
 
   look(nowMs: number): readonly Disturbance[] {
