@@ -290,6 +290,15 @@ test('a broker that keeps asking and reads no answer loses its session', async (
   await well();
 });
 
+test('a broker that acknowledges more topics than there are loses its session, with the reason', async () => {
+  const it = await session();
+  const acknowledged = { topic: 'process', coveredTo: position('1', '1') };
+  it.say({ frameAck: { topics: Array.from({ length: 20_000 }, () => acknowledged) } });
+  await until('the session ends', () => it.ended);
+  await until('the reason is logged', () => /frame_ack\.topics must be at most \d+, got 20000/.test(logged));
+  await well();
+});
+
 test('an agent that hears of frames from beyond its clock continues in a later epoch, and is accepted', async () => {
   const first = await until('a session', () => broker.session);
   const epoch = first.heard[0]?.hello?.epoch ?? assert.fail('no Hello');
