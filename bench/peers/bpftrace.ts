@@ -15,7 +15,6 @@ const TRACEPOINTS = [
   'sock:inet_sock_set_state',
 ];
 const EVENTS = TRACEPOINTS.map((name) => `tracepoint:${name} { printf("%s %d %s\\n", probe, pid, comm); }`).join('\n');
-const ARGUMENTS = 'tracepoint:syscalls:sys_enter_execve { printf("%d ", pid); join(args->argv); }';
 
 export function bpftraceIsInstalled(): boolean {
   return spawnSync('bpftrace', ['--version']).status === 0;
@@ -37,9 +36,8 @@ export class Bpftrace {
   }
 
   /** Resolves when its probes are attached. Its output, a pipe, says nothing before the first event: so after 3 s. */
-  static async start(withArguments: boolean): Promise<Bpftrace> {
-    const script = withArguments ? `${ARGUMENTS}\n${EVENTS}` : EVENTS;
-    const tool = new Bpftrace(spawn('bpftrace', ['-e', script], { stdio: ['ignore', 'pipe', 'ignore'] }));
+  static async start(): Promise<Bpftrace> {
+    const tool = new Bpftrace(spawn('bpftrace', ['-e', EVENTS], { stdio: ['ignore', 'pipe', 'ignore'] }));
     await sleep(3_000);
     return tool;
   }

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Bus, Command, type EventLine } from '../../test/harness/bus/bus.js';
+import { delayMs } from '../measuring/delay.js';
 import { cpuSeconds } from '../measuring/process-cost.js';
 import { quantile, report, round } from '../measuring/report.js';
 
@@ -28,10 +29,7 @@ try {
   );
   const delays: number[] = [];
   createInterface({ input: observer.child.stdout! }).on('line', (line) => {
-    // One clock that has the fraction of a millisecond; Date.now() has not.
-    const nowMs = performance.timeOrigin + performance.now();
-    const event = JSON.parse(line) as EventLine;
-    delays.push(nowMs - Number(rfc3339Ns(event.time)) / 1e6);
+    delays.push(delayMs((JSON.parse(line) as EventLine).time));
   });
   await sleep(2_000);
   const rows = [];
@@ -58,9 +56,4 @@ try {
   report('kernel time stamp to line', rows);
 } finally {
   await bus.destroy();
-}
-
-function rfc3339Ns(text: string): bigint {
-  const [whole, fraction = ''] = text.replace('Z', '').split('.');
-  return BigInt(Date.parse(`${whole}Z`)) * 1_000_000n + BigInt(fraction.padEnd(9, '0'));
 }

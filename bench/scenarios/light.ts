@@ -1,7 +1,7 @@
 /**
  * What Backplane takes of the machine that it watches, by how many programs are started, and how soon events come: with
- * nobody listening, with one listener to everything, and, in the same run, `bpftrace` printing the same to a file, with
- * arguments (bench/exec.bt). Runs with the settings that it comes with, the guard among them. As root.
+ * nobody listening, with one listener to everything, and, in the same run, `bpftrace` printing what processes do to a file,
+ * with arguments (bench/exec.bt). Runs with the settings that it comes with, the guard among them. As root.
  *
  *   node dist/bench/scenarios/light.js [SECONDS]
  */
@@ -10,6 +10,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Bus, Command, type EventLine } from '../../test/harness/bus/bus.js';
+import { delayMs } from '../measuring/delay.js';
 import { residentMiB } from '../measuring/process-cost.js';
 import { quantile, report, round } from '../measuring/report.js';
 import { Bpftrace, bpftraceIsInstalled } from '../peers/bpftrace.js';
@@ -20,7 +21,7 @@ const WARM_UP_MS = 20_000;
 const SETTLE_MS = 3_000;
 const EXECS_PER_SECOND = [0, 10, 50, 500, 1_500];
 
-/** Starts a program when it is due and waits for it; says at the end how many it started. */
+/** Starts a program when it is due and waits for it; says how many it started when it is asked. */
 const LOAD = `
 import os, signal, sys, time
 period = 1 / float(sys.argv[1])
@@ -102,8 +103,7 @@ class Listener {
     this.#command = new Command(['observe', '-o', 'json', '--follow', '--all', ...wish], bus.env, false);
     createInterface({ input: this.#command.child.stdout! }).on('line', (line) => {
       if (!line.startsWith('{"type":"process.exec"')) return;
-      const nowMs = performance.timeOrigin + performance.now();
-      this.delaysMs.push(nowMs - wallMs((JSON.parse(line) as EventLine).time));
+      this.delaysMs.push(delayMs((JSON.parse(line) as EventLine).time));
     });
   }
 
@@ -114,11 +114,6 @@ class Listener {
   async stop(): Promise<void> {
     await this.#command.stop('SIGINT');
   }
-}
-
-function wallMs(rfc3339: string): number {
-  const [whole, fraction = ''] = rfc3339.replace('Z', '').split('.');
-  return Date.parse(`${whole}Z`) + Number(`0.${fraction}`) * 1000;
 }
 
 const theirs = new Map<number, number>();

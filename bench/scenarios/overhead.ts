@@ -80,7 +80,7 @@ async function begin(arm: Arm): Promise<{ pid: number; stop: () => Promise<void>
     await sleep(1_000);
     return { pid: await bus.agentPid(), stop: () => bus.destroy() };
   }
-  return Bpftrace.start(false);
+  return Bpftrace.start();
 }
 
 function row(name: string, arm: Arm) {

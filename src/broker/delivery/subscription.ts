@@ -8,7 +8,7 @@ import { Signal } from '../../flow/signal.js';
 import { INTEREST_DEADLINE_MS } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
-import { nsToTimestamp, type TimestampFields, timestampToNs } from '../../wire/messages.js';
+import { nsToTimestamp } from '../../wire/messages.js';
 import type { LogPlace } from '../log/fan-out.js';
 import { CursorNotes } from './cursor/cursor-notes.js';
 import { SubscriptionPosition } from './cursor/subscription-position.js';
@@ -229,25 +229,21 @@ export class Subscription {
     return later;
   }
 
-  /** A time by a node's clock as the window is given: by the broker's. */
-  #asOurs(node: string, time: TimestampFields): TimestampFields {
-    const offsetNs = this.#context.registry.record(node)?.clock.windowOffsetNs ?? 0n;
-    return nsToTimestamp(timestampToNs('recorded_from', time) - offsetNs);
-  }
-
   async #accept(answered: readonly string[], missing: readonly string[]): Promise<void> {
     const { window, nodes } = this.checked;
+    const { registry } = this.#context;
     await this.outlet.message({
       accepted: {
         subscriptionId: this.id,
-        plan: explain(this.checked, this.#context.registry),
+        plan: explain(this.checked, registry),
         nodes: [...answered],
         nodesMissing: missing.filter(nodes.matches),
         since: window.sinceNs === undefined ? null : nsToTimestamp(window.sinceNs),
         until: window.untilNs === undefined ? null : nsToTimestamp(window.untilNs),
-        beginsLater: [...this.#recordedAfter(window.sinceNs ?? window.untilNs)]
-          .map(([node, { from }]) => ({ node, from: this.#asOurs(node, from) }))
-          .sort((a, b) => (a.node < b.node ? -1 : 1)),
+        beginsLater: [...this.#recordedAfter(window.sinceNs ?? window.untilNs).keys()].sort().map((node) => ({
+          node,
+          from: nsToTimestamp(registry.record(node)!.recordedFromNs!),
+        })),
       },
     });
   }

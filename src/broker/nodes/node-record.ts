@@ -96,11 +96,17 @@ export class NodeRecord {
     return this.connection === undefined && nowMs - this.lastSeenMs > keptMs;
   }
 
+  /** When the node's recording begins, wall time of the broker; undefined until it has reported that. */
+  get recordedFromNs(): bigint | undefined {
+    const from = this.report?.recordedFrom;
+    return from ? timestampToNs('recorded_from', from) - this.clock.windowOffsetNs : undefined;
+  }
+
   /** Whether the node's whole recording is later than `timeNs`, wall time of the broker. */
   recordedAfter(timeNs: bigint): boolean {
-    const from = this.report?.recordedFrom;
     // Recordings only lose their oldest events, so the start can only have moved later since the report.
-    return from ? timestampToNs('recorded_from', from) >= timeNs + this.clock.windowOffsetNs : false;
+    const fromNs = this.recordedFromNs;
+    return fromNs !== undefined && fromNs >= timeNs;
   }
 
   /** What this node cannot see or send, in a sentence; empty when nothing is wrong. */

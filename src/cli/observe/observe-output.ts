@@ -99,7 +99,7 @@ export class ObserveOutput {
 
   async #showJson(item: Exclude<SubscribeItem, { kind: 'link' }>): Promise<void> {
     if (item.kind === 'accepted') this.#showWindow(item.accepted);
-    if (item.kind === 'coverage') this.#showBeginnings(item.coverage.nodes.filter(({ beginsLater }) => beginsLater));
+    if (item.kind === 'coverage') this.#showCoverageBeginnings(item.coverage);
     await this.#screen.print(`${jsonText(itemJson(item), this.#options.terminal)}\n`);
   }
 
@@ -134,7 +134,11 @@ export class ObserveOutput {
   #showCoverage(coverage: Coverage): void {
     const { verbose, utc } = this.#options;
     for (const line of coverageNotices(coverage, verbose, utc)) this.#screen.notice(line);
-    this.#showBeginnings(coverage.nodes.filter(({ beginsLater }) => beginsLater));
+    this.#showCoverageBeginnings(coverage);
+  }
+
+  #showCoverageBeginnings({ nodes }: Coverage): void {
+    this.#showBeginnings(nodes.filter(({ beginsLater }) => beginsLater));
   }
 
   /** Says it once of each node. */

@@ -84,7 +84,7 @@ export function windowBound({ since, until }: Accepted): WindowBound | undefined
   return until ? { verb: 'ends', wallNs: timestampNs(until) } : undefined;
 }
 
-/** One line for nodes whose recording begins later than the window, or ends of it; undefined for no nodes. */
+/** One line for nodes whose recording begins later than that bound of the window; undefined for no nodes. */
 export function beginningNotice(
   later: readonly { readonly node: string; readonly fromNs: bigint }[],
   { verb, wallNs }: WindowBound,
