@@ -21,33 +21,35 @@ export function bpftraceIsInstalled(): boolean {
 }
 
 /** What it prints of processes, with their arguments. */
-const SCRIPT = fileURLToPath(new URL('../../../bench/exec.bt', import.meta.url));
+const EXECS = fileURLToPath(new URL('../../../bench/exec.bt', import.meta.url));
 /** More than it prints before its probes are attached. */
 const ATTACHED_BYTES = 200;
 
+/** A running bpftrace that prints to a file. Its probes are attached: it has printed a program that was run. */
 export class Bpftrace {
   readonly #child: ChildProcess;
   readonly #closed: Promise<unknown>;
 
   private constructor(child: ChildProcess) {
     this.#child = child;
-    child.stdout?.resume();
     this.#closed = new Promise((resolve) => child.on('close', resolve));
   }
 
-  /** Resolves when its probes are attached. Its output, a pipe, says nothing before the first event: so after 3 s. */
-  static async start(): Promise<Bpftrace> {
-    const tool = new Bpftrace(spawn('bpftrace', ['-e', EVENTS], { stdio: ['ignore', 'pipe', 'ignore'] }));
-    await sleep(3_000);
-    return tool;
+  /** Prints all events that Backplane records by default, without arguments. */
+  static printingEvents(): Promise<Bpftrace> {
+    return Bpftrace.#printing('-e', EVENTS);
   }
 
-  /** Runs exec.bt. Resolves when its probes are attached: then it prints a program that is run. */
-  static async printingToFile(): Promise<Bpftrace> {
+  /** Prints programs with their arguments: exec.bt. */
+  static printingExecs(): Promise<Bpftrace> {
+    return Bpftrace.#printing(EXECS);
+  }
+
+  static async #printing(...program: string[]): Promise<Bpftrace> {
     const dir = mkdtempSync(join(tmpdir(), 'backplane-bpftrace-'));
     const path = join(dir, 'printed');
     const file = openSync(path, 'w');
-    const tool = new Bpftrace(spawn('bpftrace', ['-B', 'line', SCRIPT], { stdio: ['ignore', file, 'ignore'] }));
+    const tool = new Bpftrace(spawn('bpftrace', ['-B', 'line', ...program], { stdio: ['ignore', file, 'ignore'] }));
     void tool.#closed.then(() => rmSync(dir, { recursive: true, force: true }));
     closeSync(file);
     while (statSync(path).size < ATTACHED_BYTES) {

@@ -118,7 +118,7 @@ class Listener {
 
 const theirs = new Map<number, number>();
 if (bpftraceIsInstalled()) {
-  const tool = await Bpftrace.printingToFile();
+  const tool = await Bpftrace.printingExecs();
   try {
     for (const rate of EXECS_PER_SECOND) theirs.set(rate, (await cost(rate, [tool.pid])).cpu[0]!);
   } finally {
