@@ -60,7 +60,7 @@ export class Resumption {
       if (since) this.#since = timestampText(since);
       if (until) this.#until = timestampText(until);
     } else if (item.kind === 'events') {
-      this.#delivered += BigInt(item.batch.events.length);
+      this.#delivered += BigInt(item.batch.received.length);
       this.#cursor = item.batch.cursor || this.#cursor;
     } else if (item.kind === 'watermark') {
       this.#cursor = item.watermark.cursor || this.#cursor;

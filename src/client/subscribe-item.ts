@@ -3,17 +3,17 @@ import type { BackplaneError } from '../errors.js';
 import type {
   Accepted,
   Coverage,
-  EventBatchMessage,
   Gap__Output as Gap,
   SubscribeResponse__Output as SubscribeResponse,
 } from '../wire/messages.js';
+import type { ReceivedBatch } from '../wire/received-batch.js';
 
 export type NodeStatus = NonNullable<SubscribeResponse['nodeStatus']>;
 type Watermark = NonNullable<SubscribeResponse['watermark']>;
 
 export type SubscribeItem =
   | { readonly kind: 'accepted'; readonly accepted: Accepted }
-  | { readonly kind: 'events'; readonly batch: EventBatchMessage }
+  | { readonly kind: 'events'; readonly batch: ReceivedBatch }
   | { readonly kind: 'gap'; readonly gap: Gap }
   | { readonly kind: 'node_status'; readonly status: NodeStatus }
   | { readonly kind: 'watermark'; readonly watermark: Watermark }
@@ -23,7 +23,8 @@ export type SubscribeItem =
 
 /** Undefined for a message of a newer broker that this client does not know. */
 export function subscribeItem(response: SubscribeResponse): SubscribeItem | undefined {
-  if (response.events) return { kind: 'events', batch: response.events };
+  // A client's stream decodes batches as these (rpc.ts).
+  if (response.events) return { kind: 'events', batch: response.events as ReceivedBatch };
   if (response.accepted) return { kind: 'accepted', accepted: response.accepted };
   if (response.gap) return { kind: 'gap', gap: response.gap };
   if (response.nodeStatus) return { kind: 'node_status', status: response.nodeStatus };

@@ -5,6 +5,7 @@
 import { BackplaneError } from '../errors.js';
 import type { ControlRequest__Output } from './gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse } from './gen/backplane/v1/ControlResponse.js';
+import type { Event__Output } from './gen/backplane/v1/Event.js';
 import type { EventBatch__Output } from './gen/backplane/v1/EventBatch.js';
 import type { ExplainRequest__Output } from './gen/backplane/v1/ExplainRequest.js';
 import type { ExplainResponse } from './gen/backplane/v1/ExplainResponse.js';
@@ -69,6 +70,7 @@ export const controlResponseCodec = messageCodec<ControlResponse, unknown>('Cont
 export const historyEndCodec = messageCodec<HistoryEnd, HistoryEnd__Output>('HistoryEnd');
 export const subscribeRequestCodec = messageCodec<object, SubscribeRequest__Output>('SubscribeRequest');
 export const subscribeResponseCodec = messageCodec<SubscribeResponse, SubscribeResponse__Output>('SubscribeResponse');
+export const eventCodec = messageCodec<object, Event__Output>('Event');
 export const eventBatchCodec = messageCodec<object, EventBatch__Output>('EventBatch');
 export const explainRequestCodec = messageCodec<object, ExplainRequest__Output>('ExplainRequest');
 export const explainResponseCodec = messageCodec<ExplainResponse, unknown>('ExplainResponse');

@@ -164,8 +164,8 @@ export class ObserveOutput {
       else this.#loaded();
     } else if (item.kind === 'events') {
       this.#cursor = item.batch.cursor || this.#cursor;
-      this.#events += item.batch.events.length;
-      const last = item.batch.events.at(-1);
+      this.#events += item.batch.received.length;
+      const last = item.batch.received.at(-1)?.message;
       if (last?.time) {
         const wallNs = timestampNs(last.time);
         this.#clock.learn(item.batch.node, last, wallNs);

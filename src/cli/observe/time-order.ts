@@ -4,20 +4,19 @@
  * printed by the events' times.
  */
 import { LINE_ORDER_EVENTS_MAX, LINE_ORDER_MS } from '../../limits.js';
-import { timestampNs } from '../../subscriptions/timestamp.js';
-import type { EventBatchMessage, EventMessage } from '../../wire/messages.js';
+import type { ReceivedBatch, ReceivedEvent } from '../../wire/received-batch.js';
 
 export interface Line {
   readonly node: string;
   readonly topic: string;
-  readonly event: EventMessage;
+  readonly event: ReceivedEvent;
   /** Resumes behind this line; '' where no cursor does. */
   readonly cursor: string;
 }
 
 export class TimeOrder {
   readonly #print: (lines: readonly Line[]) => Promise<void>;
-  #held: EventBatchMessage[] = [];
+  #held: ReceivedBatch[] = [];
   #events = 0;
   #timer: NodeJS.Timeout | undefined;
   #printed: Promise<void> = Promise.resolve();
@@ -28,12 +27,12 @@ export class TimeOrder {
   }
 
   /** Resolves when there is room for more. */
-  async add(batch: EventBatchMessage): Promise<void> {
+  async add(batch: ReceivedBatch): Promise<void> {
     await this.#printed;
     // Events of the past are merged by time already.
     if (batch.history) await this.flush();
     this.#held.push(batch);
-    this.#events += batch.events.length;
+    this.#events += batch.received.length;
     if (batch.history || this.#events >= LINE_ORDER_EVENTS_MAX) await this.flush();
     else this.#timer ??= setTimeout(() => void this.flush(), LINE_ORDER_MS);
   }
@@ -54,9 +53,9 @@ export class TimeOrder {
  * All events of the batches by time; events of equal time keep their order. Only the last line has a cursor, because a
  * cursor resumes behind all batches up to its own.
  */
-export function inOrder(batches: readonly EventBatchMessage[]): Line[] {
-  const timed = batches.flatMap(({ node, topic, events }) =>
-    events.map((event) => ({ node, topic, event, cursor: '', timeNs: event.time ? timestampNs(event.time) : 0n })),
+export function inOrder(batches: readonly ReceivedBatch[]): Line[] {
+  const timed = batches.flatMap(({ node, topic, received }) =>
+    received.map((event) => ({ node, topic, event, cursor: '', timeNs: event.timeNs })),
   );
   const [only] = batches;
   if (batches.length > 1 || !only?.history)

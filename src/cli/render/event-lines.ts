@@ -3,7 +3,9 @@
 import { timestampNs } from '../../subscriptions/timestamp.js';
 import { TOPICS } from '../../wire/event/event.js';
 import { eventToJson } from '../../wire/event/event-json.js';
+import { JsonBytes } from '../../wire/event/event-json-bytes.js';
 import type { EventMessage } from '../../wire/messages.js';
+import type { ReceivedEvent } from '../../wire/received-batch.js';
 import { Columns } from './columns.js';
 import { applyFieldMask, leaves, maskPath, PROMISED, type ShownFields, valueAt, WHEN_AND_WHERE } from './field-mask.js';
 import type { Palette } from './palette.js';
@@ -23,7 +25,7 @@ export interface EventLinesOptions {
 }
 
 /** One event of a batch as text that ends with a newline. `cursor` resumes behind it; '' where none does. */
-export type EventLine = (node: string, topic: string, event: EventMessage, cursor?: string) => string;
+export type EventLine = (node: string, topic: string, event: ReceivedEvent, cursor?: string) => string;
 
 export interface EventLines {
   /** Printed once, in front of the first event. */
@@ -51,8 +53,14 @@ export function eventLines(format: OutputFormat, options: EventLinesOptions): Ev
 }
 
 function jsonLine({ mask, terminal }: EventLinesOptions): EventLine {
+  const bytes = new JsonBytes();
   return (node, topic, event, cursor = '') => {
-    const json = eventToJson(event, node, topic);
+    // Nothing is to be left out or escaped: no object is needed.
+    if (mask === undefined && !terminal && bytes.openEvent(event.bytes, 0, event.bytes.length, node, topic)) {
+      bytes.text(cursor === '' ? '}\n' : `,"cursor":${JSON.stringify(cursor)}}\n`);
+      return bytes.takeText();
+    }
+    const json = eventToJson(event.message, node, topic);
     const masked = mask === undefined ? json : applyFieldMask(json, [...PROMISED, ...mask]);
     return `${jsonText(cursor === '' ? masked : { ...masked, cursor }, terminal)}\n`;
   };
@@ -62,7 +70,7 @@ function compactLine({ palette, mask, times }: EventLinesOptions): EventLine {
   const names = new ProcessNames();
   const clock = new EventTimes(times);
   let nodeWidth = 0;
-  return (node, topic, event) => {
+  return (node, topic, { message: event }) => {
     const name = safeText(node);
     nodeWidth = Math.max(nodeWidth, Math.min(name.length, NODE_WIDTH_MAX));
     const type = safeText(shortType(event.type));
@@ -79,7 +87,7 @@ function compactLine({ palette, mask, times }: EventLinesOptions): EventLine {
 
 function dictLine({ palette, mask }: EventLinesOptions): EventLine {
   let first = true;
-  return (node, topic, event) => {
+  return (node, topic, { message: event }) => {
     // People look for time and node first, so these fields lead, whatever their place in the message.
     const { time = '', node: from = '', topic: on = '', ...rest } = eventToJson(event, node, topic);
     const json = { time, node: from, topic: on, ...rest };
@@ -106,7 +114,7 @@ function eventTable({ palette, times }: EventLinesOptions): EventLines {
     { title: 'NAME', widthMin: 15 },
     { title: 'WHAT' },
   ]);
-  const line: EventLine = (node, _topic, event) => {
+  const line: EventLine = (node, _topic, { message: event }) => {
     const { process } = event;
     const cells = [
       event.time ? clock.text(timestampNs(event.time)) : '',
@@ -141,8 +149,8 @@ function whatText(node: string, event: EventMessage, names: ProcessNames): strin
 
 function maskTable(mask: ShownFields): EventLines {
   const columns = new Columns(mask.map((path) => ({ title: maskPath(path.join('.')).toUpperCase(), widthMin: 8 })));
-  const line: EventLine = (node, topic, event) => {
-    const json = eventToJson(event, node, topic);
+  const line: EventLine = (node, topic, { message }) => {
+    const json = eventToJson(message, node, topic);
     return `${columns.row(mask.map((path) => valueText(valueAt(json, path))))}\n`;
   };
   return { header: `${columns.header()}\n`, line };

@@ -136,11 +136,11 @@ export class JsonBytes {
     return this.#length;
   }
 
-  /** A copy of what was written; begins anew. */
-  take(): Buffer {
-    const taken = Buffer.from(this.#bytes.subarray(0, this.#length));
+  /** What was written, as text; begins anew. */
+  takeText(): string {
+    const text = this.#bytes.toString('utf8', 0, this.#length);
     this.#length = 0;
-    return taken;
+    return text;
   }
 
   /** Writes text as it stands. */

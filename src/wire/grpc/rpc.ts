@@ -35,6 +35,7 @@ import type { ControlResponse__Output } from '../gen/backplane/v1/ControlRespons
 import type { HistoryEnd, HistoryEnd__Output } from '../gen/backplane/v1/HistoryEnd.js';
 import { historyEndCodec, type SubscribeResponse__Output, subscribeResponseCodec } from '../messages.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
+import { receivedBatch } from '../received-batch.js';
 import { serviceDefinition } from '../schema.js';
 
 /** Metadata key that ties an agent's data streams to its control stream. */
@@ -195,11 +196,13 @@ export function createUplinkClient(
 }
 
 /**
- * Turns a batch that cannot be decoded, because one of its events is invalid, into a gap, so that the stream continues.
+ * Batches of events come as ReceivedBatch. Turns one that cannot be decoded, because one of its events is invalid, into a gap, so that the stream continues.
  * Brokers check events on arrival, but older brokers do not.
  */
 export function decodeSubscribeResponse(bytes: Buffer): SubscribeResponse__Output {
   try {
+    const batch = receivedBatch(bytes);
+    if (batch !== undefined) return { item: 'events', events: batch };
     return subscribeResponseCodec.decode(bytes, bytes.length);
   } catch (cause) {
     const gap = { ...batchNames(bytes, cause), eventsUnknown: true, reason: 'refused' };

@@ -3,15 +3,23 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { inOrder, type Line, TimeOrder } from '../../../src/cli/observe/time-order.js';
-import type { EventBatchMessage } from '../../../src/wire/messages.js';
+import { eventCodec } from '../../../src/wire/messages.js';
+import { ReceivedBatch, ReceivedEvent } from '../../../src/wire/received-batch.js';
 import { until } from '../../harness/until.js';
 
-function batch(topic: string, times: readonly number[], more: Partial<EventBatchMessage> = {}): EventBatchMessage {
-  const events = times.map((nanos) => ({ type: `${topic}.x`, time: { seconds: '1', nanos } }));
-  return { node: 'n', topic, history: false, cursor: `after-${topic}-${times.at(-1)}`, events, ...more } as never;
+function batch(topic: string, times: readonly number[], more: { history?: boolean } = {}): ReceivedBatch {
+  const batch = Object.assign(new ReceivedBatch(), {
+    node: 'n',
+    topic,
+    cursor: `after-${topic}-${times.at(-1)}`,
+    ...more,
+  });
+  for (const nanos of times)
+    batch.received.push(new ReceivedEvent(eventCodec.encode({ type: `${topic}.x`, time: { seconds: 1, nanos } })));
+  return batch;
 }
 
-const told = (lines: readonly Line[]) => lines.map(({ topic, event }) => `${topic} ${event.time!.nanos}`);
+const told = (lines: readonly Line[]) => lines.map(({ topic, event }) => `${topic} ${event.message.time!.nanos}`);
 
 test('batches of two topics of a node are merged by time, and the last line has the last cursor', () => {
   const lines = inOrder([batch('network', [2, 5]), batch('process', [1, 3, 4])]);

@@ -17,11 +17,11 @@ function told(bytes: Buffer, node = 'node "1"', topic = 'process'): unknown {
   const json = new JsonBytes(16);
   json.text(' ');
   if (!json.openEvent(bytes, 0, bytes.length, node, topic)) {
-    assert.equal(json.take().toString(), ' ', 'nothing is written then');
+    assert.equal(json.takeText(), ' ', 'nothing is written then');
     return undefined;
   }
   json.text('}');
-  return JSON.parse(json.take().toString('utf8'));
+  return JSON.parse(json.takeText());
 }
 
 function expected(bytes: Buffer, node = 'node "1"', topic = 'process'): unknown {
@@ -102,8 +102,10 @@ test('whatever the schema allows is the same JSON as by way of objects, or left 
   const type = messageType('Event');
   const edit = fc.record({ at: fc.nat(), byte: fc.nat(255), cut: fc.boolean() });
   let usual = 0;
+  let tried = 0;
   fc.assert(
     fc.property(message, fc.oneof(fc.constant([]), fc.array(edit, { maxLength: 3 })), (fields, edits) => {
+      tried += 1;
       let bytes = Buffer.from(type.encode(type.fromObject(fields)).finish());
       for (const { at, byte, cut } of edits) {
         if (bytes.length === 0) break;
@@ -118,7 +120,7 @@ test('whatever the schema allows is the same JSON as by way of objects, or left 
     }),
     { numRuns: runs(3_000) },
   );
-  assert.ok(usual > 100, `${usual} events were compared`);
+  assert.ok(usual > tried / 20, `${usual} events of ${tried} were compared`);
 });
 
 test('control characters, quotes and other scripts are written as JSON has them', () => {

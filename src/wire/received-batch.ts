@@ -1,0 +1,79 @@
+/**
+ * A batch of events as a client gets it: checked, and each event decoded only when somebody looks at its fields.
+ *
+ *   SubscribeResponse := events EventBatch 2
+ *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6
+ */
+import { eventFault } from './event/event-check.js';
+import { type EventBatchMessage, type EventMessage, eventCodec } from './messages.js';
+import { LENGTH, ProtoReader } from './protobuf.js';
+
+const NS_PER_S = 1_000_000_000n;
+
+export class ReceivedEvent {
+  #message: EventMessage | undefined;
+
+  /** `bytes`: the encoded Event. */
+  constructor(readonly bytes: Buffer) {}
+
+  get message(): EventMessage {
+    this.#message ??= eventCodec.decode(this.bytes, this.bytes.length);
+    return this.#message;
+  }
+
+  /** Wall nanoseconds since 1970; 0 where it has no time. */
+  get timeNs(): bigint {
+    const event = new ProtoReader(this.bytes, 'event');
+    let timeNs = 0n;
+    while (event.nextTag() && event.field <= TIME_FIELD) {
+      if (event.field !== TIME_FIELD) {
+        event.skip();
+        continue;
+      }
+      const time = new ProtoReader(event.chunk(), 'time');
+      while (time.nextTag()) timeNs += BigInt(time.uint()) * (time.field === 1 ? NS_PER_S : 1n);
+    }
+    return timeNs;
+  }
+}
+
+const TIME_FIELD = 2;
+
+export class ReceivedBatch implements EventBatchMessage {
+  node = '';
+  topic = '';
+  history = false;
+  cursor = '';
+  refill = false;
+  readonly received: ReceivedEvent[] = [];
+
+  get events(): EventMessage[] {
+    return this.received.map(({ message }) => message);
+  }
+}
+
+/**
+ * The batch of an encoded SubscribeResponse; undefined for any other response. Throws invalid_argument where it has
+ * anything that nobody can decode.
+ */
+export function receivedBatch(bytes: Buffer): ReceivedBatch | undefined {
+  const response = new ProtoReader(bytes, 'response');
+  if (!response.nextTag() || response.field !== 2 || response.wireType !== LENGTH) return undefined;
+  const reader = new ProtoReader(response.chunk(), 'batch');
+  if (response.offset < bytes.length) throw response.fail('must have one batch and nothing else');
+  const batch = new ReceivedBatch();
+  while (reader.nextTag()) {
+    if (reader.field === 1) batch.node = reader.chunk().toString('utf8');
+    else if (reader.field === 2) batch.topic = reader.chunk().toString('utf8');
+    else if (reader.field === 3) batch.history = reader.bool();
+    else if (reader.field === 4) batch.cursor = reader.chunk().toString('utf8');
+    else if (reader.field === 5) {
+      const event = reader.chunk();
+      const fault = eventFault(event, 0, event.length);
+      if (fault !== undefined) throw reader.fail(fault);
+      batch.received.push(new ReceivedEvent(event));
+    } else if (reader.field === 6) batch.refill = reader.bool();
+    else reader.skip();
+  }
+  return batch;
+}
