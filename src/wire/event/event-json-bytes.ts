@@ -6,81 +6,24 @@
  * does not know, values that have no JSON form.
  */
 import { isUtf8 } from 'node:buffer';
-import protobuf from 'protobufjs/light.js';
-import { messageType } from '../schema.js';
+import {
+  EVENT_FORM,
+  FIXED64,
+  type FieldForm,
+  FLAG,
+  INT32,
+  INT64,
+  LENGTH,
+  MESSAGE,
+  type MessageForm,
+  NODE,
+  TEXT,
+  TEXTS,
+  TIME,
+  TOPIC,
+  UINT32,
+} from './event-json-form.js';
 import { NANOS_MAX, SECONDS_MAX } from './event-shape.js';
-
-const VARINT = 0;
-const FIXED64 = 1;
-const LENGTH = 2;
-
-/** Kinds of values. */
-const TEXT = 1;
-const UINT32 = 2;
-const INT32 = 3;
-const FLAG = 4;
-const UINT64 = 5;
-const INT64 = 6;
-const FIXED = 7;
-const MESSAGE = 8;
-const TIME = 9;
-const TEXTS = 10;
-const FIXEDS = 11;
-
-const KINDS: Readonly<Record<string, number>> = {
-  string: TEXT,
-  uint32: UINT32,
-  int32: INT32,
-  bool: FLAG,
-  uint64: UINT64,
-  int64: INT64,
-  fixed64: FIXED,
-};
-
-interface FieldForm {
-  readonly kind: number;
-  readonly wireType: number;
-  /** `"name":` */
-  readonly key: Uint8Array;
-  /** A value that is the default is written too. */
-  readonly optional: boolean;
-  readonly inner: MessageForm;
-}
-
-/** By field number; those that have no form here are left to the slow way. */
-type MessageForm = readonly (FieldForm | undefined)[];
-
-function messageForm(type: protobuf.Type): MessageForm {
-  const form: (FieldForm | undefined)[] = [];
-  for (const field of type.fieldsArray) form[field.id] = fieldForm(field);
-  return form;
-}
-
-function fieldForm(field: protobuf.Field): FieldForm | undefined {
-  const kind = kindOf(field);
-  if (kind === undefined) return undefined;
-  return {
-    kind,
-    wireType: kind === FIXED ? FIXED64 : kind === TEXT || kind >= MESSAGE ? LENGTH : VARINT,
-    key: Buffer.from(`${JSON.stringify(field.name)}:`),
-    optional: field.options?.proto3_optional === true,
-    inner: kind === MESSAGE ? messageForm(field.resolvedType as protobuf.Type) : [],
-  };
-}
-
-function kindOf(field: protobuf.Field): number | undefined {
-  const { type, repeated, resolvedType } = field;
-  if (field instanceof protobuf.MapField) return undefined;
-  if (repeated) return type === 'string' ? TEXTS : type === 'fixed64' ? FIXEDS : undefined;
-  if (resolvedType instanceof protobuf.Type) return resolvedType.name === 'Timestamp' ? TIME : MESSAGE;
-  return KINDS[type];
-}
-
-const EVENT = messageForm(messageType('Event'));
-const TOPIC = EVENT[14]!.key;
-const NODE = EVENT[15]!.key;
-/** A batch has them, so that an event that has its own is unusual. */
-const EVENT_FORM = EVENT.slice(0, 14).concat([undefined, undefined], EVENT.slice(16));
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;

@@ -1,0 +1,75 @@
+/** What JSON makes of an event's fields, from the schema, as tables for event-json-bytes.ts. */
+import protobuf from 'protobufjs/light.js';
+import { messageType } from '../schema.js';
+
+const VARINT = 0;
+export const FIXED64 = 1;
+export const LENGTH = 2;
+
+/** Kinds of values. */
+export const TEXT = 1;
+export const UINT32 = 2;
+export const INT32 = 3;
+export const FLAG = 4;
+export const UINT64 = 5;
+export const INT64 = 6;
+export const FIXED = 7;
+export const MESSAGE = 8;
+export const TIME = 9;
+export const TEXTS = 10;
+export const FIXEDS = 11;
+
+const KINDS: Readonly<Record<string, number>> = {
+  string: TEXT,
+  uint32: UINT32,
+  int32: INT32,
+  bool: FLAG,
+  uint64: UINT64,
+  int64: INT64,
+  fixed64: FIXED,
+};
+
+export interface FieldForm {
+  readonly kind: number;
+  readonly wireType: number;
+  /** `"name":` */
+  readonly key: Uint8Array;
+  /** A value that is the default is written too. */
+  readonly optional: boolean;
+  readonly inner: MessageForm;
+}
+
+/** By field number; those that have no form here are left to the slow way. */
+export type MessageForm = readonly (FieldForm | undefined)[];
+
+function messageForm(type: protobuf.Type): MessageForm {
+  const form: (FieldForm | undefined)[] = [];
+  for (const field of type.fieldsArray) form[field.id] = fieldForm(field);
+  return form;
+}
+
+function fieldForm(field: protobuf.Field): FieldForm | undefined {
+  const kind = kindOf(field);
+  if (kind === undefined) return undefined;
+  return {
+    kind,
+    wireType: kind === FIXED ? FIXED64 : kind === TEXT || kind >= MESSAGE ? LENGTH : VARINT,
+    key: Buffer.from(`${JSON.stringify(field.name)}:`),
+    optional: field.options?.proto3_optional === true,
+    inner: kind === MESSAGE ? messageForm(field.resolvedType as protobuf.Type) : [],
+  };
+}
+
+function kindOf(field: protobuf.Field): number | undefined {
+  const { type, repeated, resolvedType } = field;
+  if (field instanceof protobuf.MapField) return undefined;
+  if (repeated) return type === 'string' ? TEXTS : type === 'fixed64' ? FIXEDS : undefined;
+  if (resolvedType instanceof protobuf.Type) return resolvedType.name === 'Timestamp' ? TIME : MESSAGE;
+  return KINDS[type];
+}
+
+const EVENT = messageForm(messageType('Event'));
+export const TOPIC = EVENT[14]!.key;
+export const NODE = EVENT[15]!.key;
+/** A batch has them, so that an event that has its own is unusual. */
+export const EVENT_FORM = EVENT.slice(0, 14).concat([undefined, undefined], EVENT.slice(16));
