@@ -17,7 +17,7 @@ const FIXED = 7;
 export const MESSAGE = 8;
 export const TIME = 9;
 export const TEXTS = 10;
-export const FIXEDS = 11;
+const FIXEDS = 11;
 
 const KINDS: Readonly<Record<string, number>> = {
   string: TEXT,
