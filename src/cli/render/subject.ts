@@ -201,7 +201,13 @@ function fileText({ type, file }: EventMessage, palette: Palette): string {
   const flagsText = flags === '0' ? '' : `flags ${fileFlagsText(type, BigInt(flags))}`;
   if (type === 'file.chown') return join(where, from, ownerText(ownerId, groupId), flagsText);
   if (type === 'file.truncate') return join(where, `to ${size} bytes`);
-  return join(where, from, mode === '0' ? '' : `mode 0${BigInt(mode).toString(8)}`, flagsText);
+  return join(where, from, modeText(type, BigInt(mode)), flagsText);
+}
+
+/** Of a chmod also 0: nobody may do anything. */
+function modeText(type: string, mode: bigint): string {
+  if (mode === 0n) return type === 'file.chmod' ? 'mode 0' : '';
+  return `mode 0${mode.toString(8)}`;
 }
 
 /** -1 leaves one as it is. */

@@ -255,6 +255,11 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
     "file chmod     '/etc/x y' mode 0755 bash[100]",
   ],
   [
+    'file.chmod',
+    { process: BASH, file: { path: '/f', pathMissed: false, descriptor: -100, flags: 0, mode: 0 } },
+    'file chmod     /f mode 0 bash[100]',
+  ],
+  [
     'host.start',
     { notice: { reason: 'started', message: 'recording 6 trace events', source: 'tracefs' } },
     'host start     started recording 6 trace events (tracefs)',
