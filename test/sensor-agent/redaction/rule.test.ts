@@ -171,8 +171,8 @@ test('secrets in names asked of DNS are masked in whatever case they are asked, 
     `xoxb-${'1234567890-'.repeat(2)}${'aBcD'.repeat(4)}`,
   ];
   const alternated = (text: string) => text.replace(/../g, ([a, b]) => `${a!.toUpperCase()}${b!.toLowerCase()}`);
+  // What is behind a JWT's parts may be one, too.
   for (const secret of secrets)
-    // What is behind a JWT's parts may be one, too.
     for (const asked of [secret, secret.toLowerCase(), secret.toUpperCase(), alternated(secret)])
       assert.match(ask(`a.${asked}.drop.example`), /^a\.\*{3}(?:\.drop\.example)?$/, asked);
   const ordinary = [
