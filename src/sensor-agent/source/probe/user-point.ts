@@ -25,7 +25,7 @@ export interface UserPoint {
 }
 
 /** Defines it. One that an agent of this recorder left is believed, as it has proved it. Takes some tens of milliseconds. */
-export function defineUserPoint(tracefs: string, recorderId: string): UserPoint {
+export async function defineUserPoint(tracefs: string, recorderId: string): Promise<UserPoint> {
   if (!existsSync(join(tracefs, 'kprobe_events'))) return { event: undefined, problem: 'this kernel has no kprobes' };
   const event = `${recordedGroup(recorderId)}/${NAME}`;
   if (allDefinitions(tracefs)?.includes(event)) return { event, problem: undefined };
@@ -35,7 +35,8 @@ export function defineUserPoint(tracefs: string, recorderId: string): UserPoint 
     return { event: undefined, problem: 'the kernel does not say where credentials have the user' };
   try {
     define(tracefs, event, NAME, `user=+${offset}(${register}):u32`);
-    if (withProof(tracefs, recorderId, (instance) => tellsUser(instance, event))) return { event, problem: undefined };
+    if (await withProof(tracefs, recorderId, (instance) => tellsUser(instance, event)))
+      return { event, problem: undefined };
     undefine(tracefs, event);
     return { event: undefined, problem: `${NAME} did not tell the user of a process of our own` };
   } catch (cause) {
