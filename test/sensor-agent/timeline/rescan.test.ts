@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { RESCAN_INTERVAL_MS } from '../../../src/limits.js';
 import { Rescan } from '../../../src/sensor-agent/timeline/rescan.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
-import { RecordingDriver, Told } from '../../harness/recording-driver.js';
+import { CHANGING, RecordingDriver, Told } from '../../harness/recording-driver.js';
 
 const QUIET = { entries: [], lost: 0, crash: false, wallStepNs: 0n } as const;
 const EXIT = { lane: 0, afterNs: 1n, pid: process.pid, what: 'exit', read: 'never' } as const;
@@ -40,7 +40,7 @@ test('after a loss the processes of this machine are scanned again, once', () =>
 
 test('a user that was told and not seen to change is read again where that is wanted', () => {
   const told = new Told();
-  const driver = new RecordingDriver(scratchDirectory('rescan'), told);
+  const driver = new RecordingDriver(scratchDirectory('rescan'), told, undefined, undefined, CHANGING);
   const { recorder } = driver;
   const rescan = new Rescan(recorder);
   const became = { ...EXIT, what: 'user' } as const;
