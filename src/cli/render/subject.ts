@@ -200,7 +200,7 @@ function fileText({ type, file }: EventMessage, palette: Palette): string {
   const from = descriptor === AT_FDCWD ? '' : `from descriptor ${descriptor}`;
   const flagsText = flags === '0' ? '' : `flags ${fileFlagsText(type, BigInt(flags))}`;
   if (type === 'file.chown') return join(where, from, ownerText(ownerId, groupId), flagsText);
-  if (type === 'file.truncate') return join(where, `to ${size} bytes`);
+  if (type === 'file.truncate') return join(where, size === undefined ? '' : `to ${size} bytes`);
   return join(where, from, modeText(type, BigInt(mode)), flagsText);
 }
 
@@ -211,7 +211,7 @@ function modeText(type: string, mode: bigint): string {
 }
 
 /** -1 leaves one as it is. */
-function ownerText(ownerId: string, groupId: string): string {
+function ownerText(ownerId = '-1', groupId = '-1'): string {
   return join(ownerId === '-1' ? '' : `owner ${ownerId}`, groupId === '-1' ? '' : `group ${groupId}`);
 }
 
