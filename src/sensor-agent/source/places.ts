@@ -4,7 +4,7 @@
  * alone (O_PATH), which asks no filesystem; the kernel says which mount that is in; and it is asked further only where the
  * kernel itself answers for the filesystem. Loaded by the exec lane's workers: imports as little as it can.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 
 /** <fcntl.h> on x86-64 and arm64; Node does not name it. */
 const O_PATH = 0o10000000;
@@ -160,9 +160,18 @@ function partsOf(path: string): string[] {
   return path.split('/').filter((part) => part !== '' && part !== '.');
 }
 
-/** Documentation/filesystems/proc.rst, "/proc/<pid>/fdinfo". */
+const INFO_BYTES = 256;
+const info = Buffer.alloc(INFO_BYTES);
+
+/** Documentation/filesystems/proc.rst, "/proc/<pid>/fdinfo". Asked at each step: not by readFileSync, which takes thrice as long. */
 function mountId(fd: number): string {
-  return /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1] ?? '';
+  const file = openSync(`/proc/self/fdinfo/${fd}`, 'r');
+  try {
+    const text = info.toString('latin1', 0, readSync(file, info, 0, INFO_BYTES, 0));
+    return /^mnt_id:\s*(\d+)$/m.exec(text)?.[1] ?? '';
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** The same, "/proc/<pid>/mountinfo": `id parent device root place options … - type source options`. */

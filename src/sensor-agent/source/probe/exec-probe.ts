@@ -6,7 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
@@ -269,7 +269,13 @@ export class ExecProbe {
 
   /** Probes what all that runs needs: this program, the host's, and each container's. */
   #probeAll(): void {
-    for (const pid of [process.pid, ...pids('/proc').slice(0, PROCESSES_MAX)]) this.#learn(pid);
+    const seen = new Set<string>();
+    for (const pid of [process.pid, ...pids('/proc').slice(0, PROCESSES_MAX)]) {
+      const program = programOf(pid);
+      if (program === undefined || seen.has(program)) continue;
+      seen.add(program);
+      this.#learn(pid);
+    }
   }
 
   /** Probes what a process's program needs; where that is refused, programs come without copies. */
@@ -435,6 +441,15 @@ export class ExecProbe {
     if (this.#lost === 0) return;
     this.#options.sink.note('exec_lane_lost', `${this.#lost} execs or copies of their arguments were lost`);
     this.#lost = 0;
+  }
+}
+
+/** Processes in which this is the same need the same probes. Undefined: it has ended, or is the kernel's own. */
+function programOf(pid: number): string | undefined {
+  try {
+    return ['ns/mnt', 'root', 'exe'].map((link) => readlinkSync(`/proc/${pid}/${link}`)).join('\0');
+  } catch {
+    return undefined;
   }
 }
 
