@@ -262,7 +262,9 @@ export class Agent {
     this.#allowance.expire(nowMs);
     this.#rescan?.step(nowMs);
     for (const found of this.#source.look?.(nowMs) ?? []) this.#disturbances.tell(found, this.#nowNs(), nowMs);
-    this.#disturbances.missed(this.#source.missed?.(nowMs) ?? [], this.#source.name, this.#nowNs());
+    const misses = this.#source.missed?.(nowMs) ?? [];
+    this.#disturbances.missed(misses, this.#source.name, this.#nowNs());
+    if (misses.some(({ type }) => type === undefined)) this.#rescan?.want();
     if (nowMs - due.guardMs >= GUARD_INTERVAL_MS) {
       due.guardMs = nowMs;
       this.#overhead.tick(nowMs);

@@ -36,6 +36,7 @@ export class Disturbances {
   missed(misses: readonly ProbeMiss[], source: string, nowNs: bigint): void {
     const { epoch } = this.#recorder.timeline.origin;
     for (const [tie, { type, events, fromNs, message }] of misses.entries()) {
+      if (type === undefined) continue;
       // Two losses that begin at the same time need different ties, or they would count as one.
       const from = fromNs === undefined ? { ...this.#resumedFrom, tie } : { epoch, timeNs: fromNs, lane: 0, tie };
       const reason = 'probe_missed';

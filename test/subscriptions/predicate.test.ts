@@ -176,6 +176,8 @@ const IMPOSSIBLE: readonly (readonly [readonly string[], string, string])[] = [
   [[], 'event.type.startsWith("exec")', '"exec" fits no event type, did you mean "process.exec"?'],
   [[], 'event.type.endsWith(".exce")', '".exce" fits no event type, did you mean "process.exec"?'],
   [[], 'event.type.contains("tcp.conect")', '"tcp.conect" fits no event type, did you mean "network.tcp.connect"?'],
+  [[], 'event.type.startsWithAny(["proces.", "exec"])', '"proces." fits no event type, did you mean "process."?'],
+  [['network'], 'event.topic.containsAny(["file"])', '"file" is of the topic file, and only network is asked for'],
   [[], 'event.type.matches("^exec$")', '"^exec$" fits no event type, did you mean "process.exec"?'],
   [[], 'event.type == "Process.Exec"', '"Process.Exec" fits no event type, did you mean "process.exec"?'],
   [[], 'event.type == "exec" ? process.pid > 1 : false', '"exec" fits no event type, did you mean "process.exec"?'],

@@ -8,7 +8,7 @@ import { CLIENT_KEYS, clientOf } from '../credentials.js';
 import { inFlagNames } from '../flag-names.js';
 import { INTERRUPTED, watchInterrupt } from '../process/interrupt.js';
 import { type EventLines, eventLines } from '../render/event-lines.js';
-import { parseFieldMask } from '../render/field-mask.js';
+import { parseShownFields } from '../render/field-mask.js';
 import { choosePalette, takesEscapes } from '../render/palette.js';
 import { planText } from '../render/plan.js';
 import { jsonText } from '../render/text.js';
@@ -127,7 +127,7 @@ function linesOf(options: ObserveOptions, terminal: boolean): EventLines | undef
   if (options.output === 'jsonpb') return undefined;
   return eventLines(options.output, {
     palette: choosePalette(process.stdout, process.env, options.color),
-    mask: options.fieldMask === undefined ? undefined : parseFieldMask(options.fieldMask),
+    mask: options.fieldMask === undefined ? undefined : parseShownFields(options.fieldMask),
     times: { format: options.timeFormat, utc: options.utc === true },
     terminal,
   });

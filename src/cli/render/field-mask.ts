@@ -6,7 +6,7 @@
  */
 import { protoPath } from '../../subscriptions/fields.js';
 import { snakePath } from '../../text/nearest.js';
-import { EVENT_FIELDS } from '../../wire/event/field-mask.js';
+import { EVENT_FIELDS, withMarks } from '../../wire/event/field-mask.js';
 
 /** Every leaf of backplane.v1.Event in its JSON form; raw.fields has names of its own below it. */
 export const JSON_FIELDS: readonly string[] = EVENT_FIELDS.map(camelPath);
@@ -24,6 +24,12 @@ export const PROMISED: ShownFields = [...WHEN_AND_WHERE, ['position']];
 /** @throws BackplaneError invalid_argument naming an unknown path and the nearest known one. */
 export function parseFieldMask(text: string): ShownFields {
   return text.split(',').map((given) => camelPath(protoPath(given, '--field-mask')).split('.'));
+}
+
+/** With the mark of what may be inferred, which comes along. */
+export function parseShownFields(text: string): ShownFields {
+  const paths = text.split(',').map((given) => protoPath(given, '--field-mask'));
+  return withMarks(paths).map((path) => camelPath(path).split('.'));
 }
 
 /** A path in JSON as filters and masks spell it. */

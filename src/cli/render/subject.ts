@@ -200,12 +200,18 @@ function fileText({ type, file }: EventMessage, palette: Palette): string {
   const from = descriptor === AT_FDCWD ? '' : `from descriptor ${descriptor}`;
   const flagsText = flags === '0' ? '' : `flags ${fileFlagsText(type, BigInt(flags))}`;
   if (type === 'file.chown') return join(where, from, ownerText(ownerId, groupId), flagsText);
-  if (type === 'file.truncate') return join(where, `to ${size} bytes`);
-  return join(where, from, mode === '0' ? '' : `mode 0${BigInt(mode).toString(8)}`, flagsText);
+  if (type === 'file.truncate') return join(where, size === undefined ? '' : `to ${size} bytes`);
+  return join(where, from, modeText(type, BigInt(mode)), flagsText);
+}
+
+/** Of a chmod also 0: nobody may do anything. */
+function modeText(type: string, mode: bigint): string {
+  if (mode === 0n) return type === 'file.chmod' ? 'mode 0' : '';
+  return `mode 0${mode.toString(8)}`;
 }
 
 /** -1 leaves one as it is. */
-function ownerText(ownerId: string, groupId: string): string {
+function ownerText(ownerId = '-1', groupId = '-1'): string {
   return join(ownerId === '-1' ? '' : `owner ${ownerId}`, groupId === '-1' ? '' : `group ${groupId}`);
 }
 

@@ -77,10 +77,10 @@ const WITH_KPROBES = 'use a kernel with kprobes (CONFIG_KPROBE_EVENTS)';
 const WITH_BTF = 'use a kernel with kprobes and BTF (CONFIG_KPROBE_EVENTS, CONFIG_DEBUG_INFO_BTF)';
 
 /** Does each operation on a file of our own, and looks whether its path is told. */
-export function tryPaths(tracefs: string): Check {
+export async function tryPaths(tracefs: string): Promise<Check> {
   const name = 'paths of files';
   const recorderId = `doctor-${process.pid}`;
-  const { refused } = definePathPoints(tracefs, recorderId);
+  const { refused } = await definePathPoints(tracefs, recorderId);
   undefinePoints(tracefs, recorderId);
   const told = PATH_OPERATIONS.filter((operation) => !refused.has(operation));
   const copied = `the kernel's own copy of ${told.join(', ')}`;
@@ -106,10 +106,10 @@ export function tryNames(tracefs: string): Check {
 }
 
 /** Runs a program as another user, and looks whether that is told. */
-export function tryUsers(tracefs: string): Check {
+export async function tryUsers(tracefs: string): Promise<Check> {
   const name = 'users of processes';
   const recorderId = `doctor-${process.pid}`;
-  const { event, problem } = defineUserPoint(tracefs, recorderId);
+  const { event, problem } = await defineUserPoint(tracefs, recorderId);
   undefinePoints(tracefs, recorderId);
   if (event !== undefined)
     return { name, state: 'ok', detail: 'as each process changes its own, by a probe in the kernel' };

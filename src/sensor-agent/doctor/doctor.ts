@@ -53,7 +53,7 @@ export async function runDoctor(redaction: readonly CompiledRule[]): Promise<Che
   } finally {
     instance.removeSync();
   }
-  checks.push(await tryArguments(path), tryPaths(path), tryNames(path), tryUsers(path));
+  checks.push(await tryArguments(path), await tryPaths(path), tryNames(path), await tryUsers(path));
   checks.push(await tryDatagrams(path), ...strays());
   return checks;
 }

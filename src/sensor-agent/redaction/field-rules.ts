@@ -52,9 +52,12 @@ export class FieldRules {
   patternsMs = 0;
 
   readonly #counts: Map<string, number>;
+  readonly #anyCase: boolean;
 
-  constructor(rules: readonly CompiledRule[], counts: Map<string, number>) {
+  /** `anyCase`: whoever passed the text on may have changed its letters' case. */
+  constructor(rules: readonly CompiledRule[], counts: Map<string, number>, anyCase = false) {
     this.#counts = counts;
+    this.#anyCase = anyCase;
     const names = new Set(rules.filter((rule) => rule.pattern === undefined).map(({ name }) => name));
     this.#patterns = rules.filter((rule): rule is CompiledPattern => rule.pattern !== undefined);
     this.#always = this.#patterns.flatMap(({ hints }, index) => (hints.length === 0 ? [index] : []));
@@ -74,7 +77,7 @@ export class FieldRules {
     for (let at = 0; at < hits.length; at += 2) {
       const use = this.#uses[hits[at]!]!;
       const end = hits[at + 1]!;
-      if (!mayBegin(use, text, from, end - use.literal.length, end)) continue;
+      if (!mayBegin(use, text, from, end - use.literal.length, end, this.#anyCase)) continue;
       hits[kept] = hits[at]!;
       hits[kept + 1] = end;
       kept += 2;
@@ -91,7 +94,7 @@ export class FieldRules {
     const found = new Findings(seen, from, this.#counts);
     const argument = new ArgumentText(text, from, cut);
     const names = new NamedSecrets(argument, found);
-    const shapes = new ShapedSecrets(argument, found);
+    const shapes = new ShapedSecrets(argument, found, this.#anyCase);
     const named: NamedProgram[] = [];
     const due = new Set(this.#always);
     /** Where each kind goes on looking; everything before was looked at. */
@@ -169,12 +172,12 @@ function usesOf(names: ReadonlySet<string>, patterns: readonly CompiledPattern[]
 }
 
 /** Whether anything can begin where a literal is. */
-function mayBegin(use: Use, text: string, from: number, start: number, end: number): boolean {
+function mayBegin(use: Use, text: string, from: number, start: number, end: number, anyCase: boolean): boolean {
   if (use.patterns.length > 0) return true;
   if (end > from) {
     if (use.isName) return true;
     for (const shape of use.shapes)
-      if (shape.kind !== 'token' || isTokenStart(text, start, shapeLiteral(shape, use))) return true;
+      if (shape.kind !== 'token' || isTokenStart(text, start, shapeLiteral(shape, use), anyCase)) return true;
   }
   return (use.programs.length > 0 || use.traits.length > 0) && isProgramName(text, from, start, end);
 }

@@ -34,7 +34,7 @@ interface Masked {
 export class Redactor {
   readonly #args: FieldRules;
   readonly #directory: FieldRules;
-  /** Default rules look for what has the shape of a secret in names, too. */
+  /** Default rules look for what has the shape of a secret in names, too: in any case, as it means nothing there. */
   readonly #question: FieldRules;
   readonly #counts: Map<string, number>;
   #restUntilMs = 0;
@@ -48,7 +48,7 @@ export class Redactor {
     this.#args = new FieldRules(of('process.command_args'), this.#counts);
     this.#directory = new FieldRules(of('process.working_directory'), this.#counts);
     const shaped = rules.filter(({ isDefault, name }) => isDefault && SHAPES.some(({ rule }) => rule === name));
-    this.#question = new FieldRules([...shaped, ...of('dns.question.name')], this.#counts);
+    this.#question = new FieldRules([...shaped, ...of('dns.question.name')], this.#counts, true);
   }
 
   /** Secrets that each rule found; one that two rules find is counted by both. */

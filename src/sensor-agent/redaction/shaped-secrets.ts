@@ -39,6 +39,17 @@ const ALPHANUMERIC_PREFIX = /^(?:gh[a-z]|npm|hf|[sr]k_live|[sr]k_test|dop_v1|doo
 /** How long user and secret before @tcp( may be. */
 const DSN_CHARACTERS_MAX = 256;
 const JWT = /eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){0,3}/y;
+/**
+ * The same where letters may have lost their case: a digit is asked for, as nothing else tells them from words, and the
+ * form that they have.
+ */
+const FOLDED_TOKEN = /\d/;
+const FOLDED_FORMS: ReadonlyMap<string, RegExp> = new Map([
+  ['AKIA', /^[a-z2-7]{16}$/i],
+  ['ASIA', /^[a-z2-7]{16}$/i],
+  ['SG.', /^[a-z0-9_-]{22}\.[a-z0-9_-]{43}(?![a-z0-9_-])/i],
+]);
+const FOLDED_JWT = /eyj(?=(?:[a-z_-]*\d){2})[a-z0-9_-]{13,}\.[a-z0-9_-]*(?:\.[a-z0-9_-]*){0,3}/iy;
 const BEARER = /[\s:=]+([a-z0-9._~+/=-]+)/iy;
 const AWS_KEY_CHARACTERS = 20;
 const PEM_LABEL = /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----/y;
@@ -63,10 +74,13 @@ const isTokenCharacter = (code: number): boolean => isAlphanumeric(code) || code
 export class ShapedSecrets {
   readonly #argument: ArgumentText;
   readonly #found: Findings;
+  readonly #anyCase: boolean;
 
-  constructor(argument: ArgumentText, found: Findings) {
+  /** `anyCase`: whoever passed the text on may have changed its letters' case. */
+  constructor(argument: ArgumentText, found: Findings, anyCase: boolean) {
     this.#argument = argument;
     this.#found = found;
+    this.#anyCase = anyCase;
   }
 
   /** Looks at the literal in [start, end). Returns the place from which on there is more to look at. */
@@ -178,10 +192,13 @@ export class ShapedSecrets {
   #jwt(rule: string, start: number, end: number): number {
     const { text } = this.#argument;
     if (start > 0 && isTokenCharacter(text.charCodeAt(start - 1)) && text.charCodeAt(start - 1) !== 45) return end;
-    JWT.lastIndex = start;
-    if (!JWT.test(text)) return end;
-    this.#found.add(rule, start, JWT.lastIndex);
-    return JWT.lastIndex;
+    for (const form of this.#anyCase ? [JWT, FOLDED_JWT] : [JWT]) {
+      form.lastIndex = start;
+      if (!form.test(text)) continue;
+      this.#found.add(rule, start, form.lastIndex);
+      return form.lastIndex;
+    }
+    return end;
   }
 
   #pem(rule: string, start: number, end: number): number {
@@ -195,10 +212,10 @@ export class ShapedSecrets {
     return last;
   }
 
-  /** A prefix in its exact case, with enough characters after it. */
+  /** A prefix, with enough characters after it. */
   #token(rule: string, literal: string, start: number, end: number): number {
     const { text } = this.#argument;
-    if (!isTokenStart(text, start, literal)) return end;
+    if (!isTokenStart(text, start, literal, this.#anyCase)) return end;
     const isAws = rule === 'aws-key';
     const isPart = isAws ? isUpperOrDigit : ALPHANUMERIC_PREFIX.test(literal) ? isAlphanumeric : isTokenCharacter;
     let last = end;
@@ -207,7 +224,24 @@ export class ShapedSecrets {
     const isToken = isAws
       ? last - start >= AWS_KEY_CHARACTERS
       : last - end >= TOKEN_CHARACTERS_MIN && TOKEN.test(text.slice(end, last));
+    if (this.#anyCase && !(isToken && text.startsWith(literal, start)))
+      return this.#foldedToken(rule, literal, start, end);
     if (isToken || this.#isCutAt(last)) this.#found.add(rule, start, last);
+    return last;
+  }
+
+  /** A token of which the prefix or the rest may be in another case. */
+  #foldedToken(rule: string, literal: string, start: number, end: number): number {
+    const { text } = this.#argument;
+    let last = end;
+    while (
+      last < this.#argument.end &&
+      (isTokenCharacter(text.charCodeAt(last)) || (literal === 'SG.' && text[last] === '.'))
+    )
+      last += 1;
+    const behind = text.slice(end, last);
+    const hasForm = FOLDED_FORMS.get(literal)?.test(behind) ?? behind.length >= TOKEN_CHARACTERS_MIN;
+    if (hasForm && FOLDED_TOKEN.test(behind)) this.#found.add(rule, start, last);
     return last;
   }
 
@@ -292,9 +326,9 @@ export class ShapedSecrets {
   }
 }
 
-/** Whether the literal is there as it is written, and not within a word. */
-export function isTokenStart(text: string, start: number, literal: string): boolean {
-  return text.startsWith(literal, start) && (start === 0 || !isAlphanumeric(text.charCodeAt(start - 1)));
+/** Whether the literal that was found there is written so, unless in `anyCase`, and not within a word. */
+export function isTokenStart(text: string, start: number, literal: string, anyCase: boolean): boolean {
+  return (anyCase || text.startsWith(literal, start)) && (start === 0 || !isAlphanumeric(text.charCodeAt(start - 1)));
 }
 
 function isDigits(text: string, from: number, to: number): boolean {

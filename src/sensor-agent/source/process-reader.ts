@@ -35,7 +35,7 @@ export class ProcessReader {
     const { args, truncated } = splitArguments(this.#read(`/proc/${pid}/cmdline`) ?? NOTHING);
     const stat = this.#stat(pid);
     if (stat === undefined) return undefined;
-    const executable = isAlive(stat) ? readProcLink(`/proc/${pid}/exe`) : undefined;
+    const executable = isAlive(stat) ? readProcLink(pid, 'exe') : undefined;
     return {
       ...this.#changeable(pid, stat),
       executablePath: executable && cut(executable.target.toString()),
@@ -55,7 +55,7 @@ export class ProcessReader {
     const { parentPid, comm, tty, startTimeNs } = stat;
     return {
       ...{ pid, parentPid, comm, tty, startTimeNs },
-      workingDirectory: isAlive(stat) ? linkText(`/proc/${pid}/cwd`) : undefined,
+      workingDirectory: isAlive(stat) ? workingDirectory(pid) : undefined,
       // The directory belongs to the effective user, whether or not the process may be dumped.
       uid: statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid,
       loginUid: loginUidOf(this.#read(`/proc/${pid}/loginuid`)),
@@ -133,7 +133,7 @@ export function pids(dir: string): number[] {
   }
 }
 
-function linkText(path: string): string | undefined {
-  const link = readProcLink(path);
+function workingDirectory(pid: number): string | undefined {
+  const link = readProcLink(pid, 'cwd');
   return link && cut(link.target.toString());
 }

@@ -50,8 +50,11 @@ export interface Source {
 
 /** Calls for which the kernel did not run a probe. */
 export interface ProbeMiss {
-  /** Of which events are missing, or lack what the probe tells. */
-  readonly type: string;
+  /**
+   * Of which events are missing, or lack what the probe tells. Undefined: none are, but what is known of processes may be
+   * of before.
+   */
+  readonly type: string | undefined;
   /** How many are missing; undefined: not known. */
   readonly events: number | undefined;
   /** Trace-clock time behind which they are. Undefined: before this agent, at an unknown time. */

@@ -1,7 +1,8 @@
 /**
  * After the kernel overwrote events, processes may run whose fork or exec
- * nobody saw: /proc is read again, a little at a time, because events were lost
- * for want of time in the first place.
+ * nobody saw, and after it did not run a probe, ones whose user is another by
+ * now: /proc is read again, a little at a time, because events were lost for
+ * want of time in the first place.
  */
 import { RESCAN_INTERVAL_MS, RESCAN_SLICE_MS } from '../../limits.js';
 import type { Recorder } from '../recorder/recorder.js';
@@ -12,6 +13,7 @@ export class Rescan {
   readonly #reader = new ProcessReader();
   #scan: Generator<ProcessSnapshot> | undefined;
   #lostBefore: number;
+  #isWanted = false;
   #beganMs = Number.NEGATIVE_INFINITY;
 
   readonly #recorder: Recorder;
@@ -21,12 +23,19 @@ export class Rescan {
     this.#lostBefore = recorder.entriesLost;
   }
 
+  /** What is known of processes may be of before. */
+  want(): void {
+    this.#isWanted = true;
+  }
+
   /** Called with every round of the agent. */
   step(nowMs: number): void {
     if (!this.#scan) {
       const { entriesLost } = this.#recorder;
-      if (entriesLost === this.#lostBefore || nowMs - this.#beganMs < RESCAN_INTERVAL_MS) return;
+      if (entriesLost === this.#lostBefore && !this.#isWanted) return;
+      if (nowMs - this.#beganMs < RESCAN_INTERVAL_MS) return;
       this.#lostBefore = entriesLost;
+      this.#isWanted = false;
       this.#beganMs = nowMs;
       this.#scan = this.#reader.scan();
     }

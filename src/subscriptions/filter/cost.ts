@@ -30,5 +30,6 @@ function loopStepsOf(expr: CheckedExpr): number {
 }
 
 function nodesOf(expr: CheckedExpr): number {
-  return childrenOf(expr).reduce((sum, child) => sum + nodesOf(child), 1);
+  const own = expr.kind === 'string_test_any' ? expr.texts.length : 1;
+  return childrenOf(expr).reduce((sum, child) => sum + nodesOf(child), own);
 }

@@ -3,7 +3,7 @@
 import { suggestion } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
 import { TOPICS, topicOf } from '../../wire/event/event.js';
-import { type CheckedExpr, childrenOf } from './checked.js';
+import { type CheckedExpr, childrenOf, type StringTest } from './checked.js';
 
 /** A condition that a filter puts on an event's type or topic in one place. */
 interface Claim {
@@ -67,6 +67,8 @@ function ownClaims(expr: CheckedExpr): Claim[] {
       return expr.list.kind === 'list' ? anyOf(expr.item, expr.list.elements) : [];
     case 'string_test':
       return expr.argument.kind === 'string' ? tests(expr.subject, expr.test, expr.argument.value) : [];
+    case 'string_test_any':
+      return testsAny(expr.subject, expr.test, expr.texts);
     case 'matches': {
       const { source, test } = expr.pattern;
       return about(expr.subject, source, test);
@@ -97,9 +99,15 @@ function anyOf(subject: CheckedExpr, elements: readonly CheckedExpr[]): Claim[] 
   return about(subject, values[0]!, (name) => values.includes(name));
 }
 
-function tests(subject: CheckedExpr, test: 'startsWith' | 'endsWith' | 'contains', text: string): Claim[] {
-  const holds = { startsWith: 'startsWith', endsWith: 'endsWith', contains: 'includes' } as const;
-  return about(subject, text, (name) => name[holds[test]](text));
+const HOLDS = { startsWith: 'startsWith', endsWith: 'endsWith', contains: 'includes' } as const;
+
+function tests(subject: CheckedExpr, test: StringTest, text: string): Claim[] {
+  return about(subject, text, (name) => name[HOLDS[test]](text));
+}
+
+/** All texts fail together, so only the first is reported. */
+function testsAny(subject: CheckedExpr, test: StringTest, texts: readonly string[]): Claim[] {
+  return about(subject, texts[0]!, (name) => texts.some((text) => name[HOLDS[test]](text)));
 }
 
 function about(subject: CheckedExpr, text: string, holdsFor: (name: string) => boolean): Claim[] {

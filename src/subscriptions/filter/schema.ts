@@ -50,7 +50,12 @@ function list(name: string, get: (event: BusEvent) => readonly string[] | undefi
   return { name, type: 'list(string)', read, present: (e) => read(e).length > 0 };
 }
 
-/** Has presence of its own: user 0 is root, not "unknown". */
+/** Has presence of its own: 0 is a value, not "unknown". */
+function counted(name: string, get: (event: BusEvent) => number | undefined): IntField {
+  return { name, type: 'int', bound: BITS_32, read: (e) => get(e) ?? 0, present: (e) => get(e) !== undefined };
+}
+
+/** The same: user 0 is root. */
 function userId(name: string, get: (event: BusEvent) => UserContext | undefined): IntField {
   return { name, type: 'int', bound: BITS_32, read: (e) => get(e)?.id ?? 0, present: (e) => get(e) !== undefined };
 }
@@ -87,13 +92,7 @@ const ALL: readonly Field[] = [
   text('process.cgroup.path', (e) => e.process?.cgroup?.path),
   integer('process.thread_id', (e) => e.process?.threadId),
   text('process.previous_comm', (e) => e.process?.previousComm),
-  {
-    name: 'process.exit_code',
-    type: 'int',
-    bound: BITS_32,
-    read: (e) => e.process?.exitCode ?? 0,
-    present: (e) => e.process?.exitCode !== undefined,
-  },
+  counted('process.exit_code', (e) => e.process?.exitCode),
   text('process.exit_signal', (e) => e.process?.exitSignal),
   userId('process.login_user.id', (e) => e.process?.loginUser),
   text('process.login_user.name', (e) => e.process?.loginUser?.name),
@@ -141,9 +140,9 @@ const ALL: readonly Field[] = [
   flag('mount.missed', (e) => e.mount?.missed),
   text('object.name', (e) => e.object?.name),
   flag('object.name_missed', (e) => e.object?.nameMissed),
-  integer('file.owner_id', (e) => e.file?.ownerId),
-  integer('file.group_id', (e) => e.file?.groupId),
-  wide('file.size', (e) => e.file?.size),
+  counted('file.owner_id', (e) => e.file?.ownerId),
+  counted('file.group_id', (e) => e.file?.groupId),
+  { ...wide('file.size', (e) => e.file?.size), present: (e) => e.file?.size !== undefined },
 ];
 
 /** By full name. A Map, so that `__proto__` and its like are unknown names and no more. */

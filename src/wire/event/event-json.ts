@@ -3,23 +3,43 @@
  * nanoseconds, and fields at their default left out, except those that the schema marks as optional. Topic and node,
  * which a batch carries once, are set on the event.
  */
+import protobuf from 'protobufjs/light.js';
 import type { EventMessage, TimestampFields } from '../messages.js';
+import { messageType } from '../schema.js';
 
 export type Json = string | number | boolean | null | Json[] | { [name: string]: Json };
 
 /** `node` and `topic` are left out when empty. */
 export function eventToJson(event: EventMessage, node: string, topic: string): { [name: string]: Json } {
-  return messageToJson(event, { node, topic });
+  return messageToJson(event, EVENT, { node, topic });
 }
 
-/** Fields of 64 bits, which proto-loader gives as decimal strings. (No container's id is "0".) */
-const LONG_FIELDS = new Set(['epoch', 'timeNs', 'lost', 'id', 'result', 'flags', 'mode', 'ownerId', 'groupId', 'size']);
+/** What the values of a message do not show. */
+interface JsonShape {
+  /** Names of fields of 64 bits: their values are decimal strings, of which "0" is the default. */
+  readonly longs: ReadonlySet<string>;
+  readonly inner: ReadonlyMap<string, JsonShape>;
+}
+
+const EVENT = shapeOf(messageType('Event'));
+
+function shapeOf({ fieldsArray }: protobuf.Type): JsonShape {
+  const inner = new Map<string, JsonShape>();
+  for (const { name, resolvedType } of fieldsArray)
+    if (resolvedType instanceof protobuf.Type) inner.set(name, shapeOf(resolvedType));
+  return { longs: new Set(fieldsArray.filter(({ type }) => /64$/.test(type)).map(({ name }) => name)), inner };
+}
+
 /** 9999-12-31, the last day that RFC 3339 can write. */
 const SECONDS_MAX = 253_402_300_799;
 const UNDERSCORE = 95;
 
 /** `instead`: what stands in the place of fields, where it is not empty. */
-function messageToJson(message: object, instead?: Readonly<Record<string, string>>): { [name: string]: Json } {
+function messageToJson(
+  message: object,
+  shape: JsonShape | undefined,
+  instead?: Readonly<Record<string, string>>,
+): { [name: string]: Json } {
   const json: { [name: string]: Json } = {};
   const fields = message as Record<string, unknown>;
   // Not Object.entries: this runs for every event.
@@ -27,7 +47,7 @@ function messageToJson(message: object, instead?: Readonly<Record<string, string
     const value = instead?.[name] || fields[name];
     // proto-loader marks a present optional field by `_name: 'name'`, even when it is at its default.
     if (name.charCodeAt(0) === UNDERSCORE) continue;
-    const text = fieldToJson(name, value, fields);
+    const text = fieldToJson(name, value, fields, shape);
     if (text !== undefined) json[name] = text;
   }
   return json;
@@ -38,16 +58,21 @@ function isPresent(name: string, fields: Record<string, unknown>): boolean {
   return fields[`_${name}`] === name;
 }
 
-function fieldToJson(name: string, value: unknown, fields: Record<string, unknown>): Json | undefined {
+function fieldToJson(
+  name: string,
+  value: unknown,
+  fields: Record<string, unknown>,
+  shape: JsonShape | undefined,
+): Json | undefined {
   if (Array.isArray(value)) return value.length === 0 ? undefined : value.map(String);
   if (typeof value === 'object' && value !== null) {
     // The only map: its entries are data, and are kept even with names or values that look like defaults.
     if (name === 'fields') return mapToJson(value);
     if (isTimestamp(value)) return timestampToJson(value);
-    return messageToJson(value);
+    return messageToJson(value, shape?.inner.get(name));
   }
   if (typeof value === 'string') {
-    const isDefault = value === '' || (value === '0' && LONG_FIELDS.has(name));
+    const isDefault = value === '' || (value === '0' && shape?.longs.has(name) === true);
     return !isDefault || isPresent(name, fields) ? value : undefined;
   }
   if (typeof value === 'number') return value !== 0 || isPresent(name, fields) ? value : undefined;

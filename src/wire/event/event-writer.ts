@@ -281,9 +281,10 @@ export class EventWriter {
     this.#int(0x28, file.mode);
     if (file.newPath !== undefined) this.#string(0x32, file.newPath);
     if (file.pathResolved === true) this.#int(0x38, 1);
-    if (file.ownerId !== undefined) this.#int(0x40, file.ownerId);
-    if (file.groupId !== undefined) this.#int(0x48, file.groupId);
-    if (file.size !== undefined) this.#int64(0x50, file.size);
+    // They have presence: 0 is written.
+    if (file.ownerId !== undefined) this.#present(0x40, BigInt(file.ownerId));
+    if (file.groupId !== undefined) this.#present(0x48, BigInt(file.groupId));
+    if (file.size !== undefined) this.#present(0x50, file.size);
     this.#close(at);
   }
 
@@ -352,7 +353,10 @@ export class EventWriter {
 
   /** A varint field of any 64-bit integer; 0 is not written. */
   #int64(tag: number, value: bigint): void {
-    if (value === 0n) return;
+    if (value !== 0n) this.#present(tag, value);
+  }
+
+  #present(tag: number, value: bigint): void {
     this.#byte(tag);
     this.#wide(BigInt.asUintN(64, value));
   }

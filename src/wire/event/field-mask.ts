@@ -87,16 +87,35 @@ export const NAMED_FIELDS: readonly string[] = [
 ];
 const NAMED: ReadonlySet<string> = new Set(NAMED_FIELDS);
 
+/** What `process.inferred` may name, and what follows from that: without its mark such a value would pass for a fact. */
+const MARKED: readonly string[] = [
+  'process.working_directory',
+  'process.user',
+  'process.cgroup',
+  'process.executable',
+  'container',
+];
+const MARK = 'process.inferred';
+
 /** Every leaf of an event by its path in the proto; topic and node are fields of the batch. */
 export const EVENT_FIELDS: readonly string[] = [...leavesOf(EVENT), 'topic', 'node'];
 
 /** By field number: the mask of its fields, or 'whole' to keep all of it. */
 export type FieldMask = ReadonlyMap<number, FieldMask | 'whole'>;
 
-/** `paths` as in the proto, leaves or messages; unknown ones are ignored. Type, time and position are always kept. */
+/** The paths, and behind them the mark of those that may be inferred. */
+export function withMarks(paths: readonly string[]): readonly string[] {
+  const mayBeInferred = (path: string) => MARKED.some((field) => path === field || path.startsWith(`${field}.`));
+  return paths.some(mayBeInferred) && !paths.includes(MARK) ? [...paths, MARK] : paths;
+}
+
+/**
+ * `paths` as in the proto, leaves or messages; unknown ones are ignored. Type, time and position are always kept, and
+ * the mark of what may be inferred.
+ */
 export function compileFieldMask(paths: readonly string[]): FieldMask {
   const root = new Map<number, FieldMask | 'whole'>();
-  for (const path of [...ALWAYS, ...paths]) keep(root, EVENT, path.split('.'));
+  for (const path of [...ALWAYS, ...withMarks(paths)]) keep(root, EVENT, path.split('.'));
   return root;
 }
 

@@ -251,9 +251,10 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
   ['file.rmdir', { process: BASH, file: { ...NAMED, path: '/d' } }, 'file rmdir     /d bash[100]'],
   [
     'file.chmod',
-    { process: BASH, file: { path: '/etc/x y', pathMissed: false, descriptor: -100, flags: 0, mode: 0o755 } },
+    { process: BASH, file: { ...NAMED, path: '/etc/x y', mode: 0o755 } },
     "file chmod     '/etc/x y' mode 0755 bash[100]",
   ],
+  ['file.chmod', { process: BASH, file: { ...NAMED, path: '/f' } }, 'file chmod     /f mode 0 bash[100]'],
   [
     'host.start',
     { notice: { reason: 'started', message: 'recording 6 trace events', source: 'tracefs' } },

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { applyFieldMask, JSON_FIELDS, parseFieldMask } from '../../../src/cli/render/field-mask.js';
+import { applyFieldMask, JSON_FIELDS, parseFieldMask, parseShownFields } from '../../../src/cli/render/field-mask.js';
 import { BackplaneError } from '../../../src/errors.js';
 
 /** Leaf paths of a message in proto/backplane/v1/event.proto, in JSON names. */
@@ -60,4 +60,13 @@ test('masking copies: an event that is masked twice stays as it was', () => {
   const masked = applyFieldMask(event, parseFieldMask('process,process.executable.path,signal'));
   assert.deepEqual(masked, before);
   assert.deepEqual(event, before);
+});
+
+test('what may be inferred is shown with its mark', () => {
+  assert.deepEqual(parseShownFields('process.user.id,process.pid'), [
+    ['process', 'user', 'id'],
+    ['process', 'pid'],
+    ['process', 'inferred'],
+  ]);
+  assert.deepEqual(parseShownFields('process.pid'), [['process', 'pid']]);
 });

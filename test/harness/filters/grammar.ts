@@ -50,6 +50,7 @@ const TEXTS = [
   '/tmp/x',
   '/usr/bin/python3',
   'é日',
+  'ÄbC',
   '"\\\n',
   "'",
   'process.exec',
@@ -182,7 +183,8 @@ function sorted(sort: Sort, depth: number, item: boolean): fc.Arbitrary<Term> {
     }
     case 'text': {
       const element = fc.tuple(of('list'), of('int')).map(([a, b]) => term(a, '[', b, ']'));
-      return fc.oneof(leaf, two(['text', 'text'], ['+']), element, choice);
+      const lower = of('text').map((a) => term(a, '.', 'lowerAscii()'));
+      return fc.oneof(leaf, two(['text', 'text'], ['+']), element, lower, choice);
     }
     case 'time':
       return fc.oneof(leaf, two(['time', 'duration'], ['+', '-']), two(['duration', 'time'], ['+']));
@@ -208,6 +210,11 @@ function logic(operand: fc.Arbitrary<Term>): fc.Arbitrary<Term> {
   );
 }
 
+/** A list of literals, piece by piece. */
+const texts = fc
+  .array(text, { minLength: 1, maxLength: 3 })
+  .map((list) => ['[', ...list.flatMap((each, i) => [...(i === 0 ? [] : [',']), JSON.stringify(each)]), ']']);
+
 function conditions(depth: number, item: boolean): fc.Arbitrary<Term> {
   const of = (each: Sort): fc.Arbitrary<Term> => sorted(each, depth - 1, item);
   const comparisons = (['int', 'text', 'time', 'duration'] as const).map((sort) =>
@@ -216,6 +223,9 @@ function conditions(depth: number, item: boolean): fc.Arbitrary<Term> {
   const tests = fc
     .tuple(of('text'), fc.constantFrom('startsWith', 'endsWith', 'contains'), of('text'))
     .map(([a, test, b]) => term(a, '.', test, '(', b, ')'));
+  const anyTests = fc
+    .tuple(of('text'), fc.constantFrom('startsWithAny', 'endsWithAny', 'containsAny'), texts)
+    .map(([a, test, list]) => term(a, '.', test, '(', ...list, ')'));
   const patterns = fc
     .tuple(of('text'), fc.constantFrom('^/tmp', 's?h$', '(?i)BASH', '[^a-z]', '', 'a|b'))
     .map(([a, pattern]) => term(a, '.', 'matches', '(', JSON.stringify(pattern), ')'));
@@ -223,7 +233,7 @@ function conditions(depth: number, item: boolean): fc.Arbitrary<Term> {
   const numbers = fc
     .tuple(of('int'), fc.array(of('int'), { minLength: 1, maxLength: 3 }))
     .map(([a, list]) => term(a, 'in', term('[', ...list.flatMap((b, i) => (i === 0 ? [b] : [',', b])), ']')));
-  const conditions = [...comparisons, tests, patterns, members, numbers];
+  const conditions = [...comparisons, tests, anyTests, patterns, members, numbers];
   if (item) return fc.oneof(...conditions);
   const loops = fc
     .tuple(of('list'), fc.constantFrom('exists', 'all', 'exists_one'), sorted('bool', Math.min(depth - 1, 2), true))

@@ -2,14 +2,23 @@
  * An independent judge of filters: @bufbuild/cel's own evaluator over a plain
  * object with every field set, unset ones to their zero values.
  */
-import { type CelInput, run } from '@bufbuild/cel';
+import { type CelInput, CelScalar, celMethod, listType, run } from '@bufbuild/cel';
+import { strings } from '@bufbuild/cel/ext';
 import { timestampNsText } from '../../../src/text/time-text.js';
 import type { BusEvent } from '../../../src/wire/event/event.js';
 
 type Bindings = Record<string, CelInput>;
 
+/** What is not CEL's own, written by what is. */
+const TEXTS = listType(CelScalar.STRING);
+const anyOf = (test: 'startsWith' | 'endsWith' | 'contains') =>
+  celMethod(`${test}Any`, CelScalar.STRING, [TEXTS], CelScalar.BOOL, function (list) {
+    return run(`list.exists(each, text.${test}(each))`, { list, text: String(this) }) === true;
+  });
+const FUNCS = [...strings, anyOf('startsWith'), anyOf('endsWith'), anyOf('contains')];
+
 export function oracleMatches(text: string, event: BusEvent): boolean {
-  return run(text, bindingsOf(event)) === true;
+  return run(text, bindingsOf(event), { funcs: FUNCS }) === true;
 }
 
 function bindingsOf(event: BusEvent): Bindings {

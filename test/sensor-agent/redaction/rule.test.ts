@@ -157,3 +157,39 @@ test('too many rules, and two rules of one name, are refused', () => {
   assert.throws(() => compileRules({ rules: many, off: [] }), /redaction rules must be at most 64, got 65$/);
   assert.throws(() => compileRules({ rules: [rule('x'), rule('y')], off: [] }), /a name each, got "pin" twice$/);
 });
+
+test('secrets in names asked of DNS are masked in whatever case they are asked, and ordinary names are not', () => {
+  const redactor = new Redactor(compileRules({ rules: [], off: [] }), new Pacer(1, Number.POSITIVE_INFINITY));
+  const ask = (name: string) => redactor.redactQuestion({ name }).question.name;
+  const secrets = [
+    `ghp_${'a1B2c3D4'.repeat(5)}`,
+    'AKIAIOSFODNN7EXAMPLE',
+    `AIza${'SyD4x'.repeat(7)}`,
+    `sk_live_${'9fQ2'.repeat(6)}`,
+    `SG.${'aB3_dE5-gH'.repeat(2)}xY.${'k9_L'.repeat(10)}abc`,
+    `eyJhbGciOiJIUzI1NiJ9.${'eyJzdWIiOiI0MiJ9'}.${'s1G_'.repeat(6)}`,
+    `xoxb-${'1234567890-'.repeat(2)}${'aBcD'.repeat(4)}`,
+  ];
+  const alternated = (text: string) => text.replace(/../g, ([a, b]) => `${a!.toUpperCase()}${b!.toLowerCase()}`);
+  // What is behind a JWT's parts may be one, too.
+  for (const secret of secrets)
+    for (const asked of [secret, secret.toLowerCase(), secret.toUpperCase(), alternated(secret)])
+      assert.match(ask(`a.${asked}.drop.example`), /^a\.\*{3}(?:\.drop\.example)?$/, asked);
+  const ordinary = [
+    ...[
+      'www.Example.ORG',
+      'asia-southeast1-docker.pkg.dev',
+      'asiapacific2.example.com',
+      'AsiaPacificInternational.example',
+    ],
+    ...['eyjafjallajokull.is', 'EyjaFjallaJokull1.is', 'api.sg.mycompany-prod-2024.com', 'HF_models.example'],
+    ...['npm_registry.internal.example', 'aizawa-no-mise-desu.example', 'Sk-NeTwOrKs-OnLiNe-ShOp.example'],
+  ];
+  for (const name of ordinary) assert.equal(ask(name), name);
+});
+
+test('arguments are told apart by case, as their programs do', () => {
+  const redactor = new Redactor(compileRules({ rules: [], off: [] }), new Pacer(1, Number.POSITIVE_INFINITY));
+  const args = ['x', 'akiaiosfodnn7example'];
+  assert.deepEqual(redactor.redact({ ...PROCESS, args, executablePath: '/bin/x' }).args, args);
+});

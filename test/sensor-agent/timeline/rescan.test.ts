@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { RESCAN_INTERVAL_MS } from '../../../src/limits.js';
 import { Rescan } from '../../../src/sensor-agent/timeline/rescan.js';
-import { RecordingDriver, Told } from '../../harness/recording-driver.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
+import { CHANGING, RecordingDriver, Told } from '../../harness/recording-driver.js';
 
 const QUIET = { entries: [], lost: 0, crash: false, wallStepNs: 0n } as const;
 const EXIT = { lane: 0, afterNs: 1n, pid: process.pid, what: 'exit', read: 'never' } as const;
@@ -35,4 +36,21 @@ test('after a loss the processes of this machine are scanned again, once', () =>
   } finally {
     rmSync(dir, { recursive: true });
   }
+});
+
+test('a user that was told and not seen to change is read again where that is wanted', () => {
+  const told = new Told();
+  const driver = new RecordingDriver(scratchDirectory('rescan'), told, undefined, undefined, CHANGING);
+  const { recorder } = driver;
+  const rescan = new Rescan(recorder);
+  const became = { ...EXIT, what: 'user' } as const;
+  const renamed = { ...EXIT, what: 'rename' } as const;
+  driver.step({ ...QUIET, entries: [renamed, became, renamed] });
+  rescan.want();
+  for (let round = 0; round < 10_000; round += 1) rescan.step(0);
+  driver.step({ ...QUIET, entries: [EXIT] });
+  driver.finish();
+  const own = told.events.filter((text) => text.includes(`"pid":${process.pid},`));
+  const users = own.map((text) => Number(/"user":\{"id":(\d+)/.exec(text)?.[1]));
+  assert.deepEqual(users.slice(1), [process.pid + 1_000, process.geteuid!()]);
 });

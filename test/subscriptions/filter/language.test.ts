@@ -134,6 +134,12 @@ test('the language agrees with the CEL evaluator', () => {
   }
 });
 
+const OWNED: BusEvent = {
+  ...EXEC,
+  ...{ type: 'file.chown', topic: 'file' },
+  file: { path: '/f', pathMissed: false, descriptor: -100, flags: 0, mode: 0, ownerId: 0, size: 0n },
+};
+
 /** What plain CEL does not have, or the oracle's plain objects cannot show. */
 const OURS: [string, BusEvent, boolean][] = [
   ['', EXEC, true],
@@ -161,6 +167,9 @@ const OURS: [string, BusEvent, boolean][] = [
   ['has(process.command_args) && has(process.comm) && has(event.time)', EXEC, true],
   ['has(process.command_args) || has(process.command_args_missed)', CONNECT, false],
   ['has(process.creation_time)', EXEC, true],
+  ['has(file.owner_id) && file.owner_id == 0 && has(file.size)', OWNED, true],
+  ['has(file.group_id) || has(file.mode)', OWNED, false],
+  ['has(file.owner_id) || has(file.size)', EXEC, false],
   ['event.time > timestamp("2023-11-14T00:00:00Z") - duration("1d")', EXEC, true],
   // By code point, not by UTF-16 unit.
   ['"😀" > "\uffee"', EXEC, true],

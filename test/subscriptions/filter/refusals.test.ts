@@ -139,6 +139,10 @@ test('bounds on text, nesting, tokens, patterns and steps are checked before the
     [`process.comm.matches("a{90}") && process.comm.matches("b{90}")`, /at most 128 instructions in all, got \d+$/],
     ['process.command_args.exists(a, a.matches("b{90}"))', /at most 128 instructions in all, got \d+$/],
     [Array.from({ length: 40 }, (_, i) => loop(i)).join(' || '), /at most 131072 steps in all, got up to \d+$/],
+    [
+      `process.command_args.exists(a, a.containsAny([${Array.from({ length: 200 }, (_, i) => `"${i}"`)}]))`,
+      /at most 131072 steps in all, got up to \d+$/,
+    ],
   ];
   for (const [filter, expected] of bombs) assert.match(refusalOf(filter), expected);
 });

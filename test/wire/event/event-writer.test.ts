@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { BusEvent } from '../../../src/wire/event/event.js';
+import { eventToJson } from '../../../src/wire/event/event-json.js';
 import { EventWriter } from '../../../src/wire/event/event-writer.js';
 import { eventBatchCodec } from '../../../src/wire/messages.js';
 import { event } from '../../harness/arbitrary/event-arbitrary.js';
@@ -26,6 +27,18 @@ test('written events are read the same by a protobuf reader', () => {
   );
 });
 
+test('what was given as 0 is told from what was not given', () => {
+  const file = { path: '/f', pathMissed: false, descriptor: -100, flags: 0, mode: 0 };
+  const writer = new EventWriter();
+  const base = { type: 'file.chown', topic: 'file', position: { epoch: 1, timeNs: 1n, lane: 0, tie: 0 }, wallNs: 1n };
+  writer.write({ ...base, file: { ...file, ownerId: 0, groupId: -1 } });
+  writer.write({ ...base, type: 'file.truncate', file: { ...file, size: 0n } });
+  const run = writer.take();
+  const [chown, truncate] = eventBatchCodec.decode(run, run.length).events.map((one) => eventToJson(one, '', ''));
+  assert.deepEqual(chown!['file'], { path: '/f', descriptor: -100, ownerId: '0', groupId: '-1' });
+  assert.deepEqual(truncate!['file'], { path: '/f', descriptor: -100, size: '0' });
+});
+
 function same(read: ReturnType<typeof eventBatchCodec.decode>['events'][number], written: BusEvent): void {
   assert.equal(read.type, written.type);
   assert.equal(BigInt(read.time!.seconds) * 1_000_000_000n + BigInt(read.time!.nanos), written.wallNs);
@@ -47,7 +60,8 @@ function same(read: ReturnType<typeof eventBatchCodec.decode>['events'][number],
   }
   if (file) {
     const wide = (['flags', 'mode', 'ownerId', 'groupId', 'size'] as const).map((name) => [name, String(file[name])]);
-    assert.deepEqual({ ...read.file }, { ...file, ...Object.fromEntries(wide) });
+    const present = { _ownerId: 'ownerId', _groupId: 'groupId', _size: 'size' };
+    assert.deepEqual({ ...read.file }, { ...file, ...Object.fromEntries(wide), ...present });
   }
   const { process } = written;
   assert.equal(read.process === null || read.process === undefined, process === undefined);

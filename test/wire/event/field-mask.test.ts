@@ -16,6 +16,7 @@ import {
   NAMED_FIELDS,
   USUAL_FIELDS,
   unionOfMasks,
+  withMarks,
 } from '../../../src/wire/event/field-mask.js';
 import { encodeEventBatch } from '../../../src/wire/frame/splice.js';
 import { subscribeResponseCodec } from '../../../src/wire/messages.js';
@@ -51,6 +52,7 @@ const FULL: BusEvent = {
     previousComm: 'bash',
     exitCode: 0,
     exitSignal: 'SIGKILL',
+    inferred: ['user', 'cgroup'],
   },
   container: { id: 'abc' },
   network: {
@@ -118,7 +120,8 @@ test('masking encoded bytes gives the same event as masking the decoded one', ()
   const all = json(whole());
   fc.assert(
     fc.property(paths, (asked) => {
-      const kept = parseFieldMask(['type', 'time', 'position', 'topic', 'node', ...asked.flatMap(leavesOf)].join());
+      const leaves = withMarks(asked).flatMap(leavesOf);
+      const kept = parseFieldMask(['type', 'time', 'position', 'topic', 'node', ...leaves].join());
       const expected = all.map((event) => applyFieldMask(event, kept));
       const mask = compileFieldMask(asked);
       assert.deepEqual(json(cutRuns(whole(), mask)), expected);
@@ -190,4 +193,15 @@ test('bytes that are no events are refused, never read beyond their end', () => 
     }),
     { numRuns: runs(2000) },
   );
+});
+
+test('what may be inferred comes with its mark, and nothing else does', () => {
+  const marked = ['process.user.id', 'process.user', 'process.executable.name', 'process.working_directory'];
+  for (const path of [...marked, 'process.cgroup.path', 'container', 'container.id']) {
+    const [event] = json(encoded(compileFieldMask([path])));
+    const { inferred } = event!['process'] as Record<string, unknown>;
+    assert.deepEqual(inferred, ['user', 'cgroup'], path);
+  }
+  const others = compileFieldMask(['process.pid', 'process.parent.executable', 'process.login_user']);
+  assert.ok(!('inferred' in (json(encoded(others))[0]!['process'] as object)));
 });

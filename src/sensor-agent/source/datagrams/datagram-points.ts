@@ -6,14 +6,13 @@
 import { randomBytes } from 'node:crypto';
 import dgram from 'node:dgram';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { kernelTypes } from '../probe/btf.js';
 import { allDefinitions, define, queriesGroup, recordedGroup, undefine, undefineAll } from '../probe/definitions.js';
-import { ARGUMENTS } from '../probe/proof.js';
-import { removeInstance } from '../tracefs/instance.js';
+import { ARGUMENTS, withProof } from '../probe/proof.js';
 import { put } from '../tracefs/put.js';
 
 /** A socket begins with its sock_common. */
@@ -21,7 +20,6 @@ const MEMBERS = [
   ...(['sk_buff.data', 'sk_buff.sk', 'sk_buff.len', 'sk_buff.data_len', 'sock.sk_protocol'] as const),
   ...(['sock_common.skc_num', 'sock_common.skc_rcv_saddr', 'sock_common.skc_v6_rcv_saddr'] as const),
 ];
-const PROOF_KB_PER_CPU = '256';
 /** Of a packet, from the header of IP: an array of 64-bit words. */
 const COPY_WORDS = 64;
 export const COPY_BYTES = COPY_WORDS * 8;
@@ -43,11 +41,6 @@ export interface DatagramPoints {
   readonly problem?: string;
 }
 
-/** Name of the trace instance in which a recorder's are proved. */
-export function datagramProofName(recorderId: string): string {
-  return `backplane-${recorderId}-datagrams-proof`;
-}
-
 /**
  * Defines them, and keeps them if all told the truth. Those that an agent of this recorder left are believed, as it has
  * proved them.
@@ -56,7 +49,6 @@ export async function defineDatagramPoints(tracefs: string, recorderId: string):
   const registers = ARGUMENTS[process.arch];
   if (registers === undefined || !existsSync(join(tracefs, 'kprobe_events'))) return none('this kernel has no kprobes');
   const families = hasIpv6() ? [4, 6] : [4];
-  const instance = join(tracefs, 'instances', datagramProofName(recorderId));
   const eventOf = ({ name, isSecret }: Point) =>
     `${isSecret ? queriesGroup(recorderId) : recordedGroup(recorderId)}/${name}`;
   const offsets = kernelTypes()?.offsets(MEMBERS);
@@ -66,21 +58,18 @@ export async function defineDatagramPoints(tracefs: string, recorderId: string):
     events: points.filter(({ isSecret }) => !isSecret).map(eventOf),
     copies: points.filter(({ isSecret }) => isSecret).map(eventOf),
   };
-  const there = existsSync(instance) ? [] : (allDefinitions(tracefs) ?? []);
+  const there = allDefinitions(tracefs) ?? [];
   if (points.every((point) => there.includes(eventOf(point)))) return found;
-  removeInstance(instance);
   for (const point of points) undefine(tracefs, eventOf(point));
   try {
-    mkdirSync(instance);
-    for (const point of points) define(tracefs, eventOf(point), point.place, point.fetch);
-    for (const family of families) await prove(instance, family, points.map(eventOf));
+    await withProof(tracefs, recorderId, async (instance) => {
+      for (const point of points) define(tracefs, eventOf(point), point.place, point.fetch);
+      for (const family of families) await prove(instance, family, points.map(eventOf));
+    });
     return found;
   } catch (cause) {
-    removeInstance(instance);
     for (const point of points) undefine(tracefs, eventOf(point));
     return none((cause as Error).message);
-  } finally {
-    removeInstance(instance);
   }
 }
 
@@ -151,7 +140,6 @@ type Line = ReadonlyMap<string, string>;
 /** Throws what a probe did not say of a datagram of our own, in an instance that sees this thread only. */
 async function prove(instance: string, family: number, events: readonly string[]): Promise<void> {
   const at = (file: string) => join(instance, file);
-  put(at('buffer_size_kb'), PROOF_KB_PER_CPU);
   put(at('set_event_pid'), String(process.pid));
   for (const event of events) put(at(`events/${event}/enable`), '1');
   let used: Used;

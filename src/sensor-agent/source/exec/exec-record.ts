@@ -4,10 +4,10 @@
  * than what was started, and the record says `missed`.
  */
 
-import { statSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import { cgroupOf } from '../cgroups.js';
+import { atLink, atName } from '../places.js';
 import type { ExecStack } from '../probe/exec-stack.js';
-import { within } from '../probe/linker-points.js';
 import { cut, splitArguments, ttyName } from '../process-text.js';
 import type { ExecRecord, ProcessSnapshot } from '../source.js';
 import type { ExecEntry, ExecEvent } from './exec-entry.js';
@@ -115,13 +115,9 @@ function runs(
 
 /** Whether a name leads to the program that a process runs, from where the process is. */
 function isFileOf(pid: number, name: string, directory: string): boolean {
-  const path = within(`/proc/${pid}/root`, name.startsWith('/') ? name : `${directory}/${name}`);
-  try {
-    const [named, own] = [path === undefined ? undefined : statSync(path), statSync(`/proc/${pid}/exe`)];
-    return named?.ino === own.ino && named.dev === own.dev;
-  } catch {
-    return false;
-  }
+  const own = atLink(pid, 'exe', ({ fd }) => fstatSync(fd));
+  const named = own && atName(pid, name.startsWith('/') ? name : `${directory}/${name}`, ({ fd }) => fstatSync(fd));
+  return named !== undefined && named.ino === own?.ino && named.dev === own.dev;
 }
 
 function baseName(path: string): string {

@@ -26,8 +26,8 @@ export class ExecVisitor {
     const proc = `/proc/${event.pid}`;
     writer.begin(into, event);
     this.#file(`${proc}/cmdline`, ARGUMENTS_BYTES_MAX);
-    if (this.#link(`${proc}/exe`)) writer.deleted();
-    this.#link(`${proc}/cwd`);
+    if (this.#link(event.pid, 'exe')) writer.deleted();
+    this.#link(event.pid, 'cwd');
     this.#file(`${proc}/cgroup`, EVENT_STRING_BYTES_MAX);
     // The directory belongs to the effective user, whether or not the process may be dumped.
     const directory = statSync(proc, MAY_BE_GONE);
@@ -65,8 +65,8 @@ export class ExecVisitor {
   }
 
   /** Whether nothing leads there any more. */
-  #link(path: string): boolean {
-    const link = readProcLink(path);
+  #link(pid: number, name: 'exe' | 'cwd'): boolean {
+    const link = readProcLink(pid, name);
     this.#writer.part(link?.target, Math.min(link?.target.length ?? 0, EVENT_STRING_BYTES_MAX));
     return link?.deleted === true;
   }

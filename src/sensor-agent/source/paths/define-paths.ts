@@ -21,7 +21,7 @@ export interface PathPoints {
  * Defines them, and keeps those that told our own paths. Those that an agent of this recorder left are believed, as it has
  * proved them. Done in the calling thread, some tens of milliseconds.
  */
-export function definePathPoints(tracefs: string, recorderId: string): PathPoints {
+export async function definePathPoints(tracefs: string, recorderId: string): Promise<PathPoints> {
   const registers = ARGUMENTS[process.arch];
   if (registers === undefined || !existsSync(join(tracefs, 'kprobe_events')))
     return { events: [], refused: all('this kernel has no kprobes') };
@@ -36,7 +36,7 @@ export function definePathPoints(tracefs: string, recorderId: string): PathPoint
   let proved: readonly PathPoint[] = [];
   try {
     if (wanted.length > 0)
-      proved = withProof(tracefs, recorderId, (instance) =>
+      proved = await withProof(tracefs, recorderId, (instance) =>
         new PathProof(tracefs, instance, group, registers, refused).prove(wanted),
       );
   } catch (cause) {

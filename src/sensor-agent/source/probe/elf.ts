@@ -3,9 +3,7 @@
  * "Object Files"). Nothing in a file is trusted: whoever made it may want to be read wrongly.
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-
-/** <fcntl.h> on x86-64 and arm64; Node does not name it. */
-const O_PATH = 0o10000000;
+import { type Place, pathOf } from '../places.js';
 
 const HEADER_BYTES = 64;
 const PROGRAM_HEADER_BYTES = 56;
@@ -35,38 +33,26 @@ export interface Executable {
 }
 
 /**
- * Calls `use` with what the file says, and with a path that leads to this very file as long as the call takes: whoever
- * named it may put another in its place meanwhile. Undefined where it is gone, or no regular file, which is not even
- * opened, as that may block or do something; or no 64-bit ELF file with an entry.
+ * What the file at a place says. Undefined where it is no regular file, which is not even opened, as that may block or do
+ * something; or no 64-bit ELF file with an entry.
  */
-export function withExecutable<Result>(
-  path: string,
-  use: (file: Executable, path: string) => Result,
-): Result | undefined {
-  let place = -1;
+export function readExecutable(place: Place): Executable | undefined {
   let fd = -1;
   try {
-    place = openSync(path, O_PATH);
-    const { dev, ino, uid, mode } = fstatSync(place);
+    const { dev, ino, uid, mode } = fstatSync(place.fd);
     if ((mode & constants.S_IFMT) !== constants.S_IFREG) return undefined;
-    const own = `/proc/self/fd/${place}`;
-    fd = openSync(own, 'r');
+    fd = openSync(pathOf(place), 'r');
     const found = parse((at, bytes) => {
       const buffer = Buffer.alloc(bytes);
       return buffer.subarray(0, readSync(fd, buffer, 0, bytes, at));
     });
     const isRoots = uid === 0 && (mode & (constants.S_IWGRP | constants.S_IWOTH)) === 0;
-    return found && use({ id: `${dev}:${ino}`, isRoots, ...found }, own);
+    return found && { id: `${dev}:${ino}`, isRoots, ...found };
   } catch {
     return undefined;
   } finally {
     if (fd >= 0) closeSync(fd);
-    if (place >= 0) closeSync(place);
   }
-}
-
-export function readExecutable(path: string): Executable | undefined {
-  return withExecutable(path, (file) => file);
 }
 
 function parse(read: (at: number, bytes: number) => Buffer): Omit<Executable, 'id' | 'isRoots'> | undefined {

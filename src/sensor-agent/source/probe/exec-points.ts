@@ -12,10 +12,9 @@ export interface ExecPoints {
   /**
    * Defines what a process's program needs and has not. `record` is called with each `group/event` and throws where it
    * cannot be recorded, which takes it back. Throws what the kernel says where no other program could be copied either.
+   * Returns whether the exec of that program, at a time of the trace clock, should have been copied.
    */
-  define(pid: number, nowNs: bigint, record: (event: string) => void): void;
-  /** Whether the exec of a process's program, at `timeNs` of the trace clock, should have been copied. */
-  copies(pid: number, timeNs: bigint): boolean;
+  define(pid: number, nowNs: bigint, record: (event: string) => void): (timeNs: bigint) => boolean;
   /** Those that no process needs any more. */
   unused(): string[];
   /** Its event must be off and no entry of it unread. */

@@ -6,7 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
@@ -41,6 +41,8 @@ const PROCESSES_MAX = 4_096;
 interface Exec extends SeenExec {
   /** What /proc said of it while it waited for its copy, and until when that was read, by the trace clock. */
   visited: { readonly record: ExecRecord; readonly untilNs: bigint } | undefined;
+  /** Whether it should have been copied, as far as that is known. */
+  isDue?: ((timeNs: bigint) => boolean) | undefined;
 }
 
 interface Probe {
@@ -267,18 +269,25 @@ export class ExecProbe {
 
   /** Probes what all that runs needs: this program, the host's, and each container's. */
   #probeAll(): void {
-    for (const pid of [process.pid, ...pids('/proc').slice(0, PROCESSES_MAX)]) this.#learn(pid);
+    const seen = new Set<string>();
+    for (const pid of [process.pid, ...pids('/proc').slice(0, PROCESSES_MAX)]) {
+      const program = programOf(pid);
+      if (program === undefined || seen.has(program)) continue;
+      seen.add(program);
+      this.#learn(pid);
+    }
   }
 
   /** Probes what a process's program needs; where that is refused, programs come without copies. */
-  #learn(pid: number): void {
+  #learn(pid: number): Exec['isDue'] {
     try {
-      this.#points.define(pid, this.#options.nowNs(), (event) => {
+      return this.#points.define(pid, this.#options.nowNs(), (event) => {
         this.#instance.switch(event, true);
         this.#add(event);
       });
     } catch (cause) {
       this.#refusal = cause as Error;
+      return undefined;
     }
   }
 
@@ -321,16 +330,16 @@ export class ExecProbe {
       empty = result.empty;
       filled = Math.max(filled, result.filled);
     }
-    const unknown: number[] = [];
+    const unknown: Exec[] = [];
     this.#matcher.settle(
       horizonNs,
       (matched) => this.#tell(matched),
       (exec) => {
         exec.visited = { record: this.#looks.look(exec), untilNs: this.#options.nowNs() };
-        if (unknown.length < LEARNED_MAX) unknown.push(exec.pid);
+        if (unknown.length < LEARNED_MAX) unknown.push(exec);
       },
     );
-    if (this.#learns) for (const pid of unknown) this.#learn(pid);
+    if (this.#learns) for (const exec of unknown) exec.isDue = this.#learn(exec.pid);
     return filled;
   }
 
@@ -371,7 +380,7 @@ export class ExecProbe {
     const { visited } = exec;
     if (visited && (replacedNs === undefined || replacedNs > visited.untilNs)) this.#told.push(visited.record);
     else this.#told.push(this.#looks.pass(exec));
-    if (replacedNs === undefined && this.#points.copies(exec.pid, exec.timeNs)) this.#misses += 1;
+    if (replacedNs === undefined && exec.isDue?.(exec.timeNs)) this.#misses += 1;
   }
 
   /** Defines anew what somebody removed. */
@@ -432,6 +441,15 @@ export class ExecProbe {
     if (this.#lost === 0) return;
     this.#options.sink.note('exec_lane_lost', `${this.#lost} execs or copies of their arguments were lost`);
     this.#lost = 0;
+  }
+}
+
+/** Processes in which this is the same need the same probes. Undefined: it has ended, or is the kernel's own. */
+function programOf(pid: number): string | undefined {
+  try {
+    return ['ns/mnt', 'root', 'exe'].map((link) => readlinkSync(`/proc/${pid}/${link}`)).join('\0');
+  } catch {
+    return undefined;
   }
 }
 

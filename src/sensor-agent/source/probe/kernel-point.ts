@@ -7,6 +7,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { BackplaneError } from '../../../errors.js';
+import { atLink } from '../places.js';
 import { kernelTypes } from './btf.js';
 import { define, undefine } from './definitions.js';
 import { readExecutable } from './elf.js';
@@ -65,15 +66,15 @@ export class KernelPoint implements ExecPoints {
     this.#function = { name, stack };
   }
 
-  define(_pid: number, nowNs: bigint, record: (event: string) => void): void {
-    if (this.events.length > 0) return;
+  define(pid: number, nowNs: bigint, record: (event: string) => void): (timeNs: bigint) => boolean {
     if (this.#refusal) throw this.#refusal;
     try {
-      this.#define(nowNs, record);
+      if (this.events.length === 0) this.#define(nowNs, record);
     } catch (cause) {
       this.#refusal = cause as Error;
       throw cause;
     }
+    return (timeNs) => this.#sinceNs < timeNs && atLink(pid, 'exe', readExecutable)?.machine === this.#machine?.elf;
   }
 
   #define(nowNs: bigint, record: (event: string) => void): void {
@@ -91,10 +92,6 @@ export class KernelPoint implements ExecPoints {
       throw cause;
     }
     this.#sinceNs = nowNs;
-  }
-
-  copies(pid: number, timeNs: bigint): boolean {
-    return this.#sinceNs < timeNs && readExecutable(`/proc/${pid}/exe`)?.machine === this.#machine?.elf;
   }
 
   unused(): string[] {

@@ -7,27 +7,20 @@
  * probed file is overwritten in place, programs of it crash. Linkers are replaced by renaming; for programs that start
  * without one nobody promises that, so they have no probe.
  */
-import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { BackplaneError } from '../../../errors.js';
 import { EXEC_PROBES_MAX } from '../../../limits.js';
+import { atLink, atName, deviceAt, type KnownDevices, type Place, pathOf } from '../places.js';
 import { pids } from '../process-reader.js';
 import { define, undefine } from './definitions.js';
-import { type Executable, readExecutable, withExecutable } from './elf.js';
+import { type Executable, readExecutable } from './elf.js';
 import type { ExecPoints } from './exec-points.js';
 import { fetchArguments, MACHINES, type Machine } from './probe-layout.js';
 
-/** A dynamic linker that a process was started by. */
-interface Linker {
-  /** By which the agent reaches it. */
-  readonly path: string;
-  readonly file: Executable;
-}
-
 interface ProbedFile {
-  /** Device and inode. */
-  readonly id: string;
-  readonly device: number;
+  /** Of its filesystem. */
+  readonly device: string;
   /** `group/event` of its definition. */
   readonly event: string;
   /** Trace clock: execs after it are copied. */
@@ -36,14 +29,17 @@ interface ProbedFile {
 
 /** Files that were refused are not tried again soon; so many are remembered. */
 const REFUSED_MAX = 256;
-const LINKS_MAX = 16;
+/** Where a process uses a filesystem, for its linker's sake. */
+const LINKS = ['root', 'exe'] as const;
 
 export class LinkerPoints implements ExecPoints {
   readonly by = 'uprobe';
   /** By device and inode. */
   readonly #files = new Map<string, ProbedFile>();
   readonly #refused = new Set<string>();
-  readonly #rootDevice = statSync('/').dev;
+  /** Of each filesystem that is not the root's a process that has its root or its program there. */
+  #users: readonly number[] = [];
+  readonly #rootDevice = deviceAt(process.pid, 'root', new Map());
   #defined = 0;
 
   readonly #tracefs: string;
@@ -65,24 +61,29 @@ export class LinkerPoints implements ExecPoints {
   }
 
   /** The linker's, if it has none yet. */
-  define(pid: number, nowNs: bigint, record: (event: string) => void): void {
-    const linker = this.#linkerOf(pid);
-    if (linker === undefined || !this.#admits(linker.file)) return;
-    let file: ProbedFile | undefined;
-    try {
-      file = this.#add(linker, nowNs);
-      if (file) record(file.event);
-    } catch {
-      // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
-      if (file) this.remove(file.event);
-      this.#refuse(linker.file.id);
-    }
+  define(pid: number, nowNs: bigint, record: (event: string) => void): (timeNs: bigint) => boolean {
+    const { interpreter } = this.#own(atLink(pid, 'exe', readExecutable)) ?? {};
+    if (interpreter === undefined) return () => false;
+    const id = atName(pid, interpreter, (place) => {
+      const file = this.#own(readExecutable(place));
+      if (file && this.#admits(file)) this.#probe(place, file, nowNs, record);
+      return file?.id;
+    });
+    return (timeNs) => id !== undefined && (this.#files.get(id)?.sinceNs ?? timeNs) < timeNs;
   }
 
-  copies(pid: number, timeNs: bigint): boolean {
-    const linker = this.#linkerOf(pid);
-    const known = linker && this.#files.get(linker.file.id);
-    return known !== undefined && known.sinceNs < timeNs;
+  #probe(place: Place, { id, entryOffset }: Executable, sinceNs: bigint, record: (event: string) => void): void {
+    const event = `${this.#group}/exec_${process.pid}_${this.#defined++}`;
+    const at = `${pathOf(place)}:0x${entryOffset.toString(16)}`;
+    try {
+      define(this.#tracefs, event, at, fetchArguments(this.#machine.stack));
+      this.#files.set(id, { device: place.device, event, sinceNs });
+      record(event);
+    } catch {
+      // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
+      this.remove(event);
+      this.#refuse(id);
+    }
   }
 
   /**
@@ -92,26 +93,23 @@ export class LinkerPoints implements ExecPoints {
   unused(): string[] {
     const elsewhere = [...this.#files.values()].filter(({ device }) => device !== this.#rootDevice);
     if (elsewhere.length === 0) return [];
-    const used = new Set<number | undefined>();
-    for (const pid of pids('/proc')) {
-      used.add(deviceOf(`/proc/${pid}/root`));
-      used.add(deviceOf(`/proc/${pid}/exe`));
-    }
-    return elsewhere.filter(({ device }) => !used.has(device)).map(({ event }) => event);
+    const unseen = new Set<string | undefined>(elsewhere.map(({ device }) => device));
+    const known: KnownDevices = new Map();
+    const users: number[] = [];
+    const see = (pid: number) => {
+      const uses = LINKS.map((link) => unseen.delete(deviceAt(pid, link, known)));
+      if (uses.includes(true)) users.push(pid);
+    };
+    // Nearly always those that used them before still do.
+    this.#users.forEach(see);
+    if (unseen.size > 0) for (const pid of pids('/proc')) see(pid);
+    this.#users = users;
+    return elsewhere.filter(({ device }) => unseen.has(device)).map(({ event }) => event);
   }
 
   remove(event: string): void {
     for (const [id, file] of this.#files) if (file.event === event) this.#files.delete(id);
     undefine(this.#tracefs, event);
-  }
-
-  /** The linker of a process that lives; undefined where it has none, or one of another kind (32 bits). */
-  #linkerOf(pid: number): Linker | undefined {
-    const program = this.#own(readExecutable(`/proc/${pid}/exe`));
-    if (program?.interpreter === undefined) return undefined;
-    const path = within(`/proc/${pid}/root`, program.interpreter);
-    const file = path === undefined ? undefined : this.#own(readExecutable(path));
-    return file && { path: path!, file };
   }
 
   #admits({ id, isRoots }: Executable): boolean {
@@ -123,64 +121,7 @@ export class LinkerPoints implements ExecPoints {
     this.#refused.add(id);
   }
 
-  /** Throws what the kernel says. Undefined where another file is there by now. */
-  #add({ path, file }: Linker, sinceNs: bigint): ProbedFile | undefined {
-    let failure: unknown;
-    const probed = withExecutable(path, ({ id, entryOffset }, own) => {
-      if (id !== file.id) return undefined;
-      const event = `${this.#group}/exec_${process.pid}_${this.#defined++}`;
-      try {
-        define(this.#tracefs, event, `${own}:0x${entryOffset.toString(16)}`, fetchArguments(this.#machine.stack));
-      } catch (cause) {
-        failure = cause;
-        return undefined;
-      }
-      return { id, device: Number(id.split(':')[0]), event, sinceNs };
-    });
-    if (failure !== undefined) throw failure;
-    if (probed) this.#files.set(probed.id, probed);
-    return probed;
-  }
-
   #own(file: Executable | undefined): Executable | undefined {
     return file?.machine === this.#machine.elf ? file : undefined;
   }
-}
-
-function deviceOf(path: string): number | undefined {
-  try {
-    return statSync(path, { throwIfNoEntry: false })?.dev;
-  } catch {
-    return undefined;
-  }
-}
-
-/** A path as a process with this root follows it: links that begin with a slash stay below the root. */
-export function within(root: string, path: string): string | undefined {
-  let left = path.split('/').filter((part) => part !== '' && part !== '.');
-  const taken: string[] = [];
-  let links = 0;
-  while (left.length > 0) {
-    const [part = '', ...rest] = left;
-    left = rest;
-    if (part === '..') {
-      taken.pop();
-      continue;
-    }
-    const at = join(root, ...taken, part);
-    let target: string | undefined;
-    try {
-      if (lstatSync(at).isSymbolicLink()) target = readlinkSync(at);
-    } catch {
-      return undefined;
-    }
-    if (target === undefined) {
-      taken.push(part);
-      continue;
-    }
-    if (++links > LINKS_MAX) return undefined;
-    if (target.startsWith('/')) taken.length = 0;
-    left = [...target.split('/').filter((each) => each !== '' && each !== '.'), ...left];
-  }
-  return join(root, ...taken);
 }

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { CATALOGUE, tracedEvents } from '../../../subscriptions/pushdown/catalogue.js';
 import type { ProbeMiss } from '../source.js';
 import { probeGroup } from './definitions.js';
+import { USER_POINT } from './user-point.js';
 
 export class ProbeMisses {
   readonly #tracefs: string;
@@ -37,13 +38,15 @@ export class ProbeMisses {
     if (missed === undefined) return [];
     this.#missed = missed;
     this.#lookedNs = nowNs;
-    const byType = new Map<string, { readonly event: string; readonly calls: number }[]>();
+    const byType = new Map<string | undefined, { readonly event: string; readonly calls: number }[]>();
     for (const [event, count] of missed) {
       // One that was defined anew counts from 0 again.
       const earlier = before.get(event) ?? 0;
       const calls = count - (count < earlier ? 0 : earlier);
-      const type = typeOf(event);
-      if (calls > 0 && type !== undefined) byType.set(type, [...(byType.get(type) ?? []), { event, calls }]);
+      const name = nameOf(event);
+      const type = TYPES.get(name);
+      if (calls > 0 && (type !== undefined || OF_PROCESSES.has(name)))
+        byType.set(type, [...(byType.get(type) ?? []), { event, calls }]);
     }
     return [...byType].map(([type, events]) => missOf(type, events, fromNs));
   }
@@ -73,6 +76,9 @@ export class ProbeMisses {
   }
 }
 
+/** They tell nothing by themselves: what is known of processes follows from them. */
+const OF_PROCESSES: ReadonlySet<string> = new Set([USER_POINT]);
+
 /**
  * Types of which events are missing where a probe of ours was missed, by the event's own name: those that probes alone
  * tell. Others have an event all the same, which says what it lacks; and kernels before 5.14 count as missed, too, what a
@@ -87,22 +93,23 @@ const TYPES: ReadonlyMap<string, string> = new Map(
   }),
 );
 
-function typeOf(event: string): string | undefined {
-  return TYPES.get(event.slice(event.indexOf('/') + 1));
+function nameOf(event: string): string {
+  return event.slice(event.indexOf('/') + 1);
 }
 
 function missOf(
-  type: string,
+  type: string | undefined,
   events: readonly { readonly event: string; readonly calls: number }[],
   fromNs: bigint | undefined,
 ): ProbeMiss {
   const calls = events.reduce((sum, each) => sum + each.calls, 0);
-  const names = events.map(({ event }) => event.slice(event.indexOf('/') + 1)).join(', ');
+  const names = events.map(({ event }) => nameOf(event)).join(', ');
   // A system call that is also recorded, or a datagram that is counted only, makes no event.
-  const exact = fromNs !== undefined && tellsAll(type);
+  const exact = fromNs !== undefined && type !== undefined && tellsAll(type);
   const lacking = exact ? 'events are missing' : 'events may be missing';
   const times = fromNs === undefined ? `at most ${calls} times, before this agent` : `${calls} times`;
-  const message = `the kernel did not run the probe ${names} ${times}: ${type} ${lacking}`;
+  const what = type === undefined ? 'processes are read again' : `${type} ${lacking}`;
+  const message = `the kernel did not run the probe ${names} ${times}: ${what}`;
   return { type, events: exact ? calls : undefined, fromNs, message };
 }
 

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeInstance } from '../tracefs/instance.js';
 import { put } from '../tracefs/put.js';
-import { recordedGroup, undefineAll } from './definitions.js';
+import { queriesGroup, recordedGroup, undefineAll } from './definitions.js';
 
 const PROOF_KB_PER_CPU = '64';
 
@@ -24,16 +24,20 @@ export function abandonProof(tracefs: string, recorderId: string): void {
   const instance = join(tracefs, 'instances', proofName(recorderId));
   if (!existsSync(instance)) return;
   removeInstance(instance);
-  undefineAll(tracefs, recordedGroup(recorderId));
+  for (const group of [recordedGroup(recorderId), queriesGroup(recorderId)]) undefineAll(tracefs, group);
 }
 
 /** Throws what the kernel says. `prove` is given the instance's path. */
-export function withProof<Result>(tracefs: string, recorderId: string, prove: (instance: string) => Result): Result {
+export async function withProof<Result>(
+  tracefs: string,
+  recorderId: string,
+  prove: (instance: string) => Result | Promise<Result>,
+): Promise<Result> {
   const instance = join(tracefs, 'instances', proofName(recorderId));
   try {
     mkdirSync(instance);
     put(join(instance, 'buffer_size_kb'), PROOF_KB_PER_CPU);
-    return prove(instance);
+    return await prove(instance);
   } finally {
     removeInstance(instance);
   }

@@ -12,7 +12,8 @@ import { kernelTypes } from './btf.js';
 import { allDefinitions, define, recordedGroup, undefine } from './definitions.js';
 import { ARGUMENTS, withProof } from './proof.js';
 
-const NAME = 'commit_creds';
+/** The function, and the event's name. */
+export const USER_POINT = 'commit_creds';
 /** Users that nobody has: a 31-bit number, as Node takes it. */
 const OWN_USERS = [1_000_000_000, 2_147_483_647] as const;
 const PROOF_MS_MAX = 10_000;
@@ -25,19 +26,20 @@ export interface UserPoint {
 }
 
 /** Defines it. One that an agent of this recorder left is believed, as it has proved it. Takes some tens of milliseconds. */
-export function defineUserPoint(tracefs: string, recorderId: string): UserPoint {
+export async function defineUserPoint(tracefs: string, recorderId: string): Promise<UserPoint> {
   if (!existsSync(join(tracefs, 'kprobe_events'))) return { event: undefined, problem: 'this kernel has no kprobes' };
-  const event = `${recordedGroup(recorderId)}/${NAME}`;
+  const event = `${recordedGroup(recorderId)}/${USER_POINT}`;
   if (allDefinitions(tracefs)?.includes(event)) return { event, problem: undefined };
   const [register] = ARGUMENTS[process.arch] ?? [];
   const offset = kernelTypes()?.offset('cred', 'euid');
   if (register === undefined || offset === undefined)
     return { event: undefined, problem: 'the kernel does not say where credentials have the user' };
   try {
-    define(tracefs, event, NAME, `user=+${offset}(${register}):u32`);
-    if (withProof(tracefs, recorderId, (instance) => tellsUser(instance, event))) return { event, problem: undefined };
+    define(tracefs, event, USER_POINT, `user=+${offset}(${register}):u32`);
+    if (await withProof(tracefs, recorderId, (instance) => tellsUser(instance, event)))
+      return { event, problem: undefined };
     undefine(tracefs, event);
-    return { event: undefined, problem: `${NAME} did not tell the user of a process of our own` };
+    return { event: undefined, problem: `${USER_POINT} did not tell the user of a process of our own` };
   } catch (cause) {
     undefine(tracefs, event);
     return { event: undefined, problem: (cause as Error).message };

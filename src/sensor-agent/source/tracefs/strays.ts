@@ -6,7 +6,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { nodeFileOps } from '../../../storage/file-ops.js';
 import { readIdentity } from '../../../storage/identity.js';
-import { datagramProofName, undefineDatagramCopies } from '../datagrams/datagram-points.js';
+import { undefineDatagramCopies } from '../datagrams/datagram-points.js';
 import { allDefinitions, instanceOf, probeGroup, queriesName, undefineAll } from '../probe/definitions.js';
 import { proofName } from '../probe/proof.js';
 import { undefinePoints } from '../probe/recorded-points.js';
@@ -15,7 +15,7 @@ import { findTracefs } from './mount.js';
 import { instanceOwner } from './owner.js';
 
 const NAME = /^backplane-/;
-const PROOF = /(?:-datagrams)?-proof$/;
+const PROOF = /-proof$/;
 /** `doctor` has an id of its own each time, and cleans up after itself unless it is killed. */
 const DOCTOR = /^backplane-doctor-(\d+)-/;
 /** A process that was killed closes its files a moment later. */
@@ -60,8 +60,7 @@ export function removeInstancesOf(recorderDir: string, waitMs: number): string[]
   if (instances === undefined || key === undefined) return [];
   const recorderId = key.identity.toString(16).padStart(16, '0');
   const name = `backplane-${recorderId}`;
-  const proofs = [proofName(recorderId), datagramProofName(recorderId)];
-  const all = [name, `${name}-exec`, queriesName(recorderId), ...proofs];
+  const all = [name, `${name}-exec`, queriesName(recorderId), proofName(recorderId)];
   const left = all.filter((each) => existsSync(join(instances, each)));
   const endMs = performance.now() + waitMs;
   const removed = left.filter((each) => {

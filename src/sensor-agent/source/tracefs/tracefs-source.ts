@@ -117,7 +117,7 @@ export class TracefsSource implements Source {
     abandonProof(tracefs.path, recorderId);
     const datagrams = this.#asks(UDP_EVENTS) ? await defineDatagramPoints(tracefs.path, recorderId) : NO_POINTS;
     const buffers = affordable(bufferBytesPerCpu, datagrams.copies.length > 0 ? QUERY_BUFFER_BYTES_PER_CPU : 0);
-    const instance = this.#makeInstance(tracefs.path, name, buffers.pages, datagrams.events);
+    const instance = await this.#makeInstance(tracefs.path, name, buffers.pages, datagrams.events);
     process.once('exit', this.#atExit);
     try {
       this.#running = this.#open(tracefs.path, instance, sink, datagrams.copies);
@@ -147,14 +147,19 @@ export class TracefsSource implements Source {
     undefineDatagramCopies(tracefs, this.#options.recorderId);
   }
 
-  #makeInstance(tracefs: string, name: string, bufferBytesPerCpu: number, datagrams: readonly string[]): TraceInstance {
+  async #makeInstance(
+    tracefs: string,
+    name: string,
+    bufferBytesPerCpu: number,
+    datagrams: readonly string[],
+  ): Promise<TraceInstance> {
     const { recorderId, events = LITE_EVENTS, onDemand = [] } = this.#options;
     const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
-    const user = defineUserPoint(tracefs, recorderId).event;
+    const { event: user } = await defineUserPoint(tracefs, recorderId);
     const all = [...events, ...definePoints(tracefs, recorderId), ...(user === undefined ? [] : [user])];
     const asked = [...onDemand, ...datagrams];
     if (this.#asks(FILE_EVENTS)) {
-      const { events: paths, refused } = definePathPoints(tracefs, recorderId);
+      const { events: paths, refused } = await definePathPoints(tracefs, recorderId);
       asked.push(...paths);
       this.blindSpots = blindSpotsOf(refused);
       this.#refusedPaths = refusedText(refused);

@@ -59,6 +59,17 @@ test('where a probe tells a part of events, or there is an event all the same, n
   );
 });
 
+test('where what is known of processes follows from a probe, a miss says so', () => {
+  kernelSays([`${OURS}/commit_creds`, 1]);
+  const misses = watch();
+  assert.deepEqual(misses.look(), []);
+  kernelSays([`${OURS}/commit_creds`, 3]);
+  const [miss, ...others] = misses.look();
+  assert.deepEqual([others, miss!.type, miss!.events], [[], undefined, undefined]);
+  assert.match(miss!.message, /did not run the probe commit_creds 2 times: processes are read again$/);
+  assert.deepEqual(misses.look(), []);
+});
+
 test("others' probes of the same names are theirs", () => {
   kernelSays(['backplane_abc_12_recorded/call_unlink', 0], ['tool/call_unlink', 0], [`${OURS}/call_unlink`, 0]);
   const misses = watch();

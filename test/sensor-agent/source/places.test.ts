@@ -1,0 +1,97 @@
+/** Looks at what watched programs run and name, on filesystems that answer and on one that does not any more. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFileSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { atLink, atName, deviceAt, pathOf } from '../../../src/sensor-agent/source/places.js';
+import { readExecutable } from '../../../src/sensor-agent/source/probe/elf.js';
+import { readProcLink } from '../../../src/sensor-agent/source/proc-link.js';
+import { ProcessReader } from '../../../src/sensor-agent/source/process-reader.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
+import { SilentFilesystem } from '../../harness/kernel/silent-filesystem.js';
+import { until } from '../../harness/until.js';
+
+const isRoot = process.geteuid?.() === 0;
+const skip = isRoot ? false : 'needs root';
+
+/** Runs a program; resolves once its kernel shows it as that. */
+async function running(t: TestContext, path: string, args: readonly string[], cwd = '/'): Promise<ChildProcess> {
+  const child = spawn(path, args, { cwd, stdio: ['pipe', 'ignore', 'ignore'] });
+  t.after(() => child.kill('SIGKILL'));
+  await once(child, 'spawn');
+  await until('the program', () => /S \(sleeping\)/.test(readFileSync(`/proc/${child.pid}/status`, 'utf8')));
+  return child;
+}
+
+test('links in another root are followed within it, and lead nowhere where they lead around', { skip }, async (t) => {
+  const root = scratchDirectory('places');
+  const cat = realpathSync('/bin/cat');
+  const libraries =
+    spawnSync('ldd', [cat])
+      .stdout.toString()
+      .match(/\/\S+\.so\S*/g) ?? [];
+  for (const file of [cat, ...libraries]) {
+    mkdirSync(join(root, dirname(file)), { recursive: true });
+    copyFileSync(file, join(root, file));
+  }
+  mkdirSync(join(root, 'own/deep'), { recursive: true });
+  writeFileSync(join(root, 'own/ld.so'), 'x');
+  symlinkSync('/own', join(root, 'own64'));
+  symlinkSync('../ld.so', join(root, 'own/deep/up'));
+  symlinkSync('../../../../own/ld.so', join(root, 'out'));
+  symlinkSync('/around', join(root, 'around'));
+  const child = await running(t, 'chroot', [root, cat]);
+  const file = (name: string) => atName(child.pid!, name, (place) => readFileSync(pathOf(place), 'utf8'));
+  await until('its root', () => readProcLink(child.pid!, 'exe')?.target.toString() === join(root, cat));
+  for (const name of ['/own64/ld.so', '/own64/deep/up', '/out', '/own/../own/./ld.so'])
+    assert.equal(file(name), 'x', name);
+  for (const name of ['/around', '/own/none', '/own/ld.so/x']) assert.equal(file(name), undefined, name);
+  // Links of /proc lead to other roots.
+  assert.equal(atName(process.pid, `/proc/${process.pid}/root/etc`, pathOf), undefined);
+});
+
+test('filesystems over others are asked where nobody but root can have put them there', { skip }, async (t) => {
+  const root = scratchDirectory('places');
+  for (const name of ['low', 'high', 'work', 'all']) mkdirSync(join(root, name));
+  copyFileSync(realpathSync('/bin/cat'), join(root, 'low/cat'));
+  const script = `cd ${root} && mount -t overlay -o lowerdir=low,upperdir=high,workdir=work overlay all && exec all/cat`;
+  const exe = (pid: number) => readProcLink(pid, 'exe')?.target.toString();
+  for (const spaces of ['-m', '-Urm']) {
+    const child = spawn('unshare', [spaces, 'sh', '-c', script], { stdio: ['pipe', 'ignore', 'ignore'] });
+    t.after(() => child.kill('SIGKILL'));
+    await until('the program', () => child.exitCode !== null || exe(child.pid!) === join(root, 'all/cat'));
+    if (child.exitCode !== null) return t.skip(`no overlayfs with unshare ${spaces}`);
+    assert.equal(
+      atLink(child.pid!, 'exe', () => 'asked'),
+      spaces === '-m' ? 'asked' : undefined,
+    );
+  }
+});
+
+test('nothing is asked of a filesystem for which a user answers', { skip }, async (t) => {
+  const directory = scratchDirectory('places');
+  const name = 'program (deleted)';
+  const filesystem = await SilentFilesystem.mount({ directory, name, like: realpathSync('/bin/cat') });
+  if (filesystem === undefined) return t.skip('no FUSE here');
+  t.after(() => spawnSync('umount', ['-l', directory]));
+  t.after(() => filesystem.end());
+  const path = join(directory, name);
+  const child = await running(t, path, [], directory);
+  const pid = child.pid!;
+  await filesystem.silence();
+  const reader = new ProcessReader();
+  const found = reader.snapshot(pid);
+  // It cannot be told whether this is the file's name.
+  assert.deepEqual([found?.executablePath, found?.executableDeleted], [join(directory, 'program'), true]);
+  assert.equal(found?.workingDirectory, directory);
+  assert.equal(reader.look(pid)?.workingDirectory, directory);
+  assert.equal(atLink(pid, 'exe', readExecutable), undefined);
+  assert.equal(atName(pid, path, readExecutable), undefined);
+  assert.equal(atName(pid, `${directory}/none`, readExecutable), undefined);
+  const [own, root] = [deviceAt(pid, 'exe', new Map()), deviceAt(pid, 'root', new Map())];
+  assert.match(`${own} ${root}`, /^\d+:\d+ \d+:\d+$/);
+  assert.notEqual(own, root);
+  assert.equal(await filesystem.end(), undefined, 'it was asked');
+});
