@@ -86,7 +86,7 @@ const message = fc.record(
       },
       { requiredKeys: [] },
     ),
-    container: fc.record({ id: fc.constantFrom('f00', '') }),
+    container: fc.record({ id: fc.constantFrom('0', 'f00', '') }),
     syscall: fc.record(
       { id: wide, result: wide, args: fc.array(fc.nat()), targetPid: fc.integer() },
       { requiredKeys: [] },
