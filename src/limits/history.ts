@@ -18,9 +18,14 @@ export const HISTORY_QUEUE_BYTES_MAX = 4 * MiB;
 export const HISTORY_CANCEL_MS = 10_000;
 /** Recorded bytes that a history query reads in one turn; it may exceed its credit by the events found in them. */
 export const HISTORY_STEP_BYTES = 512 * KiB;
-/** Share of one core for all history queries of an agent over time, and the burst before they are slowed. */
+/** Share of one core for all history queries of an agent over time, unless settings say otherwise, and the burst before. */
 export const HISTORY_CPU_SHARE = 0.25;
 export const HISTORY_CPU_BURST_MS = 400;
+/**
+ * Less where it finds much: a turn ends when its matches take so many bytes. Recorded bytes between two looks at that.
+ */
+export const HISTORY_STEP_MATCHED_BYTES = 256 * KiB;
+export const HISTORY_SLICE_BYTES = 32 * KiB;
 /** A history query sends what it has at least this often. */
 export const HISTORY_LINGER_MS = 20;
 /** A history query without matches reports this often that it is still at work. */

@@ -22,6 +22,8 @@ export const AGENT_KEYS: readonly SettingKey[] = [
   'agent.live.linger',
   'agent.live.lingerMin',
   'agent.guard.cpu',
+  'agent.guard.cpuLive',
+  'agent.guard.cpuHistory',
   'agent.guard.memory',
   'recorder.bytesMax',
   'recorder.ageMax',
@@ -96,7 +98,9 @@ export function agentOptions(
       history: { bytesPerSecond: settings['budget.history.bytes'], burstMs: settings['budget.burst'] },
     },
     guard: {
-      cpuShare: settings['agent.guard.cpu'] / 100 || Number.POSITIVE_INFINITY,
+      recordingShare: settings['agent.guard.cpu'] / 100 || Number.POSITIVE_INFINITY,
+      liveShare: settings['agent.guard.cpuLive'] / 100,
+      historyShare: settings['agent.guard.cpuHistory'] / 100,
       residentBytes: settings['agent.guard.memory'] || Number.POSITIVE_INFINITY,
     },
     source: {

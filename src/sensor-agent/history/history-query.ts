@@ -3,7 +3,14 @@
  * checkpoint before the window, reads on in steps, and sends matches as far as
  * it has credit. Runs beside the recording, within a share of one core.
  */
-import { HISTORY_LAST_BYTES_MAX, HISTORY_LINGER_MS, HISTORY_PROGRESS_MS, HISTORY_STEP_BYTES } from '../../limits.js';
+import {
+  HISTORY_LAST_BYTES_MAX,
+  HISTORY_LINGER_MS,
+  HISTORY_PROGRESS_MS,
+  HISTORY_SLICE_BYTES,
+  HISTORY_STEP_BYTES,
+  HISTORY_STEP_MATCHED_BYTES,
+} from '../../limits.js';
 import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
 import type { Predicate } from '../../subscriptions/predicate.js';
 import type { BusEvent } from '../../wire/event/event.js';
@@ -86,6 +93,8 @@ export class HistoryQuery {
   #tally: Tally = { lost: 0, lostUnknown: false, losses: [], late: 0 };
   #damagedBytes = 0;
   #scanned = 0;
+  /** Bytes of all matches so far. */
+  #matchedBytes = 0;
   readonly #types = new Map<string, boolean>();
   readonly #interest: TimelineInterest;
   #evicted = false;
@@ -134,7 +143,7 @@ export class HistoryQuery {
       const anchor = after ? anchorAtPosition(log, after) : anchorAtTime(log, sinceNs ?? 0n);
       return this.#replay(
         anchor,
-        (event) => builder.add(encodeEvent(event, this.#predicate.mask)),
+        (event) => builder.add(event),
         () => upTo,
       );
     });
@@ -172,7 +181,7 @@ export class HistoryQuery {
       const replay = await this.#turn(() =>
         this.#replay(
           anchor,
-          (event) => block.push(encodeEvent(event, this.#predicate.mask)),
+          (event) => block.push(event),
           () => upTo,
         ),
       );
@@ -209,7 +218,7 @@ export class HistoryQuery {
     return after ? comparePositions(start.position, after) <= 0 : sinceNs !== undefined && start.timeNs <= sinceNs;
   }
 
-  #replay(anchor: Anchor | undefined, take: (event: BusEvent) => void, upTo: () => Position): Replay {
+  #replay(anchor: Anchor | undefined, take: (event: EncodedEvent) => void, upTo: () => Position): Replay {
     const timeline: Timeline = new Timeline(
       this.#interest,
       this.#sink(take, upTo, () => timeline),
@@ -228,12 +237,15 @@ export class HistoryQuery {
     return wanted;
   }
 
-  #sink(take: (event: BusEvent) => void, upTo: () => Position, timeline: () => TimelineView): TimelineSink {
+  #sink(take: (event: EncodedEvent) => void, upTo: () => Position, timeline: () => TimelineView): TimelineSink {
     return {
       event: (event: BusEvent) => {
         const { position } = event;
         if (!this.#inside(position, timeline(), upTo()) || !this.#withinStretch(position)) return;
-        if (this.#predicate.matches(event)) take(event);
+        if (!this.#predicate.matches(event)) return;
+        const encoded = encodeEvent(event, this.#predicate.mask);
+        this.#matchedBytes += encoded.run.length;
+        take(encoded);
       },
       loss: (loss: Loss, position: Position, from?: Position) => {
         if (!this.#touched(loss.stated?.from ?? from ?? position, position, timeline(), upTo())) return;
@@ -280,14 +292,19 @@ export class HistoryQuery {
 
   /** False when everything up to `upTo`, or to the window's end, has been read. */
   #step(replay: Replay, upTo: Position): boolean {
-    if (!replay.step(HISTORY_STEP_BYTES)) {
-      const { frontier } = this.#recording.timeline;
-      replay.finish(comparePositions(upTo, frontier) < 0 ? upTo : frontier);
-      return false;
-    }
     const { timeline } = replay;
-    if (comparePositions(timeline.frontier, upTo) >= 0) return false;
-    return this.#window.untilNs === undefined || timeline.wallNs(timeline.frontier.timeNs) < this.#window.untilNs;
+    const { untilNs } = this.#window;
+    const enough = this.#matchedBytes + HISTORY_STEP_MATCHED_BYTES;
+    for (let bytes = 0; bytes < HISTORY_STEP_BYTES && this.#matchedBytes < enough; bytes += HISTORY_SLICE_BYTES) {
+      if (!replay.step(HISTORY_SLICE_BYTES)) {
+        const { frontier } = this.#recording.timeline;
+        replay.finish(comparePositions(upTo, frontier) < 0 ? upTo : frontier);
+        return false;
+      }
+      if (comparePositions(timeline.frontier, upTo) >= 0) return false;
+      if (untilNs !== undefined && timeline.wallNs(timeline.frontier.timeNs) >= untilNs) return false;
+    }
+    return true;
   }
 
   /** Does work in a turn of its own. Throws `cancelled` when the signal has fired. */

@@ -23,7 +23,7 @@ import {
   type HistoryWindow,
   type Recording,
 } from './history-query.js';
-import { HistoryTurns } from './history-turns.js';
+import type { HistoryTurns } from './history-turns.js';
 
 export interface HistoryReply {
   /** Bytes that the connection takes at this moment, of all queries together. */
@@ -72,14 +72,13 @@ export class HistoryService {
     reply: HistoryReply,
     budget: TokenBucket,
     prepare: (request: HistoryTask) => PreparedRequest,
-    /** Told the CPU time of each step of a query, in milliseconds. */
-    took: (cpuMs: number) => void,
+    turns: HistoryTurns,
   ) {
     this.#recording = recording;
     this.#reply = reply;
     this.#budget = budget;
     this.#prepare = prepare;
-    this.#turns = new HistoryTurns(undefined, took);
+    this.#turns = turns;
   }
 
   /** Queries that have not ended. */

@@ -14,6 +14,7 @@ import {
   HISTORY_QUEUE_BYTES_MAX,
 } from '../../../src/limits.js';
 import { HistoryService } from '../../../src/sensor-agent/history/history-service.js';
+import { HistoryTurns } from '../../../src/sensor-agent/history/history-turns.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import { type RecordedStep, RecordingDriver, Told } from '../../harness/recording-driver.js';
 
@@ -53,7 +54,7 @@ async function withService(roomBytes: number, run: (service: Service) => Promise
       return { predicate, window: { ...window, upTo: driver.recorder.timeline.frontier } };
     };
     const budget = new TokenBucket(1e9, 1e9);
-    const history = new HistoryService(driver.recorder, reply, budget, prepare, () => undefined);
+    const history = new HistoryService(driver.recorder, reply, budget, prepare, new HistoryTurns());
     const service: Service = { history, ends, room, prepared: 0 };
     await run(service);
     history.close();
