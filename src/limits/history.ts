@@ -32,6 +32,13 @@ export const HISTORY_LINGER_MS = 20;
 export const HISTORY_PROGRESS_MS = 10_000;
 /** Events that a `last` query holds while it looks further back. */
 export const HISTORY_LAST_BYTES_MAX = 8 * MiB;
+/**
+ * Of them, what each may hold at any time. So many of an agent's queries at once may hold more; others wait, and look
+ * this often whether they may.
+ */
+export const HISTORY_HELD_BYTES_FREE = 256 * KiB;
+export const HISTORY_HOLDERS_MAX = 3;
+export const HISTORY_HOLD_RETRY_MS = 100;
 /** A history query that was silent for this long has failed. */
 export const HISTORY_SILENCE_MS = 60_000;
 /**

@@ -20,6 +20,8 @@ export interface AgentOptions {
   readonly budget: Budget;
   /** Bounds on the CPU and memory that the agent may take. */
   readonly guard: GuardBounds;
+  /** Frees what is no longer used, before the guard counts it. */
+  readonly collectGarbage?: (() => void) | undefined;
   /** Which secrets are masked before they are recorded. */
   readonly redaction: readonly CompiledRule[];
   readonly source: SourceOptions;

@@ -304,6 +304,7 @@ export class Agent {
       },
       slowMatching: (share) => this.#publisher.slow(share),
       lagMs: () => this.#publisher.lagMs,
+      collectGarbage: () => this.#options.collectGarbage?.(),
       profilesAsked: () => this.#demand.profiles,
       suspend: (profiles, cause) => {
         this.#demand.suspend(profiles);

@@ -9,6 +9,7 @@ import { packageVersion } from '../../package-files.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { compileRules } from '../../sensor-agent/redaction/rule.js';
 import { credentialFor } from '../credentials.js';
+import { collectGarbage } from './heap.js';
 
 export const AGENT_KEYS: readonly SettingKey[] = [
   'brokers',
@@ -103,6 +104,7 @@ export function agentOptions(
       historyShare: settings['agent.guard.cpuHistory'] / 100,
       residentBytes: settings['agent.guard.memory'] || Number.POSITIVE_INFINITY,
     },
+    collectGarbage,
     source: {
       kind: settings.source,
       events: settings.events,

@@ -6,7 +6,13 @@
  * switched off, the costliest profile first: those events are lost, and the
  * loss is stated. What keeps processes known is always recorded.
  */
-import { GUARD_GATHER_MS, GUARD_LATE_MS, GUARD_START_UP_FACTOR, GUARD_START_UP_MS_MAX } from '../../limits.js';
+import {
+  GUARD_GATHER_MS,
+  GUARD_LATE_MS,
+  GUARD_START_UP_FACTOR,
+  GUARD_START_UP_MS_MAX,
+  GUARD_WINDOW_MS,
+} from '../../limits.js';
 import type { Profile } from '../../subscriptions/pushdown/catalogue.js';
 import { durationMsText } from '../../text/time-text.js';
 import { type Load, OverheadGuard } from './overhead-guard.js';
@@ -36,6 +42,8 @@ export interface Overheads {
   slowMatching(share: number | undefined): void;
   /** How far the events that are sent are behind those that are recorded, in milliseconds. */
   lagMs(): number;
+  /** Frees what is no longer used. */
+  collectGarbage(): void;
   /** Profiles that are asked for, costliest first. */
   profilesAsked(): readonly Profile[];
   /** Stops recording these profiles. `cause`: what the agent took, and what would help. */
@@ -62,6 +70,7 @@ export class Overhead {
   #historyMs = 0;
   #allowedMs = 0;
   #tickedMs: number | undefined;
+  #collectedMs = Number.NEGATIVE_INFINITY;
   /** How many of GUARD_LATE_MS live events are late by, as was told. */
   #late = 0;
 
@@ -86,7 +95,7 @@ export class Overhead {
     this.#allow(nowMs);
     const slowed = this.#guard.level >= SLOWED;
     const lagMs = slowed ? this.#overheads.lagMs() : 0;
-    const usage = { nowMs, ...this.#taken(), allowedMs: this.#allowedMs, owes: lagMs >= GUARD_LATE_MS[0] };
+    const usage = { nowMs, ...this.#takenNow(nowMs), allowedMs: this.#allowedMs, owes: lagMs >= GUARD_LATE_MS[0] };
     const asked = [...new Set([...this.#suspended, ...this.#overheads.profilesAsked()])];
     const before = this.#guard.level;
     // Where nobody listens there is nothing to give up.
@@ -94,6 +103,11 @@ export class Overhead {
     const load = this.#guard.sample(usage, { max, savesMemory: SLOWED });
     if (load !== undefined) this.#step(before, load, asked);
     this.#tellLate(lagMs);
+  }
+
+  /** What slowed matching takes: the rest is for sending, and so that the next step is not due. */
+  get #slowShare(): number {
+    return (this.#bounds.liveShare * 2) / 3;
   }
 
   /** Queries keep to their share in the long run, and may take more at first: that is no overload. */
@@ -107,11 +121,20 @@ export class Overhead {
     this.#historyMs = 0;
   }
 
+  /** Garbage is nobody's memory: a quiet agent may be above its bound only for having had much to do. */
+  #takenNow(nowMs: number): Taken {
+    const taken = this.#taken();
+    if (taken.residentBytes <= this.#bounds.residentBytes || nowMs - this.#collectedMs < GUARD_WINDOW_MS) return taken;
+    this.#collectedMs = nowMs;
+    this.#overheads.collectGarbage();
+    return this.#taken();
+  }
+
   #step(before: number, load: Load, asked: readonly Profile[]): void {
     const { level } = this.#guard;
     const slowed = level >= SLOWED;
     this.#overheads.gather(GUARD_GATHER_MS[Math.min(level, GUARD_GATHER_MS.length) - 1] ?? 0);
-    if (slowed !== before >= SLOWED) this.#overheads.slowMatching(slowed ? this.#bounds.liveShare : undefined);
+    if (slowed !== before >= SLOWED) this.#overheads.slowMatching(slowed ? this.#slowShare : undefined);
     if (!slowed) this.#late = 0;
     this.#suspended = asked.slice(0, Math.max(0, level - SLOWED));
     this.#overheads.suspend(this.#suspended, `the agent ${this.#measured(load)}; ${this.#help(load)}`);
@@ -138,7 +161,7 @@ export class Overhead {
     if (level < SLOWED) return `live events gather for ${durationMsText(GUARD_GATHER_MS[level - 1]!)}`;
     const late =
       this.#late > 0 ? `more than ${durationMsText(GUARD_LATE_MS[this.#late - 1]!)} late` : 'less than 1s late';
-    const slowed = `live matching is slowed to ${percent(this.#bounds.liveShare)} of a core, live events are ${late}`;
+    const slowed = `live matching is slowed to ${percent(this.#slowShare)} of a core, live events are ${late}`;
     if (this.#suspended.length === 0) return slowed;
     return `${slowed}; events of ${this.#suspended.join(' and ')} are not recorded`;
   }

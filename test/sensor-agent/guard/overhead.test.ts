@@ -8,12 +8,17 @@ import type { Profile } from '../../../src/subscriptions/pushdown/catalogue.js';
 
 const BOUNDS: GuardBounds = { recordingShare: 0.1, liveShare: 0.15, historyShare: 0.25, residentBytes: 128 * 2 ** 20 };
 
+const SLOW_SHARE = (BOUNDS.liveShare * 2) / 3;
+
 /** An agent by a clock of its own. */
 class Machine {
   listens = true;
   queries = false;
   profiles: Profile[] = [];
   mebibytes = 90;
+  /** Of the memory. */
+  garbage = 0;
+  collected = 0;
   lagMs = 0;
   gatherMs = 0;
   share: number | undefined;
@@ -36,6 +41,11 @@ class Machine {
           this.share = share;
         },
         lagMs: () => this.lagMs,
+        collectGarbage: () => {
+          this.collected += 1;
+          this.mebibytes -= this.garbage;
+          this.garbage = 0;
+        },
         profilesAsked: () => this.profiles,
         suspend: (profiles) => {
           this.suspended = profiles;
@@ -101,13 +111,13 @@ test('live events come later step by step, then at a pace, then profiles are giv
     [250, undefined, ''],
     [500, undefined, ''],
     [1_000, undefined, ''],
-    [1_000, 0.15, ''],
-    [1_000, 0.15, 'syscall'],
-    [1_000, 0.15, 'syscall,security'],
+    [1_000, SLOW_SHARE, ''],
+    [1_000, SLOW_SHARE, 'syscall'],
+    [1_000, SLOW_SHARE, 'syscall,security'],
   ]);
   assert.match(machine.told[0]!, /^overhead: the agent used 80 % of a core \(25 % by agent\.guard\.cpu\) and 90 MiB/);
   assert.match(machine.told[1]!, /: live events gather for 500ms$/);
-  assert.match(machine.told[3]!, /: live matching is slowed to 15 % of a core, live events are less than 1s late$/);
+  assert.match(machine.told[3]!, /: live matching is slowed to 10 % of a core, live events are less than 1s late$/);
   assert.match(machine.told[5]!, /; events of syscall and security are not recorded$/);
   assert.match(machine.given!, /not recorded$/);
   machine.runs(400, 0.1);
@@ -120,8 +130,21 @@ test('where memory is short matching is slowed at once, as gathering saves none'
   const machine = new Machine();
   machine.mebibytes = 129;
   machine.runs(12, 0.01);
-  assert.equal(machine.share, 0.15);
+  assert.equal(machine.share, SLOW_SHARE);
   assert.match(machine.told[0]!, /129 MiB of memory \(agent\.guard\.memory 128 MiB\): live matching is slowed/);
+});
+
+test('garbage is collected before it counts, once a window', () => {
+  const machine = new Machine();
+  for (let round = 0; round < 4; round += 1) {
+    machine.mebibytes = 200;
+    machine.garbage = 100;
+    machine.runs(10, 0.01);
+  }
+  assert.deepEqual([machine.told, machine.collected], [[], 4]);
+  machine.mebibytes = 200;
+  machine.runs(20, 0.01);
+  assert.equal(machine.told.length, 1);
 });
 
 test('whatever the load, live events that are late by a second and more are told to be, and no less late than they are', () => {

@@ -9,6 +9,7 @@ import { CreditBalance } from '../../../src/flow/credit.js';
 import { TokenBucket } from '../../../src/flow/token-bucket.js';
 import {
   HISTORY_CREDIT_BYTES,
+  HISTORY_HOLDERS_MAX,
   HISTORY_QUERIES_PER_AGENT_MAX,
   HISTORY_QUERIES_QUEUED_MAX,
   HISTORY_QUEUE_BYTES_MAX,
@@ -16,6 +17,7 @@ import {
 import { HistoryService } from '../../../src/sensor-agent/history/history-service.js';
 import { HistoryTurns } from '../../../src/sensor-agent/history/history-turns.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
+import { decodeHistoryFrame } from '../../../src/wire/frame/history-frame.js';
 import { type RecordedStep, RecordingDriver, Told } from '../../harness/recording-driver.js';
 
 const QUERIES = 400;
@@ -30,32 +32,42 @@ interface Service {
   /** By query id: how it ended, each time. */
   readonly ends: Map<number, string[]>;
   readonly room: CreditBalance;
+  /** By query id: the times of the events that it told. */
+  readonly told: Map<number, bigint[]>;
   /** Requests that had their turn. */
   prepared: number;
 }
 
-async function withService(roomBytes: number, run: (service: Service) => Promise<void>): Promise<void> {
+async function withService(
+  roomBytes: number,
+  run: (service: Service) => Promise<void>,
+  { rounds = 40, last = 0, turns = new HistoryTurns() } = {},
+): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
     const driver = new RecordingDriver(dir, new Told());
-    for (let round = 0; round < 40; round++) driver.step(step);
+    for (let round = 0; round < rounds; round++) driver.step(step);
     driver.finish();
     const ends = new Map<number, string[]>();
     const note = (queryId: number, how: string) => ends.set(queryId, [...(ends.get(queryId) ?? []), how]);
     const room = new CreditBalance(roomBytes);
     const reply = {
       room,
-      frame: (_queryId: number, { length }: Buffer) => room.take(length),
+      frame: (queryId: number, bytes: Buffer) => {
+        room.take(bytes.length);
+        const positions = decodeHistoryFrame(bytes).timesNs;
+        service.told.set(queryId, [...(service.told.get(queryId) ?? []), ...positions]);
+      },
       end: (queryId: number) => note(queryId, 'whole'),
       fail: (queryId: number, error: Error) => note(queryId, error.message),
     };
     const prepare = () => {
       service.prepared += 1;
-      return { predicate, window: { ...window, upTo: driver.recorder.timeline.frontier } };
+      return { predicate, window: { ...window, last, upTo: driver.recorder.timeline.frontier } };
     };
     const budget = new TokenBucket(1e9, 1e9);
-    const history = new HistoryService(driver.recorder, reply, budget, prepare, new HistoryTurns());
-    const service: Service = { history, ends, room, prepared: 0 };
+    const history = new HistoryService(driver.recorder, reply, budget, prepare, turns);
+    const service: Service = { history, ends, room, prepared: 0, told: new Map() };
     await run(service);
     history.close();
     await driver.recorder.close();
@@ -147,4 +159,40 @@ test("after a session's end nothing more is sent for its queries", async () => {
     await untilIdle(service);
     assert.equal(ends.size, 0);
   });
+});
+
+test('queries for the last events that hold much wait for each other, and each tells exactly its last events', async () => {
+  const turns = new HistoryTurns(1);
+  const enter = turns.enter.bind(turns);
+  let [holders, holdersMax, refused] = [0, 0, 0];
+  turns.enter = () => {
+    const leave = enter();
+    if (leave === undefined) refused += 1;
+    else holders += 1;
+    holdersMax = Math.max(holdersMax, holders);
+    return (
+      leave &&
+      (() => {
+        holders -= 1;
+        leave();
+      })
+    );
+  };
+  // More than may be held without a place.
+  const last = 5_000;
+  const queries = async (service: Service) => {
+    for (let id = 0; id < HISTORY_QUERIES_PER_AGENT_MAX; id++) service.history.start(id, request, HISTORY_CREDIT_BYTES);
+    while (service.history.size > 0) {
+      for (const id of service.told.keys()) service.history.credit(id, HISTORY_CREDIT_BYTES);
+      await turn();
+    }
+    const [first] = service.told.values();
+    assert.equal(first?.length, last);
+    assert.ok(first.every((time, at) => at === 0 || time > first[at - 1]!));
+    for (const told of service.told.values()) assert.deepEqual([told.at(0), told.length], [first[0], last]);
+    assert.equal(service.told.size, HISTORY_QUERIES_PER_AGENT_MAX);
+  };
+  await withService(1e9, queries, { rounds: 120, last, turns });
+  assert.deepEqual([holders, holdersMax], [0, HISTORY_HOLDERS_MAX]);
+  assert.ok(refused > 0);
 });
