@@ -174,11 +174,9 @@ export class Overhead {
   #measured({ cpuShare, allowedShare, residentBytes }: Load): string {
     const bounds = this.#bounds;
     const cpu = `used ${percent(cpuShare)} of a core`;
-    const cpuBound = Number.isFinite(allowedShare) ? ` (${percent(allowedShare)} by agent.guard.cpu)` : '';
+    const cpuBound = Number.isFinite(allowedShare) ? ` (${percent(allowedShare)} allowed)` : '';
     const memory = `${mebibytes(residentBytes)} of memory`;
-    const memoryBound = Number.isFinite(bounds.residentBytes)
-      ? ` (agent.guard.memory ${mebibytes(bounds.residentBytes)})`
-      : '';
+    const memoryBound = Number.isFinite(bounds.residentBytes) ? ` (${mebibytes(bounds.residentBytes)} allowed)` : '';
     return `${cpu}${cpuBound} and ${memory}${memoryBound}`;
   }
 }
@@ -197,7 +195,8 @@ function startUpMs(): number {
 }
 
 function percent(share: number): string {
-  return `${Math.round(share * 100)} %`;
+  const digits = share < 0.1 ? 1 : 0;
+  return `${Number((share * 100).toFixed(digits))} %`;
 }
 
 function mebibytes(bytes: number): string {

@@ -115,7 +115,7 @@ test('live events come later step by step, then at a pace, then profiles are giv
     [1_000, SLOW_SHARE, 'syscall'],
     [1_000, SLOW_SHARE, 'syscall,security'],
   ]);
-  assert.match(machine.told[0]!, /^overhead: the agent used 80 % of a core \(25 % by agent\.guard\.cpu\) and 90 MiB/);
+  assert.match(machine.told[0]!, /^overhead: the agent used 80 % of a core \(25 % allowed\) and 90 MiB/);
   assert.match(machine.told[1]!, /: live events gather for 500ms$/);
   assert.match(machine.told[3]!, /: live matching is slowed to 10 % of a core, live events are less than 1s late$/);
   assert.match(machine.told[5]!, /; events of syscall and security are not recorded$/);
@@ -131,7 +131,7 @@ test('where memory is short matching is slowed at once, as gathering saves none'
   machine.mebibytes = 129;
   machine.runs(12, 0.01);
   assert.equal(machine.share, SLOW_SHARE);
-  assert.match(machine.told[0]!, /129 MiB of memory \(agent\.guard\.memory 128 MiB\): live matching is slowed/);
+  assert.match(machine.told[0]!, /129 MiB of memory \(128 MiB allowed\): live matching is slowed/);
 });
 
 test('garbage is collected before it counts, once a window', () => {
