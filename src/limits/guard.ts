@@ -16,6 +16,8 @@ export const GUARD_WINDOW_MS = 10_000;
 export const GUARD_CALM_MS = 30_000;
 export const GUARD_CALM_SHARE = 0.7;
 export const GUARD_CALM_MEMORY_SHARE = 0.9;
+/** Above the calm share of memory garbage is collected this often. */
+export const GUARD_COLLECT_MS = 5_000;
 export const GUARD_INTERVAL_MS = 1_000;
 
 /** The first steps: live events gather for so long before they are sent. */

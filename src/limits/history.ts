@@ -9,6 +9,15 @@ export const HISTORY_FRAME_BYTES = 64 * KiB;
 export const HISTORY_OVERDRAFT_BYTES = 192 * KiB;
 /** History queries that an agent runs at once. */
 export const HISTORY_QUERIES_PER_AGENT_MAX = 16;
+/**
+ * Fewer where memory is bounded: an agent that may take little more than it takes without them runs these, beside those
+ * whose readers do not read. What one takes, and what an agent takes that listens and answers none.
+ */
+export const HISTORY_QUERIES_AT_ONCE_MIN = 2;
+export const HISTORY_QUERY_BYTES = 4 * MiB;
+export const HISTORY_BESIDE_BYTES = 96 * MiB;
+/** How often it is looked whether more may run. */
+export const HISTORY_REVIEW_MS = 1_000;
 /** Of these, the queries of one client, so that it never holds all places. */
 export const HISTORY_QUERIES_PER_CLIENT_MAX = 12;
 /** Queries that wait on an agent, and their bytes: brokers that keep to the bound above never fill the queue. */

@@ -27,6 +27,7 @@ test('an agent over its CPU bound sends later in steps and says so to all who li
     ...numberedEvents(500),
     BACKPLANE_AGENT_GUARD_CPU: '1',
     BACKPLANE_AGENT_GUARD_CPU_LIVE: '1',
+    BACKPLANE_AGENT_GUARD_MEMORY: '0',
     // It keeps to a share of a core by the clock: on a crowded machine it would mask numbers, unexamined.
     BACKPLANE_REDACTION_OFF: 'all',
   });
@@ -73,7 +74,7 @@ test('an agent over its CPU bound sends later in steps and says so to all who li
 });
 
 test('an agent whose load is over takes back what it gave up, and says so', { skip: cannotTrace }, async () => {
-  const bus = await Bus.start({ BACKPLANE_AGENT_PROFILES: 'lite,syscall' });
+  const bus = await Bus.start({ BACKPLANE_AGENT_PROFILES: 'lite,syscall', BACKPLANE_AGENT_GUARD_MEMORY: '0' });
   // Begins when it is told to, as the subscription needs its pid.
   const load = spawn('/bin/sh', ['-c', 'read go; exec dd if=/dev/zero of=/dev/null bs=1 2>/dev/null']);
   const stop = new AbortController();

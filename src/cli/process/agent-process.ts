@@ -24,7 +24,7 @@ export type AgentMessage =
 
 /**
  * Has the C library give large buffers back to the system when they are freed (glibc; others ignore it). Otherwise an
- * agent that has answered large history queries keeps 40 MiB more.
+ * agent that has answered large history queries keeps 10 MiB more.
  */
 const ALLOCATION = { MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '131072' };
 

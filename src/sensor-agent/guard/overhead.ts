@@ -7,11 +7,12 @@
  * loss is stated. What keeps processes known is always recorded.
  */
 import {
+  GUARD_CALM_MEMORY_SHARE,
+  GUARD_COLLECT_MS,
   GUARD_GATHER_MS,
   GUARD_LATE_MS,
   GUARD_START_UP_FACTOR,
   GUARD_START_UP_MS_MAX,
-  GUARD_WINDOW_MS,
 } from '../../limits.js';
 import type { Profile } from '../../subscriptions/pushdown/catalogue.js';
 import { durationMsText } from '../../text/time-text.js';
@@ -124,7 +125,8 @@ export class Overhead {
   /** Garbage is nobody's memory: a quiet agent may be above its bound only for having had much to do. */
   #takenNow(nowMs: number): Taken {
     const taken = this.#taken();
-    if (taken.residentBytes <= this.#bounds.residentBytes || nowMs - this.#collectedMs < GUARD_WINDOW_MS) return taken;
+    const high = taken.residentBytes > this.#bounds.residentBytes * GUARD_CALM_MEMORY_SHARE;
+    if (!high || nowMs - this.#collectedMs < GUARD_COLLECT_MS) return taken;
     this.#collectedMs = nowMs;
     this.#overheads.collectGarbage();
     return this.#taken();

@@ -10,15 +10,17 @@ import { TokenBucket } from '../../../src/flow/token-bucket.js';
 import {
   HISTORY_CREDIT_BYTES,
   HISTORY_HOLDERS_MAX,
+  HISTORY_QUERIES_AT_ONCE_MIN,
   HISTORY_QUERIES_PER_AGENT_MAX,
   HISTORY_QUERIES_QUEUED_MAX,
   HISTORY_QUEUE_BYTES_MAX,
 } from '../../../src/limits.js';
-import { HistoryService } from '../../../src/sensor-agent/history/history-service.js';
+import { HistoryService, queriesAtOnce } from '../../../src/sensor-agent/history/history-service.js';
 import { HistoryTurns } from '../../../src/sensor-agent/history/history-turns.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import { decodeHistoryFrame } from '../../../src/wire/frame/history-frame.js';
 import { type RecordedStep, RecordingDriver, Told } from '../../harness/recording-driver.js';
+import { until } from '../../harness/until.js';
 
 const QUERIES = 400;
 const entry = { lane: 0, afterNs: 900n, pid: 7, what: 'exec', read: 'at once' } as const;
@@ -41,7 +43,7 @@ interface Service {
 async function withService(
   roomBytes: number,
   run: (service: Service) => Promise<void>,
-  { rounds = 40, last = 0, turns = new HistoryTurns() } = {},
+  { rounds = 40, last = 0, turns = new HistoryTurns(), atOnce = HISTORY_QUERIES_PER_AGENT_MAX } = {},
 ): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
@@ -66,7 +68,7 @@ async function withService(
       return { predicate, window: { ...window, last, upTo: driver.recorder.timeline.frontier } };
     };
     const budget = new TokenBucket(1e9, 1e9);
-    const history = new HistoryService(driver.recorder, reply, budget, prepare, turns);
+    const history = new HistoryService(driver.recorder, reply, budget, prepare, turns, atOnce);
     const service: Service = { history, ends, room, prepared: 0, told: new Map() };
     await run(service);
     history.close();
@@ -195,4 +197,29 @@ test('queries for the last events that hold much wait for each other, and each t
   await withService(1e9, queries, { rounds: 120, last, turns });
   assert.deepEqual([holders, holdersMax], [0, HISTORY_HOLDERS_MAX]);
   assert.ok(refused > 0);
+});
+
+test('where memory is bounded fewer queries run at once, and those whose readers do not read hold up nobody', async () => {
+  assert.deepEqual(
+    [128, 64, 1024, Number.POSITIVE_INFINITY].map((mebibytes) => queriesAtOnce(mebibytes * 2 ** 20)),
+    [8, HISTORY_QUERIES_AT_ONCE_MIN, HISTORY_QUERIES_PER_AGENT_MAX, HISTORY_QUERIES_PER_AGENT_MAX],
+  );
+  const queries = async (service: Service) => {
+    const { history, ends } = service;
+    // Two that nobody reads, then others.
+    history.start(0, request, 1);
+    history.start(1, request, 1);
+    for (let id = 2; id < 8; id++) history.start(id, request, HISTORY_CREDIT_BYTES);
+    assert.equal(service.prepared, 0);
+    await until(
+      'the others',
+      () => ends.size === 6,
+      () => ends.size,
+    );
+    assert.deepEqual([ends.has(0), ends.has(1)], [false, false]);
+    for (const id of [0, 1]) history.credit(id, HISTORY_CREDIT_BYTES);
+    await untilIdle(service);
+    for (const told of service.told.values()) assert.equal(told.length, 2_000);
+  };
+  await withService(1e9, queries, { atOnce: 2, turns: new HistoryTurns(1) });
 });
