@@ -48,7 +48,7 @@ test('an agent over its CPU bound sends later in steps and says so to all who li
     const inOrder = ['250ms', '500ms', '1s'].map((time) => `live events gather for ${time}`);
     assert.deepEqual(steps.slice(0, 4), [...inOrder, 'live matching is slowed to 0.7 % of a core']);
     const [first] = await notices(bus);
-    assert.match(first!.message, /^the agent used [\d.]+ % of a core \([\d.]+ % allowed\) and \d+ MiB of memory /);
+    assert.match(first!.message, /^the agent used [\d.]+ % of a core \([\d.]+ % allowed\) and \d+ MiB of memory: /);
     await until(
       'the subscriber, who asks for processes only, was told each step',
       () => [...inOrder, 'live matching is slowed'].every((step) => statuses.some((text) => text.includes(step))),
