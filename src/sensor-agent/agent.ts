@@ -29,7 +29,6 @@ import {
   HistoryService,
   type HistoryTask,
   type PreparedRequest,
-  queriesAtOnce,
 } from './history/history-service.js';
 import { HistoryTurns } from './history/history-turns.js';
 import { Demand } from './interest/demand.js';
@@ -418,8 +417,8 @@ export class Agent {
     const prepare = (request: HistoryTask) => this.#prepare(request);
     const took = (cpuMs: number) => this.#overhead.historyTook(cpuMs);
     const turns = new HistoryTurns(this.#options.guard.historyShare, took);
-    const atOnce = queriesAtOnce(this.#options.guard.residentBytes);
-    return new HistoryService(this.#recorder, reply, this.#historyBudget, prepare, turns, atOnce);
+    const { residentBytes } = this.#options.guard;
+    return new HistoryService(this.#recorder, reply, this.#historyBudget, prepare, turns, residentBytes);
   }
 
   /** Prepares a query when its turn has come: drains the kernel first, so that the answer includes what it holds. */

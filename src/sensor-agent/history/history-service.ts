@@ -90,14 +90,15 @@ export class HistoryService {
     budget: TokenBucket,
     prepare: (request: HistoryTask) => PreparedRequest,
     turns: HistoryTurns,
-    atOnce = HISTORY_QUERIES_PER_AGENT_MAX,
+    /** What the agent may take in all. */
+    residentBytesMax = Number.POSITIVE_INFINITY,
   ) {
     this.#recording = recording;
     this.#reply = reply;
     this.#budget = budget;
     this.#prepare = prepare;
     this.#turns = turns;
-    this.#atOnce = atOnce;
+    this.#atOnce = queriesAtOnce(residentBytesMax);
   }
 
   /** Queries that have not ended. */

@@ -43,7 +43,7 @@ interface Service {
 async function withService(
   roomBytes: number,
   run: (service: Service) => Promise<void>,
-  { rounds = 40, last = 0, turns = new HistoryTurns(), atOnce = HISTORY_QUERIES_PER_AGENT_MAX } = {},
+  { rounds = 40, last = 0, turns = new HistoryTurns(), residentBytesMax = Number.POSITIVE_INFINITY } = {},
 ): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
@@ -68,7 +68,7 @@ async function withService(
       return { predicate, window: { ...window, last, upTo: driver.recorder.timeline.frontier } };
     };
     const budget = new TokenBucket(1e9, 1e9);
-    const history = new HistoryService(driver.recorder, reply, budget, prepare, turns, atOnce);
+    const history = new HistoryService(driver.recorder, reply, budget, prepare, turns, residentBytesMax);
     const service: Service = { history, ends, room, prepared: 0, told: new Map() };
     await run(service);
     history.close();
@@ -221,5 +221,5 @@ test('where memory is bounded fewer queries run at once, and those whose readers
     await untilIdle(service);
     for (const told of service.told.values()) assert.equal(told.length, 2_000);
   };
-  await withService(1e9, queries, { atOnce: 2, turns: new HistoryTurns(1) });
+  await withService(1e9, queries, { residentBytesMax: 64 * 2 ** 20, turns: new HistoryTurns(1) });
 });
