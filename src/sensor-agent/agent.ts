@@ -415,9 +415,8 @@ export class Agent {
 
   #historyService(reply: HistoryReply): HistoryService {
     const prepare = (request: HistoryTask) => this.#prepare(request);
-    const took = (cpuMs: number) => this.#overhead.historyTook(cpuMs);
-    const turns = new HistoryTurns(this.#options.guard.historyShare, took);
-    const { residentBytes } = this.#options.guard;
+    const { historyShare, residentBytes } = this.#options.guard;
+    const turns = new HistoryTurns(historyShare, (cpuMs) => this.#overhead.historyTook(cpuMs));
     return new HistoryService(this.#recorder, reply, this.#historyBudget, prepare, turns, residentBytes);
   }
 
