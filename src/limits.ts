@@ -9,6 +9,7 @@ import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from
 import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
+export * from './limits/guard.js';
 export * from './limits/history.js';
 export * from './limits/kernel.js';
 export * from './limits/records.js';
@@ -93,19 +94,6 @@ export const BUDGET_BURST_BYTES_MIN = EVENT_BYTES_MAX + 16 * KiB;
 export const BUDGET_BURST_EVENTS_MIN = 16;
 /** An agent that its budget alone puts behind by less than this waits and sends later; one further behind sheds. */
 export const BUDGET_WAIT_MS_MAX = 30_000;
-
-/**
- * The overhead guard gives something up when the agent exceeds a bound for the window, and restores it when the agent
- * has stayed below the calm share of that bound for the calm time.
- */
-export const GUARD_WINDOW_MS = 10_000;
-export const GUARD_CALM_MS = 30_000;
-export const GUARD_CALM_SHARE = 0.7;
-export const GUARD_INTERVAL_MS = 1_000;
-export const GUARD_CPU_PERCENT_DEFAULT = 50;
-export const GUARD_MEMORY_BYTES_DEFAULT = 384 * MiB;
-/** CPU time that slowed matching may use at once. */
-export const SLOW_MATCHING_BURST_MS = 100;
 
 /** Looking up the paths of opened files: its share of one core, its burst, and the latest time after the call. */
 export const FILE_PATHS_CPU_SHARE = 0.05;
@@ -220,7 +208,7 @@ export const DATA_MESSAGE_OVERHEAD_BYTES = 64;
 /** Bytes that wait in memory in front of one subscriber's stream. */
 export const SUBSCRIBER_QUEUE_BYTES_MAX = 1 * MiB;
 export const SUBSCRIPTIONS_MAX = 4096;
-export const SUBSCRIPTION_FRAME_CACHE_BYTES_MAX = 8 * MiB;
+export const SUBSCRIPTION_FRAME_CACHE_BYTES_MAX = 4 * MiB;
 
 /** Tasks (threads) and sockets whose context an agent remembers. */
 export const TASKS_MAX = 65_536;
@@ -244,7 +232,7 @@ export const CHECKPOINT_INTERVAL_SHARE = 16;
 export const CHECKPOINT_INTERVAL_RATIO = 3;
 export const CHECKPOINT_PART_BYTES = 2 * MiB;
 /**
- * Recorded bytes that a publisher reads before others get their turn: a third of a core, which keeps the guard calm.
+ * Recorded bytes that a publisher reads before others get their turn: a third of a core, less than the guard allows.
  */
 export const REPLAY_STEP_BYTES = 128 * KiB;
 /**

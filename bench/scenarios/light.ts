@@ -1,7 +1,8 @@
 /**
  * What Backplane takes of the machine that it watches, by how many programs are started, and how soon events come: with
  * nobody listening, with one listener to everything, and, in the same run, `bpftrace` printing what processes do to a file,
- * with arguments (bench/exec.bt). Runs with the settings that it comes with, the guard among them. As root.
+ * with arguments (bench/exec.bt). Runs with the settings that it comes with, the guard among them: each row says which of
+ * its steps were taken in it. As root.
  *
  *   node dist/bench/scenarios/light.js [SECONDS]
  */
@@ -10,6 +11,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Bus, Command, type EventLine } from '../../test/harness/bus/bus.js';
+import { readLines } from '../../test/harness/bus/event-stream.js';
 import { delayMs } from '../measuring/delay.js';
 import { residentMiB } from '../measuring/process-cost.js';
 import { quantile, report, round } from '../measuring/report.js';
@@ -126,8 +128,35 @@ if (bpftraceIsInstalled()) {
   }
 }
 
+/** The steps that the guard has taken or undone since the last call, as it told them. */
+class GuardSteps {
+  readonly #bus: Bus;
+  #told = 0;
+
+  constructor(bus: Bus) {
+    this.#bus = bus;
+  }
+
+  async take(): Promise<string> {
+    const messages: string[] = [];
+    await readLines<Told>(await this.#bus.get('/v1/events?topic=host&since=24h'), ({ event }) => {
+      const { reason = '', message = '' } = event?.notice ?? {};
+      if (reason.startsWith('overhead')) messages.push(message);
+      return true;
+    });
+    const since = messages.slice(this.#told);
+    this.#told = messages.length;
+    return since.length === 0 ? 'none' : since.join(' | ');
+  }
+}
+
+interface Told {
+  readonly event?: { readonly notice?: { readonly reason: string; readonly message: string } };
+}
+
 const rows: Record<string, string | number>[] = [];
 const bus = await Bus.start();
+const steps = new GuardSteps(bus);
 try {
   const agent = await bus.agentPid();
   const broker = bus.up.child.pid!;
@@ -139,11 +168,12 @@ try {
   await warm();
   for (const rate of EXECS_PER_SECOND) {
     const { execsPerSecond, cpu } = await cost(rate, [agent, broker]);
-    rows.push(row('nobody', rate, execsPerSecond, [...cpu, 0], undefined, residentMiB(agent), residentMiB(broker)));
+    const resident = [residentMiB(agent), residentMiB(broker)] as const;
+    rows.push(row('nobody', rate, execsPerSecond, [...cpu, 0], undefined, resident, await steps.take()));
   }
   for (const [latency, rates] of [
     [undefined, EXECS_PER_SECOND],
-    ['25ms', [0, 50, 500]],
+    ['25ms', EXECS_PER_SECOND],
   ] as const) {
     const listener = new Listener(bus, latency);
     await warm();
@@ -152,7 +182,8 @@ try {
       const { execsPerSecond, cpu } = await cost(rate, [agent, broker, listener.pid]);
       const who = latency === undefined ? 'one' : `one, --latency ${latency}`;
       const delays = rate === 0 ? undefined : listener.delaysMs;
-      rows.push(row(who, rate, execsPerSecond, cpu, delays, residentMiB(agent), residentMiB(broker)));
+      const resident = [residentMiB(agent), residentMiB(broker)] as const;
+      rows.push(row(who, rate, execsPerSecond, cpu, delays, resident, await steps.take()));
     }
     await listener.stop();
   }
@@ -166,8 +197,8 @@ function row(
   execsPerSecond: number,
   cpu: readonly number[],
   delaysMs: readonly number[] | undefined,
-  agentMiB: number,
-  brokerMiB: number,
+  [agentMiB, brokerMiB]: readonly [number, number],
+  guardSteps: string,
 ) {
   const peer = theirs.get(asked);
   const together = cpu.reduce((sum, each) => sum + each, 0);
@@ -185,6 +216,7 @@ function row(
     'p99 ms': delaysMs === undefined ? '' : round(quantile(delaysMs, 0.99), 0),
     'agent MiB': round(agentMiB, 0),
     'broker MiB': round(brokerMiB, 0),
+    'guard steps': guardSteps,
   };
 }
 report('CPU, % of a core, and latency of execs', rows, { seconds: SECONDS });

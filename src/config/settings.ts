@@ -243,7 +243,17 @@ export const SETTINGS = {
   'agent.guard.cpu': setting(
     whole(0, 6_400),
     String(limits.GUARD_CPU_PERCENT_DEFAULT),
-    'percent of one core that the agent may use over 10 s, without history queries; above, it gives up live matching first; 0: no bound',
+    'percent of one core that the agent may use for recording, over 10 s; above, live events come later, which is told; 0: no bound',
+  ),
+  'agent.guard.cpuLive': setting(
+    whole(1, 6_400),
+    String(limits.GUARD_CPU_LIVE_PERCENT_DEFAULT),
+    'percent of one core that it may use beside that while somebody listens',
+  ),
+  'agent.guard.cpuHistory': setting(
+    whole(1, 100),
+    String(limits.GUARD_CPU_HISTORY_PERCENT_DEFAULT),
+    'percent of one core that it may use beside that while it answers history queries; they are slowed to it',
   ),
   'agent.guard.memory': size(
     [0, 1024 * limits.GiB],
@@ -317,6 +327,8 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'agent.live.linger': 'duration',
   'agent.live.lingerMin': 'duration',
   'agent.guard.cpu': 'percent',
+  'agent.guard.cpuLive': 'percent',
+  'agent.guard.cpuHistory': 'percent',
   'agent.guard.memory': 'size',
   'buffer.bytesPerCpu': 'size',
 };

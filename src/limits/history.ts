@@ -9,6 +9,15 @@ export const HISTORY_FRAME_BYTES = 64 * KiB;
 export const HISTORY_OVERDRAFT_BYTES = 192 * KiB;
 /** History queries that an agent runs at once. */
 export const HISTORY_QUERIES_PER_AGENT_MAX = 16;
+/**
+ * Fewer where memory is bounded: an agent that may take little more than it takes without them runs these, beside those
+ * whose readers do not read. What one takes, and what an agent takes that listens and answers none.
+ */
+export const HISTORY_QUERIES_AT_ONCE_MIN = 2;
+export const HISTORY_QUERY_BYTES = 4 * MiB;
+export const HISTORY_BESIDE_BYTES = 96 * MiB;
+/** How often it is looked whether more may run. */
+export const HISTORY_REVIEW_MS = 1_000;
 /** Of these, the queries of one client, so that it never holds all places. */
 export const HISTORY_QUERIES_PER_CLIENT_MAX = 12;
 /** Queries that wait on an agent, and their bytes: brokers that keep to the bound above never fill the queue. */
@@ -18,15 +27,27 @@ export const HISTORY_QUEUE_BYTES_MAX = 4 * MiB;
 export const HISTORY_CANCEL_MS = 10_000;
 /** Recorded bytes that a history query reads in one turn; it may exceed its credit by the events found in them. */
 export const HISTORY_STEP_BYTES = 512 * KiB;
-/** Share of one core for all history queries of an agent over time, and the burst before they are slowed. */
+/** Share of one core for all history queries of an agent over time, unless settings say otherwise, and the burst before. */
 export const HISTORY_CPU_SHARE = 0.25;
 export const HISTORY_CPU_BURST_MS = 400;
+/**
+ * Less where it finds much: a turn ends when its matches take so many bytes. Recorded bytes between two looks at that.
+ */
+export const HISTORY_STEP_MATCHED_BYTES = 256 * KiB;
+export const HISTORY_SLICE_BYTES = 32 * KiB;
 /** A history query sends what it has at least this often. */
 export const HISTORY_LINGER_MS = 20;
 /** A history query without matches reports this often that it is still at work. */
 export const HISTORY_PROGRESS_MS = 10_000;
 /** Events that a `last` query holds while it looks further back. */
 export const HISTORY_LAST_BYTES_MAX = 8 * MiB;
+/**
+ * Of them, what each may hold at any time. So many of an agent's queries at once may hold more; others wait, and look
+ * this often whether they may.
+ */
+export const HISTORY_HELD_BYTES_FREE = 256 * KiB;
+export const HISTORY_HOLDERS_MAX = 3;
+export const HISTORY_HOLD_RETRY_MS = 100;
 /** A history query that was silent for this long has failed. */
 export const HISTORY_SILENCE_MS = 60_000;
 /**

@@ -87,9 +87,5 @@ export const INSTANCE_LEFT_MS_MAX = 600_000;
 /** How long a node reports that its trace instance was changed and restored. */
 export const INSTANCE_CHANGE_SHOWN_MS = 300_000;
 
-/** After the start the overhead guard is off for this many times the duration of the start, up to the maximum. */
-export const GUARD_START_UP_FACTOR = 5;
-export const GUARD_START_UP_MS_MAX = 120_000;
-
 /** How far a broker's log may be ahead of a node's clock: frames cover up to a moment in the past. */
 export const COVERED_AHEAD_NS_MAX = 5_000_000_000n;

@@ -1,7 +1,7 @@
 /** The options that an agent starts with, and the status that it shows. */
 import type { Logger } from 'pino';
 import type { CredentialFor } from '../access/token-lookup.js';
-import type { GuardBounds } from './guard/overhead-guard.js';
+import type { GuardBounds } from './guard/overhead.js';
 import type { Budget } from './publish/budget.js';
 import type { CompiledRule } from './redaction/rule.js';
 import type { SourceOptions } from './source/open-source.js';
@@ -20,6 +20,8 @@ export interface AgentOptions {
   readonly budget: Budget;
   /** Bounds on the CPU and memory that the agent may take. */
   readonly guard: GuardBounds;
+  /** Frees what is no longer used, before the guard counts it. */
+  readonly collectGarbage?: (() => void) | undefined;
   /** Which secrets are masked before they are recorded. */
   readonly redaction: readonly CompiledRule[];
   readonly source: SourceOptions;

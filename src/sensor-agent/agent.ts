@@ -30,6 +30,7 @@ import {
   type HistoryTask,
   type PreparedRequest,
 } from './history/history-service.js';
+import { HistoryTurns } from './history/history-turns.js';
 import { Demand } from './interest/demand.js';
 import { Interest } from './interest/interest.js';
 import { MissingProfiles } from './interest/missing-profiles.js';
@@ -201,6 +202,7 @@ export class Agent {
     this.#notice('host.stop', 'stopped', 'the agent was stopped');
     this.#collect();
     this.#recorder.horizon(this.#recorder.timeline.horizonNs + 2_000_000n);
+    this.#publisher.gather(0);
     this.#publisher.tick(performance.now());
   }
 
@@ -243,7 +245,8 @@ export class Agent {
 
   get #doing(): Doing {
     const { live, behind } = this.#publisher;
-    return { live, behind, paths: this.#demand.profiles.includes('file') };
+    const restMs = this.#publisher.restMs(performance.now(), this.#source.idleMs);
+    return { live, behind, restMs, paths: this.#demand.profiles.includes('file') };
   }
 
   /** Reads what the kernel has. */
@@ -295,7 +298,15 @@ export class Agent {
 
   #overheads(): Overheads {
     return {
+      listening: () => this.#publisher.live,
+      readsAgain: () => (this.#history?.size ?? 0) > 0 || this.#publisher.catchesUp,
+      gather: (ms) => {
+        this.#publisher.gather(ms);
+        this.#pace.gather(ms);
+      },
       slowMatching: (share) => this.#publisher.slow(share),
+      lagMs: () => this.#publisher.lagMs,
+      collectGarbage: () => this.#options.collectGarbage?.(),
       profilesAsked: () => this.#demand.profiles,
       suspend: (profiles, cause) => {
         this.#demand.suspend(profiles);
@@ -406,8 +417,9 @@ export class Agent {
 
   #historyService(reply: HistoryReply): HistoryService {
     const prepare = (request: HistoryTask) => this.#prepare(request);
-    const took = (cpuMs: number) => this.#overhead.historyTook(cpuMs);
-    return new HistoryService(this.#recorder, reply, this.#historyBudget, prepare, took);
+    const { historyShare, residentBytes } = this.#options.guard;
+    const turns = new HistoryTurns(historyShare, (cpuMs) => this.#overhead.historyTook(cpuMs));
+    return new HistoryService(this.#recorder, reply, this.#historyBudget, prepare, turns, residentBytes);
   }
 
   /** Prepares a query when its turn has come: drains the kernel first, so that the answer includes what it holds. */

@@ -10,6 +10,8 @@ export interface Doing {
   readonly live: boolean;
   /** Reading the recorder again, a step each time. */
   readonly behind: boolean;
+  /** As behind, within a share of a core: when the next step is due. Undefined: not so. */
+  readonly restMs?: number | undefined;
   /** Looking up where descriptors lead to: that must be soon, before files are closed. */
   readonly paths: boolean;
 }
@@ -17,6 +19,8 @@ export interface Doing {
 export class DrainPace {
   /** How soon subscribers want live events; 0: as the settings say. */
   #wishedMs = 0;
+  /** How long live events gather at least, whatever is wished. */
+  #gatherMs = 0;
   #drainedMs: number | undefined;
   /** In what time the buffers fill to the share that is allowed, at the pace of the last drains. */
   #fillsMs = Number.POSITIVE_INFINITY;
@@ -34,6 +38,11 @@ export class DrainPace {
     this.#wishedMs = lingerMs;
   }
 
+  /** Buffers are read no more often than this while somebody listens, but as often as while nobody does. */
+  gather(ms: number): void {
+    this.#gatherMs = Math.min(ms, this.#idleMs);
+  }
+
   /** After each drain, whatever it was for: at `nowMs` (monotonic), with `filled` of the fullest buffer in use (0 to 1). */
   drained(filled: number, nowMs: number): void {
     const sinceMs = this.#drainedMs === undefined ? 0 : nowMs - this.#drainedMs;
@@ -48,11 +57,12 @@ export class DrainPace {
     return waitMs;
   }
 
-  #wantedMs({ live, behind, paths }: Doing): number {
+  #wantedMs({ live, behind, restMs, paths }: Doing): number {
     if (!live) return this.#idleMs;
-    if (behind) return LINGER_BEHIND_MS;
+    const pathsMs = paths ? LINGER_PATHS_MS : Number.POSITIVE_INFINITY;
+    if (behind) return restMs === undefined ? LINGER_BEHIND_MS : Math.min(pathsMs, Math.max(LINGER_BEHIND_MS, restMs));
     const { lingerMs, lingerMsMin } = this.#live;
-    const usualMs = paths ? Math.min(lingerMs, LINGER_PATHS_MS) : lingerMs;
-    return this.#wishedMs === 0 ? usualMs : Math.min(usualMs, Math.max(lingerMsMin, this.#wishedMs));
+    const wishedMs = this.#wishedMs === 0 ? lingerMs : Math.min(lingerMs, Math.max(lingerMsMin, this.#wishedMs));
+    return Math.min(pathsMs, Math.max(wishedMs, this.#gatherMs));
   }
 }

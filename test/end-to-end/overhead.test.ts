@@ -1,4 +1,4 @@
-/** An agent that may take next to nothing of the machine: it says so, lags, and loses nothing. */
+/** An agent that takes more of the machine than it may: it says so, step by step, lags, and loses nothing. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -16,32 +16,46 @@ interface Result {
     readonly process?: { readonly commandArgs?: readonly string[] };
   };
   readonly gap?: { readonly reason: string; readonly message: string };
+  readonly nodeStatus?: { readonly state: string; readonly message?: string };
   readonly coverage?: {
     readonly nodes: readonly { readonly losses?: readonly { readonly reason: string; readonly message: string }[] }[];
   };
 }
 
-test('an agent over its CPU bound slows live matching and says so, and every event still arrives', async () => {
+test('an agent over its CPU bound sends later in steps and says so to all who listen, and every event still arrives', async () => {
   const bus = await Bus.start({
-    ...numberedEvents(200),
+    ...numberedEvents(500),
     BACKPLANE_AGENT_GUARD_CPU: '1',
+    BACKPLANE_AGENT_GUARD_CPU_LIVE: '1',
+    BACKPLANE_AGENT_GUARD_MEMORY: '0',
     // It keeps to a share of a core by the clock: on a crowded machine it would mask numbers, unexamined.
     BACKPLANE_REDACTION_OFF: 'all',
   });
+  const stop = new AbortController();
   try {
     const numbers: number[] = [];
-    const stop = new AbortController();
+    const statuses: string[] = [];
     const url = '/v1/events';
     const live = await bus.get(`${url}?topic=process&follow=true&since=1h`, { signal: stop.signal });
-    const reading = readLive(live, ({ event, gap }) => {
+    const reading = readLive(live, ({ event, gap, nodeStatus }) => {
       assert.equal(gap, undefined, 'nothing is missing');
+      if (nodeStatus?.message) statuses.push(nodeStatus.message);
       const number = sequenceNumber(event?.process?.commandArgs);
       if (number !== undefined) numbers.push(number);
     });
-    const message = await told(bus, (text) => text !== '');
-    assert.match(message, /^the agent used \d+ % of a core \(agent\.guard\.cpu 1 %\) .*live matching is slowed/);
+    await told(bus, (text) => text.includes('live matching is slowed'));
+    const steps = (await notices(bus)).map(({ message }) => message.replace(/^.*?: /, '').replace(/, .*/, ''));
+    const inOrder = ['250ms', '500ms', '1s'].map((time) => `live events gather for ${time}`);
+    assert.deepEqual(steps.slice(0, 4), [...inOrder, 'live matching is slowed to 0.7 % of a core']);
+    const [first] = await notices(bus);
+    assert.match(first!.message, /^the agent used [\d.]+ % of a core \([\d.]+ % allowed\) and \d+ MiB of memory: /);
+    await until(
+      'the subscriber, who asks for processes only, was told each step',
+      () => [...inOrder, 'live matching is slowed'].every((step) => statuses.some((text) => text.includes(step))),
+      () => statuses,
+    );
     await until('the list of nodes says so', async () =>
-      /live matching is slowed, subscribers lag/.test(await (await bus.get('/v1/nodes')).text()),
+      /live matching is slowed to 0.7 % of a core, live events are /.test(await (await bus.get('/v1/nodes')).text()),
     );
     const before = numbers.length;
     await until(
@@ -51,9 +65,10 @@ test('an agent over its CPU bound slows live matching and says so, and every eve
     );
     stop.abort();
     await reading;
-    const first = numbers[0]!;
-    assert.ok(numbers.every((number, at) => number === first + at));
+    const firstNumber = numbers[0]!;
+    assert.ok(numbers.every((number, at) => number === firstNumber + at));
   } finally {
+    stop.abort();
     await bus.destroy();
   }
 });
@@ -61,7 +76,7 @@ test('an agent over its CPU bound slows live matching and says so, and every eve
 test('an agent further over its bound stops recording the costliest events, says so, and keeps processes right', {
   skip: cannotTrace,
 }, async () => {
-  // Over a bound on memory at once and for good, however much of the machine is left to it; matching has a tenth of a core.
+  // Over a bound on memory at once and for good, however much of the machine is left to it.
   const bus = await Bus.start({
     BACKPLANE_AGENT_PROFILES: 'lite,syscall',
     BACKPLANE_AGENT_GUARD_CPU: '0',
@@ -77,7 +92,10 @@ test('an agent further over its bound stops recording the costliest events, says
       if (gap?.reason === 'overhead') gaps.push(gap);
     });
     const message = await told(bus, (text) => text.includes('events of syscall are not recorded'));
-    assert.match(message, /live matching is slowed, subscribers lag; events of syscall are not recorded/);
+    assert.match(
+      message,
+      /live matching is slowed to 10 % of a core, live events are .* late; events of syscall are not recorded/,
+    );
     const mark = randomBytes(8).toString('hex');
     let seen = 0;
     let coverage: Result['coverage'];
@@ -115,15 +133,22 @@ async function told(bus: Bus, right: (text: string) => boolean): Promise<string>
   return until(
     'a notice of overhead',
     async () => {
-      texts = [];
-      await readLines<Result>(await bus.get('/v1/events?topic=host&since=1h'), ({ event }) => {
-        if (event?.type === 'host.degraded' && event.notice?.reason === 'overhead') texts.push(event.notice.message);
-        return true;
-      });
+      const overloads = (await notices(bus)).filter(({ reason }) => reason === 'overhead');
+      texts = overloads.map(({ message }) => message);
       return texts.find(right);
     },
     () => texts,
   );
+}
+
+/** All that the guard has said. */
+async function notices(bus: Bus): Promise<readonly { readonly reason: string; readonly message: string }[]> {
+  const found: { reason: string; message: string }[] = [];
+  await readLines<Result>(await bus.get('/v1/events?topic=host&since=1h'), ({ event }) => {
+    if (event?.notice?.reason.startsWith('overhead')) found.push(event.notice);
+    return true;
+  });
+  return found;
 }
 
 /** Until it is aborted. */

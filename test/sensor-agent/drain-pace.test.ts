@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { LINGER_BEHIND_MS, LINGER_PATHS_MS } from '../../src/limits.js';
-import { DrainPace } from '../../src/sensor-agent/drain-pace.js';
+import { type Doing, DrainPace } from '../../src/sensor-agent/drain-pace.js';
 import { runs } from '../harness/runs.js';
 
 const LIVE = { lingerMs: 100, lingerMsMin: 5 };
@@ -12,7 +12,7 @@ const IDLE = { live: false, behind: false, paths: false };
 const LISTENING = { live: true, behind: false, paths: false };
 
 /** After a drain that found nothing. */
-function wait(doing: typeof IDLE, wishedMs = 0): number {
+function wait(doing: Doing, wishedMs = 0): number {
   const pace = new DrainPace(LIVE, IDLE_MS);
   pace.wish(wishedMs);
   pace.drained(0, 0);
@@ -28,6 +28,27 @@ test('events gather for as long as nobody waits for them, or as subscribers wish
   assert.equal(wait(LISTENING, 60_000), 100);
   assert.equal(wait({ ...LISTENING, paths: true }), LINGER_PATHS_MS);
   assert.equal(wait({ ...LISTENING, behind: true }), LINGER_BEHIND_MS);
+});
+
+test('where live events are to gather for longer, buffers are read no more often than while nobody listens', () => {
+  const pace = new DrainPace(LIVE, IDLE_MS);
+  pace.wish(25);
+  for (const [ms, expected] of [
+    [200, 200],
+    [1_000, IDLE_MS],
+    [0, 25],
+  ] as const) {
+    pace.gather(ms);
+    assert.equal(pace.next(LISTENING), expected);
+  }
+  pace.gather(1_000);
+  assert.equal(pace.next({ ...LISTENING, paths: true }), LINGER_PATHS_MS, 'what is recorded is no less');
+});
+
+test('slowed matching wakes the agent when it is its turn', () => {
+  assert.equal(wait({ ...LISTENING, behind: true, restMs: 130 }), 130);
+  assert.equal(wait({ ...LISTENING, behind: true, restMs: 0 }), LINGER_BEHIND_MS);
+  assert.equal(wait({ ...LISTENING, behind: true, restMs: 130, paths: true }), LINGER_PATHS_MS);
 });
 
 test('a buffer that was not full at the first look is read before it is, also where its pace doubles', () => {

@@ -9,6 +9,7 @@ import { packageVersion } from '../../package-files.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { compileRules } from '../../sensor-agent/redaction/rule.js';
 import { credentialFor } from '../credentials.js';
+import { collectGarbage } from './heap.js';
 
 export const AGENT_KEYS: readonly SettingKey[] = [
   'brokers',
@@ -22,6 +23,8 @@ export const AGENT_KEYS: readonly SettingKey[] = [
   'agent.live.linger',
   'agent.live.lingerMin',
   'agent.guard.cpu',
+  'agent.guard.cpuLive',
+  'agent.guard.cpuHistory',
   'agent.guard.memory',
   'recorder.bytesMax',
   'recorder.ageMax',
@@ -96,9 +99,12 @@ export function agentOptions(
       history: { bytesPerSecond: settings['budget.history.bytes'], burstMs: settings['budget.burst'] },
     },
     guard: {
-      cpuShare: settings['agent.guard.cpu'] / 100 || Number.POSITIVE_INFINITY,
+      recordingShare: settings['agent.guard.cpu'] / 100 || Number.POSITIVE_INFINITY,
+      liveShare: settings['agent.guard.cpuLive'] / 100,
+      historyShare: settings['agent.guard.cpuHistory'] / 100,
       residentBytes: settings['agent.guard.memory'] || Number.POSITIVE_INFINITY,
     },
+    collectGarbage,
     source: {
       kind: settings.source,
       events: settings.events,

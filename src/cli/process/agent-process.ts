@@ -22,6 +22,12 @@ export type AgentMessage =
   /** The broker has the node (or all of several) and has its answer to the interest; 'absent': it no longer has. */
   | { readonly kind: 'present' | 'absent' };
 
+/**
+ * Has the C library give large buffers back to the system when they are freed (glibc; others ignore it). Otherwise an
+ * agent that has answered large history queries keeps 10 MiB more.
+ */
+const ALLOCATION = { MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '131072' };
+
 export interface AgentProcessOptions {
   /** Settings, as environment variables. */
   readonly environment: Readonly<Record<string, string>>;
@@ -62,7 +68,7 @@ export class AgentProcess {
 
   #start(): void {
     const child = spawn(process.execPath, [builtFile('program/main.js'), 'agent'], {
-      env: { ...foreignEnvironment(), ...this.#options.environment },
+      env: { ...ALLOCATION, ...foreignEnvironment(), ...this.#options.environment },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       // A process group of its own: Ctrl-C reaches only `up`, which then stops the agent in order, once.
       detached: true,

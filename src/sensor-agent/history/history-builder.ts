@@ -1,24 +1,20 @@
-/** Collects a query's matches into history frames: runs of one topic and epoch, in position order. */
+/**
+ * Collects a query's matches into history frames: runs of one topic and epoch, in position order. What is collected takes
+ * little more memory than the frames will.
+ */
 import { HISTORY_FRAME_BYTES } from '../../limits.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import { EventWriter } from '../../wire/event/event-writer.js';
 import type { FieldMask } from '../../wire/event/field-mask.js';
 import type { HistoryFrame } from '../../wire/frame/history-frame.js';
-
-/** One match, encoded. */
-export interface EncodedEvent {
-  readonly topic: string;
-  readonly epoch: number;
-  readonly timeNs: bigint;
-  readonly lane: number;
-  readonly tie: number;
-  readonly wallNs: bigint;
-  readonly run: Buffer;
-}
+import type { Position } from '../../wire/position.js';
 
 export class HistoryBuilder {
-  #events: EncodedEvent[] = [];
-  #bytes = 0;
+  readonly #writer = new EventWriter();
+  #topic = '';
+  #sizes: number[] = [];
+  #positions: Position[] = [];
+  #wallNs: bigint[] = [];
 
   readonly #send: (frame: HistoryFrame) => void;
 
@@ -26,36 +22,77 @@ export class HistoryBuilder {
     this.#send = send;
   }
 
-  add(event: EncodedEvent): void {
-    const last = this.#events.at(-1);
-    if (last && (last.topic !== event.topic || last.epoch !== event.epoch)) this.flush();
-    this.#events.push(event);
-    this.#bytes += event.run.length;
-    if (this.#bytes >= HISTORY_FRAME_BYTES) this.flush();
+  /** Returns the bytes that the event takes. */
+  add(event: BusEvent, mask: FieldMask | undefined): number {
+    const last = this.#positions.at(-1);
+    if (last && (this.#topic !== event.topic || last.epoch !== event.position.epoch)) this.flush();
+    const bytes = this.#writer.write(event, mask);
+    this.#topic = event.topic;
+    this.#sizes.push(bytes);
+    this.#positions.push(event.position);
+    this.#wallNs.push(event.wallNs);
+    if (this.#writer.length >= HISTORY_FRAME_BYTES) this.flush();
+    return bytes;
   }
 
   flush(): void {
-    const events = this.#events;
-    if (events.length === 0) return;
-    this.#events = [];
-    this.#bytes = 0;
-    this.#send({
-      topic: events[0]!.topic,
-      epoch: events[0]!.epoch,
-      eventSizes: events.map((event) => event.run.length),
-      wallNs: BigUint64Array.from(events, (event) => event.wallNs),
-      timesNs: BigUint64Array.from(events, (event) => event.timeNs),
-      lanes: events.map((event) => event.lane),
-      ties: events.map((event) => event.tie),
-      events: Buffer.concat(events.map((event) => event.run)),
-    });
+    const positions = this.#positions;
+    const [first] = positions;
+    if (first === undefined) return;
+    const frame: HistoryFrame = {
+      topic: this.#topic,
+      epoch: first.epoch,
+      eventSizes: this.#sizes,
+      wallNs: BigUint64Array.from(this.#wallNs),
+      timesNs: BigUint64Array.from(positions, ({ timeNs }) => timeNs),
+      lanes: positions.map(({ lane }) => lane),
+      ties: positions.map(({ tie }) => tie),
+      events: this.#writer.take(),
+    };
+    this.#sizes = [];
+    this.#positions = [];
+    this.#wallNs = [];
+    this.#send(frame);
   }
 }
 
-const writer = new EventWriter();
+/** The newest events of a stretch, as frames: no more of them than a frame before the last `wanted`. */
+export class NewestFrames {
+  readonly frames: HistoryFrame[] = [];
+  /** Events in them, and their bytes. */
+  count = 0;
+  bytes = 0;
+  readonly #wanted: number;
 
-export function encodeEvent(event: BusEvent, mask: FieldMask | undefined): EncodedEvent {
-  const { epoch, timeNs, lane, tie } = event.position;
-  writer.write(event, mask);
-  return { topic: event.topic, epoch, timeNs, lane, tie, wallNs: event.wallNs, run: writer.take() };
+  constructor(wanted: number) {
+    this.#wanted = wanted;
+  }
+
+  add(frame: HistoryFrame): void {
+    this.frames.push(frame);
+    this.count += frame.eventSizes.length;
+    this.bytes += frame.events.length;
+    while (this.count - this.frames[0]!.eventSizes.length >= this.#wanted) {
+      const { eventSizes, events } = this.frames.shift()!;
+      this.count -= eventSizes.length;
+      this.bytes -= events.length;
+    }
+  }
+}
+
+/** The frame without its first events. */
+export function withoutFirst(frame: HistoryFrame, events: number): HistoryFrame {
+  if (events <= 0) return frame;
+  const { eventSizes, wallNs, timesNs, lanes, ties } = frame;
+  let bytes = 0;
+  for (let at = 0; at < events; at += 1) bytes += eventSizes[at]!;
+  return {
+    ...frame,
+    eventSizes: eventSizes.slice(events),
+    wallNs: wallNs.slice(events),
+    timesNs: timesNs.slice(events),
+    lanes: lanes.slice(events),
+    ties: ties.slice(events),
+    events: frame.events.subarray(bytes),
+  };
 }

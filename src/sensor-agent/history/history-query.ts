@@ -3,7 +3,17 @@
  * checkpoint before the window, reads on in steps, and sends matches as far as
  * it has credit. Runs beside the recording, within a share of one core.
  */
-import { HISTORY_LAST_BYTES_MAX, HISTORY_LINGER_MS, HISTORY_PROGRESS_MS, HISTORY_STEP_BYTES } from '../../limits.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  HISTORY_HELD_BYTES_FREE,
+  HISTORY_HOLD_RETRY_MS,
+  HISTORY_LAST_BYTES_MAX,
+  HISTORY_LINGER_MS,
+  HISTORY_PROGRESS_MS,
+  HISTORY_SLICE_BYTES,
+  HISTORY_STEP_BYTES,
+  HISTORY_STEP_MATCHED_BYTES,
+} from '../../limits.js';
 import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
 import type { Predicate } from '../../subscriptions/predicate.js';
 import type { BusEvent } from '../../wire/event/event.js';
@@ -19,7 +29,7 @@ import { statedLoss } from '../timeline/open-losses.js';
 import { Timeline } from '../timeline/timeline.js';
 import type { Loss, TimelineInterest, TimelineSink } from '../timeline/timeline-sink.js';
 import type { TimelineView } from '../timeline/timeline-view.js';
-import { type EncodedEvent, encodeEvent, HistoryBuilder } from './history-builder.js';
+import { HistoryBuilder, NewestFrames, withoutFirst } from './history-builder.js';
 import { HistoryTurns } from './history-turns.js';
 
 /** The part of a recorder that queries read. */
@@ -86,6 +96,8 @@ export class HistoryQuery {
   #tally: Tally = { lost: 0, lostUnknown: false, losses: [], late: 0 };
   #damagedBytes = 0;
   #scanned = 0;
+  /** Bytes of all matches so far. */
+  #matchedBytes = 0;
   readonly #types = new Map<string, boolean>();
   readonly #interest: TimelineInterest;
   #evicted = false;
@@ -132,11 +144,7 @@ export class HistoryQuery {
     const replay = await this.#turn(() => {
       const { log } = this.#recording;
       const anchor = after ? anchorAtPosition(log, after) : anchorAtTime(log, sinceNs ?? 0n);
-      return this.#replay(
-        anchor,
-        (event) => builder.add(encodeEvent(event, this.#predicate.mask)),
-        () => upTo,
-      );
+      return this.#replay(anchor, builder, () => upTo);
     });
     let flushedMs = performance.now();
     try {
@@ -160,46 +168,71 @@ export class HistoryQuery {
 
   /** Finds the last N matches by reading stretches between checkpoints, from the newest back. */
   async #newest(): Promise<HistoryResult> {
-    const blocks: EncodedEvent[][] = [];
+    const stretchesFound: NewestFrames[] = [];
     const wanted = this.#window.last;
     let { upTo } = this.#window;
     let found = 0;
     let bytes = 0;
     let newest: Replay | undefined;
     let start: ReplayStart | undefined;
-    for (const anchor of stretches(this.#recording.log)) {
-      const block: EncodedEvent[] = [];
-      const replay = await this.#turn(() =>
-        this.#replay(
-          anchor,
-          (event) => block.push(encodeEvent(event, this.#predicate.mask)),
-          () => upTo,
-        ),
-      );
-      newest ??= replay;
-      const from = replay.timeline.frontier;
-      try {
-        if (comparePositions(from, upTo) < 0) {
-          for (let more = true; more; ) {
-            more = await this.#turn(() => this.#step(replay, upTo));
-            for (; found + block.length > wanted && block.length > wanted; ) block.shift();
+    let leave: (() => void) | undefined;
+    try {
+      for (const anchor of stretches(this.#recording.log)) {
+        const stretch = new NewestFrames(wanted);
+        const builder = new HistoryBuilder((frame) => stretch.add(frame));
+        const replay = await this.#turn(() => this.#replay(anchor, builder, () => upTo));
+        newest ??= replay;
+        const from = replay.timeline.frontier;
+        try {
+          if (comparePositions(from, upTo) < 0) {
+            for (let more = true; more; ) {
+              more = await this.#turn(() => this.#step(replay, upTo));
+              if (bytes + stretch.bytes > HISTORY_HELD_BYTES_FREE) leave ??= await this.#place();
+            }
           }
+        } finally {
+          this.#close(replay, upTo);
         }
-      } finally {
-        this.#close(replay, upTo);
+        builder.flush();
+        start = replay.start ?? start;
+        stretchesFound.unshift(stretch);
+        found += stretch.count;
+        bytes += stretch.bytes;
+        if (found >= wanted || bytes > HISTORY_LAST_BYTES_MAX || this.#reaches(start)) break;
+        if (comparePositions(from, upTo) < 0) upTo = from;
       }
-      start = replay.start ?? start;
-      blocks.unshift(block);
-      found += block.length;
-      for (const event of block) bytes += event.run.length;
-      if (found >= wanted || bytes > HISTORY_LAST_BYTES_MAX || this.#reaches(start)) break;
-      if (comparePositions(from, upTo) < 0) upTo = from;
+      await this.#sendLast(
+        stretchesFound.flatMap(({ frames }) => frames),
+        found - wanted,
+      );
+    } finally {
+      leave?.();
     }
-    const builder = new HistoryBuilder((frame) => this.#send(frame));
-    for (const event of blocks.flat().slice(-wanted)) builder.add(event);
-    builder.flush();
-    await this.#outlet.ready(this.#signal);
     return this.#answer(newest, start, found < wanted && bytes <= HISTORY_LAST_BYTES_MAX);
+  }
+
+  /** Sends frames without their first `excess` events. */
+  async #sendLast(frames: HistoryFrame[], excess: number): Promise<void> {
+    let before = excess;
+    // One by one, so that each is held only until it is sent.
+    for (let frame = frames.shift(); frame; frame = frames.shift()) {
+      const count = frame.eventSizes.length;
+      if (before < count) {
+        this.#send(withoutFirst(frame, before));
+        await this.#outlet.ready(this.#signal);
+      }
+      before -= count;
+    }
+  }
+
+  /** Waits for one of the places of queries that hold much; the returned function leaves it. */
+  async #place(): Promise<() => void> {
+    for (;;) {
+      const leave = this.#turns.enter();
+      if (leave) return leave;
+      await this.#turn(() => undefined);
+      await sleep(HISTORY_HOLD_RETRY_MS);
+    }
   }
 
   /** Whether a replay that starts there covers the window from its start. */
@@ -209,10 +242,10 @@ export class HistoryQuery {
     return after ? comparePositions(start.position, after) <= 0 : sinceNs !== undefined && start.timeNs <= sinceNs;
   }
 
-  #replay(anchor: Anchor | undefined, take: (event: BusEvent) => void, upTo: () => Position): Replay {
+  #replay(anchor: Anchor | undefined, builder: HistoryBuilder, upTo: () => Position): Replay {
     const timeline: Timeline = new Timeline(
       this.#interest,
-      this.#sink(take, upTo, () => timeline),
+      this.#sink(builder, upTo, () => timeline),
     );
     return new Replay(this.#recording.log, anchor, timeline, (bytes, from, to) => {
       if (this.#touched(from, to ?? BEYOND_ALL, timeline, upTo())) this.#damagedBytes += bytes;
@@ -228,12 +261,12 @@ export class HistoryQuery {
     return wanted;
   }
 
-  #sink(take: (event: BusEvent) => void, upTo: () => Position, timeline: () => TimelineView): TimelineSink {
+  #sink(builder: HistoryBuilder, upTo: () => Position, timeline: () => TimelineView): TimelineSink {
     return {
       event: (event: BusEvent) => {
         const { position } = event;
         if (!this.#inside(position, timeline(), upTo()) || !this.#withinStretch(position)) return;
-        if (this.#predicate.matches(event)) take(event);
+        if (this.#predicate.matches(event)) this.#matchedBytes += builder.add(event, this.#predicate.mask);
       },
       loss: (loss: Loss, position: Position, from?: Position) => {
         if (!this.#touched(loss.stated?.from ?? from ?? position, position, timeline(), upTo())) return;
@@ -280,14 +313,19 @@ export class HistoryQuery {
 
   /** False when everything up to `upTo`, or to the window's end, has been read. */
   #step(replay: Replay, upTo: Position): boolean {
-    if (!replay.step(HISTORY_STEP_BYTES)) {
-      const { frontier } = this.#recording.timeline;
-      replay.finish(comparePositions(upTo, frontier) < 0 ? upTo : frontier);
-      return false;
-    }
     const { timeline } = replay;
-    if (comparePositions(timeline.frontier, upTo) >= 0) return false;
-    return this.#window.untilNs === undefined || timeline.wallNs(timeline.frontier.timeNs) < this.#window.untilNs;
+    const { untilNs } = this.#window;
+    const enough = this.#matchedBytes + HISTORY_STEP_MATCHED_BYTES;
+    for (let bytes = 0; bytes < HISTORY_STEP_BYTES && this.#matchedBytes < enough; bytes += HISTORY_SLICE_BYTES) {
+      if (!replay.step(HISTORY_SLICE_BYTES)) {
+        const { frontier } = this.#recording.timeline;
+        replay.finish(comparePositions(upTo, frontier) < 0 ? upTo : frontier);
+        return false;
+      }
+      if (comparePositions(timeline.frontier, upTo) >= 0) return false;
+      if (untilNs !== undefined && timeline.wallNs(timeline.frontier.timeNs) >= untilNs) return false;
+    }
+    return true;
   }
 
   /** Does work in a turn of its own. Throws `cancelled` when the signal has fired. */

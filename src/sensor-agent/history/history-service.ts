@@ -8,13 +8,18 @@ import { CreditBalance } from '../../flow/credit.js';
 import type { TokenBucket } from '../../flow/token-bucket.js';
 import {
   DATA_MESSAGE_OVERHEAD_BYTES,
+  HISTORY_BESIDE_BYTES,
   HISTORY_CREDIT_BYTES,
+  HISTORY_PROGRESS_MS,
+  HISTORY_QUERIES_AT_ONCE_MIN,
   HISTORY_QUERIES_PER_AGENT_MAX,
   HISTORY_QUERIES_QUEUED_MAX,
+  HISTORY_QUERY_BYTES,
   HISTORY_QUEUE_BYTES_MAX,
+  HISTORY_REVIEW_MS,
 } from '../../limits.js';
 import type { Predicate, PredicateSpec } from '../../subscriptions/predicate.js';
-import { encodeHistoryFrame, type HistoryFrame } from '../../wire/frame/history-frame.js';
+import { emptyHistoryFrame, encodeHistoryFrame, type HistoryFrame } from '../../wire/frame/history-frame.js';
 import type { Position } from '../../wire/position.js';
 import {
   type HistoryOutlet,
@@ -23,7 +28,7 @@ import {
   type HistoryWindow,
   type Recording,
 } from './history-query.js';
-import { HistoryTurns } from './history-turns.js';
+import type { HistoryTurns } from './history-turns.js';
 
 export interface HistoryReply {
   /** Bytes that the connection takes at this moment, of all queries together. */
@@ -52,6 +57,14 @@ interface Query {
   readonly bytes: number;
   readonly abort: AbortController;
   readonly credit: Credit;
+  /** When it last said that it waits, monotonic. */
+  saidMs: number;
+}
+
+/** How many queries run at once in an agent that may take so much memory. */
+export function queriesAtOnce(residentBytesMax: number): number {
+  const fit = Math.floor((residentBytesMax - HISTORY_BESIDE_BYTES) / HISTORY_QUERY_BYTES);
+  return Math.max(HISTORY_QUERIES_AT_ONCE_MIN, Math.min(HISTORY_QUERIES_PER_AGENT_MAX, fit));
 }
 
 export class HistoryService {
@@ -59,8 +72,12 @@ export class HistoryService {
   #waitingBytes = 0;
   readonly #running = new Map<number, Query>();
   readonly #turns: HistoryTurns;
+  /** While queries wait. */
+  #review: NodeJS.Timeout | undefined;
   #closed = false;
 
+  /** Queries that run at once, beside those that wait for their readers. */
+  readonly #atOnce: number;
   readonly #recording: Recording;
   readonly #reply: HistoryReply;
   readonly #budget: TokenBucket;
@@ -72,14 +89,16 @@ export class HistoryService {
     reply: HistoryReply,
     budget: TokenBucket,
     prepare: (request: HistoryTask) => PreparedRequest,
-    /** Told the CPU time of each step of a query, in milliseconds. */
-    took: (cpuMs: number) => void,
+    turns: HistoryTurns,
+    /** What the agent may take in all. */
+    residentBytesMax = Number.POSITIVE_INFINITY,
   ) {
     this.#recording = recording;
     this.#reply = reply;
     this.#budget = budget;
     this.#prepare = prepare;
-    this.#turns = new HistoryTurns(undefined, took);
+    this.#turns = turns;
+    this.#atOnce = queriesAtOnce(residentBytesMax);
   }
 
   /** Queries that have not ended. */
@@ -103,7 +122,7 @@ export class HistoryService {
     const creditMax = Math.min(creditBytes, HISTORY_CREDIT_BYTES);
     const { room } = this.#reply;
     const credit = new Credit(creditMax, this.#budget, room, (frameBytes) => this.#reply.frame(queryId, frameBytes));
-    this.#waiting.set(queryId, { request, bytes, abort, credit });
+    this.#waiting.set(queryId, { request, bytes, abort, credit, saidMs: performance.now() });
     this.#waitingBytes += bytes;
     this.#runWaiting();
   }
@@ -122,6 +141,7 @@ export class HistoryService {
   /** Ends all queries without telling the broker. */
   close(): void {
     this.#closed = true;
+    clearInterval(this.#review);
     this.#waiting.clear();
     for (const { abort } of this.#running.values()) abort.abort();
   }
@@ -136,11 +156,31 @@ export class HistoryService {
 
   #runWaiting(): void {
     for (const [queryId, query] of this.#waiting) {
-      if (this.#running.size >= HISTORY_QUERIES_PER_AGENT_MAX) return;
+      if (this.#full) break;
       this.#leaveQueue(queryId);
       this.#running.set(queryId, query);
       void this.#run(queryId, query);
     }
+    clearInterval(this.#review);
+    if (this.#waiting.size > 0) this.#review = setInterval(() => this.#reviewWaiting(), HISTORY_REVIEW_MS).unref();
+  }
+
+  get #full(): boolean {
+    if (this.#running.size >= HISTORY_QUERIES_PER_AGENT_MAX) return true;
+    let working = 0;
+    for (const { credit } of this.#running.values()) if (!credit.waits) working += 1;
+    return working >= this.#atOnce;
+  }
+
+  /** Readers may have stopped reading. Those that wait say so, or they would look like a node that has gone silent. */
+  #reviewWaiting(): void {
+    const nowMs = performance.now();
+    for (const query of this.#waiting.values()) {
+      if (nowMs - query.saidMs < HISTORY_PROGRESS_MS) continue;
+      query.saidMs = nowMs;
+      query.credit.send(emptyHistoryFrame(query.request.predicate.topics[0]!));
+    }
+    this.#runWaiting();
   }
 
   async #run(queryId: number, { request, abort, credit }: Query): Promise<void> {
@@ -187,6 +227,11 @@ class Credit implements HistoryOutlet {
   send(frame: HistoryFrame): void {
     this.#waiting.push(encodeHistoryFrame(frame));
     this.#flush();
+  }
+
+  /** Whether its reader is to take what was sent before. */
+  get waits(): boolean {
+    return this.#waiting.length > 0 && this.#balance.available <= 0;
   }
 
   grant(bytes: number): void {

@@ -6,7 +6,7 @@
  */
 import { BackplaneError } from '../../errors.js';
 import { Pacer } from '../../flow/pacer.js';
-import { HISTORY_CPU_BURST_MS, HISTORY_CPU_SHARE } from '../../limits.js';
+import { HISTORY_CPU_BURST_MS, HISTORY_CPU_SHARE, HISTORY_HOLDERS_MAX } from '../../limits.js';
 import { cpuTimer } from '../cpu-time.js';
 
 export class HistoryTurns {
@@ -15,6 +15,7 @@ export class HistoryTurns {
   readonly #pacer: Pacer;
   #restToMs = 0;
   #scheduled = false;
+  #holders = 0;
 
   /** Told the CPU time that each step took, in milliseconds. */
   readonly #took: (cpuMs: number) => void;
@@ -22,6 +23,15 @@ export class HistoryTurns {
   constructor(cpuShare = HISTORY_CPU_SHARE, took: (cpuMs: number) => void = () => undefined) {
     this.#took = took;
     this.#pacer = new Pacer(cpuShare, HISTORY_CPU_BURST_MS);
+  }
+
+  /** Takes a place among the queries that hold much, and returns what gives it back; undefined: none is free. */
+  enter(): (() => void) | undefined {
+    if (this.#holders >= HISTORY_HOLDERS_MAX) return undefined;
+    this.#holders += 1;
+    return () => {
+      this.#holders -= 1;
+    };
   }
 
   /** Does the work when its turn has come. If the signal fires before, throws `cancelled` and never begins the work. */

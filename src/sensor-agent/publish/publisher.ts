@@ -22,7 +22,7 @@ import {
   REPLAY_STEP_BYTES,
   SLOW_MATCHING_BURST_MS,
 } from '../../limits.js';
-import { msToNs } from '../../nanoseconds.js';
+import { msToNs, nsToMs } from '../../nanoseconds.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import { type Frame, refusedFrame } from '../../wire/frame/frame.js';
 import { comparePositions, laterPosition, type Position, positionBefore } from '../../wire/position.js';
@@ -88,6 +88,11 @@ export class Publisher {
   /** The recording timeline's frontier when an event last came too late for its place. */
   #lateAt: Position | undefined;
   #restToMs = 0;
+  /** Live events gather for so long beyond a drain before they are sent, unless a frame is full; 0: they are not held. */
+  #gatherMs = 0;
+  #sentMs = 0;
+  /** Whether the recording was read to its end while publishing is behind. */
+  #atEnd = false;
   /** The lag that is allowed on top of waiting for the budget. */
   readonly #lagAllowance = new LagAllowance();
 
@@ -122,6 +127,11 @@ export class Publisher {
   /** Whether events are read from the recorder again because publishing fell behind. */
   get behind(): boolean {
     return this.#state.kind === 'behind';
+  }
+
+  /** Whether it reads the recorder as fast as it can, because the uplink was away or full. */
+  get catchesUp(): boolean {
+    return this.behind && this.#pacer === undefined;
   }
 
   /** Begins a session with a broker. Nothing is published before the broker states its interest. */
@@ -186,6 +196,22 @@ export class Publisher {
     return holds;
   }
 
+  /** While matching is slowed: how long until there is something to do, at most `idleMs`; else undefined. */
+  restMs(nowMs: number, idleMs: number): number | undefined {
+    if (!this.#pacer || this.#state.kind !== 'behind') return undefined;
+    return this.#atEnd ? idleMs : Math.min(idleMs, Math.max(0, this.#restToMs - nowMs));
+  }
+
+  /** How far what is sent is behind what is recorded, in trace-clock milliseconds; 0 while publishing is not behind. */
+  get lagMs(): number {
+    return this.#state.kind === 'behind' ? nsToMs(this.#lagNs(this.#state.replay)) : 0;
+  }
+
+  /** Live events gather for so long before they are sent, except what fills a frame. */
+  gather(ms: number): void {
+    this.#gatherMs = ms;
+  }
+
   /**
    * Limits matching to this share of a core. Events that are not matched yet wait in the recorder, which is the outbox.
    * Undefined: no limit, so publishing returns to live as soon as it has caught up.
@@ -198,7 +224,7 @@ export class Publisher {
 
   /** Called after every drain: sends the collected frames; while behind, first reads on. */
   tick(nowMs: number): void {
-    if (this.#state.kind === 'idle') return;
+    if (this.#state.kind === 'idle' || this.#gathers(nowMs)) return;
     if (this.#state.kind === 'behind') this.#catchUp(this.#state.replay, nowMs);
     // While behind, collected events wait until the link is writable; while live, #flush() falls behind instead.
     if (this.#state.kind === 'behind' && !this.#link!.writable) return;
@@ -208,6 +234,12 @@ export class Publisher {
       nowMs,
     );
     for (const builder of builders) if (builder.telling || due) this.#flush(builder, this.#timeline);
+  }
+
+  #gathers(nowMs: number): boolean {
+    if (this.#state.kind === 'live' && nowMs - this.#sentMs < this.#gatherMs) return true;
+    this.#sentMs = nowMs;
+    return false;
   }
 
   /** Coverage frames wait while the budget is overdrawn, as even an empty frame costs bytes. */
@@ -339,14 +371,14 @@ export class Publisher {
     // The recorder no longer reaches back to where publishing stopped, so the size of the loss is unknown.
     if (!anchor || comparePositions(anchor.head.position, from) > 0) this.#lose(UNKNOWN_LOSS, timeline.frontier);
     this.#become({ kind: 'behind', replay });
+    this.#atEnd = false;
     this.#stateOpenLosses();
     this.#lagAllowance.grant(this.#recorder.timeline.frontier.timeNs - from.timeNs);
   }
 
   #catchUp(replay: Replay, nowMs: number): void {
     const main = this.#recorder.timeline;
-    // Reading begins at a checkpoint, before what was sent: that it comes nearer does not mean that the lag shrinks.
-    const lagNs = main.frontier.timeNs - laterPosition(replay.timeline.frontier, this.#sentTo).timeNs;
+    const lagNs = this.#lagNs(replay);
     const held = !this.#link!.writable || nowMs < this.#restToMs;
     if (held) {
       this.#lagAllowance.grant(lagNs);
@@ -371,6 +403,7 @@ export class Publisher {
       this.#link!.writable &&
       performance.now() - startedMs < REPLAY_RETURN_TURN_MS
     );
+    this.#atEnd = !more;
     if (this.#pacer) this.#restToMs = nowMs + this.#pacer.spend(usedMs());
     if (more || this.#pacer) return;
     const { frontier } = replay.timeline;
@@ -382,6 +415,11 @@ export class Publisher {
     const stuck = replay.timeline.pending > timeline.pending;
     if (hole || stuck || replay.unsureAt(frontier.timeNs)) this.#lose(UNKNOWN_LOSS, timeline.frontier);
     this.#become({ kind: 'live' });
+  }
+
+  /** Reading begins at a checkpoint, before what was sent: that it comes nearer does not mean that the lag shrinks. */
+  #lagNs(replay: Replay): bigint {
+    return this.#recorder.timeline.frontier.timeNs - laterPosition(replay.timeline.frontier, this.#sentTo).timeNs;
   }
 
   /** The position up to which every topic has been sent. */

@@ -23,6 +23,7 @@ import {
 } from './process-state.js';
 import type { NamedContext } from './timeline-sink.js';
 
+const TASK_BYTES_MIN = TASKS_BYTES_MAX / TASKS_MAX;
 /** Number of later exits for which an ended process is remembered, as its sockets and signals still name it. */
 const EXITED_MAX = 1024;
 
@@ -44,10 +45,10 @@ export interface ProcessTableState {
 }
 
 export class ProcessTable {
+  /** Their number is bounded by their bytes: for a bound of its own the cache would take 2 MiB at once, also for a query. */
   #tasks = new LRUCache<number, ProcessState>({
-    max: TASKS_MAX,
     maxSize: TASKS_BYTES_MAX,
-    sizeCalculation: processBytes,
+    sizeCalculation: (process) => Math.max(TASK_BYTES_MIN, processBytes(process)),
   });
   #exited: number[] = [];
   follows: Follows = { users: false, cgroups: false };

@@ -44,7 +44,10 @@ export async function readLines<R = Result>(
       const lines = text.split('\n');
       text = lines.pop()!;
       for (const line of lines) {
-        if (line !== '' && !take((JSON.parse(line) as { result: R }).result)) return;
+        if (line === '') continue;
+        const { result } = JSON.parse(line) as { result?: R };
+        if (result === undefined) throw new Error(`the stream ended with ${line}`);
+        if (!take(result)) return;
       }
     }
   } finally {

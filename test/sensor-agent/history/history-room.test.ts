@@ -9,6 +9,7 @@ import { CreditBalance } from '../../../src/flow/credit.js';
 import { TokenBucket } from '../../../src/flow/token-bucket.js';
 import { HISTORY_FRAME_BYTES, KiB } from '../../../src/limits.js';
 import { HistoryService } from '../../../src/sensor-agent/history/history-service.js';
+import { HistoryTurns } from '../../../src/sensor-agent/history/history-turns.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import { type RecordedStep, RecordingDriver, Told } from '../../harness/recording-driver.js';
 
@@ -40,7 +41,7 @@ test('history sends no more than the connection takes, whatever credit a broker 
     const window = { sinceNs: undefined, untilNs: undefined, after: undefined, upTo, last: 0 };
     const budget = new TokenBucket(1e9, 1e9);
     const prepare = () => ({ predicate, window });
-    const history = new HistoryService(driver.recorder, reply, budget, prepare, () => undefined);
+    const history = new HistoryService(driver.recorder, reply, budget, prepare, new HistoryTurns());
     const request = { predicate: predicate.spec, window };
     for (let queryId = 1; queryId <= QUERIES; queryId++) history.start(queryId, request, 1e9);
     for (let round = 0; round < 50; round++) {

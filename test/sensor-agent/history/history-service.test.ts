@@ -9,13 +9,18 @@ import { CreditBalance } from '../../../src/flow/credit.js';
 import { TokenBucket } from '../../../src/flow/token-bucket.js';
 import {
   HISTORY_CREDIT_BYTES,
+  HISTORY_HOLDERS_MAX,
+  HISTORY_QUERIES_AT_ONCE_MIN,
   HISTORY_QUERIES_PER_AGENT_MAX,
   HISTORY_QUERIES_QUEUED_MAX,
   HISTORY_QUEUE_BYTES_MAX,
 } from '../../../src/limits.js';
-import { HistoryService } from '../../../src/sensor-agent/history/history-service.js';
+import { HistoryService, queriesAtOnce } from '../../../src/sensor-agent/history/history-service.js';
+import { HistoryTurns } from '../../../src/sensor-agent/history/history-turns.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
+import { decodeHistoryFrame } from '../../../src/wire/frame/history-frame.js';
 import { type RecordedStep, RecordingDriver, Told } from '../../harness/recording-driver.js';
+import { until } from '../../harness/until.js';
 
 const QUERIES = 400;
 const entry = { lane: 0, afterNs: 900n, pid: 7, what: 'exec', read: 'at once' } as const;
@@ -29,32 +34,42 @@ interface Service {
   /** By query id: how it ended, each time. */
   readonly ends: Map<number, string[]>;
   readonly room: CreditBalance;
+  /** By query id: the times of the events that it told. */
+  readonly told: Map<number, bigint[]>;
   /** Requests that had their turn. */
   prepared: number;
 }
 
-async function withService(roomBytes: number, run: (service: Service) => Promise<void>): Promise<void> {
+async function withService(
+  roomBytes: number,
+  run: (service: Service) => Promise<void>,
+  { rounds = 40, last = 0, turns = new HistoryTurns(), residentBytesMax = Number.POSITIVE_INFINITY } = {},
+): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
   try {
     const driver = new RecordingDriver(dir, new Told());
-    for (let round = 0; round < 40; round++) driver.step(step);
+    for (let round = 0; round < rounds; round++) driver.step(step);
     driver.finish();
     const ends = new Map<number, string[]>();
     const note = (queryId: number, how: string) => ends.set(queryId, [...(ends.get(queryId) ?? []), how]);
     const room = new CreditBalance(roomBytes);
     const reply = {
       room,
-      frame: (_queryId: number, { length }: Buffer) => room.take(length),
+      frame: (queryId: number, bytes: Buffer) => {
+        room.take(bytes.length);
+        const positions = decodeHistoryFrame(bytes).timesNs;
+        service.told.set(queryId, [...(service.told.get(queryId) ?? []), ...positions]);
+      },
       end: (queryId: number) => note(queryId, 'whole'),
       fail: (queryId: number, error: Error) => note(queryId, error.message),
     };
     const prepare = () => {
       service.prepared += 1;
-      return { predicate, window: { ...window, upTo: driver.recorder.timeline.frontier } };
+      return { predicate, window: { ...window, last, upTo: driver.recorder.timeline.frontier } };
     };
     const budget = new TokenBucket(1e9, 1e9);
-    const history = new HistoryService(driver.recorder, reply, budget, prepare, () => undefined);
-    const service: Service = { history, ends, room, prepared: 0 };
+    const history = new HistoryService(driver.recorder, reply, budget, prepare, turns, residentBytesMax);
+    const service: Service = { history, ends, room, prepared: 0, told: new Map() };
     await run(service);
     history.close();
     await driver.recorder.close();
@@ -146,4 +161,65 @@ test("after a session's end nothing more is sent for its queries", async () => {
     await untilIdle(service);
     assert.equal(ends.size, 0);
   });
+});
+
+test('queries for the last events that hold much wait for each other, and each tells exactly its last events', async () => {
+  const turns = new HistoryTurns(1);
+  const enter = turns.enter.bind(turns);
+  let [holders, holdersMax, refused] = [0, 0, 0];
+  turns.enter = () => {
+    const leave = enter();
+    if (leave === undefined) refused += 1;
+    else holders += 1;
+    holdersMax = Math.max(holdersMax, holders);
+    return (
+      leave &&
+      (() => {
+        holders -= 1;
+        leave();
+      })
+    );
+  };
+  // More than may be held without a place.
+  const last = 5_000;
+  const queries = async (service: Service) => {
+    for (let id = 0; id < HISTORY_QUERIES_PER_AGENT_MAX; id++) service.history.start(id, request, HISTORY_CREDIT_BYTES);
+    while (service.history.size > 0) {
+      for (const id of service.told.keys()) service.history.credit(id, HISTORY_CREDIT_BYTES);
+      await turn();
+    }
+    const [first] = service.told.values();
+    assert.equal(first?.length, last);
+    assert.ok(first.every((time, at) => at === 0 || time > first[at - 1]!));
+    for (const told of service.told.values()) assert.deepEqual([told.at(0), told.length], [first[0], last]);
+    assert.equal(service.told.size, HISTORY_QUERIES_PER_AGENT_MAX);
+  };
+  await withService(1e9, queries, { rounds: 120, last, turns });
+  assert.deepEqual([holders, holdersMax], [0, HISTORY_HOLDERS_MAX]);
+  assert.ok(refused > 0);
+});
+
+test('where memory is bounded fewer queries run at once, and those whose readers do not read hold up nobody', async () => {
+  assert.deepEqual(
+    [128, 64, 1024, Number.POSITIVE_INFINITY].map((mebibytes) => queriesAtOnce(mebibytes * 2 ** 20)),
+    [8, HISTORY_QUERIES_AT_ONCE_MIN, HISTORY_QUERIES_PER_AGENT_MAX, HISTORY_QUERIES_PER_AGENT_MAX],
+  );
+  const queries = async (service: Service) => {
+    const { history, ends } = service;
+    // Two that nobody reads, then others.
+    history.start(0, request, 1);
+    history.start(1, request, 1);
+    for (let id = 2; id < 8; id++) history.start(id, request, HISTORY_CREDIT_BYTES);
+    assert.equal(service.prepared, 0);
+    await until(
+      'the others',
+      () => ends.size === 6,
+      () => ends.size,
+    );
+    assert.deepEqual([ends.has(0), ends.has(1)], [false, false]);
+    for (const id of [0, 1]) history.credit(id, HISTORY_CREDIT_BYTES);
+    await untilIdle(service);
+    for (const told of service.told.values()) assert.equal(told.length, 2_000);
+  };
+  await withService(1e9, queries, { residentBytesMax: 64 * 2 ** 20, turns: new HistoryTurns(1) });
 });

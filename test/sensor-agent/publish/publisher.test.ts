@@ -33,6 +33,8 @@ class Log implements FrameLink {
   shed: { from: Position; to: Position; events: number }[] = [];
   lost = 0;
   late = 0;
+  /** With events. */
+  frames = 0;
   coveredTo: Position | undefined;
 
   readonly #asked: Asked;
@@ -54,6 +56,7 @@ class Log implements FrameLink {
     this.coveredTo = frame.coveredTo;
     this.lost += frame.lost;
     this.late += frame.late;
+    if (frame.count > 0) this.frames += 1;
     assert.equal(frame.lostUnknown, false);
     for (const [at, timeNs] of frame.timesNs.entries()) {
       const position = { epoch: frame.coveredTo.epoch, timeNs, lane: frame.lanes[at]!, tie: frame.ties[at]! };
@@ -74,6 +77,7 @@ const weather = fc.record({
   link: fc.constantFrom('up', 'up', 'up', 'stalls', 'breaks'),
   ticks: fc.integer({ min: 0, max: 3 }),
   slowed: fc.constantFrom(false, false, false, true),
+  gathersMs: fc.constantFrom(0, 0, 1_000),
   asksAnew: fc.constantFrom(false, false, true),
 });
 type Day = typeof weather extends fc.Arbitrary<infer Value> ? Value : never;
@@ -93,6 +97,7 @@ const PASSED_OVER = {
   link: 'breaks' as const,
   ticks: 0,
   slowed: false,
+  gathersMs: 0 as const,
   asksAnew: false,
 };
 
@@ -118,7 +123,8 @@ function liveThrough(days: readonly Day[], asked: Asked, rates: typeof TIGHT, di
   };
   connect();
   log.coveredTo = driver.recorder.timeline.frontier;
-  for (const { step, link, ticks, slowed, asksAnew } of days) {
+  for (const { step, link, ticks, slowed, gathersMs, asksAnew } of days) {
+    publisher.gather(gathersMs);
     publisher.slow(slowed ? 1e-6 : undefined);
     log.writable = link !== 'stalls';
     if (link === 'breaks') {
@@ -139,6 +145,7 @@ function liveThrough(days: readonly Day[], asked: Asked, rates: typeof TIGHT, di
   }
   log.writable = true;
   publisher.slow(undefined);
+  publisher.gather(0);
   driver.finish();
   for (let count = 0; count < 200; count += 1) tick();
   return { log, driver };
@@ -219,6 +226,46 @@ test('a node within its budget sheds nothing after a long outage, and catches up
     assert.equal(publisher.behind, false);
     assert.deepEqual(log.shed, []);
     assert.equal(log.events.length, 4_600);
+  } finally {
+    end();
+  }
+});
+
+test('events that gather are sent together, at the latest after that time, and all at once when it is over', () => {
+  const { log, publisher, driver, second, end } = steady(PLENTY);
+  try {
+    publisher.gather(1_000);
+    const lags: number[] = [];
+    for (let seconds = 0; seconds < 20; seconds += 1) {
+      second();
+      lags.push(Number(driver.recorder.timeline.frontier.timeNs - log.coveredTo!.timeNs) / 1e6);
+    }
+    assert.ok(Math.max(...lags) <= 2_000, lags.join());
+    assert.ok(log.events.length >= 180 && log.frames <= 21, `${log.events.length} events in ${log.frames} frames`);
+    publisher.gather(0);
+    second();
+    assert.equal(log.events.length, 210);
+  } finally {
+    end();
+  }
+});
+
+test('slowed matching says how late it is and when it goes on, and catches up at its pace', () => {
+  const { publisher, second, end } = steady(PLENTY);
+  try {
+    second();
+    assert.deepEqual([publisher.lagMs, publisher.restMs(0, 250)], [0, undefined]);
+    publisher.slow(1e-6);
+    // What it may use at once is used up first.
+    for (let seconds = 0; seconds < 100_000 && publisher.lagMs < 2_000; seconds += 1) second();
+    assert.ok(publisher.behind && !publisher.catchesUp && publisher.lagMs > 1_000, `${publisher.lagMs} ms late`);
+    assert.equal(publisher.restMs(0, 250), 250);
+    publisher.slow(1);
+    for (let seconds = 0; seconds < 10; seconds += 1) second();
+    assert.ok(publisher.behind && publisher.lagMs < 1_000, `${publisher.lagMs} ms late`);
+    publisher.slow(undefined);
+    second();
+    assert.equal(publisher.behind, false);
   } finally {
     end();
   }

@@ -25,7 +25,7 @@ test('a bounds file that is a pipe is warned of once', async () => {
     recorder: { bytesMax: 64 * MiB, ageMsMax: 3_600_000 },
     budget: { live: RATES, history: RATES },
     live: { lingerMs: 100, lingerMsMin: 5 },
-    guard: { cpuShare: Number.POSITIVE_INFINITY, residentBytes: Number.POSITIVE_INFINITY },
+    guard: { recordingShare: Infinity, liveShare: 1, historyShare: 1, residentBytes: Infinity },
     redaction: [],
     source: {
       kind: 'synthetic',
