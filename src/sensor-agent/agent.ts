@@ -143,12 +143,9 @@ export class Agent {
     const origin = originOf(this.#recorder.timeline.origin, adopted, source, this.#degraded, options);
     this.#recorder.begin(origin, source.clock());
     this.#clockReadNs = process.hrtime.bigint();
-    const message = `recording ${this.#alwaysRecorded().length} trace events from ${source.name}`;
-    this.#notice(
-      'host.start',
-      notes.at(-1)?.reason ?? 'started',
-      [message, ...notes.map((note) => note.message)].join('; '),
-    );
+    const recording = `recording ${this.#alwaysRecorded().length} trace events from ${source.name}`;
+    const said = [recording, ...notes.map(({ message }) => message)].join('; ');
+    this.#notice('host.start', notes.at(-1)?.reason ?? 'started', said);
     if (this.#degraded) this.#notice('host.degraded', 'blind', this.#degraded);
     this.#collect();
     if (source.name !== 'synthetic') this.#recorder.snapshot([...new ProcessReader().scan()]);
@@ -156,7 +153,6 @@ export class Agent {
       this.#rescan = new Rescan(this.#recorder);
       this.#recorder.noteProcesses();
     }
-    this.#history = undefined;
     // Makes the epoch durable before anything of it is published: otherwise, after a power cut, another could get the
     // same number.
     await this.#durable();

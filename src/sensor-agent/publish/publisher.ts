@@ -91,6 +91,8 @@ export class Publisher {
   /** Live events gather for so long beyond a drain before they are sent, unless a frame is full; 0: they are not held. */
   #gatherMs = 0;
   #sentMs = 0;
+  /** Whether publishing is behind for an outage, or for an interest that asks more. */
+  #readsEarlier = false;
   /** Whether the recording was read to its end while publishing is behind. */
   #atEnd = false;
   /** The lag that is allowed on top of waiting for the budget. */
@@ -129,9 +131,9 @@ export class Publisher {
     return this.#state.kind === 'behind';
   }
 
-  /** Whether it reads the recorder as fast as it can, because the uplink was away or full. */
+  /** Whether it reads again what was recorded before the session, or before it was asked for: not what it fell behind with. */
   get catchesUp(): boolean {
-    return this.behind && this.#pacer === undefined;
+    return this.behind && this.#readsEarlier && this.#pacer === undefined;
   }
 
   /** Begins a session with a broker. Nothing is published before the broker states its interest. */
@@ -188,6 +190,7 @@ export class Publisher {
       if (more) this.#settledNs = main.passedOverNs;
       const late = idle && (comparePositions(start, main.frontier) < 0 || this.#missedSince(start));
       if (more || late || (idle && this.#pacer)) this.#fallBehind(start);
+      if (more || late) this.#readsEarlier = true;
     }
     this.#stateOpenLosses();
     this.#resume = undefined;
@@ -260,6 +263,7 @@ export class Publisher {
   #become(state: State): void {
     if (this.#state.kind === 'behind') this.#state.replay.close();
     this.#state = state;
+    if (state.kind !== 'behind') this.#readsEarlier = false;
     this.#recorder.tellTo(state.kind === 'live' ? this.#live : undefined);
   }
 

@@ -222,10 +222,15 @@ test('a node within its budget sheds nothing after a long outage, and catches up
     publisher.disconnect();
     for (let seconds = 0; seconds < 300; seconds += 1) second();
     connect();
+    assert.equal(publisher.catchesUp, true);
     for (let seconds = 0; seconds < 150; seconds += 1) second();
-    assert.equal(publisher.behind, false);
+    assert.deepEqual([publisher.behind, publisher.catchesUp], [false, false]);
     assert.deepEqual(log.shed, []);
     assert.equal(log.events.length, 4_600);
+    // What it falls behind with by itself is no outage.
+    log.writable = false;
+    for (let seconds = 0; seconds < 3; seconds += 1) second();
+    assert.deepEqual([publisher.behind, publisher.catchesUp], [true, false]);
   } finally {
     end();
   }
