@@ -4,7 +4,7 @@
 const COMPARED_CHARACTERS_MAX = 64;
 
 /** The candidate nearest to `name`, or undefined when none is near enough to be worth a guess. */
-function nearest(name: string, candidates: Iterable<string>): string | undefined {
+export function nearest(name: string, candidates: Iterable<string>): string | undefined {
   const wanted = comparable(name);
   if (wanted === '') return undefined;
   let best: string | undefined;
@@ -21,7 +21,11 @@ function nearest(name: string, candidates: Iterable<string>): string | undefined
 
 /** `, did you mean "x"?`, or nothing. */
 export function suggestion(name: string, candidates: Iterable<string>): string {
-  const found = nearest(name, candidates);
+  return didYouMean(nearest(name, candidates));
+}
+
+/** The same for a name that nearest() found. */
+export function didYouMean(found: string | undefined): string {
   return found === undefined ? '' : `, did you mean "${found}"?`;
 }
 

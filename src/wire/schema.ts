@@ -23,7 +23,7 @@ export function messageType(name: string): protobuf.Type {
 
 export interface MessageCodec<In extends object, Out> {
   encode(message: In): Buffer;
-  /** Throws invalid_argument when the bytes do not encode such a message or are more than `bytesMax`. */
+  /** Throws invalid_argument when the bytes do not encode such a message, too_large when they are more than `bytesMax`. */
   decode(bytes: Buffer, bytesMax: number): Out;
 }
 
@@ -34,7 +34,7 @@ export function messageCodec<In extends object, Out>(name: string): MessageCodec
     encode: (message) => encode(type, message),
     decode(bytes, bytesMax) {
       if (bytes.length > bytesMax) {
-        throw new BackplaneError('invalid_argument', `${name} must be at most ${bytesMax} bytes, got ${bytes.length}`);
+        throw new BackplaneError('too_large', `${name} must be at most ${bytesMax} bytes, got ${bytes.length}`);
       }
       try {
         return decode(type, bytes) as Out;

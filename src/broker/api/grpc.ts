@@ -1,9 +1,10 @@
 /** The public gRPC service. */
 import type { handleUnaryCall, ServerWritableStream, UntypedServiceImplementation } from '@grpc/grpc-js';
-import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { BackplaneError } from '../../errors.js';
 import { REQUEST_BYTES_MAX } from '../../limits.js';
 import { wallNowNs } from '../../nanoseconds.js';
 import { checkSubscription } from '../../subscriptions/request/subscription-request.js';
+import { callFailure } from '../../wire/grpc/status-details.js';
 import { identityOf } from '../../wire/grpc/stream-gate.js';
 import {
   explainRequestCodec,
@@ -25,6 +26,7 @@ import type { ForgetService } from '../nodes/forget-service.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { GrpcSink } from './grpc-stream.js';
 import type { Listings } from './listings.js';
+import { inProtoNames } from './proto-names.js';
 
 type SubscribeCall = ServerWritableStream<Buffer, Buffer>;
 
@@ -79,14 +81,15 @@ export class GrpcApi {
       await this.#subscriptions.deliver(checkSubscription(request, nowNs()), sink, caller);
       sink.end();
     } catch (cause) {
-      const error = inProtoNames(cause);
-      if (!sink.closed.aborted) call.emit('error', { code: error.grpcStatus, details: error.message });
+      if (!sink.closed.aborted) call.emit('error', callFailure(inProtoNames(cause)));
     }
   }
 
   #explain(bytes: Buffer): Buffer {
     const { subscription } = explainRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
-    if (!subscription) throw new BackplaneError('invalid_argument', 'subscription is missing');
+    if (!subscription) {
+      throw new BackplaneError('invalid_argument', 'subscription is missing', { field: 'subscription' });
+    }
     const checked = checkSubscription(subscription, nowNs());
     const nodes = this.#registry.connected(checked.nodes.matches);
     return explainResponseCodec.encode({ plan: explain(checked, this.#registry), nodes });
@@ -98,16 +101,9 @@ function unary(answer: (request: Buffer, peer: string) => Buffer | Promise<Buffe
     try {
       respond(null, await answer(call.request, call.getPeer()));
     } catch (cause) {
-      const error = inProtoNames(cause);
-      respond({ code: error.grpcStatus, details: error.message });
+      respond(callFailure(inProtoNames(cause)));
     }
   };
-}
-
-/** Errors name list parameters in the singular, as query strings do. The proto fields are plural. */
-function inProtoNames(cause: unknown): BackplaneError {
-  const { code, message, details } = asBackplaneError(cause);
-  return new BackplaneError(code, message.replace(/^(topic|node): /, '$1s: '), details);
 }
 
 function nowNs(): bigint {

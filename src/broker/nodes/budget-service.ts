@@ -59,17 +59,19 @@ interface BudgetChange {
 function checkBudgetChange(request: SetBudgetRequest__Output, registry: NodeRegistry): BudgetChange {
   const { nodes: globs, budget } = request;
   if (globs.length === 0 || globs.length > NODE_GLOBS_MAX) {
-    throw new BackplaneError(
-      'invalid_argument',
-      `nodes must be 1 to ${NODE_GLOBS_MAX} names or globs, got ${globs.length}`,
-    );
+    const problem = `nodes must be 1 to ${NODE_GLOBS_MAX} names or globs, got ${globs.length}`;
+    throw new BackplaneError('invalid_argument', problem, { field: 'nodes' });
   }
   const { matches } = compileNodeGlobs(globs);
   const nodes = [...registry.all()].map(({ name }) => name).filter(matches);
-  if (nodes.length === 0) throw new BackplaneError('not_found', `no node matches ${globs.join(', ').slice(0, 200)}`);
+  if (nodes.length === 0) {
+    throw new BackplaneError('not_found', `no node matches ${globs.join(', ').slice(0, 200)}`, { field: 'nodes' });
+  }
   if (!budget) return { nodes, budget: undefined };
-  if (budget.burstMs !== 0)
-    throw new BackplaneError('invalid_argument', 'budget.burst_ms is a setting of the node: budget.burst');
+  if (budget.burstMs !== 0) {
+    const problem = 'budget.burst_ms is a setting of the node: budget.burst';
+    throw new BackplaneError('invalid_argument', problem, { field: 'budget.burst_ms' });
+  }
   return {
     nodes,
     budget: {
@@ -85,7 +87,8 @@ function rate(field: string, value: string): number | undefined {
   const number = Number(value);
   if (number === 0) return undefined;
   if (!Number.isSafeInteger(number)) {
-    throw new BackplaneError('invalid_argument', `budget.${field} must be below 2^53, got ${value}`);
+    const problem = `budget.${field} must be below 2^53, got ${value}`;
+    throw new BackplaneError('invalid_argument', problem, { field: `budget.${field}` });
   }
   return number;
 }
