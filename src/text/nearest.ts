@@ -34,6 +34,11 @@ export function snakePath(path: string): string {
   return path.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
+/** The inverse: `process.command_args` as `process.commandArgs`. */
+export function camelPath(path: string): string {
+  return path.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
 /** Case and underscores say nothing about what was meant: `commandArgs` is `command_args`. */
 function comparable(name: string): string {
   return name.slice(0, COMPARED_CHARACTERS_MAX).replaceAll('_', '').toLowerCase();

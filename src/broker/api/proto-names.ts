@@ -5,7 +5,9 @@
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 
 export function inProtoNames(cause: unknown): BackplaneError {
-  const { code, message, details } = asBackplaneError(cause);
-  const field = details.field?.replace(/^(topic|node)$/, '$1s');
+  const error = asBackplaneError(cause);
+  const { code, message, details } = error;
+  if (details.field !== 'topic' && details.field !== 'node') return error;
+  const field = `${details.field}s`;
   return new BackplaneError(code, message.replace(/^(topic|node): /, '$1s: '), { ...details, field });
 }

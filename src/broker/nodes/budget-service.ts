@@ -2,7 +2,7 @@
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { NODE_GLOBS_MAX } from '../../limits.js';
 import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
-import type { Budget, SetBudgetRequest__Output, SetBudgetResponse } from '../../wire/messages.js';
+import type { Budget, ListBudgetsResponse, SetBudgetRequest__Output, SetBudgetResponse } from '../../wire/messages.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
 import type { NodeBudgets } from './node-budgets.js';
 import type { NodeRegistry } from './node-registry.js';
@@ -31,6 +31,15 @@ export class BudgetService {
     await this.#budgets.change(nodes, budget);
     const changes = nodes.map((node, index) => ({ node, before: could[index] ?? null, after: this.#budgetOf(node) }));
     return { nodes: [...nodes], changes };
+  }
+
+  /** The rates of every node that is known, in the order of their names. */
+  list(): ListBudgetsResponse {
+    const budgets = [...this.#registry.all()].map((record) => {
+      const set = this.#budgets.setFor(record.name);
+      return { node: record.name, budget: this.#budgets.budget(record), set: set ? ratesOf(set) : null };
+    });
+    return { budgets: budgets.sort((a, b) => (a.node < b.node ? -1 : 1)) };
   }
 
   #budgetOf(node: string): Budget | null {
@@ -80,6 +89,12 @@ function checkBudgetChange(request: SetBudgetRequest__Output, registry: NodeRegi
       historyBytesPerSecond: rate('history_bytes_per_second', budget.historyBytesPerSecond),
     },
   };
+}
+
+/** 0: not set. */
+function ratesOf(set: SavedBudget): Budget {
+  const { liveBytesPerSecond = 0, liveEventsPerSecond = 0, historyBytesPerSecond = 0 } = set;
+  return { liveBytesPerSecond, liveEventsPerSecond, historyBytesPerSecond };
 }
 
 /** Returns undefined for 0, which means that the rate is not set. Throws invalid_argument from 2^53 on. */

@@ -34,9 +34,10 @@ export function callFailure(error: BackplaneError): CallFailure {
 export function statusDetails(error: BackplaneError): Buffer {
   const { code, message, grpcStatus, details } = error;
   const { field, retryAfterMs } = details;
-  const parts = [any('ErrorInfo', errorInfo(code, details))];
-  if (field !== undefined) parts.push(any('BadRequest', chunk(1, Buffer.concat([text(1, field), text(2, message)]))));
-  if (retryAfterMs !== undefined) parts.push(any('RetryInfo', chunk(1, duration(retryAfterMs))));
+  const parts = [packed('ErrorInfo', errorInfo(code, details))];
+  if (field !== undefined)
+    parts.push(packed('BadRequest', chunk(1, Buffer.concat([text(1, field), text(2, message)]))));
+  if (retryAfterMs !== undefined) parts.push(packed('RetryInfo', chunk(1, duration(retryAfterMs))));
   return Buffer.concat([number(1, grpcStatus), text(2, message), ...parts]);
 }
 
@@ -65,7 +66,7 @@ function errorInfo(code: ErrorCode, details: BackplaneError['details']): Buffer 
   return Buffer.concat([text(1, code), text(2, DOMAIN), ...entries]);
 }
 
-function any(type: string, value: Buffer): Buffer {
+function packed(type: string, value: Buffer): Buffer {
   return chunk(3, Buffer.concat([text(1, `${TYPE_PREFIX}${type}`), chunk(2, value)]));
 }
 

@@ -26,7 +26,10 @@ export function isAfter(a: Place, b: Place): boolean {
   return lanes === 0 ? (a.tie ?? 0) > (b.tie ?? 0) : lanes > 0;
 }
 
-/** Reads until `take` returns false or the stream ends. @throws when nothing comes for 60 s, unless it may be `quiet` */
+/**
+ * Reads until `take` returns false or the stream ends. @throws when nothing comes for 60 s, unless it may be `quiet`,
+ * and when the stream ends with an error
+ */
 export async function readLines<R = Result>(
   response: Response,
   take: (result: R) => boolean,
@@ -44,7 +47,10 @@ export async function readLines<R = Result>(
       const lines = text.split('\n');
       text = lines.pop()!;
       for (const line of lines) {
-        if (line !== '' && !take((JSON.parse(line) as { result: R }).result)) return;
+        const { result, error } = JSON.parse(line) as { result?: R; error?: { detail: string } };
+        if (error) throw new Error(error.detail);
+        // The last line says why the stream ended.
+        if (result === undefined || !take(result)) return;
       }
     }
   } finally {
