@@ -89,7 +89,7 @@ const address = z.string().refine(isAddress, 'must be host:port, like 127.0.0.1:
 
 /** As browsers write it: no path, no slash at its end, and no port that the scheme has anyway. */
 function isOrigin(text: string): boolean {
-  return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
+  return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text;
 }
 
 function list(check: (item: string) => boolean, [min, max]: Bounds, form: string) {
