@@ -1,10 +1,17 @@
 /** Whatever is answered over HTTP is as the served OpenAPI document says, to the field: see ApiDocument. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import fc from 'fast-check';
+import { EventWriter } from '../../../src/wire/event/event-writer.js';
+import { encodeEventBatch } from '../../../src/wire/frame/splice.js';
+import { responseToJson } from '../../../src/wire/message-json.js';
+import { subscribeResponseCodec } from '../../../src/wire/messages.js';
+import { event } from '../../harness/arbitrary/event-arbitrary.js';
 import { ApiDocument } from '../../harness/broker/api-document.js';
 import { Harness, range } from '../../harness/broker/harness.js';
 import { HttpStream } from '../../harness/broker/http-stream.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
+import { runs } from '../../harness/runs.js';
 import { until } from '../../harness/until.js';
 
 let harness: Harness;
@@ -141,6 +148,21 @@ test('every line and every server-sent event is as the document says', async () 
         : ['event,history', 'cursor,event,history', 'accepted', 'gap', 'coverage', 'end'];
     for (const kind of expected) assert.ok(kinds.has(kind), `${kind} among ${[...kinds].join(' ')}`);
   }
+});
+
+test('every event that a node may write is as the document says', () => {
+  const writer = new EventWriter();
+  const header = { node: 'a', topic: 'process', history: true, cursor: 'c' };
+  fc.assert(
+    fc.property(event, (written) => {
+      writer.write(written);
+      const bytes = encodeEventBatch(header, [Buffer.from(writer.take())]);
+      for (const result of responseToJson(subscribeResponseCodec.decode(bytes, bytes.length))) {
+        api.checkItem('GET', '/v1/events', 'application/x-ndjson', JSON.parse(JSON.stringify({ result })));
+      }
+    }),
+    { numRuns: runs(200) },
+  );
 });
 
 test('the judge refuses what the document does not name', () => {
