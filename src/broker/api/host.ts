@@ -25,12 +25,14 @@ export function checkSite({ headers }: Pick<IncomingMessage, 'headers'>, allowed
     throw new BackplaneError(
       'permission_denied',
       `Sec-Fetch-Site must be same-origin or none, got ${shown(String(site))}: pages of other sites are served only where http.origins names them`,
+      { field: 'Sec-Fetch-Site' },
     );
   }
   if (site !== undefined || origin === undefined || origin === `http://${host}` || origin === `https://${host}`) return;
   throw new BackplaneError(
     'permission_denied',
     `Origin must be that of this address, got ${shown(origin)}: pages of other sites are served only where http.origins names them`,
+    { field: 'Origin' },
   );
 }
 
@@ -52,5 +54,6 @@ export function checkHost(header: string | undefined, listening: AddressInfo | s
   throw new BackplaneError(
     'permission_denied',
     `Host must be localhost, 127.0.0.1 or [::1] where HTTP listens on loopback, got ${shown(header)}`,
+    { field: 'Host' },
   );
 }

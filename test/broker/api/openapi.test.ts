@@ -112,24 +112,34 @@ test('refusals are problems with the field, and where it is a filter with the pl
   assert.deepEqual([parameter.field, parameter.suggestion], ['sinc', 'since']);
 });
 
-test('every line and every server-sent event is as the document says', async () => {
-  const agent = await recorded();
-  for (const accept of ['application/x-ndjson', 'text/event-stream']) {
-    const streams: HttpStream[] = [];
-    for (const query of ['since=1h', 'since=1h&limit=3', 'since=1h&follow=true', 'cursor=nonsense', 'since=x']) {
-      const stream = await HttpStream.open(url(`/v1/events?${query}`), { headers: { accept } });
-      if (stream.response.ok) streams.push(stream);
-    }
-    await until('live', () => streams[2]!.pids.length >= 49);
+const KINDS: Readonly<Record<string, readonly string[]>> = {
+  'application/x-ndjson': [
+    ...['event,history', 'cursor,event,history', 'accepted', 'gap', 'nodeStatus', 'watermark', 'coverage', 'end'],
+    'error',
+  ],
+  'text/event-stream': ['message', 'accepted', 'gap', 'node', 'watermark', 'coverage', 'end', 'problem'],
+};
+
+for (const [accept, kinds] of Object.entries(KINDS)) {
+  test(`every item of ${accept} is as the document says`, async () => {
+    const agent = await recorded();
+    const open = (query: string) => HttpStream.open(url(`/v1/events?${query}`), { headers: { accept } });
+    const [live, quiet] = [await open('since=1h&follow=true'), await open('follow=true&filter=process.pid==424242')];
+    const streams = [live, quiet, await open('since=1h'), await open('since=1h&limit=3')];
+    if (accept === 'text/event-stream') streams.push(await open('cursor=nonsense'));
+    await until('live', () => /coverage/.test(live.text) && /accepted/.test(quiet.text));
     agent.shedding = true;
     for (const pid of range(100, 110)) agent.recorder.record('process.exec', pid);
     agent.publish();
     agent.shedding = false;
     for (const pid of range(110, 120)) agent.recorder.record('process.exec', pid);
     agent.publish();
-    await until('a gap and events', () => streams[2]!.pids.length >= 59 && /gap/.test(streams[2]!.text));
-    streams[2]!.close();
-    await until('ends', () => streams.every(({ done }) => done));
+    await until('a gap and events', () => live.pids.length >= 59 && /gap/.test(live.text));
+    await until('a watermark', () => /watermark/.test(quiet.text));
+    agent.kill();
+    await until('that the node is gone', () => /NODE_STATE_GONE/.test(quiet.text));
+    await harness.broker.drain();
+    await until('all ends', () => streams.every(({ done }) => done));
     const items = streams.flatMap((stream): (readonly [string, object])[] =>
       stream.isLines
         ? stream.lines.map((line) => [
@@ -141,14 +151,10 @@ test('every line and every server-sent event is as the document says', async () 
         : stream.events.map((event) => [event.event ?? '', event]),
     );
     for (const [, item] of items) api.checkItem('GET', '/v1/events', accept, item);
-    const kinds = new Set(items.map(([kind]) => kind));
-    const expected =
-      accept === 'text/event-stream'
-        ? ['message', 'accepted', 'gap', 'coverage', 'end', 'problem']
-        : ['event,history', 'cursor,event,history', 'accepted', 'gap', 'coverage', 'end'];
-    for (const kind of expected) assert.ok(kinds.has(kind), `${kind} among ${[...kinds].join(' ')}`);
-  }
-});
+    const came = new Set(items.map(([kind]) => kind));
+    for (const kind of kinds) assert.ok(came.has(kind), `${kind} among ${[...came].join(' ')}`);
+  });
+}
 
 test('every event that a node may write is as the document says', () => {
   const writer = new EventWriter();

@@ -82,11 +82,9 @@ export class Router {
 
   #at(path: string): { readonly routes: readonly Route[]; readonly path: Readonly<Record<string, string>> } {
     const given = path.split('/').map((part) => decoded(part, path));
-    if (!given.some(isDots)) {
-      for (const { parts, routes } of this.#paths) {
-        const parameters = parametersOf(parts, given);
-        if (parameters !== undefined) return { routes, path: parameters };
-      }
+    for (const { parts, routes } of this.#paths) {
+      const parameters = parametersOf(parts, given);
+      if (parameters !== undefined) return { routes, path: parameters };
     }
     throw new BackplaneError('not_found', `there is nothing at ${shown(path)}: see GET /`);
   }
@@ -123,9 +121,4 @@ function decoded(part: string, path: string): string {
   }
   if (!/\p{Cc}/u.test(text)) return text;
   throw new BackplaneError('invalid_argument', `${shown(path)}: the path must not have control characters`);
-}
-
-/** Steps up and down in a path are not followed. */
-function isDots(part: string): boolean {
-  return part === '.' || part === '..';
 }
