@@ -1,7 +1,7 @@
 /** The OpenAPI document that a broker serves, as a judge of its answers that knows no other fields than those it names. */
 import assert from 'node:assert/strict';
 import { Validator } from '@seriousme/openapi-schema-validator';
-import { Ajv2020 } from 'ajv/dist/2020.js';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 
 interface Schema {
   readonly [keyword: string]: unknown;
@@ -19,6 +19,7 @@ interface Content {
 
 export class ApiDocument {
   readonly #ajv = new Ajv2020({ strict: false, validateFormats: false });
+  readonly #validators = new Map<Schema, ValidateFunction>();
 
   private constructor(
     readonly document: {
@@ -57,9 +58,14 @@ export class ApiDocument {
     this.#check(content.schema, body, `${method} ${path}`);
   }
 
+  #compile(schema: Schema): ValidateFunction {
+    const validate = this.#ajv.compile(typeof schema.$ref === 'string' ? { $ref: `api${schema.$ref}` } : schema);
+    this.#validators.set(schema, validate);
+    return validate;
+  }
+
   #check(schema: Schema, value: unknown, what: string): void {
-    const ref = typeof schema.$ref === 'string' ? { $ref: `api${schema.$ref}` } : schema;
-    const validate = this.#ajv.compile(ref);
+    const validate = this.#validators.get(schema) ?? this.#compile(schema);
     if (validate(value)) return;
     assert.fail(`${what}: ${JSON.stringify(validate.errors)}\n${JSON.stringify(value).slice(0, 2_000)}`);
   }
