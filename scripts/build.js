@@ -17,6 +17,7 @@ import * as esbuild from 'esbuild';
 import protobuf from 'protobufjs';
 import { bundle } from './bundle.js';
 import { keepCompiled } from './compiled.js';
+import { jsonSchemas } from './json-schema.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DIST = path.join(ROOT, 'dist');
@@ -102,7 +103,7 @@ async function make(id) {
         await allEnded([check(making), modules(making)]);
         await bundle(path.join(making, 'src'), path.join(making, 'program'));
       })(),
-      schema(path.join(making, 'descriptors/backplane.json')),
+      schemas(path.join(making, 'descriptors')),
       descriptors('proto', path.join(making, 'descriptors/backplane.binpb')),
       descriptors('node_modules/grpc-health-check/proto', path.join(making, 'descriptors/health.binpb')),
     ]);
@@ -123,7 +124,7 @@ const GENERATOR = [
   ...['--longs=String', '--enums=String', '--bytes=Buffer', '--oneofs', '--defaults'],
   ...['--includeDirs=proto', '--grpcLib=@grpc/grpc-js', '--importFileExtension=.js'],
 ];
-const PROTOS = ['event', 'subscription', 'uplink'].map((name) => `backplane/v1/${name}.proto`);
+const PROTOS = ['event', 'subscription', 'http', 'uplink'].map((name) => `backplane/v1/${name}.proto`);
 
 /** The types. What is known of them from the last build is kept, and taken along whole, since builds may run at once. */
 async function check(making) {
@@ -157,12 +158,13 @@ function modules(making) {
   });
 }
 
-/** The .proto files parsed: each start of a process would take 0.1 s to do it. */
-async function schema(to) {
+/** The .proto files parsed: each start of a process would take 0.1 s to do it. And as JSON Schemas, with comments. */
+async function schemas(to) {
   const root = new protobuf.Root();
   root.resolvePath = (_importer, name) => path.join(ROOT, 'proto', name);
-  await root.load(PROTOS);
-  fs.writeFileSync(to, JSON.stringify(root));
+  await root.load(PROTOS, { alternateCommentMode: true });
+  fs.writeFileSync(path.join(to, 'backplane.json'), JSON.stringify(root));
+  fs.writeFileSync(path.join(to, 'json-schema.json'), JSON.stringify(jsonSchemas(root)));
 }
 
 function descriptors(from, to) {

@@ -79,5 +79,5 @@ function parseSetting(key: SettingKey, text: string, origin: string): unknown {
   const reason = result.error.issues[0]?.message ?? 'is not valid';
   const where = origin === 'default' ? `the default; set ${flagName(key)}` : origin;
   const shown = JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
-  throw new BackplaneError('invalid_argument', `${key} ${reason}, got ${shown} (${where})`, { key });
+  throw new BackplaneError('invalid_argument', `${key} ${reason}, got ${shown} (${where})`, { field: key });
 }

@@ -13,7 +13,10 @@ export type ErrorCode =
   | 'not_found'
   | 'already_exists'
   | 'resource_exhausted'
+  | 'too_large'
+  | 'deadline_exceeded'
   | 'failed_precondition'
+  | 'fenced'
   | 'unauthenticated'
   | 'permission_denied'
   | 'unavailable'
@@ -30,7 +33,10 @@ const MAPPING: Record<ErrorCode, { grpc: status; http: number; exit: number }> =
   not_found: { grpc: 5, http: 404, exit: 1 },
   already_exists: { grpc: 6, http: 409, exit: 1 },
   resource_exhausted: { grpc: 8, http: 429, exit: 1 },
-  failed_precondition: { grpc: 9, http: 412, exit: 1 },
+  too_large: { grpc: 8, http: 413, exit: 2 },
+  deadline_exceeded: { grpc: 4, http: 408, exit: 1 },
+  failed_precondition: { grpc: 9, http: 409, exit: 1 },
+  fenced: { grpc: 10, http: 409, exit: 1 },
   unauthenticated: { grpc: 16, http: 401, exit: 2 },
   permission_denied: { grpc: 7, http: 403, exit: 1 },
   unavailable: { grpc: 14, http: 503, exit: 1 },
@@ -39,13 +45,39 @@ const MAPPING: Record<ErrorCode, { grpc: status; http: number; exit: number }> =
   internal: { grpc: 13, http: 500, exit: 1 },
 };
 
+/** What programs can use of an error, besides its code. */
+export interface ErrorDetails {
+  /** The field, parameter or setting that the error is about, by the name that the caller uses. */
+  readonly field?: string | undefined;
+  /** The place in a filter, in characters: line and column count from 1. */
+  readonly line?: number | undefined;
+  readonly column?: number | undefined;
+  readonly length?: number | undefined;
+  /** A known name that was probably meant, in place of what stands in the field or at the column. */
+  readonly suggestion?: string | undefined;
+  /** cursor_expired: the oldest offset that the log still has. */
+  readonly oldest?: string | undefined;
+  /** After this many milliseconds the same request may succeed. */
+  readonly retryAfterMs?: number | undefined;
+  /** A broker refused the request itself. */
+  readonly refused?: boolean | undefined;
+  /** The system's code for a file that could not be read. */
+  readonly system?: string | undefined;
+}
+
+const CODES: ReadonlySet<string> = new Set(Object.keys(MAPPING));
+
+export function isErrorCode(text: string): text is ErrorCode {
+  return CODES.has(text);
+}
+
 export class BackplaneError extends Error {
   override readonly name = 'BackplaneError';
 
   constructor(
     readonly code: ErrorCode,
     message: string,
-    readonly details: Readonly<Record<string, unknown>> = {},
+    readonly details: ErrorDetails = {},
   ) {
     super(sendable(message));
   }
@@ -80,6 +112,16 @@ export function asBackplaneError(cause: unknown): BackplaneError {
 }
 
 /** An error for an invalid given value. @param field the name by which the caller knows it */
-export function invalid(field: string, problem: string): BackplaneError {
-  return new BackplaneError('invalid_argument', `${field}: ${problem}`);
+export function invalid(field: string, problem: string, details: ErrorDetails = {}): BackplaneError {
+  return new BackplaneError('invalid_argument', `${field}: ${problem}`, { field, ...details });
+}
+
+/** Cursors are only ever about the field `cursor`. */
+export function cursorInvalid(message: string): BackplaneError {
+  return new BackplaneError('cursor_invalid', message, { field: 'cursor' });
+}
+
+/** @param oldest the oldest offset that the log still has, where that is why */
+export function cursorExpired(message: string, oldest?: number): BackplaneError {
+  return new BackplaneError('cursor_expired', message, { field: 'cursor', oldest: oldest?.toString() });
 }

@@ -351,6 +351,18 @@ export const HTTP_PIPELINED_MAX = 16;
 /** How long the bytes after a refused request are read and dropped, so that the answer arrives. */
 export const HTTP_LINGER_MS = 1_000;
 
+/** Silence on a stream of server-sent events, after which a comment is sent; and how soon browsers come back. */
+export const EVENT_STREAM_COMMENT_MS = 15_000;
+export const EVENT_STREAM_RETRY_MS = 2_000;
+/** How soon to ask again where there was no room, or the broker was shutting down. */
+export const RETRY_AFTER_MS = 2_000;
+/** Origins of other pages that are served. */
+export const HTTP_ORIGINS_MAX = 64;
+/** Buckets of a histogram, and the gaps that it lists. */
+export const HISTOGRAM_BUCKETS_MAX = 240;
+export const HISTOGRAM_BUCKETS_DEFAULT = 60;
+export const HISTOGRAM_GAPS_MAX = 256;
+
 /** Interest outlives its lost subscriber by this time. */
 export const INTEREST_GRACE_MS = 30_000;
 /** How long a subscriber waits for nodes to acknowledge its interest. */

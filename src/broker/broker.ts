@@ -7,6 +7,7 @@ import { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-note.js';
+import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
 import {
   AUDIT_BYTES_MAX,
@@ -62,6 +63,8 @@ export interface BrokerOptions {
   /** host:port; port 0 chooses a free port. */
   readonly grpcListen: string;
   readonly httpListen: string;
+  /** Origins of pages of other sites that HTTP serves; none by default. */
+  readonly httpOrigins?: readonly string[];
   /** Allows listening on addresses beyond loopback, without encryption. */
   readonly insecure: boolean;
   /** Calls must carry the token in DATA_DIR/token, which is made if it is missing. */
@@ -197,9 +200,8 @@ function assemble(
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
   const listings = new Listings(facts, registry, budgets, subscriptions, ingest, store, trouble, () => totals.events);
-  const uplink = new UplinkService(registry, budgets, ingest, (what, { code, message }) => {
-    logger.warn({ code }, `${what}: ${message}`);
-  });
+  const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
+  const uplink = new UplinkService(registry, budgets, ingest, refused);
   const trail = auditTrail(dir, logger);
   const budgetService = new BudgetService(registry, budgets, trail);
   const forgetService = new ForgetService(registry, trail);
@@ -217,11 +219,15 @@ function assemble(
   addReflection(grpc);
   const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate);
   const http = new HttpApi({
-    forget: (glob, peer) => forgetService.forget([glob], peer),
+    version: options.version,
     subscriptions,
+    registry,
     listings,
+    budgets: budgetService,
+    forgetting: forgetService,
     metrics,
     gate,
+    origins: options.httpOrigins ?? [],
     notReady: () => (state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
   return {

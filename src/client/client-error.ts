@@ -1,6 +1,7 @@
 /** Converts gRPC failures to BackplaneError. The broker's message is kept: it names the field and the remedy. */
-import { status } from '@grpc/grpc-js';
+import { type Metadata, status } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError, type ErrorCode } from '../errors.js';
+import { codeOfStatus, DETAILS_KEY } from '../wire/grpc/status-details.js';
 
 /** gRPC status to error code. After `unavailable`, another broker, or the same one later, may answer. */
 const CODES: Readonly<Partial<Record<status, ErrorCode>>> = {
@@ -26,11 +27,12 @@ const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'not_found',
   'already_exists',
   'failed_precondition',
+  'fenced',
   'permission_denied',
 ]);
 
 export function clientError(thrown: unknown): BackplaneError {
-  const { code, details } = thrown as { code?: unknown; details?: unknown };
+  const { code, details, metadata } = thrown as { code?: unknown; details?: unknown; metadata?: Metadata };
   if (thrown instanceof BackplaneError || typeof code !== 'number' || typeof details !== 'string') {
     return asBackplaneError(thrown);
   }
@@ -38,7 +40,10 @@ export function clientError(thrown: unknown): BackplaneError {
   if (code === status.INTERNAL && /RST_STREAM|ECONNRESET|GOAWAY|session/i.test(details)) {
     return new BackplaneError('unavailable', details);
   }
-  const error = CODES[code as status] ?? 'internal';
+  const [encoded] = metadata?.get(DETAILS_KEY) ?? [];
+  // What no broker said is from the library, or from a proxy: then the status has to do.
+  const told = Buffer.isBuffer(encoded) ? codeOfStatus(encoded) : undefined;
+  const error = told ?? CODES[code as status] ?? 'internal';
   const refused = REFUSALS.has(error);
   return new BackplaneError(error, error === 'unavailable' ? reason(details) : details, { refused });
 }

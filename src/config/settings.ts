@@ -87,6 +87,11 @@ const ADDRESS = /^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):(\d{1,5})$/;
 const isAddress = (text: string) => Number(ADDRESS.exec(text)?.[2] ?? 65_536) < 65_536;
 const address = z.string().refine(isAddress, 'must be host:port, like 127.0.0.1:8484 or [::1]:8484');
 
+/** As browsers write it: no path, no slash at its end, and no port that the scheme has anyway. */
+function isOrigin(text: string): boolean {
+  return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text;
+}
+
 function list(check: (item: string) => boolean, [min, max]: Bounds, form: string) {
   const schema = z
     .string()
@@ -110,6 +115,11 @@ const profiles = z
 export const SETTINGS = {
   'grpc.listen': setting(address, '127.0.0.1:8484', 'where the broker listens for agents and subscribers'),
   'http.listen': setting(address, '127.0.0.1:8485', 'where the broker listens for HTTP'),
+  'http.origins': {
+    ...list(isOrigin, [0, limits.HTTP_ORIGINS_MAX], 'origins, like https://console.example:8443'),
+    fallback: '',
+    summary: 'origins whose pages may use HTTP, besides its own (comma-separated)',
+  },
   'data.dir': setting(z.string().min(1, 'must not be empty'), './data', 'directory of recorder and log'),
   'node.name': setting(
     z
@@ -298,6 +308,7 @@ export function metavariable(key: keyof typeof METAVARIABLES): string {
 const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.token'>, string>> = {
   'grpc.listen': 'host:port',
   'http.listen': 'host:port',
+  'http.origins': 'origin,...',
   'data.dir': 'directory',
   'node.name': 'name',
   brokers: 'host:port',

@@ -2,9 +2,9 @@
  * The fields that a subscription asks for, in canonical form: paths as in the
  * proto, sorted, each once, none below another. JSON's names are taken too.
  */
-import { BackplaneError } from '../errors.js';
+import { invalid } from '../errors.js';
 import { FIELDS_MAX } from '../limits.js';
-import { snakePath, suggestion } from '../text/nearest.js';
+import { didYouMean, nearest, snakePath } from '../text/nearest.js';
 import { shown } from '../text/shown.js';
 import { EVENT_FIELDS, NAMED_FIELDS } from '../wire/event/field-mask.js';
 
@@ -14,7 +14,7 @@ const BESIDE: ReadonlySet<string> = new Set(['topic', 'node']);
 /** @throws BackplaneError invalid_argument naming an unknown path and the nearest known one. None: the usual fields. */
 export function checkFields(given: readonly string[], field = 'fields'): readonly string[] {
   if (given.length > FIELDS_MAX) {
-    throw new BackplaneError('invalid_argument', `${field}: must be at most ${FIELDS_MAX}, got ${given.length}`);
+    throw invalid(field, `must be at most ${FIELDS_MAX}, got ${given.length}`);
   }
   const paths = [...new Set(given.map((path) => fieldPath(path, field)))].filter((path) => !BESIDE.has(path)).sort();
   if (paths.length === 0) return given.length === 0 ? [] : ['type'];
@@ -41,8 +41,8 @@ export function protoPath(given: string, field: string): string {
   const snake = snakePath(name);
   const path = FILTER_NAMES.get(snake) ?? snake;
   if (EVENT_FIELDS.some((leaf) => leaf === path || leaf.startsWith(`${path}.`))) return path;
-  const near = suggestion(path, [...EVENT_FIELDS, ...FILTER_NAMES.keys()]);
-  throw new BackplaneError('invalid_argument', `${field}: unknown field ${shown(name)}${near}`);
+  const near = nearest(path, [...EVENT_FIELDS, ...FILTER_NAMES.keys()]);
+  throw invalid(field, `unknown field ${shown(name)}${didYouMean(near)}`, { suggestion: near });
 }
 
 function fieldPath(given: string, field: string): string {

@@ -99,7 +99,7 @@ export function compilePredicate(options: PredicateOptions): Predicate {
   const id = predicateId(topics, canonical, includeSelf, fields);
   const mayMatch = typeTest(root, wanted, hostName);
   if (options.refuseImpossible === true && !topics.some((topic) => TOPICS[topic]?.types.some(mayMatch))) {
-    throw new BackplaneError('filter_invalid', `filter: ${whyImpossible(root, topics)}`);
+    throw new BackplaneError('filter_invalid', `filter: ${whyImpossible(root, topics)}`, { field: 'filter' });
   }
   return {
     id,
@@ -151,7 +151,8 @@ function checkCanonical(canonical: string): void {
     tokensOf(canonical);
   } catch (cause) {
     const reason = (cause as Error).message.replace(/^filter: /, '');
-    throw new BackplaneError('filter_invalid', `filter: too large when written in canonical form: ${reason}`);
+    const problem = `too large when written in canonical form: ${reason}`;
+    throw new BackplaneError('filter_invalid', `filter: ${problem}`, { field: 'filter' });
   }
 }
 

@@ -4,7 +4,7 @@
 const COMPARED_CHARACTERS_MAX = 64;
 
 /** The candidate nearest to `name`, or undefined when none is near enough to be worth a guess. */
-function nearest(name: string, candidates: Iterable<string>): string | undefined {
+export function nearest(name: string, candidates: Iterable<string>): string | undefined {
   const wanted = comparable(name);
   if (wanted === '') return undefined;
   let best: string | undefined;
@@ -21,13 +21,22 @@ function nearest(name: string, candidates: Iterable<string>): string | undefined
 
 /** `, did you mean "x"?`, or nothing. */
 export function suggestion(name: string, candidates: Iterable<string>): string {
-  const found = nearest(name, candidates);
+  return didYouMean(nearest(name, candidates));
+}
+
+/** The same for a name that nearest() found. */
+export function didYouMean(found: string | undefined): string {
   return found === undefined ? '' : `, did you mean "${found}"?`;
 }
 
 /** `process.commandArgs` as `process.command_args`: JSON's spelling as the proto's, which is that of filters. */
 export function snakePath(path: string): string {
   return path.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** The inverse: `process.command_args` as `process.commandArgs`. */
+export function camelPath(path: string): string {
+  return path.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 /** Case and underscores say nothing about what was meant: `commandArgs` is `command_args`. */

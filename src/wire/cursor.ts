@@ -20,7 +20,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { Packr } from 'msgpackr';
-import { BackplaneError } from '../errors.js';
+import { BackplaneError, cursorInvalid } from '../errors.js';
 import {
   CURSOR_BYTES_MAX,
   NAME_BYTES_MAX,
@@ -318,5 +318,5 @@ function name(value: unknown): string {
 }
 
 function bad(message: string): BackplaneError {
-  return new BackplaneError('cursor_invalid', `cursor ${message}`);
+  return cursorInvalid(`cursor ${message}`);
 }

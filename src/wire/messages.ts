@@ -12,7 +12,11 @@ import type { ExplainResponse } from './gen/backplane/v1/ExplainResponse.js';
 import type { ForgetNodesRequest__Output } from './gen/backplane/v1/ForgetNodesRequest.js';
 import type { ForgetNodesResponse } from './gen/backplane/v1/ForgetNodesResponse.js';
 import type { GetStatusResponse } from './gen/backplane/v1/GetStatusResponse.js';
+import type { HistogramRequest__Output } from './gen/backplane/v1/HistogramRequest.js';
+import type { HistogramResponse } from './gen/backplane/v1/HistogramResponse.js';
 import type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
+import type { ListBudgetsResponse } from './gen/backplane/v1/ListBudgetsResponse.js';
+import type { ListFieldsResponse } from './gen/backplane/v1/ListFieldsResponse.js';
 import type { ListNodesResponse } from './gen/backplane/v1/ListNodesResponse.js';
 import type { ListSubscriptionsResponse } from './gen/backplane/v1/ListSubscriptionsResponse.js';
 import type { ListTopicsResponse } from './gen/backplane/v1/ListTopicsResponse.js';
@@ -34,15 +38,20 @@ export type { ControlResponse, ControlResponse__Output } from './gen/backplane/v
 export type { Coverage__Output as Coverage } from './gen/backplane/v1/Coverage.js';
 export type { Event__Output as EventMessage } from './gen/backplane/v1/Event.js';
 export type { EventBatch__Output as EventBatchMessage } from './gen/backplane/v1/EventBatch.js';
+export type { ExplainRequest__Output } from './gen/backplane/v1/ExplainRequest.js';
 export type { ExplainResponse, ExplainResponse__Output } from './gen/backplane/v1/ExplainResponse.js';
 export type { ForgetNodesResponse__Output } from './gen/backplane/v1/ForgetNodesResponse.js';
 export type { Gap__Output } from './gen/backplane/v1/Gap.js';
 export type { GetStatusResponse, GetStatusResponse__Output } from './gen/backplane/v1/GetStatusResponse.js';
 export type { Hello, Hello__Output } from './gen/backplane/v1/Hello.js';
+export type { HistogramRequest__Output } from './gen/backplane/v1/HistogramRequest.js';
+export type { HistogramResponse } from './gen/backplane/v1/HistogramResponse.js';
 export type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
 export type { HistoryQuery__Output } from './gen/backplane/v1/HistoryQuery.js';
 export type { Interest__Output } from './gen/backplane/v1/Interest.js';
 export type { Lease__Output } from './gen/backplane/v1/Lease.js';
+export type { ListBudgetsResponse } from './gen/backplane/v1/ListBudgetsResponse.js';
+export type { ListFieldsResponse } from './gen/backplane/v1/ListFieldsResponse.js';
 export type { ListNodesResponse, ListNodesResponse__Output } from './gen/backplane/v1/ListNodesResponse.js';
 export type {
   ListSubscriptionsResponse,
@@ -84,6 +93,10 @@ export const setBudgetRequestCodec = messageCodec<object, SetBudgetRequest__Outp
 export const setBudgetResponseCodec = messageCodec<SetBudgetResponse, unknown>('SetBudgetResponse');
 export const forgetNodesRequestCodec = messageCodec<object, ForgetNodesRequest__Output>('ForgetNodesRequest');
 export const forgetNodesResponseCodec = messageCodec<ForgetNodesResponse, unknown>('ForgetNodesResponse');
+export const histogramRequestCodec = messageCodec<object, HistogramRequest__Output>('HistogramRequest');
+export const histogramResponseCodec = messageCodec<HistogramResponse, unknown>('HistogramResponse');
+export const listBudgetsResponseCodec = messageCodec<ListBudgetsResponse, unknown>('ListBudgetsResponse');
+export const listFieldsResponseCodec = messageCodec<ListFieldsResponse, unknown>('ListFieldsResponse');
 export const emptyCodec = messageCodec<Empty, Empty>('LiveResponse');
 
 const NS_PER_S = 1_000_000_000n;

@@ -9,6 +9,7 @@ import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs/light.js';
 import { BackplaneError } from '../errors.js';
 import { builtFile } from '../package-files.js';
+import { readMessage } from './json-reader.js';
 
 const PACKAGE = 'backplane.v1';
 const FORM: protobuf.IConversionOptions = { longs: String, enums: String, defaults: true, oneofs: true };
@@ -23,8 +24,10 @@ export function messageType(name: string): protobuf.Type {
 
 export interface MessageCodec<In extends object, Out> {
   encode(message: In): Buffer;
-  /** Throws invalid_argument when the bytes do not encode such a message or are more than `bytesMax`. */
+  /** Throws invalid_argument when the bytes do not encode such a message, too_large when they are more than `bytesMax`. */
   decode(bytes: Buffer, bytesMax: number): Out;
+  /** From protojson, as `decode` gives it. Throws invalid_argument that names the field: see readMessage. */
+  fromJson(json: unknown): Out;
 }
 
 /** `name` is that of a message in backplane.v1. */
@@ -34,7 +37,7 @@ export function messageCodec<In extends object, Out>(name: string): MessageCodec
     encode: (message) => encode(type, message),
     decode(bytes, bytesMax) {
       if (bytes.length > bytesMax) {
-        throw new BackplaneError('invalid_argument', `${name} must be at most ${bytesMax} bytes, got ${bytes.length}`);
+        throw new BackplaneError('too_large', `${name} must be at most ${bytesMax} bytes, got ${bytes.length}`);
       }
       try {
         return decode(type, bytes) as Out;
@@ -43,6 +46,7 @@ export function messageCodec<In extends object, Out>(name: string): MessageCodec
         throw new BackplaneError('invalid_argument', `${name} cannot be decoded: ${reason}`);
       }
     },
+    fromJson: (json) => decode(type, encode(type, readMessage(type, json))) as Out,
   };
 }
 

@@ -1,9 +1,9 @@
 /** The public gRPC service. */
 import type { handleUnaryCall, ServerWritableStream, UntypedServiceImplementation } from '@grpc/grpc-js';
-import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { REQUEST_BYTES_MAX } from '../../limits.js';
 import { wallNowNs } from '../../nanoseconds.js';
 import { checkSubscription } from '../../subscriptions/request/subscription-request.js';
+import { callFailure } from '../../wire/grpc/status-details.js';
 import { identityOf } from '../../wire/grpc/stream-gate.js';
 import {
   explainRequestCodec,
@@ -18,13 +18,14 @@ import {
   setBudgetResponseCodec,
   subscribeRequestCodec,
 } from '../../wire/messages.js';
-import { explain } from '../delivery/explanation.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { BudgetService } from '../nodes/budget-service.js';
 import type { ForgetService } from '../nodes/forget-service.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
+import { explainRequest } from './explain.js';
 import { GrpcSink } from './grpc-stream.js';
 import type { Listings } from './listings.js';
+import { inProtoNames } from './proto-names.js';
 
 type SubscribeCall = ServerWritableStream<Buffer, Buffer>;
 
@@ -53,7 +54,10 @@ export class GrpcApi {
     const listings = this.#listings;
     return {
       Subscribe: (call: SubscribeCall) => void this.#subscribe(call),
-      Explain: unary((bytes) => this.#explain(bytes)),
+      Explain: unary((bytes) => {
+        const request = explainRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
+        return explainResponseCodec.encode(explainRequest(request, this.#registry));
+      }),
       ListNodes: unary(() => listNodesResponseCodec.encode(listings.nodes())),
       ListTopics: unary(() => listTopicsResponseCodec.encode(listings.topics())),
       ListSubscriptions: unary(() => listSubscriptionsResponseCodec.encode(listings.subscriptionList())),
@@ -76,20 +80,11 @@ export class GrpcApi {
     try {
       const request = subscribeRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
       const caller = { peer: call.getPeer(), identity: identityOf(call.metadata) };
-      await this.#subscriptions.deliver(checkSubscription(request, nowNs()), sink, caller);
+      await this.#subscriptions.deliver(checkSubscription(request, wallNowNs()), sink, caller);
       sink.end();
     } catch (cause) {
-      const error = inProtoNames(cause);
-      if (!sink.closed.aborted) call.emit('error', { code: error.grpcStatus, details: error.message });
+      if (!sink.closed.aborted) call.emit('error', callFailure(inProtoNames(cause)));
     }
-  }
-
-  #explain(bytes: Buffer): Buffer {
-    const { subscription } = explainRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
-    if (!subscription) throw new BackplaneError('invalid_argument', 'subscription is missing');
-    const checked = checkSubscription(subscription, nowNs());
-    const nodes = this.#registry.connected(checked.nodes.matches);
-    return explainResponseCodec.encode({ plan: explain(checked, this.#registry), nodes });
   }
 }
 
@@ -98,18 +93,7 @@ function unary(answer: (request: Buffer, peer: string) => Buffer | Promise<Buffe
     try {
       respond(null, await answer(call.request, call.getPeer()));
     } catch (cause) {
-      const error = inProtoNames(cause);
-      respond({ code: error.grpcStatus, details: error.message });
+      respond(callFailure(inProtoNames(cause)));
     }
   };
-}
-
-/** Errors name list parameters in the singular, as query strings do. The proto fields are plural. */
-function inProtoNames(cause: unknown): BackplaneError {
-  const { code, message, details } = asBackplaneError(cause);
-  return new BackplaneError(code, message.replace(/^(topic|node): /, '$1s: '), details);
-}
-
-function nowNs(): bigint {
-  return wallNowNs();
 }

@@ -11,24 +11,28 @@ import type { AddressInfo } from 'node:net';
 import { BackplaneError } from '../../errors.js';
 import { shown } from '../../text/shown.js';
 import { isLoopback } from '../access/listen.js';
+import type { Origins } from './origins.js';
 
 /** Allowed values. Undefined is allowed: the request is not from a browser, or from one that does not send it. */
 const SITES: ReadonlySet<string | undefined> = new Set([undefined, 'same-origin', 'none']);
 
-/** @throws BackplaneError permission_denied for a request that a page of another site caused. */
-export function checkSite({ headers }: Pick<IncomingMessage, 'headers'>): void {
+/** @throws BackplaneError permission_denied for a request that a page of another site caused, unless it is one of `allowed`. */
+export function checkSite({ headers }: Pick<IncomingMessage, 'headers'>, allowed: Origins): void {
   const { host, origin } = headers;
+  if (allowed.has(origin)) return;
   const site = headers['sec-fetch-site'];
   if (!SITES.has(site as string | undefined)) {
     throw new BackplaneError(
       'permission_denied',
-      `Sec-Fetch-Site must be same-origin or none, got ${shown(String(site))}: pages of other sites are not served`,
+      `Sec-Fetch-Site must be same-origin or none, got ${shown(String(site))}: pages of other sites are served only where http.origins names them`,
+      { field: 'Sec-Fetch-Site' },
     );
   }
   if (site !== undefined || origin === undefined || origin === `http://${host}` || origin === `https://${host}`) return;
   throw new BackplaneError(
     'permission_denied',
-    `Origin must be that of this address, got ${shown(origin)}: pages of other sites are not served`,
+    `Origin must be that of this address, got ${shown(origin)}: pages of other sites are served only where http.origins names them`,
+    { field: 'Origin' },
   );
 }
 
@@ -50,5 +54,6 @@ export function checkHost(header: string | undefined, listening: AddressInfo | s
   throw new BackplaneError(
     'permission_denied',
     `Host must be localhost, 127.0.0.1 or [::1] where HTTP listens on loopback, got ${shown(header)}`,
+    { field: 'Host' },
   );
 }

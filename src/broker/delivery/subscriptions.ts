@@ -1,11 +1,14 @@
 /** All running subscriptions: admitted under a bound, listed, and ended together when the broker drains. */
 import { BackplaneError } from '../../errors.js';
-import { SUBSCRIPTIONS_MAX } from '../../limits.js';
+import { RETRY_AFTER_MS, SUBSCRIPTIONS_MAX } from '../../limits.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import type { Caller } from '../access/gate.js';
 import type { Sink } from './outlet.js';
 import type { DeliveryContext } from './planned-subscription.js';
 import { Subscription } from './subscription.js';
+
+/** The window's end was reached, or so many events as were asked for were delivered. */
+export type Ending = 'window' | 'limit';
 
 export class Subscriptions {
   readonly #running = new Map<Subscription, { readonly caller: Caller; readonly done: Promise<void> }>();
@@ -31,15 +34,16 @@ export class Subscriptions {
   }
 
   /**
-   * Delivers to the sink until the subscription ends. Throws BackplaneError: what
+   * Delivers to the sink until the subscription ends, and says why it did. Throws BackplaneError: what
    * the subscription or its cursor is refused with, cancelled when the subscriber
    * went, unavailable when the broker drains, resource_exhausted when there are
    * too many subscriptions.
    */
-  async deliver(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<void> {
+  async deliver(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<Ending> {
     if (this.#drained.signal.aborted) throw draining();
     if (this.#running.size >= SUBSCRIPTIONS_MAX) {
-      throw new BackplaneError('resource_exhausted', `at most ${SUBSCRIPTIONS_MAX} subscriptions run at once`);
+      const message = `at most ${SUBSCRIPTIONS_MAX} subscriptions run at once`;
+      throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
     }
     const signal = AbortSignal.any([sink.closed, this.#drained.signal]);
     const subscription = new Subscription(checked, this.#context, sink, signal);
@@ -50,6 +54,7 @@ export class Subscriptions {
     } finally {
       this.#running.delete(subscription);
     }
+    return subscription.outlet.left <= 0 ? 'limit' : 'window';
   }
 
   /** Ends every stream after a last cursor to resume with, and resolves when all have ended. */
@@ -73,5 +78,6 @@ export class Subscriptions {
 }
 
 function draining(): BackplaneError {
-  return new BackplaneError('unavailable', 'the broker is shutting down: resume with the last cursor');
+  const message = 'the broker is shutting down: resume with the last cursor';
+  return new BackplaneError('unavailable', message, { retryAfterMs: RETRY_AFTER_MS });
 }

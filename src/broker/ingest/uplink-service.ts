@@ -6,6 +6,7 @@ import { HELLO_MS, MESSAGE_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX } from '../../lim
 
 import { checkName } from '../../subscriptions/request/names.js';
 import { decodeLiveMessage, SESSION_KEY } from '../../wire/grpc/rpc.js';
+import { type CallFailure, callFailure } from '../../wire/grpc/status-details.js';
 import { controlRequestCodec, emptyCodec, positionToMessage } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
 import { addressOf } from '../access/peer-address.js';
@@ -64,7 +65,7 @@ export class UplinkService {
       const error = asBackplaneError(cause);
       this.#onRefusal(session ? `node ${session.record.name}` : 'an agent', error);
       if (session) session.close(error.message, error);
-      else call.emit('error', { code: error.grpcStatus, details: error.message });
+      else call.emit('error', callFailure(error));
     };
     const helloTimer = setTimeout(() => {
       refuse(new BackplaneError('failed_precondition', `control: hello must come within ${HELLO_MS} ms`));
@@ -206,7 +207,7 @@ export class UplinkService {
 
   #attach(kind: 'live' | 'history', call: UplinkCall, respond: sendUnaryData<Buffer>): NodeSession | undefined {
     let responded = false;
-    const once = (error: { code: number; details: string } | null) => {
+    const once = (error: CallFailure | null) => {
       if (responded) return;
       responded = true;
       respond(error, emptyCodec.encode({}));
@@ -220,8 +221,7 @@ export class UplinkService {
       session.attach(kind, { call, respond: once });
       return session;
     } catch (cause) {
-      const error = asBackplaneError(cause);
-      once({ code: error.grpcStatus, details: error.message });
+      once(callFailure(asBackplaneError(cause)));
       call.resume();
       return undefined;
     }

@@ -2,7 +2,7 @@
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { NODE_GLOBS_MAX } from '../../limits.js';
 import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
-import type { Budget, SetBudgetRequest__Output, SetBudgetResponse } from '../../wire/messages.js';
+import type { Budget, ListBudgetsResponse, SetBudgetRequest__Output, SetBudgetResponse } from '../../wire/messages.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
 import type { NodeBudgets } from './node-budgets.js';
 import type { NodeRegistry } from './node-registry.js';
@@ -33,6 +33,15 @@ export class BudgetService {
     return { nodes: [...nodes], changes };
   }
 
+  /** The rates of every node that is known, in the order of their names. */
+  list(): ListBudgetsResponse {
+    const budgets = [...this.#registry.all()].map((record) => {
+      const set = this.#budgets.setFor(record.name);
+      return { node: record.name, budget: this.#budgets.budget(record), set: set ? ratesOf(set) : null };
+    });
+    return { budgets: budgets.sort((a, b) => (a.node < b.node ? -1 : 1)) };
+  }
+
   #budgetOf(node: string): Budget | null {
     const record = this.#registry.record(node);
     return record === undefined ? null : this.#budgets.budget(record);
@@ -59,17 +68,19 @@ interface BudgetChange {
 function checkBudgetChange(request: SetBudgetRequest__Output, registry: NodeRegistry): BudgetChange {
   const { nodes: globs, budget } = request;
   if (globs.length === 0 || globs.length > NODE_GLOBS_MAX) {
-    throw new BackplaneError(
-      'invalid_argument',
-      `nodes must be 1 to ${NODE_GLOBS_MAX} names or globs, got ${globs.length}`,
-    );
+    const problem = `nodes must be 1 to ${NODE_GLOBS_MAX} names or globs, got ${globs.length}`;
+    throw new BackplaneError('invalid_argument', problem, { field: 'nodes' });
   }
   const { matches } = compileNodeGlobs(globs);
   const nodes = [...registry.all()].map(({ name }) => name).filter(matches);
-  if (nodes.length === 0) throw new BackplaneError('not_found', `no node matches ${globs.join(', ').slice(0, 200)}`);
+  if (nodes.length === 0) {
+    throw new BackplaneError('not_found', `no node matches ${globs.join(', ').slice(0, 200)}`, { field: 'nodes' });
+  }
   if (!budget) return { nodes, budget: undefined };
-  if (budget.burstMs !== 0)
-    throw new BackplaneError('invalid_argument', 'budget.burst_ms is a setting of the node: budget.burst');
+  if (budget.burstMs !== 0) {
+    const problem = 'budget.burst_ms is a setting of the node: budget.burst';
+    throw new BackplaneError('invalid_argument', problem, { field: 'budget.burst_ms' });
+  }
   return {
     nodes,
     budget: {
@@ -80,12 +91,19 @@ function checkBudgetChange(request: SetBudgetRequest__Output, registry: NodeRegi
   };
 }
 
+/** 0: not set. */
+function ratesOf(set: SavedBudget): Budget {
+  const { liveBytesPerSecond = 0, liveEventsPerSecond = 0, historyBytesPerSecond = 0 } = set;
+  return { liveBytesPerSecond, liveEventsPerSecond, historyBytesPerSecond };
+}
+
 /** Returns undefined for 0, which means that the rate is not set. Throws invalid_argument from 2^53 on. */
 function rate(field: string, value: string): number | undefined {
   const number = Number(value);
   if (number === 0) return undefined;
   if (!Number.isSafeInteger(number)) {
-    throw new BackplaneError('invalid_argument', `budget.${field} must be below 2^53, got ${value}`);
+    const problem = `budget.${field} must be below 2^53, got ${value}`;
+    throw new BackplaneError('invalid_argument', problem, { field: `budget.${field}` });
   }
   return number;
 }

@@ -41,13 +41,15 @@ export class ForgetService {
   #gone(globs: readonly string[]): string[] {
     if (globs.length === 0 || globs.length > NODE_GLOBS_MAX) {
       const bound = `1 to ${NODE_GLOBS_MAX} names or globs`;
-      throw new BackplaneError('invalid_argument', `nodes must be ${bound}, got ${globs.length}`);
+      throw new BackplaneError('invalid_argument', `nodes must be ${bound}, got ${globs.length}`, { field: 'nodes' });
     }
     const { matches } = compileNodeGlobs(globs);
     const known = [...this.#registry.all()].filter(({ name }) => matches(name));
     const gone = known.filter(({ connection }) => connection === undefined).map(({ name }) => name);
     const asked = globs.join(', ').slice(0, 200);
-    if (known.length === 0) throw new BackplaneError('not_found', `no known node matches ${asked}`);
+    if (known.length === 0) {
+      throw new BackplaneError('not_found', `no known node matches ${asked}`, { field: 'nodes' });
+    }
     if (gone.length > 0) return gone;
     const message = `${asked} is connected and would be listed again at once: stop its agent first`;
     throw new BackplaneError('failed_precondition', message);

@@ -8,6 +8,7 @@ import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { StreamWriter } from '../../flow/stream-writer.js';
 import { CONTROL_QUEUE_BYTES_MAX, MESSAGE_BYTES_MAX } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
+import { type CallFailure, callFailure } from '../../wire/grpc/status-details.js';
 import {
   type ControlResponse,
   controlRequestCodec,
@@ -22,7 +23,7 @@ import type { NodeRecord } from './node-record.js';
 import type { Admission, NodeRegistry } from './node-registry.js';
 
 export type UplinkCall = ServerReadableStream<Buffer, Buffer>;
-type Respond = (error: { code: number; details: string } | null, response?: Buffer) => void;
+type Respond = (error: CallFailure | null, response?: Buffer) => void;
 
 interface DataStream {
   readonly call: UplinkCall;
@@ -120,7 +121,7 @@ export class NodeSession {
     this.#registry.detach(this);
     this.history.close(`node ${this.record.name} went: ${reason}`);
     const error = cause ?? new BackplaneError('unavailable', reason);
-    const status = { code: error.grpcStatus, details: error.message };
+    const status = callFailure(error);
     for (const { respond } of this.#data.values()) respond(status);
     this.#control.emit('error', status);
   }

@@ -7,6 +7,7 @@ import { packageVersion } from '../../package-files.js';
 export const BROKER_KEYS: readonly SettingKey[] = [
   'grpc.listen',
   'http.listen',
+  'http.origins',
   'insecure',
   'broker.token',
   'data.dir',
@@ -26,6 +27,7 @@ export function brokerOptions(settings: Settings, log: Logger): BrokerOptions {
     dataDir: settings['data.dir'],
     grpcListen: settings['grpc.listen'],
     httpListen: settings['http.listen'],
+    httpOrigins: settings['http.origins'],
     insecure: settings.insecure,
     token: settings['broker.token'],
     log: {

@@ -1,6 +1,6 @@
 /** Functions: their arguments, and those arguments that must be constants because they are compiled once. */
 import { FILTER_PATTERN_INSTRUCTIONS_MAX } from '../../limits.js';
-import { suggestion } from '../../text/nearest.js';
+import { didYouMean, nearest } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
 import { parseDuration, parseTimestamp } from '../../text/time-text.js';
 import type { CheckedExpr, StringTest } from './checked.js';
@@ -44,7 +44,9 @@ export function checkCall(scope: Scope, call: CallSyntax): CheckedExpr {
   if (known) return known(scope, call);
   if (FUNCTIONS.has(name)) throw scope.refuse(call, `"${name}" is written ${name}(...), with nothing before it`);
   if (METHODS.has(name)) throw scope.refuse(call, `"${name}" is written after a value: value.${name}(...)`);
-  throw scope.refuse(call, `unknown function ${shown(name)}${suggestion(name, ALL)}`);
+  const meant = nearest(name, ALL);
+  const details = { length: [...name].length, suggestion: meant };
+  throw scope.refuse(call, `unknown function ${shown(name)}${didYouMean(meant)}`, details);
 }
 
 function onlyArgument(scope: Scope, call: CallSyntax): Syntax {

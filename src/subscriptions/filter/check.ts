@@ -2,7 +2,7 @@
  * Syntax to checked tree. Every name, operator and argument is checked against
  * the schema; the first thing that does not fit is refused at its column.
  */
-import { snakePath, suggestion } from '../../text/nearest.js';
+import { didYouMean, nearest, snakePath } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
 import { checkCall } from './check-calls.js';
 import { checkOperator } from './check-operators.js';
@@ -96,7 +96,12 @@ function checkName(scope: Scope, node: NameSyntax): CheckedExpr {
     throw scope.refuse(node, `"${name}" is a group of fields: name one of them, such as "${example}"`);
   }
   const known = scope.variable === undefined ? FIELDS.keys() : [...FIELDS.keys(), scope.variable];
-  throw scope.refuse(node, `unknown field ${shown(written)}${suggestion(name, known)}`);
+  throw unknownField(scope, node, written, nearest(name, known));
+}
+
+function unknownField(scope: Scope, node: Syntax, written: string, meant: string | undefined): Error {
+  const details = { length: [...written].length, suggestion: meant };
+  return scope.refuse(node, `unknown field ${shown(written)}${didYouMean(meant)}`, details);
 }
 
 function checkHas(scope: Scope, node: Syntax, written: string): CheckedExpr {
@@ -104,9 +109,7 @@ function checkHas(scope: Scope, node: Syntax, written: string): CheckedExpr {
   const field = FIELDS.get(name);
   if (field && 'host' in field) return { kind: 'has', type: 'bool', name, present: () => true };
   const present = field?.present ?? GROUPS.get(name);
-  if (!present) {
-    throw scope.refuse(node, `unknown field ${shown(written)}${suggestion(name, PATHS)}`);
-  }
+  if (!present) throw unknownField(scope, node, written, nearest(name, PATHS));
   return { kind: 'has', type: 'bool', name, present };
 }
 

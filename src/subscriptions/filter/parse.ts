@@ -13,6 +13,8 @@
  *   primary    := literal | ["."] name ["(" [list] ")"] | "(" expression ")" | "[" [list [","]] "]"
  *   list       := expression {"," expression}
  */
+import type { ErrorDetails } from '../../errors.js';
+import { didYouMean } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
 import type { ArithmeticOperator, CompareOperator } from './checked.js';
 import { refusal } from './refusal.js';
@@ -301,11 +303,12 @@ class Parser {
     if (kind === 'end') return this.#refuse(at, 'the filter ends too early');
     const found = /^(?:[A-Za-z0-9_]+|&&|\|\||[=!<>]=|.)/su.exec(this.#text.slice(at))![0];
     const meant = MEANT.get(found.toLowerCase());
-    return this.#refuse(at, `unexpected ${shown(found)}${meant === undefined ? '' : `, did you mean "${meant}"?`}`);
+    const details = { length: found.length, suggestion: meant };
+    return this.#refuse(at, `unexpected ${shown(found)}${didYouMean(meant)}`, details);
   }
 
-  #refuse(at: number, problem: string): Error {
-    return refusal(this.#text, at, problem);
+  #refuse(at: number, problem: string, details: ErrorDetails = {}): Error {
+    return refusal(this.#text, at, problem, details);
   }
 }
 

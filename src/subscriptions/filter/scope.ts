@@ -1,4 +1,5 @@
 /** What is known where an expression is checked: the text for messages, and the variable of a comprehension. */
+import type { ErrorDetails } from '../../errors.js';
 import type { CheckedExpr, ValueType } from './checked.js';
 import type { Syntax } from './parse.js';
 import { refusal } from './refusal.js';
@@ -36,7 +37,7 @@ export class Scope {
     return checked;
   }
 
-  refuse(node: Syntax, problem: string): Error {
-    return refusal(this.text, node.at, problem);
+  refuse(node: Syntax, problem: string, details: ErrorDetails = {}): Error {
+    return refusal(this.text, node.at, problem, details);
   }
 }

@@ -159,7 +159,10 @@ class Scanner {
       return;
     }
     const meant = MEANT[char];
-    if (meant !== undefined) throw this.#refuse(at, `unexpected "${char}", did you mean "${meant}"?`);
+    if (meant !== undefined) {
+      const details = { length: 1, suggestion: meant };
+      throw refusal(this.#text, at, `unexpected "${char}", did you mean "${meant}"?`, details);
+    }
     this.#at++;
     const level = this.#open.at(-1)!;
     if (CLOSING[char] !== undefined) {

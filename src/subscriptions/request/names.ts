@@ -3,9 +3,9 @@
  *
  *   name := [A-Za-z0-9_.] [A-Za-z0-9_.-]*, at most NAME_BYTES_MAX
  */
-import { BackplaneError } from '../../errors.js';
+import { invalid } from '../../errors.js';
 import { NAME_BYTES_MAX, TOPICS_PER_REQUEST_MAX } from '../../limits.js';
-import { suggestion } from '../../text/nearest.js';
+import { didYouMean, nearest } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
 import { TOPICS } from '../../wire/event/event.js';
 
@@ -21,27 +21,26 @@ export function checkName(field: string, value: string): string {
 
 /** What names and globs have in common: a bound, and a set of characters. */
 export function checkNameText(field: string, value: string, allowed: RegExp, described: string): void {
-  if (value === '') throw new BackplaneError('invalid_argument', `${field}: must not be empty`);
+  if (value === '') throw invalid(field, 'must not be empty');
   if (value.length > NAME_BYTES_MAX) {
-    const problem = `must be at most ${NAME_BYTES_MAX} bytes, got ${Buffer.byteLength(value)}`;
-    throw new BackplaneError('invalid_argument', `${field}: ${problem}`);
+    throw invalid(field, `must be at most ${NAME_BYTES_MAX} bytes, got ${Buffer.byteLength(value)}`);
   }
   if (!allowed.test(value)) {
-    throw new BackplaneError('invalid_argument', `${field}: must consist of ${described}, got ${shown(value)}`);
+    throw invalid(field, `must consist of ${described}, got ${shown(value)}`);
   }
 }
 
 /** Topics sorted, each once; none means all of them. @throws BackplaneError invalid_argument. */
 export function checkTopics(topics: readonly string[]): readonly string[] {
   if (topics.length > TOPICS_PER_REQUEST_MAX) {
-    const problem = `at most ${TOPICS_PER_REQUEST_MAX} may be asked for, got ${topics.length}`;
-    throw new BackplaneError('invalid_argument', `topic: ${problem}`);
+    throw invalid('topic', `at most ${TOPICS_PER_REQUEST_MAX} may be asked for, got ${topics.length}`);
   }
   for (const topic of topics) {
     if (KNOWN_TOPICS.has(topic)) continue;
     const known = [...KNOWN_TOPICS].join(', ');
-    const meant = suggestion(topic, KNOWN_TOPICS);
-    throw new BackplaneError('invalid_argument', `topic: unknown topic ${shown(topic)}${meant} (known: ${known})`);
+    const meant = nearest(topic, KNOWN_TOPICS);
+    const problem = `unknown topic ${shown(topic)}${didYouMean(meant)} (known: ${known})`;
+    throw invalid('topic', problem, { suggestion: meant });
   }
   return [...new Set(topics.length === 0 ? KNOWN_TOPICS : topics)].sort();
 }

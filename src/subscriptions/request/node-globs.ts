@@ -6,7 +6,7 @@
  * `*` is any run of characters, `?` is any one. Matching places the pieces between stars leftmost, one after the other,
  * and never goes back.
  */
-import { BackplaneError } from '../../errors.js';
+import { invalid } from '../../errors.js';
 import { NODE_GLOBS_MAX } from '../../limits.js';
 import { checkNameText } from './names.js';
 
@@ -21,8 +21,7 @@ export interface NodeGlobs {
 /** @throws BackplaneError invalid_argument. */
 export function compileNodeGlobs(globs: readonly string[]): NodeGlobs {
   if (globs.length > NODE_GLOBS_MAX) {
-    const problem = `at most ${NODE_GLOBS_MAX} names or globs may be given, got ${globs.length}`;
-    throw new BackplaneError('invalid_argument', `node: ${problem}`);
+    throw invalid('node', `at most ${NODE_GLOBS_MAX} names or globs may be given, got ${globs.length}`);
   }
   for (const glob of globs) {
     checkNameText('node', glob, GLOB, 'letters, digits, "_", ".", "-", "*" and "?", and not begin with "-"');

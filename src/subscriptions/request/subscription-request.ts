@@ -3,9 +3,9 @@
  * the query string of HTTP. Values may come as text where the transport has
  * only text; whatever they are, they are checked before they are used.
  */
-import { BackplaneError, invalid } from '../../errors.js';
+import { cursorInvalid, invalid } from '../../errors.js';
 import { CLIENT_NAME_CHARACTERS_MAX, CURSOR_BYTES_MAX, LAST_MAX } from '../../limits.js';
-import { suggestion } from '../../text/nearest.js';
+import { didYouMean, nearest } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
 import { NAMED_FIELDS } from '../../wire/event/field-mask.js';
 import { compilePredicate, type Predicate } from '../predicate.js';
@@ -89,7 +89,9 @@ const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): CheckedSubscription {
   for (const name of Object.keys(request)) {
     if (!FIELD_NAMES.has(name)) {
-      throw invalid(shown(name), `is not a field of a subscription${suggestion(name, FIELD_NAMES)}`);
+      const meant = nearest(name, FIELD_NAMES);
+      const problem = `is not a field of a subscription${didYouMean(meant)}`;
+      throw invalid(shown(name), problem, { field: name, suggestion: meant });
     }
   }
   const cursor = checkCursor(textOf('cursor', request.cursor));
@@ -159,12 +161,9 @@ function checkDelivery(
 
 function checkCursor(cursor: string): string {
   if (cursor.length > CURSOR_BYTES_MAX) {
-    throw new BackplaneError(
-      'cursor_invalid',
-      `cursor: must be at most ${CURSOR_BYTES_MAX} bytes, got ${cursor.length}`,
-    );
+    throw cursorInvalid(`cursor: must be at most ${CURSOR_BYTES_MAX} bytes, got ${cursor.length}`);
   }
-  if (!CURSOR.test(cursor)) throw new BackplaneError('cursor_invalid', 'cursor: is not one that Backplane gave');
+  if (!CURSOR.test(cursor)) throw cursorInvalid('cursor: is not one that Backplane gave');
   return cursor;
 }
 

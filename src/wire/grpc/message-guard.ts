@@ -8,6 +8,7 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import { status } from '@grpc/grpc-js';
 import { FIRST_MESSAGE_MS, INCOMPLETE_BYTES_MAX, PIECE_BYTES } from '../../limits.js';
+import { DETAILS_KEY } from './status-details.js';
 
 /** Calls that may stay silent: they belong to a session that has identified itself. */
 const SILENT: ReadonlySet<string> = new Set(['/backplane.v1.Uplink/Live', '/backplane.v1.Uplink/History']);
@@ -126,13 +127,21 @@ class GuardedCall {
 
 /**
  * Answers in place of the library, unless the library has answered, and closes the stream with an HTTP/2 error code.
+ * `details`: an encoded google.rpc.Status.
  */
-export function refuseCall(stream: ServerHttp2Stream, code: status, message: string, closeCode: number): void {
+export function refuseCall(
+  stream: ServerHttp2Stream,
+  code: status,
+  message: string,
+  closeCode: number,
+  details?: Buffer,
+): void {
   if (stream.closed || stream.destroyed) return;
   if (!stream.headersSent) {
     const headers = { ':status': 200, 'content-type': 'application/grpc' };
+    const told = details === undefined ? {} : { [DETAILS_KEY]: details.toString('base64') };
     stream.respond(
-      { ...headers, 'grpc-status': String(code), 'grpc-message': encodeURI(message) },
+      { ...headers, 'grpc-status': String(code), 'grpc-message': encodeURI(message), ...told },
       { endStream: true },
     );
   }

@@ -8,6 +8,7 @@ import type { Metadata, Server } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { refuseCall } from './message-guard.js';
 import { http2Servers } from './server-options.js';
+import { statusDetails } from './status-details.js';
 
 /** Metadata key under which a handler finds the caller's identity; what a caller sends under it is dropped. */
 const IDENTITY_KEY = 'backplane-identity';
@@ -76,8 +77,8 @@ export function identityOf(metadata: Metadata): string {
   return String(metadata.get(IDENTITY_KEY)[0] ?? '');
 }
 
-function refuse(stream: ServerHttp2Stream, { grpcStatus, message }: BackplaneError): void {
+function refuse(stream: ServerHttp2Stream, error: BackplaneError): void {
   stream.on('error', () => undefined);
   // The rest of the request is not waited for.
-  refuseCall(stream, grpcStatus, message, constants.NGHTTP2_NO_ERROR);
+  refuseCall(stream, error.grpcStatus, error.message, constants.NGHTTP2_NO_ERROR, statusDetails(error));
 }

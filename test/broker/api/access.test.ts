@@ -113,8 +113,8 @@ test('every wrong form of the token is refused alike over gRPC and HTTP', async 
     const answer = await fetch(url('/v1/nodes'), { headers: authorization === undefined ? {} : { authorization } });
     assert.equal(answer.status, 401, what);
     assert.equal(answer.headers.get('www-authenticate'), 'Bearer realm="backplane"');
-    const { error } = (await answer.json()) as { error: { code: string; message: string } };
-    assert.deepEqual(error, { code: 'unauthenticated', message });
+    const { code: told, detail, status: again } = (await answer.json()) as Record<string, unknown>;
+    assert.deepEqual([told, detail, again], ['unauthenticated', message, 401]);
     assert.ok(!message.includes(token()), 'the refusal must not tell the token');
   }
 });

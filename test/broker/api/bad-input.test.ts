@@ -211,24 +211,24 @@ test('calls that are cancelled in the middle of a batch leave nothing behind', a
 });
 
 test('the fields of budgets and plans are checked as those of subscriptions are', async () => {
-  type Method = (request: object, done: (error: { details: string } | null) => void) => void;
+  type Method = (request: object, done: (error: { code: number; details: string } | null) => void) => void;
   const client = createBackplaneClient(harness.broker.grpcAddress);
   const methods = client as unknown as Record<'setBudget' | 'explain', Method>;
   const asked = (method: 'setBudget' | 'explain', request: object) =>
     new Promise<string>((resolve) => {
       methods[method](request, (error) => {
         if (error) assert.ok(!error.details.includes('\n') && error.details.length < 600, error.details);
-        resolve(error?.details ?? 'taken');
+        resolve(error ? `${error.code} ${error.details}` : 'taken');
       });
     });
   const all = { nodes: ['witness'] };
   const rows: ['setBudget' | 'explain', object, RegExp][] = [
-    ['setBudget', {}, /nodes must be 1 to 256 names or globs, got 0/],
+    ['setBudget', {}, /^3 nodes must be 1 to 256 names or globs, got 0/],
     ['setBudget', { nodes: range(0, 257).map(() => 'a') }, /nodes must be 1 to 256 names or globs, got 257/],
     ['setBudget', { nodes: ['nobody'] }, /no node matches nobody/],
     ['setBudget', { nodes: ['\r\n'] }, /node/],
     ['setBudget', { nodes: ['n'.repeat(4096)] }, /node/],
-    ['setBudget', { nodes: ['a'.repeat(150_000)] }, /SetBudgetRequest must be at most 131072 bytes/],
+    ['setBudget', { nodes: ['a'.repeat(150_000)] }, /^8 SetBudgetRequest must be at most 131072 bytes/],
     ['setBudget', { ...all, budget: { liveBytesPerSecond: '18446744073709551615' } }, /must be below 2\^53, got 1844/],
     ['setBudget', { ...all, budget: { historyBytesPerSecond: '9007199254740993' } }, /must be below 2\^53, got 9007/],
     ['setBudget', { ...all, budget: { burstMs: 1 } }, /budget.burst_ms is a setting of the node/],

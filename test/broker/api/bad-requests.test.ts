@@ -57,7 +57,7 @@ test('a cursor whose bytes refer to themselves forty times is refused at once, o
   const text = Buffer.concat([packed, sum]).toString('base64url');
   assert.match((await answer(text))?.message ?? '', /^cursor cannot be read: byte \d+ begins a value of/);
   const answered = await raw(`GET /v1/events?topic=process&cursor=${text} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
-  assert.match(answered, /^HTTP\/1.1 400 .*"cursor_invalid".*cannot be read/s);
+  assert.match(answered, /^HTTP\/1.1 400 .*cannot be read.*"cursor_invalid"/s);
   await witness.served();
 });
 
@@ -112,59 +112,78 @@ async function raw(text: string): Promise<string> {
   return received;
 }
 
+const host = 'Host: 127.0.0.1\r\n';
+const get = (target: string, headers = '') => `GET ${target} HTTP/1.1\r\n${host}${headers}\r\n`;
+const post = (headers: string, body: string) => `POST /v1/events HTTP/1.1\r\n${host}${headers}\r\n${body}`;
+const events = (query: string) => get(`/v1/events?${query}`);
+/** Requests as they are sent, and what their answers have. */
+const REFUSED: readonly [string, RegExp][] = [
+  ['\u0000\u0001\u0002\r\n\r\n', /^HTTP\/1.1 400/],
+  ['GET /v1/nodes HTTP/1.1\r\n\r\n', /^HTTP\/1.1 400.*Host is missing/s],
+  [get('/v1/nodes', 'Host: evil.example\r\n'), /^HTTP\/1.1 400.*Host must be given once, got 2/s],
+  [`CONNECT 127.0.0.1:1 HTTP/1.1\r\n${host}\r\n`, /^HTTP\/1.1 405/],
+  [get('/v1/nodes', 'Expect: miracles\r\n'), /^HTTP\/1.1 200/],
+  [get('/v1/nodes?node=witness'), /^HTTP\/1.1 400.*unknown parameter \\"node\\"/s],
+  [get('http://127.0.0.1/v1/nowhere'), /^HTTP\/1.1 404.*nothing at \\"\/v1\/nowhere\\"/s],
+  [
+    `PUT /v1/events HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\n\r\n1;${'x'.repeat(20_000)}`,
+    /^HTTP\/1.1 4(05|13)/,
+  ],
+  [get('/v1/nodes', 'Sec-Fetch-Site: cross-site\r\n'), /^HTTP\/1.1 403.*Sec-Fetch-Site/s],
+  [get('/v1/nodes', `${'X: y\r\n'.repeat(2_100)}Sec-Fetch-Site: same-site\r\n`), /^HTTP\/1.1 403.*Sec-Fetch-Site/s],
+  [get('/v1/nodes', 'Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site\r\n'), /^HTTP\/1.1 403.*Sec-Fetch-Site/s],
+  [get('/v1/nodes', `Origin: http://${'evil'.repeat(1_000)}\r\n`), /^HTTP\/1.1 403.*Origin/s],
+  [get('/v1/nodes', `X: ${'x'.repeat(HTTP_HEADER_BYTES_MAX)}\r\n`), /^HTTP\/1.1 431/],
+  [get('/v1/nodes', 'X: y\r\n'.repeat(20_000)), /^HTTP\/1.1 431/],
+  [get('/v1/nodes', 'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n'), /^HTTP\/1.1 400/],
+  [get('/v1/nodes', 'Content-Length: -1\r\n'), /^HTTP\/1.1 400/],
+  [post('Content-Type: application/json\r\nContent-Length: 999999999999\r\n', '{"a":'), /^HTTP\/1.1 413.*"too_large"/s],
+  [post('Content-Type: text/plain\r\nContent-Length: 2\r\n', '{}'), /^HTTP\/1.1 415.*Content-Type must be/s],
+  [
+    post('Content-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n', '{}'),
+    /^HTTP\/1.1 415.*Content-Encoding must be identity, got \\"gzip\\"/s,
+  ],
+  [post('Content-Type: application/json\r\nContent-Length: 0\r\n', ''), /^HTTP\/1.1 400.*body: is not JSON/s],
+  [post('Content-Type: application/json\r\nContent-Length: 4\r\n', 'null'), /400.*must be a JSON object, got null/s],
+  [`DELETE /v1/nodes HTTP/1.1\r\n${host}\r\n`, /^HTTP\/1.1 405/],
+  [get('/v1/__proto__'), /^HTTP\/1.1 404/],
+  [get('/../../etc/passwd'), /^HTTP\/1.1 404/],
+  [get('/v1/../v1/status'), /^HTTP\/1.1 404/],
+  [get('/v1/%2e%2e/v1/status'), /^HTTP\/1.1 404/],
+  [`DELETE /v1/nodes/%2e%2e HTTP/1.1\r\n${host}\r\n`, /^HTTP\/1.1 404/],
+  [get('/v1/status%0d%0aX-Injected:%20yes'), /^HTTP\/1.1 400.*must not have control characters/s],
+  [get('/v1/status\rX: y'), /^HTTP\/1.1 400/],
+  [get('/v1/status\nX: y'), /^HTTP\/1.1 400/],
+  [get('/v1/%ff'), /^HTTP\/1.1 400.*not percent-encoded UTF-8/s],
+  [get(`/${'a'.repeat(8 * KiB)}`), /^HTTP\/1.1 404/],
+  [get('/v1/nodes', 'Last-Event-ID: \u0001\r\n'), /^HTTP\/1.1 400/],
+  [events('__proto__=1'), /400.*unknown parameter/s],
+  [events('topic=%00'), /400.*unknown topic/s],
+  [events('topic=process&limit=-1'), /400.*limit: must be a whole number/s],
+  [events('topic=process&limit=1e400'), /400.*limit/s],
+  [events('topic=process&last=99999999999999999999'), /400.*last/s],
+  [events('topic=process&since=-5m'), /400.*since/s],
+  [events(`topic=process&cursor=${'A'.repeat(CURSOR_BYTES_MAX + 1)}`), /400.*cursor: must be at most 4096/s],
+  [events(`filter=${'('.repeat(3_000)}`), /400.*filter/s],
+  [events('topic=process&'.repeat(1_500)), /^HTTP\/1.1 (400|200)/],
+  [events('follow=%ff%fe'), /400.*follow/s],
+  [events('topic=process&lag_max=99999999999d'), /400.*lag_max|lagMax/s],
+];
+
 test('an HTTP request that is malformed, too long, or of the wrong kind is answered with a status', async () => {
-  const host = 'Host: 127.0.0.1\r\n';
-  const get = (target: string, headers = '') => `GET ${target} HTTP/1.1\r\n${host}${headers}\r\n`;
-  const events = (query: string) => get(`/v1/events?${query}`);
-  const rows: [string, RegExp][] = [
-    ['\u0000\u0001\u0002\r\n\r\n', /^HTTP\/1.1 400/],
-    ['GET /v1/nodes HTTP/1.1\r\n\r\n', /^HTTP\/1.1 400.*Host is missing/s],
-    [get('/v1/nodes', 'Host: evil.example\r\n'), /^HTTP\/1.1 400.*Host must be given once, got 2/s],
-    [`CONNECT 127.0.0.1:1 HTTP/1.1\r\n${host}\r\n`, /^HTTP\/1.1 405/],
-    [get('/v1/nodes', 'Expect: miracles\r\n'), /^HTTP\/1.1 200/],
-    [get('/v1/nodes?node=witness'), /^HTTP\/1.1 400.*unknown parameter \\"node\\"/s],
-    [get('http://127.0.0.1/v1/nowhere'), /^HTTP\/1.1 404.*nothing at \\"\/v1\/nowhere\\"/s],
-    [
-      `POST /v1/events HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\n\r\n1;${'x'.repeat(20_000)}`,
-      /^HTTP\/1.1 4(05|13)/,
-    ],
-    [get('/v1/nodes', 'Sec-Fetch-Site: cross-site\r\n'), /^HTTP\/1.1 403.*Sec-Fetch-Site/s],
-    [get('/v1/nodes', `${'X: y\r\n'.repeat(2_100)}Sec-Fetch-Site: same-site\r\n`), /^HTTP\/1.1 403.*Sec-Fetch-Site/s],
-    [get('/v1/nodes', 'Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site\r\n'), /^HTTP\/1.1 403.*Sec-Fetch-Site/s],
-    [get('/v1/nodes', `Origin: http://${'evil'.repeat(1_000)}\r\n`), /^HTTP\/1.1 403.*Origin/s],
-    [get('/v1/nodes', `X: ${'x'.repeat(HTTP_HEADER_BYTES_MAX)}\r\n`), /^HTTP\/1.1 431/],
-    [get('/v1/nodes', 'X: y\r\n'.repeat(20_000)), /^HTTP\/1.1 431/],
-    [get('/v1/nodes', 'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n'), /^HTTP\/1.1 400/],
-    [get('/v1/nodes', 'Content-Length: -1\r\n'), /^HTTP\/1.1 400/],
-    [`POST /v1/events HTTP/1.1\r\n${host}Content-Length: 999999999999\r\n\r\n{"a":`, /^HTTP\/1.1 405/],
-    [`DELETE /v1/nodes HTTP/1.1\r\n${host}\r\n`, /^HTTP\/1.1 405/],
-    [get('/v1/__proto__'), /^HTTP\/1.1 404/],
-    [get('/../../etc/passwd'), /^HTTP\/1.1 404/],
-    [get(`/${'a'.repeat(8 * KiB)}`), /^HTTP\/1.1 404/],
-    [get('/v1/nodes', 'Last-Event-ID: \u0001\r\n'), /^HTTP\/1.1 400/],
-    [events('__proto__=1'), /400.*unknown parameter/s],
-    [events('topic=%00'), /400.*unknown topic/s],
-    [events('topic=process&limit=-1'), /400.*limit: must be a whole number/s],
-    [events('topic=process&limit=1e400'), /400.*limit/s],
-    [events('topic=process&last=99999999999999999999'), /400.*last/s],
-    [events('topic=process&since=-5m'), /400.*since/s],
-    [events(`topic=process&cursor=${'A'.repeat(CURSOR_BYTES_MAX + 1)}`), /400.*cursor: must be at most 4096/s],
-    [events(`filter=${'('.repeat(3_000)}`), /400.*filter/s],
-    [events('topic=process&'.repeat(1_500)), /^HTTP\/1.1 (400|200)/],
-    [events('follow=%ff%fe'), /400.*follow/s],
-    [events('topic=process&lag_max=99999999999d'), /400.*lag_max|lagMax/s],
-  ];
-  for (const [text, expected] of rows) {
+  for (const [text, expected] of REFUSED) {
     const what = JSON.stringify(text.slice(0, 80));
     const received = await raw(text);
     assert.match(received, expected, what);
     const [head = '', body = ''] = received.split('\r\n\r\n');
     if (head.startsWith('HTTP/1.1 200')) continue;
     // Every refusal is the same object, and no longer than a line.
-    assert.match(head, /^content-type: application\/json; charset=utf-8$/im, what);
-    const { error } = JSON.parse(body) as { error: { code: string; message: string } };
-    assert.deepEqual(Object.keys(error), ['code', 'message'], what);
-    assert.ok(/^[a-z_]+$/.test(error.code) && error.message.length < 600 && !error.message.includes('\n'), what);
+    assert.match(head, /^content-type: application\/problem\+json; charset=utf-8$/im, what);
+    const problem = JSON.parse(body) as { title: string; status: number; code: string; detail: string };
+    assert.deepEqual(Object.keys(problem).slice(0, 5), ['type', 'title', 'status', 'detail', 'code'], what);
+    assert.equal(problem.status, Number(head.split(' ')[1]), what);
+    const { code, detail } = problem;
+    assert.ok(/^[a-z_]+$/.test(code) && detail.length < 600 && !detail.includes('\n'), what);
   }
   await witness.served();
 });

@@ -29,9 +29,10 @@ interface Line {
       process: { pid: number };
     };
     readonly cursor?: string;
-    readonly coverage?: { nodes: { node: string; events: string }[] };
+    readonly coverage?: { cursor: string; nodes: { node: string; events: string }[] };
   };
-  readonly error?: { readonly code: string; readonly message: string };
+  readonly end?: { readonly reason: string; readonly cursor: string };
+  readonly error?: { readonly code: string; readonly detail: string };
 }
 
 /** Lines as they come; `done` when the answer has ended. */
@@ -85,7 +86,7 @@ test('a draining broker ends each answer with a cursor, even for a reader that i
   await drained;
   await until('the end', () => lines.done);
   assert.deepEqual(lines.pids, range(1, lines.pids.length + 1));
-  assert.match(lines.lines.at(-1)?.error?.message ?? '', /shutting down: resume/);
+  assert.match(lines.lines.at(-1)?.error?.detail ?? '', /shutting down: resume/);
   assert.ok(lines.lines.some(({ result }) => (result?.cursor ?? '') !== ''));
 });
 
@@ -103,14 +104,17 @@ test('history comes as NDJSON, one canonical event a line, with a cursor that re
   assert.equal(event!.topic, 'process');
   assert.match(event!.time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/);
   const cursor = lines.lines.findLast(({ result }) => result?.cursor)!.result!.cursor!;
+  assert.deepEqual(lines.lines.at(-1), { end: { reason: 'limit', cursor } });
   const rest = new Lines();
   await rest.read(`/v1/events?topic=process&topic=network&cursor=${cursor}`);
   await until('end', () => rest.done);
   assert.deepEqual(rest.pids, range(61, 101));
   assert.deepEqual(
-    rest.lines.at(-1)?.result?.coverage?.nodes.map(({ node, events }) => [node, events]),
+    rest.lines.at(-2)?.result?.coverage?.nodes.map(({ node, events }) => [node, events]),
     [['a', '40']],
   );
+  const { end } = rest.lines.at(-1)!;
+  assert.deepEqual(end, { reason: 'window', cursor: rest.lines.at(-2)?.result?.coverage?.cursor });
 });
 
 test('live events are sent as they come, and a client that closes its connection ends its subscription', async () => {
@@ -144,10 +148,12 @@ test('an error before the first line is answered with a status and one sentence'
   ];
   for (const [path, status, code, message] of refused) {
     const response = await fetch(url(path));
-    const { error } = (await response.json()) as { error: { code: string; message: string } };
-    assert.deepEqual([response.status, error.code], [status, code], path);
-    assert.match(error.message, message);
-    assert.doesNotMatch(error.message, /\n/);
+    assert.equal(response.headers.get('content-type'), 'application/problem+json; charset=utf-8');
+    const problem = (await response.json()) as { type: string; status: number; code: string; detail: string };
+    assert.deepEqual([response.status, problem.status, problem.code], [status, status, code], path);
+    assert.equal(problem.type, `urn:backplane:problem:${code}`);
+    assert.match(problem.detail, message);
+    assert.doesNotMatch(problem.detail, /\n/);
   }
   assert.equal((await fetch(url('/v1/nodes'), { method: 'POST' })).status, 405);
 });
@@ -176,7 +182,10 @@ test('a request line that is too long is refused', async () => {
   const socket = connect(Number(harness.broker.httpAddress.split(':')[1]), '127.0.0.1');
   socket.write(`GET /v1/events?filter=${'a'.repeat(64 * 1024)} HTTP/1.1\r\nHost: x\r\n\r\n`);
   const [answer] = (await once(socket, 'data')) as [Buffer];
-  assert.match(answer.toString(), /^HTTP\/1\.1 431 [\s\S]*\r\n\r\n\{"error":\{"code":"resource_exhausted"/);
+  assert.match(
+    answer.toString(),
+    /^HTTP\/1\.1 431 [\s\S]*\r\n\r\n\{"type":"urn:backplane:problem:too_large".*"status":431/,
+  );
   socket.destroy();
 });
 
@@ -201,7 +210,7 @@ test('a broker on loopback accepts only a loopback Host header', async () => {
   for (const host of ['evil.example', 'localhost.evil.example:8485', '127.0.0.1.evil.example', '[::2]', 'a:b:c']) {
     const { status, body } = await ask('GET', '/v1/status', { host });
     assert.equal(status, 403, host);
-    assert.match(body, /^\{"error":\{"code":"permission_denied","message":"Host must be localhost/);
+    assert.match(body, /"detail":"Host must be localhost.*"code":"permission_denied"/);
   }
 });
 
@@ -217,7 +226,7 @@ test('HEAD is answered as GET, without the body', async () => {
     assert.deepEqual(await ask('HEAD', path, {}), { status: 200, body: '' }, path);
   }
   const events = await fetch(url('/v1/events'), { method: 'HEAD' });
-  assert.deepEqual([events.status, events.headers.get('allow')], [405, 'GET']);
+  assert.deepEqual([events.status, events.headers.get('allow')], [405, 'GET, POST']);
 });
 
 test('requests from pages of other sites are refused, those from its own address or from no page are served', async () => {
@@ -229,17 +238,14 @@ test('requests from pages of other sites are refused, those from its own address
     for (const path of ['/', '/healthz', '/v1/events?follow=true', '/v1/nowhere']) {
       const { status, body } = await ask('GET', path, { 'sec-fetch-site': site });
       assert.equal(status, 403, site);
-      assert.match(
-        body,
-        /^\{"error":\{"code":"permission_denied","message":"Sec-Fetch-Site must be same-origin or none/,
-      );
-      assert.ok(body.length < 300);
+      assert.match(body, /"detail":"Sec-Fetch-Site must be same-origin or none.*"code":"permission_denied"/);
+      assert.ok(body.length < 400);
     }
   }
   // Browsers that do not say it.
   assert.equal((await ask('GET', '/v1/status', { origin: `http://${host}` })).status, 200);
   for (const origin of ['null', 'http://evil.example', `http://${host}.evil.example`]) {
-    assert.match((await ask('GET', '/v1/status', { origin })).body, /permission_denied.*Origin must be that of/);
+    assert.match((await ask('GET', '/v1/status', { origin })).body, /Origin must be that of.*permission_denied/);
   }
 });
 

@@ -139,6 +139,12 @@ test('a cursor from before the oldest retained frame is expired, and the refusal
   const refused = harness.subscribe({ ...FOLLOW, cursor });
   await refused.end();
   assert.match(refused.error?.details ?? '', /cursor names offset \d+ of partition \d, the oldest is \d+/);
+  const asked = { method: 'POST', headers: { 'content-type': 'application/json' } };
+  const url = `http://${harness.broker.httpAddress}/v1/events`;
+  const answer = await fetch(url, { ...asked, body: JSON.stringify({ ...FOLLOW, cursor }) });
+  const problem = (await answer.json()) as Record<string, string>;
+  assert.deepEqual([answer.status, problem.code, problem.field], [410, 'cursor_expired', 'cursor']);
+  assert.match(problem.oldest!, /^[1-9]\d*$/);
   harness.log = LOG;
   await harness.broker.abort();
 });

@@ -10,6 +10,7 @@ import { MiB } from '../../../src/limits.js';
 import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
 import { createBackplaneClient } from '../../../src/wire/grpc/rpc.js';
 import type { BackplaneClient, SubscribeRequest, SubscribeResponse__Output } from '../../../src/wire/messages.js';
+import { credentialIn } from '../bus/token.js';
 import { until } from '../until.js';
 import { TestAgent, TestRecorder } from './test-agent.js';
 
@@ -25,6 +26,8 @@ export class Harness {
   files: FileOps = nodeFileOps;
   log = { bytesMax: 256 * MiB };
   ceilingBytesPerSecond: number | undefined;
+  /** Origins of pages of other sites that HTTP serves. */
+  origins: readonly string[] = [];
   /** Whether calls want a token. Tests of what callers may do once they are let in need none. */
   wantsToken = false;
   #agents: TestAgent[] = [];
@@ -42,6 +45,7 @@ export class Harness {
       dataDir: this.dataDir,
       grpcListen: '127.0.0.1:0',
       httpListen: '127.0.0.1:0',
+      httpOrigins: this.origins,
       insecure: false,
       token: this.wantsToken,
       log: { ...this.log, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
@@ -57,7 +61,8 @@ export class Harness {
   }
 
   async agent(node: string, recorder = new TestRecorder(`recorder-${node}`), hello = {}): Promise<TestAgent> {
-    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder, hello);
+    const { token } = (this.wantsToken && credentialIn(this.dataDir)(this.broker.grpcAddress)) || { token: undefined };
+    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder, hello, token);
     this.#agents.push(agent);
     return agent;
   }

@@ -121,14 +121,21 @@ export class TestAgent {
     address: string,
     readonly node: string,
     public recorder: TestRecorder,
+    token: string | undefined,
   ) {
-    this.#client = createUplinkClient(address);
+    this.#client = createUplinkClient(address, token);
     this.#control = this.#client.control(new Metadata());
   }
 
   /** `hello`: fields that replace those of a correct Hello. */
-  static async connect(address: string, node: string, recorder: TestRecorder, hello = {}): Promise<TestAgent> {
-    const agent = new TestAgent(address, node, recorder);
+  static async connect(
+    address: string,
+    node: string,
+    recorder: TestRecorder,
+    hello = {},
+    token?: string,
+  ): Promise<TestAgent> {
+    const agent = new TestAgent(address, node, recorder, token);
     const welcomed = new Promise<void>((resolve, reject) => {
       agent.#control.on('error', (error) => {
         agent.ended ??= error.message;

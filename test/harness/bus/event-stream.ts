@@ -26,7 +26,10 @@ export function isAfter(a: Place, b: Place): boolean {
   return lanes === 0 ? (a.tie ?? 0) > (b.tie ?? 0) : lanes > 0;
 }
 
-/** Reads until `take` returns false or the stream ends. @throws when nothing comes for 60 s, unless it may be `quiet` */
+/**
+ * Reads until `take` returns false or the stream ends. @throws when nothing comes for 60 s, unless it may be `quiet`,
+ * and when the stream ends with an error
+ */
 export async function readLines<R = Result>(
   response: Response,
   take: (result: R) => boolean,
@@ -45,9 +48,10 @@ export async function readLines<R = Result>(
       text = lines.pop()!;
       for (const line of lines) {
         if (line === '') continue;
-        const { result } = JSON.parse(line) as { result?: R };
-        if (result === undefined) throw new Error(`the stream ended with ${line}`);
-        if (!take(result)) return;
+        const { result, error } = JSON.parse(line) as { result?: R; error?: { detail: string } };
+        if (error) throw new Error(error.detail);
+        // The last line says why the stream ended.
+        if (result === undefined || !take(result)) return;
       }
     }
   } finally {

@@ -9,7 +9,7 @@
  * taken for it, because a note also has a random identity.
  */
 import { randomInt } from 'node:crypto';
-import { BackplaneError } from '../../../errors.js';
+import { cursorExpired, cursorInvalid } from '../../../errors.js';
 import { CURSOR_NOTES_MAX } from '../../../limits.js';
 import { type CursorNode, decodeNote, encodeNote, type NotePlace } from '../../../wire/cursor.js';
 import { isDiskTrouble } from '../../ingest/held-frames.js';
@@ -80,12 +80,12 @@ export async function readNotes(
     const { partition, offset, id } = next;
     const from = log(partition);
     if (offset < from.firstOffset) {
-      throw new BackplaneError('cursor_expired', 'cursor names nodes that the log no longer holds: begin with since');
+      throw cursorExpired('cursor names nodes that the log no longer holds: begin with since');
     }
     const bytes = await from.readNote(offset);
     const note = bytes && decodeNote(bytes);
     if (note?.id !== id || count >= CURSOR_NOTES_MAX) {
-      throw new BackplaneError('cursor_invalid', 'cursor names nodes that the log does not hold: begin with since');
+      throw cursorInvalid('cursor names nodes that the log does not hold: begin with since');
     }
     for (const node of note.nodes) if (!named.has(node.node)) named.set(node.node, node);
     next = note.before;

@@ -2,7 +2,7 @@
  * A cursor that is resumed: up to which position events of each node were
  * delivered. The log translates the cursor's offsets to positions.
  */
-import { BackplaneError } from '../../../errors.js';
+import { cursorExpired, cursorInvalid } from '../../../errors.js';
 import { differenceFrom, type PredicateSpec } from '../../../subscriptions/predicate.js';
 import type { CursorNode, CursorPlace, CursorState } from '../../../wire/cursor.js';
 import { decodeCursor } from '../../../wire/cursor.js';
@@ -20,20 +20,18 @@ export function readCursor(text: string, predicate: PredicateSpec, clusterId: st
   const state = decodeCursor(text);
   const { id } = predicate;
   if (state.predicateId !== id) {
-    throw new BackplaneError(
-      'cursor_invalid',
+    throw cursorInvalid(
       `cursor is of another subscription: ${differenceFrom(predicate, state.predicateId) ?? OTHER}; give what it came with`,
     );
   }
   if (state.clusterId !== clusterId) {
-    throw new BackplaneError(
-      'cursor_invalid',
+    throw cursorInvalid(
       'cursor is of another broker, or of this one before its data was removed: begin with since or last instead ' +
         `(it is of log ${state.clusterId}, here is log ${clusterId})`,
     );
   }
   if (state.history === undefined && state.places.length === 0) {
-    throw new BackplaneError('cursor_invalid', 'cursor has no place in the log, and none in a replay');
+    throw cursorInvalid('cursor has no place in the log, and none in a replay');
   }
   return state;
 }
@@ -119,8 +117,7 @@ export class ResumedCursor {
 /** Throws cursor_expired when a machine that lost unsynced frames has other frames at the cursor's offsets now. */
 async function checkMark(log: PartitionLog, { offset, mark }: CursorPlace): Promise<void> {
   if (mark === undefined || (await log.hasMark(offset, mark))) return;
-  throw new BackplaneError(
-    'cursor_expired',
+  throw cursorExpired(
     `cursor names offset ${offset} of partition ${log.partition}, before which the log has something else now: its ` +
       'machine lost the end of it. Begin with since, from before that',
   );
@@ -136,7 +133,7 @@ async function readPartial(
   try {
     const item = await reader.next();
     if (item?.kind !== 'frame' || item.offset !== offset || index > item.frame.count) {
-      throw new BackplaneError('cursor_invalid', 'cursor stands within a frame that cannot be read');
+      throw cursorInvalid('cursor stands within a frame that cannot be read');
     }
     if (index === 0) return undefined;
     const { frame, node } = item;

@@ -27,6 +27,11 @@ export function keyAtTime(wallNs: bigint): HistoryKey {
   return { wallNs, node: '', position: { epoch: 0, timeNs: 0n, lane: 0, tie: 0 } };
 }
 
+/** Whether all of a window's past was delivered, up to its end, not only up to an event in it. */
+export function isWindowEnd({ wallNs, node }: HistoryKey): boolean {
+  return wallNs > 0n && node === '';
+}
+
 /** Events of one node and frame, with index in [from, to). */
 export interface Run {
   readonly node: string;

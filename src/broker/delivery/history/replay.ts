@@ -176,6 +176,7 @@ class LastRuns {
         'resource_exhausted',
         `last: the last ${this.#countMax} events must be at most ${LAST_BYTES_MAX} bytes together, they are more: ` +
           'ask for fewer, or for a window with since',
+        { field: 'last' },
       );
     }
   }

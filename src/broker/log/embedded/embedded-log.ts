@@ -1,5 +1,5 @@
 /** A partition log in a directory of segment files. */
-import { BackplaneError } from '../../../errors.js';
+import { cursorExpired, cursorInvalid } from '../../../errors.js';
 import { Turns } from '../../../flow/turns.js';
 import { nsToMs, wallNowNs } from '../../../nanoseconds.js';
 import { type FileOps, nodeFileOps } from '../../../storage/file-ops.js';
@@ -127,11 +127,11 @@ export class EmbeddedLog implements PartitionLog {
     for (;;) {
       const { offset: end, covered } = this.snapshot();
       if (offset > end) {
-        throw new BackplaneError('cursor_invalid', `cursor names offset ${offset} ${where}, which does not exist`);
+        throw cursorInvalid(`cursor names offset ${offset} ${where}, which does not exist`);
       }
       if (offset < this.#log.firstOrdinal) {
         const oldest = this.#log.firstOrdinal;
-        throw new BackplaneError('cursor_expired', `cursor names offset ${offset} ${where}, the oldest is ${oldest}`);
+        throw cursorExpired(`cursor names offset ${offset} ${where}, the oldest is ${oldest}`, oldest);
       }
       // Most cursors resume at the end, where nothing has to be read.
       if (offset === end) return covered;

@@ -8,7 +8,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
-import { NdjsonSink } from '../../../../src/broker/api/ndjson.js';
+import { HttpSink } from '../../../../src/broker/api/http/http-sink.js';
+import { NDJSON } from '../../../../src/broker/api/http/stream-formats.js';
 import { EventWriter } from '../../../../src/wire/event/event-writer.js';
 import { decodeFrame, encodeFrame } from '../../../../src/wire/frame/frame.js';
 import type { EventColumns } from '../../../../src/wire/frame/frame-columns.js';
@@ -177,9 +178,9 @@ test('an invalid event in a log of an older broker is stated as missing over HTT
   writer.write({ type: 'process.exec', topic: 'process', position, wallNs: 1n, process: { pid: 7 } });
   const parts = [Buffer.concat([NONE, writer.take()]), NONE];
   const server = createServer((_request, response) => {
-    const sink = new NdjsonSink(response);
+    const sink = new HttpSink(response, NDJSON);
     void sink.write({ kind: 'batch', header: { node: 'a', topic: 'process', history: false, cursor: 'c' }, parts });
-    sink.end();
+    sink.end('window');
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -2,12 +2,15 @@
  * Converts query strings of the HTTP API to requests. All values stay text here;
  * they are checked in the same place as gRPC requests.
  */
-import { BackplaneError } from '../../errors.js';
-import type { SubscriptionRequest } from '../../subscriptions/request/subscription-request.js';
-import { shown } from '../../text/shown.js';
+import { BackplaneError, type ErrorDetails } from '../../../errors.js';
+import type { SubscriptionRequest } from '../../../subscriptions/request/subscription-request.js';
+import { didYouMean, nearest } from '../../../text/nearest.js';
+import { shown } from '../../../text/shown.js';
 
 /** Parameter to request field, and whether the parameter may be repeated. */
-const PARAMETERS: Readonly<Record<string, { readonly field: keyof SubscriptionRequest; readonly repeats: boolean }>> = {
+export const PARAMETERS: Readonly<
+  Record<string, { readonly field: keyof SubscriptionRequest; readonly repeats: boolean }>
+> = {
   topic: { field: 'topics', repeats: true },
   node: { field: 'nodes', repeats: true },
   filter: { field: 'filter', repeats: false },
@@ -43,7 +46,7 @@ export function parseTarget(target: string): { path: string; query: URLSearchPar
 /** Throws invalid_argument for any parameter: a listing that ignores a filter would mislead. */
 export function checkNoParameters(query: URLSearchParams): void {
   for (const name of query.keys()) {
-    throw new BackplaneError('invalid_argument', `unknown parameter ${shown(name)}: there are none here`);
+    throw refused(`unknown parameter ${shown(name)}: there are none here`, { field: name });
   }
 }
 
@@ -53,17 +56,23 @@ export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest
   for (const name of new Set(query.keys())) {
     const parameter = Object.hasOwn(PARAMETERS, name) ? PARAMETERS[name] : undefined;
     if (parameter === undefined) {
-      const known = Object.keys(PARAMETERS).join(', ');
-      throw new BackplaneError('invalid_argument', `unknown parameter ${shown(name)} (known: ${known})`);
+      const known = Object.keys(PARAMETERS);
+      const meant = nearest(name, known);
+      const problem = `unknown parameter ${shown(name)}${didYouMean(meant)} (known: ${known.join(', ')})`;
+      throw refused(problem, { field: name, suggestion: meant });
     }
     // "?follow" without a value means true. Any other empty value is refused, as it would ask for more than was meant.
     const values = query.getAll(name).map((value) => (FLAGS.has(name) && value === '' ? 'true' : value));
     if (values.some((value) => value.trim() === '')) {
-      throw new BackplaneError('invalid_argument', `${name} must not be empty: leave it out instead`);
+      throw refused(`${name} must not be empty: leave it out instead`, { field: name });
     }
     if (parameter.repeats) request[parameter.field] = values;
     else if (values.length === 1) request[parameter.field] = values[0]!;
-    else throw new BackplaneError('invalid_argument', `${name} must be given once, got ${values.length}`);
+    else throw refused(`${name} must be given once, got ${values.length}`, { field: name });
   }
   return request;
+}
+
+function refused(problem: string, details: ErrorDetails): BackplaneError {
+  return new BackplaneError('invalid_argument', problem, details);
 }

@@ -1,0 +1,116 @@
+/** Streams of events: the request from the query or the body, as lines or as server-sent events. */
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { asBackplaneError, BackplaneError } from '../../../errors.js';
+import type { ConnectionPlaces } from '../../../flow/connection-places.js';
+import { HTTP_STREAMS_MAX, RETRY_AFTER_MS } from '../../../limits.js';
+import { wallNowNs } from '../../../nanoseconds.js';
+import {
+  type CheckedSubscription,
+  checkSubscription,
+  type SubscriptionRequest,
+} from '../../../subscriptions/request/subscription-request.js';
+import { decodeCursor } from '../../../wire/cursor.js';
+import { subscribeRequestCodec } from '../../../wire/messages.js';
+import { isWindowEnd } from '../../delivery/history/history-merge.js';
+import type { Subscriptions } from '../../delivery/subscriptions.js';
+import { inProtoNames } from '../proto-names.js';
+import { readJsonBody } from './body.js';
+import { HttpSink, type StreamFormat } from './http-sink.js';
+import { subscriptionRequest } from './query.js';
+import type { Call } from './route.js';
+import { END_ID, EVENT_STREAM, formatOf } from './stream-formats.js';
+
+/** Connections that carry streams of events, bounded so that lists and health are served beside them. */
+export class Streams {
+  #running = 0;
+  readonly #places: ConnectionPlaces<Socket>;
+
+  constructor(places: ConnectionPlaces<Socket>) {
+    this.#places = places;
+  }
+
+  /** Keeps the connection while `run` does. Throws resource_exhausted when there are too many. */
+  async keep<T>(socket: Socket, run: () => Promise<T>): Promise<T> {
+    if (this.#running >= HTTP_STREAMS_MAX) {
+      const message = `at most ${HTTP_STREAMS_MAX} streams of events run at once`;
+      throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
+    }
+    this.#running++;
+    this.#places.keep(socket);
+    try {
+      return await run();
+    } finally {
+      this.#running--;
+      this.#places.release(socket);
+    }
+  }
+}
+
+export class EventRoutes {
+  readonly #subscriptions: Subscriptions;
+  readonly #streams: Streams;
+
+  constructor(subscriptions: Subscriptions, streams: Streams) {
+    this.#subscriptions = subscriptions;
+    this.#streams = streams;
+  }
+
+  /** EventSource shows no page why it was refused, so where it asks refusals are part of the stream. */
+  async get(call: Call): Promise<void> {
+    const format = formatOf(call.request.headers.accept);
+    const sink = new HttpSink(call.response, format);
+    try {
+      await this.#deliver(call, format, sink, subscriptionRequest(call.query));
+    } catch (cause) {
+      if (format !== EVENT_STREAM) throw cause;
+      sink.fail(asBackplaneError(cause));
+    }
+  }
+
+  /** The whole SubscribeRequest as the body. Only programs ask so, and they see the status. */
+  async post(call: Call): Promise<void> {
+    const format = formatOf(call.request.headers.accept);
+    const request = subscribeRequestCodec.fromJson(await readJsonBody(call.request));
+    try {
+      await this.#deliver(call, format, new HttpSink(call.response, format), request);
+    } catch (cause) {
+      throw inProtoNames(cause);
+    }
+  }
+
+  /** Throws only before the stream has started. */
+  async #deliver(call: Call, format: StreamFormat, sink: HttpSink, request: SubscriptionRequest): Promise<void> {
+    const { request: asked, response, caller } = call;
+    const lastId = format === EVENT_STREAM ? String(asked.headers['last-event-id'] ?? '') : '';
+    if (lastId === END_ID) return stop(response);
+    const checked = checkSubscription(lastId === '' ? request : resumed(request, lastId), wallNowNs());
+    if (lastId !== '' && isOver(checked)) return stop(response);
+    await this.#streams.keep(asked.socket, async () => {
+      if (format.preamble !== undefined) sink.start();
+      try {
+        sink.end(await this.#subscriptions.deliver(checked, sink, caller));
+      } catch (cause) {
+        if (!sink.started) throw cause;
+        sink.fail(asBackplaneError(cause));
+      }
+    });
+  }
+}
+
+/** A browser that comes back repeats its URL: where it was is in the header. */
+function resumed(request: SubscriptionRequest, cursor: string): SubscriptionRequest {
+  return { ...request, cursor, since: undefined, last: undefined };
+}
+
+/** Whether a browser comes back to a replay of which it has everything. */
+function isOver({ cursor, window }: CheckedSubscription): boolean {
+  if (window.follow) return false;
+  const { history } = decodeCursor(cursor);
+  return history !== undefined && isWindowEnd(history);
+}
+
+/** Browsers stop asking after 204 only. */
+function stop(response: ServerResponse): void {
+  response.writeHead(204).end();
+}

@@ -1,0 +1,132 @@
+/** A subscriber over HTTP as a sink: items become text, which waits in memory only as far as the writer allows. */
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { BackplaneError } from '../../../errors.js';
+import { StreamWriter } from '../../../flow/stream-writer.js';
+import { MESSAGE_BYTES_MAX, SUBSCRIBER_QUEUE_BYTES_MAX } from '../../../limits.js';
+import type { Json } from '../../../wire/event/event-json.js';
+import { soundParts } from '../../../wire/event/sound-parts.js';
+import { encodeEventBatch } from '../../../wire/frame/splice.js';
+import { responseToJson } from '../../../wire/message-json.js';
+import { subscribeResponseCodec } from '../../../wire/messages.js';
+import { clientOf } from '../../access/peer-address.js';
+import type { Delivery, Sink } from '../../delivery/outlet.js';
+import type { Ending } from '../../delivery/subscriptions.js';
+
+/** The message StreamResult of the protos. */
+export type StreamItem = { readonly [name: string]: Json };
+
+/** The text of a stream, without what it is about. */
+export interface StreamFormat {
+  readonly headers: OutgoingHttpHeaders;
+  /** Written before the first item, and at once; undefined: headers come with the first item. */
+  readonly preamble: string | undefined;
+  item(item: StreamItem): string;
+  end(end: { readonly reason: Ending; readonly cursor: string }): string;
+  problem(error: BackplaneError): string;
+  /** What is written in silence, and after how long. */
+  readonly idle: { readonly text: string; readonly afterMs: number } | undefined;
+}
+
+export class HttpSink implements Sink {
+  readonly closed: AbortSignal;
+  readonly client: string;
+  readonly #writer: StreamWriter<string>;
+  readonly #response: ServerResponse;
+  readonly #format: StreamFormat;
+  #started = false;
+  /** The last one that was written. */
+  #cursor = '';
+  #idle: NodeJS.Timeout | undefined;
+
+  constructor(response: ServerResponse, format: StreamFormat) {
+    this.#response = response;
+    this.#format = format;
+    this.#writer = new StreamWriter(response, {
+      bytesMax: SUBSCRIBER_QUEUE_BYTES_MAX,
+      sizeOf: (text) => Buffer.byteLength(text),
+    });
+    this.closed = this.#writer.closed;
+    const { remoteAddress = '', remotePort } = response.socket ?? {};
+    this.client = clientOf(`${remoteAddress}:${remotePort}`);
+  }
+
+  /** Whether headers were sent. Until then an error can still set the status. */
+  get started(): boolean {
+    return this.#started;
+  }
+
+  /** Sends the headers, which otherwise come with the first item. */
+  start(): void {
+    if (this.#started || this.closed.aborted) return;
+    this.#started = true;
+    const { headers, preamble, idle } = this.#format;
+    this.#response.writeHead(200, headers);
+    if (preamble !== undefined) this.#writer.tryWrite(preamble);
+    if (idle === undefined) return;
+    this.#idle = setInterval(() => this.#fillSilence(idle.text), idle.afterMs).unref();
+    this.closed.addEventListener('abort', () => clearInterval(this.#idle), { once: true });
+  }
+
+  write(delivery: Delivery): Promise<void> {
+    this.start();
+    this.#idle?.refresh();
+    const items = itemsOf(delivery);
+    for (const item of items) this.#cursor = cursorOf(item) || this.#cursor;
+    return this.#writer.write(items.map((item) => this.#format.item(item)).join(''));
+  }
+
+  fail(error: BackplaneError): void {
+    this.#finish(this.#format.problem(error));
+  }
+
+  end(reason: Ending): void {
+    this.#finish(this.#format.end({ reason, cursor: this.#cursor }));
+  }
+
+  #finish(text: string): void {
+    if (this.closed.aborted) return;
+    this.start();
+    clearInterval(this.#idle);
+    void this.#writer.write(text).catch(() => undefined);
+    this.#writer.end();
+  }
+
+  #fillSilence(text: string): void {
+    try {
+      // Where there is no room there is no silence.
+      this.#writer.tryWrite(text);
+    } catch (cause) {
+      if (!(cause instanceof BackplaneError)) throw cause;
+    }
+  }
+}
+
+/** Resumes after the item; empty where it has none. */
+export function cursorOf(item: StreamItem): string {
+  const { cursor, watermark, coverage } = item as {
+    cursor?: string;
+    watermark?: { cursor: string };
+    coverage?: { cursor: string };
+  };
+  return cursor ?? watermark?.cursor ?? coverage?.cursor ?? '';
+}
+
+/** Events that cannot be decoded are told as a gap, so that the rest of the batch and the stream continue. */
+function itemsOf(delivery: Delivery): readonly StreamItem[] {
+  if (delivery.kind === 'message') return decoded(subscribeResponseCodec.encode(delivery.message));
+  const { header, parts } = delivery;
+  try {
+    return decoded(encodeEventBatch(header, parts));
+  } catch {
+    const { sound, unsoundEvents } = soundParts(parts);
+    const gap = { node: header.node, topic: header.topic, events: unsoundEvents, reason: 'refused' };
+    const told = { gap: { ...gap, message: 'these are no events: nobody can decode them' } };
+    // The batch comes last, because its cursor must follow the gap.
+    return [...decoded(subscribeResponseCodec.encode(told)), ...decoded(encodeEventBatch(header, sound))];
+  }
+}
+
+/** Decodes the gRPC message as a client would, so that JSON and gRPC have the same content. */
+function decoded(bytes: Buffer): readonly StreamItem[] {
+  return responseToJson(subscribeResponseCodec.decode(bytes, 2 * MESSAGE_BYTES_MAX));
+}

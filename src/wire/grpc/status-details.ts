@@ -1,0 +1,105 @@
+/**
+ * What programs can use of an error over gRPC: google.rpc.Status in the trailer `grpc-status-details-bin`.
+ *
+ *   Status       := code 1 varint | message 2 | details 3 Any*
+ *   Any          := type_url 1 | value 2
+ *   ErrorInfo    := reason 1 | domain 2 | metadata 3 (key 1 | value 2)*
+ *   BadRequest   := field_violations 1 (field 1 | description 2)*
+ *   RetryInfo    := retry_delay 1 (seconds 1 varint | nanos 2 varint)
+ */
+import { Metadata } from '@grpc/grpc-js';
+import { BackplaneError, type ErrorCode, isErrorCode } from '../../errors.js';
+import { ProtoReader, ProtoWriter } from '../protobuf.js';
+
+export const DETAILS_KEY = 'grpc-status-details-bin';
+const DOMAIN = 'backplane';
+const TYPE_PREFIX = 'type.googleapis.com/google.rpc.';
+/** A tag and a length or number. */
+const FIELD_HEAD_BYTES_MAX = 16;
+
+/** As handlers of gRPC calls answer with it. */
+export interface CallFailure {
+  readonly code: number;
+  readonly details: string;
+  readonly metadata: Metadata;
+}
+
+export function callFailure(error: BackplaneError): CallFailure {
+  const metadata = new Metadata();
+  metadata.set(DETAILS_KEY, statusDetails(error));
+  return { code: error.grpcStatus, details: error.message, metadata };
+}
+
+/** An encoded google.rpc.Status. */
+export function statusDetails(error: BackplaneError): Buffer {
+  const { code, message, grpcStatus, details } = error;
+  const { field, retryAfterMs } = details;
+  const parts = [packed('ErrorInfo', errorInfo(code, details))];
+  if (field !== undefined)
+    parts.push(packed('BadRequest', chunk(1, Buffer.concat([text(1, field), text(2, message)]))));
+  if (retryAfterMs !== undefined) parts.push(packed('RetryInfo', chunk(1, duration(retryAfterMs))));
+  return Buffer.concat([number(1, grpcStatus), text(2, message), ...parts]);
+}
+
+/** The broker's own code of an encoded google.rpc.Status; undefined where it has none. */
+export function codeOfStatus(bytes: Buffer): ErrorCode | undefined {
+  try {
+    for (const value of chunksOf(bytes, 3)) {
+      if (textOf(value, 1) !== `${TYPE_PREFIX}ErrorInfo`) continue;
+      const [info = Buffer.alloc(0)] = chunksOf(value, 2);
+      const reason = textOf(info, 1);
+      if (textOf(info, 2) === DOMAIN && isErrorCode(reason)) return reason;
+    }
+  } catch (cause) {
+    // What a proxy on the way made of it.
+    if (!(cause instanceof BackplaneError)) throw cause;
+  }
+  return undefined;
+}
+
+/** Known details as text, beside the code. */
+function errorInfo(code: ErrorCode, details: BackplaneError['details']): Buffer {
+  const { line, column, length, suggestion, oldest } = details;
+  const entries = Object.entries({ line, column, length, suggestion, oldest }).flatMap(([name, value]) =>
+    value === undefined ? [] : [chunk(3, Buffer.concat([text(1, name), text(2, String(value))]))],
+  );
+  return Buffer.concat([text(1, code), text(2, DOMAIN), ...entries]);
+}
+
+function packed(type: string, value: Buffer): Buffer {
+  return chunk(3, Buffer.concat([text(1, `${TYPE_PREFIX}${type}`), chunk(2, value)]));
+}
+
+function duration(ms: number): Buffer {
+  return Buffer.concat([number(1, Math.floor(ms / 1000)), number(2, (ms % 1000) * 1_000_000)]);
+}
+
+function text(field: number, value: string): Buffer {
+  return chunk(field, Buffer.from(value));
+}
+
+function chunk(field: number, value: Buffer): Buffer {
+  const writer = new ProtoWriter(value.length + FIELD_HEAD_BYTES_MAX);
+  writer.bytesField(field, value);
+  return writer.finish();
+}
+
+function number(field: number, value: number): Buffer {
+  const writer = new ProtoWriter(FIELD_HEAD_BYTES_MAX);
+  writer.uintField(field, value);
+  return writer.finish();
+}
+
+function chunksOf(bytes: Buffer, field: number): Buffer[] {
+  const reader = new ProtoReader(bytes, 'status');
+  const found: Buffer[] = [];
+  while (reader.nextTag()) {
+    if (reader.field === field) found.push(reader.chunk());
+    else reader.skip();
+  }
+  return found;
+}
+
+function textOf(bytes: Buffer, field: number): string {
+  return chunksOf(bytes, field)[0]?.toString() ?? '';
+}
