@@ -79,6 +79,13 @@ export class JsonBytes {
     return this.#length;
   }
 
+  /** A copy of what was written; begins anew. */
+  takeBytes(): Buffer {
+    const bytes = Buffer.from(this.#bytes.subarray(0, this.#length));
+    this.#length = 0;
+    return bytes;
+  }
+
   /** What was written, as text; begins anew. */
   takeText(): string {
     const text = this.#bytes.toString('utf8', 0, this.#length);

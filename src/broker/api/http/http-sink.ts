@@ -3,11 +3,13 @@ import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { BackplaneError } from '../../../errors.js';
 import { StreamWriter } from '../../../flow/stream-writer.js';
 import { MESSAGE_BYTES_MAX, SUBSCRIBER_QUEUE_BYTES_MAX } from '../../../limits.js';
-import type { Json } from '../../../wire/event/event-json.js';
+import { eventToJson, type Json } from '../../../wire/event/event-json.js';
+import { JsonBytes } from '../../../wire/event/event-json-bytes.js';
 import { soundParts } from '../../../wire/event/sound-parts.js';
-import { encodeEventBatch } from '../../../wire/frame/splice.js';
+import type { BatchHeader } from '../../../wire/frame/splice.js';
 import { responseToJson } from '../../../wire/message-json.js';
-import { subscribeResponseCodec } from '../../../wire/messages.js';
+import { eventCodec, subscribeResponseCodec } from '../../../wire/messages.js';
+import { ProtoReader } from '../../../wire/protobuf.js';
 import { clientOf } from '../../access/peer-address.js';
 import type { Delivery, Sink } from '../../delivery/outlet.js';
 import type { Ending } from '../../delivery/subscriptions.js';
@@ -21,6 +23,9 @@ export interface StreamFormat {
   /** Written before the first item, and at once; undefined: headers come with the first item. */
   readonly preamble: string | undefined;
   item(item: StreamItem): string;
+  /** What stands before and behind the content of an item that is an event. */
+  eventBefore(cursor: string): string;
+  readonly eventAfter: string;
   end(end: { readonly reason: Ending; readonly cursor: string }): string;
   problem(error: BackplaneError): string;
   /** What is written in silence, and after how long. */
@@ -30,7 +35,7 @@ export interface StreamFormat {
 export class HttpSink implements Sink {
   readonly closed: AbortSignal;
   readonly client: string;
-  readonly #writer: StreamWriter<string>;
+  readonly #writer: StreamWriter<string | Buffer>;
   readonly #response: ServerResponse;
   readonly #format: StreamFormat;
   #started = false;
@@ -43,7 +48,7 @@ export class HttpSink implements Sink {
     this.#format = format;
     this.#writer = new StreamWriter(response, {
       bytesMax: SUBSCRIBER_QUEUE_BYTES_MAX,
-      sizeOf: (text) => Buffer.byteLength(text),
+      sizeOf: (text) => (typeof text === 'string' ? Buffer.byteLength(text) : text.length),
     });
     this.closed = this.#writer.closed;
     const { remoteAddress = '', remotePort } = response.socket ?? {};
@@ -70,9 +75,54 @@ export class HttpSink implements Sink {
   write(delivery: Delivery): Promise<void> {
     this.start();
     this.#idle?.refresh();
-    const items = itemsOf(delivery);
+    if (delivery.kind === 'message')
+      return this.#writer.write(this.#items(subscribeResponseCodec.encode(delivery.message)));
+    const { header, parts } = delivery;
+    return this.#writer.write(this.#batch(header, parts));
+  }
+
+  #batch(header: BatchHeader, parts: readonly Buffer[]): Buffer {
+    try {
+      return this.#events(header, parts);
+    } catch {
+      json.takeBytes();
+      return this.#soundEvents(header, parts);
+    }
+  }
+
+  #items(bytes: Buffer): string {
+    // Decoded as a client would, so that JSON and gRPC have the same content.
+    const items = responseToJson(subscribeResponseCodec.decode(bytes, 2 * MESSAGE_BYTES_MAX));
     for (const item of items) this.#cursor = cursorOf(item) || this.#cursor;
-    return this.#writer.write(items.map((item) => this.#format.item(item)).join(''));
+    return items.map((item) => this.#format.item(item)).join('');
+  }
+
+  /** Throws when one of them cannot be decoded. */
+  #events(header: BatchHeader, parts: readonly Buffer[]): Buffer {
+    const { node, topic, cursor } = header;
+    const beside = `,"history":${header.history}${header.refill === true ? ',"refill":true' : ''}`;
+    const elements = parts.flatMap(eventsOf);
+    for (const [index, bytes] of elements.entries()) {
+      // The cursor resumes behind the whole batch: only its last event may carry it.
+      const own = index === elements.length - 1 ? cursor : '';
+      json.text(this.#format.eventBefore(own));
+      json.text('{"event":');
+      if (json.openEvent(bytes, 0, bytes.length, node, topic)) json.text('}');
+      else json.text(JSON.stringify(eventToJson(eventCodec.decode(bytes, bytes.length), node, topic)));
+      json.text(`${beside}${own === '' ? '' : `,"cursor":${JSON.stringify(own)}`}}`);
+      json.text(this.#format.eventAfter);
+    }
+    this.#cursor = cursor || this.#cursor;
+    return json.takeBytes();
+  }
+
+  /** Events that cannot be decoded are told as a gap, so that the rest of the batch and the stream continue. */
+  #soundEvents(header: BatchHeader, parts: readonly Buffer[]): Buffer {
+    const { sound, unsoundEvents } = soundParts(parts);
+    const gap = { node: header.node, topic: header.topic, events: unsoundEvents, reason: 'refused' };
+    const told = { gap: { ...gap, message: 'these are no events: nobody can decode them' } };
+    // The batch comes last, because its cursor must follow the gap.
+    return Buffer.concat([Buffer.from(this.#items(subscribeResponseCodec.encode(told))), this.#events(header, sound)]);
   }
 
   fail(error: BackplaneError): void {
@@ -111,22 +161,13 @@ export function cursorOf(item: StreamItem): string {
   return cursor ?? watermark?.cursor ?? coverage?.cursor ?? '';
 }
 
-/** Events that cannot be decoded are told as a gap, so that the rest of the batch and the stream continue. */
-function itemsOf(delivery: Delivery): readonly StreamItem[] {
-  if (delivery.kind === 'message') return decoded(subscribeResponseCodec.encode(delivery.message));
-  const { header, parts } = delivery;
-  try {
-    return decoded(encodeEventBatch(header, parts));
-  } catch {
-    const { sound, unsoundEvents } = soundParts(parts);
-    const gap = { node: header.node, topic: header.topic, events: unsoundEvents, reason: 'refused' };
-    const told = { gap: { ...gap, message: 'these are no events: nobody can decode them' } };
-    // The batch comes last, because its cursor must follow the gap.
-    return [...decoded(subscribeResponseCodec.encode(told)), ...decoded(encodeEventBatch(header, sound))];
-  }
+/** The encoded events of a part, which is whole elements of a batch. */
+function eventsOf(part: Buffer): Buffer[] {
+  const events: Buffer[] = [];
+  const reader = new ProtoReader(part, 'events');
+  while (reader.nextTag()) events.push(reader.chunk());
+  return events;
 }
 
-/** Decodes the gRPC message as a client would, so that JSON and gRPC have the same content. */
-function decoded(bytes: Buffer): readonly StreamItem[] {
-  return responseToJson(subscribeResponseCodec.decode(bytes, 2 * MESSAGE_BYTES_MAX));
-}
+/** Each stream writes all of its batch before another has its turn. */
+const json = new JsonBytes();

@@ -32,6 +32,8 @@ export const NDJSON: StreamFormat = {
   headers: { 'content-type': `${NDJSON_TYPE}; charset=utf-8` },
   preamble: undefined,
   item: (result) => line({ result }),
+  eventBefore: () => '{"result":',
+  eventAfter: '}\n',
   end: (end) => line({ end }),
   problem: (error) => line({ error: problemOf(error) }),
   idle: undefined,
@@ -45,6 +47,8 @@ export const EVENT_STREAM: StreamFormat = {
   },
   preamble: `retry: ${EVENT_STREAM_RETRY_MS}\n\n`,
   item: (item) => sentEvent(nameOf(item), cursorOf(item), dataOf(item)),
+  eventBefore: (cursor) => `${eventHead(EVENT_NAMES.event!, cursor)}data: `,
+  eventAfter: '\n\n',
   end: (end) => sentEvent('end', END_ID, end),
   // Who would be refused again must not come back, but the others shall, from the last cursor.
   problem: (error) => sentEvent('problem', mayPass(error) ? '' : END_ID, problemOf(error)),
@@ -62,7 +66,11 @@ function line(object: object): string {
 }
 
 function sentEvent(name: string, id: string, data: unknown): string {
-  return `event: ${name}\n${id === '' ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`;
+  return `${eventHead(name, id)}data: ${JSON.stringify(data)}\n\n`;
+}
+
+function eventHead(name: string, id: string): string {
+  return `event: ${name}\n${id === '' ? '' : `id: ${id}\n`}`;
 }
 
 function keyOf(item: StreamItem): string {
