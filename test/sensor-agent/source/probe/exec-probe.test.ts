@@ -9,7 +9,6 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
-  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -25,6 +24,7 @@ import { within } from '../../../../src/sensor-agent/source/probe/linker-points.
 import { undefinePoints } from '../../../../src/sensor-agent/source/probe/recorded-points.js';
 import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
 import { liveTracefs, probeOptions, type Recording } from '../../../harness/kernel/live-kernel.js';
+import { linkerPath } from '../../../harness/kernel/other-tool.js';
 import { until } from '../../../harness/until.js';
 
 const live = liveTracefs();
@@ -284,7 +284,7 @@ by(EXEC_WAYS, 'what an agent that was killed left is told, and its definitions g
 });
 
 by(EXEC_WAYS, 'definitions of others stay as they are, and none of ours is left behind', async (way) => {
-  const linker = readFileSync('/proc/self/maps', 'utf8').match(/\/\S*\/ld-linux\S*|\/\S*\/ld-musl\S*/)![0];
+  const linker = linkerPath();
   const others = `others_${process.pid}/event`;
   define(live.path, others, `${linker}:0x${readExecutable(linker)!.entryOffset.toString(16)}`, 'a=+0(%sp):u64');
   cleanups.push(() => undefine(live.path, others));
