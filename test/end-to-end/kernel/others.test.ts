@@ -3,14 +3,12 @@
  * and when it ends in order, nothing of ours is left.
  */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, cannotTrace } from '../../harness/bus/bus.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { instancesOf, leftOf } from '../../harness/kernel/agent-instances.js';
-import { liveTracefs } from '../../harness/kernel/live-kernel.js';
+import { cannotProbePrograms, liveTracefs } from '../../harness/kernel/live-kernel.js';
 import { OtherTool } from '../../harness/kernel/other-tool.js';
 import { ownAddress } from '../../harness/own-address.js';
 import { runs } from '../../harness/runs.js';
@@ -18,14 +16,13 @@ import { until } from '../../harness/until.js';
 
 const live = liveTracefs();
 const ROUNDS = runs(5);
-const cannotProbe = !live.skip && !existsSync(join(live.path, 'uprobe_events')) && 'this kernel has no uprobes';
 
 /** Both of its instances are there, and it goes on. */
 const records = (agent: Command) =>
   until('an agent that records', () => instancesOf(agent.child.pid!).length === 2 || agent.goesOn());
 
 test("others' probes, instances and events are as they were after an agent was killed again and again; ours are gone", {
-  skip: cannotTrace || live.skip || cannotProbe,
+  skip: cannotTrace || cannotProbePrograms(),
 }, async () => {
   const dataDir = scratchDirectory('others');
   const env = {

@@ -11,8 +11,8 @@ import type { AddressInfo } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { kernelTypes } from '../probe/btf.js';
-import { allDefinitions, define, queriesGroup, recordedGroup, undefine, undefineAll } from '../probe/definitions.js';
-import { ARGUMENTS } from '../probe/proof.js';
+import { allDefinitions, define, queriesGroup, recordedGroup, trialGroup, undefineAll } from '../probe/definitions.js';
+import { ARGUMENTS, datagramProofName } from '../probe/proof.js';
 import { removeInstance } from '../tracefs/instance.js';
 import { put } from '../tracefs/put.js';
 
@@ -43,11 +43,6 @@ export interface DatagramPoints {
   readonly problem?: string;
 }
 
-/** Name of the trace instance in which a recorder's are proved. */
-export function datagramProofName(recorderId: string): string {
-  return `backplane-${recorderId}-datagrams-proof`;
-}
-
 /**
  * Defines them, and keeps them if all told the truth. Those that an agent of this recorder left are believed, as it has
  * proved them.
@@ -66,21 +61,21 @@ export async function defineDatagramPoints(tracefs: string, recorderId: string):
     events: points.filter(({ isSecret }) => !isSecret).map(eventOf),
     copies: points.filter(({ isSecret }) => isSecret).map(eventOf),
   };
-  const there = existsSync(instance) ? [] : (allDefinitions(tracefs) ?? []);
-  if (points.every((point) => there.includes(eventOf(point)))) return found;
-  removeInstance(instance);
-  for (const point of points) undefine(tracefs, eventOf(point));
+  // Where an agent was killed while it defined them, the last are not there: the order stays as it was proved.
+  const wanted = points.filter((point) => !allDefinitions(tracefs)?.includes(eventOf(point)));
+  if (wanted.length === 0) return found;
+  const trialOf = ({ name }: Point) => `${trialGroup(recorderId)}/${name}`;
   try {
     mkdirSync(instance);
-    for (const point of points) define(tracefs, eventOf(point), point.place, point.fetch);
-    for (const family of families) await prove(instance, family, points.map(eventOf));
+    for (const point of points) define(tracefs, trialOf(point), point.place, point.fetch);
+    for (const family of families) await prove(instance, family, points.map(trialOf));
+    for (const point of wanted) define(tracefs, eventOf(point), point.place, point.fetch);
     return found;
   } catch (cause) {
-    removeInstance(instance);
-    for (const point of points) undefine(tracefs, eventOf(point));
     return none((cause as Error).message);
   } finally {
     removeInstance(instance);
+    undefineAll(tracefs, trialGroup(recorderId));
   }
 }
 

@@ -18,8 +18,9 @@ import { pids } from '../process-reader.js';
 import type { Disturbance, ExecRecord, SourcePage, SourceSink } from '../source.js';
 import { PageDrain } from '../tracefs/drain.js';
 import { removeInstance, TraceInstance } from '../tracefs/instance.js';
+import { works } from '../tracefs/instance-controls.js';
 import { InstanceWatch } from '../tracefs/instance-watch.js';
-import { definitionsOf, probeGroup, undefine, undefineAll } from './definitions.js';
+import { definitionsOf, probeGroup, undefineAll } from './definitions.js';
 import { ExecLooks } from './exec-looks.js';
 import { ExecMatcher, type Matched, type SeenExec } from './exec-matcher.js';
 import type { ExecPoints } from './exec-points.js';
@@ -96,8 +97,13 @@ export class ExecProbe {
   #refusal: Error | undefined;
   /** Whether programs get the probes that they need as they appear. */
   #learns = false;
-  /** Told at the next drain. */
-  #told: ExecRecord[] = [];
+  /** Whether what is known is told at once. Before the first drain nobody takes it. */
+  #tells = false;
+  readonly #told: ExecRecord[] = [];
+  /** Of an earlier agent, and of no use to this one. */
+  #unusable: string[] = [];
+  /** An earlier agent's goes on: it was proved then, and is once more while it is used. */
+  #goesOn = false;
   #lost = 0;
   /** Execs in a row that a probe should have copied and did not, and when the last one was copied. */
   #misses = 0;
@@ -114,6 +120,22 @@ export class ExecProbe {
   static clear(tracefs: string, recorderId: string, name: string): void {
     removeInstance(join(tracefs, 'instances', name));
     undefineAll(tracefs, probeGroup(recorderId));
+  }
+
+  /** Whether the kernel has such probes at all. */
+  static isPossible({ tracefs, recorderId }: ExecProbeOptions, way: ExecWay): boolean {
+    return works(() => way.points(tracefs, probeGroup(recorderId)));
+  }
+
+  /** Whether the kernel takes a definition, which then stays for the probe that is made next. */
+  static isAccepted({ tracefs, recorderId, nowNs }: ExecProbeOptions, way: ExecWay): boolean {
+    return works(() => {
+      const group = probeGroup(recorderId);
+      const points = way.points(tracefs, group);
+      for (const event of definitionsOf(tracefs, group) ?? []) points.adopt(event, nowNs());
+      for (const pid of [process.pid, 1]) points.define(pid, nowNs(), () => undefined);
+      if (points.events.length === 0) throw new BackplaneError('failed_precondition', 'no program here can be probed');
+    });
   }
 
   /** Makes its instance and its probes; nothing is proved yet. Throws `failed_precondition` where it cannot. */
@@ -138,12 +160,13 @@ export class ExecProbe {
         onEmptied: () => this.#drain?.restarted(),
         nowNs: options.nowNs,
       });
+      for (const event of left) this.#adopt(event);
+      this.#goesOn = this.#instance.adopted && this.#points.events.length > 0;
       for (const event of this.#instance.enabled) this.#add(event);
       this.#probeAll();
       if (this.#points.events.length === 0)
         throw this.#refusal ?? new BackplaneError('failed_precondition', 'no program here can be probed');
       this.#learns = true;
-      if (left.length > 0) this.#takeOver(left);
     } catch (cause) {
       // What an earlier agent left is for the next way, or the next agent.
       this.#close(this.#instance.adopted);
@@ -153,8 +176,9 @@ export class ExecProbe {
 
   /** Tells what is known by now. Called with every drain of the pages. Returns how full the buffer was, 0 to 1. */
   drain(): number {
-    const filled = this.#readAll();
+    this.#tells = true;
     for (const record of this.#told.splice(0)) this.#options.sink.exec(record);
+    const { filled } = this.#readAll();
     const nowMs = performance.now();
     if (nowMs - this.#roundMs >= ROUND_MS) this.#goRound(nowMs);
     return filled;
@@ -164,13 +188,21 @@ export class ExecProbe {
     this.#roundMs = nowMs;
     this.#tellLost();
     this.#restore();
-    const unused = this.#points.unused();
+    const unused = [...this.#unusable.splice(0), ...this.#points.unused()];
     if (unused.length > 0) this.#remove(unused);
   }
 
-  /** Whether programs that should have been copied came without their arguments, since `copiedNs`. */
+  /** Whether programs that should have been copied came without their arguments, since `copiedNs`, or none was seen yet. */
   get doubted(): boolean {
-    return this.#misses >= EXEC_PROBE_MISSES_MAX;
+    return this.#goesOn || this.#misses >= EXEC_PROBE_MISSES_MAX;
+  }
+
+  /**
+   * Whether it goes on with what an earlier agent left. What that has recorded is read when it can be told: an agent that
+   * is killed before leaves it to the next.
+   */
+  get goesOn(): boolean {
+    return this.#goesOn;
   }
 
   /** Trace clock: when the last exec that was copied took place. */
@@ -187,6 +219,7 @@ export class ExecProbe {
       return false;
     } finally {
       this.#misses = 0;
+      this.#goesOn = false;
     }
   }
 
@@ -202,7 +235,7 @@ export class ExecProbe {
     if (this.#stopped) return;
     try {
       this.#instance.record(false);
-      this.#readAll();
+      this.#readRest();
       this.#matcher.end((matched) => this.#tell(matched));
       this.drain();
     } finally {
@@ -220,24 +253,19 @@ export class ExecProbe {
     this.#stopped = true;
     this.#watch?.close();
     this.#drain?.close();
-    if (!keepsInstance) this.#instance.removeSync();
-    for (const event of [...this.#points.events]) this.#points.remove(event);
+    // Without their definitions nothing could be read of its entries.
+    if (keepsInstance) return;
+    this.#instance.removeSync();
+    for (const event of [...this.#points.events, ...this.#unusable]) this.#points.remove(event);
   }
 
-  /** Reads what the definitions of an earlier agent copied, and removes them. */
-  #takeOver(left: readonly string[]): void {
-    for (const event of left) if (this.#instance.enabled.has(event)) this.#instance.switch(event, false);
-    // Nearly all of it, so that little is left to read while nothing is recorded.
-    this.#readAll();
-    this.#instance.record(false);
-    try {
-      this.#readAll();
-      for (const event of left) undefine(this.#options.tracefs, event);
-      for (const event of left) this.#unwant(event);
-    } finally {
-      this.#instance.record(true);
-      this.#watch?.emptiedByUs();
+  #adopt(event: string): void {
+    if (!this.#points.adopt(event, this.#options.nowNs())) {
+      this.#unusable.push(event);
+      return;
     }
+    // Its agent was killed in between.
+    if (!this.#instance.enabled.has(event)) this.#instance.switch(event, true);
   }
 
   #unwant(event: string): void {
@@ -294,10 +322,11 @@ export class ExecProbe {
         // Somebody removed it.
       }
     }
+    // Nearly all of it, so that little is left to read while nothing is recorded.
     this.#readAll();
     this.#instance.record(false);
     try {
-      this.#readAll();
+      this.#readRest();
       for (const event of events) this.#forget(event);
     } finally {
       this.#instance.record(true);
@@ -305,10 +334,15 @@ export class ExecProbe {
     }
   }
 
-  /** Returns how much of the buffer was in use, 0 to 1. */
-  #readAll(): number {
+  /** While nothing is recorded. */
+  #readRest(): void {
+    while (this.#readAll().pages > 0);
+  }
+
+  /** Returns what it read, and how much of the buffer was in use, 0 to 1. */
+  #readAll(): { readonly pages: number; readonly filled: number } {
     let horizonNs = 0n;
-    let filled = 0;
+    let [pages, filled] = [0, 0];
     const sink = {
       page: (page: SourcePage) => this.#page(page),
       horizon: (ns: bigint) => {
@@ -319,6 +353,7 @@ export class ExecProbe {
     for (let run = 0, empty = false; run < RUNS_MAX && !empty; run += 1) {
       const result = this.#drain!.run(sink);
       empty = result.empty;
+      pages += result.pages;
       filled = Math.max(filled, result.filled);
     }
     const unknown: number[] = [];
@@ -331,7 +366,7 @@ export class ExecProbe {
       },
     );
     if (this.#learns) for (const pid of unknown) this.#learn(pid);
-    return filled;
+    return { pages, filled };
   }
 
   #page({ lane, bytes, lost, lostUnknown }: SourcePage): void {
@@ -365,13 +400,18 @@ export class ExecProbe {
     if (copy !== undefined) {
       this.#misses = 0;
       this.#copiedNs = exec.timeNs;
-      this.#told.push(this.#looks.look(exec, copy));
+      this.#pass(this.#looks.look(exec, copy));
       return;
     }
     const { visited } = exec;
-    if (visited && (replacedNs === undefined || replacedNs > visited.untilNs)) this.#told.push(visited.record);
-    else this.#told.push(this.#looks.pass(exec));
+    if (visited && (replacedNs === undefined || replacedNs > visited.untilNs)) this.#pass(visited.record);
+    else this.#pass(this.#looks.pass(exec));
     if (replacedNs === undefined && this.#points.copies(exec.pid, exec.timeNs)) this.#misses += 1;
+  }
+
+  #pass(record: ExecRecord): void {
+    if (this.#tells) this.#options.sink.exec(record);
+    else this.#told.push(record);
   }
 
   /** Defines anew what somebody removed. */

@@ -11,9 +11,9 @@ import { kernelTypes } from './btf.js';
 import { define, undefine } from './definitions.js';
 import { readExecutable } from './elf.js';
 import type { ExecPoints } from './exec-points.js';
-import { fetchArguments, MACHINES, type Machine } from './probe-layout.js';
+import { fetchArguments, fetchDigest, MACHINES, type Machine } from './probe-layout.js';
 
-/** An earlier agent's is told by its name. */
+/** Behind it: the function, and what is fetched. */
 const NAME = 'kernel_exec_';
 
 export function isKernelPoint(event: string): boolean {
@@ -52,7 +52,6 @@ export class KernelPoint implements ExecPoints {
   readonly #group: string;
   readonly #function: KernelFunction;
   #sinceNs = 0n;
-  #defined = 0;
   /** Asked once for all programs, as it costs. */
   #refusal: Error | undefined;
 
@@ -63,6 +62,14 @@ export class KernelPoint implements ExecPoints {
     this.#tracefs = tracefs;
     this.#group = group;
     this.#function = { name, stack };
+  }
+
+  adopt(event: string, nowNs: bigint): boolean {
+    const address = isKernelPoint(event) ? this.#function.stack() : undefined;
+    if (address === undefined || event !== this.#event(address)) return false;
+    this.events.push(event);
+    this.#sinceNs = nowNs;
+    return true;
   }
 
   define(_pid: number, nowNs: bigint, record: (event: string) => void): void {
@@ -81,7 +88,7 @@ export class KernelPoint implements ExecPoints {
     const address = stack();
     if (address === undefined)
       throw new BackplaneError('failed_precondition', `the kernel does not say where ${name} has the stack`);
-    const event = `${this.#group}/${NAME}${process.pid}_${this.#defined++}`;
+    const event = this.#event(address);
     define(this.#tracefs, event, name, fetchArguments(address));
     this.events.push(event);
     try {
@@ -91,6 +98,10 @@ export class KernelPoint implements ExecPoints {
       throw cause;
     }
     this.#sinceNs = nowNs;
+  }
+
+  #event(stack: string): string {
+    return `${this.#group}/${NAME}${this.#function.name}_${fetchDigest(fetchArguments(stack))}`;
   }
 
   copies(pid: number, timeNs: bigint): boolean {

@@ -15,7 +15,7 @@ import { pids } from '../process-reader.js';
 import { define, undefine } from './definitions.js';
 import { type Executable, readExecutable, withExecutable } from './elf.js';
 import type { ExecPoints } from './exec-points.js';
-import { fetchArguments, MACHINES, type Machine } from './probe-layout.js';
+import { fetchArguments, fetchDigest, MACHINES, type Machine } from './probe-layout.js';
 
 /** A dynamic linker that a process was started by. */
 interface Linker {
@@ -24,9 +24,10 @@ interface Linker {
   readonly file: Executable;
 }
 
+/** An event's: in which file, by device and inode, at which place, and what is fetched. */
+const NAME = /^exec_(\d+)_\d+_[0-9a-f]+_([0-9a-f]+)$/;
+
 interface ProbedFile {
-  /** Device and inode. */
-  readonly id: string;
   readonly device: number;
   /** `group/event` of its definition. */
   readonly event: string;
@@ -40,15 +41,15 @@ const LINKS_MAX = 16;
 
 export class LinkerPoints implements ExecPoints {
   readonly by = 'uprobe';
-  /** By device and inode. */
+  /** By the events' names. */
   readonly #files = new Map<string, ProbedFile>();
   readonly #refused = new Set<string>();
   readonly #rootDevice = statSync('/').dev;
-  #defined = 0;
 
   readonly #tracefs: string;
   readonly #group: string;
   readonly #machine: Machine;
+  readonly #fetch: string;
 
   /** Throws `failed_precondition` where there are no uprobes. */
   constructor(tracefs: string, group: string) {
@@ -58,10 +59,20 @@ export class LinkerPoints implements ExecPoints {
     this.#tracefs = tracefs;
     this.#group = group;
     this.#machine = machine;
+    this.#fetch = fetchArguments(machine.stack);
   }
 
   get events(): string[] {
     return [...this.#files.values()].map(({ event }) => event);
+  }
+
+  /** A definition keeps its file, so that no other one has got its device and inode. */
+  adopt(event: string, nowNs: bigint): boolean {
+    const name = event.slice(this.#group.length + 1);
+    const [, device, fetch] = NAME.exec(name) ?? [];
+    if (device === undefined || fetch !== fetchDigest(this.#fetch)) return false;
+    this.#files.set(name, { device: Number(device), event, sinceNs: nowNs });
+    return true;
   }
 
   /** The linker's, if it has none yet. */
@@ -72,16 +83,17 @@ export class LinkerPoints implements ExecPoints {
     try {
       file = this.#add(linker, nowNs);
       if (file) record(file.event);
-    } catch {
+    } catch (cause) {
       // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
       if (file) this.remove(file.event);
-      this.#refuse(linker.file.id);
+      this.#refuse(this.#nameOf(linker.file));
+      if (this.#files.size === 0) throw cause;
     }
   }
 
   copies(pid: number, timeNs: bigint): boolean {
     const linker = this.#linkerOf(pid);
-    const known = linker && this.#files.get(linker.file.id);
+    const known = linker && this.#files.get(this.#nameOf(linker.file));
     return known !== undefined && known.sinceNs < timeNs;
   }
 
@@ -101,7 +113,7 @@ export class LinkerPoints implements ExecPoints {
   }
 
   remove(event: string): void {
-    for (const [id, file] of this.#files) if (file.event === event) this.#files.delete(id);
+    for (const [name, file] of this.#files) if (file.event === event) this.#files.delete(name);
     undefine(this.#tracefs, event);
   }
 
@@ -114,32 +126,38 @@ export class LinkerPoints implements ExecPoints {
     return file && { path: path!, file };
   }
 
-  #admits({ id, isRoots }: Executable): boolean {
-    return isRoots && this.#files.size < EXEC_PROBES_MAX && !this.#files.has(id) && !this.#refused.has(id);
+  #admits(file: Executable): boolean {
+    const name = this.#nameOf(file);
+    return file.isRoots && this.#files.size < EXEC_PROBES_MAX && !this.#files.has(name) && !this.#refused.has(name);
   }
 
-  #refuse(id: string): void {
+  #refuse(name: string): void {
     if (this.#refused.size >= REFUSED_MAX) this.#refused.clear();
-    this.#refused.add(id);
+    this.#refused.add(name);
   }
 
   /** Throws what the kernel says. Undefined where another file is there by now. */
   #add({ path, file }: Linker, sinceNs: bigint): ProbedFile | undefined {
     let failure: unknown;
-    const probed = withExecutable(path, ({ id, entryOffset }, own) => {
-      if (id !== file.id) return undefined;
-      const event = `${this.#group}/exec_${process.pid}_${this.#defined++}`;
+    const name = this.#nameOf(file);
+    const probed = withExecutable(path, (found, own) => {
+      if (this.#nameOf(found) !== name) return undefined;
+      const event = `${this.#group}/${name}`;
       try {
-        define(this.#tracefs, event, `${own}:0x${entryOffset.toString(16)}`, fetchArguments(this.#machine.stack));
+        define(this.#tracefs, event, `${own}:0x${found.entryOffset.toString(16)}`, this.#fetch);
       } catch (cause) {
         failure = cause;
         return undefined;
       }
-      return { id, device: Number(id.split(':')[0]), event, sinceNs };
+      return { device: Number(file.device), event, sinceNs };
     });
     if (failure !== undefined) throw failure;
-    if (probed) this.#files.set(probed.id, probed);
+    if (probed) this.#files.set(name, probed);
     return probed;
+  }
+
+  #nameOf({ device, inode, entryOffset }: Executable): string {
+    return `exec_${device}_${inode}_${entryOffset.toString(16)}_${fetchDigest(this.#fetch)}`;
   }
 
   #own(file: Executable | undefined): Executable | undefined {

@@ -1,9 +1,13 @@
-/** Where probes are tried before they are believed: a trace instance of their own. */
-import { existsSync, mkdirSync } from 'node:fs';
+/**
+ * Where probes are tried before they are believed: a trace instance of their own, and a group of their own, so that what
+ * an agent that was killed leaves is either proved or was on nowhere else. Once proved they are defined again, in the
+ * group of those that are used.
+ */
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeInstance } from '../tracefs/instance.js';
 import { put } from '../tracefs/put.js';
-import { recordedGroup, undefineAll } from './definitions.js';
+import { trialGroup, undefineAll } from './definitions.js';
 
 const PROOF_KB_PER_CPU = '64';
 
@@ -15,19 +19,30 @@ export const ARGUMENTS: Readonly<Partial<Record<NodeJS.Architecture, Registers>>
 };
 
 /** Name of the trace instance in which a recorder's probes are proved. */
-export function proofName(recorderId: string): string {
+function proofName(recorderId: string): string {
   return `backplane-${recorderId}-proof`;
 }
 
-/** Removes what an agent left that ended while it proved its probes: it had not proved them. */
-export function abandonProof(tracefs: string, recorderId: string): void {
-  const instance = join(tracefs, 'instances', proofName(recorderId));
-  if (!existsSync(instance)) return;
-  removeInstance(instance);
-  undefineAll(tracefs, recordedGroup(recorderId));
+/** Name of the one in which those of datagrams are. */
+export function datagramProofName(recorderId: string): string {
+  return `backplane-${recorderId}-datagrams-proof`;
 }
 
-/** Throws what the kernel says. `prove` is given the instance's path. */
+/** Names of both. */
+export function proofNames(recorderId: string): readonly string[] {
+  return [proofName(recorderId), datagramProofName(recorderId)];
+}
+
+/**
+ * Removes what an agent left that ended while it proved its probes. What it left in other groups was proved, and stays:
+ * removing a definition erases all that is unread where it was ever on.
+ */
+export function abandonProof(tracefs: string, recorderId: string): void {
+  for (const name of proofNames(recorderId)) removeInstance(join(tracefs, 'instances', name));
+  undefineAll(tracefs, trialGroup(recorderId));
+}
+
+/** Throws what the kernel says. `prove` is given the instance's path, and defines what it tries in the trial group. */
 export function withProof<Result>(tracefs: string, recorderId: string, prove: (instance: string) => Result): Result {
   const instance = join(tracefs, 'instances', proofName(recorderId));
   try {
@@ -36,5 +51,6 @@ export function withProof<Result>(tracefs: string, recorderId: string, prove: (i
     return prove(instance);
   } finally {
     removeInstance(instance);
+    undefineAll(tracefs, trialGroup(recorderId));
   }
 }

@@ -9,7 +9,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { put } from '../tracefs/put.js';
 import { kernelTypes } from './btf.js';
-import { allDefinitions, define, recordedGroup, undefine } from './definitions.js';
+import { allDefinitions, define, recordedGroup, trialGroup } from './definitions.js';
 import { ARGUMENTS, withProof } from './proof.js';
 
 const NAME = 'commit_creds';
@@ -33,13 +33,17 @@ export function defineUserPoint(tracefs: string, recorderId: string): UserPoint 
   const offset = kernelTypes()?.offset('cred', 'euid');
   if (register === undefined || offset === undefined)
     return { event: undefined, problem: 'the kernel does not say where credentials have the user' };
+  const fetch = `user=+${offset}(${register}):u32`;
+  const trial = `${trialGroup(recorderId)}/${NAME}`;
   try {
-    define(tracefs, event, NAME, `user=+${offset}(${register}):u32`);
-    if (withProof(tracefs, recorderId, (instance) => tellsUser(instance, event))) return { event, problem: undefined };
-    undefine(tracefs, event);
-    return { event: undefined, problem: `${NAME} did not tell the user of a process of our own` };
+    const told = withProof(tracefs, recorderId, (instance) => {
+      define(tracefs, trial, NAME, fetch);
+      return tellsUser(instance, trial);
+    });
+    if (!told) return { event: undefined, problem: `${NAME} did not tell the user of a process of our own` };
+    define(tracefs, event, NAME, fetch);
+    return { event, problem: undefined };
   } catch (cause) {
-    undefine(tracefs, event);
     return { event: undefined, problem: (cause as Error).message };
   }
 }

@@ -6,9 +6,9 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { nodeFileOps } from '../../../storage/file-ops.js';
 import { readIdentity } from '../../../storage/identity.js';
-import { datagramProofName, undefineDatagramCopies } from '../datagrams/datagram-points.js';
+import { undefineDatagramCopies } from '../datagrams/datagram-points.js';
 import { allDefinitions, instanceOf, probeGroup, queriesName, undefineAll } from '../probe/definitions.js';
-import { proofName } from '../probe/proof.js';
+import { abandonProof, proofNames } from '../probe/proof.js';
 import { undefinePoints } from '../probe/recorded-points.js';
 import { removeInstance } from './instance.js';
 import { findTracefs } from './mount.js';
@@ -60,8 +60,7 @@ export function removeInstancesOf(recorderDir: string, waitMs: number): string[]
   if (instances === undefined || key === undefined) return [];
   const recorderId = key.identity.toString(16).padStart(16, '0');
   const name = `backplane-${recorderId}`;
-  const proofs = [proofName(recorderId), datagramProofName(recorderId)];
-  const all = [name, `${name}-exec`, queriesName(recorderId), ...proofs];
+  const all = [name, `${name}-exec`, queriesName(recorderId), ...proofNames(recorderId)];
   const left = all.filter((each) => existsSync(join(instances, each)));
   const endMs = performance.now() + waitMs;
   const removed = left.filter((each) => {
@@ -75,6 +74,7 @@ export function removeInstancesOf(recorderDir: string, waitMs: number): string[]
   undefineAll(dirname(instances), probeGroup(recorderId));
   undefinePoints(dirname(instances), recorderId);
   undefineDatagramCopies(dirname(instances), recorderId);
+  abandonProof(dirname(instances), recorderId);
   return removed;
 }
 
