@@ -8,14 +8,16 @@
 import { BackplaneError } from '../../../errors.js';
 import { EXEC_PROBE_AGAIN_MS, EXEC_PROBE_AGAIN_MS_MAX } from '../../../limits.js';
 import { probeGroup, undefineAll } from '../probe/definitions.js';
-import { EXEC_WAYS, ExecProbe, type ExecProbeOptions, type ExecWay } from '../probe/exec-probe.js';
+import { ExecProbe, type ExecProbeOptions } from '../probe/exec-probe.js';
 import type { ArgumentsBy, Disturbance } from '../source.js';
 import { ExecLane } from './exec-lane.js';
+import { EXEC_WAYS, type ExecWay, hasWay, takesWay } from './exec-ways.js';
 
 export class ExecArguments {
   readonly #options: ExecProbeOptions;
   /** Whether a probe is wanted where it holds. */
   readonly #probes: boolean;
+  readonly #group: string;
   #way: ExecProbe | ExecLane | undefined;
   #changing: Promise<void> | undefined;
   #stopped = false;
@@ -29,6 +31,7 @@ export class ExecArguments {
   constructor(options: ExecProbeOptions, probes: boolean) {
     this.#options = options;
     this.#probes = probes;
+    this.#group = probeGroup(options.recorderId);
   }
 
   /** Throws `failed_precondition` where neither way is possible. */
@@ -50,7 +53,7 @@ export class ExecArguments {
   #refused(why: string): void {
     const instead = `arguments are read from /proc: ${why}`;
     this.#options.sink.note('exec_probe_refused', instead);
-    if (!EXEC_WAYS.some((way) => ExecProbe.isPossible(this.#options, way))) return;
+    if (!hasWay(this.#options.tracefs, this.#group)) return;
     this.#failed = { fromNs: this.#options.nowNs() };
     this.#againMs = performance.now() + this.#waitMs;
     this.#tell('left', this.#failed.fromNs, `${instead}; those of the shortest programs are missed`);
@@ -140,7 +143,7 @@ export class ExecArguments {
   /** Its instance is gone: nothing is erased. */
   #end(): void {
     this.#way = undefined;
-    undefineAll(this.#options.tracefs, probeGroup(this.#options.recorderId));
+    undefineAll(this.#options.tracefs, this.#group);
   }
 
   async #standIn(probe: ExecProbe, fromNs: bigint): Promise<void> {
@@ -163,7 +166,7 @@ export class ExecArguments {
 
   async #tryAgain(fromNs: bigint): Promise<void> {
     // The lane goes on while the kernel refuses.
-    if (!EXEC_WAYS.some((way) => ExecProbe.isAccepted(this.#options, way))) return;
+    if (!takesWay(this.#options.tracefs, this.#group, this.#options.nowNs())) return;
     await this.#way?.stop();
     this.#way = undefined;
     if (this.#stopped) return;

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
 import { EXEC_PROBE_MISSES_MAX, EXEC_PROOF_MS_MAX, KiB, MiB, PAGE_AHEAD_NS_MAX } from '../../../limits.js';
+import type { ExecWay } from '../exec/exec-ways.js';
 import { compileDecoder, type Decoder } from '../pages/decoder.js';
 import { eventPid, parseFormat } from '../pages/format.js';
 import { PageEntries, scanPage, startCursor } from '../pages/page.js';
@@ -18,15 +19,13 @@ import { pids } from '../process-reader.js';
 import type { Disturbance, ExecRecord, SourcePage, SourceSink } from '../source.js';
 import { PageDrain } from '../tracefs/drain.js';
 import { removeInstance, TraceInstance } from '../tracefs/instance.js';
-import { works } from '../tracefs/instance-controls.js';
 import { InstanceWatch } from '../tracefs/instance-watch.js';
 import { definitionsOf, probeGroup, undefineAll } from './definitions.js';
 import { ExecLooks } from './exec-looks.js';
 import { ExecMatcher, type Matched, type SeenExec } from './exec-matcher.js';
 import type { ExecPoints } from './exec-points.js';
 import { type ExecStack, readExecStack } from './exec-stack.js';
-import { isKernelPoint, KERNEL_FUNCTIONS, KernelPoint } from './kernel-point.js';
-import { LinkerPoints } from './linker-points.js';
+import { isKernelPoint } from './kernel-point.js';
 import { type ProbePlaces, probePlaces, STRINGS_BYTES, WORDS_BYTES } from './probe-layout.js';
 
 const EXEC = 'sched/sched_process_exec';
@@ -51,23 +50,6 @@ interface Probe {
   /** In the kernel, before the exec is noted. */
   readonly first: boolean;
 }
-
-/** A way to have the copies. */
-export interface ExecWay {
-  /** Where they are made. */
-  readonly name: string;
-  /** Throws `failed_precondition` where it cannot be. */
-  readonly points: (tracefs: string, group: string) => ExecPoints;
-}
-
-/** In the order in which they are tried: the first that holds is used. */
-export const EXEC_WAYS: readonly ExecWay[] = [
-  ...(KERNEL_FUNCTIONS[process.arch] ?? []).map((place) => ({
-    name: place.name,
-    points: (tracefs: string, group: string) => new KernelPoint(tracefs, group, place),
-  })),
-  { name: 'dynamic linkers', points: (tracefs, group) => new LinkerPoints(tracefs, group) },
-];
 
 export interface ExecProbeOptions {
   readonly tracefs: string;
@@ -120,22 +102,6 @@ export class ExecProbe {
   static clear(tracefs: string, recorderId: string, name: string): void {
     removeInstance(join(tracefs, 'instances', name));
     undefineAll(tracefs, probeGroup(recorderId));
-  }
-
-  /** Whether the kernel has such probes at all. */
-  static isPossible({ tracefs, recorderId }: ExecProbeOptions, way: ExecWay): boolean {
-    return works(() => way.points(tracefs, probeGroup(recorderId)));
-  }
-
-  /** Whether the kernel takes a definition, which then stays for the probe that is made next. */
-  static isAccepted({ tracefs, recorderId, nowNs }: ExecProbeOptions, way: ExecWay): boolean {
-    return works(() => {
-      const group = probeGroup(recorderId);
-      const points = way.points(tracefs, group);
-      for (const event of definitionsOf(tracefs, group) ?? []) points.adopt(event, nowNs());
-      for (const pid of [process.pid, 1]) points.define(pid, nowNs(), () => undefined);
-      if (points.events.length === 0) throw new BackplaneError('failed_precondition', 'no program here can be probed');
-    });
   }
 
   /** Makes its instance and its probes; nothing is proved yet. Throws `failed_precondition` where it cannot. */
