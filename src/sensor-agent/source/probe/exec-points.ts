@@ -23,6 +23,8 @@ export interface ExecPoints {
   copies(pid: number, timeNs: bigint): boolean;
   /** Those that no process needs any more. */
   unused(): string[];
+  /** Processes by which other files are found than those that have definitions: see define(). */
+  replaced(): number[];
   /** Its event must be off and no entry of it unread. */
   remove(event: string): void;
 }

@@ -93,6 +93,8 @@ export class ExecProbe {
   #roundMs = 0;
   /** Trace clock: when all probes were last there. */
   #rightNs: bigint;
+  /** The same of the last look for files that were replaced. */
+  #lookedNs: bigint;
   readonly #disturbances: Disturbance[] = [];
   /** Runs while a probe is proved. */
   #proof: ((exec: SeenExec, stack: ExecStack | undefined) => void) | undefined;
@@ -108,6 +110,7 @@ export class ExecProbe {
   constructor(options: ExecProbeOptions, way: ExecWay) {
     this.#options = options;
     this.#rightNs = options.nowNs();
+    this.#lookedNs = this.#rightNs;
     const { tracefs, recorderId } = options;
     const group = probeGroup(recorderId);
     this.#points = way.points(tracefs, group);
@@ -154,6 +157,7 @@ export class ExecProbe {
     this.#roundMs = nowMs;
     this.#tellLost();
     this.#restore();
+    this.#followReplaced();
     const unused = [...this.#unusable.splice(0), ...this.#points.unused()];
     if (unused.length > 0) this.#remove(unused);
   }
@@ -396,6 +400,18 @@ export class ExecProbe {
     }
     this.#probeAll();
     const message = `somebody removed ${gone.length} probes of execs: defined anew; arguments of programs may be missing from the last look before it`;
+    this.#disturbances.push({ state: 'restored', fromNs, loses: false, message });
+  }
+
+  /** Its first programs had no probe: there is no copy to wait for. */
+  #followReplaced(): void {
+    const before = this.#points.events.length;
+    for (const pid of this.#points.replaced()) this.#learn(pid);
+    const more = this.#points.events.length - before;
+    const fromNs = this.#lookedNs;
+    this.#lookedNs = this.#options.nowNs();
+    if (more === 0) return;
+    const message = `${more} dynamic linkers were replaced: probed anew; arguments of programs may be missing from the last look before it`;
     this.#disturbances.push({ state: 'restored', fromNs, loses: false, message });
   }
 

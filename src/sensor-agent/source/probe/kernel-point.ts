@@ -112,6 +112,10 @@ export class KernelPoint implements ExecPoints {
     return [];
   }
 
+  replaced(): number[] {
+    return [];
+  }
+
   remove(event: string): void {
     const at = this.events.indexOf(event);
     if (at >= 0) this.events.splice(at, 1);

@@ -19,7 +19,8 @@ import { fetchArguments, fetchDigest, MACHINES, type Machine } from './probe-lay
 
 /** A dynamic linker that a process was started by. */
 interface Linker {
-  /** By which the agent reaches it. */
+  /** As its program names it, and by which the agent reaches it. */
+  readonly interpreter: string;
   readonly path: string;
   readonly file: Executable;
 }
@@ -33,6 +34,8 @@ interface ProbedFile {
   readonly event: string;
   /** Trace clock: execs after it are copied. */
   readonly sinceNs: bigint;
+  /** By which process it was last found, and as what; undefined for an earlier agent's. */
+  found: { readonly pid: number; readonly interpreter: string } | undefined;
 }
 
 /** Files that were refused are not tried again soon; so many are remembered. */
@@ -71,17 +74,19 @@ export class LinkerPoints implements ExecPoints {
     const name = event.slice(this.#group.length + 1);
     const [, device, fetch] = NAME.exec(name) ?? [];
     if (device === undefined || fetch !== fetchDigest(this.#fetch)) return false;
-    this.#files.set(name, { device: Number(device), event, sinceNs: nowNs });
+    this.#files.set(name, { device: Number(device), event, sinceNs: nowNs, found: undefined });
     return true;
   }
 
   /** The linker's, if it has none yet. */
   define(pid: number, nowNs: bigint, record: (event: string) => void): void {
     const linker = this.#linkerOf(pid);
+    const known = linker && this.#files.get(this.#nameOf(linker.file));
+    if (known) known.found = { pid, interpreter: linker.interpreter };
     if (linker === undefined || !this.#admits(linker.file)) return;
     let file: ProbedFile | undefined;
     try {
-      file = this.#add(linker, nowNs);
+      file = this.#add(linker, pid, nowNs);
       if (file) record(file.event);
     } catch (cause) {
       // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
@@ -104,12 +109,32 @@ export class LinkerPoints implements ExecPoints {
   unused(): string[] {
     const elsewhere = [...this.#files.values()].filter(({ device }) => device !== this.#rootDevice);
     if (elsewhere.length === 0) return [];
-    const used = new Set<number | undefined>();
+    const used = new Map<number | undefined, number>();
     for (const pid of pids('/proc')) {
-      used.add(deviceOf(`/proc/${pid}/root`));
-      used.add(deviceOf(`/proc/${pid}/exe`));
+      used.set(deviceOf(`/proc/${pid}/root`), pid);
+      used.set(deviceOf(`/proc/${pid}/exe`), pid);
+    }
+    for (const file of elsewhere) {
+      const pid = used.get(file.device);
+      if (pid !== undefined && file.found && !existsSync(`/proc/${file.found.pid}`))
+        file.found = { ...file.found, pid };
     }
     return elsewhere.filter(({ device }) => !used.has(device)).map(({ event }) => event);
+  }
+
+  /** An upgrade renames another file to a linker's name: found by a process that goes on, with programs that end at once. */
+  replaced(): number[] {
+    const found = [...this.#files.values()].flatMap(({ device, found }) => {
+      if (found === undefined) return [];
+      // The machine's own root has one that does not end.
+      const processes = device === this.#rootDevice ? [found.pid, 1] : [found.pid];
+      return processes.flatMap((pid) => {
+        const path = within(`/proc/${pid}/root`, found.interpreter);
+        const file = path === undefined ? undefined : readExecutable(path);
+        return file === undefined || this.#files.has(this.#nameOf(file)) ? [] : [pid];
+      });
+    });
+    return [...new Set(found)];
   }
 
   remove(event: string): void {
@@ -123,7 +148,7 @@ export class LinkerPoints implements ExecPoints {
     if (program?.interpreter === undefined) return undefined;
     const path = within(`/proc/${pid}/root`, program.interpreter);
     const file = path === undefined ? undefined : this.#own(readExecutable(path));
-    return file && { path: path!, file };
+    return file && { path: path!, file, interpreter: program.interpreter };
   }
 
   #admits(file: Executable): boolean {
@@ -137,7 +162,7 @@ export class LinkerPoints implements ExecPoints {
   }
 
   /** Throws what the kernel says. Undefined where another file is there by now. */
-  #add({ path, file }: Linker, sinceNs: bigint): ProbedFile | undefined {
+  #add({ path, file, interpreter }: Linker, pid: number, sinceNs: bigint): ProbedFile | undefined {
     let failure: unknown;
     const name = this.#nameOf(file);
     const probed = withExecutable(path, (found, own) => {
@@ -149,7 +174,7 @@ export class LinkerPoints implements ExecPoints {
         failure = cause;
         return undefined;
       }
-      return { device: Number(file.device), event, sinceNs };
+      return { device: Number(file.device), event, sinceNs, found: { pid, interpreter } };
     });
     if (failure !== undefined) throw failure;
     if (probed) this.#files.set(name, probed);

@@ -3,18 +3,9 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { EXEC_WAYS, type ExecWay } from '../../../../src/sensor-agent/source/exec/exec-ways.js';
@@ -24,6 +15,7 @@ import { ExecProbe } from '../../../../src/sensor-agent/source/probe/exec-probe.
 import { within } from '../../../../src/sensor-agent/source/probe/linker-points.js';
 import { undefinePoints } from '../../../../src/sensor-agent/source/probe/recorded-points.js';
 import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
+import { containerRoot } from '../../../harness/kernel/container-root.js';
 import { liveTracefs, probeOptions, type Recording } from '../../../harness/kernel/live-kernel.js';
 import { linkerPath } from '../../../harness/kernel/other-tool.js';
 import { until } from '../../../harness/until.js';
@@ -237,6 +229,7 @@ by(EXEC_WAYS, 'a way that is refused leaves what an earlier agent left to the ne
         adopt: () => false,
         copies: () => false,
         unused: () => [],
+        replaced: () => [],
         remove: () => undefined,
       },
       define: () => {
@@ -323,27 +316,13 @@ by(EXEC_WAYS, 'a probe that somebody removed is defined anew', async (way) => {
   await until('its arguments', () => marked(seen, own).length === 1);
 });
 
-/** A root of its own on a filesystem of its own, with a linker at its usual place. */
-function containerRoot(): string | undefined {
-  const root = scratch();
-  if (spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', root]).status !== 0) return undefined;
-  cleanups.push(() => spawnSync('umount', ['-l', root]));
-  const libraries = spawnSync('ldd', ['/bin/true', '/bin/sleep']).stdout.toString();
-  for (const file of ['/bin/true', '/bin/sleep', ...new Set(libraries.match(/\/\S+\.so\S*/g))]) {
-    const clean = file.replace(/:$/, '');
-    mkdirSync(join(root, dirname(clean)), { recursive: true });
-    copyFileSync(clean, join(root, clean));
-  }
-  return root;
-}
-
 by(
   EXEC_WAYS,
   "a container's programs come with their arguments, and its filesystem can be unmounted when they have ended",
   async (way, t) => {
     const root = containerRoot();
-    if (root === undefined || spawnSync('chroot', [root, '/bin/true']).status !== 0)
-      return t.skip('needs a root of its own');
+    if (root === undefined) return t.skip('needs a root of its own');
+    cleanups.push(() => spawnSync('umount', ['-l', root]));
     const { probe, seen } = await opened(way);
     const first = spawn('chroot', [root, '/bin/sleep', '60']);
     const ended = new Promise((done) => first.on('close', done));
