@@ -173,7 +173,9 @@ test('while the kernel refuses probes programs are looked up, which is told; the
   }
 });
 
-test('a dynamic linker that is replaced, as an upgrade does, is probed anew', { skip }, async (t) => {
+test('a dynamic linker that is replaced, as an upgrade does, is probed anew, and keeps no mount busy', {
+  skip,
+}, async (t) => {
   const root = containerRoot();
   if (root === undefined) return t.skip('needs a root of its own');
   const bus = await Bus.start();
@@ -195,9 +197,13 @@ test('a dynamic linker that is replaced, as an upgrade does, is probed anew', { 
       await programs.comeWhole();
       t.diagnostic(`${basename(linker)}: the last without arguments ${programs.lacked(atMs)} ms after it`);
     }
-  } finally {
     living.kill('SIGKILL');
     await once(living, 'close');
+    const endedMs = Date.now();
+    await until('that nothing holds its filesystem', () => spawnSync('umount', [root]).status === 0);
+    t.diagnostic(`unmounted ${Date.now() - endedMs} ms after its last process`);
+  } finally {
+    living.kill('SIGKILL');
     await bus.destroy();
     spawnSync('umount', ['-l', root]);
   }
