@@ -30,6 +30,8 @@ export class OtherTool {
     // In the place that our own probe has, and elsewhere.
     define(tracefs, `${name}/starts`, `${linker}:0x${entry}`, 'argc=+0(%sp):u64');
     define(tracefs, `${name}/elsewhere`, `${process.execPath}:0x1000`, 'a=%ax:u64');
+    // One that is on nowhere may be removed by anybody.
+    define(tracefs, `${name}/off`, `${process.execPath}:0x1000`, 'a=%ax:u64');
     mkdirSync(this.#instance);
     put(join(this.#instance, 'buffer_size_kb'), '128');
     put(join(this.#instance, 'trace_clock'), 'mono');
