@@ -10,7 +10,8 @@
 import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { BackplaneError } from '../../../errors.js';
-import { EXEC_PROBES_MAX } from '../../../limits.js';
+import { EXEC_PROBE_AGAIN_MS, EXEC_PROBES_MAX } from '../../../limits.js';
+import { msToNs } from '../../../nanoseconds.js';
 import { pids } from '../process-reader.js';
 import { define, undefine } from './definitions.js';
 import { type Executable, readExecutable, withExecutable } from './elf.js';
@@ -38,7 +39,7 @@ interface ProbedFile {
   found: { readonly pid: number; readonly interpreter: string } | undefined;
 }
 
-/** Files that were refused are not tried again soon; so many are remembered. */
+/** Files that were refused are not tried again soon: so many are remembered. */
 const REFUSED_MAX = 256;
 const LINKS_MAX = 16;
 
@@ -46,7 +47,8 @@ export class LinkerPoints implements ExecPoints {
   readonly by = 'uprobe';
   /** By the events' names. */
   readonly #files = new Map<string, ProbedFile>();
-  readonly #refused = new Set<string>();
+  /** Until when, by the trace clock. */
+  readonly #refused = new Map<string, bigint>();
   readonly #rootDevice = statSync('/').dev;
 
   readonly #tracefs: string;
@@ -83,7 +85,7 @@ export class LinkerPoints implements ExecPoints {
     const linker = this.#linkerOf(pid);
     const known = linker && this.#files.get(this.#nameOf(linker.file));
     if (known) known.found = { pid, interpreter: linker.interpreter };
-    if (linker === undefined || !this.#admits(linker.file)) return;
+    if (linker === undefined || !this.#admits(linker.file, nowNs)) return;
     let file: ProbedFile | undefined;
     try {
       file = this.#add(linker, pid, nowNs);
@@ -91,7 +93,7 @@ export class LinkerPoints implements ExecPoints {
     } catch (cause) {
       // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
       if (file) this.remove(file.event);
-      this.#refuse(this.#nameOf(linker.file));
+      this.#refuse(this.#nameOf(linker.file), nowNs);
       if (this.#files.size === 0) throw cause;
     }
   }
@@ -126,8 +128,8 @@ export class LinkerPoints implements ExecPoints {
   replaced(): number[] {
     const found = [...this.#files.values()].flatMap(({ device, found }) => {
       if (found === undefined) return [];
-      // The machine's own root has one that does not end.
-      const processes = device === this.#rootDevice ? [found.pid, 1] : [found.pid];
+      // The machine's own root has some that do not end.
+      const processes = device === this.#rootDevice ? [found.pid, process.pid, 1] : [found.pid];
       return processes.flatMap((pid) => {
         const path = within(`/proc/${pid}/root`, found.interpreter);
         const file = path === undefined ? undefined : readExecutable(path);
@@ -151,14 +153,15 @@ export class LinkerPoints implements ExecPoints {
     return file && { path: path!, file, interpreter: program.interpreter };
   }
 
-  #admits(file: Executable): boolean {
+  #admits(file: Executable, nowNs: bigint): boolean {
     const name = this.#nameOf(file);
-    return file.isRoots && this.#files.size < EXEC_PROBES_MAX && !this.#files.has(name) && !this.#refused.has(name);
+    if (!file.isRoots || this.#files.size >= EXEC_PROBES_MAX || this.#files.has(name)) return false;
+    return (this.#refused.get(name) ?? 0n) <= nowNs;
   }
 
-  #refuse(name: string): void {
+  #refuse(name: string, nowNs: bigint): void {
     if (this.#refused.size >= REFUSED_MAX) this.#refused.clear();
-    this.#refused.add(name);
+    this.#refused.set(name, nowNs + msToNs(EXEC_PROBE_AGAIN_MS));
   }
 
   /** Throws what the kernel says. Undefined where another file is there by now. */

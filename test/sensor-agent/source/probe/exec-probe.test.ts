@@ -13,6 +13,7 @@ import { define, definitionsOf, probeGroup, undefine } from '../../../../src/sen
 import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js';
 import { ExecProbe } from '../../../../src/sensor-agent/source/probe/exec-probe.js';
 import { within } from '../../../../src/sensor-agent/source/probe/linker-points.js';
+import { fetchArguments } from '../../../../src/sensor-agent/source/probe/probe-layout.js';
 import { undefinePoints } from '../../../../src/sensor-agent/source/probe/recorded-points.js';
 import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
 import { containerRoot } from '../../../harness/kernel/container-root.js';
@@ -284,6 +285,25 @@ by(EXEC_WAYS, 'what an agent that was killed left is told, and its probes go on'
   assert.deepEqual(
     left.filter((event) => !now.includes(event)),
     [],
+  );
+});
+
+by(EXEC_WAYS, "an earlier agent's probes that this one cannot use go when what they recorded was told", async (way) => {
+  const given = options();
+  const own = mark();
+  const linker = linkerPath();
+  const old = `${probeGroup(given.recorderId)}/exec_1_0`;
+  const left = await leftByAgent(given.recorderId, () => {
+    define(live.path, old, `${linker}:0x${readExecutable(linker)!.entryOffset.toString(16)}`, fetchArguments('%sp'));
+    writeFileSync(join(live.path, 'instances', given.name, 'events', old, 'enable'), '1');
+    for (let run = 0; run < 20; run += 1) spawnSync('/bin/true', [own, String(run)]);
+  });
+  const { seen } = await opened(way, given);
+  await until('that it is gone', () => !defined(probeGroup(given.recorderId)).includes(old));
+  assert.equal(marked(seen, own).length, 20);
+  assert.deepEqual(
+    defined(probeGroup(given.recorderId)),
+    left.filter((event) => event !== old),
   );
 });
 
