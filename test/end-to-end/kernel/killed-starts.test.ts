@@ -2,12 +2,14 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Bus, Command, cannotTrace } from '../../harness/bus/bus.js';
 import { runSeen } from '../../harness/bus/program.js';
-import { instancesOf } from '../../harness/kernel/agent-instances.js';
-import { cannotProbePrograms } from '../../harness/kernel/live-kernel.js';
+import { instancesOf, leftOf } from '../../harness/kernel/agent-instances.js';
+import { cannotProbePrograms, liveTracefs } from '../../harness/kernel/live-kernel.js';
 import { runs } from '../../harness/runs.js';
 import { until } from '../../harness/until.js';
 
@@ -21,6 +23,16 @@ interface Program {
   readonly round: number;
   /** An agent that had begun to record was killed in its round: what it had read by then, and not written, is lost. */
   mayLack: boolean;
+}
+
+/** What was read of the instance that arguments come from, by whoever. */
+function entriesRead(dataDir: string): number {
+  const name = leftOf(dataDir).instances.find((each) => each.endsWith('-exec'))!;
+  const cpus = join(liveTracefs().path, 'instances', name, 'per_cpu');
+  const counts = readdirSync(cpus).map((cpu) =>
+    Number(/^read events: (\d+)/m.exec(readFileSync(join(cpus, cpu, 'stats'), 'utf8'))?.[1]),
+  );
+  return counts.reduce((sum, count) => sum + count, 0);
 }
 
 test('programs that start while the agent is dead, and killed twice in its start, come with their arguments', {
@@ -48,12 +60,15 @@ test('programs that start while the agent is dead, and killed twice in its start
       await bus.up.stop('SIGKILL');
       start(round, 'dead');
       for (const time of ['first', 'second']) {
-        const fromMs = Date.now();
+        const [fromMs, readBefore] = [Date.now(), entriesRead(bus.dataDir)];
         const agent = new Command(['agent'], {
           ...{ BACKPLANE_DATA_DIR: bus.dataDir, BACKPLANE_BROKERS: '127.0.0.1:1', BACKPLANE_LOG_LEVEL: 'warn' },
         });
         await both(agent, () => agent.child.pid!);
-        await sleep(Math.random() * KILLED_WITHIN_MS);
+        // As soon as it has read something, which it must not before it can tell it; or at any moment of its start.
+        if (time === 'first')
+          await until('that it reads', () => entriesRead(bus.dataDir) > readBefore || agent.goesOn());
+        else await sleep(Math.random() * KILLED_WITHIN_MS);
         await agent.stop('SIGKILL');
         killed.push({ round, fromMs, toMs: Date.now() });
         start(round, time);
