@@ -40,7 +40,7 @@ report('a few events among many', rows, { seconds: SECONDS, asked: EVENTS_PER_SE
 async function measure(what: string, args: readonly string[] | undefined) {
   let lines = 0;
   const observe = args && new Command(['observe', '-o', 'json', '--follow', ...args], bus.env, false);
-  observe?.child.stdout!.on('data', (bytes: Buffer) => {
+  observe?.child.stdout?.on('data', (bytes: Buffer) => {
     for (const byte of bytes) if (byte === 0x0a) lines += 1;
   });
   try {
@@ -49,8 +49,8 @@ async function measure(what: string, args: readonly string[] | undefined) {
     const began = { recorded: await recorded(), lines, cpu: pids.map(cpuSeconds) };
     await sleep(SECONDS * 1000);
     const events = (await recorded()) - began.recorded;
-    const [agent = 0, broker = 0, command = 0] = pids.map((pid, at) =>
-      ((cpuSeconds(pid) - began.cpu[at]!) / events) * 1e6,
+    const [agent = 0, broker = 0, command = 0] = pids.map(
+      (pid, at) => ((cpuSeconds(pid) - began.cpu[at]!) / events) * 1e6,
     );
     return {
       what,

@@ -3,27 +3,22 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { EXEC_WAYS, type ExecWay } from '../../../../src/sensor-agent/source/exec/exec-ways.js';
 import { atName } from '../../../../src/sensor-agent/source/places.js';
 import { define, definitionsOf, probeGroup, undefine } from '../../../../src/sensor-agent/source/probe/definitions.js';
 import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js';
-import { EXEC_WAYS, ExecProbe, type ExecWay } from '../../../../src/sensor-agent/source/probe/exec-probe.js';
+import { ExecProbe } from '../../../../src/sensor-agent/source/probe/exec-probe.js';
+import { fetchArguments } from '../../../../src/sensor-agent/source/probe/probe-layout.js';
 import { undefinePoints } from '../../../../src/sensor-agent/source/probe/recorded-points.js';
 import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
+import { containerRoot } from '../../../harness/kernel/container-root.js';
 import { liveTracefs, probeOptions, type Recording } from '../../../harness/kernel/live-kernel.js';
+import { linkerPlace } from '../../../harness/kernel/other-tool.js';
 import { until } from '../../../harness/until.js';
 
 const live = liveTracefs();
@@ -231,7 +226,14 @@ by(EXEC_WAYS, 'a way that is refused leaves what an earlier agent left to the ne
   const refused: ExecWay = {
     name: 'refused',
     points: () => ({
-      ...{ by: 'kprobe', events: [], copies: () => false, unused: () => [], remove: () => undefined },
+      ...{
+        by: 'kprobe',
+        events: [],
+        adopt: () => false,
+        unused: () => [],
+        replaced: () => [],
+        remove: () => undefined,
+      },
       define: () => {
         throw new Error('refused');
       },
@@ -254,7 +256,7 @@ test('a file that is no program is not opened, whatever names it', () => {
   assert.equal(executable(join(dir, 'short')), undefined);
 });
 
-by(EXEC_WAYS, 'what an agent that was killed left is told, and its definitions go', async (way) => {
+by(EXEC_WAYS, 'what an agent that was killed left is told, and its probes go on', async (way) => {
   const given = options();
   const own = mark();
   const left = await leftByAgent(given.recorderId, () => {
@@ -267,13 +269,33 @@ by(EXEC_WAYS, 'what an agent that was killed left is told, and its definitions g
     () => marked(seen, own).length,
   );
   const now = defined(probeGroup(given.recorderId));
-  assert.ok(now.every((event) => !left.includes(event)));
+  assert.deepEqual(
+    left.filter((event) => !now.includes(event)),
+    [],
+  );
+});
+
+by(EXEC_WAYS, "an earlier agent's probes that this one cannot use go when what they recorded was told", async (way) => {
+  const given = options();
+  const own = mark();
+  const old = `${probeGroup(given.recorderId)}/exec_1_0`;
+  const left = await leftByAgent(given.recorderId, () => {
+    define(live.path, old, linkerPlace(), fetchArguments('%sp'));
+    writeFileSync(join(live.path, 'instances', given.name, 'events', old, 'enable'), '1');
+    for (let run = 0; run < 20; run += 1) spawnSync('/bin/true', [own, String(run)]);
+  });
+  const { seen } = await opened(way, given);
+  await until('that it is gone', () => !defined(probeGroup(given.recorderId)).includes(old));
+  assert.equal(marked(seen, own).length, 20);
+  assert.deepEqual(
+    defined(probeGroup(given.recorderId)),
+    left.filter((event) => event !== old),
+  );
 });
 
 by(EXEC_WAYS, 'definitions of others stay as they are, and none of ours is left behind', async (way) => {
-  const linker = readFileSync('/proc/self/maps', 'utf8').match(/\/\S*\/ld-linux\S*|\/\S*\/ld-musl\S*/)![0];
   const others = `others_${process.pid}/event`;
-  define(live.path, others, `${linker}:0x${executable(linker)!.entryOffset.toString(16)}`, 'a=+0(%sp):u64');
+  define(live.path, others, linkerPlace(), 'a=+0(%sp):u64');
   cleanups.push(() => undefine(live.path, others));
   const given = options();
   const probe = new ExecProbe(given, way);
@@ -292,34 +314,20 @@ by(EXEC_WAYS, 'a probe that somebody removed is defined anew', async (way) => {
     writeFileSync(join(live.path, 'instances', name, 'events', event, 'enable'), '0');
     assert.ok(undefine(live.path, event));
   }
-  await until('others', () => defined(probeGroup(recorderId)).some((event) => !before.includes(event)));
+  await until('the same again', () => before.every((event) => defined(probeGroup(recorderId)).includes(event)));
   assert.match(probe.look(0)?.message ?? '', /^somebody removed \d+ probes of execs: defined anew/);
   const own = mark();
   spawnSync('/bin/true', [own]);
   await until('its arguments', () => marked(seen, own).length === 1);
 });
 
-/** A root of its own on a filesystem of its own, with a linker at its usual place. */
-function containerRoot(): string | undefined {
-  const root = scratch();
-  if (spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', root]).status !== 0) return undefined;
-  cleanups.push(() => spawnSync('umount', ['-l', root]));
-  const libraries = spawnSync('ldd', ['/bin/true', '/bin/sleep']).stdout.toString();
-  for (const file of ['/bin/true', '/bin/sleep', ...new Set(libraries.match(/\/\S+\.so\S*/g))]) {
-    const clean = file.replace(/:$/, '');
-    mkdirSync(join(root, dirname(clean)), { recursive: true });
-    copyFileSync(clean, join(root, clean));
-  }
-  return root;
-}
-
 by(
   EXEC_WAYS,
   "a container's programs come with their arguments, and its filesystem can be unmounted when they have ended",
   async (way, t) => {
     const root = containerRoot();
-    if (root === undefined || spawnSync('chroot', [root, '/bin/true']).status !== 0)
-      return t.skip('needs a root of its own');
+    if (root === undefined) return t.skip('needs a root of its own');
+    cleanups.push(() => spawnSync('umount', ['-l', root]));
     const { probe, seen } = await opened(way);
     const first = spawn('chroot', [root, '/bin/sleep', '60']);
     const ended = new Promise((done) => first.on('close', done));
