@@ -10,7 +10,15 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
-import { EXEC_PROBE_MISSES_MAX, EXEC_PROOF_MS_MAX, KiB, MiB, PAGE_AHEAD_NS_MAX } from '../../../limits.js';
+import {
+  EXEC_LONG_FOR_MS,
+  EXEC_LONG_READ_MS,
+  EXEC_PROBE_MISSES_MAX,
+  EXEC_PROOF_MS_MAX,
+  KiB,
+  MiB,
+  PAGE_AHEAD_NS_MAX,
+} from '../../../limits.js';
 import { compileDecoder, type Decoder } from '../pages/decoder.js';
 import { eventPid, parseFormat } from '../pages/format.js';
 import { PageEntries, scanPage, startCursor } from '../pages/page.js';
@@ -109,6 +117,9 @@ export class ExecProbe {
   /** Runs while a probe is proved. */
   #proof: ((exec: SeenExec, stack: ExecStack | undefined) => void) | undefined;
   #stopped = false;
+  /** Runs while there are programs with more arguments than are copied. */
+  #longReads: NodeJS.Timeout | undefined;
+  #longUntilMs = 0;
 
   /** Removes what an earlier agent left, unread. */
   static clear(tracefs: string, recorderId: string, name: string): void {
@@ -218,6 +229,7 @@ export class ExecProbe {
   #close(keepsInstance: boolean): void {
     if (this.#stopped) return;
     this.#stopped = true;
+    clearInterval(this.#longReads);
     this.#watch?.close();
     this.#drain?.close();
     if (!keepsInstance) this.#instance.removeSync();
@@ -327,7 +339,8 @@ export class ExecProbe {
       (matched) => this.#tell(matched),
       (exec) => {
         exec.visited = { record: this.#looks.look(exec), untilNs: this.#options.nowNs() };
-        if (unknown.length < LEARNED_MAX) unknown.push(exec.pid);
+        // Most have ended: nothing can be learned of those.
+        if (unknown.length < LEARNED_MAX && existsSync(`/proc/${exec.pid}`)) unknown.push(exec.pid);
       },
     );
     if (this.#learns) for (const pid of unknown) this.#learn(pid);
@@ -366,12 +379,34 @@ export class ExecProbe {
       this.#misses = 0;
       this.#copiedNs = exec.timeNs;
       this.#told.push(this.#looks.look(exec, copy));
+      if (copy.truncated) this.#readSoon();
       return;
     }
     const { visited } = exec;
     if (visited && (replacedNs === undefined || replacedNs > visited.untilNs)) this.#told.push(visited.record);
     else this.#told.push(this.#looks.pass(exec));
     if (replacedNs === undefined && this.#points.copies(exec.pid, exec.timeNs)) this.#misses += 1;
+  }
+
+  /**
+   * What was not copied is read of the program itself, as long as it lives. Programs with so many arguments come in
+   * numbers, as in a build: where there was one, the next are read before the next drain.
+   */
+  #readSoon(): void {
+    this.#longUntilMs = performance.now() + EXEC_LONG_FOR_MS;
+    if (this.#stopped) return;
+    this.#longReads ??= setInterval(() => {
+      try {
+        if (performance.now() < this.#longUntilMs) {
+          this.#readAll();
+          return;
+        }
+      } catch {
+        // The next drain fails, too, and says so.
+      }
+      clearInterval(this.#longReads);
+      this.#longReads = undefined;
+    }, EXEC_LONG_READ_MS).unref();
   }
 
   /** Defines anew what somebody removed. */

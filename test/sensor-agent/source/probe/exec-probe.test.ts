@@ -9,6 +9,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -41,10 +42,11 @@ let serial = 0;
 
 const options = () => probeOptions(`test-${process.pid}-p${serial++}`);
 
-async function opened(way: ExecWay, given = options()) {
+/** Drained every ten milliseconds, or by the test itself. */
+async function opened(way: ExecWay, given = options(), drains = true) {
   const probe = new ExecProbe(given, way);
   await probe.prove();
-  const draining = setInterval(() => probe.drain(), 10);
+  const draining = setInterval(() => drains && probe.drain(), 10);
   cleanups.push(
     () => probe.stop(),
     () => clearInterval(draining),
@@ -136,6 +138,32 @@ by(EXEC_WAYS, 'arguments beyond the copy are cut and said to be, or read while t
     else if (found!.argsTruncated) assert.ok(long.startsWith(found!.args![2]!));
     else assert.equal(found!.args![2], long);
   }
+});
+
+/** Entries that were read from an instance. */
+function entriesRead(name: string): number {
+  const perCpu = join(live.path, 'instances', name, 'per_cpu');
+  const read = readdirSync(perCpu).map((cpu) => readFileSync(join(perCpu, cpu, 'stats'), 'utf8'));
+  return read.reduce((sum, text) => sum + Number(/^read events: (\d+)$/m.exec(text)![1]), 0);
+}
+
+by(EXEC_WAYS, 'where there was a program with more arguments than are copied, the next is read soon', async (way) => {
+  const { seen, probe, name } = await opened(way, options(), false);
+  const [own, long] = [mark(), 'z'.repeat(5_000)];
+  spawnSync('/bin/true', [long]);
+  probe.drain();
+  const before = entriesRead(name);
+  const living = spawn('sh', ['-c', 'read line', own, long], { stdio: ['pipe', 'ignore', 'ignore'] });
+  // Nobody drains.
+  await until('that it is read', () => entriesRead(name) >= before + 2);
+  living.stdin.end();
+  await once(living, 'close');
+  await until('its record', () => {
+    probe.drain();
+    return marked(seen, own).length === 1;
+  });
+  assert.deepEqual(marked(seen, own)[0]!.process!.args!.slice(3), [own, long]);
+  assert.equal(marked(seen, own)[0]!.process!.argsTruncated, undefined);
 });
 
 /** exit(STATUS), without a linker: a header, one segment, and `mov edi, STATUS; mov eax, 60; syscall`. */
@@ -360,3 +388,26 @@ by(
     assert.equal(probe.look(60_000)?.message, undefined, "what the agent does itself is nobody else's doing");
   },
 );
+
+by(LINKERS, 'a new linker is found among many programs that have none and have ended', async (way, t) => {
+  const root = containerRoot();
+  if (root === undefined || spawnSync('chroot', [root, '/bin/true']).status !== 0)
+    return t.skip('needs a root of its own');
+  if (process.arch !== 'x64') return t.skip('the program is for x86-64');
+  const file = join(scratch(), 'static');
+  writeFileSync(file, staticProgram());
+  chmodSync(file, 0o755);
+  const { probe, seen } = await opened(way, options(), false);
+  for (let run = 0; run < 20; run += 1) spawnSync(file);
+  const first = spawn('chroot', [root, '/bin/sleep', '600']);
+  cleanups.push(() => first.kill('SIGKILL'));
+  await until('that it runs', () => readFileSync(`/proc/${first.pid}/cmdline`, 'utf8').startsWith('/bin/sleep'));
+  // All that was started so far is read at once.
+  probe.drain();
+  const own = mark();
+  spawnSync('chroot', [root, '/bin/true', own]);
+  await until('both programs', () => {
+    probe.drain();
+    return marked(seen, own).length === 2;
+  });
+});
