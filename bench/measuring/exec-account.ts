@@ -6,7 +6,7 @@ import type { EventLine } from '../../test/harness/bus/bus.js';
 
 /** Programs that lived longer must be told whole, if an event can hold their arguments. */
 const SHORT_LIFE_MS = 20;
-/** Of what was not told as it was, so many are shown. */
+/** Of each kind of what was not told as it was, so many are shown. */
 const SHOWN = 4;
 
 export interface Started {
@@ -24,12 +24,11 @@ export function account(mark: string, started: readonly Started[], events: reado
     if (key) told.set(key, [...(told.get(key) ?? []), process]);
   }
   const sums = { same: 0, longer: 0, short: 0, cut: 0, different: 0, missed: 0 };
-  let shown = 0;
   for (const one of started) {
     const as = told.get(keyOf(one.args, mark)!) ?? [];
     const verdict = verdictOf(one, as);
     sums[verdict] += 1;
-    if (!['cut', 'different', 'missed'].includes(verdict) || ++shown > SHOWN) continue;
+    if (!['cut', 'different', 'missed'].includes(verdict) || sums[verdict] > SHOWN) continue;
     const lengths = as.map((each) => each!.commandArgs!.join(' ').length);
     console.error(verdict, one.livedMs, one.args.join(' ').length, one.args.slice(0, 5), lengths, as.length);
   }

@@ -1,5 +1,5 @@
 /** What strace says of each program that a command starts: a witness of execs that is not ours. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,10 +13,6 @@ const EXEC = /^execve\("([^"]*)", \[(.*)\], .*\) = 0$/gm;
 export interface TracedExec {
   readonly path: string;
   readonly args: readonly string[];
-}
-
-export function straceIsInstalled(): boolean {
-  return spawnSync('strace', ['-V']).status === 0;
 }
 
 /** Runs a command to its end and returns what it printed, and the execs that succeeded, of each process in order. */

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
 import {
+  EXEC_COPY_WAIT_NS,
   EXEC_LONG_FOR_MS,
   EXEC_LONG_READ_MS,
   EXEC_PROBE_MISSES_MAX,
@@ -342,6 +343,7 @@ export class ExecProbe {
         // Most have ended: nothing can be learned of those.
         if (unknown.length < LEARNED_MAX && existsSync(`/proc/${exec.pid}`)) unknown.push(exec.pid);
       },
+      (exec) => this.#isToRun(exec),
     );
     if (this.#learns) for (const pid of unknown) this.#learn(pid);
     return filled;
@@ -388,6 +390,12 @@ export class ExecProbe {
     if (replacedNs === undefined && this.#points.copies(exec.pid, exec.timeNs)) this.#misses += 1;
   }
 
+  /** Whether a program that has a probe may not have come to its first instruction yet: others have the CPU. */
+  #isToRun({ pid, timeNs }: Exec): boolean {
+    if (this.#points.by !== 'uprobe' || this.#options.nowNs() - timeNs > EXEC_COPY_WAIT_NS) return false;
+    return this.#points.copies(pid, timeNs);
+  }
+
   /**
    * What was not copied is read of the program itself, as long as it lives. Programs with so many arguments come in
    * numbers, as in a build: where there was one, the next are read before the next drain.
@@ -398,7 +406,8 @@ export class ExecProbe {
     this.#longReads ??= setInterval(() => {
       try {
         if (performance.now() < this.#longUntilMs) {
-          this.#readAll();
+          // Told at once: what is read is not in the kernel's buffer any more, should this agent be killed.
+          this.drain();
           return;
         }
       } catch {

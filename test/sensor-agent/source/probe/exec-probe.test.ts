@@ -1,7 +1,6 @@
 /** Arguments by the kernel's own copy, on the real kernel. Programs are known by marks that nobody else can make. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -17,7 +16,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterEach, type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { define, definitionsOf, probeGroup, undefine } from '../../../../src/sensor-agent/source/probe/definitions.js';
 import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js';
@@ -25,65 +24,21 @@ import { EXEC_WAYS, ExecProbe, type ExecWay } from '../../../../src/sensor-agent
 import { within } from '../../../../src/sensor-agent/source/probe/linker-points.js';
 import { undefinePoints } from '../../../../src/sensor-agent/source/probe/recorded-points.js';
 import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
-import { liveTracefs, probeOptions, type Recording } from '../../../harness/kernel/live-kernel.js';
+import {
+  by,
+  cleanups,
+  KERNEL,
+  LINKERS,
+  live,
+  mark,
+  marked,
+  opened,
+  options,
+} from '../../../harness/kernel/exec-ways.js';
 import { until } from '../../../harness/until.js';
-
-const live = liveTracefs();
-const KERNEL = EXEC_WAYS.filter(({ name }) => name !== 'dynamic linkers');
-const LINKERS = EXEC_WAYS.filter((way) => !KERNEL.includes(way));
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
 
 const AGENT = fileURLToPath(new URL('../../../harness/kernel/agent-process.js', import.meta.url));
 const defined = (group: string) => definitionsOf(live.path, group) ?? [];
-let serial = 0;
-
-const options = () => probeOptions(`test-${process.pid}-p${serial++}`);
-
-/** Drained every ten milliseconds, or by the test itself. */
-async function opened(way: ExecWay, given = options(), drains = true) {
-  const probe = new ExecProbe(given, way);
-  await probe.prove();
-  const draining = setInterval(() => drains && probe.drain(), 10);
-  cleanups.push(
-    () => probe.stop(),
-    () => clearInterval(draining),
-  );
-  return { ...given, probe };
-}
-
-/** Those of some ways that hold on this kernel. */
-async function holding(ways: readonly ExecWay[]): Promise<ExecWay[]> {
-  const found: ExecWay[] = [];
-  for (const way of live.skip ? [] : ways) {
-    let probe: ExecProbe | undefined;
-    try {
-      probe = new ExecProbe(options(), way);
-      await probe.prove();
-      found.push(way);
-    } catch (cause) {
-      console.log(`# ${way.name}: ${(cause as Error).message}`);
-    } finally {
-      await probe?.stop();
-    }
-  }
-  return found;
-}
-
-const WAYS = await holding(EXEC_WAYS);
-
-/** Runs by each way that holds. */
-function by(ways: readonly ExecWay[], title: string, run: (way: ExecWay, t: TestContext) => Promise<void>): void {
-  const possible = WAYS.filter((way) => ways.includes(way));
-  if (possible.length === 0) test(title, { skip: live.skip || 'this kernel has no such probes' }, () => undefined);
-  for (const way of possible) test(`${title} (${way.name})`, (t) => run(way, t));
-}
-
-const mark = () => randomBytes(12).toString('hex');
-const marked = (seen: Recording, text: string) =>
-  seen.execs.filter(({ process: found }) => found?.args?.includes(text));
 
 function scratch(): string {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-probe-'));
