@@ -29,8 +29,8 @@ export function account(mark: string, started: readonly Started[], events: reado
     const verdict = verdictOf(one, as);
     sums[verdict] += 1;
     if (!['cut', 'different', 'missed'].includes(verdict) || sums[verdict] > SHOWN) continue;
-    const lengths = as.map((each) => each!.commandArgs!.join(' ').length);
-    console.error(verdict, one.livedMs, one.args.join(' ').length, one.args.slice(0, 5), lengths, as.length);
+    const [given, lengths] = [one.args.slice(0, 4).map((arg) => arg.slice(0, 60)), as.map(lengthOf)];
+    console.error(`${verdict}: lived ${one.livedMs} ms, ${lengthOf({ commandArgs: one.args })} bytes`, given, lengths);
   }
   return {
     programs: started.length,
@@ -41,6 +41,10 @@ export function account(mark: string, started: readonly Started[], events: reado
     different: sums.different,
     missed: sums.missed,
   };
+}
+
+function lengthOf(told: { readonly commandArgs?: readonly string[] } | undefined): number {
+  return Buffer.byteLength(told?.commandArgs?.join(' ') ?? '');
 }
 
 function keyOf(args: readonly string[], mark: string): string | undefined {

@@ -10,6 +10,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
+
 import {
   EXEC_COPY_WAIT_NS,
   EXEC_LONG_FOR_MS,
@@ -20,6 +21,7 @@ import {
   MiB,
   PAGE_AHEAD_NS_MAX,
 } from '../../../limits.js';
+import { Repeats } from '../exec/repeats.js';
 import { compileDecoder, type Decoder } from '../pages/decoder.js';
 import { eventPid, parseFormat } from '../pages/format.js';
 import { PageEntries, scanPage, startCursor } from '../pages/page.js';
@@ -118,9 +120,12 @@ export class ExecProbe {
   /** Runs while a probe is proved. */
   #proof: ((exec: SeenExec, stack: ExecStack | undefined) => void) | undefined;
   #stopped = false;
-  /** Runs while there are programs with more arguments than are copied. */
-  #longReads: NodeJS.Timeout | undefined;
-  #longUntilMs = 0;
+  /**
+   * What was not copied is read of the program itself, as long as it lives. Programs with so many arguments come in
+   * numbers, as in a build: where there was one, the next are read before the next drain. They are told at once: what is
+   * read is not in the kernel's buffer any more, should this agent be killed.
+   */
+  readonly #longReads = new Repeats(() => this.drain(), EXEC_LONG_READ_MS, EXEC_LONG_FOR_MS);
 
   /** Removes what an earlier agent left, unread. */
   static clear(tracefs: string, recorderId: string, name: string): void {
@@ -230,7 +235,7 @@ export class ExecProbe {
   #close(keepsInstance: boolean): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    clearInterval(this.#longReads);
+    this.#longReads.stop();
     this.#watch?.close();
     this.#drain?.close();
     if (!keepsInstance) this.#instance.removeSync();
@@ -381,7 +386,7 @@ export class ExecProbe {
       this.#misses = 0;
       this.#copiedNs = exec.timeNs;
       this.#told.push(this.#looks.look(exec, copy));
-      if (copy.truncated) this.#readSoon();
+      if (copy.truncated) this.#longReads.want();
       return;
     }
     const { visited } = exec;
@@ -394,28 +399,6 @@ export class ExecProbe {
   #isToRun({ pid, timeNs }: Exec): boolean {
     if (this.#points.by !== 'uprobe' || this.#options.nowNs() - timeNs > EXEC_COPY_WAIT_NS) return false;
     return this.#points.copies(pid, timeNs);
-  }
-
-  /**
-   * What was not copied is read of the program itself, as long as it lives. Programs with so many arguments come in
-   * numbers, as in a build: where there was one, the next are read before the next drain.
-   */
-  #readSoon(): void {
-    this.#longUntilMs = performance.now() + EXEC_LONG_FOR_MS;
-    if (this.#stopped) return;
-    this.#longReads ??= setInterval(() => {
-      try {
-        if (performance.now() < this.#longUntilMs) {
-          // Told at once: what is read is not in the kernel's buffer any more, should this agent be killed.
-          this.drain();
-          return;
-        }
-      } catch {
-        // The next drain fails, too, and says so.
-      }
-      clearInterval(this.#longReads);
-      this.#longReads = undefined;
-    }, EXEC_LONG_READ_MS).unref();
   }
 
   /** Defines anew what somebody removed. */
