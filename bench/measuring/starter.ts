@@ -22,7 +22,7 @@ for group in range(0, len(commands), at_once):
         number, before = began.pop(pid)
         lived[number] = (time.monotonic() - before) * 1e3
     due += given['periodMs'] / 1e3
-    if due > time.monotonic(): time.sleep(due - time.monotonic())
+    time.sleep(max(0, due - time.monotonic()))
 took = time.monotonic() - start
 os.write(9, json.dumps({'lived': [lived[at] for at in range(len(lived))], 'seconds': took}).encode())
 `;
