@@ -41,6 +41,14 @@ export const DATAGRAM_TOLD_NS = 60_000_000_000n;
 export const FETCH_CHARACTERS_MAX = 63;
 /** Dynamic linkers in which execs are probed at once. */
 export const EXEC_PROBES_MAX = 64;
+/** How long an exec waits for a program that has not run yet: what comes later is held back meanwhile. */
+export const EXEC_COPY_WAIT_NS = 150_000_000n;
+/**
+ * Where a program had more arguments than a probe copies, their copies are read this often for a while: the rest can be
+ * read of a program that lives for 20 ms.
+ */
+export const EXEC_LONG_READ_MS = 10;
+export const EXEC_LONG_FOR_MS = 10_000;
 /** How soon a probe that failed is tried again, at first and at last, and execs in a row without a copy for which it counts as failed. */
 export const EXEC_PROBE_AGAIN_MS = 10_000;
 export const EXEC_PROBE_AGAIN_MS_MAX = 600_000;

@@ -26,6 +26,7 @@ export interface EventLine {
     executable?: { path: string; deleted?: boolean };
     commandArgs?: string[];
     commandArgsMissed?: boolean;
+    commandArgsTruncated?: boolean;
     user?: { id: number; name?: string };
     parent?: { pid: number; executable?: { path: string }; commandArgs?: string[]; creationTime?: string };
     ancestors?: string[];

@@ -10,9 +10,19 @@ import { existsSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
-import { EXEC_PROBE_MISSES_MAX, EXEC_PROOF_MS_MAX, KiB, MiB, PAGE_AHEAD_NS_MAX } from '../../../limits.js';
+import {
+  EXEC_COPY_WAIT_NS,
+  EXEC_LONG_FOR_MS,
+  EXEC_LONG_READ_MS,
+  EXEC_PROBE_MISSES_MAX,
+  EXEC_PROOF_MS_MAX,
+  KiB,
+  MiB,
+  PAGE_AHEAD_NS_MAX,
+} from '../../../limits.js';
 import { ExecEntries } from '../exec/exec-entries.js';
 import type { ExecWay } from '../exec/exec-ways.js';
+import { Repeats } from '../exec/repeats.js';
 import { parseFormat } from '../pages/format.js';
 import { pids } from '../process-reader.js';
 import type { Disturbance, ExecRecord, SourcePage, SourceSink } from '../source.js';
@@ -65,8 +75,6 @@ export class ExecProbe {
   #drain: PageDrain | undefined;
   #watch: InstanceWatch | undefined;
   #refusal: Error | undefined;
-  /** Whether programs get the probes that they need as they appear. */
-  #learns = false;
   /** Whether what is known is told at once. Before the first drain nobody takes it. */
   #tells = false;
   readonly #told: ExecRecord[] = [];
@@ -87,6 +95,12 @@ export class ExecProbe {
   /** Runs while a probe is proved. */
   #proof: ((exec: SeenExec, stack: ExecStack | undefined) => void) | undefined;
   #stopped = false;
+  /**
+   * What was not copied is read of the program itself, as long as it lives. Programs with so many arguments come in
+   * numbers, as in a build: where there was one, the next are read before the next drain. They are told at once: what is
+   * read is not in the kernel's buffer any more, should this agent be killed.
+   */
+  readonly #longReads = new Repeats(() => this.drain(), EXEC_LONG_READ_MS, EXEC_LONG_FOR_MS);
 
   /** Removes what an earlier agent left, unread. */
   static clear(tracefs: string, recorderId: string, name: string): void {
@@ -123,7 +137,6 @@ export class ExecProbe {
       this.#probeAll();
       if (this.#points.events.length === 0)
         throw this.#refusal ?? new BackplaneError('failed_precondition', 'no program here can be probed');
-      this.#learns = true;
     } catch (cause) {
       // What an earlier agent left is for the next way, or the next agent.
       this.#close(this.#instance.adopted);
@@ -209,6 +222,7 @@ export class ExecProbe {
   #close(keepsInstance: boolean): void {
     if (this.#stopped) return;
     this.#stopped = true;
+    this.#longReads.stop();
     this.#watch?.close();
     this.#drain?.close();
     // Without their definitions nothing could be read of its entries.
@@ -313,10 +327,12 @@ export class ExecProbe {
       (matched) => this.#tell(matched),
       (exec) => {
         exec.visited = { record: this.#looks.look(exec), untilNs: this.#options.nowNs() };
-        if (unknown.length < LEARNED_MAX) unknown.push(exec);
+        // Most have ended: nothing can be learned of those.
+        if (unknown.length < LEARNED_MAX && existsSync(`/proc/${exec.pid}`)) unknown.push(exec);
       },
+      (exec) => this.#isToRun(exec),
     );
-    if (this.#learns) for (const exec of unknown) exec.isDue = this.#learn(exec.pid);
+    for (const exec of unknown) exec.isDue = this.#learn(exec.pid);
     return { pages, filled };
   }
 
@@ -338,6 +354,7 @@ export class ExecProbe {
       this.#misses = 0;
       this.#copiedNs = exec.timeNs;
       this.#pass(this.#looks.look(exec, copy));
+      if (copy.truncated && this.#tells) this.#longReads.want();
       return;
     }
     const { visited } = exec;
@@ -349,6 +366,14 @@ export class ExecProbe {
   #pass(record: ExecRecord): void {
     if (this.#tells) this.#options.sink.exec(record);
     else this.#told.push(record);
+  }
+
+  /** Whether a program that has a probe may not have come to its first instruction yet: others have the CPU. */
+  #isToRun(exec: Exec): boolean {
+    const { pid, timeNs } = exec;
+    if (this.#points.by !== 'uprobe' || this.#options.nowNs() - timeNs > EXEC_COPY_WAIT_NS) return false;
+    exec.isDue ??= this.#learn(pid);
+    return exec.isDue?.(timeNs) === true && existsSync(`/proc/${pid}`);
   }
 
   /** Defines anew what somebody removed. */
