@@ -34,6 +34,7 @@ const RULES = {
   'every file says what it is': rules.headerless,
   'no any, nothing left to do': rules.forbiddenWords,
   'generated code is imported by src/wire only': rules.generatedOutsideWire,
+  'no file of tracefs is truncated': rules.truncatedDefinitions,
   'dependencies point one way': rules.wrongDirection,
   'no import cycles': rules.importCycles,
   'no dead exports': (files: ReadonlyMap<string, SourceFile>) => rules.deadExports(files, ENTRY_POINTS),
@@ -132,6 +133,23 @@ const BROKEN: readonly (readonly [keyof typeof RULES, Readonly<Record<string, st
       'src/wire/gen/a.ts': '',
     },
     ['src/broker/a.ts:1'],
+  ],
+  [
+    'no file of tracefs is truncated',
+    {
+      'src/sensor-agent/source/a.ts':
+        "writeFileSync(join(tracefs, FILE), line);\nopenSync(path, 'a');\nopenSync(path, 'w');\nopenSync(path, O_WRONLY | O_TRUNC);",
+      'src/sensor-agent/doctor/b.ts':
+        "createWriteStream('x', { flags: 'a' });\nopenSync(path, 'r');\nopen(path, 'w+');",
+      'src/storage/c.ts': "writeFileSync('x', 'w');",
+    },
+    [
+      'src/sensor-agent/source/a.ts:1: truncates a file',
+      'src/sensor-agent/source/a.ts:3: truncates a file',
+      'src/sensor-agent/source/a.ts:4: truncates a file',
+      'src/sensor-agent/doctor/b.ts:1: truncates a file',
+      'src/sensor-agent/doctor/b.ts:3: truncates a file',
+    ],
   ],
   [
     'dependencies point one way',

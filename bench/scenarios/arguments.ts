@@ -1,115 +1,96 @@
 /**
- * How many execs come with their arguments, as a user's machine starts programs: one at a time on an idle machine, in
- * bursts, back to back, beside busy cores, and by a build. A program that ends before its arguments could be read is
- * told without them (`commandArgsMissed`). As root.
+ * Whether programs come with exactly the arguments that they got, as a user's machine starts them: one at a time on an
+ * idle machine and beside busy cores, in bursts, as fast as two loops can, and by a build that strace witnesses. Their
+ * arguments are those of that build, 0 to 17 KB; one in ten lives for 30 ms, the others end at once. Then static
+ * programs, and the first programs of new container roots. Somebody listens; the account is from history. As root;
+ * needs gcc, make, perl and strace, and for some rows busybox-static and musl-tools.
  *
- *   node dist/bench/scenarios/arguments.js [EXECS]
+ *   node dist/bench/scenarios/arguments.js [EXECS] [ROOTS]
  */
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { Bus } from '../../test/harness/bus/bus.js';
+import { cpus } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Bus, type EventLine } from '../../test/harness/bus/bus.js';
+import { containerPrograms, type Kind, staticPrograms } from '../measuring/container-roots.js';
+import { account } from '../measuring/exec-account.js';
+import { recordedBuild } from '../measuring/recorded-build.js';
 import { report, round } from '../measuring/report.js';
+import { type Pace, startAll } from '../measuring/starter.js';
 
 const EXECS = Number(process.argv[2] ?? 1_000);
-const BUILD_FILES = 60;
+const ROOTS = Number(process.argv[3] ?? 50);
+/** One in so many lives for 30 ms, but where it is about the rate. */
+const LIVES_EVERY = 10;
+const LIVES = ['/usr/bin/perl', '-e', 'select(undef, undef, undef, 0.03)'];
+const SETTLED_MS = 3_000;
 
-/** Starts `argv` in groups of `argv[2]`, one group every `argv[1]` milliseconds, and waits for each. */
-const PACED = `
-import subprocess, sys, time
-period, at_once, total, mark, program = float(sys.argv[1]) / 1e3, int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5:]
-due = time.time()
-for group in range(0, total, at_once):
-    for child in [subprocess.Popen(program + [f"{mark}-{group + i}"], stdout=subprocess.DEVNULL) for i in range(at_once)]:
-        child.wait()
-    due += period
-    time.sleep(max(0, due - time.time()))
-`;
-
-const paced = (periodMs: number, atOnce: number, mark: string, ...program: string[]) =>
-  execFileSync('python3', ['-c', PACED, ...[periodMs, atOnce, EXECS, mark].map(String), ...program], {
-    maxBuffer: 1 << 26,
-  });
-
-/** What is started, what its arguments begin with, and how many programs that are. */
-interface Case {
-  readonly what: string;
-  readonly paths: readonly string[];
-  readonly run: (mark: string) => void;
-}
-
-const CASES: readonly Case[] = [
-  { what: '/bin/echo, one every 50 ms', paths: ['/bin/echo'], run: (mark) => paced(50, 1, mark, '/bin/echo') },
-  { what: '/bin/echo, eight at once', paths: ['/bin/echo'], run: (mark) => paced(100, 8, mark, '/bin/echo') },
-  {
-    what: '/bin/echo, back to back',
-    paths: ['/bin/echo'],
-    run: (mark) =>
-      execFileSync('/bin/sh', ['-c', `i=0; while [ $i -lt ${EXECS} ]; do /bin/echo ${mark}-$i; i=$((i+1)); done`], {
-        maxBuffer: 1 << 26,
-      }),
-  },
-  {
-    what: '/bin/echo, one every 50 ms, each core busy',
-    paths: ['/bin/echo'],
-    run: (mark) => {
-      const busy = cpus().map(() => spawn('/bin/sh', ['-c', 'while :; do :; done'], { stdio: 'ignore' }));
-      try {
-        paced(50, 1, mark, '/bin/echo');
-      } finally {
-        for (const each of busy) each.kill('SIGKILL');
-      }
-    },
-  },
-  {
-    what: 'programs that live 5 ms, back to back',
-    paths: ['/bin/sleep'],
-    run: () => execFileSync('/bin/sh', ['-c', `i=0; while [ $i -lt ${EXECS} ]; do /bin/sleep 0.005; i=$((i+1)); done`]),
-  },
-  { what: `a build, ${BUILD_FILES} C files, make -j2`, paths: ['cc1', 'gnu-as', 'gcc'], run: build },
+const PACES: readonly (Pace & { readonly what: string; readonly starters: number; readonly busyLoops: number })[] = [
+  { what: 'one every 50 ms, idle', periodMs: 50, atOnce: 1, starters: 1, busyLoops: 0 },
+  { what: 'one every 50 ms, each core busy', periodMs: 50, atOnce: 1, starters: 1, busyLoops: cpus().length },
+  { what: 'eight at once, back to back', periodMs: 0, atOnce: 8, starters: 1, busyLoops: 0 },
+  { what: 'two loops, back to back', periodMs: 0, atOnce: 1, starters: 2, busyLoops: 0 },
 ];
 
 const bus = await Bus.start();
 try {
+  const build = await observed(async (mark) => (await recordedBuild(mark)).map(({ args }) => ({ args })));
+  const ours = build.result.filter(({ args }) => args.some((arg) => arg.includes(build.mark)));
+  report('programs of a build, make -j2, told as strace has it', [account(build.mark, ours, build.events)]);
+
+  const lists = build.result.map(({ args }) => args.slice(1));
   const rows = [];
-  for (const { what, paths, run } of CASES) {
-    const mark = `mark-${randomBytes(6).toString('hex')}`;
-    const filter = paths.map((path) => `process.executable.path.contains("${path}")`).join(' || ');
-    const observer = await bus.follow('--filter', `event.type == "process.exec" && (${filter})`);
-    run(mark);
-    await settled(() => observer.events.length);
-    await observer.stop('SIGINT');
-    const execs = observer.events.length;
-    const caught = observer.events.filter((event) => !event.process!.commandArgsMissed).length;
-    rows.push({ what, execs, 'arguments caught': caught, '%': round((100 * caught) / execs), target: 100 });
+  for (const { what, starters, busyLoops, ...pace } of PACES) {
+    const loops = Array.from({ length: busyLoops }, () => spawn('/bin/sh', ['-c', 'while :; do :; done']));
+    try {
+      const { mark, result, events } = await observed((mark) =>
+        Promise.all(Array.from({ length: starters }, (_, at) => startAll(commandsOf(`${mark}-${at}`, starters), pace))),
+      );
+      const perSecond = result.reduce((sum, each) => sum + each.perSecond, 0);
+      const started = result.flatMap((each) => each.started);
+      rows.push({ what, 'execs/s': round(perSecond, 0), ...account(mark, started, events) });
+      console.table(rows.slice(-1));
+    } finally {
+      for (const loop of loops) loop.kill('SIGKILL');
+    }
   }
-  report('execs told with their arguments', rows);
+  report('execs told with their arguments', rows, { lists: lists.length });
+
+  function commandsOf(mark: string, starters: number): string[][] {
+    return Array.from({ length: EXECS / starters }, (_, at) => {
+      const program = starters === 1 && at % LIVES_EVERY === 0 ? LIVES : ['/bin/true'];
+      return [...program, `${mark}-${at}`, ...lists[at % lists.length]!];
+    });
+  }
+
+  await reportByTurn('static programs', staticPrograms(ROOTS));
+  await reportByTurn(`the first programs of ${ROOTS} new roots`, containerPrograms(ROOTS));
 } finally {
   await bus.destroy();
 }
 
-/** Until nothing new came for two seconds. */
-async function settled(count: () => number): Promise<void> {
-  for (let before = -1; before !== count(); ) {
-    before = count();
-    await new Promise((resolve) => setTimeout(resolve, 2_000));
-  }
+/** Runs `start` while somebody listens, and returns what history says of programs with an argument that has the mark. */
+async function observed<Result>(start: (mark: string) => Promise<Result>) {
+  const mark = `mark_${randomBytes(6).toString('hex')}`;
+  const filter = `event.type == "process.exec" && process.command_args.exists(a, a.contains("${mark}"))`;
+  const observer = await bus.follow('--filter', filter);
+  const result = await start(mark);
+  // What comes last is read some time later.
+  await sleep(SETTLED_MS);
+  await observer.stop('SIGINT');
+  const history = bus.observe('--since', '1h', '--filter', filter);
+  if ((await history.exited) !== 0) throw new Error(history.stderr);
+  return { mark, result, events: history.events as readonly EventLine[] };
 }
 
-function build(mark: string): void {
-  const dir = mkdtempSync(join(tmpdir(), 'backplane-build-'));
-  try {
-    const names = Array.from({ length: BUILD_FILES }, (_, index) => `f${index}`);
-    for (const name of names)
-      writeFileSync(join(dir, `${name}.c`), `#include <stdio.h>\nint ${name}(void){return 1;}\n`);
-    writeFileSync(
-      join(dir, 'Makefile'),
-      `all: ${names.map((name) => `${name}.o`).join(' ')}\n\n%.o: %.c\n\tgcc -D${mark.replaceAll('-', '_')} -O1 -c $< -o $@\n`,
-    );
-    execFileSync('make', ['-j2', '-s', '-C', dir]);
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
+async function reportByTurn(title: string, kinds: readonly Kind[]): Promise<void> {
+  const rows = [];
+  for (const { what, start } of kinds) {
+    const { mark, result, events } = await observed(start);
+    for (const turn of new Set(result.map((one) => one.turn))) {
+      const started = result.filter((one) => one.turn === turn);
+      rows.push({ what, exec: turn, ...account(mark, started, events) });
+    }
   }
+  report(title, rows);
 }

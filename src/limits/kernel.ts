@@ -37,12 +37,21 @@ export const DATAGRAM_THREADS_MAX = 1_024;
 export const DATAGRAM_PEERS_MAX = 4_096;
 /** A peer that is sent more is told again after this time, with their number. */
 export const DATAGRAM_TOLD_NS = 60_000_000_000n;
-/** Dynamic linkers in which execs are probed at once. */
 /** MAX_ARGSTR_LEN in kernel/trace/trace_probe.h: what a probe fetches, without its name. */
 export const FETCH_CHARACTERS_MAX = 63;
+/** Dynamic linkers in which execs are probed at once. */
 export const EXEC_PROBES_MAX = 64;
-/** How often a probe that failed is tried again, and execs in a row without a copy for which it counts as failed. */
+/** How long an exec waits for a program that has not run yet: what comes later is held back meanwhile. */
+export const EXEC_COPY_WAIT_NS = 150_000_000n;
+/**
+ * Where a program had more arguments than a probe copies, their copies are read this often for a while: the rest can be
+ * read of a program that lives for 20 ms.
+ */
+export const EXEC_LONG_READ_MS = 10;
+export const EXEC_LONG_FOR_MS = 10_000;
+/** How soon a probe that failed is tried again, at first and at last, and execs in a row without a copy for which it counts as failed. */
 export const EXEC_PROBE_AGAIN_MS = 10_000;
+export const EXEC_PROBE_AGAIN_MS_MAX = 600_000;
 export const EXEC_PROBE_MISSES_MAX = 3;
 /** How long a program that is run to prove a probe may take. */
 export const EXEC_PROOF_MS_MAX = 5_000;

@@ -105,6 +105,24 @@ export function generatedOutsideWire(files: Files): string[] {
     .map(({ from, line, target }) => at(from, line, `imports ${target}: only src/wire imports generated code`));
 }
 
+/** What truncates a file when it is opened, and files of the sensor that may, and why. */
+const TRUNCATES = /\bO_TRUNC\b|\b(writeFile|createWriteStream|truncate)(Sync)?\(|\bopen(Sync)?\([^;]*['"]w\+?['"]/g;
+const TRUNCATING: Readonly<Record<string, string>> = {
+  'src/sensor-agent/source/tracefs/instance-controls.ts': 'control files of our own instance, which are emptied so',
+  'src/sensor-agent/source/paths/path-proof.ts': 'files of its own',
+};
+
+/** Definitions of probes are everybody's: truncating their file, as any write by path does, removes all of them. */
+export function truncatedDefinitions(files: Files): string[] {
+  return ours(files)
+    .filter(({ path }) => /^src\/sensor-agent\/(source|doctor)\//.test(path) && TRUNCATING[path] === undefined)
+    .flatMap((file) =>
+      [...file.text.matchAll(TRUNCATES)].map(({ index }) =>
+        at(file, lineAt(file.text, index), 'truncates a file: tracefs is written with put() or define()'),
+      ),
+    );
+}
+
 /** Layers, lowest first. A file imports from its own layer's folder or from a lower layer. */
 const LAYERS: readonly (readonly string[])[] = [
   ['limits', 'errors', 'nanoseconds'],

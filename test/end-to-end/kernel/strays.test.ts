@@ -1,33 +1,14 @@
 /** Trace instances that outlive their agent: `up` removes them, `doctor` names them, and no living agent loses its own. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { definitionsOf, probeGroup } from '../../../src/sensor-agent/source/probe/definitions.js';
 import { removeInstancesOf } from '../../../src/sensor-agent/source/tracefs/strays.js';
 import { Bus, cannotTrace, MAIN } from '../../harness/bus/bus.js';
+import { instancesOf } from '../../harness/kernel/agent-instances.js';
 import { until } from '../../harness/until.js';
-
-/** The agent's two instances, by the files that it has open. */
-function instancesOf(pid: number): string[] {
-  const found = new Set<string>();
-  for (const fd of readdirSync(`/proc/${pid}/fd`)) {
-    const path = target(`/proc/${pid}/fd/${fd}`);
-    const instance = /^(.*\/instances\/backplane-[^/]+)\/per_cpu/.exec(path)?.[1];
-    if (instance) found.add(instance);
-  }
-  return [...found].sort();
-}
-
-/** '' for a file that was closed since it was listed. */
-function target(link: string): string {
-  try {
-    return readlinkSync(link);
-  } catch {
-    return '';
-  }
-}
 
 const tracefs = ([path = '']: readonly string[]) => path.replace(/\/instances\/.*$/, '');
 

@@ -26,6 +26,7 @@ export interface EventLine {
     executable?: { path: string; deleted?: boolean };
     commandArgs?: string[];
     commandArgsMissed?: boolean;
+    commandArgsTruncated?: boolean;
     user?: { id: number; name?: string };
     parent?: { pid: number; executable?: { path: string }; commandArgs?: string[]; creationTime?: string };
     ancestors?: string[];
@@ -207,23 +208,24 @@ export class Bus {
   http = '';
   up!: Command;
 
-  static async start(env: NodeJS.ProcessEnv = {}): Promise<Bus> {
+  /** @param within a command that runs the command that it is given */
+  static async start(env: NodeJS.ProcessEnv = {}, within: readonly string[] = []): Promise<Bus> {
     const bus = new Bus();
     bus.grpc = await ownAddress();
     bus.http = await ownAddress();
-    await bus.start(env);
+    await bus.start(env, within);
     return bus;
   }
 
-  async start(env: NodeJS.ProcessEnv = {}): Promise<void> {
-    this.up = new Command(['up'], {
+  async start(env: NodeJS.ProcessEnv = {}, within: readonly string[] = []): Promise<void> {
+    const own = {
       BACKPLANE_DATA_DIR: this.dataDir,
       BACKPLANE_GRPC_LISTEN: this.grpc,
       BACKPLANE_HTTP_LISTEN: this.http,
       BACKPLANE_NODE_NAME: 'node-under-test',
       BACKPLANE_LOG_LEVEL: 'warn',
-      ...env,
-    });
+    };
+    this.up = new Command(['up'], { ...own, ...env }, true, within);
     await this.up.says(/backplane observe/);
   }
 

@@ -25,6 +25,13 @@ export function cannotProbeKernel(): string | false {
   return existsSync(join(live.path, 'kprobe_events')) ? false : 'this kernel has no kprobes';
 }
 
+/** Why tests of probes in programs cannot run here, or false. */
+export function cannotProbePrograms(): string | false {
+  const live = liveTracefs();
+  if (live.skip) return live.skip;
+  return existsSync(join(live.path, 'uprobe_events')) ? false : 'this kernel has no uprobes';
+}
+
 /** What an exec probe is made with, and what it tells. */
 export function probeOptions(recorderId: string) {
   const seen = new Recording(() => new FormatTable([]));

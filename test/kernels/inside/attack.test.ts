@@ -8,7 +8,8 @@ import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { ARGUMENTS_BYTES_MAX } from '../../../src/limits.js';
-import { EXEC_WAYS, ExecProbe } from '../../../src/sensor-agent/source/probe/exec-probe.js';
+import { EXEC_WAYS } from '../../../src/sensor-agent/source/exec/exec-ways.js';
+import { ExecProbe } from '../../../src/sensor-agent/source/probe/exec-probe.js';
 import { liveTracefs, probeOptions } from '../../harness/kernel/live-kernel.js';
 import { until } from '../../harness/until.js';
 

@@ -11,7 +11,7 @@ import type { AddressInfo } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { kernelTypes } from '../probe/btf.js';
-import { allDefinitions, define, queriesGroup, recordedGroup, undefine, undefineAll } from '../probe/definitions.js';
+import { allDefinitions, define, queriesGroup, recordedGroup, trialGroup, undefineAll } from '../probe/definitions.js';
 import { ARGUMENTS, withProof } from '../probe/proof.js';
 import { put } from '../tracefs/put.js';
 
@@ -58,17 +58,18 @@ export async function defineDatagramPoints(tracefs: string, recorderId: string):
     events: points.filter(({ isSecret }) => !isSecret).map(eventOf),
     copies: points.filter(({ isSecret }) => isSecret).map(eventOf),
   };
-  const there = allDefinitions(tracefs) ?? [];
-  if (points.every((point) => there.includes(eventOf(point)))) return found;
-  for (const point of points) undefine(tracefs, eventOf(point));
+  // Where an agent was killed while it defined them, the last are not there: the order stays as it was proved.
+  const wanted = points.filter((point) => !allDefinitions(tracefs)?.includes(eventOf(point)));
+  if (wanted.length === 0) return found;
+  const trialOf = ({ name }: Point) => `${trialGroup(recorderId)}/${name}`;
   try {
     await withProof(tracefs, recorderId, async (instance) => {
-      for (const point of points) define(tracefs, eventOf(point), point.place, point.fetch);
-      for (const family of families) await prove(instance, family, points.map(eventOf));
+      for (const point of points) define(tracefs, trialOf(point), point.place, point.fetch);
+      for (const family of families) await prove(instance, family, points.map(trialOf));
     });
+    for (const point of wanted) define(tracefs, eventOf(point), point.place, point.fetch);
     return found;
   } catch (cause) {
-    for (const point of points) undefine(tracefs, eventOf(point));
     return none((cause as Error).message);
   }
 }

@@ -1,23 +1,29 @@
 /**
  * Where the arguments of programs come from: the kernel's own copy where a probe of it holds, else the exec lane. A
- * probe that stops working is replaced by the lane until one holds again.
+ * probe that is refused, or stops working, is replaced by the lane until one holds.
  *
+ *   (refused)─────────────────────────────────────┐
  *   probe ──(it brings no arguments any more)──▶ lane ──(tried again, and it holds)──▶ probe
  */
 import { BackplaneError } from '../../../errors.js';
-import { EXEC_PROBE_AGAIN_MS } from '../../../limits.js';
-import { EXEC_WAYS, ExecProbe, type ExecProbeOptions, type ExecWay } from '../probe/exec-probe.js';
+import { EXEC_PROBE_AGAIN_MS, EXEC_PROBE_AGAIN_MS_MAX } from '../../../limits.js';
+import { probeGroup, undefineAll } from '../probe/definitions.js';
+import { ExecProbe, type ExecProbeOptions } from '../probe/exec-probe.js';
 import type { ArgumentsBy, Disturbance } from '../source.js';
 import { ExecLane } from './exec-lane.js';
+import { EXEC_WAYS, type ExecWay, hasWay, takesWay } from './exec-ways.js';
 
 export class ExecArguments {
   readonly #options: ExecProbeOptions;
   /** Whether a probe is wanted where it holds. */
   readonly #probes: boolean;
+  readonly #group: string;
   #way: ExecProbe | ExecLane | undefined;
   #changing: Promise<void> | undefined;
   #stopped = false;
   #againMs = 0;
+  /** How long a probe is not tried again: twice as long each time that one was refused. */
+  #waitMs = EXEC_PROBE_AGAIN_MS;
   /** Set while the lane stands in for a probe that failed. */
   #failed: { readonly fromNs: bigint } | undefined;
   #told: Disturbance[] = [];
@@ -25,21 +31,32 @@ export class ExecArguments {
   constructor(options: ExecProbeOptions, probes: boolean) {
     this.#options = options;
     this.#probes = probes;
+    this.#group = probeGroup(options.recorderId);
   }
 
   /** Throws `failed_precondition` where neither way is possible. */
   async start(): Promise<void> {
-    const { sink, tracefs, name, recorderId } = this.#options;
+    const { tracefs, name, recorderId } = this.#options;
     if (this.#probes) {
       try {
         await this.#probe();
         return;
       } catch (cause) {
         if (this.#stopped) return;
-        sink.note('exec_probe_refused', `arguments are read from /proc: ${(cause as Error).message}`);
+        this.#refused((cause as Error).message);
       }
     } else ExecProbe.clear(tracefs, recorderId, name);
     this.#way = this.#lane();
+  }
+
+  /** Where the kernel has probes, what refuses them may pass. */
+  #refused(why: string): void {
+    const instead = `arguments are read from /proc: ${why}`;
+    this.#options.sink.note('exec_probe_refused', instead);
+    if (!hasWay(this.#options.tracefs, this.#group)) return;
+    this.#failed = { fromNs: this.#options.nowNs() };
+    this.#againMs = performance.now() + this.#waitMs;
+    this.#tell('left', this.#failed.fromNs, `${instead}; those of the shortest programs are missed`);
   }
 
   /** The first way that holds. Throws `failed_precondition`, with what each said, where none does. */
@@ -62,7 +79,7 @@ export class ExecArguments {
     const probe = new ExecProbe(this.#options, way);
     this.#way = probe;
     try {
-      await probe.prove();
+      if (!probe.goesOn) await probe.prove();
     } catch (cause) {
       if (this.#way === probe) this.#way = undefined;
       await probe.stop();
@@ -95,7 +112,7 @@ export class ExecArguments {
   }
 
   #change(nowMs: number, change: Promise<void>): void {
-    this.#againMs = nowMs + EXEC_PROBE_AGAIN_MS;
+    this.#againMs = nowMs + this.#waitMs;
     const { sink } = this.#options;
     this.#changing = change
       .catch((cause: unknown) => sink.note('exec_arguments_failed', `no arguments: ${(cause as Error).message}`))
@@ -114,13 +131,19 @@ export class ExecArguments {
     this.#stopped = true;
     await this.#changing;
     await this.#way?.stop();
-    this.#way = undefined;
+    this.#end();
   }
 
   stopSync(): void {
     this.#stopped = true;
     this.#way?.stopSync();
+    this.#end();
+  }
+
+  /** Its instance is gone: nothing is erased. */
+  #end(): void {
     this.#way = undefined;
+    undefineAll(this.#options.tracefs, this.#group);
   }
 
   async #standIn(probe: ExecProbe, fromNs: bigint): Promise<void> {
@@ -142,15 +165,20 @@ export class ExecArguments {
   }
 
   async #tryAgain(fromNs: bigint): Promise<void> {
+    // The lane goes on while the kernel refuses.
+    if (!takesWay(this.#options.tracefs, this.#group, this.#options.nowNs())) return;
     await this.#way?.stop();
     this.#way = undefined;
     if (this.#stopped) return;
     try {
       await this.#probe();
       this.#failed = undefined;
+      this.#waitMs = EXEC_PROBE_AGAIN_MS;
       this.#tell('over', fromNs, "the kernel's copy of arguments comes again");
     } catch {
-      if (!this.#stopped) this.#way = this.#lane();
+      if (this.#stopped) return;
+      this.#waitMs = Math.min(2 * this.#waitMs, EXEC_PROBE_AGAIN_MS_MAX);
+      this.#way = this.#lane();
     }
   }
 

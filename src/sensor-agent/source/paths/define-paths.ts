@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CATALOGUE, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
-import { allDefinitions, recordedGroup, undefine } from '../probe/definitions.js';
+import { allDefinitions, recordedGroup, trialGroup } from '../probe/definitions.js';
 import { ARGUMENTS, withProof } from '../probe/proof.js';
 import { eventsOf, PATH_POINTS, type PathPoint } from './path-points.js';
 import { PathProof } from './path-proof.js';
@@ -26,9 +26,6 @@ export async function definePathPoints(tracefs: string, recorderId: string): Pro
   if (registers === undefined || !existsSync(join(tracefs, 'kprobe_events')))
     return { events: [], refused: all('this kernel has no kprobes') };
   const group = recordedGroup(recorderId);
-  const remove = (points: readonly PathPoint[]) => {
-    for (const event of points.flatMap((point) => eventsOf(group, point))) undefine(tracefs, event);
-  };
   const there = allDefinitions(tracefs) ?? [];
   const left = PATH_POINTS.filter((point) => eventsOf(group, point).every((event) => there.includes(event)));
   const wanted = PATH_POINTS.filter((point) => !left.includes(point));
@@ -36,20 +33,29 @@ export async function definePathPoints(tracefs: string, recorderId: string): Pro
   let proved: readonly PathPoint[] = [];
   try {
     if (wanted.length > 0)
-      proved = await withProof(tracefs, recorderId, (instance) =>
-        new PathProof(tracefs, instance, group, registers, refused).prove(wanted),
-      );
+      proved = await withProof(tracefs, recorderId, (instance) => {
+        const proof = new PathProof(tracefs, instance, trialGroup(recorderId), registers, refused);
+        const told = proof.prove(wanted);
+        const { kept } = together([...left, ...told]);
+        proof.keep(
+          told.filter((point) => kept.includes(point)),
+          group,
+        );
+        return told;
+      });
   } catch (cause) {
-    remove(wanted);
     for (const { operation } of wanted) refused.set(operation, (cause as Error).message);
   }
-  const held = [...left, ...proved];
+  const { kept, alone, lacking } = together([...left, ...proved]);
+  for (const { operation } of alone) refused.set(operation, `only with those of ${lacking}`);
+  return { events: kept.flatMap((point) => eventsOf(group, point)), refused };
+}
+
+/** Which of some are told, and which are not because what belongs to them is lacking. */
+function together(held: readonly PathPoint[]) {
   const lacking = TOGETHER.find((each) => !held.some(({ operation }) => operation === each));
   const alone = held.filter(({ operation }) => lacking !== undefined && TOGETHER.includes(operation));
-  remove(alone.filter((point) => proved.includes(point)));
-  for (const { operation } of alone) refused.set(operation, `only with those of ${lacking}`);
-  const kept = held.filter((point) => !alone.includes(point));
-  return { events: kept.flatMap((point) => eventsOf(group, point)), refused };
+  return { kept: held.filter((point) => !alone.includes(point)), alone, lacking };
 }
 
 /** "unlink, rmdir (why), rename (why)" */

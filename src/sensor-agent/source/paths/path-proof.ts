@@ -26,7 +26,7 @@ import { join } from 'node:path';
 import { BackplaneError } from '../../../errors.js';
 import { callEvent, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
 import { kernelTypes } from '../probe/btf.js';
-import { define, undefine } from '../probe/definitions.js';
+import { allDefinitions, define, undefine } from '../probe/definitions.js';
 import { put } from '../tracefs/put.js';
 import { hasMountedPath, mountedPath } from './mounted-path.js';
 import { eventsOf, type PathPoint } from './path-points.js';
@@ -34,9 +34,11 @@ import { eventsOf, type PathPoint } from './path-points.js';
 /** A point that is not proved yet, and where it was not tried yet. */
 interface Trial {
   readonly point: PathPoint;
-  readonly places: PathPoint['places'][number][];
-  place: string;
+  readonly places: Place[];
+  place: Place | undefined;
 }
+
+type Place = PathPoint['places'][number];
 
 export class PathProof {
   readonly #tracefs: string;
@@ -44,8 +46,12 @@ export class PathProof {
   readonly #group: string;
   readonly #registers: readonly string[];
   readonly #refused: Map<string, string>;
+  readonly #proved = new Map<PathPoint, Place>();
 
-  /** @param refused gets the operations of those that do not hold, and why */
+  /**
+   * @param group that of trials
+   * @param refused gets the operations of those that do not hold, and why
+   */
   constructor(
     tracefs: string,
     instance: string,
@@ -60,26 +66,31 @@ export class PathProof {
     this.#refused = refused;
   }
 
-  /**
-   * Returns those that hold, and leaves them defined, and off. The kernel may have a function that another one no longer
-   * calls.
-   */
+  /** Returns those that hold. The kernel may have a function that another one no longer calls. */
   prove(points: readonly PathPoint[]): readonly PathPoint[] {
     put(join(this.#instance, 'set_event_pid'), String(process.pid));
-    const proved: PathPoint[] = [];
-    let open: readonly Trial[] = points.map((point) => ({ point, places: [...point.places], place: '' }));
+    let open: readonly Trial[] = points.map((point) => ({ point, places: [...point.places], place: undefined }));
     for (;;) {
       open = open.filter((trial) => this.#defineNext(trial));
-      if (open.length === 0) return proved;
+      if (open.length === 0) return [...this.#proved.keys()];
       const told = this.#told(open.map(({ point }) => point));
-      proved.push(...told);
-      for (const { operation } of told) this.#refused.delete(operation);
-      open = open.filter(({ point }) => !told.includes(point));
       for (const { point, place } of open) {
-        this.#refused.set(point.operation, `${place} did not tell it`);
+        if (told.includes(point)) {
+          this.#refused.delete(point.operation);
+          this.#proved.set(point, place!);
+          continue;
+        }
+        this.#refused.set(point.operation, `${place!.function} did not tell it`);
         this.#undefine(point);
       }
+      open = open.filter(({ point }) => !told.includes(point));
     }
+  }
+
+  /** Defines proved ones in another group. An agent that was killed may have done so with the first of them. */
+  keep(points: readonly PathPoint[], group: string): void {
+    const there = allDefinitions(this.#tracefs) ?? [];
+    for (const point of points) this.#define(group, point, this.#proved.get(point)!, there);
   }
 
   /** False where the kernel takes none that is left. */
@@ -88,8 +99,8 @@ export class PathProof {
       const place = trial.places.shift();
       if (place === undefined) return false;
       try {
-        this.#define(trial.point, place);
-        trial.place = place.function;
+        this.#define(this.#group, trial.point, place, []);
+        trial.place = place;
         return true;
       } catch (cause) {
         this.#refused.set(trial.point.operation, `${place.function}: ${(cause as Error).message}`);
@@ -99,12 +110,13 @@ export class PathProof {
   }
 
   /** Of two probes in one place the kernel runs the later first: the paths are to stand before their call. */
-  #define({ operation }: PathPoint, { function: name, paths, call }: PathPoint['places'][number]): void {
+  #define(group: string, { operation }: PathPoint, { function: name, paths, call }: Place, there: string[]): void {
     const [fetchedPaths, fetchedCall] = [paths(this.#registers, kernelTypes), call?.(this.#registers, kernelTypes)];
     if (fetchedPaths === undefined)
       throw new BackplaneError('failed_precondition', 'the kernel does not say where its structures have a path');
-    if (fetchedCall) define(this.#tracefs, `${this.#group}/${callEvent(operation)}`, name, fetchedCall);
-    define(this.#tracefs, `${this.#group}/${pathEvent(operation)}`, name, fetchedPaths);
+    const [callOf, pathOf] = [`${group}/${callEvent(operation)}`, `${group}/${pathEvent(operation)}`];
+    if (fetchedCall && !there.includes(callOf)) define(this.#tracefs, callOf, name, fetchedCall);
+    if (!there.includes(pathOf)) define(this.#tracefs, pathOf, name, fetchedPaths);
   }
 
   #undefine(point: PathPoint): void {

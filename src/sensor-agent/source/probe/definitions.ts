@@ -20,6 +20,16 @@ export function recordedGroup(recorderId: string): string {
   return probeGroup(recorderId) + RECORDED;
 }
 
+const TRIAL = '_trial';
+
+/**
+ * The group of those that are being proved, so that what an agent leaves in the other groups was proved. They are never
+ * on in an instance that is read: removing them erases nothing.
+ */
+export function trialGroup(recorderId: string): string {
+  return probeGroup(recorderId) + TRIAL;
+}
+
 const QUERIES = '_queries';
 
 /** The group of those that copy datagrams. */
@@ -34,7 +44,7 @@ export function queriesName(recorderId: string): string {
 
 /** The instance without which a group's events are on nowhere, with underscores for its dashes. */
 export function instanceOf(group: string): string {
-  const suffix = [RECORDED, QUERIES].find((each) => group.endsWith(each));
+  const suffix = [RECORDED, QUERIES, TRIAL].find((each) => group.endsWith(each));
   return suffix === undefined ? `${group}_exec` : group.slice(0, -suffix.length);
 }
 

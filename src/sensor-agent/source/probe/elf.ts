@@ -20,8 +20,9 @@ const PF_X = 1;
 
 /** An executable or a shared object for 64-bit little-endian machines. */
 export interface Executable {
-  /** Identifies the file while it exists, `device:inode`. */
-  readonly id: string;
+  /** Both together identify the file while it exists. */
+  readonly device: bigint;
+  readonly inode: bigint;
   /** Only root may write to it. */
   readonly isRoots: boolean;
   /** The machine it is for, by ELF's number: 62 is x86-64, 183 arm64. */
@@ -39,15 +40,17 @@ export interface Executable {
 export function readExecutable(place: Place): Executable | undefined {
   let fd = -1;
   try {
-    const { dev, ino, uid, mode } = fstatSync(place.fd);
+    // Inodes of overlays may be beyond what a number holds.
+    const { dev: device, ino: inode, uid, mode: bits } = fstatSync(place.fd, { bigint: true });
+    const mode = Number(bits);
     if ((mode & constants.S_IFMT) !== constants.S_IFREG) return undefined;
     fd = openSync(pathOf(place), 'r');
     const found = parse((at, bytes) => {
       const buffer = Buffer.alloc(bytes);
       return buffer.subarray(0, readSync(fd, buffer, 0, bytes, at));
     });
-    const isRoots = uid === 0 && (mode & (constants.S_IWGRP | constants.S_IWOTH)) === 0;
-    return found && { id: `${dev}:${ino}`, isRoots, ...found };
+    const isRoots = uid === 0n && (mode & (constants.S_IWGRP | constants.S_IWOTH)) === 0;
+    return found && { device, inode, isRoots, ...found };
   } catch {
     return undefined;
   } finally {
@@ -55,7 +58,9 @@ export function readExecutable(place: Place): Executable | undefined {
   }
 }
 
-function parse(read: (at: number, bytes: number) => Buffer): Omit<Executable, 'id' | 'isRoots'> | undefined {
+function parse(
+  read: (at: number, bytes: number) => Buffer,
+): Omit<Executable, 'device' | 'inode' | 'isRoots'> | undefined {
   const header = read(0, HEADER_BYTES);
   if (header.length < HEADER_BYTES || header.readUInt32BE(0) !== MAGIC) return undefined;
   if (header[4] !== CLASS_64 || header[5] !== LITTLE_ENDIAN) return undefined;

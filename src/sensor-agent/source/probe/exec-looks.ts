@@ -9,23 +9,31 @@ import type { ExecRecord } from '../source.js';
 import type { ExecStack } from './exec-stack.js';
 
 type Exec = Omit<ExecEvent, 'superseded'>;
+/** More than a look takes: time beyond that was taken by other programs, and is not charged. */
+const LOOK_MS_MAX = 1;
 
 export class ExecLooks {
   readonly #visitor = new ExecVisitor();
   readonly #entry = Buffer.alloc(EXEC_ENTRY_BYTES_MAX);
   /** Looks must not take a core from others: over this share, programs are not looked up. */
-  readonly #pacer = new Pacer(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS);
+  readonly #pacer: Pacer;
+  readonly #nowMs: () => number;
   #restUntilMs = 0;
+
+  constructor(nowMs: () => number = () => performance.now()) {
+    this.#nowMs = nowMs;
+    this.#pacer = new Pacer(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS, nowMs);
+  }
 
   /** The record of an exec, with what /proc says of it unless that would cost too much. */
   look(exec: Exec, stack?: ExecStack): ExecRecord {
     // A look-up of each file that is not there would cost ten times as much.
     if (!existsSync(`/proc/${exec.pid}`)) return this.pass(exec, stack, false);
-    const beganMs = performance.now();
+    const beganMs = this.#nowMs();
     if (beganMs < this.#restUntilMs) return this.pass(exec, stack);
     const record = this.#visit(exec, stack);
-    const endedMs = performance.now();
-    const waitMs = this.#pacer.spend(endedMs - beganMs);
+    const endedMs = this.#nowMs();
+    const waitMs = this.#pacer.spend(Math.min(endedMs - beganMs, LOOK_MS_MAX));
     if (waitMs > 0) this.#restUntilMs = endedMs + waitMs;
     return record;
   }

@@ -6,7 +6,7 @@
  *   exec ──▶ copied             by a copy that the kernel made since the process's exec before
  *     └────▶ open ──▶ copied    by a copy later than it and earlier than the process's next exec
  *              ├────▶ replaced  by the process's next exec: whatever is read of the process now belongs to that
- *              └────▶ alone     has waited through a whole drain: its program has no probe, or has not run yet
+ *              └────▶ alone     has waited through a whole drain, and nothing is to come: its program has no probe
  */
 
 export interface SeenExec {
@@ -59,9 +59,14 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
 
   /**
    * Ends a drain: of what came before `horizonNs` all is there. `tell` gets each exec once, when all is known that will
-   * be; `waits` those that wait for the next drain.
+   * be; `waits` those that wait for the next drain. `isToCome`: whether one that has waited is to wait on.
    */
-  settle(horizonNs: bigint, tell: (matched: Matched<Exec, Copy>) => void, waits: (exec: Exec) => void): void {
+  settle(
+    horizonNs: bigint,
+    tell: (matched: Matched<Exec, Copy>) => void,
+    waits: (exec: Exec) => void,
+    isToCome: (exec: Exec) => boolean = () => false,
+  ): void {
     if (this.#interrupted) {
       for (const pid of [...this.#open.keys()]) this.#release(pid, undefined, tell);
       this.#first.clear();
@@ -76,6 +81,7 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
     }
     for (const [pid, open] of this.#open) {
       if (open.waited) {
+        if (isToCome(open.exec)) continue;
         this.#open.delete(pid);
         tell({ exec: open.exec, copy: undefined, replacedNs: undefined });
       } else {

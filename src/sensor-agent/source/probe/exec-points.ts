@@ -10,6 +10,11 @@ export interface ExecPoints {
   /** `group/event` of those that are there. */
   readonly events: readonly string[];
   /**
+   * Goes on with a definition that an earlier agent left; false where it is none of these. Their names say where they are
+   * and what they fetch, so that nothing has to be removed, and erased with it, when an agent starts again.
+   */
+  adopt(event: string, nowNs: bigint): boolean;
+  /**
    * Defines what a process's program needs and has not. `record` is called with each `group/event` and throws where it
    * cannot be recorded, which takes it back. Throws what the kernel says where no other program could be copied either.
    * Returns whether the exec of that program, at a time of the trace clock, should have been copied.
@@ -17,6 +22,8 @@ export interface ExecPoints {
   define(pid: number, nowNs: bigint, record: (event: string) => void): (timeNs: bigint) => boolean;
   /** Those that no process needs any more. */
   unused(): string[];
+  /** Processes by which other files are found than those that have definitions: see define(). */
+  replaced(): number[];
   /** Its event must be off and no entry of it unread. */
   remove(event: string): void;
 }

@@ -10,23 +10,31 @@ import { existsSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
-import { EXEC_PROBE_MISSES_MAX, EXEC_PROOF_MS_MAX, KiB, MiB, PAGE_AHEAD_NS_MAX } from '../../../limits.js';
-import { compileDecoder, type Decoder } from '../pages/decoder.js';
-import { eventPid, parseFormat } from '../pages/format.js';
-import { PageEntries, scanPage, startCursor } from '../pages/page.js';
+import {
+  EXEC_COPY_WAIT_NS,
+  EXEC_LONG_FOR_MS,
+  EXEC_LONG_READ_MS,
+  EXEC_PROBE_MISSES_MAX,
+  EXEC_PROOF_MS_MAX,
+  KiB,
+  MiB,
+  PAGE_AHEAD_NS_MAX,
+} from '../../../limits.js';
+import { ExecEntries } from '../exec/exec-entries.js';
+import type { ExecWay } from '../exec/exec-ways.js';
+import { Repeats } from '../exec/repeats.js';
+import { parseFormat } from '../pages/format.js';
 import { pids } from '../process-reader.js';
 import type { Disturbance, ExecRecord, SourcePage, SourceSink } from '../source.js';
 import { PageDrain } from '../tracefs/drain.js';
 import { removeInstance, TraceInstance } from '../tracefs/instance.js';
 import { InstanceWatch } from '../tracefs/instance-watch.js';
-import { definitionsOf, probeGroup, undefine, undefineAll } from './definitions.js';
+import { definitionsOf, probeGroup, undefineAll } from './definitions.js';
 import { ExecLooks } from './exec-looks.js';
 import { ExecMatcher, type Matched, type SeenExec } from './exec-matcher.js';
 import type { ExecPoints } from './exec-points.js';
-import { type ExecStack, readExecStack } from './exec-stack.js';
-import { isKernelPoint, KERNEL_FUNCTIONS, KernelPoint } from './kernel-point.js';
-import { LinkerPoints } from './linker-points.js';
-import { type ProbePlaces, probePlaces, STRINGS_BYTES, WORDS_BYTES } from './probe-layout.js';
+import type { ExecStack } from './exec-stack.js';
+import { isKernelPoint } from './kernel-point.js';
 
 const EXEC = 'sched/sched_process_exec';
 /** Losses are told, and probes that nobody needs any more are looked for, at most this often. */
@@ -45,31 +53,6 @@ interface Exec extends SeenExec {
   isDue?: ((timeNs: bigint) => boolean) | undefined;
 }
 
-interface Probe {
-  readonly places: ProbePlaces;
-  /** `group/event`. */
-  readonly event: string;
-  /** In the kernel, before the exec is noted. */
-  readonly first: boolean;
-}
-
-/** A way to have the copies. */
-export interface ExecWay {
-  /** Where they are made. */
-  readonly name: string;
-  /** Throws `failed_precondition` where it cannot be. */
-  readonly points: (tracefs: string, group: string) => ExecPoints;
-}
-
-/** In the order in which they are tried: the first that holds is used. */
-export const EXEC_WAYS: readonly ExecWay[] = [
-  ...(KERNEL_FUNCTIONS[process.arch] ?? []).map((place) => ({
-    name: place.name,
-    points: (tracefs: string, group: string) => new KernelPoint(tracefs, group, place),
-  })),
-  { name: 'dynamic linkers', points: (tracefs, group) => new LinkerPoints(tracefs, group) },
-];
-
 export interface ExecProbeOptions {
   readonly tracefs: string;
   /** The instance's name; whichever way is in force has it. */
@@ -86,20 +69,19 @@ export class ExecProbe {
   readonly #options: ExecProbeOptions;
   readonly #instance: TraceInstance;
   readonly #points: ExecPoints;
-  /** By the id of its event. */
-  readonly #probes = new Map<number, Probe>();
   readonly #matcher = new ExecMatcher<Exec, ExecStack>();
   readonly #looks = new ExecLooks();
-  readonly #entries = new PageEntries();
-  readonly #wanted = new Uint8Array(65_536);
+  #entries: ExecEntries | undefined;
   #drain: PageDrain | undefined;
   #watch: InstanceWatch | undefined;
-  #exec: { readonly id: number; readonly decode: Decoder } | undefined;
   #refusal: Error | undefined;
-  /** Whether programs get the probes that they need as they appear. */
-  #learns = false;
-  /** Told at the next drain. */
-  #told: ExecRecord[] = [];
+  /** Whether what is known is told at once. Before the first drain nobody takes it. */
+  #tells = false;
+  readonly #told: ExecRecord[] = [];
+  /** Of an earlier agent, and of no use to this one. */
+  #unusable: string[] = [];
+  /** An earlier agent's goes on: it was proved then, and is once more while it is used. */
+  #goesOn = false;
   #lost = 0;
   /** Execs in a row that a probe should have copied and did not, and when the last one was copied. */
   #misses = 0;
@@ -107,10 +89,18 @@ export class ExecProbe {
   #roundMs = 0;
   /** Trace clock: when all probes were last there. */
   #rightNs: bigint;
+  /** The same of the last look for files that were replaced. */
+  #lookedNs: bigint;
   readonly #disturbances: Disturbance[] = [];
   /** Runs while a probe is proved. */
   #proof: ((exec: SeenExec, stack: ExecStack | undefined) => void) | undefined;
   #stopped = false;
+  /**
+   * What was not copied is read of the program itself, as long as it lives. Programs with so many arguments come in
+   * numbers, as in a build: where there was one, the next are read before the next drain. They are told at once: what is
+   * read is not in the kernel's buffer any more, should this agent be killed.
+   */
+  readonly #longReads = new Repeats(() => this.drain(), EXEC_LONG_READ_MS, EXEC_LONG_FOR_MS);
 
   /** Removes what an earlier agent left, unread. */
   static clear(tracefs: string, recorderId: string, name: string): void {
@@ -122,6 +112,7 @@ export class ExecProbe {
   constructor(options: ExecProbeOptions, way: ExecWay) {
     this.#options = options;
     this.#rightNs = options.nowNs();
+    this.#lookedNs = this.#rightNs;
     const { tracefs, recorderId } = options;
     const group = probeGroup(recorderId);
     this.#points = way.points(tracefs, group);
@@ -140,12 +131,12 @@ export class ExecProbe {
         onEmptied: () => this.#drain?.restarted(),
         nowNs: options.nowNs,
       });
+      for (const event of left) this.#adopt(event);
+      this.#goesOn = this.#instance.adopted && this.#points.events.length > 0;
       for (const event of this.#instance.enabled) this.#add(event);
       this.#probeAll();
       if (this.#points.events.length === 0)
         throw this.#refusal ?? new BackplaneError('failed_precondition', 'no program here can be probed');
-      this.#learns = true;
-      if (left.length > 0) this.#takeOver(left);
     } catch (cause) {
       // What an earlier agent left is for the next way, or the next agent.
       this.#close(this.#instance.adopted);
@@ -155,8 +146,9 @@ export class ExecProbe {
 
   /** Tells what is known by now. Called with every drain of the pages. Returns how full the buffer was, 0 to 1. */
   drain(): number {
-    const filled = this.#readAll();
+    this.#tells = true;
     for (const record of this.#told.splice(0)) this.#options.sink.exec(record);
+    const { filled } = this.#readAll();
     const nowMs = performance.now();
     if (nowMs - this.#roundMs >= ROUND_MS) this.#goRound(nowMs);
     return filled;
@@ -166,13 +158,22 @@ export class ExecProbe {
     this.#roundMs = nowMs;
     this.#tellLost();
     this.#restore();
-    const unused = this.#points.unused();
+    this.#followReplaced();
+    const unused = [...this.#unusable.splice(0), ...this.#points.unused()];
     if (unused.length > 0) this.#remove(unused);
   }
 
-  /** Whether programs that should have been copied came without their arguments, since `copiedNs`. */
+  /** Whether programs that should have been copied came without their arguments, since `copiedNs`, or none was seen yet. */
   get doubted(): boolean {
-    return this.#misses >= EXEC_PROBE_MISSES_MAX;
+    return this.#goesOn || this.#misses >= EXEC_PROBE_MISSES_MAX;
+  }
+
+  /**
+   * Whether it goes on with what an earlier agent left. What that has recorded is read when it can be told: an agent that
+   * is killed before leaves it to the next.
+   */
+  get goesOn(): boolean {
+    return this.#goesOn;
   }
 
   /** Trace clock: when the last exec that was copied took place. */
@@ -189,6 +190,7 @@ export class ExecProbe {
       return false;
     } finally {
       this.#misses = 0;
+      this.#goesOn = false;
     }
   }
 
@@ -204,7 +206,7 @@ export class ExecProbe {
     if (this.#stopped) return;
     try {
       this.#instance.record(false);
-      this.#readAll();
+      this.#readRest();
       this.#matcher.end((matched) => this.#tell(matched));
       this.drain();
     } finally {
@@ -220,51 +222,33 @@ export class ExecProbe {
   #close(keepsInstance: boolean): void {
     if (this.#stopped) return;
     this.#stopped = true;
+    this.#longReads.stop();
     this.#watch?.close();
     this.#drain?.close();
-    if (!keepsInstance) this.#instance.removeSync();
-    for (const event of [...this.#points.events]) this.#points.remove(event);
+    // Without their definitions nothing could be read of its entries.
+    if (keepsInstance) return;
+    this.#instance.removeSync();
+    for (const event of [...this.#points.events, ...this.#unusable]) this.#points.remove(event);
   }
 
-  /** Reads what the definitions of an earlier agent copied, and removes them. */
-  #takeOver(left: readonly string[]): void {
-    for (const event of left) if (this.#instance.enabled.has(event)) this.#instance.switch(event, false);
-    // Nearly all of it, so that little is left to read while nothing is recorded.
-    this.#readAll();
-    this.#instance.record(false);
-    try {
-      this.#readAll();
-      for (const event of left) undefine(this.#options.tracefs, event);
-      for (const event of left) this.#unwant(event);
-    } finally {
-      this.#instance.record(true);
-      this.#watch?.emptiedByUs();
+  #adopt(event: string): void {
+    if (!this.#points.adopt(event, this.#options.nowNs())) {
+      this.#unusable.push(event);
+      return;
     }
-  }
-
-  #unwant(event: string): void {
-    for (const [id, probe] of this.#probes) {
-      if (probe.event !== event) continue;
-      this.#probes.delete(id);
-      this.#wanted[id] = 0;
-    }
+    // Its agent was killed in between.
+    if (!this.#instance.enabled.has(event)) this.#instance.switch(event, true);
   }
 
   #read(instance: TraceInstance): PageDrain {
-    const format = parseFormat(EXEC, instance.formatText(EXEC));
-    this.#exec = { id: format.id, decode: compileDecoder(format.fields) };
-    this.#wanted[format.id] = 1;
+    this.#entries = new ExecEntries(parseFormat(EXEC, instance.formatText(EXEC)));
     const descriptors = new Map(instance.lanes.map((lane) => [lane, instance.openPages(lane)]));
     const overrun = (lane: number) => instance.laneStats(lane).overrun;
     return new PageDrain(descriptors, { ...instance.buffers, nowNs: this.#options.nowNs, overrun });
   }
 
   #add(event: string): void {
-    const format = parseFormat(event, this.#instance.formatText(event));
-    const places = probePlaces(format);
-    if (places === undefined) return;
-    this.#probes.set(format.id, { places, event, first: isKernelPoint(event) });
-    this.#wanted[format.id] = 1;
+    this.#entries!.add(event, parseFormat(event, this.#instance.formatText(event)), isKernelPoint(event));
   }
 
   /** Probes what all that runs needs: this program, the host's, and each container's. */
@@ -303,10 +287,11 @@ export class ExecProbe {
         // Somebody removed it.
       }
     }
+    // Nearly all of it, so that little is left to read while nothing is recorded.
     this.#readAll();
     this.#instance.record(false);
     try {
-      this.#readAll();
+      this.#readRest();
       for (const event of events) this.#forget(event);
     } finally {
       this.#instance.record(true);
@@ -314,10 +299,15 @@ export class ExecProbe {
     }
   }
 
-  /** Returns how much of the buffer was in use, 0 to 1. */
-  #readAll(): number {
+  /** While nothing is recorded. */
+  #readRest(): void {
+    while (this.#readAll().pages > 0);
+  }
+
+  /** Returns what it read, and how much of the buffer was in use, 0 to 1. */
+  #readAll(): { readonly pages: number; readonly filled: number } {
     let horizonNs = 0n;
-    let filled = 0;
+    let [pages, filled] = [0, 0];
     const sink = {
       page: (page: SourcePage) => this.#page(page),
       horizon: (ns: bigint) => {
@@ -328,6 +318,7 @@ export class ExecProbe {
     for (let run = 0, empty = false; run < RUNS_MAX && !empty; run += 1) {
       const result = this.#drain!.run(sink);
       empty = result.empty;
+      pages += result.pages;
       filled = Math.max(filled, result.filled);
     }
     const unknown: Exec[] = [];
@@ -336,35 +327,23 @@ export class ExecProbe {
       (matched) => this.#tell(matched),
       (exec) => {
         exec.visited = { record: this.#looks.look(exec), untilNs: this.#options.nowNs() };
-        if (unknown.length < LEARNED_MAX) unknown.push(exec);
+        // Most have ended: nothing can be learned of those.
+        if (unknown.length < LEARNED_MAX && existsSync(`/proc/${exec.pid}`)) unknown.push(exec);
       },
+      (exec) => this.#isToRun(exec),
     );
-    if (this.#learns) for (const exec of unknown) exec.isDue = this.#learn(exec.pid);
-    return filled;
+    for (const exec of unknown) exec.isDue = this.#learn(exec.pid);
+    return { pages, filled };
   }
 
   #page({ lane, bytes, lost, lostUnknown }: SourcePage): void {
     this.#lost += lost + (lostUnknown ? 1 : 0);
     // What is missing may be an exec, and the next copy be of that one.
     if (lost > 0 || lostUnknown) this.#matcher.interrupt();
-    const entries = this.#entries;
-    scanPage(bytes, this.#wanted, startCursor(), entries);
-    for (let at = 0; at < entries.count; at += 1) {
-      const [offset, length, timeNs] = [entries.offsets[at]!, entries.lengths[at]!, entries.timeNs(at)];
-      if (entries.ids[at] === this.#exec!.id) {
-        const { filename, pid } = this.#exec!.decode(bytes, offset, length) as { filename: string; pid: number };
-        this.#matcher.exec({ lane, timeNs, pid, filename, visited: undefined });
-        continue;
-      }
-      const { places, first } = this.#probes.get(entries.ids[at]!)!;
-      if (length < Math.max(places.words + WORDS_BYTES, places.strings + STRINGS_BYTES)) continue;
-      const pid = eventPid(bytes, offset, length);
-      const stack = readExecStack(
-        bytes.subarray(offset + places.words, offset + places.words + WORDS_BYTES),
-        bytes.subarray(offset + places.strings, offset + places.strings + STRINGS_BYTES),
-      );
-      if (stack !== undefined) this.#matcher.copied({ timeNs, pid, copy: stack, first });
-    }
+    this.#entries!.read(bytes, {
+      exec: (exec) => this.#matcher.exec({ lane, ...exec, visited: undefined }),
+      copied: (copied) => this.#matcher.copied(copied),
+    });
   }
 
   #tell({ exec, copy, replacedNs }: Matched<Exec, ExecStack>): void {
@@ -374,13 +353,27 @@ export class ExecProbe {
     if (copy !== undefined) {
       this.#misses = 0;
       this.#copiedNs = exec.timeNs;
-      this.#told.push(this.#looks.look(exec, copy));
+      this.#pass(this.#looks.look(exec, copy));
+      if (copy.truncated && this.#tells) this.#longReads.want();
       return;
     }
     const { visited } = exec;
-    if (visited && (replacedNs === undefined || replacedNs > visited.untilNs)) this.#told.push(visited.record);
-    else this.#told.push(this.#looks.pass(exec));
+    if (visited && (replacedNs === undefined || replacedNs > visited.untilNs)) this.#pass(visited.record);
+    else this.#pass(this.#looks.pass(exec));
     if (replacedNs === undefined && exec.isDue?.(exec.timeNs)) this.#misses += 1;
+  }
+
+  #pass(record: ExecRecord): void {
+    if (this.#tells) this.#options.sink.exec(record);
+    else this.#told.push(record);
+  }
+
+  /** Whether a program that has a probe may not have come to its first instruction yet: others have the CPU. */
+  #isToRun(exec: Exec): boolean {
+    const { pid, timeNs } = exec;
+    if (this.#points.by !== 'uprobe' || this.#options.nowNs() - timeNs > EXEC_COPY_WAIT_NS) return false;
+    exec.isDue ??= this.#learn(pid);
+    return exec.isDue?.(timeNs) === true && existsSync(`/proc/${pid}`);
   }
 
   /** Defines anew what somebody removed. */
@@ -402,8 +395,20 @@ export class ExecProbe {
     this.#disturbances.push({ state: 'restored', fromNs, loses: false, message });
   }
 
+  /** Its first programs had no probe: there is no copy to wait for. */
+  #followReplaced(): void {
+    const before = this.#points.events.length;
+    for (const pid of this.#points.replaced()) this.#learn(pid);
+    const more = this.#points.events.length - before;
+    const fromNs = this.#lookedNs;
+    this.#lookedNs = this.#options.nowNs();
+    if (more === 0) return;
+    const message = `${more} dynamic linkers were replaced: probed anew; arguments of programs may be missing from the last look before it`;
+    this.#disturbances.push({ state: 'restored', fromNs, loses: false, message });
+  }
+
   #forget(event: string): void {
-    this.#unwant(event);
+    this.#entries!.remove(event);
     this.#points.remove(event);
   }
 

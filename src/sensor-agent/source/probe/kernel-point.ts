@@ -12,9 +12,9 @@ import { kernelTypes } from './btf.js';
 import { define, undefine } from './definitions.js';
 import { readExecutable } from './elf.js';
 import type { ExecPoints } from './exec-points.js';
-import { fetchArguments, MACHINES, type Machine } from './probe-layout.js';
+import { fetchArguments, fetchDigest, MACHINES, type Machine } from './probe-layout.js';
 
-/** An earlier agent's is told by its name. */
+/** Behind it: the function, and what is fetched. */
 const NAME = 'kernel_exec_';
 
 export function isKernelPoint(event: string): boolean {
@@ -53,7 +53,6 @@ export class KernelPoint implements ExecPoints {
   readonly #group: string;
   readonly #function: KernelFunction;
   #sinceNs = 0n;
-  #defined = 0;
   /** Asked once for all programs, as it costs. */
   #refusal: Error | undefined;
 
@@ -66,15 +65,27 @@ export class KernelPoint implements ExecPoints {
     this.#function = { name, stack };
   }
 
+  adopt(event: string, nowNs: bigint): boolean {
+    const address = isKernelPoint(event) ? this.#function.stack() : undefined;
+    if (address === undefined || event !== this.#event(address)) return false;
+    this.events.push(event);
+    this.#sinceNs = nowNs;
+    return true;
+  }
+
   define(pid: number, nowNs: bigint, record: (event: string) => void): (timeNs: bigint) => boolean {
+    if (this.events.length === 0) this.#defineOnce(nowNs, record);
+    return (timeNs) => this.#sinceNs < timeNs && atLink(pid, 'exe', readExecutable)?.machine === this.#machine?.elf;
+  }
+
+  #defineOnce(nowNs: bigint, record: (event: string) => void): void {
     if (this.#refusal) throw this.#refusal;
     try {
-      if (this.events.length === 0) this.#define(nowNs, record);
+      this.#define(nowNs, record);
     } catch (cause) {
       this.#refusal = cause as Error;
       throw cause;
     }
-    return (timeNs) => this.#sinceNs < timeNs && atLink(pid, 'exe', readExecutable)?.machine === this.#machine?.elf;
   }
 
   #define(nowNs: bigint, record: (event: string) => void): void {
@@ -82,7 +93,7 @@ export class KernelPoint implements ExecPoints {
     const address = stack();
     if (address === undefined)
       throw new BackplaneError('failed_precondition', `the kernel does not say where ${name} has the stack`);
-    const event = `${this.#group}/${NAME}${process.pid}_${this.#defined++}`;
+    const event = this.#event(address);
     define(this.#tracefs, event, name, fetchArguments(address));
     this.events.push(event);
     try {
@@ -94,7 +105,15 @@ export class KernelPoint implements ExecPoints {
     this.#sinceNs = nowNs;
   }
 
+  #event(stack: string): string {
+    return `${this.#group}/${NAME}${this.#function.name}_${fetchDigest(fetchArguments(stack))}`;
+  }
+
   unused(): string[] {
+    return [];
+  }
+
+  replaced(): number[] {
     return [];
   }
 

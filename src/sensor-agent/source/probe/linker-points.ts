@@ -10,41 +10,48 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { BackplaneError } from '../../../errors.js';
-import { EXEC_PROBES_MAX } from '../../../limits.js';
+import { EXEC_PROBE_AGAIN_MS, EXEC_PROBES_MAX } from '../../../limits.js';
+import { msToNs } from '../../../nanoseconds.js';
 import { atLink, atName, deviceAt, type KnownDevices, type Place, pathOf } from '../places.js';
 import { pids } from '../process-reader.js';
 import { define, undefine } from './definitions.js';
 import { type Executable, readExecutable } from './elf.js';
 import type { ExecPoints } from './exec-points.js';
-import { fetchArguments, MACHINES, type Machine } from './probe-layout.js';
+import { fetchArguments, fetchDigest, MACHINES, type Machine } from './probe-layout.js';
+
+/** An event's: in which file, by its filesystem and by device and inode, at which place, and what is fetched. */
+const NAME = /^exec_(\d+)_(\d+)_[0-9a-f]+_[0-9a-f]+_[0-9a-f]+_([0-9a-f]+)$/;
 
 interface ProbedFile {
-  /** Of its filesystem. */
+  /** `major:minor` of its filesystem. */
   readonly device: string;
   /** `group/event` of its definition. */
   readonly event: string;
   /** Trace clock: execs after it are copied. */
   readonly sinceNs: bigint;
+  /** By which process it was last found, and as what; undefined for an earlier agent's. */
+  found: { readonly pid: number; readonly interpreter: string } | undefined;
 }
 
-/** Files that were refused are not tried again soon; so many are remembered. */
+/** Files that were refused are not tried again soon: so many are remembered. */
 const REFUSED_MAX = 256;
 /** Where a process uses a filesystem, for its linker's sake. */
 const LINKS = ['root', 'exe'] as const;
 
 export class LinkerPoints implements ExecPoints {
   readonly by = 'uprobe';
-  /** By device and inode. */
+  /** By the events' names. */
   readonly #files = new Map<string, ProbedFile>();
-  readonly #refused = new Set<string>();
-  /** Of each filesystem that is not the root's a process that has its root or its program there. */
-  #users: readonly number[] = [];
+  /** Until when, by the trace clock. */
+  readonly #refused = new Map<string, bigint>();
+  /** By filesystem that is not the root's, a process that has its root or its program there. */
+  #users: ReadonlyMap<string, number> = new Map();
   readonly #rootDevice = deviceAt(process.pid, 'root', new Map());
-  #defined = 0;
 
   readonly #tracefs: string;
   readonly #group: string;
   readonly #machine: Machine;
+  readonly #fetch: string;
 
   /** Throws `failed_precondition` where there are no uprobes. */
   constructor(tracefs: string, group: string) {
@@ -54,35 +61,58 @@ export class LinkerPoints implements ExecPoints {
     this.#tracefs = tracefs;
     this.#group = group;
     this.#machine = machine;
+    this.#fetch = fetchArguments(machine.stack);
   }
 
   get events(): string[] {
     return [...this.#files.values()].map(({ event }) => event);
   }
 
+  /** A definition keeps its file, so that no other one has got its device and inode. */
+  adopt(event: string, nowNs: bigint): boolean {
+    const name = event.slice(this.#group.length + 1);
+    const [, major, minor, fetch] = NAME.exec(name) ?? [];
+    if (fetch !== fetchDigest(this.#fetch)) return false;
+    this.#files.set(name, { device: `${major}:${minor}`, event, sinceNs: nowNs, found: undefined });
+    return true;
+  }
+
   /** The linker's, if it has none yet. */
   define(pid: number, nowNs: bigint, record: (event: string) => void): (timeNs: bigint) => boolean {
     const { interpreter } = this.#own(atLink(pid, 'exe', readExecutable)) ?? {};
     if (interpreter === undefined) return () => false;
-    const id = atName(pid, interpreter, (place) => {
+    const name = atName(pid, interpreter, (place) => {
       const file = this.#own(readExecutable(place));
-      if (file && this.#admits(file)) this.#probe(place, file, nowNs, record);
-      return file?.id;
+      if (file === undefined) return undefined;
+      const own = this.#nameOf(place, file);
+      if (this.#admits(own, file, nowNs)) this.#probe(own, place, file, nowNs, record);
+      const known = this.#files.get(own);
+      if (known) known.found = { pid, interpreter };
+      return own;
     });
-    return (timeNs) => id !== undefined && (this.#files.get(id)?.sinceNs ?? timeNs) < timeNs;
+    return (timeNs) => name !== undefined && (this.#files.get(name)?.sinceNs ?? timeNs) < timeNs;
   }
 
-  #probe(place: Place, { id, entryOffset }: Executable, sinceNs: bigint, record: (event: string) => void): void {
-    const event = `${this.#group}/exec_${process.pid}_${this.#defined++}`;
-    const at = `${pathOf(place)}:0x${entryOffset.toString(16)}`;
+  /** Throws what the kernel says where no other is probed. */
+  #probe(
+    name: string,
+    place: Place,
+    { entryOffset }: Executable,
+    nowNs: bigint,
+    record: (event: string) => void,
+  ): void {
+    const event = `${this.#group}/${name}`;
+    let isDefined = false;
     try {
-      define(this.#tracefs, event, at, fetchArguments(this.#machine.stack));
-      this.#files.set(id, { device: place.device, event, sinceNs });
+      define(this.#tracefs, event, `${pathOf(place)}:0x${entryOffset.toString(16)}`, this.#fetch);
+      isDefined = true;
       record(event);
-    } catch {
+      this.#files.set(name, { device: place.device, event, sinceNs: nowNs, found: undefined });
+    } catch (cause) {
       // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
-      this.remove(event);
-      this.#refuse(id);
+      if (isDefined) this.remove(event);
+      this.#refuse(name, nowNs);
+      if (this.#files.size === 0) throw cause;
     }
   }
 
@@ -95,30 +125,60 @@ export class LinkerPoints implements ExecPoints {
     if (elsewhere.length === 0) return [];
     const unseen = new Set<string | undefined>(elsewhere.map(({ device }) => device));
     const known: KnownDevices = new Map();
-    const users: number[] = [];
+    const users = new Map<string, number>();
     const see = (pid: number) => {
-      const uses = LINKS.map((link) => unseen.delete(deviceAt(pid, link, known)));
-      if (uses.includes(true)) users.push(pid);
+      for (const link of LINKS) {
+        const device = deviceAt(pid, link, known);
+        if (device !== undefined && unseen.delete(device)) users.set(device, pid);
+      }
     };
     // Nearly always those that used them before still do.
-    this.#users.forEach(see);
+    for (const pid of this.#users.values()) see(pid);
     if (unseen.size > 0) for (const pid of pids('/proc')) see(pid);
     this.#users = users;
-    return elsewhere.filter(({ device }) => unseen.has(device)).map(({ event }) => event);
+    for (const file of elsewhere) {
+      const pid = users.get(file.device);
+      if (pid !== undefined && file.found && !existsSync(`/proc/${file.found.pid}`))
+        file.found = { ...file.found, pid };
+    }
+    return elsewhere.filter(({ device }) => !users.has(device)).map(({ event }) => event);
+  }
+
+  /** An upgrade renames another file to a linker's name: found by a process that goes on, with programs that end at once. */
+  replaced(): number[] {
+    const found = [...this.#files.values()].flatMap(({ device, found }) => {
+      if (found === undefined) return [];
+      // The machine's own root has some that do not end.
+      const processes = device === this.#rootDevice ? [found.pid, process.pid, 1] : [found.pid];
+      return processes.filter((pid) => {
+        const name = atName(pid, found.interpreter, (place) => {
+          const file = readExecutable(place);
+          return file && this.#nameOf(place, file);
+        });
+        return name !== undefined && !this.#files.has(name);
+      });
+    });
+    return [...new Set(found)];
   }
 
   remove(event: string): void {
-    for (const [id, file] of this.#files) if (file.event === event) this.#files.delete(id);
+    for (const [name, file] of this.#files) if (file.event === event) this.#files.delete(name);
     undefine(this.#tracefs, event);
   }
 
-  #admits({ id, isRoots }: Executable): boolean {
-    return isRoots && this.#files.size < EXEC_PROBES_MAX && !this.#files.has(id) && !this.#refused.has(id);
+  #admits(name: string, { isRoots }: Executable, nowNs: bigint): boolean {
+    if (!isRoots || this.#files.size >= EXEC_PROBES_MAX || this.#files.has(name)) return false;
+    return (this.#refused.get(name) ?? 0n) <= nowNs;
   }
 
-  #refuse(id: string): void {
+  #refuse(name: string, nowNs: bigint): void {
     if (this.#refused.size >= REFUSED_MAX) this.#refused.clear();
-    this.#refused.add(id);
+    this.#refused.set(name, nowNs + msToNs(EXEC_PROBE_AGAIN_MS));
+  }
+
+  #nameOf(place: Place, { device, inode, entryOffset }: Executable): string {
+    const numbers = [device, inode, entryOffset].map((each) => each.toString(16));
+    return `exec_${place.device.replace(':', '_')}_${numbers.join('_')}_${fetchDigest(this.#fetch)}`;
   }
 
   #own(file: Executable | undefined): Executable | undefined {

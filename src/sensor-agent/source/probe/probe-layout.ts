@@ -4,6 +4,7 @@
  * back as another length than it has (CVE-2024-50067). No kernel here takes more than PROBE_BYTES_MAX in one event.
  */
 import assert from 'node:assert/strict';
+import { crc32 } from 'node:zlib';
 import type { EventFormat } from '../pages/format.js';
 
 /** Some kernels refuse more in one definition. */
@@ -41,6 +42,11 @@ export function fetchArguments(stack: string): string {
     ...Array.from({ length: WORD_BLOCKS }, (_, at) => block('words', at, stack)),
     ...Array.from({ length: STRING_BLOCKS }, (_, at) => block('strings', at, `+8(${stack})`)),
   ].join(' ');
+}
+
+/** Of an event's name: probes of one name fetch the same, whichever version of the agent has defined them. */
+export function fetchDigest(fetch: string): string {
+  return crc32(fetch).toString(16);
 }
 
 /** Where an event's payload has the copies; undefined where its format is not that of such a probe. */

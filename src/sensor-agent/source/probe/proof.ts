@@ -1,9 +1,13 @@
-/** Where probes are tried before they are believed: a trace instance of their own. */
-import { existsSync, mkdirSync } from 'node:fs';
+/**
+ * Where probes are tried before they are believed: a trace instance of their own, and a group of their own, so that what
+ * an agent that was killed leaves is either proved or was on nowhere else. Once proved they are defined again, in the
+ * group of those that are used.
+ */
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeInstance } from '../tracefs/instance.js';
 import { put } from '../tracefs/put.js';
-import { queriesGroup, recordedGroup, undefineAll } from './definitions.js';
+import { trialGroup, undefineAll } from './definitions.js';
 
 const PROOF_KB_PER_CPU = '64';
 
@@ -19,15 +23,16 @@ export function proofName(recorderId: string): string {
   return `backplane-${recorderId}-proof`;
 }
 
-/** Removes what an agent left that ended while it proved its probes: it had not proved them. */
+/**
+ * Removes what an agent left that ended while it proved its probes. What it left in other groups was proved, and stays:
+ * removing a definition erases all that is unread where it was ever on.
+ */
 export function abandonProof(tracefs: string, recorderId: string): void {
-  const instance = join(tracefs, 'instances', proofName(recorderId));
-  if (!existsSync(instance)) return;
-  removeInstance(instance);
-  for (const group of [recordedGroup(recorderId), queriesGroup(recorderId)]) undefineAll(tracefs, group);
+  removeInstance(join(tracefs, 'instances', proofName(recorderId)));
+  undefineAll(tracefs, trialGroup(recorderId));
 }
 
-/** Throws what the kernel says. `prove` is given the instance's path. */
+/** Throws what the kernel says. `prove` is given the instance's path, and defines what it tries in the trial group. */
 export async function withProof<Result>(
   tracefs: string,
   recorderId: string,
@@ -40,5 +45,6 @@ export async function withProof<Result>(
     return await prove(instance);
   } finally {
     removeInstance(instance);
+    undefineAll(tracefs, trialGroup(recorderId));
   }
 }

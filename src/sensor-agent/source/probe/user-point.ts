@@ -9,7 +9,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { put } from '../tracefs/put.js';
 import { kernelTypes } from './btf.js';
-import { allDefinitions, define, recordedGroup, undefine } from './definitions.js';
+import { allDefinitions, define, recordedGroup, trialGroup } from './definitions.js';
 import { ARGUMENTS, withProof } from './proof.js';
 
 /** The function, and the event's name. */
@@ -34,14 +34,17 @@ export async function defineUserPoint(tracefs: string, recorderId: string): Prom
   const offset = kernelTypes()?.offset('cred', 'euid');
   if (register === undefined || offset === undefined)
     return { event: undefined, problem: 'the kernel does not say where credentials have the user' };
+  const fetch = `user=+${offset}(${register}):u32`;
+  const trial = `${trialGroup(recorderId)}/${USER_POINT}`;
   try {
-    define(tracefs, event, USER_POINT, `user=+${offset}(${register}):u32`);
-    if (await withProof(tracefs, recorderId, (instance) => tellsUser(instance, event)))
-      return { event, problem: undefined };
-    undefine(tracefs, event);
-    return { event: undefined, problem: `${USER_POINT} did not tell the user of a process of our own` };
+    const told = await withProof(tracefs, recorderId, (instance) => {
+      define(tracefs, trial, USER_POINT, fetch);
+      return tellsUser(instance, trial);
+    });
+    if (!told) return { event: undefined, problem: `${USER_POINT} did not tell the user of a process of our own` };
+    define(tracefs, event, USER_POINT, fetch);
+    return { event, problem: undefined };
   } catch (cause) {
-    undefine(tracefs, event);
     return { event: undefined, problem: (cause as Error).message };
   }
 }

@@ -8,7 +8,7 @@ import { nodeFileOps } from '../../../storage/file-ops.js';
 import { readIdentity } from '../../../storage/identity.js';
 import { undefineDatagramCopies } from '../datagrams/datagram-points.js';
 import { allDefinitions, instanceOf, probeGroup, queriesName, undefineAll } from '../probe/definitions.js';
-import { proofName } from '../probe/proof.js';
+import { abandonProof, proofName } from '../probe/proof.js';
 import { undefinePoints } from '../probe/recorded-points.js';
 import { removeInstance } from './instance.js';
 import { findTracefs } from './mount.js';
@@ -74,6 +74,7 @@ export function removeInstancesOf(recorderDir: string, waitMs: number): string[]
   undefineAll(dirname(instances), probeGroup(recorderId));
   undefinePoints(dirname(instances), recorderId);
   undefineDatagramCopies(dirname(instances), recorderId);
+  abandonProof(dirname(instances), recorderId);
   return removed;
 }
 

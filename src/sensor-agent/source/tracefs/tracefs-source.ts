@@ -3,6 +3,7 @@
  * page, and the arguments of programs beside it. Whoever runs it holds the recorder's
  * directory lock, so one recorder has one agent.
  */
+import { existsSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { BackplaneError } from '../../../errors.js';
@@ -168,8 +169,8 @@ export class TracefsSource implements Source {
     try {
       return new TraceInstance(tracefs, { name, bufferBytesPerCpu, subBufferBytes, events: all, onDemand: asked });
     } catch (cause) {
-      // Refused where they are on in another's instance.
-      this.#undefine(tracefs);
+      // Not while an instance is left, whose entries of them would be erased.
+      if (!existsSync(join(tracefs, 'instances', name))) this.#undefine(tracefs);
       throw cause;
     }
   }

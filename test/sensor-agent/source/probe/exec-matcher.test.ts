@@ -156,3 +156,28 @@ test('a copy whose exec may have been lost is not taken for that of a later one'
     );
   }
 });
+
+test('an exec whose program has not come to run waits for it through more than one drain', () => {
+  const matcher = new ExecMatcher<SeenExec, string>();
+  const told: Matched<SeenExec, string>[] = [];
+  let waits = 0;
+  const settle = (ns: bigint, isToCome: boolean) =>
+    matcher.settle(
+      ns,
+      (one) => told.push(one),
+      () => (waits += 1),
+      () => isToCome,
+    );
+  matcher.exec({ lane: 0, pid: 7, timeNs: 1n, filename: 'runs' });
+  matcher.exec({ lane: 0, pid: 8, timeNs: 2n, filename: 'never runs' });
+  for (const ns of [10n, 20n, 30n]) settle(ns, true);
+  matcher.copied({ pid: 7, timeNs: 35n, copy: 'its own', first: false });
+  settle(40n, true);
+  assert.deepEqual(
+    told.map(({ exec, copy }) => [exec.filename, copy]),
+    [['runs', 'its own']],
+  );
+  settle(50n, false);
+  assert.deepEqual(told.map(({ exec, copy }) => [exec.filename, copy]).slice(1), [['never runs', undefined]]);
+  assert.equal(waits, 2);
+});

@@ -1,88 +1,41 @@
 /** Arguments by the kernel's own copy, on the real kernel. Programs are known by marks that nobody else can make. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { afterEach, type TestContext, test } from 'node:test';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { EXEC_LONG_READ_MS } from '../../../../src/limits.js';
+import { EXEC_WAYS, type ExecWay } from '../../../../src/sensor-agent/source/exec/exec-ways.js';
 import { atName } from '../../../../src/sensor-agent/source/places.js';
 import { define, definitionsOf, probeGroup, undefine } from '../../../../src/sensor-agent/source/probe/definitions.js';
 import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js';
-import { EXEC_WAYS, ExecProbe, type ExecWay } from '../../../../src/sensor-agent/source/probe/exec-probe.js';
+import { ExecProbe } from '../../../../src/sensor-agent/source/probe/exec-probe.js';
+import { fetchArguments } from '../../../../src/sensor-agent/source/probe/probe-layout.js';
 import { undefinePoints } from '../../../../src/sensor-agent/source/probe/recorded-points.js';
 import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
-import { liveTracefs, probeOptions, type Recording } from '../../../harness/kernel/live-kernel.js';
+import { containerRoot } from '../../../harness/kernel/container-root.js';
+import {
+  by,
+  cleanups,
+  KERNEL,
+  LINKERS,
+  live,
+  mark,
+  marked,
+  opened,
+  options,
+} from '../../../harness/kernel/exec-ways.js';
+import { linkerPlace } from '../../../harness/kernel/other-tool.js';
 import { until } from '../../../harness/until.js';
-
-const live = liveTracefs();
-const KERNEL = EXEC_WAYS.filter(({ name }) => name !== 'dynamic linkers');
-const LINKERS = EXEC_WAYS.filter((way) => !KERNEL.includes(way));
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
 
 const AGENT = fileURLToPath(new URL('../../../harness/kernel/agent-process.js', import.meta.url));
 const defined = (group: string) => definitionsOf(live.path, group) ?? [];
 /** What a file says, as this process reaches it. */
 const executable = (path: string) => atName(process.pid, path, readExecutable);
-let serial = 0;
-
-const options = () => probeOptions(`test-${process.pid}-p${serial++}`);
-
-async function opened(way: ExecWay, given = options()) {
-  const probe = new ExecProbe(given, way);
-  await probe.prove();
-  const draining = setInterval(() => probe.drain(), 10);
-  cleanups.push(
-    () => probe.stop(),
-    () => clearInterval(draining),
-  );
-  return { ...given, probe };
-}
-
-/** Those of some ways that hold on this kernel. */
-async function holding(ways: readonly ExecWay[]): Promise<ExecWay[]> {
-  const found: ExecWay[] = [];
-  for (const way of live.skip ? [] : ways) {
-    let probe: ExecProbe | undefined;
-    try {
-      probe = new ExecProbe(options(), way);
-      await probe.prove();
-      found.push(way);
-    } catch (cause) {
-      console.log(`# ${way.name}: ${(cause as Error).message}`);
-    } finally {
-      await probe?.stop();
-    }
-  }
-  return found;
-}
-
-const WAYS = await holding(EXEC_WAYS);
-
-/** Runs by each way that holds. */
-function by(ways: readonly ExecWay[], title: string, run: (way: ExecWay, t: TestContext) => Promise<void>): void {
-  const possible = WAYS.filter((way) => ways.includes(way));
-  if (possible.length === 0) test(title, { skip: live.skip || 'this kernel has no such probes' }, () => undefined);
-  for (const way of possible) test(`${title} (${way.name})`, (t) => run(way, t));
-}
-
-const mark = () => randomBytes(12).toString('hex');
-const marked = (seen: Recording, text: string) =>
-  seen.execs.filter(({ process: found }) => found?.args?.includes(text));
 
 function scratch(): string {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-probe-'));
@@ -139,6 +92,32 @@ by(EXEC_WAYS, 'arguments beyond the copy are cut and said to be, or read while t
   }
 });
 
+/** Entries that were read from an instance. */
+function entriesRead(name: string): number {
+  const perCpu = join(live.path, 'instances', name, 'per_cpu');
+  const read = readdirSync(perCpu).map((cpu) => readFileSync(join(perCpu, cpu, 'stats'), 'utf8'));
+  return read.reduce((sum, text) => sum + Number(/^read events: (\d+)$/m.exec(text)![1]), 0);
+}
+
+by(EXEC_WAYS, 'where there was a program with more arguments than are copied, the next is read soon', async (way) => {
+  const { seen, probe, name } = await opened(way, options(), false);
+  const [own, long] = [mark(), 'z'.repeat(5_000)];
+  spawnSync('/bin/true', [long]);
+  probe.drain();
+  const before = entriesRead(name);
+  const living = spawn('sh', ['-c', 'read line', own, long], { stdio: ['pipe', 'ignore', 'ignore'] });
+  // Nobody drains.
+  await until('that it is read', () => entriesRead(name) >= before + 2);
+  living.stdin.end();
+  await once(living, 'close');
+  await until('its record', () => {
+    probe.drain();
+    return marked(seen, own).length === 1;
+  });
+  assert.deepEqual(marked(seen, own)[0]!.process!.args!.slice(3), [own, long]);
+  assert.equal(marked(seen, own)[0]!.process!.argsTruncated, undefined);
+});
+
 /** exit(STATUS), without a linker: a header, one segment, and `mov edi, STATUS; mov eax, 60; syscall`. */
 function staticProgram(status = 0): Buffer {
   const code = Buffer.from(`bf0${status}000000b83c0000000f05`, 'hex');
@@ -188,7 +167,11 @@ by(
       'its records',
       () => seen.execs.filter(({ process: found }) => found?.executablePath === file).length >= 21,
     );
-    assert.deepEqual(defined(probeGroup(recorderId)), before);
+    // Those of another's container may be gone by now.
+    assert.deepEqual(
+      defined(probeGroup(recorderId)).filter((event) => !before.includes(event)),
+      [],
+    );
   },
 );
 
@@ -231,7 +214,14 @@ by(EXEC_WAYS, 'a way that is refused leaves what an earlier agent left to the ne
   const refused: ExecWay = {
     name: 'refused',
     points: () => ({
-      ...{ by: 'kprobe', events: [], copies: () => false, unused: () => [], remove: () => undefined },
+      ...{
+        by: 'kprobe',
+        events: [],
+        adopt: () => false,
+        unused: () => [],
+        replaced: () => [],
+        remove: () => undefined,
+      },
       define: () => {
         throw new Error('refused');
       },
@@ -254,7 +244,7 @@ test('a file that is no program is not opened, whatever names it', () => {
   assert.equal(executable(join(dir, 'short')), undefined);
 });
 
-by(EXEC_WAYS, 'what an agent that was killed left is told, and its definitions go', async (way) => {
+by(EXEC_WAYS, 'what an agent that was killed left is told, and its probes go on', async (way) => {
   const given = options();
   const own = mark();
   const left = await leftByAgent(given.recorderId, () => {
@@ -267,13 +257,46 @@ by(EXEC_WAYS, 'what an agent that was killed left is told, and its definitions g
     () => marked(seen, own).length,
   );
   const now = defined(probeGroup(given.recorderId));
-  assert.ok(now.every((event) => !left.includes(event)));
+  assert.deepEqual(
+    left.filter((event) => !now.includes(event)),
+    [],
+  );
+});
+
+by(EXEC_WAYS, 'nothing is told before somebody takes it, however long its arguments are', async (way) => {
+  const given = options();
+  const own = mark();
+  await leftByAgent(given.recorderId, () => spawnSync('/bin/true', [own, 'z'.repeat(5_000)]));
+  const { seen, probe } = await opened(way, given, false);
+  await sleep(5 * EXEC_LONG_READ_MS);
+  assert.deepEqual(seen.execs, []);
+  await until('it', () => {
+    probe.drain();
+    return marked(seen, own).length === 1;
+  });
+});
+
+by(EXEC_WAYS, "an earlier agent's probes that this one cannot use go when what they recorded was told", async (way) => {
+  const given = options();
+  const own = mark();
+  const old = `${probeGroup(given.recorderId)}/exec_1_0`;
+  const left = await leftByAgent(given.recorderId, () => {
+    define(live.path, old, linkerPlace(), fetchArguments('%sp'));
+    writeFileSync(join(live.path, 'instances', given.name, 'events', old, 'enable'), '1');
+    for (let run = 0; run < 20; run += 1) spawnSync('/bin/true', [own, String(run)]);
+  });
+  const { seen } = await opened(way, given);
+  await until('that it is gone', () => !defined(probeGroup(given.recorderId)).includes(old));
+  assert.equal(marked(seen, own).length, 20);
+  assert.deepEqual(
+    defined(probeGroup(given.recorderId)),
+    left.filter((event) => event !== old),
+  );
 });
 
 by(EXEC_WAYS, 'definitions of others stay as they are, and none of ours is left behind', async (way) => {
-  const linker = readFileSync('/proc/self/maps', 'utf8').match(/\/\S*\/ld-linux\S*|\/\S*\/ld-musl\S*/)![0];
   const others = `others_${process.pid}/event`;
-  define(live.path, others, `${linker}:0x${executable(linker)!.entryOffset.toString(16)}`, 'a=+0(%sp):u64');
+  define(live.path, others, linkerPlace(), 'a=+0(%sp):u64');
   cleanups.push(() => undefine(live.path, others));
   const given = options();
   const probe = new ExecProbe(given, way);
@@ -292,34 +315,20 @@ by(EXEC_WAYS, 'a probe that somebody removed is defined anew', async (way) => {
     writeFileSync(join(live.path, 'instances', name, 'events', event, 'enable'), '0');
     assert.ok(undefine(live.path, event));
   }
-  await until('others', () => defined(probeGroup(recorderId)).some((event) => !before.includes(event)));
+  await until('the same again', () => before.every((event) => defined(probeGroup(recorderId)).includes(event)));
   assert.match(probe.look(0)?.message ?? '', /^somebody removed \d+ probes of execs: defined anew/);
   const own = mark();
   spawnSync('/bin/true', [own]);
   await until('its arguments', () => marked(seen, own).length === 1);
 });
 
-/** A root of its own on a filesystem of its own, with a linker at its usual place. */
-function containerRoot(): string | undefined {
-  const root = scratch();
-  if (spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', root]).status !== 0) return undefined;
-  cleanups.push(() => spawnSync('umount', ['-l', root]));
-  const libraries = spawnSync('ldd', ['/bin/true', '/bin/sleep']).stdout.toString();
-  for (const file of ['/bin/true', '/bin/sleep', ...new Set(libraries.match(/\/\S+\.so\S*/g))]) {
-    const clean = file.replace(/:$/, '');
-    mkdirSync(join(root, dirname(clean)), { recursive: true });
-    copyFileSync(clean, join(root, clean));
-  }
-  return root;
-}
-
 by(
   EXEC_WAYS,
   "a container's programs come with their arguments, and its filesystem can be unmounted when they have ended",
   async (way, t) => {
     const root = containerRoot();
-    if (root === undefined || spawnSync('chroot', [root, '/bin/true']).status !== 0)
-      return t.skip('needs a root of its own');
+    if (root === undefined) return t.skip('needs a root of its own');
+    cleanups.push(() => spawnSync('umount', ['-l', root]));
     const { probe, seen } = await opened(way);
     const first = spawn('chroot', [root, '/bin/sleep', '60']);
     const ended = new Promise((done) => first.on('close', done));
@@ -347,3 +356,26 @@ by(
     assert.equal(probe.look(60_000)?.message, undefined, "what the agent does itself is nobody else's doing");
   },
 );
+
+by(LINKERS, 'a new linker is found among many programs that have none and have ended', async (way, t) => {
+  const root = containerRoot();
+  if (root === undefined) return t.skip('needs a root of its own');
+  cleanups.push(() => spawnSync('umount', ['-l', root]));
+  if (process.arch !== 'x64') return t.skip('the program is for x86-64');
+  const file = join(scratch(), 'static');
+  writeFileSync(file, staticProgram());
+  chmodSync(file, 0o755);
+  const { probe, seen } = await opened(way, options(), false);
+  for (let run = 0; run < 20; run += 1) spawnSync(file);
+  const first = spawn('chroot', [root, '/bin/sleep', '600']);
+  cleanups.push(() => first.kill('SIGKILL'));
+  await until('that it runs', () => readFileSync(`/proc/${first.pid}/cmdline`, 'utf8').startsWith('/bin/sleep'));
+  // All that was started so far is read at once.
+  probe.drain();
+  const own = mark();
+  spawnSync('chroot', [root, '/bin/true', own]);
+  await until('both programs', () => {
+    probe.drain();
+    return marked(seen, own).length === 2;
+  });
+});

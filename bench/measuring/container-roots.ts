@@ -1,0 +1,145 @@
+/** Programs without a linker, and programs of new roots, each with a linker and a C library of its own. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import type { Started } from './exec-account.js';
+import { startAll } from './starter.js';
+
+/** Lives for as many milliseconds as its first argument says. */
+const PROGRAM = `
+#include <stdlib.h>
+#include <unistd.h>
+int main(int count, char **args) { if (count > 1) usleep(1000 * atoi(args[1])); return 0; }
+`;
+/** Longer than the agent ever waits before it reads. */
+const LIFE_MS = 600;
+const ROOT_LINKER = '/lib64/ld-linux-x86-64.so.2';
+const OTHER_LINKER = '/opt/own/ld.so';
+/** Two in a row, as a container starts them. */
+const ONE_BY_ONE = { periodMs: 0, atOnce: 1 } as const;
+
+/** `turn`: as whose exec of that program file or root. */
+export interface Turn extends Started {
+  readonly turn: string;
+}
+
+export interface Kind {
+  readonly what: string;
+  readonly start: (mark: string) => Promise<Turn[]>;
+}
+
+type Compile = (dir: string) => string;
+
+const compiled =
+  (compiler: string, ...options: string[]): Compile =>
+  (dir) => {
+    const [source, program] = [join(dir, 'program.c'), join(dir, 'program')];
+    writeFileSync(source, PROGRAM);
+    execFileSync(compiler, ['-O1', ...options, '-o', program, source]);
+    return program;
+  };
+
+/** Those that can be made here. */
+const possible = (compile: Compile) => {
+  const dir = mkdtempSync(join(tmpdir(), 'backplane-try-'));
+  try {
+    compile(dir);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+};
+
+const busybox: Compile = (dir) => {
+  const program = join(dir, 'busybox');
+  copyFileSync('/bin/busybox', program);
+  return program;
+};
+
+/** Each kind runs `count` programs of one new file. */
+export function staticPrograms(count: number): Kind[] {
+  const lasting = (ms: number) => (program: string) => [program, String(ms)];
+  return (
+    [
+      ['busybox true', busybox, (program: string) => [program, 'true']],
+      ['glibc, ends at once', compiled('gcc', '-static'), lasting(0)],
+      ['glibc, 0.6 s', compiled('gcc', '-static'), lasting(LIFE_MS)],
+      ['musl, ends at once', compiled('musl-gcc', '-static'), lasting(0)],
+      ['musl, 0.6 s', compiled('musl-gcc', '-static'), lasting(LIFE_MS)],
+    ] as const
+  )
+    .filter(([, compile]) => possible(compile))
+    .map(([what, compile, commandOf]) => ({
+      what,
+      start: async (mark) => {
+        const dir = mkdtempSync(join(tmpdir(), 'backplane-static-'));
+        try {
+          const program = compile(dir);
+          const commands = Array.from({ length: count }, (_, at) => [...commandOf(program), `${mark}-${at}`]);
+          const { started } = await startAll(commands, ONE_BY_ONE);
+          return started.map((one, at) => ({ ...one, turn: at === 0 ? 'first' : 'later' }));
+        } finally {
+          rmSync(dir, { recursive: true, force: true });
+        }
+      },
+    }));
+}
+
+/** Each kind makes `count` roots, one after the other, and runs three programs in each. */
+export function containerPrograms(count: number): Kind[] {
+  const other = `-Wl,--dynamic-linker=${OTHER_LINKER}`;
+  return (
+    [
+      ['glibc', compiled('gcc'), ROOT_LINKER],
+      ['musl', compiled('musl-gcc'), '/lib/ld-musl-x86_64.so.1'],
+      ['glibc, its linker at another path', compiled('gcc', other), OTHER_LINKER],
+    ] as const
+  )
+    .filter(([, compile]) => possible(compile))
+    .flatMap(([what, compile, linker]) =>
+      [LIFE_MS, 0].map((firstMs) => ({
+        what: `${what}; the first ${firstMs > 0 ? 'lives 0.6 s' : 'ends at once'}`,
+        start: async (mark: string) => {
+          const dir = mkdtempSync(join(tmpdir(), 'backplane-roots-'));
+          const program = compile(dir);
+          const all: Turn[] = [];
+          for (let at = 0; at < count; at += 1) all.push(...(await inRoot(join(dir, `${at}`), program, linker)));
+          rmSync(dir, { recursive: true, force: true });
+          return all;
+
+          async function inRoot(root: string, from: string, linker: string): Promise<Turn[]> {
+            mkdirSync(root);
+            execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', root]);
+            try {
+              fill(root, from, linker);
+              const lives = [firstMs, 0, 0].map(String);
+              const own = lives.map((ms, turn) => ['/program', ms, `${mark}-${basename(root)}-${turn}`]);
+              await startAll(
+                own.map((command) => ['/usr/sbin/chroot', root, ...command]),
+                ONE_BY_ONE,
+              );
+              return own.map((args, turn) => ({ args, turn: ['first', 'second', 'third'][turn]! }));
+            } finally {
+              // The agent's probe may be there for some seconds more.
+              spawnSync('umount', ['-l', root]);
+            }
+          }
+        },
+      })),
+    );
+}
+
+function fill(root: string, program: string, linker: string): void {
+  const put = (from: string, to: string) => {
+    mkdirSync(join(root, dirname(to)), { recursive: true });
+    copyFileSync(from, join(root, to));
+  };
+  put(program, '/program');
+  // Of musl both are one file.
+  const isMusl = linker.includes('musl');
+  put(isMusl ? linker : ROOT_LINKER, linker);
+  if (!isMusl) put('/lib/x86_64-linux-gnu/libc.so.6', '/lib/x86_64-linux-gnu/libc.so.6');
+}

@@ -1,0 +1,101 @@
+/** Programs that are started while no agent is there are told with their arguments by the next, also where that one is killed in its start. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Bus, Command, cannotTrace } from '../../harness/bus/bus.js';
+import { runSeen } from '../../harness/bus/program.js';
+import { instancesOf, leftOf } from '../../harness/kernel/agent-instances.js';
+import { cannotProbePrograms, liveTracefs } from '../../harness/kernel/live-kernel.js';
+import { runs } from '../../harness/runs.js';
+import { until } from '../../harness/until.js';
+
+const ROUNDS = runs(2);
+const PROGRAMS = 40;
+/** From when its instances are open: it begins a moment later. */
+const KILLED_WITHIN_MS = 60;
+
+interface Program {
+  readonly text: string;
+  readonly round: number;
+  /** An agent that had begun to record was killed in its round: what it had read by then, and not written, is lost. */
+  mayLack: boolean;
+}
+
+/** What was read of the instance that arguments come from, by whoever. */
+function entriesRead(dataDir: string): number {
+  const name = leftOf(dataDir).instances.find((each) => each.endsWith('-exec'))!;
+  const cpus = join(liveTracefs().path, 'instances', name, 'per_cpu');
+  const counts = readdirSync(cpus).map((cpu) =>
+    Number(/^read events: (\d+)/m.exec(readFileSync(join(cpus, cpu, 'stats'), 'utf8'))?.[1]),
+  );
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+test('programs that start while the agent is dead, and killed twice in its start, come with their arguments', {
+  skip: cannotTrace || cannotProbePrograms(),
+}, async () => {
+  const bus = await Bus.start();
+  const mark = randomBytes(8).toString('hex');
+  const programs = new Map<number, Program>();
+  const start = (round: number, when: string) => {
+    for (let run = 0; run < PROGRAMS; run++) {
+      const text = `${round} ${when} ${run}`;
+      programs.set(spawnSync('/bin/true', [mark, text]).pid, { text, round, mayLack: false });
+    }
+  };
+  const killed: { readonly round: number; readonly fromMs: number; readonly toMs: number }[] = [];
+  const both = async (command: Command, pid: () => number | Promise<number>) =>
+    until('both instances', async () => instancesOf(await pid()).length === 2 || command.goesOn());
+  try {
+    for (let round = 0; round < ROUNDS; round++) {
+      await both(bus.up, () => bus.agentPid());
+      const agentPid = await bus.agentPid();
+      // Without its parent, which would start it again.
+      process.kill(bus.up.child.pid!, 'SIGSTOP');
+      process.kill(agentPid, 'SIGKILL');
+      await bus.up.stop('SIGKILL');
+      start(round, 'dead');
+      for (const time of ['first', 'second']) {
+        const [fromMs, readBefore] = [Date.now(), entriesRead(bus.dataDir)];
+        const agent = new Command(['agent'], {
+          ...{ BACKPLANE_DATA_DIR: bus.dataDir, BACKPLANE_BROKERS: '127.0.0.1:1', BACKPLANE_LOG_LEVEL: 'warn' },
+        });
+        await both(agent, () => agent.child.pid!);
+        // As soon as it has read something, which it must not before it can tell it; or at any moment of its start.
+        if (time === 'first')
+          await until('that it reads', () => entriesRead(bus.dataDir) > readBefore || agent.goesOn());
+        else await sleep(Math.random() * KILLED_WITHIN_MS);
+        await agent.stop('SIGKILL');
+        killed.push({ round, fromMs, toMs: Date.now() });
+        start(round, time);
+      }
+      await bus.start();
+    }
+    // Its arguments are told after those of all programs before it.
+    const observer = await bus.follow('--filter', 'event.type == "process.exec"');
+    await runSeen(observer, mark, 'last');
+    const history = bus.observe('--since', '1h', '--filter', 'event.type in ["process.exec", "host.start"]');
+    assert.equal(await history.exited, 0, history.stderr);
+    const begun = history.events.filter(({ type }) => type === 'host.start').map(({ time }) => Date.parse(time));
+    for (const { round, fromMs, toMs } of killed)
+      if (begun.some((atMs) => atMs >= fromMs && atMs <= toMs))
+        for (const program of programs.values()) if (program.round === round) program.mayLack = true;
+    const told = history.events.filter(
+      ({ type, process: found }) =>
+        type === 'process.exec' && found?.executable?.path === '/bin/true' && programs.has(found.pid),
+    );
+    assert.deepEqual(
+      told.map(({ process: found }) => {
+        const { text, mayLack } = programs.get(found!.pid)!;
+        return found!.commandArgsMissed && mayLack ? text : found!.commandArgs?.[2];
+      }),
+      [...programs.values()].map(({ text }) => text),
+    );
+  } finally {
+    await bus.destroy();
+  }
+});
