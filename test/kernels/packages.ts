@@ -45,23 +45,42 @@ export function kernelOf(name: string): Kernel {
   return { release, image: kernel, module: modules.find((file) => fs.existsSync(file)) };
 }
 
+/**
+ * The folders with the files of packages of this machine's release, and of the libraries that they depend on: what else
+ * they ask for, manuals and other languages, the guest does not need. The C library is the machine's own.
+ */
+export function programsOf(names: readonly string[]): string[] {
+  const apt = new Release(codename());
+  const found = new Set(names);
+  for (const name of found) {
+    for (const library of apt.depends(name)) {
+      if (/^lib.*(?<!-perl|-dev)$/.test(library) && library !== 'libc6') found.add(library);
+    }
+  }
+  return [...found].map((name) => apt.unpack(name));
+}
+
+function codename(): string {
+  return /^VERSION_CODENAME=(\S+)/m.exec(fs.readFileSync('/etc/os-release', 'utf8'))?.[1] ?? '';
+}
+
 /** Where this machine has its own packages from: it has those of other releases, too. */
 function mirror(): string {
-  const codename = /^VERSION_CODENAME=(\S+)/m.exec(fs.readFileSync('/etc/os-release', 'utf8'))?.[1] ?? '';
+  const release = codename();
   const folder = '/etc/apt/sources.list.d';
   const files = ['/etc/apt/sources.list', ...fs.readdirSync(folder).map((name) => path.join(folder, name))];
   for (const file of files.filter((each) => fs.existsSync(each))) {
     for (const stanza of fs.readFileSync(file, 'utf8').split(/\n\s*\n/)) {
-      const line = new RegExp(`^deb (?:\\[.*\\] )?(\\S+) ${codename} `, 'm').exec(stanza)?.[1];
+      const line = new RegExp(`^deb (?:\\[.*\\] )?(\\S+) ${release} `, 'm').exec(stanza)?.[1];
       if (line !== undefined) return line;
-      if (new RegExp(`^Suites:.*\\b${codename}(\\s|$)`, 'm').test(stanza)) {
+      if (new RegExp(`^Suites:.*\\b${release}(\\s|$)`, 'm').test(stanza)) {
         const uri = /^URIs:\s*(\S+)/m.exec(stanza)?.[1];
         if (uri !== undefined) return uri;
       }
     }
   }
   throw new Error(
-    `no source of packages of ${codename || 'this release'} in /etc/apt: kernels come from Debian's packages`,
+    `no source of packages of ${release || 'this release'} in /etc/apt: kernels come from Debian's packages`,
   );
 }
 

@@ -21,6 +21,7 @@ export interface EventLine {
   readonly position: { epoch: string; timeNs: string; lane?: number; tie?: number };
   readonly process?: {
     pid: number;
+    threadId?: number;
     parentPid?: number;
     comm?: string;
     executable?: { path: string; deleted?: boolean };
