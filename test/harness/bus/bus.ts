@@ -70,6 +70,7 @@ export interface EventLine {
     ownerId?: string;
     groupId?: string;
     size?: string;
+    mountNamespace?: number;
   };
   readonly raw?: { readonly name: string; readonly fields: Readonly<Record<string, string>> };
   readonly signal?: { readonly name: string; readonly targetPid: number };

@@ -39,7 +39,7 @@ function makeOrigin(folder: string): void {
   writeFileSync(join(folder, 'include/common.h'), '#define UNIT(n) int unit_##n(void) { return n; }\n');
   const units = Array.from({ length: UNITS }, (_, at) => `unit${at}`);
   for (const [at, unit] of units.entries()) {
-    writeFileSync(join(folder, `${unit}.c`), `#include <stddef.h>\n#include "common.h"\nUNIT(${at})\n`);
+    writeFileSync(join(folder, `${unit}.c`), `#include <stdio.h>\n#include "common.h"\nUNIT(${at})\n`);
   }
   const objects = units.map((unit) => `${unit}.o`).join(' ');
   writeFileSync(join(folder, 'Makefile'), `all: ${objects}\n%.o: %.c\n\ttcc -Iinclude -c $< -o $@\n`);
