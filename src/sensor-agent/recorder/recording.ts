@@ -5,7 +5,7 @@
  *   Page       := lane u16 | flags u8 (1: lost count unknown) | 0 u8 | firstTie u32 | lost u64 | ring-buffer page
  *   Horizon    := horizonNs u64                 no event below it follows, but for late ones
  *   Clock      := bootNs u64 | wallNs u64
- *   Exec, Notice, Snapshot, Origin, Checkpoint, Hole, Paths, Loss, Queries := msgpack
+ *   Exec, Notice, Snapshot, Origin, Checkpoint, Hole, Paths, Loss, Queries, Switch := msgpack
  *
  * msgpack is self-contained per record (no structures shared between records),
  * so that any record can be read alone.
@@ -33,6 +33,7 @@ export const RecordKind = {
   PATHS: 10,
   LOSS: 11,
   QUERIES: 12,
+  SWITCH: 13,
 } as const;
 
 /** An ExecRecord after redaction. `missed`: the process was gone before it was read, or was not read in time. */
@@ -105,6 +106,12 @@ export interface RecordedQueries {
   readonly queries: readonly RecordedQuery[];
 }
 
+/** Events of these types are switched on, and were off: what the kernel did meanwhile is not recorded. */
+export interface RecordedSwitch {
+  readonly types: readonly string[];
+  readonly timeNs: bigint;
+}
+
 /**
  * A stretch that the disk refused: some events after `from` and up to `to` are not recorded. The checkpoint that comes
  * next has the context that they left.
@@ -154,6 +161,7 @@ export function packRecord(
     | RecordedPaths
     | RecordedQueries
     | RecordedLoss
+    | RecordedSwitch
     | Origin
     | Checkpoint,
 ): Buffer {

@@ -58,6 +58,7 @@ export const TYPED_TRACE_EVENTS = [
   ...DATAGRAM_EVENTS,
 ] as const;
 const OF_DATAGRAMS: ReadonlySet<string> = new Set(DATAGRAM_EVENTS);
+const DATAGRAM_TYPE = /^network\.(udp|dns)\./;
 
 /** include/uapi/linux/sched.h */
 const CLONE_PARENT = 0x8000n;
@@ -132,6 +133,13 @@ export class KernelEvents {
     this.paths.clear();
     this.calls.clear();
     this.datagrams.interrupt();
+  }
+
+  /** Events of these types were off until here: nothing is joined with one from before. */
+  switchedOn(types: ReadonlySet<string>): void {
+    this.paths.switchedOn(types);
+    this.calls.switchedOn(types);
+    if ([...types].some((type) => DATAGRAM_TYPE.test(type))) this.datagrams.interrupt();
   }
 
   /**

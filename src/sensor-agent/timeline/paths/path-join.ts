@@ -75,6 +75,12 @@ export class PathJoin {
     this.#others.delete(threadId);
   }
 
+  /** Events of these types were off until here. */
+  switchedOn(types: ReadonlySet<string>): void {
+    if (types.has('file.open')) this.#opens.clear();
+    if ([...types].some((type) => type.startsWith('file.') && type !== 'file.open')) this.#others.clear();
+  }
+
   /** Events are missing from here on. */
   clear(): void {
     this.#opens.clear();

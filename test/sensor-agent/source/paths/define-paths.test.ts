@@ -1,8 +1,11 @@
 /** Which operations' probes are kept: what a directory does not let us try costs nothing that another one lets. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { definePathPoints } from '../../../../src/sensor-agent/source/paths/define-paths.js';
+import { PATH_OPERATIONS } from '../../../../src/sensor-agent/source/paths/path-points.js';
+import { tryEach } from '../../../../src/sensor-agent/source/paths/path-trials.js';
 import { undefinePoints } from '../../../../src/sensor-agent/source/probe/recorded-points.js';
 import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
 import { cannotProbeKernel, liveTracefs } from '../../../harness/kernel/live-kernel.js';
@@ -37,8 +40,26 @@ test('a temporary directory in which an operation cannot be tried costs none of 
     assert.equal(status, 0, stderr);
     try {
       assert.deepEqual(refusedIn(folder), usual);
+      const { used, failed } = tryEach(PATH_OPERATIONS, [folder]);
+      const folders = mount.includes('cgroup2') ? ['rmdir', 'mkdir'] : [];
+      assert.deepEqual([...used.keys()], folders);
+      assert.equal(failed.size, PATH_OPERATIONS.length - folders.length);
     } finally {
       spawnSync('umount', ['--lazy', folder]);
     }
   }
+});
+
+test('what can be done in no directory is said with what the first of them answered, and costs nothing else', () => {
+  const usable = scratchDirectory('trials');
+  for (const directories of [[usable], ['/proc', usable], ['/proc/none', '/proc', usable]]) {
+    const { used, failed } = tryEach(PATH_OPERATIONS, directories);
+    assert.deepEqual([...used.keys()], PATH_OPERATIONS);
+    assert.deepEqual(failed, new Map());
+    assert.ok([...used.values()].flat().every((path) => path.startsWith(`${usable}/`)));
+  }
+  assert.deepEqual(readdirSync(usable), []);
+  const { used, failed } = tryEach(PATH_OPERATIONS, ['/proc/none', '/proc']);
+  assert.deepEqual(used, new Map());
+  for (const operation of PATH_OPERATIONS) assert.match(failed.get(operation)!, /ENOENT.*\/proc\/none/);
 });
