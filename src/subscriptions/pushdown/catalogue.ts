@@ -338,6 +338,9 @@ export const STANDING_CONDITIONS: ReadonlyMap<string, RawExpr> = new Map<string,
   ['udp_query6', { kind: 'and', operands: [is('protocol', UDP_PROTOCOL), is('peer_port', DNS_PORT_IN_PACKETS)] }],
 ]);
 
+/** The field whose changes a probe of the agent's own tells, of every event that has a process. */
+export const USER_FIELD = 'process.user';
+
 /** Costs for a node, as measured on Linux 6.18, for people. */
 export const EVENT_COSTS = {
   lite:
