@@ -1,5 +1,5 @@
 /** Builds the ORIGIN record that an agent writes when it begins: readers need it to interpret the recording. */
-
+import { statSync } from 'node:fs';
 import type { AgentOptions } from '../agent-options.js';
 import { currentBootId } from '../boot-id.js';
 import { listeningSockets } from '../source/listening-sockets.js';
@@ -31,5 +31,15 @@ export function originOf(
     },
     ...(name === 'tracefs' && !(same && continued) ? { listeners: listeningSockets() } : {}),
     ...(degraded === undefined ? {} : { degraded }),
+    ...firstNamespace(),
   };
+}
+
+/** As the agent sees it: a container's own first process where it does not share the host's pids. */
+function firstNamespace(): Pick<Origin, 'mountNamespace'> {
+  try {
+    return { mountNamespace: statSync('/proc/1/ns/mnt').ino };
+  } catch {
+    return {};
+  }
 }

@@ -6,7 +6,7 @@
 import { constants } from 'node:os';
 import type { BusEvent, NetworkContext, ProcessContext } from '../../wire/event/event.js';
 import type { Position } from '../../wire/position.js';
-import type { RecordedExec, RecordedQuery } from '../recorder/recording.js';
+import type { Origin, RecordedExec, RecordedQuery } from '../recorder/recording.js';
 import type { FieldValues } from '../source/pages/decoder.js';
 import type { FormatTable } from '../source/pages/format.js';
 import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
@@ -110,8 +110,10 @@ export class KernelEvents {
   /** `address:port`: see SelfSockets. */
   brokers: ReadonlySet<string> = new Set();
 
-  /** What is told depends on the events that the kernel has. */
-  recordedWith(formats: FormatTable): void {
+  /** What is told depends on the events that the kernel has, and on the machine. */
+  recordedWith(formats: FormatTable, { selfSockets, mountNamespace }: Origin): void {
+    this.brokers = new Set(selfSockets?.brokers);
+    this.paths.usualNamespace = mountNamespace;
     const has = (name: string) => formats.byName(name) !== undefined;
     this.sockets.tellsAccepts = has('security_sock_graft');
     this.datagrams.tellsConnects = has('sys_enter_connect') && has('sys_exit_connect');

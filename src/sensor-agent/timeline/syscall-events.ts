@@ -145,7 +145,7 @@ export function isOthersEvent(name: string, values: FieldValues): boolean {
 
 /** Of a probe that has a call's numbers; its paths are another's. */
 function calledFile(values: FieldValues, given: GivenPaths | undefined): FileContext {
-  const { path = '', newPath, resolved } = given ?? {};
+  const { path = '', newPath, resolved, namespace } = given ?? {};
   const file = {
     path,
     pathMissed: path === '' || ('new_directory' in values && newPath === undefined),
@@ -154,6 +154,7 @@ function calledFile(values: FieldValues, given: GivenPaths | undefined): FileCon
     mode: narrow(values['mode']),
     ...numbersOf(values),
     ...(resolved === true && path !== '' && { pathResolved: true }),
+    ...(namespace !== undefined && { mountNamespace: namespace }),
   };
   return newPath === undefined ? file : { ...file, newPath };
 }

@@ -396,14 +396,13 @@ export class Timeline {
 
   #setOrigin(origin: Origin): void {
     this.#origin = origin;
-    this.#kernel.brokers = new Set(origin.selfSockets?.brokers);
     this.#formats.clear();
     const table = FormatTable.parse(origin.formats);
     for (const name of TYPED_TRACE_EVENTS) {
       const format = table.byName(name);
       if (format) this.#formats.set(format.id, format);
     }
-    this.#kernel.recordedWith(table);
+    this.#kernel.recordedWith(table, origin);
     this.#selection.begin(table, TYPED_TRACE_EVENTS, this.#interest);
     for (const format of this.#selection.formats) this.#formats.set(format.id, format);
   }

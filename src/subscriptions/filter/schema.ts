@@ -143,6 +143,7 @@ const ALL: readonly Field[] = [
   flag('object.name_missed', (e) => e.object?.nameMissed),
   integer('file.owner_id', (e) => e.file?.ownerId),
   integer('file.group_id', (e) => e.file?.groupId),
+  integer('file.mount_namespace', (e) => e.file?.mountNamespace),
   wide('file.size', (e) => e.file?.size),
 ];
 

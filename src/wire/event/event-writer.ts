@@ -284,6 +284,7 @@ export class EventWriter {
     if (file.ownerId !== undefined) this.#int(0x40, file.ownerId);
     if (file.groupId !== undefined) this.#int(0x48, file.groupId);
     if (file.size !== undefined) this.#int64(0x50, file.size);
+    if (file.mountNamespace !== undefined) this.#int(0x58, file.mountNamespace);
     this.#close(at);
   }
 

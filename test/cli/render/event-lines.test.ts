@@ -234,8 +234,8 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
   ],
   [
     'file.truncate',
-    { process: BASH, file: { ...NAMED, path: '/f', pathResolved: true, size: 0n } },
-    'file truncate  /f to 0 bytes bash[100]',
+    { process: BASH, file: { ...NAMED, path: '/f', pathResolved: true, size: 0n, mountNamespace: 7 } },
+    'file truncate  /f in mount namespace 7 to 0 bytes bash[100]',
   ],
   ['file.link', { process: BASH, file: { ...NAMED, path: '/a', newPath: 'b' } }, 'file link      /a → b bash[100]'],
   [

@@ -7,10 +7,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CATALOGUE } from '../../../subscriptions/pushdown/catalogue.js';
+import { placeFetch } from '../paths/place-fetch.js';
 import { type KernelTypes, kernelTypes } from '../probe/btf.js';
 import { allDefinitions, define, recordedGroup } from '../probe/definitions.js';
 import { ARGUMENTS } from '../probe/proof.js';
-import { placeFetch } from './place-fetch.js';
 
 interface CallPoint {
   /** The event's, as the catalogue has it. */

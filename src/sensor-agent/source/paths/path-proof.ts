@@ -10,7 +10,7 @@ import { callEvent, pathEvent } from '../../../subscriptions/pushdown/catalogue.
 import { kernelTypes } from '../probe/btf.js';
 import { define, undefine } from '../probe/definitions.js';
 import { put } from '../tracefs/put.js';
-import { hasMountedPath, mountedPath } from './mounted-path.js';
+import { hasPlace, mountedPlace } from './mounted-place.js';
 import { eventsOf, type PathPoint } from './path-points.js';
 import { type Trials, tryEach } from './path-trials.js';
 
@@ -131,6 +131,6 @@ function pathsIn(line: string): readonly (string | undefined)[] {
       number === undefined ? text! : BigInt(number),
     ]),
   );
-  if (hasMountedPath(values)) return [mountedPath(values)];
+  if (hasPlace(values)) return [mountedPlace(values)?.path];
   return [values['path'], values['new_path']].filter((path) => typeof path === 'string');
 }
