@@ -20,7 +20,7 @@ const PROGRAMS = [
   'perl',
 ];
 /** What a build and a clone need, of the distribution's packages: not every machine has them. */
-const PACKAGES = ['strace', 'git', 'make', 'tcc', 'libc6-dev'];
+const PACKAGES = ['strace', 'git', 'make', 'tcc'];
 /** Parts of a package that nothing in the guest reads. */
 const UNREAD = /^usr\/share\/(doc|man|locale|bash-completion|lintian|perl5)\b/;
 

@@ -282,9 +282,10 @@ test('a file in another mount namespace is told with that, and one in a mount th
   const observer = await bus.follow('--topic', 'file', '--filter', 'event.type == "file.chmod"');
   const mount = join(dir, 'elsewhere');
   mkdirSync(mount);
-  const inside = `mount -t tmpfs tmpfs ${mount} && echo > ${mount}/f && chmod 600 ${mount}/f && echo && read -r _; exit 0`;
+  const inside = `mount -t tmpfs tmpfs ${mount} && echo > ${mount}/f && perl -e 'chmod 0600, shift' ${mount}/f && echo && read -r _; exit 0`;
   const shell = spawn('unshare', ['--mount', 'sh', '-c', inside], { stdio: ['pipe', 'pipe', 'inherit'] });
-  await once(shell.stdout, 'data');
+  const [ready] = await Promise.race([once(shell.stdout, 'data'), once(shell, 'exit')]);
+  assert.equal(String(ready), '\n');
   const other = statSync(`/proc/${shell.pid}/ns/mnt`).ino;
   chmodSync(`/proc/${shell.pid}/root${mount}/f`, 0o640);
   shell.stdin.end();

@@ -39,7 +39,7 @@ function makeOrigin(folder: string): void {
   writeFileSync(join(folder, 'include/common.h'), '#define UNIT(n) int unit_##n(void) { return n; }\n');
   const units = Array.from({ length: UNITS }, (_, at) => `unit${at}`);
   for (const [at, unit] of units.entries()) {
-    writeFileSync(join(folder, `${unit}.c`), `#include <stdio.h>\n#include "common.h"\nUNIT(${at})\n`);
+    writeFileSync(join(folder, `${unit}.c`), `#include <stddef.h>\n#include "common.h"\nUNIT(${at})\n`);
   }
   const objects = units.map((unit) => `${unit}.o`).join(' ');
   writeFileSync(join(folder, 'Makefile'), `all: ${objects}\n%.o: %.c\n\ttcc -Iinclude -c $< -o $@\n`);
@@ -98,7 +98,18 @@ test('every open of a build of a hundred units and of a clone is told as strace 
   writeFileSync(mark, '');
   const observer = await bus.follow('--topic', 'file', '--filter', 'event.type == "file.open"');
   const work = `git clone --quiet "file://${origin}" clone && make --silent --jobs=2 --directory clone && cat ${mark}`;
-  const written = ['-ff', '-y', '-xx', '-s', '4096', '-e', 'trace=open,openat,openat2,creat', '-o', join(traces, 't')];
+  const written = [
+    '-ff',
+    '--seccomp-bpf',
+    '-y',
+    '-xx',
+    '-s',
+    '4096',
+    '-e',
+    'trace=open,openat,openat2,creat',
+    '-o',
+    join(traces, 't'),
+  ];
   const strace = spawn('strace', [...written, 'sh', '-c', work], { cwd: dir, stdio: ['ignore', 'inherit', 'inherit'] });
   const [status] = await settled('its end', once(strace, 'exit'), () => observer.events.length);
   assert.equal(status, 0);
