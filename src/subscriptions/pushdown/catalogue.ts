@@ -119,6 +119,11 @@ const LITE: readonly CatalogueEntry[] = [
 /** System calls of the security profile and their arguments, as their format files name them. */
 const SECURITY_CALLS: Readonly<Record<string, readonly string[]>> = {
   ptrace: ['request', 'pid', 'addr', 'data'],
+  pivot_root: ['new_root', 'put_old'],
+  open_tree: ['dfd', 'filename', 'flags'],
+  fsmount: ['fs_fd', 'flags', 'attr_flags'],
+  fspick: ['dfd', 'path', 'flags'],
+  mount_setattr: ['dfd', 'path', 'flags', 'uattr', 'usize'],
   setns: ['fd', 'flags'],
   unshare: ['unshare_flags'],
   bpf: ['cmd', 'uattr', 'size'],
