@@ -31,15 +31,18 @@ export function originOf(
     },
     ...(name === 'tracefs' && !(same && continued) ? { listeners: listeningSockets() } : {}),
     ...(degraded === undefined ? {} : { degraded }),
-    ...firstNamespace(),
+    ...usualNamespace(),
   };
 }
 
-/** As the agent sees it: a container's own first process where it does not share the host's pids. */
-function firstNamespace(): Pick<Origin, 'mountNamespace'> {
-  try {
-    return { mountNamespace: statSync('/proc/1/ns/mnt').ino };
-  } catch {
-    return {};
+/** A container's own, where the agent does not share the host's pids. */
+function usualNamespace(): Pick<Origin, 'mountNamespace'> {
+  for (const process of ['1', 'self']) {
+    try {
+      return { mountNamespace: statSync(`/proc/${process}/ns/mnt`).ino };
+    } catch {
+      // Not every root may look at the first process.
+    }
   }
+  return {};
 }

@@ -76,7 +76,7 @@ export interface Origin {
   /** All endpoints that listened before recording began, each with its pid; absent where the recording continues. */
   readonly listeners?: readonly (readonly [string, number])[] | undefined;
   readonly degraded?: string | undefined;
-  /** Number of the mount namespace of the machine's first process; absent: not known. */
+  /** Number of the mount namespace of the machine's first process, or of the agent where that cannot be read. */
   readonly mountNamespace?: number | undefined;
   /** The previous epoch was not closed, as after a power cut: an unknown number of its events may be missing. */
   readonly unclosed?: boolean | undefined;
