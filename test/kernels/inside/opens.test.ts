@@ -123,6 +123,7 @@ test('every open of a build of a hundred units and of a clone is told as strace 
   const count = [...wanted.values()].reduce((sum, opens) => sum + opens.length, 0);
   assert.ok(wanted.size > UNITS && count > 10 * UNITS, `${count} opens of ${wanted.size} threads`);
   let resolved = 0;
+  const all: Record<string, unknown> = {};
   for (const [where, { events, stderr }] of Object.entries({ live: observer, history })) {
     const told = new Map<number, EventLine[]>([...wanted.keys()].map((thread) => [thread, []]));
     for (const event of events) told.get(threadOf(event))?.push(event);
@@ -138,7 +139,9 @@ test('every open of a build of a hundred units and of a clone is told as strace 
         if (as !== is) differences.push(`${thread} ${at}: ${as}, told as ${is} ${opens[at]?.path}`);
       }
     }
-    assert.deepEqual(differences.slice(0, 20), [], `${where}: ${differences.length} of ${count} differ; ${stderr}`);
+    if (differences.length > 0) all[where] = { of: count, differences: differences.slice(0, 20), stderr };
   }
+  // Both at once: what is missing live only is another defect than what is not in the recording.
+  assert.deepEqual(all, {});
   t.diagnostic(`${count} opens of ${wanted.size} threads, ${resolved} told as where they led, live and in history`);
 });
