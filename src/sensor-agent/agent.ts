@@ -137,7 +137,9 @@ export class Agent {
     this.#source = source;
     this.#pace = new DrainPace(options.live, source.idleMs);
     this.#degraded = [fallback, source.degraded, procMissing(source.name)].filter(Boolean).join('; ') || undefined;
-    this.#demand = new Demand(source.onDemand, performance.now());
+    this.#demand = new Demand(source.onDemand, performance.now(), (types) =>
+      this.#recorder.switchOn(types, this.#nowNs()),
+    );
     this.#disturbances = new Disturbances(this.#recorder, this.#recorder.timeline.frontier, this.#degradedNotice);
     const adopted = notes.some(({ reason }) => reason === 'instance_adopted');
     const origin = originOf(this.#recorder.timeline.origin, adopted, source, this.#degraded, options);

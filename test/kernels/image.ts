@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CpioWriter } from './cpio.js';
-import type { Kernel } from './packages.js';
+import { type Kernel, programsOf } from './packages.js';
 
 /** The build that this is of, and the checkout. */
 const BUILD = fileURLToPath(new URL('../..', import.meta.url));
@@ -19,6 +19,10 @@ const PROGRAMS = [
   // Makes the calls that no command makes.
   'perl',
 ];
+/** What a build and a clone need, of the distribution's packages: not every machine has them. */
+const PACKAGES = ['strace', 'git', 'make', 'tcc'];
+/** Parts of a package that nothing in the guest reads. */
+const UNREAD = /^usr\/share\/(doc|man|locale|bash-completion|lintian|perl5)\b/;
 
 /** Writes the archive, for any of the kernels, and returns its path. */
 export function writeImage(target: string, init: string, kernels: readonly Kernel[]): string {
@@ -29,6 +33,7 @@ export function writeImage(target: string, init: string, kernels: readonly Kerne
   archive.file('etc/passwd', Buffer.from('root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n'));
   for (const name of PROGRAMS) addProgram(archive, which(name));
   addProgram(archive, fs.realpathSync(process.execPath), '/usr/bin/node');
+  for (const folder of programsOf(PACKAGES)) addPackage(archive, folder);
   addFolder(archive, BUILD, `${GUEST_ROOT}/dist`);
   addFolder(archive, path.join(ROOT, 'proto'), `${GUEST_ROOT}/proto`);
   for (const name of ['package.json', 'LICENSE', 'backplane'])
@@ -62,6 +67,18 @@ function addProgram(archive: CpioWriter, file: string, as = guestPath(file)): vo
   if (name === 'dash') archive.link('usr/bin/sh', 'dash');
   const libraries = spawnSync('ldd', [file], { encoding: 'utf8' }).stdout.matchAll(/(\/\S+\.so\S*)/g);
   for (const [library] of libraries) archive.file(guestPath(library), fs.readFileSync(library), 0o755);
+}
+
+/** Behind the machine's own, which stay. */
+function addPackage(archive: CpioWriter, folder: string, within = ''): void {
+  for (const entry of fs.readdirSync(path.join(folder, within), { withFileTypes: true })) {
+    const name = path.join(within, entry.name);
+    const source = path.join(folder, name);
+    if (UNREAD.test(name)) continue;
+    if (entry.isDirectory()) addPackage(archive, folder, name);
+    else if (entry.isSymbolicLink()) archive.link(guestPath(`/${name}`), fs.readlinkSync(source));
+    else archive.file(guestPath(`/${name}`), fs.readFileSync(source), fs.statSync(source).mode & 0o777);
+  }
 }
 
 /** /bin, /sbin and /lib are links there as on this machine. */

@@ -45,23 +45,45 @@ export function kernelOf(name: string): Kernel {
   return { release, image: kernel, module: modules.find((file) => fs.existsSync(file)) };
 }
 
+/** Libraries of packages that no program in the guest comes to use: it has its own of C, and no network. */
+const UNUSED = /^lib(c6|curl.*|.*-perl)$/;
+
+/**
+ * The folders with the files of packages of this machine's release, and of the libraries that they depend on: what else
+ * they ask for, manuals and other languages, the guest does not need.
+ */
+export function programsOf(names: readonly string[]): string[] {
+  const apt = new Release(codename());
+  const depends = apt.allDepends(names);
+  const found = new Set(names);
+  for (const name of found) {
+    const libraries = depends.get(name)?.filter((each) => /^z?lib/.test(each) && !UNUSED.test(each)) ?? [];
+    for (const library of libraries) found.add(library);
+  }
+  return [...found].map((name) => apt.unpack(name));
+}
+
+function codename(): string {
+  return /^VERSION_CODENAME=(\S+)/m.exec(fs.readFileSync('/etc/os-release', 'utf8'))?.[1] ?? '';
+}
+
 /** Where this machine has its own packages from: it has those of other releases, too. */
 function mirror(): string {
-  const codename = /^VERSION_CODENAME=(\S+)/m.exec(fs.readFileSync('/etc/os-release', 'utf8'))?.[1] ?? '';
+  const release = codename();
   const folder = '/etc/apt/sources.list.d';
   const files = ['/etc/apt/sources.list', ...fs.readdirSync(folder).map((name) => path.join(folder, name))];
   for (const file of files.filter((each) => fs.existsSync(each))) {
     for (const stanza of fs.readFileSync(file, 'utf8').split(/\n\s*\n/)) {
-      const line = new RegExp(`^deb (?:\\[.*\\] )?(\\S+) ${codename} `, 'm').exec(stanza)?.[1];
+      const line = new RegExp(`^deb (?:\\[.*\\] )?(\\S+) ${release} `, 'm').exec(stanza)?.[1];
       if (line !== undefined) return line;
-      if (new RegExp(`^Suites:.*\\b${codename}(\\s|$)`, 'm').test(stanza)) {
+      if (new RegExp(`^Suites:.*\\b${release}(\\s|$)`, 'm').test(stanza)) {
         const uri = /^URIs:\s*(\S+)/m.exec(stanza)?.[1];
         if (uri !== undefined) return uri;
       }
     }
   }
   throw new Error(
-    `no source of packages of ${codename || 'this release'} in /etc/apt: kernels come from Debian's packages`,
+    `no source of packages of ${release || 'this release'} in /etc/apt: kernels come from Debian's packages`,
   );
 }
 
@@ -81,6 +103,8 @@ class Release {
     this.#options = [
       ...[`Dir::Etc::SourceList=${sources}`, 'Dir::Etc::SourceParts=/dev/null'],
       ...[`Dir::State::Lists=${this.#folder}/lists`, `Dir::Cache=${this.#folder}`, 'APT::Sandbox::User=root'],
+      // What this machine has installed, of whatever release, is none of its business.
+      'Dir::State::status=/dev/null',
     ].flatMap((option) => ['-o', option]);
     this.#update(path.join(this.#folder, 'updated'));
   }
@@ -94,6 +118,22 @@ class Release {
 
   depends(name: string): string[] {
     return [...this.#run('apt-cache', ['depends', name]).matchAll(/Depends: (\S+)/g)].map((match) => match[1]!);
+  }
+
+  /** Of packages, and of all that they depend on, what each depends on: asked in one go, as each question takes seconds. */
+  allDepends(names: readonly string[]): Map<string, string[]> {
+    const only = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map(
+      (each) => `--no-${each}`,
+    );
+    const found = new Map<string, string[]>();
+    let of = '';
+    for (const line of this.#run('apt-cache', ['depends', '--recurse', ...only, ...names]).split('\n')) {
+      const depended = /Depends: (\S+)/.exec(line)?.[1];
+      if (depended !== undefined) found.get(of)?.push(depended);
+      else if (/^\S/.test(line)) of = line;
+      if (!found.has(of)) found.set(of, []);
+    }
+    return found;
   }
 
   /** The folder that holds a package's files. */

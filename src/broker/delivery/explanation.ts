@@ -1,7 +1,13 @@
 /** Explains to people what a subscription does, in which place, and what it costs the nodes. */
 
 import { NODES_NAMED_MAX } from '../../limits.js';
-import { CATALOGUE, type CatalogueEntry, EVENT_COSTS, tracedEvents } from '../../subscriptions/pushdown/catalogue.js';
+import {
+  CATALOGUE,
+  type CatalogueEntry,
+  EVENT_COSTS,
+  tracedEvents,
+  USER_FIELD,
+} from '../../subscriptions/pushdown/catalogue.js';
 import { kernelFilter } from '../../subscriptions/pushdown/kernel-filter.js';
 import { isConstant, type RawExpr, type RawField } from '../../subscriptions/pushdown/raw-expr.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
@@ -18,7 +24,7 @@ export function explain(checked: CheckedSubscription, registry: NodeRegistry): P
     ...kernelStages(checked, registry, types),
     ...blindStages(checked, registry, types),
     ...argumentStages(checked, registry, types),
-    ...userStages(checked),
+    ...userStages(checked, registry),
   ];
   const note = profileNote(checked, registry);
   if (note !== undefined) stages.push({ place: 'agent', text: note });
@@ -61,14 +67,14 @@ const AS_IT_CHANGES =
   'process.user is followed as it changes where the kernel has kprobes ("doctor" says so); else it is that of the start of ' +
   'the program, of a second later, and of a moment after the process connects or listens';
 
-/** What may be otherwise by now, where somebody names it. */
-function userStages({ predicate }: CheckedSubscription): PlanStage[] {
-  const { filter, fields } = predicate.spec;
-  const isNamed = [filter, ...fields].some((text) => text.includes('process.user'));
-  return isNamed ? [{ place: 'agent', text: AS_IT_CHANGES }] : [];
+/** What may be otherwise by now, where somebody names it, and on which nodes it is. */
+function userStages(checked: CheckedSubscription, registry: NodeRegistry): PlanStage[] {
+  const { filter, fields } = checked.predicate.spec;
+  const isNamed = [filter, ...fields].some((text) => text.includes(USER_FIELD));
+  return isNamed ? [{ place: 'agent', text: AS_IT_CHANGES }, ...blindStages(checked, registry, [USER_FIELD])] : [];
 }
 
-/** One stage for each type and sentence, as far as nodes have said what they cannot see. */
+/** One stage for each type, or field of all, and sentence, as far as nodes have said what they cannot see. */
 function blindStages({ nodes }: CheckedSubscription, registry: NodeRegistry, types: readonly string[]): PlanStage[] {
   const connected = registry.connected(nodes.matches).sort();
   return types.flatMap((type) => {

@@ -190,13 +190,14 @@ function resultText(result: string): string {
 }
 
 function fileText({ type, file }: EventMessage, palette: Palette): string {
-  const { path, newPath, descriptor, flags, mode, ownerId, groupId, size } = file as WireFile;
+  const { path, newPath, descriptor, flags, mode, ownerId, groupId, size, mountNamespace } = file as WireFile;
   const named = (text: string) => palette.bold(shellWord(text));
   if (type === 'file.open' && descriptor < 0) return join(path === '' ? '' : named(path), errorText(descriptor));
   const first = path === '' ? palette.dim('(path unknown)') : named(path);
   if (type === 'file.open')
     return join(`${first} as ${descriptor}`, flags === '0' ? '' : fileFlagsText(type, BigInt(flags)));
-  const where = newPath === '' ? first : `${first} → ${named(newPath)}`;
+  const there = mountNamespace > 0 ? `in mount namespace ${mountNamespace}` : '';
+  const where = join(newPath === '' ? first : `${first} → ${named(newPath)}`, there);
   const from = descriptor === AT_FDCWD ? '' : `from descriptor ${descriptor}`;
   const flagsText = flags === '0' ? '' : `flags ${fileFlagsText(type, BigInt(flags))}`;
   if (type === 'file.chown') return join(where, from, ownerText(ownerId, groupId), flagsText);

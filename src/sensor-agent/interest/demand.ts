@@ -34,10 +34,19 @@ export class Demand {
   #suspended: readonly Profile[] = [];
 
   readonly #events: OnDemandEvents | undefined;
+  readonly #switchesOn: (types: readonly string[]) => void;
 
-  /** Events that an adopted instance still has on are kept for a grace from `nowMs` (monotonic). */
-  constructor(events: OnDemandEvents | undefined, nowMs: number) {
+  /**
+   * Events that an adopted instance still has on are kept for a grace from `nowMs` (monotonic). `switchesOn` is told the
+   * types of events that are off, before they are switched on.
+   */
+  constructor(
+    events: OnDemandEvents | undefined,
+    nowMs: number,
+    switchesOn: (types: readonly string[]) => void = () => {},
+  ) {
     this.#events = events;
+    this.#switchesOn = switchesOn;
     this.away(nowMs);
   }
 
@@ -73,8 +82,10 @@ export class Demand {
   }
 
   #switchOn(): void {
-    for (const [event, type] of this.#needed) {
-      if (this.#suspended.includes(profileOf(type))) continue;
+    const wanted = [...this.#needed].filter(([, type]) => !this.#suspended.includes(profileOf(type)));
+    const off = wanted.filter(([event]) => this.#events?.enabled.has(event) === false);
+    if (off.length > 0) this.#switchesOn([...new Set(off.map(([, type]) => type))]);
+    for (const [event, type] of wanted) {
       // Sets the kernel's filter first, so that an event that is on goes from the old filter to the new one in one
       // step.
       const standing = STANDING_CONDITIONS.get(event.slice(event.indexOf('/') + 1));

@@ -1,5 +1,5 @@
 /** Builds the ORIGIN record that an agent writes when it begins: readers need it to interpret the recording. */
-
+import { statSync } from 'node:fs';
 import type { AgentOptions } from '../agent-options.js';
 import { currentBootId } from '../boot-id.js';
 import { listeningSockets } from '../source/listening-sockets.js';
@@ -31,5 +31,18 @@ export function originOf(
     },
     ...(name === 'tracefs' && !(same && continued) ? { listeners: listeningSockets() } : {}),
     ...(degraded === undefined ? {} : { degraded }),
+    ...usualNamespace(),
   };
+}
+
+/** A container's own, where the agent does not share the host's pids. */
+function usualNamespace(): Pick<Origin, 'mountNamespace'> {
+  for (const process of ['1', 'self']) {
+    try {
+      return { mountNamespace: statSync(`/proc/${process}/ns/mnt`).ino };
+    } catch {
+      // Not every root may look at the first process.
+    }
+  }
+  return {};
 }

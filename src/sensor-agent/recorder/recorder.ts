@@ -206,6 +206,15 @@ export class Recorder {
     this.#timeline.lose(record, ordinal);
   }
 
+  /** Records that events of these types are about to be switched on, at `nowNs` or as soon after as order allows. */
+  switchOn(types: readonly string[], nowNs: bigint): void {
+    const { horizonNs } = this.#timeline;
+    const record = { types, timeNs: nowNs > horizonNs ? nowNs : horizonNs + 1n };
+    const parts = [packRecord(record)];
+    const ordinal = this.#append({ kind: RecordKind.SWITCH, timeNs: this.#wall(record.timeNs), parts });
+    this.#timeline.switchedOn(record, ordinal);
+  }
+
   /**
    * Records the horizon only while events wait for it, so that a quiet machine writes nothing. Skipped entries count as
    * waiting: a replay with another interest may hold them until this horizon.

@@ -5,7 +5,7 @@
  *   Page       := lane u16 | flags u8 (1: lost count unknown) | 0 u8 | firstTie u32 | lost u64 | ring-buffer page
  *   Horizon    := horizonNs u64                 no event below it follows, but for late ones
  *   Clock      := bootNs u64 | wallNs u64
- *   Exec, Notice, Snapshot, Origin, Checkpoint, Hole, Paths, Loss, Queries := msgpack
+ *   Exec, Notice, Snapshot, Origin, Checkpoint, Hole, Paths, Loss, Queries, Switch := msgpack
  *
  * msgpack is self-contained per record (no structures shared between records),
  * so that any record can be read alone.
@@ -33,6 +33,7 @@ export const RecordKind = {
   PATHS: 10,
   LOSS: 11,
   QUERIES: 12,
+  SWITCH: 13,
 } as const;
 
 /** An ExecRecord after redaction. `missed`: the process was gone before it was read, or was not read in time. */
@@ -75,6 +76,8 @@ export interface Origin {
   /** All endpoints that listened before recording began, each with its pid; absent where the recording continues. */
   readonly listeners?: readonly (readonly [string, number])[] | undefined;
   readonly degraded?: string | undefined;
+  /** Number of the mount namespace of the machine's first process, or of the agent where that cannot be read. */
+  readonly mountNamespace?: number | undefined;
   /** The previous epoch was not closed, as after a power cut: an unknown number of its events may be missing. */
   readonly unclosed?: boolean | undefined;
 }
@@ -103,6 +106,12 @@ export interface RecordedQuery extends QueryRecord {
 
 export interface RecordedQueries {
   readonly queries: readonly RecordedQuery[];
+}
+
+/** Events of these types are switched on, and were off: what the kernel did meanwhile is not recorded. */
+export interface RecordedSwitch {
+  readonly types: readonly string[];
+  readonly timeNs: bigint;
 }
 
 /**
@@ -154,6 +163,7 @@ export function packRecord(
     | RecordedPaths
     | RecordedQueries
     | RecordedLoss
+    | RecordedSwitch
     | Origin
     | Checkpoint,
 ): Buffer {

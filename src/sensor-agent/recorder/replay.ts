@@ -25,6 +25,7 @@ import {
   PATHS_SHAPE,
   QUERIES_SHAPE,
   SNAPSHOT_SHAPE,
+  SWITCH_SHAPE,
 } from './record-shape.js';
 import {
   type Origin,
@@ -35,6 +36,7 @@ import {
   type RecordedPaths,
   type RecordedQueries,
   type RecordedSnapshot,
+  type RecordedSwitch,
   RecordKind,
   readClock,
   readPage,
@@ -246,6 +248,8 @@ export class Replay {
     else if (kind === RecordKind.ORIGIN) timeline.begin(unpackRecord<Origin>(payload, ORIGIN_SHAPE), ordinal);
     else if (kind === RecordKind.HOLE) this.#hole(unpackRecord<RecordedHole>(payload, HOLE_SHAPE));
     else if (kind === RecordKind.LOSS) timeline.lose(unpackRecord<RecordedLoss>(payload, LOSS_SHAPE), ordinal);
+    else if (kind === RecordKind.SWITCH)
+      timeline.switchedOn(unpackRecord<RecordedSwitch>(payload, SWITCH_SHAPE), ordinal);
     else if (kind === RecordKind.CHECKPOINT && this.#interrupted) this.#resume(ordinal);
   }
 

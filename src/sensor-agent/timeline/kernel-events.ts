@@ -6,7 +6,7 @@
 import { constants } from 'node:os';
 import type { BusEvent, NetworkContext, ProcessContext } from '../../wire/event/event.js';
 import type { Position } from '../../wire/position.js';
-import type { RecordedExec, RecordedQuery } from '../recorder/recording.js';
+import type { Origin, RecordedExec, RecordedQuery } from '../recorder/recording.js';
 import type { FieldValues } from '../source/pages/decoder.js';
 import type { FormatTable } from '../source/pages/format.js';
 import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
@@ -58,6 +58,7 @@ export const TYPED_TRACE_EVENTS = [
   ...DATAGRAM_EVENTS,
 ] as const;
 const OF_DATAGRAMS: ReadonlySet<string> = new Set(DATAGRAM_EVENTS);
+const DATAGRAM_TYPE = /^network\.(udp|dns)\./;
 
 /** include/uapi/linux/sched.h */
 const CLONE_PARENT = 0x8000n;
@@ -109,8 +110,10 @@ export class KernelEvents {
   /** `address:port`: see SelfSockets. */
   brokers: ReadonlySet<string> = new Set();
 
-  /** What is told depends on the events that the kernel has. */
-  recordedWith(formats: FormatTable): void {
+  /** What is told depends on the events that the kernel has, and on the machine. */
+  recordedWith(formats: FormatTable, { selfSockets, mountNamespace }: Origin): void {
+    this.brokers = new Set(selfSockets?.brokers);
+    this.paths.usualNamespace = mountNamespace;
     const has = (name: string) => formats.byName(name) !== undefined;
     this.sockets.tellsAccepts = has('security_sock_graft');
     this.datagrams.tellsConnects = has('sys_enter_connect') && has('sys_exit_connect');
@@ -132,6 +135,13 @@ export class KernelEvents {
     this.paths.clear();
     this.calls.clear();
     this.datagrams.interrupt();
+  }
+
+  /** Events of these types were off until here: nothing is joined with one from before. */
+  switchedOn(types: ReadonlySet<string>): void {
+    this.paths.switchedOn(types);
+    this.calls.switchedOn(types);
+    if ([...types].some((type) => DATAGRAM_TYPE.test(type))) this.datagrams.interrupt();
   }
 
   /**

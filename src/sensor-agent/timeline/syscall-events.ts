@@ -3,6 +3,7 @@
  * asks for them, into parts of typed events. None of them carries context that
  * others need, so they are decoded only where somebody wants their type.
  */
+import { posix } from 'node:path';
 import {
   CATALOGUE,
   type CatalogueEntry,
@@ -145,7 +146,7 @@ export function isOthersEvent(name: string, values: FieldValues): boolean {
 
 /** Of a probe that has a call's numbers; its paths are another's. */
 function calledFile(values: FieldValues, given: GivenPaths | undefined): FileContext {
-  const { path = '', newPath, resolved } = given ?? {};
+  const { path = '', newPath, resolved, namespace } = given ?? {};
   const file = {
     path,
     pathMissed: path === '' || ('new_directory' in values && newPath === undefined),
@@ -154,14 +155,24 @@ function calledFile(values: FieldValues, given: GivenPaths | undefined): FileCon
     mode: narrow(values['mode']),
     ...numbersOf(values),
     ...(resolved === true && path !== '' && { pathResolved: true }),
+    ...(namespace !== undefined && { mountNamespace: namespace }),
   };
   return newPath === undefined ? file : { ...file, newPath };
+}
+
+/**
+ * Whether a link may be of the file that a relative path names: the descriptor may have become another file's by the time
+ * the link was read. Through a symbolic link it leads elsewhere, too, and is as little believed.
+ */
+function mayLead(link: string, relative: string): boolean {
+  const named = posix.normalize(relative).replace(/^(\.\.\/)+|\/$/g, '');
+  return named === '.' || named === '..' || link.endsWith(`/${named}`);
 }
 
 /** An absolute path is told as it was given; of a relative one the link says where it is. */
 function openedFile(values: FieldValues, { given, link = '' }: KnownPaths): FileContext {
   const { path: asGiven = '', flags = 0, mode = 0 } = given ?? {};
-  const resolved = link !== '' && !asGiven.startsWith('/');
+  const resolved = link !== '' && (asGiven === '' || (!asGiven.startsWith('/') && mayLead(link, asGiven)));
   const path = resolved ? link : asGiven;
   const opened = { path, pathMissed: path === '', descriptor: narrow(values['ret']), flags, mode };
   return resolved ? { ...opened, pathResolved: true } : opened;

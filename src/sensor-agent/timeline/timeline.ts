@@ -23,6 +23,7 @@ import type {
   RecordedPaths,
   RecordedQueries,
   RecordedSnapshot,
+  RecordedSwitch,
 } from '../recorder/recording.js';
 import { type EventFormat, eventFlags, eventPid, FormatTable } from '../source/pages/format.js';
 import { type LaneCursor, type PageEntries, scanPage } from '../source/pages/page.js';
@@ -43,6 +44,8 @@ interface Pending extends TraceEvent {
   readonly ordinal: number;
   readonly notice?: RecordedNotice;
   readonly loss?: Loss;
+  /** Types whose events were off until here. */
+  readonly switchedOn?: readonly string[];
 }
 
 const EXEC = 'sched_process_exec';
@@ -264,6 +267,11 @@ export class Timeline {
     this.#add({ ...NO_TRACE, timeNs: stated.timeNs, lane: AGENT_LANE, tie: TIE_MAX - 1, ordinal, loss });
   }
 
+  /** Events of these types were off: what was under way is not joined with what comes. */
+  switchedOn({ types, timeNs }: RecordedSwitch, ordinal: number): void {
+    this.#add({ ...NO_TRACE, timeNs, lane: AGENT_LANE, tie: TIE_MAX - 1, ordinal, switchedOn: types });
+  }
+
   notice(notice: RecordedNotice, ordinal: number): void {
     const { timeNs, tie } = notice;
     this.#add({ ...NO_TRACE, timeNs, lane: AGENT_LANE, tie, ordinal, notice });
@@ -388,14 +396,13 @@ export class Timeline {
 
   #setOrigin(origin: Origin): void {
     this.#origin = origin;
-    this.#kernel.brokers = new Set(origin.selfSockets?.brokers);
     this.#formats.clear();
     const table = FormatTable.parse(origin.formats);
     for (const name of TYPED_TRACE_EVENTS) {
       const format = table.byName(name);
       if (format) this.#formats.set(format.id, format);
     }
-    this.#kernel.recordedWith(table);
+    this.#kernel.recordedWith(table, origin);
     this.#selection.begin(table, TYPED_TRACE_EVENTS, this.#interest);
     for (const format of this.#selection.formats) this.#formats.set(format.id, format);
   }
@@ -467,6 +474,7 @@ export class Timeline {
     this.#pending -= 1;
     this.#toldNs = event.timeNs;
     if (event.loss) this.#lose(event.loss, position);
+    if (event.switchedOn) this.#kernel.switchedOn(new Set(event.switchedOn));
     const typed = event.notice ? this.#notice(event.notice, position) : this.#follow(event, position, exec);
     this.#frontier = position;
     if (typed) this.#sink?.event(typed);

@@ -143,6 +143,7 @@ const ALL: readonly Field[] = [
   counted('file.owner_id', (e) => e.file?.ownerId),
   counted('file.group_id', (e) => e.file?.groupId),
   { ...wide('file.size', (e) => e.file?.size), present: (e) => e.file?.size !== undefined },
+  integer('file.mount_namespace', (e) => e.file?.mountNamespace),
 ];
 
 /** By full name. A Map, so that `__proto__` and its like are unknown names and no more. */

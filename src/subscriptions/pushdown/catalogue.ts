@@ -119,6 +119,11 @@ const LITE: readonly CatalogueEntry[] = [
 /** System calls of the security profile and their arguments, as their format files name them. */
 const SECURITY_CALLS: Readonly<Record<string, readonly string[]>> = {
   ptrace: ['request', 'pid', 'addr', 'data'],
+  pivot_root: ['new_root', 'put_old'],
+  open_tree: ['dfd', 'filename', 'flags'],
+  fsmount: ['fs_fd', 'flags', 'attr_flags'],
+  fspick: ['dfd', 'path', 'flags'],
+  mount_setattr: ['dfd', 'path', 'flags', 'uattr', 'usize'],
   setns: ['fd', 'flags'],
   unshare: ['unshare_flags'],
   bpf: ['cmd', 'uattr', 'size'],
@@ -337,6 +342,9 @@ export const STANDING_CONDITIONS: ReadonlyMap<string, RawExpr> = new Map<string,
   ],
   ['udp_query6', { kind: 'and', operands: [is('protocol', UDP_PROTOCOL), is('peer_port', DNS_PORT_IN_PACKETS)] }],
 ]);
+
+/** The field whose changes a probe of the agent's own tells, of every event that has a process. */
+export const USER_FIELD = 'process.user';
 
 /** Costs for a node, as measured on Linux 6.18, for people. */
 export const EVENT_COSTS = {

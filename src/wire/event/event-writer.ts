@@ -285,6 +285,7 @@ export class EventWriter {
     if (file.ownerId !== undefined) this.#present(0x40, BigInt(file.ownerId));
     if (file.groupId !== undefined) this.#present(0x48, BigInt(file.groupId));
     if (file.size !== undefined) this.#present(0x50, file.size);
+    if (file.mountNamespace !== undefined) this.#int(0x58, file.mountNamespace);
     this.#close(at);
   }
 

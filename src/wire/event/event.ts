@@ -176,6 +176,8 @@ export interface FileContext {
   readonly groupId?: number | undefined;
   /** Of file.truncate, in bytes. */
   readonly size?: bigint | undefined;
+  /** The number of the mount namespace that a resolved path is of; absent: that of the machine's first process. */
+  readonly mountNamespace?: number | undefined;
 }
 
 /** Every event type by topic, with a line for people. Topics not here are refused. */
@@ -205,6 +207,11 @@ export const TOPICS: Readonly<Record<string, { readonly description: string; rea
       'security.fsopen',
       'security.fsconfig',
       'security.move_mount',
+      'security.pivot_root',
+      'security.open_tree',
+      'security.fsmount',
+      'security.fspick',
+      'security.mount_setattr',
       'security.setns',
       'security.unshare',
       'security.bpf',

@@ -56,7 +56,7 @@ const EVENT: Shape = {
     11,
     {
       ...{ path: 1, path_missed: 2, descriptor: 3, flags: 4, mode: 5, new_path: 6, path_resolved: 7 },
-      ...{ owner_id: 8, group_id: 9, size: 10 },
+      ...{ owner_id: 8, group_id: 9, size: 10, mount_namespace: 11 },
     },
   ],
   mount: [12, { source: 1, target: 2, type: 3, missed: 4 }],

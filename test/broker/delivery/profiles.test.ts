@@ -98,7 +98,10 @@ test('a plan says what recording takes of what is watched, also where that is mu
 
 test('a plan says what a node cannot see of the types that are asked for, and of which nodes', async () => {
   for (const node of ['a', 'b', 'c']) {
-    const said = node === 'c' ? {} : { 'file.unlink': 'its paths are not known: x', 'file.open': node };
+    const said =
+      node === 'c'
+        ? {}
+        : { 'file.unlink': 'its paths are not known: x', 'file.open': node, 'process.user': 'that of the start: y' };
     (await agent(node, 'lite', 'file')).say({ report: { blindSpots: said } });
   }
   const listed = async () => (await fetch(`http://${harness.broker.httpAddress}/v1/nodes`)).text();
@@ -110,7 +113,13 @@ test('a plan says what a node cannot see of the types that are asked for, and of
     texts.filter((text) => text.includes(' on a')),
     ['file.unlink on a, b: its paths are not known: x'],
   );
-  assert.ok(texts.every((text) => !text.startsWith('file.open')));
+  assert.ok(texts.every((text) => !text.startsWith('file.open') && !text.startsWith('process.user on')));
+  const named = harness.subscribe({ filter: 'event.type == "file.unlink" && process.user.id == 0', follow: true });
+  await named.isAccepted();
+  const ofUsers = named
+    .accepted!.plan!.stages.map(({ text }) => text)
+    .filter((text) => text.startsWith('process.user on'));
+  assert.deepEqual(ofUsers, ['process.user on a, b: that of the start: y']);
 });
 
 test('a plan names the nodes that may not record a profile, and with no node connected nothing is refused', async () => {

@@ -31,6 +31,9 @@ const SECURITY_ARGUMENTS: Readonly<Record<string, string>> = {
   fsopen: '(string not readable), FSOPEN_CLOEXEC|0xfffffffe',
   fsconfig: '123, -1, (string not readable), 0x8000000000000000',
   move_mount: '123, (string not readable), 0, (string not readable)',
+  ...{ pivot_root: '(string not readable), (string not readable)', fsmount: '123, -1, 0x7ffc00000000' },
+  ...{ open_tree: '123, (string not readable), 0x7ffc00000000', fspick: '123, (string not readable), 0x7ffc00000000' },
+  mount_setattr: '123, (string not readable), 0x7ffc00000000, 0x8000000000000000',
   setns:
     '123, CLONE_NEWTIME|CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|CLONE_PIDFD|CLONE_PTRACE|CLONE_VFORK|' +
     'CLONE_PARENT|CLONE_THREAD|CLONE_NEWNS|CLONE_SYSVSEM|CLONE_SETTLS|CLONE_PARENT_SETTID|CLONE_CHILD_CLEARTID|' +
@@ -41,8 +44,7 @@ const SECURITY_ARGUMENTS: Readonly<Record<string, string>> = {
   memfd_create: '(string not readable), MFD_CLOEXEC|MFD_ALLOW_SEALING|MFD_HUGETLB|MFD_NOEXEC_SEAL|MFD_EXEC|0xffffffe0',
   process_vm_readv: '123, 0xffffffffffffffff, 140720308486144, 0x8000000000000000',
   process_vm_writev: '123, 0xffffffffffffffff, 140720308486144, 0x8000000000000000',
-  setuid: '123',
-  setgid: '123',
+  ...{ setuid: '123', setgid: '123' },
   setreuid: '123, -1',
   setregid: '123, -1',
   setresuid: '123, -1, 0',
@@ -234,8 +236,8 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
   ],
   [
     'file.truncate',
-    { process: BASH, file: { ...NAMED, path: '/f', pathResolved: true, size: 0n } },
-    'file truncate  /f to 0 bytes bash[100]',
+    { process: BASH, file: { ...NAMED, path: '/f', pathResolved: true, size: 0n, mountNamespace: 7 } },
+    'file truncate  /f in mount namespace 7 to 0 bytes bash[100]',
   ],
   ['file.link', { process: BASH, file: { ...NAMED, path: '/a', newPath: 'b' } }, 'file link      /a → b bash[100]'],
   [

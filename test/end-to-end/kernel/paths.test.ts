@@ -1,13 +1,25 @@
 /** Paths of file operations as the kernel was given them: where it has kprobes. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { allDefinitions } from '../../../src/sensor-agent/source/probe/definitions.js';
 import { Bus, cannotTrace, type EventLine } from '../../harness/bus/bus.js';
 import { cannotProbeKernel, liveTracefs } from '../../harness/kernel/live-kernel.js';
+import { until } from '../../harness/until.js';
 
 const skip = cannotTrace || cannotProbeKernel();
 const ROUNDS = 50;
@@ -214,5 +226,91 @@ test('a path with more bytes than a record has room for is said to be missed, an
   for (const one of [opened!, unlinked!]) assert.ok(one.path === file || one.pathMissed === true, one.path);
   assert.ok(renamed!.pathMissed === true || renamed!.newPath === file, renamed!.newPath);
   assert.ok([undefined, `${dir}/before`].includes(renamed!.path), renamed!.path);
+  await observer.stop('SIGINT');
+});
+
+/** Whether the agent's trace instance has the returns of opens switched on. */
+async function recordsOpens(): Promise<boolean> {
+  const fds = `/proc/${await bus.agentPid()}/fd`;
+  const links = readdirSync(fds).map((fd) => {
+    try {
+      return readlinkSync(`${fds}/${fd}`);
+    } catch {
+      return '';
+    }
+  });
+  const instance = links
+    .map((link) => /^(.*\/instances\/backplane-[^/]+(?<!-exec))\/per_cpu/.exec(link)?.[1])
+    .find(Boolean);
+  assert.ok(instance, 'its trace instance');
+  return readFileSync(`${instance}/events/syscalls/sys_exit_openat/enable`, 'utf8').startsWith('1');
+}
+
+test('an open that returns while nobody asks leaves its path to no later one', { skip }, async () => {
+  const [first, second, last] = ['fifo-1', 'fifo-2', 'behind-fifos'].map((name) => join(dir, name));
+  for (const fifo of [first!, second!]) assert.equal(spawnSync('mkfifo', [fifo]).status, 0);
+  const asked = ['--topic', 'file', '--filter', 'event.type == "file.open"'];
+  const before = await bus.follow(...asked);
+  const program = `const fs = require('node:fs'); const [first, second, last] = process.argv.slice(1);
+    fs.closeSync(fs.openSync(first));
+    fs.closeSync(fs.openSync(second));
+    fs.closeSync(fs.openSync(last, 'w'));`;
+  const child = spawn(process.execPath, ['-e', program, first!, second!, last!], { stdio: 'inherit' });
+  const ended = once(child, 'exit');
+  const waitsIn = (call: string) =>
+    until(`it waits in ${call}`, () =>
+      /fifo_open|wait_for_partner/.test(readFileSync(`/proc/${child.pid}/wchan`, 'utf8')),
+    );
+  await waitsIn('the first');
+  await before.stop('SIGINT');
+  await until('events switched off', async () => !(await recordsOpens()));
+  writeFileSync(first!, '');
+  await waitsIn('the second');
+  const behind = await bus.follow(...asked);
+  writeFileSync(second!, '');
+  assert.deepEqual(await ended, [0, null]);
+  await behind.sees(({ process: by, file }) => by?.pid === child.pid && file?.path === last);
+  const own = ofProcess(behind.events, child.pid!).map(({ file }) => file!.path);
+  // Without what the kernel had copied of it the second is told by its link, or as missed.
+  assert.ok(own.indexOf(last) > 0 && !own.includes(first), `${own}`);
+  await behind.stop('SIGINT');
+});
+
+test('a file in another mount namespace is told with that, and one in a mount that is in none without a path', {
+  skip: skip || (spawnSync('perl', ['-e', '1']).status === 0 ? false : 'perl is missing: it makes the calls'),
+}, async () => {
+  const observer = await bus.follow('--topic', 'file', '--filter', 'event.type == "file.chmod"');
+  const mount = join(dir, 'elsewhere');
+  mkdirSync(mount);
+  const inside = `mount -t tmpfs tmpfs ${mount} && echo > ${mount}/f && perl -e 'chmod 0600, shift' ${mount}/f && echo && read -r _; exit 0`;
+  const shell = spawn('unshare', ['--mount', 'sh', '-c', inside], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const [ready] = await Promise.race([once(shell.stdout, 'data'), once(shell, 'exit')]);
+  assert.equal(String(ready), '\n');
+  const other = statSync(`/proc/${shell.pid}/ns/mnt`).ino;
+  chmodSync(`/proc/${shell.pid}/root${mount}/f`, 0o640);
+  shell.stdin.end();
+  await once(shell, 'close');
+  writeFileSync(join(dir, 'here'), '');
+  // fsopen, fsconfig, fsmount: a mount that is nowhere yet.
+  const detached = `
+    my $fs = syscall(430, my $type = "tmpfs", 0); $fs >= 0 or die "fsopen: $!";
+    syscall(431, $fs, 6, 0, 0, 0) == 0 or die "fsconfig: $!";
+    my $mount = syscall(432, $fs, 0, 0); $mount >= 0 or die "fsmount: $!";
+    open(my $file, '>', "/proc/self/fd/$mount/f") or die "open: $!";
+    chmod(0641, $file) or die "chmod: $!";
+    chmod(0642, $ARGV[0]) or die "chmod: $!";`;
+  const { pid, status, stderr } = spawnSync('perl', ['-e', detached, join(dir, 'here')]);
+  assert.equal(status, 0, String(stderr));
+  await observer.sees((event) => event.process?.pid === pid && event.file?.path === join(dir, 'here'));
+  const told = observer.events.flatMap(({ file, process: by }) => {
+    const isOurs = by?.pid === pid || file?.path === `${mount}/f`;
+    return isOurs ? [[Number(file!.mode).toString(8), file!.path, file!.mountNamespace]] : [];
+  });
+  assert.deepEqual(told, [
+    ['600', `${mount}/f`, other],
+    ['640', `${mount}/f`, other],
+    ['641', undefined, undefined],
+    ['642', join(dir, 'here'), undefined],
+  ]);
   await observer.stop('SIGINT');
 });

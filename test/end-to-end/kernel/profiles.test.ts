@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { instanceOwner } from '../../../src/sensor-agent/source/tracefs/owner.js';
 import { Bus, Command, cannotTrace, type EventLine, type Observer } from '../../harness/bus/bus.js';
-import { liveTracefs } from '../../harness/kernel/live-kernel.js';
+import { cannotProbeKernel, liveTracefs } from '../../harness/kernel/live-kernel.js';
 import { until } from '../../harness/until.js';
 
 const live = liveTracefs();
@@ -81,6 +81,36 @@ test('system calls are recorded only while somebody asks for them', { skip }, as
     assert.ok(history.events.some(({ type }) => type === 'security.kill'));
   } finally {
     for (const observer of observers) await observer.stop('SIGKILL');
+    await bus.destroy();
+  }
+});
+
+test('a node says of which calls it does not know what they name, and how it has users, as doctor does', {
+  skip,
+}, async () => {
+  const bus = await Bus.start({ BACKPLANE_AGENT_PROFILES: 'security' });
+  try {
+    const doctor = new Command(['doctor', '-o', 'json']);
+    await doctor.exited;
+    const checks = doctor.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { name: string; state: string });
+    const lacks = (name: string) => checks.find((check) => check.name === name)?.state === 'limited';
+    type Listed = { nodes: { blindSpots?: Record<string, string> }[] };
+    const spots = await until('its report', async () => {
+      const { nodes } = (await (await bus.get('/v1/nodes')).json()) as Listed;
+      const said = nodes[0]?.blindSpots;
+      return said !== undefined || !(lacks('names in calls') || lacks('users of processes')) ? (said ?? {}) : undefined;
+    });
+    const calls = Object.keys(spots).filter((type) => type.startsWith('security.'));
+    assert.equal(calls.length > 0, lacks('names in calls'), JSON.stringify(spots));
+    assert.equal(spots['process.user'] !== undefined, lacks('users of processes'), JSON.stringify(spots));
+    if (cannotProbeKernel() !== false) {
+      assert.match(spots['security.mount']!, /^what it names is not known, .*: this kernel has no kprobes$/);
+      assert.match(spots['process.user']!, /: this kernel has no kprobes$/);
+    }
+  } finally {
     await bus.destroy();
   }
 });

@@ -74,6 +74,7 @@ export const event: fc.Arbitrary<BusEvent> = fc.record(
       ownerId: int32,
       groupId: int32,
       size: int64,
+      mountNamespace: fc.nat(0xffff_ffff),
     }),
     mount: fc.record({ source: text, target: text, type: text, missed: fc.boolean() }),
     object: fc.record({ name: text, nameMissed: fc.boolean() }),

@@ -21,6 +21,7 @@ export interface EventLine {
   readonly position: { epoch: string; timeNs: string; lane?: number; tie?: number };
   readonly process?: {
     pid: number;
+    threadId?: number;
     parentPid?: number;
     comm?: string;
     executable?: { path: string; deleted?: boolean };
@@ -70,6 +71,7 @@ export interface EventLine {
     ownerId?: string;
     groupId?: string;
     size?: string;
+    mountNamespace?: number;
   };
   readonly raw?: { readonly name: string; readonly fields: Readonly<Record<string, string>> };
   readonly signal?: { readonly name: string; readonly targetPid: number };

@@ -117,6 +117,7 @@ export const event: fc.Arbitrary<BusEvent> = fc
         ownerId: maybe(fc.constantFrom(-1, 0, 1000)),
         groupId: maybe(fc.constantFrom(-1, 0, 1000)),
         size: maybe(wide),
+        mountNamespace: maybe(fc.constantFrom(4_026_531_840, 1000)),
       }),
     ),
     notice: maybe(
@@ -154,7 +155,7 @@ const LEAVES: Readonly<Record<Sort, fc.Arbitrary<Term>>> = {
     one('process.pid', 'process.parent_pid', 'process.user.id', 'network.peer.port', 'notice.lost'),
     one('syscall.id', 'syscall.arg0', 'syscall.arg5', 'syscall.result', 'file.descriptor', 'file.flags', 'file.mode'),
     one('syscall.target_pid'),
-    one('file.owner_id', 'file.group_id', 'file.size'),
+    one('file.owner_id', 'file.group_id', 'file.size', 'file.mount_namespace'),
     fc.constantFrom(...INTS, ...NEGATIVE_INTS).map((value) => term(value < 0n ? `(${value})` : String(value))),
   ),
   text: fc.oneof(

@@ -62,6 +62,7 @@ function bindingsOf(event: BusEvent): Bindings {
       owner_id: BigInt(event.file?.ownerId ?? 0),
       group_id: BigInt(event.file?.groupId ?? 0),
       size: event.file?.size ?? 0n,
+      mount_namespace: BigInt(event.file?.mountNamespace ?? 0),
     },
     notice: {
       reason: event.notice?.reason ?? '',

@@ -85,6 +85,12 @@ test('what the kernel was given at an open is told as given, but for a relative 
   };
   assert.deepEqual(told('/a/l', 7n, '/b'), ['/a/l', false, false, 7, 0o1102, 0o644]);
   assert.deepEqual(told('l', 7n, '/b/l'), ['/b/l', false, true, 7, 0o1102, 0o644]);
+  for (const same of ['./l', '../b/l', 'c/../l', 'c/.././l']) assert.equal(told(same, 7n, '/b/l')[0], '/b/l', same);
+  for (const folder of ['.', '..', './', '../..']) assert.equal(told(folder, 7n, '/b')[0], '/b', folder);
+  assert.equal(told('d/', 7n, '/b/d')[0], '/b/d');
+  // Another file's by the time it was read, or renamed.
+  for (const other of ['/b/m', '/b/ll', '/l/m', '/'])
+    assert.deepEqual(told('l', 7n, other).slice(0, 3), ['l', false, false], other);
   assert.deepEqual(told('l', 7n), ['l', false, false, 7, 0o1102, 0o644]);
   assert.deepEqual(told('/none', -2n), ['/none', false, false, -2, 0o1102, 0o644]);
   assert.deepEqual(told('', 7n, '/b'), ['/b', false, true, 7, 0o1102, 0o644]);

@@ -75,7 +75,7 @@ const FULL: BusEvent = {
   object: { name: 'x', nameMissed: true },
   file: {
     ...{ path: '/etc', pathMissed: true, descriptor: -100, flags: 1, mode: 2 },
-    ...{ newPath: '/etc2', pathResolved: true, ownerId: 0, groupId: -1, size: 5n },
+    ...{ newPath: '/etc2', pathResolved: true, ownerId: 0, groupId: -1, size: 5n, mountNamespace: 7 },
   },
 };
 const paths = fc.uniqueArray(

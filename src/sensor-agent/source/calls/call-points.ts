@@ -6,10 +6,11 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { CATALOGUE } from '../../../subscriptions/pushdown/catalogue.js';
+import { placeFetch } from '../paths/place-fetch.js';
 import { type KernelTypes, kernelTypes } from '../probe/btf.js';
 import { allDefinitions, define, recordedGroup } from '../probe/definitions.js';
 import { ARGUMENTS } from '../probe/proof.js';
-import { placeFetch } from './place-fetch.js';
 
 interface CallPoint {
   /** The event's, as the catalogue has it. */
@@ -128,6 +129,22 @@ export function defineCallPoints(tracefs: string, recorderId: string): CallPoint
     if (cause !== undefined) refused.set(point.name, cause);
   }
   return { events: POINTS.flatMap(({ name }) => (refused.has(name) ? [] : [`${group}/${name}`])), refused };
+}
+
+/** By event type: what is not known of what its calls name, and why. */
+export function unnamedOf(refused: CallPoints['refused']): ReadonlyMap<string, string> {
+  const entries = [...CATALOGUE.values()].flatMap(({ type, pathPoint }) => {
+    const points = pathPoint === undefined ? [] : [pathPoint.name, ...pathPoint.beside];
+    const missing = points.filter((point) => refused.has(point));
+    if (missing.length === 0) return [];
+    const causes = [...new Set(missing.map((point) => refused.get(point)))].join(', ');
+    // Without the first, calls are told as they begin, without any.
+    const what = refused.has(points[0]!)
+      ? 'what it names is not known'
+      : `of what it names ${missing.join(', ')} is not known`;
+    return [[type, `${what}, as the kernel's own copy cannot be had: ${causes}`] as const];
+  });
+  return new Map(entries);
 }
 
 /** Defines one; says why it is not there, where it is not. */

@@ -6,7 +6,7 @@
  */
 import { callEvent, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
 import type { KernelTypes } from '../probe/btf.js';
-import { mountedPathFetch } from './mounted-path.js';
+import { placeFetch } from './place-fetch.js';
 
 /** Fetch arguments, from the registers of a function's; undefined where the kernel does not say where something is. */
 type Fetch = (argument: readonly string[], types: () => KernelTypes | undefined) => string | undefined;
@@ -40,12 +40,16 @@ const DIRECTORY: Fetch = ([at]) => `directory=${at}:s32`;
 const DIRECTORIES: Fetch = ([at, , newAt, , flags]) =>
   `directory=${at}:s32 new_directory=${newAt}:s32 flags=${flags}:u32`;
 /** A `struct path *`. */
-const MOUNTED: Fetch = ([path = ''], types) => mountedPathFetch(types(), path);
+const MOUNTED: Fetch = ([path = ''], types) => placeOf(types(), path);
 /** Of the `struct file *` in an argument's register. */
 const ofFile =
   (at: number): Fetch =>
   (argument, types) =>
-    mountedPathFetch(types(), argument[at]!, ['file', 'f_path']);
+    placeOf(types(), argument[at]!, ['file', 'f_path']);
+
+function placeOf(types: KernelTypes | undefined, ...place: [string, (readonly [string, string])?]): string | undefined {
+  return types && placeFetch(types, ...place);
+}
 
 export const PATH_POINTS: readonly PathPoint[] = [
   // Of `struct open_flags`: int open_flag, umode_t mode.

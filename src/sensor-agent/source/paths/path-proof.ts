@@ -1,35 +1,18 @@
 /**
  * Tries probes in an instance of their own that sees this thread only: those of all operations at once, each in the
- * first of its functions that the kernel takes; does every operation, and keeps the probes that told its paths. Those
- * that did not are tried in their next function, in another round.
+ * first of its functions that the kernel takes; does every operation (path-trials.ts), and keeps the probes that told its
+ * paths. Those that did not are tried in their next function, in another round.
  */
-import { randomBytes } from 'node:crypto';
-import {
-  chmodSync,
-  chownSync,
-  closeSync,
-  ftruncateSync,
-  linkSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  symlinkSync,
-  unlinkSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BackplaneError } from '../../../errors.js';
 import { callEvent, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
 import { kernelTypes } from '../probe/btf.js';
 import { allDefinitions, define, undefine } from '../probe/definitions.js';
 import { put } from '../tracefs/put.js';
-import { hasMountedPath, mountedPath } from './mounted-path.js';
+import { hasPlace, mountedPlace } from './mounted-place.js';
 import { eventsOf, type PathPoint } from './path-points.js';
+import { type Trials, tryEach } from './path-trials.js';
 
 /** A point that is not proved yet, and where it was not tried yet. */
 interface Trial {
@@ -73,17 +56,18 @@ export class PathProof {
     for (;;) {
       open = open.filter((trial) => this.#defineNext(trial));
       if (open.length === 0) return [...this.#proved.keys()];
-      const told = this.#told(open.map(({ point }) => point));
+      const { told, failed } = this.#tried(open.map(({ point }) => point));
       for (const { point, place } of open) {
         if (told.includes(point)) {
           this.#refused.delete(point.operation);
           this.#proved.set(point, place!);
           continue;
         }
-        this.#refused.set(point.operation, `${place!.function} did not tell it`);
+        const why = failed.get(point.operation) ?? `${place!.function} did not tell it`;
+        this.#refused.set(point.operation, why);
         this.#undefine(point);
       }
-      open = open.filter(({ point }) => !told.includes(point));
+      open = open.filter(({ point }) => !told.includes(point) && !failed.has(point.operation));
     }
   }
 
@@ -123,21 +107,23 @@ export class PathProof {
     for (const event of eventsOf(this.#group, point)) undefine(this.#tracefs, event);
   }
 
-  #told(points: readonly PathPoint[]): readonly PathPoint[] {
+  /** Those that told their paths, and why some could not be tried. */
+  #tried(points: readonly PathPoint[]): { told: readonly PathPoint[]; failed: Trials['failed'] } {
     const switches = points
       .flatMap((point) => eventsOf(this.#group, point))
       .map((event) => join(this.#instance, 'events', event, 'enable'));
-    let used: Readonly<Record<string, readonly string[]>>;
+    let trials: Trials;
     try {
       for (const path of switches) put(path, '1');
-      used = useEach();
+      trials = tryEach(points.map(({ operation }) => operation));
     } finally {
       for (const path of switches) put(path, '0');
     }
+    const { used, failed } = trials;
     const lines = readFileSync(join(this.#instance, 'trace'), 'utf8').split('\n');
-    return points.filter((point) => {
+    const told = points.filter((point) => {
       const { operation } = point;
-      const wanted = JSON.stringify(used[operation]);
+      const wanted = JSON.stringify(used.get(operation));
       const found = lines.findIndex(
         (line) => line.includes(`: ${pathEvent(operation)}: `) && JSON.stringify(pathsIn(line)) === wanted,
       );
@@ -145,6 +131,7 @@ export class PathProof {
       const alone = eventsOf(this.#group, point).length === 1;
       return found >= 0 && (alone || next.includes(`: ${callEvent(operation)}: `));
     });
+    return { told, failed };
   }
 }
 
@@ -156,38 +143,6 @@ function pathsIn(line: string): readonly (string | undefined)[] {
       number === undefined ? text! : BigInt(number),
     ]),
   );
-  if (hasMountedPath(values)) return [mountedPath(values)];
+  if (hasPlace(values)) return [mountedPlace(values)?.path];
   return [values['path'], values['new_path']].filter((path) => typeof path === 'string');
-}
-
-/** Does each operation once, in the calling thread, with names that nobody else has; returns the paths of each. */
-function useEach(): Readonly<Record<string, readonly string[]>> {
-  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'backplane-paths-')));
-  try {
-    const at = (what: string) => join(folder, `${what}-${randomBytes(4).toString('hex')}`);
-    const [made, file, linked, moved, target, symbolic] = [at('d'), at('f'), at('l'), at('m'), at('t'), at('s')];
-    mkdirSync(made);
-    const descriptor = openSync(file, 'w');
-    ftruncateSync(descriptor, 1);
-    closeSync(descriptor);
-    chmodSync(file, 0o600);
-    chownSync(file, process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
-    linkSync(file, linked);
-    symlinkSync(target, symbolic);
-    renameSync(linked, moved);
-    unlinkSync(moved);
-    rmdirSync(made);
-    return {
-      open: [file],
-      unlink: [moved],
-      rmdir: [made],
-      rename: [linked, moved],
-      mkdir: [made],
-      link: [file, linked],
-      symlink: [target, symbolic],
-      ...{ chmod: [file], chown: [file], ftruncate: [file] },
-    };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 }

@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { USER_FIELD } from '../../../subscriptions/pushdown/catalogue.js';
 import { put } from '../tracefs/put.js';
 import { kernelTypes } from './btf.js';
 import { allDefinitions, define, recordedGroup, trialGroup } from './definitions.js';
@@ -47,6 +48,14 @@ export async function defineUserPoint(tracefs: string, recorderId: string): Prom
   } catch (cause) {
     return { event: undefined, problem: (cause as Error).message };
   }
+}
+
+/** By the field that it is of: what is not known of users for want of the probe. */
+export function unfollowedOf(problem: UserPoint['problem']): ReadonlyMap<string, string> {
+  if (problem === undefined) return new Map();
+  const known =
+    'that of the start of the program, of a second later, and of a moment after the process connects or listens';
+  return new Map([[USER_FIELD, `${known}, as changes cannot be followed: ${problem}`]]);
 }
 
 /** Runs a program as a user that nobody else is. */

@@ -20,7 +20,7 @@ import {
 } from '../../../limits.js';
 import { kernelFilter } from '../../../subscriptions/pushdown/kernel-filter.js';
 import type { RawExpr } from '../../../subscriptions/pushdown/raw-expr.js';
-import { defineCallPoints } from '../calls/call-points.js';
+import { defineCallPoints, unnamedOf } from '../calls/call-points.js';
 import { type DatagramPoints, defineDatagramPoints, undefineDatagramCopies } from '../datagrams/datagram-points.js';
 import { QueryProbe } from '../datagrams/query-probe.js';
 import { ExecArguments } from '../exec/exec-arguments.js';
@@ -31,7 +31,7 @@ import { ExecProbe } from '../probe/exec-probe.js';
 import { ProbeMisses } from '../probe/probe-misses.js';
 import { abandonProof } from '../probe/proof.js';
 import { definePoints, undefinePoints } from '../probe/recorded-points.js';
-import { defineUserPoint } from '../probe/user-point.js';
+import { defineUserPoint, unfollowedOf } from '../probe/user-point.js';
 import type {
   ArgumentsBy,
   ClockPair,
@@ -156,16 +156,22 @@ export class TracefsSource implements Source {
   ): Promise<TraceInstance> {
     const { recorderId, events = LITE_EVENTS, onDemand = [] } = this.#options;
     const subBufferBytes = bufferBytesPerCpu >= 1 * MiB ? 64 * KiB : 4 * KiB;
-    const { event: user } = await defineUserPoint(tracefs, recorderId);
+    const { event: user, problem } = await defineUserPoint(tracefs, recorderId);
+    const blindSpots = new Map(unfollowedOf(problem));
     const all = [...events, ...definePoints(tracefs, recorderId), ...(user === undefined ? [] : [user])];
     const asked = [...onDemand, ...datagrams];
     if (this.#asks(FILE_EVENTS)) {
       const { events: paths, refused } = await definePathPoints(tracefs, recorderId);
       asked.push(...paths);
-      this.blindSpots = blindSpotsOf(refused);
+      for (const [type, text] of blindSpotsOf(refused)) blindSpots.set(type, text);
       this.#refusedPaths = refusedText(refused);
     }
-    if (this.#asks(SECURITY_EVENTS)) asked.push(...defineCallPoints(tracefs, recorderId).events);
+    if (this.#asks(SECURITY_EVENTS)) {
+      const { events: names, refused } = defineCallPoints(tracefs, recorderId);
+      asked.push(...names);
+      for (const [type, text] of unnamedOf(refused)) blindSpots.set(type, text);
+    }
+    this.blindSpots = blindSpots;
     try {
       return new TraceInstance(tracefs, { name, bufferBytesPerCpu, subBufferBytes, events: all, onDemand: asked });
     } catch (cause) {

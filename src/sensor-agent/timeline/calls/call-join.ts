@@ -62,6 +62,11 @@ export class CallJoin {
     this.#calls.delete(threadId);
   }
 
+  /** Events of these types were off until here. */
+  switchedOn(types: ReadonlySet<string>): void {
+    for (const [threadId, { type }] of this.#calls) if (types.has(type)) this.#calls.delete(threadId);
+  }
+
   /** Events are missing from here on. */
   clear(): void {
     this.#calls.clear();

@@ -3,8 +3,8 @@ import { FILE_PATHS_BYTES_MAX } from '../../../limits.js';
 import type { BusEvent, MountContext, ObjectContext } from '../../../wire/event/event.js';
 import { copiedText } from '../../source/pages/copied-text.js';
 import type { FieldValues } from '../../source/pages/decoder.js';
+import { mountedPlace } from '../../source/paths/mounted-place.js';
 import { cut } from '../../source/process-text.js';
-import { mountedPlace } from './mounted-place.js';
 
 /** The kernel writes it before the name of each. */
 const MEMFD = 'memfd:';
@@ -68,7 +68,7 @@ function object(name: string): ObjectContext {
 }
 
 function placeOf(values: FieldValues | undefined): string | undefined {
-  return values && mountedPlace(values);
+  return values && mountedPlace(values)?.path;
 }
 
 /** What an event has no room for beside the rest is said to be missed. */

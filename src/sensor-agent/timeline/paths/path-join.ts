@@ -7,7 +7,7 @@ import { FILE_PATHS_BYTES_MAX, PATH_JOIN_THREADS_MAX } from '../../../limits.js'
 import { isPathEvent, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
 import { copiedText } from '../../source/pages/copied-text.js';
 import type { FieldValue, FieldValues } from '../../source/pages/decoder.js';
-import { hasMountedPath, mountedPath } from '../../source/paths/mounted-path.js';
+import { hasPlace, mountedPlace } from '../../source/paths/mounted-place.js';
 import { cut } from '../../source/process-text.js';
 import { BoundedMap } from '../bounded-map.js';
 import { narrow } from '../syscall-events.js';
@@ -18,6 +18,8 @@ export interface GivenPaths {
   readonly newPath?: string | undefined;
   /** Where the file is, not as the program gave it. */
   readonly resolved?: boolean | undefined;
+  /** The number of the mount namespace in which it is there, where that is not the usual one. */
+  readonly namespace?: number;
   /** Of an open. */
   readonly flags?: number;
   readonly mode?: number;
@@ -38,6 +40,8 @@ const ADDED_FLAGS: Readonly<Partial<Record<NodeJS.Architecture, number>>> = { x6
 export class PathJoin {
   readonly #opens = new BoundedMap<number, Open>(PATH_JOIN_THREADS_MAX);
   readonly #others = new BoundedMap<number, GivenPaths>(PATH_JOIN_THREADS_MAX);
+  /** The mount namespace that is not told. */
+  usualNamespace: number | undefined;
 
   /** Follows an event of a thread. True: it is no event by itself. */
   follow(threadId: number, name: string, values: FieldValues): boolean {
@@ -48,7 +52,7 @@ export class PathJoin {
     }
     if (!isPathEvent(name)) return false;
     if (name === OPEN_PATH) this.#opened(threadId, values);
-    else this.#others.set(threadId, pathsOf(values));
+    else this.#others.set(threadId, this.#pathsOf(values));
     return true;
   }
 
@@ -58,7 +62,14 @@ export class PathJoin {
     if (open === undefined || open.given !== undefined) return;
     const asked = narrow(values['flags']) & ~(ADDED_FLAGS[process.arch] ?? 0);
     const { flags = asked, mode = narrow(values['mode']) } = open;
-    open.given = { ...pathsOf(values), flags, mode };
+    open.given = { ...textsOf(values), flags, mode };
+  }
+
+  #pathsOf(values: FieldValues): GivenPaths {
+    if (!hasPlace(values)) return textsOf(values);
+    const { path = '', namespace } = mountedPlace(values) ?? {};
+    const isUsual = namespace === undefined || namespace === this.usualNamespace;
+    return { path: cut(path), resolved: true, ...(isUsual ? {} : { namespace }) };
   }
 
   /** What the call was given that this event of a thread tells; undefined where that is not known. */
@@ -75,6 +86,12 @@ export class PathJoin {
     this.#others.delete(threadId);
   }
 
+  /** Events of these types were off until here. */
+  switchedOn(types: ReadonlySet<string>): void {
+    if (types.has('file.open')) this.#opens.clear();
+    if ([...types].some((type) => type.startsWith('file.') && type !== 'file.open')) this.#others.clear();
+  }
+
   /** Events are missing from here on. */
   clear(): void {
     this.#opens.clear();
@@ -82,8 +99,7 @@ export class PathJoin {
   }
 }
 
-function pathsOf(values: FieldValues): GivenPaths {
-  if (hasMountedPath(values)) return { path: cut(mountedPath(values) ?? ''), resolved: true };
+function textsOf(values: FieldValues): GivenPaths {
   const path = given(values['path']);
   const newPath = given(values['new_path']);
   const both = Buffer.byteLength(path) + Buffer.byteLength(newPath);

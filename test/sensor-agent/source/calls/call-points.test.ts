@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { CALL_POINTS, defineCallPoints } from '../../../../src/sensor-agent/source/calls/call-points.js';
+import { CALL_POINTS, defineCallPoints, unnamedOf } from '../../../../src/sensor-agent/source/calls/call-points.js';
 import { kernelTypes } from '../../../../src/sensor-agent/source/probe/btf.js';
 import { allDefinitions, recordedGroup } from '../../../../src/sensor-agent/source/probe/definitions.js';
 import { undefinePoints } from '../../../../src/sensor-agent/source/probe/recorded-points.js';
@@ -32,6 +32,28 @@ test('without kprobes there are none, and each says why', () => {
   } finally {
     rmSync(path, { recursive: true });
   }
+});
+
+test('what is not named for want of a probe is said by type, whole or in part', () => {
+  const all = unnamedOf(new Map(CALL_POINTS.map((point) => [point, 'why'])));
+  const types = ['mount', 'umount', 'fsopen', 'fsconfig', 'move_mount', 'memfd_create'];
+  assert.deepEqual([...all.keys()].sort(), types.map((name) => `security.${name}`).sort());
+  const copy = "as the kernel's own copy cannot be had:";
+  for (const text of all.values()) assert.equal(text, `what it names is not known, ${copy} why`);
+  const part = unnamedOf(
+    new Map([
+      ['place_mount', 'x'],
+      ['name_memfd_huge', 'y'],
+    ]),
+  );
+  assert.deepEqual(
+    [...part],
+    [
+      ['security.mount', `of what it names place_mount is not known, ${copy} x`],
+      ['security.memfd_create', `of what it names name_memfd_huge is not known, ${copy} y`],
+    ],
+  );
+  assert.deepEqual(unnamedOf(new Map()), new Map());
 });
 
 test('each is defined once, after those of others, or says why it is not', {

@@ -7,7 +7,18 @@ import { CallJoin } from '../../../../src/sensor-agent/timeline/calls/call-join.
 import { onDemandParts, onDemandType, returnedParts } from '../../../../src/sensor-agent/timeline/syscall-events.js';
 
 const ALL = () => true;
-const PLACE = { r0: 1n, d0_0: 2n, n0_0: 'mnt', d0_1: 1n, r1: 1n, d1_0: 1n, m1: 7n, m2: 7n };
+const PLACE = {
+  space: 0xffff_8881_0000_0000n,
+  number: 7,
+  r0: 1n,
+  d0_0: 2n,
+  n0_0: 'mnt',
+  d0_1: 1n,
+  r1: 1n,
+  d1_0: 1n,
+  m1: 7n,
+  m2: 7n,
+};
 const memfdBegins = ['sys_enter_memfd_create', { __syscall_nr: 1_000_000, uname: 0x7ffcn, flags: 1n }] as const;
 const memfdReturns = ['sys_exit_memfd_create', { __syscall_nr: 1_000_000, ret: 5n }] as const;
 const mountBegins = [

@@ -47,12 +47,17 @@ test('flags and mode are what the program gave, where registers have them, else 
 
 test('of a file itself the path is where it is, or not known', () => {
   const join = new PathJoin();
-  const mount = { inside: 32n, space: 1n, mount0: 132n, mount1: 100n, root0: 9n };
-  const names = { entry0_0: 7n, name0_0: 'f', entry0_1: 8n, name0_1: 'd', entry0_2: 9n, name0_2: '/' };
-  join.follow(7, 'path_chmod', { ...mount, ...names });
-  assert.deepEqual(join.take(7, false), { path: '/d/f', resolved: true });
-  join.follow(7, 'path_chmod', { ...mount, ...names, root0: 10n });
-  assert.deepEqual(join.take(7, false), { path: '', resolved: true });
+  const mount = { space: 1n, number: 4711, r0: 9n, r1: 9n, d1_0: 9n, m1: 100n, m2: 100n };
+  const names = { d0_0: 7n, n0_0: 'f', d0_1: 8n, n0_1: 'd', d0_2: 9n };
+  const told = (values: object) => {
+    join.follow(7, 'path_chmod', { ...mount, ...names, ...values });
+    return join.take(7, false);
+  };
+  assert.deepEqual(told({}), { path: '/d/f', resolved: true, namespace: 4711 });
+  assert.deepEqual(told({ r0: 10n }), { path: '', resolved: true });
+  join.usualNamespace = 4711;
+  assert.deepEqual(told({}), { path: '/d/f', resolved: true });
+  assert.deepEqual(told({ number: 4712 }), { path: '/d/f', resolved: true, namespace: 4712 });
 });
 
 test("threads do not meet, other operations neither, and what is missing is nobody else's", () => {
