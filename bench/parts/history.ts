@@ -44,6 +44,7 @@ interface Run {
   readonly matches: number;
   readonly firstMs: number;
   readonly wholeMs: number;
+  readonly cpuMs: number;
 }
 
 const dir = mkdtempSync(join(tmpdir(), 'backplane-bench-'));
@@ -64,13 +65,16 @@ try {
     'first event ms': round(median(runs.map(({ firstMs }) => firstMs)), 0),
     'first round s': round(runs[0]!.wholeMs / 1000),
     'whole s': round(median(runs.map(({ wholeMs }) => wholeMs)) / 1000),
+    'CPU s': round(median(runs.map(({ cpuMs }) => cpuMs)) / 1000),
     'M entries/s': round(perSecond(runs) / 1e6, 1),
     'of the raw scan': round(perSecond(runs) / scanned, 3),
     target: TARGETS.get(share)!,
   }));
   const facts = { recordingBytes: recorder.log.bytes, entries: recorder.entriesRecorded };
   report('history', rows, { ...facts, rawScanEntriesPerSecond: Math.round(scanned) });
-  console.log(`raw scan of the same segments: ${round(scanned / 1e6, 1)} M entries/s, ${scans[0]!.matches} matches`);
+  const scanCpu = round(median(scans.map(({ cpuMs }) => cpuMs)) / 1000);
+  const scan = `${round(scanned / 1e6, 1)} M entries/s, ${scanCpu} s of CPU, ${scans[0]!.matches} matches`;
+  console.log(`raw scan of the same segments: ${scan}`);
 } finally {
   rmSync(dir, { recursive: true, force: true });
 }
@@ -158,7 +162,7 @@ function rawScan({ log }: Recorder): Run {
   const wanted = new Uint8Array(65_536);
   wanted[format.id] = FIRST_TEST;
   const found = new PageEntries();
-  const started = performance.now();
+  const took = stopwatch();
   let entries = 0;
   let matches = 0;
   const buffer = Buffer.allocUnsafeSlow(4 * MiB);
@@ -182,12 +186,22 @@ function rawScan({ log }: Recorder): Run {
     }
     closeSync(fd);
   }
-  return { entries, matches, firstMs: 0, wholeMs: performance.now() - started };
+  return { entries, matches, firstMs: 0, ...took() };
+}
+
+/** The returned function gives what has passed since. */
+function stopwatch() {
+  const startedMs = performance.now();
+  const before = process.cpuUsage();
+  return () => {
+    const { user, system } = process.cpuUsage(before);
+    return { wholeMs: performance.now() - startedMs, cpuMs: (user + system) / 1000 };
+  };
 }
 
 async function ask(recorder: Recorder, query: (typeof QUERIES)[number], share: number): Promise<Run> {
   const predicate = compilePredicate({ ...query, includeSelf: false });
-  const started = performance.now();
+  const took = stopwatch();
   let firstMs = Number.NaN;
   let matches = 0;
   const window = {
@@ -199,7 +213,7 @@ async function ask(recorder: Recorder, query: (typeof QUERIES)[number], share: n
   };
   const outlet = {
     send: (frame: { eventSizes: ArrayLike<number> }) => {
-      if (matches === 0) firstMs = performance.now() - started;
+      if (matches === 0) firstMs = took().wholeMs;
       matches += frame.eventSizes.length;
     },
     ready: async () => {},
@@ -207,5 +221,5 @@ async function ask(recorder: Recorder, query: (typeof QUERIES)[number], share: n
   const { signal } = new AbortController();
   const turns = new HistoryTurns(share);
   const answer = await new HistoryQuery(recorder, predicate, window, outlet, signal, turns).run();
-  return { entries: answer.entriesScanned, matches, firstMs, wholeMs: performance.now() - started };
+  return { entries: answer.entriesScanned, matches, firstMs, ...took() };
 }

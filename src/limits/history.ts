@@ -16,8 +16,10 @@ export const HISTORY_QUERIES_QUEUED_MAX = 1024;
 export const HISTORY_QUEUE_BYTES_MAX = 4 * MiB;
 /** An agent that has not ended a history query so long after it was cancelled loses its session. */
 export const HISTORY_CANCEL_MS = 10_000;
-/** Recorded bytes that a history query reads in one turn; it may exceed its credit by the events found in them. */
+/** Recorded bytes that a history query reads at once; it may exceed its credit by the events found in them. */
 export const HISTORY_STEP_BYTES = 512 * KiB;
+/** As long as a history query finds nothing, it reads on for this long in one turn. */
+export const HISTORY_STEP_MS = 4;
 /** Share of one core for all history queries of an agent over time, and the burst before they are slowed. */
 export const HISTORY_CPU_SHARE = 0.25;
 export const HISTORY_CPU_BURST_MS = 400;

@@ -3,7 +3,13 @@
  * checkpoint before the window, reads on in steps, and sends matches as far as
  * it has credit. Runs beside the recording, within a share of one core.
  */
-import { HISTORY_LAST_BYTES_MAX, HISTORY_LINGER_MS, HISTORY_PROGRESS_MS, HISTORY_STEP_BYTES } from '../../limits.js';
+import {
+  HISTORY_LAST_BYTES_MAX,
+  HISTORY_LINGER_MS,
+  HISTORY_PROGRESS_MS,
+  HISTORY_STEP_BYTES,
+  HISTORY_STEP_MS,
+} from '../../limits.js';
 import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
 import type { Predicate } from '../../subscriptions/predicate.js';
 import type { BusEvent } from '../../wire/event/event.js';
@@ -90,6 +96,7 @@ export class HistoryQuery {
   readonly #interest: TimelineInterest;
   #evicted = false;
   #stretch = 0;
+  #taken = 0;
   /** When a frame of this query was last sent, monotonic. */
   #saidMs = performance.now();
 
@@ -233,7 +240,9 @@ export class HistoryQuery {
       event: (event: BusEvent) => {
         const { position } = event;
         if (!this.#inside(position, timeline(), upTo()) || !this.#withinStretch(position)) return;
-        if (this.#predicate.matches(event)) take(event);
+        if (!this.#predicate.matches(event)) return;
+        this.#taken += 1;
+        take(event);
       },
       loss: (loss: Loss, position: Position, from?: Position) => {
         if (!this.#touched(loss.stated?.from ?? from ?? position, position, timeline(), upTo())) return;
@@ -278,8 +287,17 @@ export class HistoryQuery {
     return comparePositions(from, upTo) <= 0;
   }
 
-  /** False when everything up to `upTo`, or to the window's end, has been read. */
+  /** One turn's reading: false when everything up to `upTo`, or to the window's end, has been read. */
   #step(replay: Replay, upTo: Position): boolean {
+    const taken = this.#taken;
+    const endMs = performance.now() + HISTORY_STEP_MS;
+    for (;;) {
+      if (!this.#read(replay, upTo)) return false;
+      if (this.#taken > taken || performance.now() >= endMs) return true;
+    }
+  }
+
+  #read(replay: Replay, upTo: Position): boolean {
     if (!replay.step(HISTORY_STEP_BYTES)) {
       const { frontier } = this.#recording.timeline;
       replay.finish(comparePositions(upTo, frontier) < 0 ? upTo : frontier);
