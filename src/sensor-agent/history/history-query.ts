@@ -3,6 +3,7 @@
  * checkpoint before the window, reads on in steps, and sends matches as far as
  * it has credit. Runs beside the recording, within a share of one core.
  */
+import { BackplaneError } from '../../errors.js';
 import {
   HISTORY_LAST_BYTES_MAX,
   HISTORY_LINGER_MS,
@@ -157,7 +158,7 @@ export class HistoryQuery {
           }
           return readOn;
         });
-        await this.#outlet.ready(this.#signal);
+        await this.#ready();
       }
     } finally {
       this.#close(replay, upTo);
@@ -205,7 +206,7 @@ export class HistoryQuery {
     const builder = new HistoryBuilder((frame) => this.#send(frame));
     for (const event of blocks.flat().slice(-wanted)) builder.add(event);
     builder.flush();
-    await this.#outlet.ready(this.#signal);
+    await this.#ready();
     return this.#answer(newest, start, found < wanted && bytes <= HISTORY_LAST_BYTES_MAX);
   }
 
@@ -314,6 +315,12 @@ export class HistoryQuery {
     if (performance.now() - this.#saidMs > HISTORY_PROGRESS_MS)
       this.#send(emptyHistoryFrame(this.#predicate.spec.topics[0]!));
     return this.#turns.step(this.#signal, work);
+  }
+
+  /** What is cancelled while its last frames wait is not answered: they were never sent. */
+  async #ready(): Promise<void> {
+    await this.#outlet.ready(this.#signal);
+    if (this.#signal.aborted) throw new BackplaneError('cancelled', 'history query cancelled');
   }
 
   #send(frame: HistoryFrame): void {

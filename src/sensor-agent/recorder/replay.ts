@@ -16,8 +16,8 @@ import type { Timeline } from '../timeline/timeline.js';
 import type { TimelineInterest } from '../timeline/timeline-sink.js';
 import type { TimelineView } from '../timeline/timeline-view.js';
 import { type Anchor, oldestAnchor, wholeAnchor } from './anchors.js';
+import { unpackExecs } from './exec-records.js';
 import {
-  EXEC_SHAPE,
   HOLE_SHAPE,
   LOSS_SHAPE,
   NOTICE_SHAPE,
@@ -28,7 +28,6 @@ import {
 } from './record-shape.js';
 import {
   type Origin,
-  type RecordedExec,
   type RecordedHole,
   type RecordedLoss,
   type RecordedNotice,
@@ -166,7 +165,7 @@ export class Replay {
     if (!this.#unsure || epoch !== timeline.origin.epoch) return;
     timeline.horizon(timeNs + 1n);
     for (let exec = timeline.waitingExec; exec && exec.timeNs <= timeNs; exec = timeline.waitingExec) {
-      timeline.exec({ ...exec, missed: true }, OF_NO_RECORD);
+      timeline.execs([{ ...exec, missed: true }], OF_NO_RECORD);
     }
   }
 
@@ -237,7 +236,7 @@ export class Replay {
     if (kind === RecordKind.PAGE) this.#page(payload, ordinal);
     else if (kind === RecordKind.HORIZON) this.#horizon(readU64(payload, 0));
     else if (kind === RecordKind.CLOCK) timeline.setClock(readClock(payload), ordinal);
-    else if (kind === RecordKind.EXEC) timeline.exec(unpackRecord<RecordedExec>(payload, EXEC_SHAPE), ordinal);
+    else if (kind === RecordKind.EXEC) timeline.execs(unpackExecs(payload), ordinal);
     else if (kind === RecordKind.NOTICE) timeline.notice(unpackRecord<RecordedNotice>(payload, NOTICE_SHAPE), ordinal);
     else if (kind === RecordKind.SNAPSHOT)
       timeline.snapshot(unpackRecord<RecordedSnapshot>(payload, SNAPSHOT_SHAPE), ordinal);
@@ -246,7 +245,8 @@ export class Replay {
     else if (kind === RecordKind.ORIGIN) timeline.begin(unpackRecord<Origin>(payload, ORIGIN_SHAPE), ordinal);
     else if (kind === RecordKind.HOLE) this.#hole(unpackRecord<RecordedHole>(payload, HOLE_SHAPE));
     else if (kind === RecordKind.LOSS) timeline.lose(unpackRecord<RecordedLoss>(payload, LOSS_SHAPE), ordinal);
-    else if (kind === RecordKind.CHECKPOINT && this.#interrupted) this.#resume(ordinal);
+    else if (kind !== RecordKind.CHECKPOINT) throw new BackplaneError('damaged', `record of an unknown kind ${kind}`);
+    else if (this.#interrupted) this.#resume(ordinal);
   }
 
   /**
@@ -265,7 +265,7 @@ export class Replay {
       this.#tellDamage({ epoch: timeline.origin.epoch, timeNs: horizonNs, lane: AGENT_LANE, tie: TIE_MAX });
     }
     for (let exec = timeline.waitingExec; exec && exec.timeNs < this.#overdueNs; exec = timeline.waitingExec) {
-      timeline.exec({ ...exec, missed: true }, OF_NO_RECORD);
+      timeline.execs([{ ...exec, missed: true }], OF_NO_RECORD);
     }
     const overdueNs = horizonNs - EXEC_WAIT_NS;
     this.#overdueNs = overdueNs < this.#horizonNs ? overdueNs : this.#horizonNs;

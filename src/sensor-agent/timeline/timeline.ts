@@ -269,9 +269,9 @@ export class Timeline {
     this.#add({ ...NO_TRACE, timeNs, lane: AGENT_LANE, tie, ordinal, notice });
   }
 
-  exec(record: RecordedExec, ordinal: number): void {
+  execs(records: readonly RecordedExec[], ordinal: number): void {
     // Not added when read again: the checkpoint has the side records that no exec had taken by then.
-    if (!this.#readsAgain(ordinal)) this.#execs.add(record);
+    if (!this.#readsAgain(ordinal)) for (const record of records) this.#execs.add(record);
     this.#advance();
   }
 
