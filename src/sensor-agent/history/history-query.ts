@@ -21,6 +21,7 @@ import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire
 import { entryTest } from '../interest/entry-test.js';
 import { USER_NAMES } from '../interest/user-names.js';
 import { type Anchor, anchorAtPosition, anchorAtTime, wholeAnchors } from '../recorder/anchors.js';
+import type { PassOver } from '../recorder/passing/passing.js';
 import { Replay, type ReplayStart } from '../recorder/replay.js';
 import { statedLoss } from '../timeline/open-losses.js';
 import { Timeline } from '../timeline/timeline.js';
@@ -28,6 +29,7 @@ import type { Loss, TimelineInterest, TimelineSink } from '../timeline/timeline-
 import type { TimelineView } from '../timeline/timeline-view.js';
 import { type EncodedEvent, encodeEvent, HistoryBuilder } from './history-builder.js';
 import { HistoryTurns } from './history-turns.js';
+import { soughtBy } from './sought.js';
 
 /** The part of a recorder that queries read. */
 export interface Recording {
@@ -107,6 +109,7 @@ export class HistoryQuery {
   readonly #outlet: HistoryOutlet;
   readonly #signal: AbortSignal;
   readonly #turns: HistoryTurns;
+  readonly #passOver: PassOver;
 
   constructor(
     recording: Recording,
@@ -115,7 +118,9 @@ export class HistoryQuery {
     outlet: HistoryOutlet,
     signal: AbortSignal,
     turns = new HistoryTurns(),
+    passOver: PassOver = 'pays',
   ) {
+    this.#passOver = passOver;
     this.#recording = recording;
     this.#predicate = predicate;
     this.#window = window;
@@ -222,9 +227,14 @@ export class HistoryQuery {
       this.#interest,
       this.#sink(take, upTo, () => timeline),
     );
-    return new Replay(this.#recording.log, anchor, timeline, (bytes, from, to) => {
+    const onDamage = (bytes: number, from: Position, to: Position | undefined) => {
       if (this.#touched(from, to ?? BEYOND_ALL, timeline, upTo())) this.#damagedBytes += bytes;
+    };
+    const { untilNs } = this.#window;
+    const sought = soughtBy(this.#predicate, ({ position, wallNs }) => {
+      return comparePositions(position, upTo()) <= 0 && (untilNs === undefined || wallNs < untilNs);
     });
+    return new Replay(this.#recording.log, anchor, timeline, onDamage, sought, this.#passOver);
   }
 
   #wants(type: string): boolean {

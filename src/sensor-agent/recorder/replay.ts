@@ -1,6 +1,7 @@
 /**
  * Feeds a timeline from a recording, in bounded steps so that recording goes on
- * meanwhile. Opens at a checkpoint, or at the log's
+ * meanwhile. Where it is told what is sought, it passes over whole stretches
+ * between checkpoints that have nothing of it. Opens at a checkpoint, or at the log's
  * start. There it cannot interpret pages until it reads an ORIGIN record or
  * reaches the oldest whole checkpoint; events and losses recorded before that
  * count as damaged.
@@ -17,6 +18,7 @@ import type { TimelineInterest } from '../timeline/timeline-sink.js';
 import type { TimelineView } from '../timeline/timeline-view.js';
 import { type Anchor, oldestAnchor, wholeAnchor } from './anchors.js';
 import { unpackExecs } from './exec-records.js';
+import { Passing, type PassOver, type Sought } from './passing/passing.js';
 import {
   HOLE_SHAPE,
   LOSS_SHAPE,
@@ -76,6 +78,8 @@ export class Replay {
   /** All entries of the pages that were read, of every type. */
   entriesScanned = 0;
   #reader: LogReader;
+  /** Entries of earlier pages are counted already. */
+  #countFrom = 0;
   #entries = new PageEntries();
   /** A hole was read, but not yet the checkpoint that follows it. */
   #interrupted = false;
@@ -95,6 +99,8 @@ export class Replay {
   #horizonNs = 0n;
   /** The oldest whole checkpoint: records can be interpreted from there at the latest. */
   #sight: Anchor | undefined;
+  /** Undefined: every record is fed. */
+  readonly #passing: Passing | undefined;
   /** Damage that is not reported yet, because the end of its stretch is unknown. */
   #damage: { bytes: number; readonly from: Position } | undefined;
 
@@ -102,15 +108,27 @@ export class Replay {
   readonly #timeline: Timeline;
   readonly #onDamage: OnDamage;
 
-  /** Feeds a new timeline, from a checkpoint or, where none is given, from the log's start. */
-  constructor(log: SegmentLog, anchor: Anchor | undefined, timeline: Timeline, onDamage: OnDamage = () => undefined) {
+  /**
+   * Feeds a new timeline, from a checkpoint or, where none is given, from the log's start. `sought`: the timeline's sink
+   * is told everything that is, and of the rest nothing for certain.
+   */
+  constructor(
+    log: SegmentLog,
+    anchor: Anchor | undefined,
+    timeline: Timeline,
+    onDamage: OnDamage = () => undefined,
+    sought?: Sought,
+    where: PassOver = 'pays',
+  ) {
     this.#log = log;
     this.#timeline = timeline;
     this.#onDamage = onDamage;
+    this.#passing = sought && where !== 'never' ? new Passing(log, timeline, sought, where) : undefined;
     if (anchor) this.#see(anchor);
     else this.#sight = oldestAnchor(log);
     this.#reader = log.reader(anchor?.head.resumeOrdinal ?? log.firstOrdinal);
     this.#lookAround();
+    if (anchor) this.#passing?.at(anchor.ordinal, 0);
   }
 
   #see({ ordinal, head, checkpoint }: Anchor): void {
@@ -147,6 +165,11 @@ export class Replay {
   step(bytesMax: number, upTo?: Position): boolean {
     for (let bytes = 0; bytes < bytesMax; ) {
       if (upTo && comparePositions(this.#timeline.frontier, upTo) >= 0) return true;
+      if (this.#passing?.looks) {
+        bytes += this.#passing.step(bytesMax - bytes);
+        this.#passOver();
+        continue;
+      }
       const item = this.#reader.next();
       if (item === undefined) return false;
       bytes += item.kind === 'record' ? item.payload.length + 64 : 64;
@@ -169,7 +192,19 @@ export class Replay {
     }
   }
 
+  /** Goes on at the checkpoint up to which nothing is sought. */
+  #passOver(): void {
+    const passed = this.#passing?.take();
+    if (!passed) return;
+    this.#see(passed.anchor);
+    this.#reader.close();
+    this.#reader = this.#log.reader(passed.anchor.head.resumeOrdinal);
+    this.entriesScanned += passed.entries;
+    this.#countFrom = passed.anchor.ordinal;
+  }
+
   close(): void {
+    this.#passing?.close();
     this.#tellDamage(undefined);
     this.#reader.close();
   }
@@ -189,6 +224,8 @@ export class Replay {
       try {
         if (this.start) this.#record(item.recordKind, item.payload, item.ordinal);
         else this.#inTheDark(item);
+        const isSure = this.start !== undefined && !this.#unsure && !this.#interrupted;
+        if (item.anchor && isSure) this.#passing?.at(item.ordinal, item.ordinal);
       } catch (cause) {
         if (!(cause instanceof BackplaneError)) throw cause;
         this.#damaged(item.payload.length);
@@ -290,7 +327,7 @@ export class Replay {
   #page(payload: Buffer, ordinal: number): void {
     const page = readPage(payload);
     this.#timeline.scan(page.bytes, startCursor(page.firstTie), this.#entries);
-    this.entriesScanned += this.#entries.entries;
+    if (ordinal >= this.#countFrom) this.entriesScanned += this.#entries.entries;
     if (this.#entries.malformed) this.#damaged(payload.length);
     this.#timeline.page(page, this.#entries, ordinal);
   }

@@ -150,6 +150,16 @@ export class Timeline {
     return this.#scanned.reduce((newest, { lastNs }) => (lastNs > newest ? lastNs : newest), 0n);
   }
 
+  /** Whether something waits to be joined with what no checkpoint has. */
+  get joins(): boolean {
+    return this.#kernel.paths.waits || this.#kernel.calls.waits;
+  }
+
+  /** The trace event of entries that scan() notes. */
+  nameOf(id: number): string | undefined {
+    return this.#formats.get(id)?.name;
+  }
+
   get horizonNs(): bigint {
     return this.#horizonNs;
   }
@@ -380,6 +390,12 @@ export class Timeline {
     // Events of the same time but after the position are still to be read again, so the horizon stays below that time.
     this.#horizonNs = head.resumeOrdinal < ordinal ? head.position.timeNs - 1n : head.position.timeNs;
     this.#restored = { ordinal, position: head.position };
+    // What waits is read again.
+    this.#lanes.clear();
+    this.#ready = [];
+    this.#readyAt = 0;
+    this.#pending = 0;
+    this.#scanned = [];
     this.#execs.clear();
     // Earlier versions wrote no execs.
     for (const part of parts) for (const record of part.execs ?? []) this.#execs.add(record);
