@@ -18,7 +18,7 @@ export const HISTORY_QUEUE_BYTES_MAX = 4 * MiB;
 export const HISTORY_CANCEL_MS = 10_000;
 /** Recorded bytes that a history query reads at once; it may exceed its credit by the events found in them. */
 export const HISTORY_STEP_BYTES = 512 * KiB;
-/** As long as a history query finds nothing, it reads on for this long in one turn. */
+/** A history query reads on for this long in one turn, unless it has found a frame's bytes. */
 export const HISTORY_STEP_MS = 4;
 /** Share of one core for all history queries of an agent over time, and the burst before they are slowed. */
 export const HISTORY_CPU_SHARE = 0.25;

@@ -5,6 +5,7 @@
  */
 import { BackplaneError } from '../../errors.js';
 import {
+  HISTORY_FRAME_BYTES,
   HISTORY_LAST_BYTES_MAX,
   HISTORY_LINGER_MS,
   HISTORY_PROGRESS_MS,
@@ -99,7 +100,8 @@ export class HistoryQuery {
   readonly #interest: TimelineInterest;
   #evicted = false;
   #stretch = 0;
-  #taken = 0;
+  /** Bytes of the events found. */
+  #foundBytes = 0;
   /** When a frame of this query was last sent, monotonic. */
   #saidMs = performance.now();
 
@@ -147,7 +149,7 @@ export class HistoryQuery {
       const anchor = after ? anchorAtPosition(log, after) : anchorAtTime(log, sinceNs ?? 0n);
       return this.#replay(
         anchor,
-        (event) => builder.add(encodeEvent(event, this.#predicate.mask)),
+        (event) => builder.add(event),
         () => upTo,
       );
     });
@@ -185,7 +187,7 @@ export class HistoryQuery {
       const replay = await this.#turn(() =>
         this.#replay(
           anchor,
-          (event) => block.push(encodeEvent(event, this.#predicate.mask)),
+          (event) => block.push(event),
           () => upTo,
         ),
       );
@@ -222,7 +224,7 @@ export class HistoryQuery {
     return after ? comparePositions(start.position, after) <= 0 : sinceNs !== undefined && start.timeNs <= sinceNs;
   }
 
-  #replay(anchor: Anchor | undefined, take: (event: BusEvent) => void, upTo: () => Position): Replay {
+  #replay(anchor: Anchor | undefined, take: (event: EncodedEvent) => void, upTo: () => Position): Replay {
     const timeline: Timeline = new Timeline(
       this.#interest,
       this.#sink(take, upTo, () => timeline),
@@ -246,14 +248,15 @@ export class HistoryQuery {
     return wanted;
   }
 
-  #sink(take: (event: BusEvent) => void, upTo: () => Position, timeline: () => TimelineView): TimelineSink {
+  #sink(take: (event: EncodedEvent) => void, upTo: () => Position, timeline: () => TimelineView): TimelineSink {
     return {
       event: (event: BusEvent) => {
         const { position } = event;
         if (!this.#inside(position, timeline(), upTo()) || !this.#withinStretch(position)) return;
         if (!this.#predicate.matches(event)) return;
-        this.#taken += 1;
-        take(event);
+        const encoded = encodeEvent(event, this.#predicate.mask);
+        this.#foundBytes += encoded.run.length;
+        take(encoded);
       },
       loss: (loss: Loss, position: Position, from?: Position) => {
         if (!this.#touched(loss.stated?.from ?? from ?? position, position, timeline(), upTo())) return;
@@ -300,11 +303,11 @@ export class HistoryQuery {
 
   /** One turn's reading: false when everything up to `upTo`, or to the window's end, has been read. */
   #step(replay: Replay, upTo: Position): boolean {
-    const taken = this.#taken;
+    const enoughBytes = this.#foundBytes + HISTORY_FRAME_BYTES;
     const endMs = performance.now() + HISTORY_STEP_MS;
     for (;;) {
       if (!this.#read(replay, upTo)) return false;
-      if (this.#taken > taken || performance.now() >= endMs) return true;
+      if (this.#foundBytes >= enoughBytes || performance.now() >= endMs) return true;
     }
   }
 

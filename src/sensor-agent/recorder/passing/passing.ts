@@ -8,6 +8,7 @@ import type { SegmentLog } from '../../../storage/segment-log/segment-log.js';
 import type { Timeline } from '../../timeline/timeline.js';
 import { type Anchor, readHead, wholeAnchor } from '../anchors.js';
 import type { CheckpointHead } from '../checkpoint.js';
+import { RecordKind } from '../recording.js';
 import { type Sought, StretchScan } from './stretch-scan.js';
 
 export type { Sought } from './stretch-scan.js';
@@ -15,7 +16,7 @@ export type { Sought } from './stretch-scan.js';
 /** To restore a byte of a checkpoint takes about as long as to follow so many bytes instead of looking through them. */
 const RESTORE_COST = 48;
 /** After stretches that had to be followed, so many checkpoints are passed at most before the next is looked at. */
-const WAIT_MAX = 15;
+const WAIT_MAX = 63;
 
 /**
  * Where to pass over: `wherever` it is right, where it `pays`, or `never`. All have the same answer, which tests show.
@@ -101,7 +102,7 @@ export class Passing {
     this.#passed = undefined;
     const pays = passed !== undefined && (this.#always || passed.bytes >= RESTORE_COST * passed.checkpointBytes);
     const anchor = pays ? wholeAnchor(this.#log, passed.ordinal) : undefined;
-    this.#wait = anchor || this.#always ? 0 : Math.min(WAIT_MAX, this.#wait * 2 + 1);
+    this.#wait = anchor || this.#always ? 0 : Math.min(WAIT_MAX, this.#wait * 4 + 3);
     return anchor && { anchor, entries: passed!.entries };
   }
 
@@ -115,7 +116,7 @@ export class Passing {
     this.#bytes = 0;
     const to = this.#next(from);
     const end = to === undefined ? undefined : readHead(this.#log, to);
-    if (to === undefined || !this.#head || !end || !this.#sought.passes(end)) return;
+    if (to === undefined || !this.#head || !end || !this.#sought.passes(end) || !isFollowed(this.#log, to)) return;
     this.#end = { ordinal: to, head: end };
     const countFrom = this.#countFrom;
     this.#scan = new StretchScan(this.#log, this.#timeline, this.#sought, { head: this.#head, from, to, countFrom });
@@ -124,5 +125,20 @@ export class Passing {
   #next(ordinal: number): number | undefined {
     this.#anchors ??= Array.from(this.#log.anchors(), (anchor) => anchor.ordinal).reverse();
     return this.#anchors[partitionPoint(0, this.#anchors.length, (at) => this.#anchors![at]! <= ordinal)];
+  }
+}
+
+/**
+ * Whether a checkpoint was written while all was recorded: one that a hole follows was not, and has the context and the
+ * clock of later events, that no record tells.
+ */
+function isFollowed(log: SegmentLog, checkpoint: number): boolean {
+  const reader = log.reader(checkpoint, () => false);
+  try {
+    let item = reader.next();
+    while (item?.kind === 'record' && item.recordKind === RecordKind.CHECKPOINT) item = reader.next();
+    return item?.kind === 'record' && item.recordKind !== RecordKind.HOLE;
+  } finally {
+    reader.close();
   }
 }

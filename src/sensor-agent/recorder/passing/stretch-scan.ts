@@ -35,6 +35,12 @@ type Found = 'nothing' | 'something';
 
 /** Kinds that only help to interpret others. */
 const CONTEXT: ReadonlySet<number> = new Set([RecordKind.CLOCK, RecordKind.SNAPSHOT, RecordKind.PATHS]);
+const IN_CHECKPOINT: ReadonlySet<number> = new Set([
+  RecordKind.EXEC,
+  RecordKind.CLOCK,
+  RecordKind.SNAPSHOT,
+  RecordKind.CHECKPOINT,
+]);
 /** The last list of a part of a checkpoint, as its key is packed. Where the text comes earlier, more is searched. */
 const EXECS_KEY = Buffer.from('\xa5execs', 'latin1');
 const NOTHING = Buffer.alloc(0);
@@ -98,6 +104,8 @@ export class StretchScan {
   }
 
   #isSought({ recordKind, payload, ordinal }: SegmentLogItem & { kind: 'record' }): boolean {
+    // The checkpoint has what these left.
+    if (ordinal < this.#from && IN_CHECKPOINT.has(recordKind)) return false;
     switch (recordKind) {
       case RecordKind.PAGE:
         return this.#page(payload, ordinal) || this.#isMet();
