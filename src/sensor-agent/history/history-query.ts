@@ -30,7 +30,7 @@ import type { Loss, TimelineInterest, TimelineSink } from '../timeline/timeline-
 import type { TimelineView } from '../timeline/timeline-view.js';
 import { type EncodedEvent, encodeEvent, HistoryBuilder } from './history-builder.js';
 import { HistoryTurns } from './history-turns.js';
-import { soughtBy } from './sought.js';
+import { execTest, soughtBy } from './sought.js';
 
 /** The part of a recorder that queries read. */
 export interface Recording {
@@ -133,6 +133,7 @@ export class HistoryQuery {
       wants: (type) => this.#wants(type),
       entryTest: (format) => entryTest(format, (type) => (this.#wants(type) ? [predicate] : [])),
       named: predicate.namesMore ? USER_NAMES : undefined,
+      wantsExec: execTest(predicate),
     };
   }
 

@@ -44,6 +44,14 @@ export function soughtBy(predicate: Predicate, passes: (head: CheckpointHead) =>
   };
 }
 
+/** Undefined: whether an exec is sought does not follow from its arguments. */
+export function execTest(predicate: Predicate): ((args: readonly string[] | undefined) => boolean) | undefined {
+  const required = predicate.requiredText(ONLY_IN_EXEC.type);
+  if (required?.field !== ONLY_IN_EXEC.field) return undefined;
+  const { texts } = required;
+  return (args = []) => args.some((arg) => texts.some((text) => arg.includes(text)));
+}
+
 /** Undefined: no event of the type is sought. */
 function neededBy(predicate: Predicate, type: string): Needed | undefined {
   if (!predicate.mayMatchType(type)) return undefined;

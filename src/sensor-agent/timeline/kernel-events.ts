@@ -106,6 +106,8 @@ export class KernelEvents {
   readonly datagrams = new DatagramEvents();
   /** Set where somebody names fields that are found only then. */
   named: NamedContext | undefined;
+  /** See TimelineInterest. */
+  wantsExec: ((args: readonly string[] | undefined) => boolean) | undefined;
   /** `address:port`: see SelfSockets. */
   brokers: ReadonlySet<string> = new Set();
 
@@ -185,7 +187,10 @@ export class KernelEvents {
     const startNs = exec?.process?.startTimeNs;
     this.processes.started?.push(pid);
     if (startNs !== undefined) process.createdWallNs ??= place.wallNs - (place.position.timeNs - startNs);
-    return wants('process.exec') ? this.#typed('process.exec', place, process, pid) : undefined;
+    if (!wants('process.exec')) return undefined;
+    // One that is late has no record with it, and is told as late whatever its arguments are.
+    if (exec && this.wantsExec?.(process.args) === false) return undefined;
+    return this.#typed('process.exec', place, process, pid);
   }
 
   /** As wait() has it: a process ends as its first thread does. */

@@ -92,6 +92,7 @@ export class Timeline {
   constructor(interest: TimelineInterest = NOTHING_ASKED, sink?: TimelineSink) {
     this.#interest = interest;
     this.#kernel.named = interest.named;
+    this.#kernel.wantsExec = interest.wantsExec;
     this.#sink = sink;
   }
 
@@ -99,6 +100,7 @@ export class Timeline {
   ask(interest: TimelineInterest): void {
     this.#interest = interest;
     this.#kernel.named = interest.named;
+    this.#kernel.wantsExec = interest.wantsExec;
     this.#selection.renew(interest);
   }
 

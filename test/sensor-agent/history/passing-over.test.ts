@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { HistoryQuery, type HistoryWindow } from '../../../src/sensor-agent/history/history-query.js';
 import { HistoryTurns } from '../../../src/sensor-agent/history/history-turns.js';
-import { soughtBy } from '../../../src/sensor-agent/history/sought.js';
+import { execTest, soughtBy } from '../../../src/sensor-agent/history/sought.js';
 import { wholeAnchors } from '../../../src/sensor-agent/recorder/anchors.js';
 import type { PassOver } from '../../../src/sensor-agent/recorder/passing/passing.js';
 import { BUILTIN_FORMATS } from '../../../src/sensor-agent/source/builtin-formats.js';
@@ -265,6 +265,24 @@ test('of many execs in stretches of their own the one that is asked for is found
     assert.equal(passed.events.length, at % 4 === 2 ? 2 : 1, `its exec, and its end: ${at}`);
   }
   await told.driver.recorder.close();
+});
+
+test('an exec that matches passes the test of its arguments', () => {
+  const args = fc.array(fc.constantFrom('/bin/x', '--sequence=3', '--sequence=12', '--sequence=1', 'x', ''));
+  let failed = 0;
+  fc.assert(
+    fc.property(fc.constantFrom(...FILTERS), fc.option(args, { nil: undefined }), (filter, commandArgs) => {
+      const predicate = compilePredicate({ topics: ['process'], filter, includeSelf: true });
+      const position = { epoch: 1, timeNs: 1n, lane: 0, tie: 0 };
+      const process = { pid: 7, commandArgs };
+      const passes = execTest(predicate)?.(commandArgs) ?? true;
+      if (!passes) failed += 1;
+      const matches = predicate.matches({ type: 'process.exec', topic: 'process', position, wallNs: 1n, process });
+      assert.ok(passes || !matches, filter);
+    }),
+    { numRuns: runs(500) },
+  );
+  assert.ok(failed > 0, 'some are left out');
 });
 
 test('an open that begins in one stretch and returns in a later one keeps its path', async () => {
