@@ -17,7 +17,7 @@ import type { ProcessState } from './process-state.js';
 import { ProcessTable } from './process-table.js';
 import { type SocketMeaning, SocketTable } from './socket-table.js';
 import { isOthersEvent, onDemandParts, onDemandType, returnedParts } from './syscall-events.js';
-import type { NamedContext } from './timeline-sink.js';
+import type { NamedContext, TimelineInterest } from './timeline-sink.js';
 
 /** One decoded trace event, before it has a meaning. */
 export interface TraceEvent {
@@ -104,12 +104,16 @@ export class KernelEvents {
   readonly paths = new PathJoin();
   readonly calls = new CallJoin();
   readonly datagrams = new DatagramEvents();
-  /** Set where somebody names fields that are found only then. */
+  /** See TimelineInterest, of both. */
   named: NamedContext | undefined;
-  /** See TimelineInterest. */
-  wantsExec: ((args: readonly string[] | undefined) => boolean) | undefined;
+  #wantsExec: TimelineInterest['wantsExec'];
   /** `address:port`: see SelfSockets. */
   brokers: ReadonlySet<string> = new Set();
+
+  ask({ named, wantsExec }: Pick<TimelineInterest, 'named' | 'wantsExec'>): void {
+    this.named = named;
+    this.#wantsExec = wantsExec;
+  }
 
   /** What is told depends on the events that the kernel has. */
   recordedWith(formats: FormatTable): void {
@@ -189,7 +193,7 @@ export class KernelEvents {
     if (startNs !== undefined) process.createdWallNs ??= place.wallNs - (place.position.timeNs - startNs);
     if (!wants('process.exec')) return undefined;
     // One that is late has no record with it, and is told as late whatever its arguments are.
-    if (exec && this.wantsExec?.(process.args) === false) return undefined;
+    if (exec && this.#wantsExec?.(process.args) === false) return undefined;
     return this.#typed('process.exec', place, process, pid);
   }
 

@@ -7,7 +7,7 @@
  * A timeline calls nobody but its sink. Its feeder (the Recorder live, a Replay
  * from disk) is the only one that changes it; everybody else has a TimelineView.
  *
- *   Recorder | Replay ── page(), exec(), horizon() … ──▶ Timeline ── event(), loss(), late() ──▶ TimelineSink
+ *   Recorder | Replay ── page(), execs(), horizon() … ─▶ Timeline ── event(), loss(), late() ──▶ TimelineSink
  *                     ── ask(), tellTo()             ──▶
  */
 import { TIMELINE_PENDING_EVENTS_MAX } from '../../limits.js';
@@ -91,16 +91,14 @@ export class Timeline {
   /** Until it is asked and given a sink, a timeline follows context and tells nobody. */
   constructor(interest: TimelineInterest = NOTHING_ASKED, sink?: TimelineSink) {
     this.#interest = interest;
-    this.#kernel.named = interest.named;
-    this.#kernel.wantsExec = interest.wantsExec;
+    this.#kernel.ask(interest);
     this.#sink = sink;
   }
 
   /** Replaces the interest: which entries are noted from the next page on, and which types are built when told. */
   ask(interest: TimelineInterest): void {
     this.#interest = interest;
-    this.#kernel.named = interest.named;
-    this.#kernel.wantsExec = interest.wantsExec;
+    this.#kernel.ask(interest);
     this.#selection.renew(interest);
   }
 
@@ -322,13 +320,7 @@ export class Timeline {
   interrupt(): void {
     this.#horizonNs = this.end.timeNs;
     this.#gather();
-    for (; this.#readyAt < this.#ready.length; this.#readyAt += 1) {
-      const event = this.#ready[this.#readyAt]!;
-      const exec =
-        event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
-      this.#tell(event, exec);
-    }
-    this.#advance();
+    this.#advance(false);
     this.#execs.clear();
     this.passedOver();
   }
@@ -363,9 +355,7 @@ export class Timeline {
     let resumeOrdinal = nextOrdinal;
     for (const lane of this.#lanes.values()) for (const p of lane) resumeOrdinal = Math.min(resumeOrdinal, p.ordinal);
     for (const page of this.#scanned) resumeOrdinal = Math.min(resumeOrdinal, page.ordinal);
-    for (let at = this.#readyAt; at < this.#ready.length; at += 1) {
-      resumeOrdinal = Math.min(resumeOrdinal, this.#ready[at]!.ordinal);
-    }
+    for (const p of this.#ready.slice(this.#readyAt)) resumeOrdinal = Math.min(resumeOrdinal, p.ordinal);
     const head: CheckpointHead = {
       origin: this.#origin,
       position: this.#frontier,
@@ -464,12 +454,13 @@ export class Timeline {
     this.#readyAt = 0;
   }
 
-  #advance(): void {
+  /** Tells what is ready; where execs wait for their side records, up to the first that has none. */
+  #advance(execsWait = true): void {
     for (; this.#readyAt < this.#ready.length; this.#readyAt += 1) {
       const event = this.#ready[this.#readyAt]!;
       const exec =
         event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
-      if (event.name === EXEC && !exec) return;
+      if (event.name === EXEC && !exec && execsWait) return;
       this.#tell(event, exec);
     }
     this.#ready = [];
