@@ -181,6 +181,8 @@ export class RecordingDriver {
     // Sources keep a distance, so the next event lies behind the horizon and not at it.
     this.nowNs += 10n;
     for (const act of later) act();
+    // As an agent's drain does at its end, before anybody is told or asks.
+    this.recorder.settle();
   }
 
   /** As a killed agent: nothing is closed or flushed, and side records that had not arrived are lost. */
