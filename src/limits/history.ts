@@ -25,15 +25,14 @@ export const HISTORY_QUERIES_QUEUED_MAX = 1024;
 export const HISTORY_QUEUE_BYTES_MAX = 4 * MiB;
 /** An agent that has not ended a history query so long after it was cancelled loses its session. */
 export const HISTORY_CANCEL_MS = 10_000;
-/** Recorded bytes that a history query reads in one turn; it may exceed its credit by the events found in them. */
-export const HISTORY_STEP_BYTES = 512 * KiB;
+/** A history query reads on for this long in one turn, unless it has found much. */
+export const HISTORY_STEP_MS = 4;
 /** Share of one core for all history queries of an agent over time, unless settings say otherwise, and the burst before. */
 export const HISTORY_CPU_SHARE = 0.25;
 export const HISTORY_CPU_BURST_MS = 400;
-/**
- * Less where it finds much: a turn ends when its matches take so many bytes. Recorded bytes between two looks at that.
- */
+/** Less where it finds much: a turn ends when its matches take so many bytes. Its credit may be exceeded by them. */
 export const HISTORY_STEP_MATCHED_BYTES = 256 * KiB;
+/** Recorded bytes between two looks at what a turn has taken and found. */
 export const HISTORY_SLICE_BYTES = 32 * KiB;
 /** A history query sends what it has at least this often. */
 export const HISTORY_LINGER_MS = 20;

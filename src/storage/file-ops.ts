@@ -16,6 +16,8 @@ export interface FileOps {
   writev(fd: number, buffers: readonly Uint8Array[], position: number): number;
   truncate(fd: number, bytes: number): void;
   size(fd: number): number;
+  /** When content or name were last changed, wall milliseconds with a fraction: only ever compared for equality. */
+  changedMs(fd: number): number;
   /** Durable when it returns. */
   makeDirectory(path: string): void;
   /** File names, in no order. */
@@ -43,6 +45,7 @@ export const nodeFileOps: FileOps = {
   writev: (fd, buffers, position) => fs.writevSync(fd, buffers, position),
   truncate: (fd, bytes) => fs.ftruncateSync(fd, bytes),
   size: (fd) => fs.fstatSync(fd).size,
+  changedMs: (fd) => fs.fstatSync(fd).ctimeMs,
   makeDirectory,
   list: (path) => fs.readdirSync(path),
   unlink: (path) => fs.unlinkSync(path),

@@ -19,6 +19,7 @@ import { canMatch } from './filter/possible.js';
 import { tokensOf } from './filter/tokens.js';
 import { NEVER } from './pushdown/raw-expr.js';
 import { type RawForm, rawForm } from './pushdown/raw-form.js';
+import { type RequiredText, requiredText } from './pushdown/required-text.js';
 import { checkTopics } from './request/names.js';
 
 export interface PredicateOptions {
@@ -69,6 +70,8 @@ export interface Predicate {
   mayMatchType(type: string): boolean;
   /** Holds on the raw entry of every event of this type that matches. */
   rawForm(type: string): RawForm;
+  /** What stands in the recording of every event of this type that matches; undefined: nothing that is known. */
+  requiredText(type: string): RequiredText | undefined;
 }
 
 interface CheckedFilter {
@@ -115,6 +118,7 @@ export function compilePredicate(options: PredicateOptions): Predicate {
     rawForm(type) {
       return wanted.has(topicOf(type)) ? rawForm(root, type, hostName) : { expr: NEVER, exact: true };
     },
+    requiredText: (type) => requiredText(root, type, topicOf(type), hostName),
   };
 }
 

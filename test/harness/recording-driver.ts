@@ -26,7 +26,7 @@ const MOVED = formatText('cgroup_attach_task', 538, [
 ]);
 const BECAME = formatText('commit_creds', 2_000, ['u32 user;	offset:16;	size:4;	signed:0']);
 
-function formatText(name: string, id: number, fields: readonly string[]): string {
+export function formatText(name: string, id: number, fields: readonly string[]): string {
   const common = [
     'unsigned short common_type;	offset:0;	size:2;	signed:0',
     'unsigned char common_flags;	offset:2;	size:1;	signed:0',
@@ -181,6 +181,8 @@ export class RecordingDriver {
     // Sources keep a distance, so the next event lies behind the horizon and not at it.
     this.nowNs += 10n;
     for (const act of later) act();
+    // As an agent's drain does at its end, before anybody is told or asks.
+    this.recorder.settle();
   }
 
   /** As a killed agent: nothing is closed or flushed, and side records that had not arrived are lost. */

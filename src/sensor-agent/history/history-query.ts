@@ -4,6 +4,7 @@
  * it has credit. Runs beside the recording, within a share of one core.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { BackplaneError } from '../../errors.js';
 import {
   HISTORY_HELD_BYTES_FREE,
   HISTORY_HOLD_RETRY_MS,
@@ -11,8 +12,8 @@ import {
   HISTORY_LINGER_MS,
   HISTORY_PROGRESS_MS,
   HISTORY_SLICE_BYTES,
-  HISTORY_STEP_BYTES,
   HISTORY_STEP_MATCHED_BYTES,
+  HISTORY_STEP_MS,
 } from '../../limits.js';
 import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
 import type { Predicate } from '../../subscriptions/predicate.js';
@@ -24,6 +25,7 @@ import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire
 import { entryTest } from '../interest/entry-test.js';
 import { USER_NAMES } from '../interest/user-names.js';
 import { type Anchor, anchorAtPosition, anchorAtTime, wholeAnchors } from '../recorder/anchors.js';
+import type { PassOver } from '../recorder/passing/passing.js';
 import { Replay, type ReplayStart } from '../recorder/replay.js';
 import { statedLoss } from '../timeline/open-losses.js';
 import { Timeline } from '../timeline/timeline.js';
@@ -31,6 +33,7 @@ import type { Loss, TimelineInterest, TimelineSink } from '../timeline/timeline-
 import type { TimelineView } from '../timeline/timeline-view.js';
 import { HistoryBuilder, NewestFrames, withoutFirst } from './history-builder.js';
 import { HistoryTurns } from './history-turns.js';
+import { execTest, soughtBy } from './sought.js';
 
 /** The part of a recorder that queries read. */
 export interface Recording {
@@ -111,6 +114,7 @@ export class HistoryQuery {
   readonly #outlet: HistoryOutlet;
   readonly #signal: AbortSignal;
   readonly #turns: HistoryTurns;
+  readonly #passOver: PassOver;
 
   constructor(
     recording: Recording,
@@ -119,7 +123,9 @@ export class HistoryQuery {
     outlet: HistoryOutlet,
     signal: AbortSignal,
     turns = new HistoryTurns(),
+    passOver: PassOver = 'pays',
   ) {
+    this.#passOver = passOver;
     this.#recording = recording;
     this.#predicate = predicate;
     this.#window = window;
@@ -130,6 +136,7 @@ export class HistoryQuery {
       wants: (type) => this.#wants(type),
       entryTest: (format) => entryTest(format, (type) => (this.#wants(type) ? [predicate] : [])),
       named: predicate.namesMore ? USER_NAMES : undefined,
+      wantsExec: execTest(predicate),
     };
   }
 
@@ -158,7 +165,7 @@ export class HistoryQuery {
           }
           return readOn;
         });
-        await this.#outlet.ready(this.#signal);
+        await this.#ready();
       }
     } finally {
       this.#close(replay, upTo);
@@ -219,7 +226,7 @@ export class HistoryQuery {
       const count = frame.eventSizes.length;
       if (before < count) {
         this.#send(withoutFirst(frame, before));
-        await this.#outlet.ready(this.#signal);
+        await this.#ready();
       }
       before -= count;
     }
@@ -247,9 +254,14 @@ export class HistoryQuery {
       this.#interest,
       this.#sink(builder, upTo, () => timeline),
     );
-    return new Replay(this.#recording.log, anchor, timeline, (bytes, from, to) => {
+    const onDamage = (bytes: number, from: Position, to: Position | undefined) => {
       if (this.#touched(from, to ?? BEYOND_ALL, timeline, upTo())) this.#damagedBytes += bytes;
+    };
+    const { untilNs } = this.#window;
+    const sought = soughtBy(this.#predicate, ({ position, wallNs }) => {
+      return comparePositions(position, upTo()) <= 0 && (untilNs === undefined || wallNs < untilNs);
     });
+    return new Replay(this.#recording.log, anchor, timeline, onDamage, sought, this.#passOver);
   }
 
   #wants(type: string): boolean {
@@ -311,21 +323,25 @@ export class HistoryQuery {
     return comparePositions(from, upTo) <= 0;
   }
 
-  /** False when everything up to `upTo`, or to the window's end, has been read. */
+  /** One turn's reading: false when everything up to `upTo`, or to the window's end, has been read. */
   #step(replay: Replay, upTo: Position): boolean {
-    const { timeline } = replay;
-    const { untilNs } = this.#window;
-    const enough = this.#matchedBytes + HISTORY_STEP_MATCHED_BYTES;
-    for (let bytes = 0; bytes < HISTORY_STEP_BYTES && this.#matchedBytes < enough; bytes += HISTORY_SLICE_BYTES) {
-      if (!replay.step(HISTORY_SLICE_BYTES)) {
-        const { frontier } = this.#recording.timeline;
-        replay.finish(comparePositions(upTo, frontier) < 0 ? upTo : frontier);
-        return false;
-      }
-      if (comparePositions(timeline.frontier, upTo) >= 0) return false;
-      if (untilNs !== undefined && timeline.wallNs(timeline.frontier.timeNs) >= untilNs) return false;
+    const enoughBytes = this.#matchedBytes + HISTORY_STEP_MATCHED_BYTES;
+    const endMs = performance.now() + HISTORY_STEP_MS;
+    for (;;) {
+      if (!this.#read(replay, upTo)) return false;
+      if (this.#matchedBytes >= enoughBytes || performance.now() >= endMs) return true;
     }
-    return true;
+  }
+
+  #read(replay: Replay, upTo: Position): boolean {
+    if (!replay.step(HISTORY_SLICE_BYTES)) {
+      const { frontier } = this.#recording.timeline;
+      replay.finish(comparePositions(upTo, frontier) < 0 ? upTo : frontier);
+      return false;
+    }
+    const { timeline } = replay;
+    if (comparePositions(timeline.frontier, upTo) >= 0) return false;
+    return this.#window.untilNs === undefined || timeline.wallNs(timeline.frontier.timeNs) < this.#window.untilNs;
   }
 
   /** Does work in a turn of its own. Throws `cancelled` when the signal has fired. */
@@ -334,6 +350,12 @@ export class HistoryQuery {
     if (performance.now() - this.#saidMs > HISTORY_PROGRESS_MS)
       this.#send(emptyHistoryFrame(this.#predicate.spec.topics[0]!));
     return this.#turns.step(this.#signal, work);
+  }
+
+  /** What is cancelled while its last frames wait is not answered: they were never sent. */
+  async #ready(): Promise<void> {
+    await this.#outlet.ready(this.#signal);
+    if (this.#signal.aborted) throw new BackplaneError('cancelled', 'history query cancelled');
   }
 
   #send(frame: HistoryFrame): void {

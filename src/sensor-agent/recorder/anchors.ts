@@ -74,7 +74,7 @@ export function wholeAnchor(log: SegmentLog, ordinal: number): Anchor | undefine
 }
 
 /** Reads a checkpoint's head only: its other parts may still be unreadable. */
-function readHead(log: SegmentLog, ordinal: number): CheckpointHead | undefined {
+export function readHead(log: SegmentLog, ordinal: number): CheckpointHead | undefined {
   return readParts(log, ordinal, 1)?.[0]?.head;
 }
 

@@ -28,6 +28,7 @@ import { NOTHING_ASKED, type TimelineInterest, type TimelineSink } from '../time
 import type { TimelineView } from '../timeline/timeline-view.js';
 import { wholeAnchors } from './anchors.js';
 import { checkpointIntervalBytes } from './checkpoint.js';
+import { packExecs } from './exec-records.js';
 import { Hole } from './hole.js';
 import { HoleFlag } from './hole-flag.js';
 import {
@@ -46,12 +47,13 @@ import { lengthOf } from './snapshot-length.js';
 import { UnrecordedStretch } from './unrecorded-stretch.js';
 
 /**
- * Bounds that keep PATHS, QUERIES and SNAPSHOT records small however many files were opened, names asked for, and
+ * Bounds that keep PATHS, QUERIES, EXEC and SNAPSHOT records small however many files were opened, names asked for, and
  * processes there are.
  */
 const PATHS_PER_RECORD = 64;
 const QUERIES_PER_RECORD = 64;
-const SNAPSHOT_PART_CHARACTERS = 1 << 20;
+const EXECS_PER_RECORD = 256;
+const PART_CHARACTERS = 1 << 20;
 
 export interface RecorderOptions {
   readonly dir: string;
@@ -82,6 +84,9 @@ export class Recorder {
   #hole: Hole | undefined;
   /** Holes that are over and recorded, but not told as events yet. */
   #closed: Hole[] = [];
+  /** Side records of execs that came one behind the other: they are written together, before anything else. */
+  #execs: RecordedExec[] = [];
+  #execsCharacters = 0;
   readonly #holeFlag: HoleFlag;
   readonly #unrecorded: UnrecordedStretch;
   #noticeNs = 0n;
@@ -122,11 +127,13 @@ export class Recorder {
 
   /** Replaces what is asked of the timeline: see Timeline.ask. */
   ask(interest: TimelineInterest): void {
+    this.settle();
     this.#timeline.ask(interest);
   }
 
   /** Tells the timeline's events to another sink; undefined: to nobody. */
   tellTo(sink: TimelineSink | undefined): void {
+    this.settle();
     this.#timeline.tellTo(sink);
   }
 
@@ -139,6 +146,7 @@ export class Recorder {
   }
 
   begin(given: Origin, clock: ClockPair): void {
+    this.settle();
     this.#unrecorded.begin(this.#timeline.frontier);
     const { origin: before, closed } = this.#timeline;
     // If the previous agent was not closed and this one does not continue it, events that the kernel recorded meanwhile
@@ -158,6 +166,7 @@ export class Recorder {
   }
 
   page(page: SourcePage): void {
+    this.settle();
     let cursor = this.#cursors.get(page.lane);
     if (!cursor) {
       cursor = startCursor();
@@ -184,6 +193,7 @@ export class Recorder {
 
   /** States that an unknown number of events up to `nowNs` of the trace clock were not recorded. */
   unrecorded(nowNs: bigint): void {
+    this.settle();
     const bytes = Buffer.alloc(PAGE_HEADER_BYTES);
     // An empty page, as the kernel leaves where everything was overwritten, with a time beyond all that was told.
     bytes.writeBigUInt64LE(nowNs > this.#timeline.horizonNs ? nowNs + 1n : this.#timeline.horizonNs + 2n);
@@ -198,6 +208,7 @@ export class Recorder {
 
   /** Records that a loss begins or is over, at `nowNs` or as soon after as order allows. */
   lose(loss: Omit<RecordedLoss, 'timeNs'>, nowNs: bigint): void {
+    this.settle();
     const { horizonNs } = this.#timeline;
     const record = { ...loss, timeNs: nowNs > horizonNs ? nowNs : horizonNs + 1n };
     const parts = [packRecord(record)];
@@ -220,6 +231,7 @@ export class Recorder {
    * waiting: a replay with another interest may hold them until this horizon.
    */
   horizon(horizonNs: bigint): void {
+    this.settle();
     this.#readPaths(horizonNs);
     this.#lookAgain();
     const { pending, passedOverNs } = this.#timeline;
@@ -262,13 +274,29 @@ export class Recorder {
     if (toLookAt) this.snapshot(this.#looks.read(toLookAt, performance.now()), true);
   }
 
+  /** Taken by the timeline with those that follow at once: at the latest at the drain's end, see settle(). */
   exec(record: ExecRecord): void {
     const { lane, timeNs, pid, missed } = record;
-    this.#exec({ lane, timeNs, pid, missed, process: record.process && this.redactor.redact(record.process) });
+    const process = record.process && this.redactor.redact(record.process);
+    this.#execs.push({ lane, timeNs, pid, missed, process });
+    this.#execsCharacters += process ? lengthOf(process) : 0;
+    if (this.#execs.length === EXECS_PER_RECORD || this.#execsCharacters > PART_CHARACTERS) this.settle();
+  }
+
+  /** Records the execs that came last. */
+  settle(): void {
+    if (this.#execs.length === 0) return;
+    const execs = this.#execs;
+    this.#execs = [];
+    this.#execsCharacters = 0;
+    const parts = [packExecs(execs)];
+    const ordinal = this.#append({ kind: RecordKind.EXEC, timeNs: this.#wall(execs[0]!.timeNs), parts });
+    this.#timeline.execs(execs, ordinal);
   }
 
   /** Records what datagrams in earlier pages asked; called before the horizon, which lets their events be told. */
   queries(queries: readonly QueryRecord[]): void {
+    this.settle();
     for (let at = 0; at < queries.length; at += QUERIES_PER_RECORD) {
       const part = queries.slice(at, at + QUERIES_PER_RECORD);
       const record = {
@@ -287,18 +315,20 @@ export class Recorder {
   }
 
   setClock(clock: ClockPair): void {
+    this.settle();
     const ordinal = this.#append({ kind: RecordKind.CLOCK, timeNs: clock.wallNs, parts: [clockBytes(clock)] });
     this.#timeline.setClock(clock, ordinal);
   }
 
   /** `again`: see RecordedSnapshot. */
   snapshot(processes: readonly ProcessSnapshot[], again = false): void {
+    this.settle();
     let part: ProcessSnapshot[] = [];
     let characters = 0;
     for (const process of processes) {
       part.push(this.redactor.redact(process));
       characters += lengthOf(process);
-      if (characters < SNAPSHOT_PART_CHARACTERS) continue;
+      if (characters < PART_CHARACTERS) continue;
       this.#snapshot(part, again);
       part = [];
       characters = 0;
@@ -315,6 +345,7 @@ export class Recorder {
 
   /** A host.* event, at `nowNs` of the trace clock or as soon after as order allows. */
   notice(type: RecordedNotice['type'], notice: RecordedNotice['notice'], nowNs: bigint): void {
+    this.settle();
     for (const floor of [this.#timeline.horizonNs, this.#noticeNs]) if (nowNs <= floor) nowNs = floor + 1n;
     this.#noticeNs = nowNs;
     const record: RecordedNotice = { type, timeNs: nowNs, tie: 0, notice };
@@ -327,12 +358,14 @@ export class Recorder {
    * drain before the last one began; the record of an exec that was there by then has come if it ever does.
    */
   expire(nowNs: bigint, drainedNs = nowNs): void {
+    this.settle();
     for (;;) {
       const exec = this.#timeline.waitingExec;
       if (!exec) return;
       const overdue = nowNs - exec.timeNs > msToNs(EXEC_CONTEXT_WAIT_MS) && exec.timeNs < drainedNs;
       if (!overdue && !this.#timeline.crowded) return;
-      this.#exec({ ...exec, missed: true });
+      this.#execs.push({ ...exec, missed: true });
+      this.settle();
     }
   }
 
@@ -352,6 +385,7 @@ export class Recorder {
    * history lacks. Called at most once a second.
    */
   reportLoss(source: string, nowNs: bigint): void {
+    this.settle();
     this.#checkPlace();
     if (!this.#closeHole()) return;
     const unsaid = this.#unrecorded.takeStated();
@@ -371,16 +405,11 @@ export class Recorder {
   }
 
   async close(): Promise<void> {
+    this.settle();
     this.#timeline.close();
     this.#checkpoint();
     this.#holeFlag.close();
     await this.log.close();
-  }
-
-  #exec(record: RecordedExec): void {
-    const parts = [packRecord(record)];
-    const ordinal = this.#append({ kind: RecordKind.EXEC, timeNs: this.#wall(record.timeNs), parts });
-    this.#timeline.exec(record, ordinal);
   }
 
   #wall(timeNs: bigint): bigint {

@@ -5,7 +5,8 @@
  *   Page       := lane u16 | flags u8 (1: lost count unknown) | 0 u8 | firstTie u32 | lost u64 | ring-buffer page
  *   Horizon    := horizonNs u64                 no event below it follows, but for late ones
  *   Clock      := bootNs u64 | wallNs u64
- *   Exec, Notice, Snapshot, Origin, Checkpoint, Hole, Paths, Loss, Queries, Switch := msgpack
+ *   Exec       := see exec-records.ts
+ *   Notice, Snapshot, Origin, Checkpoint, Hole, Paths, Loss, Queries, Switch := msgpack
  *
  * msgpack is self-contained per record (no structures shared between records),
  * so that any record can be read alone.
@@ -156,7 +157,7 @@ const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint', structur
 
 export function packRecord(
   value:
-    | RecordedExec
+    | readonly (readonly unknown[])[]
     | RecordedNotice
     | RecordedSnapshot
     | RecordedHole

@@ -1,6 +1,7 @@
 /**
  * Feeds a timeline from a recording, in bounded steps so that recording goes on
- * meanwhile. Opens at a checkpoint, or at the log's
+ * meanwhile. Where it is told what is sought, it passes over whole stretches
+ * between checkpoints that have nothing of it. Opens at a checkpoint, or at the log's
  * start. There it cannot interpret pages until it reads an ORIGIN record or
  * reaches the oldest whole checkpoint; events and losses recorded before that
  * count as damaged.
@@ -16,8 +17,9 @@ import type { Timeline } from '../timeline/timeline.js';
 import type { TimelineInterest } from '../timeline/timeline-sink.js';
 import type { TimelineView } from '../timeline/timeline-view.js';
 import { type Anchor, oldestAnchor, wholeAnchor } from './anchors.js';
+import { unpackExecs } from './exec-records.js';
+import { Passing, type PassOver, type Sought } from './passing/passing.js';
 import {
-  EXEC_SHAPE,
   HOLE_SHAPE,
   LOSS_SHAPE,
   NOTICE_SHAPE,
@@ -29,7 +31,6 @@ import {
 } from './record-shape.js';
 import {
   type Origin,
-  type RecordedExec,
   type RecordedHole,
   type RecordedLoss,
   type RecordedNotice,
@@ -79,6 +80,8 @@ export class Replay {
   /** All entries of the pages that were read, of every type. */
   entriesScanned = 0;
   #reader: LogReader;
+  /** Entries of earlier pages are counted already. */
+  #countFrom = 0;
   #entries = new PageEntries();
   /** A hole was read, but not yet the checkpoint that follows it. */
   #interrupted = false;
@@ -98,6 +101,8 @@ export class Replay {
   #horizonNs = 0n;
   /** The oldest whole checkpoint: records can be interpreted from there at the latest. */
   #sight: Anchor | undefined;
+  /** Undefined: every record is fed. */
+  readonly #passing: Passing | undefined;
   /** Damage that is not reported yet, because the end of its stretch is unknown. */
   #damage: { bytes: number; readonly from: Position } | undefined;
 
@@ -105,15 +110,27 @@ export class Replay {
   readonly #timeline: Timeline;
   readonly #onDamage: OnDamage;
 
-  /** Feeds a new timeline, from a checkpoint or, where none is given, from the log's start. */
-  constructor(log: SegmentLog, anchor: Anchor | undefined, timeline: Timeline, onDamage: OnDamage = () => undefined) {
+  /**
+   * Feeds a new timeline, from a checkpoint or, where none is given, from the log's start. `sought`: the timeline's sink
+   * is told everything that is, and of the rest nothing for certain.
+   */
+  constructor(
+    log: SegmentLog,
+    anchor: Anchor | undefined,
+    timeline: Timeline,
+    onDamage: OnDamage = () => undefined,
+    sought?: Sought,
+    where: PassOver = 'pays',
+  ) {
     this.#log = log;
     this.#timeline = timeline;
     this.#onDamage = onDamage;
+    this.#passing = sought && where !== 'never' ? new Passing(log, timeline, sought, where) : undefined;
     if (anchor) this.#see(anchor);
     else this.#sight = oldestAnchor(log);
     this.#reader = log.reader(anchor?.head.resumeOrdinal ?? log.firstOrdinal);
     this.#lookAround();
+    if (anchor) this.#passing?.at(anchor.ordinal, 0);
   }
 
   #see({ ordinal, head, checkpoint }: Anchor): void {
@@ -150,6 +167,11 @@ export class Replay {
   step(bytesMax: number, upTo?: Position): boolean {
     for (let bytes = 0; bytes < bytesMax; ) {
       if (upTo && comparePositions(this.#timeline.frontier, upTo) >= 0) return true;
+      if (this.#passing?.looks) {
+        bytes += this.#passing.step(bytesMax - bytes);
+        this.#passOver();
+        continue;
+      }
       const item = this.#reader.next();
       if (item === undefined) return false;
       bytes += item.kind === 'record' ? item.payload.length + 64 : 64;
@@ -168,11 +190,23 @@ export class Replay {
     if (!this.#unsure || epoch !== timeline.origin.epoch) return;
     timeline.horizon(timeNs + 1n);
     for (let exec = timeline.waitingExec; exec && exec.timeNs <= timeNs; exec = timeline.waitingExec) {
-      timeline.exec({ ...exec, missed: true }, OF_NO_RECORD);
+      timeline.execs([{ ...exec, missed: true }], OF_NO_RECORD);
     }
   }
 
+  /** Goes on at the checkpoint up to which nothing is sought. */
+  #passOver(): void {
+    const passed = this.#passing?.take();
+    if (!passed) return;
+    this.#see(passed.anchor);
+    this.#reader.close();
+    this.#reader = this.#log.reader(passed.anchor.head.resumeOrdinal);
+    this.entriesScanned += passed.entries;
+    this.#countFrom = passed.anchor.ordinal;
+  }
+
   close(): void {
+    this.#passing?.close();
     this.#tellDamage(undefined);
     this.#reader.close();
   }
@@ -192,6 +226,8 @@ export class Replay {
       try {
         if (this.start) this.#record(item.recordKind, item.payload, item.ordinal);
         else this.#inTheDark(item);
+        const isSure = this.start !== undefined && !this.#unsure && !this.#interrupted;
+        if (item.anchor && isSure) this.#passing?.at(item.ordinal, item.ordinal);
       } catch (cause) {
         if (!(cause instanceof BackplaneError)) throw cause;
         this.#damaged(item.payload.length);
@@ -239,7 +275,7 @@ export class Replay {
     if (kind === RecordKind.PAGE) this.#page(payload, ordinal);
     else if (kind === RecordKind.HORIZON) this.#horizon(readU64(payload, 0));
     else if (kind === RecordKind.CLOCK) timeline.setClock(readClock(payload), ordinal);
-    else if (kind === RecordKind.EXEC) timeline.exec(unpackRecord<RecordedExec>(payload, EXEC_SHAPE), ordinal);
+    else if (kind === RecordKind.EXEC) timeline.execs(unpackExecs(payload), ordinal);
     else if (kind === RecordKind.NOTICE) timeline.notice(unpackRecord<RecordedNotice>(payload, NOTICE_SHAPE), ordinal);
     else if (kind === RecordKind.SNAPSHOT)
       timeline.snapshot(unpackRecord<RecordedSnapshot>(payload, SNAPSHOT_SHAPE), ordinal);
@@ -250,7 +286,8 @@ export class Replay {
     else if (kind === RecordKind.LOSS) timeline.lose(unpackRecord<RecordedLoss>(payload, LOSS_SHAPE), ordinal);
     else if (kind === RecordKind.SWITCH)
       timeline.switchedOn(unpackRecord<RecordedSwitch>(payload, SWITCH_SHAPE), ordinal);
-    else if (kind === RecordKind.CHECKPOINT && this.#interrupted) this.#resume(ordinal);
+    else if (kind !== RecordKind.CHECKPOINT) throw new BackplaneError('damaged', `record of an unknown kind ${kind}`);
+    else if (this.#interrupted) this.#resume(ordinal);
   }
 
   /**
@@ -269,7 +306,7 @@ export class Replay {
       this.#tellDamage({ epoch: timeline.origin.epoch, timeNs: horizonNs, lane: AGENT_LANE, tie: TIE_MAX });
     }
     for (let exec = timeline.waitingExec; exec && exec.timeNs < this.#overdueNs; exec = timeline.waitingExec) {
-      timeline.exec({ ...exec, missed: true }, OF_NO_RECORD);
+      timeline.execs([{ ...exec, missed: true }], OF_NO_RECORD);
     }
     const overdueNs = horizonNs - EXEC_WAIT_NS;
     this.#overdueNs = overdueNs < this.#horizonNs ? overdueNs : this.#horizonNs;
@@ -294,7 +331,7 @@ export class Replay {
   #page(payload: Buffer, ordinal: number): void {
     const page = readPage(payload);
     this.#timeline.scan(page.bytes, startCursor(page.firstTie), this.#entries);
-    this.entriesScanned += this.#entries.entries;
+    if (ordinal >= this.#countFrom) this.entriesScanned += this.#entries.entries;
     if (this.#entries.malformed) this.#damaged(payload.length);
     this.#timeline.page(page, this.#entries, ordinal);
   }

@@ -7,80 +7,109 @@
 import { EXEC_JOIN_NS_MAX, EXEC_JOIN_RECORDS_MAX } from '../../limits.js';
 import type { RecordedExec } from '../recorder/recording.js';
 
+interface Waiting {
+  readonly record: RecordedExec;
+  taken: boolean;
+  /** The one that arrived next, of all. */
+  next: Waiting | undefined;
+  /** The one that arrived next, of its lane and pid. */
+  later: Waiting | undefined;
+}
+
+/** More than any pid. */
+const LANE = 2 ** 32;
+
+/** Neither sets of objects nor keys of text: a replay joins each exec of a recording. */
 export class ExecJoin {
-  /** In order of arrival; the oldest goes first when there are too many. */
-  readonly #waiting = new Set<RecordedExec>();
-  /** The same records by lane and pid, each list in order of arrival. */
-  readonly #byTask = new Map<string, RecordedExec[]>();
+  /** All in order of arrival, and some that are taken; the oldest goes first when there are too many. */
+  #oldest: Waiting | undefined;
+  #newest: Waiting | undefined;
+  #size = 0;
+  /** By lane and pid, the oldest that waits of each. */
+  readonly #byTask = new Map<number, Waiting>();
   /** The frontier at the last prune: while it stays the same, no record can have become stale. */
   #prunedNs = 0n;
 
   add(record: RecordedExec): void {
+    const waiting: Waiting = { record, taken: false, next: undefined, later: undefined };
+    if (this.#newest) this.#newest.next = waiting;
+    else this.#oldest = waiting;
+    this.#newest = waiting;
     const key = keyOf(record);
-    const list = this.#byTask.get(key);
-    if (list) list.push(record);
-    else this.#byTask.set(key, [record]);
-    this.#waiting.add(record);
-    if (this.#waiting.size > EXEC_JOIN_RECORDS_MAX) this.#dropOldest();
+    let last = this.#byTask.get(key);
+    if (last === undefined) this.#byTask.set(key, waiting);
+    else {
+      while (last.later) last = last.later;
+      last.later = waiting;
+    }
+    this.#size += 1;
+    if (this.#size > EXEC_JOIN_RECORDS_MAX) this.#drop(this.#firstWaiting()!);
   }
 
   /** Takes the record nearest to an exec's time; older records of that pid have no exec left and are dropped. */
   take(lane: number, pid: number, timeNs: bigint): RecordedExec | undefined {
-    const key = keyOf({ lane, pid });
-    const list = this.#byTask.get(key);
-    if (!list) return undefined;
-    let best = -1;
+    let best: Waiting | undefined;
     let bestNs = EXEC_JOIN_NS_MAX + 1n;
-    for (const [at, record] of list.entries()) {
-      const apart = record.timeNs > timeNs ? record.timeNs - timeNs : timeNs - record.timeNs;
-      if (apart < bestNs) {
-        best = at;
-        bestNs = apart;
-      }
+    for (let at = this.#byTask.get(keyOf({ lane, pid })); at; at = at.later) {
+      const apart = at.record.timeNs > timeNs ? at.record.timeNs - timeNs : timeNs - at.record.timeNs;
+      if (apart >= bestNs) continue;
+      best = at;
+      bestNs = apart;
     }
-    if (best < 0) return undefined;
-    const record = list[best]!;
-    this.#drop(key, list, best + 1);
-    return record;
+    if (best) this.#drop(best);
+    return best?.record;
   }
 
   /** The records that still wait for their exec. */
   save(): RecordedExec[] {
-    return [...this.#waiting];
+    const records: RecordedExec[] = [];
+    for (let at = this.#firstWaiting(); at; at = at.next) if (!at.taken) records.push(at.record);
+    return records;
   }
 
   /** Drops records whose exec must have passed already. */
   prune(frontierNs: bigint): void {
     // Called with every record: of several records with one frontier only the first has anything to prune.
-    if (this.#waiting.size === 0 || frontierNs === this.#prunedNs) return;
+    if (this.#size === 0 || frontierNs === this.#prunedNs) return;
     this.#prunedNs = frontierNs;
-    for (const [key, list] of this.#byTask) {
-      let stale = 0;
-      while (stale < list.length && list[stale]!.timeNs + EXEC_JOIN_NS_MAX < frontierNs) stale += 1;
-      if (stale > 0) this.#drop(key, list, stale);
+    for (const oldest of this.#byTask.values()) {
+      let stale: Waiting | undefined;
+      for (let at: Waiting | undefined = oldest; at && isStale(at, frontierNs); at = at.later) stale = at;
+      if (stale) this.#drop(stale);
     }
   }
 
   clear(): void {
-    this.#waiting.clear();
+    this.#oldest = undefined;
+    this.#newest = undefined;
+    this.#size = 0;
     this.#byTask.clear();
   }
 
-  #dropOldest(): void {
-    const oldest: RecordedExec = this.#waiting.values().next().value!;
-    const key = keyOf(oldest);
-    // The oldest of all is the oldest of its own list too.
-    this.#drop(key, this.#byTask.get(key)!, 1);
+  /** Drops a record, and all of its lane and pid that arrived before it. */
+  #drop(last: Waiting): void {
+    const key = keyOf(last.record);
+    for (let at = this.#byTask.get(key); at && !last.taken; at = at.later) {
+      at.taken = true;
+      this.#size -= 1;
+    }
+    if (last.later) this.#byTask.set(key, last.later);
+    else this.#byTask.delete(key);
+    this.#firstWaiting();
   }
 
-  /** Drops the oldest records of a list. */
-  #drop(key: string, list: RecordedExec[], count: number): void {
-    for (let at = 0; at < count; at += 1) this.#waiting.delete(list[at]!);
-    if (count === list.length) this.#byTask.delete(key);
-    else list.splice(0, count);
+  /** Forgets those at the beginning that are taken. */
+  #firstWaiting(): Waiting | undefined {
+    while (this.#oldest?.taken) this.#oldest = this.#oldest.next;
+    if (!this.#oldest) this.#newest = undefined;
+    return this.#oldest;
   }
 }
 
-function keyOf({ lane, pid }: Pick<RecordedExec, 'lane' | 'pid'>): string {
-  return `${lane}:${pid}`;
+function isStale({ record }: Waiting, frontierNs: bigint): boolean {
+  return record.timeNs + EXEC_JOIN_NS_MAX < frontierNs;
+}
+
+function keyOf({ lane, pid }: Pick<RecordedExec, 'lane' | 'pid'>): number {
+  return lane * LANE + pid;
 }

@@ -17,7 +17,7 @@ import type { ProcessState } from './process-state.js';
 import { ProcessTable } from './process-table.js';
 import { type SocketMeaning, SocketTable } from './socket-table.js';
 import { isOthersEvent, onDemandParts, onDemandType, returnedParts } from './syscall-events.js';
-import type { NamedContext } from './timeline-sink.js';
+import type { NamedContext, TimelineInterest } from './timeline-sink.js';
 
 /** One decoded trace event, before it has a meaning. */
 export interface TraceEvent {
@@ -105,10 +105,16 @@ export class KernelEvents {
   readonly paths = new PathJoin();
   readonly calls = new CallJoin();
   readonly datagrams = new DatagramEvents();
-  /** Set where somebody names fields that are found only then. */
+  /** See TimelineInterest, of both. */
   named: NamedContext | undefined;
+  #wantsExec: TimelineInterest['wantsExec'];
   /** `address:port`: see SelfSockets. */
   brokers: ReadonlySet<string> = new Set();
+
+  ask({ named, wantsExec }: Pick<TimelineInterest, 'named' | 'wantsExec'>): void {
+    this.named = named;
+    this.#wantsExec = wantsExec;
+  }
 
   /** What is told depends on the events that the kernel has, and on the machine. */
   recordedWith(formats: FormatTable, { selfSockets, mountNamespace }: Origin): void {
@@ -195,7 +201,10 @@ export class KernelEvents {
     const startNs = exec?.process?.startTimeNs;
     this.processes.started?.push(pid);
     if (startNs !== undefined) process.createdWallNs ??= place.wallNs - (place.position.timeNs - startNs);
-    return wants('process.exec') ? this.#typed('process.exec', place, process, pid) : undefined;
+    if (!wants('process.exec')) return undefined;
+    // One that is late has no record with it, and is told as late whatever its arguments are.
+    if (exec && this.#wantsExec?.(process.args) === false) return undefined;
+    return this.#typed('process.exec', place, process, pid);
   }
 
   /** As wait() has it: a process ends as its first thread does. */

@@ -3,11 +3,11 @@
  * position order. It depends only on what was recorded, so that live and replay
  * give an event the same context.
  */
-import { LRUCache } from 'lru-cache';
 import { ANCESTORS_MAX, TASKS_BYTES_MAX, TASKS_MAX } from '../../limits.js';
 import type { ExecutableContext, ParentContext, ProcessContext } from '../../wire/event/event.js';
 import { cgroupMoved, type KnownCgroup, withoutUnified } from '../source/cgroups.js';
 import { type ClockPair, LOGIN_UID_UNSET } from '../source/source.js';
+import { RecentMap } from './bounded-map.js';
 import {
   completed,
   Inferred,
@@ -23,7 +23,6 @@ import {
 } from './process-state.js';
 import type { NamedContext } from './timeline-sink.js';
 
-const TASK_BYTES_MIN = TASKS_BYTES_MAX / TASKS_MAX;
 /** Number of later exits for which an ended process is remembered, as its sockets and signals still name it. */
 const EXITED_MAX = 1024;
 
@@ -45,11 +44,7 @@ export interface ProcessTableState {
 }
 
 export class ProcessTable {
-  /** Their number is bounded by their bytes: for a bound of its own the cache would take 2 MiB at once, also for a query. */
-  #tasks = new LRUCache<number, ProcessState>({
-    maxSize: TASKS_BYTES_MAX,
-    sizeCalculation: (process) => Math.max(TASK_BYTES_MIN, processBytes(process)),
-  });
+  #tasks = new RecentMap<ProcessState>(TASKS_MAX, TASKS_BYTES_MAX, processBytes);
   #exited: number[] = [];
   follows: Follows = { users: false, cgroups: false };
   /** Pids that forked or started a program; undefined when nobody looks at them again. */
@@ -204,28 +199,50 @@ export class ProcessTable {
   /** Replaces the state instead of changing it, so that a socket keeps the state of the process that opened it. */
   exec(pid: number, path: string, read: RecordedProcess | undefined): ProcessState {
     const before = this.#tasks.get(pid);
+    let inferred = (before?.inferred ?? 0) | Inferred.WORKING_DIRECTORY;
+    if (!before?.uidTold) inferred |= Inferred.USER;
+    if (!this.follows.cgroups) inferred |= Inferred.CGROUP;
+    if (!read?.executablePath || read.executableAsGiven === true) inferred |= Inferred.EXECUTABLE;
+    else inferred &= ~Inferred.EXECUTABLE;
+    // Written out and not copied: a busy machine makes thousands a second, and then all have one hidden class.
     const process: ProcessState = {
-      ...before,
       pid,
+      parentPid: before?.parentPid,
+      comm: before?.comm,
       path: startedFile(read?.executablePath || path, before),
       deleted: read?.executableDeleted,
       args: read?.args,
       argsMissed: read?.args === undefined,
       argsTruncated: read?.argsTruncated,
       redactions: read?.redactions,
+      cwd: before?.cwd,
+      uid: before?.uid,
       uidTold: undefined,
+      inferred: inferred === 0 ? undefined : inferred,
+      loginUid: before?.loginUid,
+      tty: before?.tty,
+      cgroup: before?.cgroup,
+      containerId: before?.containerId,
+      cgroups: before?.cgroups,
+      createdWallNs: before?.createdWallNs,
+      self: before?.self,
+      exited: before?.exited,
       exitStatus: undefined,
       groupEnds: undefined,
     };
-    mark(process, Inferred.EXECUTABLE, !read?.executablePath || read.executableAsGiven === true);
-    mark(process, Inferred.WORKING_DIRECTORY, true);
-    if (!before?.uidTold) mark(process, Inferred.USER, true);
-    if (!this.follows.cgroups) mark(process, Inferred.CGROUP, true);
     if (read) {
       process.parentPid = this.#parentOf(process, read);
       process.comm ??= read.comm;
-      // What /proc says is of a moment later: a program that was started as root may be somebody else by then.
-      takeRead(process, before?.uidTold ? { ...stateOf(read, undefined), uid: undefined } : stateOf(read, undefined));
+      takeRead(process, {
+        cwd: read.workingDirectory,
+        // What /proc says is of a moment later: a program that was started as root may be somebody else by then.
+        uid: before?.uidTold ? undefined : read.uid,
+        loginUid: read.loginUid,
+        tty: read.tty,
+        cgroup: read.cgroup,
+        containerId: read.containerId,
+        cgroups: read.cgroups,
+      });
     }
     this.#tasks.set(pid, process);
     return process;
@@ -277,7 +294,7 @@ export class ProcessTable {
     const index = new Map<ProcessState, number>();
     const processes: ProcessState[] = [];
     const tasks: [number, number][] = [];
-    for (const [threadId, process] of this.#tasks.rentries() as Iterable<[number, ProcessState]>) {
+    for (const [threadId, process] of this.#tasks.oldestFirst()) {
       let at = index.get(process);
       if (at === undefined) {
         at = processes.push(process) - 1;

@@ -16,6 +16,8 @@ export interface TimelineInterest {
   entryTest(format: EventFormat): EntryTest | boolean;
   /** Set where somebody names fields that are found only then. */
   readonly named?: NamedContext | undefined;
+  /** Whether an exec that has these arguments is worth building; undefined: each is. */
+  readonly wantsExec?: ((args: readonly string[] | undefined) => boolean) | undefined;
 }
 
 /** What the fields that must be named are found by. */

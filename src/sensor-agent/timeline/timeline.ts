@@ -7,7 +7,7 @@
  * A timeline calls nobody but its sink. Its feeder (the Recorder live, a Replay
  * from disk) is the only one that changes it; everybody else has a TimelineView.
  *
- *   Recorder | Replay ── page(), exec(), horizon() … ──▶ Timeline ── event(), loss(), late() ──▶ TimelineSink
+ *   Recorder | Replay ── page(), execs(), horizon() … ─▶ Timeline ── event(), loss(), late() ──▶ TimelineSink
  *                     ── ask(), tellTo()             ──▶
  */
 import { TIMELINE_PENDING_EVENTS_MAX } from '../../limits.js';
@@ -94,14 +94,14 @@ export class Timeline {
   /** Until it is asked and given a sink, a timeline follows context and tells nobody. */
   constructor(interest: TimelineInterest = NOTHING_ASKED, sink?: TimelineSink) {
     this.#interest = interest;
-    this.#kernel.named = interest.named;
+    this.#kernel.ask(interest);
     this.#sink = sink;
   }
 
   /** Replaces the interest: which entries are noted from the next page on, and which types are built when told. */
   ask(interest: TimelineInterest): void {
     this.#interest = interest;
-    this.#kernel.named = interest.named;
+    this.#kernel.ask(interest);
     this.#selection.renew(interest);
   }
 
@@ -151,6 +151,16 @@ export class Timeline {
   /** Trace-clock time up to which entries beyond the frontier may have been skipped; 0n: none. */
   get passedOverNs(): bigint {
     return this.#scanned.reduce((newest, { lastNs }) => (lastNs > newest ? lastNs : newest), 0n);
+  }
+
+  /** Whether something waits to be joined with what no checkpoint has. */
+  get joins(): boolean {
+    return this.#kernel.paths.waits || this.#kernel.calls.waits;
+  }
+
+  /** The trace event of entries that scan() notes. */
+  nameOf(id: number): string | undefined {
+    return this.#formats.get(id)?.name;
   }
 
   get horizonNs(): bigint {
@@ -277,9 +287,9 @@ export class Timeline {
     this.#add({ ...NO_TRACE, timeNs, lane: AGENT_LANE, tie, ordinal, notice });
   }
 
-  exec(record: RecordedExec, ordinal: number): void {
+  execs(records: readonly RecordedExec[], ordinal: number): void {
     // Not added when read again: the checkpoint has the side records that no exec had taken by then.
-    if (!this.#readsAgain(ordinal)) this.#execs.add(record);
+    if (!this.#readsAgain(ordinal)) for (const record of records) this.#execs.add(record);
     this.#advance();
   }
 
@@ -318,13 +328,7 @@ export class Timeline {
   interrupt(): void {
     this.#horizonNs = this.end.timeNs;
     this.#gather();
-    for (; this.#readyAt < this.#ready.length; this.#readyAt += 1) {
-      const event = this.#ready[this.#readyAt]!;
-      const exec =
-        event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
-      this.#tell(event, exec);
-    }
-    this.#advance();
+    this.#advance(false);
     this.#execs.clear();
     this.passedOver();
   }
@@ -359,9 +363,7 @@ export class Timeline {
     let resumeOrdinal = nextOrdinal;
     for (const lane of this.#lanes.values()) for (const p of lane) resumeOrdinal = Math.min(resumeOrdinal, p.ordinal);
     for (const page of this.#scanned) resumeOrdinal = Math.min(resumeOrdinal, page.ordinal);
-    for (let at = this.#readyAt; at < this.#ready.length; at += 1) {
-      resumeOrdinal = Math.min(resumeOrdinal, this.#ready[at]!.ordinal);
-    }
+    for (const p of this.#ready.slice(this.#readyAt)) resumeOrdinal = Math.min(resumeOrdinal, p.ordinal);
     const head: CheckpointHead = {
       origin: this.#origin,
       position: this.#frontier,
@@ -388,6 +390,12 @@ export class Timeline {
     // Events of the same time but after the position are still to be read again, so the horizon stays below that time.
     this.#horizonNs = head.resumeOrdinal < ordinal ? head.position.timeNs - 1n : head.position.timeNs;
     this.#restored = { ordinal, position: head.position };
+    // What waits is read again.
+    this.#lanes.clear();
+    this.#ready = [];
+    this.#readyAt = 0;
+    this.#pending = 0;
+    this.#scanned = [];
     this.#execs.clear();
     // Earlier versions wrote no execs.
     for (const part of parts) for (const record of part.execs ?? []) this.#execs.add(record);
@@ -453,12 +461,13 @@ export class Timeline {
     this.#readyAt = 0;
   }
 
-  #advance(): void {
+  /** Tells what is ready; where execs wait for their side records, up to the first that has none. */
+  #advance(execsWait = true): void {
     for (; this.#readyAt < this.#ready.length; this.#readyAt += 1) {
       const event = this.#ready[this.#readyAt]!;
       const exec =
         event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
-      if (event.name === EXEC && !exec) return;
+      if (event.name === EXEC && !exec && execsWait) return;
       this.#tell(event, exec);
     }
     this.#ready = [];

@@ -58,8 +58,8 @@ export interface RecordHeader {
   /** Payload bytes. */
   readonly length: number;
   readonly crc: number;
-  /** Checksum of the fixed part, which the payload's checksum continues. */
-  readonly sum: number;
+  /** Checksum of the fixed part, which the payload's checksum continues; undefined where it was not summed. */
+  readonly sum: number | undefined;
 }
 
 export function encodeSegmentHeader(header: SegmentHeader): Buffer {
@@ -116,11 +116,14 @@ export function encodeRecordHeader(
   out.writeUInt32LE(sum, 4);
 }
 
-/** Decodes the fixed part at `at`, which must lie within `bytes`; undefined when it is not a record's. */
-export function decodeRecordHeader(bytes: Buffer, at: number, salt: number): RecordHeader | undefined {
+/**
+ * Decodes the fixed part at `at`, which must lie within `bytes`; undefined when it is not a record's. Without a salt it
+ * is not summed: for bytes that are known to be good.
+ */
+export function decodeRecordHeader(bytes: Buffer, at: number, salt: number | undefined): RecordHeader | undefined {
   if (bytes.readUInt32LE(at) !== MARKER_U32) return undefined;
-  const sum = crc32(bytes.subarray(at + SUMMED_FROM, at + RECORD_HEADER_BYTES), salt);
-  if ((sum & 0xffff) !== bytes.readUInt16LE(at + 8)) return undefined;
+  const sum = salt === undefined ? undefined : crc32(bytes.subarray(at + SUMMED_FROM, at + RECORD_HEADER_BYTES), salt);
+  if (sum !== undefined && (sum & 0xffff) !== bytes.readUInt16LE(at + 8)) return undefined;
   return {
     kind: bytes[at + 10]!,
     anchor: (bytes[at + 11]! & FLAG_ANCHOR) !== 0,
@@ -132,7 +135,7 @@ export function decodeRecordHeader(bytes: Buffer, at: number, salt: number): Rec
   };
 }
 
-/** Whether the payload has the checksum that the fixed part states. */
+/** Whether the payload has the checksum that the fixed part states, which must have been summed itself. */
 export function payloadMatches(header: RecordHeader, payload: Uint8Array): boolean {
   return crc32(payload, header.sum) === header.crc;
 }

@@ -1,6 +1,7 @@
 /**
- * Reads one segment in order and checks every record. Behind a bad one it searches for the next good one, and reports
- * what lies between. It never throws: a block that cannot be read is damage like any other.
+ * Reads one segment in order and checks every record; of a sealed segment only once, until its file changes. Behind a
+ * bad one it searches for the next good one, and reports what lies between. It never throws: a block that cannot be
+ * read is damage like any other.
  */
 import { READER_BUFFER_BYTES, READER_BUFFER_BYTES_MAX, RECORD_BYTES_MAX } from '../../limits.js';
 import { systemErrorCode } from '../file-ops.js';
@@ -59,6 +60,10 @@ export class SegmentCursor {
   #filled = 0;
   #smallFills = 0;
   #unreadable: string | undefined;
+  /** When the file of a sealed segment was last changed, as of the last fill of the buffer. */
+  #changedMs = Number.NaN;
+  /** From here on, records that are found good are good in the file as it was last changed. */
+  #goodFrom = 0;
 
   readonly #bound: number | undefined;
   /** For records of other kinds only the header is read. */
@@ -161,6 +166,7 @@ export class SegmentCursor {
     for (;;) {
       at = this.#findMarker(at + 1, limit);
       if (at >= limit) break;
+      this.#goodFrom = at;
       const header = this.#recordAt(at, limit);
       if (typeof header === 'string') continue;
       ordinalTo = header.ordinal;
@@ -202,15 +208,33 @@ export class SegmentCursor {
     if (limit - at < RECORD_HEADER_BYTES) return 'cut record';
     if (this.#load(at, RECORD_HEADER_BYTES, limit) < RECORD_HEADER_BYTES) return this.#unreadable ?? 'file cut';
     const { salt } = this.segment.key;
-    const header = decodeRecordHeader(this.#buffer, at - this.#start, salt);
+    let header = decodeRecordHeader(this.#buffer, at - this.#start, this.#isGood(at, 1) ? undefined : salt);
     if (header === undefined || header.length > RECORD_BYTES_MAX) return 'no record';
     if (header.ordinal < this.#expected || header.ordinal >= this.#ordinalEnd) return 'record out of order';
     const size = RECORD_HEADER_BYTES + header.length;
     if (at + size > limit) return 'cut record';
-    if (this.#passesOver(header.kind)) return header;
+    if (this.#passesOver(header.kind)) {
+      this.#goodFrom = at + size;
+      return header;
+    }
     if (this.#load(at, size, limit) < size) return this.#unreadable ?? 'file cut';
+    if (this.#isGood(at, size)) return header;
+    if (header.sum === undefined) header = decodeRecordHeader(this.#buffer, at - this.#start, salt);
+    if (header === undefined) return 'no record';
     const payload = this.#buffer.subarray(at - this.#start + RECORD_HEADER_BYTES, at - this.#start + size);
-    return payloadMatches(header, payload) ? header : 'checksum wrong';
+    if (!payloadMatches(header, payload)) return 'checksum wrong';
+    this.#good(at, size);
+    return header;
+  }
+
+  #isGood(at: number, bytes: number): boolean {
+    return this.segment.verified.has(at, at + bytes, this.#changedMs);
+  }
+
+  /** Notes a good record; those before it back to #goodFrom were good too, or it was set behind them. */
+  #good(at: number, size: number): void {
+    if (Number.isNaN(this.#changedMs) || at < this.#goodFrom) return;
+    this.segment.verified.add(this.#goodFrom, at + size, this.#changedMs);
   }
 
   /**
@@ -234,10 +258,19 @@ export class SegmentCursor {
         if (got === 0) break;
         this.#filled += got;
       }
+      this.#noteChange(this.#start + kept);
     } catch (cause) {
       this.#unreadable = `${systemErrorCode(cause) ?? 'read error'}`;
     }
     return this.#filled;
+  }
+
+  /** Called after bytes from `from` on were read: those before are of the file as it was. */
+  #noteChange(from: number): void {
+    const changedMs = this.segment.sealed ? this.segment.files.changedMs(this.#fd!) : Number.NaN;
+    if (changedMs === this.#changedMs) return;
+    this.#changedMs = changedMs;
+    this.#goodFrom = from;
   }
 
   /** Makes room for `want` bytes in the buffer, and moves `kept` bytes from `keptAt` to its beginning. */

@@ -9,6 +9,7 @@ import { leadsTo } from '../held-directory.js';
 import type { LogKey } from './format.js';
 import { decodeIndex, encodeIndex, INDEX_FILE_BYTES_MAX, type SegmentSummary } from './index-file.js';
 import { SparseIndex } from './sparse-index.js';
+import { VerifiedStretch } from './verified-stretch.js';
 
 const NAME = /^(\d{16})\.log$/;
 const INDEX_NAME = /^(\d{16})\.index$/;
@@ -53,6 +54,8 @@ export class Segment implements SegmentInfo {
   /** Wall clock. */
   createdNs = 0n;
   index = new SparseIndex();
+  /** Filled once it is sealed: see SegmentCursor. */
+  readonly verified = new VerifiedStretch();
   /** No record is appended to it any more. */
   sealed = true;
   /** Deleted: readers continue with the next segment. */

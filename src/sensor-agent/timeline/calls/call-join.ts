@@ -68,6 +68,10 @@ export class CallJoin {
   }
 
   /** Events are missing from here on. */
+  get waits(): boolean {
+    return this.#calls.size > 0;
+  }
+
   clear(): void {
     this.#calls.clear();
   }

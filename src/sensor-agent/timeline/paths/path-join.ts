@@ -93,6 +93,10 @@ export class PathJoin {
   }
 
   /** Events are missing from here on. */
+  get waits(): boolean {
+    return this.#opens.size > 0 || this.#others.size > 0;
+  }
+
   clear(): void {
     this.#opens.clear();
     this.#others.clear();
