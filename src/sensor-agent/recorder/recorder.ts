@@ -299,17 +299,10 @@ export class Recorder {
     this.settle();
     for (let at = 0; at < queries.length; at += QUERIES_PER_RECORD) {
       const part = queries.slice(at, at + QUERIES_PER_RECORD);
-      const record = {
-        queries: part.map((query) => ({
-          ...query,
-          ...(query.question ? this.redactor.redactQuestion(query.question) : {}),
-        })),
-      };
-      this.#append({
-        kind: RecordKind.QUERIES,
-        timeNs: this.#wall(part.at(-1)!.timeNs),
-        parts: [packRecord(record)],
-      });
+      const redacted = ({ question }: QueryRecord) => (question ? this.redactor.redactQuestion(question) : {});
+      const record = { queries: part.map((query) => ({ ...query, ...redacted(query) })) };
+      const parts = [packRecord(record)];
+      this.#append({ kind: RecordKind.QUERIES, timeNs: this.#wall(part.at(-1)!.timeNs), parts });
       this.#timeline.queries(record);
     }
   }

@@ -86,15 +86,14 @@ export class Timeline {
   /** Pages that may hold skipped entries beyond the frontier. */
   #scanned: { readonly ordinal: number; readonly lastNs: bigint }[] = [];
 
-  #interest: TimelineInterest;
+  #interest = NOTHING_ASKED;
   #sink: TimelineSink | undefined;
   /** Without a sink no event is worth building. */
   readonly #wants = (type: string): boolean => this.#sink !== undefined && this.#interest.wants(type);
 
   /** Until it is asked and given a sink, a timeline follows context and tells nobody. */
   constructor(interest: TimelineInterest = NOTHING_ASKED, sink?: TimelineSink) {
-    this.#interest = interest;
-    this.#kernel.ask(interest);
+    this.ask(interest);
     this.#sink = sink;
   }
 
@@ -361,9 +360,8 @@ export class Timeline {
    */
   checkpoint(nextOrdinal: number): Checkpoint[] {
     let resumeOrdinal = nextOrdinal;
-    for (const lane of this.#lanes.values()) for (const p of lane) resumeOrdinal = Math.min(resumeOrdinal, p.ordinal);
-    for (const page of this.#scanned) resumeOrdinal = Math.min(resumeOrdinal, page.ordinal);
-    for (const p of this.#ready.slice(this.#readyAt)) resumeOrdinal = Math.min(resumeOrdinal, p.ordinal);
+    const waiting = [...this.#lanes.values(), this.#scanned, this.#ready.slice(this.#readyAt)];
+    for (const some of waiting) for (const { ordinal } of some) resumeOrdinal = Math.min(resumeOrdinal, ordinal);
     const head: CheckpointHead = {
       origin: this.#origin,
       position: this.#frontier,
@@ -406,10 +404,8 @@ export class Timeline {
     this.#origin = origin;
     this.#formats.clear();
     const table = FormatTable.parse(origin.formats);
-    for (const name of TYPED_TRACE_EVENTS) {
-      const format = table.byName(name);
-      if (format) this.#formats.set(format.id, format);
-    }
+    const typed = TYPED_TRACE_EVENTS.map((name) => table.byName(name));
+    for (const format of typed) if (format) this.#formats.set(format.id, format);
     this.#kernel.recordedWith(table, origin);
     this.#selection.begin(table, TYPED_TRACE_EVENTS, this.#interest);
     for (const format of this.#selection.formats) this.#formats.set(format.id, format);
