@@ -129,7 +129,7 @@ test('a forgotten node is neither listed nor named, even after a restart, and is
   const answer = await overHttp('DELETE', 'fake-%2A');
   assert.deepEqual([answer.status, await answer.json()], [200, { nodes: ['fake-4'] }]);
   assert.equal((await overHttp('DELETE', 'fake-4')).status, 404);
-  assert.equal((await overHttp('DELETE', 'stays')).status, 412);
+  assert.equal((await overHttp('DELETE', 'stays')).status, 409);
   assert.deepEqual([(await overHttp('GET', 'stays')).status, (await overHttp('DELETE', '%ff')).status], [405, 400]);
   const refused = await forget('stays');
   assert.match(
