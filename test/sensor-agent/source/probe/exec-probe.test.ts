@@ -102,10 +102,15 @@ function entriesRead(name: string): number {
 by(EXEC_WAYS, 'where there was a program with more arguments than are copied, the next is read soon', async (way) => {
   const { seen, probe, name } = await opened(way, options(), false);
   const [own, long] = [mark(), 'z'.repeat(5_000)];
-  spawnSync('/bin/true', [long]);
-  probe.drain();
+  const first = mark();
+  spawnSync('/bin/true', [first, long]);
+  await until('the first', () => {
+    probe.drain();
+    return marked(seen, first).length === 1;
+  });
   const before = entriesRead(name);
   const living = spawn('sh', ['-c', 'read line', own, long], { stdio: ['pipe', 'ignore', 'ignore'] });
+  cleanups.push(() => living.kill('SIGKILL'));
   // Nobody drains.
   await until('that it is read', () => entriesRead(name) >= before + 2);
   living.stdin.end();
