@@ -1,6 +1,6 @@
 /**
- * Kernels and programs of the distribution's packages, of other releases than this machine's too, unpacked into a cache:
- * nothing is installed but the emulator.
+ * Kernels and programs of the distribution's packages, of other releases and architectures than this machine's too,
+ * unpacked into a cache: nothing is installed but the emulator.
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -27,11 +27,22 @@ export interface Kernel {
   readonly module: string | undefined;
 }
 
+/** Of the release whose programs run on every kernel. */
+const PROGRAMS_RELEASE = 'trixie';
+/** What tests start. `perl-base` makes the calls that no command makes. */
+const PROGRAMS = ['bash', 'coreutils', 'dash', 'iproute2', 'libc-bin', 'mount', 'nodejs', 'perl-base', 'util-linux'];
+
+/** The folder with a file system of the programs that tests start, and of Node. `architecture`: as Debian names it. */
+export function programsOf(architecture: string): string {
+  return new Release(PROGRAMS_RELEASE, architecture).unpackWhole(PROGRAMS);
+}
+
 /** The kernel of a release. Throws in one line what is missing. */
-export function kernelOf(name: string): Kernel {
-  const apt = new Release(RELEASES[name]!);
-  const [image = ''] = apt.depends('linux-image-amd64').filter((each) => /^linux-image-\d/.test(each));
-  if (image === '') throw new Error(`Debian ${RELEASES[name]} has no linux-image-amd64`);
+export function kernelOf(name: string, architecture: string): Kernel {
+  const apt = new Release(RELEASES[name]!, architecture);
+  const newest = `linux-image-${architecture}`;
+  const [image = ''] = apt.depends(newest).filter((each) => /^linux-image-\d/.test(each));
+  if (image === '') throw new Error(`Debian ${RELEASES[name]} has no ${newest}`);
   // Newer releases keep the kernel in a package of its own.
   const binaries = apt.depends(image).filter((each) => /^linux-binary-\d/.test(each));
   const root = apt.unpack(binaries[0] ?? image);
@@ -65,13 +76,13 @@ function mirror(): string {
   );
 }
 
-/** A release's packages, beside those of this machine. */
+/** A release's packages of an architecture, beside those of this machine. */
 class Release {
   readonly #folder: string;
   readonly #options: readonly string[];
 
-  constructor(release: string) {
-    this.#folder = path.join(CACHE, release);
+  constructor(release: string, architecture: string) {
+    this.#folder = path.join(CACHE, architecture, release);
     if (!fs.existsSync(KEYS)) throw new Error(`${KEYS} is missing: install debian-archive-keyring`);
     for (const made of ['lists/partial', 'archives/partial']) {
       fs.mkdirSync(path.join(this.#folder, made), { recursive: true });
@@ -81,6 +92,7 @@ class Release {
     this.#options = [
       ...[`Dir::Etc::SourceList=${sources}`, 'Dir::Etc::SourceParts=/dev/null'],
       ...[`Dir::State::Lists=${this.#folder}/lists`, `Dir::Cache=${this.#folder}`, 'APT::Sandbox::User=root'],
+      ...[`APT::Architecture=${architecture}`, `APT::Architectures=${architecture}`],
     ].flatMap((option) => ['-o', option]);
     this.#update(path.join(this.#folder, 'updated'));
   }
@@ -98,13 +110,29 @@ class Release {
 
   /** The folder that holds a package's files. */
   unpack(name: string): string {
+    return this.#unpacked(name, (folder) => this.#run('apt-get', ['download', name], folder));
+  }
+
+  /** The folder that holds the files of packages and of all that they need. */
+  unpackWhole(names: readonly string[]): string {
+    return this.#unpacked(names.join('+'), (folder) => {
+      // As if nothing were installed.
+      fs.writeFileSync(path.join(folder, 'status'), '');
+      const places = [`Dir::State::Status=${folder}/status`, `Dir::Cache::Archives=${folder}`];
+      fs.mkdirSync(path.join(folder, 'partial'));
+      const options = places.flatMap((place) => ['-o', place]);
+      this.#run('apt-get', [...options, '-y', '--no-install-recommends', '--download-only', 'install', ...names]);
+    });
+  }
+
+  #unpacked(name: string, download: (folder: string) => void): string {
     const target = path.join(this.#folder, 'unpacked', name);
     if (fs.existsSync(target)) return target;
     const making = fs.mkdtempSync(path.join(this.#folder, 'making-'));
     try {
-      this.#run('apt-get', ['download', name], making);
-      const [archive = ''] = fs.readdirSync(making);
-      this.#run('dpkg-deb', ['-x', archive, 'files'], making);
+      download(making);
+      for (const archive of fs.readdirSync(making).filter((file) => file.endsWith('.deb')))
+        this.#run('dpkg-deb', ['-x', archive, 'files'], making);
       fs.mkdirSync(path.dirname(target), { recursive: true });
       fs.renameSync(path.join(making, 'files'), target);
     } finally {
