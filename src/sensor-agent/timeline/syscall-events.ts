@@ -3,6 +3,7 @@
  * asks for them, into parts of typed events. None of them carries context that
  * others need, so they are decoded only where somebody wants their type.
  */
+import { syscallName } from '../../architecture/architecture.js';
 import {
   CATALOGUE,
   type CatalogueEntry,
@@ -16,7 +17,6 @@ import type { JoinedCall } from './calls/call-join.js';
 import { callNumbers } from './calls/call-numbers.js';
 import { moduleObject, namedBy } from './calls/named-call.js';
 import type { GivenPaths } from './paths/path-join.js';
-import { syscallName } from './syscall-names.js';
 
 /** Types of the profiles beyond `lite`, by `group/event`; the agent's own points, whose group is the recorder's, by name. */
 export const ON_DEMAND: ReadonlyMap<string, CatalogueEntry> = new Map(

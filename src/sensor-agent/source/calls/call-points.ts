@@ -4,11 +4,12 @@
  * only to see whether a probe tells it: the kernel itself says what its functions are handed, and how its structures
  * look (btf.ts). Where it does not, there are none.
  */
+
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { type KernelTypes, kernelTypes } from '../probe/btf.js';
 import { allDefinitions, define, recordedGroup } from '../probe/definitions.js';
-import { ARGUMENTS } from '../probe/proof.js';
 import { placeFetch } from './place-fetch.js';
 
 interface CallPoint {
@@ -120,7 +121,7 @@ export function defineCallPoints(tracefs: string, recorderId: string): CallPoint
   const there = allDefinitions(tracefs) ?? [];
   const missing = POINTS.filter(({ name }) => !there.includes(`${group}/${name}`));
   const refused = new Map<string, string>();
-  const registers = ARGUMENTS[process.arch];
+  const registers = OWN_ARCHITECTURE?.registers;
   const hasProbes = registers !== undefined && existsSync(join(tracefs, 'kprobe_events'));
   const types = hasProbes && missing.length > 0 ? kernelTypes() : undefined;
   for (const point of missing) {

@@ -3,6 +3,7 @@
  * headers written, and where they end. Where the structures that they look into have their members, the kernel says
  * (probe/btf.ts); that they tell the truth, datagrams of our own over the loopback interface show.
  */
+
 import { randomBytes } from 'node:crypto';
 import dgram from 'node:dgram';
 import { once } from 'node:events';
@@ -10,9 +11,9 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
+import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { kernelTypes } from '../probe/btf.js';
 import { allDefinitions, define, queriesGroup, recordedGroup, undefine, undefineAll } from '../probe/definitions.js';
-import { ARGUMENTS } from '../probe/proof.js';
 import { removeInstance } from '../tracefs/instance.js';
 import { put } from '../tracefs/put.js';
 
@@ -53,7 +54,7 @@ export function datagramProofName(recorderId: string): string {
  * proved them.
  */
 export async function defineDatagramPoints(tracefs: string, recorderId: string): Promise<DatagramPoints> {
-  const registers = ARGUMENTS[process.arch];
+  const registers = OWN_ARCHITECTURE?.registers;
   if (registers === undefined || !existsSync(join(tracefs, 'kprobe_events'))) return none('this kernel has no kprobes');
   const families = hasIpv6() ? [4, 6] : [4];
   const instance = join(tracefs, 'instances', datagramProofName(recorderId));

@@ -6,12 +6,13 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Architecture, OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { BackplaneError } from '../../../errors.js';
 import { kernelTypes } from './btf.js';
 import { define, undefine } from './definitions.js';
 import { readExecutable } from './elf.js';
 import type { ExecPoints } from './exec-points.js';
-import { fetchArguments, MACHINES, type Machine } from './probe-layout.js';
+import { fetchArguments } from './probe-layout.js';
 
 /** An earlier agent's is told by its name. */
 const NAME = 'kernel_exec_';
@@ -23,31 +24,29 @@ export function isKernelPoint(event: string): boolean {
 /** A function of the kernel, and where it is handed the new stack's address. */
 export interface KernelFunction {
   readonly name: string;
-  /** As a fetch argument; undefined where the kernel does not say where that is. */
-  readonly stack: () => string | undefined;
+  /** As a fetch argument, of the arguments' registers; undefined where the kernel does not say where that is. */
+  readonly stack: (argument: Architecture['registers']) => string | undefined;
 }
 
 /**
- * In the order in which they are tried. `start_thread` is inlined on arm64. `finalize_exec` is handed a structure that
- * has the address, `bprm->p`, at another place in each kernel.
+ * In the order in which they are tried. `start_thread` is handed the address; it is inlined on arm64. `finalize_exec` is
+ * handed a structure that has it, `bprm->p`, at another place in each kernel.
  */
-export const KERNEL_FUNCTIONS: Readonly<Partial<Record<NodeJS.Architecture, readonly KernelFunction[]>>> = {
-  x64: [
-    { name: 'start_thread', stack: () => '%dx' },
-    { name: 'finalize_exec', stack: () => ofBinary('%di') },
-  ],
-  arm64: [{ name: 'finalize_exec', stack: () => ofBinary('%x0') }],
-};
-
-function ofBinary(register: string): string | undefined {
-  const offset = kernelTypes()?.offset('linux_binprm', 'p');
-  return offset === undefined ? undefined : `+${offset}(${register})`;
-}
+export const KERNEL_FUNCTIONS: readonly KernelFunction[] = [
+  { name: 'start_thread', stack: ([, , stack]) => stack },
+  {
+    name: 'finalize_exec',
+    stack: ([binary]) => {
+      const offset = kernelTypes()?.offset('linux_binprm', 'p');
+      return offset === undefined ? undefined : `+${offset}(${binary})`;
+    },
+  },
+];
 
 export class KernelPoint implements ExecPoints {
   readonly by = 'kprobe';
   readonly events: string[] = [];
-  readonly #machine: Machine | undefined = MACHINES[process.arch];
+  readonly #architecture: Architecture;
   readonly #tracefs: string;
   readonly #group: string;
   readonly #function: KernelFunction;
@@ -58,8 +57,9 @@ export class KernelPoint implements ExecPoints {
 
   /** Throws `failed_precondition` where there are no kprobes. */
   constructor(tracefs: string, group: string, { name, stack }: KernelFunction) {
-    if (!existsSync(join(tracefs, 'kprobe_events')))
-      throw new BackplaneError('failed_precondition', 'this kernel has no kprobes');
+    if (OWN_ARCHITECTURE === undefined || !existsSync(join(tracefs, 'kprobe_events')))
+      throw new BackplaneError('failed_precondition', `this kernel has no kprobes on ${process.arch}`);
+    this.#architecture = OWN_ARCHITECTURE;
     this.#tracefs = tracefs;
     this.#group = group;
     this.#function = { name, stack };
@@ -78,7 +78,7 @@ export class KernelPoint implements ExecPoints {
 
   #define(nowNs: bigint, record: (event: string) => void): void {
     const { name, stack } = this.#function;
-    const address = stack();
+    const address = stack(this.#architecture.registers);
     if (address === undefined)
       throw new BackplaneError('failed_precondition', `the kernel does not say where ${name} has the stack`);
     const event = `${this.#group}/${NAME}${process.pid}_${this.#defined++}`;
@@ -94,7 +94,7 @@ export class KernelPoint implements ExecPoints {
   }
 
   copies(pid: number, timeNs: bigint): boolean {
-    return this.#sinceNs < timeNs && readExecutable(`/proc/${pid}/exe`)?.machine === this.#machine?.elf;
+    return this.#sinceNs < timeNs && readExecutable(`/proc/${pid}/exe`)?.machine === this.#architecture.elf;
   }
 
   unused(): string[] {

@@ -7,15 +7,17 @@
  * probed file is overwritten in place, programs of it crash. Linkers are replaced by renaming; for programs that start
  * without one nobody promises that, so they have no probe.
  */
+
 import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Architecture, OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { BackplaneError } from '../../../errors.js';
 import { EXEC_PROBES_MAX } from '../../../limits.js';
 import { pids } from '../process-reader.js';
 import { define, undefine } from './definitions.js';
 import { type Executable, readExecutable, withExecutable } from './elf.js';
 import type { ExecPoints } from './exec-points.js';
-import { fetchArguments, MACHINES, type Machine } from './probe-layout.js';
+import { fetchArguments } from './probe-layout.js';
 
 /** A dynamic linker that a process was started by. */
 interface Linker {
@@ -37,6 +39,8 @@ interface ProbedFile {
 /** Files that were refused are not tried again soon; so many are remembered. */
 const REFUSED_MAX = 256;
 const LINKS_MAX = 16;
+/** The stack pointer, as fetch arguments name it on every architecture. At the first instruction it points to argc. */
+const STACK = '%sp';
 
 export class LinkerPoints implements ExecPoints {
   readonly by = 'uprobe';
@@ -48,16 +52,15 @@ export class LinkerPoints implements ExecPoints {
 
   readonly #tracefs: string;
   readonly #group: string;
-  readonly #machine: Machine;
+  readonly #architecture: Architecture;
 
   /** Throws `failed_precondition` where there are no uprobes. */
   constructor(tracefs: string, group: string) {
-    const machine = MACHINES[process.arch];
-    if (machine === undefined || !existsSync(join(tracefs, 'uprobe_events')))
+    if (OWN_ARCHITECTURE === undefined || !existsSync(join(tracefs, 'uprobe_events')))
       throw new BackplaneError('failed_precondition', `this kernel has no uprobes on ${process.arch}`);
     this.#tracefs = tracefs;
     this.#group = group;
-    this.#machine = machine;
+    this.#architecture = OWN_ARCHITECTURE;
   }
 
   get events(): string[] {
@@ -130,7 +133,7 @@ export class LinkerPoints implements ExecPoints {
       if (id !== file.id) return undefined;
       const event = `${this.#group}/exec_${process.pid}_${this.#defined++}`;
       try {
-        define(this.#tracefs, event, `${own}:0x${entryOffset.toString(16)}`, fetchArguments(this.#machine.stack));
+        define(this.#tracefs, event, `${own}:0x${entryOffset.toString(16)}`, fetchArguments(STACK));
       } catch (cause) {
         failure = cause;
         return undefined;
@@ -143,7 +146,7 @@ export class LinkerPoints implements ExecPoints {
   }
 
   #own(file: Executable | undefined): Executable | undefined {
-    return file?.machine === this.#machine.elf ? file : undefined;
+    return file?.machine === this.#architecture.elf ? file : undefined;
   }
 }
 

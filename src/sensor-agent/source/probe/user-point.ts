@@ -3,14 +3,16 @@
  * on, at setuid and the like and at each exec. Where they have the effective user the kernel itself describes (BTF); it
  * is the host's number, whatever the process's user namespace calls it.
  */
+
 import { spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { put } from '../tracefs/put.js';
 import { kernelTypes } from './btf.js';
 import { allDefinitions, define, recordedGroup, undefine } from './definitions.js';
-import { ARGUMENTS, withProof } from './proof.js';
+import { withProof } from './proof.js';
 
 const NAME = 'commit_creds';
 /** Users that nobody has: a 31-bit number, as Node takes it. */
@@ -29,7 +31,7 @@ export function defineUserPoint(tracefs: string, recorderId: string): UserPoint 
   if (!existsSync(join(tracefs, 'kprobe_events'))) return { event: undefined, problem: 'this kernel has no kprobes' };
   const event = `${recordedGroup(recorderId)}/${NAME}`;
   if (allDefinitions(tracefs)?.includes(event)) return { event, problem: undefined };
-  const [register] = ARGUMENTS[process.arch] ?? [];
+  const [register] = OWN_ARCHITECTURE?.registers ?? [];
   const offset = kernelTypes()?.offset('cred', 'euid');
   if (register === undefined || offset === undefined)
     return { event: undefined, problem: 'the kernel does not say where credentials have the user' };

@@ -24,7 +24,9 @@ import { EXEC_WAYS, ExecProbe, type ExecWay } from '../../../../src/sensor-agent
 import { within } from '../../../../src/sensor-agent/source/probe/linker-points.js';
 import { undefinePoints } from '../../../../src/sensor-agent/source/probe/recorded-points.js';
 import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
+import { callNumber } from '../../../harness/kernel/call-number.js';
 import { liveTracefs, probeOptions, type Recording } from '../../../harness/kernel/live-kernel.js';
+import { OWN_MACHINE, tinyProgram } from '../../../harness/kernel/tiny-program.js';
 import { until } from '../../../harness/until.js';
 
 const live = liveTracefs();
@@ -138,41 +140,16 @@ by(EXEC_WAYS, 'arguments beyond the copy are cut and said to be, or read while t
   }
 });
 
-/** exit(STATUS), without a linker: a header, one segment, and `mov edi, STATUS; mov eax, 60; syscall`. */
+/** exit(STATUS), without a linker. */
 function staticProgram(status = 0): Buffer {
-  const code = Buffer.from(`bf0${status}000000b83c0000000f05`, 'hex');
-  const bytes = Buffer.alloc(120 + code.length);
-  Buffer.from('7f454c46020101', 'hex').copy(bytes);
-  bytes.writeUInt16LE(2, 16);
-  bytes.writeUInt16LE(62, 18);
-  bytes.writeUInt32LE(1, 20);
-  bytes.writeBigUInt64LE(0x400078n, 24);
-  bytes.writeBigUInt64LE(64n, 32);
-  for (const [at, value] of [
-    [52, 64],
-    [54, 56],
-    [56, 1],
-  ] as const)
-    bytes.writeUInt16LE(value, at);
-  bytes.writeUInt32LE(1, 64);
-  bytes.writeUInt32LE(5, 68);
-  for (const [at, value] of [
-    [80, 0x400000],
-    [88, 0x400000],
-    [96, bytes.length],
-    [104, bytes.length],
-    [112, 4096],
-  ] as const)
-    bytes.writeBigUInt64LE(BigInt(value), at);
-  code.copy(bytes, 120);
-  return bytes;
+  return tinyProgram(OWN_MACHINE!, [[callNumber('exit')!, status]]);
 }
 
 by(
   LINKERS,
   'a program without a linker has no probe: it is altered by nobody, and looked up while it lives',
   async (way, t) => {
-    if (process.arch !== 'x64') return t.skip('the program is for x86-64');
+    if (OWN_MACHINE === undefined) return t.skip('no program can be made for this architecture');
     const { seen, recorderId } = await opened(way);
     const before = defined(probeGroup(recorderId));
     const file = join(scratch(), `static-${mark()}`);
@@ -192,7 +169,7 @@ by(
 );
 
 by(KERNEL, 'a program without a linker comes with its arguments, from the first time on', async (way, t) => {
-  if (process.arch !== 'x64') return t.skip('the program is for x86-64');
+  if (OWN_MACHINE === undefined) return t.skip('no program can be made for this architecture');
   const { seen } = await opened(way);
   const [own, file] = [mark(), join(scratch(), 'static')];
   writeFileSync(file, staticProgram());
