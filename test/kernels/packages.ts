@@ -37,6 +37,11 @@ export function programsOf(architecture: string): string {
   return new Release(PROGRAMS_RELEASE, architecture).unpackWhole(PROGRAMS);
 }
 
+/** The folder with the newest kernel's headers, of all architectures. */
+export function headers(): string {
+  return new Release(RELEASES['newest']!, 'amd64').unpack('linux-libc-dev');
+}
+
 /** The kernel of a release. Throws in one line what is missing. */
 export function kernelOf(name: string, architecture: string): Kernel {
   const apt = new Release(RELEASES[name]!, architecture);

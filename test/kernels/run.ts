@@ -9,9 +9,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { tablesThatDiffer } from './headers.js';
 import { GUEST_ROOT, writeImage } from './image.js';
 import { MACHINES } from './machines.js';
-import { type Kernel, kernelOf, programsOf, RELEASES } from './packages.js';
+import { headers, type Kernel, kernelOf, programsOf, RELEASES } from './packages.js';
 import { type KernelResult, writeTable } from './table.js';
 
 const SMOKE = ['kernels/inside/events', 'end-to-end/kernel/paths'];
@@ -40,6 +41,8 @@ const machine = MACHINES[architecture] ?? fail(`--arch must be ${Object.keys(MAC
 const names = asked.filter((name) => name !== 'smoke');
 for (const name of names)
   if (RELEASES[name] === undefined) fail(`${name} is no kernel: expected ${Object.keys(RELEASES).join(', ')}`);
+const differences = tablesThatDiffer(headers());
+for (const difference of differences) console.log(`# ${difference}`);
 installEmulator();
 const wanted = names.length > 0 ? names : Object.keys(RELEASES);
 const folder = fs.mkdtempSync(path.join(tmpdir(), 'backplane-kernels-'));
@@ -52,7 +55,7 @@ const image = writeImage(
   programsOf(architecture),
   kernels,
 );
-let failed = 0;
+let failed = differences.length;
 const results: KernelResult[] = [];
 for (const kernel of kernels) if (!(await runOn(kernel))) failed += 1;
 // The table is of all kernels and all tests.
