@@ -30,6 +30,12 @@ export function syscallName(id: bigint, architecture = OWN_ARCHITECTURE): string
   return architecture?.calls.get(id) ?? '';
 }
 
+/** The number of a system call; undefined where there is none of that name. */
+export function syscallNumber(name: string, architecture = OWN_ARCHITECTURE): number | undefined {
+  const [number] = [...(architecture?.calls ?? [])].find(([, each]) => each === name) ?? [];
+  return number === undefined ? undefined : Number(number);
+}
+
 /** The only one on which a call has this number; undefined where there are several, or none. */
 export function architectureOf(call: string, id: bigint): Architecture | undefined {
   const [found, ...others] = Object.values(ARCHITECTURES).filter(({ calls }) => calls.get(id) === call);

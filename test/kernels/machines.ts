@@ -7,6 +7,8 @@ export interface Machine {
   readonly hardware: readonly string[];
   /** On the kernel's command line. */
   readonly words: readonly string[];
+  /** Kernels that are tried unless some are named, by the names that the command line takes. */
+  readonly kernels: readonly string[];
 }
 
 export const MACHINES: Readonly<Record<string, Machine>> = {
@@ -16,6 +18,7 @@ export const MACHINES: Readonly<Record<string, Machine>> = {
     hardware: ['-M', 'q35', '-cpu', 'max'],
     // On a crowded machine the emulated timer may not tick while the kernel looks whether it does, which it must.
     words: ['console=ttyS0', 'no_timer_check'],
+    kernels: ['5.10', '6.1', '6.12', 'newest'],
   },
   arm64: {
     emulator: 'qemu-system-aarch64',
@@ -23,5 +26,6 @@ export const MACHINES: Readonly<Record<string, Machine>> = {
     // Pointers are signed as the hardware does it only with much arithmetic.
     hardware: ['-M', 'virt', '-cpu', 'max,pauth-impdef=on'],
     words: ['console=ttyAMA0'],
+    kernels: ['6.12'],
   },
 };

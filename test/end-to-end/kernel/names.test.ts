@@ -7,8 +7,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { syscallNumber } from '../../../src/architecture/architecture.js';
 import { Bus, cannotTrace, type EventLine } from '../../harness/bus/bus.js';
-import { callNumber } from '../../harness/kernel/call-number.js';
 import { cannotProbeKernel } from '../../harness/kernel/live-kernel.js';
 
 const NAMES = [
@@ -35,7 +35,7 @@ after(async () => {
 
 /** Makes calls by number, of copies of its arguments, as perl gives the address of a text. */
 const CALLS = `
-  my %number = (${NAMES.flatMap((name) => [name, callNumber(name)]).join(', ')});
+  my %number = (${NAMES.flatMap((name) => [name, syscallNumber(name)]).join(', ')});
   sub call { my ($name, @given) = @_; return syscall($number{$name}, @given); }
 `;
 /** The last call of each program: when it was told everything before it was. Its flags are no other's here. */

@@ -11,10 +11,10 @@ import { createServer } from 'node:net';
 import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { syscallNumber } from '../../../src/architecture/architecture.js';
 import { allDefinitions } from '../../../src/sensor-agent/source/probe/definitions.js';
 import { findTracefs } from '../../../src/sensor-agent/source/tracefs/mount.js';
 import { Bus, Command, type EventLine, type Observer } from '../../harness/bus/bus.js';
-import { callNumber } from '../../harness/kernel/call-number.js';
 import { type Call, OWN_MACHINE, tinyProgram } from '../../harness/kernel/tiny-program.js';
 import { until } from '../../harness/until.js';
 
@@ -125,10 +125,10 @@ test('a connection is told at both its ends, with who connected and who accepted
 
 /** By name; where this architecture has only the newer one that does the same, that. */
 function call(name: string, ...args: Arguments): Call {
-  const number = callNumber(name);
+  const number = syscallNumber(name);
   if (number !== undefined) return [number, ...args];
   const [newer, ...given] = NEWER[name]!(args);
-  return [callNumber(newer)!, ...given];
+  return [syscallNumber(newer)!, ...given];
 }
 
 const AT_FDCWD = -100;
@@ -272,7 +272,7 @@ test('every operation on files is told, by every call that there is for it', asy
   const probed = operations();
   // Where its probe is not, the removal of a directory by unlinkat is an unlink.
   const typed = calls.map(([name, [number]]) =>
-    name === 'rmdir' && number === callNumber('unlinkat') && !probed.includes(name) ? 'unlink' : name,
+    name === 'rmdir' && number === syscallNumber('unlinkat') && !probed.includes(name) ? 'unlink' : name,
   );
   const own = observer.events.filter(({ process: one, type }) => one?.pid === pid && type !== 'file.open');
   assert.deepEqual(

@@ -18,13 +18,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { syscallNumber } from '../../../../src/architecture/architecture.js';
 import { define, definitionsOf, probeGroup, undefine } from '../../../../src/sensor-agent/source/probe/definitions.js';
 import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js';
 import { EXEC_WAYS, ExecProbe, type ExecWay } from '../../../../src/sensor-agent/source/probe/exec-probe.js';
 import { within } from '../../../../src/sensor-agent/source/probe/linker-points.js';
 import { undefinePoints } from '../../../../src/sensor-agent/source/probe/recorded-points.js';
 import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
-import { callNumber } from '../../../harness/kernel/call-number.js';
 import { liveTracefs, probeOptions, type Recording } from '../../../harness/kernel/live-kernel.js';
 import { OWN_MACHINE, tinyProgram } from '../../../harness/kernel/tiny-program.js';
 import { until } from '../../../harness/until.js';
@@ -142,7 +142,7 @@ by(EXEC_WAYS, 'arguments beyond the copy are cut and said to be, or read while t
 
 /** exit(STATUS), without a linker. */
 function staticProgram(status = 0): Buffer {
-  return tinyProgram(OWN_MACHINE!, [[callNumber('exit')!, status]]);
+  return tinyProgram(OWN_MACHINE!, [[syscallNumber('exit')!, status]]);
 }
 
 by(
