@@ -1,7 +1,9 @@
 /** The tables of the architectures, by what the kernel's headers have; `npm run test:kernels` compares all of it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { ARCHITECTURES, architectureOf, syscallName } from '../../src/architecture/architecture.js';
+import { mergeEvents, readCapture } from '../../src/sensor-agent/source/pages/capture.js';
 import { commandName } from '../../src/text/command-names.js';
 
 const { x64, arm64 } = ARCHITECTURES;
@@ -26,6 +28,23 @@ test('system calls are named, on both architectures', () => {
   }
   assert.equal(syscallName(-1n, x64), '');
   assert.equal(syscallName(2n ** 62n, x64), '');
+});
+
+test('system calls of a capture from arm64 have the names that its kernel gave them', () => {
+  const capture = fileURLToPath(new URL('../../../test/fixtures/ftrace/arm64-4k', import.meta.url));
+  const { formats, lanes } = readCapture(capture);
+  const named = new Set<string>();
+  for (const event of mergeEvents(lanes)) {
+    const format = formats.byId(event.id)!;
+    const values = format.decode(event.page, event.at, event.length);
+    const [, kernels] = /^sys_enter_(\w+)$/.exec(format.name) ?? [];
+    if (kernels !== undefined) {
+      assert.equal(syscallName(BigInt(values['__syscall_nr'] as number), arm64), kernels);
+      named.add(kernels);
+    }
+    if (format.name === 'sys_enter') assert.notEqual(syscallName(values['id'] as bigint, arm64), '');
+  }
+  assert.ok(named.size >= 10, [...named].join());
 });
 
 test('a call and its number tell the architecture where only one has it so', () => {
