@@ -30,7 +30,18 @@ export interface Kernel {
 /** Of the release whose programs run on every kernel. */
 const PROGRAMS_RELEASE = 'trixie';
 /** What tests start. `perl-base` makes the calls that no command makes. */
-const PROGRAMS = ['bash', 'coreutils', 'dash', 'iproute2', 'libc-bin', 'mount', 'nodejs', 'perl-base', 'util-linux'];
+const PROGRAMS = [
+  'bash',
+  'coreutils',
+  'dash',
+  'iproute2',
+  'libc-bin',
+  'mount',
+  'nodejs',
+  'perl-base',
+  'procps',
+  'util-linux',
+];
 
 /** The folder with a file system of the programs that tests start, and of Node. `architecture`: as Debian names it. */
 export function programsOf(architecture: string): string {
