@@ -1,6 +1,6 @@
 /**
- * Kernels and programs of the distribution's packages, of other releases than this machine's too, unpacked into a cache:
- * nothing is installed but the emulator.
+ * Kernels and programs of the distribution's packages, of other releases and architectures than this machine's too,
+ * unpacked into a cache: nothing is installed but the emulator.
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -27,11 +27,42 @@ export interface Kernel {
   readonly module: string | undefined;
 }
 
+/** Of the release whose programs run on every kernel. */
+const PROGRAMS_RELEASE = 'trixie';
+/** What tests start. `perl-base` makes the calls that no command makes; a build and a clone need `git`, `make` and `tcc`. */
+const PROGRAMS = [
+  'bash',
+  'coreutils',
+  'dash',
+  'git',
+  'iproute2',
+  'libc-bin',
+  'make',
+  'mount',
+  'nodejs',
+  'perl-base',
+  'procps',
+  'strace',
+  'tcc',
+  'util-linux',
+];
+
+/** The folder with a file system of the programs that tests start, and of Node. `architecture`: as Debian names it. */
+export function programsOf(architecture: string): string {
+  return new Release(PROGRAMS_RELEASE, architecture).unpackWhole(PROGRAMS);
+}
+
+/** The folder with the newest kernel's headers, of all architectures. */
+export function headers(): string {
+  return new Release(RELEASES['newest']!, 'amd64').unpack('linux-libc-dev');
+}
+
 /** The kernel of a release. Throws in one line what is missing. */
-export function kernelOf(name: string): Kernel {
-  const apt = new Release(RELEASES[name]!);
-  const [image = ''] = apt.depends('linux-image-amd64').filter((each) => /^linux-image-\d/.test(each));
-  if (image === '') throw new Error(`Debian ${RELEASES[name]} has no linux-image-amd64`);
+export function kernelOf(name: string, architecture: string): Kernel {
+  const apt = new Release(RELEASES[name]!, architecture);
+  const newest = `linux-image-${architecture}`;
+  const [image = ''] = apt.depends(newest).filter((each) => /^linux-image-\d/.test(each));
+  if (image === '') throw new Error(`Debian ${RELEASES[name]} has no ${newest}`);
   // Newer releases keep the kernel in a package of its own.
   const binaries = apt.depends(image).filter((each) => /^linux-binary-\d/.test(each));
   const root = apt.unpack(binaries[0] ?? image);
@@ -45,66 +76,47 @@ export function kernelOf(name: string): Kernel {
   return { release, image: kernel, module: modules.find((file) => fs.existsSync(file)) };
 }
 
-/** Libraries of packages that no program in the guest comes to use: it has its own of C, and no network. */
-const UNUSED = /^lib(c6|curl.*|.*-perl)$/;
-
-/**
- * The folders with the files of packages of this machine's release, and of the libraries that they depend on: what else
- * they ask for, manuals and other languages, the guest does not need.
- */
-export function programsOf(names: readonly string[]): string[] {
-  const apt = new Release(codename());
-  const depends = apt.allDepends(names);
-  const found = new Set(names);
-  for (const name of found) {
-    const libraries = depends.get(name)?.filter((each) => /^z?lib/.test(each) && !UNUSED.test(each)) ?? [];
-    for (const library of libraries) found.add(library);
-  }
-  return [...found].map((name) => apt.unpack(name));
-}
-
-function codename(): string {
-  return /^VERSION_CODENAME=(\S+)/m.exec(fs.readFileSync('/etc/os-release', 'utf8'))?.[1] ?? '';
-}
-
 /** Where this machine has its own packages from: it has those of other releases, too. */
 function mirror(): string {
-  const release = codename();
+  const codename = /^VERSION_CODENAME=(\S+)/m.exec(fs.readFileSync('/etc/os-release', 'utf8'))?.[1] ?? '';
   const folder = '/etc/apt/sources.list.d';
   const files = ['/etc/apt/sources.list', ...fs.readdirSync(folder).map((name) => path.join(folder, name))];
   for (const file of files.filter((each) => fs.existsSync(each))) {
     for (const stanza of fs.readFileSync(file, 'utf8').split(/\n\s*\n/)) {
-      const line = new RegExp(`^deb (?:\\[.*\\] )?(\\S+) ${release} `, 'm').exec(stanza)?.[1];
+      const line = new RegExp(`^deb (?:\\[.*\\] )?(\\S+) ${codename} `, 'm').exec(stanza)?.[1];
       if (line !== undefined) return line;
-      if (new RegExp(`^Suites:.*\\b${release}(\\s|$)`, 'm').test(stanza)) {
+      if (new RegExp(`^Suites:.*\\b${codename}(\\s|$)`, 'm').test(stanza)) {
         const uri = /^URIs:\s*(\S+)/m.exec(stanza)?.[1];
         if (uri !== undefined) return uri;
       }
     }
   }
   throw new Error(
-    `no source of packages of ${release || 'this release'} in /etc/apt: kernels come from Debian's packages`,
+    `no source of packages of ${codename || 'this release'} in /etc/apt: kernels come from Debian's packages`,
   );
 }
 
-/** A release's packages, beside those of this machine. */
+/** A release's packages of an architecture, beside those of this machine. */
 class Release {
   readonly #folder: string;
   readonly #options: readonly string[];
 
-  constructor(release: string) {
-    this.#folder = path.join(CACHE, release);
+  constructor(release: string, architecture: string) {
+    this.#folder = path.join(CACHE, architecture, release);
     if (!fs.existsSync(KEYS)) throw new Error(`${KEYS} is missing: install debian-archive-keyring`);
     for (const made of ['lists/partial', 'archives/partial']) {
       fs.mkdirSync(path.join(this.#folder, made), { recursive: true });
     }
     const sources = path.join(this.#folder, 'sources.list');
     fs.writeFileSync(sources, `deb [signed-by=${KEYS}] ${mirror()} ${release} main\n`);
+    // What this machine has installed, of whatever release, is none of its business.
+    const status = path.join(this.#folder, 'status');
+    fs.writeFileSync(status, '');
     this.#options = [
       ...[`Dir::Etc::SourceList=${sources}`, 'Dir::Etc::SourceParts=/dev/null'],
       ...[`Dir::State::Lists=${this.#folder}/lists`, `Dir::Cache=${this.#folder}`, 'APT::Sandbox::User=root'],
-      // What this machine has installed, of whatever release, is none of its business.
-      'Dir::State::status=/dev/null',
+      `Dir::State::Status=${status}`,
+      ...[`APT::Architecture=${architecture}`, `APT::Architectures=${architecture}`],
     ].flatMap((option) => ['-o', option]);
     this.#update(path.join(this.#folder, 'updated'));
   }
@@ -120,31 +132,28 @@ class Release {
     return [...this.#run('apt-cache', ['depends', name]).matchAll(/Depends: (\S+)/g)].map((match) => match[1]!);
   }
 
-  /** Of packages, and of all that they depend on, what each depends on: asked in one go, as each question takes seconds. */
-  allDepends(names: readonly string[]): Map<string, string[]> {
-    const only = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map(
-      (each) => `--no-${each}`,
-    );
-    const found = new Map<string, string[]>();
-    let of = '';
-    for (const line of this.#run('apt-cache', ['depends', '--recurse', ...only, ...names]).split('\n')) {
-      const depended = /Depends: (\S+)/.exec(line)?.[1];
-      if (depended !== undefined) found.get(of)?.push(depended);
-      else if (/^\S/.test(line)) of = line;
-      if (!found.has(of)) found.set(of, []);
-    }
-    return found;
-  }
-
   /** The folder that holds a package's files. */
   unpack(name: string): string {
+    return this.#unpacked(name, (folder) => this.#run('apt-get', ['download', name], folder));
+  }
+
+  /** The folder that holds the files of packages and of all that they need. */
+  unpackWhole(names: readonly string[]): string {
+    return this.#unpacked(names.join('+'), (folder) => {
+      fs.mkdirSync(path.join(folder, 'partial'));
+      const archives = ['-o', `Dir::Cache::Archives=${folder}`];
+      this.#run('apt-get', [...archives, '-y', '--no-install-recommends', '--download-only', 'install', ...names]);
+    });
+  }
+
+  #unpacked(name: string, download: (folder: string) => void): string {
     const target = path.join(this.#folder, 'unpacked', name);
     if (fs.existsSync(target)) return target;
     const making = fs.mkdtempSync(path.join(this.#folder, 'making-'));
     try {
-      this.#run('apt-get', ['download', name], making);
-      const [archive = ''] = fs.readdirSync(making);
-      this.#run('dpkg-deb', ['-x', archive, 'files'], making);
+      download(making);
+      for (const archive of fs.readdirSync(making).filter((file) => file.endsWith('.deb')))
+        this.#run('dpkg-deb', ['-x', archive, 'files'], making);
       fs.mkdirSync(path.dirname(target), { recursive: true });
       fs.renameSync(path.join(making, 'files'), target);
     } finally {

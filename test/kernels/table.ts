@@ -30,14 +30,15 @@ const CELL_CHARACTERS_MAX = 120;
 
 const HEAD = `# Kernels
 
-What the sensor was tried on: kernels of Debian, in software emulation, by \`npm run test:kernels\`, which writes this
-table. "passed" are tests by content: every kind of event and of program, those that end at once, static ones, 32-bit ones,
-scripts, containers', after \`kill -9\`, and the arguments of an unprivileged user who tries to harm whoever copies them. A name in brackets is where the kernel copies
+What the sensor was tried on: kernels of Debian, in software emulation, by \`npm run test:kernels\`, which writes these
+tables (\`-- --arch arm64\` that of arm64). "passed" are tests by content: every kind of event and of program, those that end at once, static ones, 32-bit ones
+(on amd64), scripts, containers', after \`kill -9\`, and the arguments of an unprivileged user who tries to harm whoever copies them. A name in brackets is where the kernel copies
 arguments; the first that holds is used. Costs of kprobes are not measured on hardware.
 
 `;
 
-export function writeTable(path: string, results: readonly KernelResult[]): void {
+/** Replaces the table of an architecture; those of others stay. */
+export function writeTable(path: string, architecture: string, results: readonly KernelResult[]): void {
   const rows = [
     ['', ...results.map(({ release }) => `Linux ${release}`)],
     ['---', ...results.map(() => '---')],
@@ -47,7 +48,11 @@ export function writeTable(path: string, results: readonly KernelResult[]): void
       ...results.map(({ tests }) => tests.find((test) => test.title === title)?.state ?? ''),
     ]),
   ];
-  fs.writeFileSync(path, `${HEAD}${rows.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}\n`);
+  const [, ...there] = fs.readFileSync(path, 'utf8').split(/^## /m);
+  const sections = new Map(there.map((section) => [section.slice(0, section.indexOf('\n')), section.trimEnd()]));
+  sections.set(architecture, `${architecture}\n\n${rows.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}`);
+  const all = [...sections].sort(([one], [other]) => (one < other ? -1 : 1));
+  fs.writeFileSync(path, `${HEAD}${all.map(([, section]) => `## ${section}\n`).join('\n')}`);
 }
 
 function checkCell(check: { readonly state: string; readonly detail: string } | undefined): string {

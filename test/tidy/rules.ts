@@ -125,7 +125,7 @@ export function truncatedDefinitions(files: Files): string[] {
 
 /** Layers, lowest first. A file imports from its own layer's folder or from a lower layer. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['limits', 'errors', 'nanoseconds'],
+  ['limits', 'errors', 'nanoseconds', 'architecture'],
   ['text', 'package-files'],
   ['metrics'],
   ['flow', 'wire'],

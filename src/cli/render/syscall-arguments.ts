@@ -3,26 +3,24 @@
  * behind pointers was not recorded.
  */
 import { constants } from 'node:os';
+import { type Architecture, architectureOf } from '../../architecture/architecture.js';
+import type { Flags, Names } from '../../architecture/tables.js';
 import { commandName } from '../../text/command-names.js';
 import {
   CLONE_FLAGS,
-  type Flags,
   FSOPEN_FLAGS,
   MEMFD_FLAGS,
   MOUNT_FLAGS,
   MOVE_MOUNT_FLAGS,
-  type Names,
-  OPEN_FLAGS,
-  OPEN_FLAGS_ARM64,
-  OPEN_FLAGS_X86,
+  openFlagsOf,
   PRCTL_OPTIONS,
   RENAME_FLAGS,
   UMOUNT_FLAGS,
   UNLINK_FLAGS,
 } from './syscall-constants.js';
 
-/** Formats an argument register of 64 bits without a sign. `id`: the call's number, which differs by architecture. */
-type Kind = (register: bigint, id: bigint) => string;
+/** Formats an argument register of 64 bits without a sign, of a machine of that architecture, where it is known. */
+type Kind = (register: bigint, architecture: Architecture | undefined) => string;
 
 const SMALL = 1n << 20n;
 const AT_FDCWD = -100n;
@@ -65,11 +63,11 @@ function signalText(number: bigint): string {
 const signal: Kind = (register) => signalText(BigInt.asIntN(32, register));
 
 function oneOf(names: Names): Kind {
-  return (register) => names.get(BigInt.asUintN(32, register)) ?? unknown(register, 0n);
+  return (register) => names.get(BigInt.asUintN(32, register)) ?? unknown(register, undefined);
 }
 
 function commandOf(call: string): Kind {
-  return (register) => commandName(call, register) || unknown(register, 0n);
+  return (register, architecture) => commandName(call, register, architecture) || unknown(register, undefined);
 }
 
 /** `A|B|0x400`: bits without a name stay a number; none is 0. */
@@ -102,19 +100,11 @@ const cloneFlags: Kind = (register) => {
   return flags === '0' ? signalText(ending) : `${flags}|${signalText(ending)}`;
 };
 
-/** Numbers of calls that are x86-64's only, or arm64's: a few of their flags differ. */
-const X86_OPENS: ReadonlySet<bigint> = new Set([2n, 257n]);
-const ARM64_OPENAT = 56n;
-
-/** Of no architecture: flags whose numbers differ are shown as numbers. */
-const UNKNOWN_CALL = -1n;
-
-const openFlags: Kind = (register, id) => {
+const openFlags: Kind = (register, architecture) => {
   const flags = BigInt.asUintN(32, register);
-  const own = X86_OPENS.has(id) ? OPEN_FLAGS_X86 : id === ARM64_OPENAT ? OPEN_FLAGS_ARM64 : [];
   const rest = flags & ~O_ACCMODE;
   const access = ACCESS_MODES[Number(flags & O_ACCMODE)]!;
-  return rest === 0n ? access : `${access}|${bits(rest, [...own, ...OPEN_FLAGS])}`;
+  return rest === 0n ? access : `${access}|${bits(rest, openFlagsOf(architecture))}`;
 };
 
 const PROCESS_VM: readonly Kind[] = [int, pointer, size, pointer, size, size];
@@ -197,14 +187,15 @@ export function argumentsText(
   registers: readonly bigint[],
   texts: ReadonlyMap<number, string> = new Map(),
 ): string {
+  const architecture = architectureOf(name, id);
   const kinds = Object.hasOwn(CALLS, name) ? CALLS[name] : undefined;
   const shown = kinds === undefined ? registers : registers.slice(0, kinds.length);
-  return shown.map((register, at) => texts.get(at) ?? (kinds?.[at] ?? unknown)(register, id)).join(', ');
+  return shown.map((register, at) => texts.get(at) ?? (kinds?.[at] ?? unknown)(register, architecture)).join(', ');
 }
 
-/** Flags of `file.*` events, which the call took. */
+/** Flags of `file.*` events, which the call took. Those whose values differ by architecture are shown as numbers. */
 export function fileFlagsText(type: string, flags: bigint): string {
-  if (type === 'file.open') return openFlags(flags, UNKNOWN_CALL);
+  if (type === 'file.open') return openFlags(flags, undefined);
   if (type === 'file.unlink') return bits(flags, UNLINK_FLAGS);
   return type === 'file.rename' ? bits(flags, RENAME_FLAGS) : `0x${flags.toString(16)}`;
 }

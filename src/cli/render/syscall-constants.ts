@@ -1,9 +1,7 @@
 /** Names that the kernel's headers give to arguments of system calls. */
 
-/** By value. */
-export type Names = ReadonlyMap<bigint, string>;
-/** Names with their bits; flags of several bits come before the flags that they contain. */
-export type Flags = readonly (readonly [string, bigint])[];
+import type { Architecture } from '../../architecture/architecture.js';
+import type { Flags, Names } from '../../architecture/tables.js';
 
 /** include/uapi/linux/mount.h */
 export const MOUNT_FLAGS: Flags = [
@@ -80,8 +78,8 @@ export const MEMFD_FLAGS: Flags = [
   ['MFD_EXEC', 0x10n],
 ];
 
-/** include/uapi/asm-generic/fcntl.h: flags with the same value on x86-64 and arm64. */
-export const OPEN_FLAGS: Flags = [
+/** include/uapi/asm-generic/fcntl.h: flags with the same value on all architectures. */
+const OPEN_FLAGS: Flags = [
   ['O_SYNC', 0o4010000n],
   ['O_CREAT', 0o100n],
   ['O_EXCL', 0o200n],
@@ -95,24 +93,14 @@ export const OPEN_FLAGS: Flags = [
   ['O_CLOEXEC', 0o2000000n],
   ['O_PATH', 0o10000000n],
 ];
+const O_TMPFILE_ALONE = 0o20000000n;
 
-/** Values on x86-64. */
-export const OPEN_FLAGS_X86: Flags = [
-  ['O_TMPFILE', 0o20200000n],
-  ['O_DIRECT', 0o40000n],
-  ['O_LARGEFILE', 0o100000n],
-  ['O_DIRECTORY', 0o200000n],
-  ['O_NOFOLLOW', 0o400000n],
-];
-
-/** arch/arm64/include/uapi/asm/fcntl.h */
-export const OPEN_FLAGS_ARM64: Flags = [
-  ['O_TMPFILE', 0o20040000n],
-  ['O_DIRECTORY', 0o40000n],
-  ['O_NOFOLLOW', 0o100000n],
-  ['O_DIRECT', 0o200000n],
-  ['O_LARGEFILE', 0o400000n],
-];
+/** Without an architecture: those that are the same on all. */
+export function openFlagsOf(architecture: Architecture | undefined): Flags {
+  if (architecture === undefined) return OPEN_FLAGS;
+  const own = Object.entries(architecture.openFlags).map(([name, value]) => [name, BigInt(value)] as const);
+  return [['O_TMPFILE', O_TMPFILE_ALONE | BigInt(architecture.openFlags.O_DIRECTORY)], ...own, ...OPEN_FLAGS];
+}
 
 /** include/uapi/linux/mount.h */
 export const FSOPEN_FLAGS: Flags = [['FSOPEN_CLOEXEC', 1n]];

@@ -4,6 +4,7 @@
  * others need, so they are decoded only where somebody wants their type.
  */
 import { posix } from 'node:path';
+import { syscallName } from '../../architecture/architecture.js';
 import {
   CATALOGUE,
   type CatalogueEntry,
@@ -17,7 +18,6 @@ import type { JoinedCall } from './calls/call-join.js';
 import { callNumbers } from './calls/call-numbers.js';
 import { moduleObject, namedBy } from './calls/named-call.js';
 import type { GivenPaths } from './paths/path-join.js';
-import { syscallName } from './syscall-names.js';
 
 /** Types of the profiles beyond `lite`, by `group/event`; the agent's own points, whose group is the recorder's, by name. */
 export const ON_DEMAND: ReadonlyMap<string, CatalogueEntry> = new Map(

@@ -7,18 +7,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { syscallNumber } from '../../../src/architecture/architecture.js';
 import { Bus, cannotTrace, type EventLine } from '../../harness/bus/bus.js';
 import { cannotProbeKernel } from '../../harness/kernel/live-kernel.js';
 
-/** By the kernel's tables. */
-const NUMBERS: Readonly<Partial<Record<NodeJS.Architecture, Readonly<Record<string, number>>>>> = {
-  x64: { ptrace: 101, mount: 165, umount: 166, memfd: 319, bpf: 321, process_vm_readv: 310 },
-  arm64: { ptrace: 117, mount: 40, umount: 39, memfd: 279, bpf: 280, process_vm_readv: 270 },
-};
-const numbers = { ...NUMBERS[process.arch], move_mount: 429, fsopen: 430, fsconfig: 431, fsmount: 432 };
+const NAMES = [
+  ...['ptrace', 'mount', 'umount2', 'memfd_create', 'bpf', 'process_vm_readv'],
+  ...['move_mount', 'fsopen', 'fsconfig', 'fsmount'],
+];
 const perl = spawnSync('perl', ['-e', '1']).status === 0;
-const skip =
-  cannotTrace || (perl && NUMBERS[process.arch] !== undefined ? false : 'perl is missing: it makes the calls');
+const skip = cannotTrace || (perl ? false : 'perl is missing: it makes the calls');
 const skipNames = skip || cannotProbeKernel();
 const MARK = randomBytes(4).toString('hex');
 
@@ -37,12 +35,12 @@ after(async () => {
 
 /** Makes calls by number, of copies of its arguments, as perl gives the address of a text. */
 const CALLS = `
-  my %number = (${Object.entries(numbers).flat().join(', ')});
+  my %number = (${NAMES.flatMap((name) => [name, syscallNumber(name)]).join(', ')});
   sub call { my ($name, @given) = @_; return syscall($number{$name}, @given); }
 `;
 /** The last call of each program: when it was told everything before it was. Its flags are no other's here. */
 const END_FLAGS = 3;
-const ENDS = `call('memfd', "end-${MARK}", ${END_FLAGS});`;
+const ENDS = `call('memfd_create', "end-${MARK}", ${END_FLAGS});`;
 
 /** Runs a program in perl; `prefix`: what starts it, as the same process. */
 function run(program: string, prefix: readonly string[] = [], args: readonly string[] = []): number {
@@ -164,7 +162,7 @@ const MOUNTS = `
   mkdir "$dir/bound/inner";
   chdir "$dir/bound";
   call('mount', "relative-${MARK}", 'inner', 'tmpfs', 0, 0) == 0 or die "relative: $!";
-  call('umount', 'inner', 0) == 0 or die "umount: $!";
+  call('umount2', 'inner', 0) == 0 or die "umount: $!";
   call('mount', "none-${MARK}", "$dir/none", 'tmpfs', 0, 0);
   call('mount', "none-${MARK}", "$dir/new", "none-${MARK}", 0, 0);
   my $new = call('fsopen', 'tmpfs', 0);
@@ -224,10 +222,10 @@ test('a memfd is told with its name and the call with its result, live as in his
   skip: skipNames,
 }, async () => {
   const program = `
-    call('memfd', "plain-${MARK}", 1) > 0 or die "memfd: $!";
-    call('memfd', '', 0) > 0 or die "memfd without a name: $!";
-    call('memfd', 'x' x 250, 0);
-    call('memfd', "huge-${MARK}", 4);
+    call('memfd_create', "plain-${MARK}", 1) > 0 or die "memfd: $!";
+    call('memfd_create', '', 0) > 0 or die "memfd without a name: $!";
+    call('memfd_create', 'x' x 250, 0);
+    call('memfd_create', "huge-${MARK}", 4);
   `;
   const events = await seen([], () => run(program));
   const told = events.map(({ object, syscall }) => {

@@ -25,7 +25,8 @@ const PROTOCOLS: Record<string, string> = { 6: 'IPPROTO_TCP', 132: 'IPPROTO_SCTP
 type Render = (f: PlainFields) => string;
 const RENDER: Record<string, Render> = {
   sched_process_exec: (f) => `filename=${f.filename} pid=${f.pid} old_pid=${f.old_pid}`,
-  sched_process_exit: (f) => `comm=${f.comm} pid=${f.pid} prio=${f.prio} group_dead=${f.group_dead}`,
+  sched_process_exit: (f) =>
+    `comm=${f.comm} pid=${f.pid} prio=${f.prio}${'group_dead' in f ? ` group_dead=${f.group_dead}` : ''}`,
   sched_process_fork: (f) =>
     `comm=${f.parent_comm} pid=${f.parent_pid} child_comm=${f.child_comm} child_pid=${f.child_pid}`,
   signal_generate: (f) =>
@@ -40,23 +41,21 @@ const RENDER: Record<string, Render> = {
     `oldstate=${TCP_STATES[f.oldstate as number]} newstate=${TCP_STATES[f.newstate as number]}`,
 };
 
-/** What stands behind the time stamp: `sched_process_exit: comm=true ...` or `sys_openat(dfd: ...)`. */
+/**
+ * What stands behind the time stamp: `sched_process_exit: comm=true ...`, or `sys_openat(dfd: ...)`, with arguments as
+ * hexadecimal numbers without a prefix.
+ */
 export function kernelText(event: string, fields: PlainFields): string {
   const render = RENDER[event];
   if (render !== undefined) return `${event}: ${render(fields)}`;
   if (event.startsWith('sys_exit_')) return `${event.replace('_exit', '')} -> 0x${hex(fields.ret)}`;
   if (!event.startsWith('sys_enter_')) throw new Error(`no text form for ${event}`);
   const args = Object.entries(fields).filter(([name]) => name !== '__syscall_nr');
-  return `${event.replace('_enter', '')}(${args.map(([name, value]) => `${name}: ${argument(value)}`).join(', ')})`;
+  return `${event.replace('_enter', '')}(${args.map(([name, value]) => `${name}: ${hex(value)}`).join(', ')})`;
 }
 
 function hex(value: unknown): string {
   return BigInt.asUintN(64, BigInt(value as number | string)).toString(16);
-}
-
-/** The kernel writes arguments below ten without a prefix. */
-function argument(value: unknown): string {
-  return BigInt(value as number | string) < 10n ? String(value) : `0x${hex(value)}`;
 }
 
 function ipv4(value: unknown): string {

@@ -28,9 +28,9 @@ export class OtherTool {
     this.#instance = join(tracefs, 'instances', name);
     // In the place that our own probe has, and elsewhere.
     define(tracefs, `${name}/starts`, linkerPlace(), 'argc=+0(%sp):u64');
-    define(tracefs, `${name}/elsewhere`, `${process.execPath}:0x1000`, 'a=%ax:u64');
+    define(tracefs, `${name}/elsewhere`, `${process.execPath}:0x1000`, 'a=%sp:u64');
     // One that is on nowhere may be removed by anybody.
-    define(tracefs, `${name}/off`, `${process.execPath}:0x1000`, 'a=%ax:u64');
+    define(tracefs, `${name}/off`, `${process.execPath}:0x1000`, 'a=%sp:u64');
     mkdirSync(this.#instance);
     put(join(this.#instance, 'buffer_size_kb'), '128');
     put(join(this.#instance, 'trace_clock'), 'mono');

@@ -9,18 +9,21 @@ interface Machine {
   readonly elf: number;
   readonly wordBytes: 4 | 8;
   readonly base: number;
-  /** Instructions that put a value into a register: the call's number, then its arguments. */
-  readonly registers: readonly string[];
+  /** Instructions that put a value into a register: 0 is that of the call's number, then those of its arguments. */
+  readonly move: (register: number, value: bigint) => Buffer;
   readonly call: string;
   readonly exit: number;
 }
+
+const X64_REGISTERS = ['48b8', '48bf', '48be', '48ba', '49ba', '49b8', '49b9'];
+const I386_REGISTERS = ['b8', 'bb', 'b9', 'ba', 'be', 'bf'];
 
 const MACHINES = {
   x64: {
     elf: 62,
     wordBytes: 8,
     base: 0x40_0000,
-    registers: ['48b8', '48bf', '48be', '48ba', '49ba', '49b8', '49b9'],
+    move: (register, value) => Buffer.concat([Buffer.from(X64_REGISTERS[register]!, 'hex'), word(value, 8)]),
     call: '0f05',
     exit: 60,
   },
@@ -28,14 +31,44 @@ const MACHINES = {
     elf: 3,
     wordBytes: 4,
     base: 0x0804_8000,
-    registers: ['b8', 'bb', 'b9', 'ba', 'be', 'bf'],
+    move: (register, value) => Buffer.concat([Buffer.from(I386_REGISTERS[register]!, 'hex'), word(value, 4)]),
     call: 'cd80',
     exit: 1,
   },
+  arm64: {
+    elf: 183,
+    wordBytes: 8,
+    base: 0x40_0000,
+    move: movesArm64,
+    call: '010000d4',
+    exit: 93,
+  },
 } as const satisfies Record<string, Machine>;
+
+function word(value: bigint, bytes: 4 | 8): Buffer {
+  const all = Buffer.alloc(8);
+  all.writeBigUInt64LE(BigInt.asUintN(64, value));
+  return all.subarray(0, bytes);
+}
+
+const [MOVZ, MOVK] = [0xd280_0000, 0xf280_0000];
+
+/** Sixteen bits by each of four instructions; the call's number is in x8, its arguments from x0 on. */
+function movesArm64(register: number, value: bigint): Buffer {
+  const code = Buffer.alloc(16);
+  for (let part = 0; part < 4; part += 1) {
+    const bits = Number(BigInt.asUintN(16, value >> BigInt(16 * part)));
+    const instruction = (part === 0 ? MOVZ : MOVK) + part * 0x20_0000 + bits * 32 + (register === 0 ? 8 : register - 1);
+    code.writeUInt32LE(instruction, 4 * part);
+  }
+  return code;
+}
 
 /** The number of a call, then its arguments; a text is given as its address. */
 export type Call = readonly [number: number, ...args: (number | bigint | string)[]];
+
+/** What programs of this machine are for; undefined where none can be made. */
+export const OWN_MACHINE = (['x64', 'arm64'] as const).find((name) => name === process.arch);
 
 /** Makes the calls one after the other, whatever they return, and exits with 0. */
 export function tinyProgram(name: keyof typeof MACHINES, calls: readonly Call[]): Buffer {
@@ -53,12 +86,8 @@ export function tinyProgram(name: keyof typeof MACHINES, calls: readonly Call[])
   return Buffer.concat([header(machine, headerBytes, headerBytes + code.length + texts.length), code, texts]);
 }
 
-function encode({ registers, wordBytes, call }: Machine, values: Call, place: (text: string) => number): Buffer {
-  const moves = values.flatMap((value, at) => {
-    const word = Buffer.alloc(8);
-    word.writeBigUInt64LE(BigInt.asUintN(64, BigInt(typeof value === 'string' ? place(value) : value)));
-    return [Buffer.from(registers[at]!, 'hex'), word.subarray(0, wordBytes)];
-  });
+function encode({ move, call }: Machine, values: Call, place: (text: string) => number): Buffer {
+  const moves = values.map((value, at) => move(at, BigInt(typeof value === 'string' ? place(value) : value)));
   return Buffer.concat([...moves, Buffer.from(call, 'hex')]);
 }
 

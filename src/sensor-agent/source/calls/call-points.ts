@@ -6,11 +6,11 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { CATALOGUE } from '../../../subscriptions/pushdown/catalogue.js';
 import { placeFetch } from '../paths/place-fetch.js';
 import { type KernelTypes, kernelTypes } from '../probe/btf.js';
 import { allDefinitions, define, recordedGroup } from '../probe/definitions.js';
-import { ARGUMENTS } from '../probe/proof.js';
 
 interface CallPoint {
   /** The event's, as the catalogue has it. */
@@ -121,7 +121,7 @@ export function defineCallPoints(tracefs: string, recorderId: string): CallPoint
   const there = allDefinitions(tracefs) ?? [];
   const missing = POINTS.filter(({ name }) => !there.includes(`${group}/${name}`));
   const refused = new Map<string, string>();
-  const registers = ARGUMENTS[process.arch];
+  const registers = OWN_ARCHITECTURE?.registers;
   const hasProbes = registers !== undefined && existsSync(join(tracefs, 'kprobe_events'));
   const types = hasProbes && missing.length > 0 ? kernelTypes() : undefined;
   for (const point of missing) {

@@ -10,9 +10,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
+import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { kernelTypes } from '../probe/btf.js';
 import { allDefinitions, define, queriesGroup, recordedGroup, trialGroup, undefineAll } from '../probe/definitions.js';
-import { ARGUMENTS, withProof } from '../probe/proof.js';
+import { withProof } from '../probe/proof.js';
 import { put } from '../tracefs/put.js';
 
 /** A socket begins with its sock_common. */
@@ -46,7 +47,7 @@ export interface DatagramPoints {
  * proved them.
  */
 export async function defineDatagramPoints(tracefs: string, recorderId: string): Promise<DatagramPoints> {
-  const registers = ARGUMENTS[process.arch];
+  const registers = OWN_ARCHITECTURE?.registers;
   if (registers === undefined || !existsSync(join(tracefs, 'kprobe_events'))) return none('this kernel has no kprobes');
   const families = hasIpv6() ? [4, 6] : [4];
   const eventOf = ({ name, isSecret }: Point) =>

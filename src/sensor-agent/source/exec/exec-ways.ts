@@ -15,7 +15,7 @@ export interface ExecWay {
 
 /** In the order in which they are tried: the first that holds is used. */
 export const EXEC_WAYS: readonly ExecWay[] = [
-  ...(KERNEL_FUNCTIONS[process.arch] ?? []).map((place) => ({
+  ...KERNEL_FUNCTIONS.map((place) => ({
     name: place.name,
     points: (tracefs: string, group: string) => new KernelPoint(tracefs, group, place),
   })),

@@ -1,9 +1,10 @@
 /** Defines the probes of paths (path-points.ts), and keeps those that told the paths of operations of our own. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { CATALOGUE, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
 import { allDefinitions, recordedGroup, trialGroup } from '../probe/definitions.js';
-import { ARGUMENTS, withProof } from '../probe/proof.js';
+import { withProof } from '../probe/proof.js';
 import { eventsOf, PATH_POINTS, type PathPoint } from './path-points.js';
 import { PathProof } from './path-proof.js';
 
@@ -22,7 +23,7 @@ export interface PathPoints {
  * proved them. Done in the calling thread, some tens of milliseconds.
  */
 export async function definePathPoints(tracefs: string, recorderId: string): Promise<PathPoints> {
-  const registers = ARGUMENTS[process.arch];
+  const registers = OWN_ARCHITECTURE?.registers;
   if (registers === undefined || !existsSync(join(tracefs, 'kprobe_events')))
     return { events: [], refused: all('this kernel has no kprobes') };
   const group = recordedGroup(recorderId);

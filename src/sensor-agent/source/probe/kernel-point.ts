@@ -6,13 +6,14 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Architecture, OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { BackplaneError } from '../../../errors.js';
 import { atLink } from '../places.js';
 import { kernelTypes } from './btf.js';
 import { define, undefine } from './definitions.js';
 import { readExecutable } from './elf.js';
 import type { ExecPoints } from './exec-points.js';
-import { fetchArguments, fetchDigest, MACHINES, type Machine } from './probe-layout.js';
+import { fetchArguments, fetchDigest } from './probe-layout.js';
 
 /** Behind it: the function, and what is fetched. */
 const NAME = 'kernel_exec_';
@@ -24,31 +25,29 @@ export function isKernelPoint(event: string): boolean {
 /** A function of the kernel, and where it is handed the new stack's address. */
 export interface KernelFunction {
   readonly name: string;
-  /** As a fetch argument; undefined where the kernel does not say where that is. */
-  readonly stack: () => string | undefined;
+  /** As a fetch argument, of the arguments' registers; undefined where the kernel does not say where that is. */
+  readonly stack: (argument: Architecture['registers']) => string | undefined;
 }
 
 /**
- * In the order in which they are tried. `start_thread` is inlined on arm64. `finalize_exec` is handed a structure that
- * has the address, `bprm->p`, at another place in each kernel.
+ * In the order in which they are tried. `start_thread` is handed the address; it is inlined on arm64. `finalize_exec` is
+ * handed a structure that has it, `bprm->p`, at another place in each kernel.
  */
-export const KERNEL_FUNCTIONS: Readonly<Partial<Record<NodeJS.Architecture, readonly KernelFunction[]>>> = {
-  x64: [
-    { name: 'start_thread', stack: () => '%dx' },
-    { name: 'finalize_exec', stack: () => ofBinary('%di') },
-  ],
-  arm64: [{ name: 'finalize_exec', stack: () => ofBinary('%x0') }],
-};
-
-function ofBinary(register: string): string | undefined {
-  const offset = kernelTypes()?.offset('linux_binprm', 'p');
-  return offset === undefined ? undefined : `+${offset}(${register})`;
-}
+export const KERNEL_FUNCTIONS: readonly KernelFunction[] = [
+  { name: 'start_thread', stack: ([, , stack]) => stack },
+  {
+    name: 'finalize_exec',
+    stack: ([binary]) => {
+      const offset = kernelTypes()?.offset('linux_binprm', 'p');
+      return offset === undefined ? undefined : `+${offset}(${binary})`;
+    },
+  },
+];
 
 export class KernelPoint implements ExecPoints {
   readonly by = 'kprobe';
   readonly events: string[] = [];
-  readonly #machine: Machine | undefined = MACHINES[process.arch];
+  readonly #architecture: Architecture;
   readonly #tracefs: string;
   readonly #group: string;
   readonly #function: KernelFunction;
@@ -58,15 +57,16 @@ export class KernelPoint implements ExecPoints {
 
   /** Throws `failed_precondition` where there are no kprobes. */
   constructor(tracefs: string, group: string, { name, stack }: KernelFunction) {
-    if (!existsSync(join(tracefs, 'kprobe_events')))
-      throw new BackplaneError('failed_precondition', 'this kernel has no kprobes');
+    if (OWN_ARCHITECTURE === undefined || !existsSync(join(tracefs, 'kprobe_events')))
+      throw new BackplaneError('failed_precondition', `this kernel has no kprobes on ${process.arch}`);
+    this.#architecture = OWN_ARCHITECTURE;
     this.#tracefs = tracefs;
     this.#group = group;
     this.#function = { name, stack };
   }
 
   adopt(event: string, nowNs: bigint): boolean {
-    const address = isKernelPoint(event) ? this.#function.stack() : undefined;
+    const address = isKernelPoint(event) ? this.#function.stack(this.#architecture.registers) : undefined;
     if (address === undefined || event !== this.#event(address)) return false;
     this.events.push(event);
     this.#sinceNs = nowNs;
@@ -75,7 +75,7 @@ export class KernelPoint implements ExecPoints {
 
   define(pid: number, nowNs: bigint, record: (event: string) => void): (timeNs: bigint) => boolean {
     if (this.events.length === 0) this.#defineOnce(nowNs, record);
-    return (timeNs) => this.#sinceNs < timeNs && atLink(pid, 'exe', readExecutable)?.machine === this.#machine?.elf;
+    return (timeNs) => this.#sinceNs < timeNs && atLink(pid, 'exe', readExecutable)?.machine === this.#architecture.elf;
   }
 
   #defineOnce(nowNs: bigint, record: (event: string) => void): void {
@@ -90,7 +90,7 @@ export class KernelPoint implements ExecPoints {
 
   #define(nowNs: bigint, record: (event: string) => void): void {
     const { name, stack } = this.#function;
-    const address = stack();
+    const address = stack(this.#architecture.registers);
     if (address === undefined)
       throw new BackplaneError('failed_precondition', `the kernel does not say where ${name} has the stack`);
     const event = this.#event(address);

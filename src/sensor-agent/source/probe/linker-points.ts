@@ -9,6 +9,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Architecture, OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { BackplaneError } from '../../../errors.js';
 import { EXEC_PROBE_AGAIN_MS, EXEC_PROBES_MAX } from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
@@ -17,7 +18,7 @@ import { pids } from '../process-reader.js';
 import { define, undefine } from './definitions.js';
 import { type Executable, readExecutable } from './elf.js';
 import type { ExecPoints } from './exec-points.js';
-import { fetchArguments, fetchDigest, MACHINES, type Machine } from './probe-layout.js';
+import { fetchArguments, fetchDigest } from './probe-layout.js';
 
 /** An event's: in which file, by its filesystem and by device and inode, at which place, and what is fetched. */
 const NAME = /^exec_(\d+)_(\d+)_[0-9a-f]+_[0-9a-f]+_[0-9a-f]+_([0-9a-f]+)$/;
@@ -37,6 +38,10 @@ interface ProbedFile {
 const REFUSED_MAX = 256;
 /** Where a process uses a filesystem, for its linker's sake. */
 const LINKS = ['root', 'exe'] as const;
+/** The stack pointer, as fetch arguments name it on every architecture. At the first instruction it points to argc. */
+const STACK = '%sp';
+/** Of every linker. */
+const FETCH = fetchArguments(STACK);
 
 export class LinkerPoints implements ExecPoints {
   readonly by = 'uprobe';
@@ -50,18 +55,15 @@ export class LinkerPoints implements ExecPoints {
 
   readonly #tracefs: string;
   readonly #group: string;
-  readonly #machine: Machine;
-  readonly #fetch: string;
+  readonly #architecture: Architecture;
 
   /** Throws `failed_precondition` where there are no uprobes. */
   constructor(tracefs: string, group: string) {
-    const machine = MACHINES[process.arch];
-    if (machine === undefined || !existsSync(join(tracefs, 'uprobe_events')))
+    if (OWN_ARCHITECTURE === undefined || !existsSync(join(tracefs, 'uprobe_events')))
       throw new BackplaneError('failed_precondition', `this kernel has no uprobes on ${process.arch}`);
     this.#tracefs = tracefs;
     this.#group = group;
-    this.#machine = machine;
-    this.#fetch = fetchArguments(machine.stack);
+    this.#architecture = OWN_ARCHITECTURE;
   }
 
   get events(): string[] {
@@ -72,7 +74,7 @@ export class LinkerPoints implements ExecPoints {
   adopt(event: string, nowNs: bigint): boolean {
     const name = event.slice(this.#group.length + 1);
     const [, major, minor, fetch] = NAME.exec(name) ?? [];
-    if (fetch !== fetchDigest(this.#fetch)) return false;
+    if (fetch !== fetchDigest(FETCH)) return false;
     this.#files.set(name, { device: `${major}:${minor}`, event, sinceNs: nowNs, found: undefined });
     return true;
   }
@@ -104,7 +106,7 @@ export class LinkerPoints implements ExecPoints {
     const event = `${this.#group}/${name}`;
     let isDefined = false;
     try {
-      define(this.#tracefs, event, `${pathOf(place)}:0x${entryOffset.toString(16)}`, this.#fetch);
+      define(this.#tracefs, event, `${pathOf(place)}:0x${entryOffset.toString(16)}`, FETCH);
       isDefined = true;
       record(event);
       this.#files.set(name, { device: place.device, event, sinceNs: nowNs, found: undefined });
@@ -178,10 +180,10 @@ export class LinkerPoints implements ExecPoints {
 
   #nameOf(place: Place, { device, inode, entryOffset }: Executable): string {
     const numbers = [device, inode, entryOffset].map((each) => each.toString(16));
-    return `exec_${place.device.replace(':', '_')}_${numbers.join('_')}_${fetchDigest(this.#fetch)}`;
+    return `exec_${place.device.replace(':', '_')}_${numbers.join('_')}_${fetchDigest(FETCH)}`;
   }
 
   #own(file: Executable | undefined): Executable | undefined {
-    return file?.machine === this.#machine.elf ? file : undefined;
+    return file?.machine === this.#architecture.elf ? file : undefined;
   }
 }

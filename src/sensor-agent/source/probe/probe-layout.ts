@@ -18,19 +18,6 @@ const STRING_BLOCKS = 3;
 export const STRINGS_BYTES = STRING_BLOCKS * BLOCK_BYTES;
 assert((WORD_BLOCKS + STRING_BLOCKS) * BLOCK_BYTES <= PROBE_BYTES_MAX);
 
-export interface Machine {
-  /** By ELF's number. */
-  readonly elf: number;
-  /** The stack pointer, as fetch arguments name it. */
-  readonly stack: string;
-}
-
-/** By Node's `process.arch`. At the first instruction the stack pointer points to argc on both. */
-export const MACHINES: Readonly<Partial<Record<NodeJS.Architecture, Machine>>> = {
-  x64: { elf: 62, stack: '%sp' },
-  arm64: { elf: 183, stack: '%sp' },
-};
-
 /**
  * The fetch arguments of a probe. `stack` has the stack's address, in the process's memory: a probe in the kernel can be
  * told that it is there (`+u0(…)`), but then takes no blocks, and on x86-64 and arm64 finds it without.

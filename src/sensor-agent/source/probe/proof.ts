@@ -11,13 +11,6 @@ import { trialGroup, undefineAll } from './definitions.js';
 
 const PROOF_KB_PER_CPU = '64';
 
-/** Registers of a function's arguments. */
-type Registers = readonly [string, string, string, string, string];
-export const ARGUMENTS: Readonly<Partial<Record<NodeJS.Architecture, Registers>>> = {
-  x64: ['%di', '%si', '%dx', '%cx', '%r8'],
-  arm64: ['%x0', '%x1', '%x2', '%x3', '%x4'],
-};
-
 /** Name of the trace instance in which a recorder's probes are proved. */
 export function proofName(recorderId: string): string {
   return `backplane-${recorderId}-proof`;

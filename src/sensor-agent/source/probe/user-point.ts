@@ -3,15 +3,17 @@
  * on, at setuid and the like and at each exec. Where they have the effective user the kernel itself describes (BTF); it
  * is the host's number, whatever the process's user namespace calls it.
  */
+
 import { spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { USER_FIELD } from '../../../subscriptions/pushdown/catalogue.js';
 import { put } from '../tracefs/put.js';
 import { kernelTypes } from './btf.js';
 import { allDefinitions, define, recordedGroup, trialGroup } from './definitions.js';
-import { ARGUMENTS, withProof } from './proof.js';
+import { withProof } from './proof.js';
 
 /** The function, and the event's name. */
 export const USER_POINT = 'commit_creds';
@@ -31,7 +33,7 @@ export async function defineUserPoint(tracefs: string, recorderId: string): Prom
   if (!existsSync(join(tracefs, 'kprobe_events'))) return { event: undefined, problem: 'this kernel has no kprobes' };
   const event = `${recordedGroup(recorderId)}/${USER_POINT}`;
   if (allDefinitions(tracefs)?.includes(event)) return { event, problem: undefined };
-  const [register] = ARGUMENTS[process.arch] ?? [];
+  const [register] = OWN_ARCHITECTURE?.registers ?? [];
   const offset = kernelTypes()?.offset('cred', 'euid');
   if (register === undefined || offset === undefined)
     return { event: undefined, problem: 'the kernel does not say where credentials have the user' };

@@ -4,6 +4,8 @@
  * and services that connect and call the system without end; one step an event,
  * each process on one lane.
  */
+import { OWN_ARCHITECTURE, syscallNumber } from '../../../architecture/architecture.js';
+import { X64 } from '../../../architecture/x64.js';
 import { BUILTIN_FORMATS } from '../builtin-formats.js';
 import type { FieldValue } from '../pages/decoder.js';
 import type { EventFormat } from '../pages/format.js';
@@ -59,8 +61,10 @@ const DEATH: readonly Step[] = [
 const LIFE: readonly Step[] = [...BIRTH, ...CONNECTION, ...DEATH];
 const PROCESS: readonly Step[] = [...BIRTH, ...DEATH];
 
-/** x86-64: read, write, close, futex, epoll_wait, openat. */
-const SYSTEM_CALLS = [0, 1, 3, 202, 232, 257];
+/** Numbers that this machine names. */
+const SYSTEM_CALLS = ['read', 'write', 'close', 'futex', 'epoll_pwait', 'openat'].map(
+  (name) => syscallNumber(name, OWN_ARCHITECTURE ?? X64)!,
+);
 
 /** Event `ordinal` among those of its kind: the same for the same arguments. */
 export function syntheticEvent(

@@ -1,4 +1,5 @@
 /** What the numbers of a call say to people: what it is to do, and to whom. */
+import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { commandName } from '../../../text/command-names.js';
 import type { SyscallContext } from '../../../wire/event/event.js';
 
@@ -20,7 +21,7 @@ const TRACEME = 'PTRACE_TRACEME';
 export function callNumbers(call: string, args: readonly bigint[]): Pick<SyscallContext, 'command' | 'targetPid'> {
   const register = (of: Readonly<Record<string, number>>) => (Object.hasOwn(of, call) ? args[of[call]!] : undefined);
   const [commanded, target] = [register(COMMANDS), register(TARGETS)];
-  const command = commanded === undefined ? '' : commandName(call, commanded);
+  const command = commanded === undefined ? '' : commandName(call, commanded, OWN_ARCHITECTURE);
   return {
     ...(command === '' ? {} : { command }),
     ...(target === undefined || command === TRACEME ? {} : { targetPid: Number(BigInt.asIntN(32, target)) }),

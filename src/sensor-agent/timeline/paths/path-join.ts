@@ -3,6 +3,7 @@
  * the same thread is in. An open begins, is given its path, and returns; what a thread is given outside of one, as it
  * starts a program or works for io_uring, is nobody's. Of other operations the paths stand right before the call.
  */
+import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { FILE_PATHS_BYTES_MAX, PATH_JOIN_THREADS_MAX } from '../../../limits.js';
 import { isPathEvent, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
 import { copiedText } from '../../source/pages/copied-text.js';
@@ -34,8 +35,8 @@ interface Open {
 
 const OPEN_BEGINS = /^sys_enter_(?:open|openat|openat2|creat)$/;
 const OPEN_PATH = pathEvent('open');
-/** The kernel adds it to every open of a 64-bit program: O_LARGEFILE. */
-const ADDED_FLAGS: Readonly<Partial<Record<NodeJS.Architecture, number>>> = { x64: 0x8000, arm64: 0x2_0000 };
+/** The kernel adds it to every open of a 64-bit program. */
+const ADDED_FLAG = OWN_ARCHITECTURE?.openFlags.O_LARGEFILE ?? 0;
 
 export class PathJoin {
   readonly #opens = new BoundedMap<number, Open>(PATH_JOIN_THREADS_MAX);
@@ -60,7 +61,7 @@ export class PathJoin {
   #opened(threadId: number, values: FieldValues): void {
     const open = this.#opens.get(threadId);
     if (open === undefined || open.given !== undefined) return;
-    const asked = narrow(values['flags']) & ~(ADDED_FLAGS[process.arch] ?? 0);
+    const asked = narrow(values['flags']) & ~ADDED_FLAG;
     const { flags = asked, mode = narrow(values['mode']) } = open;
     open.given = { ...textsOf(values), flags, mode };
   }

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { OWN_ARCHITECTURE } from '../../../../src/architecture/architecture.js';
 import { CALL_POINTS, defineCallPoints, unnamedOf } from '../../../../src/sensor-agent/source/calls/call-points.js';
 import { kernelTypes } from '../../../../src/sensor-agent/source/probe/btf.js';
 import { allDefinitions, recordedGroup } from '../../../../src/sensor-agent/source/probe/definitions.js';
@@ -67,7 +68,7 @@ test('each is defined once, after those of others, or says why it is not', {
     for (const cause of refused.values()) assert.match(cause, /^\w/);
     assert.deepEqual(names(lines().map((line) => line.split(' ')[0]!.slice(2))), names(events));
     for (const line of lines()) assert.ok(line.length < 4_094, `${line.length} characters`);
-    const [source, type] = process.arch === 'x64' ? ['%di', '%dx'] : ['%x0', '%x2'];
+    const [source, , type] = OWN_ARCHITECTURE!.registers;
     if (!refused.has('name_mount'))
       assert.ok(
         lines().includes(`p:${GROUP}/name_mount path_mount source=+0(${source}):string type=+0(${type}):string`),

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { syscallNumber } from '../../../../src/architecture/architecture.js';
 import { EXEC_LONG_READ_MS } from '../../../../src/limits.js';
 import { EXEC_WAYS, type ExecWay } from '../../../../src/sensor-agent/source/exec/exec-ways.js';
 import { atName } from '../../../../src/sensor-agent/source/places.js';
@@ -30,6 +31,7 @@ import {
   options,
 } from '../../../harness/kernel/exec-ways.js';
 import { linkerPlace } from '../../../harness/kernel/other-tool.js';
+import { OWN_MACHINE, tinyProgram } from '../../../harness/kernel/tiny-program.js';
 import { until } from '../../../harness/until.js';
 
 const AGENT = fileURLToPath(new URL('../../../harness/kernel/agent-process.js', import.meta.url));
@@ -123,41 +125,16 @@ by(EXEC_WAYS, 'where there was a program with more arguments than are copied, th
   assert.equal(marked(seen, own)[0]!.process!.argsTruncated, undefined);
 });
 
-/** exit(STATUS), without a linker: a header, one segment, and `mov edi, STATUS; mov eax, 60; syscall`. */
+/** exit(STATUS), without a linker. */
 function staticProgram(status = 0): Buffer {
-  const code = Buffer.from(`bf0${status}000000b83c0000000f05`, 'hex');
-  const bytes = Buffer.alloc(120 + code.length);
-  Buffer.from('7f454c46020101', 'hex').copy(bytes);
-  bytes.writeUInt16LE(2, 16);
-  bytes.writeUInt16LE(62, 18);
-  bytes.writeUInt32LE(1, 20);
-  bytes.writeBigUInt64LE(0x400078n, 24);
-  bytes.writeBigUInt64LE(64n, 32);
-  for (const [at, value] of [
-    [52, 64],
-    [54, 56],
-    [56, 1],
-  ] as const)
-    bytes.writeUInt16LE(value, at);
-  bytes.writeUInt32LE(1, 64);
-  bytes.writeUInt32LE(5, 68);
-  for (const [at, value] of [
-    [80, 0x400000],
-    [88, 0x400000],
-    [96, bytes.length],
-    [104, bytes.length],
-    [112, 4096],
-  ] as const)
-    bytes.writeBigUInt64LE(BigInt(value), at);
-  code.copy(bytes, 120);
-  return bytes;
+  return tinyProgram(OWN_MACHINE!, [[syscallNumber('exit')!, status]]);
 }
 
 by(
   LINKERS,
   'a program without a linker has no probe: it is altered by nobody, and looked up while it lives',
   async (way, t) => {
-    if (process.arch !== 'x64') return t.skip('the program is for x86-64');
+    if (OWN_MACHINE === undefined) return t.skip('no program can be made for this architecture');
     const { seen, recorderId } = await opened(way);
     const before = defined(probeGroup(recorderId));
     const file = join(scratch(), `static-${mark()}`);
@@ -181,7 +158,7 @@ by(
 );
 
 by(KERNEL, 'a program without a linker comes with its arguments, from the first time on', async (way, t) => {
-  if (process.arch !== 'x64') return t.skip('the program is for x86-64');
+  if (OWN_MACHINE === undefined) return t.skip('no program can be made for this architecture');
   const { seen } = await opened(way);
   const [own, file] = [mark(), join(scratch(), 'static')];
   writeFileSync(file, staticProgram());
@@ -366,7 +343,7 @@ by(LINKERS, 'a new linker is found among many programs that have none and have e
   const root = containerRoot();
   if (root === undefined) return t.skip('needs a root of its own');
   cleanups.push(() => spawnSync('umount', ['-l', root]));
-  if (process.arch !== 'x64') return t.skip('the program is for x86-64');
+  if (OWN_MACHINE === undefined) return t.skip('no program can be made for this architecture');
   const file = join(scratch(), 'static');
   writeFileSync(file, staticProgram());
   chmodSync(file, 0o755);

@@ -10,7 +10,7 @@ import { PageWriter } from '../../../../src/sensor-agent/source/synthetic/page-w
 
 const FIXTURES = fileURLToPath(new URL('../../../../../test/fixtures/ftrace/', import.meta.url));
 
-for (const name of ['lite-4k', 'syscalls-64k', 'overflow-4k']) {
+for (const name of ['lite-4k', 'syscalls-64k', 'overflow-4k', 'arm64-4k']) {
   test(`${name}: rewritten events are entries of the same length, time and values`, () => {
     const { formats, lanes } = readCapture(`${FIXTURES}${name}`);
     const writer = new PageWriter(65_536);
