@@ -21,6 +21,7 @@ const TESTS = [
   ...SMOKE,
   'sensor-agent/source/probe/exec-probe',
   'kernels/inside/attack',
+  'kernels/inside/opens',
   'end-to-end/kernel/exits',
   'end-to-end/kernel/accepts',
   'sensor-agent/source/calls/call-points',

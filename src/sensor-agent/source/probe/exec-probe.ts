@@ -181,9 +181,10 @@ export class ExecProbe {
     return this.#copiedNs;
   }
 
-  /** Whether a program of our own comes back whole. */
+  /** Whether a program of our own comes back whole, once what somebody removed is there again. */
   async holds(): Promise<boolean> {
     try {
+      this.#restore();
       await this.prove();
       return true;
     } catch {
