@@ -120,6 +120,8 @@ function removed(path: string): boolean {
   }
 }
 
+/** Node as distributions build it changes users only without io_uring. */
+const NODE = ['env', 'UV_USE_IO_URING=0', process.execPath] as const;
 /** Root that becomes somebody else, and itself again: by the effective user alone, which is what counts. */
 const BECOMES = `
 const { connect } = require('net');
@@ -132,7 +134,7 @@ require('readline').createInterface({ input: process.stdin }).on('line', (line) 
 
 test('a process that becomes another user without an exec is told as that', { skip }, async () => {
   const observer = await follows();
-  const { pid, tell } = started(process.execPath, '-e', BECOMES);
+  const { pid, tell } = started(...NODE, '-e', BECOMES);
   for (const user of [0, 65_534, 0, 12_345]) {
     const seen = connectsAgain(observer, pid);
     tell(`${user} ${host} ${port}`);
@@ -149,7 +151,7 @@ test('a process that is another user for a moment only is told as that, where th
   skip: skip || cannotProbeKernel(),
 }, async () => {
   const observer = await follows();
-  const { pid, tell } = started(process.execPath, '-e', FOR_A_MOMENT);
+  const { pid, tell } = started(...NODE, '-e', FOR_A_MOMENT);
   for (const user of [65_534, 12_345]) {
     const seen = connectsAgain(observer, pid);
     tell(`${user} ${host} ${port}`);
