@@ -77,6 +77,12 @@ test('a browser that comes back goes on behind its last id, whatever its URL say
     const { response, text } = await whole('since=1h', lastId);
     assert.deepEqual([response.status, text], [204, ''], lastId);
   }
+  // Nothing of another subscription has come.
+  const other = await whole('since=1h&filter=process.pid%3D%3D1', done);
+  assert.deepEqual(
+    other.events.map(({ event, data }) => [event, (data as Problem).code]),
+    [['problem', 'cursor_invalid']],
+  );
   // A replay's end is where live events begin.
   const live = await listen('since=1h&follow=true', done);
   await until('accepted', () => live.events.length > 0);

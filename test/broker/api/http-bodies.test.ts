@@ -57,7 +57,7 @@ test('what is no field, of another type or given twice is refused, with the fiel
     [{ follow: 'true' }, /^follow: must be true or false, got "true"$/, 'follow'],
     [{ last: -1 }, /^last: must be a whole number from 0 to 4294967295, got -1$/, 'last'],
     [{ limit: 1.5 }, /^limit: must be a whole number/, 'limit'],
-    [{ limit: 1e20 }, /^limit: must be a whole number/, 'limit'],
+    [{ limit: 2 ** 53 }, /^limit: must be text beyond 9007199254740991, got 9007199254740992$/, 'limit'],
     [{ limit: '18446744073709551616' }, /^limit: must be a whole number/, 'limit'],
     [{ limit: '1e3' }, /^limit: must be a whole number/, 'limit'],
     [{ lagMax: '1s', lag_max: '1s' }, /^lag_max: is given twice, by both of its names$/, 'lag_max'],

@@ -103,11 +103,11 @@ function resumed(request: SubscriptionRequest, cursor: string): SubscriptionRequ
   return { ...request, cursor, since: undefined, last: undefined };
 }
 
-/** Whether a browser comes back to a replay of which it has everything. */
-function isOver({ cursor, window }: CheckedSubscription): boolean {
+/** Whether a browser comes back to a replay of which it has everything. A cursor of another one is refused later. */
+function isOver({ cursor, window, predicate }: CheckedSubscription): boolean {
   if (window.follow) return false;
-  const { history } = decodeCursor(cursor);
-  return history !== undefined && isWindowEnd(history);
+  const { history, predicateId } = decodeCursor(cursor);
+  return predicateId === predicate.id && history !== undefined && isWindowEnd(history);
 }
 
 /** Browsers stop asking after 204 only. */
