@@ -174,6 +174,8 @@ test('a histogram counts what a filter matches, by time and topic, and says what
     [{ subscription: {} }, 'subscription.since'],
     [{ subscription: { since: '1h', follow: true } }, 'subscription.follow'],
     [{ subscription: { since: '1h', limit: 5 } }, 'subscription.limit'],
+    [{ subscription: { since: '1h', fields: ['proces.pid'] } }, 'subscription.fields'],
+    [{ subscription: { since: '1h', throttleBy: ['node'] } }, 'subscription.throttle_by'],
     [{ subscription: { since: '1h' }, buckets: 241 }, 'buckets'],
   ] as const)
     assert.equal((await counted(body)).field, field);
