@@ -131,6 +131,10 @@ test('who has no token, or asks by POST, sees the status', async () => {
   const stream = await post({ topics: ['process'], since: '1h', limit: 2 });
   await until('the end', () => stream.done);
   assert.deepEqual([stream.pids, stream.events.at(-1)?.event], [[1, 2], 'end']);
+  const { cursor } = stream.events.at(-1)!.data as Item;
+  const other = await post({ topics: ['network'], cursor });
+  await until('its answer', () => other.done);
+  assert.deepEqual([other.response.status, /"code":"(\w+)"/.exec(other.text)?.[1]], [400, 'cursor_invalid']);
   await harness.broker.abort();
   harness.wantsToken = true;
   await harness.startBroker();

@@ -87,7 +87,8 @@ export class EventRoutes {
     const checked = checkSubscription(lastId === '' ? request : resumed(request, lastId), wallNowNs());
     if (lastId !== '' && isOver(checked)) return stop(response);
     await this.#streams.keep(asked.socket, async () => {
-      if (format.preamble !== undefined) sink.start();
+      // At once for a browser, which is told of refusals in the stream. Who asks by POST sees their statuses.
+      if (format.preamble !== undefined && asked.method === 'GET') sink.start();
       try {
         sink.end(await this.#subscriptions.deliver(checked, sink, caller));
       } catch (cause) {
