@@ -346,6 +346,8 @@ export const UNTIL_GRACE_MS = 10_000;
 export const HTTP_HEADER_BYTES_MAX = 32 * KiB;
 export const HTTP_CONNECTIONS_MAX = 1024;
 export const HTTP_REQUEST_MS = 10_000;
+/** Of the name that a problem is about, which may be whatever came. */
+export const PROBLEM_FIELD_CHARACTERS_MAX = 256;
 /** Connections that may carry a stream of events; the others are left for health, metrics and lists. */
 export const HTTP_STREAMS_MAX = 960;
 /** Requests of one connection that wait for their turn or are being answered. */

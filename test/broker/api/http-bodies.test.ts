@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { REQUEST_BYTES_MAX } from '../../../src/limits.js';
+import { PROBLEM_FIELD_CHARACTERS_MAX, REQUEST_BYTES_MAX } from '../../../src/limits.js';
 import { Harness, range } from '../../harness/broker/harness.js';
 import { HttpStream, type Problem } from '../../harness/broker/http-stream.js';
 import { until } from '../../harness/until.js';
@@ -71,6 +71,8 @@ test('what is no field, of another type or given twice is refused, with the fiel
     assert.match(answer.detail, detail);
     if (suggestion !== undefined) assert.equal(answer.suggestion, suggestion);
   }
+  const long = await send('POST', '/v1/explain', { subscription: { ['x'.repeat(REQUEST_BYTES_MAX / 2)]: 1 } });
+  assert.equal(long.answer.field, `subscription.${'x'.repeat(PROBLEM_FIELD_CHARACTERS_MAX)}`.slice(0, -13));
   const deep = await send('PUT', '/v1/budgets', { nodes: ['*'], budget: { liveBytes: 1 } });
   assert.equal(deep.answer.field, 'budget.liveBytes');
   assert.match(deep.answer.detail, /^"budget\.liveBytes": is no field of Budget/);
