@@ -200,6 +200,8 @@ export const UNACKNOWLEDGED_BYTES_MAX = 4 * MiB;
  */
 export const UPLINK_QUEUE_BYTES_MAX = 2 * MiB;
 export const UPLINK_QUEUE_MESSAGES_MAX = 4096;
+/** What a frame of history counts at least: when the queue has no room for bytes, it still has some for ends. */
+export const UPLINK_MESSAGE_BYTES_MIN = UPLINK_QUEUE_BYTES_MAX / (UPLINK_QUEUE_MESSAGES_MAX / 2);
 /** Frames that an agent sends together: mostly one of each topic. */
 export const LIVE_MESSAGE_FRAMES_MAX = 64;
 /** Overhead of a message on a data stream: gRPC's head, HTTP/2's frame heads, and the field that holds the frame. */
@@ -344,6 +346,8 @@ export const UNTIL_GRACE_MS = 10_000;
 export const HTTP_HEADER_BYTES_MAX = 32 * KiB;
 export const HTTP_CONNECTIONS_MAX = 1024;
 export const HTTP_REQUEST_MS = 10_000;
+/** Of the name that a problem is about, which may be whatever came. */
+export const PROBLEM_FIELD_CHARACTERS_MAX = 256;
 /** Connections that may carry a stream of events; the others are left for health, metrics and lists. */
 export const HTTP_STREAMS_MAX = 960;
 /** Requests of one connection that wait for their turn or are being answered. */

@@ -69,6 +69,8 @@ function readInteger(type: string, value: unknown, path: string): string {
   const [min, max] = INTEGERS[type]!;
   const isWhole =
     typeof value === 'number' ? Number.isSafeInteger(value) : typeof value === 'string' && INTEGER_TEXT.test(value);
+  if (typeof value === 'number' && max > Number.MAX_SAFE_INTEGER && Math.abs(value) > Number.MAX_SAFE_INTEGER)
+    throw wrong(path, `text beyond ${Number.MAX_SAFE_INTEGER}`, value);
   const number = isWhole ? BigInt(value as number | string) : undefined;
   if (number === undefined || number < min || number > max) {
     throw wrong(path, `a whole number from ${min} to ${max}`, value);

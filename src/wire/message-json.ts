@@ -30,8 +30,9 @@ export function responseToJson(response: SubscribeResponse__Output): { [name: st
 
 /** An EventBatch as one object; node and topic stand on the batch, not on its events. */
 export function batchToJson(batch: EventBatchMessage): { [name: string]: Json } {
-  const { events, ...rest } = batch;
-  return { ...messageToJson(rest), events: events.map((event) => eventToJson(event, '', '')) };
+  // By name: a batch that was received holds its events' bytes too.
+  const { node, topic, history, cursor, refill, events } = batch;
+  return { node, topic, history, cursor, refill, events: events.map((event) => eventToJson(event, '', '')) };
 }
 
 function valueToJson(value: unknown): Json | undefined {

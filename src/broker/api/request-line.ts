@@ -9,7 +9,7 @@ import type { Socket } from 'node:net';
 export class RequestLine {
   /** Requests to serve, in order; the first is being answered. */
   #requests: (() => void)[] = [];
-  #latest: IncomingMessage | undefined;
+  #latest: { readonly request: IncomingMessage; readonly response: ServerResponse } | undefined;
 
   readonly #socket: Socket;
   /** Maximum of requests that wait or are being answered; a connection that sends more is closed. */
@@ -23,14 +23,21 @@ export class RequestLine {
     });
   }
 
-  /** Whether a request waits, is being answered, or was answered before its body had arrived in full. */
+  /**
+   * Whether a request waits, is being answered, or was answered before its body had arrived in full. False while the body
+   * of the only one arrives and nothing has been answered: then that can be refused.
+   */
   get engaged(): boolean {
-    return this.#requests.length > 0 || this.#latest?.complete === false;
+    const waiting = this.#requests.length;
+    if (this.#latest === undefined) return false;
+    const { request, response } = this.#latest;
+    if (waiting === 1) return request.complete || response.headersSent;
+    return waiting > 0 || !request.complete;
   }
 
   /** Calls `serve` when all earlier requests have been answered; does not call it if the connection ended before. */
   add(request: IncomingMessage, response: ServerResponse, serve: () => void): void {
-    this.#latest = request;
+    this.#latest = { request, response };
     if (this.#requests.length >= this.#requestsMax) {
       this.#socket.destroy();
       return;

@@ -8,6 +8,7 @@ import {
   HISTORY_CREDIT_BYTES,
   NODE_MESSAGE_CHARACTERS_MAX,
   UNACKNOWLEDGED_BYTES_MAX,
+  UPLINK_MESSAGE_BYTES_MIN,
   UPLINK_QUEUE_BYTES_MAX,
   UPLINK_QUEUE_MESSAGES_MAX,
 } from '../../limits.js';
@@ -174,8 +175,10 @@ export class UplinkSession implements FrameLink, HistoryReply {
   }
 
   frame(queryId: number, frameBytes: Buffer): void {
-    this.room.take(frameBytes.length);
-    this.#write(this.#history, { queryId, frameBytes }, () => this.room.add(frameBytes.length));
+    // The queue is bounded in messages as well, and frames are short where topics alternate or few fields are asked for.
+    const taken = Math.max(frameBytes.length, UPLINK_MESSAGE_BYTES_MIN);
+    this.room.take(taken);
+    this.#write(this.#history, { queryId, frameBytes }, () => this.room.add(taken));
   }
 
   end(queryId: number, answer: HistoryResult): void {

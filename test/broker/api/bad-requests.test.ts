@@ -143,6 +143,14 @@ const REFUSED: readonly [string, RegExp][] = [
     post('Content-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n', '{}'),
     /^HTTP\/1.1 415.*Content-Encoding must be identity, got \\"gzip\\"/s,
   ],
+  [
+    post('Content-Type: application/json\r\nTransfer-Encoding: gzip, chunked\r\n', '2\r\n{}\r\n0\r\n\r\n'),
+    /^HTTP\/1.1 415.*Transfer-Encoding must be chunked, got \\"gzip, chunked\\"/s,
+  ],
+  [
+    post('Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n', '1\r\n{\r\nzz\r\n'),
+    /^HTTP\/1.1 400.*not an HTTP\/1.1 request/s,
+  ],
   [post('Content-Type: application/json\r\nContent-Length: 0\r\n', ''), /^HTTP\/1.1 400.*body: is not JSON/s],
   [post('Content-Type: application/json\r\nContent-Length: 4\r\n', 'null'), /400.*must be a JSON object, got null/s],
   [`DELETE /v1/nodes HTTP/1.1\r\n${host}\r\n`, /^HTTP\/1.1 405/],

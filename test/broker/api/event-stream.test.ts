@@ -77,6 +77,12 @@ test('a browser that comes back goes on behind its last id, whatever its URL say
     const { response, text } = await whole('since=1h', lastId);
     assert.deepEqual([response.status, text], [204, ''], lastId);
   }
+  // Nothing of another subscription has come.
+  const other = await whole('since=1h&filter=process.pid%3D%3D1', done);
+  assert.deepEqual(
+    other.events.map(({ event, data }) => [event, (data as Problem).code]),
+    [['problem', 'cursor_invalid']],
+  );
   // A replay's end is where live events begin.
   const live = await listen('since=1h&follow=true', done);
   await until('accepted', () => live.events.length > 0);
@@ -125,6 +131,10 @@ test('who has no token, or asks by POST, sees the status', async () => {
   const stream = await post({ topics: ['process'], since: '1h', limit: 2 });
   await until('the end', () => stream.done);
   assert.deepEqual([stream.pids, stream.events.at(-1)?.event], [[1, 2], 'end']);
+  const { cursor } = stream.events.at(-1)!.data as Item;
+  const other = await post({ topics: ['network'], cursor });
+  await until('its answer', () => other.done);
+  assert.deepEqual([other.response.status, /"code":"(\w+)"/.exec(other.text)?.[1]], [400, 'cursor_invalid']);
   await harness.broker.abort();
   harness.wantsToken = true;
   await harness.startBroker();

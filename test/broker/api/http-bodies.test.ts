@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { REQUEST_BYTES_MAX } from '../../../src/limits.js';
+import { PROBLEM_FIELD_CHARACTERS_MAX, REQUEST_BYTES_MAX } from '../../../src/limits.js';
 import { Harness, range } from '../../harness/broker/harness.js';
 import { HttpStream, type Problem } from '../../harness/broker/http-stream.js';
 import { until } from '../../harness/until.js';
@@ -57,7 +57,7 @@ test('what is no field, of another type or given twice is refused, with the fiel
     [{ follow: 'true' }, /^follow: must be true or false, got "true"$/, 'follow'],
     [{ last: -1 }, /^last: must be a whole number from 0 to 4294967295, got -1$/, 'last'],
     [{ limit: 1.5 }, /^limit: must be a whole number/, 'limit'],
-    [{ limit: 1e20 }, /^limit: must be a whole number/, 'limit'],
+    [{ limit: 2 ** 53 }, /^limit: must be text beyond 9007199254740991, got 9007199254740992$/, 'limit'],
     [{ limit: '18446744073709551616' }, /^limit: must be a whole number/, 'limit'],
     [{ limit: '1e3' }, /^limit: must be a whole number/, 'limit'],
     [{ lagMax: '1s', lag_max: '1s' }, /^lag_max: is given twice, by both of its names$/, 'lag_max'],
@@ -71,6 +71,8 @@ test('what is no field, of another type or given twice is refused, with the fiel
     assert.match(answer.detail, detail);
     if (suggestion !== undefined) assert.equal(answer.suggestion, suggestion);
   }
+  const long = await send('POST', '/v1/explain', { subscription: { ['x'.repeat(REQUEST_BYTES_MAX / 2)]: 1 } });
+  assert.equal(long.answer.field, `subscription.${'x'.repeat(PROBLEM_FIELD_CHARACTERS_MAX)}`.slice(0, -13));
   const deep = await send('PUT', '/v1/budgets', { nodes: ['*'], budget: { liveBytes: 1 } });
   assert.equal(deep.answer.field, 'budget.liveBytes');
   assert.match(deep.answer.detail, /^"budget\.liveBytes": is no field of Budget/);
@@ -174,6 +176,8 @@ test('a histogram counts what a filter matches, by time and topic, and says what
     [{ subscription: {} }, 'subscription.since'],
     [{ subscription: { since: '1h', follow: true } }, 'subscription.follow'],
     [{ subscription: { since: '1h', limit: 5 } }, 'subscription.limit'],
+    [{ subscription: { since: '1h', fields: ['proces.pid'] } }, 'subscription.fields'],
+    [{ subscription: { since: '1h', throttleBy: ['node'] } }, 'subscription.throttle_by'],
     [{ subscription: { since: '1h' }, buckets: 241 }, 'buckets'],
   ] as const)
     assert.equal((await counted(body)).field, field);

@@ -85,7 +85,12 @@ test('jsonpb: every item goes to stdout, and stderr says only that something is 
   );
   assert.equal(items[0]?.accepted?.since, '1970-01-01T00:00:01.000000000Z');
   assert.equal(items[1]?.gap?.events, '3');
-  assert.equal(items[2]?.events?.cursor, '2');
+  const { events, ...rest } = items[2]?.events ?? {};
+  assert.deepEqual(rest, { node: 'node-a', topic: 'process', history: true, cursor: '2', refill: false });
+  assert.deepEqual(
+    (events as { type: string }[]).map(({ type }) => type),
+    ['process.exec', 'process.exec', 'process.exec'],
+  );
   assert.equal(err, '-- incomplete: node-a (gap, evicted)\n');
   assert.equal(code, 4);
 });

@@ -6,8 +6,10 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { BackplaneError } from '../../../src/errors.js';
+import { UPLINK_QUEUE_BYTES_MAX, UPLINK_QUEUE_MESSAGES_MAX } from '../../../src/limits.js';
 import { Uplink } from '../../../src/sensor-agent/uplink/uplink.js';
 import { type UplinkNode, UplinkSession } from '../../../src/sensor-agent/uplink/uplink-session.js';
+import { emptyHistoryFrame, encodeHistoryFrame } from '../../../src/wire/frame/history-frame.js';
 import { createUplinkClient } from '../../../src/wire/grpc/rpc.js';
 import { HostileBroker } from '../../harness/hostile-broker.js';
 import { settled, until } from '../../harness/until.js';
@@ -76,4 +78,33 @@ test('a session that cannot be agreed on is closed, while the channel is still o
     () => broker.sessions.length === 3 && broker.sessions.every((s) => s.ended),
   );
   assert.equal(left, 1);
+});
+
+test('short frames of history wait for the connection before they are too many for it', async (t) => {
+  const broker = await HostileBroker.start();
+  const client = createUplinkClient(broker.address, undefined);
+  const node: UplinkNode = { ...NODE, connected: async () => undefined, disconnected: () => undefined };
+  const never = new AbortController().signal;
+  const session = await UplinkSession.open(client, { node: 'a', recorderId: 'r' }, node, never);
+  t.after(async () => {
+    await session.close();
+    client.close();
+    broker.stop();
+  });
+  let ended = false;
+  void session.ended.then(() => {
+    ended = true;
+  });
+  const { history } = await until('the broker has the session', () => broker.session?.historyCall && broker.session);
+  const frameBytes = encodeHistoryFrame(emptyHistoryFrame('process'));
+  let sent = 0;
+  // Nothing is read meanwhile: this thread is the broker's as well.
+  while (session.room.available > 0 && sent < 2 * UPLINK_QUEUE_MESSAGES_MAX) {
+    session.frame(1, frameBytes);
+    sent += 1;
+  }
+  session.fail(1, new BackplaneError('cancelled', 'an end has room beside them'));
+  await until('all have come', () => ended || history.length === sent + 1);
+  assert.ok(!ended, session.reason);
+  await until('there is room again', () => session.room.available === UPLINK_QUEUE_BYTES_MAX);
 });

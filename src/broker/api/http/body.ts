@@ -10,7 +10,8 @@ import { HttpRefusal } from './problem.js';
  * too_large, deadline_exceeded when it has not arrived in time, cancelled when the caller went.
  */
 export async function readJsonBody(request: IncomingMessage): Promise<unknown> {
-  checkEncoding(request.headers['content-encoding']);
+  checkEncoding('Content-Encoding', request.headers['content-encoding'], 'identity');
+  checkEncoding('Transfer-Encoding', request.headers['transfer-encoding'], 'chunked');
   checkType(request.headers['content-type']);
   if (Number(request.headers['content-length'] ?? 0) > REQUEST_BYTES_MAX) throw tooLarge();
   const bytes = await readBody(request);
@@ -30,10 +31,10 @@ export async function readJsonBody(request: IncomingMessage): Promise<unknown> {
 }
 
 /** Nothing is unpacked: a few bytes could become any number. */
-function checkEncoding(encoding: string | undefined): void {
-  if (encoding === undefined || encoding.toLowerCase() === 'identity') return;
-  const problem = `Content-Encoding must be identity, got ${shown(encoding)}: bodies are not unpacked`;
-  throw new HttpRefusal(415, 'invalid_argument', problem, { field: 'Content-Encoding' });
+function checkEncoding(field: string, encoding: string | undefined, only: string): void {
+  if (encoding === undefined || encoding.toLowerCase() === only) return;
+  const problem = `${field} must be ${only}, got ${shown(encoding)}: bodies are not unpacked`;
+  throw new HttpRefusal(415, 'invalid_argument', problem, { field });
 }
 
 /** A page of another site can send a form or text without asking first, but not this type. */

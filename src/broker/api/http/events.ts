@@ -87,7 +87,8 @@ export class EventRoutes {
     const checked = checkSubscription(lastId === '' ? request : resumed(request, lastId), wallNowNs());
     if (lastId !== '' && isOver(checked)) return stop(response);
     await this.#streams.keep(asked.socket, async () => {
-      if (format.preamble !== undefined) sink.start();
+      // At once for a browser, which is told of refusals in the stream. Who asks by POST sees their statuses.
+      if (format.preamble !== undefined && asked.method === 'GET') sink.start();
       try {
         sink.end(await this.#subscriptions.deliver(checked, sink, caller));
       } catch (cause) {
@@ -103,11 +104,11 @@ function resumed(request: SubscriptionRequest, cursor: string): SubscriptionRequ
   return { ...request, cursor, since: undefined, last: undefined };
 }
 
-/** Whether a browser comes back to a replay of which it has everything. */
-function isOver({ cursor, window }: CheckedSubscription): boolean {
+/** Whether a browser comes back to a replay of which it has everything. A cursor of another one is refused later. */
+function isOver({ cursor, window, predicate }: CheckedSubscription): boolean {
   if (window.follow) return false;
-  const { history } = decodeCursor(cursor);
-  return history !== undefined && isWindowEnd(history);
+  const { history, predicateId } = decodeCursor(cursor);
+  return predicateId === predicate.id && history !== undefined && isWindowEnd(history);
 }
 
 /** Browsers stop asking after 204 only. */

@@ -4,6 +4,7 @@ import { BackplaneError, invalid } from '../../../errors.js';
 import { HISTOGRAM_BUCKETS_DEFAULT, HISTOGRAM_BUCKETS_MAX, HISTOGRAM_GAPS_MAX } from '../../../limits.js';
 import { wallNowNs } from '../../../nanoseconds.js';
 import { checkSubscription } from '../../../subscriptions/request/subscription-request.js';
+import { snakePath } from '../../../text/nearest.js';
 import { eventWallNs } from '../../../wire/event/event-time.js';
 import { soundParts } from '../../../wire/event/sound-parts.js';
 import {
@@ -19,6 +20,7 @@ import type { Subscriptions } from '../../delivery/subscriptions.js';
 
 /** Fields of a subscription that a histogram has no use for. */
 const REFUSED = [
+  'fields',
   'follow',
   'last',
   'limit',
@@ -59,7 +61,7 @@ function checkHistogram({ subscription, buckets }: HistogramRequest__Output) {
   for (const field of REFUSED) {
     const value = subscription[field];
     if (!value || value === '0' || (Array.isArray(value) && value.length === 0)) continue;
-    throw invalid(`subscription.${field}`, 'is not for a histogram, which counts what is in a window');
+    throw invalid(`subscription.${snakePath(field)}`, 'is not for a histogram, which counts what is in a window');
   }
   if (subscription.since === '') throw invalid('subscription.since', 'must be given: a histogram needs a window');
   if (buckets > HISTOGRAM_BUCKETS_MAX) {

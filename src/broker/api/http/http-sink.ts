@@ -20,7 +20,7 @@ export type StreamItem = { readonly [name: string]: Json };
 /** The text of a stream, without what it is about. */
 export interface StreamFormat {
   readonly headers: OutgoingHttpHeaders;
-  /** Written before the first item, and at once; undefined: headers come with the first item. */
+  /** Written before the first item; undefined: nothing is. */
   readonly preamble: string | undefined;
   item(item: StreamItem): string;
   /** What stands before and behind the content of an item that is an event. */
