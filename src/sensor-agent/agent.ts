@@ -216,6 +216,7 @@ export class Agent {
       page: (page: SourcePage) => this.#recorder.page(page),
       horizon: (horizonNs: bigint) => this.#recorder.horizon(horizonNs),
       exec: (record: ExecRecord) => this.#recorder.exec(record),
+      settle: () => this.#recorder.settle(),
       queries: (queries: readonly QueryRecord[]) => this.#recorder.queries(queries),
       note,
     };
