@@ -298,7 +298,7 @@ export class Agent {
   #overheads(): Overheads {
     return {
       listening: () => this.#publisher.live,
-      readsAgain: () => (this.#history?.size ?? 0) > 0 || this.#publisher.catchesUp,
+      readsAgain: () => (this.#history?.working ?? 0) > 0 || this.#publisher.catchesUp,
       gather: (ms) => {
         this.#publisher.gather(ms);
         this.#pace.gather(ms);
