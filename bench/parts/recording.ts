@@ -58,6 +58,7 @@ const sink: SourceSink = {
     totals.bytes += bytes.length;
   },
   horizon() {},
+  settle() {},
   exec() {},
   queries() {},
   note(reason, message) {

@@ -18,7 +18,6 @@ import {
 } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
 import { compilePredicate, type PredicateSpec } from '../subscriptions/predicate.js';
-import type { Position } from '../wire/position.js';
 import type { AgentOptions, AgentStatus } from './agent-options.js';
 import { Disturbances } from './disturbances.js';
 import { type Doing, DrainPace } from './drain-pace.js';
@@ -216,6 +215,7 @@ export class Agent {
       page: (page: SourcePage) => this.#recorder.page(page),
       horizon: (horizonNs: bigint) => this.#recorder.horizon(horizonNs),
       exec: (record: ExecRecord) => this.#recorder.exec(record),
+      settle: () => this.#recorder.settle(),
       queries: (queries: readonly QueryRecord[]) => this.#recorder.queries(queries),
       note,
     };
@@ -297,7 +297,7 @@ export class Agent {
   #overheads(): Overheads {
     return {
       listening: () => this.#publisher.live,
-      readsAgain: () => (this.#history?.size ?? 0) > 0 || this.#publisher.catchesUp,
+      readsAgain: () => (this.#history?.working ?? 0) > 0 || this.#publisher.catchesUp,
       gather: (ms) => {
         this.#publisher.gather(ms);
         this.#pace.gather(ms);
@@ -431,10 +431,7 @@ export class Agent {
   }
 
   /** Drains the kernel before a new interest is in force: events from before it are history, not live. */
-  #interest(
-    generation: bigint,
-    requests: readonly PredicateSpec[],
-  ): { position: Position; errors: Interest['errors'] } {
+  #interest(generation: bigint, requests: readonly PredicateSpec[]) {
     this.#collect();
     const interest = new Interest(generation, requests, this.#options.nodeName);
     this.#demand.widen(interest);

@@ -57,10 +57,9 @@ export class ReceivedBatch implements EventBatchMessage {
  * anything that nobody can decode.
  */
 export function receivedBatch(bytes: Buffer): ReceivedBatch | undefined {
-  const response = new ProtoReader(bytes, 'response');
-  if (!response.nextTag() || response.field !== 2 || response.wireType !== LENGTH) return undefined;
-  const reader = new ProtoReader(response.chunk(), 'batch');
-  if (response.offset < bytes.length) throw response.fail('must have one batch and nothing else');
+  const encoded = encodedBatch(bytes);
+  if (encoded === undefined) return undefined;
+  const reader = new ProtoReader(encoded, 'batch');
   const batch = new ReceivedBatch();
   while (reader.nextTag()) {
     if (reader.field === 1) batch.node = reader.chunk().toString('utf8');
@@ -74,6 +73,18 @@ export function receivedBatch(bytes: Buffer): ReceivedBatch | undefined {
       batch.received.push(new ReceivedEvent(event));
     } else if (reader.field === 6) batch.refill = reader.bool();
     else reader.skip();
+  }
+  return batch;
+}
+
+/** Undefined for any other response. What stands beside a batch is of a newer broker. */
+export function encodedBatch(bytes: Buffer): Buffer | undefined {
+  const response = new ProtoReader(bytes, 'response');
+  let batch: Buffer | undefined;
+  while (response.nextTag()) {
+    if (response.field !== 2 || response.wireType !== LENGTH) response.skip();
+    else if (batch === undefined) batch = response.chunk();
+    else throw response.fail('must have one batch');
   }
   return batch;
 }

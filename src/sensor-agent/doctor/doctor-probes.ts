@@ -143,6 +143,7 @@ export async function tryArguments(tracefs: string): Promise<Check> {
     queries: () => {},
     note: (_reason, message) => notes.push(message),
     exec: (record) => seen(record),
+    settle: () => {},
   };
   const clock = new TraceClock(uptimeNow);
   const recorderId = `doctor-${process.pid}`;

@@ -99,8 +99,8 @@ export class Overhead {
     const usage = { nowMs, ...this.#takenNow(nowMs), allowedMs: this.#allowedMs, owes: lagMs >= GUARD_LATE_MS[0] };
     const asked = [...new Set([...this.#suspended, ...this.#overheads.profilesAsked()])];
     const before = this.#guard.level;
-    // Where nobody listens there is nothing to give up.
-    const max = before > 0 || this.#overheads.listening() ? SLOWED + asked.length : 0;
+    // Where nobody listens there is nothing more to give up.
+    const max = this.#overheads.listening() ? SLOWED + asked.length : before;
     const load = this.#guard.sample(usage, { max, savesMemory: SLOWED });
     if (load !== undefined) this.#step(before, load, asked);
     this.#tellLate(lagMs);

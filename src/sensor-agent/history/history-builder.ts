@@ -2,7 +2,7 @@
  * Collects a query's matches into history frames: runs of one topic and epoch, in position order. What is collected takes
  * little more memory than the frames will.
  */
-import { HISTORY_FRAME_BYTES } from '../../limits.js';
+import { HISTORY_FRAME_BYTES, LAST_BYTES_MAX } from '../../limits.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import { EventWriter } from '../../wire/event/event-writer.js';
 import type { FieldMask } from '../../wire/event/field-mask.js';
@@ -56,7 +56,11 @@ export class HistoryBuilder {
   }
 }
 
-/** The newest events of a stretch, as frames: no more of them than a frame before the last `wanted`. */
+/**
+ * The newest events of a stretch, as frames: no more of them than a frame before the last `wanted`, and than a frame
+ * before what no broker takes. Brokers refuse what is more than LAST_BYTES_MAX, so what is left out then is never missing
+ * in an answer.
+ */
 export class NewestFrames {
   readonly frames: HistoryFrame[] = [];
   /** Events in them, and their bytes. */
@@ -72,11 +76,16 @@ export class NewestFrames {
     this.frames.push(frame);
     this.count += frame.eventSizes.length;
     this.bytes += frame.events.length;
-    while (this.count - this.frames[0]!.eventSizes.length >= this.#wanted) {
+    while (this.#doesWithout(this.frames[0]!)) {
       const { eventSizes, events } = this.frames.shift()!;
       this.count -= eventSizes.length;
       this.bytes -= events.length;
     }
+  }
+
+  /** Whether there is enough without the oldest frame. */
+  #doesWithout({ eventSizes, events }: HistoryFrame): boolean {
+    return this.count - eventSizes.length >= this.#wanted || this.bytes - events.length > LAST_BYTES_MAX;
   }
 }
 

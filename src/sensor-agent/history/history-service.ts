@@ -106,6 +106,13 @@ export class HistoryService {
     return this.#waiting.size + this.#running.size;
   }
 
+  /** Queries that run and do not wait for their readers. */
+  get working(): number {
+    let working = 0;
+    for (const { credit } of this.#running.values()) if (!credit.waits) working += 1;
+    return working;
+  }
+
   /** Throws invalid_argument for the id of a query that has not ended, as the two answers could not be told apart. */
   start(queryId: number, request: HistoryTask, creditBytes: number): void {
     if (this.#waiting.has(queryId) || this.#running.has(queryId)) {
@@ -166,10 +173,7 @@ export class HistoryService {
   }
 
   get #full(): boolean {
-    if (this.#running.size >= HISTORY_QUERIES_PER_AGENT_MAX) return true;
-    let working = 0;
-    for (const { credit } of this.#running.values()) if (!credit.waits) working += 1;
-    return working >= this.#atOnce;
+    return this.#running.size >= HISTORY_QUERIES_PER_AGENT_MAX || this.working >= this.#atOnce;
   }
 
   /** Readers may have stopped reading. Those that wait say so, or they would look like a node that has gone silent. */

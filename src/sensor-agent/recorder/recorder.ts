@@ -219,6 +219,7 @@ export class Recorder {
 
   /** Records that events of these types are about to be switched on, at `nowNs` or as soon after as order allows. */
   switchOn(types: readonly string[], nowNs: bigint): void {
+    this.settle();
     const { horizonNs } = this.#timeline;
     const record = { types, timeNs: nowNs > horizonNs ? nowNs : horizonNs + 1n };
     const parts = [packRecord(record)];

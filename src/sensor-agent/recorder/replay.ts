@@ -198,6 +198,7 @@ export class Replay {
   #passOver(): void {
     const passed = this.#passing?.take();
     if (!passed) return;
+    this.#timeline.forgetWaiting();
     this.#see(passed.anchor);
     this.#reader.close();
     this.#reader = this.#log.reader(passed.anchor.head.resumeOrdinal);

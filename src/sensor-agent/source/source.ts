@@ -103,6 +103,8 @@ export interface SourceSink {
   horizon(horizonNs: bigint): void;
   /** Takes the side record of one exec. */
   exec(record: ExecRecord): void;
+  /** Called behind execs that are in no buffer of the kernel any more: they are recorded, should this agent be killed. */
+  settle(): void;
   /** Takes what datagrams asked; called behind their pages and before the horizon. */
   queries(queries: readonly QueryRecord[]): void;
   /** Something that people should know: an adopted instance, a mounted tracefs, a failed lane. */

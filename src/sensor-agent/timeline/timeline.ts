@@ -388,16 +388,19 @@ export class Timeline {
     // Events of the same time but after the position are still to be read again, so the horizon stays below that time.
     this.#horizonNs = head.resumeOrdinal < ordinal ? head.position.timeNs - 1n : head.position.timeNs;
     this.#restored = { ordinal, position: head.position };
-    // What waits is read again.
+    this.#execs.clear();
+    // Earlier versions wrote no execs.
+    for (const part of parts) for (const record of part.execs ?? []) this.#execs.add(record);
+    restoreTables(parts, this.#kernel);
+  }
+
+  /** Called before restore() where the feeder goes back to the records of what waits: it is read again. */
+  forgetWaiting(): void {
     this.#lanes.clear();
     this.#ready = [];
     this.#readyAt = 0;
     this.#pending = 0;
     this.#scanned = [];
-    this.#execs.clear();
-    // Earlier versions wrote no execs.
-    for (const part of parts) for (const record of part.execs ?? []) this.#execs.add(record);
-    restoreTables(parts, this.#kernel);
   }
 
   #setOrigin(origin: Origin): void {

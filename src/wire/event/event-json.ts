@@ -6,6 +6,7 @@
 import protobuf from 'protobufjs/light.js';
 import type { EventMessage, TimestampFields } from '../messages.js';
 import { messageType } from '../schema.js';
+import { NANOS_MAX, SECONDS_MAX } from './event-shape.js';
 
 export type Json = string | number | boolean | null | Json[] | { [name: string]: Json };
 
@@ -30,8 +31,6 @@ function shapeOf({ fieldsArray }: protobuf.Type): JsonShape {
   return { longs: new Set(fieldsArray.filter(({ type }) => /64$/.test(type)).map(({ name }) => name)), inner };
 }
 
-/** 9999-12-31, the last day that RFC 3339 can write. */
-const SECONDS_MAX = 253_402_300_799;
 const UNDERSCORE = 95;
 
 /** `instead`: what stands in the place of fields, where it is not empty. */
@@ -92,7 +91,7 @@ function isTimestamp(value: object): value is TimestampFields {
 /** RFC 3339 with nine digits; undefined outside 1970 to 9999. */
 export function timestampToJson({ seconds, nanos }: TimestampFields): string | undefined {
   const at = Number(seconds);
-  if (!(at >= 0 && at <= SECONDS_MAX && nanos >= 0 && nanos <= 999_999_999)) return undefined;
+  if (!(at >= 0 && at <= SECONDS_MAX && nanos >= 0 && nanos <= NANOS_MAX)) return undefined;
   if (at !== lastSecond.at) lastSecond = { at, text: new Date(at * 1000).toISOString().slice(0, 19) };
   return `${lastSecond.text}.${String(nanos).padStart(9, '0')}Z`;
 }

@@ -35,7 +35,7 @@ import type { ControlResponse__Output } from '../gen/backplane/v1/ControlRespons
 import type { HistoryEnd, HistoryEnd__Output } from '../gen/backplane/v1/HistoryEnd.js';
 import { historyEndCodec, type SubscribeResponse__Output, subscribeResponseCodec } from '../messages.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
-import { receivedBatch } from '../received-batch.js';
+import { encodedBatch, receivedBatch } from '../received-batch.js';
 import { serviceDefinition } from '../schema.js';
 
 /** Metadata key that ties an agent's data streams to its control stream. */
@@ -196,8 +196,8 @@ export function createUplinkClient(
 }
 
 /**
- * Batches of events come as ReceivedBatch. Turns one that cannot be decoded, because one of its events is invalid, into a gap, so that the stream continues.
- * Brokers check events on arrival, but older brokers do not.
+ * Batches of events come as ReceivedBatch. Turns one that cannot be decoded, because one of its events is invalid, into
+ * a gap, so that the stream continues. Brokers check events on arrival, but older brokers do not.
  */
 export function decodeSubscribeResponse(bytes: Buffer): SubscribeResponse__Output {
   try {
@@ -216,9 +216,9 @@ export function decodeSubscribeResponse(bytes: Buffer): SubscribeResponse__Outpu
 
 /** Node and topic of a response that is a batch of events; throws `cause` for any other response. */
 function batchNames(bytes: Buffer, cause: unknown): { node: string; topic: string } {
-  const response = new ProtoReader(bytes, 'response');
-  if (!response.nextTag() || response.field !== 2) throw cause;
-  const batch = new ProtoReader(response.chunk(), 'batch');
+  const encoded = encodedBatch(bytes);
+  if (encoded === undefined) throw cause;
+  const batch = new ProtoReader(encoded, 'batch');
   const names = { node: '', topic: '' };
   while (batch.nextTag()) {
     if (batch.field === 1) names.node = batch.chunk().toString('utf8');

@@ -54,6 +54,8 @@ export interface SeenEvent {
 export class Recording implements SourceSink {
   readonly events: SeenEvent[] = [];
   readonly execs: ExecRecord[] = [];
+  /** How many of them are recorded. */
+  execsSettled = 0;
   readonly asked: QueryRecord[] = [];
   readonly notes: string[] = [];
   readonly horizons: bigint[] = [];
@@ -93,6 +95,10 @@ export class Recording implements SourceSink {
 
   exec(record: ExecRecord): void {
     this.execs.push(record);
+  }
+
+  settle(): void {
+    this.execsSettled = this.execs.length;
   }
 
   queries(queries: readonly QueryRecord[]): void {

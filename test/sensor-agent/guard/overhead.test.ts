@@ -93,6 +93,16 @@ test('where nobody listens nothing is given up, as recording never is', () => {
   assert.deepEqual([machine.told, machine.share, machine.gatherMs], [[], undefined, 0]);
 });
 
+test('what was given up while somebody listened does not become more while nobody does', () => {
+  const machine = new Machine();
+  machine.runs(11, 0.8);
+  machine.listens = false;
+  machine.runs(60, 0.8);
+  assert.deepEqual([machine.gatherMs, machine.share, machine.told.length], [GUARD_GATHER_MS[0], undefined, 1]);
+  machine.runs(60, 0);
+  assert.deepEqual([machine.gatherMs, machine.told.length], [0, 2]);
+});
+
 test('what queries took at first does not count against live events', () => {
   const machine = new Machine();
   machine.runs(30, 0.9, 0.7);

@@ -217,6 +217,7 @@ test('where memory is bounded fewer queries run at once, and those whose readers
       () => ends.size,
     );
     assert.deepEqual([ends.has(0), ends.has(1)], [false, false]);
+    assert.deepEqual([history.size, history.working], [2, 0], 'what reads nothing allows the agent nothing');
     for (const id of [0, 1]) history.credit(id, HISTORY_CREDIT_BYTES);
     await untilIdle(service);
     for (const told of service.told.values()) assert.equal(told.length, 2_000);

@@ -11,6 +11,7 @@ import { encodeEventBatch } from '../../../src/wire/frame/splice.js';
 import { decodeSubscribeResponse } from '../../../src/wire/grpc/rpc.js';
 import { responseToJson } from '../../../src/wire/message-json.js';
 import { subscribeResponseCodec } from '../../../src/wire/messages.js';
+import type { ReceivedBatch } from '../../../src/wire/received-batch.js';
 import { event } from '../../harness/arbitrary/event-arbitrary.js';
 import { runs } from '../../harness/runs.js';
 
@@ -199,4 +200,20 @@ test('a client treats a batch with an invalid event as a gap, and goes on', () =
   const { gap } = decodeSubscribeResponse(bytes);
   assert.deepEqual([gap?.node, gap?.topic, gap?.reason, gap?.eventsUnknown], ['a', 'process', 'refused', true]);
   assert.throws(() => decodeSubscribeResponse(Buffer.from([0x1a, 2, 0xff, 0xff])));
+});
+
+test('what a newer broker says beside a batch costs no event', () => {
+  const writer = new EventWriter();
+  const position = { epoch: 1, timeNs: 1n, lane: 0, tie: 0 };
+  writer.write({ type: 'host.start', topic: 'host', position, wallNs: 1n });
+  const batch = encodeEventBatch(HEADER, [writer.take()]);
+  const unknown = Buffer.from([0x98, 0x06, 1]);
+  for (const bytes of [Buffer.concat([unknown, batch]), Buffer.concat([batch, unknown])]) {
+    const { events, gap } = decodeSubscribeResponse(bytes);
+    assert.equal(gap ?? undefined, undefined);
+    assert.deepEqual(
+      (events as ReceivedBatch).received.map(({ timeNs }) => timeNs),
+      [1n],
+    );
+  }
 });

@@ -121,7 +121,7 @@ export class StretchScan {
       case RecordKind.QUERIES:
         return this.#search(payload, false);
       default:
-        // Origins, losses and holes are told, and what is not known is damaged.
+        // Origins, losses and holes are told, switches are followed, and what is not known is damaged.
         return !CONTEXT.has(recordKind) || this.#search(payload, false);
     }
   }

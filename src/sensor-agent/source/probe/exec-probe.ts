@@ -334,6 +334,7 @@ export class ExecProbe {
       (exec) => this.#isToRun(exec),
     );
     for (const exec of unknown) exec.isDue = this.#learn(exec.pid);
+    if (this.#tells) this.#options.sink.settle();
     return { pages, filled };
   }
 

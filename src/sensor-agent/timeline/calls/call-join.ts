@@ -67,11 +67,12 @@ export class CallJoin {
     for (const [threadId, { type }] of this.#calls) if (types.has(type)) this.#calls.delete(threadId);
   }
 
-  /** Events are missing from here on. */
+  /** Whether a call has begun and not returned. */
   get waits(): boolean {
     return this.#calls.size > 0;
   }
 
+  /** Events are missing from here on. */
   clear(): void {
     this.#calls.clear();
   }

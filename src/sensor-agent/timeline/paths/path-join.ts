@@ -93,11 +93,12 @@ export class PathJoin {
     if ([...types].some((type) => type.startsWith('file.') && type !== 'file.open')) this.#others.clear();
   }
 
-  /** Events are missing from here on. */
+  /** Whether a call has begun and not returned, or its paths wait for it. */
   get waits(): boolean {
     return this.#opens.size > 0 || this.#others.size > 0;
   }
 
+  /** Events are missing from here on. */
   clear(): void {
     this.#opens.clear();
     this.#others.clear();

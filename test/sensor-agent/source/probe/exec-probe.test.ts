@@ -117,6 +117,7 @@ by(EXEC_WAYS, 'where there was a program with more arguments than are copied, th
   await until('that it runs', () => readFileSync(`/proc/${living.pid}/cmdline`, 'utf8').startsWith('sh'));
   // Nobody drains.
   await until('its record', () => marked(seen, own).length === 1);
+  assert.equal(seen.execsSettled, seen.execs.length, 'what is in no buffer any more is recorded');
   assert.deepEqual(marked(seen, own)[0]!.process!.args!.slice(3), [own, long]);
   assert.equal(marked(seen, own)[0]!.process!.argsTruncated, undefined);
 });

@@ -54,6 +54,7 @@ async function told(mix: SyntheticMix, count: number): Promise<BusEvent[]> {
       page: (page) => recorder.page(page),
       horizon: (horizonNs) => recorder.horizon(horizonNs),
       exec: (record) => recorder.exec(record),
+      settle: () => recorder.settle(),
       queries: (queries) => recorder.queries(queries),
       note: () => {},
     });
