@@ -407,11 +407,10 @@ export class Timeline {
     this.#origin = origin;
     this.#formats.clear();
     const table = FormatTable.parse(origin.formats);
-    const typed = TYPED_TRACE_EVENTS.map((name) => table.byName(name));
-    for (const format of typed) if (format) this.#formats.set(format.id, format);
     this.#kernel.recordedWith(table, origin);
     this.#selection.begin(table, TYPED_TRACE_EVENTS, this.#interest);
-    for (const format of this.#selection.formats) this.#formats.set(format.id, format);
+    const formats = [...TYPED_TRACE_EVENTS.map((name) => table.byName(name)), ...this.#selection.formats];
+    for (const format of formats) if (format) this.#formats.set(format.id, format);
   }
 
   /** Whether a record is older than the restored checkpoint, which already has its effects. */
