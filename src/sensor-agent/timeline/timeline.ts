@@ -397,10 +397,8 @@ export class Timeline {
   /** Called before restore() where the feeder goes back to the records of what waits: it is read again. */
   forgetWaiting(): void {
     this.#lanes.clear();
-    this.#ready = [];
-    this.#readyAt = 0;
-    this.#pending = 0;
     this.#scanned = [];
+    [this.#ready, this.#readyAt, this.#pending] = [[], 0, 0];
   }
 
   #setOrigin(origin: Origin): void {

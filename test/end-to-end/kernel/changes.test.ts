@@ -120,21 +120,20 @@ function removed(path: string): boolean {
   }
 }
 
-/** Node as distributions build it changes users only without io_uring. */
-const NODE = ['env', 'UV_USE_IO_URING=0', process.execPath] as const;
-/** Root that becomes somebody else, and itself again: by the effective user alone, which is what counts. */
+/** Root that becomes somebody else, and itself again: by the effective user alone, which is what counts. Not every Node may. */
 const BECOMES = `
-const { connect } = require('net');
-require('readline').createInterface({ input: process.stdin }).on('line', (line) => {
-  const [user, host, port] = line.split(' ');
-  process.seteuid(Number(user));
-  connect(Number(port), host);
-});
+use Socket;
+while (<STDIN>) {
+  my ($user, $host, $port) = split;
+  $> = $user;
+  socket(my $socket, PF_INET, SOCK_STREAM, 0);
+  connect($socket, sockaddr_in($port, inet_aton($host)));
+}
 `;
 
 test('a process that becomes another user without an exec is told as that', { skip }, async () => {
   const observer = await follows();
-  const { pid, tell } = started(...NODE, '-e', BECOMES);
+  const { pid, tell } = started('perl', '-e', BECOMES);
   for (const user of [0, 65_534, 0, 12_345]) {
     const seen = connectsAgain(observer, pid);
     tell(`${user} ${host} ${port}`);
@@ -145,13 +144,13 @@ test('a process that becomes another user without an exec is told as that', { sk
 });
 
 /** Is somebody else only while it connects: whoever looks later sees root. */
-const FOR_A_MOMENT = BECOMES.replace('connect(', 'setImmediate(() => process.seteuid(0)); connect(');
+const FOR_A_MOMENT = BECOMES.replace(');\n}', ');\n  $> = 0;\n}');
 
 test('a process that is another user for a moment only is told as that, where the kernel has kprobes', {
   skip: skip || cannotProbeKernel(),
 }, async () => {
   const observer = await follows();
-  const { pid, tell } = started(...NODE, '-e', FOR_A_MOMENT);
+  const { pid, tell } = started('perl', '-e', FOR_A_MOMENT);
   for (const user of [65_534, 12_345]) {
     const seen = connectsAgain(observer, pid);
     tell(`${user} ${host} ${port}`);
