@@ -11,9 +11,9 @@
 import { BackplaneError } from '../errors.js';
 
 export const VARINT = 0;
-const FIXED64 = 1;
+export const FIXED64 = 1;
 export const LENGTH = 2;
-const FIXED32 = 5;
+export const FIXED32 = 5;
 
 export class ProtoReader {
   offset = 0;

@@ -5,10 +5,9 @@
  *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6
  */
 import { eventFault } from './event/event-check.js';
+import { wallNsOf } from './event/event-time.js';
 import { type EventBatchMessage, type EventMessage, eventCodec } from './messages.js';
 import { LENGTH, ProtoReader } from './protobuf.js';
-
-const NS_PER_S = 1_000_000_000n;
 
 export class ReceivedEvent {
   #message: EventMessage | undefined;
@@ -23,21 +22,9 @@ export class ReceivedEvent {
 
   /** Wall nanoseconds since 1970; 0 where it has no time. */
   get timeNs(): bigint {
-    const event = new ProtoReader(this.bytes, 'event');
-    let timeNs = 0n;
-    while (event.nextTag() && event.field <= TIME_FIELD) {
-      if (event.field !== TIME_FIELD) {
-        event.skip();
-        continue;
-      }
-      const time = new ProtoReader(event.chunk(), 'time');
-      while (time.nextTag()) timeNs += BigInt(time.uint()) * (time.field === 1 ? NS_PER_S : 1n);
-    }
-    return timeNs;
+    return wallNsOf(this.bytes);
   }
 }
-
-const TIME_FIELD = 2;
 
 export class ReceivedBatch implements EventBatchMessage {
   node = '';

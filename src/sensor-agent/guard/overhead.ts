@@ -139,9 +139,9 @@ export class Overhead {
     if (slowed !== before >= SLOWED) this.#overheads.slowMatching(slowed ? this.#slowShare : undefined);
     if (!slowed) this.#late = 0;
     this.#suspended = asked.slice(0, Math.max(0, level - SLOWED));
-    this.#overheads.suspend(this.#suspended, `the agent ${this.#measured(load)}; ${this.#help(load)}`);
-    this.given = this.#sentence();
     const measured = this.#measured(load);
+    this.#overheads.suspend(this.#suspended, `the agent ${measured}; ${this.#help(load)}`);
+    this.given = this.#sentence();
     if (level > before) this.#overheads.notice('overhead', `the agent ${measured}: ${this.given}`);
     else
       this.#overheads.notice('overhead_over', `the agent ${measured}: ${this.given ?? 'nothing is given up any more'}`);

@@ -16,6 +16,7 @@
  * proto3 has none.
  */
 import { isUtf8 } from 'node:buffer';
+import { FIXED32, FIXED64, LENGTH, VARINT } from '../protobuf.js';
 import { passTest } from './event-pass.js';
 import {
   BYTES,
@@ -37,10 +38,6 @@ import {
   WIDES,
 } from './event-shape.js';
 
-const VARINT = 0;
-const FIXED64 = 1;
-const LENGTH = 2;
-const FIXED32 = 5;
 const TAG_BYTES_MAX = 5;
 const VARINT_BYTES_MAX = 10;
 /** Longest varint of a length, and of a 32-bit number that is not negative. */

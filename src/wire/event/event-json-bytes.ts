@@ -6,14 +6,13 @@
  * does not know, values that have no JSON form.
  */
 import { isUtf8 } from 'node:buffer';
+import { FIXED64, LENGTH } from '../protobuf.js';
 import {
   EVENT_FORM,
-  FIXED64,
   type FieldForm,
   FLAG,
   INT32,
   INT64,
-  LENGTH,
   MESSAGE,
   type MessageForm,
   NODE,
@@ -75,8 +74,9 @@ export class JsonBytes {
     this.#bytes = Buffer.allocUnsafe(bytes);
   }
 
-  get length(): number {
-    return this.#length;
+  /** Begins anew. */
+  clear(): void {
+    this.#length = 0;
   }
 
   /** A copy of what was written; begins anew. */

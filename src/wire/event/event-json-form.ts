@@ -1,10 +1,7 @@
 /** What JSON makes of an event's fields, from the schema, as tables for event-json-bytes.ts. */
 import protobuf from 'protobufjs/light.js';
+import { FIXED64, LENGTH, VARINT } from '../protobuf.js';
 import { messageType } from '../schema.js';
-
-const VARINT = 0;
-export const FIXED64 = 1;
-export const LENGTH = 2;
 
 /** Kinds of values. */
 export const TEXT = 1;

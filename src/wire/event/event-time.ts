@@ -1,6 +1,6 @@
 /**
- * The wall time of an encoded event, without decoding the rest: needed for the one frame that contains a live
- * subscription's end.
+ * The wall time of an encoded event, without decoding the rest: for the one frame that contains a live subscription's
+ * end, for counting events by time, and for printing them in its order.
  *
  *   Event := ... | time Timestamp 2 | ...
  */
@@ -14,7 +14,12 @@ import { ProtoReader } from '../protobuf.js';
 export function eventWallNs(element: Buffer): bigint {
   const outer = new ProtoReader(element, 'event');
   outer.nextTag();
-  const event = new ProtoReader(outer.chunk(), 'event');
+  return wallNsOf(outer.chunk());
+}
+
+/** As eventWallNs, of the Event alone. */
+export function wallNsOf(bytes: Buffer): bigint {
+  const event = new ProtoReader(bytes, 'event');
   while (event.nextTag()) {
     if (event.field === 2) return readTimestamp(event);
     event.skip();

@@ -85,7 +85,6 @@ export class HttpSink implements Sink {
     try {
       return this.#events(header, parts);
     } catch {
-      json.takeBytes();
       return this.#soundEvents(header, parts);
     }
   }
@@ -99,6 +98,8 @@ export class HttpSink implements Sink {
 
   /** Throws when one of them cannot be decoded. */
   #events(header: BatchHeader, parts: readonly Buffer[]): Buffer {
+    // Of a batch that could not be written there may be a part.
+    json.clear();
     const { node, topic, cursor } = header;
     const beside = `,"history":${header.history}${header.refill === true ? ',"refill":true' : ''}`;
     const elements = parts.flatMap(eventsOf);
