@@ -33,6 +33,7 @@ import type { BackplaneClient } from '../gen/backplane/v1/Backplane.js';
 import type { ControlRequest } from '../gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse__Output } from '../gen/backplane/v1/ControlResponse.js';
 import type { HistoryEnd, HistoryEnd__Output } from '../gen/backplane/v1/HistoryEnd.js';
+import type { PublisherClient } from '../messages.js';
 import { historyEndCodec, type SubscribeResponse__Output, subscribeResponseCodec } from '../messages.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
 import { encodedBatch, receivedBatch } from '../received-batch.js';
@@ -127,7 +128,7 @@ export function decodeHistoryMessage(bytes: Buffer): ReceivedHistoryMessage {
 }
 
 /** For a server: every request and response is the encoded message. */
-export function rawService(name: 'Uplink' | 'Backplane'): ServiceDefinition {
+export function rawService(name: 'Uplink' | 'Backplane' | 'Publisher'): ServiceDefinition {
   const raw: Record<string, MethodDefinition<Buffer, Buffer>> = {};
   for (const [method, definition] of Object.entries(serviceDefinition(name))) {
     raw[method] = {
@@ -226,6 +227,17 @@ function batchNames(bytes: Buffer, cause: unknown): { node: string; topic: strin
     else batch.skip();
   }
   return names;
+}
+
+/** `address` is host:port; `token` is the broker's, if it requires one. */
+export function createPublisherClient(
+  address: string,
+  token?: string,
+  credentials: ChannelCredentials = channelCredentials.createInsecure(),
+): PublisherClient {
+  const Constructor = makeGenericClientConstructor(serviceDefinition('Publisher'), 'Publisher');
+  const options = { ...createChannelOptions(), ...bearer(token) };
+  return new Constructor(address, credentials, options) as unknown as PublisherClient;
 }
 
 /** `address` is host:port; `token` is the broker's, if it requires one. Answers are objects (see schema.ts). */
