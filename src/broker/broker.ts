@@ -211,9 +211,8 @@ function assemble(
   const totals = newTotals();
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
-  const subscriptions = new Subscriptions({
-    ...{ store, fanOut, documents, registry, route, book, lingers, historyPool, totals },
-  });
+  const context = { store, fanOut, documents, registry, route, book, lingers, historyPool, totals };
+  const subscriptions = new Subscriptions(context);
   const publisher = new Publisher(documents, options.publishing ?? PUBLISHING);
   const facts = factsBeforeListening(options);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log'), join(dir, 'documents')], token?.file, logger);
@@ -231,12 +230,11 @@ function assemble(
   const state = { ready: false, waitsFor: options.waitsFor };
   const grpc = new Server(serverOptions());
   setStreamWindow(grpc);
+  const api = new GrpcApi(subscriptions, registry, listings, budgetService, forgetService);
   grpc.addService(rawService('Uplink'), uplink.handlers());
-  grpc.addService(
-    rawService('Backplane'),
-    new GrpcApi(subscriptions, registry, listings, budgetService, forgetService).handlers(),
-  );
-  grpc.addService(rawService('Publisher'), new PublisherService(publisher).handlers());
+  grpc.addService(rawService('Backplane'), api.handlers());
+  const publishing = new PublisherService(publisher);
+  grpc.addService(rawService('Publisher'), publishing.handlers());
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
@@ -244,34 +242,14 @@ function assemble(
     ...([registry, subscriptions, ingest, store, held, totals, gate, documents, publisher, refusals] as const),
   );
   const http = new HttpApi({
-    version: options.version,
-    subscriptions,
-    registry,
-    listings,
+    ...{ version: options.version, subscriptions, registry, listings, publisher, metrics, gate },
     budgets: budgetService,
     forgetting: forgetService,
-    publisher,
-    metrics,
-    gate,
     origins: options.httpOrigins ?? [],
     notReady: () => (state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
-  return {
-    book,
-    registry,
-    trail,
-    budgets,
-    subscriptions,
-    held,
-    watch,
-    uplink,
-    gate,
-    grpc,
-    http,
-    showHealth,
-    facts,
-    state,
-  };
+  const served = { gate, grpc, http, uplink, publishing, showHealth, facts, state };
+  return { book, registry, trail, budgets, subscriptions, held, watch, ...served };
 }
 
 /**
@@ -359,6 +337,7 @@ function running(
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref());
     await Promise.race([subscriptions.drain(), deadline]);
     uplink.drain();
+    parts.publishing.drain();
     await registry.save();
     await Promise.race([Promise.all([shutDown(grpc), http.end()]), deadline]);
     await close();

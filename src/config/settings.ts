@@ -5,7 +5,7 @@ import * as limits from '../limits.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
 import { bytesText, parseBytes } from '../text/size-text.js';
 import { durationMsText, parseDurationMs } from '../text/time-text.js';
-import { idWindowsSchema, idWindowsText } from './id-windows.js';
+import { ID_WINDOW_FORM, ID_WINDOWS_DEFAULT, isIdWindow } from './id-windows.js';
 import { mixSchema, mixText } from './mix.js';
 import { isDefaultRule, redactionRulesSchema, redactionRulesText } from './redaction.js';
 
@@ -187,10 +187,8 @@ export const SETTINGS = {
     'how much of either may be published at once, as so much time of its rate',
   ),
   'publish.ids': {
-    schema: idWindowsSchema,
-    text: idWindowsText,
-    list: true,
-    fallback: 'app.*=10m/100000,alert=1d/100000',
+    ...list(isIdWindow, [0, limits.KNOWN_IDS_TOPICS_MAX], ID_WINDOW_FORM),
+    fallback: ID_WINDOWS_DEFAULT,
     summary:
       'how long ids of published events are remembered, and how many, by topic (topic=time/count, comma-separated)',
   },

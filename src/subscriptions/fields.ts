@@ -28,6 +28,7 @@ const FILTER_NAMES: ReadonlyMap<string, string> = new Map([
   ['event.time', 'time'],
   ['event.topic', 'topic'],
   ['host.name', 'node'],
+  ['app.type', 'type'],
 ]);
 
 /**

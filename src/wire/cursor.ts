@@ -11,7 +11,7 @@
  *   owed    := [topic, offset, offset | nil, position | nil, skipped]*
  *   position := [epoch, timeNs u64, lane, tie]
  *   note    := [partition, offset, id u32]
- *   logs    := [a place or nil]* of the logs of documents: app, alert, audit
+ *   logs    := [a place or nil]* of the logs of documents: app, alert, audit; nil: not read, or `history` says how far
  *
  * However many nodes there are, a cursor is at most CURSOR_BYTES_MAX long,
  * because it comes with every batch and goes into query strings: where more

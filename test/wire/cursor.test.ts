@@ -53,6 +53,7 @@ const state: fc.Arbitrary<CursorState> = plain({
     { maxLength: 6 },
   ),
   note: fc.option(notePlace(), { nil: undefined }),
+  logs: fc.array(fc.option(place, { nil: undefined }), { minLength: 3, maxLength: 3 }),
 });
 
 function notePlace() {
@@ -112,42 +113,49 @@ test('a cursor with a right checksum and bad content is refused', () => {
     return Buffer.concat([packed, sum]).toString('base64url');
   };
   const id = Buffer.alloc(8);
+  const LOGS = [null, null, null];
   const eight = (place: unknown) => Array(8).fill(place);
-  decodeCursor(sealed([3, id, 1n, null, null, [], [['n', 1, null, [], null]], [0, 0, 0]]));
-  decodeCursor(sealed([3, id, 1n, null, null, eight([0, 0]), [], null]));
+  decodeCursor(sealed([4, id, 1n, null, null, [], [['n', 1, null, [], null]], [0, 0, 0], LOGS]));
+  decodeCursor(sealed([4, id, 1n, null, null, eight([0, 0]), [], null, LOGS]));
+  decodeCursor(sealed([4, id, 1n, null, null, [], [], null, [[7, 1, 2], null, [0, 0]]]));
   const bad: unknown[] = [
     null,
     'text',
     { __proto__: null, length: 8 },
     [],
     [1, id, 1n, null, null, [], [], null],
-    [3, id, 1n, null, null, [], [], [], null],
-    [3, id.subarray(1), 1n, null, null, [], [], null],
-    [3, id, -1n, null, null, [], [], null],
-    [3, id, 1n, null, ['x'], [], [], null],
-    [3, id, 1n, null, null, [[0, 0]], [], null],
-    [3, id, 1n, null, null, [...eight([0, 0]), [0, 0]], [], null],
-    [3, id, 1n, null, null, eight([0]), [], null],
-    [3, id, 1n, null, null, eight([-1, 0]), [], null],
-    [3, id, 1n, null, null, eight([0.5, 0]), [], null],
-    [3, id, 1n, null, null, eight([0, 2 ** 32]), [], null],
-    [3, id, 1n, null, null, eight([0, 0, 70_000]), [], null],
-    [3, id, 1n, null, null, eight([0, 0, null]), [], null],
-    [3, id, 1n, null, null, [], [['n', 0, null]], null],
-    [3, id, 1n, null, null, [], [['n'.repeat(300), 1, null, [], null]], null],
-    [3, id, 1n, null, null, [], [['n', 1, [1, 1n, 70_000, 0], [], null]], null],
-    [3, id, 1n, null, null, [], [['n', 1, null, ['t'], null]], null],
-    [3, id, 1n, null, null, [], [['n', 1, null, [], ['x']]], null],
-    [3, id, 1n, null, null, [], [], [99, 0, 0]],
-    [3, id, 1n, null, null, [], [['n\u202e', 1, null, [], null]], null],
+    [4, id, 1n, null, null, [], [], null],
+    [4, id, 1n, null, null, [], [], null, [null, null]],
+    [4, id, 1n, null, null, [], [], null, [null, null, [0]]],
+    [4, id, 1n, null, null, [], [], null, [null, null, [0, 0, 70_000]]],
+    [4, id, 1n, null, null, [], [], null, 'app'],
+    [4, id, 1n, null, null, [], [], [], null, LOGS],
+    [4, id.subarray(1), 1n, null, null, [], [], null, LOGS],
+    [4, id, -1n, null, null, [], [], null, LOGS],
+    [4, id, 1n, null, ['x'], [], [], null, LOGS],
+    [4, id, 1n, null, null, [[0, 0]], [], null, LOGS],
+    [4, id, 1n, null, null, [...eight([0, 0]), [0, 0]], [], null, LOGS],
+    [4, id, 1n, null, null, eight([0]), [], null, LOGS],
+    [4, id, 1n, null, null, eight([-1, 0]), [], null, LOGS],
+    [4, id, 1n, null, null, eight([0.5, 0]), [], null, LOGS],
+    [4, id, 1n, null, null, eight([0, 2 ** 32]), [], null, LOGS],
+    [4, id, 1n, null, null, eight([0, 0, 70_000]), [], null, LOGS],
+    [4, id, 1n, null, null, eight([0, 0, null]), [], null, LOGS],
+    [4, id, 1n, null, null, [], [['n', 0, null]], null, LOGS],
+    [4, id, 1n, null, null, [], [['n'.repeat(300), 1, null, [], null]], null, LOGS],
+    [4, id, 1n, null, null, [], [['n', 1, [1, 1n, 70_000, 0], [], null]], null, LOGS],
+    [4, id, 1n, null, null, [], [['n', 1, null, ['t'], null]], null, LOGS],
+    [4, id, 1n, null, null, [], [['n', 1, null, [], ['x']]], null, LOGS],
+    [4, id, 1n, null, null, [], [], [99, 0, 0], LOGS],
+    [4, id, 1n, null, null, [], [['n\u202e', 1, null, [], null]], null, LOGS],
     [['x'.repeat(1000), 'y'], id, 1n, null, null, [], [], null],
     ['x'.repeat(200), id, 1n, null, null, [], [], null],
   ];
   for (const value of bad) refused(sealed(value));
-  const old = sealed([2, id, 1n, null, null, [], [['process', ...Array(8).fill(0)]], [], null]);
+  const old = sealed([3, id, 1n, null, null, [], [['process', ...Array(8).fill(0)]], [], null]);
   assert.throws(
     () => decodeCursor(old),
-    /is of version 2, this broker reads version 3: begin with since or last instead$/,
+    /is of version 3, this broker reads version 4: begin with since or last instead$/,
   );
 });
 

@@ -1,18 +1,25 @@
 /** The gRPC service of publishers: batches in, acknowledgements out, in the same order. */
 import type { ServerDuplexStream, UntypedServiceImplementation } from '@grpc/grpc-js';
-import { asBackplaneError } from '../../errors.js';
+import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { StreamWriter } from '../../flow/stream-writer.js';
-import { PUBLISH_BATCHES_WAITING_MAX, SUBSCRIBER_QUEUE_BYTES_MAX } from '../../limits.js';
+import { PUBLISH_BATCHES_WAITING_MAX, RETRY_AFTER_MS, SUBSCRIBER_QUEUE_BYTES_MAX } from '../../limits.js';
 import { callFailure } from '../../wire/grpc/status-details.js';
 import { identityOf } from '../../wire/grpc/stream-gate.js';
 import { publishResponseCodec } from '../../wire/messages.js';
 import { decodePublishRequest } from '../../wire/publish-request.js';
 import type { Publisher } from './publisher.js';
 
+const DRAINING = callFailure(
+  new BackplaneError('unavailable', 'the broker is shutting down: send again what it has not acknowledged', {
+    retryAfterMs: RETRY_AFTER_MS,
+  }),
+);
+
 type PublishCall = ServerDuplexStream<Buffer, Buffer>;
 
 export class PublisherService {
   readonly #publisher: Publisher;
+  readonly #drained = new AbortController();
 
   constructor(publisher: Publisher) {
     this.#publisher = publisher;
@@ -20,6 +27,11 @@ export class PublisherService {
 
   handlers(): UntypedServiceImplementation {
     return { Publish: (call: PublishCall) => void this.#publish(call) };
+  }
+
+  /** Ends every stream once what it sent is acknowledged, and takes no more. */
+  drain(): void {
+    this.#drained.abort();
   }
 
   async #publish(call: PublishCall): Promise<void> {
@@ -32,9 +44,16 @@ export class PublisherService {
     const identity = identityOf(call.metadata);
     let acknowledged = Promise.resolve();
     let waiting = 0;
+    const { signal } = this.#drained;
+    const drain = () => {
+      void acknowledged.catch(() => undefined).then(() => !writer.closed.aborted && call.emit('error', DRAINING));
+    };
+    signal.addEventListener('abort', drain, { once: true });
     try {
+      if (signal.aborted) throw new BackplaneError('unavailable', DRAINING.details);
       // Ended by a refusal, the call still has its status to send.
       for await (const bytes of call.iterator({ destroyOnReturn: false })) {
+        if (signal.aborted) break;
         const accepted = this.#publisher.publish(identity, decodePublishRequest(bytes));
         acknowledged = acknowledged.then(async () => writer.write(publishResponseCodec.encode(await accepted)));
         acknowledged.catch(() => undefined);
@@ -43,12 +62,14 @@ export class PublisherService {
         waiting = 0;
       }
       await acknowledged;
-      writer.end();
+      if (!signal.aborted) writer.end();
     } catch (cause) {
       // Those before the refused one are acknowledged first.
       await acknowledged.catch(() => undefined);
       call.resume();
       if (!writer.closed.aborted) call.emit('error', callFailure(asBackplaneError(cause)));
+    } finally {
+      signal.removeEventListener('abort', drain);
     }
   }
 }

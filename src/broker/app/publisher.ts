@@ -26,8 +26,8 @@ export interface PublisherOptions {
   readonly rate: PublishRate;
   /** How long ids of a topic are remembered, and how many. */
   readonly windowOf: (topic: string) => IdWindow;
-  /** The longest time of any topic. */
-  readonly windowMsMax: number;
+  /** The longest time of any topic of a log. */
+  readonly windowMsMax: Readonly<Record<PublishedLog, number>>;
 }
 
 const APP_WINDOW: IdWindow = { ageMsMax: KNOWN_IDS_MS_DEFAULT, countMax: KNOWN_IDS_MAX_DEFAULT };
@@ -40,7 +40,7 @@ export const PUBLISHING: PublisherOptions = {
     burstMs: PUBLISH_BURST_MS_DEFAULT,
   },
   windowOf: (topic) => (topic === 'alert' ? ALERT_WINDOW : APP_WINDOW),
-  windowMsMax: KNOWN_ALERT_IDS_MS,
+  windowMsMax: { app: KNOWN_IDS_MS_DEFAULT, alert: KNOWN_ALERT_IDS_MS },
 };
 
 type PublishedLog = 'app' | 'alert';
@@ -61,8 +61,8 @@ export class Publisher {
     this.#logs = logs;
     this.#rates = new PublishRates(rate);
     this.#ids = new KnownIds(windowOf);
-    const sinceNs = wallNowNs() - msToNs(windowMsMax);
     for (const name of this.published.keys()) {
+      const sinceNs = wallNowNs() - msToNs(windowMsMax[name]);
       for (const { node, topic, documents, offset, timeNs } of logs.of(name).since(sinceNs)) {
         for (const { id } of documents) this.#ids.add(node, topic, id, offset, nsToMs(timeNs));
       }

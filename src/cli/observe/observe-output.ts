@@ -4,6 +4,7 @@
  */
 import type { SubscribeItem } from '../../client/subscribe-item.js';
 import { timestampNs, timestampText } from '../../subscriptions/timestamp.js';
+import { documentLogOf } from '../../wire/event/document-topics.js';
 import { batchToJson, messageToJson } from '../../wire/message-json.js';
 import type { Accepted, Coverage, RecordingBegin } from '../../wire/messages.js';
 import type { EventLines } from '../render/event-lines.js';
@@ -125,9 +126,12 @@ export class ObserveOutput {
   }
 
   /** Prints one notice when following begins, because a quiet stream looks like one that hangs. */
-  #showFollowing({ nodes }: Accepted): void {
-    if (!this.#options.follow || this.#accepted || nodes.length === 0) return;
-    const which = nodes.length === 1 ? `1 node, ${nodes[0]}` : `${nodes.length} nodes`;
+  #showFollowing({ nodes, plan }: Accepted): void {
+    if (!this.#options.follow || this.#accepted) return;
+    const documents = (plan?.topics ?? []).filter((topic) => documentLogOf(topic) !== undefined);
+    if (nodes.length + documents.length === 0) return;
+    const each = nodes.length === 1 ? [`1 node, ${nodes[0]}`] : nodes.length === 0 ? [] : [`${nodes.length} nodes`];
+    const which = [...each, ...documents].join(', ');
     this.#screen.notice(`following ${which}; end with Ctrl-C`);
   }
 

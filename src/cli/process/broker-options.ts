@@ -1,7 +1,7 @@
 /** Settings as a broker's options. */
 import type { Logger } from 'pino';
 import type { BrokerOptions } from '../../broker/broker.js';
-import { windowOfTopic } from '../../config/id-windows.js';
+import { idWindows, windowOfTopic } from '../../config/id-windows.js';
 import type { SettingKey, Settings } from '../../config/settings.js';
 import { packageVersion } from '../../package-files.js';
 
@@ -59,7 +59,7 @@ export function brokerOptions(settings: Settings, log: Logger): BrokerOptions {
 }
 
 function publisherOptions(settings: Settings): NonNullable<BrokerOptions['publishing']> {
-  const windows = settings['publish.ids'];
+  const windows = idWindows(settings['publish.ids']);
   return {
     rate: {
       bytesPerSecond: settings['publish.bytes'],
@@ -67,6 +67,9 @@ function publisherOptions(settings: Settings): NonNullable<BrokerOptions['publis
       burstMs: settings['publish.burst'],
     },
     windowOf: (topic) => windowOfTopic(windows, topic),
-    windowMsMax: Math.max(...[...windows.values()].map(({ ageMsMax }) => ageMsMax)),
+    windowMsMax: {
+      app: Math.max(...[...windows].filter(([topic]) => topic !== 'alert').map(([, { ageMsMax }]) => ageMsMax)),
+      alert: windowOfTopic(windows, 'alert').ageMsMax,
+    },
   };
 }

@@ -7,11 +7,10 @@ import { JsonBytes } from '../../wire/event/event-json-bytes.js';
 import type { EventMessage } from '../../wire/messages.js';
 import type { ReceivedEvent } from '../../wire/received-batch.js';
 import { Columns } from './columns.js';
-import { documentText } from './document-text.js';
 import { applyFieldMask, leaves, maskPath, PROMISED, type ShownFields, valueAt, WHEN_AND_WHERE } from './field-mask.js';
 import type { Palette } from './palette.js';
 import { ProcessNames } from './process-names.js';
-import { connectionText, subjectText, userText } from './subject.js';
+import { connectionText, documentText, subjectText, userText } from './subject.js';
 import { jsonText, safeText, shellWords } from './text.js';
 import { EventTimes, type TimeStyle } from './time.js';
 

@@ -33,9 +33,10 @@ export function checkNameText(field: string, value: string, allowed: RegExp, des
 
 /** Topics of the kernel, sorted, each once; none means all of them. @throws BackplaneError invalid_argument. */
 export function checkTopics(topics: readonly string[]): readonly string[] {
-  const { kernel, documents } = checkNamedTopics(topics);
-  if (documents.length > 0) throw unknownTopic(documents[0]!, KNOWN_TOPICS);
-  return kernel.length === 0 ? [...KNOWN_TOPICS].sort() : kernel;
+  checkCount(topics);
+  const unknown = topics.find((topic) => !KNOWN_TOPICS.has(topic));
+  if (unknown !== undefined) throw unknownTopic(unknown, KNOWN_TOPICS);
+  return [...new Set(topics.length === 0 ? KNOWN_TOPICS : topics)].sort();
 }
 
 /** The topics of a request, sorted, each once: the kernel's, and those that are born in the broker. */
@@ -47,9 +48,7 @@ export interface NamedTopics {
 
 /** @throws BackplaneError invalid_argument. */
 export function checkNamedTopics(topics: readonly string[]): NamedTopics {
-  if (topics.length > TOPICS_PER_REQUEST_MAX) {
-    throw invalid('topic', `at most ${TOPICS_PER_REQUEST_MAX} may be asked for, got ${topics.length}`);
-  }
+  checkCount(topics);
   const named = [...new Set(topics)].sort();
   const unknown = named.find((topic) => !KNOWN_TOPICS.has(topic) && documentLogOf(topic) === undefined);
   if (unknown !== undefined) throw unknownTopic(unknown, [...KNOWN_TOPICS, ...Object.keys(DOCUMENT_TOPICS)]);
@@ -60,6 +59,11 @@ export function checkNamedTopics(topics: readonly string[]): NamedTopics {
     // What all of them include needs no name.
     documents: documents.filter((topic) => !every || topic === EVERY_APP_TOPIC || documentLogOf(topic) !== 'app'),
   };
+}
+
+function checkCount({ length }: readonly string[]): void {
+  if (length <= TOPICS_PER_REQUEST_MAX) return;
+  throw invalid('topic', `at most ${TOPICS_PER_REQUEST_MAX} may be asked for, got ${length}`);
 }
 
 function unknownTopic(topic: string, topics: Iterable<string>): Error {

@@ -44,6 +44,8 @@ export interface CheckedSubscription {
   readonly nodes: NodeGlobs;
   /** Whose documents are wanted: `@IDENTITY`. */
   readonly publishers: NodeGlobs;
+  /** Set for a part of a group: whether documents of a key are the part's. Without a key their publisher's name is it. */
+  readonly sharesKey?: ((key: string) => boolean) | undefined;
   readonly predicate: Predicate;
   readonly window: Window;
   /** End after this many events. 0: no limit. */

@@ -69,8 +69,9 @@ export function walkedFault(bytes: Buffer, from: number, to: number): string | u
 class Fault extends Error {}
 
 function walk(bytes: Buffer, from: number, to: number, shape: EventShape, depth: number): void {
-  const { kinds, inner } = shape;
+  const { kinds, inner, required } = shape;
   let at = from;
+  let hasRequired = required === 0;
   while (at < to) {
     let tag = bytes[at++]!;
     if (tag >= 0x80) {
@@ -81,6 +82,7 @@ function walk(bytes: Buffer, from: number, to: number, shape: EventShape, depth:
     }
     const field = tag >>> 3;
     if (field === 0) throw new Fault('field number must be at least 1, got 0');
+    if (field === required) hasRequired = true;
     const kind = field < kinds.length ? kinds[field]! : UNKNOWN;
     switch (tag & 7) {
       case LENGTH: {
@@ -116,6 +118,7 @@ function walk(bytes: Buffer, from: number, to: number, shape: EventShape, depth:
         throw wrongType(field, tag & 7);
     }
   }
+  if (!hasRequired) throw new Fault(`field ${required} of an entry must not be missing`);
   if (at !== to) throw new Fault('the last field must end within its message');
 }
 

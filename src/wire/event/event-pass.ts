@@ -30,6 +30,11 @@ function define(shape: EventShape, functions: string[], known: Map<EventShape, s
   const name = `test${known.size}`;
   known.set(shape, name);
   const cases: string[] = [];
+  if (shape.required > 0) {
+    // Whether a field is missing is for the full check to say.
+    functions.push(`function ${name}() { return false; }`);
+    return name;
+  }
   for (let field = 1; field < Math.min(shape.kinds.length, FIELD_MAX + 1); field++) {
     const inner = shape.inner[field];
     const innerName = inner && define(inner, functions, known);

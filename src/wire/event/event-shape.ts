@@ -28,6 +28,8 @@ export interface EventShape {
   /** By field number. */
   readonly kinds: Uint8Array;
   readonly inner: (EventShape | undefined)[];
+  /** Number of a field without which nobody can decode the message: the value of an entry of a map; 0: none. */
+  readonly required: number;
 }
 
 const KINDS: Readonly<Record<string, number>> = {
@@ -66,7 +68,7 @@ function shapeOf(type: protobuf.Type, known: Map<protobuf.Type, EventShape>): Ev
     if (field instanceof protobuf.MapField) {
       // Each entry is a message of its own.
       shape.kinds[field.id] = MESSAGE;
-      const entry = emptyShape(2);
+      const entry = emptyShape(2, field.resolvedType instanceof protobuf.Type ? 2 : 0);
       shape.inner[field.id] = entry;
       entry.kinds[1] = KINDS[field.keyType] ?? NUMBER;
       addField(entry, 2, field, false, known);
@@ -75,9 +77,9 @@ function shapeOf(type: protobuf.Type, known: Map<protobuf.Type, EventShape>): Ev
   return shape;
 }
 
-function emptyShape(numberMax: number): EventShape {
+function emptyShape(numberMax: number, required = 0): EventShape {
   const size = numberMax + 1;
-  return { kinds: new Uint8Array(size), inner: new Array<EventShape | undefined>(size).fill(undefined) };
+  return { kinds: new Uint8Array(size), inner: new Array<EventShape | undefined>(size).fill(undefined), required };
 }
 
 function addField(

@@ -53,6 +53,7 @@ test('every route answers as the document says, and there are no others', async 
   const bodies: Readonly<Record<string, unknown>> = {
     'POST /v1/explain': { subscription: { ...subscription, nodes: ['b'], limit: '5', fields: ['process.pid'] } },
     'POST /v1/histogram': { subscription, buckets: 3 },
+    'POST /v1/app/{topic}': { id: '1', type: 'x', time: '2026-01-31T12:00:00Z', body: { a: [1, null, { b: 'c' }] } },
     'PUT /v1/budgets': { nodes: ['b'], budget: { liveBytesPerSecond: '500000' } },
   };
   const asked: string[] = [];
@@ -61,7 +62,12 @@ test('every route answers as the document says, and there are no others', async 
       const method = name.toUpperCase();
       const content = Object.keys(responses['200']?.content ?? {});
       if (content.includes('text/event-stream')) continue;
-      const answer = await ask(method, path, bodies[`${method} ${path}`], path.replace('{node}', 'a'));
+      const answer = await ask(
+        method,
+        path,
+        bodies[`${method} ${path}`],
+        path.replace('{node}', 'a').replace('{topic}', 'app.a'),
+      );
       assert.ok(!('code' in Object(answer)), `${method} ${path}: ${JSON.stringify(answer)}`);
       asked.push(`${method} ${path}`);
     }
@@ -126,6 +132,10 @@ for (const [accept, kinds] of Object.entries(KINDS)) {
     const open = (query: string) => HttpStream.open(url(`/v1/events?${query}`), { headers: { accept } });
     const [live, quiet] = [await open('since=1h&follow=true'), await open('follow=true&filter=process.pid==424242')];
     const streams = [live, quiet, await open('since=1h'), await open('since=1h&limit=3')];
+    await ask('POST', '/v1/app/{topic}', { events: [{ id: '1', body: [] }, { id: '2' }] }, '/v1/app/app.a');
+    await ask('POST', '/v1/app/{topic}', { id: '1', body: { severity: 1, details: { a: 1 } } }, '/v1/app/alert');
+    await ask('DELETE', '/v1/nodes/{node}', undefined, '/v1/nodes/nobody');
+    streams.push(await open('topic=app.*&topic=alert&topic=audit&since=1h&follow=true&limit=4'));
     if (accept === 'text/event-stream') streams.push(await open('cursor=nonsense'));
     await until('live', () => /coverage/.test(live.text) && /accepted/.test(quiet.text));
     agent.shedding = true;

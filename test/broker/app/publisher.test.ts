@@ -10,6 +10,7 @@ import type { JsonValue } from '../../../src/wire/json-value.js';
 import { bodiesOf, documentsOf, idsOf, published } from '../../harness/broker/documents.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { runs } from '../../harness/runs.js';
+import { until } from '../../harness/until.js';
 
 let harness: Harness;
 beforeEach(async () => {
@@ -40,50 +41,51 @@ function nested(depth: number): JsonValue {
   return value;
 }
 
+const REFUSED: readonly (readonly [topic: string, event: object, http: number, grpc: status, detail: RegExp])[] = [
+  [
+    'process',
+    { id: '1' },
+    400,
+    status.INVALID_ARGUMENT,
+    /^topic: must be app\.NAME.*got "process", did you mean "app.process"\?$/,
+  ],
+  ['audit', { id: '1' }, 400, status.INVALID_ARGUMENT, /^topic: must be app\.NAME/],
+  ['app.*', { id: '1' }, 400, status.INVALID_ARGUMENT, /^topic: must be app\.NAME/],
+  ['app.UPPER', { id: '1' }, 400, status.INVALID_ARGUMENT, /^topic: must be app\.NAME/],
+  ['app.a', {}, 400, status.INVALID_ARGUMENT, /^id: must be given/],
+  ['app.a', { id: 'x'.repeat(257) }, 400, status.INVALID_ARGUMENT, /^id: must be at most 256 bytes, got 257$/],
+  ['app.a', { id: 'a\r\nb' }, 400, status.INVALID_ARGUMENT, /^id: must not have control characters/],
+  ['app.a', { id: '1', type: '\u001b[31m' }, 400, status.INVALID_ARGUMENT, /^type: must not have control characters/],
+  ['app.a', { id: '1', traceparent: 'x' }, 400, status.INVALID_ARGUMENT, /^traceparent: must be like 00-/],
+  ['app.a', { id: '1', body: nested(JSON_DEPTH_MAX + 1) }, 400, status.INVALID_ARGUMENT, /must be at most 16 deep$/],
+  [
+    'app.a',
+    { id: '1', body: 'x'.repeat(32 * KiB) },
+    413,
+    status.RESOURCE_EXHAUSTED,
+    /^body: must be at most 32768 bytes as JSON, got 32770$/,
+  ],
+  ['alert', { id: '1' }, 400, status.INVALID_ARGUMENT, /^body: must be given: the fields of an alert$/],
+  [
+    'alert',
+    { id: '1', body: { titel: 'x' } },
+    400,
+    status.INVALID_ARGUMENT,
+    /^"?body\.titel"?: is no field of Alert, did you mean "title"\?$/,
+  ],
+  [
+    'alert',
+    { id: '1', body: { severity: 6 } },
+    400,
+    status.INVALID_ARGUMENT,
+    /^body\.severity: must be 1 to 5, got 6$/,
+  ],
+];
+
 test('refusals are the same over gRPC and HTTP: their status, their field, and nothing is stored', async () => {
   await harness.startBroker();
   const many = Array.from({ length: 1_001 }, (_, at) => ({ id: String(at) }));
-  const cases: readonly (readonly [topic: string, event: object, http: number, grpc: status, detail: RegExp])[] = [
-    [
-      'process',
-      { id: '1' },
-      400,
-      status.INVALID_ARGUMENT,
-      /^topic: must be app\.NAME.*got "process", did you mean "app.process"\?$/,
-    ],
-    ['audit', { id: '1' }, 400, status.INVALID_ARGUMENT, /^topic: must be app\.NAME/],
-    ['app.*', { id: '1' }, 400, status.INVALID_ARGUMENT, /^topic: must be app\.NAME/],
-    ['app.UPPER', { id: '1' }, 400, status.INVALID_ARGUMENT, /^topic: must be app\.NAME/],
-    ['app.a', {}, 400, status.INVALID_ARGUMENT, /^id: must be given/],
-    ['app.a', { id: 'x'.repeat(257) }, 400, status.INVALID_ARGUMENT, /^id: must be at most 256 bytes, got 257$/],
-    ['app.a', { id: 'a\r\nb' }, 400, status.INVALID_ARGUMENT, /^id: must not have control characters/],
-    ['app.a', { id: '1', type: '\u001b[31m' }, 400, status.INVALID_ARGUMENT, /^type: must not have control characters/],
-    ['app.a', { id: '1', traceparent: 'x' }, 400, status.INVALID_ARGUMENT, /^traceparent: must be like 00-/],
-    ['app.a', { id: '1', body: nested(JSON_DEPTH_MAX + 1) }, 400, status.INVALID_ARGUMENT, /must be at most 16 deep$/],
-    [
-      'app.a',
-      { id: '1', body: 'x'.repeat(32 * KiB) },
-      413,
-      status.RESOURCE_EXHAUSTED,
-      /^body: must be at most 32768 bytes as JSON, got 32770$/,
-    ],
-    ['alert', { id: '1' }, 400, status.INVALID_ARGUMENT, /^body: must be given: the fields of an alert$/],
-    [
-      'alert',
-      { id: '1', body: { titel: 'x' } },
-      400,
-      status.INVALID_ARGUMENT,
-      /^"?body\.titel"?: is no field of Alert, did you mean "title"\?$/,
-    ],
-    [
-      'alert',
-      { id: '1', body: { severity: 6 } },
-      400,
-      status.INVALID_ARGUMENT,
-      /^body\.severity: must be 1 to 5, got 6$/,
-    ],
-  ];
-  for (const [topic, event, http, grpc, detail] of cases) {
+  for (const [topic, event, http, grpc, detail] of REFUSED) {
     const answer = await post(encodeURIComponent(topic), event);
     assert.deepEqual(
       [answer.status, detail.test(String(answer.json.detail))],
@@ -163,6 +165,24 @@ test('over its rates an identity is told when to come again, and comes through t
     Array.from({ length: 1_000 }, (_, at) => ({ id: `${1_000 + at}` })),
   );
   assert.deepEqual([refused.status, Number(refused.retry) >= 1, refused.json.code], [429, true, 'resource_exhausted']);
+});
+
+test('a broker that drains acknowledges what came, ends streams that are open, and waits for none', async () => {
+  await harness.startBroker();
+  const [idle, busy] = [harness.publisher(), harness.publisher()];
+  await idle.publish('app.a', [published('1')]);
+  const batches = Array.from({ length: 20 }, (_, at) => busy.send('app.a', [published(`busy-${at}`)]));
+  await until('the first', () => busy.answers.length > 0);
+  await harness.broker.drain();
+  await until('the end of both', () => idle.error && busy.error);
+  assert.deepEqual([idle.error?.code, busy.error?.code], [status.UNAVAILABLE, status.UNAVAILABLE]);
+  await harness.startBroker();
+  const all = harness.subscribe({ topics: ['app.a'], filter: 'app.id != "1"', since: '1h' });
+  await all.end();
+  assert.deepEqual(
+    busy.answers.map(({ seq }) => Number(seq)),
+    batches.slice(0, idsOf(all).length),
+  );
 });
 
 test('fuzz: whatever JSON is published is itself for who subscribes, over gRPC and in lines of HTTP', async () => {

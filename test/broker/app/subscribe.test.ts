@@ -99,6 +99,32 @@ test('kernel events and documents of the past are merged by time; no topics name
   assert.deepEqual(none.pids, [1, 2, 3]);
 });
 
+test('a node whose clock is ahead hides nothing that is published behind its events', async () => {
+  await harness.startBroker();
+  const publisher = harness.publisher();
+  await publish(publisher, 'app.a', ['0']);
+  const ahead = new TestRecorder('ahead', 1, BigInt(Date.now() + 600_000) * 1_000_000n);
+  await harness.agent('a', ahead);
+  ahead.record('process.exec', 1);
+  const request = { topics: ['process', 'app.a'] };
+  const replay = harness.subscribe({ ...request, since: '1h' });
+  await replay.end();
+  const part = harness.subscribe({ ...request, since: '1h', limit: '2' });
+  await part.end();
+  await publish(publisher, 'app.a', ['1']);
+  for (const { cursor } of [replay, part]) {
+    const again = harness.subscribe({ ...request, cursor });
+    await again.end();
+    assert.deepEqual([idsOf(again), again.cursor.length > 0], [['1'], true]);
+    const live = harness.subscribe({ ...request, cursor, follow: true });
+    await has(live, 1);
+    assert.deepEqual(idsOf(live), ['1']);
+    const nothing = harness.subscribe({ ...request, cursor: again.cursor });
+    await nothing.end();
+    assert.deepEqual([idsOf(nothing), nothing.pids], [[], []]);
+  }
+});
+
 test('property: whoever resumes from any cursor gets exactly what follows, replayed and live, also after a restart', async () => {
   await harness.startBroker();
   let total = 0;

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { BackplaneError } from '../../../src/errors.js';
 import { NAME_BYTES_MAX, NODE_GLOBS_MAX } from '../../../src/limits.js';
-import { checkName, checkTopics } from '../../../src/subscriptions/request/names.js';
+import { checkName, checkNamedTopics, checkTopics } from '../../../src/subscriptions/request/names.js';
 import { compileNodeGlobs } from '../../../src/subscriptions/request/node-globs.js';
 import { TOPICS } from '../../../src/wire/event/event.js';
 import { runs } from '../../harness/runs.js';
@@ -91,6 +91,20 @@ test('invalid node names are refused', () => {
     assert.match(
       refusal(() => checkName('node.name', name)),
       /^node\.name: must /,
+    );
+  }
+});
+
+test('topics that are born in the broker come only where they are named', () => {
+  assert.deepEqual(checkNamedTopics(['alert', 'process', 'app.b', 'app.a', 'app.b']), {
+    kernel: ['process'],
+    documents: ['alert', 'app.a', 'app.b'],
+  });
+  assert.deepEqual(checkNamedTopics(['app.a', 'app.*', 'audit']).documents, ['app.*', 'audit']);
+  for (const topic of ['app', 'app.', 'app.A', 'app..a', 'app.a*', 'alerts', `app.${'x'.repeat(125)}`]) {
+    assert.match(
+      refusal(() => checkNamedTopics([topic])),
+      /^topic: unknown topic .*\(known: process, .*app\.\*, alert, audit\)$/,
     );
   }
 });

@@ -28,7 +28,8 @@ test('a request as gRPC delivers it, with every field present, is accepted', () 
     },
     NOW,
   );
-  const { predicate, nodes, ...rest } = checked;
+  const { predicate, nodes, publishers, ...rest } = checked;
+  assert.equal(publishers, nodes);
   assert.equal(predicate.canonical, 'process.pid == 1');
   assert.equal(nodes.matches('web-1') && !nodes.matches('db-1'), true);
   assert.deepEqual(rest, {

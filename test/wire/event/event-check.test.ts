@@ -98,6 +98,10 @@ const FAULTS: Readonly<Record<string, readonly [readonly number[], RegExp]>> = {
   'an argument that is not UTF-8': [[0x22, 3, 0x2a, 1, 0x80], /field 5 must be UTF-8/],
   'long text that is not UTF-8': [[0x0a, 200, 1, ...new Array<number>(199).fill(0x61), 0xff], /field 1 must be UTF-8/],
   'a key of a map that is not UTF-8': [[0x4a, 5, 0x12, 3, 0x0a, 1, 0xff], /field 1 must be UTF-8/],
+  'an entry of a map of messages without its value': [
+    [0x8a, 1, 9, 0x3a, 7, 0x2a, 5, 0x0a, 3, 0x0a, 1, 0x61],
+    /field 2 of an entry must not be missing/,
+  ],
   'text as a number': [[0x08, 1], /field 1 must not have wire type 0/],
   'a number as text': [[0x22, 3, 0x0a, 1, 0x61], /field 1 must not have wire type 2/],
   'a time as eight bytes': [[0x11, 1, 2, 3, 4, 5, 6, 7, 8], /field 2 must not have wire type 1/],
@@ -132,12 +136,14 @@ function eachField(
   shape: EventShape,
   around: (body: readonly number[]) => readonly number[],
   visit: (field: number, around: (body: readonly number[]) => readonly number[]) => void,
+  depth = 0,
 ): void {
   for (let field = 1; field < shape.kinds.length; field++) {
     visit(field, around);
     const within = shape.inner[field];
     const prefix = padded(field * 8 + 2, field < 16 ? 1 : 2);
-    if (within) eachField(within, (body) => around([...prefix, body.length, ...body]), visit);
+    // The body of an application's event nests without end.
+    if (within && depth < 8) eachField(within, (body) => around([...prefix, body.length, ...body]), visit, depth + 1);
   }
 }
 

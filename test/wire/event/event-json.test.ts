@@ -11,6 +11,8 @@ type Fields = Record<string, unknown>;
 /** A message with all of its fields; `leaf` gives those that are no messages. */
 function filled(type: protobuf.Type, leaf: (field: protobuf.Field) => unknown): Fields {
   const entries = type.fieldsArray.map((field) => {
+    // Any JSON, which nests without end: it has a test of its own.
+    if (field.resolvedType?.fullName === '.google.protobuf.Value') return [field.name, undefined];
     if (field instanceof protobuf.MapField) return [field.name, { name: leaf(field) }];
     const value = field.resolvedType instanceof protobuf.Type ? filled(field.resolvedType, leaf) : leaf(field);
     return [field.name, field.repeated && value !== undefined ? [value] : value];

@@ -1,6 +1,7 @@
 /** The fields that filters can name, as people and editors want to know them. */
 
 import { protoPath } from '../../../subscriptions/fields.js';
+import { DYNAMIC_NAMES } from '../../../subscriptions/filter/dynamic.js';
 import { FIELDS } from '../../../subscriptions/filter/schema.js';
 import { camelPath } from '../../../text/nearest.js';
 import { NAMED_FIELDS } from '../../../wire/event/field-mask.js';
@@ -16,5 +17,10 @@ export function listFields(): ListFieldsResponse {
     const description = propertyAt('Event', camelPath(path))?.description ?? '';
     return { name, type, description, jsonPath, onlyNamed: NAMED_FIELDS.includes(path) };
   });
-  return { fields };
+  const dynamic = DYNAMIC_NAMES.map((name) => {
+    const jsonPath = camelPath(name);
+    const description = propertyAt('Event', jsonPath)?.description ?? '';
+    return { name, type: 'dyn', description, jsonPath, onlyNamed: false };
+  });
+  return { fields: [...fields, ...dynamic] };
 }

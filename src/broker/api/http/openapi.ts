@@ -13,6 +13,11 @@ const REQUIRED: Readonly<Record<string, readonly string[]>> = {
   StreamEnd: ['reason', 'cursor'],
 };
 
+/** Bodies that may be any of several messages. */
+const ALTERNATIVES: Readonly<Record<string, readonly string[]>> = {
+  PublishInput: ['PublishedEvent', 'PublishBody'],
+};
+
 const ref = (name: string) => ({ $ref: REF_PREFIX + name });
 
 export function openApiDocument(routes: readonly Route[], version: string): OpenApi {
@@ -55,7 +60,7 @@ function operation({ path, role, schema }: Route): OpenApi {
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined
       ? {}
-      : { requestBody: { required: true, content: { 'application/json': { schema: bodySchema(body) } } } }),
+      : { requestBody: { required: true, content: { 'application/json': { schema: ref(body) } } } }),
     responses: {
       '200': { description: 'What was asked for.', content: contentOf(schema) },
       ...(schema.answer.kind === 'stream'
@@ -68,10 +73,6 @@ function operation({ path, role, schema }: Route): OpenApi {
     },
     security: role === 'open' ? [] : [{ token: [] }],
   };
-}
-
-function bodySchema(body: string | readonly string[]): OpenApi {
-  return typeof body === 'string' ? ref(body) : { anyOf: body.map(ref) };
 }
 
 /** Items of streams have a schema of their own: OpenAPI 3.1 has no word for it. */
@@ -104,7 +105,7 @@ function queryParameters(): OpenApi[] {
 
 function schemas(routes: readonly Route[]): Record<string, JsonSchema> {
   const named = routes.flatMap(({ schema: { body, answer } }) => [
-    ...(body === undefined ? [] : [body].flat()),
+    ...(body === undefined ? [] : (ALTERNATIVES[body] ?? [body])),
     ...(answer.kind === 'message' ? [answer.name] : []),
   ]);
   const own = jsonSchemas();
@@ -112,7 +113,8 @@ function schemas(routes: readonly Route[]): Record<string, JsonSchema> {
     const required = REQUIRED[name];
     return [name, { ...own[name], ...(required === undefined ? {} : { required }) }];
   });
-  return { ...Object.fromEntries(made), ServerSentEvent: serverSentEvent() };
+  const either = Object.entries(ALTERNATIVES).map(([name, messages]) => [name, { anyOf: messages.map(ref) }]);
+  return { ...Object.fromEntries([...made, ...either]), ServerSentEvent: serverSentEvent() };
 }
 
 /** One event of an event stream as an object, its data parsed. */

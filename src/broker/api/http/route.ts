@@ -25,8 +25,8 @@ export interface RouteSchema {
   readonly summary: string;
   /** The request's message that query parameters stand for. */
   readonly query?: 'SubscribeRequest';
-  /** Message of the JSON body; of several any one. */
-  readonly body?: string | readonly string[];
+  /** Schema of the JSON body: a message, or one of ALTERNATIVES. */
+  readonly body?: string;
   readonly answer: AnswerSchema;
 }
 

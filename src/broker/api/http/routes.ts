@@ -112,7 +112,7 @@ function publishRoute({ publisher }: HttpParts): Route {
     schema: {
       id: 'publish',
       summary: 'events of your own, one or {"events": […]}; the topic is app.NAME',
-      body: ['PublishedEvent', 'PublishBody'],
+      body: 'PublishInput',
       answer: { kind: 'message', name: 'PublishResponse' },
     },
   };

@@ -163,7 +163,7 @@ export class SubscriptionPosition {
     const history = this.#replayed;
     const places = history === undefined ? this.places.map((place) => this.#placeOf(place)) : [];
     const nodes = [...named].map((view) => view.toCursor());
-    const logs = history === undefined ? this.#options.documents?.toCursor() : undefined;
+    const logs = this.#options.documents?.toCursor(history !== undefined);
     return encodeCursor({ clusterId, predicateId, sinceNs, history, places, nodes, note: this.#notes.place, logs });
   }
 

@@ -35,6 +35,10 @@ export class DocumentDelivery {
   readonly #wanted: WantedDocuments;
   readonly #places: readonly DocumentPlace[];
   readonly #undo: (() => void)[] = [];
+  /** Places that the resumed cursor names. */
+  readonly #named = new Set<DocumentPlace>();
+  /** Places up to which all was delivered, although the past is still replayed. */
+  readonly #taken = new Set<DocumentPlace>();
   /** Places that have come to the window's end. */
   readonly #over = new Set<DocumentPlace>();
 
@@ -46,8 +50,11 @@ export class DocumentDelivery {
     const cursors = start.resumed?.state.logs ?? [];
     this.#places = logs.having(this.#wanted.topics).map((log) => {
       const cursor = cursors[DOCUMENT_LOGS.indexOf(log.name)];
-      return new DocumentPlace(log, topicsRead(this.#wanted), cursor);
+      const place = new DocumentPlace(log, topicsRead(this.#wanted), cursor);
+      if (cursor !== undefined) this.#named.add(place);
+      return place;
     });
+    for (const place of this.#named) this.#taken.add(place);
     for (const place of this.#places) {
       this.#undo.push(place.log.follow((batch) => this.#wanted.mayWant(batch) && wake.notify()));
       this.#undo.push(() => place.close());
@@ -62,9 +69,12 @@ export class DocumentDelivery {
     return this.#places.reduce((sum, { lag }) => sum + lag, 0);
   }
 
-  /** What a cursor says of the logs. */
-  toCursor(): readonly (CursorPlace | undefined)[] {
-    return cursorLogs(this.#places);
+  /**
+   * What a cursor says of the logs. While the past is replayed that is its place in merged order, but for logs that were
+   * taken to their end: a node whose clock is ahead has merged order pass times that are still to come here.
+   */
+  toCursor(replaying: boolean): readonly (CursorPlace | undefined)[] {
+    return cursorLogs(replaying ? this.#places.filter((place) => this.#taken.has(place)) : this.#places);
   }
 
   /** Everything in the past that is wanted. What is missing of it is told in between. */
@@ -74,19 +84,32 @@ export class DocumentDelivery {
     const replaying = replayFrom !== undefined;
     // Behind a place in the logs all is delivered live.
     if (!replaying && window.follow) return [];
-    return this.#places.map((place) => {
+    return this.#places.flatMap((place) => {
       const { log, offset, index } = place;
-      const after = this.#start.resumed?.state.history;
+      const named = this.#named.has(place);
+      // A cursor that names its place in the log: all behind it is delivered live.
+      if (named && window.follow) return [];
+      const after = named ? undefined : this.#start.resumed?.state.history;
       const range = {
         sinceNs,
         untilNs: window.untilNs,
         after,
         last: after === undefined ? window.last : 0,
-        from: replaying ? undefined : { offset, index },
+        from: replaying && !named ? undefined : { offset, index },
         end: window.follow ? offset : log.deliverableOffset,
       };
-      return new DocumentSource(log, this.#wanted, range, (lost, reason) => this.#lost(outlet, lost, reason));
+      const onEnded = (end: number) => this.#end(place, end);
+      return new DocumentSource(log, this.#wanted, range, {
+        onLost: (lost, reason) => this.#lost(outlet, lost, reason),
+        // The last events are chosen when all has been taken, and delivered then.
+        onEnded: range.last === 0 ? onEnded : () => undefined,
+      });
     });
+  }
+
+  #end(place: DocumentPlace, offset: number): void {
+    this.#taken.add(place);
+    if (!this.#checked.window.follow) place.lost(offset);
   }
 
   /** Tells of logs that no longer reach back to the window's start, or to the place of a cursor in it. */
@@ -94,15 +117,19 @@ export class DocumentDelivery {
     const { replayFrom, resumed } = this.#start;
     const fromNs = resumed?.state.history?.wallNs ?? (replayFrom && this.#checked.window.sinceNs);
     if (fromNs === undefined || fromNs === 0n) return;
-    for (const { log } of this.#places) {
+    for (const place of this.#places) {
+      const { log } = place;
+      // What a named place lacks is told as it is read.
+      if (this.#named.has(place)) continue;
       if (log.firstOffset > 0 && (log.oldestMs ?? 0) > nsToMs(fromNs)) await this.#lost(outlet, log, 'expired');
     }
   }
 
-  /** Of the past: up to and with this event, where cursors name places in the logs. */
+  /** Of the past: up to and with this event, where a cursor names the log's place, so that merged order does not say it. */
   reached(topic: string, position: Position): void {
     const name = documentLogOf(topic);
-    this.#places.find(({ log }) => log.name === name)?.reached(position);
+    const place = this.#places.find(({ log }) => log.name === name);
+    if (place && (this.#start.replayFrom === undefined || this.#named.has(place))) place.reached(position);
   }
 
   /** Reads some batches of each log, until the limit is reached or the turn is over. Returns true when there was none. */

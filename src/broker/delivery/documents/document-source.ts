@@ -22,8 +22,12 @@ export interface DocumentRange {
   readonly end: number;
 }
 
-/** What cannot be read of a log: retention removed it, or it is damaged. */
-export type OnLost = (log: DocumentLog, reason: 'expired' | 'damaged') => Promise<void>;
+export interface SourceEvents {
+  /** What cannot be read of a log: retention removed it, or it is damaged. */
+  readonly onLost: (log: DocumentLog, reason: 'expired' | 'damaged') => Promise<void>;
+  /** All before the offset was taken. */
+  readonly onEnded: (offset: number) => void;
+}
 
 export class DocumentSource implements HistorySource {
   /** Of the frame that was returned last. */
@@ -34,13 +38,13 @@ export class DocumentSource implements HistorySource {
   readonly #log: DocumentLog;
   readonly #wanted: WantedDocuments;
   readonly #range: DocumentRange;
-  readonly #onLost: OnLost;
+  readonly #events: SourceEvents;
 
-  constructor(log: DocumentLog, wanted: WantedDocuments, range: DocumentRange, onLost: OnLost) {
+  constructor(log: DocumentLog, wanted: WantedDocuments, range: DocumentRange, events: SourceEvents) {
     this.#log = log;
     this.#wanted = wanted;
     this.#range = range;
-    this.#onLost = onLost;
+    this.#events = events;
   }
 
   async next(): Promise<HistoryFrame | undefined> {
@@ -69,15 +73,20 @@ export class DocumentSource implements HistorySource {
     const { sinceNs, untilNs, end } = this.#range;
     for (;;) {
       const item = await reader.next(end);
-      if (item === undefined) return undefined;
+      if (item === undefined) return this.#ended(Math.max(reader.offset, Math.min(end, this.#log.deliverableOffset)));
       if (item.kind !== 'batch') {
-        await this.#onLost(this.#log, item.kind);
+        await this.#events.onLost(this.#log, item.kind);
         continue;
       }
       const { batch } = item;
-      if (untilNs !== undefined && batch.timeNs >= untilNs) return undefined;
+      if (untilNs !== undefined && batch.timeNs >= untilNs) return this.#ended(batch.offset);
       if ((sinceNs === undefined || batch.timeNs >= sinceNs) && this.#wanted.mayWant(batch)) return batch;
     }
+  }
+
+  #ended(offset: number): undefined {
+    this.#events.onEnded(offset);
+    return undefined;
   }
 
   /** The frame, unless what is wanted begins behind it. Events of a frame have one time and no order but their own. */

@@ -136,7 +136,7 @@ export class HistoryDelivery {
     // Nodes that start late lie before the place in merged order, which does not go back for them.
     position.replayedTo(end);
     if (documentLogOf(topic) === undefined) this.#coverage.delivered(node, selection.count, run.startNs);
-    else if (!position.replaying) this.#subscription.documents?.reached(topic, end.position);
+    else this.#subscription.documents?.reached(topic, end.position);
     outlet.count({ throttled: selection.refused });
     if (selection.count === 0) return;
     const header = { node, topic, history: true, cursor: position.cursor() };
