@@ -9,6 +9,7 @@ import type { Lingers } from '../nodes/lingers.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import type { NodeRoute } from '../nodes/node-route.js';
 import type { SubscriptionPosition } from './cursor/subscription-position.js';
+import type { Delays } from '../delays.js';
 import type { DeliveryTotals, Outlet } from './outlet.js';
 import type { Planner } from './plan.js';
 import type { SubscriptionStart } from './start.js';
@@ -23,6 +24,7 @@ export interface DeliveryContext {
   readonly lingers: Lingers;
   readonly historyPool: BytePool;
   readonly totals: DeliveryTotals;
+  readonly delays: Delays;
 }
 
 /** One subscription once it is planned. Each part is made before any delivery begins and stays the same to the end. */
