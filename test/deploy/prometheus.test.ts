@@ -30,7 +30,9 @@ test('promtool takes the rules, and each alert fires and clears', { skip: missin
   for (const name of alerts) assert.ok(tested.includes(`alertname="${name}"`), `${name} is not tested`);
 });
 
-test('each panel has data under load, and the alert of a node that goes fires and clears', { skip: missing }, async () => {
+test('each panel has data under load, and the alert of a node that goes fires and clears', {
+  skip: missing,
+}, async () => {
   const bus = await Bus.start({ BACKPLANE_SOURCE: 'synthetic', BACKPLANE_SYNTHETIC_RATE: '500' });
   const prometheus = startPrometheus(bus.http);
   try {

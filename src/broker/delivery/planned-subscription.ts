@@ -2,6 +2,7 @@
 import type { BytePool } from '../../flow/byte-pool.js';
 import type { Signal } from '../../flow/signal.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import type { Delays } from '../delays.js';
 import type { FanOut } from '../log/fan-out.js';
 import type { LogStore } from '../log/log-store.js';
 import type { InterestBook } from '../nodes/interest-book.js';
@@ -9,7 +10,6 @@ import type { Lingers } from '../nodes/lingers.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import type { NodeRoute } from '../nodes/node-route.js';
 import type { SubscriptionPosition } from './cursor/subscription-position.js';
-import type { Delays } from '../delays.js';
 import type { DeliveryTotals, Outlet } from './outlet.js';
 import type { Planner } from './plan.js';
 import type { SubscriptionStart } from './start.js';

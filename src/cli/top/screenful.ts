@@ -96,13 +96,8 @@ export function screenful(state: TopState, rates: Rates, width: number, height: 
   const first = Math.min(state.scrolled, Math.max(0, rows.length - room));
   const shown = rows.slice(first, first + room);
   const left = rows.length - first - shown.length;
-  return [
-    ...above,
-    '',
-    header,
-    ...shown,
-    statusLine(state, left).slice(0, width),
-  ].slice(0, height);
+  const lines = [...above, '', header, ...shown, statusLine(state, left)];
+  return lines.slice(0, height).map((line) => [...line].slice(0, width).join(''));
 }
 
 /** The same once, for what is no terminal: every row of both tables. */

@@ -35,9 +35,7 @@ const CLEAR_TO_LINE_END = '\x1b[K';
 const CLEAR_BELOW = '\x1b[J';
 
 export function define(command: Command): void {
-  command.addOption(
-    new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'),
-  );
+  command.addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'));
   command.option('-i, --interval <duration>', 'how often to look', INTERVAL_DEFAULT);
   command.option('-n, --count <looks>', 'end after so many looks that have rates');
   command.addOption(new Option('--view <view>', 'what to show first').choices(VIEWS).default('nodes'));
@@ -166,7 +164,10 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 /** Undefined when the broker did not answer; without `onTrouble` that is an error. */
-async function sampleOf(client: Client, onTrouble: ((message: string) => void) | undefined): Promise<Sample | undefined> {
+async function sampleOf(
+  client: Client,
+  onTrouble: ((message: string) => void) | undefined,
+): Promise<Sample | undefined> {
   try {
     const [status, { nodes }, { subscriptions }] = await Promise.all([
       client.getStatus(),

@@ -19,9 +19,23 @@ interface Counted {
 function sample(atMs: number, nodes: Record<string, Counted>, startedSeconds = 1): Sample {
   return {
     atMs,
-    status: { version: '1', started: time(startedSeconds), nodes: 1, eventsIngested: String(atMs), eventsDelivered: '0', logBytes: '0', logTrouble: '' },
+    status: {
+      version: '1',
+      started: time(startedSeconds),
+      nodes: 1,
+      eventsIngested: String(atMs),
+      eventsDelivered: '0',
+      logBytes: '0',
+      logTrouble: '',
+    },
     nodes: Object.entries(nodes).map(([name, { recorded, shed = 0, countedSeconds }]) => ({
-      ...{ name, state: 'NODE_STATE_CONNECTED', counted: time(countedSeconds), cpuRatio: 0.012, residentBytes: '1048576' },
+      ...{
+        name,
+        state: 'NODE_STATE_CONNECTED',
+        counted: time(countedSeconds),
+        cpuRatio: 0.012,
+        residentBytes: '1048576',
+      },
       ...{ eventsRecorded: String(recorded), eventsMatched: '0', eventsShed: String(shed), eventsLost: '0' },
       ...{ uplinkBytes: String(atMs), budget: { liveBytesPerSecond: '2000' } },
     })),
@@ -71,7 +85,11 @@ function many(count: number) {
 test('a screenful fits the terminal, the busiest first, and what is left out is said', () => {
   const rates = many(100);
   const state = initialState('nodes', undefined, '');
-  for (const [width, height] of [[80, 24], [40, 10], [200, 50]] as const) {
+  for (const [width, height] of [
+    [80, 24],
+    [40, 10],
+    [200, 50],
+  ] as const) {
     const lines = screenful(state, rates, width, height);
     assert.ok(lines.length <= height, `${lines.length} lines`);
     for (const line of lines) assert.ok([...line].length <= width, line);
@@ -110,8 +128,16 @@ test('top of a real broker: one JSON line a look, and a terminal that is left as
   const bus = await Bus.start({ BACKPLANE_SOURCE: 'synthetic', BACKPLANE_SYNTHETIC_RATE: '200' });
   try {
     const looks = new Command(['top', '-o', 'json', '-i', '1s'], bus.env);
-    const lines = () => looks.stdout.split('\n').slice(0, -1).map((line) => JSON.parse(line));
-    await until('a rate of recorded events', () => lines().some(({ nodes }) => nodes[0]?.recorded > 0), () => looks.stdout);
+    const lines = () =>
+      looks.stdout
+        .split('\n')
+        .slice(0, -1)
+        .map((line) => JSON.parse(line));
+    await until(
+      'a rate of recorded events',
+      () => lines().some(({ nodes }) => nodes[0]?.recorded > 0),
+      () => looks.stdout,
+    );
     await looks.stop('SIGTERM');
     const line = ['stty cols 80 rows 24; exec', process.execPath, MAIN, 'top -i 200ms -n 2'].join(' ');
     const child = spawn('script', ['-qec', line, '/dev/null'], {
