@@ -6,19 +6,9 @@
 import { readdirSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Distribution } from './distribution.js';
 
 /** A value that is counted elsewhere, and read only when the metrics are requested. */
-export type Reading = ValueReading | DistributionReading;
-
-interface DistributionReading {
-  readonly name: string;
-  readonly help: string;
-  readonly type: 'histogram';
-  readonly distribution: Distribution;
-}
-
-interface ValueReading {
+export interface Reading {
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge';
@@ -27,10 +17,17 @@ interface ValueReading {
   readonly read: () => number | Iterable<readonly [labelValue: string, value: number]>;
 }
 
-export function createMetrics(readings: readonly Reading[]): Registry {
+/** `histograms`: made with histogramOf(). */
+export function createMetrics(readings: readonly Reading[], histograms: readonly Histogram[] = []): Registry {
   const registry = new Registry();
   for (const reading of [...processReadings(), ...readings]) addReading(registry, reading);
+  for (const histogram of histograms) registry.registerMetric(histogram);
   return registry;
+}
+
+/** In no registry yet. `bounds` in the unit that the name has last. */
+export function histogramOf(name: string, help: string, bounds: readonly number[]): Histogram {
+  return new Histogram({ name: `backplane_${name}`, help, buckets: [...bounds], registers: [] });
 }
 
 /**
@@ -95,12 +92,7 @@ function openDescriptors(): number {
   }
 }
 
-function addReading(registry: Registry, reading: Reading): void {
-  if (reading.type === 'histogram') {
-    addDistribution(registry, reading);
-    return;
-  }
-  const { name, help, type, label, read } = reading;
+function addReading(registry: Registry, { name, help, type, label, read }: Reading): void {
   const labelNames = label === undefined ? [] : [label];
   const configuration = { name: `backplane_${name}`, help, labelNames, registers: [registry] };
   if (type === 'gauge') {
@@ -119,26 +111,8 @@ function addReading(registry: Registry, reading: Reading): void {
   });
 }
 
-/** The library's histogram counts by itself, at several times the cost; here it only names and writes the values. */
-function addDistribution(registry: Registry, { name, help, distribution }: DistributionReading): void {
-  const { bounds } = distribution;
-  const histogram = new Histogram({ name: `backplane_${name}`, help, buckets: [...bounds], registers: [registry] });
-  const bare = histogram.get.bind(histogram);
-  histogram.get = async () => {
-    const { upTo, count, sum } = distribution.read();
-    const value = (suffix: string, value: number, le?: number | string) => ({
-      ...{ metricName: `backplane_${name}_${suffix}`, value, labels: le === undefined ? {} : { le } },
-    });
-    const values = [
-      ...bounds.map((bound, index) => value('bucket', upTo[index]!, bound)),
-      ...[value('bucket', count, '+Inf'), value('sum', sum), value('count', count)],
-    ];
-    return { ...(await bare()), values };
-  };
-}
-
 function each(
-  value: ReturnType<ValueReading['read']>,
+  value: ReturnType<Reading['read']>,
   label: string | undefined,
   set: (labels: Record<string, string>, value: number) => void,
 ): void {

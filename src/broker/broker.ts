@@ -35,7 +35,7 @@ import { AuditFile } from './cluster/embedded/audit-file.js';
 import { StateFile } from './cluster/embedded/state-file.js';
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
-import { Delays, timed } from './delays.js';
+import { Delays } from './delays.js';
 import { newTotals } from './delivery/outlet.js';
 import { Subscriptions } from './delivery/subscriptions.js';
 import { HeldFrames } from './ingest/held-frames.js';
@@ -137,15 +137,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   }
 }
 
-function openStore(
-  dir: string,
-  { log, logger }: BrokerOptions,
-  held: HeldFrames,
-  { syncs }: Delays,
-): Promise<LogStore> {
+function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames, delays: Delays): Promise<LogStore> {
   return LogStore.open({
     ...log,
-    files: timed(log.files ?? nodeFileOps, syncs),
+    files: delays.timed(log.files ?? nodeFileOps),
     dir: join(dir, 'log'),
     warn: (message) => logger.warn(message),
     onFailure: (failed, cause) => held.refused(failed, cause),
@@ -204,9 +199,8 @@ function assemble(
   const totals = newTotals();
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
-  const subscriptions = new Subscriptions({
-    ...{ store, fanOut, registry, route, book, lingers, historyPool, totals, delays },
-  });
+  const shared = { store, fanOut, registry, route, book, lingers, historyPool, totals, delays };
+  const subscriptions = new Subscriptions(shared);
   const facts = factsBeforeListening(options);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
@@ -228,7 +222,7 @@ function assemble(
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
-  const metrics = brokerMetrics({ registry, subscriptions, ingest, store, held, totals, gate, delays });
+  const metrics = brokerMetrics({ ...shared, subscriptions, ingest, held, gate });
   const http = new HttpApi({
     version: options.version,
     subscriptions,

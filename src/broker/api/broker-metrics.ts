@@ -25,7 +25,7 @@ export interface MetricSources {
 
 export function brokerMetrics(sources: MetricSources): Registry {
   const { registry, subscriptions, ingest, store, held, totals, gate, delays } = sources;
-  return createMetrics([
+  const readings: Reading[] = [
     ...nodes(registry),
     { name: 'subscriptions', help: 'Subscriptions running.', type: 'gauge', read: () => subscriptions.size },
     {
@@ -59,19 +59,8 @@ export function brokerMetrics(sources: MetricSources): Registry {
       read: () => redactions(registry),
     },
     ...ledger(totals),
-    {
-      name: 'fsync_seconds',
-      help: 'Duration of syncs of the log.',
-      type: 'histogram',
-      distribution: delays.syncs,
-    },
-    {
-      name: 'delivery_delay_seconds',
-      help: "Age of live events when they were handed to a subscriber's stream: from the end of what their frame covers.",
-      type: 'histogram',
-      distribution: delays.deliveries,
-    },
-  ]);
+  ];
+  return createMetrics(readings, [delays.syncs, delays.deliveries]);
 }
 
 function nodes(registry: NodeRegistry): Reading[] {

@@ -132,7 +132,7 @@ export class LogDelivery {
   #delivered(node: string, { watermarkNs }: Frame): void {
     const { registry, delays } = this.#subscription.broker;
     const atNs = watermarkNs - (registry.record(node)?.clock.windowOffsetNs ?? 0n);
-    delays.deliveries.observe(Number(wallNowNs() - atNs) / 1e9);
+    delays.delivered(Number(wallNowNs() - atNs) / 1e9);
   }
 
   /**
