@@ -215,10 +215,8 @@ function assemble(
   const grpc = new Server(serverOptions());
   setStreamWindow(grpc);
   grpc.addService(rawService('Uplink'), uplink.handlers());
-  grpc.addService(
-    rawService('Backplane'),
-    new GrpcApi(subscriptions, registry, listings, budgetService, forgetService).handlers(),
-  );
+  const api = new GrpcApi(subscriptions, registry, listings, budgetService, forgetService);
+  grpc.addService(rawService('Backplane'), api.handlers());
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
