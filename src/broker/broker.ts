@@ -11,7 +11,7 @@ import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
 import { DATA_WATCH_INTERVAL_MS, DRAIN_MS, HISTORY_POOL_BYTES_MAX, LEASE_INTERVAL_MS } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
-import type { FileOps } from '../storage/file-ops.js';
+import { type FileOps, nodeFileOps } from '../storage/file-ops.js';
 import { compileNodeGlobs } from '../subscriptions/request/node-globs.js';
 import { addReflection } from '../wire/grpc/reflection.js';
 import { rawService } from '../wire/grpc/rpc.js';
@@ -30,6 +30,7 @@ import { AuditDocuments, RefusalDocuments } from './cluster/embedded/audit-docum
 import { StateFile } from './cluster/embedded/state-file.js';
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
+import { Delays } from './delays.js';
 import { newTotals } from './delivery/outlet.js';
 import { Subscriptions } from './delivery/subscriptions.js';
 import { HeldFrames } from './ingest/held-frames.js';
@@ -113,10 +114,11 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   let documents: DocumentLogs | undefined;
   try {
     const held = heldFrames(options.logger);
-    store = await openStore(dir, options, held);
+    const delays = new Delays();
+    store = await openStore(dir, options, held, delays);
     documents = await openDocuments(dir, options);
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
-    const parts = assemble(dir, store, documents, held, token, options);
+    const parts = assemble(dir, store, documents, held, token, delays, options);
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.gate);
     const httpAddress = await bindHttp(parts.http.server, httpListen).catch((cause) => {
       parts.grpc.forceShutdown();
@@ -137,9 +139,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   }
 }
 
-function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames): Promise<LogStore> {
+function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames, delays: Delays): Promise<LogStore> {
   return LogStore.open({
     ...log,
+    files: delays.timed(log.files ?? nodeFileOps),
     dir: join(dir, 'log'),
     warn: (message) => logger.warn(message),
     onFailure: (failed, cause) => held.refused(failed, cause),
@@ -198,6 +201,7 @@ function assemble(
   documents: DocumentLogs,
   held: HeldFrames,
   token: BrokerToken | undefined,
+  delays: Delays,
   options: BrokerOptions,
 ) {
   const { logger } = options;
@@ -211,8 +215,8 @@ function assemble(
   const totals = newTotals();
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
-  const context = { store, fanOut, documents, registry, route, book, lingers, historyPool, totals };
-  const subscriptions = new Subscriptions(context);
+  const shared = { store, fanOut, documents, registry, route, book, lingers, historyPool, totals, delays };
+  const subscriptions = new Subscriptions(shared);
   const publisher = new Publisher(documents, options.publishing ?? PUBLISHING);
   const facts = factsBeforeListening(options);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log'), join(dir, 'documents')], token?.file, logger);
@@ -238,9 +242,7 @@ function assemble(
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
-  const metrics = brokerMetrics(
-    ...([registry, subscriptions, ingest, store, held, totals, gate, documents, publisher, refusals] as const),
-  );
+  const metrics = brokerMetrics({ ...shared, subscriptions, ingest, held, gate, publisher, refusals });
   const http = new HttpApi({
     ...{ version: options.version, subscriptions, registry, listings, publisher, metrics, gate },
     budgets: budgetService,
