@@ -20,10 +20,14 @@ export interface ExecPoints {
    * Returns whether the exec of that program, at a time of the trace clock, should have been copied.
    */
   define(pid: number, nowNs: bigint, record: (event: string) => void): (timeNs: bigint) => boolean;
+  /** Whether it is on a filesystem that comes and goes, which its definition keeps busy. */
+  isForeign(event: string): boolean;
+  /** It copied an exec at that time of the trace clock. */
+  used(event: string, timeNs: bigint): void;
   /** Those that no process needs any more. */
-  unused(): string[];
+  unused(nowNs: bigint): string[];
   /** Processes by which other files are found than those that have definitions: see define(). */
   replaced(): number[];
-  /** Its event must be off and no entry of it unread. */
-  remove(event: string): void;
+  /** Its event must be off and no entry of it unread. False where the kernel keeps it: somebody else has it on. */
+  remove(event: string): boolean;
 }

@@ -109,6 +109,12 @@ export class KernelPoint implements ExecPoints {
     return `${this.#group}/${NAME}${this.#function.name}_${fetchDigest(fetchArguments(stack))}`;
   }
 
+  isForeign(): boolean {
+    return false;
+  }
+
+  used(): void {}
+
   unused(): string[] {
     return [];
   }
@@ -117,10 +123,10 @@ export class KernelPoint implements ExecPoints {
     return [];
   }
 
-  remove(event: string): void {
+  remove(event: string): boolean {
     const at = this.events.indexOf(event);
     if (at >= 0) this.events.splice(at, 1);
     this.#refusal = undefined;
-    undefine(this.#tracefs, event);
+    return undefine(this.#tracefs, event);
   }
 }

@@ -7,11 +7,11 @@
  * probed file is overwritten in place, programs of it crash. Linkers are replaced by renaming; for programs that start
  * without one nobody promises that, so they have no probe.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Architecture, OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { BackplaneError } from '../../../errors.js';
-import { EXEC_PROBE_AGAIN_MS, EXEC_PROBES_MAX } from '../../../limits.js';
+import { EXEC_PROBE_AGAIN_MS, EXEC_PROBE_IDLE_NS, EXEC_PROBE_KEPT_NS, EXEC_PROBES_MAX } from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
 import { atLink, atName, deviceAt, type KnownDevices, type Place, pathOf } from '../places.js';
 import { pids } from '../process-reader.js';
@@ -30,10 +30,15 @@ interface ProbedFile {
   readonly event: string;
   /** Trace clock: execs after it are copied. */
   readonly sinceNs: bigint;
+  /** When it last copied an exec, or was defined. */
+  usedNs: bigint;
   /** By which process it was last found, and as what; undefined for an earlier agent's. */
   found: { readonly pid: number; readonly interpreter: string } | undefined;
 }
 
+/** Names of linkers that are looked for in each root, and roots that are remembered. */
+const NAMES_MAX = 16;
+const ROOTS_MAX = 256;
 /** Files that were refused are not tried again soon: so many are remembered. */
 const REFUSED_MAX = 256;
 /** Where a process uses a filesystem, for its linker's sake. */
@@ -49,8 +54,14 @@ export class LinkerPoints implements ExecPoints {
   readonly #files = new Map<string, ProbedFile>();
   /** Until when, by the trace clock. */
   readonly #refused = new Map<string, bigint>();
+  /** By mount namespace and root, until when they are not looked through again, by the trace clock. */
+  readonly #roots = new Map<string, bigint>();
+  /** Of linkers, where most have them, and where some here do. */
+  readonly #names: Set<string>;
   /** By filesystem that is not the root's, a process that has its root or its program there. */
   #users: ReadonlyMap<string, number> = new Map();
+  /** Whether a file was found since the last look for which there was no room. */
+  #isCrowded = false;
   readonly #rootDevice = deviceAt(process.pid, 'root', new Map());
 
   readonly #tracefs: string;
@@ -64,6 +75,7 @@ export class LinkerPoints implements ExecPoints {
     this.#tracefs = tracefs;
     this.#group = group;
     this.#architecture = OWN_ARCHITECTURE;
+    this.#names = new Set(OWN_ARCHITECTURE.linkers);
   }
 
   get events(): string[] {
@@ -75,15 +87,25 @@ export class LinkerPoints implements ExecPoints {
     const name = event.slice(this.#group.length + 1);
     const [, major, minor, fetch] = NAME.exec(name) ?? [];
     if (fetch !== fetchDigest(FETCH)) return false;
-    this.#files.set(name, { device: `${major}:${minor}`, event, sinceNs: nowNs, found: undefined });
+    this.#files.set(name, { device: `${major}:${minor}`, event, sinceNs: nowNs, usedNs: nowNs, found: undefined });
     return true;
   }
 
-  /** The linker's, if it has none yet. */
+  /**
+   * The linker's, if it has none yet; and those of the other linkers that a process's root has at usual places: who is
+   * seen there may need none, and whom it starts end before they are looked up.
+   */
   define(pid: number, nowNs: bigint, record: (event: string) => void): (timeNs: bigint) => boolean {
     const { interpreter } = this.#own(atLink(pid, 'exe', readExecutable)) ?? {};
-    if (interpreter === undefined) return () => false;
-    const name = atName(pid, interpreter, (place) => {
+    const name = interpreter === undefined ? undefined : this.#defineAt(pid, interpreter, nowNs, record);
+    if (this.#isNewRoot(pid, nowNs))
+      for (const other of this.#names) if (other !== interpreter) this.#defineAt(pid, other, nowNs, record);
+    if (name !== undefined && this.#names.size < NAMES_MAX) this.#names.add(interpreter!);
+    return (timeNs) => name !== undefined && (this.#files.get(name)?.sinceNs ?? timeNs) < timeNs;
+  }
+
+  #defineAt(pid: number, interpreter: string, nowNs: bigint, record: (event: string) => void): string | undefined {
+    return atName(pid, interpreter, (place) => {
       const file = this.#own(readExecutable(place));
       if (file === undefined) return undefined;
       const own = this.#nameOf(place, file);
@@ -92,7 +114,20 @@ export class LinkerPoints implements ExecPoints {
       if (known) known.found = { pid, interpreter };
       return own;
     });
-    return (timeNs) => name !== undefined && (this.#files.get(name)?.sinceNs ?? timeNs) < timeNs;
+  }
+
+  /** Whether a process's root was not looked through, or not for a while. */
+  #isNewRoot(pid: number, nowNs: bigint): boolean {
+    let root: string;
+    try {
+      root = ['ns/mnt', 'root'].map((link) => readlinkSync(`/proc/${pid}/${link}`)).join('\0');
+    } catch {
+      return false;
+    }
+    if ((this.#roots.get(root) ?? 0n) > nowNs) return false;
+    if (this.#roots.size >= ROOTS_MAX) this.#roots.clear();
+    this.#roots.set(root, nowNs + msToNs(EXEC_PROBE_AGAIN_MS));
+    return true;
   }
 
   /** Throws what the kernel says where no other is probed. */
@@ -109,7 +144,7 @@ export class LinkerPoints implements ExecPoints {
       define(this.#tracefs, event, `${pathOf(place)}:0x${entryOffset.toString(16)}`, FETCH);
       isDefined = true;
       record(event);
-      this.#files.set(name, { device: place.device, event, sinceNs: nowNs, found: undefined });
+      this.#files.set(name, { device: place.device, event, sinceNs: nowNs, usedNs: nowNs, found: undefined });
     } catch (cause) {
       // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
       if (isDefined) this.remove(event);
@@ -118,11 +153,35 @@ export class LinkerPoints implements ExecPoints {
     }
   }
 
+  isForeign(event: string): boolean {
+    const [, major, minor] = NAME.exec(event.slice(this.#group.length + 1)) ?? [];
+    return major !== undefined && `${major}:${minor}` !== this.#rootDevice;
+  }
+
+  used(event: string, timeNs: bigint): void {
+    const file = this.#files.get(event.slice(this.#group.length + 1));
+    if (file && file.usedNs < timeNs) file.usedNs = timeNs;
+  }
+
   /**
    * Those on filesystems that no process has its root or its program on any more: a definition keeps a filesystem busy,
-   * and a container's is to be unmounted. That of the machine's own root stays.
+   * and a container's is to be unmounted. That of the machine's own root stays. Between two programs of a root, which
+   * come one after the other, nobody has it either: so not those that just copied one. Where there is room for no other
+   * file, also the one that copied none for the longest time.
    */
-  unused(): string[] {
+  unused(nowNs: bigint): string[] {
+    const unneeded = this.#unneeded().filter(({ usedNs }) => nowNs - usedNs > EXEC_PROBE_KEPT_NS);
+    if (unneeded.length === 0 && this.#isCrowded) unneeded.push(...this.#leastUsed(nowNs));
+    this.#isCrowded = false;
+    return unneeded.map(({ event }) => event);
+  }
+
+  #leastUsed(nowNs: bigint): ProbedFile[] {
+    const idle = [...this.#files.values()].filter(({ usedNs }) => nowNs - usedNs > EXEC_PROBE_IDLE_NS);
+    return idle.sort((a, b) => (a.usedNs < b.usedNs ? -1 : 1)).slice(0, 1);
+  }
+
+  #unneeded(): ProbedFile[] {
     const elsewhere = [...this.#files.values()].filter(({ device }) => device !== this.#rootDevice);
     if (elsewhere.length === 0) return [];
     const unseen = new Set<string | undefined>(elsewhere.map(({ device }) => device));
@@ -143,7 +202,7 @@ export class LinkerPoints implements ExecPoints {
       if (pid !== undefined && file.found && !existsSync(`/proc/${file.found.pid}`))
         file.found = { ...file.found, pid };
     }
-    return elsewhere.filter(({ device }) => !users.has(device)).map(({ event }) => event);
+    return elsewhere.filter(({ device }) => !users.has(device));
   }
 
   /** An upgrade renames another file to a linker's name: found by a process that goes on, with programs that end at once. */
@@ -163,14 +222,16 @@ export class LinkerPoints implements ExecPoints {
     return [...new Set(found)];
   }
 
-  remove(event: string): void {
-    for (const [name, file] of this.#files) if (file.event === event) this.#files.delete(name);
-    undefine(this.#tracefs, event);
+  remove(event: string): boolean {
+    this.#files.delete(event.slice(this.#group.length + 1));
+    return undefine(this.#tracefs, event);
   }
 
   #admits(name: string, { isRoots }: Executable, nowNs: bigint): boolean {
-    if (!isRoots || this.#files.size >= EXEC_PROBES_MAX || this.#files.has(name)) return false;
-    return (this.#refused.get(name) ?? 0n) <= nowNs;
+    if (!isRoots || this.#files.has(name) || (this.#refused.get(name) ?? 0n) > nowNs) return false;
+    if (this.#files.size < EXEC_PROBES_MAX) return true;
+    this.#isCrowded = true;
+    return false;
   }
 
   #refuse(name: string, nowNs: bigint): void {

@@ -9,7 +9,7 @@ import { ExecLooks } from '../../../../src/sensor-agent/source/probe/exec-looks.
 import { until } from '../../../harness/until.js';
 
 const ARGS = [process.execPath, '-e', 'process.stdin.resume()'];
-const STACK = { args: ARGS, truncated: false, uid: process.geteuid?.() ?? 0 };
+const STACK = { args: ARGS, truncated: false, bytes: 100, uid: process.geteuid?.() ?? 0 };
 
 test('a program that runs is looked up; of one that has ended there is what the kernel copied', async (t) => {
   const child = spawn(process.execPath, ARGS.slice(1), { cwd: '/usr', stdio: ['pipe', 'ignore', 'ignore'] });

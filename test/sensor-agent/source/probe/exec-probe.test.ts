@@ -197,9 +197,11 @@ by(EXEC_WAYS, 'a way that is refused leaves what an earlier agent left to the ne
         by: 'kprobe',
         events: [],
         adopt: () => false,
+        isForeign: () => false,
+        used: () => undefined,
         unused: () => [],
         replaced: () => [],
-        remove: () => undefined,
+        remove: () => true,
       },
       define: () => {
         throw new Error('refused');
@@ -347,6 +349,68 @@ by(
     assert.equal(probe.look(0)?.message, undefined);
     await until('that nothing holds it', () => spawnSync('umount', [root]).status === 0);
     assert.equal(probe.look(60_000)?.message, undefined, "what the agent does itself is nobody else's doing");
+  },
+);
+
+by(LINKERS, "while a container's probe is removed, programs of others come with their arguments", async (way, t) => {
+  const [stays, goes] = [containerRoot(), containerRoot()];
+  for (const root of [stays, goes]) if (root) cleanups.push(() => spawnSync('umount', ['-l', root]));
+  if (stays === undefined || goes === undefined) return t.skip('needs a root of its own');
+  const living = [stays, goes].map((root) => spawn('chroot', [root, '/bin/sleep', '600'], { stdio: 'ignore' }));
+  for (const child of living) cleanups.push(() => child.kill('SIGKILL'));
+  await until('that both run', () =>
+    living.every(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('/bin/sleep')),
+  );
+  const { seen, recorderId } = await opened(way);
+  const before = defined(probeGroup(recorderId)).length;
+  const own = mark();
+  const name = `/bin/true-${own}`;
+  const here = join(scratch(), own);
+  for (const to of [here, join(stays, name)]) copyFileSync('/bin/true', to);
+  const loop = `while :; do ${here} ${own}; chroot ${stays} ${name} ${own}; done`;
+  const running = spawn('sh', ['-c', loop], { stdio: 'ignore' });
+  const ended = once(running, 'close');
+  cleanups.push(() => running.kill('SIGKILL'));
+  living[1]!.kill('SIGKILL');
+  await until('that its probe is gone', () => defined(probeGroup(recorderId)).length < before);
+  const told = () => seen.execs.filter(({ process: found }) => found?.executablePath?.endsWith(own));
+  const soFar = told().length;
+  await until(
+    'programs after that',
+    () => told().length > soFar + 100,
+    () => told().length,
+  );
+  running.kill('SIGKILL');
+  await ended;
+  assert.deepEqual(
+    told().filter(({ missed }) => missed),
+    [],
+    `of ${told().length}`,
+  );
+});
+
+by(
+  LINKERS,
+  "a root's linker is found by a process that needs none, whose first program ends at once",
+  async (way, t) => {
+    if (OWN_MACHINE === undefined) return t.skip('no program can be made for this architecture');
+    const root = containerRoot();
+    if (root === undefined) return t.skip('needs a root of its own');
+    cleanups.push(() => spawnSync('umount', ['-l', root]));
+    const { seen } = await opened(way);
+    const [own, waits] = [mark(), `/bin/waits-${mark()}`];
+    // read(0, _, 1)
+    writeFileSync(join(root, waits), tinyProgram(OWN_MACHINE, [[syscallNumber('read')!, 0, 0x40_0000, 1]]));
+    chmodSync(join(root, waits), 0o755);
+    const living = spawn('chroot', [root, waits], { stdio: ['pipe', 'ignore', 'ignore'] });
+    cleanups.push(() => living.kill('SIGKILL'));
+    await until('that it was looked up', () =>
+      seen.execs.some(({ pid, process: found }) => pid === living.pid && found?.executablePath?.endsWith(waits)),
+    );
+    spawnSync('chroot', [root, '/bin/true', own]);
+    await until('the first with a linker', () =>
+      marked(seen, own).some(({ process: found }) => found!.args![0] === '/bin/true'),
+    );
   },
 );
 
