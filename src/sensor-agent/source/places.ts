@@ -24,6 +24,7 @@ interface Mount {
   /** `major:minor` of its filesystem. */
   readonly device: string;
   readonly answers: boolean;
+  readonly stacked: boolean;
 }
 
 /** A file as a place alone, open as long as it is used. */
@@ -31,6 +32,8 @@ export interface Place {
   /** With O_PATH. */
   readonly fd: number;
   readonly device: string;
+  /** On an overlay: several may show one file, each with a device of its own. */
+  readonly stacked: boolean;
 }
 
 /** Leads to this very file as long as it is open: whoever named it may put another there meanwhile. */
@@ -109,7 +112,7 @@ class Walk {
 
   answering(fd: number): Place | undefined {
     const mount = this.mountOf(fd);
-    return mount?.answers ? { fd, device: mount.device } : undefined;
+    return mount?.answers ? { fd, device: mount.device, stacked: mount.stacked } : undefined;
   }
 
   mountOf(fd: number): Mount | undefined {
@@ -192,7 +195,8 @@ function mountSeenBy(process: string, id: string): Mount | undefined {
   const { device, type } = found;
   const isKernels = ANSWERING.has(type) || device === rootDevice();
   // The user namespace is looked at last: no process comes back from one.
-  return { device, answers: isKernels || (type === STACKED && userSpace(process) === userSpace('self')) };
+  const stacked = type === STACKED;
+  return { device, answers: isKernels || (stacked && userSpace(process) === userSpace('self')), stacked };
 }
 
 function userSpace(process: string): string {

@@ -26,6 +26,8 @@ export interface ExecPoints {
   used(event: string, timeNs: bigint): void;
   /** Those that no process needs any more. */
   unused(nowNs: bigint): string[];
+  /** Called before they are removed: whether other programs were copied by one of them, and need another. */
+  leave(events: readonly string[]): boolean;
   /** Processes by which other files are found than those that have definitions: see define(). */
   replaced(): number[];
   /** Its event must be off and no entry of it unread. False where the kernel keeps it: somebody else has it on. */

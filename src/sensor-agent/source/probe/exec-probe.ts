@@ -160,7 +160,9 @@ export class ExecProbe {
     this.#tellLost();
     this.#restore();
     this.#followReplaced();
-    const unused = [...this.#unusable.splice(0), ...this.#points.unused(this.#options.nowNs())];
+    // One that was left may have been found again, by the same name.
+    const unusable = this.#unusable.splice(0).filter((event) => !this.#points.events.includes(event));
+    const unused = [...unusable, ...this.#points.unused(this.#options.nowNs())];
     if (unused.length > 0) this.#remove(unused);
   }
 
@@ -285,6 +287,7 @@ export class ExecProbe {
     const isForeign = (event: string) => this.#foreign.enabled.has(event) || this.#points.isForeign(event);
     const own = events.filter((event) => this.#own.instance.enabled.has(event) || !isForeign(event));
     const foreign = events.filter((event) => !own.includes(event));
+    if (this.#points.leave(events)) this.#probeAll();
     this.#foreign.switchOff(foreign, (page) => this.#page(page));
     for (const event of foreign) this.#forget(event);
     if (own.length > 0) this.#removeOwn(own);
@@ -390,7 +393,7 @@ export class ExecProbe {
 
   /** Defines anew what somebody removed. */
   #restore(): void {
-    const listed = definitionsOf(this.#options.tracefs, probeGroup(this.#options.recorderId));
+    const listed = this.#listed();
     // tracefs is not mounted: nothing is known.
     if (listed === undefined) return;
     const there = new Set(listed);
@@ -401,7 +404,8 @@ export class ExecProbe {
     for (const event of gone) {
       this.#own.instance.enabled.delete(event);
       this.#foreign.forget(event);
-      this.#forget(event);
+      this.#entries.remove(event);
+      this.#points.remove(event);
     }
     this.#probeAll();
     const message = `somebody removed ${gone.length} probes of execs: defined anew; arguments of programs may be missing from the last look before it`;
@@ -420,10 +424,15 @@ export class ExecProbe {
     this.#disturbances.push({ state: 'restored', fromNs, loses: false, message });
   }
 
+  #listed(): string[] | undefined {
+    return definitionsOf(this.#options.tracefs, probeGroup(this.#options.recorderId));
+  }
+
   #forget(event: string): void {
     this.#entries.remove(event);
-    // Tried again at the next look, but where that would stop recording each time.
-    if (!this.#points.remove(event) && this.#points.isForeign(event)) this.#unusable.push(event);
+    if (this.#points.remove(event) || !this.#points.isForeign(event)) return;
+    // Somebody else has it on: tried again at the next look, as it keeps a filesystem busy.
+    if (this.#listed()?.includes(event)) this.#unusable.push(event);
   }
 
   /**

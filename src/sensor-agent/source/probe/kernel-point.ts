@@ -119,6 +119,10 @@ export class KernelPoint implements ExecPoints {
     return [];
   }
 
+  leave(): boolean {
+    return false;
+  }
+
   replaced(): number[] {
     return [];
   }

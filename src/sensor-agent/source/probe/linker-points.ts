@@ -54,6 +54,8 @@ export class LinkerPoints implements ExecPoints {
   readonly #files = new Map<string, ProbedFile>();
   /** Until when, by the trace clock. */
   readonly #refused = new Map<string, bigint>();
+  /** By what overlays show of a file: the one of them by which it is probed. */
+  readonly #overlaid = new Map<string, { readonly name: string; isShared: boolean }>();
   /** By mount namespace and root, until when they are not looked through again, by the trace clock. */
   readonly #roots = new Map<string, bigint>();
   /** Of linkers, where most have them, and where some here do. */
@@ -108,12 +110,43 @@ export class LinkerPoints implements ExecPoints {
     return atName(pid, interpreter, (place) => {
       const file = this.#own(readExecutable(place));
       if (file === undefined) return undefined;
-      const own = this.#nameOf(place, file);
+      const own = this.#probedAs(place, file);
       if (this.#admits(own, file, nowNs)) this.#probe(own, place, file, nowNs, record);
       const known = this.#files.get(own);
       if (known) known.found = { pid, interpreter };
       return own;
     });
+  }
+
+  /**
+   * A file's name, or that by which it is probed already: containers of one image show one file through overlays of their
+   * own, and a breakpoint in one is in all.
+   */
+  #probedAs(place: Place, file: Executable): string {
+    const own = this.#nameOf(place, file);
+    if (!place.stacked) return own;
+    const key = [file.inode, file.changedNs, file.entryOffset].join();
+    const first = this.#overlaid.get(key);
+    if (first === undefined || !this.#files.has(first.name)) {
+      if (this.#overlaid.size >= ROOTS_MAX) this.#overlaid.clear();
+      this.#overlaid.set(key, { name: own, isShared: false });
+      return own;
+    }
+    if (this.#files.has(own) || first.name === own) return own;
+    first.isShared = true;
+    return first.name;
+  }
+
+  /** Those that are about to go: whether others are probed by one of them, and have to be by one of their own. */
+  leave(events: readonly string[]): boolean {
+    let wasShared = false;
+    for (const [key, { name, isShared }] of this.#overlaid) {
+      if (!events.includes(`${this.#group}/${name}`)) continue;
+      this.#overlaid.delete(key);
+      wasShared ||= isShared;
+    }
+    if (wasShared) this.#roots.clear();
+    return wasShared;
   }
 
   /** Whether a process's root was not looked through, or not for a while. */
@@ -214,7 +247,7 @@ export class LinkerPoints implements ExecPoints {
       return processes.filter((pid) => {
         const name = atName(pid, found.interpreter, (place) => {
           const file = readExecutable(place);
-          return file && this.#nameOf(place, file);
+          return file && this.#probedAs(place, file);
         });
         return name !== undefined && !this.#files.has(name);
       });
@@ -224,6 +257,7 @@ export class LinkerPoints implements ExecPoints {
 
   remove(event: string): boolean {
     this.#files.delete(event.slice(this.#group.length + 1));
+    this.#roots.clear();
     return undefine(this.#tracefs, event);
   }
 

@@ -26,7 +26,6 @@ import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js
 import { ExecProbe } from '../../../../src/sensor-agent/source/probe/exec-probe.js';
 import { fetchArguments } from '../../../../src/sensor-agent/source/probe/probe-layout.js';
 import { undefinePoints } from '../../../../src/sensor-agent/source/probe/recorded-points.js';
-import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
 import { containerRoot } from '../../../harness/kernel/container-root.js';
 import {
   by,
@@ -200,6 +199,7 @@ by(EXEC_WAYS, 'a way that is refused leaves what an earlier agent left to the ne
         isForeign: () => false,
         used: () => undefined,
         unused: () => [],
+        leave: () => false,
         replaced: () => [],
         remove: () => true,
       },
@@ -316,103 +316,6 @@ by(EXEC_WAYS, 'probes that somebody removed are no reason to give them up', asyn
   assert.equal(await probe.holds(), true);
   assert.match(probe.look(0)?.message ?? '', /^somebody removed \d+ probes of execs: defined anew/);
 });
-
-by(
-  EXEC_WAYS,
-  "a container's programs come with their arguments, and its filesystem can be unmounted when they have ended",
-  async (way, t) => {
-    const root = containerRoot();
-    if (root === undefined) return t.skip('needs a root of its own');
-    cleanups.push(() => spawnSync('umount', ['-l', root]));
-    const { probe, seen } = await opened(way);
-    const first = spawn('chroot', [root, '/bin/sleep', '60']);
-    const ended = new Promise((done) => first.on('close', done));
-    cleanups.push(() => first.kill('SIGKILL'));
-    const own = mark();
-    // Its linker is found at the first program.
-    await until('that its linker is known', async () => {
-      spawnSync('chroot', [root, '/bin/true', mark()]);
-      return seen.execs.some(({ process: found }) => found?.executablePath === '/bin/true');
-    });
-    const missing = (records: readonly ExecRecord[]) => records.filter(({ missed }) => missed).length;
-    const runs = 30;
-    for (let run = 0; run < runs; run += 1) spawnSync('chroot', [root, '/bin/true', own, String(run)]);
-    // chroot itself is started with the same arguments.
-    const inside = () => marked(seen, own).filter(({ process: found }) => found!.args![0] === '/bin/true');
-    await until(
-      'all of them',
-      () => inside().length === runs,
-      () => [inside().length, missing(seen.execs)],
-    );
-    first.kill('SIGKILL');
-    await ended;
-    assert.equal(probe.look(0)?.message, undefined);
-    await until('that nothing holds it', () => spawnSync('umount', [root]).status === 0);
-    assert.equal(probe.look(60_000)?.message, undefined, "what the agent does itself is nobody else's doing");
-  },
-);
-
-by(LINKERS, "while a container's probe is removed, programs of others come with their arguments", async (way, t) => {
-  const [stays, goes] = [containerRoot(), containerRoot()];
-  for (const root of [stays, goes]) if (root) cleanups.push(() => spawnSync('umount', ['-l', root]));
-  if (stays === undefined || goes === undefined) return t.skip('needs a root of its own');
-  const living = [stays, goes].map((root) => spawn('chroot', [root, '/bin/sleep', '600'], { stdio: 'ignore' }));
-  for (const child of living) cleanups.push(() => child.kill('SIGKILL'));
-  await until('that both run', () =>
-    living.every(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('/bin/sleep')),
-  );
-  const { seen, recorderId } = await opened(way);
-  const before = defined(probeGroup(recorderId)).length;
-  const own = mark();
-  const name = `/bin/true-${own}`;
-  const here = join(scratch(), own);
-  for (const to of [here, join(stays, name)]) copyFileSync('/bin/true', to);
-  const loop = `while :; do ${here} ${own}; chroot ${stays} ${name} ${own}; done`;
-  const running = spawn('sh', ['-c', loop], { stdio: 'ignore' });
-  const ended = once(running, 'close');
-  cleanups.push(() => running.kill('SIGKILL'));
-  living[1]!.kill('SIGKILL');
-  await until('that its probe is gone', () => defined(probeGroup(recorderId)).length < before);
-  const told = () => seen.execs.filter(({ process: found }) => found?.executablePath?.endsWith(own));
-  const soFar = told().length;
-  await until(
-    'programs after that',
-    () => told().length > soFar + 100,
-    () => told().length,
-  );
-  running.kill('SIGKILL');
-  await ended;
-  assert.deepEqual(
-    told().filter(({ missed }) => missed),
-    [],
-    `of ${told().length}`,
-  );
-});
-
-by(
-  LINKERS,
-  "a root's linker is found by a process that needs none, whose first program ends at once",
-  async (way, t) => {
-    if (OWN_MACHINE === undefined) return t.skip('no program can be made for this architecture');
-    const root = containerRoot();
-    if (root === undefined) return t.skip('needs a root of its own');
-    cleanups.push(() => spawnSync('umount', ['-l', root]));
-    const { seen } = await opened(way);
-    const [own, waits] = [mark(), `/bin/waits-${mark()}`];
-    // read(0, _, 1)
-    writeFileSync(join(root, waits), tinyProgram(OWN_MACHINE, [[syscallNumber('read')!, 0, 0x40_0000, 1]]));
-    chmodSync(join(root, waits), 0o755);
-    const living = spawn('chroot', [root, waits], { stdio: ['pipe', 'ignore', 'ignore'] });
-    cleanups.push(() => living.kill('SIGKILL'));
-    await until('that it was looked up', () =>
-      seen.execs.some(({ pid, process: found }) => pid === living.pid && found?.executablePath?.endsWith(waits)),
-    );
-    spawnSync('chroot', [root, '/bin/true', own]);
-    await until('the first with a linker', () =>
-      marked(seen, own).some(({ process: found }) => found!.args![0] === '/bin/true'),
-    );
-  },
-);
 
 by(LINKERS, 'a new linker is found among many programs that have none and have ended', async (way, t) => {
   const root = containerRoot();
