@@ -117,6 +117,37 @@ by(LINKERS, "while a container's probe is removed, programs of others come with 
   );
 });
 
+by(LINKERS, 'containers that share their files are probed once, and go on when the first has ended', async (way, t) => {
+  const image = containerRoot();
+  if (image === undefined) return t.skip('needs a root of its own');
+  const [empty, ...roots] = Array.from({ length: 4 }, () => scratchDirectory('overlay'));
+  cleanups.push(() => spawnSync('umount', ['-l', image, ...roots]));
+  for (const root of roots)
+    if (spawnSync('mount', ['-t', 'overlay', 'overlay', '-o', `lowerdir=${image}:${empty}`, root]).status !== 0)
+      return t.skip('has no overlays');
+  const living = roots.map((root) => spawn('chroot', [root, '/bin/sleep', '600'], { stdio: 'ignore' }));
+  for (const child of living) cleanups.push(() => child.kill('SIGKILL'));
+  await until('that they run', () =>
+    living.every(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('/bin/sleep')),
+  );
+  const devices = roots.map((root) => statSync(root).dev.toString(16));
+  const { seen, recorderId } = await opened(way);
+  const probed = () => devices.map((device) => defined(recorderId).some((event) => deviceOf(event) === device));
+  const runs = async (root: string) => {
+    const own = mark();
+    for (let run = 0; run < 20; run += 1) spawnSync('chroot', [root, '/bin/true', own]);
+    const inside = () => marked(seen, own).filter(({ process: found }) => found!.args![0] === '/bin/true').length;
+    await until('its programs', () => inside() === 20, inside);
+  };
+  for (const root of roots) await runs(root);
+  assert.equal(probed().filter(Boolean).length, 1);
+  const first = probed().indexOf(true);
+  living[first]!.kill('SIGKILL');
+  await until('that another one is probed', () => !probed()[first]);
+  assert.equal(probed().filter(Boolean).length, 1);
+  await runs(roots[(first + 1) % roots.length]!);
+});
+
 by(
   LINKERS,
   "a root's linker is found by a process that needs none, whose first program ends at once",

@@ -26,6 +26,7 @@ import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js
 import { ExecProbe } from '../../../../src/sensor-agent/source/probe/exec-probe.js';
 import { fetchArguments } from '../../../../src/sensor-agent/source/probe/probe-layout.js';
 import { undefinePoints } from '../../../../src/sensor-agent/source/probe/recorded-points.js';
+import { enabledEvents } from '../../../../src/sensor-agent/source/tracefs/instance-controls.js';
 import { containerRoot } from '../../../harness/kernel/container-root.js';
 import {
   by,
@@ -293,9 +294,15 @@ by(EXEC_WAYS, 'definitions of others stay as they are, and none of ours is left 
   assert.deepEqual(defined(`others_${process.pid}`), [others]);
 });
 
+/** Those that are not of other tests' containers. */
+const staying = (recorderId: string, name: string) => {
+  const on = enabledEvents(join(live.path, 'instances', name));
+  return defined(probeGroup(recorderId)).filter((event) => on.includes(event));
+};
+
 by(EXEC_WAYS, 'a probe that somebody removed is defined anew', async (way) => {
   const { seen, recorderId, name, probe } = await opened(way);
-  const before = defined(probeGroup(recorderId));
+  const before = staying(recorderId, name);
   for (const event of before) {
     writeFileSync(join(live.path, 'instances', name, 'events', event, 'enable'), '0');
     assert.ok(undefine(live.path, event));
@@ -309,7 +316,7 @@ by(EXEC_WAYS, 'a probe that somebody removed is defined anew', async (way) => {
 
 by(EXEC_WAYS, 'probes that somebody removed are no reason to give them up', async (way) => {
   const { recorderId, name, probe } = await opened(way, options(), false);
-  for (const event of defined(probeGroup(recorderId))) {
+  for (const event of staying(recorderId, name)) {
     writeFileSync(join(live.path, 'instances', name, 'events', event, 'enable'), '0');
     assert.ok(undefine(live.path, event));
   }
