@@ -16,7 +16,9 @@ import { join } from 'node:path';
 import { syscallNumber } from '../../../../src/architecture/architecture.js';
 import { EXEC_WAYS } from '../../../../src/sensor-agent/source/exec/exec-ways.js';
 import { foreignNames } from '../../../../src/sensor-agent/source/exec/foreign-copies.js';
+import { atName } from '../../../../src/sensor-agent/source/places.js';
 import { definitionsOf, probeGroup } from '../../../../src/sensor-agent/source/probe/definitions.js';
+import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js';
 import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
 import { enabledEvents } from '../../../../src/sensor-agent/source/tracefs/instance-controls.js';
 import { put } from '../../../../src/sensor-agent/source/tracefs/put.js';
@@ -130,7 +132,9 @@ by(LINKERS, 'containers that share their files are probed once, and go on when t
   await until('that they run', () =>
     living.every(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('/bin/sleep')),
   );
-  const devices = roots.map((root) => statSync(root).dev.toString(16));
+  // Of an overlay over another filesystem a file has not the device of its directory.
+  const linker = atName(process.pid, '/bin/true', readExecutable)!.interpreter!;
+  const devices = roots.map((root) => statSync(join(root, linker)).dev.toString(16));
   const { seen, recorderId } = await opened(way);
   const probed = () => devices.map((device) => defined(recorderId).some((event) => deviceOf(event) === device));
   const runs = async (root: string) => {
