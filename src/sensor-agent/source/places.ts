@@ -54,6 +54,14 @@ export function atName<Result>(pid: number, name: string, use: (place: Place) =>
   return new Walk(pid).run((walk) => walk.follow(name), use);
 }
 
+/** The same with the file that a program reaches by a name whose root is where something is mounted, as this agent sees it. */
+export function atMount<Result>(point: string, name: string, use: (place: Place) => Result): Result | undefined {
+  return new Walk(process.pid).run((walk) => {
+    const root = walk.follow(point);
+    return root && walk.follow(name, root);
+  }, use);
+}
+
 /** By number of a mount, as long as a look at many processes takes. */
 export type KnownDevices = Map<string, string | undefined>;
 
@@ -124,9 +132,9 @@ class Walk {
     return mount;
   }
 
-  /** Links that begin with a slash stay below the root. */
-  follow(name: string): Place | undefined {
-    const root = this.answering(this.open(`/proc/${this.#pid}/root`, 0));
+  /** Links that begin with a slash stay below the root, which is the process's. */
+  follow(name: string, below?: Place): Place | undefined {
+    const root = below ?? this.answering(this.open(`/proc/${this.#pid}/root`, 0));
     if (root === undefined) return undefined;
     let taken: Place[] = [root];
     let left = partsOf(name);
@@ -186,6 +194,17 @@ function mountIn(process: string, id: string): { readonly device: string; readon
   } catch {
     return undefined;
   }
+}
+
+/** Where filesystems are mounted for which the kernel answers, as this agent sees them, but the root's; the newest first. */
+export function mountPoints(): string[] {
+  const points: string[] = [];
+  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    const [, device, point, type = ''] = /^\d+ \d+ (\d+:\d+) \/ (\S+) .* - (\S+) /.exec(line) ?? [];
+    if (point !== undefined && device !== rootDevice() && (ANSWERING.has(type) || type === STACKED))
+      points.unshift(point.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))));
+  }
+  return points;
 }
 
 /** Of a mount that a process does not see it says nothing. */

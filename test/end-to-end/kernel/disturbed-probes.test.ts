@@ -13,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { atName } from '../../../src/sensor-agent/source/places.js';
 import { undefine } from '../../../src/sensor-agent/source/probe/definitions.js';
 import { readExecutable } from '../../../src/sensor-agent/source/probe/elf.js';
+import { enabledEvents } from '../../../src/sensor-agent/source/tracefs/instance-controls.js';
 import { put } from '../../../src/sensor-agent/source/tracefs/put.js';
 import { Bus, cannotTrace, type EventLine, type Observer } from '../../harness/bus/bus.js';
 import { leftOf } from '../../harness/kernel/agent-instances.js';
@@ -120,22 +121,23 @@ async function disturbed(t: TestContext, what: string, disturb: (bus: Bus) => vo
   });
 }
 
-/** In each of the instances that copies are made in. */
-const switchOff = (bus: Bus) => {
+/** Switches off those that are not of other tests' containers, which come and go; `then` what is done with each at once. */
+const switchOff = (bus: Bus, then: (event: string) => void = () => undefined) => {
   const { instances, definitions } = leftOf(bus.dataDir);
-  for (const name of instances.filter((each) => /-exec(-\w+)?$/.test(each)))
-    for (const event of definitions) put(join(live.path, 'instances', name, 'events', event, 'enable'), '0');
+  const path = join(live.path, 'instances', instances.find((name) => name.endsWith('-exec'))!);
+  for (const event of enabledEvents(path).filter((each) => definitions.includes(each))) {
+    put(join(path, 'events', event, 'enable'), '0');
+    then(event);
+  }
 };
 
 test('probes that somebody takes away', { skip }, async (t) => {
-  await disturbed(t, 'switched off', switchOff, /somebody changed .*enable.* of the trace instance .*-exec/);
+  await disturbed(t, 'switched off', (bus) => switchOff(bus), /somebody changed .*enable.* of the trace instance .*-exec/);
   await disturbed(
     t,
     'removed',
     (bus) => {
-      const { definitions } = leftOf(bus.dataDir);
-      switchOff(bus);
-      for (const event of definitions) assert.ok(undefine(live.path, event));
+      switchOff(bus, (event) => assert.ok(undefine(live.path, event)));
     },
     /somebody removed \d+ probes of execs/,
   );

@@ -20,6 +20,8 @@ export interface ExecPoints {
    * Returns whether the exec of that program, at a time of the trace clock, should have been copied.
    */
   define(pid: number, nowNs: bigint, record: (event: string) => void): (timeNs: bigint) => boolean;
+  /** The same for a program that has ended, by the name that it was started by. */
+  seek(filename: string, nowNs: bigint, record: (event: string) => void): void;
   /** Whether it is on a filesystem that comes and goes, which its definition keeps busy. */
   isForeign(event: string): boolean;
   /** It copied an exec at that time of the trace clock. */

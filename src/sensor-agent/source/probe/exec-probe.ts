@@ -6,7 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readlinkSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
@@ -24,9 +24,9 @@ import {
 import { ExecEntries } from '../exec/exec-entries.js';
 import type { ExecWay } from '../exec/exec-ways.js';
 import { earlier, ForeignCopies, runOut } from '../exec/foreign-copies.js';
+import { programsRunning } from '../exec/programs-running.js';
 import { Repeats } from '../exec/repeats.js';
 import { parseFormat } from '../pages/format.js';
-import { pids } from '../process-reader.js';
 import type { Disturbance, ExecRecord, SourcePage, SourceSink } from '../source.js';
 import { removeInstance } from '../tracefs/instance.js';
 import { ReadInstance } from '../tracefs/read-instance.js';
@@ -43,8 +43,6 @@ const ROUND_MS = 1_000;
 const PROOF_LOOK_MS = 5;
 /** Processes whose programs may need a probe, in one drain. */
 const LEARNED_MAX = 4;
-/** Processes whose programs are looked up at the start. */
-const PROCESSES_MAX = 4_096;
 
 interface Exec extends SeenExec {
   /** What /proc said of it while it waited for its copy, and until when that was read, by the trace clock. */
@@ -74,6 +72,8 @@ export class ExecProbe {
   readonly #matcher = new ExecMatcher<Exec, ExecStack>();
   readonly #looks = new ExecLooks();
   readonly #entries: ExecEntries;
+  /** Names of programs that ended without a copy, and before anything could be learned of them. */
+  readonly #ended = new Set<string>();
   #refusal: Error | undefined;
   /** Whether what is known is told at once. Before the first drain nobody takes it. */
   #tells = false;
@@ -259,21 +259,19 @@ export class ExecProbe {
     this.#entries.add(event, parseFormat(event, this.#own.instance.formatText(event)), isKernelPoint(event));
   }
 
-  /** Probes what all that runs needs: this program, the host's, and each container's. */
+  /** Probes what all that runs needs. */
   #probeAll(): void {
-    const seen = new Set<string>();
-    for (const pid of [process.pid, ...pids('/proc').slice(0, PROCESSES_MAX)]) {
-      const program = programOf(pid);
-      if (program === undefined || seen.has(program)) continue;
-      seen.add(program);
-      this.#learn(pid);
-    }
+    for (const pid of programsRunning()) this.#learn(pid);
   }
 
   /** Probes what a process's program needs; where that is refused, programs come without copies. */
   #learn(pid: number): Exec['isDue'] {
+    return this.#attempt((record) => this.#points.define(pid, this.#options.nowNs(), record));
+  }
+
+  #attempt<Result>(define: (record: (event: string) => void) => Result): Result | undefined {
     try {
-      return this.#points.define(pid, this.#options.nowNs(), (event) => {
+      return define((event) => {
         this.#switchOn(event);
         this.#add(event);
       });
@@ -339,6 +337,9 @@ export class ExecProbe {
       (exec) => this.#isToRun(exec),
     );
     for (const exec of unknown) exec.isDue = this.#learn(exec.pid);
+    for (const filename of this.#ended)
+      this.#attempt((record) => this.#points.seek(filename, this.#options.nowNs(), record));
+    this.#ended.clear();
     if (this.#tells) this.#options.sink.settle();
     return { pages: own.pages, filled: Math.max(foreign.filled, own.filled) };
   }
@@ -376,6 +377,7 @@ export class ExecProbe {
     if (visited && (replacedNs === undefined || replacedNs > visited.untilNs)) this.#pass(visited.record);
     else this.#pass(this.#looks.pass(exec));
     if (replacedNs === undefined && exec.isDue?.(exec.timeNs)) this.#misses += 1;
+    if (exec.isDue === undefined && this.#ended.size < LEARNED_MAX) this.#ended.add(exec.filename);
   }
 
   #pass(record: ExecRecord): void {
@@ -387,8 +389,9 @@ export class ExecProbe {
   #isToRun(exec: Exec): boolean {
     const { pid, timeNs } = exec;
     if (this.#points.by !== 'uprobe' || this.#options.nowNs() - timeNs > EXEC_COPY_WAIT_NS) return false;
+    if (!existsSync(`/proc/${pid}`)) return false;
     exec.isDue ??= this.#learn(pid);
-    return exec.isDue?.(timeNs) === true && existsSync(`/proc/${pid}`);
+    return exec.isDue?.(timeNs) === true;
   }
 
   /** Defines anew what somebody removed. */
@@ -469,15 +472,6 @@ export class ExecProbe {
     if (this.#lost === 0) return;
     this.#options.sink.note('exec_lane_lost', `${this.#lost} execs or copies of their arguments were lost`);
     this.#lost = 0;
-  }
-}
-
-/** Processes in which this is the same need the same probes. Undefined: it has ended, or is the kernel's own. */
-function programOf(pid: number): string | undefined {
-  try {
-    return ['ns/mnt', 'root', 'exe'].map((link) => readlinkSync(`/proc/${pid}/${link}`)).join('\0');
-  } catch {
-    return undefined;
   }
 }
 

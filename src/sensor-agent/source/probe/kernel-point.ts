@@ -109,6 +109,8 @@ export class KernelPoint implements ExecPoints {
     return `${this.#group}/${NAME}${this.#function.name}_${fetchDigest(fetchArguments(stack))}`;
   }
 
+  seek(): void {}
+
   isForeign(): boolean {
     return false;
   }

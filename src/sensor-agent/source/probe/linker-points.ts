@@ -13,7 +13,7 @@ import { type Architecture, OWN_ARCHITECTURE } from '../../../architecture/archi
 import { BackplaneError } from '../../../errors.js';
 import { EXEC_PROBE_AGAIN_MS, EXEC_PROBE_IDLE_NS, EXEC_PROBE_KEPT_NS, EXEC_PROBES_MAX } from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
-import { atLink, atName, deviceAt, type KnownDevices, type Place, pathOf } from '../places.js';
+import { atLink, atMount, atName, deviceAt, type KnownDevices, mountPoints, type Place, pathOf } from '../places.js';
 import { pids } from '../process-reader.js';
 import { define, undefine } from './definitions.js';
 import { type Executable, readExecutable } from './elf.js';
@@ -39,6 +39,9 @@ interface ProbedFile {
 /** Names of linkers that are looked for in each root, and roots that are remembered. */
 const NAMES_MAX = 16;
 const ROOTS_MAX = 256;
+/** Names of programs that were sought in what is mounted, and how much of that. */
+const SOUGHT_MAX = 256;
+const MOUNTS_MAX = 64;
 /** Files that were refused are not tried again soon: so many are remembered. */
 const REFUSED_MAX = 256;
 /** Where a process uses a filesystem, for its linker's sake. */
@@ -58,6 +61,8 @@ export class LinkerPoints implements ExecPoints {
   readonly #overlaid = new Map<string, { readonly name: string; isShared: boolean }>();
   /** By mount namespace and root, until when they are not looked through again, by the trace clock. */
   readonly #roots = new Map<string, bigint>();
+  /** By name of a program, until when it is not sought again, by the trace clock. */
+  readonly #sought = new Map<string, bigint>();
   /** Of linkers, where most have them, and where some here do. */
   readonly #names: Set<string>;
   /** By filesystem that is not the root's, a process that has its root or its program there. */
@@ -106,16 +111,39 @@ export class LinkerPoints implements ExecPoints {
     return (timeNs) => name !== undefined && (this.#files.get(name)?.sinceNs ?? timeNs) < timeNs;
   }
 
+  /**
+   * The linker of a program that has ended: what is mounted somewhere may be the root that it had, and have a program of
+   * its name. Nothing uses that now, so that it goes soon unless the next program is about to start.
+   */
+  seek(filename: string, nowNs: bigint, record: (event: string) => void): void {
+    if (!filename.startsWith('/') || (this.#sought.get(filename) ?? 0n) > nowNs) return;
+    if (this.#sought.size >= SOUGHT_MAX) this.#sought.clear();
+    this.#sought.set(filename, nowNs + EXEC_PROBE_KEPT_NS);
+    for (const point of mountPoints().slice(0, MOUNTS_MAX)) {
+      const { interpreter } = this.#own(atMount(point, filename, readExecutable)) ?? {};
+      if (interpreter === undefined) continue;
+      const found = { pid: process.pid, interpreter: join(point, interpreter) };
+      atMount(point, interpreter, (place) => this.#defineIn(place, found, nowNs, record));
+    }
+  }
+
   #defineAt(pid: number, interpreter: string, nowNs: bigint, record: (event: string) => void): string | undefined {
-    return atName(pid, interpreter, (place) => {
-      const file = this.#own(readExecutable(place));
-      if (file === undefined) return undefined;
-      const own = this.#probedAs(place, file);
-      if (this.#admits(own, file, nowNs)) this.#probe(own, place, file, nowNs, record);
-      const known = this.#files.get(own);
-      if (known) known.found = { pid, interpreter };
-      return own;
-    });
+    return atName(pid, interpreter, (place) => this.#defineIn(place, { pid, interpreter }, nowNs, record));
+  }
+
+  #defineIn(
+    place: Place,
+    found: ProbedFile['found'],
+    nowNs: bigint,
+    record: (event: string) => void,
+  ): string | undefined {
+    const file = this.#own(readExecutable(place));
+    if (file === undefined) return undefined;
+    const own = this.#probedAs(place, file);
+    if (this.#admits(own, file, nowNs)) this.#probe(own, place, file, nowNs, record);
+    const known = this.#files.get(own);
+    if (known) known.found = found;
+    return own;
   }
 
   /**

@@ -152,6 +152,30 @@ by(LINKERS, 'containers that share their files are probed once, and go on when t
   await runs(roots[(first + 1) % roots.length]!);
 });
 
+by(LINKERS, 'of a root in which each program ends at once the second comes with its arguments', async (way, t) => {
+  const { seen } = await opened(way);
+  const root = containerRoot();
+  if (root === undefined) return t.skip('needs a root of its own');
+  cleanups.push(() => spawnSync('umount', ['-l', root]));
+  const name = `/bin/true-${mark()}`;
+  copyFileSync('/bin/true', join(root, name));
+  const told = () => seen.execs.filter(({ process: found }) => found?.executablePath?.endsWith(name));
+  for (const turn of [1, 2, 3]) {
+    spawnSync('chroot', [root, name, String(turn)]);
+    await until(
+      'it',
+      () => told().length === turn,
+      () => told().length,
+    );
+  }
+  assert.deepEqual(
+    told()
+      .slice(1)
+      .map(({ process: found }) => found!.args),
+    ['2', '3'].map((turn) => [name, turn]),
+  );
+});
+
 by(
   LINKERS,
   "a root's linker is found by a process that needs none, whose first program ends at once",
