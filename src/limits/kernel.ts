@@ -43,6 +43,8 @@ export const FETCH_CHARACTERS_MAX = 63;
 export const EXEC_PROBES_MAX = 64;
 /** One on a filesystem that no process uses any more is kept for so long: its next program may be about to start. */
 export const EXEC_PROBE_KEPT_NS = 2_000_000_000n;
+/** A filesystem in which one was placed in vain, as no process used it, is left alone for so long. */
+export const EXEC_PROBE_USELESS_NS = 600_000_000_000n;
 /** One that copied no exec for so long makes room for a new file's. */
 export const EXEC_PROBE_IDLE_NS = 60_000_000_000n;
 /** How long an exec waits for a program that has not run yet: what comes later is held back meanwhile. */

@@ -62,6 +62,31 @@ export function atMount<Result>(point: string, name: string, use: (place: Place)
   }, use);
 }
 
+/**
+ * Calls `use` with a file where a filesystem is mounted that others may want to unmount, or with the same file below this
+ * agent's own root: a directory of the root's filesystem may be mounted elsewhere, too, as the root of a container.
+ */
+export function atOwnRoot<Result>(pid: number, place: Place, use: (place: Place) => Result): Result | undefined {
+  const name = nameOnDevice(pid, place);
+  const file = fstatSync(place.fd, { bigint: true });
+  const isSame = ({ fd }: Place) => {
+    const { dev, ino } = fstatSync(fd, { bigint: true });
+    return dev === file.dev && ino === file.ino;
+  };
+  return name === undefined ? undefined : atName(process.pid, name, (own) => (isSame(own) ? use(own) : undefined));
+}
+
+/** Where its filesystem has a file, from that one's root on. */
+function nameOnDevice(pid: number, { fd }: Place): string | undefined {
+  const id = mountId(fd);
+  // A process that has changed its root has what is mounted by names from there; the link is as this agent sees it.
+  const mount = mountIn('self', id) ?? mountIn(String(pid), id);
+  const path = readlinkSync(`/proc/self/fd/${fd}`);
+  if (mount === undefined) return undefined;
+  const point = mount.point === '/' ? '' : mount.point;
+  return path.startsWith(`${point}/`) ? `${mount.root}/${path.slice(point.length)}` : undefined;
+}
+
 /** By number of a mount, as long as a look at many processes takes. */
 export type KnownDevices = Map<string, string | undefined>;
 
@@ -185,12 +210,27 @@ function mountId(fd: number): string {
   }
 }
 
+interface MountLine {
+  readonly device: string;
+  /** The directory of the filesystem that is mounted, and where. */
+  readonly root: string;
+  readonly point: string;
+  readonly type: string;
+}
+
+/** Blanks and the like, as the kernel writes them in lists. */
+function unescaped(text: string): string {
+  return text.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
+
 /** The same, "/proc/<pid>/mountinfo": `id parent device root place options … - type source options`. */
-function mountIn(process: string, id: string): { readonly device: string; readonly type: string } | undefined {
+function mountIn(process: string, id: string): MountLine | undefined {
   try {
     const text = readFileSync(`/proc/${process}/mountinfo`, 'utf8');
-    const [, device, type] = new RegExp(`^${id} \\d+ (\\d+:\\d+) .* - (\\S+) `, 'm').exec(text) ?? [];
-    return device === undefined || type === undefined ? undefined : { device, type };
+    const line = new RegExp(`^${id} \\d+ (\\d+:\\d+) (\\S+) (\\S+) .* - (\\S+) `, 'm');
+    const [, device, root, point, type] = line.exec(text) ?? [];
+    if (device === undefined || root === undefined || point === undefined || type === undefined) return undefined;
+    return { device, root: unescaped(root), point: unescaped(point), type };
   } catch {
     return undefined;
   }
@@ -202,7 +242,7 @@ export function mountPoints(): string[] {
   for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
     const [, device, point, type = ''] = /^\d+ \d+ (\d+:\d+) \/ (\S+) .* - (\S+) /.exec(line) ?? [];
     if (point !== undefined && device !== rootDevice() && (ANSWERING.has(type) || type === STACKED))
-      points.unshift(point.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))));
+      points.unshift(unescaped(point));
   }
   return points;
 }

@@ -132,7 +132,12 @@ const switchOff = (bus: Bus, then: (event: string) => void = () => undefined) =>
 };
 
 test('probes that somebody takes away', { skip }, async (t) => {
-  await disturbed(t, 'switched off', (bus) => switchOff(bus), /somebody changed .*enable.* of the trace instance .*-exec/);
+  await disturbed(
+    t,
+    'switched off',
+    (bus) => switchOff(bus),
+    /somebody changed .*enable.* of the trace instance .*-exec/,
+  );
   await disturbed(
     t,
     'removed',

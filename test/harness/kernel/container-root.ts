@@ -22,13 +22,18 @@ export function containerRoot(): string | undefined {
   unmountAbandoned();
   const root = scratchDirectory(`root-${process.pid}`);
   if (spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', root]).status !== 0) return undefined;
+  copyPrograms(root);
+  if (spawnSync('chroot', [root, '/bin/true']).status === 0) return root;
+  spawnSync('umount', ['-l', root]);
+  return undefined;
+}
+
+/** What a root has: the programs, their linker and libraries. */
+export function copyPrograms(root: string): void {
   const libraries = spawnSync('ldd', PROGRAMS).stdout.toString();
   for (const file of [...PROGRAMS, ...new Set(libraries.match(/\/\S+\.so\S*/g))]) {
     const clean = file.replace(/:$/, '');
     mkdirSync(join(root, dirname(clean)), { recursive: true });
     copyFileSync(clean, join(root, clean));
   }
-  if (spawnSync('chroot', [root, '/bin/true']).status === 0) return root;
-  spawnSync('umount', ['-l', root]);
-  return undefined;
 }

@@ -11,9 +11,25 @@ import { existsSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Architecture, OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { BackplaneError } from '../../../errors.js';
-import { EXEC_PROBE_AGAIN_MS, EXEC_PROBE_IDLE_NS, EXEC_PROBE_KEPT_NS, EXEC_PROBES_MAX } from '../../../limits.js';
+import {
+  EXEC_PROBE_AGAIN_MS,
+  EXEC_PROBE_IDLE_NS,
+  EXEC_PROBE_KEPT_NS,
+  EXEC_PROBE_USELESS_NS,
+  EXEC_PROBES_MAX,
+} from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
-import { atLink, atMount, atName, deviceAt, type KnownDevices, mountPoints, type Place, pathOf } from '../places.js';
+import {
+  atLink,
+  atMount,
+  atName,
+  atOwnRoot,
+  deviceAt,
+  type KnownDevices,
+  mountPoints,
+  type Place,
+  pathOf,
+} from '../places.js';
 import { pids } from '../process-reader.js';
 import { define, undefine } from './definitions.js';
 import { type Executable, readExecutable } from './elf.js';
@@ -34,6 +50,8 @@ interface ProbedFile {
   usedNs: bigint;
   /** By which process it was last found, and as what; undefined for an earlier agent's. */
   found: { readonly pid: number; readonly interpreter: string } | undefined;
+  /** Where that is mounted in which it was found by the name of a program that had ended. */
+  soughtAt?: string;
 }
 
 /** Names of linkers that are looked for in each root, and roots that are remembered. */
@@ -61,7 +79,7 @@ export class LinkerPoints implements ExecPoints {
   readonly #overlaid = new Map<string, { readonly name: string; isShared: boolean }>();
   /** By mount namespace and root, until when they are not looked through again, by the trace clock. */
   readonly #roots = new Map<string, bigint>();
-  /** By name of a program, until when it is not sought again, by the trace clock. */
+  /** By name of a program, and by where something is mounted, until when it is not sought (there) again, by the trace clock. */
   readonly #sought = new Map<string, bigint>();
   /** Of linkers, where most have them, and where some here do. */
   readonly #names: Set<string>;
@@ -113,17 +131,23 @@ export class LinkerPoints implements ExecPoints {
 
   /**
    * The linker of a program that has ended: what is mounted somewhere may be the root that it had, and have a program of
-   * its name. Nothing uses that now, so that it goes soon unless the next program is about to start.
+   * its name. Nothing uses that now, so that it goes soon unless the next program is about to start; where none was,
+   * it is left alone for a while, as it could not be unmounted meanwhile.
    */
   seek(filename: string, nowNs: bigint, record: (event: string) => void): void {
     if (!filename.startsWith('/') || (this.#sought.get(filename) ?? 0n) > nowNs) return;
     if (this.#sought.size >= SOUGHT_MAX) this.#sought.clear();
     this.#sought.set(filename, nowNs + EXEC_PROBE_KEPT_NS);
+    const here = this.#own(atName(process.pid, filename, readExecutable));
+    // It is that one, which has no linker.
+    if (here !== undefined && here.interpreter === undefined) return;
     for (const point of mountPoints().slice(0, MOUNTS_MAX)) {
       const { interpreter } = this.#own(atMount(point, filename, readExecutable)) ?? {};
-      if (interpreter === undefined) continue;
+      if (interpreter === undefined || (this.#sought.get(point) ?? 0n) > nowNs) continue;
       const found = { pid: process.pid, interpreter: join(point, interpreter) };
-      atMount(point, interpreter, (place) => this.#defineIn(place, found, nowNs, record));
+      const name = atMount(point, interpreter, (place) => this.#defineIn(place, found, nowNs, record));
+      const file = name === undefined ? undefined : this.#files.get(name);
+      if (file?.sinceNs === nowNs) file.soughtAt = point;
     }
   }
 
@@ -140,7 +164,7 @@ export class LinkerPoints implements ExecPoints {
     const file = this.#own(readExecutable(place));
     if (file === undefined) return undefined;
     const own = this.#probedAs(place, file);
-    if (this.#admits(own, file, nowNs)) this.#probe(own, place, file, nowNs, record);
+    if (this.#admits(own, file, nowNs)) this.#probeOnRoot(own, place, found!.pid, file, nowNs, record);
     const known = this.#files.get(own);
     if (known) known.found = found;
     return own;
@@ -189,6 +213,20 @@ export class LinkerPoints implements ExecPoints {
     if (this.#roots.size >= ROOTS_MAX) this.#roots.clear();
     this.#roots.set(root, nowNs + msToNs(EXEC_PROBE_AGAIN_MS));
     return true;
+  }
+
+  /** What is on the root's own filesystem is probed by its place there: no other place where it is mounted is kept busy. */
+  #probeOnRoot(
+    name: string,
+    place: Place,
+    pid: number,
+    file: Executable,
+    nowNs: bigint,
+    record: (event: string) => void,
+  ): void {
+    const probe = (where: Place) => this.#probe(name, where, file, nowNs, record);
+    if (place.device === this.#rootDevice) atOwnRoot(pid, place, probe);
+    if (!this.#files.has(name) && (this.#refused.get(name) ?? 0n) <= nowNs) probe(place);
   }
 
   /** Throws what the kernel says where no other is probed. */
@@ -284,7 +322,11 @@ export class LinkerPoints implements ExecPoints {
   }
 
   remove(event: string): boolean {
-    this.#files.delete(event.slice(this.#group.length + 1));
+    const name = event.slice(this.#group.length + 1);
+    const file = this.#files.get(name);
+    if (file?.soughtAt !== undefined && file.usedNs === file.sinceNs)
+      this.#sought.set(file.soughtAt, file.sinceNs + EXEC_PROBE_USELESS_NS);
+    this.#files.delete(name);
     this.#roots.clear();
     return undefine(this.#tracefs, event);
   }

@@ -23,7 +23,7 @@ import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
 import { enabledEvents } from '../../../../src/sensor-agent/source/tracefs/instance-controls.js';
 import { put } from '../../../../src/sensor-agent/source/tracefs/put.js';
 import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
-import { containerRoot } from '../../../harness/kernel/container-root.js';
+import { containerRoot, copyPrograms } from '../../../harness/kernel/container-root.js';
 import { by, cleanups, LINKERS, live, mark, marked, opened } from '../../../harness/kernel/exec-ways.js';
 import { OWN_MACHINE, tinyProgram } from '../../../harness/kernel/tiny-program.js';
 import { until } from '../../../harness/until.js';
@@ -150,6 +150,26 @@ by(LINKERS, 'containers that share their files are probed once, and go on when t
   await until('that another one is probed', () => !probed()[first]);
   assert.equal(probed().filter(Boolean).length, 1);
   await runs(roots[(first + 1) % roots.length]!);
+});
+
+by(LINKERS, 'a directory of the root that is mounted elsewhere can be unmounted, too', async (way, t) => {
+  const [directory, point] = [scratchDirectory('directory'), scratchDirectory('point')];
+  copyPrograms(directory);
+  if (spawnSync('mount', ['--bind', directory, point]).status !== 0) return t.skip('needs a root of its own');
+  cleanups.push(() => spawnSync('umount', ['-l', point]));
+  const { seen } = await opened(way);
+  const own = mark();
+  const inside = () => marked(seen, own).filter(({ process: found }) => found!.args![0] === '/bin/true').length;
+  const living = spawn('chroot', [point, '/bin/sleep', '600'], { stdio: 'ignore' });
+  cleanups.push(() => living.kill('SIGKILL'));
+  const ended = once(living, 'close');
+  await until('that its linker is known', () => {
+    spawnSync('chroot', [point, '/bin/true', own]);
+    return inside() > 3;
+  });
+  living.kill('SIGKILL');
+  await ended;
+  await until('that nothing holds it', () => spawnSync('umount', [point]).status === 0);
 });
 
 by(LINKERS, 'of a root in which each program ends at once the second comes with its arguments', async (way, t) => {
