@@ -56,7 +56,7 @@ export interface ExecProbeOptions {
   /** The instance's name; whichever way is in force has it. */
   readonly name: string;
   readonly recorderId: string;
-  /** Of the probes' instance. */
+  /** Of the probes' instance; half as much of that of containers' probes. */
   readonly bufferBytesPerCpu: number;
   readonly sink: SourceSink;
   /** Trace clock. */
@@ -121,11 +121,11 @@ export class ExecProbe {
     // What an earlier agent left goes on until ours is there.
     const left = definitionsOf(tracefs, group) ?? [];
     const { name, nowNs } = options;
-    const buffers = buffersOf(options);
-    const own = { name, ...buffers, events: [EXEC], onDemand: left };
+    const { bufferBytesPerCpu } = options;
+    const own = { name, ...buffersOf(bufferBytesPerCpu), events: [EXEC], onDemand: left };
     this.#own = new ReadInstance(tracefs, own, 'arguments of programs', nowNs);
     try {
-      this.#foreign = new ForeignCopies(tracefs, name, buffers, left, nowNs);
+      this.#foreign = new ForeignCopies(tracefs, name, buffersOf(bufferBytesPerCpu / 2), left, nowNs);
     } catch (cause) {
       this.#own.close();
       throw cause;
@@ -475,7 +475,6 @@ export class ExecProbe {
   }
 }
 
-/** Of each instance. */
-function buffersOf({ bufferBytesPerCpu }: ExecProbeOptions) {
+function buffersOf(bufferBytesPerCpu: number) {
   return { bufferBytesPerCpu, subBufferBytes: bufferBytesPerCpu >= MiB ? 64 * KiB : 4 * KiB };
 }

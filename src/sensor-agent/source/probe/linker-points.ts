@@ -79,7 +79,10 @@ export class LinkerPoints implements ExecPoints {
   readonly #overlaid = new Map<string, { readonly name: string; isShared: boolean }>();
   /** By mount namespace and root, until when they are not looked through again, by the trace clock. */
   readonly #roots = new Map<string, bigint>();
-  /** By name of a program, and by where something is mounted, until when it is not sought (there) again, by the trace clock. */
+  /**
+   * By name of a program with what is mounted, and by where something is mounted, until when it is not sought (there)
+   * again, by the trace clock.
+   */
   readonly #sought = new Map<string, bigint>();
   /** Of linkers, where most have them, and where some here do. */
   readonly #names: Set<string>;
@@ -135,13 +138,17 @@ export class LinkerPoints implements ExecPoints {
    * it is left alone for a while, as it could not be unmounted meanwhile.
    */
   seek(filename: string, nowNs: bigint, record: (event: string) => void): void {
-    if (!filename.startsWith('/') || (this.#sought.get(filename) ?? 0n) > nowNs) return;
+    if (!filename.startsWith('/')) return;
+    const points = mountPoints().slice(0, MOUNTS_MAX);
+    // Nor what was sought just now among the same.
+    const sought = [filename, ...points].join('\0');
+    if ((this.#sought.get(sought) ?? 0n) > nowNs) return;
     if (this.#sought.size >= SOUGHT_MAX) this.#sought.clear();
-    this.#sought.set(filename, nowNs + EXEC_PROBE_KEPT_NS);
+    this.#sought.set(sought, nowNs + EXEC_PROBE_KEPT_NS);
     const here = this.#own(atName(process.pid, filename, readExecutable));
     // It is that one, which has no linker.
     if (here !== undefined && here.interpreter === undefined) return;
-    for (const point of mountPoints().slice(0, MOUNTS_MAX)) {
+    for (const point of points) {
       const { interpreter } = this.#own(atMount(point, filename, readExecutable)) ?? {};
       if (interpreter === undefined || (this.#sought.get(point) ?? 0n) > nowNs) continue;
       const found = { pid: process.pid, interpreter: join(point, interpreter) };
