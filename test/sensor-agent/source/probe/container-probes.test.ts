@@ -9,16 +9,19 @@ import {
   mkdirSync,
   readFileSync,
   rmdirSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { syscallNumber } from '../../../../src/architecture/architecture.js';
+import { EXEC_PROBE_IDLE_NS, EXEC_PROBES_MAX } from '../../../../src/limits.js';
 import { EXEC_WAYS } from '../../../../src/sensor-agent/source/exec/exec-ways.js';
 import { foreignNames } from '../../../../src/sensor-agent/source/exec/foreign-copies.js';
 import { atName } from '../../../../src/sensor-agent/source/places.js';
-import { definitionsOf, probeGroup } from '../../../../src/sensor-agent/source/probe/definitions.js';
+import { definitionsOf, probeGroup, undefineAll } from '../../../../src/sensor-agent/source/probe/definitions.js';
 import { readExecutable } from '../../../../src/sensor-agent/source/probe/elf.js';
+import { LinkerPoints } from '../../../../src/sensor-agent/source/probe/linker-points.js';
 import type { ExecRecord } from '../../../../src/sensor-agent/source/source.js';
 import { enabledEvents } from '../../../../src/sensor-agent/source/tracefs/instance-controls.js';
 import { put } from '../../../../src/sensor-agent/source/tracefs/put.js';
@@ -151,6 +154,47 @@ by(LINKERS, 'containers that share their files are probed once, and go on when t
   assert.equal(probed().filter(Boolean).length, 1);
   await runs(roots[(first + 1) % roots.length]!);
 });
+
+by(
+  LINKERS,
+  'where there is room for no other file, the one goes that copied nothing for the longest time',
+  async (_, t) => {
+    const first = scratchDirectory('crowded');
+    copyPrograms(first);
+    if (spawnSync('chroot', [first, '/bin/true']).status !== 0) return t.skip('needs a root of its own');
+    const linker = atName(process.pid, '/bin/true', readExecutable)!.interpreter!;
+    const others = Array.from({ length: EXEC_PROBES_MAX }, () => {
+      const root = scratchDirectory('crowded');
+      spawnSync('cp', ['-al', `${first}/.`, root]);
+      rmSync(join(root, linker));
+      copyFileSync(join(first, linker), join(root, linker));
+      return root;
+    });
+    const all = [first, ...others].map((root) => spawn('chroot', [root, '/bin/sleep', '600'], { stdio: 'ignore' }));
+    for (const child of all) cleanups.push(() => child.kill('SIGKILL'));
+    await until('that they run', () =>
+      all.every(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('/bin/sleep')),
+    );
+    const group = `crowded_${process.pid}`;
+    cleanups.push(() => undefineAll(live.path, group));
+    const points = new LinkerPoints(live.path, group);
+    const define = (index: number, nowNs: bigint) => points.define(all[index]!.pid!, nowNs, () => undefined);
+    for (const index of all.keys()) define(index, 1n);
+    assert.equal(points.events.length, EXEC_PROBES_MAX);
+    const [used, least] = points.events as [string, string];
+    const laterNs = 1n + EXEC_PROBE_IDLE_NS;
+    assert.deepEqual(points.unused(laterNs), [], 'none is idle for so long');
+    for (const event of points.events) if (event !== least) points.used(event, 2n);
+    points.used(used, laterNs);
+    const last = all.length - 1;
+    define(last, laterNs);
+    assert.deepEqual(points.unused(laterNs + 1n), [least]);
+    assert.ok(points.remove(least));
+    define(last, laterNs + 2n);
+    assert.equal(points.events.length, EXEC_PROBES_MAX);
+    assert.deepEqual(points.unused(laterNs + 3n), [], 'nobody asked for more');
+  },
+);
 
 by(LINKERS, 'a directory of the root that is mounted elsewhere can be unmounted, too', async (way, t) => {
   const [directory, point] = [scratchDirectory('directory'), scratchDirectory('point')];
