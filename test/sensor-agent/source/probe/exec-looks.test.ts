@@ -50,3 +50,23 @@ test('on a crowded machine programs are looked up: what others took of the time 
   const exec = { lane: 0, timeNs: 1n, pid: process.pid, filename: process.execPath };
   for (let look = 0; look < 100; look += 1) assert.equal(looks.look(exec).missed, false, `look ${look}`);
 });
+
+test('the rest of arguments that a copy had no room for is read while the program runs, and of no other program', async (t) => {
+  const long = 'x'.repeat(5_000);
+  const child = spawn(process.execPath, [...ARGS.slice(1), long], { stdio: ['pipe', 'ignore', 'ignore'] });
+  t.after(() => child.kill('SIGKILL'));
+  const ended = once(child, 'close');
+  const cutAfter = (args: string[]) => ({ ...STACK, args, truncated: true });
+  const looks = new ExecLooks();
+  const copy = cutAfter([...ARGS, long.slice(0, 1_000)]);
+  const whole = await until('it runs', () => {
+    const found = looks.complete(child.pid!, copy);
+    return found !== copy && found;
+  });
+  assert.deepEqual([whole.args, whole.truncated], [[...ARGS, long], false]);
+  const other = cutAfter(['other', ...ARGS]);
+  assert.equal(looks.complete(child.pid!, other), other);
+  child.kill('SIGKILL');
+  await ended;
+  assert.equal(looks.complete(child.pid!, copy), copy);
+});
