@@ -155,7 +155,15 @@ async function answer({ recorder }: RecordingDriver, request: Asked, passOver: P
   const outlet = { send: (frame: HistoryFrame) => frames.push(frame), ready: async () => {} };
   const { signal } = new AbortController();
   const { window } = request;
-  const query = new HistoryQuery(recorder, predicate, window, outlet, signal, new HistoryTurns(1), passOver);
+  const query = new HistoryQuery(
+    recorder,
+    [{ id: predicate.id, predicate }],
+    window,
+    outlet,
+    signal,
+    new HistoryTurns(1),
+    passOver,
+  );
   const { entriesScanned, coveredToNs, ...others } = await query.run();
   // A window that ends before the recording is read a step beyond its end, and where a step ends depends on the way.
   const ends = window.untilNs === undefined && window.last === 0;
@@ -224,7 +232,7 @@ test('random recordings with losses, holes, late entries and open calls: the sam
 
 test('what is always followed is told by events of its own, none of which is switched on while asked for', () => {
   const nothing = compilePredicate({ topics: ['host'], filter: '', includeSelf: true });
-  const { needs } = soughtBy(nothing, () => true);
+  const { needs } = soughtBy([nothing], () => true);
   for (const name of TYPED_TRACE_EVENTS) {
     assert.deepEqual(needs(name), [], `${name}: not sought`);
     assert.equal(onDemandType(name), undefined, name);
@@ -275,7 +283,7 @@ test('an exec that matches passes the test of its arguments', () => {
       const predicate = compilePredicate({ topics: ['process'], filter, includeSelf: true });
       const position = { epoch: 1, timeNs: 1n, lane: 0, tie: 0 };
       const process = { pid: 7, commandArgs };
-      const passes = execTest(predicate)?.(commandArgs) ?? true;
+      const passes = execTest([predicate])?.(commandArgs) ?? true;
       if (!passes) failed += 1;
       const matches = predicate.matches({ type: 'process.exec', topic: 'process', position, wallNs: 1n, process });
       assert.ok(passes || !matches, filter);
