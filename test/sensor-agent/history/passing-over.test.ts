@@ -149,22 +149,23 @@ class Story {
   }
 }
 
-async function answer({ recorder }: RecordingDriver, request: Asked, passOver: PassOver) {
-  const predicate = compilePredicate({ ...request, includeSelf: true });
+/** The frames of an answer, and how it ended. */
+async function ask({ recorder }: RecordingDriver, requests: readonly Asked[], passOver: PassOver) {
+  const predicates = requests.map((request, at) => {
+    return { id: BigInt(at + 1), predicate: compilePredicate({ ...request, includeSelf: true }) };
+  });
   const frames: HistoryFrame[] = [];
   const outlet = { send: (frame: HistoryFrame) => frames.push(frame), ready: async () => {} };
   const { signal } = new AbortController();
+  const { window } = requests[0]!;
+  const query = new HistoryQuery(recorder, predicates, window, outlet, signal, new HistoryTurns(1), passOver);
+  return { frames, result: await query.run() };
+}
+
+async function answer(driver: RecordingDriver, request: Asked, passOver: PassOver) {
   const { window } = request;
-  const query = new HistoryQuery(
-    recorder,
-    [{ id: predicate.id, predicate }],
-    window,
-    outlet,
-    signal,
-    new HistoryTurns(1),
-    passOver,
-  );
-  const { entriesScanned, coveredToNs, ...others } = await query.run();
+  const { frames, result: told } = await ask(driver, [request], passOver);
+  const { entriesScanned, coveredToNs, ...others } = told;
   // A window that ends before the recording is read a step beyond its end, and where a step ends depends on the way.
   const ends = window.untilNs === undefined && window.last === 0;
   const result = { ...others, ...(ends ? { entriesScanned, coveredToNs } : {}) };
@@ -228,6 +229,48 @@ test('random recordings with losses, holes, late entries and open calls: the sam
     }),
     { numRuns: runs(15) },
   );
+});
+
+test('several predicates in one query: each event once, with exactly those that alone would have had it', async () => {
+  const several = fc.array(asked, { minLength: 2, maxLength: 5 });
+  let shared = 0;
+  await fc.assert(
+    fc.asyncProperty(story, several, fc.boolean(), async ({ happenings }, questions, all) => {
+      const told = new Story();
+      for (const each of happenings) told.happen(each);
+      told.finish();
+      const { driver } = told;
+      const { window } = request(driver, all ? { ...questions[0]!, last: 0 } : questions[0]!);
+      const requests = questions.map((each) => ({ ...request(driver, each), window }));
+      const { frames } = await ask(driver, requests, 'pays');
+      const names = frames.flatMap((frame) => Array.from(frame.timesNs, (timeNs, at) => `${timeNs} ${frame.ties[at]}`));
+      assert.equal(new Set(names).size, names.length, 'each once');
+      const named = new Set<string>();
+      for (const [at, each] of requests.entries()) {
+        const found: string[] = [];
+        for (const frame of frames) {
+          const match = frame.matches.find(({ predicateId }) => predicateId === BigInt(at + 1));
+          const indices = match?.all ? frame.eventSizes.keys() : (match?.indices ?? []);
+          for (const index of indices) found.push(`${frame.timesNs[index]} ${frame.ties[index]}`);
+        }
+        const alone = await answer(driver, { ...each, window: { ...window, last: 0 } }, 'never');
+        assert.deepEqual(
+          found,
+          alone.events.filter((name) => window.last === 0 || names.includes(name)),
+          each.filter,
+        );
+        for (const name of found) {
+          shared += named.has(name) ? 1 : 0;
+          named.add(name);
+        }
+      }
+      assert.equal(named.size, names.length, 'each matches something');
+      if (window.last > 0) assert.ok(names.length <= window.last);
+      await driver.recorder.close();
+    }),
+    { numRuns: runs(15) },
+  );
+  assert.ok(shared > 0, 'some match several');
 });
 
 test('what is always followed is told by events of its own, none of which is switched on while asked for', () => {
