@@ -174,7 +174,7 @@ export const KERNEL_FILTER_DEPTH_MAX = 32;
 /** A subscriber's own name, in characters. */
 export const CLIENT_NAME_CHARACTERS_MAX = 64;
 export const PREDICATES_MAX = 1024;
-/** Selectors of one subscription, and so predicates of one history query: what an agent tests on one entry unread. */
+/** Selectors of one subscription, and so predicates of one history query: no more than one test of raw entries combines. */
 export const SELECTORS_MAX = 64;
 export const SELECTOR_ID_CHARACTERS_MAX = 64;
 /** Unions of the field masks of predicates that match the same events. */

@@ -134,7 +134,7 @@ test('each selector gets what a subscription of its own gets, also when it resum
         received.kept.set(nameOf(event.position), JSON.stringify(event));
       }
       // Only events up to a cursor count as received, since the next stream resumes there.
-      return cursor === undefined || received.refilled < 500;
+      return cursor === undefined || received.refilled < 200;
     });
     const due = await dueOf(bus, later, received);
     const isOwed = (key: string) => key.startsWith('kept ') && !isAfter(placeOf(key), received.furthest!);

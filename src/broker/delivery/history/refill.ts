@@ -192,7 +192,7 @@ export class Refill {
     });
     const outcome = outcomes.get(view.node);
     if (outcome?.kind !== 'end') {
-      this.#failed(view, topic, owed, outcome);
+      this.#failed(view, topic, owed, found, outcome);
       return false;
     }
     this.#failures.delete(view);
@@ -259,16 +259,14 @@ export class Refill {
         to: positionToMessage(stretches.at(-1)!.to),
         events: missing.events,
         eventsUnknown: unknown,
-        selectors: missing.of.flatMap((events, index) =>
-          events > 0 ? [{ selector: selectors.ids[index]!, events }] : [],
-        ),
+        selectors: unknown ? unknownOf(selectors) : concerned(selectors, missing),
         reason: 'evicted',
         message: 'the recorder of the node no longer has them: they are not refilled',
       },
     });
   }
 
-  #failed(view: NodeView, topic: string, owed: Owed, outcome: HistoryOutcome | undefined): void {
+  #failed(view: NodeView, topic: string, owed: Owed, found: Found, outcome: HistoryOutcome | undefined): void {
     // Only failures of connected nodes count: a disconnected node can still answer when it is back.
     if (!this.#subscription.broker.route.reaches(view.node) || this.#signal.aborted) return;
     const failures = (this.#failures.get(view) ?? 0) + 1;
@@ -279,8 +277,19 @@ export class Refill {
     const reason = outcome?.kind === 'failed' ? outcome.message : 'no answer';
     void this.#subscription.outlet
       .message({
-        gap: { node: view.node, topic, eventsUnknown: true, reason: 'evicted', message: `not refilled: ${reason}` },
+        gap: {
+          ...{ node: view.node, topic, eventsUnknown: true, reason: 'evicted', message: `not refilled: ${reason}` },
+          selectors: unknownOf(found.selectors),
+        },
       })
       .catch((cause) => void asBackplaneError(cause));
   }
+}
+
+function concerned({ ids }: SelectorSet, { of }: Tally) {
+  return of.flatMap((events, index) => (events > 0 ? [{ selector: ids[index]!, events, eventsUnknown: false }] : []));
+}
+
+function unknownOf({ ids, members = [] }: SelectorSet) {
+  return members.map((index) => ({ selector: ids[index]!, events: 0, eventsUnknown: true }));
 }
