@@ -102,18 +102,19 @@ export function selectMatching(
   const verdicts: boolean[] = [];
   const asked = admit && ((element: Buffer) => verdicts[verdicts.push(admit(element)) - 1]!);
   const selection = selectEvents(columns, { all: false, indices: union }, from, to, countMax, asked);
-  /** By index of the frame, the place in the selection, or REFUSED. */
-  const places = new Map<number, number>();
+  /** By index of the frame, the place in the selection, or REFUSED, or PASSED_BY. */
+  const places = new Int32Array(columns.eventSizes.length).fill(PASSED_BY);
   let place = 0;
   let looked = 0;
   for (const index of union) {
     if (index < from || index >= selection.next) continue;
-    places.set(index, asked === undefined || verdicts[looked++] ? place++ : REFUSED);
+    places[index] = asked === undefined || verdicts[looked++] ? place++ : REFUSED;
   }
-  return { ...selection, matched: matches.map((match) => matchedOf(match, places)) };
+  return { ...selection, matched: matches.map((match) => matchedOf(match?.all ? union : match?.indices, places)) };
 }
 
 const REFUSED = -1;
+const PASSED_BY = -2;
 
 /** Ascending. */
 function unionOf(matches: readonly (Indices | undefined)[], count: number): number[] {
@@ -127,13 +128,13 @@ function unionOf(matches: readonly (Indices | undefined)[], count: number): numb
   return union;
 }
 
-function matchedOf(match: Indices | undefined, places: ReadonlyMap<number, number>): Matched {
+function matchedOf(matching: readonly number[] = [], places: Int32Array): Matched {
   const indices: number[] = [];
   let refused = 0;
-  for (const index of match === undefined ? [] : match.all ? places.keys() : match.indices) {
-    const place = places.get(index);
+  for (const index of matching) {
+    const place = places[index]!;
     if (place === REFUSED) refused++;
-    else if (place !== undefined) indices.push(place);
+    else if (place >= 0) indices.push(place);
   }
   return { indices, refused };
 }

@@ -77,7 +77,7 @@ test('a session that cannot be agreed on is closed, while the channel is still o
   await assert.rejects(open(), /did not begin with a welcome/);
   await until(
     'the broker sees their ends',
-    () => broker.sessions.length === 3 && broker.sessions.every((s) => s.ended),
+    () => broker.sessions.length === 4 && broker.sessions.every((s) => s.ended),
   );
   assert.equal(left, 1);
 });

@@ -257,7 +257,7 @@ test('limit and last count an event once, and throttle thins out the stream', as
 
 test('an event has the fields that the selectors want which it matches, and no others', async () => {
   const agent = await harness.agent('a');
-  record(agent, range(0, 4));
+  record(agent, range(1, 4));
   const subscriber = harness.subscribe({
     since: '1h',
     selectors: [
@@ -271,7 +271,6 @@ test('an event has the fields that the selectors want which it matches, and no o
       ({ events }) => events?.events.map(({ process }) => [process?.pid, process?.comm]) ?? [],
     ),
     [
-      [0, ''],
       [1, ''],
       [2, 'c0'],
       [0, 'c1'],
