@@ -77,6 +77,8 @@ const asked = fc.record({
   last: fc.constantFrom(0, 0, 0, 1, 5),
 });
 
+type Question = typeof asked extends fc.Arbitrary<infer T> ? T : never;
+
 class Story {
   readonly files = new FaultyFiles();
   readonly driver = new RecordingDriver(scratchDirectory('passing'), undefined, this.files.ops, undefined, {
@@ -183,10 +185,7 @@ interface Asked {
   readonly window: HistoryWindow;
 }
 
-function request(
-  driver: RecordingDriver,
-  { filter, topics, since, until, last }: typeof asked extends fc.Arbitrary<infer T> ? T : never,
-): Asked {
+function request(driver: RecordingDriver, { filter, topics, since, until, last }: Question): Asked {
   const { timeline } = driver.recorder;
   const begin = timeline.wallNs(1_000_000_000n);
   const end = timeline.wallNs(timeline.frontier.timeNs);
@@ -236,7 +235,7 @@ test('random recordings with losses, holes, late entries and open calls: the sam
 });
 
 test('several predicates in one query: each event once, with exactly those that alone would have had it', async () => {
-  const everything = { filter: '', topics: [], since: undefined, until: undefined, last: 0 };
+  const everything: Question = { filter: '', topics: [], since: undefined, until: undefined, last: 0 };
   const several = fc
     .tuple(fc.array(asked, { minLength: 2, maxLength: 4 }), fc.boolean())
     .map(([some, withAll]) => (withAll ? [...some, everything] : some));
