@@ -5,7 +5,7 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { Packr } from 'msgpackr';
 import { BackplaneError } from '../../src/errors.js';
-import { CURSOR_BYTES_MAX, PARTITIONS } from '../../src/limits.js';
+import { CURSOR_BYTES_MAX, PARTITIONS, SELECTORS_MAX } from '../../src/limits.js';
 import { type CursorState, decodeCursor, encodeCursor } from '../../src/wire/cursor.js';
 
 const u64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
@@ -22,16 +22,27 @@ const place = plain({
   mark: fc.option(fc.integer({ min: 1, max: 0xffff_ffff }), { nil: undefined }),
   index: fc.option(fc.nat(0xffff), { nil: undefined }),
 });
-const range = plain({
-  offsetFrom: whole,
-  offsetTo: fc.option(whole, { nil: undefined }),
-  after: fc.option(position, { nil: undefined }),
-  skipped: fc.boolean(),
-});
+const range = fc
+  .tuple(
+    plain({
+      offsetFrom: whole,
+      offsetTo: fc.option(whole, { nil: undefined }),
+      after: fc.option(position, { nil: undefined }),
+      skipped: fc.boolean(),
+    }),
+    fc.option(fc.uniqueArray(fc.nat(SELECTORS_MAX - 1), { minLength: 1, maxLength: SELECTORS_MAX }), {
+      nil: undefined,
+    }),
+  )
+  .map(([each, selectors]) => (selectors ? { ...each, selectors: selectors.sort((a, b) => a - b) } : each));
 const ranges = fc.array(range, { minLength: 1, maxLength: 3 });
 const owing = fc.array(fc.tuple(name, ranges), { minLength: 1, maxLength: 2 }).map((entries) => new Map(entries));
 const owed = fc.option(owing, { nil: undefined });
-const state: fc.Arbitrary<CursorState> = plain({
+const selectors = plain({
+  topics: fc.array(name, { minLength: 1, maxLength: 3 }),
+  each: fc.array(plain({ key: u64, predicateId: u64 }), { minLength: 1, maxLength: 20 }),
+});
+const plainState: fc.Arbitrary<CursorState> = plain({
   clusterId: fc.stringMatching(/^[0-9a-f]{16}$/),
   predicateId: u64,
   sinceNs: fc.option(u64, { nil: undefined }),
@@ -55,6 +66,10 @@ const state: fc.Arbitrary<CursorState> = plain({
   note: fc.option(notePlace(), { nil: undefined }),
   logs: fc.array(fc.option(place, { nil: undefined }), { minLength: 3, maxLength: 3 }),
 });
+
+const state: fc.Arbitrary<CursorState> = fc
+  .tuple(plainState, fc.option(selectors, { nil: undefined }))
+  .map(([each, several]) => (several ? { ...each, predicateId: 0n, selectors: several } : each));
 
 function notePlace() {
   return plain({ partition: fc.nat(PARTITIONS - 1), offset: whole, id: fc.integer({ min: 0, max: 0xffff_ffff }) });
@@ -132,6 +147,13 @@ test('a cursor with a right checksum and bad content is refused', () => {
     [4, id, 1n, null, null, [], [], [], null, LOGS],
     [4, id.subarray(1), 1n, null, null, [], [], null, LOGS],
     [4, id, -1n, null, null, [], [], null, LOGS],
+    [4, id, [], null, null, [], [], null, LOGS],
+    [4, id, [['t']], null, null, [], [], null, LOGS],
+    [4, id, [[], id], null, null, [], [], null, LOGS],
+    [4, id, [[7], Buffer.alloc(16)], null, null, [], [], null, LOGS],
+    [4, id, [['t'], id], null, null, [], [], null, LOGS],
+    [4, id, [['t'], ...Array(SELECTORS_MAX + 1).fill(Buffer.alloc(16))], null, null, [], [], null, LOGS],
+    [4, id, 1n, null, null, [], [['n', 2, [['t', 0, null, null, 0, -1]]]], null, LOGS],
     [4, id, 1n, null, ['x'], [], [], null, LOGS],
     [4, id, 1n, null, null, [[0, 0]], [], null, LOGS],
     [4, id, 1n, null, null, [...eight([0, 0]), [0, 0]], [], null, LOGS],
@@ -152,7 +174,7 @@ test('a cursor with a right checksum and bad content is refused', () => {
     ['x'.repeat(200), id, 1n, null, null, [], [], null],
   ];
   for (const value of bad) refused(sealed(value));
-  const old = sealed([3, id, 1n, null, null, [], [['process', ...Array(8).fill(0)]], [], null]);
+  const old = sealed([3, id, 1n, null, null, eight([0, 0]), [], null]);
   assert.throws(
     () => decodeCursor(old),
     /is of version 3, this broker reads version 4: begin with since or last instead$/,

@@ -1,6 +1,7 @@
 /** Listings and status of the broker, the same for gRPC and HTTP. */
 
 import { msToNs } from '../../nanoseconds.js';
+import type { Selector } from '../../subscriptions/request/selectors.js';
 import { DOCUMENT_TOPICS, documentLogOf } from '../../wire/event/document-topics.js';
 import { TOPICS } from '../../wire/event/event.js';
 import {
@@ -12,6 +13,7 @@ import {
   nsToTimestamp,
   type Topic,
 } from '../../wire/messages.js';
+import { ledgerMessage } from '../delivery/selectors/ledger.js';
 import type { Subscription } from '../delivery/subscription.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Ingest } from '../ingest/ingest.js';
@@ -88,8 +90,8 @@ export class Listings {
   #documentTopics(): Topic[] {
     return Object.entries(DOCUMENT_TOPICS).map(([name, description]) => {
       const log = this.#documents.of(documentLogOf(name)!);
-      const asks = ({ checked: { predicate } }: Subscription) => {
-        return predicate.documents?.topics.some((topic) => documentLogOf(topic) === log.name) ?? false;
+      const asks = ({ checked: { documents } }: Subscription) => {
+        return documents?.topics.some((topic) => documentLogOf(topic) === log.name) ?? false;
       };
       return {
         name,
@@ -105,7 +107,7 @@ export class Listings {
 
   subscriptionList(): ListSubscriptionsResponse {
     const subscriptions = [...this.#subscriptions.all()].map((subscription) => {
-      const { id, checked, startedMs, outlet, lag, phase } = subscription;
+      const { id, checked, selectors, startedMs, outlet, lag, phase } = subscription;
       const { ledger } = outlet;
       const caller = this.#subscriptions.callerOf(subscription);
       return {
@@ -113,8 +115,8 @@ export class Listings {
         client: checked.client,
         peer: caller?.peer ?? '',
         identity: caller?.identity ?? '',
-        filter: checked.predicate.canonical,
-        topics: [...checked.topics, ...(checked.predicate.documents?.topics ?? [])],
+        filter: selectors.named ? '' : selectors.predicates[0]!.canonical,
+        topics: [...checked.topics, ...(checked.documents?.topics ?? [])],
         started: msToTimestamp(startedMs),
         eventsDelivered: ledger.events,
         bytesDelivered: outlet.bytes,
@@ -125,6 +127,8 @@ export class Listings {
         eventsMatched: ledger.events + ledger.throttled + ledger.shed + ledger.skipped,
         lagFrames: lag,
         phase,
+        selectors: selectors.named ? checked.selectors.map(selectorOf) : [],
+        selectorLedgers: ledgerMessage(outlet, selectors).selectors,
       };
     });
     return { subscriptions };
@@ -148,6 +152,11 @@ export class Listings {
       logTrouble: this.#trouble() ?? '',
     };
   }
+}
+
+function selectorOf({ id, predicate }: Selector) {
+  const { topics, filter, fields } = predicate.spec;
+  return { id, topics: [...topics], filter, fields: [...fields] };
 }
 
 function nodeOf(record: NodeRecord): Node {

@@ -19,19 +19,18 @@ export class WantedDocuments {
   }
 
   get topics(): readonly string[] {
-    return this.#checked.predicate.documents?.topics ?? [];
+    return this.#checked.documents?.topics ?? [];
   }
 
   /** False when no event of the batch is wanted. */
   mayWant({ topic, node }: DocumentBatch): boolean {
-    const { predicate, publishers } = this.#checked;
-    return predicate.documents?.wants(topic) === true && publishers.matches(node);
+    const { documents, publishers } = this.#checked;
+    return documents?.wants(topic) === true && publishers.matches(node);
   }
 
   /** Its wanted events from an index on, in frames that fit the message of any client. */
   *frames(batch: DocumentBatch, from: number): Generator<DocumentFrame> {
-    const { predicate, sharesKey } = this.#checked;
-    const { documents } = predicate;
+    const { documents, sharesKey } = this.#checked;
     if (documents === undefined || !this.mayWant(batch)) return;
     let chosen: number[] = [];
     let bytes = 0;
@@ -62,6 +61,7 @@ function frameOf(batch: DocumentBatch, indices: readonly number[]): HistoryFrame
     timesNs: new BigUint64Array(count).fill(BigInt(batch.offset)),
     lanes: new Array<number>(count).fill(0),
     ties: indices,
+    matches: [],
     events: Buffer.concat(elements),
   };
 }
