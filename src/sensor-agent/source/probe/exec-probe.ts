@@ -12,6 +12,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
 import {
   EXEC_COPY_WAIT_NS,
+  EXEC_LANE_CPU_BURST_MS,
+  EXEC_LANE_CPU_SHARE,
   EXEC_LONG_FOR_MS,
   EXEC_LONG_READ_MS,
   EXEC_PROBE_MISSES_MAX,
@@ -23,6 +25,7 @@ import {
 import { ExecEntries } from '../exec/exec-entries.js';
 import type { ExecWay } from '../exec/exec-ways.js';
 import { Repeats } from '../exec/repeats.js';
+import { ShortWork } from '../exec/short-work.js';
 import { parseFormat } from '../pages/format.js';
 import { pids } from '../process-reader.js';
 import type { Disturbance, ExecRecord, SourcePage, SourceSink } from '../source.js';
@@ -43,6 +46,8 @@ const PROOF_LOOK_MS = 5;
 /** Reads of the whole buffer, and processes whose programs may need a probe, in one drain. */
 const RUNS_MAX = 4;
 const LEARNED_MAX = 4;
+/** More than it takes to find what a program needs: a program and its linker are read. */
+const LEARN_MS_MAX = 2;
 /** Processes whose programs are looked up at the start. */
 const PROCESSES_MAX = 4_096;
 
@@ -71,6 +76,8 @@ export class ExecProbe {
   readonly #points: ExecPoints;
   readonly #matcher = new ExecMatcher<Exec, ExecStack>();
   readonly #looks = new ExecLooks();
+  /** Finds what programs need that have not run yet: on a crowded machine most have not. */
+  readonly #learning = new ShortWork(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS, LEARN_MS_MAX);
   #entries: ExecEntries | undefined;
   #drain: PageDrain | undefined;
   #watch: InstanceWatch | undefined;
@@ -374,7 +381,8 @@ export class ExecProbe {
   #isToRun(exec: Exec): boolean {
     const { pid, timeNs } = exec;
     if (this.#points.by !== 'uprobe' || this.#options.nowNs() - timeNs > EXEC_COPY_WAIT_NS) return false;
-    exec.isDue ??= this.#learn(pid);
+    // Where that would take too long the program is looked up instead: it is there.
+    exec.isDue ??= this.#learning.run(() => this.#learn(pid))?.result;
     return exec.isDue?.(timeNs) === true && existsSync(`/proc/${pid}`);
   }
 
