@@ -5,13 +5,21 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { allDefined, define, recordedGroup, undefine } from '../../../src/sensor-agent/source/probe/definitions.js';
+import {
+  allDefined,
+  define,
+  probeGroup,
+  recordedGroup,
+  undefine,
+} from '../../../src/sensor-agent/source/probe/definitions.js';
 import { put } from '../../../src/sensor-agent/source/tracefs/put.js';
+import { PROFILES } from '../../../src/subscriptions/pushdown/catalogue.js';
 import { Bus, cannotTrace } from '../../harness/bus/bus.js';
 import { runSeen } from '../../harness/bus/program.js';
 import { leftOf } from '../../harness/kernel/agent-instances.js';
 import { cannotProbeKernel, cannotProbePrograms, liveTracefs } from '../../harness/kernel/live-kernel.js';
 import { linkerPlace } from '../../harness/kernel/other-tool.js';
+import { until } from '../../harness/until.js';
 
 const PROGRAMS = 20;
 const { path: tracefs } = liveTracefs();
@@ -19,7 +27,8 @@ const { path: tracefs } = liveTracefs();
 test('what probes of an earlier version recorded is told as theirs, then they are replaced, which is said to be a gap', {
   skip: cannotTrace || cannotProbePrograms(),
 }, async () => {
-  const bus = await Bus.start();
+  // With all probes that there are: of the others none is taken for an earlier version's.
+  const bus = await Bus.start({ BACKPLANE_AGENT_PROFILES: PROFILES.join() });
   try {
     // Without its parent, which would start it again.
     const agentPid = await bus.agentPid();
@@ -27,7 +36,8 @@ test('what probes of an earlier version recorded is told as theirs, then they ar
     process.kill(agentPid, 'SIGKILL');
     await bus.up.stop('SIGKILL');
     const instance = leftOf(bus.dataDir).instances.find((name) => /^backplane-[0-9a-f]+$/.test(name))!;
-    const event = `${recordedGroup(instance.slice('backplane-'.length))}/do_exit`;
+    const id = instance.slice('backplane-'.length);
+    const event = `${recordedGroup(id)}/do_exit`;
     const enable = join(tracefs, 'instances', instance, 'events', event, 'enable');
     const ours = allDefined(tracefs)!.get(event);
     if (existsSync(enable)) {
@@ -38,10 +48,16 @@ test('what probes of an earlier version recorded is told as theirs, then they ar
     const [place, fetch] = cannotProbeKernel() ? [linkerPlace(), '+0(%sp)'] : ['do_exit', '%sp'];
     define(tracefs, event, place, `code=${fetch}:s64`);
     put(enable, '1');
+    // Probes of execs say in their names what they fetch.
+    const [name, what] = [...allDefined(tracefs)!].find(([each]) => each.startsWith(`${probeGroup(id)}/`))!;
+    const earlier = name.replace(/[0-9a-f]+$/, '0ddba11');
+    define(tracefs, earlier, cannotProbeKernel() ? linkerPlace() : what.split(' ')[0]!, 'stack=%sp:u64');
+    put(join(tracefs, 'instances', `${instance}-exec`, 'events', earlier, 'enable'), '1');
     const mark = randomBytes(8).toString('hex');
     const started = Array.from({ length: PROGRAMS }, (_, at) => spawnSync('/bin/true', [mark, String(at)]).pid);
-    await bus.start();
+    await bus.start({ BACKPLANE_AGENT_PROFILES: PROFILES.join() });
     assert.equal(allDefined(tracefs)!.get(event), ours);
+    await until('that the probe of execs is gone', () => !allDefined(tracefs)!.has(earlier));
     const observer = await bus.follow('--filter', 'event.type == "process.exec"');
     await runSeen(observer, mark, 'last');
     const history = bus.observe('--since', '1h', '--filter', 'event.type in ["process.exec", "host.start"]');

@@ -4,6 +4,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -73,7 +74,9 @@ function operations(): string[] {
 /** Before 6.1 some functions are handed the program's own address of the path. */
 function operationsAtLeast(): string[] {
   const [major = 0, minor = 0] = release().split('.').map(Number);
-  const always = ['open', 'unlink', 'rmdir', 'chmod', 'chown', 'ftruncate'];
+  // Nobody else here truncates by path.
+  const tried = existsSync('/usr/bin/perl') ? ['truncate'] : [];
+  const always = ['open', 'unlink', 'rmdir', 'chmod', 'chown', 'ftruncate', ...tried];
   return major > 6 || (major === 6 && minor >= 1) ? [...always, 'rename', 'mkdir', 'link', 'symlink'] : always;
 }
 
