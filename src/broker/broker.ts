@@ -18,7 +18,7 @@ import {
   LEASE_INTERVAL_MS,
 } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
-import type { FileOps } from '../storage/file-ops.js';
+import { type FileOps, nodeFileOps } from '../storage/file-ops.js';
 import { compileNodeGlobs } from '../subscriptions/request/node-globs.js';
 import { addReflection } from '../wire/grpc/reflection.js';
 import { rawService } from '../wire/grpc/rpc.js';
@@ -35,6 +35,7 @@ import { AuditFile } from './cluster/embedded/audit-file.js';
 import { StateFile } from './cluster/embedded/state-file.js';
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
+import { Delays } from './delays.js';
 import { newTotals } from './delivery/outlet.js';
 import { Subscriptions } from './delivery/subscriptions.js';
 import { HeldFrames } from './ingest/held-frames.js';
@@ -113,9 +114,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   let store: LogStore | undefined;
   try {
     const held = heldFrames(options.logger);
-    store = await openStore(dir, options, held);
+    const delays = new Delays();
+    store = await openStore(dir, options, held, delays);
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
-    const parts = assemble(dir, store, held, token, options);
+    const parts = assemble(dir, store, held, token, delays, options);
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.gate);
     const httpAddress = await bindHttp(parts.http.server, httpListen).catch((cause) => {
       parts.grpc.forceShutdown();
@@ -135,9 +137,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   }
 }
 
-function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames): Promise<LogStore> {
+function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames, delays: Delays): Promise<LogStore> {
   return LogStore.open({
     ...log,
+    files: delays.timed(log.files ?? nodeFileOps),
     dir: join(dir, 'log'),
     warn: (message) => logger.warn(message),
     onFailure: (failed, cause) => held.refused(failed, cause),
@@ -182,6 +185,7 @@ function assemble(
   store: LogStore,
   held: HeldFrames,
   token: BrokerToken | undefined,
+  delays: Delays,
   options: BrokerOptions,
 ) {
   const { logger } = options;
@@ -195,7 +199,8 @@ function assemble(
   const totals = newTotals();
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
-  const subscriptions = new Subscriptions({ store, fanOut, registry, route, book, lingers, historyPool, totals });
+  const shared = { store, fanOut, registry, route, book, lingers, historyPool, totals, delays };
+  const subscriptions = new Subscriptions(shared);
   const facts = factsBeforeListening(options);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
@@ -210,14 +215,12 @@ function assemble(
   const grpc = new Server(serverOptions());
   setStreamWindow(grpc);
   grpc.addService(rawService('Uplink'), uplink.handlers());
-  grpc.addService(
-    rawService('Backplane'),
-    new GrpcApi(subscriptions, registry, listings, budgetService, forgetService).handlers(),
-  );
+  const api = new GrpcApi(subscriptions, registry, listings, budgetService, forgetService);
+  grpc.addService(rawService('Backplane'), api.handlers());
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
-  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate);
+  const metrics = brokerMetrics({ ...shared, subscriptions, ingest, held, gate });
   const http = new HttpApi({
     version: options.version,
     subscriptions,

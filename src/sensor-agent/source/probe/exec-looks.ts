@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { EXEC_LANE_CPU_BURST_MS, EXEC_LANE_CPU_SHARE } from '../../../limits.js';
 import { EXEC_ENTRY_BYTES_MAX, type ExecEvent, readExecEntry } from '../exec/exec-entry.js';
-import { copiedRecord, execRecord, unseenRecord } from '../exec/exec-record.js';
+import { completed, copiedRecord, execRecord, unseenRecord } from '../exec/exec-record.js';
 import { ExecVisitor } from '../exec/exec-visit.js';
 import { ShortWork } from '../exec/short-work.js';
 import type { ExecRecord } from '../source.js';
@@ -17,9 +17,18 @@ export class ExecLooks {
   readonly #entry = Buffer.alloc(EXEC_ENTRY_BYTES_MAX);
   /** Over this share, programs are not looked up. */
   readonly #work: ShortWork;
+  /** A share of its own: however many programs are looked up, none has its arguments cut for it. */
+  readonly #completing: ShortWork;
 
   constructor(nowMs: () => number = () => performance.now()) {
     this.#work = new ShortWork(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS, LOOK_MS_MAX, nowMs);
+    this.#completing = new ShortWork(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS, LOOK_MS_MAX, nowMs);
+  }
+
+  /** A copy that was cut, with the rest of the arguments if the program still runs. Its time is dear: nothing else is read. */
+  complete(pid: number, stack: ExecStack): ExecStack {
+    const cmdline = this.#completing.run(() => this.#visitor.commandLine(pid))?.result;
+    return cmdline ? completed(stack, cmdline) : stack;
   }
 
   /** The record of an exec, with what /proc says of it unless that would cost too much. */
