@@ -11,15 +11,15 @@ import {
   probeGroup,
   recordedGroup,
   undefine,
-} from '../../../src/sensor-agent/source/probe/definitions.js';
-import { put } from '../../../src/sensor-agent/source/tracefs/put.js';
-import { PROFILES } from '../../../src/subscriptions/pushdown/catalogue.js';
-import { Bus, cannotTrace } from '../../harness/bus/bus.js';
-import { runSeen } from '../../harness/bus/program.js';
-import { leftOf } from '../../harness/kernel/agent-instances.js';
-import { cannotProbeKernel, cannotProbePrograms, liveTracefs } from '../../harness/kernel/live-kernel.js';
-import { linkerPlace } from '../../harness/kernel/other-tool.js';
-import { until } from '../../harness/until.js';
+} from '../../../../src/sensor-agent/source/probe/definitions.js';
+import { put } from '../../../../src/sensor-agent/source/tracefs/put.js';
+import { PROFILES } from '../../../../src/subscriptions/pushdown/catalogue.js';
+import { Bus, cannotTrace } from '../../../harness/bus/bus.js';
+import { runSeen } from '../../../harness/bus/program.js';
+import { leftOf } from '../../../harness/kernel/agent-instances.js';
+import { cannotProbeKernel, cannotProbePrograms, liveTracefs } from '../../../harness/kernel/live-kernel.js';
+import { linkerPlace } from '../../../harness/kernel/other-tool.js';
+import { until } from '../../../harness/until.js';
 
 const PROGRAMS = 20;
 const { path: tracefs } = liveTracefs();
