@@ -9,6 +9,7 @@ import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from
 import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
+export * from './limits/groups.js';
 export * from './limits/guard.js';
 export * from './limits/history.js';
 export * from './limits/kernel.js';

@@ -2,7 +2,7 @@
  * A batch of events as a client gets it: checked, and each event decoded only when somebody looks at its fields.
  *
  *   SubscribeResponse := events EventBatch 2
- *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6
+ *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6 | slice 10
  */
 import { eventFault } from './event/event-check.js';
 import { wallNsOf } from './event/event-time.js';
@@ -32,6 +32,7 @@ export class ReceivedBatch implements EventBatchMessage {
   history = false;
   cursor = '';
   refill = false;
+  slice = 0;
   readonly received: ReceivedEvent[] = [];
 
   get events(): EventMessage[] {
@@ -59,6 +60,7 @@ export function receivedBatch(bytes: Buffer): ReceivedBatch | undefined {
       if (fault !== undefined) throw reader.fail(fault);
       batch.received.push(new ReceivedEvent(event));
     } else if (reader.field === 6) batch.refill = reader.bool();
+    else if (reader.field === 10) batch.slice = reader.uint();
     else reader.skip();
   }
   return batch;

@@ -32,6 +32,7 @@ import {
 import type { BackplaneClient } from '../gen/backplane/v1/Backplane.js';
 import type { ControlRequest } from '../gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse__Output } from '../gen/backplane/v1/ControlResponse.js';
+import type { GroupsClient } from '../gen/backplane/v1/Groups.js';
 import type { HistoryEnd, HistoryEnd__Output } from '../gen/backplane/v1/HistoryEnd.js';
 import { historyEndCodec, type SubscribeResponse__Output, subscribeResponseCodec } from '../messages.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
@@ -127,7 +128,7 @@ export function decodeHistoryMessage(bytes: Buffer): ReceivedHistoryMessage {
 }
 
 /** For a server: every request and response is the encoded message. */
-export function rawService(name: 'Uplink' | 'Backplane'): ServiceDefinition {
+export function rawService(name: 'Uplink' | 'Backplane' | 'Groups'): ServiceDefinition {
   const raw: Record<string, MethodDefinition<Buffer, Buffer>> = {};
   for (const [method, definition] of Object.entries(serviceDefinition(name))) {
     raw[method] = {
@@ -244,4 +245,17 @@ export function createBackplaneClient(
     ...createChannelOptions(),
     ...bearer(token),
   }) as unknown as BackplaneClient;
+}
+
+/** The same for groups. */
+export function createGroupsClient(
+  address: string,
+  token?: string,
+  credentials: ChannelCredentials = channelCredentials.createInsecure(),
+): GroupsClient {
+  const Constructor = makeGenericClientConstructor(serviceDefinition('Groups'), 'Groups');
+  return new Constructor(address, credentials, {
+    ...createChannelOptions(),
+    ...bearer(token),
+  }) as unknown as GroupsClient;
 }
