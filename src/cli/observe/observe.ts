@@ -14,6 +14,7 @@ import { planText } from '../render/plan.js';
 import { jsonText } from '../render/text.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 import { Completeness } from './completeness.js';
+import { GroupCommits } from './group-commits.js';
 import { observeHelp } from './observe-help.js';
 import {
   addObserveFlags,
@@ -77,6 +78,10 @@ async function observe(client: Client, command: Command): Promise<number> {
   });
   const completeness = new Completeness(Boolean(request.since || request.cursor), request.refill === true);
   const interrupt = watchInterrupt();
+  const commits =
+    options.group === undefined
+      ? undefined
+      : new GroupCommits(client, options.group, output, (text) => screen.notice(text));
   let accepted = false;
   try {
     const signal = AbortSignal.any([interrupt.signal, screen.gone]);
@@ -88,16 +93,20 @@ async function observe(client: Client, command: Command): Promise<number> {
         await noticeNodes(client, request, screen, item.accepted, completeness);
       }
       await output.show(item);
+      await commits?.shown(item);
     }
   } finally {
     await output.end();
+    // A reader that has gone may not have had the last of it.
+    if (!screen.gone.aborted) await commits?.commit();
+    commits?.close();
     interrupt.release();
   }
   // A reader that has gone got what it wanted; where it stopped is unknown. Of a full disk the command line tells.
   if (screen.gone.aborted) return interrupt.signal.aborted ? INTERRUPTED : 0;
   const missing = interrupt.signal.aborted ? undefined : completeness.missing();
   if (missing !== undefined) screen.notice(`incomplete: ${missing}`);
-  if (output.cursor !== '' && (interrupt.signal.aborted || options.output !== 'jsonpb')) {
+  if (commits === undefined && output.cursor !== '' && (interrupt.signal.aborted || options.output !== 'jsonpb')) {
     const { dim } = choosePalette(process.stderr, process.env, options.color);
     screen.notice(`resume with ${resumeCommand(command, options, output.cursor, output.until)}`, dim);
   }

@@ -247,15 +247,17 @@ export function createBackplaneClient(
   }) as unknown as BackplaneClient;
 }
 
-/** The same for groups. */
+/** The service of groups; `over`: by the connection of another client to the same address. */
 export function createGroupsClient(
   address: string,
   token?: string,
   credentials: ChannelCredentials = channelCredentials.createInsecure(),
+  over?: Client,
 ): GroupsClient {
   const Constructor = makeGenericClientConstructor(serviceDefinition('Groups'), 'Groups');
   return new Constructor(address, credentials, {
     ...createChannelOptions(),
     ...bearer(token),
+    ...(over === undefined ? {} : { channelOverride: over.getChannel() }),
   }) as unknown as GroupsClient;
 }

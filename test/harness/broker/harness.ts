@@ -5,11 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js';
 import { pino } from 'pino';
-import { type Broker, startBroker } from '../../../src/broker/broker.js';
+import { type Broker, type BrokerOptions, startBroker } from '../../../src/broker/broker.js';
 import { MiB } from '../../../src/limits.js';
 import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
-import { createBackplaneClient } from '../../../src/wire/grpc/rpc.js';
-import type { BackplaneClient, SubscribeRequest, SubscribeResponse__Output } from '../../../src/wire/messages.js';
+import { createBackplaneClient, createGroupsClient } from '../../../src/wire/grpc/rpc.js';
+import type {
+  BackplaneClient,
+  GroupsClient,
+  SubscribeRequest,
+  SubscribeResponse__Output,
+} from '../../../src/wire/messages.js';
 import { credentialIn } from '../bus/token.js';
 import { until } from '../until.js';
 import { TestAgent, TestRecorder } from './test-agent.js';
@@ -26,12 +31,14 @@ export class Harness {
   files: FileOps = nodeFileOps;
   log = { bytesMax: 256 * MiB };
   ceilingBytesPerSecond: number | undefined;
+  groups: BrokerOptions['groups'];
   /** Origins of pages of other sites that HTTP serves. */
   origins: readonly string[] = [];
   /** Whether calls want a token. Tests of what callers may do once they are let in need none. */
   wantsToken = false;
   #agents: TestAgent[] = [];
   #subscribers: Subscriber[] = [];
+  readonly #clients: GroupsClient[] = [];
 
   static async start(files = nodeFileOps): Promise<Harness> {
     const harness = new Harness();
@@ -50,6 +57,7 @@ export class Harness {
       token: this.wantsToken,
       log: { ...this.log, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
       ceilingBytesPerSecond: this.ceilingBytesPerSecond,
+      groups: this.groups,
       version: 'test',
       logger: this.logger,
     });
@@ -84,6 +92,12 @@ export class Harness {
     return subscriber;
   }
 
+  groupsClient(): GroupsClient {
+    const client = createGroupsClient(this.broker.grpcAddress);
+    this.#clients.push(client);
+    return client;
+  }
+
   /** Where the broker saves what it asked of nodes, and from which positions they hold it. */
   get interestFile(): string {
     return join(this.dataDir, 'broker', 'interest.json');
@@ -107,6 +121,7 @@ export class Harness {
   async destroy(): Promise<void> {
     for (const subscriber of this.#subscribers) subscriber.cancel();
     for (const agent of this.#agents) agent.kill();
+    for (const client of this.#clients) client.close();
     await this.broker.abort();
     rmSync(this.dataDir, { recursive: true, force: true });
   }
