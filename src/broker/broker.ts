@@ -42,6 +42,7 @@ import { StateFile } from './cluster/embedded/state-file.js';
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
 import { newTotals } from './delivery/outlet.js';
+import type { DeliveryContext } from './delivery/planned-subscription.js';
 import { Subscriptions } from './delivery/subscriptions.js';
 import type { GroupTimes } from './groups/group.js';
 import { checkGroupState } from './groups/group-record.js';
@@ -216,30 +217,20 @@ function assemble(
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const context = { store, fanOut, registry, route, book, lingers, historyPool, totals };
-  const subscriptions: Subscriptions = new Subscriptions(context, (...member) => groups.join(...member));
-  const groupStore = new GroupStore(groupState);
-  const times = options.groups ?? GROUP_DEFAULTS;
-  const groups = new Groups({ store: groupStore, context, subscriptions, times, retention: times, logger });
+  const trail = auditTrail(dir, logger);
+  const { subscriptions, groups, groupService } = subscriptionsOf(context, groupState, trail, options);
   const facts = factsBeforeListening(options);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
   const listings = new Listings(facts, registry, budgets, subscriptions, ingest, store, trouble, () => totals.events);
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
   const uplink = new UplinkService(registry, budgets, ingest, refused);
-  const trail = auditTrail(dir, logger);
   const budgetService = new BudgetService(registry, budgets, trail);
   const forgetService = new ForgetService(registry, trail);
-  const groupService = new GroupService(groups, groupStore, context, trail);
   const gate = new Gate(token, logger);
   const state = { ready: false, waitsFor: options.waitsFor };
-  const grpc = new Server(serverOptions());
-  setStreamWindow(grpc);
-  grpc.addService(rawService('Uplink'), uplink.handlers());
-  grpc.addService(
-    rawService('Backplane'),
-    new GrpcApi(subscriptions, registry, listings, budgetService, forgetService).handlers(),
-  );
-  grpc.addService(rawService('Groups'), groupHandlers(groupService));
+  const api = new GrpcApi(subscriptions, registry, listings, budgetService, forgetService);
+  const grpc = grpcServer(uplink, api, groupService);
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
@@ -274,6 +265,28 @@ function assemble(
     facts,
     state,
   };
+}
+
+function grpcServer(uplink: UplinkService, api: GrpcApi, groups: GroupService): Server {
+  const grpc = new Server(serverOptions());
+  setStreamWindow(grpc);
+  grpc.addService(rawService('Uplink'), uplink.handlers());
+  grpc.addService(rawService('Backplane'), api.handlers());
+  grpc.addService(rawService('Groups'), groupHandlers(groups));
+  return grpc;
+}
+
+/** Subscriptions, and the groups whose slices are some of them. */
+function subscriptionsOf(
+  context: DeliveryContext,
+  state: SharedState,
+  trail: AuditTrail,
+  { groups: times = GROUP_DEFAULTS, logger }: BrokerOptions,
+) {
+  const subscriptions: Subscriptions = new Subscriptions(context, (...member) => groups.join(...member));
+  const store = new GroupStore(state);
+  const groups: Groups = new Groups({ store, context, subscriptions, times, retention: times, logger });
+  return { subscriptions, groups, groupService: new GroupService(groups, store, context, trail) };
 }
 
 /**

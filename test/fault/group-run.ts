@@ -12,7 +12,7 @@ import { until } from '../harness/until.js';
 import type { Outcome } from './run.js';
 import { Random } from './schedule.js';
 
-export const GROUP_FAULTS = ['kill', 'stop', 'slow', 'broker'] as const;
+const GROUP_FAULTS = ['kill', 'stop', 'slow', 'broker'] as const;
 type GroupFault = (typeof GROUP_FAULTS)[number];
 
 export interface GroupRun {

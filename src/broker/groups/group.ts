@@ -142,10 +142,11 @@ export class Group {
     }
   }
 
-  /** Commits for a member that has committed all that it was given, where it stands: so its place does not grow old. */
-  async advance(lease: SliceLease, cursor: string): Promise<void> {
-    if (cursor !== '' && lease.isSettled)
-      await this.#write([{ lease, field: 'slice', committed: lease.ownCommit(cursor) }]);
+  /** Commits for members that have committed all that they were given, where they stand: so no place grows old. */
+  async advance(places: readonly { readonly lease: SliceLease; readonly cursor: string }[]): Promise<void> {
+    const settled = places.filter(({ lease, cursor }) => cursor !== '' && lease.isSettled);
+    const own = settled.map(({ lease, cursor }) => ({ lease, field: 'slice', committed: lease.ownCommit(cursor) }));
+    if (own.length > 0) await this.#write(own);
   }
 
   /** Takes slices from members that let events uncommitted for too long, as far as others can take them. */

@@ -158,6 +158,7 @@ export function readOptions(command: Command): ObserveOptions {
   readTimes(options);
   // With nothing but its name a group is taken as it is.
   const isChosen = options.topic ?? options.filter ?? options.cursor ?? options.all ?? options.group;
+  if (options.group !== undefined && options.all) options.filter ??= 'true';
   if (!isChosen) options.filter = defaultView(observers());
   return options;
 }

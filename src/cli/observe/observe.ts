@@ -78,14 +78,23 @@ async function observe(client: Client, command: Command): Promise<number> {
   });
   const completeness = new Completeness(Boolean(request.since || request.cursor), request.refill === true);
   const interrupt = watchInterrupt();
+  const ends = new AbortController();
   const commits =
     options.group === undefined
       ? undefined
       : new GroupCommits(client, options.group, output, (text) => screen.notice(text));
   let accepted = false;
   try {
-    const signal = AbortSignal.any([interrupt.signal, screen.gone]);
+    const signal = AbortSignal.any([ends.signal, screen.gone]);
+    // What was printed is committed while this still is a member.
+    const end = async () => {
+      await commits?.commit();
+      ends.abort();
+    };
+    interrupt.signal.addEventListener('abort', () => void end(), { once: true });
+    if (interrupt.signal.aborted) ends.abort();
     for await (const item of client.subscribe(request, signal)) {
+      if (interrupt.signal.aborted) continue;
       completeness.saw(item);
       // Only once: after a reconnect the subscription is accepted again.
       if (item.kind === 'accepted' && !accepted) {
@@ -97,8 +106,6 @@ async function observe(client: Client, command: Command): Promise<number> {
     }
   } finally {
     await output.end();
-    // A reader that has gone may not have had the last of it.
-    if (!screen.gone.aborted) await commits?.commit();
     commits?.close();
     interrupt.release();
   }

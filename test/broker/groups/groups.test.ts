@@ -204,6 +204,7 @@ test('a group is one subscription: another filter, other nodes or slices are ref
   await refused({ follow: false }, {}, status.INVALID_ARGUMENT, /needs follow/);
   await refused({}, { slices: 7 }, status.INVALID_ARGUMENT, /one of 8, 16, 32, 64/);
   await refused({}, { name: 'no way' }, status.INVALID_ARGUMENT, /group/);
+  await refused({}, { name: 'other' }, status.NOT_FOUND, /there is no group other/);
   const bare = new TestMember(harness, 'g');
   await bare.has(SLICES / 2);
   publish(range(1, 3));

@@ -1,6 +1,6 @@
 /** What the members of a group processed together, held against what a group promises. */
 import { sliceOf } from '../../../src/broker/groups/slice.js';
-import { Numbers } from '../oracle/numbers.js';
+import { Numbers } from '../oracle/received.js';
 import type { Line } from './members.js';
 
 /** One epoch of one slice, as its member has it. */
@@ -45,6 +45,11 @@ export function findings(
       for (const { node, numbers } of given) {
         if (sliceOf(node, slices) !== slice) found(`${node} came in slice ${slice}`);
         for (const number of numbers) {
+          // Its content was not that of a numbered event.
+          if (number < 0) {
+            found(`an event of ${node} in epoch ${epoch} of slice ${slice} is none that was recorded`);
+            continue;
+          }
           const where = `${node}:${number} in epoch ${epoch} of slice ${slice} (member ${member})`;
           if (number <= (last.get(node) ?? -1)) found(`${where} came after ${last.get(node)}`);
           last.set(node, number);
@@ -54,12 +59,13 @@ export function findings(
         }
       }
       for (const { node, numbers } of given.slice(0, lines)) {
-        for (const number of numbers) if (of(committed, node).add(number)) committedSum++;
+        for (const number of numbers) if (number >= 0 && of(committed, node).add(number)) committedSum++;
       }
     }
   }
   for (const [node, to] of upTo) {
-    const missing = of(processed, node).missing(0, to);
+    const own = of(processed, node);
+    const missing = Array.from({ length: to + 1 }, (_, number) => number).filter((number) => !own.has(number));
     if (missing.length > 0)
       found(`${node} lacks ${missing.length} of ${to + 1}: ${missing.slice(0, 5).join(', ')} ...`);
   }

@@ -19,6 +19,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../../../src/client/client.js';
 import type { SubscribeItem } from '../../../src/client/subscribe-item.js';
 import { asBackplaneError } from '../../../src/errors.js';
+import type { SubscribeRequest } from '../../../src/wire/messages.js';
 import { sequenceNumber } from '../bus/numbered.js';
 import { credentialIn } from '../bus/token.js';
 
@@ -122,9 +123,21 @@ async function take(item: SubscribeItem): Promise<void> {
 const timer = setInterval(() => {
   if (Date.now() >= slowUntilMs) void commitNext();
 }, Number(commitMs));
+/** A broker that is being started again is waited for. */
+async function* items(request: SubscribeRequest): AsyncGenerator<SubscribeItem> {
+  while (!ends.signal.aborted) {
+    try {
+      yield* client.subscribe(request, ends.signal);
+    } catch (cause) {
+      if (asBackplaneError(cause).code !== 'unavailable') throw cause;
+      await sleep(100);
+    }
+  }
+}
+
 try {
   const request = { topics: ['process'], since: '1h', follow: true, group: { name: group, slices: 16 } };
-  for await (const item of client.subscribe(request, ends.signal)) {
+  for await (const item of items(request)) {
     while (Date.now() < slowUntilMs && !ends.signal.aborted) await sleep(50);
     await take(item);
   }
