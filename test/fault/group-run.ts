@@ -50,7 +50,9 @@ export async function runGroupFaults(run: GroupRun): Promise<Outcome> {
   try {
     for (let at = 0; at < run.agents; at++) {
       const name = `agent${at}`;
-      await cluster.agent({ name, nodes: run.nodesPerAgent, eventsPerSecond: run.eventsPerSecondAndNode });
+      const { nodesPerAgent: nodes, eventsPerSecondAndNode: eventsPerSecond } = run;
+      // What members are given again comes from recorders, too, and must come faster than new events.
+      await cluster.agent({ name, nodes, eventsPerSecond, historyCpuPercent: 100 });
     }
     const nodes = cluster.agents.flatMap(({ recorders }) => [...recorders.keys()]);
     for (const member of members) member.start();

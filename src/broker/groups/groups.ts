@@ -26,6 +26,8 @@ const ADVANCE_AFTER_MS = 60_000;
 /** Cursors that stand still for longer. To write one down reads a segment of the log. */
 const PARK_AFTER_MS = 300_000;
 const SWEEP_INTERVAL_MS_MAX = 1_000;
+/** After a broker was started again, before slices are given to those who have come back. */
+const GATHER_MS = 700;
 /** After the end of a stream, the connection's own end is known at the latest by then. */
 const CONNECTION_END_MS = 50;
 
@@ -157,7 +159,8 @@ export class Groups {
 
   /** Groups that had members when the broker ended count as left now. */
   #restore(record: GroupRecord): void {
-    const live = this.#liveOf(record);
+    // Members that had slices come back within a second, each on its own.
+    const live = this.#liveOf(record, record.aloneSinceMs === undefined ? GATHER_MS : 0);
     const { logger } = this.#options;
     live.countBefore().catch((cause) => logger.warn(`the lag of group ${record.name} is not known: ${cause}`));
     if (record.aloneSinceMs !== undefined && record.aloneSinceMs + record.interestMs < Date.now()) return;
@@ -166,8 +169,8 @@ export class Groups {
       .catch((cause) => logger.warn(`nodes are not asked for group ${record.name} until it has members: ${cause}`));
   }
 
-  #liveOf(record: GroupRecord): LiveGroup {
-    const live = new LiveGroup(record, this.#options);
+  #liveOf(record: GroupRecord, gatherMs = 0): LiveGroup {
+    const live = new LiveGroup(record, this.#options, gatherMs);
     this.#live.set(record.name, live);
     return live;
   }

@@ -44,19 +44,21 @@ export class LiveGroup {
 
   readonly #parts: LiveGroupParts;
 
-  constructor(record: GroupRecord, parts: LiveGroupParts) {
+  /** @param gatherMs how long members are waited for before the first slices are given out */
+  constructor(record: GroupRecord, parts: LiveGroupParts, gatherMs = 0) {
     this.#parts = parts;
     this.#count = record.slices.length;
     this.nodes = compileNodeGlobs(record.globs);
     this.#predicate = predicateOf(record);
     this.aloneSinceMs = record.aloneSinceMs ?? Date.now();
     this.lag = new GroupLag(this.#count, this.#predicate.id, this.nodes.matches);
-    this.group = new Group(record.name, this.#count, {
+    const own: GroupParts = {
       ...parts,
       lag: this.lag,
       deliver: (stream, lease, now) => void this.#deliver(stream, lease, now),
       onAttended: (attended) => this.#attended(attended),
-    });
+    };
+    this.group = new Group(record.name, this.#count, own, gatherMs);
   }
 
   get predicate(): Predicate {

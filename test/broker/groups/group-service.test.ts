@@ -257,7 +257,8 @@ async function fill(): Promise<void> {
       for (const pid of range(0, 20)) agent.recorder.record('process.fork', 100_000 + pid, 'x'.repeat(700));
       agent.publish();
     }
-    const sent = () => agents.every(({ acknowledged, recorder }) => acknowledged.get('process')?.timeNs === recorder.frontier.timeNs);
+    const sent = () =>
+      agents.every(({ acknowledged, recorder }) => acknowledged.get('process')?.timeNs === recorder.frontier.timeNs);
     await until('acknowledgements', sent);
   }
   other.cancel();

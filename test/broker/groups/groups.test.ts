@@ -1,16 +1,23 @@
 /** Groups of members that share a subscription's nodes: who gets what when members come, go, are slow, or the broker dies. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
+import { HttpSink } from '../../../src/broker/api/http/http-sink.js';
+import { NDJSON } from '../../../src/broker/api/http/stream-formats.js';
 import { sliceOf } from '../../../src/broker/groups/slice.js';
 import { TestMember } from '../../harness/broker/group-member.js';
 import { Harness, range } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
+import { Relay } from '../../harness/cluster/relay.js';
 import { until } from '../../harness/until.js';
 
 const TIMES = { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000, interestMs: 600_000, cursorsMs: 86_400_000 };
 const NODES = ['a', 'b', 'c', 'd', 'e', 'f'];
 const SLICES = 8;
+const REQUEST = { topics: ['process'], since: '1h', group: { slices: SLICES } };
 
 let harness: Harness;
 let agents: TestAgent[];
@@ -23,9 +30,17 @@ beforeEach(async () => {
 });
 afterEach(() => harness.destroy());
 
+/** The broker with other times, and the same agents. */
+async function restart(times: Partial<typeof TIMES>): Promise<void> {
+  await harness.broker.abort();
+  harness.groups = { ...TIMES, ...times };
+  await harness.startBroker();
+  agents = await Promise.all(agents.map(({ node, recorder }) => harness.agent(node, recorder)));
+}
+
 /** A member of the group `g`, which asks for processes. */
 function member(name = ''): TestMember {
-  return new TestMember(harness, 'g', { topics: ['process'], since: '1h', group: { slices: SLICES } }, name);
+  return new TestMember(harness, 'g', REQUEST, name);
 }
 
 /** Each node records and sends an event of each of these pids. */
@@ -164,10 +179,7 @@ test('after the broker was killed members go on behind what is committed, in lat
 });
 
 test('events that stay uncommitted for too long go to another member, and come back to who commits', async () => {
-  await harness.broker.abort();
-  harness.groups = { ...TIMES, commitMs: 1_000, revokeMs: 50 };
-  await harness.startBroker();
-  agents = await Promise.all(agents.map(({ node, recorder }) => harness.agent(node, recorder)));
+  await restart({ commitMs: 1_000, revokeMs: 50 });
   const [slow, quick] = [member(), member()];
   await slow.has(SLICES / 2);
   await quick.has(SLICES / 2);
@@ -224,4 +236,56 @@ test('a named member keeps its slices while it has no connection for a while', a
   assert.deepEqual([...again.slices.keys()].sort(), held.sort());
   await came(all([1]), again, second);
   assert.deepEqual([...second.slices.keys()].length, SLICES / 2);
+});
+
+test('a member whose connection is silent loses its slices, and is told when it can be; others do not', async () => {
+  await restart({ memberMs: 1_000 });
+  const relay = await Relay.start(harness.broker.grpcAddress);
+  try {
+    const quiet = new TestMember(harness, 'g', REQUEST);
+    const hung = new TestMember(harness, 'g', {}, 'named', relay.address);
+    await quiet.has(SLICES / 2);
+    await hung.has(SLICES / 2);
+    publish([1]);
+    await came(all([1]), quiet, hung);
+    const its = NODES.filter((node) => hung.slices.has(sliceOf(node, SLICES))).map((node) => `${node}:1`);
+    relay.halfOpen();
+    await quiet.has(SLICES);
+    await came(its, quiet);
+    assert.equal(quiet.subscriber.error, undefined);
+  } finally {
+    relay.close();
+  }
+});
+
+test('a member over HTTP is gone when it has taken nothing of what was written for too long', async () => {
+  const server = createServer((_request, response) => {
+    const sink = new HttpSink(response, NDJSON);
+    const watch = sink.connection.watch(200, () => server.emit('silent'));
+    response.once('close', watch);
+    const text = 'x'.repeat(500_000);
+    const write = () => sink.write({ kind: 'message', message: { nodeStatus: { node: 'a', message: text } } });
+    const fill = async () => {
+      for (;;) await write();
+    };
+    fill().catch(() => undefined);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const socket = connect(port, '127.0.0.1');
+  socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
+  let isSilent = false;
+  server.once('silent', () => {
+    isSilent = true;
+  });
+  let read = 0;
+  socket.on('data', (bytes) => {
+    read += bytes.length;
+  });
+  await until('some of it', () => read > 5_000_000);
+  assert.equal(isSilent, false, 'who reads is there');
+  socket.pause();
+  await until('silence', () => isSilent);
+  socket.destroy();
+  server.close();
 });

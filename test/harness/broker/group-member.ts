@@ -13,10 +13,11 @@ export class TestMember {
   readonly #client: GroupsClient;
   readonly #group: string;
 
-  constructor(harness: Harness, group: string, request: SubscribeRequest = {}, member = '') {
+  constructor(harness: Harness, group: string, request: SubscribeRequest = {}, member = '', address?: string) {
     this.#group = group;
     this.#client = harness.groupsClient();
-    this.subscriber = harness.subscribe({ follow: true, ...request, group: { name: group, member, ...request.group } });
+    const membership = { name: group, member, ...request.group };
+    this.subscriber = harness.subscribe({ follow: true, ...request, group: membership }, address);
   }
 
   /** What it has now, by slice. */

@@ -86,8 +86,9 @@ export class Harness {
     return { agent, subscriber };
   }
 
-  subscribe(request: SubscribeRequest): Subscriber {
-    const subscriber = new Subscriber(this.broker.grpcAddress, request);
+  /** `address`: a way to the broker, by default the straight one. */
+  subscribe(request: SubscribeRequest, address = this.broker.grpcAddress): Subscriber {
+    const subscriber = new Subscriber(address, request);
     this.#subscribers.push(subscriber);
     return subscriber;
   }
