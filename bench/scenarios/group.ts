@@ -25,7 +25,7 @@ mkdirSync(dir);
 const options = { broker: cluster.grpc, brokerDir: cluster.brokerDir, group: 'bench', dir, commitMs: 150, slowMs: 0 };
 const members = Array.from({ length: MEMBERS }, (_, at) => new MemberProcess(String(at), options));
 try {
-  await cluster.agent({ name: 'node', nodes: NODES, eventsPerSecond: EVENTS_PER_SECOND / NODES });
+  await cluster.agent({ name: 'node', nodes: NODES, eventsPerSecond: EVENTS_PER_SECOND / NODES, unguarded: true });
   for (const member of members) member.start();
   await until('even shares', () => members.every((member) => held(member).size === 2), shares);
   const rows = [];

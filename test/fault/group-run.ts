@@ -51,8 +51,7 @@ export async function runGroupFaults(run: GroupRun): Promise<Outcome> {
     for (let at = 0; at < run.agents; at++) {
       const name = `agent${at}`;
       const { nodesPerAgent: nodes, eventsPerSecondAndNode: eventsPerSecond } = run;
-      // What members are given again comes from recorders, too, and must come faster than new events.
-      await cluster.agent({ name, nodes, eventsPerSecond, historyCpuPercent: 100 });
+      await cluster.agent({ name, nodes, eventsPerSecond, unguarded: true });
     }
     const nodes = cluster.agents.flatMap(({ recorders }) => [...recorders.keys()]);
     for (const member of members) member.start();

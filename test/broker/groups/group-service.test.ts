@@ -220,6 +220,7 @@ test('what neither log nor recorders have comes first, as a gap', async () => {
     agent.say({ report: { recordedFrom: from, source: 'synthetic' } });
     agent.evictedTo = agent.recorder.frontier;
     agent.recorder.record('process.exec', 5_000);
+    agent.publish();
   }
   await until('the reports', async () => {
     const answer = await fetch(`http://${harness.broker.httpAddress}/v1/nodes`);

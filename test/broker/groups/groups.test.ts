@@ -43,6 +43,16 @@ function member(name = ''): TestMember {
   return new TestMember(harness, 'g', REQUEST, name);
 }
 
+/** Two members that have their shares: one after the other, so that each share is counted when it is whole. */
+async function two(...names: readonly [string?, string?]): Promise<[TestMember, TestMember]> {
+  const first = member(names[0]);
+  await first.has(SLICES);
+  const second = member(names[1]);
+  await second.has(SLICES / 2);
+  await first.has(SLICES / 2);
+  return [first, second];
+}
+
 /** Each node records and sends an event of each of these pids. */
 function publish(pids: readonly number[]): void {
   for (const agent of agents) {
@@ -89,9 +99,7 @@ test('members share the nodes, each event comes to one of them, and who joins ta
 });
 
 test('what a member that goes has not committed comes to another, and what it has does not', async () => {
-  const [first, second] = [member(), member()];
-  await first.has(SLICES / 2);
-  await second.has(SLICES / 2);
+  const [first, second] = await two();
   publish([1]);
   await came(all([1]), first, second);
   await second.commit();
@@ -180,9 +188,7 @@ test('after the broker was killed members go on behind what is committed, in lat
 
 test('events that stay uncommitted for too long go to another member, and come back to who commits', async () => {
   await restart({ commitMs: 1_000, revokeMs: 50 });
-  const [slow, quick] = [member(), member()];
-  await slow.has(SLICES / 2);
-  await quick.has(SLICES / 2);
+  const [slow, quick] = await two();
   publish([1]);
   await came(all([1]), slow, quick);
   const its = NODES.filter((node) => slow.slices.has(sliceOf(node, SLICES))).map((node) => `${node}:1`);
@@ -224,9 +230,7 @@ test('a group is one subscription: another filter, other nodes or slices are ref
 });
 
 test('a named member keeps its slices while it has no connection for a while', async () => {
-  const [first, second] = [member('one'), member('two')];
-  await first.has(SLICES / 2);
-  await second.has(SLICES / 2);
+  const [first, second] = await two('one', 'two');
   const held = [...first.slices.keys()];
   // The connection goes with the stream.
   first.cancel();
@@ -243,9 +247,10 @@ test('a member whose connection is silent loses its slices, and is told when it 
   const relay = await Relay.start(harness.broker.grpcAddress);
   try {
     const quiet = new TestMember(harness, 'g', REQUEST);
+    await quiet.has(SLICES);
     const hung = new TestMember(harness, 'g', {}, 'named', relay.address);
-    await quiet.has(SLICES / 2);
     await hung.has(SLICES / 2);
+    await quiet.has(SLICES / 2);
     publish([1]);
     await came(all([1]), quiet, hung);
     const its = NODES.filter((node) => hung.slices.has(sliceOf(node, SLICES))).map((node) => `${node}:1`);
