@@ -23,7 +23,7 @@ import {
   LEASE_INTERVAL_MS,
 } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
-import type { FileOps } from '../storage/file-ops.js';
+import { type FileOps, nodeFileOps } from '../storage/file-ops.js';
 import { compileNodeGlobs } from '../subscriptions/request/node-globs.js';
 import { addReflection } from '../wire/grpc/reflection.js';
 import { rawService } from '../wire/grpc/rpc.js';
@@ -41,6 +41,7 @@ import { AuditFile } from './cluster/embedded/audit-file.js';
 import { StateFile } from './cluster/embedded/state-file.js';
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
+import { Delays } from './delays.js';
 import { newTotals } from './delivery/outlet.js';
 import type { DeliveryContext } from './delivery/planned-subscription.js';
 import { Subscriptions } from './delivery/subscriptions.js';
@@ -134,9 +135,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   let store: LogStore | undefined;
   try {
     const held = heldFrames(options.logger);
-    store = await openStore(dir, options, held);
+    const delays = new Delays();
+    store = await openStore(dir, options, held, delays);
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
-    const parts = assemble(dir, store, held, token, options);
+    const parts = assemble(dir, store, held, token, delays, options);
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.gate);
     const httpAddress = await bindHttp(parts.http.server, httpListen).catch((cause) => {
       parts.grpc.forceShutdown();
@@ -156,9 +158,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   }
 }
 
-function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames): Promise<LogStore> {
+function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames, delays: Delays): Promise<LogStore> {
   return LogStore.open({
     ...log,
+    files: delays.timed(log.files ?? nodeFileOps),
     dir: join(dir, 'log'),
     warn: (message) => logger.warn(message),
     onFailure: (failed, cause) => held.refused(failed, cause),
@@ -203,6 +206,7 @@ function assemble(
   store: LogStore,
   held: HeldFrames,
   token: BrokerToken | undefined,
+  delays: Delays,
   options: BrokerOptions,
 ) {
   const { logger } = options;
@@ -216,9 +220,9 @@ function assemble(
   const totals = newTotals();
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
-  const context = { store, fanOut, registry, route, book, lingers, historyPool, totals };
+  const shared = { store, fanOut, registry, route, book, lingers, historyPool, totals, delays };
   const trail = auditTrail(dir, logger);
-  const { subscriptions, groups, groupService } = subscriptionsOf(context, groupState, trail, options);
+  const { subscriptions, groups, groupService } = subscriptionsOf(shared, groupState, trail, options);
   const facts = factsBeforeListening(options);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
@@ -234,7 +238,7 @@ function assemble(
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
-  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate, groups);
+  const metrics = brokerMetrics({ ...shared, subscriptions, ingest, held, gate, groups });
   const http = new HttpApi({
     version: options.version,
     subscriptions,

@@ -104,8 +104,8 @@ class Pings {
 
   #look(): void {
     const nowMs = performance.now();
-    // The time counts in steps, so that a pause of this process is not taken for the peer's.
-    if (this.#asked) this.#silentMs += Math.min(nowMs - this.#lookedMs, 2 * this.#intervalMs);
+    // From the last answer on, in steps, so that a pause of this process is not taken for the peer's.
+    this.#silentMs += Math.min(nowMs - this.#lookedMs, 2 * this.#intervalMs);
     this.#lookedMs = nowMs;
     if (this.#silentMs >= this.#timeoutMs) {
       const silent = [...this.#watchers];
