@@ -31,6 +31,7 @@ const FLAGS: Readonly<Record<string, string>> = {
   member: '--member',
   slices: '--slices',
   to: '--to',
+  selectors: '--selector',
 };
 
 /** The field that the message is about, at its start. */

@@ -1,6 +1,7 @@
 /** Listings and status of the broker, the same for gRPC and HTTP. */
 
 import { msToNs } from '../../nanoseconds.js';
+import type { Selector } from '../../subscriptions/request/selectors.js';
 import { TOPICS } from '../../wire/event/event.js';
 import {
   type GetStatusResponse,
@@ -10,6 +11,7 @@ import {
   type Node,
   nsToTimestamp,
 } from '../../wire/messages.js';
+import { ledgerMessage } from '../delivery/selectors/ledger.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Ingest } from '../ingest/ingest.js';
 import type { LogStore } from '../log/log-store.js';
@@ -79,7 +81,7 @@ export class Listings {
 
   subscriptionList(): ListSubscriptionsResponse {
     const subscriptions = [...this.#subscriptions.all()].map((subscription) => {
-      const { id, checked, startedMs, outlet, lag, phase } = subscription;
+      const { id, checked, selectors, startedMs, outlet, lag, phase } = subscription;
       const { ledger } = outlet;
       const caller = this.#subscriptions.callerOf(subscription);
       return {
@@ -87,7 +89,7 @@ export class Listings {
         client: checked.client,
         peer: caller?.peer ?? '',
         identity: caller?.identity ?? '',
-        filter: checked.predicate.canonical,
+        filter: selectors.named ? '' : selectors.predicates[0]!.canonical,
         topics: [...checked.topics],
         started: msToTimestamp(startedMs),
         eventsDelivered: ledger.events,
@@ -99,6 +101,8 @@ export class Listings {
         eventsMatched: ledger.events + ledger.throttled + ledger.shed + ledger.skipped,
         lagFrames: lag,
         phase,
+        selectors: selectors.named ? checked.selectors.map(selectorOf) : [],
+        selectorLedgers: ledgerMessage(outlet, selectors).selectors,
       };
     });
     return { subscriptions };
@@ -122,6 +126,11 @@ export class Listings {
       logTrouble: this.#trouble() ?? '',
     };
   }
+}
+
+function selectorOf({ id, predicate }: Selector) {
+  const { topics, filter, fields } = predicate.spec;
+  return { id, topics: [...topics], filter, fields: [...fields] };
 }
 
 function nodeOf(record: NodeRecord): Node {

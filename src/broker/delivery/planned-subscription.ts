@@ -12,6 +12,7 @@ import type { NodeRoute } from '../nodes/node-route.js';
 import type { SubscriptionPosition } from './cursor/subscription-position.js';
 import type { DeliveryTotals, Outlet } from './outlet.js';
 import type { Planner } from './plan.js';
+import type { SelectorSet } from './selectors/selector-set.js';
 import type { SubscriptionStart } from './start.js';
 
 /** Parts of the broker that all subscriptions share. */
@@ -31,6 +32,7 @@ export interface DeliveryContext {
 export interface PlannedSubscription {
   readonly broker: DeliveryContext;
   readonly checked: CheckedSubscription;
+  readonly selectors: SelectorSet;
   readonly start: SubscriptionStart;
   readonly planner: Planner;
   readonly position: SubscriptionPosition;

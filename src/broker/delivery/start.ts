@@ -2,9 +2,10 @@
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import type { HistoryPlace } from '../../wire/cursor.js';
 import type { LogStore } from '../log/log-store.js';
-import { ResumedCursor, readCursor } from './cursor/resumed-cursor.js';
+import { ResumedCursor, readCursor, type SelectorStart } from './cursor/resumed-cursor.js';
 import type { CoverageSum } from './history/coverage.js';
 import { keyAtTime } from './history/history-merge.js';
+import type { SelectorSet } from './selectors/selector-set.js';
 
 export class SubscriptionStart {
   readonly #window: CheckedSubscription['window'];
@@ -18,11 +19,16 @@ export class SubscriptionStart {
   }
 
   /** Throws cursor_invalid and cursor_expired, as readCursor and ResumedCursor.open do. */
-  static async open(checked: CheckedSubscription, store: LogStore): Promise<SubscriptionStart> {
-    const { cursor, predicate, topics, window, slice } = checked;
+  static async open(checked: CheckedSubscription, selectors: SelectorSet, store: LogStore): Promise<SubscriptionStart> {
+    const { cursor, topics, window, slice } = checked;
     if (cursor === '') return new SubscriptionStart(window, undefined);
-    const state = readCursor(cursor, predicate.spec, store.identity);
-    return new SubscriptionStart(window, await ResumedCursor.open(state, topics, store, slice?.partition));
+    const state = readCursor(cursor, selectors, store.identity);
+    return new SubscriptionStart(window, await ResumedCursor.open(state, topics, selectors, store, slice?.partition));
+  }
+
+  /** How each selector begins, in their order. */
+  selectorStarts({ ids }: SelectorSet): readonly SelectorStart[] {
+    return this.resumed?.starts ?? ids.map(() => 'new');
   }
 
   /** Start of the past that is wanted of a node without delivered events; undefined for none, 0n for all. */

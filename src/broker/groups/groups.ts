@@ -87,7 +87,7 @@ export class Groups {
     const record = live.record;
     checkSame(record, live, checked, request);
     if (isExpired(record, live, Date.now())) throw expired(record);
-    const asked = { ...checked, predicate: live.predicate, topics: live.predicate.topics, nodes: live.nodes };
+    const asked = { ...checked, selectors: [{ id: '', predicate: live.predicate }], topics: live.predicate.topics, nodes: live.nodes };
     checkProfiles(asked, this.#options.context.registry);
     await live.claim();
     if (signal.aborted) return;
@@ -187,7 +187,7 @@ export class Groups {
       throw new BackplaneError('resource_exhausted', message);
     }
     const nowMs = Date.now();
-    const { spec } = checked.predicate;
+    const { spec } = checked.selectors[0]!.predicate;
     const { window } = checked;
     // A later group of the same name has later epochs, so that nobody can commit what was another's.
     const slice = { epoch: Math.floor(nowMs / 1000), cursor: '', committedMs: 0 };
@@ -268,7 +268,7 @@ function checkSame(record: GroupRecord, live: LiveGroup, checked: CheckedSubscri
     );
   }
   if (request.whatItHas) return;
-  if (checked.predicate.id !== live.predicate.id) {
+  if (checked.selectors[0]!.predicate.id !== live.predicate.id) {
     const remedy = `backplane groups set-filter ${record.name}`;
     const has = `group ${record.name} has the filter ${record.filter}, topics ${record.topics.join(', ')}`;
     throw other('filter', `${has}: ask for the same, or for nothing but the group, or change it ("${remedy}")`);

@@ -253,7 +253,7 @@ export class LiveGroup {
     const nodes = { globs: this.nodes.globs, matches };
     const window = cursor === '' ? windowFrom(sinceNs) : windowFrom(0n);
     const own = { groupNodes: this.nodes, partition: partitionOfSlice(slice) };
-    return { ...asked, topics, nodes, predicate, includeSelf, window, cursor, slice: own };
+    return { ...asked, topics, nodes, selectors: [{ id: '', predicate }], includeSelf, window, cursor, slice: own };
   }
 }
 

@@ -17,6 +17,7 @@ import {
 } from '../../wire/cursor.js';
 import { positionToMessage, type SubscribeResponse } from '../../wire/messages.js';
 import { ResumedCursor, readCursor } from '../delivery/cursor/resumed-cursor.js';
+import { SelectorSet } from '../delivery/selectors/selector-set.js';
 import { keyAtTime } from '../delivery/history/history-merge.js';
 import type { LogStore } from '../log/log-store.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
@@ -124,10 +125,11 @@ export async function filterBegins(context: PlaceContext, of: SliceOfGroup, curs
 async function opened({ store }: PlaceContext, of: SliceOfGroup, cursor: string): Promise<ResumedCursor | undefined> {
   if (cursor === '') return undefined;
   const { predicate, slice } = of;
-  const state = readCursor(cursor, predicate.spec, store.identity);
+  const selectors = new SelectorSet([{ id: '', predicate }]);
+  const state = readCursor(cursor, selectors, store.identity);
   if (state.places.length === 0) return undefined;
   try {
-    return await ResumedCursor.open(state, predicate.topics, store, partitionOfSlice(slice));
+    return await ResumedCursor.open(state, predicate.topics, selectors, store, partitionOfSlice(slice));
   } catch (cause) {
     if (asBackplaneError(cause).code === 'cursor_expired') return undefined;
     throw cause;

@@ -111,9 +111,22 @@ export class NodeRegistry {
     return [...this.#sessions.keys()].filter(matches);
   }
 
-  /** Position from which a node's frames are complete for a predicate; undefined when they are not complete. */
-  hold(node: string, predicateId: bigint): Position | undefined {
-    return this.#records.get(node)?.holds.get(predicateId);
+  /** Position from which a node's frames are complete for all of the predicates; undefined while they are not. */
+  hold(node: string, predicateIds: readonly bigint[]): Position | undefined {
+    const holds = this.#records.get(node)?.holds;
+    let latest: Position | undefined;
+    for (const id of predicateIds) {
+      const hold = holds?.get(id);
+      if (hold === undefined) return undefined;
+      latest = laterPosition(hold, latest);
+    }
+    return latest;
+  }
+
+  /** Position from which a node's frames are complete for one of the predicates; undefined when they are for none. */
+  firstHold(node: string, predicateIds: readonly bigint[]): Position | undefined {
+    const holds = predicateIds.flatMap((id) => this.#records.get(node)?.holds.get(id) ?? []);
+    return holds.sort(comparePositions)[0];
   }
 
   listen(listener: NodeListener): () => void {

@@ -28,7 +28,7 @@ export function checkGroupName(field: string, name: string): string {
  */
 export function checkGroup(
   group: unknown,
-  given: Readonly<Record<'cursor' | 'until' | 'last' | 'limit' | 'throttle', boolean>>,
+  given: Readonly<Record<'cursor' | 'until' | 'last' | 'limit' | 'throttle' | 'selectors', boolean>>,
   follow: boolean,
   whatItHas: boolean,
 ): GroupRequest | undefined {

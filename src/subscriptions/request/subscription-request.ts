@@ -7,19 +7,17 @@ import { cursorInvalid, invalid } from '../../errors.js';
 import { CLIENT_NAME_CHARACTERS_MAX, CURSOR_BYTES_MAX, LAST_MAX } from '../../limits.js';
 import { didYouMean, nearest } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
-import { NAMED_FIELDS } from '../../wire/event/field-mask.js';
-import { compilePredicate, type Predicate } from '../predicate.js';
 import { checkGroup, type GroupRequest } from './group-request.js';
 import { checkLag, checkLatency } from './lag.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
+import { checkSelectors, type Selector, type SelectorsRequest } from './selectors.js';
 import { checkThrottle, type ThrottleRequest } from './throttle-request.js';
+import { countOf, flagOf, textOf, textsOf } from './values.js';
 import { resolveWindow, type Window } from './window.js';
 
 /** SubscribeRequest of the protocol, from any transport: fields may be absent, and of any type until checked. */
-export interface SubscriptionRequest {
-  readonly topics?: unknown;
+export interface SubscriptionRequest extends SelectorsRequest {
   readonly nodes?: unknown;
-  readonly filter?: unknown;
   readonly since?: unknown;
   readonly until?: unknown;
   readonly follow?: unknown;
@@ -28,7 +26,6 @@ export interface SubscriptionRequest {
   readonly cursor?: unknown;
   readonly includeSelf?: unknown;
   readonly client?: unknown;
-  readonly fields?: unknown;
   readonly refill?: unknown;
   readonly throttle?: unknown;
   readonly throttleBy?: unknown;
@@ -39,10 +36,11 @@ export interface SubscriptionRequest {
 }
 
 export interface CheckedSubscription {
-  /** Sorted, each once; never empty. */
+  /** Of all selectors: sorted, each once; never empty. */
   readonly topics: readonly string[];
   readonly nodes: NodeGlobs;
-  readonly predicate: Predicate;
+  /** At least one; of a request without selectors one whose id is empty. */
+  readonly selectors: readonly Selector[];
   readonly window: Window;
   /** End after this many events. 0: no limit. */
   readonly limit: number;
@@ -92,6 +90,7 @@ const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
   'lagMax',
   'latency',
   'group',
+  'selectors',
 ]);
 /** Opaque tokens are URL-safe text. */
 const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
@@ -124,18 +123,11 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
     nowNs,
   );
   const nodes = compileNodeGlobs(textsOf('node', request.nodes));
-  const topics = textsOf('topic', request.topics);
-  const fields = textsOf('fields', request.fields).flatMap((text) => text.split(','));
   const { refill, throttle, lagMaxMs, latencyMs } = checkDelivery(request, window);
-  // Nodes must also send the fields that the broker compares for the throttle.
-  if (fields.length > 0) fields.push(...(throttle?.by ?? []));
-  const unnamed = fields.length > 0 ? undefined : throttle?.by.find((field) => NAMED_FIELDS.includes(field));
-  if (unnamed !== undefined)
-    throw invalid('throttle_by', `${unnamed} comes only where fields name it: name it there, too`);
-  const filter = textOf('filter', request.filter);
-  const predicate = compilePredicate({ topics, filter, includeSelf, fields, refuseImpossible: true });
+  const selectors = checkSelectors(request, includeSelf, throttle);
   const client = cleanName(textOf('client', request.client));
-  const { topics: checkedTopics } = predicate;
+  const isNamed = selectors[0]!.id !== '';
+  const given = [request.topics, request.filter, request.fields].some((value) => textsOf('topic', value).join('') !== '');
   const group = checkGroup(
     request.group,
     {
@@ -144,14 +136,15 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
       last: window.last > 0,
       limit: limit > 0,
       throttle: throttle !== undefined,
+      selectors: isNamed,
     },
     window.follow,
-    nodes.globs.length + topics.length + fields.length === 0 && filter === '' && !includeSelf,
+    !given && nodes.globs.length === 0 && !includeSelf,
   );
   return {
-    topics: checkedTopics,
+    topics: [...new Set(selectors.flatMap(({ predicate }) => predicate.topics))].sort(),
     nodes,
-    predicate,
+    selectors,
     window,
     limit,
     cursor,
@@ -202,40 +195,4 @@ function cleanName(name: string): string {
     throw invalid('client', `must be at most ${CLIENT_NAME_CHARACTERS_MAX} characters, got ${characters}`);
   }
   return name.replace(UNPRINTABLE, '').trim();
-}
-
-function textOf(field: string, value: unknown): string {
-  if (value === undefined || value === null) return '';
-  if (typeof value !== 'string') throw invalid(field, `must be text, got ${kindOf(value)}`);
-  return value;
-}
-
-function textsOf(field: string, value: unknown): readonly string[] {
-  if (value === undefined || value === null) return [];
-  const values: readonly unknown[] = Array.isArray(value) ? value : [value];
-  const odd = values.findIndex((each) => typeof each !== 'string');
-  if (odd >= 0) throw invalid(field, `must be text or a list of texts, got ${kindOf(values[odd])}`);
-  return values as readonly string[];
-}
-
-function flagOf(field: string, value: unknown): boolean {
-  if (value === undefined || value === null || value === false || value === '' || value === 'false' || value === '0') {
-    return false;
-  }
-  if (value === true || value === 'true' || value === '1') return true;
-  throw invalid(field, `must be true or false, got ${typeof value === 'string' ? shown(value) : kindOf(value)}`);
-}
-
-/** Counts: whole numbers that a double holds exactly. Text, as protobuf's JSON writes 64 bits, is read likewise. */
-function countOf(field: string, value: unknown, max: number): number {
-  if (value === undefined || value === null || value === '') return 0;
-  const count = typeof value === 'string' && /^[0-9]{1,20}$/.test(value) ? Number(value) : value;
-  if (typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 && count <= max) return count;
-  const got = typeof value === 'string' ? shown(value) : typeof value === 'number' ? String(value) : kindOf(value);
-  throw invalid(field, `must be a whole number from 0 to ${max}, got ${got}`);
-}
-
-function kindOf(value: unknown): string {
-  if (value === null) return 'null';
-  return Array.isArray(value) ? 'a list' : `a value of type ${typeof value}`;
 }

@@ -13,6 +13,7 @@ import type { LogPlace } from '../../log/fan-out.js';
 import { type LogEntry, type PartitionLog, partitionOf } from '../../log/partition-log.js';
 import type { NodeView } from '../cursor/node-view.js';
 import type { PlannedSubscription } from '../planned-subscription.js';
+import { NONE } from '../selectors/tally.js';
 import type { Approached } from './late-nodes.js';
 import { hadOf, selectLive, shedOf } from './live-frame.js';
 import type { NodeWatch } from './node-watch.js';
@@ -179,37 +180,37 @@ export class LogDelivery {
 
   /** Selects the events of a frame, and notes all that must be told and counted. Undefined when there is no event. */
   #take(place: LogPlace, entry: LogEntry, view: NodeView, skips: boolean): Selection | undefined {
-    const { checked, planner, outlet } = this.#subscription;
+    const { selectors, planner, outlet } = this.#subscription;
     const { node, frame } = entry;
     const { topic } = frame;
     const floor = view.floor(topic);
-    const predicateId = checked.predicate.id;
     const window = { floor, untilNs: planner.untilNs(node) };
     view.workedOff(topic, frame.coveredTo);
     if (frame.watermarkNs > (view.watermarksNs.get(topic) ?? 0n)) view.watermarksNs.set(topic, frame.watermarkNs);
     // Losses in a stretch that came as history were reported by the coverage of that history.
     if (floor === undefined || comparePositions(frame.coveredTo, floor) > 0) this.#notices.frame(node, frame);
-    const shed = shedOf(frame, predicateId, window, view.ahead.get(topic));
+    const shed = shedOf(frame, selectors, window, view.ahead.get(topic));
     if (shed !== undefined) {
       this.#notices.shed(node, frame, shed);
-      outlet.count({ shed: shed.events });
+      outlet.count('shed', shed.tally);
     }
     if (frame.refused && !(floor && comparePositions(frame.coveredTo, floor) <= 0)) {
       this.#notices.refused(node, frame);
       this.#owe(view, entry, floor, undefined);
     }
     if (skips) {
-      const skipped = selectLive(frame, predicateId, { ...window, countMax: Number.MAX_SAFE_INTEGER })?.count ?? 0;
-      if (skipped > 0) this.#notices.skipped(node, frame, skipped);
-      outlet.count({ skipped });
-      if (skipped > 0 || shed !== undefined) this.#owe(view, entry, floor, this.#skipTo.get(place));
+      const selection = selectLive(frame, selectors, { ...window, countMax: Number.MAX_SAFE_INTEGER });
+      const skipped = selection ? selectors.taken(selection) : NONE;
+      if (skipped.events > 0) this.#notices.skipped(node, frame, skipped);
+      outlet.count('skipped', skipped);
+      if (skipped.events > 0 || shed !== undefined) this.#owe(view, entry, floor, this.#skipTo.get(place));
       return undefined;
     }
     if (shed !== undefined) this.#owe(view, entry, floor, undefined);
     const admit = outlet.admit(node, topic);
-    const selection = selectLive(frame, predicateId, { ...window, countMax: outlet.left, admit });
+    const selection = selectLive(frame, selectors, { ...window, countMax: outlet.left, admit });
     if (selection === undefined) return undefined;
-    outlet.count({ throttled: selection.refused });
+    outlet.count('throttled', selectors.refused(selection));
     return selection.count === 0 ? undefined : selection;
   }
 
