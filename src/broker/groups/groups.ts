@@ -87,7 +87,12 @@ export class Groups {
     const record = live.record;
     checkSame(record, live, checked, request);
     if (isExpired(record, live, Date.now())) throw expired(record);
-    const asked = { ...checked, selectors: [{ id: '', predicate: live.predicate }], topics: live.predicate.topics, nodes: live.nodes };
+    const asked = {
+      ...checked,
+      selectors: [{ id: '', predicate: live.predicate }],
+      topics: live.predicate.topics,
+      nodes: live.nodes,
+    };
     checkProfiles(asked, this.#options.context.registry);
     await live.claim();
     if (signal.aborted) return;

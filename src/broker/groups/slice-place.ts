@@ -17,8 +17,8 @@ import {
 } from '../../wire/cursor.js';
 import { positionToMessage, type SubscribeResponse } from '../../wire/messages.js';
 import { ResumedCursor, readCursor } from '../delivery/cursor/resumed-cursor.js';
-import { SelectorSet } from '../delivery/selectors/selector-set.js';
 import { keyAtTime } from '../delivery/history/history-merge.js';
+import { SelectorSet } from '../delivery/selectors/selector-set.js';
 import type { LogStore } from '../log/log-store.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { partitionOfSlice } from './slice.js';

@@ -127,7 +127,9 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   const selectors = checkSelectors(request, includeSelf, throttle);
   const client = cleanName(textOf('client', request.client));
   const isNamed = selectors[0]!.id !== '';
-  const given = [request.topics, request.filter, request.fields].some((value) => textsOf('topic', value).join('') !== '');
+  const given = [request.topics, request.filter, request.fields].some(
+    (value) => textsOf('topic', value).join('') !== '',
+  );
   const group = checkGroup(
     request.group,
     {
