@@ -20,6 +20,7 @@ const PARTS = {
     'lists/nodes',
     'lists/topics',
     'lists/subscriptions',
+    'lists/groups',
     'lists/status',
     'top/top',
   ],

@@ -15,6 +15,7 @@ import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
 export * from './limits/app.js';
+export * from './limits/groups.js';
 export * from './limits/guard.js';
 export * from './limits/history.js';
 export * from './limits/kernel.js';

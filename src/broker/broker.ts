@@ -9,7 +9,17 @@ import type { Logger } from 'pino';
 import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-note.js';
 import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
-import { DATA_WATCH_INTERVAL_MS, DRAIN_MS, HISTORY_POOL_BYTES_MAX, LEASE_INTERVAL_MS } from '../limits.js';
+import {
+  DATA_WATCH_INTERVAL_MS,
+  DRAIN_MS,
+  GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
+  GROUP_CURSORS_MS_DEFAULT,
+  GROUP_INTEREST_MS_DEFAULT,
+  GROUP_MEMBER_TIMEOUT_MS_DEFAULT,
+  GROUP_REVOKE_TIMEOUT_MS_DEFAULT,
+  HISTORY_POOL_BYTES_MAX,
+  LEASE_INTERVAL_MS,
+} from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
 import { type FileOps, nodeFileOps } from '../storage/file-ops.js';
 import { compileNodeGlobs } from '../subscriptions/request/node-globs.js';
@@ -21,6 +31,7 @@ import { bindGrpc, bindHttp, parseListenAddress } from './access/listen.js';
 import { type BrokerToken, brokerToken } from './access/token-file.js';
 import { brokerMetrics } from './api/broker-metrics.js';
 import { GrpcApi } from './api/grpc.js';
+import { groupHandlers } from './api/grpc-groups.js';
 import { HttpApi } from './api/http.js';
 import { type BrokerFacts, Listings } from './api/listings.js';
 import { PUBLISHING, Publisher, type PublisherOptions } from './app/publisher.js';
@@ -32,7 +43,13 @@ import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
 import { Delays } from './delays.js';
 import { newTotals } from './delivery/outlet.js';
+import type { DeliveryContext } from './delivery/planned-subscription.js';
 import { Subscriptions } from './delivery/subscriptions.js';
+import type { GroupTimes } from './groups/group.js';
+import { checkGroupState } from './groups/group-record.js';
+import { GroupService } from './groups/group-service.js';
+import { GroupStore } from './groups/group-store.js';
+import { type GroupRetention, Groups } from './groups/groups.js';
 import { HeldFrames } from './ingest/held-frames.js';
 import { Ingest } from './ingest/ingest.js';
 import { UplinkService } from './ingest/uplink-service.js';
@@ -76,6 +93,8 @@ export interface BrokerOptions {
   /** Size and age of the logs of documents, and what may be published; by default as the settings have it. */
   readonly documents?: DocumentLogsOptions['bounds'];
   readonly publishing?: PublisherOptions;
+  /** How groups treat their members, and how long they outlive them; the defaults otherwise. */
+  readonly groups?: (GroupTimes & GroupRetention) | undefined;
   /** Bytes per second that all nodes together may send live; undefined if there is no ceiling. */
   readonly ceilingBytesPerSecond?: number | undefined;
   readonly version: string;
@@ -103,6 +122,13 @@ export interface Broker {
 }
 
 const INTEREST_SWEEP_MS = 1_000;
+const GROUP_DEFAULTS = {
+  memberMs: GROUP_MEMBER_TIMEOUT_MS_DEFAULT,
+  commitMs: GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
+  revokeMs: GROUP_REVOKE_TIMEOUT_MS_DEFAULT,
+  interestMs: GROUP_INTEREST_MS_DEFAULT,
+  cursorsMs: GROUP_CURSORS_MS_DEFAULT,
+};
 
 /** Throws a one-line BackplaneError, for example for an address in use or a directory that is locked or read-only. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -205,7 +231,7 @@ function assemble(
   options: BrokerOptions,
 ) {
   const { logger } = options;
-  const { interest, setBudgets } = openState(dir, logger);
+  const { interest, setBudgets, groupState } = openState(dir, logger);
   const book = new InterestBook(savedInterest(interest), (globs) => compileNodeGlobs(globs).matches, Date.now());
   const registry = new NodeRegistry(book, store, interest, (message) => logger.error(message));
   const route = new SessionRoute(registry);
@@ -216,7 +242,9 @@ function assemble(
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const shared = { store, fanOut, documents, registry, route, book, lingers, historyPool, totals, delays };
-  const subscriptions = new Subscriptions(shared);
+  const refusals = new RefusalDocuments(documents.of('audit'), (options.documents ?? DOCUMENT_BOUNDS).audit);
+  const trail = new AuditTrail(new AuditDocuments(documents.of('audit')), refusals, logger);
+  const { subscriptions, groups, groupService } = subscriptionsOf(shared, groupState, trail, options);
   const publisher = new Publisher(documents, options.publishing ?? PUBLISHING);
   const facts = factsBeforeListening(options);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log'), join(dir, 'documents')], token?.file, logger);
@@ -226,32 +254,50 @@ function assemble(
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
   const uplink = new UplinkService(registry, budgets, ingest, refused);
-  const refusals = new RefusalDocuments(documents.of('audit'), (options.documents ?? DOCUMENT_BOUNDS).audit);
-  const trail = new AuditTrail(new AuditDocuments(documents.of('audit')), refusals, logger);
   const budgetService = new BudgetService(registry, budgets, trail);
   const forgetService = new ForgetService(registry, trail);
   const gate = new Gate(token, logger);
   const state = { ready: false, waitsFor: options.waitsFor };
-  const grpc = new Server(serverOptions());
-  setStreamWindow(grpc);
   const api = new GrpcApi(subscriptions, registry, listings, budgetService, forgetService);
-  grpc.addService(rawService('Uplink'), uplink.handlers());
-  grpc.addService(rawService('Backplane'), api.handlers());
   const publishing = new PublisherService(publisher);
-  grpc.addService(rawService('Publisher'), publishing.handlers());
+  const grpc = grpcServer(uplink, api, groupService, publishing);
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
-  const metrics = brokerMetrics({ ...shared, subscriptions, ingest, held, gate, publisher, refusals });
+  const metrics = brokerMetrics({ ...shared, subscriptions, ingest, held, gate, publisher, refusals, groups });
   const http = new HttpApi({
     ...{ version: options.version, subscriptions, registry, listings, publisher, metrics, gate },
     budgets: budgetService,
     forgetting: forgetService,
+    groups: groupService,
     origins: options.httpOrigins ?? [],
     notReady: () => (state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
   const served = { gate, grpc, http, uplink, publishing, showHealth, facts, state };
-  return { book, registry, trail, budgets, subscriptions, held, watch, ...served };
+  return { book, registry, trail, budgets, subscriptions, groups, held, watch, ...served };
+}
+
+function grpcServer(uplink: UplinkService, api: GrpcApi, groups: GroupService, publishing: PublisherService): Server {
+  const grpc = new Server(serverOptions());
+  setStreamWindow(grpc);
+  grpc.addService(rawService('Uplink'), uplink.handlers());
+  grpc.addService(rawService('Backplane'), api.handlers());
+  grpc.addService(rawService('Groups'), groupHandlers(groups));
+  grpc.addService(rawService('Publisher'), publishing.handlers());
+  return grpc;
+}
+
+/** Subscriptions, and the groups whose slices are some of them. */
+function subscriptionsOf(
+  context: DeliveryContext,
+  state: SharedState,
+  trail: AuditTrail,
+  { groups: times = GROUP_DEFAULTS, logger }: BrokerOptions,
+) {
+  const subscriptions: Subscriptions = new Subscriptions(context, (...member) => groups.join(...member));
+  const store = new GroupStore(state);
+  const groups: Groups = new Groups({ store, context, subscriptions, times, retention: times, logger });
+  return { subscriptions, groups, groupService: new GroupService(groups, store, context, trail) };
 }
 
 /**
@@ -259,7 +305,10 @@ function assemble(
  * complete, so resumed subscriptions are served from the recorders. Budgets, which nobody could send again, are in a
  * file of their own that is written seldom.
  */
-function openState(dir: string, logger: Logger): { interest: SharedState; setBudgets: SharedState } {
+function openState(
+  dir: string,
+  logger: Logger,
+): { interest: SharedState; setBudgets: SharedState; groupState: SharedState } {
   const common = { dir, check: checkNodeState, warn: (message: string) => logger.warn(message) };
   return {
     interest: new StateFile({
@@ -275,6 +324,15 @@ function openState(dir: string, logger: Logger): { interest: SharedState; setBud
       name: 'budgets',
       upgrade: budgetEntriesOfVersion1,
       consequence: 'Budgets that were set at run time are gone',
+    }),
+    groupState: new StateFile({
+      ...common,
+      check: checkGroupState,
+      name: 'groups',
+      upgrade: () => {
+        throw new Error('version 1 had no groups');
+      },
+      consequence: 'Groups and how far they had got are gone: members make them anew, from now on',
     }),
   };
 }
@@ -301,7 +359,7 @@ function running(
   lock: { release(): void },
   facts: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile' | 'tokenNoted'>,
 ): Broker {
-  const { book, registry, budgets, subscriptions, held, watch, uplink, grpc, http, showHealth, state } = parts;
+  const { book, registry, budgets, subscriptions, groups, held, watch, uplink, grpc, http, showHealth, state } = parts;
   const sweep = setInterval(() => {
     book.expire(Date.now());
     registry.expire(Date.now());
@@ -319,6 +377,7 @@ function running(
     clearInterval(leasing);
     parts.note?.forget();
     parts.gate.close();
+    groups.close();
     await parts.trail.close();
     held.close();
     registry.close();
@@ -337,6 +396,7 @@ function running(
   const drain = async (): Promise<void> => {
     retire();
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref());
+    groups.drain();
     await Promise.race([subscriptions.drain(), deadline]);
     uplink.drain();
     parts.publishing.drain();

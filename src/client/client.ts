@@ -10,17 +10,24 @@ import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
 import { reconnectDelayMs } from '../flow/reconnect.js';
 import { CLIENT_ANSWER_MS } from '../limits.js';
-import { createBackplaneClient } from '../wire/grpc/rpc.js';
+import { createBackplaneClient, createGroupsClient } from '../wire/grpc/rpc.js';
 import type {
   BackplaneClient,
+  CommitRequest,
   ExplainResponse__Output as ExplainResponse,
   ForgetNodesResponse__Output as ForgetNodesResponse,
+  GetGroupResponse__Output as GetGroupResponse,
   GetStatusResponse__Output as GetStatusResponse,
+  GroupsClient,
+  ListGroupsResponse__Output as ListGroupsResponse,
   ListNodesResponse__Output as ListNodesResponse,
   ListSubscriptionsResponse__Output as ListSubscriptionsResponse,
   ListTopicsResponse__Output as ListTopicsResponse,
+  ResetGroupResponse__Output as ResetGroupResponse,
   SetBudgetRequest,
   SetBudgetResponse__Output as SetBudgetResponse,
+  SetGroupFilterRequest,
+  SetGroupFilterResponse__Output as SetGroupFilterResponse,
   SubscribeRequest,
 } from '../wire/messages.js';
 import { clientError, noBrokerError } from './client-error.js';
@@ -29,12 +36,20 @@ import { Resumption } from './resumption.js';
 import { type SubscribeItem, subscribeItem } from './subscribe-item.js';
 
 type Callback<Response> = (error: ServiceError | null, response?: Response) => void;
-type UnaryCall<Response> = (service: BackplaneClient, deadline: Date, callback: Callback<Response>) => unknown;
+type UnaryCall<Response> = (
+  service: BackplaneClient,
+  deadline: Date,
+  callback: Callback<Response>,
+  broker: string,
+) => unknown;
+type GroupCall<Response> = (service: GroupsClient, deadline: Date, callback: Callback<Response>) => unknown;
 
 export class Client {
   readonly #brokers: readonly string[];
   readonly #credentialFor: CredentialFor;
   readonly #services = new Map<string, BackplaneClient>();
+  /** Over the connections of the services. */
+  readonly #groups = new WeakMap<BackplaneClient, GroupsClient>();
   /** Index of the broker that answered last, which is asked first. */
   #current = 0;
 
@@ -84,6 +99,43 @@ export class Client {
   /** @throws BackplaneError unavailable when no broker answers. */
   getStatus(): Promise<GetStatusResponse> {
     return this.#ask((service, deadline, done) => service.getStatus({}, { deadline }, done));
+  }
+
+  /** @throws BackplaneError unavailable when no broker answers. */
+  listGroups(): Promise<ListGroupsResponse> {
+    return this.#askGroups((service, deadline, done) => service.listGroups({}, { deadline }, done));
+  }
+
+  /** @throws BackplaneError not_found; unavailable when no broker answers. */
+  getGroup(group: string): Promise<GetGroupResponse> {
+    return this.#askGroups((service, deadline, done) => service.getGroup({ group }, { deadline }, done));
+  }
+
+  /** @throws BackplaneError not_found, failed_precondition when it has members; unavailable when no broker answers. */
+  async deleteGroup(group: string): Promise<void> {
+    await this.#askGroups<object>((service, deadline, done) => service.deleteGroup({ group }, { deadline }, done));
+  }
+
+  /**
+   * `to` is "oldest", "now", a duration back from now or RFC 3339.
+   * @throws BackplaneError not_found, failed_precondition when it has members; unavailable when no broker answers.
+   */
+  resetGroup(group: string, to: string): Promise<ResetGroupResponse> {
+    return this.#askGroups((service, deadline, done) => service.resetGroup({ group, to }, { deadline }, done));
+  }
+
+  /** @throws BackplaneError not_found, filter_invalid; unavailable when no broker answers. */
+  setGroupFilter(request: SetGroupFilterRequest): Promise<SetGroupFilterResponse> {
+    return this.#askGroups((service, deadline, done) => service.setGroupFilter(request, { deadline }, done));
+  }
+
+  /**
+   * Resolves when all of it is durable.
+   * @throws BackplaneError fenced when a slice has another epoch by now, and then nothing is committed; invalid_argument
+   * for a cursor that the epoch was not given; not_found; unavailable when no broker answers.
+   */
+  async commit(request: CommitRequest): Promise<void> {
+    await this.#askGroups<object>((service, deadline, done) => service.commit(request, { deadline }, done));
   }
 
   /**
@@ -190,12 +242,25 @@ export class Client {
     throw noBrokerError(this.#brokers, cause);
   }
 
+  #askGroups<Response>(call: GroupCall<Response>): Promise<Response> {
+    return this.#ask((service, deadline, callback, broker) => {
+      let groups = this.#groups.get(service);
+      if (groups === undefined) {
+        groups = createGroupsClient(broker, this.#credentialFor(broker)?.token, undefined, service);
+        this.#groups.set(service, groups);
+      }
+      return call(groups, deadline, callback);
+    });
+  }
+
   #askOne<Response>(broker: string, call: UnaryCall<Response>): Promise<Response> {
     return new Promise((resolve, reject) => {
-      call(this.#service(broker), new Date(Date.now() + CLIENT_ANSWER_MS), (error, response) => {
+      const deadline = new Date(Date.now() + CLIENT_ANSWER_MS);
+      const done: Callback<Response> = (error, response) => {
         if (error !== null || response === undefined) reject(error);
         else resolve(response);
-      });
+      };
+      call(this.#service(broker), deadline, done, broker);
     });
   }
 

@@ -46,6 +46,8 @@ export class Resumption {
 
   /** The request for the next broker. */
   request(): SubscribeRequest {
+    // A group keeps its members' places by itself.
+    if (this.#first.group) return this.#first;
     const request: SubscribeRequest = { ...this.#first, until: this.#until, limit: String(this.#limitLeft()) };
     if (this.#cursor === '') return { ...request, since: this.#since };
     // The cursor replaces the window's start, and since or last would contradict it.

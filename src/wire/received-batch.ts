@@ -3,7 +3,7 @@
  *
  *   SubscribeResponse := events EventBatch 2
  *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6
- *                      | matches SelectorMatch 7 *
+ *                      | matches SelectorMatch 7 * | slice 10
  *   SelectorMatch     := selector 1 | all bool 2 | indices packed uint32 3
  */
 
@@ -40,6 +40,7 @@ export class ReceivedBatch implements EventBatchMessage {
   history = false;
   cursor = '';
   refill = false;
+  slice = 0;
   readonly matches: { selector: string; all: boolean; indices: number[] }[] = [];
   readonly received: ReceivedEvent[] = [];
 
@@ -69,6 +70,7 @@ export function receivedBatch(bytes: Buffer): ReceivedBatch | undefined {
       batch.received.push(new ReceivedEvent(event));
     } else if (reader.field === 6) batch.refill = reader.bool();
     else if (reader.field === 7) batch.matches.push(readSelectorMatch(reader));
+    else if (reader.field === 10) batch.slice = reader.uint();
     else reader.skip();
   }
   nameSelectors(batch);

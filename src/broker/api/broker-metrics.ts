@@ -1,6 +1,6 @@
 /** The metrics that a broker serves at /metrics. */
 import type { Registry } from 'prom-client';
-import { REDACTION_NAMES_MAX } from '../../limits.js';
+import { GROUPS_MEASURED_MAX, REDACTION_NAMES_MAX } from '../../limits.js';
 import { createMetrics, type Reading } from '../../metrics.js';
 import type { Gate } from '../access/gate.js';
 import type { Publisher } from '../app/publisher.js';
@@ -8,6 +8,7 @@ import type { RefusalDocuments } from '../cluster/embedded/audit-documents.js';
 import type { Delays } from '../delays.js';
 import type { DeliveryTotals } from '../delivery/outlet.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
+import type { Groups } from '../groups/groups.js';
 import type { HeldFrames } from '../ingest/held-frames.js';
 import type { Ingest } from '../ingest/ingest.js';
 import type { DocumentLogs } from '../log/documents/document-logs.js';
@@ -27,10 +28,11 @@ export interface MetricSources {
   readonly documents: DocumentLogs;
   readonly publisher: Publisher;
   readonly refusals: RefusalDocuments;
+  readonly groups: Groups;
 }
 
 export function brokerMetrics(sources: MetricSources): Registry {
-  const { registry, subscriptions, ingest, store, held, totals, gate, delays } = sources;
+  const { registry, subscriptions, ingest, store, held, totals, gate, delays, groups } = sources;
   const { documents, publisher, refusals } = sources;
   const readings: Reading[] = [
     ...nodes(registry),
@@ -66,6 +68,13 @@ export function brokerMetrics(sources: MetricSources): Registry {
       read: () => redactions(registry),
     },
     ...documentReadings(documents, publisher, refusals),
+    {
+      name: 'group_lag_events',
+      help: 'Events in the log that a group has not committed, by group (the first 64) and slice.',
+      type: 'gauge',
+      label: ['group', 'slice'],
+      read: () => groupLags(groups),
+    },
     ...ledger(totals),
   ];
   return createMetrics(readings, [delays.syncs, delays.deliveries]);
@@ -100,6 +109,16 @@ function nodesByState(registry: NodeRegistry): [string, number][] {
     else degraded++;
   }
   return Object.entries({ connected, degraded, gone });
+}
+
+/** In the order of their names, so that the same groups are measured each time. */
+function groupLags(groups: Groups): (readonly [labels: readonly string[], events: number])[] {
+  return groups
+    .all()
+    .slice(0, GROUPS_MEASURED_MAX)
+    .flatMap(({ group, lag }) =>
+      Array.from({ length: group.slots.count }, (_, slice) => [[group.name, String(slice)], lag.of(slice)] as const),
+    );
 }
 
 /** What came from agents since the broker started. */

@@ -20,10 +20,10 @@ export class SubscriptionStart {
 
   /** Throws cursor_invalid and cursor_expired, as readCursor and ResumedCursor.open do. */
   static async open(checked: CheckedSubscription, selectors: SelectorSet, store: LogStore): Promise<SubscriptionStart> {
-    const { cursor, topics, window } = checked;
+    const { cursor, topics, window, slice } = checked;
     if (cursor === '') return new SubscriptionStart(window, undefined);
     const state = readCursor(cursor, selectors, store.identity);
-    return new SubscriptionStart(window, await ResumedCursor.open(state, topics, selectors, store));
+    return new SubscriptionStart(window, await ResumedCursor.open(state, topics, selectors, store, slice?.partition));
   }
 
   /** How each selector begins, in their order. */

@@ -75,7 +75,8 @@ export class Subscription {
   /** Delivers until the end of the window, the limit, or the signal. Throws BackplaneError. */
   async run(): Promise<void> {
     try {
-      checkProfiles(this.checked, this.#context.registry);
+      // Of a slice's few nodes all may lack a profile that others of the group have.
+      if (this.checked.slice === undefined) checkProfiles(this.checked, this.#context.registry);
       const start = await SubscriptionStart.open(this.checked, this.selectors, this.#context.store);
       if (this.checked.window.follow) await this.#follow(start);
       else await this.#replayOnly(start);
@@ -129,12 +130,13 @@ export class Subscription {
   /** Claims interest, and returns the connected nodes that have not acknowledged it by the deadline. */
   async #claim(): Promise<readonly string[]> {
     const { book, lingers } = this.#context;
-    const { nodes, topics, latencyMs } = this.checked;
+    const { nodes, topics, latencyMs, slice } = this.checked;
     // Documents are in the broker: no node is asked for them.
     if (topics.length === 0) return [];
     if (latencyMs !== undefined) this.#cleanUp.push(lingers.ask(latencyMs, nodes.matches));
+    const asked = slice?.groupNodes ?? nodes;
     // Together, so that nodes are told once.
-    const claims = this.selectors.predicates.map(({ spec }) => book.claim(spec, nodes.globs, nodes.matches));
+    const claims = this.selectors.predicates.map(({ spec }) => book.claim(spec, asked.globs, asked.matches));
     const claimed = await Promise.allSettled(claims);
     for (const claim of claimed) if (claim.status === 'fulfilled') this.#cleanUp.push(claim.value);
     for (const claim of claimed) if (claim.status === 'rejected') throw claim.reason;
@@ -206,7 +208,9 @@ export class Subscription {
     const topics = new Set(this.checked.topics);
     if (topics.size === 0) return [];
     store.checkPlace();
+    const { slice } = this.checked;
     return store.all().map((log) => {
+      if (slice !== undefined && log.partition !== slice.partition) return fanOut.idlePlace(log);
       const offset = start.resumed?.state.places[log.partition]?.offset ?? log.deliverableOffset;
       const place = fanOut.place(log, offset, topics, () => this.#wake.notify());
       this.#cleanUp.push(() => place.close());

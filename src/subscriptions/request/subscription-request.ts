@@ -8,6 +8,7 @@ import { CLIENT_NAME_CHARACTERS_MAX, CURSOR_BYTES_MAX, LAST_MAX } from '../../li
 import { didYouMean, nearest } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
 import type { DocumentPredicate } from '../predicate.js';
+import { checkGroup, type GroupRequest } from './group-request.js';
 import { checkLag, checkLatency } from './lag.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
 import { checkSelectors, type Selector, type SelectorsRequest } from './selectors.js';
@@ -32,6 +33,7 @@ export interface SubscriptionRequest extends SelectorsRequest {
   readonly lagPolicy?: unknown;
   readonly lagMax?: unknown;
   readonly latency?: unknown;
+  readonly group?: unknown;
 }
 
 export interface CheckedSubscription {
@@ -62,6 +64,18 @@ export interface CheckedSubscription {
   readonly lagMaxMs: number | undefined;
   /** How long nodes may gather live events; undefined: as their settings say. */
   readonly latencyMs: number | undefined;
+  /** Set for a member of a group. */
+  readonly group: GroupRequest | undefined;
+  /** Set for one slice of a group: `nodes` then matches those of the slice only. */
+  readonly slice?: SubscribedSlice | undefined;
+}
+
+/** A part of the nodes of a group. */
+export interface SubscribedSlice {
+  /** The nodes of all slices, which are asked for the group's events as one. */
+  readonly groupNodes: NodeGlobs;
+  /** All frames of the slice's nodes are in it. */
+  readonly partition: number;
 }
 
 const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
@@ -83,6 +97,7 @@ const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
   'lagPolicy',
   'lagMax',
   'latency',
+  'group',
   'selectors',
 ]);
 /** Of a subscription to documents alone. */
@@ -122,11 +137,33 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   const selectors = checkSelectors(request, includeSelf, throttle);
   const topics = [...new Set(selectors.flatMap(({ predicate }) => predicate.topics))].sort();
   const client = cleanName(textOf('client', request.client));
+  const isNamed = selectors[0]!.id !== '';
+  const given = [request.topics, request.filter, request.fields].some(
+    (value) => textsOf('topic', value).join('') !== '',
+  );
+  const group = checkGroup(
+    request.group,
+    {
+      cursor: cursor !== '',
+      until: window.untilNs !== undefined,
+      last: window.last > 0,
+      limit: limit > 0,
+      throttle: throttle !== undefined,
+      selectors: isNamed,
+    },
+    window.follow,
+    !given && publishers.globs.length === 0 && !includeSelf,
+  );
+  const { documents } = selectors[0]!.predicate;
+  if (group !== undefined && documents !== undefined) {
+    const problem = `has ${documents.topics.join(', ')}: a group shares topics of the kernel only`;
+    throw invalid('topics', problem);
+  }
   return {
     topics,
     nodes: topics.length === 0 ? NO_NODES : publishers,
     publishers,
-    documents: selectors[0]!.predicate.documents,
+    documents,
     selectors,
     window,
     limit,
@@ -137,6 +174,7 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
     throttle,
     lagMaxMs,
     latencyMs,
+    group,
   };
 }
 

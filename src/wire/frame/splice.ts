@@ -4,7 +4,7 @@
  *
  *   SubscribeResponse := events EventBatch 2
  *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6
- *                      | matches SelectorMatch 7 *
+ *                      | matches SelectorMatch 7 * | slice 10
  *   SelectorMatch     := selector 1 | all bool 2 | indices packed uint32 3
  */
 
@@ -162,6 +162,8 @@ export interface BatchHeader {
   readonly cursor: string;
   /** These events were stated as a gap before. */
   readonly refill?: boolean;
+  /** For a member of a group. */
+  readonly slice?: number;
   /** With selectors: the events that each of them matches, by place in the batch. */
   readonly matches?: readonly BatchMatch[] | undefined;
 }
@@ -191,6 +193,7 @@ export function encodeEventBatch(header: BatchHeader, parts: readonly Buffer[]):
   writer.uintField(3, header.history ? 1 : 0);
   writer.stringField(4, header.cursor);
   writer.uintField(6, header.refill === true ? 1 : 0);
+  writer.uintField(10, header.slice ?? 0);
   for (const part of parts) {
     writer.bytes.set(part, writer.offset);
     writer.offset += part.length;

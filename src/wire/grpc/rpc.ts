@@ -32,6 +32,7 @@ import {
 import type { BackplaneClient } from '../gen/backplane/v1/Backplane.js';
 import type { ControlRequest } from '../gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse__Output } from '../gen/backplane/v1/ControlResponse.js';
+import type { GroupsClient } from '../gen/backplane/v1/Groups.js';
 import type { HistoryEnd, HistoryEnd__Output } from '../gen/backplane/v1/HistoryEnd.js';
 import type { PublisherClient } from '../messages.js';
 import { historyEndCodec, type SubscribeResponse__Output, subscribeResponseCodec } from '../messages.js';
@@ -128,7 +129,7 @@ export function decodeHistoryMessage(bytes: Buffer): ReceivedHistoryMessage {
 }
 
 /** For a server: every request and response is the encoded message. */
-export function rawService(name: 'Uplink' | 'Backplane' | 'Publisher'): ServiceDefinition {
+export function rawService(name: 'Uplink' | 'Backplane' | 'Groups' | 'Publisher'): ServiceDefinition {
   const raw: Record<string, MethodDefinition<Buffer, Buffer>> = {};
   for (const [method, definition] of Object.entries(serviceDefinition(name))) {
     raw[method] = {
@@ -256,4 +257,19 @@ export function createBackplaneClient(
     ...createChannelOptions(),
     ...bearer(token),
   }) as unknown as BackplaneClient;
+}
+
+/** The service of groups; `over`: by the connection of another client to the same address. */
+export function createGroupsClient(
+  address: string,
+  token?: string,
+  credentials: ChannelCredentials = channelCredentials.createInsecure(),
+  over?: Client,
+): GroupsClient {
+  const Constructor = makeGenericClientConstructor(serviceDefinition('Groups'), 'Groups');
+  return new Constructor(address, credentials, {
+    ...createChannelOptions(),
+    ...bearer(token),
+    ...(over === undefined ? {} : { channelOverride: over.getChannel() }),
+  }) as unknown as GroupsClient;
 }

@@ -47,6 +47,7 @@ test('a request as gRPC delivers it, with every field present, is accepted', () 
     throttle: undefined,
     lagMaxMs: undefined,
     latencyMs: undefined,
+    group: undefined,
   });
 });
 

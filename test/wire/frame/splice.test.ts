@@ -96,7 +96,8 @@ test('a spliced batch is a message that any client decodes', () => {
     { selector: 'all', all: true, indices: [] },
     { selector: '~'.repeat(64), all: false, indices: [0, 127, 128, 699] },
   ];
-  const header = { node: 'näme', topic: 'process', history: true, refill: true, cursor: 'c'.repeat(200), matches };
+  const common = { node: 'näme', topic: 'process', history: true, refill: true, slice: 5 };
+  const header = { ...common, cursor: 'c'.repeat(200), matches };
   const run = writer.take();
   for (const parts of [[], [run], [run, run]]) {
     const { events } = subscribeResponseCodec.decode(encodeEventBatch(header, parts), 1 << 20);

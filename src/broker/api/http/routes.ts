@@ -23,6 +23,7 @@ import { publishBatchOf } from '../../../wire/publish-request.js';
 import type { MessageCodec } from '../../../wire/schema.js';
 import type { Publisher } from '../../app/publisher.js';
 import type { Subscriptions } from '../../delivery/subscriptions.js';
+import type { GroupService } from '../../groups/group-service.js';
 import type { BudgetService } from '../../nodes/budget-service.js';
 import type { ForgetService } from '../../nodes/forget-service.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
@@ -33,6 +34,7 @@ import { JSON_TYPE, send, sendMessage, sendText } from './answer.js';
 import { readJson, readJsonBody } from './body.js';
 import { EventRoutes, type Streams } from './events.js';
 import { listFields } from './fields.js';
+import { groupRoutes } from './group-routes.js';
 import { histogram } from './histogram.js';
 import { openApiDocument } from './openapi.js';
 import type { Call, Role, Route } from './route.js';
@@ -46,6 +48,7 @@ export interface HttpParts {
   readonly budgets: BudgetService;
   readonly forgetting: ForgetService;
   readonly publisher: Publisher;
+  readonly groups: GroupService;
   readonly metrics: Registry;
   /** Why the broker is not ready: it starts or drains, or its log takes no frames. Undefined when it is ready. */
   readonly notReady: () => string | undefined;
@@ -53,7 +56,7 @@ export interface HttpParts {
 
 export function routeTable(parts: HttpParts, streams: Streams): readonly Route[] {
   const routes: Route[] = [...eventRoutes(parts, streams), publishRoute(parts), ...nodeRoutes(parts)];
-  routes.push(...brokerRoutes(parts));
+  routes.push(...brokerRoutes(parts), ...groupRoutes(parts.groups));
   routes.push(...openRoutes(parts), ...descriptionRoutes(parts, () => routes));
   return routes;
 }
