@@ -254,6 +254,11 @@ export const REPLAY_STEP_BYTES = 128 * KiB;
  */
 export const REPLAY_RETURN_TURN_MS = 32;
 
+/**
+ * Filesystems keep times in steps, of up to so long (FAT; ext4 with small inodes 1 s, Linux before 6.13 its tick of 4 or
+ * 10 ms): two changes within one step leave the same time.
+ */
+export const FILE_TIME_STEP_MS = 2_000;
 /** One record of a segment log. */
 export const RECORD_BYTES_MAX = 8 * MiB;
 export const SEGMENT_BYTES = 64 * MiB;

@@ -56,10 +56,17 @@ export const EXEC_COPY_WAIT_NS = 150_000_000n;
 export const EXEC_LONG_BYTES = 768;
 export const EXEC_LONG_READ_MS = 10;
 export const EXEC_LONG_FOR_MS = 10_000;
-/** How soon a probe that failed is tried again, at first and at last, and execs in a row without a copy for which it counts as failed. */
+/** Execs in a row without a copy for which a probe is doubted, and how often one that is doubted is tried with a program. */
+export const EXEC_PROBE_MISSES_MAX = 3;
+export const EXEC_PROBE_DOUBT_MS = 1_000;
+/**
+ * How soon a probe that failed is tried again: at first, and at last, twice as late each time. While the kernel refuses
+ * its definition, which costs nothing to ask, at most the second. One that has held for as long as the last is tried soon
+ * again.
+ */
+export const EXEC_PROBE_AGAIN_MS_MIN = 1_000;
 export const EXEC_PROBE_AGAIN_MS = 10_000;
 export const EXEC_PROBE_AGAIN_MS_MAX = 600_000;
-export const EXEC_PROBE_MISSES_MAX = 3;
 /** How long a program that is run to prove a probe may take. */
 export const EXEC_PROOF_MS_MAX = 5_000;
 /** Threads that wait for execs, one per CPU; machines with more CPUs poll. */

@@ -33,6 +33,7 @@ import { HistoryTurns } from './history/history-turns.js';
 import { Demand } from './interest/demand.js';
 import { Interest } from './interest/interest.js';
 import { MissingProfiles } from './interest/missing-profiles.js';
+import { type Note, openRecorded } from './open-recorded.js';
 import { historyBurstBytes, LiveBudget } from './publish/budget.js';
 import { Publisher } from './publish/publisher.js';
 import { DiskWatch } from './recorder/disk-watch.js';
@@ -40,7 +41,6 @@ import { agreeOnEpoch } from './recorder/epoch.js';
 import { originOf } from './recorder/origin.js';
 import { Recorder } from './recorder/recorder.js';
 import { Redactor } from './redaction/redactor.js';
-import { openSource } from './source/open-source.js';
 import { procMissing } from './source/proc-mount.js';
 import { ProcessReader } from './source/process-reader.js';
 import type { DrainResult, ExecRecord, QueryRecord, Source, SourcePage, SourceSink } from './source/source.js';
@@ -126,13 +126,13 @@ export class Agent {
 
   async start(): Promise<void> {
     const options = this.#options;
-    const notes: { reason: string; message: string }[] = [];
+    const notes: Note[] = [];
     const sink = this.#sink((reason, message) => {
       notes.push({ reason, message });
       options.log.info({ reason }, message);
     });
     this.#warnOfDamage();
-    const { source, fallback } = await openSource(this.#recorder.id, options.source, sink, options.log);
+    const { source, fallback, adopted } = await openRecorded(this.#recorder, options, sink, notes);
     this.#source = source;
     this.#pace = new DrainPace(options.live, source.idleMs);
     this.#degraded = [fallback, source.degraded, procMissing(source.name)].filter(Boolean).join('; ') || undefined;
@@ -140,7 +140,6 @@ export class Agent {
       this.#recorder.switchOn(types, this.#nowNs()),
     );
     this.#disturbances = new Disturbances(this.#recorder, this.#recorder.timeline.frontier, this.#degradedNotice);
-    const adopted = notes.some(({ reason }) => reason === 'instance_adopted');
     const origin = originOf(this.#recorder.timeline.origin, adopted, source, this.#degraded, options);
     this.#recorder.begin(origin, source.clock());
     this.#clockReadNs = process.hrtime.bigint();

@@ -20,6 +20,7 @@ const SMOKE = ['kernels/inside/events', 'end-to-end/kernel/paths'];
 const TESTS = [
   ...SMOKE,
   'sensor-agent/source/probe/exec-probe',
+  'sensor-agent/source/tracefs/earlier-version',
   'kernels/inside/attack',
   'kernels/inside/opens',
   'end-to-end/kernel/exits',

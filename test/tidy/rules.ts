@@ -110,7 +110,7 @@ export function generatedOutsideWire(files: Files): string[] {
 const TRUNCATES = /\bO_TRUNC\b|\b(writeFile|createWriteStream|truncate)(Sync)?\(|\bopen(Sync)?\([^;]*['"]w\+?['"]/g;
 const TRUNCATING: Readonly<Record<string, string>> = {
   'src/sensor-agent/source/tracefs/instance-controls.ts': 'control files of our own instance, which are emptied so',
-  'src/sensor-agent/source/paths/path-proof.ts': 'files of its own',
+  'src/sensor-agent/source/paths/path-trials.ts': 'files of its own',
 };
 
 /** Definitions of probes are everybody's: truncating their file, as any write by path does, removes all of them. */

@@ -6,7 +6,13 @@
  * comes again.
  */
 import { INTEREST_GRACE_MS } from '../../limits.js';
-import { CATALOGUE, type Profile, STANDING_CONDITIONS, tracedEvents } from '../../subscriptions/pushdown/catalogue.js';
+import {
+  CATALOGUE,
+  type Profile,
+  pathPointsOf,
+  STANDING_CONDITIONS,
+  tracedEvents,
+} from '../../subscriptions/pushdown/catalogue.js';
 import type { RawExpr } from '../../subscriptions/pushdown/raw-expr.js';
 import type { OnDemandEvents } from '../source/source.js';
 
@@ -128,7 +134,7 @@ function needed(asked: Asked, events: OnDemandEvents | undefined): ReadonlyMap<s
   const needed = new Map<string, string>();
   const there = events === undefined ? [] : [...events.events];
   for (const entry of CATALOGUE.values()) {
-    const { type, pathPoint, probes } = entry;
+    const { type, probes } = entry;
     if (!asked.wants(type)) continue;
     // Probes are of the recorder's own group.
     const named = (name: string) => there.find((event) => event === name || event.endsWith(`/${name}`));
@@ -137,9 +143,9 @@ function needed(asked: Asked, events: OnDemandEvents | undefined): ReadonlyMap<s
       for (const event of own) needed.set(event, type);
       continue;
     }
-    const point = pathPoint && named(pathPoint.name);
-    const joined = pathPoint && point !== undefined ? [point, ...pathPoint.beside] : [];
-    const instead = joined.length > 0 ? (pathPoint?.instead ?? []) : [];
+    const points = pathPointsOf(entry).filter(({ name }) => named(name) !== undefined);
+    const joined = points.flatMap(({ name, beside }) => [name, ...beside]);
+    const instead = points.flatMap((point) => point.instead);
     const traced = tracedEvents(entry).filter((event) => !instead.includes(event));
     for (const event of [...joined, ...traced].map(named)) if (event !== undefined) needed.set(event, type);
   }

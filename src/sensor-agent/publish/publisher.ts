@@ -362,7 +362,8 @@ export class Publisher {
     }
     if (!from) return;
     const { log } = this.#recorder;
-    const anchor = anchorAtPosition(log, from) ?? oldestAnchor(log);
+    // A checkpoint at this very position may stand behind late events that are not stated yet, and pass over them.
+    const anchor = anchorAtPosition(log, positionBefore(from)) ?? oldestAnchor(log);
     const timeline: Timeline = new Timeline(this.#interest, {
       event: (event) => {
         if (replay.unsureAt(event.position.timeNs)) this.#lose(UNKNOWN_LOSS, event.position);

@@ -72,6 +72,8 @@ export class Recorder {
   readonly #timeline: Timeline;
   entriesRecorded = 0;
   entriesLost = 0;
+  /** How often entries were lost, each time some or an unknown number. */
+  losses = 0;
   /** Entries that the disk had no room for. */
   entriesUnrecorded = 0;
   #cursors = new Map<number, LaneCursor>();
@@ -175,6 +177,7 @@ export class Recorder {
     const entries = this.#entries;
     this.#timeline.scan(page.bytes, cursor, entries);
     if (page.lost > 0 || page.lostUnknown) {
+      this.losses += 1;
       this.entriesLost += page.lost;
       this.#lost.count += page.lost;
       this.#lost.unknown ||= page.lostUnknown;
@@ -388,7 +391,8 @@ export class Recorder {
     const { count, unknown } = this.#lost;
     if (count > 0 || unknown) {
       this.#lost = { count: 0, unknown: false };
-      const message = `the kernel overwrote ${count}${unknown ? ' or more' : ''} events before they could be read`;
+      const few = `the kernel overwrote ${count} events before they could be read`;
+      const message = unknown ? `${few}, or more, or what came could not be read` : few;
       this.notice('host.loss', { reason: 'kernel_overrun', message, lost: count, lostUnknown: unknown, source }, nowNs);
     }
     const closed = this.#closed.splice(0);

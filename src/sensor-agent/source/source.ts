@@ -46,6 +46,13 @@ export interface Source {
   missed?(nowMs: number): readonly ProbeMiss[];
   /** Stops reading and removes what was made in the kernel. Idempotent. */
   stop(): Promise<void>;
+  /**
+   * `group/event` of probes that an earlier version left, under names of this one's, and that record something else.
+   * Their entries are read as theirs; then the source is to be retired, and started again.
+   */
+  readonly outdated?: readonly string[] | undefined;
+  /** As stop(), but nothing is recorded any more, and all that was is delivered first. */
+  retire?(): Promise<void>;
 }
 
 /** Calls for which the kernel did not run a probe. */

@@ -12,7 +12,7 @@ import type { ProcessSnapshot } from '../source/source.js';
 export class Rescan {
   readonly #reader = new ProcessReader();
   #scan: Generator<ProcessSnapshot> | undefined;
-  #lostBefore: number;
+  #lossesBefore: number;
   #isWanted = false;
   #beganMs = Number.NEGATIVE_INFINITY;
 
@@ -20,7 +20,7 @@ export class Rescan {
 
   constructor(recorder: Recorder) {
     this.#recorder = recorder;
-    this.#lostBefore = recorder.entriesLost;
+    this.#lossesBefore = recorder.losses;
   }
 
   /** What is known of processes may be of before. */
@@ -31,10 +31,10 @@ export class Rescan {
   /** Called with every round of the agent. */
   step(nowMs: number): void {
     if (!this.#scan) {
-      const { entriesLost } = this.#recorder;
-      if (entriesLost === this.#lostBefore && !this.#isWanted) return;
+      const { losses } = this.#recorder;
+      if (losses === this.#lossesBefore && !this.#isWanted) return;
       if (nowMs - this.#beganMs < RESCAN_INTERVAL_MS) return;
-      this.#lostBefore = entriesLost;
+      this.#lossesBefore = losses;
       this.#isWanted = false;
       this.#beganMs = nowMs;
       this.#scan = this.#reader.scan();

@@ -9,6 +9,7 @@ import {
   CATALOGUE,
   type CatalogueEntry,
   isCallEvent,
+  pathPointsOf,
   type RawRef,
   tracedEvents,
 } from '../../subscriptions/pushdown/catalogue.js';
@@ -28,9 +29,7 @@ export const ON_DEMAND: ReadonlyMap<string, CatalogueEntry> = new Map(
 );
 
 function eventsOf(entry: CatalogueEntry): readonly string[] {
-  const { pathPoint } = entry;
-  const traced = tracedEvents(entry);
-  return pathPoint === undefined ? traced : [...traced, pathPoint.name, ...pathPoint.beside];
+  return [...tracedEvents(entry), ...pathPointsOf(entry).flatMap(({ name, beside }) => [name, ...beside])];
 }
 
 const RETURNS = /^sys_exit_/;

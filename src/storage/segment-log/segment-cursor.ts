@@ -3,7 +3,7 @@
  * bad one it searches for the next good one, and reports what lies between. It never throws: a block that cannot be
  * read is damage like any other.
  */
-import { READER_BUFFER_BYTES, READER_BUFFER_BYTES_MAX, RECORD_BYTES_MAX } from '../../limits.js';
+import { FILE_TIME_STEP_MS, READER_BUFFER_BYTES, READER_BUFFER_BYTES_MAX, RECORD_BYTES_MAX } from '../../limits.js';
 import { systemErrorCode } from '../file-ops.js';
 import {
   decodeRecordHeader,
@@ -60,8 +60,13 @@ export class SegmentCursor {
   #filled = 0;
   #smallFills = 0;
   #unreadable: string | undefined;
-  /** When the file of a sealed segment was last changed, as of the last fill of the buffer. */
+  /**
+   * When the file of a sealed segment was last changed, as of the last fill of the buffer. NaN: that does not tell
+   * whether it is the same later, as another change at this moment would leave the same time.
+   */
   #changedMs = Number.NaN;
+  /** From here on, what the buffer has was read of the file as it was last changed. */
+  #sameFrom = 0;
   /** From here on, records that are found good are good in the file as it was last changed. */
   #goodFrom = 0;
 
@@ -228,7 +233,7 @@ export class SegmentCursor {
   }
 
   #isGood(at: number, bytes: number): boolean {
-    return this.segment.verified.has(at, at + bytes, this.#changedMs);
+    return at >= this.#sameFrom && this.segment.verified.has(at, at + bytes, this.#changedMs);
   }
 
   /** Notes a good record; those before it back to #goodFrom were good too, or it was set behind them. */
@@ -251,6 +256,7 @@ export class SegmentCursor {
     this.#unreadable = undefined;
     try {
       this.#fd ??= this.segment.acquire();
+      const changedMs = this.#changeOf(this.#fd);
       while (this.#filled < want) {
         const room = Math.min(this.#buffer.length, limit - at) - this.#filled;
         if (room <= 0) break;
@@ -258,19 +264,27 @@ export class SegmentCursor {
         if (got === 0) break;
         this.#filled += got;
       }
-      this.#noteChange(this.#start + kept);
+      this.#noteChange(changedMs === this.#changeOf(this.#fd) ? changedMs : Number.NaN, this.#start + kept);
     } catch (cause) {
       this.#unreadable = `${systemErrorCode(cause) ?? 'read error'}`;
     }
     return this.#filled;
   }
 
-  /** Called after bytes from `from` on were read: those before are of the file as it was. */
-  #noteChange(from: number): void {
-    const changedMs = this.segment.sealed ? this.segment.files.changedMs(this.#fd!) : Number.NaN;
+  /** NaN as long as another change could leave the same time, or where the file grows. */
+  #changeOf(fd: number): number {
+    if (!this.segment.sealed) return Number.NaN;
+    const nowMs = Date.now();
+    const changedMs = this.segment.files.changedMs(fd);
+    return nowMs - changedMs > FILE_TIME_STEP_MS ? changedMs : Number.NaN;
+  }
+
+  /** Called after bytes from `from` on were read, of a file that was last changed then: those before are of the file as it was. */
+  #noteChange(changedMs: number, from: number): void {
     if (changedMs === this.#changedMs) return;
     this.#changedMs = changedMs;
     this.#goodFrom = from;
+    this.#sameFrom = from;
   }
 
   /** Makes room for `want` bytes in the buffer, and moves `kept` bytes from `keptAt` to its beginning. */

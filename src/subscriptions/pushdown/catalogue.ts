@@ -50,6 +50,8 @@ export interface PathPoint {
   readonly beside: readonly string[];
   /** Trace events that are not needed where these are. */
   readonly instead: readonly string[];
+  /** Of another call that does the same, which may be there or not. */
+  readonly second?: PathPoint;
 }
 
 export interface CatalogueEntry {
@@ -90,6 +92,12 @@ function entry(
   const { args = [], alsoTraced = [], pathPoint, probes = [], blindSpot, blindWithoutProbes } = more;
   const refs = new Map(Object.entries(raw));
   return { type, profile, traceEvent, raw: refs, args, alsoTraced, pathPoint, probes, blindSpot, blindWithoutProbes };
+}
+
+/** All of a type's. */
+export function pathPointsOf({ pathPoint }: CatalogueEntry): readonly PathPoint[] {
+  if (pathPoint === undefined) return [];
+  return pathPoint.second === undefined ? [pathPoint] : [pathPoint, pathPoint.second];
 }
 
 /** `group/event` of what is traced for a type where the kernel takes no probes. */
@@ -201,8 +209,7 @@ const SYSCALL: readonly CatalogueEntry[] = [
 const NO_PATH =
   'paths are known where the kernel copies them (kprobes; "doctor" says of what): elsewhere only the numbers of unlink, ' +
   'rename and the like are';
-const NOT_DEEP =
-  'a path of chmod, chown or ftruncate with more than eight names below its mount is not known, nor that of a truncate by path';
+const NOT_DEEP = 'a path of chmod, chown or truncate with more than eight names below its mount is not known';
 const LINK_LATER =
   'where the kernel does not copy it ("doctor" says so) the path of an open is the link of its descriptor, read some ' +
   'milliseconds after the call returned: a file that was closed by then has no path, one whose descriptor was given away ' +
@@ -244,6 +251,11 @@ const FILE: readonly CatalogueEntry[] = [
         name: pathEvent('ftruncate'),
         beside: [callEvent('ftruncate')],
         instead: calls('enter', 'ftruncate'),
+        second: {
+          name: pathEvent('truncate'),
+          beside: [callEvent('truncate')],
+          instead: calls('enter', 'truncate'),
+        },
       },
       blindSpot: NOT_DEEP,
       blindWithoutProbes: NO_PATH,

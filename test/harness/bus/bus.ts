@@ -150,7 +150,18 @@ export class Command {
   }
 }
 
+/** What is said to be missing, as `observe -o jsonpb` prints it. */
+export interface GapLine {
+  readonly node?: string;
+  readonly topic?: string;
+  readonly reason: string;
+  readonly events?: string;
+  readonly eventsUnknown?: boolean;
+  readonly message?: string;
+}
+
 interface BatchLine {
+  readonly gap?: GapLine;
   readonly accepted?: { readonly nodes: readonly string[]; readonly nodesMissing: readonly string[] };
   readonly events?: { readonly node: string; readonly topic: string; readonly events: readonly EventLine[] };
 }
@@ -158,6 +169,8 @@ interface BatchLine {
 /** Events as `observe` prints them, one by one (`-o json`) or as they came (`-o jsonpb`). */
 export class Observer extends Command {
   readonly events: EventLine[] = [];
+  /** Of jsonpb; with json they are text, on stderr. */
+  readonly gaps: GapLine[] = [];
   accepted: BatchLine['accepted'];
 
   constructor(
@@ -178,8 +191,9 @@ export class Observer extends Command {
     return /--cursor (\S+)/.exec(this.stderr)?.[1] ?? '';
   }
 
-  #take({ accepted, events: batch }: BatchLine): void {
+  #take({ accepted, gap, events: batch }: BatchLine): void {
     this.accepted ??= accepted;
+    if (gap !== undefined) this.gaps.push(gap);
     for (const event of batch?.events ?? []) this.events.push({ ...event, node: batch!.node, topic: batch!.topic });
   }
 

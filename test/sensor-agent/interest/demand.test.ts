@@ -91,6 +91,22 @@ test("a call's return is on only where probes say what the call names", () => {
   }
 });
 
+test('of two calls that truncate each is told by its trace event where its own probe is not there', () => {
+  const probes = (...operations: readonly string[]) =>
+    operations.flatMap((operation) => [`g/path_${operation}`, `g/call_${operation}`]);
+  const [byPath, byDescriptor] = ['syscalls/sys_enter_truncate', 'syscalls/sys_enter_ftruncate'];
+  for (const [there, on] of [
+    [[], [byPath, byDescriptor]],
+    [probes('ftruncate'), [byPath, ...probes('ftruncate')]],
+    [probes('truncate'), [byDescriptor, ...probes('truncate')]],
+    [probes('truncate', 'ftruncate'), probes('truncate', 'ftruncate')],
+  ] as const) {
+    const switches = new Switches('file', [], there);
+    new Demand(switches, 0).widen(asks('file.truncate'));
+    assert.deepEqual([...switches.enabled].sort(), [...on].sort());
+  }
+});
+
 test('a source without such events is asked for nothing', () => {
   const demand = new Demand(undefined, 0);
   demand.widen({ wants: () => true, conditions: () => undefined });

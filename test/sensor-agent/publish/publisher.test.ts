@@ -276,6 +276,24 @@ test('slowed matching says how late it is and when it goes on, and catches up at
   }
 });
 
+test('an event that came too late is counted although a checkpoint follows it at once, and the link breaks', () => {
+  const { log, publisher, driver, second, connect, end } = steady(PLENTY);
+  try {
+    second();
+    driver.late('exit');
+    // The next record begins a segment, and with it a checkpoint at the position that is covered.
+    driver.recorder.log.roll();
+    log.connected = false;
+    publisher.disconnect();
+    driver.late('other');
+    connect();
+    for (let seconds = 0; seconds < 5; seconds += 1) second();
+    assert.equal(log.late, 1);
+  } finally {
+    end();
+  }
+});
+
 test('an event that came too late is counted once, in its topic, even if its stretch is read again', () => {
   const { log, publisher, driver, second, connect, end } = steady(PLENTY);
   try {

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { RESCAN_INTERVAL_MS } from '../../../src/limits.js';
+import { PAGE_HEADER_BYTES, RESCAN_INTERVAL_MS } from '../../../src/limits.js';
 import { Rescan } from '../../../src/sensor-agent/timeline/rescan.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { CHANGING, RecordingDriver, Told } from '../../harness/recording-driver.js';
@@ -28,6 +28,11 @@ test('after a loss the processes of this machine are scanned again, once', () =>
     driver.step({ ...QUIET, entries: [{ ...EXIT, pid: 1, what: 'other' }], lost: 5 });
     assert.ok(settle(1) > 0);
     assert.equal(settle(RESCAN_INTERVAL_MS * 2), 0);
+    // A page that could not be placed: how many events it had is not known.
+    const bytes = Buffer.alloc(PAGE_HEADER_BYTES);
+    bytes.writeBigUInt64LE(recorder.timeline.horizonNs + 2n);
+    recorder.page({ lane: 0, bytes, lost: 0, lostUnknown: true });
+    assert.ok(settle(RESCAN_INTERVAL_MS * 3) > 0);
 
     driver.step({ ...QUIET, entries: [EXIT] });
     driver.finish();

@@ -10,7 +10,7 @@ import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { CATALOGUE } from '../../../subscriptions/pushdown/catalogue.js';
 import { placeFetch } from '../paths/place-fetch.js';
 import { type KernelTypes, kernelTypes } from '../probe/btf.js';
-import { allDefinitions, define, recordedGroup } from '../probe/definitions.js';
+import { allDefinitions, type DefinedAs, define, recordedGroup } from '../probe/definitions.js';
 
 interface CallPoint {
   /** The event's, as the catalogue has it. */
@@ -129,6 +129,16 @@ export function defineCallPoints(tracefs: string, recorderId: string): CallPoint
     if (cause !== undefined) refused.set(point.name, cause);
   }
   return { events: POINTS.flatMap(({ name }) => (refused.has(name) ? [] : [`${group}/${name}`])), refused };
+}
+
+/** As what they are defined, where they are. */
+export function callsDefinedAs(recorderId: string): DefinedAs[] {
+  const [registers, types] = [OWN_ARCHITECTURE?.registers, kernelTypes()];
+  if (registers === undefined || types === undefined) return [];
+  return POINTS.flatMap(({ name, function: place, fetch }): DefinedAs[] => {
+    const fetched = fetch(registers, types);
+    return fetched === undefined ? [] : [[`${recordedGroup(recorderId)}/${name}`, [`${place} ${fetched}`]]];
+  });
 }
 
 /** By event type: what is not known of what its calls name, and why. */

@@ -12,7 +12,15 @@ import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { kernelTypes } from '../probe/btf.js';
-import { allDefinitions, define, queriesGroup, recordedGroup, trialGroup, undefineAll } from '../probe/definitions.js';
+import {
+  allDefinitions,
+  type DefinedAs,
+  define,
+  queriesGroup,
+  recordedGroup,
+  trialGroup,
+  undefineAll,
+} from '../probe/definitions.js';
 import { withProof } from '../probe/proof.js';
 import { put } from '../tracefs/put.js';
 
@@ -50,8 +58,7 @@ export async function defineDatagramPoints(tracefs: string, recorderId: string):
   const registers = OWN_ARCHITECTURE?.registers;
   if (registers === undefined || !existsSync(join(tracefs, 'kprobe_events'))) return none('this kernel has no kprobes');
   const families = hasIpv6() ? [4, 6] : [4];
-  const eventOf = ({ name, isSecret }: Point) =>
-    `${isSecret ? queriesGroup(recorderId) : recordedGroup(recorderId)}/${name}`;
+  const eventOf = (point: Point) => eventIn(recorderId, point);
   const offsets = kernelTypes()?.offsets(MEMBERS);
   if (offsets === undefined) return none('the kernel does not describe its structures (/sys/kernel/btf/vmlinux)');
   const points = families.flatMap((family) => pointsOf(family, registers, offsets));
@@ -73,6 +80,18 @@ export async function defineDatagramPoints(tracefs: string, recorderId: string):
   } catch (cause) {
     return none((cause as Error).message);
   }
+}
+
+/** As what they are defined, where they are. */
+export function datagramsDefinedAs(recorderId: string): DefinedAs[] {
+  const [registers, offsets] = [OWN_ARCHITECTURE?.registers, kernelTypes()?.offsets(MEMBERS)];
+  if (registers === undefined || offsets === undefined) return [];
+  const points = [4, 6].flatMap((family) => pointsOf(family, registers, offsets));
+  return points.map((point) => [eventIn(recorderId, point), [`${point.place} ${point.fetch}`]]);
+}
+
+function eventIn(recorderId: string, { name, isSecret }: Point): string {
+  return `${isSecret ? queriesGroup(recorderId) : recordedGroup(recorderId)}/${name}`;
 }
 
 /** Removes those that are not in use. */

@@ -6,12 +6,18 @@
  *   probe ──(it brings no arguments any more)──▶ lane ──(tried again, and it holds)──▶ probe
  */
 import { BackplaneError } from '../../../errors.js';
-import { EXEC_PROBE_AGAIN_MS, EXEC_PROBE_AGAIN_MS_MAX } from '../../../limits.js';
+import {
+  EXEC_PROBE_AGAIN_MS,
+  EXEC_PROBE_AGAIN_MS_MAX,
+  EXEC_PROBE_AGAIN_MS_MIN,
+  EXEC_PROBE_DOUBT_MS,
+} from '../../../limits.js';
 import { probeGroup, undefineAll } from '../probe/definitions.js';
 import { ExecProbe, type ExecProbeOptions } from '../probe/exec-probe.js';
 import type { ArgumentsBy, Disturbance } from '../source.js';
 import { ExecLane } from './exec-lane.js';
 import { EXEC_WAYS, type ExecWay, hasWay, takesWay } from './exec-ways.js';
+import { Retries } from './retries.js';
 
 export class ExecArguments {
   readonly #options: ExecProbeOptions;
@@ -21,9 +27,9 @@ export class ExecArguments {
   #way: ExecProbe | ExecLane | undefined;
   #changing: Promise<void> | undefined;
   #stopped = false;
-  #againMs = 0;
-  /** How long a probe is not tried again: twice as long each time that one was refused. */
-  #waitMs = EXEC_PROBE_AGAIN_MS;
+  readonly #retries = new Retries(EXEC_PROBE_AGAIN_MS_MIN, EXEC_PROBE_AGAIN_MS_MAX);
+  /** Until when a probe that is doubted is not tried. */
+  #trustedMs = Number.NEGATIVE_INFINITY;
   /** Set while the lane stands in for a probe that failed. */
   #failed: { readonly fromNs: bigint } | undefined;
   #told: Disturbance[] = [];
@@ -55,7 +61,7 @@ export class ExecArguments {
     this.#options.sink.note('exec_probe_refused', instead);
     if (!hasWay(this.#options.tracefs, this.#group)) return;
     this.#failed = { fromNs: this.#options.nowNs() };
-    this.#againMs = performance.now() + this.#waitMs;
+    this.#retries.failed(performance.now());
     this.#tell('left', this.#failed.fromNs, `${instead}; those of the shortest programs are missed`);
   }
 
@@ -104,18 +110,21 @@ export class ExecArguments {
 
   look(nowMs: number): Disturbance | undefined {
     const way = this.#way;
-    if (this.#changing === undefined && nowMs >= this.#againMs) {
-      if (way instanceof ExecProbe && way.doubted) this.#change(nowMs, this.#review(way));
-      else if (this.#failed) this.#change(nowMs, this.#tryAgain(this.#failed.fromNs));
+    if (this.#changing === undefined) {
+      if (way instanceof ExecProbe) {
+        if (way.doubted && nowMs >= this.#trustedMs) this.#change(this.#review(way));
+      } else if (this.#failed && this.#retries.isDue(nowMs)) this.#change(this.#tryAgain(this.#failed.fromNs));
     }
     return this.#told.shift() ?? this.#way?.look(nowMs);
   }
 
-  #change(nowMs: number, change: Promise<void>): void {
-    this.#againMs = nowMs + this.#waitMs;
+  #change(change: Promise<void>): void {
     const { sink } = this.#options;
     this.#changing = change
-      .catch((cause: unknown) => sink.note('exec_arguments_failed', `no arguments: ${(cause as Error).message}`))
+      .catch((cause: unknown) => {
+        this.#retries.failed(performance.now());
+        sink.note('exec_arguments_failed', `no arguments: ${(cause as Error).message}`);
+      })
       .finally(() => {
         this.#changing = undefined;
       });
@@ -124,6 +133,7 @@ export class ExecArguments {
   /** Some programs came without their arguments, for which there may be other reasons: tries the probe itself. */
   async #review(probe: ExecProbe): Promise<void> {
     const fromNs = probe.copiedNs;
+    this.#trustedMs = performance.now() + EXEC_PROBE_DOUBT_MS;
     if (!(await probe.holds())) await this.#standIn(probe, fromNs);
   }
 
@@ -151,6 +161,7 @@ export class ExecArguments {
     this.#way = undefined;
     if (this.#stopped) return;
     this.#failed = { fromNs };
+    this.#retries.failed(performance.now());
     const what = "the kernel's copy of arguments stopped coming";
     try {
       this.#way = this.#lane();
@@ -166,18 +177,21 @@ export class ExecArguments {
 
   async #tryAgain(fromNs: bigint): Promise<void> {
     // The lane goes on while the kernel refuses.
-    if (!takesWay(this.#options.tracefs, this.#group, this.#options.nowNs())) return;
+    if (!takesWay(this.#options.tracefs, this.#group, this.#options.nowNs())) {
+      this.#retries.failed(performance.now(), EXEC_PROBE_AGAIN_MS);
+      return;
+    }
     await this.#way?.stop();
     this.#way = undefined;
     if (this.#stopped) return;
     try {
       await this.#probe();
       this.#failed = undefined;
-      this.#waitMs = EXEC_PROBE_AGAIN_MS;
+      this.#retries.held(performance.now());
       this.#tell('over', fromNs, "the kernel's copy of arguments comes again");
     } catch {
       if (this.#stopped) return;
-      this.#waitMs = Math.min(2 * this.#waitMs, EXEC_PROBE_AGAIN_MS_MAX);
+      this.#retries.failed(performance.now());
       this.#way = this.#lane();
     }
   }

@@ -2,8 +2,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
-import { CATALOGUE, pathEvent } from '../../../subscriptions/pushdown/catalogue.js';
-import { allDefinitions, recordedGroup, trialGroup } from '../probe/definitions.js';
+import { CATALOGUE, callEvent, pathEvent, pathPointsOf } from '../../../subscriptions/pushdown/catalogue.js';
+import { kernelTypes } from '../probe/btf.js';
+import { allDefinitions, type DefinedAs, recordedGroup, trialGroup } from '../probe/definitions.js';
 import { withProof } from '../probe/proof.js';
 import { eventsOf, PATH_POINTS, type PathPoint } from './path-points.js';
 import { PathProof } from './path-proof.js';
@@ -52,6 +53,26 @@ export async function definePathPoints(tracefs: string, recorderId: string): Pro
   return { events: kept.flatMap((point) => eventsOf(group, point)), refused };
 }
 
+/** As what they are defined, where they are: in one of their functions. */
+export function pathsDefinedAs(recorderId: string): DefinedAs[] {
+  const registers = OWN_ARCHITECTURE?.registers;
+  if (registers === undefined) return [];
+  const group = recordedGroup(recorderId);
+  return PATH_POINTS.flatMap(({ operation, places }) => {
+    const texts = (fetchOf: (place: (typeof places)[number]) => string | undefined) =>
+      places.flatMap((place) => {
+        const fetch = fetchOf(place);
+        return fetch === undefined ? [] : [`${place.function} ${fetch}`];
+      });
+    const paths: DefinedAs = [
+      `${group}/${pathEvent(operation)}`,
+      texts((place) => place.paths(registers, kernelTypes)),
+    ];
+    const calls = texts((place) => place.call?.(registers, kernelTypes));
+    return calls.length === 0 ? [paths] : [paths, [`${group}/${callEvent(operation)}`, calls]];
+  });
+}
+
 /** Which of some are told, and which are not because what belongs to them is lacking. */
 function together(held: readonly PathPoint[]) {
   const lacking = TOGETHER.find((each) => !held.some(({ operation }) => operation === each));
@@ -70,11 +91,17 @@ export function refusedText(refused: PathPoints['refused']): string {
 
 /** By event type: how the paths are had, or not, of operations that are refused. */
 export function blindSpotsOf(refused: PathPoints['refused']): ReadonlyMap<string, string> {
-  const entries = [...CATALOGUE.values()].flatMap(({ type, pathPoint }) => {
-    const why = [...refused].find(([operation]) => pathPoint?.name === pathEvent(operation))?.[1];
-    if (why === undefined) return [];
+  const entries = [...CATALOGUE.values()].flatMap((entry) => {
+    const { type } = entry;
+    const refusals = pathPointsOf(entry).flatMap(({ name }) =>
+      [...refused].filter(([operation]) => name === pathEvent(operation)),
+    );
+    const [first, ...others] = refusals;
+    if (first === undefined) return [];
+    const all = others.length + 1 === pathPointsOf(entry).length;
+    const of = all ? 'the path' : `the path of ${first[0]}`;
     const instead = type === 'file.open' ? 'is the link of its descriptor, read a moment later' : 'is not known';
-    return [[type, `the path ${instead}, as the kernel's own copy cannot be had: ${why}`] as const];
+    return [[type, `${of} ${instead}, as the kernel's own copy cannot be had: ${first[1]}`] as const];
   });
   return new Map(entries);
 }

@@ -71,6 +71,8 @@ export const PATH_POINTS: readonly PathPoint[] = [
   ),
   point('chmod', ['chmod_common'], MOUNTED, ([, mode]) => `mode=${mode}:u16`),
   point('chown', ['chown_common'], MOUNTED, ([, owner, group]) => `owner=${owner}:s32 group=${group}:s32`),
+  // Handed what was found by the path; that it is called, and not a copy of it in its caller, the trial shows.
+  point('truncate', ['vfs_truncate'], MOUNTED, ([, size]) => `size=${size}:s64`),
   {
     operation: 'ftruncate',
     places: [

@@ -1,5 +1,5 @@
 /**
- * Tries probes in an instance of their own that sees this thread only: those of all operations at once, each in the
+ * Tries probes in an instance of their own that sees this thread and what it starts only: those of all operations at once, each in the
  * first of its functions that the kernel takes; does every operation (path-trials.ts), and keeps the probes that told its
  * paths. Those that did not are tried in their next function, in another round.
  */
@@ -51,6 +51,8 @@ export class PathProof {
 
   /** Returns those that hold. The kernel may have a function that another one no longer calls. */
   prove(points: readonly PathPoint[]): readonly PathPoint[] {
+    // Some are done by programs that it starts.
+    put(join(this.#instance, 'options/event-fork'), '1');
     put(join(this.#instance, 'set_event_pid'), String(process.pid));
     let open: readonly Trial[] = points.map((point) => ({ point, places: [...point.places], place: undefined }));
     for (;;) {

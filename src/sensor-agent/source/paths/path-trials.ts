@@ -1,4 +1,8 @@
-/** Does operations on files of our own, in the calling thread, so that what tells their paths can be seen to. */
+/**
+ * Does operations on files of our own, in the calling thread, so that what tells their paths can be seen to. Node has none
+ * that truncates a file by its path: another program does.
+ */
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
@@ -18,6 +22,14 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
+/** What distributions have whose other programs need it. The path is the last argument. */
+const TRUNCATING: readonly (readonly [program: string, ...words: string[]])[] = [
+  ['/usr/bin/perl', '-e', 'truncate($ARGV[0], 1) or exit 1'],
+  ['/usr/bin/python3', '-c', 'import os, sys; os.truncate(sys.argv[1], 1)'],
+  ['/usr/libexec/platform-python', '-c', 'import os, sys; os.truncate(sys.argv[1], 1)'],
+];
+const PROGRAM_MS_MAX = 10_000;
 
 /** Those of an operation, in the order in which its function is handed them. */
 type Paths = readonly string[];
@@ -63,6 +75,16 @@ const TRIALS: Readonly<Record<string, (at: () => string) => Paths>> = {
     const file = made(at());
     chownSync(file, process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
     return [file];
+  },
+  truncate: (at) => {
+    const file = made(at());
+    for (const [program, ...words] of TRUNCATING) {
+      const { status } = spawnSync(program, [...words, file], { env: {}, stdio: 'ignore', timeout: PROGRAM_MS_MAX });
+      if (status === 0) return [file];
+    }
+    throw new Error(
+      `no program here truncates a file by its path (${TRUNCATING.map(([program]) => program).join(', ')})`,
+    );
   },
   ftruncate: (at) => {
     const file = at();

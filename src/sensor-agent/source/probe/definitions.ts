@@ -81,14 +81,31 @@ export function definitionsOf(tracefs: string, group: string): string[] | undefi
 
 /** Those of all groups, whoever made them; undefined where the file cannot be read. */
 export function allDefinitions(tracefs: string): string[] | undefined {
+  const found = allDefined(tracefs);
+  return found && [...found.keys()];
+}
+
+/**
+ * The same, each with what it is: `PLACE FETCH`, the words of which the kernel gives back as they were written. Where
+ * somebody has put several in one event, all of them.
+ */
+export function allDefined(tracefs: string): ReadonlyMap<string, string> | undefined {
   let text: string;
   try {
     text = readFileSync(join(tracefs, FILE), 'utf8');
   } catch {
     return undefined;
   }
-  return [...text.matchAll(/^[a-z]\d*:(\S+\/\S+)/gm)].map((match) => match[1]!);
+  const found = new Map<string, string>();
+  for (const [, event = '', what = ''] of text.matchAll(/^[a-z]\d*:(\S+\/\S+)(?: (.*))?$/gm)) {
+    const before = found.get(event);
+    found.set(event, before === undefined ? what : `${before}; ${what}`);
+  }
+  return found;
 }
+
+/** An event's name, `group/event`, and what may be defined under it, `PLACE FETCH`: one of these. */
+export type DefinedAs = readonly [event: string, what: readonly string[]];
 
 function append(tracefs: string, line: string): void {
   const fd = openSync(join(tracefs, FILE), constants.O_WRONLY | constants.O_APPEND);

@@ -12,6 +12,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
 import {
   EXEC_COPY_WAIT_NS,
+  EXEC_LANE_CPU_BURST_MS,
+  EXEC_LANE_CPU_SHARE,
   EXEC_LONG_BYTES,
   EXEC_LONG_FOR_MS,
   EXEC_LONG_READ_MS,
@@ -26,6 +28,7 @@ import type { ExecWay } from '../exec/exec-ways.js';
 import { earlier, ForeignCopies, runOut } from '../exec/foreign-copies.js';
 import { programsRunning } from '../exec/programs-running.js';
 import { Repeats } from '../exec/repeats.js';
+import { ShortWork } from '../exec/short-work.js';
 import { parseFormat } from '../pages/format.js';
 import type { Disturbance, ExecRecord, SourcePage, SourceSink } from '../source.js';
 import { removeInstance } from '../tracefs/instance.js';
@@ -43,6 +46,8 @@ const ROUND_MS = 1_000;
 const PROOF_LOOK_MS = 5;
 /** Processes whose programs may need a probe, in one drain. */
 const LEARNED_MAX = 4;
+/** More than it takes to find what a program needs: a program and its linker are read. */
+const LEARN_MS_MAX = 2;
 
 interface Exec extends SeenExec {
   /** What /proc said of it while it waited for its copy, and until when that was read, by the trace clock. */
@@ -71,6 +76,8 @@ export class ExecProbe {
   readonly #points: ExecPoints;
   readonly #matcher = new ExecMatcher<Exec, ExecStack>();
   readonly #looks = new ExecLooks();
+  /** Finds what programs need that have not run yet: on a crowded machine most have not. */
+  readonly #learning = new ShortWork(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS, LEARN_MS_MAX);
   readonly #entries: ExecEntries;
   /** Names of programs that ended without a copy, and before anything could be learned of them. */
   readonly #ended = new Set<string>();
@@ -390,7 +397,8 @@ export class ExecProbe {
     const { pid, timeNs } = exec;
     if (this.#points.by !== 'uprobe' || this.#options.nowNs() - timeNs > EXEC_COPY_WAIT_NS) return false;
     if (!existsSync(`/proc/${pid}`)) return false;
-    exec.isDue ??= this.#learn(pid);
+    // Where that would take too long the program is looked up instead.
+    exec.isDue ??= this.#learning.run(() => this.#learn(pid))?.result;
     return exec.isDue?.(timeNs) === true;
   }
 

@@ -6,7 +6,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CATALOGUE, tracedEvents } from '../../../subscriptions/pushdown/catalogue.js';
+import { CATALOGUE, pathPointsOf, tracedEvents } from '../../../subscriptions/pushdown/catalogue.js';
 import type { ProbeMiss } from '../source.js';
 import { probeGroup } from './definitions.js';
 import { USER_POINT } from './user-point.js';
@@ -85,10 +85,11 @@ const OF_PROCESSES: ReadonlySet<string> = new Set([USER_POINT]);
  * probe could not fetch from a program's memory.
  */
 const TYPES: ReadonlyMap<string, string> = new Map(
-  [...CATALOGUE.values()].flatMap(({ type, pathPoint, probes }) => {
-    const alone = pathPoint !== undefined && pathPoint.instead.length > 0;
+  [...CATALOGUE.values()].flatMap((entry) => {
+    const { type, probes } = entry;
+    const alone = pathPointsOf(entry).filter(({ instead }) => instead.length > 0);
     // Of two probes in one place, which are missed together, the call's is the event.
-    const own = alone ? pathPoint.beside.filter((event) => !event.includes('/')) : [];
+    const own = alone.flatMap(({ beside }) => beside.filter((event) => !event.includes('/')));
     return [...probes, ...own].map((event) => [event, type] as const);
   }),
 );

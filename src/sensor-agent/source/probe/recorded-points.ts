@@ -4,7 +4,7 @@
  * definitions goes on with them.
  */
 import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
-import { allDefinitions, define, recordedGroup, undefineAll } from './definitions.js';
+import { allDefinitions, type DefinedAs, define, recordedGroup, undefineAll } from './definitions.js';
 
 interface RecordedPoint {
   /** The kernel's function, and the event's name. */
@@ -28,15 +28,30 @@ export function definePoints(tracefs: string, recorderId: string): string[] {
   const there = allDefinitions(tracefs);
   if (there === undefined || OWN_ARCHITECTURE === undefined) return [];
   const [register] = OWN_ARCHITECTURE.registers;
-  return POINTS.flatMap(({ name, first: [field, type] }) => {
-    const event = `${recordedGroup(recorderId)}/${name}`;
+  return POINTS.flatMap((point) => {
+    const event = eventOf(recorderId, point);
     try {
-      if (!there.includes(event)) define(tracefs, event, name, `${field}=${register}:${type}`);
+      if (!there.includes(event)) define(tracefs, event, point.name, fetchOf(point, register));
       return [event];
     } catch {
       return [];
     }
   });
+}
+
+/** As what they are defined, where they are. */
+export function recordedDefinedAs(recorderId: string): DefinedAs[] {
+  const [register] = OWN_ARCHITECTURE?.registers ?? [];
+  if (register === undefined) return [];
+  return POINTS.map((point) => [eventOf(recorderId, point), [`${point.name} ${fetchOf(point, register)}`]]);
+}
+
+function eventOf(recorderId: string, { name }: RecordedPoint): string {
+  return `${recordedGroup(recorderId)}/${name}`;
+}
+
+function fetchOf({ first: [field, type] }: RecordedPoint, register: string): string {
+  return `${field}=${register}:${type}`;
 }
 
 /** Their events must be off in every instance. */

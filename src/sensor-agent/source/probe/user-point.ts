@@ -12,7 +12,7 @@ import { OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { USER_FIELD } from '../../../subscriptions/pushdown/catalogue.js';
 import { put } from '../tracefs/put.js';
 import { kernelTypes } from './btf.js';
-import { allDefinitions, define, recordedGroup, trialGroup } from './definitions.js';
+import { allDefinitions, type DefinedAs, define, recordedGroup, trialGroup } from './definitions.js';
 import { withProof } from './proof.js';
 
 /** The function, and the event's name. */
@@ -31,13 +31,11 @@ export interface UserPoint {
 /** Defines it. One that an agent of this recorder left is believed, as it has proved it. Takes some tens of milliseconds. */
 export async function defineUserPoint(tracefs: string, recorderId: string): Promise<UserPoint> {
   if (!existsSync(join(tracefs, 'kprobe_events'))) return { event: undefined, problem: 'this kernel has no kprobes' };
-  const event = `${recordedGroup(recorderId)}/${USER_POINT}`;
+  const event = eventOf(recorderId);
   if (allDefinitions(tracefs)?.includes(event)) return { event, problem: undefined };
-  const [register] = OWN_ARCHITECTURE?.registers ?? [];
-  const offset = kernelTypes()?.offset('cred', 'euid');
-  if (register === undefined || offset === undefined)
+  const fetch = fetchOf();
+  if (fetch === undefined)
     return { event: undefined, problem: 'the kernel does not say where credentials have the user' };
-  const fetch = `user=+${offset}(${register}):u32`;
   const trial = `${trialGroup(recorderId)}/${USER_POINT}`;
   try {
     const told = await withProof(tracefs, recorderId, (instance) => {
@@ -50,6 +48,23 @@ export async function defineUserPoint(tracefs: string, recorderId: string): Prom
   } catch (cause) {
     return { event: undefined, problem: (cause as Error).message };
   }
+}
+
+/** As what it is defined, where it is. */
+export function userDefinedAs(recorderId: string): DefinedAs[] {
+  const fetch = fetchOf();
+  return fetch === undefined ? [] : [[eventOf(recorderId), [`${USER_POINT} ${fetch}`]]];
+}
+
+function eventOf(recorderId: string): string {
+  return `${recordedGroup(recorderId)}/${USER_POINT}`;
+}
+
+/** Undefined where the kernel does not say where credentials have the user. */
+function fetchOf(): string | undefined {
+  const [register] = OWN_ARCHITECTURE?.registers ?? [];
+  const offset = kernelTypes()?.offset('cred', 'euid');
+  return register === undefined || offset === undefined ? undefined : `user=+${offset}(${register}):u32`;
 }
 
 /** By the field that it is of: what is not known of users for want of the probe. */

@@ -31,6 +31,12 @@ export class TraceClock {
     return process.hrtime.bigint() + this.#suspendedNs;
   }
 
+  /** The same, with time spent suspended since the last call of renew() taken into account. */
+  renewedNs(): bigint {
+    this.renew();
+    return this.nowNs();
+  }
+
   /** Takes time spent suspended since the last call into account. */
   renew(): void {
     const before = process.hrtime.bigint();

@@ -10,7 +10,12 @@
  * lane's losses come from its statistics, so that their sum stays exact.
  *
  * A page whose time runs backwards, or lies ahead of the clock, was written by
- * another clock, which somebody has set: what is in it cannot be placed.
+ * another clock, which somebody has set: what is in it cannot be placed. A drain
+ * may be held up for seconds (others have the CPU, the process was stopped), so
+ * that what it reads then is ahead of the time at which it began, and after a
+ * suspend the clock itself is behind: both are looked at again before a page is
+ * left out. What is left out, or breaks the grammar of pages, is stated as a
+ * loss of unknown size.
  */
 import { closeSync } from 'node:fs';
 import { DRAIN_BYTES_MAX, DRAIN_MS_MAX, PAGE_AHEAD_NS_MAX, PAGE_HEADER_BYTES } from '../../../limits.js';
@@ -29,6 +34,8 @@ export interface DrainedBuffers {
   readonly bufferBytes: number;
   /** Trace clock. */
   readonly nowNs: () => bigint;
+  /** The same, with time that was spent suspended taken into account; by default nowNs. */
+  readonly renewedNs?: () => bigint;
   /** Events that a lane's buffer has overwritten so far; undefined when some of them were told by another reader. */
   readonly overrun: (lane: number) => number | undefined;
 }
@@ -129,7 +136,7 @@ export class PageDrain {
   /** Up to TURN_PAGES pages of one lane; returns their bytes. */
   #turn(lane: Lane, sink: PageSink, beganNs: bigint): number {
     let bytes = 0;
-    let read = false;
+    let reachedNs = 0n;
     for (let turn = 0; turn < TURN_PAGES && !lane.ended; turn++) {
       const length = readPage(lane.fd, this.#buffer);
       if (length === 0) {
@@ -139,19 +146,24 @@ export class PageDrain {
       }
       const page = this.#trimmed(lane, length);
       if (page === undefined) continue;
-      if (!this.#placed(lane, page.bytes, beganNs)) continue;
+      if (page === 'malformed' || !this.#placed(lane, page.bytes, beganNs)) {
+        sink.page(lostPage(lane, beganNs, page === 'malformed' ? 0 : page.lost));
+        continue;
+      }
       if (lane.pages === 0) this.#review();
-      read = true;
-      sink.page(page);
+      reachedNs = this.#entries.lastTimeNs;
+      sink.page(this.#entries.malformed ? { ...page, lostUnknown: true } : page);
       bytes += page.bytes.length;
       lane.ended = lane.pages > 0 && page.bytes.length < this.#buffers.pageBytes / 2;
       lane.pages++;
     }
-    if (read) this.#reached(lane);
+    // A lane that did not end on an empty read is known up to its last event.
+    if (reachedNs > lane.horizonNs) lane.horizonNs = reachedNs;
     return bytes;
   }
 
-  #trimmed(lane: Lane, length: number): SourcePage | undefined {
+  /** Undefined for a page without anything. */
+  #trimmed(lane: Lane, length: number): SourcePage | 'malformed' | undefined {
     const page = this.#buffer.subarray(0, length);
     if (length < PAGE_HEADER_BYTES) return this.#malformed();
     const header = readPageHeader(page);
@@ -175,23 +187,31 @@ export class PageDrain {
     return { lost: untold, lostUnknown: false };
   }
 
-  #malformed(): undefined {
+  #malformed(): 'malformed' {
     this.malformedPages++;
-    return undefined;
+    return 'malformed';
   }
 
   /** Checks a page's times; false when another clock wrote it. */
   #placed(lane: Lane, page: Buffer, beganNs: bigint): boolean {
     scanPage(page, NOTHING, startCursor(), this.#entries);
-    const { entries, baseTimeNs, lastTimeNs } = this.#entries;
+    const { entries, baseTimeNs, lastTimeNs, malformed } = this.#entries;
     this.entriesRead += entries;
     const reachedNs = entries > 0 ? lastTimeNs : baseTimeNs;
-    if (baseTimeNs < lane.baseNs || reachedNs > beganNs + PAGE_AHEAD_NS_MAX) {
+    if (baseTimeNs < lane.baseNs || (reachedNs > beganNs + PAGE_AHEAD_NS_MAX && this.#isAhead(reachedNs))) {
       this.misplacedPages++;
       return false;
     }
+    if (malformed) this.malformedPages++;
     lane.baseNs = baseTimeNs;
     return true;
+  }
+
+  /** Of a page that was just read. */
+  #isAhead(reachedNs: bigint): boolean {
+    const { nowNs, renewedNs } = this.#buffers;
+    if (reachedNs <= nowNs() + PAGE_AHEAD_NS_MAX) return false;
+    return renewedNs === undefined || reachedNs > renewedNs() + PAGE_AHEAD_NS_MAX;
   }
 
   /** Notes late entries: entries are in order, so the first one of a drain shows whether any was late. */
@@ -201,16 +221,16 @@ export class PageDrain {
       this.#slack.exceeded(this.#horizonNs - firstTimeNs, this.#buffers.nowNs());
   }
 
-  /** A lane that did not end on an empty read is known up to its last event. */
-  #reached(lane: Lane): void {
-    if (this.#entries.malformed) this.malformedPages++;
-    const reached = this.#entries.lastTimeNs;
-    if (reached > lane.horizonNs) lane.horizonNs = reached;
-  }
-
   #horizon(): bigint {
     let lowest = this.#lanes[0]?.horizonNs ?? 0n;
     for (const lane of this.#lanes) if (lane.horizonNs < lowest) lowest = lane.horizonNs;
     return lowest;
   }
+}
+
+/** States that an unknown number of a lane's entries were lost, beside those that the kernel counts: a page without any. */
+function lostPage({ lane, baseNs }: Lane, beganNs: bigint, lost: number): SourcePage {
+  const bytes = Buffer.alloc(PAGE_HEADER_BYTES);
+  bytes.writeBigUInt64LE(beganNs > baseNs ? beganNs : baseNs);
+  return { lane, bytes, lost, lostUnknown: true };
 }

@@ -26,7 +26,7 @@ import { QueryProbe } from '../datagrams/query-probe.js';
 import { ExecArguments } from '../exec/exec-arguments.js';
 import { FormatTable, parseFormat } from '../pages/format.js';
 import { blindSpotsOf, definePathPoints, refusedText } from '../paths/define-paths.js';
-import { queriesName } from '../probe/definitions.js';
+import { queriesName, undefine } from '../probe/definitions.js';
 import { ExecProbe } from '../probe/exec-probe.js';
 import { ProbeMisses } from '../probe/probe-misses.js';
 import { abandonProof } from '../probe/proof.js';
@@ -47,6 +47,7 @@ import { PageDrain } from './drain.js';
 import { removeInstance, TraceInstance } from './instance.js';
 import { InstanceWatch } from './instance-watch.js';
 import { openTracefs } from './mount.js';
+import { outdatedPoints } from './outdated.js';
 import { LITE_EVENTS, profileEvents } from './profile-events.js';
 
 export interface TracefsOptions {
@@ -91,6 +92,7 @@ export class TracefsSource implements Source {
   degraded: string | undefined;
   onDemand: OnDemandEvents | undefined;
   blindSpots: ReadonlyMap<string, string> | undefined;
+  outdated: readonly string[] = [];
   #refusedPaths = '';
   #missesLookedMs = Number.NEGATIVE_INFINITY;
   #running: Running | undefined;
@@ -116,6 +118,10 @@ export class TracefsSource implements Source {
     const name = `backplane-${recorderId}`;
     // Before any is defined.
     abandonProof(tracefs.path, recorderId);
+    this.outdated = outdatedPoints(tracefs.path, recorderId);
+    // Nothing that is unread is erased with them where there is no instance.
+    if (!existsSync(join(tracefs.path, 'instances', name)))
+      this.outdated = this.outdated.filter((event) => !undefine(tracefs.path, event));
     const datagrams = this.#asks(UDP_EVENTS) ? await defineDatagramPoints(tracefs.path, recorderId) : NO_POINTS;
     const buffers = affordable(bufferBytesPerCpu, datagrams.copies.length > 0 ? QUERY_BUFFER_BYTES_PER_CPU : 0);
     const instance = await this.#makeInstance(tracefs.path, name, buffers.pages, datagrams.events);
@@ -136,6 +142,8 @@ export class TracefsSource implements Source {
     if (datagrams.problem !== undefined)
       sink.note('profile_partial', `datagrams are told by routes, and no names asked of DNS: ${datagrams.problem}`);
     if (instance.adopted) sink.note('instance_adopted', `took over what ${name} recorded since its agent died`);
+    else if (this.outdated.length > 0)
+      this.#degrade([`probes of an earlier version are in use elsewhere and stay: ${this.outdated.join(', ')}`]);
     this.#degrade(instance.missing.map((event) => `${event} is not recorded: this kernel does not have it`));
   }
 
@@ -204,11 +212,17 @@ export class TracefsSource implements Source {
     const execsFilled = running.execs?.drain() ?? 0;
     const malformed = running.drain.malformedPages - running.malformedPages;
     if (malformed > 0)
-      running.sink.note('page_malformed', `${malformed} pages from the kernel are not ring-buffer pages`);
+      running.sink.note(
+        'page_malformed',
+        `${malformed} pages from the kernel are not ring-buffer pages: stated as a loss`,
+      );
     running.malformedPages += malformed;
     const misplaced = running.drain.misplacedPages - running.misplacedPages;
     if (misplaced > 0)
-      running.sink.note('page_misplaced', `${misplaced} pages were written by another clock: left out`);
+      running.sink.note(
+        'page_misplaced',
+        `${misplaced} pages were written by another clock: left out, and stated as a loss`,
+      );
     running.misplacedPages += misplaced;
     return { ...result, filled: Math.max(result.filled, execsFilled, queriesFilled) };
   }
@@ -238,6 +252,12 @@ export class TracefsSource implements Source {
     if (instance.adopted) return undefined;
     const { overrun, dropped } = instance.stats();
     return overrun + dropped;
+  }
+
+  async retire(): Promise<void> {
+    this.#live().instance.record(false);
+    while (!this.drain().empty);
+    await this.stop();
   }
 
   async stop(): Promise<void> {
@@ -281,7 +301,8 @@ export class TracefsSource implements Source {
     this.pageBytesMax = instance.subBufferBytes;
     const descriptors = new Map(lanes.map((lane) => [lane, instance.openPages(lane)]));
     const overrun = (lane: number) => (instance.adopted ? undefined : instance.laneStats(lane).overrun);
-    const drain = new PageDrain(descriptors, { ...instance.buffers, nowNs: () => clock.nowNs(), overrun });
+    const clocks = { nowNs: () => clock.nowNs(), renewedNs: () => clock.renewedNs() };
+    const drain = new PageDrain(descriptors, { ...instance.buffers, ...clocks, overrun });
     const watch = new InstanceWatch({
       instance,
       title: 'the trace instance',

@@ -117,7 +117,7 @@ test('after an event from behind its horizon, the horizon keeps a greater distan
   drain.close();
 });
 
-test('a page written with another clock is left out, and does not move the horizon', () => {
+test('a page written with another clock is left out, which is stated as a loss, and does not move the horizon', () => {
   const path = join(dir, String(serial++));
   const times = [1_000n, 1_500n, 2n ** 62n, 1_400n, 1_600n];
   writeFileSync(path, Buffer.concat(times.map((timeNs) => page(undefined, timeNs))));
@@ -127,20 +127,100 @@ test('a page written with another clock is left out, and does not move the horiz
     nowNs: () => 2_000_000_000n,
     overrun: () => undefined,
   });
-  const told: bigint[] = [];
+  const told: (bigint | 'lost')[] = [];
   let horizonNs = 0n;
   const sink = {
-    page: ({ bytes }: SourcePage) => void told.push(bytes.readBigUInt64LE(0)),
+    page: ({ bytes, lostUnknown }: SourcePage) => void told.push(lostUnknown ? 'lost' : bytes.readBigUInt64LE(0)),
     horizon: (ns: bigint) => {
       horizonNs = ns;
     },
-    exec: () => {},
-    note: () => {},
   };
   while (!drain.run(sink).empty);
-  assert.deepEqual(told, [1_000n, 1_500n, 1_600n]);
+  assert.deepEqual(told, [1_000n, 1_500n, 'lost', 'lost', 1_600n]);
   assert.equal(drain.misplacedPages, 2);
   assert.equal(drain.entriesRead, 5, 'the kernel counts them as read');
   assert.ok(horizonNs < 2_000_000_000n);
   drain.close();
+});
+
+/** Drains the pages by a clock. */
+function drainedBy(
+  pages: readonly Buffer[],
+  clock: { readonly nowNs: () => bigint; readonly renewedNs?: () => bigint },
+) {
+  const path = join(dir, String(serial++));
+  writeFileSync(path, Buffer.concat(pages));
+  const drain = new PageDrain(new Map([[0, openSync(path, 'r')]]), {
+    ...{ pageBytes: PAGE_BYTES, bufferBytes: BUFFER_BYTES, overrun: () => undefined },
+    ...clock,
+  });
+  const told: SourcePage[] = [];
+  let horizonNs = 0n;
+  const horizon = (ns: bigint) => {
+    horizonNs = ns;
+  };
+  while (!drain.run({ page: (one) => void told.push({ ...one, bytes: Buffer.from(one.bytes) }), horizon }).empty);
+  drain.close();
+  return { told, horizonNs, drain };
+}
+
+const SECOND_NS = 1_000_000_000n;
+
+test('what is recorded while a drain is held up for long is read by it all the same', () => {
+  // Others have the CPU for a minute, or the agent is stopped, between the drain's begin and its second page.
+  const times = [1_000n, 61n * SECOND_NS];
+  let nowNs = SECOND_NS;
+  const pages = times.map((timeNs) => page(undefined, timeNs));
+  const { told, drain } = drainedBy(pages, {
+    nowNs: () => {
+      const before = nowNs;
+      nowNs = 62n * SECOND_NS;
+      return before;
+    },
+  });
+  assert.deepEqual(
+    told.map(({ bytes, lostUnknown }) => [bytes.readBigUInt64LE(0), lostUnknown]),
+    times.map((timeNs) => [timeNs, false]),
+  );
+  assert.equal(drain.misplacedPages, 0);
+});
+
+test('what is recorded behind a suspend is read, although the clock was not told of it', () => {
+  let suspendedNs = 0n;
+  const clock = {
+    nowNs: () => SECOND_NS + suspendedNs,
+    renewedNs: () => {
+      suspendedNs = 3_600n * SECOND_NS;
+      return SECOND_NS + suspendedNs;
+    },
+  };
+  const { told, drain } = drainedBy([page(undefined, 3_600n * SECOND_NS)], clock);
+  assert.deepEqual(
+    told.map(({ lostUnknown }) => lostUnknown),
+    [false],
+  );
+  assert.equal(drain.misplacedPages, 0);
+});
+
+test('a page that breaks the grammar of pages, and one that is no page, are stated as losses', () => {
+  const broken = page();
+  // Its entry says that it is longer than the page.
+  broken.writeUInt32LE(2 * PAGE_BYTES, 20);
+  const none = page();
+  none.writeUInt32LE(PAGE_BYTES, 8);
+  const { told, drain } = drainedBy([page(), broken, none, page()], { nowNs: () => SECOND_NS });
+  assert.deepEqual(
+    told.map(({ lostUnknown }) => lostUnknown),
+    [false, true, true, false],
+  );
+  assert.equal(drain.malformedPages, 2);
+});
+
+test('a page of another clock at the end of what is read at once moves no horizon', () => {
+  // So many pages of a lane are read before it is looked how far it is.
+  const times = [...Array.from({ length: 15 }, (_, at) => BigInt(at)), 2n ** 62n, 20n];
+  const pages = times.map((timeNs) => page(undefined, timeNs));
+  const { told, horizonNs } = drainedBy(pages, { nowNs: () => SECOND_NS });
+  assert.equal(told.filter(({ lostUnknown }) => lostUnknown).length, 1);
+  assert.ok(horizonNs <= SECOND_NS, String(horizonNs));
 });
