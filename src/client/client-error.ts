@@ -48,12 +48,10 @@ export function clientError(thrown: unknown): BackplaneError {
   return new BackplaneError(error, error === 'unavailable' ? reason(details) : details, { refused });
 }
 
-export function noBrokerError(brokers: readonly string[], cause: BackplaneError | undefined): BackplaneError {
+/** @param advice what to do about it */
+export function noBrokerError(brokers: readonly string[], cause: BackplaneError, advice?: string): BackplaneError {
   const asked = brokers.length === 1 ? `no broker answers at ${brokers[0]}` : `none of ${brokers.join(', ')} answers`;
-  return new BackplaneError(
-    'unavailable',
-    `${asked}: start one with "backplane up", or name another with --broker or BACKPLANE_BROKERS (${cause?.message ?? 'no answer'})`,
-  );
+  return new BackplaneError('unavailable', `${asked}${advice === undefined ? '' : `: ${advice}`} (${cause.message})`);
 }
 
 /** Extracts the system error from a grpc-js message, or removes the empty "Resolution note:" at its end. */

@@ -1,13 +1,17 @@
 /**
- * A batch of events as a client gets it: checked, and each event decoded only when somebody looks at its fields.
+ * A batch of events as a client gets it: checked, and decoded only when somebody looks at it, one by one for the command
+ * line, all at once for the client library.
  *
  *   SubscribeResponse := events EventBatch 2
  *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6
  */
 import { eventFault } from './event/event-check.js';
 import { wallNsOf } from './event/event-time.js';
+import { decodeEvent } from './gen/typed/decode.js';
 import { type EventBatchMessage, type EventMessage, eventCodec } from './messages.js';
 import { LENGTH, ProtoReader } from './protobuf.js';
+import { EventReader } from './typed/event-bytes.js';
+import type { BackplaneEvent } from './typed/messages.js';
 
 export class ReceivedEvent {
   #message: EventMessage | undefined;
@@ -32,12 +36,41 @@ export class ReceivedBatch implements EventBatchMessage {
   history = false;
   cursor = '';
   refill = false;
-  readonly received: ReceivedEvent[] = [];
+  /** Number of its events. */
+  count = 0;
+  /** Valid. */
+  readonly #encoded: Buffer;
+  #received: ReceivedEvent[] | undefined;
+
+  constructor(encoded: Buffer) {
+    this.#encoded = encoded;
+  }
+
+  /** Each is decoded when somebody looks at it. */
+  get received(): readonly ReceivedEvent[] {
+    this.#received ??= eventsIn(this.#encoded);
+    return this.#received;
+  }
 
   get events(): EventMessage[] {
     return this.received.map(({ message }) => message);
   }
+
+  /** All of them in the client library's form, made anew each time. */
+  typed(): BackplaneEvent[] {
+    const reader = new EventReader(this.#encoded);
+    const events: BackplaneEvent[] = [];
+    while (reader.at < this.#encoded.length) {
+      const tag = reader.tag();
+      if (tag === EVENTS_TAG) events.push(decodeEvent(reader, reader.end()));
+      else reader.skip(tag);
+    }
+    return events;
+  }
 }
+
+/** `events Event 5`, length-delimited. */
+const EVENTS_TAG = 0x2a;
 
 /**
  * The batch of an encoded SubscribeResponse; undefined for any other response. Throws invalid_argument where it has
@@ -47,21 +80,34 @@ export function receivedBatch(bytes: Buffer): ReceivedBatch | undefined {
   const encoded = encodedBatch(bytes);
   if (encoded === undefined) return undefined;
   const reader = new ProtoReader(encoded, 'batch');
-  const batch = new ReceivedBatch();
+  const batch = new ReceivedBatch(encoded);
   while (reader.nextTag()) {
     if (reader.field === 1) batch.node = reader.chunk().toString('utf8');
     else if (reader.field === 2) batch.topic = reader.chunk().toString('utf8');
     else if (reader.field === 3) batch.history = reader.bool();
     else if (reader.field === 4) batch.cursor = reader.chunk().toString('utf8');
     else if (reader.field === 5) {
-      const event = reader.chunk();
-      const fault = eventFault(event, 0, event.length);
+      reader.expect(LENGTH);
+      const end = reader.varint() + reader.offset;
+      const fault =
+        end > encoded.length ? 'an event must end within the batch' : eventFault(encoded, reader.offset, end);
       if (fault !== undefined) throw reader.fail(fault);
-      batch.received.push(new ReceivedEvent(event));
+      reader.offset = end;
+      batch.count += 1;
     } else if (reader.field === 6) batch.refill = reader.bool();
     else reader.skip();
   }
   return batch;
+}
+
+function eventsIn(encoded: Buffer): ReceivedEvent[] {
+  const reader = new ProtoReader(encoded, 'batch');
+  const events: ReceivedEvent[] = [];
+  while (reader.nextTag()) {
+    if (reader.field === 5) events.push(new ReceivedEvent(reader.chunk()));
+    else reader.skip();
+  }
+  return events;
 }
 
 /** Undefined for any other response. What stands beside a batch is of a newer broker. */

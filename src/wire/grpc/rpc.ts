@@ -16,6 +16,7 @@ import {
   type ClientWritableStream,
   credentials as channelCredentials,
   InterceptingCall,
+  type Interceptor,
   type Metadata,
   type MethodDefinition,
   makeGenericClientConstructor,
@@ -228,11 +229,20 @@ function batchNames(bytes: Buffer, cause: unknown): { node: string; topic: strin
   return names;
 }
 
+/** What users of the client library may set of a connection. */
+export interface ConnectionOptions {
+  /** Plaintext unless given. */
+  readonly credentials?: ChannelCredentials | undefined;
+  /** Take precedence over this client's own. */
+  readonly channelOptions?: ChannelOptions | undefined;
+  readonly interceptors?: readonly Interceptor[] | undefined;
+}
+
 /** `address` is host:port; `token` is the broker's, if it requires one. Answers are objects (see schema.ts). */
 export function createBackplaneClient(
   address: string,
   token?: string,
-  credentials: ChannelCredentials = channelCredentials.createInsecure(),
+  { credentials = channelCredentials.createInsecure(), channelOptions, interceptors = [] }: ConnectionOptions = {},
 ): BackplaneClient {
   const definition = serviceDefinition('Backplane');
   const lenient: ServiceDefinition = {
@@ -242,6 +252,7 @@ export function createBackplaneClient(
   const Constructor = makeGenericClientConstructor(lenient, 'Backplane');
   return new Constructor(address, credentials, {
     ...createChannelOptions(),
-    ...bearer(token),
+    ...channelOptions,
+    interceptors: [...interceptors, ...(bearer(token).interceptors ?? [])],
   }) as unknown as BackplaneClient;
 }

@@ -1,0 +1,91 @@
+/** What a program can do with a bus, whatever carries it. Runs in browsers. */
+/// <reference lib="esnext.disposable" preserve="true" />
+import {
+  type ExplainResponse,
+  explainResponseOf,
+  type GetStatusResponse,
+  getStatusResponseOf,
+  type ListNodesResponse,
+  type ListSubscriptionsResponse,
+  type ListTopicsResponse,
+  listNodesResponseOf,
+  listSubscriptionsResponseOf,
+  listTopicsResponseOf,
+  type SubscribeRequest,
+} from '../../wire/typed/messages.js';
+import { type Feed, ResumingFeed } from './feed.js';
+import { type BatchItem, requestOf, type Subscription } from './items.js';
+
+/** What can be asked besides streams, by the operations of the HTTP API. */
+export type Question = 'explain' | 'listNodes' | 'listTopics' | 'listSubscriptions' | 'getStatus';
+
+/** How brokers are reached. */
+export interface Carrier {
+  /** Batches and what is told beside them; resumes by itself. */
+  stream(request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<BatchItem, void, undefined>;
+  /** The answer as protojson. Throws BackplaneError. */
+  ask(question: Question, body?: object): Promise<unknown>;
+  close(): void;
+}
+
+/** A connection to the brokers of one bus. Its methods throw BackplaneError. */
+export interface Bus extends AsyncDisposable {
+  /** Events that match, from the past, live, or both. Nothing is asked before the feed is read. */
+  subscribe(subscription?: Subscription): Feed;
+  /** What a subscription would do, and where each part of its filter runs, without starting it. */
+  explain(subscription: Subscription): Promise<ExplainResponse>;
+  nodes(): Promise<ListNodesResponse['nodes']>;
+  topics(): Promise<ListTopicsResponse['topics']>;
+  subscriptions(): Promise<ListSubscriptionsResponse['subscriptions']>;
+  status(): Promise<GetStatusResponse>;
+  /** Ends all feeds and connections; what `await using` calls. */
+  close(): Promise<void>;
+}
+
+export class CarriedBus implements Bus {
+  readonly #carrier: Carrier;
+  readonly #closing = new AbortController();
+
+  constructor(carrier: Carrier) {
+    this.#carrier = carrier;
+  }
+
+  subscribe(subscription: Subscription = {}): Feed {
+    const request = requestOf(subscription);
+    const open = (signal: AbortSignal) => this.#carrier.stream(request, signal);
+    return new ResumingFeed(open, request.cursor ?? '', this.#endedBy(subscription.signal));
+  }
+
+  async explain(subscription: Subscription): Promise<ExplainResponse> {
+    return explainResponseOf(await this.#carrier.ask('explain', { subscription: requestOf(subscription) }));
+  }
+
+  async nodes(): Promise<ListNodesResponse['nodes']> {
+    return listNodesResponseOf(await this.#carrier.ask('listNodes')).nodes;
+  }
+
+  async topics(): Promise<ListTopicsResponse['topics']> {
+    return listTopicsResponseOf(await this.#carrier.ask('listTopics')).topics;
+  }
+
+  async subscriptions(): Promise<ListSubscriptionsResponse['subscriptions']> {
+    return listSubscriptionsResponseOf(await this.#carrier.ask('listSubscriptions')).subscriptions;
+  }
+
+  async status(): Promise<GetStatusResponse> {
+    return getStatusResponseOf(await this.#carrier.ask('getStatus'));
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#carrier.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #endedBy(signal: AbortSignal | undefined): AbortSignal {
+    return signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
+  }
+}

@@ -1,0 +1,123 @@
+/** The HTTP API by fetch. Runs in browsers. */
+import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { CLIENT_ANSWER_MS } from '../../limits/client.js';
+import { withWideTexts } from '../../wire/typed/json-values.js';
+import type { SubscribeRequest } from '../../wire/typed/messages.js';
+import { askInTurn, BrokerRing, resumingStream, type StreamSource } from '../resuming-stream.js';
+import type { Carrier, Question } from './bus.js';
+import type { ConnectOptions } from './http.js';
+import { type BatchItem, batchFacts } from './items.js';
+import { readItems } from './lines.js';
+import { type Problem, problemError } from './problem.js';
+
+const ROUTES: Readonly<Record<Question, string>> = {
+  explain: 'POST /v1/explain',
+  listNodes: 'GET /v1/nodes',
+  listTopics: 'GET /v1/topics',
+  listSubscriptions: 'GET /v1/subscriptions',
+  getStatus: 'GET /v1/status',
+};
+
+export class HttpCarrier implements Carrier {
+  readonly #ring: BrokerRing;
+  readonly #options: ConnectOptions;
+  readonly #closing = new AbortController();
+  readonly #source: StreamSource<SubscribeRequest, BatchItem> = {
+    open: (broker, request, signal) => this.#stream(broker, request, signal),
+    facts: batchFacts,
+    failure: (_broker, thrown) => asBackplaneError(thrown),
+    lost: () => {},
+    link: (broker, cause) => ({ kind: 'link', broker, cause }),
+    nobody: (brokers, { message }) => new BackplaneError('unavailable', `${brokers.join(', ')}: ${message}`),
+  };
+
+  constructor(options: ConnectOptions) {
+    this.#ring = new BrokerRing(options.brokers);
+    this.#options = options;
+  }
+
+  stream(request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<BatchItem, void, undefined> {
+    return resumingStream(this.#source, this.#ring, request, signal);
+  }
+
+  ask(question: Question, body?: object): Promise<unknown> {
+    const [method = '', path = ''] = ROUTES[question].split(' ');
+    return askInTurn(this.#source, this.#ring, async (broker) => {
+      const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(CLIENT_ANSWER_MS)]);
+      const response = await this.#request(broker, method, path, body, signal);
+      return response.json().catch(unavailable);
+    });
+  }
+
+  close(): void {
+    this.#closing.abort();
+  }
+
+  /** One stream at one broker, until it ends or fails. */
+  async *#stream(broker: string, request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<BatchItem> {
+    const ending = new AbortController();
+    const abort = () => ending.abort();
+    signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) ending.abort();
+    let silent = false;
+    const timer = setTimeout(() => {
+      silent = true;
+      ending.abort();
+    }, CLIENT_ANSWER_MS);
+    try {
+      const response = await this.#request(broker, 'POST', '/v1/events', request, ending.signal);
+      for await (const item of readItems(response)) {
+        clearTimeout(timer);
+        yield item;
+      }
+    } catch (thrown) {
+      if (silent) throw new BackplaneError('unavailable', `no answer within ${CLIENT_ANSWER_MS} ms`);
+      throw thrown;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+      // Ends the request where it has not ended itself.
+      ending.abort();
+    }
+  }
+
+  /** Resolves with the head of an answer that is no refusal. */
+  async #request(
+    broker: string,
+    method: string,
+    path: string,
+    body: object | undefined,
+    signal: AbortSignal,
+  ): Promise<Response> {
+    const { token, headers, requestOptions, fetch: ask = fetch } = this.#options;
+    const sent = typeof token === 'function' ? token() : token;
+    const init = {
+      // Browsers would keep answers.
+      cache: 'no-store',
+      ...requestOptions,
+      method,
+      signal,
+      headers: {
+        accept: 'application/x-ndjson, application/json',
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(sent === undefined ? {} : { authorization: `Bearer ${sent}` }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body, withWideTexts) }),
+    };
+    const response = await ask(`${originOf(broker)}${path}`, init).catch(unavailable);
+    if (response.ok) return response;
+    const problem = (await response.json().catch(() => ({}))) as Problem;
+    throw problemError({ status: response.status, ...problem });
+  }
+}
+
+function originOf(broker: string): string {
+  return broker === '' || broker.includes('://') ? broker.replace(/\/+$/, '') : `http://${broker}`;
+}
+
+/** What fetch throws says little, its cause says more. */
+function unavailable(thrown: unknown): never {
+  const { message = String(thrown), cause } = thrown as { message?: string; cause?: { message?: string } };
+  throw new BackplaneError('unavailable', cause?.message || message);
+}

@@ -1,0 +1,15 @@
+/** The client library's messages: generated types and the functions that make them of JSON. Runs in browsers. */
+export {
+  acceptedOf,
+  coverageOf,
+  eventOf,
+  explainResponseOf,
+  gapOf,
+  getStatusResponseOf,
+  listNodesResponseOf,
+  listSubscriptionsResponseOf,
+  listTopicsResponseOf,
+  nodeStatusOf,
+  watermarkOf,
+} from '../gen/typed/from-json.js';
+export type * from '../gen/typed/types.js';
