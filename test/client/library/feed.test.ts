@@ -133,7 +133,7 @@ test('what is refused is thrown with its code, and says which field', async (t) 
     return true;
   });
   // A name that nobody has: TypeScript says so, JavaScript does not.
-  await assert.rejects(all(bus.subscribe({ topic: ['process'] } as object)), /topic: is no field.*topics/);
+  await assert.rejects(all(bus.subscribe({ topic: ['process'] } as object)), /"topic": is no field.*topics/);
   await assert.rejects(connect({ brokers: [] }), { code: 'invalid_argument' });
   await assert.rejects(connect({ brokers: [NOBODY] }), (error) => {
     assert.ok(error instanceof BackplaneError && error.code === 'unavailable');

@@ -9,7 +9,8 @@ import { all } from '../../harness/all.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { until } from '../../harness/until.js';
 
-const NOBODY = 'http://127.0.0.1:1';
+/** Port 1 is one that fetch refuses. */
+const NOBODY = 'http://127.0.0.1:2';
 const EVENTS = 20;
 /** Events that come together. */
 const TOGETHER = 3;
@@ -83,7 +84,7 @@ async function busOf(t: TestContext, brokers: readonly string[], options: Partia
 }
 
 test('a stream of lines that is cut at any byte is resumed: every event once', async (t) => {
-  const server = await ScriptedHttp.start(t, [100, 0, 1500, 700, 333, 1999, undefined]);
+  const server = await ScriptedHttp.start(t, [100, 0, 1500, 700, 333, 500, undefined]);
   const bus = await busOf(t, [server.address]);
   const feed = bus.subscribe({ since: '5m', last: 20 });
   const items = await all(feed);
@@ -117,7 +118,7 @@ test('what nobody answers, or refuses, is thrown with its code', async (t) => {
     assert.ok(error instanceof BackplaneError);
     return [error.code, error.message, error.details.column];
   };
-  assert.deepEqual(await thrown({}), ['unavailable', `${NOBODY}: connect ECONNREFUSED 127.0.0.1:1`, undefined]);
+  assert.deepEqual(await thrown({}), ['unavailable', `${NOBODY}: connect ECONNREFUSED 127.0.0.1:2`, undefined]);
   const problem = JSON.stringify({ status: 400, code: 'filter_invalid', detail: 'filter: column 3: no', column: 3 });
   assert.deepEqual(await thrown({ fetch: refuse(400, problem) }), ['filter_invalid', 'filter: column 3: no', 3]);
   assert.deepEqual(await thrown({ fetch: refuse(401, '<html>') }), ['unauthenticated', 'HTTP status 401', undefined]);
