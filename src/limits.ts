@@ -11,6 +11,7 @@ import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
 export * from './limits/client.js';
+export * from './limits/groups.js';
 export * from './limits/guard.js';
 export * from './limits/history.js';
 export * from './limits/kernel.js';

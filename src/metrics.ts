@@ -12,9 +12,9 @@ export interface Reading {
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge';
-  /** The label's name, when there are values by label. */
-  readonly label?: string;
-  readonly read: () => number | Iterable<readonly [labelValue: string, value: number]>;
+  /** The label's name, or several, when there are values by label. */
+  readonly label?: string | readonly string[];
+  readonly read: () => number | Iterable<readonly [labelValues: string | readonly string[], value: number]>;
 }
 
 export function createMetrics(readings: readonly Reading[]): Registry {
@@ -86,12 +86,16 @@ function openDescriptors(): number {
 }
 
 function addReading(registry: Registry, { name, help, type, label, read }: Reading): void {
-  const labelNames = label === undefined ? [] : [label];
+  const labelNames = label === undefined ? [] : [label].flat();
   const configuration = { name: `backplane_${name}`, help, labelNames, registers: [registry] };
   if (type === 'gauge') {
     const gauge = new Gauge({
       ...configuration,
-      collect: () => each(read(), label, (labels, value) => gauge.set(labels, value)),
+      collect() {
+        // What is no longer there must not stay at its last value.
+        if (labelNames.length > 0) gauge.reset();
+        each(read(), labelNames, (labels, value) => gauge.set(labels, value));
+      },
     });
     return;
   }
@@ -99,16 +103,20 @@ function addReading(registry: Registry, { name, help, type, label, read }: Readi
     ...configuration,
     collect() {
       counter.reset();
-      each(read(), label, (labels, value) => counter.inc(labels, value));
+      each(read(), labelNames, (labels, value) => counter.inc(labels, value));
     },
   });
 }
 
 function each(
   value: ReturnType<Reading['read']>,
-  label: string | undefined,
+  labelNames: readonly string[],
   set: (labels: Record<string, string>, value: number) => void,
 ): void {
   if (typeof value === 'number') set({}, value);
-  else for (const [labelValue, each] of value) set({ [label ?? 'value']: labelValue }, each);
+  else for (const [labels, each] of value) set(labelled(labelNames, [labels].flat()), each);
+}
+
+function labelled(names: readonly string[], values: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.map((name, index) => [name, values[index] ?? '']));
 }

@@ -14,6 +14,11 @@ import {
   AUDIT_REFUSED_BYTES_MAX,
   DATA_WATCH_INTERVAL_MS,
   DRAIN_MS,
+  GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
+  GROUP_CURSORS_MS_DEFAULT,
+  GROUP_INTEREST_MS_DEFAULT,
+  GROUP_MEMBER_TIMEOUT_MS_DEFAULT,
+  GROUP_REVOKE_TIMEOUT_MS_DEFAULT,
   HISTORY_POOL_BYTES_MAX,
   LEASE_INTERVAL_MS,
 } from '../limits.js';
@@ -28,6 +33,7 @@ import { bindGrpc, bindHttp, parseListenAddress } from './access/listen.js';
 import { type BrokerToken, brokerToken } from './access/token-file.js';
 import { brokerMetrics } from './api/broker-metrics.js';
 import { GrpcApi } from './api/grpc.js';
+import { groupHandlers } from './api/grpc-groups.js';
 import { HttpApi } from './api/http.js';
 import { type BrokerFacts, Listings } from './api/listings.js';
 import { AuditTrail } from './cluster/audit-trail.js';
@@ -37,6 +43,11 @@ import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
 import { newTotals } from './delivery/outlet.js';
 import { Subscriptions } from './delivery/subscriptions.js';
+import type { GroupTimes } from './groups/group.js';
+import { checkGroupState } from './groups/group-record.js';
+import { GroupService } from './groups/group-service.js';
+import { GroupStore } from './groups/group-store.js';
+import { type GroupRetention, Groups } from './groups/groups.js';
 import { HeldFrames } from './ingest/held-frames.js';
 import { Ingest } from './ingest/ingest.js';
 import { UplinkService } from './ingest/uplink-service.js';
@@ -76,6 +87,8 @@ export interface BrokerOptions {
     /** File operations of the log; the real file system by default. */
     readonly files?: FileOps;
   };
+  /** How groups treat their members, and how long they outlive them; the defaults otherwise. */
+  readonly groups?: (GroupTimes & GroupRetention) | undefined;
   /** Bytes per second that all nodes together may send live; undefined if there is no ceiling. */
   readonly ceilingBytesPerSecond?: number | undefined;
   readonly version: string;
@@ -103,6 +116,13 @@ export interface Broker {
 }
 
 const INTEREST_SWEEP_MS = 1_000;
+const GROUP_DEFAULTS = {
+  memberMs: GROUP_MEMBER_TIMEOUT_MS_DEFAULT,
+  commitMs: GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
+  revokeMs: GROUP_REVOKE_TIMEOUT_MS_DEFAULT,
+  interestMs: GROUP_INTEREST_MS_DEFAULT,
+  cursorsMs: GROUP_CURSORS_MS_DEFAULT,
+};
 
 /** Throws a one-line BackplaneError, for example for an address in use or a directory that is locked or read-only. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -185,7 +205,7 @@ function assemble(
   options: BrokerOptions,
 ) {
   const { logger } = options;
-  const { interest, setBudgets } = openState(dir, logger);
+  const { interest, setBudgets, groupState } = openState(dir, logger);
   const book = new InterestBook(savedInterest(interest), (globs) => compileNodeGlobs(globs).matches, Date.now());
   const registry = new NodeRegistry(book, store, interest, (message) => logger.error(message));
   const route = new SessionRoute(registry);
@@ -195,7 +215,11 @@ function assemble(
   const totals = newTotals();
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
-  const subscriptions = new Subscriptions({ store, fanOut, registry, route, book, lingers, historyPool, totals });
+  const context = { store, fanOut, registry, route, book, lingers, historyPool, totals };
+  const subscriptions: Subscriptions = new Subscriptions(context, (...member) => groups.join(...member));
+  const groupStore = new GroupStore(groupState);
+  const times = options.groups ?? GROUP_DEFAULTS;
+  const groups = new Groups({ store: groupStore, context, subscriptions, times, retention: times, logger });
   const facts = factsBeforeListening(options);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
@@ -205,6 +229,7 @@ function assemble(
   const trail = auditTrail(dir, logger);
   const budgetService = new BudgetService(registry, budgets, trail);
   const forgetService = new ForgetService(registry, trail);
+  const groupService = new GroupService(groups, groupStore, context, trail);
   const gate = new Gate(token, logger);
   const state = { ready: false, waitsFor: options.waitsFor };
   const grpc = new Server(serverOptions());
@@ -214,10 +239,11 @@ function assemble(
     rawService('Backplane'),
     new GrpcApi(subscriptions, registry, listings, budgetService, forgetService).handlers(),
   );
+  grpc.addService(rawService('Groups'), groupHandlers(groupService));
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
-  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate);
+  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate, groups);
   const http = new HttpApi({
     version: options.version,
     subscriptions,
@@ -225,6 +251,7 @@ function assemble(
     listings,
     budgets: budgetService,
     forgetting: forgetService,
+    groups: groupService,
     metrics,
     gate,
     origins: options.httpOrigins ?? [],
@@ -236,6 +263,7 @@ function assemble(
     trail,
     budgets,
     subscriptions,
+    groups,
     held,
     watch,
     uplink,
@@ -253,7 +281,10 @@ function assemble(
  * complete, so resumed subscriptions are served from the recorders. Budgets, which nobody could send again, are in a
  * file of their own that is written seldom.
  */
-function openState(dir: string, logger: Logger): { interest: SharedState; setBudgets: SharedState } {
+function openState(
+  dir: string,
+  logger: Logger,
+): { interest: SharedState; setBudgets: SharedState; groupState: SharedState } {
   const common = { dir, check: checkNodeState, warn: (message: string) => logger.warn(message) };
   return {
     interest: new StateFile({
@@ -269,6 +300,15 @@ function openState(dir: string, logger: Logger): { interest: SharedState; setBud
       name: 'budgets',
       upgrade: budgetEntriesOfVersion1,
       consequence: 'Budgets that were set at run time are gone',
+    }),
+    groupState: new StateFile({
+      ...common,
+      check: checkGroupState,
+      name: 'groups',
+      upgrade: () => {
+        throw new Error('version 1 had no groups');
+      },
+      consequence: 'Groups and how far they had got are gone: members make them anew, from now on',
     }),
   };
 }
@@ -300,7 +340,7 @@ function running(
   lock: { release(): void },
   facts: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile' | 'tokenNoted'>,
 ): Broker {
-  const { book, registry, budgets, subscriptions, held, watch, uplink, grpc, http, showHealth, state } = parts;
+  const { book, registry, budgets, subscriptions, groups, held, watch, uplink, grpc, http, showHealth, state } = parts;
   const sweep = setInterval(() => {
     book.expire(Date.now());
     registry.expire(Date.now());
@@ -318,6 +358,7 @@ function running(
     clearInterval(leasing);
     parts.note?.forget();
     parts.gate.close();
+    groups.close();
     await parts.trail.close();
     held.close();
     registry.close();
@@ -335,6 +376,7 @@ function running(
   const drain = async (): Promise<void> => {
     retire();
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref());
+    groups.drain();
     await Promise.race([subscriptions.drain(), deadline]);
     uplink.drain();
     await registry.save();

@@ -191,6 +191,31 @@ export const SETTINGS = {
     limits.BUDGET_BURST_MS_DEFAULT,
     'how much of any budget may be sent at once, as so much time of its rate',
   ),
+  'group.member.timeout': span(
+    [500, 3_600_000],
+    limits.GROUP_MEMBER_TIMEOUT_MS_DEFAULT,
+    'how long a member of a group that does not answer, or a named one without connection, keeps its slices',
+  ),
+  'group.commit.timeout': span(
+    [1_000, DAY_MS],
+    limits.GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
+    'how long events that a member was given may stay uncommitted before another member gets them',
+  ),
+  'group.revoke.timeout': span(
+    [0, 60_000],
+    limits.GROUP_REVOKE_TIMEOUT_MS_DEFAULT,
+    'how long a member may still commit a slice that it gives up',
+  ),
+  'group.interest.ageMax': span(
+    [0, 7 * DAY_MS],
+    limits.GROUP_INTEREST_MS_DEFAULT,
+    'how long nodes are asked for the events of a group that has no members (groups that are made from now on)',
+  ),
+  'group.cursors.ageMax': span(
+    [1_000, 3650 * DAY_MS],
+    limits.GROUP_CURSORS_MS_DEFAULT,
+    'how long the cursors of a group that has no members are kept (groups that are made from now on)',
+  ),
   source: choice(['auto', 'tracefs', 'procfs', 'synthetic'], 'auto', 'where kernel events come from'),
   'synthetic.rate': setting(
     whole(1, limits.SYNTHETIC_EVENTS_PER_SECOND_MAX),
@@ -324,6 +349,11 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'budget.history.bytes': 'size',
   'budget.ceiling': 'size',
   'budget.burst': 'duration',
+  'group.member.timeout': 'duration',
+  'group.commit.timeout': 'duration',
+  'group.revoke.timeout': 'duration',
+  'group.interest.ageMax': 'duration',
+  'group.cursors.ageMax': 'duration',
   source: 'source',
   'synthetic.rate': 'count',
   'synthetic.lanes': 'count',

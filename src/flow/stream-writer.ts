@@ -14,6 +14,8 @@ export interface StreamWriterOptions<T> {
 export class StreamWriter<T> {
   /** Written, and not yet taken by the transport. */
   inFlightBytes = 0;
+  /** Incremented whenever the transport has taken something. */
+  taken = 0;
   /** Aborts when the stream has ended, for whatever reason. */
   readonly closed: AbortSignal;
   readonly #controller = new AbortController();
@@ -69,6 +71,7 @@ export class StreamWriter<T> {
     this.inFlightBytes += size;
     this.#stream.write(item, () => {
       this.inFlightBytes -= size;
+      this.taken++;
       if (this.inFlightBytes <= this.#options.bytesMax) this.#wake();
     });
   }

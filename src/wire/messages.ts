@@ -3,26 +3,35 @@
  * conversions of times and positions between the wire's objects (decimal strings) and ours (bigint nanoseconds).
  */
 import { BackplaneError } from '../errors.js';
+import type { CommitRequest__Output } from './gen/backplane/v1/CommitRequest.js';
 import type { ControlRequest__Output } from './gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse } from './gen/backplane/v1/ControlResponse.js';
+import type { DeleteGroupRequest__Output } from './gen/backplane/v1/DeleteGroupRequest.js';
 import type { Event__Output } from './gen/backplane/v1/Event.js';
 import type { EventBatch__Output } from './gen/backplane/v1/EventBatch.js';
 import type { ExplainRequest__Output } from './gen/backplane/v1/ExplainRequest.js';
 import type { ExplainResponse } from './gen/backplane/v1/ExplainResponse.js';
 import type { ForgetNodesRequest__Output } from './gen/backplane/v1/ForgetNodesRequest.js';
 import type { ForgetNodesResponse } from './gen/backplane/v1/ForgetNodesResponse.js';
+import type { GetGroupRequest__Output } from './gen/backplane/v1/GetGroupRequest.js';
+import type { GetGroupResponse } from './gen/backplane/v1/GetGroupResponse.js';
 import type { GetStatusResponse } from './gen/backplane/v1/GetStatusResponse.js';
 import type { HistogramRequest__Output } from './gen/backplane/v1/HistogramRequest.js';
 import type { HistogramResponse } from './gen/backplane/v1/HistogramResponse.js';
 import type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
 import type { ListBudgetsResponse } from './gen/backplane/v1/ListBudgetsResponse.js';
 import type { ListFieldsResponse } from './gen/backplane/v1/ListFieldsResponse.js';
+import type { ListGroupsResponse } from './gen/backplane/v1/ListGroupsResponse.js';
 import type { ListNodesResponse } from './gen/backplane/v1/ListNodesResponse.js';
 import type { ListSubscriptionsResponse } from './gen/backplane/v1/ListSubscriptionsResponse.js';
 import type { ListTopicsResponse } from './gen/backplane/v1/ListTopicsResponse.js';
 import type { Position__Output } from './gen/backplane/v1/Position.js';
+import type { ResetGroupRequest__Output } from './gen/backplane/v1/ResetGroupRequest.js';
+import type { ResetGroupResponse } from './gen/backplane/v1/ResetGroupResponse.js';
 import type { SetBudgetRequest__Output } from './gen/backplane/v1/SetBudgetRequest.js';
 import type { SetBudgetResponse } from './gen/backplane/v1/SetBudgetResponse.js';
+import type { SetGroupFilterRequest__Output } from './gen/backplane/v1/SetGroupFilterRequest.js';
+import type { SetGroupFilterResponse } from './gen/backplane/v1/SetGroupFilterResponse.js';
 import type { SubscribeRequest__Output } from './gen/backplane/v1/SubscribeRequest.js';
 import type { SubscribeResponse, SubscribeResponse__Output } from './gen/backplane/v1/SubscribeResponse.js';
 import type { Timestamp__Output } from './gen/google/protobuf/Timestamp.js';
@@ -33,6 +42,7 @@ export type { Accepted__Output as Accepted } from './gen/backplane/v1/Accepted.j
 export type { BackplaneClient } from './gen/backplane/v1/Backplane.js';
 export type { Budget, Budget__Output } from './gen/backplane/v1/Budget.js';
 export type { BudgetChange__Output } from './gen/backplane/v1/BudgetChange.js';
+export type { CommitRequest, CommitRequest__Output } from './gen/backplane/v1/CommitRequest.js';
 export type { ControlRequest, ControlRequest__Output } from './gen/backplane/v1/ControlRequest.js';
 export type { ControlResponse, ControlResponse__Output } from './gen/backplane/v1/ControlResponse.js';
 export type { Coverage__Output as Coverage } from './gen/backplane/v1/Coverage.js';
@@ -42,7 +52,11 @@ export type { ExplainRequest__Output } from './gen/backplane/v1/ExplainRequest.j
 export type { ExplainResponse, ExplainResponse__Output } from './gen/backplane/v1/ExplainResponse.js';
 export type { ForgetNodesResponse__Output } from './gen/backplane/v1/ForgetNodesResponse.js';
 export type { Gap__Output } from './gen/backplane/v1/Gap.js';
+export type { GetGroupResponse, GetGroupResponse__Output } from './gen/backplane/v1/GetGroupResponse.js';
 export type { GetStatusResponse, GetStatusResponse__Output } from './gen/backplane/v1/GetStatusResponse.js';
+export type { Group } from './gen/backplane/v1/Group.js';
+export type { GroupEvent__Output as GroupEvent } from './gen/backplane/v1/GroupEvent.js';
+export type { GroupsClient } from './gen/backplane/v1/Groups.js';
 export type { Hello, Hello__Output } from './gen/backplane/v1/Hello.js';
 export type { HistogramRequest__Output } from './gen/backplane/v1/HistogramRequest.js';
 export type { HistogramResponse } from './gen/backplane/v1/HistogramResponse.js';
@@ -52,6 +66,7 @@ export type { Interest__Output } from './gen/backplane/v1/Interest.js';
 export type { Lease__Output } from './gen/backplane/v1/Lease.js';
 export type { ListBudgetsResponse } from './gen/backplane/v1/ListBudgetsResponse.js';
 export type { ListFieldsResponse } from './gen/backplane/v1/ListFieldsResponse.js';
+export type { ListGroupsResponse, ListGroupsResponse__Output } from './gen/backplane/v1/ListGroupsResponse.js';
 export type { ListNodesResponse, ListNodesResponse__Output } from './gen/backplane/v1/ListNodesResponse.js';
 export type {
   ListSubscriptionsResponse,
@@ -65,8 +80,15 @@ export type { NodeReport, NodeReport__Output } from './gen/backplane/v1/NodeRepo
 export type { Plan } from './gen/backplane/v1/Plan.js';
 export type { PlanStage } from './gen/backplane/v1/PlanStage.js';
 export type { RecordingBegin__Output as RecordingBegin } from './gen/backplane/v1/RecordingBegin.js';
+export type { ResetGroupRequest__Output } from './gen/backplane/v1/ResetGroupRequest.js';
+export type { ResetGroupResponse, ResetGroupResponse__Output } from './gen/backplane/v1/ResetGroupResponse.js';
 export type { SetBudgetRequest, SetBudgetRequest__Output } from './gen/backplane/v1/SetBudgetRequest.js';
 export type { SetBudgetResponse, SetBudgetResponse__Output } from './gen/backplane/v1/SetBudgetResponse.js';
+export type { SetGroupFilterRequest, SetGroupFilterRequest__Output } from './gen/backplane/v1/SetGroupFilterRequest.js';
+export type {
+  SetGroupFilterResponse,
+  SetGroupFilterResponse__Output,
+} from './gen/backplane/v1/SetGroupFilterResponse.js';
 export type { SubscribeRequest, SubscribeRequest__Output } from './gen/backplane/v1/SubscribeRequest.js';
 export type { SubscribeResponse, SubscribeResponse__Output } from './gen/backplane/v1/SubscribeResponse.js';
 export type { TopicAck__Output } from './gen/backplane/v1/TopicAck.js';
@@ -97,6 +119,17 @@ export const histogramRequestCodec = messageCodec<object, HistogramRequest__Outp
 export const histogramResponseCodec = messageCodec<HistogramResponse, unknown>('HistogramResponse');
 export const listBudgetsResponseCodec = messageCodec<ListBudgetsResponse, unknown>('ListBudgetsResponse');
 export const listFieldsResponseCodec = messageCodec<ListFieldsResponse, unknown>('ListFieldsResponse');
+export const listGroupsResponseCodec = messageCodec<ListGroupsResponse, unknown>('ListGroupsResponse');
+export const getGroupRequestCodec = messageCodec<object, GetGroupRequest__Output>('GetGroupRequest');
+export const getGroupResponseCodec = messageCodec<GetGroupResponse, unknown>('GetGroupResponse');
+export const deleteGroupRequestCodec = messageCodec<object, DeleteGroupRequest__Output>('DeleteGroupRequest');
+export const deleteGroupResponseCodec = messageCodec<Empty, unknown>('DeleteGroupResponse');
+export const commitRequestCodec = messageCodec<object, CommitRequest__Output>('CommitRequest');
+export const commitResponseCodec = messageCodec<Empty, unknown>('CommitResponse');
+export const resetGroupRequestCodec = messageCodec<object, ResetGroupRequest__Output>('ResetGroupRequest');
+export const resetGroupResponseCodec = messageCodec<ResetGroupResponse, unknown>('ResetGroupResponse');
+export const setGroupFilterRequestCodec = messageCodec<object, SetGroupFilterRequest__Output>('SetGroupFilterRequest');
+export const setGroupFilterResponseCodec = messageCodec<SetGroupFilterResponse, unknown>('SetGroupFilterResponse');
 export const emptyCodec = messageCodec<Empty, Empty>('LiveResponse');
 
 const NS_PER_S = 1_000_000_000n;

@@ -3,7 +3,7 @@
  * line, all at once for the client library.
  *
  *   SubscribeResponse := events EventBatch 2
- *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6
+ *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6 | slice 10
  */
 import { eventFault } from './event/event-check.js';
 import { wallNsOf } from './event/event-time.js';
@@ -36,6 +36,7 @@ export class ReceivedBatch implements EventBatchMessage {
   history = false;
   cursor = '';
   refill = false;
+  slice = 0;
   /** Number of its events. */
   count = 0;
   /** Valid. */
@@ -95,6 +96,7 @@ export function receivedBatch(bytes: Buffer): ReceivedBatch | undefined {
       reader.offset = end;
       batch.count += 1;
     } else if (reader.field === 6) batch.refill = reader.bool();
+    else if (reader.field === 10) batch.slice = reader.uint();
     else reader.skip();
   }
   return batch;

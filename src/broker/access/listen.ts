@@ -6,6 +6,7 @@ import { type Server as GrpcServer, logVerbosity, ServerCredentials, setLogVerbo
 import { BackplaneError } from '../../errors.js';
 import { guardCalls } from '../../wire/grpc/call-guard.js';
 import { setSessionWindow } from '../../wire/grpc/server-options.js';
+import { nameConnections } from '../../wire/grpc/session-pings.js';
 import { gateStreams } from '../../wire/grpc/stream-gate.js';
 import type { Gate } from './gate.js';
 
@@ -60,6 +61,7 @@ export async function bindGrpc(server: GrpcServer, address: ListenAddress, gate:
     });
   }).finally(() => setLogVerbosity(logVerbosity.ERROR));
   gateStreams(server, (authorization, peer) => gate.identify(authorization, peer).name);
+  nameConnections(server);
   guardCalls(server);
   return { address: joined(address.host, port), endConnections: setSessionWindow(server) };
 }

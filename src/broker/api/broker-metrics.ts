@@ -1,10 +1,11 @@
 /** The metrics that a broker serves at /metrics. */
 import type { Registry } from 'prom-client';
-import { REDACTION_NAMES_MAX } from '../../limits.js';
+import { GROUPS_MEASURED_MAX, REDACTION_NAMES_MAX } from '../../limits.js';
 import { createMetrics, type Reading } from '../../metrics.js';
 import type { Gate } from '../access/gate.js';
 import type { DeliveryTotals } from '../delivery/outlet.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
+import type { Groups } from '../groups/groups.js';
 import type { HeldFrames } from '../ingest/held-frames.js';
 import type { Ingest } from '../ingest/ingest.js';
 import type { LogStore } from '../log/log-store.js';
@@ -18,6 +19,7 @@ export function brokerMetrics(
   held: HeldFrames,
   totals: DeliveryTotals,
   gate: Gate,
+  groups: Groups,
 ): Registry {
   return createMetrics([
     { name: 'nodes_connected', help: 'Agents connected.', type: 'gauge', read: () => registry.connectedCount },
@@ -58,8 +60,25 @@ export function brokerMetrics(
       label: 'rule',
       read: () => redactions(registry),
     },
+    {
+      name: 'group_lag_events',
+      help: 'Events in the log that a group has not committed, by group (the first 64) and slice.',
+      type: 'gauge',
+      label: ['group', 'slice'],
+      read: () => groupLags(groups),
+    },
     ...ledger(totals),
   ]);
+}
+
+/** In the order of their names, so that the same groups are measured each time. */
+function groupLags(groups: Groups): (readonly [labels: readonly string[], events: number])[] {
+  return groups
+    .all()
+    .slice(0, GROUPS_MEASURED_MAX)
+    .flatMap(({ group, lag }) =>
+      Array.from({ length: group.slots.count }, (_, slice) => [[group.name, String(slice)], lag.of(slice)] as const),
+    );
 }
 
 /** What came from agents since the broker started. */

@@ -3,13 +3,15 @@ import type { ServerWritableStream } from '@grpc/grpc-js';
 import { StreamWriter } from '../../flow/stream-writer.js';
 import { SUBSCRIBER_QUEUE_BYTES_MAX } from '../../limits.js';
 import { encodeEventBatch } from '../../wire/frame/splice.js';
+import { connectionOf } from '../../wire/grpc/session-pings.js';
 import { subscribeResponseCodec } from '../../wire/messages.js';
 import { clientOf } from '../access/peer-address.js';
-import type { Delivery, Sink } from '../delivery/outlet.js';
+import type { Delivery, Sink, WatchedConnection } from '../delivery/outlet.js';
 
 export class GrpcSink implements Sink {
   readonly closed: AbortSignal;
   readonly client: string;
+  readonly connection: WatchedConnection | undefined;
   readonly #writer: StreamWriter<Buffer>;
 
   constructor(call: ServerWritableStream<Buffer, Buffer>) {
@@ -19,6 +21,7 @@ export class GrpcSink implements Sink {
     });
     this.closed = this.#writer.closed;
     this.client = clientOf(call.getPeer());
+    this.connection = connectionOf(call.metadata);
   }
 
   write(delivery: Delivery): Promise<void> {

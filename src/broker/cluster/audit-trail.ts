@@ -11,7 +11,7 @@ import { systemErrorCode } from '../../storage/file-ops.js';
 import { addressOf } from '../access/peer-address.js';
 import type { AuditLog } from './audit-log.js';
 
-type Action = 'set_budget' | 'forget_nodes';
+type Action = 'set_budget' | 'forget_nodes' | 'reset_group' | 'delete_group' | 'set_group_filter';
 
 export interface AuditEntry {
   readonly action: Action;

@@ -12,6 +12,14 @@ export type Delivery =
   | { readonly kind: 'batch'; readonly header: BatchHeader; readonly parts: readonly Buffer[] }
   | { readonly kind: 'message'; readonly message: SubscribeResponse };
 
+/** The connection of a member of a group, which must give signs of life. */
+export interface WatchedConnection {
+  /** Whether it can carry more streams. */
+  readonly isOpen: boolean;
+  /** Calls `onSilent` once when there was no sign of life for so long; returns a function that ends the watch. */
+  watch(timeoutMs: number, onSilent: () => void): () => void;
+}
+
 /** A stream to a subscriber. */
 export interface Sink {
   /** Resolves when there is room again; throws cancelled when the subscriber went. */
@@ -19,6 +27,8 @@ export interface Sink {
   readonly closed: AbortSignal;
   /** The client at the other end, by which nodes limit their history queries per client. */
   readonly client: string;
+  /** Undefined where nothing is known of it but that the stream has ended. */
+  readonly connection?: WatchedConnection | undefined;
 }
 
 /** Totals of one subscription, or of all. Every match is counted as delivered, throttled, shed or skipped. */

@@ -19,10 +19,10 @@ export class SubscriptionStart {
 
   /** Throws cursor_invalid and cursor_expired, as readCursor and ResumedCursor.open do. */
   static async open(checked: CheckedSubscription, store: LogStore): Promise<SubscriptionStart> {
-    const { cursor, predicate, topics, window } = checked;
+    const { cursor, predicate, topics, window, slice } = checked;
     if (cursor === '') return new SubscriptionStart(window, undefined);
     const state = readCursor(cursor, predicate.spec, store.identity);
-    return new SubscriptionStart(window, await ResumedCursor.open(state, topics, store));
+    return new SubscriptionStart(window, await ResumedCursor.open(state, topics, store, slice?.partition));
   }
 
   /** Start of the past that is wanted of a node without delivered events; undefined for none, 0n for all. */

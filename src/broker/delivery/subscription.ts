@@ -71,7 +71,8 @@ export class Subscription {
   /** Delivers until the end of the window, the limit, or the signal. Throws BackplaneError. */
   async run(): Promise<void> {
     try {
-      checkProfiles(this.checked, this.#context.registry);
+      // Of a slice's few nodes all may lack a profile that others of the group have.
+      if (this.checked.slice === undefined) checkProfiles(this.checked, this.#context.registry);
       const start = await SubscriptionStart.open(this.checked, this.#context.store);
       if (this.checked.window.follow) await this.#follow(start);
       else await this.#replayOnly(start);
@@ -125,9 +126,10 @@ export class Subscription {
   /** Claims interest, and returns the connected nodes that have not acknowledged it by the deadline. */
   async #claim(): Promise<readonly string[]> {
     const { book, lingers } = this.#context;
-    const { nodes, predicate, latencyMs } = this.checked;
+    const { nodes, predicate, latencyMs, slice } = this.checked;
     if (latencyMs !== undefined) this.#cleanUp.push(lingers.ask(latencyMs, nodes.matches));
-    this.#cleanUp.push(await book.claim(predicate.spec, nodes.globs, nodes.matches));
+    const asked = slice?.groupNodes ?? nodes;
+    this.#cleanUp.push(await book.claim(predicate.spec, asked.globs, asked.matches));
     return this.#acknowledgements();
   }
 
@@ -183,7 +185,9 @@ export class Subscription {
     const { store, fanOut } = this.#context;
     const topics = new Set(this.checked.topics);
     store.checkPlace();
+    const { slice } = this.checked;
     return store.all().map((log) => {
+      if (slice !== undefined && log.partition !== slice.partition) return fanOut.idlePlace(log);
       const offset = start.resumed?.state.places[log.partition]?.offset ?? log.deliverableOffset;
       const place = fanOut.place(log, offset, topics, () => this.#wake.notify());
       this.#cleanUp.push(() => place.close());

@@ -10,14 +10,26 @@ import { Subscription } from './subscription.js';
 /** The window's end was reached, or so many events as were asked for were delivered. */
 export type Ending = 'window' | 'limit';
 
+/** A member's part of a group, until the member went or the broker drains. Throws BackplaneError. */
+export type JoinGroup = (
+  checked: CheckedSubscription,
+  sink: Sink,
+  caller: Caller,
+  signal: AbortSignal,
+) => Promise<void>;
+
 export class Subscriptions {
+  /** Members of groups, whose slices are subscriptions of their own. */
+  readonly #members = new Set<Promise<void>>();
   readonly #running = new Map<Subscription, { readonly caller: Caller; readonly done: Promise<void> }>();
   readonly #drained = new AbortController();
 
   readonly #context: DeliveryContext;
+  readonly #joinGroup: JoinGroup;
 
-  constructor(context: DeliveryContext) {
+  constructor(context: DeliveryContext, joinGroup: JoinGroup) {
     this.#context = context;
+    this.#joinGroup = joinGroup;
   }
 
   get size(): number {
@@ -41,26 +53,52 @@ export class Subscriptions {
    */
   async deliver(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<Ending> {
     if (this.#drained.signal.aborted) throw draining();
-    if (this.#running.size >= SUBSCRIPTIONS_MAX) {
+    if (this.#running.size + this.#members.size >= SUBSCRIPTIONS_MAX) {
       const message = `at most ${SUBSCRIPTIONS_MAX} subscriptions run at once`;
       throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
     }
     const signal = AbortSignal.any([sink.closed, this.#drained.signal]);
+    if (checked.group !== undefined) return this.#runMember(checked, sink, caller, signal);
+    const { subscription, done } = this.#start(checked, sink, caller, signal);
+    await done;
+    return subscription.outlet.left <= 0 ? 'limit' : 'window';
+  }
+
+  /** Delivers one slice of a group to its member's stream, as deliver() does. Its member was admitted before. */
+  runSlice(checked: CheckedSubscription, sink: Sink, caller: Caller) {
+    return this.#start(checked, sink, caller, AbortSignal.any([sink.closed, this.#drained.signal]));
+  }
+
+  #start(
+    checked: CheckedSubscription,
+    sink: Sink,
+    caller: Caller,
+    signal: AbortSignal,
+  ): { readonly subscription: Subscription; readonly done: Promise<void> } {
     const subscription = new Subscription(checked, this.#context, sink, signal);
-    const done = this.#run(subscription, sink, signal);
+    const done = this.#run(subscription, sink, signal).finally(() => this.#running.delete(subscription));
     this.#running.set(subscription, { caller, done: done.catch(() => undefined) });
+    return { subscription, done };
+  }
+
+  async #runMember(checked: CheckedSubscription, sink: Sink, caller: Caller, signal: AbortSignal): Promise<never> {
+    const done = this.#joinGroup(checked, sink, caller, signal);
+    const settled = done.catch(() => undefined);
+    this.#members.add(settled);
     try {
       await done;
     } finally {
-      this.#running.delete(subscription);
+      this.#members.delete(settled);
     }
-    return subscription.outlet.left <= 0 ? 'limit' : 'window';
+    if (sink.closed.aborted) throw new BackplaneError('cancelled', 'the subscriber went');
+    throw draining();
   }
 
   /** Ends every stream after a last cursor to resume with, and resolves when all have ended. */
   async drain(): Promise<void> {
     this.#drained.abort();
     await Promise.all([...this.#running.values()].map(({ done }) => done));
+    await Promise.all(this.#members);
   }
 
   async #run(subscription: Subscription, sink: Sink, signal: AbortSignal): Promise<void> {

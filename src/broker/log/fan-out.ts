@@ -19,6 +19,9 @@ interface Fed {
   readonly listeners: Set<Listener>;
 }
 
+/** Of places that are not read. */
+const NO_TOPICS: ReadonlySet<string> = new Set();
+
 export class FanOut {
   readonly #cache = new TailCache(SUBSCRIPTION_FRAME_CACHE_BYTES_MAX);
   readonly #fed = new Map<PartitionLog, Fed>();
@@ -42,6 +45,12 @@ export class FanOut {
     const listener = { topics, notify };
     listeners.add(listener);
     return new LogPlace(log, tail, topics, offset, () => listeners.delete(listener));
+  }
+
+  /** A place at the end of a partition of which nothing is wanted: it stays there, and never has anything to read. */
+  idlePlace(log: PartitionLog): LogPlace {
+    const { tail } = this.#fed.get(log)!;
+    return new LogPlace(log, tail, NO_TOPICS, log.deliverableOffset, () => undefined);
   }
 }
 
@@ -73,6 +82,7 @@ export class LogPlace {
 
   /** Approximate number of frames between here and the log's end, of all topics. */
   get lag(): number {
+    if (this.#topics === NO_TOPICS) return 0;
     return Math.max(0, this.log.deliverableOffset - this.offset);
   }
 

@@ -15,6 +15,11 @@ export const BROKER_KEYS: readonly SettingKey[] = [
   'log.ageMax',
   'log.fsync',
   'budget.ceiling',
+  'group.member.timeout',
+  'group.commit.timeout',
+  'group.revoke.timeout',
+  'group.interest.ageMax',
+  'group.cursors.ageMax',
   'log.level',
 ];
 
@@ -36,6 +41,13 @@ export function brokerOptions(settings: Settings, log: Logger): BrokerOptions {
       fsync: settings['log.fsync'],
     },
     ceilingBytesPerSecond: settings['budget.ceiling'] || undefined,
+    groups: {
+      memberMs: settings['group.member.timeout'],
+      commitMs: settings['group.commit.timeout'],
+      revokeMs: settings['group.revoke.timeout'],
+      interestMs: settings['group.interest.ageMax'],
+      cursorsMs: settings['group.cursors.ageMax'],
+    },
     version: packageVersion(),
     logger: log,
   };

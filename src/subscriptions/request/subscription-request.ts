@@ -9,6 +9,7 @@ import { didYouMean, nearest } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
 import { NAMED_FIELDS } from '../../wire/event/field-mask.js';
 import { compilePredicate, type Predicate } from '../predicate.js';
+import { checkGroup, type GroupRequest } from './group-request.js';
 import { checkLag, checkLatency } from './lag.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
 import { checkThrottle, type ThrottleRequest } from './throttle-request.js';
@@ -34,6 +35,7 @@ export interface SubscriptionRequest {
   readonly lagPolicy?: unknown;
   readonly lagMax?: unknown;
   readonly latency?: unknown;
+  readonly group?: unknown;
 }
 
 export interface CheckedSubscription {
@@ -56,6 +58,18 @@ export interface CheckedSubscription {
   readonly lagMaxMs: number | undefined;
   /** How long nodes may gather live events; undefined: as their settings say. */
   readonly latencyMs: number | undefined;
+  /** Set for a member of a group. */
+  readonly group: GroupRequest | undefined;
+  /** Set for one slice of a group: `nodes` then matches those of the slice only. */
+  readonly slice?: SubscribedSlice | undefined;
+}
+
+/** A part of the nodes of a group. */
+export interface SubscribedSlice {
+  /** The nodes of all slices, which are asked for the group's events as one. */
+  readonly groupNodes: NodeGlobs;
+  /** All frames of the slice's nodes are in it. */
+  readonly partition: number;
 }
 
 const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
@@ -77,6 +91,7 @@ const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
   'lagPolicy',
   'lagMax',
   'latency',
+  'group',
 ]);
 /** Opaque tokens are URL-safe text. */
 const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
@@ -121,6 +136,18 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   const predicate = compilePredicate({ topics, filter, includeSelf, fields, refuseImpossible: true });
   const client = cleanName(textOf('client', request.client));
   const { topics: checkedTopics } = predicate;
+  const group = checkGroup(
+    request.group,
+    {
+      cursor: cursor !== '',
+      until: window.untilNs !== undefined,
+      last: window.last > 0,
+      limit: limit > 0,
+      throttle: throttle !== undefined,
+    },
+    window.follow,
+    nodes.globs.length + topics.length + fields.length === 0 && filter === '' && !includeSelf,
+  );
   return {
     topics: checkedTopics,
     nodes,
@@ -134,6 +161,7 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
     throttle,
     lagMaxMs,
     latencyMs,
+    group,
   };
 }
 

@@ -3,7 +3,7 @@
  * `EventBatch.events` concatenate.
  *
  *   SubscribeResponse := events EventBatch 2
- *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6
+ *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6 | slice 10
  */
 
 import { LENGTH, ProtoWriter } from '../protobuf.js';
@@ -88,6 +88,8 @@ export interface BatchHeader {
   readonly cursor: string;
   /** These events were stated as a gap before. */
   readonly refill?: boolean;
+  /** For a member of a group. */
+  readonly slice?: number;
 }
 
 /** A whole SubscribeResponse, encoded. */
@@ -105,6 +107,7 @@ export function encodeEventBatch(header: BatchHeader, parts: readonly Buffer[]):
   writer.uintField(3, header.history ? 1 : 0);
   writer.stringField(4, header.cursor);
   writer.uintField(6, header.refill === true ? 1 : 0);
+  writer.uintField(10, header.slice ?? 0);
   for (const part of parts) {
     writer.bytes.set(part, writer.offset);
     writer.offset += part.length;

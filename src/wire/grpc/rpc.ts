@@ -9,6 +9,7 @@
 import {
   type CallOptions,
   type ChannelCredentials,
+  type ChannelInterface,
   type ChannelOptions,
   type Client,
   type ClientDuplexStream,
@@ -33,6 +34,7 @@ import {
 import type { BackplaneClient } from '../gen/backplane/v1/Backplane.js';
 import type { ControlRequest } from '../gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse__Output } from '../gen/backplane/v1/ControlResponse.js';
+import type { GroupsClient } from '../gen/backplane/v1/Groups.js';
 import type { HistoryEnd, HistoryEnd__Output } from '../gen/backplane/v1/HistoryEnd.js';
 import { historyEndCodec, type SubscribeResponse__Output, subscribeResponseCodec } from '../messages.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
@@ -128,7 +130,7 @@ export function decodeHistoryMessage(bytes: Buffer): ReceivedHistoryMessage {
 }
 
 /** For a server: every request and response is the encoded message. */
-export function rawService(name: 'Uplink' | 'Backplane'): ServiceDefinition {
+export function rawService(name: 'Uplink' | 'Backplane' | 'Groups'): ServiceDefinition {
   const raw: Record<string, MethodDefinition<Buffer, Buffer>> = {};
   for (const [method, definition] of Object.entries(serviceDefinition(name))) {
     raw[method] = {
@@ -236,23 +238,37 @@ export interface ConnectionOptions {
   /** Take precedence over this client's own. */
   readonly channelOptions?: ChannelOptions | undefined;
   readonly interceptors?: readonly Interceptor[] | undefined;
+  /** The connection of another client, to be shared. */
+  readonly channel?: ChannelInterface | undefined;
 }
 
 /** `address` is host:port; `token` is the broker's, if it requires one. Answers are objects (see schema.ts). */
-export function createBackplaneClient(
-  address: string,
-  token?: string,
-  { credentials = channelCredentials.createInsecure(), channelOptions, interceptors = [] }: ConnectionOptions = {},
-): BackplaneClient {
+export function createBackplaneClient(address: string, token?: string, options?: ConnectionOptions): BackplaneClient {
   const definition = serviceDefinition('Backplane');
   const lenient: ServiceDefinition = {
     ...definition,
     Subscribe: { ...definition.Subscribe!, responseDeserialize: decodeSubscribeResponse },
   };
-  const Constructor = makeGenericClientConstructor(lenient, 'Backplane');
+  return createClient('Backplane', lenient, address, token, options) as unknown as BackplaneClient;
+}
+
+/** The same for groups. */
+export function createGroupsClient(address: string, token?: string, options?: ConnectionOptions): GroupsClient {
+  return createClient('Groups', serviceDefinition('Groups'), address, token, options) as unknown as GroupsClient;
+}
+
+function createClient(
+  name: string,
+  definition: ServiceDefinition,
+  address: string,
+  token: string | undefined,
+  { credentials = channelCredentials.createInsecure(), channelOptions, interceptors = [], channel }: ConnectionOptions = {},
+): Client {
+  const Constructor = makeGenericClientConstructor(definition, name);
   return new Constructor(address, credentials, {
     ...createChannelOptions(),
     ...channelOptions,
+    ...(channel === undefined ? {} : { channelOverride: channel }),
     interceptors: [...interceptors, ...(bearer(token).interceptors ?? [])],
-  }) as unknown as BackplaneClient;
+  });
 }

@@ -82,8 +82,10 @@ export class EventRoutes {
   /** Throws only before the stream has started. */
   async #deliver(call: Call, format: StreamFormat, sink: HttpSink, request: SubscriptionRequest): Promise<void> {
     const { request: asked, response, caller } = call;
-    const lastId = format === EVENT_STREAM ? String(asked.headers['last-event-id'] ?? '') : '';
-    if (lastId === END_ID) return stop(response);
+    const idSent = format === EVENT_STREAM ? String(asked.headers['last-event-id'] ?? '') : '';
+    if (idSent === END_ID) return stop(response);
+    // A group knows by itself where its members go on.
+    const lastId = request.group ? '' : idSent;
     const checked = checkSubscription(lastId === '' ? request : resumed(request, lastId), wallNowNs());
     if (lastId !== '' && isOver(checked)) return stop(response);
     await this.#streams.keep(asked.socket, async () => {

@@ -11,7 +11,7 @@ import { responseToJson } from '../../../wire/message-json.js';
 import { eventCodec, subscribeResponseCodec } from '../../../wire/messages.js';
 import { ProtoReader } from '../../../wire/protobuf.js';
 import { clientOf } from '../../access/peer-address.js';
-import type { Delivery, Sink } from '../../delivery/outlet.js';
+import type { Delivery, Sink, WatchedConnection } from '../../delivery/outlet.js';
 import type { Ending } from '../../delivery/subscriptions.js';
 
 /** The message StreamResult of the protos. */
@@ -32,9 +32,17 @@ export interface StreamFormat {
   readonly idle: { readonly text: string; readonly afterMs: number } | undefined;
 }
 
+/** How often a connection is looked at whether it takes what is written, within the time that it has. */
+const LOOKS = 10;
+
 export class HttpSink implements Sink {
   readonly closed: AbortSignal;
   readonly client: string;
+  /** Signs of life are writes that the peer takes: HTTP/1.1 has no other. An answer that ends ends its connection. */
+  readonly connection: WatchedConnection = {
+    isOpen: false,
+    watch: (timeoutMs, onSilent) => this.#watchWrites(timeoutMs, onSilent),
+  };
   readonly #writer: StreamWriter<string | Buffer>;
   readonly #response: ServerResponse;
   readonly #format: StreamFormat;
@@ -101,7 +109,8 @@ export class HttpSink implements Sink {
     // Of a batch that could not be written there may be a part.
     json.clear();
     const { node, topic, cursor } = header;
-    const beside = `,"history":${header.history}${header.refill === true ? ',"refill":true' : ''}`;
+    const ofSlice = header.slice === undefined ? '' : `,"slice":${header.slice}`;
+    const beside = `,"history":${header.history}${header.refill === true ? ',"refill":true' : ''}${ofSlice}`;
     const elements = parts.flatMap(eventsOf);
     for (const [index, bytes] of elements.entries()) {
       // The cursor resumes behind the whole batch: only its last event may carry it.
@@ -132,6 +141,22 @@ export class HttpSink implements Sink {
 
   end(reason: Ending): void {
     this.#finish(this.#format.end({ reason, cursor: this.#cursor }));
+  }
+
+  /** The time counts in steps, so that a pause of this process is not taken for the peer's. */
+  #watchWrites(timeoutMs: number, onSilent: () => void): () => void {
+    const writer = this.#writer;
+    const stepMs = timeoutMs / LOOKS;
+    let { taken } = writer;
+    let stalledSteps = 0;
+    const timer = setInterval(() => {
+      stalledSteps = writer.inFlightBytes > 0 && writer.taken === taken ? stalledSteps + 1 : 0;
+      taken = writer.taken;
+      if (stalledSteps < LOOKS) return;
+      clearInterval(timer);
+      onSilent();
+    }, stepMs).unref();
+    return () => clearInterval(timer);
   }
 
   #finish(text: string): void {

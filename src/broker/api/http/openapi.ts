@@ -1,5 +1,4 @@
 /** The OpenAPI document, made of the route table and of the messages' JSON Schemas. */
-import type { SubscriptionRequest } from '../../../subscriptions/request/subscription-request.js';
 import { closureOf, type JsonSchema, jsonSchemas, propertyAt, REF_PREFIX } from './json-schemas.js';
 import { PARAMETERS } from './query.js';
 import type { Route, RouteSchema } from './route.js';
@@ -86,8 +85,9 @@ function contentOf({ answer }: RouteSchema): OpenApi {
 }
 
 function queryParameters(): OpenApi[] {
-  return Object.entries(PARAMETERS).map(([name, { field, repeats }]) => {
-    const { description, ...schema } = propertyAt('SubscribeRequest', field satisfies keyof SubscriptionRequest) ?? {};
+  return Object.entries(PARAMETERS).map(([name, { field, part, repeats }]) => {
+    const path = part === undefined ? field : `${field}.${part}`;
+    const { description, ...schema } = propertyAt('SubscribeRequest', path) ?? {};
     return {
       name,
       in: 'query',

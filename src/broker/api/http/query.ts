@@ -7,10 +7,16 @@ import type { SubscriptionRequest } from '../../../subscriptions/request/subscri
 import { didYouMean, nearest } from '../../../text/nearest.js';
 import { shown } from '../../../text/shown.js';
 
-/** Parameter to request field, and whether the parameter may be repeated. */
-export const PARAMETERS: Readonly<
-  Record<string, { readonly field: keyof SubscriptionRequest; readonly repeats: boolean }>
-> = {
+interface Parameter {
+  readonly field: keyof SubscriptionRequest;
+  /** The field of `group` that it sets. */
+  readonly part?: 'name' | 'member' | 'slices';
+  /** Whether it may be repeated. */
+  readonly repeats: boolean;
+}
+
+/** By the parameter's name, the field of the request that it sets. */
+export const PARAMETERS: Readonly<Record<string, Parameter>> = {
   topic: { field: 'topics', repeats: true },
   node: { field: 'nodes', repeats: true },
   filter: { field: 'filter', repeats: false },
@@ -29,6 +35,9 @@ export const PARAMETERS: Readonly<
   lag_policy: { field: 'lagPolicy', repeats: false },
   lag_max: { field: 'lagMax', repeats: false },
   latency: { field: 'latency', repeats: false },
+  group: { field: 'group', part: 'name', repeats: false },
+  member: { field: 'group', part: 'member', repeats: false },
+  slices: { field: 'group', part: 'slices', repeats: false },
 };
 
 const FLAGS: ReadonlySet<string> = new Set(['follow', 'include_self', 'refill']);
@@ -53,6 +62,7 @@ export function checkNoParameters(query: URLSearchParams): void {
 /** Throws invalid_argument for a parameter that is unknown, empty, or repeated where only one is allowed. */
 export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest {
   const request: Record<string, string | string[]> = {};
+  const group: Record<string, string> = {};
   for (const name of new Set(query.keys())) {
     const parameter = Object.hasOwn(PARAMETERS, name) ? PARAMETERS[name] : undefined;
     if (parameter === undefined) {
@@ -66,11 +76,16 @@ export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest
     if (values.some((value) => value.trim() === '')) {
       throw refused(`${name} must not be empty: leave it out instead`, { field: name });
     }
-    if (parameter.repeats) request[parameter.field] = values;
-    else if (values.length === 1) request[parameter.field] = values[0]!;
-    else throw refused(`${name} must be given once, got ${values.length}`, { field: name });
+    const { field, part, repeats } = parameter;
+    if (repeats) request[field] = values;
+    else if (values.length !== 1) throw refused(`${name} must be given once, got ${values.length}`, { field: name });
+    else if (part === undefined) request[field] = values[0]!;
+    else group[part] = values[0]!;
   }
-  return request;
+  if (group.name === undefined && Object.keys(group).length > 0) {
+    throw refused('group must be given with member or slices, which are of a group', { field: 'group' });
+  }
+  return group.name === undefined ? request : { ...request, group };
 }
 
 function refused(problem: string, details: ErrorDetails): BackplaneError {

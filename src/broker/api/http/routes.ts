@@ -19,6 +19,7 @@ import {
 } from '../../../wire/messages.js';
 import type { MessageCodec } from '../../../wire/schema.js';
 import type { Subscriptions } from '../../delivery/subscriptions.js';
+import type { GroupService } from '../../groups/group-service.js';
 import type { BudgetService } from '../../nodes/budget-service.js';
 import type { ForgetService } from '../../nodes/forget-service.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
@@ -29,6 +30,7 @@ import { JSON_TYPE, send, sendMessage, sendText } from './answer.js';
 import { readJsonBody } from './body.js';
 import { EventRoutes, type Streams } from './events.js';
 import { listFields } from './fields.js';
+import { groupRoutes } from './group-routes.js';
 import { histogram } from './histogram.js';
 import { openApiDocument } from './openapi.js';
 import type { Call, Role, Route } from './route.js';
@@ -41,6 +43,7 @@ export interface HttpParts {
   readonly listings: Listings;
   readonly budgets: BudgetService;
   readonly forgetting: ForgetService;
+  readonly groups: GroupService;
   readonly metrics: Registry;
   /** Why the broker is not ready: it starts or drains, or its log takes no frames. Undefined when it is ready. */
   readonly notReady: () => string | undefined;
@@ -48,6 +51,7 @@ export interface HttpParts {
 
 export function routeTable(parts: HttpParts, streams: Streams): readonly Route[] {
   const routes: Route[] = [...eventRoutes(parts, streams), ...nodeRoutes(parts), ...brokerRoutes(parts)];
+  routes.push(...groupRoutes(parts.groups));
   routes.push(...openRoutes(parts), ...descriptionRoutes(parts, () => routes));
   return routes;
 }

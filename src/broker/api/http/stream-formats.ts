@@ -26,6 +26,7 @@ export const EVENT_NAMES: Readonly<Record<string, string>> = {
   nodeStatus: 'node',
   watermark: 'watermark',
   coverage: 'coverage',
+  group: 'group',
 };
 
 export const NDJSON: StreamFormat = {

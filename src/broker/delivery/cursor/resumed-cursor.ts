@@ -74,13 +74,20 @@ export class ResumedCursor {
   /**
    * Throws cursor_expired when the log no longer reaches back to the cursor, or lost its end and has other frames there
    * now; cursor_invalid when it never had these offsets.
+   * @param only the one partition that counts; undefined: all of them
    */
-  static async open(state: CursorState, topics: readonly string[], store: LogStore): Promise<ResumedCursor> {
+  static async open(
+    state: CursorState,
+    topics: readonly string[],
+    store: LogStore,
+    only?: number | undefined,
+  ): Promise<ResumedCursor> {
     const covered: CoveredPositions[] = [];
     const partials: PartialEnd[] = [];
     for (const [partition, place] of state.places.entries()) {
+      if (only !== undefined && partition !== only) continue;
       const log = store.partition(partition);
-      covered.push(await log.coveredBefore(place.offset));
+      covered[partition] = await log.coveredBefore(place.offset);
       await checkMark(log, place);
       const end = await readPartial(log, place, new Set(topics));
       if (end) partials.push(end);

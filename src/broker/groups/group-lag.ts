@@ -1,0 +1,111 @@
+/**
+ * How many events a group still has to process: those that match, lie in the log and are not committed. What only
+ * recorders have is not counted.
+ */
+import { GROUP_LAG_ENTRIES_MAX } from '../../limits.js';
+import type { Frame } from '../../wire/frame/frame.js';
+import type { LogEntry, PartitionLog } from '../log/partition-log.js';
+import { sliceOf } from './slice.js';
+
+/** Events of frames that follow each other, up to an offset. */
+interface Stretch {
+  to: number;
+  events: number;
+}
+
+class SliceLag {
+  /** Of frames that were in the log before it was followed, and of later ones, in the order of their offsets. */
+  readonly #stretches: { before: Stretch[]; later: Stretch[] } = { before: [], later: [] };
+
+  get events(): number {
+    let sum = 0;
+    for (const { events } of [...this.#stretches.before, ...this.#stretches.later]) sum += events;
+    return sum;
+  }
+
+  add(when: 'before' | 'later', offset: number, events: number): void {
+    const stretches = this.#stretches[when];
+    stretches.push({ to: offset, events });
+    if (stretches.length > GROUP_LAG_ENTRIES_MAX) this.#stretches[when] = merged(stretches);
+  }
+
+  /** Everything before the offset is committed. */
+  committed(offset: number): void {
+    for (const stretches of [this.#stretches.before, this.#stretches.later]) {
+      const left = stretches.findIndex(({ to }) => to >= offset);
+      stretches.splice(0, left < 0 ? stretches.length : left);
+    }
+  }
+
+  reset(): void {
+    this.#stretches.before = [];
+    this.#stretches.later = [];
+  }
+}
+
+function merged(stretches: readonly Stretch[]): Stretch[] {
+  const half: Stretch[] = [];
+  for (let at = 0; at < stretches.length; at += 2) {
+    const [one, two] = [stretches[at]!, stretches[at + 1]];
+    half.push({ to: two?.to ?? one.to, events: one.events + (two?.events ?? 0) });
+  }
+  return half;
+}
+
+/** The lag of one group. */
+export class GroupLag {
+  readonly #slices: readonly SliceLag[];
+  /** Whether a node is one of the group's. */
+  readonly #matches: (node: string) => boolean;
+  /** Bytes of frames with events for the group that came since its last member left. */
+  unattendedBytes = 0;
+
+  constructor(
+    count: number,
+    /** Of the filter in force. */
+    public predicateId: bigint,
+    matches: (node: string) => boolean,
+  ) {
+    this.#matches = matches;
+    this.#slices = Array.from({ length: count }, () => new SliceLag());
+  }
+
+  get events(): number {
+    return this.#slices.reduce((sum, slice) => sum + slice.events, 0);
+  }
+
+  of(slice: number): number {
+    return this.#slices[slice]?.events ?? 0;
+  }
+
+  /** `when`: whether the frame was in the log before it was followed. */
+  frame(when: 'before' | 'later', { node, frame, offset, bytes }: LogEntry): void {
+    const events = matchesIn(frame, this.predicateId);
+    if (events === 0 || !this.#matches(node)) return;
+    this.#slices[sliceOf(node, this.#slices.length)]!.add(when, offset, events);
+    this.unattendedBytes += bytes;
+  }
+
+  committed(slice: number, offset: number): void {
+    this.#slices[slice]?.committed(offset);
+  }
+
+  /** Of all slices, or of one. */
+  reset(slice?: number): void {
+    for (const [index, each] of this.#slices.entries()) if (slice === undefined || slice === index) each.reset();
+  }
+}
+
+function matchesIn({ matches, count }: Frame, predicateId: bigint): number {
+  const match = matches.find((each) => each.predicateId === predicateId);
+  return match === undefined ? 0 : match.all ? count : match.indices.length;
+}
+
+/** Feeds the groups' lags from the logs. Call it before anything is appended. */
+export function followLags(logs: Iterable<PartitionLog>, lags: () => Iterable<GroupLag>): void {
+  for (const log of logs) {
+    log.follow((entry) => {
+      for (const lag of lags()) lag.frame('later', entry);
+    });
+  }
+}

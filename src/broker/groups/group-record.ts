@@ -1,0 +1,119 @@
+/**
+ * What is kept of a group, as entries of the shared state.
+ *
+ * group.NAME             -> GroupRecord     what it subscribes to, and how far each slice is
+ * parked.NAME.SLICE      -> ParkedCursor    the place of a cursor that may outlive the log, as positions of nodes
+ *
+ * A group is one entry, so that the slices of one commit are changed together or not at all.
+ */
+import * as z from 'zod';
+import { GROUP_PARKED_BYTES_MAX, GROUP_SLICES } from '../../limits.js';
+import { compilePredicate, type Predicate } from '../../subscriptions/predicate.js';
+import { checkGroupName } from '../../subscriptions/request/group-request.js';
+import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
+import type { StateValue } from '../cluster/shared-state.js';
+
+export const GROUP_PREFIX = 'group.';
+export const PARKED_PREFIX = 'parked.';
+
+export interface SliceRecord {
+  /** Of its last assignment: grows with each, also over restarts. */
+  readonly epoch: number;
+  /** Committed last; empty: nothing was, and the slice begins at the group's `sinceNs`. */
+  readonly cursor: string;
+  /** When that was, milliseconds since 1970; 0: never. */
+  readonly committedMs: number;
+}
+
+export interface GroupRecord {
+  readonly name: string;
+  /** The identity that made it. */
+  readonly owner: string;
+  readonly topics: readonly string[];
+  /** Canonical text. */
+  readonly filter: string;
+  readonly includeSelf: boolean;
+  readonly fields: readonly string[];
+  /** Of nodes; empty: every node. */
+  readonly globs: readonly string[];
+  readonly createdMs: number;
+  /** Wall nanoseconds: where slices without a cursor begin; 0n: where the recordings do. */
+  readonly sinceNs: bigint;
+  /** How long interest and cursors outlive the last member. */
+  readonly interestMs: number;
+  readonly cursorsMs: number;
+  /** When the last member left, milliseconds since 1970; undefined while there are some. */
+  readonly aloneSinceMs: number | undefined;
+  /** One per slice. */
+  readonly slices: readonly SliceRecord[];
+}
+
+/** The place of a cursor without the log. */
+export interface ParkedCursor {
+  /** The cursor whose place it is: it is worth nothing for any other. */
+  readonly cursor: string;
+  /** An encoded note (wire/cursor.ts) with all nodes of the slice, base64. */
+  readonly nodes: string;
+}
+
+const whole = z.number().int().nonnegative();
+const slice = z.object({ epoch: whole, cursor: z.string(), committedMs: whole });
+const record = z.object({
+  name: z.string().refine((text) => checkGroupName('group', text) === text),
+  owner: z.string(),
+  topics: z.array(z.string()),
+  filter: z.string(),
+  includeSelf: z.boolean(),
+  fields: z.array(z.string()),
+  globs: z.array(z.string()).refine((texts) => compileNodeGlobs(texts)),
+  createdMs: whole,
+  sinceNs: z
+    .string()
+    .regex(/^\d{1,20}$/)
+    .transform(BigInt),
+  interestMs: whole,
+  cursorsMs: whole,
+  aloneSinceMs: whole.optional(),
+  slices: z.array(slice).refine(({ length }) => GROUP_SLICES.some((count) => count === length)),
+});
+const parked = z.object({ cursor: z.string(), nodes: z.string().max(GROUP_PARKED_BYTES_MAX) });
+
+export function groupKey(name: string): string {
+  return `${GROUP_PREFIX}${name}`;
+}
+
+/** Names have dots, but the slice behind the last one is a number. */
+export function parkedKey(name: string, index: number): string {
+  return `${PARKED_PREFIX}${name}.${index}`;
+}
+
+export function groupValue({ sinceNs, ...rest }: GroupRecord): StateValue {
+  return { ...rest, sinceNs: sinceNs.toString() };
+}
+
+/** Throws when it is not what a broker writes. */
+export function groupRecord(value: unknown): GroupRecord {
+  const { aloneSinceMs, ...rest } = record.parse(value);
+  return { ...rest, aloneSinceMs };
+}
+
+export function parkedCursor(value: unknown): ParkedCursor {
+  return parked.parse(value);
+}
+
+/** Throws when the entry is not what a broker writes. */
+export function checkGroupState(key: string, value: unknown): void {
+  if (key.startsWith(GROUP_PREFIX)) predicateOf(groupRecord(value));
+  else if (key.startsWith(PARKED_PREFIX)) parkedCursor(value);
+  else throw new Error(`no group has the key ${key}`);
+}
+
+/** Throws filter_invalid for a filter that this version does not understand. */
+export function predicateOf({ topics, filter, includeSelf, fields }: GroupRecord): Predicate {
+  return compilePredicate({ topics, filter, includeSelf, fields });
+}
+
+/** When the cursors of a group without members end; undefined while it has some. */
+export function cursorsUntilMs({ aloneSinceMs, cursorsMs }: GroupRecord): number | undefined {
+  return aloneSinceMs === undefined ? undefined : aloneSinceMs + cursorsMs;
+}

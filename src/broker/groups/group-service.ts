@@ -1,0 +1,202 @@
+/** What people and programs ask of groups, the same for gRPC and HTTP. */
+import { BackplaneError, invalid } from '../../errors.js';
+import { msToNs, wallNowNs } from '../../nanoseconds.js';
+import { compilePredicate } from '../../subscriptions/predicate.js';
+import { resolveWindow } from '../../subscriptions/request/window.js';
+import {
+  type CommitRequest__Output,
+  type GetGroupResponse,
+  type Group as GroupMessage,
+  type ListGroupsResponse,
+  nsToTimestamp,
+  type ResetGroupRequest__Output,
+  type ResetGroupResponse,
+  type SetGroupFilterRequest__Output,
+  type SetGroupFilterResponse,
+} from '../../wire/messages.js';
+import type { Caller } from '../access/gate.js';
+import type { AuditTrail } from '../cluster/audit-trail.js';
+import { cursorsUntilMs } from './group-record.js';
+import type { GroupStore } from './group-store.js';
+import type { Groups } from './groups.js';
+import type { LiveGroup } from './live-group.js';
+import type { Member } from './member.js';
+import { filterBegins, type PlaceContext, rebound } from './slice-place.js';
+
+export class GroupService {
+  readonly #groups: Groups;
+  readonly #store: GroupStore;
+  readonly #context: PlaceContext;
+  readonly #trail: AuditTrail;
+
+  constructor(groups: Groups, store: GroupStore, context: PlaceContext, trail: AuditTrail) {
+    this.#groups = groups;
+    this.#store = store;
+    this.#context = context;
+    this.#trail = trail;
+  }
+
+  list(): ListGroupsResponse {
+    return { groups: this.#groups.all().map((live) => this.#message(live)) };
+  }
+
+  /** Throws not_found. */
+  show(name: string): GetGroupResponse {
+    const live = this.#groups.get(name);
+    const { slots } = live.group;
+    const slices = live.record.slices.map(({ epoch, cursor, committedMs }, slice) => {
+      const sinceMs = slots.lease(slice)?.uncommittedSinceMs;
+      return {
+        slice,
+        epoch,
+        cursor,
+        committed: committedMs === 0 ? null : timestamp(committedMs),
+        member: slots.owner(slice)?.id ?? '',
+        lagEvents: live.lag.of(slice),
+        uncommittedSince: sinceMs === undefined ? null : timestamp(sinceMs),
+      };
+    });
+    return { group: this.#message(live), slices };
+  }
+
+  /** Resolves when it is durable, all of it or nothing. Throws not_found, fenced, invalid_argument. */
+  async commit({ group, slices }: CommitRequest__Output): Promise<void> {
+    const commits = slices.map(({ slice, epoch, cursor }) => ({ slice, epoch: Number(epoch), cursor }));
+    await this.#groups.commit(group, commits);
+  }
+
+  /** Throws not_found, failed_precondition when the group has members. */
+  async delete(name: string, caller: Caller): Promise<void> {
+    const live = this.#withoutMembers(name, 'deleted');
+    await this.#trail.record({ action: 'delete_group', peer: caller.peer, identity: caller.identity, group: name });
+    this.#withoutMembers(name, 'deleted');
+    await this.#groups.delete(live);
+  }
+
+  /** Throws not_found, failed_precondition when the group has members, invalid_argument for a time. */
+  async reset({ group: name, to }: ResetGroupRequest__Output, caller: Caller): Promise<ResetGroupResponse> {
+    const nowNs = wallNowNs();
+    const sinceNs = resetTime(to, nowNs);
+    const live = this.#withoutMembers(name, 'reset');
+    const since = nsToTimestamp(sinceNs);
+    const entry = { action: 'reset_group', peer: caller.peer, identity: caller.identity, group: name, to } as const;
+    await this.#trail.record({ ...entry, since: sinceNs.toString() });
+    this.#withoutMembers(name, 'reset');
+    const aloneSinceMs = Date.now();
+    await this.#store.update(name, (record) => ({
+      ...record,
+      sinceNs,
+      aloneSinceMs,
+      slices: record.slices.map(({ epoch }) => ({ epoch: epoch + 1, cursor: '', committedMs: 0 })),
+    }));
+    live.aloneSinceMs = aloneSinceMs;
+    await this.#store.unpark(name);
+    live.lag.reset();
+    return { since };
+  }
+
+  /**
+   * The cursors stay, and members must subscribe again: what follows the committed cursors is matched anew. Throws
+   * not_found, filter_invalid, invalid_argument.
+   */
+  async setFilter(request: SetGroupFilterRequest__Output, caller: Caller): Promise<SetGroupFilterResponse> {
+    const { group: name, filter } = request;
+    const live = this.#groups.get(name);
+    const { topics, fields, includeSelf } = live.record;
+    const predicate = compilePredicate({
+      filter,
+      includeSelf,
+      topics: request.topics.length > 0 ? request.topics : topics,
+      fields: request.fields.length > 0 ? request.fields : fields,
+      refuseImpossible: true,
+    });
+    const { spec } = predicate;
+    const change = { group: name, filter: spec.filter, topics: spec.topics, fields: spec.fields };
+    const entry = { action: 'set_group_filter', peer: caller.peer, identity: caller.identity } as const;
+    await this.#trail.record({ ...entry, ...change });
+    const record = await live.change(() =>
+      this.#store.update(name, (before) => ({
+        ...before,
+        topics: spec.topics,
+        filter: spec.filter,
+        fields: spec.fields,
+        // Nothing that was given by the old filter can be committed any more: it is given again, as far as it matches.
+        slices: before.slices.map((slice) => {
+          return { ...slice, epoch: slice.epoch + 1, cursor: rebound(slice.cursor, predicate) };
+        }),
+      })),
+    );
+    const slices = record.slices.map(async ({ cursor, committedMs }, slice) => ({
+      slice,
+      cursor,
+      committed: committedMs === 0 ? null : timestamp(committedMs),
+      from: await filterBegins(this.#context, live.slice(slice), cursor),
+    }));
+    return { filter: spec.filter, slices: await Promise.all(slices) };
+  }
+
+  #withoutMembers(name: string, what: string): LiveGroup {
+    const live = this.#groups.get(name);
+    const { members } = live.group;
+    if (members.length === 0) return live;
+    const count = members.length === 1 ? 'a member' : `${members.length} members`;
+    throw new BackplaneError('failed_precondition', `group ${name} has ${count}: it can be ${what} when all have left`);
+  }
+
+  #message(live: LiveGroup): GroupMessage {
+    const { record, group, lag, aloneSinceMs } = live;
+    const untilMs = group.members.length > 0 ? undefined : cursorsUntilMs({ ...record, aloneSinceMs });
+    const isUnattended = aloneSinceMs !== undefined && live.isInForce;
+    return {
+      name: record.name,
+      owner: record.owner,
+      filter: record.filter,
+      topics: [...record.topics],
+      nodes: [...record.globs],
+      fields: [...record.fields],
+      includeSelf: record.includeSelf,
+      slices: record.slices.length,
+      created: timestamp(record.createdMs),
+      since: nsToTimestamp(record.sinceNs),
+      members: group.members.map((member) => memberMessage(live, member)),
+      lagEvents: lag.events,
+      interestUntil: isUnattended ? timestamp(aloneSinceMs + record.interestMs) : null,
+      cursorsUntil: untilMs === undefined ? null : timestamp(untilMs),
+      expired: this.#groups.isExpired(live),
+      unattendedBytes: aloneSinceMs === undefined ? 0 : lag.unattendedBytes,
+    };
+  }
+}
+
+function memberMessage({ group }: LiveGroup, member: Member) {
+  const { id, name, stream, isSlow, joinedMs } = member;
+  const slices = group.slots.of(member);
+  const idle = isSlow ? 'slow' : 'standby';
+  const state = stream === undefined ? 'away' : slices.length > 0 && !isSlow ? 'active' : idle;
+  return {
+    member: id,
+    named: name !== '',
+    client: stream?.asked.client ?? '',
+    peer: stream?.caller.peer ?? '',
+    identity: stream?.caller.identity ?? '',
+    state,
+    slices,
+    joined: timestamp(joinedMs),
+  };
+}
+
+function resetTime(to: string, nowNs: bigint): bigint {
+  if (to === '') throw invalid('to', 'must be "oldest", "now", a duration back from now ("5m") or a time');
+  if (to === 'oldest') return 0n;
+  if (to === 'now') return nowNs;
+  try {
+    return resolveWindow({ since: to, follow: true }, nowNs).sinceNs ?? nowNs;
+  } catch (cause) {
+    if (!(cause instanceof BackplaneError)) throw cause;
+    throw invalid('to', cause.message.replace(/^since: /, ''));
+  }
+}
+
+function timestamp(ms: number) {
+  return nsToTimestamp(msToNs(ms));
+}

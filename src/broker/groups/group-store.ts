@@ -1,0 +1,149 @@
+/**
+ * Groups in the shared state. Changes of one group follow each other, and what is asked for within a few milliseconds
+ * is written together: each of them still succeeds or fails by itself.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { GROUP_COMMIT_LINGER_MS } from '../../limits.js';
+import { systemErrorCode } from '../../storage/file-ops.js';
+import type { SharedState } from '../cluster/shared-state.js';
+import {
+  GROUP_PREFIX,
+  type GroupRecord,
+  groupKey,
+  groupRecord,
+  groupValue,
+  PARKED_PREFIX,
+  type ParkedCursor,
+  parkedCursor,
+  parkedKey,
+} from './group-record.js';
+
+/** Another broker may change the same group: each of these tries reads it anew. */
+const TRIES_MAX = 8;
+
+interface Change {
+  readonly change: (record: GroupRecord) => GroupRecord;
+  readonly resolve: (record: GroupRecord) => void;
+  readonly reject: (cause: unknown) => void;
+}
+
+export class GroupStore {
+  readonly #state: SharedState;
+  readonly #waiting = new Map<string, Change[]>();
+
+  constructor(state: SharedState) {
+    this.#state = state;
+  }
+
+  get(name: string): GroupRecord | undefined {
+    const entry = this.#state.get(groupKey(name));
+    return entry && groupRecord(entry.value);
+  }
+
+  all(): GroupRecord[] {
+    return this.#state.entries(GROUP_PREFIX).map(({ value }) => groupRecord(value));
+  }
+
+  /** Rejects with failed_precondition when there is one of that name. */
+  async create(record: GroupRecord): Promise<void> {
+    await this.#written(() => this.#state.put(groupKey(record.name), groupValue(record), 0));
+  }
+
+  /**
+   * Resolves with the changed record once it is durable. What `change` throws leaves the group as it was. Rejects with
+   * not_found when there is no such group.
+   */
+  update(name: string, change: Change['change']): Promise<GroupRecord> {
+    return new Promise((resolve, reject) => {
+      const waiting = this.#waiting.get(name);
+      const own = { change, resolve, reject };
+      if (waiting !== undefined) {
+        waiting.push(own);
+        return;
+      }
+      const changes = [own];
+      this.#waiting.set(name, changes);
+      void this.#writeAll(name, changes);
+    });
+  }
+
+  async delete(name: string): Promise<void> {
+    await this.#written(() => this.#state.delete(groupKey(name)));
+    await this.unpark(name);
+  }
+
+  parked(name: string, slice: number): ParkedCursor | undefined {
+    const entry = this.#state.get(parkedKey(name, slice));
+    return entry && parkedCursor(entry.value);
+  }
+
+  async park(name: string, slice: number, parked: ParkedCursor): Promise<void> {
+    await this.#written(() => this.#state.put(parkedKey(name, slice), { ...parked }));
+  }
+
+  /** Forgets the parked cursors of a group. */
+  async unpark(name: string): Promise<void> {
+    const keys = this.#state.entries(`${PARKED_PREFIX}${name}.`).map(({ key }) => key);
+    const own = keys.filter((key) => /^\d+$/.test(key.slice(PARKED_PREFIX.length + name.length + 1)));
+    await this.#written(() => Promise.all(own.map((key) => this.#state.delete(key))));
+  }
+
+  /** Writes what gathers in `changes`, and then what gathered meanwhile. */
+  async #writeAll(name: string, changes: Change[]): Promise<void> {
+    for (let batch = changes; ; batch = this.#waiting.get(name) ?? []) {
+      await sleep(GROUP_COMMIT_LINGER_MS);
+      const now = batch.splice(0);
+      await this.#write(name, now);
+      if (batch.length > 0) continue;
+      this.#waiting.delete(name);
+      return;
+    }
+  }
+
+  async #write(name: string, changes: readonly Change[]): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      const entry = this.#state.get(groupKey(name));
+      if (entry === undefined) {
+        for (const { reject } of changes) reject(new BackplaneError('not_found', `there is no group ${name}`));
+        return;
+      }
+      const before = groupRecord(entry.value);
+      let record = before;
+      const done: Change[] = [];
+      const refused: (() => void)[] = [];
+      for (const each of changes) {
+        try {
+          record = each.change(record);
+          done.push(each);
+        } catch (cause) {
+          refused.push(() => each.reject(cause));
+        }
+      }
+      try {
+        if (record !== before) {
+          await this.#written(() => this.#state.put(groupKey(name), groupValue(record), entry.revision));
+        }
+      } catch (cause) {
+        if (asBackplaneError(cause).code === 'failed_precondition' && tries < TRIES_MAX) continue;
+        for (const { reject } of changes) reject(cause);
+        return;
+      }
+      for (const reject of refused) reject();
+      for (const { resolve } of done) resolve(record);
+      return;
+    }
+  }
+
+  /** A disk that takes nothing is said in a sentence, and the group is as it was. */
+  async #written<T>(write: () => Promise<T>): Promise<T> {
+    try {
+      return await write();
+    } catch (cause) {
+      const code = systemErrorCode(cause);
+      if (cause instanceof BackplaneError || code === undefined) throw cause;
+      const message = `${this.#state.place} cannot be written (${code}): nothing was changed`;
+      throw new BackplaneError('unavailable', message);
+    }
+  }
+}

@@ -1,0 +1,297 @@
+/** All groups of a broker: members join them, slices are committed, and what nobody uses any more ends. */
+import type { Logger } from 'pino';
+import { BackplaneError, invalid } from '../../errors.js';
+import { GROUP_SLICES_DEFAULT, GROUPS_MAX, GROUPS_UNATTENDED_MAX } from '../../limits.js';
+import { msToNs } from '../../nanoseconds.js';
+import type { GroupRequest } from '../../subscriptions/request/group-request.js';
+import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import { nsToTimestamp } from '../../wire/messages.js';
+import type { Caller } from '../access/gate.js';
+import { explain } from '../delivery/explanation.js';
+import type { Sink } from '../delivery/outlet.js';
+import type { DeliveryContext } from '../delivery/planned-subscription.js';
+import { checkProfiles } from '../delivery/profiles.js';
+import type { Subscriptions } from '../delivery/subscriptions.js';
+import type { GroupTimes, SliceCommit } from './group.js';
+import { followLags } from './group-lag.js';
+import { cursorsUntilMs, type GroupRecord } from './group-record.js';
+import type { GroupStore } from './group-store.js';
+import { LiveGroup } from './live-group.js';
+import { MemberStream } from './member-stream.js';
+
+/** How often cursors that stand still are brought up to date, and those that may outlive the log are written down. */
+const UPKEEP_INTERVAL_MS = 10_000;
+const SWEEP_INTERVAL_MS_MAX = 1_000;
+/** After the end of a stream, the connection's own end is known at the latest by then. */
+const CONNECTION_END_MS = 50;
+
+export interface GroupRetention {
+  /** How long nodes are asked for the events of a group without members. */
+  readonly interestMs: number;
+  /** How long its cursors are kept. */
+  readonly cursorsMs: number;
+}
+
+export interface GroupsOptions {
+  readonly store: GroupStore;
+  readonly context: DeliveryContext;
+  readonly subscriptions: Subscriptions;
+  readonly times: GroupTimes;
+  readonly retention: GroupRetention;
+  readonly logger: Logger;
+}
+
+export class Groups {
+  readonly #options: GroupsOptions;
+  readonly #live = new Map<string, LiveGroup>();
+  readonly #sweep: NodeJS.Timeout;
+  readonly #upkeep: NodeJS.Timeout;
+  #upkeeping = false;
+
+  /** Call it before anything is appended to the logs. */
+  constructor(options: GroupsOptions) {
+    this.#options = options;
+    followLags(options.context.store.all(), () => [...this.#live.values()].map(({ lag }) => lag));
+    for (const record of options.store.all()) this.#restore(record);
+    const { commitMs } = options.times;
+    const sweepMs = Math.min(SWEEP_INTERVAL_MS_MAX, Math.max(20, Math.floor(commitMs / 10)));
+    this.#sweep = setInterval(() => this.#sweepAll(Date.now()), sweepMs).unref();
+    this.#upkeep = setInterval(() => void this.#keepUp(), UPKEEP_INTERVAL_MS).unref();
+  }
+
+  all(): readonly LiveGroup[] {
+    return [...this.#live.values()].sort((a, b) => (a.group.name < b.group.name ? -1 : 1));
+  }
+
+  /** Throws not_found. */
+  get(name: string): LiveGroup {
+    const live = this.#live.get(name);
+    if (live === undefined) throw new BackplaneError('not_found', `there is no group ${name}`, { field: 'group' });
+    return live;
+  }
+
+  /**
+   * Has a member in its group until it went or the broker drains. Throws failed_precondition for another subscription
+   * than the group's, cursor_expired for a group that must be reset, already_exists for a name that is in use,
+   * unavailable when the member must come back.
+   */
+  async join(checked: CheckedSubscription, sink: Sink, caller: Caller, signal: AbortSignal): Promise<void> {
+    const request = checked.group!;
+    const live = this.#live.get(request.name) ?? (await this.#create(checked, request, caller));
+    const record = live.record;
+    checkSame(record, live, checked, request);
+    if (isExpired(record, live, Date.now())) throw expired(record);
+    const asked = { ...checked, predicate: live.predicate, topics: live.predicate.topics, nodes: live.nodes };
+    checkProfiles(asked, this.#options.context.registry);
+    await live.claim();
+    if (signal.aborted) return;
+    const stream = new MemberStream(sink, caller, checked, signal);
+    const member = live.group.join(request, stream);
+    const { memberMs } = this.#options.times;
+    let isSilent = false;
+    const unwatch = sink.connection?.watch(memberMs, () => {
+      isSilent = true;
+      const message = `no sign of life from member ${member.id} for ${memberMs} ms: its slices go to others`;
+      stream.fail(new BackplaneError('unavailable', message));
+    });
+    try {
+      const { registry } = this.#options.context;
+      const { slices, sinceNs, filter } = live.record;
+      await stream.write({
+        kind: 'message',
+        message: {
+          accepted: {
+            subscriptionId: member.id,
+            plan: explain(asked, registry),
+            nodes: registry.connected(live.nodes.matches),
+            nodesMissing: [],
+            since: nsToTimestamp(sinceNs),
+            group: { name: record.name, member: member.id, slices: slices.length, filter },
+          },
+        },
+      });
+      await Promise.race([stream.ended, aborted(signal)]);
+    } finally {
+      unwatch?.();
+      // Before anything is awaited, so that nothing more is given to somebody who is not there.
+      const isNamed = request.member !== '' && !isSilent;
+      if (!isNamed) live.group.leave(member, stream, false);
+      else live.group.leave(member, stream, !(await isOpen(sink)));
+    }
+  }
+
+  /** Resolves when all of it is durable. Throws not_found, fenced, invalid_argument. */
+  async commit(name: string, commits: readonly SliceCommit[]): Promise<void> {
+    const seen = new Set(commits.map(({ slice }) => slice));
+    if (commits.length === 0) throw invalid('slices', 'must have at least one');
+    if (seen.size < commits.length) throw invalid('slices', 'must have each slice once');
+    await this.get(name).group.commit(commits);
+  }
+
+  /** Forgets a group that has no members. */
+  async delete(live: LiveGroup): Promise<void> {
+    await this.#options.store.delete(live.group.name);
+    this.#live.delete(live.group.name);
+    live.end();
+  }
+
+  /** Whether the group's cursors have ended. */
+  isExpired(live: LiveGroup): boolean {
+    return isExpired(live.record, live, Date.now());
+  }
+
+  /** No more slices are given out: the broker drains. */
+  drain(): void {
+    for (const live of this.#live.values()) live.close();
+  }
+
+  close(): void {
+    clearInterval(this.#sweep);
+    clearInterval(this.#upkeep);
+    this.drain();
+  }
+
+  /** Groups that had members when the broker ended count as left now. */
+  #restore(record: GroupRecord): void {
+    const live = this.#liveOf(record);
+    const { logger } = this.#options;
+    live.countBefore().catch((cause) => logger.warn(`the lag of group ${record.name} is not known: ${cause}`));
+    if (record.aloneSinceMs !== undefined && record.aloneSinceMs + record.interestMs < Date.now()) return;
+    live
+      .claim()
+      .catch((cause) => logger.warn(`nodes are not asked for group ${record.name} until it has members: ${cause}`));
+  }
+
+  #liveOf(record: GroupRecord): LiveGroup {
+    const live = new LiveGroup(record, this.#options);
+    this.#live.set(record.name, live);
+    return live;
+  }
+
+  async #create(checked: CheckedSubscription, request: GroupRequest, caller: Caller): Promise<LiveGroup> {
+    const { store, retention } = this.#options;
+    if (this.#live.size >= GROUPS_MAX) {
+      const message = `a broker has at most ${GROUPS_MAX} groups: delete some (backplane groups delete NAME)`;
+      throw new BackplaneError('resource_exhausted', message);
+    }
+    const nowMs = Date.now();
+    const { spec } = checked.predicate;
+    const { window } = checked;
+    // A later group of the same name has later epochs, so that nobody can commit what was another's.
+    const slice = { epoch: Math.floor(nowMs / 1000), cursor: '', committedMs: 0 };
+    const record: GroupRecord = {
+      name: request.name,
+      owner: caller.identity,
+      topics: spec.topics,
+      filter: spec.filter,
+      includeSelf: spec.includeSelf,
+      fields: spec.fields,
+      globs: checked.nodes.globs,
+      createdMs: nowMs,
+      sinceNs: window.sinceNs ?? msToNs(nowMs),
+      interestMs: retention.interestMs,
+      cursorsMs: retention.cursorsMs,
+      aloneSinceMs: nowMs,
+      slices: Array.from({ length: request.slices || GROUP_SLICES_DEFAULT }, () => slice),
+    };
+    try {
+      await store.create(record);
+    } catch (cause) {
+      // Another member may have been first.
+      if (store.get(request.name) === undefined) throw cause;
+    }
+    return this.#live.get(request.name) ?? this.#liveOf(store.get(request.name) ?? record);
+  }
+
+  #sweepAll(nowMs: number): void {
+    const unattended: LiveGroup[] = [];
+    for (const live of this.#live.values()) {
+      live.group.checkCommits(nowMs);
+      if (live.aloneSinceMs === undefined || !live.isInForce) continue;
+      if (live.aloneSinceMs + live.record.interestMs <= nowMs) void this.#release(live);
+      else unattended.push(live);
+    }
+    this.#boundUnattended(unattended);
+  }
+
+  /** Each identity has interest without members for a bounded number of groups: nodes pay for it. */
+  #boundUnattended(unattended: LiveGroup[]): void {
+    if (unattended.length <= GROUPS_UNATTENDED_MAX) return;
+    const byOwner = new Map<string, number>();
+    for (const live of unattended.sort((a, b) => b.aloneSinceMs! - a.aloneSinceMs!)) {
+      const { owner } = live.record;
+      const count = (byOwner.get(owner) ?? 0) + 1;
+      byOwner.set(owner, count);
+      if (count > GROUPS_UNATTENDED_MAX) void this.#release(live);
+    }
+  }
+
+  async #release(live: LiveGroup): Promise<void> {
+    const { logger } = this.#options;
+    await live.release().catch((cause) => logger.error(`group ${live.group.name}: ${cause}`));
+  }
+
+  async #keepUp(): Promise<void> {
+    if (this.#upkeeping) return;
+    this.#upkeeping = true;
+    try {
+      for (const live of [...this.#live.values()]) {
+        await live.advance();
+        await live.park();
+      }
+    } catch (cause) {
+      this.#options.logger.warn(`cursors of groups cannot be kept up to date: ${cause}`);
+    } finally {
+      this.#upkeeping = false;
+    }
+  }
+}
+
+/** Throws failed_precondition where a request states something else than the group has. */
+function checkSame(record: GroupRecord, live: LiveGroup, checked: CheckedSubscription, request: GroupRequest): void {
+  if (request.slices !== 0 && request.slices !== record.slices.length) {
+    throw other(
+      'slices',
+      `group ${record.name} has ${record.slices.length} slices, got ${request.slices}: that is fixed`,
+    );
+  }
+  if (request.whatItHas) return;
+  if (checked.predicate.id !== live.predicate.id) {
+    const remedy = `backplane groups set-filter ${record.name}`;
+    const has = `group ${record.name} has the filter ${record.filter}, topics ${record.topics.join(', ')}`;
+    throw other('filter', `${has}: ask for the same, or for nothing but the group, or change it ("${remedy}")`);
+  }
+  if (checked.nodes.globs.join() !== record.globs.join()) {
+    const nodes = record.globs.length === 0 ? 'every node' : record.globs.join(', ');
+    throw other('node', `group ${record.name} is of ${nodes}: ask for the same, or for nothing but the group`);
+  }
+}
+
+function other(field: string, message: string): BackplaneError {
+  return new BackplaneError('failed_precondition', message, { field });
+}
+
+function isExpired(record: GroupRecord, { aloneSinceMs, group }: LiveGroup, nowMs: number): boolean {
+  if (group.members.length > 0) return false;
+  const untilMs = cursorsUntilMs({ ...record, aloneSinceMs });
+  return untilMs !== undefined && untilMs <= nowMs;
+}
+
+function expired({ name, cursorsMs }: GroupRecord): BackplaneError {
+  const kept = `group ${name} had no members for longer than its cursors are kept (${cursorsMs / 1000} s)`;
+  return new BackplaneError('cursor_expired', `${kept}: "backplane groups reset ${name} --to oldest|now|TIME"`, {
+    field: 'group',
+  });
+}
+
+/** Whether the member's connection outlives its stream: then it has left of its own will. */
+async function isOpen({ connection }: Sink): Promise<boolean> {
+  if (connection === undefined) return false;
+  await new Promise((resolve) => setTimeout(resolve, CONNECTION_END_MS));
+  return connection.isOpen;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}

@@ -1,0 +1,259 @@
+/**
+ * A group as this broker serves it: what it subscribes to, the interest that it has in nodes' events, also for a while
+ * without members, and the deliveries of its slices.
+ */
+import { asBackplaneError, BackplaneError } from '../../errors.js';
+import type { Predicate } from '../../subscriptions/predicate.js';
+import { compileNodeGlobs, type NodeGlobs } from '../../subscriptions/request/node-globs.js';
+import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import type { DeliveryContext } from '../delivery/planned-subscription.js';
+import type { Subscription } from '../delivery/subscription.js';
+import type { Subscriptions } from '../delivery/subscriptions.js';
+import { Group, type GroupParts } from './group.js';
+import { GroupLag } from './group-lag.js';
+import { type GroupRecord, predicateOf } from './group-record.js';
+import type { MemberStream } from './member-stream.js';
+import { partitionOfSlice, sliceOf } from './slice.js';
+import type { SliceLease } from './slice-lease.js';
+import { hasExpired, offsetOf, parkedNodes, type SliceOfGroup, unparked, windowFrom } from './slice-place.js';
+
+/** A slice's delivery that runs. */
+interface Run {
+  readonly lease: SliceLease;
+  readonly subscription: Subscription;
+}
+
+export interface LiveGroupParts extends Omit<GroupParts, 'lag' | 'deliver' | 'onAttended'> {
+  readonly context: DeliveryContext;
+  readonly subscriptions: Subscriptions;
+}
+
+export class LiveGroup {
+  readonly group: Group;
+  readonly lag: GroupLag;
+  readonly #count: number;
+  readonly nodes: NodeGlobs;
+  #predicate: Predicate;
+  readonly #runs = new Map<number, Run>();
+  #release: (() => void) | undefined;
+  #claiming: Promise<void> | undefined;
+  /** Since when it has no member, milliseconds since 1970; undefined while it has some. */
+  aloneSinceMs: number | undefined;
+  /** Cursors that are parked, by slice. */
+  readonly #parked = new Map<number, string>();
+
+  readonly #parts: LiveGroupParts;
+
+  constructor(record: GroupRecord, parts: LiveGroupParts) {
+    this.#parts = parts;
+    this.#count = record.slices.length;
+    this.nodes = compileNodeGlobs(record.globs);
+    this.#predicate = predicateOf(record);
+    this.aloneSinceMs = record.aloneSinceMs ?? Date.now();
+    this.lag = new GroupLag(this.#count, this.#predicate.id, this.nodes.matches);
+    this.group = new Group(record.name, this.#count, {
+      ...parts,
+      lag: this.lag,
+      deliver: (stream, lease, now) => void this.#deliver(stream, lease, now),
+      onAttended: (attended) => this.#attended(attended),
+    });
+  }
+
+  get predicate(): Predicate {
+    return this.#predicate;
+  }
+
+  get record(): GroupRecord {
+    const { name } = this.group;
+    const record = this.#parts.store.get(name);
+    if (record === undefined) throw new BackplaneError('not_found', `there is no group ${name}`);
+    return record;
+  }
+
+  /** Whether nodes are asked for the group's events. */
+  get isInForce(): boolean {
+    return this.#release !== undefined;
+  }
+
+  /** Asks nodes for the group's events, until release(). */
+  claim(): Promise<void> {
+    if (this.#release !== undefined) return Promise.resolve();
+    const { spec } = this.#predicate;
+    this.#claiming ??= this.#parts.context.book
+      .claim(spec, this.nodes.globs, this.nodes.matches)
+      .then((release) => {
+        this.#release = release;
+      })
+      .finally(() => {
+        this.#claiming = undefined;
+      });
+    return this.#claiming;
+  }
+
+  /** Nodes are no longer asked; cursors resume from their recorders. */
+  async release(): Promise<void> {
+    await this.park();
+    // A member may have come meanwhile.
+    if (this.aloneSinceMs === undefined) return;
+    this.#release?.();
+    this.#release = undefined;
+  }
+
+  /** Has `write` change what the group subscribes to. Members must subscribe again. */
+  async change(write: () => Promise<GroupRecord>): Promise<GroupRecord> {
+    this.group.pause();
+    try {
+      const record = await write();
+      const released = this.#release;
+      this.#release = undefined;
+      this.#predicate = predicateOf(record);
+      this.lag.predicateId = this.#predicate.id;
+      this.lag.reset();
+      const message = `the filter of group ${record.name} was changed: subscribe again`;
+      this.group.endStreams(new BackplaneError('unavailable', message));
+      if (released !== undefined) await this.claim();
+      released?.();
+      return record;
+    } finally {
+      this.group.resume();
+    }
+  }
+
+  close(): void {
+    this.group.close();
+  }
+
+  end(): void {
+    this.close();
+    this.#release?.();
+  }
+
+  /** Writes down the positions of committed cursors, which the log may forget. A cursor is written down once. */
+  async park(): Promise<void> {
+    const { context, store } = this.#parts;
+    const record = this.record;
+    for (const [slice, { cursor }] of record.slices.entries()) {
+      if (cursor === '' || this.#parked.get(slice) === cursor) continue;
+      const nodes = await parkedNodes(context, this.slice(slice), cursor).catch(() => undefined);
+      if (nodes === undefined) continue;
+      await store.park(record.name, slice, { cursor, nodes });
+      this.#parked.set(slice, cursor);
+    }
+  }
+
+  /** Commits where members stand that have nothing open. */
+  async advance(): Promise<void> {
+    const { slots } = this.group;
+    const { slices } = this.record;
+    for (const { lease, subscription } of this.#runs.values()) {
+      const { slice } = lease;
+      const { cursor } = subscription;
+      if (slots.lease(slice) !== lease || slots.isRevoking(slice) || !lease.isSettled) continue;
+      if (subscription.phase !== 'live' || cursor === slices[slice]?.cursor) continue;
+      await this.group.advance(lease, cursor);
+    }
+  }
+
+  /** Counts what the log had before it was followed, as far as cursors have offsets. */
+  async countBefore(): Promise<void> {
+    const { store } = this.#parts.context;
+    const { slices } = this.record;
+    const topics = new Set(this.#predicate.topics);
+    for (const log of store.all()) {
+      const offsets = slices.flatMap(({ cursor }, slice) =>
+        partitionOfSlice(slice) === log.partition ? (offsetOf(cursor, slice) ?? []) : [],
+      );
+      if (offsets.length === 0) continue;
+      const end = log.deliverableOffset;
+      const reader = log.reader(Math.max(log.firstOffset, Math.min(...offsets)), topics);
+      try {
+        for (let item = await reader.next(); item !== undefined; item = await reader.next()) {
+          if (item.kind !== 'frame') continue;
+          if (item.offset >= end) break;
+          this.lag.frame('before', item);
+        }
+      } finally {
+        reader.close();
+      }
+    }
+    for (const [slice, { cursor }] of slices.entries()) {
+      const offset = offsetOf(cursor, slice);
+      if (offset !== undefined) this.lag.committed(slice, offset);
+    }
+    this.lag.unattendedBytes = 0;
+  }
+
+  slice(slice: number): SliceOfGroup {
+    const matches = (node: string) => sliceOf(node, this.#count) === slice && this.nodes.matches(node);
+    return { slice, predicate: this.#predicate, matches };
+  }
+
+  #attended(attended: boolean): void {
+    this.aloneSinceMs = attended ? undefined : Date.now();
+    this.lag.unattendedBytes = 0;
+    if (attended) {
+      void this.claim().catch(() => undefined);
+      return;
+    }
+    const { store, logger } = this.#parts;
+    const { aloneSinceMs } = this;
+    store
+      .update(this.group.name, (record) => ({ ...record, aloneSinceMs }))
+      .catch((cause) => {
+        const { code, message } = asBackplaneError(cause);
+        // It was deleted at the same time.
+        if (code !== 'not_found')
+          logger.error({ cause: message }, `group ${this.group.name}: cannot note that all left`);
+      });
+  }
+
+  async #deliver(stream: MemberStream, lease: SliceLease, record: GroupRecord): Promise<void> {
+    const { slice, epoch } = lease;
+    const sink = stream.begin(lease);
+    stream.tell({ group: { assigned: { slice, epoch, cursor: lease.markedStart } } });
+    try {
+      const { context, store, subscriptions } = this.#parts;
+      const own = this.slice(slice);
+      let cursor = lease.start;
+      if (cursor !== '' && hasExpired(context, own, cursor)) {
+        const parked = store.parked(record.name, slice);
+        const nodes = parked?.cursor === cursor ? parked.nodes : undefined;
+        const start = await unparked(context, own, record.slices[slice]!, nodes);
+        for (const message of start.gaps) await sink.write({ kind: 'message', message });
+        cursor = start.cursor;
+      }
+      const { subscription, done } = subscriptions.runSlice(
+        this.#checked(stream.asked, own, cursor, record),
+        sink,
+        stream.caller,
+      );
+      this.#runs.set(slice, { lease, subscription });
+      await done;
+    } catch (cause) {
+      if (!sink.closed.aborted) stream.fail(ofSlice(slice, record.name, asBackplaneError(cause)));
+    } finally {
+      if (this.#runs.get(slice)?.lease === lease) this.#runs.delete(slice);
+    }
+  }
+
+  /** The slice as a subscription: what the group asks for, delivered as the member asked. */
+  #checked(
+    asked: CheckedSubscription,
+    { slice, predicate, matches }: SliceOfGroup,
+    cursor: string,
+    { sinceNs, includeSelf }: GroupRecord,
+  ): CheckedSubscription {
+    const { topics } = predicate;
+    const nodes = { globs: this.nodes.globs, matches };
+    const window = cursor === '' ? windowFrom(sinceNs) : windowFrom(0n);
+    const own = { groupNodes: this.nodes, partition: partitionOfSlice(slice) };
+    return { ...asked, topics, nodes, predicate, includeSelf, window, cursor, slice: own };
+  }
+}
+
+/** A place that cannot be resumed is for people to decide. */
+function ofSlice(slice: number, name: string, { code, message, details }: BackplaneError): BackplaneError {
+  if (code !== 'cursor_expired' && code !== 'cursor_invalid') return new BackplaneError(code, message, details);
+  const remedy = `backplane groups reset ${name} --to oldest|now|TIME`;
+  return new BackplaneError('cursor_expired', `slice ${slice} of group ${name} cannot go on: ${message}; "${remedy}"`);
+}

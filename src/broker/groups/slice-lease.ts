@@ -1,0 +1,148 @@
+/**
+ * One epoch of one slice, as one member has it: which cursors it was given, and up to which of them it has committed.
+ * A cursor is marked with its ordinal and a keyed checksum, so that nothing has to be remembered of the cursors that
+ * were given, however many are not committed.
+ *
+ *   MarkedCursor := cursor "~" ordinal base36 "~" base64url(hmac-sha256, 9 bytes)
+ */
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { type BackplaneError, invalid } from '../../errors.js';
+import { CURSOR_BYTES_MAX, GROUP_CURSOR_MARK_CHARACTERS_MAX } from '../../limits.js';
+import { shown } from '../../text/shown.js';
+
+const MARK_BYTES = 9;
+const MARKED = /^([A-Za-z0-9_-]+)~([0-9a-z]{1,11})~([A-Za-z0-9_-]{12})$/;
+/** The time since when events are uncommitted is known to this part of the time that is allowed. */
+const STRETCHES = 16;
+
+/** What a commit states of a slice. */
+export interface Committed {
+  readonly ordinal: number;
+  /** Without its mark. */
+  readonly cursor: string;
+}
+
+/** Events that were given within a short time. */
+interface Stretch {
+  /** Ordinal of the last of them. */
+  to: number;
+  readonly fromMs: number;
+  toMs: number;
+}
+
+export class SliceLease {
+  readonly #key = randomBytes(16);
+  #ordinal = 0;
+  /** Ordinal of the last cursor with which events, or a gap, were given. */
+  #given = 0;
+  #committed = 0;
+  /** Ordinal of the last commit that is being written. */
+  #staged = 0;
+  readonly #stretches: Stretch[] = [];
+
+  constructor(
+    readonly slice: number,
+    readonly epoch: number,
+    /** Committed before this epoch, without a mark; empty when nothing was. */
+    readonly start: string,
+    /** After this long without a commit the slice may go to another member. */
+    readonly timeoutMs: number,
+  ) {}
+
+  /** Whether all events that were given are committed. */
+  get isSettled(): boolean {
+    return this.#committed >= this.#given;
+  }
+
+  /** The start, as the member can commit it. */
+  get markedStart(): string {
+    return this.start === '' ? '' : this.#marked(this.start, 0);
+  }
+
+  /** Notes events that the member is given, and marks the cursor that comes with them, which may be empty. */
+  give(cursor: string, nowMs: number): string {
+    const marked = this.mark(cursor);
+    this.#given = this.#ordinal;
+    const last = this.#stretches.at(-1);
+    if (last !== undefined && nowMs - last.fromMs < this.timeoutMs / STRETCHES) {
+      last.to = this.#given;
+      last.toMs = nowMs;
+    } else this.#stretches.push({ to: this.#given, fromMs: nowMs, toMs: nowMs });
+    // Older than that is too old in any case.
+    if (this.#stretches.length > 2 * STRETCHES) this.#stretches.splice(1, 1);
+    return marked;
+  }
+
+  /** Notes a gap that the member is told: it must not be forgotten before a cursor behind it is committed. */
+  giveGap(): void {
+    this.#given = ++this.#ordinal;
+  }
+
+  /** Marks a cursor that comes with no event. */
+  mark(cursor: string): string {
+    this.#ordinal++;
+    return cursor === '' ? '' : this.#marked(cursor, this.#ordinal);
+  }
+
+  /** Throws invalid_argument for a cursor that this epoch was not given. `field` names it. */
+  read(field: string, text: string): Committed {
+    if (text.length > CURSOR_BYTES_MAX + GROUP_CURSOR_MARK_CHARACTERS_MAX) throw this.#ahead(field, text);
+    const [, cursor = '', digits = '', mark = ''] = MARKED.exec(text) ?? [];
+    const ordinal = Number.parseInt(digits, 36);
+    if (cursor === '' || !Number.isSafeInteger(ordinal)) throw this.#ahead(field, text);
+    if (!timingSafeEqual(Buffer.from(this.#mac(cursor, ordinal)), Buffer.from(mark))) throw this.#ahead(field, text);
+    return { ordinal, cursor };
+  }
+
+  /** Whether a commit goes on from what is committed. One that does not changes nothing. */
+  advances({ ordinal }: Pick<Committed, 'ordinal'>): boolean {
+    return ordinal > this.#committed;
+  }
+
+  /** Whether to write the commit: none of something later is being written. Idempotent. */
+  stages({ ordinal }: Committed): boolean {
+    if (ordinal < this.#staged || !this.advances({ ordinal })) return false;
+    this.#staged = ordinal;
+    return true;
+  }
+
+  /** What was being written was not. */
+  unstage(): void {
+    this.#staged = this.#committed;
+  }
+
+  /** A commit of the broker's own, of the place where nothing is open: see isSettled. */
+  ownCommit(cursor: string): Committed {
+    return { ordinal: ++this.#ordinal, cursor };
+  }
+
+  /** The commit is durable. */
+  committed({ ordinal }: Committed): void {
+    this.#committed = Math.max(this.#committed, ordinal);
+    while (this.#stretches.length > 0 && this.#stretches[0]!.to <= this.#committed) this.#stretches.shift();
+  }
+
+  /** When the oldest events were given that are not committed, milliseconds since 1970, at the latest. */
+  get uncommittedSinceMs(): number | undefined {
+    return this.#stretches[0]?.toMs;
+  }
+
+  isOverdue(nowMs: number): boolean {
+    const sinceMs = this.uncommittedSinceMs;
+    return sinceMs !== undefined && nowMs - sinceMs >= this.timeoutMs;
+  }
+
+  #ahead(field: string, text: string): BackplaneError {
+    const problem = `must be one that slice ${this.slice} was given in epoch ${this.epoch}, got ${shown(text)}`;
+    return invalid(field, problem);
+  }
+
+  #marked(cursor: string, ordinal: number): string {
+    return `${cursor}~${ordinal.toString(36)}~${this.#mac(cursor, ordinal)}`;
+  }
+
+  #mac(cursor: string, ordinal: number): string {
+    const hmac = createHmac('sha256', this.#key).update(`${ordinal}~${cursor}`);
+    return hmac.digest().subarray(0, MARK_BYTES).toString('base64url');
+  }
+}

@@ -1,0 +1,39 @@
+/** Bounds of groups: subscribers that share the nodes of one subscription. */
+import { KiB } from './units.js';
+
+/** Group and member names, in characters: they are labels of metrics and stand in tables. */
+export const GROUP_NAME_CHARACTERS_MAX = 64;
+/** Numbers of slices: multiples of the log's partitions, so that each slice lies in one of them. */
+export const GROUP_SLICES = [8, 16, 32, 64] as const;
+export const GROUP_SLICES_DEFAULT = 16;
+export const GROUP_SLICES_MAX = 64;
+/** Groups of a broker: each has at most GROUP_SLICES_MAX cursors of 4 KiB in the state. */
+export const GROUPS_MAX = 128;
+/** Members of one group, active or standing by. */
+export const GROUP_MEMBERS_MAX = 256;
+/** A member that did not answer, or a named one without connection, keeps its slices for so long. */
+export const GROUP_MEMBER_TIMEOUT_MS_DEFAULT = 10_000;
+/** Events that a member was given and has not committed for so long go to others. */
+export const GROUP_COMMIT_TIMEOUT_MS_DEFAULT = 300_000;
+/** How long a member may still commit a slice that it gives up. */
+export const GROUP_REVOKE_TIMEOUT_MS_DEFAULT = 2_000;
+/** How long nodes are asked for the events of a group without members. */
+export const GROUP_INTEREST_MS_DEFAULT = 600_000;
+/** How long its cursors are kept. */
+export const GROUP_CURSORS_MS_DEFAULT = 7 * 86_400_000;
+/** Groups of one identity for which nodes are asked though they have no members; the longest left go first. */
+export const GROUPS_UNATTENDED_MAX = 16;
+/** A connection with members is asked for a sign of life this often, or five times within the member's timeout. */
+export const GROUP_PING_INTERVAL_MS = 2_000;
+/** Commits that come within this time are made durable together: a sync each would keep the broker from its work. */
+export const GROUP_COMMIT_LINGER_MS = 5;
+/** A cursor of a group with its mark (see slice-lease.ts). */
+export const GROUP_CURSOR_MARK_CHARACTERS_MAX = 64;
+/** Where events matched the log, per slice: neighbours are added up beyond it. */
+export const GROUP_LAG_ENTRIES_MAX = 1024;
+/** Groups that have metrics of their own. */
+export const GROUPS_MEASURED_MAX = 64;
+/** Positions that the answer to a changed filter lists per slice. */
+export const GROUP_POSITIONS_SHOWN_MAX = 256;
+/** Places of nodes of one slice's parked cursor, encoded: some hundred bytes a node. */
+export const GROUP_PARKED_BYTES_MAX = 512 * KiB;
