@@ -13,7 +13,6 @@ import { fileURLToPath } from 'node:url';
 import { connect } from '../../src/client/library/grpc.js';
 import { EventWriter } from '../../src/wire/event/event-writer.js';
 import { TestAgent, TestRecorder } from '../../test/harness/broker/test-agent.js';
-import { tokenFile } from '../../test/harness/bus/token.js';
 import { LibraryPage } from '../../test/harness/library-page.js';
 import { until } from '../../test/harness/until.js';
 import { eventPool } from '../measuring/event-pool.js';
@@ -117,9 +116,17 @@ async function filled(fleet: Fleet, events: number): Promise<Task> {
       if (count > 0) source.send(count);
       sent += count;
     }
-    await until('the log has them', () => had >= NODES + sent - NODES * FRAME_EVENTS * 4, () => had);
+    await until(
+      'the log has them',
+      () => had >= NODES + sent - NODES * FRAME_EVENTS * 4,
+      () => had,
+    );
   }
-  await until('the log has all', () => had === NODES + events, () => had);
+  await until(
+    'the log has all',
+    () => had === NODES + events,
+    () => had,
+  );
   holder.abort();
   await held;
   await bus.close();

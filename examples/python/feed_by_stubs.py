@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Reads events by generated stubs. Needs Debian's python3-grpcio and protobuf-compiler-grpc:
+"""Reads events by generated stubs. Needs Debian's python3-grpcio, protobuf-compiler-grpc and libprotobuf-dev:
 
   protoc -I proto --python_out=. --grpc_out=. --plugin=protoc-gen-grpc=$(which grpc_python_plugin) \\
       proto/backplane/v1/*.proto

@@ -6,12 +6,14 @@ import { type CallOptions, Metadata, type ServiceError, status } from '@grpc/grp
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
 import { CLIENT_ANSWER_MS } from '../limits/client.js';
-import { type ConnectionOptions, createBackplaneClient } from '../wire/grpc/rpc.js';
+import { type ConnectionOptions, createBackplaneClient, createGroupsClient } from '../wire/grpc/rpc.js';
 import type {
   BackplaneClient,
+  CommitRequest,
   ExplainResponse__Output as ExplainResponse,
   ForgetNodesResponse__Output as ForgetNodesResponse,
   GetStatusResponse__Output as GetStatusResponse,
+  GroupsClient,
   ListNodesResponse__Output as ListNodesResponse,
   ListSubscriptionsResponse__Output as ListSubscriptionsResponse,
   ListTopicsResponse__Output as ListTopicsResponse,
@@ -123,6 +125,16 @@ export class Client {
     return resumingStream(this.#source, this.#ring, request, signal);
   }
 
+  /**
+   * What was committed is durable when it resolves.
+   * @throws BackplaneError fenced where a slice has another epoch by now; unavailable when no broker answers.
+   */
+  async commit(request: CommitRequest): Promise<void> {
+    await askInTurn(this.#source, this.#ring, (broker) =>
+      answerTo<object>((done) => this.#groups(broker).commit(request, this.#unaryOptions(), done)),
+    );
+  }
+
   /** Ends all running calls. */
   close(): void {
     for (const service of this.#services.values()) service.close();
@@ -162,13 +174,11 @@ export class Client {
   }
 
   #askOne<Response>(broker: string, call: UnaryCall<Response>): Promise<Response> {
-    return new Promise((resolve, reject) => {
-      const options = { deadline: Date.now() + CLIENT_ANSWER_MS, ...this.#connection.callOptions };
-      call(this.#service(broker), options, (error, response) => {
-        if (error !== null || response === undefined) reject(error);
-        else resolve(response);
-      });
-    });
+    return answerTo((done) => call(this.#service(broker), this.#unaryOptions(), done));
+  }
+
+  #unaryOptions(): CallOptions {
+    return { deadline: Date.now() + CLIENT_ANSWER_MS, ...this.#connection.callOptions };
   }
 
   /** Converts an error; for a refused token the message also says where the token came from. */
@@ -188,9 +198,24 @@ export class Client {
     return service;
   }
 
+  /** On the same connection. */
+  #groups(broker: string): GroupsClient {
+    const channel = this.#service(broker).getChannel();
+    return createGroupsClient(broker, this.#credentialFor(broker)?.token, { ...this.#connection, channel });
+  }
+
   /** Drops a failed channel: it would back off for up to minutes, but subscribe() sets its own delays. */
   #forget(broker: string): void {
     this.#services.get(broker)?.close();
     this.#services.delete(broker);
   }
+}
+
+function answerTo<Response>(call: (done: Callback<Response>) => unknown): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    call((error, response) => {
+      if (error !== null || response === undefined) reject(error);
+      else resolve(response);
+    });
+  });
 }

@@ -14,6 +14,8 @@ export interface ResumableRequest {
   readonly cursor?: string | undefined;
   /** A whole number; 0 for no limit. */
   readonly limit?: unknown;
+  /** A member's of a group, which keeps how far it is. */
+  readonly group?: unknown;
 }
 
 /** What resuming has to know of an item. */
@@ -75,6 +77,7 @@ export class Resumption<Request extends ResumableRequest> {
     if (kind === 'accepted') this.#accepted = true;
     if (kind === 'coverage') this.#covered = true;
     this.#delivered += BigInt(events);
+    if (this.#first.group) return;
     this.#cursor = cursor || this.#cursor;
     // A relative time such as "5m" would give another window at the next broker.
     this.#since = since || this.#since;

@@ -5,6 +5,7 @@ import type {
   Accepted,
   Coverage,
   Gap__Output as Gap,
+  GroupEvent,
   SubscribeResponse__Output as SubscribeResponse,
 } from '../wire/messages.js';
 import type { ReceivedBatch } from '../wire/received-batch.js';
@@ -20,6 +21,8 @@ export type SubscribeItem =
   | { readonly kind: 'node_status'; readonly status: NodeStatus }
   | { readonly kind: 'watermark'; readonly watermark: Watermark }
   | { readonly kind: 'coverage'; readonly coverage: Coverage }
+  /** For members of a group: what becomes of a slice. */
+  | { readonly kind: 'group'; readonly group: GroupEvent }
   /** With a cause: the stream broke and is being resumed. Without: it continues at this broker. */
   | { readonly kind: 'link'; readonly broker: string; readonly cause: BackplaneError | undefined };
 
@@ -32,6 +35,7 @@ export function subscribeItem(response: SubscribeResponse): SubscribeItem | unde
   if (response.nodeStatus) return { kind: 'node_status', status: response.nodeStatus };
   if (response.watermark) return { kind: 'watermark', watermark: response.watermark };
   if (response.coverage) return { kind: 'coverage', coverage: response.coverage };
+  if (response.group) return { kind: 'group', group: response.group };
   return undefined;
 }
 

@@ -1,7 +1,7 @@
 /** Strangers: the examples that are not TypeScript, and buf, against a real bus. Each reads, and resumes where it ended. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -88,14 +88,15 @@ test('Python by the descriptors that the broker serves', { skip: withoutGrpc }, 
 });
 
 const withoutProtoc = needs(
-  'protoc --version && command -v grpc_python_plugin',
+  'protoc --version && command -v grpc_python_plugin && test -e /usr/include/google/protobuf/timestamp.proto',
   'protobuf-compiler-grpc',
+  'libprotobuf-dev',
   'protobuf-compiler',
 );
 
 test('Python by generated stubs', { skip: withoutGrpc || withoutProtoc }, async () => {
   const plugin = (await said('sh', ['-c', 'command -v grpc_python_plugin'])).out[0];
-  const protos = ['event', 'subscription'].map((name) => `backplane/v1/${name}.proto`);
+  const protos = readdirSync(join(ROOT, 'proto/backplane/v1')).map((name) => `backplane/v1/${name}`);
   const outputs = [`--python_out=${DIR}`, `--grpc_out=${DIR}`, `--plugin=protoc-gen-grpc=${plugin}`];
   await said('protoc', ['-I', 'proto', ...outputs, ...protos]);
   const example = [join(ROOT, 'examples/python/feed_by_stubs.py'), `${LIMIT}`];

@@ -63,6 +63,7 @@ export function deepFolders(files: Files): string[] {
 
 /** Folders that hold more, and why. */
 const CROWDED: Readonly<Record<string, string>> = {
+  'bench/scenarios': 'a list of scenarios, which know nothing of each other',
   'src/subscriptions/filter': 'one language, whose checks and compiler know each other and nobody else does',
 };
 

@@ -203,5 +203,7 @@ function itemJson(item: Exclude<SubscribeItem, { kind: 'link' }>): object {
       return { watermark: messageToJson(item.watermark) };
     case 'coverage':
       return { coverage: messageToJson(item.coverage) };
+    case 'group':
+      return { group: messageToJson(item.group) };
   }
 }

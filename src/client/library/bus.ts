@@ -11,18 +11,16 @@ import {
   listNodesResponseOf,
   listSubscriptionsResponseOf,
   listTopicsResponseOf,
-  type SubscribeRequest,
 } from '../../wire/typed/messages.js';
 import { type Feed, ResumingFeed } from './feed.js';
-import { type BatchItem, requestOf, type Subscription } from './items.js';
+import { CarriedGroup, type Group, type GroupCarrier, type GroupOptions } from './group.js';
+import { requestOf, type Subscription } from './items.js';
 
 /** What can be asked besides streams, by the operations of the HTTP API. */
 export type Question = 'explain' | 'listNodes' | 'listTopics' | 'listSubscriptions' | 'getStatus';
 
 /** How brokers are reached. */
-export interface Carrier {
-  /** Batches and what is told beside them; resumes by itself. */
-  stream(request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<BatchItem, void, undefined>;
+export interface Carrier extends GroupCarrier {
   /** The answer as protojson. Throws BackplaneError. */
   ask(question: Question, body?: object): Promise<unknown>;
   close(): void;
@@ -32,6 +30,8 @@ export interface Carrier {
 export interface Bus extends AsyncDisposable {
   /** Events that match, from the past, live, or both. Nothing is asked before the feed is read. */
   subscribe(subscription?: Subscription): Feed;
+  /** Members of a group share a subscription's nodes. Nothing is asked before a member's batches are read. */
+  group(name: string, options?: GroupOptions): Group;
   /** What a subscription would do, and where each part of its filter runs, without starting it. */
   explain(subscription: Subscription): Promise<ExplainResponse>;
   nodes(): Promise<ListNodesResponse['nodes']>;
@@ -53,7 +53,11 @@ export class CarriedBus implements Bus {
   subscribe(subscription: Subscription = {}): Feed {
     const request = requestOf(subscription);
     const open = (signal: AbortSignal) => this.#carrier.stream(request, signal);
-    return new ResumingFeed(open, request.cursor ?? '', this.#endedBy(subscription.signal));
+    return new ResumingFeed(open, request.cursor ?? '', subscription.signal, this.#closing.signal);
+  }
+
+  group(name: string, options: GroupOptions = {}): Group {
+    return new CarriedGroup(name, options, this.#carrier, this.#closing.signal, requestOf);
   }
 
   async explain(subscription: Subscription): Promise<ExplainResponse> {
@@ -83,9 +87,5 @@ export class CarriedBus implements Bus {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  #endedBy(signal: AbortSignal | undefined): AbortSignal {
-    return signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
   }
 }

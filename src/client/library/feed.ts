@@ -1,5 +1,6 @@
 /** One subscription as an async iterable. Runs in browsers. */
 import { BackplaneError } from '../../errors.js';
+import { closable } from './closable.js';
 import { type BatchItem, cursorOf, type FeedItem } from './items.js';
 
 /**
@@ -25,13 +26,15 @@ type Open = (signal: AbortSignal) => AsyncGenerator<BatchItem, void, undefined>;
 export class ResumingFeed implements Feed {
   readonly #open: Open;
   readonly #signal: AbortSignal | undefined;
+  readonly #closing: AbortSignal;
   #cursor: string;
   #begun = false;
 
-  constructor(open: Open, cursor: string, signal: AbortSignal | undefined) {
+  constructor(open: Open, cursor: string, signal: AbortSignal | undefined, closing: AbortSignal) {
     this.#open = open;
     this.#cursor = cursor;
     this.#signal = signal;
+    this.#closing = closing;
   }
 
   get cursor(): string {
@@ -55,7 +58,7 @@ export class ResumingFeed implements Feed {
           if (at === last) this.#cursor = cursor || this.#cursor;
           const event = events[at]!;
           yield { kind: 'event', node, topic, history, refill, event, cursor: at === last ? cursor : '' };
-          if (this.#signal?.aborted) return;
+          if (this.#signal?.aborted || this.#closing.aborted) return;
         }
       } else {
         this.#cursor = cursor || this.#cursor;
@@ -64,24 +67,12 @@ export class ResumingFeed implements Feed {
     }
   }
 
-  async *#items(): AsyncGenerator<BatchItem, void, undefined> {
+  #items(): AsyncGenerator<BatchItem, void, undefined> {
     if (this.#begun) {
       const message = 'a feed is read by one loop: subscribe again, with its cursor';
       throw new BackplaneError('failed_precondition', message);
     }
     this.#begun = true;
-    const ending = new AbortController();
-    const abort = () => ending.abort();
-    this.#signal?.addEventListener('abort', abort, { once: true });
-    if (this.#signal?.aborted) ending.abort();
-    try {
-      for await (const item of this.#open(ending.signal)) {
-        if (ending.signal.aborted) return;
-        yield item;
-      }
-    } finally {
-      this.#signal?.removeEventListener('abort', abort);
-      ending.abort();
-    }
+    return closable(this.#open, this.#signal, this.#closing);
   }
 }

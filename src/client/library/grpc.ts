@@ -19,6 +19,7 @@ import { withWideTexts } from '../../wire/typed/json-values.js';
 import type { SubscribeRequest } from '../../wire/typed/messages.js';
 import { Client, type ClientOptions } from '../client.js';
 import { type Bus, CarriedBus, type Carrier, type Question } from './bus.js';
+import type { SliceCommit } from './group.js';
 import type { BatchItem } from './items.js';
 import { typedItem } from './typed-item.js';
 
@@ -26,6 +27,7 @@ export { BackplaneError, type ErrorCode, type ErrorDetails } from '../../errors.
 export type * from '../../wire/typed/messages.js';
 export type { Bus } from './bus.js';
 export type { Feed } from './feed.js';
+export type { Group, GroupBatch, GroupOptions, GroupSubscription } from './group.js';
 export type { BatchItem, EventItem, EventsItem, FeedItem, NoticeItem, Subscription } from './items.js';
 
 export interface ConnectOptions {
@@ -98,6 +100,10 @@ class GrpcCarrier implements Carrier {
 
   async ask(question: Question, body?: object): Promise<unknown> {
     return messageToJson(await this.#answer(question, body));
+  }
+
+  async commit(group: string, slices: readonly SliceCommit[]): Promise<void> {
+    await this.#client.commit({ group, slices: slices.map((each) => ({ ...each, epoch: String(each.epoch) })) });
   }
 
   #answer(question: Question, body?: object): Promise<object> {

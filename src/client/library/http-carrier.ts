@@ -5,6 +5,7 @@ import { withWideTexts } from '../../wire/typed/json-values.js';
 import type { SubscribeRequest } from '../../wire/typed/messages.js';
 import { askInTurn, BrokerRing, resumingStream, type StreamSource } from '../resuming-stream.js';
 import type { Carrier, Question } from './bus.js';
+import type { SliceCommit } from './group.js';
 import type { ConnectOptions } from './http.js';
 import { type BatchItem, batchFacts } from './items.js';
 import { readItems } from './lines.js';
@@ -42,10 +43,24 @@ export class HttpCarrier implements Carrier {
 
   ask(question: Question, body?: object): Promise<unknown> {
     const [method = '', path = ''] = ROUTES[question].split(' ');
+    return this.#answer(method, path, body);
+  }
+
+  async commit(group: string, slices: readonly SliceCommit[]): Promise<void> {
+    await this.#answer('POST', `/v1/groups/${encodeURIComponent(group)}/commit`, { slices });
+  }
+
+  #answer(method: string, path: string, body: object | undefined): Promise<unknown> {
     return askInTurn(this.#source, this.#ring, async (broker) => {
-      const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(CLIENT_ANSWER_MS)]);
-      const response = await this.#request(broker, method, path, body, signal);
-      return response.json().catch(unavailable);
+      const asking = new Deadline(this.#closing.signal);
+      try {
+        const response = await this.#request(broker, method, path, body, asking.signal);
+        return await response.json().catch(unavailable);
+      } catch (thrown) {
+        throw asking.reason(thrown);
+      } finally {
+        asking.end();
+      }
     });
   }
 
@@ -55,29 +70,17 @@ export class HttpCarrier implements Carrier {
 
   /** One stream at one broker, until it ends or fails. */
   async *#stream(broker: string, request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<BatchItem> {
-    const ending = new AbortController();
-    const abort = () => ending.abort();
-    signal.addEventListener('abort', abort, { once: true });
-    if (signal.aborted) ending.abort();
-    let silent = false;
-    const timer = setTimeout(() => {
-      silent = true;
-      ending.abort();
-    }, CLIENT_ANSWER_MS);
+    const asking = new Deadline(signal);
     try {
-      const response = await this.#request(broker, 'POST', '/v1/events', request, ending.signal);
+      const response = await this.#request(broker, 'POST', '/v1/events', request, asking.signal);
       for await (const item of readItems(response)) {
-        clearTimeout(timer);
+        asking.met();
         yield item;
       }
     } catch (thrown) {
-      if (silent) throw new BackplaneError('unavailable', `no answer within ${CLIENT_ANSWER_MS} ms`);
-      throw thrown;
+      throw asking.reason(thrown);
     } finally {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', abort);
-      // Ends the request where it has not ended itself.
-      ending.abort();
+      asking.end();
     }
   }
 
@@ -120,4 +123,45 @@ function originOf(broker: string): string {
 function unavailable(thrown: unknown): never {
   const { message = String(thrown), cause } = thrown as { message?: string; cause?: { message?: string } };
   throw new BackplaneError('unavailable', cause?.message || message);
+}
+
+/**
+ * A request that is aborted by a signal, or where no answer comes in time. AbortSignal.any is not for it: in Node 20 what
+ * it returns may be collected while a request waits for it.
+ */
+class Deadline {
+  readonly #ending = new AbortController();
+  readonly #outer: AbortSignal;
+  readonly #abort = () => this.#ending.abort();
+  readonly #timer = setTimeout(() => {
+    this.#passed = true;
+    this.#abort();
+  }, CLIENT_ANSWER_MS);
+  #passed = false;
+
+  constructor(outer: AbortSignal) {
+    this.#outer = outer;
+    outer.addEventListener('abort', this.#abort, { once: true });
+    if (outer.aborted) this.#abort();
+  }
+
+  get signal(): AbortSignal {
+    return this.#ending.signal;
+  }
+
+  /** The answer has begun. */
+  met(): void {
+    clearTimeout(this.#timer);
+  }
+
+  reason(thrown: unknown): unknown {
+    return this.#passed ? new BackplaneError('unavailable', `no answer within ${CLIENT_ANSWER_MS} ms`) : thrown;
+  }
+
+  /** Ends the request where it has not ended itself. */
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#outer.removeEventListener('abort', this.#abort);
+    this.#abort();
+  }
 }

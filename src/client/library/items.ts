@@ -6,6 +6,7 @@ import type {
   BackplaneEvent,
   Coverage,
   Gap,
+  GroupEvent,
   Ledger,
   NodeStatus,
   SubscribeRequest,
@@ -14,7 +15,7 @@ import type {
 import type { ItemFacts } from '../resumption.js';
 
 /** What is asked of a broker. Nothing given: the last 20 events. */
-export interface Subscription extends Omit<SubscribeRequest, 'since' | 'until'> {
+export interface Subscription extends Omit<SubscribeRequest, 'since' | 'until' | 'group'> {
   /** The window's start: how long ago (`5m`), RFC 3339, or a Date. See SubscribeRequest of the protos. */
   readonly since?: string | Date | undefined;
   /** The window's end, in the same forms. */
@@ -46,6 +47,8 @@ export interface EventsItem extends Origin {
   readonly events: readonly BackplaneEvent[];
   /** Resumes behind the last of them. */
   readonly cursor: string;
+  /** For members of a group. */
+  readonly slice: number;
 }
 
 /** What is told beside events. */
@@ -60,6 +63,8 @@ export type NoticeItem =
   | { readonly kind: 'watermark'; readonly watermark: Watermark }
   /** What each node really had of the past, with the account of the subscription so far. */
   | { readonly kind: 'coverage'; readonly coverage: Coverage; readonly ledger: Ledger | undefined }
+  /** For members of a group: what becomes of a slice. */
+  | { readonly kind: 'group'; readonly group: GroupEvent }
   /** With a cause: the stream broke and is being resumed. Without: it continues at this broker. */
   | { readonly kind: 'link'; readonly broker: string; readonly cause: BackplaneError | undefined };
 

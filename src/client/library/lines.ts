@@ -13,6 +13,7 @@ import {
   coverageOf,
   eventOf,
   gapOf,
+  groupEventOf,
   nodeStatusOf,
   watermarkOf,
 } from '../../wire/typed/messages.js';
@@ -31,6 +32,8 @@ interface Result {
   readonly nodeStatus?: Json;
   readonly watermark?: Json;
   readonly coverage?: Json;
+  readonly group?: Json;
+  readonly slice?: number;
 }
 
 interface Line {
@@ -63,7 +66,7 @@ export async function* readItems(response: Response): AsyncGenerator<BatchItem, 
 }
 
 /** Undefined for what only a newer broker knows. */
-function noticeOf({ accepted, gap, nodeStatus, watermark, coverage }: Result): BatchItem | undefined {
+function noticeOf({ accepted, gap, nodeStatus, watermark, coverage, group }: Result): BatchItem | undefined {
   if (accepted) return { kind: 'accepted', accepted: acceptedOf(accepted) };
   if (gap) return { kind: 'gap', gap: gapOf(gap) };
   if (nodeStatus) return { kind: 'node', node: nodeStatusOf(nodeStatus) };
@@ -72,6 +75,7 @@ function noticeOf({ accepted, gap, nodeStatus, watermark, coverage }: Result): B
     const typed = coverageOf(coverage);
     return { kind: 'coverage', coverage: typed, ledger: typed.ledger };
   }
+  if (group) return { kind: 'group', group: groupEventOf(group) };
   return undefined;
 }
 
@@ -81,22 +85,28 @@ class Batches {
   #topic = '';
   #history = false;
   #refill = false;
+  #slice = 0;
   #events: BackplaneEvent[] = [];
 
   /** Returns the events before, where they did not come together with this one. */
-  add({ history = false, refill = false }: Result, event: NonNullable<Result['event']>): BatchItem | undefined {
+  add(
+    { history = false, refill = false, slice = 0 }: Result,
+    event: NonNullable<Result['event']>,
+  ): BatchItem | undefined {
     const { node = '', topic = '' } = event;
     const goesOn =
       node === this.#node &&
       topic === this.#topic &&
       history === this.#history &&
       refill === this.#refill &&
+      slice === this.#slice &&
       this.#events.length < LINE_EVENTS_MAX;
     const before = goesOn ? undefined : this.take();
     this.#node = node;
     this.#topic = topic;
     this.#history = history;
     this.#refill = refill;
+    this.#slice = slice;
     this.#events.push(eventOf(event));
     return before;
   }
@@ -106,7 +116,7 @@ class Batches {
     if (events.length === 0) return undefined;
     this.#events = [];
     const [node, topic, history, refill] = [this.#node, this.#topic, this.#history, this.#refill];
-    return { kind: 'events', node, topic, history, refill, events, cursor };
+    return { kind: 'events', node, topic, history, refill, events, cursor, slice: this.#slice };
   }
 }
 

@@ -1,14 +1,14 @@
 /** Items as the gRPC client has them, in the library's form. */
 import { messageToJson } from '../../wire/message-json.js';
-import { acceptedOf, coverageOf, gapOf, nodeStatusOf, watermarkOf } from '../../wire/typed/messages.js';
+import { acceptedOf, coverageOf, gapOf, groupEventOf, nodeStatusOf, watermarkOf } from '../../wire/typed/messages.js';
 import type { SubscribeItem } from '../subscribe-item.js';
 import type { BatchItem } from './items.js';
 
 export function typedItem(item: SubscribeItem): BatchItem {
   switch (item.kind) {
     case 'events': {
-      const { node, topic, history, refill, cursor } = item.batch;
-      return { kind: 'events', node, topic, history, refill, events: item.batch.typed(), cursor };
+      const { node, topic, history, refill, cursor, slice } = item.batch;
+      return { kind: 'events', node, topic, history, refill, events: item.batch.typed(), cursor, slice };
     }
     case 'accepted':
       return { kind: 'accepted', accepted: acceptedOf(messageToJson(item.accepted)) };
@@ -22,6 +22,8 @@ export function typedItem(item: SubscribeItem): BatchItem {
       const coverage = coverageOf(messageToJson(item.coverage));
       return { kind: 'coverage', coverage, ledger: coverage.ledger };
     }
+    case 'group':
+      return { kind: 'group', group: groupEventOf(messageToJson(item.group)) };
     case 'link':
       return item;
   }

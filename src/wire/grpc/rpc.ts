@@ -262,7 +262,12 @@ function createClient(
   definition: ServiceDefinition,
   address: string,
   token: string | undefined,
-  { credentials = channelCredentials.createInsecure(), channelOptions, interceptors = [], channel }: ConnectionOptions = {},
+  {
+    credentials = channelCredentials.createInsecure(),
+    channelOptions,
+    interceptors = [],
+    channel,
+  }: ConnectionOptions = {},
 ): Client {
   const Constructor = makeGenericClientConstructor(definition, name);
   return new Constructor(address, credentials, {

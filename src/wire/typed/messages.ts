@@ -6,6 +6,7 @@ export {
   explainResponseOf,
   gapOf,
   getStatusResponseOf,
+  groupEventOf,
   listNodesResponseOf,
   listSubscriptionsResponseOf,
   listTopicsResponseOf,

@@ -41,7 +41,10 @@ test('a page reads a stream of the past and live, where its origin is named', { 
   const { pids, cursor } = await reading;
   await publishing;
   assert.ok(hasPublished);
-  assert.deepEqual(pids, Array.from({ length: 11 }, (_, at) => [2 * at + 2, 'bigint']));
+  assert.deepEqual(
+    pids,
+    Array.from({ length: 11 }, (_, at) => [2 * at + 2, 'bigint']),
+  );
   assert.notEqual(cursor, '');
   await until('the broker knows that it is gone', async () => {
     const answer = await fetch(`http://${given.http}/v1/subscriptions`, {
