@@ -55,6 +55,8 @@ function fieldSchema(field, isRequest) {
 function valueSchema({ type, resolvedType }, isRequest) {
   if (resolvedType instanceof protobuf.Enum) return { type: 'string', enum: Object.keys(resolvedType.values) };
   if (resolvedType?.fullName === '.google.protobuf.Timestamp') return { type: 'string', format: 'date-time' };
+  // Any JSON.
+  if (resolvedType?.fullName === '.google.protobuf.Value') return {};
   if (resolvedType) return { $ref: `#/components/schemas/${resolvedType.name}` };
   // Whoever asks may write them as numbers, too.
   if (WIDE[type]) return { type: isRequest ? ['string', 'integer'] : 'string', pattern: WIDE[type], format: type };

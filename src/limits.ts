@@ -10,6 +10,7 @@ import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from
 import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
+export * from './limits/app.js';
 export * from './limits/client.js';
 export * from './limits/groups.js';
 export * from './limits/guard.js';

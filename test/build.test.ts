@@ -227,11 +227,14 @@ async function useLibrary(cwd: string, bus: { grpc: string; http: string; dataDi
   const short = programme
     .replace(/'broker:8484'/, 'broker')
     .replace(' tls: { ca },', '')
-    .replace('60_000', '3_000');
+    .replace('60_000', '3_000')
+    .replace('await batch.commit();', 'await batch.commit(); break;');
   const given = [
     'declare const process: { readonly env: Readonly<Record<string, string>> };',
     `const { broker = '', token } = process.env;`,
-    `const save = (cursor: string) => console.log('saved', cursor);\n`,
+    `const deployId = 'deploy-1';`,
+    `const save = (cursor: string) => console.log('saved', cursor);`,
+    `const store = async (events: readonly object[]) => console.log('stored', events.length > 0);\n`,
   ].join('\n');
   fs.writeFileSync(path.join(cwd, 'package.json'), '{"type": "module"}');
   fs.writeFileSync(path.join(cwd, 'written.ts'), `const ca = '';\n${given}${programme}`);
@@ -258,6 +261,6 @@ async function useLibrary(cwd: string, bus: { grpc: string; http: string; dataDi
     ['page', bus.http],
   ] as const) {
     const said = await ends(run(process.execPath, [`${name}.js`], { broker, token }, cwd));
-    assert.match(said, /^saved \S{20,}$/m);
+    assert.match(said, /^saved \S{20,}$[\s\S]*^stored true$/m);
   }
 }

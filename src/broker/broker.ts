@@ -10,8 +10,6 @@ import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-not
 import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
 import {
-  AUDIT_BYTES_MAX,
-  AUDIT_REFUSED_BYTES_MAX,
   DATA_WATCH_INTERVAL_MS,
   DRAIN_MS,
   GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
@@ -36,8 +34,10 @@ import { GrpcApi } from './api/grpc.js';
 import { groupHandlers } from './api/grpc-groups.js';
 import { HttpApi } from './api/http.js';
 import { type BrokerFacts, Listings } from './api/listings.js';
+import { PUBLISHING, Publisher, type PublisherOptions } from './app/publisher.js';
+import { PublisherService } from './app/publisher-service.js';
 import { AuditTrail } from './cluster/audit-trail.js';
-import { AuditFile } from './cluster/embedded/audit-file.js';
+import { AuditDocuments, RefusalDocuments } from './cluster/embedded/audit-documents.js';
 import { StateFile } from './cluster/embedded/state-file.js';
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
@@ -51,6 +51,7 @@ import { type GroupRetention, Groups } from './groups/groups.js';
 import { HeldFrames } from './ingest/held-frames.js';
 import { Ingest } from './ingest/ingest.js';
 import { UplinkService } from './ingest/uplink-service.js';
+import { DOCUMENT_BOUNDS, DocumentLogs, type DocumentLogsOptions } from './log/documents/document-logs.js';
 import type { FsyncMode } from './log/embedded/embedded-log.js';
 import { FanOut } from './log/fan-out.js';
 import { LogStore } from './log/log-store.js';
@@ -89,6 +90,9 @@ export interface BrokerOptions {
   };
   /** How groups treat their members, and how long they outlive them; the defaults otherwise. */
   readonly groups?: (GroupTimes & GroupRetention) | undefined;
+  /** Size and age of the logs of documents, and what may be published; by default as the settings have it. */
+  readonly documents?: DocumentLogsOptions['bounds'];
+  readonly publishing?: PublisherOptions;
   /** Bytes per second that all nodes together may send live; undefined if there is no ceiling. */
   readonly ceilingBytesPerSecond?: number | undefined;
   readonly version: string;
@@ -131,11 +135,13 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const dir = join(options.dataDir, 'broker');
   const lock = lockDirectory(dir);
   let store: LogStore | undefined;
+  let documents: DocumentLogs | undefined;
   try {
     const held = heldFrames(options.logger);
     store = await openStore(dir, options, held);
+    documents = await openDocuments(dir, options);
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
-    const parts = assemble(dir, store, held, token, options);
+    const parts = assemble(dir, store, documents, held, token, options);
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.gate);
     const httpAddress = await bindHttp(parts.http.server, httpListen).catch((cause) => {
       parts.grpc.forceShutdown();
@@ -147,9 +153,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     parts.showHealth();
     const note = token && noted(token, grpcAddress, options.logger);
     const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: note !== undefined };
-    return running({ ...parts, endConnections, note }, store, lock, facts);
+    return running({ ...parts, documents, endConnections, note }, store, lock, facts);
   } catch (cause) {
     await store?.close();
+    await documents?.close();
     lock.release();
     throw cause;
   }
@@ -161,6 +168,18 @@ function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames
     dir: join(dir, 'log'),
     warn: (message) => logger.warn(message),
     onFailure: (failed, cause) => held.refused(failed, cause),
+  });
+}
+
+function openDocuments(
+  dir: string,
+  { log, documents: bounds = DOCUMENT_BOUNDS, logger }: BrokerOptions,
+): Promise<DocumentLogs> {
+  return DocumentLogs.open({
+    dir: join(dir, 'documents'),
+    bounds,
+    files: log.files,
+    onFailure: ({ name }, cause) => logger.error({ cause: String(cause) }, `the log of ${name} takes nothing more`),
   });
 }
 
@@ -193,6 +212,7 @@ function keepNote(note: TokenNote | undefined): void {
 }
 
 type Parts = ReturnType<typeof assemble> & {
+  readonly documents: DocumentLogs;
   readonly endConnections: () => void;
   readonly note: TokenNote | undefined;
 };
@@ -200,6 +220,7 @@ type Parts = ReturnType<typeof assemble> & {
 function assemble(
   dir: string,
   store: LogStore,
+  documents: DocumentLogs,
   held: HeldFrames,
   token: BrokerToken | undefined,
   options: BrokerOptions,
@@ -215,18 +236,22 @@ function assemble(
   const totals = newTotals();
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
-  const context = { store, fanOut, registry, route, book, lingers, historyPool, totals };
+  const context = { store, fanOut, documents, registry, route, book, lingers, historyPool, totals };
   const subscriptions: Subscriptions = new Subscriptions(context, (...member) => groups.join(...member));
   const groupStore = new GroupStore(groupState);
   const times = options.groups ?? GROUP_DEFAULTS;
   const groups = new Groups({ store: groupStore, context, subscriptions, times, retention: times, logger });
+  const publisher = new Publisher(documents, options.publishing ?? PUBLISHING);
   const facts = factsBeforeListening(options);
-  const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
+  const watch = new DataWatch([options.dataDir, dir, join(dir, 'log'), join(dir, 'documents')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
-  const listings = new Listings(facts, registry, budgets, subscriptions, ingest, store, trouble, () => totals.events);
+  const listings = new Listings(
+    ...([facts, registry, budgets, subscriptions, ingest, store, documents, trouble, () => totals.events] as const),
+  );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
   const uplink = new UplinkService(registry, budgets, ingest, refused);
-  const trail = auditTrail(dir, logger);
+  const refusals = new RefusalDocuments(documents.of('audit'), (options.documents ?? DOCUMENT_BOUNDS).audit);
+  const trail = new AuditTrail(new AuditDocuments(documents.of('audit')), refusals, logger);
   const budgetService = new BudgetService(registry, budgets, trail);
   const forgetService = new ForgetService(registry, trail);
   const groupService = new GroupService(groups, groupStore, context, trail);
@@ -240,10 +265,13 @@ function assemble(
     new GrpcApi(subscriptions, registry, listings, budgetService, forgetService).handlers(),
   );
   grpc.addService(rawService('Groups'), groupHandlers(groupService));
+  grpc.addService(rawService('Publisher'), new PublisherService(publisher).handlers());
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
-  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate, groups);
+  const metrics = brokerMetrics(
+    ...([registry, subscriptions, ingest, store, held, totals, gate, groups, documents, publisher, refusals] as const),
+  );
   const http = new HttpApi({
     version: options.version,
     subscriptions,
@@ -252,6 +280,7 @@ function assemble(
     budgets: budgetService,
     forgetting: forgetService,
     groups: groupService,
+    publisher,
     metrics,
     gate,
     origins: options.httpOrigins ?? [],
@@ -319,11 +348,6 @@ function factsBeforeListening({ version, dataDir }: BrokerOptions): BrokerFacts 
   return { version, startedMs: Date.now(), dataDir: resolve(dataDir), grpcListen: '', httpListen: '' };
 }
 
-function auditTrail(dir: string, logger: Logger): AuditTrail {
-  const changes = new AuditFile(dir, 'audit', AUDIT_BYTES_MAX);
-  return new AuditTrail(changes, new AuditFile(dir, 'audit-refused', AUDIT_REFUSED_BYTES_MAX), logger);
-}
-
 function servingStatus({ ready, waitsFor }: { ready: boolean; waitsFor: string | undefined }) {
   return ready && waitsFor === undefined ? 'SERVING' : 'NOT_SERVING';
 }
@@ -366,6 +390,7 @@ function running(
     grpc.forceShutdown();
     parts.endConnections();
     await store.close();
+    await parts.documents.close();
     lock.release();
   };
   const retire = (): void => {

@@ -16,7 +16,8 @@ export function credentialFor({ settings, origins }: Config): CredentialFor {
   });
 }
 
-const NO_BROKER = 'start one with "backplane up", or name another with --broker or BACKPLANE_BROKERS';
+/** What to do where none answers. */
+export const NO_BROKER = 'start one with "backplane up", or name another with --broker or BACKPLANE_BROKERS';
 
 export function clientOf(config: Config): Client {
   return new Client(config.settings.brokers, credentialFor(config), { advice: NO_BROKER });

@@ -10,6 +10,10 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'backplane agent --broker 10.0.0.1:8484 --token-file /etc/backplane/token',
     'backplane agent --source synthetic --synthetic-rate 1000',
   ],
+  publish: [
+    'backplane publish app.deploy --id build-4711 --body \'{"version": "1.4.2"}\'',
+    "jq -c '{id: .sha, body: .}' commits.json | backplane publish app.commits",
+  ],
   nodes: ['backplane nodes', 'backplane nodes -o wide --watch 5s', 'backplane nodes -o json'],
   'nodes set-budget': [
     "backplane nodes set-budget 'web-*' --live-bytes 512KiB --live-events 1000",

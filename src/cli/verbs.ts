@@ -30,6 +30,7 @@ const VERBS: readonly Verb[] = [
     prepare: boundHeap,
   },
   { name: 'observe', summary: 'show events, from the past and live', load: () => import('./observe/observe.js') },
+  { name: 'publish', summary: 'publish events of your own', load: () => import('./publish.js') },
   { name: 'nodes', summary: 'list the nodes and what they record', load: () => import('./lists/nodes.js') },
   { name: 'topics', summary: 'list the topics and their event types', load: () => import('./lists/topics.js') },
   { name: 'subscriptions', summary: 'list who is subscribed to what', load: () => import('./lists/subscriptions.js') },

@@ -121,7 +121,7 @@ export async function askInTurn<Answer>(
 }
 
 /** Resolves early when the signal is aborted. Browsers have no promise of a timer. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);

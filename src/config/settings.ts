@@ -5,6 +5,7 @@ import * as limits from '../limits.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
 import { bytesText, parseBytes } from '../text/size-text.js';
 import { durationMsText, parseDurationMs } from '../text/time-text.js';
+import { idWindowsSchema, idWindowsText } from './id-windows.js';
 import { mixSchema, mixText } from './mix.js';
 import { isDefaultRule, redactionRulesSchema, redactionRulesText } from './redaction.js';
 
@@ -77,6 +78,10 @@ function size(bounds: Bounds, fallback: number, summary: string): Setting<number
 function span(bounds: Bounds, fallbackMs: number, summary: string): Setting<number> {
   const schema = quantity(parseDurationMs, durationMsText, [...bounds, '90s or 24h']);
   return setting(schema, durationMsText(fallbackMs), summary, durationMsText);
+}
+
+function documentBytes(fallback: number, what: string): Setting<number> {
+  return size([limits.DOCUMENT_LOG_BYTES_MIN, limits.DOCUMENT_LOG_BYTES_MAX], fallback, `size of the log of ${what}`);
 }
 
 const oneOf = <const T extends string>(...words: readonly [T, ...T[]]) =>
@@ -160,6 +165,35 @@ export const SETTINGS = {
     'commit',
     'when frames become durable: before their acknowledgement, every second, or when the system likes',
   ),
+  'app.log.bytesMax': documentBytes(limits.APP_LOG_BYTES_DEFAULT, 'what applications publish (app.*)'),
+  'app.log.ageMax': span([1000, 3650 * DAY_MS], limits.APP_LOG_AGE_MS_DEFAULT, 'age of the log of app.*'),
+  'alert.log.bytesMax': documentBytes(limits.ALERT_LOG_BYTES_DEFAULT, 'alerts'),
+  'alert.log.ageMax': span([1000, 3650 * DAY_MS], limits.ALERT_LOG_AGE_MS_DEFAULT, 'age of the log of alerts'),
+  'audit.log.bytesMax': documentBytes(limits.AUDIT_LOG_BYTES_DEFAULT, 'the audit'),
+  'audit.log.ageMax': span([1000, 3650 * DAY_MS], limits.AUDIT_LOG_AGE_MS_DEFAULT, 'age of the log of the audit'),
+  'publish.bytes': size(
+    [limits.KiB, limits.GiB],
+    limits.PUBLISH_BYTES_PER_SECOND_DEFAULT,
+    'bytes per second that one identity may publish',
+  ),
+  'publish.events': setting(
+    whole(1, 100_000_000),
+    String(limits.PUBLISH_EVENTS_PER_SECOND_DEFAULT),
+    'events per second that one identity may publish',
+  ),
+  'publish.burst': span(
+    [100, limits.BUDGET_BURST_MS_MAX],
+    limits.PUBLISH_BURST_MS_DEFAULT,
+    'how much of either may be published at once, as so much time of its rate',
+  ),
+  'publish.ids': {
+    schema: idWindowsSchema,
+    text: idWindowsText,
+    list: true,
+    fallback: 'app.*=10m/100000,alert=1d/100000',
+    summary:
+      'how long ids of published events are remembered, and how many, by topic (topic=time/count, comma-separated)',
+  },
   'recorder.bytesMax': size(
     [limits.MiB, 1024 * limits.GiB * 1024],
     limits.RECORDER_BYTES_DEFAULT,
@@ -342,6 +376,16 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'log.bytesMax': 'size',
   'log.ageMax': 'duration',
   'log.fsync': 'when',
+  'app.log.bytesMax': 'size',
+  'app.log.ageMax': 'duration',
+  'alert.log.bytesMax': 'size',
+  'alert.log.ageMax': 'duration',
+  'audit.log.bytesMax': 'size',
+  'audit.log.ageMax': 'duration',
+  'publish.bytes': 'size',
+  'publish.events': 'count',
+  'publish.burst': 'duration',
+  'publish.ids': 'topic=time/count,...',
   'recorder.bytesMax': 'size',
   'recorder.ageMax': 'duration',
   'budget.live.bytes': 'size',

@@ -19,5 +19,5 @@ export const HELD_GAPS_MAX = 10_000;
 export const LINE_CHARACTERS_MAX = 16 * 1024 * 1024;
 /** Events of a stream of JSON that wait for their cursor: more than brokers send together. */
 export const LINE_EVENTS_MAX = 16_384;
-/** An answer other than a stream. */
-export const ANSWER_CHARACTERS_MAX = 64 * 1024 * 1024;
+/** Batches that one client has waiting to be published. */
+export const PUBLISH_WAITING_MAX = 1_024;

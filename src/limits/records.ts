@@ -1,6 +1,4 @@
 /** Bounds of a broker's records: nodes that are gone, and changes and refusals. */
-import { MiB } from './units.js';
-
 /** Names of known nodes that came from one address, so that one address cannot take all places. */
 export const NODES_PER_PEER_MAX = 1024;
 /** How long a node that is gone stays listed, and how long if no frame of it ever became durable. */
@@ -11,10 +9,7 @@ export const NODE_SEEN_SAVE_MS = 60_000;
 /** A node that was connected when a broker ended is taken for gone if it is not back by then. */
 export const NODE_RETURN_MS = 10_000;
 
-/** Size of each of the two files that record what operators changed, and who they were. */
-export const AUDIT_BYTES_MAX = 8 * MiB;
-/** Size of each of the two files of refusals; how often they are written, and the lines written each time. */
-export const AUDIT_REFUSED_BYTES_MAX = 1 * MiB;
+/** How often refusals are written, and the entries written each time. */
 export const AUDIT_REFUSED_INTERVAL_MS = 1_000;
 export const AUDIT_REFUSED_LINES_MAX = 16;
 /** Text kept on record of a refused request: as much as fits a readable line. */

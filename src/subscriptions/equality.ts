@@ -30,6 +30,8 @@ export function requiredEqualities(root: CheckedExpr): readonly RequiredEquality
 function equality(subject: CheckedExpr, constants: readonly CheckedExpr[]): RequiredEquality | undefined {
   if (subject.kind !== 'field' || !('read' in subject.field)) return undefined;
   const { field } = subject;
+  // It cannot be read of every event.
+  if ('dynamic' in field) return undefined;
   if (field.type !== 'int' && field.type !== 'string') return undefined;
   const values = new Set<FieldConstant>();
   for (const constant of constants) {

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { BackplaneError } from '../errors.js';
 import { FILTER_BYTES_MAX, FILTER_CACHE_BYTES_MAX } from '../limits.js';
+import { documentLogOf, EVERY_APP_TOPIC } from '../wire/event/document-topics.js';
 import { type BusEvent, TOPICS, topicOf } from '../wire/event/event.js';
 import { compileFieldMask, type FieldMask, NAMED_FIELDS, namesMore } from '../wire/event/field-mask.js';
 import { type RequiredEquality, requiredEqualities } from './equality.js';
@@ -23,8 +24,10 @@ import { type RequiredText, requiredText } from './pushdown/required-text.js';
 import { checkTopics } from './request/names.js';
 
 export interface PredicateOptions {
-  /** None: all of them. */
+  /** Of the kernel. None: all of them, or none where `documents` are wanted. */
   readonly topics: readonly string[];
+  /** Topics that are born in the broker, checked: see checkNamedTopics. */
+  readonly documents?: readonly string[] | undefined;
   /** CEL text; blank: every event. */
   readonly filter: string;
   readonly includeSelf: boolean;
@@ -49,11 +52,23 @@ export interface PredicateSpec {
   readonly fields: readonly string[];
 }
 
+/** The same conditions for topics that are born in the broker, which evaluates them itself. */
+export interface DocumentPredicate {
+  /** Sorted, each once; never empty. `app.*` stands for every topic of applications. */
+  readonly topics: readonly string[];
+  wants(topic: string): boolean;
+  /** Never throws. */
+  matches(event: BusEvent): boolean;
+}
+
 export interface Predicate {
   /** 64 bits, never 0: equal predicates have equal ids, on every node and broker. */
   readonly id: bigint;
-  /** Sorted, each once; never empty. */
+  /** What cursors are bound to: `id`, or where there are documents a hash that includes their topics. */
+  readonly cursorId: bigint;
+  /** Of the kernel, sorted, each once; empty only where nothing but documents is wanted. */
   readonly topics: readonly string[];
+  readonly documents: DocumentPredicate | undefined;
   /** The filter's canonical text: a filter itself. */
   readonly canonical: string;
   readonly includeSelf: boolean;
@@ -92,7 +107,8 @@ const checkedFilters = new LRUCache<string, CheckedFilter>({
 
 /** @throws BackplaneError filter_invalid, with the column; invalid_argument for a topic. */
 export function compilePredicate(options: PredicateOptions): Predicate {
-  const topics = checkTopics(options.topics);
+  const { documents = [] } = options;
+  const topics = options.topics.length === 0 && documents.length > 0 ? [] : checkTopics(options.topics);
   const { root, canonical } = checkText(options.filter);
   const { includeSelf, hostName } = options;
   const accepts = compileFilter(root, hostName ?? '');
@@ -101,12 +117,18 @@ export function compilePredicate(options: PredicateOptions): Predicate {
   const mask = fields.length === 0 ? undefined : compileFieldMask(fields);
   const id = predicateId(topics, canonical, includeSelf, fields);
   const mayMatch = typeTest(root, wanted, hostName);
-  if (options.refuseImpossible === true && !topics.some((topic) => TOPICS[topic]?.types.some(mayMatch))) {
+  if (
+    options.refuseImpossible === true &&
+    documents.length === 0 &&
+    !topics.some((topic) => TOPICS[topic]?.types.some(mayMatch))
+  ) {
     throw new BackplaneError('filter_invalid', `filter: ${whyImpossible(root, topics)}`, { field: 'filter' });
   }
   return {
     id,
+    cursorId: documents.length === 0 ? id : predicateId([...topics, ...documents], canonical, includeSelf, fields),
     topics,
+    documents: documents.length === 0 ? undefined : documentPredicate(documents, root),
     canonical,
     includeSelf,
     mask,
@@ -120,6 +142,13 @@ export function compilePredicate(options: PredicateOptions): Predicate {
     },
     requiredText: (type) => requiredText(root, type, topicOf(type), hostName),
   };
+}
+
+function documentPredicate(topics: readonly string[], root: CheckedExpr): DocumentPredicate {
+  const accepts = compileFilter(root, undefined);
+  const named = new Set(topics);
+  const wants = (topic: string) => named.has(topic) || (named.has(EVERY_APP_TOPIC) && documentLogOf(topic) === 'app');
+  return { topics, wants, matches: (event) => wants(event.topic) && accepts(event) };
 }
 
 /** Caches the answers: plan, profiles and interest ask the same questions, and trying a filter may be costly. */

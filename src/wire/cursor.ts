@@ -3,7 +3,7 @@
  * checked in every part, because it comes back from outside.
  *
  *   Cursor  := base64url(msgpack [version, clusterId bin8, predicateId u64, sinceNs | nil,
- *                                 history | nil, places, nodes, note | nil] | crc32 u32)
+ *                                 history | nil, places, nodes, note | nil, logs] | crc32 u32)
  *   history := [wallNs u64, node, epoch, timeNs u64, lane, tie]
  *   places  := [offset, mark u32, events of the frame there that were delivered | (nothing)], one per partition
  *   nodes   := [node, 0, position, owed?]* and [node, 1, position | nil, [topic, position]*, history | nil, owed?]*
@@ -11,6 +11,7 @@
  *   owed    := [topic, offset, offset | nil, position | nil, skipped]*
  *   position := [epoch, timeNs u64, lane, tie]
  *   note    := [partition, offset, id u32]
+ *   logs    := [a place or nil]* of the logs of documents: app, alert, audit
  *
  * However many nodes there are, a cursor is at most CURSOR_BYTES_MAX long,
  * because it comes with every batch and goes into query strings: where more
@@ -29,6 +30,7 @@ import {
   PARTITIONS,
   TOPICS_PER_REQUEST_MAX,
 } from '../limits.js';
+import { DOCUMENT_LOGS } from './event/document-topics.js';
 import { type PlainValue, readPlainMsgpack } from './plain-msgpack.js';
 import type { Position } from './position.js';
 
@@ -48,6 +50,8 @@ export interface CursorState {
   readonly nodes: readonly CursorNode[];
   /** The place of the note that names further nodes. */
   readonly note?: NotePlace | undefined;
+  /** One per log of documents, in the order of DOCUMENT_LOGS; undefined for logs that are not read. None: as undefined. */
+  readonly logs?: readonly (CursorPlace | undefined)[] | undefined;
 }
 
 export interface NotePlace {
@@ -107,7 +111,7 @@ export interface OwedRange {
   readonly skipped: boolean;
 }
 
-const VERSION = 3;
+const VERSION = 4;
 /** Of nodes and topics: printable, whatever else they may consist of. */
 const NAME = /^[\x21-\x7e]*$/;
 const packr = new Packr({ useRecords: false });
@@ -123,9 +127,13 @@ export function encodeCursor(state: CursorState): Cursor | undefined {
     state.predicateId,
     state.sinceNs ?? null,
     historyParts(history),
-    state.places.map(({ offset, mark = 0, index }) => (index === undefined ? [offset, mark] : [offset, mark, index])),
+    state.places.map(placeParts),
     state.nodes.map(nodeParts),
     noteParts(state.note),
+    DOCUMENT_LOGS.map((_name, at) => {
+      const place = state.logs?.[at];
+      return place === undefined ? null : placeParts(place);
+    }),
   ]);
   const bytes = Buffer.allocUnsafe(packed.length + 4);
   packed.copy(bytes);
@@ -143,7 +151,7 @@ export function decodeCursor(text: string): CursorState {
   if (bytes.length < 8 || bytes.toString('base64url') !== text) throw bad('is not one that this bus gave out');
   const packed = bytes.subarray(0, -4);
   if (crc32(packed) !== bytes.readUInt32LE(packed.length)) throw bad('is cut or changed: its checksum does not fit');
-  return stateOf(list(read(packed), 1, 9));
+  return stateOf(list(read(packed), 1, 10));
 }
 
 function read(packed: Buffer): PlainValue {
@@ -156,12 +164,12 @@ function read(packed: Buffer): PlainValue {
 }
 
 function stateOf(parts: readonly unknown[]): CursorState {
-  const [version, clusterId, predicateId, sinceNs, history, places, nodes, note] = parts;
+  const [version, clusterId, predicateId, sinceNs, history, places, nodes, note, logs] = parts;
   if (version !== VERSION) {
     const other = typeof version === 'number' ? `version ${version}` : 'an unknown version';
     throw bad(`is of ${other}, this broker reads version ${VERSION}: begin with since or last instead`);
   }
-  if (parts.length !== 8) throw bad('has a broken list');
+  if (parts.length !== 9) throw bad('has a broken list');
   if (!(clusterId instanceof Uint8Array) || clusterId.length !== 8) throw bad('has no cluster identity');
   return {
     clusterId: Buffer.from(clusterId).toString('hex'),
@@ -171,6 +179,9 @@ function stateOf(parts: readonly unknown[]): CursorState {
     places: placesOf(list(places, 0, PARTITIONS)),
     nodes: list(nodes, 0, CURSOR_BYTES_MAX).map((entry) => nodeOf(list(entry, 3, 6))),
     note: note === null ? undefined : notePlaceOf(list(note, 3, 3)),
+    logs: list(logs, DOCUMENT_LOGS.length, DOCUMENT_LOGS.length).map((place) =>
+      place === null ? undefined : placeOf(place),
+    ),
   };
 }
 
@@ -196,14 +207,20 @@ function placesOf(places: readonly unknown[]): CursorPlace[] {
   if (places.length !== 0 && places.length !== PARTITIONS) {
     throw bad(`must have a place in each of ${PARTITIONS} partitions, got ${places.length}`);
   }
-  return places.map((entry) => {
-    const [offset, mark, index] = list(entry, 2, 3);
-    return {
-      offset: whole(offset, Number.MAX_SAFE_INTEGER),
-      mark: whole(mark, 0xffff_ffff) || undefined,
-      index: index === undefined ? undefined : whole(index, 0xffff),
-    };
-  });
+  return places.map(placeOf);
+}
+
+function placeOf(entry: unknown): CursorPlace {
+  const [offset, mark, index] = list(entry, 2, 3);
+  return {
+    offset: whole(offset, Number.MAX_SAFE_INTEGER),
+    mark: whole(mark, 0xffff_ffff) || undefined,
+    index: index === undefined ? undefined : whole(index, 0xffff),
+  };
+}
+
+function placeParts({ offset, mark = 0, index }: CursorPlace): number[] {
+  return index === undefined ? [offset, mark] : [offset, mark, index];
 }
 
 function nodeOf(parts: readonly unknown[]): CursorNode {

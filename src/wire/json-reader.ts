@@ -1,12 +1,13 @@
 /**
  * Reads protojson strictly: what is no field is refused with the nearest name, and so are values of another type. Field
  * names are those of JSON or those of the proto; null is a field that is not given. What requests have: messages, lists,
- * texts, flags and whole numbers.
+ * texts, flags, whole numbers, times, and any JSON.
  */
 import protobuf from 'protobufjs/light.js';
 import { type BackplaneError, invalid } from '../errors.js';
 import { didYouMean, nearest, snakePath } from '../text/nearest.js';
 import { shown } from '../text/shown.js';
+import { parseTimestamp } from '../text/time-text.js';
 
 const INTEGERS: Readonly<Record<string, readonly [min: bigint, max: bigint]>> = {
   int32: [-(2n ** 31n), 2n ** 31n - 1n],
@@ -15,6 +16,7 @@ const INTEGERS: Readonly<Record<string, readonly [min: bigint, max: bigint]>> = 
   uint64: [0n, 2n ** 64n - 1n],
   fixed64: [0n, 2n ** 64n - 1n],
 };
+const NS_PER_S = 1_000_000_000n;
 const INTEGER_TEXT = /^-?\d{1,20}$/;
 
 /**
@@ -53,10 +55,19 @@ function readField(field: protobuf.Field, value: unknown, path: string): unknown
 }
 
 function readValue({ type, resolvedType }: protobuf.Field, value: unknown, path: string): unknown {
+  // Any JSON, for whoever wants it to check.
+  if (resolvedType?.fullName === '.google.protobuf.Value') return value;
+  if (resolvedType?.fullName === '.google.protobuf.Timestamp') return readTime(value, path);
   if (resolvedType instanceof protobuf.Type) return readMessage(resolvedType, value, path);
   if (type === 'bool') return checked(typeof value === 'boolean', path, 'true or false', value);
   if (type === 'string') return checked(typeof value === 'string', path, 'text', value);
   return readInteger(type, value, path);
+}
+
+function readTime(value: unknown, path: string): unknown {
+  const timeNs = typeof value === 'string' ? parseTimestamp(value) : undefined;
+  if (timeNs === undefined || timeNs < 0n) throw wrong(path, 'a time such as "2026-01-31T12:00:00Z"', value);
+  return { seconds: String(timeNs / NS_PER_S), nanos: Number(timeNs % NS_PER_S) };
 }
 
 function checked(isRight: boolean, path: string, wanted: string, value: unknown): unknown {

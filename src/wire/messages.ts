@@ -26,6 +26,7 @@ import type { ListNodesResponse } from './gen/backplane/v1/ListNodesResponse.js'
 import type { ListSubscriptionsResponse } from './gen/backplane/v1/ListSubscriptionsResponse.js';
 import type { ListTopicsResponse } from './gen/backplane/v1/ListTopicsResponse.js';
 import type { Position__Output } from './gen/backplane/v1/Position.js';
+import type { PublishResponse, PublishResponse__Output } from './gen/backplane/v1/PublishResponse.js';
 import type { ResetGroupRequest__Output } from './gen/backplane/v1/ResetGroupRequest.js';
 import type { ResetGroupResponse } from './gen/backplane/v1/ResetGroupResponse.js';
 import type { SetBudgetRequest__Output } from './gen/backplane/v1/SetBudgetRequest.js';
@@ -79,6 +80,10 @@ export type { NodeCoverage } from './gen/backplane/v1/NodeCoverage.js';
 export type { NodeReport, NodeReport__Output } from './gen/backplane/v1/NodeReport.js';
 export type { Plan } from './gen/backplane/v1/Plan.js';
 export type { PlanStage } from './gen/backplane/v1/PlanStage.js';
+export type { PublishedEvent } from './gen/backplane/v1/PublishedEvent.js';
+export type { PublisherClient } from './gen/backplane/v1/Publisher.js';
+export type { PublishRequest } from './gen/backplane/v1/PublishRequest.js';
+export type { PublishResponse, PublishResponse__Output } from './gen/backplane/v1/PublishResponse.js';
 export type { RecordingBegin__Output as RecordingBegin } from './gen/backplane/v1/RecordingBegin.js';
 export type { ResetGroupRequest__Output } from './gen/backplane/v1/ResetGroupRequest.js';
 export type { ResetGroupResponse, ResetGroupResponse__Output } from './gen/backplane/v1/ResetGroupResponse.js';
@@ -91,8 +96,10 @@ export type {
 } from './gen/backplane/v1/SetGroupFilterResponse.js';
 export type { SubscribeRequest, SubscribeRequest__Output } from './gen/backplane/v1/SubscribeRequest.js';
 export type { SubscribeResponse, SubscribeResponse__Output } from './gen/backplane/v1/SubscribeResponse.js';
+export type { Topic } from './gen/backplane/v1/Topic.js';
 export type { TopicAck__Output } from './gen/backplane/v1/TopicAck.js';
 export type { Welcome__Output } from './gen/backplane/v1/Welcome.js';
+export type { Value__Output as ValueMessage } from './gen/google/protobuf/Value.js';
 
 type Empty = Record<string, never>;
 
@@ -130,6 +137,7 @@ export const resetGroupRequestCodec = messageCodec<object, ResetGroupRequest__Ou
 export const resetGroupResponseCodec = messageCodec<ResetGroupResponse, unknown>('ResetGroupResponse');
 export const setGroupFilterRequestCodec = messageCodec<object, SetGroupFilterRequest__Output>('SetGroupFilterRequest');
 export const setGroupFilterResponseCodec = messageCodec<SetGroupFilterResponse, unknown>('SetGroupFilterResponse');
+export const publishResponseCodec = messageCodec<PublishResponse, PublishResponse__Output>('PublishResponse');
 export const emptyCodec = messageCodec<Empty, Empty>('LiveResponse');
 
 const NS_PER_S = 1_000_000_000n;

@@ -51,7 +51,7 @@ export function writeTimestamp(writer: ProtoWriter, field: number, wallNs: bigin
 
 /** Wall nanoseconds since 1970. */
 export function readTimestamp(reader: ProtoReader): bigint {
-  const inner = new ProtoReader(reader.chunk(), `${reader.what}: watermark`);
+  const inner = new ProtoReader(reader.chunk(), `${reader.what}: time`);
   let seconds = 0;
   let nanos = 0;
   while (inner.nextTag()) {

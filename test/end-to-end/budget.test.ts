@@ -1,12 +1,25 @@
 /** A node that is asked for more than it may send. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { Bus, Command } from '../harness/bus/bus.js';
+import { Bus, Command, Observer } from '../harness/bus/bus.js';
 import { isAfter, nameOf, type Place, type Result, readLines } from '../harness/bus/event-stream.js';
 import { numberedEvents } from '../harness/bus/numbered.js';
+import { until } from '../harness/until.js';
+
+/** An entry of the audit as `observe -o json` prints it. */
+interface AuditLine {
+  readonly time: string;
+  readonly type: string;
+  readonly audit: {
+    readonly action: string;
+    readonly peer: string;
+    readonly outcome: string;
+    readonly code?: string;
+    readonly message?: string;
+    readonly count?: number;
+    readonly details: object;
+  };
+}
 
 test('for a node over its budget, sent and shed events add up to those that matched', async () => {
   const bus = await Bus.start({
@@ -89,27 +102,28 @@ test('a budget set at run time holds at once and after a restart, and can be tak
 
     const unknown = await run('nodes', 'set-budget', 'nobody', '--live-events', '20');
     assert.deepEqual([unknown.code, unknown.stderr], [2, 'backplane: no node matches nobody\n']);
-    const trail = readFileSync(join(bus.dataDir, 'broker', 'audit.jsonl'), 'utf8')
-      .trimEnd()
-      .split('\n');
-    const entries = trail.map((line) => JSON.parse(line) as Record<string, unknown>);
-    assert.ok(
-      entries.every(({ time, peer }) => Date.parse(String(time)) > 0 && /^127\.0\.0\.1:\d+$/.test(String(peer))),
-    );
+    const audit = new Observer(bus, ['--topic', 'audit', '--since', '1h', '--follow']);
+    const lines = audit.events as unknown as readonly AuditLine[];
+    const [first, second, refusal] = await until('three entries', () => (lines.length >= 3 ? lines : audit.goesOn()));
+    for (const {
+      time,
+      audit: { peer, outcome },
+    } of [first!, second!]) {
+      assert.ok(Date.parse(time) > 0 && /^127\.0\.0\.1:\d+$/.test(peer) && outcome === 'done', JSON.stringify(first));
+    }
     assert.deepEqual(
-      entries.map(({ time, peer, ...rest }) => rest),
+      [first!, second!].map(({ type, audit: { action, details } }) => [type, action, details]),
       [
-        { action: 'set_budget', before: { 'node-under-test': null }, set: { liveEventsPerSecond: 20 } },
-        { action: 'set_budget', before: { 'node-under-test': { liveEventsPerSecond: 20 } }, set: null },
+        ['audit.set_budget', 'set_budget', { before: { 'node-under-test': null }, set: { liveEventsPerSecond: 20 } }],
+        ['audit.set_budget', 'set_budget', { before: { 'node-under-test': { liveEventsPerSecond: 20 } }, set: null }],
       ],
     );
-    const refusedFile = join(bus.dataDir, 'broker', 'audit-refused.jsonl');
-    while (!existsSync(refusedFile) || readFileSync(refusedFile).length === 0) await sleep(50);
-    const refused = JSON.parse(readFileSync(refusedFile, 'utf8'));
-    const { time, peer, ...what } = refused as Record<string, unknown>;
-    assert.deepEqual([peer, Date.parse(String(time)) > 0], ['127.0.0.1', true]);
-    const refusal = { code: 'not_found', nodes: 'nobody', refused: 'no node matches nobody', count: 1 };
-    assert.deepEqual(what, { action: 'set_budget', ...refusal });
+    const { action, outcome, code, message, count, details, peer } = refusal!.audit;
+    assert.deepEqual(
+      [action, outcome, code, message, count],
+      ['set_budget', 'refused', 'not_found', 'no node matches nobody', 1],
+    );
+    assert.deepEqual([details, peer], [{ nodes: 'nobody' }, '127.0.0.1']);
     const empty = await run('nodes', 'set-budget', 'node-under-test');
     assert.equal(empty.code, 2);
     assert.match(empty.stderr, /give rates .* or --reset/);

@@ -3,11 +3,14 @@ import type { Registry } from 'prom-client';
 import { GROUPS_MEASURED_MAX, REDACTION_NAMES_MAX } from '../../limits.js';
 import { createMetrics, type Reading } from '../../metrics.js';
 import type { Gate } from '../access/gate.js';
+import type { Publisher } from '../app/publisher.js';
+import type { RefusalDocuments } from '../cluster/embedded/audit-documents.js';
 import type { DeliveryTotals } from '../delivery/outlet.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Groups } from '../groups/groups.js';
 import type { HeldFrames } from '../ingest/held-frames.js';
 import type { Ingest } from '../ingest/ingest.js';
+import type { DocumentLogs } from '../log/documents/document-logs.js';
 import type { LogStore } from '../log/log-store.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 
@@ -20,6 +23,9 @@ export function brokerMetrics(
   totals: DeliveryTotals,
   gate: Gate,
   groups: Groups,
+  documents: DocumentLogs,
+  publisher: Publisher,
+  refusals: RefusalDocuments,
 ): Registry {
   return createMetrics([
     { name: 'nodes_connected', help: 'Agents connected.', type: 'gauge', read: () => registry.connectedCount },
@@ -67,6 +73,7 @@ export function brokerMetrics(
       label: ['group', 'slice'],
       read: () => groupLags(groups),
     },
+    ...documentReadings(documents, publisher, refusals),
     ...ledger(totals),
   ]);
 }
@@ -105,6 +112,38 @@ function ingestion(ingest: Ingest): Reading[] {
       help: 'Frames that were not sound: refused, or taken as a gap whose count is not known.',
       type: 'counter',
       read: () => ingested.refused,
+    },
+  ];
+}
+
+/** What is born in the broker. */
+function documentReadings(documents: DocumentLogs, publisher: Publisher, refusals: RefusalDocuments): Reading[] {
+  return [
+    {
+      name: 'document_log_bytes',
+      help: 'Bytes in the logs of what applications publish, of alerts and of the audit.',
+      type: 'gauge',
+      label: 'log',
+      read: () => documents.all().map(({ name, bytes }) => [name, bytes] as const),
+    },
+    {
+      name: 'published_events_total',
+      help: 'Events published and stored, by log.',
+      type: 'counter',
+      label: 'log',
+      read: () => [...publisher.published],
+    },
+    {
+      name: 'published_duplicates_total',
+      help: 'Events published under an id that was known, acknowledged and not stored.',
+      type: 'counter',
+      read: () => publisher.duplicates,
+    },
+    {
+      name: 'audit_dropped_total',
+      help: 'Refusals that are not in the audit: more than their share of its log, or its disk took none.',
+      type: 'counter',
+      read: () => refusals.dropped,
     },
   ];
 }

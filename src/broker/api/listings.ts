@@ -1,6 +1,7 @@
 /** Listings and status of the broker, the same for gRPC and HTTP. */
 
 import { msToNs } from '../../nanoseconds.js';
+import { DOCUMENT_TOPICS, documentLogOf } from '../../wire/event/document-topics.js';
 import { TOPICS } from '../../wire/event/event.js';
 import {
   type GetStatusResponse,
@@ -9,9 +10,12 @@ import {
   type ListTopicsResponse,
   type Node,
   nsToTimestamp,
+  type Topic,
 } from '../../wire/messages.js';
+import type { Subscription } from '../delivery/subscription.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Ingest } from '../ingest/ingest.js';
+import type { DocumentLogs } from '../log/documents/document-logs.js';
 import type { LogStore } from '../log/log-store.js';
 import type { NodeBudgets } from '../nodes/node-budgets.js';
 import type { NodeRecord } from '../nodes/node-record.js';
@@ -32,6 +36,7 @@ export class Listings {
   readonly #subscriptions: Subscriptions;
   readonly #ingest: Ingest;
   readonly #store: LogStore;
+  readonly #documents: DocumentLogs;
   /** Why the broker cannot keep what it receives, in a sentence; undefined when it can. */
   readonly #trouble: () => string | undefined;
   readonly #deliveredEvents: () => number;
@@ -43,6 +48,7 @@ export class Listings {
     subscriptions: Subscriptions,
     ingest: Ingest,
     store: LogStore,
+    documents: DocumentLogs,
     trouble: () => string | undefined,
     deliveredEvents: () => number,
   ) {
@@ -52,6 +58,7 @@ export class Listings {
     this.#subscriptions = subscriptions;
     this.#ingest = ingest;
     this.#store = store;
+    this.#documents = documents;
     this.#trouble = trouble;
     this.#deliveredEvents = deliveredEvents;
   }
@@ -74,7 +81,26 @@ export class Listings {
       description,
       eventTypes: [...types],
     }));
-    return { topics };
+    return { topics: [...topics, ...this.#documentTopics()] };
+  }
+
+  /** One row for each log: topics of applications are whatever they name them. */
+  #documentTopics(): Topic[] {
+    return Object.entries(DOCUMENT_TOPICS).map(([name, description]) => {
+      const log = this.#documents.of(documentLogOf(name)!);
+      const asks = ({ checked: { predicate } }: Subscription) => {
+        return predicate.documents?.topics.some((topic) => documentLogOf(topic) === log.name) ?? false;
+      };
+      return {
+        name,
+        frames: log.stored.batches,
+        events: log.stored.events,
+        logBytes: log.bytes,
+        subscriptions: [...this.#subscriptions.all()].filter(asks).length,
+        description,
+        eventTypes: [],
+      };
+    });
   }
 
   subscriptionList(): ListSubscriptionsResponse {
@@ -88,7 +114,7 @@ export class Listings {
         peer: caller?.peer ?? '',
         identity: caller?.identity ?? '',
         filter: checked.predicate.canonical,
-        topics: [...checked.topics],
+        topics: [...checked.topics, ...(checked.predicate.documents?.topics ?? [])],
         started: msToTimestamp(startedMs),
         eventsDelivered: ledger.events,
         bytesDelivered: outlet.bytes,
@@ -112,7 +138,7 @@ export class Listings {
       started: msToTimestamp(facts.startedMs),
       nodes: this.#registry.connectedCount,
       subscriptions: this.#subscriptions.size,
-      logBytes: this.#store.bytes,
+      logBytes: this.#store.bytes + this.#documents.bytes,
       framesIngested: ingest.totals.frames,
       eventsIngested: ingest.totals.events,
       eventsDelivered: this.#deliveredEvents(),

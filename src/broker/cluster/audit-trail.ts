@@ -1,6 +1,6 @@
 /**
  * Records who changed what and when. The entry for a change is durable before
- * the change takes effect. Refusals are kept in a separate file, because anybody
+ * the change takes effect. Refusals have a share of the log, because anybody
  * can cause any number of them: each second has at most one entry per address,
  * action and reason, with a count, and a bounded number of entries in total.
  */
@@ -57,7 +57,7 @@ export class AuditTrail {
     try {
       await this.#changes.append([{ time: now(), ...entry }]);
     } catch (cause) {
-      const why = systemErrorCode(cause) ?? String(cause);
+      const why = cause instanceof BackplaneError ? cause.message : (systemErrorCode(cause) ?? String(cause));
       const message = `${this.#changes.place} cannot be written (${why}): nothing was changed`;
       throw new BackplaneError('resource_exhausted', message);
     }

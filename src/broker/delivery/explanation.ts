@@ -19,6 +19,9 @@ import { profileNote } from './profiles.js';
 
 export function explain(checked: CheckedSubscription, registry: NodeRegistry): Plan {
   const { predicate, topics, window } = checked;
+  const named = [...topics, ...(predicate.documents?.topics ?? [])];
+  const documents = documentStages(checked);
+  if (topics.length === 0) return { filter: predicate.canonical, topics: named, stages: documents };
   const types = topics.flatMap((topic) => (TOPICS[topic]?.types ?? []).filter((type) => predicate.mayMatchType(type)));
   const stages: PlanStage[] = [
     ...kernelStages(checked, registry, types),
@@ -41,7 +44,15 @@ export function explain(checked: CheckedSubscription, registry: NodeRegistry): P
   if (window.follow) {
     stages.push({ place: 'broker', text: "selects live events by the agents' match lists, without decoding them" });
   }
-  return { filter: predicate.canonical, topics: [...topics], stages };
+  return { filter: predicate.canonical, topics: named, stages: [...stages, ...documents] };
+}
+
+/** Of topics that are born in the broker. */
+function documentStages({ predicate, publishers }: CheckedSubscription): PlanStage[] {
+  if (predicate.documents === undefined) return [];
+  const whose = publishers.globs.length === 0 ? 'everybody' : publishers.globs.join(', ');
+  const what = `events of ${predicate.documents.topics.join(', ')} of ${whose} that match ${predicate.canonical}`;
+  return [{ place: 'broker', text: `reads ${what}, from its own log: no node is asked` }];
 }
 
 /** How a node has the arguments of programs (`arguments_by` of its report). */

@@ -2,6 +2,7 @@
 import type { BytePool } from '../../flow/byte-pool.js';
 import type { Signal } from '../../flow/signal.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import type { DocumentLogs } from '../log/documents/document-logs.js';
 import type { FanOut } from '../log/fan-out.js';
 import type { LogStore } from '../log/log-store.js';
 import type { InterestBook } from '../nodes/interest-book.js';
@@ -9,6 +10,7 @@ import type { Lingers } from '../nodes/lingers.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import type { NodeRoute } from '../nodes/node-route.js';
 import type { SubscriptionPosition } from './cursor/subscription-position.js';
+import type { DocumentDelivery } from './documents/document-delivery.js';
 import type { DeliveryTotals, Outlet } from './outlet.js';
 import type { Planner } from './plan.js';
 import type { SubscriptionStart } from './start.js';
@@ -17,6 +19,7 @@ import type { SubscriptionStart } from './start.js';
 export interface DeliveryContext {
   readonly store: LogStore;
   readonly fanOut: FanOut;
+  readonly documents: DocumentLogs;
   readonly registry: NodeRegistry;
   readonly route: NodeRoute;
   readonly book: InterestBook;
@@ -32,6 +35,8 @@ export interface PlannedSubscription {
   readonly start: SubscriptionStart;
   readonly planner: Planner;
   readonly position: SubscriptionPosition;
+  /** Undefined when no documents are wanted. */
+  readonly documents: DocumentDelivery | undefined;
   readonly outlet: Outlet;
   /** Wakes the live loop. */
   readonly wake: Signal;

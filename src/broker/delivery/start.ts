@@ -21,7 +21,7 @@ export class SubscriptionStart {
   static async open(checked: CheckedSubscription, store: LogStore): Promise<SubscriptionStart> {
     const { cursor, predicate, topics, window, slice } = checked;
     if (cursor === '') return new SubscriptionStart(window, undefined);
-    const state = readCursor(cursor, predicate.spec, store.identity);
+    const state = readCursor(cursor, predicate, store.identity);
     return new SubscriptionStart(window, await ResumedCursor.open(state, topics, store, slice?.partition));
   }
 

@@ -12,6 +12,7 @@ import { nsToTimestamp } from '../../wire/messages.js';
 import type { LogPlace } from '../log/fan-out.js';
 import { CursorNotes } from './cursor/cursor-notes.js';
 import { SubscriptionPosition } from './cursor/subscription-position.js';
+import { DocumentDelivery } from './documents/document-delivery.js';
 import { explain } from './explanation.js';
 import type { LaterRecording } from './history/coverage.js';
 import { HistoryDelivery } from './history/history-delivery.js';
@@ -126,7 +127,9 @@ export class Subscription {
   /** Claims interest, and returns the connected nodes that have not acknowledged it by the deadline. */
   async #claim(): Promise<readonly string[]> {
     const { book, lingers } = this.#context;
-    const { nodes, predicate, latencyMs, slice } = this.checked;
+    const { nodes, predicate, topics, latencyMs, slice } = this.checked;
+    // Documents are in the broker: no node is asked for them.
+    if (topics.length === 0) return [];
     if (latencyMs !== undefined) this.#cleanUp.push(lingers.ask(latencyMs, nodes.matches));
     const asked = slice?.groupNodes ?? nodes;
     this.#cleanUp.push(await book.claim(predicate.spec, asked.globs, asked.matches));
@@ -154,15 +157,17 @@ export class Subscription {
   #plan(start: SubscriptionStart): PlannedSubscription {
     const { store, registry } = this.#context;
     const { predicate, topics, window } = this.checked;
+    const documents = this.#openDocuments(start);
     const position = new SubscriptionPosition({
       clusterId: store.identity,
-      predicateId: predicate.id,
+      predicateId: predicate.cursorId,
       topics,
       joinSinceNs: start.joinSinceNs,
       replayFrom: start.replayFrom,
       // A replay without live events needs offsets only when its cursor came from live delivery.
       places: window.follow || start.replayFrom === undefined ? this.#openPlaces(start) : [],
       notes: new CursorNotes(store.of(this.id)),
+      documents,
     });
     for (const place of position.places) {
       const index = start.resumed?.state.places[place.log.partition]?.index;
@@ -175,15 +180,24 @@ export class Subscription {
       start,
       planner: new Planner(this.checked, registry, store, start, position),
       position,
+      documents,
       outlet: this.outlet,
       wake: this.#wake,
       signal: this.#signal,
     };
   }
 
+  #openDocuments(start: SubscriptionStart): DocumentDelivery | undefined {
+    if (this.checked.predicate.documents === undefined) return undefined;
+    const documents = new DocumentDelivery(this.checked, start, this.#context.documents, this.#wake);
+    this.#cleanUp.push(() => documents.close());
+    return documents;
+  }
+
   #openPlaces(start: SubscriptionStart): LogPlace[] {
     const { store, fanOut } = this.#context;
     const topics = new Set(this.checked.topics);
+    if (topics.size === 0) return [];
     store.checkPlace();
     const { slice } = this.checked;
     return store.all().map((log) => {

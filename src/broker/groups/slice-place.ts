@@ -124,7 +124,7 @@ export async function filterBegins(context: PlaceContext, of: SliceOfGroup, curs
 async function opened({ store }: PlaceContext, of: SliceOfGroup, cursor: string): Promise<ResumedCursor | undefined> {
   if (cursor === '') return undefined;
   const { predicate, slice } = of;
-  const state = readCursor(cursor, predicate.spec, store.identity);
+  const state = readCursor(cursor, predicate, store.identity);
   if (state.places.length === 0) return undefined;
   try {
     return await ResumedCursor.open(state, predicate.topics, store, partitionOfSlice(slice));

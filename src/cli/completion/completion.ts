@@ -4,6 +4,7 @@
  */
 import { Argument, type Command } from 'commander';
 import { flagName, SETTING_KEYS, SETTINGS } from '../../config/settings.js';
+import { DOCUMENT_TOPICS } from '../../wire/event/document-topics.js';
 import { TOPICS } from '../../wire/event/event.js';
 import { commandLine } from '../verbs.js';
 import { bashScript } from './completion-bash.js';
@@ -19,7 +20,7 @@ const SCRIPTS: Readonly<Record<string, (commands: readonly CompletedCommand[]) =
 
 /** Words of flags whose help does not list them, or that accept others too. */
 const KNOWN_WORDS = {
-  '--topic': Object.keys(TOPICS),
+  '--topic': [...Object.keys(TOPICS), ...Object.keys(DOCUMENT_TOPICS)],
   ...Object.fromEntries(
     SETTING_KEYS.flatMap((key) => {
       const setting = SETTINGS[key];

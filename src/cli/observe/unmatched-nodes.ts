@@ -12,7 +12,8 @@ export async function unmatchedNodes(client: Client, globs: readonly string[]): 
   const listed = await client.listNodes().catch(() => undefined);
   if (listed === undefined) return [];
   const names = listed.nodes.map(({ name }) => name);
-  const unmatched = globs.filter((glob) => !names.some(compileNodeGlobs([glob]).matches));
+  // Whoever publishes is no node.
+  const unmatched = globs.filter((glob) => !glob.startsWith('@') && !names.some(compileNodeGlobs([glob]).matches));
   return unmatched.map((glob, at) => {
     if (/[*?]/.test(glob)) return `no node matches "${glob}"`;
     return `no node is called "${glob}"${at < SUGGESTIONS_MAX ? suggestion(glob, names) : ''}`;

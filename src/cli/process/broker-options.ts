@@ -1,6 +1,7 @@
 /** Settings as a broker's options. */
 import type { Logger } from 'pino';
 import type { BrokerOptions } from '../../broker/broker.js';
+import { windowOfTopic } from '../../config/id-windows.js';
 import type { SettingKey, Settings } from '../../config/settings.js';
 import { packageVersion } from '../../package-files.js';
 
@@ -14,6 +15,16 @@ export const BROKER_KEYS: readonly SettingKey[] = [
   'log.bytesMax',
   'log.ageMax',
   'log.fsync',
+  'app.log.bytesMax',
+  'app.log.ageMax',
+  'alert.log.bytesMax',
+  'alert.log.ageMax',
+  'audit.log.bytesMax',
+  'audit.log.ageMax',
+  'publish.bytes',
+  'publish.events',
+  'publish.burst',
+  'publish.ids',
   'budget.ceiling',
   'group.member.timeout',
   'group.commit.timeout',
@@ -40,6 +51,12 @@ export function brokerOptions(settings: Settings, log: Logger): BrokerOptions {
       ageMsMax: settings['log.ageMax'],
       fsync: settings['log.fsync'],
     },
+    documents: {
+      app: { bytesMax: settings['app.log.bytesMax'], ageMsMax: settings['app.log.ageMax'] },
+      alert: { bytesMax: settings['alert.log.bytesMax'], ageMsMax: settings['alert.log.ageMax'] },
+      audit: { bytesMax: settings['audit.log.bytesMax'], ageMsMax: settings['audit.log.ageMax'] },
+    },
+    publishing: publisherOptions(settings),
     ceilingBytesPerSecond: settings['budget.ceiling'] || undefined,
     groups: {
       memberMs: settings['group.member.timeout'],
@@ -50,5 +67,18 @@ export function brokerOptions(settings: Settings, log: Logger): BrokerOptions {
     },
     version: packageVersion(),
     logger: log,
+  };
+}
+
+function publisherOptions(settings: Settings): NonNullable<BrokerOptions['publishing']> {
+  const windows = settings['publish.ids'];
+  return {
+    rate: {
+      bytesPerSecond: settings['publish.bytes'],
+      eventsPerSecond: settings['publish.events'],
+      burstMs: settings['publish.burst'],
+    },
+    windowOf: (topic) => windowOfTopic(windows, topic),
+    windowMsMax: Math.max(...[...windows.values()].map(({ ageMsMax }) => ageMsMax)),
   };
 }

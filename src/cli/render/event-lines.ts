@@ -7,6 +7,7 @@ import { JsonBytes } from '../../wire/event/event-json-bytes.js';
 import type { EventMessage } from '../../wire/messages.js';
 import type { ReceivedEvent } from '../../wire/received-batch.js';
 import { Columns } from './columns.js';
+import { documentText } from './document-text.js';
 import { applyFieldMask, leaves, maskPath, PROMISED, type ShownFields, valueAt, WHEN_AND_WHERE } from './field-mask.js';
 import type { Palette } from './palette.js';
 import { ProcessNames } from './process-names.js';
@@ -73,15 +74,16 @@ function compactLine({ palette, mask, times }: EventLinesOptions): EventLine {
   return (node, topic, { message: event }) => {
     const name = safeText(node);
     nodeWidth = Math.max(nodeWidth, Math.min(name.length, NODE_WIDTH_MAX));
-    const type = safeText(shortType(event.type));
+    const document = documentText(topic, event, palette);
+    const type = safeText(document === undefined ? shortType(event.type) : topic);
     const subject =
       mask === undefined
-        ? subjectText(node, event, { palette, names })
+        ? (document ?? subjectText(node, event, { palette, names }))
         : maskText(eventToJson(event, node, topic), mask);
     names.learn(node, event);
     const time = palette.dim(event.time ? clock.text(timestampNs(event.time)) : '--:--:--.------');
     const nodeCell = palette.node(node)(name.padEnd(nodeWidth));
-    return `${time} ${nodeCell}  ${palette.type(event.type)(type.padEnd(TYPE_WIDTH))}  ${subject}\n`;
+    return `${time} ${nodeCell}  ${palette.type(document === undefined ? event.type : topic)(type.padEnd(TYPE_WIDTH))}  ${subject}\n`;
   };
 }
 
@@ -114,17 +116,18 @@ function eventTable({ palette, times }: EventLinesOptions): EventLines {
     { title: 'NAME', widthMin: 15 },
     { title: 'WHAT' },
   ]);
-  const line: EventLine = (node, _topic, { message: event }) => {
+  const line: EventLine = (node, topic, { message: event }) => {
     const { process } = event;
+    const document = documentText(topic, event);
     const cells = [
       event.time ? clock.text(timestampNs(event.time)) : '',
       safeText(node),
-      safeText(shortType(event.type)),
+      safeText(document === undefined ? shortType(event.type) : topic),
       process ? String(process.pid) : '',
       process && process.parentPid !== 0 ? String(process.parentPid) : '',
       process ? userText(process) : '',
       process ? safeText(process.comm) : '',
-      whatText(node, event, names),
+      document ?? whatText(node, event, names),
     ];
     names.learn(node, event);
     return `${columns.row(cells)}\n`;

@@ -5,6 +5,7 @@ import {
   explainResponseOf,
   type GetStatusResponse,
   getStatusResponseOf,
+  type JsonValue,
   type ListNodesResponse,
   type ListSubscriptionsResponse,
   type ListTopicsResponse,
@@ -15,12 +16,14 @@ import {
 import { type Feed, ResumingFeed } from './feed.js';
 import { CarriedGroup, type Group, type GroupCarrier, type GroupOptions } from './group.js';
 import { requestOf, type Subscription } from './items.js';
+import { type Draft, type PublishAttributes, type Published, Publishing, type SendBatch } from './publishing.js';
 
 /** What can be asked besides streams, by the operations of the HTTP API. */
 export type Question = 'explain' | 'listNodes' | 'listTopics' | 'listSubscriptions' | 'getStatus';
 
 /** How brokers are reached. */
 export interface Carrier extends GroupCarrier {
+  readonly publish: SendBatch;
   /** The answer as protojson. Throws BackplaneError. */
   ask(question: Question, body?: object): Promise<unknown>;
   close(): void;
@@ -32,6 +35,13 @@ export interface Bus extends AsyncDisposable {
   subscribe(subscription?: Subscription): Feed;
   /** Members of a group share a subscription's nodes. Nothing is asked before a member's batches are read. */
   group(name: string, options?: GroupOptions): Group;
+  /**
+   * Publishes one event. Resolves when it is on the broker's disk; over the publisher's rates it waits.
+   * @param topic `app.NAME`, or `alert`
+   */
+  publish(topic: string, body: JsonValue, attributes?: PublishAttributes): Promise<Published>;
+  /** Publishes at most 1,000 events, 1 MiB in all, together: all of them or none. */
+  publishAll(topic: string, events: readonly Draft[]): Promise<Published>;
   /** What a subscription would do, and where each part of its filter runs, without starting it. */
   explain(subscription: Subscription): Promise<ExplainResponse>;
   nodes(): Promise<ListNodesResponse['nodes']>;
@@ -45,9 +55,11 @@ export interface Bus extends AsyncDisposable {
 export class CarriedBus implements Bus {
   readonly #carrier: Carrier;
   readonly #closing = new AbortController();
+  readonly #publishing: Publishing;
 
   constructor(carrier: Carrier) {
     this.#carrier = carrier;
+    this.#publishing = new Publishing(carrier.publish, this.#closing.signal);
   }
 
   subscribe(subscription: Subscription = {}): Feed {
@@ -58,6 +70,14 @@ export class CarriedBus implements Bus {
 
   group(name: string, options: GroupOptions = {}): Group {
     return new CarriedGroup(name, options, this.#carrier, this.#closing.signal, requestOf);
+  }
+
+  publish(topic: string, body: JsonValue, attributes: PublishAttributes = {}): Promise<Published> {
+    return this.#publishing.publish(topic, [{ ...attributes, body }]);
+  }
+
+  publishAll(topic: string, events: readonly Draft[]): Promise<Published> {
+    return this.#publishing.publish(topic, events);
   }
 
   async explain(subscription: Subscription): Promise<ExplainResponse> {

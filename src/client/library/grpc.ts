@@ -13,14 +13,19 @@ import {
 } from '@grpc/grpc-js';
 import { BackplaneError } from '../../errors.js';
 import { BROKERS_MAX } from '../../limits/client.js';
+import { jsonToValue } from '../../wire/event/event-json.js';
+import { checkJsonValue } from '../../wire/json-value.js';
 import { messageToJson } from '../../wire/message-json.js';
-import { explainRequestCodec, subscribeRequestCodec } from '../../wire/messages.js';
+import { explainRequestCodec, nsToTimestamp, type PublishedEvent, subscribeRequestCodec } from '../../wire/messages.js';
+import { publishBatchOf } from '../../wire/publish-request.js';
 import { withWideTexts } from '../../wire/typed/json-values.js';
 import type { SubscribeRequest } from '../../wire/typed/messages.js';
 import { Client, type ClientOptions } from '../client.js';
+import { PublishClient } from '../publish-client.js';
 import { type Bus, CarriedBus, type Carrier, type Question } from './bus.js';
 import type { SliceCommit } from './group.js';
 import type { BatchItem } from './items.js';
+import type { SendBatch } from './publishing.js';
 import { typedItem } from './typed-item.js';
 
 export { BackplaneError, type ErrorCode, type ErrorDetails } from '../../errors.js';
@@ -29,6 +34,7 @@ export type { Bus } from './bus.js';
 export type { Feed } from './feed.js';
 export type { Group, GroupBatch, GroupOptions, GroupSubscription } from './group.js';
 export type { BatchItem, EventItem, EventsItem, FeedItem, NoticeItem, Subscription } from './items.js';
+export type { Draft, PublishAttributes, Published } from './publishing.js';
 
 export interface ConnectOptions {
   /** host:port of each; asked in turn. */
@@ -71,6 +77,7 @@ export async function connect(options: ConnectOptions): Promise<Bus> {
 
 class GrpcCarrier implements Carrier {
   readonly #client: Client;
+  readonly #publisher: PublishClient;
 
   constructor({ brokers, token, tls, callOptions, ...rest }: ConnectOptions) {
     const sent = typeof token === 'function' ? token : () => token;
@@ -79,15 +86,17 @@ class GrpcCarrier implements Carrier {
       callOptions,
       credentials: rest.credentials ?? tlsCredentials(tls),
     };
-    this.#client = new Client(
-      brokers,
-      () => {
-        const given = sent();
-        return given === undefined ? undefined : { token: given, from: 'the option token' };
-      },
-      connection,
-    );
+    const credentialFor = () => {
+      const given = sent();
+      return given === undefined ? undefined : { token: given, from: 'the option token' };
+    };
+    this.#client = new Client(brokers, credentialFor, connection);
+    this.#publisher = new PublishClient(brokers, credentialFor, connection);
   }
+
+  readonly publish: SendBatch = async (topic, events, signal) => {
+    return messageToJson(await this.#publisher.publish(topic, checkedEvents(topic, events), signal));
+  };
 
   connected(): Promise<void> {
     return this.#client.connected();
@@ -113,6 +122,7 @@ class GrpcCarrier implements Carrier {
   }
 
   close(): void {
+    this.#publisher.close();
     this.#client.close();
   }
 }
@@ -121,6 +131,14 @@ function tlsCredentials(tls: ConnectOptions['tls']): ChannelCredentials | undefi
   if (tls === undefined) return undefined;
   const pem = (part: string | Uint8Array | undefined) => (part === undefined ? null : Buffer.from(part));
   return credentials.createSsl(pem(tls.ca), pem(tls.key), pem(tls.cert));
+}
+
+/** As the message has them. Throws invalid_argument that names the field. */
+function checkedEvents(topic: string, events: readonly object[]): PublishedEvent[] {
+  return publishBatchOf(plain({ events }), topic, 0).events.map(({ body = null, timeNs, ...attributes }, index) => {
+    checkJsonValue(body, `events[${index}].body`);
+    return { ...attributes, body: jsonToValue(body), ...(timeNs === undefined ? {} : { time: nsToTimestamp(timeNs) }) };
+  });
 }
 
 /** As JSON has it: what is undefined is not given. */

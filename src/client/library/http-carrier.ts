@@ -3,13 +3,14 @@ import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { CLIENT_ANSWER_MS } from '../../limits/client.js';
 import { withWideTexts } from '../../wire/typed/json-values.js';
 import type { SubscribeRequest } from '../../wire/typed/messages.js';
-import { askInTurn, BrokerRing, resumingStream, type StreamSource } from '../resuming-stream.js';
+import { askInTurn, BrokerRing, pause, resumingStream, type StreamSource } from '../resuming-stream.js';
 import type { Carrier, Question } from './bus.js';
 import type { SliceCommit } from './group.js';
 import type { ConnectOptions } from './http.js';
 import { type BatchItem, batchFacts } from './items.js';
 import { readItems } from './lines.js';
 import { type Problem, problemError } from './problem.js';
+import type { SendBatch } from './publishing.js';
 
 const ROUTES: Readonly<Record<Question, string>> = {
   explain: 'POST /v1/explain',
@@ -40,6 +41,19 @@ export class HttpCarrier implements Carrier {
   stream(request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<BatchItem, void, undefined> {
     return resumingStream(this.#source, this.#ring, request, signal);
   }
+
+  readonly publish: SendBatch = async (topic, events, signal) => {
+    for (;;) {
+      try {
+        return await this.#answer('POST', `/v1/app/${encodeURIComponent(topic)}`, { events });
+      } catch (thrown) {
+        const { code, details } = asBackplaneError(thrown);
+        if (code !== 'resource_exhausted' || details.retryAfterMs === undefined) throw thrown;
+        await pause(details.retryAfterMs, signal);
+        if (signal.aborted) throw new BackplaneError('cancelled', 'the bus was closed');
+      }
+    }
+  };
 
   ask(question: Question, body?: object): Promise<unknown> {
     const [method = '', path = ''] = ROUTES[question].split(' ');

@@ -15,6 +15,7 @@ export type { Bus } from './bus.js';
 export type { Feed } from './feed.js';
 export type { Group, GroupBatch, GroupOptions, GroupSubscription } from './group.js';
 export type { BatchItem, EventItem, EventsItem, FeedItem, NoticeItem, Subscription } from './items.js';
+export type { Draft, PublishAttributes, Published } from './publishing.js';
 
 export interface ConnectOptions {
   /**

@@ -200,6 +200,20 @@ export class SegmentLog {
     for (const segment of this.#list.segments.toReversed()) if (!segment.removed) yield* segment.index.anchors();
   }
 
+  /**
+   * An ordinal before which no record has this time or a later one, as near as the index knows. For a log whose records'
+   * times do not decrease.
+   */
+  ordinalAt(timeNs: bigint): number {
+    let ordinal = this.firstOrdinal;
+    for (const { index, firstTimeNs } of this.#list.segments) {
+      if (index.length === 0) continue;
+      if (firstTimeNs >= timeNs) break;
+      ordinal = index.ordinal(index.seekTime(timeNs));
+    }
+    return ordinal;
+  }
+
   /** Time of the oldest readable record (wall, nanoseconds); undefined when there is none. */
   get firstTimeNs(): bigint | undefined {
     return this.#list.segments.find(({ index }) => index.length > 0)?.firstTimeNs;

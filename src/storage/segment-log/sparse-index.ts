@@ -55,6 +55,11 @@ export class SparseIndex {
     return partitionPoint(0, this.length, (at) => this.#ordinals[at]! <= ordinal) - 1;
   }
 
+  /** The last entry before a time; the first one where there is none. For times that do not decrease. */
+  seekTime(timeNs: bigint): number {
+    return Math.max(0, partitionPoint(0, this.length, (at) => this.#times[at]! < timeNs) - 1);
+  }
+
   /** Newest first. */
   *anchors(): Generator<AnchorPlace> {
     for (let at = this.length - 1; at >= 0; at--) {

@@ -8,6 +8,7 @@
 import { durationText, timestampNsText } from '../../text/time-text.js';
 import type { CheckedExpr, CompareOperator } from './checked.js';
 import { codePointOrder } from './closures.js';
+import { dynamicName } from './dynamic.js';
 
 type Expr<Kind extends CheckedExpr['kind']> = Extract<CheckedExpr, { kind: Kind }>;
 
@@ -54,6 +55,8 @@ function write(expr: CheckedExpr): Written {
       return primary(expr.type === 'duration' ? `duration("${durationText(expr.value)}")` : timestamp(expr.value));
     case 'field':
       return primary(expr.field.name);
+    case 'dyn':
+      return primary(dynamicName(expr));
     case 'has':
       return primary(`has(${expr.name})`);
     case 'item':

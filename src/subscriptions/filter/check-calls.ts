@@ -5,6 +5,7 @@ import { shown } from '../../text/shown.js';
 import { parseDuration, parseTimestamp } from '../../text/time-text.js';
 import type { CheckedExpr, StringTest } from './checked.js';
 import { parseBlock } from './cidr.js';
+import { coerced, hasDynamic } from './dynamic.js';
 import type { CallSyntax, Syntax } from './parse.js';
 import { compilePattern, tooLarge } from './pattern.js';
 import type { Scope } from './scope.js';
@@ -17,7 +18,7 @@ const FUNCTIONS: ReadonlyMap<string, CheckCall> = new Map<string, CheckCall>([
   ['duration', checkDuration],
   ['timestamp', checkTimestamp],
   ['cidr', refuseLoneCidr],
-  ['has', refuseHas],
+  ['has', checkHas],
 ]);
 
 /** `target.name(...)`. */
@@ -72,7 +73,12 @@ function checkSizeMethod(scope: Scope, call: CallSyntax): CheckedExpr {
 
 function checkSize(scope: Scope, call: CallSyntax, syntax: Syntax): CheckedExpr {
   const operand = scope.check(syntax);
-  if (operand.type !== 'string' && operand.type !== 'list(string)' && operand.type !== 'list(int)') {
+  if (
+    operand.type !== 'dyn' &&
+    operand.type !== 'string' &&
+    operand.type !== 'list(string)' &&
+    operand.type !== 'list(int)'
+  ) {
     throw scope.refuse(call, `"size" needs a string or a list, not ${operand.type}`);
   }
   return { kind: 'size', type: 'int', operand };
@@ -96,7 +102,7 @@ function checkTimestamp(scope: Scope, call: CallSyntax): CheckedExpr {
 
 function checkStringTest(scope: Scope, call: CallSyntax): CheckedExpr {
   const test = call.name as StringTest;
-  const subject = scope.check(call.target!);
+  const subject = coerced(scope.check(call.target!), 'string');
   if (subject.type !== 'string') {
     const hint = test === 'contains' && subject.type === 'list(string)' ? ': write "x" in list' : '';
     throw scope.refuse(call, `"${test}" needs a string before it, not ${subject.type}${hint}`);
@@ -150,7 +156,12 @@ function refuseLoneCidr(scope: Scope, call: CallSyntax): never {
   throw scope.refuse(call, '"cidr" is written cidr("10.0.0.0/8").contains(network.peer.address)');
 }
 
-function refuseHas(scope: Scope, call: CallSyntax): never {
+/** `has(app.body["name"])`: of names alone the parser makes something else. */
+function checkHas(scope: Scope, call: CallSyntax): CheckedExpr {
+  const [argument] = call.args;
+  const isPart = call.args.length === 1 && (argument?.kind === 'index' || argument?.kind === 'select');
+  const value = isPart ? scope.check(argument) : undefined;
+  if (value?.kind === 'dyn') return hasDynamic(value);
   throw scope.refuse(call, '"has" takes the name of one field, such as has(process.user.id)');
 }
 

@@ -1,5 +1,6 @@
 /** Operators: which types each takes and what it gives. */
 import type { ArithmeticOperator, CheckedExpr, CompareOperator, ValueType } from './checked.js';
+import { below, coerced } from './dynamic.js';
 import type { BinarySyntax, Syntax } from './parse.js';
 import { INT_MIN, type Scope } from './scope.js';
 
@@ -78,9 +79,11 @@ function checkCompare(
   let right = scope.check(rightSyntax);
   if (isEmptyList(left) && right.type === 'list(int)') left = { ...left, type: 'list(int)' };
   if (isEmptyList(right) && left.type === 'list(int)') right = { ...right, type: 'list(int)' };
+  [left, right] = [coerced(left, right.type), coerced(right, left.type)];
   if (left.type !== right.type) {
     throw scope.refuse(node, `"${operator}" cannot compare ${left.type} with ${right.type}`);
   }
+  if (left.type === 'dyn') throw scope.refuse(node, `"${operator}" needs a value of a known type on one side`);
   if (operator !== '==' && operator !== '!=' && !ORDERED.has(left.type)) {
     throw scope.refuse(node, `"${operator}" cannot compare ${left.type}: it has no order`);
   }
@@ -98,8 +101,8 @@ function checkArithmetic(
   leftSyntax: Syntax,
   rightSyntax: Syntax,
 ): CheckedExpr {
-  const left = scope.check(leftSyntax);
-  const right = scope.check(rightSyntax);
+  const [first, second] = [scope.check(leftSyntax), scope.check(rightSyntax)];
+  const [left, right] = [coerced(first, second.type), coerced(second, first.type)];
   const type = ARITHMETIC_RESULT.get(`${left.type} ${operator} ${right.type}`);
   if (!type) throw scope.refuse(node, `"${operator}" does not go with ${left.type} and ${right.type}`);
   return { kind: 'arithmetic', type, operator, left, right };
@@ -119,8 +122,9 @@ function checkNegate(scope: Scope, syntax: Syntax): CheckedExpr {
 }
 
 function checkIn(scope: Scope, itemSyntax: Syntax, listSyntax: Syntax): CheckedExpr {
-  const item = scope.check(itemSyntax);
   let list = scope.check(listSyntax);
+  const item = coerced(scope.check(itemSyntax), list.type === 'list(int)' ? 'int' : 'string');
+  list = coerced(list, 'list(string)');
   if (isEmptyList(list) && item.type === 'int') list = { ...list, type: 'list(int)' };
   if (list.type !== 'list(string)' && list.type !== 'list(int)') {
     throw scope.refuse(listSyntax, `"in" needs a list on its right, but this is ${list.type}`);
@@ -133,16 +137,34 @@ function checkIn(scope: Scope, itemSyntax: Syntax, listSyntax: Syntax): CheckedE
 
 function checkConditional(scope: Scope, testSyntax: Syntax, yesSyntax: Syntax, noSyntax: Syntax): CheckedExpr {
   const test = scope.checkAs(testSyntax, 'bool', 'what stands before "?"');
-  const yes = scope.check(yesSyntax);
-  const no = scope.checkAs(noSyntax, yes.type, 'what stands after ":"');
-  return { kind: 'conditional', type: yes.type, test, yes, no };
+  const no = scope.check(noSyntax);
+  const yes = coerced(scope.check(yesSyntax), no.type);
+  if (yes.type === 'dyn') throw scope.refuse(yesSyntax, 'one of the values beside ":" must be of a known type');
+  const other = scope.checkAs(noSyntax, yes.type, 'what stands after ":"');
+  return { kind: 'conditional', type: yes.type, test, yes, no: other };
 }
 
 function checkIndex(scope: Scope, node: Syntax, listSyntax: Syntax, indexSyntax: Syntax): CheckedExpr {
   const list = scope.check(listSyntax);
+  if (list.kind === 'dyn') return checkPart(scope, node, list, indexSyntax);
   if (list.type !== 'list(string)' && list.type !== 'list(int)') {
     throw scope.refuse(node, `"[...]" takes an element of a list, but this is ${list.type}`);
   }
   const index = scope.checkAs(indexSyntax, 'int', 'an index');
   return { kind: 'index', type: list.type === 'list(int)' ? 'int' : 'string', list, index };
+}
+
+/** `app.body["name"]`, `app.body.list[0]`: which part it is does not depend on the event. */
+function checkPart(
+  scope: Scope,
+  node: Syntax,
+  value: Extract<CheckedExpr, { kind: 'dyn' }>,
+  syntax: Syntax,
+): CheckedExpr {
+  const part = syntax.kind === 'int' ? Number(syntax.value) : syntax.kind === 'string' ? syntax.value : undefined;
+  if (part === undefined || (typeof part === 'number' && !(part >= 0 && Number.isSafeInteger(part))))
+    throw scope.refuse(syntax, 'what stands in "[...]" here must be a name in quotes or a number from 0');
+  const found = below(value, part);
+  if (found === undefined) throw scope.refuse(node, 'this is deeper than any value');
+  return found;
 }

@@ -8,7 +8,8 @@ import { checkCall } from './check-calls.js';
 import { checkOperator } from './check-operators.js';
 import type { CheckedExpr, Quantifier } from './checked.js';
 import { checkCost } from './cost.js';
-import type { ConstantSyntax, LoopSyntax, NameSyntax, ParsedFilter, Syntax } from './parse.js';
+import { below, coerced, DYNAMIC_NAMES, dynamicOf, hasDynamic } from './dynamic.js';
+import type { ConstantSyntax, LoopSyntax, NameSyntax, ParsedFilter, SelectSyntax, Syntax } from './parse.js';
 import { FIELDS, GROUPS, ROOTS } from './schema.js';
 import { INT_MAX, INT_MIN, Scope } from './scope.js';
 
@@ -19,12 +20,12 @@ const QUANTIFIERS: ReadonlyMap<string, Quantifier> = new Map([
   ['existsOne', 'exists_one'],
 ]);
 /** The schema's, GROUPS included, as has() may ask for either. */
-const PATHS = [...FIELDS.keys(), ...GROUPS.keys()];
+const PATHS = [...FIELDS.keys(), ...GROUPS.keys(), ...DYNAMIC_NAMES];
 
 /** @throws BackplaneError filter_invalid. */
 export function checkFilter(parsed: ParsedFilter): CheckedExpr {
   const scope = new Scope(parsed.text, undefined, check);
-  const root = check(scope, parsed.root);
+  const root = coerced(check(scope, parsed.root), 'bool');
   if (root.type !== 'bool')
     throw scope.refuse(parsed.root, `the filter must be a condition (bool), but is ${root.type}`);
   checkCost(root, parsed.text);
@@ -35,6 +36,8 @@ function check(scope: Scope, node: Syntax): CheckedExpr {
   switch (node.kind) {
     case 'name':
       return checkName(scope, node);
+    case 'select':
+      return checkSelect(scope, node);
     case 'has':
       return checkHas(scope, node, node.name);
     case 'call':
@@ -87,6 +90,8 @@ function checkName(scope: Scope, node: NameSyntax): CheckedExpr {
       throw scope.refuse(node, `"${scope.variable}" is a string: it has no fields`);
     }
   }
+  const dynamic = dynamicOf(written);
+  if (dynamic) return dynamic;
   // Events as JSON have process.commandArgs: what was seen there may be written here.
   const name = snakePath(written);
   const field = FIELDS.get(name);
@@ -95,7 +100,8 @@ function checkName(scope: Scope, node: NameSyntax): CheckedExpr {
     const example = [...FIELDS.keys()].find((known) => known.startsWith(`${name}.`));
     throw scope.refuse(node, `"${name}" is a group of fields: name one of them, such as "${example}"`);
   }
-  const known = scope.variable === undefined ? FIELDS.keys() : [...FIELDS.keys(), scope.variable];
+  const fields = [...FIELDS.keys(), ...DYNAMIC_NAMES];
+  const known = scope.variable === undefined ? fields : [...fields, scope.variable];
   throw unknownField(scope, node, written, nearest(name, known));
 }
 
@@ -104,7 +110,20 @@ function unknownField(scope: Scope, node: Syntax, written: string, meant: string
   return scope.refuse(node, `unknown field ${shown(written)}${didYouMean(meant)}`, details);
 }
 
+function checkSelect(scope: Scope, node: SelectSyntax): CheckedExpr {
+  const target = check(scope, node.target);
+  if (target.kind !== 'dyn')
+    throw scope.refuse(node.target, `${shown(`.${node.name}`)} follows something that has no fields`);
+  return below(target, node.name) ?? tooDeep(scope, node);
+}
+
+function tooDeep(scope: Scope, node: Syntax): never {
+  throw scope.refuse(node, 'this is deeper than any value');
+}
+
 function checkHas(scope: Scope, node: Syntax, written: string): CheckedExpr {
+  const dynamic = dynamicOf(written);
+  if (dynamic) return hasDynamic(dynamic);
   const name = snakePath(written);
   const field = FIELDS.get(name);
   if (field && 'host' in field) return { kind: 'has', type: 'bool', name, present: () => true };
@@ -132,10 +151,10 @@ function checkLoop(scope: Scope, node: LoopSyntax): CheckedExpr {
   if (!quantifier) throw scope.refuse(node, `"${macro}" is not part of filters: use exists, all or exists_one`);
   if (scope.variable !== undefined) throw scope.refuse(node, `"${macro}" cannot stand within another comprehension`);
   if (ROOTS.has(variable)) throw scope.refuse(node, `the variable "${variable}" would hide the fields of that name`);
-  const list = check(scope, node.list);
+  const list = coerced(check(scope, node.list), 'list(string)');
   if (list.type !== 'list(string)')
     throw scope.refuse(node, `"${macro}" goes over a list of strings, not ${list.type}`);
-  const body = check(new Scope(scope.text, variable, check, scope.patterns), node.body);
+  const body = coerced(check(new Scope(scope.text, variable, check, scope.patterns), node.body), 'bool');
   if (body.type !== 'bool') throw scope.refuse(node.body, `"${macro}" needs a condition (bool), not ${body.type}`);
   return { kind: 'comprehension', type: 'bool', quantifier, list, body };
 }

@@ -7,7 +7,8 @@ import type { AddressBlock } from './cidr.js';
 import type { Pattern } from './pattern.js';
 import type { Field } from './schema.js';
 
-export type ValueType = 'bool' | 'int' | 'string' | 'timestamp' | 'duration' | 'list(string)' | 'list(int)';
+/** `dyn`: any JSON, which its place gives a type. */
+export type ValueType = 'bool' | 'int' | 'string' | 'timestamp' | 'duration' | 'list(string)' | 'list(int)' | 'dyn';
 export type CompareOperator = '==' | '!=' | '<' | '<=' | '>' | '>=';
 export type ArithmeticOperator = '+' | '-' | '*' | '/' | '%';
 export type StringTest = 'startsWith' | 'endsWith' | 'contains';
@@ -25,6 +26,8 @@ export type CheckedExpr =
   /** Nanoseconds since 1970; nanoseconds. */
   | (Node<'time', 'timestamp' | 'duration'> & { readonly value: bigint })
   | (Node<'field', 'bool' | 'int' | 'string' | 'timestamp' | 'list(string)'> & { readonly field: Field })
+  /** Only where size() measures it: every other place gives it a type, so that it is a field. */
+  | (Node<'dyn', 'dyn'> & { readonly root: string; readonly path: readonly (string | number)[] })
   | (Node<'has', 'bool'> & { readonly name: string; readonly present: (event: BusEvent) => boolean })
   /** The variable of the comprehension around it: there is at most one. */
   | Node<'item', 'string'>

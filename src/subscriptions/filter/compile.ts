@@ -2,6 +2,7 @@
 
 import { DURATION_NS_MAX, DURATION_NS_MIN, TIMESTAMP_NS_MAX, TIMESTAMP_NS_MIN } from '../../text/time-text.js';
 import type { BusEvent } from '../../wire/event/event.js';
+import type { JsonValue } from '../../wire/json-value.js';
 import type { CheckedExpr } from './checked.js';
 import { blockContains } from './cidr.js';
 import {
@@ -21,6 +22,7 @@ import {
   stringTest,
   stringTestAny,
 } from './closures.js';
+import { dynamicValue } from './dynamic.js';
 import {
   arithmetic,
   type CompiledInt,
@@ -38,15 +40,18 @@ type FieldOf<Type extends Field['type']> = Exclude<Extract<Field, { type: Type }
 
 const SIZE_MAX = 2 ** 31;
 
-/** Never throws: an event on which the filter has no value does not match. `hostName` is what `host.name` reads. */
-export function compileFilter(root: CheckedExpr, hostName: string): (event: BusEvent) => boolean {
+/**
+ * Never throws: an event on which the filter has no value does not match. `hostName` is what `host.name` reads;
+ * undefined: the event's own node.
+ */
+export function compileFilter(root: CheckedExpr, hostName: string | undefined): (event: BusEvent) => boolean {
   return condition(new Compiler(hostName).bool(root));
 }
 
 class Compiler {
-  readonly #hostName: string;
+  readonly #hostName: string | undefined;
 
-  constructor(hostName: string) {
+  constructor(hostName: string | undefined) {
     this.#hostName = hostName;
   }
 
@@ -55,7 +60,7 @@ class Compiler {
       case 'bool':
         return constant(expr.value);
       case 'field':
-        return { run: (expr.field as FieldOf<'bool'>).read, fallible: false };
+        return read(expr.field as FieldOf<'bool'>);
       case 'has':
         return { run: expr.present, fallible: false };
       case 'not':
@@ -94,8 +99,8 @@ class Compiler {
       case 'field': {
         const field = expr.field as FieldOf<'int'>;
         if ('wide' in field) return { wide: true, run: field.read, fallible: false };
-        const { read, bound } = field;
-        return narrowInt(read, false, -bound, bound);
+        const { bound } = field;
+        return narrowInt(field.read, field.dynamic === true, -bound, bound);
       }
       case 'negate':
         return negate(this.#int(expr.operand));
@@ -117,8 +122,8 @@ class Compiler {
       case 'string':
         return constant(expr.value);
       case 'field':
-        if ('host' in expr.field) return constant(this.#hostName);
-        return { run: (expr.field as FieldOf<'string'>).read, fallible: false };
+        if ('host' in expr.field) return this.#host();
+        return read(expr.field as FieldOf<'string'>);
       case 'item':
         return { run: (_event, item) => item, fallible: false };
       case 'arithmetic':
@@ -134,13 +139,18 @@ class Compiler {
     }
   }
 
+  #host(): Compiled<string> {
+    if (this.#hostName !== undefined) return constant(this.#hostName);
+    return { run: ({ node = '' }) => node, fallible: false };
+  }
+
   /** Timestamps and durations: nanoseconds. */
   #time(expr: CheckedExpr): Compiled<bigint> {
     switch (expr.kind) {
       case 'time':
         return constant(expr.value);
       case 'field':
-        return { run: (expr.field as FieldOf<'timestamp'>).read, fallible: false };
+        return read(expr.field as FieldOf<'timestamp'>);
       case 'conditional':
         return conditional(this.bool(expr.test), this.#time(expr.yes), this.#time(expr.no));
       case 'arithmetic':
@@ -164,7 +174,7 @@ class Compiler {
   }
 
   #strings(expr: CheckedExpr): Compiled<readonly string[]> {
-    if (expr.kind === 'field') return { run: (expr.field as FieldOf<'list(string)'>).read, fallible: false };
+    if (expr.kind === 'field') return read(expr.field as FieldOf<'list(string)'>);
     if (expr.kind === 'list') return listOf(expr.elements.map((element) => this.#string(element)));
     if (expr.kind === 'conditional') {
       return conditional(this.bool(expr.test), this.#strings(expr.yes), this.#strings(expr.no));
@@ -200,6 +210,8 @@ class Compiler {
         return compareLists(operator === '==', this.#strings(left), this.#strings(right));
       case 'list(int)':
         return compareLists(operator === '==', this.#ints(left), this.#ints(right));
+      case 'dyn':
+        throw unexpected(left, 'a known type');
     }
   }
 
@@ -226,6 +238,7 @@ class Compiler {
   }
 
   #size({ operand }: Expr<'size'>): CompiledInt {
+    if (operand.kind === 'dyn') return narrowInt(sizeOf(dynamicValue(operand)), true, 0, SIZE_MAX);
     if (operand.type === 'string') {
       const { run, fallible } = this.#string(operand);
       return narrowInt((event, item) => characters(run(event, item)), fallible, 0, SIZE_MAX);
@@ -239,6 +252,20 @@ class Compiler {
     const at = index.wide ? (event: BusEvent, item: string) => Number(index.run(event, item)) : index.run;
     return { run: (event, item) => list.run(event, item)[at(event, item)] ?? fail(), fallible: true };
   }
+}
+
+function read<T>(field: { readonly read: (event: BusEvent) => T; readonly dynamic?: true }): Compiled<T> {
+  return { run: field.read, fallible: field.dynamic === true };
+}
+
+/** Characters of a text, elements of a list, names of an object. */
+function sizeOf(value: (event: BusEvent) => JsonValue | undefined): Closure<number> {
+  return (event) => {
+    const measured = value(event);
+    if (typeof measured === 'string') return characters(measured);
+    if (typeof measured !== 'object' || measured === null) return fail();
+    return Array.isArray(measured) ? measured.length : Object.keys(measured).length;
+  };
 }
 
 function listOf<T>(elements: readonly Compiled<T>[]): Compiled<readonly T[]> {

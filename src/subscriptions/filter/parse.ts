@@ -54,9 +54,12 @@ export type LoopSyntax = Node<'loop'> & {
   readonly list: Syntax;
   readonly body: Syntax;
 };
+/** `value["a"].b`. */
+export type SelectSyntax = Node<'select'> & { readonly target: Syntax; readonly name: string };
 export type Syntax =
   | ConstantSyntax
   | NameSyntax
+  | SelectSyntax
   | BinarySyntax
   | CallSyntax
   | LoopSyntax
@@ -214,6 +217,7 @@ class Parser {
     this.#next++;
     if (this.#take('(')) return this.#call(at, text, target);
     if (target.kind === 'name') return { ...target, name: `${target.name}.${text}` };
+    if (target.kind === 'index' || target.kind === 'select') return { kind: 'select', at, target, name: text };
     throw this.#refuse(target.at, `${shown(`.${text}`)} follows something that has no fields`);
   }
 

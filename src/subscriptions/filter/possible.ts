@@ -67,8 +67,8 @@ function decided(expr: CheckedExpr, event: BusEvent, hostName: string | undefine
 
 /** Whether an expression has the same value on every event of the type: fields that the type never has read as zero. */
 function isFixed(expr: CheckedExpr, type: string, hostKnown: boolean): boolean {
-  if (expr.kind === 'field' || expr.kind === 'has') {
-    const name = expr.kind === 'field' ? expr.field.name : expr.name;
+  if (expr.kind === 'field' || expr.kind === 'has' || expr.kind === 'dyn') {
+    const name = expr.kind === 'field' ? expr.field.name : expr.kind === 'has' ? expr.name : expr.root;
     if (name === 'event.type' || name === 'event.topic') return true;
     return name === 'host.name' ? hostKnown : !carries(type, name.slice(0, name.indexOf('.')));
   }

@@ -10,6 +10,8 @@ interface FieldOf<Type extends string, Value> {
   readonly type: Type;
   readonly read: (event: BusEvent) => Value;
   readonly present: (event: BusEvent) => boolean;
+  /** Of any JSON: read() fails where the event has no value of this type. */
+  readonly dynamic?: true;
 }
 
 type BoolField = FieldOf<'bool', boolean>;
@@ -144,6 +146,32 @@ const ALL: readonly Field[] = [
   counted('file.group_id', (e) => e.file?.groupId),
   { ...wide('file.size', (e) => e.file?.size), present: (e) => e.file?.size !== undefined },
   integer('file.mount_namespace', (e) => e.file?.mountNamespace),
+  text('app.id', (e) => e.app?.id),
+  text('app.type', (e) => (e.app === undefined ? '' : e.type)),
+  text('app.source', (e) => e.app?.source),
+  text('app.subject', (e) => e.app?.subject),
+  moment('app.time', (e) => e.app?.timeNs),
+  text('app.traceparent', (e) => e.app?.traceparent),
+  text('app.key', (e) => e.app?.key),
+  text('alert.id', (e) => e.alert?.id),
+  integer('alert.revision', (e) => e.alert?.revision),
+  text('alert.state', (e) => e.alert?.state),
+  text('alert.rule_id', (e) => e.alert?.ruleId),
+  text('alert.rule_version', (e) => e.alert?.ruleVersion),
+  text('alert.title', (e) => e.alert?.title),
+  integer('alert.severity', (e) => e.alert?.severity),
+  text('alert.key', (e) => e.alert?.key),
+  list('alert.nodes', (e) => e.alert?.nodes),
+  moment('alert.first_seen', (e) => e.alert?.firstSeenNs),
+  moment('alert.last_seen', (e) => e.alert?.lastSeenNs),
+  integer('alert.occurrences', (e) => e.alert?.occurrences, Number.MAX_SAFE_INTEGER),
+  text('audit.action', (e) => e.audit?.action),
+  text('audit.identity', (e) => e.audit?.identity),
+  text('audit.peer', (e) => e.audit?.peer),
+  text('audit.outcome', (e) => e.audit?.outcome),
+  text('audit.code', (e) => e.audit?.code),
+  text('audit.message', (e) => e.audit?.message),
+  integer('audit.count', (e) => e.audit?.count),
 ];
 
 /** By full name. A Map, so that `__proto__` and its like are unknown names and no more. */

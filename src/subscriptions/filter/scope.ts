@@ -1,6 +1,7 @@
 /** What is known where an expression is checked: the text for messages, and the variable of a comprehension. */
 import type { ErrorDetails } from '../../errors.js';
 import type { CheckedExpr, ValueType } from './checked.js';
+import { coerced } from './dynamic.js';
 import type { Syntax } from './parse.js';
 import { refusal } from './refusal.js';
 
@@ -32,7 +33,7 @@ export class Scope {
 
   /** Checks a node that must be of one type. `role` is what it is, for the message. */
   checkAs(node: Syntax, type: ValueType, role: string): CheckedExpr {
-    const checked = this.check(node);
+    const checked = coerced(this.check(node), type);
     if (checked.type !== type) throw this.refuse(node, `${role} must be ${type}, but is ${checked.type}`);
     return checked;
   }

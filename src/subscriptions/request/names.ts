@@ -7,6 +7,7 @@ import { invalid } from '../../errors.js';
 import { NAME_BYTES_MAX, TOPICS_PER_REQUEST_MAX } from '../../limits.js';
 import { didYouMean, nearest } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
+import { DOCUMENT_TOPICS, documentLogOf, EVERY_APP_TOPIC } from '../../wire/event/document-topics.js';
 import { TOPICS } from '../../wire/event/event.js';
 
 const NAME = /^[A-Za-z0-9_.][A-Za-z0-9_.-]*$/;
@@ -30,17 +31,40 @@ export function checkNameText(field: string, value: string, allowed: RegExp, des
   }
 }
 
-/** Topics sorted, each once; none means all of them. @throws BackplaneError invalid_argument. */
+/** Topics of the kernel, sorted, each once; none means all of them. @throws BackplaneError invalid_argument. */
 export function checkTopics(topics: readonly string[]): readonly string[] {
+  const { kernel, documents } = checkNamedTopics(topics);
+  if (documents.length > 0) throw unknownTopic(documents[0]!, KNOWN_TOPICS);
+  return kernel.length === 0 ? [...KNOWN_TOPICS].sort() : kernel;
+}
+
+/** The topics of a request, sorted, each once: the kernel's, and those that are born in the broker. */
+export interface NamedTopics {
+  readonly kernel: readonly string[];
+  /** `app.NAME`, `app.*`, `alert`, `audit`. */
+  readonly documents: readonly string[];
+}
+
+/** @throws BackplaneError invalid_argument. */
+export function checkNamedTopics(topics: readonly string[]): NamedTopics {
   if (topics.length > TOPICS_PER_REQUEST_MAX) {
     throw invalid('topic', `at most ${TOPICS_PER_REQUEST_MAX} may be asked for, got ${topics.length}`);
   }
-  for (const topic of topics) {
-    if (KNOWN_TOPICS.has(topic)) continue;
-    const known = [...KNOWN_TOPICS].join(', ');
-    const meant = nearest(topic, KNOWN_TOPICS);
-    const problem = `unknown topic ${shown(topic)}${didYouMean(meant)} (known: ${known})`;
-    throw invalid('topic', problem, { suggestion: meant });
-  }
-  return [...new Set(topics.length === 0 ? KNOWN_TOPICS : topics)].sort();
+  const named = [...new Set(topics)].sort();
+  const unknown = named.find((topic) => !KNOWN_TOPICS.has(topic) && documentLogOf(topic) === undefined);
+  if (unknown !== undefined) throw unknownTopic(unknown, [...KNOWN_TOPICS, ...Object.keys(DOCUMENT_TOPICS)]);
+  const documents = named.filter((topic) => !KNOWN_TOPICS.has(topic));
+  const every = documents.includes(EVERY_APP_TOPIC);
+  return {
+    kernel: named.filter((topic) => KNOWN_TOPICS.has(topic)),
+    // What all of them include needs no name.
+    documents: documents.filter((topic) => !every || topic === EVERY_APP_TOPIC || documentLogOf(topic) !== 'app'),
+  };
+}
+
+function unknownTopic(topic: string, topics: Iterable<string>): Error {
+  const known = [...topics];
+  const meant = nearest(topic, known);
+  const problem = `unknown topic ${shown(topic)}${didYouMean(meant)} (known: ${known.join(', ')})`;
+  return invalid('topic', problem, { suggestion: meant });
 }

@@ -2,6 +2,9 @@
  * The nodes that a subscription selects: names or globs, any of which must match.
  *
  *   glob := (letter | digit | '_' | '.' | '-' | '*' | '?')+, not beginning with '-'
+ *         | '@' (letter | digit | '_' | '.' | '-' | '*' | '?' | '/' | ':' | '@' | '%' | '~')*
+ *
+ * `@NAME` is no node but an identity that publishes events of its own.
  *
  * `*` is any run of characters, `?` is any one. Matching places the pieces between stars leftmost, one after the other,
  * and never goes back.
@@ -10,7 +13,7 @@ import { invalid } from '../../errors.js';
 import { NODE_GLOBS_MAX } from '../../limits.js';
 import { checkNameText } from './names.js';
 
-const GLOB = /^[A-Za-z0-9_.*?][A-Za-z0-9_.*?-]*$/;
+const GLOB = /^(?:[A-Za-z0-9_.*?][A-Za-z0-9_.*?-]*|@[A-Za-z0-9_.*?/:@%~-]*)$/;
 
 export interface NodeGlobs {
   /** As given, sorted, each once. Empty: every node. */

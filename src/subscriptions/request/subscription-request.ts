@@ -11,6 +11,7 @@ import { NAMED_FIELDS } from '../../wire/event/field-mask.js';
 import { compilePredicate, type Predicate } from '../predicate.js';
 import { checkGroup, type GroupRequest } from './group-request.js';
 import { checkLag, checkLatency } from './lag.js';
+import { checkNamedTopics } from './names.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
 import { checkThrottle, type ThrottleRequest } from './throttle-request.js';
 import { resolveWindow, type Window } from './window.js';
@@ -39,9 +40,12 @@ export interface SubscriptionRequest {
 }
 
 export interface CheckedSubscription {
-  /** Sorted, each once; never empty. */
+  /** Of the kernel, sorted, each once; empty only where nothing but documents is wanted. */
   readonly topics: readonly string[];
+  /** Of which the kernel's topics are wanted. */
   readonly nodes: NodeGlobs;
+  /** Whose documents are wanted: `@IDENTITY`. */
+  readonly publishers: NodeGlobs;
   readonly predicate: Predicate;
   readonly window: Window;
   /** End after this many events. 0: no limit. */
@@ -93,6 +97,8 @@ const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
   'latency',
   'group',
 ]);
+/** Of a subscription to documents alone. */
+const NO_NODES: NodeGlobs = { globs: [], matches: () => false };
 /** Opaque tokens are URL-safe text. */
 const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
 /** Controls, and what reorders or hides text on a terminal. */
@@ -123,8 +129,8 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
     },
     nowNs,
   );
-  const nodes = compileNodeGlobs(textsOf('node', request.nodes));
-  const topics = textsOf('topic', request.topics);
+  const publishers = compileNodeGlobs(textsOf('node', request.nodes));
+  const { kernel: topics, documents } = checkNamedTopics(textsOf('topic', request.topics));
   const fields = textsOf('fields', request.fields).flatMap((text) => text.split(','));
   const { refill, throttle, lagMaxMs, latencyMs } = checkDelivery(request, window);
   // Nodes must also send the fields that the broker compares for the throttle.
@@ -133,7 +139,7 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   if (unnamed !== undefined)
     throw invalid('throttle_by', `${unnamed} comes only where fields name it: name it there, too`);
   const filter = textOf('filter', request.filter);
-  const predicate = compilePredicate({ topics, filter, includeSelf, fields, refuseImpossible: true });
+  const predicate = compilePredicate({ topics, documents, filter, includeSelf, fields, refuseImpossible: true });
   const client = cleanName(textOf('client', request.client));
   const { topics: checkedTopics } = predicate;
   const group = checkGroup(
@@ -146,11 +152,12 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
       throttle: throttle !== undefined,
     },
     window.follow,
-    nodes.globs.length + topics.length + fields.length === 0 && filter === '' && !includeSelf,
+    publishers.globs.length + topics.length + documents.length + fields.length === 0 && filter === '' && !includeSelf,
   );
   return {
     topics: checkedTopics,
-    nodes,
+    nodes: checkedTopics.length === 0 ? NO_NODES : publishers,
+    publishers,
     predicate,
     window,
     limit,

@@ -16,6 +16,7 @@
  * proto3 has none.
  */
 import { isUtf8 } from 'node:buffer';
+import { JSON_DEPTH_MAX } from '../../limits.js';
 import { FIXED32, FIXED64, LENGTH, VARINT } from '../protobuf.js';
 import { passTest } from './event-pass.js';
 import {
@@ -43,8 +44,8 @@ const VARINT_BYTES_MAX = 10;
 /** Longest varint of a length, and of a 32-bit number that is not negative. */
 const NARROW_VARINT_BYTES_MAX = 5;
 const LOOP_BYTES_MAX = 128;
-/** Nesting of messages. The schema nests four deep; the bound stops a message type that could contain itself. */
-const DEPTH_MAX = 16;
+/** Nesting of messages: that of the deepest body of an application's event, each level of which takes three. */
+const DEPTH_MAX = 3 * (JSON_DEPTH_MAX + 1) + 4;
 
 const EVENT = shapeOfMessage('Event');
 const passes = passTest(EVENT);

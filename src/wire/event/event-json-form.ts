@@ -60,6 +60,8 @@ function fieldForm(field: protobuf.Field): FieldForm | undefined {
 function kindOf(field: protobuf.Field): number | undefined {
   const { type, repeated, resolvedType } = field;
   if (field instanceof protobuf.MapField) return undefined;
+  // Any JSON, which nests.
+  if (resolvedType?.fullName === '.google.protobuf.Value') return undefined;
   if (repeated) return type === 'string' ? TEXTS : type === 'fixed64' ? FIXEDS : undefined;
   if (resolvedType instanceof protobuf.Type) return resolvedType.name === 'Timestamp' ? TIME : MESSAGE;
   return KINDS[type];

@@ -4,7 +4,8 @@
  * which a batch carries once, are set on the event.
  */
 import protobuf from 'protobufjs/light.js';
-import type { EventMessage, TimestampFields } from '../messages.js';
+import type { JsonValue } from '../json-value.js';
+import type { EventMessage, TimestampFields, ValueMessage } from '../messages.js';
 import { messageType } from '../schema.js';
 import { NANOS_MAX, SECONDS_MAX } from './event-shape.js';
 
@@ -19,16 +20,22 @@ export function eventToJson(event: EventMessage, node: string, topic: string): {
 interface JsonShape {
   /** Names of fields of 64 bits: their values are decimal strings, of which "0" is the default. */
   readonly longs: ReadonlySet<string>;
+  /** Names of fields that are any JSON. */
+  readonly values: ReadonlySet<string>;
   readonly inner: ReadonlyMap<string, JsonShape>;
 }
 
+const VALUE_TYPE = '.google.protobuf.Value';
 const EVENT = shapeOf(messageType('Event'));
 
 function shapeOf({ fieldsArray }: protobuf.Type): JsonShape {
   const inner = new Map<string, JsonShape>();
-  for (const { name, resolvedType } of fieldsArray)
-    if (resolvedType instanceof protobuf.Type) inner.set(name, shapeOf(resolvedType));
-  return { longs: new Set(fieldsArray.filter(({ type }) => /64$/.test(type)).map(({ name }) => name)), inner };
+  const values = new Set<string>();
+  for (const { name, resolvedType } of fieldsArray) {
+    if (resolvedType?.fullName === VALUE_TYPE) values.add(name);
+    else if (resolvedType instanceof protobuf.Type) inner.set(name, shapeOf(resolvedType));
+  }
+  return { longs: new Set(fieldsArray.filter(({ type }) => /64$/.test(type)).map(({ name }) => name)), values, inner };
 }
 
 const UNDERSCORE = 95;
@@ -65,6 +72,7 @@ function fieldToJson(
 ): Json | undefined {
   if (Array.isArray(value)) return value.length === 0 ? undefined : value.map(String);
   if (typeof value === 'object' && value !== null) {
+    if (shape?.values.has(name)) return valueToJson(value as ValueMessage);
     // The only map: its entries are data, and are kept even with names or values that look like defaults.
     if (name === 'fields') return mapToJson(value);
     if (isTimestamp(value)) return timestampToJson(value);
@@ -77,6 +85,30 @@ function fieldToJson(
   if (typeof value === 'number') return value !== 0 || isPresent(name, fields) ? value : undefined;
   if (typeof value === 'boolean') return value || isPresent(name, fields) ? value : undefined;
   return undefined;
+}
+
+/** JSON in an event: what it is at its default is data, and is kept. */
+export function valueToJson(value: ValueMessage): Json {
+  const { kind } = value;
+  if (kind === 'structValue') {
+    const entries = Object.entries(value.structValue?.fields ?? {});
+    return Object.fromEntries(entries.map(([name, item]): [string, Json] => [name, valueToJson(item)]));
+  }
+  if (kind === 'listValue') return (value.listValue?.values ?? []).map(valueToJson);
+  if (kind === 'stringValue') return value.stringValue ?? '';
+  if (kind === 'numberValue') return value.numberValue ?? 0;
+  return kind === 'boolValue' ? value.boolValue === true : null;
+}
+
+/** The inverse, as protobufjs takes it. */
+export function jsonToValue(json: JsonValue): ValueMessage {
+  if (json === null) return { kind: 'nullValue', nullValue: 'NULL_VALUE' };
+  if (typeof json === 'string') return { kind: 'stringValue', stringValue: json };
+  if (typeof json === 'number') return { kind: 'numberValue', numberValue: json };
+  if (typeof json === 'boolean') return { kind: 'boolValue', boolValue: json };
+  if (Array.isArray(json)) return { kind: 'listValue', listValue: { values: json.map(jsonToValue) } };
+  const fields = Object.entries(json).map(([name, item]): [string, ValueMessage] => [name, jsonToValue(item)]);
+  return { kind: 'structValue', structValue: { fields: Object.fromEntries(fields) } };
 }
 
 function mapToJson(map: object): Json | undefined {

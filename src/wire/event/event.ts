@@ -2,6 +2,7 @@
  * An event in memory at the node: filters evaluate it and the event writer encodes it. The shape mirrors
  * proto/backplane/v1/event.proto with camelCase names; unset fields are undefined.
  */
+import type { JsonValue } from '../json-value.js';
 import type { Position } from '../position.js';
 
 export interface BusEvent {
@@ -22,6 +23,11 @@ export interface BusEvent {
   readonly file?: FileContext | undefined;
   readonly mount?: MountContext | undefined;
   readonly object?: ObjectContext | undefined;
+  readonly app?: AppContext | undefined;
+  readonly alert?: AlertContext | undefined;
+  readonly audit?: AuditContext | undefined;
+  /** Where it is evaluated elsewhere than on the node of its own. */
+  readonly node?: string | undefined;
   /** The acting process belongs to this Backplane; such events are left out unless asked for. */
   readonly self?: boolean | undefined;
 }
@@ -180,7 +186,45 @@ export interface FileContext {
   readonly mountNamespace?: number | undefined;
 }
 
-/** Every event type by topic, with a line for people. Topics not here are refused. */
+/** What an application published. Times are wall times, nanoseconds since 1970. */
+export interface AppContext {
+  readonly id: string;
+  readonly source: string;
+  readonly subject?: string | undefined;
+  readonly timeNs?: bigint | undefined;
+  readonly traceparent?: string | undefined;
+  readonly key?: string | undefined;
+  readonly body?: JsonValue | undefined;
+}
+
+export interface AlertContext {
+  readonly id: string;
+  readonly revision?: number | undefined;
+  readonly state?: string | undefined;
+  readonly ruleId?: string | undefined;
+  readonly ruleVersion?: string | undefined;
+  readonly title?: string | undefined;
+  readonly severity?: number | undefined;
+  readonly key?: string | undefined;
+  readonly nodes?: readonly string[] | undefined;
+  readonly firstSeenNs?: bigint | undefined;
+  readonly lastSeenNs?: bigint | undefined;
+  readonly occurrences?: number | undefined;
+  readonly details?: JsonValue | undefined;
+}
+
+export interface AuditContext {
+  readonly action: string;
+  readonly identity?: string | undefined;
+  readonly peer?: string | undefined;
+  readonly outcome: 'done' | 'refused';
+  readonly code?: string | undefined;
+  readonly message?: string | undefined;
+  readonly count?: number | undefined;
+  readonly details?: JsonValue | undefined;
+}
+
+/** Every event type of the kernel's topics, with a line for people. Other topics: see document-topics.ts. */
 export const TOPICS: Readonly<Record<string, { readonly description: string; readonly types: readonly string[] }>> = {
   process: {
     description: 'programs started, forked, renamed, signalled and ended',
@@ -275,6 +319,10 @@ const CARRIERS: Readonly<Record<string, (type: string, topic: string) => boolean
   file: (_type, topic) => topic === 'file',
   mount: (type) => MOUNTING.includes(type),
   object: (type) => NAMED_OBJECTS.includes(type),
+  // Only of topics whose types are not known here.
+  app: () => false,
+  alert: () => false,
+  audit: () => false,
 };
 
 const KNOWN_TYPES: ReadonlySet<string> = new Set(Object.values(TOPICS).flatMap(({ types }) => types));

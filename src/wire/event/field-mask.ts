@@ -62,6 +62,15 @@ const EVENT: Shape = {
   mount: [12, { source: 1, target: 2, type: 3, missed: 4 }],
   object: [13, { name: 1, name_missed: 2 }],
   dns: [16, { question: [1, { name: 1, type: 2 }], question_missed: 2, redactions: 3 }],
+  app: [17, { id: 1, source: 2, subject: 3, time: 4, traceparent: 5, key: 6, body: 7 }],
+  alert: [
+    18,
+    {
+      ...{ id: 1, revision: 2, state: 3, rule_id: 4, rule_version: 5, title: 6, severity: 7, key: 8, nodes: 9 },
+      ...{ first_seen: 10, last_seen: 11, occurrences: 12, details: 13 },
+    },
+  ],
+  audit: [19, { action: 1, identity: 2, peer: 3, outcome: 4, code: 5, message: 6, count: 7, details: 8 }],
 };
 
 /** Without these an event could be neither named nor ordered. */

@@ -36,7 +36,12 @@ import type { ControlRequest } from '../gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse__Output } from '../gen/backplane/v1/ControlResponse.js';
 import type { GroupsClient } from '../gen/backplane/v1/Groups.js';
 import type { HistoryEnd, HistoryEnd__Output } from '../gen/backplane/v1/HistoryEnd.js';
-import { historyEndCodec, type SubscribeResponse__Output, subscribeResponseCodec } from '../messages.js';
+import {
+  historyEndCodec,
+  type PublisherClient,
+  type SubscribeResponse__Output,
+  subscribeResponseCodec,
+} from '../messages.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
 import { encodedBatch, receivedBatch } from '../received-batch.js';
 import { serviceDefinition } from '../schema.js';
@@ -130,7 +135,7 @@ export function decodeHistoryMessage(bytes: Buffer): ReceivedHistoryMessage {
 }
 
 /** For a server: every request and response is the encoded message. */
-export function rawService(name: 'Uplink' | 'Backplane' | 'Groups'): ServiceDefinition {
+export function rawService(name: 'Uplink' | 'Backplane' | 'Groups' | 'Publisher'): ServiceDefinition {
   const raw: Record<string, MethodDefinition<Buffer, Buffer>> = {};
   for (const [method, definition] of Object.entries(serviceDefinition(name))) {
     raw[method] = {
@@ -255,6 +260,17 @@ export function createBackplaneClient(address: string, token?: string, options?:
 /** The same for groups. */
 export function createGroupsClient(address: string, token?: string, options?: ConnectionOptions): GroupsClient {
   return createClient('Groups', serviceDefinition('Groups'), address, token, options) as unknown as GroupsClient;
+}
+
+/** The same for who publishes. */
+export function createPublisherClient(address: string, token?: string, options?: ConnectionOptions): PublisherClient {
+  return createClient(
+    'Publisher',
+    serviceDefinition('Publisher'),
+    address,
+    token,
+    options,
+  ) as unknown as PublisherClient;
 }
 
 function createClient(

@@ -57,6 +57,29 @@ export function codeOfStatus(bytes: Buffer): ErrorCode | undefined {
   return undefined;
 }
 
+/** The time of an encoded google.rpc.Status after which to come again, in milliseconds; undefined where it has none. */
+export function retryOfStatus(bytes: Buffer): number | undefined {
+  try {
+    for (const value of chunksOf(bytes, 3)) {
+      if (textOf(value, 1) !== `${TYPE_PREFIX}RetryInfo`) continue;
+      const [delay = Buffer.alloc(0)] = chunksOf(chunksOf(value, 2)[0] ?? Buffer.alloc(0), 1);
+      return numberOf(delay, 1) * 1000 + numberOf(delay, 2) / 1_000_000;
+    }
+  } catch (cause) {
+    if (!(cause instanceof BackplaneError)) throw cause;
+  }
+  return undefined;
+}
+
+function numberOf(bytes: Buffer, field: number): number {
+  const reader = new ProtoReader(bytes, 'duration');
+  while (reader.nextTag()) {
+    if (reader.field === field) return reader.uint();
+    reader.skip();
+  }
+  return 0;
+}
+
 /** Known details as text, beside the code. */
 function errorInfo(code: ErrorCode, details: BackplaneError['details']): Buffer {
   const { line, column, length, suggestion, oldest } = details;

@@ -11,6 +11,7 @@ export {
   listSubscriptionsResponseOf,
   listTopicsResponseOf,
   nodeStatusOf,
+  publishResponseOf,
   watermarkOf,
 } from '../gen/typed/from-json.js';
 export type * from '../gen/typed/types.js';

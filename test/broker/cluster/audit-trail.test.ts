@@ -1,128 +1,113 @@
 /** What operators changed is on record before it holds, or is not done. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { AuditTrail } from '../../../src/broker/cluster/audit-trail.js';
-import { AuditFile } from '../../../src/broker/cluster/embedded/audit-file.js';
+import { AuditDocuments, RefusalDocuments } from '../../../src/broker/cluster/embedded/audit-documents.js';
+import type { DocumentLog } from '../../../src/broker/log/documents/document-log.js';
+import type { AuditContext } from '../../../src/wire/event/event.js';
+import { openLog, readLog } from '../../harness/broker/documents.js';
+import { FaultyFiles } from '../../harness/files/faulty-files.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
+import { until } from '../../harness/until.js';
 
 const silent = pino({ level: 'silent' });
+const BOUNDS = { bytesMax: 1 << 28, ageMsMax: 3_600_000 };
 
-function trailIn(dir: string, bytesMax = 1_000_000, refusedBytesMax = 1_000_000): AuditTrail {
-  return new AuditTrail(
-    new AuditFile(dir, 'audit', bytesMax),
-    new AuditFile(dir, 'audit-refused', refusedBytesMax),
-    silent,
+function logIn(disk = new FaultyFiles()): DocumentLog {
+  return openLog(scratchDirectory('audit'), { name: 'audit', givesWay: false, files: disk.ops });
+}
+
+function trailOf(log: DocumentLog): AuditTrail {
+  return new AuditTrail(new AuditDocuments(log), new RefusalDocuments(log, BOUNDS), silent);
+}
+
+async function entriesIn(log: DocumentLog): Promise<AuditContext[]> {
+  const batches = (await readLog(log)).flatMap((each) => (typeof each === 'string' ? [] : [each]));
+  return batches.flatMap((batch) => batch.documents.map((_document, at) => batch.event(at).audit!));
+}
+
+test('an entry is on the disk when it is recorded, and entries that come together share a sync', async () => {
+  const disk = new FaultyFiles();
+  const log = logIn(disk);
+  const trail = trailOf(log);
+  await trail.record({ action: 'set_budget', peer: 'peer', number: 0 });
+  disk.powerLoss('cut', () => 0);
+  assert.deepEqual(
+    (await entriesIn(log)).map(({ details }) => details),
+    [{ number: 0 }],
   );
-}
+  const { syncs } = disk;
+  const numbers = Array.from({ length: 100 }, (_, at) => at + 1);
+  await Promise.all(numbers.map((number) => trail.record({ action: 'set_budget', peer: 'peer', number })));
+  assert.ok(disk.syncs - syncs < 10, `${disk.syncs - syncs}`);
+  assert.deepEqual(
+    (await entriesIn(log)).map(({ action, outcome, details }) => [action, outcome, details]),
+    [0, ...numbers].map((number) => ['set_budget', 'done', { number }]),
+  );
+  await log.close();
+});
 
-async function inScratch(run: (dir: string) => Promise<void>): Promise<void> {
-  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
-  try {
-    await run(dir);
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
-  }
-}
-
-const numbers = (dir: string, file: string) =>
-  readFileSync(join(dir, file), 'utf8')
-    .trimEnd()
-    .split('\n')
-    .map((line) => (JSON.parse(line) as { number: number }).number);
-
-test('audit entries are whole lines in order, in at most two files of bounded size', () =>
-  inScratch(async (dir) => {
-    for (let number = 0; number < 100; number += 1) {
-      // As many writers as there are restarts of a broker.
-      await trailIn(dir, 1_000).record({ action: 'set_budget', peer: 'peer', number });
-    }
-    assert.deepEqual(readdirSync(dir).sort(), ['audit.1.jsonl', 'audit.jsonl']);
-    const kept = [...numbers(dir, 'audit.1.jsonl'), ...numbers(dir, 'audit.jsonl')];
-    assert.ok(kept.length >= 10);
-    assert.deepEqual(
-      kept,
-      kept.map((_, at) => 100 - kept.length + at),
-    );
-  }));
-
-test('an entry that cannot be written is refused with the file and the reason', () =>
-  inScratch(async (dir) => {
-    mkdirSync(join(dir, 'audit.jsonl'));
-    const trail = trailIn(dir);
-    await assert.rejects(
-      trail.record({ action: 'set_budget', peer: 'peer' }),
-      /audit\.jsonl cannot be written \(EISDIR\): nothing was changed/,
-    );
-  }));
-
-interface Line {
-  readonly peer: string;
-  readonly count: number;
-  readonly nodes: string;
-  readonly refused: string;
-}
-
-const lines = (dir: string, file: string) =>
-  readFileSync(join(dir, file), 'utf8')
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Line);
+test('an entry that cannot be written is refused with the reason', async () => {
+  const disk = new FaultyFiles();
+  const log = logIn(disk);
+  const trail = trailOf(log);
+  disk.space = 0;
+  await assert.rejects(
+    trail.record({ action: 'set_budget', peer: 'peer' }),
+    /the log of the audit cannot be written \(.*no space.*\): nothing was changed/,
+  );
+  await log.close();
+});
 
 const refusal = (peer: string, nodes: string) => {
   return { action: 'set_budget', peer, nodes, code: 'not_found', refused: `no node matches ${nodes}` } as const;
 };
 
-test('refusals go to a file of their own, and many of one kind take one line, so that changes stay on record', () =>
-  inScratch(async (dir) => {
-    const trail = trailIn(dir, 1_000, 2_000);
-    await trail.record({ action: 'set_budget', peer: '127.0.0.1:1', nodes: 'real' });
-    const before = readFileSync(join(dir, 'audit.jsonl'), 'utf8');
-    // Of other connections, about other names.
-    for (let at = 0; at < 9_000; at += 1) trail.refuse(refusal(`127.0.0.1:${at}`, `fake-${at}`));
-    trail.refuse({ ...refusal('127.0.0.1:5', 'x'), code: 'invalid_argument' });
-    trail.refuse(refusal('10.0.0.9:5', 'y'.repeat(5_000)));
-    await trail.close();
-    assert.equal(readFileSync(join(dir, 'audit.jsonl'), 'utf8'), before);
-    const kept = lines(dir, 'audit-refused.jsonl');
-    assert.deepEqual(
-      kept.map(({ peer, count, nodes }) => [peer, count, nodes.length]),
-      [
-        ['127.0.0.1', 9_000, 6],
-        ['127.0.0.1', 1, 1],
-        ['10.0.0.9', 1, 512],
-      ],
-    );
-  }));
+test('many refusals of one kind take one entry', async () => {
+  const log = logIn();
+  const trail = trailOf(log);
+  // Of other connections, about other names.
+  for (let at = 0; at < 9_000; at += 1) trail.refuse(refusal(`127.0.0.1:${at}`, `fake-${at}`));
+  trail.refuse({ ...refusal('127.0.0.1:5', 'x'), code: 'invalid_argument' });
+  trail.refuse(refusal('10.0.0.9:5', 'y'.repeat(5_000)));
+  await trail.close();
+  assert.deepEqual(
+    (await entriesIn(log)).map(({ peer, outcome, count, details }) => {
+      return [peer, outcome, count, (details as { nodes: string }).nodes.length];
+    }),
+    [
+      ['127.0.0.1', 'refused', 9_000, 6],
+      ['127.0.0.1', 'refused', 1, 1],
+      ['10.0.0.9', 'refused', 1, 512],
+    ],
+  );
+  await log.close();
+});
 
-test('refusals from ever new addresses are bounded in lines and in bytes', () =>
-  inScratch(async (dir) => {
-    for (let second = 0; second < 20; second += 1) {
-      const trail = trailIn(dir, 1_000, 10_000);
-      for (let at = 0; at < 200; at += 1) trail.refuse(refusal(`10.0.${second}.${at}:5`, 'x'));
-      await trail.close();
-    }
-    assert.deepEqual(readdirSync(dir).sort(), ['audit-refused.1.jsonl', 'audit-refused.jsonl']);
-    const last = lines(dir, 'audit-refused.jsonl').slice(-17);
-    assert.deepEqual([last[0]?.peer, last.at(-1)?.peer, last.at(-1)?.count], ['10.0.19.0', 'others', 184]);
-    assert.ok(
-      ['audit-refused.1.jsonl', 'audit-refused.jsonl'].every((file) => statSync(join(dir, file)).size < 12_000),
-    );
-  }));
+test('refusals from ever new addresses are bounded in entries', async () => {
+  const log = logIn();
+  const trail = trailOf(log);
+  for (let at = 0; at < 200; at += 1) trail.refuse(refusal(`10.0.0.${at}:5`, 'x'));
+  await trail.close();
+  const entries = await entriesIn(log);
+  assert.deepEqual(
+    [entries.length, entries[0]?.peer, entries.at(-1)?.peer, entries.at(-1)?.count],
+    [17, '10.0.0.0', 'others', 184],
+  );
+  await log.close();
+});
 
 test('refusals are written in the background, and a disk that takes none does not stop the broker', async () => {
-  const dir = mkdtempSync(join(tmpdir(), 'backplane-test-'));
-  try {
-    const trail = trailIn(dir);
-    trail.refuse(refusal('10.0.0.1:5', 'x'));
-    while (!existsSync(join(dir, 'audit-refused.jsonl'))) await sleep(20);
-    rmSync(dir, { recursive: true });
-    trail.refuse(refusal('10.0.0.1:5', 'x'));
-    await trail.close();
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
-  }
+  const disk = new FaultyFiles();
+  const log = logIn(disk);
+  const refusals = new RefusalDocuments(log, BOUNDS);
+  const trail = new AuditTrail(new AuditDocuments(log), refusals, silent);
+  trail.refuse(refusal('10.0.0.1:5', 'x'));
+  await until('the entry', async () => (await entriesIn(log)).length === 1);
+  disk.space = 0;
+  trail.refuse(refusal('10.0.0.1:5', 'x'));
+  await trail.close();
+  assert.equal(refusals.dropped, 1);
+  await log.close();
 });

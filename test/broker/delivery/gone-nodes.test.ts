@@ -6,7 +6,9 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../../../src/client/client.js';
 import { timestampNs } from '../../../src/subscriptions/timestamp.js';
+import { valueToJson } from '../../../src/wire/event/event-json.js';
 import type { SubscribeRequest } from '../../../src/wire/messages.js';
+import { documentsOf } from '../../harness/broker/documents.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
 import { type TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
 import { run } from '../../harness/bus/command.js';
@@ -144,10 +146,11 @@ test('a forgotten node is neither listed nor named, even after a restart, and is
     (await client.listNodes()).nodes.map(({ name }) => name),
     ['stays'],
   );
-  const audit = readFileSync(join(harness.dataDir, 'broker/audit.jsonl'), 'utf8').trim().split('\n');
-  const changes = audit.map((line) => JSON.parse(line) as { action: string; nodes: string[] });
+  const audit = harness.subscribe({ topics: ['audit'], filter: 'audit.outcome == "done"', since: '1h' });
+  await audit.end();
+  const changes = documentsOf(audit).map(({ event }) => event.audit!);
   assert.deepEqual(
-    changes.map(({ action, nodes }) => [action, nodes]),
+    changes.map(({ action, details }) => [action, (valueToJson(details!) as { nodes: unknown }).nodes]),
     [
       ['forget_nodes', ['fake-1']],
       ['forget_nodes', ['fake-2', 'fake-3']],

@@ -5,13 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js';
 import { pino } from 'pino';
+import { PUBLISHING } from '../../../src/broker/app/publisher.js';
 import { type Broker, startBroker } from '../../../src/broker/broker.js';
+import { DOCUMENT_BOUNDS } from '../../../src/broker/log/documents/document-logs.js';
 import { MiB } from '../../../src/limits.js';
 import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
 import { createBackplaneClient } from '../../../src/wire/grpc/rpc.js';
 import type { BackplaneClient, SubscribeRequest, SubscribeResponse__Output } from '../../../src/wire/messages.js';
 import { credentialIn } from '../bus/token.js';
 import { until } from '../until.js';
+import { TestPublisher } from './documents.js';
 import { TestAgent, TestRecorder } from './test-agent.js';
 
 export { until };
@@ -26,12 +29,16 @@ export class Harness {
   files: FileOps = nodeFileOps;
   log = { bytesMax: 256 * MiB };
   ceilingBytesPerSecond: number | undefined;
+  /** Bounds of the logs of documents, and what may be published. */
+  documents = DOCUMENT_BOUNDS;
+  publishing = PUBLISHING;
   /** Origins of pages of other sites that HTTP serves. */
   origins: readonly string[] = [];
   /** Whether calls want a token. Tests of what callers may do once they are let in need none. */
   wantsToken = false;
   #agents: TestAgent[] = [];
   #subscribers: Subscriber[] = [];
+  #publishers: TestPublisher[] = [];
 
   static async start(files = nodeFileOps): Promise<Harness> {
     const harness = new Harness();
@@ -49,6 +56,8 @@ export class Harness {
       insecure: false,
       token: this.wantsToken,
       log: { ...this.log, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
+      documents: this.documents,
+      publishing: this.publishing,
       ceilingBytesPerSecond: this.ceilingBytesPerSecond,
       version: 'test',
       logger: this.logger,
@@ -84,6 +93,12 @@ export class Harness {
     return subscriber;
   }
 
+  publisher(): TestPublisher {
+    const publisher = new TestPublisher(this.broker.grpcAddress);
+    this.#publishers.push(publisher);
+    return publisher;
+  }
+
   /** Where the broker saves what it asked of nodes, and from which positions they hold it. */
   get interestFile(): string {
     return join(this.dataDir, 'broker', 'interest.json');
@@ -107,6 +122,7 @@ export class Harness {
   async destroy(): Promise<void> {
     for (const subscriber of this.#subscribers) subscriber.cancel();
     for (const agent of this.#agents) agent.kill();
+    for (const publisher of this.#publishers) publisher.close();
     await this.broker.abort();
     rmSync(this.dataDir, { recursive: true, force: true });
   }

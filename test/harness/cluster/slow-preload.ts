@@ -5,7 +5,7 @@
  * used to return at once fails here.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AuditFile } from '../../../src/broker/cluster/embedded/audit-file.js';
+import { AuditDocuments } from '../../../src/broker/cluster/embedded/audit-documents.js';
 import { StateFile } from '../../../src/broker/cluster/embedded/state-file.js';
 import { EmbeddedLog } from '../../../src/broker/log/embedded/embedded-log.js';
 import { Random } from '../../fault/schedule.js';
@@ -39,7 +39,7 @@ function slow<T extends object>(type: { readonly prototype: T }, ...names: reado
 }
 
 slow(EmbeddedLog, 'append', 'appendNote', 'readNote', 'probe', 'settled', 'coveredBefore', 'hasMark');
-slow(AuditFile, 'append');
+slow(AuditDocuments, 'append');
 slow(StateFile, 'put', 'delete');
 
 const { reader } = EmbeddedLog.prototype;

@@ -10,11 +10,16 @@ import { HttpRefusal } from './problem.js';
  * too_large, deadline_exceeded when it has not arrived in time, cancelled when the caller went.
  */
 export async function readJsonBody(request: IncomingMessage): Promise<unknown> {
+  return (await readJson(request, REQUEST_BYTES_MAX)).json;
+}
+
+/** The same, and how many bytes it took. */
+export async function readJson(request: IncomingMessage, bytesMax: number): Promise<{ json: unknown; bytes: number }> {
   checkEncoding('Content-Encoding', request.headers['content-encoding'], 'identity');
   checkEncoding('Transfer-Encoding', request.headers['transfer-encoding'], 'chunked');
   checkType(request.headers['content-type']);
-  if (Number(request.headers['content-length'] ?? 0) > REQUEST_BYTES_MAX) throw tooLarge();
-  const bytes = await readBody(request);
+  if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax);
+  const bytes = await readBody(request, bytesMax);
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
@@ -22,7 +27,7 @@ export async function readJsonBody(request: IncomingMessage): Promise<unknown> {
     throw invalid('body', 'is not UTF-8');
   }
   try {
-    return JSON.parse(text);
+    return { json: JSON.parse(text), bytes: bytes.length };
   } catch (cause) {
     // The engine's message repeats what was sent.
     const [, at] = /at position (\d+)/.exec((cause as Error).message) ?? [];
@@ -44,7 +49,7 @@ function checkType(type: string | undefined): void {
   throw new HttpRefusal(415, 'invalid_argument', problem, { field: 'Content-Type' });
 }
 
-function readBody(request: IncomingMessage): Promise<Buffer> {
+function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -54,9 +59,9 @@ function readBody(request: IncomingMessage): Promise<Buffer> {
     }, HTTP_REQUEST_MS);
     const data = (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes > REQUEST_BYTES_MAX) {
+      if (bytes > bytesMax) {
         settle();
-        reject(tooLarge());
+        reject(tooLarge(bytesMax));
       } else chunks.push(chunk);
     };
     const end = () => {
@@ -77,6 +82,6 @@ function readBody(request: IncomingMessage): Promise<Buffer> {
   });
 }
 
-function tooLarge(): BackplaneError {
-  return new BackplaneError('too_large', `the body must be at most ${REQUEST_BYTES_MAX} bytes`, { field: 'body' });
+function tooLarge(bytesMax: number): BackplaneError {
+  return new BackplaneError('too_large', `the body must be at most ${bytesMax} bytes`, { field: 'body' });
 }

@@ -110,7 +110,7 @@ function resumed(request: SubscriptionRequest, cursor: string): SubscriptionRequ
 function isOver({ cursor, window, predicate }: CheckedSubscription): boolean {
   if (window.follow) return false;
   const { history, predicateId } = decodeCursor(cursor);
-  return predicateId === predicate.id && history !== undefined && isWindowEnd(history);
+  return predicateId === predicate.cursorId && history !== undefined && isWindowEnd(history);
 }
 
 /** Browsers stop asking after 204 only. */

@@ -54,7 +54,7 @@ function operation({ path, role, schema }: Route): OpenApi {
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined
       ? {}
-      : { requestBody: { required: true, content: { 'application/json': { schema: ref(body) } } } }),
+      : { requestBody: { required: true, content: { 'application/json': { schema: bodySchema(body) } } } }),
     responses: {
       '200': { description: 'What was asked for.', content: contentOf(schema) },
       ...(schema.answer.kind === 'stream'
@@ -67,6 +67,10 @@ function operation({ path, role, schema }: Route): OpenApi {
     },
     security: role === 'open' ? [] : [{ token: [] }],
   };
+}
+
+function bodySchema(body: string | readonly string[]): OpenApi {
+  return typeof body === 'string' ? ref(body) : { anyOf: body.map(ref) };
 }
 
 /** Items of streams have a schema of their own: OpenAPI 3.1 has no word for it. */
@@ -100,7 +104,7 @@ function queryParameters(): OpenApi[] {
 
 function schemas(routes: readonly Route[]): Record<string, JsonSchema> {
   const named = routes.flatMap(({ schema: { body, answer } }) => [
-    ...(body === undefined ? [] : [body]),
+    ...(body === undefined ? [] : [body].flat()),
     ...(answer.kind === 'message' ? [answer.name] : []),
   ]);
   const own = jsonSchemas();

@@ -5,8 +5,8 @@ import { shown } from '../../../text/shown.js';
 import type { Caller } from '../../access/gate.js';
 import { HttpRefusal } from './problem.js';
 
-/** `open` needs no token. The others name what a caller does: look at lists, read events, change something. */
-export type Role = 'open' | 'view' | 'subscribe' | 'manage';
+/** `open` needs no token. The others name what a caller does: look at lists, read events, publish some, change something. */
+export type Role = 'open' | 'view' | 'subscribe' | 'publish' | 'manage';
 
 export interface Call {
   readonly request: IncomingMessage;
@@ -25,8 +25,8 @@ export interface RouteSchema {
   readonly summary: string;
   /** The request's message that query parameters stand for. */
   readonly query?: 'SubscribeRequest';
-  /** Message of the JSON body. */
-  readonly body?: string;
+  /** Message of the JSON body; of several any one. */
+  readonly body?: string | readonly string[];
   readonly answer: AnswerSchema;
 }
 

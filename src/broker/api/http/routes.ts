@@ -1,6 +1,7 @@
 /** The route table: what the HTTP API has, from which routing, GET / and the OpenAPI document come. */
 import { readFileSync } from 'node:fs';
 import type { Registry } from 'prom-client';
+import { PUBLISH_BYTES_MAX } from '../../../limits.js';
 import { builtFile } from '../../../package-files.js';
 import {
   explainRequestCodec,
@@ -14,10 +15,13 @@ import {
   listNodesResponseCodec,
   listSubscriptionsResponseCodec,
   listTopicsResponseCodec,
+  publishResponseCodec,
   setBudgetRequestCodec,
   setBudgetResponseCodec,
 } from '../../../wire/messages.js';
+import { publishBatchOf } from '../../../wire/publish-request.js';
 import type { MessageCodec } from '../../../wire/schema.js';
+import type { Publisher } from '../../app/publisher.js';
 import type { Subscriptions } from '../../delivery/subscriptions.js';
 import type { GroupService } from '../../groups/group-service.js';
 import type { BudgetService } from '../../nodes/budget-service.js';
@@ -27,7 +31,7 @@ import { explainRequest } from '../explain.js';
 import type { Listings } from '../listings.js';
 import { inProtoNames } from '../proto-names.js';
 import { JSON_TYPE, send, sendMessage, sendText } from './answer.js';
-import { readJsonBody } from './body.js';
+import { readJson, readJsonBody } from './body.js';
 import { EventRoutes, type Streams } from './events.js';
 import { listFields } from './fields.js';
 import { groupRoutes } from './group-routes.js';
@@ -44,13 +48,15 @@ export interface HttpParts {
   readonly budgets: BudgetService;
   readonly forgetting: ForgetService;
   readonly groups: GroupService;
+  readonly publisher: Publisher;
   readonly metrics: Registry;
   /** Why the broker is not ready: it starts or drains, or its log takes no frames. Undefined when it is ready. */
   readonly notReady: () => string | undefined;
 }
 
 export function routeTable(parts: HttpParts, streams: Streams): readonly Route[] {
-  const routes: Route[] = [...eventRoutes(parts, streams), ...nodeRoutes(parts), ...brokerRoutes(parts)];
+  const routes: Route[] = [...eventRoutes(parts, streams), publishRoute(parts), ...nodeRoutes(parts)];
+  routes.push(...brokerRoutes(parts));
   routes.push(...groupRoutes(parts.groups));
   routes.push(...openRoutes(parts), ...descriptionRoutes(parts, () => routes));
   return routes;
@@ -97,6 +103,23 @@ function eventRoutes({ subscriptions, registry }: HttpParts, streams: Streams): 
       ...{ answer: 'ListFieldsResponse', codec: listFieldsResponseCodec, read: listFields },
     }),
   ];
+}
+
+function publishRoute({ publisher }: HttpParts): Route {
+  return {
+    ...{ method: 'POST', path: '/v1/app/{topic}', role: 'publish' },
+    handler: async ({ request, response, path, caller }) => {
+      const { json, bytes } = await readJson(request, PUBLISH_BYTES_MAX);
+      const batch = publishBatchOf(json, path.topic ?? '', bytes);
+      sendMessage(response, publishResponseCodec, await publisher.publish(caller.identity, batch));
+    },
+    schema: {
+      id: 'publish',
+      summary: 'events of your own, one or {"events": […]}; the topic is app.NAME',
+      body: ['PublishedEvent', 'PublishBody'],
+      answer: { kind: 'message', name: 'PublishResponse' },
+    },
+  };
 }
 
 function nodeRoutes({ listings, budgets, forgetting }: HttpParts): Route[] {

@@ -6,6 +6,7 @@
  */
 import { CURSOR_BYTES_MAX, NAME_BYTES_MAX, PARTITIONS } from '../../../limits.js';
 import { type CursorState, encodeCursor, encodeNote } from '../../../wire/cursor.js';
+import { DOCUMENT_LOGS } from '../../../wire/event/document-topics.js';
 import type { NodeView } from './node-view.js';
 
 const U32_MAX = 2 ** 32 - 1;
@@ -52,9 +53,11 @@ function longestRest(): number {
   };
   const position = { epoch: number, timeNs: U64_MAX, lane: 0xffff, tie: U32_MAX };
   const history = { wallNs: U64_MAX, node: 'n'.repeat(NAME_BYTES_MAX), position };
-  const places = Array.from({ length: PARTITIONS }, () => ({ offset: number, mark: U32_MAX, index: 0xffff }));
+  const place = { offset: number, mark: U32_MAX, index: 0xffff };
+  const places = Array.from({ length: PARTITIONS }, () => place);
+  const logs = DOCUMENT_LOGS.map(() => place);
   // A cursor has either a place in a replay or places in the log.
-  return Math.max(encodedBytes({ ...state, history, places: [] }), encodedBytes({ ...state, places }));
+  return Math.max(encodedBytes({ ...state, history, places: [] }), encodedBytes({ ...state, places, logs }));
 }
 
 function encodedBytes(state: CursorState): number {

@@ -3,7 +3,7 @@
  * delivered. The log translates the cursor's offsets to positions.
  */
 import { cursorExpired, cursorInvalid } from '../../../errors.js';
-import { differenceFrom, type PredicateSpec } from '../../../subscriptions/predicate.js';
+import { differenceFrom, type Predicate } from '../../../subscriptions/predicate.js';
 import type { CursorNode, CursorPlace, CursorState } from '../../../wire/cursor.js';
 import { decodeCursor } from '../../../wire/cursor.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
@@ -16,12 +16,11 @@ import { readNotes } from './cursor-notes.js';
 const OTHER = 'its filter or its fields were others, or several of topics, filter, fields and include_self';
 
 /** Throws cursor_invalid for a cursor of another predicate or another log, and for text that is no cursor. */
-export function readCursor(text: string, predicate: PredicateSpec, clusterId: string): CursorState {
+export function readCursor(text: string, predicate: Predicate, clusterId: string): CursorState {
   const state = decodeCursor(text);
-  const { id } = predicate;
-  if (state.predicateId !== id) {
+  if (state.predicateId !== predicate.cursorId) {
     throw cursorInvalid(
-      `cursor is of another subscription: ${differenceFrom(predicate, state.predicateId) ?? OTHER}; give what it came with`,
+      `cursor is of another subscription: ${differenceFrom(predicate.spec, state.predicateId) ?? OTHER}; give what it came with`,
     );
   }
   if (state.clusterId !== clusterId) {
@@ -30,7 +29,8 @@ export function readCursor(text: string, predicate: PredicateSpec, clusterId: st
         `(it is of log ${state.clusterId}, here is log ${clusterId})`,
     );
   }
-  if (state.history === undefined && state.places.length === 0) {
+  const logs = state.logs?.some((place) => place !== undefined) ?? false;
+  if (state.history === undefined && state.places.length === 0 && !logs) {
     throw cursorInvalid('cursor has no place in the log, and none in a replay');
   }
   return state;

@@ -6,6 +6,7 @@ import { CURSOR_NODES_MAX } from '../../../limits.js';
 import type { CursorPlace, HistoryPlace } from '../../../wire/cursor.js';
 import { encodeCursor } from '../../../wire/cursor.js';
 import type { LogPlace } from '../../log/fan-out.js';
+import type { DocumentDelivery } from '../documents/document-delivery.js';
 import { compareKeys } from '../history/history-merge.js';
 import type { CursorNotes } from './cursor-notes.js';
 import { CursorSize } from './cursor-size.js';
@@ -32,6 +33,8 @@ export interface PositionOptions {
   /** One per partition. Empty for a subscription that does not follow. */
   readonly places: readonly LogPlace[];
   readonly notes: CursorNotes;
+  /** Undefined when no documents are wanted. */
+  readonly documents?: DocumentDelivery | undefined;
 }
 
 export class SubscriptionPosition {
@@ -73,7 +76,7 @@ export class SubscriptionPosition {
   get lag(): number {
     let lag = 0;
     for (const place of this.places) lag += place.lag;
-    return lag;
+    return lag + (this.#options.documents?.lag ?? 0);
   }
 
   /** The past was delivered up to `place`. An earlier place than before, or one after the replay, changes nothing. */
@@ -160,7 +163,8 @@ export class SubscriptionPosition {
     const history = this.#replayed;
     const places = history === undefined ? this.places.map((place) => this.#placeOf(place)) : [];
     const nodes = [...named].map((view) => view.toCursor());
-    return encodeCursor({ clusterId, predicateId, sinceNs, history, places, nodes, note: this.#notes.place });
+    const logs = history === undefined ? this.#options.documents?.toCursor() : undefined;
+    return encodeCursor({ clusterId, predicateId, sinceNs, history, places, nodes, note: this.#notes.place, logs });
   }
 
   async #takeNote(): Promise<void> {

@@ -6,6 +6,7 @@
 import { BackplaneError } from '../../../errors.js';
 import type { BytePool } from '../../../flow/byte-pool.js';
 import { HISTORY_STALL_MS } from '../../../limits.js';
+import { documentLogOf } from '../../../wire/event/document-topics.js';
 import { positionToMessage } from '../../../wire/messages.js';
 import type { Position } from '../../../wire/position.js';
 import type { NodeView } from '../cursor/node-view.js';
@@ -13,6 +14,7 @@ import { goneNodes } from '../gone-nodes.js';
 import type { PlannedSubscription } from '../planned-subscription.js';
 import type { NodeQuery, UnsoundStretch } from './clipped-answer.js';
 import { CoverageSum, type LaterRecording } from './coverage.js';
+import type { HistorySource } from './history-merge.js';
 import { type ReplayedRun, replay } from './replay.js';
 
 export class HistoryDelivery {
@@ -36,7 +38,11 @@ export class HistoryDelivery {
     for (const [node, recording] of recordedLater) this.#coverage.recordedLater(node, recording);
     // A node that goes while the others answer was there to be asked, so its own answer tells what is missing.
     const gone = goneNodes(broker.registry, checked);
-    const failed = await this.#deliver(queries, checked.window.last);
+    await this.#subscription.documents?.tellExpired(outlet);
+    const documents = this.#subscription.documents?.sources(outlet) ?? [];
+    const failed = await this.#deliver(queries, checked.window.last, documents).finally(() => {
+      for (const source of documents) source.close();
+    });
     this.#coverage.gone(gone, start.windowFromNs(outlet.ledger.events, this.#coverage));
     return failed;
   }
@@ -57,7 +63,11 @@ export class HistoryDelivery {
     await outlet.message(this.#coverage.message(position.cursor(), outlet.ledger));
   }
 
-  async #deliver(queries: readonly NodeQuery[], last: number): Promise<ReadonlySet<string>> {
+  async #deliver(
+    queries: readonly NodeQuery[],
+    last: number,
+    beside: readonly HistorySource[] = [],
+  ): Promise<ReadonlySet<string>> {
     const { broker, position, outlet, signal } = this.#subscription;
     const failed = new Set<string>();
     const enough = new AbortController();
@@ -78,6 +88,7 @@ export class HistoryDelivery {
         {
           client: outlet.client,
           last,
+          beside,
           signal: AbortSignal.any([signal, enough.signal]),
           onFailed,
           onEnded,
@@ -124,7 +135,8 @@ export class HistoryDelivery {
     }
     // Nodes that start late lie before the place in merged order, which does not go back for them.
     position.replayedTo(end);
-    this.#coverage.delivered(node, selection.count, run.startNs);
+    if (documentLogOf(topic) === undefined) this.#coverage.delivered(node, selection.count, run.startNs);
+    else if (!position.replaying) this.#subscription.documents?.reached(topic, end.position);
     outlet.count({ throttled: selection.refused });
     if (selection.count === 0) return;
     const header = { node, topic, history: true, cursor: position.cursor() };

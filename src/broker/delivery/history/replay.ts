@@ -12,7 +12,7 @@ import type { HistoryOutcome } from '../../nodes/history-answer.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
 import type { NodeRoute } from '../../nodes/node-route.js';
 import { type AnswerOptions, ClippedAnswer, type NodeQuery } from './clipped-answer.js';
-import { type HistoryKey, mergeHistory, type Run } from './history-merge.js';
+import { type HistoryKey, type HistorySource, mergeHistory, type Run } from './history-merge.js';
 import { firstAfter, keyAt, sliceFrame } from './history-slice.js';
 
 /** The first events of a run. */
@@ -32,6 +32,8 @@ export interface ReplayOptions {
   /** Called when `onRun` has taken all that a query asked for. Never called with `last`. */
   readonly onEnded: (query: NodeQuery) => void;
   readonly onUnsound: AnswerOptions['onUnsound'];
+  /** What is merged with the nodes' answers. */
+  readonly beside?: readonly HistorySource[];
   /** Ends the replay and cancels the queries on the nodes. */
   readonly signal: AbortSignal;
 }
@@ -113,7 +115,7 @@ export async function replay(
         options.onFailed(node);
       } else sources.push(new ClippedAnswer(answer, ask, query, answerOptions(registry, query, options)));
     }
-    await deliver(sources, options, onRun);
+    await deliver([...sources, ...(options.beside ?? [])], options, onRun);
     const outcomes = new Map(gone);
     for (const { node, outcome } of sources) if (outcome) outcomes.set(node, outcome);
     return outcomes;
@@ -138,7 +140,7 @@ function answerOptions(
 }
 
 async function deliver(
-  sources: readonly ClippedAnswer[],
+  sources: readonly HistorySource[],
   { last, signal }: ReplayOptions,
   onRun: (run: ReplayedRun) => Promise<void>,
 ): Promise<void> {

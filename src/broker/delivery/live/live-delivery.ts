@@ -64,13 +64,21 @@ export class LiveDelivery {
       if (outlet.left <= 0) return this.#notify();
       const idle = await this.#log.readRound(turns);
       if (outlet.left <= 0) return this.#notify();
+      const none = await this.#readDocuments(turns);
+      if (outlet.left <= 0) return this.#notify();
       if (Date.now() - this.#noticedMs >= NOTICE_INTERVAL_MS) await this.#notify();
       if (this.#ended()) return this.#notify();
-      if (idle) {
+      if (idle && none) {
         await wake.wait(signal, NOTICE_INTERVAL_MS);
         turns.waited();
       } else if (turns.over) await turns.give();
     }
+  }
+
+  /** Returns true when there was none. */
+  async #readDocuments(turns: Turns): Promise<boolean> {
+    const { documents, position, outlet } = this.#subscription;
+    return documents === undefined || (await documents.readRound(turns, position, outlet));
   }
 
   /** Tells the status of nodes that connected, disconnected or acknowledged, and starts to serve those that can be. */
@@ -107,6 +115,7 @@ export class LiveDelivery {
     const nowNs = wallNowNs();
     if (nowNs < untilNs) return false;
     const overdue = nowNs > untilNs + msToNs(UNTIL_GRACE_MS);
+    if (this.#subscription.documents?.ended(overdue) === false) return false;
     return [...position.views.values()].every(
       (view) => (overdue || this.#reachedEnd(view)) && !this.#refill?.owes(view),
     );

@@ -1,0 +1,174 @@
+/**
+ * Documents of one subscription: their past as sources that are merged with what nodes recorded, and what is stored from
+ * then on. The past ends at the offset where the live part begins, so that nothing is missing and nothing comes twice.
+ */
+import type { Signal } from '../../../flow/signal.js';
+import type { Turns } from '../../../flow/turns.js';
+import { nsToMs } from '../../../nanoseconds.js';
+import type { CheckedSubscription } from '../../../subscriptions/request/subscription-request.js';
+import type { CursorPlace } from '../../../wire/cursor.js';
+import { DOCUMENT_LOGS, documentLogOf } from '../../../wire/event/document-topics.js';
+import { selectEvents } from '../../../wire/frame/splice.js';
+import type { SubscribeResponse } from '../../../wire/messages.js';
+import type { Position } from '../../../wire/position.js';
+import type { DocumentBatch } from '../../log/documents/document-batch.js';
+import type { DocumentItem, DocumentLog } from '../../log/documents/document-log.js';
+import type { DocumentLogs } from '../../log/documents/document-logs.js';
+import type { SubscriptionPosition } from '../cursor/subscription-position.js';
+import type { HistorySource } from '../history/history-merge.js';
+import type { Outlet } from '../outlet.js';
+import type { SubscriptionStart } from '../start.js';
+import { cursorLogs, DocumentPlace } from './document-place.js';
+import { DocumentSource, topicsRead } from './document-source.js';
+import { WantedDocuments } from './wanted-documents.js';
+
+const ITEMS_PER_TURN = 8;
+
+const LOST = {
+  expired: 'the log no longer holds what comes next: it is kept for a time and up to a size',
+  damaged: 'stored events cannot be read again',
+} as const;
+
+export class DocumentDelivery {
+  readonly #checked: CheckedSubscription;
+  readonly #start: SubscriptionStart;
+  readonly #wanted: WantedDocuments;
+  readonly #places: readonly DocumentPlace[];
+  readonly #undo: (() => void)[] = [];
+  /** Places that have come to the window's end. */
+  readonly #over = new Set<DocumentPlace>();
+
+  /** Throws cursor_invalid and cursor_expired as DocumentPlace does. `wake` is notified of new documents. */
+  constructor(checked: CheckedSubscription, start: SubscriptionStart, logs: DocumentLogs, wake: Signal) {
+    this.#checked = checked;
+    this.#start = start;
+    this.#wanted = new WantedDocuments(checked);
+    const cursors = start.resumed?.state.logs ?? [];
+    this.#places = logs.having(this.#wanted.topics).map((log) => {
+      const cursor = cursors[DOCUMENT_LOGS.indexOf(log.name)];
+      return new DocumentPlace(log, topicsRead(this.#wanted), cursor);
+    });
+    for (const place of this.#places) {
+      this.#undo.push(place.log.follow((batch) => this.#wanted.mayWant(batch) && wake.notify()));
+      this.#undo.push(() => place.close());
+    }
+  }
+
+  close(): void {
+    for (const undo of this.#undo) undo();
+  }
+
+  get lag(): number {
+    return this.#places.reduce((sum, { lag }) => sum + lag, 0);
+  }
+
+  /** What a cursor says of the logs. */
+  toCursor(): readonly (CursorPlace | undefined)[] {
+    return cursorLogs(this.#places);
+  }
+
+  /** Everything in the past that is wanted. What is missing of it is told in between. */
+  sources(outlet: Outlet): (HistorySource & { close(): void })[] {
+    const { window } = this.#checked;
+    const { replayFrom, sinceNs } = this.#start;
+    const replaying = replayFrom !== undefined;
+    // Behind a place in the logs all is delivered live.
+    if (!replaying && window.follow) return [];
+    return this.#places.map((place) => {
+      const { log, offset, index } = place;
+      const after = this.#start.resumed?.state.history;
+      const range = {
+        sinceNs,
+        untilNs: window.untilNs,
+        after,
+        last: after === undefined ? window.last : 0,
+        from: replaying ? undefined : { offset, index },
+        end: window.follow ? offset : log.deliverableOffset,
+      };
+      return new DocumentSource(log, this.#wanted, range, (lost, reason) => this.#lost(outlet, lost, reason));
+    });
+  }
+
+  /** Tells of logs that no longer reach back to the window's start, or to the place of a cursor in it. */
+  async tellExpired(outlet: Outlet): Promise<void> {
+    const { replayFrom, resumed } = this.#start;
+    const fromNs = resumed?.state.history?.wallNs ?? (replayFrom && this.#checked.window.sinceNs);
+    if (fromNs === undefined || fromNs === 0n) return;
+    for (const { log } of this.#places) {
+      if (log.firstOffset > 0 && (log.oldestMs ?? 0) > nsToMs(fromNs)) await this.#lost(outlet, log, 'expired');
+    }
+  }
+
+  /** Of the past: up to and with this event, where cursors name places in the logs. */
+  reached(topic: string, position: Position): void {
+    const name = documentLogOf(topic);
+    this.#places.find(({ log }) => log.name === name)?.reached(position);
+  }
+
+  /** Reads some batches of each log, until the limit is reached or the turn is over. Returns true when there was none. */
+  async readRound(turns: Turns, position: SubscriptionPosition, outlet: Outlet): Promise<boolean> {
+    let idle = true;
+    for (const place of this.#places) {
+      for (let items = 0; items < ITEMS_PER_TURN && place.lag > 0; items++) {
+        const item = await place.next();
+        if (item === undefined) break;
+        if (item.kind === 'batch' && this.#isOver(place, item.batch)) break;
+        idle = false;
+        await this.#item(place, item, position, outlet);
+        if (outlet.left <= 0 || turns.over) return false;
+      }
+    }
+    return idle;
+  }
+
+  /** Whether all that was stored before the window's end was delivered. `overdue`: what is not on the disk is not waited for. */
+  ended(overdue: boolean): boolean {
+    return this.#places.every((place) => {
+      return this.#over.has(place) || (place.lag === 0 && (overdue || !place.log.pending));
+    });
+  }
+
+  #isOver(place: DocumentPlace, batch: DocumentBatch): boolean {
+    const { untilNs } = this.#checked.window;
+    const isOver = untilNs !== undefined && batch.timeNs >= untilNs;
+    if (isOver) this.#over.add(place);
+    return isOver;
+  }
+
+  async #item(place: DocumentPlace, item: DocumentItem, position: SubscriptionPosition, outlet: Outlet): Promise<void> {
+    if (item.kind !== 'batch') {
+      place.lost(item.offsetTo);
+      await this.#lost(outlet, place.log, item.kind);
+      return;
+    }
+    const { batch } = item;
+    const { node, topic } = batch;
+    for (const { frame, next } of this.#wanted.frames(batch, place.index)) {
+      await position.makeNotes();
+      if (outlet.left <= 0) return;
+      // No await from here to the write: otherwise a cursor could pass these events before they are written.
+      const count = frame.wallNs.length;
+      const selection = selectEvents(frame, ALL, 0, count, outlet.left, outlet.admit(node, topic));
+      const whole = selection.next === count;
+      if (whole && next === batch.documents.length) place.passed(batch);
+      else place.partly(batch, whole ? next : frame.ties[selection.next - 1]! + 1);
+      outlet.count({ throttled: selection.refused });
+      if (selection.count > 0)
+        await outlet.batch({ node, topic, history: false, cursor: position.cursor() }, selection);
+      if (!whole) return;
+    }
+    if (place.offset === batch.offset) place.passed(batch);
+  }
+
+  /** One gap for all topics of the log that are asked for: whose events they were cannot be known. */
+  async #lost(outlet: Outlet, log: DocumentLog, reason: keyof typeof LOST): Promise<void> {
+    const topics = this.#wanted.topics.filter((topic) => documentLogOf(topic) === log.name);
+    const [topic = ''] = topics;
+    const unknown = { events: 0, eventsUnknown: true };
+    const parts = topics.length > 1 ? { topics: topics.map((each) => ({ topic: each, ...unknown })) } : { topic };
+    const gap: SubscribeResponse['gap'] = { node: '', reason, message: LOST[reason], ...unknown, ...parts };
+    await outlet.message({ gap });
+  }
+}
+
+const ALL = { all: true, indices: [] } as const;

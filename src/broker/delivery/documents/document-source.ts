@@ -1,0 +1,147 @@
+/** The past of one log of documents, to be merged with what nodes have recorded. */
+import { DOCUMENTS_BACK_BATCHES } from '../../../limits.js';
+import { positionAt } from '../../../wire/frame/frame-columns.js';
+import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
+import type { DocumentBatch } from '../../log/documents/document-batch.js';
+import type { DocumentLog, DocumentReader } from '../../log/documents/document-log.js';
+import { compareKeys, type HistoryKey, type HistorySource } from '../history/history-merge.js';
+import type { WantedDocuments } from './wanted-documents.js';
+
+export interface DocumentRange {
+  /** Inclusive, wall nanoseconds. */
+  readonly sinceNs: bigint | undefined;
+  /** Exclusive. */
+  readonly untilNs: bigint | undefined;
+  /** Only what follows it in merged order. */
+  readonly after: HistoryKey | undefined;
+  /** Only the last N; 0: all. */
+  readonly last: number;
+  /** The place from which on nothing was delivered; undefined: decided by the times. */
+  readonly from: { readonly offset: number; readonly index: number } | undefined;
+  /** Offset, exclusive. */
+  readonly end: number;
+}
+
+/** What cannot be read of a log: retention removed it, or it is damaged. */
+export type OnLost = (log: DocumentLog, reason: 'expired' | 'damaged') => Promise<void>;
+
+export class DocumentSource implements HistorySource {
+  /** Of the frame that was returned last. */
+  node = '';
+  #reader: DocumentReader | undefined;
+  #frames: Generator<{ frame: HistoryFrame }> | undefined;
+
+  readonly #log: DocumentLog;
+  readonly #wanted: WantedDocuments;
+  readonly #range: DocumentRange;
+  readonly #onLost: OnLost;
+
+  constructor(log: DocumentLog, wanted: WantedDocuments, range: DocumentRange, onLost: OnLost) {
+    this.#log = log;
+    this.#wanted = wanted;
+    this.#range = range;
+    this.#onLost = onLost;
+  }
+
+  async next(): Promise<HistoryFrame | undefined> {
+    this.#reader ??= this.#log.reader(await this.#start(), topicsRead(this.#wanted));
+    for (;;) {
+      const next = this.#frames?.next();
+      if (next !== undefined && !next.done) {
+        const frame = this.#behind(next.value.frame);
+        if (frame !== undefined) return frame;
+        continue;
+      }
+      const batch = await this.#batch(this.#reader);
+      if (batch === undefined) return undefined;
+      const { from } = this.#range;
+      this.node = batch.node;
+      this.#frames = this.#wanted.frames(batch, from?.offset === batch.offset ? from.index : 0);
+    }
+  }
+
+  close(): void {
+    this.#reader?.close();
+  }
+
+  /** The next batch within the window that may hold something; undefined at its end. */
+  async #batch(reader: DocumentReader): Promise<DocumentBatch | undefined> {
+    const { sinceNs, untilNs, end } = this.#range;
+    for (;;) {
+      const item = await reader.next(end);
+      if (item === undefined) return undefined;
+      if (item.kind !== 'batch') {
+        await this.#onLost(this.#log, item.kind);
+        continue;
+      }
+      const { batch } = item;
+      if (untilNs !== undefined && batch.timeNs >= untilNs) return undefined;
+      if ((sinceNs === undefined || batch.timeNs >= sinceNs) && this.#wanted.mayWant(batch)) return batch;
+    }
+  }
+
+  /** The frame, unless what is wanted begins behind it. Events of a frame have one time and no order but their own. */
+  #behind(frame: HistoryFrame): HistoryFrame | undefined {
+    const { after } = this.#range;
+    if (after === undefined) return frame;
+    const keyOf = (index: number) => {
+      return { wallNs: frame.wallNs[index]!, node: this.node, position: positionAt(frame.epoch, frame, index) };
+    };
+    let from = 0;
+    while (from < frame.wallNs.length && compareKeys(keyOf(from), after) <= 0) from++;
+    return from === 0 ? frame : sliced(frame, from);
+  }
+
+  async #start(): Promise<number> {
+    const { from, after, sinceNs, last, end } = this.#range;
+    if (from !== undefined) return from.offset;
+    const least = Math.max(this.#log.firstOffset, this.#log.offsetAt(after?.wallNs ?? sinceNs ?? 0n));
+    if (last === 0) return least;
+    // Read backwards until there are enough: whoever wants the last few does not read the whole log.
+    for (let back = DOCUMENTS_BACK_BATCHES; ; back *= 4) {
+      const start = Math.max(least, end - back);
+      if (start === least || (await this.#count(start)) >= last) return Math.min(start, end);
+    }
+  }
+
+  async #count(start: number): Promise<number> {
+    const reader = this.#log.reader(start, topicsRead(this.#wanted));
+    let count = 0;
+    try {
+      for (let batch = await this.#counted(reader); batch !== undefined; batch = await this.#counted(reader)) {
+        for (const { frame } of this.#wanted.frames(batch, 0)) count += frame.wallNs.length;
+      }
+    } finally {
+      reader.close();
+    }
+    return count;
+  }
+
+  async #counted(reader: DocumentReader): Promise<DocumentBatch | undefined> {
+    for (;;) {
+      const item = await reader.next(this.#range.end);
+      if (item === undefined || item.kind === 'batch') return item?.batch;
+    }
+  }
+}
+
+/** Undefined where topics of the log are wanted that nobody has named. */
+export function topicsRead({ topics }: WantedDocuments): readonly string[] | undefined {
+  return topics.some((topic) => topic.includes('*')) ? undefined : topics;
+}
+
+function sliced(frame: HistoryFrame, from: number): HistoryFrame | undefined {
+  const { eventSizes, wallNs, timesNs, lanes, ties, events } = frame;
+  if (from === wallNs.length) return undefined;
+  let offset = 0;
+  for (let index = 0; index < from; index++) offset += eventSizes[index]!;
+  return {
+    ...frame,
+    eventSizes: eventSizes.slice(from),
+    wallNs: wallNs.slice(from),
+    timesNs: timesNs.slice(from),
+    lanes: lanes.slice(from),
+    ties: ties.slice(from),
+    events: events.subarray(offset),
+  };
+}

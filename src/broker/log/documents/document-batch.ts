@@ -1,0 +1,178 @@
+/**
+ * The records of a log of documents. A batch is one record, so that a crash leaves all of it or nothing.
+ *
+ *   Batch record (kind 16 to 255, by topic) := node 1 | topic 2 | document 3 *
+ *   document                                := type 1 | id 2 | key 3 | part 4
+ *   Head record (kind 1)                    := epoch u64
+ *
+ * The kind is made of the topic's name, so that a reader of one topic passes over most records of others without reading
+ * them. Each segment begins with a head: the epoch that names its events for as long as the log exists.
+ */
+import { crc32 } from 'node:zlib';
+import { type DocumentPart, decodePart, documentElement } from '../../../wire/event/document-event.js';
+import type { BusEvent } from '../../../wire/event/event.js';
+import type { Position } from '../../../wire/position.js';
+import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../../../wire/protobuf.js';
+
+export const HEAD_RECORD = 1;
+const BATCH_RECORD_MIN = 16;
+const NOTHING: Buffer = Buffer.alloc(0);
+const BATCH_KINDS = 256 - BATCH_RECORD_MIN;
+
+export interface Document {
+  /** The event's type. */
+  readonly type: string;
+  /** Empty where it has none. */
+  readonly id: string;
+  /** Empty: the node stands for it. */
+  readonly key: string;
+  /** Encoded: see document-event.ts. */
+  readonly part: Buffer;
+}
+
+/** Documents of one publisher and topic, stored whole or not at all. */
+export interface NewBatch {
+  /** `@` and the publisher. */
+  readonly node: string;
+  readonly topic: string;
+  readonly documents: readonly Document[];
+}
+
+/** A stored batch, whose events are encoded and decoded once for all who read it. */
+export class DocumentBatch implements NewBatch {
+  readonly node: string;
+  readonly topic: string;
+  readonly documents: readonly Document[];
+  readonly #events: BusEvent[] = [];
+  readonly #elements: Buffer[] = [];
+  readonly #epoch: number;
+
+  constructor(
+    batch: NewBatch,
+    epoch: number,
+    /** The record's place in the log. */
+    readonly offset: number,
+    /** When it was stored: wall nanoseconds, later than those of every batch before. */
+    readonly timeNs: bigint,
+    /** The record's checksum; undefined where it is not known. */
+    readonly mark: number | undefined,
+  ) {
+    this.node = batch.node;
+    this.topic = batch.topic;
+    this.documents = batch.documents;
+    this.#epoch = epoch;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Estimated memory, decoded. */
+  get bytes(): number {
+    return this.documents.reduce(
+      (sum, { part, id, type, key }) => sum + 3 * part.length + id.length + type.length + key.length + 512,
+      256,
+    );
+  }
+
+  position(index: number): Position {
+    return { epoch: this.#epoch, timeNs: BigInt(this.offset), lane: 0, tie: index };
+  }
+
+  /** As filters evaluate it. */
+  event(index: number): BusEvent {
+    this.#events[index] ??= this.#decoded(index);
+    return this.#events[index]!;
+  }
+
+  /** As it is delivered: one element of EventBatch.events. */
+  element(index: number): Buffer {
+    const { type, part } = this.documents[index]!;
+    this.#elements[index] ??= documentElement(type, this.timeNs, this.position(index), part);
+    return this.#elements[index]!;
+  }
+
+  #decoded(index: number): BusEvent {
+    const { type, part } = this.documents[index]!;
+    const { topic, node, timeNs: wallNs } = this;
+    const parts: DocumentPart = decodePart(part);
+    return { type, topic, node, wallNs, position: this.position(index), ...parts };
+  }
+}
+
+/** Kind of the records of a topic; others may have the same. */
+export function batchKind(topic: string): number {
+  return BATCH_RECORD_MIN + (crc32(topic) % BATCH_KINDS);
+}
+
+export function isBatchKind(kind: number): boolean {
+  return kind >= BATCH_RECORD_MIN;
+}
+
+export function encodeBatch({ node, topic, documents }: NewBatch): Buffer {
+  const inner = documents.map(documentBytes);
+  const size = inner.reduce((sum, bytes) => sum + fieldBytes(bytes), 0);
+  const writer = new ProtoWriter(size + textBytes(node) + textBytes(topic));
+  writer.stringField(1, node);
+  writer.stringField(2, topic);
+  for (const [at, { type, id, key, part }] of documents.entries()) {
+    writer.tag(3, LENGTH);
+    writer.varint(inner[at]!);
+    writer.stringField(1, type);
+    writer.stringField(2, id);
+    writer.stringField(3, key);
+    writer.bytesField(4, part);
+  }
+  return writer.finish();
+}
+
+function documentBytes({ type, id, key, part }: Document): number {
+  return textBytes(type) + textBytes(id) + textBytes(key) + (part.length === 0 ? 0 : fieldBytes(part.length));
+}
+
+function textBytes(text: string): number {
+  return text === '' ? 0 : fieldBytes(Buffer.byteLength(text));
+}
+
+function fieldBytes(length: number): number {
+  return 1 + varintBytes(length) + length;
+}
+
+/** Copies out of `payload`. The record's checksum was verified. */
+export function decodeBatch(payload: Buffer): NewBatch {
+  const reader = new ProtoReader(Buffer.from(payload), 'document record');
+  const documents: Document[] = [];
+  let node = '';
+  let topic = '';
+  while (reader.nextTag()) {
+    if (reader.field === 1) node = reader.chunk().toString('utf8');
+    else if (reader.field === 2) topic = reader.chunk().toString('utf8');
+    else if (reader.field === 3) documents.push(decodeDocument(reader.chunk()));
+    else reader.skip();
+  }
+  return { node, topic, documents };
+}
+
+function decodeDocument(bytes: Buffer): Document {
+  const reader = new ProtoReader(bytes, 'document');
+  const document: { -readonly [K in keyof Document]: Document[K] } = { type: '', id: '', key: '', part: NOTHING };
+  while (reader.nextTag()) {
+    if (reader.field === 1) document.type = reader.chunk().toString('utf8');
+    else if (reader.field === 2) document.id = reader.chunk().toString('utf8');
+    else if (reader.field === 3) document.key = reader.chunk().toString('utf8');
+    else if (reader.field === 4) document.part = reader.chunk();
+    else reader.skip();
+  }
+  return document;
+}
+
+export function encodeHead(epoch: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(BigInt(epoch));
+  return bytes;
+}
+
+/** Undefined where it has none. */
+export function decodeHead(payload: Buffer): number | undefined {
+  return payload.length === 8 ? Number(payload.readBigUInt64LE()) : undefined;
+}

@@ -1,0 +1,110 @@
+/**
+ * Publishes batches over one stream, one after the other. A batch that was not acknowledged is sent again, at each broker
+ * in turn: the ids of its events keep them from being stored twice.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClientDuplexStream } from '@grpc/grpc-js';
+import type { CredentialFor } from '../access/token-lookup.js';
+import { BackplaneError } from '../errors.js';
+import { reconnectDelayMs } from '../flow/reconnect.js';
+import { CLIENT_ANSWER_MS } from '../limits.js';
+import { createPublisherClient } from '../wire/grpc/rpc.js';
+import type {
+  PublishedEvent,
+  PublisherClient,
+  PublishRequest,
+  PublishResponse__Output as PublishResponse,
+} from '../wire/messages.js';
+import type { ClientOptions } from './client.js';
+import { clientError, noBrokerError } from './client-error.js';
+
+type PublishStream = ClientDuplexStream<PublishRequest, PublishResponse>;
+
+export class PublishClient {
+  readonly #brokers: readonly string[];
+  readonly #credentialFor: CredentialFor;
+  readonly #connection: ClientOptions;
+  #broker = 0;
+  #service: PublisherClient | undefined;
+  #stream: PublishStream | undefined;
+
+  /** Brokers are given as host:port and asked in turn. Nothing is connected before the first call. */
+  constructor(brokers: readonly string[], credentialFor: CredentialFor, connection: ClientOptions = {}) {
+    this.#brokers = brokers;
+    this.#credentialFor = credentialFor;
+    this.#connection = connection;
+  }
+
+  /**
+   * Resolves once the batch is on the broker's disk. Over its rates it waits for as long as the broker says.
+   * @throws BackplaneError what the broker refused; unavailable when no broker answers; cancelled by the signal.
+   */
+  async publish(topic: string, events: readonly PublishedEvent[], signal: AbortSignal): Promise<PublishResponse> {
+    for (let failures = 0; ; ) {
+      if (signal.aborted) throw new BackplaneError('cancelled', 'interrupted');
+      try {
+        return await this.#send({ topic, events: [...events] }, signal);
+      } catch (thrown) {
+        this.#drop();
+        const error = clientError(thrown);
+        const { retryAfterMs } = error.details;
+        if (error.code === 'resource_exhausted' && retryAfterMs !== undefined) {
+          await sleep(retryAfterMs, undefined, { signal }).catch(() => undefined);
+        } else if (error.code !== 'unavailable') throw error;
+        else if (++failures >= this.#brokers.length) throw noBrokerError(this.#brokers, error, this.#connection.advice);
+        else {
+          this.#broker++;
+          await sleep(reconnectDelayMs(failures), undefined, { signal }).catch(() => undefined);
+        }
+      }
+    }
+  }
+
+  /** Ends the stream; what was not acknowledged may be stored or not. */
+  close(): void {
+    this.#drop();
+  }
+
+  #send(batch: PublishRequest, signal: AbortSignal): Promise<PublishResponse> {
+    const stream = this.#open();
+    return new Promise((resolve, reject) => {
+      const lost = () => reject(new BackplaneError('unavailable', `no answer within ${CLIENT_ANSWER_MS} ms`));
+      const timer = setTimeout(lost, CLIENT_ANSWER_MS);
+      const settle = () => {
+        clearTimeout(timer);
+        stream.off('data', answered).off('error', failed).off('end', ended);
+        signal.removeEventListener('abort', aborted);
+        // What comes later is of a stream that was given up.
+        stream.on('error', () => undefined);
+      };
+      const answered = (response: PublishResponse) => {
+        settle();
+        resolve(response);
+      };
+      const failed = (cause: unknown) => {
+        settle();
+        reject(cause);
+      };
+      const ended = () => failed(new BackplaneError('unavailable', 'the broker ended the stream'));
+      const aborted = () => failed(new BackplaneError('cancelled', 'interrupted'));
+      stream.on('data', answered).on('error', failed).on('end', ended);
+      signal.addEventListener('abort', aborted, { once: true });
+      stream.write(batch);
+    });
+  }
+
+  #open(): PublishStream {
+    if (this.#stream !== undefined) return this.#stream;
+    const broker = this.#brokers[this.#broker % this.#brokers.length] ?? '';
+    this.#service = createPublisherClient(broker, this.#credentialFor(broker)?.token, this.#connection);
+    this.#stream = this.#service.publish() as PublishStream;
+    return this.#stream;
+  }
+
+  #drop(): void {
+    this.#stream?.cancel();
+    this.#service?.close();
+    this.#stream = undefined;
+    this.#service = undefined;
+  }
+}
