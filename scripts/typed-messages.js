@@ -27,9 +27,9 @@ const NUMBER = /^(u?int32|double)$/;
 const ALWAYS = ['type', 'time', 'position'];
 /** Events that are born in the broker: their types are what publishers and the broker call them. */
 const DOCUMENTS = [
-  { name: 'Published', type: '`app.${string}`', always: ['app'], sometimes: [] },
+  { name: 'Published', type: anyType('app.'), always: ['app'], sometimes: [] },
   { name: 'Alert', type: "'alert'", always: ['app', 'alert'], sometimes: [] },
-  { name: 'Audit', type: '`audit.${string}`', always: ['audit'], sometimes: [] },
+  { name: 'Audit', type: anyType('audit.'), always: ['audit'], sometimes: [] },
 ];
 /** Said once beside the event. */
 const BESIDE = ['topic', 'node'];
@@ -109,6 +109,11 @@ function partsIn(event) {
 
 function pascal(type) {
   return type.replace(/(?:^|[._])([a-z])/g, (_, letter) => letter.toUpperCase());
+}
+
+/** Of any text that begins so. */
+function anyType(prefix) {
+  return `\`${prefix}\${string}\``;
 }
 
 /* The types. */

@@ -41,11 +41,6 @@ interface Task {
   readonly events: number;
 }
 
-const [, , role, given] = process.argv;
-if (role === 'grpc') await byGrpc(JSON.parse(given!) as Task);
-else if (role === 'bare') await bareServer(Number(given));
-else await compare(Number(role ?? 400_000), Number(given ?? 5));
-
 async function compare(events: number, rounds: number): Promise<void> {
   const page = await LibraryPage.start();
   const fleet = await Fleet.start({ BACKPLANE_HTTP_ORIGINS: page.origin, BACKPLANE_LOG_BYTES_MAX: '4GiB' });
@@ -91,7 +86,13 @@ async function compare(events: number, rounds: number): Promise<void> {
 
 /** Fills the log, and returns what resumes before all of it but one event of each node. */
 async function filled(fleet: Fleet, events: number): Promise<Task> {
-  const token = fleet.token;
+  await until('the broker', () =>
+    fetch(`http://${fleet.http}/readyz`).then(
+      ({ ok }) => ok,
+      () => false,
+    ),
+  );
+  const { token } = fleet;
   const bus = await connect({ brokers: [fleet.grpc], token });
   const agents = await Promise.all(
     Array.from({ length: NODES }, (_, at) => TestAgent.connect(fleet.grpc, `node-${at}`, recorder(at), {}, token)),
@@ -236,3 +237,8 @@ async function bareServer(bytes: number): Promise<void> {
 }
 
 const POOL = eventPool();
+
+const [, , role, given] = process.argv;
+if (role === 'grpc') await byGrpc(JSON.parse(given!) as Task);
+else if (role === 'bare') await bareServer(Number(given));
+else await compare(Number(role ?? 400_000), Number(given ?? 5));

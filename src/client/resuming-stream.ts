@@ -83,7 +83,7 @@ export async function* resumingStream<Request extends ResumableRequest, Item ext
       if (!signal.aborted && resumption.complete) yield* gaps.take();
       if (signal.aborted || resumption.complete) return;
       cause = source.failure(broker, thrown);
-      if (cause.code !== 'unavailable') throw cause;
+      if (!mayPass(cause, resumption.accepted, request)) throw cause;
     }
     source.lost(broker);
     failures++;
@@ -96,6 +96,17 @@ export async function* resumingStream<Request extends ResumableRequest, Item ext
       throw source.nobody(ring.brokers, cause);
     }
   }
+}
+
+/**
+ * Whether it may be accepted later, here or at another broker. What was accepted once is not given up for want of room, nor
+ * because a broker still holds the lost connection of a group's member for alive.
+ */
+function mayPass({ code, details }: BackplaneError, wasAccepted: boolean, { group }: ResumableRequest): boolean {
+  if (code === 'unavailable' || !wasAccepted) return code === 'unavailable';
+  return code === 'resource_exhausted'
+    ? details.retryAfterMs !== undefined
+    : code === 'already_exists' && Boolean(group);
 }
 
 /** Asks each broker in turn until one answers. @throws BackplaneError unavailable when none does */

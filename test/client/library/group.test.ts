@@ -1,9 +1,13 @@
 /** Members of a group by the client library, over gRPC and HTTP, at one broker. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { status } from '@grpc/grpc-js';
 import { type Bus, connect, type GroupBatch } from '../../../src/client/library/grpc.js';
 import { connect as connectByHttp } from '../../../src/client/library/http.js';
+import { all } from '../../harness/all.js';
 import { Harness } from '../../harness/broker/harness.js';
+import { busEvent } from '../../harness/bus/event-fixture.js';
+import { ScriptedBroker } from '../../harness/scripted-broker.js';
 import { until } from '../../harness/until.js';
 
 const NODES = ['a', 'b', 'c', 'd', 'e', 'f'];
@@ -80,6 +84,34 @@ test('members share the nodes; what one leaves uncommitted the other gets, and t
   await last!.commit();
   second.leave();
   await second.left;
+});
+
+test('a member comes back while the broker still holds its lost connection for alive', async (t) => {
+  const events = Array.from({ length: 6 }, (_, pid) => busEvent('process.exec', { process: { pid } }));
+  const cut = (code: status) => ({ after: 3, code, details: 'the member "one" is connected' });
+  const cuts = [cut(status.UNAVAILABLE), cut(status.ALREADY_EXISTS), undefined];
+  const broker = await ScriptedBroker.start({ events, cuts });
+  t.after(() => broker.stop());
+  const bus = await connect({ brokers: [broker.address] });
+  t.after(() => bus.close());
+  const one = member(bus, { member: 'one' });
+  // Nothing is committed, so that all comes again each time.
+  await until('all events', () => namesOf(one.batches).length === 3 + 3 + 6);
+  assert.deepEqual(
+    broker.requests.map(({ group, cursor }) => [group?.name, group?.member, cursor]),
+    Array.from({ length: 3 }, () => ['triage', 'one', '']),
+  );
+  one.leave();
+  await one.left;
+  const refused = await ScriptedBroker.start({
+    events,
+    cuts: [{ ...cut(status.ALREADY_EXISTS), after: 0 }],
+    refusing: true,
+  });
+  t.after(() => refused.stop());
+  const other = await connect({ brokers: [refused.address] });
+  t.after(() => other.close());
+  await assert.rejects(all(other.group('triage', { member: 'one' }).batches()), { code: 'already_exists' });
 });
 
 test('a member whose connection breaks joins again by itself, and is given what it had not committed', async (t) => {

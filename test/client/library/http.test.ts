@@ -126,6 +126,20 @@ test('what nobody answers, or refuses, is thrown with its code', async (t) => {
   await assert.rejects(connect({ brokers: [] }), { code: 'invalid_argument' });
 });
 
+test('a stream that was accepted is not given up because the broker has no room at the moment', async (t) => {
+  const server = await ScriptedHttp.start(t, [700, undefined]);
+  let asked = 0;
+  const crowded = (code: string, retryAfterMs?: number) =>
+    new Response(JSON.stringify({ status: 429, code, detail: 'no room', retryAfterMs }), { status: 429 });
+  const bus = await busOf(t, [server.address], {
+    fetch: (input, init) => (++asked === 2 ? Promise.resolve(crowded('resource_exhausted', 1)) : fetch(input, init)),
+  });
+  assert.deepEqual(pidsOf(await all(bus.subscribe({ since: '5m' }))), ALL);
+  assert.equal(asked, 3);
+  const refused = await busOf(t, [server.address], { fetch: async () => crowded('resource_exhausted', 1) });
+  await assert.rejects(all(refused.subscribe()), { code: 'resource_exhausted' });
+});
+
 test('a line that never ends is refused, and one that is no JSON is an error', async (t) => {
   const endless = new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(1 << 20).fill(97)) });
   const bus = await busOf(t, ['http://any'], { fetch: async () => new Response(endless) });
