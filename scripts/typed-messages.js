@@ -289,6 +289,7 @@ function decoderText(type, result) {
     `      default: c.skip(tag);`,
     `    }`,
     `  }`,
+    `  if (c.at !== end) c.fail();`,
     result,
     `}\n`,
   ].join('\n');
@@ -329,18 +330,20 @@ function eventResultText(parts) {
 function casesOf(field) {
   const name = nameOf(field);
   const tag = (wireType) => field.id * 8 + wireType;
-  if (isJson(field)) return [`case ${tag(2)}: ${name} = c.json(c.end()); break;`];
-  if (field.map) return [`case ${tag(2)}: c.entry(c.end(), ${name}); break;`];
-  if (isTime(field)) return [`case ${tag(2)}: ${name} = c.timeNs(c.end()); break;`];
-  if (isMessage(field)) return [`case ${tag(2)}: ${name} = decode${field.resolvedType.name}(c, c.end()); break;`];
+  if (isJson(field)) return [`case ${tag(2)}: ${name} = c.json(c.end(end)); break;`];
+  if (field.map) return [`case ${tag(2)}: c.entry(c.end(end), ${name}); break;`];
+  if (isTime(field)) return [`case ${tag(2)}: ${name} = c.timeNs(c.end(end)); break;`];
+  if (isMessage(field)) return [`case ${tag(2)}: ${name} = decode${field.resolvedType.name}(c, c.end(end)); break;`];
   if (field.type === 'string') {
-    return [`case ${tag(2)}: ${field.repeated ? `(${name} ??= []).push(c.text())` : `${name} = c.text()`}; break;`];
+    return [
+      `case ${tag(2)}: ${field.repeated ? `(${name} ??= []).push(c.text(end))` : `${name} = c.text(end)`}; break;`,
+    ];
   }
   const wireType = field.type === 'fixed64' ? 1 : 0;
   const read = `c.${field.type}()`;
   if (!field.repeated) return [`case ${tag(wireType)}: ${name} = ${read}; break;`];
   return [
     `case ${tag(wireType)}: (${name} ??= []).push(${read}); break;`,
-    `case ${tag(2)}: for (const to = c.end(); c.at < to; ) (${name} ??= []).push(${read}); break;`,
+    `case ${tag(2)}: for (const to = c.end(end); c.at < to; ) (${name} ??= []).push(${read}); break;`,
   ];
 }

@@ -50,7 +50,8 @@ async function compare(events: number, rounds: number): Promise<void> {
     const bare = spawn(process.execPath, [fileURLToPath(import.meta.url), 'bare', `${lines.bytes}`], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    const [port] = await once(bare.stdout!.setEncoding('utf8'), 'data');
+    const [said] = await once(bare.stdout!.setEncoding('utf8'), 'data');
+    const port = Number(said);
     const ways: Record<string, () => Promise<Got | undefined>> = {
       'gRPC, typed events in batches': () => asChild(task),
       'NDJSON to curl': () => byCurl(task, 'application/x-ndjson', `http://${task.http}`),

@@ -82,6 +82,7 @@ class GrpcCarrier implements Carrier {
   constructor({ brokers, token, tls, callOptions, ...rest }: ConnectOptions) {
     const sent = typeof token === 'function' ? token : () => token;
     const connection: ClientOptions = {
+      typed: true,
       ...rest,
       callOptions,
       credentials: rest.credentials ?? tlsCredentials(tls),

@@ -8,7 +8,7 @@ export function typedItem(item: SubscribeItem): BatchItem {
   switch (item.kind) {
     case 'events': {
       const { node, topic, history, refill, cursor, slice } = item.batch;
-      return { kind: 'events', node, topic, history, refill, events: item.batch.typed(), cursor, slice };
+      return { kind: 'events', node, topic, history, refill, events: item.batch.typed, cursor, slice };
     }
     case 'accepted':
       return { kind: 'accepted', accepted: acceptedOf(messageToJson(item.accepted)) };

@@ -43,7 +43,7 @@ import {
   subscribeResponseCodec,
 } from '../messages.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
-import { encodedBatch, receivedBatch } from '../received-batch.js';
+import { encodedBatch, receivedBatch, typedBatch } from '../received-batch.js';
 import { serviceDefinition } from '../schema.js';
 
 /** Metadata key that ties an agent's data streams to its control stream. */
@@ -207,9 +207,9 @@ export function createUplinkClient(
  * Batches of events come as ReceivedBatch. Turns one that cannot be decoded, because one of its events is invalid, into
  * a gap, so that the stream continues. Brokers check events on arrival, but older brokers do not.
  */
-export function decodeSubscribeResponse(bytes: Buffer): SubscribeResponse__Output {
+export function decodeSubscribeResponse(bytes: Buffer, read = receivedBatch): SubscribeResponse__Output {
   try {
-    const batch = receivedBatch(bytes);
+    const batch = read(bytes);
     if (batch !== undefined) return { item: 'events', events: batch };
     return subscribeResponseCodec.decode(bytes, bytes.length);
   } catch (cause) {
@@ -243,6 +243,8 @@ export interface ConnectionOptions {
   /** Take precedence over this client's own. */
   readonly channelOptions?: ChannelOptions | undefined;
   readonly interceptors?: readonly Interceptor[] | undefined;
+  /** Batches are decoded in the client library's form as they come. */
+  readonly typed?: boolean | undefined;
   /** The connection of another client, to be shared. */
   readonly channel?: ChannelInterface | undefined;
 }
@@ -252,7 +254,10 @@ export function createBackplaneClient(address: string, token?: string, options?:
   const definition = serviceDefinition('Backplane');
   const lenient: ServiceDefinition = {
     ...definition,
-    Subscribe: { ...definition.Subscribe!, responseDeserialize: decodeSubscribeResponse },
+    Subscribe: {
+      ...definition.Subscribe!,
+      responseDeserialize: (bytes) => decodeSubscribeResponse(bytes, options?.typed ? typedBatch : receivedBatch),
+    },
   };
   return createClient('Backplane', lenient, address, token, options) as unknown as BackplaneClient;
 }

@@ -1,7 +1,8 @@
 /**
- * Reads the values of an encoded message that was found valid (event-check.ts): nothing is checked again. What is made
- * of it is scripts/typed-messages.js's.
+ * Reads the values of an encoded event, for the decoders that scripts/typed-messages.js makes. What is no message throws,
+ * or ends as some other event: nothing is read beyond the bytes, and nothing goes on for ever.
  */
+import { BackplaneError } from '../../errors.js';
 import type { JsonValue } from '../gen/typed/types.js';
 
 const NS_PER_S = 1_000_000_000n;
@@ -28,22 +29,50 @@ export class EventReader {
     return byte;
   }
 
-  /** Reads a length; offset behind what is so long. */
-  end(): number {
+  /** Reads a length; offset behind what is so long, which ends within its message. */
+  end(limit: number): number {
     const byte = this.#bytes[this.at]!;
+    let end: number;
     if (byte >= 0x80) {
       const length = this.uint32();
-      return this.at + length;
+      end = this.at + length;
+    } else {
+      this.at += 1;
+      end = this.at + byte;
     }
-    this.at += 1;
-    return this.at + byte;
+    if (!(end <= limit)) this.fail();
+    return end;
   }
 
-  text(): string {
-    const end = this.end();
+  /** What is said again and again, and much of it is, is one text. */
+  text(limit: number): string {
+    const end = this.end(limit);
     const from = this.at;
     this.at = end;
-    return from === end ? '' : this.#bytes.utf8Slice(from, end);
+    const length = end - from;
+    if (length === 0) return '';
+    const bytes = this.#bytes;
+    if (length > KEPT_BYTES_MAX) return bytes.utf8Slice(from, end);
+    const slot = slotOf(bytes, from, end);
+    const kept = slot * KEPT_BYTES_MAX;
+    if (KEPT_LENGTHS[slot] === length) {
+      let at = 0;
+      while (at < length && KEPT_BYTES[kept + at] === bytes[from + at]) at += 1;
+      if (at === length) return KEPT_TEXTS[slot]!;
+    }
+    const text = bytes.utf8Slice(from, end);
+    KEPT_TEXTS[slot] = text;
+    KEPT_LENGTHS[slot] = length;
+    for (let at = 0; at < length; at += 1) KEPT_BYTES[kept + at] = bytes[from + at]!;
+    return text;
+  }
+
+  /** The message is none. */
+  fail(): never {
+    throw new BackplaneError(
+      'invalid_argument',
+      `the event ends amid a field, or a field behind it, at byte ${this.at}`,
+    );
   }
 
   bool(): boolean {
@@ -114,8 +143,8 @@ export class EventReader {
     let value = '';
     while (this.at < end) {
       const tag = this.tag();
-      if (tag === 10) key = this.text();
-      else if (tag === 18) value = this.text();
+      if (tag === 10) key = this.text(end);
+      else if (tag === 18) value = this.text(end);
       else this.skip(tag);
     }
     into[key] = value;
@@ -127,10 +156,10 @@ export class EventReader {
     while (this.at < end) {
       const tag = this.tag();
       if (tag === 17) value = this.#double();
-      else if (tag === 26) value = this.text();
+      else if (tag === 26) value = this.text(end);
       else if (tag === 32) value = this.bool();
-      else if (tag === 42) value = this.#struct(this.end());
-      else if (tag === 50) value = this.#list(this.end());
+      else if (tag === 42) value = this.#struct(this.end(end));
+      else if (tag === 50) value = this.#list(this.end(end));
       else this.skip(tag);
     }
     return value;
@@ -146,13 +175,13 @@ export class EventReader {
     const fields: [string, JsonValue][] = [];
     while (this.at < end) {
       this.tag();
-      const to = this.end();
+      const to = this.end(end);
       let name = '';
       let value: JsonValue = null;
       while (this.at < to) {
         const tag = this.tag();
-        if (tag === 10) name = this.text();
-        else if (tag === 18) value = this.json(this.end());
+        if (tag === 10) name = this.text(to);
+        else if (tag === 18) value = this.json(this.end(to));
         else this.skip(tag);
       }
       fields.push([name, value]);
@@ -165,16 +194,18 @@ export class EventReader {
     const values: JsonValue[] = [];
     while (this.at < end) {
       this.tag();
-      values.push(this.json(this.end()));
+      values.push(this.json(this.end(end)));
     }
     return values;
   }
 
   skip(tag: number): void {
     const wireType = tag & 7;
-    if (wireType === 2) this.at = this.end();
+    if (wireType === 2) this.at = this.end(this.#bytes.length);
     else if (wireType === 0) this.uint32();
-    else this.at += wireType === 1 ? 8 : 4;
+    else if (wireType === 1) this.at += 8;
+    else if (wireType === 5) this.at += 4;
+    else this.fail();
   }
 
   /** Exact below 2^53. */
@@ -185,7 +216,8 @@ export class EventReader {
     for (;;) {
       const byte = bytes[this.at++]!;
       value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return value;
+      // Also where the bytes have ended.
+      if (!(byte >= 0x80)) return value;
       scale *= 128;
     }
   }
@@ -195,7 +227,7 @@ export class EventReader {
     for (let shift = 0n; ; shift += 7n) {
       const byte = this.#bytes[this.at++]!;
       value |= BigInt(byte & 0x7f) << shift;
-      if (byte < 0x80) return BigInt.asUintN(64, value);
+      if (!(byte >= 0x80)) return BigInt.asUintN(64, value);
     }
   }
 }
@@ -205,3 +237,19 @@ let lastNumber = 0;
 let lastWide = 0n;
 let lastSecond = 0;
 let lastSecondNs = 0n;
+
+/** Texts that came lately, by a hash of their bytes: paths, names and words of which there are few. */
+const KEPT_SLOTS = 4096;
+const KEPT_BYTES_MAX = 64;
+const KEPT_BYTES = new Uint8Array(KEPT_SLOTS * KEPT_BYTES_MAX);
+const KEPT_LENGTHS = new Uint8Array(KEPT_SLOTS);
+const KEPT_TEXTS: string[] = new Array(KEPT_SLOTS).fill('');
+/** Of longer ones only so many bytes at the end are hashed, where they differ most. */
+const HASHED_BYTES = 8;
+
+function slotOf(bytes: Uint8Array, from: number, end: number): number {
+  let hash = end - from;
+  for (let at = Math.max(from, end - HASHED_BYTES); at < end; at += 1) hash = Math.imul(hash, 31) + bytes[at]!;
+  if (end - from > HASHED_BYTES) hash = Math.imul(hash, 31) + bytes[from + ((end - from) >> 1)]!;
+  return (hash ^ (hash >>> 12)) & (KEPT_SLOTS - 1);
+}

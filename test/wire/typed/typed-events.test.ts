@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { BackplaneError } from '../../../src/errors.js';
 import { type BusEvent, TOPICS } from '../../../src/wire/event/event.js';
 import { eventToJson } from '../../../src/wire/event/event-json.js';
 import { partsOf } from '../../../src/wire/event/event-parts.js';
 import { EventWriter } from '../../../src/wire/event/event-writer.js';
 import { eventCodec } from '../../../src/wire/messages.js';
 import { ProtoReader } from '../../../src/wire/protobuf.js';
-import { receivedBatch } from '../../../src/wire/received-batch.js';
+import { typedBatch } from '../../../src/wire/received-batch.js';
 import { type BackplaneEvent, eventOf } from '../../../src/wire/typed/messages.js';
 import { event } from '../../harness/arbitrary/event-arbitrary.js';
 import { busEvent, CURL, V4, WALL_NS } from '../../harness/bus/event-fixture.js';
@@ -22,8 +23,8 @@ function bothWays(of: BusEvent): readonly [BackplaneEvent, BackplaneEvent] {
   element.nextTag();
   const bytes = element.chunk();
   const json = eventToJson(eventCodec.decode(bytes, bytes.length), 'node-a', 'process');
-  const batch = receivedBatch(Buffer.concat([Buffer.from([0x12, ...varint(run.length)]), run]));
-  return [batch!.typed()[0]!, eventOf(JSON.parse(JSON.stringify(json)))];
+  const batch = typedBatch(Buffer.concat([Buffer.from([0x12, ...varint(run.length)]), run]));
+  return [batch!.typed[0]!, eventOf(JSON.parse(JSON.stringify(json)))];
 }
 
 function varint(value: number): number[] {
@@ -74,4 +75,26 @@ test('an event of a type that is not known has the parts that came', () => {
   const [wire, json] = bothWays(busEvent('process.newer', { process: CURL }));
   assert.deepEqual(wire, json);
   assert.deepEqual(Object.keys(wire).sort(), ['position', 'process', 'timeNs', 'type']);
+});
+
+test('what is no event is refused, or is another event, and nothing hangs', () => {
+  const writer = new EventWriter();
+  writer.write(busEvent('network.tcp.connect', { process: CURL, network: V4 }));
+  const run = Buffer.from(writer.take());
+  const whole = Buffer.concat([Buffer.from([0x12, ...varint(run.length)]), run]);
+  let refused = 0;
+  fc.assert(
+    fc.property(fc.nat(whole.length - 1), fc.integer({ min: 0, max: 255 }), (at, byte) => {
+      const changed = Buffer.from(whole);
+      changed[at] = byte;
+      try {
+        typedBatch(changed);
+      } catch (cause) {
+        assert.ok(cause instanceof BackplaneError, String(cause));
+        refused += 1;
+      }
+    }),
+    { numRuns: 2_000 },
+  );
+  assert.ok(refused > 100);
 });
