@@ -45,7 +45,7 @@ async function compare(events: number, rounds: number): Promise<void> {
   const page = await LibraryPage.start();
   const fleet = await Fleet.start({ BACKPLANE_HTTP_ORIGINS: page.origin, BACKPLANE_LOG_BYTES_MAX: '4GiB' });
   try {
-    const task = await filled(fleet, events);
+    const { task, end } = await filled(fleet, events);
     const lines = await byCurl(task, 'application/x-ndjson', `http://${task.http}`);
     const bare = spawn(process.execPath, [fileURLToPath(import.meta.url), 'bare', `${lines.bytes}`], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -69,6 +69,7 @@ async function compare(events: number, rounds: number): Promise<void> {
       }
     }
     bare.kill();
+    await end();
     report(
       `one client, from the log of ${NODES} nodes`,
       [...results].map(([way, all]) => ({
@@ -85,8 +86,14 @@ async function compare(events: number, rounds: number): Promise<void> {
   }
 }
 
-/** Fills the log, and returns what resumes before all of it but one event of each node. */
-async function filled(fleet: Fleet, events: number): Promise<Task> {
+/**
+ * Fills the log, and returns what resumes before all of it but one event of each node. Until `end` somebody goes on
+ * asking, so that the log is known to be whole, and not the recorders are asked.
+ */
+async function filled(
+  fleet: Fleet,
+  events: number,
+): Promise<{ readonly task: Task; readonly end: () => Promise<void> }> {
   await until('the broker', () =>
     fetch(`http://${fleet.http}/readyz`).then(
       ({ ok }) => ok,
@@ -99,11 +106,10 @@ async function filled(fleet: Fleet, events: number): Promise<Task> {
     Array.from({ length: NODES }, (_, at) => TestAgent.connect(fleet.grpc, `node-${at}`, recorder(at), {}, token)),
   );
   const sources = agents.map((agent) => new Source(agent));
-  const holder = new AbortController();
   let had = 0;
   let cursor = '';
   const held = (async () => {
-    for await (const item of bus.subscribe({ topics: TOPICS, follow: true, signal: holder.signal }).batches()) {
+    for await (const item of bus.subscribe({ topics: TOPICS, follow: true }).batches()) {
       if (item.kind !== 'events') continue;
       had += item.events.length;
       if (had <= NODES) cursor = item.cursor;
@@ -129,10 +135,12 @@ async function filled(fleet: Fleet, events: number): Promise<Task> {
     () => had === NODES + events,
     () => had,
   );
-  holder.abort();
-  await held;
-  await bus.close();
-  return { grpc: fleet.grpc, http: fleet.http, token, cursor, events };
+  const task = { grpc: fleet.grpc, http: fleet.http, token, cursor, events };
+  const end = async () => {
+    await bus.close();
+    await held;
+  };
+  return { task, end };
 }
 
 function recorder(at: number): TestRecorder {

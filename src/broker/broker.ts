@@ -42,6 +42,7 @@ import { StateFile } from './cluster/embedded/state-file.js';
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
 import { newTotals } from './delivery/outlet.js';
+import type { DeliveryContext } from './delivery/planned-subscription.js';
 import { Subscriptions } from './delivery/subscriptions.js';
 import type { GroupTimes } from './groups/group.js';
 import { checkGroupState } from './groups/group-record.js';
@@ -237,10 +238,9 @@ function assemble(
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const context = { store, fanOut, documents, registry, route, book, lingers, historyPool, totals };
-  const subscriptions: Subscriptions = new Subscriptions(context, (...member) => groups.join(...member));
-  const groupStore = new GroupStore(groupState);
-  const times = options.groups ?? GROUP_DEFAULTS;
-  const groups = new Groups({ store: groupStore, context, subscriptions, times, retention: times, logger });
+  const refusals = new RefusalDocuments(documents.of('audit'), (options.documents ?? DOCUMENT_BOUNDS).audit);
+  const trail = new AuditTrail(new AuditDocuments(documents.of('audit')), refusals, logger);
+  const { subscriptions, groups, groupService } = subscriptionsOf(context, groupState, trail, options);
   const publisher = new Publisher(documents, options.publishing ?? PUBLISHING);
   const facts = factsBeforeListening(options);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log'), join(dir, 'documents')], token?.file, logger);
@@ -250,22 +250,12 @@ function assemble(
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
   const uplink = new UplinkService(registry, budgets, ingest, refused);
-  const refusals = new RefusalDocuments(documents.of('audit'), (options.documents ?? DOCUMENT_BOUNDS).audit);
-  const trail = new AuditTrail(new AuditDocuments(documents.of('audit')), refusals, logger);
   const budgetService = new BudgetService(registry, budgets, trail);
   const forgetService = new ForgetService(registry, trail);
-  const groupService = new GroupService(groups, groupStore, context, trail);
   const gate = new Gate(token, logger);
   const state = { ready: false, waitsFor: options.waitsFor };
-  const grpc = new Server(serverOptions());
-  setStreamWindow(grpc);
-  grpc.addService(rawService('Uplink'), uplink.handlers());
-  grpc.addService(
-    rawService('Backplane'),
-    new GrpcApi(subscriptions, registry, listings, budgetService, forgetService).handlers(),
-  );
-  grpc.addService(rawService('Groups'), groupHandlers(groupService));
-  grpc.addService(rawService('Publisher'), new PublisherService(publisher).handlers());
+  const api = new GrpcApi(subscriptions, registry, listings, budgetService, forgetService);
+  const grpc = grpcServer(uplink, api, groupService, publisher);
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
@@ -303,6 +293,29 @@ function assemble(
     facts,
     state,
   };
+}
+
+function grpcServer(uplink: UplinkService, api: GrpcApi, groups: GroupService, publisher: Publisher): Server {
+  const grpc = new Server(serverOptions());
+  setStreamWindow(grpc);
+  grpc.addService(rawService('Uplink'), uplink.handlers());
+  grpc.addService(rawService('Backplane'), api.handlers());
+  grpc.addService(rawService('Groups'), groupHandlers(groups));
+  grpc.addService(rawService('Publisher'), new PublisherService(publisher).handlers());
+  return grpc;
+}
+
+/** Subscriptions, and the groups whose slices are some of them. */
+function subscriptionsOf(
+  context: DeliveryContext,
+  state: SharedState,
+  trail: AuditTrail,
+  { groups: times = GROUP_DEFAULTS, logger }: BrokerOptions,
+) {
+  const subscriptions: Subscriptions = new Subscriptions(context, (...member) => groups.join(...member));
+  const store = new GroupStore(state);
+  const groups: Groups = new Groups({ store, context, subscriptions, times, retention: times, logger });
+  return { subscriptions, groups, groupService: new GroupService(groups, store, context, trail) };
 }
 
 /**

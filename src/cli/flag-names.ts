@@ -27,6 +27,10 @@ const FLAGS: Readonly<Record<string, string>> = {
   lag_policy: '--lag-policy',
   lag_max: '--lag-max',
   latency: '--latency',
+  group: '--group',
+  member: '--member',
+  slices: '--slices',
+  to: '--to',
 };
 
 /** The field that the message is about, at its start. */

@@ -34,6 +34,7 @@ const VERBS: readonly Verb[] = [
   { name: 'nodes', summary: 'list the nodes and what they record', load: () => import('./lists/nodes.js') },
   { name: 'topics', summary: 'list the topics and their event types', load: () => import('./lists/topics.js') },
   { name: 'subscriptions', summary: 'list who is subscribed to what', load: () => import('./lists/subscriptions.js') },
+  { name: 'groups', summary: 'list groups and how far behind they are', load: () => import('./lists/groups.js') },
   { name: 'status', summary: 'show the state of a broker', load: () => import('./lists/status.js') },
   {
     name: 'doctor',

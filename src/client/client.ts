@@ -12,13 +12,18 @@ import type {
   CommitRequest,
   ExplainResponse__Output as ExplainResponse,
   ForgetNodesResponse__Output as ForgetNodesResponse,
+  GetGroupResponse__Output as GetGroupResponse,
   GetStatusResponse__Output as GetStatusResponse,
   GroupsClient,
+  ListGroupsResponse__Output as ListGroupsResponse,
   ListNodesResponse__Output as ListNodesResponse,
   ListSubscriptionsResponse__Output as ListSubscriptionsResponse,
   ListTopicsResponse__Output as ListTopicsResponse,
+  ResetGroupResponse__Output as ResetGroupResponse,
   SetBudgetRequest,
   SetBudgetResponse__Output as SetBudgetResponse,
+  SetGroupFilterRequest,
+  SetGroupFilterResponse__Output as SetGroupFilterResponse,
   SubscribeRequest,
 } from '../wire/messages.js';
 import { clientError, noBrokerError } from './client-error.js';
@@ -27,6 +32,7 @@ import { itemFacts, type SubscribeItem, subscribeItem } from './subscribe-item.j
 
 type Callback<Response> = (error: ServiceError | null, response?: Response) => void;
 type UnaryCall<Response> = (service: BackplaneClient, options: CallOptions, callback: Callback<Response>) => unknown;
+type GroupCall<Response> = (service: GroupsClient, options: CallOptions, callback: Callback<Response>) => unknown;
 
 export interface ClientOptions extends ConnectionOptions {
   /** Of every call; they take precedence. */
@@ -125,14 +131,41 @@ export class Client {
     return resumingStream(this.#source, this.#ring, request, signal);
   }
 
+  /** @throws BackplaneError unavailable when no broker answers. */
+  listGroups(): Promise<ListGroupsResponse> {
+    return this.#askGroups((service, options, done) => service.listGroups({}, options, done));
+  }
+
+  /** @throws BackplaneError not_found; unavailable when no broker answers. */
+  getGroup(group: string): Promise<GetGroupResponse> {
+    return this.#askGroups((service, options, done) => service.getGroup({ group }, options, done));
+  }
+
+  /** @throws BackplaneError not_found, failed_precondition when it has members; unavailable when no broker answers. */
+  async deleteGroup(group: string): Promise<void> {
+    await this.#askGroups<object>((service, options, done) => service.deleteGroup({ group }, options, done));
+  }
+
   /**
-   * What was committed is durable when it resolves.
-   * @throws BackplaneError fenced where a slice has another epoch by now; unavailable when no broker answers.
+   * `to` is "oldest", "now", a duration back from now or RFC 3339.
+   * @throws BackplaneError not_found, failed_precondition when it has members; unavailable when no broker answers.
+   */
+  resetGroup(group: string, to: string): Promise<ResetGroupResponse> {
+    return this.#askGroups((service, options, done) => service.resetGroup({ group, to }, options, done));
+  }
+
+  /** @throws BackplaneError not_found, filter_invalid; unavailable when no broker answers. */
+  setGroupFilter(request: SetGroupFilterRequest): Promise<SetGroupFilterResponse> {
+    return this.#askGroups((service, options, done) => service.setGroupFilter(request, options, done));
+  }
+
+  /**
+   * Resolves when all of it is durable.
+   * @throws BackplaneError fenced when a slice has another epoch by now, and then nothing is committed; invalid_argument
+   * for a cursor that the epoch was not given; not_found; unavailable when no broker answers.
    */
   async commit(request: CommitRequest): Promise<void> {
-    await askInTurn(this.#source, this.#ring, (broker) =>
-      answerTo<object>((done) => this.#groups(broker).commit(request, this.#unaryOptions(), done)),
-    );
+    await this.#askGroups<object>((service, options, done) => service.commit(request, options, done));
   }
 
   /** Ends all running calls. */
@@ -171,6 +204,12 @@ export class Client {
 
   #ask<Response>(call: UnaryCall<Response>): Promise<Response> {
     return askInTurn(this.#source, this.#ring, (broker) => this.#askOne(broker, call));
+  }
+
+  #askGroups<Response>(call: GroupCall<Response>): Promise<Response> {
+    return askInTurn(this.#source, this.#ring, (broker) =>
+      answerTo((done) => call(this.#groups(broker), this.#unaryOptions(), done)),
+    );
   }
 
   #askOne<Response>(broker: string, call: UnaryCall<Response>): Promise<Response> {

@@ -67,6 +67,8 @@ export class Resumption<Request extends ResumableRequest> {
 
   /** The request for the next broker. */
   request(): Request {
+    // A group keeps its members' places by itself.
+    if (this.#first.group) return this.#first;
     const request = { ...this.#first, until: this.#until, limit: String(this.#limitLeft()) };
     if (this.#cursor === '') return { ...request, since: this.#since };
     // The cursor replaces the window's start, and since or last would contradict it.
@@ -77,7 +79,6 @@ export class Resumption<Request extends ResumableRequest> {
     if (kind === 'accepted') this.#accepted = true;
     if (kind === 'coverage') this.#covered = true;
     this.#delivered += BigInt(events);
-    if (this.#first.group) return;
     this.#cursor = cursor || this.#cursor;
     // A relative time such as "5m" would give another window at the next broker.
     this.#since = since || this.#since;

@@ -21,7 +21,7 @@ export type SubscribeItem =
   | { readonly kind: 'node_status'; readonly status: NodeStatus }
   | { readonly kind: 'watermark'; readonly watermark: Watermark }
   | { readonly kind: 'coverage'; readonly coverage: Coverage }
-  /** For members of a group: what becomes of a slice. */
+  /** For a member of a group: a slice is given to it, or taken. */
   | { readonly kind: 'group'; readonly group: GroupEvent }
   /** With a cause: the stream broke and is being resumed. Without: it continues at this broker. */
   | { readonly kind: 'link'; readonly broker: string; readonly cause: BackplaneError | undefined };

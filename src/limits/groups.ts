@@ -31,6 +31,8 @@ export const GROUP_COMMIT_LINGER_MS = 5;
 export const GROUP_CURSOR_MARK_CHARACTERS_MAX = 64;
 /** Where events matched the log, per slice: neighbours are added up beyond it. */
 export const GROUP_LAG_ENTRIES_MAX = 1024;
+/** How often `observe --group` commits what it has printed. */
+export const OBSERVE_COMMIT_INTERVAL_MS = 1_000;
 /** Groups that have metrics of their own. */
 export const GROUPS_MEASURED_MAX = 64;
 /** Positions that the answer to a changed filter lists per slice. */

@@ -44,7 +44,8 @@ export class ReceivedBatch implements EventBatchMessage {
   #received: ReceivedEvent[] | undefined;
   #typed: readonly BackplaneEvent[] | undefined;
 
-  constructor(encoded: Buffer) {
+  /** `encoded`: an EventBatch. */
+  constructor(encoded: Buffer = Buffer.alloc(0)) {
     this.#encoded = encoded;
   }
 

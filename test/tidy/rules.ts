@@ -63,7 +63,7 @@ export function deepFolders(files: Files): string[] {
 
 /** Folders that hold more, and why. */
 const CROWDED: Readonly<Record<string, string>> = {
-  'bench/scenarios': 'a list of scenarios, which know nothing of each other',
+  'bench/scenarios': 'a file for each figure that is published, started by its name',
   'src/subscriptions/filter': 'one language, whose checks and compiler know each other and nobody else does',
 };
 

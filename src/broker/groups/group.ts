@@ -61,13 +61,17 @@ export class Group {
   #closed = false;
   #paused = false;
   #retry: NodeJS.Timeout | undefined;
+  #gatherMs: number;
 
+  /** @param gatherMs how long members are waited for before the first slices are given out */
   constructor(
     readonly name: string,
     count: number,
     readonly parts: GroupParts,
+    gatherMs = 0,
   ) {
     this.#slots = new Slots(count);
+    this.#gatherMs = gatherMs;
   }
 
   get slots(): Slots {
@@ -104,7 +108,10 @@ export class Group {
     const member = new Member(name, stream);
     this.#members.set(member.id, member);
     if (this.#members.size === 1) this.parts.onAttended(true);
-    this.rebalance();
+    const gatherMs = this.#gatherMs;
+    this.#gatherMs = 0;
+    if (gatherMs > 0) this.#gather(gatherMs);
+    else this.rebalance();
     return member;
   }
 
@@ -142,10 +149,11 @@ export class Group {
     }
   }
 
-  /** Commits for a member that has committed all that it was given, where it stands: so its place does not grow old. */
-  async advance(lease: SliceLease, cursor: string): Promise<void> {
-    if (cursor !== '' && lease.isSettled)
-      await this.#write([{ lease, field: 'slice', committed: lease.ownCommit(cursor) }]);
+  /** Commits for members that have committed all that they were given, where they stand: so no place grows old. */
+  async advance(places: readonly { readonly lease: SliceLease; readonly cursor: string }[]): Promise<void> {
+    const settled = places.filter(({ lease, cursor }) => cursor !== '' && lease.isSettled);
+    const own = settled.map(({ lease, cursor }) => ({ lease, field: 'slice', committed: lease.ownCommit(cursor) }));
+    if (own.length > 0) await this.#write(own);
   }
 
   /** Takes slices from members that let events uncommitted for too long, as far as others can take them. */
@@ -186,6 +194,12 @@ export class Group {
   rebalance(): void {
     this.#again = true;
     if (!this.#working) void this.#work();
+  }
+
+  /** Those who come meanwhile get their share at once, instead of what others must give up again. */
+  #gather(ms: number): void {
+    this.pause();
+    setTimeout(() => this.resume(), ms).unref();
   }
 
   async #work(): Promise<void> {

@@ -21,7 +21,13 @@ import { MemberStream } from './member-stream.js';
 
 /** How often cursors that stand still are brought up to date, and those that may outlive the log are written down. */
 const UPKEEP_INTERVAL_MS = 10_000;
+/** Cursors that nobody has committed for so long: a slice without events stands still. */
+const ADVANCE_AFTER_MS = 60_000;
+/** Cursors that stand still for longer. To write one down reads a segment of the log. */
+const PARK_AFTER_MS = 300_000;
 const SWEEP_INTERVAL_MS_MAX = 1_000;
+/** After a broker was started again, before slices are given to those who have come back. */
+const GATHER_MS = 700;
 /** After the end of a stream, the connection's own end is known at the latest by then. */
 const CONNECTION_END_MS = 50;
 
@@ -153,7 +159,8 @@ export class Groups {
 
   /** Groups that had members when the broker ended count as left now. */
   #restore(record: GroupRecord): void {
-    const live = this.#liveOf(record);
+    // Members that had slices come back within a second, each on its own.
+    const live = this.#liveOf(record, record.aloneSinceMs === undefined ? GATHER_MS : 0);
     const { logger } = this.#options;
     live.countBefore().catch((cause) => logger.warn(`the lag of group ${record.name} is not known: ${cause}`));
     if (record.aloneSinceMs !== undefined && record.aloneSinceMs + record.interestMs < Date.now()) return;
@@ -162,14 +169,19 @@ export class Groups {
       .catch((cause) => logger.warn(`nodes are not asked for group ${record.name} until it has members: ${cause}`));
   }
 
-  #liveOf(record: GroupRecord): LiveGroup {
-    const live = new LiveGroup(record, this.#options);
+  #liveOf(record: GroupRecord, gatherMs = 0): LiveGroup {
+    const live = new LiveGroup(record, this.#options, gatherMs);
     this.#live.set(record.name, live);
     return live;
   }
 
   async #create(checked: CheckedSubscription, request: GroupRequest, caller: Caller): Promise<LiveGroup> {
     const { store, retention } = this.#options;
+    // A name that was mistyped makes no group of everything.
+    if (request.whatItHas) {
+      const message = `there is no group ${request.name}: who makes it says what it subscribes to (topics, or a filter)`;
+      throw new BackplaneError('not_found', message, { field: 'group' });
+    }
     if (this.#live.size >= GROUPS_MAX) {
       const message = `a broker has at most ${GROUPS_MAX} groups: delete some (backplane groups delete NAME)`;
       throw new BackplaneError('resource_exhausted', message);
@@ -236,8 +248,8 @@ export class Groups {
     this.#upkeeping = true;
     try {
       for (const live of [...this.#live.values()]) {
-        await live.advance();
-        await live.park();
+        await live.advance(Date.now() - ADVANCE_AFTER_MS);
+        await live.park(Date.now() - PARK_AFTER_MS);
       }
     } catch (cause) {
       this.#options.logger.warn(`cursors of groups cannot be kept up to date: ${cause}`);

@@ -44,19 +44,21 @@ export class LiveGroup {
 
   readonly #parts: LiveGroupParts;
 
-  constructor(record: GroupRecord, parts: LiveGroupParts) {
+  /** @param gatherMs how long members are waited for before the first slices are given out */
+  constructor(record: GroupRecord, parts: LiveGroupParts, gatherMs = 0) {
     this.#parts = parts;
     this.#count = record.slices.length;
     this.nodes = compileNodeGlobs(record.globs);
     this.#predicate = predicateOf(record);
     this.aloneSinceMs = record.aloneSinceMs ?? Date.now();
     this.lag = new GroupLag(this.#count, this.#predicate.id, this.nodes.matches);
-    this.group = new Group(record.name, this.#count, {
+    const own: GroupParts = {
       ...parts,
       lag: this.lag,
       deliver: (stream, lease, now) => void this.#deliver(stream, lease, now),
       onAttended: (attended) => this.#attended(attended),
-    });
+    };
+    this.group = new Group(record.name, this.#count, own, gatherMs);
   }
 
   get predicate(): Predicate {
@@ -92,7 +94,7 @@ export class LiveGroup {
 
   /** Nodes are no longer asked; cursors resume from their recorders. */
   async release(): Promise<void> {
-    await this.park();
+    await this.park(Date.now());
     // A member may have come meanwhile.
     if (this.aloneSinceMs === undefined) return;
     this.#release?.();
@@ -128,12 +130,15 @@ export class LiveGroup {
     this.#release?.();
   }
 
-  /** Writes down the positions of committed cursors, which the log may forget. A cursor is written down once. */
-  async park(): Promise<void> {
+  /**
+   * Writes down the positions of cursors that were committed before this time: the log may forget them. Each is written
+   * down once.
+   */
+  async park(beforeMs: number): Promise<void> {
     const { context, store } = this.#parts;
     const record = this.record;
-    for (const [slice, { cursor }] of record.slices.entries()) {
-      if (cursor === '' || this.#parked.get(slice) === cursor) continue;
+    for (const [slice, { cursor, committedMs }] of record.slices.entries()) {
+      if (cursor === '' || committedMs > beforeMs || this.#parked.get(slice) === cursor) continue;
       const nodes = await parkedNodes(context, this.slice(slice), cursor).catch(() => undefined);
       if (nodes === undefined) continue;
       await store.park(record.name, slice, { cursor, nodes });
@@ -141,17 +146,18 @@ export class LiveGroup {
     }
   }
 
-  /** Commits where members stand that have nothing open. */
-  async advance(): Promise<void> {
+  /** Commits where members stand that have nothing open, in slices of which nothing was committed since this time. */
+  async advance(beforeMs: number): Promise<void> {
     const { slots } = this.group;
     const { slices } = this.record;
-    for (const { lease, subscription } of this.#runs.values()) {
+    const places = [...this.#runs.values()].flatMap(({ lease, subscription: { cursor, phase } }) => {
       const { slice } = lease;
-      const { cursor } = subscription;
-      if (slots.lease(slice) !== lease || slots.isRevoking(slice) || !lease.isSettled) continue;
-      if (subscription.phase !== 'live' || cursor === slices[slice]?.cursor) continue;
-      await this.group.advance(lease, cursor);
-    }
+      const record = slices[slice]!;
+      const isHeld = slots.lease(slice) === lease && !slots.isRevoking(slice);
+      const isOld = record.committedMs <= beforeMs && cursor !== record.cursor;
+      return isHeld && isOld && phase === 'live' ? [{ lease, cursor }] : [];
+    });
+    await this.group.advance(places);
   }
 
   /** Counts what the log had before it was followed, as far as cursors have offsets. */

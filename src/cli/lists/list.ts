@@ -41,7 +41,8 @@ export function defineList<Answer extends object>(command: Command, list: List<A
   );
   addSettingFlags(command, CLIENT_KEYS);
   command.action(async () => {
-    const { output, watch } = command.opts<ListOptions>();
+    // A parent command with the same flags takes them wherever they stand.
+    const { output, watch } = command.optsWithGlobals<ListOptions>();
     const intervalMs = watch === undefined ? undefined : watchInterval(watch === true ? WATCH_DEFAULT : watch);
     const client = clientOf(commandConfig(command, CLIENT_KEYS));
     const screen = new Screen(process.stdout, process.stderr);

@@ -41,6 +41,9 @@ export interface ObserveOptions {
   lagPolicy?: string;
   lagMax?: string;
   latency?: string;
+  group?: string;
+  member?: string;
+  slices?: number;
 }
 
 export function addObserveFlags(command: Command): void {
@@ -114,6 +117,17 @@ function addDeliveryFlags(command: Command): void {
       'how soon live events are wanted (25ms); nodes work more for it, and raise what is below their agent.live.lingerMin (5ms)',
       filled('--latency'),
     )
+    .option(
+      '--group <name>',
+      "share the nodes with a group's other members; what is printed is committed",
+      filled('--group'),
+    )
+    .option(
+      '--member <name>',
+      'with --group: a name that keeps the share through a lost connection',
+      filled('--member'),
+    )
+    .option('--slices <n>', 'with --group, when it is made: 8, 16, 32 or 64 (default 16)', count('--slices', 64))
     .option('--print-plan', 'only print what kernel, agent and broker would do')
     .option('--include-self', "also events of Backplane's own processes");
 }
@@ -134,10 +148,18 @@ export function readOptions(command: Command): ObserveOptions {
     throw new BackplaneError('invalid_argument', `--cursors needs -o json: ${reason}`);
   }
   const options = { ...given };
+  if (given.group !== undefined) options.follow = true;
+  else if (given.member !== undefined || given.slices !== undefined) {
+    const flag = given.member === undefined ? '--slices' : '--member';
+    throw new BackplaneError('invalid_argument', `${flag} needs --group: it is of a group`);
+  }
   const limit = given.limit ?? first;
   if (limit !== undefined) options.limit = limit;
   readTimes(options);
-  if (!options.topic && !options.filter && !options.cursor && !options.all) options.filter = defaultView(observers());
+  // With nothing but its name a group is taken as it is.
+  const isChosen = options.topic ?? options.filter ?? options.cursor ?? options.all ?? options.group;
+  if (options.group !== undefined && options.all) options.filter ??= 'true';
+  if (!isChosen) options.filter = defaultView(observers());
   return options;
 }
 
@@ -179,6 +201,10 @@ export function subscribeRequest(options: ObserveOptions): SubscribeRequest {
     lagPolicy: options.lagPolicy ?? '',
     lagMax: options.lagMax ?? '',
     latency: options.latency ?? '',
+    group:
+      options.group === undefined
+        ? null
+        : { name: options.group, member: options.member ?? '', slices: options.slices ?? 0 },
   };
 }
 

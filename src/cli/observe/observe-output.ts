@@ -5,7 +5,7 @@
 import type { SubscribeItem } from '../../client/subscribe-item.js';
 import { timestampNs, timestampText } from '../../subscriptions/timestamp.js';
 import { batchToJson, messageToJson } from '../../wire/message-json.js';
-import type { Accepted, Coverage, RecordingBegin } from '../../wire/messages.js';
+import type { Accepted, Coverage, GroupEvent, RecordingBegin } from '../../wire/messages.js';
 import type { EventLines } from '../render/event-lines.js';
 import { NodeTimes } from '../render/node-times.js';
 import {
@@ -83,6 +83,11 @@ export class ObserveOutput {
     this.#follow(item);
   }
 
+  /** Resolves when everything that was shown is printed. */
+  async flush(): Promise<void> {
+    await this.#order.flush();
+  }
+
   /** Prints what is still held, and removes the status line. */
   async end(): Promise<void> {
     await this.#order.flush();
@@ -107,7 +112,15 @@ export class ObserveOutput {
     if (item.kind === 'gap') this.#screen.notice(gapNotice(item.gap, this.#clock, this.#options.utc));
     else if (item.kind === 'node_status') this.#screen.notice(nodeNotice(item.status));
     else if (item.kind === 'coverage') this.#showCoverage(item.coverage);
+    else if (item.kind === 'group') this.#showSlice(item.group);
     else if (item.kind === 'accepted') this.#showAccepted(item.accepted);
+  }
+
+  /** Only where details are wanted: with many slices there is a line for each. */
+  #showSlice({ assigned, revoking }: GroupEvent): void {
+    if (!this.#options.verbose) return;
+    if (assigned) this.#screen.notice(`slice ${assigned.slice} comes here (epoch ${assigned.epoch})`);
+    if (revoking) this.#screen.notice(`slice ${revoking.slice} goes to another member`);
   }
 
   #showAccepted(accepted: Accepted): void {

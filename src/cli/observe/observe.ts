@@ -14,6 +14,7 @@ import { planText } from '../render/plan.js';
 import { jsonText } from '../render/text.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 import { Completeness } from './completeness.js';
+import { GroupCommits } from './group-commits.js';
 import { observeHelp } from './observe-help.js';
 import {
   addObserveFlags,
@@ -77,10 +78,23 @@ async function observe(client: Client, command: Command): Promise<number> {
   });
   const completeness = new Completeness(Boolean(request.since || request.cursor), request.refill === true);
   const interrupt = watchInterrupt();
+  const ends = new AbortController();
+  const commits =
+    options.group === undefined
+      ? undefined
+      : new GroupCommits(client, options.group, output, (text) => screen.notice(text));
   let accepted = false;
   try {
-    const signal = AbortSignal.any([interrupt.signal, screen.gone]);
+    const signal = AbortSignal.any([ends.signal, screen.gone]);
+    // What was printed is committed while this still is a member.
+    const end = async () => {
+      await commits?.commit();
+      ends.abort();
+    };
+    interrupt.signal.addEventListener('abort', () => void end(), { once: true });
+    if (interrupt.signal.aborted) ends.abort();
     for await (const item of client.subscribe(request, signal)) {
+      if (interrupt.signal.aborted) continue;
       completeness.saw(item);
       // Only once: after a reconnect the subscription is accepted again.
       if (item.kind === 'accepted' && !accepted) {
@@ -88,16 +102,18 @@ async function observe(client: Client, command: Command): Promise<number> {
         await noticeNodes(client, request, screen, item.accepted, completeness);
       }
       await output.show(item);
+      await commits?.shown(item);
     }
   } finally {
     await output.end();
+    commits?.close();
     interrupt.release();
   }
   // A reader that has gone got what it wanted; where it stopped is unknown. Of a full disk the command line tells.
   if (screen.gone.aborted) return interrupt.signal.aborted ? INTERRUPTED : 0;
   const missing = interrupt.signal.aborted ? undefined : completeness.missing();
   if (missing !== undefined) screen.notice(`incomplete: ${missing}`);
-  if (output.cursor !== '' && (interrupt.signal.aborted || options.output !== 'jsonpb')) {
+  if (commits === undefined && output.cursor !== '' && (interrupt.signal.aborted || options.output !== 'jsonpb')) {
     const { dim } = choosePalette(process.stderr, process.env, options.color);
     screen.notice(`resume with ${resumeCommand(command, options, output.cursor, output.until)}`, dim);
   }

@@ -41,10 +41,10 @@ export function checkGroup(
     slices: slicesOf(slices),
     whatItHas,
   };
+  if (!follow) throw invalid('group', 'needs follow: members get events as long as they stay');
   for (const [field, isGiven] of Object.entries(given)) {
     if (isGiven) throw invalid(field, 'is not for members of a group, which keeps how far each slice is');
   }
-  if (!follow) throw invalid('group', 'needs follow: members get events as long as they stay');
   return checked;
 }
 

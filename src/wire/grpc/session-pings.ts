@@ -54,32 +54,75 @@ class Connection {
     return !this.#session.closed && !this.#session.destroyed && this.#session.socket?.destroyed === false;
   }
 
-  /** Calls `onSilent` once when no PING was answered for so long; returns a function that ends the watch. */
+  /**
+   * Calls `onSilent` once when no PING was answered for so long; returns a function that ends the watch. All watches of a
+   * connection must have the same time.
+   */
   watch(timeoutMs: number, onSilent: () => void): () => void {
-    return watchPings(this.#session, timeoutMs, onSilent);
+    let pings = pingsOf.get(this.#session);
+    if (pings === undefined) {
+      pings = new Pings(this.#session, timeoutMs);
+      pingsOf.set(this.#session, pings);
+    }
+    return pings.watch(onSilent);
   }
 }
 
-/** The time counts in steps, so that a pause of this process is not taken for the peer's. */
-function watchPings(session: ServerHttp2Session, timeoutMs: number, onSilent: () => void): () => void {
-  const intervalMs = Math.min(GROUP_PING_INTERVAL_MS, Math.ceil(timeoutMs / PINGS_MIN));
-  let silentMs = 0;
-  let asked = false;
-  let lookedMs = performance.now();
-  const timer = setInterval(() => {
+const pingsOf = new WeakMap<ServerHttp2Session, Pings>();
+
+/** Asks one connection for signs of life while anybody watches it. */
+class Pings {
+  readonly #watchers = new Set<() => void>();
+  #timer: NodeJS.Timeout | undefined;
+  #silentMs = 0;
+  #asked = false;
+  #lookedMs = 0;
+  readonly #session: ServerHttp2Session;
+  readonly #timeoutMs: number;
+  readonly #intervalMs: number;
+
+  constructor(session: ServerHttp2Session, timeoutMs: number) {
+    this.#session = session;
+    this.#timeoutMs = timeoutMs;
+    this.#intervalMs = Math.min(GROUP_PING_INTERVAL_MS, Math.ceil(timeoutMs / PINGS_MIN));
+  }
+
+  watch(onSilent: () => void): () => void {
+    // An own function for each, so that the same one may watch twice.
+    const watcher = () => onSilent();
+    this.#watchers.add(watcher);
+    if (this.#timer === undefined) {
+      this.#lookedMs = performance.now();
+      this.#silentMs = 0;
+      this.#timer = setInterval(() => this.#look(), this.#intervalMs).unref();
+    }
+    return () => {
+      this.#watchers.delete(watcher);
+      if (this.#watchers.size === 0) this.#stop();
+    };
+  }
+
+  #look(): void {
     const nowMs = performance.now();
-    if (asked) silentMs += Math.min(nowMs - lookedMs, 2 * intervalMs);
-    lookedMs = nowMs;
-    if (silentMs >= timeoutMs) {
-      clearInterval(timer);
-      onSilent();
+    // The time counts in steps, so that a pause of this process is not taken for the peer's.
+    if (this.#asked) this.#silentMs += Math.min(nowMs - this.#lookedMs, 2 * this.#intervalMs);
+    this.#lookedMs = nowMs;
+    if (this.#silentMs >= this.#timeoutMs) {
+      const silent = [...this.#watchers];
+      this.#watchers.clear();
+      this.#stop();
+      for (const onSilent of silent) onSilent();
       return;
     }
-    if (asked || session.destroyed || session.closed) return;
-    asked = session.ping((error) => {
-      asked = false;
-      if (error === null) silentMs = 0;
+    if (this.#asked || this.#session.destroyed || this.#session.closed) return;
+    this.#asked = this.#session.ping((error) => {
+      this.#asked = false;
+      if (error === null) this.#silentMs = 0;
     });
-  }, intervalMs).unref();
-  return () => clearInterval(timer);
+  }
+
+  #stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
 }

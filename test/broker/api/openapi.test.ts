@@ -59,6 +59,8 @@ test('every route answers as the document says, and there are no others', async 
   for (const [path, operations] of Object.entries(api.document.paths)) {
     for (const [name, { responses }] of Object.entries(operations)) {
       const method = name.toUpperCase();
+      // Those of one group want one, with members or without: see groups/http-groups.test.ts.
+      if (path.includes('{group}')) continue;
       const content = Object.keys(responses['200']?.content ?? {});
       if (content.includes('text/event-stream')) continue;
       const answer = await ask(method, path, bodies[`${method} ${path}`], path.replace('{node}', 'a'));

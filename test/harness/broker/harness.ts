@@ -6,12 +6,17 @@ import { join } from 'node:path';
 import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { PUBLISHING } from '../../../src/broker/app/publisher.js';
-import { type Broker, startBroker } from '../../../src/broker/broker.js';
+import { type Broker, type BrokerOptions, startBroker } from '../../../src/broker/broker.js';
 import { DOCUMENT_BOUNDS } from '../../../src/broker/log/documents/document-logs.js';
 import { MiB } from '../../../src/limits.js';
 import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
-import { createBackplaneClient } from '../../../src/wire/grpc/rpc.js';
-import type { BackplaneClient, SubscribeRequest, SubscribeResponse__Output } from '../../../src/wire/messages.js';
+import { createBackplaneClient, createGroupsClient } from '../../../src/wire/grpc/rpc.js';
+import type {
+  BackplaneClient,
+  GroupsClient,
+  SubscribeRequest,
+  SubscribeResponse__Output,
+} from '../../../src/wire/messages.js';
 import { credentialIn } from '../bus/token.js';
 import { until } from '../until.js';
 import { TestPublisher } from './documents.js';
@@ -32,6 +37,7 @@ export class Harness {
   /** Bounds of the logs of documents, and what may be published. */
   documents = DOCUMENT_BOUNDS;
   publishing = PUBLISHING;
+  groups: BrokerOptions['groups'];
   /** Origins of pages of other sites that HTTP serves. */
   origins: readonly string[] = [];
   /** Whether calls want a token. Tests of what callers may do once they are let in need none. */
@@ -39,6 +45,7 @@ export class Harness {
   #agents: TestAgent[] = [];
   #subscribers: Subscriber[] = [];
   #publishers: TestPublisher[] = [];
+  readonly #clients: GroupsClient[] = [];
 
   static async start(files = nodeFileOps): Promise<Harness> {
     const harness = new Harness();
@@ -59,6 +66,7 @@ export class Harness {
       documents: this.documents,
       publishing: this.publishing,
       ceilingBytesPerSecond: this.ceilingBytesPerSecond,
+      groups: this.groups,
       version: 'test',
       logger: this.logger,
     });
@@ -87,8 +95,9 @@ export class Harness {
     return { agent, subscriber };
   }
 
-  subscribe(request: SubscribeRequest): Subscriber {
-    const subscriber = new Subscriber(this.broker.grpcAddress, request);
+  /** `address`: a way to the broker, by default the straight one. */
+  subscribe(request: SubscribeRequest, address = this.broker.grpcAddress): Subscriber {
+    const subscriber = new Subscriber(address, request);
     this.#subscribers.push(subscriber);
     return subscriber;
   }
@@ -97,6 +106,12 @@ export class Harness {
     const publisher = new TestPublisher(this.broker.grpcAddress);
     this.#publishers.push(publisher);
     return publisher;
+  }
+
+  groupsClient(): GroupsClient {
+    const client = createGroupsClient(this.broker.grpcAddress);
+    this.#clients.push(client);
+    return client;
   }
 
   /** Where the broker saves what it asked of nodes, and from which positions they hold it. */
@@ -123,6 +138,7 @@ export class Harness {
     for (const subscriber of this.#subscribers) subscriber.cancel();
     for (const agent of this.#agents) agent.kill();
     for (const publisher of this.#publishers) publisher.close();
+    for (const client of this.#clients) client.close();
     await this.broker.abort();
     rmSync(this.dataDir, { recursive: true, force: true });
   }

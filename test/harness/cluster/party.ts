@@ -158,6 +158,8 @@ export interface AgentOptions {
   readonly budgetEventsPerSecond?: number;
   /** The same budget in bytes; default: more than there is to send. */
   readonly budgetBytesPerSecond?: number;
+  /** Of a core, for history queries; default: as ever. */
+  readonly historyCpuPercent?: number;
   /** It ignores its budget, and sends whatever was not acknowledged. */
   readonly rogue?: boolean;
 }
@@ -195,6 +197,7 @@ export class AgentParty extends Party {
       BACKPLANE_BUDGET_BURST: '1s',
       // Redaction keeps to a share of a core by the clock: on a crowded machine it would mask the numbers unexamined.
       BACKPLANE_REDACTION_OFF: 'all',
+      ...(options.historyCpuPercent ? { BACKPLANE_AGENT_GUARD_CPU_HISTORY: String(options.historyCpuPercent) } : {}),
       ...(options.ownDisk ? { BACKPLANE_RECORDER_BYTES_MAX: '32MiB' } : {}),
     };
     super(name, env, disk);

@@ -1,0 +1,65 @@
+/** A member of a group in tests: what it was given, and what it commits. */
+import type { GroupsClient, SubscribeRequest } from '../../../src/wire/messages.js';
+import type { Harness, Subscriber } from './harness.js';
+
+export interface HeldSlice {
+  readonly epoch: string;
+  /** Newest cursor that it was given in this epoch; empty before the first. */
+  cursor: string;
+}
+
+export class TestMember {
+  readonly subscriber: Subscriber;
+  readonly #client: GroupsClient;
+  readonly #group: string;
+
+  constructor(harness: Harness, group: string, request: SubscribeRequest = {}, member = '', address?: string) {
+    this.#group = group;
+    this.#client = harness.groupsClient();
+    const membership = { name: group, member, ...request.group };
+    this.subscriber = harness.subscribe({ follow: true, ...request, group: membership }, address);
+  }
+
+  /** What it has now, by slice. */
+  get slices(): ReadonlyMap<number, HeldSlice> {
+    const held = new Map<number, HeldSlice>();
+    for (const { group, events, watermark, coverage } of this.subscriber.responses) {
+      if (group?.assigned)
+        held.set(group.assigned.slice, { epoch: group.assigned.epoch, cursor: group.assigned.cursor });
+      if (group?.revoking) held.delete(group.revoking.slice);
+      const item = events ?? watermark ?? coverage;
+      const slice = item && held.get(item.slice);
+      if (item?.cursor && slice) slice.cursor = item.cursor;
+    }
+    return held;
+  }
+
+  /** Waits until it has so many slices. */
+  async has(count: number): Promise<void> {
+    await this.subscriber.until(
+      `${count} slices`,
+      () => this.slices.size === count || this.subscriber.error !== undefined,
+    );
+    if (this.subscriber.error) throw this.subscriber.error;
+  }
+
+  /** Commits all that it was given of these slices, by default of all that it has. */
+  async commit(slices: Iterable<number> = this.slices.keys()): Promise<void> {
+    const commits = [...slices].flatMap((slice) => {
+      const { epoch, cursor } = this.slices.get(slice)!;
+      return cursor === '' ? [] : [{ slice, epoch, cursor }];
+    });
+    if (commits.length > 0) await this.commitAs(commits);
+  }
+
+  commitAs(slices: readonly { slice: number; epoch: string | number; cursor: string }[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const request = { group: this.#group, slices: [...slices] };
+      this.#client.commit(request, (error: unknown) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  cancel(): void {
+    this.subscriber.cancel();
+  }
+}
