@@ -1,7 +1,7 @@
 /** Converts gRPC failures to BackplaneError. The broker's message is kept: it names the field and the remedy. */
 import { type Metadata, status } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError, type ErrorCode } from '../errors.js';
-import { codeOfStatus, DETAILS_KEY, retryOfStatus } from '../wire/grpc/status-details.js';
+import { codeOfStatus, DETAILS_KEY, detailsOfStatus } from '../wire/grpc/status-details.js';
 
 /** gRPC status to error code. After `unavailable`, another broker, or the same one later, may answer. */
 const CODES: Readonly<Partial<Record<status, ErrorCode>>> = {
@@ -45,8 +45,8 @@ export function clientError(thrown: unknown): BackplaneError {
   const told = Buffer.isBuffer(encoded) ? codeOfStatus(encoded) : undefined;
   const error = told ?? CODES[code as status] ?? 'internal';
   const refused = REFUSALS.has(error);
-  const retryAfterMs = Buffer.isBuffer(encoded) ? retryOfStatus(encoded) : undefined;
-  return new BackplaneError(error, error === 'unavailable' ? reason(details) : details, { refused, retryAfterMs });
+  const more = Buffer.isBuffer(encoded) ? detailsOfStatus(encoded) : {};
+  return new BackplaneError(error, error === 'unavailable' ? reason(details) : details, { ...more, refused });
 }
 
 /** @param advice what to do about it */
