@@ -16,7 +16,7 @@ const PARTS = {
   agent: ['process/agent'],
   client: [
     ...['observe/observe', 'publish'],
-    ...['lists/nodes', 'lists/topics', 'lists/subscriptions', 'lists/groups', 'lists/status'],
+    ...['lists/nodes', 'lists/topics', 'lists/subscriptions', 'lists/groups', 'lists/status', 'top/top'],
   ],
   local: ['doctor', 'config', 'decode-capture'],
   // Has all the others, too, whose flags it completes.

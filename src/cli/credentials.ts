@@ -1,20 +1,11 @@
 /** The broker's token for the commands that talk to one. */
-import { type CredentialFor, tokenLookup } from '../access/token-lookup.js';
 import { Client } from '../client/client.js';
 import type { SettingKey } from '../config/settings.js';
 import type { Config } from '../config.js';
+import { credentialFor } from './credential-lookup.js';
 
 /** Settings of every command that asks a broker. */
 export const CLIENT_KEYS: readonly SettingKey[] = ['brokers', 'token.file'];
-
-export function credentialFor({ settings, origins }: Config): CredentialFor {
-  return tokenLookup({
-    environment: process.env,
-    tokenFile: settings['token.file'],
-    dataDir: settings['data.dir'],
-    dataDirGiven: origins['data.dir'].origin !== 'default',
-  });
-}
 
 /** What to do where none answers. */
 export const NO_BROKER = 'start one with "backplane up", or name another with --broker or BACKPLANE_BROKERS';

@@ -27,6 +27,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'groups delete': ['backplane groups delete triage'],
   'groups reset': ['backplane groups reset triage --to now', 'backplane groups reset triage --to 2h'],
   'groups set-filter': [`backplane groups set-filter triage --topic process --filter 'process.user.id == 0'`],
+  top: ['backplane top', 'backplane top --view subscriptions --sort LAG', 'backplane top -o json -n 1'],
   status: ['backplane status', 'backplane status --broker 127.0.0.1:9484 -o json'],
   doctor: ['backplane doctor', 'backplane doctor -o json'],
   config: ['backplane config', 'backplane config --config /etc/backplane.yaml'],

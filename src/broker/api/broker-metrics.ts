@@ -5,6 +5,7 @@ import { createMetrics, type Reading } from '../../metrics.js';
 import type { Gate } from '../access/gate.js';
 import type { Publisher } from '../app/publisher.js';
 import type { RefusalDocuments } from '../cluster/embedded/audit-documents.js';
+import type { Delays } from '../delays.js';
 import type { DeliveryTotals } from '../delivery/outlet.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Groups } from '../groups/groups.js';
@@ -14,21 +15,27 @@ import type { DocumentLogs } from '../log/documents/document-logs.js';
 import type { LogStore } from '../log/log-store.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 
-export function brokerMetrics(
-  registry: NodeRegistry,
-  subscriptions: Subscriptions,
-  ingest: Ingest,
-  store: LogStore,
-  held: HeldFrames,
-  totals: DeliveryTotals,
-  gate: Gate,
-  groups: Groups,
-  documents: DocumentLogs,
-  publisher: Publisher,
-  refusals: RefusalDocuments,
-): Registry {
-  return createMetrics([
-    { name: 'nodes_connected', help: 'Agents connected.', type: 'gauge', read: () => registry.connectedCount },
+/** What the metrics are read from. */
+export interface MetricSources {
+  readonly registry: NodeRegistry;
+  readonly subscriptions: Subscriptions;
+  readonly ingest: Ingest;
+  readonly store: LogStore;
+  readonly held: HeldFrames;
+  readonly totals: DeliveryTotals;
+  readonly gate: Gate;
+  readonly delays: Delays;
+  readonly groups: Groups;
+  readonly documents: DocumentLogs;
+  readonly publisher: Publisher;
+  readonly refusals: RefusalDocuments;
+}
+
+export function brokerMetrics(sources: MetricSources): Registry {
+  const { registry, subscriptions, ingest, store, held, totals, gate, delays } = sources;
+  const { groups, documents, publisher, refusals } = sources;
+  const readings: Reading[] = [
+    ...nodes(registry),
     { name: 'subscriptions', help: 'Subscriptions running.', type: 'gauge', read: () => subscriptions.size },
     {
       name: 'subscription_lag_frames_max',
@@ -54,12 +61,6 @@ export function brokerMetrics(
     { name: 'held_bytes', help: 'Bytes of frames that wait for the log.', type: 'gauge', read: () => held.bytes },
     ...ingestion(ingest),
     {
-      name: 'shed_events',
-      help: 'Matches that the agents connected did not send since they started, being over their budgets.',
-      type: 'gauge',
-      read: () => shed(registry),
-    },
-    {
       name: 'redactions',
       help: 'Secrets that the agents connected have masked since they started, by rule.',
       type: 'gauge',
@@ -75,7 +76,39 @@ export function brokerMetrics(
     },
     ...documentReadings(documents, publisher, refusals),
     ...ledger(totals),
-  ]);
+  ];
+  return createMetrics(readings, [delays.syncs, delays.deliveries]);
+}
+
+function nodes(registry: NodeRegistry): Reading[] {
+  return [
+    {
+      name: 'nodes',
+      help: 'Nodes by state: connected, degraded (connected, but sees less than it should), gone (listed until forgotten).',
+      type: 'gauge',
+      label: 'state',
+      read: () => nodesByState(registry),
+    },
+    {
+      name: 'node_events_total',
+      help: 'Events that nodes recorded, lost in the kernel, matched and shed (over budget), as they reported.',
+      type: 'counter',
+      label: 'stage',
+      read: () => Object.entries(registry.reportedEvents.totals),
+    },
+  ];
+}
+
+function nodesByState(registry: NodeRegistry): [string, number][] {
+  let connected = 0;
+  let degraded = 0;
+  let gone = 0;
+  for (const { connection, degraded: trouble } of registry.all()) {
+    if (connection === undefined) gone++;
+    else if (trouble === '') connected++;
+    else degraded++;
+  }
+  return Object.entries({ connected, degraded, gone });
 }
 
 /** In the order of their names, so that the same groups are measured each time. */
@@ -182,12 +215,6 @@ function ledger(totals: DeliveryTotals): Reading[] {
       read: () => totals.skipped,
     },
   ];
-}
-
-function shed(registry: NodeRegistry): number {
-  let sum = 0;
-  for (const { connection, report } of registry.all()) if (connection) sum += Number(report?.eventsShed ?? 0);
-  return sum;
 }
 
 /** Summed over nodes, by rule. Nodes choose the rule names, so their number and length are bounded here. */

@@ -175,6 +175,7 @@ function nodeOf(record: NodeRecord): Node {
     blindSpots: report?.blindSpots ?? {},
     cpuRatio: report?.cpuRatio ?? 0,
     residentBytes: report?.residentBytes ?? 0,
+    counted: report?.wallTime ?? null,
   };
 }
 

@@ -2,6 +2,7 @@
 import type { BytePool } from '../../flow/byte-pool.js';
 import type { Signal } from '../../flow/signal.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import type { Delays } from '../delays.js';
 import type { DocumentLogs } from '../log/documents/document-logs.js';
 import type { FanOut } from '../log/fan-out.js';
 import type { LogStore } from '../log/log-store.js';
@@ -26,6 +27,7 @@ export interface DeliveryContext {
   readonly lingers: Lingers;
   readonly historyPool: BytePool;
   readonly totals: DeliveryTotals;
+  readonly delays: Delays;
 }
 
 /** One subscription once it is planned. Each part is made before any delivery begins and stays the same to the end. */

@@ -8,7 +8,7 @@ import { NAME_BYTES_MAX, SYNTHETIC_LANES_MAX } from '../../limits.js';
 import { packageVersion } from '../../package-files.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { compileRules } from '../../sensor-agent/redaction/rule.js';
-import { credentialFor } from '../credentials.js';
+import { credentialFor } from '../credential-lookup.js';
 import { collectGarbage } from './heap.js';
 
 export const AGENT_KEYS: readonly SettingKey[] = [

@@ -13,13 +13,27 @@ import { type Agent, startAgent } from '../../sensor-agent/agent.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 import { AGENT_KEYS, agentOptions, nodeNames } from './agent-options.js';
-import type { AgentMessage } from './agent-process.js';
+import { AGENT_WAITS, type AgentBegin, type AgentMessage } from './agent-process.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 
 export function define(command: Command): void {
   addSettingFlags(command, AGENT_KEYS);
-  command.action(() => runAgent(commandConfig(command, AGENT_KEYS)));
+  command.action(async () => {
+    if (process.env[AGENT_WAITS] !== undefined) await begun();
+    await runAgent(commandConfig(command, AGENT_KEYS));
+  });
+}
+
+/** Resolves when the parent has said with which settings to begin. Exits when it is gone instead. */
+async function begun(): Promise<void> {
+  delete process.env[AGENT_WAITS];
+  const gone = () => process.exit(0);
+  if (!process.connected) gone();
+  process.once('disconnect', gone);
+  const [{ environment }] = (await once(process, 'message')) as [AgentBegin];
+  process.off('disconnect', gone);
+  Object.assign(process.env, environment);
 }
 
 async function runAgent(config: Config): Promise<void> {

@@ -1,7 +1,6 @@
 /** `backplane broker`: runs a broker until a signal; the first signal drains it. */
 import { once } from 'node:events';
 import type { Command } from 'commander';
-import { startBroker } from '../../broker/broker.js';
 import type { Config } from '../../config.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 import { BROKER_KEYS, brokerOptions, OPEN_TO_ALL } from './broker-options.js';
@@ -16,6 +15,8 @@ export function define(command: Command): void {
 async function runBroker({ settings }: Config): Promise<void> {
   const log = openLog(settings, 'broker');
   const interrupt = watchInterrupt();
+  // Loaded here, because what `up` shares with this file has to start its agent before that.
+  const { startBroker } = await import('../../broker/broker.js');
   const broker = await startBroker(brokerOptions(settings, log));
   if (broker.tokenFile === undefined) process.stdout.write(`${OPEN_TO_ALL}\n`);
   process.stdout.write(`listening on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}\n`);

@@ -9,7 +9,7 @@ export const INTERRUPTED = 130;
 export interface Interrupt {
   /** Aborted by the first signal. */
   readonly signal: AbortSignal;
-  /** Removes the handlers, except the one for hangups: a second hangup may come when all is done. */
+  /** All is done: from now on a signal ends the process at once, but not as if it had been killed. */
   release(): void;
 }
 
@@ -17,13 +17,14 @@ export interface Interrupt {
 export function watchInterrupt(atOnce: () => void = () => {}): Interrupt {
   const controller = new AbortController();
   const onHangup = () => controller.abort();
+  let released = false;
   const onSignal = () => {
-    if (!controller.signal.aborted) {
-      controller.abort();
-      return;
+    if (released) process.exit(INTERRUPTED);
+    if (controller.signal.aborted) {
+      atOnce();
+      process.exit(INTERRUPTED);
     }
-    atOnce();
-    process.exit(INTERRUPTED);
+    controller.abort();
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
@@ -31,8 +32,7 @@ export function watchInterrupt(atOnce: () => void = () => {}): Interrupt {
   return {
     signal: controller.signal,
     release() {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
+      released = true;
     },
   };
 }

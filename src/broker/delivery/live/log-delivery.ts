@@ -3,6 +3,8 @@
  * of each frame, and notes for the subscriber what is missing between them.
  */
 import type { Turns } from '../../../flow/turns.js';
+import { wallNowNs } from '../../../nanoseconds.js';
+import type { Frame } from '../../../wire/frame/frame.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
 import type { Selection } from '../../../wire/frame/splice.js';
 import { comparePositions, ORIGIN, type Position } from '../../../wire/position.js';
@@ -124,6 +126,13 @@ export class LogDelivery {
       position.partlyDelivered(place, { offset, index: taken.next });
     }
     await outlet.batch({ node, topic, history: false, cursor: position.cursor() }, taken);
+    this.#delivered(node, frame);
+  }
+
+  #delivered(node: string, { watermarkNs }: Frame): void {
+    const { registry, delays } = this.#subscription.broker;
+    const atNs = watermarkNs - (registry.record(node)?.clock.windowOffsetNs ?? 0n);
+    delays.delivered(Number(wallNowNs() - atNs) / 1e9);
   }
 
   /**
