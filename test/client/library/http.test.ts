@@ -190,7 +190,10 @@ test('gRPC and HTTP bring the same items of one broker, and the same lists', asy
   for (const bus of [http, grpc])
     await assert.rejects(bus.explain({ filter: 'process.pidd == 1' }), ({ code, details }: BackplaneError) => {
       const { field, line, column, length, suggestion } = details;
-      assert.deepEqual([code, field, line, column, length, suggestion], ['filter_invalid', 'filter', 1, 1, 12, 'process.pid']);
+      assert.deepEqual(
+        [code, field, line, column, length, suggestion],
+        ['filter_invalid', 'filter', 1, 1, 12, 'process.pid'],
+      );
       return true;
     });
 });
