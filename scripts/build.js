@@ -18,6 +18,8 @@ import protobuf from 'protobufjs';
 import { bundle } from './bundle.js';
 import { keepCompiled } from './compiled.js';
 import { jsonSchemas } from './json-schema.js';
+import { library } from './library.js';
+import { typedMessages } from './typed-messages.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DIST = path.join(ROOT, 'dist');
@@ -98,9 +100,10 @@ async function make(id) {
     await allEnded([
       (async () => {
         await run('proto-loader-gen-types', ...GENERATOR, `--outDir=${types}`, ...PROTOS);
+        await typedMessages(await protos(), path.join(ROOT, 'src'), path.join(types, 'typed'));
         replaceChanged(types, GENERATED);
         fs.rmSync(types, { recursive: true });
-        await allEnded([check(making), modules(making)]);
+        await allEnded([check(making), modules(making), library(ROOT, path.join(making, 'client'))]);
         await bundle(path.join(making, 'src'), path.join(making, 'program'));
       })(),
       schemas(path.join(making, 'descriptors')),
@@ -160,11 +163,15 @@ function modules(making) {
 
 /** The .proto files parsed: each start of a process would take 0.1 s to do it. And as JSON Schemas, with comments. */
 async function schemas(to) {
-  const root = new protobuf.Root();
-  root.resolvePath = (_importer, name) => path.join(ROOT, 'proto', name);
-  await root.load(PROTOS, { alternateCommentMode: true });
+  const root = await protos();
   fs.writeFileSync(path.join(to, 'backplane.json'), JSON.stringify(root));
   fs.writeFileSync(path.join(to, 'json-schema.json'), JSON.stringify(jsonSchemas(root)));
+}
+
+async function protos() {
+  const root = new protobuf.Root();
+  root.resolvePath = (_importer, name) => path.join(ROOT, 'proto', name);
+  return root.load(PROTOS, { alternateCommentMode: true });
 }
 
 function descriptors(from, to) {

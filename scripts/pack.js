@@ -1,6 +1,6 @@
 /**
  * Around `npm pack` and `npm publish`, which leave links out: while a package is made `dist` is a folder with the
- * program, and then the link again that a build makes of it. Processes do not notice: they run from where the link led.
+ * program and the client library, and then the link again that a build makes of it. Processes do not notice: they run from where the link led.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -13,7 +13,7 @@ const program = await build();
 if (process.argv[2] === 'begin') {
   const aside = `${program}-package`;
   fs.rmSync(aside, { recursive: true, force: true });
-  for (const name of ['program', 'descriptors'])
+  for (const name of ['program', 'client', 'descriptors'])
     fs.cpSync(path.join(program, name), path.join(aside, name), { recursive: true });
   fs.rmSync(DIST);
   fs.renameSync(aside, DIST);

@@ -2,8 +2,7 @@
  * One error class with a closed set of codes, and the gRPC status, HTTP status and exit code of each. A message is one
  * line that names the field, the bound and the value, and says what to do where there is something to do.
  */
-import type { status } from '@grpc/grpc-js';
-import { ERROR_CHARACTERS_MAX } from './limits.js';
+import { ERROR_CHARACTERS_MAX } from './limits/client.js';
 
 export type ErrorCode =
   | 'invalid_argument'
@@ -24,8 +23,10 @@ export type ErrorCode =
   | 'cancelled'
   | 'internal';
 
-/** gRPC's status by its number: for the names, every command would load gRPC, also the many that never connect. */
-const MAPPING: Record<ErrorCode, { grpc: status; http: number; exit: number }> = {
+/** gRPC's status codes, by number: browsers, and the many commands that never connect, have no gRPC. */
+export type GrpcStatus = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11 | 12 | 13 | 14 | 15 | 16;
+
+const MAPPING: Record<ErrorCode, { grpc: GrpcStatus; http: number; exit: number }> = {
   invalid_argument: { grpc: 3, http: 400, exit: 2 },
   filter_invalid: { grpc: 3, http: 400, exit: 2 },
   cursor_invalid: { grpc: 3, http: 400, exit: 2 },
@@ -82,7 +83,7 @@ export class BackplaneError extends Error {
     super(sendable(message));
   }
 
-  get grpcStatus(): status {
+  get grpcStatus(): GrpcStatus {
     return MAPPING[this.code].grpc;
   }
 

@@ -4,6 +4,7 @@
  * at load.
  */
 import assert from 'node:assert/strict';
+import { RECONNECT_MS_MAX } from './limits/client.js';
 import {
   HISTORY_CREDIT_BYTES,
   HISTORY_FRAME_BYTES,
@@ -15,6 +16,7 @@ import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
 export * from './limits/app.js';
+export * from './limits/client.js';
 export * from './limits/groups.js';
 export * from './limits/guard.js';
 export * from './limits/history.js';
@@ -64,8 +66,6 @@ export const FIRST_MESSAGE_MS = 10_000;
 
 /** The path, encoding and deadline headers of a call, in characters: answers repeat them. */
 export const CALL_HEADER_CHARACTERS_MAX = 128;
-/** An error's message, in characters: percent-encoded it must fit a gRPC trailer. */
-export const ERROR_CHARACTERS_MAX = 1024;
 
 /** The arguments kept of one exec, all together; the rest is cut. */
 export const ARGUMENTS_BYTES_MAX = 16 * KiB;
@@ -305,12 +305,6 @@ export const DATA_WATCH_INTERVAL_MS = 1_000;
 /** How often the log is synced where frames are not acknowledged by their sync. */
 export const LOG_SYNC_INTERVAL_MS = 1_000;
 
-/** Reconnects back off between these, with jitter. */
-export const RECONNECT_MS_MIN = 100;
-export const RECONNECT_MS_MAX = 2_000;
-/** The upper bound for the first attempts, which take some ten seconds in all. */
-export const RECONNECT_SOON_MS_MAX = 500;
-export const RECONNECT_SOON_ATTEMPTS = 32;
 /** An agent whose Hello is not answered by then connects again. */
 export const UPLINK_SILENCE_MS = 10_000;
 
@@ -424,20 +418,15 @@ export const LOSS_INTERVAL_MS = 1_000;
 export const CLOCK_INTERVAL_MS = 10_000;
 export const RECORDER_SYNC_INTERVAL_MS = 1_000;
 
-/** The configuration file, and how many brokers a client tries in turn. */
+/** The configuration file. */
 export const CONFIG_BYTES_MAX = 256 * KiB;
-export const BROKERS_MAX = 16;
 /** A state file of a broker: interest and nodes, budgets. */
 export const STATE_BYTES_MAX = 64 * MiB;
-/** How long a client waits for a broker's first answer. */
-export const CLIENT_ANSWER_MS = 10_000;
 /** How long, and for how many events at most, `observe` holds live lines to order a node's topics by time. */
 export const LINE_ORDER_MS = 10;
 export const LINE_ORDER_EVENTS_MAX = 1_000;
 /** Log lines that wait while stderr is blocked. */
 export const LOG_WAITING_BYTES_MAX = 1 * MiB;
-/** Notices of gaps that a client holds back until their cursor. */
-export const HELD_GAPS_MAX = 10_000;
 /** Processes and nodes whose names the command line remembers, and the characters of arguments on one event's line. */
 export const SHOWN_PROCESSES_MAX = 4096;
 export const NODES_SHOWN_MAX = 4096;

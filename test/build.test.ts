@@ -8,10 +8,21 @@ import { before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { scratchDirectory } from './harness/files/scratch-directory.js';
+import { ownAddress } from './harness/own-address.js';
 import { until } from './harness/until.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const COPIED = ['src', 'proto', 'docs', 'scripts', 'package.json', 'package-lock.json', 'tsconfig.json', 'LICENSE'];
+const COPIED = [
+  'src',
+  'proto',
+  'docs',
+  'examples',
+  'scripts',
+  'package.json',
+  'package-lock.json',
+  'tsconfig.json',
+  'LICENSE',
+];
 const DIR = scratchDirectory('build');
 const COPY = path.join(DIR, 'checkout');
 const DIST = path.join(COPY, 'dist');
@@ -62,7 +73,7 @@ function change(text = `// ${randomBytes(8).toString('hex')}\n`): void {
   fs.appendFileSync(path.join(COPY, 'src/cli/main.ts'), text);
 }
 
-function up(args: readonly string[], cwd = COPY): Ran {
+function up(args: readonly string[], cwd = COPY, env: NodeJS.ProcessEnv = {}): Ran {
   return run(
     process.execPath,
     [...args, 'up'],
@@ -72,6 +83,7 @@ function up(args: readonly string[], cwd = COPY): Ran {
         BACKPLANE_SOURCE: 'synthetic',
       },
       ...{ BACKPLANE_GRPC_LISTEN: '127.0.0.1:0', BACKPLANE_HTTP_LISTEN: '127.0.0.1:0', BACKPLANE_LOG_LEVEL: 'silent' },
+      ...env,
     },
     cwd,
   );
@@ -172,6 +184,9 @@ test('a package holds a program that runs and its licence, and leaves the checko
     'dist/program/THIRD-PARTY-LICENSES.txt',
     'dist/program/main.js',
     'dist/descriptors/backplane.binpb',
+    'dist/client/http.js',
+    'dist/client/http.js.map',
+    'examples/feed.ts',
     'proto/backplane/v1/event.proto',
   ])
     assert.ok(names.includes(name), name);
@@ -189,13 +204,63 @@ test('a package holds a program that runs and its licence, and leaves the checko
   fs.accessSync(main, fs.constants.X_OK);
   const cwd = path.join(DIR, 'elsewhere');
   assert.match(await ends(run(main, ['--version'], {}, cwd)), /^\d+\.\d+\.\d+\n$/);
-  const bus = up([main], cwd);
+  const place = { grpc: await ownAddress(), http: await ownAddress(), dataDir: path.join(DIR, 'data-of-package') };
+  const bus = up([main], cwd, {
+    ...{ BACKPLANE_GRPC_LISTEN: place.grpc, BACKPLANE_HTTP_LISTEN: place.http, BACKPLANE_DATA_DIR: place.dataDir },
+  });
   t.after(() => bus.child.kill('SIGKILL'));
   await until(
     'the bus is up',
     () => starts(bus) === 1,
     () => bus.out,
   );
+  await useLibrary(cwd, place);
   bus.child.kill('SIGTERM');
   await ends(bus);
 });
+
+/** Somebody has only the package: programs over both entries are compiled strictly, and those that end are run. */
+async function useLibrary(cwd: string, bus: { grpc: string; http: string; dataDir: string }): Promise<void> {
+  const guide = fs.readFileSync(path.join(ROOT, 'docs/clients.md'), 'utf8');
+  const [programme = ''] = [...guide.matchAll(/^```ts\n(.*?)^```/gms)].map(([, text]) => text!);
+  const examples = fs.readdirSync(path.join(ROOT, 'examples')).filter((name) => name.endsWith('.ts'));
+  const short = programme
+    .replace(/'broker:8484'/, 'broker')
+    .replace(' tls: { ca },', '')
+    .replace('60_000', '3_000')
+    .replace('await batch.commit();', 'await batch.commit(); break;');
+  const given = [
+    'declare const process: { readonly env: Readonly<Record<string, string>> };',
+    `const { broker = '', token } = process.env;`,
+    `const deployId = 'deploy-1';`,
+    `const save = (cursor: string) => console.log('saved', cursor);`,
+    `const store = async (events: readonly object[]) => console.log('stored', events.length > 0);\n`,
+  ].join('\n');
+  fs.writeFileSync(path.join(cwd, 'package.json'), '{"type": "module"}');
+  fs.writeFileSync(path.join(cwd, 'written.ts'), `const ca = '';\n${given}${programme}`);
+  fs.writeFileSync(path.join(cwd, 'short.ts'), given + short);
+  fs.writeFileSync(path.join(cwd, 'page.ts'), given + short.replace(/'backplane\/client'/, `'backplane/client/http'`));
+  for (const name of examples) fs.copyFileSync(path.join(ROOT, 'examples', name), path.join(cwd, name));
+  const compile = (...args: string[]) =>
+    ends(
+      run(
+        path.join(ROOT, 'node_modules/.bin/tsc'),
+        ['--strict', '--target', 'es2022', '--module', 'nodenext', '--lib', 'es2022,esnext.disposable,dom', ...args],
+        {},
+        cwd,
+      ),
+    );
+  await Promise.all([
+    compile('--types', 'node', '--skipLibCheck', 'written.ts', 'short.ts', ...examples),
+    // Without a package beside this one, as for a page.
+    compile('--types', '', 'page.ts'),
+  ]);
+  const token = fs.readFileSync(path.join(bus.dataDir, 'token'), 'utf8').trim();
+  for (const [name, broker] of [
+    ['short', bus.grpc],
+    ['page', bus.http],
+  ] as const) {
+    const said = await ends(run(process.execPath, [`${name}.js`], { broker, token }, cwd));
+    assert.match(said, /^saved \S{20,}$[\s\S]*^stored true$/m);
+  }
+}

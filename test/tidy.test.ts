@@ -9,8 +9,8 @@ import * as rules from './tidy/rules.js';
 import { readSource, type SourceFile } from './tidy/source-file.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-/** Started, not imported: the command and the threads. */
-const ENTRY_POINTS = ['src/cli/main.ts'];
+/** Started, or imported by others: the command, the client library. */
+const ENTRY_POINTS = ['src/cli/main.ts', 'src/client/library/grpc.ts', 'src/client/library/http.ts'];
 
 function readAll(root: string): Map<string, SourceFile> {
   const paths = ['src', 'test', 'bench'].flatMap((folder) => {

@@ -1,5 +1,5 @@
 /** One broker and its agents, each a command of its own, in a directory that is removed with them. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from '../../src/client/client.js';
@@ -44,6 +44,11 @@ export class Fleet {
     const command = new Command(['agent'], { ...own, ...env });
     this.commands.push(command);
     return command;
+  }
+
+  /** The broker's token, once it has one. */
+  get token(): string {
+    return readFileSync(tokenFile(this.#brokerDir), 'utf8').trim();
   }
 
   client(): Client {

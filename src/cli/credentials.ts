@@ -7,6 +7,9 @@ import { credentialFor } from './credential-lookup.js';
 /** Settings of every command that asks a broker. */
 export const CLIENT_KEYS: readonly SettingKey[] = ['brokers', 'token.file'];
 
+/** What to do where none answers. */
+export const NO_BROKER = 'start one with "backplane up", or name another with --broker or BACKPLANE_BROKERS';
+
 export function clientOf(config: Config): Client {
-  return new Client(config.settings.brokers, credentialFor(config));
+  return new Client(config.settings.brokers, credentialFor(config), { advice: NO_BROKER });
 }

@@ -1,7 +1,7 @@
 /** Converts gRPC failures to BackplaneError. The broker's message is kept: it names the field and the remedy. */
 import { type Metadata, status } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError, type ErrorCode } from '../errors.js';
-import { codeOfStatus, DETAILS_KEY, retryOfStatus } from '../wire/grpc/status-details.js';
+import { codeOfStatus, DETAILS_KEY, detailsOfStatus } from '../wire/grpc/status-details.js';
 
 /** gRPC status to error code. After `unavailable`, another broker, or the same one later, may answer. */
 const CODES: Readonly<Partial<Record<status, ErrorCode>>> = {
@@ -45,16 +45,14 @@ export function clientError(thrown: unknown): BackplaneError {
   const told = Buffer.isBuffer(encoded) ? codeOfStatus(encoded) : undefined;
   const error = told ?? CODES[code as status] ?? 'internal';
   const refused = REFUSALS.has(error);
-  const retryAfterMs = Buffer.isBuffer(encoded) ? retryOfStatus(encoded) : undefined;
-  return new BackplaneError(error, error === 'unavailable' ? reason(details) : details, { refused, retryAfterMs });
+  const more = Buffer.isBuffer(encoded) ? detailsOfStatus(encoded) : {};
+  return new BackplaneError(error, error === 'unavailable' ? reason(details) : details, { ...more, refused });
 }
 
-export function noBrokerError(brokers: readonly string[], cause: BackplaneError | undefined): BackplaneError {
+/** @param advice what to do about it */
+export function noBrokerError(brokers: readonly string[], cause: BackplaneError, advice?: string): BackplaneError {
   const asked = brokers.length === 1 ? `no broker answers at ${brokers[0]}` : `none of ${brokers.join(', ')} answers`;
-  return new BackplaneError(
-    'unavailable',
-    `${asked}: start one with "backplane up", or name another with --broker or BACKPLANE_BROKERS (${cause?.message ?? 'no answer'})`,
-  );
+  return new BackplaneError('unavailable', `${asked}${advice === undefined ? '' : `: ${advice}`} (${cause.message})`);
 }
 
 /** Extracts the system error from a grpc-js message, or removes the empty "Resolution note:" at its end. */

@@ -1,16 +1,12 @@
 /**
- * A client of the Backplane service: unary calls with deadlines, and
- * subscriptions that survive the loss of a broker. A lost stream is resumed by
- * its cursor, at each broker in turn, so that the items are those of one unbroken
- * stream; breaks show as `link` items.
+ * A client of the Backplane service over gRPC: unary calls with deadlines, and subscriptions that survive the loss of a
+ * broker. The command line and the client library stand on it.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { ServiceError } from '@grpc/grpc-js';
+import { type CallOptions, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
-import { reconnectDelayMs } from '../flow/reconnect.js';
-import { CLIENT_ANSWER_MS } from '../limits.js';
-import { createBackplaneClient, createGroupsClient } from '../wire/grpc/rpc.js';
+import { CLIENT_ANSWER_MS } from '../limits/client.js';
+import { type ConnectionOptions, createBackplaneClient, createGroupsClient } from '../wire/grpc/rpc.js';
 import type {
   BackplaneClient,
   CommitRequest,
@@ -31,60 +27,89 @@ import type {
   SubscribeRequest,
 } from '../wire/messages.js';
 import { clientError, noBrokerError } from './client-error.js';
-import { HeldGaps } from './held-gaps.js';
-import { Resumption } from './resumption.js';
-import { type SubscribeItem, subscribeItem } from './subscribe-item.js';
+import { askInTurn, BrokerRing, resumingStream, type StreamSource } from './resuming-stream.js';
+import { itemFacts, type SubscribeItem, subscribeItem } from './subscribe-item.js';
 
 type Callback<Response> = (error: ServiceError | null, response?: Response) => void;
-type UnaryCall<Response> = (
-  service: BackplaneClient,
-  deadline: Date,
-  callback: Callback<Response>,
-  broker: string,
-) => unknown;
-type GroupCall<Response> = (service: GroupsClient, deadline: Date, callback: Callback<Response>) => unknown;
+type UnaryCall<Response> = (service: BackplaneClient, options: CallOptions, callback: Callback<Response>) => unknown;
+type GroupCall<Response> = (service: GroupsClient, options: CallOptions, callback: Callback<Response>) => unknown;
+
+export interface ClientOptions extends ConnectionOptions {
+  /** Of every call; they take precedence. */
+  readonly callOptions?: CallOptions | undefined;
+  /** What to do where no broker answers: the end of a sentence. */
+  readonly advice?: string | undefined;
+}
+
+/** Any answer will do: what a broker says of itself needs no credential. */
+const HEALTH = '/grpc.health.v1.Health/Check';
+const EMPTY = Buffer.alloc(0);
+const nothing = () => EMPTY;
+/** Statuses by which nobody answered. */
+const AWAY: ReadonlySet<status> = new Set([status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED]);
 
 export class Client {
-  readonly #brokers: readonly string[];
+  readonly #ring: BrokerRing;
   readonly #credentialFor: CredentialFor;
+  readonly #connection: ClientOptions;
   readonly #services = new Map<string, BackplaneClient>();
-  /** Over the connections of the services. */
-  readonly #groups = new WeakMap<BackplaneClient, GroupsClient>();
-  /** Index of the broker that answered last, which is asked first. */
-  #current = 0;
+  readonly #source: StreamSource<SubscribeRequest, SubscribeItem> = {
+    open: (broker, request, signal) => this.#stream(broker, request, signal),
+    facts: itemFacts,
+    failure: (broker, thrown) => this.#failure(broker, thrown),
+    lost: (broker) => this.#forget(broker),
+    link: (broker, cause) => ({ kind: 'link', broker, cause }),
+    nobody: (brokers, cause) => noBrokerError(brokers, cause, this.#connection.advice),
+  };
 
   /**
    * Brokers are given as host:port and asked in turn. Nothing is connected before the first call. `credentialFor`
    * returns the credential for a broker, and is called for each connection; without it no credential is sent.
    */
-  constructor(brokers: readonly string[], credentialFor: CredentialFor = () => undefined) {
-    this.#brokers = brokers;
+  constructor(
+    brokers: readonly string[],
+    credentialFor: CredentialFor = () => undefined,
+    connection: ClientOptions = {},
+  ) {
+    this.#ring = new BrokerRing(brokers);
     this.#credentialFor = credentialFor;
+    this.#connection = connection;
+  }
+
+  /** Resolves when a broker has answered at all. @throws BackplaneError unavailable when none does. */
+  connected(): Promise<void> {
+    const answered = this.#ask<true>((service, options, done) =>
+      service.makeUnaryRequest(HEALTH, nothing, nothing, EMPTY, new Metadata(), options, (error) => {
+        if (error !== null && AWAY.has(error.code)) done(error);
+        else done(null, true);
+      }),
+    );
+    return answered.then(() => undefined);
   }
 
   /** @throws BackplaneError invalid_argument for a refused request; unavailable when no broker answers. */
   explain(subscription: SubscribeRequest): Promise<ExplainResponse> {
-    return this.#ask((service, deadline, done) => service.explain({ subscription }, { deadline }, done));
+    return this.#ask((service, options, done) => service.explain({ subscription }, options, done));
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */
   listNodes(): Promise<ListNodesResponse> {
-    return this.#ask((service, deadline, done) => service.listNodes({}, { deadline }, done));
+    return this.#ask((service, options, done) => service.listNodes({}, options, done));
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */
   listTopics(): Promise<ListTopicsResponse> {
-    return this.#ask((service, deadline, done) => service.listTopics({}, { deadline }, done));
+    return this.#ask((service, options, done) => service.listTopics({}, options, done));
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */
   listSubscriptions(): Promise<ListSubscriptionsResponse> {
-    return this.#ask((service, deadline, done) => service.listSubscriptions({}, { deadline }, done));
+    return this.#ask((service, options, done) => service.listSubscriptions({}, options, done));
   }
 
   /** @throws BackplaneError invalid_argument, not_found when no node matches; unavailable when no broker answers. */
   setBudget(request: SetBudgetRequest): Promise<SetBudgetResponse> {
-    return this.#ask((service, deadline, done) => service.setBudget(request, { deadline }, done));
+    return this.#ask((service, options, done) => service.setBudget(request, options, done));
   }
 
   /**
@@ -93,27 +118,32 @@ export class Client {
    * unavailable when no broker answers.
    */
   forgetNodes(nodes: readonly string[]): Promise<ForgetNodesResponse> {
-    return this.#ask((service, deadline, done) => service.forgetNodes({ nodes: [...nodes] }, { deadline }, done));
+    return this.#ask((service, options, done) => service.forgetNodes({ nodes: [...nodes] }, options, done));
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */
   getStatus(): Promise<GetStatusResponse> {
-    return this.#ask((service, deadline, done) => service.getStatus({}, { deadline }, done));
+    return this.#ask((service, options, done) => service.getStatus({}, options, done));
+  }
+
+  /** Iterates a subscription until the broker ends it or the signal is aborted: see resumingStream. */
+  subscribe(request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<SubscribeItem, void, undefined> {
+    return resumingStream(this.#source, this.#ring, request, signal);
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */
   listGroups(): Promise<ListGroupsResponse> {
-    return this.#askGroups((service, deadline, done) => service.listGroups({}, { deadline }, done));
+    return this.#askGroups((service, options, done) => service.listGroups({}, options, done));
   }
 
   /** @throws BackplaneError not_found; unavailable when no broker answers. */
   getGroup(group: string): Promise<GetGroupResponse> {
-    return this.#askGroups((service, deadline, done) => service.getGroup({ group }, { deadline }, done));
+    return this.#askGroups((service, options, done) => service.getGroup({ group }, options, done));
   }
 
   /** @throws BackplaneError not_found, failed_precondition when it has members; unavailable when no broker answers. */
   async deleteGroup(group: string): Promise<void> {
-    await this.#askGroups<object>((service, deadline, done) => service.deleteGroup({ group }, { deadline }, done));
+    await this.#askGroups<object>((service, options, done) => service.deleteGroup({ group }, options, done));
   }
 
   /**
@@ -121,12 +151,12 @@ export class Client {
    * @throws BackplaneError not_found, failed_precondition when it has members; unavailable when no broker answers.
    */
   resetGroup(group: string, to: string): Promise<ResetGroupResponse> {
-    return this.#askGroups((service, deadline, done) => service.resetGroup({ group, to }, { deadline }, done));
+    return this.#askGroups((service, options, done) => service.resetGroup({ group, to }, options, done));
   }
 
   /** @throws BackplaneError not_found, filter_invalid; unavailable when no broker answers. */
   setGroupFilter(request: SetGroupFilterRequest): Promise<SetGroupFilterResponse> {
-    return this.#askGroups((service, deadline, done) => service.setGroupFilter(request, { deadline }, done));
+    return this.#askGroups((service, options, done) => service.setGroupFilter(request, options, done));
   }
 
   /**
@@ -135,59 +165,7 @@ export class Client {
    * for a cursor that the epoch was not given; not_found; unavailable when no broker answers.
    */
   async commit(request: CommitRequest): Promise<void> {
-    await this.#askGroups<object>((service, deadline, done) => service.commit(request, { deadline }, done));
-  }
-
-  /**
-   * Iterates a subscription until the broker ends it or the signal is aborted.
-   * One item is read at a time, so that a consumer that stops reading stops the broker.
-   * After a break `accepted` is yielded again, after the `link` item that ends the break.
-   *
-   * @throws BackplaneError what the broker refused; unavailable when at the start no broker answers. Once accepted,
-   * lost brokers are tried again (0.1 to 0.5 s apart, later up to 2 s, with jitter) until the signal is aborted.
-   */
-  async *subscribe(request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<SubscribeItem, void, undefined> {
-    const resumption = new Resumption(request);
-    // Number of failed attempts since a broker last answered.
-    let failures = 0;
-    let broken = false;
-    while (!signal.aborted) {
-      const index = (this.#current + failures) % this.#brokers.length;
-      const broker = this.#brokers[index] ?? '';
-      let cause = new BackplaneError('unavailable', 'the broker ended the stream');
-      const gaps = new HeldGaps();
-      try {
-        for await (const item of this.#stream(broker, resumption.request(), signal)) {
-          if (item.kind === 'accepted') {
-            if (broken) yield { kind: 'link', broker, cause: undefined };
-            broken = false;
-            this.#current = index;
-            failures = 0;
-          }
-          // Counted before the yield, because a consumer that stops at this item has received it.
-          resumption.saw(item);
-          yield* gaps.pass(item);
-        }
-        if (!signal.aborted && resumption.finished) yield* gaps.take();
-        if (signal.aborted || resumption.finished) return;
-      } catch (thrown) {
-        // A stream that breaks after its last event was complete, so there is nothing to resume.
-        if (!signal.aborted && resumption.complete) yield* gaps.take();
-        if (signal.aborted || resumption.complete) return;
-        cause = this.#failure(broker, thrown);
-        if (cause.code !== 'unavailable') throw cause;
-      }
-      this.#forget(broker);
-      failures++;
-      if (resumption.accepted) {
-        // Yielded once per break, because further attempts usually fail for the same reason.
-        if (!broken) yield { kind: 'link', broker, cause };
-        broken = true;
-        await sleep(reconnectDelayMs(failures), undefined, { signal }).catch(() => {});
-      } else if (failures >= this.#brokers.length) {
-        throw noBrokerError(this.#brokers, cause);
-      }
-    }
+    await this.#askGroups<object>((service, options, done) => service.commit(request, options, done));
   }
 
   /** Ends all running calls. */
@@ -198,7 +176,7 @@ export class Client {
 
   /** One stream at one broker, until it ends or fails. */
   async *#stream(broker: string, request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<SubscribeItem> {
-    const call = this.#service(broker).subscribe(request);
+    const call = this.#service(broker).subscribe(request, { ...this.#connection.callOptions });
     // A cancelled stream still emits an error, which would be unhandled after the loop has ended.
     call.on('error', () => {});
     const cancel = () => call.cancel();
@@ -224,44 +202,22 @@ export class Client {
     }
   }
 
-  async #ask<Response>(call: UnaryCall<Response>): Promise<Response> {
-    let cause: BackplaneError | undefined;
-    for (let failures = 0; failures < this.#brokers.length; failures++) {
-      const index = (this.#current + failures) % this.#brokers.length;
-      const broker = this.#brokers[index] ?? '';
-      try {
-        const answer = await this.#askOne(broker, call);
-        this.#current = index;
-        return answer;
-      } catch (thrown) {
-        cause = this.#failure(broker, thrown);
-        if (cause.code !== 'unavailable') throw cause;
-        this.#forget(broker);
-      }
-    }
-    throw noBrokerError(this.#brokers, cause);
+  #ask<Response>(call: UnaryCall<Response>): Promise<Response> {
+    return askInTurn(this.#source, this.#ring, (broker) => this.#askOne(broker, call));
   }
 
   #askGroups<Response>(call: GroupCall<Response>): Promise<Response> {
-    return this.#ask((service, deadline, callback, broker) => {
-      let groups = this.#groups.get(service);
-      if (groups === undefined) {
-        groups = createGroupsClient(broker, this.#credentialFor(broker)?.token, undefined, service);
-        this.#groups.set(service, groups);
-      }
-      return call(groups, deadline, callback);
-    });
+    return askInTurn(this.#source, this.#ring, (broker) =>
+      answerTo((done) => call(this.#groups(broker), this.#unaryOptions(), done)),
+    );
   }
 
   #askOne<Response>(broker: string, call: UnaryCall<Response>): Promise<Response> {
-    return new Promise((resolve, reject) => {
-      const deadline = new Date(Date.now() + CLIENT_ANSWER_MS);
-      const done: Callback<Response> = (error, response) => {
-        if (error !== null || response === undefined) reject(error);
-        else resolve(response);
-      };
-      call(this.#service(broker), deadline, done, broker);
-    });
+    return answerTo((done) => call(this.#service(broker), this.#unaryOptions(), done));
+  }
+
+  #unaryOptions(): CallOptions {
+    return { deadline: Date.now() + CLIENT_ANSWER_MS, ...this.#connection.callOptions };
   }
 
   /** Converts an error; for a refused token the message also says where the token came from. */
@@ -276,9 +232,15 @@ export class Client {
   #service(broker: string): BackplaneClient {
     const known = this.#services.get(broker);
     if (known !== undefined) return known;
-    const service = createBackplaneClient(broker, this.#credentialFor(broker)?.token);
+    const service = createBackplaneClient(broker, this.#credentialFor(broker)?.token, this.#connection);
     this.#services.set(broker, service);
     return service;
+  }
+
+  /** On the same connection. */
+  #groups(broker: string): GroupsClient {
+    const channel = this.#service(broker).getChannel();
+    return createGroupsClient(broker, this.#credentialFor(broker)?.token, { ...this.#connection, channel });
   }
 
   /** Drops a failed channel: it would back off for up to minutes, but subscribe() sets its own delays. */
@@ -286,4 +248,13 @@ export class Client {
     this.#services.get(broker)?.close();
     this.#services.delete(broker);
   }
+}
+
+function answerTo<Response>(call: (done: Callback<Response>) => unknown): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    call((error, response) => {
+      if (error !== null || response === undefined) reject(error);
+      else resolve(response);
+    });
+  });
 }

@@ -4,14 +4,13 @@
  * dropped, so that every gap is told once. Brokers send a cursor right after
  * gaps. If none comes, gaps beyond HELD_GAPS_MAX are told without a cursor.
  */
-import { HELD_GAPS_MAX } from '../limits.js';
-import type { SubscribeItem } from './subscribe-item.js';
+import { HELD_GAPS_MAX } from '../limits/client.js';
 
-export class HeldGaps {
-  #held: SubscribeItem[] = [];
+export class HeldGaps<Item extends { readonly kind: string }> {
+  #held: Item[] = [];
 
   /** Returns the items that may be told now: `item`, after the held gaps if it carries a cursor. */
-  *pass(item: SubscribeItem): Generator<SubscribeItem> {
+  *pass(item: Item): Generator<Item> {
     if (item.kind === 'gap') {
       if (this.#held.length === HELD_GAPS_MAX) yield* this.take();
       this.#held.push(item);
@@ -22,7 +21,7 @@ export class HeldGaps {
   }
 
   /** Returns and clears the held gaps. Call it at the end, when no further stream would send them again. */
-  take(): SubscribeItem[] {
+  take(): Item[] {
     const held = this.#held;
     this.#held = [];
     return held;

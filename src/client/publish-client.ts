@@ -15,6 +15,7 @@ import type {
   PublishRequest,
   PublishResponse__Output as PublishResponse,
 } from '../wire/messages.js';
+import type { ClientOptions } from './client.js';
 import { clientError, noBrokerError } from './client-error.js';
 
 type PublishStream = ClientDuplexStream<PublishRequest, PublishResponse>;
@@ -22,14 +23,16 @@ type PublishStream = ClientDuplexStream<PublishRequest, PublishResponse>;
 export class PublishClient {
   readonly #brokers: readonly string[];
   readonly #credentialFor: CredentialFor;
+  readonly #connection: ClientOptions;
   #broker = 0;
   #service: PublisherClient | undefined;
   #stream: PublishStream | undefined;
 
   /** Brokers are given as host:port and asked in turn. Nothing is connected before the first call. */
-  constructor(brokers: readonly string[], credentialFor: CredentialFor) {
+  constructor(brokers: readonly string[], credentialFor: CredentialFor, connection: ClientOptions = {}) {
     this.#brokers = brokers;
     this.#credentialFor = credentialFor;
+    this.#connection = connection;
   }
 
   /**
@@ -48,7 +51,7 @@ export class PublishClient {
         if (error.code === 'resource_exhausted' && retryAfterMs !== undefined) {
           await sleep(retryAfterMs, undefined, { signal }).catch(() => undefined);
         } else if (error.code !== 'unavailable') throw error;
-        else if (++failures >= this.#brokers.length) throw noBrokerError(this.#brokers, error);
+        else if (++failures >= this.#brokers.length) throw noBrokerError(this.#brokers, error, this.#connection.advice);
         else {
           this.#broker++;
           await sleep(reconnectDelayMs(failures), undefined, { signal }).catch(() => undefined);
@@ -93,7 +96,7 @@ export class PublishClient {
   #open(): PublishStream {
     if (this.#stream !== undefined) return this.#stream;
     const broker = this.#brokers[this.#broker % this.#brokers.length] ?? '';
-    this.#service = createPublisherClient(broker, this.#credentialFor(broker)?.token);
+    this.#service = createPublisherClient(broker, this.#credentialFor(broker)?.token, this.#connection);
     this.#stream = this.#service.publish() as PublishStream;
     return this.#stream;
   }

@@ -5,12 +5,33 @@
  * ends at the time of the latest request, not of the first.
  */
 
-import { timestampText } from '../subscriptions/timestamp.js';
-import type { SubscribeRequest } from '../wire/messages.js';
-import type { SubscribeItem } from './subscribe-item.js';
+/** What resuming changes of a request. */
+export interface ResumableRequest {
+  readonly since?: string | undefined;
+  readonly until?: string | undefined;
+  readonly last?: number | undefined;
+  readonly follow?: boolean | undefined;
+  readonly cursor?: string | undefined;
+  /** A whole number; 0 for no limit. */
+  readonly limit?: unknown;
+  /** A member's of a group, which keeps how far it is. */
+  readonly group?: unknown;
+}
 
-export class Resumption {
-  readonly #first: SubscribeRequest;
+/** What resuming has to know of an item. */
+export interface ItemFacts {
+  readonly kind: 'accepted' | 'events' | 'coverage' | 'other';
+  /** Resumes behind the item; empty where nothing does. */
+  readonly cursor: string;
+  /** Number of its events. */
+  readonly events?: number;
+  /** accepted: the window's ends, as RFC 3339; empty where it has none. */
+  readonly since?: string;
+  readonly until?: string;
+}
+
+export class Resumption<Request extends ResumableRequest> {
+  readonly #first: Request;
   /** Maximum number of events; 0n for no limit. */
   readonly #limit: bigint;
   #accepted = false;
@@ -20,7 +41,7 @@ export class Resumption {
   #since: string;
   #until: string;
 
-  constructor(request: SubscribeRequest) {
+  constructor(request: Request) {
     this.#first = request;
     this.#limit = BigInt(String(request.limit ?? 0));
     this.#cursor = request.cursor ?? '';
@@ -45,31 +66,23 @@ export class Resumption {
   }
 
   /** The request for the next broker. */
-  request(): SubscribeRequest {
+  request(): Request {
     // A group keeps its members' places by itself.
     if (this.#first.group) return this.#first;
-    const request: SubscribeRequest = { ...this.#first, until: this.#until, limit: String(this.#limitLeft()) };
+    const request = { ...this.#first, until: this.#until, limit: String(this.#limitLeft()) };
     if (this.#cursor === '') return { ...request, since: this.#since };
     // The cursor replaces the window's start, and since or last would contradict it.
     return { ...request, cursor: this.#cursor, since: '', last: 0 };
   }
 
-  saw(item: SubscribeItem): void {
-    if (item.kind === 'accepted') {
-      this.#accepted = true;
-      const { since, until } = item.accepted;
-      // A relative time such as "5m" would give another window at the next broker.
-      if (since) this.#since = timestampText(since);
-      if (until) this.#until = timestampText(until);
-    } else if (item.kind === 'events') {
-      this.#delivered += BigInt(item.batch.received.length);
-      this.#cursor = item.batch.cursor || this.#cursor;
-    } else if (item.kind === 'watermark') {
-      this.#cursor = item.watermark.cursor || this.#cursor;
-    } else if (item.kind === 'coverage') {
-      this.#covered = true;
-      this.#cursor = item.coverage.cursor || this.#cursor;
-    }
+  saw({ kind, cursor, events = 0, since, until }: ItemFacts): void {
+    if (kind === 'accepted') this.#accepted = true;
+    if (kind === 'coverage') this.#covered = true;
+    this.#delivered += BigInt(events);
+    this.#cursor = cursor || this.#cursor;
+    // A relative time such as "5m" would give another window at the next broker.
+    this.#since = since || this.#since;
+    this.#until = until || this.#until;
   }
 
   #limitLeft(): bigint {

@@ -1,5 +1,6 @@
 /** The items of a subscription's stream, as a closed union. */
 import type { BackplaneError } from '../errors.js';
+import { timestampText } from '../subscriptions/timestamp.js';
 import type {
   Accepted,
   Coverage,
@@ -8,6 +9,7 @@ import type {
   SubscribeResponse__Output as SubscribeResponse,
 } from '../wire/messages.js';
 import type { ReceivedBatch } from '../wire/received-batch.js';
+import type { ItemFacts } from './resumption.js';
 
 export type NodeStatus = NonNullable<SubscribeResponse['nodeStatus']>;
 type Watermark = NonNullable<SubscribeResponse['watermark']>;
@@ -35,4 +37,18 @@ export function subscribeItem(response: SubscribeResponse): SubscribeItem | unde
   if (response.coverage) return { kind: 'coverage', coverage: response.coverage };
   if (response.group) return { kind: 'group', group: response.group };
   return undefined;
+}
+
+export function itemFacts(item: SubscribeItem): ItemFacts {
+  if (item.kind === 'events') return { kind: 'events', cursor: item.batch.cursor, events: item.batch.count };
+  if (item.kind === 'watermark') return { kind: 'other', cursor: item.watermark.cursor };
+  if (item.kind === 'coverage') return { kind: 'coverage', cursor: item.coverage.cursor };
+  if (item.kind !== 'accepted') return { kind: 'other', cursor: '' };
+  const { since, until } = item.accepted;
+  return {
+    kind: 'accepted',
+    cursor: '',
+    since: since ? timestampText(since) : '',
+    until: until ? timestampText(until) : '',
+  };
 }

@@ -1,5 +1,10 @@
 /** Delays before a lost peer is tried again: a process that is started again is back within a second or two. */
-import { RECONNECT_MS_MAX, RECONNECT_MS_MIN, RECONNECT_SOON_ATTEMPTS, RECONNECT_SOON_MS_MAX } from '../limits.js';
+import {
+  RECONNECT_MS_MAX,
+  RECONNECT_MS_MIN,
+  RECONNECT_SOON_ATTEMPTS,
+  RECONNECT_SOON_MS_MAX,
+} from '../limits/client.js';
 
 /**
  * Milliseconds to wait after `failures` failed attempts in a row (1 and more). The jitter covers the whole range,

@@ -39,6 +39,8 @@ export interface ScriptedBrokerOptions {
   /** Takes the place of what `accepted` says otherwise. */
   readonly accepted?: SubscribeResponse['accepted'];
   readonly batch?: number;
+  /** Streams are cut before they are accepted. */
+  readonly refusing?: boolean;
   readonly port?: number;
 }
 
@@ -130,7 +132,7 @@ export class ScriptedBroker {
     const since = nsToTimestamp(1_000_000_000n);
     const nodesMissing = [...(this.#options.nodesMissing ?? [])];
     const accepted = { subscriptionId: 's', nodes: ['node-a'], nodesMissing, since, ...this.#options.accepted };
-    this.#write(call, { accepted });
+    if (!this.#options.refusing) this.#write(call, { accepted });
     for (const notice of this.#options.notices ?? []) this.#write(call, notice);
     const first = request.cursor === '' ? 0 : Number(request.cursor) + 1;
     const left = this.#options.events.length - first;

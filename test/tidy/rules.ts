@@ -222,10 +222,11 @@ function ours(files: Files): SourceFile[] {
   return written(files).filter(({ path }) => path.startsWith('src/'));
 }
 
+/** What generated code imports of itself does not count. */
 function edges(files: Files) {
   return [...files.values()].flatMap((from) =>
-    isGenerated(from.path)
-      ? []
-      : from.imports.flatMap(({ target, ...rest }) => (target !== undefined ? [{ from, target, ...rest }] : [])),
+    from.imports.flatMap(({ target, ...rest }) =>
+      target === undefined || (isGenerated(from.path) && isGenerated(target)) ? [] : [{ from, target, ...rest }],
+    ),
   );
 }

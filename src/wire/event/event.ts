@@ -305,7 +305,8 @@ export function topicOf(type: string): string {
 }
 
 const MOUNTING = ['mount', 'umount', 'fsopen', 'fsconfig', 'move_mount'].map((call) => `security.${call}`);
-const NAMED_OBJECTS = ['memfd_create', 'module_load', 'module_free'].map((call) => `security.${call}`);
+const MODULES = ['module_load', 'module_free'].map((call) => `security.${call}`);
+const NAMED_OBJECTS = ['security.memfd_create', ...MODULES];
 
 /** Event parts that only some types have. Any event may have a part that is not listed here. */
 const CARRIERS: Readonly<Record<string, (type: string, topic: string) => boolean>> = {
@@ -313,7 +314,8 @@ const CARRIERS: Readonly<Record<string, (type: string, topic: string) => boolean
   dns: (type) => type === 'network.dns.query',
   signal: (type) => type === 'process.signal',
   notice: (_type, topic) => topic === 'host',
-  syscall: (_type, topic) => topic === 'security' || topic === 'syscall',
+  raw: (type) => MODULES.includes(type),
+  syscall: (type, topic) => topic === 'syscall' || (topic === 'security' && !MODULES.includes(type)),
   file: (_type, topic) => topic === 'file',
   mount: (type) => MOUNTING.includes(type),
   object: (type) => NAMED_OBJECTS.includes(type),

@@ -9,6 +9,7 @@
 import {
   type CallOptions,
   type ChannelCredentials,
+  type ChannelInterface,
   type ChannelOptions,
   type Client,
   type ClientDuplexStream,
@@ -16,6 +17,7 @@ import {
   type ClientWritableStream,
   credentials as channelCredentials,
   InterceptingCall,
+  type Interceptor,
   type Metadata,
   type MethodDefinition,
   makeGenericClientConstructor,
@@ -34,10 +36,14 @@ import type { ControlRequest } from '../gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse__Output } from '../gen/backplane/v1/ControlResponse.js';
 import type { GroupsClient } from '../gen/backplane/v1/Groups.js';
 import type { HistoryEnd, HistoryEnd__Output } from '../gen/backplane/v1/HistoryEnd.js';
-import type { PublisherClient } from '../messages.js';
-import { historyEndCodec, type SubscribeResponse__Output, subscribeResponseCodec } from '../messages.js';
+import {
+  historyEndCodec,
+  type PublisherClient,
+  type SubscribeResponse__Output,
+  subscribeResponseCodec,
+} from '../messages.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
-import { encodedBatch, receivedBatch } from '../received-batch.js';
+import { encodedBatch, receivedBatch, typedBatch } from '../received-batch.js';
 import { serviceDefinition } from '../schema.js';
 
 /** Metadata key that ties an agent's data streams to its control stream. */
@@ -201,9 +207,9 @@ export function createUplinkClient(
  * Batches of events come as ReceivedBatch. Turns one that cannot be decoded, because one of its events is invalid, into
  * a gap, so that the stream continues. Brokers check events on arrival, but older brokers do not.
  */
-export function decodeSubscribeResponse(bytes: Buffer): SubscribeResponse__Output {
+export function decodeSubscribeResponse(bytes: Buffer, read = receivedBatch): SubscribeResponse__Output {
   try {
-    const batch = receivedBatch(bytes);
+    const batch = read(bytes);
     if (batch !== undefined) return { item: 'events', events: batch };
     return subscribeResponseCodec.decode(bytes, bytes.length);
   } catch (cause) {
@@ -230,46 +236,65 @@ function batchNames(bytes: Buffer, cause: unknown): { node: string; topic: strin
   return names;
 }
 
-/** `address` is host:port; `token` is the broker's, if it requires one. */
-export function createPublisherClient(
-  address: string,
-  token?: string,
-  credentials: ChannelCredentials = channelCredentials.createInsecure(),
-): PublisherClient {
-  const Constructor = makeGenericClientConstructor(serviceDefinition('Publisher'), 'Publisher');
-  const options = { ...createChannelOptions(), ...bearer(token) };
-  return new Constructor(address, credentials, options) as unknown as PublisherClient;
+/** What users of the client library may set of a connection. */
+export interface ConnectionOptions {
+  /** Plaintext unless given. */
+  readonly credentials?: ChannelCredentials | undefined;
+  /** Take precedence over this client's own. */
+  readonly channelOptions?: ChannelOptions | undefined;
+  readonly interceptors?: readonly Interceptor[] | undefined;
+  /** Batches are decoded in the client library's form as they come. */
+  readonly typed?: boolean | undefined;
+  /** The connection of another client, to be shared. */
+  readonly channel?: ChannelInterface | undefined;
 }
 
 /** `address` is host:port; `token` is the broker's, if it requires one. Answers are objects (see schema.ts). */
-export function createBackplaneClient(
-  address: string,
-  token?: string,
-  credentials: ChannelCredentials = channelCredentials.createInsecure(),
-): BackplaneClient {
+export function createBackplaneClient(address: string, token?: string, options?: ConnectionOptions): BackplaneClient {
   const definition = serviceDefinition('Backplane');
   const lenient: ServiceDefinition = {
     ...definition,
-    Subscribe: { ...definition.Subscribe!, responseDeserialize: decodeSubscribeResponse },
+    Subscribe: {
+      ...definition.Subscribe!,
+      responseDeserialize: (bytes) => decodeSubscribeResponse(bytes, options?.typed ? typedBatch : receivedBatch),
+    },
   };
-  const Constructor = makeGenericClientConstructor(lenient, 'Backplane');
-  return new Constructor(address, credentials, {
-    ...createChannelOptions(),
-    ...bearer(token),
-  }) as unknown as BackplaneClient;
+  return createClient('Backplane', lenient, address, token, options) as unknown as BackplaneClient;
 }
 
-/** The service of groups; `over`: by the connection of another client to the same address. */
-export function createGroupsClient(
+/** The same for groups. */
+export function createGroupsClient(address: string, token?: string, options?: ConnectionOptions): GroupsClient {
+  return createClient('Groups', serviceDefinition('Groups'), address, token, options) as unknown as GroupsClient;
+}
+
+/** The same for who publishes. */
+export function createPublisherClient(address: string, token?: string, options?: ConnectionOptions): PublisherClient {
+  return createClient(
+    'Publisher',
+    serviceDefinition('Publisher'),
+    address,
+    token,
+    options,
+  ) as unknown as PublisherClient;
+}
+
+function createClient(
+  name: string,
+  definition: ServiceDefinition,
   address: string,
-  token?: string,
-  credentials: ChannelCredentials = channelCredentials.createInsecure(),
-  over?: Client,
-): GroupsClient {
-  const Constructor = makeGenericClientConstructor(serviceDefinition('Groups'), 'Groups');
+  token: string | undefined,
+  {
+    credentials = channelCredentials.createInsecure(),
+    channelOptions,
+    interceptors = [],
+    channel,
+  }: ConnectionOptions = {},
+): Client {
+  const Constructor = makeGenericClientConstructor(definition, name);
   return new Constructor(address, credentials, {
     ...createChannelOptions(),
-    ...bearer(token),
-    ...(over === undefined ? {} : { channelOverride: over.getChannel() }),
-  }) as unknown as GroupsClient;
+    ...channelOptions,
+    ...(channel === undefined ? {} : { channelOverride: channel }),
+    interceptors: [...interceptors, ...(bearer(token).interceptors ?? [])],
+  });
 }

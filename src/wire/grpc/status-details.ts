@@ -8,7 +8,7 @@
  *   RetryInfo    := retry_delay 1 (seconds 1 varint | nanos 2 varint)
  */
 import { Metadata } from '@grpc/grpc-js';
-import { BackplaneError, type ErrorCode, isErrorCode } from '../../errors.js';
+import { BackplaneError, type ErrorCode, type ErrorDetails, isErrorCode } from '../../errors.js';
 import { ProtoReader, ProtoWriter } from '../protobuf.js';
 
 export const DETAILS_KEY = 'grpc-status-details-bin';
@@ -55,6 +55,33 @@ export function codeOfStatus(bytes: Buffer): ErrorCode | undefined {
     if (!(cause instanceof BackplaneError)) throw cause;
   }
   return undefined;
+}
+
+/** What else an encoded google.rpc.Status says for programs. */
+export function detailsOfStatus(bytes: Buffer): ErrorDetails {
+  const said = new Map<string, string>();
+  try {
+    for (const value of chunksOf(bytes, 3)) {
+      const [content = Buffer.alloc(0)] = chunksOf(value, 2);
+      const type = textOf(value, 1);
+      if (type === `${TYPE_PREFIX}ErrorInfo`)
+        for (const entry of chunksOf(content, 3)) said.set(textOf(entry, 1), textOf(entry, 2));
+      if (type !== `${TYPE_PREFIX}BadRequest`) continue;
+      for (const violation of chunksOf(content, 1)) said.set('field', textOf(violation, 1));
+    }
+  } catch (cause) {
+    if (!(cause instanceof BackplaneError)) throw cause;
+  }
+  const numberOf = (name: string) => (said.has(name) ? Number(said.get(name)) : undefined);
+  return {
+    field: said.get('field'),
+    line: numberOf('line'),
+    column: numberOf('column'),
+    length: numberOf('length'),
+    suggestion: said.get('suggestion'),
+    oldest: said.get('oldest'),
+    retryAfterMs: retryOfStatus(bytes),
+  };
 }
 
 /** The time of an encoded google.rpc.Status after which to come again, in milliseconds; undefined where it has none. */

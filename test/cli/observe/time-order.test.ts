@@ -3,20 +3,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { inOrder, type Line, TimeOrder } from '../../../src/cli/observe/time-order.js';
-import { eventCodec } from '../../../src/wire/messages.js';
-import { ReceivedBatch, ReceivedEvent } from '../../../src/wire/received-batch.js';
+import { subscribeResponseCodec } from '../../../src/wire/messages.js';
+import { type ReceivedBatch, receivedBatch } from '../../../src/wire/received-batch.js';
 import { until } from '../../harness/until.js';
 
 function batch(topic: string, times: readonly number[], more: { history?: boolean } = {}): ReceivedBatch {
-  const batch = Object.assign(new ReceivedBatch(), {
-    node: 'n',
-    topic,
-    cursor: `after-${topic}-${times.at(-1)}`,
-    ...more,
-  });
-  for (const nanos of times)
-    batch.received.push(new ReceivedEvent(eventCodec.encode({ type: `${topic}.x`, time: { seconds: 1, nanos } })));
-  return batch;
+  const events = times.map((nanos) => ({ type: `${topic}.x`, time: { seconds: 1, nanos } }));
+  const cursor = `after-${topic}-${times.at(-1)}`;
+  const batch = { node: 'n', topic, cursor, events, ...more };
+  return receivedBatch(subscribeResponseCodec.encode({ events: batch }))!;
 }
 
 const told = (lines: readonly Line[]) => lines.map(({ topic, event }) => `${topic} ${event.message.time!.nanos}`);

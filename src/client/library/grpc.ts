@@ -1,0 +1,148 @@
+/**
+ * `backplane/client`: a bus over gRPC, for programs in Node.
+ *
+ *   const bus = await connect({ brokers: ['broker:8484'], token });
+ *   for await (const item of bus.subscribe({ topics: ['process'], follow: true })) …
+ */
+import {
+  type CallOptions,
+  type ChannelCredentials,
+  type ChannelOptions,
+  credentials,
+  type Interceptor,
+} from '@grpc/grpc-js';
+import { BackplaneError } from '../../errors.js';
+import { BROKERS_MAX } from '../../limits/client.js';
+import { jsonToValue } from '../../wire/event/event-json.js';
+import { checkJsonValue } from '../../wire/json-value.js';
+import { messageToJson } from '../../wire/message-json.js';
+import { explainRequestCodec, nsToTimestamp, type PublishedEvent, subscribeRequestCodec } from '../../wire/messages.js';
+import { publishBatchOf } from '../../wire/publish-request.js';
+import { withWideTexts } from '../../wire/typed/json-values.js';
+import type { SubscribeRequest } from '../../wire/typed/messages.js';
+import { Client, type ClientOptions } from '../client.js';
+import { PublishClient } from '../publish-client.js';
+import { type Bus, CarriedBus, type Carrier, type Question } from './bus.js';
+import type { SliceCommit } from './group.js';
+import type { BatchItem } from './items.js';
+import type { SendBatch } from './publishing.js';
+import { typedItem } from './typed-item.js';
+
+export { BackplaneError, type ErrorCode, type ErrorDetails } from '../../errors.js';
+export type * from '../../wire/typed/messages.js';
+export type { Bus } from './bus.js';
+export type { Feed } from './feed.js';
+export type { Group, GroupBatch, GroupOptions, GroupSubscription } from './group.js';
+export type { BatchItem, EventItem, EventsItem, FeedItem, NoticeItem, Subscription } from './items.js';
+export type { Draft, PublishAttributes, Published } from './publishing.js';
+
+export interface ConnectOptions {
+  /** host:port of each; asked in turn. */
+  readonly brokers: readonly string[];
+  /** Sent with every call; a function is asked anew for each connection. */
+  readonly token?: string | (() => string | undefined) | undefined;
+  /** PEM. `ca` alone verifies the broker; `cert` and `key` show who calls. `{}`: the authorities that Node knows. */
+  readonly tls?:
+    | {
+        readonly ca?: string | Uint8Array | undefined;
+        readonly cert?: string | Uint8Array | undefined;
+        readonly key?: string | Uint8Array | undefined;
+      }
+    | undefined;
+  /** In place of `tls`. */
+  readonly credentials?: ChannelCredentials | undefined;
+  /** Of grpc-js; they take precedence. */
+  readonly channelOptions?: ChannelOptions | undefined;
+  readonly interceptors?: readonly Interceptor[] | undefined;
+  /** Of every call. */
+  readonly callOptions?: CallOptions | undefined;
+}
+
+/** @throws BackplaneError invalid_argument; unavailable when no broker takes a connection */
+export async function connect(options: ConnectOptions): Promise<Bus> {
+  const { brokers } = options;
+  if (!Array.isArray(brokers) || brokers.length === 0 || brokers.length > BROKERS_MAX) {
+    const message = `brokers must be a list of 1 to ${BROKERS_MAX} addresses (host:port)`;
+    throw new BackplaneError('invalid_argument', message, { field: 'brokers' });
+  }
+  const carrier = new GrpcCarrier(options);
+  try {
+    await carrier.connected();
+  } catch (cause) {
+    carrier.close();
+    throw cause;
+  }
+  return new CarriedBus(carrier);
+}
+
+class GrpcCarrier implements Carrier {
+  readonly #client: Client;
+  readonly #publisher: PublishClient;
+
+  constructor({ brokers, token, tls, callOptions, ...rest }: ConnectOptions) {
+    const sent = typeof token === 'function' ? token : () => token;
+    const connection: ClientOptions = {
+      typed: true,
+      ...rest,
+      callOptions,
+      credentials: rest.credentials ?? tlsCredentials(tls),
+    };
+    const credentialFor = () => {
+      const given = sent();
+      return given === undefined ? undefined : { token: given, from: 'the option token' };
+    };
+    this.#client = new Client(brokers, credentialFor, connection);
+    this.#publisher = new PublishClient(brokers, credentialFor, connection);
+  }
+
+  readonly publish: SendBatch = async (topic, events, signal) => {
+    return messageToJson(await this.#publisher.publish(topic, checkedEvents(topic, events), signal));
+  };
+
+  connected(): Promise<void> {
+    return this.#client.connected();
+  }
+
+  async *stream(request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<BatchItem, void, undefined> {
+    const checked = subscribeRequestCodec.fromJson(plain(request));
+    for await (const item of this.#client.subscribe(checked, signal)) yield typedItem(item);
+  }
+
+  async ask(question: Question, body?: object): Promise<unknown> {
+    return messageToJson(await this.#answer(question, body));
+  }
+
+  async commit(group: string, slices: readonly SliceCommit[]): Promise<void> {
+    await this.#client.commit({ group, slices: slices.map((each) => ({ ...each, epoch: String(each.epoch) })) });
+  }
+
+  #answer(question: Question, body?: object): Promise<object> {
+    if (question !== 'explain') return this.#client[question]();
+    const { subscription } = explainRequestCodec.fromJson(plain(body));
+    return this.#client.explain(subscription ?? {});
+  }
+
+  close(): void {
+    this.#publisher.close();
+    this.#client.close();
+  }
+}
+
+function tlsCredentials(tls: ConnectOptions['tls']): ChannelCredentials | undefined {
+  if (tls === undefined) return undefined;
+  const pem = (part: string | Uint8Array | undefined) => (part === undefined ? null : Buffer.from(part));
+  return credentials.createSsl(pem(tls.ca), pem(tls.key), pem(tls.cert));
+}
+
+/** As the message has them. Throws invalid_argument that names the field. */
+function checkedEvents(topic: string, events: readonly object[]): PublishedEvent[] {
+  return publishBatchOf(plain({ events }), topic, 0).events.map(({ body = null, timeNs, ...attributes }, index) => {
+    checkJsonValue(body, `events[${index}].body`);
+    return { ...attributes, body: jsonToValue(body), ...(timeNs === undefined ? {} : { time: nsToTimestamp(timeNs) }) };
+  });
+}
+
+/** As JSON has it: what is undefined is not given. */
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value, withWideTexts));
+}

@@ -1,0 +1,145 @@
+/**
+ * A subscription that survives the loss of a broker, whatever carries it: a lost stream is resumed by its cursor, at
+ * each broker in turn, so that the items are those of one unbroken stream; breaks show as items of their own.
+ */
+import { BackplaneError } from '../errors.js';
+import { reconnectDelayMs } from '../flow/reconnect.js';
+import { HeldGaps } from './held-gaps.js';
+import { type ItemFacts, type ResumableRequest, Resumption } from './resumption.js';
+
+/** The brokers that a client may ask, and which of them answered last. */
+export class BrokerRing {
+  readonly brokers: readonly string[];
+  #current = 0;
+
+  constructor(brokers: readonly string[]) {
+    this.brokers = brokers;
+  }
+
+  /** The broker to ask after so many failures: the one that answered last is asked first. */
+  after(failures: number): string {
+    return this.brokers[(this.#current + failures) % this.brokers.length] ?? '';
+  }
+
+  answered(broker: string): void {
+    this.#current = Math.max(0, this.brokers.indexOf(broker));
+  }
+}
+
+/** How one broker's stream is had. */
+export interface StreamSource<Request, Item> {
+  /** One stream, until it ends or fails. */
+  open(broker: string, request: Request, signal: AbortSignal): AsyncIterable<Item>;
+  facts(item: Item): ItemFacts;
+  /** What was thrown as an error; `unavailable` where another broker, or the same one later, may answer. */
+  failure(broker: string, thrown: unknown): BackplaneError;
+  /** The broker's connection failed. */
+  lost(broker: string): void;
+  /** With a cause: the stream broke and is being resumed. Without: it continues at this broker. */
+  link(broker: string, cause: BackplaneError | undefined): Item;
+  /** None of them answers. */
+  nobody(brokers: readonly string[], cause: BackplaneError): BackplaneError;
+}
+
+/**
+ * Iterates a subscription until the broker ends it or the signal is aborted. One item is read at a time, so that a
+ * consumer that stops reading stops the broker. After a break `accepted` is yielded again, after the item that ends the
+ * break.
+ *
+ * @throws BackplaneError what the broker refused; unavailable when at the start no broker answers. Once accepted, lost
+ * brokers are tried again (0.1 to 0.5 s apart, later up to 2 s, with jitter) until the signal is aborted.
+ */
+export async function* resumingStream<Request extends ResumableRequest, Item extends { readonly kind: string }>(
+  source: StreamSource<Request, Item>,
+  ring: BrokerRing,
+  request: Request,
+  signal: AbortSignal,
+): AsyncGenerator<Item, void, undefined> {
+  const resumption = new Resumption(request);
+  // Number of failed attempts since a broker last answered.
+  let failures = 0;
+  let broken = false;
+  while (!signal.aborted) {
+    const broker = ring.after(failures);
+    let cause = new BackplaneError('unavailable', 'the broker ended the stream');
+    const gaps = new HeldGaps<Item>();
+    try {
+      for await (const item of source.open(broker, resumption.request(), signal)) {
+        const facts = source.facts(item);
+        if (facts.kind === 'accepted') {
+          if (broken) yield source.link(broker, undefined);
+          broken = false;
+          ring.answered(broker);
+          failures = 0;
+        }
+        // Counted before the yield, because a consumer that stops at this item has received it.
+        resumption.saw(facts);
+        yield* gaps.pass(item);
+      }
+      if (!signal.aborted && resumption.finished) yield* gaps.take();
+      if (signal.aborted || resumption.finished) return;
+    } catch (thrown) {
+      // A stream that breaks after its last event was complete, so there is nothing to resume.
+      if (!signal.aborted && resumption.complete) yield* gaps.take();
+      if (signal.aborted || resumption.complete) return;
+      cause = source.failure(broker, thrown);
+      if (!mayPass(cause, resumption.accepted, request)) throw cause;
+    }
+    source.lost(broker);
+    failures++;
+    if (resumption.accepted) {
+      // Yielded once per break, because further attempts usually fail for the same reason.
+      if (!broken) yield source.link(broker, cause);
+      broken = true;
+      await pause(reconnectDelayMs(failures), signal);
+    } else if (failures >= ring.brokers.length) {
+      throw source.nobody(ring.brokers, cause);
+    }
+  }
+}
+
+/**
+ * Whether it may be accepted later, here or at another broker. What was accepted once is not given up for want of room, nor
+ * because a broker still holds the lost connection of a group's member for alive.
+ */
+function mayPass({ code, details }: BackplaneError, wasAccepted: boolean, { group }: ResumableRequest): boolean {
+  if (code === 'unavailable' || !wasAccepted) return code === 'unavailable';
+  return code === 'resource_exhausted'
+    ? details.retryAfterMs !== undefined
+    : code === 'already_exists' && Boolean(group);
+}
+
+/** Asks each broker in turn until one answers. @throws BackplaneError unavailable when none does */
+export async function askInTurn<Answer>(
+  source: Pick<StreamSource<never, never>, 'failure' | 'lost' | 'nobody'>,
+  ring: BrokerRing,
+  ask: (broker: string) => Promise<Answer>,
+): Promise<Answer> {
+  let cause = new BackplaneError('unavailable', 'no answer');
+  for (let failures = 0; failures < ring.brokers.length; failures++) {
+    const broker = ring.after(failures);
+    try {
+      const answer = await ask(broker);
+      ring.answered(broker);
+      return answer;
+    } catch (thrown) {
+      cause = source.failure(broker, thrown);
+      if (cause.code !== 'unavailable') throw cause;
+      source.lost(broker);
+    }
+  }
+  throw source.nobody(ring.brokers, cause);
+}
+
+/** Resolves early when the signal is aborted. Browsers have no promise of a timer. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done, { once: true });
+  });
+}

@@ -1,0 +1,23 @@
+/** Bounds of clients. They run in browsers, so that this file stands for itself. */
+
+/** An error's message, in characters: percent-encoded it must fit a gRPC trailer. */
+export const ERROR_CHARACTERS_MAX = 1024;
+
+/** How many brokers a client tries in turn. */
+export const BROKERS_MAX = 16;
+/** How long a client waits for a broker's first answer. */
+export const CLIENT_ANSWER_MS = 10_000;
+/** Reconnects back off between these, with jitter. */
+export const RECONNECT_MS_MIN = 100;
+export const RECONNECT_MS_MAX = 2_000;
+/** The upper bound for the first attempts, which take some ten seconds in all. */
+export const RECONNECT_SOON_MS_MAX = 500;
+export const RECONNECT_SOON_ATTEMPTS = 32;
+/** Notices of gaps that a client holds back until their cursor. */
+export const HELD_GAPS_MAX = 10_000;
+/** One line of a stream of JSON, in characters: coverage of every node is the longest. */
+export const LINE_CHARACTERS_MAX = 16 * 1024 * 1024;
+/** Events of a stream of JSON that wait for their cursor: more than brokers send together. */
+export const LINE_EVENTS_MAX = 16_384;
+/** Batches that one client has waiting to be published. */
+export const PUBLISH_WAITING_MAX = 1_024;

@@ -1,0 +1,50 @@
+/** What the client library publishes, over gRPC and HTTP, at one broker. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type BackplaneError, connect } from '../../../src/client/library/grpc.js';
+import { connect as connectByHttp } from '../../../src/client/library/http.js';
+import { all } from '../../harness/all.js';
+import { Harness } from '../../harness/broker/harness.js';
+
+test('an event is published once under its id, and subscribed to with its body', async (t) => {
+  const harness = await Harness.start();
+  t.after(() => harness.destroy());
+  const grpc = await connect({ brokers: [harness.broker.grpcAddress] });
+  const http = await connectByHttp({ brokers: [harness.broker.httpAddress] });
+  t.after(() => Promise.all([grpc.close(), http.close()]));
+  const body = { version: '1.4.2', nested: [1.5, null, { 'a b': true }] };
+  const attributes = { id: 'd1', type: 'app.deploy.done', subject: 'web', time: new Date(1_795_428_123_000), key: 'k' };
+  for (const [bus, duplicates] of [
+    [grpc, 0],
+    [http, 1],
+  ] as const)
+    assert.equal((await bus.publish('app.deploy', body, attributes)).duplicates, duplicates);
+  // Many at once: in the order in which they were published.
+  await Promise.all([1, 2, 3].map((number) => http.publish('app.numbers', number)));
+  await Promise.all([4, 5].map((number) => grpc.publish('app.numbers', number)));
+  await grpc.publishAll('app.numbers', [{ body: 6 }, { body: 7 }]);
+
+  const deploys = { topics: ['app.deploy'], filter: 'app.body.version == "1.4.2"', since: '1h' };
+  const [byGrpc, byHttp] = [await all(grpc.subscribe(deploys)), await all(http.subscribe(deploys))];
+  const events = (items: typeof byGrpc) => items.flatMap((item) => (item.kind === 'event' ? [item.event] : []));
+  assert.deepEqual(events(byGrpc), events(byHttp));
+  const [deploy] = events(byGrpc);
+  assert.ok(deploy !== undefined && 'app' in deploy && deploy.app !== undefined);
+  const { id, subject, timeNs, key } = deploy.app;
+  assert.deepEqual(
+    { type: deploy.type, id, subject, timeNs, key, body: deploy.app.body },
+    { ...{ type: 'app.deploy.done', id: 'd1', subject: 'web', key: 'k', body }, timeNs: 1_795_428_123_000_000_000n },
+  );
+  const numbers = events(await all(grpc.subscribe({ topics: ['app.numbers'], since: '1h' })));
+  assert.deepEqual(
+    numbers.map((event) => 'app' in event && event.app?.body),
+    [1, 2, 3, 4, 5, 6, 7],
+  );
+  for (const bus of [grpc, http]) {
+    await assert.rejects(bus.publish('process', 1), { code: 'invalid_argument' });
+    await assert.rejects(bus.publishAll('app.x', [{ id: 1 } as never]), ({ code, details }: BackplaneError) => {
+      assert.deepEqual([code, details.field], ['invalid_argument', 'events[0].id']);
+      return true;
+    });
+  }
+});
