@@ -3,7 +3,7 @@
  * servers in front of them.
  */
 import { join, resolve } from 'node:path';
-import { Server } from '@grpc/grpc-js';
+import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-note.js';
@@ -21,10 +21,12 @@ import { lockDirectory } from '../storage/dir-lock.js';
 import type { FileOps } from '../storage/file-ops.js';
 import { compileNodeGlobs } from '../subscriptions/request/node-globs.js';
 import { addReflection } from '../wire/grpc/reflection.js';
-import { rawService } from '../wire/grpc/rpc.js';
+import { rawService, type Service } from '../wire/grpc/rpc.js';
 import { serverOptions, setStreamWindow } from '../wire/grpc/server-options.js';
 import { Gate } from './access/gate.js';
+import { openJoin } from './access/join/open-join.js';
 import { bindGrpc, bindHttp, parseListenAddress } from './access/listen.js';
+import { ServerTls, type TlsFiles } from './access/tls/server-tls.js';
 import { type BrokerToken, brokerToken } from './access/token-file.js';
 import { brokerMetrics } from './api/broker-metrics.js';
 import { GrpcApi } from './api/grpc.js';
@@ -65,6 +67,8 @@ export interface BrokerOptions {
   readonly httpListen: string;
   /** Origins of pages of other sites that HTTP serves; none by default. */
   readonly httpOrigins?: readonly string[];
+  /** Both ports use TLS, with this certificate; undefined: nothing is encrypted. */
+  readonly tls?: TlsFiles | undefined;
   /** Allows listening on addresses beyond loopback, without encryption. */
   readonly insecure: boolean;
   /** Calls must carry the token in DATA_DIR/token, which is made if it is missing. */
@@ -96,6 +100,8 @@ export interface Broker {
   waitsFor(reason: string | undefined): void;
   /** Makes health and readiness report that the broker ends soon; everything else continues. */
   retire(): void;
+  /** Reads again what can be changed while the broker runs: its certificate and the authorities of others. */
+  reload(): void;
   /** Retires, ends streams after a last cursor, flushes the log and closes everything. Idempotent. */
   drain(): Promise<void>;
   /** Ends at once, as a kill would, but releases ports and files. For tests. */
@@ -106,18 +112,21 @@ const INTEREST_SWEEP_MS = 1_000;
 
 /** Throws a one-line BackplaneError, for example for an address in use or a directory that is locked or read-only. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
-  const grpcListen = parseListenAddress('grpc.listen', options.grpcListen, options.insecure);
-  const httpListen = parseListenAddress('http.listen', options.httpListen, options.insecure);
+  const anywhere = options.insecure || options.tls !== undefined;
+  const grpcListen = parseListenAddress('grpc.listen', options.grpcListen, anywhere);
+  const httpListen = parseListenAddress('http.listen', options.httpListen, anywhere);
   const dir = join(options.dataDir, 'broker');
   const lock = lockDirectory(dir);
   let store: LogStore | undefined;
+  let tls: ServerTls | undefined;
   try {
+    tls = options.tls && new ServerTls(options.tls, options.logger);
     const held = heldFrames(options.logger);
     store = await openStore(dir, options, held);
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
-    const parts = assemble(dir, store, held, token, options);
-    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.gate);
-    const httpAddress = await bindHttp(parts.http.server, httpListen).catch((cause) => {
+    const parts = assemble(dir, store, held, token, tls, options);
+    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.gate, tls);
+    const httpAddress = await bindHttp(parts.http.listener.server, httpListen).catch((cause) => {
       parts.grpc.forceShutdown();
       throw cause;
     });
@@ -127,8 +136,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     parts.showHealth();
     const note = token && noted(token, grpcAddress, options.logger);
     const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: note !== undefined };
-    return running({ ...parts, endConnections, note }, store, lock, facts);
+    return running({ ...parts, tls, endConnections, note }, store, lock, facts);
   } catch (cause) {
+    tls?.close();
     await store?.close();
     lock.release();
     throw cause;
@@ -173,6 +183,7 @@ function keepNote(note: TokenNote | undefined): void {
 }
 
 type Parts = ReturnType<typeof assemble> & {
+  readonly tls: ServerTls | undefined;
   readonly endConnections: () => void;
   readonly note: TokenNote | undefined;
 };
@@ -182,6 +193,7 @@ function assemble(
   store: LogStore,
   held: HeldFrames,
   token: BrokerToken | undefined,
+  tls: ServerTls | undefined,
   options: BrokerOptions,
 ) {
   const { logger } = options;
@@ -196,7 +208,7 @@ function assemble(
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const subscriptions = new Subscriptions({ store, fanOut, registry, route, book, lingers, historyPool, totals });
-  const facts = factsBeforeListening(options);
+  const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
   const listings = new Listings(facts, registry, budgets, subscriptions, ingest, store, trouble, () => totals.events);
@@ -207,17 +219,13 @@ function assemble(
   const forgetService = new ForgetService(registry, trail);
   const gate = new Gate(token, logger);
   const state = { ready: false, waitsFor: options.waitsFor };
-  const grpc = new Server(serverOptions());
-  setStreamWindow(grpc);
-  grpc.addService(rawService('Uplink'), uplink.handlers());
-  grpc.addService(
-    rawService('Backplane'),
-    new GrpcApi(subscriptions, registry, listings, budgetService, forgetService).handlers(),
-  );
+  const api = new GrpcApi(subscriptions, registry, listings, budgetService, forgetService);
+  const joining = openJoin(dir, options.tls, trail, (message) => logger.warn(message));
+  const grpc = grpcServer({ Uplink: uplink.handlers(), Backplane: api.handlers(), Join: joining.handlers() });
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
-  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate);
+  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate, tls);
   const http = new HttpApi({
     version: options.version,
     subscriptions,
@@ -227,6 +235,7 @@ function assemble(
     forgetting: forgetService,
     metrics,
     gate,
+    tls,
     origins: options.httpOrigins ?? [],
     notReady: () => (state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
@@ -246,6 +255,13 @@ function assemble(
     facts,
     state,
   };
+}
+
+function grpcServer(services: Readonly<Record<Service, UntypedServiceImplementation>>): Server {
+  const grpc = new Server(serverOptions());
+  setStreamWindow(grpc);
+  for (const [name, handlers] of Object.entries(services)) grpc.addService(rawService(name as Service), handlers);
+  return grpc;
 }
 
 /**
@@ -274,9 +290,10 @@ function openState(dir: string, logger: Logger): { interest: SharedState; setBud
 }
 
 /** The addresses are filled in when the broker listens. */
-function factsBeforeListening({ version, dataDir }: BrokerOptions): BrokerFacts {
+function factsBeforeListening({ version, dataDir }: BrokerOptions, tls: ServerTls | undefined): BrokerFacts {
   // The directory is made absolute, because its readers have other working directories.
-  return { version, startedMs: Date.now(), dataDir: resolve(dataDir), grpcListen: '', httpListen: '' };
+  const places = { dataDir: resolve(dataDir), grpcListen: '', httpListen: '' };
+  return { version, startedMs: Date.now(), ...places, tlsTrouble: () => tls?.trouble };
 }
 
 function auditTrail(dir: string, logger: Logger): AuditTrail {
@@ -318,10 +335,11 @@ function running(
     clearInterval(leasing);
     parts.note?.forget();
     parts.gate.close();
+    parts.tls?.close();
     await parts.trail.close();
     held.close();
     registry.close();
-    await http.close();
+    await http.listener.close();
     grpc.forceShutdown();
     parts.endConnections();
     await store.close();
@@ -338,7 +356,7 @@ function running(
     await Promise.race([subscriptions.drain(), deadline]);
     uplink.drain();
     await registry.save();
-    await Promise.race([Promise.all([shutDown(grpc), http.end()]), deadline]);
+    await Promise.race([Promise.all([shutDown(grpc), http.listener.end()]), deadline]);
     await close();
   };
   return {
@@ -348,6 +366,7 @@ function running(
       showHealth();
     },
     retire,
+    reload: () => parts.tls?.reload(),
     drain: () => (drained ??= drain()),
     abort: () => (drained ??= close()),
   };

@@ -21,6 +21,10 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   status: ['backplane status', 'backplane status --broker 127.0.0.1:9484 -o json'],
   doctor: ['backplane doctor', 'backplane doctor -o json'],
   config: ['backplane config', 'backplane config --config /etc/backplane.yaml'],
+  certs: ['backplane certs init', 'backplane certs issue alice'],
+  'certs init': ['backplane certs init --name broker.example --address 10.0.0.1'],
+  'certs issue': ['backplane certs issue alice', 'backplane certs issue web-1 --for node --days 90'],
+  'certs join-token': ['backplane certs join-token web-1', "backplane certs join-token 'web-*' --tls-ca certs/ca.crt"],
   decode: ['backplane decode ./capture'],
   completion: [
     'source <(backplane completion bash)',

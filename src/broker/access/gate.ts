@@ -4,6 +4,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
+import { type CertificateNames, certificateIdentity } from '../../access/certificate-identity.js';
 import { tokenOfCredential } from '../../access/token.js';
 import { BackplaneError } from '../../errors.js';
 import { REFUSALS_LOGGED_INTERVAL_MS } from '../../limits.js';
@@ -11,8 +12,11 @@ import { isLoopback } from './listen.js';
 import type { BrokerToken } from './token-file.js';
 
 export interface Identity {
-  /** `local` has the broker's own token and may do everything. `anonymous`: the token is switched off. */
-  readonly name: 'local' | 'anonymous';
+  /**
+   * `local` has the broker's own token and may do everything. `anonymous`: the token is switched off. Else the one that
+   * the caller's certificate states.
+   */
+  readonly name: string;
 }
 
 /** The caller of a request. */
@@ -25,9 +29,9 @@ export interface Caller {
 const LOCAL: Identity = { name: 'local' };
 const ANONYMOUS: Identity = { name: 'anonymous' };
 
-type Reason = 'missing' | 'malformed' | 'wrong';
+type Reason = 'missing' | 'malformed' | 'wrong' | 'certificate';
 
-const WHAT_CAME: Readonly<Record<Reason, string>> = {
+const WHAT_CAME: Readonly<Record<Exclude<Reason, 'certificate'>, string>> = {
   missing: 'no token came',
   malformed: 'what came is no token',
   wrong: 'another token came',
@@ -39,6 +43,7 @@ export class Gate {
     ['missing', 0],
     ['malformed', 0],
     ['wrong', 0],
+    ['certificate', 0],
   ]);
   readonly #token: BrokerToken | undefined;
   readonly #digest: Buffer | undefined;
@@ -55,10 +60,13 @@ export class Gate {
   }
 
   /**
-   * `authorization` has the values of all headers of that name, `peer` is the caller's address without its port.
+   * `authorization` has the values of all headers of that name, `peer` is the caller's address without its port,
+   * `certificate` is one that was verified: it does where no token came.
    * @throws BackplaneError unauthenticated
    */
-  identify(authorization: readonly string[], peer: string): Identity {
+  identify(authorization: readonly string[], peer: string, certificate?: CertificateNames): Identity {
+    const name = certificate && this.#named(certificate, peer);
+    if (name !== undefined && authorization.length === 0) return { name };
     if (this.#token === undefined || this.#digest === undefined) return ANONYMOUS;
     const reason = this.#refusalOf(authorization, this.#digest);
     if (reason === undefined) return LOCAL;
@@ -70,7 +78,16 @@ export class Gate {
     clearTimeout(this.#quiet);
   }
 
-  #refusalOf(authorization: readonly string[], expected: Buffer): Reason | undefined {
+  #named(certificate: CertificateNames, peer: string): string {
+    try {
+      return certificateIdentity(certificate);
+    } catch (cause) {
+      this.#count('certificate', peer);
+      throw cause;
+    }
+  }
+
+  #refusalOf(authorization: readonly string[], expected: Buffer): Exclude<Reason, 'certificate'> | undefined {
     const [value, ...others] = authorization;
     if (value === undefined) return 'missing';
     const token = others.length === 0 ? tokenOfCredential(value) : undefined;

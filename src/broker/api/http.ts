@@ -1,105 +1,42 @@
-/** The HTTP server: connections, who may ask, and which route answers. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+/** The HTTP API: who may ask, and which route answers. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { ConnectionPlaces } from '../../flow/connection-places.js';
-import {
-  HTTP_CONNECTIONS_MAX,
-  HTTP_HEADER_BYTES_MAX,
-  HTTP_PIPELINED_MAX,
-  HTTP_REQUEST_MS,
-  KEEPALIVE_MS,
-} from '../../limits.js';
 import type { Gate, Identity } from '../access/gate.js';
-import { checkHost, checkSite } from './host.js';
+import type { ServerTls } from '../access/tls/server-tls.js';
+import { checkHost, checkSite, hostOf } from './host.js';
 import { sendProblem } from './http/answer.js';
+import { clientCertificate, headerValues, peerOf } from './http/connection.js';
 import { Streams } from './http/events.js';
 import { checkNoParameters, parseTarget } from './http/query.js';
 import { METHOD_NOT_ALLOWED, Router } from './http/route.js';
 import { type HttpParts, routeTable } from './http/routes.js';
+import { HttpListener } from './http-listener.js';
 import { Origins } from './origins.js';
-import { RequestLine } from './request-line.js';
-import { NOT_HTTP, refuseConnect, refuseUnsound } from './unsound-request.js';
+import { NOT_HTTP } from './unsound-request.js';
 
 export interface HttpApiOptions extends HttpParts {
   readonly gate: Gate;
+  /** Undefined: nothing is encrypted. */
+  readonly tls: ServerTls | undefined;
   /** Origins of pages that are served although they are of another site. */
   readonly origins: readonly string[];
 }
 
 /** Requests below this path need the token, whatever is there. */
 const API_PATH = '/v1';
-/** Interval at which idle connections are closed while the server ends. */
-const IDLE_SWEEP_MS = 20;
 
 export class HttpApi {
-  readonly server: Server;
+  readonly listener: HttpListener;
   readonly #router: Router;
   readonly #origins: Origins;
-  readonly #places = new ConnectionPlaces<Socket>(HTTP_CONNECTIONS_MAX);
-  readonly #lines = new WeakMap<Socket, RequestLine>();
-  #ended: Promise<void> | undefined;
 
   readonly #gate: Gate;
 
   constructor(options: HttpApiOptions) {
     this.#gate = options.gate;
     this.#origins = new Origins(options.origins);
-    this.#router = new Router(routeTable(options, new Streams(this.#places)));
-    this.server = createServer(
-      {
-        maxHeaderSize: HTTP_HEADER_BYTES_MAX,
-        headersTimeout: HTTP_REQUEST_MS,
-        // Bodies that are read have a time of their own, which is answered; this one closes the connection.
-        requestTimeout: 2 * HTTP_REQUEST_MS,
-        connectionsCheckingInterval: HTTP_REQUEST_MS / 4,
-        keepAliveTimeout: HTTP_REQUEST_MS,
-        // TCP keepalive: a peer that vanished is noticed even when nothing is sent to it.
-        keepAlive: true,
-        keepAliveInitialDelay: KEEPALIVE_MS,
-        // serve() refuses a request without Host, with a clear message.
-        requireHostHeader: false,
-      },
-      (request, response) => this.#requested(request, response),
-    );
-    // Headers are bounded in bytes, so their number need not be; Node would silently drop those over its limit.
-    this.server.maxHeadersCount = 0;
-    this.server.on('connection', (socket) => {
-      this.#lines.set(socket, new RequestLine(socket, HTTP_PIPELINED_MAX));
-      this.#places.add(socket);
-    });
-    this.server.on('clientError', (cause, socket) => {
-      refuseUnsound(cause, socket as Socket, this.#lines.get(socket as Socket)?.engaged === true);
-    });
-    this.server.on('checkExpectation', (request, response) => this.#requested(request, response));
-    this.server.on('connect', (_request, socket) => refuseConnect(socket as Socket));
-  }
-
-  /** Takes no more connections; resolves when all running answers have been read and all connections have ended. */
-  end(): Promise<void> {
-    this.#ended ??= new Promise((resolve) => {
-      // Otherwise keep-alive would hold connections open after their answer has ended.
-      const sweep = setInterval(() => this.server.closeIdleConnections(), IDLE_SWEEP_MS);
-      this.server.close(() => {
-        clearInterval(sweep);
-        resolve();
-      });
-    });
-    return this.#ended;
-  }
-
-  /** Ends all connections at once. */
-  close(): Promise<void> {
-    const ended = this.end();
-    this.server.closeAllConnections();
-    return ended;
-  }
-
-  #requested(request: IncomingMessage, response: ServerResponse): void {
-    // The end of the stream reports a broken connection; without a listener the error would be unhandled.
-    response.on('error', () => undefined);
-    this.#places.heard(request.socket);
-    this.#lines.get(request.socket)?.add(request, response, () => void this.#serve(request, response));
+    this.listener = new HttpListener((...call) => void this.#serve(...call), options.tls);
+    this.#router = new Router(routeTable(options, new Streams(this.listener.places)));
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -116,7 +53,7 @@ export class HttpApi {
       const { route, path: parameters } = this.#router.find(request.method ?? '', path);
       const { name } = identity ?? (route.role === 'open' ? { name: '' } : this.#identify(request));
       if (route.role !== 'open' && route.schema.query === undefined) checkNoParameters(query);
-      const caller = { peer: peerOf(request.socket), identity: name };
+      const caller = { peer: peerOf(request), identity: name };
       await route.handler({ request, response, query, path: parameters, caller });
     } catch (cause) {
       this.#refuse(response, asBackplaneError(cause), path);
@@ -130,11 +67,11 @@ export class HttpApi {
     if (request.headers.host === undefined && request.httpVersion === '1.1')
       throw new BackplaneError('invalid_argument', 'Host is missing: HTTP/1.1 wants it', { field: 'Host' });
     // With several Host headers it is unknown which one a proxy on the way has used.
-    const hosts = request.headersDistinct.host?.length ?? 0;
+    const hosts = headerValues(request, 'host').length;
     if (hosts > 1) {
       throw new BackplaneError('invalid_argument', `Host must be given once, got ${hosts}`, { field: 'Host' });
     }
-    checkHost(request.headers.host, this.server.address());
+    checkHost(hostOf(request), this.listener.server.address());
     checkSite(request, this.#origins);
     this.#origins.allow(request, response);
   }
@@ -149,12 +86,8 @@ export class HttpApi {
   }
 
   /** @throws BackplaneError unauthenticated */
-  #identify({ headersDistinct, socket }: IncomingMessage): Identity {
-    return this.#gate.identify(headersDistinct.authorization ?? [], socket.remoteAddress ?? '');
+  #identify(request: IncomingMessage): Identity {
+    const authorization = headerValues(request, 'authorization');
+    return this.#gate.identify(authorization, request.socket.remoteAddress ?? '', clientCertificate(request));
   }
-}
-
-/** The peer as host:port, in the form that gRPC uses. */
-function peerOf({ remoteAddress = '', remotePort }: Socket): string {
-  return `${remoteAddress}:${remotePort}`;
 }

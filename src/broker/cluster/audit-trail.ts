@@ -11,7 +11,7 @@ import { systemErrorCode } from '../../storage/file-ops.js';
 import { addressOf } from '../access/peer-address.js';
 import type { AuditLog } from './audit-log.js';
 
-type Action = 'set_budget' | 'forget_nodes';
+type Action = 'set_budget' | 'forget_nodes' | 'join' | 'renew' | 'create_join_token';
 
 export interface AuditEntry {
   readonly action: Action;

@@ -1,6 +1,7 @@
 /** Turns settings into the options of the agents in one process: one agent, or several for synthetic nodes. */
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import type { JoinToken } from '../../access/join-token.js';
 import type { SettingKey, Settings } from '../../config/settings.js';
 import type { Config } from '../../config.js';
 import { BackplaneError } from '../../errors.js';
@@ -8,12 +9,15 @@ import { NAME_BYTES_MAX, SYNTHETIC_LANES_MAX } from '../../limits.js';
 import { packageVersion } from '../../package-files.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { compileRules } from '../../sensor-agent/redaction/rule.js';
+import { hasJoined } from '../../sensor-agent/uplink/membership.js';
 import { credentialFor } from '../credentials.js';
+import { securityFor, TLS_CLIENT_KEYS } from '../tls-settings.js';
 import { collectGarbage } from './heap.js';
 
 export const AGENT_KEYS: readonly SettingKey[] = [
   'brokers',
   'token.file',
+  ...TLS_CLIENT_KEYS,
   'node.name',
   'data.dir',
   'source',
@@ -68,6 +72,19 @@ export function nodeNames(settings: Settings): readonly string[] {
 }
 
 /**
+ * Whether the certificate of this node is that of its data directory: it is asked for with a token, or was.
+ * @throws BackplaneError invalid_argument for a token for several nodes, or beside a certificate
+ */
+function joining(settings: Settings, token: JoinToken | undefined): AgentOptions['joins'] {
+  const { 'tls.cert': cert, 'synthetic.nodes': nodes, 'data.dir': dir } = settings;
+  const refuse = (message: string) => new BackplaneError('invalid_argument', message);
+  if (token && nodes > 1) throw refuse(`a join token is for one node, and synthetic.nodes is ${nodes}`);
+  if (token && cert !== '') throw refuse('a join token is for a node without certificate, and tls.cert is set');
+  const joins = token !== undefined || (cert === '' && nodes === 1 && hasJoined(dir));
+  return joins ? { token } : undefined;
+}
+
+/**
  * Options for each of nodeNames(). `parent`: set when `up` runs the agent.
  * @throws BackplaneError invalid_argument as nodeNames()
  */
@@ -76,9 +93,11 @@ export function agentOptions(
   parent: AgentOptions['parent'],
   onPresence: (node: string, present: boolean) => void,
   log: Logger,
+  token: JoinToken | undefined,
 ): readonly AgentOptions[] {
   const { settings } = config;
   const credentials = credentialFor(config);
+  const security = securityFor(settings);
   const dataDir = settings['data.dir'];
   const names = nodeNames(settings);
   const redaction = compileRules({ rules: settings['redaction.rules'], off: settings['redaction.off'] });
@@ -87,6 +106,8 @@ export function agentOptions(
     dataDir: names.length === 1 ? dataDir : join(dataDir, nodeName),
     brokers: settings.brokers,
     credentialFor: credentials,
+    securityFor: security,
+    joins: joining(settings, token),
     recorder: { bytesMax: settings['recorder.bytesMax'], ageMsMax: settings['recorder.ageMax'] },
     redaction,
     live: { lingerMs: settings['agent.live.linger'], lingerMsMin: settings['agent.live.lingerMin'] },

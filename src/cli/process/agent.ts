@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import type { Command } from 'commander';
 import type { Logger } from 'pino';
+import { checkJoinToken, type JoinToken } from '../../access/join-token.js';
 import type { Settings } from '../../config/settings.js';
 import type { Config } from '../../config.js';
 import { asBackplaneError } from '../../errors.js';
@@ -18,11 +19,23 @@ import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 
 export function define(command: Command): void {
+  command.option(
+    '--join-token <token>',
+    'get a certificate from the broker by a token of "certs join-token", unless there is one (BACKPLANE_JOIN_TOKEN)',
+  );
   addSettingFlags(command, AGENT_KEYS);
-  command.action(() => runAgent(commandConfig(command, AGENT_KEYS)));
+  command.action(() => runAgent(commandConfig(command, AGENT_KEYS), joinToken(command)));
 }
 
-async function runAgent(config: Config): Promise<void> {
+/** From the flag, else from the environment: no setting, as settings are shown. @throws BackplaneError invalid_argument */
+function joinToken(command: Command): JoinToken | undefined {
+  const { joinToken: flag } = command.opts<{ readonly joinToken?: string }>();
+  const variable = process.env.BACKPLANE_JOIN_TOKEN;
+  if (flag !== undefined) return checkJoinToken('--join-token', flag);
+  return variable ? checkJoinToken('BACKPLANE_JOIN_TOKEN', variable) : undefined;
+}
+
+async function runAgent(config: Config, token: JoinToken | undefined): Promise<void> {
   const { settings } = config;
   const log = openLog(settings, 'agent');
   const interrupt = watchInterrupt();
@@ -35,7 +48,7 @@ async function runAgent(config: Config): Promise<void> {
     const listens = [settings['grpc.listen'], settings['http.listen']];
     const parent = supervised ? { pid: process.ppid, listens } : undefined;
     const presence = new Presence(nodeNames(settings));
-    const options = agentOptions(config, parent, (node, present) => presence.heard(node, present), log);
+    const options = agentOptions(config, parent, (node, present) => presence.heard(node, present), log, token);
     const agents = await startAll(options, ending);
     try {
       if (!ending.aborted) {

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js';
 import { pino } from 'pino';
+import { securedBy } from '../../../src/access/secure-channel.js';
+import type { TlsFiles } from '../../../src/broker/access/tls/server-tls.js';
 import { type Broker, startBroker } from '../../../src/broker/broker.js';
 import { MiB } from '../../../src/limits.js';
 import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
@@ -30,6 +32,8 @@ export class Harness {
   origins: readonly string[] = [];
   /** Whether calls want a token. Tests of what callers may do once they are let in need none. */
   wantsToken = false;
+  /** The broker's certificate, if it uses TLS. */
+  tls: TlsFiles | undefined;
   #agents: TestAgent[] = [];
   #subscribers: Subscriber[] = [];
 
@@ -46,6 +50,7 @@ export class Harness {
       grpcListen: '127.0.0.1:0',
       httpListen: '127.0.0.1:0',
       httpOrigins: this.origins,
+      tls: this.tls,
       insecure: false,
       token: this.wantsToken,
       log: { ...this.log, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
@@ -62,7 +67,8 @@ export class Harness {
 
   async agent(node: string, recorder = new TestRecorder(`recorder-${node}`), hello = {}): Promise<TestAgent> {
     const { token } = (this.wantsToken && credentialIn(this.dataDir)(this.broker.grpcAddress)) || { token: undefined };
-    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder, hello, token);
+    const security = this.tls?.clientCa && securedBy({ ca: this.tls.clientCa, own: undefined });
+    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder, hello, token, security || undefined);
     this.#agents.push(agent);
     return agent;
   }

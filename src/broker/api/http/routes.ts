@@ -58,7 +58,7 @@ function eventRoutes({ subscriptions, registry }: HttpParts, streams: Streams): 
   const count = (call: Call, request: unknown) => {
     const { caller, response } = call;
     const counted = histogramRequestCodec.fromJson(request);
-    return streams.keep(call.request.socket, () => histogram(counted, subscriptions, caller, response));
+    return streams.keep(call.request, () => histogram(counted, subscriptions, caller, response));
   };
   return [
     {

@@ -1,0 +1,113 @@
+/** The service by which nodes get their certificates (join.proto). */
+import type { handleUnaryCall, ServerUnaryCall, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { type Authority, nodeOfId, requestedKey } from '../../../access/authority.js';
+import { asBackplaneError, BackplaneError } from '../../../errors.js';
+import { REQUEST_BYTES_MAX } from '../../../limits.js';
+import { msToNs } from '../../../nanoseconds.js';
+import { checkName } from '../../../subscriptions/request/names.js';
+import { callFailure } from '../../../wire/grpc/status-details.js';
+import { identityOf } from '../../../wire/grpc/stream-gate.js';
+import {
+  createJoinTokenRequestCodec,
+  createJoinTokenResponseCodec,
+  joinRequestCodec,
+  joinResponseCodec,
+  nsToTimestamp,
+  renewRequestCodec,
+  renewResponseCodec,
+} from '../../../wire/messages.js';
+import type { AuditTrail } from '../../cluster/audit-trail.js';
+import { checkNodes, type JoinTokens } from './join-tokens.js';
+
+type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
+
+/** What a broker that has its authority's key signs with. */
+export interface Signer {
+  readonly authority: Authority;
+  /** How long the certificates of nodes hold, in milliseconds. */
+  readonly validMs: number;
+}
+
+export class JoinService {
+  readonly #signer: Signer | undefined;
+  readonly #tokens: JoinTokens;
+  readonly #trail: AuditTrail;
+
+  /** Without a signer every call is refused. */
+  constructor(signer: Signer | undefined, tokens: JoinTokens, trail: AuditTrail) {
+    this.#signer = signer;
+    this.#tokens = tokens;
+    this.#trail = trail;
+  }
+
+  handlers(): UntypedServiceImplementation {
+    return {
+      Join: this.#unary('join', (call) => this.#join(call)),
+      Renew: this.#unary('renew', (call) => this.#renew(call)),
+      CreateJoinToken: this.#unary('create_join_token', (call) => this.#createToken(call)),
+    };
+  }
+
+  /** The token is used up last, so that what is wrong with the rest of a request does not cost it. */
+  async #join(call: UnaryCall): Promise<Buffer> {
+    const { node, signingRequest, token } = joinRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
+    checkName('node', node);
+    if (!token) throw new BackplaneError('unauthenticated', 'no join token came');
+    const useUp = this.#tokens.check(token, node);
+    const key = await requestedKey(signingRequest);
+    await useUp();
+    await this.#trail.record({ action: 'join', peer: call.getPeer(), nodes: [node] });
+    return joinResponseCodec.encode(await this.#certified(node, key));
+  }
+
+  async #renew(call: UnaryCall): Promise<Buffer> {
+    const { signingRequest } = renewRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
+    const node = nodeOfId(identityOf(call.metadata));
+    if (node === undefined)
+      throw new BackplaneError(
+        'permission_denied',
+        'only a node renews its certificate, over a connection that shows it',
+      );
+    return renewResponseCodec.encode(await this.#certified(node, await requestedKey(signingRequest)));
+  }
+
+  async #createToken(call: UnaryCall): Promise<Buffer> {
+    const { nodes } = createJoinTokenRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
+    checkNodes(nodes);
+    await this.#trail.record({ action: 'create_join_token', peer: call.getPeer(), nodes });
+    const { text, endsMs } = await this.#tokens.create(nodes, this.#signs().authority.pin);
+    return createJoinTokenResponseCodec.encode({ token: text, expires: nsToTimestamp(msToNs(endsMs)) });
+  }
+
+  async #certified(node: string, key: Buffer) {
+    const { authority, validMs } = this.#signs();
+    const certificates = await authority.certify(key, { kind: 'node', name: node, hosts: [] }, validMs, Date.now());
+    return { certificates, authorities: authority.pem };
+  }
+
+  /** @throws BackplaneError failed_precondition */
+  #signs(): Signer {
+    if (this.#signer !== undefined) return this.#signer;
+    throw new BackplaneError(
+      'failed_precondition',
+      "this broker signs no certificates: give it its CA's key, --tls-ca-key",
+    );
+  }
+
+  #unary(
+    action: 'join' | 'renew' | 'create_join_token',
+    answer: (call: UnaryCall) => Promise<Buffer>,
+  ): handleUnaryCall<Buffer, Buffer> {
+    return async (call, respond) => {
+      try {
+        this.#signs();
+        respond(null, await answer(call));
+      } catch (cause) {
+        const error = asBackplaneError(cause);
+        const peer = call.getPeer();
+        this.#trail.refuse({ action, peer, nodes: '', code: error.code, refused: error.message });
+        respond(callFailure(error));
+      }
+    };
+  }
+}
