@@ -14,7 +14,7 @@ import * as esbuild from 'esbuild';
 const PARTS = {
   up: ['process/up', 'process/broker'],
   agent: ['process/agent'],
-  client: ['observe/observe', 'lists/nodes', 'lists/topics', 'lists/subscriptions', 'lists/status'],
+  client: ['observe/observe', 'lists/nodes', 'lists/topics', 'lists/subscriptions', 'lists/status', 'tokens/tokens'],
   local: ['doctor', 'config', 'decode-capture'],
   // Has all the others, too, whose flags it completes.
   completion: ['completion/completion'],

@@ -144,6 +144,16 @@ export const SETTINGS = {
     '',
     'file with the token of the broker, for agents and commands; BACKPLANE_TOKEN holds the token itself',
   ),
+  roles: setting(
+    z.string(),
+    '',
+    "file of roles: what identities may do besides the holder of the broker's token (see docs/access.md)",
+  ),
+  tokens: setting(
+    z.string(),
+    '',
+    'file of issued tokens; without it tokens.yaml in the data directory, if there is one',
+  ),
   'log.level': choice(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
     'info',
@@ -313,6 +323,8 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'node.name': 'name',
   brokers: 'host:port',
   'token.file': 'file',
+  roles: 'file',
+  tokens: 'file',
   'log.level': 'level',
   'log.bytesMax': 'size',
   'log.ageMax': 'duration',

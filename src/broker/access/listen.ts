@@ -59,7 +59,7 @@ export async function bindGrpc(server: GrpcServer, address: ListenAddress, gate:
       else resolve(bound);
     });
   }).finally(() => setLogVerbosity(logVerbosity.ERROR));
-  gateStreams(server, (authorization, peer) => gate.identify(authorization, peer).name);
+  gateStreams(server, (authorization, peer) => gate.identify(authorization, peer));
   guardCalls(server);
   return { address: joined(address.host, port), endConnections: setSessionWindow(server) };
 }

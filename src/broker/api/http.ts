@@ -10,12 +10,14 @@ import {
   HTTP_REQUEST_MS,
   KEEPALIVE_MS,
 } from '../../limits.js';
-import type { Gate, Identity } from '../access/gate.js';
+import type { AccessControl } from '../access/access-control.js';
+import { type Grant, NOTHING } from '../access/authorize.js';
+import { type Caller, type Gate, type Identity, NOBODY } from '../access/gate.js';
 import { checkHost, checkSite } from './host.js';
 import { sendProblem } from './http/answer.js';
 import { Streams } from './http/events.js';
 import { checkNoParameters, parseTarget } from './http/query.js';
-import { METHOD_NOT_ALLOWED, Router } from './http/route.js';
+import { METHOD_NOT_ALLOWED, type Role, Router } from './http/route.js';
 import { type HttpParts, routeTable } from './http/routes.js';
 import { Origins } from './origins.js';
 import { RequestLine } from './request-line.js';
@@ -41,9 +43,11 @@ export class HttpApi {
   #ended: Promise<void> | undefined;
 
   readonly #gate: Gate;
+  readonly #access: AccessControl;
 
   constructor(options: HttpApiOptions) {
     this.#gate = options.gate;
+    this.#access = options.access;
     this.#origins = new Origins(options.origins);
     this.#router = new Router(routeTable(options, new Streams(this.#places)));
     this.server = createServer(
@@ -112,12 +116,13 @@ export class HttpApi {
       }
       // Who has no token does not learn what there is.
       const wantsToken = path === API_PATH || path.startsWith(`${API_PATH}/`);
-      const identity = wantsToken ? this.#identify(request) : undefined;
+      const known = wantsToken ? await this.#identify(request) : undefined;
       const { route, path: parameters } = this.#router.find(request.method ?? '', path);
-      const { name } = identity ?? (route.role === 'open' ? { name: '' } : this.#identify(request));
+      const identity = known ?? (route.role === 'open' ? NOBODY : await this.#identify(request));
+      const caller = { peer: peerOf(request.socket), identity };
+      const grant = this.#grant(route.role, caller);
       if (route.role !== 'open' && route.schema.query === undefined) checkNoParameters(query);
-      const caller = { peer: peerOf(request.socket), identity: name };
-      await route.handler({ request, response, query, path: parameters, caller });
+      await route.handler({ request, response, query, path: parameters, caller, grant });
     } catch (cause) {
       this.#refuse(response, asBackplaneError(cause), path);
     }
@@ -148,8 +153,13 @@ export class HttpApi {
     sendProblem(response, error);
   }
 
+  /** @throws BackplaneError permission_denied */
+  #grant(role: Role, caller: Caller): Grant {
+    return role === 'open' || role === 'subscribe' ? NOTHING : this.#access.enter(caller, { verbs: [role] });
+  }
+
   /** @throws BackplaneError unauthenticated */
-  #identify({ headersDistinct, socket }: IncomingMessage): Identity {
+  #identify({ headersDistinct, socket }: IncomingMessage): Identity | Promise<Identity> {
     return this.#gate.identify(headersDistinct.authorization ?? [], socket.remoteAddress ?? '');
   }
 }

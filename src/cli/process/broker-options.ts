@@ -10,6 +10,8 @@ export const BROKER_KEYS: readonly SettingKey[] = [
   'http.origins',
   'insecure',
   'broker.token',
+  'roles',
+  'tokens',
   'data.dir',
   'log.bytesMax',
   'log.ageMax',
@@ -30,6 +32,7 @@ export function brokerOptions(settings: Settings, log: Logger): BrokerOptions {
     httpOrigins: settings['http.origins'],
     insecure: settings.insecure,
     token: settings['broker.token'],
+    access: { rolesFile: settings.roles, tokensFile: settings.tokens },
     log: {
       bytesMax: settings['log.bytesMax'],
       ageMsMax: settings['log.ageMax'],

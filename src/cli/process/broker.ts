@@ -15,8 +15,10 @@ export function define(command: Command): void {
 
 async function runBroker({ settings }: Config): Promise<void> {
   const log = openLog(settings, 'broker');
-  const interrupt = watchInterrupt();
+  let reload = () => false;
+  const interrupt = watchInterrupt(undefined, () => reload());
   const broker = await startBroker(brokerOptions(settings, log));
+  reload = broker.reload;
   if (broker.tokenFile === undefined) process.stdout.write(`${OPEN_TO_ALL}\n`);
   process.stdout.write(`listening on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}\n`);
   if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js';
 import { pino } from 'pino';
-import { type Broker, startBroker } from '../../../src/broker/broker.js';
+import { type Broker, type BrokerOptions, startBroker } from '../../../src/broker/broker.js';
 import { MiB } from '../../../src/limits.js';
 import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
 import { createBackplaneClient } from '../../../src/wire/grpc/rpc.js';
@@ -30,6 +30,8 @@ export class Harness {
   origins: readonly string[] = [];
   /** Whether calls want a token. Tests of what callers may do once they are let in need none. */
   wantsToken = false;
+  /** Files of roles and tokens; none by default. */
+  access: NonNullable<BrokerOptions['access']> = {};
   #agents: TestAgent[] = [];
   #subscribers: Subscriber[] = [];
 
@@ -48,6 +50,7 @@ export class Harness {
       httpOrigins: this.origins,
       insecure: false,
       token: this.wantsToken,
+      access: this.access,
       log: { ...this.log, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
       ceilingBytesPerSecond: this.ceilingBytesPerSecond,
       version: 'test',
@@ -78,8 +81,8 @@ export class Harness {
     return { agent, subscriber };
   }
 
-  subscribe(request: SubscribeRequest): Subscriber {
-    const subscriber = new Subscriber(this.broker.grpcAddress, request);
+  subscribe(request: SubscribeRequest, token?: string): Subscriber {
+    const subscriber = new Subscriber(this.broker.grpcAddress, request, token);
     this.#subscribers.push(subscriber);
     return subscriber;
   }
@@ -119,8 +122,8 @@ export class Subscriber {
   readonly #client: BackplaneClient;
   readonly #call: ClientReadableStream<SubscribeResponse__Output>;
 
-  constructor(address: string, request: SubscribeRequest) {
-    this.#client = createBackplaneClient(address);
+  constructor(address: string, request: SubscribeRequest, token?: string) {
+    this.#client = createBackplaneClient(address, token);
     this.#call = this.#client.subscribe(request);
     this.#call.on('data', (response: SubscribeResponse__Output) => this.responses.push(response));
     this.#call.on('error', (error: ServiceError) => {
