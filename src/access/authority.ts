@@ -35,11 +35,6 @@ export function spiffeId({ kind, name }: Pick<Holder, 'kind' | 'name'>): string 
   return `spiffe://backplane/${kind}/${name}`;
 }
 
-/** The name of a node by its SPIFFE ID; undefined for any other identity. */
-export function nodeOfId(id: string): string | undefined {
-  return /^spiffe:\/\/backplane\/node\/([^/]+)$/.exec(id)?.[1];
-}
-
 /** A new authority, whose name people see. */
 export async function newAuthority(name: string, nowMs: number): Promise<Pem> {
   const x509 = await library();

@@ -4,12 +4,18 @@ import { isIP } from 'node:net';
 import { connect, type DetailedPeerCertificate } from 'node:tls';
 import type { ServiceError } from '@grpc/grpc-js';
 import { BackplaneError } from '../errors.js';
-import { CLIENT_ANSWER_MS, SHOWN_CHAIN_MAX, TLS_HANDSHAKE_MS } from '../limits.js';
+import {
+  CLIENT_ANSWER_MS,
+  SERVICE_ACCOUNT_TOKEN_CHARACTERS_MAX,
+  SHOWN_CHAIN_MAX,
+  TLS_HANDSHAKE_MS,
+} from '../limits.js';
+import { readBoundedFile, readFailure } from '../storage/bounded-file.js';
 import { type ChannelSecurity, createJoinClient } from '../wire/grpc/rpc.js';
 import type { JoinClient, JoinResponse__Output } from '../wire/messages.js';
 import { newSigningRequest, pinOf } from './authority.js';
 import { type JoinToken, joinTokenText } from './join-token.js';
-import { hostAndPort, securedWith } from './secure-channel.js';
+import { hostAndPort, type SecurityFor, securedWith } from './secure-channel.js';
 import { secureTrouble } from './secure-trouble.js';
 
 export interface NodeCertificate {
@@ -17,6 +23,12 @@ export interface NodeCertificate {
   readonly own: string;
   /** PEM: who signs certificates of brokers. */
   readonly authorities: string;
+}
+
+export interface ServiceAccount {
+  readonly tokenFile: string;
+  /** By which the broker is known. */
+  readonly securityFor: SecurityFor;
 }
 
 type Callback = (error: ServiceError | null, response?: JoinResponse__Output) => void;
@@ -30,9 +42,37 @@ type Callback = (error: ServiceError | null, response?: JoinResponse__Output) =>
 export async function join(broker: string, token: JoinToken, node: string): Promise<NodeCertificate> {
   const authority = await shownAuthority(broker, token.pin);
   const security = securedWith(broker, { ca: Buffer.from(authority.toString()) });
+  return joinBy(broker, security, node, { token: joinTokenText(token) });
+}
+
+/**
+ * The same by the service account token in a file, which Kubernetes renews. `securityFor` must know the broker.
+ * @throws BackplaneError invalid_argument for a file that cannot be read; else as join()
+ */
+export async function joinByServiceAccount(
+  broker: string,
+  { tokenFile, securityFor }: ServiceAccount,
+  node: string,
+): Promise<NodeCertificate> {
+  let token: string;
+  try {
+    token = readBoundedFile(tokenFile, SERVICE_ACCOUNT_TOKEN_CHARACTERS_MAX).toString('latin1').trim();
+  } catch (cause) {
+    const message = `the service account token ${tokenFile} cannot be read: ${readFailure(cause)}`;
+    throw new BackplaneError('invalid_argument', message);
+  }
+  return joinBy(broker, securityFor(broker), node, { serviceAccountToken: token });
+}
+
+async function joinBy(
+  broker: string,
+  security: ChannelSecurity,
+  node: string,
+  credential: { readonly token: string } | { readonly serviceAccountToken: string },
+): Promise<NodeCertificate> {
   const { key, request: signingRequest } = await newSigningRequest();
   const answer = await ask(broker, security, (client, options, done) =>
-    client.join({ node, signingRequest, token: joinTokenText(token) }, options, done),
+    client.join({ node, signingRequest, ...credential }, options, done),
   );
   return checked(key, answer);
 }

@@ -20,12 +20,14 @@ const TROUBLES: readonly (readonly [pattern: RegExp, field: string, told: string
   [/alert (bad certificate|unknown ca|certificate)/i, 'tls.cert', 'it does not accept the certificate of --tls-cert'],
 ];
 const OTHER_NAME = /does not match certificate's altnames:\s*(.*?)\.?\s*(?:\(\d{4}-|$)/i;
+/** The library's word for all failures before a connection is there; later ones are none of TLS. */
+const NOT_CONNECTED = /No connection established/;
 /** A peer that closes without a word: nothing else is known of it. */
-const CLOSED =
-  /ECONNRESET|EPIPE|socket hang up|disconnected before secure|closed before|Connection dropped|read ENOTCONN/i;
+const CLOSED = /Failed to connect|ECONNRESET|EPIPE|disconnected before secure/i;
 
 /** `said` is the library's message, `secure` whether TLS was tried. Undefined for a failure that is none of TLS. */
 export function secureTrouble(broker: string, said: string, secure: boolean): BackplaneError | undefined {
+  if (!NOT_CONNECTED.test(said)) return undefined;
   const trouble = secure ? troubleUnderTls(said) : troubleInTheClear(said);
   if (trouble === undefined) return undefined;
   const [field, told] = trouble;

@@ -10,6 +10,7 @@ import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-not
 import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
 import {
+  ACCESS_FILES_INTERVAL_MS,
   AUDIT_BYTES_MAX,
   AUDIT_REFUSED_BYTES_MAX,
   DATA_WATCH_INTERVAL_MS,
@@ -19,11 +20,12 @@ import {
 } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
 import type { FileOps } from '../storage/file-ops.js';
-import { compileNodeGlobs } from '../subscriptions/request/node-globs.js';
+import { keptNodeGlobs } from '../subscriptions/request/node-globs.js';
 import { addReflection } from '../wire/grpc/reflection.js';
 import { rawService, type Service } from '../wire/grpc/rpc.js';
 import { serverOptions, setStreamWindow } from '../wire/grpc/server-options.js';
-import { Gate } from './access/gate.js';
+import { AccessFiles, type AccessOptions } from './access/access-files.js';
+import { AgentAccess } from './access/agent-access.js';
 import { openJoin } from './access/join/open-join.js';
 import { bindGrpc, bindHttp, parseListenAddress } from './access/listen.js';
 import { ServerTls, type TlsFiles } from './access/tls/server-tls.js';
@@ -73,6 +75,8 @@ export interface BrokerOptions {
   readonly insecure: boolean;
   /** Calls must carry the token in DATA_DIR/token, which is made if it is missing. */
   readonly token: boolean;
+  /** Who may do what besides the holder of that token; nobody by default. */
+  readonly access?: Partial<Pick<AccessOptions, 'tokensFile' | 'rolesFile' | 'webTokens'>>;
   readonly log: {
     readonly bytesMax: number;
     readonly ageMsMax: number;
@@ -98,10 +102,10 @@ export interface Broker {
   readonly tokenNoted: boolean;
   /** Sets why the broker is not ready; `up`, for example, waits for its own node. Undefined: it waits for nothing. */
   waitsFor(reason: string | undefined): void;
+  /** Reads the files of tokens and roles again, as happens when they change; false when there are none. */
+  reload(): boolean;
   /** Makes health and readiness report that the broker ends soon; everything else continues. */
   retire(): void;
-  /** Reads again what can be changed while the broker runs: its certificate and the authorities of others. */
-  reload(): void;
   /** Retires, ends streams after a last cursor, flushes the log and closes everything. Idempotent. */
   drain(): Promise<void>;
   /** Ends at once, as a kill would, but releases ports and files. For tests. */
@@ -109,6 +113,7 @@ export interface Broker {
 }
 
 const INTEREST_SWEEP_MS = 1_000;
+const NO_ACCESS_FILES = { tokensFile: '', rolesFile: '', webTokens: undefined };
 
 /** Throws a one-line BackplaneError, for example for an address in use or a directory that is locked or read-only. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -198,7 +203,7 @@ function assemble(
 ) {
   const { logger } = options;
   const { interest, setBudgets } = openState(dir, logger);
-  const book = new InterestBook(savedInterest(interest), (globs) => compileNodeGlobs(globs).matches, Date.now());
+  const book = new InterestBook(savedInterest(interest), (globs) => keptNodeGlobs(globs).matches, Date.now());
   const registry = new NodeRegistry(book, store, interest, (message) => logger.error(message));
   const route = new SessionRoute(registry);
   const budgets = new NodeBudgets(registry, route, setBudgets, options.ceilingBytesPerSecond);
@@ -207,32 +212,45 @@ function assemble(
   const totals = newTotals();
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
-  const subscriptions = new Subscriptions({ store, fanOut, registry, route, book, lingers, historyPool, totals });
+  const trail = auditTrail(dir, logger);
+  const access = new AccessFiles({
+    ...NO_ACCESS_FILES,
+    ...options.access,
+    dataDir: options.dataDir,
+    token,
+    trail,
+    logger,
+  });
+  const { gate, control } = access;
+  const context = { store, fanOut, registry, route, book, lingers, historyPool, totals };
+  const subscriptions = new Subscriptions(context, control, trail);
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
   const listings = new Listings(facts, registry, budgets, subscriptions, ingest, store, trouble, () => totals.events);
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
-  const uplink = new UplinkService(registry, budgets, ingest, refused);
-  const trail = auditTrail(dir, logger);
+  const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control));
+  access.listen(() => {
+    subscriptions.review();
+    uplink.review();
+  });
   const budgetService = new BudgetService(registry, budgets, trail);
   const forgetService = new ForgetService(registry, trail);
-  const gate = new Gate(token, logger);
+  const api = { subscriptions, registry, listings, budgets: budgetService, forgetting: forgetService, access: control };
   const state = { ready: false, waitsFor: options.waitsFor };
-  const api = new GrpcApi(subscriptions, registry, listings, budgetService, forgetService);
-  const joining = openJoin(dir, options.tls, trail, (message) => logger.warn(message));
-  const grpc = grpcServer({ Uplink: uplink.handlers(), Backplane: api.handlers(), Join: joining.handlers() });
+  const joining = openJoin(dir, options.tls, control, trail, (message) => logger.warn(message));
+  const grpc = grpcServer({
+    Uplink: uplink.handlers(),
+    Backplane: new GrpcApi(api).handlers(),
+    Join: joining.handlers(),
+  });
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
-  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate, tls);
+  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate, trail, tls);
   const http = new HttpApi({
+    ...api,
     version: options.version,
-    subscriptions,
-    registry,
-    listings,
-    budgets: budgetService,
-    forgetting: forgetService,
     metrics,
     gate,
     tls,
@@ -248,6 +266,7 @@ function assemble(
     held,
     watch,
     uplink,
+    access,
     gate,
     grpc,
     http,
@@ -328,20 +347,23 @@ function running(
   leasing.unref();
   const watching = setInterval(() => watch.look(), DATA_WATCH_INTERVAL_MS);
   watching.unref();
+  const looking = setInterval(() => parts.access.look(), ACCESS_FILES_INTERVAL_MS);
+  looking.unref();
   const close = async (): Promise<void> => {
     clearInterval(watching);
+    clearInterval(looking);
     watch.close();
     clearInterval(sweep);
     clearInterval(leasing);
     parts.note?.forget();
-    parts.gate.close();
+    parts.access.close();
     parts.tls?.close();
-    await parts.trail.close();
     held.close();
     registry.close();
     await http.listener.close();
     grpc.forceShutdown();
     parts.endConnections();
+    await parts.trail.close();
     await store.close();
     lock.release();
   };
@@ -365,8 +387,11 @@ function running(
       state.waitsFor = reason;
       showHealth();
     },
+    reload: () => {
+      parts.tls?.reload();
+      return parts.access.reload() || parts.tls !== undefined;
+    },
     retire,
-    reload: () => parts.tls?.reload(),
     drain: () => (drained ??= drain()),
     abort: () => (drained ??= close()),
   };

@@ -9,6 +9,9 @@ import { securityFor, TLS_CLIENT_KEYS } from './tls-settings.js';
 export const CLIENT_KEYS: readonly SettingKey[] = ['brokers', 'token.file', ...TLS_CLIENT_KEYS];
 
 export function credentialFor({ settings, origins }: Config): CredentialFor {
+  const named = settings['token.file'] !== '' || process.env.BACKPLANE_TOKEN;
+  // A certificate is a credential, and a broker refuses two: a token goes along only if somebody names one.
+  if (settings['tls.cert'] !== '' && !named) return () => undefined;
   return tokenLookup({
     environment: process.env,
     tokenFile: settings['token.file'],

@@ -6,7 +6,7 @@ import { BackplaneError } from '../errors.js';
 /** What every side that connects to a broker may be given. */
 export const TLS_CLIENT_KEYS = ['tls.ca', 'tls.cert', 'tls.key'] as const;
 
-type TlsKey = 'tls.ca' | 'tls.cert' | 'tls.key' | 'tls.clientCa' | 'tls.caKey';
+type TlsKey = 'tls.ca' | 'tls.cert' | 'tls.key' | 'tls.clientCa' | 'tls.caKey' | 'join.keys' | 'join.serviceAccount';
 
 /** @throws BackplaneError invalid_argument where `key` is set and `other` is not */
 export function checkTogether(settings: Settings, key: TlsKey, other: TlsKey): void {

@@ -92,6 +92,10 @@ function isOrigin(text: string): boolean {
   return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text;
 }
 
+function isHttps(text: string): boolean {
+  return URL.canParse(text) && new URL(text).protocol === 'https:';
+}
+
 function list(check: (item: string) => boolean, [min, max]: Bounds, form: string) {
   const schema = z
     .string()
@@ -165,6 +169,26 @@ export const SETTINGS = {
     [limits.NODE_CERTIFICATE_MS_MIN, limits.NODE_CERTIFICATE_MS_MAX],
     limits.NODE_CERTIFICATE_MS_DEFAULT,
     'how long those certificates hold; nodes renew them by themselves',
+  ),
+  roles: setting(
+    z.string(),
+    '',
+    "file of roles: what identities may do besides the holder of the broker's token (see docs/access.md)",
+  ),
+  tokens: setting(
+    z.string(),
+    '',
+    'file of issued tokens; without it tokens.yaml in the data directory, if there is one',
+  ),
+  'join.keys': setting(
+    z.string().refine((text) => !/^[a-z]+:/.test(text) || isHttps(text), 'must be a file or an https URL'),
+    '',
+    'keys of service account tokens by which nodes of a Kubernetes cluster join: a JWKS file, or its https URL',
+  ),
+  'join.serviceAccount': setting(
+    z.string().regex(/^([a-z0-9-]{1,63}:[a-z0-9.-]{1,253})?$/, 'must be namespace:name'),
+    '',
+    'the service account of the agents there (namespace:name)',
   ),
   'log.level': choice(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
@@ -341,6 +365,10 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'tls.clientCa': 'file',
   'tls.caKey': 'file',
   'tls.nodeLifetime': 'duration',
+  'join.keys': 'file|url',
+  'join.serviceAccount': 'namespace:name',
+  roles: 'file',
+  tokens: 'file',
   'log.level': 'level',
   'log.bytesMax': 'size',
   'log.ageMax': 'duration',

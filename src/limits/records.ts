@@ -11,8 +11,9 @@ export const NODE_SEEN_SAVE_MS = 60_000;
 /** A node that was connected when a broker ended is taken for gone if it is not back by then. */
 export const NODE_RETURN_MS = 10_000;
 
-/** Size of each of the two files that record what operators changed, and who they were. */
-export const AUDIT_BYTES_MAX = 8 * MiB;
+/** Size of each of the two files that record who read and who changed what; and the entries that wait for a sync. */
+export const AUDIT_BYTES_MAX = 32 * MiB;
+export const AUDIT_ENTRIES_MAX = 16_384;
 /** Size of each of the two files of refusals; how often they are written, and the lines written each time. */
 export const AUDIT_REFUSED_BYTES_MAX = 1 * MiB;
 export const AUDIT_REFUSED_INTERVAL_MS = 1_000;

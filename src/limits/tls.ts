@@ -44,3 +44,9 @@ export const RENEWAL_RETRY_MS_MIN = 1_000;
 export const RENEWAL_RETRY_MS_MAX = 600_000;
 /** Certificates of a chain that a broker shows, of which an agent that joins looks for the one that its token names. */
 export const SHOWN_CHAIN_MAX = 8;
+/** A service account token of Kubernetes; a projected one has some 1,200 characters. */
+export const SERVICE_ACCOUNT_TOKEN_CHARACTERS_MAX = 8192;
+/** The keys that such tokens are signed with: their file, how long an address is waited for, and asked again after. */
+export const SERVICE_ACCOUNT_KEYS_BYTES_MAX = 256 * 1024;
+export const SERVICE_ACCOUNT_KEYS_MS = 5_000;
+export const SERVICE_ACCOUNT_KEYS_AGE_MS = 600_000;

@@ -2,6 +2,7 @@
 
 import type { AddressInfo, Server as NetServer } from 'node:net';
 import { type Server as GrpcServer, logVerbosity, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
+import { certificateIdentity } from '../../access/certificate-identity.js';
 import { BackplaneError } from '../../errors.js';
 import { guardCalls } from '../../wire/grpc/call-guard.js';
 import { http2Servers, setSessionWindow } from '../../wire/grpc/server-options.js';
@@ -75,7 +76,9 @@ export async function bindGrpc(
       else resolve(bound);
     });
   }).finally(() => setLogVerbosity(logVerbosity.ERROR));
-  gateStreams(server, (...caller) => gate.identify(...caller).name);
+  gateStreams(server, (authorization, peer, certificate) =>
+    gate.identify(authorization, peer, certificate && (() => certificateIdentity(certificate))),
+  );
   guardCalls(server);
   if (tls) for (const secure of http2Servers(server)) guardConnections(secure, (...refused) => tls.refused(...refused));
   return { address: joined(address.host, port), endConnections: setSessionWindow(server) };

@@ -4,6 +4,7 @@ import { REDACTION_NAMES_MAX } from '../../limits.js';
 import { createMetrics, type Reading } from '../../metrics.js';
 import type { Gate } from '../access/gate.js';
 import type { ServerTls } from '../access/tls/server-tls.js';
+import type { AuditTrail } from '../cluster/audit-trail.js';
 import type { DeliveryTotals } from '../delivery/outlet.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { HeldFrames } from '../ingest/held-frames.js';
@@ -19,6 +20,7 @@ export function brokerMetrics(
   held: HeldFrames,
   totals: DeliveryTotals,
   gate: Gate,
+  trail: AuditTrail,
   tls: ServerTls | undefined,
 ): Registry {
   return createMetrics([
@@ -32,10 +34,16 @@ export function brokerMetrics(
     },
     {
       name: 'auth_refused_total',
-      help: "Calls refused for want of the broker's token, by reason.",
+      help: 'Calls refused for want of one valid credential, by reason.',
       type: 'counter',
       label: 'reason',
       read: () => [...gate.refusals],
+    },
+    {
+      name: 'audit_dropped_total',
+      help: 'Entries of the audit that could not be written, and refusals that were only counted together.',
+      type: 'counter',
+      read: () => trail.dropped,
     },
     { name: 'log_bytes', help: 'Bytes in all partition logs.', type: 'gauge', read: () => store.bytes },
     {

@@ -1,14 +1,17 @@
 /** The HTTP API: who may ask, and which route answers. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { certificateIdentity } from '../../access/certificate-identity.js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import type { Gate, Identity } from '../access/gate.js';
+import type { AccessControl } from '../access/access-control.js';
+import { type Grant, NOTHING } from '../access/authorize.js';
+import { type Caller, type Gate, type Identity, NOBODY } from '../access/gate.js';
 import type { ServerTls } from '../access/tls/server-tls.js';
 import { checkHost, checkSite, hostOf } from './host.js';
 import { sendProblem } from './http/answer.js';
 import { clientCertificate, headerValues, peerOf } from './http/connection.js';
 import { Streams } from './http/events.js';
 import { checkNoParameters, parseTarget } from './http/query.js';
-import { METHOD_NOT_ALLOWED, Router } from './http/route.js';
+import { METHOD_NOT_ALLOWED, type Role, Router } from './http/route.js';
 import { type HttpParts, routeTable } from './http/routes.js';
 import { HttpListener } from './http-listener.js';
 import { Origins } from './origins.js';
@@ -31,9 +34,11 @@ export class HttpApi {
   readonly #origins: Origins;
 
   readonly #gate: Gate;
+  readonly #access: AccessControl;
 
   constructor(options: HttpApiOptions) {
     this.#gate = options.gate;
+    this.#access = options.access;
     this.#origins = new Origins(options.origins);
     this.listener = new HttpListener((...call) => void this.#serve(...call), options.tls);
     this.#router = new Router(routeTable(options, new Streams(this.listener.places)));
@@ -49,12 +54,13 @@ export class HttpApi {
       }
       // Who has no token does not learn what there is.
       const wantsToken = path === API_PATH || path.startsWith(`${API_PATH}/`);
-      const identity = wantsToken ? this.#identify(request) : undefined;
+      const known = wantsToken ? await this.#identify(request) : undefined;
       const { route, path: parameters } = this.#router.find(request.method ?? '', path);
-      const { name } = identity ?? (route.role === 'open' ? { name: '' } : this.#identify(request));
+      const identity = known ?? (route.role === 'open' ? NOBODY : await this.#identify(request));
+      const caller = { peer: peerOf(request), identity };
+      const grant = this.#grant(route.role, caller);
       if (route.role !== 'open' && route.schema.query === undefined) checkNoParameters(query);
-      const caller = { peer: peerOf(request), identity: name };
-      await route.handler({ request, response, query, path: parameters, caller });
+      await route.handler({ request, response, query, path: parameters, caller, grant });
     } catch (cause) {
       this.#refuse(response, asBackplaneError(cause), path);
     }
@@ -85,9 +91,18 @@ export class HttpApi {
     sendProblem(response, error);
   }
 
+  /** @throws BackplaneError permission_denied */
+  #grant(role: Role, caller: Caller): Grant {
+    return role === 'open' || role === 'subscribe' ? NOTHING : this.#access.enter(caller, { verbs: [role] });
+  }
+
   /** @throws BackplaneError unauthenticated */
-  #identify(request: IncomingMessage): Identity {
-    const authorization = headerValues(request, 'authorization');
-    return this.#gate.identify(authorization, request.socket.remoteAddress ?? '', clientCertificate(request));
+  #identify(request: IncomingMessage): Identity | Promise<Identity> {
+    const certificate = clientCertificate(request);
+    return this.#gate.identify(
+      headerValues(request, 'authorization'),
+      request.socket.remoteAddress ?? '',
+      certificate && (() => certificateIdentity(certificate)),
+    );
   }
 }

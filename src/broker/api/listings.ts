@@ -10,6 +10,8 @@ import {
   type Node,
   nsToTimestamp,
 } from '../../wire/messages.js';
+import type { Grant } from '../access/authorize.js';
+import type { Caller } from '../access/gate.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Ingest } from '../ingest/ingest.js';
 import type { LogStore } from '../log/log-store.js';
@@ -58,16 +60,18 @@ export class Listings {
     this.#deliveredEvents = deliveredEvents;
   }
 
-  nodes(): ListNodesResponse {
-    const nodes = [...this.#registry.all()].map((record) => ({
+  nodes({ node: may }: Grant): ListNodesResponse {
+    const seen = [...this.#registry.all()].filter(({ name }) => may(name));
+    const nodes = seen.map((record) => ({
       ...nodeOf(record),
       budget: this.#budgets.budget(record),
     }));
     return { nodes: nodes.sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1)) };
   }
 
-  topics(): ListTopicsResponse {
-    const topics = Object.entries(TOPICS).map(([name, { description, types }]) => ({
+  topics({ topic: may }: Grant): ListTopicsResponse {
+    const seen = Object.entries(TOPICS).filter(([name]) => may(name));
+    const topics = seen.map(([name, { description, types }]) => ({
       name,
       frames: this.#ingest.byTopic.get(name)?.frames ?? 0,
       events: this.#ingest.byTopic.get(name)?.events ?? 0,
@@ -79,8 +83,13 @@ export class Listings {
     return { topics };
   }
 
-  subscriptionList(): ListSubscriptionsResponse {
-    const subscriptions = [...this.#subscriptions.all()].map((subscription) => {
+  /** All of them for who may see all nodes and topics; for others their own: filters say what somebody looks for. */
+  subscriptionList({ whole }: Grant, { identity }: Caller): ListSubscriptionsResponse {
+    const seen = [...this.#subscriptions.all()].filter((each) => {
+      const owner = this.#subscriptions.callerOf(each)?.identity;
+      return whole || (owner?.kind === identity.kind && owner.name === identity.name);
+    });
+    const subscriptions = seen.map((subscription) => {
       const { id, checked, startedMs, outlet, lag, phase } = subscription;
       const { ledger } = outlet;
       const caller = this.#subscriptions.callerOf(subscription);
@@ -88,7 +97,7 @@ export class Listings {
         id,
         client: checked.client,
         peer: caller?.peer ?? '',
-        identity: caller?.identity ?? '',
+        identity: caller?.identity.name ?? '',
         filter: checked.predicate.canonical,
         topics: [...checked.topics],
         started: msToTimestamp(startedMs),
@@ -106,13 +115,13 @@ export class Listings {
     return { subscriptions };
   }
 
-  status(): GetStatusResponse {
+  status({ node: may }: Grant): GetStatusResponse {
     const facts = this.#facts;
     const ingest = this.#ingest;
     return {
       version: facts.version,
       started: msToTimestamp(facts.startedMs),
-      nodes: this.#registry.connectedCount,
+      nodes: this.#registry.connected(may).length,
       subscriptions: this.#subscriptions.size,
       logBytes: this.#store.bytes,
       framesIngested: ingest.totals.frames,

@@ -10,6 +10,7 @@ import {
 } from '../../subscriptions/pushdown/catalogue.js';
 import { kernelFilter } from '../../subscriptions/pushdown/kernel-filter.js';
 import { isConstant, type RawExpr, type RawField } from '../../subscriptions/pushdown/raw-expr.js';
+import { nodeGlobsText } from '../../subscriptions/request/node-globs.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import { shownList } from '../../text/shown.js';
 import { TOPICS } from '../../wire/event/event.js';
@@ -21,6 +22,7 @@ export function explain(checked: CheckedSubscription, registry: NodeRegistry): P
   const { predicate, topics, window } = checked;
   const types = topics.flatMap((topic) => (TOPICS[topic]?.types ?? []).filter((type) => predicate.mayMatchType(type)));
   const stages: PlanStage[] = [
+    ...(checked.scope?.notes ?? []).map((text) => ({ place: 'broker', text })),
     ...kernelStages(checked, registry, types),
     ...blindStages(checked, registry, types),
     ...argumentStages(checked, registry, types),
@@ -99,7 +101,7 @@ function agentText(
   const asked = connected.filter(may);
   const passedOver = connected.length - asked.length;
   const names = shownList(asked, NODES_NAMED_MAX);
-  const where = nodes.globs.length === 0 ? 'every node' : `nodes ${nodes.globs.join(', ')}`;
+  const where = nodes.globs.length === 0 ? 'every node' : `nodes ${nodeGlobsText(nodes.globs)}`;
   const later = passedOver === 0 ? '' : `; ${passedOver} not asked, as all they have recorded is later than the window`;
   const now = `${asked.length === 0 ? 'now none' : `now ${names}`}${later}`;
   return `on ${where} (${now}): events of ${types.join(', ')} that match ${predicate.canonical}`;

@@ -2,6 +2,7 @@
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import type { HistoryPlace } from '../../wire/cursor.js';
 import type { LogStore } from '../log/log-store.js';
+import { checkDepth } from './cursor/depth.js';
 import { ResumedCursor, readCursor } from './cursor/resumed-cursor.js';
 import type { CoverageSum } from './history/coverage.js';
 import { keyAtTime } from './history/history-merge.js';
@@ -17,12 +18,14 @@ export class SubscriptionStart {
     this.#window = window;
   }
 
-  /** Throws cursor_invalid and cursor_expired, as readCursor and ResumedCursor.open do. */
+  /** Throws cursor_invalid and cursor_expired, as readCursor and ResumedCursor.open do, and what checkDepth throws. */
   static async open(checked: CheckedSubscription, store: LogStore): Promise<SubscriptionStart> {
-    const { cursor, predicate, topics, window } = checked;
+    const { cursor, predicate, topics, window, scope } = checked;
     if (cursor === '') return new SubscriptionStart(window, undefined);
     const state = readCursor(cursor, predicate.spec, store.identity);
-    return new SubscriptionStart(window, await ResumedCursor.open(state, topics, store));
+    const resumed = await ResumedCursor.open(state, topics, store);
+    if (scope?.floorNs !== undefined) await checkDepth(state, topics, store, scope.floorNs);
+    return new SubscriptionStart(window, resumed);
   }
 
   /** Start of the past that is wanted of a node without delivered events; undefined for none, 0n for all. */

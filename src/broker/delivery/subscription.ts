@@ -14,6 +14,7 @@ import { CursorNotes } from './cursor/cursor-notes.js';
 import { SubscriptionPosition } from './cursor/subscription-position.js';
 import { explain } from './explanation.js';
 import type { LaterRecording } from './history/coverage.js';
+import { FlooredRoute } from './history/floored-route.js';
 import { HistoryDelivery } from './history/history-delivery.js';
 import { keyAtTime } from './history/history-merge.js';
 import { LiveDelivery } from './live/live-delivery.js';
@@ -48,7 +49,8 @@ export class Subscription {
     sink: Sink,
     signal: AbortSignal,
   ) {
-    this.#context = context;
+    const floorNs = checked.scope?.floorNs;
+    this.#context = floorNs === undefined ? context : { ...context, route: new FlooredRoute(context, floorNs) };
     this.#signal = signal;
     const throttle = checked.throttle && new Throttle(checked.throttle);
     this.outlet = new Outlet(sink, checked.limit, checked.predicate.mask, context.totals, throttle);

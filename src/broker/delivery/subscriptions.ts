@@ -2,7 +2,10 @@
 import { BackplaneError } from '../../errors.js';
 import { RETRY_AFTER_MS, SUBSCRIPTIONS_MAX } from '../../limits.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import { timestampNsText } from '../../text/time-text.js';
+import type { AccessControl } from '../access/access-control.js';
 import type { Caller } from '../access/gate.js';
+import type { AuditTrail } from '../cluster/audit-trail.js';
 import type { Sink } from './outlet.js';
 import type { DeliveryContext } from './planned-subscription.js';
 import { Subscription } from './subscription.js';
@@ -10,14 +13,29 @@ import { Subscription } from './subscription.js';
 /** The window's end was reached, or so many events as were asked for were delivered. */
 export type Ending = 'window' | 'limit';
 
+interface Running {
+  readonly caller: Caller;
+  readonly done: Promise<void>;
+  /** Aborted, with the error as its reason, when the subscriber may no longer have what it gets. */
+  readonly over: AbortController;
+}
+
 export class Subscriptions {
-  readonly #running = new Map<Subscription, { readonly caller: Caller; readonly done: Promise<void> }>();
+  readonly #running = new Map<Subscription, Running>();
   readonly #drained = new AbortController();
 
   readonly #context: DeliveryContext;
+  readonly #access: Pick<AccessControl, 'begin' | 'whyOver'>;
+  readonly #trail: Pick<AuditTrail, 'recordReading' | 'note'>;
 
-  constructor(context: DeliveryContext) {
+  constructor(
+    context: DeliveryContext,
+    access: Pick<AccessControl, 'begin' | 'whyOver'>,
+    trail: Pick<AuditTrail, 'recordReading' | 'note'>,
+  ) {
     this.#context = context;
+    this.#access = access;
+    this.#trail = trail;
   }
 
   get size(): number {
@@ -37,7 +55,8 @@ export class Subscriptions {
    * Delivers to the sink until the subscription ends, and says why it did. Throws BackplaneError: what
    * the subscription or its cursor is refused with, cancelled when the subscriber
    * went, unavailable when the broker drains, resource_exhausted when there are
-   * too many subscriptions.
+   * too many subscriptions or it cannot be put on record, unauthenticated and permission_denied when the subscriber
+   * may no longer have it.
    */
   async deliver(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<Ending> {
     if (this.#drained.signal.aborted) throw draining();
@@ -45,14 +64,18 @@ export class Subscriptions {
       const message = `at most ${SUBSCRIPTIONS_MAX} subscriptions run at once`;
       throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
     }
-    const signal = AbortSignal.any([sink.closed, this.#drained.signal]);
+    const end = this.#access.begin(caller, checked);
+    const over = new AbortController();
+    const signal = AbortSignal.any([sink.closed, this.#drained.signal, over.signal]);
     const subscription = new Subscription(checked, this.#context, sink, signal);
-    const done = this.#run(subscription, sink, signal);
-    this.#running.set(subscription, { caller, done: done.catch(() => undefined) });
+    const done = this.#run(subscription, sink, caller, signal, over.signal);
+    this.#running.set(subscription, { caller, done: done.catch(() => undefined), over });
     try {
       await done;
     } finally {
       this.#running.delete(subscription);
+      end();
+      this.#noteRead(subscription, caller);
     }
     return subscription.outlet.left <= 0 ? 'limit' : 'window';
   }
@@ -63,18 +86,60 @@ export class Subscriptions {
     await Promise.all([...this.#running.values()].map(({ done }) => done));
   }
 
-  async #run(subscription: Subscription, sink: Sink, signal: AbortSignal): Promise<void> {
+  /** Ends those whose subscribers may no longer have what they get. */
+  review(): void {
+    for (const [{ checked }, { caller, over }] of this.#running) {
+      const reason = over.signal.aborted ? undefined : this.#access.whyOver(caller, checked);
+      if (reason !== undefined) over.abort(reason);
+    }
+  }
+
+  async #run(
+    subscription: Subscription,
+    sink: Sink,
+    caller: Caller,
+    signal: AbortSignal,
+    over: AbortSignal,
+  ): Promise<void> {
+    await this.#trail.recordReading({ action: 'subscribe', ...caller, ...asked(subscription) });
     try {
       await subscription.run();
     } catch (cause) {
-      if (!this.#drained.signal.aborted || sink.closed.aborted) throw cause;
+      if ((!this.#drained.signal.aborted && !over.aborted) || sink.closed.aborted) throw cause;
     }
     if (!signal.aborted) return;
     if (sink.closed.aborted) throw new BackplaneError('cancelled', 'the subscriber went');
     const { cursor } = subscription;
     if (cursor !== '') await subscription.outlet.message({ watermark: { node: '', cursor } });
-    throw draining();
+    throw over.aborted ? over.reason : draining();
   }
+
+  /** How much somebody got who asked for the past. */
+  #noteRead({ id, checked, outlet }: Subscription, { peer, identity }: Caller): void {
+    if (!checked.window.history) return;
+    const { events } = outlet.ledger;
+    this.#trail.note({ action: 'history', peer, identity, subscription: id, events, bytes: outlet.bytes });
+  }
+}
+
+/** What a subscriber wants, as it is kept on record. */
+function asked({ id, checked }: Subscription): Readonly<Record<string, unknown>> {
+  const { predicate, topics, nodes, window, limit, cursor, client } = checked;
+  const { sinceNs, untilNs, follow, last } = window;
+  return {
+    subscription: id,
+    topics,
+    nodes: nodes.globs,
+    filter: predicate.canonical,
+    ...(predicate.spec.fields.length === 0 ? {} : { fields: predicate.spec.fields }),
+    ...(sinceNs === undefined ? {} : { since: timestampNsText(sinceNs) }),
+    ...(untilNs === undefined ? {} : { until: timestampNsText(untilNs) }),
+    ...(last === 0 ? {} : { last }),
+    ...(limit === 0 ? {} : { limit }),
+    ...(cursor === '' ? {} : { cursor: true }),
+    ...(client === '' ? {} : { client }),
+    follow,
+  };
 }
 
 function draining(): BackplaneError {

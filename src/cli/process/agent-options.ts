@@ -71,17 +71,28 @@ export function nodeNames(settings: Settings): readonly string[] {
   return Array.from({ length: nodes }, (_, index) => `${name}-${String(index + 1).padStart(4, '0')}`);
 }
 
+/** What the command line says of joining. */
+export interface Joining {
+  readonly token: JoinToken | undefined;
+  /** File of a service account token; undefined: none. */
+  readonly tokenFile: string | undefined;
+}
+
 /**
- * Whether the certificate of this node is that of its data directory: it is asked for with a token, or was.
- * @throws BackplaneError invalid_argument for a token for several nodes, or beside a certificate
+ * Whether the certificate of this node is that of its data directory: it is asked for, or was.
+ * @throws BackplaneError invalid_argument for what does not go together
  */
-function joining(settings: Settings, token: JoinToken | undefined): AgentOptions['joins'] {
-  const { 'tls.cert': cert, 'synthetic.nodes': nodes, 'data.dir': dir } = settings;
+function joining(settings: Settings, { token, tokenFile }: Joining): AgentOptions['joins'] {
+  const { 'tls.cert': cert, 'tls.ca': ca, 'synthetic.nodes': nodes, 'data.dir': dir } = settings;
   const refuse = (message: string) => new BackplaneError('invalid_argument', message);
-  if (token && nodes > 1) throw refuse(`a join token is for one node, and synthetic.nodes is ${nodes}`);
-  if (token && cert !== '') throw refuse('a join token is for a node without certificate, and tls.cert is set');
-  const joins = token !== undefined || (cert === '' && nodes === 1 && hasJoined(dir));
-  return joins ? { token } : undefined;
+  if (token === undefined && tokenFile === undefined)
+    return cert === '' && nodes === 1 && hasJoined(dir) ? {} : undefined;
+  if (token && tokenFile) throw refuse('a node joins by --join-token or by --join-token-file: give one');
+  if (nodes > 1) throw refuse(`one node joins, and synthetic.nodes is ${nodes}`);
+  if (cert !== '') throw refuse('a node that joins has no certificate yet, and tls.cert is set');
+  if (tokenFile === undefined) return { token };
+  if (ca === '') throw refuse('--join-token-file needs --tls-ca: the token does not say which broker to believe');
+  return { serviceAccount: { tokenFile, securityFor: securityFor(settings) } };
 }
 
 /**
@@ -93,7 +104,7 @@ export function agentOptions(
   parent: AgentOptions['parent'],
   onPresence: (node: string, present: boolean) => void,
   log: Logger,
-  token: JoinToken | undefined,
+  given: Joining,
 ): readonly AgentOptions[] {
   const { settings } = config;
   const credentials = credentialFor(config);
@@ -107,7 +118,7 @@ export function agentOptions(
     brokers: settings.brokers,
     credentialFor: credentials,
     securityFor: security,
-    joins: joining(settings, token),
+    joins: joining(settings, given),
     recorder: { bytesMax: settings['recorder.bytesMax'], ageMsMax: settings['recorder.ageMax'] },
     redaction,
     live: { lingerMs: settings['agent.live.linger'], lingerMsMin: settings['agent.live.lingerMin'] },

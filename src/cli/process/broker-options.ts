@@ -15,8 +15,12 @@ export const BROKER_KEYS: readonly SettingKey[] = [
   'tls.clientCa',
   'tls.caKey',
   'tls.nodeLifetime',
+  'join.keys',
+  'join.serviceAccount',
   'insecure',
   'broker.token',
+  'roles',
+  'tokens',
   'data.dir',
   'log.bytesMax',
   'log.ageMax',
@@ -52,6 +56,7 @@ export function brokerOptions(settings: Settings, log: Logger): BrokerOptions {
     tls: tlsFiles(settings),
     insecure: settings.insecure,
     token: settings['broker.token'],
+    access: { rolesFile: settings.roles, tokensFile: settings.tokens },
     log: {
       bytesMax: settings['log.bytesMax'],
       ageMsMax: settings['log.ageMax'],
@@ -71,7 +76,11 @@ function tlsFiles(settings: Settings): BrokerOptions['tls'] {
   checkTogether(settings, 'tls.clientCa', 'tls.cert');
   checkTogether(settings, 'tls.caKey', 'tls.clientCa');
   if (cert === '') return undefined;
-  const [ca, nodeMs] = [settings['tls.caKey'], settings['tls.nodeLifetime']];
-  const signs = ca === '' ? undefined : { key: ca, validMs: nodeMs };
+  checkTogether(settings, 'join.keys', 'tls.caKey');
+  checkTogether(settings, 'join.keys', 'join.serviceAccount');
+  const { 'tls.caKey': caKey, 'tls.nodeLifetime': validMs } = settings;
+  const { 'join.keys': keys, 'join.serviceAccount': account } = settings;
+  const serviceAccounts = keys === '' ? undefined : { keys, account };
+  const signs = caKey === '' ? undefined : { key: caKey, validMs, serviceAccounts };
   return { cert, key, clientCa: clientCa === '' ? undefined : clientCa, signs };
 }

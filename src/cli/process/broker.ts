@@ -15,9 +15,10 @@ export function define(command: Command): void {
 
 async function runBroker({ settings }: Config): Promise<void> {
   const log = openLog(settings, 'broker');
-  const interrupt = watchInterrupt();
+  let reload = () => false;
+  const interrupt = watchInterrupt(undefined, () => reload());
   const broker = await startBroker(brokerOptions(settings, log));
-  if (settings['tls.cert'] !== '') interrupt.onReload(() => broker.reload());
+  reload = broker.reload;
   for (const warning of warnings(settings, broker)) process.stdout.write(`${warning}\n`);
   const http = `${httpScheme(settings)}://${broker.httpAddress}`;
   process.stdout.write(`listening on ${broker.grpcAddress} (gRPC) and ${http}\n`);

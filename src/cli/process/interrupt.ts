@@ -11,17 +11,18 @@ export interface Interrupt {
   readonly signal: AbortSignal;
   /** Removes the handlers, except the one for hangups: a second hangup may come when all is done. */
   release(): void;
-  /**
-   * From now on a hangup calls `reload` instead of ending the command, unless it was started from a terminal, whose
-   * closing is told in the same way.
-   */
-  onReload(reload: () => void): void;
 }
 
-/** `atOnce` runs synchronously before the exit that a second signal causes, to leave nothing behind. */
-export function watchInterrupt(atOnce: () => void = () => {}): Interrupt {
+/**
+ * `atOnce` runs synchronously before the exit that a second signal causes, to leave nothing behind. `reload` is called
+ * for a hangup of a process without a terminal, which is how daemons are asked to read their files again; it returns
+ * false where there is nothing to read: then a hangup ends the process as everywhere else.
+ */
+export function watchInterrupt(atOnce: () => void = () => {}, reload: () => boolean = () => false): Interrupt {
   const controller = new AbortController();
-  let onHangup = () => controller.abort();
+  const onHangup = () => {
+    if (hasTerminal() || controller.signal.aborted || !reload()) controller.abort();
+  };
   const onSignal = () => {
     if (!controller.signal.aborted) {
       controller.abort();
@@ -32,15 +33,17 @@ export function watchInterrupt(atOnce: () => void = () => {}): Interrupt {
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
-  process.on('SIGHUP', () => onHangup());
+  process.on('SIGHUP', onHangup);
   return {
     signal: controller.signal,
     release() {
       process.off('SIGINT', onSignal);
       process.off('SIGTERM', onSignal);
     },
-    onReload(reload) {
-      if (![process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY)) onHangup = reload;
-    },
   };
+}
+
+/** A terminal that was closed still counts. */
+function hasTerminal(): boolean {
+  return process.stdin.isTTY === true || process.stdout.isTTY === true || process.stderr.isTTY === true;
 }

@@ -45,13 +45,17 @@ async function up({ settings }: Config): Promise<void> {
     const removed = removeInstancesOf(join(settings['data.dir'], 'recorder'), AGENT_FILES_MS);
     if (removed.length > 0) log.warn(`the agent left its trace instances: removed ${removed.join(', ')}`);
   };
-  const interrupt = watchInterrupt(() => {
-    agent?.kill();
-    removeLeftInstances();
-  });
+  let reload = () => false;
+  const interrupt = watchInterrupt(
+    () => {
+      agent?.kill();
+      removeLeftInstances();
+    },
+    () => reload(),
+  );
   // Locks the directory and takes the ports, so that failures come before an agent runs.
   const broker = await startBroker({ ...brokerOptions(settings, log), waitsFor: "this node's agent is starting" });
-  if (settings['tls.cert'] !== '') interrupt.onReload(() => broker.reload());
+  reload = broker.reload;
   say(`Backplane listens on ${broker.grpcAddress} (gRPC) and ${httpScheme(settings)}://${broker.httpAddress}`);
   for (const warning of warnings(settings, broker)) say(warning);
   const brokers = [reachable(broker.grpcAddress)];

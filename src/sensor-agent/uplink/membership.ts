@@ -10,7 +10,7 @@ import { join as joinPath } from 'node:path';
 import type { Logger } from 'pino';
 import { spiffeId } from '../../access/authority.js';
 import { certificateIdentity } from '../../access/certificate-identity.js';
-import { join, type NodeCertificate, renew } from '../../access/join.js';
+import { join, joinByServiceAccount, type NodeCertificate, renew, type ServiceAccount } from '../../access/join.js';
 import type { JoinToken } from '../../access/join-token.js';
 import { type KeyPair, readKeyPair } from '../../access/key-pair.js';
 import { type SecurityFor, securedBy } from '../../access/secure-channel.js';
@@ -29,13 +29,18 @@ import type { AgentOptions } from '../agent-options.js';
 const FOLDER = 'tls';
 const FILE = 'node.pem';
 
+/** What lets a node join; neither: it has joined before. */
+export interface JoinCredential {
+  readonly token?: JoinToken | undefined;
+  readonly serviceAccount?: ServiceAccount | undefined;
+}
+
 export interface MembershipOptions {
   readonly dataDir: string;
   readonly node: string;
   /** host:port, tried in turn. */
   readonly brokers: readonly string[];
-  /** Undefined: the node has joined before. */
-  readonly token: JoinToken | undefined;
+  readonly credential: JoinCredential;
   readonly log: Logger;
 }
 
@@ -46,7 +51,7 @@ export function hasJoined(dataDir: string): boolean {
 
 /** Undefined for an agent whose certificate, if any, others see to. */
 export function membershipOf({ joins, nodeName, ...options }: AgentOptions): Membership | undefined {
-  return joins && new Membership({ ...options, node: nodeName, token: joins.token });
+  return joins && new Membership({ ...options, node: nodeName, credential: joins });
 }
 
 export class Membership {
@@ -76,18 +81,23 @@ export class Membership {
    */
   async ensure(broker: string): Promise<void> {
     if (this.#pair() === undefined) {
-      const { token, node, log } = this.#options;
-      if (token === undefined) {
-        const reason = `the certificate in ${this.#file} no longer holds`;
-        throw new BackplaneError('failed_precondition', `${reason}: join again, with a new --join-token`);
-      }
-      this.#keep(await join(broker, token, node));
+      const { node, log } = this.#options;
+      this.#keep(await this.#join(broker));
       log.info(
         { broker, until: this.#pair()?.certificate.validTo },
         `joined as ${spiffeId({ kind: 'node', name: node })}`,
       );
     }
     if (this.#cancel === undefined) this.#schedule();
+  }
+
+  #join(broker: string): Promise<NodeCertificate> {
+    const { credential, node } = this.#options;
+    const { token, serviceAccount } = credential;
+    if (serviceAccount !== undefined) return joinByServiceAccount(broker, serviceAccount, node);
+    if (token !== undefined) return join(broker, token, node);
+    const reason = `the certificate in ${this.#file} no longer holds`;
+    throw new BackplaneError('failed_precondition', `${reason}: join again, with a new --join-token`);
   }
 
   close(): void {

@@ -77,7 +77,8 @@ export class Uplink {
         await membership?.ensure(broker);
         const security = (membership?.securityFor ?? securityFor)(broker);
         isSecure = security.isSecure;
-        client = createUplinkClient(broker, this.#options.credentialFor(broker)?.token, security);
+        const token = membership ? undefined : this.#options.credentialFor(broker)?.token;
+        client = createUplinkClient(broker, token, security);
         await this.#serve(client, broker);
       } catch (cause) {
         const error = asBackplaneError(cause);

@@ -10,6 +10,7 @@ import { shown } from '../../text/shown.js';
 import { NAMED_FIELDS } from '../../wire/event/field-mask.js';
 import { compilePredicate, type Predicate } from '../predicate.js';
 import { checkLag, checkLatency } from './lag.js';
+import { checkTopics } from './names.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
 import { checkThrottle, type ThrottleRequest } from './throttle-request.js';
 import { resolveWindow, type Window } from './window.js';
@@ -36,6 +37,36 @@ export interface SubscriptionRequest {
   readonly latency?: unknown;
 }
 
+/** What a subscriber asks for, before it is bounded. */
+export interface Asked {
+  /** As named, each known; none: all. */
+  readonly topics: readonly string[];
+  readonly nodes: NodeGlobs;
+  readonly window: Window;
+  readonly cursor: string;
+}
+
+/** What the subscriber may have of it. */
+export interface Scope {
+  /** The topics named, or those of all that may be had; never empty. */
+  readonly topics: readonly string[];
+  readonly nodes: NodeGlobs;
+  /** A filter that must hold besides the subscriber's, canonical. */
+  readonly conjunct: string | undefined;
+  /** Nothing from before is told, wall nanoseconds. */
+  readonly floorNs: bigint | undefined;
+  /** Subscriptions of the same subscriber at once, and those that read the past. */
+  readonly streamsMax: number | undefined;
+  readonly queriesMax: number | undefined;
+  /** What was cut off, in sentences for the plan. */
+  readonly notes: readonly string[];
+  /** All of the above as one text, to compare it with what is granted later. */
+  readonly grants: string;
+}
+
+/** Undefined: everything. Throws permission_denied for what is named and may not be had. */
+export type Bound = (asked: Asked) => Scope | undefined;
+
 export interface CheckedSubscription {
   /** Sorted, each once; never empty. */
   readonly topics: readonly string[];
@@ -56,6 +87,8 @@ export interface CheckedSubscription {
   readonly lagMaxMs: number | undefined;
   /** How long nodes may gather live events; undefined: as their settings say. */
   readonly latencyMs: number | undefined;
+  /** What bounds it, and what was asked, by which time; undefined: nothing does. */
+  readonly scope?: (Scope & { readonly asked: Asked; readonly askedNs: bigint }) | undefined;
 }
 
 const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
@@ -84,9 +117,11 @@ const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 /**
- * @throws BackplaneError invalid_argument, filter_invalid or cursor_invalid, naming the field, the bound and the value.
+ * @param bound says what the subscriber may have; without it everything
+ * @throws BackplaneError invalid_argument, filter_invalid or cursor_invalid, naming the field, the bound and the value;
+ *   what `bound` throws.
  */
-export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): CheckedSubscription {
+export function checkSubscription(request: SubscriptionRequest, nowNs: bigint, bound?: Bound): CheckedSubscription {
   for (const name of Object.keys(request)) {
     if (!FIELD_NAMES.has(name)) {
       const meant = nearest(name, FIELD_NAMES);
@@ -97,7 +132,7 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   const cursor = checkCursor(textOf('cursor', request.cursor));
   const includeSelf = flagOf('include_self', request.includeSelf);
   const limit = countOf('limit', request.limit, Number.MAX_SAFE_INTEGER);
-  const window = resolveWindow(
+  const resolved = resolveWindow(
     {
       since: textOf('since', request.since),
       until: textOf('until', request.until),
@@ -108,8 +143,10 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
     },
     nowNs,
   );
-  const nodes = compileNodeGlobs(textsOf('node', request.nodes));
-  const topics = textsOf('topic', request.topics);
+  const asked = askedOf(request, resolved, cursor);
+  const scope = bound?.(asked);
+  const { topics, nodes } = scope ?? asked;
+  const window = scope?.floorNs === undefined ? resolved : windowFrom(resolved, scope.floorNs, cursor);
   const fields = textsOf('fields', request.fields).flatMap((text) => text.split(','));
   const { refill, throttle, lagMaxMs, latencyMs } = checkDelivery(request, window);
   // Nodes must also send the fields that the broker compares for the throttle.
@@ -118,7 +155,8 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   if (unnamed !== undefined)
     throw invalid('throttle_by', `${unnamed} comes only where fields name it: name it there, too`);
   const filter = textOf('filter', request.filter);
-  const predicate = compilePredicate({ topics, filter, includeSelf, fields, refuseImpossible: true });
+  const conjunct = scope?.conjunct;
+  const predicate = compilePredicate({ topics, filter, includeSelf, fields, refuseImpossible: true, conjunct });
   const client = cleanName(textOf('client', request.client));
   const { topics: checkedTopics } = predicate;
   return {
@@ -134,7 +172,20 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
     throttle,
     lagMaxMs,
     latencyMs,
+    scope: scope && { ...scope, asked, askedNs: nowNs },
   };
+}
+
+function askedOf(request: SubscriptionRequest, window: Window, cursor: string): Asked {
+  const nodes = compileNodeGlobs(textsOf('node', request.nodes));
+  const topics = textsOf('topic', request.topics);
+  return { topics: topics.length === 0 ? [] : checkTopics(topics), nodes, window, cursor };
+}
+
+/** A past without a start begins where it may. What comes after a cursor begins there, which is checked with it. */
+function windowFrom(window: Window, floorNs: bigint, cursor: string): Window {
+  const { history, sinceNs } = window;
+  return history && sinceNs === undefined && cursor === '' ? { ...window, sinceNs: floorNs } : window;
 }
 
 function checkDelivery(

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2 } from 'node:http2';
 import { request as requestHttps } from 'node:https';
 import { connect as connectTcp } from 'node:net';
+import { join } from 'node:path';
 import { afterEach, before, beforeEach, test } from 'node:test';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { status } from '@grpc/grpc-js';
@@ -20,16 +21,26 @@ import { bearer } from '../../harness/bus/token.js';
 let own: TestAuthority;
 let foreign: TestAuthority;
 let harness: Harness;
+let roles: string;
+const ROLES = `
+roles:
+  all: { verbs: [view, subscribe, history] }
+bindings:
+  - { role: all, identities: ['spiffe://backplane/client/*'], kinds: [certificate] }
+`;
 const closing: { destroy(): unknown }[] = [];
 
 before(async () => {
   own = await TestAuthority.make('own');
   foreign = await TestAuthority.make('foreign');
+  roles = join(own.dir, 'roles.yaml');
+  writeFileSync(roles, ROLES);
 });
 beforeEach(async () => {
   harness = new Harness();
   harness.wantsToken = true;
   harness.tls = await own.broker();
+  harness.access = { rolesFile: roles };
   await harness.startBroker();
 });
 afterEach(async () => {

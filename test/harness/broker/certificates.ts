@@ -52,8 +52,8 @@ export class TestAuthority {
     return { ...pair, clientCa: this.ca };
   }
 
-  brokerPem(): Promise<PemPair> {
-    return this.authority.issue(LOOPBACK, MONTH_MS, Date.now());
+  brokerPem(hosts = LOOPBACK.hosts): Promise<PemPair> {
+    return this.authority.issue({ ...LOOPBACK, hosts }, MONTH_MS, Date.now());
   }
 
   /** `fromMs`: when it begins, in milliseconds from now. */

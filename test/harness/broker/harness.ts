@@ -7,7 +7,7 @@ import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { securedBy } from '../../../src/access/secure-channel.js';
 import type { TlsFiles } from '../../../src/broker/access/tls/server-tls.js';
-import { type Broker, startBroker } from '../../../src/broker/broker.js';
+import { type Broker, type BrokerOptions, startBroker } from '../../../src/broker/broker.js';
 import { MiB } from '../../../src/limits.js';
 import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
 import { createBackplaneClient } from '../../../src/wire/grpc/rpc.js';
@@ -32,8 +32,12 @@ export class Harness {
   origins: readonly string[] = [];
   /** Whether calls want a token. Tests of what callers may do once they are let in need none. */
   wantsToken = false;
+  /** Beyond loopback only with TLS. */
+  grpcListen = '127.0.0.1:0';
   /** The broker's certificate, if it uses TLS. */
   tls: TlsFiles | undefined;
+  /** Files of roles and tokens; none by default. */
+  access: NonNullable<BrokerOptions['access']> = {};
   #agents: TestAgent[] = [];
   #subscribers: Subscriber[] = [];
 
@@ -47,12 +51,13 @@ export class Harness {
   async startBroker(): Promise<void> {
     this.broker = await startBroker({
       dataDir: this.dataDir,
-      grpcListen: '127.0.0.1:0',
+      grpcListen: this.grpcListen,
       httpListen: '127.0.0.1:0',
       httpOrigins: this.origins,
       tls: this.tls,
       insecure: false,
       token: this.wantsToken,
+      access: this.access,
       log: { ...this.log, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
       ceilingBytesPerSecond: this.ceilingBytesPerSecond,
       version: 'test',
@@ -84,8 +89,8 @@ export class Harness {
     return { agent, subscriber };
   }
 
-  subscribe(request: SubscribeRequest): Subscriber {
-    const subscriber = new Subscriber(this.broker.grpcAddress, request);
+  subscribe(request: SubscribeRequest, token?: string): Subscriber {
+    const subscriber = new Subscriber(this.broker.grpcAddress, request, token);
     this.#subscribers.push(subscriber);
     return subscriber;
   }
@@ -125,8 +130,8 @@ export class Subscriber {
   readonly #client: BackplaneClient;
   readonly #call: ClientReadableStream<SubscribeResponse__Output>;
 
-  constructor(address: string, request: SubscribeRequest) {
-    this.#client = createBackplaneClient(address);
+  constructor(address: string, request: SubscribeRequest, token?: string) {
+    this.#client = createBackplaneClient(address, token);
     this.#call = this.#client.subscribe(request);
     this.#call.on('data', (response: SubscribeResponse__Output) => this.responses.push(response));
     this.#call.on('error', (error: ServiceError) => {

@@ -1,12 +1,11 @@
 /** The service by which nodes get their certificates (join.proto). */
 import type { handleUnaryCall, ServerUnaryCall, UntypedServiceImplementation } from '@grpc/grpc-js';
-import { type Authority, nodeOfId, requestedKey } from '../../../access/authority.js';
+import { type Authority, requestedKey, spiffeId } from '../../../access/authority.js';
 import { asBackplaneError, BackplaneError } from '../../../errors.js';
 import { REQUEST_BYTES_MAX } from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
 import { checkName } from '../../../subscriptions/request/names.js';
 import { callFailure } from '../../../wire/grpc/status-details.js';
-import { identityOf } from '../../../wire/grpc/stream-gate.js';
 import {
   createJoinTokenRequestCodec,
   createJoinTokenResponseCodec,
@@ -17,7 +16,10 @@ import {
   renewResponseCodec,
 } from '../../../wire/messages.js';
 import type { AuditTrail } from '../../cluster/audit-trail.js';
+import type { AccessControl } from '../access-control.js';
+import { callerOf } from '../caller.js';
 import { checkNodes, type JoinTokens } from './join-tokens.js';
+import type { ServiceAccounts } from './service-accounts.js';
 
 type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
 
@@ -26,17 +28,21 @@ export interface Signer {
   readonly authority: Authority;
   /** How long the certificates of nodes hold, in milliseconds. */
   readonly validMs: number;
+  /** Undefined: nodes join by join tokens only. */
+  readonly serviceAccounts: ServiceAccounts | undefined;
 }
 
 export class JoinService {
   readonly #signer: Signer | undefined;
   readonly #tokens: JoinTokens;
+  readonly #control: AccessControl;
   readonly #trail: AuditTrail;
 
   /** Without a signer every call is refused. */
-  constructor(signer: Signer | undefined, tokens: JoinTokens, trail: AuditTrail) {
+  constructor(signer: Signer | undefined, tokens: JoinTokens, control: AccessControl, trail: AuditTrail) {
     this.#signer = signer;
     this.#tokens = tokens;
+    this.#control = control;
     this.#trail = trail;
   }
 
@@ -50,31 +56,52 @@ export class JoinService {
 
   /** The token is used up last, so that what is wrong with the rest of a request does not cost it. */
   async #join(call: UnaryCall): Promise<Buffer> {
-    const { node, signingRequest, token } = joinRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
+    const { node, signingRequest, token, serviceAccountToken } = joinRequestCodec.decode(
+      call.request,
+      REQUEST_BYTES_MAX,
+    );
     checkName('node', node);
-    if (!token) throw new BackplaneError('unauthenticated', 'no join token came');
-    const useUp = this.#tokens.check(token, node);
+    const useUp = serviceAccountToken
+      ? await this.#checkServiceAccount(serviceAccountToken, node)
+      : this.#tokens.check(token ?? '', node);
     const key = await requestedKey(signingRequest);
     await useUp();
     await this.#trail.record({ action: 'join', peer: call.getPeer(), nodes: [node] });
     return joinResponseCodec.encode(await this.#certified(node, key));
   }
 
+  /** Such a token is used again where a node has lost its certificate; it holds for an hour or so. */
+  async #checkServiceAccount(token: string, node: string): Promise<() => Promise<void>> {
+    const { serviceAccounts } = this.#signs();
+    if (serviceAccounts === undefined) {
+      const missing = 'this broker knows no keys of service account tokens: give it --join-keys';
+      throw new BackplaneError('failed_precondition', missing);
+    }
+    const own = await serviceAccounts.node(token);
+    if (own === node) return async () => undefined;
+    const message = `the service account token is of a pod on another node than ${node}`;
+    throw new BackplaneError('permission_denied', message, { field: 'node' });
+  }
+
+  /** Only for as long as the node may connect: its role can be taken from it. */
   async #renew(call: UnaryCall): Promise<Buffer> {
     const { signingRequest } = renewRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
-    const node = nodeOfId(identityOf(call.metadata));
-    if (node === undefined)
-      throw new BackplaneError(
-        'permission_denied',
-        'only a node renews its certificate, over a connection that shows it',
-      );
+    const caller = callerOf(call);
+    const { kind, name } = caller.identity;
+    const { helloNode: node } = this.#control.enter(caller, { verbs: ['uplink'], helloNode: '' });
+    if (kind !== 'certificate' || name !== spiffeId({ kind: 'node', name: node })) {
+      const message = 'only a node renews its certificate, over a connection that shows it';
+      throw new BackplaneError('permission_denied', message);
+    }
     return renewResponseCodec.encode(await this.#certified(node, await requestedKey(signingRequest)));
   }
 
   async #createToken(call: UnaryCall): Promise<Buffer> {
     const { nodes } = createJoinTokenRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
+    const { peer, identity } = callerOf(call);
     checkNodes(nodes);
-    await this.#trail.record({ action: 'create_join_token', peer: call.getPeer(), nodes });
+    this.#control.enter({ peer, identity }, { verbs: ['join'], nodes });
+    await this.#trail.record({ action: 'create_join_token', peer, identity, nodes });
     const { text, endsMs } = await this.#tokens.create(nodes, this.#signs().authority.pin);
     return createJoinTokenResponseCodec.encode({ token: text, expires: nsToTimestamp(msToNs(endsMs)) });
   }

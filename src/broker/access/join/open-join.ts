@@ -3,14 +3,17 @@ import { Authority } from '../../../access/authority.js';
 import { BackplaneError } from '../../../errors.js';
 import type { AuditTrail } from '../../cluster/audit-trail.js';
 import { StateFile } from '../../cluster/embedded/state-file.js';
+import type { AccessControl } from '../access-control.js';
 import type { TlsFiles } from '../tls/server-tls.js';
 import { JoinService, type Signer } from './join-service.js';
 import { checkJoinState, JoinTokens } from './join-tokens.js';
+import { ServiceAccounts } from './service-accounts.js';
 
 /** `dir` is the broker's. @throws BackplaneError invalid_argument for a key that is not that of the authority */
 export function openJoin(
   dir: string,
   tls: TlsFiles | undefined,
+  control: AccessControl,
   trail: AuditTrail,
   warn: (message: string) => void,
 ): JoinService {
@@ -21,10 +24,12 @@ export function openJoin(
     },
     consequence: 'Join tokens that were not used yet are gone: make others',
   });
-  return new JoinService(signerOf(tls), new JoinTokens(state), trail);
+  return new JoinService(signerOf(tls), new JoinTokens(state), control, trail);
 }
 
 function signerOf(tls: TlsFiles | undefined): Signer | undefined {
   if (tls?.signs === undefined || tls.clientCa === undefined) return undefined;
-  return { authority: new Authority(tls.clientCa, tls.signs.key), validMs: tls.signs.validMs };
+  const { key, validMs, serviceAccounts } = tls.signs;
+  const accounts = serviceAccounts && new ServiceAccounts(serviceAccounts);
+  return { authority: new Authority(tls.clientCa, key), validMs, serviceAccounts: accounts };
 }

@@ -9,6 +9,7 @@ import type { Logger } from 'pino';
 import { type KeyPair, readAuthorities, readKeyPair } from '../../../access/key-pair.js';
 import { asBackplaneError, BackplaneError } from '../../../errors.js';
 import { CERTIFICATE_ENDS_SOON_MS, CERTIFICATE_LOOK_MS, REFUSALS_LOGGED_INTERVAL_MS } from '../../../limits.js';
+import type { ServiceAccountOptions } from '../join/service-accounts.js';
 import { FileWatch } from './file-watch.js';
 
 export interface TlsFiles {
@@ -18,7 +19,14 @@ export interface TlsFiles {
   /** Authorities of client certificates; undefined: no client is asked for one. */
   readonly clientCa: string | undefined;
   /** The broker signs certificates of nodes, as one of those authorities. */
-  readonly signs?: { readonly key: string; readonly validMs: number } | undefined;
+  readonly signs?: Signs | undefined;
+}
+
+interface Signs {
+  readonly key: string;
+  /** How long certificates of nodes hold. */
+  readonly validMs: number;
+  readonly serviceAccounts?: ServiceAccountOptions | undefined;
 }
 
 export class ServerTls {

@@ -3,14 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { asBackplaneError, BackplaneError } from '../../../errors.js';
 import type { ConnectionPlaces } from '../../../flow/connection-places.js';
 import { HTTP_STREAMS_MAX, RETRY_AFTER_MS } from '../../../limits.js';
-import { wallNowNs } from '../../../nanoseconds.js';
-import {
-  type CheckedSubscription,
-  checkSubscription,
-  type SubscriptionRequest,
-} from '../../../subscriptions/request/subscription-request.js';
+import type { CheckedSubscription, SubscriptionRequest } from '../../../subscriptions/request/subscription-request.js';
 import { decodeCursor } from '../../../wire/cursor.js';
 import { subscribeRequestCodec } from '../../../wire/messages.js';
+import type { AccessControl } from '../../access/access-control.js';
 import { isWindowEnd } from '../../delivery/history/history-merge.js';
 import type { Subscriptions } from '../../delivery/subscriptions.js';
 import { inProtoNames } from '../proto-names.js';
@@ -63,8 +59,10 @@ export class Streams {
 export class EventRoutes {
   readonly #subscriptions: Subscriptions;
   readonly #streams: Streams;
+  readonly #access: AccessControl;
 
-  constructor(subscriptions: Subscriptions, streams: Streams) {
+  constructor(subscriptions: Subscriptions, streams: Streams, access: AccessControl) {
+    this.#access = access;
     this.#subscriptions = subscriptions;
     this.#streams = streams;
   }
@@ -97,7 +95,7 @@ export class EventRoutes {
     const { request: asked, response, caller } = call;
     const lastId = format === EVENT_STREAM ? String(asked.headers['last-event-id'] ?? '') : '';
     if (lastId === END_ID) return stop(response);
-    const checked = checkSubscription(lastId === '' ? request : resumed(request, lastId), wallNowNs());
+    const checked = this.#access.subscription(lastId === '' ? request : resumed(request, lastId), caller);
     if (lastId !== '' && isOver(checked)) return stop(response);
     await this.#streams.keep(asked, async () => {
       // At once for a browser, which is told of refusals in the stream. Who asks by POST sees their statuses.

@@ -1,11 +1,13 @@
 /** A file of JSON lines of bounded size. When full it is renamed to `NAME.1.jsonl`, which replaces the one before. */
-import { closeSync, fstatSync, fsyncSync, openSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { OneAtATime } from '../../../flow/one-at-a-time.js';
 import { nodeFileOps } from '../../../storage/file-ops.js';
 import type { AuditLog } from '../audit-log.js';
 
 export class AuditFile implements AuditLog {
   readonly place: string;
+  readonly #appends = new OneAtATime();
 
   readonly #dir: string;
   readonly #name: string;
@@ -18,21 +20,27 @@ export class AuditFile implements AuditLog {
     this.place = join(dir, `${name}.jsonl`);
   }
 
-  async append(entries: readonly object[]): Promise<void> {
+  append(entries: readonly object[]): Promise<void> {
+    return this.#appends.run(() => this.#append(entries));
+  }
+
+  async #append(entries: readonly object[]): Promise<void> {
     const bytes = Buffer.from(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''));
     let fd = openSync(this.place, 'a', 0o600);
     try {
-      const { size } = fstatSync(fd);
+      let { size } = fstatSync(fd);
       if (size > 0 && size + bytes.length > this.#bytesMax) {
         closeSync(fd);
         renameSync(this.place, join(this.#dir, `${this.#name}.1.jsonl`));
         fd = openSync(this.place, 'a', 0o600);
+        size = 0;
       }
       for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
-      fsyncSync(fd);
+      await nodeFileOps.sync(fd);
+      // Only a new file has a name that is not durable yet.
+      if (size === 0) await nodeFileOps.syncDirectory(this.#dir);
     } finally {
       closeSync(fd);
     }
-    nodeFileOps.syncDirectoryNow(this.#dir);
   }
 }
