@@ -130,7 +130,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     store = await openStore(dir, options, held);
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
     const parts = assemble(dir, store, held, token, tls, options);
-    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.gate, tls);
+    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.access.gate, tls);
     const httpAddress = await bindHttp(parts.http.listener.server, httpListen).catch((cause) => {
       parts.grpc.forceShutdown();
       throw cause;
@@ -213,14 +213,7 @@ function assemble(
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const trail = auditTrail(dir, logger);
-  const access = new AccessFiles({
-    ...NO_ACCESS_FILES,
-    ...options.access,
-    dataDir: options.dataDir,
-    token,
-    trail,
-    logger,
-  });
+  const access = accessFiles(options, token, trail);
   const { gate, control } = access;
   const context = { store, fanOut, registry, route, book, lingers, historyPool, totals };
   const subscriptions = new Subscriptions(context, control, trail);
@@ -239,11 +232,7 @@ function assemble(
   const api = { subscriptions, registry, listings, budgets: budgetService, forgetting: forgetService, access: control };
   const state = { ready: false, waitsFor: options.waitsFor };
   const joining = openJoin(dir, options.tls, control, trail, (message) => logger.warn(message));
-  const grpc = grpcServer({
-    Uplink: uplink.handlers(),
-    Backplane: new GrpcApi(api).handlers(),
-    Join: joining.handlers(),
-  });
+  const grpc = grpcServer({ Uplink: uplink, Backplane: new GrpcApi(api), Join: joining });
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
@@ -267,7 +256,6 @@ function assemble(
     watch,
     uplink,
     access,
-    gate,
     grpc,
     http,
     showHealth,
@@ -276,10 +264,19 @@ function assemble(
   };
 }
 
-function grpcServer(services: Readonly<Record<Service, UntypedServiceImplementation>>): Server {
+function accessFiles(
+  { access, dataDir, logger }: BrokerOptions,
+  token: BrokerToken | undefined,
+  trail: AuditTrail,
+): AccessFiles {
+  return new AccessFiles({ ...NO_ACCESS_FILES, ...access, dataDir, token, trail, logger });
+}
+
+function grpcServer(services: Readonly<Record<Service, { handlers(): UntypedServiceImplementation }>>): Server {
   const grpc = new Server(serverOptions());
   setStreamWindow(grpc);
-  for (const [name, handlers] of Object.entries(services)) grpc.addService(rawService(name as Service), handlers);
+  for (const [name, service] of Object.entries(services))
+    grpc.addService(rawService(name as Service), service.handlers());
   return grpc;
 }
 

@@ -3,84 +3,12 @@ import { hostname } from 'node:os';
 import * as z from 'zod';
 import * as limits from '../limits.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
-import { bytesText, parseBytes } from '../text/size-text.js';
-import { durationMsText, parseDurationMs } from '../text/time-text.js';
 import { mixSchema, mixText } from './mix.js';
 import { isDefaultRule, redactionRulesSchema, redactionRulesText } from './redaction.js';
+import { choice, list, oneOf, type Setting, setting, size, span, whole } from './setting.js';
 
 const DAY_MS = 24 * 3600 * 1000;
 
-interface Setting<T> {
-  readonly schema: z.ZodType<T, string>;
-  /** As a user would write it. */
-  readonly fallback: string;
-  readonly summary: string;
-  /** The inverse of the schema. */
-  readonly text: (value: T) => string;
-  /** The accepted words, if only these are accepted. */
-  readonly choices?: readonly string[];
-  /** True where YAML may give a list, which flags and environment give comma-separated. */
-  readonly list?: boolean;
-  /** True where YAML gives data, which flags and environment give as JSON. */
-  readonly data?: boolean;
-}
-
-function setting<T>(
-  schema: z.ZodType<T, string>,
-  fallback: string,
-  summary: string,
-  text: (value: T) => string = String,
-): Setting<T> {
-  return { schema, fallback, summary, text };
-}
-
-/** One of a few words. */
-function choice<const T extends string>(choices: readonly [T, ...T[]], fallback: T, summary: string) {
-  return { ...setting<T>(oneOf(...choices), fallback, summary), choices };
-}
-
-function whole(min: number, max: number): z.ZodType<number, string> {
-  return z
-    .string()
-    .regex(/^-?\d{1,15}$/, 'must be a whole number')
-    .transform(Number)
-    .pipe(z.number().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
-}
-
-function quantity(
-  parse: (text: string) => number | undefined,
-  text: (value: number) => string,
-  [min, max, example]: readonly [number, number, string],
-): z.ZodType<number, string> {
-  return z
-    .string()
-    .transform((given, context) => {
-      const value = parse(given);
-      if (value !== undefined) return value;
-      context.addIssue({ code: 'custom', message: `must be like ${example}` });
-      return z.NEVER;
-    })
-    .pipe(
-      z
-        .number()
-        .min(min, `must be at least ${text(min)}`)
-        .max(max, `must be at most ${text(max)}`),
-    );
-}
-
-type Bounds = readonly [min: number, max: number];
-
-function size(bounds: Bounds, fallback: number, summary: string): Setting<number> {
-  return setting(quantity(parseBytes, bytesText, [...bounds, '512MiB']), bytesText(fallback), summary, bytesText);
-}
-
-function span(bounds: Bounds, fallbackMs: number, summary: string): Setting<number> {
-  const schema = quantity(parseDurationMs, durationMsText, [...bounds, '90s or 24h']);
-  return setting(schema, durationMsText(fallbackMs), summary, durationMsText);
-}
-
-const oneOf = <const T extends string>(...words: readonly [T, ...T[]]) =>
-  z.string().pipe(z.enum(words, { error: `must be one of ${words.join(', ')}` })) as z.ZodType<T, string>;
 /** On the command line a flag without a value. */
 const flag: z.ZodType<boolean, string> = oneOf('true', 'false').transform((word) => word === 'true');
 const ADDRESS = /^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):(\d{1,5})$/;
@@ -94,15 +22,6 @@ function isOrigin(text: string): boolean {
 
 function isHttps(text: string): boolean {
   return URL.canParse(text) && new URL(text).protocol === 'https:';
-}
-
-function list(check: (item: string) => boolean, [min, max]: Bounds, form: string) {
-  const schema = z
-    .string()
-    .transform((text) => text.split(',').flatMap((item) => item.trim() || []) as readonly string[])
-    .refine((items) => items.length >= min && items.length <= max, `must hold ${min} to ${max} items`)
-    .refine((items) => items.every(check), `must hold ${form}`);
-  return { schema, text: (items: readonly string[]) => items.join(','), list: true };
 }
 
 /** In the order of PROFILES, each once, `lite` among them. */

@@ -54,12 +54,15 @@ export class HttpListener {
   /** Connections in use keep theirs. */
   readonly places = new ConnectionPlaces<Connection>(HTTP_CONNECTIONS_MAX);
   readonly #serve: Serve;
+  readonly #idleMs: number;
   readonly #lines = new WeakMap<Socket, RequestLine>();
   readonly #sessions = new Set<ServerHttp2Session>();
   #ended: Promise<void> | undefined;
 
-  constructor(serve: Serve, tls: ServerTls | undefined) {
+  /** `idleMs`: connections of HTTP/2 that are idle, or take none of their answers, are closed after it. */
+  constructor(serve: Serve, tls: ServerTls | undefined, idleMs = HTTP_REQUEST_MS) {
     this.#serve = serve;
+    this.#idleMs = idleMs;
     const requested: Serve = (request, response) => this.#requested(request, response);
     this.server = tls ? this.#secure(tls, requested) : createServer(OPTIONS, requested);
     const { server } = this;
@@ -144,7 +147,7 @@ export class HttpListener {
       session.once('close', () => this.#sessions.delete(session));
       this.places.add(session);
       // Idle, or with answers that nobody takes, which wait in memory; event streams have bounds of their own.
-      session.setTimeout(HTTP_REQUEST_MS, () => {
+      session.setTimeout(this.#idleMs, () => {
         if (!this.places.isKept(session)) session.destroy();
       });
     });

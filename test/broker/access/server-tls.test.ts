@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { afterEach, before, test } from 'node:test';
 import { connect, createServer as createTlsServer } from 'node:tls';
 import { guardConnections } from '../../../src/broker/access/tls/connection-guard.js';
+import { CERTIFICATE_EARLY_MS } from '../../../src/limits.js';
 import { type PemPair, replaceFile, TestAuthority } from '../../harness/broker/certificates.js';
 import { Harness, until } from '../../harness/broker/harness.js';
 import { bearer } from '../../harness/bus/token.js';
@@ -146,6 +147,18 @@ test('the last good pair stays in use while the files are unsound, and log and s
     bus.broker.reload();
     assert.equal(await status(bus), '');
   }
+});
+
+test('a certificate that begins later is used from then on', async () => {
+  const files = await own.broker();
+  const bus = await started(files);
+  const holder = { kind: 'broker', name: 'b', hosts: ['127.0.0.1'] } as const;
+  const early = await own.authority.issue(holder, 86_400_000, Date.now() + CERTIFICATE_EARLY_MS + 1_500);
+  replaceFile(files.key, early.key);
+  replaceFile(files.cert, early.cert);
+  bus.broker.reload();
+  assert.match(await status(bus), /holds only from /);
+  await becomes(bus, early);
 });
 
 test('a metric says when the certificate ends, and status when that is soon', async () => {

@@ -13,6 +13,8 @@ import { status } from '@grpc/grpc-js';
 import { spiffeId } from '../../../src/access/authority.js';
 import * as x509 from '../../../src/access/certificate-library.js';
 import { securedBy } from '../../../src/access/secure-channel.js';
+import { ServerTls } from '../../../src/broker/access/tls/server-tls.js';
+import { HttpListener } from '../../../src/broker/api/http-listener.js';
 import { Client } from '../../../src/client/client.js';
 import { type PemPair, TestAuthority } from '../../harness/broker/certificates.js';
 import { Harness, until } from '../../harness/broker/harness.js';
@@ -48,6 +50,7 @@ afterEach(async () => {
   await harness.destroy();
 });
 
+const BIG = Buffer.alloc(1 << 20);
 const PORTS = ['grpc', 'http'] as const;
 const addressOf = (port: (typeof PORTS)[number]) => harness.broker[`${port}Address`];
 
@@ -328,4 +331,38 @@ test('a drained broker ends idle connections of HTTP/2', async () => {
   const closed = once(session, 'close');
   await harness.broker.drain();
   await closed;
+});
+
+test('a connection of HTTP/2 that is idle, or takes none of its answers, is closed; one in use is not', async () => {
+  const tls = new ServerTls(await own.broker(), harness.logger);
+  const listener = new HttpListener(
+    (request, response) => void response.end(request.url === '/big' ? BIG : 'ok'),
+    tls,
+    200,
+  );
+  listener.server.listen(0, '127.0.0.1');
+  await once(listener.server, 'listening');
+  const { port } = listener.server.address() as { port: number };
+  const open = async (path: string) => {
+    const session = connectHttp2(`https://127.0.0.1:${port}`, { ca: own.authority.pem });
+    closing.push(session);
+    const stream = session.request({ ':path': path });
+    stream.on('error', () => undefined);
+    await once(stream, 'response');
+    return session;
+  };
+  const kept = listener.places;
+  const keep = kept.add.bind(kept);
+  const unread = await open('/big');
+  kept.add = (connection) => {
+    keep(connection);
+    kept.keep(connection);
+  };
+  const used = await open('/');
+  kept.add = keep;
+  const idle = await open('/');
+  await until('the idle one and the unread one to be closed', () => idle.closed && unread.closed);
+  assert.equal(used.closed, false);
+  tls.close();
+  await listener.close();
 });

@@ -54,7 +54,7 @@ export class ServiceAccounts {
     });
     const { node } = (payload['kubernetes.io'] ?? {}) as { readonly node?: { readonly name?: unknown } };
     if (typeof node?.name !== 'string')
-      throw refusal('it names no node: the cluster binds tokens to nodes from 1.32 on');
+      throw refusal('it names no node: Kubernetes tells it from 1.30 on');
     checkName('the node of the service account token', node.name);
     return node.name;
   }

@@ -22,6 +22,8 @@ export interface TlsFiles {
   readonly signs?: Signs | undefined;
 }
 
+type Context = SecureContextOptions & { readonly cert: Buffer; readonly key: Buffer; readonly ca?: Buffer };
+
 interface Signs {
   readonly key: string;
   /** How long certificates of nodes hold. */
@@ -37,7 +39,7 @@ export class ServerTls {
   readonly #listeners: ((context: SecureContextOptions) => void)[] = [];
   readonly #timer: NodeJS.Timeout;
   #pair: KeyPair;
-  #context: SecureContextOptions;
+  #context: Context;
   /** Why the files as they are now are not in use. */
   #unsound: string | undefined;
   #saidEnding = false;
@@ -50,13 +52,16 @@ export class ServerTls {
     this.#files = files;
     this.#logger = logger;
     this.asksClients = files.clientCa !== undefined;
+    const { cert, key, clientCa } = files;
+    // Before they are read, so that no change in between is missed.
+    const watch = new FileWatch(clientCa === undefined ? [cert, key] : [cert, key, clientCa], () => this.reload());
     const { pair, context } = this.#read();
     this.#pair = pair;
     this.#context = context;
-    const { cert, key, clientCa } = files;
-    const watch = new FileWatch(clientCa === undefined ? [cert, key] : [cert, key, clientCa], () => this.reload());
     this.#timer = setInterval(() => {
       watch.look();
+      // A certificate that did not hold yet becomes sound by itself.
+      if (this.#unsound !== undefined) this.reload();
       this.#noteEnd();
     }, CERTIFICATE_LOOK_MS).unref();
     this.#noteEnd();
@@ -92,9 +97,11 @@ export class ServerTls {
     try {
       const { pair, context } = this.#read();
       const { validTo, subject, subjectAltName } = pair.certificate;
+      const isSame = this.#isInUse(context);
       this.#pair = pair;
       this.#context = context;
       this.#unsound = undefined;
+      if (isSame) return;
       this.#saidEnding = false;
       for (const listener of this.#listeners) listener(context);
       const names = subjectAltName ?? subject;
@@ -125,11 +132,11 @@ export class ServerTls {
     clearInterval(this.#timer);
   }
 
-  #read(): { readonly pair: KeyPair; readonly context: SecureContextOptions } {
+  #read(): { readonly pair: KeyPair; readonly context: Context } {
     const { cert, key, clientCa } = this.#files;
     const pair = readKeyPair(cert, key, Date.now());
     const authorities = clientCa === undefined ? undefined : readAuthorities(clientCa);
-    const context: SecureContextOptions = {
+    const context: Context = {
       cert: withAuthority(pair, authorities?.certificates ?? []),
       key: pair.key,
       ...(authorities && { ca: authorities.pem }),
@@ -145,6 +152,11 @@ export class ServerTls {
       throw new BackplaneError('invalid_argument', `the certificate in ${cert} cannot be used: ${reason}`);
     }
     return { pair, context };
+  }
+
+  #isInUse({ cert, key, ca }: Context): boolean {
+    const { cert: usedCert, key: usedKey, ca: usedCa } = this.#context;
+    return cert.equals(usedCert) && key.equals(usedKey) && (ca === undefined || ca.equals(usedCa ?? Buffer.alloc(0)));
   }
 
   #noteEnd(): void {
