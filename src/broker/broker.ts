@@ -29,7 +29,7 @@ import { AgentAccess } from './access/agent-access.js';
 import { bindGrpc, bindHttp, parseListenAddress } from './access/listen.js';
 import { type BrokerToken, brokerToken } from './access/token-file.js';
 import { brokerMetrics } from './api/broker-metrics.js';
-import { GrpcApi } from './api/grpc.js';
+import { GrpcApi, type GrpcParts } from './api/grpc.js';
 import { HttpApi } from './api/http.js';
 import { type BrokerFacts, Listings } from './api/listings.js';
 import { AuditTrail } from './cluster/audit-trail.js';
@@ -228,10 +228,7 @@ function assemble(
   const forgetService = new ForgetService(registry, trail);
   const api = { subscriptions, registry, listings, budgets: budgetService, forgetting: forgetService, access: control };
   const state = { ready: false, waitsFor: options.waitsFor };
-  const grpc = new Server(serverOptions());
-  setStreamWindow(grpc);
-  grpc.addService(rawService('Uplink'), uplink.handlers());
-  grpc.addService(rawService('Backplane'), new GrpcApi(api).handlers());
+  const grpc = grpcServer(uplink, api);
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
@@ -297,6 +294,14 @@ function factsBeforeListening({ version, dataDir }: BrokerOptions): BrokerFacts 
 function auditTrail(dir: string, logger: Logger): AuditTrail {
   const changes = new AuditFile(dir, 'audit', AUDIT_BYTES_MAX);
   return new AuditTrail(changes, new AuditFile(dir, 'audit-refused', AUDIT_REFUSED_BYTES_MAX), logger);
+}
+
+function grpcServer(uplink: UplinkService, api: GrpcParts): Server {
+  const grpc = new Server(serverOptions());
+  setStreamWindow(grpc);
+  grpc.addService(rawService('Uplink'), uplink.handlers());
+  grpc.addService(rawService('Backplane'), new GrpcApi(api).handlers());
+  return grpc;
 }
 
 function servingStatus({ ready, waitsFor }: { ready: boolean; waitsFor: string | undefined }) {

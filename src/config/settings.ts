@@ -92,6 +92,12 @@ function isOrigin(text: string): boolean {
   return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text;
 }
 
+/** Keys that somebody on the way could replace would let in anybody. */
+function isKeysPlace(text: string): boolean {
+  if (!/^[a-z]+:\/\//i.test(text)) return true;
+  return /^https:\/\/./.test(text) || /^http:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])[:/]/.test(text);
+}
+
 function list(check: (item: string) => boolean, [min, max]: Bounds, form: string) {
   const schema = z
     .string()
@@ -154,6 +160,15 @@ export const SETTINGS = {
     '',
     'file of issued tokens; without it tokens.yaml in the data directory, if there is one',
   ),
+  'jwt.keys': setting(
+    z.string().refine(isKeysPlace, 'must be a file, or an https address (http on loopback)'),
+    '',
+    'keys that verify web tokens (JWT): a file, or the https address, of a JSON Web Key Set; without it none are taken',
+  ),
+  'jwt.issuer': setting(z.string(), '', 'who issues web tokens: their claim iss'),
+  'jwt.audience': setting(z.string(), '', 'for whom web tokens are: their claim aud'),
+  'jwt.identity': setting(z.string().min(1, 'must not be empty'), 'sub', 'claim of web tokens that names the identity'),
+  'jwt.groups': setting(z.string(), 'groups', 'claim of web tokens that names groups, to which roles are bound'),
   'log.level': choice(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
     'info',
@@ -325,6 +340,11 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'token.file': 'file',
   roles: 'file',
   tokens: 'file',
+  'jwt.keys': 'file-or-url',
+  'jwt.issuer': 'issuer',
+  'jwt.audience': 'audience',
+  'jwt.identity': 'claim',
+  'jwt.groups': 'claim',
   'log.level': 'level',
   'log.bytesMax': 'size',
   'log.ageMax': 'duration',
