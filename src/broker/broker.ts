@@ -203,14 +203,7 @@ function assemble(
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const trail = auditTrail(dir, logger);
-  const access = new AccessFiles({
-    ...NO_ACCESS_FILES,
-    ...options.access,
-    dataDir: options.dataDir,
-    token,
-    trail,
-    logger,
-  });
+  const access = openAccess(options, token, trail);
   const { gate, control } = access;
   const context = { store, fanOut, registry, route, book, lingers, historyPool, totals };
   const subscriptions = new Subscriptions(context, control, trail);
@@ -258,6 +251,11 @@ function assemble(
     facts,
     state,
   };
+}
+
+function openAccess(options: BrokerOptions, token: BrokerToken | undefined, trail: AuditTrail): AccessFiles {
+  const { dataDir, access, logger } = options;
+  return new AccessFiles({ ...NO_ACCESS_FILES, ...access, dataDir, token, trail, logger });
 }
 
 /**

@@ -53,7 +53,7 @@ test('what is written is read again, as YAML and as JSON', () => {
 test('an entry that is not sound is refused with its place', () => {
   const sound = { id: 'a'.repeat(12), sha256: 'b'.repeat(64), identity: 'c', expires: '2027-01-01T00:00:00Z' };
   const refused = (change: object, message: RegExp) =>
-    assert.throws(() => parseTokens(JSON.stringify({ tokens: [{ ...sound, ...change }] }), NOW), message);
+    assert.throws(() => parseTokens(JSON.stringify({ tokens: [{ ...sound, ...change }] }), NOW), { message });
   refused({ expires: undefined }, /^tokens\[0\]\.expires must be a time .*without an end are not taken/);
   refused({ expires: 'never' }, /^tokens\[0\]\.expires/);
   refused({ expires: 1e12 }, /^tokens\[0\]\.expires/);
