@@ -3,7 +3,7 @@
  * and for each what V8 made of it when it ran. Node loads these in a third of the time of seven hundred modules.
  *   main.js        finds the verb
  *   NAME.cjs       the verbs that are used in one process (PARTS), loaded by main.js
- *   *-library.cjs  what few of them use
+ *   certificate-library.cjs   what few of them use
  *   NAME.cjs.V8    its functions compiled, for the version of V8 that is named (compiled.js)
  */
 import fs from 'node:fs';
@@ -22,8 +22,8 @@ const PARTS = {
   completion: ['completion/completion'],
 };
 
-/** Large libraries that few processes use, and those late: the parts require them when they need them. */
-const APART = ['certificate-library', 'web-token-library'];
+/** A large library that few processes use, and those late: the parts require it when they need it. */
+const APART = 'certificate-library';
 
 /** What the code of modules expects to be there, and CommonJS has not. */
 const AS_MODULE = {
@@ -65,14 +65,12 @@ export async function bundle(modules, target) {
       banner: { js: 'import { createRequire as __from } from "node:module"; const require = __from(import.meta.url);' },
       plugins: [partsOf(modules)],
     }),
-    ...APART.map((name) =>
-      esbuild.build({
-        ...COMMON,
-        entryPoints: [module(`access/${name}.js`)],
-        outfile: path.join(target, `${name}.cjs`),
-        format: 'cjs',
-      }),
-    ),
+    esbuild.build({
+      ...COMMON,
+      entryPoints: [module(`access/${APART}.js`)],
+      outfile: path.join(target, `${APART}.cjs`),
+      format: 'cjs',
+    }),
     ...Object.entries(PARTS).map(([name, verbs]) =>
       esbuild.build({
         ...COMMON,
@@ -95,8 +93,8 @@ export async function bundle(modules, target) {
 const apart = {
   name: 'apart',
   setup(build) {
-    build.onResolve({ filter: new RegExp(`/(${APART.join('|')})\\.js$`) }, ({ kind, path: imported }) =>
-      kind === 'dynamic-import' ? { path: `./${path.basename(imported, '.js')}.cjs`, external: true } : undefined,
+    build.onResolve({ filter: new RegExp(`/${APART}\\.js$`) }, ({ kind }) =>
+      kind === 'dynamic-import' ? { path: `./${APART}.cjs`, external: true } : undefined,
     );
   },
 };

@@ -213,7 +213,7 @@ function assemble(
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const trail = auditTrail(dir, logger);
-  const access = accessFiles(options, token, trail);
+  const access = openAccess(options, token, trail);
   const { gate, control } = access;
   const context = { store, fanOut, registry, route, book, lingers, historyPool, totals };
   const subscriptions = new Subscriptions(context, control, trail);
@@ -264,20 +264,9 @@ function assemble(
   };
 }
 
-function accessFiles(
-  { access, dataDir, logger }: BrokerOptions,
-  token: BrokerToken | undefined,
-  trail: AuditTrail,
-): AccessFiles {
+function openAccess(options: BrokerOptions, token: BrokerToken | undefined, trail: AuditTrail): AccessFiles {
+  const { dataDir, access, logger } = options;
   return new AccessFiles({ ...NO_ACCESS_FILES, ...access, dataDir, token, trail, logger });
-}
-
-function grpcServer(services: Readonly<Record<Service, { handlers(): UntypedServiceImplementation }>>): Server {
-  const grpc = new Server(serverOptions());
-  setStreamWindow(grpc);
-  for (const [name, service] of Object.entries(services))
-    grpc.addService(rawService(name as Service), service.handlers());
-  return grpc;
 }
 
 /**
@@ -315,6 +304,14 @@ function factsBeforeListening({ version, dataDir }: BrokerOptions, tls: ServerTl
 function auditTrail(dir: string, logger: Logger): AuditTrail {
   const changes = new AuditFile(dir, 'audit', AUDIT_BYTES_MAX);
   return new AuditTrail(changes, new AuditFile(dir, 'audit-refused', AUDIT_REFUSED_BYTES_MAX), logger);
+}
+
+function grpcServer(services: Readonly<Record<Service, { handlers(): UntypedServiceImplementation }>>): Server {
+  const grpc = new Server(serverOptions());
+  setStreamWindow(grpc);
+  for (const [name, service] of Object.entries(services))
+    grpc.addService(rawService(name as Service), service.handlers());
+  return grpc;
 }
 
 function servingStatus({ ready, waitsFor }: { ready: boolean; waitsFor: string | undefined }) {

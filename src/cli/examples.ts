@@ -19,6 +19,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   topics: ['backplane topics', 'backplane topics -o json'],
   subscriptions: ['backplane subscriptions', 'backplane subscriptions --watch'],
   status: ['backplane status', 'backplane status --broker 127.0.0.1:9484 -o json'],
+  tokens: ['backplane tokens list'],
   'tokens issue': ['backplane tokens issue alice --expires 30d', 'backplane tokens issue ci --expires 12h > ci-token'],
   'tokens list': ['backplane tokens list', 'backplane tokens list -o json'],
   'tokens revoke': ['backplane tokens revoke k3v9x2m1a0pq'],

@@ -20,8 +20,10 @@ function isOrigin(text: string): boolean {
   return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text;
 }
 
-function isHttps(text: string): boolean {
-  return URL.canParse(text) && new URL(text).protocol === 'https:';
+/** Keys that somebody on the way could replace would let in anybody. */
+function isKeysPlace(text: string): boolean {
+  if (!/^[a-z]+:\/\//i.test(text)) return true;
+  return /^https:\/\/./.test(text) || /^http:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])[:/]/.test(text);
 }
 
 /** In the order of PROFILES, each once, `lite` among them. */
@@ -100,7 +102,7 @@ export const SETTINGS = {
     'file of issued tokens; without it tokens.yaml in the data directory, if there is one',
   ),
   'join.keys': setting(
-    z.string().refine((text) => !/^[a-z]+:/.test(text) || isHttps(text), 'must be a file or an https URL'),
+    z.string().refine(isKeysPlace, 'must be a file, or an https address (http on loopback)'),
     '',
     'keys of service account tokens by which nodes of a Kubernetes cluster join: a JWKS file, or its https URL',
   ),
@@ -109,6 +111,15 @@ export const SETTINGS = {
     '',
     'the service account of the agents there (namespace:name)',
   ),
+  'jwt.keys': setting(
+    z.string().refine(isKeysPlace, 'must be a file, or an https address (http on loopback)'),
+    '',
+    'keys that verify web tokens (JWT): a file, or the https address, of a JSON Web Key Set; without it none are taken',
+  ),
+  'jwt.issuer': setting(z.string(), '', 'who issues web tokens: their claim iss'),
+  'jwt.audience': setting(z.string(), '', 'for whom web tokens are: their claim aud'),
+  'jwt.identity': setting(z.string().min(1, 'must not be empty'), 'sub', 'claim of web tokens that names the identity'),
+  'jwt.groups': setting(z.string(), 'groups', 'claim of web tokens that names groups, to which roles are bound'),
   'log.level': choice(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
     'info',
@@ -288,6 +299,11 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'join.serviceAccount': 'namespace:name',
   roles: 'file',
   tokens: 'file',
+  'jwt.keys': 'file-or-url',
+  'jwt.issuer': 'issuer',
+  'jwt.audience': 'audience',
+  'jwt.identity': 'claim',
+  'jwt.groups': 'claim',
   'log.level': 'level',
   'log.bytesMax': 'size',
   'log.ageMax': 'duration',

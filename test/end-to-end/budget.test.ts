@@ -96,11 +96,12 @@ test('a budget set at run time holds at once and after a restart, and can be tak
     assert.ok(
       entries.every(({ time, peer }) => Date.parse(String(time)) > 0 && /^127\.0\.0\.1:\d+$/.test(String(peer))),
     );
+    const by = { action: 'set_budget', identity: 'local', kind: 'local' };
     assert.deepEqual(
-      entries.map(({ time, peer, ...rest }) => rest),
+      entries.filter(({ action }) => action === 'set_budget').map(({ time, peer, ...rest }) => rest),
       [
-        { action: 'set_budget', before: { 'node-under-test': null }, set: { liveEventsPerSecond: 20 } },
-        { action: 'set_budget', before: { 'node-under-test': { liveEventsPerSecond: 20 } }, set: null },
+        { ...by, before: { 'node-under-test': null }, set: { liveEventsPerSecond: 20 } },
+        { ...by, before: { 'node-under-test': { liveEventsPerSecond: 20 } }, set: null },
       ],
     );
     const refusedFile = join(bus.dataDir, 'broker', 'audit-refused.jsonl');
@@ -109,7 +110,7 @@ test('a budget set at run time holds at once and after a restart, and can be tak
     const { time, peer, ...what } = refused as Record<string, unknown>;
     assert.deepEqual([peer, Date.parse(String(time)) > 0], ['127.0.0.1', true]);
     const refusal = { code: 'not_found', nodes: 'nobody', refused: 'no node matches nobody', count: 1 };
-    assert.deepEqual(what, { action: 'set_budget', ...refusal });
+    assert.deepEqual(what, { ...by, ...refusal });
     const empty = await run('nodes', 'set-budget', 'node-under-test');
     assert.equal(empty.code, 2);
     assert.match(empty.stderr, /give rates .* or --reset/);

@@ -9,9 +9,10 @@ import { ROLES_BYTES_MAX, TOKENS_BYTES_MAX } from '../../limits.js';
 import { WatchedFile } from '../../storage/watched-file.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
 import { AccessControl } from './access-control.js';
-import { Gate, type WebTokens } from './gate.js';
+import { Gate } from './gate.js';
 import { NO_ROLES, type Policy, parseRoles } from './roles.js';
 import type { BrokerToken } from './token-file.js';
+import { SignedWebTokens, type WebTokenOptions } from './web-tokens.js';
 
 export interface AccessOptions {
   readonly dataDir: string;
@@ -21,7 +22,8 @@ export interface AccessOptions {
   readonly tokensFile: string;
   /** '': nobody but the holder of the broker's own token and agents with certificates may anything. */
   readonly rolesFile: string;
-  readonly webTokens: WebTokens | undefined;
+  /** Undefined: none are taken. */
+  readonly webTokens: WebTokenOptions | undefined;
   readonly trail: AuditTrail;
   readonly logger: Logger;
 }
@@ -31,6 +33,7 @@ export class AccessFiles {
   readonly control: AccessControl;
   readonly #tokens: WatchedFile<IssuedTokens>;
   readonly #roles: WatchedFile<Policy> | undefined;
+  readonly #webTokens: SignedWebTokens | undefined;
   #onChange: () => void = () => undefined;
 
   /** @throws BackplaneError invalid_argument for a file that is named and cannot be read, or is not valid. */
@@ -51,10 +54,11 @@ export class AccessFiles {
       rolesFile === ''
         ? undefined
         : new WatchedFile({ ...common, path: rolesFile, bytesMax: ROLES_BYTES_MAX, parse: parseRoles });
+    this.#webTokens = webTokens && new SignedWebTokens(webTokens, common.warn, common.onChange);
     this.gate = new Gate({
       token,
       issued: this.#tokens,
-      webTokens,
+      webTokens: this.#webTokens,
       onRefused: (peer, reason, { code, message }) => {
         trail.refuse({ action: 'authenticate', peer: `${peer}:0`, reason, code, refused: message });
       },
@@ -76,6 +80,7 @@ export class AccessFiles {
   look(): void {
     void this.#tokens.look();
     void this.#roles?.look();
+    this.#webTokens?.look();
     // Tokens end by themselves, too.
     this.#onChange();
   }

@@ -92,7 +92,7 @@ export function authorize(policy: Policy, identity: Identity, wish: Wish): Grant
     if (!('rank' in answer)) return answer;
     if (closest === undefined || answer.rank > closest.rank) closest = answer;
   }
-  const { message, details } = closest ?? noRole(policy, wish);
+  const { message, details } = closest ?? noRole(policy);
   throw new BackplaneError('permission_denied', `${describe(identity)} ${message}`, details);
 }
 
@@ -122,7 +122,8 @@ function deniedBy(roles: readonly Role[]): Role['deny'] {
 
 function tried(role: Role, denied: Role['deny'], identity: Identity, wish: Wish): Grant | Refusal {
   const verb = wish.verbs.find((each) => !role.verbs.has(each) || denied.verbs.has(each));
-  if (verb !== undefined) return { rank: 0, message: `may not ${verb}`, details: {} };
+  if (verb !== undefined)
+    return { rank: 0, message: `may not do this: no role grants it the verb "${verb}"`, details: {} };
   const topic = wish.topics?.find((each) => !role.topics.matches(each) || denied.topics.matches(each));
   if (topic !== undefined) {
     return { rank: 1, message: `may not use the topic ${shown(topic)}`, details: { field: 'topics' } };
@@ -211,11 +212,9 @@ function granted(role: Omit<Role, 'deny'>, denied: Role['deny'], wish: Wish, hel
   };
 }
 
-function noRole(policy: Policy, { verbs }: Wish): Pick<Refusal, 'message' | 'details'> {
-  const why = policy.fromFile
-    ? 'no role is bound to it'
-    : 'no roles are given (roles), so only the broker’s own token may';
-  return { message: `may not ${verbs.join(' and ')}: ${why}`, details: {} };
+function noRole({ fromFile }: Policy): Pick<Refusal, 'message' | 'details'> {
+  const why = fromFile ? 'no role is bound to it' : "there is no file of roles, so only the broker's own token may";
+  return { message: `may not do this: ${why}`, details: {} };
 }
 
 /** For people: `token "alice"`. */

@@ -36,7 +36,7 @@ import { shown } from '../../text/shown.js';
 import { parseDurationMs } from '../../text/time-text.js';
 import { TOPICS } from '../../wire/event/event.js';
 
-export const VERBS = [
+const VERBS = [
   'view',
   'subscribe',
   'history',

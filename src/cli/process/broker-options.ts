@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { isLoopbackAddress } from '../../broker/access/listen.js';
 import type { Broker, BrokerOptions } from '../../broker/broker.js';
 import type { SettingKey, Settings } from '../../config/settings.js';
+import { invalid } from '../../errors.js';
 import { packageVersion } from '../../package-files.js';
 import { checkTogether } from '../tls-settings.js';
 
@@ -21,6 +22,11 @@ export const BROKER_KEYS: readonly SettingKey[] = [
   'broker.token',
   'roles',
   'tokens',
+  'jwt.keys',
+  'jwt.issuer',
+  'jwt.audience',
+  'jwt.identity',
+  'jwt.groups',
   'data.dir',
   'log.bytesMax',
   'log.ageMax',
@@ -56,7 +62,7 @@ export function brokerOptions(settings: Settings, log: Logger): BrokerOptions {
     tls: tlsFiles(settings),
     insecure: settings.insecure,
     token: settings['broker.token'],
-    access: { rolesFile: settings.roles, tokensFile: settings.tokens },
+    access: { rolesFile: settings.roles, tokensFile: settings.tokens, webTokens: webTokensOf(settings) },
     log: {
       bytesMax: settings['log.bytesMax'],
       ageMsMax: settings['log.ageMax'],
@@ -83,4 +89,14 @@ function tlsFiles(settings: Settings): BrokerOptions['tls'] {
   const serviceAccounts = keys === '' ? undefined : { keys, account };
   const signs = caKey === '' ? undefined : { key: caKey, validMs, serviceAccounts };
   return { cert, key, clientCa: clientCa === '' ? undefined : clientCa, signs };
+}
+
+/** Undefined where no keys are named. Throws invalid_argument for keys without who issues tokens, and for whom. */
+function webTokensOf(settings: Settings): NonNullable<BrokerOptions['access']>['webTokens'] {
+  const [keys, issuer, audience] = [settings['jwt.keys'], settings['jwt.issuer'], settings['jwt.audience']];
+  if (keys === '') return undefined;
+  for (const key of ['jwt.issuer', 'jwt.audience'] as const) {
+    if (settings[key] === '') throw invalid(key, 'must be given with jwt.keys: else tokens for others would be taken');
+  }
+  return { keys, issuer, audience, identityClaim: settings['jwt.identity'], groupsClaim: settings['jwt.groups'] };
 }

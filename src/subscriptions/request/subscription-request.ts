@@ -172,7 +172,7 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint, b
     throttle,
     lagMaxMs,
     latencyMs,
-    scope: scope && { ...scope, asked, askedNs: nowNs },
+    ...(scope === undefined ? {} : { scope: { ...scope, asked, askedNs: nowNs } }),
   };
 }
 

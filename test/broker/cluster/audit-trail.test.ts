@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
+import type { AuditLog } from '../../../src/broker/cluster/audit-log.js';
 import { AuditTrail } from '../../../src/broker/cluster/audit-trail.js';
 import { AuditFile } from '../../../src/broker/cluster/embedded/audit-file.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 
 const silent = pino({ level: 'silent' });
 
@@ -125,4 +127,54 @@ test('refusals are written in the background, and a disk that takes none does no
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
+});
+
+/** Counts its appends, and can be told to fail. */
+class CountedLog implements AuditLog {
+  readonly place = 'somewhere';
+  readonly appends: number[] = [];
+  fails = false;
+
+  async append(entries: readonly object[]): Promise<void> {
+    await sleep(1);
+    if (this.fails) throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+    this.appends.push(entries.length);
+  }
+}
+
+test('what comes together is written with one sync, and what comes meanwhile with the next', async () => {
+  const log = new CountedLog();
+  const trail = new AuditTrail(log, new CountedLog(), silent);
+  const record = (number: number) => trail.record({ action: 'set_budget', peer: 'peer', number });
+  const first = Array.from({ length: 100 }, (_, number) => record(number));
+  await sleep(0);
+  const second = Array.from({ length: 50 }, (_, number) => record(number));
+  await Promise.all([...first, ...second]);
+  assert.equal(
+    log.appends.reduce((sum, count) => sum + count, 0),
+    150,
+  );
+  assert.ok(log.appends.length <= 3, `${log.appends}`);
+});
+
+test('a reading that cannot be put on record is refused, but for the holder of the broker’s own token', async () => {
+  const log = new CountedLog();
+  log.fails = true;
+  const trail = new AuditTrail(log, new CountedLog(), silent);
+  const read = (kind: 'local' | 'token') =>
+    trail.recordReading({ action: 'subscribe', peer: 'peer', identity: { name: 'x', kind } });
+  await assert.rejects(read('token'), { code: 'resource_exhausted', message: /ENOSPC.*: nothing is told$/ });
+  await read('local');
+  trail.note({ action: 'history', peer: 'peer' });
+  await trail.close();
+  assert.equal(trail.dropped, 2);
+});
+
+test('an entry names who it was, and neither the groups nor the hash of a token', async () => {
+  const dir = scratchDirectory('audit');
+  const trail = trailIn(dir);
+  const identity = { name: 'alice', kind: 'token', groups: ['g'], token: { id: 'i', sha256: 'secret' } } as const;
+  await trail.record({ action: 'set_budget', peer: 'peer', identity });
+  const { time, ...entry } = JSON.parse(readFileSync(join(dir, 'audit.jsonl'), 'utf8')) as Record<string, unknown>;
+  assert.deepEqual(entry, { action: 'set_budget', peer: 'peer', identity: 'alice', kind: 'token' });
 });

@@ -3,7 +3,7 @@
  * with it to the node. All agents of a cluster have the same configuration, so that no token of ours could tell them
  * apart.
  */
-import type { JSONWebKeySet, jwtVerify } from '../../../access/web-token-library.js';
+import type { JSONWebKeySet, jwtVerify } from 'jose';
 import { BackplaneError } from '../../../errors.js';
 import {
   SERVICE_ACCOUNT_KEYS_AGE_MS,
@@ -40,7 +40,7 @@ export class ServiceAccounts {
   /** The node of the pod that the token is bound to. Rejects with unauthenticated for a token that is not good. */
   async node(token: string): Promise<string> {
     if (token.length > SERVICE_ACCOUNT_TOKEN_CHARACTERS_MAX) throw refusal('it is too long');
-    const { jwtVerify } = await import('../../../access/web-token-library.js');
+    const { jwtVerify } = await import('jose');
     const keys = await this.#keys();
     const [namespace, name] = this.#options.account.split(':');
     const { payload } = await jwtVerify(token, keys as never, {
@@ -53,15 +53,14 @@ export class ServiceAccounts {
       throw refusal(cause.message);
     });
     const { node } = (payload['kubernetes.io'] ?? {}) as { readonly node?: { readonly name?: unknown } };
-    if (typeof node?.name !== 'string')
-      throw refusal('it names no node: Kubernetes tells it from 1.30 on');
+    if (typeof node?.name !== 'string') throw refusal('it names no node: Kubernetes tells it from 1.30 on');
     checkName('the node of the service account token', node.name);
     return node.name;
   }
 
   /** A file is read each time, which is seldom: it may have been replaced. */
   async #keys(): Promise<Keys> {
-    const { createLocalJWKSet, createRemoteJWKSet } = await import('../../../access/web-token-library.js');
+    const { createLocalJWKSet, createRemoteJWKSet } = await import('jose');
     const { keys } = this.#options;
     if (/^https?:/.test(keys)) {
       const bounds = { timeoutDuration: SERVICE_ACCOUNT_KEYS_MS, cacheMaxAge: SERVICE_ACCOUNT_KEYS_AGE_MS };
