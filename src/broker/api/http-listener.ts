@@ -25,7 +25,7 @@ import {
 } from '../../limits.js';
 import { guardConnections } from '../access/tls/connection-guard.js';
 import type { ServerTls } from '../access/tls/server-tls.js';
-import { type Connection, connectionOf } from './http/connection.js';
+import { connectionOf, noteSession } from './http/connection.js';
 import { RequestLine } from './request-line.js';
 import { refuseConnect, refuseUnsound } from './unsound-request.js';
 
@@ -52,11 +52,12 @@ const OPTIONS: ServerOptions = {
 export class HttpListener {
   readonly server: Server | HttpsServer;
   /** Connections in use keep theirs. */
-  readonly places = new ConnectionPlaces<Connection>(HTTP_CONNECTIONS_MAX);
+  readonly places = new ConnectionPlaces<Socket>(HTTP_CONNECTIONS_MAX);
   readonly #serve: Serve;
   readonly #idleMs: number;
   readonly #lines = new WeakMap<Socket, RequestLine>();
-  readonly #sessions = new Set<ServerHttp2Session>();
+  /** Of HTTP/2, with the connection of each. */
+  readonly #sessions = new Map<ServerHttp2Session, Socket>();
   #ended: Promise<void> | undefined;
 
   /** `idleMs`: connections of HTTP/2 that are idle, or take none of their answers, are closed after it. */
@@ -85,7 +86,7 @@ export class HttpListener {
         clearInterval(sweep);
         resolve();
       });
-      for (const session of this.#sessions) session.close();
+      for (const session of this.#sessions.keys()) session.close();
     });
     return this.#ended;
   }
@@ -94,7 +95,7 @@ export class HttpListener {
   close(): Promise<void> {
     const ended = this.end();
     this.server.closeAllConnections();
-    for (const session of this.#sessions) session.destroy();
+    for (const socket of this.#sessions.values()) socket.destroy();
     return ended;
   }
 
@@ -120,6 +121,7 @@ export class HttpListener {
     server.removeAllListeners('secureConnection');
     server.on('secureConnection', (socket: TLSSocket) => {
       if (socket.alpnProtocol === 'h2') {
+        http2.once('session', (session) => this.#began(session, socket));
         http2.emit('connection', socket);
         return;
       }
@@ -142,18 +144,21 @@ export class HttpListener {
       },
       (request, response) => this.#requestedByHttp2(request, response),
     );
-    server.on('session', (session) => {
-      this.#sessions.add(session);
-      session.once('close', () => this.#sessions.delete(session));
-      this.places.add(session);
-      // Idle, or with answers that nobody takes, which wait in memory; event streams have bounds of their own.
-      session.setTimeout(this.#idleMs, () => {
-        if (!this.places.isKept(session)) session.destroy();
-      });
-    });
     // Without a listener these would end the process; the session is closed by Node.
     server.on('sessionError', () => undefined);
     return server;
+  }
+
+  /** It is the socket that is destroyed: a session waits until its peer has closed, too. */
+  #began(session: ServerHttp2Session, socket: Socket): void {
+    this.#sessions.set(session, socket);
+    socket.once('close', () => this.#sessions.delete(session));
+    noteSession(session, socket);
+    this.places.add(socket);
+    // Idle, or with answers that nobody takes, which wait in memory; event streams have bounds of their own.
+    session.setTimeout(this.#idleMs, () => {
+      if (!this.places.isKept(socket)) socket.destroy();
+    });
   }
 
   #connected(socket: Socket): void {

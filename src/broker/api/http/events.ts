@@ -1,5 +1,6 @@
 /** Streams of events: the request from the query or the body, as lines or as server-sent events. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { asBackplaneError, BackplaneError } from '../../../errors.js';
 import type { ConnectionPlaces } from '../../../flow/connection-places.js';
 import { HTTP_STREAMS_MAX, RETRY_AFTER_MS } from '../../../limits.js';
@@ -11,7 +12,7 @@ import { isWindowEnd } from '../../delivery/history/history-merge.js';
 import type { Subscriptions } from '../../delivery/subscriptions.js';
 import { inProtoNames } from '../proto-names.js';
 import { readJsonBody } from './body.js';
-import { type Connection, connectionOf } from './connection.js';
+import { connectionOf } from './connection.js';
 import { HttpSink, type StreamFormat } from './http-sink.js';
 import { subscriptionRequest } from './query.js';
 import type { Call } from './route.js';
@@ -20,11 +21,11 @@ import { END_ID, EVENT_STREAM, formatOf } from './stream-formats.js';
 /** Connections that carry streams of events, bounded so that lists and health are served beside them. */
 export class Streams {
   #running = 0;
-  readonly #places: ConnectionPlaces<Connection>;
+  readonly #places: ConnectionPlaces<Socket>;
   /** Streams of each connection that has any. */
-  readonly #counts = new Map<Connection, number>();
+  readonly #counts = new Map<Socket, number>();
 
-  constructor(places: ConnectionPlaces<Connection>) {
+  constructor(places: ConnectionPlaces<Socket>) {
     this.#places = places;
   }
 
@@ -46,7 +47,7 @@ export class Streams {
     }
   }
 
-  #release(connection: Connection): void {
+  #release(connection: Socket): void {
     const left = (this.#counts.get(connection) ?? 1) - 1;
     if (left > 0) this.#counts.set(connection, left);
     else {
