@@ -94,9 +94,11 @@ test('whatever names a certificate has, its identity is its only SPIFFE ID or it
   const name = fc
     .array(fc.oneof(piece, fc.string({ maxLength: 6 })), { maxLength: 5 })
     .map((pieces) => pieces.join(''));
+  // The library that makes certificates reads these two as escapes.
+  const plain = name.map((text) => text.replace(/[\\#]/g, ''));
   const ascii = name.map((text) => text.replace(/[^\x00-\x7f]/g, 'x'));
   const other = fc.oneof(ascii.map(uri), ascii.map(dns), fc.constant(uri(NODE)));
-  const names = fc.record({ commonNames: fc.array(name, { maxLength: 2 }), others: fc.array(other, { maxLength: 3 }) });
+  const names = fc.record({ commonNames: fc.array(plain, { maxLength: 2 }), others: fc.array(other, { maxLength: 3 }) });
   let granted = 0;
   await fc.assert(
     fc.asyncProperty(names, async (given) => {

@@ -153,11 +153,18 @@ test('a certificate that begins later is used from then on', async () => {
   const files = await own.broker();
   const bus = await started(files);
   const holder = { kind: 'broker', name: 'b', hosts: ['127.0.0.1'] } as const;
-  const early = await own.authority.issue(holder, 86_400_000, Date.now() + CERTIFICATE_EARLY_MS + 1_500);
-  replaceFile(files.key, early.key);
-  replaceFile(files.cert, early.cert);
-  bus.broker.reload();
-  assert.match(await status(bus), /holds only from /);
+  const replaced = async (inMs: number): Promise<PemPair> => {
+    const beginsMs = Date.now() + inMs;
+    const early = await own.authority.issue(holder, 86_400_000, beginsMs + CERTIFICATE_EARLY_MS);
+    replaceFile(files.key, early.key);
+    replaceFile(files.cert, early.cert);
+    bus.broker.reload();
+    // A machine that was busy for so long gets more time.
+    if (Date.now() >= beginsMs - 1_000) return replaced(2 * inMs);
+    assert.ok(bus.logged.some(({ msg }) => /holds only from /.test(msg)));
+    return early;
+  };
+  const early = await replaced(2_500);
   await becomes(bus, early);
 });
 
