@@ -3,6 +3,7 @@
  * and for each what V8 made of it when it ran. Node loads these in a third of the time of seven hundred modules.
  *   main.js        finds the verb
  *   NAME.cjs       the verbs that are used in one process (PARTS), loaded by main.js
+ *   *-library.cjs  what few of them use
  *   NAME.cjs.V8    its functions compiled, for the version of V8 that is named (compiled.js)
  */
 import fs from 'node:fs';
@@ -16,9 +17,13 @@ const PARTS = {
   agent: ['process/agent'],
   client: ['observe/observe', 'lists/nodes', 'lists/topics', 'lists/subscriptions', 'lists/status', 'tokens/tokens'],
   local: ['doctor', 'config', 'decode-capture'],
+  certs: ['certs/certs'],
   // Has all the others, too, whose flags it completes.
   completion: ['completion/completion'],
 };
+
+/** Large libraries that few processes use, and those late: the parts require them when they need them. */
+const APART = ['certificate-library', 'web-token-library'];
 
 /** What the code of modules expects to be there, and CommonJS has not. */
 const AS_MODULE = {
@@ -60,6 +65,14 @@ export async function bundle(modules, target) {
       banner: { js: 'import { createRequire as __from } from "node:module"; const require = __from(import.meta.url);' },
       plugins: [partsOf(modules)],
     }),
+    ...APART.map((name) =>
+      esbuild.build({
+        ...COMMON,
+        entryPoints: [module(`access/${name}.js`)],
+        outfile: path.join(target, `${name}.cjs`),
+        format: 'cjs',
+      }),
+    ),
     ...Object.entries(PARTS).map(([name, verbs]) =>
       esbuild.build({
         ...COMMON,
@@ -70,13 +83,23 @@ export async function bundle(modules, target) {
         },
         outfile: path.join(target, `${name}.cjs`),
         format: 'cjs',
-        plugins: [withProtos(target)],
+        plugins: [withProtos(target), apart],
+        supported: { 'dynamic-import': false },
       }),
     ),
   ]);
   const inputs = bundles.flatMap(({ metafile }) => Object.keys(metafile.inputs));
   fs.writeFileSync(path.join(target, 'THIRD-PARTY-LICENSES.txt'), licenses(inputs));
 }
+
+const apart = {
+  name: 'apart',
+  setup(build) {
+    build.onResolve({ filter: new RegExp(`/(${APART.join('|')})\\.js$`) }, ({ kind, path: imported }) =>
+      kind === 'dynamic-import' ? { path: `./${path.basename(imported, '.js')}.cjs`, external: true } : undefined,
+    );
+  },
+};
 
 function identifier(verb) {
   return verb.replace(/\W/g, '_');

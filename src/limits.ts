@@ -14,6 +14,7 @@ export * from './limits/guard.js';
 export * from './limits/history.js';
 export * from './limits/kernel.js';
 export * from './limits/records.js';
+export * from './limits/tls.js';
 export * from './limits/units.js';
 
 /** A frame is flushed when its events reach this size. */

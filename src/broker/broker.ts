@@ -3,7 +3,7 @@
  * servers in front of them.
  */
 import { join, resolve } from 'node:path';
-import { Server } from '@grpc/grpc-js';
+import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-note.js';
@@ -22,14 +22,16 @@ import { lockDirectory } from '../storage/dir-lock.js';
 import type { FileOps } from '../storage/file-ops.js';
 import { keptNodeGlobs } from '../subscriptions/request/node-globs.js';
 import { addReflection } from '../wire/grpc/reflection.js';
-import { rawService } from '../wire/grpc/rpc.js';
+import { rawService, type Service } from '../wire/grpc/rpc.js';
 import { serverOptions, setStreamWindow } from '../wire/grpc/server-options.js';
 import { AccessFiles, type AccessOptions } from './access/access-files.js';
 import { AgentAccess } from './access/agent-access.js';
+import { openJoin } from './access/join/open-join.js';
 import { bindGrpc, bindHttp, parseListenAddress } from './access/listen.js';
+import { ServerTls, type TlsFiles } from './access/tls/server-tls.js';
 import { type BrokerToken, brokerToken } from './access/token-file.js';
 import { brokerMetrics } from './api/broker-metrics.js';
-import { GrpcApi, type GrpcParts } from './api/grpc.js';
+import { GrpcApi } from './api/grpc.js';
 import { HttpApi } from './api/http.js';
 import { type BrokerFacts, Listings } from './api/listings.js';
 import { AuditTrail } from './cluster/audit-trail.js';
@@ -67,6 +69,8 @@ export interface BrokerOptions {
   readonly httpListen: string;
   /** Origins of pages of other sites that HTTP serves; none by default. */
   readonly httpOrigins?: readonly string[];
+  /** Both ports use TLS, with this certificate; undefined: nothing is encrypted. */
+  readonly tls?: TlsFiles | undefined;
   /** Allows listening on addresses beyond loopback, without encryption. */
   readonly insecure: boolean;
   /** Calls must carry the token in DATA_DIR/token, which is made if it is missing. */
@@ -113,18 +117,21 @@ const NO_ACCESS_FILES = { tokensFile: '', rolesFile: '', webTokens: undefined };
 
 /** Throws a one-line BackplaneError, for example for an address in use or a directory that is locked or read-only. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
-  const grpcListen = parseListenAddress('grpc.listen', options.grpcListen, options.insecure);
-  const httpListen = parseListenAddress('http.listen', options.httpListen, options.insecure);
+  const anywhere = options.insecure || options.tls !== undefined;
+  const grpcListen = parseListenAddress('grpc.listen', options.grpcListen, anywhere);
+  const httpListen = parseListenAddress('http.listen', options.httpListen, anywhere);
   const dir = join(options.dataDir, 'broker');
   const lock = lockDirectory(dir);
   let store: LogStore | undefined;
+  let tls: ServerTls | undefined;
   try {
+    tls = options.tls && new ServerTls(options.tls, options.logger);
     const held = heldFrames(options.logger);
     store = await openStore(dir, options, held);
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
-    const parts = assemble(dir, store, held, token, options);
-    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.gate);
-    const httpAddress = await bindHttp(parts.http.server, httpListen).catch((cause) => {
+    const parts = assemble(dir, store, held, token, tls, options);
+    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.gate, tls);
+    const httpAddress = await bindHttp(parts.http.listener.server, httpListen).catch((cause) => {
       parts.grpc.forceShutdown();
       throw cause;
     });
@@ -134,8 +141,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     parts.showHealth();
     const note = token && noted(token, grpcAddress, options.logger);
     const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: note !== undefined };
-    return running({ ...parts, endConnections, note }, store, lock, facts);
+    return running({ ...parts, tls, endConnections, note }, store, lock, facts);
   } catch (cause) {
+    tls?.close();
     await store?.close();
     lock.release();
     throw cause;
@@ -180,6 +188,7 @@ function keepNote(note: TokenNote | undefined): void {
 }
 
 type Parts = ReturnType<typeof assemble> & {
+  readonly tls: ServerTls | undefined;
   readonly endConnections: () => void;
   readonly note: TokenNote | undefined;
 };
@@ -189,6 +198,7 @@ function assemble(
   store: LogStore,
   held: HeldFrames,
   token: BrokerToken | undefined,
+  tls: ServerTls | undefined,
   options: BrokerOptions,
 ) {
   const { logger } = options;
@@ -207,7 +217,7 @@ function assemble(
   const { gate, control } = access;
   const context = { store, fanOut, registry, route, book, lingers, historyPool, totals };
   const subscriptions = new Subscriptions(context, control, trail);
-  const facts = factsBeforeListening(options);
+  const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
   const listings = new Listings(facts, registry, budgets, subscriptions, ingest, store, trouble, () => totals.events);
@@ -221,16 +231,22 @@ function assemble(
   const forgetService = new ForgetService(registry, trail);
   const api = { subscriptions, registry, listings, budgets: budgetService, forgetting: forgetService, access: control };
   const state = { ready: false, waitsFor: options.waitsFor };
-  const grpc = grpcServer(uplink, api);
+  const joining = openJoin(dir, options.tls, control, trail, (message) => logger.warn(message));
+  const grpc = grpcServer({
+    Uplink: uplink.handlers(),
+    Backplane: new GrpcApi(api).handlers(),
+    Join: joining.handlers(),
+  });
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
-  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate, trail);
+  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate, trail, tls);
   const http = new HttpApi({
     ...api,
     version: options.version,
     metrics,
     gate,
+    tls,
     origins: options.httpOrigins ?? [],
     notReady: () => (state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
@@ -256,6 +272,13 @@ function assemble(
 function openAccess(options: BrokerOptions, token: BrokerToken | undefined, trail: AuditTrail): AccessFiles {
   const { dataDir, access, logger } = options;
   return new AccessFiles({ ...NO_ACCESS_FILES, ...access, dataDir, token, trail, logger });
+}
+
+function grpcServer(services: Readonly<Record<Service, UntypedServiceImplementation>>): Server {
+  const grpc = new Server(serverOptions());
+  setStreamWindow(grpc);
+  for (const [name, handlers] of Object.entries(services)) grpc.addService(rawService(name as Service), handlers);
+  return grpc;
 }
 
 /**
@@ -284,22 +307,15 @@ function openState(dir: string, logger: Logger): { interest: SharedState; setBud
 }
 
 /** The addresses are filled in when the broker listens. */
-function factsBeforeListening({ version, dataDir }: BrokerOptions): BrokerFacts {
+function factsBeforeListening({ version, dataDir }: BrokerOptions, tls: ServerTls | undefined): BrokerFacts {
   // The directory is made absolute, because its readers have other working directories.
-  return { version, startedMs: Date.now(), dataDir: resolve(dataDir), grpcListen: '', httpListen: '' };
+  const places = { dataDir: resolve(dataDir), grpcListen: '', httpListen: '' };
+  return { version, startedMs: Date.now(), ...places, tlsTrouble: () => tls?.trouble };
 }
 
 function auditTrail(dir: string, logger: Logger): AuditTrail {
   const changes = new AuditFile(dir, 'audit', AUDIT_BYTES_MAX);
   return new AuditTrail(changes, new AuditFile(dir, 'audit-refused', AUDIT_REFUSED_BYTES_MAX), logger);
-}
-
-function grpcServer(uplink: UplinkService, api: GrpcParts): Server {
-  const grpc = new Server(serverOptions());
-  setStreamWindow(grpc);
-  grpc.addService(rawService('Uplink'), uplink.handlers());
-  grpc.addService(rawService('Backplane'), new GrpcApi(api).handlers());
-  return grpc;
 }
 
 function servingStatus({ ready, waitsFor }: { ready: boolean; waitsFor: string | undefined }) {
@@ -339,9 +355,10 @@ function running(
     clearInterval(leasing);
     parts.note?.forget();
     parts.access.close();
+    parts.tls?.close();
     held.close();
     registry.close();
-    await http.close();
+    await http.listener.close();
     grpc.forceShutdown();
     parts.endConnections();
     await parts.trail.close();
@@ -359,7 +376,7 @@ function running(
     await Promise.race([subscriptions.drain(), deadline]);
     uplink.drain();
     await registry.save();
-    await Promise.race([Promise.all([shutDown(grpc), http.end()]), deadline]);
+    await Promise.race([Promise.all([shutDown(grpc), http.listener.end()]), deadline]);
     await close();
   };
   return {
@@ -368,7 +385,10 @@ function running(
       state.waitsFor = reason;
       showHealth();
     },
-    reload: () => parts.access.reload(),
+    reload: () => {
+      parts.tls?.reload();
+      return parts.access.reload() || parts.tls !== undefined;
+    },
     retire,
     drain: () => (drained ??= drain()),
     abort: () => (drained ??= close()),

@@ -25,6 +25,10 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'tokens revoke': ['backplane tokens revoke k3v9x2m1a0pq'],
   doctor: ['backplane doctor', 'backplane doctor -o json'],
   config: ['backplane config', 'backplane config --config /etc/backplane.yaml'],
+  certs: ['backplane certs init', 'backplane certs issue alice'],
+  'certs init': ['backplane certs init --name broker.example --address 10.0.0.1'],
+  'certs issue': ['backplane certs issue alice', 'backplane certs issue web-1 --for node --days 90'],
+  'certs join-token': ['backplane certs join-token web-1', "backplane certs join-token 'web-*' --tls-ca certs/ca.crt"],
   decode: ['backplane decode ./capture'],
   completion: [
     'source <(backplane completion bash)',

@@ -46,6 +46,11 @@ const VERBS: readonly Verb[] = [
     load: () => import('./config.js'),
   },
   {
+    name: 'certs',
+    summary: 'make certificates for TLS, and tokens by which nodes join',
+    load: () => import('./certs/certs.js'),
+  },
+  {
     name: 'decode',
     summary: 'print a capture of raw trace pages as JSON lines',
     load: () => import('./decode-capture.js'),

@@ -48,7 +48,9 @@ export function clientError(thrown: unknown): BackplaneError {
   return new BackplaneError(error, error === 'unavailable' ? reason(details) : details, { refused });
 }
 
+/** `cause`: the last failure; one about a setting says more than that nobody answers. */
 export function noBrokerError(brokers: readonly string[], cause: BackplaneError | undefined): BackplaneError {
+  if (cause?.details.field !== undefined) return cause;
   const asked = brokers.length === 1 ? `no broker answers at ${brokers[0]}` : `none of ${brokers.join(', ')} answers`;
   return new BackplaneError(
     'unavailable',

@@ -6,6 +6,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServiceError } from '@grpc/grpc-js';
+import { inTheClear, type SecurityFor } from '../access/secure-channel.js';
+import { secureTrouble } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
 import { reconnectDelayMs } from '../flow/reconnect.js';
@@ -34,17 +36,26 @@ type UnaryCall<Response> = (service: BackplaneClient, deadline: Date, callback: 
 export class Client {
   readonly #brokers: readonly string[];
   readonly #credentialFor: CredentialFor;
+  readonly #securityFor: SecurityFor;
   readonly #services = new Map<string, BackplaneClient>();
+  /** Brokers to which the last connection was one of TLS. */
+  readonly #secured = new Set<string>();
   /** Index of the broker that answered last, which is asked first. */
   #current = 0;
 
   /**
    * Brokers are given as host:port and asked in turn. Nothing is connected before the first call. `credentialFor`
    * returns the credential for a broker, and is called for each connection; without it no credential is sent.
+   * `securityFor` likewise says how to connect; without it nothing is encrypted.
    */
-  constructor(brokers: readonly string[], credentialFor: CredentialFor = () => undefined) {
+  constructor(
+    brokers: readonly string[],
+    credentialFor: CredentialFor = () => undefined,
+    securityFor: SecurityFor = inTheClear,
+  ) {
     this.#brokers = brokers;
     this.#credentialFor = credentialFor;
+    this.#securityFor = securityFor;
   }
 
   /** @throws BackplaneError invalid_argument for a refused request; unavailable when no broker answers. */
@@ -202,6 +213,10 @@ export class Client {
   /** Converts an error; for a refused token the message also says where the token came from. */
   #failure(broker: string, thrown: unknown): BackplaneError {
     const error = clientError(thrown);
+    if (error.code === 'unavailable') {
+      const { details = '' } = thrown as { details?: unknown };
+      return secureTrouble(broker, String(details), this.#secured.has(broker)) ?? error;
+    }
     const from = error.code === 'unauthenticated' ? this.#credentialFor(broker)?.from : undefined;
     return from === undefined
       ? error
@@ -211,7 +226,9 @@ export class Client {
   #service(broker: string): BackplaneClient {
     const known = this.#services.get(broker);
     if (known !== undefined) return known;
-    const service = createBackplaneClient(broker, this.#credentialFor(broker)?.token);
+    const security = this.#securityFor(broker);
+    if (security.isSecure) this.#secured.add(broker);
+    const service = createBackplaneClient(broker, this.#credentialFor(broker)?.token, security);
     this.#services.set(broker, service);
     return service;
   }

@@ -95,7 +95,11 @@ function isOrigin(text: string): boolean {
 /** Keys that somebody on the way could replace would let in anybody. */
 function isKeysPlace(text: string): boolean {
   if (!/^[a-z]+:\/\//i.test(text)) return true;
-  return /^https:\/\/./.test(text) || /^http:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])[:/]/.test(text);
+  return isHttps(text) || /^http:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])[:/]/.test(text);
+}
+
+function isHttps(text: string): boolean {
+  return URL.canParse(text) && new URL(text).protocol === 'https:';
 }
 
 function list(check: (item: string) => boolean, [min, max]: Bounds, form: string) {
@@ -150,6 +154,28 @@ export const SETTINGS = {
     '',
     'file with the token of the broker, for agents and commands; BACKPLANE_TOKEN holds the token itself',
   ),
+  'tls.ca': setting(
+    z.string(),
+    '',
+    "file with the CA of the broker's certificate, for agents and commands, which then use TLS; system: those that Node knows",
+  ),
+  'tls.cert': setting(z.string(), '', 'file with the certificate that this side shows (PEM)'),
+  'tls.key': setting(z.string(), '', 'file with its key'),
+  'tls.clientCa': setting(
+    z.string(),
+    '',
+    'file with the CA of the certificates that agents and subscribers may show the broker',
+  ),
+  'tls.caKey': setting(
+    z.string(),
+    '',
+    'file with the key of that CA, with which the broker signs the certificates of nodes that join',
+  ),
+  'tls.nodeLifetime': span(
+    [limits.NODE_CERTIFICATE_MS_MIN, limits.NODE_CERTIFICATE_MS_MAX],
+    limits.NODE_CERTIFICATE_MS_DEFAULT,
+    'how long those certificates hold; nodes renew them by themselves',
+  ),
   roles: setting(
     z.string(),
     '',
@@ -169,6 +195,16 @@ export const SETTINGS = {
   'jwt.audience': setting(z.string(), '', 'for whom web tokens are: their claim aud'),
   'jwt.identity': setting(z.string().min(1, 'must not be empty'), 'sub', 'claim of web tokens that names the identity'),
   'jwt.groups': setting(z.string(), 'groups', 'claim of web tokens that names groups, to which roles are bound'),
+  'join.keys': setting(
+    z.string().refine((text) => !/^[a-z]+:/.test(text) || isHttps(text), 'must be a file or an https URL'),
+    '',
+    'keys of service account tokens by which nodes of a Kubernetes cluster join: a JWKS file, or its https URL',
+  ),
+  'join.serviceAccount': setting(
+    z.string().regex(/^([a-z0-9-]{1,63}:[a-z0-9.-]{1,253})?$/, 'must be namespace:name'),
+    '',
+    'the service account of the agents there (namespace:name)',
+  ),
   'log.level': choice(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
     'info',
@@ -338,9 +374,17 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'node.name': 'name',
   brokers: 'host:port',
   'token.file': 'file',
+  'tls.ca': 'file',
+  'tls.cert': 'file',
+  'tls.key': 'file',
+  'tls.clientCa': 'file',
+  'tls.caKey': 'file',
+  'tls.nodeLifetime': 'duration',
+  'join.keys': 'file|url',
+  'join.serviceAccount': 'namespace:name',
   roles: 'file',
   tokens: 'file',
-  'jwt.keys': 'file-or-url',
+  'jwt.keys': 'file|url',
   'jwt.issuer': 'issuer',
   'jwt.audience': 'audience',
   'jwt.identity': 'claim',

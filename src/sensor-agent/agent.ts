@@ -45,6 +45,7 @@ import { procMissing } from './source/proc-mount.js';
 import { ProcessReader } from './source/process-reader.js';
 import type { DrainResult, ExecRecord, QueryRecord, Source, SourcePage, SourceSink } from './source/source.js';
 import { Rescan } from './timeline/rescan.js';
+import { membershipOf } from './uplink/membership.js';
 import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './uplink/node-report.js';
 import { Uplink } from './uplink/uplink.js';
 import type { UplinkNode } from './uplink/uplink-session.js';
@@ -161,6 +162,8 @@ export class Agent {
     this.#uplink = new Uplink({
       brokers: options.brokers,
       credentialFor: options.credentialFor,
+      securityFor: options.securityFor,
+      membership: membershipOf(options),
       log: options.log,
       hello: () => nodeHello(this.#facts()),
       report: () => nodeReport(this.#facts(), meter.ratio()),

@@ -3,6 +3,7 @@ import type { Registry } from 'prom-client';
 import { REDACTION_NAMES_MAX } from '../../limits.js';
 import { createMetrics, type Reading } from '../../metrics.js';
 import type { Gate } from '../access/gate.js';
+import type { ServerTls } from '../access/tls/server-tls.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
 import type { DeliveryTotals } from '../delivery/outlet.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
@@ -20,6 +21,7 @@ export function brokerMetrics(
   totals: DeliveryTotals,
   gate: Gate,
   trail: AuditTrail,
+  tls: ServerTls | undefined,
 ): Registry {
   return createMetrics([
     { name: 'nodes_connected', help: 'Agents connected.', type: 'gauge', read: () => registry.connectedCount },
@@ -52,6 +54,7 @@ export function brokerMetrics(
     },
     { name: 'held_frames', help: 'Frames that wait for the log to take them.', type: 'gauge', read: () => held.count },
     { name: 'held_bytes', help: 'Bytes of frames that wait for the log.', type: 'gauge', read: () => held.bytes },
+    ...certificates(tls),
     ...ingestion(ingest),
     {
       name: 'shed_events',
@@ -68,6 +71,26 @@ export function brokerMetrics(
     },
     ...ledger(totals),
   ]);
+}
+
+/** Of the ports under TLS; both show the same certificate. */
+function certificates(tls: ServerTls | undefined): Reading[] {
+  if (tls === undefined) return [];
+  return [
+    {
+      name: 'certificate_expiry_timestamp_seconds',
+      help: 'When the certificate in use ends, seconds since 1970, by listener.',
+      type: 'gauge',
+      label: 'listener',
+      read: () => ['grpc', 'http'].map((listener) => [listener, tls.endsMs / 1000] as const),
+    },
+    {
+      name: 'certificate_refused_connections_total',
+      help: 'Connections closed because their certificate is foreign, has ended or has not begun.',
+      type: 'counter',
+      read: () => tls.refusals,
+    },
+  ];
 }
 
 /** What came from agents since the broker started. */

@@ -25,6 +25,8 @@ export interface BrokerFacts {
   readonly dataDir: string;
   grpcListen: string;
   httpListen: string;
+  /** What an operator must see to about the broker's certificate, in a sentence; undefined when all is well. */
+  readonly tlsTrouble: () => string | undefined;
 }
 
 export class Listings {
@@ -129,6 +131,7 @@ export class Listings {
       grpcListen: facts.grpcListen,
       httpListen: facts.httpListen,
       logTrouble: this.#trouble() ?? '',
+      tlsTrouble: facts.tlsTrouble() ?? '',
     };
   }
 }

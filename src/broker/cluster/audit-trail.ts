@@ -19,7 +19,15 @@ import { addressOf } from '../access/peer-address.js';
 import type { AuditLog } from './audit-log.js';
 
 /** A change of what the broker or its nodes do. */
-type Change = 'set_budget' | 'forget_nodes' | 'reset_group' | 'set_group_filter' | 'delete_group' | 'reload';
+type Change =
+  | 'set_budget'
+  | 'forget_nodes'
+  | 'reset_group'
+  | 'set_group_filter'
+  | 'delete_group'
+  | 'reload'
+  | 'create_join_token'
+  | 'join';
 /** What was read. */
 type Reading = 'subscribe' | 'history';
 

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { startBroker } from '../../broker/broker.js';
 import type { Config } from '../../config.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
-import { BROKER_KEYS, brokerOptions, OPEN_TO_ALL } from './broker-options.js';
+import { BROKER_KEYS, brokerOptions, httpScheme, warnings } from './broker-options.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 
@@ -19,8 +19,9 @@ async function runBroker({ settings }: Config): Promise<void> {
   const interrupt = watchInterrupt(undefined, () => reload());
   const broker = await startBroker(brokerOptions(settings, log));
   reload = broker.reload;
-  if (broker.tokenFile === undefined) process.stdout.write(`${OPEN_TO_ALL}\n`);
-  process.stdout.write(`listening on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}\n`);
+  for (const warning of warnings(settings, broker)) process.stdout.write(`${warning}\n`);
+  const http = `${httpScheme(settings)}://${broker.httpAddress}`;
+  process.stdout.write(`listening on ${broker.grpcAddress} (gRPC) and ${http}\n`);
   if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');
   log.info('draining');
   await broker.drain();

@@ -33,6 +33,7 @@ import type { BackplaneClient } from '../gen/backplane/v1/Backplane.js';
 import type { ControlRequest } from '../gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse__Output } from '../gen/backplane/v1/ControlResponse.js';
 import type { HistoryEnd, HistoryEnd__Output } from '../gen/backplane/v1/HistoryEnd.js';
+import type { JoinClient } from '../gen/backplane/v1/Join.js';
 import { historyEndCodec, type SubscribeResponse__Output, subscribeResponseCodec } from '../messages.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
 import { encodedBatch, receivedBatch } from '../received-batch.js';
@@ -126,8 +127,11 @@ export function decodeHistoryMessage(bytes: Buffer): ReceivedHistoryMessage {
   throw reader.fail('must have either frame or end');
 }
 
+/** The services that a broker implements itself. */
+export type Service = 'Uplink' | 'Backplane' | 'Join';
+
 /** For a server: every request and response is the encoded message. */
-export function rawService(name: 'Uplink' | 'Backplane'): ServiceDefinition {
+export function rawService(name: Service): ServiceDefinition {
   const raw: Record<string, MethodDefinition<Buffer, Buffer>> = {};
   for (const [method, definition] of Object.entries(serviceDefinition(name))) {
     raw[method] = {
@@ -161,8 +165,8 @@ function createChannelOptions(): ChannelOptions {
 }
 
 /** Sends the token with every call. */
-function bearer(token: string | undefined): Pick<ClientOptions, 'interceptors'> {
-  if (token === undefined) return {};
+function bearer(token: string | undefined, { showsCertificate }: ChannelSecurity): Pick<ClientOptions, 'interceptors'> {
+  if (token === undefined || showsCertificate) return {};
   return {
     interceptors: [
       (options, nextCall) =>
@@ -176,11 +180,29 @@ function bearer(token: string | undefined): Pick<ClientOptions, 'interceptors'> 
   };
 }
 
+/** How a channel is secured. */
+export interface ChannelSecurity {
+  readonly isSecure: boolean;
+  /** This side has a certificate of its own, which is its credential: a call has only one, so no token goes with it. */
+  readonly showsCertificate: boolean;
+  readonly credentials: ChannelCredentials;
+  /** Of the channel, which belong to the credentials. */
+  readonly options: ChannelOptions;
+}
+
+/** No encryption. */
+export const CLEAR_CHANNEL: ChannelSecurity = {
+  isSecure: false,
+  showsCertificate: false,
+  credentials: channelCredentials.createInsecure(),
+  options: {},
+};
+
 /** `address` is host:port; `token` is the broker's, if it requires one. */
 export function createUplinkClient(
   address: string,
   token?: string,
-  credentials: ChannelCredentials = channelCredentials.createInsecure(),
+  security: ChannelSecurity = CLEAR_CHANNEL,
 ): UplinkClient {
   const definition = serviceDefinition('Uplink');
   const withFrames: ServiceDefinition = {
@@ -189,9 +211,10 @@ export function createUplinkClient(
     History: { ...definition.History!, requestSerialize: encodeHistoryMessage },
   };
   const Constructor = makeGenericClientConstructor(withFrames, 'Uplink');
-  return new Constructor(address, credentials, {
+  return new Constructor(address, security.credentials, {
     ...createChannelOptions(),
-    ...bearer(token),
+    ...security.options,
+    ...bearer(token, security),
   }) as unknown as UplinkClient;
 }
 
@@ -232,7 +255,7 @@ function batchNames(bytes: Buffer, cause: unknown): { node: string; topic: strin
 export function createBackplaneClient(
   address: string,
   token?: string,
-  credentials: ChannelCredentials = channelCredentials.createInsecure(),
+  security: ChannelSecurity = CLEAR_CHANNEL,
 ): BackplaneClient {
   const definition = serviceDefinition('Backplane');
   const lenient: ServiceDefinition = {
@@ -240,8 +263,19 @@ export function createBackplaneClient(
     Subscribe: { ...definition.Subscribe!, responseDeserialize: decodeSubscribeResponse },
   };
   const Constructor = makeGenericClientConstructor(lenient, 'Backplane');
-  return new Constructor(address, credentials, {
+  return new Constructor(address, security.credentials, {
     ...createChannelOptions(),
-    ...bearer(token),
+    ...security.options,
+    ...bearer(token, security),
   }) as unknown as BackplaneClient;
+}
+
+/** `address` is host:port; `token` is the broker's, where a call wants it. */
+export function createJoinClient(address: string, security: ChannelSecurity, token?: string): JoinClient {
+  const Constructor = makeGenericClientConstructor(serviceDefinition('Join'), 'Join');
+  return new Constructor(address, security.credentials, {
+    ...createChannelOptions(),
+    ...security.options,
+    ...bearer(token, security),
+  }) as unknown as JoinClient;
 }

@@ -3,7 +3,8 @@
  * without a valid one is refused before the library allocates anything for the call or reads its message. Handlers
  * learn the identity, never the credential.
  */
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { constants, type Http2Session, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import type { PeerCertificate, TLSSocket } from 'node:tls';
 import type { Metadata, Server } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { refuseCall } from './message-guard.js';
@@ -13,11 +14,18 @@ import { statusDetails } from './status-details.js';
 /** Metadata key under which a handler finds the caller's identity, as JSON in base64url; what a caller sends is dropped. */
 const IDENTITY_KEY = 'backplane-identity';
 
-/** Health checks need no token: load balancers and supervisors have none. */
-const OPEN_PREFIX = '/grpc.health.v1.Health/';
+/**
+ * Calls that need no credential: health checks, as load balancers and supervisors have none, and that of a node that
+ * joins, which brings its own in the request.
+ */
+const OPEN = /^\/(grpc\.health\.v1\.Health\/.*|backplane\.v1\.Join\/Join)$/;
 
 /** Returns the caller's identity, later where its credential takes time to check. Throws BackplaneError unauthenticated. */
-type Identify = (authorization: readonly string[], peer: string) => object | Promise<object>;
+type Identify = (
+  authorization: readonly string[],
+  peer: string,
+  certificate: PeerCertificate | undefined,
+) => object | Promise<object>;
 
 type StreamListener = (
   stream: ServerHttp2Stream,
@@ -89,10 +97,23 @@ function identityOfStream(
   rawHeaders: readonly string[],
   identify: Identify,
 ): object | Promise<object> | undefined {
-  if (headers[':path']?.startsWith(OPEN_PREFIX)) return undefined;
+  if (OPEN.test(headers[':path'] ?? '')) return undefined;
   // `headers` holds only the first value of a header that came twice.
   const values = rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1] === 'authorization');
-  return identify(values, stream.session?.socket?.remoteAddress ?? '');
+  const { session } = stream;
+  return identify(values, session?.socket?.remoteAddress ?? '', session && certificateOf(session));
+}
+
+const certificates = new WeakMap<Http2Session, PeerCertificate>();
+
+/** The certificate that a connection's client has shown, and that was verified; undefined where it has none. */
+function certificateOf(session: Http2Session): PeerCertificate | undefined {
+  const known = certificates.get(session);
+  if (known !== undefined) return known;
+  const certificate = (session.socket as TLSSocket).getPeerCertificate?.();
+  if (certificate?.raw === undefined) return undefined;
+  certificates.set(session, certificate);
+  return certificate;
 }
 
 /** The caller's identity of an admitted call, as `identify` gave it; undefined for calls that need none. */

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js';
 import { pino } from 'pino';
+import { securedBy } from '../../../src/access/secure-channel.js';
+import type { TlsFiles } from '../../../src/broker/access/tls/server-tls.js';
 import { type Broker, type BrokerOptions, startBroker } from '../../../src/broker/broker.js';
 import { MiB } from '../../../src/limits.js';
 import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
@@ -30,6 +32,10 @@ export class Harness {
   origins: readonly string[] = [];
   /** Whether calls want a token. Tests of what callers may do once they are let in need none. */
   wantsToken = false;
+  /** Beyond loopback only with TLS. */
+  grpcListen = '127.0.0.1:0';
+  /** The broker's certificate, if it uses TLS. */
+  tls: TlsFiles | undefined;
   /** Files of roles and tokens; none by default. */
   access: NonNullable<BrokerOptions['access']> = {};
   #agents: TestAgent[] = [];
@@ -45,9 +51,10 @@ export class Harness {
   async startBroker(): Promise<void> {
     this.broker = await startBroker({
       dataDir: this.dataDir,
-      grpcListen: '127.0.0.1:0',
+      grpcListen: this.grpcListen,
       httpListen: '127.0.0.1:0',
       httpOrigins: this.origins,
+      tls: this.tls,
       insecure: false,
       token: this.wantsToken,
       access: this.access,
@@ -65,7 +72,8 @@ export class Harness {
 
   async agent(node: string, recorder = new TestRecorder(`recorder-${node}`), hello = {}): Promise<TestAgent> {
     const { token } = (this.wantsToken && credentialIn(this.dataDir)(this.broker.grpcAddress)) || { token: undefined };
-    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder, hello, token);
+    const security = this.tls?.clientCa && securedBy({ ca: this.tls.clientCa, own: undefined });
+    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder, hello, token, security || undefined);
     this.#agents.push(agent);
     return agent;
   }

@@ -1,6 +1,5 @@
 /** Streams of events: the request from the query or the body, as lines or as server-sent events. */
-import type { ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { asBackplaneError, BackplaneError } from '../../../errors.js';
 import type { ConnectionPlaces } from '../../../flow/connection-places.js';
 import { HTTP_STREAMS_MAX, RETRY_AFTER_MS } from '../../../limits.js';
@@ -12,6 +11,7 @@ import { isWindowEnd } from '../../delivery/history/history-merge.js';
 import type { Subscriptions } from '../../delivery/subscriptions.js';
 import { inProtoNames } from '../proto-names.js';
 import { readJsonBody } from './body.js';
+import { type Connection, connectionOf } from './connection.js';
 import { HttpSink, type StreamFormat } from './http-sink.js';
 import { subscriptionRequest } from './query.js';
 import type { Call } from './route.js';
@@ -20,25 +20,38 @@ import { END_ID, EVENT_STREAM, formatOf } from './stream-formats.js';
 /** Connections that carry streams of events, bounded so that lists and health are served beside them. */
 export class Streams {
   #running = 0;
-  readonly #places: ConnectionPlaces<Socket>;
+  readonly #places: ConnectionPlaces<Connection>;
+  /** Streams of each connection that has any. */
+  readonly #counts = new Map<Connection, number>();
 
-  constructor(places: ConnectionPlaces<Socket>) {
+  constructor(places: ConnectionPlaces<Connection>) {
     this.#places = places;
   }
 
-  /** Keeps the connection while `run` does. Throws resource_exhausted when there are too many. */
-  async keep<T>(socket: Socket, run: () => Promise<T>): Promise<T> {
+  /** Keeps the request's connection while `run` does. Throws resource_exhausted when there are too many. */
+  async keep<T>(request: IncomingMessage, run: () => Promise<T>): Promise<T> {
     if (this.#running >= HTTP_STREAMS_MAX) {
       const message = `at most ${HTTP_STREAMS_MAX} streams of events run at once`;
       throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
     }
+    const connection = connectionOf(request);
     this.#running++;
-    this.#places.keep(socket);
+    this.#counts.set(connection, (this.#counts.get(connection) ?? 0) + 1);
+    this.#places.keep(connection);
     try {
       return await run();
     } finally {
       this.#running--;
-      this.#places.release(socket);
+      this.#release(connection);
+    }
+  }
+
+  #release(connection: Connection): void {
+    const left = (this.#counts.get(connection) ?? 1) - 1;
+    if (left > 0) this.#counts.set(connection, left);
+    else {
+      this.#counts.delete(connection);
+      this.#places.release(connection);
     }
   }
 }
@@ -84,7 +97,7 @@ export class EventRoutes {
     if (lastId === END_ID) return stop(response);
     const checked = this.#access.subscription(lastId === '' ? request : resumed(request, lastId), caller);
     if (lastId !== '' && isOver(checked)) return stop(response);
-    await this.#streams.keep(asked.socket, async () => {
+    await this.#streams.keep(asked, async () => {
       // At once for a browser, which is told of refusals in the stream. Who asks by POST sees their statuses.
       if (format.preamble !== undefined && asked.method === 'GET') sink.start();
       try {

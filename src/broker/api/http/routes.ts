@@ -61,7 +61,7 @@ function eventRoutes({ subscriptions, registry, access }: HttpParts, streams: St
   const count = (call: Call, request: unknown) => {
     const { caller, response } = call;
     const counted = histogramRequestCodec.fromJson(request);
-    return streams.keep(call.request.socket, () => histogram(counted, subscriptions, access, caller, response));
+    return streams.keep(call.request, () => histogram(counted, subscriptions, access, caller, response));
   };
   return [
     {
