@@ -224,19 +224,15 @@ function assemble(
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
   const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control));
   access.listen(() => {
-    subscriptions.review();
-    uplink.review();
+    for (const each of [subscriptions, uplink]) each.review();
   });
   const budgetService = new BudgetService(registry, budgets, trail);
   const forgetService = new ForgetService(registry, trail);
   const api = { subscriptions, registry, listings, budgets: budgetService, forgetting: forgetService, access: control };
   const state = { ready: false, waitsFor: options.waitsFor };
   const joining = openJoin(dir, options.tls, control, trail, (message) => logger.warn(message));
-  const grpc = grpcServer({
-    Uplink: uplink.handlers(),
-    Backplane: new GrpcApi(api).handlers(),
-    Join: joining.handlers(),
-  });
+  const services = { Uplink: uplink.handlers(), Backplane: new GrpcApi(api).handlers(), Join: joining.handlers() };
+  const grpc = grpcServer(services);
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);

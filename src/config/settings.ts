@@ -361,65 +361,6 @@ function words(key: SettingKey): string[] {
   return key.split('.').flatMap((part) => part.split(/(?=[A-Z])/).map((word) => word.toLowerCase()));
 }
 
-/** What stands for a value in help: `<percent>`. */
-export function metavariable(key: keyof typeof METAVARIABLES): string {
-  return METAVARIABLES[key];
-}
-
-const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.token'>, string>> = {
-  'grpc.listen': 'host:port',
-  'http.listen': 'host:port',
-  'http.origins': 'origin,...',
-  'data.dir': 'directory',
-  'node.name': 'name',
-  brokers: 'host:port',
-  'token.file': 'file',
-  'tls.ca': 'file',
-  'tls.cert': 'file',
-  'tls.key': 'file',
-  'tls.clientCa': 'file',
-  'tls.caKey': 'file',
-  'tls.nodeLifetime': 'duration',
-  'join.keys': 'file|url',
-  'join.serviceAccount': 'namespace:name',
-  roles: 'file',
-  tokens: 'file',
-  'jwt.keys': 'file|url',
-  'jwt.issuer': 'issuer',
-  'jwt.audience': 'audience',
-  'jwt.identity': 'claim',
-  'jwt.groups': 'claim',
-  'log.level': 'level',
-  'log.bytesMax': 'size',
-  'log.ageMax': 'duration',
-  'log.fsync': 'when',
-  'recorder.bytesMax': 'size',
-  'recorder.ageMax': 'duration',
-  'budget.live.bytes': 'size',
-  'budget.live.events': 'count',
-  'budget.history.bytes': 'size',
-  'budget.ceiling': 'size',
-  'budget.burst': 'duration',
-  source: 'source',
-  'synthetic.rate': 'count',
-  'synthetic.lanes': 'count',
-  'synthetic.seed': 'number',
-  'synthetic.mix': 'kind=weight,...',
-  'synthetic.nodes': 'count',
-  events: 'group/name',
-  'redaction.rules': 'json',
-  'redaction.off': 'names',
-  'agent.profiles': 'profiles',
-  'agent.arguments': 'way',
-  'agent.live.linger': 'duration',
-  'agent.live.lingerMin': 'duration',
-  'agent.guard.cpu': 'percent',
-  'agent.guard.cpuLive': 'percent',
-  'agent.guard.cpuHistory': 'percent',
-  'agent.guard.memory': 'size',
-  'buffer.bytesPerCpu': 'size',
-};
-
 /** The setting as a user would write it: its schema parses it to the same value. */
 export function settingText<K extends SettingKey>(key: K, value: Settings[K]): string {
   return (SETTINGS[key] as unknown as Setting<Settings[K]>).text(value);
