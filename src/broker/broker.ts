@@ -210,12 +210,11 @@ function assemble(
   const fanOut = new FanOut(store.all());
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
   const totals = newTotals();
-  const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const trail = auditTrail(dir, logger);
   const access = openAccess(options, token, trail);
   const { gate, control } = access;
-  const context = { store, fanOut, registry, route, book, lingers, historyPool, totals };
+  const context = { store, fanOut, registry, route, book, lingers: new Lingers(registry, route), historyPool, totals };
   const subscriptions = new Subscriptions(context, control, trail);
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
