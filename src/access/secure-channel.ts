@@ -44,6 +44,7 @@ export function securedWith(broker: string, shown: Shown): ChannelSecurity {
   const { host } = hostAndPort(broker);
   return {
     isSecure: true,
+    showsCertificate: shown.cert !== undefined,
     credentials: credentials.createFromSecureContext(secureContext(shown), {
       checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate),
     }),

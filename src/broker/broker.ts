@@ -210,12 +210,11 @@ function assemble(
   const fanOut = new FanOut(store.all());
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
   const totals = newTotals();
-  const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const trail = auditTrail(dir, logger);
   const access = openAccess(options, token, trail);
   const { gate, control } = access;
-  const context = { store, fanOut, registry, route, book, lingers, historyPool, totals };
+  const context = { store, fanOut, registry, route, book, lingers: new Lingers(registry, route), historyPool, totals };
   const subscriptions = new Subscriptions(context, control, trail);
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
@@ -224,15 +223,15 @@ function assemble(
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
   const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control));
   access.listen(() => {
-    subscriptions.review();
-    uplink.review();
+    for (const each of [subscriptions, uplink]) each.review();
   });
   const budgetService = new BudgetService(registry, budgets, trail);
   const forgetService = new ForgetService(registry, trail);
   const api = { subscriptions, registry, listings, budgets: budgetService, forgetting: forgetService, access: control };
   const state = { ready: false, waitsFor: options.waitsFor };
   const joining = openJoin(dir, options.tls, control, trail, (message) => logger.warn(message));
-  const grpc = grpcServer({ Uplink: uplink, Backplane: new GrpcApi(api), Join: joining });
+  const services = { Uplink: uplink.handlers(), Backplane: new GrpcApi(api).handlers(), Join: joining.handlers() };
+  const grpc = grpcServer(services);
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
@@ -267,6 +266,13 @@ function assemble(
 function openAccess(options: BrokerOptions, token: BrokerToken | undefined, trail: AuditTrail): AccessFiles {
   const { dataDir, access, logger } = options;
   return new AccessFiles({ ...NO_ACCESS_FILES, ...access, dataDir, token, trail, logger });
+}
+
+function grpcServer(services: Readonly<Record<Service, UntypedServiceImplementation>>): Server {
+  const grpc = new Server(serverOptions());
+  setStreamWindow(grpc);
+  for (const [name, handlers] of Object.entries(services)) grpc.addService(rawService(name as Service), handlers);
+  return grpc;
 }
 
 /**
@@ -304,14 +310,6 @@ function factsBeforeListening({ version, dataDir }: BrokerOptions, tls: ServerTl
 function auditTrail(dir: string, logger: Logger): AuditTrail {
   const changes = new AuditFile(dir, 'audit', AUDIT_BYTES_MAX);
   return new AuditTrail(changes, new AuditFile(dir, 'audit-refused', AUDIT_REFUSED_BYTES_MAX), logger);
-}
-
-function grpcServer(services: Readonly<Record<Service, { handlers(): UntypedServiceImplementation }>>): Server {
-  const grpc = new Server(serverOptions());
-  setStreamWindow(grpc);
-  for (const [name, service] of Object.entries(services))
-    grpc.addService(rawService(name as Service), service.handlers());
-  return grpc;
 }
 
 function servingStatus({ ready, waitsFor }: { ready: boolean; waitsFor: string | undefined }) {

@@ -101,6 +101,15 @@ export const SETTINGS = {
     '',
     'file of issued tokens; without it tokens.yaml in the data directory, if there is one',
   ),
+  'jwt.keys': setting(
+    z.string().refine(isKeysPlace, 'must be a file, or an https address (http on loopback)'),
+    '',
+    'keys that verify web tokens (JWT): a file, or the https address, of a JSON Web Key Set; without it none are taken',
+  ),
+  'jwt.issuer': setting(z.string(), '', 'who issues web tokens: their claim iss'),
+  'jwt.audience': setting(z.string(), '', 'for whom web tokens are: their claim aud'),
+  'jwt.identity': setting(z.string().min(1, 'must not be empty'), 'sub', 'claim of web tokens that names the identity'),
+  'jwt.groups': setting(z.string(), 'groups', 'claim of web tokens that names groups, to which roles are bound'),
   'join.keys': setting(
     z.string().refine(isKeysPlace, 'must be a file, or an https address (http on loopback)'),
     '',
@@ -111,15 +120,6 @@ export const SETTINGS = {
     '',
     'the service account of the agents there (namespace:name)',
   ),
-  'jwt.keys': setting(
-    z.string().refine(isKeysPlace, 'must be a file, or an https address (http on loopback)'),
-    '',
-    'keys that verify web tokens (JWT): a file, or the https address, of a JSON Web Key Set; without it none are taken',
-  ),
-  'jwt.issuer': setting(z.string(), '', 'who issues web tokens: their claim iss'),
-  'jwt.audience': setting(z.string(), '', 'for whom web tokens are: their claim aud'),
-  'jwt.identity': setting(z.string().min(1, 'must not be empty'), 'sub', 'claim of web tokens that names the identity'),
-  'jwt.groups': setting(z.string(), 'groups', 'claim of web tokens that names groups, to which roles are bound'),
   'log.level': choice(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
     'info',
@@ -275,65 +275,6 @@ export function flagName(key: SettingKey): string {
 function words(key: SettingKey): string[] {
   return key.split('.').flatMap((part) => part.split(/(?=[A-Z])/).map((word) => word.toLowerCase()));
 }
-
-/** What stands for a value in help: `<percent>`. */
-export function metavariable(key: keyof typeof METAVARIABLES): string {
-  return METAVARIABLES[key];
-}
-
-const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.token'>, string>> = {
-  'grpc.listen': 'host:port',
-  'http.listen': 'host:port',
-  'http.origins': 'origin,...',
-  'data.dir': 'directory',
-  'node.name': 'name',
-  brokers: 'host:port',
-  'token.file': 'file',
-  'tls.ca': 'file',
-  'tls.cert': 'file',
-  'tls.key': 'file',
-  'tls.clientCa': 'file',
-  'tls.caKey': 'file',
-  'tls.nodeLifetime': 'duration',
-  'join.keys': 'file|url',
-  'join.serviceAccount': 'namespace:name',
-  roles: 'file',
-  tokens: 'file',
-  'jwt.keys': 'file-or-url',
-  'jwt.issuer': 'issuer',
-  'jwt.audience': 'audience',
-  'jwt.identity': 'claim',
-  'jwt.groups': 'claim',
-  'log.level': 'level',
-  'log.bytesMax': 'size',
-  'log.ageMax': 'duration',
-  'log.fsync': 'when',
-  'recorder.bytesMax': 'size',
-  'recorder.ageMax': 'duration',
-  'budget.live.bytes': 'size',
-  'budget.live.events': 'count',
-  'budget.history.bytes': 'size',
-  'budget.ceiling': 'size',
-  'budget.burst': 'duration',
-  source: 'source',
-  'synthetic.rate': 'count',
-  'synthetic.lanes': 'count',
-  'synthetic.seed': 'number',
-  'synthetic.mix': 'kind=weight,...',
-  'synthetic.nodes': 'count',
-  events: 'group/name',
-  'redaction.rules': 'json',
-  'redaction.off': 'names',
-  'agent.profiles': 'profiles',
-  'agent.arguments': 'way',
-  'agent.live.linger': 'duration',
-  'agent.live.lingerMin': 'duration',
-  'agent.guard.cpu': 'percent',
-  'agent.guard.cpuLive': 'percent',
-  'agent.guard.cpuHistory': 'percent',
-  'agent.guard.memory': 'size',
-  'buffer.bytesPerCpu': 'size',
-};
 
 /** The setting as a user would write it: its schema parses it to the same value. */
 export function settingText<K extends SettingKey>(key: K, value: Settings[K]): string {

@@ -98,7 +98,10 @@ test('whatever names a certificate has, its identity is its only SPIFFE ID or it
   const plain = name.map((text) => text.replace(/[\\#]/g, ''));
   const ascii = name.map((text) => text.replace(/[^\x00-\x7f]/g, 'x'));
   const other = fc.oneof(ascii.map(uri), ascii.map(dns), fc.constant(uri(NODE)));
-  const names = fc.record({ commonNames: fc.array(plain, { maxLength: 2 }), others: fc.array(other, { maxLength: 3 }) });
+  const names = fc.record({
+    commonNames: fc.array(plain, { maxLength: 2 }),
+    others: fc.array(other, { maxLength: 3 }),
+  });
   let granted = 0;
   await fc.assert(
     fc.asyncProperty(names, async (given) => {

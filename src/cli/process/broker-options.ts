@@ -74,6 +74,16 @@ export function brokerOptions(settings: Settings, log: Logger): BrokerOptions {
   };
 }
 
+/** Undefined where no keys are named. Throws invalid_argument for keys without who issues tokens, and for whom. */
+function webTokensOf(settings: Settings): NonNullable<BrokerOptions['access']>['webTokens'] {
+  const [keys, issuer, audience] = [settings['jwt.keys'], settings['jwt.issuer'], settings['jwt.audience']];
+  if (keys === '') return undefined;
+  for (const key of ['jwt.issuer', 'jwt.audience'] as const) {
+    if (settings[key] === '') throw invalid(key, 'must be given with jwt.keys: else tokens for others would be taken');
+  }
+  return { keys, issuer, audience, identityClaim: settings['jwt.identity'], groupsClaim: settings['jwt.groups'] };
+}
+
 /** Undefined without TLS. @throws BackplaneError invalid_argument for settings of which one lacks another */
 function tlsFiles(settings: Settings): BrokerOptions['tls'] {
   const { 'tls.cert': cert, 'tls.key': key, 'tls.clientCa': clientCa } = settings;
@@ -89,14 +99,4 @@ function tlsFiles(settings: Settings): BrokerOptions['tls'] {
   const serviceAccounts = keys === '' ? undefined : { keys, account };
   const signs = caKey === '' ? undefined : { key: caKey, validMs, serviceAccounts };
   return { cert, key, clientCa: clientCa === '' ? undefined : clientCa, signs };
-}
-
-/** Undefined where no keys are named. Throws invalid_argument for keys without who issues tokens, and for whom. */
-function webTokensOf(settings: Settings): NonNullable<BrokerOptions['access']>['webTokens'] {
-  const [keys, issuer, audience] = [settings['jwt.keys'], settings['jwt.issuer'], settings['jwt.audience']];
-  if (keys === '') return undefined;
-  for (const key of ['jwt.issuer', 'jwt.audience'] as const) {
-    if (settings[key] === '') throw invalid(key, 'must be given with jwt.keys: else tokens for others would be taken');
-  }
-  return { keys, issuer, audience, identityClaim: settings['jwt.identity'], groupsClaim: settings['jwt.groups'] };
 }

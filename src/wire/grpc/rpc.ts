@@ -165,8 +165,8 @@ function createChannelOptions(): ChannelOptions {
 }
 
 /** Sends the token with every call. */
-function bearer(token: string | undefined): Pick<ClientOptions, 'interceptors'> {
-  if (token === undefined) return {};
+function bearer(token: string | undefined, { showsCertificate }: ChannelSecurity): Pick<ClientOptions, 'interceptors'> {
+  if (token === undefined || showsCertificate) return {};
   return {
     interceptors: [
       (options, nextCall) =>
@@ -183,6 +183,8 @@ function bearer(token: string | undefined): Pick<ClientOptions, 'interceptors'> 
 /** How a channel is secured. */
 export interface ChannelSecurity {
   readonly isSecure: boolean;
+  /** This side has a certificate of its own, which is its credential: a call has only one, so no token goes with it. */
+  readonly showsCertificate: boolean;
   readonly credentials: ChannelCredentials;
   /** Of the channel, which belong to the credentials. */
   readonly options: ChannelOptions;
@@ -191,6 +193,7 @@ export interface ChannelSecurity {
 /** No encryption. */
 export const CLEAR_CHANNEL: ChannelSecurity = {
   isSecure: false,
+  showsCertificate: false,
   credentials: channelCredentials.createInsecure(),
   options: {},
 };
@@ -199,7 +202,7 @@ export const CLEAR_CHANNEL: ChannelSecurity = {
 export function createUplinkClient(
   address: string,
   token?: string,
-  { credentials, options }: ChannelSecurity = CLEAR_CHANNEL,
+  security: ChannelSecurity = CLEAR_CHANNEL,
 ): UplinkClient {
   const definition = serviceDefinition('Uplink');
   const withFrames: ServiceDefinition = {
@@ -208,10 +211,10 @@ export function createUplinkClient(
     History: { ...definition.History!, requestSerialize: encodeHistoryMessage },
   };
   const Constructor = makeGenericClientConstructor(withFrames, 'Uplink');
-  return new Constructor(address, credentials, {
+  return new Constructor(address, security.credentials, {
     ...createChannelOptions(),
-    ...options,
-    ...bearer(token),
+    ...security.options,
+    ...bearer(token, security),
   }) as unknown as UplinkClient;
 }
 
@@ -252,7 +255,7 @@ function batchNames(bytes: Buffer, cause: unknown): { node: string; topic: strin
 export function createBackplaneClient(
   address: string,
   token?: string,
-  { credentials, options }: ChannelSecurity = CLEAR_CHANNEL,
+  security: ChannelSecurity = CLEAR_CHANNEL,
 ): BackplaneClient {
   const definition = serviceDefinition('Backplane');
   const lenient: ServiceDefinition = {
@@ -260,23 +263,19 @@ export function createBackplaneClient(
     Subscribe: { ...definition.Subscribe!, responseDeserialize: decodeSubscribeResponse },
   };
   const Constructor = makeGenericClientConstructor(lenient, 'Backplane');
-  return new Constructor(address, credentials, {
+  return new Constructor(address, security.credentials, {
     ...createChannelOptions(),
-    ...options,
-    ...bearer(token),
+    ...security.options,
+    ...bearer(token, security),
   }) as unknown as BackplaneClient;
 }
 
 /** `address` is host:port; `token` is the broker's, where a call wants it. */
-export function createJoinClient(
-  address: string,
-  { credentials, options }: ChannelSecurity,
-  token?: string,
-): JoinClient {
+export function createJoinClient(address: string, security: ChannelSecurity, token?: string): JoinClient {
   const Constructor = makeGenericClientConstructor(serviceDefinition('Join'), 'Join');
-  return new Constructor(address, credentials, {
+  return new Constructor(address, security.credentials, {
     ...createChannelOptions(),
-    ...options,
-    ...bearer(token),
+    ...security.options,
+    ...bearer(token, security),
   }) as unknown as JoinClient;
 }

@@ -193,15 +193,22 @@ export class GuardedBroker {
     raw.destroy();
   }
 
-  /** Pids by node, sorted, of one replay over HTTP. */
+  /** `node:pid` of the events of one replay over HTTP, sorted. */
   async replayed(request: SubscribeRequest, who: readonly string[]): Promise<readonly string[]> {
     const { status, body } = await this.overHttp(events(request).http, who);
     assert.equal(status, 200, body);
-    const lines = body.trim().split('\n');
-    const seen = lines.flatMap((line) => {
+    return eventsIn(body);
+  }
+}
+
+/** `node:pid` of the events in lines of JSON, sorted. */
+export function eventsIn(body: string): readonly string[] {
+  const seen = body
+    .trim()
+    .split('\n')
+    .flatMap((line) => {
       const { result } = JSON.parse(line) as { result?: { event?: { node: string; process: { pid: number } } } };
       return result?.event === undefined ? [] : [`${result.event.node}:${result.event.process.pid}`];
     });
-    return seen.sort();
-  }
+  return seen.sort();
 }

@@ -5,6 +5,7 @@ import { asBackplaneError, BackplaneError } from '../../../errors.js';
 import { REQUEST_BYTES_MAX } from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
 import { checkName } from '../../../subscriptions/request/names.js';
+import { isGlob } from '../../../subscriptions/request/node-globs.js';
 import { callFailure } from '../../../wire/grpc/status-details.js';
 import {
   createJoinTokenRequestCodec,
@@ -100,7 +101,12 @@ export class JoinService {
     const { nodes } = createJoinTokenRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
     const { peer, identity } = callerOf(call);
     checkNodes(nodes);
-    this.#control.enter({ peer, identity }, { verbs: ['join'], nodes });
+    const { nodesWithin, nodesWithout } = this.#control.enter({ peer, identity }, { verbs: ['join'], nodes });
+    // A glob stands for nodes that nobody has checked, so it is only for who may have all of them join.
+    if ((nodesWithin !== undefined || nodesWithout.length > 0) && nodes.some(isGlob)) {
+      const problem = 'nodes must be names, as a glob may reach beyond those that are granted';
+      throw new BackplaneError('permission_denied', problem, { field: 'nodes' });
+    }
     await this.#trail.record({ action: 'create_join_token', peer, identity, nodes });
     const { text, endsMs } = await this.#tokens.create(nodes, this.#signs().authority.pin);
     return createJoinTokenResponseCodec.encode({ token: text, expires: nsToTimestamp(msToNs(endsMs)) });
