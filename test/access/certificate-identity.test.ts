@@ -94,27 +94,29 @@ test('whatever names a certificate has, its identity is its only SPIFFE ID or it
   const name = fc
     .array(fc.oneof(piece, fc.string({ maxLength: 6 })), { maxLength: 5 })
     .map((pieces) => pieces.join(''));
-  // The library that makes certificates reads these two as escapes.
-  const plain = name.map((text) => text.replace(/[\\#]/g, ''));
   const ascii = name.map((text) => text.replace(/[^\x00-\x7f]/g, 'x'));
   const other = fc.oneof(ascii.map(uri), ascii.map(dns), fc.constant(uri(NODE)));
   const names = fc.record({
-    commonNames: fc.array(plain, { maxLength: 2 }),
+    commonNames: fc.array(name, { maxLength: 2 }),
     others: fc.array(other, { maxLength: 3 }),
   });
   let granted = 0;
   await fc.assert(
     fc.asyncProperty(names, async (given) => {
+      // Names that the library refuses to put into a certificate.
+      const made = await certificate(given).catch(() => undefined);
+      if (made === undefined) return;
       let stated: string;
       try {
-        stated = await identity(given);
+        stated = certificateIdentity(made.toLegacyObject());
       } catch {
         return;
       }
       granted += 1;
       const uris = given.others.filter(({ type }) => type === 'url').map(({ value }) => value);
       if (stated.startsWith('spiffe:')) assert.deepEqual(uris, [stated]);
-      else assert.deepEqual([given.commonNames, uris.length <= 1], [[stated], true]);
+      // As it is in the certificate: the library that makes them reads some characters as escapes.
+      else assert.deepEqual([made.subject, uris.length <= 1], [`CN=${stated}`, true]);
       assert.match(stated, /^[A-Za-z0-9._@:/-]+$/);
     }),
     { numRuns: 300 },
