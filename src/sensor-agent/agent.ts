@@ -424,11 +424,13 @@ export class Agent {
   }
 
   /** Prepares a query when its turn has come: drains the kernel first, so that the answer includes what it holds. */
-  #prepare({ predicate, window }: HistoryTask): PreparedRequest {
+  #prepare({ predicates, window }: HistoryTask): PreparedRequest {
     this.#collect();
     const upTo = window.upTo ?? this.#recorder.timeline.frontier;
     return {
-      predicate: compilePredicate({ ...predicate, hostName: this.#options.nodeName }),
+      predicates: predicates.map((spec) => {
+        return { id: spec.id, predicate: compilePredicate({ ...spec, hostName: this.#options.nodeName }) };
+      }),
       window: { ...window, upTo },
     };
   }
