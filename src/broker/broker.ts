@@ -132,7 +132,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     store = await openStore(dir, options, held, delays);
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
     const parts = assemble(dir, store, held, token, tls, delays, options);
-    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.gate, tls);
+    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.access.gate, tls);
     const httpAddress = await bindHttp(parts.http.listener.server, httpListen).catch((cause) => {
       parts.grpc.forceShutdown();
       throw cause;
@@ -234,16 +234,16 @@ function assemble(
   const forgetService = new ForgetService(registry, trail);
   const api = { subscriptions, registry, listings, budgets: budgetService, forgetting: forgetService, access: control };
   const state = { ready: false, waitsFor: options.waitsFor };
+  const joining = openJoin(dir, options.tls, control, trail, (message) => logger.warn(message));
   const services = { Uplink: uplink.handlers(), Backplane: new GrpcApi(api).handlers(), Join: joining.handlers() };
   const grpc = grpcServer(services);
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
-  const metrics = brokerMetrics({ ...shared, subscriptions, ingest, held, gate, trail, tls });
   const http = new HttpApi({
     ...api,
     version: options.version,
-    metrics,
+    metrics: brokerMetrics({ ...shared, subscriptions, ingest, held, gate, trail, tls }),
     gate,
     tls,
     origins: options.httpOrigins ?? [],
@@ -259,7 +259,6 @@ function assemble(
     watch,
     uplink,
     access,
-    gate,
     grpc,
     http,
     showHealth,

@@ -172,7 +172,13 @@ function askedOf(request: SubscriptionRequest, window: Window, cursor: string): 
   const nodes = compileNodeGlobs(textsOf('node', request.nodes));
   const named = namedTopics(request);
   const topics = named.flatMap((each) => (each.length === 0 ? [] : checkTopics(each)));
-  return { topics: [...new Set(topics)].sort(), allTopics: named.some((each) => each.length === 0), nodes, window, cursor };
+  return {
+    topics: [...new Set(topics)].sort(),
+    allTopics: named.some((each) => each.length === 0),
+    nodes,
+    window,
+    cursor,
+  };
 }
 
 /** A past without a start begins where it may. What comes after a cursor begins there, which is checked with it. */
