@@ -32,7 +32,7 @@ const FIELD_NAMES: ReadonlySet<string> = new Set<string>(['id', 'topics', 'filte
 export function namedTopics(request: SelectorsRequest): readonly (readonly string[])[] {
   const given = Array.isArray(request.selectors) ? (request.selectors as readonly unknown[]) : [];
   const parts = given.length === 0 ? [request] : given.map((each) => (each ?? {}) as PredicateRequest);
-  return parts.map(({ topics }) => textsOf('topic', topics));
+  return parts.map(({ topics }) => [topics].flat().filter((topic) => typeof topic === 'string'));
 }
 
 /** What bounds every selector: the topics where none are named, and a filter that must hold as well. */

@@ -8,7 +8,6 @@ import { CLIENT_NAME_CHARACTERS_MAX, CURSOR_BYTES_MAX, LAST_MAX } from '../../li
 import { didYouMean, nearest } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
 import { checkLag, checkLatency } from './lag.js';
-import { checkTopics } from './names.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
 import { checkSelectors, namedTopics, type Selector, type SelectorsRequest } from './selectors.js';
 import { checkThrottle, type ThrottleRequest } from './throttle-request.js';
@@ -36,7 +35,7 @@ export interface SubscriptionRequest extends SelectorsRequest {
 
 /** What a subscriber asks for, before it is bounded. */
 export interface Asked {
-  /** Those that are named, of all selectors; each known. */
+  /** Those that are named, of all selectors. Names that no topic has are refused later, with their place. */
   readonly topics: readonly string[];
   /** Whether a selector names none, and so means all of them. */
   readonly allTopics: boolean;
@@ -171,7 +170,7 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint, b
 function askedOf(request: SubscriptionRequest, window: Window, cursor: string): Asked {
   const nodes = compileNodeGlobs(textsOf('node', request.nodes));
   const named = namedTopics(request);
-  const topics = named.flatMap((each) => (each.length === 0 ? [] : checkTopics(each)));
+  const topics = named.flat();
   return {
     topics: [...new Set(topics)].sort(),
     allTopics: named.some((each) => each.length === 0),
